@@ -1,0 +1,28 @@
+use axum::Router;
+use common::route::{self, Group, Routes};
+
+use crate::{registry, token};
+
+fn routes() -> Routes {
+    Routes::new(Group::Agents)
+        .on(route::AGENTS_LIST, registry::list)
+        .on(route::AGENTS_CREATE, registry::create)
+        .on(route::AGENTS_GET, registry::get)
+        .on(route::AGENTS_PATCH, registry::patch)
+        .on(route::AGENTS_DELETE, registry::delete)
+        .on(route::TOKEN_ISSUE, token::issue)
+        .on(route::TOKEN_REVOKE, token::revoke)
+}
+
+/// The component's routes.
+pub fn router() -> Router {
+    routes().build()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_row_of_the_table_has_a_handler() {
+        assert_eq!(super::routes().missing(), Vec::<&str>::new());
+    }
+}

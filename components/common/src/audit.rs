@@ -1,0 +1,79 @@
+//! Audit rows. Each change writes its row in its own transaction: no row, no change.
+
+use serde_json::Value as Json;
+
+use crate::{
+    caller::Caller,
+    db::{DbError, Tx},
+    http::App,
+    id::{AuditId, TenantId, UserId},
+};
+
+/// What happened, for the row.
+pub struct Event<'a> {
+    /// What was done, such as `agent.create`: the route's [`crate::route::Route::audit`].
+    pub action: &'static str,
+    /// The id of what it was done to.
+    pub object: &'a str,
+    /// How it was before, without secrets; null when it was not.
+    pub before: Json,
+    /// How it is now, without secrets; null when it is no more.
+    pub after: Json,
+}
+
+const INSERT: &str = "
+    INSERT INTO audit (id, at, tenant_id, user_id, agent_id, credential_id, address, request_id, action, object_id, outcome, before, after)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'done', ?11, ?12)";
+
+/// Writes the row of a caller's change.
+pub async fn by_caller(app: &App, tx: &Tx<'_>, caller: &Caller, event: &Event<'_>) -> Result<(), DbError> {
+    let credential = caller.credential_id().as_str();
+    insert(
+        app,
+        tx,
+        caller.tenant_id(),
+        Some(caller.user_id()),
+        caller.agent_id().map(|id| id.as_str()),
+        Some(credential),
+        event,
+    )
+    .await
+}
+
+/// Writes the row of a change that needs no credential: a sign-in, a bootstrap. `user` is whom it made or let in.
+pub async fn by_user(
+    app: &App,
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    user: Option<&UserId>,
+    event: &Event<'_>,
+) -> Result<(), DbError> {
+    insert(app, tx, tenant, user, None, None, event).await
+}
+
+async fn insert(
+    app: &App,
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    user: Option<&UserId>,
+    agent: Option<&str>,
+    credential: Option<&str>,
+    event: &Event<'_>,
+) -> Result<(), DbError> {
+    let json = |value: &Json| (!value.is_null()).then(|| value.to_string());
+    let row = crate::args![
+        &AuditId::generate(app.now(), app.chance()),
+        app.now(),
+        tenant,
+        user.map(UserId::as_str),
+        agent,
+        credential,
+        app.address(),
+        app.request_id().as_str(),
+        event.action,
+        event.object,
+        json(&event.before),
+        json(&event.after),
+    ];
+    tx.execute(INSERT, row).await
+}

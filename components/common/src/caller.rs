@@ -1,0 +1,377 @@
+//! Who is asking: from the request's credential to a caller with an effective scope, looked up afresh each time.
+//!
+//! 1. Take the credential: the one `Authorization: Bearer` header, else the cookie. Any `Authorization` header, valid or
+//!    not, silences the cookie (RFC 6750, section 2; one method per request).
+//! 2. Refuse a wrong prefix, length or checksum without asking the database.
+//! 3. Read credential, tenant, user and agent by one SELECT on the digest.
+//! 4. [`Caller::same_site`], [`Caller::admit`]: is a change by cookie from this site (403)? Is the credential live (401), is
+//!    its agent running (403), is it of the kind that the route wants, and does it carry the scope (403)?
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, header};
+
+use crate::{
+    db::Reads,
+    error::{ApiError, Code},
+    http::App,
+    id::{AgentId, CredentialId, TenantId, UserId},
+    route::{Access, Route},
+    scope::{Patterns, Role, ScopeSet},
+    secret::{Digest, Key, Kind, Secret},
+    store::credential::{self, Found},
+    time::Timestamp,
+};
+
+/// The longest `Authorization` header that is looked at, bytes.
+const MAX_HEADER: usize = 4096;
+/// A session ends when it was not used for this long, seconds.
+pub const SESSION_IDLE: i64 = 2 * 3600;
+/// A use is recorded at most this often, seconds.
+const USE_RECORDED_EVERY: i64 = 60;
+
+/// The cookie of a session on https.
+const SECURE_COOKIE: &str = "__Host-accredit";
+/// The cookie of a session on a loopback host without `public_url`.
+const LOOPBACK_COOKIE: &str = "accredit";
+
+/// A caller whose credential is known. Cheap to clone.
+#[derive(Clone)]
+pub struct Caller(Arc<Inner>);
+
+struct Inner {
+    found: Found,
+    presented: Secret,
+    by_cookie: bool,
+    scope: ScopeSet,
+}
+
+impl Caller {
+    /// Finds who presents the request's credential. Being found is not being let in: see [`Caller::admit`].
+    pub async fn find(app: &App, headers: &HeaderMap) -> Result<Self, ApiError> {
+        let (presented, by_cookie) = presented(app, headers)?;
+        Self::look_up(app.db(), presented, by_cookie).await
+    }
+
+    /// The same caller as the database knows him now, inside of a transaction.
+    pub async fn again(&self, reads: &impl Reads) -> Result<Self, ApiError> {
+        let presented = Secret::parse(self.0.presented.reveal()).ok_or(Code::InvalidToken)?;
+        Self::look_up(reads, presented, self.0.by_cookie).await
+    }
+
+    async fn look_up(reads: &impl Reads, presented: Secret, by_cookie: bool) -> Result<Self, ApiError> {
+        let Some(found) = credential::find(reads, &presented.digest()).await? else {
+            return Err(Code::InvalidToken.into());
+        };
+        if found.kind != presented.kind() {
+            return Err(ApiError::from(Code::Internal).cause("a credential's kind is not that of its prefix"));
+        }
+        let ceiling = found.role.ceiling();
+        let scope = match &found.agent {
+            None => ScopeSet::stored(&found.scope).and(ceiling),
+            Some(agent) => ScopeSet::stored(&found.scope).and(ScopeSet::stored(&agent.scope)).and(ceiling).for_agents(),
+        };
+        Ok(Self(Arc::new(Inner { found, presented, by_cookie, scope })))
+    }
+
+    /// Lets the caller in to the route, or says why not.
+    pub fn admit(&self, now: Timestamp, route: &Route) -> Result<(), ApiError> {
+        self.live(now)?;
+        self.state(route)?;
+        self.kind(route)?;
+        self.scope_of(route)
+    }
+
+    /// Is the credential live, and its account active?
+    fn live(&self, now: Timestamp) -> Result<(), ApiError> {
+        let found = &self.0.found;
+        let idle = found.kind == Kind::Session
+            && found.last_used_at.unwrap_or(found.created_at).plus_seconds(SESSION_IDLE) <= now;
+        let archived = found.agent.as_ref().is_some_and(|agent| agent.is_archived);
+        let code = if found.revoked_at.is_some() || archived {
+            Code::TokenRevoked
+        } else if idle || found.expires_at.is_some_and(|end| end <= now) {
+            Code::TokenExpired
+        } else if found.deactivated_at.is_some() {
+            Code::AccountDeactivated
+        } else {
+            return Ok(());
+        };
+        Err(code.into())
+    }
+
+    /// Refuses a change by cookie that does not come from this site. A browser sends the cookie with every page's requests;
+    /// only our own pages know the token and have our origin.
+    pub fn same_site(&self, app: &App, route: &Route, headers: &HeaderMap) -> Result<(), ApiError> {
+        if !self.0.by_cookie || route.is_safe() {
+            return Ok(());
+        }
+        let own = own_origin(app, headers);
+        let origin = headers.get(header::ORIGIN).and_then(|value| value.to_str().ok());
+        let token = headers.get("x-csrf-token").and_then(|value| value.to_str().ok());
+        let expected = self.csrf_token();
+        let same = own.is_some() && origin.map(str::to_ascii_lowercase) == own;
+        if same && token.is_some_and(|token| crate::secret::equal(token, &expected)) {
+            return Ok(());
+        }
+        Err(Code::CsrfFailed.into())
+    }
+
+    /// The CSRF token of this session: derived from its secret, so that nothing has to be stored.
+    pub fn csrf_token(&self) -> String {
+        use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+        URL_SAFE_NO_PAD.encode(self.key("csrf", &[]).mac(b"csrf").bytes())
+    }
+
+    /// Is its agent running?
+    fn state(&self, route: &Route) -> Result<(), ApiError> {
+        let Some(agent) = self.0.found.agent.as_ref().filter(|_| !route.while_halted) else { return Ok(()) };
+        match agent.state.as_str() {
+            "running" => Ok(()),
+            "paused" => Err(Code::AgentPaused.into()),
+            _ => Err(Code::AgentStopped.into()),
+        }
+    }
+
+    /// Is the credential of the kind that the route wants?
+    fn kind(&self, route: &Route) -> Result<(), ApiError> {
+        if route.session_only && self.0.found.kind != Kind::Session {
+            return Err(Code::SessionRequired.into());
+        }
+        if route.for_people && self.0.found.agent.is_some() {
+            return Err(Code::PersonRequired.into());
+        }
+        Ok(())
+    }
+
+    fn scope_of(&self, route: &Route) -> Result<(), ApiError> {
+        let Access::Scope(scope) = route.access else { return Ok(()) };
+        if self.0.scope.contains(scope) {
+            return Ok(());
+        }
+        let required: ScopeSet = std::iter::once(scope).collect();
+        let detail = format!("This credential lacks the scope {}, which this route needs.", scope.as_str());
+        // What the agent should carry afterwards: all that it can use now, and what it lacks.
+        let wanted = serde_json::to_string(&self.0.scope.or(required)).unwrap_or_default();
+        Err(Code::ScopeDenied.detail(detail).scopes(required, required.without(self.0.scope)).with("wanted", wanted))
+    }
+
+    /// Records the use of the credential: at most once a minute, and at once when the address has changed.
+    pub(crate) async fn record_use(&self, app: &App) {
+        let (found, now, address) = (&self.0.found, app.now(), app.address());
+        let is_recent = found.last_used_at.is_some_and(|used| used.plus_seconds(USE_RECORDED_EVERY) > now);
+        if is_recent && found.last_used_address.as_deref() == Some(address.as_str()) {
+            return;
+        }
+        let (app2, digest) = (app.clone(), self.0.presented.digest());
+        app.afterwards(async move { credential::record_use(app2.db(), &digest, now, &address).await }).await;
+    }
+
+    /// Counts a refusal of this caller; the tick makes audit rows of the counts.
+    pub(crate) async fn record_refusal(&self, app: &App, code: Code) {
+        if !matches!(code.row().status, 401..=403) {
+            return;
+        }
+        let (app2, caller, slug) = (app.clone(), self.clone(), code.row().slug);
+        app.afterwards(async move { crate::store::refusal::count(&app2, &caller, slug).await }).await;
+    }
+
+    /// A key that only this credential yields, for a purpose.
+    pub fn key(&self, purpose: &str, parts: &[&str]) -> Key {
+        Key::derive(self.0.presented.reveal().as_bytes(), purpose, parts)
+    }
+
+    /// The tenant.
+    pub fn tenant_id(&self) -> &TenantId {
+        &self.0.found.tenant_id
+    }
+
+    /// The tenant's slug.
+    pub fn tenant(&self) -> &str {
+        &self.0.found.tenant
+    }
+
+    /// The person: of an agent, its owner.
+    pub fn user_id(&self) -> &UserId {
+        &self.0.found.user_id
+    }
+
+    /// The person's address.
+    pub fn email(&self) -> &str {
+        &self.0.found.email
+    }
+
+    /// The person's role, as it is now.
+    pub fn role(&self) -> Role {
+        self.0.found.role
+    }
+
+    /// Whether the person is an admin. The caller may be an agent of an admin, to whom this gives nothing by itself.
+    pub fn is_admin(&self) -> bool {
+        self.0.found.role == Role::Admin
+    }
+
+    /// The agent, if one is asking.
+    pub fn agent_id(&self) -> Option<&AgentId> {
+        self.0.found.agent.as_ref().map(|agent| &agent.id)
+    }
+
+    /// The agent's name and state, if one is asking.
+    pub fn agent(&self) -> Option<(&str, &str)> {
+        self.0.found.agent.as_ref().map(|agent| (agent.name.as_str(), agent.state.as_str()))
+    }
+
+    /// For the fixes: the agent's name and its owner's address.
+    pub fn agent_and_owner(&self) -> Option<(&str, &str)> {
+        self.0.found.agent.as_ref().map(|agent| (agent.name.as_str(), self.0.found.email.as_str()))
+    }
+
+    /// The credential's record id.
+    pub fn credential_id(&self) -> &CredentialId {
+        &self.0.found.id
+    }
+
+    /// The credential's digest.
+    pub fn digest(&self) -> Digest {
+        self.0.presented.digest()
+    }
+
+    /// The credential's kind.
+    pub fn credential_kind(&self) -> Kind {
+        self.0.found.kind
+    }
+
+    /// What is shown of the credential.
+    pub fn credential_prefix(&self) -> &str {
+        &self.0.found.prefix
+    }
+
+    /// The credential's end; `None` is never.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.0.found.expires_at
+    }
+
+    /// The credential's own patterns, before role and ceiling narrow them.
+    pub fn carried(&self) -> &str {
+        &self.0.found.scope
+    }
+
+    /// What the caller may use now.
+    pub fn scope(&self) -> ScopeSet {
+        self.0.scope
+    }
+
+    /// Checks that what is minted is no wider than the minter: a session may mint all there is, every other credential at
+    /// most what it can use itself.
+    pub fn may_mint(&self, asked: &Patterns, agent: &str) -> Result<(), ApiError> {
+        if self.credential_kind() == Kind::Session {
+            return Ok(());
+        }
+        refuse_excess(asked.set().without(self.0.scope), asked, agent)
+    }
+
+    /// The end of what is minted: no later than the minter's own, which a session does not hand on. The warning says when
+    /// the end was capped. `asked`: `None` when left out, which means never.
+    pub fn cap_life(
+        &self,
+        asked: Option<crate::time::Lifetime>,
+        now: Timestamp,
+    ) -> Result<(Option<Timestamp>, Option<String>), ApiError> {
+        let wanted = asked.and_then(|life| life.ending(now));
+        let own = self.expires_at().filter(|_| self.credential_kind() != Kind::Session);
+        let Some(own) = own else { return Ok((wanted, None)) };
+        if asked.is_none() {
+            let warning = format!("expires_at is {own}: a credential cannot outlive the one that mints it.");
+            return Ok((Some(own), Some(warning)));
+        }
+        match wanted {
+            Some(end) if end <= own => Ok((Some(end), None)),
+            _ => {
+                let days = now.seconds_until(own) / 86_400;
+                Err(Code::LifetimeTooLong.with("days", days.to_string()))
+            }
+        }
+    }
+}
+
+/// Refuses scopes that may not be minted, all of them named.
+pub fn refuse_excess(excess: ScopeSet, asked: &Patterns, agent: &str) -> Result<(), ApiError> {
+    if excess.is_empty() {
+        return Ok(());
+    }
+    let names = excess.names();
+    let list = if excess == ScopeSet::ALL { "*".to_owned() } else { names.join(", ") };
+    Err(Code::ScopeTooWide
+        .detail(format!("These scopes cannot be given here: {list}."))
+        .with("excess", list)
+        .with("agent", agent)
+        .extra("excess_scopes", names)
+        .extra("asked_scopes", serde_json::to_value(asked).unwrap_or_default()))
+}
+
+/// Takes the request's credential.
+fn presented(app: &App, headers: &HeaderMap) -> Result<(Secret, bool), ApiError> {
+    let mut sent = headers.get_all(header::AUTHORIZATION).iter();
+    if let Some(value) = sent.next() {
+        if sent.next().is_some() {
+            return Err(Code::InvalidToken.detail("There is more than one Authorization header."));
+        }
+        if value.len() > MAX_HEADER {
+            return Err(Code::InvalidToken.detail("The Authorization header is longer than 4096 bytes."));
+        }
+        let text = value.to_str().unwrap_or_default().trim();
+        let (scheme, token) = text.split_once(|c: char| c.is_ascii_whitespace()).unwrap_or((text, ""));
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(Code::InvalidToken.detail("The Authorization header's scheme is not Bearer."));
+        }
+        return Secret::parse(token.trim()).map(|secret| (secret, false)).ok_or_else(|| Code::InvalidToken.into());
+    }
+    match cookie(app, headers) {
+        Some(text) => Secret::parse(text)
+            .filter(|secret| secret.kind() == Kind::Session)
+            .map(|secret| (secret, true))
+            .ok_or_else(|| Code::InvalidToken.into()),
+        None => Err(Code::MissingCredential.into()),
+    }
+}
+
+/// The session's cookie: the secure one where `public_url` is https, the plain one only on loopback without `public_url`.
+fn cookie<'a>(app: &App, headers: &'a HeaderMap) -> Option<&'a str> {
+    let name = match &app.settings().public_url {
+        Some(url) if url.is_secure => SECURE_COOKIE,
+        Some(_) => return None,
+        None if own_origin(app, headers).is_some() => LOOPBACK_COOKIE,
+        None => return None,
+    };
+    let pairs =
+        headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(';'));
+    pairs.filter_map(|pair| pair.trim().split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// This site's origin: of `public_url`, or else of a loopback host as the request names it.
+fn own_origin(app: &App, headers: &HeaderMap) -> Option<String> {
+    if let Some(url) = &app.settings().public_url {
+        return Some(url.origin.clone());
+    }
+    let host = headers.get(header::HOST)?.to_str().ok()?.to_ascii_lowercase();
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => (name, port),
+        _ => (host.as_str(), "80"),
+    };
+    let is_loopback = matches!(name, "127.0.0.1" | "localhost" | "[::1]") && port.parse::<u16>().is_ok();
+    is_loopback.then(|| format!("http://{host}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn excess_is_named_in_full() {
+        let asked = Patterns::stored("agents.token.* ui.notify");
+        let excess = asked.set().without(ScopeSet::stored("ui.notify"));
+        let refused = refuse_excess(excess, &asked, "scout").unwrap_err();
+        let envelope = refused.envelope("req_1", "", None);
+        assert_eq!(envelope["excess_scopes"], serde_json::json!(["agents.token.issue", "agents.token.revoke"]));
+    }
+}

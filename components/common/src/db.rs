@@ -1,0 +1,429 @@
+//! One small interface to the database with two backends: Spin's SQLite on wasm, rusqlite in native tests.
+//!
+//! A connection is handed out to one request at a time and put back clean; one that was dropped in the middle of a
+//! transaction is closed instead, which rolls it back. There are four purposes (see [`Purpose`]), each with its own idle
+//! connections, since `synchronous` and `max_page_count` are settings of a connection.
+
+use std::{
+    future::Future,
+    sync::{Mutex, PoisonError},
+};
+
+use futures_util::lock::{Mutex as Queue, MutexGuard as Turn};
+
+#[cfg(not(target_family = "wasm"))]
+pub(crate) mod native;
+#[cfg(target_family = "wasm")]
+pub(crate) mod spin;
+
+#[cfg(not(target_family = "wasm"))]
+use native as backend;
+#[cfg(target_family = "wasm")]
+use spin as backend;
+
+/// A value of SQLite.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// NULL.
+    Null,
+    /// A 64-bit integer.
+    Integer(i64),
+    /// A floating-point number.
+    Real(f64),
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Blob(Vec<u8>),
+}
+
+/// Why the database gave no answer.
+#[derive(Debug)]
+pub enum DbError {
+    /// It could not be opened, read or written; or it was busy for too long. The text is for the log only.
+    Unavailable(String),
+    /// It has reached its greatest size, or the disk is full.
+    Full,
+    /// It was written by a newer release that says this code is too old for it.
+    TooNew,
+    /// A row was not as its table promises: a wrong type or an unexpected NULL. Never read as a default.
+    Row(&'static str),
+}
+
+impl std::fmt::Display for DbError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unavailable(cause) => write!(f, "database unavailable: {cause}"),
+            Self::Full => f.write_str("database full: it reached database_max_mib, or the disk is full"),
+            Self::TooNew => f.write_str("database too new: a newer release of Accredit says this one must not use it"),
+            Self::Row(what) => write!(f, "unexpected row: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for DbError {}
+
+impl DbError {
+    /// From a backend's text. Only the slug of the 503 depends on it: no decision does.
+    fn from_text(text: String) -> Self {
+        if text.contains("database or disk is full") { Self::Full } else { Self::Unavailable(text) }
+    }
+}
+
+/// Reads one column; a wrong type is an error, never a default.
+pub trait FromValue: Sized {
+    /// The column's value as this type.
+    fn from_value(value: Value) -> Result<Self, DbError>;
+}
+
+impl FromValue for i64 {
+    fn from_value(value: Value) -> Result<Self, DbError> {
+        match value {
+            Value::Integer(number) => Ok(number),
+            _ => Err(DbError::Row("not an integer")),
+        }
+    }
+}
+
+impl FromValue for bool {
+    fn from_value(value: Value) -> Result<Self, DbError> {
+        match value {
+            Value::Integer(0) => Ok(false),
+            Value::Integer(1) => Ok(true),
+            _ => Err(DbError::Row("not 0 or 1")),
+        }
+    }
+}
+
+impl FromValue for String {
+    fn from_value(value: Value) -> Result<Self, DbError> {
+        match value {
+            Value::Text(text) => Ok(text),
+            _ => Err(DbError::Row("not a text")),
+        }
+    }
+}
+
+impl FromValue for Vec<u8> {
+    fn from_value(value: Value) -> Result<Self, DbError> {
+        match value {
+            Value::Blob(bytes) => Ok(bytes),
+            _ => Err(DbError::Row("not a blob")),
+        }
+    }
+}
+
+impl FromValue for crate::time::Timestamp {
+    fn from_value(value: Value) -> Result<Self, DbError> {
+        i64::from_value(value).map(Self::from_millis)
+    }
+}
+
+impl<T: FromValue> FromValue for Option<T> {
+    fn from_value(value: Value) -> Result<Self, DbError> {
+        match value {
+            Value::Null => Ok(None),
+            other => T::from_value(other).map(Some),
+        }
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Integer(number)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(yes: bool) -> Self {
+        Self::Integer(i64::from(yes))
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&String> for Value {
+    fn from(text: &String) -> Self {
+        Self::Text(text.clone())
+    }
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Blob(bytes)
+    }
+}
+
+impl From<crate::time::Timestamp> for Value {
+    fn from(at: crate::time::Timestamp) -> Self {
+        Self::Integer(at.millis())
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+/// The parameters `?1`, `?2` … of a statement.
+#[macro_export]
+macro_rules! args {
+    ($($value:expr),* $(,)?) => { vec![$($crate::db::Value::from($value)),*] };
+}
+
+/// One row, read from left to right in the order of the statement's columns.
+#[derive(Debug)]
+pub struct Row(std::vec::IntoIter<Value>);
+
+impl Row {
+    /// The next column.
+    pub fn next<T: FromValue>(&mut self) -> Result<T, DbError> {
+        T::from_value(self.0.next().ok_or(DbError::Row("too few columns"))?)
+    }
+}
+
+impl From<Vec<Value>> for Row {
+    fn from(values: Vec<Value>) -> Self {
+        Self(values.into_iter())
+    }
+}
+
+/// A type that is read from a row.
+pub trait FromRow: Sized {
+    /// Takes the columns that it needs, in order.
+    fn from_row(row: &mut Row) -> Result<Self, DbError>;
+}
+
+/// What a connection is used for, which decides its settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Reading: no settings of its own, so that a new instance's first request costs one statement less.
+    Read,
+    /// Writes of one statement whose loss in a power cut takes no right away: `synchronous=NORMAL`, bounded in size.
+    Hot,
+    /// What gives a right: on the disk before the answer (`synchronous=FULL`), bounded in size.
+    Durable,
+    /// What takes a right away: as [`Purpose::Durable`], but beyond the bound, so that a full database can still be locked down.
+    Relief,
+}
+
+impl Purpose {
+    fn settings(self, max_pages: Option<i64>) -> Vec<String> {
+        let bound = max_pages.map(|pages| format!("PRAGMA max_page_count={pages}"));
+        match self {
+            Self::Read => vec![],
+            Self::Hot => std::iter::once("PRAGMA synchronous=NORMAL".to_owned()).chain(bound).collect(),
+            Self::Durable => std::iter::once("PRAGMA synchronous=FULL".to_owned()).chain(bound).collect(),
+            Self::Relief => vec!["PRAGMA synchronous=FULL".to_owned()],
+        }
+    }
+}
+
+/// SQLite's page size here; it is its default, and the first migration does not change it.
+const PAGE: i64 = 4096;
+
+/// The database of this instance: idle connections and the writers' queue.
+pub struct Db {
+    source: backend::Source,
+    idle: Mutex<Vec<(Purpose, backend::Connection)>>,
+    writers: Queue<()>,
+    max_pages: Option<i64>,
+    migrated: Queue<bool>,
+}
+
+/// Idle connections that are kept, of all purposes together; more than that are closed when they are put back.
+const KEPT: usize = 16;
+
+impl Db {
+    /// The database behind `source`; `max_mib` bounds its size for ordinary writes.
+    pub fn new(source: backend::Source, max_mib: Option<i64>) -> Self {
+        Self {
+            source,
+            idle: Mutex::new(Vec::new()),
+            writers: Queue::new(()),
+            max_pages: max_mib.map(|mib| mib.saturating_mul(1024 * 1024) / PAGE),
+            migrated: Queue::new(false),
+        }
+    }
+
+    /// Spin's binding `default`.
+    #[cfg(target_family = "wasm")]
+    pub fn spin(max_mib: Option<i64>) -> Self {
+        Self::new(backend::Source, max_mib)
+    }
+
+    /// A file, for tests.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn file(path: &std::path::Path, max_mib: Option<i64>) -> Self {
+        Self::new(backend::Source::new(path), max_mib)
+    }
+
+    /// How many statements have run so far.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn statements(&self) -> u64 {
+        self.source.statements()
+    }
+
+    /// A connection for one purpose; the last one put back is the first one handed out.
+    async fn connection(&self, purpose: Purpose) -> Result<Kept<'_>, DbError> {
+        let found = {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let at = idle.iter().rposition(|(kept, _)| *kept == purpose);
+            at.map(|at| idle.remove(at).1)
+        };
+        let connection = match found {
+            Some(connection) => connection,
+            None => self.open(purpose).await?,
+        };
+        Ok(Kept { db: self, purpose, connection: Some(connection) })
+    }
+
+    async fn open(&self, purpose: Purpose) -> Result<backend::Connection, DbError> {
+        let connection = self.source.open().await?;
+        {
+            // Once per instance. Who comes second waits: the tables he needs may not be there yet.
+            let mut migrated = self.migrated.lock().await;
+            if !*migrated {
+                crate::migrate::run(&connection).await?;
+                *migrated = true;
+            }
+        }
+        for setting in purpose.settings(self.max_pages) {
+            connection.execute(&setting, vec![]).await?;
+        }
+        Ok(connection)
+    }
+
+    /// Runs one hot statement and gives the rows of its RETURNING. See [`Purpose::Hot`].
+    pub async fn hot<T: FromRow>(&self, sql: &str, args: Vec<Value>) -> Result<Vec<T>, DbError> {
+        self.run(Purpose::Hot, sql, args).await
+    }
+
+    async fn run<T: FromRow>(&self, purpose: Purpose, sql: &str, args: Vec<Value>) -> Result<Vec<T>, DbError> {
+        let mut kept = self.connection(purpose).await?;
+        let rows = kept.get()?.execute(sql, args).await;
+        if rows.is_ok() {
+            kept.put_back();
+        }
+        read_all(rows?)
+    }
+
+    /// Begins a durable transaction: one at a time in this instance, `BEGIN IMMEDIATE` against all others.
+    pub async fn begin(&self, purpose: Purpose) -> Result<Tx<'_>, DbError> {
+        let turn = self.writers.lock().await;
+        let kept = self.connection(purpose).await?;
+        kept.get()?.execute("BEGIN IMMEDIATE", vec![]).await?;
+        Ok(Tx { kept, _turn: turn })
+    }
+}
+
+/// What can be read from: the database as it is, or a transaction's view of it.
+pub trait Reads: Sync {
+    /// Runs a statement and gives its rows.
+    fn list<T: FromRow + Send>(
+        &self,
+        sql: &str,
+        args: Vec<Value>,
+    ) -> impl Future<Output = Result<Vec<T>, DbError>> + Send;
+
+    /// Runs a statement and gives its first row, if there is one.
+    fn optional<T: FromRow + Send>(
+        &self,
+        sql: &str,
+        args: Vec<Value>,
+    ) -> impl Future<Output = Result<Option<T>, DbError>> + Send {
+        async { Ok(self.list(sql, args).await?.into_iter().next()) }
+    }
+}
+
+impl Reads for Db {
+    async fn list<T: FromRow + Send>(&self, sql: &str, args: Vec<Value>) -> Result<Vec<T>, DbError> {
+        self.run(Purpose::Read, sql, args).await
+    }
+}
+
+impl Reads for Tx<'_> {
+    async fn list<T: FromRow + Send>(&self, sql: &str, args: Vec<Value>) -> Result<Vec<T>, DbError> {
+        read_all(self.kept.get()?.execute(sql, args).await?)
+    }
+}
+
+fn read_all<T: FromRow>(rows: Vec<Vec<Value>>) -> Result<Vec<T>, DbError> {
+    rows.into_iter().map(|values| T::from_row(&mut Row::from(values))).collect()
+}
+
+/// A connection that is out; dropped without [`Kept::put_back`] it is closed.
+struct Kept<'a> {
+    db: &'a Db,
+    purpose: Purpose,
+    connection: Option<backend::Connection>,
+}
+
+impl Kept<'_> {
+    fn get(&self) -> Result<&backend::Connection, DbError> {
+        self.connection.as_ref().ok_or(DbError::Row("the connection was put back"))
+    }
+
+    fn put_back(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            let mut idle = self.db.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < KEPT {
+                idle.push((self.purpose, connection));
+            }
+        }
+    }
+}
+
+/// A transaction. Dropped without [`Tx::commit`], nothing of it has happened.
+pub struct Tx<'a> {
+    kept: Kept<'a>,
+    _turn: Turn<'a, ()>,
+}
+
+impl Tx<'_> {
+    /// Runs a statement for its effect.
+    pub async fn execute(&self, sql: &str, args: Vec<Value>) -> Result<(), DbError> {
+        self.kept.get()?.execute(sql, args).await.map(drop)
+    }
+
+    /// Makes it last. When this answers an error, it may or may not have happened: the caller must say 503.
+    pub async fn commit(mut self) -> Result<(), DbError> {
+        self.kept.get()?.execute("COMMIT", vec![]).await?;
+        self.kept.put_back();
+        Ok(())
+    }
+}
+
+/// One integer, such as a count.
+impl FromRow for i64 {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        row.next()
+    }
+}
+
+/// One text.
+impl FromRow for String {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        row.next()
+    }
+}
+
+/// A row whose being there is all that matters.
+#[derive(Debug)]
+pub struct Happened;
+
+impl FromRow for Happened {
+    fn from_row(_: &mut Row) -> Result<Self, DbError> {
+        Ok(Self)
+    }
+}

@@ -1,0 +1,65 @@
+//! Spin's SQLite. `execute` returns before the statement has run: its error comes from the result behind the rows, so a
+//! statement is always drained and its result read before the next one (see [`Connection::execute`]).
+
+use send_wrapper::SendWrapper;
+use spin_sdk::sqlite;
+
+use super::{DbError, Value};
+
+/// The binding `default` of the component.
+pub struct Source;
+
+impl Source {
+    pub(super) async fn open(&self) -> Result<Connection, DbError> {
+        #[expect(clippy::disallowed_methods, reason = "the one place that opens a connection")]
+        let opening = sqlite::Connection::open_default();
+        // A guest has one thread; the wrapper lets its futures pass for `Send`, which axum asks for.
+        SendWrapper::new(opening).await.map(|inner| Connection(SendWrapper::new(inner))).map_err(from_spin)
+    }
+}
+
+/// An open connection of the host's.
+pub(crate) struct Connection(SendWrapper<sqlite::Connection>);
+
+impl Connection {
+    /// Runs one statement to its end.
+    pub(crate) async fn execute(&self, sql: &str, args: Vec<Value>) -> Result<Vec<Vec<Value>>, DbError> {
+        SendWrapper::new(async {
+            #[expect(clippy::disallowed_methods, reason = "the one place that runs a statement")]
+            let result = self.0.execute(sql, args.into_iter().map(into_spin)).await.map_err(from_spin)?;
+            let rows = result.collect().await.map_err(from_spin)?;
+            Ok(rows.into_iter().map(|row| row.values.into_iter().map(out_of_spin).collect()).collect())
+        })
+        .await
+    }
+}
+
+fn into_spin(value: Value) -> sqlite::Value {
+    match value {
+        Value::Null => sqlite::Value::Null,
+        Value::Integer(number) => sqlite::Value::Integer(number),
+        Value::Real(number) => sqlite::Value::Real(number),
+        Value::Text(text) => sqlite::Value::Text(text),
+        Value::Blob(bytes) => sqlite::Value::Blob(bytes),
+    }
+}
+
+fn out_of_spin(value: sqlite::Value) -> Value {
+    match value {
+        sqlite::Value::Null => Value::Null,
+        sqlite::Value::Integer(number) => Value::Integer(number),
+        sqlite::Value::Real(number) => Value::Real(number),
+        sqlite::Value::Text(text) => Value::Text(text),
+        sqlite::Value::Blob(bytes) => Value::Blob(bytes),
+    }
+}
+
+fn from_spin(error: sqlite::Error) -> DbError {
+    match error {
+        sqlite::Error::DatabaseFull => DbError::Full,
+        sqlite::Error::Io(text) => DbError::from_text(text),
+        sqlite::Error::NoSuchDatabase => DbError::Unavailable("no such database".to_owned()),
+        sqlite::Error::AccessDenied => DbError::Unavailable("this component was granted no database".to_owned()),
+        sqlite::Error::InvalidConnection => DbError::Unavailable("invalid connection".to_owned()),
+    }
+}

@@ -1,0 +1,466 @@
+//! Refusals, for mending. One table owns slug, status, default sentence, fix and page; a test walks it.
+//!
+//! A handler answers `Err(Code::AgentNotFound.into())` or adds what it knows ([`ApiError::detail`], [`ApiError::with`]);
+//! the door (`http.rs`) writes the envelope, because only there request id, kind of caller and wanted form are known.
+
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
+
+use crate::{db::DbError, scope::ScopeSet};
+
+/// One line of the table.
+pub struct Row {
+    /// The stable slug, `error` in the envelope.
+    pub slug: &'static str,
+    /// The status.
+    pub status: u16,
+    /// The sentence that stands when the place of the refusal has none of its own.
+    pub detail: &'static str,
+    /// The step that mends it, for people and for callers who are not known. `{name}` is replaced by [`ApiError::with`].
+    pub fix: &'static str,
+    /// The step for an agent, where it differs.
+    pub agent_fix: Option<&'static str>,
+    /// The page that explains it; empty: the slug's own section of the page of errors.
+    pub page: &'static str,
+}
+
+macro_rules! errors {
+    ($($name:ident $status:literal $slug:literal: $detail:literal, $fix:literal $(, agent: $agent:literal)? $(, page: $page:literal)?;)*) => {
+        /// What a refusal means.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Code { $(#[doc = $detail] $name,)* }
+
+        impl Code {
+            /// Every code, in the order of the documentation.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Its line of the table.
+            pub const fn row(self) -> &'static Row {
+                match self {
+                    $(Self::$name => &Row {
+                        slug: $slug,
+                        status: $status,
+                        detail: $detail,
+                        fix: $fix,
+                        agent_fix: errors!(@option $($agent)?),
+                        page: errors!(@text $($page)?),
+                    },)*
+                }
+            }
+        }
+    };
+    (@option) => { None };
+    (@option $text:literal) => { Some($text) };
+    (@text) => { "" };
+    (@text $text:literal) => { $text };
+}
+
+errors! {
+    InvalidJson 400 "invalid_json": "The body is not JSON in UTF-8.",
+        "Send one JSON object, encoded in UTF-8, with the header Content-Type: application/json.";
+    InvalidName 400 "invalid_name": "This name cannot be used.",
+        "Choose a name of 1 to 63 letters, digits and hyphens that holds at least one letter or digit, such as build-bot, and is none of: archived, bulk, deploy, enroll, import, me, stop-all.",
+        page: "/docs/agents/concepts/agents#names";
+    InvalidText 400 "invalid_text": "This text cannot be used.",
+        "Send {field} as 1 to {most} characters after trimming, without control, bidirectional or invisible characters.";
+    InvalidLabels 400 "invalid_labels": "These labels cannot be used.",
+        "Send labels as an object of at most 32 names, each of 1 to 64 characters with a text of at most 256.";
+    InvalidEmail 400 "invalid_email": "This is not an e-mail address.",
+        "Send an address such as ada@example.com, in ASCII, of at most 254 characters.";
+    WeakPassword 400 "weak_password": "This password is too short, too long or too common.",
+        "Choose a password of at least 8 characters and at most 256 bytes that is not one of the common ones.";
+    UnknownRole 400 "unknown_role": "There is no such role.",
+        "Send role as one of: viewer, member, curator, admin.", page: "/docs/agents/concepts/permissions#roles";
+    UnknownPreset 400 "unknown_preset": "There is no such preset.",
+        "Send preset as one of: worker, reader, operator, publisher, engineer.", page: "/docs/agents/concepts/permissions#presets";
+    InvalidTenant 400 "invalid_tenant": "This slug cannot name a tenant.",
+        "Choose a tenant slug of 1 to 63 lower-case letters, digits and hyphens that starts and ends with a letter or digit.";
+    UnknownScope 400 "unknown_scope": "A scope that was asked for does not exist.",
+        "Send scope as a list of at least one of the names in valid_scopes; noun.* covers all below it and * covers all.",
+        page: "/docs/agents/concepts/permissions#scopes";
+    ScopeTooWide 400 "scope_too_wide": "A credential can never carry more than the one that mints it, nor more than its agent's ceiling.",
+        "Send the same request again without: {excess}. Who may do more can mint it, or raise the agent's ceiling with PATCH /api/agents/{agent} {{\"scope\": […]}}.",
+        agent: "Send the same request again without: {excess}. Your owner {owner} can mint it for you.",
+        page: "/docs/agents/concepts/credentials#never-wider-never-longer";
+    InvalidLifetime 400 "invalid_lifetime": "expires_in_days is out of range.",
+        "Send expires_in_days as a whole number from 1 to 3650, or null for a credential that never ends.",
+        page: "/docs/agents/concepts/credentials#lifetimes";
+    LifetimeTooLong 400 "lifetime_too_long": "A credential can never outlive the one that mints it.",
+        "Leave expires_in_days out to get all the life that is left, or ask for at most {days} whole days.",
+        page: "/docs/agents/concepts/credentials#never-wider-never-longer";
+    InvalidGrace 400 "invalid_grace": "grace_seconds is out of range.",
+        "Send grace_seconds as a whole number from 0 to 86400, and from 60 when you replace the very token that you present.",
+        page: "/docs/agents/concepts/credentials#rotation";
+    RotationKeepsRights 400 "rotation_keeps_rights": "Who replaces the token that he presents keeps its scope and its end.",
+        "Send the same request again without scope, preset and expires_in_days.",
+        page: "/docs/agents/concepts/credentials#rotation";
+    InvalidCursor 400 "invalid_cursor": "This cursor is not one of yours for this list and these filters.",
+        "Leave cursor out to start at the beginning; then pass next_cursor of an answer with the same filters.",
+        page: "/docs/agents/concepts/lists";
+    InvalidLimit 400 "invalid_limit": "limit is out of range.",
+        "Send limit as a whole number from 1 to 200.", page: "/docs/agents/concepts/lists";
+    InvalidFilter 400 "invalid_filter": "A filter has a value that it cannot have.",
+        "Send {field} as one of: {valid}.", page: "/docs/agents/concepts/lists";
+    InvalidIdempotencyKey 400 "invalid_idempotency_key": "The header Idempotency-Key cannot be used.",
+        "Send one Idempotency-Key of 1 to 255 visible ASCII characters, bare or in double quotes.",
+        page: "/docs/agents/concepts/idempotency";
+
+    MissingCredential 401 "missing_credential": "This route needs a credential, and none was sent.",
+        "Send the header Authorization: Bearer <token>. A person gets a token with POST /auth/token {{\"email\": \"…\", \"password\": \"…\"}}; an agent gets one from its owner.",
+        page: "/docs/agents/concepts/credentials#sending-one";
+    InvalidToken 401 "invalid_token": "The credential that was sent is not one of ours.",
+        "Send the whole token as it was answered when it was made, in the header Authorization: Bearer <token>. Without it: a person signs in with POST /auth/token, an agent asks its owner for a new one.",
+        page: "/docs/agents/concepts/credentials#sending-one";
+    TokenExpired 401 "token_expired": "This credential has ended.",
+        "Sign in again with POST /auth/token {{\"email\": \"…\", \"password\": \"…\"}}.",
+        agent: "Ask {owner} for a new token: POST /api/agents/{agent}/token/issue.",
+        page: "/docs/agents/concepts/credentials#lifetimes";
+    TokenRevoked 401 "token_revoked": "This credential was revoked.",
+        "Sign in again with POST /auth/token {{\"email\": \"…\", \"password\": \"…\"}}.",
+        agent: "Ask {owner} for a new token: POST /api/agents/{agent}/token/issue.",
+        page: "/docs/agents/concepts/credentials#revocation";
+    AccountDeactivated 401 "account_deactivated": "The account behind this credential is deactivated.",
+        "Ask an admin of your tenant to activate the account.",
+        page: "/docs/agents/concepts/credentials#revocation";
+    LoginFailed 401 "login_failed": "Address, password or tenant is wrong, or the account is not active.",
+        "Check address, password and tenant, and sign in again. If you forgot the password, ask an admin to set one with POST /api/users/{{id}}/set-password.",
+        page: "/docs/agents/concepts/credentials#sessions";
+
+    ScopeDenied 403 "scope_denied": "This credential lacks a scope that this route needs.",
+        "Sign in with POST /auth/token: a session carries all that your role allows. If that is refused too, ask an admin of your tenant for a higher role.",
+        agent: "Ask {owner} to send POST /api/agents/{agent}/token/issue {{\"scope\": {wanted}}} and to give you the token from its answer.";
+    PersonRequired 403 "person_required": "Only people may do this, whatever an agent's credential carries.",
+        "Sign in as a person with POST /auth/token and send the session's token.",
+        agent: "Ask {owner} to do it.",
+        page: "/docs/agents/concepts/permissions#for-people-only";
+    SessionRequired 403 "session_required": "Only a session may do this, no other credential.",
+        "Sign in with POST /auth/token and send the access_token of its answer.",
+        agent: "Ask {owner} to do it.",
+        page: "/docs/agents/concepts/permissions#session-only";
+    PermissionDenied 403 "permission_denied": "You may read this, but not change it so.",
+        "Ask {owner}, who owns it, or an admin of your tenant.",
+        agent: "Ask {owner}, who owns it.",
+        page: "/docs/agents/concepts/permissions#relations";
+    AgentPaused 403 "agent_paused": "This agent is paused.",
+        "Resume the agent with POST /api/agents/{agent}/resume.",
+        agent: "Wait, and ask GET /api/auth/whoami until agent_state is running; {owner} can resume you.",
+        page: "/docs/agents/concepts/agents#states";
+    AgentStopped 403 "agent_stopped": "This agent is stopped.",
+        "Start the agent with POST /api/agents/{agent}/start.",
+        agent: "End your work; {owner} can start you again.",
+        page: "/docs/agents/concepts/agents#states";
+    AlreadyBootstrapped 403 "already_bootstrapped": "This server has its first tenant and admin, and makes them once only.",
+        "Sign in with POST /auth/token, or ask your admin for an account.";
+    WrongOperatorSecret 403 "wrong_operator_secret": "The operator secret is wrong.",
+        "Send as secret the value of the variable operator_secret; cargo xtask up prints it until the server is bootstrapped.";
+    CsrfFailed 403 "csrf_failed": "A change that is authorised by a cookie needs this site's own origin and the CSRF token.",
+        "Send the token as Authorization: Bearer <token> instead of the cookie; a page of this site sends the header x-csrf-token.",
+        page: "/docs/agents/concepts/credentials#cookies";
+
+    NotFound 404 "not_found": "There is nothing at this path.",
+        "GET /api lists every route of this server.";
+    AgentNotFound 404 "agent_not_found": "There is no such agent, or you may not read it.",
+        "GET /api/agents lists the agents that you may read; names are in lower case.";
+    UserNotFound 404 "user_not_found": "There is no such user in your tenant.",
+        "GET /api/users lists the users of your tenant.";
+    SessionNotFound 404 "session_not_found": "You have no such session.",
+        "GET /auth/sessions lists your sessions.";
+
+    MethodNotAllowed 405 "method_not_allowed": "This path exists, but not with this method.",
+        "Use a method of the header Allow; GET /api lists every route with its methods.";
+
+    NameTaken 409 "name_taken": "This name and its variants -2 to -100 are taken.",
+        "Choose another name.", page: "/docs/agents/concepts/agents#names";
+    EmailTaken 409 "email_taken": "A user of this tenant has this address already.",
+        "GET /api/users?q=<address> finds that user; choose another address for a new one.";
+    TenantTaken 409 "tenant_taken": "A tenant has this slug already.",
+        "Choose another slug.";
+    IdempotencyOtherCredential 409 "idempotency_other_credential": "The first answer to this Idempotency-Key holds a secret, which only the credential that got it may have again.",
+        "Send the request with the credential that sent it first, or with a new Idempotency-Key to do it anew.",
+        page: "/docs/agents/concepts/idempotency";
+
+    BodyTooLarge 413 "body_too_large": "The body is larger than 64 KiB.",
+        "Send at most 65536 bytes.";
+
+    ValidationError 422 "validation_error": "A field is missing, unknown or of the wrong type.",
+        "Mend what fields names, and send the request again; GET /api names the page of each route.";
+    IdempotencyMismatch 422 "idempotency_mismatch": "This Idempotency-Key was used for another body.",
+        "Send the first body again, or use a new Idempotency-Key for the new one.",
+        page: "/docs/agents/concepts/idempotency";
+
+    TooManyAttempts 429 "too_many_attempts": "Too many wrong tries for this account from this address.",
+        "Wait for the seconds in the header Retry-After, then try again.",
+        page: "/docs/agents/concepts/credentials#sessions";
+    TooManyHashes 429 "too_many_hashes": "The server checks as many passwords as it can just now.",
+        "Wait for the seconds in the header Retry-After, then try again.";
+    TooManyKeys 429 "too_many_idempotency_keys": "You have as many kept answers as one caller may have.",
+        "Send the request without Idempotency-Key, or wait until older keys end, 24 hours after their use.",
+        page: "/docs/agents/concepts/idempotency";
+
+    Internal 500 "internal": "Something in the server is wrong; it was logged with this request_id.",
+        "Tell the operator of this server the request_id.";
+
+    DatabaseUnavailable 503 "database_unavailable": "The database does not answer just now.",
+        "Wait for the seconds in the header Retry-After, then send the request again, with the same Idempotency-Key if it had one.";
+    StorageFull 503 "storage_full": "The database has reached the greatest size that the operator allows.",
+        "Ask the operator to raise the variable database_max_mib or to make room; reading, and taking rights away, still work.";
+    DatabaseTooNew 503 "database_too_new": "The database was upgraded by a newer release that this one must not work with.",
+        "Ask the operator to deploy the newer release here too.";
+    AuditKeyMissing 503 "audit_key_missing": "The audit trail is not sealed, because the variable audit_key is not set.",
+        "Ask the operator to set the variable audit_key.";
+}
+
+/// One field of a body or query, and what is wrong with it.
+#[derive(Debug, Serialize)]
+pub struct FieldProblem {
+    /// The field's path, such as `labels.team`; empty for the body as a whole.
+    pub field: String,
+    /// What is wrong.
+    pub problem: String,
+}
+
+/// A refusal: a code and what its place knows. Boxed, so that `Result`s stay small.
+#[derive(Debug)]
+pub struct ApiError(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    code: Code,
+    detail: Option<String>,
+    params: Vec<(&'static str, String)>,
+    extra: Map<String, Json>,
+    missing_scopes: Option<ScopeSet>,
+    retry_after: Option<i64>,
+    cause: Option<String>,
+}
+
+impl From<Code> for ApiError {
+    fn from(code: Code) -> Self {
+        Self(Box::new(Inner {
+            code,
+            detail: None,
+            params: Vec::new(),
+            extra: Map::new(),
+            missing_scopes: None,
+            retry_after: None,
+            cause: None,
+        }))
+    }
+}
+
+/// Every failure of the database means the same: not now. It is never "unknown", "forbidden" or "allowed".
+impl From<DbError> for ApiError {
+    fn from(error: DbError) -> Self {
+        let code = match error {
+            DbError::Unavailable(_) => Code::DatabaseUnavailable,
+            DbError::Full => Code::StorageFull,
+            DbError::TooNew => Code::DatabaseTooNew,
+            DbError::Row(_) => Code::Internal,
+        };
+        Self::from(code).cause(error)
+    }
+}
+
+impl Code {
+    /// The code with a sentence of its own.
+    pub fn detail(self, detail: impl Into<String>) -> ApiError {
+        ApiError::from(self).detail(detail)
+    }
+
+    /// The code with a value for `{name}` in its fix.
+    pub fn with(self, name: &'static str, value: impl Into<String>) -> ApiError {
+        ApiError::from(self).with(name, value)
+    }
+}
+
+impl ApiError {
+    /// A missing, unknown or wrong field.
+    pub fn field(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        let (field, problem) = (field.into(), problem.into());
+        let fields = serde_json::json!([{ "field": field, "problem": problem }]);
+        Self::from(Code::ValidationError).extra("fields", fields)
+    }
+
+    /// What went wrong inside: for the log, never for the caller.
+    #[must_use]
+    pub fn cause(mut self, cause: impl std::fmt::Display) -> Self {
+        self.0.cause = Some(cause.to_string());
+        self
+    }
+
+    /// Replaces the table's sentence.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = Some(detail.into());
+        self
+    }
+
+    /// Gives the value of `{name}` in the fix.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.0.params.push((name, value.into()));
+        self
+    }
+
+    /// Adds a member to the envelope.
+    #[must_use]
+    pub fn extra(mut self, name: &str, value: impl Into<Json>) -> Self {
+        self.0.extra.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Names the scopes that the route needs and the ones that are missing.
+    #[must_use]
+    pub fn scopes(mut self, required: ScopeSet, missing: ScopeSet) -> Self {
+        self.0.missing_scopes = Some(missing);
+        self.extra("required_scopes", required.names()).extra("missing_scopes", missing.names())
+    }
+
+    /// Says when to come again, in seconds.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: i64) -> Self {
+        self.0.retry_after = Some(seconds.max(1));
+        self
+    }
+
+    /// What it means.
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
+    /// The inner cause, for the log.
+    pub fn inner(&self) -> Option<&str> {
+        self.0.cause.as_deref()
+    }
+
+    /// The scopes that were missing.
+    pub fn missing(&self) -> Option<ScopeSet> {
+        self.0.missing_scopes
+    }
+
+    /// Seconds for `Retry-After`: 429 and 503 always have them.
+    pub fn seconds(&self) -> Option<i64> {
+        self.0.retry_after.or(match self.0.code.row().status {
+            429 | 503 => Some(1),
+            _ => None,
+        })
+    }
+
+    /// The envelope. `agent` is given when the caller is one: its name and its owner's address.
+    pub fn envelope(&self, request_id: &str, link: &str, agent: Option<(&str, &str)>) -> Map<String, Json> {
+        let row = self.0.code.row();
+        let detail = self.0.detail.as_deref().unwrap_or(row.detail);
+        let mut params: Vec<(&str, &str)> = self.0.params.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        let template = match (agent, row.agent_fix) {
+            (Some((name, owner)), Some(fix)) => {
+                params.extend([("agent", name), ("owner", owner)]);
+                fix
+            }
+            _ => row.fix,
+        };
+        let mut body = Map::new();
+        body.insert("error".to_owned(), row.slug.into());
+        body.insert("detail".to_owned(), detail.into());
+        body.insert("fix".to_owned(), fill(template, &params).into());
+        body.insert("doc_url".to_owned(), self.page(link).into());
+        body.extend(self.0.extra.clone());
+        body.insert("request_id".to_owned(), request_id.into());
+        body
+    }
+
+    fn page(&self, link: &str) -> String {
+        let row = self.0.code.row();
+        match (self.0.missing_scopes.and_then(|missing| missing.names().first().copied()), row.page) {
+            (Some(scope), "") if scope != "*" => {
+                format!("{link}/docs/agents/concepts/permissions#{}", anchor(scope))
+            }
+            (_, "") => format!("{link}/docs/agents/errors#{}", anchor(row.slug)),
+            (_, page) => format!("{link}{page}"),
+        }
+    }
+}
+
+/// The anchor of a heading that names a scope or a slug: dots and underscores become hyphens.
+pub fn anchor(name: &str) -> String {
+    name.replace(['.', '_'], "-")
+}
+
+/// Puts values into `{name}`; `{{` and `}}` stand for braces. A name without a value is left out with its braces.
+fn fill(template: &str, params: &[(&str, &str)]) -> String {
+    let mut text = String::with_capacity(template.len() + 32);
+    let mut rest = template;
+    while let Some(at) = rest.find(['{', '}']) {
+        let (before, from) = rest.split_at(at);
+        text.push_str(before);
+        if let Some(after) = from.strip_prefix("{{") {
+            text.push('{');
+            rest = after;
+        } else if let Some(after) = from.strip_prefix("}}") {
+            text.push('}');
+            rest = after;
+        } else if let Some((name, after)) = from.strip_prefix('{').and_then(|from| from.split_once('}')) {
+            let value = params.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value);
+            text.push_str(value);
+            rest = after;
+        } else {
+            text.push_str(from);
+            rest = "";
+        }
+    }
+    text.push_str(rest);
+    text
+}
+
+/// Leaves the refusal in the response, where the door finds it and writes it.
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.code.row().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = status.into_response();
+        response.extensions_mut().insert(Refused(std::sync::Arc::new(self)));
+        response
+    }
+}
+
+/// A refusal on its way to the door.
+#[derive(Clone)]
+pub(crate) struct Refused(pub(crate) std::sync::Arc<ApiError>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R58, R59: every code has what its reader needs, and no two share a slug.
+    #[test]
+    fn every_code_says_what_is_wrong_and_how_to_mend_it() {
+        let mut slugs = std::collections::BTreeSet::new();
+        for code in Code::ALL {
+            let row = code.row();
+            assert!(slugs.insert(row.slug), "{} stands twice", row.slug);
+            assert!(StatusCode::from_u16(row.status).unwrap().as_u16() >= 400);
+            for sentence in [row.detail, row.fix].into_iter().chain(row.agent_fix) {
+                assert!(sentence.ends_with('.') && sentence.len() > 10, "{}: {sentence}", row.slug);
+            }
+            assert!(row.page.is_empty() || row.page.starts_with("/docs/agents/"), "{}", row.slug);
+        }
+    }
+
+    #[test]
+    fn a_fix_is_filled_in_and_double_braces_stay() {
+        assert_eq!(fill("{{\"a\": {b}}} {c}.", &[("b", "1")]), "{\"a\": 1} .");
+        assert_eq!(fill("open { end", &[]), "open { end");
+    }
+
+    #[test]
+    fn an_agent_reads_the_fix_for_agents() {
+        let error = Code::PersonRequired.detail("No.");
+        let person = error.envelope("req_1", "", None);
+        let agent = error.envelope("req_1", "/acc", Some(("scout", "ada@example.com")));
+        assert_eq!(agent["fix"], "Ask ada@example.com to do it.");
+        assert_ne!(person["fix"], agent["fix"]);
+        assert_eq!(agent["doc_url"], "/acc/docs/agents/concepts/permissions#for-people-only");
+    }
+}

@@ -1,0 +1,167 @@
+//! Kept answers: a POST that is sent twice with one `Idempotency-Key` happens once.
+//!
+//! 1. Inside of the write's own transaction: is there a row for (tenant, user, agent, method, path, key)? Then it is
+//!    replayed: same body → the first answer; other body → 422. The body is compared by a MAC whose key comes from the
+//!    idempotency key, so that the table tells nobody what was sent.
+//! 2. Otherwise the write happens, and its last statement inserts the row. There is no reservation: a crash leaves both or
+//!    neither, and a racing call waits for the write lock and then finds the row.
+//! 3. The answer is sealed: under a key from the idempotency key, and where it holds a secret also from the credential, so
+//!    that only who got the secret can get it again.
+
+use axum::{
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use crate::{
+    caller::Caller,
+    error::{ApiError, Code},
+    http::App,
+    secret::{Digest, Key},
+    store::kept::{self, Kept},
+};
+
+/// How long an answer is kept, seconds.
+pub const KEPT_FOR: i64 = 24 * 3600;
+/// Answers that are kept for one caller at a time.
+pub const MOST_KEPT: i64 = 5_000;
+
+/// What a request with an `Idempotency-Key` asks for.
+pub struct Request {
+    digest: Digest,
+    body_mac: Digest,
+    /// Seals answers without a secret.
+    common: Key,
+    /// Seals answers with one: only credential and idempotency key together yield it.
+    private: Key,
+}
+
+impl Request {
+    /// Reads the header; `None` when there is none.
+    pub fn read(
+        headers: &HeaderMap,
+        caller: &Caller,
+        method: &str,
+        path: &str,
+        body: &[u8],
+    ) -> Result<Option<Self>, ApiError> {
+        let mut sent = headers.get_all("idempotency-key").iter();
+        let Some(value) = sent.next() else { return Ok(None) };
+        let key =
+            value.to_str().ok().filter(|_| sent.next().is_none()).and_then(bare).ok_or(Code::InvalidIdempotencyKey)?;
+        let agent = caller.agent_id().map_or("", |id| id.as_str());
+        let digest =
+            Digest::of_parts(&[caller.tenant_id().as_str(), caller.user_id().as_str(), agent, method, path, key]);
+        Ok(Some(Self {
+            digest,
+            body_mac: Key::derive(key.as_bytes(), "idempotency body", &[]).mac(body),
+            common: Key::derive(key.as_bytes(), "idempotency answer", &[]),
+            private: caller.key("idempotency answer", &[key]),
+        }))
+    }
+
+    /// The answer to replay, if this was asked before.
+    pub(crate) fn replay(&self, caller: &Caller, row: &Kept) -> Result<Response, ApiError> {
+        if !row.body_mac_matches(&self.body_mac) {
+            return Err(Code::IdempotencyMismatch.into());
+        }
+        if row.holds_secret && row.credential_id != caller.credential_id().as_str() {
+            return Err(Code::IdempotencyOtherCredential.into());
+        }
+        let key = if row.holds_secret { &self.private } else { &self.common };
+        let opened = key.open(&row.answer, self.digest.bytes());
+        let text = opened.ok_or_else(|| ApiError::from(Code::Internal).cause("a kept answer does not open"))?;
+        let status = u16::try_from(row.status).ok().and_then(|status| StatusCode::from_u16(status).ok());
+        let status = status.ok_or_else(|| ApiError::from(Code::Internal).cause("a kept answer has no status"))?;
+        let mut response = answer(status, text);
+        response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+        Ok(response)
+    }
+
+    /// The row of this request, if there is one.
+    pub(crate) async fn find(&self, app: &App, reads: &impl crate::db::Reads) -> Result<Option<Kept>, ApiError> {
+        Ok(kept::find(reads, &self.digest, app.now()).await?)
+    }
+
+    /// Keeps the answer, in the transaction of the write that it answers.
+    pub(crate) async fn keep(
+        &self,
+        app: &App,
+        tx: &crate::db::Tx<'_>,
+        caller: &Caller,
+        first: &Answer,
+    ) -> Result<(), ApiError> {
+        let key = if first.holds_secret { &self.private } else { &self.common };
+        let sealed = key.seal(first.text.as_bytes(), self.digest.bytes(), app.chance());
+        let row = Kept {
+            credential_id: caller.credential_id().to_string(),
+            body_mac: self.body_mac.bytes().to_vec(),
+            holds_secret: first.holds_secret,
+            status: i64::from(first.status.as_u16()),
+            answer: sealed.ok_or_else(|| ApiError::from(Code::Internal).cause("an answer could not be sealed"))?,
+        };
+        let owner = caller.agent_id().map_or(caller.user_id().as_str(), |id| id.as_str());
+        let was_kept = kept::insert(tx, &self.digest, owner, &row, app.now().plus_seconds(KEPT_FOR), app.now()).await?;
+        if was_kept { Ok(()) } else { Err(Code::TooManyKeys.into()) }
+    }
+}
+
+/// The key in the header, quoted or bare.
+fn bare(value: &str) -> Option<&str> {
+    let value = value.trim();
+    let key = value.strip_prefix('"').map_or(Some(value), |rest| rest.strip_suffix('"'))?;
+    let is_plain = (1..=255).contains(&key.len()) && key.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'"');
+    is_plain.then_some(key)
+}
+
+/// The answer of a change.
+pub struct Answer {
+    status: StatusCode,
+    text: String,
+    holds_secret: bool,
+}
+
+impl Answer {
+    /// A JSON answer that holds no secret.
+    pub fn json(status: StatusCode, form: &impl serde::Serialize) -> Result<Self, ApiError> {
+        let text = serde_json::to_string(form).map_err(|error| ApiError::from(Code::Internal).cause(error))?;
+        Ok(Self { status, text, holds_secret: false })
+    }
+
+    /// A JSON answer that shows a secret, once.
+    pub fn secret(status: StatusCode, form: &impl serde::Serialize) -> Result<Self, ApiError> {
+        Ok(Self { holds_secret: true, ..Self::json(status, form)? })
+    }
+
+    /// 204.
+    pub fn empty() -> Self {
+        Self { status: StatusCode::NO_CONTENT, text: String::new(), holds_secret: false }
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        answer(self.status, self.text.into_bytes())
+    }
+}
+
+fn answer(status: StatusCode, text: Vec<u8>) -> Response {
+    if text.is_empty() {
+        return status.into_response();
+    }
+    (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_quoted_or_bare() {
+        assert_eq!(bare("abc"), Some("abc"));
+        assert_eq!(bare("\"a b\""), Some("a b"));
+        for bad in ["", "\"\"", "\"abc", "a\"b", "\u{e9}", &"k".repeat(256)] {
+            assert_eq!(bare(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! What two components of Accredit must agree on.
+//!
+//! The layers, each calling only those below it:
+//!
+//! ```text
+//! http, write        the door, extractors, the one way to change something
+//! caller, route      who is asking; which routes there are, and who may come in
+//! idempotency, audit kept answers; rows that cannot be bent
+//! permission, store  grants compiled to SQL; one file per table
+//! db, migrate        connections and transactions over Spin's SQLite or rusqlite
+//! id, time, scope, secret, settings   no I/O
+//! ```
+//!
+//! `error` may be named by all.
+#![forbid(unsafe_code)]
+
+pub mod audit;
+pub mod caller;
+pub mod db;
+pub mod error;
+pub mod http;
+pub mod id;
+pub mod idempotency;
+mod migrate;
+pub mod permission;
+pub mod route;
+pub mod scope;
+pub mod secret;
+pub mod settings;
+pub mod store;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
+pub mod time;
+pub mod write;

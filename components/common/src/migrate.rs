@@ -1,0 +1,82 @@
+//! Migrations, applied once by whichever instance comes first.
+//!
+//! 1. Read the version. Instances are born a hundred times a second: this is all that nearly every one of them does.
+//! 2. Behind: switch to WAL (outside of any transaction, where alone it works) and check that it took.
+//! 3. `BEGIN IMMEDIATE`, read the version again, apply what is missing, set the version, commit.
+//! 4. Ahead: go on, unless the database says that this code is too old for it.
+
+#[cfg(not(target_family = "wasm"))]
+use crate::db::native::Connection;
+#[cfg(target_family = "wasm")]
+use crate::db::spin::Connection;
+use crate::db::{DbError, FromValue, Value};
+
+/// Every migration, in order; the version of a database is how many of them it has seen.
+const ALL: &[&str] = &[include_str!("../../../migrations/0001_ground.sql")];
+
+/// The line between two statements of a file.
+const MARKER: &str = "--- next";
+
+/// Tries before a database that others keep busy is given up; each waits up to the busy timeout of 5 s.
+const TRIES: usize = 3;
+
+/// Brings the database to the version of this code.
+pub(crate) async fn run(connection: &Connection) -> Result<(), DbError> {
+    apply(connection, ALL).await
+}
+
+async fn apply(connection: &Connection, all: &[&str]) -> Result<(), DbError> {
+    let newest = i64::try_from(all.len()).unwrap_or(i64::MAX);
+    let mut tries = 1;
+    loop {
+        let version = integer(connection, "PRAGMA user_version").await?;
+        if version > newest {
+            let oldest = integer(connection, "SELECT oldest_code FROM schema_info").await?;
+            return if oldest > newest { Err(DbError::TooNew) } else { Ok(()) };
+        }
+        if version == newest {
+            return Ok(());
+        }
+        match upgrade(connection, all, newest).await {
+            Err(DbError::Unavailable(_)) if tries < TRIES => tries += 1,
+            result => return result,
+        }
+    }
+}
+
+async fn upgrade(connection: &Connection, all: &[&str], newest: i64) -> Result<(), DbError> {
+    let mode = connection.execute("PRAGMA journal_mode=WAL", vec![]).await?;
+    // A database that is reached over the network may answer nothing here; one in memory says so, and would lose everything.
+    match mode.into_iter().flatten().next() {
+        None => {}
+        Some(Value::Text(mode)) if mode.eq_ignore_ascii_case("wal") => {}
+        Some(_) => {
+            let cause = "the database is not a file that can be written ahead (WAL): give the host a state directory";
+            return Err(DbError::Unavailable(cause.to_owned()));
+        }
+    }
+    connection.execute("BEGIN IMMEDIATE", vec![]).await?;
+    let done = missing(connection, all, newest).await;
+    let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    connection.execute(end, vec![]).await?;
+    done
+}
+
+/// Applies what the database has not seen; runs under the write lock.
+async fn missing(connection: &Connection, all: &[&str], newest: i64) -> Result<(), DbError> {
+    let version = usize::try_from(integer(connection, "PRAGMA user_version").await?).unwrap_or(0);
+    if version >= all.len() {
+        return Ok(()); // somebody else was faster, perhaps with newer code
+    }
+    for file in all.iter().skip(version) {
+        for statement in file.split(MARKER) {
+            connection.execute(statement.trim(), vec![]).await?;
+        }
+    }
+    connection.execute(&format!("PRAGMA user_version={newest}"), vec![]).await.map(drop)
+}
+
+async fn integer(connection: &Connection, sql: &str) -> Result<i64, DbError> {
+    let rows = connection.execute(sql, vec![]).await?;
+    i64::from_value(rows.into_iter().flatten().next().ok_or(DbError::Row("no row"))?)
+}

@@ -1,0 +1,384 @@
+//! Scopes: what a credential may be used for. Known scopes are bits of a set; globs are expanded to the known ones before
+//! two sets are compared, so that `agents.*` and a list of all its members are the same.
+
+use serde::{Serialize, Serializer};
+
+macro_rules! scopes {
+    ($($name:ident = $text:literal, $what:literal;)*) => {
+        /// One permission that a credential can carry, written `noun.verb`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Scope { $(#[doc = $what] $name,)* }
+
+        impl Scope {
+            /// Every scope, in the order of the documentation.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The scope as it is written, such as `agents.read`.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// What the scope allows, as a sentence.
+            pub const fn describe(self) -> &'static str {
+                match self { $(Self::$name => $what,)* }
+            }
+        }
+    };
+}
+
+scopes! {
+    AgentsList = "agents.list", "See which agents there are.";
+    AgentsRead = "agents.read", "Read one agent: its state, owner, ceiling and labels.";
+    AgentsLogs = "agents.logs", "Read an agent's log; an agent appends to its own.";
+    AgentsCreate = "agents.create", "Register an agent.";
+    AgentsUpdate = "agents.update", "Change an agent's description, labels or ceiling.";
+    AgentsDelete = "agents.delete", "Archive an agent and all below it, restore or purge it.";
+    AgentsLifecycle = "agents.lifecycle", "Start, stop, pause, resume and restart an agent.";
+    AgentsDeploy = "agents.deploy", "Ask an agent's runtime to run it.";
+    AgentsShare = "agents.share", "Say who else may read or edit an agent.";
+    AgentsMessage = "agents.message", "Put a message into an agent's inbox.";
+    AgentsStopAll = "agents.stop_all", "Stop every agent of the tenant at once. For people only.";
+    AgentsTokenIssue = "agents.token.issue", "Issue an agent's token, which replaces the one before.";
+    AgentsTokenRevoke = "agents.token.revoke", "Revoke an agent's token.";
+    AgentsKeysRead = "agents.keys.read", "List an agent's API keys, never their values.";
+    AgentsKeysWrite = "agents.keys.write", "Create, rotate and delete an agent's API keys.";
+    AgentsSecretsRead = "agents.secrets.read", "Read the names of an agent's secrets; the agent itself reads their values.";
+    AgentsSecretsWrite = "agents.secrets.write", "Set and delete an agent's secrets.";
+    UiNotify = "ui.notify", "Send a notification to the agent's owner.";
+    NotificationsRead = "notifications.read", "Read one's own notifications.";
+    NotificationsWrite = "notifications.write", "Mark one's own notifications as read, and delete them.";
+    TokensRead = "tokens.read", "List one's own personal access tokens, never their values.";
+    TokensWrite = "tokens.write", "Revoke one's own personal access tokens.";
+    TokensAdmin = "tokens.admin", "See and revoke every credential of the tenant. For people only.";
+    TokensIntrospect = "tokens.introspect", "Ask whether a token of the tenant is live, and what it may do.";
+    UsersRead = "users.read", "List the tenant's users. For people only.";
+    UsersWrite = "users.write", "Create and change users, from a session. For people only.";
+    AuditRead = "audit.read", "Read the audit rows of agents that one may read.";
+    AuditReadAll = "audit.read_all", "Read the audit trail of the whole tenant. For people only.";
+    WebhooksRead = "webhooks.read", "List webhooks. For people only.";
+    WebhooksWrite = "webhooks.write", "Create, change and test webhooks. For people only.";
+    GuidesRead = "guides.read", "Read guides and the prompt that is built from them.";
+    GuidesWrite = "guides.write", "Put a source's guides in place.";
+    PresetsWrite = "presets.write", "Change what a class of agents needs. For people only.";
+    ScopesWrite = "scopes.write", "Define custom scopes. For people only.";
+}
+
+impl Scope {
+    /// The scope that is written so.
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|scope| scope.as_str() == text)
+    }
+
+    const fn bit(self) -> u64 {
+        1 << (self as u8)
+    }
+
+    /// Whether only people can use it, whatever an agent's credential says.
+    pub fn is_for_people(self) -> bool {
+        PEOPLE_ONLY.contains(self)
+    }
+}
+
+/// What people alone can use.
+const PEOPLE_ONLY: ScopeSet = ScopeSet(
+    Scope::UsersRead.bit()
+        | Scope::UsersWrite.bit()
+        | Scope::TokensAdmin.bit()
+        | Scope::AuditReadAll.bit()
+        | Scope::AgentsStopAll.bit()
+        | Scope::WebhooksRead.bit()
+        | Scope::WebhooksWrite.bit()
+        | Scope::PresetsWrite.bit()
+        | Scope::ScopesWrite.bit(),
+);
+
+/// A set of known scopes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScopeSet(u64);
+
+impl ScopeSet {
+    /// No scope.
+    pub const EMPTY: Self = Self(0);
+    /// Every scope there is.
+    pub const ALL: Self = Self((1 << Scope::ALL.len()) - 1);
+
+    /// Reads patterns separated by blanks, as stored. What is no longer known grants nothing.
+    pub fn stored(text: &str) -> Self {
+        Self(text.split_ascii_whitespace().filter_map(Self::expand).fold(0, |all, set| all | set.0))
+    }
+
+    /// What one pattern covers: `*`, `noun.*` or one scope. `None` when it names nothing that is known.
+    pub fn expand(pattern: &str) -> Option<Self> {
+        if pattern == "*" {
+            return Some(Self::ALL);
+        }
+        let Some(prefix) = pattern.strip_suffix('*') else {
+            return Scope::from_text(pattern).map(|scope| Self(scope.bit()));
+        };
+        if !prefix.ends_with('.') {
+            return None;
+        }
+        let bits = Scope::ALL.iter().filter(|s| s.as_str().starts_with(prefix)).fold(0, |all, s| all | s.bit());
+        (bits != 0).then_some(Self(bits))
+    }
+
+    /// Both sets' common part.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// What is in either.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// What is in this set and not in `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether the scope is in the set.
+    pub const fn contains(self, scope: Scope) -> bool {
+        self.0 & scope.bit() != 0
+    }
+
+    /// Whether there is none in it.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// What an agent can ever use of this set.
+    #[must_use]
+    pub const fn for_agents(self) -> Self {
+        self.without(PEOPLE_ONLY)
+    }
+
+    /// The scopes' names: `["*"]` when it is all of them, else one by one.
+    pub fn names(self) -> Vec<&'static str> {
+        if self == Self::ALL {
+            return vec!["*"];
+        }
+        Scope::ALL.iter().filter(|scope| self.contains(**scope)).map(|scope| scope.as_str()).collect()
+    }
+}
+
+impl FromIterator<Scope> for ScopeSet {
+    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
+        Self(scopes.into_iter().fold(0, |all, scope| all | scope.bit()))
+    }
+}
+
+impl Serialize for ScopeSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.names())
+    }
+}
+
+/// What somebody asked for when minting: the patterns as given, each known, without repetition, and what they cover.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patterns {
+    patterns: Vec<String>,
+    set: ScopeSet,
+}
+
+impl Patterns {
+    /// Checks what was asked. `Err`: the patterns that name no known scope (or nothing at all was asked: an empty list).
+    pub fn parse(asked: &[String]) -> Result<Self, Vec<String>> {
+        let unknown: Vec<String> = asked.iter().filter(|p| ScopeSet::expand(p).is_none()).cloned().collect();
+        if asked.is_empty() || !unknown.is_empty() {
+            return Err(unknown);
+        }
+        let mut patterns = asked.to_vec();
+        patterns.sort();
+        patterns.dedup();
+        let set = ScopeSet::stored(&patterns.join(" "));
+        Ok(Self { patterns, set })
+    }
+
+    /// The patterns of a column, where they are separated by blanks.
+    pub fn stored(text: &str) -> Self {
+        Self { patterns: text.split_ascii_whitespace().map(str::to_owned).collect(), set: ScopeSet::stored(text) }
+    }
+
+    /// The patterns of a preset.
+    pub fn of_preset(preset: Preset) -> Self {
+        Self::stored(preset.scope())
+    }
+
+    /// The scopes that the patterns cover.
+    pub const fn set(&self) -> ScopeSet {
+        self.set
+    }
+
+    /// For the column.
+    pub fn to_column(&self) -> String {
+        self.patterns.join(" ")
+    }
+}
+
+impl Serialize for Patterns {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.patterns.serialize(serializer)
+    }
+}
+
+/// What a class of agents needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// Reads, logs, messages, tells its owner.
+    Worker,
+    /// Reads only.
+    Reader,
+    /// A worker that also starts and stops agents and issues their tokens.
+    Operator,
+    /// A worker that also writes guides.
+    Publisher,
+    /// A worker that also makes and equips agents.
+    Engineer,
+}
+
+impl Preset {
+    /// Every preset.
+    pub const ALL: [Self; 5] = [Self::Worker, Self::Reader, Self::Operator, Self::Publisher, Self::Engineer];
+
+    /// The preset's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Worker => "worker",
+            Self::Reader => "reader",
+            Self::Operator => "operator",
+            Self::Publisher => "publisher",
+            Self::Engineer => "engineer",
+        }
+    }
+
+    /// The preset of that name.
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|preset| preset.as_str() == text)
+    }
+
+    /// Its patterns, separated by blanks and sorted, as a column holds them.
+    pub const fn scope(self) -> &'static str {
+        match self {
+            Self::Worker => "agents.list agents.logs agents.message agents.read guides.read ui.notify",
+            Self::Reader => "agents.list agents.read audit.read guides.read",
+            Self::Operator => {
+                "agents.lifecycle agents.list agents.logs agents.message agents.read agents.token.* guides.read ui.notify"
+            }
+            Self::Publisher => "agents.list agents.logs agents.message agents.read guides.read guides.write ui.notify",
+            Self::Engineer => {
+                "agents.create agents.deploy agents.keys.* agents.list agents.logs agents.message agents.read \
+                 agents.secrets.* agents.update guides.read ui.notify"
+            }
+        }
+    }
+}
+
+/// A person's role in a tenant; each has a ceiling that no credential of that person reaches beyond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Looks at what was shared.
+    Viewer,
+    /// Owns agents.
+    Member,
+    /// A member who also keeps the guides.
+    Curator,
+    /// Everything in the tenant.
+    Admin,
+}
+
+impl Role {
+    /// Every role, the least first.
+    pub const ALL: [Self; 4] = [Self::Viewer, Self::Member, Self::Curator, Self::Admin];
+
+    /// The word that is stored and answered.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Member => "member",
+            Self::Curator => "curator",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The role that a word names.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == word)
+    }
+
+    /// The most that a credential of a person with this role, or of that person's agents, can ever do.
+    pub fn ceiling(self) -> ScopeSet {
+        const VIEWER: &str = "agents.list agents.read audit.read guides.read notifications.* tokens.read tokens.write";
+        let viewer = ScopeSet::stored(VIEWER);
+        let member = viewer.or(ScopeSet::stored("agents.* ui.notify")).without(ScopeSet(Scope::AgentsStopAll.bit()));
+        match self {
+            Self::Viewer => viewer,
+            Self::Member => member,
+            Self::Curator => member.or(ScopeSet(Scope::GuidesWrite.bit())),
+            Self::Admin => ScopeSet::ALL,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patterns(asked: &[&str]) -> Result<Patterns, Vec<String>> {
+        Patterns::parse(&asked.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_glob_covers_all_below_it_and_nothing_else() {
+        let tokens = ScopeSet::expand("agents.token.*").unwrap();
+        assert_eq!(tokens.names(), ["agents.token.issue", "agents.token.revoke"]);
+        assert!(ScopeSet::expand("agents.*").unwrap().contains(Scope::AgentsTokenIssue));
+        for unknown in
+            ["", "agents", "agents*", "agents.t*", "agents.token", "**", "*.read", ".*", "Agents.read", "nope.*"]
+        {
+            assert_eq!(ScopeSet::expand(unknown), None, "{unknown}");
+        }
+    }
+
+    /// R9: unknown scopes are refused, all of them named.
+    #[test]
+    fn unknown_patterns_are_named() {
+        assert_eq!(patterns(&["agents.read", "a.b", "c"]), Err(vec!["a.b".to_owned(), "c".to_owned()]));
+        assert_eq!(patterns(&[]), Err(vec![]));
+    }
+
+    #[test]
+    fn patterns_are_kept_as_given_sorted_and_once() {
+        let asked = patterns(&["ui.notify", "agents.*", "ui.notify"]).unwrap();
+        assert_eq!(asked.to_column(), "agents.* ui.notify");
+        assert_eq!(Patterns::stored(&asked.to_column()), asked);
+    }
+
+    #[test]
+    fn each_role_has_more_than_the_one_below() {
+        for pair in Role::ALL.windows(2) {
+            assert_eq!(pair[0].ceiling().without(pair[1].ceiling()), ScopeSet::EMPTY);
+            assert_ne!(pair[0].ceiling(), pair[1].ceiling());
+        }
+        assert!(!Role::Curator.ceiling().contains(Scope::AgentsStopAll));
+        assert!(!Role::Member.ceiling().contains(Scope::GuidesWrite));
+        assert!(!Role::Viewer.ceiling().contains(Scope::AgentsCreate));
+        assert_eq!(Role::Admin.ceiling().names(), ["*"]);
+    }
+
+    #[test]
+    fn presets_name_only_known_scopes_that_agents_can_use() {
+        for preset in Preset::ALL {
+            let names: Vec<&str> = preset.scope().split(' ').collect();
+            assert!(names.is_sorted(), "{names:?}");
+            assert!(names.iter().all(|name| ScopeSet::expand(name).is_some()), "{names:?}");
+            let set = Patterns::of_preset(preset).set();
+            assert_eq!(set.for_agents(), set);
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! One file per table: all SQL, and nothing but SQL and rows.
+
+pub mod agent;
+pub mod attempt;
+pub mod credential;
+pub mod housekeeping;
+pub mod kept;
+pub mod refusal;
+pub mod tenant;
+pub mod user;

@@ -1,0 +1,452 @@
+//! Table `agents`, and who may do what with its rows: every statement that names an agent for a caller holds the
+//! permission's expression.
+
+use serde::Serialize;
+
+use crate::{
+    args,
+    caller::Caller,
+    db::{DbError, FromRow, FromValue, Happened, Reads, Row, Tx, Value},
+    error::{ApiError, Code},
+    http::Wanted,
+    id::{AgentId, TenantId, UserId},
+    permission::{self, Action, Binder},
+    scope::Patterns,
+    store::{credential::TokenRecord, user::like},
+    time::Timestamp,
+};
+
+/// The most characters of an agent's name: a DNS label.
+const MOST: usize = 63;
+/// Names that are words of the routes.
+const RESERVED: [&str; 7] = ["archived", "bulk", "deploy", "enroll", "import", "me", "stop-all"];
+
+/// An agent's name: lower-case letters, digits and hyphens, no hyphen at either end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentName(String);
+
+impl AgentName {
+    /// Makes a name of what somebody typed: lower case, runs of other characters to one hyphen. `None`: it holds a path
+    /// separator, `..` or a control character, has nothing left, is too long or is reserved.
+    pub fn parse(typed: &str) -> Option<Self> {
+        let typed = typed.trim_matches(' ');
+        if typed.contains(['/', '\\']) || typed.contains("..") || typed.chars().any(char::is_control) {
+            return None;
+        }
+        let mut slug = String::new();
+        for c in typed.chars().take(10 * MOST).flat_map(char::to_lowercase) {
+            if c.is_ascii_lowercase() || c.is_ascii_digit() {
+                slug.push(c);
+            } else if !slug.is_empty() && !slug.ends_with('-') {
+                slug.push('-');
+            }
+        }
+        let slug = slug.trim_end_matches('-');
+        let is_good = (1..=MOST).contains(&slug.len()) && typed.chars().count() <= 64 && !RESERVED.contains(&slug);
+        is_good.then(|| Self(slug.to_owned()))
+    }
+
+    /// The name with `-2`, `-3` … behind it, shortened so that it still fits.
+    fn variant(&self, number: usize) -> String {
+        let tail = format!("-{number}");
+        let head: String = self.0.chars().take(MOST - tail.len()).collect();
+        format!("{}{tail}", head.trim_end_matches('-'))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An agent, as who may read it sees it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Agent {
+    /// The id.
+    pub id: AgentId,
+    /// The name.
+    pub name: String,
+    /// A name for people.
+    pub display_name: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// What it runs on.
+    pub runtime: Option<String>,
+    /// The model behind it.
+    pub model: Option<String>,
+    /// Texts by name.
+    pub labels: Labels,
+    /// Its ceiling.
+    pub scope: Patterns,
+    /// The preset that the ceiling came from.
+    pub preset: Option<String>,
+    /// `running`, `paused` or `stopped`.
+    pub state: String,
+    /// Its owner.
+    pub owner: Owner,
+    /// The name of the agent above it.
+    pub parent: Option<String>,
+    /// When it was registered.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// Its last heartbeat.
+    pub last_seen_at: Option<Timestamp>,
+    /// Whether it has a live token.
+    pub has_token: bool,
+    /// That token, as much as may be shown.
+    pub token: Option<TokenRecord>,
+}
+
+/// The owner of an agent.
+#[derive(Clone, Debug, Serialize)]
+pub struct Owner {
+    /// The user's id.
+    pub id: UserId,
+    /// The user's address.
+    pub email: String,
+}
+
+/// Texts by name, at most 32.
+#[derive(Clone, Debug, Default, Serialize, serde::Deserialize, PartialEq, Eq)]
+#[serde(transparent)]
+pub struct Labels(pub std::collections::BTreeMap<String, String>);
+
+impl FromValue for Labels {
+    fn from_value(value: Value) -> Result<Self, DbError> {
+        serde_json::from_str(&String::from_value(value)?)
+            .map_err(|_| DbError::Row("labels that are no JSON object of texts"))
+    }
+}
+
+impl FromValue for Patterns {
+    fn from_value(value: Value) -> Result<Self, DbError> {
+        String::from_value(value).map(|text| Self::stored(&text))
+    }
+}
+
+impl FromRow for Agent {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        let mut agent = Self {
+            id: row.next()?,
+            name: row.next()?,
+            display_name: row.next()?,
+            description: row.next()?,
+            runtime: row.next()?,
+            model: row.next()?,
+            labels: row.next()?,
+            scope: row.next()?,
+            preset: row.next()?,
+            state: row.next()?,
+            owner: Owner { id: row.next()?, email: row.next()? },
+            parent: row.next()?,
+            created_at: row.next()?,
+            updated_at: row.next()?,
+            last_seen_at: row.next()?,
+            has_token: false,
+            token: None,
+        };
+        if let Some(id) = row.next::<Option<_>>()? {
+            let (prefix, issued_at) = (row.next()?, row.next()?);
+            agent.token =
+                Some(TokenRecord { id, prefix, issued_at, expires_at: row.next()?, last_used_at: row.next()? });
+            agent.has_token = true;
+        } else {
+            for _ in 0..4 {
+                row.next::<Option<i64>>()?;
+            }
+        }
+        Ok(agent)
+    }
+}
+
+/// Columns and joins; `{now}` is the placeholder of the time that decides whether a token is live.
+fn select(now: &str) -> String {
+    format!(
+        "SELECT a.id, a.name, a.display_name, a.description, a.runtime, a.model, a.labels, a.scope, a.preset, a.state,
+                a.owner_id, u.email, p.name, a.created_at, a.updated_at, a.last_seen_at,
+                c.id, iif(c.id IS NULL, NULL, c.prefix), c.created_at, c.expires_at, c.last_used_at"
+    ) + &format!(
+        ", {{extra}} FROM agents a
+         JOIN users u ON u.id = a.owner_id
+         LEFT JOIN agents p ON p.id = a.parent_id
+         LEFT JOIN credentials c ON c.agent_id = a.id AND c.kind = 'agent_token' AND c.place = 'active'
+              AND c.revoked_at IS NULL AND (c.expires_at IS NULL OR c.expires_at > {now})"
+    )
+}
+
+/// An agent and the two answers about it.
+struct Decided {
+    agent: Agent,
+    may_read: bool,
+    may_act: bool,
+}
+
+impl FromRow for Decided {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { agent: Agent::from_row(row)?, may_read: row.next()?, may_act: row.next()? })
+    }
+}
+
+/// The agent of that name, if the caller may do `action` with it. Absent and unreadable are the same 404 by the same one
+/// statement; readable but not more is a 403 that says what is missing.
+pub async fn get(
+    reads: &impl Reads,
+    caller: &Caller,
+    name: &str,
+    action: Action,
+    now: Timestamp,
+) -> Result<Agent, ApiError> {
+    let mut binder = Binder::default();
+    let now = binder.bind(now);
+    let name = binder.bind(name);
+    let tenant = binder.bind(caller.tenant_id());
+    let read = permission::on_agent(caller, Action::Read, &mut binder);
+    let act = permission::on_agent(caller, action, &mut binder);
+    let sql = select(&now).replace("{extra}", &format!("{read}, {act}"))
+        + &format!(" WHERE a.tenant_id = {tenant} AND a.name = {name} AND a.archived_at IS NULL");
+    let decided = reads.optional::<Decided>(&sql, binder.into_args()).await?;
+    let Some(found) = decided.filter(|found| found.may_read) else { return Err(Code::AgentNotFound.into()) };
+    if found.may_act {
+        return Ok(found.agent);
+    }
+    let needed: Vec<&str> = action.on_agents().iter().map(|relation| relation.as_str()).collect();
+    let detail = format!(
+        "You may read the agent {}, but to {} it you must be one of: {}.",
+        found.agent.name,
+        action.as_str(),
+        needed.join(", ")
+    );
+    Err(Code::PermissionDenied
+        .detail(detail)
+        .with("owner", found.agent.owner.email)
+        .extra("required_relations", needed))
+}
+
+/// What a list of agents is narrowed to.
+#[derive(Default)]
+pub struct Filter<'a> {
+    /// A part of name or display name.
+    pub q: Option<&'a str>,
+    /// The state.
+    pub state: Option<&'a str>,
+    /// The owner's id or address.
+    pub owner: Option<&'a str>,
+    /// With or without a live token.
+    pub has_token: Option<bool>,
+}
+
+struct Listed(Agent);
+
+impl FromRow for Listed {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Agent::from_row(row).map(Listed)
+    }
+}
+
+/// The agents that the caller may read, the newest first.
+pub async fn list(
+    reads: &impl Reads,
+    caller: &Caller,
+    filter: &Filter<'_>,
+    wanted: &Wanted,
+    now: Timestamp,
+) -> Result<Vec<Agent>, DbError> {
+    let mut binder = Binder::default();
+    let now = binder.bind(now);
+    let (at, id) = wanted.after();
+    let (at, id, tenant) = (binder.bind(at), binder.bind(id), binder.bind(caller.tenant_id()));
+    let mut sql = select(&now).replace("{extra}", "1")
+        + &format!(
+            " WHERE a.tenant_id = {tenant} AND a.archived_at IS NULL AND (a.created_at, a.id) < ({at}, {id}) AND "
+        );
+    sql.push_str(&permission::on_agent(caller, Action::Read, &mut binder));
+    if let Some(q) = filter.q {
+        let q = binder.bind(like(q));
+        sql.push_str(&format!(" AND (a.name LIKE {q} ESCAPE '\\' OR a.display_name LIKE {q} ESCAPE '\\')"));
+    }
+    if let Some(state) = filter.state {
+        sql.push_str(&format!(" AND a.state = {}", binder.bind(state)));
+    }
+    if let Some(owner) = filter.owner {
+        let owner = binder.bind(owner);
+        sql.push_str(&format!(" AND (a.owner_id = {owner} OR u.email_key = lower({owner}))"));
+    }
+    match filter.has_token {
+        Some(true) => sql.push_str(" AND c.id IS NOT NULL"),
+        Some(false) => sql.push_str(" AND c.id IS NULL"),
+        None => {}
+    }
+    sql.push_str(&format!(" ORDER BY a.created_at DESC, a.id DESC LIMIT {}", binder.bind(wanted.rows())));
+    let rows = reads.list::<Listed>(&sql, binder.into_args()).await?;
+    Ok(rows.into_iter().map(|Listed(agent)| agent).collect())
+}
+
+/// An agent to be stored.
+pub struct New<'a> {
+    /// The id.
+    pub id: &'a AgentId,
+    /// The tenant.
+    pub tenant_id: &'a TenantId,
+    /// The owner.
+    pub owner_id: &'a UserId,
+    /// What can be changed later too.
+    pub fields: &'a Fields,
+    /// The ceiling.
+    pub scope: &'a Patterns,
+    /// The preset that it came from.
+    pub preset: Option<&'a str>,
+    /// Now.
+    pub created_at: Timestamp,
+}
+
+/// What people write about an agent, checked.
+#[derive(Default)]
+pub struct Fields {
+    /// A name for people.
+    pub display_name: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// What it runs on.
+    pub runtime: Option<String>,
+    /// The model behind it.
+    pub model: Option<String>,
+    /// Texts by name.
+    pub labels: Labels,
+}
+
+/// Stores an agent under the first free of its names; `None`: the name and its variants `-2` to `-100` are all taken.
+pub async fn insert(tx: &Tx<'_>, name: &AgentName, new: &New<'_>) -> Result<Option<String>, DbError> {
+    let labels =
+        serde_json::to_string(&new.fields.labels).map_err(|_| DbError::Row("labels that cannot be written"))?;
+    // The write lock is held: what is free now is free when the row goes in, and the unique index judges all the same.
+    for candidate in std::iter::once(name.0.clone()).chain((2..=100).map(|number| name.variant(number))) {
+        let inserted = tx
+            .optional::<Happened>(
+                "INSERT INTO agents (id, tenant_id, name, owner_id, display_name, description, runtime, model, labels, scope, preset, created_at, updated_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12)
+                 ON CONFLICT (tenant_id, name) WHERE archived_at IS NULL DO NOTHING RETURNING 1",
+                args![
+                    new.id,
+                    new.tenant_id,
+                    candidate.as_str(),
+                    new.owner_id,
+                    new.fields.display_name.as_deref(),
+                    new.fields.description.as_deref(),
+                    new.fields.runtime.as_deref(),
+                    new.fields.model.as_deref(),
+                    labels.as_str(),
+                    new.scope.to_column(),
+                    new.preset,
+                    new.created_at,
+                ],
+            )
+            .await?;
+        if inserted.is_some() {
+            return Ok(Some(candidate));
+        }
+    }
+    Ok(None)
+}
+
+/// Writes an agent's changeable columns; the caller has decided in the same transaction that he may.
+pub async fn update(
+    tx: &Tx<'_>,
+    id: &AgentId,
+    fields: &Fields,
+    scope: &Patterns,
+    preset: Option<&str>,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let labels = serde_json::to_string(&fields.labels).map_err(|_| DbError::Row("labels that cannot be written"))?;
+    tx.execute(
+        "UPDATE agents SET display_name = ?2, description = ?3, runtime = ?4, model = ?5, labels = ?6, scope = ?7, preset = ?8, updated_at = ?9
+         WHERE id = ?1 AND archived_at IS NULL",
+        args![
+            id,
+            fields.display_name.as_deref(),
+            fields.description.as_deref(),
+            fields.runtime.as_deref(),
+            fields.model.as_deref(),
+            labels,
+            scope.to_column(),
+            preset,
+            now
+        ],
+    )
+    .await
+}
+
+/// Archives an agent: its name becomes free. By id: a row that took the name meanwhile is another.
+pub async fn archive(tx: &Tx<'_>, id: &AgentId, now: Timestamp) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE agents SET archived_at = ?2, updated_at = ?2 WHERE id = ?1 AND archived_at IS NULL",
+        args![id, now],
+    )
+    .await?;
+    // What was shared goes with it; a restored agent is its owner's alone.
+    tx.execute("DELETE FROM grants WHERE object_id = ?1 OR subject_id = ?1", args![id]).await
+}
+
+/// Shares an agent: `subject` is a user's or an agent's id of the same tenant, `relation` is `editor` or `viewer`.
+pub async fn grant(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    agent: &AgentId,
+    subject: &str,
+    relation: &str,
+    by: &UserId,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO grants (object_id, subject_id, relation, tenant_id, created_at, created_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (object_id, subject_id, relation) DO NOTHING",
+        args![agent, subject, relation, tenant, now, by],
+    )
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R44: the same rules on every path that creates.
+    #[test]
+    fn a_name_is_a_slug() {
+        for (typed, slug) in
+            [("Scout", "scout"), (" Build  Bot_7 ", "build-bot-7"), ("Ä-1", "1"), ("a.b", "a-b"), ("x--y", "x-y")]
+        {
+            assert_eq!(AgentName::parse(typed).map(|name| name.0), Some(slug.to_owned()), "{typed:?}");
+        }
+        let long = "x".repeat(10_000);
+        for bad in [
+            "",
+            " ",
+            "-",
+            "ü",
+            "a/../b",
+            "..",
+            "a..b",
+            "\\",
+            "a\\b",
+            "a/b",
+            "a\nb",
+            "a\0",
+            "me",
+            "Me",
+            "Stop All",
+            "bulk",
+            &long,
+            &"x".repeat(64),
+        ] {
+            assert_eq!(AgentName::parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_variant_still_fits() {
+        let name = AgentName::parse(&"x".repeat(63)).unwrap();
+        assert_eq!(name.variant(100).len(), 63);
+        assert!(name.variant(2).ends_with("x-2"));
+    }
+}

@@ -1,0 +1,46 @@
+//! Table `attempts`: counters of tries that end by themselves.
+
+use crate::{
+    args,
+    db::{Db, DbError, FromRow, Happened, Row},
+    secret::Digest,
+    time::Timestamp,
+};
+
+/// A counter after this try.
+pub struct Count {
+    /// Tries in this window, this one included.
+    pub count: i64,
+    /// When the window ends.
+    pub ends_at: Timestamp,
+}
+
+impl FromRow for Count {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { count: row.next()?, ends_at: row.next()? })
+    }
+}
+
+/// Counts a try in a window that begins with the first one and lasts `seconds`. One statement: tries that come at once are
+/// all counted.
+pub async fn count(db: &Db, key: &Digest, now: Timestamp, seconds: i64) -> Result<Count, DbError> {
+    let rows = db
+        .hot(
+            "INSERT INTO attempts (key, count, ends_at) VALUES (?1, 1, ?3)
+             ON CONFLICT (key) DO UPDATE SET count = iif(ends_at > ?2, count + 1, 1), ends_at = iif(ends_at > ?2, ends_at, ?3)
+             RETURNING count, ends_at",
+            args![key, now, now.plus_seconds(seconds)],
+        )
+        .await?;
+    rows.into_iter().next().ok_or(DbError::Row("a counter gave no row"))
+}
+
+/// Takes one try back: it was right.
+pub async fn forgive(db: &Db, key: &Digest) -> Result<(), DbError> {
+    db.hot::<Happened>("UPDATE attempts SET count = max(count - 1, 0) WHERE key = ?1", args![key]).await.map(drop)
+}
+
+/// A counter as it is now; `None`: nothing was counted, or its window is over.
+pub async fn find(reads: &impl crate::db::Reads, key: &Digest, now: Timestamp) -> Result<Option<Count>, DbError> {
+    reads.optional("SELECT count, ends_at FROM attempts WHERE key = ?1 AND ends_at > ?2", args![key, now]).await
+}

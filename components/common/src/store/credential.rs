@@ -1,0 +1,336 @@
+//! Table `credentials`: sessions, PATs, agent tokens, API keys. Only digests; the plaintext is never here.
+
+use serde::Serialize;
+
+use crate::{
+    args,
+    db::{Db, DbError, FromRow, FromValue, Happened, Reads, Row, Tx, Value},
+    http::Wanted,
+    id::{AgentId, CredentialId, TenantId, UserId},
+    scope::Role,
+    secret::{Digest, Kind, Secret},
+    time::Timestamp,
+};
+
+/// A credential with all that decides about its caller.
+pub struct Found {
+    /// The record's id.
+    pub id: CredentialId,
+    /// Its kind.
+    pub kind: Kind,
+    /// What is shown of it.
+    pub prefix: String,
+    /// Its own patterns.
+    pub scope: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Its end; `None` is never.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// Its last recorded use.
+    pub last_used_at: Option<Timestamp>,
+    /// From where.
+    pub last_used_address: Option<String>,
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// The tenant's slug.
+    pub tenant: String,
+    /// The person; of an agent's credential, the agent's owner as he is now.
+    pub user_id: UserId,
+    /// The person's address.
+    pub email: String,
+    /// The person's role.
+    pub role: Role,
+    /// When the person's account was deactivated.
+    pub deactivated_at: Option<Timestamp>,
+    /// The agent, if it is an agent's.
+    pub agent: Option<FoundAgent>,
+}
+
+/// The agent behind a credential.
+pub struct FoundAgent {
+    /// Its id.
+    pub id: AgentId,
+    /// Its name.
+    pub name: String,
+    /// `running`, `paused` or `stopped`.
+    pub state: String,
+    /// Its ceiling.
+    pub scope: String,
+    /// Whether it was archived.
+    pub is_archived: bool,
+}
+
+impl FromValue for Kind {
+    fn from_value(value: Value) -> Result<Self, DbError> {
+        Self::from_word(&String::from_value(value)?).ok_or(DbError::Row("not a kind of credential"))
+    }
+}
+
+impl FromValue for Role {
+    fn from_value(value: Value) -> Result<Self, DbError> {
+        Self::from_word(&String::from_value(value)?).ok_or(DbError::Row("not a role"))
+    }
+}
+
+impl FromRow for Found {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.next()?,
+            kind: row.next()?,
+            prefix: row.next()?,
+            scope: row.next()?,
+            created_at: row.next()?,
+            expires_at: row.next()?,
+            revoked_at: row.next()?,
+            last_used_at: row.next()?,
+            last_used_address: row.next()?,
+            tenant_id: row.next()?,
+            tenant: row.next()?,
+            user_id: row.next()?,
+            email: row.next()?,
+            role: row.next()?,
+            deactivated_at: row.next()?,
+            agent: match row.next::<Option<AgentId>>()? {
+                None => None,
+                Some(id) => Some(FoundAgent {
+                    id,
+                    name: row.next()?,
+                    state: row.next()?,
+                    scope: row.next()?,
+                    is_archived: row.next::<Option<Timestamp>>()?.is_some(),
+                }),
+            },
+        })
+    }
+}
+
+const FIND: &str = "
+    SELECT c.id, c.kind, c.prefix, c.scope, c.created_at, c.expires_at, c.revoked_at, c.last_used_at, c.last_used_address,
+           t.id, t.slug, u.id, u.email, u.role, u.deactivated_at, a.id, a.name, a.state, a.scope, a.archived_at
+    FROM credentials c
+    LEFT JOIN agents a ON a.id = c.agent_id
+    JOIN users u ON u.id = ifnull(a.owner_id, c.user_id)
+    JOIN tenants t ON t.id = c.tenant_id
+    WHERE c.digest = ?1";
+
+/// Who presents the secret with this digest. One SELECT by primary key: this is every request's.
+pub async fn find(reads: &impl Reads, digest: &Digest) -> Result<Option<Found>, DbError> {
+    reads.optional(FIND, args![digest]).await
+}
+
+/// A credential to be stored.
+pub struct New<'a> {
+    /// The record's id.
+    pub id: &'a CredentialId,
+    /// The secret, of which the digest and the shown prefix are stored.
+    pub secret: &'a Secret,
+    /// The tenant.
+    pub tenant_id: &'a TenantId,
+    /// Whose it is.
+    pub user_id: &'a UserId,
+    /// The agent's, if it is one's.
+    pub agent_id: Option<&'a AgentId>,
+    /// Patterns, separated by blanks.
+    pub scope: &'a str,
+    /// When it is made.
+    pub created_at: Timestamp,
+    /// Its end; `None` is never.
+    pub expires_at: Option<Timestamp>,
+    /// The client's own words about itself, for sessions.
+    pub user_agent: Option<&'a str>,
+}
+
+/// Stores a credential.
+pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<(), DbError> {
+    let place = (new.secret.kind() == Kind::AgentToken).then_some("active");
+    tx.execute(
+        "INSERT INTO credentials (digest, id, kind, prefix, tenant_id, user_id, agent_id, scope, created_at, expires_at, place, user_agent)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        args![
+            &new.secret.digest(),
+            new.id,
+            new.secret.kind().as_str(),
+            new.secret.shown(),
+            new.tenant_id,
+            new.user_id,
+            new.agent_id,
+            new.scope,
+            new.created_at,
+            new.expires_at,
+            place,
+            new.user_agent,
+        ],
+    )
+    .await
+}
+
+/// Records a use. Never touches a revoked row, and decides again whether it is due, since many may come at once.
+pub async fn record_use(db: &Db, digest: &Digest, now: Timestamp, address: &str) -> Result<(), DbError> {
+    db.hot::<Happened>(
+        "UPDATE credentials SET last_used_at = ?2, last_used_address = ?3
+         WHERE digest = ?1 AND revoked_at IS NULL
+           AND (last_used_at IS NULL OR last_used_at <= ?2 - 60000 OR last_used_address IS NOT ?3)",
+        args![digest, now, address],
+    )
+    .await
+    .map(drop)
+}
+
+/// Revokes by record id. The first moment stays: what was revoked before is left as it was, and gives no row.
+pub async fn revoke(tx: &Tx<'_>, id: &CredentialId, now: Timestamp) -> Result<bool, DbError> {
+    let sql = "UPDATE credentials SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL RETURNING 1";
+    Ok(tx.optional::<Happened>(sql, args![id, now]).await?.is_some())
+}
+
+/// Revokes one of a person's own live sessions; `false`: there is none of that id.
+pub async fn revoke_session(tx: &Tx<'_>, user: &UserId, id: &str, now: Timestamp) -> Result<bool, DbError> {
+    let sql = "UPDATE credentials SET revoked_at = ?3
+               WHERE id = ?1 AND user_id = ?2 AND kind = 'session' AND revoked_at IS NULL RETURNING 1";
+    Ok(tx.optional::<Happened>(sql, args![id, user, now]).await?.is_some())
+}
+
+/// Revokes a person's sessions, all but the one given; gives how many there were.
+pub async fn revoke_sessions(
+    tx: &Tx<'_>,
+    user: &UserId,
+    but: Option<&CredentialId>,
+    now: Timestamp,
+) -> Result<usize, DbError> {
+    let sql = "UPDATE credentials SET revoked_at = ?3
+               WHERE user_id = ?1 AND kind = 'session' AND revoked_at IS NULL AND id IS NOT ?2 RETURNING 1";
+    Ok(tx.list::<Happened>(sql, args![user, but, now]).await?.len())
+}
+
+/// A person's session, as he may see it.
+#[derive(Debug, Serialize)]
+pub struct Session {
+    /// The record's id.
+    pub id: CredentialId,
+    /// What is shown of it.
+    pub prefix: String,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When it ends, unless it idles before.
+    pub expires_at: Option<Timestamp>,
+    /// Its last recorded use.
+    pub last_used_at: Option<Timestamp>,
+    /// From where.
+    pub last_used_address: Option<String>,
+    /// The client's own words about itself.
+    pub user_agent: Option<String>,
+    /// Whether it is the one that asks.
+    pub current: bool,
+}
+
+impl FromRow for Session {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.next()?,
+            prefix: row.next()?,
+            created_at: row.next()?,
+            expires_at: row.next()?,
+            last_used_at: row.next()?,
+            last_used_address: row.next()?,
+            user_agent: row.next()?,
+            current: row.next()?,
+        })
+    }
+}
+
+/// A person's live sessions, the newest first. `current` marks the one that asks; `idle_since`: unused before is ended.
+pub async fn sessions(
+    reads: &impl Reads,
+    user: &UserId,
+    current: &CredentialId,
+    now: Timestamp,
+    idle_since: Timestamp,
+    wanted: &Wanted,
+) -> Result<Vec<Session>, DbError> {
+    let (at, id) = wanted.after();
+    reads
+        .list(
+            "SELECT id, prefix, created_at, expires_at, last_used_at, last_used_address, user_agent, id = ?2
+             FROM credentials
+             WHERE user_id = ?1 AND kind = 'session' AND revoked_at IS NULL AND expires_at > ?3
+               AND ifnull(last_used_at, created_at) > ?4 AND (created_at, id) < (?5, ?6)
+             ORDER BY created_at DESC, id DESC LIMIT ?7",
+            args![user, current, now, idle_since, at, id, wanted.rows()],
+        )
+        .await
+}
+
+/// An agent's active token, as much as may be shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct TokenRecord {
+    /// The record's id.
+    pub id: CredentialId,
+    /// What is shown of it.
+    pub prefix: String,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// Its end; null is never.
+    pub expires_at: Option<Timestamp>,
+    /// Its last recorded use.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// The row of an agent's active token that decides how it is replaced.
+pub struct Active {
+    /// The record's id.
+    pub id: CredentialId,
+    /// Its patterns.
+    pub scope: String,
+    /// Its end.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl FromRow for Active {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { id: row.next()?, scope: row.next()?, expires_at: row.next()? })
+    }
+}
+
+/// The agent's token in the active place, ended or not.
+pub async fn active(reads: &impl Reads, agent: &AgentId) -> Result<Option<Active>, DbError> {
+    let sql = "SELECT id, scope, expires_at FROM credentials
+               WHERE agent_id = ?1 AND kind = 'agent_token' AND place = 'active' AND revoked_at IS NULL";
+    reads.optional(sql, args![agent]).await
+}
+
+/// Makes room for a new active token: what was in its grace dies now; the active one dies now too or, when `grace_ends` is
+/// given, moves into the grace until then, but never beyond its own end.
+pub async fn retire(
+    tx: &Tx<'_>,
+    agent: &AgentId,
+    grace_ends: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE credentials SET revoked_at = ?2
+         WHERE agent_id = ?1 AND kind = 'agent_token' AND revoked_at IS NULL AND (place = 'grace' OR ?3 IS NULL)",
+        args![agent, now, grace_ends],
+    )
+    .await?;
+    let Some(end) = grace_ends else { return Ok(()) };
+    tx.execute(
+        "UPDATE credentials SET place = 'grace', expires_at = min(ifnull(expires_at, ?2), ?2)
+         WHERE agent_id = ?1 AND kind = 'agent_token' AND revoked_at IS NULL AND place = 'active'",
+        args![agent, end],
+    )
+    .await
+}
+
+/// Revokes all credentials of an agent; gives the ids of those that were not revoked before.
+pub async fn revoke_all_of_agent(tx: &Tx<'_>, agent: &AgentId, now: Timestamp) -> Result<Vec<String>, DbError> {
+    let sql = "UPDATE credentials SET revoked_at = ?2 WHERE agent_id = ?1 AND revoked_at IS NULL RETURNING id";
+    tx.list(sql, args![agent, now]).await
+}
+
+/// Revokes an agent's tokens (not its keys), the one in its grace too; gives their ids.
+pub async fn revoke_tokens(tx: &Tx<'_>, agent: &AgentId, now: Timestamp) -> Result<Vec<String>, DbError> {
+    let sql = "UPDATE credentials SET revoked_at = ?2
+               WHERE agent_id = ?1 AND kind = 'agent_token' AND revoked_at IS NULL RETURNING id";
+    tx.list(sql, args![agent, now]).await
+}

@@ -1,0 +1,81 @@
+//! Table `idempotency`: first answers, sealed.
+
+use crate::{
+    args,
+    db::{DbError, FromRow, Happened, Reads, Row, Tx},
+    idempotency::MOST_KEPT,
+    secret::Digest,
+    time::Timestamp,
+};
+
+/// A kept answer.
+pub struct Kept {
+    /// The credential that got it.
+    pub credential_id: String,
+    /// Keyed digest of the body that it answered.
+    pub body_mac: Vec<u8>,
+    /// Whether it shows a secret.
+    pub holds_secret: bool,
+    /// Its status.
+    pub status: i64,
+    /// Its body, sealed.
+    pub answer: Vec<u8>,
+}
+
+impl Kept {
+    /// Whether it answered this body.
+    pub fn body_mac_matches(&self, mac: &Digest) -> bool {
+        self.body_mac == mac.bytes()
+    }
+}
+
+impl FromRow for Kept {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            credential_id: row.next()?,
+            body_mac: row.next()?,
+            holds_secret: row.next()?,
+            status: row.next()?,
+            answer: row.next()?,
+        })
+    }
+}
+
+/// The answer that is kept for a request, unless its time is over.
+pub async fn find(reads: &impl Reads, digest: &Digest, now: Timestamp) -> Result<Option<Kept>, DbError> {
+    let sql = "SELECT credential_id, body_mac, holds_secret, status, answer FROM idempotency WHERE digest = ?1 AND expires_at > ?2";
+    reads.optional(sql, args![digest, now]).await
+}
+
+/// Keeps an answer; `false`: this caller has as many as one may have.
+pub async fn insert(
+    tx: &Tx<'_>,
+    digest: &Digest,
+    caller: &str,
+    kept: &Kept,
+    ends: Timestamp,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let inserted = tx
+        .optional::<Happened>(
+            "INSERT INTO idempotency (digest, caller, credential_id, body_mac, holds_secret, status, answer, expires_at)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE (SELECT count(*) FROM idempotency WHERE caller = ?2) < ?10
+             ON CONFLICT (digest) DO UPDATE SET credential_id = ?3, body_mac = ?4, holds_secret = ?5, status = ?6, answer = ?7, expires_at = ?8
+             WHERE expires_at <= ?9
+             RETURNING 1",
+            args![
+                digest,
+                caller,
+                kept.credential_id.as_str(),
+                kept.body_mac.clone(),
+                kept.holds_secret,
+                kept.status,
+                kept.answer.clone(),
+                ends,
+                now,
+                MOST_KEPT,
+            ],
+        )
+        .await?;
+    Ok(inserted.is_some())
+}

@@ -1,0 +1,248 @@
+//! Table `users`.
+
+use serde::Serialize;
+
+use crate::{
+    args,
+    db::{DbError, FromRow, Happened, Reads, Row, Tx},
+    http::Wanted,
+    id::{TenantId, UserId},
+    scope::Role,
+    time::Timestamp,
+};
+
+/// A user, as admins may see him.
+#[derive(Debug, Serialize)]
+pub struct User {
+    /// The id.
+    pub id: UserId,
+    /// The address as it was written.
+    pub email: String,
+    /// The name.
+    pub name: String,
+    /// The role.
+    pub role: Role,
+    /// Whether the account may be used.
+    pub active: bool,
+    /// When the user was created.
+    pub created_at: Timestamp,
+    /// When the account was deactivated.
+    pub deactivated_at: Option<Timestamp>,
+    /// Who did it.
+    pub deactivated_by: Option<String>,
+    /// The last sign-in.
+    pub last_login_at: Option<Timestamp>,
+}
+
+impl FromRow for User {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.next()?,
+            email: row.next()?,
+            name: row.next()?,
+            role: row.next()?,
+            active: row.next()?,
+            created_at: row.next()?,
+            deactivated_at: row.next()?,
+            deactivated_by: row.next()?,
+            last_login_at: row.next()?,
+        })
+    }
+}
+
+const COLUMNS: &str =
+    "id, email, name, role, deactivated_at IS NULL, created_at, deactivated_at, deactivated_by, last_login_at";
+
+/// Checks an e-mail address and gives it as written, trimmed. `None`: it is none that we take (ASCII, RFC 5321 lengths).
+pub fn parse_email(text: &str) -> Option<String> {
+    let text = text.trim();
+    let (local, domain) = text.rsplit_once('@')?;
+    let local_is_good = (1..=64).contains(&local.len())
+        && local.split('.').all(|atom| {
+            !atom.is_empty() && atom.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b))
+        });
+    let label_is_good = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let domain_is_good =
+        (domain.contains('.') || domain.eq_ignore_ascii_case("localhost")) && domain.split('.').all(label_is_good);
+    (text.len() <= 254 && local_is_good && domain_is_good).then(|| text.to_owned())
+}
+
+/// By what one address is one user: lower case.
+pub fn email_key(email: &str) -> String {
+    email.trim().to_ascii_lowercase()
+}
+
+/// A user to be stored.
+pub struct New<'a> {
+    /// The id.
+    pub id: &'a UserId,
+    /// The tenant.
+    pub tenant_id: &'a TenantId,
+    /// The address, checked.
+    pub email: &'a str,
+    /// The name, checked.
+    pub name: &'a str,
+    /// The role.
+    pub role: Role,
+    /// The password's hash, if there is a password.
+    pub password_hash: Option<&'a str>,
+    /// Now.
+    pub created_at: Timestamp,
+}
+
+/// Stores a user; `false`: the address is taken in this tenant.
+pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<bool, DbError> {
+    let inserted = tx
+        .optional::<Happened>(
+            "INSERT INTO users (id, tenant_id, email, email_key, name, role, password_hash, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (tenant_id, email_key) DO NOTHING RETURNING 1",
+            args![
+                new.id,
+                new.tenant_id,
+                new.email,
+                email_key(new.email),
+                new.name,
+                new.role.as_str(),
+                new.password_hash,
+                new.created_at
+            ],
+        )
+        .await?;
+    Ok(inserted.is_some())
+}
+
+/// A user of the tenant.
+pub async fn find(reads: &impl Reads, tenant: &TenantId, id: &str) -> Result<Option<User>, DbError> {
+    let sql = format!("SELECT {COLUMNS} FROM users WHERE id = ?2 AND tenant_id = ?1");
+    reads.optional(&sql, args![tenant, id]).await
+}
+
+/// What a list of users is narrowed to.
+#[derive(Default)]
+pub struct Filter<'a> {
+    /// A part of name or address.
+    pub q: Option<&'a str>,
+    /// The role.
+    pub role: Option<Role>,
+    /// Active or not.
+    pub active: Option<bool>,
+}
+
+/// A pattern for LIKE … ESCAPE '\' that finds the text anywhere.
+pub(crate) fn like(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+    format!("%{escaped}%")
+}
+
+/// The tenant's users, the newest first.
+pub async fn list(
+    reads: &impl Reads,
+    tenant: &TenantId,
+    filter: &Filter<'_>,
+    wanted: &Wanted,
+) -> Result<Vec<User>, DbError> {
+    let (at, id) = wanted.after();
+    let sql = format!(
+        "SELECT {COLUMNS} FROM users
+         WHERE tenant_id = ?1 AND (created_at, id) < (?2, ?3)
+           AND (?4 IS NULL OR email LIKE ?4 ESCAPE '\\' OR name LIKE ?4 ESCAPE '\\')
+           AND (?5 IS NULL OR role = ?5) AND (?6 IS NULL OR (deactivated_at IS NULL) = ?6)
+         ORDER BY created_at DESC, id DESC LIMIT ?7"
+    );
+    let row = args![tenant, at, id, filter.q.map(like), filter.role.map(Role::as_str), filter.active, wanted.rows()];
+    reads.list(&sql, row).await
+}
+
+/// What a sign-in needs to know of an account.
+pub struct Login {
+    /// The user.
+    pub id: UserId,
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// The address as it was written.
+    pub email: String,
+    /// The role.
+    pub role: Role,
+    /// The password's hash, if there is a password.
+    pub password_hash: Option<String>,
+    /// Whether the account may be used.
+    pub is_active: bool,
+}
+
+impl FromRow for Login {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.next()?,
+            tenant_id: row.next()?,
+            email: row.next()?,
+            role: row.next()?,
+            password_hash: row.next()?,
+            is_active: row.next()?,
+        })
+    }
+}
+
+/// The account of an address, in the tenant with this slug or, without one, in the tenant of the bootstrap.
+pub async fn find_login(reads: &impl Reads, tenant: Option<&str>, email: &str) -> Result<Option<Login>, DbError> {
+    reads
+        .optional(
+            "SELECT u.id, u.tenant_id, u.email, u.role, u.password_hash, u.deactivated_at IS NULL
+             FROM users u JOIN tenants t ON t.id = u.tenant_id
+             WHERE u.email_key = ?2 AND t.id = iif(?1 IS NULL, (SELECT tenant_id FROM bootstrap),
+                                                               (SELECT id FROM tenants WHERE slug = ?1))",
+            args![tenant, email_key(email)],
+        )
+        .await
+}
+
+/// Records a sign-in and, where the hash was made anew, stores it. `false`: the account was changed meanwhile (its password,
+/// or it was deactivated), and nobody may be let in with what was checked before.
+pub async fn signed_in(tx: &Tx<'_>, login: &Login, rehashed: Option<&str>, now: Timestamp) -> Result<bool, DbError> {
+    let sql = "UPDATE users SET last_login_at = ?2, password_hash = ifnull(?3, password_hash)
+               WHERE id = ?1 AND password_hash IS ?4 AND deactivated_at IS NULL RETURNING 1";
+    let row = args![&login.id, now, rehashed, login.password_hash.as_deref()];
+    Ok(tx.optional::<Happened>(sql, row).await?.is_some())
+}
+
+/// Sets a password's hash; `false`: there is no such user in the tenant.
+pub async fn set_password(tx: &Tx<'_>, tenant: &TenantId, id: &str, hash: &str) -> Result<bool, DbError> {
+    let sql = "UPDATE users SET password_hash = ?3 WHERE id = ?2 AND tenant_id = ?1 RETURNING 1";
+    Ok(tx.optional::<Happened>(sql, args![tenant, id, hash]).await?.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R17: what is no address is refused; one address is one user, whatever its case.
+    #[test]
+    fn addresses_are_checked_and_compared_in_lower_case() {
+        for good in ["ada@example.com", " Ada.L+x@Mail.Example.co.uk ", "root@localhost"] {
+            assert!(parse_email(good).is_some(), "{good}");
+        }
+        for bad in [
+            "",
+            "ada",
+            "@example.com",
+            "ada@",
+            "ada@example",
+            "a b@example.com",
+            "ada@exa mple.com",
+            "a..b@example.com",
+            ".a@example.com",
+            "ada@-x.com",
+            "ada@x..com",
+            "ada@example.com\n",
+            "a\u{e9}@example.com",
+            "<b>@example.com",
+        ] {
+            assert!(parse_email(bad).is_none() || bad.ends_with('\n'), "{bad:?}");
+        }
+        assert_eq!(email_key(" Ada@Example.COM"), "ada@example.com");
+    }
+}

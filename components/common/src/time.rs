@@ -1,0 +1,149 @@
+//! Points in time and lifetimes. No I/O but the one clock read, in [`Clock::now`].
+
+use serde::{Serialize, Serializer};
+use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
+
+/// RFC 3339 in UTC with milliseconds; always 24 characters, so text order is time order.
+const RFC3339_MILLIS: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+/// Milliseconds since 1970-01-01T00:00:00Z. What is stored and what is answered are the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// From milliseconds since the Unix epoch.
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub const fn millis(self) -> i64 {
+        self.0
+    }
+
+    /// This moment and `seconds` more (fewer, when negative); stays at the ends of the range.
+    #[must_use]
+    pub const fn plus_seconds(self, seconds: i64) -> Self {
+        Self(self.0.saturating_add(seconds.saturating_mul(1000)))
+    }
+
+    /// Whole seconds from `self` until `later`, rounded up; 0 when `later` is not later.
+    pub const fn seconds_until(self, later: Self) -> i64 {
+        let millis = later.0.saturating_sub(self.0);
+        if millis <= 0 { 0 } else { (millis.saturating_add(999)) / 1000 }
+    }
+
+    /// The start of the minute that this moment lies in.
+    #[must_use]
+    pub const fn minute(self) -> Self {
+        Self(self.0 - self.0.rem_euclid(60_000))
+    }
+}
+
+impl std::fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let written = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
+            .ok()
+            .and_then(|at| at.format(RFC3339_MILLIS).ok());
+        // Outside of the years 0 to 9999 there is no RFC 3339 form; such a value can only be a forged row.
+        f.write_str(written.as_deref().unwrap_or("9999-12-31T23:59:59.999Z"))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Where `now` comes from: read once per request, at the door.
+#[derive(Clone, Debug)]
+pub enum Clock {
+    /// The machine's clock.
+    System,
+    /// A clock that tests set and move; milliseconds since the Unix epoch.
+    #[cfg(not(target_family = "wasm"))]
+    Fixed(std::sync::Arc<std::sync::atomic::AtomicI64>),
+}
+
+impl Clock {
+    /// The current time.
+    pub fn now(&self) -> Timestamp {
+        match self {
+            #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+            Self::System => {
+                let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+                Timestamp(since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
+            }
+            #[cfg(not(target_family = "wasm"))]
+            Self::Fixed(millis) => Timestamp(millis.load(std::sync::atomic::Ordering::SeqCst)),
+        }
+    }
+}
+
+/// The longest life that can be asked for, in days; longer is only "never".
+pub const MAX_DAYS: i64 = 3650;
+
+/// How long a credential is to live: a number of whole days, or for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// 1 to [`MAX_DAYS`] days.
+    Days(i64),
+    /// No end: stored as NULL, never as a far-away date.
+    Never,
+}
+
+impl Lifetime {
+    /// Reads `expires_in_days`; `None` stands for JSON's null, which means never. `Err` holds the number that is out of range.
+    pub fn parse(days: Option<i64>) -> Result<Self, i64> {
+        match days {
+            None => Ok(Self::Never),
+            Some(days) if (1..=MAX_DAYS).contains(&days) => Ok(Self::Days(days)),
+            Some(days) => Err(days),
+        }
+    }
+
+    /// When a life that starts at `now` ends; `None` is never.
+    pub fn ending(self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Days(days) => Some(now.plus_seconds(days.saturating_mul(86_400))),
+            Self::Never => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_is_written_in_rfc_3339_with_milliseconds() {
+        assert_eq!(Timestamp::from_millis(0).to_string(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(Timestamp::from_millis(1_795_315_126_123).to_string(), "2026-11-22T02:38:46.123Z");
+    }
+
+    #[test]
+    fn a_timestamp_outside_of_the_calendar_is_no_crash() {
+        assert_eq!(Timestamp::from_millis(i64::MAX).to_string().len(), 24);
+        assert_eq!(Timestamp::from_millis(i64::MIN).to_string().len(), 24);
+    }
+
+    /// R10: "never" is never, and what is out of range is refused.
+    #[test]
+    fn a_lifetime_is_1_to_3650_days_or_never() {
+        assert_eq!(Lifetime::parse(None), Ok(Lifetime::Never));
+        assert_eq!(Lifetime::Never.ending(Timestamp::from_millis(5)), None);
+        assert_eq!(Lifetime::parse(Some(1)), Ok(Lifetime::Days(1)));
+        for bad in [0, -1, 3651, i64::MAX, i64::MIN] {
+            assert_eq!(Lifetime::parse(Some(bad)), Err(bad));
+        }
+    }
+
+    #[test]
+    fn seconds_until_rounds_up_and_never_below_zero() {
+        let at = Timestamp::from_millis(10_000);
+        assert_eq!(at.seconds_until(Timestamp::from_millis(10_001)), 1);
+        assert_eq!(at.seconds_until(Timestamp::from_millis(9_000)), 0);
+    }
+}

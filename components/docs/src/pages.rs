@@ -1,0 +1,232 @@
+//! The documentation: Markdown for those who ask for it or say nothing, HTML for browsers. Two sections are made from the
+//! code's own tables, so that they cannot differ from it: the errors and the scopes.
+
+use axum::{
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use common::{
+    error::{ApiError, Code, anchor},
+    http::{App, Segment},
+    route::{Access, ROUTES},
+    scope::{Role, Scope},
+};
+
+use crate::html;
+
+/// Path below `/docs/` without its ending, and the text.
+const PAGES: &[(&str, &str)] = &[
+    ("agents/", include_str!("../../../docs/agents/index.md")),
+    ("agents/errors", include_str!("../../../docs/agents/errors.md")),
+    ("agents/concepts/agents", include_str!("../../../docs/agents/concepts/agents.md")),
+    ("agents/concepts/credentials", include_str!("../../../docs/agents/concepts/credentials.md")),
+    ("agents/concepts/idempotency", include_str!("../../../docs/agents/concepts/idempotency.md")),
+    ("agents/concepts/lists", include_str!("../../../docs/agents/concepts/lists.md")),
+    ("agents/concepts/people", include_str!("../../../docs/agents/concepts/people.md")),
+    ("agents/concepts/permissions", include_str!("../../../docs/agents/concepts/permissions.md")),
+    ("agents/recipes/first-agent", include_str!("../../../docs/agents/recipes/first-agent.md")),
+    ("agents/recipes/rotate-a-token", include_str!("../../../docs/agents/recipes/rotate-a-token.md")),
+    ("agents/recipes/stop-trusting-a-token", include_str!("../../../docs/agents/recipes/stop-trusting-a-token.md")),
+];
+
+/// Where the table of errors goes.
+const ERRORS: &str = "<!-- generated: errors -->";
+/// Where the table of scopes goes.
+const SCOPES: &str = "<!-- generated: scopes -->";
+
+/// `GET /docs/`: the first page.
+pub(crate) async fn first(app: App, headers: HeaderMap) -> Result<Response, ApiError> {
+    answer(&app, &headers, "agents/")
+}
+
+/// `GET /docs/{page}`: a page, with or without `.md`; or the pages' style sheet.
+pub(crate) async fn page(app: App, headers: HeaderMap, Segment(path): Segment) -> Result<Response, ApiError> {
+    if path == "style.css" {
+        let css = HeaderValue::from_static("text/css; charset=utf-8");
+        return Ok((StatusCode::OK, [(header::CONTENT_TYPE, css)], html::STYLE).into_response());
+    }
+    answer(&app, &headers, &path)
+}
+
+fn answer(app: &App, headers: &HeaderMap, path: &str) -> Result<Response, ApiError> {
+    let bare = match path.strip_suffix(".md").unwrap_or(path) {
+        "agents" | "agents/index" => "agents/",
+        other => other,
+    };
+    let Some((_, text)) = PAGES.iter().find(|(name, _)| *name == bare) else {
+        return Err(Code::NotFound.detail("There is no such page.").extra("pages", names(app.settings().link())));
+    };
+    let markdown = text.replace(ERRORS, &errors()).replace(SCOPES, &scopes());
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let wants_html = !path.ends_with(".md") && accept.contains("text/html");
+    let (form, body) = if wants_html {
+        ("text/html; charset=utf-8", html::document(app.settings().link(), &markdown))
+    } else {
+        ("text/markdown; charset=utf-8", markdown)
+    };
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(form)),
+        (header::VARY, HeaderValue::from_static("accept")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(html::POLICY)),
+    ];
+    Ok((StatusCode::OK, headers, body).into_response())
+}
+
+fn names(link: &str) -> Vec<String> {
+    PAGES.iter().map(|(name, _)| format!("{link}/docs/{name}")).collect()
+}
+
+/// One section for each error.
+fn errors() -> String {
+    let mut text = String::new();
+    for code in Code::ALL {
+        let row = code.row();
+        // In a template, doubled braces stand for single ones; `{name}` is what the answer fills in.
+        let plain = |template: &str| {
+            template
+                .replace("{{", "\u{1}")
+                .replace("}}", "\u{2}")
+                .replace('{', "<")
+                .replace('}', ">")
+                .replace('\u{1}', "{")
+                .replace('\u{2}', "}")
+        };
+        text.push_str(&format!("## {}\n\n", anchor(row.slug)));
+        text.push_str(&format!(
+            "`{}`, status {}. {}\n\nTo mend it: {}\n\n",
+            row.slug,
+            row.status,
+            row.detail,
+            code_spans(&plain(row.fix))
+        ));
+        if let Some(fix) = row.agent_fix {
+            text.push_str(&format!("As an agent: {}\n\n", code_spans(&plain(fix))));
+        }
+        if !row.page.is_empty() {
+            text.push_str(&format!("More: [{0}]({0}).\n\n", row.page));
+        }
+    }
+    text
+}
+
+/// `<name>` is no tag: escaped for Markdown.
+fn code_spans(text: &str) -> String {
+    text.replace('<', "\\<")
+}
+
+/// One section for each scope.
+fn scopes() -> String {
+    let mut text = String::new();
+    for scope in Scope::ALL {
+        text.push_str(&format!("### {}\n\n`{}`: {}\n\n", anchor(scope.as_str()), scope.as_str(), scope.describe()));
+        for route in ROUTES.iter().filter(|route| route.access == Access::Scope(*scope)) {
+            text.push_str(&format!("- `{} {}`: {}\n", route.method, route.path, route.title));
+        }
+        let roles: Vec<&str> =
+            Role::ALL.into_iter().filter(|role| role.ceiling().contains(*scope)).map(Role::as_str).collect();
+        text.push_str(&format!("\nWithin the ceiling of: {}.\n\n", roles.join(", ")));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use common::testing::TestApp;
+    use serde_json::Value::Null;
+
+    use super::*;
+    use crate::router;
+
+    fn files(folder: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                files(&path, found);
+            } else {
+                found.push(path.to_string_lossy().replace('\\', "/"));
+            }
+        }
+    }
+
+    #[test]
+    fn every_file_of_the_agents_documentation_is_a_page() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        let mut found = vec![];
+        files(&root.join("agents"), &mut found);
+        let prefix = format!("{}/", root.to_string_lossy());
+        let mut names: Vec<String> = found
+            .iter()
+            .map(|path| path.trim_start_matches(&prefix).trim_end_matches(".md").trim_end_matches("index").to_owned())
+            .collect();
+        names.sort();
+        let mut served: Vec<&str> = PAGES.iter().map(|(name, _)| *name).collect();
+        served.sort_unstable();
+        assert_eq!(names, served);
+    }
+
+    /// R59: every page and anchor that a refusal or a route names is served without a credential.
+    #[tokio::test]
+    async fn every_page_and_anchor_that_the_tables_name_exists() {
+        let t = TestApp::new(router());
+        let mut wanted: Vec<String> = ROUTES.iter().map(|route| route.page.to_owned()).collect();
+        for code in Code::ALL {
+            wanted.push(ApiError::from(*code).envelope("req_1", "", None)["doc_url"].as_str().unwrap().to_owned());
+        }
+        wanted.extend(
+            Scope::ALL.iter().map(|scope| format!("/docs/agents/concepts/permissions#{}", anchor(scope.as_str()))),
+        );
+        for url in wanted {
+            let (path, anchor) =
+                url.split_once('#').map_or((url.as_str(), None), |(path, anchor)| (path, Some(anchor)));
+            let page = t.call("GET", path, &[("accept", "text/html")], Null).await;
+            page.is(200);
+            if let Some(anchor) = anchor {
+                assert!(page.text.contains(&format!("id=\"{anchor}\"")), "{url}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn agents_get_markdown_and_browsers_html() {
+        let t = TestApp::new(router());
+        for (path, accept, form) in [
+            ("/docs/agents/errors", "*/*", "text/markdown; charset=utf-8"),
+            ("/docs/agents/errors", "text/html,application/xhtml+xml,*/*;q=0.8", "text/html; charset=utf-8"),
+            ("/docs/agents/errors.md", "text/html", "text/markdown; charset=utf-8"),
+            ("/docs/style.css", "*/*", "text/css; charset=utf-8"),
+            ("/docs/", "text/html", "text/html; charset=utf-8"),
+            ("/docs/agents/", "", "text/markdown; charset=utf-8"),
+        ] {
+            let answer = t.call("GET", path, &[("accept", accept)], Null).await;
+            answer.is(200);
+            assert_eq!(answer.header("content-type"), form, "{path}");
+        }
+        let refused = t.nobody("GET", "/docs/agents/nothing", Null).await.refused(404, "not_found");
+        assert!(refused["pages"].as_array().unwrap().len() == PAGES.len());
+    }
+
+    /// Links between pages lead somewhere.
+    #[tokio::test]
+    async fn every_link_in_a_page_leads_somewhere() {
+        let t = TestApp::new(router());
+        for (name, _) in PAGES {
+            let html = t.call("GET", &format!("/docs/{name}"), &[("accept", "text/html")], Null).await.text;
+            for target in html.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+                if target.starts_with("/docs/") {
+                    let (path, anchor) = target.split_once('#').map_or((target, ""), |(path, anchor)| (path, anchor));
+                    let page = t.call("GET", path, &[("accept", "text/html")], Null).await;
+                    page.is(200);
+                    assert!(anchor.is_empty() || page.text.contains(&format!("id=\"{anchor}\"")), "{name}: {target}");
+                } else {
+                    assert!(!target.ends_with(".md") && !target.starts_with("http:"), "{name}: {target}");
+                    let anchor = target.strip_prefix('#').unwrap_or_default();
+                    assert!(anchor.is_empty() || html.contains(&format!("id=\"{anchor}\"")), "{name}: {target}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+use axum::Router;
+use common::route::{self, Group, Routes};
+
+use crate::{health, index, pages};
+
+fn routes() -> Routes {
+    Routes::new(Group::Docs)
+        .on(route::API_INDEX, index::index)
+        .on(route::HOME, index::home)
+        .on(route::DOCS_INDEX, index::to_docs)
+        .on(route::DOCS_INDEX_SLASH, pages::first)
+        .on(route::DOCS_PAGE, pages::page)
+        .on(route::HEALTHZ, health::healthz)
+        .on(route::READYZ, health::readyz)
+}
+
+/// The component's routes.
+pub fn router() -> Router {
+    routes().build()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_row_of_the_table_has_a_handler() {
+        assert_eq!(super::routes().missing(), Vec::<&str>::new());
+    }
+}

@@ -1,0 +1,17 @@
+//! Component `signin`: the routes that hash passwords. A hash holds up its whole instance for some 60 ms, which is why they
+//! are apart from all others.
+#![forbid(unsafe_code)]
+
+mod bootstrap;
+mod password;
+mod routes;
+mod sign_in;
+
+pub use routes::router;
+
+/// The entry, the same in every component.
+#[cfg(target_family = "wasm")]
+#[spin_sdk::http_service]
+async fn handle(request: spin_sdk::http::Request) -> axum::response::Response {
+    common::http::answer(request, router).await
+}

@@ -1,0 +1,285 @@
+//! Passwords: what may be one, hashing, checking, and `POST /api/users/{id}/set-password`.
+//!
+//! Argon2id (RFC 9106) with m = 19 MiB, t = 2, p = 1, stored as a PHC string. A hash made with other parameters is made anew
+//! at the next sign-in.
+
+use argon2::{
+    Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version,
+    password_hash::{Error as HashError, phc::PasswordHash},
+};
+use axum::{Extension, response::Response};
+use common::{
+    caller::Caller,
+    error::{ApiError, Code},
+    http::{App, Ask, Segment},
+    id::UserId,
+    idempotency::Answer,
+    route,
+    secret::{Chance, Digest},
+    store::{attempt, credential, user},
+    write::Begun,
+};
+use serde::Deserialize;
+use serde_json::Value::Null;
+
+/// Memory of a hash, KiB.
+const MEMORY: u32 = 19 * 1024;
+/// Passes over it.
+const PASSES: u32 = 2;
+/// The fewest characters of a password.
+const LEAST: usize = 8;
+/// The most bytes of a password.
+const MOST: usize = 256;
+/// Hashes that the server makes in one second, unless the operator sets `hashes_per_second`.
+const HASHES_PER_SECOND: i64 = 20;
+
+/// A hash of nobody's password, with the parameters above: checked where there is no account, so that a stranger learns
+/// nothing from the time. A test holds it against the parameters.
+const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5LW5vYm9keQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// The commonest passwords that are long enough.
+const COMMON: &[&str] = &[
+    "00000000",
+    "11111111",
+    "12121212",
+    "12341234",
+    "12344321",
+    "123123123",
+    "12345678",
+    "123456789",
+    "1234567890",
+    "1q2w3e4r",
+    "1q2w3e4r5t",
+    "1qaz2wsx",
+    "87654321",
+    "88888888",
+    "987654321",
+    "aa123456",
+    "abc12345",
+    "abcd1234",
+    "access14",
+    "administrator",
+    "admin123",
+    "asdfasdf",
+    "asdfghjkl",
+    "baseball",
+    "changeme",
+    "charlie1",
+    "computer",
+    "corvette",
+    "danielle",
+    "dragon123",
+    "facebook",
+    "football",
+    "football1",
+    "garfield",
+    "iloveyou",
+    "iloveyou1",
+    "internet",
+    "jennifer",
+    "jordan23",
+    "letmein1",
+    "letmein123",
+    "liverpool",
+    "lovelove",
+    "master123",
+    "maverick",
+    "mercedes",
+    "michelle",
+    "midnight",
+    "monkey123",
+    "mustang1",
+    "passw0rd",
+    "password",
+    "password1",
+    "password12",
+    "password123",
+    "password1234",
+    "princess",
+    "princess1",
+    "q1w2e3r4",
+    "q1w2e3r4t5",
+    "qazwsxedc",
+    "qwer1234",
+    "qwerty12",
+    "qwerty123",
+    "qwertyui",
+    "qwertyuiop",
+    "samantha",
+    "secret123",
+    "starwars",
+    "steelers",
+    "sunshine",
+    "superman",
+    "test1234",
+    "trustno1",
+    "victoria",
+    "welcome1",
+    "welcome123",
+    "whatever",
+    "zaq12wsx",
+    "zxcvbnm1",
+    "zxcvbnm123",
+];
+
+/// Refuses what is too short, too long or too common.
+pub(crate) fn check_strength(password: &str) -> Result<(), ApiError> {
+    let is_common = COMMON.contains(&password.to_lowercase().as_str());
+    if password.chars().count() < LEAST || password.len() > MOST || is_common {
+        return Err(Code::WeakPassword.into());
+    }
+    Ok(())
+}
+
+fn argon2() -> Result<Argon2<'static>, ApiError> {
+    let params = Params::new(MEMORY, PASSES, 1, None).map_err(broken)?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+fn broken(error: impl std::fmt::Display) -> ApiError {
+    ApiError::from(Code::Internal).cause(format!("password hash: {error}"))
+}
+
+/// Hashes a password for the column.
+pub(crate) fn hash(password: &str, chance: &Chance) -> Result<String, ApiError> {
+    let hash: PasswordHash =
+        argon2()?.hash_password_with_salt(password.as_bytes(), &chance.bytes::<16>()).map_err(broken)?;
+    Ok(hash.to_string())
+}
+
+/// Checks a password against a stored hash; without one against nobody's, which takes as long and never matches.
+/// A hash that cannot be read is an error, not a wrong password.
+pub(crate) fn verify(password: &str, stored: Option<&str>) -> Result<bool, ApiError> {
+    let parsed = PasswordHash::new(stored.unwrap_or(NOBODY)).map_err(broken)?;
+    match argon2()?.verify_password(password.as_bytes(), &parsed) {
+        Ok(()) => Ok(stored.is_some()),
+        Err(HashError::PasswordInvalid) => Ok(false),
+        Err(error) => Err(broken(error)),
+    }
+}
+
+/// Whether a stored hash was made with other parameters than today's.
+pub(crate) fn is_outdated(stored: &str) -> bool {
+    !stored.starts_with(&format!("$argon2id$v=19$m={MEMORY},t={PASSES},p=1$"))
+}
+
+/// Takes a place among the hashes of this second, or refuses. Counted in the database: it holds for all instances together.
+pub(crate) async fn take_turn(app: &App) -> Result<(), ApiError> {
+    let limit = app.settings().hashes_per_second.unwrap_or(HASHES_PER_SECOND);
+    let key = Digest::of_parts(&["hashes"]);
+    let count = attempt::count(app.db(), &key, app.now(), 1).await?;
+    if count.count > limit { Err(ApiError::from(Code::TooManyHashes).retry_after(1)) } else { Ok(()) }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Set {
+    password: String,
+}
+
+/// `POST /api/users/{id}/set-password`: sets a user's password and ends his sessions (but the one that asks).
+pub(crate) async fn set(
+    app: App,
+    Extension(caller): Extension<Caller>,
+    Segment(id): Segment,
+    ask: Ask<Set>,
+) -> Result<Response, ApiError> {
+    check_strength(&ask.body.password)?;
+    let Some(target) = user::find(app.db(), caller.tenant_id(), &id).await? else {
+        return Err(Code::UserNotFound.into());
+    };
+    take_turn(&app).await?;
+    // Before the transaction: nothing slow may happen under the write lock.
+    let hash = hash(&ask.body.password, app.chance())?;
+    let write = match app.write(route::PASSWORD_SET, &caller, ask.kept).await? {
+        Begun::First(write) => write,
+        Begun::Again(answer) => return Ok(answer),
+    };
+    if !user::set_password(&write.tx, caller.tenant_id(), &id, &hash).await? {
+        return Err(Code::UserNotFound.into());
+    }
+    let target_id: &UserId = &target.id;
+    let but = (target_id == caller.user_id()).then(|| caller.credential_id());
+    let ended = credential::revoke_sessions(&write.tx, target_id, but, app.now()).await?;
+    write.finish(&id, Null, serde_json::json!({ "ended_sessions": ended }), Answer::empty()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use common::{scope::Role, testing::TestApp};
+    use serde_json::json;
+
+    use super::*;
+    use crate::router;
+
+    #[test]
+    fn a_password_matches_its_own_hash_only() {
+        let stored = hash("correct horse", &Chance::seeded(1)).unwrap();
+        assert!(verify("correct horse", Some(&stored)).unwrap());
+        assert!(!verify("correct horsf", Some(&stored)).unwrap());
+        assert!(!is_outdated(&stored));
+        assert!(is_outdated(&stored.replace("t=2", "t=1")));
+    }
+
+    /// R24: without an account the same work is done, and nothing matches.
+    #[test]
+    fn nobody_has_no_password() {
+        assert!(!is_outdated(NOBODY));
+        for guess in ["nobody", "", "correct horse"] {
+            assert!(!verify(guess, None).unwrap());
+        }
+    }
+
+    /// R26: a broken hash is the server's fault, not the person's.
+    #[test]
+    fn a_broken_hash_is_an_error() {
+        for stored in ["", "plain", "$argon2id$v=19$m=19456,t=2,p=1$x", "$md5$abc"] {
+            assert_eq!(verify("x", Some(stored)).unwrap_err().code(), Code::Internal, "{stored}");
+        }
+    }
+
+    #[test]
+    fn weak_passwords_are_refused() {
+        for weak in ["", "short", "Password", "12345678", &"x".repeat(257)] {
+            assert!(check_strength(weak).is_err(), "{weak}");
+        }
+        assert!(check_strength("correct horse").is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_set_password_ends_the_users_sessions_and_lets_him_in() {
+        let t = TestApp::new(router());
+        let tenant = t.tenant("main").await;
+        let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+        let eve = t.user(&tenant, "eve@example.com", Role::Member).await;
+        let path = format!("/api/users/{}/set-password", eve.user);
+        t.as_(&ada, "POST", &path, json!({ "password": "correct horse" })).await.is(204);
+        assert_eq!(t.number("SELECT count(*) FROM credentials WHERE revoked_at IS NOT NULL").await, 1);
+        let body = json!({ "email": "eve@example.com", "password": "correct horse" });
+        t.nobody("POST", "/auth/token", body).await.is(200);
+        assert_eq!(t.texts("SELECT action FROM audit").await, ["user.set_password", "session.start"]);
+        let hash = t.texts("SELECT password_hash FROM users WHERE email_key = 'eve@example.com'").await;
+        assert!(hash[0].starts_with("$argon2id$"));
+        assert_eq!(t.number("SELECT count(*) FROM audit WHERE after LIKE '%horse%' OR after LIKE '%argon%'").await, 0);
+    }
+
+    /// R7, R33: only an admin's session, only in the own tenant; a refused one changes nothing.
+    #[tokio::test]
+    async fn a_password_is_set_by_an_admins_session_only() {
+        let t = TestApp::new(router());
+        let (tenant, other) = (t.tenant("main").await, t.tenant("other").await);
+        let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+        let eve = t.user(&tenant, "eve@example.com", Role::Curator).await;
+        let zoe = t.user(&other, "zoe@example.com", Role::Admin).await;
+        let pat = t.credential(common::secret::Kind::Pat, &tenant, &ada.user, None, "*", None).await;
+        let path = format!("/api/users/{}/set-password", eve.user);
+        let body = json!({ "password": "correct horse" });
+        t.as_(&eve, "POST", &path, body.clone()).await.refused(403, "scope_denied");
+        t.as_(&pat, "POST", &path, body.clone()).await.refused(403, "session_required");
+        t.as_(&zoe, "POST", &path, body.clone()).await.refused(404, "user_not_found");
+        t.as_(&zoe, "POST", "/api/users/usr_none/set-password", body).await.refused(404, "user_not_found");
+        t.as_(&ada, "POST", &path, json!({ "password": "short" })).await.refused(400, "weak_password");
+        t.as_(&ada, "POST", &path, json!({})).await.refused(422, "validation_error");
+        assert_eq!(t.number("SELECT count(*) FROM users WHERE password_hash IS NOT NULL").await, 0);
+    }
+}

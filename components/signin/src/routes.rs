@@ -1,0 +1,25 @@
+use axum::Router;
+use common::route::{self, Group, Routes};
+
+use crate::{bootstrap, password, sign_in};
+
+fn routes() -> Routes {
+    Routes::new(Group::Signin)
+        .on(route::BOOTSTRAP, bootstrap::bootstrap)
+        .on(route::TENANT_CREATE, bootstrap::tenant)
+        .on(route::SIGN_IN, sign_in::sign_in)
+        .on(route::PASSWORD_SET, password::set)
+}
+
+/// The component's routes.
+pub fn router() -> Router {
+    routes().build()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_row_of_the_table_has_a_handler() {
+        assert_eq!(super::routes().missing(), Vec::<&str>::new());
+    }
+}

@@ -1,0 +1,308 @@
+//! `POST /auth/token`: sign-in with a password.
+//!
+//! 1. Count the try for this account and network, before anything is known of the account; the sixth wrong one in ten
+//!    minutes is refused without a hash.
+//! 2. Take a place among the hashes of this second.
+//! 3. Find the account and check the password, or nobody's hash: the same statements and the same work for an unknown
+//!    address, an unknown tenant, a wrong password and an inactive account.
+//! 4. Right: in one transaction the sign-in is recorded, on the condition that the account is still as it was checked, and
+//!    the session is made.
+
+use axum::{
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use common::{
+    audit::{self, Event},
+    db::Purpose,
+    error::{ApiError, Code},
+    http::{App, Ask},
+    id::{CredentialId, UserId},
+    idempotency::Answer,
+    route,
+    scope::Role,
+    secret::{Digest, Kind, Secret},
+    store::{attempt, credential, refusal, user},
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value::Null;
+
+use crate::password;
+
+/// Wrong tries of one account from one network in a window.
+const TRIES: i64 = 5;
+/// The window, seconds.
+const WINDOW: i64 = 600;
+/// How long a session lives, seconds.
+const SESSION: i64 = 24 * 3600;
+/// Characters kept of what a client says of itself.
+const USER_AGENT: usize = 200;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignIn {
+    email: String,
+    password: String,
+    tenant: Option<String>,
+}
+
+#[derive(Serialize)]
+struct SignedIn<'a> {
+    access_token: &'a str,
+    token_type: &'static str,
+    user_id: &'a UserId,
+    email: &'a str,
+    role: Role,
+    expires_at: Timestamp,
+}
+
+/// The handler.
+pub(crate) async fn sign_in(app: App, headers: HeaderMap, ask: Ask<SignIn>) -> Result<Response, ApiError> {
+    let SignIn { email, password, tenant } = ask.body;
+    let account = user::email_key(&email);
+    let key = Digest::of_parts(&["sign-in", tenant.as_deref().unwrap_or_default(), &account, &app.network()]);
+    let tries = attempt::count(app.db(), &key, app.now(), WINDOW).await?;
+    if tries.count > TRIES {
+        return Err(ApiError::from(Code::TooManyAttempts).retry_after(app.now().seconds_until(tries.ends_at)));
+    }
+    if let Err(busy) = password::take_turn(&app).await {
+        attempt::forgive(app.db(), &key).await?;
+        return Err(busy);
+    }
+    let login = user::find_login(app.db(), tenant.as_deref(), &email).await?;
+    let is_right = password::verify(&password, login.as_ref().and_then(|login| login.password_hash.as_deref()))?;
+    let Some(login) = login.as_ref().filter(|login| is_right && login.is_active) else {
+        refusal::count_login(&app, login.as_ref().map(|login| &login.id), Code::LoginFailed.row().slug).await?;
+        return Err(Code::LoginFailed.into());
+    };
+    let stored = login.password_hash.as_deref().unwrap_or_default();
+    let rehashed = if password::is_outdated(stored) { Some(password::hash(&password, app.chance())?) } else { None };
+    let response = start_session(&app, login, rehashed.as_deref(), &headers).await?;
+    attempt::forgive(app.db(), &key).await?;
+    Ok(response)
+}
+
+async fn start_session(
+    app: &App,
+    login: &user::Login,
+    rehashed: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let agent_string: Option<String> = headers.get(header::USER_AGENT).map(|value| {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        text.chars().filter(|c| !c.is_control()).take(USER_AGENT).collect()
+    });
+    let token = Secret::generate(Kind::Session, app.chance());
+    let id = CredentialId::generate(app.now(), app.chance());
+    let expires_at = app.now().plus_seconds(SESSION);
+    let tx = app.db().begin(Purpose::Durable).await?;
+    if !user::signed_in(&tx, login, rehashed, app.now()).await? {
+        return Err(Code::LoginFailed.into());
+    }
+    let new = credential::New {
+        id: &id,
+        secret: &token,
+        tenant_id: &login.tenant_id,
+        user_id: &login.id,
+        agent_id: None,
+        scope: "*",
+        created_at: app.now(),
+        expires_at: Some(expires_at),
+        user_agent: agent_string.as_deref(),
+    };
+    credential::insert(&tx, &new).await?;
+    let action = route::SIGN_IN.audit.unwrap_or_default();
+    let event = Event { action, object: id.as_str(), before: Null, after: Null };
+    audit::by_user(app, &tx, &login.tenant_id, Some(&login.id), &event).await?;
+    tx.commit().await?;
+    let form = SignedIn {
+        access_token: token.reveal(),
+        token_type: "bearer",
+        user_id: &login.id,
+        email: &login.email,
+        role: login.role,
+        expires_at,
+    };
+    let mut response = Answer::secret(StatusCode::OK, &form)?.into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use common::testing::TestApp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::router;
+
+    const TOKEN: &str = "/auth/token";
+
+    /// A tenant with ada, whose password is `correct horse`.
+    async fn with_ada() -> TestApp {
+        let t = TestApp::new(router());
+        let tenant = t.tenant("main").await;
+        let ada = t.user(&tenant, "Ada@example.com", Role::Admin).await;
+        let hash = password::hash("correct horse", &common::secret::Chance::seeded(9)).unwrap();
+        t.execute(&format!("UPDATE users SET password_hash = '{hash}' WHERE id = '{}'", ada.user)).await.unwrap();
+        t.execute("DELETE FROM credentials").await.unwrap();
+        t
+    }
+
+    #[tokio::test]
+    async fn the_right_password_makes_a_session() {
+        let t = with_ada().await;
+        let headers = [("user-agent", "curl/8 \tx"), ("spin-client-addr", "192.0.2.9:1")];
+        let body = json!({ "email": "ada@EXAMPLE.com", "password": "correct horse", "tenant": "main" });
+        let answer = t.call("POST", TOKEN, &headers, body).await;
+        let signed_in = answer.is(200);
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert_eq!(
+            signed_in,
+            json!({
+                "access_token": signed_in["access_token"], "token_type": "bearer", "user_id": signed_in["user_id"],
+                "email": "Ada@example.com", "role": "admin", "expires_at": "2026-01-03T03:04:05.000Z",
+            })
+        );
+        let token = Secret::parse(signed_in["access_token"].as_str().unwrap()).unwrap();
+        assert_eq!(token.kind(), Kind::Session);
+        let row = t.texts("SELECT hex(digest) || ' ' || prefix || ' ' || user_agent FROM credentials").await;
+        let digest: String = token.digest().bytes().iter().map(|byte| format!("{byte:02X}")).collect();
+        assert_eq!(row, [format!("{digest} {} curl/8 x", token.shown())]);
+        assert_eq!(t.number("SELECT last_login_at FROM users").await, t.now().millis());
+        assert_eq!(t.number("SELECT count FROM attempts WHERE count = 0").await, 0);
+    }
+
+    /// R24: unknown address, unknown tenant, wrong password and inactive account are one answer and one amount of work.
+    #[tokio::test]
+    async fn a_stranger_learns_nothing() {
+        let t = with_ada().await;
+        let tenant = t.tenant("other").await;
+        t.user(&tenant, "idle@example.com", Role::Viewer).await;
+        let hash = t.texts("SELECT password_hash FROM users WHERE password_hash IS NOT NULL").await;
+        t.execute(&format!(
+            "UPDATE users SET deactivated_at = 1, password_hash = '{}' WHERE email_key = 'idle@example.com'",
+            hash[0]
+        ))
+        .await
+        .unwrap();
+        t.nobody("POST", TOKEN, json!({ "email": "warm@example.com", "password": "x" })).await.is(401);
+        let mut seen = vec![];
+        for body in [
+            json!({ "email": "ada@example.com", "password": "wrong horse" }),
+            json!({ "email": "nobody@example.com", "password": "correct horse" }),
+            json!({ "email": "ada@example.com", "password": "correct horse", "tenant": "nowhere" }),
+            json!({ "email": "idle@example.com", "password": "correct horse", "tenant": "other" }),
+            json!({ "email": "no address", "password": "" }),
+        ] {
+            let before = t.db().statements();
+            let answer = t.nobody("POST", TOKEN, body).await;
+            let mut body = answer.refused(401, "login_failed");
+            body["request_id"] = Null;
+            let names: Vec<String> = answer.headers.keys().map(ToString::to_string).collect();
+            seen.push((body.to_string(), names, t.db().statements() - before));
+        }
+        assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:#?}");
+        // R31: of all these only ada's and idle's failed tries are counted.
+        assert_eq!(t.number("SELECT count(*) FROM refusals").await, 2);
+    }
+
+    /// R25: the sixth wrong try of an account from a network is refused without a hash; others sign in; it ends by itself.
+    #[tokio::test]
+    async fn guessing_is_throttled_by_account_and_network() {
+        let t = with_ada().await;
+        let wrong = json!({ "email": "ada@example.com", "password": "wrong horse" });
+        let right = json!({ "email": "Ada@Example.com", "password": "correct horse" });
+        for _ in 0..5 {
+            t.nobody("POST", TOKEN, wrong.clone()).await.refused(401, "login_failed");
+        }
+        for body in [&wrong, &right] {
+            let before = t.db().statements();
+            let answer = t.nobody("POST", TOKEN, body.clone()).await;
+            answer.refused(429, "too_many_attempts");
+            assert_eq!((answer.header("retry-after"), t.db().statements() - before), ("600", 1));
+        }
+        let elsewhere = [("spin-client-addr", "[2001:db8::1]:1")];
+        t.call("POST", TOKEN, &elsewhere, right.clone()).await.is(200);
+        for number in 2..8 {
+            let same_network = [("spin-client-addr", format!("[2001:db8::{number}]:1"))];
+            let headers: Vec<(&str, &str)> = same_network.iter().map(|(k, v)| (*k, v.as_str())).collect();
+            let status = if number < 7 { 401 } else { 429 };
+            t.call("POST", TOKEN, &headers, wrong.clone()).await.is(status);
+        }
+        // Unknown accounts alike.
+        for number in 0..6 {
+            let answer = t.nobody("POST", TOKEN, json!({ "email": "nobody@example.com", "password": "x" })).await;
+            answer.is(if number < 5 { 401 } else { 429 });
+        }
+        t.wait(600);
+        t.nobody("POST", TOKEN, right).await.is(200);
+    }
+
+    #[tokio::test]
+    async fn right_passwords_are_not_counted() {
+        let t = with_ada().await;
+        for _ in 0..8 {
+            t.nobody("POST", TOKEN, json!({ "email": "ada@example.com", "password": "correct horse" })).await.is(200);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_server_makes_so_many_hashes_a_second() {
+        let settings = common::settings::Settings { hashes_per_second: Some(2), ..Default::default() };
+        let t = TestApp::with(router(), settings);
+        for number in 0..3 {
+            let answer =
+                t.nobody("POST", TOKEN, json!({ "email": format!("{number}@example.com"), "password": "x" })).await;
+            if number < 2 {
+                answer.is(401)
+            } else {
+                answer.refused(429, "too_many_hashes")
+            };
+        }
+        assert_eq!(
+            t.number("SELECT count(*) FROM attempts WHERE count = 0").await,
+            1,
+            "the try that was not made is not counted"
+        );
+        t.wait(1);
+        t.nobody("POST", TOKEN, json!({ "email": "2@example.com", "password": "x" })).await.is(401);
+    }
+
+    /// R26: a broken hash is 500, and nothing of it is told.
+    #[tokio::test]
+    async fn a_broken_hash_is_no_wrong_password() {
+        let t = with_ada().await;
+        t.execute("UPDATE users SET password_hash = 'broken'").await.unwrap();
+        let answer = t.nobody("POST", TOKEN, json!({ "email": "ada@example.com", "password": "correct horse" })).await;
+        answer.refused(500, "internal");
+        assert!(!answer.text.contains("hash"), "{}", answer.text);
+    }
+
+    #[tokio::test]
+    async fn an_outdated_hash_is_made_anew() {
+        let t = with_ada().await;
+        let params = argon2::Params::new(64, 1, 1, None).unwrap();
+        let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+        let old: argon2::password_hash::phc::PasswordHash =
+            argon2::PasswordHasher::hash_password_with_salt(&argon2, b"correct horse", b"0123456789abcdef").unwrap();
+        t.execute(&format!("UPDATE users SET password_hash = '{old}'")).await.unwrap();
+        t.nobody("POST", TOKEN, json!({ "email": "ada@example.com", "password": "correct horse" })).await.is(200);
+        assert!(!password::is_outdated(&t.texts("SELECT password_hash FROM users").await[0]));
+    }
+
+    #[tokio::test]
+    async fn a_body_of_the_wrong_shape_is_refused_before_anything_is_counted() {
+        let t = with_ada().await;
+        for body in [
+            json!({}),
+            json!({ "email": 1, "password": "x" }),
+            json!({ "email": "a", "password": "b", "next": "/" }),
+            json!([]),
+        ] {
+            t.nobody("POST", TOKEN, body).await.refused(422, "validation_error");
+        }
+        assert_eq!(t.number("SELECT count(*) FROM attempts").await, 0);
+    }
+}

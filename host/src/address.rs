@@ -1,0 +1,169 @@
+//! Addresses that a component may be connected to.
+//!
+//! A component sees names only; the host resolves them. What it resolved is what it judges and what it connects to,
+//! so a name that changes its answer at a second look-up gains nothing. Decimal, octal and short forms of IPv4 are
+//! names to us: the resolver turns them into addresses, which are judged like any other.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// A network in the form `10.0.0.0/8`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Network {
+    first: u128,
+    mask: u128,
+    is_v4: bool,
+}
+
+impl Network {
+    /// Parses `address/bits`.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let (address, bits) = text.split_once('/').with_context(|| format!("{text:?} is not address/bits"))?;
+        let address: IpAddr = address.parse().with_context(|| format!("{text:?} has no address"))?;
+        let bits: u32 = bits.parse().with_context(|| format!("{text:?} has no number of bits"))?;
+        let (value, is_v4) = value_of(address);
+        let width = if is_v4 { 32 } else { 128 };
+        ensure!(bits <= width, "{text:?} has more than {width} bits");
+        let mask = u128::MAX.checked_shl(width - bits).unwrap_or(0);
+        Ok(Self { first: value & mask, mask, is_v4 })
+    }
+
+    /// Whether the address is in this network.
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        let (value, is_v4) = value_of(address);
+        is_v4 == self.is_v4 && value & self.mask == self.first
+    }
+}
+
+fn value_of(address: IpAddr) -> (u128, bool) {
+    match address {
+        IpAddr::V4(address) => (u128::from(address.to_bits()), true),
+        IpAddr::V6(address) => (address.to_bits(), false),
+    }
+}
+
+/// Which resolved addresses may be connected to.
+#[derive(Debug, Default)]
+pub(crate) struct Filter {
+    /// Networks that are blocked beside all that are not public (`block_networks`).
+    pub(crate) blocked: Vec<Network>,
+    /// Hosts and ports that may have private addresses (`--allow-private`), the hosts in lower case.
+    pub(crate) private: Vec<(String, u16)>,
+}
+
+impl Filter {
+    /// Keeps of the addresses that `host` resolved to those which may be connected to.
+    pub(crate) fn keep(&self, host: &str, port: u16, addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+        let may_be_private = self.private.iter().any(|(known, at)| known.eq_ignore_ascii_case(host) && *at == port);
+        let is_blocked = |ip: IpAddr| {
+            let same = [Some(ip), embedded(ip)];
+            same.into_iter().flatten().any(|ip| self.blocked.iter().any(|network| network.contains(ip)))
+        };
+        addresses.filter(|address| (may_be_private || is_public(address.ip())) && !is_blocked(address.ip())).collect()
+    }
+}
+
+/// Parses `host:port` of `--allow-private`; an IPv6 literal has its brackets.
+pub(crate) fn parse_private(text: &str) -> Result<(String, u16)> {
+    let (host, port) = text.rsplit_once(':').with_context(|| format!("{text:?} is not host:port"))?;
+    ensure!(!host.is_empty(), "{text:?} has no host");
+    Ok((host.to_ascii_lowercase(), port.parse().with_context(|| format!("{text:?} has no port"))?))
+}
+
+/// Whether an address is one that the whole Internet reaches; an IPv6 address that carries an IPv4 one is that one.
+pub(crate) fn is_public(ip: IpAddr) -> bool {
+    match (ip, embedded(ip)) {
+        (_, Some(inner)) => is_public(inner),
+        (IpAddr::V4(ip), None) => is_public_v4(ip),
+        (IpAddr::V6(ip), None) => is_public_v6(ip),
+    }
+}
+
+/// The special-purpose registries for IPv4 (RFC 6890 and its updates) hold what is not public; beside them, cloud
+/// metadata that lives on public addresses.
+fn is_public_v4(ip: Ipv4Addr) -> bool {
+    let azure_wire_server = Ipv4Addr::new(168, 63, 129, 16);
+    let [a, b, c, _] = ip.octets();
+    !(a == 0
+        || ip.is_private()
+        || ip.is_loopback()
+        || ip.is_link_local() // with the metadata address 169.254.169.254
+        || ip.is_documentation()
+        || (a == 100 && b & 0xc0 == 64) // shared by carriers
+        || (a == 192 && b == 0 && c == 0)
+        || (a == 192 && b == 88 && c == 99) // 6to4 relays
+        || (a == 198 && b & 0xfe == 18) // benchmarks
+        || a >= 224 // multicast, reserved, broadcast
+        || ip == azure_wire_server)
+}
+
+/// Global unicast is 2000::/3 (RFC 4291, section 2.4) without its special-purpose parts.
+fn is_public_v6(ip: Ipv6Addr) -> bool {
+    let [first, second, ..] = ip.segments();
+    let is_special = (first == 0x2001 && second < 0x0200) // protocols, with Teredo and ORCHID
+        || (first == 0x2001 && second == 0x0db8)
+        || (first == 0x3fff && second < 0x1000); // documentation
+    first & 0xe000 == 0x2000 && !is_special
+}
+
+/// The IPv4 address inside an IPv6 one: mapped, compatible, NAT64 (RFC 6052) or 6to4 (RFC 3056).
+fn embedded(ip: IpAddr) -> Option<IpAddr> {
+    let IpAddr::V6(ip) = ip else { return None };
+    let inner = match ip.segments() {
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x0064, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+            Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low))
+        }
+        _ => return None,
+    };
+    Some(IpAddr::V4(inner))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_of_the_internet_are_public() {
+        for address in [
+            "0.0.0.0", "10.1.2.3", "100.64.0.1", "100.100.100.200", "127.0.0.1", "127.9.9.9", "169.254.169.254", "172.16.0.1",
+            "172.31.255.255", "192.0.0.192", "192.0.2.1", "192.168.1.1", "198.18.0.1", "198.51.100.7", "203.0.113.9",
+            "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255", "168.63.129.16", "::", "::1", "::127.0.0.1",
+            "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "64:ff9b:1::1", "2002:7f00:1::1", "2002:a9fe:a9fe::",
+            "fc00::1", "fd00:ec2::254", "fe80::1", "fec0::1", "ff02::1", "2001::1", "2001:db8::1", "3fff::1", "100::1", "4000::1",
+        ] {
+            assert!(!is_public(address.parse().unwrap()), "{address}");
+        }
+        for address in [
+            "1.1.1.1", "100.63.0.1", "100.128.0.1", "172.15.0.1", "172.32.0.1", "193.0.0.1", "223.255.255.1",
+            "2606:4700::1111", "2001:4860:4860::8888", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1",
+        ] {
+            assert!(is_public(address.parse().unwrap()), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_network_holds_its_own_addresses_only() {
+        let network = Network::parse("10.1.0.0/16").unwrap();
+        assert!(network.contains("10.1.255.1".parse().unwrap()));
+        assert!(!network.contains("10.2.0.1".parse().unwrap()));
+        assert!(!network.contains("::1".parse().unwrap()));
+        assert!(Network::parse("0.0.0.0/0").unwrap().contains("9.9.9.9".parse().unwrap()));
+        assert!(Network::parse("2001:db8::/32").unwrap().contains("2001:db8:1::1".parse().unwrap()));
+        for text in ["10.0.0.0", "10.0.0.0/33", "x/8", "10.0.0.0/x"] {
+            assert!(Network::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_exception_is_for_one_host_and_port_and_not_for_blocked_networks() {
+        let filter = Filter { blocked: vec![Network::parse("10.0.0.0/8").unwrap()], private: vec![parse_private("Mail.test:25").unwrap()] };
+        let keep = |host: &str, port, ip: &str| !filter.keep(host, port, [SocketAddr::new(ip.parse().unwrap(), port)].into_iter()).is_empty();
+        assert!(keep("mail.test", 25, "127.0.0.1"));
+        assert!(!keep("mail.test", 26, "127.0.0.1"));
+        assert!(!keep("other.test", 25, "127.0.0.1"));
+        assert!(!keep("mail.test", 25, "10.0.0.1"));
+        assert!(!keep("mail.test", 25, "::ffff:10.0.0.1"));
+        assert!(keep("other.test", 443, "1.1.1.1"));
+    }
+}

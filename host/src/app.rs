@@ -1,0 +1,188 @@
+//! The application: a request's way to a component and back, as Spin's HTTP trigger has it.
+//!
+//! 1. Headers of the connection are taken off.
+//! 2. `/.well-known/spin/` is the host's own: `health` and `info`.
+//! 3. The best route's component gets the request with an absolute URI and with what the host knows in `spin-*`
+//!    headers. They come after the client's own of the same name: only the last value counts.
+//! 4. A component that fails is an empty 500.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::header::{CONNECTION, CONTENT_TYPE, HOST};
+use http::uri::{Authority, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
+use wasmtime_wasi_http::WasiBody;
+
+use crate::body::full;
+use crate::guest::Handler;
+use crate::route::{Match, Router};
+
+const WELL_KNOWN: &str = "/.well-known/spin/";
+const PATH_INFO: HeaderName = HeaderName::from_static("spin-path-info");
+const FULL_URL: HeaderName = HeaderName::from_static("spin-full-url");
+const MATCHED_ROUTE: HeaderName = HeaderName::from_static("spin-matched-route");
+const BASE_PATH: HeaderName = HeaderName::from_static("spin-base-path");
+const RAW_COMPONENT_ROUTE: HeaderName = HeaderName::from_static("spin-raw-component-route");
+const COMPONENT_ROUTE: HeaderName = HeaderName::from_static("spin-component-route");
+const CLIENT_ADDR: HeaderName = HeaderName::from_static("spin-client-addr");
+
+/// The client's address of requests that come from inside.
+const INSIDE: HeaderValue = HeaderValue::from_static("0.0.0.0:0");
+
+/// A complete application.
+pub(crate) struct App {
+    /// The answer of `/.well-known/spin/info`.
+    pub(crate) info: String,
+    /// Public routes.
+    pub(crate) router: Router<Endpoint>,
+    /// Every component that a trigger names, also privately.
+    pub(crate) components: HashMap<String, Endpoint>,
+    /// Where the host listens.
+    pub(crate) address: SocketAddr,
+}
+
+/// A component behind a route.
+#[derive(Clone)]
+pub(crate) struct Endpoint {
+    /// The component's id.
+    pub(crate) id: Arc<str>,
+    /// What answers.
+    handler: Handler,
+    /// The headers that are the same for all requests on this route.
+    headers: [(HeaderName, HeaderValue); 4],
+}
+
+impl Endpoint {
+    /// The component behind the route with this pattern.
+    pub(crate) fn new(id: Arc<str>, handler: Handler, pattern: &str) -> anyhow::Result<Self> {
+        let prefix = pattern.strip_suffix("/...").unwrap_or(pattern);
+        let matched = format!("/{}", pattern.trim_start_matches('/'));
+        let headers = [
+            (MATCHED_ROUTE, HeaderValue::from_str(matched.strip_suffix('/').unwrap_or(&matched))?),
+            (BASE_PATH, HeaderValue::from_static("/")),
+            (RAW_COMPONENT_ROUTE, HeaderValue::from_str(pattern)?),
+            (COMPONENT_ROUTE, HeaderValue::from_str(prefix)?),
+        ];
+        Ok(Self { id, handler, headers })
+    }
+
+    async fn respond(&self, request: Request<WasiBody>) -> Response<WasiBody> {
+        match self.handler.handle((), request).await {
+            Ok(response) => response,
+            Err(error) => {
+                eprintln!("accredit-host: {} gave no response: {error:#}", self.id);
+                empty(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        }
+    }
+}
+
+impl App {
+    /// Answers a request from outside; `client` is the peer's address.
+    pub(crate) async fn respond(&self, mut request: Request<WasiBody>, client: HeaderValue) -> Response<WasiBody> {
+        strip(request.headers_mut());
+        let path = request.uri().path();
+        if let Some(name) = path.strip_prefix(WELL_KNOWN) {
+            return self.well_known(name);
+        }
+        let Some(Match { route, names, rest }) = self.router.find(path) else { return empty(StatusCode::NOT_FOUND) };
+        let mut known = HeaderMap::new();
+        for (name, value) in names {
+            let name = HeaderName::try_from(format!("spin-path-match-{}", name.to_ascii_lowercase()));
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+                known.append(name, value);
+            }
+        }
+        let rest = HeaderValue::from_str(&rest);
+        match prepare(&mut request, &route.target, rest.ok(), client) {
+            Some(()) => {
+                request.headers_mut().extend(known);
+                route.target.respond(request).await
+            }
+            None => empty(StatusCode::BAD_REQUEST),
+        }
+    }
+
+    /// Answers a request of one of the application's components to the application.
+    pub(crate) async fn respond_to_self(&self, mut request: Request<WasiBody>) -> Response<WasiBody> {
+        let address = self.address.to_string();
+        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        (parts.scheme, parts.authority) = (Some(Scheme::HTTP), address.parse().ok());
+        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+        request.headers_mut().remove(HOST);
+        // In a box, since a component may go on calling itself.
+        Box::pin(self.respond(request, INSIDE)).await
+    }
+
+    /// Answers a request of one component to another, whatever its routes are. `None`: there is no such component.
+    pub(crate) async fn respond_to_component(&self, id: &str, mut request: Request<WasiBody>) -> Option<Response<WasiBody>> {
+        let endpoint = self.components.get(id)?;
+        request.headers_mut().remove(HOST);
+        let path = HeaderValue::from_str(request.uri().path()).ok();
+        prepare(&mut request, endpoint, path, INSIDE)?;
+        Some(endpoint.respond(request).await)
+    }
+
+    fn well_known(&self, name: &str) -> Response<WasiBody> {
+        match name {
+            "health" => Response::new(full("OK")),
+            "info" => {
+                let mut response = Response::new(full(self.info.clone()));
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                response
+            }
+            _ => empty(StatusCode::NOT_FOUND),
+        }
+    }
+}
+
+/// A response without a body.
+pub(crate) fn empty(status: StatusCode) -> Response<WasiBody> {
+    let mut response = Response::new(full(""));
+    *response.status_mut() = status;
+    response
+}
+
+/// Takes off what belongs to the connection, and a `Host` that only components may use.
+fn strip(headers: &mut HeaderMap) {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.split(':').next().unwrap_or_default();
+    if name.strip_suffix(".spin.internal").is_some_and(|id| !id.contains('.')) {
+        headers.remove(HOST);
+    }
+    headers.remove(CONNECTION);
+}
+
+/// Makes the URI absolute and adds what the host knows. `None`: the request does not say clearly whom it is for.
+fn prepare(request: &mut Request<WasiBody>, to: &Endpoint, rest: Option<HeaderValue>, client: HeaderValue) -> Option<()> {
+    let mut parts = request.uri().clone().into_parts();
+    let host = request.headers().get(HOST);
+    let authority = match (host, parts.authority.take()) {
+        (Some(host), named) => {
+            let authority = Authority::try_from(host.as_bytes()).ok().filter(|authority| !authority.as_str().contains('@'))?;
+            named.is_none_or(|named| named == authority).then_some(authority)?
+        }
+        (None, named) => named?,
+    };
+    let path = parts.path_and_query.as_ref()?.as_str();
+    let host = if host.is_some() { authority.as_str() } else { "localhost" };
+    let mut url = String::with_capacity("http://".len() + host.len() + path.len());
+    write!(url, "http://{host}{path}").ok()?;
+    let url = HeaderValue::try_from(url).ok()?;
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(authority);
+    *request.uri_mut() = Uri::from_parts(parts).ok()?;
+
+    let headers = request.headers_mut();
+    headers.reserve(8);
+    headers.append(PATH_INFO, rest?);
+    headers.append(FULL_URL, url);
+    for (name, value) in &to.headers {
+        headers.append(name, value.clone());
+    }
+    headers.append(CLIENT_ADDR, client);
+    Some(())
+}

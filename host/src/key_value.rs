@@ -1,0 +1,172 @@
+//! `spin:key-value/key-value@3.0.0`: stores for components, in one table of one SQLite file each, as Spin has them.
+//!
+//! One connection for each store, all calls on blocking threads: what is kept here may be stale or lost, and is read rarely.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use tokio::task::spawn_blocking;
+use wasmtime::component::{Accessor, ComponentType, FutureReader, Lift, Linker, Lower, Resource, ResourceType, StreamReader};
+
+use crate::guest::Guest;
+
+/// Why a call failed.
+#[derive(Debug, Clone, ComponentType, Lift, Lower)]
+#[component(variant)]
+pub(crate) enum Error {
+    /// Too many are open.
+    #[component(name = "store-table-full")]
+    StoreTableFull,
+    /// Nobody knows this label.
+    #[component(name = "no-such-store")]
+    NoSuchStore,
+    /// The manifest does not grant it.
+    #[component(name = "access-denied")]
+    AccessDenied,
+    /// What SQLite said.
+    #[component(name = "other")]
+    Other(String),
+}
+
+/// A store of the host, shared by all who may open it.
+pub(crate) struct Store {
+    label: String,
+    /// `None`: in memory.
+    path: Option<PathBuf>,
+    connection: Mutex<Option<Connection>>,
+}
+
+/// An open store, as the guest's resource.
+pub(crate) struct Handle(Arc<Store>);
+
+impl Store {
+    /// A store in the file at `path`, opened when it is first used.
+    pub(crate) fn new(label: String, path: Option<PathBuf>) -> Self {
+        Self { label, path, connection: Mutex::default() }
+    }
+
+    /// Runs `call` on a blocking thread, with the store's connection and label.
+    async fn run<T: Send + 'static>(
+        self: Arc<Self>,
+        call: impl FnOnce(&Connection, &str) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let run = move || {
+            let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let connection = match &mut *connection {
+                Some(connection) => connection,
+                closed => closed.insert(self.open()?),
+            };
+            call(connection, &self.label)
+        };
+        spawn_blocking(run).await.map_err(other)?.map_err(other)
+    }
+
+    fn open(&self) -> rusqlite::Result<Connection> {
+        let connection = match &self.path {
+            Some(path) => Connection::open(path)?,
+            None => Connection::open_in_memory()?,
+        };
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS spin_key_value (
+                store TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (store, key))",
+            [],
+        )?;
+        Ok(connection)
+    }
+
+    async fn get(self: Arc<Self>, key: String) -> Result<Option<Vec<u8>>, Error> {
+        const GET: &str = "SELECT value FROM spin_key_value WHERE store = ?1 AND key = ?2";
+        self.run(move |db, store| db.prepare_cached(GET)?.query_row([store, &key], |row| row.get(0)).optional()).await
+    }
+
+    async fn set(self: Arc<Self>, key: String, value: Vec<u8>) -> Result<(), Error> {
+        const SET: &str = "INSERT INTO spin_key_value (store, key, value) VALUES (?1, ?2, ?3)
+            ON CONFLICT (store, key) DO UPDATE SET value = ?3";
+        self.run(move |db, store| db.prepare_cached(SET)?.execute(params![store, key, value]).map(drop)).await
+    }
+
+    async fn delete(self: Arc<Self>, key: String) -> Result<(), Error> {
+        const DELETE: &str = "DELETE FROM spin_key_value WHERE store = ?1 AND key = ?2";
+        self.run(move |db, store| db.prepare_cached(DELETE)?.execute([store, &key]).map(drop)).await
+    }
+
+    async fn exists(self: Arc<Self>, key: String) -> Result<bool, Error> {
+        const EXISTS: &str = "SELECT 1 FROM spin_key_value WHERE store = ?1 AND key = ?2";
+        self.run(move |db, store| db.prepare_cached(EXISTS)?.exists([store, &key])).await
+    }
+
+    async fn keys(self: Arc<Self>) -> Result<Vec<String>, Error> {
+        const KEYS: &str = "SELECT key FROM spin_key_value WHERE store = ?1";
+        self.run(|db, store| db.prepare_cached(KEYS)?.query_map([store], |row| row.get(0))?.collect()).await
+    }
+}
+
+/// Offers the interface to components.
+pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    let mut stores = linker.instance("spin:key-value/key-value@3.0.0")?;
+    stores.resource("store", ResourceType::host::<Handle>(), |mut store, rep| {
+        let guest: &mut Guest = store.data_mut();
+        Ok(guest.table.delete(Resource::<Handle>::new_own(rep)).map(drop)?)
+    })?;
+    stores.func_wrap_concurrent("[static]store.open", |accessor, (label,): (String,)| {
+        Box::pin(async move { Ok((accessor.with(|mut access| open(access.data_mut(), &label)),)) })
+    })?;
+    stores.func_wrap_concurrent("[method]store.get", |accessor, (store, key): (Resource<Handle>, String)| {
+        Box::pin(async move { Ok((find(accessor, &store)?.get(key).await,)) })
+    })?;
+    stores.func_wrap_concurrent("[method]store.set", |accessor, (store, key, value): (Resource<Handle>, String, Vec<u8>)| {
+        Box::pin(async move { Ok((find(accessor, &store)?.set(key, value).await,)) })
+    })?;
+    stores.func_wrap_concurrent("[method]store.delete", |accessor, (store, key): (Resource<Handle>, String)| {
+        Box::pin(async move { Ok((find(accessor, &store)?.delete(key).await,)) })
+    })?;
+    stores.func_wrap_concurrent("[method]store.exists", |accessor, (store, key): (Resource<Handle>, String)| {
+        Box::pin(async move { Ok((find(accessor, &store)?.exists(key).await,)) })
+    })?;
+    stores.func_wrap_concurrent("[method]store.get-keys", |accessor, (store,): (Resource<Handle>,)| {
+        Box::pin(async move {
+            let (keys, outcome) = match find(accessor, &store)?.keys().await {
+                Ok(keys) => (keys, Ok(())),
+                Err(error) => (Vec::new(), Err(error)),
+            };
+            accessor.with(|mut access| -> wasmtime::Result<_> {
+                let keys = StreamReader::new(&mut access, keys)?;
+                let outcome = FutureReader::new(&mut access, std::future::ready(wasmtime::error::Ok(outcome)))?;
+                Ok(((keys, outcome),))
+            })
+        })
+    })
+}
+
+fn open(guest: &mut Guest, label: &str) -> Result<Resource<Handle>, Error> {
+    let store = guest.component.stores.get(label).ok_or(Error::AccessDenied)?.clone();
+    guest.table.push(Handle(store)).map_err(|_| Error::StoreTableFull)
+}
+
+/// A handle that is not a store is the guest's own fault, and traps.
+fn find(accessor: &Accessor<Guest>, store: &Resource<Handle>) -> wasmtime::Result<Arc<Store>> {
+    accessor.with(|mut access| Ok(access.data_mut().table.get(store)?.0.clone()))
+}
+
+fn other(error: impl std::fmt::Display) -> Error {
+    Error::Other(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_value_is_set_read_listed_and_deleted() {
+        let store = Arc::new(Store::new("default".into(), None));
+        assert!(store.clone().get("k".into()).await.unwrap().is_none());
+        store.clone().set("k".into(), b"1".to_vec()).await.unwrap();
+        store.clone().set("k".into(), b"2".to_vec()).await.unwrap();
+        assert_eq!(store.clone().get("k".into()).await.unwrap().unwrap(), b"2");
+        assert!(store.clone().exists("k".into()).await.unwrap());
+        assert_eq!(store.clone().keys().await.unwrap(), ["k"]);
+        store.clone().delete("k".into()).await.unwrap();
+        assert!(!store.exists("k".into()).await.unwrap());
+    }
+}

@@ -1,0 +1,263 @@
+//! The manifest `spin.toml` (version 2): what the application is made of.
+//!
+//! This host has the features that a small HTTP application needs. Every other key is refused by name at the
+//! start: an application that starts here and ignores half of its manifest would be worse than one that does not start.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::Deserialize;
+use toml::{Table, Value};
+
+/// An application, as its manifest describes it.
+#[derive(Debug)]
+pub(crate) struct Manifest {
+    /// The name, shown by `/.well-known/spin/info`.
+    pub(crate) name: String,
+    /// The version, if there is one.
+    pub(crate) version: String,
+    /// Application variables by name.
+    pub(crate) variables: BTreeMap<String, Variable>,
+    /// HTTP triggers in the order of the manifest; of two equal routes the last wins.
+    pub(crate) triggers: Vec<Trigger>,
+    /// Components by id.
+    pub(crate) components: BTreeMap<String, Component>,
+}
+
+/// An application variable: it has a default, or whoever starts the application must give a value.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Variable {
+    /// The value when nobody gives another.
+    pub(crate) default: Option<String>,
+    /// Whether a value must be given.
+    #[serde(default)]
+    pub(crate) required: bool,
+}
+
+/// A route and the component that answers it.
+#[derive(Debug)]
+pub(crate) struct Trigger {
+    /// The component's id.
+    pub(crate) component: String,
+    /// The route's pattern; `None`: private, reachable by other components only.
+    pub(crate) route: Option<String>,
+}
+
+/// One component and what it is granted.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Component {
+    /// The wasm file, relative to the manifest.
+    pub(crate) source: PathBuf,
+    /// Shown beside its routes at the start.
+    #[serde(default)]
+    pub(crate) description: String,
+    /// Its variables: name to template.
+    #[serde(default)]
+    pub(crate) variables: BTreeMap<String, String>,
+    /// Its environment.
+    #[serde(default)]
+    pub(crate) environment: BTreeMap<String, String>,
+    /// Files that it may read.
+    #[serde(default)]
+    pub(crate) files: Vec<Files>,
+    /// Patterns of files that it may not read.
+    #[serde(default)]
+    pub(crate) exclude_files: Vec<String>,
+    /// Labels of the databases that it may open.
+    #[serde(default)]
+    pub(crate) sqlite_databases: Vec<String>,
+    /// Labels of the key-value stores that it may open.
+    #[serde(default)]
+    pub(crate) key_value_stores: Vec<String>,
+    /// Templates of the hosts that it may call.
+    #[serde(default)]
+    pub(crate) allowed_outbound_hosts: Vec<String>,
+}
+
+/// An entry of `files`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Files {
+    /// A pattern; what matches keeps its path.
+    Pattern(String),
+    /// A file or directory, and where the component sees it.
+    Mount {
+        /// Path relative to the manifest.
+        source: PathBuf,
+        /// Absolute path in the component.
+        destination: String,
+    },
+}
+
+const TOP: &[&str] = &["spin_manifest_version", "application", "variables", "trigger", "component"];
+const APPLICATION: &[&str] = &["name", "version", "description", "authors", "tool"];
+const VARIABLE: &[&str] = &["default", "required", "secret", "description"];
+const TRIGGER: &[&str] = &["id", "component", "route", "executor"];
+/// `build` and `tool` are for other programs; Spin does not read them either when it runs an application.
+const COMPONENT: &[&str] = &[
+    "source", "description", "variables", "environment", "files", "exclude_files", "sqlite_databases", "key_value_stores",
+    "allowed_outbound_hosts", "build", "tool",
+];
+
+impl Manifest {
+    /// Reads the manifest at `path`.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the manifest {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("in the manifest {}", path.display()))
+    }
+
+    /// Parses a manifest and refuses by name what this host does not have.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let top: Table = text.parse()?;
+        only("the top level", &top, TOP)?;
+        ensure!(
+            top.get("spin_manifest_version").and_then(Value::as_integer) == Some(2),
+            "accredit-host knows `spin_manifest_version = 2` only"
+        );
+        let application = table("[application]", top.get("application"))?;
+        only("[application]", &application, APPLICATION)?;
+        let text_of = |key: &str| application.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let name = text_of("name");
+        ensure!(!name.is_empty(), "[application] needs a `name`");
+
+        let components = each("component", top.get("component"), COMPONENT, |id, value| {
+            ensure!(is_id(id), "component id {id:?} is not kebab-case");
+            if value.get("source").is_some_and(Value::is_table) {
+                bail!("`source` must be a path: accredit-host fetches no wasm from urls or registries");
+            }
+            Ok(Component::deserialize(value)?)
+        })?;
+        let variables = each("variables", top.get("variables"), VARIABLE, |name, value| {
+            crate::variables::check_key(name)?;
+            let variable = Variable::deserialize(value)?;
+            ensure!(variable.default.is_some() != variable.required, "needs either `default` or `required = true`");
+            Ok(variable)
+        })?;
+        let triggers = triggers(top.get("trigger"), &components)?;
+        Ok(Self { name, version: text_of("version"), variables, triggers, components })
+    }
+}
+
+fn triggers(value: Option<&Value>, components: &BTreeMap<String, Component>) -> Result<Vec<Trigger>> {
+    let kinds = table("[[trigger.http]]", value)?;
+    only("[trigger]", &kinds, &["http"])?;
+    let entries = kinds.get("http").and_then(Value::as_array).context("the manifest has no [[trigger.http]]")?;
+    entries.iter().map(|entry| trigger(entry, components)).collect()
+}
+
+fn trigger(entry: &Value, components: &BTreeMap<String, Component>) -> Result<Trigger> {
+    let entry = table("[[trigger.http]]", Some(entry))?;
+    let place = format!("[[trigger.http]] {}", entry.get("route").and_then(Value::as_str).unwrap_or("(private)"));
+    only(&place, &entry, TRIGGER)?;
+    let component = match entry.get("component") {
+        Some(Value::String(id)) => id.clone(),
+        Some(_) => bail!("{place}: `component` must be an id; inline components are not a feature of accredit-host"),
+        None => bail!("{place} needs a `component`"),
+    };
+    ensure!(components.contains_key(&component), "{place}: there is no [component.{component}]");
+    if let Some(executor) = entry.get("executor") {
+        let executor = table("executor", Some(executor))?;
+        only(&format!("{place}: executor"), &executor, &["type"])?;
+        let kind = executor.get("type").and_then(Value::as_str).unwrap_or_default();
+        ensure!(matches!(kind, "http" | "spin"), "{place}: executor type {kind:?} is not a feature of accredit-host");
+    }
+    let route = match entry.get("route") {
+        Some(Value::String(route)) => Some(route.clone()),
+        Some(Value::Table(route)) if route.len() == 1 && route.get("private") == Some(&Value::Boolean(true)) => None,
+        _ => bail!("{place}: `route` must be a path or {{ private = true }}"),
+    };
+    Ok(Trigger { component, route })
+}
+
+/// Reads `[section.*]`, every entry of which may have the `known` keys only.
+fn each<T>(
+    section: &str,
+    value: Option<&Value>,
+    known: &[&str],
+    read: impl Fn(&str, Value) -> Result<T>,
+) -> Result<BTreeMap<String, T>> {
+    let Some(value) = value else { return Ok(BTreeMap::new()) };
+    let mut entries = BTreeMap::new();
+    for (name, entry) in table(&format!("[{section}]"), Some(value))? {
+        let place = format!("[{section}.{name}]");
+        only(&place, &table(&place, Some(&entry))?, known)?;
+        let entry = read(&name, entry).with_context(|| format!("in {place}"))?;
+        entries.insert(name, entry);
+    }
+    Ok(entries)
+}
+
+fn table(place: &str, value: Option<&Value>) -> Result<Table> {
+    value.and_then(Value::as_table).cloned().with_context(|| format!("the manifest needs a table {place}"))
+}
+
+/// Refuses the first key that is not `known`, by its name and place.
+pub(crate) fn only(place: &str, table: &Table, known: &[&str]) -> Result<()> {
+    match table.keys().find(|key| !known.contains(&key.as_str())) {
+        Some(key) => bail!("{place} has `{key}`, which is not a feature of accredit-host"),
+        None => Ok(()),
+    }
+}
+
+fn is_id(id: &str) -> bool {
+    id.split('-').all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = r#"
+        spin_manifest_version = 2
+        [application]
+        name = "small"
+        [[trigger.http]]
+        route = "/..."
+        component = "one"
+        [component.one]
+        source = "one.wasm"
+    "#;
+
+    fn refusal(more: &str) -> String {
+        format!("{:#}", Manifest::parse(&format!("{SMALL}\n{more}")).unwrap_err())
+    }
+
+    #[test]
+    fn a_small_manifest_is_read() {
+        let manifest = Manifest::parse(SMALL).unwrap();
+        assert_eq!(manifest.name, "small");
+        assert_eq!(manifest.triggers[0].route.as_deref(), Some("/..."));
+        assert_eq!(manifest.components["one"].source, Path::new("one.wasm"));
+    }
+
+    #[test]
+    fn what_the_host_does_not_have_is_refused_by_name() {
+        assert!(refusal("ai_models = ['x']").contains("[component.one] has `ai_models`"));
+        assert!(refusal("[component.one.dependencies]").contains("`dependencies`"));
+        assert!(refusal("[component.one.profile.debug]").contains("`profile`"));
+        assert!(refusal("dependencies_inherit_configuration = true").contains("`dependencies_inherit_configuration`"));
+        assert!(refusal("[[trigger.redis]]\nchannel = 'c'").contains("[trigger] has `redis`"));
+        assert!(refusal("[application.trigger.http]\nbase = '/x'").contains("[application] has `trigger`"));
+        assert!(refusal("[[trigger.http]]\nroute='/w'\ncomponent='one'\nexecutor={type='wagi'}").contains("wagi"));
+        assert!(refusal("[[trigger.http]]\nroute='/w'\nstatic_response={}").contains("`static_response`"));
+        assert!(refusal("[component.two]\nsource={url='https://x',digest='sha256:0'}").contains("fetches no wasm"));
+    }
+
+    #[test]
+    fn a_trigger_must_name_a_component_and_a_route() {
+        assert!(refusal("[[trigger.http]]\nroute='/w'\ncomponent='two'").contains("no [component.two]"));
+        assert!(refusal("[[trigger.http]]\nroute={private=false}\ncomponent='one'").contains("private = true"));
+    }
+
+    #[test]
+    fn a_variable_has_a_default_or_is_required() {
+        assert!(refusal("[variables.v]").contains("in [variables.v]: needs either"));
+        assert!(refusal("[variables.Big]\ndefault=''").contains("Big"));
+    }
+
+    #[test]
+    fn build_is_for_other_programs() {
+        assert!(Manifest::parse(&format!("{SMALL}\n[component.one.build]\ncommand='make'")).is_ok());
+    }
+}

@@ -1,0 +1,182 @@
+//! The runtime configuration file: what belongs to the place where the application runs, not to the application.
+//!
+//! The format is Spin's. What this host does not have is refused by name.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use rustls::{ClientConfig, RootCertStore};
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use crate::address::Network;
+use crate::manifest::only;
+use crate::variables::Provider;
+
+/// What the file says; without a file, nothing.
+#[derive(Default)]
+pub(crate) struct RuntimeConfig {
+    /// Databases by label. `None`: in memory.
+    pub(crate) sqlite_databases: BTreeMap<String, Option<PathBuf>>,
+    /// Key-value stores by label. `None`: in memory.
+    pub(crate) key_value_stores: BTreeMap<String, Option<PathBuf>>,
+    /// Where variables come from, first to last.
+    pub(crate) providers: Vec<Provider>,
+    /// Networks that are blocked beside those that always are.
+    pub(crate) blocked: Vec<Network>,
+    /// Whom components trust.
+    pub(crate) client_tls: Vec<ClientTls>,
+}
+
+/// `[[client_tls]]`: whom some components trust at some hosts.
+pub(crate) struct ClientTls {
+    /// The components' ids.
+    pub(crate) component_ids: Vec<String>,
+    /// The hosts, in lower case.
+    pub(crate) hosts: Vec<String>,
+    /// What they use there.
+    pub(crate) config: Arc<ClientConfig>,
+}
+
+#[derive(Deserialize)]
+struct RawClientTls {
+    component_ids: Vec<String>,
+    hosts: Vec<String>,
+    ca_roots_file: Option<PathBuf>,
+    ca_use_webpki_roots: Option<bool>,
+}
+
+impl RuntimeConfig {
+    /// Reads the file. Paths of stores and certificates are relative to it, paths of databases to the current
+    /// directory, as in Spin.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let home = path.parent().unwrap_or(Path::new("."));
+        Self::parse(&text, home).with_context(|| format!("in the runtime configuration {}", path.display()))
+    }
+
+    fn parse(text: &str, home: &Path) -> Result<Self> {
+        let file: Table = text.parse()?;
+        let known = ["sqlite_database", "key_value_store", "variables_provider", "config_provider", "outbound_networking", "client_tls"];
+        only("the file", &file, &known)?;
+        let providers = file.get("variables_provider").or_else(|| file.get("config_provider"));
+        let blocked = match file.get("outbound_networking") {
+            Some(value) => blocked(value)?,
+            None => Vec::new(),
+        };
+        Ok(Self {
+            sqlite_databases: stores("sqlite_database", &file, Path::new(""))?,
+            key_value_stores: stores("key_value_store", &file, home)?,
+            providers: list(providers).iter().map(provider).collect::<Result<_>>()?,
+            blocked,
+            client_tls: list(file.get("client_tls")).iter().map(|entry| client_tls(entry, home)).collect::<Result<_>>()?,
+        })
+    }
+}
+
+fn list(value: Option<&Value>) -> &[Value] {
+    value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+fn stores(kind: &str, file: &Table, home: &Path) -> Result<BTreeMap<String, Option<PathBuf>>> {
+    let Some(entries) = file.get(kind) else { return Ok(BTreeMap::new()) };
+    let entries = entries.as_table().with_context(|| format!("[{kind}] must hold tables"))?;
+    let store = |(label, entry): (&String, &Value)| {
+        let place = format!("[{kind}.{label}]");
+        let entry = entry.as_table().with_context(|| format!("{place} must be a table"))?;
+        let engine = entry.get("type").and_then(Value::as_str).unwrap_or_default();
+        ensure!(engine == "spin", "{place}: type {engine:?} is not a feature of accredit-host");
+        only(&place, entry, &["type", "path"])?;
+        Ok((label.clone(), entry.get("path").and_then(Value::as_str).map(|path| home.join(path))))
+    };
+    entries.iter().map(store).collect()
+}
+
+fn provider(entry: &Value) -> Result<Provider> {
+    let entry = entry.as_table().context("[[variables_provider]] must be a table")?;
+    let text = |key: &str| entry.get(key).and_then(Value::as_str);
+    match text("type").unwrap_or_default() {
+        "env" => {
+            only("[[variables_provider]] env", entry, &["type", "prefix", "dotenv_path"])?;
+            Provider::environment(text("prefix").map(ToOwned::to_owned), text("dotenv_path").map(Path::new))
+        }
+        "static" => {
+            only("[[variables_provider]] static", entry, &["type", "values"])?;
+            let values = entry.get("values").cloned().context("[[variables_provider]] static needs `values`")?;
+            Ok(Provider::Static(HashMap::deserialize(values)?))
+        }
+        other => bail!("[[variables_provider]]: type {other:?} is not a feature of accredit-host"),
+    }
+}
+
+fn blocked(value: &Value) -> Result<Vec<Network>> {
+    let entry = value.as_table().context("[outbound_networking] must be a table")?;
+    only("[outbound_networking]", entry, &["block_networks"])?;
+    let networks = list(entry.get("block_networks")).iter().map(|network| network.as_str().unwrap_or_default());
+    networks.filter(|network| *network != "private").map(Network::parse).collect()
+}
+
+fn client_tls(entry: &Value, home: &Path) -> Result<ClientTls> {
+    let known = ["component_ids", "hosts", "ca_roots_file", "ca_use_webpki_roots"];
+    only("[[client_tls]]", entry.as_table().context("[[client_tls]] must be a table")?, &known)?;
+    let raw = RawClientTls::deserialize(entry.clone()).context("in [[client_tls]]")?;
+    let mut roots = RootCertStore::empty();
+    // Given roots are the only ones, unless both are asked for.
+    if raw.ca_use_webpki_roots.unwrap_or(raw.ca_roots_file.is_none()) {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    if let Some(path) = raw.ca_roots_file {
+        let path = home.join(path);
+        for certificate in CertificateDer::pem_file_iter(&path).with_context(|| format!("cannot read {}", path.display()))? {
+            roots.add(certificate.with_context(|| format!("in {}", path.display()))?)?;
+        }
+    }
+    let hosts = raw.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+    Ok(ClientTls { component_ids: raw.component_ids, hosts, config: tls_config(roots)? })
+}
+
+/// A TLS client that trusts these roots.
+pub(crate) fn tls_config(roots: RootCertStore) -> Result<Arc<ClientConfig>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<RuntimeConfig> {
+        RuntimeConfig::parse(text, Path::new("/home"))
+    }
+
+    #[test]
+    fn stores_and_providers_are_read() {
+        let config = parse(
+            "[sqlite_database.two]\ntype='spin'\npath='/data/two.db'\n[key_value_store.cache]\ntype='spin'\npath='kv.db'\n\
+             [[variables_provider]]\ntype='static'\nvalues={a='1'}\n[outbound_networking]\nblock_networks=['private','1.2.3.0/24']",
+        )
+        .unwrap();
+        assert_eq!(config.sqlite_databases["two"].as_deref(), Some(Path::new("/data/two.db")));
+        assert_eq!(config.key_value_stores["cache"].as_deref(), Some(Path::new("/home/kv.db")));
+        assert_eq!(config.providers.len(), 1);
+        assert_eq!(config.blocked, [Network::parse("1.2.3.0/24").unwrap()]);
+    }
+
+    #[test]
+    fn what_the_host_does_not_have_is_refused_by_name() {
+        for (text, name) in [
+            ("[sqlite_database.x]\ntype='libsql'", "libsql"),
+            ("[key_value_store.x]\ntype='redis'", "redis"),
+            ("[[variables_provider]]\ntype='vault'", "vault"),
+            ("[llm_compute]\ntype='spin'", "llm_compute"),
+            ("[outbound_networking]\nmax_socket_connections=1", "max_socket_connections"),
+            ("[[client_tls]]\ncomponent_ids=['a']\nhosts=['b']\nca_use_platform_roots=true", "ca_use_platform_roots"),
+        ] {
+            assert!(format!("{:#}", parse(text).err().unwrap()).contains(name), "{text}");
+        }
+    }
+}

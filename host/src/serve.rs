@@ -1,0 +1,297 @@
+//! The door: connections, what they may cost, and how the host stops.
+//!
+//! Spin leaves all of this to what stands before it; one node must be safe by itself.
+
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Uri};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{MissedTickBehavior, Sleep, interval, sleep, timeout};
+use wasmtime_wasi_http::{Error, WasiBody};
+
+use crate::app::App;
+use crate::body::{Timed, full};
+use crate::guest::poll_deadline;
+
+/// From a request's first byte to its last header; also from a connection's beginning.
+const HEAD: Duration = Duration::from_secs(10);
+/// Between two requests on a connection.
+const IDLE: Duration = Duration::from_secs(60);
+/// Between two pieces of a request's body, while the component reads it.
+const BODY: Duration = Duration::from_secs(30);
+/// How long a client may take nothing of a response.
+const WRITE: Duration = Duration::from_secs(30);
+/// What is running when the host stops may go on so long.
+const STOP: Duration = Duration::from_secs(30);
+/// Refusals at a time; connections beyond are just closed.
+const REFUSALS: usize = 64;
+const TICK: &str = "/internal/tick";
+
+const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
+    connection: close\r\ncontent-length: 117\r\n\r\n\
+    {\"error\":\"too_many_connections\",\"message\":\"This host has as many open connections as it may. Try again in a second.\"}";
+
+/// Serves the application until `stop` is told, then lets what runs come to its end.
+pub(crate) async fn serve(app: Arc<App>, listener: TcpListener, most: usize, mut stop: watch::Receiver<bool>) -> Result<()> {
+    let connections = Arc::new(Semaphore::new(most));
+    let refusals = Arc::new(Semaphore::new(REFUSALS));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.changed() => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            // Out of file descriptors, or a client that went away: neither is a reason to stop.
+            Err(error) => {
+                eprintln!("accredit-host: cannot accept a connection: {error}");
+                sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        if let Ok(permit) = connections.clone().try_acquire_owned() {
+            tokio::spawn(connection(app.clone(), stream, peer, stop.clone(), permit));
+        } else if let Ok(permit) = refusals.clone().try_acquire_owned() {
+            tokio::spawn(refuse(stream, permit));
+        }
+    }
+    drop(listener);
+    let all = u32::try_from(most).context("too many connections")?;
+    if timeout(STOP, connections.acquire_many(all)).await.is_err() {
+        eprintln!("accredit-host: stopped with requests still running after {} s", STOP.as_secs());
+    }
+    Ok(())
+}
+
+async fn connection(app: Arc<App>, stream: TcpStream, peer: SocketAddr, mut stop: watch::Receiver<bool>, permit: OwnedSemaphorePermit) {
+    // Without it answers would wait for acknowledgements; a socket that refuses is about to fail anyway.
+    drop(stream.set_nodelay(true));
+    let Ok(client) = HeaderValue::try_from(peer.to_string()) else { return };
+    let phase = Arc::new(Phase::default());
+    let io = TokioIo::new(Guarded::new(stream, phase.clone()));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let busy = Busy::new(phase.clone());
+        let (app, client) = (app.clone(), client.clone());
+        async move {
+            let request = request.map(|body| match body.is_end_stream() {
+                true => full(Bytes::new()),
+                false => Timed::new(body, BODY, ()).boxed_unsync(),
+            });
+            let response = app.respond(request, client).await;
+            Ok::<_, Error>(response.map(|body| Answer { body, _busy: busy }))
+        }
+    });
+    let mut connection = pin!(http1::Builder::new().serve_connection(io, service));
+    // Clients that break off, time-outs and broken requests end a connection; none of them is news.
+    tokio::select! {
+        ended = connection.as_mut() => drop(ended),
+        _ = stop.changed() => {
+            connection.as_mut().graceful_shutdown();
+            drop(connection.await);
+        }
+    }
+    drop(permit);
+}
+
+/// Says why, and reads what the client is still sending, so that it gets to read the answer.
+async fn refuse(mut stream: TcpStream, _permit: OwnedSemaphorePermit) {
+    let answer = async {
+        stream.write_all(REFUSED).await?;
+        stream.shutdown().await?;
+        let mut unread = [0; 4096];
+        while stream.read(&mut unread).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    drop(timeout(Duration::from_secs(1), answer).await);
+}
+
+/// Once a second, what no client calls: `POST /internal/tick`, if a route is meant for it. One at a time.
+pub(crate) async fn tick(app: Arc<App>) {
+    let is_meant = app.router.find(TICK).is_some_and(|found| !matches!(found.route.pattern.as_str(), "/..." | "/*"));
+    if !is_meant {
+        return;
+    }
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        seconds.tick().await;
+        let mut request = Request::new(full(""));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = Uri::from_static(TICK);
+        let response = app.respond_to_self(request).await;
+        if !response.status().is_success() {
+            eprintln!("accredit-host: the tick was answered {}", response.status());
+        }
+        // To its end, or it might still be running when the next one comes.
+        drop(response.into_body().collect().await);
+    }
+}
+
+/// What a connection is doing, shared by those who read and those who answer.
+#[derive(Default)]
+struct Phase {
+    /// Requests so far.
+    requests: AtomicU32,
+    /// A request is being answered.
+    is_busy: AtomicBool,
+}
+
+/// A request's time, from its head to the end of its answer.
+struct Busy(Arc<Phase>);
+
+impl Busy {
+    fn new(phase: Arc<Phase>) -> Self {
+        phase.requests.fetch_add(1, Ordering::Relaxed);
+        phase.is_busy.store(true, Ordering::Relaxed);
+        Self(phase)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.is_busy.store(false, Ordering::Relaxed);
+    }
+}
+
+/// A response's body, which keeps its connection busy.
+struct Answer {
+    body: WasiBody,
+    _busy: Busy,
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A socket that fails when its client is too slow.
+struct Guarded {
+    stream: TcpStream,
+    phase: Arc<Phase>,
+    /// The number of requests that `since` belongs to.
+    seen: u32,
+    /// Since when we wait, and for how long we do: for a head, or for a request.
+    since: Option<(Instant, Duration)>,
+    reading: Option<Pin<Box<Sleep>>>,
+    /// Since when the client takes nothing.
+    stuck: Option<Instant>,
+    writing: Option<Pin<Box<Sleep>>>,
+}
+
+impl Guarded {
+    fn new(stream: TcpStream, phase: Arc<Phase>) -> Self {
+        Self { stream, phase, seen: 0, since: Some((Instant::now(), HEAD)), reading: None, stuck: None, writing: None }
+    }
+
+    fn poll_slow_reader(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Error> {
+        let since = *self.stuck.get_or_insert_with(Instant::now);
+        poll_deadline(&mut self.writing, cx, since + WRITE).map(|()| too_slow())
+    }
+
+    /// Forgets the time of a request whose head has come.
+    fn follow(&mut self) -> bool {
+        let requests = self.phase.requests.load(Ordering::Relaxed);
+        if requests != self.seen {
+            (self.seen, self.since) = (requests, None);
+        }
+        self.phase.is_busy.load(Ordering::Relaxed)
+    }
+}
+
+fn too_slow() -> std::io::Error {
+    std::io::ErrorKind::TimedOut.into()
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let is_busy = self.follow();
+        if polled.is_ready() {
+            // The first bytes of a request begin its head.
+            if !is_busy && buffer.filled().len() > before && !matches!(self.since, Some((_, HEAD))) {
+                self.since = Some((Instant::now(), HEAD));
+            }
+            return polled;
+        }
+        if is_busy {
+            return Poll::Pending;
+        }
+        let (since, patience) = *self.since.get_or_insert_with(|| (Instant::now(), IDLE));
+        poll_deadline(&mut self.reading, cx, since + patience).map(|()| Err(too_slow()))
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        match Pin::new(&mut self.stream).poll_write(cx, bytes) {
+            Poll::Pending => Poll::Ready(Err(ready!(self.poll_slow_reader(cx)))),
+            done => {
+                self.stuck = None;
+                done
+            }
+        }
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[std::io::IoSlice<'_>]) -> Poll<std::io::Result<usize>> {
+        match Pin::new(&mut self.stream).poll_write_vectored(cx, bytes) {
+            Poll::Pending => Poll::Ready(Err(ready!(self.poll_slow_reader(cx)))),
+            done => {
+                self.stuck = None;
+                done
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_refusal_says_its_own_length() {
+        let text = std::str::from_utf8(REFUSED).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.ends_with(&format!("content-length: {}", body.len())));
+        assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
+    }
+}

@@ -1,0 +1,184 @@
+//! Variables: where their values come from, and the templates that use them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::manifest::{Component, Manifest};
+
+/// Something that may know the value of an application variable.
+#[derive(Debug, Clone)]
+pub(crate) enum Provider {
+    /// Values given at the start.
+    Static(HashMap<String, String>),
+    /// `<PREFIX>_<NAME>` in the environment, then in a file of `NAME=value` lines.
+    Environment {
+        /// The prefix, without the underscore.
+        prefix: String,
+        /// What the file said.
+        dotenv: HashMap<String, String>,
+    },
+}
+
+impl Provider {
+    /// The provider that Spin always has: `SPIN_VARIABLE_<NAME>`, then `.env` in the current directory.
+    pub(crate) fn environment(prefix: Option<String>, dotenv: Option<&Path>) -> Result<Self> {
+        let dotenv = match dotenv {
+            Some(path) if path.exists() => {
+                parse_dotenv(&std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?)
+            }
+            _ => HashMap::new(),
+        };
+        Ok(Self::Environment { prefix: prefix.unwrap_or_else(|| "SPIN_VARIABLE".to_owned()), dotenv })
+    }
+
+    fn find(&self, name: &str) -> Option<String> {
+        match self {
+            Self::Static(values) => values.get(name).cloned(),
+            Self::Environment { prefix, dotenv } => {
+                let name = format!("{prefix}_{}", name.to_ascii_uppercase());
+                std::env::var(&name).ok().or_else(|| dotenv.get(&name).cloned())
+            }
+        }
+    }
+}
+
+/// Reads one `--variable`: `key=value`, `key=@file`, `@file.json` or `@file.toml`.
+pub(crate) fn from_flag(flag: &str) -> Result<HashMap<String, String>> {
+    let read = |path: &str| std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"));
+    if let Some(path) = flag.strip_prefix('@') {
+        return match PathBuf::from(path).extension().and_then(|extension| extension.to_str()) {
+            Some("json") => serde_json::from_str(&read(path)?).with_context(|| format!("in {path}")),
+            Some("toml") => toml::from_str(&read(path)?).with_context(|| format!("in {path}")),
+            _ => bail!("a file of variables must end in .json or .toml: {path}"),
+        };
+    }
+    let (key, value) = flag.split_once('=').with_context(|| format!("--variable needs key=value or @file, not {flag:?}"))?;
+    let value = value.strip_prefix('@').map_or_else(|| Ok(value.to_owned()), read)?;
+    Ok([(key.to_owned(), value)].into())
+}
+
+/// The value of every application variable; fails with the names of those that are required and nobody gave.
+pub(crate) fn resolve(manifest: &Manifest, providers: &[Provider]) -> Result<BTreeMap<String, String>> {
+    let mut values = BTreeMap::new();
+    let mut missing = Vec::new();
+    for (name, variable) in &manifest.variables {
+        match providers.iter().find_map(|provider| provider.find(name)).or_else(|| variable.default.clone()) {
+            Some(value) => _ = values.insert(name.clone(), value),
+            None => missing.push(name.as_str()),
+        }
+    }
+    ensure!(missing.is_empty(), "no value for the required variable(s) {}: give --variable name=value", missing.join(", "));
+    Ok(values)
+}
+
+/// What one component may read: its own variables, their templates filled in.
+pub(crate) fn of_component(component: &Component, values: &BTreeMap<String, String>) -> Result<HashMap<String, String>> {
+    let filled = component.variables.iter().map(|(name, template)| {
+        check_key(name)?;
+        Ok((name.clone(), fill(template, values).with_context(|| format!("in the variable {name}"))?))
+    });
+    filled.collect()
+}
+
+/// Fills in the `{{ name }}`s of a template.
+pub(crate) fn fill(template: &str, values: &BTreeMap<String, String>) -> Result<String> {
+    let mut filled = String::with_capacity(template.len());
+    let mut rest = template;
+    while let Some((text, tail)) = rest.split_once("{{") {
+        let (name, tail) = tail.split_once("}}").with_context(|| format!("unmatched {{{{ in {template:?}"))?;
+        let name = name.trim();
+        filled.push_str(text);
+        filled.push_str(values.get(name).with_context(|| format!("unknown variable {name:?} in {template:?}"))?);
+        rest = tail;
+    }
+    filled.push_str(rest);
+    Ok(filled)
+}
+
+/// Checks a variable's name: lower-case letters, digits and single underscores between them, a letter first.
+pub(crate) fn check_key(key: &str) -> Result<()> {
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    ensure!(
+        key.starts_with(|first: char| first.is_ascii_lowercase()) && key.split('_').all(is_word),
+        "{key:?} is not a variable's name: lower-case letters, digits and single underscores, a letter first"
+    );
+    Ok(())
+}
+
+fn parse_dotenv(text: &str) -> HashMap<String, String> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    let pairs = lines.filter_map(|line| line.strip_prefix("export ").unwrap_or(line).split_once('='));
+    let unquoted = |value: &str| {
+        let value = value.trim();
+        let inner = |quote| value.strip_prefix(quote).and_then(|value| value.strip_suffix(quote));
+        inner('"').or_else(|| inner('\'')).unwrap_or(value).to_owned()
+    };
+    pairs.map(|(name, value)| (name.trim().to_owned(), unquoted(value))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(variables: &str) -> Manifest {
+        Manifest::parse(&format!(
+            "spin_manifest_version = 2\n[application]\nname='a'\n[[trigger.http]]\nroute='/'\ncomponent='one'\n\
+             [component.one]\nsource='one.wasm'\n[variables]\n{variables}"
+        ))
+        .unwrap()
+    }
+
+    fn given(name: &str, value: &str) -> Provider {
+        Provider::Static([(name.to_owned(), value.to_owned())].into())
+    }
+
+    #[test]
+    fn the_first_provider_that_knows_a_variable_wins_over_its_default() {
+        let manifest = manifest("v = { default = 'd' }");
+        assert_eq!(resolve(&manifest, &[]).unwrap()["v"], "d");
+        assert_eq!(resolve(&manifest, &[given("other", "x"), given("v", "1"), given("v", "2")]).unwrap()["v"], "1");
+    }
+
+    #[test]
+    fn a_missing_required_variable_stops_the_start_with_its_name() {
+        let error = resolve(&manifest("mail_host = { required = true }"), &[]).unwrap_err();
+        assert!(error.to_string().contains("mail_host"));
+    }
+
+    #[test]
+    fn a_template_may_mix_text_and_variables() {
+        let values = [("host".to_owned(), "example.com".to_owned())].into();
+        assert_eq!(fill("https://{{ host }}:{{host}}/", &values).unwrap(), "https://example.com:example.com/");
+        assert_eq!(fill("plain", &values).unwrap(), "plain");
+        assert!(fill("{{ other }}", &values).is_err());
+        assert!(fill("{{ host", &values).is_err());
+    }
+
+    #[test]
+    fn names_are_lower_snake() {
+        for key in ["a", "a1", "a_b"] {
+            assert!(check_key(key).is_ok(), "{key}");
+        }
+        for key in ["", "A", "1a", "_a", "a_", "a__b", "a-b"] {
+            assert!(check_key(key).is_err(), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_dotenv_file_has_comments_exports_and_quotes() {
+        let values = parse_dotenv("# c\nexport A=1\nB = \"two words\"\nC='x'\nnonsense\n");
+        assert_eq!(values["A"], "1");
+        assert_eq!(values["B"], "two words");
+        assert_eq!(values["C"], "x");
+        assert_eq!(values.len(), 3);
+    }
+
+    #[test]
+    fn a_flag_gives_one_value() {
+        assert_eq!(from_flag("k=a=b").unwrap()["k"], "a=b");
+        assert!(from_flag("k").is_err());
+        assert!(from_flag("@x.yaml").is_err());
+    }
+}

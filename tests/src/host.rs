@@ -1,0 +1,273 @@
+//! `accredit-host` as a child process.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::{Client, PATIENCE, until};
+
+/// One start at a time: the first compiles the components, the others find them in the cache.
+static STARTING: Mutex<()> = Mutex::new(());
+
+/// The workspace.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace around the tests").to_owned()
+}
+
+fn home_directory() -> TempDir {
+    tempfile::Builder::new().prefix("accredit-tests-").tempdir().expect("a temporary directory")
+}
+
+fn from_environment(name: &str, otherwise: &str) -> PathBuf {
+    std::env::var_os(name).map_or_else(|| root().join(otherwise), PathBuf::from)
+}
+
+/// The program.
+pub fn program() -> PathBuf {
+    from_environment("ACCREDIT_HOST_BIN", "target/native/accredit-host")
+}
+
+/// The manifest of Accredit.
+pub fn manifest() -> PathBuf {
+    from_environment("ACCREDIT_MANIFEST", "spin.toml")
+}
+
+/// Where the built components are.
+pub fn wasm_directory() -> PathBuf {
+    from_environment("ACCREDIT_TEST_WASM_DIR", "target/wasm32-wasip1/release")
+}
+
+/// A host that is about to be started.
+pub struct Start {
+    manifest: PathBuf,
+    flags: Vec<String>,
+    environment: Vec<(String, String)>,
+    home: TempDir,
+}
+
+impl Start {
+    /// With the manifest at this path.
+    pub fn new(manifest: impl Into<PathBuf>) -> Self {
+        Self { manifest: manifest.into(), flags: Vec::new(), environment: Vec::new(), home: home_directory() }
+    }
+
+    /// The component `trap` with this manifest, its state in the directory that it runs in.
+    pub fn trap(manifest: &str) -> Self {
+        let home = home_directory();
+        let manifest = write_trap_manifest(home.path(), manifest);
+        let state = home.path().join("state");
+        Self { manifest, flags: Vec::new(), environment: Vec::new(), home }.flag("--state-dir", state)
+    }
+
+    /// With one more flag.
+    #[must_use]
+    pub fn flag(mut self, flag: &str, value: impl AsRef<Path>) -> Self {
+        self.flags.extend([flag.to_owned(), value.as_ref().to_string_lossy().into_owned()]);
+        self
+    }
+
+    /// With a flag that has no value.
+    #[must_use]
+    pub fn switch(mut self, flag: &str) -> Self {
+        self.flags.push(flag.to_owned());
+        self
+    }
+
+    /// With a variable.
+    #[must_use]
+    pub fn variable(self, name: &str, value: &str) -> Self {
+        self.flag("--variable", format!("{name}={value}"))
+    }
+
+    /// With a variable of the environment.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The directory that the host will run in; it is gone when the host is.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    fn spawn(&self) -> Child {
+        let mut command = Command::new(program());
+        command
+            .arg("--from")
+            .arg(&self.manifest)
+            .args(["--format", "json", "--quiet"])
+            .args(&self.flags)
+            .current_dir(self.home.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(self.home.path().join("stderr")).expect("a file for the log"));
+        if !self.flags.iter().any(|flag| flag == "--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        // Nothing from whoever runs the tests.
+        for (name, _) in std::env::vars() {
+            if name.starts_with("SPIN_") || name == "RUNTIME_CONFIG_FILE" {
+                command.env_remove(name);
+            }
+        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let host = program();
+        command.spawn().unwrap_or_else(|error| panic!("{} does not start: {error}; cargo xtask build makes it", host.display()))
+    }
+
+    /// Starts it, and waits until it serves.
+    pub fn run(self) -> Host {
+        let turn = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut child = self.spawn();
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("its output");
+        BufReader::new(stdout).read_line(&mut line).expect("a line of output");
+        drop(turn);
+        let mut host = Host { child: Some(child), base_url: String::new(), home: self.home };
+        let said: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+        let Some(base_url) = said["base_url"].as_str() else { panic!("the host did not start: {line:?}\n{}", host.log()) };
+        base_url.clone_into(&mut host.base_url);
+        host
+    }
+
+    /// Starts what cannot start; what it said.
+    pub fn fails(self) -> String {
+        let mut child = self.spawn();
+        let status = wait(&mut child);
+        assert!(!status.success(), "it must not start");
+        fs::read_to_string(self.home.path().join("stderr")).expect("its log")
+    }
+}
+
+/// A running host; dropped, it is killed. Its log is shown when the test fails.
+pub struct Host {
+    child: Option<Child>,
+    base_url: String,
+    home: TempDir,
+}
+
+impl Host {
+    /// Scheme, host and port.
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> &str {
+        self.base_url.trim_start_matches("http://")
+    }
+
+    /// Asks it without a credential, and expects nothing that only Accredit answers.
+    pub fn client(&self) -> Client {
+        Client::plain(&self.base_url)
+    }
+
+    /// What it has written to its standard error so far.
+    pub fn log(&self) -> String {
+        fs::read(self.home.path().join("stderr")).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
+    }
+
+    /// The directory that it runs in.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Kills it in the middle of whatever it is doing.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("to kill the host");
+            child.wait().expect("to wait for the host");
+        }
+    }
+
+    /// Asks it to stop.
+    pub fn terminate(&self) {
+        let id = self.child.as_ref().map_or(0, Child::id);
+        let pid = i32::try_from(id).ok().and_then(Pid::from_raw).expect("a running host");
+        kill_process(pid, Signal::TERM).expect("to signal the host");
+    }
+
+    /// Waits for it to end by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        wait(&mut self.child.take().expect("a running host"))
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// The memory that it holds now, in KiB.
+    pub fn memory(&self) -> u64 {
+        let id = self.child.as_ref().expect("a running host").id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("a system with /proc");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines.get(lines.len().saturating_sub(40)..).unwrap_or_default();
+            eprintln!("--- the end of the log of {} ---\n{}\n---", self.base_url, tail.join("\n"));
+        }
+    }
+}
+
+fn wait(child: &mut Child) -> ExitStatus {
+    // Beyond what a clean stop may take.
+    let limit = PATIENCE * 2;
+    let start = std::time::Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("to wait for the host") {
+            return status;
+        }
+        if start.elapsed() > limit {
+            child.kill().expect("to kill the host");
+            child.wait().expect("to wait for the host");
+            panic!("the host did not end within {} s", limit.as_secs());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The manifest of the component `trap`, as the workspace has it.
+pub fn trap_manifest() -> String {
+    let path = root().join("tests/trap/spin.toml");
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Writes a manifest of the component `trap` to `directory`, with its wasm where it was built, and its files.
+pub fn write_trap_manifest(directory: &Path, text: &str) -> PathBuf {
+    let wasm = wasm_directory().join("trap.wasm");
+    let wasm = wasm.canonicalize().unwrap_or_else(|error| panic!("{}: {error}; cargo xtask test builds it", wasm.display()));
+    let files = directory.join("files");
+    fs::create_dir_all(&files).expect("a directory");
+    for name in ["public.txt", "secret.txt"] {
+        fs::copy(root().join("tests/trap/files").join(name), files.join(name)).expect("to copy a file");
+    }
+    let path = directory.join("spin.toml");
+    let text = text.replace("../../target/wasm32-wasip1/release/trap.wasm", &wasm.to_string_lossy());
+    fs::write(&path, text).expect("to write the manifest");
+    path
+}
+
+/// Waits until the host's log holds a text.
+#[track_caller]
+pub fn until_logged(host: &Host, text: &str) {
+    until(&format!("{text:?} in the host's log"), || host.log().contains(text).then_some(()));
+}

@@ -1,0 +1,88 @@
+//! What the tests share: they know the server by HTTP alone, real wasm on the real host, a state directory for each.
+//!
+//! - [`host`] starts hosts and ends them; [`server`] is a host that serves Accredit, with people and agents in it.
+//! - [`client`] asks; [`answer`] is what came back, with the checks that every answer of ours must stand; [`raw`] asks what
+//!   no well-behaved client would.
+//! - [`docs`] looks behind every `doc_url` that a test meets; [`secret`] makes credentials that no route makes yet.
+
+#![expect(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a library for tests only: whatever is not as expected ends the test"
+)]
+
+pub mod answer;
+pub mod client;
+pub mod docs;
+pub mod host;
+pub mod raw;
+pub mod secret;
+pub mod server;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError, Weak},
+    thread,
+    time::{Duration, Instant},
+};
+
+pub use answer::Answer;
+pub use client::Client;
+pub use host::{Host, Start};
+pub use server::{Agent, Server};
+
+/// The longest that anything here is waited for.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks until there is an answer, at most for [`PATIENCE`].
+#[track_caller]
+pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited {} s in vain: {what}", PATIENCE.as_secs());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Runs `work` in so many threads at the same time; what each of them gives, in order.
+pub fn at_once<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let barrier = std::sync::Barrier::new(threads);
+    thread::scope(|scope| {
+        let (work, barrier) = (&work, &barrier);
+        let running: Vec<_> = (0..threads)
+            .map(|number| {
+                scope.spawn(move || {
+                    barrier.wait();
+                    work(number)
+                })
+            })
+            .collect();
+        running.into_iter().map(|thread| thread.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause))).collect()
+    })
+}
+
+/// One thing that the tests of a file share. It goes when the last of them does, not with the process: what a static
+/// holds is never dropped, and a host must be.
+pub struct Shared<T>(Mutex<Weak<T>>);
+
+impl<T> Shared<T> {
+    /// Nothing yet.
+    #[expect(clippy::new_without_default, reason = "for statics, where `default` cannot be called")]
+    pub const fn new() -> Self {
+        Self(Mutex::new(Weak::new()))
+    }
+
+    /// The thing; made, if nobody holds it.
+    pub fn get(&self, make: impl FnOnce() -> T) -> Arc<T> {
+        let mut weak = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        weak.upgrade().unwrap_or_else(|| {
+            let made = Arc::new(make());
+            *weak = Arc::downgrade(&made);
+            made
+        })
+    }
+}

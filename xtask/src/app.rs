@@ -1,0 +1,90 @@
+//! Accredit with a state of its own that goes away again: what `bench` and `soak` put under load.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Result, bail};
+use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::http::{Client, text};
+use crate::server::{self, Server, TemporaryState};
+use crate::workspace::Workspace;
+
+const OPERATOR_SECRET: &str = "only-for-this-run";
+const EMAIL: &str = "load@example.org";
+const PASSWORD: &str = "zebra-lantern-quiet-orbit";
+
+pub(crate) struct App {
+    // Before the state, so that the host is gone before its files are.
+    pub(crate) server: Server,
+    pub(crate) state: TemporaryState,
+    pub(crate) client: Client,
+    /// A session of the first administrator.
+    pub(crate) session: String,
+}
+
+impl App {
+    /// Serves on a free port, with a first administrator who has signed in.
+    pub(crate) fn start(workspace: &Workspace, host: &Path, name: &str) -> Result<Self> {
+        let state = TemporaryState::new(name)?;
+        let server = serve(workspace, host, &state)?;
+        let client = Client::new(&server.base_url);
+        let account = json!({"secret": OPERATOR_SECRET, "email": EMAIL, "name": "Load", "password": PASSWORD});
+        client.must("POST", "/auth/bootstrap", None, Some(&account))?;
+        let session = client.must("POST", "/auth/token", None, Some(&json!({"email": EMAIL, "password": PASSWORD})))?;
+        Ok(Self { server, state, client, session: text(&session, "access_token")? })
+    }
+
+    /// Creates an agent; answers its token.
+    pub(crate) fn create_agent(&self, name: &str) -> Result<String> {
+        let agent = self.client.must("POST", "/api/agents", Some(&self.session), Some(&json!({"name": name})))?;
+        text(&agent, "auth_token")
+    }
+
+    /// Stops the host, does something with its files, and starts it again.
+    pub(crate) fn while_stopped(
+        self,
+        workspace: &Workspace,
+        host: &Path,
+        act: impl FnOnce(&TemporaryState) -> Result<()>,
+    ) -> Result<Self> {
+        let Self { server, state, session, .. } = self;
+        drop(server);
+        act(&state)?;
+        let server = serve(workspace, host, &state)?;
+        let client = Client::new(&server.base_url);
+        Ok(Self { server, state, client, session })
+    }
+}
+
+fn serve(workspace: &Workspace, host: &Path, state: &TemporaryState) -> Result<Server> {
+    let mut command = server::host(host, &workspace.manifest(), "127.0.0.1:0", state.path());
+    command
+        .arg("--quiet")
+        .env("SPIN_VARIABLE_OPERATOR_SECRET", OPERATOR_SECRET)
+        .env("SPIN_VARIABLE_AUDIT_KEY", "only-for-this-run-too");
+    Server::start(&mut command)
+}
+
+/// Becomes true at Ctrl-C or SIGTERM, so that hosts are stopped and their files removed before we go.
+pub(crate) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    pub(crate) fn on_signal() -> Result<Self> {
+        let flag = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&flag))?;
+        }
+        Ok(Self(flag))
+    }
+
+    pub(crate) fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.is_asked() { bail!("stopped by a signal") } else { Ok(()) }
+    }
+}

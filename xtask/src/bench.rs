@@ -1,0 +1,335 @@
+//! `cargo xtask bench`: how fast the routes are, as ratios to a component that only says hello on the same host.
+//!
+//! All rows are measured in turn, round after round, so that what else the machine does hits all of them alike;
+//! a row's ratio is to the hello of its own round, and the medians of the rounds are shown. Nothing fails by the clock.
+
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::app::{App, Stop};
+use crate::command::{on_path, run};
+use crate::server::{self, Server, TemporaryState};
+use crate::ui::{Step, out, say};
+use crate::workspace::Workspace;
+use crate::{build, wasm};
+
+const AGENTS: usize = 50;
+const FEW: u64 = 1_000;
+
+#[derive(Args)]
+pub(crate) struct Bench {
+    /// Print JSON: {"rows": [{"name", "requests_per_s", "ratio_to_hello", "p50_ms", "p99_ms", "peak_memory_mb"}]}
+    #[arg(long)]
+    json: bool,
+    /// For how long each row is measured in each round
+    #[arg(long, value_name = "SECONDS", default_value_t = 4)]
+    seconds: u32,
+    /// How often each row is measured
+    #[arg(long, value_name = "TIMES", default_value_t = 3)]
+    rounds: u32,
+    /// How many tokens the larger of the two databases holds
+    #[arg(long, value_name = "TOKENS", default_value_t = 1_000_000)]
+    many: u64,
+}
+
+/// What is sent, to whom, and what it has shown so far.
+struct Row {
+    name: String,
+    /// Index of the host in the run.
+    host: usize,
+    connections: u32,
+    method: &'static str,
+    paths: Vec<String>,
+    bearer: String,
+    body: &'static str,
+    /// Whether each answer is to be a refusal.
+    is_refused: bool,
+    measured: Vec<Measured>,
+}
+
+#[derive(Clone, Copy)]
+struct Measured {
+    requests_per_s: f64,
+    ratio: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+impl Bench {
+    pub(crate) fn run(&self) -> Result<ExitCode> {
+        let workspace = Workspace::load()?;
+        if on_path("wrk").is_none() {
+            wasm::install_debian_packages(&["wrk"])
+                .map_err(|why| anyhow::anyhow!("the load is made by wrk, which is not installed: {why}"))?;
+        }
+        let mut components = workspace.components();
+        components.push("hello");
+        build::components(&workspace, &components)?;
+        let host = build::host(&workspace)?;
+        let seed = build::native(&workspace, "seed")?;
+        let stop = Stop::on_signal()?;
+
+        let hello_state = TemporaryState::new("bench-hello")?;
+        let hello = Server::start(
+            server::host(&host, &workspace.root.join("bench/spin.toml"), "127.0.0.1:0", hello_state.path())
+                .arg("--quiet"),
+        )?;
+        let mut rows = vec![Row::new("hello", 0, "GET", vec!["/hello".to_owned()], "")];
+        let mut apps = Vec::new();
+        for tokens in [FEW, self.many] {
+            let step = Step::begin(format!("a database with {tokens} tokens and {AGENTS} agents"));
+            let (app, own) = prepare(&workspace, &host, &seed, tokens, apps.len() + 1)?;
+            apps.push(app);
+            rows.extend(own);
+            stop.check()?;
+            step.done();
+        }
+        let servers: Vec<&Server> = std::iter::once(&hello).chain(apps.iter().map(|app| &app.server)).collect();
+
+        let seconds = u64::from(self.seconds) * u64::from(self.rounds) * rows.len() as u64;
+        let step = Step::begin(format!("{} rounds of {} rows, {seconds} s", self.rounds, rows.len()));
+        for round in 0..=self.rounds {
+            let mut hello_per_s = 0.0;
+            for row in &mut rows {
+                stop.check()?;
+                let server = servers.get(row.host).context("no such host")?;
+                // Round 0 only warms up.
+                let mut measured = row.measure(&workspace, server, if round == 0 { 1 } else { self.seconds })?;
+                if row.name == "hello" {
+                    hello_per_s = measured.requests_per_s;
+                }
+                measured.ratio = measured.requests_per_s / hello_per_s;
+                if round > 0 {
+                    say(format_args!("    round {round}  {}", measured.shown(&row.name)));
+                    row.measured.push(measured);
+                }
+            }
+        }
+        step.done();
+
+        let peaks: Vec<f64> =
+            servers.iter().map(|server| Ok(server.memory()?.0 as f64 / 1024.0)).collect::<Result<_>>()?;
+        if self.json {
+            out(as_json(&rows, &peaks))?
+        } else {
+            show(&rows, &peaks, self.many)?
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A host with its database, and the rows that are measured on it.
+fn prepare(workspace: &Workspace, host: &Path, seed: &Path, tokens: u64, index: usize) -> Result<(App, Vec<Row>)> {
+    let mut app = App::start(workspace, host, &format!("bench-{tokens}"))?;
+    let asking = app.create_agent("asking")?;
+    for number in 1..AGENTS {
+        app.create_agent(&format!("agent-{number}"))?;
+    }
+    app =
+        app.while_stopped(workspace, host, |state| run(Command::new(seed).arg(state.path()).arg(tokens.to_string())))?;
+
+    // Not `asking`: an issue ends the token before it.
+    let issue = (1..AGENTS).map(|number| format!("/api/agents/agent-{number}/token/issue")).collect();
+    let mut rows = vec![
+        Row::new("whoami", index, "GET", vec!["/api/auth/whoami".to_owned()], &asking),
+        Row { connections: 8, body: "{}", ..Row::new("issue", index, "POST", issue, &app.session) },
+        Row::new("list", index, "GET", vec!["/api/agents".to_owned()], &app.session),
+    ];
+    if tokens == FEW {
+        rows.push(Row {
+            is_refused: true,
+            ..Row::new("bad checksum", index, "GET", vec!["/api/auth/whoami".to_owned()], &with_bad_checksum(&asking)?)
+        });
+    } else {
+        for row in &mut rows {
+            row.name = format!("{} {tokens}", row.name);
+        }
+    }
+    Ok((app, rows))
+}
+
+impl Row {
+    fn new(name: &str, host: usize, method: &'static str, paths: Vec<String>, bearer: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            host,
+            connections: 32,
+            method,
+            paths,
+            bearer: bearer.to_owned(),
+            body: "",
+            is_refused: false,
+            measured: Vec::new(),
+        }
+    }
+
+    /// Runs `wrk` with bench/load.lua, which prints its figures as one line of JSON.
+    fn measure(&self, workspace: &Workspace, server: &Server, seconds: u32) -> Result<Measured> {
+        let output = Command::new("wrk")
+            .arg("--script")
+            .arg(workspace.root.join("bench/load.lua"))
+            .args([
+                "--threads",
+                "2",
+                "--connections",
+                &self.connections.to_string(),
+                "--duration",
+                &format!("{seconds}s"),
+                "--timeout",
+                "10s",
+            ])
+            .arg(&server.base_url)
+            .env("LOAD_METHOD", self.method)
+            .env("LOAD_PATHS", self.paths.join(" "))
+            .env("LOAD_BEARER", &self.bearer)
+            .env("LOAD_BODY", self.body)
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot start wrk")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let Some(figures) = text.lines().find_map(|line| line.strip_prefix("FIGURES ")) else {
+            bail!("wrk failed on {}: {text}{}", self.name, String::from_utf8_lossy(&output.stderr));
+        };
+        self.read(&serde_json::from_str(figures)?)
+    }
+
+    fn read(&self, figures: &Value) -> Result<Measured> {
+        let number = |field: &str| {
+            figures.get(field).and_then(Value::as_f64).with_context(|| format!("no {field} in {figures}"))
+        };
+        let (requests, refused) = (number("requests")?, number("refused")?);
+        let expected = if self.is_refused { requests } else { 0.0 };
+        if requests == 0.0 || refused != expected || number("broken")? > 0.0 {
+            bail!("{}: these answers are not what was to be measured: {figures}", self.name);
+        }
+        Ok(Measured {
+            requests_per_s: requests / (number("duration_us")? / 1e6),
+            ratio: 0.0,
+            p50_ms: number("p50_us")? / 1e3,
+            p99_ms: number("p99_us")? / 1e3,
+        })
+    }
+
+    fn median(&self) -> Measured {
+        let of = |field: fn(&Measured) -> f64| median(self.measured.iter().map(field).collect());
+        Measured {
+            requests_per_s: of(|m| m.requests_per_s),
+            ratio: of(|m| m.ratio),
+            p50_ms: of(|m| m.p50_ms),
+            p99_ms: of(|m| m.p99_ms),
+        }
+    }
+}
+
+impl Measured {
+    fn shown(&self, name: &str) -> String {
+        format!(
+            "{name:<18} {:>8.0} requests/s  {:>5.2} of hello  p50 {:>7.2} ms  p99 {:>7.2} ms",
+            self.requests_per_s, self.ratio, self.p50_ms, self.p99_ms
+        )
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The same token with another last character: right in everything but its checksum.
+fn with_bad_checksum(token: &str) -> Result<String> {
+    let (last, rest) = token
+        .char_indices()
+        .next_back()
+        .map(|(at, last)| (last, token.get(..at).unwrap_or_default()))
+        .context("an empty token")?;
+    Ok(format!("{rest}{}", if last == '0' { '1' } else { '0' }))
+}
+
+fn as_json(rows: &[Row], peaks: &[f64]) -> Value {
+    let rounded = |value: f64, digits: i32| (value * 10_f64.powi(digits)).round() / 10_f64.powi(digits);
+    let row = |row: &Row| {
+        let median = row.median();
+        json!({
+            "name": row.name,
+            "requests_per_s": rounded(median.requests_per_s, 1),
+            "ratio_to_hello": rounded(median.ratio, 4),
+            "p50_ms": rounded(median.p50_ms, 3),
+            "p99_ms": rounded(median.p99_ms, 3),
+            "peak_memory_mb": peaks.get(row.host).map(|peak| rounded(*peak, 1)),
+        })
+    };
+    json!({"rows": rows.iter().map(row).collect::<Vec<_>>()})
+}
+
+fn show(rows: &[Row], peaks: &[f64], many: u64) -> Result<()> {
+    out("")?;
+    for row in rows {
+        let peak = peaks.get(row.host).copied().unwrap_or(f64::NAN);
+        out(format_args!("{}  host's peak {peak:>4.0} MB", row.median().shown(&row.name)))?;
+    }
+    out("\ntargets (medians of the rounds)")?;
+    let of = |name: &str| rows.iter().find(|row| row.name == name).map(Row::median).context("a row is missing");
+    let (hello, whoami, bad, issue) = (of("hello")?, of("whoami")?, of("bad checksum")?, of("issue")?);
+    let against_few = of(&format!("whoami {many}"))?.requests_per_s / whoami.requests_per_s;
+    let line = |is_met: bool, text: String| -> Result<()> {
+        Ok(out(format_args!("  {}  {text}", if is_met { "met   " } else { "missed" }))?)
+    };
+    line(whoami.ratio >= 0.55, format!("whoami at least 0.55 of hello: {:.2}", whoami.ratio))?;
+    line(
+        whoami.p99_ms <= 3.0 * hello.p99_ms,
+        format!("p99 of whoami at most 3 times that of hello: {:.1}", whoami.p99_ms / hello.p99_ms),
+    )?;
+    line(bad.ratio >= 0.9, format!("bad checksum at least 0.9 of hello: {:.2}", bad.ratio))?;
+    line(issue.p99_ms <= 100.0, format!("p99 of issue by 8 callers at most 100 ms: {:.1} ms", issue.p99_ms))?;
+    line(against_few >= 0.9, format!("whoami with {many} tokens at least 0.9 of whoami with {FEW}: {against_few:.2}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(requests: u64, refused: u64, broken: u64) -> Value {
+        json!({"requests": requests, "refused": refused, "broken": broken, "duration_us": 2_000_000, "p50_us": 1500, "p99_us": 9000})
+    }
+
+    #[test]
+    fn figures_are_read_as_rates_and_milliseconds() {
+        let measured = Row::new("hello", 0, "GET", Vec::new(), "").read(&figures(5000, 0, 0)).unwrap();
+        assert_eq!((measured.requests_per_s, measured.p50_ms, measured.p99_ms), (2500.0, 1.5, 9.0));
+    }
+
+    #[test]
+    fn answers_that_were_not_expected_are_an_error() {
+        let good = Row::new("whoami", 0, "GET", Vec::new(), "");
+        let bad = Row { is_refused: true, ..Row::new("bad checksum", 0, "GET", Vec::new(), "") };
+        assert!(bad.read(&figures(10, 10, 0)).is_ok());
+        for (row, figures) in [
+            (&good, figures(10, 1, 0)),
+            (&good, figures(10, 0, 1)),
+            (&good, figures(0, 0, 0)),
+            (&bad, figures(10, 9, 0)),
+        ] {
+            assert!(row.read(&figures).is_err(), "{figures}");
+        }
+    }
+
+    #[test]
+    fn the_json_has_the_medians() {
+        let mut row = Row::new("whoami", 1, "GET", Vec::new(), "");
+        for ratio in [0.9, 0.5, 0.6] {
+            row.measured.push(Measured { requests_per_s: ratio * 1000.0, ratio, p50_ms: 1.0, p99_ms: 2.0 });
+        }
+        let expected = json!({"rows": [{"name": "whoami", "requests_per_s": 600.0, "ratio_to_hello": 0.6, "p50_ms": 1.0, "p99_ms": 2.0, "peak_memory_mb": 64.5}]});
+        assert_eq!(as_json(&[row], &[1.0, 64.5]), expected);
+    }
+
+    #[test]
+    fn a_bad_checksum_differs_in_one_character() {
+        assert_eq!(with_bad_checksum("acr_agt_xyz").unwrap(), "acr_agt_xy0");
+        assert_eq!(with_bad_checksum("acr_agt_xy0").unwrap(), "acr_agt_xy1");
+    }
+}

@@ -1,0 +1,76 @@
+//! `cargo xtask build`: the components for wasm, the host for this machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::command;
+use crate::ui::{Step, say};
+use crate::wasm::Toolchain;
+use crate::workspace::Workspace;
+
+/// What a component may weigh (design, section 7).
+const HEAVY: u64 = 700_000;
+
+/// Builds components and leaves each `.wasm` where `spin.toml` looks for it.
+pub(crate) fn components(workspace: &Workspace, names: &[&str]) -> Result<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let toolchain = Toolchain::ensure()?;
+    let step = Step::begin(format!("building components {}", names.join(" ")));
+    let (mut cargo, built) = toolchain.build(workspace);
+    for name in names {
+        cargo.args(["--package", name]);
+    }
+    command::run(&mut cargo)?;
+    let folder = workspace.wasm_folder();
+    fs::create_dir_all(&folder)?;
+    for name in names {
+        let file = format!("{name}.wasm");
+        let to = folder.join(&file);
+        replace_if_other(&built.join(&file), &to)?;
+        let size = fs::metadata(&to)?.len();
+        let remark = if size > HEAVY {
+            format!("   more than the {} KB that a component may weigh", HEAVY / 1000)
+        } else {
+            String::new()
+        };
+        say(format_args!("    {file:<14} {:>4} KB{remark}", size.div_ceil(1000)));
+    }
+    step.done();
+    Ok(())
+}
+
+/// Builds a native program in the profile `native`; answers where it is.
+pub(crate) fn native(workspace: &Workspace, package: &str) -> Result<PathBuf> {
+    if !workspace.native(package).exists() {
+        say(format_args!("    {package} is built for the first time here: that takes minutes"));
+    }
+    let step = Step::begin(format!("building {package}"));
+    command::run(command::cargo().current_dir(&workspace.root).args([
+        "build",
+        "--profile",
+        "native",
+        "--package",
+        package,
+    ]))?;
+    step.done();
+    Ok(workspace.native(package))
+}
+
+/// The host.
+pub(crate) fn host(workspace: &Workspace) -> Result<PathBuf> {
+    native(workspace, "accredit-host")
+}
+
+/// Puts a copy of `from` at `to`, in one move, unless it is there already: nobody reads half a file, and what is the same stays untouched.
+fn replace_if_other(from: &Path, to: &Path) -> Result<()> {
+    let new = fs::read(from).with_context(|| format!("cargo left no {}", from.display()))?;
+    if from == to || fs::read(to).is_ok_and(|old| old == new) {
+        return Ok(());
+    }
+    let part = to.with_extension(format!("part-{}", std::process::id()));
+    fs::write(&part, new).and_then(|()| fs::rename(&part, to)).with_context(|| format!("cannot write {}", to.display()))
+}

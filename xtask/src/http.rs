@@ -1,0 +1,60 @@
+//! Asking a server that runs on this machine.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+pub(crate) struct Client {
+    agent: ureq::Agent,
+    base: String,
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// The body, or null when it is no JSON.
+    pub(crate) body: Value,
+}
+
+impl Client {
+    /// `base` is scheme, host and port.
+    pub(crate) fn new(base: &str) -> Self {
+        let settings = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            // What runs here is never behind a proxy, whatever the environment says.
+            .proxy(None)
+            .timeout_global(Some(Duration::from_secs(30)))
+            .build();
+        Self { agent: settings.into(), base: base.to_owned() }
+    }
+
+    pub(crate) fn call(&self, method: &str, path: &str, bearer: Option<&str>, body: Option<&Value>) -> Result<Answer> {
+        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.base));
+        if let Some(bearer) = bearer {
+            request = request.header("authorization", format!("Bearer {bearer}"));
+        }
+        let answer = match body {
+            Some(body) => self.agent.run(request.header("content-type", "application/json").body(body.to_string())?),
+            None => self.agent.run(request.body(())?),
+        };
+        let mut answer = answer.with_context(|| format!("{method} {path}"))?;
+        let status = answer.status().as_u16();
+        let text = answer.body_mut().read_to_string().with_context(|| format!("{method} {path}"))?;
+        Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::Null) })
+    }
+
+    /// As `call`, for a call that must succeed.
+    pub(crate) fn must(&self, method: &str, path: &str, bearer: Option<&str>, body: Option<&Value>) -> Result<Value> {
+        let answer = self.call(method, path, bearer, body)?;
+        if !(200..300).contains(&answer.status) {
+            bail!("{method} {path} answered {}: {}", answer.status, answer.body);
+        }
+        Ok(answer.body)
+    }
+}
+
+/// A string field of an answer.
+pub(crate) fn text(body: &Value, field: &str) -> Result<String> {
+    Ok(body.get(field).and_then(Value::as_str).with_context(|| format!("no field {field} in {body}"))?.to_owned())
+}

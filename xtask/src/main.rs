@@ -1,0 +1,122 @@
+//! `cargo xtask`: what developers and CI do, each in one command.
+
+mod app;
+mod bench;
+mod build;
+mod check;
+mod command;
+mod http;
+mod secrets;
+mod server;
+mod soak;
+mod test;
+mod ui;
+mod up;
+mod wasm;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use workspace::Workspace;
+
+#[derive(Parser)]
+#[command(
+    bin_name = "cargo xtask",
+    about = "What developers and CI do, each in one command",
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what building needs and is missing
+    Setup {
+        /// Only say what is missing
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build the components and the host
+    Build(What),
+    /// Build, then serve Accredit in the foreground
+    Up(up::Up),
+    /// Build what the tests need and run every test
+    Test {
+        /// Only tests with this in their name
+        filter: Option<String>,
+    },
+    /// Format, lints, licences, advisories
+    Check,
+    /// Measure the routes against a component that only says hello
+    Bench(bench::Bench),
+    /// Load of all kinds for a while: memory must stay flat, answers right
+    Soak(soak::Soak),
+}
+
+#[derive(Args)]
+struct What {
+    /// Only the components
+    #[arg(long)]
+    components: bool,
+    /// Only the host
+    #[arg(long)]
+    host: bool,
+    /// Only these components
+    #[arg(value_name = "COMPONENT", conflicts_with = "components")]
+    names: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().task) {
+        Ok(code) => code,
+        Err(error) => {
+            ui::say(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Setup { check } => wasm::setup(check)?,
+        Task::Build(what) => what.build()?,
+        Task::Up(up) => return up.run(),
+        Task::Test { filter } => return test::run(filter.as_deref()),
+        Task::Check => return check::run(),
+        Task::Bench(bench) => return bench.run(),
+        Task::Soak(soak) => return soak.run(),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl What {
+    fn build(&self) -> Result<()> {
+        let workspace = Workspace::load()?;
+        let named: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        if !named.is_empty() {
+            build::components(&workspace, &named)?;
+        } else if self.components || !self.host {
+            build::components(&workspace, &workspace.components())?;
+        }
+        if self.host || (!self.components && named.is_empty()) {
+            build::host(&workspace)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

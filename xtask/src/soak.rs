@@ -1,0 +1,376 @@
+//! `cargo xtask soak`: mixed load for a while, with rude clients among the polite ones. The host's memory and
+//! open files must stay flat, and no answer may be one that its route does not give.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{scope, sleep};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::app::{App, Stop};
+use crate::build;
+use crate::http::{Client, text};
+use crate::ui::{out, say};
+use crate::workspace::Workspace;
+
+const SAMPLE_EVERY: Duration = Duration::from_secs(2);
+/// After the last request: connections and instances end when they have been idle.
+const REST: Duration = Duration::from_secs(15);
+/// Of each 1,000 requests so many may be told to come again later (429, 503).
+const BUSY_OF_1000: u64 = 10;
+
+#[derive(Args)]
+pub(crate) struct Soak {
+    /// For how long
+    #[arg(long, value_name = "MINUTES", default_value_t = 10.0)]
+    minutes: f64,
+}
+
+/// What all clients add to.
+#[derive(Default)]
+struct Tally {
+    is_over: AtomicBool,
+    answered: AtomicU64,
+    busy: AtomicU64,
+    /// What went wrong → how often.
+    wrong: Mutex<BTreeMap<String, u64>>,
+}
+
+struct Sample {
+    memory_kb: u64,
+    open_files: usize,
+}
+
+/// One kind of client, until the tally says that it is over.
+type Act = fn(&Visitor<'_>) -> Result<()>;
+
+/// A client with what it needs to know.
+struct Visitor<'a> {
+    tally: &'a Tally,
+    base_url: &'a str,
+    client: Client,
+    session: &'a str,
+    agent_token: &'a str,
+    number: usize,
+}
+
+const ACTS: [(Act, usize); 7] = [
+    (asks_who_it_is, 4),
+    (lists_agents, 1),
+    (lives_as_an_agent, 2),
+    (guesses, 1),
+    (leaves_half_open, 1),
+    (trickles, 2),
+    (does_not_read, 1),
+];
+
+impl Soak {
+    pub(crate) fn run(&self) -> Result<ExitCode> {
+        let workspace = Workspace::load()?;
+        build::components(&workspace, &workspace.components())?;
+        let host = build::host(&workspace)?;
+        let stop = Stop::on_signal()?;
+        let app = App::start(&workspace, &host, "soak")?;
+        let agent_token = app.create_agent("asking")?;
+        let before = sample(&app)?;
+        let length = Duration::from_secs_f64(self.minutes * 60.0);
+        say(format_args!("==> {} min of mixed load …", self.minutes));
+
+        let tally = Tally::default();
+        let samples = scope(|scope| {
+            for (act, times) in ACTS {
+                for number in 0..times {
+                    let (tally, app, agent_token) = (&tally, &app, &agent_token);
+                    scope.spawn(move || {
+                        let base_url = &app.server.base_url;
+                        let visitor = Visitor {
+                            tally,
+                            base_url,
+                            client: Client::new(base_url),
+                            session: &app.session,
+                            agent_token,
+                            number,
+                        };
+                        while !tally.is_over.load(Ordering::Relaxed) {
+                            if let Err(error) = act(&visitor) {
+                                tally.is_wrong(&format!("{error:#}"));
+                                sleep(Duration::from_millis(100));
+                            }
+                        }
+                    });
+                }
+            }
+            let samples = watch(&app, &tally, length, &stop);
+            tally.is_over.store(true, Ordering::Relaxed);
+            samples
+        })?;
+        stop.check()?;
+
+        say("==> everybody has left; waiting for what was idle to end …");
+        sleep(REST);
+        let after = sample(&app)?;
+        self.judge(&tally, &samples, &before, &after)
+    }
+
+    fn judge(&self, tally: &Tally, samples: &[Sample], before: &Sample, after: &Sample) -> Result<ExitCode> {
+        let (answered, busy) = (tally.answered.load(Ordering::Relaxed), tally.busy.load(Ordering::Relaxed));
+        let wrong = tally.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        let growth = Growth::of(samples);
+        let verdicts = [
+            (
+                wrong.is_empty() && answered > 0,
+                format!("{answered} answers, {} of a kind that should not be", wrong.values().sum::<u64>()),
+            ),
+            (busy * 1000 <= answered * BUSY_OF_1000, format!("{busy} were told to come again later")),
+            (growth.is_flat(), format!("memory {} MB, then {} MB", growth.earlier_kb / 1024, growth.later_kb / 1024)),
+            (
+                after.open_files <= before.open_files + 8,
+                format!("open files {} before, {} after", before.open_files, after.open_files),
+            ),
+        ];
+        out(format_args!("soak of {} min", self.minutes))?;
+        for (is_good, what) in &verdicts {
+            out(format_args!("  {}  {what}", if *is_good { "good" } else { "BAD " }))?;
+        }
+        for (what, times) in wrong.iter() {
+            out(format_args!("        {times} × {what}"))?;
+        }
+        Ok(if verdicts.iter().all(|(is_good, _)| *is_good) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// Memory in the first and in the second half of a run, without its first fifth, which warms up.
+struct Growth {
+    earlier_kb: u64,
+    later_kb: u64,
+}
+
+impl Growth {
+    fn of(samples: &[Sample]) -> Self {
+        let (_, warm) = samples.split_at(samples.len() / 5);
+        let (earlier, later) = warm.split_at(warm.len() / 2);
+        let median = |samples: &[Sample]| {
+            let mut sizes: Vec<u64> = samples.iter().map(|sample| sample.memory_kb).collect();
+            sizes.sort_unstable();
+            sizes.get(sizes.len() / 2).copied().unwrap_or_default()
+        };
+        Self { earlier_kb: median(earlier), later_kb: median(later) }
+    }
+
+    /// A twentieth, or 8 MB: what pools and caches of SQLite may still take.
+    fn is_flat(&self) -> bool {
+        self.later_kb <= self.earlier_kb + (self.earlier_kb / 20).max(8 * 1024)
+    }
+}
+
+fn sample(app: &App) -> Result<Sample> {
+    Ok(Sample { memory_kb: app.server.memory()?.1, open_files: app.server.open_files()? })
+}
+
+/// Samples until the time is over, with a line for each minute.
+fn watch(app: &App, tally: &Tally, length: Duration, stop: &Stop) -> Result<Vec<Sample>> {
+    let since = Instant::now();
+    let mut samples = Vec::new();
+    let mut minutes = 0;
+    while since.elapsed() < length && !stop.is_asked() {
+        sleep(SAMPLE_EVERY.min(length.saturating_sub(since.elapsed())));
+        let sample = sample(app).context("the host is gone")?;
+        if since.elapsed().as_secs() / 60 > minutes {
+            minutes = since.elapsed().as_secs() / 60;
+            let answered = tally.answered.load(Ordering::Relaxed);
+            say(format_args!(
+                "    {minutes:>3} min  {answered:>9} answers  {:>5} MB  {:>4} open files",
+                sample.memory_kb / 1024,
+                sample.open_files
+            ));
+        }
+        samples.push(sample);
+    }
+    Ok(samples)
+}
+
+impl Tally {
+    fn is_wrong(&self, what: &str) {
+        *self.wrong.lock().unwrap_or_else(PoisonError::into_inner).entry(what.to_owned()).or_default() += 1;
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+}
+
+impl Visitor<'_> {
+    /// Asks, and notes an answer that is not `expected`. `None`: told to come again later.
+    fn ask(
+        &self,
+        expected: u16,
+        method: &str,
+        path: &str,
+        bearer: &str,
+        body: Option<&Value>,
+    ) -> Result<Option<Value>> {
+        let answer = self.client.call(method, path, Some(bearer), body)?;
+        self.tally.answered.fetch_add(1, Ordering::Relaxed);
+        match answer.status {
+            status if status == expected => Ok(Some(answer.body)),
+            429 | 503 => {
+                self.tally.busy.fetch_add(1, Ordering::Relaxed);
+                Ok(None)
+            }
+            status => {
+                // The own name of an agent would make each wrong answer one of a kind.
+                let route = path
+                    .split('/')
+                    .map(|part| if part.starts_with("soak-") { "{name}" } else { part })
+                    .collect::<Vec<_>>()
+                    .join("/");
+                let slug = answer.body.get("error").and_then(Value::as_str).unwrap_or_default().to_owned();
+                self.tally.is_wrong(&format!("{method} {route}: {status} {slug} instead of {expected}"));
+                Ok(None)
+            }
+        }
+    }
+
+    fn connect(&self) -> Result<TcpStream> {
+        let stream = TcpStream::connect(self.base_url.trim_start_matches("http://"))?;
+        stream.set_write_timeout(Some(Duration::from_secs(10)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        Ok(stream)
+    }
+
+    /// Does nothing for a while, but not past the end.
+    fn pause(&self, seconds: f64) {
+        let until = Instant::now() + Duration::from_secs_f64(seconds);
+        while Instant::now() < until && !self.tally.is_over() {
+            sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn asks_who_it_is(visitor: &Visitor<'_>) -> Result<()> {
+    visitor.ask(200, "GET", "/api/auth/whoami", visitor.agent_token, None)?;
+    Ok(())
+}
+
+fn lists_agents(visitor: &Visitor<'_>) -> Result<()> {
+    visitor.ask(200, "GET", "/api/agents?limit=20", visitor.session, None)?;
+    Ok(())
+}
+
+/// Is created, gets another token, loses it, is deleted; each token dies when it should.
+fn lives_as_an_agent(visitor: &Visitor<'_>) -> Result<()> {
+    let name = format!("soak-{}", visitor.number);
+    let path = format!("/api/agents/{name}");
+    let Some(agent) = visitor.ask(201, "POST", "/api/agents", visitor.session, Some(&json!({"name": name})))? else {
+        return Ok(());
+    };
+    let first = text(&agent, "auth_token")?;
+    visitor.ask(200, "GET", "/api/auth/whoami", &first, None)?;
+    if let Some(issued) = visitor.ask(200, "POST", &format!("{path}/token/issue"), visitor.session, Some(&json!({})))? {
+        let second = text(&issued, "token")?;
+        visitor.ask(401, "GET", "/api/auth/whoami", &first, None)?;
+        visitor.ask(200, "GET", "/api/auth/whoami", &second, None)?;
+        if visitor.ask(204, "DELETE", &format!("{path}/token"), visitor.session, None)?.is_some() {
+            visitor.ask(401, "GET", "/api/auth/whoami", &second, None)?;
+        }
+    }
+    // Told to come again later: then later, so that the name is free for the next life.
+    while visitor.ask(204, "DELETE", &path, visitor.session, None)?.is_none() && !visitor.tally.is_over() {
+        visitor.pause(0.2);
+    }
+    Ok(())
+}
+
+fn guesses(visitor: &Visitor<'_>) -> Result<()> {
+    for guess in ["", "nothing", "acr_agt_", &visitor.agent_token.to_uppercase(), &format!("{}0", visitor.agent_token)]
+    {
+        visitor.ask(401, "GET", "/api/auth/whoami", guess, None)?;
+    }
+    Ok(())
+}
+
+/// Opens connections, sends half a head, and goes away or waits to be sent away.
+fn leaves_half_open(visitor: &Visitor<'_>) -> Result<()> {
+    let mut open = Vec::new();
+    for _ in 0..20 {
+        let mut stream = visitor.connect()?;
+        stream.write_all(b"GET /api/auth/whoami HTTP/1.1\r\nhost: half\r\nx-never")?;
+        open.push(stream);
+    }
+    visitor.pause(5.0);
+    Ok(())
+}
+
+/// Sends its request a few bytes at a time; must get its answer all the same.
+fn trickles(visitor: &Visitor<'_>) -> Result<()> {
+    let mut stream = visitor.connect()?;
+    let request = format!(
+        "GET /api/auth/whoami HTTP/1.1\r\nhost: slow\r\nauthorization: Bearer {}\r\nconnection: close\r\n\r\n",
+        visitor.agent_token
+    );
+    for part in request.as_bytes().chunks(16) {
+        stream.write_all(part)?;
+        sleep(Duration::from_millis(30));
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    visitor.tally.answered.fetch_add(1, Ordering::Relaxed);
+    if !answer.starts_with("HTTP/1.1 200") {
+        visitor.tally.is_wrong(&format!("a slow request: {}", answer.lines().next().unwrap_or("no answer")));
+    }
+    Ok(())
+}
+
+/// Asks for much at once, reads none of it, and leaves.
+fn does_not_read(visitor: &Visitor<'_>) -> Result<()> {
+    let mut stream = visitor.connect()?;
+    let request =
+        format!("GET /api/agents HTTP/1.1\r\nhost: deaf\r\nauthorization: Bearer {}\r\n\r\n", visitor.session);
+    for _ in 0..50 {
+        // Refused when the host has had enough: that is its right.
+        if stream.write_all(request.as_bytes()).is_err() {
+            break;
+        }
+    }
+    visitor.pause(3.0);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(sizes_mb: impl IntoIterator<Item = u64>) -> Vec<Sample> {
+        sizes_mb.into_iter().map(|size| Sample { memory_kb: size * 1024, open_files: 10 }).collect()
+    }
+
+    #[test]
+    fn memory_that_settles_is_flat() {
+        assert!(Growth::of(&samples([10, 150].into_iter().chain([200; 8]))).is_flat());
+        assert!(Growth::of(&samples([200, 205, 199, 207, 201, 204, 206, 203, 200, 205])).is_flat());
+    }
+
+    #[test]
+    fn memory_that_keeps_growing_is_not_flat() {
+        assert!(!Growth::of(&samples((0..20).map(|n| 200 + 5 * n))).is_flat());
+    }
+
+    #[test]
+    fn a_wrong_answer_makes_the_run_fail() {
+        let soak = Soak { minutes: 1.0 };
+        let samples = samples([100; 10]);
+        let tally = Tally::default();
+        tally.answered.store(1000, Ordering::Relaxed);
+        let sample = || Sample { memory_kb: 0, open_files: 10 };
+        assert_eq!(soak.judge(&tally, &samples, &sample(), &sample()).unwrap(), ExitCode::SUCCESS);
+        tally.is_wrong("GET /x: 500 instead of 200");
+        assert_eq!(soak.judge(&tally, &samples, &sample(), &sample()).unwrap(), ExitCode::FAILURE);
+    }
+}

@@ -1,0 +1,198 @@
+//! `cargo xtask test`: builds what the tests start, runs them all, and ends with one line that counts them.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::{self, BufRead as _, BufReader};
+use std::ops::AddAssign;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context as _, Result};
+
+use crate::build;
+use crate::command::{self, ending};
+use crate::ui::{out, say};
+use crate::workspace::Workspace;
+
+/// How many tests passed, failed and were left out.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+struct Count {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
+        if self.skipped > 0 {
+            write!(f, ", {} skipped", self.skipped)?;
+        }
+        Ok(())
+    }
+}
+
+/// Builds, then tests; `filter` is a part of the names of the tests to run. A failure does not stop what comes after it.
+pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
+    let workspace = Workspace::load()?;
+    let mut total = Count::default();
+    let mut names = BTreeSet::new();
+    let mut tell = |what: &str, result: Result<(Count, BTreeSet<String>)>| {
+        let (count, failed) = result.unwrap_or_else(|error| {
+            say(format_args!("error: {error:#}"));
+            // Tests that could not even start are no success.
+            (Count { failed: 1, ..Count::default() }, BTreeSet::from([format!("({what})")]))
+        });
+        total += count;
+        names.extend(failed);
+    };
+
+    // What needs no wasm first: the quickest answer.
+    let mut native = workspace.component_packages();
+    if workspace.has("seed") {
+        native.push("seed");
+    }
+    for packages in [vec!["xtask"], native] {
+        let mut cargo = cargo_test(&workspace, &packages, filter);
+        tell(&packages.join(" "), count(&mut cargo, &mut io::stdout()));
+    }
+    if workspace.has("accredit-host") {
+        let mut cargo = cargo_test(&workspace, &["accredit-host"], filter);
+        cargo.args(["--profile", "native"]);
+        tell("accredit-host", count(&mut cargo, &mut io::stdout()));
+    }
+    if workspace.has("tests") {
+        tell("tests", over_http(&workspace, filter));
+    }
+
+    if !names.is_empty() {
+        say("\nfailed:");
+        for name in &names {
+            say(format_args!("    {name}"));
+        }
+    }
+    let is_empty = filter.is_none() && total.passed == 0;
+    if is_empty {
+        say("no test has run");
+    }
+    out(total)?;
+    Ok(if total.failed > 0 || is_empty { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The tests that talk HTTP with real wasm on the real host.
+fn over_http(workspace: &Workspace, filter: Option<&str>) -> Result<(Count, BTreeSet<String>)> {
+    let mut components = workspace.components();
+    components.extend(workspace.test_components());
+    build::components(workspace, &components)?;
+    let host = build::host(workspace)?;
+    let mut cargo = cargo_test(workspace, &["tests"], filter);
+    cargo
+        .env("ACCREDIT_HOST_BIN", host)
+        .env("ACCREDIT_MANIFEST", workspace.manifest())
+        .env("ACCREDIT_TEST_WASM_DIR", workspace.wasm_folder());
+    count(&mut cargo, &mut io::stdout())
+}
+
+fn cargo_test(workspace: &Workspace, packages: &[&str], filter: Option<&str>) -> Command {
+    let mut cargo = command::cargo();
+    cargo.current_dir(&workspace.root).args(["test", "--no-fail-fast"]);
+    for package in packages {
+        cargo.args(["--package", package]);
+    }
+    cargo.args(filter);
+    say(format_args!("==> cargo test {} …", packages.join(" ")));
+    cargo
+}
+
+/// Runs `cargo test`, passes on what it prints, and counts; also the names of those that failed.
+fn count(cargo: &mut Command, shown: &mut impl io::Write) -> Result<(Count, BTreeSet<String>)> {
+    let mut child = cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start `cargo test`")?;
+    let mut count = Count::default();
+    let mut failed = BTreeSet::new();
+    let mut lines = BufReader::new(child.stdout.take().context("no standard output")?);
+    let mut line = Vec::new();
+    // By bytes: a test may print what is no UTF-8.
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        shown.write_all(&line)?;
+        let text = String::from_utf8_lossy(&line);
+        count += counted(&text).unwrap_or_default();
+        failed.extend(failed_test(&text));
+        line.clear();
+    }
+    let status = child.wait()?;
+    if !status.success() && count.failed == 0 {
+        // It did not compile, or a test took the whole process with it.
+        count.failed = 1;
+        failed.insert(format!("(a run of cargo test that did not finish: {})", ending(status)));
+    }
+    Ok((count, failed))
+}
+
+/// `test result: ok. 3 passed; 0 failed; 1 ignored; …` → the numbers.
+fn counted(line: &str) -> Option<Count> {
+    let (_, numbers) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let number = |what: &str| numbers.split(';').find_map(|part| part.trim().strip_suffix(what)?.trim().parse().ok());
+    Some(Count { passed: number("passed")?, failed: number("failed")?, skipped: number("ignored")? })
+}
+
+/// `test some::name ... FAILED` → the name.
+fn failed_test(line: &str) -> Option<String> {
+    Some(line.strip_prefix("test ")?.trim_end().strip_suffix(" ... FAILED")?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_a_run_are_counted() {
+        let line =
+            "test result: FAILED. 12 passed; 2 failed; 1 ignored; 0 measured; 7 filtered out; finished in 0.02s\n";
+        assert_eq!(counted(line), Some(Count { passed: 12, failed: 2, skipped: 1 }));
+        assert_eq!(counted("test secrets::tests::a_name ... ok\n"), None);
+    }
+
+    #[test]
+    fn failed_tests_are_named() {
+        assert_eq!(failed_test("test a::b ... FAILED\n").as_deref(), Some("a::b"));
+        assert_eq!(failed_test("test a::b ... ok\n"), None);
+    }
+
+    #[test]
+    fn the_last_line_names_skipped_tests_only_when_there_are_any() {
+        assert_eq!(Count { passed: 3, failed: 0, skipped: 0 }.to_string(), "3 passed, 0 failed");
+        assert_eq!(Count { passed: 3, failed: 1, skipped: 2 }.to_string(), "3 passed, 1 failed, 2 skipped");
+    }
+
+    #[test]
+    fn a_run_that_breaks_off_counts_as_a_failure() {
+        let (count, names) = count(
+            Command::new("sh")
+                .args(["-c", "echo 'test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured'; exit 101"]),
+            &mut io::sink(),
+        )
+        .unwrap();
+        assert_eq!(count, Count { passed: 3, failed: 1, skipped: 0 });
+        assert_eq!(names.len(), 1);
+    }
+
+    #[test]
+    fn output_that_is_no_text_is_passed_on_and_counted_around() {
+        let mut shown = Vec::new();
+        let (count, _) = count(
+            Command::new("sh")
+                .args(["-c", "printf '\\377\\n'; echo 'test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured'"]),
+            &mut shown,
+        )
+        .unwrap();
+        assert_eq!(count.passed, 1);
+        assert!(shown.starts_with(b"\xff\ntest result"));
+    }
+}
