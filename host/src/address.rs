@@ -85,7 +85,7 @@ pub(crate) fn is_public(ip: IpAddr) -> bool {
 fn is_public_v4(ip: Ipv4Addr) -> bool {
     let azure_wire_server = Ipv4Addr::new(168, 63, 129, 16);
     let [a, b, c, _] = ip.octets();
-    !(a == 0
+    let is_special = a == 0
         || ip.is_private()
         || ip.is_loopback()
         || ip.is_link_local() // with the metadata address 169.254.169.254
@@ -95,7 +95,8 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
         || (a == 192 && b == 88 && c == 99) // 6to4 relays
         || (a == 198 && b & 0xfe == 18) // benchmarks
         || a >= 224 // multicast, reserved, broadcast
-        || ip == azure_wire_server)
+        || ip == azure_wire_server;
+    !is_special
 }
 
 /// Global unicast is 2000::/3 (RFC 4291, section 2.4) without its special-purpose parts.
@@ -126,17 +127,61 @@ mod tests {
     #[test]
     fn only_addresses_of_the_internet_are_public() {
         for address in [
-            "0.0.0.0", "10.1.2.3", "100.64.0.1", "100.100.100.200", "127.0.0.1", "127.9.9.9", "169.254.169.254", "172.16.0.1",
-            "172.31.255.255", "192.0.0.192", "192.0.2.1", "192.168.1.1", "198.18.0.1", "198.51.100.7", "203.0.113.9",
-            "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255", "168.63.129.16", "::", "::1", "::127.0.0.1",
-            "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "64:ff9b:1::1", "2002:7f00:1::1", "2002:a9fe:a9fe::",
-            "fc00::1", "fd00:ec2::254", "fe80::1", "fec0::1", "ff02::1", "2001::1", "2001:db8::1", "3fff::1", "100::1", "4000::1",
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "100.100.100.200",
+            "127.0.0.1",
+            "127.9.9.9",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.192",
+            "192.0.2.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "198.51.100.7",
+            "203.0.113.9",
+            "224.0.0.1",
+            "239.1.1.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "168.63.129.16",
+            "::",
+            "::1",
+            "::127.0.0.1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::a00:1",
+            "64:ff9b:1::1",
+            "2002:7f00:1::1",
+            "2002:a9fe:a9fe::",
+            "fc00::1",
+            "fd00:ec2::254",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+            "2001::1",
+            "2001:db8::1",
+            "3fff::1",
+            "100::1",
+            "4000::1",
         ] {
             assert!(!is_public(address.parse().unwrap()), "{address}");
         }
         for address in [
-            "1.1.1.1", "100.63.0.1", "100.128.0.1", "172.15.0.1", "172.32.0.1", "193.0.0.1", "223.255.255.1",
-            "2606:4700::1111", "2001:4860:4860::8888", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1",
+            "1.1.1.1",
+            "100.63.0.1",
+            "100.128.0.1",
+            "172.15.0.1",
+            "172.32.0.1",
+            "193.0.0.1",
+            "223.255.255.1",
+            "2606:4700::1111",
+            "2001:4860:4860::8888",
+            "::ffff:8.8.8.8",
+            "64:ff9b::808:808",
+            "2002:808:808::1",
         ] {
             assert!(is_public(address.parse().unwrap()), "{address}");
         }
@@ -157,8 +202,13 @@ mod tests {
 
     #[test]
     fn an_exception_is_for_one_host_and_port_and_not_for_blocked_networks() {
-        let filter = Filter { blocked: vec![Network::parse("10.0.0.0/8").unwrap()], private: vec![parse_private("Mail.test:25").unwrap()] };
-        let keep = |host: &str, port, ip: &str| !filter.keep(host, port, [SocketAddr::new(ip.parse().unwrap(), port)].into_iter()).is_empty();
+        let filter = Filter {
+            blocked: vec![Network::parse("10.0.0.0/8").unwrap()],
+            private: vec![parse_private("Mail.test:25").unwrap()],
+        };
+        let keep = |host: &str, port, ip: &str| {
+            !filter.keep(host, port, [SocketAddr::new(ip.parse().unwrap(), port)].into_iter()).is_empty()
+        };
         assert!(keep("mail.test", 25, "127.0.0.1"));
         assert!(!keep("mail.test", 26, "127.0.0.1"));
         assert!(!keep("other.test", 25, "127.0.0.1"));

@@ -38,7 +38,10 @@ impl AllowedHosts {
     /// Parses entries whose templates are filled in. One that came out empty counts for nothing: an optional slot.
     pub(crate) fn parse(entries: &[String]) -> Result<Self> {
         let given = entries.iter().filter(|entry| !matches!(entry.as_str(), "" | "http://" | "https://"));
-        given.map(|entry| AllowedHost::parse(entry).with_context(|| format!("allowed_outbound_hosts {entry:?}"))).collect::<Result<_>>().map(Self)
+        given
+            .map(|entry| AllowedHost::parse(entry).with_context(|| format!("allowed_outbound_hosts {entry:?}")))
+            .collect::<Result<_>>()
+            .map(Self)
     }
 
     /// Whether a request to this host is allowed. `port` is the one that will be connected to.
@@ -60,7 +63,11 @@ impl AllowedHost {
         ensure!(scheme == "*" || scheme.bytes().all(|b| b.is_ascii_alphabetic()), "the scheme may hold letters only");
         // A network's prefix length stands after a slash; any other slash but one at the end begins a path.
         if let Ok(network) = Network::parse(rest) {
-            return Ok(Self { scheme: any_or(scheme), host: Host::Network(network), ports: Some(default_port(scheme)?) });
+            return Ok(Self {
+                scheme: any_or(scheme),
+                host: Host::Network(network),
+                ports: Some(default_port(scheme)?),
+            });
         }
         let (host, port) = match rest.rsplit_once(':') {
             Some((host, port)) if !port.contains(']') => (host, port.strip_suffix('/').unwrap_or(port)),
@@ -183,7 +190,16 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for entry in ["example.com", "https://a/path", "https://a*b", "https://*.a.*", "ftp://a", "https://a:x", "https://u@a", "*"] {
+        for entry in [
+            "example.com",
+            "https://a/path",
+            "https://a*b",
+            "https://*.a.*",
+            "ftp://a",
+            "https://a:x",
+            "https://u@a",
+            "*",
+        ] {
             assert!(AllowedHosts::parse(&[entry.to_owned()]).is_err(), "{entry}");
         }
     }

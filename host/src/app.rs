@@ -118,7 +118,11 @@ impl App {
     }
 
     /// Answers a request of one component to another, whatever its routes are. `None`: there is no such component.
-    pub(crate) async fn respond_to_component(&self, id: &str, mut request: Request<WasiBody>) -> Option<Response<WasiBody>> {
+    pub(crate) async fn respond_to_component(
+        &self,
+        id: &str,
+        mut request: Request<WasiBody>,
+    ) -> Option<Response<WasiBody>> {
         let endpoint = self.components.get(id)?;
         request.headers_mut().remove(HOST);
         let path = HeaderValue::from_str(request.uri().path()).ok();
@@ -157,12 +161,18 @@ fn strip(headers: &mut HeaderMap) {
 }
 
 /// Makes the URI absolute and adds what the host knows. `None`: the request does not say clearly whom it is for.
-fn prepare(request: &mut Request<WasiBody>, to: &Endpoint, rest: Option<HeaderValue>, client: HeaderValue) -> Option<()> {
+fn prepare(
+    request: &mut Request<WasiBody>,
+    to: &Endpoint,
+    rest: Option<HeaderValue>,
+    client: HeaderValue,
+) -> Option<()> {
     let mut parts = request.uri().clone().into_parts();
     let host = request.headers().get(HOST);
     let authority = match (host, parts.authority.take()) {
         (Some(host), named) => {
-            let authority = Authority::try_from(host.as_bytes()).ok().filter(|authority| !authority.as_str().contains('@'))?;
+            let authority =
+                Authority::try_from(host.as_bytes()).ok().filter(|authority| !authority.as_str().contains('@'))?;
             named.is_none_or(|named| named == authority).then_some(authority)?
         }
         (None, named) => named?,

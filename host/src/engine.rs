@@ -36,7 +36,9 @@ pub(crate) fn engine(instances: u32, memory: usize) -> Result<Engine> {
     match Engine::new(&config) {
         Ok(engine) => Ok(engine),
         Err(error) => {
-            eprintln!("accredit-host: no address space for {instances} instances ({error}); they are allocated one by one");
+            eprintln!(
+                "accredit-host: no address space for {instances} instances ({error}); they are allocated one by one"
+            );
             config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
             Engine::new(&config).map_err(|error| anyhow!("{error:?}"))
         }
@@ -64,7 +66,8 @@ pub(crate) fn link(id: &str, linker: &Linker<Guest>, component: &Component) -> R
     let pre = linker.instantiate_pre(component).map_err(|error| {
         let reason = format!("{error:#}");
         let imports = component.component_type();
-        let missing = imports.imports(linker.engine()).map(|(name, _)| name).find(|name| reason.contains(&format!("`{name}`")));
+        let missing =
+            imports.imports(linker.engine()).map(|(name, _)| name).find(|name| reason.contains(&format!("`{name}`")));
         match missing {
             Some(name) => anyhow!("component {id} imports {name}, which accredit-host does not offer: {reason}"),
             None => anyhow!("component {id} cannot be linked: {reason}"),
@@ -81,7 +84,11 @@ impl Cache {
     /// A directory that only we can write to: what lies in it is run as native code, unchecked.
     pub(crate) fn open(directory: PathBuf) -> Result<Self> {
         let place = || format!("the cache directory {}", directory.display());
-        DirBuilder::new().recursive(true).mode(0o700).create(&directory).with_context(|| format!("cannot make {}", place()))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
+            .with_context(|| format!("cannot make {}", place()))?;
         let found = std::fs::symlink_metadata(&directory).with_context(place)?;
         let ours = std::fs::metadata("/proc/self").with_context(|| format!("cannot tell whose {} is", place()))?.uid();
         ensure!(found.is_dir(), "{} is not a directory", place());
@@ -126,7 +133,8 @@ pub(crate) fn load(engine: &Engine, cache: Option<&Cache>, path: &Path) -> Resul
         return Ok(component);
     }
     let wasm = encode(wasm).with_context(|| format!("cannot make a component of {}", path.display()))?;
-    let component = Component::new(engine, &wasm).map_err(|error| anyhow!("cannot compile {}: {error:?}", path.display()))?;
+    let component =
+        Component::new(engine, &wasm).map_err(|error| anyhow!("cannot compile {}: {error:?}", path.display()))?;
     if let Some(Err(error)) = cache.map(|cache| cache.keep(&key, &component)) {
         eprintln!("accredit-host: {} could not be cached: {error:#}", path.display());
     }

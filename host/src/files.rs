@@ -10,13 +10,14 @@ use glob::{MatchOptions, Pattern};
 use crate::manifest::{Component, Files};
 
 /// `*` stays in its directory and `**` does not, as in Spin.
-const OPTIONS: MatchOptions = MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
+const OPTIONS: MatchOptions =
+    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
 
 /// A temporary directory with one directory for each component that has files; removed at the end.
 pub(crate) struct Staged(PathBuf);
 
 impl Staged {
-    /// An empty one, that nobody else may read.
+    /// An empty one, that nobody else made or may read.
     pub(crate) fn new() -> Result<Self> {
         let started = std::time::SystemTime::UNIX_EPOCH.elapsed()?.as_nanos();
         let path = std::env::temp_dir().join(format!("accredit-host-{}-{started:x}", std::process::id()));
@@ -24,22 +25,22 @@ impl Staged {
         Ok(Self(path))
     }
 
-    /// Copies a component's files; `None` if it has none. `home` is the manifest's directory.
-    pub(crate) fn component(&self, id: &str, component: &Component, home: &Path) -> Result<Option<PathBuf>> {
-        if component.files.is_empty() {
-            return Ok(None);
-        }
-        let excluded = component.exclude_files.iter().map(|pattern| Ok(Pattern::new(pattern)?)).collect::<Result<Vec<_>>>()?;
+    /// Copies a component's files. `home` is the manifest's directory.
+    pub(crate) fn component(&self, id: &str, component: &Component, home: &Path) -> Result<PathBuf> {
+        let excluded =
+            component.exclude_files.iter().map(|pattern| Ok(Pattern::new(pattern)?)).collect::<Result<Vec<_>>>()?;
         let root = self.0.join(id);
         std::fs::create_dir(&root)?;
         for files in &component.files {
             match files {
                 Files::Pattern(pattern) => copy_matching(pattern, home, &excluded, &root),
-                Files::Mount { source, destination } => copy(&home.join(source), &inside(&root, destination)?, home, &excluded),
+                Files::Mount { source, destination } => {
+                    copy(&home.join(source), &inside(&root, destination)?, home, &excluded)
+                }
             }
             .with_context(|| format!("in the files of component {id}: {files:?}"))?;
         }
-        Ok(Some(root))
+        Ok(root)
     }
 }
 
@@ -82,7 +83,11 @@ fn copy(source: &Path, destination: &Path, home: &Path, excluded: &[Pattern]) ->
 
 fn inside(root: &Path, path: &str) -> Result<PathBuf> {
     let path = Path::new(path.trim_start_matches('/'));
-    ensure!(path.components().all(|part| matches!(part, Part::Normal(_) | Part::CurDir)), "{} leaves its directory", path.display());
+    ensure!(
+        path.components().all(|part| matches!(part, Part::Normal(_) | Part::CurDir)),
+        "{} leaves its directory",
+        path.display()
+    );
     Ok(root.join(path))
 }
 
@@ -112,10 +117,12 @@ mod tests {
             allowed_outbound_hosts: Vec::new(),
         };
         let staged = Staged::new().unwrap();
-        let root = staged.component("one", &component, &home.0).unwrap().unwrap();
+        let root = staged.component("one", &component, &home.0).unwrap();
         assert_eq!(std::fs::read_to_string(root.join("data/a.txt")).unwrap(), "data/a.txt");
         assert!(root.join("all/deep/c.txt").exists());
-        assert!(!root.join("data/deep").exists() && !root.join("data/b.md").exists() && !root.join("all/b.md").exists());
+        assert!(
+            !root.join("data/deep").exists() && !root.join("data/b.md").exists() && !root.join("all/b.md").exists()
+        );
     }
 
     #[test]

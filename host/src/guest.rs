@@ -132,10 +132,11 @@ pub(crate) fn add_variables_to_linker(linker: &mut Linker<Guest>) -> wasmtime::R
     linker.instance("spin:variables/variables@3.0.0")?.func_wrap_concurrent("get", |accessor, (name,): (String,)| {
         Box::pin(async move {
             let component = accessor.with(|mut access| access.data_mut().component.clone());
-            let value = component.variables.get(&name).cloned().ok_or_else(|| match crate::variables::check_key(&name) {
-                Ok(()) => VariableError::Undefined(format!("no variable for {:?}.{name:?}", component.id)),
-                Err(error) => VariableError::InvalidName(error.to_string()),
-            });
+            let value =
+                component.variables.get(&name).cloned().ok_or_else(|| match crate::variables::check_key(&name) {
+                    Ok(()) => VariableError::Undefined(format!("no variable for {:?}.{name:?}", component.id)),
+                    Err(error) => VariableError::InvalidName(error.to_string()),
+                });
             Ok((value,))
         })
     })

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tokio::task::spawn_blocking;
-use wasmtime::component::{Accessor, ComponentType, FutureReader, Lift, Linker, Lower, Resource, ResourceType, StreamReader};
+use wasmtime::component::{
+    Accessor, ComponentType, FutureReader, Lift, Linker, Lower, Resource, ResourceType, StreamReader,
+};
 
 use crate::guest::Guest;
 
@@ -115,9 +117,12 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     stores.func_wrap_concurrent("[method]store.get", |accessor, (store, key): (Resource<Handle>, String)| {
         Box::pin(async move { Ok((find(accessor, &store)?.get(key).await,)) })
     })?;
-    stores.func_wrap_concurrent("[method]store.set", |accessor, (store, key, value): (Resource<Handle>, String, Vec<u8>)| {
-        Box::pin(async move { Ok((find(accessor, &store)?.set(key, value).await,)) })
-    })?;
+    stores.func_wrap_concurrent(
+        "[method]store.set",
+        |accessor, (store, key, value): (Resource<Handle>, String, Vec<u8>)| {
+            Box::pin(async move { Ok((find(accessor, &store)?.set(key, value).await,)) })
+        },
+    )?;
     stores.func_wrap_concurrent("[method]store.delete", |accessor, (store, key): (Resource<Handle>, String)| {
         Box::pin(async move { Ok((find(accessor, &store)?.delete(key).await,)) })
     })?;

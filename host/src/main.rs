@@ -140,11 +140,13 @@ fn main() -> ExitCode {
 }
 
 async fn run(flags: &Flags) -> Result<()> {
-    let staged = Staged::new()?;
     let start = tokio::task::block_in_place(|| Start::read(flags))?;
-    let listener = TcpListener::bind(flags.listen).await.with_context(|| format!("cannot listen on {}", flags.listen))?;
+    let has_files = start.manifest.components.values().any(|component| !component.files.is_empty());
+    let staged = if has_files { Some(Staged::new()?) } else { None };
+    let listener =
+        TcpListener::bind(flags.listen).await.with_context(|| format!("cannot listen on {}", flags.listen))?;
     let address = listener.local_addr()?;
-    let app = tokio::task::block_in_place(|| start.build(flags, &staged, address))?;
+    let app = tokio::task::block_in_place(|| start.build(flags, staged.as_ref(), address))?;
 
     let (stop, stopped) = watch::channel(false);
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -193,9 +195,10 @@ impl Start {
     }
 
     /// Compiles, links and routes. Components are compiled at the same time.
-    fn build(&self, flags: &Flags, staged: &Staged, address: SocketAddr) -> Result<Arc<App>> {
+    fn build(&self, flags: &Flags, staged: Option<&Staged>, address: SocketAddr) -> Result<Arc<App>> {
         let memory = flags.max_instance_memory.saturating_mul(1024 * 1024);
-        let instances = u32::try_from(flags.max_connections.saturating_add(256)).context("--max-connections is too large")?;
+        let instances =
+            u32::try_from(flags.max_connections.saturating_add(256)).context("--max-connections is too large")?;
         let engine = engine::engine(instances, memory)?;
         let linker = engine::linker(&engine)?;
         let cache = open_cache(flags);
@@ -237,7 +240,10 @@ impl Start {
             components.insert(id.to_owned(), endpoint("/...")?);
             let Some(pattern) = &trigger.route else { continue };
             if let Some(replaced) = router.add(pattern, endpoint(pattern)?)? {
-                eprintln!("accredit-host: the route {pattern} of {id} replaces {} of {}", replaced.pattern, replaced.target.id);
+                eprintln!(
+                    "accredit-host: the route {pattern} of {id} replaces {} of {}",
+                    replaced.pattern, replaced.target.id
+                );
             }
             if pattern.starts_with("/.well-known/spin/") {
                 eprintln!("accredit-host: the route {pattern} of {id} will never be reached: the host answers there");
@@ -256,7 +262,7 @@ impl Start {
         &self,
         id: &str,
         component: &manifest::Component,
-        staged: &Staged,
+        staged: Option<&Staged>,
         databases: &BTreeMap<String, Option<PathBuf>>,
         stores: &BTreeMap<String, Arc<Store>>,
         outbound: &Arc<Outbound>,
@@ -278,10 +284,11 @@ impl Start {
                 trusted.entry(host.clone()).or_insert_with(|| tls.config.clone());
             }
         }
+        let files = staged.filter(|_| !component.files.is_empty());
         Ok(Component {
             id: id.into(),
             environment: component.environment.clone().into_iter().collect(),
-            files: staged.component(id, component, &self.home)?,
+            files: files.map(|staged| staged.component(id, component, &self.home)).transpose()?,
             variables: variables::of_component(component, &self.variables)?,
             databases: component.sqlite_databases.iter().map(database).collect::<Result<_>>()?,
             stores: component.key_value_stores.iter().map(store).collect::<Result<_>>()?,
@@ -302,20 +309,28 @@ impl Start {
 
     fn databases(&self, flags: &Flags) -> Result<BTreeMap<String, Option<PathBuf>>> {
         let mut databases = self.config.sqlite_databases.clone();
-        databases.entry("default".to_owned()).or_insert_with(|| self.state_dir(flags).map(|path| path.join("sqlite_db.db")));
+        databases
+            .entry("default".to_owned())
+            .or_insert_with(|| self.state_dir(flags).map(|path| path.join("sqlite_db.db")));
         make_parents(databases.values())?;
         Ok(databases)
     }
 
     fn stores(&self, flags: &Flags) -> Result<BTreeMap<String, Arc<Store>>> {
         let mut stores = self.config.key_value_stores.clone();
-        stores.entry("default".to_owned()).or_insert_with(|| self.state_dir(flags).map(|path| path.join("sqlite_key_value.db")));
+        stores
+            .entry("default".to_owned())
+            .or_insert_with(|| self.state_dir(flags).map(|path| path.join("sqlite_key_value.db")));
         make_parents(stores.values())?;
         Ok(stores.into_iter().map(|(label, path)| (label.clone(), Arc::new(Store::new(label, path)))).collect())
     }
 
     fn outbound(&self, flags: &Flags) -> Result<Outbound> {
-        let private = flags.allow_private.iter().map(|exception| address::parse_private(exception)).collect::<Result<Vec<_>>>()?;
+        let private = flags
+            .allow_private
+            .iter()
+            .map(|exception| address::parse_private(exception))
+            .collect::<Result<Vec<_>>>()?;
         for (host, port) in &private {
             eprintln!("accredit-host: components may call {host}:{port} at private addresses");
         }
@@ -335,7 +350,9 @@ fn make_parents<'a>(paths: impl Iterator<Item = &'a Option<PathBuf>>) -> Result<
 /// Without a cache the host starts slower, and that is all.
 fn open_cache(flags: &Flags) -> Option<Cache> {
     let directory = flags.cache_dir.clone().or_else(Cache::default_directory).filter(|_| !flags.no_cache)?;
-    Cache::open(directory).inspect_err(|error| eprintln!("accredit-host: compiled components are not kept: {error:#}")).ok()
+    Cache::open(directory)
+        .inspect_err(|error| eprintln!("accredit-host: compiled components are not kept: {error:#}"))
+        .ok()
 }
 
 fn announce(flags: &Flags, start: &Start, address: SocketAddr) -> Result<()> {
@@ -350,8 +367,10 @@ fn announce(flags: &Flags, start: &Start, address: SocketAddr) -> Result<()> {
     }
     eprintln!("Serving {base_url}");
     for trigger in &start.manifest.triggers {
-        let description = start.manifest.components.get(&trigger.component).map(|component| component.description.as_str());
-        let route = trigger.route.as_deref().map_or_else(|| "(private)".to_owned(), |route| format!("{base_url}{route}"));
+        let description =
+            start.manifest.components.get(&trigger.component).map(|component| component.description.as_str());
+        let route =
+            trigger.route.as_deref().map_or_else(|| "(private)".to_owned(), |route| format!("{base_url}{route}"));
         eprintln!("  {}: {route}  {}", trigger.component, description.unwrap_or_default());
     }
     Ok(())

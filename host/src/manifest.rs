@@ -96,14 +96,24 @@ const VARIABLE: &[&str] = &["default", "required", "secret", "description"];
 const TRIGGER: &[&str] = &["id", "component", "route", "executor"];
 /// `build` and `tool` are for other programs; Spin does not read them either when it runs an application.
 const COMPONENT: &[&str] = &[
-    "source", "description", "variables", "environment", "files", "exclude_files", "sqlite_databases", "key_value_stores",
-    "allowed_outbound_hosts", "build", "tool",
+    "source",
+    "description",
+    "variables",
+    "environment",
+    "files",
+    "exclude_files",
+    "sqlite_databases",
+    "key_value_stores",
+    "allowed_outbound_hosts",
+    "build",
+    "tool",
 ];
 
 impl Manifest {
     /// Reads the manifest at `path`.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the manifest {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read the manifest {}", path.display()))?;
         Self::parse(&text).with_context(|| format!("in the manifest {}", path.display()))
     }
 

@@ -65,15 +65,23 @@ impl WasiHttpHooks for Hooks {
     }
 }
 
-async fn send(component: &Component, request: Request<WasiBody>, options: RequestOptions) -> Result<Response<WasiBody>, Error> {
+async fn send(
+    component: &Component,
+    request: Request<WasiBody>,
+    options: RequestOptions,
+) -> Result<Response<WasiBody>, Error> {
     let uri = request.uri();
     let scheme = if uri.scheme() == Some(&Scheme::HTTP) { "http" } else { "https" };
     let host = uri.host().unwrap_or_default().to_ascii_lowercase();
     let port = uri.port_u16().unwrap_or(if scheme == "http" { 80 } else { 443 });
     let is_to_self = host.is_empty() || host == "self.alt";
-    let is_allowed = if is_to_self { component.allowed.allow_self() } else { component.allowed.allow(scheme, &host, port) };
+    let is_allowed =
+        if is_to_self { component.allowed.allow_self() } else { component.allowed.allow(scheme, &host, port) };
     if !is_allowed {
-        eprintln!("accredit-host: {} may not call {scheme}://{host}:{port}: it is not in its allowed_outbound_hosts", component.id);
+        eprintln!(
+            "accredit-host: {} may not call {scheme}://{host}:{port}: it is not in its allowed_outbound_hosts",
+            component.id
+        );
         return Err(Error::HttpRequestDenied);
     }
     let app = || component.outbound.app.get().and_then(Weak::upgrade).ok_or(Error::DestinationUnavailable);
@@ -86,9 +94,10 @@ async fn send(component: &Component, request: Request<WasiBody>, options: Reques
     let tls = (scheme == "https").then(|| find_tls(&component.tls, &host).unwrap_or(&component.outbound.tls).clone());
     let connect_timeout = options.connect_timeout.unwrap_or(CONNECT);
     let connect = connect(&component.outbound.filter, &host, port, tls);
-    let stream = timeout(connect_timeout, connect).await.map_err(|_| Error::ConnectionTimeout)?.inspect_err(|error| {
-        eprintln!("accredit-host: {} could not call {scheme}://{host}:{port}: {error}", component.id);
-    })?;
+    let stream =
+        timeout(connect_timeout, connect).await.map_err(|_| Error::ConnectionTimeout)?.inspect_err(|error| {
+            eprintln!("accredit-host: {} could not call {scheme}://{host}:{port}: {error}", component.id);
+        })?;
     exchange(stream, request, &options).await
 }
 
@@ -99,7 +108,12 @@ fn find_tls<'a>(configs: &'a HashMap<String, Arc<ClientConfig>>, host: &str) -> 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-async fn connect(filter: &Filter, host: &str, port: u16, tls: Option<Arc<ClientConfig>>) -> Result<Box<dyn Stream>, Error> {
+async fn connect(
+    filter: &Filter,
+    host: &str,
+    port: u16,
+    tls: Option<Arc<ClientConfig>>,
+) -> Result<Box<dyn Stream>, Error> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let unknown = |_| Error::DnsError { rcode: Some("address not available".to_owned()), info_code: Some(0) };
     let addresses = filter.keep(host, port, tokio::net::lookup_host((bare, port)).await.map_err(unknown)?);
@@ -118,19 +132,26 @@ async fn connect(filter: &Filter, host: &str, port: u16, tls: Option<Arc<ClientC
 }
 
 /// Sends one request over a new connection, which lives as long as the response's body.
-async fn exchange(stream: Box<dyn Stream>, mut request: Request<WasiBody>, options: &RequestOptions) -> Result<Response<WasiBody>, Error> {
+async fn exchange(
+    stream: Box<dyn Stream>,
+    mut request: Request<WasiBody>,
+    options: &RequestOptions,
+) -> Result<Response<WasiBody>, Error> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = Running(tokio::spawn(async move {
         // Its errors are the response's.
         drop(connection.await);
     }));
-    let authority = request.uri().authority().map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default().to_owned());
-    let host = authority.and_then(|authority| HeaderValue::try_from(authority).ok()).ok_or(Error::HttpRequestUriInvalid)?;
+    let authority =
+        request.uri().authority().map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default().to_owned());
+    let host =
+        authority.and_then(|authority| HeaderValue::try_from(authority).ok()).ok_or(Error::HttpRequestUriInvalid)?;
     request.headers_mut().insert(HOST, host);
     let path = request.uri().path_and_query().cloned().unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"));
     *request.uri_mut() = Uri::from(path);
     let first_byte = options.first_byte_timeout.unwrap_or(FIRST_BYTE);
-    let response = timeout(first_byte, sender.send_request(request)).await.map_err(|_| Error::ConnectionReadTimeout)??;
+    let response =
+        timeout(first_byte, sender.send_request(request)).await.map_err(|_| Error::ConnectionReadTimeout)??;
     let between_bytes = options.between_bytes_timeout.unwrap_or(BETWEEN_BYTES);
     Ok(response.map(|body| Timed::new(body, between_bytes, connection).boxed_unsync()))
 }

@@ -108,7 +108,8 @@ fn parse(pattern: &str) -> Result<Vec<Segment>> {
         }
         match part.strip_prefix(':') {
             Some(name) => {
-                let is_plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+                let is_plain =
+                    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
                 ensure!(is_plain, "`{part}` in the route {pattern:?} needs a plain name");
                 Ok(Segment::Name(name.to_owned()))
             }
@@ -187,7 +188,9 @@ mod tests {
     #[test]
     fn the_rest_keeps_its_slashes() {
         let router = router(&["/test/..."]);
-        for (path, rest) in [("/test", ""), ("/test/", "/"), ("/test/a", "/a"), ("/test/a/", "/a/"), ("/test/a/b", "/a/b")] {
+        for (path, rest) in
+            [("/test", ""), ("/test/", "/"), ("/test/a", "/a"), ("/test/a/", "/a/"), ("/test/a/b", "/a/b")]
+        {
             assert_eq!(router.find(path).unwrap().rest, rest, "{path}");
         }
     }

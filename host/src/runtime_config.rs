@@ -60,7 +60,14 @@ impl RuntimeConfig {
 
     fn parse(text: &str, home: &Path) -> Result<Self> {
         let file: Table = text.parse()?;
-        let known = ["sqlite_database", "key_value_store", "variables_provider", "config_provider", "outbound_networking", "client_tls"];
+        let known = [
+            "sqlite_database",
+            "key_value_store",
+            "variables_provider",
+            "config_provider",
+            "outbound_networking",
+            "client_tls",
+        ];
         only("the file", &file, &known)?;
         let providers = file.get("variables_provider").or_else(|| file.get("config_provider"));
         let blocked = match file.get("outbound_networking") {
@@ -72,7 +79,10 @@ impl RuntimeConfig {
             key_value_stores: stores("key_value_store", &file, home)?,
             providers: list(providers).iter().map(provider).collect::<Result<_>>()?,
             blocked,
-            client_tls: list(file.get("client_tls")).iter().map(|entry| client_tls(entry, home)).collect::<Result<_>>()?,
+            client_tls: list(file.get("client_tls"))
+                .iter()
+                .map(|entry| client_tls(entry, home))
+                .collect::<Result<_>>()?,
         })
     }
 }
@@ -130,7 +140,9 @@ fn client_tls(entry: &Value, home: &Path) -> Result<ClientTls> {
     }
     if let Some(path) = raw.ca_roots_file {
         let path = home.join(path);
-        for certificate in CertificateDer::pem_file_iter(&path).with_context(|| format!("cannot read {}", path.display()))? {
+        for certificate in
+            CertificateDer::pem_file_iter(&path).with_context(|| format!("cannot read {}", path.display()))?
+        {
             roots.add(certificate.with_context(|| format!("in {}", path.display()))?)?;
         }
     }

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,12 @@ const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: appli
     {\"error\":\"too_many_connections\",\"message\":\"This host has as many open connections as it may. Try again in a second.\"}";
 
 /// Serves the application until `stop` is told, then lets what runs come to its end.
-pub(crate) async fn serve(app: Arc<App>, listener: TcpListener, most: usize, mut stop: watch::Receiver<bool>) -> Result<()> {
+pub(crate) async fn serve(
+    app: Arc<App>,
+    listener: TcpListener,
+    most: usize,
+    mut stop: watch::Receiver<bool>,
+) -> Result<()> {
     let connections = Arc::new(Semaphore::new(most));
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     loop {
@@ -78,11 +83,17 @@ pub(crate) async fn serve(app: Arc<App>, listener: TcpListener, most: usize, mut
     Ok(())
 }
 
-async fn connection(app: Arc<App>, stream: TcpStream, peer: SocketAddr, mut stop: watch::Receiver<bool>, permit: OwnedSemaphorePermit) {
+async fn connection(
+    app: Arc<App>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    mut stop: watch::Receiver<bool>,
+    permit: OwnedSemaphorePermit,
+) {
     // Without it answers would wait for acknowledgements; a socket that refuses is about to fail anyway.
     drop(stream.set_nodelay(true));
     let Ok(client) = HeaderValue::try_from(peer.to_string()) else { return };
-    let phase = Arc::new(Phase::default());
+    let phase = Arc::new(Phase::new());
     let io = TokioIo::new(Guarded::new(stream, phase.clone()));
     let service = service_fn(move |request: Request<Incoming>| {
         let busy = Busy::new(phase.clone());
@@ -143,12 +154,29 @@ pub(crate) async fn tick(app: Arc<App>) {
 }
 
 /// What a connection is doing, shared by those who read and those who answer.
-#[derive(Default)]
 struct Phase {
+    began: Instant,
     /// Requests so far.
     requests: AtomicU32,
     /// A request is being answered.
     is_busy: AtomicBool,
+    /// When the last answer was complete, in milliseconds since the beginning.
+    answered: AtomicU64,
+}
+
+impl Phase {
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            requests: AtomicU32::new(0),
+            is_busy: AtomicBool::new(false),
+            answered: AtomicU64::new(0),
+        }
+    }
+
+    fn idle_since(&self) -> Instant {
+        self.began + Duration::from_millis(self.answered.load(Ordering::Relaxed))
+    }
 }
 
 /// A request's time, from its head to the end of its answer.
@@ -164,6 +192,8 @@ impl Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
+        let answered = u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.answered.store(answered, Ordering::Relaxed);
         self.0.is_busy.store(false, Ordering::Relaxed);
     }
 }
@@ -230,7 +260,11 @@ fn too_slow() -> std::io::Error {
 }
 
 impl AsyncRead for Guarded {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         let is_busy = self.follow();
@@ -242,9 +276,11 @@ impl AsyncRead for Guarded {
             return polled;
         }
         if is_busy {
+            // Nothing to fail for, but a reason to look again: hyper does not read anew when the answer is complete.
+            ready!(poll_deadline(&mut self.reading, cx, Instant::now() + IDLE));
             return Poll::Pending;
         }
-        let (since, patience) = *self.since.get_or_insert_with(|| (Instant::now(), IDLE));
+        let (since, patience) = *self.since.get_or_insert((self.phase.idle_since(), IDLE));
         poll_deadline(&mut self.reading, cx, since + patience).map(|()| Err(too_slow()))
     }
 }
@@ -260,7 +296,11 @@ impl AsyncWrite for Guarded {
         }
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[std::io::IoSlice<'_>]) -> Poll<std::io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
         match Pin::new(&mut self.stream).poll_write_vectored(cx, bytes) {
             Poll::Pending => Poll::Ready(Err(ready!(self.poll_slow_reader(cx)))),
             done => {

@@ -18,17 +18,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::fallible_iterator::FallibleIterator as _;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Batch, Statement, ToSql, params_from_iter};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
-use wasmtime::component::{
-    Accessor, ComponentType, Destination, FutureReader, Lift, Linker, Lower, Resource, ResourceType, StreamProducer, StreamReader,
-    StreamResult, VecBuffer,
-};
 use wasmtime::StoreContextMut;
+use wasmtime::component::{
+    Accessor, ComponentType, Destination, FutureReader, Lift, Linker, Lower, Resource, ResourceType, StreamProducer,
+    StreamReader, StreamResult, VecBuffer,
+};
 use wasmtime::error::Context as _;
 
 use crate::guest::Guest;
@@ -139,7 +140,8 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
         guest.connections = guest.connections.saturating_sub(1);
         Ok(())
     })?;
-    sqlite.func_wrap("[static]connection.open", |mut store, (label,): (String,)| Ok((open(store.data_mut(), &label),)))?;
+    sqlite
+        .func_wrap("[static]connection.open", |mut store, (label,): (String,)| Ok((open(store.data_mut(), &label),)))?;
     sqlite.func_wrap_concurrent("[static]connection.open-async", |accessor, (label,): (String,)| {
         Box::pin(async move { Ok((accessor.with(|mut access| open(access.data_mut(), &label)),)) })
     })?;
@@ -156,22 +158,31 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
             Box::pin(async move { Ok((execute_async(accessor, connection, sql, parameters).await?,)) })
         },
     )?;
-    sqlite.func_wrap_async("[method]connection.last-insert-rowid", |mut store, (connection,): (Resource<Connection>,)| {
-        let session = session(store.data_mut(), &connection);
-        Box::new(async move { Ok((session?.ask(rusqlite::Connection::last_insert_rowid).await?,)) })
-    })?;
-    sqlite.func_wrap_concurrent("[method]connection.last-insert-rowid-async", |accessor, (connection,): (Resource<Connection>,)| {
-        let session = accessor.with(|mut access| session(access.data_mut(), &connection));
-        Box::pin(async move { Ok((session?.ask(rusqlite::Connection::last_insert_rowid).await?,)) })
-    })?;
+    sqlite.func_wrap_async(
+        "[method]connection.last-insert-rowid",
+        |mut store, (connection,): (Resource<Connection>,)| {
+            let session = session(store.data_mut(), &connection);
+            Box::new(async move { Ok((session?.ask(rusqlite::Connection::last_insert_rowid).await?,)) })
+        },
+    )?;
+    sqlite.func_wrap_concurrent(
+        "[method]connection.last-insert-rowid-async",
+        |accessor, (connection,): (Resource<Connection>,)| {
+            let session = accessor.with(|mut access| session(access.data_mut(), &connection));
+            Box::pin(async move { Ok((session?.ask(rusqlite::Connection::last_insert_rowid).await?,)) })
+        },
+    )?;
     sqlite.func_wrap_async("[method]connection.changes", |mut store, (connection,): (Resource<Connection>,)| {
         let session = session(store.data_mut(), &connection);
         Box::new(async move { Ok((session?.ask(rusqlite::Connection::changes).await?,)) })
     })?;
-    sqlite.func_wrap_concurrent("[method]connection.changes-async", |accessor, (connection,): (Resource<Connection>,)| {
-        let session = accessor.with(|mut access| session(access.data_mut(), &connection));
-        Box::pin(async move { Ok((session?.ask(rusqlite::Connection::changes).await?,)) })
-    })
+    sqlite.func_wrap_concurrent(
+        "[method]connection.changes-async",
+        |accessor, (connection,): (Resource<Connection>,)| {
+            let session = accessor.with(|mut access| session(access.data_mut(), &connection));
+            Box::pin(async move { Ok((session?.ask(rusqlite::Connection::changes).await?,)) })
+        },
+    )
 }
 
 fn open(guest: &mut Guest, label: &str) -> Result<Resource<Connection>, Error> {
@@ -221,16 +232,19 @@ async fn execute_async(
         Err(error) => return Ok(Err(error)),
     };
     accessor.with(|mut access| -> wasmtime::Result<Answer> {
-        let (rows, outcome) = match rest {
-            Rest::Done(outcome) => {
-                let outcome = FutureReader::new(&mut access, std::future::ready(wasmtime::error::Ok(outcome)))?;
-                (StreamReader::new(&mut access, rows)?, outcome)
-            }
-            Rest::Streamed(batches, outcome) => {
-                let outcome = FutureReader::new(&mut access, async move { outcome.await.context("the statement's thread is gone") })?;
-                (StreamReader::new(&mut access, Rows { first: rows, batches })?, outcome)
-            }
-        };
+        let (rows, outcome) =
+            match rest {
+                Rest::Done(outcome) => {
+                    let outcome = FutureReader::new(&mut access, std::future::ready(wasmtime::error::Ok(outcome)))?;
+                    (StreamReader::new(&mut access, rows)?, outcome)
+                }
+                Rest::Streamed(batches, outcome) => {
+                    let outcome = FutureReader::new(&mut access, async move {
+                        outcome.await.context("the statement's thread is gone")
+                    })?;
+                    (StreamReader::new(&mut access, Rows { first: rows, batches })?, outcome)
+                }
+            };
         Ok(Ok((columns, rows, outcome)))
     })
 }
@@ -300,6 +314,8 @@ impl Session {
             None => rusqlite::Connection::open_in_memory()?,
         };
         connection.busy_timeout(BUSY)?;
+        // Without this guarantee a statement whose parameter meets a partial index is planned anew for every new value.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         connection.authorizer(Some(|context: AuthContext<'_>| match context.action {
             AuthAction::Attach { filename } if !matches!(filename, "" | ":memory:") => Authorization::Deny,
@@ -311,7 +327,10 @@ impl Session {
     }
 
     /// Asks the connection something that takes no time; a connection that has run no statement has counted nothing.
-    async fn ask<T: Default + Send + 'static>(self: Arc<Self>, question: fn(&rusqlite::Connection) -> T) -> wasmtime::Result<T> {
+    async fn ask<T: Default + Send + 'static>(
+        self: Arc<Self>,
+        question: fn(&rusqlite::Connection) -> T,
+    ) -> wasmtime::Result<T> {
         if let Ok(connection) = self.connection.try_lock() {
             return Ok(connection.as_ref().map(question).unwrap_or_default());
         }
@@ -410,7 +429,7 @@ fn is_read(sql: &str) -> bool {
 }
 
 fn columns(statement: &Statement<'_>) -> Vec<String> {
-    statement.column_names().into_iter().map(ToOwned::to_owned).collect()
+    statement.column_names().map(ToOwned::to_owned).collect()
 }
 
 fn read_row(row: &rusqlite::Row<'_>) -> Result<RowResult, Error> {
@@ -507,7 +526,9 @@ mod tests {
 
     async fn rows(session: &Arc<Session>, sql: &str) -> Result<Vec<Vec<Value>>, String> {
         let result = execute(session.clone(), sql.to_owned(), Vec::new()).await;
-        result.map(|result| result.rows.into_iter().map(|row| row.values).collect()).map_err(|error| format!("{error:?}"))
+        result
+            .map(|result| result.rows.into_iter().map(|row| row.values).collect())
+            .map_err(|error| format!("{error:?}"))
     }
 
     #[test]
@@ -525,7 +546,10 @@ mod tests {
         let session = session();
         assert!(session.run_inline("SELECT 1", &[]).is_none());
         assert_eq!(rows(&session, "SELECT 1").await.unwrap(), [[Value::Integer(1)]]);
-        assert_eq!(session.run_inline("SELECT ?1", &[Value::Text("a".into())]).unwrap().rows[0].values, [Value::Text("a".into())]);
+        assert_eq!(
+            session.run_inline("SELECT ?1", &[Value::Text("a".into())]).unwrap().rows[0].values,
+            [Value::Text("a".into())]
+        );
     }
 
     #[tokio::test]

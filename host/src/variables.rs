@@ -54,7 +54,8 @@ pub(crate) fn from_flag(flag: &str) -> Result<HashMap<String, String>> {
             _ => bail!("a file of variables must end in .json or .toml: {path}"),
         };
     }
-    let (key, value) = flag.split_once('=').with_context(|| format!("--variable needs key=value or @file, not {flag:?}"))?;
+    let (key, value) =
+        flag.split_once('=').with_context(|| format!("--variable needs key=value or @file, not {flag:?}"))?;
     let value = value.strip_prefix('@').map_or_else(|| Ok(value.to_owned()), read)?;
     Ok([(key.to_owned(), value)].into())
 }
@@ -69,12 +70,19 @@ pub(crate) fn resolve(manifest: &Manifest, providers: &[Provider]) -> Result<BTr
             None => missing.push(name.as_str()),
         }
     }
-    ensure!(missing.is_empty(), "no value for the required variable(s) {}: give --variable name=value", missing.join(", "));
+    ensure!(
+        missing.is_empty(),
+        "no value for the required variable(s) {}: give --variable name=value",
+        missing.join(", ")
+    );
     Ok(values)
 }
 
 /// What one component may read: its own variables, their templates filled in.
-pub(crate) fn of_component(component: &Component, values: &BTreeMap<String, String>) -> Result<HashMap<String, String>> {
+pub(crate) fn of_component(
+    component: &Component,
+    values: &BTreeMap<String, String>,
+) -> Result<HashMap<String, String>> {
     let filled = component.variables.iter().map(|(name, template)| {
         check_key(name)?;
         Ok((name.clone(), fill(template, values).with_context(|| format!("in the variable {name}"))?))

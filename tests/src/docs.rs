@@ -39,7 +39,7 @@ fn fetch(base_url: &str, page: &str, accept: &str) -> Answer {
     Answer::new(&format!("GET {page}"), base_url, response)
 }
 
-/// The anchors of a page's headings: lower case, other characters to hyphens.
+/// The anchors of a page's headings, as GitHub makes them.
 pub fn headings(markdown: &str) -> BTreeSet<String> {
     let mut is_code = false;
     let mut anchors = BTreeSet::new();
@@ -48,16 +48,16 @@ pub fn headings(markdown: &str) -> BTreeSet<String> {
             is_code = !is_code;
         }
         let Some(text) = line.strip_prefix('#').filter(|_| !is_code) else { continue };
-        let text = text.trim_start_matches('#').trim();
-        let mut anchor = String::new();
-        for c in text.chars().flat_map(char::to_lowercase) {
-            if c.is_alphanumeric() {
-                anchor.push(c);
-            } else if !anchor.is_empty() && !anchor.ends_with('-') {
-                anchor.push('-');
-            }
-        }
-        anchors.insert(anchor.trim_end_matches('-').to_owned());
+        let text = text.trim_start_matches('#').trim().to_lowercase();
+        anchors.insert(
+            text.chars()
+                .filter_map(|c| match c {
+                    ' ' => Some('-'),
+                    c if c.is_alphanumeric() || c == '_' || c == '-' => Some(c),
+                    _ => None,
+                })
+                .collect(),
+        );
     }
     anchors
 }

@@ -17,9 +17,9 @@ use crate::{
     http::App,
     id::{AgentId, CredentialId, TenantId, UserId},
     route::{Access, Route},
-    scope::{Patterns, Role, ScopeSet},
+    scope::{Patterns, Role, Scope, ScopeSet},
     secret::{Digest, Key, Kind, Secret},
-    store::credential::{self, Found},
+    store::credential::{self, Found, FoundAgent},
     time::Timestamp,
 };
 
@@ -151,9 +151,30 @@ impl Caller {
         }
         let required: ScopeSet = std::iter::once(scope).collect();
         let detail = format!("This credential lacks the scope {}, which this route needs.", scope.as_str());
-        // What the agent should carry afterwards: all that it can use now, and what it lacks.
-        let wanted = serde_json::to_string(&self.0.scope.or(required)).unwrap_or_default();
-        Err(Code::ScopeDenied.detail(detail).scopes(required, required.without(self.0.scope)).with("wanted", wanted))
+        let refusal = Code::ScopeDenied.detail(detail).scopes(required, required.without(self.0.scope));
+        Err(match &self.0.found.agent {
+            Some(agent) => refusal.with("steps", self.steps_to_carry(scope, agent)),
+            None => refusal,
+        })
+    }
+
+    /// What the owner must send so that the agent carries a scope beside all that it can use now.
+    fn steps_to_carry(&self, scope: Scope, agent: &FoundAgent) -> String {
+        let required: ScopeSet = std::iter::once(scope).collect();
+        let (name, scope) = (&agent.name, scope.as_str());
+        let json = |names: &[&str]| serde_json::to_string(names).unwrap_or_default();
+        let issue =
+            format!("POST /api/agents/{name}/token/issue {{\"scope\": {}}}", json(&self.0.scope.or(required).names()));
+        let ceiling: Vec<&str> = agent.scope.split_ascii_whitespace().chain(std::iter::once(scope)).collect();
+        let patch = format!("PATCH /api/agents/{name} {{\"scope\": {}}}, then {issue}", json(&ceiling));
+        let in_ceiling = !ScopeSet::stored(&agent.scope).and(required).is_empty();
+        let in_role = !self.0.found.role.ceiling().and(required).is_empty();
+        match (in_ceiling, in_role) {
+            (true, true) => issue,
+            (false, true) => patch,
+            (true, false) => format!("(once an admin has raised your owner's role to one with {scope}) {issue}"),
+            (false, false) => format!("(once an admin has raised your owner's role to one with {scope}) {patch}"),
+        }
     }
 
     /// Records the use of the credential: at most once a minute, and at once when the address has changed.

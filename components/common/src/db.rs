@@ -1,15 +1,18 @@
 //! One small interface to the database with two backends: Spin's SQLite on wasm, rusqlite in native tests.
 //!
-//! A connection is handed out to one request at a time and put back clean; one that was dropped in the middle of a
-//! transaction is closed instead, which rolls it back. There are four purposes (see [`Purpose`]), each with its own idle
-//! connections, since `synchronous` and `max_page_count` are settings of a connection.
+//! Reading goes over one or two connections that an instance's requests share: a single statement outside of a transaction
+//! needs no connection of its own, and opening one costs more than some thirty reads. A write has a connection to itself,
+//! which is put back clean; one that was dropped in the middle of a transaction is closed instead, which rolls it back.
+//! There are three purposes of writing (see [`Purpose`]), each with its own idle connections, since `synchronous` and
+//! `max_page_count` are settings of a connection.
 
 use std::{
     future::Future,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
-
-use futures_util::lock::{Mutex as Queue, MutexGuard as Turn};
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) mod native;
@@ -204,11 +207,9 @@ pub trait FromRow: Sized {
     fn from_row(row: &mut Row) -> Result<Self, DbError>;
 }
 
-/// What a connection is used for, which decides its settings.
+/// What a connection writes, which decides its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Reading: no settings of its own, so that a new instance's first request costs one statement less.
-    Read,
     /// Writes of one statement whose loss in a power cut takes no right away: `synchronous=NORMAL`, bounded in size.
     Hot,
     /// What gives a right: on the disk before the answer (`synchronous=FULL`), bounded in size.
@@ -221,7 +222,6 @@ impl Purpose {
     fn settings(self, max_pages: Option<i64>) -> Vec<String> {
         let bound = max_pages.map(|pages| format!("PRAGMA max_page_count={pages}"));
         match self {
-            Self::Read => vec![],
             Self::Hot => std::iter::once("PRAGMA synchronous=NORMAL".to_owned()).chain(bound).collect(),
             Self::Durable => std::iter::once("PRAGMA synchronous=FULL".to_owned()).chain(bound).collect(),
             Self::Relief => vec!["PRAGMA synchronous=FULL".to_owned()],
@@ -235,24 +235,62 @@ const PAGE: i64 = 4096;
 /// The database of this instance: idle connections and the writers' queue.
 pub struct Db {
     source: backend::Source,
+    readers: Mutex<Readers>,
     idle: Mutex<Vec<(Purpose, backend::Connection)>>,
-    writers: Queue<()>,
+    writers: backend::Queue,
     max_pages: Option<i64>,
-    migrated: Queue<bool>,
+    migrating: backend::Queue,
+    migrated: AtomicBool,
 }
 
-/// Idle connections that are kept, of all purposes together; more than that are closed when they are put back.
-const KEPT: usize = 16;
+/// Idle connections for writing that are kept; more than that are closed when they are put back.
+const KEPT: usize = 8;
+
+/// Connections for reading that an instance opens at most.
+const READERS: usize = 2;
+
+/// The connections for reading, and how many more are just being opened.
+#[derive(Default)]
+struct Readers {
+    open: Vec<Arc<backend::Connection>>,
+    opening: usize,
+}
+
+/// What who wants to read does next.
+enum Next {
+    Use(Arc<backend::Connection>),
+    Open,
+    Wait,
+}
+
+impl Readers {
+    /// An idle connection if there is one, else a further one up to the bound, else the one that the fewest share.
+    fn next(&mut self) -> Next {
+        let least = self.open.iter().min_by_key(|reader| Arc::strong_count(reader));
+        match least {
+            Some(reader) if Arc::strong_count(reader) == 1 || self.open.len() + self.opening >= READERS => {
+                Next::Use(Arc::clone(reader))
+            }
+            _ if self.open.len() + self.opening < READERS => {
+                self.opening += 1;
+                Next::Open
+            }
+            _ => Next::Wait,
+        }
+    }
+}
 
 impl Db {
     /// The database behind `source`; `max_mib` bounds its size for ordinary writes.
     pub fn new(source: backend::Source, max_mib: Option<i64>) -> Self {
         Self {
             source,
+            readers: Mutex::default(),
             idle: Mutex::new(Vec::new()),
-            writers: Queue::new(()),
+            writers: backend::Queue::default(),
             max_pages: max_mib.map(|mib| mib.saturating_mul(1024 * 1024) / PAGE),
-            migrated: Queue::new(false),
+            migrating: backend::Queue::default(),
+            migrated: AtomicBool::new(false),
         }
     }
 
@@ -274,8 +312,8 @@ impl Db {
         self.source.statements()
     }
 
-    /// A connection for one purpose; the last one put back is the first one handed out.
-    async fn connection(&self, purpose: Purpose) -> Result<Kept<'_>, DbError> {
+    /// A connection for writing; the last one put back is the first one handed out.
+    async fn writer(&self, purpose: Purpose) -> Result<Kept<'_>, DbError> {
         let found = {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             let at = idle.iter().rposition(|(kept, _)| *kept == purpose);
@@ -283,45 +321,68 @@ impl Db {
         };
         let connection = match found {
             Some(connection) => connection,
-            None => self.open(purpose).await?,
+            None => {
+                let connection = self.open().await?;
+                for setting in purpose.settings(self.max_pages) {
+                    connection.execute(&setting, vec![]).await?;
+                }
+                connection
+            }
         };
         Ok(Kept { db: self, purpose, connection: Some(connection) })
     }
 
-    async fn open(&self, purpose: Purpose) -> Result<backend::Connection, DbError> {
-        let connection = self.source.open().await?;
-        {
-            // Once per instance. Who comes second waits: the tables he needs may not be there yet.
-            let mut migrated = self.migrated.lock().await;
-            if !*migrated {
-                crate::migrate::run(&connection).await?;
-                *migrated = true;
+    /// A connection for reading, which others may be using too.
+    async fn reader(&self) -> Result<Arc<backend::Connection>, DbError> {
+        loop {
+            let next = self.readers.lock().unwrap_or_else(PoisonError::into_inner).next();
+            match next {
+                Next::Use(reader) => return Ok(reader),
+                Next::Wait => backend::wait().await,
+                Next::Open => {
+                    let opened = self.open().await.map(Arc::new);
+                    let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+                    readers.opening -= 1;
+                    let opened = opened?;
+                    readers.open.push(Arc::clone(&opened));
+                    return Ok(opened);
+                }
             }
         }
-        for setting in purpose.settings(self.max_pages) {
-            connection.execute(&setting, vec![]).await?;
+    }
+
+    /// Forgets a connection that failed: the next one is opened anew.
+    fn forget(&self, reader: &Arc<backend::Connection>) {
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.open.retain(|open| !Arc::ptr_eq(open, reader));
+    }
+
+    /// Opens a connection to a database that is as this code needs it.
+    async fn open(&self) -> Result<backend::Connection, DbError> {
+        let connection = self.source.open().await?;
+        if !self.migrated.load(Ordering::Acquire) {
+            // Once per instance. Who comes second waits: the tables that he needs may not be there yet.
+            let _turn = self.migrating.turn().await;
+            if !self.migrated.load(Ordering::Acquire) {
+                crate::migrate::run(&connection).await?;
+                self.migrated.store(true, Ordering::Release);
+            }
         }
         Ok(connection)
     }
 
     /// Runs one hot statement and gives the rows of its RETURNING. See [`Purpose::Hot`].
     pub async fn hot<T: FromRow>(&self, sql: &str, args: Vec<Value>) -> Result<Vec<T>, DbError> {
-        self.run(Purpose::Hot, sql, args).await
-    }
-
-    async fn run<T: FromRow>(&self, purpose: Purpose, sql: &str, args: Vec<Value>) -> Result<Vec<T>, DbError> {
-        let mut kept = self.connection(purpose).await?;
-        let rows = kept.get()?.execute(sql, args).await;
-        if rows.is_ok() {
-            kept.put_back();
-        }
-        read_all(rows?)
+        let mut kept = self.writer(Purpose::Hot).await?;
+        let rows = kept.get()?.execute(sql, args).await?;
+        kept.put_back();
+        read_all(rows)
     }
 
     /// Begins a durable transaction: one at a time in this instance, `BEGIN IMMEDIATE` against all others.
     pub async fn begin(&self, purpose: Purpose) -> Result<Tx<'_>, DbError> {
-        let turn = self.writers.lock().await;
-        let kept = self.connection(purpose).await?;
+        let turn = self.writers.turn().await;
+        let kept = self.writer(purpose).await?;
         kept.get()?.execute("BEGIN IMMEDIATE", vec![]).await?;
         Ok(Tx { kept, _turn: turn })
     }
@@ -348,7 +409,14 @@ pub trait Reads: Sync {
 
 impl Reads for Db {
     async fn list<T: FromRow + Send>(&self, sql: &str, args: Vec<Value>) -> Result<Vec<T>, DbError> {
-        self.run(Purpose::Read, sql, args).await
+        let reader = self.reader().await?;
+        match reader.execute(sql, args).await {
+            Ok(rows) => read_all(rows),
+            Err(error) => {
+                self.forget(&reader);
+                Err(error)
+            }
+        }
     }
 }
 
@@ -387,7 +455,7 @@ impl Kept<'_> {
 /// A transaction. Dropped without [`Tx::commit`], nothing of it has happened.
 pub struct Tx<'a> {
     kept: Kept<'a>,
-    _turn: Turn<'a, ()>,
+    _turn: backend::Turn<'a>,
 }
 
 impl Tx<'_> {

@@ -132,7 +132,7 @@ errors! {
 
     ScopeDenied 403 "scope_denied": "This credential lacks a scope that this route needs.",
         "Sign in with POST /auth/token: a session carries all that your role allows. If that is refused too, ask an admin of your tenant for a higher role.",
-        agent: "Ask {owner} to send POST /api/agents/{agent}/token/issue {{\"scope\": {wanted}}} and to give you the token from its answer.";
+        agent: "Ask {owner} to send {steps} and to give you the token from the last answer.";
     PersonRequired 403 "person_required": "Only people may do this, whatever an agent's credential carries.",
         "Sign in as a person with POST /auth/token and send the session's token.",
         agent: "Ask {owner} to do it.",

@@ -151,6 +151,7 @@ where
         .get(header::ACCEPT)
         .is_some_and(|accept| accept.to_str().is_ok_and(|accept| accept.contains("application/problem+json")));
     let path = request.uri().path().to_owned();
+    name_host(&mut request);
     request.extensions_mut().insert(app.clone());
     let mut response = match router.call(request).await {
         Ok(response) => response,
@@ -163,6 +164,14 @@ where
         response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
     }
     response
+}
+
+/// wasi:http takes the `Host` header out and gives the authority with the URI; here it is put back, where handlers look for it.
+fn name_host<B>(request: &mut axum::http::Request<B>) {
+    let authority = request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    if let Some(authority) = authority.filter(|_| !request.headers().contains_key(header::HOST)) {
+        request.headers_mut().insert(header::HOST, authority);
+    }
 }
 
 /// Bounds of the bodies that axum's router takes, named once.

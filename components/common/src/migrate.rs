@@ -1,6 +1,7 @@
 //! Migrations, applied once by whichever instance comes first.
 //!
-//! 1. Read the version. Instances are born a hundred times a second: this is all that nearly every one of them does.
+//! 1. Read the version and the journal's mode. Instances are born a hundred times a second: this is all that nearly every
+//!    one of them does.
 //! 2. Behind: switch to WAL (outside of any transaction, where alone it works) and check that it took.
 //! 3. `BEGIN IMMEDIATE`, read the version again, apply what is missing, set the version, commit.
 //! 4. Ahead: go on, unless the database says that this code is too old for it.
@@ -35,7 +36,8 @@ async fn apply(connection: &Connection, all: &[&str]) -> Result<(), DbError> {
             return if oldest > newest { Err(DbError::TooNew) } else { Ok(()) };
         }
         if version == newest {
-            return Ok(());
+            // A restored copy (VACUUM INTO) has the version and not the mode.
+            return write_ahead(connection).await;
         }
         match upgrade(connection, all, newest).await {
             Err(DbError::Unavailable(_)) if tries < TRIES => tries += 1,
@@ -44,7 +46,8 @@ async fn apply(connection: &Connection, all: &[&str]) -> Result<(), DbError> {
     }
 }
 
-async fn upgrade(connection: &Connection, all: &[&str], newest: i64) -> Result<(), DbError> {
+/// Switches to WAL where it is not the mode yet, and checks that it took.
+async fn write_ahead(connection: &Connection) -> Result<(), DbError> {
     let mode = connection.execute("PRAGMA journal_mode=WAL", vec![]).await?;
     // A database that is reached over the network may answer nothing here; one in memory says so, and would lose everything.
     match mode.into_iter().flatten().next() {
@@ -55,6 +58,11 @@ async fn upgrade(connection: &Connection, all: &[&str], newest: i64) -> Result<(
             return Err(DbError::Unavailable(cause.to_owned()));
         }
     }
+    Ok(())
+}
+
+async fn upgrade(connection: &Connection, all: &[&str], newest: i64) -> Result<(), DbError> {
+    write_ahead(connection).await?;
     connection.execute("BEGIN IMMEDIATE", vec![]).await?;
     let done = missing(connection, all, newest).await;
     let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };

@@ -76,10 +76,11 @@ impl Action {
 pub struct Binder(Vec<Value>);
 
 impl Binder {
-    /// Adds a parameter and gives its placeholder.
+    /// Adds a parameter and gives the expression that stands for it. `(SELECT ?1)`, not `?1`: SQLite plans a statement anew
+    /// for each value of a parameter that it compared with the condition of a partial index, unless the host forbids it.
     pub fn bind(&mut self, value: impl Into<Value>) -> String {
         self.0.push(value.into());
-        format!("?{}", self.0.len())
+        format!("(SELECT ?{})", self.0.len())
     }
 
     /// The parameters, in order.

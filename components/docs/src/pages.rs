@@ -62,7 +62,7 @@ fn answer(app: &App, headers: &HeaderMap, path: &str) -> Result<Response, ApiErr
     let (form, body) = if wants_html {
         ("text/html; charset=utf-8", html::document(app.settings().link(), &markdown))
     } else {
-        ("text/markdown; charset=utf-8", markdown)
+        ("text/markdown; charset=utf-8", markdown.replace("](/docs/", &format!("]({}/docs/", app.settings().link())))
     };
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(form)),

@@ -86,3 +86,22 @@ fn out_of_sqlite(value: ValueRef<'_>) -> Result<Value, DbError> {
 fn from_sqlite(error: rusqlite::Error) -> DbError {
     DbError::from_text(error.to_string())
 }
+
+/// Waits a little for another task of this process.
+pub(crate) async fn wait() {
+    std::thread::yield_now();
+}
+
+/// One at a time in this process.
+#[derive(Default)]
+pub(crate) struct Queue(futures_util::lock::Mutex<()>);
+
+/// The right to go on; the next one's when dropped.
+pub(crate) struct Turn<'a>(#[expect(dead_code, reason = "held, never read")] futures_util::lock::MutexGuard<'a, ()>);
+
+impl Queue {
+    /// Waits for the turn.
+    pub(crate) async fn turn(&self) -> Turn<'_> {
+        Turn(self.0.lock().await)
+    }
+}

@@ -1,6 +1,11 @@
 //! Spin's SQLite. `execute` returns before the statement has run: its error comes from the result behind the rows, so a
 //! statement is always drained and its result read before the next one (see [`Connection::execute`]).
 
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
 use send_wrapper::SendWrapper;
 use spin_sdk::sqlite;
 
@@ -61,5 +66,44 @@ fn from_spin(error: sqlite::Error) -> DbError {
         sqlite::Error::NoSuchDatabase => DbError::Unavailable("no such database".to_owned()),
         sqlite::Error::AccessDenied => DbError::Unavailable("this component was granted no database".to_owned()),
         sqlite::Error::InvalidConnection => DbError::Unavailable("invalid connection".to_owned()),
+    }
+}
+
+/// How often who waits looks whether it is his turn.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// Waits a little for another task of this instance.
+pub(crate) async fn wait() {
+    SendWrapper::new(spin_sdk::time::sleep(LOOK)).await;
+}
+
+/// One at a time in this instance, first come, first served.
+///
+/// A task of a component cannot be woken by another one, only by the host (the bindings have a feature for it, which traps on
+/// today's runtimes); so who waits sleeps and looks. No waiting request is ever dropped, since a client that goes away
+/// cancels nothing, so every ticket is served.
+#[derive(Default)]
+pub(crate) struct Queue {
+    next: AtomicU64,
+    serving: AtomicU64,
+}
+
+/// The right to go on; the next one's when dropped.
+pub(crate) struct Turn<'a>(&'a Queue);
+
+impl Queue {
+    /// Waits for the turn.
+    pub(crate) async fn turn(&self) -> Turn<'_> {
+        let ticket = self.next.fetch_add(1, Ordering::Relaxed);
+        while self.serving.load(Ordering::Acquire) != ticket {
+            wait().await;
+        }
+        Turn(self)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.serving.fetch_add(1, Ordering::Release);
     }
 }

@@ -113,7 +113,9 @@ const FIND: &str = "
     LEFT JOIN agents a ON a.id = c.agent_id
     JOIN users u ON u.id = ifnull(a.owner_id, c.user_id)
     JOIN tenants t ON t.id = c.tenant_id
-    WHERE c.digest = ?1";
+    WHERE c.digest = (SELECT ?1)";
+// `(SELECT ?1)`, not `?1`: SQLite plans a statement anew for each value of a parameter that it compared with the condition
+// of a partial index, which cost ten times the read (38 µs against 4) where the host does not forbid it.
 
 /// Who presents the secret with this digest. One SELECT by primary key: this is every request's.
 pub async fn find(reads: &impl Reads, digest: &Digest) -> Result<Option<Found>, DbError> {

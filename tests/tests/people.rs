@@ -1,0 +1,238 @@
+//! Bootstrap, sign-in and its throttle, users, tenants.
+
+use serde_json::{Value as Json, json};
+use tests::{
+    Client, Server, at_once,
+    server::{PASSWORD, text},
+};
+
+fn bootstrap(server: &Server) -> Json {
+    json!({ "secret": server.operator_secret(), "email": "ada@example.com", "name": "Ada", "password": PASSWORD })
+}
+
+/// R22: the first tenant is made once, whoever comes at the same time, and through whichever host.
+#[test]
+fn twenty_bootstraps_at_once_make_one_tenant() {
+    let server = Server::empty();
+    let second = server.second();
+    let answers = at_once(20, |number| {
+        let at = if number % 2 == 0 { &server } else { &second };
+        let mut body = bootstrap(&server);
+        body["email"] = json!(format!("admin-{number}@example.com"));
+        // Also with different slugs: what is once is the bootstrap, not the name.
+        body["tenant"] = json!(format!("tenant-{}", number % 3));
+        at.nobody().post("/auth/bootstrap", &body)
+    });
+    assert_eq!(answers.iter().filter(|answer| answer.status() == 201).count(), 1);
+    for answer in answers.iter().filter(|answer| answer.status() != 201) {
+        if answer.status() == 503 {
+            answer.refused(503, "database_unavailable");
+        } else {
+            answer.refused(403, "already_bootstrapped");
+        }
+    }
+    assert_eq!(server.number("SELECT count(*) FROM tenants"), 1);
+    assert_eq!(server.number("SELECT count(*) FROM users"), 1);
+    assert_eq!(server.number("SELECT count(*) FROM audit WHERE action = 'tenant.bootstrap'"), 1);
+    assert_eq!(server.nobody().get("/readyz").is(200)["bootstrapped"], true);
+}
+
+/// R73: no default secret; unset and empty, the operator's routes are not there.
+#[test]
+fn without_an_operator_secret_nobody_makes_a_tenant() {
+    let server = Server::settings().variable("operator_secret", "").start();
+    for secret in ["", " ", "secret", "changeme", "{{ operator_secret }}"] {
+        let body = json!({ "secret": secret, "tenant": "main", "email": "ada@example.com", "name": "Ada", "password": PASSWORD });
+        server.nobody().post("/auth/bootstrap", &body).refused(404, "not_found");
+        server.nobody().post("/operator/tenants", &body).refused(404, "not_found");
+    }
+    assert_eq!(server.nobody().get("/readyz").is(200)["bootstrapped"], false);
+    assert_eq!(server.number("SELECT count(*) FROM tenants"), 0);
+}
+
+#[test]
+fn a_wrong_operator_secret_makes_nothing_and_the_right_one_once() {
+    let server = Server::empty();
+    let nobody = server.nobody();
+    let mut wrong = bootstrap(&server);
+    wrong["secret"] = json!("not this one");
+    nobody.post("/auth/bootstrap", &wrong).refused(403, "wrong_operator_secret");
+    assert_eq!(server.number("SELECT count(*) FROM tenants"), 0);
+    server.bootstrap();
+    nobody.post("/auth/bootstrap", &bootstrap(&server)).refused(403, "already_bootstrapped");
+    // R73: a development's password does not open it either.
+    nobody.post("/auth/token", &json!({ "email": "admin@example.com", "password": "admin" })).refused(401, "login_failed");
+}
+
+/// R24: unknown address, unknown tenant, wrong password and inactive account cannot be told apart.
+#[test]
+fn a_stranger_learns_nothing_of_accounts() {
+    let (server, admin) = Server::with_admin();
+    server.user(&admin, "idle@example.com", "member");
+    admin.post("/api/users", &json!({ "email": "no-password@example.com", "name": "N" })).is(201);
+    server.execute("UPDATE users SET deactivated_at = 1 WHERE email_key = 'idle@example.com'");
+    let mut seen = Vec::new();
+    for body in [
+        json!({ "email": "ada@example.com", "password": "wrong horse" }),
+        json!({ "email": "nobody@example.com", "password": PASSWORD }),
+        json!({ "email": "ada@example.com", "password": PASSWORD, "tenant": "nowhere" }),
+        json!({ "email": "idle@example.com", "password": PASSWORD }),
+        json!({ "email": "no-password@example.com", "password": PASSWORD }),
+        json!({ "email": "no address at all", "password": PASSWORD }),
+    ] {
+        let answer = server.nobody().post("/auth/token", &body);
+        let mut refused = answer.refused(401, "login_failed");
+        refused["request_id"] = Json::Null;
+        let kept = |(name, _): &&(String, String)| !matches!(name.as_str(), "date" | "x-request-id");
+        let headers: Vec<(String, String)> = answer.headers().iter().filter(kept).cloned().collect();
+        seen.push((refused.to_string(), headers));
+    }
+    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:#?}");
+    assert_eq!(server.number("SELECT count(*) FROM credentials WHERE kind = 'session'"), 2);
+}
+
+/// R25: the sixth wrong try in ten minutes is refused, known account or not; over a restart and on a second host; and
+/// others, also from elsewhere to the same account, can still sign in.
+#[test]
+fn guessing_is_throttled_and_the_owner_is_not_locked_out() {
+    let mut server = Server::settings().variable("trusted_proxies", "127.0.0.1").start();
+    let admin = server.bootstrap();
+    server.user(&admin, "eve@example.com", "member");
+    let guess = |server: &Server, email: &str, from: &str, password: &str| {
+        let body = json!({ "email": email, "password": password }).to_string();
+        server.nobody().call("POST", "/auth/token", &[("x-forwarded-for", from)], Some(body.as_bytes()))
+    };
+    for email in ["ada@example.com", "ADA@example.com", "nobody@example.com"] {
+        for _ in 0..3 {
+            guess(&server, email, "192.0.2.1", "wrong horse");
+        }
+    }
+    for _ in 0..2 {
+        guess(&server, "nobody@example.com", "192.0.2.1", "wrong horse");
+    }
+    for email in ["ada@example.com", "nobody@example.com"] {
+        // With the right password too: it is not even looked at.
+        let refused = guess(&server, email, "192.0.2.1", PASSWORD);
+        refused.refused(429, "too_many_attempts");
+        let wait: u32 = refused.header("retry-after").parse().unwrap();
+        assert!((1..=600).contains(&wait), "{wait}");
+    }
+    guess(&server, "ada@example.com", "198.51.100.7", PASSWORD).is(200);
+    guess(&server, "eve@example.com", "192.0.2.1", PASSWORD).is(200);
+    server.kill_and_restart();
+    guess(&server, "ada@example.com", "192.0.2.1", PASSWORD).refused(429, "too_many_attempts");
+    let second = server.second();
+    guess(&second, "ada@example.com", "192.0.2.1", PASSWORD).refused(429, "too_many_attempts");
+    // IPv6 by its /64, which one household has whole.
+    for number in 1..=5 {
+        guess(&server, "ada@example.com", &format!("2001:db8:1:1::{number}"), "wrong horse").refused(401, "login_failed");
+    }
+    guess(&server, "ada@example.com", "2001:db8:1:1:ffff::1", PASSWORD).refused(429, "too_many_attempts");
+    guess(&server, "ada@example.com", "2001:db8:1:2::1", PASSWORD).is(200);
+}
+
+/// R25: guesses at once do not slip through together.
+#[test]
+fn guesses_at_once_are_counted_one_by_one() {
+    let (server, _) = Server::with_admin();
+    let second = server.second();
+    let answers = at_once(24, |number| {
+        let at = if number % 2 == 0 { &server } else { &second };
+        at.nobody().post("/auth/token", &json!({ "email": "ada@example.com", "password": "wrong horse" }))
+    });
+    let count = |status: u16| answers.iter().filter(|answer| answer.status() == status).count();
+    assert_eq!(count(401) + count(429) + count(503), 24);
+    assert!(count(401) <= 5, "{} wrong passwords were looked at", count(401));
+    assert!(count(429) > 0);
+}
+
+/// R25: so many hashes in a second, and no more; a try that was sent away is no wrong try.
+#[test]
+fn the_server_hashes_only_so_many_passwords_in_a_second() {
+    let (server, _) = Server::with_admin();
+    let slow = Server::settings().variable("hashes_per_second", "1").on(server.state()).start();
+    let answers = at_once(12, |number| {
+        slow.nobody().post("/auth/token", &json!({ "email": format!("nobody-{number}@example.com"), "password": "wrong horse" }))
+    });
+    for answer in &answers {
+        match answer.status() {
+            401 => answer.refused(401, "login_failed"),
+            503 => answer.refused(503, "database_unavailable"),
+            _ => answer.refused(429, "too_many_hashes"),
+        };
+    }
+    assert!(answers.iter().any(|answer| answer.status() == 429));
+    server.nobody().post("/auth/token", &json!({ "email": "ada@example.com", "password": PASSWORD })).is(200);
+}
+
+/// R17, R20: one user for an address whatever its case; what cannot be is refused, and nothing of it is stored.
+#[test]
+fn a_user_that_cannot_be_is_not_made() {
+    let (server, admin) = Server::with_admin();
+    for (body, status, slug) in [
+        (json!({ "email": "ADA@Example.com", "name": "A" }), 409, "email_taken"),
+        (json!({ "email": "nobody", "name": "N" }), 400, "invalid_email"),
+        (json!({ "email": "a@example.com\r\nbcc: b@example.com", "name": "N" }), 400, "invalid_email"),
+        (json!({ "email": "<script>@example.com", "name": "N" }), 400, "invalid_email"),
+        (json!({ "email": "n@example.com", "name": "\u{202e}N" }), 400, "invalid_text"),
+        (json!({ "email": "n@example.com", "name": "N", "role": "root" }), 400, "unknown_role"),
+        (json!({ "email": "n@example.com", "name": "N", "role": "Admin" }), 400, "unknown_role"),
+        (json!({ "email": "n@example.com", "name": "N", "password": "x" }), 422, "validation_error"),
+        (json!({ "email": "n@example.com" }), 422, "validation_error"),
+    ] {
+        admin.post("/api/users", &body).refused(status, slug);
+    }
+    assert_eq!(server.number("SELECT count(*) FROM users"), 1);
+    assert_eq!(server.number("SELECT count(*) FROM audit WHERE action = 'user.create'"), 0);
+}
+
+/// R17, R33: the same address in two tenants are two people, and each tenant's admin sees his own only.
+#[test]
+fn two_tenants_share_nothing() {
+    let (server, ada) = Server::with_admin();
+    let other = server.tenant("other");
+    other.post("/api/users", &json!({ "email": "ada@example.com", "name": "The other Ada" })).is(201);
+    let emails = |client: &Client| {
+        let mut emails: Vec<String> = client.get("/api/users").is(200)["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|user| text(&user["email"]).to_owned())
+            .collect();
+        emails.sort();
+        emails
+    };
+    assert_eq!(emails(&ada), ["ada@example.com"]);
+    assert_eq!(emails(&other), ["ada@example.com", "admin@other.example"]);
+    // The password of one is not the other's.
+    let body = json!({ "email": "ada@example.com", "password": PASSWORD, "tenant": "other" });
+    server.nobody().post("/auth/token", &body).refused(401, "login_failed");
+}
+
+/// R21: a password that is set ends the sessions that were there; weak ones are refused.
+#[test]
+fn a_new_password_ends_the_sessions_of_the_old_one() {
+    let (server, admin) = Server::with_admin();
+    let eve = server.user(&admin, "eve@example.com", "member");
+    let id = text(&eve.get("/api/auth/whoami").is(200)["user_id"]).to_owned();
+    let path = format!("/api/users/{id}/set-password");
+    for weak in ["", "short", "password123", &"x".repeat(257)] {
+        admin.post(&path, &json!({ "password": weak })).refused(400, "weak_password");
+    }
+    eve.get("/api/auth/whoami").is(200);
+    admin.post(&path, &json!({ "password": "another quiet orbit" })).is(204);
+    eve.get("/api/auth/whoami").refused(401, "token_revoked");
+    let sign_in = |password: &str| server.nobody().post("/auth/token", &json!({ "email": "eve@example.com", "password": password }));
+    sign_in(PASSWORD).refused(401, "login_failed");
+    sign_in("another quiet orbit").is(200);
+}
+
+/// R26: a broken hash is the server's fault, told and logged, and not a wrong password.
+#[test]
+fn a_broken_hash_is_not_a_wrong_password() {
+    let (server, _) = Server::with_admin();
+    server.execute("UPDATE users SET password_hash = 'no hash'");
+    let answer = server.nobody().post("/auth/token", &json!({ "email": "ada@example.com", "password": PASSWORD }));
+    let refused = answer.refused(500, "internal");
+    tests::host::until_logged(server.host(), text(&refused["request_id"]));
+}

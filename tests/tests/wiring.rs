@@ -1,0 +1,349 @@
+//! R12, R72, R73: what is reachable is what the table says, through the component that it names, with the grants that the
+//! component's world lists.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    sync::Arc,
+};
+
+use serde_json::{Value as Json, json};
+use tests::{Client, Server, Shared, docs, host, server::text};
+use toml::Table;
+
+static SITE: Shared<(Server, Client)> = Shared::new();
+
+fn site() -> Arc<(Server, Client)> {
+    SITE.get(Server::with_admin)
+}
+
+/// A row of the route table, as the index shows it.
+struct Row {
+    method: String,
+    path: String,
+    group: String,
+    access: String,
+    page: String,
+}
+
+fn rows(server: &Server) -> Vec<Row> {
+    let index = server.nobody().get("/api").is(200);
+    let mut rows = Vec::new();
+    for group in index["groups"].as_array().into_iter().flatten() {
+        for route in group["routes"].as_array().into_iter().flatten() {
+            rows.push(Row {
+                method: text(&route["method"]).to_owned(),
+                path: text(&route["path"]).to_owned(),
+                group: text(&group["group"]).to_owned(),
+                access: text(&route["access"]).to_owned(),
+                page: text(&route["page"]).to_owned(),
+            });
+        }
+    }
+    assert!(rows.len() > 20, "the whole table");
+    rows
+}
+
+/// A path that the row's pattern matches.
+fn example(pattern: &str) -> String {
+    let segments = pattern.split('/').map(|segment| match segment {
+        "{*page}" => "agents/errors",
+        _ if segment.starts_with('{') => "some-thing",
+        _ => segment,
+    });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+fn manifest() -> Table {
+    fs::read_to_string(host::manifest()).unwrap().parse().unwrap()
+}
+
+/// The component that the manifest gives a path to: at the first segment in which two patterns differ, a literal beats a
+/// name, and a name beats the rest.
+fn component(manifest: &Table, path: &str) -> String {
+    let triggers = manifest["trigger"]["http"].as_array().unwrap();
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let rank = |route: &str| -> Option<Vec<u8>> {
+        let mut rank = Vec::new();
+        let mut left = parts.iter();
+        for segment in route.split('/').filter(|segment| !segment.is_empty()) {
+            if segment == "..." {
+                rank.push(2);
+                return Some(rank);
+            }
+            let part = left.next()?;
+            match segment.strip_prefix(':') {
+                Some(_) => rank.push(1),
+                None if segment == *part => rank.push(0),
+                None => return None,
+            }
+        }
+        left.next().is_none().then_some(rank)
+    };
+    let best = triggers.iter().filter_map(|trigger| Some((rank(trigger["route"].as_str()?)?, trigger["component"].as_str()?)));
+    best.min().map(|(_, component)| component.to_owned()).unwrap_or_default()
+}
+
+/// R12: every row reaches the component of its group, and that component has it.
+#[test]
+fn every_row_reaches_its_component() {
+    let site = site();
+    let manifest = manifest();
+    for row in rows(&site.0) {
+        let path = example(&row.path);
+        assert_eq!(component(&manifest, &path), row.group, "{} {}", row.method, row.path);
+        let answer = site.0.nobody().call(&row.method, &path, &[], None);
+        match row.access.as_str() {
+            "public" => assert!(!matches!(answer.status(), 404 | 405 | 500..), "{} {path}: {answer:?}", row.method),
+            _ => _ = answer.refused(401, "missing_credential"),
+        }
+        let group = &manifest["component"][&row.group];
+        assert!(text(&json!(group["source"].as_str())).ends_with(&format!("/{}.wasm", row.group)));
+    }
+}
+
+/// R12: each path has the methods of its rows and no other; HEAD is GET without a body.
+#[test]
+fn every_other_method_is_refused_with_those_that_are_allowed() {
+    let site = site();
+    let mut methods: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for row in rows(&site.0) {
+        let known = methods.entry(example(&row.path)).or_default();
+        if row.method == "GET" {
+            known.insert("HEAD".to_owned());
+        }
+        known.insert(row.method);
+    }
+    let nobody = site.0.nobody();
+    for (path, known) in methods {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"] {
+            if known.contains(method) {
+                continue;
+            }
+            for client in [&nobody, &site.1] {
+                let answer = client.call(method, &path, &[], None);
+                answer.refused(405, "method_not_allowed");
+                let allowed: BTreeSet<String> = answer.header("allow").split(',').map(|method| method.trim().to_owned()).collect();
+                assert_eq!(allowed, known, "{method} {path}");
+            }
+        }
+        if known.contains("HEAD") {
+            let (get, head) = (nobody.get(&path), nobody.call("HEAD", &path, &[], None));
+            assert_eq!((head.status(), head.text()), (get.status(), String::new()), "HEAD {path}");
+            assert_eq!(head.header("content-type"), get.header("content-type"), "HEAD {path}");
+        }
+    }
+}
+
+/// R12, R58: a path that the table does not name does not exist, whatever group it would belong to and whoever asks.
+#[test]
+fn an_unknown_path_is_our_404() {
+    let site = site();
+    for path in [
+        "/nothing", "/api/nothing", "/api/auth/nothing", "/api/users/a/b", "/api/users/a/b/c", "/api/agents/a/b", "/api/agents/a/token/issue/x",
+        "/auth/nothing", "/auth", "/operator", "/operator/nothing", "/operator/tenants/x", "/internal", "/internal/tick/x", "/docs/nothing",
+        "/docs/agents/../../etc/passwd", "/.env", "/.git/config", "/favicon.ico", "/admin", "/debug", "/metrics", "/API", "//api", "/api//agents",
+        "/%61pi", "/api/agents%2f", "/.well-known/security.txt.bak",
+    ] {
+        for client in [&site.0.nobody(), &site.1] {
+            client.get(path).refused(404, "not_found");
+            // Of the documentation's pages there is no telling before one is asked for, and asking is GET.
+            let posted = client.post(path, &json!({}));
+            match path.starts_with("/docs/") {
+                true => posted.refused(405, "method_not_allowed"),
+                false => posted.refused(404, "not_found"),
+            };
+        }
+    }
+}
+
+/// R73: nothing that only development needs is reachable, and what belongs to the manifest's other routes is not either.
+#[test]
+fn what_is_not_built_yet_is_not_there() {
+    let site = site();
+    for path in ["/auth/login", "/auth/password", "/auth/tokens", "/api/audit", "/api/agents/a/keys", "/api/agents/a/stop", "/api/ui/notify"] {
+        let answer = site.1.post(path, &json!({}));
+        answer.refused(404, "not_found");
+    }
+}
+
+/// R59: every page that the index names is there.
+#[test]
+fn every_page_of_the_index_is_served() {
+    let site = site();
+    for row in rows(&site.0) {
+        docs::check(site.0.host().base_url(), &row.page);
+    }
+}
+
+#[test]
+fn the_server_says_that_it_is_well() {
+    let site = site();
+    let nobody = site.0.nobody();
+    assert_eq!(nobody.get("/healthz").is(200)["status"], "ok");
+    assert_eq!(nobody.get("/readyz").is(200), json!({ "status": "ready", "bootstrapped": true }));
+    let home = nobody.get("/");
+    assert_eq!((home.status(), home.header("location")), (303, "/docs/"));
+    let docs = nobody.call("GET", "/docs/", &[("accept", "text/html")], None);
+    assert!(docs.header("content-security-policy").starts_with("default-src 'none'") && docs.header("x-content-type-options") == "nosniff");
+}
+
+/// Contract, "public_url": its path comes before every link; and R29's cookie is then the other one.
+#[test]
+fn the_path_of_public_url_prefixes_every_link() {
+    let server = Server::settings().variable("public_url", "https://example.com/acc").start();
+    let admin = server.bootstrap();
+    let refused = admin.get("/api/agents/nobody").is(404);
+    assert!(text(&refused["doc_url"]).starts_with("/acc/docs/agents/"), "{refused}");
+    assert_eq!(server.nobody().get("/").header("location"), "/acc/docs/");
+    let index = server.nobody().get("/api").is(200).to_string();
+    assert!(index.contains("\"page\":\"/acc/docs/") && !index.contains("\"page\":\"/docs/"), "{index}");
+    let whoami = |cookie: String| server.nobody().call("GET", "/api/auth/whoami", &[("cookie", &cookie)], None).status();
+    assert_eq!(whoami(format!("accredit={}", admin.bearer())), 401);
+    assert_eq!(whoami(format!("__Host-accredit={}", admin.bearer())), 200);
+}
+
+/// R73: a setting that cannot be used serves nothing, rather than something unsafe, and the log names it.
+#[test]
+fn a_setting_that_cannot_be_used_serves_nothing() {
+    for (name, value) in [("public_url", "javascript:alert(1)"), ("database_max_mib", "plenty"), ("trusted_proxies", "everybody")] {
+        let server = Server::settings().variable(name, value).start();
+        for path in ["/api/auth/whoami", "/api/agents", "/healthz"] {
+            let answer = Client::plain(server.host().base_url()).get(path);
+            assert_eq!(answer.status(), 500, "{name}: {path}");
+            assert_eq!(answer.json()["error"], "internal");
+        }
+        host::until_logged(server.host(), name);
+    }
+}
+
+/// R73: the manifest passes each setting under its own name, all may be left unset, secrets are marked as secrets, and each
+/// component gets only the secrets that it has a use for.
+#[test]
+fn the_manifest_passes_settings_under_their_own_names() {
+    let manifest = manifest();
+    let variables = manifest["variables"].as_table().unwrap();
+    for (name, variable) in variables {
+        assert_eq!(variable["default"].as_str(), Some(""), "{name} has a default");
+        let is_secret = name.contains("secret") || name.ends_with("_key");
+        assert_eq!(variable.get("secret").and_then(toml::Value::as_bool).unwrap_or(false), is_secret, "{name}");
+    }
+    let mut passed = BTreeSet::new();
+    for (id, component) in manifest["component"].as_table().unwrap() {
+        for (name, template) in component["variables"].as_table().unwrap() {
+            assert_eq!(template.as_str(), Some(format!("{{{{ {name} }}}}").as_str()), "{id}");
+            passed.insert(name.clone());
+            match name.as_str() {
+                "operator_secret" | "hashes_per_second" => assert_eq!(id, "signin"),
+                "audit_key" => assert!(["notify", "auth"].contains(&id.as_str()), "{id} has the audit key"),
+                _ => {}
+            }
+        }
+        // What bounds the disk bounds every component that may write to it.
+        assert!(component["variables"].get("database_max_mib").is_some() || component.get("sqlite_databases").is_none(), "{id}");
+    }
+    assert_eq!(passed, variables.keys().cloned().collect());
+}
+
+/// R73: the settings that the code asks for are those of the manifest, and one place asks.
+#[test]
+fn one_place_reads_the_settings_of_the_manifest() {
+    let manifest = manifest();
+    let code = fs::read_to_string(host::root().join("components/common/src/settings.rs")).unwrap();
+    let (_, names) = code.split_once("pub const NAMES").unwrap();
+    let (_, names) = names.split_once("&[\n").or_else(|| names.split_once("= &[")).unwrap_or_else(|| names.split_once("&[\"").unwrap());
+    let (names, _) = names.split_once("];").unwrap();
+    let asked: BTreeSet<&str> = names.split('"').skip(if names.starts_with(char::is_alphabetic) { 0 } else { 1 }).step_by(2).collect();
+    let known: BTreeSet<&str> = manifest["variables"].as_table().unwrap().keys().map(String::as_str).collect();
+    let unknown: Vec<&&str> = asked.difference(&known).collect();
+    assert!(unknown.is_empty() && !asked.is_empty(), "{asked:?} asked for, {known:?} known");
+}
+
+/// What a built core module imports: the functions by module.
+fn imports(wasm: &[u8]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut modules: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for payload in wasmparser::Parser::new(0).parse_all(wasm) {
+        if let wasmparser::Payload::ImportSection(section) = payload.unwrap() {
+            for import in section.into_imports() {
+                let import = import.unwrap();
+                modules.entry(import.module.to_owned()).or_default().insert(import.name.to_owned());
+            }
+        }
+    }
+    modules
+}
+
+/// What each world of `wit/worlds.wit` imports and exports, with what it includes; worlds that only others include are no
+/// component's.
+fn worlds() -> BTreeMap<String, BTreeSet<String>> {
+    let text = fs::read_to_string(host::root().join("wit/worlds.wit")).unwrap();
+    let mut worlds: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let (mut current, mut included) = (String::new(), BTreeSet::new());
+    for line in text.lines().map(|line| line.split("//").next().unwrap_or_default().trim().trim_end_matches([';', '{', ' '])) {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match word {
+            "world" => {
+                rest.clone_into(&mut current);
+                worlds.insert(current.clone(), BTreeSet::new());
+            }
+            "import" | "export" => _ = worlds.get_mut(&current).unwrap().insert(rest.to_owned()),
+            "include" => {
+                let more = worlds[rest].clone();
+                worlds.get_mut(&current).unwrap().extend(more);
+                included.insert(rest.to_owned());
+            }
+            "" | "}" | "package" => {}
+            _ => panic!("a line of worlds.wit that this test does not understand: {line}"),
+        }
+    }
+    worlds.retain(|name, _| !included.contains(name));
+    worlds
+}
+
+/// What the standard library may ask of the system: chance, the clock, log lines and the abort. No files, no sockets.
+const OF_THE_SYSTEM: [&str; 6] = ["clock_time_get", "environ_get", "environ_sizes_get", "fd_write", "proc_exit", "random_get"];
+
+/// R72: what a component was built to import is what its world lists, and what the manifest grants is what it imports.
+#[test]
+fn grants_imports_and_worlds_agree() {
+    let manifest = manifest();
+    let worlds = worlds();
+    let components = manifest["component"].as_table().unwrap();
+    assert_eq!(worlds.keys().collect::<Vec<_>>(), components.keys().collect::<Vec<_>>(), "a world for each component");
+    for (id, component) in components {
+        let wasm = fs::read(host::manifest().with_file_name("").join(component["source"].as_str().unwrap())).unwrap();
+        let imported = imports(&wasm);
+        let interface = |module: &str| imported.keys().any(|known| known.contains(module));
+        let granted = |key: &str| component.get(key).and_then(toml::Value::as_array).is_some_and(|list| !list.is_empty());
+        assert_eq!(interface("spin:sqlite/"), granted("sqlite_databases"), "{id}: SQLite");
+        assert_eq!(interface("spin:key-value/"), granted("key_value_stores"), "{id}: key-value");
+        assert_eq!(interface("wasi:http/client") || interface("wasi:http/outgoing"), granted("allowed_outbound_hosts"), "{id}: outbound");
+        assert!(!granted("files") && component.get("environment").is_none(), "{id}: neither files nor environment");
+        let listed = &worlds[id];
+        let mut unlisted = Vec::new();
+        for (module, functions) in &imported {
+            match module.as_str() {
+                "wasi_snapshot_preview1" => unlisted.extend(functions.iter().filter(|function| !OF_THE_SYSTEM.contains(&function.as_str()))),
+                // Intrinsics of the component model: waiting, tasks.
+                "$root" | "[export]$root" => {}
+                _ if listed.contains(module.trim_start_matches("[export]")) => {}
+                _ => unlisted.push(module),
+            }
+        }
+        assert!(unlisted.is_empty(), "{id} imports what its world does not list: {unlisted:?}");
+    }
+}
+
+#[test]
+fn the_index_gives_every_row_in_full() {
+    let index = site().0.nobody().get("/api").is(200);
+    for group in index["groups"].as_array().into_iter().flatten() {
+        assert!(!text(&group["title"]).is_empty());
+        for route in group["routes"].as_array().into_iter().flatten() {
+            for member in ["for_people", "session_only", "while_halted", "idempotent"] {
+                assert!(route[member].is_boolean(), "{route}");
+            }
+            assert!(!text(&route["title"]).is_empty() && (route["audit"].is_string() || route["audit"] == Json::Null), "{route}");
+        }
+    }
+}
