@@ -102,9 +102,8 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
 /// Global unicast is 2000::/3 (RFC 4291, section 2.4) without its special-purpose parts.
 fn is_public_v6(ip: Ipv6Addr) -> bool {
     let [first, second, ..] = ip.segments();
-    let is_special = (first == 0x2001 && second < 0x0200) // protocols, with Teredo and ORCHID
-        || (first == 0x2001 && second == 0x0db8)
-        || (first == 0x3fff && second < 0x1000); // documentation
+    // 2001::/23: protocols, with Teredo and ORCHID; 2001:db8::/32 and 3fff::/20: documentation.
+    let is_special = matches!((first, second), (0x2001, 0..0x0200 | 0x0db8) | (0x3fff, 0..0x1000));
     first & 0xe000 == 0x2000 && !is_special
 }
 

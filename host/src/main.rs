@@ -126,8 +126,8 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(threads).build();
     let result = runtime.context("cannot start the runtime").and_then(|runtime| {
         let result = runtime.block_on(run(&flags));
-        // What is still running has had its time.
-        runtime.shutdown_timeout(Duration::from_secs(1));
+        // What is still running has had its time, and ends with the process: taking idle instances apart gains nothing.
+        std::mem::forget(runtime);
         result
     });
     match result {

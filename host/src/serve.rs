@@ -280,7 +280,7 @@ impl AsyncRead for Guarded {
             ready!(poll_deadline(&mut self.reading, cx, Instant::now() + IDLE));
             return Poll::Pending;
         }
-        let (since, patience) = *self.since.get_or_insert((self.phase.idle_since(), IDLE));
+        let (since, patience) = self.since.unwrap_or((self.phase.idle_since(), IDLE));
         poll_deadline(&mut self.reading, cx, since + patience).map(|()| Err(too_slow()))
     }
 }

@@ -392,7 +392,7 @@ mod tests {
         let asked = Patterns::stored("agents.token.* ui.notify");
         let excess = asked.set().without(ScopeSet::stored("ui.notify"));
         let refused = refuse_excess(excess, &asked, "scout").unwrap_err();
-        let envelope = refused.envelope("req_1", "", None);
+        let envelope = serde_json::to_value(refused.envelope("req_1", "", None)).unwrap();
         assert_eq!(envelope["excess_scopes"], serde_json::json!(["agents.token.issue", "agents.token.revoke"]));
     }
 }

@@ -214,13 +214,36 @@ errors! {
         "Ask the operator to set the variable audit_key.";
 }
 
-/// One field of a body or query, and what is wrong with it.
-#[derive(Debug, Serialize)]
-pub struct FieldProblem {
-    /// The field's path, such as `labels.team`; empty for the body as a whole.
-    pub field: String,
-    /// What is wrong.
-    pub problem: String,
+/// The body of every refusal.
+#[derive(Serialize)]
+pub struct Envelope<'a> {
+    /// The slug.
+    pub error: &'static str,
+    /// What is wrong, as a sentence.
+    pub detail: &'a str,
+    /// The step that mends it.
+    pub fix: String,
+    /// The page and section that explain it.
+    pub doc_url: String,
+    /// What else the code's place knows.
+    #[serde(flatten)]
+    pub extra: &'a Map<String, Json>,
+    /// For who asked for `application/problem+json`.
+    #[serde(flatten)]
+    pub problem: Option<Problem>,
+    /// The request's id, which is in the log too.
+    pub request_id: &'a str,
+}
+
+/// The members that RFC 9457 registers, beside our own `detail`.
+#[derive(Serialize)]
+pub struct Problem {
+    /// The page that explains it.
+    pub r#type: String,
+    /// The table's sentence.
+    pub title: &'static str,
+    /// The status.
+    pub status: u16,
 }
 
 /// A refusal: a code and what its place knows. Boxed, so that `Result`s stay small.
@@ -351,9 +374,8 @@ impl ApiError {
     }
 
     /// The envelope. `agent` is given when the caller is one: its name and its owner's address.
-    pub fn envelope(&self, request_id: &str, link: &str, agent: Option<(&str, &str)>) -> Map<String, Json> {
+    pub fn envelope<'a>(&'a self, request_id: &'a str, link: &str, agent: Option<(&str, &str)>) -> Envelope<'a> {
         let row = self.0.code.row();
-        let detail = self.0.detail.as_deref().unwrap_or(row.detail);
         let mut params: Vec<(&str, &str)> = self.0.params.iter().map(|(k, v)| (*k, v.as_str())).collect();
         let template = match (agent, row.agent_fix) {
             (Some((name, owner)), Some(fix)) => {
@@ -362,14 +384,15 @@ impl ApiError {
             }
             _ => row.fix,
         };
-        let mut body = Map::new();
-        body.insert("error".to_owned(), row.slug.into());
-        body.insert("detail".to_owned(), detail.into());
-        body.insert("fix".to_owned(), fill(template, &params).into());
-        body.insert("doc_url".to_owned(), self.page(link).into());
-        body.extend(self.0.extra.clone());
-        body.insert("request_id".to_owned(), request_id.into());
-        body
+        Envelope {
+            error: row.slug,
+            detail: self.0.detail.as_deref().unwrap_or(row.detail),
+            fix: fill(template, &params),
+            doc_url: self.page(link),
+            extra: &self.0.extra,
+            problem: None,
+            request_id,
+        }
     }
 
     fn page(&self, link: &str) -> String {
@@ -459,8 +482,8 @@ mod tests {
         let error = Code::PersonRequired.detail("No.");
         let person = error.envelope("req_1", "", None);
         let agent = error.envelope("req_1", "/acc", Some(("scout", "ada@example.com")));
-        assert_eq!(agent["fix"], "Ask ada@example.com to do it.");
-        assert_ne!(person["fix"], agent["fix"]);
-        assert_eq!(agent["doc_url"], "/acc/docs/agents/concepts/permissions#for-people-only");
+        assert_eq!(agent.fix, "Ask ada@example.com to do it.");
+        assert_ne!(person.fix, agent.fix);
+        assert_eq!(agent.doc_url, "/acc/docs/agents/concepts/permissions#for-people-only");
     }
 }

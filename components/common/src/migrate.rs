@@ -1,7 +1,7 @@
 //! Migrations, applied once by whichever instance comes first.
 //!
-//! 1. Read the version and the journal's mode. Instances are born a hundred times a second: this is all that nearly every
-//!    one of them does.
+//! 1. Read the version and the journal's mode, by one SELECT. Instances are born a hundred times a second: this is all that
+//!    nearly every one of them does.
 //! 2. Behind: switch to WAL (outside of any transaction, where alone it works) and check that it took.
 //! 3. `BEGIN IMMEDIATE`, read the version again, apply what is missing, set the version, commit.
 //! 4. Ahead: go on, unless the database says that this code is too old for it.
@@ -30,14 +30,14 @@ async fn apply(connection: &Connection, all: &[&str]) -> Result<(), DbError> {
     let newest = i64::try_from(all.len()).unwrap_or(i64::MAX);
     let mut tries = 1;
     loop {
-        let version = integer(connection, "PRAGMA user_version").await?;
+        let (version, mode) = state(connection).await?;
         if version > newest {
             let oldest = integer(connection, "SELECT oldest_code FROM schema_info").await?;
             return if oldest > newest { Err(DbError::TooNew) } else { Ok(()) };
         }
         if version == newest {
             // A restored copy (VACUUM INTO) has the version and not the mode.
-            return write_ahead(connection).await;
+            return if is_write_ahead(&mode) { Ok(()) } else { write_ahead(connection).await };
         }
         match upgrade(connection, all, newest).await {
             Err(DbError::Unavailable(_)) if tries < TRIES => tries += 1,
@@ -46,19 +46,31 @@ async fn apply(connection: &Connection, all: &[&str]) -> Result<(), DbError> {
     }
 }
 
-/// Switches to WAL where it is not the mode yet, and checks that it took.
-async fn write_ahead(connection: &Connection) -> Result<(), DbError> {
-    let mode = connection.execute("PRAGMA journal_mode=WAL", vec![]).await?;
-    // A database that is reached over the network may answer nothing here; one in memory says so, and would lose everything.
-    match mode.into_iter().flatten().next() {
-        None => {}
-        Some(Value::Text(mode)) if mode.eq_ignore_ascii_case("wal") => {}
-        Some(_) => {
-            let cause = "the database is not a file that can be written ahead (WAL): give the host a state directory";
-            return Err(DbError::Unavailable(cause.to_owned()));
-        }
+/// The database's version and its journal's mode.
+async fn state(connection: &Connection) -> Result<(i64, Option<Value>), DbError> {
+    let sql = "SELECT user_version, journal_mode FROM pragma_user_version, pragma_journal_mode";
+    let mut columns = connection.execute(sql, vec![]).await?.into_iter().flatten();
+    let version = i64::from_value(columns.next().ok_or(DbError::Row("no version"))?)?;
+    Ok((version, columns.next()))
+}
+
+/// A database that is reached over the network may answer nothing here; one in memory says so.
+fn is_write_ahead(mode: &Option<Value>) -> bool {
+    match mode {
+        None | Some(Value::Null) => true,
+        Some(Value::Text(mode)) => mode.eq_ignore_ascii_case("wal"),
+        Some(_) => false,
     }
-    Ok(())
+}
+
+/// Switches to WAL, and checks that it took: a database in memory refuses, and would lose everything.
+async fn write_ahead(connection: &Connection) -> Result<(), DbError> {
+    let mode = connection.execute("PRAGMA journal_mode=WAL", vec![]).await?.into_iter().flatten().next();
+    if is_write_ahead(&mode) {
+        return Ok(());
+    }
+    let cause = "the database is not a file that can be written ahead (WAL): give the host a state directory";
+    Err(DbError::Unavailable(cause.to_owned()))
 }
 
 async fn upgrade(connection: &Connection, all: &[&str], newest: i64) -> Result<(), DbError> {
@@ -72,7 +84,7 @@ async fn upgrade(connection: &Connection, all: &[&str], newest: i64) -> Result<(
 
 /// Applies what the database has not seen; runs under the write lock.
 async fn missing(connection: &Connection, all: &[&str], newest: i64) -> Result<(), DbError> {
-    let version = usize::try_from(integer(connection, "PRAGMA user_version").await?).unwrap_or(0);
+    let version = usize::try_from(state(connection).await?.0).unwrap_or(0);
     if version >= all.len() {
         return Ok(()); // somebody else was faster, perhaps with newer code
     }

@@ -1,10 +1,13 @@
 //! The route table. Every route has a row here, and the routers are built from the rows: a route without a row does not
 //! exist. The guard in `http.rs` reads a row to decide who may come in; `/api`, the docs and the tests read the same rows.
 
+use std::{future::Future, pin::Pin};
+
 use axum::{
     Router,
+    extract::Request,
     handler::Handler,
-    middleware::{self, Next},
+    response::Response,
     routing::{MethodFilter, on},
 };
 
@@ -219,6 +222,21 @@ impl Route {
     }
 }
 
+/// A handler behind the guard. A handler itself, not a layer: a layer would box and clone a service for each request.
+#[derive(Clone)]
+struct Guarded<H> {
+    route: &'static Route,
+    handler: H,
+}
+
+impl<H: Handler<T, ()>, T> Handler<(T,), ()> for Guarded<H> {
+    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+    fn call(self, request: Request, (): ()) -> Self::Future {
+        Box::pin(http::guard(self.route, request, |request| self.handler.call(request, ())))
+    }
+}
+
 /// Builds one component's router from its rows.
 pub struct Routes {
     group: Group,
@@ -235,8 +253,7 @@ impl Routes {
     /// Answers the row's requests with `handler`, behind the guard.
     #[must_use]
     pub fn on<H: Handler<T, ()>, T: 'static>(mut self, route: &'static Route, handler: H) -> Self {
-        let guard = middleware::from_fn(move |request, next: Next| http::guard(route, request, next));
-        self.router = self.router.route(route.path, on(route.filter(), handler).route_layer(guard));
+        self.router = self.router.route(route.path, on(route.filter(), Guarded { route, handler }));
         self.mounted.push(route);
         self
     }

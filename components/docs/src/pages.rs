@@ -174,7 +174,7 @@ mod tests {
         let t = TestApp::new(router());
         let mut wanted: Vec<String> = ROUTES.iter().map(|route| route.page.to_owned()).collect();
         for code in Code::ALL {
-            wanted.push(ApiError::from(*code).envelope("req_1", "", None)["doc_url"].as_str().unwrap().to_owned());
+            wanted.push(ApiError::from(*code).envelope("req_1", "", None).doc_url);
         }
         wanted.extend(
             Scope::ALL.iter().map(|scope| format!("/docs/agents/concepts/permissions#{}", anchor(scope.as_str()))),

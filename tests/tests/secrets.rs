@@ -1,0 +1,170 @@
+//! R2, R3: what is secret is answered once, and after that found nowhere: in no file, no log, and no later answer.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use serde_json::{Value as Json, json};
+use tests::{
+    Answer, Server,
+    server::{PASSWORD, text},
+};
+
+/// Whoever reads these bytes in a file could use the secret.
+fn forms(secret: &str) -> Vec<(String, Vec<u8>)> {
+    let mut forms = vec![("as it is".to_owned(), secret.as_bytes().to_vec())];
+    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    forms.push(("in UTF-16".to_owned(), secret.encode_utf16().flat_map(u16::to_le_bytes).collect()));
+    forms.push(("in upper-case hex".to_owned(), hex.to_uppercase().into_bytes()));
+    forms.push(("in hex".to_owned(), hex.into_bytes()));
+    forms.push(("backwards".to_owned(), secret.bytes().rev().collect()));
+    // In base64 the text looks different at each of three offsets; the middle of it does not depend on what stands around.
+    for offset in 0..3 {
+        let padded = [vec![0; offset], secret.as_bytes().to_vec()].concat();
+        let text = STANDARD.encode(padded);
+        let middle = text.get(4..text.len() - 4).unwrap_or_default().as_bytes().to_vec();
+        forms.push((format!("in base64, {offset} bytes in"), middle));
+    }
+    // A credential's random bytes by themselves.
+    if let Some(bytes) = secret.get(8..51).and_then(|body| URL_SAFE_NO_PAD.decode(body).ok()) {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        forms.push(("its bytes in hex".to_owned(), hex.into_bytes()));
+        forms.push(("its bytes in base64".to_owned(), STANDARD.encode(&bytes).trim_end_matches('=').as_bytes().to_vec()));
+        forms.push(("its bytes".to_owned(), bytes));
+    }
+    forms
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    let Some(first) = needle.first() else { return false };
+    let mut rest = haystack;
+    while let Some(at) = rest.iter().position(|byte| byte == first) {
+        rest = &rest[at..];
+        if rest.starts_with(needle) {
+            return true;
+        }
+        rest = &rest[1..];
+    }
+    false
+}
+
+#[test]
+fn the_search_finds_what_it_looks_for() {
+    let secret = "acr_agt_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGhijklmno";
+    let found = |text: &[u8]| forms(secret).iter().any(|(_, form)| contains(text, form));
+    assert!(found(format!("x{secret}y").as_bytes()));
+    for before in ["", "a", "ab"] {
+        assert!(found(STANDARD.encode(format!("{before}{secret} and more")).as_bytes()), "{before:?}");
+    }
+    assert!(!found(b"acr_agt_0123456789abcdef"));
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn after_its_one_answer_a_secret_is_found_nowhere() {
+    let server = Server::settings().ticking().start();
+    let mut secrets: Vec<(&str, String)> = vec![("the operator secret", server.operator_secret().to_owned()), ("a password", PASSWORD.to_owned())];
+    let mut later: Vec<Answer> = Vec::new();
+    let nobody = server.nobody();
+
+    // Every kind of secret that there is, made in every way that there is.
+    let bootstrap = json!({ "secret": server.operator_secret(), "email": "ada@example.com", "name": "Ada", "password": PASSWORD });
+    later.push(nobody.post("/auth/bootstrap", &bootstrap));
+    later.push(nobody.post("/auth/bootstrap", &bootstrap));
+    let tenant = json!({ "secret": server.operator_secret(), "tenant": "other", "email": "eve@example.com", "name": "Eve", "password": PASSWORD });
+    later.push(nobody.post("/operator/tenants", &tenant));
+    let ada = server.sign_in("ada@example.com", None);
+    let ended = server.sign_in("ada@example.com", None);
+    secrets.extend([("a session", ada.bearer().to_owned()), ("an ended session", ended.bearer().to_owned())]);
+    let created = ada.post_once("/api/agents", "the-key-of-the-create", &json!({ "name": "scout", "scope": ["*"] })).is(201);
+    secrets.push(("an inline token", text(&created["auth_token"]).to_owned()));
+    let replayed = ada.post_once("/api/agents", "the-key-of-the-create", &json!({ "name": "scout", "scope": ["*"] }));
+    assert_eq!(replayed.is(201), created, "the one answer, again for its own credential");
+    let scout = server.with(text(&created["auth_token"]));
+    let issued = ada.post_once("/api/agents/scout/token/issue", "the-key-of-the-issue", &json!({ "grace_seconds": 600 })).is(200);
+    secrets.push(("an issued token", text(&issued["token"]).to_owned()));
+    let rotated = server.with(text(&issued["token"])).post("/api/agents/scout/token/issue", &json!({})).is(200);
+    secrets.push(("a rotated token", text(&rotated["token"]).to_owned()));
+    let user = ada.post("/api/users", &json!({ "email": "mia@example.com", "name": "Mia" })).is(201);
+    let another = "another quiet orbit for mia";
+    secrets.push(("a password that was set", another.to_owned()));
+    later.push(ada.post(&format!("/api/users/{}/set-password", text(&user["id"])), &json!({ "password": another })));
+
+    // Everything that shows or refuses any of it.
+    let now = server.with(text(&rotated["token"]));
+    for client in [&ada, &ended, &scout, &now, &nobody] {
+        for path in ["/api/auth/whoami", "/api/agents", "/api/agents/scout", "/api/users", "/auth/sessions", "/readyz", "/api"] {
+            later.push(client.get(path));
+        }
+        let token = client.bearer().to_owned();
+        later.push(nobody.get(&format!("/api/auth/whoami?access_token={token}")));
+        later.push(client.get(&format!("/api/agents?token={token}")));
+        for broken in [format!("{token}x"), token.to_lowercase(), format!("x{token}")] {
+            later.push(server.with(&broken).get("/api/auth/whoami"));
+        }
+        later.push(nobody.post("/auth/token", &json!({ "email": token, "password": token })));
+        later.push(nobody.post("/auth/token", &json!({ "password": 7, "email": PASSWORD })));
+        later.push(client.call("POST", "/api/agents", &[], Some(format!("{{\"name\": \"{token}\"").as_bytes())));
+        later.push(client.post("/api/agents", &json!({ "name": "n", "scope": [token] })));
+        later.push(client.post_once("/api/agents", "the-key-of-the-create", &json!({ "name": "scout", "scope": ["*"] })));
+    }
+    later.push(nobody.post("/auth/bootstrap", &json!({ "secret": "wrong", "email": "x@example.com", "name": "X", "password": another })));
+    later.push(ada.patch("/api/agents/scout", &json!({ "description": "changed" })));
+    later.push(ended.post("/auth/logout", &json!({})));
+    later.push(ada.delete("/api/agents/scout/token"));
+    later.push(ada.delete("/api/agents/scout"));
+    // A failing statement must not take its parameters to the log.
+    server.execute("ALTER TABLE credentials RENAME TO gone");
+    later.push(ada.get("/api/auth/whoami"));
+    later.push(nobody.post("/auth/token", &json!({ "email": "ada@example.com", "password": PASSWORD })));
+    server.execute("ALTER TABLE gone RENAME TO credentials");
+
+    // An echo to who sent it is no leak, but none of ours: only the replay of the create holds a secret again.
+    for answer in &later {
+        let is_replay = answer.header("idempotency-replayed") == "true";
+        for (what, secret) in secrets.iter().filter(|_| !is_replay) {
+            // What somebody typed as a scope or a name may be named to him in the refusal.
+            let text = answer.text().replace(&format!("\"unknown_scopes\":[\"{secret}\"]"), "");
+            for (form, bytes) in forms(secret) {
+                assert!(!contains(text.as_bytes(), &bytes), "{what} stands {form} in: {answer:?}");
+            }
+            for (name, value) in answer.headers() {
+                assert!(!value.contains(secret.as_str()), "{what} stands in the header {name} of {answer:?}");
+            }
+        }
+    }
+    let mut searched: Vec<(String, Vec<u8>)> = vec![("the log".to_owned(), server.host().log().into_bytes())];
+    let state = files(server.state().path());
+    assert!(state.iter().any(|path| path.ends_with("sqlite_db.db")) && state.iter().any(|path| path.ends_with("sqlite_db.db-wal")), "{state:?}");
+    searched.extend(state.iter().map(|path| (path.display().to_string(), fs::read(path).unwrap())));
+    for (place, bytes) in &searched {
+        for (what, secret) in secrets.iter().map(|(what, secret)| (*what, secret.as_str())).chain([("a key", "the-key-of-the-create"), ("a key", "the-key-of-the-issue")]) {
+            for (form, needle) in forms(secret) {
+                assert!(!contains(bytes, &needle), "{what} stands {form} in {place}");
+            }
+        }
+    }
+}
+
+/// R3: an agent's token is shown by the answer that makes it, and by no other.
+#[test]
+fn a_token_is_shown_once() {
+    let (server, admin) = Server::with_admin();
+    let made = admin.post("/api/agents", &json!({ "name": "scout" })).is(201);
+    let token = text(&made["auth_token"]);
+    let mut shown = admin.get("/api/agents/scout").is(200);
+    assert_eq!(shown["token"]["prefix"], token[..16]);
+    assert!(!shown.to_string().contains(&token[..17]));
+    assert_eq!(shown.as_object_mut().and_then(|agent| agent.remove("auth_token")), None::<Json>);
+    let rows = server.texts("SELECT ifnull(before, '') || ifnull(after, '') FROM audit").join("\n");
+    assert!(rows.contains(&token[..16]) && !rows.contains(&token[..17]), "{rows}");
+}
