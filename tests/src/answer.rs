@@ -44,7 +44,8 @@ impl Answer {
         if self.response.body.is_empty() {
             return Json::Null;
         }
-        serde_json::from_slice(&self.response.body).unwrap_or_else(|error| panic!("{}: {error}: {}", self.what, self.text()))
+        serde_json::from_slice(&self.response.body)
+            .unwrap_or_else(|error| panic!("{}: {error}: {}", self.what, self.text()))
     }
 
     /// What every answer of Accredit has.
@@ -52,6 +53,8 @@ impl Answer {
     pub fn is_ours(&self) {
         let id = self.header("x-request-id");
         assert!(id.starts_with("req_") && id.len() == 30, "{}: x-request-id is {id:?}; {self:?}", self.what);
+        // No other site's pages may read our answers.
+        assert_eq!(self.header("access-control-allow-origin"), "", "{}", self.what);
     }
 
     /// Asserts the status and gives the body.
@@ -92,7 +95,8 @@ impl Answer {
         }
         if let Some(missing) = body["missing_scopes"].as_array() {
             let names: Vec<&str> = missing.iter().filter_map(Json::as_str).collect();
-            let challenge = format!("Bearer realm=\"accredit\", error=\"insufficient_scope\", scope=\"{}\"", names.join(" "));
+            let challenge =
+                format!("Bearer realm=\"accredit\", error=\"insufficient_scope\", scope=\"{}\"", names.join(" "));
             assert_eq!(self.header("www-authenticate"), challenge, "{what}");
         }
         docs::check(&self.base_url, body["doc_url"].as_str().unwrap_or_default());

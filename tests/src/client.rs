@@ -58,7 +58,13 @@ impl Client {
     }
 
     /// Asks; `Err` when no answer came.
-    pub fn try_call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Result<Answer, String> {
+    pub fn try_call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Result<Answer, String> {
         let bearer = self.bearer.as_ref().map(|bearer| format!("Bearer {bearer}"));
         let mut all: Vec<(&str, &str)> = bearer.iter().map(|value| ("authorization", value.as_str())).collect();
         all.extend(headers);

@@ -51,13 +51,21 @@ pub struct Start {
     manifest: PathBuf,
     flags: Vec<String>,
     environment: Vec<(String, String)>,
+    /// Shell commands before the host, such as limits that it inherits.
+    before: String,
     home: TempDir,
 }
 
 impl Start {
     /// With the manifest at this path.
     pub fn new(manifest: impl Into<PathBuf>) -> Self {
-        Self { manifest: manifest.into(), flags: Vec::new(), environment: Vec::new(), home: home_directory() }
+        Self {
+            manifest: manifest.into(),
+            flags: Vec::new(),
+            environment: Vec::new(),
+            before: String::new(),
+            home: home_directory(),
+        }
     }
 
     /// The component `trap` with this manifest, its state in the directory that it runs in.
@@ -65,7 +73,8 @@ impl Start {
         let home = home_directory();
         let manifest = write_trap_manifest(home.path(), manifest);
         let state = home.path().join("state");
-        Self { manifest, flags: Vec::new(), environment: Vec::new(), home }.flag("--state-dir", state)
+        Self { manifest, flags: Vec::new(), environment: Vec::new(), before: String::new(), home }
+            .flag("--state-dir", state)
     }
 
     /// With one more flag.
@@ -95,14 +104,24 @@ impl Start {
         self
     }
 
+    /// In a shell that has run these commands, such as limits that the host inherits.
+    #[must_use]
+    pub fn after(mut self, commands: &str) -> Self {
+        self.before = format!("{commands}; ");
+        self
+    }
+
     /// The directory that the host will run in; it is gone when the host is.
     pub fn home(&self) -> &Path {
         self.home.path()
     }
 
     fn spawn(&self) -> Child {
-        let mut command = Command::new(program());
+        // The shell becomes the host: the process that we start is the one that we end.
+        let mut command = Command::new("sh");
         command
+            .args(["-c", &format!("{}exec \"$0\" \"$@\"", self.before)])
+            .arg(program())
             .arg("--from")
             .arg(&self.manifest)
             .args(["--format", "json", "--quiet"])
@@ -122,7 +141,8 @@ impl Start {
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let host = program();
-        command.spawn().unwrap_or_else(|error| panic!("{} does not start: {error}; cargo xtask build makes it", host.display()))
+        assert!(host.exists(), "{} is not there; cargo xtask build makes it", host.display());
+        command.spawn().expect("a shell")
     }
 
     /// Starts it, and waits until it serves.
@@ -135,7 +155,9 @@ impl Start {
         drop(turn);
         let mut host = Host { child: Some(child), base_url: String::new(), home: self.home };
         let said: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-        let Some(base_url) = said["base_url"].as_str() else { panic!("the host did not start: {line:?}\n{}", host.log()) };
+        let Some(base_url) = said["base_url"].as_str() else {
+            panic!("the host did not start: {line:?}\n{}", host.log())
+        };
         base_url.clone_into(&mut host.base_url);
         host
     }
@@ -174,7 +196,9 @@ impl Host {
 
     /// What it has written to its standard error so far.
     pub fn log(&self) -> String {
-        fs::read(self.home.path().join("stderr")).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
+        fs::read(self.home.path().join("stderr"))
+            .map(|log| String::from_utf8_lossy(&log).into_owned())
+            .unwrap_or_default()
     }
 
     /// The directory that it runs in.
@@ -254,7 +278,8 @@ pub fn trap_manifest() -> String {
 /// Writes a manifest of the component `trap` to `directory`, with its wasm where it was built, and its files.
 pub fn write_trap_manifest(directory: &Path, text: &str) -> PathBuf {
     let wasm = wasm_directory().join("trap.wasm");
-    let wasm = wasm.canonicalize().unwrap_or_else(|error| panic!("{}: {error}; cargo xtask test builds it", wasm.display()));
+    let wasm =
+        wasm.canonicalize().unwrap_or_else(|error| panic!("{}: {error}; cargo xtask test builds it", wasm.display()));
     let files = directory.join("files");
     fs::create_dir_all(&files).expect("a directory");
     for name in ["public.txt", "secret.txt"] {

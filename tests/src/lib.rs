@@ -7,9 +7,8 @@
 
 #![expect(
     clippy::expect_used,
-    clippy::missing_panics_doc,
+    clippy::indexing_slicing,
     clippy::panic,
-    clippy::unwrap_used,
     reason = "a library for tests only: whatever is not as expected ends the test"
 )]
 
@@ -61,7 +60,10 @@ pub fn at_once<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec
                 })
             })
             .collect();
-        running.into_iter().map(|thread| thread.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause))).collect()
+        running
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause)))
+            .collect()
     })
 }
 

@@ -101,7 +101,8 @@ impl Connection {
             self.stream.read_exact(&mut body)?;
         } else if response.header("transfer-encoding") == Some("chunked") {
             loop {
-                let size = usize::from_str_radix(self.line()?.trim(), 16).map_err(|error| Error::new(ErrorKind::InvalidData, error))?;
+                let size = usize::from_str_radix(self.line()?.trim(), 16)
+                    .map_err(|error| Error::new(ErrorKind::InvalidData, error))?;
                 let start = body.len();
                 body.resize(start + size, 0);
                 self.stream.read_exact(body.get_mut(start..).unwrap_or_default())?;

@@ -46,5 +46,8 @@ pub fn is_well_formed(text: &str, prefix: &str) -> bool {
     let length = prefix.len() + 43 + 6;
     let is_plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
     let parts = text.split_at_checked(length - 6);
-    text.len() == length && text.starts_with(prefix) && is_plain && parts.is_some_and(|(body, check)| checksum(body) == check)
+    text.len() == length
+        && text.starts_with(prefix)
+        && is_plain
+        && parts.is_some_and(|(body, check)| checksum(body) == check)
 }

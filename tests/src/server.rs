@@ -37,6 +37,7 @@ pub struct Agent {
 pub struct Settings {
     variables: Vec<(String, String)>,
     ticks: bool,
+    before: String,
     state: Option<Arc<TempDir>>,
 }
 
@@ -56,6 +57,13 @@ impl Settings {
         self
     }
 
+    /// In a shell that has run these commands; hosts that are started later on the same files do without.
+    #[must_use]
+    pub fn after(mut self, commands: &str) -> Self {
+        commands.clone_into(&mut self.before);
+        self
+    }
+
     /// On a state directory that is there already.
     #[must_use]
     pub fn on(mut self, state: &Arc<TempDir>) -> Self {
@@ -68,7 +76,7 @@ impl Settings {
         let state = self.state.unwrap_or_else(|| Arc::new(state_directory()));
         let find = self.variables.iter().find(|(name, _)| name == "operator_secret");
         let operator_secret = find.map(|(_, value)| value.clone()).unwrap_or_default();
-        let host = run(state.path(), &self.variables, self.ticks);
+        let host = run(state.path(), &self.variables, self.ticks, &self.before);
         Server { host, state, variables: self.variables, ticks: self.ticks, operator_secret }
     }
 }
@@ -78,8 +86,11 @@ pub fn state_directory() -> TempDir {
     tempfile::Builder::new().prefix("accredit-state-").tempdir().expect("a temporary directory")
 }
 
-fn run(state: &Path, variables: &[(String, String)], ticks: bool) -> Host {
+fn run(state: &Path, variables: &[(String, String)], ticks: bool, before: &str) -> Host {
     let mut start = Start::new(host::manifest()).flag("--state-dir", state);
+    if !before.is_empty() {
+        start = start.after(before);
+    }
     if !ticks {
         start = start.switch("--no-tick");
     }
@@ -92,7 +103,7 @@ fn run(state: &Path, variables: &[(String, String)], ticks: bool) -> Host {
 impl Server {
     /// The usual settings: an operator secret of its own, and more hashes a second than tests ask for.
     pub fn settings() -> Settings {
-        Settings { variables: Vec::new(), ticks: false, state: None }
+        Settings { variables: Vec::new(), ticks: false, before: String::new(), state: None }
             .variable("operator_secret", &secret::unique())
             .variable("hashes_per_second", "1000000")
     }
@@ -111,7 +122,7 @@ impl Server {
 
     /// One more host on the same files.
     pub fn second(&self) -> Self {
-        let host = run(self.state.path(), &self.variables, self.ticks);
+        let host = run(self.state.path(), &self.variables, self.ticks, "");
         Self {
             host,
             state: Arc::clone(&self.state),
@@ -124,7 +135,7 @@ impl Server {
     /// Kills the host in the middle of whatever it is doing, and starts it again on the same files.
     pub fn kill_and_restart(&mut self) {
         self.host.kill();
-        self.host = run(self.state.path(), &self.variables, self.ticks);
+        self.host = run(self.state.path(), &self.variables, self.ticks, "");
     }
 
     /// The host.
@@ -159,7 +170,8 @@ impl Server {
 
     /// Makes the first tenant and its admin, and signs him in.
     pub fn bootstrap(&self) -> Client {
-        let body = json!({ "secret": self.operator_secret, "email": "ada@example.com", "name": "Ada", "password": PASSWORD });
+        let body =
+            json!({ "secret": self.operator_secret, "email": "ada@example.com", "name": "Ada", "password": PASSWORD });
         self.nobody().post("/auth/bootstrap", &body).is(201);
         self.sign_in("ada@example.com", None)
     }

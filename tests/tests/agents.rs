@@ -27,23 +27,51 @@ fn site() -> Arc<Site> {
 #[test]
 fn a_name_is_a_slug_or_refused() {
     let site = site();
-    let before = site.server.number("SELECT count(*) FROM agents");
+    let nora = site.server.user(&site.admin, "nora@example.com", "member");
     let long = "x".repeat(10_000);
     for bad in [
-        "a/../b", "..", "a..b", "\\", "a\\b", "a/b", "/", "", " ", "-", "\u{fc}\u{fc}", "a\nb", "a\u{0}b", "a\u{7f}b", "a\u{85}b", "me", "ME", " Me ",
-        "archived", "bulk", "deploy", "enroll", "import", "stop-all", "Stop All", &long, &"x".repeat(64),
+        "a/../b",
+        "..",
+        "a..b",
+        "\\",
+        "a\\b",
+        "a/b",
+        "/",
+        "",
+        " ",
+        "-",
+        "\u{fc}\u{fc}",
+        "a\nb",
+        "a\u{0}b",
+        "a\u{7f}b",
+        "a\u{85}b",
+        "me",
+        "ME",
+        " Me ",
+        "archived",
+        "bulk",
+        "deploy",
+        "enroll",
+        "import",
+        "stop-all",
+        "Stop All",
+        &long,
+        &"x".repeat(64),
     ] {
-        site.admin.post("/api/agents", &json!({ "name": bad })).refused(400, "invalid_name");
+        nora.post("/api/agents", &json!({ "name": bad })).refused(400, "invalid_name");
     }
     for no_text in [json!(null), json!(7), json!(["a"]), json!({})] {
-        site.admin.post("/api/agents", &json!({ "name": no_text })).refused(422, "validation_error");
+        nora.post("/api/agents", &json!({ "name": no_text })).refused(422, "validation_error");
     }
-    site.admin.post("/api/agents", &json!({})).refused(422, "validation_error");
-    assert_eq!(site.server.number("SELECT count(*) FROM agents"), before);
-    for (typed, slug) in [(" Build  Bot_7 ", "build-bot-7"), ("a.b", "a-b"), (&"y".repeat(63), &"y".repeat(63) as &str)] {
-        let made = site.admin.post("/api/agents", &json!({ "name": typed })).is(201);
+    nora.post("/api/agents", &json!({})).refused(422, "validation_error");
+    let stored =
+        "SELECT count(*) FROM agents a JOIN users u ON u.id = a.owner_id WHERE u.email_key = 'nora@example.com'";
+    assert_eq!(site.server.number(stored), 0);
+    for (typed, slug) in [(" Build  Bot_7 ", "build-bot-7"), ("a.b", "a-b"), (&"y".repeat(63), &"y".repeat(63) as &str)]
+    {
+        let made = nora.post("/api/agents", &json!({ "name": typed })).is(201);
         assert_eq!(made["name"], slug);
-        site.admin.get(&format!("/api/agents/{slug}")).is(200);
+        nora.get(&format!("/api/agents/{slug}")).is(200);
     }
 }
 
@@ -63,10 +91,15 @@ fn a_taken_name_gets_a_number_up_to_a_hundred() {
 #[test]
 fn nothing_that_was_sent_is_dropped() {
     let site = site();
-    let refused = site.admin.post("/api/agents", &json!({ "name": "n", "scope": ["agents.read", "agents.fly"] })).refused(400, "unknown_scope");
+    let refused = site
+        .admin
+        .post("/api/agents", &json!({ "name": "n", "scope": ["agents.read", "agents.fly"] }))
+        .refused(400, "unknown_scope");
     assert_eq!(refused["unknown_scopes"], json!(["agents.fly"]));
     assert!(refused["valid_scopes"].as_array().is_some_and(|valid| valid.contains(&json!("agents.read"))));
-    for later in ["url", "parent", "tier", "max_concurrent_tasks", "budget_cents", "secrets", "id", "owner", "state", "nonsense"] {
+    for later in
+        ["url", "parent", "tier", "max_concurrent_tasks", "budget_cents", "secrets", "id", "owner", "state", "nonsense"]
+    {
         let answer = site.admin.post("/api/agents", &json!({ "name": "n", later: "x" }));
         let refused = answer.refused(422, "validation_error");
         assert_eq!(refused["fields"][0]["field"], later);
@@ -104,7 +137,9 @@ fn the_inline_token_works_at_once_and_survives_a_restart() {
     admin.post("/api/agents", &json!({ "name": "half" })).refused(503, "database_unavailable");
     admin.get("/api/agents/half").refused(404, "agent_not_found");
     // R31: no audit row, no change.
-    server.execute("DROP TRIGGER broken; CREATE TRIGGER broken BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END");
+    server.execute(
+        "DROP TRIGGER broken; CREATE TRIGGER broken BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END",
+    );
     admin.post("/api/agents", &json!({ "name": "half" })).refused(503, "database_unavailable");
     admin.delete("/api/agents/scout").refused(503, "database_unavailable");
     assert_eq!(server.number("SELECT count(*) FROM agents WHERE name = 'half'"), 0);
@@ -115,8 +150,12 @@ fn the_inline_token_works_at_once_and_survives_a_restart() {
 
 /// An answer without what may differ between two answers that say the same.
 fn essence(answer: &Answer, name: &str) -> (u16, Vec<(String, String)>, String) {
-    let mut headers: Vec<(String, String)> =
-        answer.headers().iter().filter(|(name, _)| !matches!(name.as_str(), "date" | "x-request-id")).cloned().collect();
+    let mut headers: Vec<(String, String)> = answer
+        .headers()
+        .iter()
+        .filter(|(name, _)| !matches!(name.as_str(), "date" | "x-request-id"))
+        .cloned()
+        .collect();
     headers.sort();
     let id = answer.header("x-request-id").to_owned();
     (answer.status(), headers, answer.text().replace(&id, "<request>").replace(name, "<name>"))
@@ -145,7 +184,8 @@ fn absent_and_foreign_agents_cannot_be_told_apart() {
     for caller in [&site.member, &sibling.client] {
         let mut fixes = Vec::new();
         for (method, tail, body) in OF_AN_AGENT {
-            let ask = |name: &str| caller.call(method, &format!("/api/agents/{name}{tail}"), &[], body.map(str::as_bytes));
+            let ask =
+                |name: &str| caller.call(method, &format!("/api/agents/{name}{tail}"), &[], body.map(str::as_bytes));
             let absent = ask("never-there");
             let refused = absent.refused(404, "agent_not_found");
             fixes.push((text(&refused["fix"]).to_owned(), text(&refused["doc_url"]).to_owned()));
@@ -186,7 +226,11 @@ fn absent_and_foreign_users_and_sessions_cannot_be_told_apart() {
         let absent = ask("usr_00000000000000000000000000");
         absent.refused(404, slug);
         for foreign in [user, session] {
-            assert_eq!(essence(&ask(foreign), foreign), essence(&absent, "usr_00000000000000000000000000"), "{method} {path}");
+            assert_eq!(
+                essence(&ask(foreign), foreign),
+                essence(&absent, "usr_00000000000000000000000000"),
+                "{method} {path}"
+            );
         }
     }
     other.get(WHOAMI).is(200);
@@ -200,7 +244,9 @@ fn absent_and_foreign_users_and_sessions_cannot_be_told_apart() {
 #[test]
 fn what_can_be_no_name_is_an_absent_agent() {
     let site = site();
-    for segment in ["%2e%2e", "..%2f..", "%00", "a%20b", "%ff", "%F0%9F%A6%80", "'%20OR%201=1--", "%25", "A", &"x".repeat(5000)] {
+    for segment in
+        ["%2e%2e", "..%2f..", "%00", "a%20b", "%ff", "%F0%9F%A6%80", "'%20OR%201=1--", "%25", "A", &"x".repeat(5000)]
+    {
         site.admin.get(&format!("/api/agents/{segment}")).refused(404, "agent_not_found");
         site.admin.delete(&format!("/api/agents/{segment}")).refused(404, "agent_not_found");
     }
@@ -231,7 +277,9 @@ fn a_reader_is_told_what_is_missing() {
 fn a_reused_name_inherits_nothing() {
     let site = site();
     let first = site.server.agent(&site.member, "phoenix", &["agents.*"]);
-    let next = site.server.with(text(&site.member.post("/api/agents/phoenix/token/issue", &json!({ "grace_seconds": 600 })).is(200)["token"]));
+    let next = site.server.with(text(
+        &site.member.post("/api/agents/phoenix/token/issue", &json!({ "grace_seconds": 600 })).is(200)["token"],
+    ));
     site.member.delete("/api/agents/phoenix").is(204);
     for dead in [&first.client, &next] {
         dead.get(WHOAMI).refused(401, "token_revoked");
@@ -275,7 +323,10 @@ fn a_delete_ends_what_it_looked_up_and_nothing_else() {
     let deleted: i64 = done.iter().map(|(deleted, _)| deleted).sum();
     assert!(deleted > 0);
     assert_eq!(server.number("SELECT count(*) FROM agents WHERE archived_at IS NOT NULL"), deleted);
-    assert_eq!(server.number("SELECT count(*) FROM audit WHERE action = 'agent.archive' AND outcome = 'done'"), deleted);
+    assert_eq!(
+        server.number("SELECT count(*) FROM audit WHERE action = 'agent.archive' AND outcome = 'done'"),
+        deleted
+    );
     assert_eq!(server.number("SELECT count(DISTINCT object_id) FROM audit WHERE action = 'agent.archive'"), deleted);
     for (id, token) in done.into_iter().flat_map(|(_, made)| made) {
         let is_archived = server.number(&format!("SELECT archived_at IS NOT NULL FROM agents WHERE id = '{id}'")) == 1;
@@ -307,13 +358,19 @@ fn a_list_is_paged_without_gaps() {
         let Json::String(next) = &page["next_cursor"] else { break };
         cursor = format!("&cursor={next}");
     }
-    let expected: Vec<String> = (0..24).rev().filter(|number| number % 2 == 0).map(|number| format!("a-{number}")).collect();
+    let expected: Vec<String> =
+        (0..24).rev().filter(|number| number % 2 == 0).map(|number| format!("a-{number}")).collect();
     assert_eq!((seen, pages), (expected, 3));
     // A cursor is bound to caller and filters.
     let next = text(&mia.get("/api/agents?limit=5").is(200)["next_cursor"]).to_owned();
     admin.get(&format!("/api/agents?limit=5&cursor={next}")).refused(400, "invalid_cursor");
     mia.get(&format!("/api/agents?limit=5&q=a&cursor={next}")).refused(400, "invalid_cursor");
-    for (query, slug) in [("limit=0", "invalid_limit"), ("limit=201", "invalid_limit"), ("cursor=x", "invalid_cursor"), ("state=dead", "invalid_filter")] {
+    for (query, slug) in [
+        ("limit=0", "invalid_limit"),
+        ("limit=201", "invalid_limit"),
+        ("cursor=x", "invalid_cursor"),
+        ("state=dead", "invalid_filter"),
+    ] {
         mia.get(&format!("/api/agents?{query}")).refused(400, slug);
     }
     for query in ["limit=x", "nonsense=1", "limit=1&limit=2"] {

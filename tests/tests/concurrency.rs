@@ -10,11 +10,7 @@ use std::{
 };
 
 use serde_json::{Value as Json, json};
-use tests::{
-    Agent, Answer, Client, Server, at_once,
-    raw::Connection,
-    server::text,
-};
+use tests::{Agent, Answer, Client, Server, at_once, raw::Connection, server::text};
 
 /// A success, or a clean "come again".
 #[track_caller]
@@ -37,12 +33,17 @@ fn fifty_issues_at_once_leave_one_active_token() {
         let scout = server.agent(&admin, &name, &["agents.read"]);
         let answers = at_once(50, |number| {
             let at = if number % 2 == 0 { &server } else { &second };
-            admin.at(at.host().base_url()).post(&format!("/api/agents/{name}/token/issue"), &json!({ "grace_seconds": grace }))
+            admin
+                .at(at.host().base_url())
+                .post(&format!("/api/agents/{name}/token/issue"), &json!({ "grace_seconds": grace }))
         });
         let issued: Vec<Json> = answers.iter().filter_map(|answer| success_or_busy(answer, 200)).collect();
         assert!(!issued.is_empty());
         let count = |more: &str| {
-            server.number(&format!("SELECT count(*) FROM credentials WHERE agent_id = '{}' AND revoked_at IS NULL {more}", scout.id))
+            server.number(&format!(
+                "SELECT count(*) FROM credentials WHERE agent_id = '{}' AND revoked_at IS NULL {more}",
+                scout.id
+            ))
         };
         assert_eq!(count("AND place = 'active'"), 1);
         assert_eq!(count(""), if grace == 0 { 1 } else { 2 });
@@ -56,8 +57,17 @@ fn fifty_issues_at_once_leave_one_active_token() {
         assert_eq!(live.len() + usize::from(first_lives), usize::try_from(count("")).unwrap());
         assert!(live.contains(&text(&admin.get(&format!("/api/agents/{name}")).is(200)["token"]["id"]).to_owned()));
         let made = i64::try_from(issued.len()).unwrap();
-        assert_eq!(server.number(&format!("SELECT count(*) FROM credentials WHERE agent_id = '{}'", scout.id)), made + 1);
-        assert_eq!(server.number(&format!("SELECT count(*) FROM audit WHERE object_id = '{}' AND action = 'agent.token.issue'", scout.id)), made);
+        assert_eq!(
+            server.number(&format!("SELECT count(*) FROM credentials WHERE agent_id = '{}'", scout.id)),
+            made + 1
+        );
+        assert_eq!(
+            server.number(&format!(
+                "SELECT count(*) FROM audit WHERE object_id = '{}' AND action = 'agent.token.issue'",
+                scout.id
+            )),
+            made
+        );
     }
 }
 
@@ -70,11 +80,18 @@ fn forty_creates_of_one_name_make_forty_names() {
         let at = if number % 2 == 0 { &server } else { &second };
         admin.at(at.host().base_url()).post("/api/agents", &json!({ "name": "crowd", "issue_token": false }))
     });
-    let names: Vec<String> = answers.iter().filter_map(|answer| success_or_busy(answer, 201)).map(|agent| text(&agent["name"]).to_owned()).collect();
+    let names: Vec<String> = answers
+        .iter()
+        .filter_map(|answer| success_or_busy(answer, 201))
+        .map(|agent| text(&agent["name"]).to_owned())
+        .collect();
     let distinct: BTreeSet<&String> = names.iter().collect();
     assert_eq!(distinct.len(), names.len());
     assert_eq!(server.number("SELECT count(*) FROM agents"), i64::try_from(names.len()).unwrap());
-    assert_eq!(server.number("SELECT count(*) FROM audit WHERE action = 'agent.create'"), i64::try_from(names.len()).unwrap());
+    assert_eq!(
+        server.number("SELECT count(*) FROM audit WHERE action = 'agent.create'"),
+        i64::try_from(names.len()).unwrap()
+    );
 }
 
 /// R17: one address at once is one user.
@@ -137,7 +154,8 @@ fn many_callers_in_one_instance_are_kept_apart() {
     let (server, admin) = Server::with_admin();
     let mut callers: Vec<(Client, Json)> = Vec::new();
     for number in 0..20 {
-        let Agent { name, client, .. } = server.agent(&admin, &format!("apart-{number}"), &["agents.list", "agents.read"]);
+        let Agent { name, client, .. } =
+            server.agent(&admin, &format!("apart-{number}"), &["agents.list", "agents.read"]);
         callers.push((client, json!(name)));
     }
     let mia = server.user(&admin, "mia@example.com", "member");
@@ -155,7 +173,12 @@ fn many_callers_in_one_instance_are_kept_apart() {
                 1 => "/api/agents".to_owned(),
                 _ => format!("/api/agents/{}", name.as_str().unwrap_or("apart-0")),
             };
-            connection.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", client.bearer()).as_bytes()).unwrap();
+            connection
+                .send(
+                    format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", client.bearer())
+                        .as_bytes(),
+                )
+                .unwrap();
             let answer = Answer::new(&path, client.base_url(), connection.response(false).unwrap());
             match round % 3 {
                 0 => assert_eq!(answer.is(200), expected),
@@ -184,13 +207,18 @@ fn a_mixed_crowd_leaves_what_it_was_told() {
         let mut live = Vec::new();
         for round in 0..6 {
             let name = format!("mixed-{number}-{round}");
-            let Some(made) = success_or_busy(&admin.post("/api/agents", &json!({ "name": name })), 201) else { continue };
+            let Some(made) = success_or_busy(&admin.post("/api/agents", &json!({ "name": name })), 201) else {
+                continue;
+            };
             let mut token = made["auth_token"].clone();
-            if let Some(issued) = success_or_busy(&admin.post(&format!("/api/agents/{name}/token/issue"), &json!({})), 200) {
+            if let Some(issued) =
+                success_or_busy(&admin.post(&format!("/api/agents/{name}/token/issue"), &json!({})), 200)
+            {
                 assert_eq!(admin.with(text(&token)).get("/api/auth/whoami").status(), 401);
                 token = issued["token"].clone();
             }
-            let is_gone = round % 2 == 0 && success_or_busy(&admin.delete(&format!("/api/agents/{name}")), 204).is_some();
+            let is_gone =
+                round % 2 == 0 && success_or_busy(&admin.delete(&format!("/api/agents/{name}")), 204).is_some();
             live.push((name, text(&token).to_owned(), !is_gone));
         }
         live

@@ -1,6 +1,8 @@
 //! R58: every refusal of ours has the envelope, whatever was sent. R59: its page is there ([`tests::docs`] looks behind the
 //! `doc_url` of every refusal that any test meets), and its fix works when it is followed to the letter.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
+
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
@@ -27,8 +29,20 @@ fn a_body_that_is_no_json_is_refused() {
     let site = site();
     let deep = format!("{{\"name\":{}{}}}", "[".repeat(20_000), "]".repeat(20_000));
     let bodies: [&[u8]; 14] = [
-        b"{", b"{\"name\":}", b"{\"name\":\"a\"}x", b"{'name':'a'}", b"{\"name\":\"a\",}", b"\xff", b"{\"name\":\"\xff\"}", b"{\"name\":\"\xed\xa0\x80\"}",
-        b"\xef\xbb\xbf{\"name\":\"a\"}", b"{\"name\":\"\\ud800\"}", b"{\"name\":\"a\nb\"}", b"{\"name\":01}", b"NaN", deep.as_bytes(),
+        b"{",
+        b"{\"name\":}",
+        b"{\"name\":\"a\"}x",
+        b"{'name':'a'}",
+        b"{\"name\":\"a\",}",
+        b"\xff",
+        b"{\"name\":\"\xff\"}",
+        b"{\"name\":\"\xed\xa0\x80\"}",
+        b"\xef\xbb\xbf{\"name\":\"a\"}",
+        b"{\"name\":\"\\ud800\"}",
+        b"{\"name\":\"a\nb\"}",
+        b"{\"name\":01}",
+        b"NaN",
+        deep.as_bytes(),
     ];
     for body in bodies {
         for (client, path) in [(&site.1, "/api/agents"), (&site.0.nobody(), "/auth/token")] {
@@ -77,11 +91,16 @@ fn an_oversized_body_is_refused() {
     let address = site.1.address().to_owned();
     let authorization = format!("Bearer {}", site.1.bearer());
     let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
-    for (length, status, slug) in [(65_536, 422, "validation_error"), (65_537, 413, "body_too_large"), (1_000_000, 413, "body_too_large")] {
+    for (length, status, slug) in
+        [(65_536, 422, "validation_error"), (65_537, 413, "body_too_large"), (1_000_000, 413, "body_too_large")]
+    {
         let body = padded(length);
         assert_eq!(body.len(), length);
-        site.1.raw("declared", &raw::request("POST", "/api/agents", &address, &headers, Some(body.as_bytes()))).refused(status, slug);
-        let mut chunked = raw::request("POST", "/api/agents", &address, &[headers[0], ("transfer-encoding", "chunked")], None);
+        site.1
+            .raw("declared", &raw::request("POST", "/api/agents", &address, &headers, Some(body.as_bytes())))
+            .refused(status, slug);
+        let mut chunked =
+            raw::request("POST", "/api/agents", &address, &[headers[0], ("transfer-encoding", "chunked")], None);
         for piece in body.as_bytes().chunks(8192) {
             chunked.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
             chunked.extend_from_slice(piece);
@@ -92,7 +111,9 @@ fn an_oversized_body_is_refused() {
     }
     // A length that is a lie: refused before a byte of it has come.
     let mut connection = Connection::open(&address).unwrap();
-    let head = format!("POST /api/agents HTTP/1.1\r\nhost: {address}\r\nauthorization: {authorization}\r\ncontent-length: 99999999999\r\n\r\n");
+    let head = format!(
+        "POST /api/agents HTTP/1.1\r\nhost: {address}\r\nauthorization: {authorization}\r\ncontent-length: 99999999999\r\n\r\n"
+    );
     connection.send(head.as_bytes()).unwrap();
     let answer = Answer::new("a huge length", site.1.base_url(), connection.response(false).unwrap());
     answer.refused(413, "body_too_large");
@@ -150,7 +171,9 @@ fn nothing_that_was_typed_comes_back_as_markup() {
         answer.envelope();
     }
     let key = format!("k{}", "\u{e9}");
-    site.1.call("POST", "/api/agents", &[("idempotency-key", &key)], Some(b"{\"name\":\"x\"}")).refused(400, "invalid_idempotency_key");
+    site.1
+        .call("POST", "/api/agents", &[("idempotency-key", &key)], Some(b"{\"name\":\"x\"}"))
+        .refused(400, "invalid_idempotency_key");
 }
 
 /// R59: every slug that the server documents has its section, and every link of every page leads somewhere.
@@ -165,7 +188,8 @@ fn the_pages_hold_together() {
         docs::check(site.0.host().base_url(), &format!("/docs/agents/errors#{slug}"));
     }
     for page in ["/docs/", "/docs/agents/", "/docs/agents/errors", "/docs/agents/concepts/permissions"] {
-        for link in fetch(page).text().split("](").skip(1).filter_map(|rest| rest.split(')').next().map(str::to_owned)) {
+        for link in fetch(page).text().split("](").skip(1).filter_map(|rest| rest.split(')').next().map(str::to_owned))
+        {
             if link.starts_with("/docs/agents/") {
                 docs::check(site.0.host().base_url(), &link);
             }
@@ -185,12 +209,18 @@ struct Call {
 fn calls_in(fix: &Json) -> Vec<Call> {
     let mut calls = Vec::new();
     let mut rest = text(fix);
-    while let Some(start) = ["GET /", "POST /", "PATCH /", "PUT /", "DELETE /"].iter().filter_map(|call| rest.find(call)).min() {
+    while let Some(start) =
+        ["GET /", "POST /", "PATCH /", "PUT /", "DELETE /"].iter().filter_map(|call| rest.find(call)).min()
+    {
         let (method, tail) = rest[start..].split_once(' ').unwrap();
         let path: String = tail.chars().take_while(|c| !c.is_whitespace() && !matches!(c, ',' | ';' | ':')).collect();
         let after = tail[path.len()..].trim_start();
         let body = after.starts_with('{').then(|| serde_json::Deserializer::from_str(after).into_iter::<Json>().next());
-        calls.push(Call { method: method.to_owned(), path: path.trim_end_matches('.').to_owned(), body: body.flatten().and_then(Result::ok) });
+        calls.push(Call {
+            method: method.to_owned(),
+            path: path.trim_end_matches('.').to_owned(),
+            body: body.flatten().and_then(Result::ok),
+        });
         rest = &tail[path.len()..];
     }
     assert!(!calls.is_empty(), "no call in {fix}");
@@ -214,11 +244,17 @@ fn follow(client: &Client, fix: &Json) -> Json {
 #[test]
 fn the_fix_for_a_missing_scope_works() {
     let site = site();
-    let made = site.1.post("/api/agents", &json!({ "name": "lacking", "scope": ["agents.read", "agents.list", "agents.update"] })).is(201);
+    let made = site
+        .1
+        .post("/api/agents", &json!({ "name": "lacking", "scope": ["agents.read", "agents.list", "agents.update"] }))
+        .is(201);
     let narrow = site.1.post("/api/agents/lacking/token/issue", &json!({ "scope": ["agents.read"] })).is(200);
     let agent = site.0.with(text(&narrow["token"]));
     let refused = agent.get("/api/agents").refused(403, "scope_denied");
-    assert!(text(&refused["fix"]).starts_with("Ask ada@example.com to send POST /api/agents/lacking/token/issue {"), "{refused}");
+    assert!(
+        text(&refused["fix"]).starts_with("Ask ada@example.com to send POST /api/agents/lacking/token/issue {"),
+        "{refused}"
+    );
     let issued = follow(&site.1, &refused["fix"]);
     assert_eq!(issued["scope"], json!(["agents.list", "agents.read"]));
     let wider = site.0.with(text(&issued["token"]));
@@ -247,7 +283,8 @@ fn the_fix_for_a_scope_beyond_the_role_names_the_role() {
     let vic = site.0.user(&site.1, "vic@example.com", "member");
     let agent = site.0.agent(&vic, "vics", &["agents.read", "agents.update"]);
     site.0.execute("UPDATE users SET role = 'viewer' WHERE email_key = 'vic@example.com'");
-    let refused = agent.client.patch("/api/agents/vics", &json!({ "description": "mine" })).refused(403, "scope_denied");
+    let refused =
+        agent.client.patch("/api/agents/vics", &json!({ "description": "mine" })).refused(403, "scope_denied");
     assert!(text(&refused["fix"]).contains("role"), "{refused}");
     // A person without the role is sent to an admin.
     let refused = vic.post("/api/agents", &json!({ "name": "more" })).refused(403, "scope_denied");
@@ -267,7 +304,13 @@ fn fixes_work_when_they_are_followed() {
     }
     server.sign_in("ada@example.com", None).get("/api/agents").is(200);
     // agent_not_found, not_found, user_not_found, session_not_found, method_not_allowed: each names a list that is there.
-    for (method, path) in [("GET", "/api/agents/none"), ("GET", "/none"), ("GET", "/api/users/none"), ("DELETE", "/auth/sessions/none"), ("PUT", "/api")] {
+    for (method, path) in [
+        ("GET", "/api/agents/none"),
+        ("GET", "/none"),
+        ("GET", "/api/users/none"),
+        ("DELETE", "/auth/sessions/none"),
+        ("PUT", "/api"),
+    ] {
         let refused = admin.call(method, path, &[], None);
         refused.envelope();
         follow(admin, &refused.json()["fix"]);
@@ -279,7 +322,8 @@ fn fixes_work_when_they_are_followed() {
     let issued = follow(admin, &refused["fix"]);
     server.with(text(&issued["token"])).get("/api/auth/whoami").is(200);
     // unknown_scope: names of valid_scopes.
-    let refused = admin.post("/api/agents", &json!({ "name": "fixed", "scope": ["no.such"] })).refused(400, "unknown_scope");
+    let refused =
+        admin.post("/api/agents", &json!({ "name": "fixed", "scope": ["no.such"] })).refused(400, "unknown_scope");
     admin.post("/api/agents", &json!({ "name": "fixed", "scope": refused["valid_scopes"] })).is(201);
     // scope_too_wide for a PAT: without what is named.
     let pat = server.plant_pat(admin, "agents.create agents.read agents.token.issue");
@@ -296,7 +340,8 @@ fn fixes_work_when_they_are_followed() {
     assert!(text(&refused["fix"]).contains("running, paused, stopped"), "{refused}");
     admin.get("/api/agents?state=paused").is(200);
     // email_taken: the named list finds the user.
-    let refused = admin.post("/api/users", &json!({ "email": "Ada@example.com", "name": "A" })).refused(409, "email_taken");
+    let refused =
+        admin.post("/api/users", &json!({ "email": "Ada@example.com", "name": "A" })).refused(409, "email_taken");
     let found = admin.get(&calls_in(&refused["fix"])[0].path.replace("<address>", "ada@example.com")).is(200);
     assert_eq!(found["items"][0]["email"], "ada@example.com");
     // idempotency_mismatch: the first body again.
@@ -306,7 +351,9 @@ fn fixes_work_when_they_are_followed() {
     admin.post_once("/api/agents", "fix", &body).is(201);
     // csrf_failed is followed in credentials.rs, the two of rotation here: leave out what is named.
     let own = server.agent(admin, "own", &["agents.token.issue", "agents.read"]);
-    own.client.post("/api/agents/own/token/issue", &json!({ "scope": ["agents.read"] })).refused(400, "rotation_keeps_rights");
+    own.client
+        .post("/api/agents/own/token/issue", &json!({ "scope": ["agents.read"] }))
+        .refused(400, "rotation_keeps_rights");
     own.client.post("/api/agents/own/token/issue", &json!({ "grace_seconds": 0 })).refused(400, "invalid_grace");
     own.client.post("/api/agents/own/token/issue", &json!({ "grace_seconds": 60 })).is(200);
 }
@@ -318,11 +365,15 @@ fn the_fix_for_a_life_that_is_too_long_works() {
     let (server, admin) = (&site.0, &site.1);
     server.agent(admin, "short-lived", &["agents.read", "agents.token.issue"]);
     let issued = admin.post("/api/agents/short-lived/token/issue", &json!({ "expires_in_days": 10 })).is(200);
-    let next = admin.post("/api/agents/short-lived/token/issue", &json!({ "expires_in_days": 20, "grace_seconds": 3600 })).is(200);
+    let next = admin
+        .post("/api/agents/short-lived/token/issue", &json!({ "expires_in_days": 20, "grace_seconds": 3600 }))
+        .is(200);
     drop(next);
     // In its grace the first token is another's minter now: it mints within the life that it has left.
     let in_grace = server.with(text(&issued["token"]));
-    let refused = in_grace.post("/api/agents/short-lived/token/issue", &json!({ "expires_in_days": 20 })).refused(400, "lifetime_too_long");
+    let refused = in_grace
+        .post("/api/agents/short-lived/token/issue", &json!({ "expires_in_days": 20 }))
+        .refused(400, "lifetime_too_long");
     assert!(text(&refused["fix"]).contains("Leave expires_in_days out"), "{refused}");
     let capped = in_grace.post("/api/agents/short-lived/token/issue", &json!({})).is(200);
     assert!(capped["warnings"].as_array().is_some_and(|warnings| !warnings.is_empty()), "{capped}");

@@ -1,6 +1,12 @@
 //! What goes wrong around the server: it is killed, shares its files, meets an older or newer database, a full one, and
 //! clients that mean no good.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests: whatever is not as expected ends the test"
+)]
+
 use std::{
     fs,
     sync::{
@@ -43,7 +49,13 @@ fn work(client: &Client, acknowledged: &AtomicUsize, known: &Mutex<Vec<Known>>) 
         let name = unique();
         let body = json!({ "name": name, "scope": ["agents.read"] }).to_string();
         let Some(made) = tell(client, "POST", "/api/agents", Some(&body), 201, acknowledged) else { return };
-        let mut agent = Known { name: name.clone(), live: Some((text(&made["auth_token"]).to_owned(), false)), dead: vec![], is_gone: false, may_be_gone: false };
+        let mut agent = Known {
+            name: name.clone(),
+            live: Some((text(&made["auth_token"]).to_owned(), false)),
+            dead: vec![],
+            is_gone: false,
+            may_be_gone: false,
+        };
         let path = format!("/api/agents/{name}");
         let steps: &[&str] = match round % 4 {
             0 => &["issue", "revoke"],
@@ -79,7 +91,14 @@ fn work(client: &Client, acknowledged: &AtomicUsize, known: &Mutex<Vec<Known>>) 
 }
 
 /// Asks until there is an answer that is not "come again"; `None` when the host is gone.
-fn tell(client: &Client, method: &str, path: &str, body: Option<&str>, status: u16, acknowledged: &AtomicUsize) -> Option<Json> {
+fn tell(
+    client: &Client,
+    method: &str,
+    path: &str,
+    body: Option<&str>,
+    status: u16,
+    acknowledged: &AtomicUsize,
+) -> Option<Json> {
     loop {
         let answer = client.try_call(method, path, &[], body.map(str::as_bytes)).ok()?;
         if answer.status() == 503 {
@@ -110,7 +129,11 @@ fn killed_fifty_times_under_load_it_loses_nothing_that_it_answered() {
         let known = known.into_inner().unwrap();
         let admin = admin.at(server.host().base_url());
         assert_eq!(server.texts("PRAGMA integrity_check"), ["ok"], "round {round}");
-        assert_eq!(server.texts("SELECT 'broken' FROM pragma_foreign_key_check"), Vec::<String>::new(), "round {round}");
+        assert_eq!(
+            server.texts("SELECT 'broken' FROM pragma_foreign_key_check"),
+            Vec::<String>::new(),
+            "round {round}"
+        );
         // This round's, and one of those that went before.
         for agent in known.iter().chain(before.iter().rev().take(1)) {
             let found = admin.get(&format!("/api/agents/{}", agent.name));
@@ -124,12 +147,16 @@ fn killed_fifty_times_under_load_it_loses_nothing_that_it_answered() {
             }
             if let Some((token, is_ending)) = &agent.live {
                 let answer = server.with(token).get(WHOAMI);
-                assert!(answer.status() == 200 || (*is_ending && answer.status() == 401), "round {round}: {agent:?}: {answer:?}");
+                assert!(
+                    answer.status() == 200 || (*is_ending && answer.status() == 401),
+                    "round {round}: {agent:?}: {answer:?}"
+                );
             }
         }
         before.extend(known);
     }
-    let changes = "SELECT count(*) FROM agents WHERE id NOT IN (SELECT object_id FROM audit WHERE action = 'agent.create')";
+    let changes =
+        "SELECT count(*) FROM agents WHERE id NOT IN (SELECT object_id FROM audit WHERE action = 'agent.create')";
     assert_eq!(server.number(changes), 0, "no change without its row");
     assert_eq!(server.number("SELECT count(*) FROM agents a WHERE archived_at IS NULL AND NOT EXISTS (SELECT 1 FROM credentials WHERE agent_id = a.id)"), 0);
 }
@@ -145,7 +172,9 @@ fn two_hosts_migrate_one_database_once() {
             match number % 4 {
                 0 | 1 => at.nobody().get("/readyz"),
                 2 => at.with(&credential("acr_ses_")).get(WHOAMI),
-                _ => at.nobody().post("/auth/token", &json!({ "email": "x@example.com", "password": format!("wrong {number}") })),
+                _ => at
+                    .nobody()
+                    .post("/auth/token", &json!({ "email": "x@example.com", "password": format!("wrong {number}") })),
             }
         });
         for answer in &answers {
@@ -236,7 +265,8 @@ fn a_full_database_still_takes_rights_away() {
     let server = Server::settings().variable("database_max_mib", "1").start();
     let admin = server.bootstrap();
     let leaving = server.sign_in("ada@example.com", None);
-    let (revoked, deleted) = (server.agent(&admin, "revoked", &["agents.read"]), server.agent(&admin, "deleted", &["agents.read"]));
+    let (revoked, deleted) =
+        (server.agent(&admin, "revoked", &["agents.read"]), server.agent(&admin, "deleted", &["agents.read"]));
     let kept = server.agent(&admin, "kept", &["agents.read"]);
     let long = "x".repeat(1_900);
     let full = (0..2_000).find_map(|number| {
@@ -246,7 +276,8 @@ fn a_full_database_still_takes_rights_away() {
     });
     full.expect("the bound").refused(503, "storage_full");
     let agents = server.number("SELECT count(*) FROM agents");
-    let size = fs::metadata(server.database_file()).unwrap().len() + fs::metadata(server.database_file().with_extension("db-wal")).map_or(0, |wal| wal.len());
+    let size = fs::metadata(server.database_file()).unwrap().len()
+        + fs::metadata(server.database_file().with_extension("db-wal")).map_or(0, |wal| wal.len());
     assert!(size < 16 * 1024 * 1024, "{size} bytes");
     for (path, body) in [
         ("/api/agents", json!({ "name": "one-more", "description": long })),
@@ -269,12 +300,62 @@ fn a_full_database_still_takes_rights_away() {
     admin.delete("/auth/sessions").is(204);
     admin.get(WHOAMI).is(200);
     assert!(server.number("SELECT count(*) FROM agents") <= agents + 1);
-    assert_eq!(server.number("SELECT count(*) FROM audit WHERE action IN ('agent.archive', 'agent.token.revoke', 'session.end')"), 3);
+    assert_eq!(
+        server.number(
+            "SELECT count(*) FROM audit WHERE action IN ('agent.archive', 'agent.token.revoke', 'session.end')"
+        ),
+        3
+    );
     assert_eq!(server.texts("PRAGMA integrity_check"), ["ok"]);
     // With room again all is as before.
     let roomy = Server::settings().variable("database_max_mib", "64").on(server.state()).start();
     admin.at(roomy.host().base_url()).post("/api/agents", &json!({ "name": "roomy" })).is(201);
     drop(kept);
+}
+
+/// R74: on a disk that takes no more every write is a 503, reading goes on, and nothing is broken when there is room again.
+/// The disk is a limit on the size of files, whose signal is ignored: writes beyond it fail as they would on a full one.
+#[test]
+fn on_a_full_disk_writes_are_503_and_reading_goes_on() {
+    let (first, admin) = Server::with_admin();
+    let scout = first.agent(&admin, "scout", &["agents.read"]);
+    let limited = Server::settings().after("trap '' XFSZ; ulimit -f 2048").on(first.state()).start();
+    drop(first);
+    let admin = admin.at(limited.host().base_url());
+    let scout = scout.client.at(limited.host().base_url());
+    let mut made = 1;
+    let full = (0..3_000).find_map(|number| {
+        let body = json!({ "name": format!("filler-{number}"), "description": "x".repeat(1_900) });
+        let answer = admin.post("/api/agents", &body);
+        if answer.status() != 201 {
+            return Some(answer);
+        }
+        made += 1;
+        None
+    });
+    let full = full.expect("the disk to be full");
+    assert!(["storage_full", "database_unavailable"].contains(&text(&full.is(503)["error"])), "{full:?}");
+    full.envelope();
+    for _ in 0..3 {
+        for answer in [
+            admin.post("/api/agents", &json!({ "name": "more", "description": "x".repeat(1_900) })),
+            admin.post("/api/agents/scout/token/issue", &json!({})),
+            admin.delete("/api/agents/scout/token"),
+        ] {
+            assert!(answer.status() == 503 || answer.status() < 300, "{answer:?}");
+        }
+        scout.get("/api/agents/none").envelope();
+        admin.get(WHOAMI).is(200);
+        admin.get("/api/agents?limit=200").is(200);
+        limited.nobody().get("/readyz").is(200);
+    }
+    let state = Arc::clone(limited.state());
+    drop(limited);
+    let again = Server::settings().on(&state).start();
+    let admin = admin.at(again.host().base_url());
+    assert_eq!(again.texts("PRAGMA integrity_check"), ["ok"]);
+    assert!(again.number("SELECT count(*) FROM agents") >= made, "what was answered is there");
+    admin.post("/api/agents", &json!({ "name": "roomy" })).is(201);
 }
 
 /// R74, R31: whoever has no credential leaves nothing in the database but a bounded throttle.
@@ -296,8 +377,12 @@ fn a_stranger_fills_nothing() {
     assert_eq!(server.number(rows), before);
     // Unknown accounts move the throttle alone; known ones are summed.
     for number in 0..4 {
-        nobody.post("/auth/token", &json!({ "email": format!("n{number}@example.com"), "password": "wrong horse" })).refused(401, "login_failed");
-        nobody.post("/auth/token", &json!({ "email": "ada@example.com", "password": "wrong horse" })).refused(401, "login_failed");
+        nobody
+            .post("/auth/token", &json!({ "email": format!("n{number}@example.com"), "password": "wrong horse" }))
+            .refused(401, "login_failed");
+        nobody
+            .post("/auth/token", &json!({ "email": "ada@example.com", "password": "wrong horse" }))
+            .refused(401, "login_failed");
     }
     for _ in 0..100 {
         scout.client.get("/api/agents").refused(403, "scope_denied");
@@ -368,7 +453,8 @@ fn two_hundred_connections_hold_up_nobody() {
                 let mut connection = Connection::open(client.address()).unwrap();
                 let path = ["/api/auth/whoami", "/api/agents", "/healthz", "/docs/agents/errors"][number % 4];
                 while !stop.load(Ordering::Relaxed) {
-                    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", client.bearer());
+                    let request =
+                        format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", client.bearer());
                     connection.send(request.as_bytes()).unwrap();
                     assert_eq!(connection.response(false).unwrap().status, 200);
                     answered.fetch_add(1, Ordering::Relaxed);

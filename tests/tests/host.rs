@@ -1,5 +1,11 @@
 //! The host's semantics one by one, as Spin has them, with a component that only tests run (`tests/trap`).
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests: whatever is not as expected ends the test"
+)]
+
 use std::{
     fs,
     io::{Read, Write},
@@ -25,7 +31,9 @@ fn host() -> Arc<Host> {
 }
 
 fn encode(text: &str) -> String {
-    text.bytes().map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02x}") }).collect()
+    text.bytes()
+        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02x}") })
+        .collect()
 }
 
 /// The name of the component that answers a path.
@@ -86,7 +94,10 @@ fn a_private_route_is_reached_by_components_only() {
     let seen: Json = serde_json::from_str(inside["body"].as_str().unwrap_or_default()).unwrap();
     assert_eq!(seen["name"], "private");
     // Whoever may not call it does not reach it, and from outside its name is no way in.
-    assert!(refusal(&host.client().get(&format!("/other/fetch?url={}", encode("http://private.spin.internal/who")))).contains("Denied"));
+    assert!(
+        refusal(&host.client().get(&format!("/other/fetch?url={}", encode("http://private.spin.internal/who"))))
+            .contains("Denied")
+    );
     let request = b"GET /who HTTP/1.1\r\nhost: private.spin.internal\r\nconnection: close\r\n\r\n";
     assert_ne!(raw::exchange(host.address(), request).unwrap().status, 200);
 }
@@ -124,11 +135,11 @@ fn the_connections_own_headers_do_not_reach_the_component() {
 
 #[test]
 fn an_instance_answers_128_requests_and_no_more() {
-    let host = host();
+    let host = Start::trap(&trap_manifest()).run();
     let client = host.client();
     let numbers: Vec<u64> = (0..400).map(|_| client.get("/bare/count").is(200)["number"].as_u64().unwrap()).collect();
     assert_eq!(numbers.iter().max(), Some(&128), "reused to its limit and not beyond");
-    assert!(numbers.iter().filter(|number| **number == 1).count() >= 3, "{numbers:?}");
+    assert!(numbers.iter().filter(|number| **number == 1).count() > 3, "{numbers:?}");
 }
 
 #[test]
@@ -206,9 +217,16 @@ fn variables_have_their_precedence() {
     let start = Start::trap(&trap_manifest());
     let names = ["from_flag", "from_config", "from_environment", "from_dotenv"];
     let config = start.home().join("runtime-config.toml");
-    let values = |value: &str, names: &[&str]| names.iter().map(|name| format!("{name} = \"{value}\"\n")).collect::<String>();
-    fs::write(&config, format!("[[variables_provider]]\ntype = \"static\"\n[variables_provider.values]\n{}", values("config", &names[..2])))
-        .unwrap();
+    let values =
+        |value: &str, names: &[&str]| names.iter().map(|name| format!("{name} = \"{value}\"\n")).collect::<String>();
+    fs::write(
+        &config,
+        format!(
+            "[[variables_provider]]\ntype = \"static\"\n[variables_provider.values]\n{}",
+            values("config", &names[..2])
+        ),
+    )
+    .unwrap();
     let dotenv: String = names.iter().map(|name| format!("SPIN_VARIABLE_{}=dotenv\n", name.to_uppercase())).collect();
     fs::write(start.home().join(".env"), dotenv).unwrap();
     let mut start = start.flag("--runtime-config-file", &config).variable("from_flag", "flag");
@@ -321,7 +339,11 @@ fn serve(body: &'static str) -> u16 {
 fn answer(mut stream: TcpStream, body: &str) {
     let mut request = [0; 4096];
     let read = stream.read(&mut request).unwrap_or(0);
-    let status = if request[..read].starts_with(b"GET /redirect") { "302 Found\r\nlocation: http://127.0.0.1:1/" } else { "200 OK" };
+    let status = if request[..read].starts_with(b"GET /redirect") {
+        "302 Found\r\nlocation: http://127.0.0.1:1/"
+    } else {
+        "200 OK"
+    };
     let length = body.len();
     // A client that went away is the host's affair.
     let _ = write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
@@ -346,7 +368,9 @@ fn private_networks_are_refused_after_resolving() {
 fn an_exception_opens_one_host_and_port_and_redirects_are_not_followed() {
     let (port, closed) = (serve("reached"), serve("not this one"));
     let host = Start::trap(&trap_manifest()).flag("--allow-private", format!("127.0.0.1:{port}")).run();
-    let fetch = |port: u16, path: &str| host.client().get(&format!("/one/fetch?url={}", encode(&format!("http://127.0.0.1:{port}{path}"))));
+    let fetch = |port: u16, path: &str| {
+        host.client().get(&format!("/one/fetch?url={}", encode(&format!("http://127.0.0.1:{port}{path}"))))
+    };
     assert_eq!(fetch(port, "/").is(200), json!({ "status": 200, "body": "reached" }));
     assert_eq!(fetch(port, "/redirect").is(200)["status"], 302);
     assert!(refusal(&fetch(closed, "/")).contains("DestinationIpProhibited"));
@@ -358,7 +382,10 @@ fn a_component_may_call_the_application_itself_when_that_is_granted() {
     let host = host();
     let inside = host.client().get(&format!("/one/fetch?url={}", encode("http://self.alt/other/who"))).is(200);
     assert!(inside["body"].as_str().unwrap_or_default().contains("\"name\":\"other\""), "{inside}");
-    assert!(refusal(&host.client().get(&format!("/other/fetch?url={}", encode("http://self.alt/other/who")))).contains("HttpRequestDenied"));
+    assert!(
+        refusal(&host.client().get(&format!("/other/fetch?url={}", encode("http://self.alt/other/who"))))
+            .contains("HttpRequestDenied")
+    );
 }
 
 #[test]
@@ -469,11 +496,15 @@ fn bodies_arrive_whole_however_they_are_sent() {
     let chunked = b"POST /bare/body HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
     assert_eq!(raw::exchange(address, chunked).unwrap().body, b"{\"bytes\":5}");
     let mut connection = Connection::open(address).unwrap();
-    connection.send(b"POST /bare/body HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\nexpect: 100-continue\r\n\r\n").unwrap();
+    connection
+        .send(b"POST /bare/body HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\nexpect: 100-continue\r\n\r\n")
+        .unwrap();
     connection.send(b"abcd").unwrap();
     assert_eq!(connection.response(false).unwrap().body, b"{\"bytes\":4}");
     // The same connection serves the next request, and HEAD has no body.
-    connection.send(b"HEAD /bare/count HTTP/1.1\r\nhost: x\r\n\r\nGET /bare/count HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    connection
+        .send(b"HEAD /bare/count HTTP/1.1\r\nhost: x\r\n\r\nGET /bare/count HTTP/1.1\r\nhost: x\r\n\r\n")
+        .unwrap();
     assert_eq!(connection.response(true).unwrap().status, 200);
     assert_eq!(connection.response(false).unwrap().status, 200);
 }

@@ -95,7 +95,12 @@ fn a_replay_is_the_first_answer() {
         site.admin.post_once("/api/agents", bad, &body).refused(400, "invalid_idempotency_key");
     }
     site.admin
-        .call("POST", "/api/agents", &[("idempotency-key", "a"), ("idempotency-key", "b")], Some(body.to_string().as_bytes()))
+        .call(
+            "POST",
+            "/api/agents",
+            &[("idempotency-key", "a"), ("idempotency-key", "b")],
+            Some(body.to_string().as_bytes()),
+        )
         .refused(400, "invalid_idempotency_key");
     assert_eq!(site.admin.post_once("/api/agents", &"k".repeat(255), &json!({ "name": "long-key" })).status(), 201);
 }
@@ -185,7 +190,9 @@ fn a_refusal_is_not_kept() {
 fn a_route_without_a_credential_ignores_the_key() {
     let site = site();
     let body = json!({ "email": "mia@example.com", "password": tests::server::PASSWORD });
-    let tokens: Vec<Json> = (0..2).map(|_| site.server.nobody().post_once("/auth/token", "sign-in", &body).is(200)["access_token"].clone()).collect();
+    let tokens: Vec<Json> = (0..2)
+        .map(|_| site.server.nobody().post_once("/auth/token", "sign-in", &body).is(200)["access_token"].clone())
+        .collect();
     assert_ne!(tokens[0], tokens[1]);
 }
 
@@ -200,15 +207,29 @@ fn a_crash_leaves_the_first_outcome_or_none() {
         let ask = |client: &Client, number: usize| {
             let name = format!("r{round}-{number}");
             let body = json!({ "name": name, "scope": ["agents.read"] }).to_string();
-            client.try_call("POST", "/api/agents", &[("idempotency-key", &format!("{prefix}-{number}"))], Some(body.as_bytes()))
+            client.try_call(
+                "POST",
+                "/api/agents",
+                &[("idempotency-key", &format!("{prefix}-{number}"))],
+                Some(body.as_bytes()),
+            )
         };
         let answered: Vec<Option<Json>> = thread::scope(|scope| {
-            let running: Vec<_> = (0..8).map(|number| scope.spawn({ let (ask, base) = (&ask, &base); move || ask(base, number) })).collect();
+            let running: Vec<_> = (0..8)
+                .map(|number| {
+                    scope.spawn({
+                        let (ask, base) = (&ask, &base);
+                        move || ask(base, number)
+                    })
+                })
+                .collect();
             // Some time in the middle of them, another one each round.
             thread::sleep(Duration::from_millis(round * 3));
             server.kill_and_restart();
             let answers = running.into_iter().map(|thread| thread.join().unwrap());
-            answers.map(|answer| answer.ok().filter(|answer| answer.status() == 201).map(|answer| answer.json())).collect()
+            answers
+                .map(|answer| answer.ok().filter(|answer| answer.status() == 201).map(|answer| answer.json()))
+                .collect()
         });
         let after = admin.at(server.host().base_url());
         for (number, before) in answered.into_iter().enumerate() {
@@ -256,10 +277,11 @@ fn kept_answers_are_bounded_and_purged() {
 #[test]
 fn a_key_whose_time_is_over_is_new() {
     let site = site();
+    let olga = site.server.user(&site.admin, "olga@example.com", "member");
     let body = json!({ "name": "over", "issue_token": false });
-    let first = site.admin.post_once("/api/agents", "over", &body).is(201);
-    site.server.execute("UPDATE idempotency SET expires_at = 1");
-    let second = site.admin.post_once("/api/agents", "over", &body);
+    let first = olga.post_once("/api/agents", "over", &body).is(201);
+    site.server.execute("UPDATE idempotency SET expires_at = 1 WHERE caller = (SELECT id FROM users WHERE email_key = 'olga@example.com')");
+    let second = olga.post_once("/api/agents", "over", &body);
     assert!(!is_replayed(&second));
     assert_ne!(second.is(201)["id"], first["id"]);
 }

@@ -19,7 +19,10 @@ fn from_bootstrap_to_deletion() {
     let made = nobody.post("/auth/bootstrap", &body);
     assert_eq!(made.header("cache-control"), "no-store");
     let made = made.is(201);
-    assert_eq!((&made["tenant"]["slug"], &made["user"]["email"], &made["user"]["role"]), (&json!("acme"), &json!("Ada@Example.com"), &json!("admin")));
+    assert_eq!(
+        (&made["tenant"]["slug"], &made["user"]["email"], &made["user"]["role"]),
+        (&json!("acme"), &json!("Ada@Example.com"), &json!("admin"))
+    );
     assert_eq!(made["user"]["name"], "Ada");
     assert_eq!(nobody.get("/readyz").is(200)["bootstrapped"], true);
 
@@ -27,7 +30,10 @@ fn from_bootstrap_to_deletion() {
     let signed_in = nobody.post("/auth/token", &json!({ "email": "ada@example.com", "password": PASSWORD }));
     assert_eq!(signed_in.header("cache-control"), "no-store");
     let signed_in = signed_in.is(200);
-    assert_eq!((&signed_in["token_type"], &signed_in["role"], &signed_in["user_id"]), (&json!("bearer"), &json!("admin"), &made["user"]["id"]));
+    assert_eq!(
+        (&signed_in["token_type"], &signed_in["role"], &signed_in["user_id"]),
+        (&json!("bearer"), &json!("admin"), &made["user"]["id"])
+    );
     let ada = server.with(text(&signed_in["access_token"]));
     let who = ada.get("/api/auth/whoami").is(200);
     assert_eq!(
@@ -42,17 +48,29 @@ fn from_bootstrap_to_deletion() {
         })
     );
 
-    let created = ada.post("/api/agents", &json!({ "name": "Build Bot", "scope": ["agents.read", "agents.list"], "labels": { "team": "core" } }));
+    let created = ada.post(
+        "/api/agents",
+        &json!({ "name": "Build Bot", "scope": ["agents.read", "agents.list"], "labels": { "team": "core" } }),
+    );
     assert_eq!(created.header("cache-control"), "no-store");
     let created = created.is(201);
-    assert_eq!((&created["name"], &created["state"], &created["has_token"]), (&json!("build-bot"), &json!("running"), &json!(true)));
+    assert_eq!(
+        (&created["name"], &created["state"], &created["has_token"]),
+        (&json!("build-bot"), &json!("running"), &json!(true))
+    );
     assert_eq!(created["owner"], json!({ "id": made["user"]["id"], "email": "Ada@Example.com" }));
     assert!(is_well_formed(text(&created["auth_token"]), "acr_agt_"));
     let first = server.with(text(&created["auth_token"]));
 
     let who = first.get("/api/auth/whoami").is(200);
-    assert_eq!((&who["agent_id"], &who["agent_name"], &who["agent_state"]), (&created["id"], &json!("build-bot"), &json!("running")));
-    assert_eq!((&who["credential"]["id"], &who["credential"]["kind"]), (&created["token"]["id"], &json!("agent_token")));
+    assert_eq!(
+        (&who["agent_id"], &who["agent_name"], &who["agent_state"]),
+        (&created["id"], &json!("build-bot"), &json!("running"))
+    );
+    assert_eq!(
+        (&who["credential"]["id"], &who["credential"]["kind"]),
+        (&created["token"]["id"], &json!("agent_token"))
+    );
     assert_eq!(who["scope"], json!(["agents.list", "agents.read"]));
     let listed = first.get("/api/agents").is(200);
     assert_eq!(listed["items"].as_array().map(Vec::len), Some(1));
@@ -67,8 +85,16 @@ fn from_bootstrap_to_deletion() {
     let seen = ada.get("/api/agents/build-bot").is(200);
     assert_eq!((&seen["token"]["id"], &seen["token"]["prefix"]), (&issued["id"], &issued["prefix"]));
 
-    let patched = ada.patch("/api/agents/build-bot", &json!({ "display_name": "The builder", "labels": {}, "scope": ["agents.read"] })).is(200);
-    assert_eq!((&patched["display_name"], &patched["labels"], &patched["scope"]), (&json!("The builder"), &json!({}), &json!(["agents.read"])));
+    let patched = ada
+        .patch(
+            "/api/agents/build-bot",
+            &json!({ "display_name": "The builder", "labels": {}, "scope": ["agents.read"] }),
+        )
+        .is(200);
+    assert_eq!(
+        (&patched["display_name"], &patched["labels"], &patched["scope"]),
+        (&json!("The builder"), &json!({}), &json!(["agents.read"]))
+    );
     // The ceiling narrows what lives.
     assert_eq!(second.get("/api/auth/whoami").is(200)["scope"], json!(["agents.read"]));
     let cleared = ada.patch("/api/agents/build-bot", &json!({ "display_name": null })).is(200);
@@ -92,8 +118,16 @@ fn from_bootstrap_to_deletion() {
     assert_eq!(
         actions,
         [
-            "tenant.bootstrap", "session.start", "agent.create", &format!("{token}issue"), "agent.update", "agent.update", &format!("{token}revoke"),
-            &format!("{token}revoke"), "agent.archive", "session.end"
+            "tenant.bootstrap",
+            "session.start",
+            "agent.create",
+            &format!("{token}issue"),
+            "agent.update",
+            "agent.update",
+            &format!("{token}revoke"),
+            &format!("{token}revoke"),
+            "agent.archive",
+            "session.end"
         ]
     );
     let incomplete = "SELECT count(*) FROM audit WHERE user_id IS NULL OR address <> '127.0.0.1' OR request_id NOT LIKE 'req\\_%' ESCAPE '\\'";
@@ -132,7 +166,10 @@ fn an_admin_makes_people_and_they_make_agents() {
 fn a_person_sees_and_ends_sessions() {
     let (server, ada) = Server::with_admin();
     let body = json!({ "email": "ada@example.com", "password": PASSWORD }).to_string();
-    let phone = server.nobody().call("POST", "/auth/token", &[("user-agent", "phone \u{202e}\t1")], Some(body.as_bytes())).is(200);
+    let phone = server
+        .nobody()
+        .call("POST", "/auth/token", &[("user-agent", "phone \u{202e}\t1")], Some(body.as_bytes()))
+        .is(200);
     let phone = server.with(text(&phone["access_token"]));
     let listed = ada.get("/auth/sessions").is(200);
     let sessions = listed["items"].as_array().unwrap();
@@ -163,10 +200,16 @@ fn the_tick_writes_what_was_refused() {
     server.until_number(&counted, 30);
     // The minute is over when the clock says so; here it is made to be over.
     server.execute("UPDATE refusals SET minute = minute - 3600000");
-    let written = format!("SELECT ifnull(sum(count), 0) FROM audit WHERE agent_id = '{}' AND action = 'scope_denied' AND outcome = 'refused'", scout.id);
+    let written = format!(
+        "SELECT ifnull(sum(count), 0) FROM audit WHERE agent_id = '{}' AND action = 'scope_denied' AND outcome = 'refused'",
+        scout.id
+    );
     server.until_number(&written, 30);
     server.until_number("SELECT count(*) FROM refusals", 0);
-    assert!(server.number(&format!("SELECT count(*) FROM audit WHERE agent_id = '{}' AND outcome = 'refused'", scout.id)) <= 2);
+    assert!(
+        server.number(&format!("SELECT count(*) FROM audit WHERE agent_id = '{}' AND outcome = 'refused'", scout.id))
+            <= 2
+    );
     // Anybody may call it: it makes no difference, and tells nothing.
     for _ in 0..20 {
         let answer = server.nobody().post("/internal/tick", &json!({ "anything": true }));

@@ -2,6 +2,8 @@
 //! let in exactly where the design says; nothing of it happens, since each request carries a query parameter that no route
 //! knows: whoever reads about it has passed the guard.
 
+#![expect(clippy::indexing_slicing, reason = "helpers of tests: whatever is not as expected ends the test")]
+
 use std::collections::BTreeSet;
 
 use serde_json::json;
@@ -12,11 +14,39 @@ use tests::{
 
 /// Contract: all scopes there are.
 const SCOPES: [&str; 34] = [
-    "agents.list", "agents.read", "agents.logs", "agents.create", "agents.update", "agents.delete", "agents.lifecycle",
-    "agents.deploy", "agents.share", "agents.message", "agents.stop_all", "agents.token.issue", "agents.token.revoke",
-    "agents.keys.read", "agents.keys.write", "agents.secrets.read", "agents.secrets.write", "ui.notify", "notifications.read",
-    "notifications.write", "tokens.read", "tokens.write", "tokens.admin", "tokens.introspect", "users.read", "users.write",
-    "audit.read", "audit.read_all", "webhooks.read", "webhooks.write", "guides.read", "guides.write", "presets.write",
+    "agents.list",
+    "agents.read",
+    "agents.logs",
+    "agents.create",
+    "agents.update",
+    "agents.delete",
+    "agents.lifecycle",
+    "agents.deploy",
+    "agents.share",
+    "agents.message",
+    "agents.stop_all",
+    "agents.token.issue",
+    "agents.token.revoke",
+    "agents.keys.read",
+    "agents.keys.write",
+    "agents.secrets.read",
+    "agents.secrets.write",
+    "ui.notify",
+    "notifications.read",
+    "notifications.write",
+    "tokens.read",
+    "tokens.write",
+    "tokens.admin",
+    "tokens.introspect",
+    "users.read",
+    "users.write",
+    "audit.read",
+    "audit.read_all",
+    "webhooks.read",
+    "webhooks.write",
+    "guides.read",
+    "guides.write",
+    "presets.write",
     "scopes.write",
 ];
 
@@ -28,7 +58,9 @@ fn ceiling(role: &str) -> BTreeSet<&'static str> {
         matches!(scope, "agents.list" | "agents.read" | "audit.read" | "guides.read" | "tokens.read" | "tokens.write")
             || scope.starts_with("notifications.")
     };
-    let member = |scope: &str| viewer(scope) || (scope.starts_with("agents.") && scope != "agents.stop_all") || scope == "ui.notify";
+    let member = |scope: &str| {
+        viewer(scope) || (scope.starts_with("agents.") && scope != "agents.stop_all") || scope == "ui.notify"
+    };
     let allowed = |scope: &&str| match role {
         "viewer" => viewer(scope),
         "member" => member(scope),
@@ -70,7 +102,11 @@ struct Row {
 
 fn rows(server: &Server) -> Vec<Row> {
     let index = server.nobody().get("/api").is(200);
-    let routes = index["groups"].as_array().into_iter().flatten().flat_map(|group| group["routes"].as_array().into_iter().flatten());
+    let routes = index["groups"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .flat_map(|group| group["routes"].as_array().into_iter().flatten());
     routes
         .map(|route| Row {
             method: text(&route["method"]).to_owned(),
@@ -103,6 +139,7 @@ fn expected(caller: &Caller, row: &Row) -> Option<&'static str> {
 
 fn check(caller: &Caller, row: &Row) {
     let (what, answer) = (format!("{} at {} {}", caller.what, row.method, row.path), ask(&caller.client, row));
+    assert_eq!(answer.header("cache-control"), "no-store", "{what}");
     match expected(caller, row) {
         None => {
             let refused = answer.is(422);
@@ -162,7 +199,12 @@ fn no_role_reaches_beyond_its_ceiling_by_session_or_pat() {
     for role in ROLES {
         let session = person(&server, &admin, role);
         let pat = server.plant_pat(&session, "*");
-        let caller = |what: &str, kind: Kind, client: Client| Caller { what: format!("{what} of a {role}"), kind, client, scope: ceiling(role) };
+        let caller = |what: &str, kind: Kind, client: Client| Caller {
+            what: format!("{what} of a {role}"),
+            kind,
+            client,
+            scope: ceiling(role),
+        };
         callers.extend([caller("the session", Kind::Session, session), caller("a PAT with *", Kind::Pat, pat)]);
     }
     let before = fingerprint(&server);
@@ -234,14 +276,23 @@ fn an_agents_authority_follows_its_owners_role_and_its_ceiling() {
     for role in ROLES {
         server.execute(&format!("UPDATE users SET role = '{role}' WHERE email_key = 'admin@example.com'"));
         let scope = ceiling(role).into_iter().filter(|scope| !is_for_people(scope)).collect();
-        let caller = Caller { what: format!("an agent with * of a {role}"), kind: Kind::Agent, client: agent.client.clone(), scope };
+        let caller = Caller {
+            what: format!("an agent with * of a {role}"),
+            kind: Kind::Agent,
+            client: agent.client.clone(),
+            scope,
+        };
         for row in &rows {
             check(&caller, row);
         }
     }
     admin.patch("/api/agents/everything", &json!({ "scope": ["agents.read"] })).is(200);
-    let caller =
-        Caller { what: "an agent with a narrowed ceiling".to_owned(), kind: Kind::Agent, client: agent.client.clone(), scope: BTreeSet::from(["agents.read"]) };
+    let caller = Caller {
+        what: "an agent with a narrowed ceiling".to_owned(),
+        kind: Kind::Agent,
+        client: agent.client.clone(),
+        scope: BTreeSet::from(["agents.read"]),
+    };
     for row in &rows {
         check(&caller, row);
     }

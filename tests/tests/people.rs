@@ -61,7 +61,9 @@ fn a_wrong_operator_secret_makes_nothing_and_the_right_one_once() {
     server.bootstrap();
     nobody.post("/auth/bootstrap", &bootstrap(&server)).refused(403, "already_bootstrapped");
     // R73: a development's password does not open it either.
-    nobody.post("/auth/token", &json!({ "email": "admin@example.com", "password": "admin" })).refused(401, "login_failed");
+    nobody
+        .post("/auth/token", &json!({ "email": "admin@example.com", "password": "admin" }))
+        .refused(401, "login_failed");
 }
 
 /// R24: unknown address, unknown tenant, wrong password and inactive account cannot be told apart.
@@ -125,7 +127,8 @@ fn guessing_is_throttled_and_the_owner_is_not_locked_out() {
     guess(&second, "ada@example.com", "192.0.2.1", PASSWORD).refused(429, "too_many_attempts");
     // IPv6 by its /64, which one household has whole.
     for number in 1..=5 {
-        guess(&server, "ada@example.com", &format!("2001:db8:1:1::{number}"), "wrong horse").refused(401, "login_failed");
+        guess(&server, "ada@example.com", &format!("2001:db8:1:1::{number}"), "wrong horse")
+            .refused(401, "login_failed");
     }
     guess(&server, "ada@example.com", "2001:db8:1:1:ffff::1", PASSWORD).refused(429, "too_many_attempts");
     guess(&server, "ada@example.com", "2001:db8:1:2::1", PASSWORD).is(200);
@@ -152,7 +155,8 @@ fn the_server_hashes_only_so_many_passwords_in_a_second() {
     let (server, _) = Server::with_admin();
     let slow = Server::settings().variable("hashes_per_second", "1").on(server.state()).start();
     let answers = at_once(12, |number| {
-        slow.nobody().post("/auth/token", &json!({ "email": format!("nobody-{number}@example.com"), "password": "wrong horse" }))
+        slow.nobody()
+            .post("/auth/token", &json!({ "email": format!("nobody-{number}@example.com"), "password": "wrong horse" }))
     });
     for answer in &answers {
         match answer.status() {
@@ -222,7 +226,9 @@ fn a_new_password_ends_the_sessions_of_the_old_one() {
     eve.get("/api/auth/whoami").is(200);
     admin.post(&path, &json!({ "password": "another quiet orbit" })).is(204);
     eve.get("/api/auth/whoami").refused(401, "token_revoked");
-    let sign_in = |password: &str| server.nobody().post("/auth/token", &json!({ "email": "eve@example.com", "password": password }));
+    let sign_in = |password: &str| {
+        server.nobody().post("/auth/token", &json!({ "email": "eve@example.com", "password": password }))
+    };
     sign_in(PASSWORD).refused(401, "login_failed");
     sign_in("another quiet orbit").is(200);
 }

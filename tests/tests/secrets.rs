@@ -1,5 +1,11 @@
 //! R2, R3: what is secret is answered once, and after that found nowhere: in no file, no log, and no later answer.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests: whatever is not as expected ends the test"
+)]
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -34,7 +40,10 @@ fn forms(secret: &str) -> Vec<(String, Vec<u8>)> {
     if let Some(bytes) = secret.get(8..51).and_then(|body| URL_SAFE_NO_PAD.decode(body).ok()) {
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         forms.push(("its bytes in hex".to_owned(), hex.into_bytes()));
-        forms.push(("its bytes in base64".to_owned(), STANDARD.encode(&bytes).trim_end_matches('=').as_bytes().to_vec()));
+        forms.push((
+            "its bytes in base64".to_owned(),
+            STANDARD.encode(&bytes).trim_end_matches('=').as_bytes().to_vec(),
+        ));
         forms.push(("its bytes".to_owned(), bytes));
     }
     forms
@@ -72,12 +81,14 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 #[test]
 fn after_its_one_answer_a_secret_is_found_nowhere() {
     let server = Server::settings().ticking().start();
-    let mut secrets: Vec<(&str, String)> = vec![("the operator secret", server.operator_secret().to_owned()), ("a password", PASSWORD.to_owned())];
+    let mut secrets: Vec<(&str, String)> =
+        vec![("the operator secret", server.operator_secret().to_owned()), ("a password", PASSWORD.to_owned())];
     let mut later: Vec<Answer> = Vec::new();
     let nobody = server.nobody();
 
     // Every kind of secret that there is, made in every way that there is.
-    let bootstrap = json!({ "secret": server.operator_secret(), "email": "ada@example.com", "name": "Ada", "password": PASSWORD });
+    let bootstrap =
+        json!({ "secret": server.operator_secret(), "email": "ada@example.com", "name": "Ada", "password": PASSWORD });
     later.push(nobody.post("/auth/bootstrap", &bootstrap));
     later.push(nobody.post("/auth/bootstrap", &bootstrap));
     let tenant = json!({ "secret": server.operator_secret(), "tenant": "other", "email": "eve@example.com", "name": "Eve", "password": PASSWORD });
@@ -85,12 +96,15 @@ fn after_its_one_answer_a_secret_is_found_nowhere() {
     let ada = server.sign_in("ada@example.com", None);
     let ended = server.sign_in("ada@example.com", None);
     secrets.extend([("a session", ada.bearer().to_owned()), ("an ended session", ended.bearer().to_owned())]);
-    let created = ada.post_once("/api/agents", "the-key-of-the-create", &json!({ "name": "scout", "scope": ["*"] })).is(201);
+    let created =
+        ada.post_once("/api/agents", "the-key-of-the-create", &json!({ "name": "scout", "scope": ["*"] })).is(201);
     secrets.push(("an inline token", text(&created["auth_token"]).to_owned()));
     let replayed = ada.post_once("/api/agents", "the-key-of-the-create", &json!({ "name": "scout", "scope": ["*"] }));
     assert_eq!(replayed.is(201), created, "the one answer, again for its own credential");
     let scout = server.with(text(&created["auth_token"]));
-    let issued = ada.post_once("/api/agents/scout/token/issue", "the-key-of-the-issue", &json!({ "grace_seconds": 600 })).is(200);
+    let issued = ada
+        .post_once("/api/agents/scout/token/issue", "the-key-of-the-issue", &json!({ "grace_seconds": 600 }))
+        .is(200);
     secrets.push(("an issued token", text(&issued["token"]).to_owned()));
     let rotated = server.with(text(&issued["token"])).post("/api/agents/scout/token/issue", &json!({})).is(200);
     secrets.push(("a rotated token", text(&rotated["token"]).to_owned()));
@@ -102,7 +116,9 @@ fn after_its_one_answer_a_secret_is_found_nowhere() {
     // Everything that shows or refuses any of it.
     let now = server.with(text(&rotated["token"]));
     for client in [&ada, &ended, &scout, &now, &nobody] {
-        for path in ["/api/auth/whoami", "/api/agents", "/api/agents/scout", "/api/users", "/auth/sessions", "/readyz", "/api"] {
+        for path in
+            ["/api/auth/whoami", "/api/agents", "/api/agents/scout", "/api/users", "/auth/sessions", "/readyz", "/api"]
+        {
             later.push(client.get(path));
         }
         let token = client.bearer().to_owned();
@@ -115,9 +131,16 @@ fn after_its_one_answer_a_secret_is_found_nowhere() {
         later.push(nobody.post("/auth/token", &json!({ "password": 7, "email": PASSWORD })));
         later.push(client.call("POST", "/api/agents", &[], Some(format!("{{\"name\": \"{token}\"").as_bytes())));
         later.push(client.post("/api/agents", &json!({ "name": "n", "scope": [token] })));
-        later.push(client.post_once("/api/agents", "the-key-of-the-create", &json!({ "name": "scout", "scope": ["*"] })));
+        later.push(client.post_once(
+            "/api/agents",
+            "the-key-of-the-create",
+            &json!({ "name": "scout", "scope": ["*"] }),
+        ));
     }
-    later.push(nobody.post("/auth/bootstrap", &json!({ "secret": "wrong", "email": "x@example.com", "name": "X", "password": another })));
+    later.push(nobody.post(
+        "/auth/bootstrap",
+        &json!({ "secret": "wrong", "email": "x@example.com", "name": "X", "password": another }),
+    ));
     later.push(ada.patch("/api/agents/scout", &json!({ "description": "changed" })));
     later.push(ended.post("/auth/logout", &json!({})));
     later.push(ada.delete("/api/agents/scout/token"));
@@ -144,10 +167,18 @@ fn after_its_one_answer_a_secret_is_found_nowhere() {
     }
     let mut searched: Vec<(String, Vec<u8>)> = vec![("the log".to_owned(), server.host().log().into_bytes())];
     let state = files(server.state().path());
-    assert!(state.iter().any(|path| path.ends_with("sqlite_db.db")) && state.iter().any(|path| path.ends_with("sqlite_db.db-wal")), "{state:?}");
+    assert!(
+        state.iter().any(|path| path.ends_with("sqlite_db.db"))
+            && state.iter().any(|path| path.ends_with("sqlite_db.db-wal")),
+        "{state:?}"
+    );
     searched.extend(state.iter().map(|path| (path.display().to_string(), fs::read(path).unwrap())));
     for (place, bytes) in &searched {
-        for (what, secret) in secrets.iter().map(|(what, secret)| (*what, secret.as_str())).chain([("a key", "the-key-of-the-create"), ("a key", "the-key-of-the-issue")]) {
+        for (what, secret) in secrets
+            .iter()
+            .map(|(what, secret)| (*what, secret.as_str()))
+            .chain([("a key", "the-key-of-the-create"), ("a key", "the-key-of-the-issue")])
+        {
             for (form, needle) in forms(secret) {
                 assert!(!contains(bytes, &needle), "{what} stands {form} in {place}");
             }

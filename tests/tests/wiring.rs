@@ -1,6 +1,13 @@
 //! R12, R72, R73: what is reachable is what the table says, through the component that it names, with the grants that the
 //! component's world lists.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests: whatever is not as expected ends the test"
+)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -80,7 +87,8 @@ fn component(manifest: &Table, path: &str) -> String {
         }
         left.next().is_none().then_some(rank)
     };
-    let best = triggers.iter().filter_map(|trigger| Some((rank(trigger["route"].as_str()?)?, trigger["component"].as_str()?)));
+    let best =
+        triggers.iter().filter_map(|trigger| Some((rank(trigger["route"].as_str()?)?, trigger["component"].as_str()?)));
     best.min().map(|(_, component)| component.to_owned()).unwrap_or_default()
 }
 
@@ -123,7 +131,8 @@ fn every_other_method_is_refused_with_those_that_are_allowed() {
             for client in [&nobody, &site.1] {
                 let answer = client.call(method, &path, &[], None);
                 answer.refused(405, "method_not_allowed");
-                let allowed: BTreeSet<String> = answer.header("allow").split(',').map(|method| method.trim().to_owned()).collect();
+                let allowed: BTreeSet<String> =
+                    answer.header("allow").split(',').map(|method| method.trim().to_owned()).collect();
                 assert_eq!(allowed, known, "{method} {path}");
             }
         }
@@ -140,10 +149,34 @@ fn every_other_method_is_refused_with_those_that_are_allowed() {
 fn an_unknown_path_is_our_404() {
     let site = site();
     for path in [
-        "/nothing", "/api/nothing", "/api/auth/nothing", "/api/users/a/b", "/api/users/a/b/c", "/api/agents/a/b", "/api/agents/a/token/issue/x",
-        "/auth/nothing", "/auth", "/operator", "/operator/nothing", "/operator/tenants/x", "/internal", "/internal/tick/x", "/docs/nothing",
-        "/docs/agents/../../etc/passwd", "/.env", "/.git/config", "/favicon.ico", "/admin", "/debug", "/metrics", "/API", "//api", "/api//agents",
-        "/%61pi", "/api/agents%2f", "/.well-known/security.txt.bak",
+        "/nothing",
+        "/api/nothing",
+        "/api/auth/nothing",
+        "/api/users/a/b",
+        "/api/users/a/b/c",
+        "/api/agents/a/b",
+        "/api/agents/a/token/issue/x",
+        "/auth/nothing",
+        "/auth",
+        "/operator",
+        "/operator/nothing",
+        "/operator/tenants/x",
+        "/internal",
+        "/internal/tick/x",
+        "/docs/nothing",
+        "/docs/agents/../../etc/passwd",
+        "/.env",
+        "/.git/config",
+        "/favicon.ico",
+        "/admin",
+        "/debug",
+        "/metrics",
+        "/API",
+        "//api",
+        "/api//agents",
+        "/%61pi",
+        "/api/agents%2f",
+        "/.well-known/security.txt.bak",
     ] {
         for client in [&site.0.nobody(), &site.1] {
             client.get(path).refused(404, "not_found");
@@ -161,7 +194,15 @@ fn an_unknown_path_is_our_404() {
 #[test]
 fn what_is_not_built_yet_is_not_there() {
     let site = site();
-    for path in ["/auth/login", "/auth/password", "/auth/tokens", "/api/audit", "/api/agents/a/keys", "/api/agents/a/stop", "/api/ui/notify"] {
+    for path in [
+        "/auth/login",
+        "/auth/password",
+        "/auth/tokens",
+        "/api/audit",
+        "/api/agents/a/keys",
+        "/api/agents/a/stop",
+        "/api/ui/notify",
+    ] {
         let answer = site.1.post(path, &json!({}));
         answer.refused(404, "not_found");
     }
@@ -185,7 +226,10 @@ fn the_server_says_that_it_is_well() {
     let home = nobody.get("/");
     assert_eq!((home.status(), home.header("location")), (303, "/docs/"));
     let docs = nobody.call("GET", "/docs/", &[("accept", "text/html")], None);
-    assert!(docs.header("content-security-policy").starts_with("default-src 'none'") && docs.header("x-content-type-options") == "nosniff");
+    assert!(
+        docs.header("content-security-policy").starts_with("default-src 'none'")
+            && docs.header("x-content-type-options") == "nosniff"
+    );
 }
 
 /// Contract, "public_url": its path comes before every link; and R29's cookie is then the other one.
@@ -198,7 +242,8 @@ fn the_path_of_public_url_prefixes_every_link() {
     assert_eq!(server.nobody().get("/").header("location"), "/acc/docs/");
     let index = server.nobody().get("/api").is(200).to_string();
     assert!(index.contains("\"page\":\"/acc/docs/") && !index.contains("\"page\":\"/docs/"), "{index}");
-    let whoami = |cookie: String| server.nobody().call("GET", "/api/auth/whoami", &[("cookie", &cookie)], None).status();
+    let whoami =
+        |cookie: String| server.nobody().call("GET", "/api/auth/whoami", &[("cookie", &cookie)], None).status();
     assert_eq!(whoami(format!("accredit={}", admin.bearer())), 401);
     assert_eq!(whoami(format!("__Host-accredit={}", admin.bearer())), 200);
 }
@@ -206,7 +251,9 @@ fn the_path_of_public_url_prefixes_every_link() {
 /// R73: a setting that cannot be used serves nothing, rather than something unsafe, and the log names it.
 #[test]
 fn a_setting_that_cannot_be_used_serves_nothing() {
-    for (name, value) in [("public_url", "javascript:alert(1)"), ("database_max_mib", "plenty"), ("trusted_proxies", "everybody")] {
+    for (name, value) in
+        [("public_url", "javascript:alert(1)"), ("database_max_mib", "plenty"), ("trusted_proxies", "everybody")]
+    {
         let server = Server::settings().variable(name, value).start();
         for path in ["/api/auth/whoami", "/api/agents", "/healthz"] {
             let answer = Client::plain(server.host().base_url()).get(path);
@@ -240,7 +287,10 @@ fn the_manifest_passes_settings_under_their_own_names() {
             }
         }
         // What bounds the disk bounds every component that may write to it.
-        assert!(component["variables"].get("database_max_mib").is_some() || component.get("sqlite_databases").is_none(), "{id}");
+        assert!(
+            component["variables"].get("database_max_mib").is_some() || component.get("sqlite_databases").is_none(),
+            "{id}"
+        );
     }
     assert_eq!(passed, variables.keys().cloned().collect());
 }
@@ -251,9 +301,13 @@ fn one_place_reads_the_settings_of_the_manifest() {
     let manifest = manifest();
     let code = fs::read_to_string(host::root().join("components/common/src/settings.rs")).unwrap();
     let (_, names) = code.split_once("pub const NAMES").unwrap();
-    let (_, names) = names.split_once("&[\n").or_else(|| names.split_once("= &[")).unwrap_or_else(|| names.split_once("&[\"").unwrap());
+    let (_, names) = names
+        .split_once("&[\n")
+        .or_else(|| names.split_once("= &["))
+        .unwrap_or_else(|| names.split_once("&[\"").unwrap());
     let (names, _) = names.split_once("];").unwrap();
-    let asked: BTreeSet<&str> = names.split('"').skip(if names.starts_with(char::is_alphabetic) { 0 } else { 1 }).step_by(2).collect();
+    let asked: BTreeSet<&str> =
+        names.split('"').skip(if names.starts_with(char::is_alphabetic) { 0 } else { 1 }).step_by(2).collect();
     let known: BTreeSet<&str> = manifest["variables"].as_table().unwrap().keys().map(String::as_str).collect();
     let unknown: Vec<&&str> = asked.difference(&known).collect();
     assert!(unknown.is_empty() && !asked.is_empty(), "{asked:?} asked for, {known:?} known");
@@ -279,7 +333,9 @@ fn worlds() -> BTreeMap<String, BTreeSet<String>> {
     let text = fs::read_to_string(host::root().join("wit/worlds.wit")).unwrap();
     let mut worlds: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let (mut current, mut included) = (String::new(), BTreeSet::new());
-    for line in text.lines().map(|line| line.split("//").next().unwrap_or_default().trim().trim_end_matches([';', '{', ' '])) {
+    for line in
+        text.lines().map(|line| line.split("//").next().unwrap_or_default().trim().trim_end_matches([';', '{', ' ']))
+    {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
             "world" => {
@@ -301,7 +357,8 @@ fn worlds() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// What the standard library may ask of the system: chance, the clock, log lines and the abort. No files, no sockets.
-const OF_THE_SYSTEM: [&str; 6] = ["clock_time_get", "environ_get", "environ_sizes_get", "fd_write", "proc_exit", "random_get"];
+const OF_THE_SYSTEM: [&str; 6] =
+    ["clock_time_get", "environ_get", "environ_sizes_get", "fd_write", "proc_exit", "random_get"];
 
 /// R72: what a component was built to import is what its world lists, and what the manifest grants is what it imports.
 #[test]
@@ -314,16 +371,23 @@ fn grants_imports_and_worlds_agree() {
         let wasm = fs::read(host::manifest().with_file_name("").join(component["source"].as_str().unwrap())).unwrap();
         let imported = imports(&wasm);
         let interface = |module: &str| imported.keys().any(|known| known.contains(module));
-        let granted = |key: &str| component.get(key).and_then(toml::Value::as_array).is_some_and(|list| !list.is_empty());
+        let granted =
+            |key: &str| component.get(key).and_then(toml::Value::as_array).is_some_and(|list| !list.is_empty());
         assert_eq!(interface("spin:sqlite/"), granted("sqlite_databases"), "{id}: SQLite");
         assert_eq!(interface("spin:key-value/"), granted("key_value_stores"), "{id}: key-value");
-        assert_eq!(interface("wasi:http/client") || interface("wasi:http/outgoing"), granted("allowed_outbound_hosts"), "{id}: outbound");
+        assert_eq!(
+            interface("wasi:http/client") || interface("wasi:http/outgoing"),
+            granted("allowed_outbound_hosts"),
+            "{id}: outbound"
+        );
         assert!(!granted("files") && component.get("environment").is_none(), "{id}: neither files nor environment");
         let listed = &worlds[id];
         let mut unlisted = Vec::new();
         for (module, functions) in &imported {
             match module.as_str() {
-                "wasi_snapshot_preview1" => unlisted.extend(functions.iter().filter(|function| !OF_THE_SYSTEM.contains(&function.as_str()))),
+                "wasi_snapshot_preview1" => {
+                    unlisted.extend(functions.iter().filter(|function| !OF_THE_SYSTEM.contains(&function.as_str())))
+                }
                 // Intrinsics of the component model: waiting, tasks.
                 "$root" | "[export]$root" => {}
                 _ if listed.contains(module.trim_start_matches("[export]")) => {}
@@ -343,7 +407,10 @@ fn the_index_gives_every_row_in_full() {
             for member in ["for_people", "session_only", "while_halted", "idempotent"] {
                 assert!(route[member].is_boolean(), "{route}");
             }
-            assert!(!text(&route["title"]).is_empty() && (route["audit"].is_string() || route["audit"] == Json::Null), "{route}");
+            assert!(
+                !text(&route["title"]).is_empty() && (route["audit"].is_string() || route["audit"] == Json::Null),
+                "{route}"
+            );
         }
     }
 }

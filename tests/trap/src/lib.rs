@@ -83,7 +83,10 @@ async fn act(request: spin_sdk::http::Request, number: u32) -> Result<Json, Stri
             let statements = given("sql")?;
             sqlite(&parameter("label").unwrap_or_else(|| "default".to_owned()), &statements).await
         }
-        "kv" => key_value(&parameter("label").unwrap_or_else(|| "default".to_owned()), &given("key")?, parameter("value")).await,
+        "kv" => {
+            key_value(&parameter("label").unwrap_or_else(|| "default".to_owned()), &given("key")?, parameter("value"))
+                .await
+        }
         "fetch" => fetch(&given("url")?).await,
         _ => Ok(reached(&request)),
     }
@@ -100,7 +103,8 @@ fn said(error: impl std::fmt::Debug) -> String {
 
 /// Who was reached (`NAME` of the environment), and what came.
 fn reached<B>(request: &Request<B>) -> Json {
-    let headers = request.headers().iter().map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]));
+    let headers =
+        request.headers().iter().map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]));
     json!({
         "name": std::env::var("NAME").unwrap_or_default(),
         "method": request.method().as_str(),
