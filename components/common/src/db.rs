@@ -190,7 +190,7 @@ pub struct Row(std::vec::IntoIter<Value>);
 
 impl Row {
     /// The next column.
-    pub fn next<T: FromValue>(&mut self) -> Result<T, DbError> {
+    pub fn take<T: FromValue>(&mut self) -> Result<T, DbError> {
         T::from_value(self.0.next().ok_or(DbError::Row("too few columns"))?)
     }
 }
@@ -475,14 +475,14 @@ impl Tx<'_> {
 /// One integer, such as a count.
 impl FromRow for i64 {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        row.next()
+        row.take()
     }
 }
 
 /// One text.
 impl FromRow for String {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        row.next()
+        row.take()
     }
 }
 

@@ -128,46 +128,45 @@ impl FromValue for Patterns {
 impl FromRow for Agent {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         let mut agent = Self {
-            id: row.next()?,
-            name: row.next()?,
-            display_name: row.next()?,
-            description: row.next()?,
-            runtime: row.next()?,
-            model: row.next()?,
-            labels: row.next()?,
-            scope: row.next()?,
-            preset: row.next()?,
-            state: row.next()?,
-            owner: Owner { id: row.next()?, email: row.next()? },
-            parent: row.next()?,
-            created_at: row.next()?,
-            updated_at: row.next()?,
-            last_seen_at: row.next()?,
+            id: row.take()?,
+            name: row.take()?,
+            display_name: row.take()?,
+            description: row.take()?,
+            runtime: row.take()?,
+            model: row.take()?,
+            labels: row.take()?,
+            scope: row.take()?,
+            preset: row.take()?,
+            state: row.take()?,
+            owner: Owner { id: row.take()?, email: row.take()? },
+            parent: row.take()?,
+            created_at: row.take()?,
+            updated_at: row.take()?,
+            last_seen_at: row.take()?,
             has_token: false,
             token: None,
         };
-        if let Some(id) = row.next::<Option<_>>()? {
-            let (prefix, issued_at) = (row.next()?, row.next()?);
+        if let Some(id) = row.take::<Option<_>>()? {
+            let (prefix, issued_at) = (row.take()?, row.take()?);
             agent.token =
-                Some(TokenRecord { id, prefix, issued_at, expires_at: row.next()?, last_used_at: row.next()? });
+                Some(TokenRecord { id, prefix, issued_at, expires_at: row.take()?, last_used_at: row.take()? });
             agent.has_token = true;
         } else {
             for _ in 0..4 {
-                row.next::<Option<i64>>()?;
+                row.take::<Option<String>>()?; // NULL, like the id
             }
         }
         Ok(agent)
     }
 }
 
-/// Columns and joins; `{now}` is the placeholder of the time that decides whether a token is live.
-fn select(now: &str) -> String {
+/// Columns and joins. `now` is the expression of the time that decides whether a token is live; `extra` are columns more.
+fn select(now: &str, extra: &str) -> String {
     format!(
         "SELECT a.id, a.name, a.display_name, a.description, a.runtime, a.model, a.labels, a.scope, a.preset, a.state,
                 a.owner_id, u.email, p.name, a.created_at, a.updated_at, a.last_seen_at,
-                c.id, iif(c.id IS NULL, NULL, c.prefix), c.created_at, c.expires_at, c.last_used_at"
-    ) + &format!(
-        ", {{extra}} FROM agents a
+                c.id, c.prefix, c.created_at, c.expires_at, c.last_used_at{extra}
+         FROM agents a
          JOIN users u ON u.id = a.owner_id
          LEFT JOIN agents p ON p.id = a.parent_id
          LEFT JOIN credentials c ON c.agent_id = a.id AND c.kind = 'agent_token' AND c.place = 'active'
@@ -184,7 +183,7 @@ struct Decided {
 
 impl FromRow for Decided {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Ok(Self { agent: Agent::from_row(row)?, may_read: row.next()?, may_act: row.next()? })
+        Ok(Self { agent: Agent::from_row(row)?, may_read: row.take()?, may_act: row.take()? })
     }
 }
 
@@ -203,7 +202,7 @@ pub async fn get(
     let tenant = binder.bind(caller.tenant_id());
     let read = permission::on_agent(caller, Action::Read, &mut binder);
     let act = permission::on_agent(caller, action, &mut binder);
-    let sql = select(&now).replace("{extra}", &format!("{read}, {act}"))
+    let sql = select(&now, &format!(", {read}, {act}"))
         + &format!(" WHERE a.tenant_id = {tenant} AND a.name = {name} AND a.archived_at IS NULL");
     let decided = reads.optional::<Decided>(&sql, binder.into_args()).await?;
     let Some(found) = decided.filter(|found| found.may_read) else { return Err(Code::AgentNotFound.into()) };
@@ -256,7 +255,7 @@ pub async fn list(
     let now = binder.bind(now);
     let (at, id) = wanted.after();
     let (at, id, tenant) = (binder.bind(at), binder.bind(id), binder.bind(caller.tenant_id()));
-    let mut sql = select(&now).replace("{extra}", "1")
+    let mut sql = select(&now, "")
         + &format!(
             " WHERE a.tenant_id = {tenant} AND a.archived_at IS NULL AND (a.created_at, a.id) < ({at}, {id}) AND "
         );

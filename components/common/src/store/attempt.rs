@@ -17,7 +17,7 @@ pub struct Count {
 
 impl FromRow for Count {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Ok(Self { count: row.next()?, ends_at: row.next()? })
+        Ok(Self { count: row.take()?, ends_at: row.take()? })
     }
 }
 

@@ -77,29 +77,29 @@ impl FromValue for Role {
 impl FromRow for Found {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         Ok(Self {
-            id: row.next()?,
-            kind: row.next()?,
-            prefix: row.next()?,
-            scope: row.next()?,
-            created_at: row.next()?,
-            expires_at: row.next()?,
-            revoked_at: row.next()?,
-            last_used_at: row.next()?,
-            last_used_address: row.next()?,
-            tenant_id: row.next()?,
-            tenant: row.next()?,
-            user_id: row.next()?,
-            email: row.next()?,
-            role: row.next()?,
-            deactivated_at: row.next()?,
-            agent: match row.next::<Option<AgentId>>()? {
+            id: row.take()?,
+            kind: row.take()?,
+            prefix: row.take()?,
+            scope: row.take()?,
+            created_at: row.take()?,
+            expires_at: row.take()?,
+            revoked_at: row.take()?,
+            last_used_at: row.take()?,
+            last_used_address: row.take()?,
+            tenant_id: row.take()?,
+            tenant: row.take()?,
+            user_id: row.take()?,
+            email: row.take()?,
+            role: row.take()?,
+            deactivated_at: row.take()?,
+            agent: match row.take::<Option<AgentId>>()? {
                 None => None,
                 Some(id) => Some(FoundAgent {
                     id,
-                    name: row.next()?,
-                    state: row.next()?,
-                    scope: row.next()?,
-                    is_archived: row.next::<Option<Timestamp>>()?.is_some(),
+                    name: row.take()?,
+                    state: row.take()?,
+                    scope: row.take()?,
+                    is_archived: row.take::<Option<Timestamp>>()?.is_some(),
                 }),
             },
         })
@@ -229,14 +229,14 @@ pub struct Session {
 impl FromRow for Session {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         Ok(Self {
-            id: row.next()?,
-            prefix: row.next()?,
-            created_at: row.next()?,
-            expires_at: row.next()?,
-            last_used_at: row.next()?,
-            last_used_address: row.next()?,
-            user_agent: row.next()?,
-            current: row.next()?,
+            id: row.take()?,
+            prefix: row.take()?,
+            created_at: row.take()?,
+            expires_at: row.take()?,
+            last_used_at: row.take()?,
+            last_used_address: row.take()?,
+            user_agent: row.take()?,
+            current: row.take()?,
         })
     }
 }
@@ -290,7 +290,7 @@ pub struct Active {
 
 impl FromRow for Active {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Ok(Self { id: row.next()?, scope: row.next()?, expires_at: row.next()? })
+        Ok(Self { id: row.take()?, scope: row.take()?, expires_at: row.take()? })
     }
 }
 

@@ -61,6 +61,6 @@ async fn ended(app: &App, tx: &Tx<'_>) -> Result<Vec<(String, String, i64)>, DbE
 
 impl crate::db::FromRow for (String, String, i64) {
     fn from_row(row: &mut crate::db::Row) -> Result<Self, DbError> {
-        Ok((row.next()?, row.next()?, row.next()?))
+        Ok((row.take()?, row.take()?, row.take()?))
     }
 }

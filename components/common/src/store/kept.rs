@@ -32,11 +32,11 @@ impl Kept {
 impl FromRow for Kept {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         Ok(Self {
-            credential_id: row.next()?,
-            body_mac: row.next()?,
-            holds_secret: row.next()?,
-            status: row.next()?,
-            answer: row.next()?,
+            credential_id: row.take()?,
+            body_mac: row.take()?,
+            holds_secret: row.take()?,
+            status: row.take()?,
+            answer: row.take()?,
         })
     }
 }

@@ -37,15 +37,15 @@ pub struct User {
 impl FromRow for User {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         Ok(Self {
-            id: row.next()?,
-            email: row.next()?,
-            name: row.next()?,
-            role: row.next()?,
-            active: row.next()?,
-            created_at: row.next()?,
-            deactivated_at: row.next()?,
-            deactivated_by: row.next()?,
-            last_login_at: row.next()?,
+            id: row.take()?,
+            email: row.take()?,
+            name: row.take()?,
+            role: row.take()?,
+            active: row.take()?,
+            created_at: row.take()?,
+            deactivated_at: row.take()?,
+            deactivated_by: row.take()?,
+            last_login_at: row.take()?,
         })
     }
 }
@@ -177,12 +177,12 @@ pub struct Login {
 impl FromRow for Login {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         Ok(Self {
-            id: row.next()?,
-            tenant_id: row.next()?,
-            email: row.next()?,
-            role: row.next()?,
-            password_hash: row.next()?,
-            is_active: row.next()?,
+            id: row.take()?,
+            tenant_id: row.take()?,
+            email: row.take()?,
+            role: row.take()?,
+            password_hash: row.take()?,
+            is_active: row.take()?,
         })
     }
 }
