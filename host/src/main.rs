@@ -159,10 +159,12 @@ async fn run(flags: &Flags) -> Result<()> {
     });
     announce(flags, &start, address)?;
     let ticking = (!flags.no_tick).then(|| tokio::spawn(serve::tick(app.clone())));
-    let served = serve::serve(app, listener, flags.max_connections, stopped).await;
+    let served = serve::serve(app.clone(), listener, flags.max_connections, stopped).await;
     if let Some(ticking) = ticking {
         ticking.abort();
     }
+    // Instances end with the process; taken apart here, each idle one would be logged as one that failed.
+    std::mem::forget(app);
     served
 }
 

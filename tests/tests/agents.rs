@@ -272,6 +272,28 @@ fn a_reader_is_told_what_is_missing() {
     shared.client.get(WHOAMI).is(200);
 }
 
+/// R8: an agent raises no ceiling, not even its own, and a PAT gives no scope that it has not; what an agent may change of
+/// itself it changes.
+#[test]
+fn nobody_raises_himself() {
+    let site = site();
+    let climber = site.server.agent(&site.admin, "climber", &["agents.read", "agents.update", "agents.token.issue"]);
+    climber.client.patch("/api/agents/climber", &json!({ "description": "climbs" })).is(200);
+    for body in [json!({ "scope": ["*"] }), json!({ "preset": "engineer" }), json!({ "scope": ["agents.read"] })] {
+        climber.client.patch("/api/agents/climber", &body).refused(403, "person_required");
+    }
+    let pat = site.server.plant_pat(&site.admin, "agents.read agents.update agents.token.issue");
+    pat.patch("/api/agents/climber", &json!({ "scope": ["agents.read", "agents.delete"] }))
+        .refused(400, "scope_too_wide");
+    pat.patch("/api/agents/climber", &json!({ "preset": "engineer" })).refused(400, "scope_too_wide");
+    // Beyond its agent's ceiling nobody mints, a session neither.
+    let issue = "/api/agents/climber/token/issue";
+    site.admin.post(issue, &json!({ "scope": ["agents.delete"] })).refused(400, "scope_too_wide");
+    site.admin.post(issue, &json!({ "preset": "engineer" })).refused(400, "scope_too_wide");
+    let scope = climber.client.get(WHOAMI).is(200)["scope"].clone();
+    assert_eq!(scope, json!(["agents.read", "agents.update", "agents.token.issue"]));
+}
+
 /// R42: with an agent die its credentials; who reuses its name inherits nothing.
 #[test]
 fn a_reused_name_inherits_nothing() {

@@ -2,7 +2,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "helpers of tests: whatever is not as expected ends the test")]
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Value as Json, json};
 use tests::{
@@ -315,6 +315,82 @@ fn a_life_is_within_its_bounds_and_never_means_never() {
     let never = "SELECT count(*) FROM credentials c JOIN agents a ON a.id = c.agent_id
                  WHERE a.name = 'living' AND c.revoked_at IS NULL AND c.expires_at IS NULL";
     assert_eq!(site.server.number(never), 1);
+}
+
+/// R8: no sequence of mints ends wider, or lives longer, than what it began with.
+#[test]
+fn no_sequence_of_mints_widens_or_lengthens() {
+    const ASKED: [&[&str]; 6] = [
+        &["*"],
+        &["agents.*"],
+        &["agents.read", "agents.token.issue"],
+        &["agents.token.*"],
+        &["ui.notify", "agents.list"],
+        &["agents.read", "agents.token.issue", "agents.create", "ui.notify"],
+    ];
+    let site = site();
+    // The seed is fixed: a failure repeats.
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut roll = |sides: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state >> 33).unwrap_or(0) % sides
+    };
+    let (mut minted, mut refused) = (0, 0);
+    for round in 0..6 {
+        let pat = site
+            .server
+            .plant_pat(&site.admin, "agents.create agents.read agents.token.issue agents.list agents.update");
+        let days = 5 + i64::try_from(roll(20)).unwrap_or(0);
+        let id = text(&pat.get(WHOAMI).is(200)["credential"]["id"]).to_owned();
+        site.server
+            .execute(&format!("UPDATE credentials SET expires_at = created_at + {days} * 86400000 WHERE id = '{id}'"));
+        let mut minters = vec![pat];
+        for step in 0..25 {
+            let minter = minters[roll(minters.len())].clone();
+            let own = minter.get(WHOAMI);
+            if own.status() == 401 {
+                continue; // replaced by a later step
+            }
+            let own = own.is(200);
+            let mut body = json!({ "scope": ASKED[roll(ASKED.len())] });
+            match roll(4) {
+                0 => body["expires_in_days"] = json!(1 + roll(30)),
+                1 => body["expires_in_days"] = Json::Null,
+                _ => {}
+            }
+            if roll(4) == 0 {
+                body.as_object_mut().map(|body| body.remove("scope"));
+            }
+            let answer = match own["agent_name"].as_str() {
+                Some(name) => minter.post(&format!("/api/agents/{name}/token/issue"), &body),
+                None => {
+                    body["name"] = json!(format!("minted-{round}-{step}"));
+                    minter.post("/api/agents", &body)
+                }
+            };
+            if answer.status() >= 400 {
+                answer.envelope();
+                refused += 1;
+                continue;
+            }
+            let made = answer.json();
+            let new = site.server.with(made["auth_token"].as_str().or(made["token"].as_str()).unwrap_or_default());
+            let now = new.get(WHOAMI).is(200);
+            let names = |who: &Json| -> BTreeSet<String> {
+                who["scope"].as_array().into_iter().flatten().map(|name| text(name).to_owned()).collect()
+            };
+            assert!(names(&now).is_subset(&names(&own)), "{body}: {own} minted {now}");
+            // Times in this form sort as texts.
+            let ends = |who: &Json| who["credential"]["expires_at"].as_str().map(str::to_owned);
+            let (old, young) = (ends(&own), ends(&now));
+            assert!(young.is_some() && young <= old, "{body}: {own} minted {now}");
+            minters.push(new);
+            minted += 1;
+        }
+    }
+    assert!(minted > 20 && refused > 20, "{minted} minted, {refused} refused");
 }
 
 /// R5: every time is answered as it is stored, wherever it is shown.

@@ -135,7 +135,7 @@ fn the_connections_own_headers_do_not_reach_the_component() {
 
 #[test]
 fn an_instance_answers_128_requests_and_no_more() {
-    let host = Start::trap(&trap_manifest()).run();
+    let host = Start::trap(&trap_manifest()).flag("--idle-instance-timeout", "60s").run();
     let client = host.client();
     let numbers: Vec<u64> = (0..400).map(|_| client.get("/bare/count").is(200)["number"].as_u64().unwrap()).collect();
     assert_eq!(numbers.iter().max(), Some(&128), "reused to its limit and not beyond");
@@ -436,7 +436,7 @@ fn a_head_that_does_not_end_is_timed_out() {
 
 #[test]
 fn a_request_may_be_given_a_time_until_its_response_begins() {
-    let host = Start::trap(&trap_manifest()).flag("--request-timeout", "300ms").run();
+    let host = Start::trap(&trap_manifest()).flag("--request-timeout", "2s").run();
     let answer = host.client().get("/bare/slow?ms=20000");
     assert!(answer.status() >= 500, "{answer:?}");
     assert_eq!(host.client().get("/bare/slow?ms=1").status(), 200);

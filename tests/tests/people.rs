@@ -134,6 +134,58 @@ fn guessing_is_throttled_and_the_owner_is_not_locked_out() {
     guess(&server, "ada@example.com", "2001:db8:1:2::1", PASSWORD).is(200);
 }
 
+/// R25: an account is one account, however its tenant is named.
+#[test]
+fn naming_the_tenant_gives_no_further_guesses() {
+    let (server, _) = Server::with_admin();
+    let guess = |tenant: Option<&str>| {
+        let mut body = json!({ "email": "ada@example.com", "password": "wrong horse" });
+        if let Some(tenant) = tenant {
+            body["tenant"] = json!(tenant);
+        }
+        server.nobody().post("/auth/token", &body)
+    };
+    for tenant in [None, Some("main"), None, Some("main"), None] {
+        guess(tenant).refused(401, "login_failed");
+    }
+    guess(None).refused(429, "too_many_attempts");
+    guess(Some("main")).refused(429, "too_many_attempts");
+}
+
+/// R25: an IPv4 address in IPv6's clothes, as a host that listens on both gives it, is that address and no network of all.
+#[test]
+fn a_mapped_address_is_the_address_that_it_holds() {
+    let server = Server::settings().variable("trusted_proxies", "127.0.0.1").start();
+    let admin = server.bootstrap();
+    let sign_in = |from: &str, password: &str| {
+        let body = json!({ "email": "ada@example.com", "password": password }).to_string();
+        server.nobody().call("POST", "/auth/token", &[("x-forwarded-for", from)], Some(body.as_bytes()))
+    };
+    for _ in 0..5 {
+        sign_in("::ffff:192.0.2.1", "wrong horse").refused(401, "login_failed");
+    }
+    sign_in("192.0.2.1", PASSWORD).refused(429, "too_many_attempts");
+    sign_in("::ffff:198.51.100.7", PASSWORD).is(200);
+    admin.get("/api/auth/whoami").is(200);
+}
+
+/// R74: a try that was sent away before its hash leaves no row: else the throttle itself would fill the disk.
+#[test]
+fn tries_that_are_sent_away_leave_nothing() {
+    let (server, _) = Server::with_admin();
+    let slow = Server::settings().variable("hashes_per_second", "1").on(server.state()).start();
+    server.execute("DELETE FROM attempts");
+    let answers = at_once(60, |number| {
+        let body = json!({ "email": format!("stranger-{number}@example.com"), "password": "wrong horse" });
+        slow.nobody().post("/auth/token", &body).status()
+    });
+    let hashed = answers.iter().filter(|status| **status == 401).count();
+    assert!(hashed < 60, "{answers:?}");
+    // One for each that was looked at, and the counter of hashes.
+    let rows = server.number("SELECT count(*) FROM attempts");
+    assert!(rows <= i64::try_from(hashed).unwrap() + 1, "{rows} rows of {hashed} hashes");
+}
+
 /// R25: guesses at once do not slip through together.
 #[test]
 fn guesses_at_once_are_counted_one_by_one() {
