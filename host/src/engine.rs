@@ -25,6 +25,9 @@ const KEPT_MEMORY: usize = 2 << 20;
 /// The same of its tables.
 const KEPT_TABLE: usize = 64 << 10;
 
+/// Ended instances whose pages are kept: more would be memory that nobody uses.
+const WARM: u32 = 16;
+
 /// The engine, with room for this many instances of at most so many bytes of memory each.
 ///
 /// The pool reserves address space, not memory; where that is short, instances are allocated one by one instead.
@@ -38,6 +41,7 @@ pub(crate) fn engine(instances: u32, memory: usize) -> Result<Engine> {
         // An instance lives for some 128 requests: cleaning its first pages costs less than having them mapped anew.
         .linear_memory_keep_resident(KEPT_MEMORY)
         .table_keep_resident(KEPT_TABLE)
+        .max_unused_warm_slots(WARM)
         .max_memory_size(memory);
     let mut config = Config::new();
     config.wasm_component_model_async(true).allocation_strategy(pool);

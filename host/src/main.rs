@@ -26,6 +26,7 @@ mod variables;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -344,7 +345,9 @@ impl Start {
 
 fn make_parents<'a>(paths: impl Iterator<Item = &'a Option<PathBuf>>) -> Result<()> {
     for parent in paths.flatten().filter_map(|path| path.parent()) {
-        std::fs::create_dir_all(parent).with_context(|| format!("cannot make the directory {}", parent.display()))?;
+        // A new one is the owner's alone: it will hold the database and its secrets.
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent);
+        made.with_context(|| format!("cannot make the directory {}", parent.display()))?;
     }
     Ok(())
 }

@@ -19,6 +19,11 @@ pub(crate) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Option::deserialize(deserializer).map(Some)
 }
 
+/// A field that may be left out, but not be null: null would mean nothing here, and what is sent is never dropped.
+pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 /// Reads `scope` or `preset`, of which at most one may be sent. `None`: neither was.
 pub(crate) fn rights(
     scope: Option<&[String]>,
@@ -58,12 +63,12 @@ pub(crate) fn optional_text(field: &'static str, value: Option<&str>, most: usiz
     value.map(|value| text(field, value, most)).transpose()
 }
 
-/// Checks labels: names of 1 to 64 characters, texts of at most 256, 32 in all.
+/// Checks labels: names of 1 to 64 characters, texts of at most 128, 32 in all.
 pub(crate) fn labels(labels: Labels) -> Result<Labels, ApiError> {
     let is_good = labels.0.len() <= LABELS
         && labels.0.iter().all(|(name, value)| {
             text("labels", name, 64).is_ok_and(|trimmed| trimmed == *name)
-                && (value.is_empty() || text("labels", value, 256).is_ok())
+                && (value.is_empty() || text("labels", value, 128).is_ok())
         });
     if is_good { Ok(labels) } else { Err(Code::InvalidLabels.into()) }
 }

@@ -2,9 +2,9 @@
 
 use axum::{Extension, http::StatusCode, response::Response};
 use common::{
-    caller::{Caller, refuse_excess},
+    caller::Caller,
     error::{ApiError, Code},
-    http::{App, Ask, Params, Segment, Wanted, json},
+    http::{App, Ask, Params, Segment, Wanted, json, prose, text},
     id::AgentId,
     idempotency::Answer,
     permission::Action,
@@ -43,6 +43,7 @@ pub(crate) async fn list(
     Params(ask): Params<List>,
 ) -> Result<Response, ApiError> {
     let filters = [&ask.q, &ask.state, &ask.owner, &ask.has_token].map(|filter| filter.as_deref().unwrap_or_default());
+    let q = ask.q.as_deref().filter(|q| !q.trim().is_empty()).map(|q| text("q", q, 100)).transpose()?;
     let wanted = Wanted::read(&caller, ask.limit, ask.cursor.as_deref(), &filters)?;
     if ask.state.as_deref().is_some_and(|state| !["running", "paused", "stopped"].contains(&state)) {
         return Err(Code::InvalidFilter.with("field", "state").with("valid", "running, paused, stopped"));
@@ -53,7 +54,7 @@ pub(crate) async fn list(
         Some("false") => Some(false),
         Some(_) => return Err(Code::InvalidFilter.with("field", "has_token").with("valid", "true, false")),
     };
-    let filter = Filter { q: ask.q.as_deref(), state: ask.state.as_deref(), owner: ask.owner.as_deref(), has_token };
+    let filter = Filter { q: q.as_deref(), state: ask.state.as_deref(), owner: ask.owner.as_deref(), has_token };
     let rows = agent::list(app.db(), &caller, &filter, &wanted, app.now()).await?;
     json(StatusCode::OK, &wanted.page(rows, |row| (row.created_at, row.id.to_string())))
 }
@@ -68,10 +69,13 @@ pub(crate) struct Create {
     model: Option<String>,
     #[serde(default)]
     labels: Labels,
+    #[serde(default, deserialize_with = "ask::present")]
     scope: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "ask::present")]
     preset: Option<String>,
     #[serde(default, deserialize_with = "ask::given")]
     expires_in_days: Option<Option<i64>>,
+    #[serde(default, deserialize_with = "ask::present")]
     issue_token: Option<bool>,
 }
 
@@ -93,7 +97,7 @@ pub(crate) async fn create(
     let name = AgentName::parse(&body.name).ok_or(Code::InvalidName)?;
     let fields = Fields {
         display_name: ask::optional_text("display_name", body.display_name.as_deref(), NAME)?,
-        description: ask::optional_text("description", body.description.as_deref(), DESCRIPTION)?,
+        description: body.description.as_deref().map(|text| prose("description", text, DESCRIPTION)).transpose()?,
         runtime: ask::optional_text("runtime", body.runtime.as_deref(), NAME)?,
         model: ask::optional_text("model", body.model.as_deref(), NAME)?,
         labels: ask::labels(body.labels)?,
@@ -106,7 +110,7 @@ pub(crate) async fn create(
         Begun::First(write) => write,
         Begun::Again(answer) => return Ok(answer),
     };
-    write.caller.may_mint(&scope, name.as_str())?;
+    write.caller.may_mint(scope.set(), write.caller.role(), &scope, name.as_str())?;
     let mut warnings = Vec::new();
     ask::warn_of_no_effect(&scope, write.caller.role(), &mut warnings);
     let id = AgentId::generate(app.now(), app.chance());
@@ -125,7 +129,10 @@ pub(crate) async fn create(
     } else {
         let (expires_at, capped) = write.caller.cap_life(lifetime, app.now())?;
         warnings.extend(capped);
-        Some(token::mint(&app, &write.tx, &caller, &id, &scope.to_column(), expires_at).await?)
+        Some(
+            token::mint(&app, &write.tx, (caller.tenant_id(), caller.user_id()), &id, &scope.to_column(), expires_at)
+                .await?,
+        )
     };
     let made = agent::get(&write.tx, &write.caller, &stored_name, Action::Read, app.now()).await?;
     let auth_token = secret.as_ref().map(|(_, secret)| secret.reveal());
@@ -157,8 +164,11 @@ pub(crate) struct Patch {
     runtime: Option<Option<String>>,
     #[serde(default, deserialize_with = "ask::given")]
     model: Option<Option<String>>,
+    #[serde(default, deserialize_with = "ask::present")]
     labels: Option<Labels>,
+    #[serde(default, deserialize_with = "ask::present")]
     scope: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "ask::present")]
     preset: Option<String>,
 }
 
@@ -171,18 +181,18 @@ pub(crate) async fn patch(
     ask: Ask<Patch>,
 ) -> Result<Response, ApiError> {
     let body = ask.body;
-    let texts = [
-        ("display_name", &body.display_name, NAME),
-        ("description", &body.description, DESCRIPTION),
-        ("runtime", &body.runtime, NAME),
-        ("model", &body.model, NAME),
-    ]
-    .map(|(field, value, most)| match value {
-        None => Ok(None),
-        Some(value) => ask::optional_text(field, value.as_deref(), most).map(Some),
-    });
-    let [display_name, description, runtime, model] = texts;
-    let (display_name, description, runtime, model) = (display_name?, description?, runtime?, model?);
+    let texts =
+        [("display_name", &body.display_name, NAME), ("runtime", &body.runtime, NAME), ("model", &body.model, NAME)]
+            .map(|(field, value, most)| match value {
+                None => Ok(None),
+                Some(value) => ask::optional_text(field, value.as_deref(), most).map(Some),
+            });
+    let [display_name, runtime, model] = texts;
+    let (display_name, runtime, model) = (display_name?, runtime?, model?);
+    let description = match &body.description {
+        None => None,
+        Some(text) => Some(text.as_deref().map(|text| prose("description", text, DESCRIPTION)).transpose()?),
+    };
     let labels = body.labels.map(ask::labels).transpose()?;
     let rights = ask::rights(body.scope.as_deref(), body.preset.as_deref())?;
 
@@ -207,10 +217,21 @@ pub(crate) async fn patch(
         Some((scope, preset)) => (scope, preset.map(|preset| preset.as_str().to_owned())),
         None => (old.scope, old.preset),
     };
+    let unchanged = Fields {
+        display_name: before.display_name.clone(),
+        description: before.description.clone(),
+        runtime: before.runtime.clone(),
+        model: before.model.clone(),
+        labels: before.labels.clone(),
+    };
+    if fields == unchanged && scope == before.scope && preset == before.preset {
+        return json(StatusCode::OK, &before); // nothing changes, so there is nothing to audit
+    }
     agent::update(&write.tx, &before.id, &fields, &scope, preset.as_deref(), app.now()).await?;
     let after = agent::get(&write.tx, &write.caller, &name, Action::Read, app.now()).await?;
     let answer = Answer::json(StatusCode::OK, &after)?;
-    write.finish(before.id.as_str(), audited(&before), audited(&after), answer).await
+    let (was, is) = changed(audited(&before), audited(&after));
+    write.finish(before.id.as_str(), was, is, answer).await
 }
 
 /// A ceiling is raised by a session, or by a credential that carries what is added; never by an agent, whose own it may be.
@@ -218,10 +239,8 @@ fn may_set_ceiling(caller: &Caller, agent: &Agent, scope: &Patterns) -> Result<(
     if caller.agent_id().is_some() {
         return Err(Code::PersonRequired.detail("An agent never changes a ceiling."));
     }
-    if caller.credential_kind() == common::secret::Kind::Session {
-        return Ok(());
-    }
-    refuse_excess(scope.set().without(agent.scope.set()).without(caller.scope()), scope, &agent.name)
+    let gain = scope.set().without(agent.scope.set());
+    caller.may_mint(gain, agent.owner.role, scope, &agent.name)
 }
 
 /// `DELETE /api/agents/{name}`: archives the agent. All its credentials die in the same transaction, its name becomes free,
@@ -237,6 +256,18 @@ pub(crate) async fn delete(
     let revoked = credential::revoke_all_of_agent(&write.tx, &found.id, app.now()).await?;
     agent::archive(&write.tx, &found.id, app.now()).await?;
     write.finish(found.id.as_str(), audited(&found), json!({ "revoked": revoked }), Answer::empty()).await
+}
+
+/// Of two objects, the members that differ: an audit row holds what was changed, not all that was left.
+fn changed(before: Json, after: Json) -> (Json, Json) {
+    let (Json::Object(mut was), Json::Object(mut is)) = (before, after) else { return (Json::Null, Json::Null) };
+    let same: Vec<String> =
+        was.iter().filter(|(key, value)| is.get(*key) == Some(value)).map(|(key, _)| key.clone()).collect();
+    for key in same {
+        was.remove(&key);
+        is.remove(&key);
+    }
+    (Json::Object(was), Json::Object(is))
 }
 
 /// What the audit keeps of an agent: no secret is in it.
@@ -340,6 +371,8 @@ mod tests {
             (json!({ "name": "a", "tier": 1 }), 422, "validation_error"),
             (json!({ "name": "a", "parent": "b" }), 422, "validation_error"),
             (json!({ "name": "a", "labels": ["x"] }), 422, "validation_error"),
+            (json!({ "name": "a", "scope": null }), 422, "validation_error"),
+            (json!({ "name": "a", "issue_token": null }), 422, "validation_error"),
             (json!({ "name": "a", "expires_in_days": 1.5 }), 422, "validation_error"),
             (json!({ "name": "a", "expires_in_days": 1e30 }), 422, "validation_error"),
             (json!({ "name": "a", "scope": ["agents.read"], "preset": "worker" }), 422, "validation_error"),
@@ -552,6 +585,35 @@ mod tests {
         t.as_(&scout, "PATCH", "/api/agents/scout", own).await.refused(403, "person_required");
     }
 
+    /// R8: an editor of somebody else's agent gives it nothing that he could not do himself, whatever its owner may do.
+    #[tokio::test]
+    async fn an_editor_gives_an_agent_no_more_than_he_has() {
+        let t = TestApp::new(router());
+        let ada = ada(&t).await;
+        let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
+        let scout = t.agent(&ada, "scout", "agents.read guides.write").await;
+        t.grant(scout.agent.as_ref().unwrap(), &ada.tenant, eve.user.as_str(), "editor", &ada.user).await;
+        for scope in [json!(["*"]), json!(["tokens.introspect"])] {
+            let body = json!({ "scope": scope });
+            t.as_(&eve, "PATCH", "/api/agents/scout", body).await.refused(400, "scope_too_wide");
+        }
+        t.as_(&eve, "POST", "/api/agents/scout/token/issue", json!({})).await.refused(400, "scope_too_wide");
+        let narrow = json!({ "scope": ["agents.read"] });
+        t.as_(&eve, "POST", "/api/agents/scout/token/issue", narrow).await.is(200);
+        t.as_(&ada, "POST", "/api/agents/scout/token/issue", json!({})).await.is(200);
+    }
+
+    /// What was sent is never dropped: a label that stands twice is refused.
+    #[tokio::test]
+    async fn a_label_that_stands_twice_is_refused() {
+        let t = TestApp::new(router());
+        let ada = ada(&t).await;
+        let body = r#"{"name": "a", "labels": {"x": "1", "x": "2"}}"#;
+        let request = axum::http::Request::builder().method("POST").uri("/api/agents");
+        let request = request.header("authorization", format!("Bearer {}", ada.token));
+        t.send(request.body(axum::body::Body::from(body)).unwrap()).await.refused(422, "validation_error");
+    }
+
     /// R36: filter, limit and order happen in SQL; no gap, nothing twice; who may read nothing sees an empty list.
     #[tokio::test]
     async fn a_list_of_every_second_agent_is_paged_without_gaps() {
@@ -606,6 +668,8 @@ mod tests {
             seen.sort_unstable();
             assert_eq!(seen, names, "{query}");
         }
+        let long = format!("q={}", "x".repeat(50_000));
+        t.as_(&ada, "GET", &format!("/api/agents?{long}"), Null).await.refused(400, "invalid_text");
         for query in ["state=asleep", "has_token=1"] {
             t.as_(&ada, "GET", &format!("/api/agents?{query}"), Null).await.refused(400, "invalid_filter");
         }
@@ -644,7 +708,7 @@ mod tests {
         let (patch, issue) =
             (json!({ "scope": ["ui.notify", "agents.list"] }), json!({ "scope": ["agents.list", "ui.notify"] }));
         let fix = "Ask ada@example.com to send PATCH /api/agents/plain {\"scope\": [\"ui.notify\",\"agents.list\"]}, then \
-                   POST /api/agents/plain/token/issue {\"scope\": [\"agents.list\",\"ui.notify\"]} and to give you the token \
+                   POST /api/agents/plain/token/issue {\"scope\": [\"ui.notify\",\"agents.list\"]} and to give you the token \
                    from the last answer.";
         assert_eq!(refused["fix"], fix);
         t.as_(&ada, "PATCH", "/api/agents/plain", patch).await.is(200);

@@ -29,6 +29,7 @@ pub(crate) async fn list(
     Params(ask): Params<List>,
 ) -> Result<Response, ApiError> {
     let filters = [ask.q.as_deref(), ask.role.as_deref(), ask.active.as_deref()].map(Option::unwrap_or_default);
+    let q = ask.q.as_deref().filter(|q| !q.trim().is_empty()).map(|q| text("q", q, 100)).transpose()?;
     let wanted = Wanted::read(&caller, ask.limit, ask.cursor.as_deref(), &filters)?;
     let role = match ask.role.as_deref() {
         None => None,
@@ -40,7 +41,7 @@ pub(crate) async fn list(
         Some("false") => Some(false),
         Some(_) => return Err(Code::InvalidFilter.with("field", "active").with("valid", "true, false")),
     };
-    let filter = user::Filter { q: ask.q.as_deref(), role, active };
+    let filter = user::Filter { q: q.as_deref(), role, active };
     let rows = user::list(app.db(), caller.tenant_id(), &filter, &wanted).await?;
     json(StatusCode::OK, &wanted.page(rows, |row| (row.created_at, row.id.to_string())))
 }

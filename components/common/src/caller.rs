@@ -163,8 +163,13 @@ impl Caller {
         let required: ScopeSet = std::iter::once(scope).collect();
         let (name, scope) = (&agent.name, scope.as_str());
         let json = |names: &[&str]| serde_json::to_string(names).unwrap_or_default();
-        let issue =
-            format!("POST /api/agents/{name}/token/issue {{\"scope\": {}}}", json(&self.0.scope.or(required).names()));
+        // All that the credential carries and the ceiling will allow: following the step must lose nothing.
+        let allowed = ScopeSet::stored(&agent.scope).or(required);
+        let kept = self.0.found.scope.split_ascii_whitespace().filter(|pattern| {
+            ScopeSet::expand(pattern).is_some_and(|set| set.without(allowed).is_empty()) && *pattern != scope
+        });
+        let carried: Vec<&str> = kept.chain(std::iter::once(scope)).collect();
+        let issue = format!("POST /api/agents/{name}/token/issue {{\"scope\": {}}}", json(&carried));
         let ceiling: Vec<&str> = agent.scope.split_ascii_whitespace().chain(std::iter::once(scope)).collect();
         let patch = format!("PATCH /api/agents/{name} {{\"scope\": {}}}, then {issue}", json(&ceiling));
         let in_ceiling = !ScopeSet::stored(&agent.scope).and(required).is_empty();
@@ -282,13 +287,15 @@ impl Caller {
         self.0.scope
     }
 
-    /// Checks that what is minted is no wider than the minter: a session may mint all there is, every other credential at
-    /// most what it can use itself.
-    pub fn may_mint(&self, asked: &Patterns, agent: &str) -> Result<(), ApiError> {
-        if self.credential_kind() == Kind::Session {
-            return Ok(());
-        }
-        refuse_excess(asked.set().without(self.0.scope), asked, agent)
+    /// Checks that `gain`, of what was asked for an agent of `owner`'s role, is no wider than the minter. A session may mint
+    /// what has no effect (its own role's ceiling sees to that, where the agent is its own), but for somebody else's agent
+    /// nothing that its person could not do himself; every other credential at most what it can use itself.
+    pub fn may_mint(&self, gain: ScopeSet, owner: Role, asked: &Patterns, agent: &str) -> Result<(), ApiError> {
+        let counts = match self.credential_kind() {
+            Kind::Session => gain.and(owner.ceiling().for_agents()),
+            _ => gain,
+        };
+        refuse_excess(counts.without(self.0.scope), asked, agent)
     }
 
     /// The end of what is minted: no later than the minter's own, which a session does not hand on. The warning says when

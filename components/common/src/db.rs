@@ -214,20 +214,26 @@ pub enum Purpose {
     Hot,
     /// What gives a right: on the disk before the answer (`synchronous=FULL`), bounded in size.
     Durable,
+    /// Coming in: as [`Purpose::Durable`], with [`RESERVE`] beyond the bound, so that who can mend a full database gets in.
+    Entry,
     /// What takes a right away: as [`Purpose::Durable`], but beyond the bound, so that a full database can still be locked down.
     Relief,
 }
 
 impl Purpose {
     fn settings(self, max_pages: Option<i64>) -> Vec<String> {
-        let bound = max_pages.map(|pages| format!("PRAGMA max_page_count={pages}"));
+        let reserve = if self == Self::Entry { RESERVE } else { 0 };
+        let bound = max_pages.map(|pages| format!("PRAGMA max_page_count={}", pages + reserve));
         match self {
             Self::Hot => std::iter::once("PRAGMA synchronous=NORMAL".to_owned()).chain(bound).collect(),
-            Self::Durable => std::iter::once("PRAGMA synchronous=FULL".to_owned()).chain(bound).collect(),
+            Self::Durable | Self::Entry => std::iter::once("PRAGMA synchronous=FULL".to_owned()).chain(bound).collect(),
             Self::Relief => vec!["PRAGMA synchronous=FULL".to_owned()],
         }
     }
 }
+
+/// Pages that are kept for sign-ins when the database has reached its bound: 16 MiB.
+const RESERVE: i64 = 4096;
 
 /// SQLite's page size here; it is its default, and the first migration does not change it.
 const PAGE: i64 = 4096;
@@ -373,7 +379,12 @@ impl Db {
 
     /// Runs one hot statement and gives the rows of its RETURNING. See [`Purpose::Hot`].
     pub async fn hot<T: FromRow>(&self, sql: &str, args: Vec<Value>) -> Result<Vec<T>, DbError> {
-        let mut kept = self.writer(Purpose::Hot).await?;
+        self.single(Purpose::Hot, sql, args).await
+    }
+
+    /// Runs one statement that writes, in a transaction of its own, and gives the rows of its RETURNING.
+    pub async fn single<T: FromRow>(&self, purpose: Purpose, sql: &str, args: Vec<Value>) -> Result<Vec<T>, DbError> {
+        let mut kept = self.writer(purpose).await?;
         let rows = kept.get()?.execute(sql, args).await?;
         kept.put_back();
         read_all(rows)

@@ -68,7 +68,7 @@ errors! {
     InvalidText 400 "invalid_text": "This text cannot be used.",
         "Send {field} as 1 to {most} characters after trimming, without control, bidirectional or invisible characters.";
     InvalidLabels 400 "invalid_labels": "These labels cannot be used.",
-        "Send labels as an object of at most 32 names, each of 1 to 64 characters with a text of at most 256.";
+        "Send labels as an object of at most 32 names, each of 1 to 64 characters with a text of at most 128.";
     InvalidEmail 400 "invalid_email": "This is not an e-mail address.",
         "Send an address such as ada@example.com, in ASCII, of at most 254 characters.";
     WeakPassword 400 "weak_password": "This password is too short, too long or too common.",
@@ -90,7 +90,7 @@ errors! {
         "Send expires_in_days as a whole number from 1 to 3650, or null for a credential that never ends.",
         page: "/docs/agents/concepts/credentials#lifetimes";
     LifetimeTooLong 400 "lifetime_too_long": "A credential can never outlive the one that mints it.",
-        "Leave expires_in_days out to get all the life that is left, or ask for at most {days} whole days.",
+        "Leave expires_in_days out to get all the life that is left ({days} whole days).",
         page: "/docs/agents/concepts/credentials#never-wider-never-longer";
     InvalidGrace 400 "invalid_grace": "grace_seconds is out of range.",
         "Send grace_seconds as a whole number from 0 to 86400, and from 60 when you replace the very token that you present.",
@@ -121,7 +121,7 @@ errors! {
         page: "/docs/agents/concepts/credentials#lifetimes";
     TokenRevoked 401 "token_revoked": "This credential was revoked.",
         "Sign in again with POST /auth/token {{\"email\": \"…\", \"password\": \"…\"}}.",
-        agent: "Ask {owner} for a new token: POST /api/agents/{agent}/token/issue.",
+        agent: "Ask {owner} for a new token: POST /api/agents/{agent}/token/issue, or POST /api/agents if the agent was archived.",
         page: "/docs/agents/concepts/credentials#revocation";
     AccountDeactivated 401 "account_deactivated": "The account behind this credential is deactivated.",
         "Ask an admin of your tenant to activate the account.",
@@ -179,6 +179,10 @@ errors! {
         "GET /api/users?q=<address> finds that user; choose another address for a new one.";
     TenantTaken 409 "tenant_taken": "A tenant has this slug already.",
         "Choose another slug.";
+    TokenReplaced 409 "token_replaced": "This token was replaced already; it lives to the end of its grace, and replaces nothing any more.",
+        "Use the token that replaced it.",
+        agent: "Use the token of the answer that replaced this one; a request sent with an Idempotency-Key gives it again when it is repeated. If it is lost, ask {owner} for POST /api/agents/{agent}/token/issue before the grace ends.",
+        page: "/docs/agents/concepts/credentials#rotation";
     IdempotencyOtherCredential 409 "idempotency_other_credential": "The first answer to this Idempotency-Key holds a secret, which only the credential that got it may have again.",
         "Send the request with the credential that sent it first, or with a new Idempotency-Key to do it anew.",
         page: "/docs/agents/concepts/idempotency";

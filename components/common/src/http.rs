@@ -200,6 +200,7 @@ fn refuse(app: &App, refusal: &ApiError, bare: Response, wants_problem: bool, pa
     let (mut parts, _) = bare.into_parts();
     let form = if wants_problem { "application/problem+json" } else { "application/json" };
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form));
+    parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
     if let Some(seconds) = refusal.seconds() {
         parts.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -223,7 +224,8 @@ fn refuse(app: &App, refusal: &ApiError, bare: Response, wants_problem: bool, pa
 /// that the operator trusts, the first address of `X-Forwarded-For`, read from the right, that is not one of them.
 fn client_address(headers: &HeaderMap, trusted: &[IpAddr]) -> Option<IpAddr> {
     let last = headers.get_all("spin-client-addr").iter().next_back()?.to_str().ok()?;
-    let peer = last.parse::<std::net::SocketAddr>().map(|at| at.ip()).or_else(|_| last.parse()).ok()?;
+    let peer: IpAddr = last.parse::<std::net::SocketAddr>().map(|at| at.ip()).or_else(|_| last.parse()).ok()?;
+    let peer = peer.to_canonical(); // an IPv4 address that came over IPv6 is that address
     if !trusted.contains(&peer) {
         return Some(peer);
     }
@@ -232,8 +234,8 @@ fn client_address(headers: &HeaderMap, trusted: &[IpAddr]) -> Option<IpAddr> {
     let mut nearest = peer;
     for hop in forwarded.join(",").rsplit(',') {
         let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
-        nearest = address;
-        if !trusted.contains(&address) {
+        nearest = address.to_canonical();
+        if !trusted.contains(&nearest) {
             break;
         }
     }
@@ -497,16 +499,25 @@ fn read_cursor(cursor: &str, bound: &str) -> Option<(i64, String)> {
 
 /// Trims a text that a person wrote and checks it: `1..=most` characters, none of them control, bidirectional or invisible.
 pub fn text(field: &'static str, value: &str, most: usize) -> Result<String, ApiError> {
+    checked(field, value, most, |_| false)
+}
+
+/// The same for a text of several lines.
+pub fn prose(field: &'static str, value: &str, most: usize) -> Result<String, ApiError> {
+    checked(field, value, most, |c| matches!(c, '\n' | '\t'))
+}
+
+fn checked(field: &'static str, value: &str, most: usize, allowed: fn(char) -> bool) -> Result<String, ApiError> {
     let value = value.trim();
     let length = value.chars().count();
-    if length == 0 || length > most || value.chars().any(is_unseen) {
+    if length == 0 || length > most || value.chars().any(|c| is_unseen(c) && !allowed(c)) {
         return Err(Code::InvalidText.with("field", field).with("most", most.to_string()).extra("field", field));
     }
     Ok(value.to_owned())
 }
 
 /// Control, bidirectional and zero-width characters: what makes a text look like another.
-fn is_unseen(c: char) -> bool {
+pub fn is_unseen(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
         || matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')

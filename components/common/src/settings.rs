@@ -5,6 +5,9 @@ use crate::secret::Digest;
 /// The smallest bound of the database that leaves room to work in, MiB.
 const LEAST_MIB: i64 = 1;
 
+/// The bound of the database where the operator sets none: nobody fills the disk by asking.
+pub const DEFAULT_MIB: i64 = 10 * 1024;
+
 /// What the operator has set.
 #[derive(Default)]
 pub struct Settings {
@@ -12,7 +15,7 @@ pub struct Settings {
     pub operator_secret: Option<Digest>,
     /// Where people and agents reach this server, without a slash at the end.
     pub public_url: Option<PublicUrl>,
-    /// Bound of the database's size, MiB; unset: none.
+    /// Bound of the database's size, MiB; unset: [`DEFAULT_MIB`]. `None` stands for no bound, which only tests have.
     pub database_max_mib: Option<i64>,
     /// Addresses of proxies whose `X-Forwarded-For` counts; none by default.
     pub trusted_proxies: Vec<std::net::IpAddr>,
@@ -70,7 +73,7 @@ impl Settings {
                 None => None,
                 Some(text) => Some(PublicUrl::parse(&text).ok_or("public_url")?),
             },
-            database_max_mib: number("database_max_mib", LEAST_MIB)?,
+            database_max_mib: number("database_max_mib", LEAST_MIB)?.or(Some(DEFAULT_MIB)),
             trusted_proxies: proxies
                 .split([',', ' '])
                 .filter(|part| !part.is_empty())
@@ -100,7 +103,7 @@ mod tests {
         for nothing in [None, Some(String::new()), Some("  ".to_owned())] {
             let settings = Settings::read(|_| nothing.clone()).unwrap();
             assert!(settings.operator_secret.is_none() && settings.public_url.is_none());
-            assert!(settings.trusted_proxies.is_empty() && settings.database_max_mib.is_none());
+            assert!(settings.trusted_proxies.is_empty() && settings.database_max_mib == Some(DEFAULT_MIB));
         }
     }
 

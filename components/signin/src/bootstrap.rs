@@ -102,7 +102,7 @@ async fn check_secret(app: &App, secret: &str) -> Result<(), ApiError> {
     if Digest::of(secret.trim().as_bytes()).matches(expected) {
         return Ok(());
     }
-    attempt::count(app.db(), &key, app.now(), WINDOW).await?;
+    attempt::count(app.db(), &key, TRIES, app.now(), WINDOW).await?;
     Err(Code::WrongOperatorSecret.into())
 }
 

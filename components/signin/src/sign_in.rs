@@ -16,7 +16,7 @@ use common::{
     audit::{self, Event},
     db::Purpose,
     error::{ApiError, Code},
-    http::{App, Ask},
+    http::{App, Ask, is_unseen},
     id::{CredentialId, UserId},
     idempotency::Answer,
     route,
@@ -61,26 +61,38 @@ struct SignedIn<'a> {
 pub(crate) async fn sign_in(app: App, headers: HeaderMap, ask: Ask<SignIn>) -> Result<Response, ApiError> {
     let SignIn { email, password, tenant } = ask.body;
     let account = user::email_key(&email);
-    let key = Digest::of_parts(&["sign-in", tenant.as_deref().unwrap_or_default(), &account, &app.network()]);
-    let tries = attempt::count(app.db(), &key, app.now(), WINDOW).await?;
+    // Whatever tenant is named: left out, it means one that has a name too, and guesses must not be counted twice.
+    let key = Digest::of_parts(&["sign-in", &account, &app.network()]);
+    let tries = attempt::count(app.db(), &key, TRIES, app.now(), WINDOW).await?;
     if tries.count > TRIES {
         return Err(ApiError::from(Code::TooManyAttempts).retry_after(app.now().seconds_until(tries.ends_at)));
     }
-    if let Err(busy) = password::take_turn(&app).await {
-        attempt::forgive(app.db(), &key).await?;
-        return Err(busy);
+    let outcome = check(&app, &email, &password, tenant.as_deref(), &headers).await;
+    // What was right, or was never found out, is no wrong try.
+    if outcome.as_ref().err().is_none_or(|refusal| refusal.code() != Code::LoginFailed) {
+        attempt::forgive(app.db(), &key, TRIES).await?;
     }
-    let login = user::find_login(app.db(), tenant.as_deref(), &email).await?;
-    let is_right = password::verify(&password, login.as_ref().and_then(|login| login.password_hash.as_deref()))?;
+    outcome
+}
+
+/// Steps 2 to 4.
+async fn check(
+    app: &App,
+    email: &str,
+    password: &str,
+    tenant: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    password::take_turn(app).await?;
+    let login = user::find_login(app.db(), tenant, email).await?;
+    let is_right = password::verify(password, login.as_ref().and_then(|login| login.password_hash.as_deref()))?;
     let Some(login) = login.as_ref().filter(|login| is_right && login.is_active) else {
-        refusal::count_login(&app, login.as_ref().map(|login| &login.id), Code::LoginFailed.row().slug).await?;
+        refusal::count_login(app, login.as_ref().map(|login| &login.id), Code::LoginFailed.row().slug).await?;
         return Err(Code::LoginFailed.into());
     };
     let stored = login.password_hash.as_deref().unwrap_or_default();
-    let rehashed = if password::is_outdated(stored) { Some(password::hash(&password, app.chance())?) } else { None };
-    let response = start_session(&app, login, rehashed.as_deref(), &headers).await?;
-    attempt::forgive(app.db(), &key).await?;
-    Ok(response)
+    let rehashed = if password::is_outdated(stored) { Some(password::hash(password, app.chance())?) } else { None };
+    start_session(app, login, rehashed.as_deref(), headers).await
 }
 
 async fn start_session(
@@ -91,12 +103,12 @@ async fn start_session(
 ) -> Result<Response, ApiError> {
     let agent_string: Option<String> = headers.get(header::USER_AGENT).map(|value| {
         let text = String::from_utf8_lossy(value.as_bytes());
-        text.chars().filter(|c| !c.is_control()).take(USER_AGENT).collect()
+        text.chars().filter(|c| !is_unseen(*c)).take(USER_AGENT).collect()
     });
     let token = Secret::generate(Kind::Session, app.chance());
     let id = CredentialId::generate(app.now(), app.chance());
     let expires_at = app.now().plus_seconds(SESSION);
-    let tx = app.db().begin(Purpose::Durable).await?;
+    let tx = app.db().begin(Purpose::Entry).await?;
     if !user::signed_in(&tx, login, rehashed, app.now()).await? {
         return Err(Code::LoginFailed.into());
     }
@@ -171,7 +183,8 @@ mod tests {
         let digest: String = token.digest().bytes().iter().map(|byte| format!("{byte:02X}")).collect();
         assert_eq!(row, [format!("{digest} {} curl/8 x", token.shown())]);
         assert_eq!(t.number("SELECT last_login_at FROM users").await, t.now().millis());
-        assert_eq!(t.number("SELECT count FROM attempts WHERE count = 0").await, 0);
+        let tried = format!("SELECT count(*) FROM attempts WHERE ends_at > {}", t.now().plus_seconds(1).millis());
+        assert_eq!(t.number(&tried).await, 0, "a right password is no try");
     }
 
     /// R24: unknown address, unknown tenant, wrong password and inactive account are one answer and one amount of work.
@@ -240,6 +253,30 @@ mod tests {
         t.nobody("POST", TOKEN, right).await.is(200);
     }
 
+    /// R25: a try that was refused is not counted, so that what is forgiven makes room; no tenant's name is a second counter.
+    #[tokio::test]
+    async fn refused_tries_do_not_lengthen_the_throttle() {
+        let t = with_ada().await;
+        let key = Digest::of_parts(&["sign-in", "ada@example.com", "192.0.2.1"]);
+        // Twelve at once, all of them right: the first five are let through, and are forgiven when they were right.
+        for _ in 0..12 {
+            attempt::count(t.db(), &key, TRIES, t.now(), WINDOW).await.unwrap();
+        }
+        for _ in 0..5 {
+            attempt::forgive(t.db(), &key, TRIES).await.unwrap();
+        }
+        t.nobody("POST", TOKEN, json!({ "email": "ada@example.com", "password": "correct horse" })).await.is(200);
+        for tenant in
+            [Null, json!("main"), Null, json!("main"), json!("nowhere"), json!("main")].into_iter().enumerate()
+        {
+            let mut body = json!({ "email": "ada@example.com", "password": "wrong horse" });
+            if !tenant.1.is_null() {
+                body["tenant"] = tenant.1;
+            }
+            t.nobody("POST", TOKEN, body).await.is(if tenant.0 < 5 { 401 } else { 429 });
+        }
+    }
+
     #[tokio::test]
     async fn right_passwords_are_not_counted() {
         let t = with_ada().await;
@@ -250,22 +287,27 @@ mod tests {
 
     #[tokio::test]
     async fn the_server_makes_so_many_hashes_a_second() {
-        let settings = common::settings::Settings { hashes_per_second: Some(2), ..Default::default() };
+        let settings = common::settings::Settings { hashes_per_second: Some(4), ..Default::default() };
         let t = TestApp::with(router(), settings);
-        for number in 0..3 {
-            let answer =
-                t.nobody("POST", TOKEN, json!({ "email": format!("{number}@example.com"), "password": "x" })).await;
-            if number < 2 {
+        // Three from one network, the fourth from another one; then nobody.
+        for (number, address, is_let_in) in [
+            (0, "192.0.2.1:1", true),
+            (1, "192.0.2.1:1", true),
+            (3, "192.0.2.1:1", true),
+            (2, "192.0.2.1:1", false),
+            (4, "192.0.2.7:1", true),
+            (5, "192.0.2.8:1", false),
+        ] {
+            let body = json!({ "email": format!("{number}@example.com"), "password": "x" });
+            let answer = t.call("POST", TOKEN, &[("spin-client-addr", address)], body).await;
+            if is_let_in {
                 answer.is(401)
             } else {
                 answer.refused(429, "too_many_hashes")
             };
         }
-        assert_eq!(
-            t.number("SELECT count(*) FROM attempts WHERE count = 0").await,
-            1,
-            "the try that was not made is not counted"
-        );
+        let tried = format!("SELECT count(*) FROM attempts WHERE ends_at > {}", t.now().plus_seconds(1).millis());
+        assert_eq!(t.number(&tried).await, 4, "of a try that was not made nothing is left");
         t.wait(1);
         t.nobody("POST", TOKEN, json!({ "email": "2@example.com", "password": "x" })).await.is(401);
     }

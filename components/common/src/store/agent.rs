@@ -1,7 +1,12 @@
 //! Table `agents`, and who may do what with its rows: every statement that names an agent for a caller holds the
 //! permission's expression.
 
-use serde::Serialize;
+use std::collections::BTreeMap;
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{MapAccess, Visitor},
+};
 
 use crate::{
     args,
@@ -11,7 +16,7 @@ use crate::{
     http::Wanted,
     id::{AgentId, TenantId, UserId},
     permission::{self, Action, Binder},
-    scope::Patterns,
+    scope::{Patterns, Role},
     store::{credential::TokenRecord, user::like},
     time::Timestamp,
 };
@@ -105,12 +110,42 @@ pub struct Owner {
     pub id: UserId,
     /// The user's address.
     pub email: String,
+    /// The user's role, whose ceiling is the agent's too.
+    #[serde(skip)]
+    pub role: Role,
 }
 
 /// Texts by name, at most 32.
-#[derive(Clone, Debug, Default, Serialize, serde::Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Serialize, PartialEq, Eq)]
 #[serde(transparent)]
-pub struct Labels(pub std::collections::BTreeMap<String, String>);
+pub struct Labels(pub BTreeMap<String, String>);
+
+/// Refuses a name that stands twice, which a map's own reader would drop.
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Labels;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object of texts")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
+                let mut labels = BTreeMap::new();
+                while let Some((name, text)) = map.next_entry::<String, String>()? {
+                    if labels.insert(name, text).is_some() {
+                        return Err(serde::de::Error::custom("a name stands twice"));
+                    }
+                }
+                Ok(Labels(labels))
+            }
+        }
+
+        deserializer.deserialize_map(Reader)
+    }
+}
 
 impl FromValue for Labels {
     fn from_value(value: Value) -> Result<Self, DbError> {
@@ -138,7 +173,7 @@ impl FromRow for Agent {
             scope: row.take()?,
             preset: row.take()?,
             state: row.take()?,
-            owner: Owner { id: row.take()?, email: row.take()? },
+            owner: Owner { id: row.take()?, email: row.take()?, role: row.take()? },
             parent: row.take()?,
             created_at: row.take()?,
             updated_at: row.take()?,
@@ -164,7 +199,7 @@ impl FromRow for Agent {
 fn select(now: &str, extra: &str) -> String {
     format!(
         "SELECT a.id, a.name, a.display_name, a.description, a.runtime, a.model, a.labels, a.scope, a.preset, a.state,
-                a.owner_id, u.email, p.name, a.created_at, a.updated_at, a.last_seen_at,
+                a.owner_id, u.email, u.role, p.name, a.created_at, a.updated_at, a.last_seen_at,
                 c.id, c.prefix, c.created_at, c.expires_at, c.last_used_at{extra}
          FROM agents a
          JOIN users u ON u.id = a.owner_id
@@ -300,7 +335,7 @@ pub struct New<'a> {
 }
 
 /// What people write about an agent, checked.
-#[derive(Default)]
+#[derive(Default, PartialEq, Eq)]
 pub struct Fields {
     /// A name for people.
     pub display_name: Option<String>,

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Rows that one tick purges of a table at most, so that it never holds the write lock for long.
-const BATCH: i64 = 500;
+const BATCH: i64 = 2_000;
 
 /// Takes the tick's lease for a second; `false`: another instance or host has it.
 pub async fn take_lease(db: &Db, now: Timestamp) -> Result<bool, DbError> {
