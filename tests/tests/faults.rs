@@ -270,7 +270,7 @@ fn a_full_database_still_takes_rights_away() {
     let kept = server.agent(&admin, "kept", &["agents.read"]);
     let long = "x".repeat(1_900);
     let full = (0..2_000).find_map(|number| {
-        let body = json!({ "name": format!("filler-{number}"), "description": long, "labels": { "a": "y".repeat(250), "b": "z".repeat(250) } });
+        let body = json!({ "name": format!("filler-{number}"), "description": long, "labels": { "a": "y".repeat(120), "b": "z".repeat(120) } });
         let answer = admin.post("/api/agents", &body);
         if answer.status() == 201 { None } else { Some(answer) }
     });
@@ -398,24 +398,24 @@ fn misbehave(address: &str, number: usize, token: &str, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let Ok(mut connection) = Connection::open(address) else { continue };
         let head = format!("POST /api/agents HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n");
-        let drip = |connection: &mut Connection, piece: &[u8]| {
+        let drip = |connection: &mut Connection, piece: &[u8], pause: u64| {
             while !stop.load(Ordering::Relaxed) && connection.send(piece).is_ok() {
-                thread::sleep(Duration::from_millis(100));
+                thread::sleep(Duration::from_millis(pause));
             }
         };
         // What it could not send is what it wanted.
         match number % 5 {
             // Connects and says nothing.
-            0 => drip(&mut connection, b""),
+            0 => drip(&mut connection, b"", 100),
             // A head, byte by byte, that never ends.
             1 => {
                 drop(connection.send(head.as_bytes()));
-                drip(&mut connection, b"a");
+                drip(&mut connection, b"a", 100);
             }
-            // A body that never ends.
+            // A body in single bytes that never ends.
             2 => {
                 drop(connection.send(format!("{head}content-length: 60000\r\n\r\n{{").as_bytes()));
-                drip(&mut connection, b" ");
+                drip(&mut connection, b" ", 10);
             }
             // A body that is far too large, as fast as it can.
             3 => {
@@ -427,7 +427,7 @@ fn misbehave(address: &str, number: usize, token: &str, stop: &AtomicBool) {
             _ => {
                 let request = b"GET /docs/agents/errors HTTP/1.1\r\nhost: x\r\n\r\n".repeat(64);
                 drop(connection.send(&request));
-                drip(&mut connection, b"");
+                drip(&mut connection, b"", 100);
             }
         }
     }
@@ -463,7 +463,7 @@ fn two_hundred_connections_hold_up_nobody() {
             });
         }
         // The first seconds fill what has to be filled once.
-        for _ in 0..20 {
+        for _ in 0..24 {
             thread::sleep(Duration::from_secs(1));
             measured.push(server.host().memory());
         }
@@ -471,9 +471,10 @@ fn two_hundred_connections_hold_up_nobody() {
     });
     // Each of the good ones has read every answer that it asked for, or its thread has failed.
     assert!(answered.load(Ordering::Relaxed) > 20 * 20, "{answered:?} answers");
-    let (early, late) = (measured[5..8].iter().max().unwrap(), measured[17..].iter().min().unwrap());
+    // Flat: what is lost with each piece that comes in would be hundreds of MiB by then.
+    let (early, late) = (measured[7..10].iter().max().unwrap(), measured[21..].iter().min().unwrap());
     println!("{answered:?} answers; memory in KiB, second by second: {measured:?}");
-    assert!(*late <= early + early / 4 + 16 * 1024, "memory in KiB, second by second: {measured:?}");
+    assert!(*late <= early + early / 3 + 32 * 1024, "memory in KiB, second by second: {measured:?}");
     admin.get(WHOAMI).is(200);
     assert_eq!(server.number("SELECT count(*) FROM agents"), 0);
 }

@@ -124,8 +124,8 @@ fn one_key_of_two_callers_or_for_two_paths_is_two_keys() {
         issued.is(200);
     }
     let agent = site.server.agent(&site.admin, "keyed", &["agents.token.issue"]);
-    let by_owner = site.admin.post_once("/api/agents/keyed/token/issue", "own", &json!({ "grace_seconds": 3600 }));
     let by_agent = agent.client.post_once("/api/agents/keyed/token/issue", "own", &json!({ "grace_seconds": 3600 }));
+    let by_owner = site.admin.post_once("/api/agents/keyed/token/issue", "own", &json!({ "grace_seconds": 3600 }));
     assert!(!is_replayed(&by_owner) && !is_replayed(&by_agent));
     assert_ne!(by_owner.is(200)["id"], by_agent.is(200)["id"]);
 }

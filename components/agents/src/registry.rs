@@ -491,7 +491,8 @@ mod tests {
         t.as_(&eve, "GET", "/api/agents/scout", Null).await.is(200);
         t.as_(&scout, "GET", "/api/agents/scout", Null).await.is(200);
         t.as_(&ada, "DELETE", "/api/agents/scout", Null).await.is(204);
-        t.as_(&scout, "GET", "/api/agents/scout", Null).await.refused(401, "token_revoked");
+        let refused = t.as_(&scout, "GET", "/api/agents/scout", Null).await.refused(401, "token_revoked");
+        assert_eq!(refused["fix"], "Ask ada@example.com for a new token: POST /api/agents {\"name\": \"scout\"}.");
         t.as_(&ada, "DELETE", "/api/agents/scout", Null).await.refused(404, "agent_not_found");
         t.as_(&ada, "POST", "/api/agents", json!({ "name": "scout" })).await.is(201);
         t.as_(&eve, "GET", "/api/agents/scout", Null).await.refused(404, "agent_not_found");

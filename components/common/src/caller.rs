@@ -89,7 +89,13 @@ impl Caller {
             && found.last_used_at.unwrap_or(found.created_at).plus_seconds(SESSION_IDLE) <= now;
         let archived = found.agent.as_ref().is_some_and(|agent| agent.is_archived);
         let code = if found.revoked_at.is_some() || archived {
-            Code::TokenRevoked
+            // An archived agent's name may be another's by now: it is registered anew.
+            let name = found.agent.as_ref().map_or("", |agent| agent.name.as_str());
+            let step = match archived {
+                true => format!("POST /api/agents {{\"name\": \"{name}\"}}"),
+                false => format!("POST /api/agents/{name}/token/issue"),
+            };
+            return Err(Code::TokenRevoked.with("step", step));
         } else if idle || found.expires_at.is_some_and(|end| end <= now) {
             Code::TokenExpired
         } else if found.deactivated_at.is_some() {

@@ -121,7 +121,7 @@ errors! {
         page: "/docs/agents/concepts/credentials#lifetimes";
     TokenRevoked 401 "token_revoked": "This credential was revoked.",
         "Sign in again with POST /auth/token {{\"email\": \"…\", \"password\": \"…\"}}.",
-        agent: "Ask {owner} for a new token: POST /api/agents/{agent}/token/issue, or POST /api/agents if the agent was archived.",
+        agent: "Ask {owner} for a new token: {step}.",
         page: "/docs/agents/concepts/credentials#revocation";
     AccountDeactivated 401 "account_deactivated": "The account behind this credential is deactivated.",
         "Ask an admin of your tenant to activate the account.",

@@ -378,17 +378,23 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Ask<T> {
     }
 }
 
-async fn read_body(headers: &HeaderMap, body: Body) -> Result<bytes::Bytes, ApiError> {
+async fn read_body(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, ApiError> {
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     if declared.is_some_and(|length| length > MAX_BODY as u64) {
         return Err(Code::BodyTooLarge.into());
     }
-    match http_body_util::Limited::new(body, MAX_BODY).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(Code::BodyTooLarge.into()),
-        Err(_) => Err(Code::InvalidJson.detail("The body ended before it was complete.")),
+    // Copied piece by piece: each piece comes in a buffer of its own, and kept, those of single bytes would fill the memory.
+    let (mut body, mut bytes) = (body, Vec::new());
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Code::InvalidJson.detail("The body ended before it was complete."))?;
+        let Some(piece) = frame.data_ref() else { continue };
+        if bytes.len() + piece.len() > MAX_BODY {
+            return Err(Code::BodyTooLarge.into());
+        }
+        bytes.extend_from_slice(piece);
     }
+    Ok(bytes)
 }
 
 /// Reads a JSON object. An empty body is the empty object, for routes whose fields can all be left out.
