@@ -43,8 +43,8 @@ const REFUSALS: usize = 64;
 const TICK: &str = "/internal/tick";
 
 const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
-    connection: close\r\ncontent-length: 117\r\n\r\n\
-    {\"error\":\"too_many_connections\",\"message\":\"This host has as many open connections as it may. Try again in a second.\"}";
+    connection: close\r\ncontent-length: 169\r\n\r\n\
+    {\"error\":\"too_many_connections\",\"detail\":\"This host has as many open connections as it may.\",\"fix\":\"Wait for the seconds in the header Retry-After, then connect again.\"}";
 
 /// Serves the application until `stop` is told, then lets what runs come to its end.
 pub(crate) async fn serve(

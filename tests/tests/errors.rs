@@ -224,10 +224,10 @@ struct Call {
     body: Option<Json>,
 }
 
-/// The calls that a fix names, in their order.
+/// The calls that a fix names, in their order; of alternatives (", or …") the first.
 fn calls_in(fix: &Json) -> Vec<Call> {
     let mut calls = Vec::new();
-    let mut rest = text(fix);
+    let mut rest = text(fix).split(", or ").next().unwrap_or_default();
     while let Some(start) =
         ["GET /", "POST /", "PATCH /", "PUT /", "DELETE /"].iter().filter_map(|call| rest.find(call)).min()
     {

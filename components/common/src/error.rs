@@ -239,6 +239,15 @@ pub struct Envelope<'a> {
     pub request_id: &'a str,
 }
 
+impl Envelope<'_> {
+    /// A 500 with this body, for what fails before there is a door.
+    #[cfg(target_family = "wasm")]
+    pub(crate) fn into_answer(self) -> Response {
+        let json = [("content-type", "application/json")];
+        (StatusCode::INTERNAL_SERVER_ERROR, json, serde_json::to_string(&self).unwrap_or_default()).into_response()
+    }
+}
+
 /// The members that RFC 9457 registers, beside our own `detail`.
 #[derive(Serialize)]
 pub struct Problem {

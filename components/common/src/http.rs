@@ -535,10 +535,10 @@ mod instance {
 
     use std::sync::{Arc, OnceLock};
 
-    use axum::{Router, body::Body, response::Response};
+    use axum::{Router, response::Response};
 
     use super::{Env, serve};
-    use crate::{db::Db, secret::Chance, settings, time::Clock};
+    use crate::{db::Db, id::RequestId, secret::Chance, settings, time::Clock};
 
     static INSTANCE: OnceLock<(Arc<Env>, Router)> = OnceLock::new();
 
@@ -569,10 +569,14 @@ mod instance {
 
     fn unusable(name: &str) -> Response {
         eprintln!("the variable {name} has a value that cannot be used; nothing is served until it is mended");
-        let body = r#"{"error":"internal","detail":"A setting of this server cannot be used; its log names it.","fix":"Tell the operator of this server to read its log.","doc_url":"/docs/agents/errors#internal"}"#;
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() = axum::http::StatusCode::INTERNAL_SERVER_ERROR;
-        response.headers_mut().insert("content-type", axum::http::HeaderValue::from_static("application/json"));
+        let id = RequestId::generate(Clock::System.now(), &Chance::System);
+        let mut response = crate::error::ApiError::from(crate::error::Code::Internal)
+            .detail("A setting of this server cannot be used; its log names it.")
+            .envelope(id.as_str(), "", None)
+            .into_answer();
+        if let Ok(id) = axum::http::HeaderValue::from_str(id.as_str()) {
+            response.headers_mut().insert("x-request-id", id);
+        }
         response
     }
 }
