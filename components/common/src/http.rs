@@ -24,7 +24,7 @@ use crate::{
     caller::Caller,
     db::Db,
     error::{ApiError, Code, Problem, Refused},
-    id::RequestId,
+    id::{RequestId, RequestNumbers},
     idempotency,
     route::{Access, Query, Route},
     secret::{Chance, Digest},
@@ -45,6 +45,8 @@ pub struct Env {
     pub chance: Chance,
     /// What the operator has set.
     pub settings: Settings,
+    /// Where requests get their ids from.
+    pub requests: RequestNumbers,
 }
 
 /// One request's view of the instance. Cheap to clone.
@@ -141,7 +143,7 @@ where
     let now = env.clock.now();
     let app = App(Arc::new(Inner {
         now,
-        request_id: RequestId::generate(now, &env.chance),
+        request_id: env.requests.next(now),
         address: client_address(request.headers(), &env.settings.trusted_proxies),
         env: Arc::clone(env),
     }));
@@ -538,7 +540,13 @@ mod instance {
     use axum::{Router, response::Response};
 
     use super::{Env, serve};
-    use crate::{db::Db, id::RequestId, secret::Chance, settings, time::Clock};
+    use crate::{
+        db::Db,
+        id::{RequestId, RequestNumbers},
+        secret::Chance,
+        settings,
+        time::Clock,
+    };
 
     static INSTANCE: OnceLock<(Arc<Env>, Router)> = OnceLock::new();
 
@@ -564,7 +572,13 @@ mod instance {
     }
 
     fn env(settings: settings::Settings) -> Env {
-        Env { db: Db::spin(settings.database_max_mib), clock: Clock::System, chance: Chance::System, settings }
+        Env {
+            db: Db::spin(settings.database_max_mib),
+            clock: Clock::System,
+            requests: RequestNumbers::new(&Chance::System),
+            chance: Chance::System,
+            settings,
+        }
     }
 
     fn unusable(name: &str) -> Response {

@@ -8,9 +8,9 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const LENGTH: usize = 26;
 
 /// 26 characters: time first, so that ids sort by when they were made.
-fn ulid(now: Timestamp, chance: &Chance) -> String {
+fn ulid(now: Timestamp, low: [u8; 10]) -> String {
     let millis = u128::try_from(now.millis()).unwrap_or(0) & 0xffff_ffff_ffff;
-    let [a, b, c, d, e, f, g, h, i, j] = chance.bytes::<10>();
+    let [a, b, c, d, e, f, g, h, i, j] = low;
     let low = u128::from_be_bytes([0, 0, 0, 0, 0, 0, a, b, c, d, e, f, g, h, i, j]);
     let bits = (millis << 80) | low;
     (0..LENGTH)
@@ -33,7 +33,7 @@ macro_rules! ids {
 
             /// A new id, made at `now`.
             pub fn generate(now: Timestamp, chance: &Chance) -> Self {
-                Self(format!("{}{}", $prefix, ulid(now, chance)))
+                Self(format!("{}{}", $prefix, ulid(now, chance.bytes())))
             }
 
             /// The id as text.
@@ -80,6 +80,28 @@ ids! {
     AuditId = "aud_";
     /// One request, in the header `x-request-id` and in every refusal.
     RequestId = "req_";
+}
+
+/// Numbers the requests of an instance: its own random beginning, then one more each time. A request's id must be its own,
+/// not a secret, and randomness asked for at every request would be felt.
+pub struct RequestNumbers {
+    start: [u8; 6],
+    next: std::sync::atomic::AtomicU32,
+}
+
+impl RequestNumbers {
+    /// A beginning for one instance.
+    pub fn new(chance: &Chance) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j] = chance.bytes::<10>();
+        Self { start: [a, b, c, d, e, f], next: u32::from_be_bytes([g, h, i, j]).into() }
+    }
+
+    /// The next request's id.
+    pub fn next(&self, now: Timestamp) -> RequestId {
+        let [a, b, c, d, e, f] = self.start;
+        let [g, h, i, j] = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_be_bytes();
+        RequestId(format!("{}{}", RequestId::PREFIX, ulid(now, [a, b, c, d, e, f, g, h, i, j])))
+    }
 }
 
 #[cfg(test)]

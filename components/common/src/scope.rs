@@ -313,13 +313,25 @@ impl Role {
 
     /// The most that a credential of a person with this role, or of that person's agents, can ever do.
     pub fn ceiling(self) -> ScopeSet {
-        const VIEWER: &str = "agents.list agents.read audit.read guides.read notifications.* tokens.read tokens.write";
-        let viewer = ScopeSet::stored(VIEWER);
-        let member = viewer.or(ScopeSet::stored("agents.* ui.notify")).without(ScopeSet(Scope::AgentsStopAll.bit()));
+        // Constants: every request asks for one of them.
+        const VIEWER: ScopeSet = ScopeSet(
+            Scope::AgentsList.bit()
+                | Scope::AgentsRead.bit()
+                | Scope::AuditRead.bit()
+                | Scope::GuidesRead.bit()
+                | Scope::NotificationsRead.bit()
+                | Scope::NotificationsWrite.bit()
+                | Scope::TokensRead.bit()
+                | Scope::TokensWrite.bit(),
+        );
+        // The scopes from `agents.list` to `agents.secrets.write` stand together, at the beginning of the table.
+        const AGENTS: ScopeSet = ScopeSet((Scope::AgentsSecretsWrite.bit() << 1) - 1);
+        const MEMBER: ScopeSet =
+            VIEWER.or(AGENTS).or(ScopeSet(Scope::UiNotify.bit())).without(ScopeSet(Scope::AgentsStopAll.bit()));
         match self {
-            Self::Viewer => viewer,
-            Self::Member => member,
-            Self::Curator => member.or(ScopeSet(Scope::GuidesWrite.bit())),
+            Self::Viewer => VIEWER,
+            Self::Member => MEMBER,
+            Self::Curator => MEMBER.or(ScopeSet(Scope::GuidesWrite.bit())),
             Self::Admin => ScopeSet::ALL,
         }
     }
@@ -365,6 +377,9 @@ mod tests {
             assert_eq!(pair[0].ceiling().without(pair[1].ceiling()), ScopeSet::EMPTY);
             assert_ne!(pair[0].ceiling(), pair[1].ceiling());
         }
+        let member = "agents.* audit.read guides.read notifications.* tokens.read tokens.write ui.notify";
+        let member = ScopeSet::stored(member).without(ScopeSet::stored("agents.stop_all"));
+        assert_eq!(Role::Member.ceiling(), member);
         assert!(!Role::Curator.ceiling().contains(Scope::AgentsStopAll));
         assert!(!Role::Member.ceiling().contains(Scope::GuidesWrite));
         assert!(!Role::Viewer.ceiling().contains(Scope::AgentsCreate));

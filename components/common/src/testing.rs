@@ -18,7 +18,7 @@ use crate::{
     args,
     db::{Db, FromRow, Purpose, Reads, Row},
     http::{Env, serve},
-    id::{AgentId, CredentialId, TenantId, UserId},
+    id::{AgentId, CredentialId, RequestNumbers, TenantId, UserId},
     scope::{Patterns, Role},
     secret::{Chance, Kind, Secret},
     settings::Settings,
@@ -104,6 +104,7 @@ impl TestApp {
             db: Db::file(&directory.path().join("accredit.db"), settings.database_max_mib),
             clock: Clock::Fixed(Arc::clone(&millis)),
             chance: Chance::seeded(1),
+            requests: RequestNumbers::new(&Chance::seeded(1)),
             settings,
         };
         Self { env: Arc::new(env), router, millis, directory: Arc::new(directory) }
@@ -115,6 +116,7 @@ impl TestApp {
             db: Db::file(&other.path(), None),
             clock: Clock::Fixed(Arc::clone(&other.millis)),
             chance: Chance::seeded(2),
+            requests: RequestNumbers::new(&Chance::seeded(2)),
             settings: Settings::default(),
         };
         let directory = Arc::clone(&other.directory);
