@@ -110,7 +110,7 @@ pub(crate) async fn create(
         Begun::First(write) => write,
         Begun::Again(answer) => return Ok(answer),
     };
-    write.caller.may_mint(scope.set(), write.caller.role(), &scope, name.as_str())?;
+    write.caller.may_mint(scope.set(), write.caller.user_id(), &scope, name.as_str())?;
     let mut warnings = Vec::new();
     ask::warn_of_no_effect(&scope, write.caller.role(), &mut warnings);
     let id = AgentId::generate(app.now(), app.chance());
@@ -240,7 +240,7 @@ fn may_set_ceiling(caller: &Caller, agent: &Agent, scope: &Patterns) -> Result<(
         return Err(Code::PersonRequired.detail("An agent never changes a ceiling."));
     }
     let gain = scope.set().without(agent.scope.set());
-    caller.may_mint(gain, agent.owner.role, scope, &agent.name)
+    caller.may_mint(gain, &agent.owner.id, scope, &agent.name)
 }
 
 /// `DELETE /api/agents/{name}`: archives the agent. All its credentials die in the same transaction, its name becomes free,

@@ -118,7 +118,7 @@ pub(crate) async fn issue(
         None => {
             let scope = rights.unwrap_or_else(|| target.scope.clone());
             refuse_excess(scope.set().without(target.scope.set()), &scope, &target.name)?;
-            write.caller.may_mint(scope.set(), target.owner.role, &scope, &target.name)?;
+            write.caller.may_mint(scope.set(), &target.owner.id, &scope, &target.name)?;
             let (expires_at, capped) = write.caller.cap_life(lifetime, app.now())?;
             let mut warnings = Vec::from_iter(capped);
             ask::warn_of_no_effect(&scope, target.owner.role, &mut warnings);

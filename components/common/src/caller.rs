@@ -293,15 +293,14 @@ impl Caller {
         self.0.scope
     }
 
-    /// Checks that `gain`, of what was asked for an agent of `owner`'s role, is no wider than the minter. A session may mint
-    /// what has no effect (its own role's ceiling sees to that, where the agent is its own), but for somebody else's agent
-    /// nothing that its person could not do himself; every other credential at most what it can use itself.
-    pub fn may_mint(&self, gain: ScopeSet, owner: Role, asked: &Patterns, agent: &str) -> Result<(), ApiError> {
-        let counts = match self.credential_kind() {
-            Kind::Session => gain.and(owner.ceiling().for_agents()),
-            _ => gain,
-        };
-        refuse_excess(counts.without(self.0.scope), asked, agent)
+    /// Checks that `gain`, of what was asked for an agent of `owner`'s, is no wider than the minter. A session may mint
+    /// everything for its own person's agent, where the role's ceiling decides what has an effect; for somebody else's, and by
+    /// every other credential, at most what the minter can use himself.
+    pub fn may_mint(&self, gain: ScopeSet, owner: &UserId, asked: &Patterns, agent: &str) -> Result<(), ApiError> {
+        if self.credential_kind() == Kind::Session && owner == self.user_id() {
+            return Ok(());
+        }
+        refuse_excess(gain.without(self.0.scope), asked, agent)
     }
 
     /// The end of what is minted: no later than the minter's own, which a session does not hand on. The warning says when

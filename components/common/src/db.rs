@@ -3,7 +3,7 @@
 //! Reading goes over one or two connections that an instance's requests share: a single statement outside of a transaction
 //! needs no connection of its own, and opening one costs more than some thirty reads. A write has a connection to itself,
 //! which is put back clean; one that was dropped in the middle of a transaction is closed instead, which rolls it back.
-//! There are three purposes of writing (see [`Purpose`]), each with its own idle connections, since `synchronous` and
+//! There are four purposes of writing (see [`Purpose`]), each with its own idle connections, since `synchronous` and
 //! `max_page_count` are settings of a connection.
 
 use std::{
