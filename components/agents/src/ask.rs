@@ -46,7 +46,7 @@ pub(crate) fn rights(
 fn unknown_scopes(unknown: Vec<String>) -> ApiError {
     let valid: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
     let refusal =
-        Code::UnknownScope.with("valid", "").extra("unknown_scopes", unknown.clone()).extra("valid_scopes", valid);
+        ApiError::from(Code::UnknownScope).extra("unknown_scopes", unknown.clone()).extra("valid_scopes", valid);
     if unknown.is_empty() { refusal.detail("scope is an empty list.") } else { refusal }
 }
 

@@ -205,26 +205,26 @@ pub(crate) async fn patch(
     if let Some((scope, _)) = &rights {
         may_set_ceiling(&write.caller, &before, scope)?;
     }
-    let old = before.clone();
-    let fields = Fields {
-        display_name: display_name.unwrap_or(old.display_name),
-        description: description.unwrap_or(old.description),
-        runtime: runtime.unwrap_or(old.runtime),
-        model: model.unwrap_or(old.model),
-        labels: labels.unwrap_or(old.labels),
-    };
+    let old = Fields::from(&before);
+    let mut fields = old.clone();
+    for (value, field) in [
+        (display_name, &mut fields.display_name),
+        (description, &mut fields.description),
+        (runtime, &mut fields.runtime),
+        (model, &mut fields.model),
+    ] {
+        if let Some(value) = value {
+            *field = value;
+        }
+    }
+    if let Some(labels) = labels {
+        fields.labels = labels;
+    }
     let (scope, preset) = match rights {
         Some((scope, preset)) => (scope, preset.map(|preset| preset.as_str().to_owned())),
-        None => (old.scope, old.preset),
+        None => (before.scope.clone(), before.preset.clone()),
     };
-    let unchanged = Fields {
-        display_name: before.display_name.clone(),
-        description: before.description.clone(),
-        runtime: before.runtime.clone(),
-        model: before.model.clone(),
-        labels: before.labels.clone(),
-    };
-    if fields == unchanged && scope == before.scope && preset == before.preset {
+    if fields == old && scope == before.scope && preset == before.preset {
         return json(StatusCode::OK, &before); // nothing changes, so there is nothing to audit
     }
     agent::update(&write.tx, &before.id, &fields, &scope, preset.as_deref(), app.now()).await?;

@@ -335,7 +335,7 @@ pub struct New<'a> {
 }
 
 /// What people write about an agent, checked.
-#[derive(Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Fields {
     /// A name for people.
     pub display_name: Option<String>,
@@ -347,6 +347,18 @@ pub struct Fields {
     pub model: Option<String>,
     /// Texts by name.
     pub labels: Labels,
+}
+
+impl From<&Agent> for Fields {
+    fn from(agent: &Agent) -> Self {
+        Self {
+            display_name: agent.display_name.clone(),
+            description: agent.description.clone(),
+            runtime: agent.runtime.clone(),
+            model: agent.model.clone(),
+            labels: agent.labels.clone(),
+        }
+    }
 }
 
 /// Stores an agent under the first free of its names; `None`: the name and its variants `-2` to `-100` are all taken.
