@@ -2,27 +2,19 @@
 
 use common::{
     error::{ApiError, Code},
-    http::text,
+    form::OrNull,
+    http::{prose, text},
     scope::{Patterns, Preset, Role, Scope},
     store::agent::Labels,
     time::Lifetime,
 };
-use serde::{Deserialize, Deserializer};
 
 /// The most labels of an agent.
 const LABELS: usize = 32;
-
-/// A field that tells "left out" (`None`) from "null" (`Some(None)`).
-pub(crate) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
-/// A field that may be left out, but not be null: null would mean nothing here, and what is sent is never dropped.
-pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
+/// Characters of a description.
+const DESCRIPTION: usize = 2_000;
+/// Characters of a name for people, a runtime, a model.
+const NAME: usize = 64;
 
 /// Reads `scope` or `preset`, of which at most one may be sent. `None`: neither was.
 pub(crate) fn rights(
@@ -51,16 +43,24 @@ fn unknown_scopes(unknown: Vec<String>) -> ApiError {
 }
 
 /// Reads `expires_in_days`. `None`: it was left out.
-pub(crate) fn lifetime(days: Option<Option<i64>>) -> Result<Option<Lifetime>, ApiError> {
+pub(crate) fn lifetime(days: Option<OrNull<i64>>) -> Result<Option<Lifetime>, ApiError> {
     match days {
         None => Ok(None),
-        Some(days) => Lifetime::parse(days).map(Some).map_err(|_| Code::InvalidLifetime.into()),
+        Some(OrNull(days)) => Lifetime::parse(days).map(Some).map_err(|_| Code::InvalidLifetime.into()),
     }
 }
 
-/// Reads an optional text.
-pub(crate) fn optional_text(field: &'static str, value: Option<&str>, most: usize) -> Result<Option<String>, ApiError> {
-    value.map(|value| text(field, value, most)).transpose()
+/// Reads a text of an agent's that may be cleared. `None`: left out; `Some(None)`: null.
+pub(crate) fn clearable(
+    field: &'static str,
+    value: Option<OrNull<String>>,
+) -> Result<Option<Option<String>>, ApiError> {
+    let Some(OrNull(value)) = value else { return Ok(None) };
+    let read = |value: String| match field {
+        "description" => prose(field, &value, DESCRIPTION),
+        _ => text(field, &value, NAME),
+    };
+    value.map(read).transpose().map(Some)
 }
 
 /// Checks labels: names of 1 to 64 characters, texts of at most 128, 32 in all.

@@ -4,9 +4,12 @@ use axum::{Extension, http::StatusCode, response::Response};
 use common::{
     caller::Caller,
     error::{ApiError, Code},
-    http::{App, Ask, Params, Segment, Wanted, json, prose, text},
+    form,
+    form::{Ask, OrNull, Params},
+    http::{App, Segment, json, text},
     id::AgentId,
     idempotency::Answer,
+    page::Wanted,
     permission::Action,
     route,
     scope::{Patterns, Preset},
@@ -16,24 +19,20 @@ use common::{
     },
     write::Begun,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::{ask, token};
 
-/// Characters of a description.
-const DESCRIPTION: usize = 2_000;
-/// Characters of a name for people, a runtime, a model.
-const NAME: usize = 64;
-
-#[derive(Deserialize)]
-pub(crate) struct List {
-    q: Option<String>,
-    state: Option<String>,
-    owner: Option<String>,
-    has_token: Option<String>,
-    limit: Option<i64>,
-    cursor: Option<String>,
+form! {
+    pub(crate) struct List {
+        q: Option<String>,
+        state: Option<String>,
+        owner: Option<String>,
+        has_token: Option<String>,
+        limit: Option<i64>,
+        cursor: Option<String>,
+    }
 }
 
 /// `GET /api/agents`: the agents that the caller may read.
@@ -59,24 +58,19 @@ pub(crate) async fn list(
     json(StatusCode::OK, &wanted.page(rows, |row| (row.created_at, row.id.to_string())))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Create {
-    name: String,
-    display_name: Option<String>,
-    description: Option<String>,
-    runtime: Option<String>,
-    model: Option<String>,
-    #[serde(default)]
-    labels: Labels,
-    #[serde(default, deserialize_with = "ask::present")]
-    scope: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "ask::present")]
-    preset: Option<String>,
-    #[serde(default, deserialize_with = "ask::given")]
-    expires_in_days: Option<Option<i64>>,
-    #[serde(default, deserialize_with = "ask::present")]
-    issue_token: Option<bool>,
+form! {
+    pub(crate) struct Create {
+        name: String,
+        display_name: Option<OrNull<String>>,
+        description: Option<OrNull<String>>,
+        runtime: Option<OrNull<String>>,
+        model: Option<OrNull<String>>,
+        labels: Option<Labels>,
+        scope: Option<Vec<String>>,
+        preset: Option<String>,
+        expires_in_days: Option<OrNull<i64>>,
+        issue_token: Option<bool>,
+    }
 }
 
 #[derive(Serialize)]
@@ -96,11 +90,11 @@ pub(crate) async fn create(
     let body = ask.body;
     let name = AgentName::parse(&body.name).ok_or(Code::InvalidName)?;
     let fields = Fields {
-        display_name: ask::optional_text("display_name", body.display_name.as_deref(), NAME)?,
-        description: body.description.as_deref().map(|text| prose("description", text, DESCRIPTION)).transpose()?,
-        runtime: ask::optional_text("runtime", body.runtime.as_deref(), NAME)?,
-        model: ask::optional_text("model", body.model.as_deref(), NAME)?,
-        labels: ask::labels(body.labels)?,
+        display_name: ask::clearable("display_name", body.display_name)?.flatten(),
+        description: ask::clearable("description", body.description)?.flatten(),
+        runtime: ask::clearable("runtime", body.runtime)?.flatten(),
+        model: ask::clearable("model", body.model)?.flatten(),
+        labels: ask::labels(body.labels.unwrap_or_default())?,
     };
     let default = (Patterns::of_preset(Preset::Worker), Some(Preset::Worker));
     let (scope, preset) = ask::rights(body.scope.as_deref(), body.preset.as_deref())?.unwrap_or(default);
@@ -153,23 +147,16 @@ pub(crate) async fn get(
     json(StatusCode::OK, &agent::get(app.db(), &caller, &name, Action::Read, app.now()).await?)
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Patch {
-    #[serde(default, deserialize_with = "ask::given")]
-    display_name: Option<Option<String>>,
-    #[serde(default, deserialize_with = "ask::given")]
-    description: Option<Option<String>>,
-    #[serde(default, deserialize_with = "ask::given")]
-    runtime: Option<Option<String>>,
-    #[serde(default, deserialize_with = "ask::given")]
-    model: Option<Option<String>>,
-    #[serde(default, deserialize_with = "ask::present")]
-    labels: Option<Labels>,
-    #[serde(default, deserialize_with = "ask::present")]
-    scope: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "ask::present")]
-    preset: Option<String>,
+form! {
+    pub(crate) struct Patch {
+        display_name: Option<OrNull<String>>,
+        description: Option<OrNull<String>>,
+        runtime: Option<OrNull<String>>,
+        model: Option<OrNull<String>>,
+        labels: Option<Labels>,
+        scope: Option<Vec<String>>,
+        preset: Option<String>,
+    }
 }
 
 /// `PATCH /api/agents/{name}`: changes what is sent, clears what is sent as null. A narrower ceiling narrows every live
@@ -181,18 +168,10 @@ pub(crate) async fn patch(
     ask: Ask<Patch>,
 ) -> Result<Response, ApiError> {
     let body = ask.body;
-    let texts =
-        [("display_name", &body.display_name, NAME), ("runtime", &body.runtime, NAME), ("model", &body.model, NAME)]
-            .map(|(field, value, most)| match value {
-                None => Ok(None),
-                Some(value) => ask::optional_text(field, value.as_deref(), most).map(Some),
-            });
-    let [display_name, runtime, model] = texts;
-    let (display_name, runtime, model) = (display_name?, runtime?, model?);
-    let description = match &body.description {
-        None => None,
-        Some(text) => Some(text.as_deref().map(|text| prose("description", text, DESCRIPTION)).transpose()?),
-    };
+    let display_name = ask::clearable("display_name", body.display_name)?;
+    let description = ask::clearable("description", body.description)?;
+    let runtime = ask::clearable("runtime", body.runtime)?;
+    let model = ask::clearable("model", body.model)?;
     let labels = body.labels.map(ask::labels).transpose()?;
     let rights = ask::rights(body.scope.as_deref(), body.preset.as_deref())?;
 

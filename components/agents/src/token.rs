@@ -8,7 +8,9 @@ use common::{
     caller::{Caller, refuse_excess},
     db::Tx,
     error::{ApiError, Code},
-    http::{App, Ask, Segment},
+    form,
+    form::{Ask, OrNull},
+    http::{App, Segment},
     id::{AgentId, CredentialId, TenantId, UserId},
     idempotency::Answer,
     permission::Action,
@@ -19,7 +21,7 @@ use common::{
     time::Timestamp,
     write::Begun,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value::Null, json};
 
 use crate::ask;
@@ -55,17 +57,13 @@ pub(crate) async fn mint(
     Ok((id, secret))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Issue {
-    #[serde(default, deserialize_with = "ask::present")]
-    scope: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "ask::present")]
-    preset: Option<String>,
-    #[serde(default, deserialize_with = "ask::given")]
-    expires_in_days: Option<Option<i64>>,
-    #[serde(default, deserialize_with = "ask::present")]
-    grace_seconds: Option<i64>,
+form! {
+    pub(crate) struct Issue {
+        scope: Option<Vec<String>>,
+        preset: Option<String>,
+        expires_in_days: Option<OrNull<i64>>,
+        grace_seconds: Option<i64>,
+    }
 }
 
 #[derive(Serialize)]

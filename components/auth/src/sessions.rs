@@ -6,12 +6,14 @@ use axum::{
 use common::{
     caller::{Caller, SESSION_IDLE},
     error::{ApiError, Code},
-    http::{App, Params, Segment, Wanted, json},
+    form,
+    form::Params,
+    http::{App, Segment, json},
     idempotency::Answer,
+    page::Wanted,
     route,
     store::credential,
 };
-use serde::Deserialize;
 use serde_json::{Value::Null, json};
 
 /// `POST /auth/logout`: ends the session in the database and clears its cookie.
@@ -29,10 +31,11 @@ pub(crate) async fn logout(app: App, Extension(caller): Extension<Caller>) -> Re
     Ok(response)
 }
 
-#[derive(Deserialize)]
-pub(crate) struct List {
-    limit: Option<i64>,
-    cursor: Option<String>,
+form! {
+    pub(crate) struct List {
+        limit: Option<i64>,
+        cursor: Option<String>,
+    }
 }
 
 /// `GET /auth/sessions`: one's own live sessions.

@@ -2,24 +2,27 @@ use axum::{Extension, http::StatusCode, response::Response};
 use common::{
     caller::Caller,
     error::{ApiError, Code},
-    http::{App, Ask, Params, Segment, Wanted, json, text},
+    form,
+    form::{Ask, Params},
+    http::{App, Segment, json, text},
     id::UserId,
     idempotency::Answer,
+    page::Wanted,
     route,
     scope::Role,
     store::user,
     write::Begun,
 };
-use serde::Deserialize;
 use serde_json::{Value::Null, json};
 
-#[derive(Deserialize)]
-pub(crate) struct List {
-    q: Option<String>,
-    role: Option<String>,
-    active: Option<String>,
-    limit: Option<i64>,
-    cursor: Option<String>,
+form! {
+    pub(crate) struct List {
+        q: Option<String>,
+        role: Option<String>,
+        active: Option<String>,
+        limit: Option<i64>,
+        cursor: Option<String>,
+    }
 }
 
 /// `GET /api/users`: the tenant's users.
@@ -58,12 +61,12 @@ pub(crate) async fn get(
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Create {
-    email: String,
-    name: String,
-    role: Option<String>,
+form! {
+    pub(crate) struct Create {
+        email: String,
+        name: String,
+        role: Option<String>,
+    }
 }
 
 /// `POST /api/users`: creates a user without a password, which is set by `POST /api/users/{id}/set-password`.

@@ -7,17 +7,29 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// Characters after the prefix.
 const LENGTH: usize = 26;
 
-/// 26 characters: time first, so that ids sort by when they were made.
-fn ulid(now: Timestamp, low: [u8; 10]) -> String {
-    let millis = u128::try_from(now.millis()).unwrap_or(0) & 0xffff_ffff_ffff;
+/// Appends 26 characters: time first, so that ids sort by when they were made.
+///
+/// The 130 bits of 26 characters hold 48 of time and 80 of chance; the first two are always 0, so the first 10 characters
+/// are the time and the other 16 are chance.
+fn push_ulid(text: &mut String, now: Timestamp, low: [u8; 10]) {
+    let mut push = |bits: u64, characters: u32| {
+        for at in (0..characters).rev() {
+            let digit = usize::try_from((bits >> (at * 5)) & 31).unwrap_or(0);
+            text.push(ALPHABET.get(digit).copied().map_or('0', char::from));
+        }
+    };
     let [a, b, c, d, e, f, g, h, i, j] = low;
-    let low = u128::from_be_bytes([0, 0, 0, 0, 0, 0, a, b, c, d, e, f, g, h, i, j]);
-    let bits = (millis << 80) | low;
-    (0..LENGTH)
-        .rev()
-        .filter_map(|at| ALPHABET.get(usize::try_from((bits >> (at * 5)) & 31).unwrap_or(0)))
-        .map(|byte| char::from(*byte))
-        .collect()
+    push(u64::try_from(now.millis()).unwrap_or(0) & 0xffff_ffff_ffff, 10);
+    push(u64::from_be_bytes([0, 0, 0, a, b, c, d, e]), 8);
+    push(u64::from_be_bytes([0, 0, 0, f, g, h, i, j]), 8);
+}
+
+/// A prefix and a ULID.
+fn prefixed(prefix: &str, now: Timestamp, low: [u8; 10]) -> String {
+    let mut text = String::with_capacity(prefix.len() + LENGTH);
+    text.push_str(prefix);
+    push_ulid(&mut text, now, low);
+    text
 }
 
 macro_rules! ids {
@@ -33,7 +45,7 @@ macro_rules! ids {
 
             /// A new id, made at `now`.
             pub fn generate(now: Timestamp, chance: &Chance) -> Self {
-                Self(format!("{}{}", $prefix, ulid(now, chance.bytes())))
+                Self(prefixed($prefix, now, chance.bytes()))
             }
 
             /// The id as text.
@@ -100,7 +112,7 @@ impl RequestNumbers {
     pub fn next(&self, now: Timestamp) -> RequestId {
         let [a, b, c, d, e, f] = self.start;
         let [g, h, i, j] = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_be_bytes();
-        RequestId(format!("{}{}", RequestId::PREFIX, ulid(now, [a, b, c, d, e, f, g, h, i, j])))
+        RequestId(prefixed(RequestId::PREFIX, now, [a, b, c, d, e, f, g, h, i, j]))
     }
 }
 
@@ -115,6 +127,15 @@ mod tests {
         let late = UserId::generate(Timestamp::from_millis(1_001), &chance);
         assert!(early < late);
         assert_eq!(early.as_str().len(), "usr_".len() + LENGTH);
+    }
+
+    /// The form of a ULID, by its published example: 48 bits of time, then 80 of chance, in Crockford's base 32.
+    #[test]
+    fn an_id_is_a_prefix_and_a_ulid() {
+        let all = prefixed("usr_", Timestamp::from_millis(0xffff_ffff_ffff), [0xff; 10]);
+        assert_eq!(all, "usr_7zzzzzzzzzzzzzzzzzzzzzzzzz");
+        let counted = prefixed("", Timestamp::from_millis(1_469_918_176_385), [0, 0, 0, 0, 0, 0, 0, 0, 0, 33]);
+        assert_eq!(counted, "01aryz6s410000000000000011");
     }
 
     #[test]

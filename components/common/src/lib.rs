@@ -3,7 +3,7 @@
 //! The layers, each calling only those below it:
 //!
 //! ```text
-//! http, write        the door, extractors, the one way to change something
+//! http, form, page, write   the door, what is read of a request, pages of lists, the one way to change something
 //! caller, route      who is asking; which routes there are, and who may come in
 //! idempotency, audit kept answers; rows that cannot be bent
 //! permission, store  grants compiled to SQL; one file per table
@@ -18,10 +18,12 @@ pub mod audit;
 pub mod caller;
 pub mod db;
 pub mod error;
+pub mod form;
 pub mod http;
 pub mod id;
 pub mod idempotency;
 mod migrate;
+pub mod page;
 pub mod permission;
 pub mod route;
 pub mod scope;

@@ -232,8 +232,13 @@ struct Guarded<H> {
 impl<H: Handler<T, ()>, T> Handler<(T,), ()> for Guarded<H> {
     type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
 
-    fn call(self, request: Request, (): ()) -> Self::Future {
-        Box::pin(http::guard(self.route, request, |request| self.handler.call(request, ())))
+    fn call(self, mut request: Request, (): ()) -> Self::Future {
+        Box::pin(async move {
+            match http::enter(self.route, &mut request).await {
+                Ok(entered) => http::leave(entered, self.handler.call(request, ()).await).await,
+                Err(refusal) => refusal,
+            }
+        })
     }
 }
 

@@ -9,7 +9,9 @@ use common::{
     audit::{self, Event},
     db::{Purpose, Tx},
     error::{ApiError, Code},
-    http::{App, Ask, text},
+    form,
+    form::{Ask, OrNull},
+    http::{App, text},
     id::{TenantId, UserId},
     idempotency::Answer,
     route::{self, Route},
@@ -17,7 +19,7 @@ use common::{
     secret::Digest,
     store::{attempt, tenant, user},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value::Null, json};
 
 use crate::password;
@@ -27,24 +29,24 @@ const TRIES: i64 = 10;
 /// The window, seconds.
 const WINDOW: i64 = 600;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Bootstrap {
-    secret: String,
-    email: String,
-    name: String,
-    password: String,
-    tenant: Option<String>,
+form! {
+    pub(crate) struct Bootstrap {
+        secret: String,
+        email: String,
+        name: String,
+        password: String,
+        tenant: Option<OrNull<String>>,
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NewTenant {
-    secret: String,
-    email: String,
-    name: String,
-    password: String,
-    tenant: String,
+form! {
+    pub(crate) struct NewTenant {
+        secret: String,
+        email: String,
+        name: String,
+        password: String,
+        tenant: String,
+    }
 }
 
 #[derive(Serialize)]
@@ -75,7 +77,7 @@ pub(crate) async fn bootstrap(app: App, ask: Ask<Bootstrap>) -> Result<Response,
     if tenant::is_bootstrapped(app.db()).await? {
         return Err(Code::AlreadyBootstrapped.into());
     }
-    let slug = ask.tenant.unwrap_or_else(|| "main".to_owned());
+    let slug = ask.tenant.and_then(|OrNull(slug)| slug).unwrap_or_else(|| "main".to_owned());
     let wanted = check(&app, &slug, &ask.email, &ask.name, &ask.password).await?;
     make(&app, wanted, route::BOOTSTRAP, true).await
 }

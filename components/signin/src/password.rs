@@ -11,7 +11,9 @@ use axum::{Extension, response::Response};
 use common::{
     caller::Caller,
     error::{ApiError, Code},
-    http::{App, Ask, Segment},
+    form,
+    form::Ask,
+    http::{App, Segment},
     id::UserId,
     idempotency::Answer,
     route,
@@ -19,7 +21,6 @@ use common::{
     store::{attempt, credential, user},
     write::Begun,
 };
-use serde::Deserialize;
 use serde_json::Value::Null;
 
 /// Memory of a hash, KiB.
@@ -177,10 +178,10 @@ pub(crate) async fn take_turn(app: &App) -> Result<(), ApiError> {
     Ok(())
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Set {
-    password: String,
+form! {
+    pub(crate) struct Set {
+        password: String,
+    }
 }
 
 /// `POST /api/users/{id}/set-password`: sets a user's password and ends his sessions (but the one that asks).

@@ -16,7 +16,9 @@ use common::{
     audit::{self, Event},
     db::Purpose,
     error::{ApiError, Code},
-    http::{App, Ask, is_unseen},
+    form,
+    form::{Ask, OrNull},
+    http::{App, is_unseen},
     id::{CredentialId, UserId},
     idempotency::Answer,
     route,
@@ -25,7 +27,7 @@ use common::{
     store::{attempt, credential, refusal, user},
     time::Timestamp,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value::Null;
 
 use crate::password;
@@ -39,12 +41,12 @@ const SESSION: i64 = 24 * 3600;
 /// Characters kept of what a client says of itself.
 const USER_AGENT: usize = 200;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SignIn {
-    email: String,
-    password: String,
-    tenant: Option<String>,
+form! {
+    pub(crate) struct SignIn {
+        email: String,
+        password: String,
+        tenant: Option<OrNull<String>>,
+    }
 }
 
 #[derive(Serialize)]
@@ -60,6 +62,7 @@ struct SignedIn<'a> {
 /// The handler.
 pub(crate) async fn sign_in(app: App, headers: HeaderMap, ask: Ask<SignIn>) -> Result<Response, ApiError> {
     let SignIn { email, password, tenant } = ask.body;
+    let tenant = tenant.and_then(|OrNull(slug)| slug);
     let account = user::email_key(&email);
     // Whatever tenant is named: left out, it means one that has a name too, and guesses must not be counted twice.
     let key = Digest::of_parts(&["sign-in", &account, &app.network()]);

@@ -3,18 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{MapAccess, Visitor},
-};
+use serde::Serialize;
 
 use crate::{
     args,
     caller::Caller,
     db::{DbError, FromRow, FromValue, Happened, Reads, Row, Tx, Value},
     error::{ApiError, Code},
-    http::Wanted,
+    form::Field,
     id::{AgentId, TenantId, UserId},
+    page::Wanted,
     permission::{self, Action, Binder},
     scope::{Patterns, Role},
     store::{credential::TokenRecord, user::like},
@@ -120,37 +118,18 @@ pub struct Owner {
 #[serde(transparent)]
 pub struct Labels(pub BTreeMap<String, String>);
 
-/// Refuses a name that stands twice, which a map's own reader would drop.
-impl<'de> Deserialize<'de> for Labels {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
+impl Field for Labels {
+    const EXPECTED: &'static str = BTreeMap::<String, String>::EXPECTED;
 
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Labels;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object of texts")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
-                let mut labels = BTreeMap::new();
-                while let Some((name, text)) = map.next_entry::<String, String>()? {
-                    if labels.insert(name, text).is_some() {
-                        return Err(serde::de::Error::custom("a name stands twice"));
-                    }
-                }
-                Ok(Labels(labels))
-            }
-        }
-
-        deserializer.deserialize_map(Reader)
+    fn from_json(value: serde_json::Value) -> Option<Self> {
+        BTreeMap::from_json(value).map(Self)
     }
 }
 
 impl FromValue for Labels {
     fn from_value(value: Value) -> Result<Self, DbError> {
-        serde_json::from_str(&String::from_value(value)?)
-            .map_err(|_| DbError::Row("labels that are no JSON object of texts"))
+        let json = serde_json::from_str(&String::from_value(value)?).ok();
+        json.and_then(Self::from_json).ok_or(DbError::Row("labels that are no JSON object of texts"))
     }
 }
 

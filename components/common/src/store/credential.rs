@@ -5,8 +5,8 @@ use serde::Serialize;
 use crate::{
     args,
     db::{Db, DbError, FromRow, FromValue, Happened, Reads, Row, Tx, Value},
-    http::Wanted,
     id::{AgentId, CredentialId, TenantId, UserId},
+    page::Wanted,
     scope::Role,
     secret::{Digest, Kind, Secret},
     time::Timestamp,

@@ -5,8 +5,8 @@ use serde::Serialize;
 use crate::{
     args,
     db::{DbError, FromRow, Happened, Reads, Row, Tx},
-    http::Wanted,
     id::{TenantId, UserId},
+    page::Wanted,
     scope::Role,
     time::Timestamp,
 };

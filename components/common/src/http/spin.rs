@@ -1,0 +1,159 @@
+//! A component's entry: from the host's request to the router's, and from the router's response to the host's.
+//!
+//! The SDK has such a bridge too. This one asks the host for less: nothing of a GET's body, no header twice, no scheme. Each
+//! question costs as much as the router's whole work for a request.
+
+use std::{
+    fmt::Display,
+    sync::{Arc, OnceLock},
+};
+
+use axum::{
+    Router,
+    body::{Body, HttpBody},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header},
+    response::Response,
+};
+use http_body_util::BodyExt;
+use spin_sdk::wasip3::{
+    http::types,
+    http_compat::{BodyWriter, IncomingRequestBody},
+    spawn, wit_future,
+};
+
+use super::{Env, serve};
+use crate::{
+    db::Db,
+    error::{ApiError, Code},
+    id::{RequestId, RequestNumbers},
+    secret::Chance,
+    settings,
+    time::Clock,
+};
+
+/// The system's allocator took a sixth of a request's time in the component.
+#[global_allocator]
+static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
+
+/// What an instance keeps between requests: its environment and its router, each made once.
+static INSTANCE: OnceLock<(Arc<Env>, Router)> = OnceLock::new();
+
+/// Answers a request that the host handed over.
+pub async fn answer(request: types::Request, router: fn() -> Router) -> Result<types::Response, types::ErrorCode> {
+    let (env, router) = match INSTANCE.get() {
+        Some(made) => made,
+        None => {
+            let mut values = std::collections::BTreeMap::new();
+            for name in settings::NAMES {
+                #[expect(clippy::disallowed_methods, reason = "the one place that reads settings")]
+                if let Ok(value) = spin_sdk::variables::get(name).await {
+                    values.insert(*name, value);
+                }
+            }
+            match settings::Settings::read(|name| values.get(name).cloned()) {
+                Ok(settings) => INSTANCE.get_or_init(|| (Arc::new(env(settings)), router())),
+                Err(name) => return give(unusable(name)),
+            }
+        }
+    };
+    let response = serve(env, router.clone(), take(request)?).await;
+    give(response)
+}
+
+fn env(settings: settings::Settings) -> Env {
+    Env {
+        db: Db::spin(settings.database_max_mib),
+        clock: Clock::System,
+        requests: RequestNumbers::new(&Chance::System),
+        chance: Chance::System,
+        settings,
+    }
+}
+
+fn unusable(name: &str) -> Response {
+    eprintln!("the variable {name} has a value that cannot be used; nothing is served until it is mended");
+    let id = RequestId::generate(Clock::System.now(), &Chance::System);
+    let mut response = ApiError::from(Code::Internal)
+        .detail("A setting of this server cannot be used; its log names it.")
+        .envelope(id.as_str(), "", None)
+        .into_answer();
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert("x-request-id", id);
+    }
+    response
+}
+
+fn take(request: types::Request) -> Result<Request<Body>, types::ErrorCode> {
+    let method = match request.get_method() {
+        types::Method::Get => Method::GET,
+        types::Method::Post => Method::POST,
+        types::Method::Put => Method::PUT,
+        types::Method::Patch => Method::PATCH,
+        types::Method::Delete => Method::DELETE,
+        types::Method::Head => Method::HEAD,
+        types::Method::Options => Method::OPTIONS,
+        types::Method::Connect => Method::CONNECT,
+        types::Method::Trace => Method::TRACE,
+        types::Method::Other(name) => Method::from_bytes(name.as_bytes()).map_err(broken)?,
+    };
+    let path = request.get_path_with_query().unwrap_or_default();
+    let mut headers = HeaderMap::new();
+    for (name, value) in request.get_headers().copy_all() {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(broken)?;
+        headers.append(name, HeaderValue::from_maybe_shared(bytes::Bytes::from(value)).map_err(broken)?);
+    }
+    // wasi:http takes the `Host` header out and gives the authority apart; here it is put back, where handlers look for it.
+    if let Some(authority) = request.get_authority().filter(|_| !headers.contains_key(header::HOST)) {
+        headers.insert(header::HOST, HeaderValue::try_from(authority).map_err(broken)?);
+    }
+    // No route reads what a GET brings along.
+    let body = match method {
+        Method::GET | Method::HEAD => Body::empty(),
+        _ => Body::new(IncomingRequestBody::new(request)?.map_err(|error| axum::Error::new(Broken(error)))),
+    };
+    let mut taken = Request::new(body);
+    *taken.method_mut() = method;
+    *taken.uri_mut() = path.try_into().map_err(broken)?;
+    *taken.headers_mut() = headers;
+    Ok(taken)
+}
+
+fn give(response: Response) -> Result<types::Response, types::ErrorCode> {
+    let (parts, mut body) = response.into_parts();
+    let headers: Vec<(String, Vec<u8>)> =
+        parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
+    let headers = types::Fields::from_list(&headers).map_err(broken)?;
+    let given = if body.is_end_stream() {
+        let (trailers, end) = wit_future::new(|| Ok(None));
+        drop(trailers); // which says that there are none
+        types::Response::new(headers, None, end).0
+    } else {
+        let (writer, contents, end) = BodyWriter::new();
+        spawn(async move {
+            // Fails only when the client is gone, which nobody needs to hear of.
+            drop(writer.send_http_body(&mut body).await);
+        });
+        types::Response::new(headers, Some(contents), end).0
+    };
+    if parts.status != StatusCode::OK {
+        given.set_status_code(parts.status.as_u16()).map_err(|()| broken("no status"))?;
+    }
+    Ok(given)
+}
+
+/// The host's own words for what cannot be a message of HTTP; it answers with an empty 500.
+fn broken(error: impl Display) -> types::ErrorCode {
+    types::ErrorCode::InternalError(Some(error.to_string()))
+}
+
+/// The host's error while a body is read.
+#[derive(Debug)]
+struct Broken(types::ErrorCode);
+
+impl Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+impl std::error::Error for Broken {}
