@@ -1,6 +1,7 @@
 //! Component `auth`: who is asking, sessions, users.
 #![forbid(unsafe_code)]
 
+mod can;
 mod routes;
 mod sessions;
 mod users;

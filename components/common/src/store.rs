@@ -3,8 +3,11 @@
 pub mod agent;
 pub mod attempt;
 pub mod credential;
+pub mod grant;
 pub mod housekeeping;
 pub mod kept;
 pub mod refusal;
+pub mod scope;
 pub mod tenant;
+pub mod token;
 pub mod user;

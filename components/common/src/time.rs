@@ -38,6 +38,34 @@ impl Timestamp {
 }
 
 impl Timestamp {
+    /// Reads a time of RFC 3339 in UTC (`Z`), with or without a fraction of a second.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (date, time) = text.strip_suffix(['Z', 'z'])?.split_once(['T', 't'])?;
+        let digits = |text: &str, length: usize| {
+            (text.len() == length && text.bytes().all(|b| b.is_ascii_digit()))
+                .then(|| text.parse::<u16>().ok())
+                .flatten()
+        };
+        let mut date = date.split('-');
+        let (year, month, day) = (digits(date.next()?, 4)?, digits(date.next()?, 2)?, digits(date.next()?, 2)?);
+        let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+        if date.next().is_some() || !(1..=9).contains(&fraction.len()) || !fraction.bytes().all(|b| b.is_ascii_digit())
+        {
+            return None;
+        }
+        let mut time = time.split(':');
+        let (hour, minute, second) = (digits(time.next()?, 2)?, digits(time.next()?, 2)?, digits(time.next()?, 2)?);
+        if time.next().is_some() {
+            return None;
+        }
+        let small = |number: u16| u8::try_from(number).ok();
+        let month = time::Month::try_from(small(month)?).ok()?;
+        let day = time::Date::from_calendar_date(year.into(), month, small(day)?).ok()?;
+        let at = day.with_hms(small(hour)?, small(minute)?, small(second)?).ok()?.assume_utc();
+        let millis: i64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
+        Some(Self(at.unix_timestamp() * 1000 + millis))
+    }
+
     /// RFC 3339 in UTC with milliseconds; always 24 characters, so text order is time order. Outside of the years 0 to 9999
     /// there is no such form; such a value can only be a forged row, and is written as the last moment.
     ///
@@ -148,6 +176,27 @@ mod tests {
         assert_eq!(Timestamp::from_millis(1_795_315_126_123).to_string(), "2026-11-22T02:38:46.123Z");
         assert_eq!(Timestamp::from_millis(-1).to_string(), "1969-12-31T23:59:59.999Z");
         assert_eq!(Timestamp::from_millis(951_782_400_007).to_string(), "2000-02-29T00:00:00.007Z");
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for text in ["1970-01-01T00:00:00.000Z", "2026-11-22T02:38:46.123Z", "2000-02-29T23:59:59.999Z"] {
+            assert_eq!(Timestamp::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(Timestamp::parse("2026-01-31T00:00:00Z"), Timestamp::parse("2026-01-31t00:00:00.0z"));
+        for bad in [
+            "",
+            "2026-01-31",
+            "2026-02-30T00:00:00Z",
+            "2026-01-31T24:00:00Z",
+            "2026-01-31T00:00:00",
+            "2026-01-31T00:00:00+01:00",
+            "26-1-1T0:0:0Z",
+            "2026-01-31T00:00:00.Z",
+            "+026-01-31T00:00:00Z",
+        ] {
+            assert_eq!(Timestamp::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]
