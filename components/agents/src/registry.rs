@@ -16,7 +16,7 @@ use common::{
     scope::{Patterns, Preset},
     store::{
         agent::{self, Agent, AgentName, Fields, Filter, Labels},
-        credential,
+        credential, inbox,
     },
     write::Begun,
 };
@@ -208,6 +208,9 @@ pub(crate) async fn patch(
         return json(StatusCode::OK, &before); // nothing changes, so there is nothing to audit
     }
     agent::update(&write.tx, &before.id, &fields, &scope, preset.as_deref(), app.now()).await?;
+    if scope != before.scope {
+        inbox::push(&write.tx, &before.id, "limit_changed", &json!({ "scope": scope }), app.now()).await?;
+    }
     let after = agent::get(&write.tx, &write.caller, &name, Action::Read, app.now()).await?;
     let answer = Answer::json(StatusCode::OK, &after)?;
     let (was, is) = changed(audited(&before), audited(&after));

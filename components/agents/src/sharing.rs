@@ -71,7 +71,7 @@ pub(crate) async fn give(
     };
     let target = agent::get(&write.tx, &write.caller, &name, Action::Share, app.now()).await?;
     let to = subject(&write.tx, &write.caller, &ask.body.subject).await?;
-    let (object, by) = (target.id.as_str(), caller.agent_id().map_or(caller.user_id().as_str(), |id| id.as_str()));
+    let (object, by) = (target.id.as_str(), caller.subject_id());
     let new = grant::New {
         tenant: caller.tenant_id(),
         object,
@@ -150,7 +150,7 @@ pub(crate) async fn explain(
         None => Action::Read,
         Some(word) => Action::from_word(word).ok_or_else(|| Code::UnknownAction.with("valid", valid))?,
     };
-    let me = caller.agent_id().map_or(caller.user_id().as_str(), |id| id.as_str());
+    let me = caller.subject_id();
     let target = agent::get(app.db(), &caller, &name, Action::Read, app.now()).await?;
     let about = subject(app.db(), &caller, ask.subject.as_deref().unwrap_or(me)).await?;
     if about.named.id != me {

@@ -18,7 +18,7 @@ use common::{
     route,
     scope::Patterns,
     secret::{Kind, Secret},
-    store::{agent, credential},
+    store::{agent, credential, inbox},
     time::Timestamp,
     write::Begun,
 };
@@ -135,6 +135,10 @@ pub(crate) async fn issue(
         scope: plan.scope,
         warnings: plan.warnings,
     };
+    if write.caller.agent_id() != Some(&target.id) {
+        let data = json!({ "token": form.id, "grace_ends": grace_ends });
+        inbox::push(&write.tx, &target.id, "token_rotated", &data, app.now()).await?;
+    }
     let answer = Answer::secret(StatusCode::OK, &form)?;
     write.finish(target.id.as_str(), Null, after, answer).await
 }

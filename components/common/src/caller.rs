@@ -110,6 +110,12 @@ impl Caller {
         self.scope_of(route)
     }
 
+    /// Lets a caller stay who was let in before and looked up again: for requests that wait.
+    pub fn still(&self, now: Timestamp, route: &Route) -> Result<(), ApiError> {
+        self.live(now)?;
+        self.state(route)
+    }
+
     /// Is the credential live, and its account active?
     fn live(&self, now: Timestamp) -> Result<(), ApiError> {
         let found = &self.0.found;
@@ -174,6 +180,9 @@ impl Caller {
         }
         if route.for_people && self.0.found.agent.is_some() {
             return Err(Code::PersonRequired.into());
+        }
+        if route.for_agents && self.0.found.agent.is_none() {
+            return Err(Code::AgentRequired.into());
         }
         Ok(())
     }
@@ -307,6 +316,11 @@ impl Caller {
     /// For the fixes: the agent's name and its owner's address.
     pub fn agent_and_owner(&self) -> Option<(&str, &str)> {
         self.0.found.agent.as_ref().map(|agent| (agent.name.as_str(), self.0.found.email.as_str()))
+    }
+
+    /// The id of who acts: the agent, or else the person.
+    pub fn subject_id(&self) -> &str {
+        self.agent_id().map_or(self.user_id().as_str(), |id| id.as_str())
     }
 
     /// The credential's record id.

@@ -121,6 +121,20 @@ errors! {
     UnknownAction 400 "unknown_action": "There is no such action.",
         "Send action as one of: {valid}.", page: "/docs/agents/concepts/sharing#may-i";
 
+    InvalidPriority 400 "invalid_priority": "There is no such priority.",
+        "Send priority as one of: low, normal, high.", page: "/docs/agents/concepts/notifications";
+    InvalidUrl 400 "invalid_url": "This address cannot be used.",
+        "Send {field} as an https URL or as a path of this site that starts with one /, of at most 2000 characters.",
+        page: "/docs/agents/concepts/notifications";
+    InvalidEvent 400 "invalid_event": "This is not the id of an event.",
+        "Send the id of an event as GET /api/agents/me/inbox answered it, such as evt_0000000000000042.",
+        page: "/docs/agents/concepts/inbox";
+    InvalidWait 400 "invalid_wait": "wait is out of range.",
+        "Send wait as a whole number of seconds from 0 to 25.", page: "/docs/agents/concepts/inbox";
+    DataTooLarge 400 "data_too_large": "data is larger than 16 KiB.",
+        "Send at most 16384 bytes of JSON in data; keep what is larger elsewhere and send where it is.",
+        page: "/docs/agents/concepts/inbox";
+
     MissingCredential 401 "missing_credential": "This route needs a credential, and none was sent.",
         "Send the header Authorization: Bearer <token>. A person gets a token with POST /auth/token {{\"email\": \"…\", \"password\": \"…\"}}; an agent gets one from its owner.",
         page: "/docs/agents/concepts/credentials#sending-one";
@@ -149,6 +163,9 @@ errors! {
         "Sign in as a person with POST /auth/token and send the session's token.",
         agent: "Ask {owner} to do it.",
         page: "/docs/agents/concepts/permissions#for-people-only";
+    AgentRequired 403 "agent_required": "Only agents may do this.",
+        "Send an agent's token: POST /api/agents {{\"name\": \"…\"}} registers an agent and answers one in auth_token.",
+        page: "/docs/agents/concepts/agents";
     SessionRequired 403 "session_required": "Only a session may do this, no other credential.",
         "Sign in with POST /auth/token and send the access_token of its answer.",
         agent: "Ask {owner} to do it.",
@@ -186,6 +203,8 @@ errors! {
     SubjectNotFound 404 "subject_not_found": "There is no such user in your tenant, nor an agent of that name that you may read.",
         "Send subject as a user's address or id, or as the name or id of an agent: GET /api/agents lists those that you may read.",
         page: "/docs/agents/concepts/sharing";
+    NotificationNotFound 404 "notification_not_found": "You have no such notification.",
+        "GET /api/notifications lists yours.";
     SessionNotFound 404 "session_not_found": "You have no such session.",
         "GET /auth/sessions lists your sessions.";
 
@@ -204,6 +223,9 @@ errors! {
         "Take one away that nobody needs, with DELETE /api/scopes/custom?name=<name>.";
     TooManyGrants 409 "too_many_grants": "This agent has as many grants as it may have: 1000.",
         "Take one away that nobody needs, with DELETE /api/agents/{agent}/grants?subject=<address or name>.";
+    InboxFull 409 "inbox_full": "This agent's inbox holds as many events as it may: 10000.",
+        "Wait until the agent has acknowledged some, with POST /api/agents/me/inbox/ack.",
+        page: "/docs/agents/concepts/inbox";
     TokenEnded 409 "token_ended": "This token has ended or was revoked, so it cannot be rotated.",
         "Make a new one with POST /auth/tokens {{\"name\": \"…\"}} from a session.",
         page: "/docs/agents/concepts/pats#rotation";

@@ -108,6 +108,17 @@ impl Field for BTreeMap<String, String> {
     }
 }
 
+impl Field for Map<String, Json> {
+    const EXPECTED: &'static str = "an object";
+
+    fn from_json(value: Json) -> Option<Self> {
+        match value {
+            Json::Object(members) => Some(members),
+            _ => None,
+        }
+    }
+}
+
 /// Any JSON, kept as it was sent.
 impl Field for Json {
     const EXPECTED: &'static str = "JSON";

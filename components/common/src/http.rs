@@ -92,6 +92,11 @@ impl App {
         self.0.now
     }
 
+    /// Where the time comes from, for requests that wait.
+    pub fn clock(&self) -> &Clock {
+        &self.0.env.clock
+    }
+
     /// Randomness.
     pub fn chance(&self) -> &Chance {
         &self.0.env.chance

@@ -88,6 +88,8 @@ ids! {
     AgentId = "agt_";
     /// A credential's record (never the secret): session, PAT, agent token or key.
     CredentialId = "tok_";
+    /// A notification.
+    NotificationId = "ntf_";
     /// A row of the audit trail.
     AuditId = "aud_";
     /// One request, in the header `x-request-id` and in every refusal.

@@ -61,7 +61,7 @@ impl Request {
     }
 
     /// The answer to replay, if this was asked before.
-    pub(crate) fn replay(&self, caller: &Caller, row: &Kept) -> Result<Response, ApiError> {
+    fn replay(&self, caller: &Caller, row: &Kept) -> Result<Response, ApiError> {
         if !row.body_mac_matches(&self.body_mac) {
             return Err(Code::IdempotencyMismatch.into());
         }
@@ -79,8 +79,39 @@ impl Request {
     }
 
     /// The row of this request, if there is one.
-    pub(crate) async fn find(&self, app: &App, reads: &impl crate::db::Reads) -> Result<Option<Kept>, ApiError> {
+    async fn find(&self, app: &App, reads: &impl crate::db::Reads) -> Result<Option<Kept>, ApiError> {
         Ok(kept::find(reads, &self.digest, app.now()).await?)
+    }
+
+    /// What is kept of an answer.
+    pub fn seal(&self, app: &App, caller: &Caller, first: &Answer) -> Result<Kept, ApiError> {
+        let key = if first.holds_secret { &self.private } else { &self.common };
+        let sealed = key.seal(first.text.as_bytes(), self.digest.bytes(), app.chance());
+        Ok(Kept {
+            credential_id: caller.credential_id().to_string(),
+            body_mac: self.body_mac.bytes().to_vec(),
+            holds_secret: first.holds_secret,
+            status: i64::from(first.status.as_u16()),
+            answer: sealed.ok_or_else(|| ApiError::from(Code::Internal).cause("an answer could not be sealed"))?,
+        })
+    }
+
+    /// By what the kept answer is found.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The first answer, if this was asked before.
+    pub async fn replayed(
+        &self,
+        app: &App,
+        reads: &impl crate::db::Reads,
+        caller: &Caller,
+    ) -> Result<Option<Response>, ApiError> {
+        match self.find(app, reads).await? {
+            Some(row) => self.replay(caller, &row).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Keeps the answer, in the transaction of the write that it answers.
@@ -91,16 +122,8 @@ impl Request {
         caller: &Caller,
         first: &Answer,
     ) -> Result<(), ApiError> {
-        let key = if first.holds_secret { &self.private } else { &self.common };
-        let sealed = key.seal(first.text.as_bytes(), self.digest.bytes(), app.chance());
-        let row = Kept {
-            credential_id: caller.credential_id().to_string(),
-            body_mac: self.body_mac.bytes().to_vec(),
-            holds_secret: first.holds_secret,
-            status: i64::from(first.status.as_u16()),
-            answer: sealed.ok_or_else(|| ApiError::from(Code::Internal).cause("an answer could not be sealed"))?,
-        };
-        let owner = caller.agent_id().map_or(caller.user_id().as_str(), |id| id.as_str());
+        let row = self.seal(app, caller, first)?;
+        let owner = caller.subject_id();
         let was_kept = kept::insert(tx, &self.digest, owner, &row, app.now().plus_seconds(KEPT_FOR), app.now()).await?;
         if was_kept { Ok(()) } else { Err(Code::TooManyKeys.into()) }
     }

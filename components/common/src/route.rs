@@ -50,7 +50,7 @@ impl Group {
             Self::Signin => "Bootstrap, tenants, sign-in, passwords",
             Self::Tokens => "Personal access tokens, introspection, scopes",
             Self::Agents => "Agents and their tokens",
-            Self::Notify => "Housekeeping",
+            Self::Notify => "Notifications for people, messages for agents, housekeeping",
             Self::Docs => "Documentation and health",
         }
     }
@@ -91,6 +91,8 @@ pub struct Route {
     pub access: Access,
     /// Whether agents are refused with `person_required`, whatever they carry.
     pub for_people: bool,
+    /// Whether people are refused with `agent_required`.
+    pub for_agents: bool,
     /// Whether only a session will do.
     pub session_only: bool,
     /// Whether a paused, stopped or overspent agent is answered.
@@ -120,6 +122,7 @@ const fn row(group: Group, method: &'static str, path: &'static str, title: &'st
         title,
         access: Access::Credential,
         for_people: false,
+        for_agents: false,
         session_only: false,
         while_halted: false,
         unless_own: false,
@@ -134,6 +137,8 @@ const fn row(group: Group, method: &'static str, path: &'static str, title: &'st
 
 const AGENTS_PAGE: &str = "/docs/agents/concepts/agents";
 const SHARING_PAGE: &str = "/docs/agents/concepts/sharing";
+const NOTIFY_PAGE: &str = "/docs/agents/concepts/notifications";
+const INBOX_PAGE: &str = "/docs/agents/concepts/inbox";
 const USERS_PAGE: &str = "/docs/agents/concepts/people";
 const PATS_PAGE: &str = "/docs/agents/concepts/pats";
 const INTROSPECT_PAGE: &str = "/docs/agents/concepts/introspection";
@@ -247,6 +252,26 @@ routes! {
         query: Query::Only(&["subject", "action"]), page: SHARING_PAGE,
         ..row(Group::Agents, "GET", "/api/agents/{name}/explain", "Why somebody may do something with the agent, or not") };
 
+    NOTIFY = Route { access: Access::Scope(Scope::UiNotify), for_agents: true, is_idempotent: true, page: NOTIFY_PAGE,
+        ..row(Group::Notify, "POST", "/api/ui/notify", "Tell my owner something") };
+    NOTIFICATIONS_LIST = Route { access: Access::Scope(Scope::NotificationsRead), for_people: true,
+        query: Query::Only(&["unread_only", "since", "cursor", "limit"]), page: NOTIFY_PAGE,
+        ..row(Group::Notify, "GET", "/api/notifications", "My notifications") };
+    NOTIFICATIONS_COUNT = Route { access: Access::Scope(Scope::NotificationsRead), for_people: true, page: NOTIFY_PAGE,
+        ..row(Group::Notify, "GET", "/api/notifications/count", "How many notifications I have") };
+    NOTIFICATION_READ = Route { access: Access::Scope(Scope::NotificationsWrite), for_people: true, page: NOTIFY_PAGE,
+        ..row(Group::Notify, "POST", "/api/notifications/{id}/read", "Mark a notification as read") };
+    NOTIFICATIONS_READ_ALL = Route { access: Access::Scope(Scope::NotificationsWrite), for_people: true, page: NOTIFY_PAGE,
+        ..row(Group::Notify, "POST", "/api/notifications/read-all", "Mark all my notifications as read") };
+    NOTIFICATION_DELETE = Route { access: Access::Scope(Scope::NotificationsWrite), for_people: true, page: NOTIFY_PAGE,
+        ..row(Group::Notify, "DELETE", "/api/notifications/{id}", "Delete a notification") };
+    INBOX = Route { for_agents: true, while_halted: true, query: Query::Only(&["after", "wait", "limit"]), page: INBOX_PAGE,
+        ..row(Group::Notify, "GET", "/api/agents/me/inbox", "What I, an agent, was told") };
+    INBOX_ACK = Route { for_agents: true, page: INBOX_PAGE,
+        ..row(Group::Notify, "POST", "/api/agents/me/inbox/ack", "Forget what I have dealt with") };
+    MESSAGE = Route { access: Access::Scope(Scope::AgentsMessage), action: Some(Action::Read), is_idempotent: true,
+        audit: Some("agent.message"), page: INBOX_PAGE,
+        ..row(Group::Notify, "POST", "/api/agents/{name}/messages", "Put a message into an agent's inbox") };
     TICK = Route { access: Access::Public, query: Query::Any,
         ..row(Group::Notify, "POST", "/internal/tick", "Housekeeping; leased to once a second") };
 
@@ -352,9 +377,13 @@ mod tests {
     fn every_row_is_consistent() {
         for route in ROUTES {
             let name = format!("{} {}", route.method, route.path);
-            if route.path != "/internal/tick" {
+            // Hot writes of one statement, whose row speaks for itself; and the tick, which writes rows of others.
+            let is_hot = ["/internal/tick", "/api/ui/notify", "/api/agents/me/inbox/ack"].contains(&route.path)
+                || route.path.starts_with("/api/notifications");
+            if !is_hot {
                 assert_eq!(route.is_safe(), route.audit.is_none(), "{name}");
             }
+            assert!(!(route.for_people && route.for_agents), "{name}");
             if let Access::Scope(scope) = route.access {
                 assert!(!scope.is_for_people() || route.for_people, "{name}");
             }

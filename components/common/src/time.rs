@@ -135,6 +135,14 @@ impl Clock {
     }
 }
 
+/// Lets time pass. Natively, in tests, it does not: their clock is moved by hand.
+pub async fn pause(duration: std::time::Duration) {
+    #[cfg(target_family = "wasm")]
+    send_wrapper::SendWrapper::new(spin_sdk::time::sleep(duration)).await;
+    #[cfg(not(target_family = "wasm"))]
+    let _ = duration;
+}
+
 /// The longest life that can be asked for, in days; longer is only "never".
 pub const MAX_DAYS: i64 = 3650;
 

@@ -63,9 +63,9 @@ impl App {
         let caller = caller.again(&tx).await?;
         caller.admit(self, route)?;
         if let Some(request) = &kept
-            && let Some(row) = request.find(self, &tx).await?
+            && let Some(answer) = request.replayed(self, &tx, &caller).await?
         {
-            return Ok(Begun::Again(request.replay(&caller, &row)?));
+            return Ok(Begun::Again(answer));
         }
         Ok(Begun::First(Write { tx, caller, app: self, route, kept }))
     }

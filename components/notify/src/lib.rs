@@ -1,7 +1,10 @@
-//! Component `notify`: for now the tick alone, which does what no caller does.
+//! Component `notify`: what agents tell people, what agents are told, and the tick, which does what no caller does.
 #![forbid(unsafe_code)]
 
+mod inbox;
+mod notifications;
 mod routes;
+mod tell;
 mod tick;
 
 pub use routes::router;

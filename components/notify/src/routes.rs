@@ -1,10 +1,20 @@
 use axum::Router;
 use common::route::{self, Group, Routes};
 
-use crate::tick;
+use crate::{inbox, notifications, tell, tick};
 
 fn routes() -> Routes {
-    Routes::new(Group::Notify).on(route::TICK, tick::tick)
+    Routes::new(Group::Notify)
+        .on(route::NOTIFY, tell::notify)
+        .on(route::NOTIFICATIONS_LIST, notifications::list)
+        .on(route::NOTIFICATIONS_COUNT, notifications::count)
+        .on(route::NOTIFICATION_READ, notifications::read)
+        .on(route::NOTIFICATIONS_READ_ALL, notifications::read_all)
+        .on(route::NOTIFICATION_DELETE, notifications::delete)
+        .on(route::INBOX, inbox::read)
+        .on(route::INBOX_ACK, inbox::acknowledge)
+        .on(route::MESSAGE, inbox::message)
+        .on(route::TICK, tick::tick)
 }
 
 /// The component's routes.

@@ -7,14 +7,15 @@ use axum::http::StatusCode;
 use common::{
     audit::{self, Event},
     caller::Caller,
-    db::Purpose,
+    db::{Purpose, Tx},
     error::{ApiError, Code},
     form,
     form::Ask,
     http::App,
+    id::NotificationId,
     route,
     secret::{Digest, Secret},
-    store::{attempt, credential},
+    store::{attempt, credential, notification, user},
 };
 use serde_json::{Value::Null, json};
 
@@ -47,9 +48,28 @@ pub(crate) async fn report(app: App, ask: Ask<Leak>) -> Result<StatusCode, ApiEr
             after: json!({ "kind": found.credential_kind(), "prefix": found.credential_prefix() }),
         };
         audit::by_user(&app, &tx, found.tenant_id(), None, &event).await?;
+        tell(&app, &tx, &found).await?;
         tx.commit().await?;
     }
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Tells the owner and the tenant's admins.
+async fn tell(app: &App, tx: &Tx<'_>, found: &Caller) -> Result<(), ApiError> {
+    let whose = match found.agent() {
+        Some((name, _)) => format!("the agent {name}"),
+        None => found.email().to_owned(),
+    };
+    let body = format!(
+        "The credential {}… of {whose} was found in the open and reported. It was revoked. Look at what it did, and make a new one.",
+        found.credential_prefix()
+    );
+    for user in user::owner_and_admins(tx, found.tenant_id(), found.user_id()).await? {
+        let id = NotificationId::generate(app.now(), app.chance());
+        let text = ("A credential was leaked and is revoked", body.as_str());
+        notification::tell(tx, &id, found.tenant_id(), &user, text, app.now()).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -74,6 +94,9 @@ mod tests {
         t.as_(&scout, "GET", "/api/scopes/custom", Null).await.refused(401, "token_revoked");
         t.as_(&ada, "GET", "/api/scopes/custom", Null).await.is(200);
         assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'token.leaked'").await, 1);
+        // The owner and the admins are told, once; nothing of the secret is in it.
+        assert_eq!(t.texts("SELECT user_id FROM notifications").await, [ada.user.to_string()]);
+        assert!(!t.texts("SELECT body FROM notifications").await[0].contains(&scout.token));
     }
 
     #[tokio::test]

@@ -11,13 +11,16 @@ use crate::{
 /// Rows that one tick purges of a table at most, so that it never holds the write lock for long.
 const BATCH: i64 = 2_000;
 
+/// How long notifications are kept, seconds: 90 days.
+const NOTIFICATIONS_KEPT: i64 = 90 * 86_400;
+
 /// Takes the tick's lease for a second; `false`: another instance or host has it.
 pub async fn take_lease(db: &Db, now: Timestamp) -> Result<bool, DbError> {
     let sql = "UPDATE leases SET until = ?1 + 1000 WHERE name = 'tick' AND until <= ?1 RETURNING 1";
     Ok(!db.hot::<Happened>(sql, args![now]).await?.is_empty())
 }
 
-/// Purges kept answers and counters that have ended.
+/// Purges kept answers and counters that have ended, and old notifications.
 pub async fn purge(db: &Db, now: Timestamp) -> Result<(), DbError> {
     db.hot::<Happened>(
         "DELETE FROM idempotency WHERE digest IN (SELECT digest FROM idempotency WHERE expires_at <= ?1 LIMIT ?2)",
@@ -27,6 +30,11 @@ pub async fn purge(db: &Db, now: Timestamp) -> Result<(), DbError> {
     db.hot::<Happened>(
         "DELETE FROM attempts WHERE key IN (SELECT key FROM attempts WHERE ends_at <= ?1 LIMIT ?2)",
         args![now, BATCH],
+    )
+    .await?;
+    db.hot::<Happened>(
+        "DELETE FROM notifications WHERE id IN (SELECT id FROM notifications WHERE created_at <= ?1 LIMIT ?2)",
+        args![now.plus_seconds(-NOTIFICATIONS_KEPT), BATCH],
     )
     .await?;
     Ok(())

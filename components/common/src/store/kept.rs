@@ -47,6 +47,12 @@ pub async fn find(reads: &impl Reads, digest: &Digest, now: Timestamp) -> Result
     reads.optional(sql, args![digest, now]).await
 }
 
+/// Whether this caller has as many kept answers as one may have.
+pub async fn is_full(reads: &impl Reads, caller: &crate::caller::Caller) -> Result<bool, DbError> {
+    let sql = "SELECT count(*) FROM idempotency WHERE caller = ?1";
+    Ok(reads.optional::<i64>(sql, args![caller.subject_id()]).await?.unwrap_or(0) >= MOST_KEPT)
+}
+
 /// Keeps an answer; `false`: this caller has as many as one may have.
 pub async fn insert(
     tx: &Tx<'_>,

@@ -158,6 +158,19 @@ pub async fn list(
     reads.list(&sql, row).await
 }
 
+/// The ids of a person and of the tenant's active admins, each once.
+pub async fn owner_and_admins(reads: &impl Reads, tenant: &TenantId, owner: &UserId) -> Result<Vec<UserId>, DbError> {
+    let sql = "SELECT id FROM users
+               WHERE tenant_id = ?1 AND deactivated_at IS NULL AND (id = ?2 OR role = 'admin') ORDER BY id LIMIT 100";
+    reads.list(sql, args![tenant, owner]).await
+}
+
+impl FromRow for UserId {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        row.take()
+    }
+}
+
 /// What a sign-in needs to know of an account.
 pub struct Login {
     /// The user.
