@@ -67,7 +67,7 @@ fn a_body_of_the_wrong_shape_is_refused_and_names_the_field() {
         ("{\"name\":1}", "name"),
         ("{}", "name"),
         ("", "name"),
-        ("{\"name\":\"shape-a\",\"labels\":{\"a\":1}}", "labels.a"),
+        ("{\"name\":\"shape-a\",\"labels\":{\"a\":1}}", "labels"),
         ("{\"name\":\"shape-a\",\"scope\":\"agents.read\"}", "scope"),
         ("{\"name\":\"shape-a\",\"issue_token\":\"yes\"}", "issue_token"),
         ("{\"name\":\"shape-a\",\"no_such\":1}", "no_such"),

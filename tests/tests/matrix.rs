@@ -97,7 +97,9 @@ struct Row {
     path: String,
     access: String,
     for_people: bool,
+    for_agents: bool,
     session_only: bool,
+    while_halted: bool,
 }
 
 fn rows(server: &Server) -> Vec<Row> {
@@ -113,7 +115,9 @@ fn rows(server: &Server) -> Vec<Row> {
             path: text(&route["path"]).replace("{name}", "target").replace("{id}", "some-id"),
             access: text(&route["access"]).to_owned(),
             for_people: route["for_people"] == true,
+            for_agents: route["for_agents"] == true,
             session_only: route["session_only"] == true,
+            while_halted: route["while_halted"] == true,
         })
         .filter(|row| row.access != "public")
         .collect()
@@ -130,6 +134,8 @@ fn expected(caller: &Caller, row: &Row) -> Option<&'static str> {
         Some("session_required")
     } else if row.for_people && caller.kind == Kind::Agent {
         Some("person_required")
+    } else if row.for_agents && caller.kind != Kind::Agent {
+        Some("agent_required")
     } else if row.access != "credential" && !caller.scope.contains(row.access.as_str()) {
         Some("scope_denied")
     } else {
@@ -340,8 +346,12 @@ fn a_halted_agent_is_refused_on_its_next_request() {
     for (state, slug) in [("paused", "agent_paused"), ("stopped", "agent_stopped")] {
         server.execute(&format!("UPDATE agents SET state = '{state}'"));
         assert_eq!(agent.client.get("/api/auth/whoami").is(200)["agent_state"], state);
-        for row in rows(&server).iter().filter(|row| row.path != "/api/auth/whoami") {
-            ask(&agent.client, row).refused(403, slug);
+        let open = ["/api/auth/whoami", "/api/auth/can", "/api/agents/me/inbox"];
+        for row in &rows(&server) {
+            assert_eq!(row.while_halted, row.method == "GET" && open.contains(&row.path.as_str()), "{}", row.path);
+            if !row.while_halted {
+                ask(&agent.client, row).refused(403, slug);
+            }
         }
     }
     server.execute("UPDATE agents SET state = 'running'");

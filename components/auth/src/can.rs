@@ -16,10 +16,7 @@ use common::{
     permission::Action,
     route::{Access, ROUTES, Route},
     scope::Scope,
-    store::{
-        agent,
-        grant::{self, Held},
-    },
+    store::grant::{self, Held},
 };
 use serde::Serialize;
 
@@ -96,11 +93,11 @@ fn state(caller: &Caller) -> Held {
 
 /// The factors of the relation to an agent, by name or id. Absent and unreadable are one factor that does not hold.
 async fn relation(app: &App, caller: &Caller, object: &str, action: Action) -> Result<Vec<Held>, ApiError> {
-    let absent = || held("relation", false, "There is no such agent, or you may not read it.");
-    let name = agent::readable_name(app.db(), caller, object).await?;
-    let (found, id) = name.unwrap_or_default();
-    // Asked for what is not there too, so that the same statements run.
-    let Some(told) = grant::explain(app.db(), caller.into(), &id, action).await? else { return Ok(vec![absent()]) };
+    let told = grant::explain(app.db(), caller.into(), object, action).await?.filter(|told| told.may_read);
+    let Some(told) = told else {
+        return Ok(vec![held("relation", false, "There is no such agent, or you may not read it.")]);
+    };
+    let found = &told.name;
     let mut factors: Vec<Held> = told
         .factors
         .iter()

@@ -1,6 +1,10 @@
 //! For native tests of components: the real handlers, SQL and migrations over a real SQLite file, with a clock that tests
 //! move and chance that they can repeat.
 
+mod absent;
+
+pub use absent::foreign_objects_are_absent;
+
 use std::sync::{
     Arc,
     atomic::{AtomicI64, Ordering},

@@ -38,6 +38,8 @@ struct IndexedRoute {
     access: &'static str,
     /// Whether agents are refused, whatever they carry.
     for_people: bool,
+    /// Whether people are refused.
+    for_agents: bool,
     session_only: bool,
     while_halted: bool,
     /// Whether `Idempotency-Key` is kept.
@@ -66,6 +68,7 @@ pub(crate) async fn index(app: App) -> Result<Response, ApiError> {
             title: route.title,
             access: access(route),
             for_people: route.for_people,
+            for_agents: route.for_agents,
             session_only: route.session_only,
             while_halted: route.while_halted,
             idempotent: route.is_idempotent,

@@ -28,4 +28,10 @@ mod tests {
     fn every_row_of_the_table_has_a_handler() {
         assert_eq!(super::routes().missing(), Vec::<&str>::new());
     }
+
+    /// R33, for whatever rows the table has.
+    #[tokio::test]
+    async fn foreign_objects_are_absent_on_every_route() {
+        common::testing::foreign_objects_are_absent(common::route::Group::Notify, super::router).await;
+    }
 }

@@ -236,21 +236,6 @@ pub async fn get(
         .extra("required_relations", needed))
 }
 
-/// Name and id of the agent that the text names, by name or id, if the caller may read it.
-pub async fn readable_name(
-    reads: &impl Reads,
-    caller: &Caller,
-    text: &str,
-) -> Result<Option<(String, String)>, DbError> {
-    let mut binder = Binder::default();
-    let text = binder.bind(text);
-    let readable = permission::on_agent(caller, Action::Read, &mut binder);
-    let sql = format!(
-        "SELECT a.name, a.id FROM agents a WHERE (a.name = {text} OR a.id = {text}) AND a.archived_at IS NULL AND {readable}"
-    );
-    reads.optional(&sql, binder.into_args()).await
-}
-
 /// What a list of agents is narrowed to.
 #[derive(Default)]
 pub struct Filter<'a> {

@@ -192,25 +192,36 @@ pub struct Held {
 
 /// The decision about an agent with its factors.
 pub struct Explained {
+    /// The agent's name.
+    pub name: String,
+    /// Whether the subject may read it: otherwise there is nothing to tell him.
+    pub may_read: bool,
     /// Whether it is allowed, by the expression that check and list use.
     pub allowed: bool,
     /// The factors.
     pub factors: Vec<(Factor, bool)>,
 }
 
-struct Bits(Vec<bool>);
+/// The columns of an explanation; the factors' own names are not in the row.
+struct Bits {
+    name: String,
+    may_read: bool,
+    allowed: bool,
+    held: Vec<bool>,
+}
 
 impl FromRow for Bits {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        let mut bits = Vec::new();
-        while let Ok(bit) = row.take::<bool>() {
-            bits.push(bit);
+        let (name, may_read, allowed) = (row.take()?, row.take()?, row.take()?);
+        let mut held = Vec::new();
+        for _ in 0..row.take::<i64>()? {
+            held.push(row.take()?);
         }
-        Ok(Self(bits))
+        Ok(Self { name, may_read, allowed, held })
     }
 }
 
-/// Explains whether the subject may do this with the agent of that id, factor by factor, in one statement.
+/// Explains whether the subject may do this with the agent of that name or id, factor by factor, in one statement.
 pub async fn explain(
     reads: &impl Reads,
     subject: Subject<'_>,
@@ -220,16 +231,19 @@ pub async fn explain(
     let mut binder = Binder::default();
     let bound = Bound::new(subject, &mut binder);
     let (parts, expressions): (Vec<Factor>, Vec<String>) = factors(&bound, action).into_iter().unzip();
+    let (tenant, agent) = (binder.bind(subject.tenant), binder.bind(agent));
+    // By id: whatever tenant it is of, so that the gate can be told. By name: a name is one of its tenant.
     let sql = format!(
-        "SELECT {}, {} FROM agents a WHERE a.id = {} AND a.archived_at IS NULL",
+        "SELECT a.name, {}, {}, {}, {} FROM agents a
+         WHERE a.archived_at IS NULL AND (a.id = {agent} OR (a.tenant_id = {tenant} AND a.name = {agent}))",
+        bound.on_agent(Action::Read),
         bound.on_agent(action),
+        expressions.len(),
         expressions.join(", "),
-        binder.bind(agent)
     );
-    let Some(Bits(bits)) = reads.optional::<Bits>(&sql, binder.into_args()).await? else { return Ok(None) };
-    let mut bits = bits.into_iter();
-    let allowed = bits.next().ok_or(DbError::Row("no decision"))?;
-    Ok(Some(Explained { allowed, factors: parts.into_iter().zip(bits).collect() }))
+    let Some(found) = reads.optional::<Bits>(&sql, binder.into_args()).await? else { return Ok(None) };
+    let factors = parts.into_iter().zip(found.held).collect();
+    Ok(Some(Explained { name: found.name, may_read: found.may_read, allowed: found.allowed, factors }))
 }
 
 #[cfg(test)]

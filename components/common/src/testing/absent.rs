@@ -1,0 +1,135 @@
+//! Every route of the table that names an object, with one that is not there, one that the caller may not read and one of
+//! another tenant: equal answers by equal work. A new route is tried as soon as it stands in the table.
+
+use axum::Router;
+use serde_json::{Value as Json, json};
+
+use super::{Actor, TestApp};
+use crate::{
+    id::NotificationId,
+    route::{Access, Group, ROUTES, Route},
+    scope::Role,
+    secret::Kind,
+    store::notification,
+};
+
+/// A caller, and objects that he must not be able to tell apart.
+struct Case {
+    caller: Actor,
+    objects: Vec<String>,
+}
+
+/// A world with objects of every kind that the caller may not read.
+struct World {
+    admin: Actor,
+    member: Actor,
+    agents: Vec<String>,
+    pats: Vec<String>,
+    sessions: Vec<String>,
+    users: Vec<String>,
+    notifications: Vec<String>,
+    foreign_credentials: Vec<String>,
+}
+
+/// A body with which the route would do what it does, were the object there.
+fn body(route: &Route) -> Json {
+    match (route.method, route.path) {
+        ("POST", "/api/agents/{name}/grants") => json!({ "subject": "max@example.com", "relation": "viewer" }),
+        ("DELETE", "/api/agents/{name}/grants") => json!({ "subject": "max@example.com" }),
+        ("POST", "/api/agents/{name}/messages") => json!({ "text": "hello" }),
+        ("POST", "/api/users/{id}/set-password") => json!({ "password": "a quiet orbit of nine" }),
+        _ => Json::Null,
+    }
+}
+
+#[expect(clippy::expect_used, reason = "tests only: a broken harness should end the test")]
+async fn world(t: &TestApp) -> World {
+    let (main, other) = (t.tenant("main").await, t.tenant("other").await);
+    let admin = t.user(&main, "ada@example.com", Role::Admin).await;
+    let member = t.user(&main, "max@example.com", Role::Member).await;
+    let mia = t.user(&main, "mia@example.com", Role::Member).await;
+    let eve = t.user(&other, "eve@example.com", Role::Admin).await;
+    let (mut agents, mut pats, mut sessions, mut notifications) = (vec![], vec![], vec![], vec![]);
+    for (owner, name) in [(&mia, "hidden"), (&eve, "foreign")] {
+        t.agent(owner, name, "*").await;
+        agents.push(name.to_owned());
+        let pat = t.credential(Kind::Pat, &owner.tenant, &owner.user, None, "*", None).await;
+        pats.push(pat.credential.to_string());
+        sessions.push(owner.credential.to_string());
+        let id = NotificationId::generate(t.now(), &t.env.chance);
+        let tx = t.db().begin(crate::db::Purpose::Durable).await.expect("a transaction");
+        let told = notification::tell(&tx, &id, &owner.tenant, &owner.user, ("a", "b"), t.now()).await;
+        told.expect("a notification");
+        tx.commit().await.expect("commit");
+        notifications.push(id.to_string());
+    }
+    let users = vec![eve.user.to_string()];
+    let foreign_credentials = vec![eve.credential.to_string()];
+    World { admin, member, agents, pats, sessions, users, notifications, foreign_credentials }
+}
+
+impl World {
+    /// Who asks for what. `None`: this file does not know how the path's object is made.
+    fn case(self, route: &Route) -> Option<Case> {
+        let (caller, absent, objects) = if route.path.starts_with("/api/agents/{name}") {
+            (self.member, "nothing", self.agents)
+        } else if route.path.starts_with("/auth/tokens/{id}") {
+            (self.member, "tok_nothing", self.pats)
+        } else if route.path.starts_with("/auth/admin/tokens/{id}") {
+            (self.admin, "tok_nothing", self.foreign_credentials)
+        } else if route.path.starts_with("/auth/sessions/{id}") {
+            (self.member, "tok_nothing", self.sessions)
+        } else if route.path.starts_with("/api/users/{id}") {
+            (self.admin, "usr_nothing", self.users)
+        } else if route.path.starts_with("/api/notifications/{id}") {
+            (self.member, "ntf_nothing", self.notifications)
+        } else {
+            return None;
+        };
+        Some(Case { caller, objects: std::iter::once(absent.to_owned()).chain(objects).collect() })
+    }
+}
+
+/// R33, over all rows of a group whose path names an object: whole answers (but for the request's id) and the number of
+/// statements are equal, the status is 404, and nothing was written.
+///
+/// # Panics
+/// When they are not, or when a row names an object of a kind that is not known here.
+#[expect(clippy::expect_used, clippy::panic, reason = "tests only")]
+pub async fn foreign_objects_are_absent(group: Group, router: fn() -> Router) {
+    let named = ROUTES.iter().filter(|row| {
+        row.group == group && row.path.contains('{') && row.access != Access::Public && !row.path.contains("{*")
+    });
+    for route in named {
+        let what = format!("{} {}", route.method, route.path);
+        let t = TestApp::new(router());
+        let world = world(&t).await;
+        let case =
+            world.case(route).unwrap_or_else(|| panic!("{what}: say in testing/absent.rs how its object is made"));
+        // The first use of a credential is recorded; that is not what is compared here.
+        t.execute("UPDATE credentials SET last_used_at = 9e15, last_used_address = '192.0.2.1'").await.expect("a use");
+        let mut answers = Vec::new();
+        // The first object twice: opening a connection takes statements of its own, once.
+        for object in case.objects.iter().take(1).chain(&case.objects) {
+            let start = route.path.find('{').unwrap_or_default();
+            let end = route.path.find('}').map_or(start, |at| at + 1);
+            let path = format!(
+                "{}{object}{}",
+                route.path.get(..start).unwrap_or_default(),
+                route.path.get(end..).unwrap_or_default()
+            );
+            let before = t.db().statements();
+            let mut answer = t.as_(&case.caller, route.method, &path, body(route)).await;
+            let statements = t.db().statements() - before;
+            let mut told = answer.is(404);
+            told["request_id"] = Json::Null;
+            answer.headers.remove("x-request-id");
+            answers.push((told, answer.headers, statements));
+        }
+        answers.remove(0);
+        let is_equal = answers.windows(2).all(|pair| pair.first() == pair.last());
+        assert!(is_equal, "{what}: {answers:#?}");
+        let done = "SELECT count(*) FROM audit WHERE outcome = 'done'";
+        assert_eq!(t.number(done).await, 0, "{what} changed something");
+    }
+}
