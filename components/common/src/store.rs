@@ -2,9 +2,11 @@
 
 pub mod agent;
 pub mod attempt;
+pub mod audit;
 pub mod credential;
 pub mod housekeeping;
 pub mod kept;
 pub mod refusal;
+pub mod seal;
 pub mod tenant;
 pub mod user;

@@ -38,6 +38,27 @@ impl Timestamp {
 }
 
 impl Timestamp {
+    /// Reads RFC 3339 in UTC: `2026-11-22T02:38:46Z`, with or without a fraction, of which milliseconds are kept.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.strip_suffix('Z')?;
+        let (text, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        if text.len() != 19 || !(1..=9).contains(&fraction.len()) || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        // A digit stands for any digit.
+        let is_shaped = text.bytes().zip(*b"0000-00-00T00:00:00").all(|(is, should)| match should {
+            b'0' => is.is_ascii_digit(),
+            mark => is == mark,
+        });
+        let part = |from: usize, to: usize| text.get(from..to)?.parse::<u16>().ok();
+        let small = |from: usize| u8::try_from(part(from, from + 2)?).ok();
+        let month = time::Month::try_from(small(5)?).ok()?;
+        let date = time::Date::from_calendar_date(part(0, 4)?.into(), month, small(8)?).ok()?;
+        let millis: u16 = fraction.bytes().chain(*b"00").take(3).fold(0, |sum, b| sum * 10 + u16::from(b - b'0'));
+        let at = date.with_hms_milli(small(11)?, small(14)?, small(17)?, millis).ok()?.assume_utc();
+        is_shaped.then_some(Self(at.unix_timestamp() * 1000 + i64::from(at.millisecond())))
+    }
+
     /// RFC 3339 in UTC with milliseconds; always 24 characters, so text order is time order. Outside of the years 0 to 9999
     /// there is no such form; such a value can only be a forged row, and is written as the last moment.
     ///
@@ -148,6 +169,35 @@ mod tests {
         assert_eq!(Timestamp::from_millis(1_795_315_126_123).to_string(), "2026-11-22T02:38:46.123Z");
         assert_eq!(Timestamp::from_millis(-1).to_string(), "1969-12-31T23:59:59.999Z");
         assert_eq!(Timestamp::from_millis(951_782_400_007).to_string(), "2000-02-29T00:00:00.007Z");
+    }
+
+    #[test]
+    fn a_timestamp_is_read_as_it_is_written() {
+        for millis in [0, 1_795_315_126_123, -1, 951_782_400_007] {
+            let at = Timestamp::from_millis(millis);
+            assert_eq!(Timestamp::parse(&at.to_string()), Some(at));
+        }
+        let second = Some(Timestamp::from_millis(1_795_315_126_000));
+        assert_eq!(Timestamp::parse("2026-11-22T02:38:46Z"), second);
+        assert_eq!(Timestamp::parse("2026-11-22T02:38:46.000999999Z"), second);
+        for bad in [
+            "",
+            "2026-11-22",
+            "2026-11-22T02:38:46",
+            "2026-11-22T02:38:46+01:00",
+            "2026-11-22 02:38:46Z",
+            "2026-11-22T02:38:46.Z",
+            "2026-11-22T02:38:46.x1Z",
+            "2026-11-22T02:38:60Z",
+            "2026-11-22T24:00:00Z",
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "+026-11-22T02:38:46Z",
+            "2026-11-2\u{e9}T02:38:4Z",
+            "1795315126",
+        ] {
+            assert_eq!(Timestamp::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use common::{
     db::DbError,
     http::{App, log},
+    seal,
     store::housekeeping,
 };
 
@@ -21,7 +22,12 @@ async fn run(app: &App) -> Result<(), DbError> {
         return Ok(());
     }
     housekeeping::purge(app.db(), app.now()).await?;
-    housekeeping::write_refusals(app).await
+    let written = housekeeping::write_refusals(app).await;
+    // What is there is sealed, also when nothing more can be written because the database is full.
+    if let Some(head) = seal::run(app.db(), &app.settings().audit_keys, app.now()).await? {
+        log(app.request_id(), "tick", &format!("audit head {head}"));
+    }
+    written
 }
 
 #[cfg(test)]
