@@ -100,14 +100,8 @@ async fn next(db: &Db, key: &Key, now: Timestamp) -> Result<Option<Seal>, DbErro
     if digests.is_empty() {
         return Ok(None);
     }
-    let mut made = Seal {
-        from_seq: sealed_to + 1,
-        to_seq,
-        sealed_at: now,
-        key_id: key_id(key),
-        mac: Digest::of(&[]),
-        digests,
-    };
+    let mut made =
+        Seal { from_seq: sealed_to + 1, to_seq, sealed_at: now, key_id: key_id(key), mac: Digest::of(&[]), digests };
     made.mac = mac(key, before.as_ref().map(|end| &end.mac), &made);
     Ok(seal::insert(db, &made).await?.then_some(made))
 }
@@ -359,7 +353,8 @@ mod tests {
 
     /// What somebody does who can write to the file.
     async fn bend(t: &TestApp, statements: &[&str]) {
-        let triggers = t.texts("SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name LIKE 'audit%'").await;
+        let triggers =
+            t.texts("SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name LIKE 'audit%'").await;
         for name in triggers {
             t.execute(&format!("DROP TRIGGER {name}")).await.unwrap();
         }

@@ -63,12 +63,7 @@ impl FromRow for Entry {
             action: row.take()?,
             outcome: row.take()?,
             count: row.take()?,
-            actor: Actor {
-                user_id: row.take()?,
-                email: row.take()?,
-                agent_id: row.take()?,
-                agent_name: row.take()?,
-            },
+            actor: Actor { user_id: row.take()?, email: row.take()?, agent_id: row.take()?, agent_name: row.take()? },
             credential_id: row.take()?,
             address: row.take()?,
             request_id: row.take()?,

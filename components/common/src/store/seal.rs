@@ -79,7 +79,6 @@ pub async fn insert(db: &Db, seal: &Seal) -> Result<bool, DbError> {
     let sql = "INSERT INTO audit_seals (from_seq, to_seq, sealed_at, key_id, mac, digests)
                SELECT ?1, ?2, ?3, ?4, ?5, ?6
                WHERE ?1 = (SELECT ifnull(max(to_seq), 0) + 1 FROM audit_seals) RETURNING 1";
-    let row =
-        args![seal.from_seq, seal.to_seq, seal.sealed_at, seal.key_id.clone(), &seal.mac, seal.digests.clone()];
+    let row = args![seal.from_seq, seal.to_seq, seal.sealed_at, seal.key_id.clone(), &seal.mac, seal.digests.clone()];
     Ok(!db.single::<Happened>(Purpose::Relief, sql, row).await?.is_empty())
 }
