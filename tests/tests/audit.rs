@@ -16,7 +16,7 @@ use std::{
 
 use serde_json::{Value as Json, json};
 use tests::{
-    Answer, Client, PATIENCE, Server, raw,
+    Answer, Client, PATIENCE, Server, host, raw,
     secret::{credential, unique},
     server::text,
     until,
@@ -94,9 +94,10 @@ fn two_hosts_that_write_seal_and_are_killed_make_one_whole_chain() {
                     }
                 });
             }
+            let before = heads(&server).len() + heads(&second).len();
             until("a head while others write", || {
                 let enough = written.load(Ordering::Relaxed) >= 40 + round;
-                (enough && heads(&server).len() + heads(&second).len() > 1).then_some(())
+                (enough && heads(&server).len() + heads(&second).len() > before).then_some(())
             });
             logged.extend(heads(&server).into_iter().chain(heads(&second)));
             if round % 2 == 0 { &mut server } else { &mut second }.kill_and_restart();
@@ -289,21 +290,29 @@ fn a_long_trail_is_paged_and_exported_whole() {
     let grown = server.host().memory().saturating_sub(before) * 1024;
     assert!(size > 80_000_000 && grown < 50_000_000, "{size} bytes, for which the memory grew by {grown}");
 
-    // The trail goes away while it is sent.
-    let bearer = format!("Bearer {}", admin.bearer());
-    let request = raw::request("GET", "/api/audit/export", admin.address(), &[("authorization", &bearer)], None);
-    let mut stream = TcpStream::connect(admin.address()).unwrap();
+    // The trail goes away while it is sent; and so does the right to read it.
+    breaks_off(&server, &admin, size, "ALTER TABLE audit RENAME TO gone");
+    server.execute("ALTER TABLE gone RENAME TO audit");
+    let pat = server.plant_pat(&admin, "audit.*");
+    breaks_off(&server, &pat, size, "UPDATE credentials SET revoked_at = 1 WHERE kind = 'pat'");
+    admin.get("/api/audit").is(200);
+}
+
+/// Begins an export, runs `sql`, and asserts that what comes does not look whole.
+fn breaks_off(server: &Server, client: &Client, size: usize, sql: &str) {
+    let bearer = format!("Bearer {}", client.bearer());
+    let request = raw::request("GET", "/api/audit/export", client.address(), &[("authorization", &bearer)], None);
+    let mut stream = TcpStream::connect(client.address()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(&request).unwrap();
     let (mut begin, mut rest) = ([0; 4096], Vec::new());
     stream.read_exact(&mut begin).unwrap();
     assert!(begin.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&begin));
-    until("the table to be free", || server.database().execute_batch("ALTER TABLE audit RENAME TO gone").ok());
+    until("the database to be free", || server.database().execute_batch(sql).ok());
     let ended = stream.read_to_end(&mut rest);
     assert!(!rest.ends_with(b"0\r\n\r\n"), "broken off, {ended:?}, and yet it looks whole");
     assert!(rest.len() < size, "{} of {size}", rest.len());
-    server.execute("ALTER TABLE gone RENAME TO audit");
-    admin.get("/api/audit").is(200);
+    host::until_logged(server.host(), "/api/audit/export broke off");
 }
 
 /// A trail longer than one request verifies is verified in several, and a backlog is sealed by several ticks.

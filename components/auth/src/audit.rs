@@ -6,12 +6,12 @@ use axum::{
 };
 use common::{
     caller::Caller,
-    db::DbError,
     error::{ApiError, Code},
     form,
     form::Params,
     http::{App, json, json_line, log, text},
     page::Wanted,
+    route,
     seal::{self, Head},
     store::audit::{self, Entry, Filter},
     time::Timestamp,
@@ -90,15 +90,16 @@ pub(crate) async fn export(
     let lines = stream::unfold((Next::Write(first), app, caller, filter), |(next, app, caller, filter)| async {
         let rows = match next {
             Next::Write(rows) => Ok(rows),
-            Next::Read(after) => audit::list(app.db(), &caller, &filter, &after, BATCH).await,
+            Next::Read(after) => again(&app, &caller, &filter, &after).await,
             Next::End => return None,
         };
         match rows.and_then(write) {
             Ok((text, next)) => Some((Ok(text), (next, app, caller, filter))),
-            Err(error) => {
+            Err(refusal) => {
+                let cause = refusal.inner().unwrap_or(refusal.code().row().slug);
+                log(app.request_id(), "/api/audit/export broke off", cause);
                 // The connection breaks, which tells the client that this is not all.
-                log(app.request_id(), "/api/audit/export", &error.to_string());
-                Some((Err(error), (Next::End, app, caller, filter)))
+                Some((Err(std::io::Error::other("broken off")), (Next::End, app, caller, filter)))
             }
         }
     });
@@ -110,13 +111,20 @@ pub(crate) async fn export(
     Ok((headers, Body::from_stream(lines)).into_response())
 }
 
-fn write(rows: Vec<Entry>) -> Result<(String, Next), DbError> {
+/// Further rows, for whoever the caller is by now: an export can last, and what was taken from him meanwhile counts.
+async fn again(app: &App, caller: &Caller, filter: &Filter, after: &str) -> Result<Vec<Entry>, ApiError> {
+    let caller = caller.again(app.db()).await?;
+    caller.admit(app.now(), route::AUDIT_EXPORT)?;
+    Ok(audit::list(app.db(), &caller, filter, after, BATCH).await?)
+}
+
+fn write(rows: Vec<Entry>) -> Result<(String, Next), ApiError> {
     let lines = rows.iter().map(json_line).collect::<Result<_, _>>();
     let next = match rows.last() {
         Some(last) if i64::try_from(rows.len()).is_ok_and(|read| read == BATCH) => Next::Read(last.id.to_string()),
         _ => Next::End,
     };
-    Ok((lines.map_err(|_| DbError::Row("a row that cannot be written"))?, next))
+    Ok((lines.map_err(|error| ApiError::from(Code::Internal).cause(error))?, next))
 }
 
 form! {
