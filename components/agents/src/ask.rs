@@ -1,12 +1,12 @@
-//! What several routes ask for in the same words: scope or preset, a lifetime, texts that may be cleared.
+//! What several routes ask for in the same words: scope or preset, texts that may be cleared, labels.
 
 use common::{
+    caller::Caller,
     error::{ApiError, Code},
     form::OrNull,
     http::{prose, text},
-    scope::{Patterns, Preset, Role, Scope},
+    scope::{Patterns, Preset},
     store::agent::Labels,
-    time::Lifetime,
 };
 
 /// The most labels of an agent.
@@ -18,6 +18,7 @@ const NAME: usize = 64;
 
 /// Reads `scope` or `preset`, of which at most one may be sent. `None`: neither was.
 pub(crate) fn rights(
+    caller: &Caller,
     scope: Option<&[String]>,
     preset: Option<&str>,
 ) -> Result<Option<(Patterns, Option<Preset>)>, ApiError> {
@@ -28,25 +29,7 @@ pub(crate) fn rights(
             let preset = Preset::from_text(word).ok_or(Code::UnknownPreset)?;
             Ok(Some((Patterns::of_preset(preset), Some(preset))))
         }
-        (Some(asked), None) => match Patterns::parse(asked) {
-            Ok(patterns) => Ok(Some((patterns, None))),
-            Err(unknown) => Err(unknown_scopes(unknown)),
-        },
-    }
-}
-
-fn unknown_scopes(unknown: Vec<String>) -> ApiError {
-    let valid: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
-    let refusal =
-        ApiError::from(Code::UnknownScope).extra("unknown_scopes", unknown.clone()).extra("valid_scopes", valid);
-    if unknown.is_empty() { refusal.detail("scope is an empty list.") } else { refusal }
-}
-
-/// Reads `expires_in_days`. `None`: it was left out.
-pub(crate) fn lifetime(days: Option<OrNull<i64>>) -> Result<Option<Lifetime>, ApiError> {
-    match days {
-        None => Ok(None),
-        Some(OrNull(days)) => Lifetime::parse(days).map(Some).map_err(|_| Code::InvalidLifetime.into()),
+        (Some(asked), None) => Ok(Some((caller.read_scope(asked)?, None))),
     }
 }
 
@@ -71,13 +54,4 @@ pub(crate) fn labels(labels: Labels) -> Result<Labels, ApiError> {
                 && (value.is_empty() || text("labels", value, 128).is_ok())
         });
     if is_good { Ok(labels) } else { Err(Code::InvalidLabels.into()) }
-}
-
-/// Says which of the scopes have no effect, because only people can use them or the owner's role lacks them.
-pub(crate) fn warn_of_no_effect(patterns: &Patterns, role: Role, warnings: &mut Vec<String>) {
-    let idle = patterns.set().without(role.ceiling().for_agents());
-    if !idle.is_empty() {
-        let (names, role) = (idle.names().join(", "), role.as_str());
-        warnings.push(format!("These scopes have no effect, because agents cannot use them or the owner's role {role} lacks them: {names}."));
-    }
 }

@@ -4,6 +4,7 @@
 mod ask;
 mod registry;
 mod routes;
+mod sharing;
 mod token;
 
 pub use routes::router;

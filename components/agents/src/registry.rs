@@ -9,6 +9,7 @@ use common::{
     http::{App, Segment, json, text},
     id::AgentId,
     idempotency::Answer,
+    mint,
     page::Wanted,
     permission::Action,
     route,
@@ -97,16 +98,16 @@ pub(crate) async fn create(
         labels: ask::labels(body.labels.unwrap_or_default())?,
     };
     let default = (Patterns::of_preset(Preset::Worker), Some(Preset::Worker));
-    let (scope, preset) = ask::rights(body.scope.as_deref(), body.preset.as_deref())?.unwrap_or(default);
-    let lifetime = ask::lifetime(body.expires_in_days)?;
+    let (scope, preset) = ask::rights(&caller, body.scope.as_deref(), body.preset.as_deref())?.unwrap_or(default);
+    let lifetime = mint::lifetime(body.expires_in_days)?;
 
     let write = match app.write(route::AGENTS_CREATE, &caller, ask.kept).await? {
         Begun::First(write) => write,
         Begun::Again(answer) => return Ok(answer),
     };
-    write.caller.may_mint(scope.set(), write.caller.user_id(), &scope, name.as_str())?;
+    write.caller.may_mint(scope.scopes(write.caller.defined()), write.caller.user_id(), &scope, name.as_str())?;
     let mut warnings = Vec::new();
-    ask::warn_of_no_effect(&scope, write.caller.role(), &mut warnings);
+    mint::warn_of_no_effect(&write.caller, &scope, write.caller.role(), true, &mut warnings);
     let id = AgentId::generate(app.now(), app.chance());
     let new = agent::New {
         id: &id,
@@ -173,7 +174,7 @@ pub(crate) async fn patch(
     let runtime = ask::clearable("runtime", body.runtime)?;
     let model = ask::clearable("model", body.model)?;
     let labels = body.labels.map(ask::labels).transpose()?;
-    let rights = ask::rights(body.scope.as_deref(), body.preset.as_deref())?;
+    let rights = ask::rights(&caller, body.scope.as_deref(), body.preset.as_deref())?;
 
     agent::get(app.db(), &caller, &name, Action::Update, app.now()).await?; // early 404 or 403; decided again below
     let write = match app.write(route::AGENTS_PATCH, &caller, None).await? {
@@ -218,7 +219,7 @@ fn may_set_ceiling(caller: &Caller, agent: &Agent, scope: &Patterns) -> Result<(
     if caller.agent_id().is_some() {
         return Err(Code::PersonRequired.detail("An agent never changes a ceiling."));
     }
-    let gain = scope.set().without(agent.scope.set());
+    let gain = scope.scopes(caller.defined()).without(&agent.scope.scopes(caller.defined()));
     caller.may_mint(gain, &agent.owner.id, scope, &agent.name)
 }
 

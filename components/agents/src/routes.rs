@@ -1,7 +1,7 @@
 use axum::Router;
 use common::route::{self, Group, Routes};
 
-use crate::{registry, token};
+use crate::{registry, sharing, token};
 
 fn routes() -> Routes {
     Routes::new(Group::Agents)
@@ -12,6 +12,10 @@ fn routes() -> Routes {
         .on(route::AGENTS_DELETE, registry::delete)
         .on(route::TOKEN_ISSUE, token::issue)
         .on(route::TOKEN_REVOKE, token::revoke)
+        .on(route::GRANTS_LIST, sharing::list)
+        .on(route::GRANTS_GIVE, sharing::give)
+        .on(route::GRANTS_TAKE, sharing::take)
+        .on(route::EXPLAIN, sharing::explain)
 }
 
 /// The component's routes.

@@ -5,7 +5,7 @@
 
 use axum::{Extension, http::StatusCode, response::Response};
 use common::{
-    caller::{Caller, refuse_excess},
+    caller::Caller,
     db::Tx,
     error::{ApiError, Code},
     form,
@@ -13,6 +13,7 @@ use common::{
     http::{App, Segment},
     id::{AgentId, CredentialId, TenantId, UserId},
     idempotency::Answer,
+    mint,
     permission::Action,
     route,
     scope::Patterns,
@@ -25,11 +26,6 @@ use serde::Serialize;
 use serde_json::{Value::Null, json};
 
 use crate::ask;
-
-/// The longest grace, seconds.
-const MOST_GRACE: i64 = 86_400;
-/// The least grace of who replaces the token that he presents, seconds: he must get the answer before his old one ends.
-const OWN_GRACE: i64 = 60;
 
 /// Makes a token for an agent and stores it as the active one.
 pub(crate) async fn mint(
@@ -52,6 +48,7 @@ pub(crate) async fn mint(
         created_at: app.now(),
         expires_at,
         user_agent: None,
+        name: None,
     };
     credential::insert(tx, &new).await?;
     Ok((id, secret))
@@ -93,11 +90,9 @@ pub(crate) async fn issue(
     ask: Ask<Issue>,
 ) -> Result<Response, ApiError> {
     let body = ask.body;
-    let rights = ask::rights(body.scope.as_deref(), body.preset.as_deref())?.map(|(scope, _)| scope);
-    let lifetime = ask::lifetime(body.expires_in_days)?;
-    if body.grace_seconds.is_some_and(|grace| !(0..=MOST_GRACE).contains(&grace)) {
-        return Err(Code::InvalidGrace.into());
-    }
+    let rights = ask::rights(&caller, body.scope.as_deref(), body.preset.as_deref())?.map(|(scope, _)| scope);
+    let lifetime = mint::lifetime(body.expires_in_days)?;
+    let grace = mint::grace(body.grace_seconds, 0)?;
 
     agent::get(app.db(), &caller, &name, Action::Update, app.now()).await?; // early 404 or 403; decided again below
     let write = match app.write(route::TOKEN_ISSUE, &caller, ask.kept).await? {
@@ -115,12 +110,15 @@ pub(crate) async fn issue(
         }
         None => {
             let scope = rights.unwrap_or_else(|| target.scope.clone());
-            refuse_excess(scope.set().without(target.scope.set()), &scope, &target.name)?;
-            write.caller.may_mint(scope.set(), &target.owner.id, &scope, &target.name)?;
+            let defined = write.caller.defined();
+            let wanted = scope.scopes(defined);
+            let beyond = wanted.clone().without(&target.scope.scopes(defined));
+            write.caller.refuse_excess(beyond, &scope, &target.name)?;
+            write.caller.may_mint(wanted, &target.owner.id, &scope, &target.name)?;
             let (expires_at, capped) = write.caller.cap_life(lifetime, app.now())?;
             let mut warnings = Vec::from_iter(capped);
-            ask::warn_of_no_effect(&scope, target.owner.role, &mut warnings);
-            Plan { scope, expires_at, grace: body.grace_seconds.unwrap_or(0), warnings }
+            mint::warn_of_no_effect(&write.caller, &scope, target.owner.role, true, &mut warnings);
+            Plan { scope, expires_at, grace, warnings }
         }
     };
     let grace_ends = (plan.grace > 0).then(|| app.now().plus_seconds(plan.grace));
@@ -146,10 +144,7 @@ fn rotate_own(own: credential::Active, asks_for_more: bool, grace: Option<i64>) 
     if asks_for_more {
         return Err(Code::RotationKeepsRights.into());
     }
-    let grace = grace.unwrap_or(OWN_GRACE);
-    if grace < OWN_GRACE {
-        return Err(Code::InvalidGrace.into());
-    }
+    let grace = mint::grace(grace, mint::OWN_GRACE)?;
     Ok(Plan { scope: Patterns::stored(&own.scope), expires_at: own.expires_at, grace, warnings: vec![] })
 }
 

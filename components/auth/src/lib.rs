@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod audit;
+mod can;
 mod routes;
 mod sessions;
 mod users;

@@ -1,11 +1,12 @@
 use axum::Router;
 use common::route::{self, Group, Routes};
 
-use crate::{audit, sessions, users, whoami};
+use crate::{audit, can, sessions, users, whoami};
 
 fn routes() -> Routes {
     Routes::new(Group::Auth)
         .on(route::WHOAMI, whoami::whoami)
+        .on(route::CAN, can::can)
         .on(route::LOGOUT, sessions::logout)
         .on(route::SESSIONS_LIST, sessions::list)
         .on(route::SESSIONS_END_OTHERS, sessions::end_others)

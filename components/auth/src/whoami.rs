@@ -4,7 +4,7 @@ use common::{
     error::ApiError,
     http::json,
     id::{AgentId, CredentialId, UserId},
-    scope::{Role, ScopeSet},
+    scope::Role,
     secret::Kind,
     time::Timestamp,
 };
@@ -20,7 +20,7 @@ struct Whoami<'a> {
     agent_name: Option<&'a str>,
     agent_state: Option<&'a str>,
     credential: Credential<'a>,
-    scope: ScopeSet,
+    scope: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -33,6 +33,7 @@ struct Credential<'a> {
 
 /// `GET /api/auth/whoami`: who the credential belongs to, and what it may do now. All of it was read by the guard.
 pub(crate) async fn whoami(Extension(caller): Extension<Caller>) -> Result<Response, ApiError> {
+    let scopes = caller.scopes();
     let form = Whoami {
         tenant: caller.tenant(),
         user_id: caller.user_id(),
@@ -47,7 +48,7 @@ pub(crate) async fn whoami(Extension(caller): Extension<Caller>) -> Result<Respo
             prefix: caller.credential_prefix(),
             expires_at: caller.expires_at(),
         },
-        scope: caller.scope(),
+        scope: scopes.names(caller.defined()),
     };
     json(StatusCode::OK, &form)
 }

@@ -12,12 +12,13 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, header};
 
 use crate::{
-    db::Reads,
+    audit::{self, Event},
+    db::{DbError, Purpose, Reads},
     error::{ApiError, Code},
     http::App,
     id::{AgentId, CredentialId, TenantId, UserId},
     route::{Access, Route},
-    scope::{Patterns, Role, Scope, ScopeSet},
+    scope::{Defined, Role, Scope, ScopeSet, Scopes},
     secret::{Digest, Key, Kind, Secret},
     store::credential::{self, Found, FoundAgent},
     time::Timestamp,
@@ -44,6 +45,15 @@ struct Inner {
     presented: Secret,
     by_cookie: bool,
     scope: ScopeSet,
+}
+
+/// What credential, agent's ceiling and role leave of the custom scopes and of the known ones.
+fn effective(found: &Found) -> Scopes {
+    let own = Scopes::stored(&found.scope, &found.defined).and(&Scopes::of_role(found.role, &found.defined));
+    match &found.agent {
+        None => own,
+        Some(agent) => own.and(&Scopes::stored(&agent.scope, &found.defined)).for_agents(),
+    }
 }
 
 impl Caller {
@@ -74,11 +84,29 @@ impl Caller {
         Ok(Self(Arc::new(Inner { found, presented, by_cookie, scope })))
     }
 
+    /// Who would be asking with this secret, if anybody: for routes that speak about somebody else's credential.
+    pub async fn of(reads: &impl Reads, secret: Secret) -> Result<Option<Self>, ApiError> {
+        match Self::look_up(reads, secret, false).await {
+            Ok(caller) => Ok(Some(caller)),
+            Err(refusal) if refusal.code() == Code::InvalidToken => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// Whether the credential would be let in somewhere now: live, its account active, its agent running.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.live(now).is_ok() && self.agent().is_none_or(|(_, state)| state == "running")
+    }
+
     /// Lets the caller in to the route, or says why not.
-    pub fn admit(&self, now: Timestamp, route: &Route) -> Result<(), ApiError> {
-        self.live(now)?;
+    pub fn admit(&self, app: &App, route: &Route) -> Result<(), ApiError> {
+        self.live(app.now())?;
         self.state(route)?;
         self.kind(route)?;
+        // A credential may always look at itself, and revoke itself.
+        if route.unless_own && app.path().rsplit('/').next() == Some(self.credential_id().as_str()) {
+            return Ok(());
+        }
         self.scope_of(route)
     }
 
@@ -196,7 +224,30 @@ impl Caller {
             return;
         }
         let (app2, digest) = (app.clone(), self.0.presented.digest());
+        let elsewhere = found.last_used_address.as_ref().is_some_and(|last| *last != address);
+        if found.kind == Kind::Pat && elsewhere {
+            let caller = self.clone();
+            app.afterwards(async move { caller.record_move(&app2, &address).await }).await;
+            return;
+        }
         app.afterwards(async move { credential::record_use(app2.db(), &digest, now, &address).await }).await;
+    }
+
+    /// Records a PAT's use from another address than its last, with an audit row: one for each change, whoever comes first.
+    async fn record_move(&self, app: &App, address: &str) -> Result<(), DbError> {
+        let tx = app.db().begin(Purpose::Durable).await?;
+        let last = self.0.found.last_used_address.as_deref().unwrap_or_default();
+        if !credential::record_move(&tx, &self.digest(), app.now(), last, address).await? {
+            return Ok(());
+        }
+        let event = Event {
+            action: "token.first_use_new_ip",
+            object: self.credential_id().as_str(),
+            before: serde_json::json!({ "address": last }),
+            after: serde_json::json!({ "address": address }),
+        };
+        audit::by_caller(app, &tx, self, &event).await?;
+        tx.commit().await
     }
 
     /// Counts a refusal of this caller; the tick makes audit rows of the counts.
@@ -288,58 +339,28 @@ impl Caller {
         &self.0.found.scope
     }
 
-    /// What the caller may use now.
+    /// What the caller may use now, of the known scopes.
     pub fn scope(&self) -> ScopeSet {
         self.0.scope
     }
 
-    /// Checks that `gain`, of what was asked for an agent of `owner`'s, is no wider than the minter. A session may mint
-    /// everything for its own person's agent, where the role's ceiling decides what has an effect; for somebody else's, and by
-    /// every other credential, at most what the minter can use himself.
-    pub fn may_mint(&self, gain: ScopeSet, owner: &UserId, asked: &Patterns, agent: &str) -> Result<(), ApiError> {
-        if self.credential_kind() == Kind::Session && owner == self.user_id() {
-            return Ok(());
+    /// What the caller may use now, custom scopes included.
+    pub fn scopes(&self) -> Scopes {
+        if self.0.found.defined.names().is_empty() {
+            return Scopes { known: self.0.scope, custom: Default::default() };
         }
-        refuse_excess(gain.without(self.0.scope), asked, agent)
+        effective(&self.0.found)
     }
 
-    /// The end of what is minted: no later than the minter's own, which a session does not hand on. The warning says when
-    /// the end was capped. `asked`: `None` when left out, which means never.
-    pub fn cap_life(
-        &self,
-        asked: Option<crate::time::Lifetime>,
-        now: Timestamp,
-    ) -> Result<(Option<Timestamp>, Option<String>), ApiError> {
-        let wanted = asked.and_then(|life| life.ending(now));
-        let own = self.expires_at().filter(|_| self.credential_kind() != Kind::Session);
-        let Some(own) = own else { return Ok((wanted, None)) };
-        if asked.is_none() {
-            let warning = format!("expires_at is {own}: a credential cannot outlive the one that mints it.");
-            return Ok((Some(own), Some(warning)));
-        }
-        match wanted {
-            Some(end) if end <= own => Ok((Some(end), None)),
-            _ => {
-                let days = now.seconds_until(own) / 86_400;
-                Err(Code::LifetimeTooLong.with("days", days.to_string()))
-            }
-        }
+    /// The tenant's custom scopes.
+    pub fn defined(&self) -> &Defined {
+        &self.0.found.defined
     }
-}
 
-/// Refuses scopes that may not be minted, all of them named.
-pub fn refuse_excess(excess: ScopeSet, asked: &Patterns, agent: &str) -> Result<(), ApiError> {
-    if excess.is_empty() {
-        return Ok(());
+    /// When the credential was made.
+    pub fn issued_at(&self) -> Timestamp {
+        self.0.found.created_at
     }
-    let names = excess.names();
-    let list = if excess == ScopeSet::ALL { "*".to_owned() } else { names.join(", ") };
-    Err(Code::ScopeTooWide
-        .detail(format!("These scopes cannot be given here: {list}."))
-        .with("excess", list)
-        .with("agent", agent)
-        .extra("excess_scopes", names)
-        .extra("asked_scopes", serde_json::to_value(asked).unwrap_or_default()))
 }
 
 /// Takes the request's credential.
@@ -393,18 +414,4 @@ fn own_origin(app: &App, headers: &HeaderMap) -> Option<String> {
     };
     let is_loopback = matches!(name, "127.0.0.1" | "localhost" | "[::1]") && port.parse::<u16>().is_ok();
     is_loopback.then(|| format!("http://{host}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn excess_is_named_in_full() {
-        let asked = Patterns::stored("agents.token.* ui.notify");
-        let excess = asked.set().without(ScopeSet::stored("ui.notify"));
-        let refused = refuse_excess(excess, &asked, "scout").unwrap_err();
-        let envelope = serde_json::to_value(refused.envelope("req_1", "", None)).unwrap();
-        assert_eq!(envelope["excess_scopes"], serde_json::json!(["agents.token.issue", "agents.token.revoke"]));
-    }
 }

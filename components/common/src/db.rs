@@ -491,6 +491,12 @@ impl Tx<'_> {
 }
 
 /// One integer, such as a count.
+impl FromRow for (String, String) {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok((row.take()?, row.take()?))
+    }
+}
+
 impl FromRow for i64 {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         row.take()

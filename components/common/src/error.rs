@@ -114,6 +114,18 @@ errors! {
         "Send one Idempotency-Key of 1 to 255 visible ASCII characters, bare or in double quotes.",
         page: "/docs/agents/concepts/idempotency";
 
+    InvalidScopeName 400 "invalid_scope_name": "This name cannot name a custom scope.",
+        "Send name as x. and one or more parts of lower-case letters, digits, - and _, with dots between them, such as x.crm.read; at most 64 characters.",
+        page: "/docs/agents/concepts/permissions#custom-scopes";
+    InvalidRequest 400 "invalid_request": "The form lacks a parameter, or has it twice.",
+        "Send a form (application/x-www-form-urlencoded) with token=<the token to ask about>, once.",
+        page: "/docs/agents/concepts/introspection";
+
+    UnknownRelation 400 "unknown_relation": "There is no such relation to give.",
+        "Send relation as one of: viewer, editor.", page: "/docs/agents/concepts/sharing";
+    UnknownAction 400 "unknown_action": "There is no such action.",
+        "Send action as one of: {valid}.", page: "/docs/agents/concepts/sharing#may-i";
+
     MissingCredential 401 "missing_credential": "This route needs a credential, and none was sent.",
         "Send the header Authorization: Bearer <token>. A person gets a token with POST /auth/token {{\"email\": \"…\", \"password\": \"…\"}}; an agent gets one from its owner.",
         page: "/docs/agents/concepts/credentials#sending-one";
@@ -172,6 +184,13 @@ errors! {
         "GET /api/agents lists the agents that you may read; names are in lower case.";
     UserNotFound 404 "user_not_found": "There is no such user in your tenant.",
         "GET /api/users lists the users of your tenant.";
+    TokenNotFound 404 "token_not_found": "There is no such token, or it is not yours.",
+        "GET /auth/tokens lists your personal access tokens; an admin finds every credential of the tenant with GET /auth/admin/tokens.";
+    ScopeNotFound 404 "scope_not_found": "The tenant has no custom scope of this name.",
+        "GET /api/scopes/custom lists the tenant's custom scopes.";
+    SubjectNotFound 404 "subject_not_found": "There is no such user in your tenant, nor an agent of that name that you may read.",
+        "Send subject as a user's address or id, or as the name or id of an agent: GET /api/agents lists those that you may read.",
+        page: "/docs/agents/concepts/sharing";
     SessionNotFound 404 "session_not_found": "You have no such session.",
         "GET /auth/sessions lists your sessions.";
 
@@ -184,6 +203,15 @@ errors! {
         "GET /api/users?q=<address> finds that user; choose another address for a new one.";
     TenantTaken 409 "tenant_taken": "A tenant has this slug already.",
         "Choose another slug.";
+    ScopeTaken 409 "scope_taken": "The tenant has a custom scope of this name already.",
+        "Use the one that is there: GET /api/scopes/custom lists them; or choose another name.";
+    TooManyScopes 409 "too_many_scopes": "The tenant has as many custom scopes as it may have: 100.",
+        "Take one away that nobody needs, with DELETE /api/scopes/custom?name=<name>.";
+    TooManyGrants 409 "too_many_grants": "This agent has as many grants as it may have: 1000.",
+        "Take one away that nobody needs, with DELETE /api/agents/{agent}/grants?subject=<address or name>.";
+    TokenEnded 409 "token_ended": "This token has ended or was revoked, so it cannot be rotated.",
+        "Make a new one with POST /auth/tokens {{\"name\": \"…\"}} from a session.",
+        page: "/docs/agents/concepts/pats#rotation";
     TokenReplaced 409 "token_replaced": "This token was replaced already; it lives to the end of its grace, and replaces nothing any more.",
         "Use the token that replaced it.",
         agent: "Use the token of the answer that replaced this one; a request sent with an Idempotency-Key gives it again when it is repeated. If it is lost, ask {owner} for POST /api/agents/{agent}/token/issue before the grace ends.",
@@ -204,6 +232,9 @@ errors! {
     TooManyAttempts 429 "too_many_attempts": "Too many wrong tries for this account from this address.",
         "Wait for the seconds in the header Retry-After, then try again.",
         page: "/docs/agents/concepts/credentials#sessions";
+    TooManyReports 429 "too_many_reports": "Too many reports from this address.",
+        "Wait for the seconds in the header Retry-After, then send the report again.",
+        page: "/docs/agents/concepts/credentials#leaks";
     TooManyHashes 429 "too_many_hashes": "The server checks as many passwords as it can just now.",
         "Wait for the seconds in the header Retry-After, then try again.";
     TooManyKeys 429 "too_many_idempotency_keys": "You have as many kept answers as one caller may have.",

@@ -14,7 +14,7 @@ use axum::{
     Router,
     body::Body,
     extract::{FromRequestParts, Request},
-    http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -75,6 +75,7 @@ pub struct App(Arc<Inner>);
 
 struct Inner {
     env: Arc<Env>,
+    uri: Uri,
     now: Timestamp,
     request_id: RequestId,
     address: Option<IpAddr>,
@@ -99,6 +100,11 @@ impl App {
     /// What the operator has set.
     pub fn settings(&self) -> &Settings {
         &self.0.env.settings
+    }
+
+    /// The request's path, as it was sent.
+    pub fn path(&self) -> &str {
+        self.0.uri.path()
     }
 
     /// This request's id.
@@ -159,6 +165,7 @@ impl<S: Sync> FromRequestParts<S> for App {
 pub async fn serve(env: &Arc<Env>, mut router: Router, mut request: Request) -> Response {
     let now = env.clock.now();
     let app = App(Arc::new(Inner {
+        uri: request.uri().clone(),
         now,
         request_id: env.requests.next(now),
         address: client_address(request.headers(), &env.settings.trusted_proxies),
@@ -168,14 +175,13 @@ pub async fn serve(env: &Arc<Env>, mut router: Router, mut request: Request) -> 
         .headers()
         .get(header::ACCEPT)
         .is_some_and(|accept| accept.to_str().is_ok_and(|accept| accept.contains("application/problem+json")));
-    let uri = request.uri().clone();
     request.extensions_mut().insert(app.clone());
     let mut response = match router.call(request).await {
         Ok(response) => response,
         Err(never) => match never {},
     };
     if let Some(Refused(refusal)) = response.extensions_mut().remove::<Refused>() {
-        response = refuse(&app, &refusal, response, wants_problem, uri.path());
+        response = refuse(&app, &refusal, response, wants_problem);
     }
     if let Ok(id) = HeaderValue::from_str(app.request_id().as_str()) {
         response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
@@ -184,10 +190,10 @@ pub async fn serve(env: &Arc<Env>, mut router: Router, mut request: Request) -> 
 }
 
 /// Writes the envelope. `bare` is the response as it came, with `Allow` on it if a method was wrong.
-fn refuse(app: &App, refusal: &ApiError, bare: Response, wants_problem: bool, path: &str) -> Response {
+fn refuse(app: &App, refusal: &ApiError, bare: Response, wants_problem: bool) -> Response {
     let (status, row) = (bare.status(), refusal.code().row());
     if let Some(cause) = refusal.inner() {
-        log(app.request_id(), &format!("{path} {}", row.slug), cause);
+        log(app.request_id(), &format!("{} {}", app.path(), row.slug), cause);
     }
     let caller = bare.extensions().get::<Caller>();
     let link = app.settings().link();
@@ -263,7 +269,7 @@ pub(crate) async fn enter(route: &'static Route, request: &mut Request) -> Resul
         Err(refusal) => return Err(refusal.into_response()),
     };
     let admitted = caller
-        .admit(app.now(), route)
+        .admit(&app, route)
         .and_then(|()| caller.same_site(&app, route, request.headers()))
         .and_then(|()| known_parameters(route, query));
     if let Err(refusal) = admitted {

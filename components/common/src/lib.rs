@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! http, form, page, write   the door, what is read of a request, pages of lists, the one way to change something
-//! caller, route      who is asking; which routes there are, and who may come in
+//! caller, route, mint   who is asking; which routes there are, and who may come in
 //! idempotency, audit, seal  kept answers; rows that cannot be bent
 //! permission, store  grants compiled to SQL; one file per table
 //! db, migrate        connections and transactions over Spin's SQLite or rusqlite
@@ -23,6 +23,7 @@ pub mod http;
 pub mod id;
 pub mod idempotency;
 mod migrate;
+pub mod mint;
 pub mod page;
 pub mod permission;
 pub mod route;

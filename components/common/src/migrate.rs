@@ -13,8 +13,11 @@ use crate::db::spin::Connection;
 use crate::db::{DbError, FromValue, Value};
 
 /// Every migration, in order; the version of a database is how many of them it has seen.
-const ALL: &[&str] =
-    &[include_str!("../../../migrations/0001_ground.sql"), include_str!("../../../migrations/0002_seals.sql")];
+const ALL: &[&str] = &[
+    include_str!("../../../migrations/0001_ground.sql"),
+    include_str!("../../../migrations/0002_tokens.sql"),
+    include_str!("../../../migrations/0003_seals.sql"),
+];
 
 /// The line between two statements of a file.
 const MARKER: &str = "--- next";

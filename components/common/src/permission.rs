@@ -1,17 +1,30 @@
 //! Who may do what with which object: one fixed schema, compiled to SQL.
 //!
 //! ```text
-//! agent:  read   = viewer | editor | owner | tenant.admin      update = editor | owner | tenant.admin
-//!         delete = owner | tenant.admin                        share  = owner | tenant.admin
+//! agent:    read   = viewer | editor | owner | tenant.admin      update = editor | owner | tenant.admin
+//!           delete = owner | tenant.admin                        share  = owner | tenant.admin
+//! api_key:  create = parent.update
+//!           read   = (viewer | editor | owner | tenant.admin) & parent.read
+//!           update = delete = (editor | owner | tenant.admin) & parent.update
+//!           share  = (owner | tenant.admin) & parent.update
+//! every one & tenant_gate: the subject is of the object's tenant, and his account is active
 //! ```
 //!
-//! `tenant.admin` is a person's role, never an agent's. An agent is owner of itself; any other object needs a grant to the
-//! agent, and the agent's owner must pass the same check. The same expression serves look-up, list and change, so that no
-//! two of them can disagree. It speaks of the object's row as `a`.
+//! A person stands to an object as its owner, by a grant, or as `tenant.admin` by role. An agent is owner of itself and of the
+//! agents below it; any other object needs a grant to the agent, and the agent's owner must pass the same check.
+//! `tenant.admin` is a person's, never an agent's. A key's owner is its agent's owner, and its grants are its own.
+//!
+//! One generator makes every expression: a check and a list use the whole ([`on_agent`], [`on_key`]), an explanation asks for
+//! its parts ([`factors`]). So no two of them can disagree. They speak of the agent's row as `a` and of the key's as `k`.
 
-use crate::{caller::Caller, db::Value};
+use crate::{
+    caller::Caller,
+    db::Value,
+    id::{AgentId, TenantId, UserId},
+    scope::Role,
+};
 
-/// What a caller wants to do with an object.
+/// What somebody wants to do with an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// See it.
@@ -38,6 +51,9 @@ pub enum Relation {
 }
 
 impl Relation {
+    /// Every relation, in the order in which they are explained.
+    pub const ALL: [Self; 4] = [Self::Owner, Self::Editor, Self::Viewer, Self::TenantAdmin];
+
     /// The word for it in answers.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -47,9 +63,17 @@ impl Relation {
             Self::TenantAdmin => "tenant.admin",
         }
     }
+
+    /// The relation that a grant gives.
+    pub fn of_grant(word: &str) -> Option<Self> {
+        [Self::Editor, Self::Viewer].into_iter().find(|relation| relation.as_str() == word)
+    }
 }
 
 impl Action {
+    /// Every action.
+    pub const ALL: [Self; 4] = [Self::Read, Self::Update, Self::Delete, Self::Share];
+
     /// The schema's row for agents: any of these relations allows it.
     pub const fn on_agents(self) -> &'static [Relation] {
         use Relation::{Editor, Owner, TenantAdmin, Viewer};
@@ -57,6 +81,16 @@ impl Action {
             Self::Read => &[Viewer, Editor, Owner, TenantAdmin],
             Self::Update => &[Editor, Owner, TenantAdmin],
             Self::Delete | Self::Share => &[Owner, TenantAdmin],
+        }
+    }
+
+    /// The schema's row for keys: any of these relations to the key, and this action on its agent.
+    const fn on_keys(self) -> (&'static [Relation], Self) {
+        use Relation::{Editor, Owner, TenantAdmin};
+        match self {
+            Self::Read => (Self::Read.on_agents(), Self::Read),
+            Self::Update | Self::Delete => (&[Editor, Owner, TenantAdmin], Self::Update),
+            Self::Share => (&[Owner, TenantAdmin], Self::Update),
         }
     }
 
@@ -68,6 +102,30 @@ impl Action {
             Self::Delete => "delete",
             Self::Share => "share",
         }
+    }
+
+    /// The action that a word names.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.as_str() == word)
+    }
+}
+
+/// Who wants to do it.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// His tenant.
+    pub tenant: &'a TenantId,
+    /// The person: of an agent, its owner.
+    pub user: &'a UserId,
+    /// The person's role.
+    pub role: Role,
+    /// The agent, if it is one.
+    pub agent: Option<&'a AgentId>,
+}
+
+impl<'a> From<&'a Caller> for Subject<'a> {
+    fn from(caller: &'a Caller) -> Self {
+        Self { tenant: caller.tenant_id(), user: caller.user_id(), role: caller.role(), agent: caller.agent_id() }
     }
 }
 
@@ -89,41 +147,156 @@ impl Binder {
     }
 }
 
-/// An SQL expression over the agent's row `a`: may this caller do this with it? The tenant gate is part of it.
-pub fn on_agent(caller: &Caller, action: Action, binder: &mut Binder) -> String {
-    let tenant = binder.bind(caller.tenant_id());
-    let user = binder.bind(caller.user_id());
-    let relations = action.on_agents();
-    // For an agent this is what its owner may do: the second half of what it needs.
-    let mut person = Vec::new();
-    for relation in relations {
-        match relation {
-            Relation::Owner => person.push(format!("a.owner_id = {user}")),
-            Relation::TenantAdmin if caller.is_admin() => person.push("1".to_owned()),
-            Relation::TenantAdmin => {}
-            Relation::Editor | Relation::Viewer => person.push(granted(&user, *relation)),
-        }
-    }
-    let person = person.join(" OR ");
-    let Some(agent_id) = caller.agent_id() else {
-        return format!("(a.tenant_id = {tenant} AND ({person}))");
-    };
-    let agent = binder.bind(agent_id);
-    let grants: Vec<String> = relations
-        .iter()
-        .filter(|relation| matches!(relation, Relation::Editor | Relation::Viewer))
-        .map(|relation| granted(&agent, *relation))
-        .collect();
-    let itself = if relations.contains(&Relation::Owner) { format!("a.id = {agent}") } else { "0".to_owned() };
-    if grants.is_empty() {
-        return format!("(a.tenant_id = {tenant} AND {itself})");
-    }
-    format!("(a.tenant_id = {tenant} AND ({itself} OR (({}) AND ({person}))))", grants.join(" OR "))
+/// The subject's parameters, bound once for all expressions of a statement.
+pub struct Bound<'a> {
+    subject: Subject<'a>,
+    tenant: String,
+    user: String,
+    agent: Option<String>,
 }
 
-fn granted(subject: &str, relation: Relation) -> String {
+impl<'a> Bound<'a> {
+    /// Binds the subject.
+    pub fn new(subject: impl Into<Subject<'a>>, binder: &mut Binder) -> Self {
+        let subject = subject.into();
+        Self {
+            subject,
+            tenant: binder.bind(subject.tenant),
+            user: binder.bind(subject.user),
+            agent: subject.agent.map(|id| binder.bind(id)),
+        }
+    }
+
+    /// May the subject do this with the agent `a`?
+    pub fn on_agent(&self, action: Action) -> String {
+        format!("(a.tenant_id = {} AND {})", self.tenant, self.stands("a.id", action.on_agents()))
+    }
+
+    /// May the subject do this with the key `k` of the agent `a`?
+    pub fn on_key(&self, action: Action) -> String {
+        let (relations, parent) = action.on_keys();
+        format!("({} AND {})", self.stands("k.id", relations), self.on_agent(parent))
+    }
+
+    /// Does the subject stand in any of the relations to the object?
+    fn stands(&self, object: &str, relations: &[Relation]) -> String {
+        let any = |side: Side| {
+            let parts = relations.iter().filter_map(|relation| self.relation(object, *relation, side));
+            Some(parts.collect::<Vec<_>>().join(" OR ")).filter(|any| !any.is_empty())
+        };
+        let person = any(Side::Person).unwrap_or_else(|| "0".to_owned());
+        if self.agent.is_none() {
+            return format!("({person})");
+        }
+        // Ownership is the agent's by itself; a grant needs the owner too.
+        let own = relations.contains(&Relation::Owner).then(|| self.is_own()).flatten();
+        let granted = any(Side::Agent).map(|granted| format!("(({granted}) AND ({person}))"));
+        format!("({})", own.into_iter().chain(granted).collect::<Vec<_>>().join(" OR "))
+    }
+
+    /// One relation as an expression; `None`: the subject's side can never stand in it.
+    fn relation(&self, object: &str, relation: Relation, side: Side) -> Option<String> {
+        match (relation, side) {
+            (Relation::Owner, Side::Person) => Some(format!("a.owner_id = {}", self.user)),
+            (Relation::TenantAdmin, Side::Person) => (self.subject.role == Role::Admin).then(|| "1".to_owned()),
+            (Relation::Owner | Relation::TenantAdmin, Side::Agent) => None,
+            (Relation::Editor | Relation::Viewer, Side::Person) => Some(granted(object, &self.user, relation)),
+            (Relation::Editor | Relation::Viewer, Side::Agent) => {
+                self.agent.as_ref().map(|agent| granted(object, agent, relation))
+            }
+        }
+    }
+
+    /// Is the agent `a` the asking agent itself, or below it? The tree is at most 8 deep.
+    fn is_own(&self) -> Option<String> {
+        let agent = self.agent.as_ref()?;
+        Some(format!(
+            "(a.id = {agent} OR EXISTS (
+                WITH RECURSIVE up (id, depth) AS (
+                    SELECT a.parent_id, 1 WHERE a.parent_id IS NOT NULL
+                    UNION ALL SELECT p.parent_id, depth + 1 FROM up JOIN agents p ON p.id = up.id
+                              WHERE p.parent_id IS NOT NULL AND depth < {DEEPEST})
+                SELECT 1 FROM up WHERE up.id = {agent}))"
+        ))
+    }
+}
+
+/// How deep the tree of agents is at most.
+pub const DEEPEST: usize = 8;
+
+/// Whose relation is asked for: an agent's own, or the person's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Agent,
+    Person,
+}
+
+fn granted(object: &str, subject: &str, relation: Relation) -> String {
     let relation = relation.as_str();
     format!(
-        "EXISTS (SELECT 1 FROM grants g WHERE g.object_id = a.id AND g.subject_id = {subject} AND g.relation = '{relation}')"
+        "EXISTS (SELECT 1 FROM grants g WHERE g.object_id = {object} AND g.subject_id = {subject} AND g.relation = '{relation}')"
     )
+}
+
+/// An SQL expression over the agent's row `a`: may this caller do this with it? The tenant gate is part of it.
+pub fn on_agent(caller: &Caller, action: Action, binder: &mut Binder) -> String {
+    Bound::new(caller, binder).on_agent(action)
+}
+
+/// One part of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Factor {
+    /// The object is of the subject's tenant.
+    TenantGate,
+    /// A relation of the person.
+    Person(Relation),
+    /// The agent itself, or one above the object.
+    Itself,
+    /// A grant to the agent.
+    Agent(Relation),
+}
+
+impl Factor {
+    /// The word for it in answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TenantGate => "tenant_gate",
+            Self::Person(relation) => relation.as_str(),
+            Self::Itself => "itself",
+            Self::Agent(Relation::Editor) => "agent.editor",
+            Self::Agent(_) => "agent.viewer",
+        }
+    }
+}
+
+/// The parts of the decision about the agent `a`, each an expression of its own, in the order in which they are told.
+pub fn factors(bound: &Bound<'_>, action: Action) -> Vec<(Factor, String)> {
+    let mut factors = vec![(Factor::TenantGate, format!("a.tenant_id = {}", bound.tenant))];
+    let allowed = |relation: &&Relation| action.on_agents().contains(relation);
+    if let Some(itself) = bound.is_own() {
+        factors.push((Factor::Itself, itself));
+        for relation in Relation::ALL.iter().filter(allowed) {
+            let part = bound.relation("a.id", *relation, Side::Agent);
+            factors.extend(part.map(|part| (Factor::Agent(*relation), part)));
+        }
+    }
+    for relation in Relation::ALL.iter().filter(allowed) {
+        let part = bound.relation("a.id", *relation, Side::Person).unwrap_or_else(|| "0".to_owned());
+        factors.push((Factor::Person(*relation), part));
+    }
+    factors
+}
+
+/// The decision, put together from its parts: the schema in plain words, which the tests hold against the SQL.
+pub fn decide(held: &[(Factor, bool)]) -> bool {
+    let holds = |wanted: fn(&Factor) -> bool| held.iter().any(|(factor, holds)| *holds && wanted(factor));
+    let person = holds(|factor| matches!(factor, Factor::Person(_)));
+    let is_agent = held.iter().any(|(factor, _)| *factor == Factor::Itself);
+    let stands = match is_agent {
+        false => person,
+        true => {
+            holds(|factor| *factor == Factor::Itself) || (holds(|factor| matches!(factor, Factor::Agent(_))) && person)
+        }
+    };
+    holds(|factor| *factor == Factor::TenantGate) && stands
 }

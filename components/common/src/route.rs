@@ -20,6 +20,8 @@ pub enum Group {
     Auth,
     /// The routes that hash passwords, and bootstrap.
     Signin,
+    /// Personal access tokens, introspection, scopes.
+    Tokens,
     /// The registry of agents and their tokens.
     Agents,
     /// Notifications, and the tick.
@@ -34,6 +36,7 @@ impl Group {
         match self {
             Self::Auth => "auth",
             Self::Signin => "signin",
+            Self::Tokens => "tokens",
             Self::Agents => "agents",
             Self::Notify => "notify",
             Self::Docs => "docs",
@@ -45,6 +48,7 @@ impl Group {
         match self {
             Self::Auth => "Who am I, sessions, users, the audit trail",
             Self::Signin => "Bootstrap, tenants, sign-in, passwords",
+            Self::Tokens => "Personal access tokens, introspection, scopes",
             Self::Agents => "Agents and their tokens",
             Self::Notify => "Housekeeping",
             Self::Docs => "Documentation and health",
@@ -91,12 +95,16 @@ pub struct Route {
     pub session_only: bool,
     /// Whether a paused, stopped or overspent agent is answered.
     pub while_halted: bool,
+    /// Whether a credential needs no scope where the path names itself.
+    pub unless_own: bool,
     /// What the caller must be allowed to do with the object that the path names.
     pub action: Option<Action>,
     /// Whether `Idempotency-Key` is kept.
     pub is_idempotent: bool,
-    /// The audit action of the row that it writes; `None`: it changes nothing.
+    /// The audit action of the row that it writes; `None`: it changes nothing, or nothing but a row that speaks for itself.
     pub audit: Option<&'static str>,
+    /// Whether it only asks, although its method is not GET.
+    pub changes_nothing: bool,
     /// The query parameters that it knows.
     pub query: Query,
     /// The page that explains it.
@@ -114,17 +122,23 @@ const fn row(group: Group, method: &'static str, path: &'static str, title: &'st
         for_people: false,
         session_only: false,
         while_halted: false,
+        unless_own: false,
         action: None,
         is_idempotent: false,
         audit: None,
+        changes_nothing: false,
         query: Query::Only(&[]),
         page: "/docs/agents/",
     }
 }
 
 const AGENTS_PAGE: &str = "/docs/agents/concepts/agents";
+const SHARING_PAGE: &str = "/docs/agents/concepts/sharing";
 const USERS_PAGE: &str = "/docs/agents/concepts/people";
 const AUDIT_PAGE: &str = "/docs/agents/concepts/audit";
+const PATS_PAGE: &str = "/docs/agents/concepts/pats";
+const INTROSPECT_PAGE: &str = "/docs/agents/concepts/introspection";
+const SCOPES_PAGE: &str = "/docs/agents/concepts/permissions";
 const CREDENTIALS_PAGE: &str = "/docs/agents/concepts/credentials";
 
 macro_rules! routes {
@@ -139,6 +153,8 @@ macro_rules! routes {
 routes! {
     WHOAMI = Route { while_halted: true, page: CREDENTIALS_PAGE,
         ..row(Group::Auth, "GET", "/api/auth/whoami", "Who am I, and what may I do?") };
+    CAN = Route { while_halted: true, query: Query::Only(&["action", "object"]), page: SHARING_PAGE,
+        ..row(Group::Auth, "GET", "/api/auth/can", "May I do this? Every factor, without doing it") };
     LOGOUT = Route { session_only: true, for_people: true, audit: Some("session.end"), page: CREDENTIALS_PAGE,
         ..row(Group::Auth, "POST", "/auth/logout", "End this session") };
     SESSIONS_LIST = Route { session_only: true, for_people: true, query: Query::Only(&["cursor", "limit"]), page: CREDENTIALS_PAGE,
@@ -176,6 +192,38 @@ routes! {
         is_idempotent: true, audit: Some("user.set_password"), page: USERS_PAGE,
         ..row(Group::Signin, "POST", "/api/users/{id}/set-password", "Set a user's password") };
 
+    PATS_CREATE = Route { session_only: true, for_people: true, is_idempotent: true, audit: Some("token.create"), page: PATS_PAGE,
+        ..row(Group::Tokens, "POST", "/auth/tokens", "Make a personal access token") };
+    PATS_LIST = Route { access: Access::Scope(Scope::TokensRead), for_people: true,
+        query: Query::Only(&["sort", "status", "cursor", "limit"]), page: PATS_PAGE,
+        ..row(Group::Tokens, "GET", "/auth/tokens", "My personal access tokens") };
+    PATS_GET = Route { access: Access::Scope(Scope::TokensRead), for_people: true, unless_own: true, page: PATS_PAGE,
+        ..row(Group::Tokens, "GET", "/auth/tokens/{id}", "One of my personal access tokens") };
+    PATS_ROTATE = Route { for_people: true, is_idempotent: true, audit: Some("token.rotate"), page: PATS_PAGE,
+        ..row(Group::Tokens, "POST", "/auth/tokens/{id}/rotate", "Replace a personal access token") };
+    PATS_REVOKE = Route { access: Access::Scope(Scope::TokensWrite), for_people: true, unless_own: true,
+        audit: Some("token.revoke"), page: PATS_PAGE,
+        ..row(Group::Tokens, "DELETE", "/auth/tokens/{id}", "Revoke a personal access token") };
+    TOKENS_LIST = Route { access: Access::Scope(Scope::TokensAdmin), for_people: true,
+        query: Query::Only(&["user", "kind", "status", "unused_since", "sort", "cursor", "limit"]), page: PATS_PAGE,
+        ..row(Group::Tokens, "GET", "/auth/admin/tokens", "Every credential of the tenant") };
+    TOKENS_REVOKE = Route { access: Access::Scope(Scope::TokensAdmin), for_people: true, audit: Some("token.revoke"), page: PATS_PAGE,
+        ..row(Group::Tokens, "DELETE", "/auth/admin/tokens/{id}", "Revoke any credential of the tenant") };
+    INTROSPECT = Route { access: Access::Scope(Scope::TokensIntrospect), changes_nothing: true, page: INTROSPECT_PAGE,
+        ..row(Group::Tokens, "POST", "/auth/introspect", "What may the bearer of this token do now? (RFC 7662)") };
+    SCOPES = Route { access: Access::Public, page: SCOPES_PAGE,
+        ..row(Group::Tokens, "GET", "/api/scopes", "Every scope, with its routes") };
+    SCOPES_CUSTOM = Route { page: SCOPES_PAGE,
+        ..row(Group::Tokens, "GET", "/api/scopes/custom", "The tenant's own scopes") };
+    SCOPES_DEFINE = Route { access: Access::Scope(Scope::ScopesWrite), for_people: true, is_idempotent: true,
+        audit: Some("scope.define"), page: SCOPES_PAGE,
+        ..row(Group::Tokens, "POST", "/api/scopes/custom", "Define a scope of the tenant's own") };
+    SCOPES_REMOVE = Route { access: Access::Scope(Scope::ScopesWrite), for_people: true, audit: Some("scope.remove"),
+        query: Query::Only(&["name"]), page: SCOPES_PAGE,
+        ..row(Group::Tokens, "DELETE", "/api/scopes/custom", "Take a scope of the tenant's own away") };
+    LEAKS = Route { access: Access::Public, audit: Some("token.leaked"), page: CREDENTIALS_PAGE,
+        ..row(Group::Tokens, "POST", "/auth/leaks", "End a credential that was found in the open") };
+
     AGENTS_LIST = Route { access: Access::Scope(Scope::AgentsList), action: Some(Action::Read),
         query: Query::Only(&["q", "state", "owner", "has_token", "cursor", "limit"]), page: AGENTS_PAGE,
         ..row(Group::Agents, "GET", "/api/agents", "The agents that I may read") };
@@ -196,6 +244,19 @@ routes! {
     TOKEN_REVOKE = Route { access: Access::Scope(Scope::AgentsTokenRevoke), action: Some(Action::Update),
         audit: Some("agent.token.revoke"), page: CREDENTIALS_PAGE,
         ..row(Group::Agents, "DELETE", "/api/agents/{name}/token", "Revoke the agent's token") };
+
+    GRANTS_LIST = Route { access: Access::Scope(Scope::AgentsShare), action: Some(Action::Share),
+        query: Query::Only(&["cursor", "limit"]), page: SHARING_PAGE,
+        ..row(Group::Agents, "GET", "/api/agents/{name}/grants", "Who may read or edit the agent") };
+    GRANTS_GIVE = Route { access: Access::Scope(Scope::AgentsShare), action: Some(Action::Share), is_idempotent: true,
+        audit: Some("agent.share"), page: SHARING_PAGE,
+        ..row(Group::Agents, "POST", "/api/agents/{name}/grants", "Let a user or an agent read or edit the agent") };
+    GRANTS_TAKE = Route { access: Access::Scope(Scope::AgentsShare), action: Some(Action::Share),
+        audit: Some("agent.unshare"), query: Query::Only(&["subject", "relation"]), page: SHARING_PAGE,
+        ..row(Group::Agents, "DELETE", "/api/agents/{name}/grants", "Take a grant away") };
+    EXPLAIN = Route { access: Access::Scope(Scope::AgentsRead), action: Some(Action::Read),
+        query: Query::Only(&["subject", "action"]), page: SHARING_PAGE,
+        ..row(Group::Agents, "GET", "/api/agents/{name}/explain", "Why somebody may do something with the agent, or not") };
 
     TICK = Route { access: Access::Public, query: Query::Any,
         ..row(Group::Notify, "POST", "/internal/tick", "Housekeeping; leased to once a second") };
@@ -229,7 +290,7 @@ impl Route {
 
     /// Whether the method only reads.
     pub fn is_safe(&self) -> bool {
-        self.method == "GET"
+        self.method == "GET" || self.changes_nothing
     }
 }
 

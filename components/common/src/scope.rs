@@ -1,6 +1,8 @@
 //! Scopes: what a credential may be used for. Known scopes are bits of a set; globs are expanded to the known ones before
 //! two sets are compared, so that `agents.*` and a list of all its members are the same.
 
+use std::collections::BTreeSet;
+
 use serde::{Serialize, Serializer};
 
 macro_rules! scopes {
@@ -178,7 +180,106 @@ impl Serialize for ScopeSet {
     }
 }
 
-/// What somebody asked for when minting: the patterns as given, each known, without repetition, and what they cover.
+/// The custom scopes that a tenant has defined: names such as `x.crm.read`, which open no route of ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Defined(Vec<String>);
+
+/// The most characters of a custom scope's name.
+const CUSTOM_MOST: usize = 64;
+
+impl Defined {
+    /// From a column, where the names are separated by blanks.
+    pub fn stored(text: &str) -> Self {
+        Self(text.split_ascii_whitespace().map(str::to_owned).collect())
+    }
+
+    /// Whether a text can name a custom scope: `x.` and one or more parts of lower-case letters, digits, `-` and `_`.
+    pub fn is_name(text: &str) -> bool {
+        let part_is_good = |part: &str| {
+            !part.is_empty()
+                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
+        };
+        text.len() <= CUSTOM_MOST && text.strip_prefix("x.").is_some_and(|rest| rest.split('.').all(part_is_good))
+    }
+
+    /// The names.
+    pub fn names(&self) -> &[String] {
+        &self.0
+    }
+
+    /// The names that a pattern covers.
+    fn covered(&self, pattern: &str) -> impl Iterator<Item = &String> {
+        let below = if pattern == "*" { Some("") } else { pattern.strip_suffix('*').filter(|at| at.ends_with('.')) };
+        self.0.iter().filter(move |name| match below {
+            Some(prefix) => name.starts_with(prefix),
+            None => *name == pattern,
+        })
+    }
+}
+
+/// What a credential may be used for: known scopes and a tenant's custom ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scopes {
+    /// The known ones.
+    pub known: ScopeSet,
+    /// The custom ones.
+    pub custom: BTreeSet<String>,
+}
+
+impl Scopes {
+    /// What patterns, separated by blanks, cover.
+    pub fn stored(text: &str, defined: &Defined) -> Self {
+        let custom = text.split_ascii_whitespace().flat_map(|pattern| defined.covered(pattern)).cloned().collect();
+        Self { known: ScopeSet::stored(text), custom }
+    }
+
+    /// All that a role can use.
+    pub fn of_role(role: Role, defined: &Defined) -> Self {
+        let custom = defined.0.iter().filter(|name| role != Role::Viewer || name.ends_with(".read")).cloned().collect();
+        Self { known: role.ceiling(), custom }
+    }
+
+    /// Both sets' common part.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.custom.retain(|name| other.custom.contains(name));
+        Self { known: self.known.and(other.known), ..self }
+    }
+
+    /// What is in this set and not in `other`.
+    #[must_use]
+    pub fn without(mut self, other: &Self) -> Self {
+        self.custom.retain(|name| !other.custom.contains(name));
+        Self { known: self.known.without(other.known), ..self }
+    }
+
+    /// What an agent can ever use of this set.
+    #[must_use]
+    pub fn for_agents(self) -> Self {
+        Self { known: self.known.for_agents(), ..self }
+    }
+
+    /// Whether there is none in it.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty() && self.custom.is_empty()
+    }
+
+    /// Every name, one by one: for who knows no globs.
+    pub fn all_names(&self) -> Vec<&str> {
+        let known = Scope::ALL.iter().filter(|scope| self.known.contains(**scope)).map(|scope| scope.as_str());
+        known.chain(self.custom.iter().map(String::as_str)).collect()
+    }
+
+    /// The names: `["*"]` when it is all that there are, else one by one.
+    pub fn names(&self, defined: &Defined) -> Vec<&str> {
+        if self.known == ScopeSet::ALL && self.custom.len() == defined.0.len() {
+            return vec!["*"];
+        }
+        self.all_names()
+    }
+}
+
+/// What somebody asked for when minting: the patterns as given, each known, without repetition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patterns {
     patterns: Vec<String>,
@@ -186,15 +287,14 @@ pub struct Patterns {
 }
 
 impl Patterns {
-    /// Checks what was asked. `Err`: the patterns that name no known scope (or nothing at all was asked: an empty list).
-    pub fn parse(asked: &[String]) -> Result<Self, Vec<String>> {
-        let unknown: Vec<String> = asked.iter().filter(|p| ScopeSet::expand(p).is_none()).cloned().collect();
+    /// Checks what was asked. `Err`: the patterns that name no scope (or nothing at all was asked: an empty list).
+    pub fn parse(asked: &[String], defined: &Defined) -> Result<Self, Vec<String>> {
+        let is_unknown = |p: &&String| ScopeSet::expand(p).is_none() && defined.covered(p).next().is_none();
+        let unknown: Vec<String> = asked.iter().filter(is_unknown).cloned().collect();
         if asked.is_empty() || !unknown.is_empty() {
             return Err(unknown);
         }
-        let mut patterns = asked.to_vec();
-        patterns.sort();
-        patterns.dedup();
+        let patterns: Vec<String> = asked.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect();
         let set = ScopeSet::stored(&patterns.join(" "));
         Ok(Self { patterns, set })
     }
@@ -209,9 +309,14 @@ impl Patterns {
         Self::stored(preset.scope())
     }
 
-    /// The scopes that the patterns cover.
+    /// The known scopes that the patterns cover.
     pub const fn set(&self) -> ScopeSet {
         self.set
+    }
+
+    /// All that the patterns cover.
+    pub fn scopes(&self, defined: &Defined) -> Scopes {
+        Scopes::stored(&self.patterns.join(" "), defined)
     }
 
     /// For the column.
@@ -342,7 +447,10 @@ mod tests {
     use super::*;
 
     fn patterns(asked: &[&str]) -> Result<Patterns, Vec<String>> {
-        Patterns::parse(&asked.iter().map(ToString::to_string).collect::<Vec<_>>())
+        Patterns::parse(
+            &asked.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            &Defined::stored("x.crm.read x.crm.write"),
+        )
     }
 
     #[test]
@@ -369,6 +477,29 @@ mod tests {
         let asked = patterns(&["ui.notify", "agents.*", "ui.notify"]).unwrap();
         assert_eq!(asked.to_column(), "agents.* ui.notify");
         assert_eq!(Patterns::stored(&asked.to_column()), asked);
+    }
+
+    #[test]
+    fn a_custom_scope_is_covered_like_any_other() {
+        let defined = Defined::stored("x.crm.read x.crm.write x.mail.send");
+        let custom = |text: &str| Vec::from_iter(Scopes::stored(text, &defined).custom);
+        assert_eq!(custom("x.crm.*"), ["x.crm.read", "x.crm.write"]);
+        assert_eq!(custom("x.mail.send ui.notify"), ["x.mail.send"]);
+        assert_eq!(
+            (custom("*").len(), custom("x.*").len(), custom("agents.*").len(), custom("x.cr*").len()),
+            (3, 3, 0, 0)
+        );
+        assert!(patterns(&["x.crm.*"]).is_ok() && patterns(&["x.other.*", "x.crm"]).is_err());
+        // The role's ceiling: a viewer only reads.
+        assert_eq!(Vec::from_iter(Scopes::of_role(Role::Viewer, &defined).custom), ["x.crm.read"]);
+        assert_eq!(Scopes::of_role(Role::Member, &defined).custom.len(), 3);
+        assert_eq!(Scopes::of_role(Role::Admin, &defined).names(&defined), ["*"]);
+        let less = Scopes::stored("*", &defined).without(&Scopes::stored("x.mail.send", &defined));
+        assert!(!less.names(&defined).contains(&"*") && !less.names(&defined).contains(&"x.mail.send"));
+        for bad in ["x", "x.", "x..a", "x.A", "x.a b", "y.a", "x.a.", "x.*", &format!("x.{}", "a".repeat(63))] {
+            assert!(!Defined::is_name(bad), "{bad}");
+        }
+        assert!(Defined::is_name("x.crm.read_all-2"));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::{
     scope::{Patterns, Role},
     secret::{Chance, Kind, Secret},
     settings::Settings,
-    store::{agent, credential, tenant, user},
+    store::{agent, credential, grant, tenant, user},
     time::{Clock, Timestamp},
 };
 
@@ -225,6 +225,7 @@ impl TestApp {
             created_at: self.now(),
             expires_at,
             user_agent: None,
+            name: (kind == Kind::Pat).then_some("planted"),
         };
         credential::insert(&tx, &new).await.expect("a credential");
         tx.commit().await.expect("commit");
@@ -254,7 +255,8 @@ impl TestApp {
     /// Shares an agent with a user or an agent.
     pub async fn grant(&self, agent_id: &AgentId, tenant: &TenantId, subject: &str, relation: &str, by: &UserId) {
         let tx = self.db().begin(Purpose::Durable).await.expect("a transaction");
-        agent::grant(&tx, tenant, agent_id, subject, relation, by, self.now()).await.expect("a grant");
+        let new = grant::New { tenant, object: agent_id.as_str(), subject, relation, by: by.as_str(), now: self.now() };
+        grant::insert(&tx, &new).await.expect("a grant");
         tx.commit().await.expect("commit");
     }
 

@@ -38,25 +38,32 @@ impl Timestamp {
 }
 
 impl Timestamp {
-    /// Reads RFC 3339 in UTC: `2026-11-22T02:38:46Z`, with or without a fraction, of which milliseconds are kept.
+    /// Reads a time of RFC 3339 in UTC (`Z`), with or without a fraction of a second.
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.strip_suffix('Z')?;
-        let (text, fraction) = text.split_once('.').unwrap_or((text, "0"));
-        if text.len() != 19 || !(1..=9).contains(&fraction.len()) || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        let (date, time) = text.strip_suffix(['Z', 'z'])?.split_once(['T', 't'])?;
+        let digits = |text: &str, length: usize| {
+            (text.len() == length && text.bytes().all(|b| b.is_ascii_digit()))
+                .then(|| text.parse::<u16>().ok())
+                .flatten()
+        };
+        let mut date = date.split('-');
+        let (year, month, day) = (digits(date.next()?, 4)?, digits(date.next()?, 2)?, digits(date.next()?, 2)?);
+        let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+        if date.next().is_some() || !(1..=9).contains(&fraction.len()) || !fraction.bytes().all(|b| b.is_ascii_digit())
+        {
             return None;
         }
-        // A digit stands for any digit.
-        let is_shaped = text.bytes().zip(*b"0000-00-00T00:00:00").all(|(is, should)| match should {
-            b'0' => is.is_ascii_digit(),
-            mark => is == mark,
-        });
-        let part = |from: usize, to: usize| text.get(from..to)?.parse::<u16>().ok();
-        let small = |from: usize| u8::try_from(part(from, from + 2)?).ok();
-        let month = time::Month::try_from(small(5)?).ok()?;
-        let date = time::Date::from_calendar_date(part(0, 4)?.into(), month, small(8)?).ok()?;
-        let millis: u16 = fraction.bytes().chain(*b"00").take(3).fold(0, |sum, b| sum * 10 + u16::from(b - b'0'));
-        let at = date.with_hms_milli(small(11)?, small(14)?, small(17)?, millis).ok()?.assume_utc();
-        is_shaped.then_some(Self(at.unix_timestamp() * 1000 + i64::from(at.millisecond())))
+        let mut time = time.split(':');
+        let (hour, minute, second) = (digits(time.next()?, 2)?, digits(time.next()?, 2)?, digits(time.next()?, 2)?);
+        if time.next().is_some() {
+            return None;
+        }
+        let small = |number: u16| u8::try_from(number).ok();
+        let month = time::Month::try_from(small(month)?).ok()?;
+        let day = time::Date::from_calendar_date(year.into(), month, small(day)?).ok()?;
+        let at = day.with_hms(small(hour)?, small(minute)?, small(second)?).ok()?.assume_utc();
+        let millis: i64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
+        Some(Self(at.unix_timestamp() * 1000 + millis))
     }
 
     /// RFC 3339 in UTC with milliseconds; always 24 characters, so text order is time order. Outside of the years 0 to 9999
@@ -172,29 +179,21 @@ mod tests {
     }
 
     #[test]
-    fn a_timestamp_is_read_as_it_is_written() {
-        for millis in [0, 1_795_315_126_123, -1, 951_782_400_007] {
-            let at = Timestamp::from_millis(millis);
-            assert_eq!(Timestamp::parse(&at.to_string()), Some(at));
+    fn what_is_written_is_read() {
+        for text in ["1970-01-01T00:00:00.000Z", "2026-11-22T02:38:46.123Z", "2000-02-29T23:59:59.999Z"] {
+            assert_eq!(Timestamp::parse(text).unwrap().to_string(), text);
         }
-        let second = Some(Timestamp::from_millis(1_795_315_126_000));
-        assert_eq!(Timestamp::parse("2026-11-22T02:38:46Z"), second);
-        assert_eq!(Timestamp::parse("2026-11-22T02:38:46.000999999Z"), second);
+        assert_eq!(Timestamp::parse("2026-01-31T00:00:00Z"), Timestamp::parse("2026-01-31t00:00:00.0z"));
         for bad in [
             "",
-            "2026-11-22",
-            "2026-11-22T02:38:46",
-            "2026-11-22T02:38:46+01:00",
-            "2026-11-22 02:38:46Z",
-            "2026-11-22T02:38:46.Z",
-            "2026-11-22T02:38:46.x1Z",
-            "2026-11-22T02:38:60Z",
-            "2026-11-22T24:00:00Z",
-            "2026-02-29T00:00:00Z",
-            "2026-13-01T00:00:00Z",
-            "+026-11-22T02:38:46Z",
-            "2026-11-2\u{e9}T02:38:4Z",
-            "1795315126",
+            "2026-01-31",
+            "2026-02-30T00:00:00Z",
+            "2026-01-31T24:00:00Z",
+            "2026-01-31T00:00:00",
+            "2026-01-31T00:00:00+01:00",
+            "26-1-1T0:0:0Z",
+            "2026-01-31T00:00:00.Z",
+            "+026-01-31T00:00:00Z",
         ] {
             assert_eq!(Timestamp::parse(bad), None, "{bad}");
         }

@@ -61,7 +61,7 @@ impl App {
         let tx = self.db().begin(purpose).await?;
         // Between the door and the lock the credential may have been revoked, or its owner demoted.
         let caller = caller.again(&tx).await?;
-        caller.admit(self.now(), route)?;
+        caller.admit(self, route)?;
         if let Some(request) = &kept
             && let Some(row) = request.find(self, &tx).await?
         {
@@ -72,6 +72,11 @@ impl App {
 }
 
 impl Write<'_> {
+    /// Ends a change that turned out to be none: nothing is written.
+    pub fn nothing(self, answer: Answer) -> Result<Response, ApiError> {
+        Ok(answer.into_response())
+    }
+
     /// Ends the change: audit row, kept answer, commit. Only then there is an answer.
     pub async fn finish(
         self,

@@ -125,6 +125,7 @@ async fn start_session(
         created_at: app.now(),
         expires_at: Some(expires_at),
         user_agent: agent_string.as_deref(),
+        name: None,
     };
     credential::insert(&tx, &new).await?;
     let action = route::SIGN_IN.audit.unwrap_or_default();

@@ -13,7 +13,7 @@ use crate::{
     form::Field,
     id::{AgentId, TenantId, UserId},
     page::Wanted,
-    permission::{self, Action, Binder},
+    permission::{self, Action, Binder, Bound},
     scope::{Patterns, Role},
     store::{credential::TokenRecord, user::like},
     time::Timestamp,
@@ -214,8 +214,8 @@ pub async fn get(
     let now = binder.bind(now);
     let name = binder.bind(name);
     let tenant = binder.bind(caller.tenant_id());
-    let read = permission::on_agent(caller, Action::Read, &mut binder);
-    let act = permission::on_agent(caller, action, &mut binder);
+    let bound = Bound::new(caller, &mut binder);
+    let (read, act) = (bound.on_agent(Action::Read), bound.on_agent(action));
     let sql = select(&now, &format!(", {read}, {act}"))
         + &format!(" WHERE a.tenant_id = {tenant} AND a.name = {name} AND a.archived_at IS NULL");
     let decided = reads.optional::<Decided>(&sql, binder.into_args()).await?;
@@ -234,6 +234,21 @@ pub async fn get(
         .detail(detail)
         .with("owner", found.agent.owner.email)
         .extra("required_relations", needed))
+}
+
+/// Name and id of the agent that the text names, by name or id, if the caller may read it.
+pub async fn readable_name(
+    reads: &impl Reads,
+    caller: &Caller,
+    text: &str,
+) -> Result<Option<(String, String)>, DbError> {
+    let mut binder = Binder::default();
+    let text = binder.bind(text);
+    let readable = permission::on_agent(caller, Action::Read, &mut binder);
+    let sql = format!(
+        "SELECT a.name, a.id FROM agents a WHERE (a.name = {text} OR a.id = {text}) AND a.archived_at IS NULL AND {readable}"
+    );
+    reads.optional(&sql, binder.into_args()).await
 }
 
 /// What a list of agents is narrowed to.
@@ -411,24 +426,6 @@ pub async fn archive(tx: &Tx<'_>, id: &AgentId, now: Timestamp) -> Result<(), Db
     .await?;
     // What was shared goes with it; a restored agent is its owner's alone.
     tx.execute("DELETE FROM grants WHERE object_id = ?1 OR subject_id = ?1", args![id]).await
-}
-
-/// Shares an agent: `subject` is a user's or an agent's id of the same tenant, `relation` is `editor` or `viewer`.
-pub async fn grant(
-    tx: &Tx<'_>,
-    tenant: &TenantId,
-    agent: &AgentId,
-    subject: &str,
-    relation: &str,
-    by: &UserId,
-    now: Timestamp,
-) -> Result<(), DbError> {
-    tx.execute(
-        "INSERT INTO grants (object_id, subject_id, relation, tenant_id, created_at, created_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (object_id, subject_id, relation) DO NOTHING",
-        args![agent, subject, relation, tenant, now, by],
-    )
-    .await
 }
 
 #[cfg(test)]

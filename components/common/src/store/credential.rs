@@ -7,7 +7,7 @@ use crate::{
     db::{Db, DbError, FromRow, FromValue, Happened, Reads, Row, Tx, Value},
     id::{AgentId, CredentialId, TenantId, UserId},
     page::Wanted,
-    scope::Role,
+    scope::{Defined, Role},
     secret::{Digest, Kind, Secret},
     time::Timestamp,
 };
@@ -46,6 +46,8 @@ pub struct Found {
     pub deactivated_at: Option<Timestamp>,
     /// The agent, if it is an agent's.
     pub agent: Option<FoundAgent>,
+    /// The tenant's custom scopes.
+    pub defined: Defined,
 }
 
 /// The agent behind a credential.
@@ -76,7 +78,9 @@ impl FromValue for Role {
 
 impl FromRow for Found {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        let defined = row.take::<Option<String>>()?.map(|names| Defined::stored(&names)).unwrap_or_default();
         Ok(Self {
+            defined,
             id: row.take()?,
             kind: row.take()?,
             prefix: row.take()?,
@@ -107,7 +111,8 @@ impl FromRow for Found {
 }
 
 const FIND: &str = "
-    SELECT c.id, c.kind, c.prefix, c.scope, c.created_at, c.expires_at, c.revoked_at, c.last_used_at, c.last_used_address,
+    SELECT (SELECT group_concat(s.name, ' ') FROM custom_scopes s WHERE s.tenant_id = c.tenant_id),
+           c.id, c.kind, c.prefix, c.scope, c.created_at, c.expires_at, c.revoked_at, c.last_used_at, c.last_used_address,
            t.id, t.slug, u.id, u.email, u.role, u.deactivated_at, a.id, a.name, a.state, a.scope, a.archived_at
     FROM credentials c
     LEFT JOIN agents a ON a.id = c.agent_id
@@ -134,6 +139,8 @@ pub struct New<'a> {
     pub user_id: &'a UserId,
     /// The agent's, if it is one's.
     pub agent_id: Option<&'a AgentId>,
+    /// What its person calls it.
+    pub name: Option<&'a str>,
     /// Patterns, separated by blanks.
     pub scope: &'a str,
     /// When it is made.
@@ -148,8 +155,8 @@ pub struct New<'a> {
 pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<(), DbError> {
     let place = (new.secret.kind() == Kind::AgentToken).then_some("active");
     tx.execute(
-        "INSERT INTO credentials (digest, id, kind, prefix, tenant_id, user_id, agent_id, scope, created_at, expires_at, place, user_agent)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        "INSERT INTO credentials (digest, id, kind, prefix, tenant_id, user_id, agent_id, scope, created_at, expires_at, place, user_agent, name)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         args![
             &new.secret.digest(),
             new.id,
@@ -163,6 +170,7 @@ pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<(), DbError> {
             new.expires_at,
             place,
             new.user_agent,
+            new.name,
         ],
     )
     .await
@@ -178,6 +186,19 @@ pub async fn record_use(db: &Db, digest: &Digest, now: Timestamp, address: &str)
     )
     .await
     .map(drop)
+}
+
+/// Records a use from another address than the last; `false`: another request did, or the credential was revoked.
+pub async fn record_move(
+    tx: &Tx<'_>,
+    digest: &Digest,
+    now: Timestamp,
+    last: &str,
+    address: &str,
+) -> Result<bool, DbError> {
+    let sql = "UPDATE credentials SET last_used_at = ?2, last_used_address = ?4
+               WHERE digest = ?1 AND revoked_at IS NULL AND last_used_address = ?3 RETURNING 1";
+    Ok(tx.optional::<Happened>(sql, args![digest, now, last, address]).await?.is_some())
 }
 
 /// Revokes by record id. The first moment stays: what was revoked before is left as it was, and gives no row.

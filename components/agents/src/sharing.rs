@@ -1,0 +1,325 @@
+//! Who else may read or edit an agent, and why somebody may do something with it, or not.
+
+use axum::{Extension, http::StatusCode, response::Response};
+use common::{
+    caller::Caller,
+    db::Reads,
+    error::{ApiError, Code},
+    form,
+    form::{Ask, Params, Wish},
+    http::{App, Segment, json},
+    idempotency::Answer,
+    page::Wanted,
+    permission::{Action, Factor, Relation},
+    route,
+    store::{
+        agent,
+        grant::{self, Found, Given, Held, Named},
+    },
+    write::Begun,
+};
+use serde::Serialize;
+use serde_json::{Value::Null, json};
+
+form! {
+    pub(crate) struct List {
+        limit: Option<i64>,
+        cursor: Option<String>,
+    }
+}
+
+/// `GET /api/agents/{name}/grants`: who may read or edit it, beside its owner and the tenant's admins.
+pub(crate) async fn list(
+    app: App,
+    Extension(caller): Extension<Caller>,
+    Segment(name): Segment,
+    Params(ask): Params<List>,
+) -> Result<Response, ApiError> {
+    let wanted = Wanted::read(&caller, ask.limit, ask.cursor.as_deref(), &["grants", &name])?;
+    let found = agent::get(app.db(), &caller, &name, Action::Share, app.now()).await?;
+    let rows = grant::list(app.db(), found.id.as_str(), &wanted).await?;
+    json(StatusCode::OK, &wanted.page(rows, |row| (row.created_at, row.subject.id.clone() + &row.relation)))
+}
+
+form! {
+    pub(crate) struct Give {
+        subject: String,
+        relation: String,
+    }
+}
+
+fn relation(word: &str) -> Result<Relation, ApiError> {
+    Relation::of_grant(word).ok_or_else(|| Code::UnknownRelation.into())
+}
+
+async fn subject(reads: &impl Reads, caller: &Caller, text: &str) -> Result<Found, ApiError> {
+    grant::subject(reads, caller, text).await?.ok_or_else(|| Code::SubjectNotFound.into())
+}
+
+/// `POST /api/agents/{name}/grants`: gives a grant; one that is there already is answered as it is.
+pub(crate) async fn give(
+    app: App,
+    Extension(caller): Extension<Caller>,
+    Segment(name): Segment,
+    ask: Ask<Give>,
+) -> Result<Response, ApiError> {
+    let relation = relation(&ask.body.relation)?;
+    agent::get(app.db(), &caller, &name, Action::Share, app.now()).await?; // early 404 or 403; decided again below
+    let write = match app.write(route::GRANTS_GIVE, &caller, ask.kept).await? {
+        Begun::First(write) => write,
+        Begun::Again(answer) => return Ok(answer),
+    };
+    let target = agent::get(&write.tx, &write.caller, &name, Action::Share, app.now()).await?;
+    let to = subject(&write.tx, &write.caller, &ask.body.subject).await?;
+    let (object, by) = (target.id.as_str(), caller.agent_id().map_or(caller.user_id().as_str(), |id| id.as_str()));
+    let new = grant::New {
+        tenant: caller.tenant_id(),
+        object,
+        subject: &to.named.id,
+        relation: relation.as_str(),
+        by,
+        now: app.now(),
+    };
+    let given = grant::insert(&write.tx, &new).await?;
+    if given == Given::TooMany {
+        return Err(Code::TooManyGrants.with("agent", target.name));
+    }
+    let stored = grant::find(&write.tx, object, &to.named.id, relation.as_str()).await?;
+    let stored =
+        stored.ok_or_else(|| ApiError::from(Code::Internal).cause("a grant that was just given is not there"))?;
+    if given == Given::Already {
+        return json(StatusCode::OK, &stored); // nothing changes, so there is nothing to audit
+    }
+    let answer = Answer::json(StatusCode::CREATED, &stored)?;
+    write.finish(object, Null, json!({ "subject": to.named, "relation": relation.as_str() }), answer).await
+}
+
+form! {
+    pub(crate) struct Take {
+        subject: String,
+        relation: Option<String>,
+    }
+}
+
+/// `DELETE /api/agents/{name}/grants?subject=&relation=`: takes one grant away, or all of the subject's. 204 too when there
+/// was none.
+pub(crate) async fn take(
+    app: App,
+    Extension(caller): Extension<Caller>,
+    Segment(name): Segment,
+    Wish(ask): Wish<Take>,
+) -> Result<Response, ApiError> {
+    let relation = ask.relation.as_deref().map(relation).transpose()?.map(Relation::as_str);
+    agent::get(app.db(), &caller, &name, Action::Share, app.now()).await?; // early 404 or 403; decided again below
+    let write = app.relieve(route::GRANTS_TAKE, &caller).await?;
+    let target = agent::get(&write.tx, &write.caller, &name, Action::Share, app.now()).await?;
+    let from = subject(&write.tx, &write.caller, &ask.subject).await?;
+    if grant::delete(&write.tx, target.id.as_str(), &from.named.id, relation).await? == 0 {
+        return write.nothing(Answer::empty());
+    }
+    let before = json!({ "subject": from.named, "relation": relation });
+    write.finish(target.id.as_str(), before, Null, Answer::empty()).await
+}
+
+form! {
+    pub(crate) struct Explain {
+        subject: Option<String>,
+        action: Option<String>,
+    }
+}
+
+#[derive(Serialize)]
+struct Explanation {
+    agent: String,
+    subject: Named,
+    action: &'static str,
+    allowed: bool,
+    factors: Vec<Held>,
+}
+
+/// `GET /api/agents/{name}/explain?subject=&action=`: each factor of the decision. About oneself; about others only with
+/// `share`.
+pub(crate) async fn explain(
+    app: App,
+    Extension(caller): Extension<Caller>,
+    Segment(name): Segment,
+    Params(ask): Params<Explain>,
+) -> Result<Response, ApiError> {
+    let valid = Action::ALL.map(Action::as_str).join(", ");
+    let action = match ask.action.as_deref() {
+        None => Action::Read,
+        Some(word) => Action::from_word(word).ok_or_else(|| Code::UnknownAction.with("valid", valid))?,
+    };
+    let me = caller.agent_id().map_or(caller.user_id().as_str(), |id| id.as_str());
+    let target = agent::get(app.db(), &caller, &name, Action::Read, app.now()).await?;
+    let about = subject(app.db(), &caller, ask.subject.as_deref().unwrap_or(me)).await?;
+    if about.named.id != me {
+        agent::get(app.db(), &caller, &name, Action::Share, app.now()).await?;
+    }
+    let told = grant::explain(app.db(), about.subject(caller.tenant_id()), target.id.as_str(), action).await?;
+    let told = told.ok_or(Code::AgentNotFound)?; // archived in between
+    let mut factors = vec![Held {
+        factor: "account_active",
+        holds: about.is_active,
+        why: format!(
+            "The account of {} is {}.",
+            about.named.name,
+            if about.is_active { "active" } else { "deactivated" }
+        ),
+    }];
+    let why = |(factor, holds): &(Factor, bool)| Held {
+        factor: factor.as_str(),
+        holds: *holds,
+        why: why(*factor, *holds, &about.named.name, &target.name),
+    };
+    factors.extend(told.factors.iter().map(why));
+    let allowed = told.allowed && about.is_active;
+    let form = Explanation {
+        agent: target.name.clone(),
+        subject: about.named.clone(),
+        action: action.as_str(),
+        allowed,
+        factors,
+    };
+    json(StatusCode::OK, &form)
+}
+
+/// A factor in a sentence.
+fn why(factor: Factor, holds: bool, subject: &str, agent: &str) -> String {
+    let not = if holds { "" } else { "not " };
+    match factor {
+        Factor::TenantGate => format!("{subject} is {not}of the tenant of {agent}."),
+        Factor::Itself => format!("{subject} is {not}{agent} itself or an agent above it."),
+        Factor::Agent(relation) => {
+            let has = if holds { "has a" } else { "has no" };
+            format!("{subject} {has} grant as {} of {agent}.", relation.as_str())
+        }
+        Factor::Person(Relation::Owner) => format!("{subject}, or its owner, is {not}the owner of {agent}."),
+        Factor::Person(Relation::TenantAdmin) => format!("{subject}, or its owner, is {not}an admin of the tenant."),
+        Factor::Person(relation) => {
+            let has = if holds { "has a" } else { "has no" };
+            format!("{subject}, or its owner, {has} grant as {} of {agent}.", relation.as_str())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::{
+        scope::Role,
+        testing::{Actor, TestApp},
+    };
+    use serde_json::Value as Json;
+
+    use super::*;
+    use crate::router;
+
+    const GRANTS: &str = "/api/agents/scout/grants";
+
+    struct Stage {
+        t: TestApp,
+        ada: Actor,
+        max: Actor,
+        scout: Actor,
+        helper: Actor,
+    }
+
+    /// Ada owns the agent scout, Max the agent helper; neither is an admin.
+    async fn stage() -> Stage {
+        let t = TestApp::new(router());
+        let tenant = t.tenant("main").await;
+        let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
+        let max = t.user(&tenant, "max@example.com", Role::Member).await;
+        let scout = t.agent(&ada, "scout", "agents.*").await;
+        let helper = t.agent(&max, "helper", "agents.*").await;
+        Stage { t, ada, max, scout, helper }
+    }
+
+    #[tokio::test]
+    async fn a_grant_lets_in_and_taking_it_away_shuts_out() {
+        let Stage { t, ada, max, .. } = stage().await;
+        t.as_(&max, "GET", "/api/agents/scout", Null).await.refused(404, "agent_not_found");
+        let ask = json!({ "subject": "MAX@example.com", "relation": "viewer" });
+        let given = t.as_(&ada, "POST", GRANTS, ask.clone()).await.is(201);
+        assert_eq!(
+            given,
+            json!({
+                "subject": { "kind": "user", "id": max.user, "name": "max@example.com" }, "relation": "viewer",
+                "created_at": "2026-01-02T03:04:05.000Z", "created_by": ada.user,
+            })
+        );
+        assert_eq!(t.as_(&ada, "POST", GRANTS, ask).await.is(200), given, "it is there already");
+        assert_eq!(t.as_(&ada, "GET", GRANTS, Null).await.is(200), json!({ "items": [given], "next_cursor": null }));
+        t.as_(&max, "GET", "/api/agents/scout", Null).await.is(200);
+        // R34: who may read and not more is told what is missing.
+        let refused =
+            t.as_(&max, "PATCH", "/api/agents/scout", json!({ "model": "m" })).await.refused(403, "permission_denied");
+        assert_eq!(refused["required_relations"], json!(["editor", "owner", "tenant.admin"]));
+        t.as_(&max, "GET", GRANTS, Null).await.refused(403, "permission_denied");
+        t.as_(&ada, "POST", GRANTS, json!({ "subject": max.user, "relation": "editor" })).await.is(201);
+        t.as_(&max, "PATCH", "/api/agents/scout", json!({ "model": "m" })).await.is(200);
+        t.as_(&ada, "DELETE", &format!("{GRANTS}?subject=max@example.com&relation=editor"), Null).await.is(204);
+        t.as_(&max, "PATCH", "/api/agents/scout", json!({ "model": "n" })).await.refused(403, "permission_denied");
+        t.as_(&ada, "DELETE", GRANTS, json!({ "subject": "max@example.com" })).await.is(204);
+        t.as_(&ada, "DELETE", GRANTS, json!({ "subject": "max@example.com" })).await.is(204);
+        t.as_(&max, "GET", "/api/agents/scout", Null).await.refused(404, "agent_not_found");
+        assert_eq!(t.number("SELECT count(*) FROM audit WHERE action IN ('agent.share', 'agent.unshare')").await, 4);
+    }
+
+    /// An agent with a grant reads only what its owner may read too.
+    #[tokio::test]
+    async fn a_grant_to_an_agent_needs_its_owner_too() {
+        let Stage { t, ada, max, helper, .. } = stage().await;
+        // Ada cannot see Max's agent, so for her it is not there.
+        let ask = json!({ "subject": "helper", "relation": "viewer" });
+        t.as_(&ada, "POST", GRANTS, ask.clone()).await.refused(404, "subject_not_found");
+        t.as_(&ada, "POST", GRANTS, json!({ "subject": "nobody@example.com", "relation": "viewer" }))
+            .await
+            .refused(404, "subject_not_found");
+        t.as_(&max, "POST", "/api/agents/helper/grants", json!({ "subject": "ada@example.com", "relation": "viewer" }))
+            .await
+            .is(201);
+        t.as_(&ada, "POST", GRANTS, ask).await.is(201);
+        t.as_(&helper, "GET", "/api/agents/scout", Null).await.refused(404, "agent_not_found");
+        t.as_(&ada, "POST", GRANTS, json!({ "subject": "max@example.com", "relation": "viewer" })).await.is(201);
+        t.as_(&helper, "GET", "/api/agents/scout", Null).await.is(200);
+        t.as_(&ada, "POST", GRANTS, json!({ "subject": "helper", "relation": "owner" }))
+            .await
+            .refused(400, "unknown_relation");
+    }
+
+    #[tokio::test]
+    async fn an_explanation_names_each_factor() {
+        let Stage { t, ada, max, scout, .. } = stage().await;
+        let told = t.as_(&scout, "GET", "/api/agents/scout/explain?action=update", Null).await.is(200);
+        let held = |told: &Json| -> Vec<String> {
+            let factors = told["factors"].as_array().unwrap().iter();
+            factors.filter(|at| at["holds"] == true).map(|at| at["factor"].as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(
+            (&told["allowed"], held(&told)),
+            (&json!(true), ["account_active", "tenant_gate", "itself", "owner"].map(str::to_owned).into())
+        );
+        let path = "/api/agents/scout/explain?subject=max@example.com&action=update";
+        let told = t.as_(&ada, "GET", path, Null).await.is(200);
+        assert_eq!(
+            (&told["allowed"], held(&told)),
+            (&json!(false), ["account_active", "tenant_gate"].map(str::to_owned).into())
+        );
+        t.as_(&ada, "POST", GRANTS, json!({ "subject": "max@example.com", "relation": "editor" })).await.is(201);
+        let told = t.as_(&ada, "GET", path, Null).await.is(200);
+        assert_eq!(
+            (&told["allowed"], held(&told)),
+            (&json!(true), ["account_active", "tenant_gate", "editor"].map(str::to_owned).into())
+        );
+        // About others only with `share`; about what one may not read, nothing.
+        t.as_(&max, "GET", "/api/agents/scout/explain?subject=ada@example.com", Null)
+            .await
+            .refused(403, "permission_denied");
+        t.as_(&max, "GET", "/api/agents/scout/explain", Null).await.is(200);
+        t.as_(&ada, "GET", "/api/agents/helper/explain", Null).await.refused(404, "agent_not_found");
+        t.as_(&ada, "GET", "/api/agents/scout/explain?action=fly", Null).await.refused(400, "unknown_action");
+        t.execute("UPDATE users SET deactivated_at = 1 WHERE email = 'max@example.com'").await.unwrap();
+        assert_eq!(t.as_(&ada, "GET", path, Null).await.is(200)["allowed"], false);
+    }
+}

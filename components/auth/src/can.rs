@@ -1,0 +1,171 @@
+//! `GET /api/auth/can?action=&object=`: may I do this? The decision that the route itself would make, factor by factor, and
+//! nothing is done.
+//!
+//! 1. `action` is a scope such as `agents.update`. The route table says what its routes want: people only, a session, a
+//!    relation to the agent in their path.
+//! 2. The factors are those of the door, in its order: state, kind of caller, scope; then the relation to the object.
+//! 3. An object that the caller may not read is an absent one: the same answer, by the same statements.
+
+use axum::{Extension, http::StatusCode, response::Response};
+use common::{
+    caller::Caller,
+    error::{ApiError, Code},
+    form,
+    form::Params,
+    http::{App, json},
+    permission::Action,
+    route::{Access, ROUTES, Route},
+    scope::Scope,
+    store::{
+        agent,
+        grant::{self, Held},
+    },
+};
+use serde::Serialize;
+
+form! {
+    pub(crate) struct Can {
+        action: String,
+        object: Option<String>,
+    }
+}
+
+#[derive(Serialize)]
+struct Decision<'a> {
+    allowed: bool,
+    factors: Vec<Held>,
+    missing_scopes: Vec<&'a str>,
+}
+
+/// The handler.
+pub(crate) async fn can(
+    app: App,
+    Extension(caller): Extension<Caller>,
+    Params(ask): Params<Can>,
+) -> Result<Response, ApiError> {
+    let Some(scope) = Scope::from_text(&ask.action) else { return custom(&caller, &ask.action) };
+    let rows: Vec<&Route> = ROUTES.iter().copied().filter(|row| row.access == Access::Scope(scope)).collect();
+    let mut factors = vec![state(&caller)];
+    if scope.is_for_people() || (!rows.is_empty() && rows.iter().all(|row| row.for_people)) {
+        let why = "People only may do this, whatever an agent carries.";
+        factors.push(held("person", caller.agent_id().is_none(), why));
+    }
+    if !rows.is_empty() && rows.iter().all(|row| row.session_only) {
+        let is_session = caller.credential_kind() == common::secret::Kind::Session;
+        factors.push(held("session", is_session, "Only a session may do this."));
+    }
+    let carries = caller.scope().contains(scope);
+    factors.push(held("scope", carries, &format!("The credential's effective scope and {}.", scope.as_str())));
+    if let Some(object) = ask.object.as_deref() {
+        let action = rows.iter().find_map(|row| row.action).unwrap_or(Action::Read);
+        factors.extend(relation(&app, &caller, object, action).await?);
+    }
+    let missing_scopes = if carries { vec![] } else { vec![scope.as_str()] };
+    answer(factors, missing_scopes)
+}
+
+/// A custom scope: whether the credential carries it is all that is ours to say.
+fn custom(caller: &Caller, name: &str) -> Result<Response, ApiError> {
+    if !caller.defined().names().iter().any(|defined| defined == name) {
+        let known = Scope::ALL.iter().map(|scope| scope.as_str());
+        let valid: Vec<&str> = known.chain(caller.defined().names().iter().map(String::as_str)).collect();
+        return Err(Code::UnknownAction.with("valid", valid.join(", ")));
+    }
+    let carries = caller.scopes().custom.contains(name);
+    let why = format!("The credential's effective scope and {name}.");
+    answer(vec![state(caller), held("scope", carries, &why)], if carries { vec![] } else { vec![name] })
+}
+
+fn answer(factors: Vec<Held>, missing_scopes: Vec<&str>) -> Result<Response, ApiError> {
+    // The relation's own factors stand in alternatives; `relation` sums them up.
+    let decisive = |held: &&Held| ["agent_running", "person", "session", "scope", "relation"].contains(&held.factor);
+    let allowed = factors.iter().filter(decisive).all(|held| held.holds);
+    json(StatusCode::OK, &Decision { allowed, factors, missing_scopes })
+}
+
+fn held(factor: &'static str, holds: bool, why: &str) -> Held {
+    Held { factor, holds, why: why.to_owned() }
+}
+
+fn state(caller: &Caller) -> Held {
+    match caller.agent() {
+        None => held("agent_running", true, "The caller is a person."),
+        Some((name, state)) => held("agent_running", state == "running", &format!("The agent {name} is {state}.")),
+    }
+}
+
+/// The factors of the relation to an agent, by name or id. Absent and unreadable are one factor that does not hold.
+async fn relation(app: &App, caller: &Caller, object: &str, action: Action) -> Result<Vec<Held>, ApiError> {
+    let absent = || held("relation", false, "There is no such agent, or you may not read it.");
+    let name = agent::readable_name(app.db(), caller, object).await?;
+    let (found, id) = name.unwrap_or_default();
+    // Asked for what is not there too, so that the same statements run.
+    let Some(told) = grant::explain(app.db(), caller.into(), &id, action).await? else { return Ok(vec![absent()]) };
+    let mut factors: Vec<Held> = told
+        .factors
+        .iter()
+        .map(|(factor, holds)| held(factor.as_str(), *holds, &format!("{} of {found}.", factor.as_str())))
+        .collect();
+    let why = format!("What the factors before say of {} {found}.", action.as_str());
+    factors.push(held("relation", told.allowed, &why));
+    Ok(factors)
+}
+
+#[cfg(test)]
+mod tests {
+    use common::{
+        scope::Role,
+        testing::{Actor, TestApp},
+    };
+    use serde_json::{Value::Null, json};
+
+    use crate::router;
+
+    async fn ask(t: &TestApp, actor: &Actor, query: &str) -> serde_json::Value {
+        t.as_(actor, "GET", &format!("/api/auth/can?{query}"), Null).await.is(200)
+    }
+
+    #[tokio::test]
+    async fn the_decision_is_told_with_its_factors() {
+        let t = TestApp::new(router());
+        let tenant = t.tenant("main").await;
+        let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
+        let scout = t.agent(&ada, "scout", "agents.read agents.update users.read").await;
+        assert_eq!(ask(&t, &scout, "action=agents.update&object=scout").await["allowed"], true);
+        let id = scout.agent.as_ref().unwrap();
+        assert_eq!(ask(&t, &scout, &format!("action=agents.update&object={id}")).await["allowed"], true);
+        let told = ask(&t, &scout, "action=agents.delete&object=scout").await;
+        assert_eq!((&told["allowed"], &told["missing_scopes"]), (&json!(false), &json!(["agents.delete"])));
+        let told = ask(&t, &scout, "action=users.read").await;
+        assert_eq!((&told["allowed"], &told["factors"][1]["factor"]), (&json!(false), &json!("person")));
+        let told = ask(&t, &ada, "action=users.write").await;
+        assert_eq!((&told["allowed"], &told["missing_scopes"]), (&json!(false), &json!(["users.write"])));
+        assert_eq!(ask(&t, &ada, "action=agents.share&object=scout").await["allowed"], true);
+        t.execute("UPDATE agents SET state = 'paused'").await.unwrap();
+        let told = ask(&t, &scout, "action=agents.read&object=scout").await;
+        assert_eq!((&told["allowed"], &told["factors"][0]["holds"]), (&json!(false), &json!(false)));
+        t.as_(&ada, "GET", "/api/auth/can?action=fly", Null).await.refused(400, "unknown_action");
+        t.as_(&ada, "GET", "/api/auth/can", Null).await.refused(422, "validation_error");
+    }
+
+    /// R33: an object that is not there, one that may not be read and one of another tenant: the same 200, the same statements.
+    #[tokio::test]
+    async fn an_unreadable_object_is_an_absent_one() {
+        let t = TestApp::new(router());
+        let (tenant, other) = (t.tenant("main").await, t.tenant("other").await);
+        let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
+        let max = t.user(&tenant, "max@example.com", Role::Member).await;
+        let eve = t.user(&other, "eve@example.com", Role::Admin).await;
+        t.agent(&max, "hidden", "*").await;
+        t.agent(&eve, "foreign", "*").await;
+        ask(&t, &ada, "action=agents.read").await; // its use is recorded
+        let mut answers = Vec::new();
+        for object in ["hidden", "foreign", "nothing", "..%2F", ""] {
+            let before = t.db().statements();
+            let told = ask(&t, &ada, &format!("action=agents.read&object={object}")).await;
+            answers.push((told, t.db().statements() - before));
+        }
+        assert_eq!(answers[0].0["allowed"], false);
+        assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
+    }
+}

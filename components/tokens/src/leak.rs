@@ -1,0 +1,90 @@
+//! `POST /auth/leaks`: whoever finds one of our credentials in the open ends it by sending it here.
+//!
+//! Who finds it need not be anybody to us, so the answer tells nothing: known, unknown and malformed are all 204, and reports
+//! are counted by network before anything is looked up.
+
+use axum::http::StatusCode;
+use common::{
+    audit::{self, Event},
+    caller::Caller,
+    db::Purpose,
+    error::{ApiError, Code},
+    form,
+    form::Ask,
+    http::App,
+    route,
+    secret::{Digest, Secret},
+    store::{attempt, credential},
+};
+use serde_json::{Value::Null, json};
+
+/// Reports from one network in a window.
+const REPORTS: i64 = 30;
+/// The window, seconds.
+const WINDOW: i64 = 600;
+
+form! {
+    pub(crate) struct Leak {
+        token: String,
+    }
+}
+
+/// The handler.
+pub(crate) async fn report(app: App, ask: Ask<Leak>) -> Result<StatusCode, ApiError> {
+    let key = Digest::of_parts(&["leak", &app.network()]);
+    let tries = attempt::count(app.db(), &key, REPORTS, app.now(), WINDOW).await?;
+    if tries.count > REPORTS {
+        return Err(ApiError::from(Code::TooManyReports).retry_after(app.now().seconds_until(tries.ends_at)));
+    }
+    let Some(secret) = Secret::parse(ask.body.token.trim()) else { return Ok(StatusCode::NO_CONTENT) };
+    let Some(found) = Caller::of(app.db(), secret).await? else { return Ok(StatusCode::NO_CONTENT) };
+    let tx = app.db().begin(Purpose::Relief).await?;
+    if credential::revoke(&tx, found.credential_id(), app.now()).await? {
+        let event = Event {
+            action: route::LEAKS.audit.unwrap_or_default(),
+            object: found.credential_id().as_str(),
+            before: Null,
+            after: json!({ "kind": found.credential_kind(), "prefix": found.credential_prefix() }),
+        };
+        audit::by_user(&app, &tx, found.tenant_id(), None, &event).await?;
+        tx.commit().await?;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use common::{scope::Role, testing::TestApp};
+
+    use super::*;
+    use crate::router;
+
+    #[tokio::test]
+    async fn a_leaked_credential_ends_and_the_reporter_learns_nothing() {
+        let t = TestApp::new(router());
+        let tenant = t.tenant("main").await;
+        let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+        let scout = t.agent(&ada, "scout", "*").await;
+        let unknown = Secret::generate(common::secret::Kind::Pat, &common::secret::Chance::seeded(9));
+        for token in [scout.token.as_str(), &scout.token, unknown.reveal(), "nonsense"] {
+            let answer = t.nobody("POST", "/auth/leaks", json!({ "token": token })).await;
+            answer.is(204);
+            assert!(answer.text.is_empty() && answer.headers.len() == 2, "{:?}", answer.headers);
+        }
+        t.as_(&scout, "GET", "/api/scopes/custom", Null).await.refused(401, "token_revoked");
+        t.as_(&ada, "GET", "/api/scopes/custom", Null).await.is(200);
+        assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'token.leaked'").await, 1);
+    }
+
+    #[tokio::test]
+    async fn reports_are_counted_by_network() {
+        let t = TestApp::new(router());
+        t.tenant("main").await;
+        for _ in 0..REPORTS {
+            t.nobody("POST", "/auth/leaks", json!({ "token": "nonsense" })).await.is(204);
+        }
+        let refused = t.nobody("POST", "/auth/leaks", json!({ "token": "nonsense" })).await;
+        refused.refused(429, "too_many_reports");
+        assert_eq!(refused.header("retry-after"), "600");
+    }
+}

@@ -1,0 +1,34 @@
+use axum::Router;
+use common::route::{self, Group, Routes};
+
+use crate::{admin, introspect, leak, pat, scopes};
+
+fn routes() -> Routes {
+    Routes::new(Group::Tokens)
+        .on(route::PATS_CREATE, pat::create)
+        .on(route::PATS_LIST, pat::list)
+        .on(route::PATS_GET, pat::get)
+        .on(route::PATS_ROTATE, pat::rotate)
+        .on(route::PATS_REVOKE, pat::revoke)
+        .on(route::TOKENS_LIST, admin::list)
+        .on(route::TOKENS_REVOKE, admin::revoke)
+        .on(route::INTROSPECT, introspect::introspect)
+        .on(route::SCOPES, scopes::all)
+        .on(route::SCOPES_CUSTOM, scopes::list)
+        .on(route::SCOPES_DEFINE, scopes::define)
+        .on(route::SCOPES_REMOVE, scopes::remove)
+        .on(route::LEAKS, leak::report)
+}
+
+/// The component's routes.
+pub fn router() -> Router {
+    routes().build()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_row_of_the_table_has_a_handler() {
+        assert_eq!(super::routes().missing(), Vec::<&str>::new());
+    }
+}
