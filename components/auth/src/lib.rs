@@ -1,6 +1,7 @@
-//! Component `auth`: who is asking, sessions, users.
+//! Component `auth`: who is asking, sessions, users, the audit trail.
 #![forbid(unsafe_code)]
 
+mod audit;
 mod can;
 mod routes;
 mod sessions;

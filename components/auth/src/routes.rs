@@ -1,7 +1,7 @@
 use axum::Router;
 use common::route::{self, Group, Routes};
 
-use crate::{can, sessions, users, whoami};
+use crate::{audit, can, sessions, users, whoami};
 
 fn routes() -> Routes {
     Routes::new(Group::Auth)
@@ -14,6 +14,9 @@ fn routes() -> Routes {
         .on(route::USERS_LIST, users::list)
         .on(route::USERS_CREATE, users::create)
         .on(route::USERS_GET, users::get)
+        .on(route::AUDIT_LIST, audit::list)
+        .on(route::AUDIT_EXPORT, audit::export)
+        .on(route::AUDIT_VERIFY, audit::verify)
 }
 
 /// The component's routes.

@@ -115,6 +115,13 @@ impl FromValue for Vec<u8> {
     }
 }
 
+/// As it is, for who reads columns of any type.
+impl FromValue for Value {
+    fn from_value(value: Value) -> Result<Self, DbError> {
+        Ok(value)
+    }
+}
+
 impl FromValue for crate::time::Timestamp {
     fn from_value(value: Value) -> Result<Self, DbError> {
         i64::from_value(value).map(Self::from_millis)

@@ -105,6 +105,11 @@ errors! {
         "Send limit as a whole number from 1 to 200.", page: "/docs/agents/concepts/lists";
     InvalidFilter 400 "invalid_filter": "A filter has a value that it cannot have.",
         "Send {field} as one of: {valid}.", page: "/docs/agents/concepts/lists";
+    InvalidTime 400 "invalid_time": "This is not a moment.",
+        "Send {field} in RFC 3339 and UTC, such as 2026-11-22T02:38:46Z.", page: "/docs/agents/concepts/audit#filters";
+    InvalidHead 400 "invalid_head": "This is not a head of the audit trail.",
+        "Send head as it stands in the server's log behind the words audit head: a number, a blank (in a URL %20), and 64 hexadecimal digits; or the digits alone.",
+        page: "/docs/agents/concepts/audit#verifying";
     InvalidIdempotencyKey 400 "invalid_idempotency_key": "The header Idempotency-Key cannot be used.",
         "Send one Idempotency-Key of 1 to 255 visible ASCII characters, bare or in double quotes.",
         page: "/docs/agents/concepts/idempotency";
@@ -268,7 +273,7 @@ errors! {
     DatabaseTooNew 503 "database_too_new": "The database was upgraded by a newer release that this one must not work with.",
         "Ask the operator to deploy the newer release here too.";
     AuditKeyMissing 503 "audit_key_missing": "The audit trail is not sealed, because the variable audit_key is not set.",
-        "Ask the operator to set the variable audit_key.";
+        "Ask the operator to set the variable audit_key.", page: "/docs/agents/concepts/audit#verifying";
 }
 
 /// The body of every refusal.

@@ -376,6 +376,22 @@ pub fn is_unseen(c: char) -> bool {
         || matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// A line of JSON whose texts cannot steer a terminal: what is unseen in them stands as `\\uXXXX`. JSON itself escapes only the
+/// control characters of ASCII.
+pub fn json_line(form: &impl Serialize) -> Result<String, serde_json::Error> {
+    let text = serde_json::to_string(form)?;
+    let mut line = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        if is_unseen(c) {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| line.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            line.push(c);
+        }
+    }
+    line.push('\n');
+    Ok(line)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -402,6 +418,15 @@ mod tests {
         let trusted = ["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
         assert_eq!(client_address(&sent, &trusted), "192.0.2.7".parse().ok());
         assert_eq!(client_address(&sent, &[]), "10.0.0.1".parse().ok());
+    }
+
+    /// R30: what somebody typed is a text and nothing else, on a terminal too.
+    #[test]
+    fn a_line_of_json_steers_no_terminal() {
+        let typed = "a\u{1b}[2J\u{9b}1m\u{7f}\u{202e}\u{e0001}\"\\\n\u{2028}\u{e9}";
+        let line = json_line(&typed).unwrap();
+        assert_eq!(line, "\"a\\u001b[2J\\u009b1m\\u007f\\u202e\\udb40\\udc01\\\"\\\\\\n\\u2028\u{e9}\"\n");
+        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), typed);
     }
 
     #[test]

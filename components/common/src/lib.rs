@@ -5,7 +5,7 @@
 //! ```text
 //! http, form, page, write   the door, what is read of a request, pages of lists, the one way to change something
 //! caller, route, mint   who is asking; which routes there are, and who may come in
-//! idempotency, audit kept answers; rows that cannot be bent
+//! idempotency, audit, seal  kept answers; rows that cannot be bent
 //! permission, store  grants compiled to SQL; one file per table
 //! db, migrate        connections and transactions over Spin's SQLite or rusqlite
 //! id, time, scope, secret, settings   no I/O
@@ -28,6 +28,7 @@ pub mod page;
 pub mod permission;
 pub mod route;
 pub mod scope;
+pub mod seal;
 pub mod secret;
 pub mod settings;
 pub mod store;

@@ -46,7 +46,7 @@ impl Group {
     /// What the index says of it.
     pub const fn title(self) -> &'static str {
         match self {
-            Self::Auth => "Who am I, sessions, users",
+            Self::Auth => "Who am I, sessions, users, the audit trail",
             Self::Signin => "Bootstrap, tenants, sign-in, passwords",
             Self::Tokens => "Personal access tokens, introspection, scopes",
             Self::Agents => "Agents and their tokens",
@@ -140,6 +140,7 @@ const SHARING_PAGE: &str = "/docs/agents/concepts/sharing";
 const NOTIFY_PAGE: &str = "/docs/agents/concepts/notifications";
 const INBOX_PAGE: &str = "/docs/agents/concepts/inbox";
 const USERS_PAGE: &str = "/docs/agents/concepts/people";
+const AUDIT_PAGE: &str = "/docs/agents/concepts/audit";
 const PATS_PAGE: &str = "/docs/agents/concepts/pats";
 const INTROSPECT_PAGE: &str = "/docs/agents/concepts/introspection";
 const SCOPES_PAGE: &str = "/docs/agents/concepts/permissions";
@@ -175,6 +176,16 @@ routes! {
         ..row(Group::Auth, "POST", "/api/users", "Create a user") };
     USERS_GET = Route { access: Access::Scope(Scope::UsersRead), for_people: true, page: USERS_PAGE,
         ..row(Group::Auth, "GET", "/api/users/{id}", "One user") };
+
+    AUDIT_LIST = Route { access: Access::Scope(Scope::AuditRead), page: AUDIT_PAGE,
+        query: Query::Only(&["actor", "action", "object", "outcome", "since", "until", "cursor", "limit"]),
+        ..row(Group::Auth, "GET", "/api/audit", "What happened to the agents that I may read, or in my tenant") };
+    AUDIT_EXPORT = Route { access: Access::Scope(Scope::AuditRead), page: AUDIT_PAGE,
+        query: Query::Only(&["actor", "action", "object", "outcome", "since", "until"]),
+        ..row(Group::Auth, "GET", "/api/audit/export", "The same, whole, one JSON object a line") };
+    AUDIT_VERIFY = Route { access: Access::Scope(Scope::AuditReadAll), for_people: true, page: AUDIT_PAGE,
+        query: Query::Only(&["head", "from"]),
+        ..row(Group::Auth, "GET", "/api/audit/verify", "Is the audit trail as it was sealed?") };
 
     BOOTSTRAP = Route { access: Access::Public, audit: Some("tenant.bootstrap"), page: USERS_PAGE,
         ..row(Group::Signin, "POST", "/auth/bootstrap", "Make the first tenant and its admin, once") };

@@ -186,6 +186,14 @@ impl Digest {
         Self(hash.finalize().into())
     }
 
+    /// Reads 64 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c.to_digit(16)?).ok()).collect();
+        let (pairs, []) = digits.as_deref()?.as_chunks::<2>() else { return None };
+        let bytes: Vec<u8> = pairs.iter().map(|[high, low]| high << 4 | low).collect();
+        bytes.try_into().ok().map(Self)
+    }
+
     /// The 32 bytes.
     pub const fn bytes(&self) -> &[u8; 32] {
         &self.0
@@ -194,6 +202,20 @@ impl Digest {
     /// Compares in a time that does not depend on where the two differ.
     pub fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl crate::db::FromValue for Digest {
+    fn from_value(value: crate::db::Value) -> Result<Self, crate::db::DbError> {
+        let bytes = Vec::from_value(value)?.try_into();
+        bytes.map(Self).map_err(|_| crate::db::DbError::Row("not a digest of 32 bytes"))
+    }
+}
+
+/// Hexadecimal, as digests are shown.
+impl std::fmt::Display for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -281,6 +303,15 @@ mod tests {
     #[test]
     fn parts_do_not_run_together() {
         assert_ne!(Digest::of_parts(&["ab", "c"]), Digest::of_parts(&["a", "bc"]));
+    }
+
+    #[test]
+    fn a_digest_is_read_as_it_is_shown() {
+        let digest = Digest::of(b"x");
+        assert_eq!(Digest::parse(&digest.to_string()), Some(digest));
+        for bad in ["", "00", &"0".repeat(63), &"0".repeat(65), &"0".repeat(66), &"g".repeat(64)] {
+            assert_eq!(Digest::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]

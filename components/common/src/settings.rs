@@ -1,6 +1,6 @@
 //! Every setting, read in one place. Unset, or set to nothing, means the safe way.
 
-use crate::secret::Digest;
+use crate::secret::{Digest, Key};
 
 /// The smallest bound of the database that leaves room to work in, MiB.
 const LEAST_MIB: i64 = 1;
@@ -19,6 +19,8 @@ pub struct Settings {
     pub database_max_mib: Option<i64>,
     /// Addresses of proxies whose `X-Forwarded-For` counts; none by default.
     pub trusted_proxies: Vec<std::net::IpAddr>,
+    /// Keys of the audit trail's seals: the first one seals, all of them verify. None: nothing is sealed.
+    pub audit_keys: Vec<Key>,
     /// Passwords that the server checks in one second at most.
     pub hashes_per_second: Option<i64>,
 }
@@ -79,6 +81,12 @@ impl Settings {
                 .filter(|part| !part.is_empty())
                 .map(|part| part.parse().map_err(|_| "trusted_proxies"))
                 .collect::<Result<_, _>>()?,
+            audit_keys: get("audit_key")
+                .unwrap_or_default()
+                .split([',', ' '])
+                .filter(|part| !part.is_empty())
+                .map(|part| Key::derive(part.as_bytes(), "accredit audit seal 1", &[]))
+                .collect(),
             hashes_per_second: number("hashes_per_second", 1)?,
         })
     }
@@ -91,7 +99,7 @@ impl Settings {
 
 /// The variables that [`Settings::read`] asks for, so that a test can hold the manifest against them.
 pub const NAMES: &[&str] =
-    &["operator_secret", "public_url", "database_max_mib", "trusted_proxies", "hashes_per_second"];
+    &["operator_secret", "audit_key", "public_url", "database_max_mib", "trusted_proxies", "hashes_per_second"];
 
 #[cfg(test)]
 mod tests {
@@ -103,6 +111,7 @@ mod tests {
         for nothing in [None, Some(String::new()), Some("  ".to_owned())] {
             let settings = Settings::read(|_| nothing.clone()).unwrap();
             assert!(settings.operator_secret.is_none() && settings.public_url.is_none());
+            assert!(settings.audit_keys.is_empty());
             assert!(settings.trusted_proxies.is_empty() && settings.database_max_mib == Some(DEFAULT_MIB));
         }
     }

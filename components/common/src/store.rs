@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod attempt;
+pub mod audit;
 pub mod credential;
 pub mod grant;
 pub mod housekeeping;
@@ -10,6 +11,7 @@ pub mod kept;
 pub mod notification;
 pub mod refusal;
 pub mod scope;
+pub mod seal;
 pub mod tenant;
 pub mod token;
 pub mod user;

@@ -19,6 +19,7 @@ const PAGES: &[(&str, &str)] = &[
     ("agents/", include_str!("../../../docs/agents/index.md")),
     ("agents/errors", include_str!("../../../docs/agents/errors.md")),
     ("agents/concepts/agents", include_str!("../../../docs/agents/concepts/agents.md")),
+    ("agents/concepts/audit", include_str!("../../../docs/agents/concepts/audit.md")),
     ("agents/concepts/credentials", include_str!("../../../docs/agents/concepts/credentials.md")),
     ("agents/concepts/idempotency", include_str!("../../../docs/agents/concepts/idempotency.md")),
     ("agents/concepts/inbox", include_str!("../../../docs/agents/concepts/inbox.md")),

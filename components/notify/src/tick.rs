@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use common::{
     db::DbError,
     http::{App, log},
+    seal,
     store::housekeeping,
 };
 
@@ -21,12 +22,17 @@ async fn run(app: &App) -> Result<(), DbError> {
         return Ok(());
     }
     housekeeping::purge(app.db(), app.now()).await?;
-    housekeeping::write_refusals(app).await
+    let written = housekeeping::write_refusals(app).await;
+    // What is there is sealed, also when nothing more can be written because the database is full.
+    if let Some(head) = seal::run(app.db(), &app.settings().audit_keys, app.now()).await? {
+        log(app.request_id(), "tick", &format!("audit head {head}"));
+    }
+    written
 }
 
 #[cfg(test)]
 mod tests {
-    use common::{scope::Role, testing::TestApp};
+    use common::{scope::Role, settings::Settings, testing::TestApp};
     use serde_json::Value::Null;
 
     use crate::router;
@@ -110,6 +116,53 @@ mod tests {
             assert!(t.execute(&bent).await.is_err(), "{bent}");
         }
         assert_eq!(t.texts("SELECT seq || id || at || action FROM audit").await, ["1aud_11x"]);
+    }
+
+    /// R31: while there is a key, each tick seals what is new, its own rows too; without one it seals nothing.
+    #[tokio::test]
+    async fn the_tick_seals_what_is_new() {
+        let settings = Settings::read(|name| (name == "audit_key").then(|| "a key".to_owned())).unwrap();
+        let (t, row) = (TestApp::with(router(), settings), |id: &str| {
+            format!("INSERT INTO audit (id, at, tenant_id, action, outcome) VALUES ('{id}', 1, 'ten_1', 'x', 'done')")
+        });
+        let keyless = TestApp::over(router(), &t);
+        t.execute(&row("aud_1")).await.unwrap();
+        tick(&keyless).await;
+        let seals = "SELECT from_seq || '-' || to_seq FROM audit_seals";
+        assert_eq!(t.texts(seals).await, Vec::<String>::new());
+        for _ in 0..2 {
+            t.wait(1);
+            tick(&t).await;
+            assert_eq!(t.texts(seals).await, ["1-1"]);
+        }
+        t.execute(
+            "INSERT INTO refusals VALUES ('usr_a', 'scope_denied', 60000, 1, 'ten_1', 'usr_a', NULL, NULL, NULL, NULL)",
+        )
+        .await
+        .unwrap();
+        t.execute(&row("aud_2")).await.unwrap();
+        t.wait(1);
+        tick(&t).await;
+        assert_eq!(t.texts(seals).await, ["1-1", "2-3"]);
+    }
+
+    /// R74: what was written beyond the bound of a full database is sealed too.
+    #[tokio::test]
+    async fn a_full_database_is_sealed_all_the_same() {
+        let mut settings = Settings::read(|name| (name == "audit_key").then(|| "a key".to_owned())).unwrap();
+        settings.database_max_mib = Some(1);
+        let t = TestApp::with(router(), settings);
+        tick(&t).await;
+        let file = rusqlite::Connection::open(t.path()).unwrap();
+        file.execute_batch(
+            "CREATE TABLE filler (x BLOB); INSERT INTO filler VALUES (zeroblob(2000000));
+             INSERT INTO audit (id, at, tenant_id, action, outcome) VALUES ('aud_1', 1, 'ten_1', 'x', 'done');
+             INSERT INTO refusals VALUES ('usr_a', 'scope_denied', 60000, 1, 'ten_1', 'usr_a', NULL, NULL, NULL, hex(zeroblob(9000)));",
+        )
+        .unwrap();
+        t.wait(1);
+        tick(&t).await;
+        assert_eq!(t.texts("SELECT from_seq || '-' || to_seq FROM audit_seals").await, ["1-1"]);
     }
 
     #[tokio::test]
