@@ -593,6 +593,113 @@ fn the_script_says_why_it_cannot() {
     assert!(!output.status.success() && said(&output).contains("is a directory"), "{}", said(&output));
 }
 
+/// A folder with some of the system's programs, to be all of a PATH.
+fn tools(names: &[&str]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in names {
+        let found = ["/usr/local/bin", "/usr/bin", "/bin"].map(|place| Path::new(place).join(name));
+        if let Some(found) = found.iter().find(|path| path.exists()) {
+            symlink(found, folder.path().join(name)).unwrap();
+        }
+    }
+    folder
+}
+
+/// With curl or wget, with sha256sum or shasum: what is there is used, and what is missing is said before anything is done.
+#[test]
+fn the_script_takes_the_tools_that_are_there() {
+    let site = site();
+    let script = site.nobody().get(SCRIPT).text();
+    let always = ["awk", "cat", "chmod", "cp", "mkdir", "mktemp", "mv", "rm", "uname"];
+    for (tool, check) in [("curl", "sha256sum"), ("wget", "sha256sum"), ("curl", "shasum")] {
+        let folder = tools(&[&always[..], &[tool, check]].concat());
+        if ![tool, check].iter().all(|name| folder.path().join(name).exists()) {
+            eprintln!("left out: {tool} or {check} is not here");
+            continue;
+        }
+        // What is a Perl script needs its Perl.
+        let more = tools(&["perl"]);
+        let path = format!("{}:{}", folder.path().display(), more.path().display());
+        let home = Home::new();
+        let output = home.run_with(&["/bin/sh"], &script, &[], &path);
+        assert!(output.status.success(), "{tool}, {check}: {}", said(&output));
+        assert_eq!(fs::read(home.path(".local/bin/accredit")).unwrap(), PROGRAM);
+        assert!(home.has_no_leftovers());
+    }
+    for (tools, words) in [
+        (tools(&[&always[..], &["sha256sum"]].concat()), "curl or wget is needed"),
+        (tools(&[&always[..], &["curl", "wget"]].concat()), "sha256sum or shasum is needed"),
+    ] {
+        let home = Home::new();
+        let output = home.run_with(&["/bin/sh"], &script, &[], &tools.path().to_string_lossy());
+        assert!(output.status.code() == Some(1) && said(&output).contains(words), "{}", said(&output));
+        assert!(home.state().is_empty() && home.has_no_leftovers());
+    }
+}
+
+/// Makes a wheel, at the path of the first argument, whose one program is the second argument.
+const MAKE_WHEEL: &str = r#"
+import base64, hashlib, sys, zipfile
+files = {
+    "accredit-1.2.3.data/scripts/accredit": sys.argv[2],
+    "accredit-1.2.3.dist-info/METADATA": "Metadata-Version: 2.1\nName: accredit\nVersion: 1.2.3\n",
+    "accredit-1.2.3.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: false\nTag: py3-none-any\n",
+}
+record = "accredit-1.2.3.dist-info/RECORD"
+lines = [record + ",,"]
+with zipfile.ZipFile(sys.argv[1], "w") as wheel:
+    for name, text in files.items():
+        info = zipfile.ZipInfo(name)
+        info.external_attr = 0o100755 << 16
+        wheel.writestr(info, text)
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
+        lines.append(f"{name},sha256={digest},{len(text)}")
+    wheel.writestr(record, "\n".join(lines) + "\n")
+"#;
+
+/// R64: pip and uv install the wheel from the server, where they are here.
+#[test]
+fn the_wheel_is_installed_by_pip_and_uv() {
+    let works = |program: &str, arguments: &[&str]| {
+        Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
+    };
+    if !works("python3", &["-c", "import zipfile"]) {
+        eprintln!("left out: no python3 here to make a wheel with");
+        return;
+    }
+    const NAME: &str = "accredit-1.2.3-py3-none-any.whl";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(NAME);
+    let program = std::str::from_utf8(PROGRAM).unwrap();
+    let made = Command::new("python3").args(["-c", MAKE_WHEEL]).arg(&path).arg(program).output().unwrap();
+    assert!(made.status.success(), "{}", said(&made));
+    let wheel = fs::read(&path).unwrap();
+    let server = Release::new().file("wheel", NAME, ("linux", "x86_64"), &wheel).list("1.2.3").serve();
+    let url = format!("{}/cli/wheel/{NAME}", server.host().base_url());
+    let check = |installed: &Path, output: &Output| {
+        assert!(output.status.success(), "{}", said(output));
+        let ran = Command::new(installed).output().unwrap();
+        assert_eq!(ran.stdout, b"accredit 1.2.3\n");
+    };
+    if works("python3", &["-m", "pip", "--version"]) {
+        let target = folder.path().join("pip");
+        let mut pip = Command::new("python3");
+        pip.args(["-m", "pip", "install", "--quiet", "--no-index", "--no-cache-dir", "--disable-pip-version-check"]);
+        check(&target.join("bin/accredit"), &pip.arg("--target").arg(&target).arg(&url).output().unwrap());
+    } else {
+        eprintln!("left out: no pip here");
+    }
+    if works("uv", &["--version"]) {
+        let place = |name: &str| folder.path().join(name);
+        let mut uv = Command::new("uv");
+        uv.args(["tool", "install", "--quiet", "--no-index", "--no-config", "--no-python-downloads"]).arg(&url);
+        uv.env("UV_TOOL_DIR", place("tools")).env("UV_TOOL_BIN_DIR", place("uv")).env("UV_CACHE_DIR", place("cache"));
+        check(&place("uv").join("accredit"), &uv.output().unwrap());
+    } else {
+        eprintln!("left out: no uv here");
+    }
+}
+
 /// A script that was cut off in transfer does nothing, wherever it was cut.
 #[test]
 fn a_part_of_the_script_does_nothing() {
@@ -701,9 +808,9 @@ fn large_downloads_at_once_need_no_memory() {
         let during = server.host().memory();
         measured.store(true, Ordering::SeqCst);
         // Eight halves of the file are 256 MiB.
-        assert!(during < before + 32 * 1024, "{before} KiB before, {during} KiB in the middle of {AT_ONCE} downloads");
+        assert!(during < before + 64 * 1024, "{before} KiB before, {during} KiB in the middle of {AT_ONCE} downloads");
     });
     let after = server.host().peak_memory();
     eprintln!("the host's peak: {before} KiB after one download, {after} KiB after {AT_ONCE} at once");
-    assert!(after < before + 32 * 1024, "{before} KiB after one download, {after} KiB after {AT_ONCE} at once");
+    assert!(after < before + 64 * 1024, "{before} KiB after one download, {after} KiB after {AT_ONCE} at once");
 }

@@ -49,7 +49,6 @@ tell_platform() {
   case "$os" in
     Linux) os=linux ;;
     Darwin) os=macos ;;
-    MINGW* | MSYS* | CYGWIN*) os=windows ;;
   esac
   case "$arch" in
     x86_64 | amd64) arch=x86_64 ;;
@@ -110,7 +109,7 @@ configure() {
     { print }
     END { if (!done) print line }
   ' "$work/config.old" >"$new"
-  if [ -f "$config" ] && cmp -s "$config" "$new"; then
+  if [ -f "$config" ] && [ "$(cat "$config")" = "$(cat "$new")" ]; then
     say "Configured already: $config"
     return
   fi
