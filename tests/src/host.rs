@@ -127,6 +127,8 @@ impl Start {
             .args(["--format", "json", "--quiet"])
             .args(&self.flags)
             .current_dir(self.home.path())
+            // What a host that is killed leaves behind goes with its home.
+            .env("TMPDIR", self.home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(self.home.path().join("stderr")).expect("a file for the log"));
