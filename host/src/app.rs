@@ -168,7 +168,12 @@ fn prepare(
     client: HeaderValue,
 ) -> Option<()> {
     let mut parts = request.uri().clone().into_parts();
-    let host = request.headers().get(HOST);
+    let mut hosts = request.headers().get_all(HOST).iter();
+    // RFC 9112, section 3.2: a request with two of them is for nobody.
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return None;
+    }
     let authority = match (host, parts.authority.take()) {
         (Some(host), named) => {
             let authority =

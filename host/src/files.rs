@@ -29,6 +29,8 @@ impl Staged {
     pub(crate) fn component(&self, id: &str, component: &Component, home: &Path) -> Result<PathBuf> {
         let excluded =
             component.exclude_files.iter().map(|pattern| Ok(Pattern::new(pattern)?)).collect::<Result<Vec<_>>>()?;
+        // What a pattern finds below `.` has lost the dot: only a whole path is a prefix of what is found.
+        let home = &home.canonicalize().with_context(|| format!("cannot read {}", home.display()))?;
         let root = self.0.join(id);
         std::fs::create_dir(&root)?;
         for files in &component.files {
@@ -95,6 +97,20 @@ fn inside(root: &Path, path: &str) -> Result<PathBuf> {
 mod tests {
     use super::*;
 
+    fn with_files(files: Vec<Files>) -> Component {
+        Component {
+            source: PathBuf::new(),
+            description: String::new(),
+            variables: Default::default(),
+            environment: Default::default(),
+            files,
+            exclude_files: vec!["**/*.md".into()],
+            sqlite_databases: Vec::new(),
+            key_value_stores: Vec::new(),
+            allowed_outbound_hosts: Vec::new(),
+        }
+    }
+
     #[test]
     fn what_matches_is_copied_but_not_what_is_excluded() {
         let home = Staged::new().unwrap();
@@ -102,20 +118,10 @@ mod tests {
         for name in ["data/a.txt", "data/b.md", "data/deep/c.txt"] {
             std::fs::write(home.0.join(name), name).unwrap();
         }
-        let component = Component {
-            source: PathBuf::new(),
-            description: String::new(),
-            variables: Default::default(),
-            environment: Default::default(),
-            files: vec![
-                Files::Pattern("data/*".into()),
-                Files::Mount { source: "data".into(), destination: "/all".into() },
-            ],
-            exclude_files: vec!["**/*.md".into()],
-            sqlite_databases: Vec::new(),
-            key_value_stores: Vec::new(),
-            allowed_outbound_hosts: Vec::new(),
-        };
+        let component = with_files(vec![
+            Files::Pattern("data/*".into()),
+            Files::Mount { source: "data".into(), destination: "/all".into() },
+        ]);
         let staged = Staged::new().unwrap();
         let root = staged.component("one", &component, &home.0).unwrap();
         assert_eq!(std::fs::read_to_string(root.join("data/a.txt")).unwrap(), "data/a.txt");
@@ -123,6 +129,22 @@ mod tests {
         assert!(
             !root.join("data/deep").exists() && !root.join("data/b.md").exists() && !root.join("all/b.md").exists()
         );
+    }
+
+    #[test]
+    fn the_manifest_may_lie_in_the_working_directory() {
+        let staged = Staged::new().unwrap();
+        let root = staged.component("one", &with_files(vec![Files::Pattern("src/*".into())]), Path::new(".")).unwrap();
+        assert!(root.join("src/files.rs").exists());
+    }
+
+    #[test]
+    fn a_pattern_that_matches_nothing_is_no_mistake_and_a_source_that_is_missing_is_one() {
+        let (home, staged) = (Staged::new().unwrap(), Staged::new().unwrap());
+        let nothing = with_files(vec![Files::Pattern("missing/*".into())]);
+        assert!(staged.component("one", &nothing, &home.0).unwrap().is_dir());
+        let missing = with_files(vec![Files::Mount { source: "missing".into(), destination: "/x".into() }]);
+        assert!(staged.component("two", &missing, &home.0).is_err());
     }
 
     #[test]

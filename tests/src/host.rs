@@ -127,6 +127,8 @@ impl Start {
             .args(["--format", "json", "--quiet"])
             .args(&self.flags)
             .current_dir(self.home.path())
+            // What a host that is killed leaves behind goes with its home.
+            .env("TMPDIR", self.home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(self.home.path().join("stderr")).expect("a file for the log"));
@@ -233,9 +235,18 @@ impl Host {
 
     /// The memory that it holds now, in KiB.
     pub fn memory(&self) -> u64 {
+        self.of_memory("VmRSS:")
+    }
+
+    /// The most memory that it has held so far, in KiB.
+    pub fn peak_memory(&self) -> u64 {
+        self.of_memory("VmHWM:")
+    }
+
+    fn of_memory(&self, name: &str) -> u64 {
         let id = self.child.as_ref().expect("a running host").id();
         let status = fs::read_to_string(format!("/proc/{id}/status")).expect("a system with /proc");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("its memory");
         line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
     }
 }
@@ -287,6 +298,17 @@ pub fn write_trap_manifest(directory: &Path, text: &str) -> PathBuf {
     }
     let path = directory.join("spin.toml");
     let text = text.replace("../../target/wasm32-wasip1/release/trap.wasm", &wasm.to_string_lossy());
+    fs::write(&path, text).expect("to write the manifest");
+    path
+}
+
+/// Writes a copy of Accredit's manifest to `directory`, its wasm where it was built: a folder `dist` beside it is handed out.
+pub fn write_manifest(directory: &Path) -> PathBuf {
+    let original = manifest().canonicalize().expect("the manifest of Accredit");
+    let text = fs::read_to_string(&original).expect("the manifest of Accredit");
+    let wasm = original.with_file_name("target/wasm32-wasip1/release");
+    let path = directory.join("spin.toml");
+    let text = text.replace("\"target/wasm32-wasip1/release/", &format!("\"{}/", wasm.display()));
     fs::write(&path, text).expect("to write the manifest");
     path
 }

@@ -21,6 +21,7 @@ pub struct Server {
     variables: Vec<(String, String)>,
     ticks: bool,
     operator_secret: String,
+    manifest: PathBuf,
 }
 
 /// An agent and its token.
@@ -39,6 +40,7 @@ pub struct Settings {
     ticks: bool,
     before: String,
     state: Option<Arc<TempDir>>,
+    manifest: PathBuf,
 }
 
 impl Settings {
@@ -71,13 +73,21 @@ impl Settings {
         self
     }
 
+    /// With another manifest than Accredit's own.
+    #[must_use]
+    pub fn manifest(mut self, path: PathBuf) -> Self {
+        self.manifest = path;
+        self
+    }
+
     /// Starts it.
     pub fn start(self) -> Server {
         let state = self.state.unwrap_or_else(|| Arc::new(state_directory()));
         let find = self.variables.iter().find(|(name, _)| name == "operator_secret");
         let operator_secret = find.map(|(_, value)| value.clone()).unwrap_or_default();
-        let host = run(state.path(), &self.variables, self.ticks, &self.before);
-        Server { host, state, variables: self.variables, ticks: self.ticks, operator_secret }
+        let host = run(&self.manifest, state.path(), &self.variables, self.ticks, &self.before);
+        let Self { variables, ticks, manifest, .. } = self;
+        Server { host, state, variables, ticks, operator_secret, manifest }
     }
 }
 
@@ -86,8 +96,8 @@ pub fn state_directory() -> TempDir {
     tempfile::Builder::new().prefix("accredit-state-").tempdir().expect("a temporary directory")
 }
 
-fn run(state: &Path, variables: &[(String, String)], ticks: bool, before: &str) -> Host {
-    let mut start = Start::new(host::manifest()).flag("--state-dir", state);
+fn run(manifest: &Path, state: &Path, variables: &[(String, String)], ticks: bool, before: &str) -> Host {
+    let mut start = Start::new(manifest).flag("--state-dir", state);
     if !before.is_empty() {
         start = start.after(before);
     }
@@ -103,7 +113,8 @@ fn run(state: &Path, variables: &[(String, String)], ticks: bool, before: &str) 
 impl Server {
     /// The usual settings: an operator secret of its own, and more hashes a second than tests ask for.
     pub fn settings() -> Settings {
-        Settings { variables: Vec::new(), ticks: false, before: String::new(), state: None }
+        let manifest = host::manifest();
+        Settings { variables: Vec::new(), ticks: false, before: String::new(), state: None, manifest }
             .variable("operator_secret", &secret::unique())
             .variable("hashes_per_second", "1000000")
     }
@@ -122,20 +133,21 @@ impl Server {
 
     /// One more host on the same files.
     pub fn second(&self) -> Self {
-        let host = run(self.state.path(), &self.variables, self.ticks, "");
+        let host = run(&self.manifest, self.state.path(), &self.variables, self.ticks, "");
         Self {
             host,
             state: Arc::clone(&self.state),
             variables: self.variables.clone(),
             ticks: self.ticks,
             operator_secret: self.operator_secret.clone(),
+            manifest: self.manifest.clone(),
         }
     }
 
     /// Kills the host in the middle of whatever it is doing, and starts it again on the same files.
     pub fn kill_and_restart(&mut self) {
         self.host.kill();
-        self.host = run(self.state.path(), &self.variables, self.ticks, "");
+        self.host = run(&self.manifest, self.state.path(), &self.variables, self.ticks, "");
     }
 
     /// The host.

@@ -539,6 +539,7 @@ fn without_the_switch_the_host_says_its_routes() {
         .arg("--from")
         .arg(host.home().join("spin.toml"))
         .args(["--listen", "127.0.0.1:0", "--state-dir", ""])
+        .env("TMPDIR", host.home())
         .stdin(std::process::Stdio::null())
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::piped())

@@ -139,6 +139,9 @@ errors! {
     DataTooLarge 400 "data_too_large": "data is larger than 16 KiB.",
         "Send at most 16384 bytes of JSON in data; keep what is larger elsewhere and send where it is.",
         page: "/docs/agents/concepts/inbox";
+    InvalidHost 400 "invalid_host": "The header Host is no address that a script could be given.",
+        "Send the request to the name or the IP address of this server, with at most a port behind it, and without a header Host of your own.",
+        page: "/docs/agents/cli#the-address-in-the-script";
 
     MissingCredential 401 "missing_credential": "This route needs a credential, and none was sent.",
         "Send the header Authorization: Bearer <token>. A person gets a token with POST /auth/token {{\"email\": \"…\", \"password\": \"…\"}}; an agent gets one from its owner.",
@@ -213,6 +216,13 @@ errors! {
     SessionNotFound 404 "session_not_found": "You have no such session.",
         "GET /auth/sessions lists your sessions.";
 
+    CliNotBuilt 404 "cli_not_built": "This server has no CLI to hand out: none was built.",
+        "Do it over HTTP, which needs no CLI: GET /docs/agents/ begins with the first calls. The operator of this server can put a CLI into its folder dist.",
+        page: "/docs/agents/cli#when-none-was-built";
+    ArtifactNotFound 404 "artifact_not_found": "This server hands out no such file.",
+        "Ask for one of the files that GET /cli/manifest.json lists, by their url there.",
+        page: "/docs/agents/cli#downloads";
+
     MethodNotAllowed 405 "method_not_allowed": "This path exists, but not with this method.",
         "Use a method of the header Allow; GET /api lists every route with its methods.";
 
@@ -244,6 +254,10 @@ errors! {
 
     BodyTooLarge 413 "body_too_large": "The body is larger than 64 KiB.",
         "Send at most 65536 bytes.";
+
+    RangeNotSatisfiable 416 "range_not_satisfiable": "The range begins behind the end of the file.",
+        "Ask for a range that begins before the size, which stands behind the slash in the header Content-Range; or leave Range out.",
+        page: "/docs/agents/cli#downloads";
 
     ValidationError 422 "validation_error": "A field is missing, unknown or of the wrong type.",
         "Mend what fields names, and send the request again; GET /api names the page of each route.";

@@ -55,10 +55,18 @@ macro_rules! component {
     };
 }
 
+/// What lives as long as its instance. No code closes it: with such code, a component that never asks the database would
+/// import it all the same.
+#[cfg(target_family = "wasm")]
+pub type Lasting<T> = std::mem::ManuallyDrop<T>;
+/// In tests, what lives as long as its test.
+#[cfg(not(target_family = "wasm"))]
+pub type Lasting<T> = T;
+
 /// What an instance has: made once, given to every request.
 pub struct Env {
     /// The database.
-    pub db: Db,
+    pub db: Lasting<Db>,
     /// Where `now` comes from.
     pub clock: Clock,
     /// Where randomness comes from.
@@ -258,14 +266,14 @@ pub(crate) struct Entered(Option<(App, Caller)>);
 
 /// Lets in whom the row lets in, or gives the refusal. Every route of the table is behind it.
 pub(crate) async fn enter(route: &'static Route, request: &mut Request) -> Result<Entered, Response> {
-    request.extensions_mut().insert(route);
-    let query = request.uri().query();
     if route.access == Access::Public {
-        return match known_parameters(route, query) {
+        return match enter_openly(route, request) {
             Ok(()) => Ok(Entered(None)),
             Err(refusal) => Err(refusal.into_response()),
         };
     }
+    request.extensions_mut().insert(route);
+    let query = request.uri().query();
     let Some(app) = request.extensions().get::<App>().cloned() else {
         return Err(ApiError::from(Code::Internal).cause("no App: not served").into_response());
     };
@@ -282,6 +290,12 @@ pub(crate) async fn enter(route: &'static Route, request: &mut Request) -> Resul
     }
     request.extensions_mut().insert(caller.clone());
     Ok(Entered(Some((app, caller))))
+}
+
+/// Lets everybody in to a public row, or refuses what the row does not know.
+pub(crate) fn enter_openly(route: &'static Route, request: &mut Request) -> Result<(), ApiError> {
+    request.extensions_mut().insert(route);
+    known_parameters(route, request.uri().query())
 }
 
 /// What is done with every answer to somebody who came in.

@@ -7,7 +7,7 @@ use axum::{
     Router,
     extract::Request,
     handler::Handler,
-    response::Response,
+    response::{IntoResponse, Response},
     routing::{MethodFilter, on},
 };
 
@@ -26,6 +26,8 @@ pub enum Group {
     Agents,
     /// Notifications, and the tick.
     Notify,
+    /// The CLI, handed out.
+    Artifacts,
     /// Documentation, health, and every unknown path.
     Docs,
 }
@@ -39,6 +41,7 @@ impl Group {
             Self::Tokens => "tokens",
             Self::Agents => "agents",
             Self::Notify => "notify",
+            Self::Artifacts => "artifacts",
             Self::Docs => "docs",
         }
     }
@@ -51,6 +54,7 @@ impl Group {
             Self::Tokens => "Personal access tokens, introspection, scopes",
             Self::Agents => "Agents and their tokens",
             Self::Notify => "Notifications for people, messages for agents, housekeeping",
+            Self::Artifacts => "The command-line tool, to install and to download",
             Self::Docs => "Documentation and health",
         }
     }
@@ -145,6 +149,7 @@ const PATS_PAGE: &str = "/docs/agents/concepts/pats";
 const INTROSPECT_PAGE: &str = "/docs/agents/concepts/introspection";
 const SCOPES_PAGE: &str = "/docs/agents/concepts/permissions";
 const CREDENTIALS_PAGE: &str = "/docs/agents/concepts/credentials";
+const CLI_PAGE: &str = "/docs/agents/cli";
 
 macro_rules! routes {
     ($($name:ident = $route:expr;)*) => {
@@ -286,6 +291,17 @@ routes! {
     TICK = Route { access: Access::Public, query: Query::Any,
         ..row(Group::Notify, "POST", "/internal/tick", "Housekeeping; leased to once a second") };
 
+    CLI_INSTALL = Route { access: Access::Public, page: CLI_PAGE,
+        ..row(Group::Artifacts, "GET", "/cli/install.sh", "The script that installs the CLI") };
+    CLI_MANIFEST = Route { access: Access::Public, page: CLI_PAGE,
+        ..row(Group::Artifacts, "GET", "/cli/manifest.json", "The CLI's version and files, with size and SHA-256") };
+    CLI_LATEST = Route { access: Access::Public, page: CLI_PAGE,
+        ..row(Group::Artifacts, "GET", "/cli/latest", "The CLI's version") };
+    CLI_DOWNLOAD = Route { access: Access::Public, query: Query::Only(&["os", "arch"]), page: CLI_PAGE,
+        ..row(Group::Artifacts, "GET", "/cli/download", "The CLI's program for a platform") };
+    CLI_WHEEL = Route { access: Access::Public, page: CLI_PAGE,
+        ..row(Group::Artifacts, "GET", "/cli/wheel/{file}", "The CLI as a Python wheel") };
+
     API_INDEX = Route { access: Access::Public, query: Query::Any,
         ..row(Group::Docs, "GET", "/api", "Every route, with its scope and page") };
     HOME = Route { access: Access::Public, query: Query::Any,
@@ -339,6 +355,27 @@ impl<H: Handler<T, ()>, T> Handler<(T,), ()> for Guarded<H> {
     }
 }
 
+/// A handler of a public row: nobody's credential is looked at. A component that has no other rows asks no database, and
+/// its wasm imports none.
+#[derive(Clone)]
+struct Open<H> {
+    route: &'static Route,
+    handler: H,
+}
+
+impl<H: Handler<T, ()>, T> Handler<(T,), ()> for Open<H> {
+    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+    fn call(self, mut request: Request, (): ()) -> Self::Future {
+        Box::pin(async move {
+            match http::enter_openly(self.route, &mut request) {
+                Ok(()) => self.handler.call(request, ()).await,
+                Err(refusal) => refusal.into_response(),
+            }
+        })
+    }
+}
+
 /// Builds one component's router from its rows.
 pub struct Routes {
     group: Group,
@@ -357,6 +394,16 @@ impl Routes {
     pub fn on<H: Handler<T, ()>, T: 'static>(mut self, route: &'static Route, handler: H) -> Self {
         self.router = self.router.route(route.path, on(route.filter(), Guarded { route, handler }));
         self.mounted.push(route);
+        self
+    }
+
+    /// The same for a public row, in a component that has no database. A row that is not public stays without a handler.
+    #[must_use]
+    pub fn on_open<H: Handler<T, ()>, T: 'static>(mut self, route: &'static Route, handler: H) -> Self {
+        if route.access == Access::Public {
+            self.router = self.router.route(route.path, on(route.filter(), Open { route, handler }));
+            self.mounted.push(route);
+        }
         self
     }
 

@@ -17,6 +17,7 @@ use crate::html;
 /// Path below `/docs/` without its ending, and the text.
 const PAGES: &[(&str, &str)] = &[
     ("agents/", include_str!("../../../docs/agents/index.md")),
+    ("agents/cli", include_str!("../../../docs/agents/cli.md")),
     ("agents/errors", include_str!("../../../docs/agents/errors.md")),
     ("agents/concepts/agents", include_str!("../../../docs/agents/concepts/agents.md")),
     ("agents/concepts/audit", include_str!("../../../docs/agents/concepts/audit.md")),

@@ -62,7 +62,7 @@ pub async fn answer(request: types::Request, router: fn() -> Router) -> Result<t
 
 fn env(settings: settings::Settings) -> Env {
     Env {
-        db: Db::spin(settings.database_max_mib),
+        db: super::Lasting::new(Db::spin(settings.database_max_mib)),
         clock: Clock::System,
         requests: RequestNumbers::new(&Chance::System),
         chance: Chance::System,

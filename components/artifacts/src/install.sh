@@ -1,0 +1,205 @@
+#!/bin/sh
+# Installs accredit, the command of an Accredit server, for the user who runs it:
+#
+#   curl -fsSL <server>/cli/install.sh | sh
+#   curl -fsSL <server>/cli/install.sh | sh -s -- --dry-run
+#
+# Everything stands in functions that the last line starts, so that a script that was cut off in transfer does nothing.
+
+# What the server has written in.
+release() {
+  server=@SERVER@
+  version=@VERSION@
+}
+
+# What the server has for the platform $1: sets path, size and sha256.
+choose() {
+  case "$1" in
+    # @CHOICES@
+    *) return 1 ;;
+  esac
+}
+
+usage() {
+  cat <<'END'
+Installs accredit to ~/.local/bin and notes its server in ~/.config/accredit/config.toml.
+
+  --dry-run   say what would be done, and change nothing
+  --help      this text
+END
+}
+
+say() {
+  printf '%s\n' "$*"
+}
+
+fail() {
+  printf 'install.sh: %s\n' "$*" >&2
+  exit 1
+}
+
+have() {
+  command -v "$1" >/dev/null 2>&1
+}
+
+# Sets os and arch, in the server's words.
+tell_platform() {
+  os=$(uname -s)
+  arch=$(uname -m)
+  case "$os" in
+    Linux) os=linux ;;
+    Darwin) os=macos ;;
+  esac
+  case "$arch" in
+    x86_64 | amd64) arch=x86_64 ;;
+    aarch64 | arm64) arch=aarch64 ;;
+  esac
+}
+
+# Gets the url $1 into the file $2.
+fetch() {
+  if have curl; then
+    curl --globoff --fail --silent --show-error --location --output "$2" "$1"
+  else
+    wget -q -O "$2" "$1"
+  fi
+}
+
+# Prints the SHA-256 of the file $1.
+digest() {
+  if have sha256sum; then
+    sum=$(sha256sum <"$1")
+  else
+    sum=$(shasum -a 256 <"$1")
+  fi
+  printf '%s\n' "${sum%% *}"
+}
+
+# Removes what must not stay, however we end.
+clean() {
+  [ -z "$work" ] || rm -rf -- "$work"
+  [ -z "$part" ] || rm -f -- "$part"
+}
+
+# Puts the downloaded file into its place, whole or not at all.
+place() {
+  mkdir -p -- "$bin"
+  part=$bin/.accredit.$$
+  cp -- "$work/accredit" "$part"
+  chmod 755 "$part"
+  mv -f -- "$part" "$bin/accredit"
+  part=
+}
+
+# Notes the server in the configuration; all else in it stays as it is.
+configure() {
+  (umask 077 && mkdir -p -- "$folder")
+  chmod 700 "$folder"
+  new=$work/config.toml
+  if [ -f "$config" ]; then
+    cp -- "$config" "$work/config.old"
+  else
+    : >"$work/config.old"
+  fi
+  # The key belongs before the first table.
+  ACCREDIT_SERVER=$server awk '
+    BEGIN { line = "url = \"" ENVIRON["ACCREDIT_SERVER"] "\"" }
+    !done && /^[ \t]*\[/ { print line; print ""; done = 1 }
+    !done && /^[ \t]*url[ \t]*=/ { print line; done = 1; next }
+    { print }
+    END { if (!done) print line }
+  ' "$work/config.old" >"$new"
+  if [ -f "$config" ] && [ "$(cat "$config")" = "$(cat "$new")" ]; then
+    say "Configured already: $config"
+    return
+  fi
+  if [ -h "$config" ]; then
+    # Somebody keeps it elsewhere: the link stays.
+    cat "$new" >"$config"
+  else
+    part=$folder/.config.toml.$$
+    (umask 077 && cp -- "$new" "$part")
+    mv -f -- "$part" "$config"
+    part=
+  fi
+  say "Configured: $config"
+}
+
+main() {
+  set -eu
+  work=
+  part=
+  dry=
+  path=
+  size=
+  sha256=
+  release
+  for option in "$@"; do
+    case "$option" in
+      --dry-run) dry=yes ;;
+      --help | -h)
+        usage
+        exit 0
+        ;;
+      *)
+        usage >&2
+        exit 64
+        ;;
+    esac
+  done
+
+  case "${HOME:-}" in
+    /*) ;;
+    *) fail "HOME is not set to a directory" ;;
+  esac
+  bin=$HOME/.local/bin
+  folder=$HOME/.config/accredit
+  config=$folder/config.toml
+
+  tell_platform
+  choose "$os-$arch" || fail "$server has no accredit for $os-$arch. What it has: $server/cli/manifest.json"
+  have curl || have wget || fail "curl or wget is needed to download it"
+  have sha256sum || have shasum || fail "sha256sum or shasum is needed to check what was downloaded"
+  [ ! -d "$bin/accredit" ] || fail "$bin/accredit is a directory"
+
+  say "accredit $version for $os-$arch ($size bytes) from $server"
+  if [ -n "$dry" ]; then
+    say "Would download $server$path"
+    say "Would check its SHA-256: $sha256"
+    say "Would install it as $bin/accredit"
+    say "Would note the server in $config"
+    say "Nothing was changed."
+    exit 0
+  fi
+
+  trap clean EXIT
+  trap 'exit 129' HUP
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  work=$(mktemp -d "${TMPDIR:-/tmp}/accredit.XXXXXX")
+  fetch "$server$path" "$work/accredit" || fail "the download from $server failed; nothing was changed"
+  found=$(digest "$work/accredit")
+  [ "$found" = "$sha256" ] || fail "what was downloaded is not what the server promised (SHA-256 $found, not $sha256); nothing was changed"
+
+  place
+  say "Installed: $bin/accredit"
+  configure
+
+  case ":${PATH:-}:" in
+    *":$bin:"*) start=accredit ;;
+    *)
+      start=$bin/accredit
+      say ""
+      say "$bin is not on your PATH. To have it there, add this line to your shell's profile:"
+      # shellcheck disable=SC2016
+      say '  export PATH="$HOME/.local/bin:$PATH"'
+      ;;
+  esac
+  say ""
+  say "Next steps:"
+  say "  $start auth login    sign in"
+  say "  $start whoami        who you are, and what you may do"
+  say "  $server/docs/agents/    the manual"
+}
+
+main "$@"

@@ -1,0 +1,14 @@
+//! Component `artifacts`: hands out the CLI that lies in `dist/`, and the script that installs it. It has no database.
+#![forbid(unsafe_code)]
+
+mod dist;
+mod download;
+mod install;
+mod listing;
+mod routes;
+#[cfg(test)]
+mod testing;
+
+pub use routes::router;
+
+common::component!(crate::router);

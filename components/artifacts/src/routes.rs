@@ -1,0 +1,31 @@
+use axum::{Extension, Router};
+use common::route::{self, Group, Routes};
+
+use crate::{dist::Dist, download, install, listing};
+
+fn routes() -> Routes {
+    Routes::new(Group::Artifacts)
+        .on_open(route::CLI_INSTALL, install::script)
+        .on_open(route::CLI_MANIFEST, listing::manifest)
+        .on_open(route::CLI_LATEST, listing::latest)
+        .on_open(route::CLI_DOWNLOAD, download::program)
+        .on_open(route::CLI_WHEEL, download::wheel)
+}
+
+/// The component's routes over the files that `spin.toml` grants it.
+pub fn router() -> Router {
+    over(Dist::granted())
+}
+
+/// The routes over a folder.
+pub(crate) fn over(dist: Dist) -> Router {
+    routes().build().layer(Extension(dist))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_row_of_the_table_has_a_handler() {
+        assert_eq!(super::routes().missing(), Vec::<&str>::new());
+    }
+}

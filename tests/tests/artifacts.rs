@@ -1,0 +1,816 @@
+//! R63, R64: the CLI as the server hands it out, and the installer, run for real. The program is a stand-in: what is handed
+//! out are bytes.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests: whatever is not as expected ends the test"
+)]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+use tests::{Answer, PATIENCE, Server, Shared, host, raw, until};
+
+const PROGRAM: &[u8] = b"#!/bin/sh\necho accredit 1.2.3\n";
+const WHEEL_NAME: &str = "accredit-1.2.3-py3-none-manylinux_2_17_x86_64.whl";
+const SCRIPT: &str = "/cli/install.sh";
+const PROGRAM_PATH: &str = "/cli/download?os=linux&arch=x86_64";
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A folder with a manifest of Accredit and a `dist` beside it.
+struct Release {
+    folder: TempDir,
+    files: Vec<Json>,
+}
+
+impl Release {
+    /// With an empty `dist`.
+    fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("accredit-release-").tempdir().unwrap();
+        fs::create_dir(folder.path().join("dist")).unwrap();
+        Self { folder, files: Vec::new() }
+    }
+
+    /// With the stand-in for every platform that may run these tests, and a wheel.
+    fn usual() -> Self {
+        let release = Self::new();
+        let platforms = [("linux", "x86_64"), ("linux", "aarch64"), ("macos", "x86_64"), ("macos", "aarch64")];
+        let release = platforms.into_iter().fold(release, |release, (os, arch)| {
+            release.file("binary", &format!("accredit-1.2.3-{os}-{arch}"), (os, arch), PROGRAM)
+        });
+        release.file("wheel", WHEEL_NAME, ("linux", "x86_64"), b"a wheel").list("1.2.3")
+    }
+
+    fn file(mut self, kind: &str, name: &str, (os, arch): (&str, &str), bytes: &[u8]) -> Self {
+        fs::write(self.dist().join(name), bytes).unwrap();
+        let platform = json!({ "os": os, "arch": arch });
+        let size = bytes.len();
+        self.files
+            .push(json!({ "kind": kind, "platform": platform, "file": name, "size": size, "sha256": sha256(bytes) }));
+        self
+    }
+
+    fn list(self, version: &str) -> Self {
+        let manifest = json!({ "version": version, "files": self.files });
+        fs::write(self.dist().join("manifest.json"), manifest.to_string()).unwrap();
+        self
+    }
+
+    fn dist(&self) -> PathBuf {
+        self.folder.path().join("dist")
+    }
+
+    fn settings(&self) -> tests::server::Settings {
+        Server::settings().manifest(host::write_manifest(self.folder.path()))
+    }
+
+    fn serve(&self) -> Server {
+        self.settings().start()
+    }
+}
+
+static SITE: Shared<Server> = Shared::new();
+
+/// One server for all tests that change nothing about it.
+fn site() -> Arc<Server> {
+    SITE.get(|| Release::usual().serve())
+}
+
+/// Asks with these very bytes as `Host`.
+fn with_host(server: &Server, host: &[u8]) -> raw::Response {
+    let request = [b"GET /cli/install.sh HTTP/1.1\r\nconnection: close\r\nhost: ", host, b"\r\n\r\n"].concat();
+    raw::exchange(server.host().address(), &request).unwrap()
+}
+
+#[test]
+fn every_route_hands_out_what_the_manifest_lists() {
+    let site = site();
+    let nobody = site.nobody();
+    assert_eq!(nobody.get("/cli/latest").is(200), json!({ "version": "1.2.3" }));
+    let listing = nobody.get("/cli/manifest.json").is(200);
+    assert_eq!(listing["version"], "1.2.3");
+    let files = listing["files"].as_array().unwrap();
+    assert_eq!(files.len(), 5);
+    for file in files {
+        let answer = nobody.get(file["url"].as_str().unwrap());
+        assert_eq!(answer.status(), 200);
+        assert_eq!(sha256(answer.text().as_bytes()), file["sha256"].as_str().unwrap());
+        assert_eq!(answer.header("content-length"), file["size"].to_string());
+        assert_eq!(answer.header("etag"), format!("\"{}\"", file["sha256"].as_str().unwrap()));
+        let name = format!("attachment; filename=\"{}\"", file["file"].as_str().unwrap());
+        assert_eq!(answer.header("content-disposition"), name);
+    }
+}
+
+/// HEAD is GET without the body: the same status and headers, the length of what would come too.
+#[test]
+fn head_says_what_get_would_send() {
+    let site = site();
+    let nobody = site.nobody();
+    let wheel = format!("/cli/wheel/{WHEEL_NAME}");
+    for path in [SCRIPT, "/cli/manifest.json", "/cli/latest", PROGRAM_PATH, &wheel, "/cli/wheel/none", "/cli/download"]
+    {
+        let bytes = |method: &str| raw::request(method, path, nobody.address(), &[], None);
+        let get = nobody.get(path);
+        // To the end of the connection: nothing comes behind the head.
+        let mut connection = raw::Connection::open(nobody.address()).unwrap();
+        connection.send(&bytes("HEAD")).unwrap();
+        let head = connection.response(true).unwrap();
+        assert_eq!(connection.rest().unwrap(), b"", "HEAD {path}");
+        let plain = |headers: &[(String, String)]| -> BTreeMap<String, String> {
+            headers.iter().filter(|(name, _)| !["date", "x-request-id"].contains(&name.as_str())).cloned().collect()
+        };
+        assert_eq!((head.status, plain(&head.headers)), (get.status(), plain(get.headers())), "HEAD {path}");
+        assert_eq!(get.header("content-length"), get.text().len().to_string(), "{path}");
+    }
+}
+
+#[test]
+fn ranges_and_conditions_are_answered() {
+    let site = site();
+    let ask = |headers: &[(&str, &str)]| site.nobody().call("GET", PROGRAM_PATH, headers, None);
+    let tag = format!("\"{}\"", sha256(PROGRAM));
+    let size = PROGRAM.len();
+    let part = |answer: &Answer| (answer.status(), answer.text(), answer.header("content-range").to_owned());
+    let text = |range: std::ops::Range<usize>| String::from_utf8(PROGRAM[range].to_vec()).unwrap();
+    assert_eq!(part(&ask(&[("range", "bytes=2-5")])), (206, text(2..6), format!("bytes 2-5/{size}")));
+    assert_eq!(
+        part(&ask(&[("range", "bytes=-4")])),
+        (206, text(size - 4..size), format!("bytes {}-{}/{size}", size - 4, size - 1))
+    );
+    assert_eq!(part(&ask(&[("range", "bytes=2-5"), ("if-range", &tag)])).0, 206);
+    for headers in [
+        vec![("range", "bytes=2-5"), ("if-range", "\"other\"")],
+        vec![("range", "bytes=0-1,4-5")],
+        vec![("range", "bytes=5-2")],
+        vec![("range", "nonsense")],
+    ] {
+        assert_eq!(part(&ask(&headers)), (200, text(0..size), String::new()), "{headers:?}");
+    }
+    let beyond = ask(&[("range", "bytes=100000-")]);
+    beyond.refused(416, "range_not_satisfiable");
+    assert_eq!(beyond.header("content-range"), format!("bytes */{size}"));
+    let same = ask(&[("if-none-match", &tag)]);
+    assert_eq!((same.status(), same.text(), same.header("etag")), (304, String::new(), tag.as_str()));
+    // The parts are the whole.
+    let first = ask(&[("range", "bytes=0-9")]).text();
+    let rest = ask(&[("range", "bytes=10-"), ("if-range", &tag)]).text();
+    assert_eq!(format!("{first}{rest}").as_bytes(), PROGRAM);
+}
+
+/// Only what the manifest names leaves the server, whatever a path says.
+#[test]
+fn no_path_leads_to_another_file() {
+    let release = Release::usual();
+    fs::write(release.dist().join("kept-1-py3-none-any.whl"), "not listed").unwrap();
+    fs::write(release.folder.path().join("outside-1-py3-none-any.whl"), "outside").unwrap();
+    let server = release.serve();
+    for name in [
+        "kept-1-py3-none-any.whl",
+        "manifest.json",
+        "README.md",
+        "accredit-1.2.3-linux-x86_64",
+        "..%2foutside-1-py3-none-any.whl",
+        "..%5coutside-1-py3-none-any.whl",
+        "%2e%2e%2f%2e%2e%2fetc%2fpasswd",
+        "%2fetc%2fpasswd",
+        ".%2faccredit-1.2.3-py3-none-manylinux_2_17_x86_64.whl",
+        "%00",
+    ] {
+        server.nobody().get(&format!("/cli/wheel/{name}")).refused(404, "artifact_not_found");
+    }
+    for path in
+        ["/cli/wheel/../manifest.json", "/cli/wheel/../../etc/passwd", "/cli/../spin.toml", "/cli/wheel//etc/passwd"]
+    {
+        server.nobody().get(path).refused(404, "not_found");
+    }
+    for query in ["os=..&arch=..", "os=linux&arch=..%2f..%2fetc%2fpasswd", "os=&arch=", "os=plan9&arch=x86_64"] {
+        let refused = server.nobody().get(&format!("/cli/download?{query}")).refused(404, "artifact_not_found");
+        assert_eq!(refused["platforms"].as_array().unwrap().len(), 4);
+        // R59: its fix works.
+        server.nobody().get("/cli/manifest.json").is(200);
+    }
+}
+
+/// R58, R59: while nothing was built, all routes say so, and their fix works. The server starts without the folder too.
+#[test]
+fn without_a_release_there_is_an_honest_404() {
+    let empty = Release::new();
+    let missing = Release::new();
+    fs::remove_dir(missing.dist()).unwrap();
+    for release in [empty, missing] {
+        let server = release.serve();
+        let nobody = server.nobody();
+        let wheel = format!("/cli/wheel/{WHEEL_NAME}");
+        for path in [SCRIPT, "/cli/manifest.json", "/cli/latest", PROGRAM_PATH, &wheel] {
+            let refused = nobody.get(path).refused(404, "cli_not_built");
+            assert!(refused["fix"].as_str().unwrap().contains("GET /docs/agents/"), "{refused}");
+            assert_eq!(nobody.call("HEAD", path, &[], None).status(), 404);
+        }
+        assert_eq!(nobody.get("/docs/agents/").status(), 200);
+    }
+}
+
+/// A damaged release is a clear fault, told in the log with its reason, and the next request is served.
+#[test]
+fn a_damaged_release_is_a_fault_that_is_logged() {
+    for (text, reason) in [
+        ("{\"version\":", "dist/manifest.json: EOF"),
+        ("{\"version\": \"1.2.3;id\", \"files\": []}", "dist/manifest.json: no version"),
+        (
+            "{\"version\": \"1.2.3\", \"files\": [{\"kind\": \"binary\", \"platform\": {\"os\": \"linux\", \"arch\": \"x86_64\"}, \"file\": \"../spin.toml\", \"size\": 1, \"sha256\": \"\"}]}",
+            "no name of a file",
+        ),
+    ] {
+        let release = Release::usual();
+        fs::write(release.dist().join("manifest.json"), text).unwrap();
+        let server = release.serve();
+        for path in [SCRIPT, "/cli/manifest.json", "/cli/latest", PROGRAM_PATH] {
+            let refused = server.nobody().get(path).refused(500, "internal");
+            assert!(!refused.to_string().contains(";id"), "{refused}");
+        }
+        host::until_logged(server.host(), reason);
+        server.nobody().get("/cli/nothing").refused(404, "not_found");
+    }
+    let release = Release::usual();
+    fs::write(release.dist().join(WHEEL_NAME), "another size").unwrap();
+    let server = release.serve();
+    server.nobody().get(&format!("/cli/wheel/{WHEEL_NAME}")).refused(500, "internal");
+    host::until_logged(server.host(), &format!("dist/{WHEEL_NAME}: it has 12 bytes"));
+    assert_eq!(server.nobody().get(PROGRAM_PATH).status(), 200, "the others are served");
+}
+
+/// R63: what a caller sends as `Host` is an address of a strict shape, or there is no script.
+#[test]
+fn a_strange_host_gets_no_script() {
+    let site = site();
+    let hosts: [&[u8]; 26] = [
+        b"",
+        b"evil host",
+        b"evil\"",
+        b"evil'",
+        b"';evil;'",
+        b"$(evil)",
+        b"a.com$(evil)",
+        b"`evil`",
+        b"evil;id",
+        b"evil&id",
+        b"evil|id",
+        b"evil\\",
+        b"evil\x0b",
+        b"evil.com%0a",
+        b"evil.com:80%0a",
+        b"evil.com\x00",
+        b"evil.com\xc2\x85",
+        b"evil.com:",
+        b"evil.com:99999",
+        b"evil.com/path",
+        b"user@evil.com",
+        b"evil..com",
+        b"[::1",
+        b"[fe80::1%25evil]",
+        b"[evil]",
+        b"evil.com, a.com",
+    ];
+    for host in hosts {
+        let answer = with_host(&site, host);
+        let (body, what) =
+            (String::from_utf8_lossy(&answer.body).into_owned(), String::from_utf8_lossy(host).into_owned());
+        assert_eq!(answer.status, 400, "{what:?}: {body}");
+        // Either ours, or the host's own empty one for what is no HTTP.
+        if !body.is_empty() {
+            let refused: Json = serde_json::from_str(&body).unwrap();
+            assert_eq!(refused["error"], "invalid_host", "{what:?}");
+        }
+        assert!(!body.contains("evil") && !body.contains("#!") && !body.contains(['`', '$']), "{what:?}: {body}");
+    }
+    // A line end at the very end is the end of the line: what comes behind it is another header, or the request's end.
+    for end in ["a.com\n", "a.com\r\n"] {
+        let answer = with_host(&site, end.as_bytes());
+        assert!(answer.status == 400 || String::from_utf8_lossy(&answer.body).contains("server='https://a.com'\n"));
+    }
+    let folded = with_host(&site, b"a.com\r\n evil");
+    assert!(folded.status == 400 && !String::from_utf8_lossy(&folded.body).contains("evil"), "{folded:?}");
+    let twice = with_host(&site, b"a.com\r\nhost: evil.com");
+    assert!(twice.status == 400 && !String::from_utf8_lossy(&twice.body).contains("#!"), "{twice:?}");
+    // Headers that proxies add are a caller's words too.
+    let forwarded = [
+        ("x-forwarded-host", "evil.com"),
+        ("forwarded", "host=evil.com"),
+        ("x-forwarded-proto", "evil"),
+        ("spin-full-url", "http://evil.com/"),
+    ];
+    let script = site.nobody().call("GET", SCRIPT, &forwarded, None);
+    assert!(script.status() == 200 && !script.text().contains("evil"), "{script:?}");
+}
+
+/// R63: names with underscores, ports and IPv6 literals are taken, and this machine itself is asked without TLS.
+#[test]
+fn a_host_of_a_good_shape_is_in_the_script() {
+    let site = site();
+    for (host, url) in [
+        ("example.com", "https://example.com"),
+        ("build_host.example:8443", "https://build_host.example:8443"),
+        ("192.0.2.7:3000", "https://192.0.2.7:3000"),
+        ("[2001:db8::1]:3000", "https://[2001:db8::1]:3000"),
+        ("[::1]:3000", "http://[::1]:3000"),
+        ("localhost:3000", "http://localhost:3000"),
+        ("127.0.0.1", "http://127.0.0.1"),
+    ] {
+        let answer = with_host(&site, host.as_bytes());
+        let script = String::from_utf8(answer.body).unwrap();
+        assert_eq!(answer.status, 200, "{host}: {script}");
+        assert!(script.contains(&format!("\n  server='{url}'\n")), "{host}: {script}");
+    }
+}
+
+/// R63: once the operator has said where the server is, no caller has a say; and a path before it is kept.
+#[test]
+fn public_url_counts_alone() {
+    let release = Release::usual();
+    let server = release.settings().variable("public_url", "https://example.com:8443/team_1/acc").start();
+    for host in [&b"evil.com"[..], b"$(evil)", b"evil;id"] {
+        let answer = with_host(&server, host);
+        let script = String::from_utf8(answer.body).unwrap();
+        assert_eq!(answer.status, 200, "{script}");
+        assert!(
+            script.contains("\n  server='https://example.com:8443/team_1/acc'\n") && !script.contains("evil"),
+            "{script}"
+        );
+    }
+    let listing = server.nobody().get("/cli/manifest.json").is(200);
+    assert_eq!(listing["files"][0]["url"], "/team_1/acc/cli/download?os=linux&arch=x86_64");
+    let refused = server.nobody().get("/cli/wheel/none").is(404);
+    assert_eq!(refused["doc_url"], "/team_1/acc/docs/agents/cli#downloads");
+}
+
+/// What a shell finds to run: each that is here.
+fn shells() -> Vec<&'static [&'static str]> {
+    let known: [&[&str]; 4] = [&["sh"], &["dash"], &["bash", "--posix"], &["busybox", "sh"]];
+    known
+        .into_iter()
+        .filter(|shell| {
+            Command::new(shell[0])
+                .args(&shell[1..])
+                .args(["-c", ":"])
+                .output()
+                .is_ok_and(|output| output.status.success())
+        })
+        .collect()
+}
+
+/// A person's home, in which nothing is but what the test puts there.
+struct Home {
+    folder: TempDir,
+    /// Where temporary files go.
+    temporary: TempDir,
+}
+
+impl Home {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), temporary: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.folder.path().join(below)
+    }
+
+    /// Runs a script as `curl … | sh -s -- options` does.
+    fn run(&self, shell: &[&str], script: &str, options: &[&str]) -> Output {
+        self.run_with(shell, script, options, "/usr/local/bin:/usr/bin:/bin")
+    }
+
+    fn run_with(&self, shell: &[&str], script: &str, options: &[&str], path: &str) -> Output {
+        let mut child = Command::new(shell[0])
+            .args(&shell[1..])
+            .args(["-s", "--"])
+            .args(options)
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .env("TMPDIR", self.temporary.path())
+            .env("PATH", path)
+            .current_dir(self.temporary.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A shell that has ended reads no more.
+        drop(child.stdin.take().unwrap().write_all(script.as_bytes()));
+        child.wait_with_output().unwrap()
+    }
+
+    /// Every file and folder below it, with its mode and what is in it.
+    fn state(&self) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+        let mut found = BTreeMap::new();
+        walk(self.folder.path(), &mut found);
+        found
+    }
+
+    fn mode(&self, below: &str) -> u32 {
+        fs::metadata(self.path(below)).unwrap().permissions().mode() & 0o777
+    }
+
+    fn has_no_leftovers(&self) -> bool {
+        fs::read_dir(self.temporary.path()).unwrap().next().is_none()
+            && !self.state().keys().any(|path| path.file_name().unwrap().to_string_lossy().starts_with(".accredit."))
+    }
+}
+
+fn walk(folder: &Path, found: &mut BTreeMap<PathBuf, (u32, Vec<u8>)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let mode = fs::symlink_metadata(&path).unwrap().permissions().mode();
+        if path.is_dir() {
+            found.insert(path.clone(), (mode, Vec::new()));
+            walk(&path, found);
+        } else {
+            found.insert(path.clone(), (mode, fs::read(&path).unwrap()));
+        }
+    }
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// R64: in an empty HOME it installs, a second run is as good as the first, and the server is noted.
+#[test]
+fn the_script_installs_into_an_empty_home() {
+    let site = site();
+    let script = site.nobody().get(SCRIPT).text();
+    for shell in shells() {
+        let home = Home::new();
+        let output = home.run(shell, &script, &[]);
+        assert!(output.status.success(), "{shell:?}: {}", said(&output));
+        assert_eq!(fs::read(home.path(".local/bin/accredit")).unwrap(), PROGRAM);
+        assert_eq!((home.mode(".local/bin/accredit"), home.mode(".config/accredit")), (0o755, 0o700));
+        let config = fs::read_to_string(home.path(".config/accredit/config.toml")).unwrap();
+        assert_eq!(config, format!("url = \"{}\"\n", site.host().base_url()));
+        assert_eq!(home.mode(".config/accredit/config.toml"), 0o600);
+        let text = said(&output);
+        for part in ["accredit 1.2.3 for ", "is not on your PATH", "auth login", "/docs/agents/"] {
+            assert!(text.contains(part), "{shell:?}: no {part:?} in {text}");
+        }
+        let ran = Command::new(home.path(".local/bin/accredit")).output().unwrap();
+        assert_eq!(ran.stdout, b"accredit 1.2.3\n");
+        let before = home.state();
+        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", home.path(".local/bin").display());
+        let again = home.run_with(shell, &script, &[], &path);
+        assert!(again.status.success() && !said(&again).contains("not on your PATH"), "{}", said(&again));
+        assert!(home.state() == before && home.has_no_leftovers(), "{shell:?}");
+    }
+}
+
+/// What was there stays: other keys, comments, tables, the credentials; a folder that was open to others is narrowed.
+#[test]
+fn the_script_keeps_what_is_configured() {
+    let site = site();
+    let script = site.nobody().get(SCRIPT).text();
+    let url = site.host().base_url();
+    for (before, after) in [
+        ("# mine\ncolour = \"never\"\n", format!("# mine\ncolour = \"never\"\nurl = \"{url}\"\n")),
+        (
+            "url = \"https://old.example\"\ncolour = \"never\"\n[profiles.work]\nurl = \"https://work.example\"\n",
+            format!("url = \"{url}\"\ncolour = \"never\"\n[profiles.work]\nurl = \"https://work.example\"\n"),
+        ),
+        (
+            "[profiles.work]\nurl = \"https://work.example\"\n",
+            format!("url = \"{url}\"\n\n[profiles.work]\nurl = \"https://work.example\"\n"),
+        ),
+        ("url_of_something = 1", format!("url_of_something = 1\nurl = \"{url}\"\n")),
+        ("", format!("url = \"{url}\"\n")),
+    ] {
+        let home = Home::new();
+        fs::create_dir_all(home.path(".config/accredit")).unwrap();
+        fs::set_permissions(home.path(".config/accredit"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(home.path(".config/accredit/config.toml"), before).unwrap();
+        fs::write(home.path(".config/accredit/credentials"), "kept").unwrap();
+        let output = home.run(&["sh"], &script, &[]);
+        assert!(output.status.success(), "{}", said(&output));
+        assert_eq!(fs::read_to_string(home.path(".config/accredit/config.toml")).unwrap(), after);
+        assert_eq!(fs::read_to_string(home.path(".config/accredit/credentials")).unwrap(), "kept");
+        assert_eq!(home.mode(".config/accredit"), 0o700);
+        assert!(home.run(&["sh"], &script, &[]).status.success());
+        assert_eq!(fs::read_to_string(home.path(".config/accredit/config.toml")).unwrap(), after);
+    }
+    // Whoever keeps it elsewhere keeps it there.
+    let home = Home::new();
+    fs::create_dir_all(home.path(".config/accredit")).unwrap();
+    fs::write(home.path("dotfile.toml"), "colour = \"never\"\n").unwrap();
+    symlink(home.path("dotfile.toml"), home.path(".config/accredit/config.toml")).unwrap();
+    assert!(home.run(&["sh"], &script, &[]).status.success());
+    assert!(fs::symlink_metadata(home.path(".config/accredit/config.toml")).unwrap().is_symlink());
+    let config = fs::read_to_string(home.path("dotfile.toml")).unwrap();
+    assert_eq!(config, format!("colour = \"never\"\nurl = \"{url}\"\n"));
+}
+
+/// `--dry-run` says what would be done, and nothing is done.
+#[test]
+fn a_dry_run_changes_nothing() {
+    let site = site();
+    let script = site.nobody().get(SCRIPT).text();
+    for shell in shells() {
+        let home = Home::new();
+        let output = home.run(shell, &script, &["--dry-run"]);
+        assert!(output.status.success(), "{}", said(&output));
+        for part in ["Would download", ".local/bin/accredit", "config.toml", "Nothing was changed"] {
+            assert!(said(&output).contains(part), "{part:?}: {}", said(&output));
+        }
+        assert!(home.state().is_empty() && home.has_no_leftovers());
+        let help = home.run(shell, &script, &["--help"]);
+        assert!(help.status.success() && said(&help).contains("--dry-run"));
+        assert_eq!(home.run(shell, &script, &["--nonsense"]).status.code(), Some(64));
+        assert!(home.state().is_empty());
+    }
+}
+
+/// R64: what is not what the server promised is refused, what was installed before stays, and nothing is left behind.
+#[test]
+fn a_corrupted_download_is_refused_and_leaves_nothing() {
+    let release = Release::usual();
+    for name in ["accredit-1.2.3-linux-x86_64", "accredit-1.2.3-linux-aarch64"] {
+        // The same length, another byte: the server cannot see it, the installer must.
+        let mut corrupted = PROGRAM.to_vec();
+        corrupted[20] ^= 1;
+        fs::write(release.dist().join(name), corrupted).unwrap();
+    }
+    let server = release.serve();
+    let script = server.nobody().get(SCRIPT).text();
+    for shell in shells() {
+        let home = Home::new();
+        let output = home.run(shell, &script, &[]);
+        assert!(
+            !output.status.success() && said(&output).contains("not what the server promised"),
+            "{}",
+            said(&output)
+        );
+        assert!(home.state().is_empty() && home.has_no_leftovers(), "{:?}", home.state());
+        fs::create_dir_all(home.path(".local/bin")).unwrap();
+        fs::write(home.path(".local/bin/accredit"), "the one before").unwrap();
+        let before = home.state();
+        assert!(!home.run(shell, &script, &[]).status.success());
+        assert!(home.state() == before && home.has_no_leftovers());
+    }
+}
+
+/// A server that is gone, a platform that is not there, a home that is none: each is said, and nothing is left behind.
+#[test]
+fn the_script_says_why_it_cannot() {
+    let site = site();
+    let script = site.nobody().get(SCRIPT).text();
+    let elsewhere = script.replace(site.host().base_url(), "http://127.0.0.1:1");
+    let no_platform = script.replace("'linux-", "'plan9-").replace("'macos-", "'plan9-");
+    let home = Home::new();
+    for (script, words) in
+        [(&elsewhere, "the download from http://127.0.0.1:1 failed"), (&no_platform, "has no accredit for")]
+    {
+        let output = home.run(&["sh"], script, &[]);
+        assert!(output.status.code() == Some(1) && said(&output).contains(words), "{}", said(&output));
+        assert!(home.state().is_empty() && home.has_no_leftovers());
+    }
+    fs::create_dir_all(home.path(".local/bin/accredit")).unwrap();
+    let output = home.run(&["sh"], &script, &[]);
+    assert!(!output.status.success() && said(&output).contains("is a directory"), "{}", said(&output));
+}
+
+/// A folder with some of the system's programs, to be all of a PATH.
+fn tools(names: &[&str]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in names {
+        let found = ["/usr/local/bin", "/usr/bin", "/bin"].map(|place| Path::new(place).join(name));
+        if let Some(found) = found.iter().find(|path| path.exists()) {
+            symlink(found, folder.path().join(name)).unwrap();
+        }
+    }
+    folder
+}
+
+/// With curl or wget, with sha256sum or shasum: what is there is used, and what is missing is said before anything is done.
+#[test]
+fn the_script_takes_the_tools_that_are_there() {
+    let site = site();
+    let script = site.nobody().get(SCRIPT).text();
+    let always = ["awk", "cat", "chmod", "cp", "mkdir", "mktemp", "mv", "rm", "uname"];
+    for (tool, check) in [("curl", "sha256sum"), ("wget", "sha256sum"), ("curl", "shasum")] {
+        let folder = tools(&[&always[..], &[tool, check]].concat());
+        if ![tool, check].iter().all(|name| folder.path().join(name).exists()) {
+            eprintln!("left out: {tool} or {check} is not here");
+            continue;
+        }
+        // What is a Perl script needs its Perl.
+        let more = tools(&["perl"]);
+        let path = format!("{}:{}", folder.path().display(), more.path().display());
+        let home = Home::new();
+        let output = home.run_with(&["/bin/sh"], &script, &[], &path);
+        assert!(output.status.success(), "{tool}, {check}: {}", said(&output));
+        assert_eq!(fs::read(home.path(".local/bin/accredit")).unwrap(), PROGRAM);
+        assert!(home.has_no_leftovers());
+    }
+    for (tools, words) in [
+        (tools(&[&always[..], &["sha256sum"]].concat()), "curl or wget is needed"),
+        (tools(&[&always[..], &["curl", "wget"]].concat()), "sha256sum or shasum is needed"),
+    ] {
+        let home = Home::new();
+        let output = home.run_with(&["/bin/sh"], &script, &[], &tools.path().to_string_lossy());
+        assert!(output.status.code() == Some(1) && said(&output).contains(words), "{}", said(&output));
+        assert!(home.state().is_empty() && home.has_no_leftovers());
+    }
+}
+
+/// Makes a wheel, at the path of the first argument, whose one program is the second argument.
+const MAKE_WHEEL: &str = r#"
+import base64, hashlib, sys, zipfile
+files = {
+    "accredit-1.2.3.data/scripts/accredit": sys.argv[2],
+    "accredit-1.2.3.dist-info/METADATA": "Metadata-Version: 2.1\nName: accredit\nVersion: 1.2.3\n",
+    "accredit-1.2.3.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: false\nTag: py3-none-any\n",
+}
+record = "accredit-1.2.3.dist-info/RECORD"
+lines = [record + ",,"]
+with zipfile.ZipFile(sys.argv[1], "w") as wheel:
+    for name, text in files.items():
+        info = zipfile.ZipInfo(name)
+        info.external_attr = 0o100755 << 16
+        wheel.writestr(info, text)
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
+        lines.append(f"{name},sha256={digest},{len(text)}")
+    wheel.writestr(record, "\n".join(lines) + "\n")
+"#;
+
+/// R64: pip and uv install the wheel from the server, where they are here.
+#[test]
+fn the_wheel_is_installed_by_pip_and_uv() {
+    let works = |program: &str, arguments: &[&str]| {
+        Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
+    };
+    if !works("python3", &["-c", "import zipfile"]) {
+        eprintln!("left out: no python3 here to make a wheel with");
+        return;
+    }
+    const NAME: &str = "accredit-1.2.3-py3-none-any.whl";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(NAME);
+    let program = std::str::from_utf8(PROGRAM).unwrap();
+    let made = Command::new("python3").args(["-c", MAKE_WHEEL]).arg(&path).arg(program).output().unwrap();
+    assert!(made.status.success(), "{}", said(&made));
+    let wheel = fs::read(&path).unwrap();
+    let server = Release::new().file("wheel", NAME, ("linux", "x86_64"), &wheel).list("1.2.3").serve();
+    let url = format!("{}/cli/wheel/{NAME}", server.host().base_url());
+    let check = |installed: &Path, output: &Output| {
+        assert!(output.status.success(), "{}", said(output));
+        let ran = Command::new(installed).output().unwrap();
+        assert_eq!(ran.stdout, b"accredit 1.2.3\n");
+    };
+    if works("python3", &["-m", "pip", "--version"]) {
+        let target = folder.path().join("pip");
+        let mut pip = Command::new("python3");
+        pip.args(["-m", "pip", "install", "--quiet", "--no-index", "--no-cache-dir", "--disable-pip-version-check"]);
+        check(&target.join("bin/accredit"), &pip.arg("--target").arg(&target).arg(&url).output().unwrap());
+    } else {
+        eprintln!("left out: no pip here");
+    }
+    if works("uv", &["--version"]) {
+        let place = |name: &str| folder.path().join(name);
+        let mut uv = Command::new("uv");
+        uv.args(["tool", "install", "--quiet", "--no-index", "--no-config", "--no-python-downloads"]).arg(&url);
+        uv.env("UV_TOOL_DIR", place("tools")).env("UV_TOOL_BIN_DIR", place("uv")).env("UV_CACHE_DIR", place("cache"));
+        check(&place("uv").join("accredit"), &uv.output().unwrap());
+    } else {
+        eprintln!("left out: no uv here");
+    }
+}
+
+/// A script that was cut off in transfer does nothing, wherever it was cut.
+#[test]
+fn a_part_of_the_script_does_nothing() {
+    let site = site();
+    let script = site.nobody().get(SCRIPT).text();
+    let whole = script.strip_suffix("main \"$@\"\n").unwrap();
+    let home = Home::new();
+    let mut cuts: Vec<usize> = (0..whole.len()).step_by(97).collect();
+    cuts.extend(whole.len() - 5..=whole.len());
+    for cut in cuts {
+        home.run(&["sh"], &whole[..cut], &[]);
+        assert!(home.state().is_empty() && home.has_no_leftovers(), "cut at {cut}");
+    }
+}
+
+/// The script is one that every POSIX shell can read, and that the linter has nothing against, where there is one.
+#[test]
+fn the_script_is_posix() {
+    let site = site();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("install.sh");
+    fs::write(&path, site.nobody().get(SCRIPT).text()).unwrap();
+    let mut checks: Vec<Vec<&str>> = shells().into_iter().map(|shell| [shell, &["-n"]].concat()).collect();
+    if Command::new("shellcheck").arg("--version").output().is_ok() {
+        checks.push(vec!["shellcheck", "--shell=sh"]);
+    }
+    assert!(checks.len() > 1, "{checks:?}");
+    for check in checks {
+        let output = Command::new(check[0]).args(&check[1..]).arg(&path).output().unwrap();
+        assert!(output.status.success(), "{check:?}: {}", said(&output));
+    }
+}
+
+/// A download that can be stopped in the middle.
+struct Download {
+    stream: BufReader<TcpStream>,
+    length: u64,
+    digest: Sha256,
+    got: u64,
+}
+
+impl Download {
+    fn begin(address: &str) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        (&stream).write_all(&raw::request("GET", PROGRAM_PATH, address, &[], None)).unwrap();
+        let mut stream = BufReader::new(stream);
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            stream.read_line(&mut line).unwrap();
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            if line == "\r\n" {
+                return Self { stream, length, digest: Sha256::new(), got: 0 };
+            }
+        }
+    }
+
+    fn read_to(&mut self, bytes: u64) {
+        let mut piece = vec![0; 64 * 1024];
+        while self.got < bytes {
+            let read = self.stream.read(&mut piece).unwrap();
+            assert!(read > 0, "it ended after {} bytes", self.got);
+            self.digest.update(&piece[..read]);
+            self.got += u64::try_from(read).unwrap();
+        }
+    }
+}
+
+/// A file of 64 MiB, downloaded by eight at once who stop in the middle: the host holds none of it, and all get all of it.
+#[test]
+fn large_downloads_at_once_need_no_memory() {
+    const MIB: u64 = 1024 * 1024;
+    const SIZE: u64 = 64 * MIB;
+    const AT_ONCE: usize = 8;
+    let bytes: Vec<u8> = (0..SIZE).map(|place| (place.wrapping_mul(2_654_435_761) >> 16) as u8).collect();
+    let expected = sha256(&bytes);
+    let release = Release::new().file("binary", "accredit-large", ("linux", "x86_64"), &bytes).list("1.2.3");
+    drop(bytes);
+    let server = release.serve();
+    let download = |stop: &dyn Fn()| {
+        let mut download = Download::begin(server.host().address());
+        assert_eq!(download.length, SIZE);
+        download.read_to(SIZE / 2);
+        stop();
+        download.read_to(SIZE);
+        let digest: String = download.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!((download.got, digest), (SIZE, expected.clone()));
+    };
+    download(&|| {});
+    let before = server.host().peak_memory();
+    // Not barriers: whoever fails would leave the others waiting for ever.
+    let (arrived, measured) = (AtomicUsize::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                download(&|| {
+                    arrived.fetch_add(1, Ordering::SeqCst);
+                    until("the measurement", || measured.load(Ordering::SeqCst).then_some(()));
+                });
+            });
+        }
+        until("every download in its middle", || (arrived.load(Ordering::SeqCst) == AT_ONCE).then_some(()));
+        let during = server.host().memory();
+        measured.store(true, Ordering::SeqCst);
+        // Eight halves of the file are 256 MiB.
+        assert!(during < before + 64 * 1024, "{before} KiB before, {during} KiB in the middle of {AT_ONCE} downloads");
+    });
+    let after = server.host().peak_memory();
+    eprintln!("the host's peak: {before} KiB after one download, {after} KiB after {AT_ONCE} at once");
+    assert!(after < before + 64 * 1024, "{before} KiB after one download, {after} KiB after {AT_ONCE} at once");
+}
