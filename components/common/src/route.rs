@@ -198,6 +198,8 @@ routes! {
         ..row(Group::Signin, "POST", "/auth/token", "Sign in with a password") };
     TENANT_CREATE = Route { access: Access::Public, audit: Some("tenant.create"), page: USERS_PAGE,
         ..row(Group::Signin, "POST", "/operator/tenants", "Make a further tenant and its admin") };
+    OPERATOR_REVOKE = Route { access: Access::Public, audit: Some("operator.revoke"), page: CREDENTIALS_PAGE,
+        ..row(Group::Signin, "POST", "/operator/revoke", "After a backup was restored: revoke all that was issued before a moment") };
     PASSWORD_SET = Route { access: Access::Scope(Scope::UsersWrite), for_people: true, session_only: true,
         is_idempotent: true, audit: Some("user.set_password"), page: USERS_PAGE,
         ..row(Group::Signin, "POST", "/api/users/{id}/set-password", "Set a user's password") };

@@ -91,7 +91,7 @@ pub(crate) async fn tenant(app: App, ask: Ask<NewTenant>) -> Result<Response, Ap
 }
 
 /// Compares the operator secret; wrong ones are counted by network.
-async fn check_secret(app: &App, secret: &str) -> Result<(), ApiError> {
+pub(crate) async fn check_secret(app: &App, secret: &str) -> Result<(), ApiError> {
     let Some(expected) = &app.settings().operator_secret else { return Err(Code::NotFound.into()) };
     let key = Digest::of_parts(&["operator secret", &app.network()]);
     if let Some(tries) = attempt::find(app.db(), &key, app.now()).await?

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bootstrap;
+mod operator;
 mod password;
 mod routes;
 mod sign_in;

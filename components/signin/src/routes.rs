@@ -1,12 +1,13 @@
 use axum::Router;
 use common::route::{self, Group, Routes};
 
-use crate::{bootstrap, password, sign_in};
+use crate::{bootstrap, operator, password, sign_in};
 
 fn routes() -> Routes {
     Routes::new(Group::Signin)
         .on(route::BOOTSTRAP, bootstrap::bootstrap)
         .on(route::TENANT_CREATE, bootstrap::tenant)
+        .on(route::OPERATOR_REVOKE, operator::revoke)
         .on(route::SIGN_IN, sign_in::sign_in)
         .on(route::PASSWORD_SET, password::set)
 }

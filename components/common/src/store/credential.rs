@@ -207,6 +207,28 @@ pub async fn revoke(tx: &Tx<'_>, id: &CredentialId, now: Timestamp) -> Result<bo
     Ok(tx.optional::<Happened>(sql, args![id, now]).await?.is_some())
 }
 
+/// Revokes every live credential that was made before a moment, of all tenants; gives each tenant with how many there were.
+pub async fn revoke_issued_before(
+    tx: &Tx<'_>,
+    before: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<(TenantId, i64)>, DbError> {
+    let sql = "SELECT tenant_id, count(*) FROM credentials WHERE revoked_at IS NULL AND created_at < ?1
+               GROUP BY tenant_id ORDER BY tenant_id";
+    let counts = tx.list::<Counted>(sql, args![before]).await?;
+    let sql = "UPDATE credentials SET revoked_at = ?2 WHERE revoked_at IS NULL AND created_at < ?1";
+    tx.execute(sql, args![before, now]).await?;
+    Ok(counts.into_iter().map(|Counted(tenant, count)| (tenant, count)).collect())
+}
+
+struct Counted(TenantId, i64);
+
+impl FromRow for Counted {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self(row.take()?, row.take()?))
+    }
+}
+
 /// Revokes one of a person's own live sessions; `false`: there is none of that id.
 pub async fn revoke_session(tx: &Tx<'_>, user: &UserId, id: &str, now: Timestamp) -> Result<bool, DbError> {
     let sql = "UPDATE credentials SET revoked_at = ?3
