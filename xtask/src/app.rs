@@ -43,6 +43,25 @@ impl App {
         text(&agent, "auth_token")
     }
 
+    /// Creates a member who owns nothing; answers his session.
+    pub(crate) fn create_reader(&self) -> Result<String> {
+        let ask =
+            |path: &str, body: &serde_json::Value| self.client.must("POST", path, Some(&self.session), Some(body));
+        let user = ask("/api/users", &json!({"email": "reader@example.org", "name": "Reader"}))?;
+        ask(&format!("/api/users/{}/set-password", text(&user, "id")?), &json!({"password": PASSWORD}))?;
+        text(&ask("/auth/token", &json!({"email": "reader@example.org", "password": PASSWORD}))?, "access_token")
+    }
+
+    /// The path of the reader's hundredth page of agents.
+    pub(crate) fn far_page(&self, reader: &str) -> Result<String> {
+        let mut path = "/api/agents?limit=50".to_owned();
+        for _ in 0..100 {
+            let page = self.client.must("GET", &path, Some(reader), None)?;
+            path = format!("/api/agents?limit=50&cursor={}", text(&page, "next_cursor")?);
+        }
+        Ok(path)
+    }
+
     /// Stops the host, does something with its files, and starts it again.
     pub(crate) fn while_stopped(
         self,

@@ -18,6 +18,8 @@ use crate::workspace::Workspace;
 use crate::{build, wasm};
 
 const AGENTS: usize = 50;
+/// Agents of the larger database, of which `reader` may read each tenth.
+const MANY_AGENTS: u64 = 100_000;
 const FEW: u64 = 1_000;
 
 #[derive(Args)]
@@ -129,8 +131,11 @@ fn prepare(workspace: &Workspace, host: &Path, seed: &Path, tokens: u64, index: 
     for number in 1..AGENTS {
         app.create_agent(&format!("agent-{number}"))?;
     }
-    app =
-        app.while_stopped(workspace, host, |state| run(Command::new(seed).arg(state.path()).arg(tokens.to_string())))?;
+    let reader = app.create_reader()?;
+    let agents = if tokens == FEW { 0 } else { MANY_AGENTS };
+    app = app.while_stopped(workspace, host, |state| {
+        run(Command::new(seed).arg(state.path()).arg(tokens.to_string()).arg(agents.to_string()))
+    })?;
 
     // Not `asking`: an issue ends the token before it.
     let issue = (1..AGENTS).map(|number| format!("/api/agents/agent-{number}/token/issue")).collect();
@@ -140,6 +145,13 @@ fn prepare(workspace: &Workspace, host: &Path, seed: &Path, tokens: u64, index: 
         Row::new("list", index, "GET", vec!["/api/agents".to_owned()], &app.session),
     ];
     if tokens == FEW {
+        let can = "/api/auth/can?action=agents.update&object=asking";
+        rows.push(Row::new("check", index, "GET", vec![can.to_owned()], &asking));
+        let notify = vec!["/api/ui/notify".to_owned()];
+        rows.push(Row {
+            body: r#"{"title": "Done", "body": "All is well."}"#,
+            ..Row::new("notify", index, "POST", notify, &asking)
+        });
         rows.push(Row {
             is_refused: true,
             ..Row::new("bad checksum", index, "GET", vec!["/api/auth/whoami".to_owned()], &with_bad_checksum(&asking)?)
@@ -148,6 +160,9 @@ fn prepare(workspace: &Workspace, host: &Path, seed: &Path, tokens: u64, index: 
         for row in &mut rows {
             row.name = format!("{} {tokens}", row.name);
         }
+        let (first, far) = ("/api/agents?limit=50".to_owned(), app.far_page(&reader)?);
+        rows.push(Row::new(&format!("list a tenth of {MANY_AGENTS}"), index, "GET", vec![first], &reader));
+        rows.push(Row::new("the same, 100 pages on", index, "GET", vec![far], &reader));
     }
     Ok((app, rows))
 }
@@ -284,6 +299,15 @@ fn show(rows: &[Row], peaks: &[f64], many: u64) -> Result<()> {
         format!("p99 of whoami at most 3 times that of hello: {:.1}", whoami.p99_ms / hello.p99_ms),
     )?;
     line(bad.ratio >= 0.9, format!("bad checksum at least 0.9 of hello: {:.2}", bad.ratio))?;
+    let (notify, check) = (of("notify")?, of("check")?);
+    let (list, far) = (of(&format!("list a tenth of {MANY_AGENTS}"))?, of("the same, 100 pages on")?);
+    line(notify.ratio >= 0.25, format!("notify at least 0.25 of hello: {:.2}", notify.ratio))?;
+    let slower = notify.p99_ms / whoami.p99_ms;
+    line(slower <= 10.0, format!("p99 of notify at most 10 times that of whoami: {slower:.1}"))?;
+    let of_whoami = |row: Measured| row.requests_per_s / whoami.requests_per_s;
+    line(of_whoami(check) >= 0.8, format!("check at least 0.8 of whoami: {:.2}", of_whoami(check)))?;
+    line(of_whoami(list) >= 0.3, format!("list of a tenth at least 0.3 of whoami: {:.2}", of_whoami(list)))?;
+    line(of_whoami(far) >= 0.9 * of_whoami(list), format!("and as fast 100 pages on: {:.2}", of_whoami(far)))?;
     line(issue.p99_ms <= 100.0, format!("p99 of issue by 8 callers at most 100 ms: {:.1} ms", issue.p99_ms))?;
     line(against_few >= 0.9, format!("whoami with {many} tokens at least 0.9 of whoami with {FEW}: {against_few:.2}"))
 }

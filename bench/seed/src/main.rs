@@ -1,5 +1,5 @@
-//! `seed <state directory> <number>`: puts so many live tokens of the first user into the database of a stopped
-//! host, for the load runs. The routes could do it too, at some thousand a second; this does a million in seconds.
+//! `seed <state directory> <tokens> <agents>`: puts so many live tokens and agents of the first user into the database of a
+//! stopped host, for the load runs; each tenth agent may be read by the user who was made last. The routes could do it too, at some thousand a second; this does a million in seconds.
 
 use std::path::{Path, PathBuf};
 
@@ -16,25 +16,44 @@ const INSERT_TOKENS: &str = "
     FROM numbers, (SELECT id, tenant_id, created_at FROM users ORDER BY created_at LIMIT 1) AS owner
     ORDER BY digest";
 
+const INSERT_AGENTS: &str = "
+    WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?1)
+    INSERT INTO agents (id, tenant_id, name, owner_id, scope, created_at, updated_at)
+    SELECT printf('agt_seed%022d', n), owner.tenant_id, printf('seed-%d', n), owner.id, 'agents.read', owner.created_at + n, owner.created_at + n
+    FROM numbers, (SELECT id, tenant_id, created_at FROM users ORDER BY created_at LIMIT 1) AS owner";
+
+const SHARE_EACH_TENTH: &str = "
+    INSERT INTO grants (object_id, subject_id, relation, tenant_id, created_at, created_by)
+    SELECT a.id, reader.id, 'viewer', a.tenant_id, a.created_at, a.owner_id
+    FROM agents a, (SELECT id FROM users ORDER BY created_at DESC LIMIT 1) AS reader
+    WHERE a.id LIKE 'agt_seed%0'";
+
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let (Some(state), Some(number)) = (arguments.next(), arguments.next()) else {
-        bail!("usage: seed <state directory> <number>");
+    let (Some(state), Some(number), Some(agents)) = (arguments.next(), arguments.next(), arguments.next()) else {
+        bail!("usage: seed <state directory> <tokens> <agents>");
     };
-    let number: u64 = number.parse().context("the number is no number")?;
+    let number: u64 = number.parse().context("the number of tokens is no number")?;
+    let agents: u64 = agents.parse().context("the number of agents is no number")?;
     let mut database = find_database(Path::new(&state))?;
     // Only the run counts: a crash here costs nothing, a small cache costs minutes.
     database.execute_batch("PRAGMA synchronous = OFF; PRAGMA cache_size = -524288; PRAGMA temp_store = MEMORY;")?;
-    seed(&mut database, number)
+    seed(&mut database, number, agents)
 }
 
-fn seed(database: &mut Connection, number: u64) -> Result<()> {
+fn seed(database: &mut Connection, number: u64, agents: u64) -> Result<()> {
     let transaction = database.transaction()?;
     let inserted = transaction.execute(INSERT_TOKENS, [i64::try_from(number)?])?;
     if u64::try_from(inserted)? != number {
         bail!("{inserted} tokens went in instead of {number}: is there a user?");
     }
+    if agents > 0 {
+        transaction.execute(INSERT_AGENTS, [i64::try_from(agents)?])?;
+        transaction.execute(SHARE_EACH_TENTH, [])?;
+    }
     transaction.commit()?;
+    // As a database has them that was used for a while.
+    database.execute_batch("ANALYZE")?;
     // What is measured later is the database, not the log that it came by.
     database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     Ok(())
@@ -94,12 +113,14 @@ mod tests {
     #[test]
     fn so_many_live_tokens_go_into_the_schema_of_the_migrations() {
         let mut database = database();
-        seed(&mut database, 1000).unwrap();
+        seed(&mut database, 1000, 100).unwrap();
         let live: i64 = database
             .query_row("SELECT COUNT(*) FROM credentials WHERE revoked_at IS NULL AND user_id = 'usr_1'", [], |row| {
                 row.get(0)
             })
             .unwrap();
         assert_eq!(live, 1000);
+        let shared: i64 = database.query_row("SELECT COUNT(*) FROM grants", [], |row| row.get(0)).unwrap();
+        assert_eq!(shared, 10);
     }
 }
