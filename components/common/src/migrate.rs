@@ -23,6 +23,9 @@ const ALL: &[&str] = &[
 /// The line between two statements of a file.
 const MARKER: &str = "--- next";
 
+/// Tries to switch to WAL, each of some 0.1 s.
+const SWITCHES: usize = 50;
+
 /// Tries before a database that others keep busy is given up; each waits up to the busy timeout of 5 s.
 const TRIES: usize = 3;
 
@@ -69,10 +72,28 @@ fn is_write_ahead(mode: &Option<Value>) -> bool {
 }
 
 /// Switches to WAL, and checks that it took: a database in memory refuses, and would lose everything.
+///
+/// The switch needs the file alone. Two connections that both try hold each other up until one gives up, so each is patient
+/// for a short time of its own and then looks whether another one was faster.
 async fn write_ahead(connection: &Connection) -> Result<(), DbError> {
-    let mode = connection.execute("PRAGMA journal_mode=WAL", vec![]).await?.into_iter().flatten().next();
-    if is_write_ahead(&mode) {
-        return Ok(());
+    for _ in 0..SWITCHES {
+        let patience = 20 + integer(connection, "SELECT abs(random() % 200)").await?;
+        connection.execute(&format!("PRAGMA busy_timeout={patience}"), vec![]).await?;
+        let switched = connection.execute("PRAGMA journal_mode=WAL", vec![]).await;
+        connection.execute("PRAGMA busy_timeout=5000", vec![]).await?;
+        match switched {
+            Ok(rows) => {
+                let mode = rows.into_iter().flatten().next();
+                if is_write_ahead(&mode) {
+                    return Ok(());
+                }
+                if mode == Some(Value::Text("memory".to_owned())) {
+                    break;
+                }
+            }
+            Err(DbError::Unavailable(_)) => {}
+            Err(error) => return Err(error),
+        }
     }
     let cause = "the database is not a file that can be written ahead (WAL): give the host a state directory";
     Err(DbError::Unavailable(cause.to_owned()))
