@@ -150,11 +150,11 @@ errors! {
         "Send the whole token as it was answered when it was made, in the header Authorization: Bearer <token>. Without it: a person signs in with POST /auth/token, an agent asks its owner for a new one.",
         page: "/docs/agents/concepts/credentials#sending-one";
     TokenExpired 401 "token_expired": "This credential has ended.",
-        "Sign in again with POST /auth/token {{\"email\": \"…\", \"password\": \"…\"}}.",
+        "Sign in again with POST /auth/token {{\"email\": \"…\", \"password\": \"…\"}}; with that session POST /auth/tokens {{\"name\": \"…\"}} makes a new personal access token.",
         agent: "Ask {owner} for a new token: POST /api/agents/{agent}/token/issue.",
         page: "/docs/agents/concepts/credentials#lifetimes";
     TokenRevoked 401 "token_revoked": "This credential was revoked.",
-        "Sign in again with POST /auth/token {{\"email\": \"…\", \"password\": \"…\"}}.",
+        "Sign in again with POST /auth/token {{\"email\": \"…\", \"password\": \"…\"}}; with that session POST /auth/tokens {{\"name\": \"…\"}} makes a new personal access token.",
         agent: "Ask {owner} for a new token: {step}.",
         page: "/docs/agents/concepts/credentials#revocation";
     AccountDeactivated 401 "account_deactivated": "The account behind this credential is deactivated.",
