@@ -17,6 +17,7 @@ const ALL: &[&str] = &[
     include_str!("../../../migrations/0001_ground.sql"),
     include_str!("../../../migrations/0002_tokens.sql"),
     include_str!("../../../migrations/0003_notify.sql"),
+    include_str!("../../../migrations/0004_outbox.sql"),
 ];
 
 /// The line between two statements of a file.

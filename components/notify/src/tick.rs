@@ -8,6 +8,8 @@ use common::{
     store::housekeeping,
 };
 
+use crate::mail;
+
 /// The handler. A failure is logged and tried again by the next tick; the caller could do nothing about it.
 pub(crate) async fn tick(app: App) -> StatusCode {
     if let Err(error) = run(&app).await {
@@ -20,6 +22,9 @@ async fn run(app: &App) -> Result<(), DbError> {
     if !housekeeping::take_lease(app.db(), app.now()).await? {
         return Ok(());
     }
+    // Behind the answer: a provider that is slow holds up neither the caller nor the rest of this.
+    let sender = app.clone();
+    app.afterwards(async move { mail::send_due(&sender).await }).await;
     housekeeping::purge(app.db(), app.now()).await?;
     housekeeping::write_refusals(app).await
 }
