@@ -238,9 +238,16 @@ mod tests {
     }
 
     fn read_mail(changes: &[(&str, &str)]) -> Result<Settings, &'static str> {
-        let usual = [("mail_provider", "resend"), ("mail_host", "mail.invalid"), ("mail_from", "no-reply@example.com"), ("mail_token", "t0ken")];
+        let usual = [
+            ("mail_provider", "resend"),
+            ("mail_host", "mail.invalid"),
+            ("mail_from", "no-reply@example.com"),
+            ("mail_token", "t0ken"),
+        ];
         Settings::read(|asked| {
-            let find = |list: &[(&str, &str)]| list.iter().find(|(name, _)| *name == asked).map(|(_, value)| (*value).to_owned());
+            let find = |list: &[(&str, &str)]| {
+                list.iter().find(|(name, _)| *name == asked).map(|(_, value)| (*value).to_owned())
+            };
             find(changes).or_else(|| find(&usual))
         })
     }
@@ -255,7 +262,10 @@ mod tests {
             (vec![("mail_provider", "webhook"), ("mail_host", "Mail.example:8443")], "mail.example:8443"),
         ] {
             let mail = read_mail(&changes).unwrap().mail.unwrap();
-            assert_eq!((mail.host.as_str(), mail.from.as_str(), mail.token.reveal()), (host, "no-reply@example.com", "t0ken"));
+            assert_eq!(
+                (mail.host.as_str(), mail.from.as_str(), mail.token.reveal()),
+                (host, "no-reply@example.com", "t0ken")
+            );
         }
         for (name, value) in [
             ("mail_provider", "pigeon"),

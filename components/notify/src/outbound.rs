@@ -47,7 +47,8 @@ mod wasm {
         drop(options.set_between_bytes_timeout(Some(BODY)));
         let mut request = request.map(|body| FullBody::new(Bytes::from(body)));
         request.extensions_mut().insert(RequestOptionsExtension(options));
-        let response = spin_sdk::http::send(request).await.map_err(|error| format!("{error:?}"))?;
+        let response =
+            spin_sdk::http::send(request).await.map_err(|error| format!("{error:?}").replace("ErrorCode::", ""))?;
         let status = response.status();
         let mut body = Vec::new();
         if !status.is_success()

@@ -71,7 +71,8 @@ async fn tell(app: &App, tx: &Tx<'_>, found: &Caller) -> Result<(), ApiError> {
         notification::tell(tx, &id, found.tenant_id(), &user.id, text, app.now()).await?;
         if app.settings().mail_provider.is_some() {
             let (user, recipient) = (&user.id, user.email.as_str());
-            let mail = outbox::New { tenant: found.tenant_id(), user, recipient, kind: outbox::Kind::Leak, data: &data };
+            let mail =
+                outbox::New { tenant: found.tenant_id(), user, recipient, kind: outbox::Kind::Leak, data: &data };
             outbox::queue(app, tx, &mail).await?;
         }
     }
@@ -122,7 +123,8 @@ mod tests {
             for _ in 0..2 {
                 t.nobody("POST", "/auth/leaks", json!({ "token": scout.token })).await.is(204);
             }
-            let queued = t.texts("SELECT recipient || ' ' || kind || ' ' || state FROM outbox ORDER BY recipient").await;
+            let queued =
+                t.texts("SELECT recipient || ' ' || kind || ' ' || state FROM outbox ORDER BY recipient").await;
             let expected = ["ada@example.com leak due", "max@example.com leak due"];
             assert_eq!(queued, if mail_provider.is_some() { &expected[..] } else { &[] });
             assert!(t.texts("SELECT data FROM outbox").await.iter().all(|data| !data.contains(&scout.token)));

@@ -19,7 +19,7 @@ use crate::{
 /// Tries of a mail; the last one that fails ends it.
 pub const TRIES: i64 = 8;
 /// The wait behind the first try that fails, seconds; each further one is twice as long.
-const FIRST_WAIT: i64 = 30;
+const FIRST_WAIT: i64 = 60;
 /// The longest wait between two tries, seconds.
 const LONGEST_WAIT: i64 = 3_600;
 /// How long a row is its sender's, seconds: longer than any try takes.
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn waits_double_up_to_an_hour() {
         let waits: Vec<i64> = (1..=TRIES).map(wait).collect();
-        assert_eq!(waits, [30, 60, 120, 240, 480, 960, 1920, 3600]);
+        assert_eq!(waits, [60, 120, 240, 480, 960, 1920, 3600, 3600]);
     }
 
     /// What is stored is read, and `take` knows every kind.
