@@ -251,10 +251,10 @@ pub(crate) async fn retry(
     Segment(id): Segment,
     ask: Ask<Nothing>,
 ) -> Result<Response, ApiError> {
+    outbox::find(app.db(), caller.tenant_id(), &id).await?.ok_or(Code::MailNotFound)?; // early; decided again below
     if app.settings().mail.is_none() {
         return Err(Code::MailDisabled.into());
     }
-    outbox::find(app.db(), caller.tenant_id(), &id).await?.ok_or(Code::MailNotFound)?; // early; decided again below
     let write = match app.write(route::MAIL_RETRY, &caller, ask.kept).await? {
         Begun::First(write) => write,
         Begun::Again(answer) => return Ok(answer),
@@ -519,14 +519,24 @@ mod tests {
         let t = TestApp::new(router());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+        t.execute(&format!(
+            "INSERT INTO outbox (id, tenant_id, user_id, kind, recipient, data, state, due_at, created_at)
+             VALUES ('out_a', '{tenant}', '{}', 'test', 'ada@example.com', '{{}}', 'dead', 9e15, 0)",
+            ada.user
+        ))
+        .await
+        .unwrap();
         for path in [TEST, "/api/mail/outbox/out_a/retry"] {
             let refused = t.as_(&ada, "POST", path, Null).await.refused(503, "mail_disabled");
             for name in ["mail_provider", "mail_from", "mail_token"] {
                 assert!(refused["fix"].as_str().unwrap().contains(name), "{refused}");
             }
         }
-        assert_eq!(t.as_(&ada, "GET", OUTBOX, Null).await.is(200)["items"], json!([]));
+        t.as_(&ada, "POST", "/api/mail/outbox/out_b/retry", Null).await.refused(404, "mail_not_found");
+        // What is there can still be seen.
+        assert_eq!(t.as_(&ada, "GET", OUTBOX, Null).await.is(200)["items"][0]["state"], "dead");
         tick(&t).await;
+        assert!(stub::sent().is_empty());
     }
 
     /// A crash between the lease and the answer: the row is free again when its lease is over, and so is the sending.
