@@ -3,6 +3,7 @@
 //! - [`host`] starts hosts and ends them; [`server`] is a host that serves Accredit, with people and agents in it.
 //! - [`client`] asks; [`answer`] is what came back, with the checks that every answer of ours must stand; [`raw`] asks what
 //!   no well-behaved client would.
+//! - [`sink`] is a server that mail is sent to.
 //! - [`docs`] looks behind every `doc_url` that a test meets; [`secret`] makes credentials that no route makes yet.
 
 #![expect(
@@ -19,6 +20,7 @@ pub mod host;
 pub mod raw;
 pub mod secret;
 pub mod server;
+pub mod sink;
 
 use std::{
     sync::{Arc, Mutex, PoisonError, Weak},

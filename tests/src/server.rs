@@ -19,6 +19,7 @@ pub struct Server {
     host: Host,
     state: Arc<TempDir>,
     variables: Vec<(String, String)>,
+    flags: Vec<(String, String)>,
     ticks: bool,
     operator_secret: String,
     manifest: PathBuf,
@@ -37,6 +38,7 @@ pub struct Agent {
 /// How a server is started.
 pub struct Settings {
     variables: Vec<(String, String)>,
+    flags: Vec<(String, String)>,
     ticks: bool,
     before: String,
     state: Option<Arc<TempDir>>,
@@ -49,6 +51,13 @@ impl Settings {
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.retain(|(known, _)| known != name);
         self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// One more flag of the host.
+    #[must_use]
+    pub fn flag(mut self, flag: &str, value: &str) -> Self {
+        self.flags.push((flag.to_owned(), value.to_owned()));
         self
     }
 
@@ -85,9 +94,9 @@ impl Settings {
         let state = self.state.unwrap_or_else(|| Arc::new(state_directory()));
         let find = self.variables.iter().find(|(name, _)| name == "operator_secret");
         let operator_secret = find.map(|(_, value)| value.clone()).unwrap_or_default();
-        let host = run(&self.manifest, state.path(), &self.variables, self.ticks, &self.before);
-        let Self { variables, ticks, manifest, .. } = self;
-        Server { host, state, variables, ticks, operator_secret, manifest }
+        let host = run(&self.manifest, state.path(), &self.variables, &self.flags, self.ticks, &self.before);
+        let Self { variables, flags, ticks, manifest, .. } = self;
+        Server { host, state, variables, flags, ticks, operator_secret, manifest }
     }
 }
 
@@ -96,7 +105,14 @@ pub fn state_directory() -> TempDir {
     tempfile::Builder::new().prefix("accredit-state-").tempdir().expect("a temporary directory")
 }
 
-fn run(manifest: &Path, state: &Path, variables: &[(String, String)], ticks: bool, before: &str) -> Host {
+fn run(
+    manifest: &Path,
+    state: &Path,
+    variables: &[(String, String)],
+    flags: &[(String, String)],
+    ticks: bool,
+    before: &str,
+) -> Host {
     let mut start = Start::new(manifest).flag("--state-dir", state);
     if !before.is_empty() {
         start = start.after(before);
@@ -107,6 +123,9 @@ fn run(manifest: &Path, state: &Path, variables: &[(String, String)], ticks: boo
     for (name, value) in variables {
         start = start.variable(name, value);
     }
+    for (flag, value) in flags {
+        start = start.flag(flag, value);
+    }
     start.run()
 }
 
@@ -114,7 +133,8 @@ impl Server {
     /// The usual settings: an operator secret of its own, and more hashes a second than tests ask for.
     pub fn settings() -> Settings {
         let manifest = host::manifest();
-        Settings { variables: Vec::new(), ticks: false, before: String::new(), state: None, manifest }
+        let none = Vec::new();
+        Settings { variables: none, flags: Vec::new(), ticks: false, before: String::new(), state: None, manifest }
             .variable("operator_secret", &secret::unique())
             .variable("hashes_per_second", "1000000")
     }
@@ -133,11 +153,12 @@ impl Server {
 
     /// One more host on the same files.
     pub fn second(&self) -> Self {
-        let host = run(&self.manifest, self.state.path(), &self.variables, self.ticks, "");
+        let host = run(&self.manifest, self.state.path(), &self.variables, &self.flags, self.ticks, "");
         Self {
             host,
             state: Arc::clone(&self.state),
             variables: self.variables.clone(),
+            flags: self.flags.clone(),
             ticks: self.ticks,
             operator_secret: self.operator_secret.clone(),
             manifest: self.manifest.clone(),
@@ -147,7 +168,7 @@ impl Server {
     /// Kills the host in the middle of whatever it is doing, and starts it again on the same files.
     pub fn kill_and_restart(&mut self) {
         self.host.kill();
-        self.host = run(&self.manifest, self.state.path(), &self.variables, self.ticks, "");
+        self.host = run(&self.manifest, self.state.path(), &self.variables, &self.flags, self.ticks, "");
     }
 
     /// The host.

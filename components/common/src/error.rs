@@ -213,6 +213,8 @@ errors! {
         page: "/docs/agents/concepts/sharing";
     NotificationNotFound 404 "notification_not_found": "You have no such notification.",
         "GET /api/notifications lists yours.";
+    MailNotFound 404 "mail_not_found": "Your tenant has no such mail.",
+        "GET /api/mail/outbox lists the tenant's mails.", page: "/docs/agents/concepts/mail#outbox";
     SessionNotFound 404 "session_not_found": "You have no such session.",
         "GET /auth/sessions lists your sessions.";
 
@@ -271,6 +273,9 @@ errors! {
     TooManyReports 429 "too_many_reports": "Too many reports from this address.",
         "Wait for the seconds in the header Retry-After, then send the report again.",
         page: "/docs/agents/concepts/credentials#leaks";
+    TooManyMails 429 "too_many_mails": "You have asked for as many mails as you may.",
+        "Wait for the seconds in the header Retry-After, then ask again.",
+        page: "/docs/agents/concepts/mail#test";
     TooManyHashes 429 "too_many_hashes": "The server checks as many passwords as it can just now.",
         "Wait for the seconds in the header Retry-After, then try again.";
     TooManyKeys 429 "too_many_idempotency_keys": "You have as many kept answers as one caller may have.",
@@ -286,6 +291,9 @@ errors! {
         "Ask the operator to raise the variable database_max_mib or to make room; reading, and taking rights away, still work.";
     DatabaseTooNew 503 "database_too_new": "The database was upgraded by a newer release that this one must not work with.",
         "Ask the operator to deploy the newer release here too.";
+    MailDisabled 503 "mail_disabled": "This server sends no mail, because the variable mail_provider is not set.",
+        "Ask the operator to set the variables mail_provider, mail_from and mail_token, as the page in doc_url describes.",
+        page: "/docs/agents/concepts/mail#setting-it-up";
     AuditKeyMissing 503 "audit_key_missing": "The audit trail is not sealed, because the variable audit_key is not set.",
         "Ask the operator to set the variable audit_key.", page: "/docs/agents/concepts/audit#verifying";
 }

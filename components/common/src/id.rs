@@ -90,6 +90,8 @@ ids! {
     CredentialId = "tok_";
     /// A notification.
     NotificationId = "ntf_";
+    /// A mail in the outbox.
+    MailId = "out_";
     /// A row of the audit trail.
     AuditId = "aud_";
     /// One request, in the header `x-request-id` and in every refusal.

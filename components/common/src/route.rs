@@ -24,7 +24,7 @@ pub enum Group {
     Tokens,
     /// The registry of agents and their tokens.
     Agents,
-    /// Notifications, and the tick.
+    /// Notifications, mail, and the tick.
     Notify,
     /// The CLI, handed out.
     Artifacts,
@@ -53,7 +53,7 @@ impl Group {
             Self::Signin => "Bootstrap, tenants, sign-in, passwords",
             Self::Tokens => "Personal access tokens, introspection, scopes",
             Self::Agents => "Agents and their tokens",
-            Self::Notify => "Notifications for people, messages for agents, housekeeping",
+            Self::Notify => "Notifications for people, messages for agents, mail, housekeeping",
             Self::Artifacts => "The command-line tool, to install and to download",
             Self::Docs => "Documentation and health",
         }
@@ -142,6 +142,7 @@ const fn row(group: Group, method: &'static str, path: &'static str, title: &'st
 const AGENTS_PAGE: &str = "/docs/agents/concepts/agents";
 const SHARING_PAGE: &str = "/docs/agents/concepts/sharing";
 const NOTIFY_PAGE: &str = "/docs/agents/concepts/notifications";
+const MAIL_PAGE: &str = "/docs/agents/concepts/mail";
 const INBOX_PAGE: &str = "/docs/agents/concepts/inbox";
 const USERS_PAGE: &str = "/docs/agents/concepts/people";
 const AUDIT_PAGE: &str = "/docs/agents/concepts/audit";
@@ -290,6 +291,14 @@ routes! {
     MESSAGE = Route { access: Access::Scope(Scope::AgentsMessage), action: Some(Action::Read), is_idempotent: true,
         audit: Some("agent.message"), page: INBOX_PAGE,
         ..row(Group::Notify, "POST", "/api/agents/{name}/messages", "Put a message into an agent's inbox") };
+    MAIL_TEST = Route { session_only: true, for_people: true, is_idempotent: true, audit: Some("mail.test"), page: MAIL_PAGE,
+        ..row(Group::Notify, "POST", "/api/mail/test", "Send a mail to my own address") };
+    MAIL_OUTBOX = Route { access: Access::Scope(Scope::AuditReadAll), for_people: true,
+        query: Query::Only(&["state", "cursor", "limit"]), page: MAIL_PAGE,
+        ..row(Group::Notify, "GET", "/api/mail/outbox", "The tenant's mails: due, sent and dead") };
+    MAIL_RETRY = Route { access: Access::Scope(Scope::AuditReadAll), for_people: true, session_only: true,
+        is_idempotent: true, audit: Some("mail.retry"), page: MAIL_PAGE,
+        ..row(Group::Notify, "POST", "/api/mail/outbox/{id}/retry", "Make a dead mail due again") };
     TICK = Route { access: Access::Public, query: Query::Any,
         ..row(Group::Notify, "POST", "/internal/tick", "Housekeeping; leased to once a second") };
 

@@ -9,6 +9,7 @@ pub mod housekeeping;
 pub mod inbox;
 pub mod kept;
 pub mod notification;
+pub mod outbox;
 pub mod refusal;
 pub mod scope;
 pub mod seal;

@@ -26,6 +26,7 @@ const PAGES: &[(&str, &str)] = &[
     ("agents/concepts/inbox", include_str!("../../../docs/agents/concepts/inbox.md")),
     ("agents/concepts/introspection", include_str!("../../../docs/agents/concepts/introspection.md")),
     ("agents/concepts/lists", include_str!("../../../docs/agents/concepts/lists.md")),
+    ("agents/concepts/mail", include_str!("../../../docs/agents/concepts/mail.md")),
     ("agents/concepts/notifications", include_str!("../../../docs/agents/concepts/notifications.md")),
     ("agents/concepts/pats", include_str!("../../../docs/agents/concepts/pats.md")),
     ("agents/concepts/people", include_str!("../../../docs/agents/concepts/people.md")),

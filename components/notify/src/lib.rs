@@ -1,8 +1,10 @@
-//! Component `notify`: what agents tell people, what agents are told, and the tick, which does what no caller does.
+//! Component `notify`: what agents tell people, what agents are told, mail, and the tick, which does what no caller does.
 #![forbid(unsafe_code)]
 
 mod inbox;
+mod mail;
 mod notifications;
+mod outbound;
 mod routes;
 mod tell;
 mod tick;

@@ -1,7 +1,7 @@
 use axum::Router;
 use common::route::{self, Group, Routes};
 
-use crate::{inbox, notifications, tell, tick};
+use crate::{inbox, mail, notifications, tell, tick};
 
 fn routes() -> Routes {
     Routes::new(Group::Notify)
@@ -14,6 +14,9 @@ fn routes() -> Routes {
         .on(route::INBOX, inbox::read)
         .on(route::INBOX_ACK, inbox::acknowledge)
         .on(route::MESSAGE, inbox::message)
+        .on(route::MAIL_TEST, mail::test)
+        .on(route::MAIL_OUTBOX, mail::list)
+        .on(route::MAIL_RETRY, mail::retry)
         .on(route::TICK, tick::tick)
 }
 

@@ -9,6 +9,8 @@ use common::{
     store::housekeeping,
 };
 
+use crate::mail;
+
 /// The handler. A failure is logged and tried again by the next tick; the caller could do nothing about it.
 pub(crate) async fn tick(app: App) -> StatusCode {
     if let Err(error) = run(&app).await {
@@ -21,6 +23,9 @@ async fn run(app: &App) -> Result<(), DbError> {
     if !housekeeping::take_lease(app.db(), app.now()).await? {
         return Ok(());
     }
+    // Behind the answer: a provider that is slow holds up neither the caller nor the rest of this.
+    let sender = app.clone();
+    app.afterwards(async move { mail::send_due(&sender).await }).await;
     housekeeping::purge(app.db(), app.now()).await?;
     let written = housekeeping::write_refusals(app).await;
     // What is there is sealed, also when nothing more can be written because the database is full.

@@ -15,7 +15,7 @@ use common::{
     id::NotificationId,
     route,
     secret::{Digest, Secret},
-    store::{attempt, credential, notification, user},
+    store::{attempt, credential, notification, outbox, user},
 };
 use serde_json::{Value::Null, json};
 
@@ -54,7 +54,7 @@ pub(crate) async fn report(app: App, ask: Ask<Leak>) -> Result<StatusCode, ApiEr
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Tells the owner and the tenant's admins.
+/// Tells the owner and the tenant's admins, by mail too where there is mail.
 async fn tell(app: &App, tx: &Tx<'_>, found: &Caller) -> Result<(), ApiError> {
     let whose = match found.agent() {
         Some((name, _)) => format!("the agent {name}"),
@@ -64,17 +64,28 @@ async fn tell(app: &App, tx: &Tx<'_>, found: &Caller) -> Result<(), ApiError> {
         "The credential {}… of {whose} was found in the open and reported. It was revoked. Look at what it did, and make a new one.",
         found.credential_prefix()
     );
+    let data = json!({ "whose": whose, "prefix": found.credential_prefix() });
     for user in user::owner_and_admins(tx, found.tenant_id(), found.user_id()).await? {
         let id = NotificationId::generate(app.now(), app.chance());
         let text = ("A credential was leaked and is revoked", body.as_str());
-        notification::tell(tx, &id, found.tenant_id(), &user, text, app.now()).await?;
+        notification::tell(tx, &id, found.tenant_id(), &user.id, text, app.now()).await?;
+        if app.settings().mail_provider.is_some() {
+            let (user, recipient) = (&user.id, user.email.as_str());
+            let mail =
+                outbox::New { tenant: found.tenant_id(), user, recipient, kind: outbox::Kind::Leak, data: &data };
+            outbox::queue(app, tx, &mail).await?;
+        }
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use common::{scope::Role, testing::TestApp};
+    use common::{
+        scope::Role,
+        settings::{Provider, Settings},
+        testing::TestApp,
+    };
 
     use super::*;
     use crate::router;
@@ -97,6 +108,28 @@ mod tests {
         // The owner and the admins are told, once; nothing of the secret is in it.
         assert_eq!(t.texts("SELECT user_id FROM notifications").await, [ada.user.to_string()]);
         assert!(!t.texts("SELECT body FROM notifications").await[0].contains(&scout.token));
+    }
+
+    /// Where there is mail, the report and its mails are one transaction; where there is none, nothing waits for it.
+    #[tokio::test]
+    async fn owner_and_admins_get_a_mail_where_there_is_mail() {
+        for mail_provider in [None, Some(Provider::Resend)] {
+            let t = TestApp::with(router(), Settings { mail_provider, ..Settings::default() });
+            let tenant = t.tenant("main").await;
+            t.user(&tenant, "ada@example.com", Role::Admin).await;
+            t.user(&tenant, "eve@example.com", Role::Member).await;
+            let max = t.user(&tenant, "max@example.com", Role::Member).await;
+            let scout = t.agent(&max, "scout", "*").await;
+            for _ in 0..2 {
+                t.nobody("POST", "/auth/leaks", json!({ "token": scout.token })).await.is(204);
+            }
+            let queued =
+                t.texts("SELECT recipient || ' ' || kind || ' ' || state FROM outbox ORDER BY recipient").await;
+            let expected = ["ada@example.com leak due", "max@example.com leak due"];
+            assert_eq!(queued, if mail_provider.is_some() { &expected[..] } else { &[] });
+            assert!(t.texts("SELECT data FROM outbox").await.iter().all(|data| !data.contains(&scout.token)));
+            assert_eq!(t.number("SELECT count(*) FROM notifications").await, 2);
+        }
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@ use crate::{
     db::{Db, DbError, Happened, Purpose, Reads, Tx},
     http::App,
     id::AuditId,
+    store::outbox,
     time::Timestamp,
 };
 
@@ -20,7 +21,7 @@ pub async fn take_lease(db: &Db, now: Timestamp) -> Result<bool, DbError> {
     Ok(!db.hot::<Happened>(sql, args![now]).await?.is_empty())
 }
 
-/// Purges kept answers and counters that have ended, and old notifications.
+/// Purges kept answers and counters that have ended, old notifications and old mails.
 pub async fn purge(db: &Db, now: Timestamp) -> Result<(), DbError> {
     db.hot::<Happened>(
         "DELETE FROM idempotency WHERE digest IN (SELECT digest FROM idempotency WHERE expires_at <= ?1 LIMIT ?2)",
@@ -37,7 +38,7 @@ pub async fn purge(db: &Db, now: Timestamp) -> Result<(), DbError> {
         args![now.plus_seconds(-NOTIFICATIONS_KEPT), BATCH],
     )
     .await?;
-    Ok(())
+    outbox::purge(db, now, BATCH).await
 }
 
 /// Writes one audit row for each subject, slug and minute that is over, and takes the counters away with it.

@@ -158,17 +158,29 @@ pub async fn list(
     reads.list(&sql, row).await
 }
 
-/// The ids of a person and of the tenant's active admins, each once.
-pub async fn owner_and_admins(reads: &impl Reads, tenant: &TenantId, owner: &UserId) -> Result<Vec<UserId>, DbError> {
-    let sql = "SELECT id FROM users
-               WHERE tenant_id = ?1 AND deactivated_at IS NULL AND (id = ?2 OR role = 'admin') ORDER BY id LIMIT 100";
-    reads.list(sql, args![tenant, owner]).await
+/// Somebody who is to be told something.
+pub struct Addressee {
+    /// The id.
+    pub id: UserId,
+    /// The address.
+    pub email: String,
 }
 
-impl FromRow for UserId {
+impl FromRow for Addressee {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        row.take()
+        Ok(Self { id: row.take()?, email: row.take()? })
     }
+}
+
+/// A person and the tenant's active admins, each once.
+pub async fn owner_and_admins(
+    reads: &impl Reads,
+    tenant: &TenantId,
+    owner: &UserId,
+) -> Result<Vec<Addressee>, DbError> {
+    let sql = "SELECT id, email FROM users
+               WHERE tenant_id = ?1 AND deactivated_at IS NULL AND (id = ?2 OR role = 'admin') ORDER BY id LIMIT 100";
+    reads.list(sql, args![tenant, owner]).await
 }
 
 /// What a sign-in needs to know of an account.

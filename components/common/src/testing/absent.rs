@@ -29,6 +29,7 @@ struct World {
     users: Vec<String>,
     notifications: Vec<String>,
     foreign_credentials: Vec<String>,
+    mails: Vec<String>,
 }
 
 /// A body with which the route would do what it does, were the object there.
@@ -65,7 +66,16 @@ async fn world(t: &TestApp) -> World {
     }
     let users = vec![eve.user.to_string()];
     let foreign_credentials = vec![eve.credential.to_string()];
-    World { admin, member, agents, pats, sessions, users, notifications, foreign_credentials }
+    let id = "out_foreign".to_owned();
+    let (tenant, user) = (&eve.tenant, &eve.user);
+    t.execute(&format!(
+        "INSERT INTO outbox (id, tenant_id, user_id, kind, recipient, data, created_at, due_at, state)
+         VALUES ('{id}', '{tenant}', '{user}', 'test', 'eve@example.com', '{{}}', 0, 0, 'dead')"
+    ))
+    .await
+    .expect("a mail");
+    let mails = vec![id];
+    World { admin, member, agents, pats, sessions, users, notifications, foreign_credentials, mails }
 }
 
 impl World {
@@ -83,6 +93,8 @@ impl World {
             (self.admin, "usr_nothing", self.users)
         } else if route.path.starts_with("/api/notifications/{id}") {
             (self.member, "ntf_nothing", self.notifications)
+        } else if route.path.starts_with("/api/mail/outbox/{id}") {
+            (self.admin, "out_nothing", self.mails)
         } else {
             return None;
         };
