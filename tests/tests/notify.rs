@@ -1,7 +1,5 @@
 //! Notifications and inboxes over HTTP: under concurrency, over two hosts, and for who waits.
 
-#![expect(clippy::indexing_slicing, reason = "helpers of tests: whatever is not as expected ends the test")]
-
 use std::{
     collections::BTreeSet,
     sync::{

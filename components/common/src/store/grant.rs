@@ -412,23 +412,27 @@ mod tests {
         });
         let mut config = ProptestConfig::with_cases(2_000);
         config.failure_persistence = None;
-        let mut decisions = 0_u64;
-        let counted = std::cell::RefCell::new(&mut decisions);
+        let decisions = std::cell::Cell::new(0_u64);
         TestRunner::new(config)
             .run(&worlds(), |world| {
                 runtime.block_on(async {
                     build(&t, &world).await;
                     for at in 0..world.users.len() + world.agents.len() {
-                        check(&t, &world, at, &mut counted.borrow_mut()).await?;
+                        check(&t, &world, at, &decisions).await?;
                     }
                     Ok(())
                 })
             })
             .unwrap();
-        assert!(decisions > 100_000, "{decisions} decisions only");
+        assert!(decisions.get() > 100_000, "{} decisions only", decisions.get());
     }
 
-    async fn check(t: &TestApp, world: &World, at: usize, decisions: &mut u64) -> Result<(), TestCaseError> {
+    async fn check(
+        t: &TestApp,
+        world: &World,
+        at: usize,
+        decisions: &std::cell::Cell<u64>,
+    ) -> Result<(), TestCaseError> {
         let tenant: TenantId = id(&format!("ten_{}", world.tenant_of_subject(at)));
         let user: UserId = id(&format!("usr_{}", world.person(at)));
         let agent: Option<AgentId> = (at >= world.users.len()).then(|| id(&subject_id(world, at)));
@@ -450,7 +454,7 @@ mod tests {
                 let may = world.may(at, number, action);
                 prop_assert_eq!(told.allowed, may, "{:?} {:?} agt_{}", subject, action, number);
                 prop_assert_eq!(decide(&told.factors), may, "{:?}", told.factors);
-                *decisions += 1;
+                decisions.set(decisions.get() + 1);
             }
 
             let mut binder = Binder::default();

@@ -134,7 +134,7 @@ pub async fn foreign_objects_are_absent(group: Group, router: fn() -> Router) {
             let mut answer = t.as_(&case.caller, route.method, &path, body(route)).await;
             let statements = t.db().statements() - before;
             let mut told = answer.is(404);
-            told["request_id"] = Json::Null;
+            told.as_object_mut().map(|told| told.remove("request_id"));
             answer.headers.remove("x-request-id");
             answers.push((told, answer.headers, statements));
         }
