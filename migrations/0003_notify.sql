@@ -39,14 +39,16 @@ BEGIN
     WHERE NEW.key_digest IS NOT NULL;
 END
 --- next
--- Events for agents. Numbers are given under the write lock, so their order is the order of the commits: who has read up to a
--- number has missed none below it.
+-- The number of the agent's last event, whether or not it was acknowledged.
+ALTER TABLE agents ADD COLUMN inbox_seq INTEGER NOT NULL DEFAULT 0
+--- next
+-- Events for agents, each agent's counted by itself. Numbers are given under the write lock, so their order is the order of the
+-- commits: who has read up to a number has missed none below it.
 CREATE TABLE inbox (
-    seq        INTEGER PRIMARY KEY AUTOINCREMENT,
     agent_id   TEXT NOT NULL REFERENCES agents (id),
+    seq        INTEGER NOT NULL,
     kind       TEXT NOT NULL,
     data       TEXT NOT NULL, -- a JSON object
-    created_at INTEGER NOT NULL
-) STRICT
---- next
-CREATE INDEX inbox_by_agent ON inbox (agent_id, seq)
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (agent_id, seq)
+) STRICT, WITHOUT ROWID

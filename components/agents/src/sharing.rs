@@ -10,8 +10,9 @@ use common::{
     http::{App, Segment, json},
     idempotency::Answer,
     page::Wanted,
-    permission::{Action, Factor, Relation},
+    permission::{Action, Relation},
     route,
+    scope::Scope,
     store::{
         agent,
         grant::{self, Found, Given, Held, Named},
@@ -113,11 +114,12 @@ pub(crate) async fn take(
     agent::get(app.db(), &caller, &name, Action::Share, app.now()).await?; // early 404 or 403; decided again below
     let write = app.relieve(route::GRANTS_TAKE, &caller).await?;
     let target = agent::get(&write.tx, &write.caller, &name, Action::Share, app.now()).await?;
-    let from = subject(&write.tx, &write.caller, &ask.subject).await?;
-    if grant::delete(&write.tx, target.id.as_str(), &from.named.id, relation).await? == 0 {
+    // Whom it was given to, whether or not the caller may read him now.
+    let taken = grant::delete(&write.tx, target.id.as_str(), &ask.subject, relation).await?;
+    if taken.is_empty() {
         return write.nothing(Answer::empty());
     }
-    let before = json!({ "subject": from.named, "relation": relation });
+    let before = json!({ "grants": taken });
     write.finish(target.id.as_str(), before, Null, Answer::empty()).await
 }
 
@@ -151,11 +153,17 @@ pub(crate) async fn explain(
         Some(word) => Action::from_word(word).ok_or_else(|| Code::UnknownAction.with("valid", valid))?,
     };
     let me = caller.subject_id();
+    let is_me = |text: &str| {
+        let own = caller.agent().map_or(caller.email(), |(name, _)| name);
+        text.trim() == me || text.trim().eq_ignore_ascii_case(own)
+    };
     let target = agent::get(app.db(), &caller, &name, Action::Read, app.now()).await?;
-    let about = subject(app.db(), &caller, ask.subject.as_deref().unwrap_or(me)).await?;
-    if about.named.id != me {
+    // Decided before anybody is looked up: who may not ask about others does not learn who there is.
+    if !ask.subject.as_deref().is_none_or(is_me) {
+        caller.require(Scope::AgentsShare)?;
         agent::get(app.db(), &caller, &name, Action::Share, app.now()).await?;
     }
+    let about = subject(app.db(), &caller, ask.subject.as_deref().unwrap_or(me)).await?;
     let told = grant::explain(app.db(), about.subject(caller.tenant_id()), target.id.as_str(), action).await?;
     let told = told.ok_or(Code::AgentNotFound)?; // archived in between
     let mut factors = vec![Held {
@@ -167,12 +175,11 @@ pub(crate) async fn explain(
             if about.is_active { "active" } else { "deactivated" }
         ),
     }];
-    let why = |(factor, holds): &(Factor, bool)| Held {
+    factors.extend(told.factors.iter().map(|(factor, holds)| Held {
         factor: factor.as_str(),
         holds: *holds,
-        why: why(*factor, *holds, &about.named.name, &target.name),
-    };
-    factors.extend(told.factors.iter().map(why));
+        why: factor.why(*holds, &about.named.name, about.agent.is_some(), &target.name),
+    }));
     let allowed = told.allowed && about.is_active;
     let form = Explanation {
         agent: target.name.clone(),
@@ -182,25 +189,6 @@ pub(crate) async fn explain(
         factors,
     };
     json(StatusCode::OK, &form)
-}
-
-/// A factor in a sentence.
-fn why(factor: Factor, holds: bool, subject: &str, agent: &str) -> String {
-    let not = if holds { "" } else { "not " };
-    match factor {
-        Factor::TenantGate => format!("{subject} is {not}of the tenant of {agent}."),
-        Factor::Itself => format!("{subject} is {not}{agent} itself or an agent above it."),
-        Factor::Agent(relation) => {
-            let has = if holds { "has a" } else { "has no" };
-            format!("{subject} {has} grant as {} of {agent}.", relation.as_str())
-        }
-        Factor::Person(Relation::Owner) => format!("{subject}, or its owner, is {not}the owner of {agent}."),
-        Factor::Person(Relation::TenantAdmin) => format!("{subject}, or its owner, is {not}an admin of the tenant."),
-        Factor::Person(relation) => {
-            let has = if holds { "has a" } else { "has no" };
-            format!("{subject}, or its owner, {has} grant as {} of {agent}.", relation.as_str())
-        }
-    }
 }
 
 #[cfg(test)]
@@ -264,6 +252,50 @@ mod tests {
         t.as_(&ada, "DELETE", GRANTS, json!({ "subject": "max@example.com" })).await.is(204);
         t.as_(&max, "GET", "/api/agents/scout", Null).await.refused(404, "agent_not_found");
         assert_eq!(t.number("SELECT count(*) FROM audit WHERE action IN ('agent.share', 'agent.unshare')").await, 4);
+    }
+
+    /// R8: an agent owns itself, so who may not share or archive it gives it no token that can; and nothing of the grant is left
+    /// in such a token.
+    #[tokio::test]
+    async fn an_editor_issues_no_token_that_shares_or_archives() {
+        let Stage { t, ada, max, .. } = stage().await;
+        t.as_(&ada, "POST", GRANTS, json!({ "subject": "max@example.com", "relation": "editor" })).await.is(201);
+        let issue = "/api/agents/scout/token/issue";
+        let refused = t.as_(&max, "POST", issue, Null).await.refused(400, "scope_too_wide");
+        assert_eq!(refused["excess_scopes"], json!(["agents.delete", "agents.share"]));
+        t.as_(&max, "POST", issue, json!({ "scope": ["agents.read", "agents.update"] })).await.is(200);
+        t.as_(&ada, "POST", issue, Null).await.is(200);
+    }
+
+    /// Who may not ask about others learns by no answer who there is.
+    #[tokio::test]
+    async fn asking_about_others_tells_outsiders_nothing() {
+        let Stage { t, ada, max, .. } = stage().await;
+        let worker = t.agent(&ada, "worker", "agents.read").await;
+        t.as_(&ada, "POST", GRANTS, json!({ "subject": "max@example.com", "relation": "viewer" })).await.is(201);
+        for who in ["ada@example.com", "nobody@example.com", ada.user.as_str()] {
+            let path = format!("/api/agents/scout/explain?subject={who}");
+            t.as_(&max, "GET", &path, Null).await.refused(403, "permission_denied");
+            let path = format!("/api/agents/worker/explain?subject={who}");
+            t.as_(&worker, "GET", &path, Null).await.refused(403, "scope_denied");
+        }
+        t.as_(&worker, "GET", "/api/agents/worker/explain?subject=worker", Null).await.is(200);
+    }
+
+    /// What an owner sees in the list he can take away, although he may not read the subject any more.
+    #[tokio::test]
+    async fn a_grant_to_what_one_may_not_read_can_be_taken_back() {
+        let Stage { t, ada, max, helper, .. } = stage().await;
+        let helpers = "/api/agents/helper/grants";
+        t.as_(&max, "POST", helpers, json!({ "subject": "ada@example.com", "relation": "viewer" })).await.is(201);
+        t.as_(&ada, "POST", GRANTS, json!({ "subject": "helper", "relation": "editor" })).await.is(201);
+        t.as_(&max, "DELETE", &format!("{helpers}?subject=ada@example.com"), Null).await.is(204);
+        let id = helper.agent.as_ref().unwrap();
+        t.as_(&ada, "DELETE", &format!("{GRANTS}?subject={id}"), Null).await.is(204);
+        assert_eq!(t.as_(&ada, "GET", GRANTS, Null).await.is(200)["items"], json!([]));
+        let row = t.texts("SELECT before FROM audit WHERE action = 'agent.unshare' ORDER BY seq DESC LIMIT 1").await;
+        assert!(row[0].contains("\"relation\":\"editor\""), "{row:?}");
+        t.as_(&ada, "DELETE", &format!("{GRANTS}?subject=nobody@example.com"), Null).await.is(204);
     }
 
     /// An agent with a grant reads only what its owner may read too.

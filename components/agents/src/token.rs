@@ -16,7 +16,7 @@ use common::{
     mint,
     permission::Action,
     route,
-    scope::Patterns,
+    scope::{Patterns, Scopes},
     secret::{Kind, Secret},
     store::{agent, credential, inbox},
     time::Timestamp,
@@ -114,6 +114,11 @@ pub(crate) async fn issue(
             let wanted = scope.scopes(defined);
             let beyond = wanted.clone().without(&target.scope.scopes(defined));
             write.caller.refuse_excess(beyond, &scope, &target.name)?;
+            // An agent owns itself, so its token can share and archive it: who may not do that gives no such token.
+            if agent::get(&write.tx, &write.caller, &name, Action::Share, app.now()).await.is_err() {
+                let owners = Scopes::stored("agents.delete agents.share", defined);
+                write.caller.refuse_excess(wanted.clone().and(&owners), &scope, &target.name)?;
+            }
             write.caller.may_mint(wanted, &target.owner.id, &scope, &target.name)?;
             let (expires_at, capped) = write.caller.cap_life(lifetime, app.now())?;
             let mut warnings = Vec::from_iter(capped);

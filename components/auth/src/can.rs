@@ -40,22 +40,33 @@ pub(crate) async fn can(
     Extension(caller): Extension<Caller>,
     Params(ask): Params<Can>,
 ) -> Result<Response, ApiError> {
-    let Some(scope) = Scope::from_text(&ask.action) else { return custom(&caller, &ask.action) };
+    let Some(scope) = Scope::from_text(&ask.action) else {
+        return if ask.object.is_some() { Err(no_object()) } else { custom(&caller, &ask.action) };
+    };
     let rows: Vec<&Route> = ROUTES.iter().copied().filter(|row| row.access == Access::Scope(scope)).collect();
     let mut factors = vec![state(&caller)];
     if scope.is_for_people() || (!rows.is_empty() && rows.iter().all(|row| row.for_people)) {
         let why = "People only may do this, whatever an agent carries.";
         factors.push(held("person", caller.agent_id().is_none(), why));
     }
+    if !rows.is_empty() && rows.iter().all(|row| row.for_agents) {
+        factors.push(held("agent", caller.agent_id().is_some(), "Only agents may do this."));
+    }
+    if rows.is_empty() {
+        factors.push(held("route", false, "No route of this server asks for this scope yet."));
+    }
     if !rows.is_empty() && rows.iter().all(|row| row.session_only) {
         let is_session = caller.credential_kind() == common::secret::Kind::Session;
         factors.push(held("session", is_session, "Only a session may do this."));
     }
     let carries = caller.scope().contains(scope);
-    factors.push(held("scope", carries, &format!("The credential's effective scope and {}.", scope.as_str())));
-    if let Some(object) = ask.object.as_deref() {
-        let action = rows.iter().find_map(|row| row.action).unwrap_or(Action::Read);
-        factors.extend(relation(&app, &caller, object, action).await?);
+    factors.push(scope_factor(carries, scope.as_str()));
+    let on_agent = rows.iter().find(|row| row.path.contains("{name}")).and_then(|row| row.action);
+    match (on_agent, ask.object.as_deref()) {
+        (Some(action), Some(object)) => factors.extend(relation(&app, &caller, object, action).await?),
+        (Some(_), None) => return Err(ApiError::field("object", "is missing: this action is done with an agent")),
+        (None, Some(_)) => return Err(no_object()),
+        (None, None) => {}
     }
     let missing_scopes = if carries { vec![] } else { vec![scope.as_str()] };
     answer(factors, missing_scopes)
@@ -69,13 +80,23 @@ fn custom(caller: &Caller, name: &str) -> Result<Response, ApiError> {
         return Err(Code::UnknownAction.with("valid", valid.join(", ")));
     }
     let carries = caller.scopes().custom.contains(name);
-    let why = format!("The credential's effective scope and {name}.");
-    answer(vec![state(caller), held("scope", carries, &why)], if carries { vec![] } else { vec![name] })
+    answer(vec![state(caller), scope_factor(carries, name)], if carries { vec![] } else { vec![name] })
+}
+
+fn no_object() -> ApiError {
+    ApiError::field("object", "is not known here: this action names no agent")
+}
+
+fn scope_factor(carries: bool, scope: &str) -> Held {
+    let holds = if carries { "holds" } else { "lacks" };
+    held("scope", carries, &format!("The effective scope of the credential {holds} {scope}."))
 }
 
 fn answer(factors: Vec<Held>, missing_scopes: Vec<&str>) -> Result<Response, ApiError> {
     // The relation's own factors stand in alternatives; `relation` sums them up.
-    let decisive = |held: &&Held| ["agent_running", "person", "session", "scope", "relation"].contains(&held.factor);
+    let decisive = |held: &&Held| {
+        ["agent_running", "person", "agent", "route", "session", "scope", "relation"].contains(&held.factor)
+    };
     let allowed = factors.iter().filter(decisive).all(|held| held.holds);
     json(StatusCode::OK, &Decision { allowed, factors, missing_scopes })
 }
@@ -98,12 +119,14 @@ async fn relation(app: &App, caller: &Caller, object: &str, action: Action) -> R
         return Ok(vec![held("relation", false, "There is no such agent, or you may not read it.")]);
     };
     let found = &told.name;
+    let (me, is_agent) = caller.agent().map_or((caller.email(), false), |(name, _)| (name, true));
     let mut factors: Vec<Held> = told
         .factors
         .iter()
-        .map(|(factor, holds)| held(factor.as_str(), *holds, &format!("{} of {found}.", factor.as_str())))
+        .map(|(factor, holds)| held(factor.as_str(), *holds, &factor.why(*holds, me, is_agent, found)))
         .collect();
-    let why = format!("What the factors before say of {} {found}.", action.as_str());
+    let may = if told.allowed { "may" } else { "may not" };
+    let why = format!("By these relations {me} {may} {} {found}.", action.as_str());
     factors.push(held("relation", told.allowed, &why));
     Ok(factors)
 }
@@ -133,6 +156,14 @@ mod tests {
         assert_eq!(ask(&t, &scout, &format!("action=agents.update&object={id}")).await["allowed"], true);
         let told = ask(&t, &scout, "action=agents.delete&object=scout").await;
         assert_eq!((&told["allowed"], &told["missing_scopes"]), (&json!(false), &json!(["agents.delete"])));
+        let told = ask(&t, &ada, "action=ui.notify").await;
+        assert_eq!((&told["allowed"], &told["factors"][1]["factor"]), (&json!(false), &json!("agent")));
+        assert_eq!(ask(&t, &ada, "action=webhooks.read").await["allowed"], false);
+        for query in ["action=agents.delete", "action=ui.notify&object=scout", "action=agents.list&object=scout"] {
+            let refused =
+                t.as_(&ada, "GET", &format!("/api/auth/can?{query}"), Null).await.refused(422, "validation_error");
+            assert_eq!(refused["fields"][0]["field"], "object");
+        }
         let told = ask(&t, &scout, "action=users.read").await;
         assert_eq!((&told["allowed"], &told["factors"][1]["factor"]), (&json!(false), &json!("person")));
         let told = ask(&t, &ada, "action=users.write").await;
@@ -155,7 +186,7 @@ mod tests {
         let eve = t.user(&other, "eve@example.com", Role::Admin).await;
         t.agent(&max, "hidden", "*").await;
         t.agent(&eve, "foreign", "*").await;
-        ask(&t, &ada, "action=agents.read").await; // its use is recorded
+        ask(&t, &ada, "action=agents.list").await; // its use is recorded
         let mut answers = Vec::new();
         for object in ["hidden", "foreign", "nothing", "..%2F", ""] {
             let before = t.db().statements();

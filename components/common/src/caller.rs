@@ -188,7 +188,14 @@ impl Caller {
     }
 
     fn scope_of(&self, route: &Route) -> Result<(), ApiError> {
-        let Access::Scope(scope) = route.access else { return Ok(()) };
+        match route.access {
+            Access::Scope(scope) => self.require(scope),
+            Access::Public | Access::Credential => Ok(()),
+        }
+    }
+
+    /// Refuses a caller who lacks the scope.
+    pub fn require(&self, scope: Scope) -> Result<(), ApiError> {
         if self.0.scope.contains(scope) {
             return Ok(());
         }

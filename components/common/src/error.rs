@@ -124,7 +124,7 @@ errors! {
     UnknownRelation 400 "unknown_relation": "There is no such relation to give.",
         "Send relation as one of: viewer, editor.", page: "/docs/agents/concepts/sharing";
     UnknownAction 400 "unknown_action": "There is no such action.",
-        "Send action as one of: {valid}.", page: "/docs/agents/concepts/sharing#may-i";
+        "Send action as one of: {valid}.", page: "/docs/agents/concepts/sharing";
 
     InvalidPriority 400 "invalid_priority": "There is no such priority.",
         "Send priority as one of: low, normal, high.", page: "/docs/agents/concepts/notifications";
@@ -165,7 +165,7 @@ errors! {
         page: "/docs/agents/concepts/credentials#sessions";
 
     ScopeDenied 403 "scope_denied": "This credential lacks a scope that this route needs.",
-        "Sign in with POST /auth/token: a session carries all that your role allows. If that is refused too, ask an admin of your tenant for a higher role.",
+        "If this is a personal access token, sign in with POST /auth/token: a session carries all that your role allows. If it is a session, ask an admin of your tenant for a higher role.",
         agent: "Ask {owner} to send {steps} and to give you the token from the last answer.";
     PersonRequired 403 "person_required": "Only people may do this, whatever an agent's credential carries.",
         "Sign in as a person with POST /auth/token and send the session's token.",
@@ -215,6 +215,10 @@ errors! {
         "GET /api/notifications lists yours.";
     MailNotFound 404 "mail_not_found": "Your tenant has no such mail.",
         "GET /api/mail/outbox lists the tenant's mails.", page: "/docs/agents/concepts/mail#outbox";
+    RecipientNotFound 404 "recipient_not_found": "There is no such active user who may read this agent.",
+        "Leave user out to tell the agent's owner.",
+        agent: "Leave user out to tell your owner {owner}, or ask {owner} for the address of somebody who may read you.",
+        page: "/docs/agents/concepts/notifications";
     SessionNotFound 404 "session_not_found": "You have no such session.",
         "GET /auth/sessions lists your sessions.";
 

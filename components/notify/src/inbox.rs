@@ -112,6 +112,10 @@ pub(crate) async fn acknowledge(
 ) -> Result<Response, ApiError> {
     let upto = number(&ask.body.upto)?;
     let agent = caller.agent_id().ok_or(Code::AgentRequired)?;
+    // A number that never was would forget what comes later, unread.
+    if upto > inbox::last(app.db(), agent).await? {
+        return Err(Code::InvalidEvent.into());
+    }
     let acknowledged = inbox::acknowledge(app.db(), agent, upto).await?;
     let unread = inbox::unread(app.db(), agent).await?;
     json(StatusCode::OK, &Acknowledged { acknowledged, unread })
@@ -207,6 +211,11 @@ mod tests {
         let told = t.as_(&scout, "POST", &format!("{INBOX}/ack"), json!({ "upto": ids[1] })).await.is(200);
         assert_eq!(told, json!({ "acknowledged": 0, "unread": 1 }));
         assert_eq!(t.as_(&scout, "GET", INBOX, Null).await.is(200)["items"][0]["data"]["text"], "three");
+        // What was never there cannot be acknowledged.
+        for upto in ["evt_0000000000000004", "evt_9999999999999999"] {
+            t.as_(&scout, "POST", &format!("{INBOX}/ack"), json!({ "upto": upto })).await.refused(400, "invalid_event");
+        }
+        assert_eq!(ids, ["evt_0000000000000001", "evt_0000000000000002", "evt_0000000000000003"]);
         t.execute("UPDATE agents SET state = 'paused'").await.unwrap();
         t.as_(&scout, "GET", INBOX, Null).await.is(200); // halted too
         t.as_(&scout, "POST", &format!("{INBOX}/ack"), json!({ "upto": ids[2] })).await.refused(403, "agent_paused");
@@ -237,7 +246,7 @@ mod tests {
         }
         t.execute(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
-             INSERT INTO inbox (agent_id, kind, data, created_at) SELECT (SELECT id FROM agents WHERE name = 'scout'), 'x', '{}', 0 FROM n",
+             INSERT INTO inbox SELECT (SELECT id FROM agents WHERE name = 'scout'), i + 100, 'x', '{}', 0 FROM n",
         )
         .await
         .unwrap();

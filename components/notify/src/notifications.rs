@@ -36,9 +36,7 @@ pub(crate) async fn list(
 ) -> Result<Response, ApiError> {
     let since = match ask.since.as_deref() {
         None => None,
-        Some(text) => Some(Timestamp::parse(text).ok_or_else(|| {
-            Code::InvalidFilter.with("field", "since").with("valid", "a time of RFC 3339, such as 2026-01-31T00:00:00Z")
-        })?),
+        Some(text) => Some(Timestamp::parse(text).ok_or_else(|| Code::InvalidTime.with("field", "since"))?),
     };
     let unread_only = ask.unread_only.unwrap_or(false);
     let filters = [if unread_only { "unread" } else { "all" }, ask.since.as_deref().unwrap_or_default()];
@@ -165,7 +163,7 @@ mod tests {
         t.as_(&ada, "DELETE", &format!("{ALL}/{}", ids[2]), Null).await.refused(404, "notification_not_found");
         assert_eq!(t.as_(&ada, "POST", &format!("{ALL}/read-all"), Null).await.is(200), json!({ "read": 1 }));
         assert_eq!(t.as_(&ada, "GET", &format!("{ALL}/count"), Null).await.is(200), json!({ "unread": 0, "total": 2 }));
-        t.as_(&ada, "GET", &format!("{ALL}?since=now"), Null).await.refused(400, "invalid_filter");
+        t.as_(&ada, "GET", &format!("{ALL}?since=now"), Null).await.refused(400, "invalid_time");
         t.as_(&ada, "GET", &format!("{ALL}?unread_only=maybe"), Null).await.refused(422, "validation_error");
         t.as_(&scout, "GET", ALL, Null).await.refused(403, "person_required");
     }

@@ -79,9 +79,7 @@ pub(crate) async fn notify(
         Ok(false) if new.kept.is_some() && common::store::kept::is_full(app.db(), &caller).await? => {
             Err(Code::TooManyKeys.into())
         }
-        Ok(false) => Err(Code::UserNotFound
-            .detail("There is no such active user who may read this agent.")
-            .with("who", "recipient")),
+        Ok(false) => Err(Code::RecipientNotFound.into()),
         // A racing request with the same key was first: its row made the whole statement fail.
         Err(error @ DbError::Unavailable(_)) => match &ask.kept {
             Some(request) => request.replayed(&app, app.db(), &caller).await?.ok_or_else(|| error.into()),
@@ -95,7 +93,10 @@ pub(crate) async fn notify(
 fn is_link(url: &str) -> bool {
     let is_plain = url.len() <= 2_000
         && url.bytes().all(|b| (0x21..0x7f).contains(&b) && !matches!(b, b'"' | b'<' | b'>' | b'\\'));
-    let is_local = url.starts_with('/') && !url.starts_with("//");
+    // No empty and no dot segment: what a browser makes of them may lead away.
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let is_local =
+        url.starts_with('/') && !path.contains("//") && !path.split('/').any(|part| matches!(part, "." | ".."));
     let is_https = url.strip_prefix("https://").is_some_and(|rest| {
         let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
         !host.is_empty() && !host.contains('@')
@@ -157,7 +158,7 @@ mod tests {
         let eve = t.user(&other, "eve@example.com", Role::Admin).await;
         let ask = |user: &str| json!({ "title": "a", "body": "b", "user": user });
         for user in ["max@example.com", max.user.as_str(), "eve@example.com", eve.user.as_str(), "nobody"] {
-            t.as_(&scout, "POST", NOTIFY, ask(user)).await.refused(404, "user_not_found");
+            t.as_(&scout, "POST", NOTIFY, ask(user)).await.refused(404, "recipient_not_found");
         }
         assert_eq!(t.number("SELECT count(*) FROM notifications").await, 0);
         t.as_(&scout, "POST", NOTIFY, ask("MIA@example.com")).await.is(201);
@@ -168,7 +169,7 @@ mod tests {
             assert_eq!(list["items"].as_array().unwrap().len(), rows);
         }
         t.execute("UPDATE users SET deactivated_at = 1 WHERE email = 'max@example.com'").await.unwrap();
-        t.as_(&scout, "POST", NOTIFY, ask("max@example.com")).await.refused(404, "user_not_found");
+        t.as_(&scout, "POST", NOTIFY, ask("max@example.com")).await.refused(404, "recipient_not_found");
     }
 
     #[tokio::test]
@@ -187,6 +188,8 @@ mod tests {
             ("action_url", "https://", "invalid_url"),
             ("action_url", "https://a@b", "invalid_url"),
             ("action_url", "/a b", "invalid_url"),
+            ("action_url", "/..//evil.example", "invalid_url"),
+            ("action_url", "/a/../b", "invalid_url"),
         ] {
             let mut ask = json!({ "title": "a", "body": "b" });
             ask[field] = json!(value);

@@ -54,7 +54,7 @@ pub(crate) async fn list(
         None => None,
         Some(text) => {
             let time = Timestamp::parse(text);
-            Some(time.ok_or_else(|| invalid("unused_since", "a time of RFC 3339, such as 2026-01-31T00:00:00Z"))?)
+            Some(time.ok_or_else(|| Code::InvalidTime.with("field", "unused_since"))?)
         }
     };
     let filters =
@@ -128,8 +128,13 @@ mod tests {
         for id in [eve.credential.as_str(), "tok_nothing"] {
             t.as_(&ada, "DELETE", &format!("{ALL}/{id}"), Null).await.refused(404, "token_not_found");
         }
-        for bad in ["kind=x", "status=x", "sort=x", "unused_since=yesterday"] {
-            t.as_(&ada, "GET", &format!("{ALL}?{bad}"), Null).await.refused(400, "invalid_filter");
+        for (bad, slug) in [
+            ("kind=x", "invalid_filter"),
+            ("status=x", "invalid_filter"),
+            ("sort=x", "invalid_filter"),
+            ("unused_since=yesterday", "invalid_time"),
+        ] {
+            t.as_(&ada, "GET", &format!("{ALL}?{bad}"), Null).await.refused(400, slug);
         }
     }
 }

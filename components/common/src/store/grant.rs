@@ -117,11 +117,18 @@ pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<Given, DbError> {
     Ok(if tx.optional::<Happened>(sql, row).await?.is_some() { Given::Done } else { Given::Already })
 }
 
-/// Takes grants of a subject away: one relation, or all; gives how many there were.
-pub async fn delete(tx: &Tx<'_>, object: &str, subject: &str, relation: Option<&str>) -> Result<usize, DbError> {
-    let sql =
-        "DELETE FROM grants WHERE object_id = ?1 AND subject_id = ?2 AND (?3 IS NULL OR relation = ?3) RETURNING 1";
-    Ok(tx.list::<Happened>(sql, args![object, subject, relation]).await?.len())
+/// Takes grants of a subject away (by id, address or name): one relation, or all; gives those that there were.
+pub async fn delete(tx: &Tx<'_>, object: &str, subject: &str, relation: Option<&str>) -> Result<Vec<Grant>, DbError> {
+    let sql = format!(
+        "{SELECT} AND (?3 IS NULL OR g.relation = ?3)
+         AND (g.subject_id = ?2 OR u.email_key = lower(?2) OR (s.name = ?2 AND s.archived_at IS NULL))"
+    );
+    let found: Vec<Grant> = tx.list(&sql, args![object, subject.trim(), relation]).await?;
+    for grant in &found {
+        let sql = "DELETE FROM grants WHERE object_id = ?1 AND subject_id = ?2 AND relation = ?3";
+        tx.execute(sql, args![object, &grant.subject.id, &grant.relation]).await?;
+    }
+    Ok(found)
 }
 
 /// A user or an agent of the tenant, as a grant or an explanation names one.

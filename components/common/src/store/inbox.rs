@@ -50,9 +50,11 @@ pub fn seq(id: &str) -> Option<i64> {
 
 /// Puts an event into an agent's inbox, in the transaction of what it tells of; gives its number.
 pub async fn push(tx: &Tx<'_>, agent: &AgentId, kind: &str, data: &Json, now: Timestamp) -> Result<i64, DbError> {
-    let sql = "INSERT INTO inbox (agent_id, kind, data, created_at) VALUES (?1, ?2, ?3, ?4) RETURNING seq";
-    let row = args![agent, kind, data.to_string(), now];
-    tx.optional(sql, row).await?.ok_or(DbError::Row("no number of an event"))
+    let sql = "UPDATE agents SET inbox_seq = inbox_seq + 1 WHERE id = ?1 RETURNING inbox_seq";
+    let seq: i64 = tx.optional(sql, args![agent]).await?.ok_or(DbError::Row("no agent for an event"))?;
+    let sql = "INSERT INTO inbox (agent_id, seq, kind, data, created_at) VALUES (?1, ?2, ?3, ?4, ?5)";
+    tx.execute(sql, args![agent, seq, kind, data.to_string(), now]).await?;
+    Ok(seq)
 }
 
 /// An agent's events behind a number, the oldest first.
@@ -71,4 +73,9 @@ pub async fn unread(reads: &impl Reads, agent: &AgentId) -> Result<i64, DbError>
 pub async fn acknowledge(db: &Db, agent: &AgentId, upto: i64) -> Result<usize, DbError> {
     let sql = "DELETE FROM inbox WHERE agent_id = ?1 AND seq <= ?2 RETURNING 1";
     Ok(db.hot::<Happened>(sql, args![agent, upto]).await?.len())
+}
+
+/// The number of an agent's last event; 0 before the first one.
+pub async fn last(reads: &impl Reads, agent: &AgentId) -> Result<i64, DbError> {
+    Ok(reads.optional("SELECT inbox_seq FROM agents WHERE id = ?1", args![agent]).await?.unwrap_or(0))
 }
