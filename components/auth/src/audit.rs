@@ -9,12 +9,11 @@ use common::{
     error::{ApiError, Code},
     form,
     form::Params,
-    http::{App, json, json_line, log, text},
+    http::{App, json, json_line, log, moment, text},
     page::Wanted,
     route,
     seal::{self, Head},
     store::audit::{self, Entry, Filter},
-    time::Timestamp,
 };
 use futures_util::stream;
 
@@ -35,10 +34,7 @@ form! {
 impl List {
     fn filter(&self) -> Result<Filter, ApiError> {
         let words = |field, value: &Option<String>| value.as_deref().map(|value| text(field, value, 254)).transpose();
-        let moment = |field, value: &Option<String>| match value.as_deref() {
-            None => Ok(None),
-            Some(value) => Timestamp::parse(value).map(Some).ok_or_else(|| Code::InvalidTime.with("field", field)),
-        };
+        let moment = |field, value: &Option<String>| value.as_deref().map(|value| moment(field, value)).transpose();
         if self.outcome.as_deref().is_some_and(|outcome| !["done", "refused"].contains(&outcome)) {
             return Err(Code::InvalidFilter.with("field", "outcome").with("valid", "done, refused"));
         }

@@ -119,15 +119,6 @@ impl Field for Map<String, Json> {
     }
 }
 
-/// Any JSON, kept as it was sent.
-impl Field for Json {
-    const EXPECTED: &'static str = "JSON";
-
-    fn from_json(value: Json) -> Option<Self> {
-        Some(value)
-    }
-}
-
 /// A field that may be left out, but not be null: null would mean nothing, and what is sent is never dropped.
 impl<T: Field> Field for Option<T> {
     const EXPECTED: &'static str = T::EXPECTED;

@@ -364,6 +364,11 @@ pub fn json(status: axum::http::StatusCode, form: &impl Serialize) -> Result<Res
     Ok((status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response())
 }
 
+/// Reads a moment: RFC 3339 in UTC.
+pub fn moment(field: &'static str, value: &str) -> Result<Timestamp, ApiError> {
+    Timestamp::parse(value).ok_or_else(|| Code::InvalidTime.with("field", field))
+}
+
 /// Trims a text that a person wrote and checks it: `1..=most` characters, none of them control, bidirectional or invisible.
 pub fn text(field: &'static str, value: &str, most: usize) -> Result<String, ApiError> {
     checked(field, value, most, |_| false)

@@ -311,17 +311,3 @@ pub fn factors(bound: &Bound<'_>, action: Action) -> Vec<(Factor, String)> {
     }
     factors
 }
-
-/// The decision, put together from its parts: the schema in plain words, which the tests hold against the SQL.
-pub fn decide(held: &[(Factor, bool)]) -> bool {
-    let holds = |wanted: fn(&Factor) -> bool| held.iter().any(|(factor, holds)| *holds && wanted(factor));
-    let person = holds(|factor| matches!(factor, Factor::Person(_)));
-    let is_agent = held.iter().any(|(factor, _)| *factor == Factor::Itself);
-    let stands = match is_agent {
-        false => person,
-        true => {
-            holds(|factor| *factor == Factor::Itself) || (holds(|factor| matches!(factor, Factor::Agent(_))) && person)
-        }
-    };
-    holds(|factor| *factor == Factor::TenantGate) && stands
-}

@@ -10,11 +10,10 @@ use common::{
     error::{ApiError, Code},
     form,
     form::{Ask, Nothing, Params},
-    http::{App, Segment, json},
+    http::{App, Segment, json, moment},
     page::Wanted,
     secret::Digest,
     store::notification,
-    time::Timestamp,
 };
 use serde::Serialize;
 
@@ -34,10 +33,7 @@ pub(crate) async fn list(
     headers: HeaderMap,
     Params(ask): Params<List>,
 ) -> Result<Response, ApiError> {
-    let since = match ask.since.as_deref() {
-        None => None,
-        Some(text) => Some(Timestamp::parse(text).ok_or_else(|| Code::InvalidTime.with("field", "since"))?),
-    };
+    let since = ask.since.as_deref().map(|since| moment("since", since)).transpose()?;
     let unread_only = ask.unread_only.unwrap_or(false);
     let filters = [if unread_only { "unread" } else { "all" }, ask.since.as_deref().unwrap_or_default()];
     let wanted = Wanted::read(&caller, ask.limit, ask.cursor.as_deref(), &filters)?;

@@ -5,10 +5,10 @@ use axum::{http::StatusCode, response::Response};
 use common::{
     audit::{self, Event},
     db::Purpose,
-    error::{ApiError, Code},
+    error::ApiError,
     form,
     form::Ask,
-    http::{App, json},
+    http::{App, json, moment},
     route,
     store::credential,
     time::Timestamp,
@@ -35,8 +35,7 @@ struct Revoked {
 /// their passwords; agents need new tokens.
 pub(crate) async fn revoke(app: App, ask: Ask<Revoke>) -> Result<Response, ApiError> {
     check_secret(&app, &ask.body.secret).await?;
-    let issued_before =
-        Timestamp::parse(&ask.body.issued_before).ok_or_else(|| Code::InvalidTime.with("field", "issued_before"))?;
+    let issued_before = moment("issued_before", &ask.body.issued_before)?;
     let tx = app.db().begin(Purpose::Relief).await?;
     let ended = credential::revoke_issued_before(&tx, issued_before, app.now()).await?;
     for (tenant, count) in &ended {

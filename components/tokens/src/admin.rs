@@ -6,7 +6,7 @@ use common::{
     error::{ApiError, Code},
     form,
     form::Params,
-    http::{App, Segment, json},
+    http::{App, Segment, json, moment},
     page::Wanted,
     route,
     secret::Kind,
@@ -50,13 +50,7 @@ pub(crate) async fn list(
         None => None,
         Some(word) => Some(Kind::from_word(word).ok_or_else(|| invalid("kind", "session, pat, agent_token, api_key"))?),
     };
-    let unused_since = match ask.unused_since.as_deref() {
-        None => None,
-        Some(text) => {
-            let time = Timestamp::parse(text);
-            Some(time.ok_or_else(|| Code::InvalidTime.with("field", "unused_since"))?)
-        }
-    };
+    let unused_since = ask.unused_since.as_deref().map(|since| moment("unused_since", since)).transpose()?;
     let filters =
         [&ask.user, &ask.kind, &ask.status, &ask.unused_since, &ask.sort].map(|f| f.as_deref().unwrap_or_default());
     let wanted = Wanted::read(&caller, ask.limit, ask.cursor.as_deref(), &filters)?;

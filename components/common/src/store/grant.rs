@@ -144,8 +144,6 @@ pub struct Found {
     pub is_active: bool,
     /// The agent, if it is one.
     pub agent: Option<crate::id::AgentId>,
-    /// The agent's state.
-    pub state: Option<String>,
 }
 
 impl FromRow for Found {
@@ -156,7 +154,6 @@ impl FromRow for Found {
             role: row.take()?,
             is_active: row.take()?,
             agent: row.take()?,
-            state: row.take()?,
         })
     }
 }
@@ -175,10 +172,10 @@ pub async fn subject(reads: &impl Reads, caller: &Caller, text: &str) -> Result<
     let (tenant, text) = (binder.bind(caller.tenant_id()), binder.bind(text.trim()));
     let readable = Bound::new(caller, &mut binder).on_agent(Action::Read);
     let sql = format!(
-        "SELECT u.id, u.email, u.id, u.role, u.deactivated_at IS NULL, NULL, NULL
+        "SELECT u.id, u.email, u.id, u.role, u.deactivated_at IS NULL, NULL
          FROM users u WHERE u.tenant_id = {tenant} AND (u.id = {text} OR u.email_key = lower({text}))
          UNION ALL
-         SELECT a.id, a.name, u.id, u.role, u.deactivated_at IS NULL, a.id, a.state
+         SELECT a.id, a.name, u.id, u.role, u.deactivated_at IS NULL, a.id
          FROM agents a JOIN users u ON u.id = a.owner_id
          WHERE a.tenant_id = {tenant} AND (a.id = {text} OR a.name = {text}) AND a.archived_at IS NULL AND {readable}
          LIMIT 1"
@@ -260,9 +257,23 @@ mod tests {
     use super::*;
     use crate::{
         id::{AgentId, UserId},
-        permission::decide,
         testing::TestApp,
     };
+
+    /// The decision, put together from its parts: the schema in plain words, held against the SQL.
+    fn decide(held: &[(Factor, bool)]) -> bool {
+        let holds = |wanted: fn(&Factor) -> bool| held.iter().any(|(factor, holds)| *holds && wanted(factor));
+        let person = holds(|factor| matches!(factor, Factor::Person(_)));
+        let is_agent = held.iter().any(|(factor, _)| *factor == Factor::Itself);
+        let stands = match is_agent {
+            false => person,
+            true => {
+                holds(|factor| *factor == Factor::Itself)
+                    || (holds(|factor| matches!(factor, Factor::Agent(_))) && person)
+            }
+        };
+        holds(|factor| *factor == Factor::TenantGate) && stands
+    }
 
     /// A world that is small enough to go through by hand, and large enough to hold every case.
     #[derive(Clone, Debug)]
