@@ -74,7 +74,7 @@ impl Caller {
         if self.credential_kind() == Kind::Session && owner == self.user_id() {
             return Ok(());
         }
-        self.refuse_excess(gain.without(&self.scopes()), asked, agent)
+        self.refuse_excess(gain.without(&self.mintable()), asked, agent)
     }
 
     /// Refuses scopes that may not be minted, all of them named.
