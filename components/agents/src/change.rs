@@ -291,3 +291,161 @@ fn changed(before: Json, after: Json) -> (Json, Json) {
     }
     (Json::Object(was), Json::Object(is))
 }
+
+#[cfg(test)]
+mod tests {
+    use common::{
+        scope::Role,
+        testing::{Actor, TestApp},
+    };
+    use serde_json::Value::Null;
+
+    use super::*;
+    use crate::router;
+
+    async fn ada(t: &TestApp) -> Actor {
+        let tenant = t.tenant("main").await;
+        t.user(&tenant, "ada@example.com", Role::Admin).await
+    }
+
+    /// A PUT says anew all that a create says: what is left out is as it is for a new agent.
+    #[tokio::test]
+    async fn a_put_leaves_nothing_of_what_was_said_before() {
+        let t = TestApp::new(router());
+        let ada = ada(&t).await;
+        let body = json!({ "name": "scout", "description": "Old.", "labels": { "a": "1" }, "scope": ["*"], "tier": 1, "budget_cents": 5 });
+        t.as_(&ada, "POST", "/api/agents", body).await.is(201);
+        t.execute("UPDATE agents SET spent_cents = 3").await.unwrap();
+        let after = t.as_(&ada, "PUT", "/api/agents/scout", json!({ "model": "m" })).await.is(200);
+        for (member, value) in [
+            ("description", Null),
+            ("labels", json!({})),
+            ("model", json!("m")),
+            ("preset", json!("worker")),
+            ("preset_version", json!(1)),
+            ("tier", json!(3)),
+            ("budget_cents", Null),
+            ("spent_cents", json!(3)),
+        ] {
+            assert_eq!(after[member], value, "{member}");
+        }
+        for bad in [json!({ "name": "x" }), json!({ "parent": null }), json!({ "owner": "x" })] {
+            t.as_(&ada, "PUT", "/api/agents/scout", bad).await.refused(422, "validation_error");
+        }
+        t.as_(&ada, "PUT", "/api/agents/nobody", json!({})).await.refused(404, "agent_not_found");
+        assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'agent.update'").await, 1);
+    }
+
+    /// R41, R8: a narrower ceiling narrows all below it at once, and each is told.
+    #[tokio::test]
+    async fn a_narrower_ceiling_narrows_all_below() {
+        let t = TestApp::new(router());
+        let ada = ada(&t).await;
+        let boss = t.agent(&ada, "boss", "agents.*").await;
+        let hand = t.agent_below(&ada, Some(&boss), "hand", "agents.*").await;
+        let nail = t.agent_below(&ada, Some(&hand), "nail", "agents.read agents.list").await;
+        t.as_(&nail, "GET", "/api/agents", Null).await.is(200);
+        t.as_(&ada, "PATCH", "/api/agents/boss", json!({ "scope": ["agents.read", "agents.update"] })).await.is(200);
+        t.as_(&nail, "GET", "/api/agents", Null).await.refused(403, "scope_denied");
+        t.as_(&nail, "GET", "/api/agents/nail", Null).await.is(200);
+        assert_eq!(
+            t.texts("SELECT scope FROM agents ORDER BY name").await,
+            ["agents.read agents.update", "agents.read agents.update", "agents.read"]
+        );
+        assert_eq!(t.number("SELECT count(*) FROM inbox WHERE kind = 'limit_changed'").await, 3);
+        // Widened again, those below stay as they are: nobody asked for more.
+        t.as_(&ada, "PATCH", "/api/agents/boss", json!({ "scope": ["agents.*"] })).await.is(200);
+        t.as_(&nail, "GET", "/api/agents", Null).await.refused(403, "scope_denied");
+        // An agent bounds those below it, and nobody else.
+        t.as_(&boss, "PATCH", "/api/agents/nail", json!({ "scope": ["agents.list"] }))
+            .await
+            .refused(400, "scope_too_wide");
+        t.as_(&hand, "PATCH", "/api/agents/hand", json!({ "scope": ["agents.*"] }))
+            .await
+            .refused(403, "person_required");
+        t.as_(&boss, "PATCH", "/api/agents/hand", json!({ "scope": ["agents.read"] })).await.is(200);
+    }
+
+    /// R46: no cycle, not too deep; and one owner, a running parent and its ceiling hold for a move too.
+    #[tokio::test]
+    async fn a_move_keeps_the_tree_a_tree() {
+        let t = TestApp::new(router());
+        let ada = ada(&t).await;
+        let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
+        let mut above: Option<Actor> = None;
+        for number in 1..=5 {
+            let next = t.agent_below(&ada, above.as_ref(), &format!("a{number}"), "agents.*").await;
+            above = Some(next);
+        }
+        let b1 = t.agent(&ada, "b1", "agents.*").await;
+        let b2 = t.agent_below(&ada, Some(&b1), "b2", "agents.*").await;
+        let b3 = t.agent_below(&ada, Some(&b2), "b3", "agents.*").await;
+        t.agent_below(&ada, Some(&b3), "b4", "agents.*").await;
+        t.agent(&eve, "eves", "agents.*").await;
+        t.agent(&ada, "narrow", "agents.read").await;
+        let put = |name: &str, parent: Json| (format!("/api/agents/{name}"), json!({ "parent": parent }));
+        for (name, parent, status, slug) in [
+            ("a1", json!("a1"), 409, "tree_cycle"),
+            ("a1", json!("a5"), 409, "tree_cycle"),
+            ("b1", json!("a5"), 409, "tree_too_deep"),
+            ("a1", json!("eves"), 409, "parent_of_another_owner"),
+            ("a1", json!("nobody"), 404, "parent_not_found"),
+            ("b4", json!("narrow"), 400, "scope_too_wide"),
+            ("b4", json!(7), 422, "validation_error"),
+        ] {
+            let (path, body) = put(name, parent);
+            t.as_(&ada, "PATCH", &path, body).await.refused(status, slug);
+        }
+        let (path, body) = put("b1", json!("a4"));
+        assert_eq!(t.as_(&ada, "PATCH", &path, body).await.is(200)["parent"], "a4");
+        let (path, body) = put("b1", Null);
+        assert_eq!(t.as_(&ada, "PATCH", &path, body).await.is(200)["parent"], Null);
+        t.execute("UPDATE agents SET state = 'stopped' WHERE name = 'a4'").await.unwrap();
+        let (path, body) = put("b1", json!("a4"));
+        t.as_(&ada, "PATCH", &path, body).await.refused(409, "parent_halted");
+        // An editor changes what is said of it, not where it stands.
+        t.grant(b1.agent.as_ref().unwrap(), &ada.tenant, eve.user.as_str(), "editor", &ada.user).await;
+        let (path, body) = put("b1", Null);
+        t.as_(&eve, "PATCH", &path, body).await.refused(403, "permission_denied");
+        let (path, body) = put("b2", Null);
+        t.as_(&b1, "PATCH", &path, body).await.refused(403, "person_required");
+        assert_eq!(t.number("SELECT count(*) FROM agents WHERE parent_id IS NULL").await, 4);
+    }
+
+    /// R8, R41: who gets an agent gets none of the credentials that others hold; the whole tree goes.
+    #[tokio::test]
+    async fn a_tree_is_given_away_without_its_credentials() {
+        let t = TestApp::new(router());
+        let ada = ada(&t).await;
+        let mia = t.user(&ada.tenant, "mia@example.com", Role::Member).await;
+        let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
+        let boss = t.agent(&mia, "boss", "*").await;
+        let hand = t.agent_below(&mia, Some(&boss), "hand", "*").await;
+        t.as_(&mia, "PATCH", "/api/agents/hand", json!({ "owner": "eve@example.com" }))
+            .await
+            .refused(409, "has_parent");
+        for bad in ["nobody@example.com", "boss"] {
+            t.as_(&mia, "PATCH", "/api/agents/boss", json!({ "owner": bad })).await.refused(404, "subject_not_found");
+        }
+        t.as_(&hand, "GET", "/api/agents/me", Null).await.is(200);
+        let given = t.as_(&mia, "PATCH", "/api/agents/boss", json!({ "owner": "EVE@example.com" })).await.is(200);
+        assert_eq!((&given["owner"]["email"], &given["has_token"]), (&json!("eve@example.com"), &json!(false)));
+        for gone in [&boss, &hand] {
+            t.as_(gone, "GET", "/api/agents/me", Null).await.refused(401, "token_revoked");
+        }
+        t.as_(&mia, "GET", "/api/agents/hand", Null).await.refused(404, "agent_not_found");
+        assert_eq!(t.as_(&eve, "GET", "/api/agents/hand", Null).await.is(200)["owner"]["email"], "eve@example.com");
+        t.as_(&eve, "POST", "/api/agents/hand/token/issue", json!({})).await.is(200);
+        assert_eq!(
+            t.number(
+                "SELECT count(*) FROM agents WHERE owner_id = (SELECT id FROM users WHERE email = 'eve@example.com')"
+            )
+            .await,
+            2
+        );
+        // A child leaves its tree and goes in one request.
+        let both = json!({ "owner": "mia@example.com", "parent": null });
+        t.as_(&eve, "PATCH", "/api/agents/hand", both).await.is(200);
+        t.as_(&mia, "GET", "/api/agents/hand", Null).await.is(200);
+    }
+}

@@ -280,3 +280,153 @@ pub(crate) async fn create(
     };
     write.finish(made.agent.id.as_str(), Json::Null, audited(&made.agent), answer).await
 }
+
+#[cfg(test)]
+mod tests {
+    use common::{
+        scope::Role,
+        testing::{Actor, TestApp},
+    };
+    use serde_json::{Value::Null, json};
+
+    use super::*;
+    use crate::router;
+
+    async fn ada(t: &TestApp) -> Actor {
+        let tenant = t.tenant("main").await;
+        t.user(&tenant, "ada@example.com", Role::Admin).await
+    }
+
+    /// The same actor with the token that an answer holds.
+    fn with_token(owner: &Actor, made: &Json) -> Actor {
+        let token = made["auth_token"].as_str().unwrap().to_owned();
+        let (tenant, user, credential) = (owner.tenant.clone(), owner.user.clone(), owner.credential.clone());
+        Actor { tenant, user, agent: None, credential, token }
+    }
+
+    /// R41, R12: an agent registers agents below itself, or below those below it, for its owner; and owns nothing else.
+    #[tokio::test]
+    async fn an_agent_registers_below_itself() {
+        let t = TestApp::new(router());
+        let ada = ada(&t).await;
+        let boss = t.agent(&ada, "boss", "agents.*").await;
+        t.agent(&ada, "other", "agents.*").await;
+        let made = t.as_(&boss, "POST", "/api/agents", json!({ "name": "hand", "scope": ["agents.*"] })).await.is(201);
+        assert_eq!((&made["parent"], &made["owner"]["email"]), (&json!("boss"), &json!("ada@example.com")));
+        let hand = with_token(&ada, &made);
+        let finger = json!({ "name": "finger", "scope": ["agents.read"] });
+        assert_eq!(t.as_(&hand, "POST", "/api/agents", finger).await.is(201)["parent"], "hand");
+        let nail = json!({ "name": "nail", "parent": "finger", "scope": ["agents.read"] });
+        assert_eq!(t.as_(&boss, "POST", "/api/agents", nail).await.is(201)["parent"], "finger");
+        // What is below is its own; what is above, or beside, is absent.
+        for name in ["hand", "finger", "nail"] {
+            t.as_(&boss, "GET", &format!("/api/agents/{name}"), Null).await.is(200);
+            t.as_(&boss, "PATCH", &format!("/api/agents/{name}"), json!({ "model": "m" })).await.is(200);
+        }
+        for name in ["boss", "other"] {
+            t.as_(&hand, "GET", &format!("/api/agents/{name}"), Null).await.refused(404, "agent_not_found");
+            let below = json!({ "name": "x", "parent": name, "scope": ["agents.read"] });
+            t.as_(&hand, "POST", "/api/agents", below).await.refused(404, "parent_not_found");
+        }
+        let list = t.as_(&boss, "GET", "/api/agents?parent=hand", Null).await.is(200);
+        assert_eq!(list["items"].as_array().unwrap().len(), 1);
+        let own = t.as_(&hand, "GET", "/api/agents/me", Null).await.is(200);
+        assert_eq!(own["name"], "hand");
+    }
+
+    /// R8: a child gets no more than its parent's ceiling has and the minter can use, for no longer.
+    #[tokio::test]
+    async fn a_child_has_no_more_than_its_parent() {
+        let t = TestApp::new(router());
+        let ada = ada(&t).await;
+        let boss = t.agent(&ada, "boss", "agents.create agents.read").await;
+        let wide = json!({ "name": "x", "scope": ["agents.*"] });
+        t.as_(&boss, "POST", "/api/agents", wide.clone()).await.refused(400, "scope_too_wide");
+        // Not even a session: the bound is the parent's.
+        let wide = json!({ "name": "x", "parent": "boss", "scope": ["agents.*"] });
+        t.as_(&ada, "POST", "/api/agents", wide).await.refused(400, "scope_too_wide");
+        let made = t.as_(&boss, "POST", "/api/agents", json!({ "name": "x" })).await.is(201);
+        assert_eq!((&made["scope"], &made["preset"]), (&json!(["agents.read"]), &Null));
+        assert!(made["warnings"][0].as_str().unwrap().contains("ui.notify"), "{made}");
+        let only = t.agent(&ada, "only", "agents.create").await;
+        t.as_(&only, "POST", "/api/agents", json!({ "name": "y" })).await.refused(400, "scope_too_wide");
+        assert_eq!(t.number("SELECT count(*) FROM agents").await, 3);
+    }
+
+    /// Budgets and tiers are not raised by making agents below oneself.
+    #[tokio::test]
+    async fn an_agent_gives_no_more_than_it_has() {
+        let t = TestApp::new(router());
+        let ada = ada(&t).await;
+        let boss = t.agent(&ada, "boss", "agents.create agents.read agents.update").await;
+        t.execute("UPDATE agents SET budget_cents = 100, spent_cents = 10, tier = 2, max_concurrent_tasks = 4")
+            .await
+            .unwrap();
+        let make = |name: &str, more: Json| {
+            let mut body = json!({ "name": name, "scope": ["agents.read"], "budget_cents": 50 });
+            for (key, value) in more.as_object().unwrap() {
+                body[key] = value.clone();
+            }
+            body
+        };
+        for (more, field, value) in [
+            (json!({ "tier": 1 }), "tier", "least 2"),
+            (json!({ "max_concurrent_tasks": 5 }), "max_concurrent_tasks", "most 4"),
+            (json!({ "budget_cents": 91 }), "budget_cents", "most 90"),
+            (json!({ "budget_cents": null }), "budget_cents", "most 90"),
+        ] {
+            let refused = t.as_(&boss, "POST", "/api/agents", make("x", more)).await.refused(400, "beyond_parent");
+            assert_eq!(refused["field"], field);
+            assert!(refused["fix"].as_str().unwrap().contains(value), "{refused}");
+        }
+        t.as_(&boss, "POST", "/api/agents", make("x", json!({}))).await.is(201);
+        // The second one shares what is left.
+        t.as_(&boss, "POST", "/api/agents", make("y", json!({}))).await.refused(400, "beyond_parent");
+        t.as_(&boss, "POST", "/api/agents", make("y", json!({ "budget_cents": 40 }))).await.is(201);
+        t.as_(&boss, "PATCH", "/api/agents/x", json!({ "budget_cents": 51 })).await.refused(400, "beyond_parent");
+        t.as_(&boss, "PATCH", "/api/agents/x", json!({ "budget_cents": 20, "tier": 4 })).await.is(200);
+        t.as_(&boss, "PATCH", "/api/agents/y", json!({ "budget_cents": 70 })).await.is(200);
+        for own in [
+            json!({ "budget_cents": 1_000 }),
+            json!({ "tier": 1 }),
+            json!({ "spent_cents": 0 }),
+            json!({ "max_concurrent_tasks": 9 }),
+        ] {
+            t.as_(&boss, "PATCH", "/api/agents/me", own).await.refused(403, "person_required");
+        }
+        assert_eq!(t.number("SELECT sum(budget_cents) FROM agents WHERE name <> 'boss'").await, 90);
+        // A person is bound by none of it but the scope.
+        t.as_(&ada, "POST", "/api/agents", make("z", json!({ "parent": "boss", "tier": 1, "budget_cents": null })))
+            .await
+            .is(201);
+    }
+
+    /// R46: at most 8 deep; one owner; nothing begins below what is halted.
+    #[tokio::test]
+    async fn a_tree_is_at_most_eight_deep_and_of_one_owner() {
+        let t = TestApp::new(router());
+        let ada = ada(&t).await;
+        let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
+        for number in 1..=8 {
+            let parent = if number == 1 { Null } else { json!(format!("a{}", number - 1)) };
+            let body = json!({ "name": format!("a{number}"), "parent": parent, "issue_token": false });
+            t.as_(&ada, "POST", "/api/agents", body).await.is(201);
+        }
+        let body = json!({ "name": "a9", "parent": "a8" });
+        t.as_(&ada, "POST", "/api/agents", body).await.refused(409, "tree_too_deep");
+        t.agent(&eve, "eves", "agents.*").await;
+        t.as_(&ada, "POST", "/api/agents", json!({ "name": "b", "parent": "eves" }))
+            .await
+            .refused(409, "parent_of_another_owner");
+        t.as_(&eve, "POST", "/api/agents", json!({ "name": "b", "parent": "a1" }))
+            .await
+            .refused(404, "parent_not_found");
+        t.execute("UPDATE agents SET state = 'paused' WHERE name = 'a3'").await.unwrap();
+        let refused = t
+            .as_(&ada, "POST", "/api/agents", json!({ "name": "b", "parent": "a3" }))
+            .await
+            .refused(409, "parent_halted");
+        assert!(refused["fix"].as_str().unwrap().contains("POST /api/agents/a3/resume"), "{refused}");
+        assert_eq!(t.number("SELECT count(*) FROM agents").await, 9);
+    }
+}
