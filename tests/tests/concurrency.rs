@@ -234,3 +234,52 @@ fn a_mixed_crowd_leaves_what_it_was_told() {
         "a row for each change"
     );
 }
+
+/// Forty over two hosts that approve, deny or archive at once: one decides, and what is archived can use nothing.
+#[test]
+fn one_decides_a_request_for_access() {
+    let (server, admin) = Server::with_admin();
+    let second = server.second();
+    for archives in [false, true] {
+        let scout = server.agent(&admin, "scout", &["ui.notify"]);
+        let wish = json!({ "scope": "agents.list", "reason": "to see who there is" });
+        let asked = at_once(40, |number| {
+            let at = if number % 2 == 0 { &server } else { &second };
+            scout.client.at(at.host().base_url()).post("/api/access-requests", &wish)
+        });
+        let made = asked.iter().filter(|answer| answer.status() == 201).count();
+        assert_eq!(made, 1);
+        let path = format!(
+            "/api/access-requests/{}",
+            text(
+                &asked.iter().find_map(|a| success_or_busy(a, if a.status() == 201 { 201 } else { 200 })).unwrap()["id"]
+            )
+        );
+        let answers = at_once(40, |number| {
+            let at = if number % 2 == 0 { &server } else { &second };
+            let admin = admin.at(at.host().base_url());
+            match number {
+                19 if archives => admin.delete("/api/agents/scout"),
+                _ if number % 4 < 2 => admin.post(&format!("{path}/approve"), &json!({})),
+                _ => admin.post(&format!("{path}/deny"), &json!({})),
+            }
+        });
+        let decided = answers.iter().filter(|answer| answer.status() == 200).count();
+        assert!(decided == 1 || (archives && decided == 0), "{decided}");
+        let state = |state: &str| {
+            server.number(&format!(
+                "SELECT count(*) FROM access_requests WHERE agent_id = '{}' AND state = '{state}'",
+                scout.id
+            ))
+        };
+        assert_eq!(state("open"), 0);
+        if archives {
+            assert_eq!(state("approved"), 0);
+            scout.client.get("/api/agents").refused(401, "token_revoked");
+        } else {
+            let works = scout.client.get("/api/agents").status() == 200;
+            assert_eq!(i64::from(works), state("approved"));
+            admin.delete("/api/agents/scout").is(204);
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Component `agents`: the registry of agents, and their tokens.
 #![forbid(unsafe_code)]
 
+mod access;
 mod archive;
 mod ask;
 mod change;

@@ -486,27 +486,6 @@ mod tests {
         }
     }
 
-    /// R59: the fix of a missing scope, followed to the letter, mends it: within the ceiling and beyond it.
-    #[tokio::test]
-    async fn the_fix_of_a_missing_scope_works() {
-        let t = TestApp::new(router());
-        let ada = ada(&t).await;
-        let plain = t.agent(&ada, "plain", "ui.notify").await;
-        let refused = t.as_(&plain, "GET", "/api/agents", Null).await.refused(403, "scope_denied");
-        let (patch, issue) =
-            (json!({ "scope": ["ui.notify", "agents.list"] }), json!({ "scope": ["agents.list", "ui.notify"] }));
-        let fix = "Ask ada@example.com to send PATCH /api/agents/plain {\"scope\": [\"ui.notify\",\"agents.list\"]}, then \
-                   POST /api/agents/plain/token/issue {\"scope\": [\"ui.notify\",\"agents.list\"]} and to give you the token \
-                   from the last answer.";
-        assert_eq!(refused["fix"], fix);
-        t.as_(&ada, "PATCH", "/api/agents/plain", patch).await.is(200);
-        let refused = t.as_(&plain, "GET", "/api/agents", Null).await.refused(403, "scope_denied");
-        assert!(!refused["fix"].as_str().unwrap().contains("PATCH"), "{refused}");
-        let issued = t.as_(&ada, "POST", "/api/agents/plain/token/issue", issue).await.is(200);
-        let bearer = format!("Bearer {}", issued["token"].as_str().unwrap());
-        t.call("GET", "/api/agents", &[("authorization", &bearer)], Null).await.is(200);
-    }
-
     /// R31: refusals of known callers are counted.
     #[tokio::test]
     async fn refusals_are_counted_by_subject_and_slug() {

@@ -1,7 +1,7 @@
 use axum::Router;
 use common::route::{self, Group, Routes};
 
-use crate::{archive, change, create, registry, sharing, token, transfer};
+use crate::{access, archive, change, create, registry, sharing, token, transfer};
 
 fn routes() -> Routes {
     Routes::new(Group::Agents)
@@ -22,6 +22,12 @@ fn routes() -> Routes {
         .on(route::GRANTS_GIVE, sharing::give)
         .on(route::GRANTS_TAKE, sharing::take)
         .on(route::EXPLAIN, sharing::explain)
+        .on(route::ACCESS_ASK, access::ask)
+        .on(route::ACCESS_LIST, access::list)
+        .on(route::ACCESS_GET, access::get)
+        .on(route::ACCESS_APPROVE, access::approve)
+        .on(route::ACCESS_DENY, access::deny)
+        .on(route::ACCESS_REVOKE, access::revoke)
 }
 
 /// The component's routes.

@@ -102,6 +102,36 @@ mod tests {
         assert_eq!(t.as_(&scout, "GET", WHOAMI, Null).await.is(200)["scope"], json!(["agents.read"]));
     }
 
+    /// R41: what was approved is shown while it counts, within the owner's role, and a custom scope too; a key has nothing of it.
+    #[tokio::test]
+    async fn what_was_approved_is_part_of_the_scope_of_a_token() {
+        let t = TestApp::new(router());
+        let tenant = t.tenant("main").await;
+        let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
+        let scout = t.agent(&ada, "scout", "agents.read").await;
+        let key = t.credential(Kind::ApiKey, &tenant, &ada.user, scout.agent.as_ref(), "*", None).await;
+        let (id, end) = (scout.agent.as_ref().unwrap(), t.now().plus_seconds(60).millis());
+        for (number, granted) in [(1, "agents.update x.crm.read"), (2, "ui.notify guides.write users.read")] {
+            t.execute(&format!(
+                "INSERT INTO access_requests (id, tenant_id, agent_id, scope, reason, hours, state, created_at, granted, ends_at)
+                 VALUES ('acc_{number}', '{tenant}', '{id}', '{granted}', 'r', 1, 'approved', 0, '{granted}', {end})"
+            ))
+            .await
+            .unwrap();
+        }
+        t.execute(&format!("INSERT INTO custom_scopes VALUES ('{tenant}', 'x.crm.read', 'r', 0, 'u')")).await.unwrap();
+        let scope = async |actor| t.as_(actor, "GET", WHOAMI, Null).await.is(200)["scope"].clone();
+        assert_eq!(scope(&scout).await, json!(["agents.read", "agents.update", "ui.notify", "x.crm.read"]));
+        assert_eq!(scope(&key).await, json!(["agents.read"]));
+        t.execute("UPDATE access_requests SET state = 'revoked' WHERE id = 'acc_1'").await.unwrap();
+        assert_eq!(scope(&scout).await, json!(["agents.read", "ui.notify"]));
+        t.execute("UPDATE users SET role = 'viewer'").await.unwrap();
+        assert_eq!(scope(&scout).await, json!(["agents.read"]));
+        t.execute("UPDATE users SET role = 'member'").await.unwrap();
+        t.wait(60);
+        assert_eq!(scope(&scout).await, json!(["agents.read"]));
+    }
+
     /// R1: refused before the database is asked.
     #[tokio::test]
     async fn a_malformed_credential_reads_nothing() {

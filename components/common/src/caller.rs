@@ -20,7 +20,7 @@ use crate::{
     route::{Access, Route},
     scope::{Defined, Role, Scope, ScopeSet, Scopes},
     secret::{Digest, Key, Kind, Secret},
-    store::credential::{self, Found, FoundAgent},
+    store::credential::{self, Found},
     time::Timestamp,
 };
 
@@ -209,37 +209,32 @@ impl Caller {
         if self.0.scope.contains(scope) {
             return Ok(());
         }
-        let required: ScopeSet = std::iter::once(scope).collect();
-        let detail = format!("This credential lacks the scope {}, which this route needs.", scope.as_str());
-        let refusal = Code::ScopeDenied.detail(detail).scopes(required, required.without(self.0.scope));
-        Err(match &self.0.found.agent {
-            Some(agent) => refusal.with("steps", self.steps_to_carry(scope, agent)),
-            None => refusal,
-        })
+        let missing: ScopeSet = std::iter::once(scope).collect();
+        Err(self.lacks(scope.as_str(), self.role().ceiling().contains(scope)).scopes(missing, missing))
     }
 
-    /// What the owner must send so that the agent carries a scope beside all that it can use now.
-    fn steps_to_carry(&self, scope: Scope, agent: &FoundAgent) -> String {
-        let required: ScopeSet = std::iter::once(scope).collect();
-        let (name, scope) = (&agent.name, scope.as_str());
-        let json = |names: &[&str]| serde_json::to_string(names).unwrap_or_default();
-        // All that the credential carries and the ceiling will allow: following the step must lose nothing.
-        let allowed = ScopeSet::stored(&agent.scope).or(required);
-        let kept = self.0.found.scope.split_ascii_whitespace().filter(|pattern| {
-            ScopeSet::expand(pattern).is_some_and(|set| set.without(allowed).is_empty()) && *pattern != scope
-        });
-        let carried: Vec<&str> = kept.chain(std::iter::once(scope)).collect();
-        let issue = format!("POST /api/agents/{name}/token/issue {{\"scope\": {}}}", json(&carried));
-        let ceiling: Vec<&str> = agent.scope.split_ascii_whitespace().chain(std::iter::once(scope)).collect();
-        let patch = format!("PATCH /api/agents/{name} {{\"scope\": {}}}, then {issue}", json(&ceiling));
-        let in_ceiling = !ScopeSet::stored(&agent.scope).and(required).is_empty();
-        let in_role = !self.0.found.role.ceiling().and(required).is_empty();
-        match (in_ceiling, in_role) {
-            (true, true) => issue,
-            (false, true) => patch,
-            (true, false) => format!("(once an admin has raised your owner's role to one with {scope}) {issue}"),
-            (false, false) => format!("(once an admin has raised your owner's role to one with {scope}) {patch}"),
+    /// Refuses a caller who lacks the custom scope.
+    pub fn require_custom(&self, name: &str) -> Result<(), ApiError> {
+        if self.scopes().custom.contains(name) {
+            return Ok(());
         }
+        Err(self.lacks(name, Scopes::of_role(self.role(), self.defined()).custom.contains(name)))
+    }
+
+    /// The refusal of who lacks a scope. An agent is told how to ask for it; what is approved is its token's, never a key's.
+    fn lacks(&self, scope: &str, in_role: bool) -> ApiError {
+        let first = match in_role {
+            true => String::new(),
+            false => {
+                format!("First an admin of your tenant must raise the role of {} to one with {scope}. ", self.email())
+            }
+        };
+        let token = if self.0.found.kind == Kind::AgentToken { "token" } else { "agent token, though not this key," };
+        Code::ScopeDenied
+            .detail(format!("This credential lacks the scope {scope}, which this route needs."))
+            .with("scope", scope)
+            .with("first", first)
+            .with("token", token)
     }
 
     /// Records the use of the credential: at most once a minute, and at once when the address has changed.

@@ -70,7 +70,7 @@ errors! {
     InvalidLabels 400 "invalid_labels": "These labels cannot be used.",
         "Send labels as an object of at most 32 names, each of 1 to 64 characters with a text of at most 128.";
     InvalidNumber 400 "invalid_number": "This number is out of range.",
-        "Send {field} as a whole number from {least} to {most}.", page: "/docs/agents/concepts/agents#registering";
+        "Send {field} as a whole number from {least} to {most}.";
     InvalidAgentUrl 400 "invalid_agent_url": "This cannot be the address of an agent.",
         "Send url as an https URL of a public host name, of at most 2000 characters: no user, no literal address, no name of a private network.",
         page: "/docs/agents/concepts/agents#registering";
@@ -85,7 +85,7 @@ errors! {
     UnknownRole 400 "unknown_role": "There is no such role.",
         "Send role as one of: viewer, member, curator, admin.", page: "/docs/agents/concepts/permissions#roles";
     UnknownPreset 400 "unknown_preset": "There is no such preset.",
-        "Send preset as one of: worker, reader, operator, publisher, engineer.", page: "/docs/agents/concepts/permissions#presets";
+        "Send preset as a name that GET /api/presets lists, such as worker.", page: "/docs/agents/concepts/permissions#presets";
     InvalidTenant 400 "invalid_tenant": "This slug cannot name a tenant.",
         "Choose a tenant slug of 1 to 63 lower-case letters, digits and hyphens that starts and ends with a letter or digit.";
     UnknownScope 400 "unknown_scope": "A scope that was asked for does not exist.",
@@ -129,6 +129,13 @@ errors! {
     InvalidRequest 400 "invalid_request": "The form lacks a parameter, or has it twice.",
         "Send a form (application/x-www-form-urlencoded) with token=<the token to ask about>, once.",
         page: "/docs/agents/concepts/introspection";
+
+    ScopeNotGrantable 400 "scope_not_grantable": "No approval could let the agent use this.",
+        "{rest}What only people may do, ask {owner} to do; what the role of {owner} lacks can be asked for once an admin of your tenant has raised that role.",
+        page: "/docs/agents/concepts/access#what-can-be-asked-for";
+    ApprovalTooWide 400 "approval_too_wide": "More cannot be approved than was asked for, than the role of the agent's owner allows, and than you may use yourself.",
+        "{rest}Who wants to approve nothing of it sends POST /api/access-requests/{request}/deny.",
+        page: "/docs/agents/concepts/access#deciding";
 
     UnknownRelation 400 "unknown_relation": "There is no such relation to give.",
         "Send relation as one of: viewer, editor.", page: "/docs/agents/concepts/sharing";
@@ -180,7 +187,7 @@ errors! {
 
     ScopeDenied 403 "scope_denied": "This credential lacks a scope that this route needs.",
         "If this is a personal access token, sign in with POST /auth/token: a session carries all that your role allows. If it is a session, ask an admin of your tenant for a higher role.",
-        agent: "Ask {owner} to send {steps} and to give you the token from the last answer.";
+        agent: "{first}Ask for it: POST /api/access-requests {{\"scope\": \"{scope}\", \"reason\": \"…\"}}. When {owner} or an admin has approved it, your {token} can use it.";
     PersonRequired 403 "person_required": "Only people may do this, whatever an agent's credential carries.",
         "Sign in as a person with POST /auth/token and send the session's token.",
         agent: "Ask {owner} to do it.",
@@ -229,6 +236,8 @@ errors! {
         "GET /auth/tokens lists your personal access tokens; an admin finds every credential of the tenant with GET /auth/admin/tokens.";
     ScopeNotFound 404 "scope_not_found": "The tenant has no custom scope of this name.",
         "GET /api/scopes/custom lists the tenant's custom scopes.";
+    RequestNotFound 404 "request_not_found": "There is no such request, or you may not read the agent that asks.",
+        "GET /api/access-requests lists the requests that you may see.", page: "/docs/agents/concepts/access";
     SubjectNotFound 404 "subject_not_found": "There is no such user in your tenant, nor an agent of that name that you may read.",
         "Send subject as a user's address or id, or as the name or id of an agent: GET /api/agents lists those that you may read.",
         page: "/docs/agents/concepts/sharing";
@@ -290,6 +299,18 @@ errors! {
     InboxFull 409 "inbox_full": "This agent's inbox holds as many events as it may: 10000.",
         "Wait until the agent has acknowledged some, with POST /api/agents/me/inbox/ack.",
         page: "/docs/agents/concepts/inbox";
+    AlreadyGranted 409 "already_granted": "The agent's token can use all of this already.",
+        "Send the request that needs it, with the agent's token; GET /api/auth/whoami names all that it can use.",
+        page: "/docs/agents/concepts/access#asking";
+    TooManyRequests 409 "too_many_access_requests": "The agent has as many open requests as it may have: 20.",
+        "Wait until {owner} has decided some: GET /api/access-requests?state=open lists them.",
+        page: "/docs/agents/concepts/access#asking";
+    AlreadyDecided 409 "already_decided": "Somebody has decided this request already.",
+        "GET /api/access-requests/{request} says how; what was approved is taken back with POST /api/access-requests/{request}/revoke.",
+        page: "/docs/agents/concepts/access#deciding";
+    NothingApproved 409 "nothing_approved": "Nothing was approved that could be taken back.",
+        "GET /api/access-requests/{request} says what became of it; an open request is refused with POST /api/access-requests/{request}/deny.",
+        page: "/docs/agents/concepts/access#deciding";
     TokenEnded 409 "token_ended": "This token has ended or was revoked, so it cannot be rotated.",
         "Make a new one with POST /auth/tokens {{\"name\": \"…\"}} from a session.",
         page: "/docs/agents/concepts/pats#rotation";

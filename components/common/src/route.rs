@@ -141,6 +141,7 @@ const fn row(group: Group, method: &'static str, path: &'static str, title: &'st
 
 const AGENTS_PAGE: &str = "/docs/agents/concepts/agents";
 const SHARING_PAGE: &str = "/docs/agents/concepts/sharing";
+const ACCESS_PAGE: &str = "/docs/agents/concepts/access";
 const NOTIFY_PAGE: &str = "/docs/agents/concepts/notifications";
 const MAIL_PAGE: &str = "/docs/agents/concepts/mail";
 const INBOX_PAGE: &str = "/docs/agents/concepts/inbox";
@@ -283,6 +284,21 @@ routes! {
     EXPLAIN = Route { access: Access::Scope(Scope::AgentsRead), action: Some(Action::Read),
         query: Query::Only(&["subject", "action"]), page: SHARING_PAGE,
         ..row(Group::Agents, "GET", "/api/agents/{name}/explain", "Why somebody may do something with the agent, or not") };
+
+    ACCESS_ASK = Route { for_agents: true, is_idempotent: true, audit: Some("access.request"), page: ACCESS_PAGE,
+        ..row(Group::Agents, "POST", "/api/access-requests", "Ask for a scope that I, an agent, lack") };
+    ACCESS_LIST = Route { query: Query::Only(&["state", "agent", "cursor", "limit"]), page: ACCESS_PAGE,
+        ..row(Group::Agents, "GET", "/api/access-requests", "What agents ask for: mine, or those that I decide about") };
+    ACCESS_GET = Route { action: Some(Action::Share), page: ACCESS_PAGE,
+        ..row(Group::Agents, "GET", "/api/access-requests/{id}", "One request, and what became of it") };
+    ACCESS_APPROVE = Route { for_people: true, session_only: true, action: Some(Action::Share), is_idempotent: true,
+        audit: Some("access.approve"), page: ACCESS_PAGE,
+        ..row(Group::Agents, "POST", "/api/access-requests/{id}/approve", "Let an agent use what it asked for, for some hours") };
+    ACCESS_DENY = Route { for_people: true, session_only: true, action: Some(Action::Share), is_idempotent: true,
+        audit: Some("access.deny"), page: ACCESS_PAGE,
+        ..row(Group::Agents, "POST", "/api/access-requests/{id}/deny", "Refuse what an agent asked for") };
+    ACCESS_REVOKE = Route { for_people: true, session_only: true, action: Some(Action::Share), audit: Some("access.revoke"), page: ACCESS_PAGE,
+        ..row(Group::Agents, "POST", "/api/access-requests/{id}/revoke", "Take back what was approved") };
 
     NOTIFY = Route { access: Access::Scope(Scope::UiNotify), for_agents: true, is_idempotent: true, page: NOTIFY_PAGE,
         ..row(Group::Notify, "POST", "/api/ui/notify", "Tell my owner something") };

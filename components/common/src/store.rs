@@ -1,5 +1,6 @@
 //! One file per table: all SQL, and nothing but SQL and rows.
 
+pub mod access;
 pub mod agent;
 pub mod archived;
 pub mod attempt;

@@ -101,6 +101,27 @@ mod tests {
         t.send(request.body(Body::from(form.to_owned())).unwrap()).await
     }
 
+    /// What was approved for the agent is part of what its token may do, and ends.
+    #[tokio::test]
+    async fn an_approved_scope_is_told_while_it_counts() {
+        let t = TestApp::new(router());
+        let tenant = t.tenant("main").await;
+        let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+        let scout = t.agent(&ada, "scout", "agents.read").await;
+        t.execute(&format!(
+            "INSERT INTO access_requests (id, tenant_id, agent_id, scope, reason, hours, state, created_at, granted, ends_at)
+             SELECT 'acc_1', tenant_id, id, 'ui.notify', 'r', 1, 'approved', 0, 'ui.notify', {} FROM agents",
+            t.now().plus_seconds(60).millis()
+        ))
+        .await
+        .unwrap();
+        for expected in ["agents.read ui.notify", "agents.read"] {
+            let told = ask(&t, &ada, &format!("token={}", scout.token)).await.is(200);
+            assert_eq!(told["scope"], expected);
+            t.wait(60);
+        }
+    }
+
     /// R43, and the effective scope: what the credential, its agent's ceiling and its owner's role leave.
     #[tokio::test]
     async fn a_live_token_is_told_with_its_effective_scope() {

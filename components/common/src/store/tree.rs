@@ -136,8 +136,9 @@ pub async fn archive(tx: &Tx<'_>, id: &AgentId, now: Timestamp) -> Result<Vec<St
 /// Ends every credential of an agent and of all below it, and all that was asked and approved for them.
 async fn end_rights(tx: &Tx<'_>, id: &AgentId, now: Timestamp) -> Result<Vec<String>, DbError> {
     let sql = format!(
-        "{BELOW} UPDATE access_requests SET state = CASE state WHEN 'open' THEN 'denied' ELSE 'revoked' END, decided_at = ?2
-         WHERE agent_id IN (SELECT id FROM below) AND state IN ('open', 'approved')"
+        "{BELOW} UPDATE access_requests
+         SET state = CASE state WHEN 'open' THEN 'denied' ELSE 'revoked' END, decided_at = ?2, decided_by = NULL
+         WHERE agent_id IN (SELECT id FROM below) AND (state = 'open' OR (state = 'approved' AND ends_at > ?2))"
     );
     tx.execute(&sql, args![id, now]).await?;
     let sql = format!(

@@ -31,6 +31,7 @@ struct World {
     foreign_credentials: Vec<String>,
     mails: Vec<String>,
     archived: Vec<String>,
+    requests: Vec<String>,
 }
 
 /// A body with which the route would do what it does, were the object there.
@@ -51,10 +52,19 @@ async fn world(t: &TestApp) -> World {
     let member = t.user(&main, "max@example.com", Role::Member).await;
     let mia = t.user(&main, "mia@example.com", Role::Member).await;
     let eve = t.user(&other, "eve@example.com", Role::Admin).await;
-    let (mut agents, mut pats, mut sessions, mut notifications) = (vec![], vec![], vec![], vec![]);
+    let (mut agents, mut pats, mut sessions, mut notifications, mut requests) =
+        (vec![], vec![], vec![], vec![], vec![]);
     for (owner, name) in [(&mia, "hidden"), (&eve, "foreign")] {
-        t.agent(owner, name, "*").await;
+        let agent = t.agent(owner, name, "*").await.agent.expect("an agent");
         agents.push(name.to_owned());
+        t.execute(&format!(
+            "INSERT INTO access_requests (id, tenant_id, agent_id, scope, reason, hours, created_at)
+             VALUES ('acc_{name}', '{}', '{agent}', 'agents.list', 'r', 24, 0)",
+            owner.tenant
+        ))
+        .await
+        .expect("a request");
+        requests.push(format!("acc_{name}"));
         let pat = t.credential(Kind::Pat, &owner.tenant, &owner.user, None, "*", None).await;
         pats.push(pat.credential.to_string());
         sessions.push(owner.credential.to_string());
@@ -82,7 +92,19 @@ async fn world(t: &TestApp) -> World {
     .await
     .expect("a mail");
     let mails = vec![id];
-    World { admin, member, agents, pats, sessions, users, notifications, foreign_credentials, mails, archived }
+    World {
+        admin,
+        member,
+        agents,
+        pats,
+        sessions,
+        users,
+        notifications,
+        foreign_credentials,
+        mails,
+        archived,
+        requests,
+    }
 }
 
 impl World {
@@ -92,6 +114,8 @@ impl World {
             (self.member, "agt_nothing", self.archived)
         } else if route.path.starts_with("/api/agents/{name}") {
             (self.member, "nothing", self.agents)
+        } else if route.path.starts_with("/api/access-requests/{id}") {
+            (self.member, "acc_nothing", self.requests)
         } else if route.path.starts_with("/auth/tokens/{id}") {
             (self.member, "tok_nothing", self.pats)
         } else if route.path.starts_with("/auth/admin/tokens/{id}") {
