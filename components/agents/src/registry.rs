@@ -1,6 +1,6 @@
 //! Which agents exist: list, register, read, change, archive.
 
-use axum::{Extension, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
     error::{ApiError, Code},
@@ -37,11 +37,7 @@ form! {
 }
 
 /// `GET /api/agents`: the agents that the caller may read.
-pub(crate) async fn list(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Params(ask): Params<List>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn list(app: App, caller: Caller, Params(ask): Params<List>) -> Result<Response, ApiError> {
     let filters = [&ask.q, &ask.state, &ask.owner, &ask.has_token].map(|filter| filter.as_deref().unwrap_or_default());
     let q = ask.q.as_deref().filter(|q| !q.trim().is_empty()).map(|q| text("q", q, 100)).transpose()?;
     let wanted = Wanted::read(&caller, ask.limit, ask.cursor.as_deref(), &filters)?;
@@ -83,11 +79,7 @@ struct Created<'a> {
 }
 
 /// `POST /api/agents`: registers an agent of the caller's and, unless told not to, issues its token; all of it or nothing.
-pub(crate) async fn create(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    ask: Ask<Create>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn create(app: App, caller: Caller, ask: Ask<Create>) -> Result<Response, ApiError> {
     let body = ask.body;
     let name = AgentName::parse(&body.name).ok_or(Code::InvalidName)?;
     let fields = Fields {
@@ -140,11 +132,7 @@ pub(crate) async fn create(
 }
 
 /// `GET /api/agents/{name}`: one agent.
-pub(crate) async fn get(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Segment(name): Segment,
-) -> Result<Response, ApiError> {
+pub(crate) async fn get(app: App, caller: Caller, Segment(name): Segment) -> Result<Response, ApiError> {
     json(StatusCode::OK, &agent::get(app.db(), &caller, &name, Action::Read, app.now()).await?)
 }
 
@@ -164,7 +152,7 @@ form! {
 /// credential of the agent at once.
 pub(crate) async fn patch(
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Segment(name): Segment,
     ask: Ask<Patch>,
 ) -> Result<Response, ApiError> {
@@ -228,11 +216,7 @@ fn may_set_ceiling(caller: &Caller, agent: &Agent, scope: &Patterns) -> Result<(
 
 /// `DELETE /api/agents/{name}`: archives the agent. All its credentials die in the same transaction, its name becomes free,
 /// and who reuses the name inherits nothing.
-pub(crate) async fn delete(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Segment(name): Segment,
-) -> Result<Response, ApiError> {
+pub(crate) async fn delete(app: App, caller: Caller, Segment(name): Segment) -> Result<Response, ApiError> {
     agent::get(app.db(), &caller, &name, Action::Delete, app.now()).await?; // early 404 or 403; decided again below
     let write = app.relieve(route::AGENTS_DELETE, &caller).await?;
     let found = agent::get(&write.tx, &write.caller, &name, Action::Delete, app.now()).await?;
