@@ -7,6 +7,8 @@ mod change;
 mod create;
 mod registry;
 mod routes;
+#[cfg(test)]
+mod sequences;
 mod sharing;
 mod token;
 mod transfer;
