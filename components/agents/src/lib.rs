@@ -8,6 +8,8 @@ mod change;
 mod create;
 mod registry;
 mod routes;
+#[cfg(test)]
+mod sequences;
 mod sharing;
 mod token;
 mod transfer;
