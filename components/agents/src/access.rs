@@ -6,7 +6,7 @@
 //! 3. What was approved counts for the agent's token from the next request on, until its end or until somebody revokes it.
 //!    It outlives the token, and nothing can be minted from it.
 
-use axum::{Extension, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
     db::Tx,
@@ -78,11 +78,7 @@ form! {
 }
 
 /// `POST /api/access-requests`: the agent asks, and its owner is told. The same open request is the same row.
-pub(crate) async fn ask(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    ask: Ask<AskFor>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn ask(app: App, caller: Caller, ask: Ask<AskFor>) -> Result<Response, ApiError> {
     let body = ask.body;
     let scope = caller.read_scope(&body.scope.0)?;
     let reason = prose("reason", &body.reason, REASON)?;
@@ -165,11 +161,7 @@ form! {
 }
 
 /// `GET /api/access-requests`: an agent sees its own and those of the agents below it; a person those that he decides about.
-pub(crate) async fn list(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Params(ask): Params<List>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn list(app: App, caller: Caller, Params(ask): Params<List>) -> Result<Response, ApiError> {
     let (state, agent) = (ask.state.as_deref(), ask.agent.as_deref());
     if state.is_some_and(|state| !access::STATES.contains(&state)) {
         return Err(Code::InvalidFilter.with("field", "state").with("valid", access::STATES.join(", ")));
@@ -181,11 +173,7 @@ pub(crate) async fn list(
 }
 
 /// `GET /api/access-requests/{id}`: one request.
-pub(crate) async fn get(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Segment(id): Segment,
-) -> Result<Response, ApiError> {
+pub(crate) async fn get(app: App, caller: Caller, Segment(id): Segment) -> Result<Response, ApiError> {
     json(StatusCode::OK, &access::get(app.db(), &caller, &id, app.now()).await?)
 }
 
@@ -199,7 +187,7 @@ form! {
 /// `POST /api/access-requests/{id}/approve`: all of it or a part, for as long as was asked or as the approver says.
 pub(crate) async fn approve(
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Segment(id): Segment,
     ask: Ask<Approve>,
 ) -> Result<Response, ApiError> {
@@ -249,12 +237,7 @@ form! {
 }
 
 /// `POST /api/access-requests/{id}/deny`.
-pub(crate) async fn deny(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Segment(id): Segment,
-    ask: Ask<Deny>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn deny(app: App, caller: Caller, Segment(id): Segment, ask: Ask<Deny>) -> Result<Response, ApiError> {
     let reason = ask.body.reason.map(|reason| prose("reason", &reason, REASON)).transpose()?;
     access::get(app.db(), &caller, &id, app.now()).await?; // early 404 or 403; decided again below
     let write = match app.write(route::ACCESS_DENY, &caller, ask.kept).await? {
@@ -274,7 +257,7 @@ pub(crate) async fn deny(
 /// has ended is answered as it is.
 pub(crate) async fn revoke(
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Segment(id): Segment,
     _: Ask<Nothing>,
 ) -> Result<Response, ApiError> {
