@@ -6,6 +6,7 @@ mod archive;
 mod ask;
 mod change;
 mod create;
+mod preset;
 mod registry;
 mod routes;
 #[cfg(test)]

@@ -3,7 +3,7 @@ use common::{
     router::{Router, Routes},
 };
 
-use crate::{access, archive, change, create, registry, sharing, token, transfer};
+use crate::{access, archive, change, create, preset, registry, sharing, token, transfer};
 
 fn routes() -> Routes {
     Routes::new(Group::Agents)
@@ -30,6 +30,9 @@ fn routes() -> Routes {
         .on(route::ACCESS_APPROVE, access::approve)
         .on(route::ACCESS_DENY, access::deny)
         .on(route::ACCESS_REVOKE, access::revoke)
+        .on(route::PRESETS_LIST, preset::list)
+        .on(route::PRESET_PUT, preset::put)
+        .on(route::PRESET_DRIFT, preset::drift)
 }
 
 /// The component's routes.

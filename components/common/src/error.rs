@@ -86,6 +86,9 @@ errors! {
         "Send role as one of: viewer, member, curator, admin.", page: "/docs/agents/concepts/permissions#roles";
     UnknownPreset 400 "unknown_preset": "There is no such preset.",
         "Send preset as a name that GET /api/presets lists, such as worker.", page: "/docs/agents/concepts/permissions#presets";
+    InvalidPresetName 400 "invalid_preset_name": "This name cannot name a preset.",
+        "Choose a name of 1 to 32 lower-case letters, digits and hyphens that starts and ends with a letter or digit.",
+        page: "/docs/agents/concepts/permissions#presets";
     InvalidTenant 400 "invalid_tenant": "This slug cannot name a tenant.",
         "Choose a tenant slug of 1 to 63 lower-case letters, digits and hyphens that starts and ends with a letter or digit.";
     UnknownScope 400 "unknown_scope": "A scope that was asked for does not exist.",
@@ -238,6 +241,8 @@ errors! {
         "GET /api/scopes/custom lists the tenant's custom scopes.";
     RequestNotFound 404 "request_not_found": "There is no such request, or you may not read the agent that asks.",
         "GET /api/access-requests lists the requests that you may see.", page: "/docs/agents/concepts/access";
+    PresetNotFound 404 "preset_not_found": "Your tenant has no preset of this name.",
+        "GET /api/presets lists the presets of your tenant.", page: "/docs/agents/concepts/permissions#presets";
     SubjectNotFound 404 "subject_not_found": "There is no such user in your tenant, nor an agent of that name that you may read.",
         "Send subject as a user's address or id, or as the name or id of an agent: GET /api/agents lists those that you may read.",
         page: "/docs/agents/concepts/sharing";
@@ -294,6 +299,8 @@ errors! {
         "Use the one that is there: GET /api/scopes/custom lists them; or choose another name.";
     TooManyScopes 409 "too_many_scopes": "The tenant has as many custom scopes as it may have: 100.",
         "Take one away that nobody needs, with DELETE /api/scopes/custom?name=<name>.";
+    TooManyPresets 409 "too_many_presets": "A tenant changes and makes at most 50 presets, in at most 1000 versions each.",
+        "Use another of the names that GET /api/presets lists.", page: "/docs/agents/concepts/permissions#presets";
     TooManyGrants 409 "too_many_grants": "This agent has as many grants as it may have: 1000.",
         "Take one away that nobody needs, with DELETE /api/agents/{agent}/grants?subject=<address or name>.";
     InboxFull 409 "inbox_full": "This agent's inbox holds as many events as it may: 10000.",

@@ -133,6 +133,7 @@ const fn row(group: Group, method: &'static str, path: &'static str, title: &'st
 const AGENTS_PAGE: &str = "/docs/agents/concepts/agents";
 const SHARING_PAGE: &str = "/docs/agents/concepts/sharing";
 const ACCESS_PAGE: &str = "/docs/agents/concepts/access";
+const PRESETS_PAGE: &str = "/docs/agents/concepts/permissions#presets";
 const NOTIFY_PAGE: &str = "/docs/agents/concepts/notifications";
 const MAIL_PAGE: &str = "/docs/agents/concepts/mail";
 const INBOX_PAGE: &str = "/docs/agents/concepts/inbox";
@@ -290,6 +291,13 @@ routes! {
         ..row(Group::Agents, "POST", "/api/access-requests/{id}/deny", "Refuse what an agent asked for") };
     ACCESS_REVOKE = Route { for_people: true, session_only: true, action: Some(Action::Share), audit: Some("access.revoke"), page: ACCESS_PAGE,
         ..row(Group::Agents, "POST", "/api/access-requests/{id}/revoke", "Take back what was approved") };
+
+    PRESETS_LIST = Route { page: PRESETS_PAGE,
+        ..row(Group::Agents, "GET", "/api/presets", "What classes of agents need, in the newest versions") };
+    PRESET_PUT = Route { access: Access::Scope(Scope::PresetsWrite), for_people: true, audit: Some("preset.put"), page: PRESETS_PAGE,
+        ..row(Group::Agents, "PUT", "/api/presets/{name}", "Say what a class of agents needs: a new version") };
+    PRESET_DRIFT = Route { access: Access::Scope(Scope::AgentsList), query: Query::Only(&["cursor", "limit"]), page: PRESETS_PAGE,
+        ..row(Group::Agents, "GET", "/api/presets/{name}/drift", "The agents of a preset that lack something of its newest version") };
 
     NOTIFY = Route { access: Access::Scope(Scope::UiNotify), for_agents: true, is_idempotent: true, page: NOTIFY_PAGE,
         ..row(Group::Notify, "POST", "/api/ui/notify", "Tell my owner something") };

@@ -266,6 +266,15 @@ impl Scopes {
         Self { known: self.known.for_agents(), ..self }
     }
 
+    /// Of each scope in the set, the patterns that cover it.
+    pub fn coverings(&self) -> Vec<Vec<String>> {
+        let covering = |name: &str| {
+            let above = name.match_indices('.').map(|(at, _)| format!("{}.*", name.get(..at).unwrap_or_default()));
+            above.chain([name.to_owned(), "*".to_owned()]).collect()
+        };
+        self.all_names().into_iter().map(covering).collect()
+    }
+
     /// The same as patterns, one for each scope.
     pub fn to_patterns(&self) -> Patterns {
         let mut names = self.all_names();
