@@ -3,6 +3,7 @@
 
 mod audit;
 mod can;
+mod doctor;
 mod routes;
 mod sessions;
 mod users;

@@ -3,12 +3,13 @@ use common::{
     router::{Router, Routes},
 };
 
-use crate::{audit, can, sessions, users, whoami};
+use crate::{audit, can, doctor, sessions, users, whoami};
 
 fn routes() -> Routes {
     Routes::new(Group::Auth)
         .on(route::WHOAMI, whoami::whoami)
         .on(route::CAN, can::can)
+        .on(route::DOCTOR, doctor::doctor)
         .on(route::LOGOUT, sessions::logout)
         .on(route::SESSIONS_LIST, sessions::list)
         .on(route::SESSIONS_END_OTHERS, sessions::end_others)

@@ -121,7 +121,7 @@ impl Caller {
     }
 
     /// Is the credential live, and its account active?
-    fn live(&self, now: Timestamp) -> Result<(), ApiError> {
+    pub fn live(&self, now: Timestamp) -> Result<(), ApiError> {
         let found = &self.0.found;
         let idle = found.kind == Kind::Session
             && found.last_used_at.unwrap_or(found.created_at).plus_seconds(SESSION_IDLE) <= now;
@@ -174,17 +174,28 @@ impl Caller {
 
     /// Is its agent, if it is one's, running and within its budget?
     pub fn state(&self) -> Result<(), ApiError> {
-        let Some(agent) = &self.0.found.agent else { return Ok(()) };
-        match agent.state.as_str() {
-            "running" if agent.is_over_budget => Err(Code::OverBudget.into()),
-            "running" => Ok(()),
-            "paused" => Err(Code::AgentPaused.into()),
-            _ => Err(Code::AgentStopped.into()),
+        self.running().and_then(|()| self.within_budget())
+    }
+
+    /// Is its agent, if it is one's, running?
+    pub fn running(&self) -> Result<(), ApiError> {
+        match self.agent() {
+            None | Some((_, "running")) => Ok(()),
+            Some((_, "paused")) => Err(Code::AgentPaused.into()),
+            Some(_) => Err(Code::AgentStopped.into()),
+        }
+    }
+
+    /// Is its agent, if it is one's, within its budget?
+    pub fn within_budget(&self) -> Result<(), ApiError> {
+        match &self.0.found.agent {
+            Some(agent) if agent.is_over_budget => Err(Code::OverBudget.into()),
+            _ => Ok(()),
         }
     }
 
     /// Is the credential of the kind that the route wants?
-    fn kind(&self, route: &Route) -> Result<(), ApiError> {
+    pub fn kind(&self, route: &Route) -> Result<(), ApiError> {
         if route.session_only && self.0.found.kind != Kind::Session {
             return Err(Code::SessionRequired.into());
         }

@@ -145,6 +145,10 @@ errors! {
     UnknownAction 400 "unknown_action": "There is no such action.",
         "Send action as one of: {valid}.", page: "/docs/agents/concepts/sharing";
 
+    UnknownExpectation 400 "unknown_expectation": "This is nothing that can be expected.",
+        "Send expect as preset: with a name that GET /api/presets lists, such as preset:worker, or as scopes of GET /api/scopes with commas between them; or leave it out.",
+        page: "/docs/agents/concepts/doctor#what-is-expected";
+
     InvalidPriority 400 "invalid_priority": "There is no such priority.",
         "Send priority as one of: low, normal, high.", page: "/docs/agents/concepts/notifications";
     InvalidUrl 400 "invalid_url": "This address cannot be used.",

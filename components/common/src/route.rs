@@ -159,6 +159,8 @@ routes! {
         ..row(Group::Auth, "GET", "/api/auth/whoami", "Who am I, and what may I do?") };
     CAN = Route { while_halted: true, query: Query::Only(&["action", "object"]), page: SHARING_PAGE,
         ..row(Group::Auth, "GET", "/api/auth/can", "May I do this? Every factor, without doing it") };
+    DOCTOR = Route { while_halted: true, query: Query::Only(&["expect"]), page: "/docs/agents/concepts/doctor",
+        ..row(Group::Auth, "GET", "/api/auth/doctor", "What is wrong with my credential, and how is it mended?") };
     LOGOUT = Route { session_only: true, for_people: true, audit: Some("session.end"), page: CREDENTIALS_PAGE,
         ..row(Group::Auth, "POST", "/auth/logout", "End this session") };
     SESSIONS_LIST = Route { session_only: true, for_people: true, query: Query::Only(&["cursor", "limit"]), page: CREDENTIALS_PAGE,

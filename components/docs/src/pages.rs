@@ -23,6 +23,7 @@ const PAGES: &[(&str, &str)] = &[
     ("agents/concepts/agents", include_str!("../../../docs/agents/concepts/agents.md")),
     ("agents/concepts/audit", include_str!("../../../docs/agents/concepts/audit.md")),
     ("agents/concepts/credentials", include_str!("../../../docs/agents/concepts/credentials.md")),
+    ("agents/concepts/doctor", include_str!("../../../docs/agents/concepts/doctor.md")),
     ("agents/concepts/idempotency", include_str!("../../../docs/agents/concepts/idempotency.md")),
     ("agents/concepts/inbox", include_str!("../../../docs/agents/concepts/inbox.md")),
     ("agents/concepts/introspection", include_str!("../../../docs/agents/concepts/introspection.md")),
