@@ -1,7 +1,7 @@
 //! `POST /api/agents/me/heartbeat`: an agent says that it is there and what it has spent, and hears how it stands. One hot
 //! statement.
 
-use axum::{Extension, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
     error::{ApiError, Code},
@@ -31,11 +31,7 @@ struct Told {
 }
 
 /// The handler.
-pub(crate) async fn heartbeat(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    ask: Ask<Heartbeat>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn heartbeat(app: App, caller: Caller, ask: Ask<Heartbeat>) -> Result<Response, ApiError> {
     let spent = ask.body.spent_cents.map(|cents| within("spent_cents", cents, 0..=MOST_CENTS)).transpose()?;
     let agent = caller.agent_id().ok_or(Code::AgentRequired)?;
     let beat = state::heartbeat(app.db(), agent, spent, app.now()).await?;

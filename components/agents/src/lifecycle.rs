@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use axum::{Extension, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use common::{
     audit::Event,
     caller::Caller,
@@ -155,7 +155,7 @@ struct Stepped<'a> {
 pub(crate) async fn one(
     route: &'static Route,
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Segment(name): Segment,
     ask: Ask<Nothing>,
 ) -> Result<Response, ApiError> {
@@ -182,7 +182,7 @@ form! {
 pub(crate) async fn many(
     route: &'static Route,
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     ask: Ask<Bulk>,
 ) -> Result<Response, ApiError> {
     let step = Step::of(route)?;
@@ -238,11 +238,7 @@ fn told(app: &App, caller: &Caller, refusal: &ApiError) -> Json {
 }
 
 /// `POST /api/agents/stop-all`: stops every agent of the tenant, by one statement.
-pub(crate) async fn stop_all(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    ask: Ask<Nothing>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn stop_all(app: App, caller: Caller, ask: Ask<Nothing>) -> Result<Response, ApiError> {
     let write = match app.begin(Purpose::Relief, route::STOP_ALL, &caller, ask.kept).await? {
         Begun::First(write) => write,
         Begun::Again(answer) => return Ok(answer),

@@ -1,6 +1,6 @@
 //! An agent's log: it appends its own lines, and whoever may read it reads them.
 
-use axum::{Extension, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
     error::{ApiError, Code},
@@ -37,7 +37,7 @@ struct Log {
 /// `GET /api/agents/{name}/logs?lines=&since=`: the newest lines, the oldest of them first.
 pub(crate) async fn read(
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Segment(name): Segment,
     Params(ask): Params<Read>,
 ) -> Result<Response, ApiError> {
@@ -66,7 +66,7 @@ form! {
 /// `POST /api/agents/{name}/logs`: the agent itself appends lines, all of them or none. One hot statement.
 pub(crate) async fn append(
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Segment(name): Segment,
     ask: Ask<Append>,
 ) -> Result<Response, ApiError> {

@@ -1,6 +1,6 @@
 //! Who else may read or edit an agent, and why somebody may do something with it, or not.
 
-use axum::{Extension, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
     db::Reads,
@@ -32,7 +32,7 @@ form! {
 /// `GET /api/agents/{name}/grants`: who may read or edit it, beside its owner and the tenant's admins.
 pub(crate) async fn list(
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Segment(name): Segment,
     Params(ask): Params<List>,
 ) -> Result<Response, ApiError> {
@@ -60,7 +60,7 @@ async fn subject(reads: &impl Reads, caller: &Caller, text: &str) -> Result<Foun
 /// `POST /api/agents/{name}/grants`: gives a grant; one that is there already is answered as it is.
 pub(crate) async fn give(
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Segment(name): Segment,
     ask: Ask<Give>,
 ) -> Result<Response, ApiError> {
@@ -106,7 +106,7 @@ form! {
 /// was none.
 pub(crate) async fn take(
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Segment(name): Segment,
     Wish(ask): Wish<Take>,
 ) -> Result<Response, ApiError> {
@@ -143,7 +143,7 @@ struct Explanation {
 /// `share`.
 pub(crate) async fn explain(
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Segment(name): Segment,
     Params(ask): Params<Explain>,
 ) -> Result<Response, ApiError> {

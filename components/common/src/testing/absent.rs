@@ -1,13 +1,13 @@
 //! Every route of the table that names an object, with one that is not there, one that the caller may not read and one of
 //! another tenant: equal answers by equal work. A new route is tried as soon as it stands in the table.
 
-use axum::Router;
 use serde_json::{Value as Json, json};
 
 use super::{Actor, TestApp};
 use crate::{
     id::NotificationId,
     route::{Access, Group, ROUTES, Route},
+    router::Router,
     scope::Role,
     secret::Kind,
     store::notification,
