@@ -10,6 +10,8 @@ mod lifecycle;
 mod log;
 mod registry;
 mod routes;
+#[cfg(test)]
+mod sequences;
 mod sharing;
 mod token;
 mod transfer;
