@@ -492,6 +492,57 @@ mod tests {
         t.call("POST", "/api/agents/boss/pause", &headers, Null).await.refused(404, "agent_not_found");
     }
 
+    /// R42, R47: no step and no heartbeat ends a credential, and none brings one back.
+    #[tokio::test]
+    async fn credentials_live_and_die_by_themselves() {
+        let Stage { t, ada, lead, .. } = stage().await;
+        let made =
+            t.as_(&ada, "POST", "/api/agents", json!({ "name": "fresh", "parent": "boss", "scope": ["agents.list"] }));
+        let made = made.await.is(201);
+        let bearer = format!("Bearer {}", made["auth_token"].as_str().unwrap());
+        let fresh = [("authorization", bearer.as_str())];
+        for (name, verb) in [
+            ("fresh", "pause"),
+            ("fresh", "resume"),
+            ("fresh", "restart"),
+            ("boss", "stop"),
+            ("boss", "start"),
+            ("fresh", "start"),
+        ] {
+            send(&t, &ada, name, verb).await.is(200);
+            t.call("POST", "/api/agents/me/heartbeat", &fresh, Null).await.is(200);
+        }
+        t.call("GET", "/api/agents", &fresh, Null).await.is(200);
+        t.as_(&ada, "DELETE", "/api/agents/fresh/token", Null).await.is(204);
+        for verb in ["restart", "stop", "start"] {
+            send(&t, &ada, "fresh", verb).await.is(200);
+            t.call("GET", "/api/agents", &fresh, Null).await.refused(401, "token_revoked");
+        }
+        // Restored, it is stopped, and is started only where what is above it runs.
+        let id = lead.agent.as_ref().unwrap();
+        t.as_(&ada, "DELETE", "/api/agents/lead?confirm=true", Null).await.is(204);
+        send(&t, &ada, "lead", "start").await.refused(404, "agent_not_found");
+        send(&t, &ada, "boss", "pause").await.is(200);
+        t.as_(&ada, "POST", &format!("/api/agents/archived/{id}/restore"), Null).await.is(200);
+        send(&t, &ada, "lead", "start").await.refused(409, "parent_halted");
+        send(&t, &ada, "boss", "resume").await.is(200);
+        send(&t, &ada, "lead", "start").await.is(200);
+        t.as_(&lead, "GET", "/api/agents", Null).await.refused(401, "token_revoked");
+    }
+
+    /// R31: no row, no step; of a tree, of several and of all too.
+    #[tokio::test]
+    async fn a_step_without_its_audit_row_has_not_happened() {
+        let Stage { t, ada, .. } = stage().await;
+        let admin = t.user(&ada.tenant, "root@example.com", Role::Admin).await;
+        t.execute("CREATE TRIGGER broken BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END").await.unwrap();
+        send(&t, &ada, "boss", "stop").await.refused(503, "database_unavailable");
+        let body = json!({ "names": ["hand", "lead"] });
+        t.as_(&ada, "POST", "/api/agents/bulk/pause", body).await.refused(503, "database_unavailable");
+        t.as_(&admin, "POST", "/api/agents/stop-all", Null).await.refused(503, "database_unavailable");
+        assert_eq!(states(&t).await, "boss=running hand=running lead=running");
+    }
+
     /// R74: beyond the bound what halts goes through, with a key too, and what lets go on does not.
     #[tokio::test]
     async fn halting_goes_through_when_the_database_is_full() {
