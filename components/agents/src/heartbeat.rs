@@ -8,6 +8,7 @@ use common::{
     form,
     form::Ask,
     http::{App, json, within},
+    secret::Kind,
     store::state::{self, Beat},
 };
 use serde::Serialize;
@@ -35,7 +36,7 @@ pub(crate) async fn heartbeat(app: App, caller: Caller, ask: Ask<Heartbeat>) -> 
     let spent = ask.body.spent_cents.map(|cents| within("spent_cents", cents, 0..=MOST_CENTS)).transpose()?;
     let agent = caller.agent_id().ok_or(Code::AgentRequired)?;
     let beat = state::heartbeat(app.db(), agent, spent, app.now()).await?;
-    let beat = beat.ok_or_else(|| ApiError::from(Code::Internal).cause("a live agent that is not there"))?;
+    let beat = beat.ok_or(Code::AgentNotFound)?; // archived in between
     let warnings = warnings(&app, &caller, &beat);
     json(StatusCode::OK, &Told { state: beat.state, warnings, unread: beat.unread })
 }
@@ -60,9 +61,12 @@ fn warnings(app: &App, caller: &Caller, beat: &Beat) -> Vec<String> {
         }
     }
     if let Some(end) = caller.expires_at().filter(|end| *end < app.now().plus_seconds(ENDS_SOON)) {
-        warnings.push(format!(
-            "The token that you sent ends at {end}; {owner} gets a new one for you with POST /api/agents/{name}/token/issue."
-        ));
+        warnings.push(match caller.credential_kind() {
+            Kind::ApiKey => format!("The key that you sent ends at {end}; {owner} can replace it."),
+            _ => format!(
+                "The token that you sent ends at {end}; {owner} gets a new one for you with POST /api/agents/{name}/token/issue."
+            ),
+        });
     }
     warnings
 }
@@ -71,6 +75,7 @@ fn warnings(app: &App, caller: &Caller, beat: &Beat) -> Vec<String> {
 mod tests {
     use common::{
         scope::Role,
+        secret::Kind,
         testing::{Actor, TestApp},
     };
     use serde_json::{Value as Json, Value::Null, json};
@@ -180,6 +185,10 @@ mod tests {
         t.wait(1);
         let told = "The token that you sent ends at 2026-01-10T03:04:05.000Z; ada@example.com gets a new one for you with POST /api/agents/scout/token/issue.";
         assert_eq!(warnings(0).await, [told]);
+        let ends = Some(t.now().plus_seconds(60));
+        let key = t.credential(Kind::ApiKey, &ada.tenant, &ada.user, scout.agent.as_ref(), "ui.notify", ends).await;
+        let told = "The key that you sent ends at 2026-01-03T03:05:06.000Z; ada@example.com can replace it.";
+        assert_eq!(beat(&t, &key, Null).await["warnings"], json!([told]));
     }
 
     /// R43: over its budget an agent is refused wherever a halted one is, and is told how that is mended; both ways mend it.
