@@ -39,19 +39,19 @@ const MOST: usize = 100;
 struct Step {
     /// The last word of its path.
     verb: &'static str,
-    /// The states in which it is legal, as SQL lists them.
-    from: &'static str,
+    /// The states in which it is legal.
+    from: &'static [&'static str],
     to: &'static str,
     /// Whether it halts: then it reaches all below, and takes rights away.
     halts: bool,
 }
 
 const STEPS: [Step; 5] = [
-    Step { verb: "start", from: "'stopped'", to: "running", halts: false },
-    Step { verb: "pause", from: "'running'", to: "paused", halts: true },
-    Step { verb: "resume", from: "'paused'", to: "running", halts: false },
-    Step { verb: "stop", from: "'running', 'paused'", to: "stopped", halts: true },
-    Step { verb: "restart", from: "'running', 'paused'", to: "running", halts: false },
+    Step { verb: "start", from: &["stopped"], to: "running", halts: false },
+    Step { verb: "pause", from: &["running"], to: "paused", halts: true },
+    Step { verb: "resume", from: &["paused"], to: "running", halts: false },
+    Step { verb: "stop", from: &["running", "paused"], to: "stopped", halts: true },
+    Step { verb: "restart", from: &["running", "paused"], to: "running", halts: false },
 ];
 
 impl Step {
@@ -67,7 +67,7 @@ impl Step {
     }
 
     fn is_legal(&self, state: &str) -> bool {
-        self.from.split(", ").any(|from| from.trim_matches('\'') == state)
+        self.from.contains(&state)
     }
 
     /// Takes the step, or says why it cannot be taken now.
@@ -453,6 +453,8 @@ mod tests {
                 let refused = send(&t, actor, "boss", verb).await.refused(403, "scope_denied");
                 assert_eq!(refused["missing_scopes"], json!(["agents.lifecycle"]));
             }
+            let bulk = format!("/api/agents/bulk/{verb}");
+            t.as_(&weak, "POST", &bulk, json!({ "names": ["boss"] })).await.refused(403, "scope_denied");
             t.as_(&ada, "POST", &format!("/api/agents/boss/{verb}"), json!({ "why": "x" }))
                 .await
                 .refused(422, "validation_error");

@@ -10,8 +10,8 @@ use crate::{
 
 /// A change of state.
 pub struct Change<'a> {
-    /// The states that it changes, as SQL lists them, such as `'running', 'paused'`.
-    pub from: &'static str,
+    /// The states that it changes.
+    pub from: &'static [&'static str],
     /// The state that it brings.
     pub to: &'static str,
     /// Whether it reaches all agents below too.
@@ -40,10 +40,10 @@ impl FromRow for Changed {
 /// states that it changes.
 pub async fn change(tx: &Tx<'_>, id: &AgentId, change: &Change<'_>) -> Result<Vec<Changed>, DbError> {
     let reached = if change.reaches_below { "SELECT id FROM below" } else { "SELECT ?1" };
+    let from = change.from.join("', '");
     let sql = format!(
         "{BELOW} UPDATE agents SET state = ?2, state_changed_at = ?3, state_changed_by = ?4, updated_at = ?3
-         WHERE id IN ({reached}) AND archived_at IS NULL AND state IN ({}) RETURNING id, name",
-        change.from
+         WHERE id IN ({reached}) AND archived_at IS NULL AND state IN ('{from}') RETURNING id, name"
     );
     tx.list(&sql, args![id, change.to, change.now, change.by]).await
 }
