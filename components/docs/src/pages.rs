@@ -27,6 +27,7 @@ const PAGES: &[(&str, &str)] = &[
     ("agents/concepts/idempotency", include_str!("../../../docs/agents/concepts/idempotency.md")),
     ("agents/concepts/inbox", include_str!("../../../docs/agents/concepts/inbox.md")),
     ("agents/concepts/introspection", include_str!("../../../docs/agents/concepts/introspection.md")),
+    ("agents/concepts/lifecycle", include_str!("../../../docs/agents/concepts/lifecycle.md")),
     ("agents/concepts/lists", include_str!("../../../docs/agents/concepts/lists.md")),
     ("agents/concepts/mail", include_str!("../../../docs/agents/concepts/mail.md")),
     ("agents/concepts/notifications", include_str!("../../../docs/agents/concepts/notifications.md")),
@@ -38,6 +39,7 @@ const PAGES: &[(&str, &str)] = &[
     ("agents/recipes/ask-for-a-scope", include_str!("../../../docs/agents/recipes/ask-for-a-scope.md")),
     ("agents/recipes/first-agent", include_str!("../../../docs/agents/recipes/first-agent.md")),
     ("agents/recipes/rotate-a-token", include_str!("../../../docs/agents/recipes/rotate-a-token.md")),
+    ("agents/recipes/stop-an-agent", include_str!("../../../docs/agents/recipes/stop-an-agent.md")),
     ("agents/recipes/stop-trusting-a-token", include_str!("../../../docs/agents/recipes/stop-trusting-a-token.md")),
 ];
 

@@ -141,7 +141,7 @@ mod tests {
         let scopes = all["scopes"].as_array().unwrap();
         assert_eq!(scopes.len(), Scope::ALL.len());
         let list = scopes.iter().find(|scope| scope["name"] == "agents.list").unwrap();
-        assert_eq!(list["routes"], json!(["GET /api/agents"]));
+        assert_eq!(list["routes"], json!(["GET /api/agents", "GET /api/presets/{name}/drift"]));
         assert_eq!(all["roles"][3], json!({ "role": "admin", "scope": ["*"], "custom_scopes": "all" }));
     }
 

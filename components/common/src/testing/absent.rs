@@ -40,6 +40,7 @@ fn body(route: &Route) -> Json {
     match (route.method, route.path) {
         ("POST", "/api/agents/{name}/grants") => json!({ "subject": "max@example.com", "relation": "viewer" }),
         ("DELETE", "/api/agents/{name}/grants") => json!({ "subject": "max@example.com" }),
+        ("POST", "/api/agents/{name}/logs") => json!({ "text": "hello" }),
         ("POST", "/api/agents/{name}/messages") => json!({ "text": "hello" }),
         ("POST", "/api/users/{id}/set-password") => json!({ "password": "a quiet orbit of nine" }),
         _ => Json::Null,
