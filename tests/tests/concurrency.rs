@@ -264,6 +264,9 @@ fn one_decides_a_request_for_access() {
                 _ => admin.post(&format!("{path}/deny"), &json!({})),
             }
         });
+        if archives && answers.iter().all(|answer| answer.status() != 204) {
+            admin.delete("/api/agents/scout").is(204); // it was too busy
+        }
         let decided = answers.iter().filter(|answer| answer.status() == 200).count();
         assert!(decided == 1 || (archives && decided == 0), "{decided}");
         let state = |state: &str| {

@@ -115,7 +115,7 @@ fn states(caller: &Caller) -> Vec<Held> {
     let Some((name, state)) = caller.agent() else {
         return vec![held("agent_running", true, "The caller is a person.")];
     };
-    let within = caller.state().err().is_none_or(|refusal| refusal.code() != Code::OverBudget);
+    let within = caller.within_budget().is_ok();
     let not = if within { "not " } else { "" };
     vec![
         held("agent_running", state == "running", &format!("The agent {name} is {state}.")),
