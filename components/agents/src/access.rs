@@ -18,7 +18,7 @@ use common::{
     idempotency::Answer,
     page::Wanted,
     route,
-    scope::{Patterns, Role, Scopes},
+    scope::{Patterns, Role, Scope, Scopes},
     secret::Kind,
     store::{
         access::{self, AccessRequest, Asked},
@@ -80,7 +80,7 @@ form! {
 /// `POST /api/access-requests`: the agent asks, and its owner is told. The same open request is the same row.
 pub(crate) async fn ask(app: App, caller: Caller, ask: Ask<AskFor>) -> Result<Response, ApiError> {
     let body = ask.body;
-    let scope = caller.read_scope(&body.scope.0)?;
+    caller.read_scope(&body.scope.0)?; // read again below: a custom scope may be taken away meanwhile
     let reason = prose("reason", &body.reason, REASON)?;
     let hours = hours(body.hours.unwrap_or(HOURS))?;
     let write = match app.write(route::ACCESS_ASK, &caller, ask.kept).await? {
@@ -90,7 +90,7 @@ pub(crate) async fn ask(app: App, caller: Caller, ask: Ask<AskFor>) -> Result<Re
     let caller = &write.caller;
     let Some(agent) = caller.agent_id() else { return Err(Code::AgentRequired.into()) };
     // One by one and sorted, so that the same wish is the same text; and what is defined later is not part of it.
-    let scope = scope.scopes(caller.defined());
+    let scope = caller.read_scope(&body.scope.0)?.scopes(caller.defined());
     may_ask(caller, &scope)?;
     let id = AccessRequestId::generate(app.now(), app.chance());
     let scope = scope.to_patterns();
@@ -113,8 +113,11 @@ pub(crate) async fn ask(app: App, caller: Caller, ask: Ask<AskFor>) -> Result<Re
 
 /// Refuses a wish that no approval could fulfil, and one that is fulfilled already.
 fn may_ask(caller: &Caller, scope: &Scopes) -> Result<(), ApiError> {
-    let never = scope.clone().without(&scope.clone().for_agents());
-    let beyond = scope.clone().for_agents().without(&grantable(caller, caller.role()));
+    let is_never = |at: &Scope| scope.known.contains(*at) && caller.kind_for(*at).is_err();
+    let never = Scopes { known: Scope::ALL.iter().copied().filter(is_never).collect(), custom: Default::default() };
+    let usable = scope.clone().without(&never);
+    let left = usable.clone().and(&grantable(caller, caller.role()));
+    let beyond = usable.without(&left);
     if !never.is_empty() || !beyond.is_empty() {
         let mut why = Vec::new();
         if !never.is_empty() {
@@ -123,7 +126,6 @@ fn may_ask(caller: &Caller, scope: &Scopes) -> Result<(), ApiError> {
         if !beyond.is_empty() {
             why.push(format!("The role {} of your owner lacks {}.", caller.role().as_str(), names(&beyond)));
         }
-        let left = scope.clone().and(&grantable(caller, caller.role()));
         return Err(Code::ScopeNotGrantable
             .detail(why.join(" "))
             .with("rest", rest(&left))
@@ -467,6 +469,7 @@ mod tests {
             (json!({ "scope": "agents.list", "reason": "r", "hours": 1.5 }), 422, "validation_error"),
             (json!({ "scope": "users.read", "reason": "r" }), 400, "scope_not_grantable"),
             (json!({ "scope": "guides.write", "reason": "r" }), 400, "scope_not_grantable"),
+            (json!({ "scope": "notifications.read", "reason": "r" }), 400, "scope_not_grantable"),
             (json!({ "scope": "ui.notify", "reason": "r" }), 409, "already_granted"),
         ] {
             t.as_(&scout, "POST", ASK, body.clone()).await.refused(status, slug);

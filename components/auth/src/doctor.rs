@@ -11,7 +11,6 @@ use common::{
     form,
     form::Params,
     http::{App, json},
-    route::{Access, ROUTES},
     scope::{Patterns, Scope, ScopeSet, Scopes},
     secret::Kind,
     store::{agent, preset},
@@ -112,20 +111,8 @@ fn of_a_class(caller: &Caller, patterns: &Patterns) -> Scopes {
     if caller.agent_id().is_none() {
         return all;
     }
-    let usable = Scope::ALL.iter().copied().filter(|scope| kind(caller, *scope).is_ok()).collect();
+    let usable = Scope::ALL.iter().copied().filter(|scope| caller.kind_for(*scope).is_ok()).collect();
     Scopes { known: all.known.and(usable), custom: all.custom }
-}
-
-/// Does any route of this scope take this kind of caller?
-fn kind(caller: &Caller, scope: Scope) -> Result<(), ApiError> {
-    if scope.is_for_people() && caller.agent_id().is_some() {
-        return Err(Code::PersonRequired.into());
-    }
-    let mut rows = ROUTES.iter().filter(|row| row.access == Access::Scope(scope)).map(|row| caller.kind(row));
-    match rows.next() {
-        Some(Err(refusal)) if rows.all(|row| row.is_err()) => Err(refusal),
-        _ => Ok(()), // a scope without routes yet is asked of no kind
-    }
 }
 
 struct Patient<'a> {
@@ -185,7 +172,7 @@ impl Patient<'_> {
     fn scopes(&self, expected: &Scopes, checks: &mut Vec<Check>) {
         let good = |name: &str| format!("The credential can use {name}.");
         for scope in Scope::ALL.iter().copied().filter(|scope| expected.known.contains(*scope)) {
-            let decided = kind(self.caller, scope).and_then(|()| self.caller.require(scope));
+            let decided = self.caller.kind_for(scope).and_then(|()| self.caller.require(scope));
             checks.push(self.check("scope", scope.as_str(), decided, good(scope.as_str())));
         }
         for name in &expected.custom {

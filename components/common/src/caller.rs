@@ -17,7 +17,7 @@ use crate::{
     error::{ApiError, Code},
     http::App,
     id::{AgentId, CredentialId, TenantId, UserId},
-    route::{Access, Route},
+    route::{Access, ROUTES, Route},
     scope::{Defined, Role, Scope, ScopeSet, Scopes},
     secret::{Digest, Key, Kind, Secret},
     store::credential::{self, Found},
@@ -194,8 +194,20 @@ impl Caller {
         }
     }
 
+    /// Does any route of this scope take a credential of this kind? A scope without routes yet takes every kind.
+    pub fn kind_for(&self, scope: Scope) -> Result<(), ApiError> {
+        if scope.is_for_people() && self.agent_id().is_some() {
+            return Err(Code::PersonRequired.into());
+        }
+        let mut rows = ROUTES.iter().filter(|row| row.access == Access::Scope(scope)).map(|row| self.kind(row));
+        match rows.next() {
+            Some(Err(refusal)) if rows.all(|row| row.is_err()) => Err(refusal),
+            _ => Ok(()),
+        }
+    }
+
     /// Is the credential of the kind that the route wants?
-    pub fn kind(&self, route: &Route) -> Result<(), ApiError> {
+    fn kind(&self, route: &Route) -> Result<(), ApiError> {
         if route.session_only && self.0.found.kind != Kind::Session {
             return Err(Code::SessionRequired.into());
         }
