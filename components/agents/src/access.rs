@@ -141,12 +141,11 @@ fn may_ask(caller: &Caller, scope: &Scopes) -> Result<(), ApiError> {
 async fn tell_owner(app: &App, tx: &Tx<'_>, caller: &Caller, new: &access::New<'_>) -> Result<(), ApiError> {
     let name = caller.agent().map_or("", |(name, _)| name);
     let title = format!("{name} asks for access");
+    // The agent's words stand in quotes and on one line: nobody takes them for the server's.
+    let reason = new.reason.replace(char::is_whitespace, " ");
+    let (scope, hours, id) = (new.scope.to_column(), new.hours, new.id);
     let body = format!(
-        "Scope: {}\nFor {} hours\nWhy, in its own words: {}\n\nPOST /api/access-requests/{id}/approve or /api/access-requests/{id}/deny",
-        new.scope.to_column(),
-        new.hours,
-        new.reason,
-        id = new.id,
+        "Scope: {scope}\nHours: {hours}\nIn its own words: \"{reason}\"\nTo decide: POST /api/access-requests/{id}/approve or /api/access-requests/{id}/deny",
     );
     let id = NotificationId::generate(app.now(), app.chance());
     notification::tell(tx, &id, caller.tenant_id(), caller.user_id(), (&title, &body), app.now()).await?;
@@ -374,6 +373,8 @@ mod tests {
         }
         let notified = t.texts("SELECT user_id || ' ' || source || ' ' || title FROM notifications").await;
         assert_eq!(notified, [format!("{} accredit scout asks for access", max.user)]);
+        let body = t.texts("SELECT body FROM notifications").await;
+        assert!(body[0].contains("\nIn its own words: \"to see who there is\"\n"), "{body:?}");
         t.wait(10);
         let said = t.as_(&max, "POST", &format!("{path}/approve"), json!({ "scope": ["agents.list"] })).await.is(200);
         let mut expected = open.clone();
@@ -536,7 +537,7 @@ mod tests {
     /// R50, R51: one answer for one key.
     #[tokio::test]
     async fn a_repeated_request_is_answered_as_the_first_time() {
-        let Stage { t, max, scout, .. } = stage("ui.notify").await;
+        let Stage { t, ada, max, scout, .. } = stage("ui.notify").await;
         let bearer = |actor: &Actor| format!("Bearer {}", actor.token);
         let (agent, owner) = (bearer(&scout), bearer(&max));
         let headers = [("authorization", agent.as_str()), ("idempotency-key", "k")];
@@ -549,6 +550,13 @@ mod tests {
         assert_eq!(t.call("POST", &path, &headers, Null).await.is(200), said);
         t.call("POST", &path, &headers, json!({ "hours": 1 })).await.refused(422, "idempotency_mismatch");
         assert_eq!(told(&t).await.len(), 1);
+        // Who may not decide any more gets nothing back.
+        let other = t.as_(&scout, "POST", ASK, wish("agents.read")).await.is(201);
+        let (path, admin) = (format!("{ASK}/{}/deny", other["id"].as_str().unwrap()), bearer(&ada));
+        let headers = [("authorization", admin.as_str()), ("idempotency-key", "k")];
+        t.call("POST", &path, &headers, Null).await.is(200);
+        t.execute("UPDATE users SET role = 'member'").await.unwrap();
+        t.call("POST", &path, &headers, Null).await.refused(404, "request_not_found");
     }
 
     /// R7: no agent, no PAT and nobody but owner and admin decides; R33, R34: the others learn nothing, or what is missing.
