@@ -5,6 +5,7 @@ mod archive;
 mod ask;
 mod change;
 mod create;
+mod keys;
 mod registry;
 mod routes;
 mod sharing;

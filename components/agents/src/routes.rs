@@ -1,7 +1,7 @@
 use axum::Router;
 use common::route::{self, Group, Routes};
 
-use crate::{archive, change, create, registry, sharing, token, transfer};
+use crate::{archive, change, create, keys, registry, sharing, token, transfer};
 
 fn routes() -> Routes {
     Routes::new(Group::Agents)
@@ -18,6 +18,14 @@ fn routes() -> Routes {
         .on(route::AGENTS_IMPORT, transfer::import)
         .on(route::TOKEN_ISSUE, token::issue)
         .on(route::TOKEN_REVOKE, token::revoke)
+        .on(route::KEYS_LIST, keys::list)
+        .on(route::KEYS_CREATE, keys::create)
+        .on(route::KEYS_GET, keys::get)
+        .on(route::KEYS_DELETE, keys::delete)
+        .on(route::KEYS_ROTATE, keys::rotate)
+        .on(route::KEY_GRANTS_LIST, sharing::list)
+        .on(route::KEY_GRANTS_GIVE, sharing::give)
+        .on(route::KEY_GRANTS_TAKE, sharing::take)
         .on(route::GRANTS_LIST, sharing::list)
         .on(route::GRANTS_GIVE, sharing::give)
         .on(route::GRANTS_TAKE, sharing::take)

@@ -127,21 +127,23 @@ impl Caller {
             && found.last_used_at.unwrap_or(found.created_at).plus_seconds(SESSION_IDLE) <= now;
         let archived = found.agent.as_ref().is_some_and(|agent| agent.is_archived);
         let code = if found.revoked_at.is_some() || archived {
-            // An archived agent's name may be another's by now: it is registered anew.
-            let name = found.agent.as_ref().map_or("", |agent| agent.name.as_str());
-            let step = match archived {
-                true => format!("POST /api/agents {{\"name\": \"{name}\"}}"),
-                false => format!("POST /api/agents/{name}/token/issue"),
-            };
-            return Err(Code::TokenRevoked.with("step", step));
+            Code::TokenRevoked
         } else if idle || found.expires_at.is_some_and(|end| end <= now) {
             Code::TokenExpired
         } else if found.deactivated_at.is_some() {
-            Code::AccountDeactivated
+            return Err(Code::AccountDeactivated.into());
         } else {
             return Ok(());
         };
-        Err(code.into())
+        let Some(agent) = &found.agent else { return Err(code.into()) };
+        // An archived agent's name may be another's by now: it is registered anew.
+        let name = &agent.name;
+        let step = match found.kind {
+            _ if archived => format!("POST /api/agents {{\"name\": \"{name}\"}}"),
+            Kind::ApiKey => format!("POST /api/agents/{name}/keys {{\"name\": \"<a new name>\"}}"),
+            _ => format!("POST /api/agents/{name}/token/issue"),
+        };
+        Err(code.with("step", step))
     }
 
     /// Refuses a change by cookie that does not come from this site. A browser sends the cookie with every page's requests;
@@ -229,7 +231,12 @@ impl Caller {
             ScopeSet::expand(pattern).is_some_and(|set| set.without(allowed).is_empty()) && *pattern != scope
         });
         let carried: Vec<&str> = kept.chain(std::iter::once(scope)).collect();
-        let issue = format!("POST /api/agents/{name}/token/issue {{\"scope\": {}}}", json(&carried));
+        let issue = match self.0.found.kind {
+            Kind::ApiKey => {
+                format!("POST /api/agents/{name}/keys {{\"name\": \"<a new name>\", \"scope\": {}}}", json(&carried))
+            }
+            _ => format!("POST /api/agents/{name}/token/issue {{\"scope\": {}}}", json(&carried)),
+        };
         let ceiling: Vec<&str> = agent.scope.split_ascii_whitespace().chain(std::iter::once(scope)).collect();
         let patch = format!("PATCH /api/agents/{name} {{\"scope\": {}}}, then {issue}", json(&ceiling));
         let in_ceiling = !ScopeSet::stored(&agent.scope).and(required).is_empty();

@@ -358,6 +358,19 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
     }
 }
 
+/// The first segment of the path that the row names and, where it names two, the second; see [`Segment`].
+pub struct Segments(pub String, pub Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segments {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path = axum::extract::Path::<Vec<String>>::from_request_parts(parts, state).await;
+        let mut segments = path.map(|axum::extract::Path(segments)| segments).unwrap_or_default().into_iter();
+        Ok(Self(segments.next().unwrap_or_default(), segments.next()))
+    }
+}
+
 /// A JSON answer.
 pub fn json(status: axum::http::StatusCode, form: &impl Serialize) -> Result<Response, ApiError> {
     let text = serde_json::to_string(form).map_err(|error| ApiError::from(Code::Internal).cause(error))?;

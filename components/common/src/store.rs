@@ -8,6 +8,7 @@ pub mod credential;
 pub mod grant;
 pub mod housekeeping;
 pub mod inbox;
+pub mod key;
 pub mod kept;
 pub mod notification;
 pub mod outbox;
