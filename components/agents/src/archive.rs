@@ -1,6 +1,6 @@
 //! The end of agents: archive with all below, restore, purge.
 
-use axum::{Extension, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use common::{
     audit::{self, Event},
     caller::Caller,
@@ -32,7 +32,7 @@ form! {
 /// names become free, and who reuses one inherits nothing.
 pub(crate) async fn archive(
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Segment(name): Segment,
     Params(ask): Params<Confirm>,
 ) -> Result<Response, ApiError> {
@@ -65,11 +65,7 @@ form! {
 }
 
 /// `GET /api/agents/archived`: the archived agents that the caller may restore, the last archived first.
-pub(crate) async fn list(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Params(ask): Params<List>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn list(app: App, caller: Caller, Params(ask): Params<List>) -> Result<Response, ApiError> {
     let wanted = Wanted::read(&caller, ask.limit, ask.cursor.as_deref(), &["archived"])?;
     let rows = archived::list(app.db(), &caller, &wanted).await?;
     json(StatusCode::OK, &wanted.page(rows, |row| (row.archived_at, row.id.to_string())))
@@ -79,7 +75,7 @@ pub(crate) async fn list(
 /// below the agent that it stood below, if that is still there and it fits; else below nobody.
 pub(crate) async fn restore(
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Segment(id): Segment,
     ask: Ask<Nothing>,
 ) -> Result<Response, ApiError> {
@@ -113,11 +109,7 @@ pub(crate) async fn restore(
 }
 
 /// `DELETE /api/agents/archived/{id}`: forgets the agent for good. The audit trail keeps what it did.
-pub(crate) async fn purge(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Segment(id): Segment,
-) -> Result<Response, ApiError> {
+pub(crate) async fn purge(app: App, caller: Caller, Segment(id): Segment) -> Result<Response, ApiError> {
     archived::find(app.db(), &caller, &id).await?; // early 404; decided again below
     let write = app.relieve(route::ARCHIVED_PURGE, &caller).await?;
     let found = archived::find(&write.tx, &write.caller, &id).await?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::{Extension, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
     error::{ApiError, Code},
@@ -78,7 +78,7 @@ struct Change {
 /// credential of the agent at once, and the ceilings of all agents below it.
 pub(crate) async fn patch(
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Segment(name): Segment,
     ask: Ask<Patch>,
 ) -> Result<Response, ApiError> {
@@ -107,12 +107,7 @@ pub(crate) async fn patch(
 
 /// `PUT /api/agents/{name}`: says anew all that a create says; what is left out is as it is for a new agent. Name, parent,
 /// owner and what was spent stay.
-pub(crate) async fn put(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Segment(name): Segment,
-    ask: Ask<Put>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn put(app: App, caller: Caller, Segment(name): Segment, ask: Ask<Put>) -> Result<Response, ApiError> {
     let body = ask.body;
     let rights = ask::rights(app.db(), &caller, body.scope.as_deref(), body.preset.as_deref()).await?;
     let change = Change {

@@ -1,6 +1,6 @@
 //! Registering agents: one at a time, or many that were exported. Both take the same path through the same rules.
 
-use axum::{Extension, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
     error::{ApiError, Code},
@@ -263,11 +263,7 @@ pub(crate) async fn within_parent(
 }
 
 /// `POST /api/agents`: registers an agent of the caller's and, unless told not to, issues its token; all of it or nothing.
-pub(crate) async fn create(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    ask: Ask<Create>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn create(app: App, caller: Caller, ask: Ask<Create>) -> Result<Response, ApiError> {
     let draft = Draft::read(&app, &caller, ask.body).await?;
     let write = match app.write(route::AGENTS_CREATE, &caller, ask.kept).await? {
         Begun::First(write) => write,

@@ -3,14 +3,14 @@
 //! A key is more than its secret: its id, name and grants stay when the secret is rotated. What is checked and done is checked
 //! and done by the id. Who made a key is its editor; its owner is the agent's owner.
 
-use axum::{Extension, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
     db::Tx,
     error::{ApiError, Code},
     form,
     form::{Ask, OrNull, Params},
-    http::{App, Segment, Segments, json, text},
+    http::{App, Segment, json, text},
     id::{AgentId, CredentialId, KeyId, UserId},
     idempotency::Answer,
     mint,
@@ -51,7 +51,7 @@ form! {
 /// `GET /api/agents/{name}/keys`: the keys that the caller may read.
 pub(crate) async fn list(
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Segment(name): Segment,
     Params(ask): Params<List>,
 ) -> Result<Response, ApiError> {
@@ -69,10 +69,10 @@ pub(crate) async fn list(
 /// `GET /api/agents/{name}/keys/{id}`: one key.
 pub(crate) async fn get(
     app: App,
-    Extension(caller): Extension<Caller>,
-    Segments(name, id): Segments,
+    caller: Caller,
+    Segment(name): Segment,
+    Segment(id): Segment,
 ) -> Result<Response, ApiError> {
-    let id = id.unwrap_or_default();
     let found = key::get(app.db(), &caller, (&name, &id), Action::Read, app.now()).await?;
     json(StatusCode::OK, &found.key)
 }
@@ -173,7 +173,7 @@ impl Bearer<'_> {
 /// `POST /api/agents/{name}/keys`: makes a key, with its maker's grant and its secret, or nothing of it.
 pub(crate) async fn create(
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Segment(name): Segment,
     ask: Ask<Create>,
 ) -> Result<Response, ApiError> {
@@ -219,8 +219,7 @@ pub(crate) async fn create(
             mint::warn_of_no_effect(&write.caller, &scope, target.owner.role, true, &mut warnings);
             let (agent, owner) = (&target.id, &target.owner.id);
             let credential = CredentialId::generate(app.now(), app.chance());
-            let bearer =
-                Bearer { id: &credential, key: &id, agent, owner, name: &key_name, scope: &scope, expires_at };
+            let bearer = Bearer { id: &credential, key: &id, agent, owner, name: &key_name, scope: &scope, expires_at };
             bearer.mint(&app, &write.tx, &write.caller).await?.reveal().to_owned()
         }
     };
@@ -269,11 +268,12 @@ form! {
 /// webhook's ends at once.
 pub(crate) async fn rotate(
     app: App,
-    Extension(caller): Extension<Caller>,
-    Segments(name, id): Segments,
+    caller: Caller,
+    Segment(name): Segment,
+    Segment(id): Segment,
     ask: Ask<Rotate>,
 ) -> Result<Response, ApiError> {
-    let (asked, id) = (ask.body.grace_seconds, id.unwrap_or_default());
+    let asked = ask.body.grace_seconds;
     mint::grace(asked, 0)?;
     let value = brought(ask.body.value)?;
     let path = (name.as_str(), id.as_str());
@@ -358,10 +358,10 @@ async fn rotate_bearer(
 /// and its name is free.
 pub(crate) async fn delete(
     app: App,
-    Extension(caller): Extension<Caller>,
-    Segments(name, id): Segments,
+    caller: Caller,
+    Segment(name): Segment,
+    Segment(id): Segment,
 ) -> Result<Response, ApiError> {
-    let id = id.unwrap_or_default();
     let path = (name.as_str(), id.as_str());
     key::get(app.db(), &caller, path, Action::Delete, app.now()).await?; // early 404 or 403; decided again below
     let write = app.relieve(route::KEYS_DELETE, &caller).await?;

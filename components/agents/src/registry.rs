@@ -1,6 +1,6 @@
 //! Which agents exist: list and read. Registering, changing and archiving have files of their own.
 
-use axum::{Extension, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
     error::{ApiError, Code},
@@ -26,11 +26,7 @@ form! {
 }
 
 /// `GET /api/agents`: the agents that the caller may read.
-pub(crate) async fn list(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Params(ask): Params<List>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn list(app: App, caller: Caller, Params(ask): Params<List>) -> Result<Response, ApiError> {
     let filters = [&ask.q, &ask.state, &ask.owner, &ask.parent, &ask.has_token]
         .map(|filter| filter.as_deref().unwrap_or_default());
     let q = ask.q.as_deref().filter(|q| !q.trim().is_empty()).map(|q| text("q", q, 100)).transpose()?;
@@ -51,11 +47,7 @@ pub(crate) async fn list(
 }
 
 /// `GET /api/agents/{name}`: one agent.
-pub(crate) async fn get(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Segment(name): Segment,
-) -> Result<Response, ApiError> {
+pub(crate) async fn get(app: App, caller: Caller, Segment(name): Segment) -> Result<Response, ApiError> {
     json(StatusCode::OK, &agent::get(app.db(), &caller, &name, Action::Read, app.now()).await?)
 }
 

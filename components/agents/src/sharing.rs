@@ -1,13 +1,13 @@
 //! Who else may read or edit an agent or one of its keys, and why somebody may do something with it, or not.
 
-use axum::{Extension, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
     db::Reads,
     error::{ApiError, Code},
     form,
     form::{Ask, Params, Wish},
-    http::{App, Segment, Segments, json},
+    http::{App, Segment, json},
     id::{AgentId, KeyId},
     idempotency::Answer,
     page::Wanted,
@@ -36,23 +36,19 @@ form! {
 }
 
 /// What is shared: the agent, or the key, that the path names.
-struct Shared<'a> {
-    name: &'a str,
-    key: Option<&'a str>,
+struct Shared {
+    name: String,
+    key: Option<Segment>,
 }
 
-impl<'a> Shared<'a> {
-    fn of(Segments(name, key): &'a Segments) -> Self {
-        Self { name, key: key.as_deref() }
-    }
-
+impl Shared {
     /// What it is, if the caller may share it.
     async fn get(&self, reads: &impl Reads, caller: &Caller, now: Timestamp) -> Result<Object, ApiError> {
-        let Some(key) = self.key else {
-            let found = agent::get(reads, caller, self.name, Action::Share, now).await?;
+        let Some(Segment(key)) = &self.key else {
+            let found = agent::get(reads, caller, &self.name, Action::Share, now).await?;
             return Ok(Object { agent_id: found.id, agent: found.name, key: None });
         };
-        let found = key::get(reads, caller, (self.name, key), Action::Share, now).await?;
+        let found = key::get(reads, caller, (&self.name, key), Action::Share, now).await?;
         Ok(Object { agent_id: found.agent_id, agent: found.agent, key: Some(found.key.id) })
     }
 }
@@ -90,13 +86,14 @@ impl Object {
 /// the tenant's admins.
 pub(crate) async fn list(
     app: App,
-    Extension(caller): Extension<Caller>,
-    path: Segments,
+    caller: Caller,
+    Segment(name): Segment,
+    key: Option<Segment>,
     Params(ask): Params<List>,
 ) -> Result<Response, ApiError> {
-    let shared = Shared::of(&path);
-    let filters = ["grants", shared.name, shared.key.unwrap_or_default()];
+    let filters = ["grants", &name, key.as_ref().map_or("", |Segment(key)| key)];
     let wanted = Wanted::read(&caller, ask.limit, ask.cursor.as_deref(), &filters)?;
+    let shared = Shared { name, key };
     let object = shared.get(app.db(), &caller, app.now()).await?;
     let rows = grant::list(app.db(), object.id(), &wanted).await?;
     json(StatusCode::OK, &wanted.page(rows, |row| (row.created_at, row.subject.id.clone() + &row.relation)))
@@ -120,12 +117,13 @@ async fn subject(reads: &impl Reads, caller: &Caller, text: &str) -> Result<Foun
 /// `POST /api/agents/{name}/grants`, `POST /api/agents/{name}/keys/{id}/grants`: gives a grant; one that is there already is answered as it is.
 pub(crate) async fn give(
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     route: &'static Route,
-    path: Segments,
+    Segment(name): Segment,
+    key: Option<Segment>,
     ask: Ask<Give>,
 ) -> Result<Response, ApiError> {
-    let (shared, relation) = (Shared::of(&path), relation(&ask.body.relation)?);
+    let (shared, relation) = (Shared { name, key }, relation(&ask.body.relation)?);
     shared.get(app.db(), &caller, app.now()).await?; // early 404 or 403; decided again below
     let write = match app.write(route, &caller, ask.kept).await? {
         Begun::First(write) => write,
@@ -167,12 +165,13 @@ form! {
 /// all of the subject's. 204 too when there was none.
 pub(crate) async fn take(
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     route: &'static Route,
-    path: Segments,
+    Segment(name): Segment,
+    key: Option<Segment>,
     Wish(ask): Wish<Take>,
 ) -> Result<Response, ApiError> {
-    let shared = Shared::of(&path);
+    let shared = Shared { name, key };
     let relation = ask.relation.as_deref().map(relation).transpose()?.map(Relation::as_str);
     shared.get(app.db(), &caller, app.now()).await?; // early 404 or 403; decided again below
     let write = app.relieve(route, &caller).await?;
@@ -206,7 +205,7 @@ struct Explanation {
 /// `share`.
 pub(crate) async fn explain(
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Segment(name): Segment,
     Params(ask): Params<Explain>,
 ) -> Result<Response, ApiError> {

@@ -3,7 +3,7 @@
 //! Issuing is one transaction: the token in its grace dies, the active one dies or moves into the grace, the new one is
 //! born. An index lets one token at most stand in each of the two places, whoever else is issuing.
 
-use axum::{Extension, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
     db::Tx,
@@ -89,7 +89,7 @@ struct Plan {
 /// `POST /api/agents/{name}/token/issue`: replaces the agent's token.
 pub(crate) async fn issue(
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Segment(name): Segment,
     ask: Ask<Issue>,
 ) -> Result<Response, ApiError> {
@@ -153,12 +153,7 @@ pub(crate) fn within_ceiling(caller: &Caller, target: &Agent, scope: &Patterns) 
 }
 
 /// Refuses a credential of the agent that would be wider than who gets its secret here.
-pub(crate) async fn may_give(
-    app: &App,
-    write: &Write<'_>,
-    target: &Agent,
-    scope: &Patterns,
-) -> Result<(), ApiError> {
+pub(crate) async fn may_give(app: &App, write: &Write<'_>, target: &Agent, scope: &Patterns) -> Result<(), ApiError> {
     let caller = &write.caller;
     let wanted = scope.scopes(caller.defined());
     // An agent owns itself, so its credentials can share and archive it: who may not do that gives no such credential.
@@ -179,11 +174,7 @@ fn rotate_own(own: credential::Active, asks_for_more: bool, grace: Option<i64>) 
 }
 
 /// `DELETE /api/agents/{name}/token`: revokes the agent's token, and the one in its grace. 204 too when there is none.
-pub(crate) async fn revoke(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Segment(name): Segment,
-) -> Result<Response, ApiError> {
+pub(crate) async fn revoke(app: App, caller: Caller, Segment(name): Segment) -> Result<Response, ApiError> {
     agent::get(app.db(), &caller, &name, Action::Update, app.now()).await?; // early 404 or 403; decided again below
     let write = app.relieve(route::TOKEN_REVOKE, &caller).await?;
     let target = agent::get(&write.tx, &write.caller, &name, Action::Update, app.now()).await?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::{Extension, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
     error::{ApiError, Code},
@@ -45,11 +45,7 @@ fn exported(agent: &Agent, is_root: bool) -> Json {
 }
 
 /// `GET /api/agents/{name}/export`: the agent and those below it that the caller may read, each after the one above it.
-pub(crate) async fn export(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Segment(name): Segment,
-) -> Result<Response, ApiError> {
+pub(crate) async fn export(app: App, caller: Caller, Segment(name): Segment) -> Result<Response, ApiError> {
     let top = agent::get(app.db(), &caller, &name, Action::Read, app.now()).await?;
     let below = agent::list_below(app.db(), &caller, &top.id, MOST, app.now()).await?;
     if below.len() >= MOST {
@@ -73,11 +69,7 @@ struct Imported<'a> {
 
 /// `POST /api/agents/import`: registers the agents of a document as the caller's, by the same rules as one by one, all of them
 /// or none. A parent that the document holds is the one of the document, whatever name it got.
-pub(crate) async fn import(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    ask: Ask<Import>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn import(app: App, caller: Caller, ask: Ask<Import>) -> Result<Response, ApiError> {
     let body = ask.body;
     if body.format.as_deref().is_some_and(|format| format != FORMAT) {
         return Err(ApiError::field("format", format!("must be {FORMAT}")));

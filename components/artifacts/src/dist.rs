@@ -10,7 +10,10 @@ use std::{
     sync::Arc,
 };
 
-use common::error::{ApiError, Code};
+use common::{
+    error::{ApiError, Code},
+    router::{Call, FromCall},
+};
 use serde::Deserialize;
 
 /// Where the component sees the folder.
@@ -65,6 +68,12 @@ pub(crate) struct Platform {
     pub(crate) os: String,
     /// `x86_64`, `aarch64` …
     pub(crate) arch: String,
+}
+
+impl FromCall for Dist {
+    fn from_call(call: &mut Call) -> Result<Self, ApiError> {
+        call.held()
+    }
 }
 
 impl Dist {

@@ -11,7 +11,6 @@ use std::{
 };
 
 use axum::{
-    Extension,
     body::Body,
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
@@ -39,7 +38,7 @@ form! {
 
 /// `GET /cli/download?os=&arch=`: the program for a platform.
 pub(crate) async fn program(
-    Extension(dist): Extension<Dist>,
+    dist: Dist,
     method: Method,
     headers: HeaderMap,
     Params(which): Params<Which>,
@@ -59,7 +58,7 @@ pub(crate) async fn program(
 
 /// `GET /cli/wheel/{file}`: the wheel of this very name.
 pub(crate) async fn wheel(
-    Extension(dist): Extension<Dist>,
+    dist: Dist,
     method: Method,
     headers: HeaderMap,
     Segment(name): Segment,

@@ -6,7 +6,6 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use axum::{
-    Extension,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -27,11 +26,7 @@ const MAX_HOST: usize = 253;
 const MAX_LABEL: usize = 63;
 
 /// `GET /cli/install.sh`.
-pub(crate) async fn script(
-    app: App,
-    Extension(dist): Extension<Dist>,
-    headers: HeaderMap,
-) -> Result<Response, ApiError> {
+pub(crate) async fn script(app: App, dist: Dist, headers: HeaderMap) -> Result<Response, ApiError> {
     let server = server(app.settings(), &headers).ok_or(Code::InvalidHost)?;
     let manifest = dist.manifest()?;
     let answer = [

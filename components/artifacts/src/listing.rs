@@ -1,5 +1,4 @@
 use axum::{
-    Extension,
     http::{HeaderValue, StatusCode, header},
     response::Response,
 };
@@ -56,7 +55,7 @@ impl<'a> Listed<'a> {
 }
 
 /// `GET /cli/manifest.json`: the version, and each file with its size, its SHA-256 and where to get it.
-pub(crate) async fn manifest(app: App, Extension(dist): Extension<Dist>) -> Result<Response, ApiError> {
+pub(crate) async fn manifest(app: App, dist: Dist) -> Result<Response, ApiError> {
     let manifest = dist.manifest()?;
     let link = app.settings().link();
     let files = manifest.files.iter().map(|artifact| Listed::new(artifact, link)).collect();
@@ -64,7 +63,7 @@ pub(crate) async fn manifest(app: App, Extension(dist): Extension<Dist>) -> Resu
 }
 
 /// `GET /cli/latest`: the version that this server hands out.
-pub(crate) async fn latest(Extension(dist): Extension<Dist>) -> Result<Response, ApiError> {
+pub(crate) async fn latest(dist: Dist) -> Result<Response, ApiError> {
     let manifest = dist.manifest()?;
     fresh(&Latest { version: &manifest.version })
 }

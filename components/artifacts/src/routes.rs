@@ -1,5 +1,7 @@
-use axum::{Extension, Router};
-use common::route::{self, Group, Routes};
+use common::{
+    route::{self, Group},
+    router::{Router, Routes},
+};
 
 use crate::{dist::Dist, download, install, listing};
 
@@ -19,7 +21,7 @@ pub fn router() -> Router {
 
 /// The routes over a folder.
 pub(crate) fn over(dist: Dist) -> Router {
-    routes().build().layer(Extension(dist))
+    routes().build().holding(dist)
 }
 
 #[cfg(test)]

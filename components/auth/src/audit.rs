@@ -1,5 +1,4 @@
 use axum::{
-    Extension,
     body::Body,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -50,11 +49,7 @@ impl List {
 }
 
 /// `GET /api/audit`: what happened to the agents that the caller may read, or in his tenant.
-pub(crate) async fn list(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Params(ask): Params<List>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn list(app: App, caller: Caller, Params(ask): Params<List>) -> Result<Response, ApiError> {
     let filter = ask.filter()?;
     let bound = [&ask.actor, &ask.action, &ask.object, &ask.outcome, &ask.since, &ask.until];
     let bound = bound.map(|filter| filter.as_deref().unwrap_or_default());
@@ -75,11 +70,7 @@ enum Next {
 }
 
 /// `GET /api/audit/export`: the same rows, one JSON object a line, read while they are sent.
-pub(crate) async fn export(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Params(ask): Params<List>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn export(app: App, caller: Caller, Params(ask): Params<List>) -> Result<Response, ApiError> {
     let filter = ask.filter()?;
     // Asked before there is an answer, so that an outage is 503 and not a body that breaks off.
     let first = audit::list(app.db(), &caller, &filter, "", BATCH).await?;
@@ -131,11 +122,7 @@ form! {
 }
 
 /// `GET /api/audit/verify`: is the trail as it was sealed, and does it hold the head that was logged?
-pub(crate) async fn verify(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Params(ask): Params<Verify>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn verify(app: App, caller: Caller, Params(ask): Params<Verify>) -> Result<Response, ApiError> {
     let head = match ask.head.as_deref() {
         None => None,
         Some(head) => Some(Head::parse(head).ok_or(Code::InvalidHead)?),

@@ -6,7 +6,7 @@
 //! 2. The factors are those of the door, in its order: state, kind of caller, scope; then the relation to the object.
 //! 3. An object that the caller may not read is an absent one: the same answer, by the same statements.
 
-use axum::{Extension, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
     error::{ApiError, Code},
@@ -35,11 +35,7 @@ struct Decision<'a> {
 }
 
 /// The handler.
-pub(crate) async fn can(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Params(ask): Params<Can>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn can(app: App, caller: Caller, Params(ask): Params<Can>) -> Result<Response, ApiError> {
     let Some(scope) = Scope::from_text(&ask.action) else {
         return if ask.object.is_some() { Err(no_object()) } else { custom(&caller, &ask.action) };
     };

@@ -1,5 +1,4 @@
 use axum::{
-    Extension,
     http::{HeaderValue, StatusCode, header},
     response::Response,
 };
@@ -17,7 +16,7 @@ use common::{
 use serde_json::{Value::Null, json};
 
 /// `POST /auth/logout`: ends the session in the database and clears its cookie.
-pub(crate) async fn logout(app: App, Extension(caller): Extension<Caller>) -> Result<Response, ApiError> {
+pub(crate) async fn logout(app: App, caller: Caller) -> Result<Response, ApiError> {
     let write = app.relieve(route::LOGOUT, &caller).await?;
     let id = caller.credential_id();
     credential::revoke(&write.tx, id, app.now()).await?;
@@ -39,11 +38,7 @@ form! {
 }
 
 /// `GET /auth/sessions`: one's own live sessions.
-pub(crate) async fn list(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Params(ask): Params<List>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn list(app: App, caller: Caller, Params(ask): Params<List>) -> Result<Response, ApiError> {
     let wanted = Wanted::read(&caller, ask.limit, ask.cursor.as_deref(), &["sessions"])?;
     let idle_since = app.now().plus_seconds(-SESSION_IDLE);
     let rows = credential::sessions(app.db(), caller.user_id(), caller.credential_id(), app.now(), idle_since, &wanted)
@@ -52,11 +47,7 @@ pub(crate) async fn list(
 }
 
 /// `DELETE /auth/sessions/{id}`: ends one of one's own sessions.
-pub(crate) async fn end(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Segment(id): Segment,
-) -> Result<Response, ApiError> {
+pub(crate) async fn end(app: App, caller: Caller, Segment(id): Segment) -> Result<Response, ApiError> {
     let write = app.relieve(route::SESSION_END, &caller).await?;
     if !credential::revoke_session(&write.tx, caller.user_id(), &id, app.now()).await? {
         return Err(Code::SessionNotFound.into());
@@ -65,7 +56,7 @@ pub(crate) async fn end(
 }
 
 /// `DELETE /auth/sessions`: ends all of one's sessions but this one.
-pub(crate) async fn end_others(app: App, Extension(caller): Extension<Caller>) -> Result<Response, ApiError> {
+pub(crate) async fn end_others(app: App, caller: Caller) -> Result<Response, ApiError> {
     let write = app.relieve(route::SESSIONS_END_OTHERS, &caller).await?;
     let ended =
         credential::revoke_sessions(&write.tx, caller.user_id(), Some(caller.credential_id()), app.now()).await?;

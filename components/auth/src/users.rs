@@ -1,4 +1,4 @@
-use axum::{Extension, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
     error::{ApiError, Code},
@@ -26,11 +26,7 @@ form! {
 }
 
 /// `GET /api/users`: the tenant's users.
-pub(crate) async fn list(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Params(ask): Params<List>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn list(app: App, caller: Caller, Params(ask): Params<List>) -> Result<Response, ApiError> {
     let filters = [ask.q.as_deref(), ask.role.as_deref(), ask.active.as_deref()].map(Option::unwrap_or_default);
     let q = ask.q.as_deref().filter(|q| !q.trim().is_empty()).map(|q| text("q", q, 100)).transpose()?;
     let wanted = Wanted::read(&caller, ask.limit, ask.cursor.as_deref(), &filters)?;
@@ -50,11 +46,7 @@ pub(crate) async fn list(
 }
 
 /// `GET /api/users/{id}`: one user of the tenant.
-pub(crate) async fn get(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Segment(id): Segment,
-) -> Result<Response, ApiError> {
+pub(crate) async fn get(app: App, caller: Caller, Segment(id): Segment) -> Result<Response, ApiError> {
     match user::find(app.db(), caller.tenant_id(), &id).await? {
         Some(found) => json(StatusCode::OK, &found),
         None => Err(Code::UserNotFound.into()),
@@ -70,11 +62,7 @@ form! {
 }
 
 /// `POST /api/users`: creates a user without a password, which is set by `POST /api/users/{id}/set-password`.
-pub(crate) async fn create(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    ask: Ask<Create>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn create(app: App, caller: Caller, ask: Ask<Create>) -> Result<Response, ApiError> {
     let email = user::parse_email(&ask.body.email).ok_or(Code::InvalidEmail)?;
     let name = text("name", &ask.body.name, 64)?;
     let role = match ask.body.role.as_deref() {

@@ -1,4 +1,4 @@
-use axum::{Extension, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
     error::ApiError,
@@ -32,7 +32,7 @@ struct Credential<'a> {
 }
 
 /// `GET /api/auth/whoami`: who the credential belongs to, and what it may do now. All of it was read by the guard.
-pub(crate) async fn whoami(Extension(caller): Extension<Caller>) -> Result<Response, ApiError> {
+pub(crate) async fn whoami(caller: Caller) -> Result<Response, ApiError> {
     let scopes = caller.scopes();
     let form = Whoami {
         tenant: caller.tenant(),

@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 
 use axum::{
     body::Body,
-    extract::{FromRequest, FromRequestParts, Request},
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, header},
 };
 use http_body_util::BodyExt;
 use serde::{
@@ -18,10 +17,9 @@ use serde::{
 use serde_json::{Map, Value as Json};
 
 use crate::{
-    caller::Caller,
     error::{ApiError, Code},
     idempotency,
-    route::Route,
+    router::{Call, FromCall},
 };
 
 /// The largest body that a route takes, bytes.
@@ -270,11 +268,9 @@ pub fn nested<T: Form>(place: &str, values: Map<String, Json>) -> Result<T, ApiE
 /// The query, read into a form.
 pub struct Params<T>(pub T);
 
-impl<S: Sync, T: Form> FromRequestParts<S> for Params<T> {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        query(parts.uri.query().unwrap_or_default())?.read().map(Params)
+impl<T: Form> FromCall for Params<T> {
+    fn from_call(call: &mut Call) -> Result<Self, ApiError> {
+        query(call.parts.uri.query().unwrap_or_default())?.read().map(Params)
     }
 }
 
@@ -291,12 +287,12 @@ fn query(text: &str) -> Result<Sent, ApiError> {
 /// What a DELETE names beside its path: in the query, or else in a body, since many clients cannot send one with DELETE.
 pub struct Wish<T>(pub T);
 
-impl<S: Sync, T: Form> FromRequest<S> for Wish<T> {
-    type Rejection = ApiError;
+impl<T: Form> FromCall for Wish<T> {
+    const READS_BODY: bool = true;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let (parts, bytes) = read_request(request).await?;
-        match parts.uri.query() {
+    fn from_call(call: &mut Call) -> Result<Self, ApiError> {
+        let bytes = call.take_body()?;
+        match call.parts.uri.query() {
             Some(text) => query(text)?.read().map(Self),
             None => object(&bytes)?.read().map(Self),
         }
@@ -306,11 +302,11 @@ impl<S: Sync, T: Form> FromRequest<S> for Wish<T> {
 /// The pairs of a form (`application/x-www-form-urlencoded`), for protocols that send one.
 pub struct Pairs(pub Vec<(String, String)>);
 
-impl<S: Sync> FromRequest<S> for Pairs {
-    type Rejection = ApiError;
+impl FromCall for Pairs {
+    const READS_BODY: bool = true;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let (_, bytes) = read_request(request).await?;
+    fn from_call(call: &mut Call) -> Result<Self, ApiError> {
+        let bytes = call.take_body()?;
         Ok(Self(form_urlencoded::parse(&bytes).into_owned().collect()))
     }
 }
@@ -328,33 +324,28 @@ form! {
     pub struct Nothing {}
 }
 
-impl<S: Send + Sync, T: Form> FromRequest<S> for Ask<T> {
-    type Rejection = ApiError;
+impl<T: Form> FromCall for Ask<T> {
+    const READS_BODY: bool = true;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let (parts, bytes) = read_request(request).await?;
+    fn from_call(call: &mut Call) -> Result<Self, ApiError> {
+        let bytes = call.take_body()?;
         let body = object(&bytes)?.read()?;
-        Ok(Self { body, kept: kept(&parts, &bytes)? })
+        Ok(Self { body, kept: kept(call, &bytes)? })
     }
 }
 
-async fn read_request(request: Request) -> Result<(Parts, Vec<u8>), ApiError> {
-    let (parts, body) = request.into_parts();
-    let bytes = read_body(&parts.headers, body).await?;
-    Ok((parts, bytes))
-}
-
-fn kept(parts: &Parts, bytes: &[u8]) -> Result<Option<idempotency::Request>, ApiError> {
-    let (route, caller) = (parts.extensions.get::<&'static Route>(), parts.extensions.get::<Caller>());
-    match (route, caller) {
-        (Some(route), Some(caller)) if route.is_idempotent => {
-            idempotency::Request::read(&parts.headers, caller, route.method, parts.uri.path(), bytes)
+fn kept(call: &Call, bytes: &[u8]) -> Result<Option<idempotency::Request>, ApiError> {
+    match &call.caller {
+        Some(caller) if call.route.is_idempotent => {
+            let (headers, path) = (&call.parts.headers, call.parts.uri.path());
+            idempotency::Request::read(headers, caller, call.route.method, path, bytes)
         }
         _ => Ok(None),
     }
 }
 
-async fn read_body(headers: &HeaderMap, mut body: Body) -> Result<Vec<u8>, ApiError> {
+/// Reads a body, which must not be larger than [`MAX_BODY`].
+pub(crate) async fn read_body(headers: &HeaderMap, mut body: Body) -> Result<Vec<u8>, ApiError> {
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     if declared.is_some_and(|length| length > MAX_BODY as u64) {

@@ -2,7 +2,7 @@
 //!
 //! 1. [`serve`] reads the clock once, makes the request id, takes the address, and lets the router choose a route.
 //! 2. [`enter`] holds the route's row against the caller: credential, state, scope, query parameters, in that order.
-//! 3. The handler's extractors read path, query and body ([`crate::form`]), then the handler decides and acts.
+//! 3. The handler's arguments are made of path, query and body ([`crate::form`]), then the handler decides and acts.
 //! 4. [`serve`] writes the envelope of a refusal and the headers that every answer carries.
 
 use std::{future::Future, net::IpAddr, sync::Arc};
@@ -11,14 +11,12 @@ use std::{future::Future, net::IpAddr, sync::Arc};
 mod spin;
 
 use axum::{
-    Router,
     body::Body,
-    extract::{FromRequestParts, Request},
-    http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts},
-    response::{IntoResponse, Response},
+    extract::Request,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
+    response::Response,
 };
 use serde::Serialize;
-use tower_service::Service;
 
 use crate::{
     caller::Caller,
@@ -26,6 +24,7 @@ use crate::{
     error::{ApiError, Code, Problem, Refused},
     id::{RequestId, RequestNumbers},
     route::{Access, Query, Route},
+    router::{Call, FromCall, Router},
     secret::Chance,
     settings::Settings,
     time::{Clock, Timestamp},
@@ -162,20 +161,8 @@ pub fn log(request_id: &RequestId, place: &str, what: &str) {
     eprintln!("{request_id} {place}: {what}");
 }
 
-impl<S: Sync> FromRequestParts<S> for App {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        parts
-            .extensions
-            .get::<Self>()
-            .cloned()
-            .ok_or_else(|| ApiError::from(Code::Internal).cause("no App: not served"))
-    }
-}
-
 /// Answers one request. All that leaves here has the envelope, if it is a refusal, and the request's id.
-pub async fn serve(env: &Arc<Env>, mut router: Router, mut request: Request) -> Response {
+pub async fn serve(env: &Arc<Env>, router: &Router, request: Request) -> Response {
     let now = env.clock.now();
     let app = App(Arc::new(Inner {
         uri: request.uri().clone(),
@@ -188,11 +175,7 @@ pub async fn serve(env: &Arc<Env>, mut router: Router, mut request: Request) -> 
         .headers()
         .get(header::ACCEPT)
         .is_some_and(|accept| accept.to_str().is_ok_and(|accept| accept.contains("application/problem+json")));
-    request.extensions_mut().insert(app.clone());
-    let mut response = match router.call(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
-    };
+    let mut response = router.answer(&app, request).await;
     if let Some(Refused(refusal)) = response.extensions_mut().remove::<Refused>() {
         response = refuse(&app, &refusal, response, wants_problem);
     }
@@ -261,46 +244,22 @@ fn client_address(headers: &HeaderMap, trusted: &[IpAddr]) -> Option<IpAddr> {
     Some(nearest)
 }
 
-/// Who came in: nobody in particular at a public route.
-pub(crate) struct Entered(Option<(App, Caller)>);
-
 /// Lets in whom the row lets in, or gives the refusal. Every route of the table is behind it.
-pub(crate) async fn enter(route: &'static Route, request: &mut Request) -> Result<Entered, Response> {
-    if route.access == Access::Public {
-        return match enter_openly(route, request) {
-            Ok(()) => Ok(Entered(None)),
-            Err(refusal) => Err(refusal.into_response()),
-        };
+pub(crate) async fn enter(call: &mut Call) -> Result<(), ApiError> {
+    let (app, route) = (&call.app, call.route);
+    if route.access != Access::Public {
+        let headers = &call.parts.headers;
+        // Known from here on: a refusal below is counted as his.
+        let caller = call.caller.insert(Caller::find(app, headers).await?);
+        caller.admit(app, route)?;
+        caller.same_site(app, route, headers)?;
     }
-    request.extensions_mut().insert(route);
-    let query = request.uri().query();
-    let Some(app) = request.extensions().get::<App>().cloned() else {
-        return Err(ApiError::from(Code::Internal).cause("no App: not served").into_response());
-    };
-    let caller = match Caller::find(&app, request.headers()).await {
-        Ok(caller) => caller,
-        Err(refusal) => return Err(refusal.into_response()),
-    };
-    let admitted = caller
-        .admit(&app, route)
-        .and_then(|()| caller.same_site(&app, route, request.headers()))
-        .and_then(|()| known_parameters(route, query));
-    if let Err(refusal) = admitted {
-        return Err(leave(Entered(Some((app, caller))), refusal.into_response()).await);
-    }
-    request.extensions_mut().insert(caller.clone());
-    Ok(Entered(Some((app, caller))))
-}
-
-/// Lets everybody in to a public row, or refuses what the row does not know.
-pub(crate) fn enter_openly(route: &'static Route, request: &mut Request) -> Result<(), ApiError> {
-    request.extensions_mut().insert(route);
-    known_parameters(route, request.uri().query())
+    known_parameters(route, call.parts.uri.query())
 }
 
 /// What is done with every answer to somebody who came in.
-pub(crate) async fn leave(entered: Entered, mut response: Response) -> Response {
-    let Entered(Some((app, caller))) = entered else { return response };
+pub(crate) async fn leave(call: Call, mut response: Response) -> Response {
+    let Call { app, caller: Some(caller), .. } = call else { return response };
     // Answers behind a credential say who somebody is, or hold what is his.
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let refused = response.extensions().get::<Refused>().map(|Refused(refusal)| refusal.code());
@@ -314,7 +273,7 @@ pub(crate) async fn leave(entered: Entered, mut response: Response) -> Response 
 }
 
 /// Refuses query parameters that the route does not know.
-fn known_parameters(route: &Route, query: Option<&str>) -> Result<(), ApiError> {
+pub(crate) fn known_parameters(route: &Route, query: Option<&str>) -> Result<(), ApiError> {
     let (Query::Only(known), Some(query)) = (route.query, query) else { return Ok(()) };
     let unknown = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| !known.contains(&name.as_ref()));
     match unknown {
@@ -326,55 +285,41 @@ fn known_parameters(route: &Route, query: Option<&str>) -> Result<(), ApiError> 
     }
 }
 
-/// Our 404 for a path that no row names.
-pub(crate) async fn not_found() -> ApiError {
-    Code::NotFound.into()
-}
-
-/// Our 405; the router adds `Allow`.
-pub(crate) async fn method_not_allowed() -> ApiError {
-    Code::MethodNotAllowed.into()
-}
-
-/// The row of the route that was chosen.
-impl<S: Sync> FromRequestParts<S> for &'static Route {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let route = parts.extensions.get::<Self>().copied();
-        route.ok_or_else(|| ApiError::from(Code::Internal).cause("no route: not behind the guard"))
-    }
-}
-
 /// One segment of the path, percent-decoded. What can be no name is simply the name of nothing: the look-up says 404.
 pub struct Segment(pub String);
 
-impl<S: Send + Sync> FromRequestParts<S> for Segment {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let path = axum::extract::Path::<String>::from_request_parts(parts, state).await;
-        Ok(Self(path.map_or_else(|_| String::new(), |axum::extract::Path(segment)| segment)))
+impl FromCall for Segment {
+    fn from_call(call: &mut Call) -> Result<Self, ApiError> {
+        Ok(Self(call.next_segment()))
     }
 }
 
-/// The first segment of the path that the row names and, where it names two, the second; see [`Segment`].
-pub struct Segments(pub String, pub Option<String>);
-
-impl<S: Send + Sync> FromRequestParts<S> for Segments {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let path = axum::extract::Path::<Vec<String>>::from_request_parts(parts, state).await;
-        let mut segments = path.map(|axum::extract::Path(segments)| segments).unwrap_or_default().into_iter();
-        Ok(Self(segments.next().unwrap_or_default(), segments.next()))
+/// The next segment, if the pattern names one more.
+impl FromCall for Option<Segment> {
+    fn from_call(call: &mut Call) -> Result<Self, ApiError> {
+        Ok(call.has_segment().then(|| Segment(call.next_segment())))
     }
 }
 
 /// A JSON answer.
-pub fn json(status: axum::http::StatusCode, form: &impl Serialize) -> Result<Response, ApiError> {
+pub fn json(status: StatusCode, form: &impl Serialize) -> Result<Response, ApiError> {
     let text = serde_json::to_string(form).map_err(|error| ApiError::from(Code::Internal).cause(error))?;
-    Ok((status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response())
+    Ok(of_json(status, text))
+}
+
+/// An answer of written JSON.
+pub(crate) fn of_json(status: StatusCode, text: impl Into<Body>) -> Response {
+    let mut response = Response::new(text.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// 204: done, and there is nothing to say.
+pub fn empty() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
 }
 
 /// Reads a moment: RFC 3339 in UTC.

@@ -9,7 +9,7 @@
 //!    that only who got the secret can get it again.
 
 use axum::{
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode},
     response::{IntoResponse, Response},
 };
 
@@ -172,7 +172,7 @@ fn answer(status: StatusCode, text: Vec<u8>) -> Response {
     if text.is_empty() {
         return status.into_response();
     }
-    (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response()
+    crate::http::of_json(status, text)
 }
 
 #[cfg(test)]

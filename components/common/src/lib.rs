@@ -3,7 +3,8 @@
 //! The layers, each calling only those below it:
 //!
 //! ```text
-//! http, form, page, write   the door, what is read of a request, pages of lists, the one way to change something
+//! http, router, form, page, write   the door, from a request to its handler, what is read of a request, pages of lists, the
+//!                    one way to change something
 //! caller, route, mint   who is asking; which routes there are, and who may come in
 //! idempotency, audit, seal  kept answers; rows that cannot be bent
 //! permission, store  grants compiled to SQL; one file per table
@@ -27,6 +28,7 @@ pub mod mint;
 pub mod page;
 pub mod permission;
 pub mod route;
+pub mod router;
 pub mod scope;
 pub mod seal;
 pub mod secret;

@@ -1,17 +1,8 @@
-//! The route table. Every route has a row here, and the routers are built from the rows: a route without a row does not
-//! exist. The guard in `http.rs` reads a row to decide who may come in; `/api`, the docs and the tests read the same rows.
+//! The route table. Every route has a row here, and the routers are built from the rows ([`crate::router`]): a route without a
+//! row does not exist. The guard in `http.rs` reads a row to decide who may come in; `/api`, the docs and the tests read the
+//! same rows.
 
-use std::{future::Future, pin::Pin};
-
-use axum::{
-    Router,
-    extract::Request,
-    handler::Handler,
-    response::{IntoResponse, Response},
-    routing::{MethodFilter, on},
-};
-
-use crate::{http, permission::Action, scope::Scope};
+use crate::{permission::Action, scope::Scope};
 
 /// The component that serves a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,7 +76,7 @@ pub enum Query {
 pub struct Route {
     /// The method.
     pub method: &'static str,
-    /// The path in axum's notation.
+    /// The path: `{name}` stands for one segment, `{*name}` for all that is left.
     pub path: &'static str,
     /// Who serves it.
     pub group: Group,
@@ -368,102 +359,9 @@ routes! {
 }
 
 impl Route {
-    fn filter(&self) -> MethodFilter {
-        match self.method {
-            "POST" => MethodFilter::POST,
-            "PUT" => MethodFilter::PUT,
-            "PATCH" => MethodFilter::PATCH,
-            "DELETE" => MethodFilter::DELETE,
-            _ => MethodFilter::GET,
-        }
-    }
-
     /// Whether the method only reads.
     pub fn is_safe(&self) -> bool {
         self.method == "GET" || self.changes_nothing
-    }
-}
-
-/// A handler behind the guard. A handler itself, not a layer: a layer would box and clone a service for each request.
-#[derive(Clone)]
-struct Guarded<H> {
-    route: &'static Route,
-    handler: H,
-}
-
-impl<H: Handler<T, ()>, T> Handler<(T,), ()> for Guarded<H> {
-    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
-
-    fn call(self, mut request: Request, (): ()) -> Self::Future {
-        Box::pin(async move {
-            match http::enter(self.route, &mut request).await {
-                Ok(entered) => http::leave(entered, self.handler.call(request, ()).await).await,
-                Err(refusal) => refusal,
-            }
-        })
-    }
-}
-
-/// A handler of a public row: nobody's credential is looked at. A component that has no other rows asks no database, and
-/// its wasm imports none.
-#[derive(Clone)]
-struct Open<H> {
-    route: &'static Route,
-    handler: H,
-}
-
-impl<H: Handler<T, ()>, T> Handler<(T,), ()> for Open<H> {
-    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
-
-    fn call(self, mut request: Request, (): ()) -> Self::Future {
-        Box::pin(async move {
-            match http::enter_openly(self.route, &mut request) {
-                Ok(()) => self.handler.call(request, ()).await,
-                Err(refusal) => refusal.into_response(),
-            }
-        })
-    }
-}
-
-/// Builds one component's router from its rows.
-pub struct Routes {
-    group: Group,
-    router: Router,
-    mounted: Vec<&'static Route>,
-}
-
-impl Routes {
-    /// An empty router for the group.
-    pub fn new(group: Group) -> Self {
-        Self { group, router: Router::new(), mounted: Vec::new() }
-    }
-
-    /// Answers the row's requests with `handler`, behind the guard.
-    #[must_use]
-    pub fn on<H: Handler<T, ()>, T: 'static>(mut self, route: &'static Route, handler: H) -> Self {
-        self.router = self.router.route(route.path, on(route.filter(), Guarded { route, handler }));
-        self.mounted.push(route);
-        self
-    }
-
-    /// The same for a public row, in a component that has no database. A row that is not public stays without a handler.
-    #[must_use]
-    pub fn on_open<H: Handler<T, ()>, T: 'static>(mut self, route: &'static Route, handler: H) -> Self {
-        if route.access == Access::Public {
-            self.router = self.router.route(route.path, on(route.filter(), Open { route, handler }));
-            self.mounted.push(route);
-        }
-        self
-    }
-
-    /// The router, and our 404 and 405 for all else.
-    pub fn build(self) -> Router {
-        self.router.fallback(http::not_found).method_not_allowed_fallback(http::method_not_allowed)
-    }
-
-    /// The group's rows that no handler was given for: must be none.
-    pub fn missing(&self) -> Vec<&'static str> {
-        ROUTES.iter().filter(|row| row.group == self.group && !self.mounted.contains(row)).map(|row| row.path).collect()
     }
 }
 

@@ -330,7 +330,7 @@ mod tests {
 
     /// Ten rows under three seals, and the head.
     async fn sealed() -> (TestApp, String) {
-        let t = TestApp::new(axum::Router::new());
+        let t = TestApp::new(crate::router::Router::default());
         let mut head = None;
         for count in [3, 4, 3] {
             rows(&t, count).await;
@@ -365,7 +365,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_new_is_sealed_and_nothing_else() {
-        let t = TestApp::new(axum::Router::new());
+        let t = TestApp::new(crate::router::Router::default());
         assert_eq!(seal(&t, "").await, None);
         rows(&t, 2).await;
         assert_eq!(seal(&t, "").await, None, "no key");
@@ -384,7 +384,7 @@ mod tests {
     /// A backlog is sealed in bounded steps, and verified in bounded requests that can be continued.
     #[tokio::test]
     async fn a_long_trail_is_sealed_and_verified_in_parts() {
-        let t = TestApp::new(axum::Router::new());
+        let t = TestApp::new(crate::router::Router::default());
         rows(&t, 5_100).await;
         assert!(seal(&t, "key").await.unwrap().starts_with("5000 "));
         assert!(seal(&t, "key").await.unwrap().starts_with("5100 "));

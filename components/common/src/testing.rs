@@ -11,7 +11,6 @@ use std::sync::{
 };
 
 use axum::{
-    Router,
     body::Body,
     http::{HeaderMap, Request, StatusCode},
 };
@@ -23,6 +22,7 @@ use crate::{
     db::{Db, FromRow, Purpose, Reads, Row},
     http::{Env, serve},
     id::{AgentId, CredentialId, RequestNumbers, TenantId, UserId},
+    router::Router,
     scope::{Patterns, Role},
     secret::{Chance, Kind, Secret},
     settings::Settings,
@@ -150,7 +150,7 @@ impl TestApp {
 
     /// Sends a request as it is.
     pub async fn send(&self, request: Request<Body>) -> Answer {
-        let response = serve(&self.env, self.router.clone(), request).await;
+        let response = serve(&self.env, &self.router, request).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
         let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");

@@ -41,7 +41,8 @@ impl Vault {
     /// Reads the variable; `None`: a key is shorter than 32 characters.
     pub fn parse(text: &str) -> Option<Self> {
         let keys = text.split([',', ' ']).filter(|part| !part.is_empty());
-        let keys = keys.map(|part| (part.len() >= LEAST).then(|| Key::derive(part.as_bytes(), "accredit vault 1", &[])));
+        let keys =
+            keys.map(|part| (part.len() >= LEAST).then(|| Key::derive(part.as_bytes(), "accredit vault 1", &[])));
         keys.collect::<Option<_>>().map(Self)
     }
 

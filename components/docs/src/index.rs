@@ -91,13 +91,13 @@ pub(crate) async fn index(app: App) -> Result<Response, ApiError> {
 }
 
 /// `GET /`: the way to the documentation, until there are pages.
-pub(crate) async fn home(app: App) -> Response {
-    see(&app)
+pub(crate) async fn home(app: App) -> Result<Response, ApiError> {
+    Ok(see(&app))
 }
 
 /// `GET /docs`.
-pub(crate) async fn to_docs(app: App) -> Response {
-    see(&app)
+pub(crate) async fn to_docs(app: App) -> Result<Response, ApiError> {
+    Ok(see(&app))
 }
 
 fn see(app: &App) -> Response {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{Extension, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
     error::{ApiError, Code},
@@ -62,11 +62,7 @@ fn number(id: &str) -> Result<i64, ApiError> {
 
 /// `GET /api/agents/me/inbox?after=&wait=`: the events behind `after`, the oldest first. With `wait` it answers as soon as there
 /// is one, or when that many seconds are over. Who waits is asked for his credential at every look.
-pub(crate) async fn read(
-    app: App,
-    Extension(mut caller): Extension<Caller>,
-    Params(ask): Params<Read>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn read(app: App, mut caller: Caller, Params(ask): Params<Read>) -> Result<Response, ApiError> {
     let after = ask.after.as_deref().map(number).transpose()?.unwrap_or(0);
     let limit = ask.limit.unwrap_or(50);
     if !(1..=200).contains(&limit) {
@@ -105,11 +101,7 @@ struct Acknowledged {
 }
 
 /// `POST /api/agents/me/inbox/ack` `{upto}`: forgets all events up to this one. Asked again it finds nothing more to forget.
-pub(crate) async fn acknowledge(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    ask: Ask<Acknowledge>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn acknowledge(app: App, caller: Caller, ask: Ask<Acknowledge>) -> Result<Response, ApiError> {
     let upto = number(&ask.body.upto)?;
     let agent = caller.agent_id().ok_or(Code::AgentRequired)?;
     // A number that never was would forget what comes later, unread.
@@ -137,7 +129,7 @@ struct Sent {
 /// `POST /api/agents/{name}/messages`: puts a message into an agent's inbox. Who sends it is taken from the credential.
 pub(crate) async fn message(
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Segment(name): Segment,
     ask: Ask<Message>,
 ) -> Result<Response, ApiError> {

@@ -7,7 +7,6 @@
 //!    refuses for good is dead at once.
 
 use axum::{
-    Extension,
     http::{Request, StatusCode, header},
     response::Response,
 };
@@ -186,11 +185,7 @@ struct Queued {
 }
 
 /// `POST /api/mail/test`: a mail to the caller's own address, to see that mail works.
-pub(crate) async fn test(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    ask: Ask<Nothing>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn test(app: App, caller: Caller, ask: Ask<Nothing>) -> Result<Response, ApiError> {
     if app.settings().mail.is_none() {
         return Err(Code::MailDisabled.into());
     }
@@ -230,11 +225,7 @@ form! {
 }
 
 /// `GET /api/mail/outbox?state=`: the tenant's mails, the newest first; never their text.
-pub(crate) async fn list(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Params(ask): Params<List>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn list(app: App, caller: Caller, Params(ask): Params<List>) -> Result<Response, ApiError> {
     let state = ask.state.as_deref();
     if state.is_some_and(|state| !outbox::STATES.contains(&state)) {
         return Err(Code::InvalidFilter.with("field", "state").with("valid", outbox::STATES.join(", ")));
@@ -247,7 +238,7 @@ pub(crate) async fn list(
 /// `POST /api/mail/outbox/{id}/retry`: makes a dead mail due again. One that is not dead is answered as it is.
 pub(crate) async fn retry(
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Segment(id): Segment,
     ask: Ask<Nothing>,
 ) -> Result<Response, ApiError> {

@@ -1,7 +1,6 @@
 //! A person's own notifications. Nobody else's are ever counted, shown or changed: each statement names the person.
 
 use axum::{
-    Extension,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -29,7 +28,7 @@ form! {
 /// `GET /api/notifications`: one's own, the newest first.
 pub(crate) async fn list(
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     headers: HeaderMap,
     Params(ask): Params<List>,
 ) -> Result<Response, ApiError> {
@@ -42,11 +41,7 @@ pub(crate) async fn list(
 }
 
 /// `GET /api/notifications/count`: how many, and how many of them unread.
-pub(crate) async fn count(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-) -> Result<Response, ApiError> {
+pub(crate) async fn count(app: App, caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
     let count = notification::count(app.db(), caller.user_id()).await?;
     tagged(&headers, &count.ok_or_else(|| ApiError::from(Code::Internal).cause("no count"))?)
 }
@@ -73,7 +68,7 @@ fn tagged(headers: &HeaderMap, form: &impl Serialize) -> Result<Response, ApiErr
 /// `POST /api/notifications/{id}/read`: marks one as read, again and again; the first moment stays.
 pub(crate) async fn read(
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Segment(id): Segment,
     _: Ask<Nothing>,
 ) -> Result<Response, ApiError> {
@@ -87,21 +82,13 @@ struct Marked {
 }
 
 /// `POST /api/notifications/read-all`: marks all of one's own as read.
-pub(crate) async fn read_all(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    _: Ask<Nothing>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn read_all(app: App, caller: Caller, _: Ask<Nothing>) -> Result<Response, ApiError> {
     let read = notification::mark_all_read(app.db(), caller.user_id(), app.now()).await?;
     json(StatusCode::OK, &Marked { read })
 }
 
 /// `DELETE /api/notifications/{id}`: deletes one of one's own.
-pub(crate) async fn delete(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Segment(id): Segment,
-) -> Result<Response, ApiError> {
+pub(crate) async fn delete(app: App, caller: Caller, Segment(id): Segment) -> Result<Response, ApiError> {
     match notification::delete(app.db(), caller.user_id(), &id).await? {
         true => Ok(StatusCode::NO_CONTENT.into_response()),
         false => Err(Code::NotificationNotFound.into()),

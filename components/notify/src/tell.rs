@@ -2,7 +2,6 @@
 //! there is such a recipient, and the kept answer.
 
 use axum::{
-    Extension,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -37,11 +36,7 @@ struct Delivered<'a> {
 }
 
 /// The handler.
-pub(crate) async fn notify(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    ask: Ask<Notify>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn notify(app: App, caller: Caller, ask: Ask<Notify>) -> Result<Response, ApiError> {
     let body = ask.body;
     let (title, message) = (text("title", &body.title, 120)?, prose("body", &body.body, 4_000)?);
     let priority = body.priority.as_deref().unwrap_or("normal");

@@ -1,10 +1,11 @@
 //! `POST /internal/tick`: housekeeping. Public, without a body, always 204; leased in the database to once a second, so that
 //! whoever calls it, and how often, makes no difference.
 
-use axum::http::StatusCode;
+use axum::response::Response;
 use common::{
     db::DbError,
-    http::{App, log},
+    error::ApiError,
+    http::{App, empty, log},
     seal,
     store::housekeeping,
 };
@@ -12,11 +13,11 @@ use common::{
 use crate::mail;
 
 /// The handler. A failure is logged and tried again by the next tick; the caller could do nothing about it.
-pub(crate) async fn tick(app: App) -> StatusCode {
+pub(crate) async fn tick(app: App) -> Result<Response, ApiError> {
     if let Err(error) = run(&app).await {
         log(app.request_id(), "tick", &error.to_string());
     }
-    StatusCode::NO_CONTENT
+    Ok(empty())
 }
 
 async fn run(app: &App) -> Result<(), DbError> {

@@ -7,7 +7,7 @@ use argon2::{
     Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version,
     password_hash::{Error as HashError, phc::PasswordHash},
 };
-use axum::{Extension, response::Response};
+use axum::response::Response;
 use common::{
     caller::Caller,
     error::{ApiError, Code},
@@ -185,12 +185,7 @@ form! {
 }
 
 /// `POST /api/users/{id}/set-password`: sets a user's password and ends his sessions (but the one that asks).
-pub(crate) async fn set(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Segment(id): Segment,
-    ask: Ask<Set>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn set(app: App, caller: Caller, Segment(id): Segment, ask: Ask<Set>) -> Result<Response, ApiError> {
     check_strength(&ask.body.password)?;
     let Some(target) = user::find(app.db(), caller.tenant_id(), &id).await? else {
         return Err(Code::UserNotFound.into());

@@ -1,5 +1,7 @@
-use axum::Router;
-use common::route::{self, Group, Routes};
+use common::{
+    route::{self, Group},
+    router::{Router, Routes},
+};
 
 use crate::{bootstrap, operator, password, sign_in};
 

@@ -1,6 +1,6 @@
 //! Every credential of the tenant, for its admins.
 
-use axum::{Extension, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
     error::{ApiError, Code},
@@ -39,11 +39,7 @@ struct Owned {
 }
 
 /// `GET /auth/admin/tokens`: the tenant's credentials, of people and agents.
-pub(crate) async fn list(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Params(ask): Params<List>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn list(app: App, caller: Caller, Params(ask): Params<List>) -> Result<Response, ApiError> {
     let (sort, status) = pat::order(ask.sort.as_deref(), ask.status.as_deref())?;
     let invalid = |field: &'static str, valid: &str| Code::InvalidFilter.with("field", field).with("valid", valid);
     let kind = match ask.kind.as_deref() {
@@ -62,11 +58,7 @@ pub(crate) async fn list(
 }
 
 /// `DELETE /auth/admin/tokens/{id}`: revokes any credential of the tenant.
-pub(crate) async fn revoke(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Segment(id): Segment,
-) -> Result<Response, ApiError> {
+pub(crate) async fn revoke(app: App, caller: Caller, Segment(id): Segment) -> Result<Response, ApiError> {
     let found = token::find(app.db(), caller.tenant_id(), None, &id, app.now()).await?.ok_or(Code::TokenNotFound)?;
     pat::end(&app, route::TOKENS_REVOKE, &caller, &found, None).await
 }

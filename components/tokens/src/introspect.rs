@@ -5,7 +5,7 @@
 //! 3. What is live is answered with its **effective** scope; `sub` is the person whose authority it carries, `act` the agent
 //!    that acts with it (RFC 8693, section 4.1).
 
-use axum::{Extension, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
     error::{ApiError, Code},
@@ -47,11 +47,7 @@ struct Actor<'a> {
 }
 
 /// The handler.
-pub(crate) async fn introspect(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Pairs(form): Pairs,
-) -> Result<Response, ApiError> {
+pub(crate) async fn introspect(app: App, caller: Caller, Pairs(form): Pairs) -> Result<Response, ApiError> {
     let mut tokens = form.iter().filter(|(name, _)| name == "token");
     let (Some((_, token)), None) = (tokens.next(), tokens.next()) else {
         let detail = "The form must hold the parameter token, once.";

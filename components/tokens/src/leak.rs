@@ -3,7 +3,7 @@
 //! Who finds it need not be anybody to us, so the answer tells nothing: known, unknown and malformed are all 204, and reports
 //! are counted by network before anything is looked up.
 
-use axum::http::StatusCode;
+use axum::response::Response;
 use common::{
     audit::{self, Event},
     caller::Caller,
@@ -11,7 +11,7 @@ use common::{
     error::{ApiError, Code},
     form,
     form::Ask,
-    http::App,
+    http::{App, empty},
     id::NotificationId,
     route,
     secret::{Digest, Secret},
@@ -31,14 +31,14 @@ form! {
 }
 
 /// The handler.
-pub(crate) async fn report(app: App, ask: Ask<Leak>) -> Result<StatusCode, ApiError> {
+pub(crate) async fn report(app: App, ask: Ask<Leak>) -> Result<Response, ApiError> {
     let key = Digest::of_parts(&["leak", &app.network()]);
     let tries = attempt::count(app.db(), &key, REPORTS, app.now(), WINDOW).await?;
     if tries.count > REPORTS {
         return Err(ApiError::from(Code::TooManyReports).retry_after(app.now().seconds_until(tries.ends_at)));
     }
-    let Some(secret) = Secret::parse(ask.body.token.trim()) else { return Ok(StatusCode::NO_CONTENT) };
-    let Some(found) = Caller::of(app.db(), secret, app.now()).await? else { return Ok(StatusCode::NO_CONTENT) };
+    let Some(secret) = Secret::parse(ask.body.token.trim()) else { return Ok(empty()) };
+    let Some(found) = Caller::of(app.db(), secret, app.now()).await? else { return Ok(empty()) };
     let tx = app.db().begin(Purpose::Relief).await?;
     if credential::revoke(&tx, found.credential_id(), app.now()).await? {
         let event = Event {
@@ -51,7 +51,7 @@ pub(crate) async fn report(app: App, ask: Ask<Leak>) -> Result<StatusCode, ApiEr
         tell(&app, &tx, &found).await?;
         tx.commit().await?;
     }
-    Ok(StatusCode::NO_CONTENT)
+    Ok(empty())
 }
 
 /// Tells the owner and the tenant's admins, by mail too where there is mail.

@@ -3,7 +3,7 @@
 //! A PAT is made by a session only. It is rotated by its person's session, or by itself: the new one has its name, scope and
 //! end, and the old one lives through a grace. A second rotation ends the first grace.
 
-use axum::{Extension, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
     db::{Reads, Tx},
@@ -75,11 +75,7 @@ async fn mint(app: &App, tx: &Tx<'_>, caller: &Caller, new: &New<'_>) -> Result<
 }
 
 /// `POST /auth/tokens`: makes a PAT. Only a session may, so that no PAT can make another.
-pub(crate) async fn create(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    ask: Ask<Create>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn create(app: App, caller: Caller, ask: Ask<Create>) -> Result<Response, ApiError> {
     let body = ask.body;
     let name = text("name", &body.name, 64)?;
     let scope = caller.read_scope(&body.scope.unwrap_or_else(|| vec!["*".to_owned()]))?;
@@ -129,11 +125,7 @@ pub(crate) fn order<'a>(sort: Option<&str>, status: Option<&'a str>) -> Result<(
 }
 
 /// `GET /auth/tokens`: one's own PATs.
-pub(crate) async fn list(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Params(ask): Params<List>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn list(app: App, caller: Caller, Params(ask): Params<List>) -> Result<Response, ApiError> {
     let (sort, status) = order(ask.sort.as_deref(), ask.status.as_deref())?;
     let filters = ["pats", ask.sort.as_deref().unwrap_or_default(), status.unwrap_or_default()];
     let wanted = Wanted::read(&caller, ask.limit, ask.cursor.as_deref(), &filters)?;
@@ -143,11 +135,7 @@ pub(crate) async fn list(
 }
 
 /// `GET /auth/tokens/{id}`: one of one's own PATs. A PAT may always read itself.
-pub(crate) async fn get(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Segment(id): Segment,
-) -> Result<Response, ApiError> {
+pub(crate) async fn get(app: App, caller: Caller, Segment(id): Segment) -> Result<Response, ApiError> {
     json(StatusCode::OK, &stored(app.db(), &caller, &id, app.now()).await?)
 }
 
@@ -160,7 +148,7 @@ form! {
 /// `POST /auth/tokens/{id}/rotate`: a new secret with the name, scope and end of the old one.
 pub(crate) async fn rotate(
     app: App,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Segment(id): Segment,
     ask: Ask<Rotate>,
 ) -> Result<Response, ApiError> {
@@ -194,11 +182,7 @@ pub(crate) async fn rotate(
 }
 
 /// `DELETE /auth/tokens/{id}`: revokes one of one's own PATs; 204 again for one that was revoked before.
-pub(crate) async fn revoke(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Segment(id): Segment,
-) -> Result<Response, ApiError> {
+pub(crate) async fn revoke(app: App, caller: Caller, Segment(id): Segment) -> Result<Response, ApiError> {
     let found = stored(app.db(), &caller, &id, app.now()).await?;
     end(&app, route::PATS_REVOKE, &caller, &found, Some(caller.user_id())).await
 }

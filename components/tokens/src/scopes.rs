@@ -1,6 +1,6 @@
 //! Which scopes there are: ours, with the routes that each opens, and those that a tenant defines for its own services.
 
-use axum::{Extension, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
     error::{ApiError, Code},
@@ -78,7 +78,7 @@ struct Custom {
 }
 
 /// `GET /api/scopes/custom`: the tenant's own scopes, all of them: there are 100 at most.
-pub(crate) async fn list(app: App, Extension(caller): Extension<Caller>) -> Result<Response, ApiError> {
+pub(crate) async fn list(app: App, caller: Caller) -> Result<Response, ApiError> {
     json(StatusCode::OK, &Custom { items: scope::list(app.db(), caller.tenant_id()).await? })
 }
 
@@ -90,11 +90,7 @@ form! {
 }
 
 /// `POST /api/scopes/custom`: defines a scope. From the next request on it can be minted, narrowed and introspected.
-pub(crate) async fn define(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    ask: Ask<Define>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn define(app: App, caller: Caller, ask: Ask<Define>) -> Result<Response, ApiError> {
     let name = ask.body.name;
     if !Defined::is_name(&name) {
         return Err(Code::InvalidScopeName.into());
@@ -121,11 +117,7 @@ form! {
 }
 
 /// `DELETE /api/scopes/custom?name=`: takes a scope away from all credentials that carry it.
-pub(crate) async fn remove(
-    app: App,
-    Extension(caller): Extension<Caller>,
-    Wish(ask): Wish<Remove>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn remove(app: App, caller: Caller, Wish(ask): Wish<Remove>) -> Result<Response, ApiError> {
     let write = app.relieve(route::SCOPES_REMOVE, &caller).await?;
     if !scope::delete(&write.tx, caller.tenant_id(), &ask.name).await? {
         return Err(Code::ScopeNotFound.into());

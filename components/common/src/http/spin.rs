@@ -9,7 +9,6 @@ use std::{
 };
 
 use axum::{
-    Router,
     body::{Body, HttpBody},
     http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header},
     response::Response,
@@ -26,6 +25,7 @@ use crate::{
     db::Db,
     error::{ApiError, Code},
     id::{RequestId, RequestNumbers},
+    router::Router,
     secret::Chance,
     settings,
     time::Clock,
@@ -56,7 +56,7 @@ pub async fn answer(request: types::Request, router: fn() -> Router) -> Result<t
             }
         }
     };
-    let response = serve(env, router.clone(), take(request)?).await;
+    let response = serve(env, router, take(request)?).await;
     give(response)
 }
 

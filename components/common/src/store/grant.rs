@@ -422,7 +422,7 @@ mod tests {
     #[test]
     fn the_sql_answers_as_the_schema_says() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let t = TestApp::new(axum::Router::new());
+        let t = TestApp::new(crate::router::Router::default());
         runtime.block_on(async {
             t.tenant("main").await;
             t.execute("CREATE TABLE keys (id TEXT, agent_id TEXT)").await.unwrap();

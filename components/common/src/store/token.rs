@@ -226,11 +226,8 @@ pub async fn replace(
     grace_ends: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<bool, DbError> {
-    tx.execute(
-        "UPDATE credentials SET revoked_at = ?2 WHERE replaced_by = ?1 AND revoked_at IS NULL",
-        args![id, now],
-    )
-    .await?;
+    tx.execute("UPDATE credentials SET revoked_at = ?2 WHERE replaced_by = ?1 AND revoked_at IS NULL", args![id, now])
+        .await?;
     let sql = "UPDATE credentials
                SET replaced_by = ?2, revoked_at = iif(?4 IS NULL, ?3, NULL),
                    expires_at = iif(?4 IS NULL, expires_at, min(ifnull(expires_at, ?4), ?4))

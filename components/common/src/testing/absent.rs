@@ -1,13 +1,13 @@
 //! Every route of the table that names an object, with one that is not there, one that the caller may not read and one of
 //! another tenant: equal answers by equal work. A new route is tried as soon as it stands in the table.
 
-use axum::Router;
 use serde_json::{Value as Json, json};
 
 use super::{Actor, TestApp};
 use crate::{
     id::NotificationId,
     route::{Access, Group, ROUTES, Route},
+    router::Router,
     scope::Role,
     secret::Kind,
     store::notification,
@@ -39,8 +39,12 @@ struct World {
 fn body(route: &Route) -> Json {
     match (route.method, route.path) {
         ("POST", "/api/agents/{name}/keys") => json!({ "name": "ci" }),
-        ("POST", "/api/agents/{name}/grants" | "/api/agents/{name}/keys/{id}/grants") => json!({ "subject": "max@example.com", "relation": "viewer" }),
-        ("DELETE", "/api/agents/{name}/grants" | "/api/agents/{name}/keys/{id}/grants") => json!({ "subject": "max@example.com" }),
+        ("POST", "/api/agents/{name}/grants" | "/api/agents/{name}/keys/{id}/grants") => {
+            json!({ "subject": "max@example.com", "relation": "viewer" })
+        }
+        ("DELETE", "/api/agents/{name}/grants" | "/api/agents/{name}/keys/{id}/grants") => {
+            json!({ "subject": "max@example.com" })
+        }
         ("POST", "/api/agents/{name}/messages") => json!({ "text": "hello" }),
         ("POST", "/api/users/{id}/set-password") => json!({ "password": "a quiet orbit of nine" }),
         _ => Json::Null,
@@ -110,7 +114,10 @@ impl World {
             let of = |agent: &str| vec![agent.to_owned(), "key_hidden".to_owned()];
             let agents = ["nothing", "hidden", "foreign"].map(of).to_vec();
             let keys = std::iter::once(vec!["open".to_owned(), "key_nothing".to_owned()]).chain(self.keys).collect();
-            return vec![Case { caller: self.member.clone(), objects: agents }, Case { caller: self.member, objects: keys }];
+            return vec![
+                Case { caller: self.member.clone(), objects: agents },
+                Case { caller: self.member, objects: keys },
+            ];
         }
         let (caller, absent, objects) = if route.path.starts_with("/api/agents/archived/{id}") {
             (self.member, "agt_nothing", self.archived)

@@ -1,0 +1,383 @@
+//! From a request to its handler.
+//!
+//! A handler is an async function that asks for what it needs by its arguments, each a [`FromCall`], and gives
+//! `Result<Response, ApiError>`:
+//!
+//! ```ignore
+//! pub(crate) async fn get(app: App, caller: Caller, Segment(name): Segment) -> Result<Response, ApiError> { … }
+//! ```
+//!
+//! Arguments are made one after the other, from left to right, without waiting; a body is read to its end before, if one of
+//! them wants it. What is not the handler's own is compiled once for all handlers, not once for each: a component is small,
+//! and one more route costs little.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use axum::{
+    body::{Body, HttpBody},
+    extract::Request,
+    http::{Extensions, HeaderMap, HeaderValue, Method, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+
+use crate::{
+    caller::Caller,
+    error::{ApiError, Code},
+    form,
+    http::{self, App},
+    route::{Access, Group, ROUTES, Route},
+};
+
+/// A request on its way: what arguments of handlers are made of.
+pub struct Call {
+    /// The request's view of the instance.
+    pub app: App,
+    /// The row of the route that was chosen.
+    pub route: &'static Route,
+    /// Method, URI and headers.
+    pub parts: Parts,
+    /// Who came in; nobody in particular at a public route.
+    pub(crate) caller: Option<Caller>,
+    body: Result<Vec<u8>, ApiError>,
+    segments: Vec<String>,
+    held: Extensions,
+}
+
+impl Call {
+    /// The body. One argument of a handler takes it.
+    pub(crate) fn take_body(&mut self) -> Result<Vec<u8>, ApiError> {
+        std::mem::replace(&mut self.body, Ok(Vec::new()))
+    }
+
+    /// What the router holds of this type.
+    pub fn held<T: Clone + Send + Sync + 'static>(&self) -> Result<T, ApiError> {
+        self.held.get().cloned().ok_or_else(|| ApiError::from(Code::Internal).cause("the router holds no such thing"))
+    }
+
+    /// Whether the pattern names one more segment.
+    pub(crate) fn has_segment(&self) -> bool {
+        !self.segments.is_empty()
+    }
+
+    /// The next segment of the path that the pattern names, percent-decoded. What can be no name is the name of nothing.
+    pub(crate) fn next_segment(&mut self) -> String {
+        if self.segments.is_empty() { String::new() } else { self.segments.remove(0) }
+    }
+}
+
+/// What a handler can ask for.
+pub trait FromCall: Sized {
+    /// Whether it is made of the body.
+    const READS_BODY: bool = false;
+
+    /// Makes it, or says why the request is refused.
+    fn from_call(call: &mut Call) -> Result<Self, ApiError>;
+}
+
+impl FromCall for App {
+    fn from_call(call: &mut Call) -> Result<Self, ApiError> {
+        Ok(call.app.clone())
+    }
+}
+
+impl FromCall for Caller {
+    fn from_call(call: &mut Call) -> Result<Self, ApiError> {
+        call.caller.clone().ok_or_else(|| ApiError::from(Code::Internal).cause("no caller: a public route"))
+    }
+}
+
+impl FromCall for &'static Route {
+    fn from_call(call: &mut Call) -> Result<Self, ApiError> {
+        Ok(call.route)
+    }
+}
+
+impl FromCall for HeaderMap {
+    fn from_call(call: &mut Call) -> Result<Self, ApiError> {
+        Ok(call.parts.headers.clone())
+    }
+}
+
+impl FromCall for Method {
+    fn from_call(call: &mut Call) -> Result<Self, ApiError> {
+        Ok(call.parts.method.clone())
+    }
+}
+
+/// A handler at work.
+pub type Answering = Pin<Box<dyn Future<Output = Result<Response, ApiError>> + Send>>;
+
+/// An async function whose arguments are each a [`FromCall`].
+pub trait Handler<T>: Send + Sync + 'static {
+    /// Whether one of the arguments is made of the body.
+    const READS_BODY: bool;
+
+    /// Makes the arguments and starts the function.
+    fn start(&self, call: &mut Call) -> Result<Answering, ApiError>;
+}
+
+macro_rules! handlers {
+    ($(($($argument:ident),*))*) => {$(
+        impl<H, F, $($argument),*> Handler<($($argument,)*)> for H
+        where
+            H: Fn($($argument),*) -> F + Send + Sync + 'static,
+            F: Future<Output = Result<Response, ApiError>> + Send + 'static,
+            $($argument: FromCall,)*
+        {
+            const READS_BODY: bool = false $(|| $argument::READS_BODY)*;
+
+            fn start(&self, _call: &mut Call) -> Result<Answering, ApiError> {
+                Ok(Box::pin(self($($argument::from_call(_call)?),*)))
+            }
+        }
+    )*};
+}
+
+handlers! { () (A) (A, B) (A, B, C) (A, B, C, D) (A, B, C, D, E) (A, B, C, D, E, G) }
+
+type Answered<'a> = Pin<Box<dyn Future<Output = Response> + Send + 'a>>;
+type Start = dyn Fn(&mut Call) -> Result<Answering, ApiError> + Send + Sync;
+
+/// A row with its handler, and how the row lets people in.
+struct Mounted {
+    route: &'static Route,
+    reads_body: bool,
+    start: Box<Start>,
+    door: for<'a> fn(&'a Self, Call, Body) -> Answered<'a>,
+}
+
+impl Mounted {
+    fn new<H: Handler<T>, T>(
+        route: &'static Route,
+        handler: H,
+        door: for<'a> fn(&'a Self, Call, Body) -> Answered<'a>,
+    ) -> Self {
+        Self { route, reads_body: H::READS_BODY, start: Box::new(move |call| handler.start(call)), door }
+    }
+
+    /// Behind the guard.
+    fn guarded(&self, mut call: Call, body: Body) -> Answered<'_> {
+        Box::pin(async move {
+            let response = match http::enter(&mut call).await {
+                Ok(()) => self.answer(&mut call, body).await,
+                Err(refusal) => refusal.into_response(),
+            };
+            http::leave(call, response).await
+        })
+    }
+
+    /// A public row's: nobody's credential is looked at. A component that has no other rows asks no database, and its wasm
+    /// imports none.
+    fn open(&self, mut call: Call, body: Body) -> Answered<'_> {
+        Box::pin(async move {
+            match http::known_parameters(call.route, call.parts.uri.query()) {
+                Ok(()) => self.answer(&mut call, body).await,
+                Err(refusal) => refusal.into_response(),
+            }
+        })
+    }
+
+    async fn answer(&self, call: &mut Call, body: Body) -> Response {
+        if self.reads_body {
+            call.body = form::read_body(&call.parts.headers, body).await;
+        }
+        let answer = match (self.start)(call) {
+            Ok(answering) => answering.await,
+            Err(refusal) => Err(refusal),
+        };
+        answer.unwrap_or_else(ApiError::into_response)
+    }
+}
+
+/// All rows of one path.
+struct Place {
+    path: &'static str,
+    rows: Vec<Mounted>,
+}
+
+/// A component's routes. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Router {
+    /// In the order in which they are tried.
+    places: Arc<Vec<Place>>,
+    held: Extensions,
+}
+
+impl Router {
+    /// Keeps a value for handlers, which get it by [`Call::held`].
+    #[must_use]
+    pub fn holding<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.held.insert(value);
+        self
+    }
+
+    /// Answers a request.
+    pub(crate) async fn answer(&self, app: &App, request: Request) -> Response {
+        let (parts, body) = request.into_parts();
+        let (path, is_head) = (parts.uri.path(), parts.method == Method::HEAD);
+        // Of a HEAD the headers are those of a GET, and its body is dropped before a byte of it is read.
+        let method = if is_head { "GET" } else { parts.method.as_str() };
+        let found = self.places.iter().find_map(|place| Some((place, segments(place.path, path)?)));
+        let mut response = match found {
+            None => ApiError::from(Code::NotFound).into_response(),
+            Some((place, segments)) => match place.rows.iter().find(|row| row.route.method == method) {
+                None => place.method_not_allowed(),
+                Some(row) => {
+                    let (app, held, body_unread) = (app.clone(), self.held.clone(), Ok(Vec::new()));
+                    let call = Call { app, route: row.route, parts, caller: None, body: body_unread, segments, held };
+                    (row.door)(row, call, body).await
+                }
+            },
+        };
+        let length = response.body().size_hint().exact();
+        if let (Some(length), false) = (length, response.headers().contains_key(header::CONTENT_LENGTH)) {
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        if is_head {
+            *response.body_mut() = Body::empty();
+        }
+        response
+    }
+}
+
+impl Place {
+    /// Our 405, with the methods that would do.
+    fn method_not_allowed(&self) -> Response {
+        let mut allowed = Vec::new();
+        for row in &self.rows {
+            allowed.push(row.route.method);
+            if row.route.method == "GET" {
+                allowed.push("HEAD");
+            }
+        }
+        let mut response = ApiError::from(Code::MethodNotAllowed).into_response();
+        if let Ok(allowed) = HeaderValue::try_from(allowed.join(",")) {
+            response.headers_mut().insert(header::ALLOW, allowed);
+        }
+        response
+    }
+}
+
+/// What the names of a pattern stand for in a path: `{name}` for one segment, `{*rest}` for all that is left, neither of
+/// them empty. `None`: the path is not of this pattern.
+fn segments(pattern: &str, path: &str) -> Option<Vec<String>> {
+    let mut found = Vec::new();
+    let mut rest = Some(path);
+    for wanted in pattern.split('/') {
+        let left = rest?;
+        let (segment, behind) = match left.split_once('/') {
+            Some((segment, behind)) if !wanted.starts_with("{*") => (segment, Some(behind)),
+            _ => (left, None),
+        };
+        if wanted.starts_with('{') {
+            if segment.is_empty() {
+                return None;
+            }
+            let decoded = percent_encoding::percent_decode_str(segment).decode_utf8();
+            found.push(decoded.map(|text| text.into_owned()).unwrap_or_default());
+        } else if wanted != segment {
+            return None;
+        }
+        rest = behind;
+    }
+    rest.is_none().then_some(found)
+}
+
+/// In which order patterns are tried: at the first segment in which two differ, a literal one comes before a name, and a
+/// name before all that is left.
+fn order(pattern: &str) -> impl Iterator<Item = u8> {
+    pattern.split('/').map(|segment| match segment {
+        _ if segment.starts_with("{*") => 2,
+        _ if segment.starts_with('{') => 1,
+        _ => 0,
+    })
+}
+
+/// Builds one component's router from its rows.
+pub struct Routes {
+    group: Group,
+    places: Vec<Place>,
+}
+
+impl Routes {
+    /// An empty router for the group.
+    pub fn new(group: Group) -> Self {
+        Self { group, places: Vec::new() }
+    }
+
+    /// Answers the row's requests with `handler`, behind the guard.
+    #[must_use]
+    pub fn on<H: Handler<T>, T>(mut self, route: &'static Route, handler: H) -> Self {
+        self.mount(Mounted::new(route, handler, Mounted::guarded));
+        self
+    }
+
+    /// The same for a public row, in a component that has no database. A row that is not public stays without a handler.
+    #[must_use]
+    pub fn on_open<H: Handler<T>, T>(mut self, route: &'static Route, handler: H) -> Self {
+        if route.access == Access::Public {
+            self.mount(Mounted::new(route, handler, Mounted::open));
+        }
+        self
+    }
+
+    fn mount(&mut self, row: Mounted) {
+        let path = row.route.path;
+        match self.places.iter_mut().find(|place| place.path == path) {
+            Some(place) => place.rows.push(row),
+            None => {
+                let before = self.places.iter().position(|place| order(path).lt(order(place.path)));
+                self.places.insert(before.unwrap_or(self.places.len()), Place { path, rows: vec![row] });
+            }
+        }
+    }
+
+    /// The router, with our 404 and 405 for all else.
+    pub fn build(self) -> Router {
+        Router { places: Arc::new(self.places), held: Extensions::new() }
+    }
+
+    /// The group's rows that no handler was given for: must be none.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let is_mounted = |row: &Route| self.places.iter().flat_map(|place| &place.rows).any(|one| one.route == row);
+        ROUTES.iter().filter(|row| row.group == self.group && !is_mounted(row)).map(|row| row.path).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_names_segments_or_all_that_is_left() {
+        let found = |pattern, path| segments(pattern, path).map(|found| found.join("|"));
+        for (pattern, path, expected) in [
+            ("/", "/", Some("")),
+            ("/", "", None),
+            ("/a/{name}", "/a/b", Some("b")),
+            ("/a/{name}", "/a/b%2Fc%20d", Some("b/c d")),
+            ("/a/{name}", "/a/%ff", Some("")),
+            ("/a/{name}", "/a/", None),
+            ("/a/{name}", "/a", None),
+            ("/a/{name}", "/a/b/", None),
+            ("/a/{name}/c/{key}", "/a/b/c/d", Some("b|d")),
+            ("/a/{name}/c", "/a/b/d", None),
+            ("/a/{*rest}", "/a/b/c/", Some("b/c/")),
+            ("/a/{*rest}", "/a/", None),
+            ("/a/", "/a/", Some("")),
+            ("/a", "/a/", None),
+        ] {
+            assert_eq!(found(pattern, path).as_deref(), expected, "{pattern} {path}");
+        }
+    }
+
+    /// A literal segment comes first, whatever the order in which rows were mounted; and what it leads to is final.
+    #[test]
+    fn the_more_literal_pattern_is_tried_first() {
+        let comes_first = |a, b| order(a).lt(order(b));
+        assert!(comes_first("/a/b", "/a/{name}") && !comes_first("/a/{name}", "/a/b"));
+        assert!(comes_first("/a/me/{name}", "/a/{name}/me"));
+        assert!(comes_first("/a/{name}/b", "/a/{*rest}") && !comes_first("/a/{*rest}", "/a/{name}"));
+        assert!(!comes_first("/a/{name}", "/a/{other}"));
+    }
+}
