@@ -8,6 +8,8 @@ mod create;
 mod keys;
 mod registry;
 mod routes;
+#[cfg(test)]
+mod sequences;
 mod sharing;
 mod token;
 mod transfer;
