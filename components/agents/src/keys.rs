@@ -94,18 +94,25 @@ enum Draft {
     Webhook(WebhookSecret),
 }
 
-impl Draft {
-    async fn read(app: &App, caller: &Caller, r#type: Type, body: Create) -> Result<Self, ApiError> {
+impl Create {
+    /// Refuses fields that keys of this type do not have.
+    fn fits(&self, r#type: Type) -> Result<(), ApiError> {
         let sent = [
-            ("scope", body.scope.is_some()),
-            ("preset", body.preset.is_some()),
-            ("expires_in_days", body.expires_in_days.is_some()),
-            ("value", body.value.is_some()),
+            ("scope", self.scope.is_some()),
+            ("preset", self.preset.is_some()),
+            ("expires_in_days", self.expires_in_days.is_some()),
+            ("value", self.value.is_some()),
         ];
         let is_strange = |field: &str| (field == "value") != r#type.is_webhook();
-        if let Some((field, _)) = sent.into_iter().find(|(field, is_sent)| *is_sent && is_strange(field)) {
-            return Err(strange(field, r#type));
+        match sent.into_iter().find(|(field, is_sent)| *is_sent && is_strange(field)) {
+            Some((field, _)) => Err(strange(field, r#type)),
+            None => Ok(()),
         }
+    }
+}
+
+impl Draft {
+    async fn read(app: &App, caller: &Caller, r#type: Type, body: Create) -> Result<Self, ApiError> {
         if r#type.is_webhook() {
             return Ok(Self::Webhook(brought(body.value)?.unwrap_or_else(|| WebhookSecret::generate(app.chance()))));
         }
@@ -181,6 +188,7 @@ pub(crate) async fn create(
         None => Type::External,
         Some(word) => Type::from_word(word).ok_or(Code::UnknownKeyType)?,
     };
+    ask.body.fits(r#type)?;
     let key_name = text("name", &ask.body.name, 64)?;
     let draft = Draft::read(&app, &caller, r#type, ask.body).await?;
     agent::get(app.db(), &caller, &name, Action::Update, app.now()).await?; // early 404 or 403; decided again below
@@ -1063,6 +1071,30 @@ mod tests {
         t.as_(&idle, "GET", &path(&made), Null).await.refused(404, "key_not_found");
         t.as_(&helper, "GET", &format!("{}/grants", path(&made)), Null).await.refused(403, "permission_denied");
         t.as_(&helper, "DELETE", &path(&made), Null).await.is(204);
+    }
+
+    /// An admin has every key of the tenant, an agent those of the agents below it; an agent of an admin has neither.
+    #[tokio::test]
+    async fn an_admin_and_the_agent_above_have_the_key() {
+        let stage = stage().await;
+        let Stage { t, ada, scout, .. } = &stage;
+        let root = t.user(&ada.tenant, "root@example.com", Role::Admin).await;
+        let roots = t.agent(&root, "roots", "agents.*").await;
+        t.agent_below(ada, Some(scout), "below", "agents.read").await;
+        let keys = "/api/agents/below/keys";
+        let made = t.as_(ada, "POST", keys, json!({ "name": "ci" })).await.is(201);
+        let id = made["id"].as_str().unwrap();
+        for actor in [scout, &root] {
+            assert_eq!(ids(&t.as_(actor, "GET", keys, Null).await.is(200)), [id]);
+            t.as_(actor, "POST", &format!("{keys}/{id}/rotate"), json!({})).await.is(201);
+            t.as_(actor, "GET", &format!("{keys}/{id}/grants"), Null).await.is(200);
+        }
+        t.as_(&roots, "GET", &format!("{keys}/{id}"), Null).await.refused(404, "agent_not_found");
+        // A key is of one agent: by another one's path it is absent.
+        t.as_(ada, "GET", &format!("{KEYS}/{id}"), Null).await.refused(404, "key_not_found");
+        t.as_(ada, "DELETE", &format!("{KEYS}/{id}"), Null).await.refused(404, "key_not_found");
+        t.as_(scout, "DELETE", &format!("{keys}/{id}"), Null).await.is(204);
+        assert_eq!(t.number("SELECT count(*) FROM api_keys").await, 0);
     }
 
     /// R51: sealed, and given again to the same credential only; made once.

@@ -43,7 +43,7 @@ impl Group {
             Self::Auth => "Who am I, sessions, users, the audit trail",
             Self::Signin => "Bootstrap, tenants, sign-in, passwords",
             Self::Tokens => "Personal access tokens, introspection, scopes",
-            Self::Agents => "Agents and their tokens",
+            Self::Agents => "Agents, their tokens and keys",
             Self::Notify => "Notifications for people, messages for agents, mail, housekeeping",
             Self::Artifacts => "The command-line tool, to install and to download",
             Self::Docs => "Documentation and health",
