@@ -297,6 +297,16 @@ fn a_full_database_still_takes_rights_away() {
         gone.get(WHOAMI).refused(401, "token_revoked");
     }
     admin.get("/api/agents/deleted").refused(404, "agent_not_found");
+    // Both ways to halt one, with and without a key, and all.
+    admin.post("/api/agents/kept/pause", &json!({})).is(200);
+    kept.client.get("/api/agents").refused(403, "agent_paused");
+    let key = [("idempotency-key", "halt")];
+    for _ in 0..2 {
+        admin.call("POST", "/api/agents/kept/stop", &key, None).is(200);
+    }
+    kept.client.get("/api/agents").refused(403, "agent_stopped");
+    assert!(admin.post("/api/agents/stop-all", &json!({})).is(200)["stopped"].as_i64() > Some(0));
+    assert_eq!(server.number("SELECT count(*) FROM agents WHERE archived_at IS NULL AND state <> 'stopped'"), 0);
     admin.delete("/auth/sessions").is(204);
     admin.get(WHOAMI).is(200);
     assert!(server.number("SELECT count(*) FROM agents") <= agents + 1);
@@ -310,7 +320,6 @@ fn a_full_database_still_takes_rights_away() {
     // With room again all is as before.
     let roomy = Server::settings().variable("database_max_mib", "64").on(server.state()).start();
     admin.at(roomy.host().base_url()).post("/api/agents", &json!({ "name": "roomy" })).is(201);
-    drop(kept);
 }
 
 /// R74: on a disk that takes no more every write is a 503, reading goes on, and nothing is broken when there is room again.

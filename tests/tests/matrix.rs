@@ -338,22 +338,33 @@ fn no_pat_and_no_agent_changes_people() {
     server.nobody().post("/auth/token", &json!({ "email": "ada@example.com", "password": PASSWORD })).is(200);
 }
 
-/// R43: a halted agent may ask who it is, and nothing else. (Halted through the database: no route does it yet.)
+/// R43: a halted agent may ask who it is and how it stands, and nothing else; over its budget no more.
 #[test]
 fn a_halted_agent_is_refused_on_its_next_request() {
     let (server, admin) = Server::with_admin();
     let agent = server.agent(&admin, "halting", &["*"]);
-    for (state, slug) in [("paused", "agent_paused"), ("stopped", "agent_stopped")] {
-        server.execute(&format!("UPDATE agents SET state = '{state}'"));
-        assert_eq!(agent.client.get("/api/auth/whoami").is(200)["agent_state"], state);
-        let open = ["/api/auth/whoami", "/api/auth/can", "/api/agents/me/inbox"];
+    let open = ["/api/auth/whoami", "/api/auth/can", "/api/agents/me/inbox", "/api/agents/me/heartbeat"];
+    let refused_everywhere = |status: u16, slug: &str| {
         for row in &rows(&server) {
-            assert_eq!(row.while_halted, row.method == "GET" && open.contains(&row.path.as_str()), "{}", row.path);
+            assert_eq!(row.while_halted, open.contains(&row.path.as_str()), "{} {}", row.method, row.path);
             if !row.while_halted {
-                ask(&agent.client, row).refused(403, slug);
+                ask(&agent.client, row).refused(status, slug);
             }
         }
+    };
+    for (verb, back, state, slug) in
+        [("pause", "resume", "paused", "agent_paused"), ("stop", "start", "stopped", "agent_stopped")]
+    {
+        admin.post(&format!("/api/agents/halting/{verb}"), &json!({})).is(200);
+        assert_eq!(agent.client.get("/api/auth/whoami").is(200)["agent_state"], state);
+        assert_eq!(agent.client.post("/api/agents/me/heartbeat", &json!({})).is(200)["state"], state);
+        refused_everywhere(403, slug);
+        admin.post(&format!("/api/agents/halting/{back}"), &json!({})).is(200);
+        agent.client.get("/api/agents/halting").is(200);
     }
-    server.execute("UPDATE agents SET state = 'running'");
+    admin.patch("/api/agents/halting", &json!({ "budget_cents": 100 })).is(200);
+    agent.client.post("/api/agents/me/heartbeat", &json!({ "spent_cents": 101 })).is(200);
+    refused_everywhere(402, "over_budget");
+    admin.patch("/api/agents/halting", &json!({ "spent_cents": 0 })).is(200);
     agent.client.get("/api/agents/halting").is(200);
 }

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -24,7 +25,8 @@ const FEW: u64 = 1_000;
 
 #[derive(Args)]
 pub(crate) struct Bench {
-    /// Print JSON: {"rows": [{"name", "requests_per_s", "ratio_to_hello", "p50_ms", "p99_ms", "peak_memory_mb"}]}
+    /// Print JSON: {"rows": [{"name", "requests_per_s", "ratio_to_hello", "p50_ms", "p99_ms", "peak_memory_mb"}],
+    /// "stop_all": {"agents", "ms", "ratio_of_whoami"}}
     #[arg(long)]
     json: bool,
     /// For how long each row is measured in each round
@@ -113,15 +115,45 @@ impl Bench {
         }
         step.done();
 
+        let all =
+            measure_stop_all(&workspace, apps.last().context("no app")?, &rows, &format!("whoami {}", self.many))?;
+
         let peaks: Vec<f64> =
             servers.iter().map(|server| Ok(server.memory()?.0 as f64 / 1024.0)).collect::<Result<_>>()?;
         if self.json {
-            out(as_json(&rows, &peaks))?
+            out(as_json(&rows, &peaks, &all))?
         } else {
-            show(&rows, &peaks, self.many)?
+            show(&rows, &peaks, self.many, &all)?
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Stopping every agent of a tenant.
+struct StopAll {
+    agents: u64,
+    ms: f64,
+    /// The rate of whoami in the second in which it happened, to its rate without.
+    whoami: f64,
+}
+
+/// Stops all agents of the app, once, while whoami is asked; whoever asks is a halted agent afterwards, and is answered all the
+/// same. The last thing that is done to the app.
+fn measure_stop_all(workspace: &Workspace, app: &App, rows: &[Row], whoami: &str) -> Result<StopAll> {
+    let step = Step::begin("stop-all while whoami is asked".to_owned());
+    let row = rows.iter().find(|row| row.name == whoami).context("no row for whoami")?;
+    let (told, ms, meanwhile) = std::thread::scope(|scope| {
+        let load = scope.spawn(|| row.measure(workspace, &app.server, 1));
+        std::thread::sleep(Duration::from_millis(400));
+        let since = Instant::now();
+        let told = app.client.must("POST", "/api/agents/stop-all", Some(&app.session), None);
+        let ms = since.elapsed().as_secs_f64() * 1e3;
+        (told, ms, load.join())
+    });
+    let meanwhile = meanwhile.map_err(|_| anyhow::anyhow!("the load of whoami broke off"))??;
+    let agents = told?.get("stopped").and_then(Value::as_u64).context("no number of stopped agents")?;
+    step.done();
+    Ok(StopAll { agents, ms, whoami: meanwhile.requests_per_s / row.median().requests_per_s })
 }
 
 /// A host with its database, and the rows that are measured on it.
@@ -264,7 +296,7 @@ fn with_bad_checksum(token: &str) -> Result<String> {
     Ok(format!("{rest}{}", if last == '0' { '1' } else { '0' }))
 }
 
-fn as_json(rows: &[Row], peaks: &[f64]) -> Value {
+fn as_json(rows: &[Row], peaks: &[f64], all: &StopAll) -> Value {
     let rounded = |value: f64, digits: i32| (value * 10_f64.powi(digits)).round() / 10_f64.powi(digits);
     let row = |row: &Row| {
         let median = row.median();
@@ -277,10 +309,11 @@ fn as_json(rows: &[Row], peaks: &[f64]) -> Value {
             "peak_memory_mb": peaks.get(row.host).map(|peak| rounded(*peak, 1)),
         })
     };
-    json!({"rows": rows.iter().map(row).collect::<Vec<_>>()})
+    let all = json!({"agents": all.agents, "ms": rounded(all.ms, 1), "ratio_of_whoami": rounded(all.whoami, 4)});
+    json!({"rows": rows.iter().map(row).collect::<Vec<_>>(), "stop_all": all})
 }
 
-fn show(rows: &[Row], peaks: &[f64], many: u64) -> Result<()> {
+fn show(rows: &[Row], peaks: &[f64], many: u64, all: &StopAll) -> Result<()> {
     out("")?;
     for row in rows {
         let peak = peaks.get(row.host).copied().unwrap_or(f64::NAN);
@@ -309,6 +342,10 @@ fn show(rows: &[Row], peaks: &[f64], many: u64) -> Result<()> {
     line(of_whoami(list) >= 0.3, format!("list of a tenth at least 0.3 of whoami: {:.2}", of_whoami(list)))?;
     line(of_whoami(far) >= 0.9 * of_whoami(list), format!("and as fast 100 pages on: {:.2}", of_whoami(far)))?;
     line(issue.p99_ms <= 100.0, format!("p99 of issue by 8 callers at most 100 ms: {:.1} ms", issue.p99_ms))?;
+    // The target is for 10,000 agents.
+    let (per_10_000, agents) = (all.ms * 1e4 / all.agents.max(10_000) as f64, all.agents);
+    line(per_10_000 <= 1e3, format!("stop-all of 10000 agents at most 1 s: {agents} in {:.0} ms", all.ms))?;
+    line(all.whoami >= 0.5, format!("whoami at least 0.5 of its rate in that second: {:.2}", all.whoami))?;
     line(against_few >= 0.9, format!("whoami with {many} tokens at least 0.9 of whoami with {FEW}: {against_few:.2}"))
 }
 
@@ -347,8 +384,10 @@ mod tests {
         for ratio in [0.9, 0.5, 0.6] {
             row.measured.push(Measured { requests_per_s: ratio * 1000.0, ratio, p50_ms: 1.0, p99_ms: 2.0 });
         }
-        let expected = json!({"rows": [{"name": "whoami", "requests_per_s": 600.0, "ratio_to_hello": 0.6, "p50_ms": 1.0, "p99_ms": 2.0, "peak_memory_mb": 64.5}]});
-        assert_eq!(as_json(&[row], &[1.0, 64.5]), expected);
+        let all = StopAll { agents: 100_051, ms: 412.34, whoami: 0.87654 };
+        let expected = json!({"rows": [{"name": "whoami", "requests_per_s": 600.0, "ratio_to_hello": 0.6, "p50_ms": 1.0, "p99_ms": 2.0, "peak_memory_mb": 64.5}],
+            "stop_all": {"agents": 100_051, "ms": 412.3, "ratio_of_whoami": 0.8765}});
+        assert_eq!(as_json(&[row], &[1.0, 64.5], &all), expected);
     }
 
     #[test]

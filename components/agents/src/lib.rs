@@ -5,7 +5,10 @@ mod archive;
 mod ask;
 mod change;
 mod create;
+mod heartbeat;
 mod keys;
+mod lifecycle;
+mod log;
 mod registry;
 mod routes;
 #[cfg(test)]

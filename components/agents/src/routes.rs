@@ -3,7 +3,7 @@ use common::{
     router::{Router, Routes},
 };
 
-use crate::{archive, change, create, keys, registry, sharing, token, transfer};
+use crate::{archive, change, create, heartbeat, keys, lifecycle, log, registry, sharing, token, transfer};
 
 fn routes() -> Routes {
     Routes::new(Group::Agents)
@@ -18,6 +18,20 @@ fn routes() -> Routes {
         .on(route::ARCHIVED_PURGE, archive::purge)
         .on(route::AGENTS_EXPORT, transfer::export)
         .on(route::AGENTS_IMPORT, transfer::import)
+        .on(route::AGENT_START, lifecycle::one)
+        .on(route::AGENT_STOP, lifecycle::one)
+        .on(route::AGENT_PAUSE, lifecycle::one)
+        .on(route::AGENT_RESUME, lifecycle::one)
+        .on(route::AGENT_RESTART, lifecycle::one)
+        .on(route::BULK_START, lifecycle::many)
+        .on(route::BULK_STOP, lifecycle::many)
+        .on(route::BULK_PAUSE, lifecycle::many)
+        .on(route::BULK_RESUME, lifecycle::many)
+        .on(route::BULK_RESTART, lifecycle::many)
+        .on(route::STOP_ALL, lifecycle::stop_all)
+        .on(route::HEARTBEAT, heartbeat::heartbeat)
+        .on(route::LOGS_READ, log::read)
+        .on(route::LOGS_APPEND, log::append)
         .on(route::TOKEN_ISSUE, token::issue)
         .on(route::TOKEN_REVOKE, token::revoke)
         .on(route::KEYS_LIST, keys::list)

@@ -40,7 +40,7 @@ pub(crate) async fn can(app: App, caller: Caller, Params(ask): Params<Can>) -> R
         return if ask.object.is_some() { Err(no_object()) } else { custom(&caller, &ask.action) };
     };
     let rows: Vec<&Route> = ROUTES.iter().copied().filter(|row| row.access == Access::Scope(scope)).collect();
-    let mut factors = vec![state(&caller)];
+    let mut factors = states(&caller);
     if scope.is_for_people() || (!rows.is_empty() && rows.iter().all(|row| row.for_people)) {
         let why = "People only may do this, whatever an agent carries.";
         factors.push(held("person", caller.agent_id().is_none(), why));
@@ -59,7 +59,14 @@ pub(crate) async fn can(app: App, caller: Caller, Params(ask): Params<Can>) -> R
     factors.push(scope_factor(carries, scope.as_str()));
     let on_agent = rows.iter().find(|row| row.path.contains("{name}")).and_then(|row| row.action);
     match (on_agent, ask.object.as_deref()) {
-        (Some(action), Some(object)) => factors.extend(relation(&app, &caller, object, action).await?),
+        (Some(action), Some(object)) => {
+            factors.extend(relation(&app, &caller, object, action).await?);
+            if scope == Scope::AgentsLifecycle {
+                let own = caller.agent().zip(caller.agent_id());
+                let is_own = own.is_some_and(|((name, _), id)| object == name || object == id.as_str());
+                factors.push(held("not_itself", !is_own, "An agent never sets its own state."));
+            }
+        }
         (Some(_), None) => return Err(ApiError::field("object", "is missing: this action is done with an agent")),
         (None, Some(_)) => return Err(no_object()),
         (None, None) => {}
@@ -76,7 +83,8 @@ fn custom(caller: &Caller, name: &str) -> Result<Response, ApiError> {
         return Err(Code::UnknownAction.with("valid", valid.join(", ")));
     }
     let carries = caller.scopes().custom.contains(name);
-    answer(vec![state(caller), scope_factor(carries, name)], if carries { vec![] } else { vec![name] })
+    let factors = states(caller).into_iter().chain([scope_factor(carries, name)]).collect();
+    answer(factors, if carries { vec![] } else { vec![name] })
 }
 
 fn no_object() -> ApiError {
@@ -91,7 +99,8 @@ fn scope_factor(carries: bool, scope: &str) -> Held {
 fn answer(factors: Vec<Held>, missing_scopes: Vec<&str>) -> Result<Response, ApiError> {
     // The relation's own factors stand in alternatives; `relation` sums them up.
     let decisive = |held: &&Held| {
-        ["agent_running", "person", "agent", "route", "session", "scope", "relation"].contains(&held.factor)
+        ["agent_running", "within_budget", "person", "agent", "route", "session", "scope", "relation", "not_itself"]
+            .contains(&held.factor)
     };
     let allowed = factors.iter().filter(decisive).all(|held| held.holds);
     json(StatusCode::OK, &Decision { allowed, factors, missing_scopes })
@@ -101,11 +110,17 @@ fn held(factor: &'static str, holds: bool, why: &str) -> Held {
     Held { factor, holds, why: why.to_owned() }
 }
 
-fn state(caller: &Caller) -> Held {
-    match caller.agent() {
-        None => held("agent_running", true, "The caller is a person."),
-        Some((name, state)) => held("agent_running", state == "running", &format!("The agent {name} is {state}.")),
-    }
+/// Whether the caller's agent is let in anywhere now.
+fn states(caller: &Caller) -> Vec<Held> {
+    let Some((name, state)) = caller.agent() else {
+        return vec![held("agent_running", true, "The caller is a person.")];
+    };
+    let within = caller.state().err().is_none_or(|refusal| refusal.code() != Code::OverBudget);
+    let not = if within { "not " } else { "" };
+    vec![
+        held("agent_running", state == "running", &format!("The agent {name} is {state}.")),
+        held("within_budget", within, &format!("The agent {name} has {not}spent more than its budget.")),
+    ]
 }
 
 /// The factors of the relation to an agent, by name or id. Absent and unreadable are one factor that does not hold.
@@ -152,6 +167,18 @@ mod tests {
         assert_eq!(ask(&t, &scout, &format!("action=agents.update&object={id}")).await["allowed"], true);
         let told = ask(&t, &scout, "action=agents.delete&object=scout").await;
         assert_eq!((&told["allowed"], &told["missing_scopes"]), (&json!(false), &json!(["agents.delete"])));
+        t.execute("UPDATE agents SET budget_cents = 1, spent_cents = 2").await.unwrap();
+        let told = ask(&t, &scout, "action=agents.update&object=scout").await;
+        assert_eq!((&told["allowed"], &told["factors"][1]["holds"]), (&json!(false), &json!(false)));
+        t.execute("UPDATE agents SET spent_cents = 1").await.unwrap();
+        // R43: its state is not its own.
+        let boss = t.agent(&ada, "boss", "agents.lifecycle").await;
+        t.agent_below(&ada, Some(&boss), "hand", "agents.read").await;
+        for (object, allowed) in [("boss", false), (boss.agent.as_ref().unwrap().as_str(), false), ("hand", true)] {
+            let query = format!("action=agents.lifecycle&object={object}");
+            assert_eq!(ask(&t, &boss, &query).await["allowed"], allowed, "{object}");
+            assert_eq!(ask(&t, &ada, &query).await["allowed"], true);
+        }
         let told = ask(&t, &ada, "action=ui.notify").await;
         assert_eq!((&told["allowed"], &told["factors"][1]["factor"]), (&json!(false), &json!("agent")));
         assert_eq!(ask(&t, &ada, "action=webhooks.read").await["allowed"], false);
@@ -161,7 +188,7 @@ mod tests {
             assert_eq!(refused["fields"][0]["field"], "object");
         }
         let told = ask(&t, &scout, "action=users.read").await;
-        assert_eq!((&told["allowed"], &told["factors"][1]["factor"]), (&json!(false), &json!("person")));
+        assert_eq!((&told["allowed"], &told["factors"][2]["factor"]), (&json!(false), &json!("person")));
         let told = ask(&t, &ada, "action=users.write").await;
         assert_eq!((&told["allowed"], &told["missing_scopes"]), (&json!(false), &json!(["users.write"])));
         assert_eq!(ask(&t, &ada, "action=agents.share&object=scout").await["allowed"], true);

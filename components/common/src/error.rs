@@ -137,6 +137,8 @@ errors! {
 
     InvalidPriority 400 "invalid_priority": "There is no such priority.",
         "Send priority as one of: low, normal, high.", page: "/docs/agents/concepts/notifications";
+    InvalidLevel 400 "invalid_level": "There is no such level.",
+        "Send level as one of: debug, info, warn, error.", page: "/docs/agents/concepts/lifecycle#logs";
     InvalidUrl 400 "invalid_url": "This address cannot be used.",
         "Send {field} as an https URL or as a path of this site that starts with one /, of at most 2000 characters.",
         page: "/docs/agents/concepts/notifications";
@@ -214,6 +216,10 @@ errors! {
         "Start the agent with POST /api/agents/{agent}/start.",
         agent: "End your work; {owner} can start you again.",
         page: "/docs/agents/concepts/agents#states";
+    OwnLogOnly 403 "own_log_only": "Only the agent itself writes into its log.",
+        "Send the request with the agent's own token; POST /api/agents/{agent}/token/issue answers a new one.",
+        agent: "Send the same body to POST /api/agents/me/logs, which is your own log.",
+        page: "/docs/agents/concepts/lifecycle#logs";
     AlreadyBootstrapped 403 "already_bootstrapped": "This server has its first tenant and admin, and makes them once only.",
         "Sign in with POST /auth/token, or ask your admin for an account.";
     WrongOperatorSecret 403 "wrong_operator_secret": "The operator secret is wrong.",
@@ -274,6 +280,12 @@ errors! {
     ParentHalted 409 "parent_halted": "The agent above is paused or stopped, and so is everything below it.",
         "First POST /api/agents/{parent}/{verb}, then send the same request again.",
         page: "/docs/agents/concepts/tree#states";
+    IllegalState 409 "illegal_state": "The agent's state does not allow this step.",
+        "Send POST /api/agents/{agent}/<step> with one of these steps: {legal}.",
+        page: "/docs/agents/concepts/lifecycle#steps";
+    NoneChanged 409 "none_changed": "None of these agents was changed.",
+        "Follow the fix of each agent in results.",
+        page: "/docs/agents/concepts/lifecycle#many-at-once";
     TreeCycle 409 "tree_cycle": "An agent cannot be below itself.",
         "Send parent as an agent that is not below this one, or as null.",
         page: "/docs/agents/concepts/tree";

@@ -131,6 +131,7 @@ const fn row(group: Group, method: &'static str, path: &'static str, title: &'st
 }
 
 const AGENTS_PAGE: &str = "/docs/agents/concepts/agents";
+const LIFECYCLE_PAGE: &str = "/docs/agents/concepts/lifecycle";
 const SHARING_PAGE: &str = "/docs/agents/concepts/sharing";
 const KEYS_PAGE: &str = "/docs/agents/concepts/keys";
 const NOTIFY_PAGE: &str = "/docs/agents/concepts/notifications";
@@ -143,6 +144,17 @@ const INTROSPECT_PAGE: &str = "/docs/agents/concepts/introspection";
 const SCOPES_PAGE: &str = "/docs/agents/concepts/permissions";
 const CREDENTIALS_PAGE: &str = "/docs/agents/concepts/credentials";
 const CLI_PAGE: &str = "/docs/agents/cli";
+
+/// A row that sets the state of agents.
+const fn step(path: &'static str, audit: &'static str, title: &'static str) -> Route {
+    Route {
+        access: Access::Scope(Scope::AgentsLifecycle),
+        is_idempotent: true,
+        audit: Some(audit),
+        page: LIFECYCLE_PAGE,
+        ..row(Group::Agents, "POST", path, title)
+    }
+}
 
 macro_rules! routes {
     ($($name:ident = $route:expr;)*) => {
@@ -256,6 +268,30 @@ routes! {
         ..row(Group::Agents, "GET", "/api/agents/{name}/export", "An agent and those below it, to be imported elsewhere") };
     AGENTS_IMPORT = Route { access: Access::Scope(Scope::AgentsCreate), is_idempotent: true, audit: Some("agent.import"), page: AGENTS_PAGE,
         ..row(Group::Agents, "POST", "/api/agents/import", "Register what was exported, all of it or nothing") };
+    AGENT_START = Route { action: Some(Action::Update),
+        ..step("/api/agents/{name}/start", "agent.start", "Start a stopped agent") };
+    AGENT_STOP = Route { action: Some(Action::Update),
+        ..step("/api/agents/{name}/stop", "agent.stop", "Stop an agent and all below it") };
+    AGENT_PAUSE = Route { action: Some(Action::Update),
+        ..step("/api/agents/{name}/pause", "agent.pause", "Pause an agent and all below it") };
+    AGENT_RESUME = Route { action: Some(Action::Update),
+        ..step("/api/agents/{name}/resume", "agent.resume", "Let a paused agent go on") };
+    AGENT_RESTART = Route { action: Some(Action::Update),
+        ..step("/api/agents/{name}/restart", "agent.restart", "Let an agent begin anew") };
+    BULK_START = step("/api/agents/bulk/start", "agent.start", "Start several agents, each decided by itself");
+    BULK_STOP = step("/api/agents/bulk/stop", "agent.stop", "Stop several agents");
+    BULK_PAUSE = step("/api/agents/bulk/pause", "agent.pause", "Pause several agents");
+    BULK_RESUME = step("/api/agents/bulk/resume", "agent.resume", "Let several paused agents go on");
+    BULK_RESTART = step("/api/agents/bulk/restart", "agent.restart", "Let several agents begin anew");
+    STOP_ALL = Route { access: Access::Scope(Scope::AgentsStopAll), for_people: true,
+        ..step("/api/agents/stop-all", "agent.stop_all", "Stop every agent of my tenant") };
+    HEARTBEAT = Route { for_agents: true, while_halted: true, page: LIFECYCLE_PAGE,
+        ..row(Group::Agents, "POST", "/api/agents/me/heartbeat", "I, an agent, am here; how do I stand?") };
+    LOGS_READ = Route { access: Access::Scope(Scope::AgentsLogs), action: Some(Action::Read),
+        query: Query::Only(&["lines", "since"]), page: LIFECYCLE_PAGE,
+        ..row(Group::Agents, "GET", "/api/agents/{name}/logs", "The newest lines of an agent's log") };
+    LOGS_APPEND = Route { access: Access::Scope(Scope::AgentsLogs), action: Some(Action::Read), page: LIFECYCLE_PAGE,
+        ..row(Group::Agents, "POST", "/api/agents/{name}/logs", "Append to my own log") };
     TOKEN_ISSUE = Route { access: Access::Scope(Scope::AgentsTokenIssue), action: Some(Action::Update),
         is_idempotent: true, audit: Some("agent.token.issue"), page: CREDENTIALS_PAGE,
         ..row(Group::Agents, "POST", "/api/agents/{name}/token/issue", "Issue the agent's token; the one before ends") };
@@ -383,7 +419,14 @@ mod tests {
         for route in ROUTES {
             let name = format!("{} {}", route.method, route.path);
             // Hot writes of one statement, whose row speaks for itself; and the tick, which writes rows of others.
-            let is_hot = ["/internal/tick", "/api/ui/notify", "/api/agents/me/inbox/ack"].contains(&route.path)
+            let is_hot = [
+                "/internal/tick",
+                "/api/ui/notify",
+                "/api/agents/me/inbox/ack",
+                "/api/agents/me/heartbeat",
+                "/api/agents/{name}/logs",
+            ]
+            .contains(&route.path)
                 || route.path.starts_with("/api/notifications");
             if !is_hot {
                 assert_eq!(route.is_safe(), route.audit.is_none(), "{name}");

@@ -51,7 +51,8 @@ impl App {
         }
     }
 
-    async fn begin(
+    /// Begins a change for a purpose: for what takes a right away and keeps its answer too.
+    pub async fn begin(
         &self,
         purpose: Purpose,
         route: &'static Route,
@@ -86,7 +87,14 @@ impl Write<'_> {
         answer: Answer,
     ) -> Result<Response, ApiError> {
         let event = Event { action: self.route.audit.unwrap_or(self.route.path), object, before, after };
-        audit::by_caller(self.app, &self.tx, &self.caller, &event).await?;
+        self.finish_all(&[event], answer).await
+    }
+
+    /// The same for a change of several objects, each with an audit row of its own.
+    pub async fn finish_all(self, events: &[Event<'_>], answer: Answer) -> Result<Response, ApiError> {
+        for event in events {
+            audit::by_caller(self.app, &self.tx, &self.caller, event).await?;
+        }
         if let Some(request) = &self.kept {
             request.keep(self.app, &self.tx, &self.caller, &answer).await?;
         }

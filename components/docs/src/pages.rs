@@ -26,6 +26,7 @@ const PAGES: &[(&str, &str)] = &[
     ("agents/concepts/inbox", include_str!("../../../docs/agents/concepts/inbox.md")),
     ("agents/concepts/introspection", include_str!("../../../docs/agents/concepts/introspection.md")),
     ("agents/concepts/keys", include_str!("../../../docs/agents/concepts/keys.md")),
+    ("agents/concepts/lifecycle", include_str!("../../../docs/agents/concepts/lifecycle.md")),
     ("agents/concepts/lists", include_str!("../../../docs/agents/concepts/lists.md")),
     ("agents/concepts/mail", include_str!("../../../docs/agents/concepts/mail.md")),
     ("agents/concepts/notifications", include_str!("../../../docs/agents/concepts/notifications.md")),
@@ -36,6 +37,7 @@ const PAGES: &[(&str, &str)] = &[
     ("agents/concepts/tree", include_str!("../../../docs/agents/concepts/tree.md")),
     ("agents/recipes/first-agent", include_str!("../../../docs/agents/recipes/first-agent.md")),
     ("agents/recipes/rotate-a-token", include_str!("../../../docs/agents/recipes/rotate-a-token.md")),
+    ("agents/recipes/stop-an-agent", include_str!("../../../docs/agents/recipes/stop-an-agent.md")),
     ("agents/recipes/stop-trusting-a-token", include_str!("../../../docs/agents/recipes/stop-trusting-a-token.md")),
 ];
 

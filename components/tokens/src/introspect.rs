@@ -124,8 +124,9 @@ mod tests {
         assert_eq!(told["scope"], "agents.read x.crm.read");
         let told = ask(&t, &ada, &format!("token={}", max.token)).await.is(200);
         assert_eq!((&told["act"], &told["exp"]), (&Json::Null, &json!(1_767_323_045 + 86_400)));
-        for state in ["paused", "stopped"] {
-            t.execute(&format!("UPDATE agents SET state = '{state}'")).await.unwrap();
+        for halted in ["state = 'paused'", "state = 'stopped'", "state = 'running', budget_cents = 1, spent_cents = 2"]
+        {
+            t.execute(&format!("UPDATE agents SET {halted}")).await.unwrap();
             assert_eq!(ask(&t, &ada, &format!("token={}", scout.token)).await.is(200), json!({ "active": false }));
         }
     }

@@ -45,6 +45,7 @@ fn body(route: &Route) -> Json {
         ("DELETE", "/api/agents/{name}/grants" | "/api/agents/{name}/keys/{id}/grants") => {
             json!({ "subject": "max@example.com" })
         }
+        ("POST", "/api/agents/{name}/logs") => json!({ "text": "hello" }),
         ("POST", "/api/agents/{name}/messages") => json!({ "text": "hello" }),
         ("POST", "/api/users/{id}/set-password") => json!({ "password": "a quiet orbit of nine" }),
         _ => Json::Null,

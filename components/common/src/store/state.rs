@@ -1,0 +1,89 @@
+//! An agent's state and what it spends: columns of table `agents`.
+
+use crate::{
+    args,
+    db::{Db, DbError, FromRow, Reads, Row, Tx},
+    id::{AgentId, TenantId},
+    store::tree::BELOW,
+    time::Timestamp,
+};
+
+/// A change of state.
+pub struct Change<'a> {
+    /// The states that it changes.
+    pub from: &'static [&'static str],
+    /// The state that it brings.
+    pub to: &'static str,
+    /// Whether it reaches all agents below too.
+    pub reaches_below: bool,
+    /// Who changes it: a user's address, or `agent:` and a name.
+    pub by: &'a str,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// An agent whose state was changed.
+pub struct Changed {
+    /// Its id.
+    pub id: AgentId,
+    /// Its name.
+    pub name: String,
+}
+
+impl FromRow for Changed {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { id: row.take()?, name: row.take()? })
+    }
+}
+
+/// Changes the state of an agent, and of those below it where the change reaches them; gives all that were in one of the
+/// states that it changes.
+pub async fn change(tx: &Tx<'_>, id: &AgentId, change: &Change<'_>) -> Result<Vec<Changed>, DbError> {
+    let reached = if change.reaches_below { "SELECT id FROM below" } else { "SELECT ?1" };
+    let from = change.from.join("', '");
+    let sql = format!(
+        "{BELOW} UPDATE agents SET state = ?2, state_changed_at = ?3, state_changed_by = ?4, updated_at = ?3
+         WHERE id IN ({reached}) AND archived_at IS NULL AND state IN ('{from}') RETURNING id, name"
+    );
+    tx.list(&sql, args![id, change.to, change.now, change.by]).await
+}
+
+/// Stops every agent of a tenant that is not stopped; gives how many there were.
+pub async fn stop_all(tx: &Tx<'_>, tenant: &TenantId, by: &str, now: Timestamp) -> Result<i64, DbError> {
+    // Counted first, under the same lock: a row for each of many thousand would have to be carried here.
+    let sql = "SELECT count(*) FROM agents WHERE tenant_id = ?1 AND archived_at IS NULL AND state <> 'stopped'";
+    let running: i64 = tx.optional(sql, args![tenant]).await?.unwrap_or(0);
+    if running > 0 {
+        let sql = "UPDATE agents SET state = 'stopped', state_changed_at = ?2, state_changed_by = ?3, updated_at = ?2
+                   WHERE tenant_id = ?1 AND archived_at IS NULL AND state <> 'stopped'";
+        tx.execute(sql, args![tenant, now, by]).await?;
+    }
+    Ok(running)
+}
+
+/// What a heartbeat finds.
+pub struct Beat {
+    /// `running`, `paused` or `stopped`.
+    pub state: String,
+    /// Cents that the agent may spend; `None`: no bound.
+    pub budget_cents: Option<i64>,
+    /// Cents that it has spent.
+    pub spent_cents: i64,
+    /// Events in its inbox.
+    pub unread: i64,
+}
+
+impl FromRow for Beat {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { state: row.take()?, budget_cents: row.take()?, spent_cents: row.take()?, unread: row.take()? })
+    }
+}
+
+/// Marks an agent as seen, and takes its word for what it has spent, if that is more than it said before. One hot statement.
+/// `None`: the agent is archived.
+pub async fn heartbeat(db: &Db, id: &AgentId, spent: Option<i64>, now: Timestamp) -> Result<Option<Beat>, DbError> {
+    let sql = "UPDATE agents SET last_seen_at = ?2, spent_cents = max(spent_cents, ifnull(?3, 0))
+               WHERE id = (SELECT ?1) AND archived_at IS NULL
+               RETURNING state, budget_cents, spent_cents, (SELECT count(*) FROM inbox WHERE agent_id = (SELECT ?1))";
+    Ok(db.hot(sql, args![id, now, spent]).await?.into_iter().next())
+}
