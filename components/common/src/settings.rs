@@ -232,7 +232,8 @@ mod tests {
         for nothing in [None, Some(String::new()), Some("  ".to_owned())] {
             let settings = Settings::read(|_| nothing.clone()).unwrap();
             assert!(settings.operator_secret.is_none() && settings.public_url.is_none());
-            assert!(settings.audit_keys.is_empty() && !settings.vault.has_key());
+            assert!(settings.audit_keys.is_empty());
+            assert!(settings.vault.seal("a", &[], "b", &crate::secret::Chance::seeded(1)).is_err());
             assert!(settings.mail.is_none() && settings.mail_provider.is_none());
             assert!(settings.trusted_proxies.is_empty() && settings.database_max_mib == Some(DEFAULT_MIB));
         }
