@@ -1,5 +1,7 @@
 //! The tree of agents over HTTP: what many do to it at once, over two hosts on one file, leaves it a tree.
 
+#![expect(clippy::indexing_slicing, reason = "tests: whatever is not as expected ends the test")]
+
 use serde_json::{Value as Json, json};
 use tests::{Answer, Server, at_once, server::text};
 
@@ -56,8 +58,6 @@ fn nothing_is_left_below_what_was_archived() {
         let token = (answer.status() == 201).then(|| text(&answer.json()["auth_token"]).to_owned());
         (answer, token)
     });
-    let archived = answers.iter().find(|(_, token)| token.is_none() && answers.len() == 40).is_some();
-    assert!(archived);
     if answers.iter().all(|(answer, _)| answer.status() != 204) {
         admin.delete("/api/agents/top?confirm=true").is(204); // it was busy
     }

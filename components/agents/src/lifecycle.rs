@@ -32,7 +32,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::create::halted;
 
-/// The most names of a bulk request, and of an audit row.
+/// The most names of a bulk request, and ids of an audit row.
 const MOST: usize = 100;
 
 /// A step from one state to another.
@@ -85,7 +85,7 @@ impl Step {
         let by = who(&write.caller);
         let change = Change { from: self.from, to: self.to, reaches_below: self.halts, by: &by, now: app.now() };
         let mut below = state::change(&write.tx, &agent.id, &change).await?;
-        below.retain(|changed| changed.id != agent.id);
+        below.retain(|id| *id != agent.id);
         let before = std::mem::replace(&mut agent.state, self.to.to_owned());
         (agent.state_changed_at, agent.state_changed_by) = (Some(app.now()), Some(by));
         agent.updated_at = app.now();
@@ -100,17 +100,17 @@ struct Taken {
     /// Its state before.
     before: String,
     /// The agents below whose state changed too.
-    below: Vec<state::Changed>,
+    below: Vec<AgentId>,
 }
 
 impl Taken {
     fn event(&self, action: &'static str) -> Event<'_> {
-        let names: Vec<&str> = self.below.iter().take(MOST).map(|changed| changed.name.as_str()).collect();
+        let ids: Vec<&AgentId> = self.below.iter().take(MOST).collect();
         Event {
             action,
             object: self.agent.id.as_str(),
             before: json!({ "state": self.before }),
-            after: json!({ "state": self.agent.state, "below": self.below.len(), "names": names }),
+            after: json!({ "state": self.agent.state, "below": self.below.len(), "ids": ids }),
         }
     }
 }
@@ -206,7 +206,7 @@ pub(crate) async fn many(
         let result = match get(&app, &write.tx, &write.caller, name).await {
             Ok(agent) if reached.contains(&agent.id) => Ok(()),
             Ok(agent) => step.take(&app, &write, agent).await.map(|taken| {
-                reached.extend(taken.below.iter().map(|changed| changed.id.clone()));
+                reached.extend(taken.below.iter().cloned());
                 done.push(taken);
             }),
             Err(refusal) => Err(refusal),
@@ -335,7 +335,7 @@ mod tests {
                     assert_eq!(t.as_(&ada, "GET", "/api/agents/scout", Null).await.is(200), told);
                     let row = "SELECT action || ' ' || before || ' ' || after FROM audit ORDER BY seq DESC LIMIT 1";
                     let row = t.texts(row).await.concat();
-                    let after = format!("{{\"state\":\"{to}\",\"below\":0,\"names\":[]}}");
+                    let after = format!("{{\"state\":\"{to}\",\"below\":0,\"ids\":[]}}");
                     assert_eq!(row, format!("agent.{verb} {{\"state\":\"{state}\"}} {after}"));
                 } else {
                     let refused = answer.refused(409, "illegal_state");
@@ -383,7 +383,7 @@ mod tests {
         let by = "SELECT group_concat(name, ' ') FROM (SELECT name FROM agents WHERE state_changed_by = 'ada@example.com' AND state_changed_at = ";
         assert_eq!(t.texts(&format!("{by}{at} ORDER BY name)")).await.concat(), "boss lead");
         let after = t.texts("SELECT after FROM audit WHERE action = 'agent.pause'").await;
-        assert_eq!(after, [r#"{"state":"paused","below":1,"names":["lead"]}"#]);
+        assert_eq!(after, [json!({ "state": "paused", "below": 1, "ids": [lead.agent] }).to_string()]);
         t.as_(&lead, "GET", "/api/agents", Null).await.refused(403, "agent_paused");
         t.as_(&hand, "GET", "/api/agents", Null).await.refused(403, "agent_stopped");
         t.as_(&other, "GET", "/api/agents", Null).await.is(200);

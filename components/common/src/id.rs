@@ -76,6 +76,13 @@ macro_rules! ids {
                 }
             }
         }
+
+        /// A row of nothing but an id.
+        impl crate::db::FromRow for $name {
+            fn from_row(row: &mut crate::db::Row) -> Result<Self, crate::db::DbError> {
+                row.take()
+            }
+        }
     )*};
 }
 

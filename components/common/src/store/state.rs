@@ -22,28 +22,14 @@ pub struct Change<'a> {
     pub now: Timestamp,
 }
 
-/// An agent whose state was changed.
-pub struct Changed {
-    /// Its id.
-    pub id: AgentId,
-    /// Its name.
-    pub name: String,
-}
-
-impl FromRow for Changed {
-    fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Ok(Self { id: row.take()?, name: row.take()? })
-    }
-}
-
-/// Changes the state of an agent, and of those below it where the change reaches them; gives all that were in one of the
+/// Changes the state of an agent, and of those below it where the change reaches them; gives the ids of all that were in one of the
 /// states that it changes.
-pub async fn change(tx: &Tx<'_>, id: &AgentId, change: &Change<'_>) -> Result<Vec<Changed>, DbError> {
+pub async fn change(tx: &Tx<'_>, id: &AgentId, change: &Change<'_>) -> Result<Vec<AgentId>, DbError> {
     let reached = if change.reaches_below { "SELECT id FROM below" } else { "SELECT ?1" };
     let from = change.from.join("', '");
     let sql = format!(
         "{BELOW} UPDATE agents SET state = ?2, state_changed_at = ?3, state_changed_by = ?4, updated_at = ?3
-         WHERE id IN ({reached}) AND archived_at IS NULL AND state IN ('{from}') RETURNING id, name"
+         WHERE id IN ({reached}) AND archived_at IS NULL AND state IN ('{from}') RETURNING id"
     );
     tx.list(&sql, args![id, change.to, change.now, change.by]).await
 }

@@ -55,15 +55,7 @@ pub async fn any_runs(reads: &impl Reads, id: &AgentId) -> Result<bool, DbError>
 /// The ids of the agent and of all live ones below it, each after the one above it.
 pub async fn at_and_below(reads: &impl Reads, id: &AgentId) -> Result<Vec<AgentId>, DbError> {
     let sql = format!("{BELOW} SELECT id FROM below ORDER BY depth, id");
-    Ok(reads.list::<Id>(&sql, args![id]).await?.into_iter().map(|Id(id)| id).collect())
-}
-
-struct Id(AgentId);
-
-impl FromRow for Id {
-    fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        row.take().map(Self)
-    }
+    reads.list(&sql, args![id]).await
 }
 
 /// Cents that the budgets of the live agents right below this one add up to.
