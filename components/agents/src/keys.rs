@@ -658,6 +658,40 @@ mod tests {
         assert!(ids(&t.as_(&ada, "GET", &format!("{KEYS}?name=c"), Null).await.is(200)).is_empty());
     }
 
+    /// R11: forty rotations at once leave one active secret and one in its grace, and these two work.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn forty_rotations_at_once_leave_two_secrets() {
+        let stage = stage().await;
+        let first = stage.make(&stage.ada, json!({ "name": "ci", "scope": ["agents.read"] })).await;
+        let Stage { t, ada, scout, .. } = stage;
+        let other = Arc::new(TestApp::over(router(), &t));
+        let t = Arc::new(t);
+        let calls = (0..40).map(|number| {
+            let (at, ada) = (if number % 2 == 0 { Arc::clone(&t) } else { Arc::clone(&other) }, ada.clone());
+            let path = rotate(&first);
+            tokio::spawn(async move { at.as_(&ada, "POST", &path, json!({ "grace_seconds": 600 })).await })
+        });
+        let mut made = vec![first.clone()];
+        for call in calls.collect::<Vec<_>>() {
+            let answer = call.await.unwrap();
+            match answer.status.as_u16() {
+                503 => _ = answer.refused(503, "database_unavailable"),
+                _ => made.push(answer.is(201)),
+            }
+        }
+        let mut live = 0;
+        for key in &made {
+            live += i64::from(t.as_(&with(&scout, key), "GET", SELF, Null).await.status == 200);
+        }
+        let count = "SELECT count(*) FROM credentials WHERE kind = 'api_key' AND revoked_at IS NULL";
+        assert_eq!((live, t.number(count).await), (2, 2));
+        assert_eq!(t.number(&format!("{count} AND replaced_by IS NULL")).await, 1);
+        assert_eq!(
+            t.number("SELECT count(*) FROM audit WHERE action = 'agent.key.rotate'").await,
+            made.len() as i64 - 1
+        );
+    }
+
     /// R36: paged in SQL: no gap, nothing twice; who may read none of them gets an empty list.
     #[tokio::test]
     async fn of_120_keys_every_second_is_readable() {
@@ -810,6 +844,10 @@ mod tests {
         let key = with(scout, &capped);
         let second = stage.make(&key, json!({ "name": "second", "scope": ["agents.keys.read"] })).await;
         assert_eq!((&second["expires_at"], &second["created_by"]), (&capped["expires_at"], &json!(scout.agent)));
+        // The trail says that the agent did it, and with which of its credentials.
+        let by = "SELECT r.agent_id || ' ' || c.key_id FROM audit r JOIN credentials c ON c.id = r.credential_id ORDER BY r.seq DESC LIMIT 1";
+        let expected = format!("{} {}", scout.agent.as_ref().unwrap(), capped["id"].as_str().unwrap());
+        assert_eq!(t.texts(by).await, [expected]);
         t.as_(&key, "POST", KEYS, json!({ "name": "third", "scope": ["agents.read"] }))
             .await
             .refused(400, "scope_too_wide");
