@@ -728,7 +728,15 @@ mod tests {
         t.as_(ada, "GET", &next, Null).await.refused(400, "invalid_cursor");
         t.as_(max, "GET", &format!("{next}&type=external"), Null).await.refused(400, "invalid_cursor");
         assert_eq!(ids(&t.as_(ada, "GET", &format!("{KEYS}?limit=200"), Null).await.is(200)).len(), 120);
-        t.as_(ada, "POST", KEYS, json!({ "name": "more" })).await.refused(409, "too_many_api_keys");
+        t.as_(ada, "POST", KEYS, json!({ "name": "more" })).await.is(201);
+        t.execute(
+            "WITH RECURSIVE n (n) AS (SELECT 121 UNION ALL SELECT n + 1 FROM n WHERE n < 499)
+             INSERT INTO api_keys (id, tenant_id, agent_id, name, type, created_at, created_by)
+             SELECT printf('key_%03d', n), tenant_id, agent_id, 'n' || n, type, created_at, created_by FROM n, api_keys WHERE id = 'key_000'",
+        )
+        .await
+        .unwrap();
+        t.as_(ada, "POST", KEYS, json!({ "name": "yet more" })).await.refused(409, "too_many_api_keys");
     }
 
     /// R35: both factors, the key's and its agent's, and an active account of the tenant; refused, nothing has changed.

@@ -314,7 +314,7 @@ errors! {
     KeyTaken 409 "key_taken": "The agent has a key of this name and type already.",
         "Send another name, or POST /api/agents/{agent}/keys/<its id>/rotate to replace the secret of the one that is there.",
         page: "/docs/agents/concepts/keys#names";
-    TooManyApiKeys 409 "too_many_api_keys": "The agent has as many keys as it may have: 100.",
+    TooManyApiKeys 409 "too_many_api_keys": "The agent has as many keys as it may have: 500.",
         "Delete one that nobody needs, with DELETE /api/agents/{agent}/keys/<its id>; GET /api/agents/{agent}/keys lists them.",
         page: "/docs/agents/concepts/keys";
     KeyEnded 409 "key_ended": "The key has ended or was revoked, so it cannot be rotated.",

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Keys of one agent at most.
-const MOST: i64 = 100;
+const MOST: i64 = 500;
 
 /// What a key is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
