@@ -45,19 +45,21 @@ CREATE TABLE api_keys (
     agent_id   TEXT NOT NULL REFERENCES agents (id),
     name       TEXT NOT NULL,
     type       TEXT NOT NULL CHECK (type IN ('external', 'internal', 'github', 'slack')),
-    sealed     BLOB, -- of a webhook: its secret
+    sealed     BLOB, -- of a webhook: its secret; NULL once that was revoked
+    sealed_at  INTEGER, -- of a webhook: since when its secret is this one
     created_at INTEGER NOT NULL,
     created_by TEXT NOT NULL, -- a user or an agent
     UNIQUE (agent_id, name, type),
-    CHECK ((type IN ('github', 'slack')) = (sealed IS NOT NULL))
+    CHECK ((type IN ('github', 'slack')) = (sealed_at IS NOT NULL)),
+    CHECK (sealed IS NULL OR sealed_at IS NOT NULL)
 ) STRICT, WITHOUT ROWID
 --- next
 CREATE INDEX api_keys_by_age ON api_keys (agent_id, created_at, id)
 --- next
 ALTER TABLE credentials ADD COLUMN key_id TEXT
 --- next
--- A key has one active secret, and at most one more in its grace, which says what replaced it.
-CREATE UNIQUE INDEX one_secret_of_a_key ON credentials (key_id) WHERE key_id IS NOT NULL AND revoked_at IS NULL AND replaced_by IS NULL
+-- A key has one secret that nothing replaced, live or ended, and at most one more in its grace, which says what replaced it.
+CREATE UNIQUE INDEX one_secret_of_a_key ON credentials (key_id) WHERE key_id IS NOT NULL AND replaced_by IS NULL
 --- next
 CREATE UNIQUE INDEX one_old_secret_of_a_key ON credentials (key_id) WHERE key_id IS NOT NULL AND revoked_at IS NULL AND replaced_by IS NOT NULL
 --- next

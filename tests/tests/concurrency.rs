@@ -71,6 +71,36 @@ fn fifty_issues_at_once_leave_one_active_token() {
     }
 }
 
+/// R39, R11: forty creates of one key at once over two hosts make one; forty rotations of it leave one active secret, and one in
+/// its grace, and as many work at the doors.
+#[test]
+fn forty_creates_and_rotations_of_one_key_leave_one() {
+    let (server, admin) = Server::with_admin();
+    let second = server.second();
+    let scout = server.agent(&admin, "scout", &["agents.read"]);
+    let send = |path: &str, body: Json| {
+        at_once(40, |number| {
+            let at = if number % 2 == 0 { &server } else { &second };
+            admin.at(at.host().base_url()).post(path, &body)
+        })
+    };
+    let keys = "/api/agents/scout/keys";
+    let made: Vec<Json> =
+        send(keys, json!({ "name": "acme/ci" })).iter().filter_map(|at| success_or_busy(at, 201)).collect();
+    assert_eq!(made.len(), 1);
+    assert_eq!(server.number("SELECT count(*) FROM api_keys"), 1);
+    assert_eq!(server.number("SELECT count(*) FROM grants"), 1);
+    let rotate = format!("{keys}/{}/rotate", text(&made[0]["id"]));
+    let rotated = send(&rotate, json!({ "grace_seconds": 600 }));
+    let rotated: Vec<Json> = rotated.iter().filter_map(|answer| success_or_busy(answer, 201)).collect();
+    assert!(!rotated.is_empty());
+    let live = "SELECT count(*) FROM credentials WHERE kind = 'api_key' AND revoked_at IS NULL";
+    assert_eq!((server.number(live), server.number(&format!("{live} AND replaced_by IS NULL"))), (2, 1));
+    let works = |key: &&Json| server.with(text(&key["key"])).get("/api/auth/whoami").status() == 200;
+    assert_eq!(made.iter().chain(&rotated).filter(works).count(), 2);
+    scout.client.get("/api/auth/whoami").is(200);
+}
+
 /// Contract, "names": forty creates of one name at once make forty agents with forty names.
 #[test]
 fn forty_creates_of_one_name_make_forty_names() {

@@ -360,6 +360,41 @@ fn fixes_work_when_they_are_followed() {
     own.client.post("/api/agents/own/token/issue", &json!({ "grace_seconds": 60 })).is(200);
 }
 
+/// R59: who presents a key is told how another key comes to be; the agent's token stays what it is.
+#[test]
+fn the_fixes_for_keys_work() {
+    let site = site();
+    let (server, admin) = (&site.0, &site.1);
+    let agent = server.agent(admin, "keyed", &["agents.list", "agents.read"]);
+    let make =
+        |name: &str| admin.post("/api/agents/keyed/keys", &json!({ "name": name, "scope": ["agents.read"] })).is(201);
+    // scope_denied, then token_revoked: the owner makes another key.
+    let lacking = make("lacking");
+    let refused = server.with(text(&lacking["key"])).get("/api/agents").refused(403, "scope_denied");
+    let made = follow(admin, &refused["fix"]);
+    let key = server.with(text(&made["key"]));
+    key.get("/api/agents").is(200);
+    key.get("/api/agents/keyed").is(200);
+    let path = |key: &Json| format!("/api/agents/keyed/keys/{}", text(&key["id"]));
+    admin.delete(&path(&made)).is(204);
+    let refused = key.get("/api/agents").refused(401, "token_revoked");
+    server.with(text(&follow(admin, &refused["fix"])["key"])).get("/api/auth/whoami").is(200);
+    // key_not_found: the named list is there.
+    let refused = admin.get("/api/agents/keyed/keys/none").refused(404, "key_not_found");
+    follow(admin, &refused["fix"]);
+    // key_ended: deleted and made anew.
+    server.execute("UPDATE credentials SET revoked_at = 1 WHERE name = 'lacking'");
+    let refused = admin.post(&format!("{}/rotate", path(&lacking)), &json!({})).refused(409, "key_ended");
+    follow(admin, &refused["fix"]);
+    admin.get(&path(&lacking)).refused(404, "key_not_found");
+    // key_taken: the key that is there is rotated.
+    let taken = make("taken");
+    let refused = admin.post("/api/agents/keyed/keys", &json!({ "name": "taken" })).refused(409, "key_taken");
+    assert!(text(&refused["fix"]).contains("POST /api/agents/keyed/keys/<its id>/rotate"), "{refused}");
+    admin.post(&format!("{}/rotate", path(&taken)), &json!({})).is(201);
+    agent.client.get("/api/auth/whoami").is(200);
+}
+
 /// R8, R11, R59: a token in its grace replaces nothing any more: a retry must not end the token that replaced it.
 #[test]
 fn a_token_in_its_grace_replaces_nothing() {

@@ -18,6 +18,7 @@ use base64::{
 use serde_json::{Value as Json, json};
 use tests::{
     Answer, Server,
+    secret::unique,
     server::{PASSWORD, text},
 };
 
@@ -80,9 +81,13 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn after_its_one_answer_a_secret_is_found_nowhere() {
-    let server = Server::settings().ticking().start();
-    let mut secrets: Vec<(&str, String)> =
-        vec![("the operator secret", server.operator_secret().to_owned()), ("a password", PASSWORD.to_owned())];
+    let vault = [unique(), unique()].concat();
+    let server = Server::settings().ticking().variable("secrets_key", &vault).start();
+    let mut secrets: Vec<(&str, String)> = vec![
+        ("the operator secret", server.operator_secret().to_owned()),
+        ("a password", PASSWORD.to_owned()),
+        ("the key of stored secrets", vault),
+    ];
     let mut later: Vec<Answer> = Vec::new();
     let nobody = server.nobody();
 
@@ -108,6 +113,25 @@ fn after_its_one_answer_a_secret_is_found_nowhere() {
     secrets.push(("an issued token", text(&issued["token"]).to_owned()));
     let rotated = server.with(text(&issued["token"])).post("/api/agents/scout/token/issue", &json!({})).is(200);
     secrets.push(("a rotated token", text(&rotated["token"]).to_owned()));
+    let brought = format!("brought-{}", unique());
+    for (what, ask) in [
+        ("a key", json!({ "name": "ci" })),
+        ("a webhook's secret", json!({ "name": "repo", "type": "github" })),
+        ("a webhook's secret that was brought", json!({ "name": "chat", "type": "slack", "value": brought })),
+    ] {
+        let made = ada.post_once("/api/agents/scout/keys", what, &ask).is(201);
+        let path = format!("/api/agents/scout/keys/{}", text(&made["id"]));
+        let rotated = ada.post(&format!("{path}/rotate"), &json!({})).is(201);
+        secrets.extend([(what, text(&made["key"]).to_owned()), (what, text(&rotated["key"]).to_owned())]);
+        later.extend([
+            ada.get(&path),
+            ada.post("/api/agents/scout/keys", &ask),
+            ada.post(&format!("{path}/rotate"), &ask),
+        ]);
+        later.push(server.with(text(&made["key"])).get("/api/auth/whoami"));
+    }
+    later.push(ada.get("/api/agents/scout/keys"));
+    later.push(ada.get("/api/audit"));
     let user = ada.post("/api/users", &json!({ "email": "mia@example.com", "name": "Mia" })).is(201);
     let another = "another quiet orbit for mia";
     secrets.push(("a password that was set", another.to_owned()));

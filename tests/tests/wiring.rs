@@ -289,6 +289,7 @@ fn the_manifest_passes_settings_under_their_own_names() {
             match name.as_str() {
                 "operator_secret" | "hashes_per_second" => assert_eq!(id, "signin"),
                 "mail_host" | "mail_from" | "mail_token" => assert_eq!(id, "notify"),
+                "secrets_key" => assert_eq!(id, "agents"),
                 "audit_key" => assert!(["notify", "auth"].contains(&id.as_str()), "{id} has the audit key"),
                 _ => {}
             }

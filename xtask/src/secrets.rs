@@ -16,10 +16,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::ui::say;
 
 /// The variables of `spin.toml` that get a value of 32 random bytes, base64url.
-pub(crate) const KEPT: [&str; 2] = ["operator_secret", "audit_key"];
+pub(crate) const KEPT: [&str; 3] = ["operator_secret", "audit_key", "secrets_key"];
 const FILE: &str = "secrets.toml";
 const HEADER: &str = "# Made by `cargo xtask up` at its first start. Whoever reads this file can act as the operator.\n\
-                      # Keep it with the database: without audit_key its audit seals cannot be verified.\n";
+                      # Keep it with the database: without audit_key its audit seals cannot be verified,\n\
+                      # without secrets_key the secrets of webhooks cannot be read.\n";
 
 /// Variable → secret. Has no `Debug`: it is not to be printed by habit.
 pub(crate) struct Secrets(BTreeMap<String, String>);

@@ -706,12 +706,28 @@ mod tests {
             scout.token = issued["token"].as_str().unwrap().to_owned();
             t.as_(&scout, "GET", LIST, Null).await.is(200);
         }
-        let key = t.credential(Kind::ApiKey, &max.tenant, &max.user, scout.agent.as_ref(), "*", None).await;
+        let key = t
+            .credential(
+                Kind::ApiKey,
+                &max.tenant,
+                &max.user,
+                scout.agent.as_ref(),
+                "agents.token.* agents.token.issue",
+                None,
+            )
+            .await;
         let refused = t.as_(&key, "GET", LIST, Null).await.refused(403, "scope_denied");
-        assert!(
-            refused["fix"].as_str().unwrap().ends_with("your agent token, though not this key, can use it."),
-            "{refused}"
-        );
+        let fix = refused["fix"].as_str().unwrap();
+        // R59: the key's own way, followed to the letter.
+        let steps = "the agent's token can use it; for a key that can, ask max@example.com to send PATCH /api/agents/scout \
+                     {\"scope\": [\"agents.token.issue\",\"agents.list\"]}, then POST /api/agents/scout/keys {\"name\": \"<a new \
+                     name>\", \"scope\": [\"agents.token.issue\",\"agents.list\"]}.";
+        assert!(fix.ends_with(steps), "{fix}");
+        let scope = json!(["agents.token.issue", "agents.list"]);
+        t.as_(&max, "PATCH", "/api/agents/scout", json!({ "scope": scope })).await.is(200);
+        let made = t.as_(&max, "POST", "/api/agents/scout/keys", json!({ "name": "ci", "scope": scope })).await.is(201);
+        let bearer = format!("Bearer {}", made["key"].as_str().unwrap());
+        t.call("GET", LIST, &[("authorization", &bearer)], Null).await.is(200);
         // Asking with a key asks for the token.
         t.as_(&key, "POST", ASK, wish("agents.read")).await.is(201);
     }

@@ -7,6 +7,7 @@ mod ask;
 mod change;
 mod create;
 mod heartbeat;
+mod keys;
 mod lifecycle;
 mod log;
 mod preset;

@@ -3,7 +3,9 @@ use common::{
     router::{Router, Routes},
 };
 
-use crate::{access, archive, change, create, heartbeat, lifecycle, log, preset, registry, sharing, token, transfer};
+use crate::{
+    access, archive, change, create, heartbeat, keys, lifecycle, log, preset, registry, sharing, token, transfer,
+};
 
 fn routes() -> Routes {
     Routes::new(Group::Agents)
@@ -34,6 +36,14 @@ fn routes() -> Routes {
         .on(route::LOGS_APPEND, log::append)
         .on(route::TOKEN_ISSUE, token::issue)
         .on(route::TOKEN_REVOKE, token::revoke)
+        .on(route::KEYS_LIST, keys::list)
+        .on(route::KEYS_CREATE, keys::create)
+        .on(route::KEYS_GET, keys::get)
+        .on(route::KEYS_DELETE, keys::delete)
+        .on(route::KEYS_ROTATE, keys::rotate)
+        .on(route::KEY_GRANTS_LIST, sharing::list)
+        .on(route::KEY_GRANTS_GIVE, sharing::give)
+        .on(route::KEY_GRANTS_TAKE, sharing::take)
         .on(route::GRANTS_LIST, sharing::list)
         .on(route::GRANTS_GIVE, sharing::give)
         .on(route::GRANTS_TAKE, sharing::take)

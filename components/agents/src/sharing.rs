@@ -1,4 +1,4 @@
-//! Who else may read or edit an agent, and why somebody may do something with it, or not.
+//! Who else may read or edit an agent or one of its keys, and why somebody may do something with it, or not.
 
 use axum::{http::StatusCode, response::Response};
 use common::{
@@ -8,19 +8,25 @@ use common::{
     form,
     form::{Ask, Params, Wish},
     http::{App, Segment, json},
+    id::{AgentId, KeyId},
     idempotency::Answer,
     page::Wanted,
     permission::{Action, Relation},
-    route,
+    route::Route,
     scope::Scope,
     store::{
         agent,
         grant::{self, Found, Given, Held, Named},
+        key,
     },
+    time::Timestamp,
     write::Begun,
 };
 use serde::Serialize;
-use serde_json::{Value::Null, json};
+use serde_json::{
+    Value::{self as Json, Null},
+    json,
+};
 
 form! {
     pub(crate) struct List {
@@ -29,16 +35,67 @@ form! {
     }
 }
 
-/// `GET /api/agents/{name}/grants`: who may read or edit it, beside its owner and the tenant's admins.
+/// What is shared: the agent, or the key, that the path names.
+struct Shared {
+    name: String,
+    key: Option<Segment>,
+}
+
+impl Shared {
+    /// What it is, if the caller may share it.
+    async fn get(&self, reads: &impl Reads, caller: &Caller, now: Timestamp) -> Result<Object, ApiError> {
+        let Some(Segment(key)) = &self.key else {
+            let found = agent::get(reads, caller, &self.name, Action::Share, now).await?;
+            return Ok(Object { agent_id: found.id, agent: found.name, key: None });
+        };
+        let found = key::get(reads, caller, (&self.name, key), Action::Share, now).await?;
+        Ok(Object { agent_id: found.agent_id, agent: found.agent, key: Some(found.key.id) })
+    }
+}
+
+/// What is shared, as it was found.
+struct Object {
+    agent_id: AgentId,
+    agent: String,
+    key: Option<KeyId>,
+}
+
+impl Object {
+    fn id(&self) -> &str {
+        self.key.as_ref().map_or(self.agent_id.as_str(), KeyId::as_str)
+    }
+
+    /// Where its grants are.
+    fn path(&self) -> String {
+        match &self.key {
+            None => format!("/api/agents/{}/grants", self.agent),
+            Some(key) => format!("/api/agents/{}/keys/{key}/grants", self.agent),
+        }
+    }
+
+    /// What the audit trail has of it: a key's rows are its agent's.
+    fn audited(&self, mut told: Json) -> Json {
+        if let (Some(key), Json::Object(members)) = (&self.key, &mut told) {
+            members.insert("key".to_owned(), key.as_str().into());
+        }
+        told
+    }
+}
+
+/// `GET /api/agents/{name}/grants`, `GET /api/agents/{name}/keys/{id}/grants`: who may read or edit it, beside its owner and
+/// the tenant's admins.
 pub(crate) async fn list(
     app: App,
     caller: Caller,
     Segment(name): Segment,
+    key: Option<Segment>,
     Params(ask): Params<List>,
 ) -> Result<Response, ApiError> {
-    let wanted = Wanted::read(&caller, ask.limit, ask.cursor.as_deref(), &["grants", &name])?;
-    let found = agent::get(app.db(), &caller, &name, Action::Share, app.now()).await?;
-    let rows = grant::list(app.db(), found.id.as_str(), &wanted).await?;
+    let filters = ["grants", &name, key.as_ref().map_or("", |Segment(key)| key)];
+    let wanted = Wanted::read(&caller, ask.limit, ask.cursor.as_deref(), &filters)?;
+    let shared = Shared { name, key };
+    let object = shared.get(app.db(), &caller, app.now()).await?;
+    let rows = grant::list(app.db(), object.id(), &wanted).await?;
     json(StatusCode::OK, &wanted.page(rows, |row| (row.created_at, row.subject.id.clone() + &row.relation)))
 }
 
@@ -57,42 +114,44 @@ async fn subject(reads: &impl Reads, caller: &Caller, text: &str) -> Result<Foun
     grant::subject(reads, caller, text).await?.ok_or_else(|| Code::SubjectNotFound.into())
 }
 
-/// `POST /api/agents/{name}/grants`: gives a grant; one that is there already is answered as it is.
+/// `POST /api/agents/{name}/grants`, `POST /api/agents/{name}/keys/{id}/grants`: gives a grant; one that is there already is answered as it is.
 pub(crate) async fn give(
     app: App,
     caller: Caller,
+    route: &'static Route,
     Segment(name): Segment,
+    key: Option<Segment>,
     ask: Ask<Give>,
 ) -> Result<Response, ApiError> {
-    let relation = relation(&ask.body.relation)?;
-    agent::get(app.db(), &caller, &name, Action::Share, app.now()).await?; // early 404 or 403; decided again below
-    let write = match app.write(route::GRANTS_GIVE, &caller, ask.kept).await? {
+    let (shared, relation) = (Shared { name, key }, relation(&ask.body.relation)?);
+    shared.get(app.db(), &caller, app.now()).await?; // early 404 or 403; decided again below
+    let write = match app.write(route, &caller, ask.kept).await? {
         Begun::First(write) => write,
         Begun::Again(answer) => return Ok(answer),
     };
-    let target = agent::get(&write.tx, &write.caller, &name, Action::Share, app.now()).await?;
+    let object = shared.get(&write.tx, &write.caller, app.now()).await?;
     let to = subject(&write.tx, &write.caller, &ask.body.subject).await?;
-    let (object, by) = (target.id.as_str(), caller.subject_id());
     let new = grant::New {
         tenant: caller.tenant_id(),
-        object,
+        object: object.id(),
         subject: &to.named.id,
         relation: relation.as_str(),
-        by,
+        by: caller.subject_id(),
         now: app.now(),
     };
     let given = grant::insert(&write.tx, &new).await?;
     if given == Given::TooMany {
-        return Err(Code::TooManyGrants.with("agent", target.name));
+        return Err(Code::TooManyGrants.with("path", object.path()));
     }
-    let stored = grant::find(&write.tx, object, &to.named.id, relation.as_str()).await?;
+    let stored = grant::find(&write.tx, object.id(), &to.named.id, relation.as_str()).await?;
     let stored =
         stored.ok_or_else(|| ApiError::from(Code::Internal).cause("a grant that was just given is not there"))?;
     if given == Given::Already {
         return json(StatusCode::OK, &stored); // nothing changes, so there is nothing to audit
     }
     let answer = Answer::json(StatusCode::CREATED, &stored)?;
-    write.finish(object, Null, json!({ "subject": to.named, "relation": relation.as_str() }), answer).await
+    let after = object.audited(json!({ "subject": to.named, "relation": relation.as_str() }));
+    write.finish(object.agent_id.as_str(), Null, after, answer).await
 }
 
 form! {
@@ -102,25 +161,28 @@ form! {
     }
 }
 
-/// `DELETE /api/agents/{name}/grants?subject=&relation=`: takes one grant away, or all of the subject's. 204 too when there
-/// was none.
+/// `DELETE /api/agents/{name}/grants?subject=&relation=`, `DELETE /api/agents/{name}/keys/{id}/grants?…`: takes one grant away, or
+/// all of the subject's. 204 too when there was none.
 pub(crate) async fn take(
     app: App,
     caller: Caller,
+    route: &'static Route,
     Segment(name): Segment,
+    key: Option<Segment>,
     Wish(ask): Wish<Take>,
 ) -> Result<Response, ApiError> {
+    let shared = Shared { name, key };
     let relation = ask.relation.as_deref().map(relation).transpose()?.map(Relation::as_str);
-    agent::get(app.db(), &caller, &name, Action::Share, app.now()).await?; // early 404 or 403; decided again below
-    let write = app.relieve(route::GRANTS_TAKE, &caller).await?;
-    let target = agent::get(&write.tx, &write.caller, &name, Action::Share, app.now()).await?;
+    shared.get(app.db(), &caller, app.now()).await?; // early 404 or 403; decided again below
+    let write = app.relieve(route, &caller).await?;
+    let object = shared.get(&write.tx, &write.caller, app.now()).await?;
     // Whom it was given to, whether or not the caller may read him now.
-    let taken = grant::delete(&write.tx, target.id.as_str(), &ask.subject, relation).await?;
+    let taken = grant::delete(&write.tx, object.id(), &ask.subject, relation).await?;
     if taken.is_empty() {
         return write.nothing(Answer::empty());
     }
-    let before = json!({ "grants": taken });
-    write.finish(target.id.as_str(), before, Null, Answer::empty()).await
+    let before = object.audited(json!({ "grants": taken }));
+    write.finish(object.agent_id.as_str(), before, Null, Answer::empty()).await
 }
 
 form! {
@@ -197,7 +259,6 @@ mod tests {
         scope::Role,
         testing::{Actor, TestApp},
     };
-    use serde_json::Value as Json;
 
     use super::*;
     use crate::router;

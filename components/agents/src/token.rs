@@ -18,9 +18,12 @@ use common::{
     route,
     scope::{Patterns, Scopes},
     secret::{Kind, Secret},
-    store::{agent, credential, inbox},
+    store::{
+        agent::{self, Agent},
+        credential, inbox,
+    },
     time::Timestamp,
-    write::Begun,
+    write::{Begun, Write},
 };
 use serde::Serialize;
 use serde_json::{Value::Null, json};
@@ -49,6 +52,7 @@ pub(crate) async fn mint(
         expires_at,
         user_agent: None,
         name: None,
+        key_id: None,
     };
     credential::insert(tx, &new).await?;
     Ok((id, secret))
@@ -107,20 +111,13 @@ pub(crate) async fn issue(
         // The agent's own token, live and not the active one: it is in its grace. Were it to mint, it would end the token that
         // replaced it, for one that lives no longer than the grace.
         None if write.caller.agent_id() == Some(&target.id) && write.caller.credential_kind() == Kind::AgentToken => {
-            return Err(Code::TokenReplaced.into());
+            let step = format!("POST /api/agents/{}/token/issue", target.name);
+            return Err(Code::TokenReplaced.with("step", step));
         }
         None => {
             let scope = rights.unwrap_or_else(|| target.scope.clone());
-            let defined = write.caller.defined();
-            let wanted = scope.scopes(defined);
-            let beyond = wanted.clone().without(&target.scope.scopes(defined));
-            write.caller.refuse_excess(beyond, &scope, &target.name)?;
-            // An agent owns itself, so its token can share and archive it: who may not do that gives no such token.
-            if agent::get(&write.tx, &write.caller, &name, Action::Share, app.now()).await.is_err() {
-                let owners = Scopes::stored("agents.delete agents.share", defined);
-                write.caller.refuse_excess(wanted.clone().and(&owners), &scope, &target.name)?;
-            }
-            write.caller.may_mint(wanted, &target.owner.id, &scope, &target.name)?;
+            within_ceiling(&write.caller, &target, &scope)?;
+            may_give(&app, &write, &target, &scope).await?;
             let (expires_at, capped) = write.caller.cap_life(lifetime, app.now())?;
             let mut warnings = Vec::from_iter(capped);
             mint::warn_of_no_effect(&write.caller, &scope, target.owner.role, true, &mut warnings);
@@ -147,6 +144,24 @@ pub(crate) async fn issue(
     }
     let answer = Answer::secret(StatusCode::OK, &form)?;
     write.finish(target.id.as_str(), Null, after, answer).await
+}
+
+/// Refuses a scope beyond the agent's ceiling, whoever asks.
+pub(crate) fn within_ceiling(caller: &Caller, target: &Agent, scope: &Patterns) -> Result<(), ApiError> {
+    let beyond = scope.scopes(caller.defined()).without(&target.scope.scopes(caller.defined()));
+    caller.refuse_excess(beyond, scope, &target.name)
+}
+
+/// Refuses a credential of the agent that would be wider than who gets its secret here.
+pub(crate) async fn may_give(app: &App, write: &Write<'_>, target: &Agent, scope: &Patterns) -> Result<(), ApiError> {
+    let caller = &write.caller;
+    let wanted = scope.scopes(caller.defined());
+    // An agent owns itself, so its credentials can share and archive it: who may not do that gives no such credential.
+    if agent::get(&write.tx, caller, &target.name, Action::Share, app.now()).await.is_err() {
+        let owners = Scopes::stored("agents.delete agents.share", caller.defined());
+        caller.refuse_excess(wanted.clone().and(&owners), scope, &target.name)?;
+    }
+    caller.may_mint(wanted, &target.owner.id, scope, &target.name)
 }
 
 /// Who presents the very token that is replaced keeps its scope and its end, and has time to take the new one into use.

@@ -132,6 +132,33 @@ mod tests {
         assert_eq!(scope(&scout).await, json!(["agents.read"]));
     }
 
+    /// A key is its agent, also while that is halted; what was approved for the agent is not the key's.
+    #[tokio::test]
+    async fn a_key_learns_whose_it_is() {
+        let t = TestApp::new(router());
+        let tenant = t.tenant("main").await;
+        let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
+        let scout = t.agent(&ada, "scout", "agents.read agents.list").await;
+        let key =
+            t.credential(Kind::ApiKey, &tenant, &ada.user, scout.agent.as_ref(), "agents.read ui.notify", None).await;
+        t.execute(
+            "INSERT INTO access_requests (id, tenant_id, agent_id, scope, reason, hours, state, created_at, granted, ends_at)
+             SELECT 'acc_1', tenant_id, id, 'ui.notify', 'r', 1, 'approved', 0, 'ui.notify', 9000000000000000 FROM agents",
+        )
+        .await
+        .unwrap();
+        t.execute("UPDATE agents SET state = 'stopped'").await.unwrap();
+        assert_eq!(
+            t.as_(&key, "GET", WHOAMI, Null).await.is(200),
+            json!({
+                "tenant": "main", "user_id": ada.user, "email": "ada@example.com", "role": "member",
+                "agent_id": scout.agent, "agent_name": "scout", "agent_state": "stopped",
+                "credential": { "id": key.credential, "kind": "api_key", "prefix": &key.token[..16], "expires_at": null },
+                "scope": ["agents.read"],
+            })
+        );
+    }
+
     /// R1: refused before the database is asked.
     #[tokio::test]
     async fn a_malformed_credential_reads_nothing() {

@@ -20,7 +20,7 @@ use crate::{
     route::{Access, ROUTES, Route},
     scope::{Defined, Role, Scope, ScopeSet, Scopes},
     secret::{Digest, Key, Kind, Secret},
-    store::credential::{self, Found},
+    store::credential::{self, Found, FoundAgent},
     time::Timestamp,
 };
 
@@ -127,21 +127,23 @@ impl Caller {
             && found.last_used_at.unwrap_or(found.created_at).plus_seconds(SESSION_IDLE) <= now;
         let archived = found.agent.as_ref().is_some_and(|agent| agent.is_archived);
         let code = if found.revoked_at.is_some() || archived {
-            // An archived agent's name may be another's by now: it is registered anew.
-            let name = found.agent.as_ref().map_or("", |agent| agent.name.as_str());
-            let step = match archived {
-                true => format!("POST /api/agents {{\"name\": \"{name}\"}}"),
-                false => format!("POST /api/agents/{name}/token/issue"),
-            };
-            return Err(Code::TokenRevoked.with("step", step));
+            Code::TokenRevoked
         } else if idle || found.expires_at.is_some_and(|end| end <= now) {
             Code::TokenExpired
         } else if found.deactivated_at.is_some() {
-            Code::AccountDeactivated
+            return Err(Code::AccountDeactivated.into());
         } else {
             return Ok(());
         };
-        Err(code.into())
+        let Some(agent) = &found.agent else { return Err(code.into()) };
+        // An archived agent's name may be another's by now: it is registered anew.
+        let name = &agent.name;
+        let step = match found.kind {
+            _ if archived => format!("POST /api/agents {{\"name\": \"{name}\"}}"),
+            Kind::ApiKey => format!("POST /api/agents/{name}/keys {{\"name\": \"<a new name>\"}}"),
+            _ => format!("POST /api/agents/{name}/token/issue"),
+        };
+        Err(code.with("step", step))
     }
 
     /// Refuses a change by cookie that does not come from this site. A browser sends the cookie with every page's requests;
@@ -252,12 +254,38 @@ impl Caller {
                 format!("First an admin of your tenant must raise the role of {} to one with {scope}. ", self.email())
             }
         };
-        let token = if self.0.found.kind == Kind::AgentToken { "token" } else { "agent token, though not this key," };
+        let then = match &self.0.found.agent {
+            Some(agent) if self.0.found.kind == Kind::ApiKey => format!(
+                "the agent's token can use it; for a key that can, ask {} to send {}",
+                self.email(),
+                self.steps_to_a_key(scope, agent)
+            ),
+            _ => "your token can use it".to_owned(),
+        };
         Code::ScopeDenied
             .detail(format!("This credential lacks the scope {scope}, which this route needs."))
             .with("scope", scope)
             .with("first", first)
-            .with("token", token)
+            .with("then", then)
+    }
+
+    /// What the owner must send for a key that carries a scope beside all that this one carries within the ceiling.
+    fn steps_to_a_key(&self, scope: &str, agent: &FoundAgent) -> String {
+        let covered = |patterns: &str| Scopes::stored(patterns, self.defined());
+        let json = |names: Vec<&str>| serde_json::to_string(&names).unwrap_or_default();
+        let (name, ceiling, needed) = (&agent.name, covered(&agent.scope), covered(scope));
+        let allowed = ceiling.clone().or(needed.clone());
+        let is_kept = |pattern: &&str| {
+            let set = covered(pattern);
+            *pattern != scope && !set.is_empty() && set.without(&allowed).is_empty()
+        };
+        let carried = self.carried().split_ascii_whitespace().filter(is_kept).chain([scope]).collect();
+        let make = format!("POST /api/agents/{name}/keys {{\"name\": \"<a new name>\", \"scope\": {}}}", json(carried));
+        if needed.without(&ceiling).is_empty() {
+            return make;
+        }
+        let wider = agent.scope.split_ascii_whitespace().chain([scope]).collect();
+        format!("PATCH /api/agents/{name} {{\"scope\": {}}}, then {make}", json(wider))
     }
 
     /// Records the use of the credential: at most once a minute, and at once when the address has changed.

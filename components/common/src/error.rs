@@ -168,6 +168,16 @@ errors! {
         "Send the request to the name or the IP address of this server, with at most a port behind it, and without a header Host of your own.",
         page: "/docs/agents/cli#the-address-in-the-script";
 
+    UnknownKeyType 400 "unknown_key_type": "There is no such type of key.",
+        "Send type as one of: external, internal, github, slack.", page: "/docs/agents/concepts/keys#types";
+    InvalidWebhookSecret 400 "invalid_webhook_secret": "This text cannot be the secret of a webhook.",
+        "Send value as 8 to 256 visible ASCII characters that are none of this server's credentials, or leave it out to get one made.",
+        page: "/docs/agents/concepts/keys#webhook-secrets";
+    RotationTooWide 400 "rotation_too_wide": "Who rotates a key gets its new secret, and may have no more by it than he can give.",
+        "Rotate it with a session of the agent's owner, or make a key that carries less: POST /api/agents/{agent}/keys {{\"name\": \"…\", \"scope\": […]}}.",
+        agent: "Ask your owner {owner} to rotate it, or make a key that carries less: POST /api/agents/{agent}/keys {{\"name\": \"…\", \"scope\": […]}}.",
+        page: "/docs/agents/concepts/keys#rotation";
+
     MissingCredential 401 "missing_credential": "This route needs a credential, and none was sent.",
         "Send the header Authorization: Bearer <token>. A person gets a token with POST /auth/token {{\"email\": \"…\", \"password\": \"…\"}}; an agent gets one from its owner.",
         page: "/docs/agents/concepts/credentials#sending-one";
@@ -176,7 +186,7 @@ errors! {
         page: "/docs/agents/concepts/credentials#sending-one";
     TokenExpired 401 "token_expired": "This credential has ended.",
         "Sign in again with POST /auth/token {{\"email\": \"…\", \"password\": \"…\"}}; with that session POST /auth/tokens {{\"name\": \"…\"}} makes a new personal access token.",
-        agent: "Ask {owner} for a new token: POST /api/agents/{agent}/token/issue.",
+        agent: "Ask {owner} for a new token: {step}.",
         page: "/docs/agents/concepts/credentials#lifetimes";
     TokenRevoked 401 "token_revoked": "This credential was revoked.",
         "Sign in again with POST /auth/token {{\"email\": \"…\", \"password\": \"…\"}}; with that session POST /auth/tokens {{\"name\": \"…\"}} makes a new personal access token.",
@@ -196,7 +206,7 @@ errors! {
 
     ScopeDenied 403 "scope_denied": "This credential lacks a scope that this route needs.",
         "If this is a personal access token, sign in with POST /auth/token: a session carries all that your role allows. If it is a session, ask an admin of your tenant for a higher role.",
-        agent: "{first}Ask for it: POST /api/access-requests {{\"scope\": \"{scope}\", \"reason\": \"…\"}}. When {owner} or an admin has approved it, your {token} can use it.";
+        agent: "{first}Ask for it: POST /api/access-requests {{\"scope\": \"{scope}\", \"reason\": \"…\"}}. When {owner} or an admin has approved it, {then}.";
     PersonRequired 403 "person_required": "Only people may do this, whatever an agent's credential carries.",
         "Sign in as a person with POST /auth/token and send the session's token.",
         agent: "Ask {owner} to do it.",
@@ -243,6 +253,8 @@ errors! {
     ArchivedNotFound 404 "archived_agent_not_found": "There is no such archived agent, or it is not yours.",
         "GET /api/agents/archived lists the archived agents that you may restore.",
         page: "/docs/agents/concepts/agents#archiving";
+    KeyNotFound 404 "key_not_found": "The agent has no such key, or you may not read it.",
+        "GET /api/agents/{agent}/keys lists the keys of this agent that you may read.", page: "/docs/agents/concepts/keys";
     UserNotFound 404 "user_not_found": "There is no such user in your tenant.",
         "GET /api/users lists the users of your tenant.";
     TokenNotFound 404 "token_not_found": "There is no such token, or it is not yours.",
@@ -317,8 +329,17 @@ errors! {
         "Take one away that nobody needs, with DELETE /api/scopes/custom?name=<name>.";
     TooManyPresets 409 "too_many_presets": "A tenant changes and makes at most 50 presets, in at most 1000 versions each.",
         "Use another of the names that GET /api/presets lists.", page: "/docs/agents/concepts/permissions#presets";
-    TooManyGrants 409 "too_many_grants": "This agent has as many grants as it may have: 1000.",
-        "Take one away that nobody needs, with DELETE /api/agents/{agent}/grants?subject=<address or name>.";
+    TooManyGrants 409 "too_many_grants": "This agent or key has as many grants as it may have: 1000.",
+        "Take one away that nobody needs, with DELETE {path}?subject=<address or name>.";
+    KeyTaken 409 "key_taken": "The agent has a key of this name and type already.",
+        "Send another name, or POST /api/agents/{agent}/keys/<its id>/rotate to replace the secret of the one that is there.",
+        page: "/docs/agents/concepts/keys#names";
+    TooManyApiKeys 409 "too_many_api_keys": "The agent has as many keys as it may have: 500.",
+        "Delete one that nobody needs, with DELETE /api/agents/{agent}/keys/<its id>; GET /api/agents/{agent}/keys lists them.",
+        page: "/docs/agents/concepts/keys";
+    KeyEnded 409 "key_ended": "The key has ended or was revoked, so it cannot be rotated.",
+        "DELETE /api/agents/{agent}/keys/{id}, then POST /api/agents/{agent}/keys {{\"name\": \"…\"}} makes a new one; the name is free by then.",
+        page: "/docs/agents/concepts/keys#rotation";
     InboxFull 409 "inbox_full": "This agent's inbox holds as many events as it may: 10000.",
         "Wait until the agent has acknowledged some, with POST /api/agents/me/inbox/ack.",
         page: "/docs/agents/concepts/inbox";
@@ -339,7 +360,7 @@ errors! {
         page: "/docs/agents/concepts/pats#rotation";
     TokenReplaced 409 "token_replaced": "This token was replaced already; it lives to the end of its grace, and replaces nothing any more.",
         "Use the token that replaced it.",
-        agent: "Use the token of the answer that replaced this one; a request sent with an Idempotency-Key gives it again when it is repeated. If it is lost, ask {owner} for POST /api/agents/{agent}/token/issue before the grace ends.",
+        agent: "Use the token of the answer that replaced this one; a request sent with an Idempotency-Key gives it again when it is repeated. If it is lost, ask {owner} for {step} before the grace ends.",
         page: "/docs/agents/concepts/credentials#rotation";
     IdempotencyOtherCredential 409 "idempotency_other_credential": "The first answer to this Idempotency-Key holds a secret, which only the credential that got it may have again.",
         "Send the request with the credential that sent it first, or with a new Idempotency-Key to do it anew.",
@@ -385,6 +406,9 @@ errors! {
     MailDisabled 503 "mail_disabled": "This server sends no mail, because the variable mail_provider is not set.",
         "Ask the operator to set the variables mail_provider, mail_from and mail_token, as the page in doc_url describes.",
         page: "/docs/agents/concepts/mail#setting-it-up";
+    SecretsDisabled 503 "secrets_disabled": "This server stores no secrets that must be read again, because the variable secrets_key does not hold the key for them.",
+        "Ask the operator to set the variable secrets_key to a text of at least 32 characters, or to what it was before, and send the request again.",
+        page: "/docs/agents/concepts/keys#webhook-secrets";
     AuditKeyMissing 503 "audit_key_missing": "The audit trail is not sealed, because the variable audit_key is not set.",
         "Ask the operator to set the variable audit_key.", page: "/docs/agents/concepts/audit#verifying";
 }
@@ -531,6 +555,13 @@ impl ApiError {
     #[must_use]
     pub fn retry_after(mut self, seconds: i64) -> Self {
         self.0.retry_after = Some(seconds.max(1));
+        self
+    }
+
+    /// The same refusal under another code.
+    #[must_use]
+    pub fn instead(mut self, code: Code) -> Self {
+        self.0.code = code;
         self
     }
 

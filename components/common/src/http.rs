@@ -294,6 +294,13 @@ impl FromCall for Segment {
     }
 }
 
+/// The next segment, if the pattern names one more.
+impl FromCall for Option<Segment> {
+    fn from_call(call: &mut Call) -> Result<Self, ApiError> {
+        Ok(call.has_segment().then(|| Segment(call.next_segment())))
+    }
+}
+
 /// A JSON answer.
 pub fn json(status: StatusCode, form: &impl Serialize) -> Result<Response, ApiError> {
     let text = serde_json::to_string(form).map_err(|error| ApiError::from(Code::Internal).cause(error))?;

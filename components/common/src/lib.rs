@@ -9,7 +9,7 @@
 //! idempotency, audit, seal  kept answers; rows that cannot be bent
 //! permission, store  grants compiled to SQL; one file per table
 //! db, migrate        connections and transactions over Spin's SQLite or rusqlite
-//! id, time, scope, secret, settings   no I/O
+//! id, time, scope, secret, vault, settings   no I/O
 //! ```
 //!
 //! `error` may be named by all.
@@ -37,4 +37,5 @@ pub mod store;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 pub mod time;
+pub mod vault;
 pub mod write;

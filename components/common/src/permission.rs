@@ -85,7 +85,7 @@ impl Action {
     }
 
     /// The schema's row for keys: any of these relations to the key, and this action on its agent.
-    const fn on_keys(self) -> (&'static [Relation], Self) {
+    pub const fn on_keys(self) -> (&'static [Relation], Self) {
         use Relation::{Editor, Owner, TenantAdmin};
         match self {
             Self::Read => (Self::Read.on_agents(), Self::Read),
@@ -174,8 +174,14 @@ impl<'a> Bound<'a> {
 
     /// May the subject do this with the key `k` of the agent `a`?
     pub fn on_key(&self, action: Action) -> String {
+        let (stands, may) = self.parts_on_key(action);
+        format!("({stands} AND {may})")
+    }
+
+    /// The two parts of [`Bound::on_key`]: how the subject stands to the key, and what he may do with its agent.
+    pub fn parts_on_key(&self, action: Action) -> (String, String) {
         let (relations, parent) = action.on_keys();
-        format!("({} AND {})", self.stands("k.id", relations), self.on_agent(parent))
+        (self.stands("k.id", relations), self.on_agent(parent))
     }
 
     /// Does the subject stand in any of the relations to the object?

@@ -43,7 +43,7 @@ impl Group {
             Self::Auth => "Who am I, sessions, users, the audit trail",
             Self::Signin => "Bootstrap, tenants, sign-in, passwords",
             Self::Tokens => "Personal access tokens, introspection, scopes",
-            Self::Agents => "Agents and their tokens",
+            Self::Agents => "Agents, their tokens and keys",
             Self::Notify => "Notifications for people, messages for agents, mail, housekeeping",
             Self::Artifacts => "The command-line tool, to install and to download",
             Self::Docs => "Documentation and health",
@@ -135,6 +135,7 @@ const LIFECYCLE_PAGE: &str = "/docs/agents/concepts/lifecycle";
 const SHARING_PAGE: &str = "/docs/agents/concepts/sharing";
 const ACCESS_PAGE: &str = "/docs/agents/concepts/access";
 const PRESETS_PAGE: &str = "/docs/agents/concepts/permissions#presets";
+const KEYS_PAGE: &str = "/docs/agents/concepts/keys";
 const NOTIFY_PAGE: &str = "/docs/agents/concepts/notifications";
 const MAIL_PAGE: &str = "/docs/agents/concepts/mail";
 const INBOX_PAGE: &str = "/docs/agents/concepts/inbox";
@@ -301,6 +302,30 @@ routes! {
     TOKEN_REVOKE = Route { access: Access::Scope(Scope::AgentsTokenRevoke), action: Some(Action::Update),
         audit: Some("agent.token.revoke"), page: CREDENTIALS_PAGE,
         ..row(Group::Agents, "DELETE", "/api/agents/{name}/token", "Revoke the agent's token") };
+
+    KEYS_LIST = Route { access: Access::Scope(Scope::AgentsKeysRead), action: Some(Action::Read),
+        query: Query::Only(&["name", "type", "cursor", "limit"]), page: KEYS_PAGE,
+        ..row(Group::Agents, "GET", "/api/agents/{name}/keys", "The agent's keys that I may read") };
+    KEYS_CREATE = Route { access: Access::Scope(Scope::AgentsKeysWrite), action: Some(Action::Update),
+        is_idempotent: true, audit: Some("agent.key.create"), page: KEYS_PAGE,
+        ..row(Group::Agents, "POST", "/api/agents/{name}/keys", "Make a key of the agent") };
+    KEYS_GET = Route { access: Access::Scope(Scope::AgentsKeysRead), action: Some(Action::Read), page: KEYS_PAGE,
+        ..row(Group::Agents, "GET", "/api/agents/{name}/keys/{id}", "One key") };
+    KEYS_DELETE = Route { access: Access::Scope(Scope::AgentsKeysWrite), action: Some(Action::Update),
+        audit: Some("agent.key.delete"), page: KEYS_PAGE,
+        ..row(Group::Agents, "DELETE", "/api/agents/{name}/keys/{id}", "Delete a key; its secret ends") };
+    KEYS_ROTATE = Route { access: Access::Scope(Scope::AgentsKeysWrite), action: Some(Action::Update),
+        is_idempotent: true, audit: Some("agent.key.rotate"), page: KEYS_PAGE,
+        ..row(Group::Agents, "POST", "/api/agents/{name}/keys/{id}/rotate", "Give a key a new secret") };
+    KEY_GRANTS_LIST = Route { access: Access::Scope(Scope::AgentsKeysRead), action: Some(Action::Update),
+        query: Query::Only(&["cursor", "limit"]), page: KEYS_PAGE,
+        ..row(Group::Agents, "GET", "/api/agents/{name}/keys/{id}/grants", "Who may read or edit the key") };
+    KEY_GRANTS_GIVE = Route { access: Access::Scope(Scope::AgentsKeysWrite), action: Some(Action::Update), is_idempotent: true,
+        audit: Some("agent.key.share"), page: KEYS_PAGE,
+        ..row(Group::Agents, "POST", "/api/agents/{name}/keys/{id}/grants", "Let a user or an agent read or edit the key") };
+    KEY_GRANTS_TAKE = Route { access: Access::Scope(Scope::AgentsKeysWrite), action: Some(Action::Update),
+        audit: Some("agent.key.unshare"), query: Query::Only(&["subject", "relation"]), page: KEYS_PAGE,
+        ..row(Group::Agents, "DELETE", "/api/agents/{name}/keys/{id}/grants", "Take a grant of the key away") };
 
     GRANTS_LIST = Route { access: Access::Scope(Scope::AgentsShare), action: Some(Action::Share),
         query: Query::Only(&["cursor", "limit"]), page: SHARING_PAGE,

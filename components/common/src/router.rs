@@ -54,6 +54,11 @@ impl Call {
         self.held.get().cloned().ok_or_else(|| ApiError::from(Code::Internal).cause("the router holds no such thing"))
     }
 
+    /// Whether the pattern names one more segment.
+    pub(crate) fn has_segment(&self) -> bool {
+        !self.segments.is_empty()
+    }
+
     /// The next segment of the path that the pattern names, percent-decoded. What can be no name is the name of nothing.
     pub(crate) fn next_segment(&mut self) -> String {
         if self.segments.is_empty() { String::new() } else { self.segments.remove(0) }

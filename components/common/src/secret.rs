@@ -153,6 +153,29 @@ impl Secret {
     }
 }
 
+/// A secret that somebody else's server signs its calls with. Never a credential of ours; like [`Secret`] it cannot be copied
+/// or printed.
+pub struct WebhookSecret(String);
+
+impl WebhookSecret {
+    /// A new one: 32 random bytes in base64url.
+    pub fn generate(chance: &Chance) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(chance.bytes::<32>()))
+    }
+
+    /// Takes what somebody brought: 8 to 256 visible ASCII characters, and none of our own credentials, which nobody else is
+    /// to know.
+    pub fn parse(text: String) -> Option<Self> {
+        let is_good = (8..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        (is_good && Secret::parse(&text).is_none()).then_some(Self(text))
+    }
+
+    /// The plaintext, for the one answer that shows it and for the vault.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
 /// CRC-32 in base 62, six characters.
 fn checksum(text: &str) -> String {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";

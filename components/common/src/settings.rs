@@ -1,6 +1,9 @@
 //! Every setting, read in one place. Unset, or set to nothing, means the safe way.
 
-use crate::secret::{Digest, Key};
+use crate::{
+    secret::{Digest, Key},
+    vault::Vault,
+};
 
 /// The smallest bound of the database that leaves room to work in, MiB.
 const LEAST_MIB: i64 = 1;
@@ -21,6 +24,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<std::net::IpAddr>,
     /// Keys of the audit trail's seals: the first one seals, all of them verify. None: nothing is sealed.
     pub audit_keys: Vec<Key>,
+    /// Encrypts what must be read again: webhook secrets. Without keys nothing of it is taken.
+    pub vault: Vault,
     /// Passwords that the server checks in one second at most.
     pub hashes_per_second: Option<i64>,
     /// Who sends mail; unset: there is none. Known to every component that queues mail.
@@ -186,6 +191,7 @@ impl Settings {
                 .filter(|part| !part.is_empty())
                 .map(|part| Key::derive(part.as_bytes(), "accredit audit seal 1", &[]))
                 .collect(),
+            vault: Vault::parse(&get("secrets_key").unwrap_or_default()).ok_or("secrets_key")?,
             hashes_per_second: number("hashes_per_second", 1)?,
             mail: match mail_provider {
                 None => None,
@@ -205,6 +211,7 @@ impl Settings {
 pub const NAMES: &[&str] = &[
     "operator_secret",
     "audit_key",
+    "secrets_key",
     "public_url",
     "database_max_mib",
     "trusted_proxies",
@@ -226,6 +233,7 @@ mod tests {
             let settings = Settings::read(|_| nothing.clone()).unwrap();
             assert!(settings.operator_secret.is_none() && settings.public_url.is_none());
             assert!(settings.audit_keys.is_empty());
+            assert!(settings.vault.seal("a", &[], "b", &crate::secret::Chance::seeded(1)).is_err());
             assert!(settings.mail.is_none() && settings.mail_provider.is_none());
             assert!(settings.trusted_proxies.is_empty() && settings.database_max_mib == Some(DEFAULT_MIB));
         }
@@ -241,6 +249,8 @@ mod tests {
             ("database_max_mib", "0"),
             ("database_max_mib", "many"),
             ("trusted_proxies", "10.0.0.1, proxy"),
+            ("secrets_key", "a text of less than 32 characters"),
+            ("secrets_key", "0123456789abcdef0123456789abcdef,short"),
         ] {
             let read = Settings::read(|asked| (asked == name).then(|| value.to_owned()));
             assert_eq!(read.err(), Some(name), "{value}");

@@ -10,6 +10,7 @@ pub mod grant;
 pub mod housekeeping;
 pub mod inbox;
 pub mod kept;
+pub mod key;
 pub mod log;
 pub mod notification;
 pub mod outbox;

@@ -42,6 +42,7 @@ pub struct TestApp {
 }
 
 /// Somebody with a credential.
+#[derive(Clone)]
 pub struct Actor {
     /// The tenant.
     pub tenant: TenantId,
@@ -230,6 +231,7 @@ impl TestApp {
             expires_at,
             user_agent: None,
             name: (kind == Kind::Pat).then_some("planted"),
+            key_id: None,
         };
         credential::insert(&tx, &new).await.expect("a credential");
         tx.commit().await.expect("commit");

@@ -27,6 +27,7 @@ const PAGES: &[(&str, &str)] = &[
     ("agents/concepts/idempotency", include_str!("../../../docs/agents/concepts/idempotency.md")),
     ("agents/concepts/inbox", include_str!("../../../docs/agents/concepts/inbox.md")),
     ("agents/concepts/introspection", include_str!("../../../docs/agents/concepts/introspection.md")),
+    ("agents/concepts/keys", include_str!("../../../docs/agents/concepts/keys.md")),
     ("agents/concepts/lifecycle", include_str!("../../../docs/agents/concepts/lifecycle.md")),
     ("agents/concepts/lists", include_str!("../../../docs/agents/concepts/lists.md")),
     ("agents/concepts/mail", include_str!("../../../docs/agents/concepts/mail.md")),

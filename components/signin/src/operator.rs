@@ -71,6 +71,18 @@ mod tests {
         let (main, other) = (t.tenant("main").await, t.tenant("other").await);
         let ada = t.user(&main, "ada@example.com", Role::Admin).await;
         let eve = t.user(&other, "eve@example.com", Role::Admin).await;
+        let scout = t.agent(&ada, "scout", "*").await.agent.unwrap();
+        for (id, minute) in [("key_old", 0), ("key_new", 60)] {
+            t.execute(&format!(
+                "INSERT INTO api_keys (id, tenant_id, agent_id, name, type, sealed, sealed_at, created_at, created_by)
+                 VALUES ('{id}', '{main}', '{scout}', '{id}', 'github', x'00', {}, 0, '{}')",
+                t.now().plus_seconds(minute).millis(),
+                ada.user
+            ))
+            .await
+            .unwrap();
+        }
+        t.credential(Kind::ApiKey, &main, &ada.user, Some(&scout), "*", None).await;
         t.wait(60);
         let later = t.credential(Kind::Session, &main, &ada.user, None, "*", None).await;
         let ask = |secret: &str, time: &str| json!({ "secret": secret, "issued_before": time });
@@ -80,9 +92,10 @@ mod tests {
         t.nobody("POST", "/operator/revoke", ask("operator", "now")).await.refused(400, "invalid_time");
         assert_eq!(t.number("SELECT count(*) FROM credentials WHERE revoked_at IS NOT NULL").await, 0);
         let told = t.nobody("POST", "/operator/revoke", ask("operator", "2026-01-02T03:05:00Z")).await.is(200);
-        assert_eq!(told, json!({ "revoked": 2, "issued_before": "2026-01-02T03:05:00.000Z" }));
+        assert_eq!(told, json!({ "revoked": 5, "issued_before": "2026-01-02T03:05:00.000Z" }));
         let live = t.texts("SELECT id FROM credentials WHERE revoked_at IS NULL").await;
         assert_eq!(live, [later.credential.to_string()]);
+        assert_eq!(t.texts("SELECT id FROM api_keys WHERE sealed IS NOT NULL").await, ["key_new"]);
         let set = format!("/api/users/{}/set-password", ada.user);
         t.as_(&eve, "POST", &set, json!({ "password": "x" })).await.refused(401, "token_revoked");
         assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'operator.revoke'").await, 2);

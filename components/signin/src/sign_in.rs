@@ -126,6 +126,7 @@ async fn start_session(
         expires_at: Some(expires_at),
         user_agent: agent_string.as_deref(),
         name: None,
+        key_id: None,
     };
     credential::insert(&tx, &new).await?;
     let action = route::SIGN_IN.audit.unwrap_or_default();

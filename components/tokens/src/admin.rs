@@ -103,13 +103,17 @@ mod tests {
             (&"max@example.com".into(), &"scout".into(), &scout.agent.as_ref().unwrap().as_str().into())
         );
 
+        let key = t.credential(Kind::ApiKey, &main, &max.user, scout.agent.as_ref(), "agents.read", None).await;
+        let item = t.as_(&ada, "GET", &format!("{ALL}?kind=api_key"), Null).await.is(200)["items"][0].clone();
+        assert_eq!((&item["id"], &item["agent_name"]), (&key.credential.as_str().into(), &"scout".into()));
+
         // R6: refused on the next request.
-        for actor in [&pat, &scout] {
+        for actor in [&pat, &key, &scout] {
             t.as_(&ada, "DELETE", &format!("{ALL}/{}", actor.credential), Null).await.is(204);
             t.as_(actor, "GET", "/api/scopes/custom", Null).await.refused(401, "token_revoked");
             t.as_(&ada, "DELETE", &format!("{ALL}/{}", actor.credential), Null).await.is(204);
         }
-        assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'token.revoke'").await, 2);
+        assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'token.revoke'").await, 3);
         // R33: another tenant's is an absent one.
         for id in [eve.credential.as_str(), "tok_nothing"] {
             t.as_(&ada, "DELETE", &format!("{ALL}/{id}"), Null).await.refused(404, "token_not_found");

@@ -152,6 +152,35 @@ mod tests {
         }
     }
 
+    /// A key acts as its agent; what was approved for the agent is not the key's.
+    #[tokio::test]
+    async fn a_key_is_told_as_its_agents() {
+        let t = TestApp::new(router());
+        let tenant = t.tenant("main").await;
+        let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+        let scout = t.agent(&ada, "scout", "agents.read").await;
+        let ends = Some(t.now().plus_seconds(60));
+        let agent = scout.agent.as_ref();
+        let key = t.credential(Kind::ApiKey, &tenant, &ada.user, agent, "agents.*", ends).await;
+        t.execute(&format!(
+            "INSERT INTO access_requests (id, tenant_id, agent_id, scope, reason, hours, state, created_at, granted, ends_at)
+             SELECT 'acc_1', tenant_id, id, 'ui.notify', 'r', 1, 'approved', 0, 'ui.notify', {} FROM agents",
+            t.now().plus_seconds(60).millis()
+        ))
+        .await
+        .unwrap();
+        assert_eq!(
+            ask(&t, &ada, &format!("token={}", key.token)).await.is(200),
+            json!({
+                "active": true, "scope": "agents.read", "token_type": "Bearer", "sub": ada.user, "username": "ada@example.com",
+                "act": { "sub": scout.agent, "name": "scout" }, "tenant": "main", "kind": "api_key", "jti": key.credential,
+                "iat": 1_767_323_045, "exp": 1_767_323_105,
+            })
+        );
+        t.execute("UPDATE agents SET state = 'paused'").await.unwrap();
+        assert_eq!(ask(&t, &ada, &format!("token={}", key.token)).await.is(200), json!({ "active": false }));
+    }
+
     #[tokio::test]
     async fn whatever_is_not_live_is_inactive_and_nothing_more() {
         let t = TestApp::new(router());

@@ -83,6 +83,7 @@ async fn tell(app: &App, tx: &Tx<'_>, found: &Caller) -> Result<(), ApiError> {
 mod tests {
     use common::{
         scope::Role,
+        secret::Kind,
         settings::{Provider, Settings},
         testing::TestApp,
     };
@@ -108,6 +109,30 @@ mod tests {
         // The owner and the admins are told, once; nothing of the secret is in it.
         assert_eq!(t.texts("SELECT user_id FROM notifications").await, [ada.user.to_string()]);
         assert!(!t.texts("SELECT body FROM notifications").await[0].contains(&scout.token));
+    }
+
+    /// A key of an agent ends like any other, and the agent's token and other keys stay.
+    #[tokio::test]
+    async fn a_leaked_key_ends_and_its_agents_others_stay() {
+        let t = TestApp::new(router());
+        let tenant = t.tenant("main").await;
+        t.user(&tenant, "ada@example.com", Role::Admin).await;
+        let max = t.user(&tenant, "max@example.com", Role::Member).await;
+        let scout = t.agent(&max, "scout", "*").await;
+        let key =
+            async || t.credential(Kind::ApiKey, &tenant, &max.user, scout.agent.as_ref(), "agents.read", None).await;
+        let (leaked, other) = (key().await, key().await);
+        t.nobody("POST", "/auth/leaks", json!({ "token": leaked.token })).await.is(204);
+        t.as_(&leaked, "GET", "/api/scopes/custom", Null).await.refused(401, "token_revoked");
+        for actor in [&scout, &other] {
+            t.as_(actor, "GET", "/api/scopes/custom", Null).await.is(200);
+        }
+        let told = t
+            .texts("SELECT u.email || ': ' || n.body FROM notifications n JOIN users u ON u.id = n.user_id ORDER BY 1")
+            .await;
+        assert!(told.len() == 2 && told.iter().all(|told| told.contains("the agent scout")), "{told:?}");
+        let rows = t.texts("SELECT after FROM audit WHERE action = 'token.leaked'").await.join("");
+        assert!(rows.contains("api_key") && !rows.contains(&leaked.token), "{rows}");
     }
 
     /// Where there is mail, the report and its mails are one transaction; where there is none, nothing waits for it.

@@ -68,6 +68,7 @@ async fn mint(app: &App, tx: &Tx<'_>, caller: &Caller, new: &New<'_>) -> Result<
         created_at: app.now(),
         expires_at: new.expires_at,
         user_agent: None,
+        key_id: None,
     };
     credential::insert(tx, &row).await?;
     Ok((id, secret))

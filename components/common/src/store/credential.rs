@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     args,
     db::{Db, DbError, FromRow, FromValue, Happened, Reads, Row, Tx, Value},
-    id::{AgentId, CredentialId, TenantId, UserId},
+    id::{AgentId, CredentialId, KeyId, TenantId, UserId},
     page::Wanted,
     scope::{Defined, Role},
     secret::{Digest, Kind, Secret},
@@ -151,6 +151,8 @@ pub struct New<'a> {
     pub agent_id: Option<&'a AgentId>,
     /// What its person calls it.
     pub name: Option<&'a str>,
+    /// The API key whose secret it is.
+    pub key_id: Option<&'a KeyId>,
     /// Patterns, separated by blanks.
     pub scope: &'a str,
     /// When it is made.
@@ -165,8 +167,8 @@ pub struct New<'a> {
 pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<(), DbError> {
     let place = (new.secret.kind() == Kind::AgentToken).then_some("active");
     tx.execute(
-        "INSERT INTO credentials (digest, id, kind, prefix, tenant_id, user_id, agent_id, scope, created_at, expires_at, place, user_agent, name)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        "INSERT INTO credentials (digest, id, kind, prefix, tenant_id, user_id, agent_id, scope, created_at, expires_at, place, user_agent, name, key_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         args![
             &new.secret.digest(),
             new.id,
@@ -181,6 +183,7 @@ pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<(), DbError> {
             place,
             new.user_agent,
             new.name,
+            new.key_id,
         ],
     )
     .await
@@ -217,17 +220,21 @@ pub async fn revoke(tx: &Tx<'_>, id: &CredentialId, now: Timestamp) -> Result<bo
     Ok(tx.optional::<Happened>(sql, args![id, now]).await?.is_some())
 }
 
-/// Revokes every live credential that was made before a moment, of all tenants; gives each tenant with how many there were.
+/// Revokes every live credential that was made before a moment, and every webhook's secret that was, of all tenants; gives
+/// each tenant with how many there were.
 pub async fn revoke_issued_before(
     tx: &Tx<'_>,
     before: Timestamp,
     now: Timestamp,
 ) -> Result<Vec<(TenantId, i64)>, DbError> {
-    let sql = "SELECT tenant_id, count(*) FROM credentials WHERE revoked_at IS NULL AND created_at < ?1
+    let sql = "SELECT tenant_id, count(*) FROM (
+                   SELECT tenant_id FROM credentials WHERE revoked_at IS NULL AND created_at < ?1
+                   UNION ALL SELECT tenant_id FROM api_keys WHERE sealed IS NOT NULL AND sealed_at < ?1)
                GROUP BY tenant_id ORDER BY tenant_id";
     let counts = tx.list::<Counted>(sql, args![before]).await?;
     let sql = "UPDATE credentials SET revoked_at = ?2 WHERE revoked_at IS NULL AND created_at < ?1";
     tx.execute(sql, args![before, now]).await?;
+    tx.execute("UPDATE api_keys SET sealed = NULL WHERE sealed_at < ?1", args![before]).await?;
     Ok(counts.into_iter().map(|Counted(tenant, count)| (tenant, count)).collect())
 }
 

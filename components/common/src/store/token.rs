@@ -145,10 +145,13 @@ pub struct Filter<'a> {
 /// The statuses, as they are asked for.
 pub const STATUSES: [&str; 4] = ["active", "expiring", "expired", "revoked"];
 
-fn status(now: &str) -> String {
+const REVOKED: &str = "c.revoked_at IS NOT NULL";
+
+/// The status of the credential `c`; `revoked` is the condition for that.
+pub(crate) fn status(now: &str, revoked: &str) -> String {
     let soon = format!("{now} + {}", EXPIRING * 1000);
     format!(
-        "CASE WHEN c.revoked_at IS NOT NULL THEN 'revoked' WHEN c.expires_at <= {now} THEN 'expired'
+        "CASE WHEN {revoked} THEN 'revoked' WHEN c.expires_at <= {now} THEN 'expired'
               WHEN c.expires_at < {soon} THEN 'expiring' ELSE 'active' END"
     )
 }
@@ -160,7 +163,7 @@ fn select(now: &str, place: &str) -> String {
          FROM credentials c
          LEFT JOIN agents a ON a.id = c.agent_id
          JOIN users u ON u.id = ifnull(a.owner_id, c.user_id)",
-        status(now)
+        status(now, REVOKED)
     )
 }
 
@@ -192,7 +195,7 @@ pub async fn list(
     if let Some(wanted) = filter.status {
         // What is expiring is active too.
         let wanted = if wanted == "active" { "'active', 'expiring'".to_owned() } else { binder.bind(wanted) };
-        sql.push_str(&format!(" AND {} IN ({wanted})", status(&now)));
+        sql.push_str(&format!(" AND {} IN ({wanted})", status(&now, REVOKED)));
     }
     if let Some(since) = filter.unused_since {
         sql.push_str(&format!(" AND ifnull(c.last_used_at, c.created_at) < {}", binder.bind(since)));
@@ -214,7 +217,7 @@ pub async fn find(
     reads.optional(&sql, args![id, tenant, own.map(UserId::as_str), now]).await
 }
 
-/// Ends a PAT that is replaced: at once or, with `grace_ends`, then, but never beyond its own end. What it had replaced
+/// Ends a PAT or an API key's secret that is replaced: at once or, with `grace_ends`, then, but never beyond its own end. What it had replaced
 /// itself ends now. `false`: it is not live, or was replaced before.
 pub async fn replace(
     tx: &Tx<'_>,
@@ -223,15 +226,12 @@ pub async fn replace(
     grace_ends: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<bool, DbError> {
-    tx.execute(
-        "UPDATE credentials SET revoked_at = ?2 WHERE replaced_by = ?1 AND kind = 'pat' AND revoked_at IS NULL",
-        args![id, now],
-    )
-    .await?;
+    tx.execute("UPDATE credentials SET revoked_at = ?2 WHERE replaced_by = ?1 AND revoked_at IS NULL", args![id, now])
+        .await?;
     let sql = "UPDATE credentials
                SET replaced_by = ?2, revoked_at = iif(?4 IS NULL, ?3, NULL),
                    expires_at = iif(?4 IS NULL, expires_at, min(ifnull(expires_at, ?4), ?4))
-               WHERE id = ?1 AND kind = 'pat' AND revoked_at IS NULL AND replaced_by IS NULL
+               WHERE id = ?1 AND kind IN ('pat', 'api_key') AND revoked_at IS NULL AND replaced_by IS NULL
                  AND (expires_at IS NULL OR expires_at > ?3) RETURNING 1";
     Ok(tx.optional::<Happened>(sql, args![id, successor, now, grace_ends]).await?.is_some())
 }

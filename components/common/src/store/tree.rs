@@ -99,10 +99,11 @@ pub async fn put_below(tx: &Tx<'_>, id: &AgentId, parent: Option<&AgentId>, now:
     tx.execute("UPDATE agents SET parent_id = ?2, updated_at = ?3 WHERE id = ?1", args![id, parent, now]).await
 }
 
-/// Gives an agent and all below it to another owner. What was made for the former one ends with it: every credential, and
-/// what people approved.
+/// Gives an agent and all below it to another owner. What was made for the former one ends with it: every credential and
+/// key, and what people approved.
 pub async fn give(tx: &Tx<'_>, id: &AgentId, owner: &UserId, now: Timestamp) -> Result<(), DbError> {
     end_rights(tx, id, now).await?;
+    delete_keys(tx, id).await?;
     let sql = format!("{BELOW} UPDATE agents SET owner_id = ?2, updated_at = ?3 WHERE id IN (SELECT id FROM below)");
     tx.execute(&sql, args![id, owner, now]).await
 }
@@ -114,15 +115,20 @@ pub async fn archive(tx: &Tx<'_>, id: &AgentId, now: Timestamp) -> Result<Vec<St
     // What was shared goes with it; a restored agent is its owner's alone.
     let sql = format!(
         "{BELOW} DELETE FROM grants
-         WHERE object_id IN (SELECT id FROM below) OR subject_id IN (SELECT id FROM below)
-            OR object_id IN (SELECT k.id FROM api_keys k JOIN below ON below.id = k.agent_id)"
+         WHERE object_id IN (SELECT id FROM below) OR subject_id IN (SELECT id FROM below)"
     );
     tx.execute(&sql, args![id]).await?;
-    let sql = format!("{BELOW} DELETE FROM api_keys WHERE agent_id IN (SELECT id FROM below)");
-    tx.execute(&sql, args![id]).await?;
+    delete_keys(tx, id).await?;
     let sql = format!("{BELOW} UPDATE agents SET archived_at = ?2, updated_at = ?2 WHERE id IN (SELECT id FROM below)");
     tx.execute(&sql, args![id, now]).await?;
     Ok(revoked)
+}
+
+/// Deletes the keys of an agent and of all below it with their grants. Their secrets are not ended here.
+async fn delete_keys(tx: &Tx<'_>, id: &AgentId) -> Result<(), DbError> {
+    let keys = "FROM api_keys WHERE agent_id IN (SELECT id FROM below)";
+    tx.execute(&format!("{BELOW} DELETE FROM grants WHERE object_id IN (SELECT id {keys})"), args![id]).await?;
+    tx.execute(&format!("{BELOW} DELETE {keys}"), args![id]).await
 }
 
 /// Ends every credential of an agent and of all below it, and all that was asked and approved for them.

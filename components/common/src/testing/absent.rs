@@ -13,10 +13,10 @@ use crate::{
     store::notification,
 };
 
-/// A caller, and objects that he must not be able to tell apart.
+/// A caller, and objects that he must not be able to tell apart: the segments of the path that name each.
 struct Case {
     caller: Actor,
-    objects: Vec<String>,
+    objects: Vec<Vec<String>>,
 }
 
 /// A world with objects of every kind that the caller may not read.
@@ -33,13 +33,20 @@ struct World {
     archived: Vec<String>,
     requests: Vec<String>,
     presets: Vec<String>,
+    /// Agent and key.
+    keys: Vec<Vec<String>>,
 }
 
 /// A body with which the route would do what it does, were the object there.
 fn body(route: &Route) -> Json {
     match (route.method, route.path) {
-        ("POST", "/api/agents/{name}/grants") => json!({ "subject": "max@example.com", "relation": "viewer" }),
-        ("DELETE", "/api/agents/{name}/grants") => json!({ "subject": "max@example.com" }),
+        ("POST", "/api/agents/{name}/keys") => json!({ "name": "ci" }),
+        ("POST", "/api/agents/{name}/grants" | "/api/agents/{name}/keys/{id}/grants") => {
+            json!({ "subject": "max@example.com", "relation": "viewer" })
+        }
+        ("DELETE", "/api/agents/{name}/grants" | "/api/agents/{name}/keys/{id}/grants") => {
+            json!({ "subject": "max@example.com" })
+        }
         ("POST", "/api/agents/{name}/logs") => json!({ "text": "hello" }),
         ("POST", "/api/agents/{name}/messages") => json!({ "text": "hello" }),
         ("POST", "/api/users/{id}/set-password") => json!({ "password": "a quiet orbit of nine" }),
@@ -98,6 +105,19 @@ async fn world(t: &TestApp) -> World {
     .await
     .expect("a mail");
     let mails = vec![id];
+    // An agent that the member may edit, whose key is not shared with him.
+    let open = t.agent(&mia, "open", "*").await.agent.expect("an agent");
+    t.grant(&open, &main, member.user.as_str(), "editor", &mia.user).await;
+    let mut keys = vec![];
+    for (agent, id) in [("open", "key_open"), ("hidden", "key_hidden"), ("foreign", "key_foreign")] {
+        t.execute(&format!(
+            "INSERT INTO api_keys (id, tenant_id, agent_id, name, type, created_at, created_by)
+             SELECT '{id}', tenant_id, id, 'ci', 'external', 0, owner_id FROM agents WHERE name = '{agent}'"
+        ))
+        .await
+        .expect("a key");
+        keys.push(vec!["open".to_owned(), id.to_owned()]);
+    }
     World {
         admin,
         member,
@@ -111,12 +131,24 @@ async fn world(t: &TestApp) -> World {
         archived,
         requests,
         presets,
+        keys,
     }
 }
 
 impl World {
-    /// Who asks for what. `None`: this file does not know how the path's object is made.
-    fn case(self, route: &Route) -> Option<Case> {
+    /// Who asks for what; a path that names two objects has a case for each. Empty: this file does not know how the path's object
+    /// is made.
+    fn cases(self, route: &Route) -> Vec<Case> {
+        let single = |object: String| vec![object];
+        if route.path.starts_with("/api/agents/{name}/keys/{id}") {
+            let of = |agent: &str| vec![agent.to_owned(), "key_hidden".to_owned()];
+            let agents = ["nothing", "hidden", "foreign"].map(of).to_vec();
+            let keys = std::iter::once(vec!["open".to_owned(), "key_nothing".to_owned()]).chain(self.keys).collect();
+            return vec![
+                Case { caller: self.member.clone(), objects: agents },
+                Case { caller: self.member, objects: keys },
+            ];
+        }
         let (caller, absent, objects) = if route.path.starts_with("/api/agents/archived/{id}") {
             (self.member, "agt_nothing", self.archived)
         } else if route.path.starts_with("/api/agents/{name}") {
@@ -138,10 +170,20 @@ impl World {
         } else if route.path.starts_with("/api/mail/outbox/{id}") {
             (self.admin, "out_nothing", self.mails)
         } else {
-            return None;
+            return vec![];
         };
-        Some(Case { caller, objects: std::iter::once(absent.to_owned()).chain(objects).collect() })
+        vec![Case { caller, objects: std::iter::once(absent.to_owned()).chain(objects).map(single).collect() }]
     }
+}
+
+/// The path with its segments in the places of their names.
+fn filled(path: &str, segments: &[String]) -> String {
+    segments.iter().fold(path.to_owned(), |path, segment| match (path.find('{'), path.find('}')) {
+        (Some(start), Some(end)) => {
+            format!("{}{segment}{}", path.get(..start).unwrap_or_default(), path.get(end + 1..).unwrap_or_default())
+        }
+        _ => path,
+    })
 }
 
 /// R33, over all rows of a group whose path names an object: whole answers (but for the request's id) and the number of
@@ -149,7 +191,7 @@ impl World {
 ///
 /// # Panics
 /// When they are not, or when a row names an object of a kind that is not known here.
-#[expect(clippy::expect_used, clippy::panic, reason = "tests only")]
+#[expect(clippy::expect_used, reason = "tests only")]
 pub async fn foreign_objects_are_absent(group: Group, router: fn() -> Router) {
     let named = ROUTES.iter().filter(|row| {
         // A preset's name is made by the PUT that names it, and every tenant has its own.
@@ -160,31 +202,27 @@ pub async fn foreign_objects_are_absent(group: Group, router: fn() -> Router) {
         let what = format!("{} {}", route.method, route.path);
         let t = TestApp::new(router());
         let world = world(&t).await;
-        let case =
-            world.case(route).unwrap_or_else(|| panic!("{what}: say in testing/absent.rs how its object is made"));
+        let cases = world.cases(route);
+        assert!(!cases.is_empty(), "{what}: say in testing/absent.rs how its object is made");
         // The first use of a credential is recorded; that is not what is compared here.
         t.execute("UPDATE credentials SET last_used_at = 9e15, last_used_address = '192.0.2.1'").await.expect("a use");
-        let mut answers = Vec::new();
-        // The first object twice: opening a connection takes statements of its own, once.
-        for object in case.objects.iter().take(1).chain(&case.objects) {
-            let start = route.path.find('{').unwrap_or_default();
-            let end = route.path.find('}').map_or(start, |at| at + 1);
-            let path = format!(
-                "{}{object}{}",
-                route.path.get(..start).unwrap_or_default(),
-                route.path.get(end..).unwrap_or_default()
-            );
-            let before = t.db().statements();
-            let mut answer = t.as_(&case.caller, route.method, &path, body(route)).await;
-            let statements = t.db().statements() - before;
-            let mut told = answer.is(404);
-            told.as_object_mut().map(|told| told.remove("request_id"));
-            answer.headers.remove("x-request-id");
-            answers.push((told, answer.headers, statements));
+        for case in cases {
+            let mut answers = Vec::new();
+            // The first object twice: opening a connection takes statements of its own, once.
+            for object in case.objects.iter().take(1).chain(&case.objects) {
+                let before = t.db().statements();
+                let path = filled(route.path, object);
+                let mut answer = t.as_(&case.caller, route.method, &path, body(route)).await;
+                let statements = t.db().statements() - before;
+                let mut told = answer.is(404);
+                told.as_object_mut().map(|told| told.remove("request_id"));
+                answer.headers.remove("x-request-id");
+                answers.push((told, answer.headers, statements));
+            }
+            answers.remove(0);
+            let is_equal = answers.windows(2).all(|pair| pair.first() == pair.last());
+            assert!(is_equal, "{what}: {answers:#?}");
         }
-        answers.remove(0);
-        let is_equal = answers.windows(2).all(|pair| pair.first() == pair.last());
-        assert!(is_equal, "{what}: {answers:#?}");
         let done = "SELECT count(*) FROM audit WHERE outcome = 'done'";
         assert_eq!(t.number(done).await, 0, "{what} changed something");
     }
