@@ -157,7 +157,7 @@ impl Patient<'_> {
         // A session always ends soon.
         let is_ending = caller.expires_at().is_some_and(|end| end <= now.plus_seconds(SOON));
         if check.fix.is_none() && is_ending && caller.credential_kind() != Kind::Session {
-            check.fix = Some(self.told(&Code::TokenExpired.into()).1);
+            check.fix = Some(self.told(&caller.ended(Code::TokenExpired)).1);
         }
         check
     }
@@ -396,6 +396,9 @@ mod tests {
             "Ask ada@example.com for a new token: POST /api/agents/scout/token/issue."
         );
         assert_eq!(ask(&t, &ada, "").await["overall"], "ok");
+        let key = t.credential(Kind::ApiKey, &ada.tenant, &ada.user, scout.agent.as_ref(), "*", end(2)).await;
+        let fix = ask(&t, &key, "").await["checks"][0]["fix"].clone();
+        assert!(fix.as_str().unwrap().contains("POST /api/agents/scout/keys"), "{fix}");
     }
 
     /// What was approved counts as it does at the doors.

@@ -135,15 +135,21 @@ impl Caller {
         } else {
             return Ok(());
         };
-        let Some(agent) = &found.agent else { return Err(code.into()) };
+        Err(self.ended(code))
+    }
+
+    /// The refusal of a credential that has ended or was revoked, with the step to the next one.
+    pub fn ended(&self, code: Code) -> ApiError {
+        let found = &self.0.found;
+        let Some(agent) = &found.agent else { return code.into() };
         // An archived agent's name may be another's by now: it is registered anew.
         let name = &agent.name;
         let step = match found.kind {
-            _ if archived => format!("POST /api/agents {{\"name\": \"{name}\"}}"),
+            _ if agent.is_archived => format!("POST /api/agents {{\"name\": \"{name}\"}}"),
             Kind::ApiKey => format!("POST /api/agents/{name}/keys {{\"name\": \"<a new name>\"}}"),
             _ => format!("POST /api/agents/{name}/token/issue"),
         };
-        Err(code.with("step", step))
+        code.with("step", step)
     }
 
     /// Refuses a change by cookie that does not come from this site. A browser sends the cookie with every page's requests;
