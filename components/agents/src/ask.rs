@@ -48,9 +48,9 @@ pub(crate) fn clearable(
 
 /// Checks labels: names of 1 to 64 characters, texts of at most 128, 32 in all.
 pub(crate) fn labels(labels: Labels) -> Result<Labels, ApiError> {
-    let is_good = labels.0.len() <= LABELS
-        && labels.0.iter().all(|(name, value)| {
-            text("labels", name, 64).is_ok_and(|trimmed| trimmed == *name)
+    let is_good = labels.len() <= LABELS
+        && labels.iter().all(|(name, value)| {
+            text("labels", name, 64).is_ok_and(|trimmed| trimmed == name)
                 && (value.is_empty() || text("labels", value, 128).is_ok())
         });
     if is_good { Ok(labels) } else { Err(Code::InvalidLabels.into()) }

@@ -3,7 +3,7 @@
 use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
-    db::Reads,
+    db::Rows,
     error::{ApiError, Code},
     form,
     form::{Ask, Params, Wish},
@@ -53,7 +53,7 @@ fn relation(word: &str) -> Result<Relation, ApiError> {
     Relation::of_grant(word).ok_or_else(|| Code::UnknownRelation.into())
 }
 
-async fn subject(reads: &impl Reads, caller: &Caller, text: &str) -> Result<Found, ApiError> {
+async fn subject(reads: &dyn Rows, caller: &Caller, text: &str) -> Result<Found, ApiError> {
     grant::subject(reads, caller, text).await?.ok_or_else(|| Code::SubjectNotFound.into())
 }
 

@@ -75,7 +75,7 @@ fn custom(caller: &Caller, name: &str) -> Result<Response, ApiError> {
         let valid: Vec<&str> = known.chain(caller.defined().names().iter().map(String::as_str)).collect();
         return Err(Code::UnknownAction.with("valid", valid.join(", ")));
     }
-    let carries = caller.scopes().custom.contains(name);
+    let carries = caller.scopes().custom.iter().any(|custom| custom == name);
     answer(vec![state(caller), scope_factor(carries, name)], if carries { vec![] } else { vec![name] })
 }
 

@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, header};
 
 use crate::{
     audit::{self, Event},
-    db::{DbError, Purpose, Reads},
+    db::{DbError, Purpose, Rows},
     error::{ApiError, Code},
     http::App,
     id::{AgentId, CredentialId, TenantId, UserId},
@@ -64,12 +64,12 @@ impl Caller {
     }
 
     /// The same caller as the database knows him now, inside of a transaction.
-    pub async fn again(&self, reads: &impl Reads) -> Result<Self, ApiError> {
+    pub async fn again(&self, reads: &dyn Rows) -> Result<Self, ApiError> {
         let presented = Secret::parse(self.0.presented.reveal()).ok_or(Code::InvalidToken)?;
         Self::look_up(reads, presented, self.0.by_cookie).await
     }
 
-    async fn look_up(reads: &impl Reads, presented: Secret, by_cookie: bool) -> Result<Self, ApiError> {
+    async fn look_up(reads: &dyn Rows, presented: Secret, by_cookie: bool) -> Result<Self, ApiError> {
         let Some(found) = credential::find(reads, &presented.digest()).await? else {
             return Err(Code::InvalidToken.into());
         };
@@ -85,7 +85,7 @@ impl Caller {
     }
 
     /// Who would be asking with this secret, if anybody: for routes that speak about somebody else's credential.
-    pub async fn of(reads: &impl Reads, secret: Secret) -> Result<Option<Self>, ApiError> {
+    pub async fn of(reads: &dyn Rows, secret: Secret) -> Result<Option<Self>, ApiError> {
         match Self::look_up(reads, secret, false).await {
             Ok(caller) => Ok(Some(caller)),
             Err(refusal) if refusal.code() == Code::InvalidToken => Ok(None),

@@ -8,6 +8,7 @@
 
 use std::{
     future::Future,
+    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -386,15 +387,21 @@ impl Db {
 
     /// Runs one hot statement and gives the rows of its RETURNING. See [`Purpose::Hot`].
     pub async fn hot<T: FromRow>(&self, sql: &str, args: Vec<Value>) -> Result<Vec<T>, DbError> {
-        self.single(Purpose::Hot, sql, args).await
+        read_all(self.written(Purpose::Hot, sql, args).await?)
     }
 
     /// Runs one statement that writes, in a transaction of its own, and gives the rows of its RETURNING.
     pub async fn single<T: FromRow>(&self, purpose: Purpose, sql: &str, args: Vec<Value>) -> Result<Vec<T>, DbError> {
-        let mut kept = self.writer(purpose).await?;
-        let rows = kept.get()?.execute(sql, args).await?;
-        kept.put_back();
-        read_all(rows)
+        read_all(self.written(purpose, sql, args).await?)
+    }
+
+    fn written<'a>(&'a self, purpose: Purpose, sql: &'a str, args: Vec<Value>) -> Running<'a> {
+        Box::pin(async move {
+            let mut kept = self.writer(purpose).await?;
+            let rows = kept.get()?.execute(sql, args).await?;
+            kept.put_back();
+            Ok(rows)
+        })
     }
 
     /// Begins a durable transaction: one at a time in this instance, `BEGIN IMMEDIATE` against all others.
@@ -406,14 +413,45 @@ impl Db {
     }
 }
 
-/// What can be read from: the database as it is, or a transaction's view of it.
-pub trait Reads: Sync {
+/// The rows of a statement, once it has run.
+type Running<'a> = Pin<Box<dyn Future<Output = Result<Vec<Vec<Value>>, DbError>> + Send + 'a>>;
+
+/// What can be read from: the database as it is, or a transaction's view of it. The functions of the store take a
+/// `&dyn Rows`: taking any type that can be read from, each of them would be compiled twice.
+pub trait Rows: Sync {
+    /// Runs a statement and gives its rows.
+    fn rows<'a>(&'a self, sql: &'a str, args: Vec<Value>) -> Running<'a>;
+}
+
+impl Rows for Db {
+    fn rows<'a>(&'a self, sql: &'a str, args: Vec<Value>) -> Running<'a> {
+        Box::pin(async move {
+            let reader = self.reader().await?;
+            let rows = reader.execute(sql, args).await;
+            if rows.is_err() {
+                self.forget(&reader);
+            }
+            rows
+        })
+    }
+}
+
+impl Rows for Tx<'_> {
+    fn rows<'a>(&'a self, sql: &'a str, args: Vec<Value>) -> Running<'a> {
+        Box::pin(async move { self.kept.get()?.execute(sql, args).await })
+    }
+}
+
+/// Reading rows as what they are.
+pub trait Reads: Rows {
     /// Runs a statement and gives its rows.
     fn list<T: FromRow + Send>(
         &self,
         sql: &str,
         args: Vec<Value>,
-    ) -> impl Future<Output = Result<Vec<T>, DbError>> + Send;
+    ) -> impl Future<Output = Result<Vec<T>, DbError>> + Send {
+        async move { read_all(self.rows(sql, args).await?) }
+    }
 
     /// Runs a statement and gives its first row, if there is one.
     fn optional<T: FromRow + Send>(
@@ -421,31 +459,21 @@ pub trait Reads: Sync {
         sql: &str,
         args: Vec<Value>,
     ) -> impl Future<Output = Result<Option<T>, DbError>> + Send {
-        async { Ok(self.list(sql, args).await?.into_iter().next()) }
-    }
-}
-
-impl Reads for Db {
-    async fn list<T: FromRow + Send>(&self, sql: &str, args: Vec<Value>) -> Result<Vec<T>, DbError> {
-        let reader = self.reader().await?;
-        match reader.execute(sql, args).await {
-            Ok(rows) => read_all(rows),
-            Err(error) => {
-                self.forget(&reader);
-                Err(error)
-            }
+        async move {
+            let first = self.rows(sql, args).await?.into_iter().next();
+            first.map(|values| T::from_row(&mut Row::from(values))).transpose()
         }
     }
 }
 
-impl Reads for Tx<'_> {
-    async fn list<T: FromRow + Send>(&self, sql: &str, args: Vec<Value>) -> Result<Vec<T>, DbError> {
-        read_all(self.kept.get()?.execute(sql, args).await?)
-    }
-}
+impl<R: Rows + ?Sized> Reads for R {}
 
 fn read_all<T: FromRow>(rows: Vec<Vec<Value>>) -> Result<Vec<T>, DbError> {
-    rows.into_iter().map(|values| T::from_row(&mut Row::from(values))).collect()
+    let mut read = Vec::with_capacity(rows.len());
+    for values in rows {
+        read.push(T::from_row(&mut Row::from(values))?);
+    }
+    Ok(read)
 }
 
 /// A connection that is out; dropped without [`Kept::put_back`] it is closed.
@@ -479,7 +507,7 @@ pub struct Tx<'a> {
 impl Tx<'_> {
     /// Runs a statement for its effect.
     pub async fn execute(&self, sql: &str, args: Vec<Value>) -> Result<(), DbError> {
-        self.kept.get()?.execute(sql, args).await.map(drop)
+        self.rows(sql, args).await.map(drop)
     }
 
     /// Makes it last. When this answers an error, it may or may not have happened: the caller must say 503.

@@ -1,16 +1,14 @@
 //! Table `agents`, and who may do what with its rows: every statement that names an agent for a caller holds the
 //! permission's expression.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use crate::{
     args,
     caller::Caller,
-    db::{DbError, FromRow, FromValue, Happened, Reads, Row, Tx, Value},
+    db::{DbError, FromRow, FromValue, Happened, Reads, Row, Rows, Tx, Value},
     error::{ApiError, Code},
-    form::Field,
+    form::{self, Field, Texts},
     id::{AgentId, TenantId, UserId},
     page::Wanted,
     permission::{self, Action, Binder, Bound},
@@ -101,6 +99,9 @@ pub struct Agent {
     pub token: Option<TokenRecord>,
 }
 
+/// Texts by name, at most 32.
+pub type Labels = Texts;
+
 /// The owner of an agent.
 #[derive(Clone, Debug, Serialize)]
 pub struct Owner {
@@ -113,22 +114,9 @@ pub struct Owner {
     pub role: Role,
 }
 
-/// Texts by name, at most 32.
-#[derive(Clone, Debug, Default, Serialize, PartialEq, Eq)]
-#[serde(transparent)]
-pub struct Labels(pub BTreeMap<String, String>);
-
-impl Field for Labels {
-    const EXPECTED: &'static str = BTreeMap::<String, String>::EXPECTED;
-
-    fn from_json(value: serde_json::Value) -> Option<Self> {
-        BTreeMap::from_json(value).map(Self)
-    }
-}
-
 impl FromValue for Labels {
     fn from_value(value: Value) -> Result<Self, DbError> {
-        let json = serde_json::from_str(&String::from_value(value)?).ok();
+        let json = form::json(&String::from_value(value)?);
         json.and_then(Self::from_json).ok_or(DbError::Row("labels that are no JSON object of texts"))
     }
 }
@@ -204,7 +192,7 @@ impl FromRow for Decided {
 /// The agent of that name, if the caller may do `action` with it. Absent and unreadable are the same 404 by the same one
 /// statement; readable but not more is a 403 that says what is missing.
 pub async fn get(
-    reads: &impl Reads,
+    reads: &dyn Rows,
     caller: &Caller,
     name: &str,
     action: Action,
@@ -259,7 +247,7 @@ impl FromRow for Listed {
 
 /// The agents that the caller may read, the newest first.
 pub async fn list(
-    reads: &impl Reads,
+    reads: &dyn Rows,
     caller: &Caller,
     filter: &Filter<'_>,
     wanted: &Wanted,

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     args,
-    db::{Db, DbError, FromRow, FromValue, Happened, Reads, Row, Tx, Value},
+    db::{Db, DbError, FromRow, FromValue, Happened, Reads, Row, Rows, Tx, Value},
     id::{AgentId, CredentialId, TenantId, UserId},
     page::Wanted,
     scope::{Defined, Role},
@@ -123,7 +123,7 @@ const FIND: &str = "
 // of a partial index, which cost ten times the read (38 µs against 4) where the host does not forbid it.
 
 /// Who presents the secret with this digest. One SELECT by primary key: this is every request's.
-pub async fn find(reads: &impl Reads, digest: &Digest) -> Result<Option<Found>, DbError> {
+pub async fn find(reads: &dyn Rows, digest: &Digest) -> Result<Option<Found>, DbError> {
     reads.optional(FIND, args![digest]).await
 }
 
@@ -286,7 +286,7 @@ impl FromRow for Session {
 
 /// A person's live sessions, the newest first. `current` marks the one that asks; `idle_since`: unused before is ended.
 pub async fn sessions(
-    reads: &impl Reads,
+    reads: &dyn Rows,
     user: &UserId,
     current: &CredentialId,
     now: Timestamp,
@@ -338,7 +338,7 @@ impl FromRow for Active {
 }
 
 /// The agent's token in the active place, ended or not.
-pub async fn active(reads: &impl Reads, agent: &AgentId) -> Result<Option<Active>, DbError> {
+pub async fn active(reads: &dyn Rows, agent: &AgentId) -> Result<Option<Active>, DbError> {
     let sql = "SELECT id, scope, expires_at FROM credentials
                WHERE agent_id = ?1 AND kind = 'agent_token' AND place = 'active' AND revoked_at IS NULL";
     reads.optional(sql, args![agent]).await

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     args,
     caller::Caller,
-    db::{Db, DbError, FromRow, Happened, Reads, Row, Tx},
+    db::{Db, DbError, FromRow, Happened, Reads, Row, Rows, Tx},
     id::{NotificationId, TenantId, UserId},
     idempotency::MOST_KEPT,
     page::Wanted,
@@ -136,7 +136,7 @@ pub async fn tell(
 
 /// A person's notifications, the newest first.
 pub async fn list(
-    reads: &impl Reads,
+    reads: &dyn Rows,
     user: &UserId,
     unread_only: bool,
     since: Option<Timestamp>,
@@ -167,7 +167,7 @@ impl FromRow for Count {
 }
 
 /// Counts a person's notifications.
-pub async fn count(reads: &impl Reads, user: &UserId) -> Result<Option<Count>, DbError> {
+pub async fn count(reads: &dyn Rows, user: &UserId) -> Result<Option<Count>, DbError> {
     let sql = "SELECT (SELECT count(*) FROM notifications WHERE user_id = (SELECT ?1) AND read_at IS NULL),
                       (SELECT count(*) FROM notifications WHERE user_id = (SELECT ?1))";
     reads.optional(sql, args![user]).await
