@@ -387,8 +387,11 @@ impl Blocking {
         match self.rest.take() {
             None => self.begin(batch, Rest::Done(outcome)),
             Some((rows, done)) => {
-                // A reader that went away before the end has stopped asking for the outcome too.
-                drop(rows.blocking_send(batch));
+                // A reader that went away before the end has stopped asking for the outcome too. A batch without rows would end
+                // the instance: a stream that says it has something must have it.
+                if !batch.is_empty() {
+                    drop(rows.blocking_send(batch));
+                }
                 drop(rows);
                 drop(done.send(outcome));
             }

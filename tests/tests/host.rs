@@ -290,6 +290,12 @@ fn each_open_is_a_connection_of_its_own_on_one_file() {
     assert_eq!(sql("one", "PRAGMA foreign_keys").is(200), json!([[1]]));
     assert_eq!(sql("one", "SELECT 1, 2.5, 'x', NULL, x'00ff'").is(200), json!([[1, 2.5, "x", null, [0, 255]]]));
     assert!(refusal(&sql("one", "SELECT nothing FROM nowhere")).contains("nowhere"));
+    // A row that fills the piece in which rows are handed over, with none behind it, and with one.
+    assert_eq!(sql("one", "SELECT length(a) FROM (SELECT hex(zeroblob(200000)) a)").is(200), json!([[400_000]]));
+    let row = sql("one", "SELECT hex(zeroblob(200000))").is(200);
+    assert_eq!(row[0][0].as_str().map(str::len), Some(400_000));
+    let two = sql("one", "SELECT hex(zeroblob(200000)) UNION ALL SELECT 'x'").is(200);
+    assert_eq!(two[1], json!(["x"]));
     assert!(host.home().join("state/sqlite_db.db").is_file());
 }
 

@@ -1,12 +1,16 @@
-//! What several routes ask for in the same words: scope or preset, texts that may be cleared, labels.
+//! What several routes ask for in the same words: scope or preset, texts that may be cleared, labels, numbers.
 
 use common::{
     caller::Caller,
+    db::Rows,
     error::{ApiError, Code},
     form::OrNull,
-    http::{prose, text},
-    scope::{Patterns, Preset},
-    store::agent::Labels,
+    http::{is_public_url, prose, text, within},
+    scope::Patterns,
+    store::{
+        agent::{Fields, Labels},
+        preset,
+    },
 };
 
 /// The most labels of an agent.
@@ -15,39 +19,103 @@ const LABELS: usize = 32;
 const DESCRIPTION: usize = 2_000;
 /// Characters of a name for people, a runtime, a model.
 const NAME: usize = 64;
+/// The most cents of a budget, or that can have been spent.
+pub(crate) const MOST_CENTS: i64 = 1_000_000_000_000;
 
-/// Reads `scope` or `preset`, of which at most one may be sent. `None`: neither was.
-pub(crate) fn rights(
-    caller: &Caller,
-    scope: Option<&[String]>,
-    preset: Option<&str>,
-) -> Result<Option<(Patterns, Option<Preset>)>, ApiError> {
-    match (scope, preset) {
-        (Some(_), Some(_)) => Err(ApiError::field("preset", "send scope or preset, not both")),
-        (None, None) => Ok(None),
-        (None, Some(word)) => {
-            let preset = Preset::from_text(word).ok_or(Code::UnknownPreset)?;
-            Ok(Some((Patterns::of_preset(preset), Some(preset))))
-        }
-        (Some(asked), None) => Ok(Some((caller.read_scope(asked)?, None))),
+/// A ceiling, and the preset with its version that it came from.
+#[derive(Clone)]
+pub(crate) struct Rights {
+    pub(crate) scope: Patterns,
+    pub(crate) preset: Option<(String, i64)>,
+}
+
+impl From<preset::Preset> for Rights {
+    fn from(preset: preset::Preset) -> Self {
+        Self { scope: preset.scope, preset: Some((preset.name, preset.version)) }
     }
 }
 
-/// Reads a text of an agent's that may be cleared. `None`: left out; `Some(None)`: null.
-pub(crate) fn clearable(
-    field: &'static str,
-    value: Option<OrNull<String>>,
-) -> Result<Option<Option<String>>, ApiError> {
-    let Some(OrNull(value)) = value else { return Ok(None) };
-    let read = |value: String| match field {
-        "description" => prose(field, &value, DESCRIPTION),
-        _ => text(field, &value, NAME),
-    };
-    value.map(read).transpose().map(Some)
+/// Reads `scope` or `preset`, of which at most one may be sent. `None`: neither was.
+pub(crate) async fn rights(
+    reads: &dyn Rows,
+    caller: &Caller,
+    scope: Option<&[String]>,
+    preset: Option<&str>,
+) -> Result<Option<Rights>, ApiError> {
+    match (scope, preset) {
+        (Some(_), Some(_)) => Err(ApiError::field("preset", "send scope or preset, not both")),
+        (None, None) => Ok(None),
+        (None, Some(name)) => {
+            let preset = preset::newest(reads, caller.tenant_id(), name).await?.ok_or(Code::UnknownPreset)?;
+            Ok(Some(preset.into()))
+        }
+        (Some(asked), None) => Ok(Some(Rights { scope: caller.read_scope(asked)?, preset: None })),
+    }
+}
+
+/// The ceiling of an agent of which nothing is said: that of the preset `worker`.
+pub(crate) async fn worker(reads: &dyn Rows, caller: &Caller) -> Result<Rights, ApiError> {
+    let preset = preset::newest(reads, caller.tenant_id(), "worker").await?.ok_or(Code::UnknownPreset)?;
+    Ok(preset.into())
+}
+
+/// What was said of an agent, as it was sent. `None`: it was left out.
+#[derive(Clone, Default)]
+pub(crate) struct Said {
+    pub(crate) display_name: Option<OrNull<String>>,
+    pub(crate) description: Option<OrNull<String>>,
+    pub(crate) runtime: Option<OrNull<String>>,
+    pub(crate) model: Option<OrNull<String>>,
+    pub(crate) url: Option<OrNull<String>>,
+    pub(crate) labels: Option<Labels>,
+    pub(crate) tier: Option<i64>,
+    pub(crate) max_concurrent_tasks: Option<i64>,
+    pub(crate) budget_cents: Option<OrNull<i64>>,
+    pub(crate) spent_cents: Option<i64>,
+}
+
+impl Said {
+    /// Checks all that was said and puts it into `fields`; what was left out stays as it is there.
+    pub(crate) fn put_into(self, fields: &mut Fields) -> Result<(), ApiError> {
+        for (name, value, field, most) in [
+            ("display_name", self.display_name, &mut fields.display_name, NAME),
+            ("description", self.description, &mut fields.description, DESCRIPTION),
+            ("runtime", self.runtime, &mut fields.runtime, NAME),
+            ("model", self.model, &mut fields.model, NAME),
+        ] {
+            let read =
+                |value: String| if most == DESCRIPTION { prose(name, &value, most) } else { text(name, &value, most) };
+            if let Some(OrNull(value)) = value {
+                *field = value.map(read).transpose()?;
+            }
+        }
+        if let Some(OrNull(url)) = self.url {
+            if url.as_deref().is_some_and(|url| !is_public_url(url)) {
+                return Err(Code::InvalidAgentUrl.into());
+            }
+            fields.url = url;
+        }
+        if let Some(labels) = self.labels {
+            fields.labels = checked(labels)?;
+        }
+        if let Some(tier) = self.tier {
+            fields.tier = within("tier", tier, 1..=5)?;
+        }
+        if let Some(most) = self.max_concurrent_tasks {
+            fields.max_concurrent_tasks = within("max_concurrent_tasks", most, 1..=1_000)?;
+        }
+        if let Some(OrNull(budget)) = self.budget_cents {
+            fields.budget_cents = budget.map(|cents| within("budget_cents", cents, 0..=MOST_CENTS)).transpose()?;
+        }
+        if let Some(spent) = self.spent_cents {
+            fields.spent_cents = within("spent_cents", spent, 0..=MOST_CENTS)?;
+        }
+        Ok(())
+    }
 }
 
 /// Checks labels: names of 1 to 64 characters, texts of at most 128, 32 in all.
-pub(crate) fn labels(labels: Labels) -> Result<Labels, ApiError> {
+fn checked(labels: Labels) -> Result<Labels, ApiError> {
     let is_good = labels.len() <= LABELS
         && labels.iter().all(|(name, value)| {
             text("labels", name, 64).is_ok_and(|trimmed| trimmed == name)

@@ -1,35 +1,24 @@
-//! Which agents exist: list, register, read, change, archive.
+//! Which agents exist: list and read. Registering, changing and archiving have files of their own.
 
 use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
     error::{ApiError, Code},
     form,
-    form::{Ask, OrNull, Params},
+    form::Params,
     http::{App, Segment, json, text},
-    id::AgentId,
-    idempotency::Answer,
-    mint,
     page::Wanted,
     permission::Action,
-    route,
-    scope::{Patterns, Preset},
-    store::{
-        agent::{self, Agent, AgentName, Fields, Filter, Labels},
-        credential, inbox,
-    },
-    write::Begun,
+    store::agent::{self, Agent, Filter},
 };
-use serde::Serialize;
-use serde_json::{Value as Json, json};
-
-use crate::{ask, token};
+use serde_json::Value as Json;
 
 form! {
     pub(crate) struct List {
         q: Option<String>,
         state: Option<String>,
         owner: Option<String>,
+        parent: Option<String>,
         has_token: Option<String>,
         limit: Option<i64>,
         cursor: Option<String>,
@@ -38,7 +27,8 @@ form! {
 
 /// `GET /api/agents`: the agents that the caller may read.
 pub(crate) async fn list(app: App, caller: Caller, Params(ask): Params<List>) -> Result<Response, ApiError> {
-    let filters = [&ask.q, &ask.state, &ask.owner, &ask.has_token].map(|filter| filter.as_deref().unwrap_or_default());
+    let filters = [&ask.q, &ask.state, &ask.owner, &ask.parent, &ask.has_token]
+        .map(|filter| filter.as_deref().unwrap_or_default());
     let q = ask.q.as_deref().filter(|q| !q.trim().is_empty()).map(|q| text("q", q, 100)).transpose()?;
     let wanted = Wanted::read(&caller, ask.limit, ask.cursor.as_deref(), &filters)?;
     if ask.state.as_deref().is_some_and(|state| !["running", "paused", "stopped"].contains(&state)) {
@@ -50,85 +40,10 @@ pub(crate) async fn list(app: App, caller: Caller, Params(ask): Params<List>) ->
         Some("false") => Some(false),
         Some(_) => return Err(Code::InvalidFilter.with("field", "has_token").with("valid", "true, false")),
     };
-    let filter = Filter { q: q.as_deref(), state: ask.state.as_deref(), owner: ask.owner.as_deref(), has_token };
+    let (state, owner, parent) = (ask.state.as_deref(), ask.owner.as_deref(), ask.parent.as_deref());
+    let filter = Filter { q: q.as_deref(), state, owner, parent, has_token };
     let rows = agent::list(app.db(), &caller, &filter, &wanted, app.now()).await?;
     json(StatusCode::OK, &wanted.page(rows, |row| (row.created_at, row.id.to_string())))
-}
-
-form! {
-    pub(crate) struct Create {
-        name: String,
-        display_name: Option<OrNull<String>>,
-        description: Option<OrNull<String>>,
-        runtime: Option<OrNull<String>>,
-        model: Option<OrNull<String>>,
-        labels: Option<Labels>,
-        scope: Option<Vec<String>>,
-        preset: Option<String>,
-        expires_in_days: Option<OrNull<i64>>,
-        issue_token: Option<bool>,
-    }
-}
-
-#[derive(Serialize)]
-struct Created<'a> {
-    #[serde(flatten)]
-    agent: &'a Agent,
-    auth_token: Option<&'a str>,
-    warnings: &'a [String],
-}
-
-/// `POST /api/agents`: registers an agent of the caller's and, unless told not to, issues its token; all of it or nothing.
-pub(crate) async fn create(app: App, caller: Caller, ask: Ask<Create>) -> Result<Response, ApiError> {
-    let body = ask.body;
-    let name = AgentName::parse(&body.name).ok_or(Code::InvalidName)?;
-    let fields = Fields {
-        display_name: ask::clearable("display_name", body.display_name)?.flatten(),
-        description: ask::clearable("description", body.description)?.flatten(),
-        runtime: ask::clearable("runtime", body.runtime)?.flatten(),
-        model: ask::clearable("model", body.model)?.flatten(),
-        labels: ask::labels(body.labels.unwrap_or_default())?,
-    };
-    let default = (Patterns::of_preset(Preset::Worker), Some(Preset::Worker));
-    let (scope, preset) = ask::rights(&caller, body.scope.as_deref(), body.preset.as_deref())?.unwrap_or(default);
-    let lifetime = mint::lifetime(body.expires_in_days)?;
-
-    let write = match app.write(route::AGENTS_CREATE, &caller, ask.kept).await? {
-        Begun::First(write) => write,
-        Begun::Again(answer) => return Ok(answer),
-    };
-    write.caller.may_mint(scope.scopes(write.caller.defined()), write.caller.user_id(), &scope, name.as_str())?;
-    let mut warnings = Vec::new();
-    mint::warn_of_no_effect(&write.caller, &scope, write.caller.role(), true, &mut warnings);
-    let id = AgentId::generate(app.now(), app.chance());
-    let new = agent::New {
-        id: &id,
-        tenant_id: caller.tenant_id(),
-        owner_id: caller.user_id(),
-        fields: &fields,
-        scope: &scope,
-        preset: preset.map(Preset::as_str),
-        created_at: app.now(),
-    };
-    let Some(stored_name) = agent::insert(&write.tx, &name, &new).await? else { return Err(Code::NameTaken.into()) };
-    let secret = if body.issue_token == Some(false) {
-        None
-    } else {
-        let (expires_at, capped) = write.caller.cap_life(lifetime, app.now())?;
-        warnings.extend(capped);
-        Some(
-            token::mint(&app, &write.tx, (caller.tenant_id(), caller.user_id()), &id, &scope.to_column(), expires_at)
-                .await?,
-        )
-    };
-    let made = agent::get(&write.tx, &write.caller, &stored_name, Action::Read, app.now()).await?;
-    let auth_token = secret.as_ref().map(|(_, secret)| secret.reveal());
-    let form = Created { agent: &made, auth_token, warnings: &warnings };
-    let answer = match auth_token {
-        Some(_) => Answer::secret(StatusCode::CREATED, &form)?,
-        None => Answer::json(StatusCode::CREATED, &form)?,
-    };
-    write.finish(id.as_str(), Json::Null, audited(&made), answer).await
 }
 
 /// `GET /api/agents/{name}`: one agent.
@@ -136,109 +51,8 @@ pub(crate) async fn get(app: App, caller: Caller, Segment(name): Segment) -> Res
     json(StatusCode::OK, &agent::get(app.db(), &caller, &name, Action::Read, app.now()).await?)
 }
 
-form! {
-    pub(crate) struct Patch {
-        display_name: Option<OrNull<String>>,
-        description: Option<OrNull<String>>,
-        runtime: Option<OrNull<String>>,
-        model: Option<OrNull<String>>,
-        labels: Option<Labels>,
-        scope: Option<Vec<String>>,
-        preset: Option<String>,
-    }
-}
-
-/// `PATCH /api/agents/{name}`: changes what is sent, clears what is sent as null. A narrower ceiling narrows every live
-/// credential of the agent at once.
-pub(crate) async fn patch(
-    app: App,
-    caller: Caller,
-    Segment(name): Segment,
-    ask: Ask<Patch>,
-) -> Result<Response, ApiError> {
-    let body = ask.body;
-    let display_name = ask::clearable("display_name", body.display_name)?;
-    let description = ask::clearable("description", body.description)?;
-    let runtime = ask::clearable("runtime", body.runtime)?;
-    let model = ask::clearable("model", body.model)?;
-    let labels = body.labels.map(ask::labels).transpose()?;
-    let rights = ask::rights(&caller, body.scope.as_deref(), body.preset.as_deref())?;
-
-    agent::get(app.db(), &caller, &name, Action::Update, app.now()).await?; // early 404 or 403; decided again below
-    let write = match app.write(route::AGENTS_PATCH, &caller, None).await? {
-        Begun::First(write) => write,
-        Begun::Again(answer) => return Ok(answer),
-    };
-    let before = agent::get(&write.tx, &write.caller, &name, Action::Update, app.now()).await?;
-    if let Some((scope, _)) = &rights {
-        may_set_ceiling(&write.caller, &before, scope)?;
-    }
-    let old = Fields::from(&before);
-    let mut fields = old.clone();
-    for (value, field) in [
-        (display_name, &mut fields.display_name),
-        (description, &mut fields.description),
-        (runtime, &mut fields.runtime),
-        (model, &mut fields.model),
-    ] {
-        if let Some(value) = value {
-            *field = value;
-        }
-    }
-    if let Some(labels) = labels {
-        fields.labels = labels;
-    }
-    let (scope, preset) = match rights {
-        Some((scope, preset)) => (scope, preset.map(|preset| preset.as_str().to_owned())),
-        None => (before.scope.clone(), before.preset.clone()),
-    };
-    if fields == old && scope == before.scope && preset == before.preset {
-        return json(StatusCode::OK, &before); // nothing changes, so there is nothing to audit
-    }
-    agent::update(&write.tx, &before.id, &fields, &scope, preset.as_deref(), app.now()).await?;
-    if scope != before.scope {
-        inbox::push(&write.tx, &before.id, "limit_changed", &json!({ "scope": scope }), app.now()).await?;
-    }
-    let after = agent::get(&write.tx, &write.caller, &name, Action::Read, app.now()).await?;
-    let answer = Answer::json(StatusCode::OK, &after)?;
-    let (was, is) = changed(audited(&before), audited(&after));
-    write.finish(before.id.as_str(), was, is, answer).await
-}
-
-/// A ceiling is raised by a session, or by a credential that carries what is added; never by an agent, whose own it may be.
-fn may_set_ceiling(caller: &Caller, agent: &Agent, scope: &Patterns) -> Result<(), ApiError> {
-    if caller.agent_id().is_some() {
-        return Err(Code::PersonRequired.detail("An agent never changes a ceiling."));
-    }
-    let gain = scope.scopes(caller.defined()).without(&agent.scope.scopes(caller.defined()));
-    caller.may_mint(gain, &agent.owner.id, scope, &agent.name)
-}
-
-/// `DELETE /api/agents/{name}`: archives the agent. All its credentials die in the same transaction, its name becomes free,
-/// and who reuses the name inherits nothing.
-pub(crate) async fn delete(app: App, caller: Caller, Segment(name): Segment) -> Result<Response, ApiError> {
-    agent::get(app.db(), &caller, &name, Action::Delete, app.now()).await?; // early 404 or 403; decided again below
-    let write = app.relieve(route::AGENTS_DELETE, &caller).await?;
-    let found = agent::get(&write.tx, &write.caller, &name, Action::Delete, app.now()).await?;
-    let revoked = credential::revoke_all_of_agent(&write.tx, &found.id, app.now()).await?;
-    agent::archive(&write.tx, &found.id, app.now()).await?;
-    write.finish(found.id.as_str(), audited(&found), json!({ "revoked": revoked }), Answer::empty()).await
-}
-
-/// Of two objects, the members that differ: an audit row holds what was changed, not all that was left.
-fn changed(before: Json, after: Json) -> (Json, Json) {
-    let (Json::Object(mut was), Json::Object(mut is)) = (before, after) else { return (Json::Null, Json::Null) };
-    let same: Vec<String> =
-        was.iter().filter(|(key, value)| is.get(*key) == Some(value)).map(|(key, _)| key.clone()).collect();
-    for key in same {
-        was.remove(&key);
-        is.remove(&key);
-    }
-    (Json::Object(was), Json::Object(is))
-}
-
 /// What the audit keeps of an agent: no secret is in it.
-fn audited(agent: &Agent) -> Json {
+pub(crate) fn audited(agent: &Agent) -> Json {
     serde_json::to_value(agent).unwrap_or_default()
 }
 
@@ -249,7 +63,7 @@ mod tests {
         secret::{Kind, Secret},
         testing::{Actor, TestApp},
     };
-    use serde_json::Value::Null;
+    use serde_json::{Value::Null, json};
 
     use super::*;
     use crate::router;
@@ -277,7 +91,8 @@ mod tests {
             json!({
                 "id": made["id"], "name": "build-bot", "display_name": "The builder", "description": "Builds.",
                 "runtime": "docker", "model": "m-1", "labels": { "team": "core" }, "scope": ["agents.read", "ui.*"],
-                "preset": null, "state": "running", "owner": { "id": ada.user, "email": "ada@example.com" }, "parent": null,
+                "preset": null, "preset_version": null, "url": null, "tier": 3, "max_concurrent_tasks": 1, "budget_cents": null,
+                "spent_cents": 0, "state": "running", "state_changed_at": null, "state_changed_by": null, "owner": { "id": ada.user, "email": "ada@example.com" }, "parent": null,
                 "created_at": "2026-01-02T03:04:05.000Z", "updated_at": "2026-01-02T03:04:05.000Z", "last_seen_at": null,
                 "has_token": true,
                 "token": {
@@ -335,8 +150,15 @@ mod tests {
         for (body, status, slug) in [
             (json!({}), 422, "validation_error"),
             (json!({ "name": 7 }), 422, "validation_error"),
-            (json!({ "name": "a", "tier": 1 }), 422, "validation_error"),
-            (json!({ "name": "a", "parent": "b" }), 422, "validation_error"),
+            (json!({ "name": "a", "tier": "1" }), 422, "validation_error"),
+            (json!({ "name": "a", "tier": 0 }), 400, "invalid_number"),
+            (json!({ "name": "a", "tier": 6 }), 400, "invalid_number"),
+            (json!({ "name": "a", "budget_cents": -1 }), 400, "invalid_number"),
+            (json!({ "name": "a", "max_concurrent_tasks": 0 }), 400, "invalid_number"),
+            (json!({ "name": "a", "url": "http://a.example.com" }), 400, "invalid_agent_url"),
+            (json!({ "name": "a", "url": "https://169.254.169.254/" }), 400, "invalid_agent_url"),
+            (json!({ "name": "a", "parent": "b" }), 404, "parent_not_found"),
+            (json!({ "name": "a", "secrets": {} }), 422, "validation_error"),
             (json!({ "name": "a", "labels": ["x"] }), 422, "validation_error"),
             (json!({ "name": "a", "scope": null }), 422, "validation_error"),
             (json!({ "name": "a", "issue_token": null }), 422, "validation_error"),
@@ -436,6 +258,7 @@ mod tests {
             ("model", Null),
             ("scope", json!(["agents.read"])),
             ("preset", Null),
+            ("preset_version", Null),
             ("updated_at", json!("2026-01-02T03:04:06.000Z")),
         ] {
             expected[key] = value;
@@ -549,7 +372,7 @@ mod tests {
         t.grant(other.agent.as_ref().unwrap(), &ada.tenant, eve.user.as_str(), "viewer", &ada.user).await;
         t.as_(&helper, "GET", "/api/agents/other", Null).await.is(200);
         t.as_(&helper, "PATCH", "/api/agents/other", json!({ "model": "m" })).await.refused(403, "permission_denied");
-        let own = json!({ "scope": ["agents.*"] });
+        let own = json!({ "scope": ["agents.read"] });
         t.as_(&scout, "PATCH", "/api/agents/scout", own).await.refused(403, "person_required");
     }
 
@@ -653,17 +476,6 @@ mod tests {
             t.execute(&format!("UPDATE agents SET state = '{state}'")).await.unwrap();
             t.as_(&scout, "GET", "/api/agents/scout", Null).await.refused(403, slug);
         }
-    }
-
-    /// R12: an agent registers no agent; R59: its fix names its owner.
-    #[tokio::test]
-    async fn agents_do_not_register_agents_yet() {
-        let t = TestApp::new(router());
-        let ada = ada(&t).await;
-        let scout = t.agent(&ada, "scout", "agents.*").await;
-        let refused =
-            t.as_(&scout, "POST", "/api/agents", json!({ "name": "x" })).await.refused(403, "person_required");
-        assert_eq!(refused["fix"], "Ask ada@example.com to do it.");
     }
 
     /// R59: the fix of a missing scope, followed to the letter, mends it: within the ceiling and beyond it.

@@ -3,15 +3,21 @@ use common::{
     router::{Router, Routes},
 };
 
-use crate::{registry, sharing, token};
+use crate::{archive, change, create, registry, sharing, token, transfer};
 
 fn routes() -> Routes {
     Routes::new(Group::Agents)
         .on(route::AGENTS_LIST, registry::list)
-        .on(route::AGENTS_CREATE, registry::create)
+        .on(route::AGENTS_CREATE, create::create)
         .on(route::AGENTS_GET, registry::get)
-        .on(route::AGENTS_PATCH, registry::patch)
-        .on(route::AGENTS_DELETE, registry::delete)
+        .on(route::AGENTS_PATCH, change::patch)
+        .on(route::AGENTS_PUT, change::put)
+        .on(route::AGENTS_DELETE, archive::archive)
+        .on(route::ARCHIVED_LIST, archive::list)
+        .on(route::ARCHIVED_RESTORE, archive::restore)
+        .on(route::ARCHIVED_PURGE, archive::purge)
+        .on(route::AGENTS_EXPORT, transfer::export)
+        .on(route::AGENTS_IMPORT, transfer::import)
         .on(route::TOKEN_ISSUE, token::issue)
         .on(route::TOKEN_REVOKE, token::revoke)
         .on(route::GRANTS_LIST, sharing::list)

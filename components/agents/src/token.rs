@@ -90,7 +90,8 @@ pub(crate) async fn issue(
     ask: Ask<Issue>,
 ) -> Result<Response, ApiError> {
     let body = ask.body;
-    let rights = ask::rights(&caller, body.scope.as_deref(), body.preset.as_deref())?.map(|(scope, _)| scope);
+    let rights = ask::rights(app.db(), &caller, body.scope.as_deref(), body.preset.as_deref()).await?;
+    let rights = rights.map(|rights| rights.scope);
     let lifetime = mint::lifetime(body.expires_in_days)?;
     let grace = mint::grace(body.grace_seconds, 0)?;
 

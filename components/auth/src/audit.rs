@@ -100,7 +100,7 @@ pub(crate) async fn export(app: App, caller: Caller, Params(ask): Params<List>) 
 
 /// Further rows, for whoever the caller is by now: an export can last, and what was taken from him meanwhile counts.
 async fn again(app: &App, caller: &Caller, filter: &Filter, after: &str) -> Result<Vec<Entry>, ApiError> {
-    let caller = caller.again(app.db()).await?;
+    let caller = caller.again(app.db(), app.now()).await?;
     caller.admit(app, route::AUDIT_EXPORT)?;
     Ok(audit::list(app.db(), &caller, filter, after, BATCH).await?)
 }

@@ -47,30 +47,31 @@ struct Inner {
     scope: ScopeSet,
 }
 
-/// What credential, agent's ceiling and role leave of the custom scopes and of the known ones.
-fn effective(found: &Found) -> Scopes {
-    let own = Scopes::stored(&found.scope, &found.defined).and(&Scopes::of_role(found.role, &found.defined));
-    match &found.agent {
-        None => own,
-        Some(agent) => own.and(&Scopes::stored(&agent.scope, &found.defined)).for_agents(),
-    }
+/// What credential, agent's ceiling and role leave of the custom scopes and of the known ones. `approved`: with what people
+/// approved for the agent, which goes beyond credential and ceiling, but not beyond the role.
+fn effective(found: &Found, approved: bool) -> Scopes {
+    let (carried, role) = (Scopes::stored(&found.scope, &found.defined), Scopes::of_role(found.role, &found.defined));
+    let Some(agent) = &found.agent else { return carried.and(&role) };
+    let own = carried.and(&Scopes::stored(&agent.scope, &found.defined));
+    let own = if approved { own.or(Scopes::stored(&agent.approved, &found.defined)) } else { own };
+    own.and(&role).for_agents()
 }
 
 impl Caller {
     /// Finds who presents the request's credential. Being found is not being let in: see [`Caller::admit`].
     pub async fn find(app: &App, headers: &HeaderMap) -> Result<Self, ApiError> {
         let (presented, by_cookie) = presented(app, headers)?;
-        Self::look_up(app.db(), presented, by_cookie).await
+        Self::look_up(app.db(), presented, by_cookie, app.now()).await
     }
 
     /// The same caller as the database knows him now, inside of a transaction.
-    pub async fn again(&self, reads: &dyn Rows) -> Result<Self, ApiError> {
+    pub async fn again(&self, reads: &dyn Rows, now: Timestamp) -> Result<Self, ApiError> {
         let presented = Secret::parse(self.0.presented.reveal()).ok_or(Code::InvalidToken)?;
-        Self::look_up(reads, presented, self.0.by_cookie).await
+        Self::look_up(reads, presented, self.0.by_cookie, now).await
     }
 
-    async fn look_up(reads: &dyn Rows, presented: Secret, by_cookie: bool) -> Result<Self, ApiError> {
-        let Some(found) = credential::find(reads, &presented.digest()).await? else {
+    async fn look_up(reads: &dyn Rows, presented: Secret, by_cookie: bool, now: Timestamp) -> Result<Self, ApiError> {
+        let Some(found) = credential::find(reads, &presented.digest(), now).await? else {
             return Err(Code::InvalidToken.into());
         };
         if found.kind != presented.kind() {
@@ -79,14 +80,17 @@ impl Caller {
         let ceiling = found.role.ceiling();
         let scope = match &found.agent {
             None => ScopeSet::stored(&found.scope).and(ceiling),
-            Some(agent) => ScopeSet::stored(&found.scope).and(ScopeSet::stored(&agent.scope)).and(ceiling).for_agents(),
+            Some(agent) => {
+                let own = ScopeSet::stored(&found.scope).and(ScopeSet::stored(&agent.scope));
+                own.or(ScopeSet::stored(&agent.approved)).and(ceiling).for_agents()
+            }
         };
         Ok(Self(Arc::new(Inner { found, presented, by_cookie, scope })))
     }
 
     /// Who would be asking with this secret, if anybody: for routes that speak about somebody else's credential.
-    pub async fn of(reads: &dyn Rows, secret: Secret) -> Result<Option<Self>, ApiError> {
-        match Self::look_up(reads, secret, false).await {
+    pub async fn of(reads: &dyn Rows, secret: Secret, now: Timestamp) -> Result<Option<Self>, ApiError> {
+        match Self::look_up(reads, secret, false, now).await {
             Ok(caller) => Ok(Some(caller)),
             Err(refusal) if refusal.code() == Code::InvalidToken => Ok(None),
             Err(refusal) => Err(refusal),
@@ -95,13 +99,13 @@ impl Caller {
 
     /// Whether the credential would be let in somewhere now: live, its account active, its agent running.
     pub fn is_live(&self, now: Timestamp) -> bool {
-        self.live(now).is_ok() && self.agent().is_none_or(|(_, state)| state == "running")
+        self.live(now).is_ok() && self.state().is_ok()
     }
 
     /// Lets the caller in to the route, or says why not.
     pub fn admit(&self, app: &App, route: &Route) -> Result<(), ApiError> {
         self.live(app.now())?;
-        self.state(route)?;
+        self.state_for(route)?;
         self.kind(route)?;
         // A credential may always look at itself, and revoke itself.
         if route.unless_own && app.path().rsplit('/').next() == Some(self.credential_id().as_str()) {
@@ -113,7 +117,7 @@ impl Caller {
     /// Lets a caller stay who was let in before and looked up again: for requests that wait.
     pub fn still(&self, now: Timestamp, route: &Route) -> Result<(), ApiError> {
         self.live(now)?;
-        self.state(route)
+        self.state_for(route)
     }
 
     /// Is the credential live, and its account active?
@@ -163,10 +167,16 @@ impl Caller {
         URL_SAFE_NO_PAD.encode(self.key("csrf", &[]).mac(b"csrf").bytes())
     }
 
-    /// Is its agent running?
-    fn state(&self, route: &Route) -> Result<(), ApiError> {
-        let Some(agent) = self.0.found.agent.as_ref().filter(|_| !route.while_halted) else { return Ok(()) };
+    /// Is its agent running and within its budget, where the route wants it?
+    fn state_for(&self, route: &Route) -> Result<(), ApiError> {
+        if route.while_halted { Ok(()) } else { self.state() }
+    }
+
+    /// Is its agent, if it is one's, running and within its budget?
+    pub fn state(&self) -> Result<(), ApiError> {
+        let Some(agent) = &self.0.found.agent else { return Ok(()) };
         match agent.state.as_str() {
+            "running" if agent.is_over_budget => Err(Code::OverBudget.into()),
             "running" => Ok(()),
             "paused" => Err(Code::AgentPaused.into()),
             _ => Err(Code::AgentStopped.into()),
@@ -370,7 +380,12 @@ impl Caller {
         if self.0.found.defined.names().is_empty() {
             return Scopes { known: self.0.scope, custom: Default::default() };
         }
-        effective(&self.0.found)
+        effective(&self.0.found, true)
+    }
+
+    /// What the caller may hand on: all that he may use but what was approved for him.
+    pub fn mintable(&self) -> Scopes {
+        effective(&self.0.found, false)
     }
 
     /// The tenant's custom scopes.

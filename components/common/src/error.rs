@@ -69,6 +69,15 @@ errors! {
         "Send {field} as 1 to {most} characters after trimming, without control, bidirectional or invisible characters.";
     InvalidLabels 400 "invalid_labels": "These labels cannot be used.",
         "Send labels as an object of at most 32 names, each of 1 to 64 characters with a text of at most 128.";
+    InvalidNumber 400 "invalid_number": "This number is out of range.",
+        "Send {field} as a whole number from {least} to {most}.", page: "/docs/agents/concepts/agents#registering";
+    InvalidAgentUrl 400 "invalid_agent_url": "This cannot be the address of an agent.",
+        "Send url as an https URL of a public host name, of at most 2000 characters: no user, no literal address, no name of a private network.",
+        page: "/docs/agents/concepts/agents#registering";
+    BeyondParent 400 "beyond_parent": "An agent gives the agents below it no more than it has.",
+        "Send {field} as at {bound} {value}.",
+        agent: "Send {field} as at {bound} {value}; your owner {owner} can give more.",
+        page: "/docs/agents/concepts/tree#what-an-agent-may-give";
     InvalidEmail 400 "invalid_email": "This is not an e-mail address.",
         "Send an address such as ada@example.com, in ASCII, of at most 254 characters.";
     WeakPassword 400 "weak_password": "This password is too short, too long or too common.",
@@ -164,6 +173,11 @@ errors! {
         "Check address, password and tenant, and sign in again. If you forgot the password, ask an admin to set one with POST /api/users/{{id}}/set-password.",
         page: "/docs/agents/concepts/credentials#sessions";
 
+    OverBudget 402 "over_budget": "This agent has spent more than its budget.",
+        "Raise the budget or begin to count anew: PATCH /api/agents/{agent} {{\"budget_cents\": <more>}} or {{\"spent_cents\": 0}}.",
+        agent: "End your work, or ask {owner} to send PATCH /api/agents/{agent} {{\"budget_cents\": <more>}}; GET /api/auth/whoami still answers.",
+        page: "/docs/agents/concepts/agents#budget";
+
     ScopeDenied 403 "scope_denied": "This credential lacks a scope that this route needs.",
         "If this is a personal access token, sign in with POST /auth/token: a session carries all that your role allows. If it is a session, ask an admin of your tenant for a higher role.",
         agent: "Ask {owner} to send {steps} and to give you the token from the last answer.";
@@ -202,6 +216,13 @@ errors! {
         "GET /api lists every route of this server.";
     AgentNotFound 404 "agent_not_found": "There is no such agent, or you may not read it.",
         "GET /api/agents lists the agents that you may read; names are in lower case.";
+    ParentNotFound 404 "parent_not_found": "There is no such agent to be above, or you may not read it.",
+        "Send parent as the name of one of your agents: GET /api/agents lists those that you may read.",
+        agent: "Send parent as your own name or that of an agent below you, or leave it out.",
+        page: "/docs/agents/concepts/tree";
+    ArchivedNotFound 404 "archived_agent_not_found": "There is no such archived agent, or it is not yours.",
+        "GET /api/agents/archived lists the archived agents that you may restore.",
+        page: "/docs/agents/concepts/agents#archiving";
     UserNotFound 404 "user_not_found": "There is no such user in your tenant.",
         "GET /api/users lists the users of your tenant.";
     TokenNotFound 404 "token_not_found": "There is no such token, or it is not yours.",
@@ -234,6 +255,28 @@ errors! {
 
     NameTaken 409 "name_taken": "This name and its variants -2 to -100 are taken.",
         "Choose another name.", page: "/docs/agents/concepts/agents#names";
+    ParentOfAnother 409 "parent_of_another_owner": "An agent and the one above it have one owner.",
+        "Send parent as the name of an agent of the same owner, or leave it out.",
+        agent: "Send parent as your own name or that of an agent below you, or leave it out.",
+        page: "/docs/agents/concepts/tree";
+    ParentHalted 409 "parent_halted": "The agent above is paused or stopped, and so is everything below it.",
+        "First POST /api/agents/{parent}/{verb}, then send the same request again.",
+        page: "/docs/agents/concepts/tree#states";
+    TreeCycle 409 "tree_cycle": "An agent cannot be below itself.",
+        "Send parent as an agent that is not below this one, or as null.",
+        page: "/docs/agents/concepts/tree";
+    TreeTooDeep 409 "tree_too_deep": "The tree of agents is at most 8 deep.",
+        "Send parent as an agent that is nearer to the root; GET /api/agents/{parent} names the one above it.",
+        page: "/docs/agents/concepts/tree";
+    HasChildren 409 "has_children": "There are agents below this one, which would go with it.",
+        "Send the same request with ?confirm=true to archive this agent and the {count} below it; GET /api/agents?parent={agent} lists those right below.",
+        page: "/docs/agents/concepts/agents#archiving";
+    HasParent 409 "has_parent": "An agent below another one belongs to the same owner.",
+        "Give the whole tree away from its root, or send \"parent\": null in the same request.",
+        page: "/docs/agents/concepts/tree#giving-away";
+    TooManyAgents 409 "too_many_agents": "There are more than 100 agents in this tree.",
+        "Export the agents right below it, one by one: GET /api/agents?parent=<name> lists them.",
+        page: "/docs/agents/concepts/tree#export-and-import";
     EmailTaken 409 "email_taken": "A user of this tenant has this address already.",
         "GET /api/users?q=<address> finds that user; choose another address for a new one.";
     TenantTaken 409 "tenant_taken": "A tenant has this slug already.",

@@ -145,6 +145,17 @@ impl Field for Map<String, Json> {
     }
 }
 
+impl Field for Vec<Map<String, Json>> {
+    const EXPECTED: &'static str = "a list of objects";
+
+    fn from_json(value: Json) -> Option<Self> {
+        match value {
+            Json::Array(items) => items.into_iter().map(Map::from_json).collect(),
+            _ => None,
+        }
+    }
+}
+
 /// A field that may be left out, but not be null: null would mean nothing, and what is sent is never dropped.
 impl<T: Field> Field for Option<T> {
     const EXPECTED: &'static str = T::EXPECTED;
@@ -249,23 +260,37 @@ impl Sent {
         self.problems.push(serde_json::json!({ "field": field, "problem": problem }));
     }
 
-    /// Reads the form. What it has not taken is unknown.
-    fn read<T: Form>(mut self) -> Result<T, ApiError> {
+    /// Reads the form. What it has not taken is unknown. `place` is told before the names of fields.
+    fn read_at<T: Form>(mut self, place: &str) -> Result<T, ApiError> {
         let form = T::read(&mut self);
-        match (form, self.refusal(T::FIELDS)) {
+        match (form, self.refusal(T::FIELDS, place)) {
             (Some(form), None) => Ok(form),
             (_, refusal) => Err(refusal.unwrap_or_else(|| Code::ValidationError.into())),
         }
     }
 
-    fn refusal(mut self, known: &[&str]) -> Option<ApiError> {
+    fn read<T: Form>(self) -> Result<T, ApiError> {
+        self.read_at("")
+    }
+
+    fn refusal(mut self, known: &[&str], place: &str) -> Option<ApiError> {
         let unknown: Vec<String> = self.values.keys().cloned().collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         for name in unknown {
             self.problem(&name, &format!("is not known here; known are: {known}"));
         }
+        for problem in &mut self.problems {
+            if let Some(Json::String(field)) = problem.get_mut("field") {
+                field.insert_str(0, place);
+            }
+        }
         (!self.problems.is_empty()).then(|| ApiError::from(Code::ValidationError).extra("fields", self.problems))
     }
+}
+
+/// Reads an object that stands inside of a body into a form; `place` is told before the names of its fields.
+pub fn nested<T: Form>(place: &str, values: Map<String, Json>) -> Result<T, ApiError> {
+    Sent { values, is_query: false, problems: Vec::new() }.read_at(place)
 }
 
 /// The query, read into a form.

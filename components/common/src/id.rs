@@ -88,6 +88,10 @@ ids! {
     AgentId = "agt_";
     /// A credential's record (never the secret): session, PAT, agent token or key.
     CredentialId = "tok_";
+    /// An API key of an agent: one secret, or two while one is in its grace.
+    KeyId = "key_";
+    /// A request for access.
+    AccessRequestId = "acc_";
     /// A notification.
     NotificationId = "ntf_";
     /// A mail in the outbox.

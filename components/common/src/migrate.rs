@@ -19,6 +19,7 @@ const ALL: &[&str] = &[
     include_str!("../../../migrations/0003_notify.sql"),
     include_str!("../../../migrations/0004_seals.sql"),
     include_str!("../../../migrations/0005_outbox.sql"),
+    include_str!("../../../migrations/0006_registry.sql"),
 ];
 
 /// The line between two statements of a file.

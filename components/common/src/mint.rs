@@ -74,7 +74,8 @@ impl Caller {
         if self.credential_kind() == Kind::Session && owner == self.user_id() {
             return Ok(());
         }
-        self.refuse_excess(gain.without(&self.scopes()), asked, agent)
+        // What no agent can ever use is given to none by being written down.
+        self.refuse_excess(gain.for_agents().without(&self.mintable()), asked, agent)
     }
 
     /// Refuses scopes that may not be minted, all of them named.

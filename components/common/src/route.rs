@@ -229,9 +229,9 @@ routes! {
         ..row(Group::Tokens, "POST", "/auth/leaks", "End a credential that was found in the open") };
 
     AGENTS_LIST = Route { access: Access::Scope(Scope::AgentsList), action: Some(Action::Read),
-        query: Query::Only(&["q", "state", "owner", "has_token", "cursor", "limit"]), page: AGENTS_PAGE,
+        query: Query::Only(&["q", "state", "owner", "parent", "has_token", "cursor", "limit"]), page: AGENTS_PAGE,
         ..row(Group::Agents, "GET", "/api/agents", "The agents that I may read") };
-    AGENTS_CREATE = Route { access: Access::Scope(Scope::AgentsCreate), for_people: true,
+    AGENTS_CREATE = Route { access: Access::Scope(Scope::AgentsCreate),
         is_idempotent: true, audit: Some("agent.create"), page: AGENTS_PAGE,
         ..row(Group::Agents, "POST", "/api/agents", "Register an agent and issue its token") };
     AGENTS_GET = Route { access: Access::Scope(Scope::AgentsRead), action: Some(Action::Read), page: AGENTS_PAGE,
@@ -239,9 +239,22 @@ routes! {
     AGENTS_PATCH = Route { access: Access::Scope(Scope::AgentsUpdate), action: Some(Action::Update),
         audit: Some("agent.update"), page: AGENTS_PAGE,
         ..row(Group::Agents, "PATCH", "/api/agents/{name}", "Change an agent") };
+    AGENTS_PUT = Route { access: Access::Scope(Scope::AgentsUpdate), action: Some(Action::Update),
+        audit: Some("agent.update"), page: AGENTS_PAGE,
+        ..row(Group::Agents, "PUT", "/api/agents/{name}", "Say anew all that is said of an agent") };
     AGENTS_DELETE = Route { access: Access::Scope(Scope::AgentsDelete), action: Some(Action::Delete),
-        audit: Some("agent.archive"), page: AGENTS_PAGE,
-        ..row(Group::Agents, "DELETE", "/api/agents/{name}", "Archive an agent; its credentials die with it") };
+        audit: Some("agent.archive"), query: Query::Only(&["confirm"]), page: AGENTS_PAGE,
+        ..row(Group::Agents, "DELETE", "/api/agents/{name}", "Archive an agent and all below it; their credentials die with them") };
+    ARCHIVED_LIST = Route { access: Access::Scope(Scope::AgentsDelete), query: Query::Only(&["cursor", "limit"]), page: AGENTS_PAGE,
+        ..row(Group::Agents, "GET", "/api/agents/archived", "The archived agents that I may restore") };
+    ARCHIVED_RESTORE = Route { access: Access::Scope(Scope::AgentsDelete), is_idempotent: true, audit: Some("agent.restore"), page: AGENTS_PAGE,
+        ..row(Group::Agents, "POST", "/api/agents/archived/{id}/restore", "Restore an archived agent: stopped, without credentials") };
+    ARCHIVED_PURGE = Route { access: Access::Scope(Scope::AgentsDelete), audit: Some("agent.purge"), page: AGENTS_PAGE,
+        ..row(Group::Agents, "DELETE", "/api/agents/archived/{id}", "Forget an archived agent for good") };
+    AGENTS_EXPORT = Route { access: Access::Scope(Scope::AgentsRead), action: Some(Action::Read), page: AGENTS_PAGE,
+        ..row(Group::Agents, "GET", "/api/agents/{name}/export", "An agent and those below it, to be imported elsewhere") };
+    AGENTS_IMPORT = Route { access: Access::Scope(Scope::AgentsCreate), is_idempotent: true, audit: Some("agent.import"), page: AGENTS_PAGE,
+        ..row(Group::Agents, "POST", "/api/agents/import", "Register what was exported, all of it or nothing") };
     TOKEN_ISSUE = Route { access: Access::Scope(Scope::AgentsTokenIssue), action: Some(Action::Update),
         is_idempotent: true, audit: Some("agent.token.issue"), page: CREDENTIALS_PAGE,
         ..row(Group::Agents, "POST", "/api/agents/{name}/token/issue", "Issue the agent's token; the one before ends") };

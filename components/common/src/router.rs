@@ -3,7 +3,7 @@
 //! A handler is an async function that asks for what it needs by its arguments, each a [`FromCall`], and gives
 //! `Result<Response, ApiError>`:
 //!
-//! ```ignore
+//! ```text
 //! pub(crate) async fn get(app: App, caller: Caller, Segment(name): Segment) -> Result<Response, ApiError> { … }
 //! ```
 //!

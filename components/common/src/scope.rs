@@ -255,6 +255,13 @@ impl Scopes {
         Self { known: self.known.and(other.known), ..self }
     }
 
+    /// What is in either.
+    #[must_use]
+    pub fn or(mut self, other: Self) -> Self {
+        self.custom.extend(other.custom);
+        Self { known: self.known.or(other.known), ..self }
+    }
+
     /// What is in this set and not in `other`.
     #[must_use]
     pub fn without(mut self, other: &Self) -> Self {
@@ -266,6 +273,13 @@ impl Scopes {
     #[must_use]
     pub fn for_agents(self) -> Self {
         Self { known: self.known.for_agents(), ..self }
+    }
+
+    /// The same as patterns, one for each scope.
+    pub fn to_patterns(&self) -> Patterns {
+        let mut names = self.all_names();
+        names.sort_unstable();
+        Patterns::stored(&names.join(" "))
     }
 
     /// Whether there is none in it.

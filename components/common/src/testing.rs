@@ -239,15 +239,19 @@ impl TestApp {
 
     /// Makes an agent of somebody, with a token that carries the agent's whole ceiling.
     pub async fn agent(&self, owner: &Actor, name: &str, scope: &str) -> Actor {
+        self.agent_below(owner, None, name, scope).await
+    }
+
+    /// The same below another agent.
+    pub async fn agent_below(&self, owner: &Actor, parent: Option<&Actor>, name: &str, scope: &str) -> Actor {
         let id = AgentId::generate(self.now(), &self.env.chance);
         let tx = self.db().begin(Purpose::Durable).await.expect("a transaction");
         let new = agent::New {
             id: &id,
             tenant_id: &owner.tenant,
             owner_id: &owner.user,
-            fields: &agent::Fields::default(),
-            scope: &Patterns::stored(scope),
-            preset: None,
+            parent_id: parent.and_then(|parent| parent.agent.as_ref()),
+            fields: &agent::Fields::new(Patterns::stored(scope)),
             created_at: self.now(),
         };
         let name = agent::AgentName::parse(name).expect("a name");

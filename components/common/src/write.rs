@@ -60,7 +60,7 @@ impl App {
     ) -> Result<Begun<'_>, ApiError> {
         let tx = self.db().begin(purpose).await?;
         // Between the door and the lock the credential may have been revoked, or its owner demoted.
-        let caller = caller.again(&tx).await?;
+        let caller = caller.again(&tx, self.now()).await?;
         caller.admit(self, route)?;
         if let Some(request) = &kept
             && let Some(answer) = request.replayed(self, &tx, &caller).await?

@@ -32,6 +32,7 @@ const PAGES: &[(&str, &str)] = &[
     ("agents/concepts/people", include_str!("../../../docs/agents/concepts/people.md")),
     ("agents/concepts/permissions", include_str!("../../../docs/agents/concepts/permissions.md")),
     ("agents/concepts/sharing", include_str!("../../../docs/agents/concepts/sharing.md")),
+    ("agents/concepts/tree", include_str!("../../../docs/agents/concepts/tree.md")),
     ("agents/recipes/first-agent", include_str!("../../../docs/agents/recipes/first-agent.md")),
     ("agents/recipes/rotate-a-token", include_str!("../../../docs/agents/recipes/rotate-a-token.md")),
     ("agents/recipes/stop-trusting-a-token", include_str!("../../../docs/agents/recipes/stop-trusting-a-token.md")),

@@ -83,7 +83,7 @@ pub(crate) async fn read(app: App, mut caller: Caller, Params(ask): Params<Read>
         }
         looks -= 1;
         common::time::pause(Duration::from_secs(1)).await;
-        caller = caller.again(app.db()).await?;
+        caller = caller.again(app.db(), app.clock().now()).await?;
         caller.still(app.clock().now(), route::INBOX)?;
     }
 }

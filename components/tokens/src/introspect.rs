@@ -54,7 +54,7 @@ pub(crate) async fn introspect(app: App, caller: Caller, Pairs(form): Pairs) -> 
         return Err(Code::InvalidRequest.detail(detail).extra("error_description", detail));
     };
     let found = match Secret::parse(token.trim()) {
-        Some(secret) => Caller::of(app.db(), secret).await?,
+        Some(secret) => Caller::of(app.db(), secret, app.now()).await?,
         None => None,
     };
     let live = found.filter(|found| found.tenant_id() == caller.tenant_id() && found.is_live(app.now()));

@@ -38,7 +38,7 @@ pub(crate) async fn report(app: App, ask: Ask<Leak>) -> Result<Response, ApiErro
         return Err(ApiError::from(Code::TooManyReports).retry_after(app.now().seconds_until(tries.ends_at)));
     }
     let Some(secret) = Secret::parse(ask.body.token.trim()) else { return Ok(empty()) };
-    let Some(found) = Caller::of(app.db(), secret).await? else { return Ok(empty()) };
+    let Some(found) = Caller::of(app.db(), secret, app.now()).await? else { return Ok(empty()) };
     let tx = app.db().begin(Purpose::Relief).await?;
     if credential::revoke(&tx, found.credential_id(), app.now()).await? {
         let event = Event {

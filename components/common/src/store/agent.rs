@@ -54,6 +54,11 @@ impl AgentName {
         format!("{}{tail}", head.trim_end_matches('-'))
     }
 
+    /// The name, then its variants up to `-100`: the first free one is taken.
+    pub fn variants(&self) -> impl Iterator<Item = String> {
+        std::iter::once(self.0.clone()).chain((2..=100).map(|number| self.variant(number)))
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -81,12 +86,31 @@ pub struct Agent {
     pub scope: Patterns,
     /// The preset that the ceiling came from.
     pub preset: Option<String>,
+    /// Its version.
+    pub preset_version: Option<i64>,
+    /// Where it is reached.
+    pub url: Option<String>,
+    /// From 1, trusted most, to 5.
+    pub tier: i64,
+    /// Tasks that it may do at once, which its runtime holds it to.
+    pub max_concurrent_tasks: i64,
+    /// Cents that it may spend; null: no bound.
+    pub budget_cents: Option<i64>,
+    /// Cents that it has spent, as it says itself.
+    pub spent_cents: i64,
     /// `running`, `paused` or `stopped`.
     pub state: String,
+    /// Since when; null: it never was another.
+    pub state_changed_at: Option<Timestamp>,
+    /// Who set it: a user's address, or `agent:` and a name.
+    pub state_changed_by: Option<String>,
     /// Its owner.
     pub owner: Owner,
     /// The name of the agent above it.
     pub parent: Option<String>,
+    /// The id of the agent above it.
+    #[serde(skip)]
+    pub parent_id: Option<AgentId>,
     /// When it was registered.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -139,9 +163,18 @@ impl FromRow for Agent {
             labels: row.take()?,
             scope: row.take()?,
             preset: row.take()?,
+            preset_version: row.take()?,
+            url: row.take()?,
+            tier: row.take()?,
+            max_concurrent_tasks: row.take()?,
+            budget_cents: row.take()?,
+            spent_cents: row.take()?,
             state: row.take()?,
+            state_changed_at: row.take()?,
+            state_changed_by: row.take()?,
             owner: Owner { id: row.take()?, email: row.take()?, role: row.take()? },
             parent: row.take()?,
+            parent_id: row.take()?,
             created_at: row.take()?,
             updated_at: row.take()?,
             last_seen_at: row.take()?,
@@ -165,12 +198,13 @@ impl FromRow for Agent {
 /// Columns and joins. `now` is the expression of the time that decides whether a token is live; `extra` are columns more.
 fn select(now: &str, extra: &str) -> String {
     format!(
-        "SELECT a.id, a.name, a.display_name, a.description, a.runtime, a.model, a.labels, a.scope, a.preset, a.state,
-                a.owner_id, u.email, u.role, p.name, a.created_at, a.updated_at, a.last_seen_at,
+        "SELECT a.id, a.name, a.display_name, a.description, a.runtime, a.model, a.labels, a.scope, a.preset, a.preset_version,
+                a.url, a.tier, a.max_concurrent_tasks, a.budget_cents, a.spent_cents, a.state, a.state_changed_at, a.state_changed_by,
+                a.owner_id, u.email, u.role, p.name, p.id, a.created_at, a.updated_at, a.last_seen_at,
                 c.id, c.prefix, c.created_at, c.expires_at, c.last_used_at{extra}
          FROM agents a
          JOIN users u ON u.id = a.owner_id
-         LEFT JOIN agents p ON p.id = a.parent_id
+         LEFT JOIN agents p ON p.id = a.parent_id AND p.archived_at IS NULL
          LEFT JOIN credentials c ON c.agent_id = a.id AND c.kind = 'agent_token' AND c.place = 'active'
               AND c.revoked_at IS NULL AND (c.expires_at IS NULL OR c.expires_at > {now})"
     )
@@ -189,7 +223,7 @@ impl FromRow for Decided {
     }
 }
 
-/// The agent of that name, if the caller may do `action` with it. Absent and unreadable are the same 404 by the same one
+/// The agent of that name (`me` is the asking agent's own), if the caller may do `action` with it. Absent and unreadable are the same 404 by the same one
 /// statement; readable but not more is a 403 that says what is missing.
 pub async fn get(
     reads: &dyn Rows,
@@ -198,6 +232,10 @@ pub async fn get(
     action: Action,
     now: Timestamp,
 ) -> Result<Agent, ApiError> {
+    let name = match caller.agent() {
+        Some((own, _)) if name == "me" => own,
+        _ => name,
+    };
     let mut binder = Binder::default();
     let now = binder.bind(now);
     let name = binder.bind(name);
@@ -224,6 +262,12 @@ pub async fn get(
         .extra("required_relations", needed))
 }
 
+/// The live agent with this id, whoever asks: for what the tree decides.
+pub async fn by_id(reads: &dyn Rows, id: &AgentId, now: Timestamp) -> Result<Option<Agent>, DbError> {
+    let sql = select("?2", "") + " WHERE a.id = ?1 AND a.archived_at IS NULL";
+    reads.optional(&sql, args![id, now]).await
+}
+
 /// What a list of agents is narrowed to.
 #[derive(Default)]
 pub struct Filter<'a> {
@@ -233,16 +277,10 @@ pub struct Filter<'a> {
     pub state: Option<&'a str>,
     /// The owner's id or address.
     pub owner: Option<&'a str>,
+    /// The name or id of the agent above.
+    pub parent: Option<&'a str>,
     /// With or without a live token.
     pub has_token: Option<bool>,
-}
-
-struct Listed(Agent);
-
-impl FromRow for Listed {
-    fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Agent::from_row(row).map(Listed)
-    }
 }
 
 /// The agents that the caller may read, the newest first.
@@ -273,14 +311,36 @@ pub async fn list(
         let owner = binder.bind(owner);
         sql.push_str(&format!(" AND (a.owner_id = {owner} OR u.email_key = lower({owner}))"));
     }
+    if let Some(parent) = filter.parent {
+        let parent = binder.bind(parent);
+        sql.push_str(&format!(" AND (p.name = {parent} OR p.id = {parent})"));
+    }
     match filter.has_token {
         Some(true) => sql.push_str(" AND c.id IS NOT NULL"),
         Some(false) => sql.push_str(" AND c.id IS NULL"),
         None => {}
     }
     sql.push_str(&format!(" ORDER BY a.created_at DESC, a.id DESC LIMIT {}", binder.bind(wanted.rows())));
-    let rows = reads.list::<Listed>(&sql, binder.into_args()).await?;
-    Ok(rows.into_iter().map(|Listed(agent)| agent).collect())
+    reads.list(&sql, binder.into_args()).await
+}
+
+/// The agents below one that the caller may read, each after the one above it; at most `most` of them.
+pub async fn list_below(
+    reads: &dyn Rows,
+    caller: &Caller,
+    top: &AgentId,
+    most: usize,
+    now: Timestamp,
+) -> Result<Vec<Agent>, DbError> {
+    let mut binder = Binder::default();
+    let (top, now) = (binder.bind(top), binder.bind(now));
+    let may = permission::on_agent(caller, Action::Read, &mut binder);
+    let sql = format!(
+        "{} {} JOIN below ON below.id = a.id WHERE a.id <> {top} AND {may} ORDER BY below.depth, a.id LIMIT {most}",
+        crate::store::tree::BELOW,
+        select(&now, "")
+    );
+    reads.list(&sql, binder.into_args()).await
 }
 
 /// An agent to be stored.
@@ -291,18 +351,16 @@ pub struct New<'a> {
     pub tenant_id: &'a TenantId,
     /// The owner.
     pub owner_id: &'a UserId,
+    /// The agent above it.
+    pub parent_id: Option<&'a AgentId>,
     /// What can be changed later too.
     pub fields: &'a Fields,
-    /// The ceiling.
-    pub scope: &'a Patterns,
-    /// The preset that it came from.
-    pub preset: Option<&'a str>,
     /// Now.
     pub created_at: Timestamp,
 }
 
-/// What people write about an agent, checked.
-#[derive(Clone, Default, PartialEq, Eq)]
+/// What can be said and changed of an agent, checked.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Fields {
     /// A name for people.
     pub display_name: Option<String>,
@@ -312,8 +370,63 @@ pub struct Fields {
     pub runtime: Option<String>,
     /// The model behind it.
     pub model: Option<String>,
+    /// Where it is reached.
+    pub url: Option<String>,
     /// Texts by name.
     pub labels: Labels,
+    /// The ceiling.
+    pub scope: Patterns,
+    /// The preset that the ceiling came from, and its version.
+    pub preset: Option<(String, i64)>,
+    /// From 1, trusted most, to 5.
+    pub tier: i64,
+    /// Tasks at once.
+    pub max_concurrent_tasks: i64,
+    /// Cents that it may spend.
+    pub budget_cents: Option<i64>,
+    /// Cents that it has spent.
+    pub spent_cents: i64,
+}
+
+impl Fields {
+    /// An agent of which nothing is said but its ceiling.
+    pub fn new(scope: Patterns) -> Self {
+        Self {
+            display_name: None,
+            description: None,
+            runtime: None,
+            model: None,
+            url: None,
+            labels: Labels::default(),
+            scope,
+            preset: None,
+            tier: 3,
+            max_concurrent_tasks: 1,
+            budget_cents: None,
+            spent_cents: 0,
+        }
+    }
+
+    /// For the columns, in the order in which [`insert`] and [`update`] name them.
+    fn columns(&self) -> Result<Vec<Value>, DbError> {
+        let labels = serde_json::to_string(&self.labels).map_err(|_| DbError::Row("labels that cannot be written"))?;
+        let (preset, version) = self.preset.as_ref().map(|(name, version)| (name.as_str(), *version)).unzip();
+        Ok(args![
+            self.display_name.as_deref(),
+            self.description.as_deref(),
+            self.runtime.as_deref(),
+            self.model.as_deref(),
+            self.url.as_deref(),
+            labels,
+            self.scope.to_column(),
+            preset,
+            version,
+            self.tier,
+            self.max_concurrent_tasks,
+            self.budget_cents,
+            self.spent_cents,
+        ])
+    }
 }
 
 impl From<&Agent> for Fields {
@@ -323,36 +436,31 @@ impl From<&Agent> for Fields {
             description: agent.description.clone(),
             runtime: agent.runtime.clone(),
             model: agent.model.clone(),
+            url: agent.url.clone(),
             labels: agent.labels.clone(),
+            scope: agent.scope.clone(),
+            preset: agent.preset.clone().zip(agent.preset_version),
+            tier: agent.tier,
+            max_concurrent_tasks: agent.max_concurrent_tasks,
+            budget_cents: agent.budget_cents,
+            spent_cents: agent.spent_cents,
         }
     }
 }
 
 /// Stores an agent under the first free of its names; `None`: the name and its variants `-2` to `-100` are all taken.
 pub async fn insert(tx: &Tx<'_>, name: &AgentName, new: &New<'_>) -> Result<Option<String>, DbError> {
-    let labels =
-        serde_json::to_string(&new.fields.labels).map_err(|_| DbError::Row("labels that cannot be written"))?;
     // The write lock is held: what is free now is free when the row goes in, and the unique index judges all the same.
-    for candidate in std::iter::once(name.0.clone()).chain((2..=100).map(|number| name.variant(number))) {
+    for candidate in name.variants() {
+        let mut values = args![new.id, new.tenant_id, candidate.as_str(), new.owner_id, new.parent_id, new.created_at];
+        values.extend(new.fields.columns()?);
         let inserted = tx
             .optional::<Happened>(
-                "INSERT INTO agents (id, tenant_id, name, owner_id, display_name, description, runtime, model, labels, scope, preset, created_at, updated_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12)
+                "INSERT INTO agents (id, tenant_id, name, owner_id, parent_id, created_at, updated_at, display_name, description,
+                     runtime, model, url, labels, scope, preset, preset_version, tier, max_concurrent_tasks, budget_cents, spent_cents)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
                  ON CONFLICT (tenant_id, name) WHERE archived_at IS NULL DO NOTHING RETURNING 1",
-                args![
-                    new.id,
-                    new.tenant_id,
-                    candidate.as_str(),
-                    new.owner_id,
-                    new.fields.display_name.as_deref(),
-                    new.fields.description.as_deref(),
-                    new.fields.runtime.as_deref(),
-                    new.fields.model.as_deref(),
-                    labels.as_str(),
-                    new.scope.to_column(),
-                    new.preset,
-                    new.created_at,
-                ],
+                values,
             )
             .await?;
         if inserted.is_some() {
@@ -363,42 +471,17 @@ pub async fn insert(tx: &Tx<'_>, name: &AgentName, new: &New<'_>) -> Result<Opti
 }
 
 /// Writes an agent's changeable columns; the caller has decided in the same transaction that he may.
-pub async fn update(
-    tx: &Tx<'_>,
-    id: &AgentId,
-    fields: &Fields,
-    scope: &Patterns,
-    preset: Option<&str>,
-    now: Timestamp,
-) -> Result<(), DbError> {
-    let labels = serde_json::to_string(&fields.labels).map_err(|_| DbError::Row("labels that cannot be written"))?;
+pub async fn update(tx: &Tx<'_>, id: &AgentId, fields: &Fields, now: Timestamp) -> Result<(), DbError> {
+    let mut values = args![id, now];
+    values.extend(fields.columns()?);
     tx.execute(
-        "UPDATE agents SET display_name = ?2, description = ?3, runtime = ?4, model = ?5, labels = ?6, scope = ?7, preset = ?8, updated_at = ?9
+        "UPDATE agents SET updated_at = ?2, display_name = ?3, description = ?4, runtime = ?5, model = ?6, url = ?7, labels = ?8,
+             scope = ?9, preset = ?10, preset_version = ?11, tier = ?12, max_concurrent_tasks = ?13, budget_cents = ?14,
+             spent_cents = ?15
          WHERE id = ?1 AND archived_at IS NULL",
-        args![
-            id,
-            fields.display_name.as_deref(),
-            fields.description.as_deref(),
-            fields.runtime.as_deref(),
-            fields.model.as_deref(),
-            labels,
-            scope.to_column(),
-            preset,
-            now
-        ],
+        values,
     )
     .await
-}
-
-/// Archives an agent: its name becomes free. By id: a row that took the name meanwhile is another.
-pub async fn archive(tx: &Tx<'_>, id: &AgentId, now: Timestamp) -> Result<(), DbError> {
-    tx.execute(
-        "UPDATE agents SET archived_at = ?2, updated_at = ?2 WHERE id = ?1 AND archived_at IS NULL",
-        args![id, now],
-    )
-    .await?;
-    // What was shared goes with it; a restored agent is its owner's alone.
-    tx.execute("DELETE FROM grants WHERE object_id = ?1 OR subject_id = ?1", args![id]).await
 }
 
 #[cfg(test)]

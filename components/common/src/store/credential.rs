@@ -62,6 +62,10 @@ pub struct FoundAgent {
     pub scope: String,
     /// Whether it was archived.
     pub is_archived: bool,
+    /// Whether it has spent more than its budget.
+    pub is_over_budget: bool,
+    /// What people approved for it and has not ended, if this credential is its token: patterns.
+    pub approved: String,
 }
 
 impl FromValue for Kind {
@@ -104,6 +108,8 @@ impl FromRow for Found {
                     state: row.take()?,
                     scope: row.take()?,
                     is_archived: row.take::<Option<Timestamp>>()?.is_some(),
+                    is_over_budget: row.take()?,
+                    approved: row.take::<Option<String>>()?.unwrap_or_default(),
                 }),
             },
         })
@@ -113,7 +119,11 @@ impl FromRow for Found {
 const FIND: &str = "
     SELECT (SELECT group_concat(s.name, ' ') FROM custom_scopes s WHERE s.tenant_id = c.tenant_id),
            c.id, c.kind, c.prefix, c.scope, c.created_at, c.expires_at, c.revoked_at, c.last_used_at, c.last_used_address,
-           t.id, t.slug, u.id, u.email, u.role, u.deactivated_at, a.id, a.name, a.state, a.scope, a.archived_at
+           t.id, t.slug, u.id, u.email, u.role, u.deactivated_at, a.id, a.name, a.state, a.scope, a.archived_at,
+           a.spent_cents > a.budget_cents IS TRUE,
+           CASE c.kind WHEN 'agent_token' THEN (
+               SELECT group_concat(r.granted, ' ') FROM access_requests r
+               WHERE r.agent_id = c.agent_id AND r.state = 'approved' AND r.ends_at > (SELECT ?2)) END
     FROM credentials c
     LEFT JOIN agents a ON a.id = c.agent_id
     JOIN users u ON u.id = ifnull(a.owner_id, c.user_id)
@@ -123,8 +133,8 @@ const FIND: &str = "
 // of a partial index, which cost ten times the read (38 µs against 4) where the host does not forbid it.
 
 /// Who presents the secret with this digest. One SELECT by primary key: this is every request's.
-pub async fn find(reads: &dyn Rows, digest: &Digest) -> Result<Option<Found>, DbError> {
-    reads.optional(FIND, args![digest]).await
+pub async fn find(reads: &dyn Rows, digest: &Digest, now: Timestamp) -> Result<Option<Found>, DbError> {
+    reads.optional(FIND, args![digest, now]).await
 }
 
 /// A credential to be stored.
@@ -365,12 +375,6 @@ pub async fn retire(
         args![agent, end],
     )
     .await
-}
-
-/// Revokes all credentials of an agent; gives the ids of those that were not revoked before.
-pub async fn revoke_all_of_agent(tx: &Tx<'_>, agent: &AgentId, now: Timestamp) -> Result<Vec<String>, DbError> {
-    let sql = "UPDATE credentials SET revoked_at = ?2 WHERE agent_id = ?1 AND revoked_at IS NULL RETURNING id";
-    tx.list(sql, args![agent, now]).await
 }
 
 /// Revokes an agent's tokens (not its keys), the one in its grace too; gives their ids.

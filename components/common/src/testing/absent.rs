@@ -30,6 +30,7 @@ struct World {
     notifications: Vec<String>,
     foreign_credentials: Vec<String>,
     mails: Vec<String>,
+    archived: Vec<String>,
 }
 
 /// A body with which the route would do what it does, were the object there.
@@ -64,6 +65,12 @@ async fn world(t: &TestApp) -> World {
         tx.commit().await.expect("commit");
         notifications.push(id.to_string());
     }
+    let mut archived = vec![];
+    for owner in [&mia, &eve] {
+        let gone = t.agent(owner, "gone", "*").await.agent.expect("an agent");
+        t.execute(&format!("UPDATE agents SET archived_at = 1 WHERE id = '{gone}'")).await.expect("archived");
+        archived.push(gone.to_string());
+    }
     let users = vec![eve.user.to_string()];
     let foreign_credentials = vec![eve.credential.to_string()];
     let id = "out_foreign".to_owned();
@@ -75,13 +82,15 @@ async fn world(t: &TestApp) -> World {
     .await
     .expect("a mail");
     let mails = vec![id];
-    World { admin, member, agents, pats, sessions, users, notifications, foreign_credentials, mails }
+    World { admin, member, agents, pats, sessions, users, notifications, foreign_credentials, mails, archived }
 }
 
 impl World {
     /// Who asks for what. `None`: this file does not know how the path's object is made.
     fn case(self, route: &Route) -> Option<Case> {
-        let (caller, absent, objects) = if route.path.starts_with("/api/agents/{name}") {
+        let (caller, absent, objects) = if route.path.starts_with("/api/agents/archived/{id}") {
+            (self.member, "agt_nothing", self.archived)
+        } else if route.path.starts_with("/api/agents/{name}") {
             (self.member, "nothing", self.agents)
         } else if route.path.starts_with("/auth/tokens/{id}") {
             (self.member, "tok_nothing", self.pats)

@@ -1,0 +1,148 @@
+//! The tree of agents: who is above whom. Depth is bounded when an agent is put into the tree, and every walk is bounded too.
+
+use crate::{
+    args,
+    db::{DbError, FromRow, Reads, Row, Rows, Tx},
+    id::{AgentId, UserId},
+    permission::DEEPEST,
+    scope::Patterns,
+    time::Timestamp,
+};
+
+/// The agent `?1` and all live agents below it, as a table `below (id, depth)` for the statement that follows; its own depth
+/// is 1.
+pub const BELOW: &str = "WITH RECURSIVE below (id, depth) AS (
+        SELECT ?1, 1
+        UNION ALL SELECT a.id, depth + 1 FROM below JOIN agents a ON a.parent_id = below.id
+                  WHERE a.archived_at IS NULL AND depth < 16) ";
+
+/// The agents from the root down to this one: 1 for a root.
+pub async fn depth(reads: &dyn Rows, id: &AgentId) -> Result<i64, DbError> {
+    let sql = format!(
+        "WITH RECURSIVE up (id, depth) AS (
+             SELECT ?1, 1
+             UNION ALL SELECT a.parent_id, depth + 1 FROM up JOIN agents a ON a.id = up.id
+                       WHERE a.parent_id IS NOT NULL AND depth <= {DEEPEST})
+         SELECT max(depth) FROM up"
+    );
+    Ok(reads.optional(&sql, args![id]).await?.unwrap_or(1))
+}
+
+/// The agents on the longest way down from this one, itself included.
+pub async fn height(reads: &dyn Rows, id: &AgentId) -> Result<i64, DbError> {
+    let sql = format!("{BELOW} SELECT max(depth) FROM below");
+    Ok(reads.optional(&sql, args![id]).await?.unwrap_or(1))
+}
+
+/// Whether an agent is another one or below it.
+pub async fn is_at_or_below(reads: &dyn Rows, id: &AgentId, top: &AgentId) -> Result<bool, DbError> {
+    let sql = format!("{BELOW} SELECT count(*) FROM below WHERE id = ?2");
+    Ok(reads.optional::<i64>(&sql, args![top, id]).await?.is_some_and(|count| count > 0))
+}
+
+/// How many live agents are below this one.
+pub async fn count_below(reads: &dyn Rows, id: &AgentId) -> Result<i64, DbError> {
+    let sql = format!("{BELOW} SELECT count(*) - 1 FROM below");
+    Ok(reads.optional(&sql, args![id]).await?.unwrap_or(0))
+}
+
+/// Whether the agent or one below it runs.
+pub async fn any_runs(reads: &dyn Rows, id: &AgentId) -> Result<bool, DbError> {
+    let sql = format!("{BELOW} SELECT count(*) FROM below JOIN agents a ON a.id = below.id WHERE a.state = 'running'");
+    Ok(reads.optional::<i64>(&sql, args![id]).await?.is_some_and(|count| count > 0))
+}
+
+/// The ids of the agent and of all live ones below it, each after the one above it.
+pub async fn at_and_below(reads: &dyn Rows, id: &AgentId) -> Result<Vec<AgentId>, DbError> {
+    let sql = format!("{BELOW} SELECT id FROM below ORDER BY depth, id");
+    Ok(reads.list::<Id>(&sql, args![id]).await?.into_iter().map(|Id(id)| id).collect())
+}
+
+struct Id(AgentId);
+
+impl FromRow for Id {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        row.take().map(Self)
+    }
+}
+
+/// Cents that the budgets of the live agents right below this one add up to.
+pub async fn budgets_below(reads: &dyn Rows, id: &AgentId) -> Result<i64, DbError> {
+    let sql = "SELECT ifnull(sum(budget_cents), 0) FROM agents WHERE parent_id = ?1 AND archived_at IS NULL";
+    Ok(reads.optional(sql, args![id]).await?.unwrap_or(0))
+}
+
+/// A ceiling in the tree.
+pub struct Ceiling {
+    /// The agent.
+    pub id: AgentId,
+    /// The one above it.
+    pub parent_id: Option<AgentId>,
+    /// Its ceiling.
+    pub scope: Patterns,
+}
+
+impl FromRow for Ceiling {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { id: row.take()?, parent_id: row.take()?, scope: row.take()? })
+    }
+}
+
+/// The ceilings of the agent and of all live ones below it, each after the one above it.
+pub async fn ceilings(reads: &dyn Rows, id: &AgentId) -> Result<Vec<Ceiling>, DbError> {
+    let sql = format!(
+        "{BELOW} SELECT a.id, a.parent_id, a.scope FROM below JOIN agents a ON a.id = below.id ORDER BY depth, a.id"
+    );
+    reads.list(&sql, args![id]).await
+}
+
+/// Writes a ceiling that the tree made narrower; it is no preset's any more.
+pub async fn narrow(tx: &Tx<'_>, id: &AgentId, scope: &Patterns, now: Timestamp) -> Result<(), DbError> {
+    let sql = "UPDATE agents SET scope = ?2, preset = NULL, preset_version = NULL, updated_at = ?3 WHERE id = ?1";
+    tx.execute(sql, args![id, scope.to_column(), now]).await
+}
+
+/// Puts an agent below another one, or, for `None`, below nobody.
+pub async fn put_below(tx: &Tx<'_>, id: &AgentId, parent: Option<&AgentId>, now: Timestamp) -> Result<(), DbError> {
+    tx.execute("UPDATE agents SET parent_id = ?2, updated_at = ?3 WHERE id = ?1", args![id, parent, now]).await
+}
+
+/// Gives an agent and all below it to another owner. What was made for the former one ends with it: every credential, and
+/// what people approved.
+pub async fn give(tx: &Tx<'_>, id: &AgentId, owner: &UserId, now: Timestamp) -> Result<(), DbError> {
+    end_rights(tx, id, now).await?;
+    let sql = format!("{BELOW} UPDATE agents SET owner_id = ?2, updated_at = ?3 WHERE id IN (SELECT id FROM below)");
+    tx.execute(&sql, args![id, owner, now]).await
+}
+
+/// Archives an agent and all below it: their credentials end, what was shared goes, their names become free. Gives the ids of
+/// the credentials that were live.
+pub async fn archive(tx: &Tx<'_>, id: &AgentId, now: Timestamp) -> Result<Vec<String>, DbError> {
+    let revoked = end_rights(tx, id, now).await?;
+    // What was shared goes with it; a restored agent is its owner's alone.
+    let sql = format!(
+        "{BELOW} DELETE FROM grants
+         WHERE object_id IN (SELECT id FROM below) OR subject_id IN (SELECT id FROM below)
+            OR object_id IN (SELECT k.id FROM api_keys k JOIN below ON below.id = k.agent_id)"
+    );
+    tx.execute(&sql, args![id]).await?;
+    let sql = format!("{BELOW} DELETE FROM api_keys WHERE agent_id IN (SELECT id FROM below)");
+    tx.execute(&sql, args![id]).await?;
+    let sql = format!("{BELOW} UPDATE agents SET archived_at = ?2, updated_at = ?2 WHERE id IN (SELECT id FROM below)");
+    tx.execute(&sql, args![id, now]).await?;
+    Ok(revoked)
+}
+
+/// Ends every credential of an agent and of all below it, and all that was asked and approved for them.
+async fn end_rights(tx: &Tx<'_>, id: &AgentId, now: Timestamp) -> Result<Vec<String>, DbError> {
+    let sql = format!(
+        "{BELOW} UPDATE access_requests SET state = CASE state WHEN 'open' THEN 'denied' ELSE 'revoked' END, decided_at = ?2
+         WHERE agent_id IN (SELECT id FROM below) AND state IN ('open', 'approved')"
+    );
+    tx.execute(&sql, args![id, now]).await?;
+    let sql = format!(
+        "{BELOW} UPDATE credentials SET revoked_at = ?2
+         WHERE agent_id IN (SELECT id FROM below) AND revoked_at IS NULL RETURNING id"
+    );
+    tx.list(&sql, args![id, now]).await
+}
