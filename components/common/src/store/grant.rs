@@ -238,14 +238,14 @@ pub async fn explain(
     let (tenant, agent) = (binder.bind(subject.tenant), binder.bind(agent));
     // By id: whatever tenant it is of, so that the gate can be told. By name: a name is one of its tenant.
     let sql = format!(
-        "SELECT a.name, {}, {}, {}, {} FROM agents a
+        "SELECT json_array(a.name, {}, {}, {}, {}) AS r FROM agents a
          WHERE a.archived_at IS NULL AND (a.id = {agent} OR (a.tenant_id = {tenant} AND a.name = {agent}))",
         bound.on_agent(Action::Read),
         bound.on_agent(action),
         expressions.len(),
         expressions.join(", "),
     );
-    let Some(found) = reads.optional::<Bits>(&sql, binder.into_args()).await? else { return Ok(None) };
+    let Some(found) = reads.packed::<Bits>(&sql, binder.into_args()).await?.pop() else { return Ok(None) };
     let factors = parts.into_iter().zip(found.held).collect();
     Ok(Some(Explained { name: found.name, may_read: found.may_read, allowed: found.allowed, factors }))
 }
