@@ -117,13 +117,13 @@ impl FromRow for Found {
 }
 
 const FIND: &str = "
-    SELECT json_array((SELECT group_concat(s.name, ' ') FROM custom_scopes s WHERE s.tenant_id = c.tenant_id),
+    SELECT (SELECT group_concat(s.name, ' ') FROM custom_scopes s WHERE s.tenant_id = c.tenant_id) AS x,
            c.id, c.kind, c.prefix, c.scope, c.created_at, c.expires_at, c.revoked_at, c.last_used_at, c.last_used_address,
            t.id, t.slug, u.id, u.email, u.role, u.deactivated_at, a.id, a.name, a.state, a.scope, a.archived_at,
-           a.spent_cents > a.budget_cents IS TRUE,
+           a.spent_cents > a.budget_cents IS TRUE AS z,
            CASE c.kind WHEN 'agent_token' THEN (
                SELECT group_concat(r.granted, ' ') FROM access_requests r
-               WHERE r.agent_id = c.agent_id AND r.state = 'approved' AND r.ends_at > (SELECT ?2)) END) AS r
+               WHERE r.agent_id = c.agent_id AND r.state = 'approved' AND r.ends_at > (SELECT ?2)) END AS y
     FROM credentials c
     LEFT JOIN agents a ON a.id = c.agent_id
     JOIN users u ON u.id = ifnull(a.owner_id, c.user_id)
@@ -134,7 +134,7 @@ const FIND: &str = "
 
 /// Who presents the secret with this digest. One SELECT by primary key: this is every request's.
 pub async fn find(reads: &dyn Rows, digest: &Digest, now: Timestamp) -> Result<Option<Found>, DbError> {
-    Ok(reads.packed(FIND, args![digest, now]).await?.pop())
+    reads.optional(FIND, args![digest, now]).await
 }
 
 /// A credential to be stored.
