@@ -9,12 +9,14 @@
 //!    thread, with no busy timeout and a bound on its steps and bytes.
 //! 2. When it meets a bound or a lock, it is forgotten and run again from the start as in 3; a read outside a
 //!    transaction leaves nothing behind.
-//! 3. Everything else runs on a blocking thread. The first rows come back with the answer; the rest is streamed.
+//! 3. Everything else runs on a blocking thread. The first rows come back with the answer; the rest is streamed. Statements
+//!    that would begin to write take turns, file by file.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -117,6 +119,46 @@ struct Session {
     connection: Mutex<Option<rusqlite::Connection>>,
     /// Calls of the progress handler that the running statement has left.
     budget: Arc<AtomicI64>,
+    /// Who may ask for the file's write lock.
+    turns: Arc<Turns>,
+}
+
+/// Whether somebody in this process is writing to a file, and who waits for it. SQLite's own way of waiting for a lock is to
+/// sleep and look again; here who waits is woken.
+#[derive(Default)]
+struct Turns {
+    is_taken: Mutex<bool>,
+    freed: Condvar,
+}
+
+/// The turns of each file.
+static TURNS: Mutex<BTreeMap<PathBuf, Arc<Turns>>> = Mutex::new(BTreeMap::new());
+
+impl Turns {
+    fn of(path: Option<&PathBuf>) -> Arc<Self> {
+        let Some(path) = path else { return Arc::default() };
+        let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(path.clone()).or_default())
+    }
+
+    /// Waits for the turn; when it took too long, goes on without one: SQLite's lock is what decides.
+    fn take(&self) -> Turn<'_> {
+        let is_taken = self.is_taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.freed.wait_timeout_while(is_taken, BUSY, |is_taken| *is_taken);
+        let (mut is_taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *is_taken = true;
+        Turn(self)
+    }
+}
+
+/// The next one's when dropped.
+struct Turn<'a>(&'a Turns);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.0.is_taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.0.freed.notify_one();
+    }
 }
 
 /// The answer's beginning: all there is, or the first rows and where the others come from.
@@ -190,7 +232,8 @@ fn open(guest: &mut Guest, label: &str) -> Result<Resource<Connection>, Error> {
     if guest.connections >= CONNECTIONS {
         return Err(Error::Io("too many connections opened".to_owned()));
     }
-    let session = Session { path, connection: Mutex::default(), budget: Arc::new(AtomicI64::new(i64::MAX)) };
+    let turns = Turns::of(path.as_ref());
+    let session = Session { path, connection: Mutex::default(), budget: Arc::new(AtomicI64::new(i64::MAX)), turns };
     let connection = guest.table.push(Connection(Arc::new(session))).map_err(|error| Error::Io(error.to_string()))?;
     guest.connections += 1;
     Ok(connection)
@@ -288,6 +331,9 @@ impl Session {
             Some(connection) => connection,
             closed => closed.insert(self.open().map_err(io)?),
         };
+        // A statement that writes by itself, or that begins to. Inside of a transaction the lock is held, or is being asked for
+        // by who holds no turn: so nobody waits for who waits for him.
+        let _turn = (connection.is_autocommit() && !is_read(sql)).then(|| self.turns.take());
         let (mut cached, mut first);
         let statement: &mut Statement<'_> = match connection.prepare_cached(sql) {
             Ok(statement) => {
@@ -524,7 +570,8 @@ mod tests {
     use super::*;
 
     fn session() -> Arc<Session> {
-        Arc::new(Session { path: None, connection: Mutex::default(), budget: Arc::new(AtomicI64::new(i64::MAX)) })
+        let (budget, turns) = (Arc::new(AtomicI64::new(i64::MAX)), Turns::of(None));
+        Arc::new(Session { path: None, connection: Mutex::default(), budget, turns })
     }
 
     async fn rows(session: &Arc<Session>, sql: &str) -> Result<Vec<Vec<Value>>, String> {

@@ -267,7 +267,8 @@ fn a_full_database_still_takes_rights_away() {
     let leaving = server.sign_in("ada@example.com", None);
     let (revoked, deleted) =
         (server.agent(&admin, "revoked", &["agents.read"]), server.agent(&admin, "deleted", &["agents.read"]));
-    let kept = server.agent(&admin, "kept", &["agents.read"]);
+    let (kept, halted) =
+        (server.agent(&admin, "kept", &["agents.read"]), server.agent(&admin, "halted", &["agents.read"]));
     let long = "x".repeat(1_900);
     let full = (0..2_000).find_map(|number| {
         let body = json!({ "name": format!("filler-{number}"), "description": long, "labels": { "a": "y".repeat(120), "b": "z".repeat(120) } });
@@ -298,13 +299,13 @@ fn a_full_database_still_takes_rights_away() {
     }
     admin.get("/api/agents/deleted").refused(404, "agent_not_found");
     // Both ways to halt one, with and without a key, and all.
-    admin.post("/api/agents/kept/pause", &json!({})).is(200);
-    kept.client.get("/api/agents").refused(403, "agent_paused");
+    admin.post("/api/agents/halted/pause", &json!({})).is(200);
+    halted.client.get("/api/agents").refused(403, "agent_paused");
     let key = [("idempotency-key", "halt")];
     for _ in 0..2 {
-        admin.call("POST", "/api/agents/kept/stop", &key, None).is(200);
+        admin.call("POST", "/api/agents/halted/stop", &key, None).is(200);
     }
-    kept.client.get("/api/agents").refused(403, "agent_stopped");
+    halted.client.get("/api/agents").refused(403, "agent_stopped");
     assert!(admin.post("/api/agents/stop-all", &json!({})).is(200)["stopped"].as_i64() > Some(0));
     assert_eq!(server.number("SELECT count(*) FROM agents WHERE archived_at IS NULL AND state <> 'stopped'"), 0);
     admin.delete("/auth/sessions").is(204);

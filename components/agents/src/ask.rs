@@ -2,7 +2,7 @@
 
 use common::{
     caller::Caller,
-    db::Reads,
+    db::Rows,
     error::{ApiError, Code},
     form::OrNull,
     http::{is_public_url, prose, text, within},
@@ -37,7 +37,7 @@ impl From<preset::Preset> for Rights {
 
 /// Reads `scope` or `preset`, of which at most one may be sent. `None`: neither was.
 pub(crate) async fn rights(
-    reads: &impl Reads,
+    reads: &dyn Rows,
     caller: &Caller,
     scope: Option<&[String]>,
     preset: Option<&str>,
@@ -54,7 +54,7 @@ pub(crate) async fn rights(
 }
 
 /// The ceiling of an agent of which nothing is said: that of the preset `worker`.
-pub(crate) async fn worker(reads: &impl Reads, caller: &Caller) -> Result<Rights, ApiError> {
+pub(crate) async fn worker(reads: &dyn Rows, caller: &Caller) -> Result<Rights, ApiError> {
     let preset = preset::newest(reads, caller.tenant_id(), "worker").await?.ok_or(Code::UnknownPreset)?;
     Ok(preset.into())
 }
@@ -116,9 +116,9 @@ impl Said {
 
 /// Checks labels: names of 1 to 64 characters, texts of at most 128, 32 in all.
 fn checked(labels: Labels) -> Result<Labels, ApiError> {
-    let is_good = labels.0.len() <= LABELS
-        && labels.0.iter().all(|(name, value)| {
-            text("labels", name, 64).is_ok_and(|trimmed| trimmed == *name)
+    let is_good = labels.len() <= LABELS
+        && labels.iter().all(|(name, value)| {
+            text("labels", name, 64).is_ok_and(|trimmed| trimmed == name)
                 && (value.is_empty() || text("labels", value, 128).is_ok())
         });
     if is_good { Ok(labels) } else { Err(Code::InvalidLabels.into()) }

@@ -11,7 +11,7 @@ use axum::{http::StatusCode, response::Response};
 use common::{
     audit::Event,
     caller::Caller,
-    db::{Purpose, Reads},
+    db::{Purpose, Rows},
     error::{ApiError, Code},
     form,
     form::{Ask, Nothing},
@@ -121,7 +121,7 @@ fn who(caller: &Caller) -> String {
 }
 
 /// The agent of that name, if the caller may set its state: neither his own nor that of an agent above him, which is his too.
-async fn get(app: &App, reads: &impl Reads, caller: &Caller, name: &str) -> Result<Agent, ApiError> {
+async fn get(app: &App, reads: &dyn Rows, caller: &Caller, name: &str) -> Result<Agent, ApiError> {
     let found = agent::get(reads, caller, name, Action::Update, app.now()).await?;
     if let Some(own) = caller.agent_id()
         && tree::is_at_or_below(reads, own, &found.id).await?

@@ -3,7 +3,7 @@
 use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
-    db::Reads,
+    db::Rows,
     error::{ApiError, Code},
     form,
     form::{Ask, Params, Wish},
@@ -43,7 +43,7 @@ struct Shared {
 
 impl Shared {
     /// What it is, if the caller may share it.
-    async fn get(&self, reads: &impl Reads, caller: &Caller, now: Timestamp) -> Result<Object, ApiError> {
+    async fn get(&self, reads: &dyn Rows, caller: &Caller, now: Timestamp) -> Result<Object, ApiError> {
         let Some(Segment(key)) = &self.key else {
             let found = agent::get(reads, caller, &self.name, Action::Share, now).await?;
             return Ok(Object { agent_id: found.id, agent: found.name, key: None });
@@ -110,7 +110,7 @@ fn relation(word: &str) -> Result<Relation, ApiError> {
     Relation::of_grant(word).ok_or_else(|| Code::UnknownRelation.into())
 }
 
-async fn subject(reads: &impl Reads, caller: &Caller, text: &str) -> Result<Found, ApiError> {
+async fn subject(reads: &dyn Rows, caller: &Caller, text: &str) -> Result<Found, ApiError> {
     grant::subject(reads, caller, text).await?.ok_or_else(|| Code::SubjectNotFound.into())
 }
 

@@ -82,7 +82,7 @@ fn custom(caller: &Caller, name: &str) -> Result<Response, ApiError> {
         let valid: Vec<&str> = known.chain(caller.defined().names().iter().map(String::as_str)).collect();
         return Err(Code::UnknownAction.with("valid", valid.join(", ")));
     }
-    let carries = caller.scopes().custom.contains(name);
+    let carries = caller.scopes().has_custom(name);
     let factors = states(caller).into_iter().chain([scope_factor(carries, name)]).collect();
     answer(factors, if carries { vec![] } else { vec![name] })
 }

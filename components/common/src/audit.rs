@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 use crate::{
     caller::Caller,
     db::{DbError, Tx},
+    form::written,
     http::App,
     id::{AuditId, TenantId, UserId},
 };
@@ -60,7 +61,7 @@ async fn insert(
     credential: Option<&str>,
     event: &Event<'_>,
 ) -> Result<(), DbError> {
-    let json = |value: &Json| (!value.is_null()).then(|| value.to_string());
+    let json = |value: &Json| (!value.is_null()).then(|| written(value));
     let row = crate::args![
         &AuditId::generate(app.now(), app.chance()),
         app.now(),

@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, header};
 
 use crate::{
     audit::{self, Event},
-    db::{DbError, Purpose, Reads},
+    db::{DbError, Purpose, Rows},
     error::{ApiError, Code},
     http::App,
     id::{AgentId, CredentialId, TenantId, UserId},
@@ -65,12 +65,12 @@ impl Caller {
     }
 
     /// The same caller as the database knows him now, inside of a transaction.
-    pub async fn again(&self, reads: &impl Reads, now: Timestamp) -> Result<Self, ApiError> {
+    pub async fn again(&self, reads: &dyn Rows, now: Timestamp) -> Result<Self, ApiError> {
         let presented = Secret::parse(self.0.presented.reveal()).ok_or(Code::InvalidToken)?;
         Self::look_up(reads, presented, self.0.by_cookie, now).await
     }
 
-    async fn look_up(reads: &impl Reads, presented: Secret, by_cookie: bool, now: Timestamp) -> Result<Self, ApiError> {
+    async fn look_up(reads: &dyn Rows, presented: Secret, by_cookie: bool, now: Timestamp) -> Result<Self, ApiError> {
         let Some(found) = credential::find(reads, &presented.digest(), now).await? else {
             return Err(Code::InvalidToken.into());
         };
@@ -89,7 +89,7 @@ impl Caller {
     }
 
     /// Who would be asking with this secret, if anybody: for routes that speak about somebody else's credential.
-    pub async fn of(reads: &impl Reads, secret: Secret, now: Timestamp) -> Result<Option<Self>, ApiError> {
+    pub async fn of(reads: &dyn Rows, secret: Secret, now: Timestamp) -> Result<Option<Self>, ApiError> {
         match Self::look_up(reads, secret, false, now).await {
             Ok(caller) => Ok(Some(caller)),
             Err(refusal) if refusal.code() == Code::InvalidToken => Ok(None),
@@ -246,10 +246,10 @@ impl Caller {
 
     /// Refuses a caller who lacks the custom scope.
     pub fn require_custom(&self, name: &str) -> Result<(), ApiError> {
-        if self.scopes().custom.contains(name) {
+        if self.scopes().has_custom(name) {
             return Ok(());
         }
-        Err(self.lacks(name, Scopes::of_role(self.role(), self.defined()).custom.contains(name)))
+        Err(self.lacks(name, Scopes::of_role(self.role(), self.defined()).has_custom(name)))
     }
 
     /// The refusal of who lacks a scope. An agent is told how to ask for it; what is approved is its token's, never a key's.

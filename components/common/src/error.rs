@@ -511,7 +511,10 @@ impl Code {
 impl ApiError {
     /// A missing, unknown or wrong field.
     pub fn field(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        let (field, problem) = (field.into(), problem.into());
+        Self::of_field(field.into(), problem.into())
+    }
+
+    fn of_field(field: String, problem: String) -> Self {
         let fields = serde_json::json!([{ "field": field, "problem": problem }]);
         Self::from(Code::ValidationError).extra("fields", fields)
     }

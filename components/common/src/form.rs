@@ -3,15 +3,13 @@
 //! [`form!`](crate::form!) declares a struct and how it is read. All that is wrong with a body is told at once: a field that
 //! is missing, unknown, sent twice or of the wrong type. What a value means is for the handler.
 
-use std::collections::BTreeMap;
-
 use axum::{
     body::Body,
     http::{HeaderMap, header},
 };
 use http_body_util::BodyExt;
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{Error as _, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value as Json};
@@ -93,16 +91,46 @@ impl Field for Vec<String> {
     }
 }
 
-impl Field for BTreeMap<String, String> {
+/// Texts by name, in the order of their names. A list, since they are few: a tree is more code than all forms together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Texts(Vec<(String, String)>);
+
+impl Texts {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Names with their texts.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+}
+
+impl Serialize for Texts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl Field for Texts {
     const EXPECTED: &'static str = "an object of texts";
 
     fn from_json(value: Json) -> Option<Self> {
-        match value {
-            Json::Object(items) => {
-                items.into_iter().map(|(name, value)| Some((name, String::from_json(value)?))).collect()
-            }
-            _ => None,
+        let Json::Object(members) = value else { return None };
+        let mut texts = Vec::with_capacity(members.len());
+        for (name, value) in members {
+            let text = String::from_json(value)?;
+            let place =
+                texts.binary_search_by(|(known, _): &(String, String)| known.cmp(&name)).unwrap_or_else(|at| at);
+            texts.insert(place, (name, text));
         }
+        Some(Self(texts))
     }
 }
 
@@ -390,6 +418,17 @@ fn object(bytes: &[u8]) -> Result<Sent, ApiError> {
         Json::Object(values) => Ok(Sent { values, is_query: false, problems: Vec::new() }),
         _ => Err(ApiError::field("", "the body must be a JSON object")),
     }
+}
+
+/// Reads JSON that was stored; `None`: it is none.
+pub fn json(text: &str) -> Option<Json> {
+    serde_json::from_str(text).ok().map(|Strict(json)| json)
+}
+
+/// JSON as text: a value has no part that cannot be written. Not `to_string`, which would be one more writer of JSON in each
+/// component.
+pub fn written(json: &Json) -> String {
+    serde_json::to_string(json).unwrap_or_default()
 }
 
 /// JSON in which no member stands twice: a reader that keeps one of the two would drop what was sent.

@@ -5,7 +5,7 @@
 //! 3. The handler's arguments are made of path, query and body ([`crate::form`]), then the handler decides and acts.
 //! 4. [`serve`] writes the envelope of a refusal and the headers that every answer carries.
 
-use std::{future::Future, net::IpAddr, sync::Arc};
+use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc};
 
 #[cfg(target_family = "wasm")]
 mod spin;
@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use crate::{
     caller::Caller,
-    db::Db,
+    db::{Db, DbError},
     error::{ApiError, Code, Problem, Refused},
     id::{RequestId, RequestNumbers},
     route::{Access, Query, Route},
@@ -141,7 +141,11 @@ impl App {
     }
 
     /// Does something after the answer was decided. It never changes the answer: a failure is logged, and that is all.
-    pub async fn afterwards(&self, work: impl Future<Output = Result<(), crate::db::DbError>> + Send + 'static) {
+    pub async fn afterwards(&self, work: impl Future<Output = Result<(), DbError>> + Send + 'static) {
+        self.later(Box::pin(work)).await;
+    }
+
+    async fn later(&self, work: Pin<Box<dyn Future<Output = Result<(), DbError>> + Send>>) {
         let request_id = self.0.request_id.clone();
         let logged = async move {
             if let Err(error) = work.await {

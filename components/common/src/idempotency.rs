@@ -79,7 +79,7 @@ impl Request {
     }
 
     /// The row of this request, if there is one.
-    async fn find(&self, app: &App, reads: &impl crate::db::Reads) -> Result<Option<Kept>, ApiError> {
+    async fn find(&self, app: &App, reads: &dyn crate::db::Rows) -> Result<Option<Kept>, ApiError> {
         Ok(kept::find(reads, &self.digest, app.now()).await?)
     }
 
@@ -105,7 +105,7 @@ impl Request {
     pub async fn replayed(
         &self,
         app: &App,
-        reads: &impl crate::db::Reads,
+        reads: &dyn crate::db::Rows,
         caller: &Caller,
     ) -> Result<Option<Response>, ApiError> {
         match self.find(app, reads).await? {

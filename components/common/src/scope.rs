@@ -1,8 +1,6 @@
 //! Scopes: what a credential may be used for. Known scopes are bits of a set; globs are expanded to the known ones before
 //! two sets are compared, so that `agents.*` and a list of all its members are the same.
 
-use std::collections::BTreeSet;
-
 use serde::{Serialize, Serializer};
 
 macro_rules! scopes {
@@ -217,25 +215,36 @@ impl Defined {
     }
 }
 
+/// The texts in order, each once. They are few: a tree or a sort would be more code than all else here.
+fn in_order(texts: &mut dyn Iterator<Item = &String>) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for text in texts {
+        if let Err(place) = found.binary_search(text) {
+            found.insert(place, text.clone());
+        }
+    }
+    found
+}
+
 /// What a credential may be used for: known scopes and a tenant's custom ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scopes {
     /// The known ones.
     pub known: ScopeSet,
-    /// The custom ones.
-    pub custom: BTreeSet<String>,
+    /// The custom ones, in order.
+    pub custom: Vec<String>,
 }
 
 impl Scopes {
     /// What patterns, separated by blanks, cover.
     pub fn stored(text: &str, defined: &Defined) -> Self {
-        let custom = text.split_ascii_whitespace().flat_map(|pattern| defined.covered(pattern)).cloned().collect();
+        let custom = in_order(&mut text.split_ascii_whitespace().flat_map(|pattern| defined.covered(pattern)));
         Self { known: ScopeSet::stored(text), custom }
     }
 
     /// All that a role can use.
     pub fn of_role(role: Role, defined: &Defined) -> Self {
-        let custom = defined.0.iter().filter(|name| role != Role::Viewer || name.ends_with(".read")).cloned().collect();
+        let custom = in_order(&mut defined.0.iter().filter(|name| role != Role::Viewer || name.ends_with(".read")));
         Self { known: role.ceiling(), custom }
     }
 
@@ -248,9 +257,9 @@ impl Scopes {
 
     /// What is in either.
     #[must_use]
-    pub fn or(mut self, other: Self) -> Self {
-        self.custom.extend(other.custom);
-        Self { known: self.known.or(other.known), ..self }
+    pub fn or(self, other: Self) -> Self {
+        let custom = in_order(&mut self.custom.iter().chain(&other.custom));
+        Self { known: self.known.or(other.known), custom }
     }
 
     /// What is in this set and not in `other`.
@@ -273,6 +282,11 @@ impl Scopes {
             above.chain([name.to_owned(), "*".to_owned()]).collect()
         };
         self.all_names().into_iter().map(covering).collect()
+    }
+
+    /// Whether this custom scope is among them.
+    pub fn has_custom(&self, name: &str) -> bool {
+        self.custom.iter().any(|custom| custom == name)
     }
 
     /// The same as patterns, one for each scope.
@@ -317,7 +331,7 @@ impl Patterns {
         if asked.is_empty() || !unknown.is_empty() {
             return Err(unknown);
         }
-        let patterns: Vec<String> = asked.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect();
+        let patterns = in_order(&mut asked.iter());
         let set = ScopeSet::stored(&patterns.join(" "));
         Ok(Self { patterns, set })
     }

@@ -135,7 +135,7 @@ pub(crate) async fn message(
 ) -> Result<Response, ApiError> {
     let text = prose("text", &ask.body.text, 4_000)?;
     let data = ask.body.data.map(Json::Object);
-    if data.as_ref().is_some_and(|data| data.to_string().len() > MOST_DATA) {
+    if data.as_ref().is_some_and(|data| form::written(data).len() > MOST_DATA) {
         return Err(Code::DataTooLarge.into());
     }
     agent::get(app.db(), &caller, &name, Action::Read, app.now()).await?; // early 404; decided again below

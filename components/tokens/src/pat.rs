@@ -6,7 +6,7 @@
 use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
-    db::{Reads, Tx},
+    db::{Rows, Tx},
     error::{ApiError, Code},
     form,
     form::{Ask, OrNull, Params},
@@ -97,7 +97,7 @@ pub(crate) async fn create(app: App, caller: Caller, ask: Ask<Create>) -> Result
 }
 
 /// One of the caller's own PATs.
-async fn stored(reads: &impl Reads, caller: &Caller, id: &str, now: Timestamp) -> Result<Token, ApiError> {
+async fn stored(reads: &dyn Rows, caller: &Caller, id: &str, now: Timestamp) -> Result<Token, ApiError> {
     let own = Some(caller.user_id());
     token::find(reads, caller.tenant_id(), own, id, now).await?.ok_or_else(|| Code::TokenNotFound.into())
 }

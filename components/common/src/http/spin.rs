@@ -43,14 +43,16 @@ pub async fn answer(request: types::Request, router: fn() -> Router) -> Result<t
     let (env, router) = match INSTANCE.get() {
         Some(made) => made,
         None => {
-            let mut values = std::collections::BTreeMap::new();
+            let mut values = Vec::new();
             for name in settings::NAMES {
                 #[expect(clippy::disallowed_methods, reason = "the one place that reads settings")]
                 if let Ok(value) = spin_sdk::variables::get(name).await {
-                    values.insert(*name, value);
+                    values.push((*name, value));
                 }
             }
-            match settings::Settings::read(|name| values.get(name).cloned()) {
+            match settings::Settings::read(|name| {
+                values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
+            }) {
                 Ok(settings) => INSTANCE.get_or_init(|| (Arc::new(env(settings)), router())),
                 Err(name) => return give(unusable(name)),
             }

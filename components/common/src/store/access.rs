@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     args,
     caller::Caller,
-    db::{DbError, FromRow, Happened, Reads, Row, Tx},
+    db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx},
     error::{ApiError, Code},
     id::{AccessRequestId, AgentId, UserId},
     page::Wanted,
@@ -120,7 +120,7 @@ fn select(now: &str, extra: &str) -> String {
 
 /// The request with this id, if the caller may decide about it, or is the asking agent or one above it. Absent and unreadable
 /// are the same 404 by the same one statement; who may read the agent, but not decide, gets a 403.
-pub async fn get(reads: &impl Reads, caller: &Caller, id: &str, now: Timestamp) -> Result<AccessRequest, ApiError> {
+pub async fn get(reads: &dyn Rows, caller: &Caller, id: &str, now: Timestamp) -> Result<AccessRequest, ApiError> {
     let mut binder = Binder::default();
     let (now, id, tenant) = (binder.bind(now), binder.bind(id), binder.bind(caller.tenant_id()));
     let bound = Bound::new(caller, &mut binder);
@@ -139,7 +139,7 @@ pub async fn get(reads: &impl Reads, caller: &Caller, id: &str, now: Timestamp) 
 
 /// The requests that the caller may see ([`get`]), the newest first. `state` is one of [`STATES`]; `agent` a name or an id.
 pub async fn list(
-    reads: &impl Reads,
+    reads: &dyn Rows,
     caller: &Caller,
     filter: (Option<&str>, Option<&str>),
     wanted: &Wanted,

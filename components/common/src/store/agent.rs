@@ -1,16 +1,14 @@
 //! Table `agents`, and who may do what with its rows: every statement that names an agent for a caller holds the
 //! permission's expression.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use crate::{
     args,
     caller::Caller,
-    db::{DbError, FromRow, FromValue, Happened, Reads, Row, Tx, Value},
+    db::{DbError, FromRow, FromValue, Happened, Reads, Row, Rows, Tx, Value, page},
     error::{ApiError, Code},
-    form::Field,
+    form::{self, Field, Texts},
     id::{AgentId, TenantId, UserId},
     page::Wanted,
     permission::{self, Action, Binder, Bound},
@@ -125,6 +123,9 @@ pub struct Agent {
     pub token: Option<TokenRecord>,
 }
 
+/// Texts by name, at most 32.
+pub type Labels = Texts;
+
 /// The owner of an agent.
 #[derive(Clone, Debug, Serialize)]
 pub struct Owner {
@@ -137,22 +138,9 @@ pub struct Owner {
     pub role: Role,
 }
 
-/// Texts by name, at most 32.
-#[derive(Clone, Debug, Default, Serialize, PartialEq, Eq)]
-#[serde(transparent)]
-pub struct Labels(pub BTreeMap<String, String>);
-
-impl Field for Labels {
-    const EXPECTED: &'static str = BTreeMap::<String, String>::EXPECTED;
-
-    fn from_json(value: serde_json::Value) -> Option<Self> {
-        BTreeMap::from_json(value).map(Self)
-    }
-}
-
 impl FromValue for Labels {
     fn from_value(value: Value) -> Result<Self, DbError> {
-        let json = serde_json::from_str(&String::from_value(value)?).ok();
+        let json = form::json(&String::from_value(value)?);
         json.and_then(Self::from_json).ok_or(DbError::Row("labels that are no JSON object of texts"))
     }
 }
@@ -207,13 +195,14 @@ impl FromRow for Agent {
     }
 }
 
-/// Columns and joins. `now` is the expression of the time that decides whether a token is live; `extra` are columns more.
+/// Columns and joins, for [`Reads::packed`]. `now` is the expression of the time that decides whether a token is live; `extra` are columns more.
 fn select(now: &str, extra: &str) -> String {
     format!(
-        "SELECT a.id, a.name, a.display_name, a.description, a.runtime, a.model, a.labels, a.scope, a.preset, a.preset_version,
+        "SELECT json_array(
+                a.id, a.name, a.display_name, a.description, a.runtime, a.model, a.labels, a.scope, a.preset, a.preset_version,
                 a.url, a.tier, a.max_concurrent_tasks, a.budget_cents, a.spent_cents, a.state, a.state_changed_at, a.state_changed_by,
                 a.owner_id, u.email, u.role, p.name, p.id, a.created_at, a.updated_at, a.last_seen_at,
-                c.id, c.prefix, c.created_at, c.expires_at, c.last_used_at{extra}
+                c.id, c.prefix, c.created_at, c.expires_at, c.last_used_at{extra}) AS r
          FROM agents a
          JOIN users u ON u.id = a.owner_id
          LEFT JOIN agents p ON p.id = a.parent_id AND p.archived_at IS NULL
@@ -238,7 +227,7 @@ impl FromRow for Decided {
 /// The agent of that name (`me` is the asking agent's own), if the caller may do `action` with it. Absent and unreadable are the same 404 by the same one
 /// statement; readable but not more is a 403 that says what is missing.
 pub async fn get(
-    reads: &impl Reads,
+    reads: &dyn Rows,
     caller: &Caller,
     name: &str,
     action: Action,
@@ -256,7 +245,7 @@ pub async fn get(
     let (read, act) = (bound.on_agent(Action::Read), bound.on_agent(action));
     let sql = select(&now, &format!(", {read}, {act}"))
         + &format!(" WHERE a.tenant_id = {tenant} AND a.name = {name} AND a.archived_at IS NULL");
-    let decided = reads.optional::<Decided>(&sql, binder.into_args()).await?;
+    let decided = reads.packed::<Decided>(&sql, binder.into_args()).await?.pop();
     let Some(found) = decided.filter(|found| found.may_read) else { return Err(Code::AgentNotFound.into()) };
     if found.may_act {
         return Ok(found.agent);
@@ -275,9 +264,9 @@ pub async fn get(
 }
 
 /// The live agent with this id, whoever asks: for what the tree decides.
-pub async fn by_id(reads: &impl Reads, id: &AgentId, now: Timestamp) -> Result<Option<Agent>, DbError> {
+pub async fn by_id(reads: &dyn Rows, id: &AgentId, now: Timestamp) -> Result<Option<Agent>, DbError> {
     let sql = select("?2", "") + " WHERE a.id = ?1 AND a.archived_at IS NULL";
-    reads.optional(&sql, args![id, now]).await
+    Ok(reads.packed(&sql, args![id, now]).await?.pop())
 }
 
 /// What a list of agents is narrowed to.
@@ -297,7 +286,7 @@ pub struct Filter<'a> {
 
 /// The agents that the caller may read, the newest first.
 pub async fn list(
-    reads: &impl Reads,
+    reads: &dyn Rows,
     caller: &Caller,
     filter: &Filter<'_>,
     wanted: &Wanted,
@@ -333,12 +322,12 @@ pub async fn list(
         None => {}
     }
     sql.push_str(&format!(" ORDER BY a.created_at DESC, a.id DESC LIMIT {}", binder.bind(wanted.rows())));
-    reads.list(&sql, binder.into_args()).await
+    reads.packed(&page(&sql), binder.into_args()).await
 }
 
 /// The agents below one that the caller may read, each after the one above it; at most `most` of them.
 pub async fn list_below(
-    reads: &impl Reads,
+    reads: &dyn Rows,
     caller: &Caller,
     top: &AgentId,
     most: usize,
@@ -352,7 +341,7 @@ pub async fn list_below(
         crate::store::tree::BELOW,
         select(&now, "")
     );
-    reads.list(&sql, binder.into_args()).await
+    reads.packed(&page(&sql), binder.into_args()).await
 }
 
 /// An agent to be stored.

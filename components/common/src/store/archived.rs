@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     args,
     caller::Caller,
-    db::{DbError, FromRow, Happened, Reads, Row, Tx},
+    db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx},
     error::{ApiError, Code},
     id::{AgentId, TenantId},
     page::Wanted,
@@ -64,7 +64,7 @@ const SELECT: &str = "
     WHERE a.archived_at IS NOT NULL AND ";
 
 /// The archived agents that the caller may restore, the last archived first.
-pub async fn list(reads: &impl Reads, caller: &Caller, wanted: &Wanted) -> Result<Vec<Archived>, DbError> {
+pub async fn list(reads: &dyn Rows, caller: &Caller, wanted: &Wanted) -> Result<Vec<Archived>, DbError> {
     let mut binder = Binder::default();
     let (at, id) = wanted.after();
     let (at, id, tenant) = (binder.bind(at), binder.bind(id), binder.bind(caller.tenant_id()));
@@ -78,7 +78,7 @@ pub async fn list(reads: &impl Reads, caller: &Caller, wanted: &Wanted) -> Resul
 }
 
 /// The archived agent with this id, if the caller may restore it; one that he may not is an absent one.
-pub async fn find(reads: &impl Reads, caller: &Caller, id: &str) -> Result<Archived, ApiError> {
+pub async fn find(reads: &dyn Rows, caller: &Caller, id: &str) -> Result<Archived, ApiError> {
     let mut binder = Binder::default();
     let id = binder.bind(id);
     let may = permission::on_agent(caller, Action::Delete, &mut binder);

@@ -2,7 +2,7 @@
 
 use crate::{
     args,
-    db::{Db, DbError, FromRow, Happened, Purpose, Row},
+    db::{Db, DbError, FromRow, Happened, Purpose, Reads, Row},
     secret::Digest,
     time::Timestamp,
 };
@@ -47,6 +47,6 @@ pub async fn forgive(db: &Db, key: &Digest, limit: i64) -> Result<(), DbError> {
 }
 
 /// A counter as it is now; `None`: nothing was counted, or its window is over.
-pub async fn find(reads: &impl crate::db::Reads, key: &Digest, now: Timestamp) -> Result<Option<Count>, DbError> {
+pub async fn find(reads: &dyn crate::db::Rows, key: &Digest, now: Timestamp) -> Result<Option<Count>, DbError> {
     reads.optional("SELECT count, ends_at FROM attempts WHERE key = ?1 AND ends_at > ?2", args![key, now]).await
 }

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use crate::{
     args,
     caller::Caller,
-    db::{DbError, FromRow, Reads, Row, Value},
+    db::{DbError, FromRow, Reads, Row, Rows, Value},
     id::AuditId,
     permission::{self, Action, Binder},
     scope::Scope,
@@ -77,7 +77,7 @@ impl FromRow for Entry {
 fn stored_json(row: &mut Row) -> Result<Json, DbError> {
     match row.take::<Option<String>>()? {
         None => Ok(Json::Null),
-        Some(text) => serde_json::from_str(&text).map_err(|_| DbError::Row("not JSON")),
+        Some(text) => crate::form::json(&text).ok_or(DbError::Row("not JSON")),
     }
 }
 
@@ -103,7 +103,7 @@ pub struct Filter {
 /// Who has audit.read_all sees his tenant's. Others see what was done by or to agents that they may read (an archived one:
 /// that was theirs); of another agent beside it only the id, and not what was written to it.
 pub async fn list(
-    reads: &impl Reads,
+    reads: &dyn Rows,
     caller: &Caller,
     filter: &Filter,
     after: &str,
@@ -218,7 +218,7 @@ impl Whole {
 }
 
 /// At most `limit` rows of all tenants with numbers above `after` and up to `to`, the oldest first.
-pub async fn whole(reads: &impl Reads, after: i64, to: i64, limit: i64) -> Result<Vec<Whole>, DbError> {
+pub async fn whole(reads: &dyn Rows, after: i64, to: i64, limit: i64) -> Result<Vec<Whole>, DbError> {
     reads
         .list(
             "SELECT seq, CAST(id AS BLOB), at, CAST(tenant_id AS BLOB), CAST(user_id AS BLOB), CAST(agent_id AS BLOB),
@@ -231,6 +231,6 @@ pub async fn whole(reads: &impl Reads, after: i64, to: i64, limit: i64) -> Resul
 }
 
 /// Rows with numbers above `seq`.
-pub async fn count_above(reads: &impl Reads, seq: i64) -> Result<i64, DbError> {
+pub async fn count_above(reads: &dyn Rows, seq: i64) -> Result<i64, DbError> {
     Ok(reads.optional("SELECT count(*) FROM audit WHERE seq > ?1", args![seq]).await?.unwrap_or(0))
 }

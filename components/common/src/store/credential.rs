@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     args,
-    db::{Db, DbError, FromRow, FromValue, Happened, Reads, Row, Tx, Value},
+    db::{Db, DbError, FromRow, FromValue, Happened, Reads, Row, Rows, Tx, Value},
     id::{AgentId, CredentialId, KeyId, TenantId, UserId},
     page::Wanted,
     scope::{Defined, Role},
@@ -117,13 +117,13 @@ impl FromRow for Found {
 }
 
 const FIND: &str = "
-    SELECT (SELECT group_concat(s.name, ' ') FROM custom_scopes s WHERE s.tenant_id = c.tenant_id),
+    SELECT (SELECT group_concat(s.name, ' ') FROM custom_scopes s WHERE s.tenant_id = c.tenant_id) AS x,
            c.id, c.kind, c.prefix, c.scope, c.created_at, c.expires_at, c.revoked_at, c.last_used_at, c.last_used_address,
            t.id, t.slug, u.id, u.email, u.role, u.deactivated_at, a.id, a.name, a.state, a.scope, a.archived_at,
-           a.spent_cents > a.budget_cents IS TRUE,
+           a.spent_cents > a.budget_cents IS TRUE AS z,
            CASE c.kind WHEN 'agent_token' THEN (
                SELECT group_concat(r.granted, ' ') FROM access_requests r
-               WHERE r.agent_id = c.agent_id AND r.state = 'approved' AND r.ends_at > (SELECT ?2)) END
+               WHERE r.agent_id = c.agent_id AND r.state = 'approved' AND r.ends_at > (SELECT ?2)) END AS y
     FROM credentials c
     LEFT JOIN agents a ON a.id = c.agent_id
     JOIN users u ON u.id = ifnull(a.owner_id, c.user_id)
@@ -133,7 +133,7 @@ const FIND: &str = "
 // of a partial index, which cost ten times the read (38 µs against 4) where the host does not forbid it.
 
 /// Who presents the secret with this digest. One SELECT by primary key: this is every request's.
-pub async fn find(reads: &impl Reads, digest: &Digest, now: Timestamp) -> Result<Option<Found>, DbError> {
+pub async fn find(reads: &dyn Rows, digest: &Digest, now: Timestamp) -> Result<Option<Found>, DbError> {
     reads.optional(FIND, args![digest, now]).await
 }
 
@@ -303,7 +303,7 @@ impl FromRow for Session {
 
 /// A person's live sessions, the newest first. `current` marks the one that asks; `idle_since`: unused before is ended.
 pub async fn sessions(
-    reads: &impl Reads,
+    reads: &dyn Rows,
     user: &UserId,
     current: &CredentialId,
     now: Timestamp,
@@ -355,7 +355,7 @@ impl FromRow for Active {
 }
 
 /// The agent's token in the active place, ended or not.
-pub async fn active(reads: &impl Reads, agent: &AgentId) -> Result<Option<Active>, DbError> {
+pub async fn active(reads: &dyn Rows, agent: &AgentId) -> Result<Option<Active>, DbError> {
     let sql = "SELECT id, scope, expires_at FROM credentials
                WHERE agent_id = ?1 AND kind = 'agent_token' AND place = 'active' AND revoked_at IS NULL";
     reads.optional(sql, args![agent]).await

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     args,
     caller::Caller,
-    db::{DbError, FromRow, Happened, Reads, Row, Tx},
+    db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx},
     id::TenantId,
     page::Wanted,
     permission::{Action, Binder, Bound, Factor, Subject, factors},
@@ -63,7 +63,7 @@ const SELECT: &str = "
     WHERE g.object_id = ?1";
 
 /// An object's grants, the newest first.
-pub async fn list(reads: &impl Reads, object: &str, wanted: &Wanted) -> Result<Vec<Grant>, DbError> {
+pub async fn list(reads: &dyn Rows, object: &str, wanted: &Wanted) -> Result<Vec<Grant>, DbError> {
     let (at, id) = wanted.after();
     let sql = format!(
         "{SELECT} AND (g.created_at, g.subject_id || g.relation) < (?2, ?3)
@@ -73,7 +73,7 @@ pub async fn list(reads: &impl Reads, object: &str, wanted: &Wanted) -> Result<V
 }
 
 /// One grant.
-pub async fn find(reads: &impl Reads, object: &str, subject: &str, relation: &str) -> Result<Option<Grant>, DbError> {
+pub async fn find(reads: &dyn Rows, object: &str, subject: &str, relation: &str) -> Result<Option<Grant>, DbError> {
     let sql = format!("{SELECT} AND g.subject_id = ?2 AND g.relation = ?3");
     reads.optional(&sql, args![object, subject, relation]).await
 }
@@ -167,7 +167,7 @@ impl Found {
 
 /// The user (by id or address) or agent (by id or name) that the text names. An agent that the caller may not read is an
 /// absent one.
-pub async fn subject(reads: &impl Reads, caller: &Caller, text: &str) -> Result<Option<Found>, DbError> {
+pub async fn subject(reads: &dyn Rows, caller: &Caller, text: &str) -> Result<Option<Found>, DbError> {
     let mut binder = Binder::default();
     let (tenant, text) = (binder.bind(caller.tenant_id()), binder.bind(text.trim()));
     let readable = Bound::new(caller, &mut binder).on_agent(Action::Read);
@@ -227,7 +227,7 @@ impl FromRow for Bits {
 
 /// Explains whether the subject may do this with the agent of that name or id, factor by factor, in one statement.
 pub async fn explain(
-    reads: &impl Reads,
+    reads: &dyn Rows,
     subject: Subject<'_>,
     agent: &str,
     action: Action,
@@ -238,14 +238,14 @@ pub async fn explain(
     let (tenant, agent) = (binder.bind(subject.tenant), binder.bind(agent));
     // By id: whatever tenant it is of, so that the gate can be told. By name: a name is one of its tenant.
     let sql = format!(
-        "SELECT a.name, {}, {}, {}, {} FROM agents a
+        "SELECT json_array(a.name, {}, {}, {}, {}) AS r FROM agents a
          WHERE a.archived_at IS NULL AND (a.id = {agent} OR (a.tenant_id = {tenant} AND a.name = {agent}))",
         bound.on_agent(Action::Read),
         bound.on_agent(action),
         expressions.len(),
         expressions.join(", "),
     );
-    let Some(found) = reads.optional::<Bits>(&sql, binder.into_args()).await? else { return Ok(None) };
+    let Some(found) = reads.packed::<Bits>(&sql, binder.into_args()).await?.pop() else { return Ok(None) };
     let factors = parts.into_iter().zip(found.held).collect();
     Ok(Some(Explained { name: found.name, may_read: found.may_read, allowed: found.allowed, factors }))
 }

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use crate::{
     args,
-    db::{Db, DbError, FromRow, Happened, Reads, Row, Tx},
+    db::{Db, DbError, FromRow, Happened, Reads, Row, Rows, Tx},
     id::AgentId,
     time::Timestamp,
 };
@@ -32,7 +32,7 @@ impl FromRow for Event {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         let (seq, at, kind) = (row.take()?, row.take()?, row.take()?);
         let data: String = row.take()?;
-        let data = serde_json::from_str(&data).map_err(|_| DbError::Row("an event whose data is no JSON"))?;
+        let data = crate::form::json(&data).ok_or(DbError::Row("an event whose data is no JSON"))?;
         Ok(Self { seq, at, kind, data })
     }
 }
@@ -53,18 +53,18 @@ pub async fn push(tx: &Tx<'_>, agent: &AgentId, kind: &str, data: &Json, now: Ti
     let sql = "UPDATE agents SET inbox_seq = inbox_seq + 1 WHERE id = ?1 RETURNING inbox_seq";
     let seq: i64 = tx.optional(sql, args![agent]).await?.ok_or(DbError::Row("no agent for an event"))?;
     let sql = "INSERT INTO inbox (agent_id, seq, kind, data, created_at) VALUES (?1, ?2, ?3, ?4, ?5)";
-    tx.execute(sql, args![agent, seq, kind, data.to_string(), now]).await?;
+    tx.execute(sql, args![agent, seq, kind, crate::form::written(data), now]).await?;
     Ok(seq)
 }
 
 /// An agent's events behind a number, the oldest first.
-pub async fn list(reads: &impl Reads, agent: &AgentId, after: i64, limit: i64) -> Result<Vec<Event>, DbError> {
+pub async fn list(reads: &dyn Rows, agent: &AgentId, after: i64, limit: i64) -> Result<Vec<Event>, DbError> {
     let sql = "SELECT seq, created_at, kind, data FROM inbox WHERE agent_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
     reads.list(sql, args![agent, after, limit]).await
 }
 
 /// How many events an agent has not acknowledged.
-pub async fn unread(reads: &impl Reads, agent: &AgentId) -> Result<i64, DbError> {
+pub async fn unread(reads: &dyn Rows, agent: &AgentId) -> Result<i64, DbError> {
     let sql = "SELECT count(*) FROM inbox WHERE agent_id = ?1";
     Ok(reads.optional(sql, args![agent]).await?.unwrap_or(0))
 }
@@ -76,6 +76,6 @@ pub async fn acknowledge(db: &Db, agent: &AgentId, upto: i64) -> Result<usize, D
 }
 
 /// The number of an agent's last event; 0 before the first one.
-pub async fn last(reads: &impl Reads, agent: &AgentId) -> Result<i64, DbError> {
+pub async fn last(reads: &dyn Rows, agent: &AgentId) -> Result<i64, DbError> {
     Ok(reads.optional("SELECT inbox_seq FROM agents WHERE id = ?1", args![agent]).await?.unwrap_or(0))
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     args,
-    db::{DbError, FromRow, Happened, Reads, Row, Tx},
+    db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx},
     idempotency::MOST_KEPT,
     secret::Digest,
     time::Timestamp,
@@ -42,13 +42,13 @@ impl FromRow for Kept {
 }
 
 /// The answer that is kept for a request, unless its time is over.
-pub async fn find(reads: &impl Reads, digest: &Digest, now: Timestamp) -> Result<Option<Kept>, DbError> {
+pub async fn find(reads: &dyn Rows, digest: &Digest, now: Timestamp) -> Result<Option<Kept>, DbError> {
     let sql = "SELECT credential_id, body_mac, holds_secret, status, answer FROM idempotency WHERE digest = ?1 AND expires_at > ?2";
     reads.optional(sql, args![digest, now]).await
 }
 
 /// Whether this caller has as many kept answers as one may have.
-pub async fn is_full(reads: &impl Reads, caller: &crate::caller::Caller) -> Result<bool, DbError> {
+pub async fn is_full(reads: &dyn Rows, caller: &crate::caller::Caller) -> Result<bool, DbError> {
     let sql = "SELECT count(*) FROM idempotency WHERE caller = ?1";
     Ok(reads.optional::<i64>(sql, args![caller.subject_id()]).await?.unwrap_or(0) >= MOST_KEPT)
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{
     args,
     caller::Caller,
-    db::{DbError, FromRow, FromValue, Happened, Reads, Row, Tx, Value},
+    db::{DbError, FromRow, FromValue, Happened, Reads, Row, Rows, Tx, Value},
     error::{ApiError, Code},
     id::{AgentId, CredentialId, KeyId, TenantId},
     page::Wanted,
@@ -173,7 +173,7 @@ impl FromRow for Decided {
 /// agent that he may not read is an absent one, and so is a key, each by the same one statement; readable but not more is a 403
 /// that says what is missing.
 pub async fn get(
-    reads: &impl Reads,
+    reads: &dyn Rows,
     caller: &Caller,
     (name, id): (&str, &str),
     action: Action,
@@ -235,7 +235,7 @@ pub struct Filter<'a> {
 
 /// The agent's keys that the caller may read, the newest first.
 pub async fn list(
-    reads: &impl Reads,
+    reads: &dyn Rows,
     caller: &Caller,
     agent: &AgentId,
     filter: &Filter<'_>,
@@ -299,7 +299,7 @@ pub async fn insert(tx: &Tx<'_>, new: New<'_>) -> Result<(), ApiError> {
 }
 
 /// Whether a credential is the key's, in its grace or not.
-pub async fn holds(reads: &impl Reads, key: &KeyId, credential: &CredentialId) -> Result<bool, DbError> {
+pub async fn holds(reads: &dyn Rows, key: &KeyId, credential: &CredentialId) -> Result<bool, DbError> {
     let sql = "SELECT count(*) FROM credentials WHERE id = ?1 AND key_id = ?2";
     Ok(reads.optional::<i64>(sql, args![credential, key]).await?.is_some_and(|count| count > 0))
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     args,
-    db::{Db, DbError, FromRow, Happened, Reads, Row},
+    db::{Db, DbError, FromRow, Happened, Reads, Row, Rows},
     id::AgentId,
     time::Timestamp,
 };
@@ -36,7 +36,7 @@ pub async fn append(db: &Db, agent: &AgentId, lines: String, now: Timestamp) -> 
 
 /// The newest lines of an agent's log since a moment, at most `most`, the oldest first.
 pub async fn list(
-    reads: &impl Reads,
+    reads: &dyn Rows,
     agent: &AgentId,
     since: Option<Timestamp>,
     most: i64,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     args,
     caller::Caller,
-    db::{Db, DbError, FromRow, Happened, Reads, Row, Tx},
+    db::{Db, DbError, FromRow, Happened, Reads, Row, Rows, Tx},
     id::{NotificationId, TenantId, UserId},
     idempotency::MOST_KEPT,
     page::Wanted,
@@ -83,20 +83,7 @@ pub struct New<'a> {
 /// Tells a person, in one statement: the recipient is the agent's owner, or a user who may read the agent; the answer is kept
 /// with it. `false`: there is no such recipient, or the caller keeps as many answers as he may.
 pub async fn notify(db: &Db, caller: &Caller, new: &New<'_>, ends: Timestamp) -> Result<bool, DbError> {
-    // What a person may read of the agent `a`, as `permission` has it, with the person in a column instead of a parameter.
-    let sql = "INSERT INTO do_notify (id, tenant_id, user_id, agent_id, source, title, body, priority, app_origin, action_url,
-                                      created_at, key_digest, caller, credential_id, body_mac, status, answer, expires_at)
-               SELECT ?1, a.tenant_id, u.id, a.id, 'agent:' || a.name, ?3, ?4, ?5, ?6, ?7, ?8, ?10, a.id, ?11, ?12, ?13, ?14, ?15
-               FROM agents a
-               JOIN users u ON u.tenant_id = a.tenant_id AND u.deactivated_at IS NULL
-                    AND iif(?9 IS NULL, u.id = a.owner_id, u.id = ?9 OR u.email_key = lower(?9))
-               WHERE a.id = (SELECT ?2)
-                 AND (u.id = a.owner_id OR u.role = 'admin'
-                      OR EXISTS (SELECT 1 FROM grants g WHERE g.object_id = a.id AND g.subject_id = u.id))
-                 AND (?10 IS NULL OR (SELECT count(*) FROM idempotency i WHERE i.caller = a.id) < ?16)
-               RETURNING 1";
-    let kept = new.kept.as_ref();
-    let row = args![
+    let mut row = args![
         new.id,
         caller.agent_id().map(|id| id.as_str()),
         new.title,
@@ -106,16 +93,42 @@ pub async fn notify(db: &Db, caller: &Caller, new: &New<'_>, ends: Timestamp) ->
         new.action_url,
         new.now,
         new.user,
-        kept.map(|(digest, _)| *digest),
-        kept.map(|(_, kept)| kept.credential_id.as_str()),
-        kept.map(|(_, kept)| kept.body_mac.clone()),
-        kept.map(|(_, kept)| kept.status),
-        kept.map(|(_, kept)| kept.answer.clone()),
-        kept.map(|_| ends),
-        MOST_KEPT,
     ];
-    Ok(!db.hot::<Happened>(sql, row).await?.is_empty())
+    let Some((digest, kept)) = &new.kept else {
+        return Ok(!db.hot::<Happened>(&format!("{NOTIFY} {RECIPIENT} RETURNING 1"), row).await?.is_empty());
+    };
+    row.extend(args![
+        *digest,
+        kept.credential_id.as_str(),
+        kept.body_mac.clone(),
+        kept.status,
+        kept.answer.clone(),
+        ends,
+        MOST_KEPT,
+    ]);
+    let sql = format!(
+        "{NOTIFY_AND_KEEP} {RECIPIENT} AND (SELECT count(*) FROM idempotency i WHERE i.caller = a.id) < ?16 RETURNING 1"
+    );
+    Ok(!db.hot::<Happened>(&sql, row).await?.is_empty())
 }
+
+const NOTIFY: &str = "
+    INSERT INTO notifications (id, tenant_id, user_id, agent_id, source, title, body, priority, app_origin, action_url, created_at)
+    SELECT ?1, a.tenant_id, u.id, a.id, 'agent:' || a.name, ?3, ?4, ?5, ?6, ?7, ?8";
+/// Through a view, whose trigger writes the kept answer too.
+const NOTIFY_AND_KEEP: &str = "
+    INSERT INTO do_notify (id, tenant_id, user_id, agent_id, source, title, body, priority, app_origin, action_url,
+                           created_at, key_digest, caller, credential_id, body_mac, status, answer, expires_at)
+    SELECT ?1, a.tenant_id, u.id, a.id, 'agent:' || a.name, ?3, ?4, ?5, ?6, ?7, ?8, ?10, a.id, ?11, ?12, ?13, ?14, ?15";
+/// Who is told: what a person may read of the agent `a`, as `permission` has it, with the person in a column instead of a
+/// parameter.
+const RECIPIENT: &str = "
+    FROM agents a
+    JOIN users u ON u.tenant_id = a.tenant_id AND u.deactivated_at IS NULL
+         AND iif(?9 IS NULL, u.id = a.owner_id, u.id = ?9 OR u.email_key = lower(?9))
+    WHERE a.id = (SELECT ?2)
+      AND (u.id = a.owner_id OR u.role = 'admin'
+           OR EXISTS (SELECT 1 FROM grants g WHERE g.object_id = a.id AND g.subject_id = u.id))";
 
 /// Tells a person something of the server's own, such as a leak. Part of the transaction that it tells of.
 pub async fn tell(
@@ -136,7 +149,7 @@ pub async fn tell(
 
 /// A person's notifications, the newest first.
 pub async fn list(
-    reads: &impl Reads,
+    reads: &dyn Rows,
     user: &UserId,
     unread_only: bool,
     since: Option<Timestamp>,
@@ -167,7 +180,7 @@ impl FromRow for Count {
 }
 
 /// Counts a person's notifications.
-pub async fn count(reads: &impl Reads, user: &UserId) -> Result<Option<Count>, DbError> {
+pub async fn count(reads: &dyn Rows, user: &UserId) -> Result<Option<Count>, DbError> {
     let sql = "SELECT (SELECT count(*) FROM notifications WHERE user_id = (SELECT ?1) AND read_at IS NULL),
                       (SELECT count(*) FROM notifications WHERE user_id = (SELECT ?1))";
     reads.optional(sql, args![user]).await

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use crate::{
     args,
-    db::{Db, DbError, FromRow, FromValue, Happened, Purpose, Reads, Row, Tx},
+    db::{Db, DbError, FromRow, FromValue, Happened, Purpose, Reads, Row, Rows, Tx},
     http::App,
     id::{MailId, TenantId, UserId},
     page::Wanted,
@@ -81,7 +81,7 @@ pub async fn queue(app: &App, tx: &Tx<'_>, new: &New<'_>) -> Result<MailId, DbEr
     tx.execute(
         "INSERT INTO outbox (id, tenant_id, user_id, kind, recipient, data, due_at, created_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)",
-        args![&id, new.tenant, new.user, new.kind.as_str(), new.recipient, new.data.to_string(), app.now()],
+        args![&id, new.tenant, new.user, new.kind.as_str(), new.recipient, crate::form::written(new.data), app.now()],
     )
     .await?;
     Ok(id)
@@ -104,7 +104,7 @@ pub struct Due {
 impl FromRow for Due {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         let (id, kind, recipient, data) = (row.take()?, row.take()?, row.take()?, row.take::<String>()?);
-        let data = serde_json::from_str(&data).map_err(|_| DbError::Row("a mail's data is no JSON"))?;
+        let data = crate::form::json(&data).ok_or(DbError::Row("a mail's data is no JSON"))?;
         Ok(Self { id, kind, recipient, data, tries: row.take()? })
     }
 }
@@ -212,7 +212,7 @@ const COLUMNS: &str =
 
 /// The tenant's mails, the newest first.
 pub async fn list(
-    reads: &impl Reads,
+    reads: &dyn Rows,
     tenant: &TenantId,
     state: Option<&str>,
     wanted: &Wanted,
@@ -227,7 +227,7 @@ pub async fn list(
 }
 
 /// One of the tenant's mails.
-pub async fn find(reads: &impl Reads, tenant: &TenantId, id: &str) -> Result<Option<Mail>, DbError> {
+pub async fn find(reads: &dyn Rows, tenant: &TenantId, id: &str) -> Result<Option<Mail>, DbError> {
     let sql = format!("SELECT {COLUMNS} FROM outbox WHERE id = ?2 AND tenant_id = ?1");
     reads.optional(&sql, args![tenant, id]).await
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::{
     args,
     caller::Caller,
-    db::{DbError, FromRow, Happened, Reads, Row, Tx},
+    db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx},
     id::{AgentId, TenantId, UserId},
     page::Wanted,
     permission::{self, Action, Binder},
@@ -74,14 +74,14 @@ const SELECT: &str = "SELECT p.name, p.version, p.scope, p.created_at, u.email
                       FROM presets p LEFT JOIN users u ON u.id = p.created_by WHERE p.tenant_id = ?1 AND ";
 
 /// The newest version of a preset: the tenant's own, or else the built-in one.
-pub async fn newest(reads: &impl Reads, tenant: &TenantId, name: &str) -> Result<Option<Preset>, DbError> {
+pub async fn newest(reads: &dyn Rows, tenant: &TenantId, name: &str) -> Result<Option<Preset>, DbError> {
     let sql = format!("{SELECT} p.name = ?2 ORDER BY p.version DESC LIMIT 1");
     let own = reads.optional(&sql, args![tenant, name]).await?;
     Ok(own.or_else(|| scope::Preset::from_text(name).map(Preset::from)))
 }
 
 /// The newest versions of all presets, by name.
-pub async fn list(reads: &impl Reads, tenant: &TenantId) -> Result<Vec<Preset>, DbError> {
+pub async fn list(reads: &dyn Rows, tenant: &TenantId) -> Result<Vec<Preset>, DbError> {
     let sql = format!(
         "{SELECT} p.version = (SELECT max(n.version) FROM presets n WHERE n.tenant_id = p.tenant_id AND n.name = p.name)"
     );
@@ -147,7 +147,7 @@ impl FromRow for Drifting {
 
 /// The agents of a preset that the caller may read, and whose ceiling or live token lacks one of the scopes; the newest first.
 pub async fn drift(
-    reads: &impl Reads,
+    reads: &dyn Rows,
     caller: &Caller,
     name: &str,
     needed: &Scopes,

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     args,
-    db::{DbError, FromRow, Happened, Reads, Row, Tx},
+    db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx},
     id::{TenantId, UserId},
     time::Timestamp,
 };
@@ -30,7 +30,7 @@ impl FromRow for CustomScope {
 }
 
 /// The tenant's custom scopes, by name.
-pub async fn list(reads: &impl Reads, tenant: &TenantId) -> Result<Vec<CustomScope>, DbError> {
+pub async fn list(reads: &dyn Rows, tenant: &TenantId) -> Result<Vec<CustomScope>, DbError> {
     let sql = "SELECT name, description, created_at FROM custom_scopes WHERE tenant_id = ?1 ORDER BY name";
     reads.list(sql, args![tenant]).await
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     args,
-    db::{Db, DbError, FromRow, Happened, Purpose, Reads, Row},
+    db::{Db, DbError, FromRow, Happened, Purpose, Reads, Row, Rows},
     secret::Digest,
     time::Timestamp,
 };
@@ -53,20 +53,20 @@ impl FromRow for End {
 }
 
 /// The last seal that ends before `seq`.
-pub async fn before(reads: &impl Reads, seq: i64) -> Result<Option<End>, DbError> {
+pub async fn before(reads: &dyn Rows, seq: i64) -> Result<Option<End>, DbError> {
     let sql = "SELECT to_seq, key_id, mac FROM audit_seals WHERE to_seq < ?1 ORDER BY to_seq DESC LIMIT 1";
     reads.optional(sql, args![seq]).await
 }
 
 /// At most `limit` seals that begin after `seq`, and not after `to`, the oldest first.
-pub async fn after(reads: &impl Reads, seq: i64, to: i64, limit: i64) -> Result<Vec<Seal>, DbError> {
+pub async fn after(reads: &dyn Rows, seq: i64, to: i64, limit: i64) -> Result<Vec<Seal>, DbError> {
     let sql = "SELECT from_seq, to_seq, sealed_at, key_id, mac, digests FROM audit_seals
                WHERE from_seq > ?1 AND from_seq <= ?2 ORDER BY from_seq LIMIT ?3";
     reads.list(sql, args![seq, to, limit]).await
 }
 
 /// Whether there is a seal with this HMAC.
-pub async fn is_known(reads: &impl Reads, mac: &Digest) -> Result<bool, DbError> {
+pub async fn is_known(reads: &dyn Rows, mac: &Digest) -> Result<bool, DbError> {
     let sql = "SELECT 1 FROM audit_seals WHERE mac = ?1 LIMIT 1";
     Ok(reads.optional::<Happened>(sql, args![mac]).await?.is_some())
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     args,
-    db::{DbError, Happened, Reads, Tx},
+    db::{DbError, Happened, Reads, Rows, Tx},
     id::TenantId,
     time::Timestamp,
 };
@@ -21,6 +21,6 @@ pub async fn spend_bootstrap(tx: &Tx<'_>, tenant: &TenantId, now: Timestamp) -> 
 }
 
 /// Whether the first tenant was made.
-pub async fn is_bootstrapped(reads: &impl Reads) -> Result<bool, DbError> {
+pub async fn is_bootstrapped(reads: &dyn Rows) -> Result<bool, DbError> {
     Ok(reads.optional::<i64>("SELECT count(*) FROM bootstrap", args![]).await? == Some(1))
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     args,
-    db::{DbError, FromRow, Happened, Reads, Row, Tx},
+    db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx},
     id::{CredentialId, TenantId, UserId},
     page::Wanted,
     permission::Binder,
@@ -169,7 +169,7 @@ fn select(now: &str, place: &str) -> String {
 
 /// The tenant's credentials that the filter leaves, one page.
 pub async fn list(
-    reads: &impl Reads,
+    reads: &dyn Rows,
     tenant: &TenantId,
     filter: &Filter<'_>,
     wanted: &Wanted,
@@ -206,7 +206,7 @@ pub async fn list(
 
 /// One credential of the tenant; with `own`, only a PAT of that person.
 pub async fn find(
-    reads: &impl Reads,
+    reads: &dyn Rows,
     tenant: &TenantId,
     own: Option<&UserId>,
     id: &str,

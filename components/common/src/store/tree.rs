@@ -2,7 +2,7 @@
 
 use crate::{
     args,
-    db::{DbError, FromRow, Reads, Row, Tx},
+    db::{DbError, FromRow, Reads, Row, Rows, Tx},
     id::{AgentId, UserId},
     permission::DEEPEST,
     scope::Patterns,
@@ -17,7 +17,7 @@ pub const BELOW: &str = "WITH RECURSIVE below (id, depth) AS (
                   WHERE a.archived_at IS NULL AND depth < 16) ";
 
 /// The agents from the root down to this one: 1 for a root.
-pub async fn depth(reads: &impl Reads, id: &AgentId) -> Result<i64, DbError> {
+pub async fn depth(reads: &dyn Rows, id: &AgentId) -> Result<i64, DbError> {
     let sql = format!(
         "WITH RECURSIVE up (id, depth) AS (
              SELECT ?1, 1
@@ -29,37 +29,37 @@ pub async fn depth(reads: &impl Reads, id: &AgentId) -> Result<i64, DbError> {
 }
 
 /// The agents on the longest way down from this one, itself included.
-pub async fn height(reads: &impl Reads, id: &AgentId) -> Result<i64, DbError> {
+pub async fn height(reads: &dyn Rows, id: &AgentId) -> Result<i64, DbError> {
     let sql = format!("{BELOW} SELECT max(depth) FROM below");
     Ok(reads.optional(&sql, args![id]).await?.unwrap_or(1))
 }
 
 /// Whether an agent is another one or below it.
-pub async fn is_at_or_below(reads: &impl Reads, id: &AgentId, top: &AgentId) -> Result<bool, DbError> {
+pub async fn is_at_or_below(reads: &dyn Rows, id: &AgentId, top: &AgentId) -> Result<bool, DbError> {
     let sql = format!("{BELOW} SELECT count(*) FROM below WHERE id = ?2");
     Ok(reads.optional::<i64>(&sql, args![top, id]).await?.is_some_and(|count| count > 0))
 }
 
 /// How many live agents are below this one.
-pub async fn count_below(reads: &impl Reads, id: &AgentId) -> Result<i64, DbError> {
+pub async fn count_below(reads: &dyn Rows, id: &AgentId) -> Result<i64, DbError> {
     let sql = format!("{BELOW} SELECT count(*) - 1 FROM below");
     Ok(reads.optional(&sql, args![id]).await?.unwrap_or(0))
 }
 
 /// Whether the agent or one below it runs.
-pub async fn any_runs(reads: &impl Reads, id: &AgentId) -> Result<bool, DbError> {
+pub async fn any_runs(reads: &dyn Rows, id: &AgentId) -> Result<bool, DbError> {
     let sql = format!("{BELOW} SELECT count(*) FROM below JOIN agents a ON a.id = below.id WHERE a.state = 'running'");
     Ok(reads.optional::<i64>(&sql, args![id]).await?.is_some_and(|count| count > 0))
 }
 
 /// The ids of the agent and of all live ones below it, each after the one above it.
-pub async fn at_and_below(reads: &impl Reads, id: &AgentId) -> Result<Vec<AgentId>, DbError> {
+pub async fn at_and_below(reads: &dyn Rows, id: &AgentId) -> Result<Vec<AgentId>, DbError> {
     let sql = format!("{BELOW} SELECT id FROM below ORDER BY depth, id");
     reads.list(&sql, args![id]).await
 }
 
 /// Cents that the budgets of the live agents right below this one add up to.
-pub async fn budgets_below(reads: &impl Reads, id: &AgentId) -> Result<i64, DbError> {
+pub async fn budgets_below(reads: &dyn Rows, id: &AgentId) -> Result<i64, DbError> {
     let sql = "SELECT ifnull(sum(budget_cents), 0) FROM agents WHERE parent_id = ?1 AND archived_at IS NULL";
     Ok(reads.optional(sql, args![id]).await?.unwrap_or(0))
 }
@@ -81,7 +81,7 @@ impl FromRow for Ceiling {
 }
 
 /// The ceilings of the agent and of all live ones below it, each after the one above it.
-pub async fn ceilings(reads: &impl Reads, id: &AgentId) -> Result<Vec<Ceiling>, DbError> {
+pub async fn ceilings(reads: &dyn Rows, id: &AgentId) -> Result<Vec<Ceiling>, DbError> {
     let sql = format!(
         "{BELOW} SELECT a.id, a.parent_id, a.scope FROM below JOIN agents a ON a.id = below.id ORDER BY depth, a.id"
     );

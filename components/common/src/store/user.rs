@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     args,
-    db::{DbError, FromRow, Happened, Reads, Row, Tx},
+    db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx},
     id::{TenantId, UserId},
     page::Wanted,
     scope::Role,
@@ -117,7 +117,7 @@ pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<bool, DbError> {
 }
 
 /// A user of the tenant.
-pub async fn find(reads: &impl Reads, tenant: &TenantId, id: &str) -> Result<Option<User>, DbError> {
+pub async fn find(reads: &dyn Rows, tenant: &TenantId, id: &str) -> Result<Option<User>, DbError> {
     let sql = format!("SELECT {COLUMNS} FROM users WHERE id = ?2 AND tenant_id = ?1");
     reads.optional(&sql, args![tenant, id]).await
 }
@@ -141,7 +141,7 @@ pub(crate) fn like(text: &str) -> String {
 
 /// The tenant's users, the newest first.
 pub async fn list(
-    reads: &impl Reads,
+    reads: &dyn Rows,
     tenant: &TenantId,
     filter: &Filter<'_>,
     wanted: &Wanted,
@@ -173,11 +173,7 @@ impl FromRow for Addressee {
 }
 
 /// A person and the tenant's active admins, each once.
-pub async fn owner_and_admins(
-    reads: &impl Reads,
-    tenant: &TenantId,
-    owner: &UserId,
-) -> Result<Vec<Addressee>, DbError> {
+pub async fn owner_and_admins(reads: &dyn Rows, tenant: &TenantId, owner: &UserId) -> Result<Vec<Addressee>, DbError> {
     let sql = "SELECT id, email FROM users
                WHERE tenant_id = ?1 AND deactivated_at IS NULL AND (id = ?2 OR role = 'admin') ORDER BY id LIMIT 100";
     reads.list(sql, args![tenant, owner]).await
@@ -213,7 +209,7 @@ impl FromRow for Login {
 }
 
 /// The account of an address, in the tenant with this slug or, without one, in the tenant of the bootstrap.
-pub async fn find_login(reads: &impl Reads, tenant: Option<&str>, email: &str) -> Result<Option<Login>, DbError> {
+pub async fn find_login(reads: &dyn Rows, tenant: Option<&str>, email: &str) -> Result<Option<Login>, DbError> {
     reads
         .optional(
             "SELECT u.id, u.tenant_id, u.email, u.role, u.password_hash, u.deactivated_at IS NULL
