@@ -8,11 +8,12 @@
 //! 1. A read (by its first word and by `sqlite3_stmt_readonly`) outside a transaction runs at once, on the worker's
 //!    thread, with no busy timeout and a bound on its steps and bytes.
 //! 2. When it meets a bound or a lock, it is forgotten and run again from the start as in 3; a read outside a
-//!    transaction leaves nothing behind.
+//!    transaction leaves nothing behind. Of what took too many steps the text is remembered, and runs as in 3 from then on.
 //! 3. Everything else runs on a blocking thread. The first rows come back with the answer; the rest is streamed. Statements
 //!    that would begin to write take turns, file by file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -117,6 +118,8 @@ struct Session {
     /// `None`: in memory, and this connection's own.
     path: Option<PathBuf>,
     connection: Mutex<Option<rusqlite::Connection>>,
+    /// Reads that took too long inline, by the hash of their text: the next time they are not begun so.
+    long: Mutex<HashSet<u64>>,
     /// Calls of the progress handler that the running statement has left.
     budget: Arc<AtomicI64>,
     /// Who may ask for the file's write lock.
@@ -233,7 +236,8 @@ fn open(guest: &mut Guest, label: &str) -> Result<Resource<Connection>, Error> {
         return Err(Error::Io("too many connections opened".to_owned()));
     }
     let turns = Turns::of(path.as_ref());
-    let session = Session { path, connection: Mutex::default(), budget: Arc::new(AtomicI64::new(i64::MAX)), turns };
+    let budget = Arc::new(AtomicI64::new(i64::MAX));
+    let session = Session { path, connection: Mutex::default(), long: Mutex::default(), budget, turns };
     let connection = guest.table.push(Connection(Arc::new(session))).map_err(|error| Error::Io(error.to_string()))?;
     guest.connections += 1;
     Ok(connection)
@@ -308,14 +312,25 @@ impl Session {
         if !is_read(sql) {
             return None;
         }
+        let hash = hash(sql);
+        if self.long().contains(&hash) {
+            return None;
+        }
         let guard = self.connection.try_lock().ok()?;
         let connection = guard.as_ref().filter(|connection| connection.is_autocommit())?;
         connection.busy_timeout(Duration::ZERO).ok()?;
         self.budget.store(INLINE_CALLS, Ordering::Relaxed);
         let first = read_inline(connection, sql, parameters);
-        self.budget.store(i64::MAX, Ordering::Relaxed);
+        let is_spent = self.budget.swap(i64::MAX, Ordering::Relaxed) < 0;
         connection.busy_timeout(BUSY).ok()?;
+        if is_spent && self.long().len() < STATEMENTS {
+            self.long().insert(hash);
+        }
         first
+    }
+
+    fn long(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.long.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn run_blocking(&self, sql: &str, parameters: &[Value], sender: oneshot::Sender<First>) {
@@ -471,6 +486,12 @@ fn read_inline(connection: &rusqlite::Connection, sql: &str, parameters: &[Value
     Some(First { columns, rows, rest: Rest::Done(Ok(())) })
 }
 
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// BEGIN and PRAGMA are read-only to SQLite, but change the connection.
 fn is_read(sql: &str) -> bool {
     let word = sql.trim_start().split(|letter: char| !letter.is_ascii_alphabetic()).next().unwrap_or_default();
@@ -571,7 +592,7 @@ mod tests {
 
     fn session() -> Arc<Session> {
         let (budget, turns) = (Arc::new(AtomicI64::new(i64::MAX)), Turns::of(None));
-        Arc::new(Session { path: None, connection: Mutex::default(), budget, turns })
+        Arc::new(Session { path: None, connection: Mutex::default(), long: Mutex::default(), budget, turns })
     }
 
     async fn rows(session: &Arc<Session>, sql: &str) -> Result<Vec<Vec<Value>>, String> {
@@ -609,6 +630,7 @@ mod tests {
         let long = "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 100000) SELECT i FROM c";
         assert!(session.run_inline(long, &[]).is_none());
         assert_eq!(rows(&session, long).await.unwrap().len(), 100_000);
+        assert_eq!(session.long().len(), 1, "it is not begun inline again");
         assert!(session.run_inline("SELECT 1", &[]).is_some());
     }
 

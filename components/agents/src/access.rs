@@ -719,10 +719,10 @@ mod tests {
         let refused = t.as_(&key, "GET", LIST, Null).await.refused(403, "scope_denied");
         let fix = refused["fix"].as_str().unwrap();
         // R59: the key's own way, followed to the letter.
-        let steps = "the agent's token can use it; for a key that can, ask max@example.com to send PATCH /api/agents/scout \
+        let steps = "Ask for it: max@example.com can send PATCH /api/agents/scout \
                      {\"scope\": [\"agents.token.issue\",\"agents.list\"]}, then POST /api/agents/scout/keys {\"name\": \"<a new \
-                     name>\", \"scope\": [\"agents.token.issue\",\"agents.list\"]}.";
-        assert!(fix.ends_with(steps), "{fix}");
+                     name>\", \"scope\": [\"agents.token.issue\",\"agents.list\"]} and give you the key";
+        assert!(fix.starts_with(steps), "{fix}");
         let scope = json!(["agents.token.issue", "agents.list"]);
         t.as_(&max, "PATCH", "/api/agents/scout", json!({ "scope": scope })).await.is(200);
         let made = t.as_(&max, "POST", "/api/agents/scout/keys", json!({ "name": "ci", "scope": scope })).await.is(201);

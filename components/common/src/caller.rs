@@ -260,19 +260,23 @@ impl Caller {
                 format!("First an admin of your tenant must raise the role of {} to one with {scope}. ", self.email())
             }
         };
-        let then = match &self.0.found.agent {
+        let steps = match &self.0.found.agent {
             Some(agent) if self.0.found.kind == Kind::ApiKey => format!(
-                "the agent's token can use it; for a key that can, ask {} to send {}",
+                "{} can send {} and give you the key of its answer. What people approve at /api/access-requests is the agent's \
+                 token's, never a key's",
                 self.email(),
                 self.steps_to_a_key(scope, agent)
             ),
-            _ => "your token can use it".to_owned(),
+            _ => format!(
+                "POST /api/access-requests {{\"scope\": \"{scope}\", \"reason\": \"…\"}}. When {} or an admin has approved it, \
+                 your token can use it",
+                self.email()
+            ),
         };
         Code::ScopeDenied
             .detail(format!("This credential lacks the scope {scope}, which this route needs."))
-            .with("scope", scope)
             .with("first", first)
-            .with("then", then)
+            .with("steps", steps)
     }
 
     /// What the owner must send for a key that carries a scope beside all that this one carries within the ceiling.

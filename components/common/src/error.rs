@@ -206,7 +206,7 @@ errors! {
 
     ScopeDenied 403 "scope_denied": "This credential lacks a scope that this route needs.",
         "If this is a personal access token, sign in with POST /auth/token: a session carries all that your role allows. If it is a session, ask an admin of your tenant for a higher role.",
-        agent: "{first}Ask for it: POST /api/access-requests {{\"scope\": \"{scope}\", \"reason\": \"…\"}}. When {owner} or an admin has approved it, {then}.";
+        agent: "{first}Ask for it: {steps}.";
     PersonRequired 403 "person_required": "Only people may do this, whatever an agent's credential carries.",
         "Sign in as a person with POST /auth/token and send the session's token.",
         agent: "Ask {owner} to do it.",
