@@ -221,13 +221,15 @@ impl<'a> Bound<'a> {
             Side::Person => &self.user,
             Side::Agent => self.agent.as_ref()?,
         };
-        let words: Vec<String> = relations.iter().map(|relation| format!("'{}'", relation.as_str())).collect();
-        (!words.is_empty()).then(|| {
-            format!(
-                "EXISTS (SELECT 1 FROM grants g WHERE g.object_id = {object} AND g.subject_id = {subject} AND g.relation IN ({}))",
-                words.join(", ")
-            )
-        })
+        // Where every grant will do, none is looked at twice: a list of relations is a search for each.
+        let which = match relations {
+            [] => return None,
+            [one] => format!(" AND g.relation = '{}'", one.as_str()),
+            _ => String::new(),
+        };
+        Some(format!(
+            "EXISTS (SELECT 1 FROM grants g WHERE g.object_id = {object} AND g.subject_id = {subject}{which})"
+        ))
     }
 
     /// Is the agent `a` the asking agent itself, or below it? The tree is at most 8 deep.

@@ -197,17 +197,30 @@ impl FromRow for Agent {
 
 /// Columns and joins, for [`Reads::packed`]. `now` is the expression of the time that decides whether a token is live; `extra` are columns more.
 fn select(now: &str, extra: &str) -> String {
+    select_from("agents a", now, extra)
+}
+
+/// The same, with the table `a` among others.
+fn select_from(from: &str, now: &str, extra: &str) -> String {
     format!(
         "SELECT json_array(
                 a.id, a.name, a.display_name, a.description, a.runtime, a.model, a.labels, a.scope, a.preset, a.preset_version,
                 a.url, a.tier, a.max_concurrent_tasks, a.budget_cents, a.spent_cents, a.state, a.state_changed_at, a.state_changed_by,
                 a.owner_id, u.email, u.role, p.name, p.id, a.created_at, a.updated_at, a.last_seen_at,
                 c.id, c.prefix, c.created_at, c.expires_at, c.last_used_at{extra}) AS r
-         FROM agents a
+         FROM {from}
          JOIN users u ON u.id = a.owner_id
          LEFT JOIN agents p ON p.id = a.parent_id AND p.archived_at IS NULL
-         LEFT JOIN credentials c ON c.agent_id = a.id AND c.kind = 'agent_token' AND c.place = 'active'
-              AND c.revoked_at IS NULL AND (c.expires_at IS NULL OR c.expires_at > {now})"
+         LEFT JOIN credentials c ON {} ",
+        live_token(now)
+    )
+}
+
+/// Whether the credential `c` is the live token of the agent `a`.
+fn live_token(now: &str) -> String {
+    format!(
+        "c.agent_id = a.id AND c.kind = 'agent_token' AND c.place = 'active' AND c.revoked_at IS NULL
+         AND (c.expires_at IS NULL OR c.expires_at > {now})"
     )
 }
 
@@ -296,33 +309,38 @@ pub async fn list(
     let now = binder.bind(now);
     let (at, id) = wanted.after();
     let (at, id, tenant) = (binder.bind(at), binder.bind(id), binder.bind(caller.tenant_id()));
-    let mut sql = select(&now, "")
-        + &format!(
-            " WHERE a.tenant_id = {tenant} AND a.archived_at IS NULL AND (a.created_at, a.id) < ({at}, {id}) AND "
-        );
-    sql.push_str(&permission::on_agent(caller, Action::Read, &mut binder));
+    // First which ones, from the table of agents alone; only those of the page are read whole.
+    let mut ids = format!(
+        "SELECT a.id FROM agents a WHERE a.tenant_id = {tenant} AND a.archived_at IS NULL AND (a.created_at, a.id) < ({at}, {id}) AND "
+    );
+    ids.push_str(&permission::on_agent(caller, Action::Read, &mut binder));
     if let Some(q) = filter.q {
         let q = binder.bind(like(q));
-        sql.push_str(&format!(" AND (a.name LIKE {q} ESCAPE '\\' OR a.display_name LIKE {q} ESCAPE '\\')"));
+        ids.push_str(&format!(" AND (a.name LIKE {q} ESCAPE '\\' OR a.display_name LIKE {q} ESCAPE '\\')"));
     }
     if let Some(state) = filter.state {
-        sql.push_str(&format!(" AND a.state = {}", binder.bind(state)));
+        ids.push_str(&format!(" AND a.state = {}", binder.bind(state)));
     }
     if let Some(owner) = filter.owner {
         let owner = binder.bind(owner);
-        sql.push_str(&format!(" AND (a.owner_id = {owner} OR u.email_key = lower({owner}))"));
+        ids.push_str(&format!(
+            " AND a.owner_id IN (SELECT id FROM users WHERE tenant_id = {tenant} AND (id = {owner} OR email_key = lower({owner})))"
+        ));
     }
     if let Some(parent) = filter.parent {
         let parent = binder.bind(parent);
-        sql.push_str(&format!(" AND (p.name = {parent} OR p.id = {parent})"));
+        ids.push_str(&format!(
+            " AND a.parent_id IN (SELECT id FROM agents WHERE tenant_id = {tenant} AND archived_at IS NULL AND {parent} IN (id, name))"
+        ));
     }
-    match filter.has_token {
-        Some(true) => sql.push_str(" AND c.id IS NOT NULL"),
-        Some(false) => sql.push_str(" AND c.id IS NULL"),
-        None => {}
+    if let Some(has_token) = filter.has_token {
+        let not = if has_token { "" } else { "NOT " };
+        ids.push_str(&format!(" AND {not}EXISTS (SELECT 1 FROM credentials c WHERE {})", live_token(&now)));
     }
-    sql.push_str(&format!(" ORDER BY a.created_at DESC, a.id DESC LIMIT {}", binder.bind(wanted.rows())));
-    reads.packed(&page(&sql), binder.into_args()).await
+    let order = "ORDER BY a.created_at DESC, a.id DESC";
+    // CROSS JOIN is SQLite's word for "in this order".
+    let from = format!("({ids} {order} LIMIT {}) l CROSS JOIN agents a ON a.id = l.id", binder.bind(wanted.rows()));
+    reads.packed(&page(&(select_from(&from, &now, "") + order)), binder.into_args()).await
 }
 
 /// The agents below one that the caller may read, each after the one above it; at most `most` of them.
