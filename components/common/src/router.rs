@@ -198,8 +198,9 @@ struct Place {
 /// A component's routes. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Router {
-    /// In the order in which they are tried.
     places: Arc<Vec<Place>>,
+    /// From a path to the index of its place: a literal segment comes before a name, and a name before all that is left.
+    paths: Arc<matchit::Router<usize>>,
     held: Extensions,
 }
 
@@ -217,7 +218,8 @@ impl Router {
         let (path, is_head) = (parts.uri.path(), parts.method == Method::HEAD);
         // Of a HEAD the headers are those of a GET, and its body is dropped before a byte of it is read.
         let method = if is_head { "GET" } else { parts.method.as_str() };
-        let found = self.places.iter().find_map(|place| Some((place, segments(place.path, path)?)));
+        let found = self.paths.at(path).ok();
+        let found = found.and_then(|found| Some((self.places.get(*found.value)?, segments(&found.params))));
         let mut response = match found {
             None => ApiError::from(Code::NotFound).into_response(),
             Some((place, segments)) => match place.rows.iter().find(|row| row.route.method == method) {
@@ -258,39 +260,10 @@ impl Place {
     }
 }
 
-/// What the names of a pattern stand for in a path: `{name}` for one segment, `{*rest}` for all that is left, neither of
-/// them empty. `None`: the path is not of this pattern.
-fn segments(pattern: &str, path: &str) -> Option<Vec<String>> {
-    let mut found = Vec::new();
-    let mut rest = Some(path);
-    for wanted in pattern.split('/') {
-        let left = rest?;
-        let (segment, behind) = match left.split_once('/') {
-            Some((segment, behind)) if !wanted.starts_with("{*") => (segment, Some(behind)),
-            _ => (left, None),
-        };
-        if wanted.starts_with('{') {
-            if segment.is_empty() {
-                return None;
-            }
-            let decoded = percent_encoding::percent_decode_str(segment).decode_utf8();
-            found.push(decoded.map(|text| text.into_owned()).unwrap_or_default());
-        } else if wanted != segment {
-            return None;
-        }
-        rest = behind;
-    }
-    rest.is_none().then_some(found)
-}
-
-/// In which order patterns are tried: at the first segment in which two differ, a literal one comes before a name, and a
-/// name before all that is left.
-fn order(pattern: &str) -> impl Iterator<Item = u8> {
-    pattern.split('/').map(|segment| match segment {
-        _ if segment.starts_with("{*") => 2,
-        _ if segment.starts_with('{') => 1,
-        _ => 0,
-    })
+/// What the names of a pattern stand for, percent-decoded. What is no UTF-8 is the name of nothing.
+fn segments(params: &matchit::Params<'_, '_>) -> Vec<String> {
+    let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().map(|text| text.into_owned());
+    params.iter().map(|(_, text)| decoded(text).unwrap_or_default()).collect()
 }
 
 /// Builds one component's router from its rows.
@@ -325,16 +298,20 @@ impl Routes {
         let path = row.route.path;
         match self.places.iter_mut().find(|place| place.path == path) {
             Some(place) => place.rows.push(row),
-            None => {
-                let before = self.places.iter().position(|place| order(path).lt(order(place.path)));
-                self.places.insert(before.unwrap_or(self.places.len()), Place { path, rows: vec![row] });
-            }
+            None => self.places.push(Place { path, rows: vec![row] }),
         }
     }
 
     /// The router, with our 404 and 405 for all else.
     pub fn build(self) -> Router {
-        Router { places: Arc::new(self.places), held: Extensions::new() }
+        let mut paths = matchit::Router::new();
+        for (index, place) in self.places.iter().enumerate() {
+            // Two patterns for the same paths would be refused; a test has every table built.
+            if let Err(error) = paths.insert(place.path, index) {
+                eprintln!("the route {} cannot be reached: {error}", place.path);
+            }
+        }
+        Router { places: Arc::new(self.places), paths: Arc::new(paths), held: Extensions::new() }
     }
 
     /// The group's rows that no handler was given for: must be none.
@@ -348,36 +325,54 @@ impl Routes {
 mod tests {
     use super::*;
 
+    async fn nothing() -> Result<Response, ApiError> {
+        Ok(http::empty())
+    }
+
+    fn router(group: Group) -> Router {
+        let mut routes = Routes::new(group);
+        for row in ROUTES.iter().filter(|row| row.group == group) {
+            routes.mount(Mounted::new(row, nothing, Mounted::guarded));
+        }
+        routes.build()
+    }
+
+    /// Every path of the table leads to its own row, whatever stands for its names.
     #[test]
-    fn a_pattern_names_segments_or_all_that_is_left() {
-        let found = |pattern, path| segments(pattern, path).map(|found| found.join("|"));
-        for (pattern, path, expected) in [
-            ("/", "/", Some("")),
-            ("/", "", None),
-            ("/a/{name}", "/a/b", Some("b")),
-            ("/a/{name}", "/a/b%2Fc%20d", Some("b/c d")),
-            ("/a/{name}", "/a/%ff", Some("")),
-            ("/a/{name}", "/a/", None),
-            ("/a/{name}", "/a", None),
-            ("/a/{name}", "/a/b/", None),
-            ("/a/{name}/c/{key}", "/a/b/c/d", Some("b|d")),
-            ("/a/{name}/c", "/a/b/d", None),
-            ("/a/{*rest}", "/a/b/c/", Some("b/c/")),
-            ("/a/{*rest}", "/a/", None),
-            ("/a/", "/a/", Some("")),
-            ("/a", "/a/", None),
-        ] {
-            assert_eq!(found(pattern, path).as_deref(), expected, "{pattern} {path}");
+    fn every_path_of_the_table_can_be_reached() {
+        for row in ROUTES {
+            let router = router(row.group);
+            let path = row
+                .path
+                .replace("{*page}", "x/y")
+                .split('/')
+                .map(|segment| match segment.starts_with('{') {
+                    true => "a%2Fb%20c",
+                    false => segment,
+                })
+                .collect::<Vec<_>>()
+                .join("/");
+            let found = router.paths.at(&path).map(|found| (router.places[*found.value].path, segments(&found.params)));
+            let (found, segments) = found.unwrap_or_else(|error| panic!("{path}: {error}"));
+            assert_eq!(found, row.path);
+            assert!(segments.iter().all(|segment| segment == "a/b c" || segment == "x/y"), "{segments:?}");
         }
     }
 
-    /// A literal segment comes first, whatever the order in which rows were mounted; and what it leads to is final.
+    /// A literal segment comes before a name; a name that is empty or no UTF-8 is the name of nothing.
     #[test]
-    fn the_more_literal_pattern_is_tried_first() {
-        let comes_first = |a, b| order(a).lt(order(b));
-        assert!(comes_first("/a/b", "/a/{name}") && !comes_first("/a/{name}", "/a/b"));
-        assert!(comes_first("/a/me/{name}", "/a/{name}/me"));
-        assert!(comes_first("/a/{name}/b", "/a/{*rest}") && !comes_first("/a/{*rest}", "/a/{name}"));
-        assert!(!comes_first("/a/{name}", "/a/{other}"));
+    fn what_is_not_in_the_table_is_not_found() {
+        let agents = router(Group::Agents);
+        let found = |path: &str| {
+            agents.paths.at(path).ok().map(|found| (agents.places[*found.value].path, segments(&found.params).concat()))
+        };
+        assert_eq!(found("/api/agents/archived"), Some(("/api/agents/archived", String::new())));
+        assert_eq!(found("/api/agents/bulk/stop"), Some(("/api/agents/bulk/stop", String::new())));
+        assert_eq!(found("/api/agents/bulk/fly"), None);
+        assert_eq!(found("/api/agents/%ff"), Some(("/api/agents/{name}", String::new())));
+        assert_eq!(found("/api/agents//stop"), Some(("/api/agents/{name}/stop", String::new())));
+        for path in ["", "/", "/api/agents/", "/api/agents/a/", "/api/agents/a/b/c"] {
+            assert_eq!(found(path), None, "{path}");
+        }
     }
 }
