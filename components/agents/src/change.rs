@@ -13,7 +13,7 @@ use common::{
     idempotency::Answer,
     permission::{Action, DEEPEST},
     route::{self, Route},
-    scope::{Patterns, Scopes},
+    scope::{Patterns, Role, Scopes},
     store::{
         agent::{self, Agent, Fields, Labels},
         grant, inbox, tree,
@@ -113,10 +113,7 @@ pub(crate) async fn put(app: App, caller: Caller, Segment(name): Segment, ask: A
     let change = Change {
         route: route::AGENTS_PUT,
         anew: true,
-        rights: Some(match rights {
-            Some(rights) => rights,
-            None => ask::worker(app.db(), &caller).await?,
-        }),
+        rights: Some(rights.ok_or_else(|| ApiError::field("scope", "is missing: send scope or preset"))?),
         said: Said {
             display_name: body.display_name,
             description: body.description,
@@ -167,7 +164,7 @@ async fn apply(app: App, caller: Caller, name: String, change: Change) -> Result
     }
     let defined = write.caller.defined();
     let gain = fields.scope.scopes(defined).without(&old.scope.scopes(defined));
-    write.caller.may_mint(gain, &before.owner.id, &fields.scope, &before.name)?;
+    write.caller.may_mint(gain, &before.owner.id, &fields.scope)?;
 
     let place = place.map(|OrNull(place)| place);
     let parent_id = match (&place, &before.parent_id) {
@@ -175,14 +172,14 @@ async fn apply(app: App, caller: Caller, name: String, change: Change) -> Result
         (None, Some(above)) => {
             let parent = agent::by_id(&write.tx, above, app.now()).await?.ok_or(Code::ParentNotFound)?;
             if is_bounded {
-                within_parent(&write, &parent, Some(&old), &fields, &before.name).await?;
+                within_parent(&write, &parent, Some(&old), &fields).await?;
             }
             Some(parent.id)
         }
         (Some(Some(above)), _) => {
             let parent = parent(&app, &write, above, before.owner.id.as_str()).await?;
             may_stand_below(&write, &before, &parent).await?;
-            within_parent(&write, &parent, Some(&old), &fields, &before.name).await?;
+            within_parent(&write, &parent, Some(&old), &fields).await?;
             Some(parent.id)
         }
     };
@@ -250,11 +247,11 @@ async fn may_stand_below(write: &Write<'_>, agent: &Agent, parent: &Agent) -> Re
     Ok(())
 }
 
-/// The active user of the tenant whom an agent can be given to.
+/// The active user of the tenant whom an agent can be given to: one whose role lets him look after it.
 async fn new_owner(write: &Write<'_>, to: &str) -> Result<UserId, ApiError> {
     let found = grant::subject(&write.tx, &write.caller, to).await?;
-    let found = found.filter(|found| found.agent.is_none() && found.is_active);
-    Ok(found.ok_or_else(|| Code::SubjectNotFound.detail("There is no such active user in your tenant."))?.user)
+    let found = found.filter(|found| found.agent.is_none() && found.is_active && found.role >= Role::Member);
+    Ok(found.ok_or(Code::OwnerNotFound)?.user)
 }
 
 /// Takes from every agent below what the one above it no longer has, and tells it.
@@ -311,7 +308,7 @@ mod tests {
         let body = json!({ "name": "scout", "description": "Old.", "labels": { "a": "1" }, "scope": ["*"], "tier": 1, "budget_cents": 5 });
         t.as_(&ada, "POST", "/api/agents", body).await.is(201);
         t.execute("UPDATE agents SET spent_cents = 3").await.unwrap();
-        let after = t.as_(&ada, "PUT", "/api/agents/scout", json!({ "model": "m" })).await.is(200);
+        let after = t.as_(&ada, "PUT", "/api/agents/scout", json!({ "model": "m", "preset": "worker" })).await.is(200);
         for (member, value) in [
             ("description", Null),
             ("labels", json!({})),
@@ -324,10 +321,10 @@ mod tests {
         ] {
             assert_eq!(after[member], value, "{member}");
         }
-        for bad in [json!({ "name": "x" }), json!({ "parent": null }), json!({ "owner": "x" })] {
+        for bad in [json!({}), json!({ "name": "x" }), json!({ "parent": null }), json!({ "owner": "x" })] {
             t.as_(&ada, "PUT", "/api/agents/scout", bad).await.refused(422, "validation_error");
         }
-        t.as_(&ada, "PUT", "/api/agents/nobody", json!({})).await.refused(404, "agent_not_found");
+        t.as_(&ada, "PUT", "/api/agents/nobody", json!({ "preset": "worker" })).await.refused(404, "agent_not_found");
         assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'agent.update'").await, 1);
     }
 
@@ -419,8 +416,9 @@ mod tests {
         t.as_(&mia, "PATCH", "/api/agents/hand", json!({ "owner": "eve@example.com" }))
             .await
             .refused(409, "has_parent");
-        for bad in ["nobody@example.com", "boss"] {
-            t.as_(&mia, "PATCH", "/api/agents/boss", json!({ "owner": bad })).await.refused(404, "subject_not_found");
+        t.user(&ada.tenant, "vic@example.com", Role::Viewer).await; // who could not even stop it
+        for bad in ["nobody@example.com", "boss", "vic@example.com"] {
+            t.as_(&mia, "PATCH", "/api/agents/boss", json!({ "owner": bad })).await.refused(404, "owner_not_found");
         }
         t.as_(&hand, "GET", "/api/agents/me", Null).await.is(200);
         let given = t.as_(&mia, "PATCH", "/api/agents/boss", json!({ "owner": "EVE@example.com" })).await.is(200);

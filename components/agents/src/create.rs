@@ -13,7 +13,7 @@ use common::{
     permission::{Action, DEEPEST},
     route,
     scope::Patterns,
-    secret::Secret,
+    secret::{Kind, Secret},
     store::{
         agent::{self, Agent, AgentName, Fields, Labels},
         tree,
@@ -58,6 +58,8 @@ pub(crate) struct Draft {
     /// What was asked for; `None`: what the preset `worker` gives, or as much of it as there is to give.
     rights: Option<Rights>,
     fields: Fields,
+    /// Whether the tier was left out: then an agent gives no better one than it has.
+    tier_left_out: bool,
     lifetime: Option<Lifetime>,
     issue_token: bool,
 }
@@ -68,6 +70,7 @@ impl Draft {
         let name = AgentName::parse(&body.name).ok_or(Code::InvalidName)?;
         let rights = ask::rights(app.db(), caller, body.scope.as_deref(), body.preset.as_deref()).await?;
         let mut fields = Fields::new(Patterns::stored(""));
+        let tier_left_out = body.tier.is_none();
         let said = Said {
             display_name: body.display_name,
             description: body.description,
@@ -86,6 +89,7 @@ impl Draft {
             parent: body.parent.and_then(|OrNull(parent)| parent),
             rights,
             fields,
+            tier_left_out,
             lifetime: mint::lifetime(body.expires_in_days)?,
             issue_token: body.issue_token.unwrap_or(true),
         })
@@ -114,10 +118,13 @@ impl Draft {
             if parent.state != "running" {
                 return Err(halted(parent));
             }
-            within_parent(write, parent, None, &self.fields, self.name.as_str()).await?;
+            if self.tier_left_out && caller.agent_id().is_some() {
+                self.fields.tier = self.fields.tier.max(parent.tier);
+            }
+            within_parent(write, parent, None, &self.fields).await?;
         }
         let scope = &self.fields.scope;
-        caller.may_mint(scope.scopes(caller.defined()), caller.user_id(), scope, self.name.as_str())?;
+        caller.may_mint(scope.scopes(caller.defined()), caller.user_id(), scope)?;
         mint::warn_of_no_effect(caller, scope, caller.role(), true, &mut warnings);
         let id = AgentId::generate(app.now(), app.chance());
         let new = agent::New {
@@ -193,8 +200,8 @@ pub(crate) fn halted(parent: &Agent) -> ApiError {
     Code::ParentHalted.with("parent", &parent.name).with("verb", verb)
 }
 
-/// The ceiling of whom nothing was asked for: the preset `worker`, and below another agent no more of it than that one and
-/// the minter have.
+/// The ceiling of whom nothing was asked for: the preset `worker`, and no more of it than the agent above has, and than the
+/// minter can give.
 async fn default_rights(
     write: &Write<'_>,
     parent: Option<&Agent>,
@@ -202,10 +209,12 @@ async fn default_rights(
 ) -> Result<Rights, ApiError> {
     let caller = &write.caller;
     let worker = ask::worker(&write.tx, caller).await?;
-    let Some(parent) = parent else { return Ok(worker) };
     let all = worker.scope.scopes(caller.defined());
-    let mut given = all.clone().and(&parent.scope.scopes(caller.defined()));
-    if caller.agent_id().is_some() {
+    let mut given = all.clone();
+    if let Some(parent) = parent {
+        given = given.and(&parent.scope.scopes(caller.defined()));
+    }
+    if caller.credential_kind() != Kind::Session {
         given = given.and(&caller.mintable());
     }
     let missing = all.without(&given);
@@ -213,7 +222,7 @@ async fn default_rights(
         return Ok(worker);
     }
     if given.is_empty() {
-        caller.refuse_excess(missing.clone(), &worker.scope, &parent.name)?;
+        caller.refuse_excess(missing.clone(), &worker.scope)?;
     }
     let names = missing.names(caller.defined()).join(", ");
     warnings.push(format!("scope was left out and is the preset worker without what cannot be given here: {names}."));
@@ -227,11 +236,10 @@ pub(crate) async fn within_parent(
     parent: &Agent,
     old: Option<&Fields>,
     fields: &Fields,
-    name: &str,
 ) -> Result<(), ApiError> {
     let defined = write.caller.defined();
     let beyond = fields.scope.scopes(defined).without(&parent.scope.scopes(defined));
-    write.caller.refuse_excess(beyond, &fields.scope, name)?;
+    write.caller.refuse_excess(beyond, &fields.scope)?;
     if write.caller.agent_id().is_none() {
         return Ok(());
     }

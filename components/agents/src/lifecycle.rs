@@ -32,7 +32,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::create::halted;
 
-/// The most names of a bulk request, and ids of an audit row.
+/// The most names of a bulk request.
 const MOST: usize = 100;
 
 /// A step from one state to another.
@@ -84,7 +84,7 @@ impl Step {
         }
         let by = who(&write.caller);
         let change = Change { from: self.from, to: self.to, reaches_below: self.halts, by: &by, now: app.now() };
-        let mut below = state::change(&write.tx, &agent.id, &change).await?;
+        let mut below = state::change(write, &agent.id, &change).await?;
         below.retain(|id| *id != agent.id);
         let before = std::mem::replace(&mut agent.state, self.to.to_owned());
         (agent.state_changed_at, agent.state_changed_by) = (Some(app.now()), Some(by));
@@ -105,12 +105,11 @@ struct Taken {
 
 impl Taken {
     fn event(&self, action: &'static str) -> Event<'_> {
-        let ids: Vec<&AgentId> = self.below.iter().take(MOST).collect();
         Event {
             action,
             object: self.agent.id.as_str(),
             before: json!({ "state": self.before }),
-            after: json!({ "state": self.agent.state, "below": self.below.len(), "ids": ids }),
+            after: json!({ "state": self.agent.state, "below": self.below.len() }),
         }
     }
 }
@@ -244,7 +243,7 @@ pub(crate) async fn stop_all(app: App, caller: Caller, ask: Ask<Nothing>) -> Res
         Begun::Again(answer) => return Ok(answer),
     };
     let tenant = write.caller.tenant_id().clone();
-    let stopped = state::stop_all(&write.tx, &tenant, &who(&write.caller), app.now()).await?;
+    let stopped = state::stop_all(&write, &who(&write.caller), app.now()).await?;
     let form = json!({ "stopped": stopped });
     let answer = Answer::json(StatusCode::OK, &form)?;
     if stopped == 0 {
@@ -335,7 +334,7 @@ mod tests {
                     assert_eq!(t.as_(&ada, "GET", "/api/agents/scout", Null).await.is(200), told);
                     let row = "SELECT action || ' ' || before || ' ' || after FROM audit ORDER BY seq DESC LIMIT 1";
                     let row = t.texts(row).await.concat();
-                    let after = format!("{{\"state\":\"{to}\",\"below\":0,\"ids\":[]}}");
+                    let after = format!("{{\"state\":\"{to}\",\"below\":0}}");
                     assert_eq!(row, format!("agent.{verb} {{\"state\":\"{state}\"}} {after}"));
                 } else {
                     let refused = answer.refused(409, "illegal_state");
@@ -382,8 +381,15 @@ mod tests {
         let at = t.now().millis();
         let by = "SELECT group_concat(name, ' ') FROM (SELECT name FROM agents WHERE state_changed_by = 'ada@example.com' AND state_changed_at = ";
         assert_eq!(t.texts(&format!("{by}{at} ORDER BY name)")).await.concat(), "boss lead");
-        let after = t.texts("SELECT after FROM audit WHERE action = 'agent.pause'").await;
-        assert_eq!(after, [json!({ "state": "paused", "below": 1, "ids": [lead.agent] }).to_string()]);
+        // R31: a row for each of them, with what it was before.
+        let rows = "SELECT a.name || ' ' || r.before || ' ' || r.after FROM audit r JOIN agents a ON a.id = r.object_id
+                    WHERE action = 'agent.pause' ORDER BY a.name";
+        let expected = [
+            r#"boss {"state":"running"} {"state":"paused","below":1}"#,
+            r#"lead {"state":"running"} {"state":"paused"}"#,
+        ];
+        assert_eq!(t.texts(rows).await, expected);
+        assert_eq!(t.number("SELECT count(*) FROM audit WHERE length(id) <> 30 OR id NOT GLOB 'aud_*'").await, 0);
         t.as_(&lead, "GET", "/api/agents", Null).await.refused(403, "agent_paused");
         t.as_(&hand, "GET", "/api/agents", Null).await.refused(403, "agent_stopped");
         t.as_(&other, "GET", "/api/agents", Null).await.is(200);
@@ -485,11 +491,12 @@ mod tests {
             ("/api/agents/bulk/restart", json!({ "names": ["boss", "lead"] })),
         ] {
             let first = t.call("POST", path, &headers, body.clone()).await;
+            let rows = t.number("SELECT count(*) FROM audit WHERE outcome = 'done'").await;
             let again = t.call("POST", path, &headers, body).await;
             assert_eq!(again.header("idempotency-replayed"), "true");
             assert_eq!((first.status, &first.text), (again.status, &again.text));
+            assert_eq!(t.number("SELECT count(*) FROM audit WHERE outcome = 'done'").await, rows);
         }
-        assert_eq!(t.number("SELECT count(*) FROM audit WHERE outcome = 'done'").await, 3);
         t.execute("DELETE FROM grants").await.unwrap();
         t.call("POST", "/api/agents/boss/pause", &headers, Null).await.refused(404, "agent_not_found");
     }
@@ -613,10 +620,18 @@ mod tests {
         let (path, body) = bulk("restart", &["lead", "boss"]);
         let told = t.as_(&boss, "POST", &path, body).await.is(207);
         assert_eq!(told["results"]["boss"]["error"], "permission_denied");
-        // A row for each agent that was named and changed.
-        let actions = t.texts("SELECT action FROM audit WHERE outcome = 'done' ORDER BY seq").await;
-        let expected = ["agent.pause", "agent.stop", "agent.start", "agent.start", "agent.restart"];
-        assert_eq!(actions, expected);
+        // A row for each agent that was changed.
+        let sql = "SELECT r.action || ' ' || a.name FROM audit r JOIN agents a ON a.id = r.object_id WHERE outcome = 'done' ORDER BY seq";
+        let expected = [
+            "agent.pause hand",
+            "agent.stop hand",
+            "agent.stop lead",
+            "agent.stop boss",
+            "agent.start boss",
+            "agent.start lead",
+            "agent.restart lead",
+        ];
+        assert_eq!(t.texts(sql).await, expected);
     }
 
     #[tokio::test]
@@ -684,8 +699,14 @@ mod tests {
         let by = "SELECT count(*) FROM agents WHERE state_changed_by = 'root@example.com' AND state = 'stopped'";
         assert_eq!(t.number(by).await, 4);
         assert_eq!(t.as_(&admin, "POST", "/api/agents/stop-all", Null).await.is(200), json!({ "stopped": 0 }));
-        let rows = "SELECT object_id || ' ' || after FROM audit WHERE action = 'agent.stop_all'";
-        assert_eq!(t.texts(rows).await, [format!("{} {{\"stopped\":4}}", ada.tenant)]);
+        // A row for the tenant, and one for each agent with what it was before.
+        let rows = "SELECT after FROM audit WHERE action = 'agent.stop_all' AND object_id LIKE 'ten_%'";
+        assert_eq!(t.texts(rows).await, ["{\"stopped\":4}"]);
+        let rows = "SELECT a.name || ' ' || r.before || r.after FROM audit r JOIN agents a ON a.id = r.object_id
+                    WHERE r.action = 'agent.stop_all' ORDER BY a.name";
+        let rows = t.texts(rows).await;
+        assert_eq!(rows.len(), 4);
+        assert_eq!(rows[0], "boss {\"state\":\"running\"}{\"state\":\"stopped\"}");
         assert_eq!(
             t.number("SELECT count(*) FROM agents WHERE id LIKE 'agt%' AND archived_at = 1 AND state = 'running'")
                 .await,
@@ -782,7 +803,10 @@ mod tests {
             assert_eq!(one.zip(two).map(|(one, two)| one + two), Some(3), "each is stopped once");
             assert!(resumed.status.as_u16() == 200 || resumed.refused(409, "illegal_state").is_object());
             assert_eq!(states(t).await, "boss=stopped hand=stopped lead=stopped");
-            assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'agent.stop_all'").await, 1);
+            assert_eq!(
+                t.number("SELECT count(*) FROM audit WHERE action = 'agent.stop_all' AND object_id LIKE 'ten_%'").await,
+                1
+            );
         }
     }
 }

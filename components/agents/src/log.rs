@@ -250,8 +250,7 @@ mod tests {
             t.as_(actor, "GET", "/api/agents/hand/logs", Null).await.is(200);
             let refused =
                 t.as_(actor, "POST", "/api/agents/hand/logs", line.clone()).await.refused(403, "own_log_only");
-            let fix =
-                if actor.agent.is_some() { "POST /api/agents/me/logs" } else { "POST /api/agents/hand/token/issue" };
+            let fix = if actor.agent.is_some() { "POST /api/agents/me/logs" } else { "POST /api/agents/hand/messages" };
             assert!(refused["fix"].as_str().unwrap().contains(fix), "{refused}");
         }
         for actor in [&max, &eve, &hand] {

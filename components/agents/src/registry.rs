@@ -91,13 +91,13 @@ mod tests {
             json!({
                 "id": made["id"], "name": "build-bot", "display_name": "The builder", "description": "Builds.",
                 "runtime": "docker", "model": "m-1", "labels": { "team": "core" }, "scope": ["agents.read", "ui.*"],
-                "preset": null, "preset_version": null, "url": null, "tier": 3, "max_concurrent_tasks": 1, "budget_cents": null,
+                "approved": [], "preset": null, "preset_version": null, "url": null, "tier": 3, "max_concurrent_tasks": 1, "budget_cents": null,
                 "spent_cents": 0, "state": "running", "state_changed_at": null, "state_changed_by": null, "owner": { "id": ada.user, "email": "ada@example.com" }, "parent": null,
                 "created_at": "2026-01-02T03:04:05.000Z", "updated_at": "2026-01-02T03:04:05.000Z", "last_seen_at": null,
                 "has_token": true,
                 "token": {
                     "id": made["token"]["id"], "prefix": token.shown(), "issued_at": "2026-01-02T03:04:05.000Z",
-                    "expires_at": "2026-01-03T03:04:05.000Z", "last_used_at": null,
+                    "expires_at": "2026-01-03T03:04:05.000Z", "last_used_at": null, "scope": ["agents.read", "ui.*"],
                 },
                 "auth_token": token.reveal(), "warnings": [],
             })
@@ -107,6 +107,9 @@ mod tests {
         expected.as_object_mut().unwrap().retain(|key, _| key != "auth_token" && key != "warnings");
         assert_eq!(t.as_(&ada, "GET", "/api/agents/build-bot", Null).await.is(200), expected);
         assert_eq!(t.as_(&ada, "GET", "/api/agents", Null).await.is(200)["items"], json!([expected]));
+        let by_id = format!("/api/agents/{}", made["id"].as_str().unwrap());
+        assert_eq!(t.as_(&ada, "GET", &by_id, Null).await.is(200), expected, "its id does as well");
+        t.as_(&ada, "GET", "/api/agents/agt_nothing", Null).await.refused(404, "agent_not_found");
         assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'agent.create' AND outcome = 'done'").await, 1);
         let leaked = format!("SELECT count(*) FROM audit WHERE after LIKE '%{}%'", token.reveal());
         assert_eq!(t.number(&leaked).await, 0);

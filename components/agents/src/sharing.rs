@@ -242,7 +242,9 @@ pub(crate) async fn explain(
         holds: *holds,
         why: factor.why(*holds, &about.named.name, about.agent.is_some(), &target.name),
     }));
-    let allowed = told.allowed && about.is_active;
+    let rights = rights(&app, &about, action).await?;
+    let allowed = told.allowed && about.is_active && rights.iter().all(|held| held.holds);
+    factors.extend(rights);
     let form = Explanation {
         agent: target.name.clone(),
         subject: about.named.clone(),
@@ -251,6 +253,39 @@ pub(crate) async fn explain(
         factors,
     };
     json(StatusCode::OK, &form)
+}
+
+/// What must hold beside the relation, whoever stands so to the object: the role, and of an agent its ceiling, state and
+/// budget. What a credential carries is another question, which only its bearer can ask.
+async fn rights(app: &App, about: &Found, action: Action) -> Result<Vec<Held>, ApiError> {
+    let needed = match action {
+        Action::Read => Scope::AgentsRead,
+        Action::Update => Scope::AgentsUpdate,
+        Action::Delete => Scope::AgentsDelete,
+        Action::Share => Scope::AgentsShare,
+    };
+    let (scope, role, name) = (needed.as_str(), about.role.as_str(), &about.named.name);
+    let has = |holds: bool| if holds { "has" } else { "lacks" };
+    let in_role = about.role.ceiling().contains(needed);
+    let whose = if about.agent.is_some() { format!("the owner of {name}") } else { name.clone() };
+    let why = format!("The role {role} of {whose} {} {scope}.", has(in_role));
+    let mut held = vec![Held { factor: "role", holds: in_role, why }];
+    let Some(id) = &about.agent else { return Ok(held) };
+    let agent = agent::by_id(app.db(), id, app.now()).await?.ok_or(Code::SubjectNotFound)?;
+    let in_ceiling = agent.scope.set().contains(needed) || agent.approved.set().contains(needed);
+    let is_within = agent.budget_cents.is_none_or(|budget| agent.spent_cents <= budget);
+    for (factor, holds, why) in [
+        (
+            "ceiling",
+            in_ceiling,
+            format!("The ceiling of {name}, with what was approved for it, {} {scope}.", has(in_ceiling)),
+        ),
+        ("agent_running", agent.state == "running", format!("{name} is {}.", agent.state)),
+        ("within_budget", is_within, format!("{name} has spent {} cents of its budget.", agent.spent_cents)),
+    ] {
+        held.push(Held { factor, holds, why });
+    }
+    Ok(held)
 }
 
 #[cfg(test)]
@@ -391,20 +426,46 @@ mod tests {
         };
         assert_eq!(
             (&told["allowed"], held(&told)),
-            (&json!(true), ["account_active", "tenant_gate", "itself", "owner"].map(str::to_owned).into())
+            (
+                &json!(true),
+                [
+                    "account_active",
+                    "tenant_gate",
+                    "itself",
+                    "owner",
+                    "role",
+                    "ceiling",
+                    "agent_running",
+                    "within_budget"
+                ]
+                .map(str::to_owned)
+                .into()
+            )
         );
         let path = "/api/agents/scout/explain?subject=max@example.com&action=update";
         let told = t.as_(&ada, "GET", path, Null).await.is(200);
         assert_eq!(
             (&told["allowed"], held(&told)),
-            (&json!(false), ["account_active", "tenant_gate"].map(str::to_owned).into())
+            (&json!(false), ["account_active", "tenant_gate", "role"].map(str::to_owned).into())
         );
         t.as_(&ada, "POST", GRANTS, json!({ "subject": "max@example.com", "relation": "editor" })).await.is(201);
         let told = t.as_(&ada, "GET", path, Null).await.is(200);
         assert_eq!(
             (&told["allowed"], held(&told)),
-            (&json!(true), ["account_active", "tenant_gate", "editor"].map(str::to_owned).into())
+            (&json!(true), ["account_active", "tenant_gate", "editor", "role"].map(str::to_owned).into())
         );
+        // A grant alone is not enough: the role has to reach so far, and an agent has to run.
+        t.execute("UPDATE users SET role = 'viewer' WHERE email = 'max@example.com'").await.unwrap();
+        let told = t.as_(&ada, "GET", path, Null).await.is(200);
+        assert_eq!(
+            (&told["allowed"], held(&told)),
+            (&json!(false), ["account_active", "tenant_gate", "editor"].map(str::to_owned).into())
+        );
+        t.execute("UPDATE users SET role = 'member' WHERE email = 'max@example.com'").await.unwrap();
+        t.execute("UPDATE agents SET state = 'paused' WHERE name = 'scout'").await.unwrap();
+        let told = t.as_(&ada, "GET", "/api/agents/scout/explain?subject=scout", Null).await.is(200);
+        assert_eq!((&told["allowed"], held(&told).contains(&"agent_running".to_owned())), (&json!(false), false));
+        t.execute("UPDATE agents SET state = 'running' WHERE name = 'scout'").await.unwrap();
         // About others only with `share`; about what one may not read, nothing.
         t.as_(&max, "GET", "/api/agents/scout/explain?subject=ada@example.com", Null)
             .await

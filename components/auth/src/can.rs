@@ -58,13 +58,22 @@ pub(crate) async fn can(app: App, caller: Caller, Params(ask): Params<Can>) -> R
     let carries = caller.scope().contains(scope);
     factors.push(scope_factor(carries, scope.as_str()));
     let on_agent = rows.iter().find(|row| row.path.contains("{name}")).and_then(|row| row.action);
-    match (on_agent, ask.object.as_deref()) {
+    // An agent may name itself so, here as in paths.
+    let object = ask.object.as_deref().map(|object| match caller.agent() {
+        Some((own, _)) if object == "me" => own,
+        _ => object,
+    });
+    match (on_agent, object) {
         (Some(action), Some(object)) => {
             factors.extend(relation(&app, &caller, object, action).await?);
             if scope == Scope::AgentsLifecycle {
                 let own = caller.agent().zip(caller.agent_id());
                 let is_own = own.is_some_and(|((name, _), id)| object == name || object == id.as_str());
-                factors.push(held("not_itself", !is_own, "An agent never sets its own state."));
+                let why = match is_own {
+                    true => "An agent never sets its own state.",
+                    false => "It is not the agent's own state.",
+                };
+                factors.push(held("not_itself", !is_own, why));
             }
         }
         (Some(_), None) => return Err(ApiError::field("object", "is missing: this action is done with an agent")),
@@ -163,6 +172,7 @@ mod tests {
         let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
         let scout = t.agent(&ada, "scout", "agents.read agents.update users.read").await;
         assert_eq!(ask(&t, &scout, "action=agents.update&object=scout").await["allowed"], true);
+        assert_eq!(ask(&t, &scout, "action=agents.update&object=me").await["allowed"], true);
         let id = scout.agent.as_ref().unwrap();
         assert_eq!(ask(&t, &scout, &format!("action=agents.update&object={id}")).await["allowed"], true);
         let told = ask(&t, &scout, "action=agents.delete&object=scout").await;

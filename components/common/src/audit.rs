@@ -8,6 +8,7 @@ use crate::{
     form::written,
     http::App,
     id::{AuditId, TenantId, UserId},
+    write::Write,
 };
 
 /// What happened, for the row.
@@ -50,6 +51,39 @@ pub async fn by_user(
     event: &Event<'_>,
 ) -> Result<(), DbError> {
     insert(app, tx, tenant, user, None, None, event).await
+}
+
+/// Writes a row for each agent `a` whose state is about to become `to`, by one statement. `with` comes before the statement and
+/// may name a table; `which` is a condition on `a`; both know `subject` as `?1`.
+pub(crate) async fn of_states(
+    write: &Write<'_>,
+    to: &str,
+    (with, which, subject): (&str, &str, &str),
+) -> Result<(), DbError> {
+    let (app, caller) = (write.app(), &write.caller);
+    // The time of the ids is made here, their chance where the rows are: hexadecimal digits are digits of an id too.
+    let id = AuditId::generate(app.now(), app.chance());
+    let sql = format!(
+        "{with} INSERT INTO audit (id, at, tenant_id, user_id, agent_id, credential_id, address, request_id, action, object_id, outcome,
+                                   before, after)
+         SELECT ?2 || lower(hex(randomblob(8))), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, a.id, 'done', json_object('state', a.state),
+                json_object('state', ?11)
+         FROM agents a WHERE a.archived_at IS NULL AND {which}"
+    );
+    let row = crate::args![
+        subject,
+        id.time_part(),
+        app.now(),
+        caller.tenant_id(),
+        caller.user_id(),
+        caller.agent_id(),
+        caller.credential_id(),
+        app.address(),
+        app.request_id().as_str(),
+        write.action(),
+        to,
+    ];
+    write.tx.execute(&sql, row).await
 }
 
 async fn insert(

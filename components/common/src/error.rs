@@ -95,8 +95,8 @@ errors! {
         "Send scope as a list of at least one of the names in valid_scopes; noun.* covers all below it and * covers all.",
         page: "/docs/agents/concepts/permissions#scopes";
     ScopeTooWide 400 "scope_too_wide": "A credential can never carry more than the one that mints it, nor more than its agent's ceiling.",
-        "Send the same request again without: {excess}. Who may do more can mint it, or raise the agent's ceiling with PATCH /api/agents/{agent} {{\"scope\": […]}}.",
-        agent: "Send the same request again without: {excess}. Your owner {owner} can mint it for you.",
+        "{rest}Who may do more can give more, at most the agent's ceiling or, for a new agent, that of the agent above it.",
+        agent: "{rest}Your owner {owner} can give more.",
         page: "/docs/agents/concepts/credentials#never-wider-never-longer";
     InvalidLifetime 400 "invalid_lifetime": "expires_in_days is out of range.",
         "Send expires_in_days as a whole number from 1 to 3650, or null for a credential that never ends.",
@@ -209,14 +209,14 @@ errors! {
         agent: "{first}Ask for it: {steps}.";
     PersonRequired 403 "person_required": "Only people may do this, whatever an agent's credential carries.",
         "Sign in as a person with POST /auth/token and send the session's token.",
-        agent: "Ask {owner} to do it.",
+        agent: "Ask {owner}, or an admin of your tenant, to do it.",
         page: "/docs/agents/concepts/permissions#for-people-only";
     AgentRequired 403 "agent_required": "Only agents may do this.",
         "Send an agent's token: POST /api/agents {{\"name\": \"…\"}} registers an agent and answers one in auth_token.",
         page: "/docs/agents/concepts/agents";
     SessionRequired 403 "session_required": "Only a session may do this, no other credential.",
         "Sign in with POST /auth/token and send the access_token of its answer.",
-        agent: "Ask {owner} to do it.",
+        agent: "Ask {owner}, or an admin of your tenant, to do it.",
         page: "/docs/agents/concepts/permissions#session-only";
     PermissionDenied 403 "permission_denied": "You may read this, but not change it so.",
         "Ask {owner}, who owns it, or an admin of your tenant.",
@@ -231,7 +231,7 @@ errors! {
         agent: "End your work; {owner} can start you again.",
         page: "/docs/agents/concepts/agents#states";
     OwnLogOnly 403 "own_log_only": "Only the agent itself writes into its log.",
-        "Send the request with the agent's own token; POST /api/agents/{agent}/token/issue answers a new one.",
+        "Let the agent write there; to tell it something, send POST /api/agents/{agent}/messages {{\"text\": \"…\"}}.",
         agent: "Send the same body to POST /api/agents/me/logs, which is your own log.",
         page: "/docs/agents/concepts/lifecycle#logs";
     AlreadyBootstrapped 403 "already_bootstrapped": "This server has its first tenant and admin, and makes them once only.",
@@ -250,6 +250,9 @@ errors! {
         "Send parent as the name of one of your agents: GET /api/agents lists those that you may read.",
         agent: "Send parent as your own name or that of an agent below you, or leave it out.",
         page: "/docs/agents/concepts/tree";
+    OwnerNotFound 404 "owner_not_found": "There is no such active user in your tenant to give an agent to.",
+        "Send owner as the address or id of an active user whose role is at least member; an admin lists them with GET /api/users.",
+        page: "/docs/agents/concepts/tree#giving-away";
     ArchivedNotFound 404 "archived_agent_not_found": "There is no such archived agent, or it is not yours.",
         "GET /api/agents/archived lists the archived agents that you may restore.",
         page: "/docs/agents/concepts/agents#archiving";
@@ -700,7 +703,7 @@ mod tests {
         let error = Code::PersonRequired.detail("No.");
         let person = error.envelope("req_1", "", None);
         let agent = error.envelope("req_1", "/acc", Some(("scout", "ada@example.com")));
-        assert_eq!(agent.fix, "Ask ada@example.com to do it.");
+        assert_eq!(agent.fix, "Ask ada@example.com, or an admin of your tenant, to do it.");
         assert_ne!(person.fix, agent.fix);
         assert_eq!(agent.doc_url, "/acc/docs/agents/concepts/permissions#for-people-only");
     }

@@ -6,6 +6,8 @@ use crate::{secret::Chance, time::Timestamp};
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// Characters after the prefix.
 const LENGTH: usize = 26;
+/// The first of them, which are the time.
+const TIME: usize = 10;
 
 /// Appends 26 characters: time first, so that ids sort by when they were made.
 ///
@@ -107,6 +109,13 @@ ids! {
     AuditId = "aud_";
     /// One request, in the header `x-request-id` and in every refusal.
     RequestId = "req_";
+}
+
+impl AuditId {
+    /// The id without its chance: its kind and when it was made.
+    pub(crate) fn time_part(&self) -> &str {
+        self.0.get(..Self::PREFIX.len() + TIME).unwrap_or_default()
+    }
 }
 
 /// Numbers the requests of an instance: its own random beginning, then one more each time. A request's id must be its own,

@@ -70,24 +70,32 @@ impl Caller {
     /// Checks that `gain`, of what was asked for an agent of `owner`'s, is no wider than the minter. A session may mint
     /// everything for its own person's agent, where the role's ceiling decides what has an effect; for somebody else's, and by
     /// every other credential, at most what the minter can use himself.
-    pub fn may_mint(&self, gain: Scopes, owner: &UserId, asked: &Patterns, agent: &str) -> Result<(), ApiError> {
+    pub fn may_mint(&self, gain: Scopes, owner: &UserId, asked: &Patterns) -> Result<(), ApiError> {
         if self.credential_kind() == Kind::Session && owner == self.user_id() {
             return Ok(());
         }
         // What no agent can ever use is given to none by being written down.
-        self.refuse_excess(gain.for_agents().without(&self.mintable()), asked, agent)
+        self.refuse_excess(gain.for_agents().without(&self.mintable()), asked)
     }
 
     /// Refuses scopes that may not be minted, all of them named.
-    pub fn refuse_excess(&self, excess: Scopes, asked: &Patterns, agent: &str) -> Result<(), ApiError> {
+    pub fn refuse_excess(&self, excess: Scopes, asked: &Patterns) -> Result<(), ApiError> {
         if excess.is_empty() {
             return Ok(());
         }
+        let left = asked.scopes(self.defined()).without(&excess);
+        let rest = match left.is_empty() {
+            true => String::new(),
+            false => format!(
+                "Send the same request with \"scope\": {}. ",
+                crate::form::written(&serde_json::json!(left.to_patterns()))
+            ),
+        };
         let names = excess.names(self.defined());
         Err(Code::ScopeTooWide
             .detail(format!("These scopes cannot be given here: {}.", names.join(", ")))
+            .with("rest", rest)
             .with("excess", names.join(", "))
-            .with("agent", agent)
             .extra("excess_scopes", names)
             .extra("asked_scopes", serde_json::to_value(asked).unwrap_or_default()))
     }

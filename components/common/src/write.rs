@@ -73,6 +73,16 @@ impl App {
 }
 
 impl Write<'_> {
+    /// The request's view of the instance.
+    pub(crate) fn app(&self) -> &App {
+        self.app
+    }
+
+    /// What its audit rows say was done.
+    pub(crate) fn action(&self) -> &'static str {
+        self.route.audit.unwrap_or(self.route.path)
+    }
+
     /// Ends a change that turned out to be none: nothing is written.
     pub fn nothing(self, answer: Answer) -> Result<Response, ApiError> {
         Ok(answer.into_response())
@@ -86,7 +96,7 @@ impl Write<'_> {
         after: serde_json::Value,
         answer: Answer,
     ) -> Result<Response, ApiError> {
-        let event = Event { action: self.route.audit.unwrap_or(self.route.path), object, before, after };
+        let event = Event { action: self.action(), object, before, after };
         self.finish_all(&[event], answer).await
     }
 

@@ -84,6 +84,8 @@ pub struct Agent {
     pub labels: Labels,
     /// Its ceiling.
     pub scope: Patterns,
+    /// What people approved for its token beyond the ceiling, as long as it lasts.
+    pub approved: Patterns,
     /// The preset that the ceiling came from.
     pub preset: Option<String>,
     /// Its version.
@@ -178,16 +180,17 @@ impl FromRow for Agent {
             created_at: row.take()?,
             updated_at: row.take()?,
             last_seen_at: row.take()?,
+            approved: row.take::<Option<_>>()?.unwrap_or_else(|| Patterns::stored("")),
             has_token: false,
             token: None,
         };
         if let Some(id) = row.take::<Option<_>>()? {
             let (prefix, issued_at) = (row.take()?, row.take()?);
-            agent.token =
-                Some(TokenRecord { id, prefix, issued_at, expires_at: row.take()?, last_used_at: row.take()? });
+            let (expires_at, last_used_at) = (row.take()?, row.take()?);
+            agent.token = Some(TokenRecord { id, prefix, issued_at, expires_at, last_used_at, scope: row.take()? });
             agent.has_token = true;
         } else {
-            for _ in 0..4 {
+            for _ in 0..5 {
                 row.take::<Option<String>>()?; // NULL, like the id
             }
         }
@@ -207,7 +210,9 @@ fn select_from(from: &str, now: &str, extra: &str) -> String {
                 a.id, a.name, a.display_name, a.description, a.runtime, a.model, a.labels, a.scope, a.preset, a.preset_version,
                 a.url, a.tier, a.max_concurrent_tasks, a.budget_cents, a.spent_cents, a.state, a.state_changed_at, a.state_changed_by,
                 a.owner_id, u.email, u.role, p.name, p.id, a.created_at, a.updated_at, a.last_seen_at,
-                c.id, c.prefix, c.created_at, c.expires_at, c.last_used_at{extra}) AS r
+                (SELECT group_concat(r.granted, ' ') FROM access_requests r
+                 WHERE r.agent_id = a.id AND r.state = 'approved' AND r.ends_at > {now}),
+                c.id, c.prefix, c.created_at, c.expires_at, c.last_used_at, c.scope{extra}) AS r
          FROM {from}
          JOIN users u ON u.id = a.owner_id
          LEFT JOIN agents p ON p.id = a.parent_id AND p.archived_at IS NULL
@@ -237,8 +242,8 @@ impl FromRow for Decided {
     }
 }
 
-/// The agent of that name (`me` is the asking agent's own), if the caller may do `action` with it. Absent and unreadable are the same 404 by the same one
-/// statement; readable but not more is a 403 that says what is missing.
+/// The agent of that name or id (`me` is the asking agent), if the caller may do `action` with it. Absent and unreadable are the
+/// same 404 by the same one statement; readable but not more is a 403 that says what is missing.
 pub async fn get(
     reads: &dyn Rows,
     caller: &Caller,
@@ -250,6 +255,8 @@ pub async fn get(
         Some((own, _)) if name == "me" => own,
         _ => name,
     };
+    // No name has an underscore: an id is never taken for one.
+    let column = if name.starts_with(AgentId::PREFIX) { "id" } else { "name" };
     let mut binder = Binder::default();
     let now = binder.bind(now);
     let name = binder.bind(name);
@@ -257,7 +264,7 @@ pub async fn get(
     let bound = Bound::new(caller, &mut binder);
     let (read, act) = (bound.on_agent(Action::Read), bound.on_agent(action));
     let sql = select(&now, &format!(", {read}, {act}"))
-        + &format!(" WHERE a.tenant_id = {tenant} AND a.name = {name} AND a.archived_at IS NULL");
+        + &format!(" WHERE a.tenant_id = {tenant} AND a.{column} = {name} AND a.archived_at IS NULL");
     let decided = reads.packed::<Decided>(&sql, binder.into_args()).await?.pop();
     let Some(found) = decided.filter(|found| found.may_read) else { return Err(Code::AgentNotFound.into()) };
     if found.may_act {

@@ -336,6 +336,8 @@ pub struct TokenRecord {
     pub expires_at: Option<Timestamp>,
     /// Its last recorded use.
     pub last_used_at: Option<Timestamp>,
+    /// What it carries, of which the ceiling and the owner's role leave what it can use.
+    pub scope: crate::scope::Patterns,
 }
 
 /// The row of an agent's active token that decides how it is replaced.

@@ -1,11 +1,12 @@
 //! An agent's state and what it spends: columns of table `agents`.
 
 use crate::{
-    args,
-    db::{Db, DbError, FromRow, Reads, Row, Tx},
-    id::{AgentId, TenantId},
+    args, audit,
+    db::{Db, DbError, FromRow, Reads, Row},
+    id::AgentId,
     store::tree::BELOW,
     time::Timestamp,
+    write::Write,
 };
 
 /// A change of state.
@@ -22,24 +23,31 @@ pub struct Change<'a> {
     pub now: Timestamp,
 }
 
-/// Changes the state of an agent, and of those below it where the change reaches them; gives the ids of all that were in one of the
-/// states that it changes.
-pub async fn change(tx: &Tx<'_>, id: &AgentId, change: &Change<'_>) -> Result<Vec<AgentId>, DbError> {
-    let reached = if change.reaches_below { "SELECT id FROM below" } else { "SELECT ?1" };
+/// Changes the state of an agent, and of those below it where the change reaches them; gives the ids of all that were in one of
+/// the states that it changes. Each agent below has an audit row of its own; that of the named one is the caller's to write.
+pub async fn change(write: &Write<'_>, id: &AgentId, change: &Change<'_>) -> Result<Vec<AgentId>, DbError> {
     let from = change.from.join("', '");
+    if change.reaches_below {
+        let which = format!("a.id IN (SELECT id FROM below WHERE depth > 1) AND a.state IN ('{from}')");
+        audit::of_states(write, change.to, (BELOW, &which, id.as_str())).await?;
+    }
+    let reached = if change.reaches_below { "SELECT id FROM below" } else { "SELECT ?1" };
     let sql = format!(
         "{BELOW} UPDATE agents SET state = ?2, state_changed_at = ?3, state_changed_by = ?4, updated_at = ?3
          WHERE id IN ({reached}) AND archived_at IS NULL AND state IN ('{from}') RETURNING id"
     );
-    tx.list(&sql, args![id, change.to, change.now, change.by]).await
+    write.tx.list(&sql, args![id, change.to, change.now, change.by]).await
 }
 
-/// Stops every agent of a tenant that is not stopped; gives how many there were.
-pub async fn stop_all(tx: &Tx<'_>, tenant: &TenantId, by: &str, now: Timestamp) -> Result<i64, DbError> {
+/// Stops every agent of the caller's tenant that is not stopped, with an audit row for each; gives how many there were.
+pub async fn stop_all(write: &Write<'_>, by: &str, now: Timestamp) -> Result<i64, DbError> {
+    let (tx, tenant) = (&write.tx, write.caller.tenant_id());
     // Counted first, under the same lock: a row for each of many thousand would have to be carried here.
     let sql = "SELECT count(*) FROM agents WHERE tenant_id = ?1 AND archived_at IS NULL AND state <> 'stopped'";
     let running: i64 = tx.optional(sql, args![tenant]).await?.unwrap_or(0);
     if running > 0 {
+        let which = "a.tenant_id = ?1 AND a.state <> 'stopped'";
+        audit::of_states(write, "stopped", ("", which, tenant.as_str())).await?;
         let sql = "UPDATE agents SET state = 'stopped', state_changed_at = ?2, state_changed_by = ?3, updated_at = ?2
                    WHERE tenant_id = ?1 AND archived_at IS NULL AND state <> 'stopped'";
         tx.execute(sql, args![tenant, now, by]).await?;

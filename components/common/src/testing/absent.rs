@@ -48,6 +48,7 @@ fn body(route: &Route) -> Json {
             json!({ "subject": "max@example.com" })
         }
         ("POST", "/api/agents/{name}/logs") => json!({ "text": "hello" }),
+        ("PUT", "/api/agents/{name}") => json!({ "preset": "worker" }),
         ("POST", "/api/agents/{name}/messages") => json!({ "text": "hello" }),
         ("POST", "/api/users/{id}/set-password") => json!({ "password": "a quiet orbit of nine" }),
         _ => Json::Null,
