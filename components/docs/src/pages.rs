@@ -98,26 +98,16 @@ fn errors() -> String {
     let mut text = String::new();
     for code in Code::ALL {
         let row = code.row();
-        // In a template, doubled braces stand for single ones; `{name}` is what the answer fills in.
-        let plain = |template: &str| {
-            template
-                .replace("{{", "\u{1}")
-                .replace("}}", "\u{2}")
-                .replace('{', "<")
-                .replace('}', ">")
-                .replace('\u{1}', "{")
-                .replace('\u{2}', "}")
-        };
         text.push_str(&format!("## {}\n\n", anchor(row.slug)));
         text.push_str(&format!(
             "`{}`, status {}. {}\n\nTo mend it: {}\n\n",
             row.slug,
             row.status,
             row.detail,
-            code_spans(&plain(row.fix))
+            plain(row.fix)
         ));
         if let Some(fix) = row.agent_fix {
-            text.push_str(&format!("As an agent: {}\n\n", code_spans(&plain(fix))));
+            text.push_str(&format!("As an agent: {}\n\n", plain(fix)));
         }
         if !row.page.is_empty() {
             text.push_str(&format!("More: [{0}]({0}).\n\n", row.page));
@@ -126,9 +116,31 @@ fn errors() -> String {
     text
 }
 
-/// `<name>` is no tag: escaped for Markdown.
-fn code_spans(text: &str) -> String {
-    text.replace('<', "\\<")
+/// What a placeholder is called for a reader, where its own name does not say it.
+const WORDS: [(&str, &str); 6] = [
+    ("{bound}", "<least or most>"),
+    ("{excess}", "<the scopes in excess_scopes>"),
+    ("{legal}", "<the words in legal>"),
+    ("{step}", "<the request to send>"),
+    ("{steps}", "<the requests to send>"),
+    ("{verb}", "<resume or start>"),
+];
+
+/// A template for a reader: doubled braces stand for single ones, and `{name}`, which the answer fills in, is `<name>`. A
+/// placeholder before a sentence of its own is a whole sentence or nothing: it is left out.
+fn plain(template: &str) -> String {
+    let mut text = template;
+    if let Some((name, rest)) = text.strip_prefix('{').and_then(|text| text.split_once('}'))
+        && !name.starts_with('{')
+        && rest.starts_with(char::is_uppercase)
+    {
+        text = rest;
+    }
+    let mut text = text.replace("{{", "\u{1}").replace("}}", "\u{2}");
+    for (name, words) in WORDS {
+        text = text.replace(name, words);
+    }
+    text.replace('{', "<").replace('}', ">").replace('\u{1}', "{").replace('\u{2}', "}")
 }
 
 /// One section for each scope.
@@ -181,6 +193,30 @@ mod tests {
         let mut served: Vec<&str> = PAGES.iter().map(|(name, _)| *name).collect();
         served.sort_unstable();
         assert_eq!(names, served);
+    }
+
+    #[test]
+    fn a_template_is_written_for_a_reader() {
+        assert_eq!(plain("{rest}What {owner} may."), "What <owner> may.");
+        assert_eq!(plain("{first}Ask for it: {steps}."), "Ask for it: <the requests to send>.");
+        assert_eq!(plain("{owner} sends {{\"a\": 1}}."), "<owner> sends {\"a\": 1}.");
+        assert_eq!(plain("{{id}} is one."), "{id} is one.");
+    }
+
+    /// R58: no fix is shown as a raw template, and nothing in angle brackets is lost as a tag.
+    #[tokio::test]
+    async fn the_page_of_errors_can_be_read() {
+        let t = TestApp::new(router());
+        let page = t.call("GET", "/docs/agents/errors", &[("accept", "text/html")], Null).await.text;
+        assert!(page.contains("Authorization: Bearer &lt;token&gt;") && page.contains("&lt;the requests to send&gt;"));
+        for code in Code::ALL {
+            for fix in [code.row().fix].into_iter().chain(code.row().agent_fix).map(plain) {
+                assert!(fix.starts_with(char::is_alphanumeric) || fix.starts_with('<'), "{fix}");
+                for word in ["<rest>", "<first>", "<bound>", "<verb>", "<steps>"] {
+                    assert!(!fix.contains(word), "{fix}");
+                }
+            }
+        }
     }
 
     /// R59: every page and anchor that a refusal or a route names is served without a credential.
