@@ -115,11 +115,16 @@ pub(crate) async fn ask(app: App, caller: Caller, ask: Ask<AskFor>) -> Result<Re
 fn may_ask(caller: &Caller, scope: &Scopes) -> Result<(), ApiError> {
     let is_never = |at: &Scope| scope.known.contains(*at) && caller.kind_for(*at).is_err();
     let never = Scopes { known: Scope::ALL.iter().copied().filter(is_never).collect(), custom: Default::default() };
-    let usable = scope.clone().without(&never);
+    // What is shared stays shared when the approval has ended.
+    let lasting = Scopes { known: std::iter::once(Scope::AgentsShare).collect(), custom: Vec::new() }.and(scope);
+    let usable = scope.clone().without(&never).without(&lasting);
     let left = usable.clone().and(&grantable(caller, caller.role()));
     let beyond = usable.without(&left);
-    if !never.is_empty() || !beyond.is_empty() {
+    if !never.is_empty() || !lasting.is_empty() || !beyond.is_empty() {
         let mut why = Vec::new();
+        if !lasting.is_empty() {
+            why.push(format!("{} is not given for a while: a grant outlasts it.", names(&lasting)));
+        }
         if !never.is_empty() {
             why.push(format!("Only people can use {}.", names(&never)));
         }
@@ -472,6 +477,7 @@ mod tests {
             (json!({ "scope": "guides.write", "reason": "r" }), 400, "scope_not_grantable"),
             (json!({ "scope": "notifications.read", "reason": "r" }), 400, "scope_not_grantable"),
             (json!({ "scope": "ui.notify", "reason": "r" }), 409, "already_granted"),
+            (json!({ "scope": "agents.share", "reason": "r" }), 400, "scope_not_grantable"),
         ] {
             t.as_(&scout, "POST", ASK, body.clone()).await.refused(status, slug);
         }
@@ -516,7 +522,8 @@ mod tests {
         let other = t.agent(&max, "other", "ui.notify").await;
         let path = asked(&t, &other, "agents.keys.*").await;
         t.as_(&max, "POST", &format!("{path}/deny"), Null).await.is(200);
-        let names = ["list", "read", "logs", "create", "update", "delete", "lifecycle", "deploy", "share", "message"];
+        let names =
+            ["list", "read", "logs", "create", "update", "delete", "lifecycle", "deploy", "message", "keys.read"];
         let pairs = names.iter().flat_map(|a| names.iter().map(move |b| (a, b))).filter(|(a, b)| a < b).take(19);
         for (a, b) in pairs {
             t.as_(&scout, "POST", ASK, wish(&format!("agents.{a} agents.{b}"))).await.is(201);

@@ -13,10 +13,11 @@ use common::{
     permission::{Action, DEEPEST},
     route,
     store::{
-        agent::{self, AgentName},
-        archived, tree,
+        agent::{self, Agent, AgentName},
+        archived::{self, Archived},
+        tree,
     },
-    write::Begun,
+    write::{Begun, Write},
 };
 use serde_json::{Value::Null, json};
 
@@ -96,6 +97,9 @@ pub(crate) async fn restore(
         Some(above) if tree::depth(&write.tx, &above.id).await? < DEEPEST as i64 => Some(above),
         _ => None,
     };
+    if let (Some(above), true) = (&parent, write.caller.agent_id().is_some()) {
+        within_budget(&write, above, &found).await?;
+    }
     let parent_id = parent.as_ref().map(|above| &above.id);
     if !archived::restore(&write.tx, &found, &name, parent_id, app.now()).await? {
         return Err(Code::NameTaken.into());
@@ -106,6 +110,19 @@ pub(crate) async fn restore(
     let after = agent::by_id(&write.tx, &found.id, app.now()).await?.ok_or(Code::ArchivedNotFound)?;
     let answer = Answer::json(StatusCode::OK, &after)?;
     write.finish(found.id.as_str(), json!({ "archived_at": found.archived_at }), audited(&after), answer).await
+}
+
+/// Refuses an agent to bring back a budget that it could not give: meanwhile it may have given it to others.
+async fn within_budget(write: &Write<'_>, above: &Agent, found: &Archived) -> Result<(), ApiError> {
+    let Some(budget) = above.budget_cents else { return Ok(()) };
+    let given = tree::spoken_for_below(&write.tx, &above.id).await?.saturating_sub(found.spent_cents);
+    let left = budget.saturating_sub(above.spent_cents).saturating_sub(given).max(0);
+    if found.budget_cents.is_some_and(|own| own.max(found.spent_cents) <= left) {
+        return Ok(());
+    }
+    let value = left.to_string();
+    let field = "budget_cents";
+    Err(Code::BeyondParent.with("field", field).with("bound", "most").with("value", value).extra("field", field))
 }
 
 /// `DELETE /api/agents/archived/{id}`: forgets the agent for good. The audit trail keeps what it did.

@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 
 use axum::{http::StatusCode, response::Response};
 use common::{
+    audit::{self, Event},
     caller::Caller,
     error::{ApiError, Code},
     form,
     form::{Ask, OrNull},
     http::{App, Segment, json},
-    id::{AgentId, UserId},
+    id::{AgentId, NotificationId, UserId},
     idempotency::Answer,
     permission::{Action, DEEPEST},
     route::{self, Route},
-    scope::{Patterns, Role, Scopes},
+    scope::{Patterns, Role},
     store::{
         agent::{self, Agent, Fields, Labels},
-        grant, inbox, tree,
+        grant, inbox, notification, tree,
     },
     write::{Begun, Write},
 };
@@ -154,6 +155,9 @@ async fn apply(app: App, caller: Caller, name: String, change: Change) -> Result
         (fields.scope, fields.preset) = (rights.scope, rights.preset);
     }
     let is_bounded = bounds(&fields) != bounds(&old);
+    if write.caller.agent_id().is_some() && fields.budget_cents != old.budget_cents {
+        keeps_what_is_given(&write, &before, fields.budget_cents).await?;
+    }
     if is_bounded || place.is_some() || owner.is_some() {
         may_bound(
             &write,
@@ -167,22 +171,29 @@ async fn apply(app: App, caller: Caller, name: String, change: Change) -> Result
     write.caller.may_mint(gain, &before.owner.id, &fields.scope)?;
 
     let place = place.map(|OrNull(place)| place);
-    let parent_id = match (&place, &before.parent_id) {
+    let parent = match (&place, &before.parent_id) {
         (Some(None), _) | (None, None) => None,
         (None, Some(above)) => {
             let parent = agent::by_id(&write.tx, above, app.now()).await?.ok_or(Code::ParentNotFound)?;
             if is_bounded {
                 within_parent(&write, &parent, Some(&old), &fields).await?;
             }
-            Some(parent.id)
+            Some(parent)
         }
         (Some(Some(above)), _) => {
             let parent = parent(&app, &write, above, before.owner.id.as_str()).await?;
             may_stand_below(&write, &before, &parent).await?;
             within_parent(&write, &parent, Some(&old), &fields).await?;
-            Some(parent.id)
+            Some(parent)
         }
     };
+    if fields.scope != old.scope {
+        fields.scope = write.caller.fit(&fields.scope, &before.owner.id);
+    }
+    if let Some(parent) = &parent {
+        fields.scope = fields.scope.within(&[&parent.scope.to_column()], write.caller.defined());
+    }
+    let parent_id = parent.map(|parent| parent.id);
     let owner = match owner {
         None => None,
         Some(_) if parent_id.is_some() => return Err(Code::HasParent.into()),
@@ -206,9 +217,17 @@ async fn apply(app: App, caller: Caller, name: String, change: Change) -> Result
         narrow_below(&app, &write, &before).await?;
     }
     if let Some(owner) = &owner {
-        tree::give(&write.tx, &before.id, owner, app.now()).await?;
+        tree::give(&write, &before.id, owner, app.now()).await?;
+        let id = NotificationId::generate(app.now(), app.chance());
+        let body = format!("{} gave it to you, with all agents below it.", write.caller.email());
+        let told = (format!("The agent {} is yours now", before.name), body);
+        let told = (told.0.as_str(), told.1.as_str());
+        notification::tell(&write.tx, &id, write.caller.tenant_id(), owner, told, app.now()).await?;
     }
-    let after = agent::by_id(&write.tx, &before.id, app.now()).await?.ok_or(Code::AgentNotFound)?;
+    let mut after = agent::by_id(&write.tx, &before.id, app.now()).await?.ok_or(Code::AgentNotFound)?;
+    if after.parent_id == before.parent_id {
+        after.parent.clone_from(&before.parent); // told only to who may read it
+    }
     let answer = Answer::json(StatusCode::OK, &after)?;
     let (was, is) = changed(audited(&before), audited(&after));
     write.finish(before.id.as_str(), was, is, answer).await
@@ -231,6 +250,19 @@ async fn may_bound(write: &Write<'_>, agent: &Agent, bounds_only: bool) -> Resul
     ))
 }
 
+/// Refuses to take from an agent's budget what it has spent or given to those below it: it could be given out again.
+async fn keeps_what_is_given(write: &Write<'_>, agent: &Agent, budget: Option<i64>) -> Result<(), ApiError> {
+    let spoken_for = agent.spent_cents.saturating_add(tree::spoken_for_below(&write.tx, &agent.id).await?);
+    match budget {
+        Some(budget) if budget < spoken_for => Err(Code::BeyondParent
+            .with("field", "budget_cents")
+            .with("bound", "least")
+            .with("value", spoken_for.to_string())
+            .extra("field", "budget_cents")),
+        _ => Ok(()),
+    }
+}
+
 /// Whether the agent, with all below it, fits below the parent.
 async fn may_stand_below(write: &Write<'_>, agent: &Agent, parent: &Agent) -> Result<(), ApiError> {
     if tree::is_at_or_below(&write.tx, &parent.id, &agent.id).await? {
@@ -242,7 +274,7 @@ async fn may_stand_below(write: &Write<'_>, agent: &Agent, parent: &Agent) -> Re
     }
     // What runs, runs below what runs.
     if parent.state != "running" && tree::any_runs(&write.tx, &agent.id).await? {
-        return Err(halted(parent));
+        return Err(halted(parent, &parent.name));
     }
     Ok(())
 }
@@ -257,17 +289,24 @@ async fn new_owner(write: &Write<'_>, to: &str) -> Result<UserId, ApiError> {
 /// Takes from every agent below what the one above it no longer has, and tells it.
 pub(crate) async fn narrow_below(app: &App, write: &Write<'_>, top: &Agent) -> Result<(), ApiError> {
     let defined = write.caller.defined();
-    let mut have: BTreeMap<AgentId, Scopes> = BTreeMap::new();
+    let mut have: BTreeMap<AgentId, Patterns> = BTreeMap::new();
     for agent in tree::ceilings(&write.tx, &top.id).await? {
-        let mut scopes = agent.scope.scopes(defined);
-        let above = agent.parent_id.as_ref().and_then(|above| have.get(above));
-        if let Some(above) = above.filter(|above| !scopes.clone().without(above).is_empty()) {
-            scopes = scopes.and(above);
-            let scope = scopes.to_patterns();
+        let mut scope = agent.scope.clone();
+        if let Some(above) = agent.parent_id.as_ref().and_then(|above| have.get(above)) {
+            scope = scope.within(&[&above.to_column()], defined);
+            let (scopes, bound) = (scope.scopes(defined), above.scopes(defined));
+            if !scopes.clone().without(&bound).is_empty() {
+                scope = scopes.and(&bound).to_patterns();
+            }
+        }
+        if scope != agent.scope {
             tree::narrow(&write.tx, &agent.id, &scope, app.now()).await?;
             inbox::push(&write.tx, &agent.id, "limit_changed", &json!({ "scope": scope }), app.now()).await?;
+            let (before, after) = (json!({ "scope": agent.scope }), json!({ "scope": scope, "with": top.id }));
+            let event = Event { action: "agent.update", object: agent.id.as_str(), before, after };
+            audit::by_caller(app, &write.tx, &write.caller, &event).await?;
         }
-        have.insert(agent.id, scopes);
+        have.insert(agent.id, scope);
     }
     Ok(())
 }
@@ -421,12 +460,17 @@ mod tests {
             t.as_(&mia, "PATCH", "/api/agents/boss", json!({ "owner": bad })).await.refused(404, "owner_not_found");
         }
         t.as_(&hand, "GET", "/api/agents/me", Null).await.is(200);
+        t.grant(boss.agent.as_ref().unwrap(), &ada.tenant, ada.user.as_str(), "editor", &mia.user).await;
         let given = t.as_(&mia, "PATCH", "/api/agents/boss", json!({ "owner": "EVE@example.com" })).await.is(200);
         assert_eq!((&given["owner"]["email"], &given["has_token"]), (&json!("eve@example.com"), &json!(false)));
         for gone in [&boss, &hand] {
             t.as_(gone, "GET", "/api/agents/me", Null).await.refused(401, "token_revoked");
         }
         t.as_(&mia, "GET", "/api/agents/hand", Null).await.refused(404, "agent_not_found");
+        // Nobody of the former owner's choice acts for the new one, who is told; each agent has a row.
+        assert_eq!(t.number("SELECT count(*) FROM grants").await, 0);
+        assert_eq!(t.number("SELECT count(*) FROM notifications WHERE user_id = (SELECT id FROM users WHERE email = 'eve@example.com')").await, 1);
+        assert_eq!(t.number("SELECT count(DISTINCT object_id) FROM audit WHERE action = 'agent.update'").await, 2);
         assert_eq!(t.as_(&eve, "GET", "/api/agents/hand", Null).await.is(200)["owner"]["email"], "eve@example.com");
         t.as_(&eve, "POST", "/api/agents/hand/token/issue", json!({})).await.is(200);
         assert_eq!(

@@ -116,7 +116,7 @@ impl Draft {
                 return Err(Code::TreeTooDeep.with("parent", &parent.name));
             }
             if parent.state != "running" {
-                return Err(halted(parent));
+                return Err(halted(parent, &parent.name));
             }
             if self.tier_left_out && caller.agent_id().is_some() {
                 self.fields.tier = self.fields.tier.max(parent.tier);
@@ -125,6 +125,12 @@ impl Draft {
         }
         let scope = &self.fields.scope;
         caller.may_mint(scope.scopes(caller.defined()), caller.user_id(), scope)?;
+        let scope = caller.fit(scope, caller.user_id());
+        self.fields.scope = match &parent {
+            Some(parent) => scope.within(&[&parent.scope.to_column()], caller.defined()),
+            None => scope,
+        };
+        let scope = &self.fields.scope;
         mint::warn_of_no_effect(caller, scope, caller.role(), true, &mut warnings);
         let id = AgentId::generate(app.now(), app.chance());
         let new = agent::New {
@@ -195,9 +201,10 @@ pub(crate) async fn parent(app: &App, write: &Write<'_>, name: &str, owner: &str
 }
 
 /// The refusal of what cannot be while the agent above is halted.
-pub(crate) fn halted(parent: &Agent) -> ApiError {
+/// `name` is what the caller may know it by.
+pub(crate) fn halted(parent: &Agent, name: &str) -> ApiError {
     let verb = if parent.state == "paused" { "resume" } else { "start" };
-    Code::ParentHalted.with("parent", &parent.name).with("verb", verb)
+    Code::ParentHalted.with("parent", name).with("verb", verb).with("owner", &parent.owner.email)
 }
 
 /// The ceiling of whom nothing was asked for: the preset `worker`, and no more of it than the agent above has, and than the
@@ -260,8 +267,8 @@ pub(crate) async fn within_parent(
     if let Some(budget) = parent.budget_cents
         && old.is_none_or(|old| fields.budget_cents != old.budget_cents)
     {
-        let spoken_for = old.and_then(|old| old.budget_cents).unwrap_or(0);
-        let given = tree::budgets_below(&write.tx, &parent.id).await?.saturating_sub(spoken_for);
+        let own = old.map_or(0, |old| old.budget_cents.unwrap_or(0).max(old.spent_cents));
+        let given = tree::spoken_for_below(&write.tx, &parent.id).await?.saturating_sub(own);
         let left = budget.saturating_sub(parent.spent_cents).saturating_sub(given).max(0);
         if fields.budget_cents.is_none_or(|asked| asked > left) {
             return Err(beyond("budget_cents", "most", left));
@@ -432,5 +439,92 @@ mod tests {
             .refused(409, "parent_halted");
         assert!(refused["fix"].as_str().unwrap().contains("POST /api/agents/a3/resume"), "{refused}");
         assert_eq!(t.number("SELECT count(*) FROM agents").await, 9);
+    }
+
+    /// R8: a pattern wider than the minter's own stands for what it covers today: what is defined later falls to nobody.
+    #[tokio::test]
+    async fn what_is_defined_later_is_not_part_of_what_was_minted() {
+        let t = TestApp::new(router());
+        let ada = ada(&t).await;
+        let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+        let define = |name: &str| {
+            format!("INSERT INTO custom_scopes VALUES ('{}', '{name}', 'x', 1, '{}')", ada.tenant, ada.user)
+        };
+        t.execute(&define("x.crm.read")).await.unwrap();
+        let own = "agents.create agents.read agents.update agents.token.issue agents.keys.write x.crm.*";
+        let pat = t.credential(Kind::Pat, &max.tenant, &max.user, None, own, None).await;
+        let boss = t.agent(&max, "boss", own).await;
+        for (minter, name) in [(&pat, "by-pat"), (&boss, "by-agent")] {
+            let body = json!({ "name": name, "scope": ["x.*", "agents.read"] });
+            let made = t.as_(minter, "POST", "/api/agents", body).await.is(201);
+            assert_eq!(made["scope"], json!(["agents.read", "x.crm.read"]));
+            let path = format!("/api/agents/{name}");
+            let told = t.as_(minter, "PATCH", &path, json!({ "scope": ["x.*"] })).await.is(200);
+            assert_eq!(told["scope"], json!(["x.crm.read"]));
+            let told = t.as_(minter, "PATCH", &path, json!({ "scope": ["x.crm.*"] })).await.is(200);
+            assert_eq!(told["scope"], json!(["x.crm.*"]), "its own pattern it gives as it is");
+        }
+        t.agent(&max, "wide", "*").await;
+        let issued = t.as_(&pat, "POST", "/api/agents/wide/token/issue", json!({ "scope": ["x.*"] })).await.is(200);
+        assert_eq!(issued["scope"], json!(["x.crm.read"]));
+        // Narrowed from above, a wider pattern below is cut too.
+        let top = t.agent(&max, "top", "x.*").await;
+        t.agent_below(&max, Some(&top), "low", "x.*").await;
+        t.as_(&max, "PATCH", "/api/agents/top", json!({ "scope": ["x.crm.read"] })).await.is(200);
+        assert_eq!(t.texts("SELECT scope FROM agents WHERE name = 'low'").await, ["x.crm.read"]);
+    }
+
+    /// A budget is given out once: not again when a child was archived, shrunk, or comes back.
+    #[tokio::test]
+    async fn a_budget_is_not_given_out_twice() {
+        let t = TestApp::new(router());
+        let ada = ada(&t).await;
+        let boss = t.agent(&ada, "boss", "agents.*").await;
+        t.execute("UPDATE agents SET budget_cents = 100 WHERE name = 'boss'").await.unwrap();
+        let make = |name: &str| json!({ "name": name, "scope": ["agents.*"], "budget_cents": 100 });
+        let first = t.as_(&boss, "POST", "/api/agents", make("a")).await.is(201);
+        t.execute("UPDATE agents SET spent_cents = 60 WHERE name = 'a'").await.unwrap();
+        t.as_(&boss, "PATCH", "/api/agents/a", json!({ "budget_cents": 10 })).await.refused(400, "beyond_parent");
+        t.as_(&boss, "DELETE", "/api/agents/a", Null).await.is(204);
+        t.as_(&boss, "POST", "/api/agents", make("b")).await.refused(400, "beyond_parent");
+        let rest = json!({ "name": "b", "scope": ["agents.*"], "budget_cents": 40 });
+        t.as_(&boss, "POST", "/api/agents", rest).await.is(201);
+        let back = format!("/api/agents/archived/{}", first["id"].as_str().unwrap());
+        t.as_(&boss, "POST", &format!("{back}/restore"), Null).await.refused(400, "beyond_parent");
+        t.as_(&boss, "DELETE", &back, Null).await.refused(403, "person_required");
+        // What a child gave on, it cannot be made to have again.
+        let hand =
+            t.as_(&boss, "POST", "/api/agents/b/token/issue", json!({ "scope": ["agents.create"] })).await.is(200);
+        let bearer = format!("Bearer {}", hand["token"].as_str().unwrap());
+        let body = json!({ "name": "c", "scope": ["agents.create"], "budget_cents": 40 });
+        t.call("POST", "/api/agents", &[("authorization", &bearer)], body).await.is(201);
+        t.as_(&boss, "PATCH", "/api/agents/b", json!({ "budget_cents": 0 })).await.refused(400, "beyond_parent");
+    }
+
+    /// R33: of the agent above, who may not read it learns nothing but the id: not from the agent, its list, its trail or a fix.
+    #[tokio::test]
+    async fn the_agent_above_is_hidden_from_who_may_not_read_it() {
+        let t = TestApp::new(router());
+        let ada = ada(&t).await;
+        let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
+        let top = t.agent(&ada, "hidden-top", "agents.*").await;
+        let mid = t.agent_below(&ada, Some(&top), "mid", "agents.*").await;
+        t.grant(mid.agent.as_ref().unwrap(), &ada.tenant, eve.user.as_str(), "editor", &ada.user).await;
+        t.as_(&top, "POST", "/api/agents/mid/pause", Null).await.is(200);
+        t.as_(&ada, "POST", "/api/agents/hidden-top/pause", Null).await.is(200);
+        for (method, path, status) in [
+            ("GET", "/api/agents/mid", 200),
+            ("GET", "/api/agents", 200),
+            ("GET", "/api/agents/mid/export", 200),
+            ("POST", "/api/agents/mid/resume", 409),
+        ] {
+            let answer = t.as_(&eve, method, path, Null).await;
+            answer.is(status);
+            assert!(!answer.text.contains("hidden-top"), "{path}: {}", answer.text);
+        }
+        t.as_(&eve, "PATCH", "/api/agents/mid", json!({ "model": "m" })).await.is(200);
+        assert_eq!(t.as_(&ada, "GET", "/api/agents/mid", Null).await.is(200)["parent"], "hidden-top");
+        let rows = t.texts("SELECT ifnull(before, '') || ifnull(after, '') FROM audit WHERE object_id IN (SELECT id FROM agents WHERE name = 'mid')").await;
+        assert!(!rows.is_empty() && rows.iter().all(|row| !row.contains("hidden-top")), "{rows:?}");
     }
 }

@@ -80,7 +80,7 @@ impl Step {
             && let Some(above) = agent::by_id(&write.tx, above, app.now()).await?
             && above.state != "running"
         {
-            return Err(halted(&above));
+            return Err(halted(&above, agent.parent.as_deref().unwrap_or(above.id.as_str())));
         }
         let by = who(&write.caller);
         let change = Change { from: self.from, to: self.to, reaches_below: self.halts, by: &by, now: app.now() };
@@ -114,9 +114,9 @@ impl Taken {
     }
 }
 
-/// Who does it, as it is kept beside the state.
+/// Who does it, as it is kept beside the state: of an agent the id alone, since not all who read the one may read the other.
 fn who(caller: &Caller) -> String {
-    caller.agent().map_or_else(|| caller.email().to_owned(), |(name, _)| format!("agent:{name}"))
+    caller.agent_id().map_or_else(|| caller.email().to_owned(), ToString::to_string)
 }
 
 /// The agent of that name, if the caller may set its state: neither his own nor that of an agent above him, which is his too.
@@ -167,7 +167,8 @@ pub(crate) async fn one(
     let found = get(&app, &write.tx, &write.caller, &name).await?;
     let taken = step.take(&app, &write, found).await?;
     let answer = Answer::json(StatusCode::OK, &Stepped { agent: &taken.agent, below: taken.below.len() })?;
-    write.finish_all(&[taken.event(route.audit.unwrap_or(route.path))], answer).await
+    let event = taken.event(write.action());
+    write.finish_all(&[event], answer).await
 }
 
 form! {
@@ -225,7 +226,7 @@ pub(crate) async fn many(
     }
     let status = if failed == 0 { StatusCode::OK } else { StatusCode::MULTI_STATUS };
     let answer = Answer::json(status, &json!({ "results": results }))?;
-    let action = route.audit.unwrap_or(route.path);
+    let action = write.action();
     let events: Vec<Event<'_>> = done.iter().map(|taken| taken.event(action)).collect();
     write.finish_all(&events, answer).await
 }
@@ -418,7 +419,7 @@ mod tests {
         let Stage { t, ada, boss, lead, hand } = stage().await;
         send(&t, &boss, "hand", "pause").await.is(200);
         let by = "SELECT state_changed_by FROM agents WHERE name = 'hand'";
-        assert_eq!(t.texts(by).await, ["agent:boss"]);
+        assert_eq!(t.texts(by).await, [boss.agent.as_ref().unwrap().to_string()]);
         send(&t, &lead, "hand", "resume").await.is(200);
         for name in ["boss", "me"] {
             for verb in ["pause", "stop", "restart"] {

@@ -11,7 +11,7 @@ use common::{
     permission::Action,
     store::agent::{self, Agent, Filter},
 };
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 form! {
     pub(crate) struct List {
@@ -51,9 +51,13 @@ pub(crate) async fn get(app: App, caller: Caller, Segment(name): Segment) -> Res
     json(StatusCode::OK, &agent::get(app.db(), &caller, &name, Action::Read, app.now()).await?)
 }
 
-/// What the audit keeps of an agent: no secret is in it.
+/// What the audit keeps of an agent: no secret is in it, and of other agents nothing but the id.
 pub(crate) fn audited(agent: &Agent) -> Json {
-    serde_json::to_value(agent).unwrap_or_default()
+    let mut kept = json!(agent);
+    if let Some(kept) = kept.as_object_mut() {
+        kept.insert("parent".to_owned(), json!(agent.parent_id));
+    }
+    kept
 }
 
 #[cfg(test)]
@@ -63,7 +67,7 @@ mod tests {
         secret::{Kind, Secret},
         testing::{Actor, TestApp},
     };
-    use serde_json::{Value::Null, json};
+    use serde_json::Value::Null;
 
     use super::*;
     use crate::router;

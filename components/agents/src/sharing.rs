@@ -150,7 +150,7 @@ pub(crate) async fn give(
         return json(StatusCode::OK, &stored); // nothing changes, so there is nothing to audit
     }
     let answer = Answer::json(StatusCode::CREATED, &stored)?;
-    let after = object.audited(json!({ "subject": to.named, "relation": relation.as_str() }));
+    let after = object.audited(json!({ "subject": to.named.id, "relation": relation.as_str() }));
     write.finish(object.agent_id.as_str(), Null, after, answer).await
 }
 
@@ -181,6 +181,8 @@ pub(crate) async fn take(
     if taken.is_empty() {
         return write.nothing(Answer::empty());
     }
+    // Of a subject the id alone: not all who may read the object may read him.
+    let taken: Vec<_> = taken.iter().map(|at| json!({ "subject": at.subject.id, "relation": at.relation })).collect();
     let before = object.audited(json!({ "grants": taken }));
     write.finish(object.agent_id.as_str(), before, Null, Answer::empty()).await
 }

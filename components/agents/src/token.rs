@@ -118,6 +118,7 @@ pub(crate) async fn issue(
             let scope = rights.unwrap_or_else(|| target.scope.clone());
             within_ceiling(&write.caller, &target, &scope)?;
             may_give(&app, &write, &target, &scope).await?;
+            let scope = write.caller.fit(&scope, &target.owner.id);
             let (expires_at, capped) = write.caller.cap_life(lifetime, app.now())?;
             let mut warnings = Vec::from_iter(capped);
             mint::warn_of_no_effect(&write.caller, &scope, target.owner.role, true, &mut warnings);
@@ -179,6 +180,9 @@ pub(crate) async fn revoke(app: App, caller: Caller, Segment(name): Segment) -> 
     let write = app.relieve(route::TOKEN_REVOKE, &caller).await?;
     let target = agent::get(&write.tx, &write.caller, &name, Action::Update, app.now()).await?;
     let revoked = credential::revoke_tokens(&write.tx, &target.id, app.now()).await?;
+    if revoked.is_empty() {
+        return write.nothing(Answer::empty());
+    }
     write.finish(target.id.as_str(), Null, json!({ "revoked": revoked }), Answer::empty()).await
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::{http::StatusCode, response::Response};
 use common::{
+    audit::Event,
     caller::Caller,
     error::{ApiError, Code},
     form,
@@ -104,9 +105,12 @@ pub(crate) async fn import(app: App, caller: Caller, ask: Ask<Import>) -> Result
         true => Answer::secret(StatusCode::CREATED, &form)?,
         false => Answer::json(StatusCode::CREATED, &form)?,
     };
-    let after: Vec<Json> = made.iter().map(|registered| audited(&registered.agent)).collect();
-    let first = made.first().map(|first| first.agent.id.to_string()).unwrap_or_default();
-    write.finish(&first, Json::Null, json!({ "agents": after }), answer).await
+    let mut events = Vec::new();
+    for Registered { agent, .. } in &made {
+        let (before, after) = (Json::Null, audited(agent));
+        events.push(Event { action: write.action(), object: agent.id.as_str(), before, after });
+    }
+    write.finish_all(&events, answer).await
 }
 
 #[cfg(test)]
@@ -158,7 +162,7 @@ mod tests {
         }
         assert_eq!(made[1]["budget_cents"], 7);
         assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'agent_token'").await, 3);
-        assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'agent.import'").await, 1);
+        assert_eq!(t.number("SELECT count(DISTINCT object_id) FROM audit WHERE action = 'agent.import'").await, 3);
     }
 
     /// R44, R8, R47: all of it or nothing, by the rules of a create; what is wrong is named with its place.

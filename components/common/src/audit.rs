@@ -53,25 +53,34 @@ pub async fn by_user(
     insert(app, tx, tenant, user, None, None, event).await
 }
 
-/// Writes a row for each agent `a` whose state is about to become `to`, by one statement. `with` comes before the statement and
-/// may name a table; `which` is a condition on `a`; both know `subject` as `?1`.
-pub(crate) async fn of_states(
-    write: &Write<'_>,
-    to: &str,
-    (with, which, subject): (&str, &str, &str),
-) -> Result<(), DbError> {
-    let (app, caller) = (write.app(), &write.caller);
+/// Many agents that one statement is about to change, for their audit rows.
+pub(crate) struct Many<'a> {
+    /// What comes before the statement and may name a table.
+    pub with: &'a str,
+    /// A condition on the agent `a`; it and `with` know `subject` as `?1`.
+    pub which: &'a str,
+    /// An id.
+    pub subject: &'a str,
+    /// The member that changes, and the column that it is of.
+    pub member: &'a str,
+    /// Its value afterwards.
+    pub after: &'a str,
+}
+
+/// Writes a row for each of many agents, by one statement.
+pub(crate) async fn of_many(write: &Write<'_>, many: &Many<'_>) -> Result<(), DbError> {
+    let (app, caller, Many { with, which, member, .. }) = (write.app(), &write.caller, many);
     // The time of the ids is made here, their chance where the rows are: hexadecimal digits are digits of an id too.
     let id = AuditId::generate(app.now(), app.chance());
     let sql = format!(
         "{with} INSERT INTO audit (id, at, tenant_id, user_id, agent_id, credential_id, address, request_id, action, object_id, outcome,
                                    before, after)
-         SELECT ?2 || lower(hex(randomblob(8))), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, a.id, 'done', json_object('state', a.state),
-                json_object('state', ?11)
+         SELECT ?2 || lower(hex(randomblob(8))), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, a.id, 'done', json_object('{member}', a.{member}),
+                json_object('{member}', ?11)
          FROM agents a WHERE a.archived_at IS NULL AND {which}"
     );
     let row = crate::args![
-        subject,
+        many.subject,
         id.time_part(),
         app.now(),
         caller.tenant_id(),
@@ -81,7 +90,7 @@ pub(crate) async fn of_states(
         app.address(),
         app.request_id().as_str(),
         write.action(),
-        to,
+        many.after,
     ];
     write.tx.execute(&sql, row).await
 }

@@ -426,6 +426,11 @@ impl Caller {
         &self.0.found.scope
     }
 
+    /// The agent's ceiling, as patterns; of a person all.
+    pub fn ceiling(&self) -> &str {
+        self.0.found.agent.as_ref().map_or("*", |agent| &agent.scope)
+    }
+
     /// What the caller may use now, of the known scopes.
     pub fn scope(&self) -> ScopeSet {
         self.0.scope

@@ -299,7 +299,7 @@ errors! {
         agent: "Send parent as your own name or that of an agent below you, or leave it out.",
         page: "/docs/agents/concepts/tree";
     ParentHalted 409 "parent_halted": "The agent above is paused or stopped, and so is everything below it.",
-        "First POST /api/agents/{parent}/{verb}, then send the same request again.",
+        "First POST /api/agents/{parent}/{verb}, which its owner {owner} can do, then send the same request again.",
         page: "/docs/agents/concepts/tree#states";
     IllegalState 409 "illegal_state": "The agent's state does not allow this step.",
         "Send POST /api/agents/{agent}/<step> with one of these steps: {legal}.",

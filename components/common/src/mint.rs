@@ -78,6 +78,15 @@ impl Caller {
         self.refuse_excess(gain.for_agents().without(&self.mintable()), asked)
     }
 
+    /// What was asked for an agent of `owner`'s, as it is stored: a pattern wider than the minter's own stands for what it covers
+    /// today, or scopes that are defined later would fall to what was minted and not to who minted it.
+    pub fn fit(&self, asked: &Patterns, owner: &UserId) -> Patterns {
+        if self.credential_kind() == Kind::Session && owner == self.user_id() {
+            return asked.clone();
+        }
+        asked.within(&[self.carried(), self.ceiling()], self.defined())
+    }
+
     /// Refuses scopes that may not be minted, all of them named.
     pub fn refuse_excess(&self, excess: Scopes, asked: &Patterns) -> Result<(), ApiError> {
         if excess.is_empty() {

@@ -148,11 +148,14 @@ impl Binder {
 }
 
 /// The subject's parameters, bound once for all expressions of a statement.
+#[derive(Clone)]
 pub struct Bound<'a> {
     subject: Subject<'a>,
     tenant: String,
     user: String,
     agent: Option<String>,
+    /// What the agent's row is called.
+    row: &'static str,
 }
 
 impl<'a> Bound<'a> {
@@ -164,12 +167,20 @@ impl<'a> Bound<'a> {
             tenant: binder.bind(subject.tenant),
             user: binder.bind(subject.user),
             agent: subject.agent.map(|id| binder.bind(id)),
+            row: "a",
         }
+    }
+
+    /// The same about the agent whose row is called so.
+    #[must_use]
+    pub fn about(&self, row: &'static str) -> Self {
+        Self { row, ..self.clone() }
     }
 
     /// May the subject do this with the agent `a`?
     pub fn on_agent(&self, action: Action) -> String {
-        format!("(a.tenant_id = {} AND {})", self.tenant, self.stands("a.id", action.on_agents()))
+        let row = self.row;
+        format!("({row}.tenant_id = {} AND {})", self.tenant, self.stands(&format!("{row}.id"), action.on_agents()))
     }
 
     /// May the subject do this with the key `k` of the agent `a`?
@@ -208,7 +219,7 @@ impl<'a> Bound<'a> {
     /// One relation as an expression; `None`: the subject's side can never stand in it.
     fn relation(&self, object: &str, relation: Relation, side: Side) -> Option<String> {
         match (relation, side) {
-            (Relation::Owner, Side::Person) => Some(format!("a.owner_id = {}", self.user)),
+            (Relation::Owner, Side::Person) => Some(format!("{}.owner_id = {}", self.row, self.user)),
             (Relation::TenantAdmin, Side::Person) => (self.subject.role == Role::Admin).then(|| "1".to_owned()),
             (Relation::Owner | Relation::TenantAdmin, Side::Agent) => None,
             (Relation::Editor | Relation::Viewer, _) => self.granted(object, &[relation], side),
@@ -234,11 +245,11 @@ impl<'a> Bound<'a> {
 
     /// Is the agent `a` the asking agent itself, or below it? The tree is at most 8 deep.
     fn is_own(&self) -> Option<String> {
-        let agent = self.agent.as_ref()?;
+        let (agent, row) = (self.agent.as_ref()?, self.row);
         Some(format!(
-            "(a.id = {agent} OR EXISTS (
+            "({row}.id = {agent} OR EXISTS (
                 WITH RECURSIVE up (id, depth) AS (
-                    SELECT a.parent_id, 1 WHERE a.parent_id IS NOT NULL
+                    SELECT {row}.parent_id, 1 WHERE {row}.parent_id IS NOT NULL
                     UNION ALL SELECT p.parent_id, depth + 1 FROM up JOIN agents p ON p.id = up.id
                               WHERE p.parent_id IS NOT NULL AND depth < {DEEPEST})
                 SELECT 1 FROM up WHERE up.id = {agent}))"

@@ -266,7 +266,7 @@ routes! {
         ..row(Group::Agents, "GET", "/api/agents/archived", "The archived agents that I may restore") };
     ARCHIVED_RESTORE = Route { access: Access::Scope(Scope::AgentsDelete), is_idempotent: true, audit: Some("agent.restore"), page: AGENTS_PAGE,
         ..row(Group::Agents, "POST", "/api/agents/archived/{id}/restore", "Restore an archived agent: stopped, without credentials") };
-    ARCHIVED_PURGE = Route { access: Access::Scope(Scope::AgentsDelete), audit: Some("agent.purge"), page: AGENTS_PAGE,
+    ARCHIVED_PURGE = Route { access: Access::Scope(Scope::AgentsDelete), for_people: true, audit: Some("agent.purge"), page: AGENTS_PAGE,
         ..row(Group::Agents, "DELETE", "/api/agents/archived/{id}", "Forget an archived agent for good") };
     AGENTS_EXPORT = Route { access: Access::Scope(Scope::AgentsRead), action: Some(Action::Read), page: AGENTS_PAGE,
         ..row(Group::Agents, "GET", "/api/agents/{name}/export", "An agent and those below it, to be imported elsewhere") };

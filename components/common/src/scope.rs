@@ -346,6 +346,27 @@ impl Patterns {
         Self::stored(preset.scope())
     }
 
+    /// The same patterns, but each that reaches beyond those of a bound as the scopes that it covers today: what is defined
+    /// later is not part of it.
+    #[must_use]
+    pub fn within(&self, bounds: &[&str], defined: &Defined) -> Self {
+        let covers = |bound: &str, pattern: &str| {
+            bound.split_ascii_whitespace().any(|of| match of.strip_suffix('*') {
+                Some(below) => pattern.starts_with(below),
+                None => of == pattern,
+            })
+        };
+        let mut kept: Vec<String> = Vec::new();
+        for pattern in &self.patterns {
+            if bounds.iter().all(|bound| covers(bound, pattern)) {
+                kept.push(pattern.clone());
+            } else {
+                kept.extend(Scopes::stored(pattern, defined).all_names().into_iter().map(str::to_owned));
+            }
+        }
+        Self::stored(&in_order(&mut kept.iter()).join(" "))
+    }
+
     /// The known scopes that the patterns cover.
     pub const fn set(&self) -> ScopeSet {
         self.set

@@ -79,7 +79,7 @@ impl Write<'_> {
     }
 
     /// What its audit rows say was done.
-    pub(crate) fn action(&self) -> &'static str {
+    pub fn action(&self) -> &'static str {
         self.route.audit.unwrap_or(self.route.path)
     }
 

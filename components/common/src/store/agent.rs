@@ -11,7 +11,7 @@ use crate::{
     form::{self, Field, Texts},
     id::{AgentId, TenantId, UserId},
     page::Wanted,
-    permission::{self, Action, Binder, Bound},
+    permission::{Action, Binder, Bound},
     scope::{Patterns, Role},
     store::{credential::TokenRecord, user::like},
     time::Timestamp,
@@ -108,7 +108,7 @@ pub struct Agent {
     pub state_changed_by: Option<String>,
     /// Its owner.
     pub owner: Owner,
-    /// The name of the agent above it.
+    /// The name of the agent above it, for who may read that one.
     pub parent: Option<String>,
     /// The id of the agent above it.
     #[serde(skip)]
@@ -198,18 +198,19 @@ impl FromRow for Agent {
     }
 }
 
-/// Columns and joins, for [`Reads::packed`]. `now` is the expression of the time that decides whether a token is live; `extra` are columns more.
-fn select(now: &str, extra: &str) -> String {
-    select_from("agents a", now, extra)
+/// Columns and joins, for [`Reads::packed`]. `now` is the expression of the time that decides whether a token is live; `above` decides whether the name of the
+/// agent above, `p`, is told; `extra` are columns more.
+fn select(now: &str, above: &str, extra: &str) -> String {
+    select_from("agents a", now, above, extra)
 }
 
 /// The same, with the table `a` among others.
-fn select_from(from: &str, now: &str, extra: &str) -> String {
+fn select_from(from: &str, now: &str, above: &str, extra: &str) -> String {
     format!(
         "SELECT json_array(
                 a.id, a.name, a.display_name, a.description, a.runtime, a.model, a.labels, a.scope, a.preset, a.preset_version,
                 a.url, a.tier, a.max_concurrent_tasks, a.budget_cents, a.spent_cents, a.state, a.state_changed_at, a.state_changed_by,
-                a.owner_id, u.email, u.role, p.name, p.id, a.created_at, a.updated_at, a.last_seen_at,
+                a.owner_id, u.email, u.role, CASE WHEN {above} THEN p.name END, p.id, a.created_at, a.updated_at, a.last_seen_at,
                 (SELECT group_concat(r.granted, ' ') FROM access_requests r
                  WHERE r.agent_id = a.id AND r.state = 'approved' AND r.ends_at > {now}),
                 c.id, c.prefix, c.created_at, c.expires_at, c.last_used_at, c.scope{extra}) AS r
@@ -263,7 +264,7 @@ pub async fn get(
     let tenant = binder.bind(caller.tenant_id());
     let bound = Bound::new(caller, &mut binder);
     let (read, act) = (bound.on_agent(Action::Read), bound.on_agent(action));
-    let sql = select(&now, &format!(", {read}, {act}"))
+    let sql = select(&now, &bound.about("p").on_agent(Action::Read), &format!(", {read}, {act}"))
         + &format!(" WHERE a.tenant_id = {tenant} AND a.{column} = {name} AND a.archived_at IS NULL");
     let decided = reads.packed::<Decided>(&sql, binder.into_args()).await?.pop();
     let Some(found) = decided.filter(|found| found.may_read) else { return Err(Code::AgentNotFound.into()) };
@@ -285,7 +286,7 @@ pub async fn get(
 
 /// The live agent with this id, whoever asks: for what the tree decides.
 pub async fn by_id(reads: &dyn Rows, id: &AgentId, now: Timestamp) -> Result<Option<Agent>, DbError> {
-    let sql = select("?2", "") + " WHERE a.id = ?1 AND a.archived_at IS NULL";
+    let sql = select("?2", "1", "") + " WHERE a.id = ?1 AND a.archived_at IS NULL";
     Ok(reads.packed(&sql, args![id, now]).await?.pop())
 }
 
@@ -320,7 +321,8 @@ pub async fn list(
     let mut ids = format!(
         "SELECT a.id FROM agents a WHERE a.tenant_id = {tenant} AND a.archived_at IS NULL AND (a.created_at, a.id) < ({at}, {id}) AND "
     );
-    ids.push_str(&permission::on_agent(caller, Action::Read, &mut binder));
+    let bound = Bound::new(caller, &mut binder);
+    ids.push_str(&bound.on_agent(Action::Read));
     if let Some(q) = filter.q {
         let q = binder.bind(like(q));
         ids.push_str(&format!(" AND (a.name LIKE {q} ESCAPE '\\' OR a.display_name LIKE {q} ESCAPE '\\')"));
@@ -347,7 +349,12 @@ pub async fn list(
     let order = "ORDER BY a.created_at DESC, a.id DESC";
     // CROSS JOIN is SQLite's word for "in this order".
     let from = format!("({ids} {order} LIMIT {}) l CROSS JOIN agents a ON a.id = l.id", binder.bind(wanted.rows()));
-    reads.packed(&page(&(select_from(&from, &now, "") + order)), binder.into_args()).await
+    reads
+        .packed(
+            &page(&(select_from(&from, &now, &bound.about("p").on_agent(Action::Read), "") + order)),
+            binder.into_args(),
+        )
+        .await
 }
 
 /// The agents below one that the caller may read, each after the one above it; at most `most` of them.
@@ -360,11 +367,12 @@ pub async fn list_below(
 ) -> Result<Vec<Agent>, DbError> {
     let mut binder = Binder::default();
     let (top, now) = (binder.bind(top), binder.bind(now));
-    let may = permission::on_agent(caller, Action::Read, &mut binder);
+    let bound = Bound::new(caller, &mut binder);
+    let (may, above) = (bound.on_agent(Action::Read), bound.about("p").on_agent(Action::Read));
     let sql = format!(
         "{} {} JOIN below ON below.id = a.id WHERE a.id <> {top} AND {may} ORDER BY below.depth, a.id LIMIT {most}",
         crate::store::tree::BELOW,
-        select(&now, "")
+        select(&now, &above, "")
     );
     reads.packed(&page(&sql), binder.into_args()).await
 }

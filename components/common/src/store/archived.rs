@@ -28,6 +28,10 @@ pub struct Archived {
     pub description: Option<String>,
     /// Its ceiling.
     pub scope: Patterns,
+    /// Cents that it may spend.
+    pub budget_cents: Option<i64>,
+    /// Cents that it has spent.
+    pub spent_cents: i64,
     /// Its owner.
     pub owner: Owner,
     /// The tenant.
@@ -49,6 +53,8 @@ impl FromRow for Archived {
             display_name: row.take()?,
             description: row.take()?,
             scope: row.take()?,
+            budget_cents: row.take()?,
+            spent_cents: row.take()?,
             owner: Owner { id: row.take()?, email: row.take()?, role: row.take()? },
             tenant_id: row.take()?,
             parent_id: row.take()?,
@@ -59,7 +65,7 @@ impl FromRow for Archived {
 }
 
 const SELECT: &str = "
-    SELECT a.id, a.name, a.display_name, a.description, a.scope, u.id, u.email, u.role, a.tenant_id, a.parent_id, a.created_at, a.archived_at
+    SELECT a.id, a.name, a.display_name, a.description, a.scope, a.budget_cents, a.spent_cents, u.id, u.email, u.role, a.tenant_id, a.parent_id, a.created_at, a.archived_at
     FROM agents a JOIN users u ON u.id = a.owner_id
     WHERE a.archived_at IS NOT NULL AND ";
 

@@ -1,7 +1,8 @@
 //! An agent's state and what it spends: columns of table `agents`.
 
 use crate::{
-    args, audit,
+    args,
+    audit::{self, Many},
     db::{Db, DbError, FromRow, Reads, Row},
     id::AgentId,
     store::tree::BELOW,
@@ -29,7 +30,8 @@ pub async fn change(write: &Write<'_>, id: &AgentId, change: &Change<'_>) -> Res
     let from = change.from.join("', '");
     if change.reaches_below {
         let which = format!("a.id IN (SELECT id FROM below WHERE depth > 1) AND a.state IN ('{from}')");
-        audit::of_states(write, change.to, (BELOW, &which, id.as_str())).await?;
+        let subject = id.as_str();
+        audit::of_many(write, &Many { with: BELOW, which: &which, subject, member: "state", after: change.to }).await?;
     }
     let reached = if change.reaches_below { "SELECT id FROM below" } else { "SELECT ?1" };
     let sql = format!(
@@ -47,7 +49,8 @@ pub async fn stop_all(write: &Write<'_>, by: &str, now: Timestamp) -> Result<i64
     let running: i64 = tx.optional(sql, args![tenant]).await?.unwrap_or(0);
     if running > 0 {
         let which = "a.tenant_id = ?1 AND a.state <> 'stopped'";
-        audit::of_states(write, "stopped", ("", which, tenant.as_str())).await?;
+        let subject = tenant.as_str();
+        audit::of_many(write, &Many { with: "", which, subject, member: "state", after: "stopped" }).await?;
         let sql = "UPDATE agents SET state = 'stopped', state_changed_at = ?2, state_changed_by = ?3, updated_at = ?2
                    WHERE tenant_id = ?1 AND archived_at IS NULL AND state <> 'stopped'";
         tx.execute(sql, args![tenant, now, by]).await?;

@@ -2,11 +2,13 @@
 
 use crate::{
     args,
+    audit::{self, Many},
     db::{DbError, FromRow, Reads, Row, Rows, Tx},
     id::{AgentId, UserId},
     permission::DEEPEST,
     scope::Patterns,
     time::Timestamp,
+    write::Write,
 };
 
 /// The agent `?1` and all live agents below it, as a table `below (id, depth)` for the statement that follows; its own depth
@@ -58,9 +60,11 @@ pub async fn at_and_below(reads: &dyn Rows, id: &AgentId) -> Result<Vec<AgentId>
     reads.list(&sql, args![id]).await
 }
 
-/// Cents that the budgets of the live agents right below this one add up to.
-pub async fn budgets_below(reads: &dyn Rows, id: &AgentId) -> Result<i64, DbError> {
-    let sql = "SELECT ifnull(sum(budget_cents), 0) FROM agents WHERE parent_id = ?1 AND archived_at IS NULL";
+/// Cents of an agent's budget that are spoken for by those right below it: the budget of each live one, or what it has spent if
+/// that is more, and what archived ones have spent.
+pub async fn spoken_for_below(reads: &dyn Rows, id: &AgentId) -> Result<i64, DbError> {
+    let sql = "SELECT ifnull(sum(CASE WHEN archived_at IS NULL THEN max(ifnull(budget_cents, 0), spent_cents) ELSE spent_cents END), 0)
+               FROM agents WHERE parent_id = ?1";
     Ok(reads.optional(sql, args![id]).await?.unwrap_or(0))
 }
 
@@ -100,10 +104,16 @@ pub async fn put_below(tx: &Tx<'_>, id: &AgentId, parent: Option<&AgentId>, now:
 }
 
 /// Gives an agent and all below it to another owner. What was made for the former one ends with it: every credential and
-/// key, and what people approved.
-pub async fn give(tx: &Tx<'_>, id: &AgentId, owner: &UserId, now: Timestamp) -> Result<(), DbError> {
+/// key, what people approved, and what was shared, or somebody of the former owner's choice could act for the new one. Each agent
+/// below has an audit row of its own.
+pub async fn give(write: &Write<'_>, id: &AgentId, owner: &UserId, now: Timestamp) -> Result<(), DbError> {
+    let tx = &write.tx;
+    let (which, subject) = ("a.id IN (SELECT id FROM below WHERE depth > 1)", id.as_str());
+    audit::of_many(write, &Many { with: BELOW, which, subject, member: "owner_id", after: owner.as_str() }).await?;
     end_rights(tx, id, now).await?;
     delete_keys(tx, id).await?;
+    let sql = format!("{BELOW} DELETE FROM grants WHERE object_id IN (SELECT id FROM below)");
+    tx.execute(&sql, args![id]).await?;
     let sql = format!("{BELOW} UPDATE agents SET owner_id = ?2, updated_at = ?3 WHERE id IN (SELECT id FROM below)");
     tx.execute(&sql, args![id, owner, now]).await
 }
