@@ -125,7 +125,6 @@ fn from_bootstrap_to_deletion() {
             "agent.update",
             "agent.update",
             &format!("{token}revoke"),
-            &format!("{token}revoke"),
             "agent.archive",
             "session.end"
         ]

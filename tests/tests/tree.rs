@@ -104,7 +104,8 @@ fn a_tree_grows_goes_and_comes_back() {
     let boss = server.agent(&admin, "boss", &["agents.*"]);
     let made = boss.client.post("/api/agents", &json!({ "name": "hand", "scope": ["agents.read"] })).is(201);
     let hand = server.with(text(&made["auth_token"]));
-    assert_eq!(hand.get("/api/agents/me").is(200)["parent"], "boss");
+    assert_eq!(hand.get("/api/agents/me").is(200)["parent"], Json::Null, "it does not see who is above it");
+    assert_eq!(boss.client.get("/api/agents/hand").is(200)["parent"], "boss");
     hand.get("/api/agents/boss").refused(404, "agent_not_found");
     let document = admin.get("/api/agents/boss/export").is(200);
     admin.delete("/api/agents/boss").refused(409, "has_children");

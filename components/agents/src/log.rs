@@ -7,6 +7,7 @@ use common::{
     form,
     form::{Ask, Params, nested},
     http::{App, Segment, json, moment, prose, within},
+    id::AgentId,
     permission::Action,
     store::{
         agent,

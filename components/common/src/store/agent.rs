@@ -243,6 +243,16 @@ impl FromRow for Decided {
     }
 }
 
+/// What a path names an agent by: the column, and its value. `me` is the asking agent's own name, and no name has an underscore,
+/// so that an id is never taken for one.
+pub(crate) fn named<'a>(caller: &'a Caller, text: &'a str) -> (&'static str, &'a str) {
+    match caller.agent() {
+        Some((own, _)) if text == "me" => ("name", own),
+        _ if text.starts_with(AgentId::PREFIX) => ("id", text),
+        _ => ("name", text),
+    }
+}
+
 /// The agent of that name or id (`me` is the asking agent), if the caller may do `action` with it. Absent and unreadable are the
 /// same 404 by the same one statement; readable but not more is a 403 that says what is missing.
 pub async fn get(
@@ -252,12 +262,7 @@ pub async fn get(
     action: Action,
     now: Timestamp,
 ) -> Result<Agent, ApiError> {
-    let name = match caller.agent() {
-        Some((own, _)) if name == "me" => own,
-        _ => name,
-    };
-    // No name has an underscore: an id is never taken for one.
-    let column = if name.starts_with(AgentId::PREFIX) { "id" } else { "name" };
+    let (column, name) = named(caller, name);
     let mut binder = Binder::default();
     let now = binder.bind(now);
     let name = binder.bind(name);

@@ -15,7 +15,7 @@ use crate::{
     page::Wanted,
     permission::{Action, Binder, Bound, Relation},
     scope::Patterns,
-    store::token,
+    store::{agent, token},
     time::Timestamp,
 };
 
@@ -179,10 +179,7 @@ pub async fn get(
     action: Action,
     now: Timestamp,
 ) -> Result<Found, ApiError> {
-    let name = match caller.agent() {
-        Some((own, _)) if name == "me" => own,
-        _ => name,
-    };
+    let (column, name) = agent::named(caller, name);
     let mut binder = Binder::default();
     let (now, name, id) = (binder.bind(now), binder.bind(name), binder.bind(id));
     let tenant = binder.bind(caller.tenant_id());
@@ -194,7 +191,7 @@ pub async fn get(
          JOIN users u ON u.id = a.owner_id
          LEFT JOIN api_keys k ON k.id = {id} AND k.agent_id = a.id
          {SECRET}
-         WHERE a.tenant_id = {tenant} AND a.name = {name} AND a.archived_at IS NULL",
+         WHERE a.tenant_id = {tenant} AND a.{column} = {name} AND a.archived_at IS NULL",
         bound.on_agent(Action::Read),
         bound.on_key(Action::Read),
         columns(&now),
