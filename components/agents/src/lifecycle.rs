@@ -206,7 +206,7 @@ pub(crate) async fn many(
         let result = match get(&app, &write.tx, &write.caller, name).await {
             Ok(agent) if reached.contains(&agent.id) => Ok(()),
             Ok(agent) => step.take(&app, &write, agent).await.map(|taken| {
-                reached.extend(taken.below.iter().cloned());
+                reached.extend(taken.below.iter().chain([&taken.agent.id]).cloned()); // an id may stand beside its name
                 done.push(taken);
             }),
             Err(refusal) => Err(refusal),

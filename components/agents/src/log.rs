@@ -72,8 +72,9 @@ pub(crate) async fn append(
     ask: Ask<Append>,
 ) -> Result<Response, ApiError> {
     let lines = lines(ask.body)?;
-    let own = caller.agent().filter(|(own, _)| name == *own || name == "me");
-    let (Some(_), Some(agent)) = (own, caller.agent_id()) else {
+    let is_own =
+        |id: &&AgentId| name == "me" || name == id.as_str() || caller.agent().is_some_and(|(own, _)| own == name);
+    let Some(agent) = caller.agent_id().filter(is_own) else {
         let found = agent::get(app.db(), &caller, &name, Action::Read, app.now()).await?;
         return Err(Code::OwnLogOnly.with("agent", found.name));
     };
