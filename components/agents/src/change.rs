@@ -168,7 +168,7 @@ async fn apply(app: App, caller: Caller, name: String, change: Change) -> Result
     }
     let defined = write.caller.defined();
     let gain = fields.scope.scopes(defined).without(&old.scope.scopes(defined));
-    write.caller.may_mint(gain, &before.owner.id, &fields.scope)?;
+    let minted = write.caller.may_mint(gain, &before.owner.id, &fields.scope)?;
 
     let place = place.map(|OrNull(place)| place);
     let parent = match (&place, &before.parent_id) {
@@ -188,7 +188,7 @@ async fn apply(app: App, caller: Caller, name: String, change: Change) -> Result
         }
     };
     if fields.scope != old.scope {
-        fields.scope = write.caller.fit(&fields.scope, &before.owner.id);
+        fields.scope = minted;
     }
     if let Some(parent) = &parent {
         fields.scope = fields.scope.within(&[&parent.scope.to_column()], write.caller.defined());

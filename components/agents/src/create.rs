@@ -124,8 +124,7 @@ impl Draft {
             within_parent(write, parent, None, &self.fields).await?;
         }
         let scope = &self.fields.scope;
-        caller.may_mint(scope.scopes(caller.defined()), caller.user_id(), scope)?;
-        let scope = caller.fit(scope, caller.user_id());
+        let scope = caller.may_mint(scope.scopes(caller.defined()), caller.user_id(), scope)?;
         self.fields.scope = match &parent {
             Some(parent) => scope.within(&[&parent.scope.to_column()], caller.defined()),
             None => scope,
@@ -467,6 +466,15 @@ mod tests {
         t.agent(&max, "wide", "*").await;
         let issued = t.as_(&pat, "POST", "/api/agents/wide/token/issue", json!({ "scope": ["x.*"] })).await.is(200);
         assert_eq!(issued["scope"], json!(["x.crm.read"]));
+        let ask = json!({ "name": "ci", "scope": ["x.*"] });
+        let key = t.as_(&pat, "POST", "/api/agents/wide/keys", ask).await.is(201);
+        assert_eq!(key["scope"], json!(["x.crm.read"]));
+        // Who gets the secret of a wider key by rotating it gets no more either.
+        t.as_(&max, "POST", "/api/agents/wide/keys", json!({ "name": "own", "scope": ["x.*"] })).await.is(201);
+        let keys = t.as_(&max, "GET", "/api/agents/wide/keys?name=own", Null).await.is(200);
+        assert_eq!(keys["items"][0]["scope"], json!(["x.*"]));
+        let rotate = format!("/api/agents/wide/keys/{}/rotate", keys["items"][0]["id"].as_str().unwrap());
+        assert_eq!(t.as_(&pat, "POST", &rotate, json!({})).await.is(201)["scope"], json!(["x.crm.read"]));
         // Narrowed from above, a wider pattern below is cut too.
         let top = t.agent(&max, "top", "x.*").await;
         t.agent_below(&max, Some(&top), "low", "x.*").await;

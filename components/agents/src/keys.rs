@@ -221,7 +221,7 @@ pub(crate) async fn create(
         Draft::Bearer { rights, lifetime } => {
             let scope = rights.map_or_else(|| target.scope.clone(), |rights| rights.scope);
             within_ceiling(&write.caller, &target, &scope)?;
-            may_give(&app, &write, &target, &scope).await?;
+            let scope = may_give(&app, &write, &target, &scope).await?;
             let (expires_at, capped) = write.caller.cap_life(lifetime, app.now())?;
             warnings.extend(capped);
             mint::warn_of_no_effect(&write.caller, &scope, target.owner.role, true, &mut warnings);
@@ -331,6 +331,7 @@ async fn rotate_bearer(
     let ended = || Code::KeyEnded.with("agent", &found.agent).with("id", key.id.as_str());
     let (Some(old), Some(scope)) = (&key.secret, &key.scope) else { return Err(ended()) };
     let target = agent::get(&write.tx, caller, &found.agent, Action::Update, app.now()).await?;
+    let mut scope = scope.clone();
     let (mut expires_at, mut warnings, mut least) = (key.expires_at, Vec::new(), 0);
     if old == caller.credential_id() {
         least = mint::OWN_GRACE; // itself: its own scope and end, which is no minting
@@ -343,7 +344,7 @@ async fn rotate_bearer(
             Code::ScopeTooWide => refusal.instead(Code::RotationTooWide),
             _ => refusal,
         };
-        may_give(app, write, &target, scope).await.map_err(too_wide)?;
+        scope = may_give(app, write, &target, &scope).await.map_err(too_wide)?;
         let (cap, warning) = caller.cap_life(None, app.now())?;
         if cap.is_some() && expires_at.is_none_or(|end| cap.is_some_and(|cap| cap < end)) {
             expires_at = cap;
@@ -357,7 +358,7 @@ async fn rotate_bearer(
         return Err(ended());
     }
     let (agent, owner, name) = (&target.id, &target.owner.id, key.name.as_str());
-    let bearer = Bearer { id: &id, key: &key.id, agent, owner, name, scope, expires_at };
+    let bearer = Bearer { id: &id, key: &key.id, agent, owner, name, scope: &scope, expires_at };
     let secret = bearer.mint(app, &write.tx, caller).await?;
     Ok((secret, Rotated { grace_ends, warnings }))
 }

@@ -117,8 +117,7 @@ pub(crate) async fn issue(
         None => {
             let scope = rights.unwrap_or_else(|| target.scope.clone());
             within_ceiling(&write.caller, &target, &scope)?;
-            may_give(&app, &write, &target, &scope).await?;
-            let scope = write.caller.fit(&scope, &target.owner.id);
+            let scope = may_give(&app, &write, &target, &scope).await?;
             let (expires_at, capped) = write.caller.cap_life(lifetime, app.now())?;
             let mut warnings = Vec::from_iter(capped);
             mint::warn_of_no_effect(&write.caller, &scope, target.owner.role, true, &mut warnings);
@@ -153,8 +152,13 @@ pub(crate) fn within_ceiling(caller: &Caller, target: &Agent, scope: &Patterns) 
     caller.refuse_excess(beyond, scope)
 }
 
-/// Refuses a credential of the agent that would be wider than who gets its secret here.
-pub(crate) async fn may_give(app: &App, write: &Write<'_>, target: &Agent, scope: &Patterns) -> Result<(), ApiError> {
+/// Refuses a credential of the agent that would be wider than who gets its secret here, and gives what it is to carry.
+pub(crate) async fn may_give(
+    app: &App,
+    write: &Write<'_>,
+    target: &Agent,
+    scope: &Patterns,
+) -> Result<Patterns, ApiError> {
     let caller = &write.caller;
     let wanted = scope.scopes(caller.defined());
     // An agent owns itself, so its credentials can share and archive it: who may not do that gives no such credential.

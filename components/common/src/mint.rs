@@ -67,24 +67,18 @@ impl Caller {
         })
     }
 
-    /// Checks that `gain`, of what was asked for an agent of `owner`'s, is no wider than the minter. A session may mint
-    /// everything for its own person's agent, where the role's ceiling decides what has an effect; for somebody else's, and by
-    /// every other credential, at most what the minter can use himself.
-    pub fn may_mint(&self, gain: Scopes, owner: &UserId, asked: &Patterns) -> Result<(), ApiError> {
+    /// Checks that `gain`, of what was asked for an agent of `owner`'s, is no wider than the minter, and gives what is to be
+    /// stored. A session may mint everything for its own person's agent, where the role's ceiling decides what has an effect; for
+    /// somebody else's, and by every other credential, at most what the minter can use himself. There a pattern wider than the
+    /// minter's own stands for what it covers today, or scopes that are defined later would fall to what was minted and not to
+    /// who minted it.
+    pub fn may_mint(&self, gain: Scopes, owner: &UserId, asked: &Patterns) -> Result<Patterns, ApiError> {
         if self.credential_kind() == Kind::Session && owner == self.user_id() {
-            return Ok(());
+            return Ok(asked.clone());
         }
         // What no agent can ever use is given to none by being written down.
-        self.refuse_excess(gain.for_agents().without(&self.mintable()), asked)
-    }
-
-    /// What was asked for an agent of `owner`'s, as it is stored: a pattern wider than the minter's own stands for what it covers
-    /// today, or scopes that are defined later would fall to what was minted and not to who minted it.
-    pub fn fit(&self, asked: &Patterns, owner: &UserId) -> Patterns {
-        if self.credential_kind() == Kind::Session && owner == self.user_id() {
-            return asked.clone();
-        }
-        asked.within(&[self.carried(), self.ceiling()], self.defined())
+        self.refuse_excess(gain.for_agents().without(&self.mintable()), asked)?;
+        Ok(asked.within(&[self.carried(), self.ceiling()], self.defined()))
     }
 
     /// Refuses scopes that may not be minted, all of them named.
