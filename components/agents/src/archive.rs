@@ -13,15 +13,14 @@ use common::{
     permission::{Action, DEEPEST},
     route,
     store::{
-        agent::{self, Agent, AgentName},
-        archived::{self, Archived},
-        tree,
+        agent::{self, AgentName},
+        archived, tree,
     },
-    write::{Begun, Write},
+    write::Begun,
 };
 use serde_json::{Value::Null, json};
 
-use crate::{change::narrow_below, registry::audited};
+use crate::{bounds::may_come_back, change::narrow_below, registry::audited};
 
 form! {
     pub(crate) struct Confirm {
@@ -51,7 +50,7 @@ pub(crate) async fn archive(
     }
     for id in below {
         let event =
-            Event { action: "agent.archive", object: id.as_str(), before: json!({ "with": found.id }), after: Null };
+            Event { action: write.action(), object: id.as_str(), before: json!({ "with": found.id }), after: Null };
         audit::by_caller(&app, &write.tx, &write.caller, &event).await?;
     }
     let revoked = tree::archive(&write.tx, &found.id, app.now()).await?;
@@ -97,8 +96,8 @@ pub(crate) async fn restore(
         Some(above) if tree::depth(&write.tx, &above.id).await? < DEEPEST as i64 => Some(above),
         _ => None,
     };
-    if let (Some(above), true) = (&parent, write.caller.agent_id().is_some()) {
-        within_budget(&write, above, &found).await?;
+    if let Some(above) = &parent {
+        may_come_back(&write, above, &found).await?;
     }
     let parent_id = parent.as_ref().map(|above| &above.id);
     if !archived::restore(&write.tx, &found, &name, parent_id, app.now()).await? {
@@ -110,19 +109,6 @@ pub(crate) async fn restore(
     let after = agent::by_id(&write.tx, &found.id, app.now()).await?.ok_or(Code::ArchivedNotFound)?;
     let answer = Answer::json(StatusCode::OK, &after)?;
     write.finish(found.id.as_str(), json!({ "archived_at": found.archived_at }), audited(&after), answer).await
-}
-
-/// Refuses an agent to bring back a budget that it could not give: meanwhile it may have given it to others.
-async fn within_budget(write: &Write<'_>, above: &Agent, found: &Archived) -> Result<(), ApiError> {
-    let Some(budget) = above.budget_cents else { return Ok(()) };
-    let given = tree::spoken_for_below(&write.tx, &above.id).await?.saturating_sub(found.spent_cents);
-    let left = budget.saturating_sub(above.spent_cents).saturating_sub(given).max(0);
-    if found.budget_cents.is_some_and(|own| own.max(found.spent_cents) <= left) {
-        return Ok(());
-    }
-    let value = left.to_string();
-    let field = "budget_cents";
-    Err(Code::BeyondParent.with("field", field).with("bound", "most").with("value", value).extra("field", field))
 }
 
 /// `DELETE /api/agents/archived/{id}`: forgets the agent for good. The audit trail keeps what it did.

@@ -25,7 +25,8 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     ask::{self, Rights, Said},
-    create::{halted, parent, within_parent},
+    bounds::{keeps_what_is_given, within_parent},
+    create::{halted, parent},
     registry::audited,
 };
 
@@ -176,14 +177,14 @@ async fn apply(app: App, caller: Caller, name: String, change: Change) -> Result
         (None, Some(above)) => {
             let parent = agent::by_id(&write.tx, above, app.now()).await?.ok_or(Code::ParentNotFound)?;
             if is_bounded {
-                within_parent(&write, &parent, Some(&old), &fields).await?;
+                within_parent(&write, &parent, Some(&before), &fields).await?;
             }
             Some(parent)
         }
         (Some(Some(above)), _) => {
             let parent = parent(&app, &write, above, before.owner.id.as_str()).await?;
             may_stand_below(&write, &before, &parent).await?;
-            within_parent(&write, &parent, Some(&old), &fields).await?;
+            within_parent(&write, &parent, Some(&before), &fields).await?;
             Some(parent)
         }
     };
@@ -219,10 +220,9 @@ async fn apply(app: App, caller: Caller, name: String, change: Change) -> Result
     if let Some(owner) = &owner {
         tree::give(&write, &before.id, owner, app.now()).await?;
         let id = NotificationId::generate(app.now(), app.chance());
+        let title = format!("The agent {} is yours now", before.name);
         let body = format!("{} gave it to you, with all agents below it.", write.caller.email());
-        let told = (format!("The agent {} is yours now", before.name), body);
-        let told = (told.0.as_str(), told.1.as_str());
-        notification::tell(&write.tx, &id, write.caller.tenant_id(), owner, told, app.now()).await?;
+        notification::tell(&write.tx, &id, write.caller.tenant_id(), owner, (&title, &body), app.now()).await?;
     }
     let mut after = agent::by_id(&write.tx, &before.id, app.now()).await?.ok_or(Code::AgentNotFound)?;
     if after.parent_id == before.parent_id {
@@ -248,19 +248,6 @@ async fn may_bound(write: &Write<'_>, agent: &Agent, bounds_only: bool) -> Resul
     Err(Code::PersonRequired.detail(
         "An agent changes scope, tier, tasks and budget only of the agents below it, and never parent, owner or what was spent.",
     ))
-}
-
-/// Refuses to take from an agent's budget what it has spent or given to those below it: it could be given out again.
-async fn keeps_what_is_given(write: &Write<'_>, agent: &Agent, budget: Option<i64>) -> Result<(), ApiError> {
-    let spoken_for = agent.spent_cents.saturating_add(tree::spoken_for_below(&write.tx, &agent.id).await?);
-    match budget {
-        Some(budget) if budget < spoken_for => Err(Code::BeyondParent
-            .with("field", "budget_cents")
-            .with("bound", "least")
-            .with("value", spoken_for.to_string())
-            .extra("field", "budget_cents")),
-        _ => Ok(()),
-    }
 }
 
 /// Whether the agent, with all below it, fits below the parent.

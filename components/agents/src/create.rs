@@ -26,6 +26,7 @@ use serde_json::Value as Json;
 
 use crate::{
     ask::{self, Rights, Said},
+    bounds::within_parent,
     registry::audited,
     token,
 };
@@ -233,47 +234,6 @@ async fn default_rights(
     let names = missing.names(caller.defined()).join(", ");
     warnings.push(format!("scope was left out and is the preset worker without what cannot be given here: {names}."));
     Ok(Rights { scope: given.to_patterns(), preset: None })
-}
-
-/// Refuses what a parent cannot give: scopes beyond its own ceiling, whoever asks; and, where an agent asks, a better tier,
-/// more tasks at once, or more of the budget than is left. `old`: what the agent has already.
-pub(crate) async fn within_parent(
-    write: &Write<'_>,
-    parent: &Agent,
-    old: Option<&Fields>,
-    fields: &Fields,
-) -> Result<(), ApiError> {
-    let defined = write.caller.defined();
-    let beyond = fields.scope.scopes(defined).without(&parent.scope.scopes(defined));
-    write.caller.refuse_excess(beyond, &fields.scope)?;
-    if write.caller.agent_id().is_none() {
-        return Ok(());
-    }
-    let beyond = |field: &'static str, bound: &'static str, value: i64| {
-        Code::BeyondParent
-            .with("field", field)
-            .with("bound", bound)
-            .with("value", value.to_string())
-            .extra("field", field)
-    };
-    if fields.tier < parent.tier && old.is_none_or(|old| fields.tier < old.tier) {
-        return Err(beyond("tier", "least", parent.tier));
-    }
-    let (tasks, most) = (fields.max_concurrent_tasks, parent.max_concurrent_tasks);
-    if tasks > most && old.is_none_or(|old| tasks > old.max_concurrent_tasks) {
-        return Err(beyond("max_concurrent_tasks", "most", most));
-    }
-    if let Some(budget) = parent.budget_cents
-        && old.is_none_or(|old| fields.budget_cents != old.budget_cents)
-    {
-        let own = old.map_or(0, |old| old.budget_cents.unwrap_or(0).max(old.spent_cents));
-        let given = tree::spoken_for_below(&write.tx, &parent.id).await?.saturating_sub(own);
-        let left = budget.saturating_sub(parent.spent_cents).saturating_sub(given).max(0);
-        if fields.budget_cents.is_none_or(|asked| asked > left) {
-            return Err(beyond("budget_cents", "most", left));
-        }
-    }
-    Ok(())
 }
 
 /// `POST /api/agents`: registers an agent of the caller's and, unless told not to, issues its token; all of it or nothing.
@@ -507,6 +467,11 @@ mod tests {
         let body = json!({ "name": "c", "scope": ["agents.create"], "budget_cents": 40 });
         t.call("POST", "/api/agents", &[("authorization", &bearer)], body).await.is(201);
         t.as_(&boss, "PATCH", "/api/agents/b", json!({ "budget_cents": 0 })).await.refused(400, "beyond_parent");
+        // Nor is what a grandchild has spent free again when both are archived.
+        t.execute("UPDATE agents SET spent_cents = 40 WHERE name = 'c'").await.unwrap();
+        t.as_(&boss, "DELETE", "/api/agents/b?confirm=true", Null).await.is(204);
+        let again = json!({ "name": "d", "scope": ["agents.create"], "budget_cents": 1 });
+        t.as_(&boss, "POST", "/api/agents", again).await.refused(400, "beyond_parent");
     }
 
     /// R33: of the agent above, who may not read it learns nothing but the id: not from the agent, its list, its trail or a fix.

@@ -4,6 +4,7 @@
 mod access;
 mod archive;
 mod ask;
+mod bounds;
 mod change;
 mod create;
 mod heartbeat;

@@ -371,11 +371,6 @@ impl Caller {
         self.0.found.role
     }
 
-    /// Whether the person is an admin. The caller may be an agent of an admin, to whom this gives nothing by itself.
-    pub fn is_admin(&self) -> bool {
-        self.0.found.role == Role::Admin
-    }
-
     /// The agent, if one is asking.
     pub fn agent_id(&self) -> Option<&AgentId> {
         self.0.found.agent.as_ref().map(|agent| &agent.id)

@@ -104,7 +104,7 @@ pub struct Agent {
     pub state: String,
     /// Since when; null: it never was another.
     pub state_changed_at: Option<Timestamp>,
-    /// Who set it: a user's address, or `agent:` and a name.
+    /// Who set it: a user's address, or an agent's id.
     pub state_changed_by: Option<String>,
     /// Its owner.
     pub owner: Owner,

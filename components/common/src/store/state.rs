@@ -18,7 +18,7 @@ pub struct Change<'a> {
     pub to: &'static str,
     /// Whether it reaches all agents below too.
     pub reaches_below: bool,
-    /// Who changes it: a user's address, or `agent:` and a name.
+    /// Who changes it: a user's address, or an agent's id.
     pub by: &'a str,
     /// Now.
     pub now: Timestamp,

@@ -42,12 +42,6 @@ pub async fn is_at_or_below(reads: &dyn Rows, id: &AgentId, top: &AgentId) -> Re
     Ok(reads.optional::<i64>(&sql, args![top, id]).await?.is_some_and(|count| count > 0))
 }
 
-/// How many live agents are below this one.
-pub async fn count_below(reads: &dyn Rows, id: &AgentId) -> Result<i64, DbError> {
-    let sql = format!("{BELOW} SELECT count(*) - 1 FROM below");
-    Ok(reads.optional(&sql, args![id]).await?.unwrap_or(0))
-}
-
 /// Whether the agent or one below it runs.
 pub async fn any_runs(reads: &dyn Rows, id: &AgentId) -> Result<bool, DbError> {
     let sql = format!("{BELOW} SELECT count(*) FROM below JOIN agents a ON a.id = below.id WHERE a.state = 'running'");
@@ -60,12 +54,16 @@ pub async fn at_and_below(reads: &dyn Rows, id: &AgentId) -> Result<Vec<AgentId>
     reads.list(&sql, args![id]).await
 }
 
-/// Cents of an agent's budget that are spoken for by those right below it: the budget of each live one, or what it has spent if
-/// that is more, and what archived ones have spent.
-pub async fn spoken_for_below(reads: &dyn Rows, id: &AgentId) -> Result<i64, DbError> {
-    let sql = "SELECT ifnull(sum(CASE WHEN archived_at IS NULL THEN max(ifnull(budget_cents, 0), spent_cents) ELSE spent_cents END), 0)
-               FROM agents WHERE parent_id = ?1";
-    Ok(reads.optional(sql, args![id]).await?.unwrap_or(0))
+/// Cents of an agent's budget that are spoken for by those below it but `but`: the budget of each live one right below, or what
+/// it has spent if that is more, and what archived ones have spent with all below them.
+pub async fn spoken_for_below(reads: &dyn Rows, id: &AgentId, but: Option<&AgentId>) -> Result<i64, DbError> {
+    let sql = "WITH RECURSIVE gone (id) AS (
+                   SELECT id FROM agents WHERE parent_id = ?1 AND archived_at IS NOT NULL AND id IS NOT ?2
+                   UNION SELECT a.id FROM gone JOIN agents a ON a.parent_id = gone.id)
+               SELECT ifnull((SELECT sum(max(ifnull(budget_cents, 0), spent_cents)) FROM agents
+                              WHERE parent_id = ?1 AND archived_at IS NULL AND id IS NOT ?2), 0)
+                    + ifnull((SELECT sum(spent_cents) FROM agents WHERE id IN (SELECT id FROM gone)), 0)";
+    Ok(reads.optional(sql, args![id, but]).await?.unwrap_or(0))
 }
 
 /// A ceiling in the tree.
