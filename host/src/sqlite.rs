@@ -312,8 +312,7 @@ impl Session {
         if !is_read(sql) {
             return None;
         }
-        let hash = hash(sql);
-        if self.long().contains(&hash) {
+        if self.is_long(sql) {
             return None;
         }
         let guard = self.connection.try_lock().ok()?;
@@ -324,9 +323,15 @@ impl Session {
         let is_spent = self.budget.swap(i64::MAX, Ordering::Relaxed) < 0;
         connection.busy_timeout(BUSY).ok()?;
         if is_spent && self.long().len() < STATEMENTS {
-            self.long().insert(hash);
+            self.long().insert(hash(sql));
         }
         first
+    }
+
+    /// Most connections never see a long read: they need no hash.
+    fn is_long(&self, sql: &str) -> bool {
+        let long = self.long();
+        !long.is_empty() && long.contains(&hash(sql))
     }
 
     fn long(&self) -> MutexGuard<'_, HashSet<u64>> {

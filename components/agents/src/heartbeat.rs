@@ -9,14 +9,14 @@ use common::{
     form::Ask,
     http::{App, json, within},
     secret::Kind,
-    store::state::{self, Beat},
+    store::{
+        state::{self, Beat},
+        token::EXPIRING,
+    },
 };
 use serde::Serialize;
 
 use crate::ask::MOST_CENTS;
-
-/// A token that ends sooner than this is warned of, seconds.
-const ENDS_SOON: i64 = 7 * 86_400;
 
 form! {
     pub(crate) struct Heartbeat {
@@ -60,7 +60,7 @@ fn warnings(app: &App, caller: &Caller, beat: &Beat) -> Vec<String> {
             warnings.push(format!("You have spent {spent} cents of your budget of {budget}; {owner} can raise it."));
         }
     }
-    if let Some(end) = caller.expires_at().filter(|end| *end < app.now().plus_seconds(ENDS_SOON)) {
+    if let Some(end) = caller.expires_at().filter(|end| *end < app.now().plus_seconds(EXPIRING)) {
         warnings.push(match caller.credential_kind() {
             Kind::ApiKey => format!("The key that you sent ends at {end}; {owner} can replace it."),
             _ => format!(

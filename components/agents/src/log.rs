@@ -7,7 +7,6 @@ use common::{
     form,
     form::{Ask, Params, nested},
     http::{App, Segment, json, moment, prose, within},
-    id::AgentId,
     permission::Action,
     store::{
         agent,
@@ -72,9 +71,7 @@ pub(crate) async fn append(
     ask: Ask<Append>,
 ) -> Result<Response, ApiError> {
     let lines = lines(ask.body)?;
-    let is_own =
-        |id: &&AgentId| name == "me" || name == id.as_str() || caller.agent().is_some_and(|(own, _)| own == name);
-    let Some(agent) = caller.agent_id().filter(is_own) else {
+    let Some(agent) = caller.agent_id().filter(|_| caller.is_itself(&name)) else {
         let found = agent::get(app.db(), &caller, &name, Action::Read, app.now()).await?;
         return Err(Code::OwnLogOnly.with("agent", found.name));
     };

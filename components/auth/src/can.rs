@@ -67,8 +67,7 @@ pub(crate) async fn can(app: App, caller: Caller, Params(ask): Params<Can>) -> R
         (Some(action), Some(object)) => {
             factors.extend(relation(&app, &caller, object, action).await?);
             if scope == Scope::AgentsLifecycle {
-                let own = caller.agent().zip(caller.agent_id());
-                let is_own = own.is_some_and(|((name, _), id)| object == name || object == id.as_str());
+                let is_own = caller.is_itself(object);
                 let why = match is_own {
                     true => "An agent never sets its own state.",
                     false => "It is not the agent's own state.",

@@ -13,12 +13,9 @@ use common::{
     http::{App, json},
     scope::{Patterns, Scope, ScopeSet, Scopes},
     secret::Kind,
-    store::{agent, preset},
+    store::{agent, preset, token::EXPIRING},
 };
 use serde::Serialize;
-
-/// A credential that ends within so many seconds is warned of: 7 days.
-const SOON: i64 = 7 * 86_400;
 
 form! {
     pub(crate) struct Doctor {
@@ -155,7 +152,7 @@ impl Patient<'_> {
         let good = format!("The credential {what} is live and {end}.");
         let mut check = self.check("credential", "a live credential", caller.live(now), good);
         // A session always ends soon.
-        let is_ending = caller.expires_at().is_some_and(|end| end <= now.plus_seconds(SOON));
+        let is_ending = caller.expires_at().is_some_and(|end| end <= now.plus_seconds(EXPIRING));
         if check.fix.is_none() && is_ending && caller.credential_kind() != Kind::Session {
             check.fix = Some(self.told(&caller.ended(Code::TokenExpired)).1);
         }

@@ -381,6 +381,12 @@ impl Caller {
         self.0.found.agent.as_ref().map(|agent| (agent.name.as_str(), agent.state.as_str()))
     }
 
+    /// Whether a text names the asking agent itself: `me`, its name or its id.
+    pub fn is_itself(&self, text: &str) -> bool {
+        let named = |agent: &FoundAgent| text == "me" || text == agent.name || text == agent.id.as_str();
+        self.0.found.agent.as_ref().is_some_and(named)
+    }
+
     /// For the fixes: the agent's name and its owner's address.
     pub fn agent_and_owner(&self) -> Option<(&str, &str)> {
         self.0.found.agent.as_ref().map(|agent| (agent.name.as_str(), self.0.found.email.as_str()))

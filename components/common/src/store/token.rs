@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A token that ends sooner than this is called expiring, seconds.
-const EXPIRING: i64 = 7 * 86_400;
+pub const EXPIRING: i64 = 7 * 86_400;
 
 /// A credential's record, as much as may be shown.
 #[derive(Clone, Debug, Serialize)]
