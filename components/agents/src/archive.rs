@@ -9,7 +9,7 @@ use common::{
     form::{Ask, Nothing, Params},
     http::{App, Segment, json},
     idempotency::Answer,
-    page::Wanted,
+    page::{Paging, Wanted},
     permission::{Action, DEEPEST},
     route,
     store::{
@@ -57,15 +57,8 @@ pub(crate) async fn archive(
     write.finish(found.id.as_str(), audited(&found), json!({ "revoked": revoked }), Answer::empty()).await
 }
 
-form! {
-    pub(crate) struct List {
-        limit: Option<i64>,
-        cursor: Option<String>,
-    }
-}
-
 /// `GET /api/agents/archived`: the archived agents that the caller may restore, the last archived first.
-pub(crate) async fn list(app: App, caller: Caller, Params(ask): Params<List>) -> Result<Response, ApiError> {
+pub(crate) async fn list(app: App, caller: Caller, Params(ask): Params<Paging>) -> Result<Response, ApiError> {
     let wanted = Wanted::read(&caller, ask.limit, ask.cursor.as_deref(), &["archived"])?;
     let rows = archived::list(app.db(), &caller, &wanted).await?;
     json(StatusCode::OK, &wanted.page(rows, |row| (row.archived_at, row.id.to_string())))
@@ -132,11 +125,6 @@ mod tests {
     use super::*;
     use crate::router;
 
-    async fn ada(t: &TestApp) -> Actor {
-        let tenant = t.tenant("main").await;
-        t.user(&tenant, "ada@example.com", Role::Admin).await
-    }
-
     async fn archived(t: &TestApp, who: &Actor) -> Vec<Json> {
         let list = t.as_(who, "GET", "/api/agents/archived", Null).await.is(200);
         list["items"].as_array().unwrap().clone()
@@ -146,7 +134,7 @@ mod tests {
     #[tokio::test]
     async fn a_whole_tree_is_archived_once_that_is_confirmed() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let boss = t.agent(&ada, "boss", "agents.*").await;
         let hand = t.agent_below(&ada, Some(&boss), "hand", "agents.*").await;
         let nail = t.agent_below(&ada, Some(&hand), "nail", "agents.*").await;
@@ -169,7 +157,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_restored_has_nothing_but_its_ceiling() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         let boss = t.agent(&ada, "boss", "agents.*").await;
         let hand = t.agent_below(&ada, Some(&boss), "hand", "agents.*").await;
@@ -202,7 +190,7 @@ mod tests {
     #[tokio::test]
     async fn a_purged_agent_is_gone() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         let boss = t.agent(&ada, "boss", "agents.*").await;
         let id = boss.agent.as_ref().unwrap().as_str();

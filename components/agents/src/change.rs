@@ -321,16 +321,11 @@ mod tests {
     use super::*;
     use crate::router;
 
-    async fn ada(t: &TestApp) -> Actor {
-        let tenant = t.tenant("main").await;
-        t.user(&tenant, "ada@example.com", Role::Admin).await
-    }
-
     /// A PUT says anew all that a create says: what is left out is as it is for a new agent.
     #[tokio::test]
     async fn a_put_leaves_nothing_of_what_was_said_before() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let body = json!({ "name": "scout", "description": "Old.", "labels": { "a": "1" }, "scope": ["*"], "tier": 1, "budget_cents": 5 });
         t.as_(&ada, "POST", "/api/agents", body).await.is(201);
         t.execute("UPDATE agents SET spent_cents = 3").await.unwrap();
@@ -358,7 +353,7 @@ mod tests {
     #[tokio::test]
     async fn a_narrower_ceiling_narrows_all_below() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let boss = t.agent(&ada, "boss", "agents.*").await;
         let hand = t.agent_below(&ada, Some(&boss), "hand", "agents.*").await;
         let nail = t.agent_below(&ada, Some(&hand), "nail", "agents.read agents.list").await;
@@ -388,7 +383,7 @@ mod tests {
     #[tokio::test]
     async fn a_move_keeps_the_tree_a_tree() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         let mut above: Option<Actor> = None;
         for number in 1..=5 {
@@ -434,7 +429,7 @@ mod tests {
     #[tokio::test]
     async fn a_tree_is_given_away_without_its_credentials() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let mia = t.user(&ada.tenant, "mia@example.com", Role::Member).await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         let boss = t.agent(&mia, "boss", "*").await;

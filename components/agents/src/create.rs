@@ -262,11 +262,6 @@ mod tests {
     use super::*;
     use crate::router;
 
-    async fn ada(t: &TestApp) -> Actor {
-        let tenant = t.tenant("main").await;
-        t.user(&tenant, "ada@example.com", Role::Admin).await
-    }
-
     /// The same actor with the token that an answer holds.
     fn with_token(owner: &Actor, made: &Json) -> Actor {
         let token = made["auth_token"].as_str().unwrap().to_owned();
@@ -278,7 +273,7 @@ mod tests {
     #[tokio::test]
     async fn an_agent_registers_below_itself() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let boss = t.agent(&ada, "boss", "agents.*").await;
         t.agent(&ada, "other", "agents.*").await;
         let made = t.as_(&boss, "POST", "/api/agents", json!({ "name": "hand", "scope": ["agents.*"] })).await.is(201);
@@ -308,7 +303,7 @@ mod tests {
     #[tokio::test]
     async fn a_child_has_no_more_than_its_parent() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let boss = t.agent(&ada, "boss", "agents.create agents.read").await;
         let wide = json!({ "name": "x", "scope": ["agents.*"] });
         t.as_(&boss, "POST", "/api/agents", wide.clone()).await.refused(400, "scope_too_wide");
@@ -327,7 +322,7 @@ mod tests {
     #[tokio::test]
     async fn an_agent_gives_no_more_than_it_has() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let boss = t.agent(&ada, "boss", "agents.create agents.read agents.update").await;
         t.execute("UPDATE agents SET budget_cents = 100, spent_cents = 10, tier = 2, max_concurrent_tasks = 4")
             .await
@@ -375,7 +370,7 @@ mod tests {
     #[tokio::test]
     async fn a_tree_is_at_most_eight_deep_and_of_one_owner() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         for number in 1..=8 {
             let parent = if number == 1 { Null } else { json!(format!("a{}", number - 1)) };
@@ -404,7 +399,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_defined_later_is_not_part_of_what_was_minted() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
         let define = |name: &str| {
             format!("INSERT INTO custom_scopes VALUES ('{}', '{name}', 'x', 1, '{}')", ada.tenant, ada.user)
@@ -446,7 +441,7 @@ mod tests {
     #[tokio::test]
     async fn a_budget_is_not_given_out_twice() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let boss = t.agent(&ada, "boss", "agents.*").await;
         t.execute("UPDATE agents SET budget_cents = 100 WHERE name = 'boss'").await.unwrap();
         let make = |name: &str| json!({ "name": name, "scope": ["agents.*"], "budget_cents": 100 });
@@ -478,7 +473,7 @@ mod tests {
     #[tokio::test]
     async fn the_agent_above_is_hidden_from_who_may_not_read_it() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         let top = t.agent(&ada, "hidden-top", "agents.*").await;
         let mid = t.agent_below(&ada, Some(&top), "mid", "agents.*").await;

@@ -8,7 +8,7 @@ use common::{
     form::{Ask, Field, Params},
     http::{App, Segment, json},
     idempotency::Answer,
-    page::{Page, Wanted},
+    page::{Page, Paging, Wanted},
     route,
     scope::Scopes,
     store::preset::{self, Drifting, Preset},
@@ -82,13 +82,6 @@ pub(crate) async fn put(app: App, caller: Caller, Segment(name): Segment, ask: A
     write.finish(&name, was, is, Answer::json(StatusCode::OK, &after)?).await
 }
 
-form! {
-    pub(crate) struct List {
-        limit: Option<i64>,
-        cursor: Option<String>,
-    }
-}
-
 #[derive(Serialize)]
 struct Drift {
     preset: String,
@@ -138,7 +131,7 @@ pub(crate) async fn drift(
     app: App,
     caller: Caller,
     Segment(name): Segment,
-    Params(ask): Params<List>,
+    Params(ask): Params<Paging>,
 ) -> Result<Response, ApiError> {
     let wanted = Wanted::read(&caller, ask.limit, ask.cursor.as_deref(), &["drift", &name])?;
     let newest = preset::newest(app.db(), caller.tenant_id(), &name).await?.ok_or(Code::PresetNotFound)?;
@@ -157,18 +150,13 @@ mod tests {
     use common::{
         scope::{self, Role},
         secret::Kind,
-        testing::{Actor, TestApp},
+        testing::TestApp,
     };
 
     use super::*;
     use crate::router;
 
     const PRESETS: &str = "/api/presets";
-
-    async fn ada(t: &TestApp) -> Actor {
-        let tenant = t.tenant("main").await;
-        t.user(&tenant, "ada@example.com", Role::Admin).await
-    }
 
     fn path(name: &str) -> String {
         format!("{PRESETS}/{name}")
@@ -177,7 +165,7 @@ mod tests {
     #[tokio::test]
     async fn the_newest_versions_are_listed_by_name() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let scout = t.agent(&ada, "scout", "").await;
         let listed = t.as_(&scout, "GET", PRESETS, Null).await.is(200);
         let names: Vec<&str> =
@@ -218,7 +206,7 @@ mod tests {
     #[tokio::test]
     async fn the_same_scope_again_changes_nothing() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let worker: Vec<&str> = scope::Preset::Worker.scope().split(' ').rev().collect();
         let same = t.as_(&ada, "PUT", &path("worker"), json!({ "scope": worker })).await.is(200);
         assert_eq!((&same["version"], &same["built_in"]), (&json!(1), &json!(true)));
@@ -235,7 +223,7 @@ mod tests {
     #[tokio::test]
     async fn bad_presets_are_refused() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
         let scout = t.agent(&ada, "scout", "*").await;
         let narrow = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "agents.*", None).await;
@@ -267,7 +255,7 @@ mod tests {
     #[tokio::test]
     async fn names_and_versions_are_bounded() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         for number in 0..49 {
             let row = format!("('{}', 'p{number}', 1, 'ui.notify', 0, '{}')", ada.tenant, ada.user);
             t.execute(&format!("INSERT INTO presets VALUES {row}")).await.unwrap();
@@ -285,7 +273,7 @@ mod tests {
     #[tokio::test]
     async fn agents_are_registered_with_the_newest_version() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         t.as_(&ada, "PUT", &path("scribe"), json!({ "scope": ["agents.read"] })).await.is(200);
         t.as_(&ada, "PUT", &path("scribe"), json!({ "scope": ["agents.read", "ui.notify"] })).await.is(200);
         let body = json!({ "name": "scout", "preset": "scribe" });
@@ -304,7 +292,7 @@ mod tests {
     #[tokio::test]
     async fn drift_is_told_and_its_fix_mends_it() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let drift = format!("{}/drift", path("worker"));
         for (name, preset) in [("first", "worker"), ("other", "reader"), ("silent", "worker")] {
             let body = json!({ "name": name, "preset": preset, "issue_token": name != "silent" });
@@ -373,7 +361,7 @@ mod tests {
     #[tokio::test]
     async fn drift_is_paged_over_what_may_be_read() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
         t.execute(&format!("INSERT INTO custom_scopes VALUES ('{}', 'x.crm.read', 'r', 0, 'u')", ada.tenant))
             .await
@@ -410,7 +398,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn forty_puts_at_once_are_forty_versions() {
         let t = Arc::new(TestApp::new(router()));
-        let ada = Arc::new(ada(&t).await);
+        let ada = Arc::new(t.ada().await);
         let second = Arc::new(TestApp::over(router(), &t));
         let tasks: Vec<_> = (0..40)
             .map(|number| {

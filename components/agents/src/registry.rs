@@ -72,16 +72,11 @@ mod tests {
     use super::*;
     use crate::router;
 
-    async fn ada(t: &TestApp) -> Actor {
-        let tenant = t.tenant("main").await;
-        t.user(&tenant, "ada@example.com", Role::Admin).await
-    }
-
     /// R47: agent and token come into being together, and the token is stored as it was answered.
     #[tokio::test]
     async fn an_agent_is_registered_with_a_token() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let body = json!({
             "name": "Build Bot", "display_name": " The builder ", "description": "Builds.", "runtime": "docker", "model": "m-1",
             "labels": { "team": "core" }, "scope": ["agents.read", "ui.*"], "expires_in_days": 1,
@@ -122,7 +117,7 @@ mod tests {
     #[tokio::test]
     async fn an_agent_is_a_worker_unless_told_otherwise() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let made = t.as_(&ada, "POST", "/api/agents", json!({ "name": "scout", "issue_token": false })).await.is(201);
         assert_eq!(
             (&made["preset"], &made["auth_token"], &made["has_token"], &made["token"]),
@@ -137,7 +132,7 @@ mod tests {
     #[tokio::test]
     async fn a_taken_name_gets_a_number_up_to_100() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let body = json!({ "name": "Scout", "issue_token": false });
         for number in 1..=100 {
             let made = t.as_(&ada, "POST", "/api/agents", body.clone()).await.is(201);
@@ -151,7 +146,7 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_registered_is_refused() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let many: std::collections::BTreeMap<String, String> =
             (0..33).map(|n| (n.to_string(), String::new())).collect();
         for (body, status, slug) in [
@@ -198,7 +193,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_minted_is_never_wider_or_longer_lived_than_the_minter() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let ends = Some(t.now().plus_seconds(10 * 86_400));
         let pat = t
             .credential(
@@ -237,7 +232,7 @@ mod tests {
     #[tokio::test]
     async fn a_failed_create_leaves_nothing() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         t.execute("CREATE TRIGGER broken BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END").await.unwrap();
         t.as_(&ada, "POST", "/api/agents", json!({ "name": "a" })).await.refused(503, "database_unavailable");
         assert_eq!(
@@ -252,7 +247,7 @@ mod tests {
     #[tokio::test]
     async fn a_patch_changes_what_is_sent_and_clears_what_is_null() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let body = json!({ "name": "scout", "description": "Old.", "model": "m", "labels": { "a": "1" } });
         let made = t.as_(&ada, "POST", "/api/agents", body).await.is(201);
         t.wait(1);
@@ -281,7 +276,7 @@ mod tests {
     #[tokio::test]
     async fn an_archived_agents_name_is_free_and_nothing_is_inherited() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         let scout = t.agent(&ada, "scout", "agents.read").await;
         t.grant(scout.agent.as_ref().unwrap(), &ada.tenant, eve.user.as_str(), "editor", &ada.user).await;
@@ -301,7 +296,7 @@ mod tests {
     #[tokio::test]
     async fn absent_and_foreign_are_alike() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         let other = t.tenant("other").await;
         let zoe = t.user(&other, "zoe@example.com", Role::Admin).await;
@@ -336,7 +331,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_is_told_what_is_missing() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         let scout = t.agent(&ada, "scout", "agents.read").await;
         t.grant(scout.agent.as_ref().unwrap(), &ada.tenant, eve.user.as_str(), "viewer", &ada.user).await;
@@ -357,7 +352,7 @@ mod tests {
     #[tokio::test]
     async fn an_agent_of_an_admin_is_no_admin() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         let scout = t.agent(&ada, "scout", "agents.*").await;
         let other = t.agent(&ada, "other", "agents.read").await;
@@ -387,7 +382,7 @@ mod tests {
     #[tokio::test]
     async fn an_editor_gives_an_agent_no_more_than_he_has() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         let scout = t.agent(&ada, "scout", "agents.read guides.write").await;
         t.grant(scout.agent.as_ref().unwrap(), &ada.tenant, eve.user.as_str(), "editor", &ada.user).await;
@@ -405,7 +400,7 @@ mod tests {
     #[tokio::test]
     async fn a_label_that_stands_twice_is_refused() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let body = r#"{"name": "a", "labels": {"x": "1", "x": "2"}}"#;
         let request = axum::http::Request::builder().method("POST").uri("/api/agents");
         let request = request.header("authorization", format!("Bearer {}", ada.token));
@@ -416,7 +411,7 @@ mod tests {
     #[tokio::test]
     async fn a_list_of_every_second_agent_is_paged_without_gaps() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         let zoe = t.user(&ada.tenant, "zoe@example.com", Role::Member).await;
         for number in 0..120 {
@@ -445,7 +440,7 @@ mod tests {
     #[tokio::test]
     async fn a_list_is_narrowed_by_its_filters() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         t.agent(&ada, "alpha", "agents.read").await;
         t.agent(&eve, "beta", "agents.read").await;
@@ -477,7 +472,7 @@ mod tests {
     #[tokio::test]
     async fn a_halted_agent_is_refused() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let scout = t.agent(&ada, "scout", "agents.*").await;
         for (state, slug) in [("paused", "agent_paused"), ("stopped", "agent_stopped")] {
             t.execute(&format!("UPDATE agents SET state = '{state}'")).await.unwrap();
@@ -489,7 +484,7 @@ mod tests {
     #[tokio::test]
     async fn refusals_are_counted_by_subject_and_slug() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let plain = t.agent(&ada, "plain", "ui.notify").await;
         for _ in 0..3 {
             t.as_(&plain, "GET", "/api/agents", Null).await.refused(403, "scope_denied");
@@ -502,7 +497,7 @@ mod tests {
     #[tokio::test]
     async fn a_secret_is_replayed_to_the_credential_that_got_it() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let second =
             t.credential(Kind::Session, &ada.tenant, &ada.user, None, "*", Some(t.now().plus_seconds(3600))).await;
         let body = json!({ "name": "scout" });

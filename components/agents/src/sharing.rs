@@ -10,7 +10,7 @@ use common::{
     http::{App, Segment, json},
     id::{AgentId, KeyId},
     idempotency::Answer,
-    page::Wanted,
+    page::{Paging, Wanted},
     permission::{Action, Relation},
     route::Route,
     scope::Scope,
@@ -27,13 +27,6 @@ use serde_json::{
     Value::{self as Json, Null},
     json,
 };
-
-form! {
-    pub(crate) struct List {
-        limit: Option<i64>,
-        cursor: Option<String>,
-    }
-}
 
 /// What is shared: the agent, or the key, that the path names.
 struct Shared {
@@ -89,7 +82,7 @@ pub(crate) async fn list(
     caller: Caller,
     Segment(name): Segment,
     key: Option<Segment>,
-    Params(ask): Params<List>,
+    Params(ask): Params<Paging>,
 ) -> Result<Response, ApiError> {
     let filters = ["grants", &name, key.as_ref().map_or("", |Segment(key)| key)];
     let wanted = Wanted::read(&caller, ask.limit, ask.cursor.as_deref(), &filters)?;

@@ -192,10 +192,7 @@ pub(crate) async fn revoke(app: App, caller: Caller, Segment(name): Segment) -> 
 
 #[cfg(test)]
 mod tests {
-    use common::{
-        scope::Role,
-        testing::{Actor, TestApp},
-    };
+    use common::testing::{Actor, TestApp};
     use serde_json::Value as Json;
 
     use super::*;
@@ -203,11 +200,6 @@ mod tests {
 
     const ISSUE: &str = "/api/agents/scout/token/issue";
     const SELF: &str = "/api/agents/scout";
-
-    async fn ada(t: &TestApp) -> Actor {
-        let tenant = t.tenant("main").await;
-        t.user(&tenant, "ada@example.com", Role::Admin).await
-    }
 
     /// The same actor with the token of an answer.
     fn with(actor: &Actor, issued: &Json) -> Actor {
@@ -225,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn a_new_token_ends_the_one_before() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let scout = t.agent(&ada, "scout", "agents.*").await;
         t.wait(5);
         let issued = t.as_(&ada, "POST", ISSUE, json!({ "expires_in_days": 30 })).await.is(200);
@@ -250,7 +242,7 @@ mod tests {
     #[tokio::test]
     async fn within_the_grace_both_tokens_work() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let scout = t.agent(&ada, "scout", "agents.*").await;
         let first = with(&scout, &t.as_(&ada, "POST", ISSUE, json!({ "grace_seconds": 100 })).await.is(200));
         t.wait(99);
@@ -273,7 +265,7 @@ mod tests {
     #[tokio::test]
     async fn a_grace_is_no_longer_than_the_life_that_was_left() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         t.agent(&ada, "scout", "agents.*").await;
         t.as_(&ada, "POST", ISSUE, json!({ "expires_in_days": 1 })).await.is(200);
         t.wait(86_400 - 10);
@@ -288,7 +280,7 @@ mod tests {
     #[tokio::test]
     async fn an_agent_rotates_its_own_token() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let scout = t.agent(&ada, "scout", "agents.read agents.token.issue").await;
         for (body, slug) in [
             (json!({ "grace_seconds": 59 }), "invalid_grace"),
@@ -311,7 +303,7 @@ mod tests {
     #[tokio::test]
     async fn a_token_is_no_wider_than_ceiling_and_minter() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         t.agent(&ada, "scout", "agents.read ui.notify").await;
         let refused = t.as_(&ada, "POST", ISSUE, json!({ "scope": ["agents.*"] })).await.refused(400, "scope_too_wide");
         assert!(refused["fix"].as_str().unwrap().contains("\"scope\": [\"agents.read\"]"), "{refused}");
@@ -325,7 +317,7 @@ mod tests {
     #[tokio::test]
     async fn values_out_of_range_are_refused_and_the_token_stays() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let scout = t.agent(&ada, "scout", "agents.*").await;
         for (body, status, slug) in [
             (json!({ "grace_seconds": -1 }), 400, "invalid_grace"),
@@ -344,7 +336,7 @@ mod tests {
     #[tokio::test]
     async fn a_revoked_token_is_refused_on_the_next_request() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let scout = t.agent(&ada, "scout", "agents.*").await;
         let next = with(&scout, &t.as_(&ada, "POST", ISSUE, json!({ "grace_seconds": 60 })).await.is(200));
         let revoked = "SELECT group_concat(revoked_at) FROM credentials WHERE kind = 'agent_token'";
@@ -363,7 +355,7 @@ mod tests {
     #[tokio::test]
     async fn a_repeated_issue_gives_the_first_token_again() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         t.agent(&ada, "scout", "agents.*").await;
         let bearer = format!("Bearer {}", ada.token);
         let headers = [("authorization", bearer.as_str()), ("idempotency-key", "k")];

@@ -115,25 +115,17 @@ pub(crate) async fn import(app: App, caller: Caller, ask: Ask<Import>) -> Result
 
 #[cfg(test)]
 mod tests {
-    use common::{
-        scope::Role,
-        testing::{Actor, TestApp},
-    };
+    use common::{scope::Role, testing::TestApp};
     use serde_json::Value::Null;
 
     use super::*;
     use crate::router;
 
-    async fn ada(t: &TestApp) -> Actor {
-        let tenant = t.tenant("main").await;
-        t.user(&tenant, "ada@example.com", Role::Admin).await
-    }
-
     /// R42, R44: what was exported is imported by the rules of a create, below the same parents, and revives nothing.
     #[tokio::test]
     async fn a_tree_goes_out_and_comes_in() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         for body in [
             json!({ "name": "boss", "scope": ["agents.*"], "labels": { "team": "core" }, "tier": 2, "url": "https://boss.example.com/" }),
@@ -169,7 +161,7 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_created_cannot_be_imported() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let pat = t
             .credential(common::secret::Kind::Pat, &ada.tenant, &ada.user, None, "agents.create agents.read", None)
             .await;

@@ -5,11 +5,10 @@ use axum::{
 use common::{
     caller::{Caller, SESSION_IDLE},
     error::{ApiError, Code},
-    form,
     form::Params,
     http::{App, Segment, json},
     idempotency::Answer,
-    page::Wanted,
+    page::{Paging, Wanted},
     route,
     store::credential,
 };
@@ -30,15 +29,8 @@ pub(crate) async fn logout(app: App, caller: Caller) -> Result<Response, ApiErro
     Ok(response)
 }
 
-form! {
-    pub(crate) struct List {
-        limit: Option<i64>,
-        cursor: Option<String>,
-    }
-}
-
 /// `GET /auth/sessions`: one's own live sessions.
-pub(crate) async fn list(app: App, caller: Caller, Params(ask): Params<List>) -> Result<Response, ApiError> {
+pub(crate) async fn list(app: App, caller: Caller, Params(ask): Params<Paging>) -> Result<Response, ApiError> {
     let wanted = Wanted::read(&caller, ask.limit, ask.cursor.as_deref(), &["sessions"])?;
     let idle_since = app.now().plus_seconds(-SESSION_IDLE);
     let rows = credential::sessions(app.db(), caller.user_id(), caller.credential_id(), app.now(), idle_since, &wanted)
@@ -76,11 +68,6 @@ mod tests {
 
     const WHOAMI: &str = "/api/auth/whoami";
 
-    async fn ada(t: &TestApp) -> Actor {
-        let tenant = t.tenant("main").await;
-        t.user(&tenant, "ada@example.com", Role::Admin).await
-    }
-
     async fn again(t: &TestApp, actor: &Actor) -> Actor {
         let ends = Some(t.now().plus_seconds(86_400));
         t.credential(Kind::Session, &actor.tenant, &actor.user, None, "*", ends).await
@@ -90,7 +77,7 @@ mod tests {
     #[tokio::test]
     async fn a_session_is_refused_after_its_log_out() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let answer = t.as_(&ada, "POST", "/auth/logout", Null).await;
         answer.is(204);
         assert_eq!(answer.headers.get_all("set-cookie").iter().count(), 2);
@@ -105,7 +92,7 @@ mod tests {
     #[tokio::test]
     async fn a_change_by_cookie_needs_origin_and_token() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let cookie = format!("accredit={}", ada.token);
         let own = "http://127.0.0.1:3000";
         let attempts: [&[(&str, &str)]; 5] = [
@@ -126,7 +113,7 @@ mod tests {
     #[tokio::test]
     async fn a_person_sees_and_ends_only_his_own_sessions() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Admin).await;
         t.wait(1);
         let other = again(&t, &ada).await;
@@ -153,7 +140,7 @@ mod tests {
     #[tokio::test]
     async fn all_other_sessions_end_and_this_one_stays() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let (one, two) = (again(&t, &ada).await, again(&t, &ada).await);
         t.as_(&ada, "DELETE", "/auth/sessions", Null).await.is(204);
         t.as_(&ada, "GET", WHOAMI, Null).await.is(200);
@@ -166,7 +153,7 @@ mod tests {
     #[tokio::test]
     async fn only_a_session_manages_sessions() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let pat = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "*", None).await;
         let scout = t.agent(&ada, "scout", "*").await;
         for actor in [&pat, &scout] {
@@ -181,7 +168,7 @@ mod tests {
     async fn a_session_can_be_ended_when_the_database_is_full() {
         let settings = common::settings::Settings { database_max_mib: Some(1), ..Default::default() };
         let t = TestApp::with(router(), settings);
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         // Filled through a connection without the bound, as another program might; what is left of the last pages is used up.
         let file = rusqlite::Connection::open(t.path()).unwrap();
         file.execute_batch("CREATE TABLE filler (x BLOB); INSERT INTO filler VALUES (zeroblob(2000000));").unwrap();

@@ -95,24 +95,15 @@ pub(crate) async fn create(app: App, caller: Caller, ask: Ask<Create>) -> Result
 
 #[cfg(test)]
 mod tests {
-    use common::{
-        scope::Role,
-        secret::Kind,
-        testing::{Actor, TestApp},
-    };
+    use common::{scope::Role, secret::Kind, testing::TestApp};
     use serde_json::{Value::Null, json};
 
     use crate::router;
 
-    async fn ada(t: &TestApp) -> Actor {
-        let tenant = t.tenant("main").await;
-        t.user(&tenant, "ada@example.com", Role::Admin).await
-    }
-
     #[tokio::test]
     async fn a_created_user_is_listed_and_audited() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         t.wait(1);
         let made =
             t.as_(&ada, "POST", "/api/users", json!({ "email": " Eve@Example.com", "name": "Eve" })).await.is(201);
@@ -138,7 +129,7 @@ mod tests {
     #[tokio::test]
     async fn a_user_that_cannot_be_is_refused() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         for (body, status, slug) in [
             (json!({ "email": "ADA@example.com", "name": "Ada" }), 409, "email_taken"),
             (json!({ "email": "nobody", "name": "N" }), 400, "invalid_email"),
@@ -158,7 +149,7 @@ mod tests {
     #[tokio::test]
     async fn a_foreign_user_is_an_absent_one() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let other = t.tenant("other").await;
         let eve = t.user(&other, "eve@example.com", Role::Admin).await;
         t.as_(&ada, "GET", "/api/auth/whoami", Null).await.is(200);
@@ -176,7 +167,7 @@ mod tests {
     #[tokio::test]
     async fn only_a_session_of_an_admin_creates_users() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let pat = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "*", None).await;
         let scout = t.agent(&ada, "scout", "*").await;
         let curator = t.user(&ada.tenant, "curator@example.com", Role::Curator).await;
@@ -199,7 +190,7 @@ mod tests {
     #[tokio::test]
     async fn a_repeated_create_is_answered_from_what_was_kept() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let bearer = format!("Bearer {}", ada.token);
         let headers = [("authorization", bearer.as_str()), ("idempotency-key", "one")];
         let body = json!({ "email": "n@example.com", "name": "N" });
@@ -215,7 +206,7 @@ mod tests {
     #[tokio::test]
     async fn who_was_demoted_gets_nothing_back() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         let bearer = format!("Bearer {}", ada.token);
         let headers = [("authorization", bearer.as_str()), ("idempotency-key", "one")];
         let body = json!({ "email": "n@example.com", "name": "N" });
@@ -227,7 +218,7 @@ mod tests {
     #[tokio::test]
     async fn a_list_is_paged_and_its_cursor_is_bound_to_caller_and_filters() {
         let t = TestApp::new(router());
-        let ada = ada(&t).await;
+        let ada = t.ada().await;
         for number in 0..5 {
             t.wait(1);
             t.user(&ada.tenant, &format!("u{number}@example.com"), Role::Viewer).await;

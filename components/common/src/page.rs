@@ -19,6 +19,16 @@ pub struct Page<T> {
     pub next_cursor: Option<String>,
 }
 
+crate::form! {
+    /// The query of a list that has no filters.
+    pub struct Paging {
+        /// Rows of a page.
+        pub limit: Option<i64>,
+        /// Where the page begins.
+        pub cursor: Option<String>,
+    }
+}
+
 /// Which page is asked for.
 #[derive(Clone, Debug)]
 pub struct Wanted {

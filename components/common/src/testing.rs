@@ -188,6 +188,12 @@ impl TestApp {
         id
     }
 
+    /// Makes the tenant `main` and its admin, Ada, with a session.
+    pub async fn ada(&self) -> Actor {
+        let tenant = self.tenant("main").await;
+        self.user(&tenant, "ada@example.com", Role::Admin).await
+    }
+
     /// Makes a user with a session.
     pub async fn user(&self, tenant: &TenantId, email: &str, role: Role) -> Actor {
         let id = UserId::generate(self.now(), &self.env.chance);
