@@ -6,7 +6,7 @@ use common::{
     error::{ApiError, Code},
     form,
     form::Params,
-    http::{App, Segment, json, text},
+    http::{App, Segment, json, text, written_json},
     page::Wanted,
     permission::Action,
     store::agent::{self, Agent, Filter},
@@ -42,8 +42,8 @@ pub(crate) async fn list(app: App, caller: Caller, Params(ask): Params<List>) ->
     };
     let (state, owner, parent) = (ask.state.as_deref(), ask.owner.as_deref(), ask.parent.as_deref());
     let filter = Filter { q: q.as_deref(), state, owner, parent, has_token };
-    let rows = agent::list(app.db(), &caller, &filter, &wanted, app.now()).await?;
-    json(StatusCode::OK, &wanted.page(rows, |row| (row.created_at, row.id.to_string())))
+    let page = agent::list(app.db(), &caller, &filter, &wanted, app.now()).await?;
+    Ok(written_json(StatusCode::OK, page))
 }
 
 /// `GET /api/agents/{name}`: one agent.
@@ -112,6 +112,51 @@ mod tests {
         assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'agent.create' AND outcome = 'done'").await, 1);
         let leaked = format!("SELECT count(*) FROM audit WHERE after LIKE '%{}%'", token.reveal());
         assert_eq!(t.number(&leaked).await, 0);
+    }
+
+    /// A list's rows are written by SQLite, one agent by us: the same members, in the same order, whatever stands in them.
+    #[tokio::test]
+    async fn a_list_writes_an_agent_as_a_read_does() {
+        let t = TestApp::new(router());
+        let ada = t.ada().await;
+        let odd = "\"quoted\" \\ back / é 𝄞 <&>";
+        for body in [
+            json!({
+                "name": "full", "display_name": odd, "description": format!("{odd}\nline\ttab"), "runtime": odd, "model": odd,
+                "labels": { "b": odd, "a": "1", odd: "" }, "scope": ["agents.read", "ui.*", "agents.logs"], "expires_in_days": 1,
+                "url": "https://a.example.com/x?y=1", "tier": 1, "max_concurrent_tasks": 7, "budget_cents": 900,
+            }),
+            json!({ "name": "below", "parent": "full", "scope": ["agents.read"], "issue_token": false }),
+            json!({ "name": "plain", "preset": "reader" }),
+        ] {
+            t.as_(&ada, "POST", "/api/agents", body).await.is(201);
+        }
+        t.wait(1);
+        t.as_(&ada, "POST", "/api/agents/plain/pause", Null).await.is(200);
+        for sql in [
+            "UPDATE agents SET last_seen_at = 1767323045999, spent_cents = 5 WHERE name = 'full'",
+            "UPDATE credentials SET last_used_at = 1767323045001 WHERE kind = 'agent_token'",
+            "INSERT INTO access_requests (id, tenant_id, agent_id, scope, reason, hours, state, created_at, granted, ends_at)
+             SELECT 'acc_' || n, tenant_id, id, 's' || n, 'r', 1, 'approved', 0, n, 9e12 FROM agents, (SELECT 'audit.read users.read' AS n UNION SELECT 'x')
+             WHERE name = 'full'",
+        ] {
+            t.execute(sql).await.unwrap();
+        }
+        let page = t.as_(&ada, "GET", "/api/agents?limit=2", Null).await.is(200);
+        let rest = format!("/api/agents?cursor={}", page["next_cursor"].as_str().unwrap());
+        let last = t.as_(&ada, "GET", &rest, Null).await.is(200);
+        assert_eq!(last["next_cursor"], Null);
+        let all = [page["items"].as_array().unwrap().as_slice(), last["items"].as_array().unwrap()].concat();
+        assert_eq!(all.len(), 3);
+        for listed in &all {
+            let name = listed["name"].as_str().unwrap();
+            let read = t.as_(&ada, "GET", &format!("/api/agents/{name}"), Null).await.is(200);
+            // As texts: the order of the members counts.
+            assert_eq!(listed.to_string(), read.to_string());
+        }
+        let full = all.iter().find(|agent| agent["name"] == "full").unwrap();
+        assert_eq!(full["approved"], json!(["audit.read", "users.read", "x"]));
+        assert_eq!(full["last_seen_at"], "2026-01-02T03:04:05.999Z");
     }
 
     #[tokio::test]

@@ -251,7 +251,8 @@ const PAGE: i64 = 4096;
 /// The database of this instance: idle connections and the writers' queue.
 pub struct Db {
     source: backend::Source,
-    readers: Mutex<Readers>,
+    readers: Mutex<Shared>,
+    hot: Mutex<Shared>,
     idle: Mutex<Vec<(Purpose, backend::Connection)>>,
     writers: backend::Queue,
     max_pages: Option<i64>,
@@ -262,32 +263,34 @@ pub struct Db {
 /// Idle connections for writing that are kept; more than that are closed when they are put back.
 const KEPT: usize = 8;
 
-/// Connections for reading that an instance opens at most.
-const READERS: usize = 2;
+/// Connections of an instance for reading, and as many for hot statements. Each is opened, reads the schema and plans every
+/// statement anew for its instance, which costs more than most requests; so their users share them.
+const SHARED: usize = 2;
 
-/// The connections for reading, and how many more are just being opened.
+/// Connections that several requests use at a time, each for one statement that is a transaction of its own; and how many more
+/// are just being opened.
 #[derive(Default)]
-struct Readers {
+struct Shared {
     open: Vec<Arc<backend::Connection>>,
     opening: usize,
 }
 
-/// What who wants to read does next.
+/// What who wants one of them does next.
 enum Next {
     Use(Arc<backend::Connection>),
     Open,
     Wait,
 }
 
-impl Readers {
+impl Shared {
     /// An idle connection if there is one, else a further one up to the bound, else the one that the fewest share.
     fn next(&mut self) -> Next {
-        let least = self.open.iter().min_by_key(|reader| Arc::strong_count(reader));
+        let least = self.open.iter().min_by_key(|shared| Arc::strong_count(shared));
         match least {
-            Some(reader) if Arc::strong_count(reader) == 1 || self.open.len() + self.opening >= READERS => {
-                Next::Use(Arc::clone(reader))
+            Some(shared) if Arc::strong_count(shared) == 1 || self.open.len() + self.opening >= SHARED => {
+                Next::Use(Arc::clone(shared))
             }
-            _ if self.open.len() + self.opening < READERS => {
+            _ if self.open.len() + self.opening < SHARED => {
                 self.opening += 1;
                 Next::Open
             }
@@ -302,6 +305,7 @@ impl Db {
         Self {
             source,
             readers: Mutex::default(),
+            hot: Mutex::default(),
             idle: Mutex::new(Vec::new()),
             writers: backend::Queue::default(),
             max_pages: max_mib.map(|mib| mib.saturating_mul(1024 * 1024) / PAGE),
@@ -337,40 +341,51 @@ impl Db {
         };
         let connection = match found {
             Some(connection) => connection,
-            None => {
-                let connection = self.open().await?;
-                for setting in purpose.settings(self.max_pages) {
-                    connection.execute(&setting, vec![]).await?;
-                }
-                connection
-            }
+            None => self.open_for(purpose).await?,
         };
         Ok(Kept { db: self, purpose, connection: Some(connection) })
     }
 
-    /// A connection for reading, which others may be using too.
-    async fn reader(&self) -> Result<Arc<backend::Connection>, DbError> {
+    async fn open_for(&self, purpose: Purpose) -> Result<backend::Connection, DbError> {
+        let connection = self.open().await?;
+        for setting in purpose.settings(self.max_pages) {
+            connection.execute(&setting, vec![]).await?;
+        }
+        Ok(connection)
+    }
+
+    /// Runs one statement, a transaction of its own, on a connection that others may be using too: to read, or to write what is
+    /// hot.
+    fn on_shared<'a>(&'a self, is_hot: bool, sql: &'a str, args: Vec<Value>) -> Running<'a> {
+        Box::pin(async move {
+            let pool = if is_hot { &self.hot } else { &self.readers };
+            let connection = self.shared(pool, is_hot).await?;
+            let rows = connection.execute(sql, args).await;
+            if rows.is_err() {
+                // The next one is opened anew.
+                let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
+                pool.open.retain(|open| !Arc::ptr_eq(open, &connection));
+            }
+            rows
+        })
+    }
+
+    async fn shared(&self, pool: &Mutex<Shared>, is_hot: bool) -> Result<Arc<backend::Connection>, DbError> {
         loop {
-            let next = self.readers.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let next = pool.lock().unwrap_or_else(PoisonError::into_inner).next();
             match next {
-                Next::Use(reader) => return Ok(reader),
+                Next::Use(shared) => return Ok(shared),
                 Next::Wait => backend::wait().await,
                 Next::Open => {
-                    let opened = self.open().await.map(Arc::new);
-                    let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-                    readers.opening -= 1;
-                    let opened = opened?;
-                    readers.open.push(Arc::clone(&opened));
+                    let opened = if is_hot { self.open_for(Purpose::Hot).await } else { self.open().await };
+                    let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
+                    pool.opening -= 1;
+                    let opened = opened.map(Arc::new)?;
+                    pool.open.push(Arc::clone(&opened));
                     return Ok(opened);
                 }
             }
         }
-    }
-
-    /// Forgets a connection that failed: the next one is opened anew.
-    fn forget(&self, reader: &Arc<backend::Connection>) {
-        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        readers.open.retain(|open| !Arc::ptr_eq(open, reader));
     }
 
     /// Opens a connection to a database that is as this code needs it.
@@ -389,7 +404,7 @@ impl Db {
 
     /// Runs one hot statement and gives the rows of its RETURNING. See [`Purpose::Hot`].
     pub async fn hot<T: FromRow>(&self, sql: &str, args: Vec<Value>) -> Result<Vec<T>, DbError> {
-        read_all(self.written(Purpose::Hot, sql, args).await?)
+        read_all(self.on_shared(true, sql, args).await?)
     }
 
     /// Runs one statement that writes, in a transaction of its own, and gives the rows of its RETURNING.
@@ -427,14 +442,7 @@ pub trait Rows: Sync {
 
 impl Rows for Db {
     fn rows<'a>(&'a self, sql: &'a str, args: Vec<Value>) -> Running<'a> {
-        Box::pin(async move {
-            let reader = self.reader().await?;
-            let rows = reader.execute(sql, args).await;
-            if rows.is_err() {
-                self.forget(&reader);
-            }
-            rows
-        })
+        self.on_shared(false, sql, args)
     }
 }
 
@@ -467,7 +475,7 @@ pub trait Reads: Rows {
         }
     }
 
-    /// The same for a statement whose one column is its row as JSON (`SELECT json_array(…) AS r FROM …`), or a page of rows
+    /// The same for a statement that gives its one row as JSON (`SELECT json_array(…) AS r FROM …`), or a page of rows
     /// ([`page`]). Each value, and each column's name, costs on its way into a component about what reading it costs SQLite;
     /// one text costs once. Texts, integers and NULL only.
     fn packed<T: FromRow + Send>(
@@ -483,7 +491,8 @@ impl<R: Rows + ?Sized> Reads for R {}
 
 /// All rows of a statement for [`Reads::packed`] as one, in their order.
 pub(crate) fn page(select: &str) -> String {
-    format!("SELECT json_group_array(json(r)) AS r FROM ({select})")
+    // The rows are JSON already: joined as texts, they are not read and written again.
+    format!("SELECT '[' || ifnull(group_concat(r, ','), '') || ']' AS r FROM ({select})")
 }
 
 fn unpack(packed: Vec<Vec<Value>>) -> Result<Vec<Vec<Value>>, DbError> {
