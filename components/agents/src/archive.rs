@@ -123,7 +123,7 @@ mod tests {
     use serde_json::Value as Json;
 
     use super::*;
-    use crate::router;
+    use crate::with_neighbours;
 
     async fn archived(t: &TestApp, who: &Actor) -> Vec<Json> {
         let list = t.as_(who, "GET", "/api/agents/archived", Null).await.is(200);
@@ -133,7 +133,7 @@ mod tests {
     /// R42: with an agent die the credentials of all below it; their names are free.
     #[tokio::test]
     async fn a_whole_tree_is_archived_once_that_is_confirmed() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let boss = t.agent(&ada, "boss", "agents.*").await;
         let hand = t.agent_below(&ada, Some(&boss), "hand", "agents.*").await;
@@ -156,7 +156,7 @@ mod tests {
     /// R42, R8: what is restored is stopped, and has no credential, grant or approval; its name may be another's by now.
     #[tokio::test]
     async fn what_is_restored_has_nothing_but_its_ceiling() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         let boss = t.agent(&ada, "boss", "agents.*").await;
@@ -189,7 +189,7 @@ mod tests {
     /// R42: purge is final, and the trail stays.
     #[tokio::test]
     async fn a_purged_agent_is_gone() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         let boss = t.agent(&ada, "boss", "agents.*").await;

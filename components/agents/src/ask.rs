@@ -1,15 +1,12 @@
-//! What several routes ask for in the same words: scope or preset, texts that may be cleared, labels, numbers.
+//! What is said of an agent, in the same words by several routes: texts that may be cleared, labels, numbers.
 
 use common::{
-    caller::Caller,
-    db::Rows,
     error::{ApiError, Code},
     form::OrNull,
     http::{is_public_url, prose, text, within},
-    scope::Patterns,
     store::{
         agent::{Fields, Labels},
-        preset,
+        state::MOST_CENTS,
     },
 };
 
@@ -19,46 +16,6 @@ const LABELS: usize = 32;
 const DESCRIPTION: usize = 2_000;
 /// Characters of a name for people, a runtime, a model.
 const NAME: usize = 64;
-/// The most cents of a budget, or that can have been spent.
-pub(crate) const MOST_CENTS: i64 = 1_000_000_000_000;
-
-/// A ceiling, and the preset with its version that it came from.
-#[derive(Clone)]
-pub(crate) struct Rights {
-    pub(crate) scope: Patterns,
-    pub(crate) preset: Option<(String, i64)>,
-}
-
-impl From<preset::Preset> for Rights {
-    fn from(preset: preset::Preset) -> Self {
-        Self { scope: preset.scope, preset: Some((preset.name, preset.version)) }
-    }
-}
-
-/// Reads `scope` or `preset`, of which at most one may be sent. `None`: neither was.
-pub(crate) async fn rights(
-    reads: &dyn Rows,
-    caller: &Caller,
-    scope: Option<&[String]>,
-    preset: Option<&str>,
-) -> Result<Option<Rights>, ApiError> {
-    match (scope, preset) {
-        (Some(_), Some(_)) => Err(ApiError::field("preset", "send scope or preset, not both")),
-        (None, None) => Ok(None),
-        (None, Some(name)) => {
-            let preset = preset::newest(reads, caller.tenant_id(), name).await?.ok_or(Code::UnknownPreset)?;
-            Ok(Some(preset.into()))
-        }
-        (Some(asked), None) => Ok(Some(Rights { scope: caller.read_scope(asked)?, preset: None })),
-    }
-}
-
-/// The ceiling of an agent of which nothing is said: that of the preset `worker`.
-pub(crate) async fn worker(reads: &dyn Rows, caller: &Caller) -> Result<Rights, ApiError> {
-    let preset = preset::newest(reads, caller.tenant_id(), "worker").await?.ok_or(Code::UnknownPreset)?;
-    Ok(preset.into())
-}
-
 /// What was said of an agent, as it was sent. `None`: it was left out.
 #[derive(Clone, Default)]
 pub(crate) struct Said {

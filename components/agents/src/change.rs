@@ -12,21 +12,24 @@ use common::{
     http::{App, Segment, json},
     id::{AgentId, NotificationId, UserId},
     idempotency::Answer,
+    mint::{self, Rights},
     permission::{Action, DEEPEST},
     route::{self, Route},
     scope::{Patterns, Role},
     store::{
         agent::{self, Agent, Fields, Labels},
-        grant, inbox, notification, tree,
+        grant, inbox, notification,
+        state::halted,
+        tree,
     },
     write::{Begun, Write},
 };
 use serde_json::{Value as Json, json};
 
 use crate::{
-    ask::{self, Rights, Said},
+    ask::Said,
     bounds::{keeps_what_is_given, within_parent},
-    create::{halted, parent},
+    create::parent,
     registry::audited,
 };
 
@@ -88,7 +91,7 @@ pub(crate) async fn patch(
     let change = Change {
         route: route::AGENTS_PATCH,
         anew: false,
-        rights: ask::rights(app.db(), &caller, body.scope.as_deref(), body.preset.as_deref()).await?,
+        rights: mint::rights(app.db(), &caller, body.scope.as_deref(), body.preset.as_deref()).await?,
         said: Said {
             display_name: body.display_name,
             description: body.description,
@@ -111,7 +114,7 @@ pub(crate) async fn patch(
 /// owner and what was spent stay.
 pub(crate) async fn put(app: App, caller: Caller, Segment(name): Segment, ask: Ask<Put>) -> Result<Response, ApiError> {
     let body = ask.body;
-    let rights = ask::rights(app.db(), &caller, body.scope.as_deref(), body.preset.as_deref()).await?;
+    let rights = mint::rights(app.db(), &caller, body.scope.as_deref(), body.preset.as_deref()).await?;
     let change = Change {
         route: route::AGENTS_PUT,
         anew: true,
@@ -319,12 +322,12 @@ mod tests {
     use serde_json::Value::Null;
 
     use super::*;
-    use crate::router;
+    use crate::with_neighbours;
 
     /// A PUT says anew all that a create says: what is left out is as it is for a new agent.
     #[tokio::test]
     async fn a_put_leaves_nothing_of_what_was_said_before() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let body = json!({ "name": "scout", "description": "Old.", "labels": { "a": "1" }, "scope": ["*"], "tier": 1, "budget_cents": 5 });
         t.as_(&ada, "POST", "/api/agents", body).await.is(201);
@@ -352,7 +355,7 @@ mod tests {
     /// R41, R8: a narrower ceiling narrows all below it at once, and each is told.
     #[tokio::test]
     async fn a_narrower_ceiling_narrows_all_below() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let boss = t.agent(&ada, "boss", "agents.*").await;
         let hand = t.agent_below(&ada, Some(&boss), "hand", "agents.*").await;
@@ -382,7 +385,7 @@ mod tests {
     /// R46: no cycle, not too deep; and one owner, a running parent and its ceiling hold for a move too.
     #[tokio::test]
     async fn a_move_keeps_the_tree_a_tree() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         let mut above: Option<Actor> = None;
@@ -428,7 +431,7 @@ mod tests {
     /// R8, R41: who gets an agent gets none of the credentials that others hold; the whole tree goes.
     #[tokio::test]
     async fn a_tree_is_given_away_without_its_credentials() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let mia = t.user(&ada.tenant, "mia@example.com", Role::Member).await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;

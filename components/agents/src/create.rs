@@ -9,13 +9,14 @@ use common::{
     http::App,
     id::AgentId,
     idempotency::Answer,
-    mint,
+    mint::{self, Rights},
     permission::{Action, DEEPEST},
     route,
     scope::Patterns,
     secret::{Kind, Secret},
     store::{
         agent::{self, Agent, AgentName, Fields, Labels},
+        state::halted,
         tree,
     },
     time::Lifetime,
@@ -24,12 +25,7 @@ use common::{
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::{
-    ask::{self, Rights, Said},
-    bounds::within_parent,
-    registry::audited,
-    token,
-};
+use crate::{ask::Said, bounds::within_parent, registry::audited};
 
 form! {
     pub(crate) struct Create {
@@ -69,7 +65,7 @@ impl Draft {
     /// Reads what was sent.
     pub(crate) async fn read(app: &App, caller: &Caller, body: Create) -> Result<Self, ApiError> {
         let name = AgentName::parse(&body.name).ok_or(Code::InvalidName)?;
-        let rights = ask::rights(app.db(), caller, body.scope.as_deref(), body.preset.as_deref()).await?;
+        let rights = mint::rights(app.db(), caller, body.scope.as_deref(), body.preset.as_deref()).await?;
         let mut fields = Fields::new(Patterns::stored(""));
         let tier_left_out = body.tier.is_none();
         let said = Said {
@@ -148,7 +144,7 @@ impl Draft {
                 let (expires_at, capped) = caller.cap_life(self.lifetime, app.now())?;
                 warnings.extend(capped);
                 let owner = (caller.tenant_id(), caller.user_id());
-                let (_, secret) = token::mint(app, &write.tx, owner, &id, &scope.to_column(), expires_at).await?;
+                let (_, secret) = mint::agent_token(app, &write.tx, owner, &id, &scope.to_column(), expires_at).await?;
                 Some(secret)
             }
         };
@@ -200,13 +196,6 @@ pub(crate) async fn parent(app: &App, write: &Write<'_>, name: &str, owner: &str
     Ok(parent)
 }
 
-/// The refusal of what cannot be while the agent above is halted.
-/// `name` is what the caller may know it by.
-pub(crate) fn halted(parent: &Agent, name: &str) -> ApiError {
-    let verb = if parent.state == "paused" { "resume" } else { "start" };
-    Code::ParentHalted.with("parent", name).with("verb", verb).with("owner", &parent.owner.email)
-}
-
 /// The ceiling of whom nothing was asked for: the preset `worker`, and no more of it than the agent above has, and than the
 /// minter can give.
 async fn default_rights(
@@ -215,7 +204,7 @@ async fn default_rights(
     warnings: &mut Vec<String>,
 ) -> Result<Rights, ApiError> {
     let caller = &write.caller;
-    let worker = ask::worker(&write.tx, caller).await?;
+    let worker = mint::of_preset(&write.tx, caller, "worker").await?;
     let all = worker.scope.scopes(caller.defined());
     let mut given = all.clone();
     if let Some(parent) = parent {
@@ -260,7 +249,7 @@ mod tests {
     use serde_json::{Value::Null, json};
 
     use super::*;
-    use crate::router;
+    use crate::with_neighbours;
 
     /// The same actor with the token that an answer holds.
     fn with_token(owner: &Actor, made: &Json) -> Actor {
@@ -272,7 +261,7 @@ mod tests {
     /// R41, R12: an agent registers agents below itself, or below those below it, for its owner; and owns nothing else.
     #[tokio::test]
     async fn an_agent_registers_below_itself() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let boss = t.agent(&ada, "boss", "agents.*").await;
         t.agent(&ada, "other", "agents.*").await;
@@ -302,7 +291,7 @@ mod tests {
     /// R8: a child gets no more than its parent's ceiling has and the minter can use, for no longer.
     #[tokio::test]
     async fn a_child_has_no_more_than_its_parent() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let boss = t.agent(&ada, "boss", "agents.create agents.read").await;
         let wide = json!({ "name": "x", "scope": ["agents.*"] });
@@ -321,7 +310,7 @@ mod tests {
     /// Budgets and tiers are not raised by making agents below oneself.
     #[tokio::test]
     async fn an_agent_gives_no_more_than_it_has() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let boss = t.agent(&ada, "boss", "agents.create agents.read agents.update").await;
         t.execute("UPDATE agents SET budget_cents = 100, spent_cents = 10, tier = 2, max_concurrent_tasks = 4")
@@ -369,7 +358,7 @@ mod tests {
     /// R46: at most 8 deep; one owner; nothing begins below what is halted.
     #[tokio::test]
     async fn a_tree_is_at_most_eight_deep_and_of_one_owner() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         for number in 1..=8 {
@@ -398,7 +387,7 @@ mod tests {
     /// R8: a pattern wider than the minter's own stands for what it covers today: what is defined later falls to nobody.
     #[tokio::test]
     async fn what_is_defined_later_is_not_part_of_what_was_minted() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
         let define = |name: &str| {
@@ -440,7 +429,7 @@ mod tests {
     /// A budget is given out once: not again when a child was archived, shrunk, or comes back.
     #[tokio::test]
     async fn a_budget_is_not_given_out_twice() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let boss = t.agent(&ada, "boss", "agents.*").await;
         t.execute("UPDATE agents SET budget_cents = 100 WHERE name = 'boss'").await.unwrap();
@@ -472,7 +461,7 @@ mod tests {
     /// R33: of the agent above, who may not read it learns nothing but the id: not from the agent, its list, its trail or a fix.
     #[tokio::test]
     async fn the_agent_above_is_hidden_from_who_may_not_read_it() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         let top = t.agent(&ada, "hidden-top", "agents.*").await;

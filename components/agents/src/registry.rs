@@ -70,12 +70,12 @@ mod tests {
     use serde_json::Value::Null;
 
     use super::*;
-    use crate::router;
+    use crate::with_neighbours;
 
     /// R47: agent and token come into being together, and the token is stored as it was answered.
     #[tokio::test]
     async fn an_agent_is_registered_with_a_token() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let body = json!({
             "name": "Build Bot", "display_name": " The builder ", "description": "Builds.", "runtime": "docker", "model": "m-1",
@@ -116,7 +116,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_agent_is_a_worker_unless_told_otherwise() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let made = t.as_(&ada, "POST", "/api/agents", json!({ "name": "scout", "issue_token": false })).await.is(201);
         assert_eq!(
@@ -131,7 +131,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_taken_name_gets_a_number_up_to_100() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let body = json!({ "name": "Scout", "issue_token": false });
         for number in 1..=100 {
@@ -145,7 +145,7 @@ mod tests {
     /// R44 and the shapes: what cannot be is refused, each with its slug, and nothing is stored.
     #[tokio::test]
     async fn what_cannot_be_registered_is_refused() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let many: std::collections::BTreeMap<String, String> =
             (0..33).map(|n| (n.to_string(), String::new())).collect();
@@ -192,7 +192,7 @@ mod tests {
     /// R8, R9: a PAT gives no more than it has, for no longer than it lives; a session warns of what has no effect.
     #[tokio::test]
     async fn what_is_minted_is_never_wider_or_longer_lived_than_the_minter() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let ends = Some(t.now().plus_seconds(10 * 86_400));
         let pat = t
@@ -231,7 +231,7 @@ mod tests {
     /// R38, R47: when a part of it fails, nothing of it is there.
     #[tokio::test]
     async fn a_failed_create_leaves_nothing() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         t.execute("CREATE TRIGGER broken BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END").await.unwrap();
         t.as_(&ada, "POST", "/api/agents", json!({ "name": "a" })).await.refused(503, "database_unavailable");
@@ -246,7 +246,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_patch_changes_what_is_sent_and_clears_what_is_null() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let body = json!({ "name": "scout", "description": "Old.", "model": "m", "labels": { "a": "1" } });
         let made = t.as_(&ada, "POST", "/api/agents", body).await.is(201);
@@ -275,7 +275,7 @@ mod tests {
     /// R42, R37: with the agent die its credentials; who takes the name inherits nothing, and is not what is deleted.
     #[tokio::test]
     async fn an_archived_agents_name_is_free_and_nothing_is_inherited() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         let scout = t.agent(&ada, "scout", "agents.read").await;
@@ -295,7 +295,7 @@ mod tests {
     /// R33, R45: on every verb an agent that one may not read is an absent one: same body, headers and statements.
     #[tokio::test]
     async fn absent_and_foreign_are_alike() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         let other = t.tenant("other").await;
@@ -330,7 +330,7 @@ mod tests {
     /// R34: who may read and not change is told what is missing, and nothing has changed.
     #[tokio::test]
     async fn a_reader_is_told_what_is_missing() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         let scout = t.agent(&ada, "scout", "agents.read").await;
@@ -351,7 +351,7 @@ mod tests {
     /// R41: an agent touches itself and nothing else, whoever owns it; with a grant it does what its owner may do too.
     #[tokio::test]
     async fn an_agent_of_an_admin_is_no_admin() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         let scout = t.agent(&ada, "scout", "agents.*").await;
@@ -381,7 +381,7 @@ mod tests {
     /// R8: an editor of somebody else's agent gives it nothing that he could not do himself, whatever its owner may do.
     #[tokio::test]
     async fn an_editor_gives_an_agent_no_more_than_he_has() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         let scout = t.agent(&ada, "scout", "agents.read guides.write").await;
@@ -399,7 +399,7 @@ mod tests {
     /// What was sent is never dropped: a label that stands twice is refused.
     #[tokio::test]
     async fn a_label_that_stands_twice_is_refused() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let body = r#"{"name": "a", "labels": {"x": "1", "x": "2"}}"#;
         let request = axum::http::Request::builder().method("POST").uri("/api/agents");
@@ -410,7 +410,7 @@ mod tests {
     /// R36: filter, limit and order happen in SQL; no gap, nothing twice; who may read nothing sees an empty list.
     #[tokio::test]
     async fn a_list_of_every_second_agent_is_paged_without_gaps() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         let zoe = t.user(&ada.tenant, "zoe@example.com", Role::Member).await;
@@ -439,7 +439,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_list_is_narrowed_by_its_filters() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         t.agent(&ada, "alpha", "agents.read").await;
@@ -471,7 +471,7 @@ mod tests {
     /// R43: a halted agent is refused on its next request.
     #[tokio::test]
     async fn a_halted_agent_is_refused() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let scout = t.agent(&ada, "scout", "agents.*").await;
         for (state, slug) in [("paused", "agent_paused"), ("stopped", "agent_stopped")] {
@@ -483,7 +483,7 @@ mod tests {
     /// R31: refusals of known callers are counted.
     #[tokio::test]
     async fn refusals_are_counted_by_subject_and_slug() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let plain = t.agent(&ada, "plain", "ui.notify").await;
         for _ in 0..3 {
@@ -496,7 +496,7 @@ mod tests {
     /// R51, R53: a create is kept with its secret, for the credential that made it only.
     #[tokio::test]
     async fn a_secret_is_replayed_to_the_credential_that_got_it() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let second =
             t.credential(Kind::Session, &ada.tenant, &ada.user, None, "*", Some(t.now().plus_seconds(3600))).await;

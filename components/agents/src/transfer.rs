@@ -119,12 +119,12 @@ mod tests {
     use serde_json::Value::Null;
 
     use super::*;
-    use crate::router;
+    use crate::with_neighbours;
 
     /// R42, R44: what was exported is imported by the rules of a create, below the same parents, and revives nothing.
     #[tokio::test]
     async fn a_tree_goes_out_and_comes_in() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         for body in [
@@ -160,7 +160,7 @@ mod tests {
     /// R44, R8, R47: all of it or nothing, by the rules of a create; what is wrong is named with its place.
     #[tokio::test]
     async fn what_cannot_be_created_cannot_be_imported() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let pat = t
             .credential(common::secret::Kind::Pat, &ada.tenant, &ada.user, None, "agents.create agents.read", None)

@@ -7,14 +7,26 @@ use crate::{permission::Action, scope::Scope};
 /// The component that serves a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Group {
-    /// People and sessions; who am I.
+    /// Who am I, and what may I do?
     Auth,
+    /// Sessions and users.
+    People,
+    /// The audit trail.
+    Audit,
     /// The routes that hash passwords, and bootstrap.
     Signin,
     /// Personal access tokens, introspection, scopes.
     Tokens,
-    /// The registry of agents and their tokens.
+    /// The registry of agents.
     Agents,
+    /// The state of agents, their heartbeats and logs.
+    Lifecycle,
+    /// The tokens and keys of agents.
+    Keys,
+    /// Grants, requests for access, presets.
+    Access,
+    /// What agents are told.
+    Inbox,
     /// Notifications, mail, and the tick.
     Notify,
     /// The CLI, handed out.
@@ -28,9 +40,15 @@ impl Group {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Auth => "auth",
+            Self::People => "people",
+            Self::Audit => "audit",
             Self::Signin => "signin",
             Self::Tokens => "tokens",
             Self::Agents => "agents",
+            Self::Lifecycle => "lifecycle",
+            Self::Keys => "keys",
+            Self::Access => "access",
+            Self::Inbox => "inbox",
             Self::Notify => "notify",
             Self::Artifacts => "artifacts",
             Self::Docs => "docs",
@@ -40,11 +58,17 @@ impl Group {
     /// What the index says of it.
     pub const fn title(self) -> &'static str {
         match self {
-            Self::Auth => "Who am I, sessions, users, the audit trail",
+            Self::Auth => "Who am I, and what may I do?",
+            Self::People => "Sessions, users",
+            Self::Audit => "The audit trail",
             Self::Signin => "Bootstrap, tenants, sign-in, passwords",
             Self::Tokens => "Personal access tokens, introspection, scopes",
-            Self::Agents => "Agents, their tokens and keys",
-            Self::Notify => "Notifications for people, messages for agents, mail, housekeeping",
+            Self::Agents => "Agents: the registry",
+            Self::Lifecycle => "The state of agents, heartbeats, logs",
+            Self::Keys => "Tokens and keys of agents",
+            Self::Access => "Sharing, requests for access, presets",
+            Self::Inbox => "Inboxes of agents, messages to them",
+            Self::Notify => "Notifications for people, mail, housekeeping",
             Self::Artifacts => "The command-line tool, to install and to download",
             Self::Docs => "Documentation and health",
         }
@@ -154,7 +178,7 @@ const fn step(path: &'static str, audit: &'static str, title: &'static str) -> R
         is_idempotent: true,
         audit: Some(audit),
         page: LIFECYCLE_PAGE,
-        ..row(Group::Agents, "POST", path, title)
+        ..row(Group::Lifecycle, "POST", path, title)
     }
 }
 
@@ -175,31 +199,31 @@ routes! {
     DOCTOR = Route { while_halted: true, query: Query::Only(&["expect"]), page: "/docs/agents/concepts/doctor",
         ..row(Group::Auth, "GET", "/api/auth/doctor", "What is wrong with my credential, and how is it mended?") };
     LOGOUT = Route { session_only: true, for_people: true, audit: Some("session.end"), page: CREDENTIALS_PAGE,
-        ..row(Group::Auth, "POST", "/auth/logout", "End this session") };
+        ..row(Group::People, "POST", "/auth/logout", "End this session") };
     SESSIONS_LIST = Route { session_only: true, for_people: true, query: Query::Only(&["cursor", "limit"]), page: CREDENTIALS_PAGE,
-        ..row(Group::Auth, "GET", "/auth/sessions", "My sessions") };
+        ..row(Group::People, "GET", "/auth/sessions", "My sessions") };
     SESSIONS_END_OTHERS = Route { session_only: true, for_people: true, audit: Some("session.end_others"), page: CREDENTIALS_PAGE,
-        ..row(Group::Auth, "DELETE", "/auth/sessions", "End all my other sessions") };
+        ..row(Group::People, "DELETE", "/auth/sessions", "End all my other sessions") };
     SESSION_END = Route { session_only: true, for_people: true, audit: Some("session.end"), page: CREDENTIALS_PAGE,
-        ..row(Group::Auth, "DELETE", "/auth/sessions/{id}", "End one of my sessions") };
+        ..row(Group::People, "DELETE", "/auth/sessions/{id}", "End one of my sessions") };
     USERS_LIST = Route { access: Access::Scope(Scope::UsersRead), for_people: true,
         query: Query::Only(&["q", "role", "active", "cursor", "limit"]), page: USERS_PAGE,
-        ..row(Group::Auth, "GET", "/api/users", "The tenant's users") };
+        ..row(Group::People, "GET", "/api/users", "The tenant's users") };
     USERS_CREATE = Route { access: Access::Scope(Scope::UsersWrite), for_people: true, session_only: true,
         is_idempotent: true, audit: Some("user.create"), page: USERS_PAGE,
-        ..row(Group::Auth, "POST", "/api/users", "Create a user") };
+        ..row(Group::People, "POST", "/api/users", "Create a user") };
     USERS_GET = Route { access: Access::Scope(Scope::UsersRead), for_people: true, page: USERS_PAGE,
-        ..row(Group::Auth, "GET", "/api/users/{id}", "One user") };
+        ..row(Group::People, "GET", "/api/users/{id}", "One user") };
 
     AUDIT_LIST = Route { access: Access::Scope(Scope::AuditRead), page: AUDIT_PAGE,
         query: Query::Only(&["actor", "action", "object", "outcome", "since", "until", "cursor", "limit"]),
-        ..row(Group::Auth, "GET", "/api/audit", "What happened to the agents that I may read, or in my tenant") };
+        ..row(Group::Audit, "GET", "/api/audit", "What happened to the agents that I may read, or in my tenant") };
     AUDIT_EXPORT = Route { access: Access::Scope(Scope::AuditRead), page: AUDIT_PAGE,
         query: Query::Only(&["actor", "action", "object", "outcome", "since", "until"]),
-        ..row(Group::Auth, "GET", "/api/audit/export", "The same, whole, one JSON object a line") };
+        ..row(Group::Audit, "GET", "/api/audit/export", "The same, whole, one JSON object a line") };
     AUDIT_VERIFY = Route { access: Access::Scope(Scope::AuditReadAll), for_people: true, page: AUDIT_PAGE,
         query: Query::Only(&["head", "from"]),
-        ..row(Group::Auth, "GET", "/api/audit/verify", "Is the audit trail as it was sealed?") };
+        ..row(Group::Audit, "GET", "/api/audit/verify", "Is the audit trail as it was sealed?") };
 
     BOOTSTRAP = Route { access: Access::Public, audit: Some("tenant.bootstrap"), page: USERS_PAGE,
         ..row(Group::Signin, "POST", "/auth/bootstrap", "Make the first tenant and its admin, once") };
@@ -290,77 +314,77 @@ routes! {
     STOP_ALL = Route { access: Access::Scope(Scope::AgentsStopAll), for_people: true,
         ..step("/api/agents/stop-all", "agent.stop_all", "Stop every agent of my tenant") };
     HEARTBEAT = Route { for_agents: true, while_halted: true, page: LIFECYCLE_PAGE,
-        ..row(Group::Agents, "POST", "/api/agents/me/heartbeat", "I, an agent, am here; how do I stand?") };
+        ..row(Group::Lifecycle, "POST", "/api/agents/me/heartbeat", "I, an agent, am here; how do I stand?") };
     LOGS_READ = Route { access: Access::Scope(Scope::AgentsLogs), action: Some(Action::Read),
         query: Query::Only(&["lines", "since"]), page: LIFECYCLE_PAGE,
-        ..row(Group::Agents, "GET", "/api/agents/{name}/logs", "The newest lines of an agent's log") };
+        ..row(Group::Lifecycle, "GET", "/api/agents/{name}/logs", "The newest lines of an agent's log") };
     LOGS_APPEND = Route { access: Access::Scope(Scope::AgentsLogs), action: Some(Action::Read), page: LIFECYCLE_PAGE,
-        ..row(Group::Agents, "POST", "/api/agents/{name}/logs", "Append to my own log") };
+        ..row(Group::Lifecycle, "POST", "/api/agents/{name}/logs", "Append to my own log") };
     TOKEN_ISSUE = Route { access: Access::Scope(Scope::AgentsTokenIssue), action: Some(Action::Update),
         is_idempotent: true, audit: Some("agent.token.issue"), page: CREDENTIALS_PAGE,
-        ..row(Group::Agents, "POST", "/api/agents/{name}/token/issue", "Issue the agent's token; the one before ends") };
+        ..row(Group::Keys, "POST", "/api/agents/{name}/token/issue", "Issue the agent's token; the one before ends") };
     TOKEN_REVOKE = Route { access: Access::Scope(Scope::AgentsTokenRevoke), action: Some(Action::Update),
         audit: Some("agent.token.revoke"), page: CREDENTIALS_PAGE,
-        ..row(Group::Agents, "DELETE", "/api/agents/{name}/token", "Revoke the agent's token") };
+        ..row(Group::Keys, "DELETE", "/api/agents/{name}/token", "Revoke the agent's token") };
 
     KEYS_LIST = Route { access: Access::Scope(Scope::AgentsKeysRead), action: Some(Action::Read),
         query: Query::Only(&["name", "type", "cursor", "limit"]), page: KEYS_PAGE,
-        ..row(Group::Agents, "GET", "/api/agents/{name}/keys", "The agent's keys that I may read") };
+        ..row(Group::Keys, "GET", "/api/agents/{name}/keys", "The agent's keys that I may read") };
     KEYS_CREATE = Route { access: Access::Scope(Scope::AgentsKeysWrite), action: Some(Action::Update),
         is_idempotent: true, audit: Some("agent.key.create"), page: KEYS_PAGE,
-        ..row(Group::Agents, "POST", "/api/agents/{name}/keys", "Make a key of the agent") };
+        ..row(Group::Keys, "POST", "/api/agents/{name}/keys", "Make a key of the agent") };
     KEYS_GET = Route { access: Access::Scope(Scope::AgentsKeysRead), action: Some(Action::Read), page: KEYS_PAGE,
-        ..row(Group::Agents, "GET", "/api/agents/{name}/keys/{id}", "One key") };
+        ..row(Group::Keys, "GET", "/api/agents/{name}/keys/{id}", "One key") };
     KEYS_DELETE = Route { access: Access::Scope(Scope::AgentsKeysWrite), action: Some(Action::Update),
         audit: Some("agent.key.delete"), page: KEYS_PAGE,
-        ..row(Group::Agents, "DELETE", "/api/agents/{name}/keys/{id}", "Delete a key; its secret ends") };
+        ..row(Group::Keys, "DELETE", "/api/agents/{name}/keys/{id}", "Delete a key; its secret ends") };
     KEYS_ROTATE = Route { access: Access::Scope(Scope::AgentsKeysWrite), action: Some(Action::Update),
         is_idempotent: true, audit: Some("agent.key.rotate"), page: KEYS_PAGE,
-        ..row(Group::Agents, "POST", "/api/agents/{name}/keys/{id}/rotate", "Give a key a new secret") };
+        ..row(Group::Keys, "POST", "/api/agents/{name}/keys/{id}/rotate", "Give a key a new secret") };
     KEY_GRANTS_LIST = Route { access: Access::Scope(Scope::AgentsKeysRead), action: Some(Action::Update),
         query: Query::Only(&["cursor", "limit"]), page: KEYS_PAGE,
-        ..row(Group::Agents, "GET", "/api/agents/{name}/keys/{id}/grants", "Who may read or edit the key") };
+        ..row(Group::Access, "GET", "/api/agents/{name}/keys/{id}/grants", "Who may read or edit the key") };
     KEY_GRANTS_GIVE = Route { access: Access::Scope(Scope::AgentsKeysWrite), action: Some(Action::Update), is_idempotent: true,
         audit: Some("agent.key.share"), page: KEYS_PAGE,
-        ..row(Group::Agents, "POST", "/api/agents/{name}/keys/{id}/grants", "Let a user or an agent read or edit the key") };
+        ..row(Group::Access, "POST", "/api/agents/{name}/keys/{id}/grants", "Let a user or an agent read or edit the key") };
     KEY_GRANTS_TAKE = Route { access: Access::Scope(Scope::AgentsKeysWrite), action: Some(Action::Update),
         audit: Some("agent.key.unshare"), query: Query::Only(&["subject", "relation"]), page: KEYS_PAGE,
-        ..row(Group::Agents, "DELETE", "/api/agents/{name}/keys/{id}/grants", "Take a grant of the key away") };
+        ..row(Group::Access, "DELETE", "/api/agents/{name}/keys/{id}/grants", "Take a grant of the key away") };
 
     GRANTS_LIST = Route { access: Access::Scope(Scope::AgentsShare), action: Some(Action::Share),
         query: Query::Only(&["cursor", "limit"]), page: SHARING_PAGE,
-        ..row(Group::Agents, "GET", "/api/agents/{name}/grants", "Who may read or edit the agent") };
+        ..row(Group::Access, "GET", "/api/agents/{name}/grants", "Who may read or edit the agent") };
     GRANTS_GIVE = Route { access: Access::Scope(Scope::AgentsShare), action: Some(Action::Share), is_idempotent: true,
         audit: Some("agent.share"), page: SHARING_PAGE,
-        ..row(Group::Agents, "POST", "/api/agents/{name}/grants", "Let a user or an agent read or edit the agent") };
+        ..row(Group::Access, "POST", "/api/agents/{name}/grants", "Let a user or an agent read or edit the agent") };
     GRANTS_TAKE = Route { access: Access::Scope(Scope::AgentsShare), action: Some(Action::Share),
         audit: Some("agent.unshare"), query: Query::Only(&["subject", "relation"]), page: SHARING_PAGE,
-        ..row(Group::Agents, "DELETE", "/api/agents/{name}/grants", "Take a grant away") };
+        ..row(Group::Access, "DELETE", "/api/agents/{name}/grants", "Take a grant away") };
     EXPLAIN = Route { access: Access::Scope(Scope::AgentsRead), action: Some(Action::Read),
         query: Query::Only(&["subject", "action"]), page: SHARING_PAGE,
-        ..row(Group::Agents, "GET", "/api/agents/{name}/explain", "Why somebody may do something with the agent, or not") };
+        ..row(Group::Access, "GET", "/api/agents/{name}/explain", "Why somebody may do something with the agent, or not") };
 
     ACCESS_ASK = Route { for_agents: true, is_idempotent: true, audit: Some("access.request"), page: ACCESS_PAGE,
-        ..row(Group::Agents, "POST", "/api/access-requests", "Ask for a scope that I, an agent, lack") };
+        ..row(Group::Access, "POST", "/api/access-requests", "Ask for a scope that I, an agent, lack") };
     ACCESS_LIST = Route { query: Query::Only(&["state", "agent", "cursor", "limit"]), page: ACCESS_PAGE,
-        ..row(Group::Agents, "GET", "/api/access-requests", "What agents ask for: mine, or those that I decide about") };
+        ..row(Group::Access, "GET", "/api/access-requests", "What agents ask for: mine, or those that I decide about") };
     ACCESS_GET = Route { action: Some(Action::Share), page: ACCESS_PAGE,
-        ..row(Group::Agents, "GET", "/api/access-requests/{id}", "One request, and what became of it") };
+        ..row(Group::Access, "GET", "/api/access-requests/{id}", "One request, and what became of it") };
     ACCESS_APPROVE = Route { for_people: true, session_only: true, action: Some(Action::Share), is_idempotent: true,
         audit: Some("access.approve"), page: ACCESS_PAGE,
-        ..row(Group::Agents, "POST", "/api/access-requests/{id}/approve", "Let an agent use what it asked for, for some hours") };
+        ..row(Group::Access, "POST", "/api/access-requests/{id}/approve", "Let an agent use what it asked for, for some hours") };
     ACCESS_DENY = Route { for_people: true, session_only: true, action: Some(Action::Share), is_idempotent: true,
         audit: Some("access.deny"), page: ACCESS_PAGE,
-        ..row(Group::Agents, "POST", "/api/access-requests/{id}/deny", "Refuse what an agent asked for") };
+        ..row(Group::Access, "POST", "/api/access-requests/{id}/deny", "Refuse what an agent asked for") };
     ACCESS_REVOKE = Route { for_people: true, session_only: true, action: Some(Action::Share), audit: Some("access.revoke"), page: ACCESS_PAGE,
-        ..row(Group::Agents, "POST", "/api/access-requests/{id}/revoke", "Take back what was approved") };
+        ..row(Group::Access, "POST", "/api/access-requests/{id}/revoke", "Take back what was approved") };
 
     PRESETS_LIST = Route { page: PRESETS_PAGE,
-        ..row(Group::Agents, "GET", "/api/presets", "What classes of agents need, in the newest versions") };
+        ..row(Group::Access, "GET", "/api/presets", "What classes of agents need, in the newest versions") };
     PRESET_PUT = Route { access: Access::Scope(Scope::PresetsWrite), for_people: true, audit: Some("preset.put"), page: PRESETS_PAGE,
-        ..row(Group::Agents, "PUT", "/api/presets/{name}", "Say what a class of agents needs: a new version") };
+        ..row(Group::Access, "PUT", "/api/presets/{name}", "Say what a class of agents needs: a new version") };
     PRESET_DRIFT = Route { access: Access::Scope(Scope::AgentsList), query: Query::Only(&["cursor", "limit"]), page: PRESETS_PAGE,
-        ..row(Group::Agents, "GET", "/api/presets/{name}/drift", "The agents of a preset that lack something of its newest version") };
+        ..row(Group::Access, "GET", "/api/presets/{name}/drift", "The agents of a preset that lack something of its newest version") };
 
     NOTIFY = Route { access: Access::Scope(Scope::UiNotify), for_agents: true, is_idempotent: true, page: NOTIFY_PAGE,
         ..row(Group::Notify, "POST", "/api/ui/notify", "Tell my owner something") };
@@ -376,12 +400,12 @@ routes! {
     NOTIFICATION_DELETE = Route { access: Access::Scope(Scope::NotificationsWrite), for_people: true, page: NOTIFY_PAGE,
         ..row(Group::Notify, "DELETE", "/api/notifications/{id}", "Delete a notification") };
     INBOX = Route { for_agents: true, while_halted: true, query: Query::Only(&["after", "wait", "limit"]), page: INBOX_PAGE,
-        ..row(Group::Notify, "GET", "/api/agents/me/inbox", "What I, an agent, was told") };
+        ..row(Group::Inbox, "GET", "/api/agents/me/inbox", "What I, an agent, was told") };
     INBOX_ACK = Route { for_agents: true, page: INBOX_PAGE,
-        ..row(Group::Notify, "POST", "/api/agents/me/inbox/ack", "Forget what I have dealt with") };
+        ..row(Group::Inbox, "POST", "/api/agents/me/inbox/ack", "Forget what I have dealt with") };
     MESSAGE = Route { access: Access::Scope(Scope::AgentsMessage), action: Some(Action::Read), is_idempotent: true,
         audit: Some("agent.message"), page: INBOX_PAGE,
-        ..row(Group::Notify, "POST", "/api/agents/{name}/messages", "Put a message into an agent's inbox") };
+        ..row(Group::Inbox, "POST", "/api/agents/{name}/messages", "Put a message into an agent's inbox") };
     MAIL_TEST = Route { session_only: true, for_people: true, is_idempotent: true, audit: Some("mail.test"), page: MAIL_PAGE,
         ..row(Group::Notify, "POST", "/api/mail/test", "Send a mail to my own address") };
     MAIL_OUTBOX = Route { access: Access::Scope(Scope::AuditReadAll), for_people: true,

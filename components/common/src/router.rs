@@ -212,6 +212,24 @@ impl Router {
         self
     }
 
+    /// The routes of several components as one router's: for tests that pass through more than one.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn together(routers: impl IntoIterator<Item = Self>) -> Self {
+        let places = routers.into_iter().filter_map(|router| Arc::into_inner(router.places));
+        Self::of(places.flatten().collect())
+    }
+
+    fn of(places: Vec<Place>) -> Self {
+        let mut paths = matchit::Router::new();
+        for (index, place) in places.iter().enumerate() {
+            // Two patterns for the same paths would be refused; a test has every table built.
+            if let Err(error) = paths.insert(place.path, index) {
+                eprintln!("the route {} cannot be reached: {error}", place.path);
+            }
+        }
+        Self { places: Arc::new(places), paths: Arc::new(paths), held: Extensions::new() }
+    }
+
     /// Answers a request.
     pub(crate) async fn answer(&self, app: &App, request: Request) -> Response {
         let (parts, body) = request.into_parts();
@@ -304,14 +322,7 @@ impl Routes {
 
     /// The router, with our 404 and 405 for all else.
     pub fn build(self) -> Router {
-        let mut paths = matchit::Router::new();
-        for (index, place) in self.places.iter().enumerate() {
-            // Two patterns for the same paths would be refused; a test has every table built.
-            if let Err(error) = paths.insert(place.path, index) {
-                eprintln!("the route {} cannot be reached: {error}", place.path);
-            }
-        }
-        Router { places: Arc::new(self.places), paths: Arc::new(paths), held: Extensions::new() }
+        Router::of(self.places)
     }
 
     /// The group's rows that no handler was given for: must be none.
@@ -362,7 +373,7 @@ mod tests {
     /// A literal segment comes before a name; a name that is empty or no UTF-8 is the name of nothing.
     #[test]
     fn what_is_not_in_the_table_is_not_found() {
-        let agents = router(Group::Agents);
+        let agents = Router::together([router(Group::Agents), router(Group::Lifecycle)]);
         let found = |path: &str| {
             agents.paths.at(path).ok().map(|found| (agents.places[*found.value].path, segments(&found.params).concat()))
         };

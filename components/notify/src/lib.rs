@@ -1,7 +1,6 @@
-//! Component `notify`: what agents tell people, what agents are told, mail, and the tick, which does what no caller does.
+//! Component `notify`: what agents tell people, mail, and the tick, which does what no caller does.
 #![forbid(unsafe_code)]
 
-mod inbox;
 mod mail;
 mod notifications;
 mod outbound;

@@ -3,7 +3,7 @@ use common::{
     router::{Router, Routes},
 };
 
-use crate::{inbox, mail, notifications, tell, tick};
+use crate::{mail, notifications, tell, tick};
 
 fn routes() -> Routes {
     Routes::new(Group::Notify)
@@ -13,9 +13,6 @@ fn routes() -> Routes {
         .on(route::NOTIFICATION_READ, notifications::read)
         .on(route::NOTIFICATIONS_READ_ALL, notifications::read_all)
         .on(route::NOTIFICATION_DELETE, notifications::delete)
-        .on(route::INBOX, inbox::read)
-        .on(route::INBOX_ACK, inbox::acknowledge)
-        .on(route::MESSAGE, inbox::message)
         .on(route::MAIL_TEST, mail::test)
         .on(route::MAIL_OUTBOX, mail::list)
         .on(route::MAIL_RETRY, mail::retry)

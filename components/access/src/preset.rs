@@ -154,7 +154,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::router;
+    use crate::with_neighbours;
 
     const PRESETS: &str = "/api/presets";
 
@@ -164,7 +164,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_newest_versions_are_listed_by_name() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let scout = t.agent(&ada, "scout", "").await;
         let listed = t.as_(&scout, "GET", PRESETS, Null).await.is(200);
@@ -205,7 +205,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_same_scope_again_changes_nothing() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let worker: Vec<&str> = scope::Preset::Worker.scope().split(' ').rev().collect();
         let same = t.as_(&ada, "PUT", &path("worker"), json!({ "scope": worker })).await.is(200);
@@ -222,7 +222,7 @@ mod tests {
     /// R12: admins write presets, and no agent; what is no preset is refused.
     #[tokio::test]
     async fn bad_presets_are_refused() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
         let scout = t.agent(&ada, "scout", "*").await;
@@ -254,7 +254,7 @@ mod tests {
 
     #[tokio::test]
     async fn names_and_versions_are_bounded() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         for number in 0..49 {
             let row = format!("('{}', 'p{number}', 1, 'ui.notify', 0, '{}')", ada.tenant, ada.user);
@@ -272,7 +272,7 @@ mod tests {
     /// A new version counts for who is registered, changed or issued a token from then on; R59: the fix of an unknown preset.
     #[tokio::test]
     async fn agents_are_registered_with_the_newest_version() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         t.as_(&ada, "PUT", &path("scribe"), json!({ "scope": ["agents.read"] })).await.is(200);
         t.as_(&ada, "PUT", &path("scribe"), json!({ "scope": ["agents.read", "ui.notify"] })).await.is(200);
@@ -291,7 +291,7 @@ mod tests {
     /// Drift: what ceiling and token lack of the newest version, and the fix, followed to the letter, mends it.
     #[tokio::test]
     async fn drift_is_told_and_its_fix_mends_it() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let drift = format!("{}/drift", path("worker"));
         for (name, preset) in [("first", "worker"), ("other", "reader"), ("silent", "worker")] {
@@ -360,7 +360,7 @@ mod tests {
     /// R36: pages in SQL of what drifts and may be read; custom scopes and patterns count as they cover.
     #[tokio::test]
     async fn drift_is_paged_over_what_may_be_read() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
         t.execute(&format!("INSERT INTO custom_scopes VALUES ('{}', 'x.crm.read', 'r', 0, 'u')", ada.tenant))
@@ -397,9 +397,9 @@ mod tests {
     /// Forty at once: versions without a gap, one row each.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn forty_puts_at_once_are_forty_versions() {
-        let t = Arc::new(TestApp::new(router()));
+        let t = Arc::new(TestApp::new(with_neighbours()));
         let ada = Arc::new(t.ada().await);
-        let second = Arc::new(TestApp::over(router(), &t));
+        let second = Arc::new(TestApp::over(with_neighbours(), &t));
         let tasks: Vec<_> = (0..40)
             .map(|number| {
                 let (app, ada) = (Arc::clone(if number % 2 == 0 { &t } else { &second }), Arc::clone(&ada));

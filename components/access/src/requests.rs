@@ -303,7 +303,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::router;
+    use crate::with_neighbours;
 
     const ASK: &str = "/api/access-requests";
     const LIST: &str = "/api/agents";
@@ -318,7 +318,7 @@ mod tests {
 
     /// Ada is the admin; Max, a member, owns scout; Mia is another member.
     async fn stage(scope: &str) -> Stage {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         let max = t.user(&tenant, "max@example.com", Role::Member).await;
@@ -358,7 +358,7 @@ mod tests {
     #[tokio::test]
     async fn who_asks_and_is_approved_can_do_it_until_it_ends() {
         let Stage { t, max, scout, .. } = stage("ui.notify").await;
-        let second = TestApp::over(router(), &t);
+        let second = TestApp::over(with_neighbours(), &t);
         t.as_(&scout, "GET", LIST, Null).await.refused(403, "scope_denied");
         let ask = json!({ "scope": "agents.list agents.keys.*", "reason": " to see\nwho there is ", "hours": 2 });
         let request = t.as_(&scout, "POST", ASK, ask).await.is(201);
@@ -634,7 +634,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_approved_is_revoked_at_once() {
         let Stage { t, ada, max, scout, .. } = stage("ui.notify").await;
-        let second = TestApp::over(router(), &t);
+        let second = TestApp::over(with_neighbours(), &t);
         let path = approved(&t, &scout, &max, "agents.list").await;
         t.as_(&scout, "GET", LIST, Null).await.is(200);
         let revoked = second.as_(&ada, "POST", &format!("{path}/revoke"), Null).await.is(200);
@@ -651,7 +651,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_approved_is_revoked_in_a_full_database_too() {
         let settings = common::settings::Settings { database_max_mib: Some(1), ..Default::default() };
-        let t = TestApp::with(router(), settings);
+        let t = TestApp::with(with_neighbours(), settings);
         let tenant = t.tenant("main").await;
         let max = t.user(&tenant, "max@example.com", Role::Member).await;
         let scout = t.agent(&max, "scout", "ui.notify").await;
@@ -852,7 +852,7 @@ mod tests {
 
     /// Two instances, and the first of them.
     fn pair(t: TestApp) -> ([Arc<TestApp>; 2], Arc<TestApp>) {
-        let second = Arc::new(TestApp::over(router(), &t));
+        let second = Arc::new(TestApp::over(with_neighbours(), &t));
         let t = Arc::new(t);
         ([Arc::clone(&t), second], t)
     }

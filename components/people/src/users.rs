@@ -98,11 +98,11 @@ mod tests {
     use common::{scope::Role, secret::Kind, testing::TestApp};
     use serde_json::{Value::Null, json};
 
-    use crate::router;
+    use crate::with_neighbours;
 
     #[tokio::test]
     async fn a_created_user_is_listed_and_audited() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         t.wait(1);
         let made =
@@ -128,7 +128,7 @@ mod tests {
     /// R17, R20: one user for an address whatever its case; no unknown role; nothing stored of what was refused.
     #[tokio::test]
     async fn a_user_that_cannot_be_is_refused() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         for (body, status, slug) in [
             (json!({ "email": "ADA@example.com", "name": "Ada" }), 409, "email_taken"),
@@ -148,7 +148,7 @@ mod tests {
     /// R33: a user of another tenant and one that never was are the same 404.
     #[tokio::test]
     async fn a_foreign_user_is_an_absent_one() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let other = t.tenant("other").await;
         let eve = t.user(&other, "eve@example.com", Role::Admin).await;
@@ -166,7 +166,7 @@ mod tests {
     /// R7, R12: no PAT and no agent creates a user.
     #[tokio::test]
     async fn only_a_session_of_an_admin_creates_users() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let pat = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "*", None).await;
         let scout = t.agent(&ada, "scout", "*").await;
@@ -189,7 +189,7 @@ mod tests {
     /// R50, R51: the same key and body give the first answer again; another body is refused.
     #[tokio::test]
     async fn a_repeated_create_is_answered_from_what_was_kept() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let bearer = format!("Bearer {}", ada.token);
         let headers = [("authorization", bearer.as_str()), ("idempotency-key", "one")];
@@ -205,7 +205,7 @@ mod tests {
     /// R51: who may is decided before the replay.
     #[tokio::test]
     async fn who_was_demoted_gets_nothing_back() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let bearer = format!("Bearer {}", ada.token);
         let headers = [("authorization", bearer.as_str()), ("idempotency-key", "one")];
@@ -217,7 +217,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_list_is_paged_and_its_cursor_is_bound_to_caller_and_filters() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         for number in 0..5 {
             t.wait(1);

@@ -13,7 +13,7 @@ use common::{
     http::{App, Segment, json, text},
     id::{AgentId, CredentialId, KeyId, UserId},
     idempotency::Answer,
-    mint,
+    mint::{self, Rights},
     page::Wanted,
     permission::Action,
     route,
@@ -31,10 +31,7 @@ use common::{
 use serde::Serialize;
 use serde_json::{Value::Null, json};
 
-use crate::{
-    ask::{self, Rights},
-    token::{may_give, within_ceiling},
-};
+use crate::token::{may_give, within_ceiling};
 
 /// What the vault seals a webhook's secret for, beside the ids of agent and key.
 const WEBHOOK: &str = "webhook";
@@ -116,7 +113,7 @@ impl Draft {
         if r#type.is_webhook() {
             return Ok(Self::Webhook(brought(body.value)?.unwrap_or_else(|| WebhookSecret::generate(app.chance()))));
         }
-        let rights = ask::rights(app.db(), caller, body.scope.as_deref(), body.preset.as_deref()).await?;
+        let rights = mint::rights(app.db(), caller, body.scope.as_deref(), body.preset.as_deref()).await?;
         Ok(Self::Bearer { rights, lifetime: mint::lifetime(body.expires_in_days)? })
     }
 }
@@ -394,7 +391,7 @@ mod tests {
     use serde_json::Value as Json;
 
     use super::*;
-    use crate::router;
+    use crate::with_neighbours;
 
     const KEYS: &str = "/api/agents/scout/keys";
     const SELF: &str = "/api/agents/scout";
@@ -413,7 +410,7 @@ mod tests {
 
     /// Ada, a member, owns the agent scout; Max is another member.
     async fn stage() -> Stage {
-        let t = TestApp::with(router(), settings());
+        let t = TestApp::with(with_neighbours(), settings());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
         let max = t.user(&tenant, "max@example.com", Role::Member).await;
@@ -552,7 +549,7 @@ mod tests {
     /// R48: without the operator's key no webhook's secret is taken; bearers are.
     #[tokio::test]
     async fn without_the_operators_key_there_are_no_webhooks() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
         t.agent(&ada, "scout", "agents.*").await;
@@ -630,7 +627,7 @@ mod tests {
     async fn forty_creates_of_one_key_at_once_make_one() {
         let stage = stage().await;
         let Stage { t, ada, .. } = stage;
-        let other = Arc::new(TestApp::over(router(), &t));
+        let other = Arc::new(TestApp::over(with_neighbours(), &t));
         let t = Arc::new(t);
         let calls = (0..40).map(|number| {
             let (at, ada) = (if number % 2 == 0 { Arc::clone(&t) } else { Arc::clone(&other) }, ada.clone());
@@ -665,7 +662,7 @@ mod tests {
         let stage = stage().await;
         let first = stage.make(&stage.ada, json!({ "name": "ci", "scope": ["agents.read"] })).await;
         let Stage { t, ada, scout, .. } = stage;
-        let other = Arc::new(TestApp::over(router(), &t));
+        let other = Arc::new(TestApp::over(with_neighbours(), &t));
         let t = Arc::new(t);
         let calls = (0..40).map(|number| {
             let (at, ada) = (if number % 2 == 0 { Arc::clone(&t) } else { Arc::clone(&other) }, ada.clone());
@@ -1169,7 +1166,7 @@ mod tests {
     /// R74: deleting goes through when the database has reached its bound.
     #[tokio::test]
     async fn a_key_can_be_deleted_when_the_database_is_full() {
-        let t = TestApp::with(router(), Settings { database_max_mib: Some(1), ..Settings::default() });
+        let t = TestApp::with(with_neighbours(), Settings { database_max_mib: Some(1), ..Settings::default() });
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
         let scout = t.agent(&ada, "scout", "agents.*").await;

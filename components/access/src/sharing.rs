@@ -291,7 +291,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::router;
+    use crate::with_neighbours;
 
     const GRANTS: &str = "/api/agents/scout/grants";
 
@@ -305,7 +305,7 @@ mod tests {
 
     /// Ada owns the agent scout, Max the agent helper; neither is an admin.
     async fn stage() -> Stage {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
         let max = t.user(&tenant, "max@example.com", Role::Member).await;

@@ -16,7 +16,7 @@ use proptest::{
 };
 use serde_json::{Value as Json, json};
 
-use crate::router;
+use crate::with_neighbours;
 
 /// What the first credential carries.
 const BEGINNING: &str = "agents.create agents.delete agents.keys.write agents.list agents.read agents.share agents.token.issue agents.update";
@@ -59,7 +59,7 @@ struct World {
 
 impl World {
     async fn new() -> (Self, Timestamp) {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let max = t.user(&tenant, "max@example.com", Role::Member).await;
         let end = t.now().plus_seconds(10 * 86_400);

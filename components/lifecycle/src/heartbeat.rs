@@ -10,13 +10,11 @@ use common::{
     http::{App, json, within},
     secret::Kind,
     store::{
-        state::{self, Beat},
+        state::{self, Beat, MOST_CENTS},
         token::EXPIRING,
     },
 };
 use serde::Serialize;
-
-use crate::ask::MOST_CENTS;
 
 form! {
     pub(crate) struct Heartbeat {
@@ -80,12 +78,12 @@ mod tests {
     };
     use serde_json::{Value as Json, Value::Null, json};
 
-    use crate::router;
+    use crate::with_neighbours;
 
     const HEARTBEAT: &str = "/api/agents/me/heartbeat";
 
     async fn stage() -> (TestApp, Actor, Actor) {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
         let scout = t.agent(&ada, "scout", "agents.list agents.read agents.update").await;

@@ -117,12 +117,12 @@ mod tests {
     use serde_json::Value::Null;
 
     use super::*;
-    use crate::router;
+    use crate::with_neighbours;
 
     const LOGS: &str = "/api/agents/scout/logs";
 
     async fn stage() -> (TestApp, Actor, Actor) {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
         let scout = t.agent(&ada, "scout", "agents.read agents.logs").await;

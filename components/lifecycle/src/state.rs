@@ -22,15 +22,13 @@ use common::{
     route::{self, Route},
     store::{
         agent::{self, Agent},
-        state::{self, Change},
+        state::{self, Change, halted},
         tree,
     },
     write::{Begun, Write},
 };
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
-
-use crate::create::halted;
 
 /// The most names of a bulk request.
 const MOST: usize = 100;
@@ -266,7 +264,7 @@ mod tests {
     use serde_json::Value::Null;
 
     use super::*;
-    use crate::router;
+    use crate::with_neighbours;
 
     const SCOPES: &str = "agents.lifecycle agents.list agents.read agents.update agents.create agents.token.issue";
 
@@ -280,7 +278,7 @@ mod tests {
 
     /// Ada, a member, owns boss, with lead below it, with hand below that.
     async fn stage() -> Stage {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
         let boss = t.agent(&ada, "boss", SCOPES).await;
@@ -301,7 +299,7 @@ mod tests {
     /// R43: every step from every state; what is legal is done, what is not says what is.
     #[tokio::test]
     async fn a_step_is_taken_from_the_states_that_allow_it() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
         t.agent(&ada, "scout", "agents.*").await;
@@ -355,7 +353,7 @@ mod tests {
     #[tokio::test]
     async fn a_halted_agent_is_refused_on_its_next_request_everywhere() {
         let Stage { t, ada, boss, .. } = stage().await;
-        let second = TestApp::over(router(), &t);
+        let second = TestApp::over(with_neighbours(), &t);
         second.as_(&boss, "GET", "/api/agents", Null).await.is(200);
         for (verb, slug, back) in [("pause", "agent_paused", "resume"), ("stop", "agent_stopped", "start")] {
             send(&t, &ada, "boss", verb).await.is(200);
@@ -556,7 +554,7 @@ mod tests {
     /// R74: beyond the bound what halts goes through, with a key too, and what lets go on does not.
     #[tokio::test]
     async fn halting_goes_through_when_the_database_is_full() {
-        let t = TestApp::with(router(), Settings { database_max_mib: Some(1), ..Settings::default() });
+        let t = TestApp::with(with_neighbours(), Settings { database_max_mib: Some(1), ..Settings::default() });
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         t.agent(&ada, "scout", SCOPES).await;
@@ -744,7 +742,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn forty_callers_leave_a_legal_tree() {
         let Stage { t, ada, .. } = stage().await;
-        let second = TestApp::over(router(), &t);
+        let second = TestApp::over(with_neighbours(), &t);
         let (apps, ada) = (Arc::new([t, second]), Arc::new(ada));
         let mut running = Vec::new();
         for number in 0..40usize {
@@ -782,7 +780,7 @@ mod tests {
             let Stage { t, ada, .. } = stage().await;
             let root = t.user(&ada.tenant, "root@example.com", Role::Admin).await;
             send(&t, &ada, "boss", "pause").await.is(200);
-            let second = TestApp::over(router(), &t);
+            let second = TestApp::over(with_neighbours(), &t);
             let (apps, ada, root) = (Arc::new([t, second]), Arc::new(ada), Arc::new(root));
             let mut running = Vec::new();
             for number in 0..3 {

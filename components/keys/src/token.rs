@@ -6,18 +6,17 @@
 use axum::{http::StatusCode, response::Response};
 use common::{
     caller::Caller,
-    db::Tx,
     error::{ApiError, Code},
     form,
     form::{Ask, OrNull},
     http::{App, Segment},
-    id::{AgentId, CredentialId, TenantId, UserId},
+    id::CredentialId,
     idempotency::Answer,
     mint,
     permission::Action,
     route,
     scope::{Patterns, Scopes},
-    secret::{Kind, Secret},
+    secret::Kind,
     store::{
         agent::{self, Agent},
         credential, inbox,
@@ -27,36 +26,6 @@ use common::{
 };
 use serde::Serialize;
 use serde_json::{Value::Null, json};
-
-use crate::ask;
-
-/// Makes a token for an agent and stores it as the active one.
-pub(crate) async fn mint(
-    app: &App,
-    tx: &Tx<'_>,
-    (tenant_id, owner_id): (&TenantId, &UserId),
-    agent_id: &AgentId,
-    scope: &str,
-    expires_at: Option<Timestamp>,
-) -> Result<(CredentialId, Secret), ApiError> {
-    let secret = Secret::generate(Kind::AgentToken, app.chance());
-    let id = CredentialId::generate(app.now(), app.chance());
-    let new = credential::New {
-        id: &id,
-        secret: &secret,
-        tenant_id,
-        user_id: owner_id,
-        agent_id: Some(agent_id),
-        scope,
-        created_at: app.now(),
-        expires_at,
-        user_agent: None,
-        name: None,
-        key_id: None,
-    };
-    credential::insert(tx, &new).await?;
-    Ok((id, secret))
-}
 
 form! {
     pub(crate) struct Issue {
@@ -94,7 +63,7 @@ pub(crate) async fn issue(
     ask: Ask<Issue>,
 ) -> Result<Response, ApiError> {
     let body = ask.body;
-    let rights = ask::rights(app.db(), &caller, body.scope.as_deref(), body.preset.as_deref()).await?;
+    let rights = mint::rights(app.db(), &caller, body.scope.as_deref(), body.preset.as_deref()).await?;
     let rights = rights.map(|rights| rights.scope);
     let lifetime = mint::lifetime(body.expires_in_days)?;
     let grace = mint::grace(body.grace_seconds, 0)?;
@@ -127,7 +96,8 @@ pub(crate) async fn issue(
     let grace_ends = (plan.grace > 0).then(|| app.now().plus_seconds(plan.grace));
     credential::retire(&write.tx, &target.id, grace_ends, app.now()).await?;
     let owner = (caller.tenant_id(), &target.owner.id);
-    let (id, secret) = mint(&app, &write.tx, owner, &target.id, &plan.scope.to_column(), plan.expires_at).await?;
+    let (id, secret) =
+        mint::agent_token(&app, &write.tx, owner, &target.id, &plan.scope.to_column(), plan.expires_at).await?;
     let after = json!({ "token": id, "scope": plan.scope, "expires_at": plan.expires_at, "grace_ends": grace_ends });
     let form = Issued {
         token: secret.reveal(),
@@ -196,7 +166,7 @@ mod tests {
     use serde_json::Value as Json;
 
     use super::*;
-    use crate::router;
+    use crate::with_neighbours;
 
     const ISSUE: &str = "/api/agents/scout/token/issue";
     const SELF: &str = "/api/agents/scout";
@@ -216,7 +186,7 @@ mod tests {
     /// R4, R6: the one before is refused on the next request.
     #[tokio::test]
     async fn a_new_token_ends_the_one_before() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let scout = t.agent(&ada, "scout", "agents.*").await;
         t.wait(5);
@@ -241,7 +211,7 @@ mod tests {
     /// R11: both work within the grace; the old one is refused the second it ends; a second rotation ends the first grace.
     #[tokio::test]
     async fn within_the_grace_both_tokens_work() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let scout = t.agent(&ada, "scout", "agents.*").await;
         let first = with(&scout, &t.as_(&ada, "POST", ISSUE, json!({ "grace_seconds": 100 })).await.is(200));
@@ -264,7 +234,7 @@ mod tests {
     /// R11: a token in its grace never outlives its own end.
     #[tokio::test]
     async fn a_grace_is_no_longer_than_the_life_that_was_left() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         t.agent(&ada, "scout", "agents.*").await;
         t.as_(&ada, "POST", ISSUE, json!({ "expires_in_days": 1 })).await.is(200);
@@ -279,7 +249,7 @@ mod tests {
     /// R11, R8: who rotates himself keeps scope and end, and has at least 60 seconds.
     #[tokio::test]
     async fn an_agent_rotates_its_own_token() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let scout = t.agent(&ada, "scout", "agents.read agents.token.issue").await;
         for (body, slug) in [
@@ -302,7 +272,7 @@ mod tests {
     /// R8: a token is never wider than the agent's ceiling, nor than a minter that is no session.
     #[tokio::test]
     async fn a_token_is_no_wider_than_ceiling_and_minter() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         t.agent(&ada, "scout", "agents.read ui.notify").await;
         let refused = t.as_(&ada, "POST", ISSUE, json!({ "scope": ["agents.*"] })).await.refused(400, "scope_too_wide");
@@ -316,7 +286,7 @@ mod tests {
 
     #[tokio::test]
     async fn values_out_of_range_are_refused_and_the_token_stays() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let scout = t.agent(&ada, "scout", "agents.*").await;
         for (body, status, slug) in [
@@ -335,7 +305,7 @@ mod tests {
     /// R6: a revoked token is refused on the next request, the one in its grace too; again it is 204.
     #[tokio::test]
     async fn a_revoked_token_is_refused_on_the_next_request() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let scout = t.agent(&ada, "scout", "agents.*").await;
         let next = with(&scout, &t.as_(&ada, "POST", ISSUE, json!({ "grace_seconds": 60 })).await.is(200));
@@ -354,7 +324,7 @@ mod tests {
     /// R51: the answer of an issue is sealed and given again to the same credential only; the token is issued once.
     #[tokio::test]
     async fn a_repeated_issue_gives_the_first_token_again() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         t.agent(&ada, "scout", "agents.*").await;
         let bearer = format!("Bearer {}", ada.token);

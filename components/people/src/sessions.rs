@@ -64,7 +64,7 @@ mod tests {
     };
     use serde_json::Value::Null;
 
-    use crate::router;
+    use crate::with_neighbours;
 
     const WHOAMI: &str = "/api/auth/whoami";
 
@@ -76,7 +76,7 @@ mod tests {
     /// R21: log-out ends the row, not only the cookie.
     #[tokio::test]
     async fn a_session_is_refused_after_its_log_out() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let answer = t.as_(&ada, "POST", "/auth/logout", Null).await;
         answer.is(204);
@@ -91,7 +91,7 @@ mod tests {
     /// R29: a change by cookie needs this site's origin and the CSRF token; nothing has happened without them.
     #[tokio::test]
     async fn a_change_by_cookie_needs_origin_and_token() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let cookie = format!("accredit={}", ada.token);
         let own = "http://127.0.0.1:3000";
@@ -112,7 +112,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_person_sees_and_ends_only_his_own_sessions() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Admin).await;
         t.wait(1);
@@ -139,7 +139,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_other_sessions_end_and_this_one_stays() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let (one, two) = (again(&t, &ada).await, again(&t, &ada).await);
         t.as_(&ada, "DELETE", "/auth/sessions", Null).await.is(204);
@@ -152,7 +152,7 @@ mod tests {
     /// R12: a PAT is no session.
     #[tokio::test]
     async fn only_a_session_manages_sessions() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let pat = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "*", None).await;
         let scout = t.agent(&ada, "scout", "*").await;
@@ -167,7 +167,7 @@ mod tests {
     #[tokio::test]
     async fn a_session_can_be_ended_when_the_database_is_full() {
         let settings = common::settings::Settings { database_max_mib: Some(1), ..Default::default() };
-        let t = TestApp::with(router(), settings);
+        let t = TestApp::with(with_neighbours(), settings);
         let ada = t.ada().await;
         // Filled through a connection without the bound, as another program might; what is left of the last pages is used up.
         let file = rusqlite::Connection::open(t.path()).unwrap();
