@@ -374,17 +374,19 @@ impl Db {
     }
 
     /// Opens a connection to a database that is as this code needs it.
-    async fn open(&self) -> Result<backend::Connection, DbError> {
-        let connection = self.source.open().await?;
-        if !self.migrated.load(Ordering::Acquire) {
-            // Once per instance. Who comes second waits: the tables that he needs may not be there yet.
-            let _turn = self.migrating.turn().await;
+    fn open(&self) -> Boxed<'_, backend::Connection> {
+        Box::pin(async move {
+            let connection = self.source.open().await?;
             if !self.migrated.load(Ordering::Acquire) {
-                crate::migrate::run(&connection).await?;
-                self.migrated.store(true, Ordering::Release);
+                // Once per instance. Who comes second waits: the tables that he needs may not be there yet.
+                let _turn = self.migrating.turn().await;
+                if !self.migrated.load(Ordering::Acquire) {
+                    crate::migrate::run(&connection).await?;
+                    self.migrated.store(true, Ordering::Release);
+                }
             }
-        }
-        Ok(connection)
+            Ok(connection)
+        })
     }
 
     /// Runs one hot statement and gives the rows of its RETURNING. See [`Purpose::Hot`].
@@ -407,16 +409,22 @@ impl Db {
     }
 
     /// Begins a durable transaction: one at a time in this instance, `BEGIN IMMEDIATE` against all others.
-    pub async fn begin(&self, purpose: Purpose) -> Result<Tx<'_>, DbError> {
-        let turn = self.writers.turn().await;
-        let kept = self.writer(purpose).await?;
-        kept.get()?.execute("BEGIN IMMEDIATE", vec![]).await?;
-        Ok(Tx { kept, _turn: turn })
+    pub fn begin(&self, purpose: Purpose) -> Boxed<'_, Tx<'_>> {
+        Box::pin(async move {
+            let turn = self.writers.turn().await;
+            let kept = self.writer(purpose).await?;
+            kept.get()?.execute("BEGIN IMMEDIATE", vec![]).await?;
+            Ok(Tx { kept, _turn: turn })
+        })
     }
 }
 
+/// What the database gives, once it has. Boxed where it is much code: an async function is compiled again for each crate, and each
+/// other function, that waits for it.
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, DbError>> + Send + 'a>>;
+
 /// The rows of a statement, once it has run.
-type Running<'a> = Pin<Box<dyn Future<Output = Result<Vec<Vec<Value>>, DbError>> + Send + 'a>>;
+type Running<'a> = Boxed<'a, Vec<Vec<Value>>>;
 
 /// What can be read from: the database as it is, or a transaction's view of it. The functions of the store take a
 /// `&dyn Rows`: taking any type that can be read from, each of them would be compiled twice.
