@@ -15,5 +15,12 @@ common::component!(crate::router);
 /// Tests pass through the routes of other components too.
 #[cfg(test)]
 fn with_neighbours() -> common::router::Router {
-    common::router::Router::together([router(), agents::router(), keys::router(), lifecycle::router()])
+    common::router::Router::together([
+        router(),
+        agents::router(),
+        archive::router(),
+        keys::router(),
+        lifecycle::router(),
+        registry::router(),
+    ])
 }

@@ -1,16 +1,14 @@
 //! Changing an agent: what is said of it, what it may do and spend, whose it is and below whom it stands.
 
-use std::collections::BTreeMap;
-
 use axum::{http::StatusCode, response::Response};
 use common::{
-    audit::{self, Event},
+    agents::{Said, audited, keeps_what_is_given, narrow_below, parent, within_parent},
     caller::Caller,
     error::{ApiError, Code},
     form,
     form::{Ask, OrNull},
     http::{App, Segment, json},
-    id::{AgentId, NotificationId, UserId},
+    id::{NotificationId, UserId},
     idempotency::Answer,
     mint::{self, Rights},
     permission::{Action, DEEPEST},
@@ -25,13 +23,6 @@ use common::{
     write::{Begun, Write},
 };
 use serde_json::{Value as Json, json};
-
-use crate::{
-    ask::Said,
-    bounds::{keeps_what_is_given, within_parent},
-    create::parent,
-    registry::audited,
-};
 
 form! {
     pub(crate) struct Patch {
@@ -274,31 +265,6 @@ async fn new_owner(write: &Write<'_>, to: &str) -> Result<UserId, ApiError> {
     let found = grant::subject(&write.tx, &write.caller, to).await?;
     let found = found.filter(|found| found.agent.is_none() && found.is_active && found.role >= Role::Member);
     Ok(found.ok_or(Code::OwnerNotFound)?.user)
-}
-
-/// Takes from every agent below what the one above it no longer has, and tells it.
-pub(crate) async fn narrow_below(app: &App, write: &Write<'_>, top: &Agent) -> Result<(), ApiError> {
-    let defined = write.caller.defined();
-    let mut have: BTreeMap<AgentId, Patterns> = BTreeMap::new();
-    for agent in tree::ceilings(&write.tx, &top.id).await? {
-        let mut scope = agent.scope.clone();
-        if let Some(above) = agent.parent_id.as_ref().and_then(|above| have.get(above)) {
-            scope = scope.within(&[&above.to_column()], defined);
-            let (scopes, bound) = (scope.scopes(defined), above.scopes(defined));
-            if !scopes.clone().without(&bound).is_empty() {
-                scope = scopes.and(&bound).to_patterns();
-            }
-        }
-        if scope != agent.scope {
-            tree::narrow(&write.tx, &agent.id, &scope, app.now()).await?;
-            inbox::push(&write.tx, &agent.id, "limit_changed", &json!({ "scope": scope }), app.now()).await?;
-            let (before, after) = (json!({ "scope": agent.scope }), json!({ "scope": scope, "with": top.id }));
-            let event = Event { action: "agent.update", object: agent.id.as_str(), before, after };
-            audit::by_caller(app, &write.tx, &write.caller, &event).await?;
-        }
-        have.insert(agent.id, scope);
-    }
-    Ok(())
 }
 
 /// Of two objects, the members that differ: an audit row holds what was changed, not all that was left.

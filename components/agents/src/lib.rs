@@ -1,14 +1,9 @@
-//! Component `agents`: the registry of agents.
+//! Component `agents`: one agent: read it, change it, archive it.
 #![forbid(unsafe_code)]
 
-mod archive;
-mod ask;
-mod bounds;
 mod change;
-mod create;
-mod registry;
+mod one;
 mod routes;
-mod transfer;
 
 pub use routes::router;
 
@@ -17,5 +12,12 @@ common::component!(crate::router);
 /// Tests pass through the routes of other components too.
 #[cfg(test)]
 fn with_neighbours() -> common::router::Router {
-    common::router::Router::together([router(), access::router(), keys::router(), lifecycle::router()])
+    common::router::Router::together([
+        router(),
+        access::router(),
+        archive::router(),
+        keys::router(),
+        lifecycle::router(),
+        registry::router(),
+    ])
 }

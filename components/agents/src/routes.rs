@@ -3,21 +3,14 @@ use common::{
     router::{Router, Routes},
 };
 
-use crate::{archive, change, create, registry, transfer};
+use crate::{change, one};
 
 fn routes() -> Routes {
     Routes::new(Group::Agents)
-        .on(route::AGENTS_LIST, registry::list)
-        .on(route::AGENTS_CREATE, create::create)
-        .on(route::AGENTS_GET, registry::get)
+        .on(route::AGENTS_GET, one::get)
         .on(route::AGENTS_PATCH, change::patch)
         .on(route::AGENTS_PUT, change::put)
-        .on(route::AGENTS_DELETE, archive::archive)
-        .on(route::ARCHIVED_LIST, archive::list)
-        .on(route::ARCHIVED_RESTORE, archive::restore)
-        .on(route::ARCHIVED_PURGE, archive::purge)
-        .on(route::AGENTS_EXPORT, transfer::export)
-        .on(route::AGENTS_IMPORT, transfer::import)
+        .on(route::AGENTS_DELETE, one::archive)
 }
 
 /// The component's routes.

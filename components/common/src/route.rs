@@ -17,8 +17,12 @@ pub enum Group {
     Signin,
     /// Personal access tokens, introspection, scopes.
     Tokens,
-    /// The registry of agents.
+    /// Which agents there are.
+    Registry,
+    /// One agent.
     Agents,
+    /// The archived agents.
+    Archive,
     /// The state of agents, their heartbeats and logs.
     Lifecycle,
     /// The tokens and keys of agents.
@@ -44,7 +48,9 @@ impl Group {
             Self::Audit => "audit",
             Self::Signin => "signin",
             Self::Tokens => "tokens",
+            Self::Registry => "registry",
             Self::Agents => "agents",
+            Self::Archive => "archive",
             Self::Lifecycle => "lifecycle",
             Self::Keys => "keys",
             Self::Access => "access",
@@ -63,7 +69,9 @@ impl Group {
             Self::Audit => "The audit trail",
             Self::Signin => "Bootstrap, tenants, sign-in, passwords",
             Self::Tokens => "Personal access tokens, introspection, scopes",
-            Self::Agents => "Agents: the registry",
+            Self::Registry => "Agents: list, register, export, import",
+            Self::Agents => "One agent: read, change, archive",
+            Self::Archive => "Archived agents",
             Self::Lifecycle => "The state of agents, heartbeats, logs",
             Self::Keys => "Tokens and keys of agents",
             Self::Access => "Sharing, requests for access, presets",
@@ -271,10 +279,10 @@ routes! {
 
     AGENTS_LIST = Route { access: Access::Scope(Scope::AgentsList), action: Some(Action::Read),
         query: Query::Only(&["q", "state", "owner", "parent", "has_token", "cursor", "limit"]), page: AGENTS_PAGE,
-        ..row(Group::Agents, "GET", "/api/agents", "The agents that I may read") };
+        ..row(Group::Registry, "GET", "/api/agents", "The agents that I may read") };
     AGENTS_CREATE = Route { access: Access::Scope(Scope::AgentsCreate),
         is_idempotent: true, audit: Some("agent.create"), page: AGENTS_PAGE,
-        ..row(Group::Agents, "POST", "/api/agents", "Register an agent and issue its token") };
+        ..row(Group::Registry, "POST", "/api/agents", "Register an agent and issue its token") };
     AGENTS_GET = Route { access: Access::Scope(Scope::AgentsRead), action: Some(Action::Read), page: AGENTS_PAGE,
         ..row(Group::Agents, "GET", "/api/agents/{name}", "One agent") };
     AGENTS_PATCH = Route { access: Access::Scope(Scope::AgentsUpdate), action: Some(Action::Update),
@@ -287,15 +295,15 @@ routes! {
         audit: Some("agent.archive"), query: Query::Only(&["confirm"]), page: AGENTS_PAGE,
         ..row(Group::Agents, "DELETE", "/api/agents/{name}", "Archive an agent and all below it; their credentials die with them") };
     ARCHIVED_LIST = Route { access: Access::Scope(Scope::AgentsDelete), query: Query::Only(&["cursor", "limit"]), page: AGENTS_PAGE,
-        ..row(Group::Agents, "GET", "/api/agents/archived", "The archived agents that I may restore") };
+        ..row(Group::Archive, "GET", "/api/agents/archived", "The archived agents that I may restore") };
     ARCHIVED_RESTORE = Route { access: Access::Scope(Scope::AgentsDelete), is_idempotent: true, audit: Some("agent.restore"), page: AGENTS_PAGE,
-        ..row(Group::Agents, "POST", "/api/agents/archived/{id}/restore", "Restore an archived agent: stopped, without credentials") };
+        ..row(Group::Archive, "POST", "/api/agents/archived/{id}/restore", "Restore an archived agent: stopped, without credentials") };
     ARCHIVED_PURGE = Route { access: Access::Scope(Scope::AgentsDelete), for_people: true, audit: Some("agent.purge"), page: AGENTS_PAGE,
-        ..row(Group::Agents, "DELETE", "/api/agents/archived/{id}", "Forget an archived agent for good") };
+        ..row(Group::Archive, "DELETE", "/api/agents/archived/{id}", "Forget an archived agent for good") };
     AGENTS_EXPORT = Route { access: Access::Scope(Scope::AgentsRead), action: Some(Action::Read), page: AGENTS_PAGE,
-        ..row(Group::Agents, "GET", "/api/agents/{name}/export", "An agent and those below it, to be imported elsewhere") };
+        ..row(Group::Registry, "GET", "/api/agents/{name}/export", "An agent and those below it, to be imported elsewhere") };
     AGENTS_IMPORT = Route { access: Access::Scope(Scope::AgentsCreate), is_idempotent: true, audit: Some("agent.import"), page: AGENTS_PAGE,
-        ..row(Group::Agents, "POST", "/api/agents/import", "Register what was exported, all of it or nothing") };
+        ..row(Group::Registry, "POST", "/api/agents/import", "Register what was exported, all of it or nothing") };
     AGENT_START = Route { action: Some(Action::Update),
         ..step("/api/agents/{name}/start", "agent.start", "Start a stopped agent") };
     AGENT_STOP = Route { action: Some(Action::Update),

@@ -392,7 +392,7 @@ mod tests {
     /// A literal segment comes before a name; a name that is empty or no UTF-8 is the name of nothing.
     #[test]
     fn what_is_not_in_the_table_is_not_found() {
-        let agents = Router::together([router(Group::Agents), router(Group::Lifecycle)]);
+        let agents = Router::together([Group::Agents, Group::Archive, Group::Lifecycle].map(router));
         let found = |path: &str| agents.find(path).map(|(place, segments)| (place.path, segments.concat()));
         assert_eq!(found("/api/agents/archived"), Some(("/api/agents/archived", String::new())));
         assert_eq!(found("/api/agents/bulk/stop"), Some(("/api/agents/bulk/stop", String::new())));

@@ -3,7 +3,10 @@ use common::{
     router::{Router, Routes},
 };
 
-use crate::{health, index, pages};
+use crate::{
+    health, index,
+    pages::{self, Folder},
+};
 
 fn routes() -> Routes {
     Routes::new(Group::Docs)
@@ -16,9 +19,14 @@ fn routes() -> Routes {
         .on(route::READYZ, health::readyz)
 }
 
-/// The component's routes.
+/// The component's routes over the pages that `spin.toml` grants it.
 pub fn router() -> Router {
-    routes().build()
+    over(Folder::granted())
+}
+
+/// The routes over a folder of pages.
+pub(crate) fn over(folder: Folder) -> Router {
+    routes().build().holding(folder)
 }
 
 #[cfg(test)]

@@ -12,5 +12,12 @@ common::component!(crate::router);
 /// Tests pass through the routes of other components too.
 #[cfg(test)]
 fn with_neighbours() -> common::router::Router {
-    common::router::Router::together([router(), access::router(), agents::router(), lifecycle::router()])
+    common::router::Router::together([
+        router(),
+        access::router(),
+        agents::router(),
+        archive::router(),
+        lifecycle::router(),
+        registry::router(),
+    ])
 }

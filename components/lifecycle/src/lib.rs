@@ -13,5 +13,12 @@ common::component!(crate::router);
 /// Tests pass through the routes of other components too.
 #[cfg(test)]
 fn with_neighbours() -> common::router::Router {
-    common::router::Router::together([router(), access::router(), agents::router(), keys::router()])
+    common::router::Router::together([
+        router(),
+        access::router(),
+        agents::router(),
+        archive::router(),
+        keys::router(),
+        registry::router(),
+    ])
 }

@@ -2,15 +2,14 @@
 
 use axum::{http::StatusCode, response::Response};
 use common::{
-    audit::{self, Event},
+    agents::{audited, may_come_back, narrow_below},
     caller::Caller,
     error::{ApiError, Code},
-    form,
     form::{Ask, Nothing, Params},
     http::{App, Segment, json},
     idempotency::Answer,
     page::{Paging, Wanted},
-    permission::{Action, DEEPEST},
+    permission::DEEPEST,
     route,
     store::{
         agent::{self, AgentName},
@@ -19,43 +18,6 @@ use common::{
     write::Begun,
 };
 use serde_json::{Value::Null, json};
-
-use crate::{bounds::may_come_back, change::narrow_below, registry::audited};
-
-form! {
-    pub(crate) struct Confirm {
-        confirm: Option<bool>,
-    }
-}
-
-/// `DELETE /api/agents/{name}`: archives the agent and all below it. All their credentials die in the same transaction, their
-/// names become free, and who reuses one inherits nothing.
-pub(crate) async fn archive(
-    app: App,
-    caller: Caller,
-    Segment(name): Segment,
-    Params(ask): Params<Confirm>,
-) -> Result<Response, ApiError> {
-    agent::get(app.db(), &caller, &name, Action::Delete, app.now()).await?; // early 404 or 403; decided again below
-    let write = app.relieve(route::AGENTS_DELETE, &caller).await?;
-    let found = agent::get(&write.tx, &write.caller, &name, Action::Delete, app.now()).await?;
-    let all = tree::at_and_below(&write.tx, &found.id).await?;
-    let below = all.iter().filter(|id| **id != found.id);
-    let count = below.clone().count();
-    if count > 0 && ask.confirm != Some(true) {
-        return Err(Code::HasChildren
-            .with("agent", &found.name)
-            .with("count", count.to_string())
-            .extra("below", count));
-    }
-    for id in below {
-        let event =
-            Event { action: write.action(), object: id.as_str(), before: json!({ "with": found.id }), after: Null };
-        audit::by_caller(&app, &write.tx, &write.caller, &event).await?;
-    }
-    let revoked = tree::archive(&write.tx, &found.id, app.now()).await?;
-    write.finish(found.id.as_str(), audited(&found), json!({ "revoked": revoked }), Answer::empty()).await
-}
 
 /// `GET /api/agents/archived`: the archived agents that the caller may restore, the last archived first.
 pub(crate) async fn list(app: App, caller: Caller, Params(ask): Params<Paging>) -> Result<Response, ApiError> {

@@ -1,4 +1,4 @@
-//! Which agents exist: list and read. Registering, changing and archiving have files of their own.
+//! Which agents the caller may read.
 
 use axum::{http::StatusCode, response::Response};
 use common::{
@@ -6,13 +6,10 @@ use common::{
     error::{ApiError, Code},
     form,
     form::Params,
-    http::{App, Segment, json, text},
+    http::{App, json, text},
     page::Wanted,
-    permission::Action,
-    store::agent::{self, Agent, Filter},
+    store::agent::{self, Filter},
 };
-use serde_json::{Value as Json, json};
-
 form! {
     pub(crate) struct List {
         q: Option<String>,
@@ -46,20 +43,6 @@ pub(crate) async fn list(app: App, caller: Caller, Params(ask): Params<List>) ->
     json(StatusCode::OK, &wanted.page(rows, |row| (row.created_at, row.id.to_string())))
 }
 
-/// `GET /api/agents/{name}`: one agent.
-pub(crate) async fn get(app: App, caller: Caller, Segment(name): Segment) -> Result<Response, ApiError> {
-    json(StatusCode::OK, &agent::get(app.db(), &caller, &name, Action::Read, app.now()).await?)
-}
-
-/// What the audit keeps of an agent: no secret is in it, and of other agents nothing but the id.
-pub(crate) fn audited(agent: &Agent) -> Json {
-    let mut kept = json!(agent);
-    if let Some(kept) = kept.as_object_mut() {
-        kept.insert("parent".to_owned(), json!(agent.parent_id));
-    }
-    kept
-}
-
 #[cfg(test)]
 mod tests {
     use common::{
@@ -67,7 +50,7 @@ mod tests {
         secret::{Kind, Secret},
         testing::{Actor, TestApp},
     };
-    use serde_json::Value::Null;
+    use serde_json::{Value as Json, Value::Null, json};
 
     use super::*;
     use crate::with_neighbours;

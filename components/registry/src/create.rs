@@ -2,6 +2,7 @@
 
 use axum::{http::StatusCode, response::Response};
 use common::{
+    agents::{Said, audited, parent, within_parent},
     caller::Caller,
     error::{ApiError, Code},
     form,
@@ -24,8 +25,6 @@ use common::{
 };
 use serde::Serialize;
 use serde_json::Value as Json;
-
-use crate::{ask::Said, bounds::within_parent, registry::audited};
 
 form! {
     pub(crate) struct Create {
@@ -175,25 +174,6 @@ impl Registered {
         let auth_token = self.secret.as_ref().map(Secret::reveal);
         Created { agent: &self.agent, auth_token, warnings: &self.warnings }
     }
-}
-
-/// The agent of that name, if `owner`'s agent may be put below it by the caller.
-pub(crate) async fn parent(app: &App, write: &Write<'_>, name: &str, owner: &str) -> Result<Agent, ApiError> {
-    let found = agent::get(&write.tx, &write.caller, name, Action::Update, app.now()).await;
-    let parent = found.map_err(|refusal| match refusal.code() {
-        Code::AgentNotFound => Code::ParentNotFound.into(),
-        _ => refusal,
-    })?;
-    // An agent's own are itself and those below it; what was shared with it is not its to build on.
-    if let Some(own) = write.caller.agent_id()
-        && !tree::is_at_or_below(&write.tx, &parent.id, own).await?
-    {
-        return Err(Code::ParentOfAnother.into());
-    }
-    if parent.owner.id.as_str() != owner {
-        return Err(Code::ParentOfAnother.into());
-    }
-    Ok(parent)
 }
 
 /// The ceiling of whom nothing was asked for: the preset `worker`, and no more of it than the agent above has, and than the

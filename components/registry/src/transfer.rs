@@ -1,9 +1,10 @@
 //! Taking agents from one place to another: export and import.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use axum::{http::StatusCode, response::Response};
 use common::{
+    agents::audited,
     audit::Event,
     caller::Caller,
     error::{ApiError, Code},
@@ -19,10 +20,7 @@ use common::{
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
-use crate::{
-    create::{Create, Created, Draft, Registered},
-    registry::audited,
-};
+use crate::create::{Create, Created, Draft, Registered};
 
 /// What an exported document says that it is.
 const FORMAT: &str = "accredit-agents-1";
@@ -89,7 +87,7 @@ pub(crate) async fn import(app: App, caller: Caller, ask: Ask<Import>) -> Result
         Begun::First(write) => write,
         Begun::Again(answer) => return Ok(answer),
     };
-    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    let mut names: HashMap<String, String> = HashMap::new();
     let mut made: Vec<Registered> = Vec::new();
     for (at, mut draft) in drafts.into_iter().enumerate() {
         if let Some(stored) = draft.parent.as_ref().and_then(|parent| names.get(parent)) {
