@@ -1,12 +1,10 @@
-//! Component `access`: who may do what with an agent: grants, explanations, requests for access, presets.
+//! Component `access`: what agents ask for, and what people say to it.
 #![forbid(unsafe_code)]
 
-mod preset;
 mod requests;
 mod routes;
 #[cfg(test)]
 mod sequences;
-mod sharing;
 
 pub use routes::router;
 
@@ -22,5 +20,7 @@ fn with_neighbours() -> common::router::Router {
         keys::router(),
         lifecycle::router(),
         registry::router(),
+        scopes::router(),
+        sharing::router(),
     ])
 }

@@ -3,26 +3,16 @@ use common::{
     router::{Router, Routes},
 };
 
-use crate::{preset, requests, sharing};
+use crate::requests;
 
 fn routes() -> Routes {
     Routes::new(Group::Access)
-        .on(route::KEY_GRANTS_LIST, sharing::list)
-        .on(route::KEY_GRANTS_GIVE, sharing::give)
-        .on(route::KEY_GRANTS_TAKE, sharing::take)
-        .on(route::GRANTS_LIST, sharing::list)
-        .on(route::GRANTS_GIVE, sharing::give)
-        .on(route::GRANTS_TAKE, sharing::take)
-        .on(route::EXPLAIN, sharing::explain)
         .on(route::ACCESS_ASK, requests::ask)
         .on(route::ACCESS_LIST, requests::list)
         .on(route::ACCESS_GET, requests::get)
         .on(route::ACCESS_APPROVE, requests::approve)
         .on(route::ACCESS_DENY, requests::deny)
         .on(route::ACCESS_REVOKE, requests::revoke)
-        .on(route::PRESETS_LIST, preset::list)
-        .on(route::PRESET_PUT, preset::put)
-        .on(route::PRESET_DRIFT, preset::drift)
 }
 
 /// The component's routes.

@@ -18,5 +18,7 @@ fn with_neighbours() -> common::router::Router {
         keys::router(),
         lifecycle::router(),
         registry::router(),
+        scopes::router(),
+        sharing::router(),
     ])
 }

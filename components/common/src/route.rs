@@ -15,8 +15,10 @@ pub enum Group {
     Audit,
     /// The routes that hash passwords, and bootstrap.
     Signin,
-    /// Personal access tokens, introspection, scopes.
+    /// Personal access tokens, introspection, leaks.
     Tokens,
+    /// What can be given: scopes, presets.
+    Scopes,
     /// Which agents there are.
     Registry,
     /// One agent.
@@ -27,15 +29,19 @@ pub enum Group {
     Lifecycle,
     /// The tokens and keys of agents.
     Keys,
-    /// Grants, requests for access, presets.
+    /// Grants on agents and keys.
+    Sharing,
+    /// Requests for access.
     Access,
-    /// What agents are told.
+    /// What agents and people are told.
     Inbox,
-    /// Notifications, mail, and the tick.
+    /// What agents tell people, mail, and the tick.
     Notify,
     /// The CLI, handed out.
     Artifacts,
-    /// Documentation, health, and every unknown path.
+    /// Whether the server is well.
+    Health,
+    /// Documentation, and every unknown path.
     Docs,
 }
 
@@ -48,15 +54,18 @@ impl Group {
             Self::Audit => "audit",
             Self::Signin => "signin",
             Self::Tokens => "tokens",
+            Self::Scopes => "scopes",
             Self::Registry => "registry",
             Self::Agents => "agents",
             Self::Archive => "archive",
             Self::Lifecycle => "lifecycle",
             Self::Keys => "keys",
+            Self::Sharing => "sharing",
             Self::Access => "access",
             Self::Inbox => "inbox",
             Self::Notify => "notify",
             Self::Artifacts => "artifacts",
+            Self::Health => "health",
             Self::Docs => "docs",
         }
     }
@@ -68,17 +77,20 @@ impl Group {
             Self::People => "Sessions, users",
             Self::Audit => "The audit trail",
             Self::Signin => "Bootstrap, tenants, sign-in, passwords",
-            Self::Tokens => "Personal access tokens, introspection, scopes",
+            Self::Tokens => "Personal access tokens, introspection, leaks",
+            Self::Scopes => "Scopes, presets",
             Self::Registry => "Agents: list, register, export, import",
             Self::Agents => "One agent: read, change, archive",
             Self::Archive => "Archived agents",
             Self::Lifecycle => "The state of agents, heartbeats, logs",
             Self::Keys => "Tokens and keys of agents",
-            Self::Access => "Sharing, requests for access, presets",
-            Self::Inbox => "Inboxes of agents, messages to them",
-            Self::Notify => "Notifications for people, mail, housekeeping",
+            Self::Sharing => "Sharing of agents and keys",
+            Self::Access => "Requests for access",
+            Self::Inbox => "Inboxes of agents, messages to them, notifications for people",
+            Self::Notify => "Telling people, mail, housekeeping",
             Self::Artifacts => "The command-line tool, to install and to download",
-            Self::Docs => "Documentation and health",
+            Self::Health => "Health",
+            Self::Docs => "Documentation",
         }
     }
 }
@@ -265,15 +277,15 @@ routes! {
     INTROSPECT = Route { access: Access::Scope(Scope::TokensIntrospect), changes_nothing: true, page: INTROSPECT_PAGE,
         ..row(Group::Tokens, "POST", "/auth/introspect", "What may the bearer of this token do now? (RFC 7662)") };
     SCOPES = Route { access: Access::Public, page: SCOPES_PAGE,
-        ..row(Group::Tokens, "GET", "/api/scopes", "Every scope, with its routes") };
+        ..row(Group::Scopes, "GET", "/api/scopes", "Every scope, with its routes") };
     SCOPES_CUSTOM = Route { page: SCOPES_PAGE,
-        ..row(Group::Tokens, "GET", "/api/scopes/custom", "The tenant's own scopes") };
+        ..row(Group::Scopes, "GET", "/api/scopes/custom", "The tenant's own scopes") };
     SCOPES_DEFINE = Route { access: Access::Scope(Scope::ScopesWrite), for_people: true, is_idempotent: true,
         audit: Some("scope.define"), page: SCOPES_PAGE,
-        ..row(Group::Tokens, "POST", "/api/scopes/custom", "Define a scope of the tenant's own") };
+        ..row(Group::Scopes, "POST", "/api/scopes/custom", "Define a scope of the tenant's own") };
     SCOPES_REMOVE = Route { access: Access::Scope(Scope::ScopesWrite), for_people: true, audit: Some("scope.remove"),
         query: Query::Only(&["name"]), page: SCOPES_PAGE,
-        ..row(Group::Tokens, "DELETE", "/api/scopes/custom", "Take a scope of the tenant's own away") };
+        ..row(Group::Scopes, "DELETE", "/api/scopes/custom", "Take a scope of the tenant's own away") };
     LEAKS = Route { access: Access::Public, audit: Some("token.leaked"), page: CREDENTIALS_PAGE,
         ..row(Group::Tokens, "POST", "/auth/leaks", "End a credential that was found in the open") };
 
@@ -351,26 +363,26 @@ routes! {
         ..row(Group::Keys, "POST", "/api/agents/{name}/keys/{id}/rotate", "Give a key a new secret") };
     KEY_GRANTS_LIST = Route { access: Access::Scope(Scope::AgentsKeysRead), action: Some(Action::Update),
         query: Query::Only(&["cursor", "limit"]), page: KEYS_PAGE,
-        ..row(Group::Access, "GET", "/api/agents/{name}/keys/{id}/grants", "Who may read or edit the key") };
+        ..row(Group::Sharing, "GET", "/api/agents/{name}/keys/{id}/grants", "Who may read or edit the key") };
     KEY_GRANTS_GIVE = Route { access: Access::Scope(Scope::AgentsKeysWrite), action: Some(Action::Update), is_idempotent: true,
         audit: Some("agent.key.share"), page: KEYS_PAGE,
-        ..row(Group::Access, "POST", "/api/agents/{name}/keys/{id}/grants", "Let a user or an agent read or edit the key") };
+        ..row(Group::Sharing, "POST", "/api/agents/{name}/keys/{id}/grants", "Let a user or an agent read or edit the key") };
     KEY_GRANTS_TAKE = Route { access: Access::Scope(Scope::AgentsKeysWrite), action: Some(Action::Update),
         audit: Some("agent.key.unshare"), query: Query::Only(&["subject", "relation"]), page: KEYS_PAGE,
-        ..row(Group::Access, "DELETE", "/api/agents/{name}/keys/{id}/grants", "Take a grant of the key away") };
+        ..row(Group::Sharing, "DELETE", "/api/agents/{name}/keys/{id}/grants", "Take a grant of the key away") };
 
     GRANTS_LIST = Route { access: Access::Scope(Scope::AgentsShare), action: Some(Action::Share),
         query: Query::Only(&["cursor", "limit"]), page: SHARING_PAGE,
-        ..row(Group::Access, "GET", "/api/agents/{name}/grants", "Who may read or edit the agent") };
+        ..row(Group::Sharing, "GET", "/api/agents/{name}/grants", "Who may read or edit the agent") };
     GRANTS_GIVE = Route { access: Access::Scope(Scope::AgentsShare), action: Some(Action::Share), is_idempotent: true,
         audit: Some("agent.share"), page: SHARING_PAGE,
-        ..row(Group::Access, "POST", "/api/agents/{name}/grants", "Let a user or an agent read or edit the agent") };
+        ..row(Group::Sharing, "POST", "/api/agents/{name}/grants", "Let a user or an agent read or edit the agent") };
     GRANTS_TAKE = Route { access: Access::Scope(Scope::AgentsShare), action: Some(Action::Share),
         audit: Some("agent.unshare"), query: Query::Only(&["subject", "relation"]), page: SHARING_PAGE,
-        ..row(Group::Access, "DELETE", "/api/agents/{name}/grants", "Take a grant away") };
+        ..row(Group::Sharing, "DELETE", "/api/agents/{name}/grants", "Take a grant away") };
     EXPLAIN = Route { access: Access::Scope(Scope::AgentsRead), action: Some(Action::Read),
         query: Query::Only(&["subject", "action"]), page: SHARING_PAGE,
-        ..row(Group::Access, "GET", "/api/agents/{name}/explain", "Why somebody may do something with the agent, or not") };
+        ..row(Group::Sharing, "GET", "/api/agents/{name}/explain", "Why somebody may do something with the agent, or not") };
 
     ACCESS_ASK = Route { for_agents: true, is_idempotent: true, audit: Some("access.request"), page: ACCESS_PAGE,
         ..row(Group::Access, "POST", "/api/access-requests", "Ask for a scope that I, an agent, lack") };
@@ -388,25 +400,25 @@ routes! {
         ..row(Group::Access, "POST", "/api/access-requests/{id}/revoke", "Take back what was approved") };
 
     PRESETS_LIST = Route { page: PRESETS_PAGE,
-        ..row(Group::Access, "GET", "/api/presets", "What classes of agents need, in the newest versions") };
+        ..row(Group::Scopes, "GET", "/api/presets", "What classes of agents need, in the newest versions") };
     PRESET_PUT = Route { access: Access::Scope(Scope::PresetsWrite), for_people: true, audit: Some("preset.put"), page: PRESETS_PAGE,
-        ..row(Group::Access, "PUT", "/api/presets/{name}", "Say what a class of agents needs: a new version") };
+        ..row(Group::Scopes, "PUT", "/api/presets/{name}", "Say what a class of agents needs: a new version") };
     PRESET_DRIFT = Route { access: Access::Scope(Scope::AgentsList), query: Query::Only(&["cursor", "limit"]), page: PRESETS_PAGE,
-        ..row(Group::Access, "GET", "/api/presets/{name}/drift", "The agents of a preset that lack something of its newest version") };
+        ..row(Group::Scopes, "GET", "/api/presets/{name}/drift", "The agents of a preset that lack something of its newest version") };
 
     NOTIFY = Route { access: Access::Scope(Scope::UiNotify), for_agents: true, is_idempotent: true, page: NOTIFY_PAGE,
         ..row(Group::Notify, "POST", "/api/ui/notify", "Tell my owner something") };
     NOTIFICATIONS_LIST = Route { access: Access::Scope(Scope::NotificationsRead), for_people: true,
         query: Query::Only(&["unread_only", "since", "cursor", "limit"]), page: NOTIFY_PAGE,
-        ..row(Group::Notify, "GET", "/api/notifications", "My notifications") };
+        ..row(Group::Inbox, "GET", "/api/notifications", "My notifications") };
     NOTIFICATIONS_COUNT = Route { access: Access::Scope(Scope::NotificationsRead), for_people: true, page: NOTIFY_PAGE,
-        ..row(Group::Notify, "GET", "/api/notifications/count", "How many notifications I have") };
+        ..row(Group::Inbox, "GET", "/api/notifications/count", "How many notifications I have") };
     NOTIFICATION_READ = Route { access: Access::Scope(Scope::NotificationsWrite), for_people: true, page: NOTIFY_PAGE,
-        ..row(Group::Notify, "POST", "/api/notifications/{id}/read", "Mark a notification as read") };
+        ..row(Group::Inbox, "POST", "/api/notifications/{id}/read", "Mark a notification as read") };
     NOTIFICATIONS_READ_ALL = Route { access: Access::Scope(Scope::NotificationsWrite), for_people: true, page: NOTIFY_PAGE,
-        ..row(Group::Notify, "POST", "/api/notifications/read-all", "Mark all my notifications as read") };
+        ..row(Group::Inbox, "POST", "/api/notifications/read-all", "Mark all my notifications as read") };
     NOTIFICATION_DELETE = Route { access: Access::Scope(Scope::NotificationsWrite), for_people: true, page: NOTIFY_PAGE,
-        ..row(Group::Notify, "DELETE", "/api/notifications/{id}", "Delete a notification") };
+        ..row(Group::Inbox, "DELETE", "/api/notifications/{id}", "Delete a notification") };
     INBOX = Route { for_agents: true, while_halted: true, query: Query::Only(&["after", "wait", "limit"]), page: INBOX_PAGE,
         ..row(Group::Inbox, "GET", "/api/agents/me/inbox", "What I, an agent, was told") };
     INBOX_ACK = Route { for_agents: true, page: INBOX_PAGE,
@@ -447,9 +459,9 @@ routes! {
     DOCS_PAGE = Route { access: Access::Public, query: Query::Any,
         ..row(Group::Docs, "GET", "/docs/{*page}", "A page of the documentation") };
     HEALTHZ = Route { access: Access::Public, query: Query::Any,
-        ..row(Group::Docs, "GET", "/healthz", "Is the process alive?") };
+        ..row(Group::Health, "GET", "/healthz", "Is the process alive?") };
     READYZ = Route { access: Access::Public, query: Query::Any,
-        ..row(Group::Docs, "GET", "/readyz", "Does the database answer, and is the server bootstrapped?") };
+        ..row(Group::Health, "GET", "/readyz", "Does the database answer, and is the server bootstrapped?") };
 }
 
 impl Route {

@@ -165,13 +165,13 @@ mod tests {
     };
 
     use super::*;
-    use crate::router;
+    use crate::with_neighbours;
 
     const INBOX: &str = "/api/agents/me/inbox";
     const MESSAGES: &str = "/api/agents/scout/messages";
 
     async fn stage() -> (TestApp, Actor, Actor) {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
         let scout = t.agent(&ada, "scout", "agents.message agents.read").await;

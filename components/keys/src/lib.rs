@@ -19,5 +19,7 @@ fn with_neighbours() -> common::router::Router {
         archive::router(),
         lifecycle::router(),
         registry::router(),
+        scopes::router(),
+        sharing::router(),
     ])
 }

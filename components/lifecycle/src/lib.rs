@@ -20,5 +20,7 @@ fn with_neighbours() -> common::router::Router {
         archive::router(),
         keys::router(),
         registry::router(),
+        scopes::router(),
+        sharing::router(),
     ])
 }

@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 mod mail;
-mod notifications;
 mod outbound;
 mod routes;
 mod tell;
@@ -11,3 +10,9 @@ mod tick;
 pub use routes::router;
 
 common::component!(crate::router);
+
+/// Tests pass through the routes of other components too.
+#[cfg(test)]
+fn with_neighbours() -> common::router::Router {
+    common::router::Router::together([router(), inbox::router()])
+}

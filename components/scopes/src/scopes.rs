@@ -130,13 +130,13 @@ mod tests {
     use common::{secret::Kind, testing::TestApp};
 
     use super::*;
-    use crate::router;
+    use crate::with_neighbours;
 
     const CUSTOM: &str = "/api/scopes/custom";
 
     #[tokio::test]
     async fn every_scope_is_listed_with_its_routes() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let all = t.nobody("GET", "/api/scopes", Null).await.is(200);
         let scopes = all["scopes"].as_array().unwrap();
         assert_eq!(scopes.len(), Scope::ALL.len());
@@ -148,7 +148,7 @@ mod tests {
     /// Custom scopes are minted and narrowed like any other, and are gone from every credential when they are taken away.
     #[tokio::test]
     async fn a_custom_scope_is_defined_minted_and_taken_away() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let (tenant, other) = (t.tenant("main").await, t.tenant("other").await);
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         let eve = t.user(&other, "eve@example.com", Role::Admin).await;
@@ -176,7 +176,7 @@ mod tests {
 
     #[tokio::test]
     async fn custom_scopes_are_bounded() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         for number in 0..scope::MOST {

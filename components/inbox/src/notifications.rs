@@ -100,14 +100,14 @@ mod tests {
     use common::{scope::Role, testing::TestApp};
     use serde_json::{Value as Json, Value::Null, json};
 
-    use crate::router;
+    use crate::with_neighbours;
 
     const ALL: &str = "/api/notifications";
 
     /// R55: list, count, read and delete touch one's own only; a foreign id is an absent one.
     #[tokio::test]
     async fn people_are_kept_apart() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
         let max = t.user(&tenant, "max@example.com", Role::Admin).await;
@@ -153,7 +153,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_not_changed_is_304() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
         let scout = t.agent(&ada, "scout", "ui.notify").await;
