@@ -33,6 +33,7 @@ const LABELS: usize = 32;
 const DESCRIPTION: usize = 2_000;
 /// Characters of a name for people, a runtime, a model.
 const NAME: usize = 64;
+
 /// What was said of an agent, as it was sent. `None`: it was left out.
 #[derive(Clone, Default)]
 pub struct Said {
