@@ -52,7 +52,6 @@ mod tests {
     };
     use serde_json::{Value as Json, Value::Null, json};
 
-    use super::*;
     use crate::with_neighbours;
 
     /// R47: agent and token come into being together, and the token is stored as it was answered.
