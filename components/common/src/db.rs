@@ -15,7 +15,10 @@ use std::{
     },
 };
 
-use serde::{Deserialize, Deserializer, de::Visitor};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
+};
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) mod native;
@@ -389,17 +392,19 @@ impl Db {
     }
 
     /// Opens a connection to a database that is as this code needs it.
-    async fn open(&self) -> Result<backend::Connection, DbError> {
-        let connection = self.source.open().await?;
-        if !self.migrated.load(Ordering::Acquire) {
-            // Once per instance. Who comes second waits: the tables that he needs may not be there yet.
-            let _turn = self.migrating.turn().await;
+    fn open(&self) -> Boxed<'_, backend::Connection> {
+        Box::pin(async move {
+            let connection = self.source.open().await?;
             if !self.migrated.load(Ordering::Acquire) {
-                crate::migrate::run(&connection).await?;
-                self.migrated.store(true, Ordering::Release);
+                // Once per instance. Who comes second waits: the tables that he needs may not be there yet.
+                let _turn = self.migrating.turn().await;
+                if !self.migrated.load(Ordering::Acquire) {
+                    crate::migrate::run(&connection).await?;
+                    self.migrated.store(true, Ordering::Release);
+                }
             }
-        }
-        Ok(connection)
+            Ok(connection)
+        })
     }
 
     /// Runs one hot statement and gives the rows of its RETURNING. See [`Purpose::Hot`].
@@ -422,16 +427,22 @@ impl Db {
     }
 
     /// Begins a durable transaction: one at a time in this instance, `BEGIN IMMEDIATE` against all others.
-    pub async fn begin(&self, purpose: Purpose) -> Result<Tx<'_>, DbError> {
-        let turn = self.writers.turn().await;
-        let kept = self.writer(purpose).await?;
-        kept.get()?.execute("BEGIN IMMEDIATE", vec![]).await?;
-        Ok(Tx { kept, _turn: turn })
+    pub fn begin(&self, purpose: Purpose) -> Boxed<'_, Tx<'_>> {
+        Box::pin(async move {
+            let turn = self.writers.turn().await;
+            let kept = self.writer(purpose).await?;
+            kept.get()?.execute("BEGIN IMMEDIATE", vec![]).await?;
+            Ok(Tx { kept, _turn: turn })
+        })
     }
 }
 
+/// What the database gives, once it has. Boxed where it is much code: an async function is compiled again for each crate, and each
+/// other function, that waits for it.
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, DbError>> + Send + 'a>>;
+
 /// The rows of a statement, once it has run.
-type Running<'a> = Pin<Box<dyn Future<Output = Result<Vec<Vec<Value>>, DbError>> + Send + 'a>>;
+type Running<'a> = Boxed<'a, Vec<Vec<Value>>>;
 
 /// What can be read from: the database as it is, or a transaction's view of it. The functions of the store take a
 /// `&dyn Rows`: taking any type that can be read from, each of them would be compiled twice.
@@ -498,47 +509,83 @@ pub(crate) fn page(select: &str) -> String {
 fn unpack(packed: Vec<Vec<Value>>) -> Result<Vec<Vec<Value>>, DbError> {
     let mut rows = Vec::new();
     for text in packed.into_iter().flatten() {
-        let text = String::from_value(text)?;
-        // A value is never a list, so that a list of lists is a page.
-        let read = if text.starts_with("[[") || text == "[]" {
-            serde_json::from_str(&text).map(|page: Vec<Vec<Value>>| rows.extend(page))
-        } else {
-            serde_json::from_str(&text).map(|row| rows.push(row))
-        };
-        read.map_err(|_| DbError::Row("not a row as JSON"))?;
+        match serde_json::from_str(&String::from_value(text)?).map_err(|_| NO_ROW)? {
+            Packed::List(page) if page.iter().all(|row| matches!(row, Packed::List(_))) => {
+                for row in page {
+                    rows.push(columns(row)?);
+                }
+            }
+            row => rows.push(columns(row)?),
+        }
     }
     Ok(rows)
 }
 
-impl<'de> Deserialize<'de> for Value {
+const NO_ROW: DbError = DbError::Row("not a row as JSON");
+
+fn columns(row: Packed) -> Result<Vec<Value>, DbError> {
+    let Packed::List(list) = row else { return Err(NO_ROW) };
+    let column = |item| if let Packed::Column(value) = item { Ok(value) } else { Err(NO_ROW) };
+    list.into_iter().map(column).collect()
+}
+
+/// What stands in a packed text: a column, or a list of them, or of such lists.
+enum Packed {
+    Column(Value),
+    List(Vec<Self>),
+}
+
+impl<'de> Deserialize<'de> for Packed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
+        deserializer.deserialize_any(PackedReader)
+    }
+}
 
-        impl Visitor<'_> for Reader {
-            type Value = Value;
+/// Says of each kind of value what it is, also of those that are none of ours: serde's own words for what it did not expect come
+/// with the writing of floating-point numbers, 10 KB in each component.
+struct PackedReader;
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a text, an integer or null")
-            }
+impl<'de> Visitor<'de> for PackedReader {
+    type Value = Packed;
 
-            fn visit_unit<E>(self) -> Result<Value, E> {
-                Ok(Value::Null)
-            }
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("texts, integers, null and lists of them")
+    }
 
-            fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
-                Ok(Value::Integer(number))
-            }
+    fn visit_unit<E>(self) -> Result<Packed, E> {
+        Ok(Packed::Column(Value::Null))
+    }
 
-            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Value, E> {
-                i64::try_from(number).map(Value::Integer).map_err(E::custom)
-            }
+    fn visit_i64<E>(self, number: i64) -> Result<Packed, E> {
+        Ok(Packed::Column(Value::Integer(number)))
+    }
 
-            fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-                Ok(Value::Text(text.to_owned()))
-            }
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Packed, E> {
+        i64::try_from(number).map(|number| Packed::Column(Value::Integer(number))).map_err(E::custom)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Packed, E> {
+        Ok(Packed::Column(Value::Text(text.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Packed, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
         }
+        Ok(Packed::List(list))
+    }
 
-        deserializer.deserialize_any(Reader)
+    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<Packed, E> {
+        Err(E::custom("no column"))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Packed, E> {
+        Err(E::custom("no column"))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Packed, A::Error> {
+        Err(A::Error::custom("no column"))
     }
 }
 
