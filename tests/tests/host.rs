@@ -197,7 +197,7 @@ fn a_trap_is_an_empty_500_and_the_next_request_is_served() {
 
 #[test]
 fn an_instance_has_only_so_much_memory() {
-    let host = Start::trap(&trap_manifest()).flag("--max-instance-memory", "32").run();
+    let host = Start::trap(&trap_manifest()).flag("--max-instance-memory", "33554432").run();
     let client = host.client();
     assert_eq!(client.get("/bare/memory?mib=8").is(200)["sum"], 8 * 1024 * 1024);
     assert_eq!(client.get("/bare/memory?mib=100").status(), 500);
