@@ -7,25 +7,26 @@
 //! over costs more than the SELECT. So:
 //! 1. A read (by its first word and by `sqlite3_stmt_readonly`) outside a transaction runs at once, on the worker's
 //!    thread, with no busy timeout and a bound on its steps and bytes.
-//! 2. When it meets a bound or a lock, it is forgotten and run again from the start as in 3; a read outside a
-//!    transaction leaves nothing behind. Of what took too many steps the text is remembered, and runs as in 3 from then on.
-//! 3. Everything else runs on a blocking thread. The first rows come back with the answer; the rest is streamed. Statements
-//!    that would begin to write take turns, file by file.
+//! 2. When it meets a bound or a lock, it is forgotten and run again from the start as in 4; a read outside a
+//!    transaction leaves nothing behind. Of what took too many steps the text is remembered, and runs as in 4 from then on.
+//! 3. What begins to write waits in the queue of its file, whose one thread runs what waits there, one after the other, and lets
+//!    a transaction that it began come to its end before it goes on ([`Writer`]).
+//! 4. Everything else runs on a blocking thread. The first rows come back with the answer; the rest is streamed.
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::fallible_iterator::FallibleIterator as _;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Batch, Statement, ToSql, params_from_iter};
+use rusqlite::{Batch, Statement, ToSql, TransactionState, params_from_iter};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use wasmtime::StoreContextMut;
@@ -122,45 +123,50 @@ struct Session {
     long: Mutex<HashSet<u64>>,
     /// Calls of the progress handler that the running statement has left.
     budget: Arc<AtomicI64>,
-    /// Who may ask for the file's write lock.
-    turns: Arc<Turns>,
+    /// Whether the last statement left a transaction open.
+    in_transaction: AtomicBool,
+    /// The queue of the file; a database in memory is this connection's own.
+    writer: Option<Arc<Writer>>,
 }
 
-/// Whether somebody in this process is writing to a file, and who waits for it. SQLite's own way of waiting for a lock is to
-/// sleep and look again; here who waits is woken.
-#[derive(Default)]
-struct Turns {
-    is_taken: Mutex<bool>,
-    freed: Condvar,
+/// Who writes to a file. SQLite's own way of waiting for a lock is to sleep and look again; and waking a thread for each
+/// statement costs as much as a short INSERT. So one thread for each file takes what waits, while there is something.
+struct Writer {
+    queue: std::sync::mpsc::Sender<Job>,
+    /// Whether a transaction that the thread began is still open.
+    is_open: Mutex<bool>,
+    ended: Condvar,
 }
 
-/// The turns of each file.
-static TURNS: Mutex<BTreeMap<PathBuf, Arc<Turns>>> = Mutex::new(BTreeMap::new());
+type Job = Box<dyn FnOnce() + Send>;
 
-impl Turns {
-    fn of(path: Option<&PathBuf>) -> Arc<Self> {
-        let Some(path) = path else { return Arc::default() };
-        let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(turns.entry(path.clone()).or_default())
+/// The writer of each file.
+static WRITERS: Mutex<BTreeMap<PathBuf, Arc<Writer>>> = Mutex::new(BTreeMap::new());
+
+impl Writer {
+    fn of(path: &PathBuf) -> Arc<Self> {
+        let mut writers = WRITERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = || {
+            let (queue, waiting) = std::sync::mpsc::channel::<Job>();
+            std::thread::spawn(move || waiting.into_iter().for_each(|job| job()));
+            Arc::new(Self { queue, is_open: Mutex::new(false), ended: Condvar::new() })
+        };
+        Arc::clone(writers.entry(path.clone()).or_insert_with(start))
     }
 
-    /// Waits for the turn; when it took too long, goes on without one: SQLite's lock is what decides.
-    fn take(&self) -> Turn<'_> {
-        let is_taken = self.is_taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.freed.wait_timeout_while(is_taken, BUSY, |is_taken| *is_taken);
-        let (mut is_taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        *is_taken = true;
-        Turn(self)
+    /// On the thread: a transaction was begun. Its other statements run elsewhere; who waits would not get the lock before its
+    /// end. When that takes too long, SQLite's lock decides, as it does between processes.
+    fn wait_for_end(&self) {
+        let is_open = self.is_open.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.ended.wait_timeout_while(is_open, BUSY, |is_open| *is_open);
+        *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
     }
-}
 
-/// The next one's when dropped.
-struct Turn<'a>(&'a Turns);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        *self.0.is_taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
-        self.0.freed.notify_one();
+    fn set_open(&self, is_open: bool) {
+        *self.is_open.lock().unwrap_or_else(PoisonError::into_inner) = is_open;
+        if !is_open {
+            self.ended.notify_one();
+        }
     }
 }
 
@@ -235,10 +241,8 @@ fn open(guest: &mut Guest, label: &str) -> Result<Resource<Connection>, Error> {
     if guest.connections >= CONNECTIONS {
         return Err(Error::Io("too many connections opened".to_owned()));
     }
-    let turns = Turns::of(path.as_ref());
-    let budget = Arc::new(AtomicI64::new(i64::MAX));
-    let session = Session { path, connection: Mutex::default(), long: Mutex::default(), budget, turns };
-    let connection = guest.table.push(Connection(Arc::new(session))).map_err(|error| Error::Io(error.to_string()))?;
+    let connection =
+        guest.table.push(Connection(Arc::new(Session::new(path)))).map_err(|error| Error::Io(error.to_string()))?;
     guest.connections += 1;
     Ok(connection)
 }
@@ -297,14 +301,66 @@ async fn execute_async(
 }
 
 impl Session {
+    fn new(path: Option<PathBuf>) -> Self {
+        Self {
+            writer: path.as_ref().map(Writer::of),
+            path,
+            connection: Mutex::default(),
+            long: Mutex::default(),
+            budget: Arc::new(AtomicI64::new(i64::MAX)),
+            in_transaction: AtomicBool::new(false),
+        }
+    }
+
     async fn run(self: Arc<Self>, sql: String, parameters: Vec<Value>) -> Result<First, Error> {
         if let Some(first) = self.run_inline(&sql, &parameters) {
             return Ok(first);
         }
         let (sender, first) = oneshot::channel();
-        // Not awaited: the thread goes on with the rows that `first` leaves open.
-        spawn_blocking(move || self.run_blocking(&sql, &parameters, sender));
+        // Inside of a transaction the lock is held, or asked for by who is in no queue: so nobody waits for who waits for him.
+        let begins_to_write = !is_read(&sql) && !self.in_transaction.load(Ordering::Acquire);
+        match self.writer.clone().filter(|_| begins_to_write) {
+            // Not awaited: the thread goes on with the rows that `first` leaves open.
+            None => drop(spawn_blocking(move || self.run_blocking(&sql, &parameters, sender))),
+            Some(writer) => {
+                let (since, runtime) = (Instant::now(), tokio::runtime::Handle::current());
+                let session = Arc::clone(&self);
+                let job = move || session.run_in_turn(sql, parameters, sender, since, &runtime);
+                writer.queue.send(Box::new(job)).map_err(io)?;
+            }
+        }
         first.await.map_err(io)
+    }
+
+    /// Step 3 of the file's comment, on the writer's thread.
+    fn run_in_turn(
+        self: Arc<Self>,
+        sql: String,
+        parameters: Vec<Value>,
+        sender: oneshot::Sender<First>,
+        since: Instant,
+        runtime: &tokio::runtime::Handle,
+    ) {
+        let guard = match self.connection.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(guard)) => guard.into_inner(),
+            // Another statement of this connection is running; who waits for it may hold up nobody else.
+            Err(TryLockError::WouldBlock) => {
+                let session = Arc::clone(&self);
+                drop(runtime.spawn_blocking(move || session.run_blocking(&sql, &parameters, sender)));
+                return;
+            }
+        };
+        // Who waited in the queue has less left to wait for another process.
+        let waited = since.elapsed();
+        let patience = if waited > BUSY / 50 { BUSY.saturating_sub(waited) } else { BUSY };
+        let mut answer = Blocking { is_whole: true, ..Blocking::new(sender) };
+        let outcome = self.feed(guard, patience, &sql, &parameters, &mut answer);
+        let has_begun = self.in_transaction.load(Ordering::Acquire);
+        answer.finish(outcome);
+        if let Some(writer) = self.writer.as_ref().filter(|_| has_begun) {
+            writer.wait_for_end();
+        }
     }
 
     /// Steps 1 and 2 of the file's comment. `None`: run it on a blocking thread.
@@ -339,39 +395,41 @@ impl Session {
     }
 
     fn run_blocking(&self, sql: &str, parameters: &[Value], sender: oneshot::Sender<First>) {
-        let mut answer = Blocking { first: Some(sender), columns: Vec::new(), batch: Vec::new(), bytes: 0, rest: None };
-        let outcome = self.feed(sql, parameters, &mut answer);
+        let mut answer = Blocking::new(sender);
+        let outcome = self.feed(self.lock(), BUSY, sql, parameters, &mut answer);
         answer.finish(outcome);
     }
 
-    /// Runs a statement to its end and gives its rows to `answer`.
-    fn feed(&self, sql: &str, parameters: &[Value], answer: &mut Blocking) -> Outcome {
-        let mut guard = self.lock();
+    /// Runs a statement to its end and gives its rows to `answer`. Waits as long as `patience` for a lock of SQLite's.
+    fn feed(
+        &self,
+        mut guard: MutexGuard<'_, Option<rusqlite::Connection>>,
+        patience: Duration,
+        sql: &str,
+        parameters: &[Value],
+        answer: &mut Blocking,
+    ) -> Outcome {
         let connection = match &mut *guard {
             Some(connection) => connection,
             closed => closed.insert(self.open().map_err(io)?),
         };
-        // A statement that writes by itself, or that begins to. Inside of a transaction the lock is held, or is being asked for
-        // by who holds no turn: so nobody waits for who waits for him.
-        let _turn = (connection.is_autocommit() && !is_read(sql)).then(|| self.turns.take());
-        let (mut cached, mut first);
-        let statement: &mut Statement<'_> = match connection.prepare_cached(sql) {
-            Ok(statement) => {
-                cached = statement;
-                &mut cached
-            }
-            // rusqlite refuses text after the first statement; Spin ignores it.
-            Err(error) => {
-                first = Batch::new(connection, sql).next().map_err(io)?.ok_or_else(|| io(error))?;
-                &mut first
-            }
-        };
-        answer.columns = columns(statement);
-        let mut rows = statement.query(params_from_iter(parameters)).map_err(io)?;
-        while let Some(row) = rows.next().map_err(io)? {
-            answer.push(read_row(row)?)?;
+        if patience < BUSY {
+            connection.busy_timeout(patience).map_err(io)?;
         }
-        Ok(())
+        let outcome = run_to_end(connection, sql, parameters, answer);
+        if patience < BUSY {
+            connection.busy_timeout(BUSY).map_err(io)?;
+        }
+        let was_open = self.in_transaction.swap(!connection.is_autocommit(), Ordering::AcqRel);
+        if let Some(writer) = &self.writer {
+            // Before the answer is given: the end may come at once.
+            match connection.is_autocommit() {
+                false if !was_open && writes(connection) => writer.set_open(true),
+                true if was_open => writer.set_open(false),
+                _ => {}
+            }
+        }
+        outcome
     }
 
     fn open(&self) -> rusqlite::Result<rusqlite::Connection> {
@@ -412,6 +470,9 @@ impl Session {
 impl Drop for Session {
     /// The last connection to a file in WAL mode writes the log back when it closes: nothing for a worker's thread.
     fn drop(&mut self) {
+        if let Some(writer) = self.writer.as_ref().filter(|_| *self.in_transaction.get_mut()) {
+            writer.set_open(false);
+        }
         let connection = self.connection.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if let (Some(connection), Ok(runtime)) = (connection, tokio::runtime::Handle::try_current()) {
             drop(runtime.spawn_blocking(move || drop(connection)));
@@ -426,13 +487,22 @@ struct Blocking {
     columns: Vec<String>,
     batch: Vec<RowResult>,
     bytes: usize,
+    /// Whether the rows are kept until the end, so that nobody has to wait for who reads them.
+    is_whole: bool,
     rest: Option<(mpsc::Sender<Vec<RowResult>>, oneshot::Sender<Outcome>)>,
 }
 
 impl Blocking {
+    fn new(first: oneshot::Sender<First>) -> Self {
+        Self { first: Some(first), columns: Vec::new(), batch: Vec::new(), bytes: 0, is_whole: false, rest: None }
+    }
+
     fn push(&mut self, row: RowResult) -> Outcome {
         self.bytes += size(&row);
         self.batch.push(row);
+        if self.is_whole {
+            return if self.bytes > MOST_BYTES { Err(too_large()) } else { Ok(()) };
+        }
         if self.bytes < FIRST_BYTES {
             return Ok(());
         }
@@ -469,6 +539,37 @@ impl Blocking {
             drop(first.send(First { columns: std::mem::take(&mut self.columns), rows, rest }));
         }
     }
+}
+
+fn run_to_end(
+    connection: &mut rusqlite::Connection,
+    sql: &str,
+    parameters: &[Value],
+    answer: &mut Blocking,
+) -> Outcome {
+    let (mut cached, mut first);
+    let statement: &mut Statement<'_> = match connection.prepare_cached(sql) {
+        Ok(statement) => {
+            cached = statement;
+            &mut cached
+        }
+        // rusqlite refuses text after the first statement; Spin ignores it.
+        Err(error) => {
+            first = Batch::new(connection, sql).next().map_err(io)?.ok_or_else(|| io(error))?;
+            &mut first
+        }
+    };
+    answer.columns = columns(statement);
+    let mut rows = statement.query(params_from_iter(parameters)).map_err(io)?;
+    while let Some(row) = rows.next().map_err(io)? {
+        answer.push(read_row(row)?)?;
+    }
+    Ok(())
+}
+
+/// Whether the connection's transaction holds the file's write lock.
+fn writes(connection: &rusqlite::Connection) -> bool {
+    connection.transaction_state(None::<&str>).is_ok_and(|state| state == TransactionState::Write)
 }
 
 /// `None` for whatever is not a complete answer within the bounds: the blocking run will say what is wrong.
@@ -596,8 +697,7 @@ mod tests {
     use super::*;
 
     fn session() -> Arc<Session> {
-        let (budget, turns) = (Arc::new(AtomicI64::new(i64::MAX)), Turns::of(None));
-        Arc::new(Session { path: None, connection: Mutex::default(), long: Mutex::default(), budget, turns })
+        Arc::new(Session::new(None))
     }
 
     async fn rows(session: &Arc<Session>, sql: &str) -> Result<Vec<Vec<Value>>, String> {
@@ -649,6 +749,64 @@ mod tests {
         rows(&session, "COMMIT").await.unwrap();
         assert_eq!(rows(&session, "INSERT INTO t VALUES (7) RETURNING a").await.unwrap(), [[Value::Integer(7)]]);
         assert_eq!(session.clone().ask(rusqlite::Connection::changes).await.unwrap(), 1);
+    }
+
+    /// Three connections to one file, which goes away again.
+    async fn on_a_file(name: &str) -> (PathBuf, [Arc<Session>; 3]) {
+        let path = std::env::temp_dir().join(format!("accredit-host-{name}-{}.db", std::process::id()));
+        let sessions = [(); 3].map(|()| Arc::new(Session::new(Some(path.clone()))));
+        rows(&sessions[0], "PRAGMA journal_mode=WAL").await.unwrap();
+        rows(&sessions[0], "CREATE TABLE t(a)").await.unwrap();
+        (path, sessions)
+    }
+
+    fn clean(path: &std::path::Path) {
+        for end in ["", "-wal", "-shm"] {
+            drop(std::fs::remove_file(format!("{}{end}", path.display())));
+        }
+    }
+
+    /// A write that begins while a transaction is open runs when it has ended, not before, and is not refused.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_writes_waits_for_the_transaction_before_him() {
+        let (path, [one, two, three]) = on_a_file("turns").await;
+        rows(&one, "BEGIN IMMEDIATE").await.unwrap();
+        let others = [two, three].map(|session| {
+            tokio::spawn(async move { rows(&session, "INSERT INTO t SELECT count(*) FROM t RETURNING a").await })
+        });
+        for _ in 0..3 {
+            rows(&one, "INSERT INTO t VALUES ('x')").await.unwrap();
+        }
+        assert_eq!(rows(&one, "SELECT count(*) FROM t").await.unwrap(), [[Value::Integer(3)]]);
+        rows(&one, "COMMIT").await.unwrap();
+        let mut seen = Vec::new();
+        for other in others {
+            seen.extend(other.await.unwrap().unwrap().concat());
+        }
+        seen.sort_by_key(|value| format!("{value:?}"));
+        assert_eq!(seen, [Value::Integer(3), Value::Integer(4)]);
+        clean(&path);
+    }
+
+    /// A transaction that has not written, and one whose connection is gone, hold up nobody.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn only_who_holds_the_lock_is_waited_for() {
+        let (path, [one, two, three]) = on_a_file("idle").await;
+        rows(&one, "BEGIN").await.unwrap();
+        rows(&two, "BEGIN IMMEDIATE").await.unwrap();
+        drop(two);
+        rows(&three, "INSERT INTO t VALUES (1)").await.unwrap();
+        assert_eq!(rows(&one, "SELECT count(*) FROM t").await.unwrap(), [[Value::Integer(1)]]);
+        clean(&path);
+    }
+
+    /// Rows of a write come whole, however many: nobody who waits to write waits for who reads them.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_write_with_many_rows_is_answered() {
+        let (path, [one, ..]) = on_a_file("rows").await;
+        let many = "INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) SELECT i FROM n RETURNING a";
+        assert_eq!(rows(&one, many).await.unwrap().len(), 20_000);
+        clean(&path);
     }
 
     #[tokio::test]

@@ -302,13 +302,15 @@ pub fn write_trap_manifest(directory: &Path, text: &str) -> PathBuf {
     path
 }
 
-/// Writes a copy of Accredit's manifest to `directory`, its wasm where it was built: a folder `dist` beside it is handed out.
+/// Writes a copy of Accredit's manifest to `directory`, its wasm where it was built and its pages where they are: a folder `dist`
+/// beside it is handed out.
 pub fn write_manifest(directory: &Path) -> PathBuf {
     let original = manifest().canonicalize().expect("the manifest of Accredit");
     let text = fs::read_to_string(&original).expect("the manifest of Accredit");
     let wasm = original.with_file_name("target/wasm32-wasip1/release");
     let path = directory.join("spin.toml");
     let text = text.replace("\"target/wasm32-wasip1/release/", &format!("\"{}/", wasm.display()));
+    let text = text.replace("\"docs/agents\"", &format!("\"{}\"", original.with_file_name("docs/agents").display()));
     fs::write(&path, text).expect("to write the manifest");
     path
 }

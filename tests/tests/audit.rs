@@ -106,7 +106,7 @@ fn two_hosts_that_write_seal_and_are_killed_make_one_whole_chain() {
     }
     let newest = "SELECT ifnull((SELECT max(seq) FROM audit), 0) - ifnull((SELECT max(to_seq) FROM audit_seals), 0)";
     server.until_number(newest, 0);
-    assert!(logged.len() > 6, "{logged:?}");
+    assert!(logged.len() >= 6, "one of each round at least: {logged:?}");
     let admin = admin.at(second.host().base_url());
     let rows = server.number("SELECT count(*) FROM audit");
     for head in logged.iter().chain(&heads(&server)) {

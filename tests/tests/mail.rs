@@ -283,7 +283,7 @@ fn mail_settings_that_cannot_be_used_stop_the_component_that_sends() {
     for (name, value) in [("mail_provider", "pigeon"), ("mail_from", ""), ("mail_token", ""), ("mail_host", "a..b")] {
         let sink = Sink::new();
         let server = settings(&sink, "webhook").variable(name, value).start();
-        let answer = server.nobody().get("/api/notifications/count");
+        let answer = server.nobody().get("/api/mail/outbox");
         assert_eq!((answer.status(), &answer.json()["error"]), (500, &json!("internal")), "{name}");
         tests::host::until_logged(server.host(), name);
         server.nobody().get("/api/auth/whoami").refused(401, "missing_credential");

@@ -1,34 +1,28 @@
 //! Changing an agent: what is said of it, what it may do and spend, whose it is and below whom it stands.
 
-use std::collections::BTreeMap;
-
 use axum::{http::StatusCode, response::Response};
 use common::{
-    audit::{self, Event},
+    agents::{Said, audited, keeps_what_is_given, narrow_below, parent, within_parent},
     caller::Caller,
     error::{ApiError, Code},
     form,
     form::{Ask, OrNull},
     http::{App, Segment, json},
-    id::{AgentId, NotificationId, UserId},
+    id::{NotificationId, UserId},
     idempotency::Answer,
+    mint::{self, Rights},
     permission::{Action, DEEPEST},
     route::{self, Route},
     scope::{Patterns, Role},
     store::{
         agent::{self, Agent, Fields, Labels},
-        grant, inbox, notification, tree,
+        grant, inbox, notification,
+        state::halted,
+        tree,
     },
     write::{Begun, Write},
 };
 use serde_json::{Value as Json, json};
-
-use crate::{
-    ask::{self, Rights, Said},
-    bounds::{keeps_what_is_given, within_parent},
-    create::{halted, parent},
-    registry::audited,
-};
 
 form! {
     pub(crate) struct Patch {
@@ -88,7 +82,7 @@ pub(crate) async fn patch(
     let change = Change {
         route: route::AGENTS_PATCH,
         anew: false,
-        rights: ask::rights(app.db(), &caller, body.scope.as_deref(), body.preset.as_deref()).await?,
+        rights: mint::rights(app.db(), &caller, body.scope.as_deref(), body.preset.as_deref()).await?,
         said: Said {
             display_name: body.display_name,
             description: body.description,
@@ -111,7 +105,7 @@ pub(crate) async fn patch(
 /// owner and what was spent stay.
 pub(crate) async fn put(app: App, caller: Caller, Segment(name): Segment, ask: Ask<Put>) -> Result<Response, ApiError> {
     let body = ask.body;
-    let rights = ask::rights(app.db(), &caller, body.scope.as_deref(), body.preset.as_deref()).await?;
+    let rights = mint::rights(app.db(), &caller, body.scope.as_deref(), body.preset.as_deref()).await?;
     let change = Change {
         route: route::AGENTS_PUT,
         anew: true,
@@ -273,31 +267,6 @@ async fn new_owner(write: &Write<'_>, to: &str) -> Result<UserId, ApiError> {
     Ok(found.ok_or(Code::OwnerNotFound)?.user)
 }
 
-/// Takes from every agent below what the one above it no longer has, and tells it.
-pub(crate) async fn narrow_below(app: &App, write: &Write<'_>, top: &Agent) -> Result<(), ApiError> {
-    let defined = write.caller.defined();
-    let mut have: BTreeMap<AgentId, Patterns> = BTreeMap::new();
-    for agent in tree::ceilings(&write.tx, &top.id).await? {
-        let mut scope = agent.scope.clone();
-        if let Some(above) = agent.parent_id.as_ref().and_then(|above| have.get(above)) {
-            scope = scope.within(&[&above.to_column()], defined);
-            let (scopes, bound) = (scope.scopes(defined), above.scopes(defined));
-            if !scopes.clone().without(&bound).is_empty() {
-                scope = scopes.and(&bound).to_patterns();
-            }
-        }
-        if scope != agent.scope {
-            tree::narrow(&write.tx, &agent.id, &scope, app.now()).await?;
-            inbox::push(&write.tx, &agent.id, "limit_changed", &json!({ "scope": scope }), app.now()).await?;
-            let (before, after) = (json!({ "scope": agent.scope }), json!({ "scope": scope, "with": top.id }));
-            let event = Event { action: "agent.update", object: agent.id.as_str(), before, after };
-            audit::by_caller(app, &write.tx, &write.caller, &event).await?;
-        }
-        have.insert(agent.id, scope);
-    }
-    Ok(())
-}
-
 /// Of two objects, the members that differ: an audit row holds what was changed, not all that was left.
 fn changed(before: Json, after: Json) -> (Json, Json) {
     let (Json::Object(mut was), Json::Object(mut is)) = (before, after) else { return (Json::Null, Json::Null) };
@@ -319,12 +288,12 @@ mod tests {
     use serde_json::Value::Null;
 
     use super::*;
-    use crate::router;
+    use crate::with_neighbours;
 
     /// A PUT says anew all that a create says: what is left out is as it is for a new agent.
     #[tokio::test]
     async fn a_put_leaves_nothing_of_what_was_said_before() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let body = json!({ "name": "scout", "description": "Old.", "labels": { "a": "1" }, "scope": ["*"], "tier": 1, "budget_cents": 5 });
         t.as_(&ada, "POST", "/api/agents", body).await.is(201);
@@ -352,7 +321,7 @@ mod tests {
     /// R41, R8: a narrower ceiling narrows all below it at once, and each is told.
     #[tokio::test]
     async fn a_narrower_ceiling_narrows_all_below() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let boss = t.agent(&ada, "boss", "agents.*").await;
         let hand = t.agent_below(&ada, Some(&boss), "hand", "agents.*").await;
@@ -382,7 +351,7 @@ mod tests {
     /// R46: no cycle, not too deep; and one owner, a running parent and its ceiling hold for a move too.
     #[tokio::test]
     async fn a_move_keeps_the_tree_a_tree() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
         let mut above: Option<Actor> = None;
@@ -428,7 +397,7 @@ mod tests {
     /// R8, R41: who gets an agent gets none of the credentials that others hold; the whole tree goes.
     #[tokio::test]
     async fn a_tree_is_given_away_without_its_credentials() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let mia = t.user(&ada.tenant, "mia@example.com", Role::Member).await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;

@@ -1,25 +1,25 @@
-//! Component `agents`: the registry of agents, and their tokens.
+//! Component `agents`: one agent: read it, change it, archive it.
 #![forbid(unsafe_code)]
 
-mod access;
-mod archive;
-mod ask;
-mod bounds;
 mod change;
-mod create;
-mod heartbeat;
-mod keys;
-mod lifecycle;
-mod log;
-mod preset;
-mod registry;
+mod one;
 mod routes;
-#[cfg(test)]
-mod sequences;
-mod sharing;
-mod token;
-mod transfer;
 
 pub use routes::router;
 
 common::component!(crate::router);
+
+/// Tests pass through the routes of other components too.
+#[cfg(test)]
+fn with_neighbours() -> common::router::Router {
+    common::router::Router::together([
+        router(),
+        access::router(),
+        archive::router(),
+        keys::router(),
+        lifecycle::router(),
+        registry::router(),
+        scopes::router(),
+        sharing::router(),
+    ])
+}

@@ -158,7 +158,7 @@ mod tests {
     };
     use serde_json::{Value::Null, json};
 
-    use crate::router;
+    use crate::with_neighbours;
 
     async fn ask(t: &TestApp, actor: &Actor, query: &str) -> serde_json::Value {
         t.as_(actor, "GET", &format!("/api/auth/can?{query}"), Null).await.is(200)
@@ -166,7 +166,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_decision_is_told_with_its_factors() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
         let scout = t.agent(&ada, "scout", "agents.read agents.update users.read").await;
@@ -211,7 +211,7 @@ mod tests {
     /// R33: an object that is not there, one that may not be read and one of another tenant: the same 200, the same statements.
     #[tokio::test]
     async fn an_unreadable_object_is_an_absent_one() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let (tenant, other) = (t.tenant("main").await, t.tenant("other").await);
         let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
         let max = t.user(&tenant, "max@example.com", Role::Member).await;

@@ -196,12 +196,12 @@ mod tests {
     use serde_json::{Value as Json, Value::Null, json};
 
     use super::*;
-    use crate::router;
+    use crate::with_neighbours;
 
     const DOCTOR: &str = "/api/auth/doctor";
 
     async fn stage(scope: &str) -> (TestApp, Actor, Actor) {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
         let scout = t.agent(&ada, "scout", scope).await;

@@ -1,14 +1,17 @@
-//! Component `auth`: who is asking, sessions, users, the audit trail.
+//! Component `auth`: who is asking, and what may he do?
 #![forbid(unsafe_code)]
 
-mod audit;
 mod can;
 mod doctor;
 mod routes;
-mod sessions;
-mod users;
 mod whoami;
 
 pub use routes::router;
 
 common::component!(crate::router);
+
+/// Tests pass through the routes of other components too.
+#[cfg(test)]
+fn with_neighbours() -> common::router::Router {
+    common::router::Router::together([router(), audit::router()])
+}

@@ -3,23 +3,13 @@ use common::{
     router::{Router, Routes},
 };
 
-use crate::{audit, can, doctor, sessions, users, whoami};
+use crate::{can, doctor, whoami};
 
 fn routes() -> Routes {
     Routes::new(Group::Auth)
         .on(route::WHOAMI, whoami::whoami)
         .on(route::CAN, can::can)
         .on(route::DOCTOR, doctor::doctor)
-        .on(route::LOGOUT, sessions::logout)
-        .on(route::SESSIONS_LIST, sessions::list)
-        .on(route::SESSIONS_END_OTHERS, sessions::end_others)
-        .on(route::SESSION_END, sessions::end)
-        .on(route::USERS_LIST, users::list)
-        .on(route::USERS_CREATE, users::create)
-        .on(route::USERS_GET, users::get)
-        .on(route::AUDIT_LIST, audit::list)
-        .on(route::AUDIT_EXPORT, audit::export)
-        .on(route::AUDIT_VERIFY, audit::verify)
 }
 
 /// The component's routes.

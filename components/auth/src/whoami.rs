@@ -58,13 +58,13 @@ mod tests {
     use common::{scope::Role, secret::Kind, testing::TestApp};
     use serde_json::{Value::Null, json};
 
-    use crate::router;
+    use crate::with_neighbours;
 
     const WHOAMI: &str = "/api/auth/whoami";
 
     #[tokio::test]
     async fn a_person_learns_who_he_is() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "Ada@example.com", Role::Viewer).await;
         let answer = t.as_(&ada, "GET", WHOAMI, Null).await;
@@ -90,7 +90,7 @@ mod tests {
     /// R41: an agent's authority is never more than its ceiling and its owner's role, and follows both at once.
     #[tokio::test]
     async fn an_agents_scope_follows_its_ceiling_and_its_owners_role_at_once() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         let scout = t.agent(&ada, "scout", "agents.* users.* ui.notify").await;
@@ -105,7 +105,7 @@ mod tests {
     /// R41: what was approved is shown while it counts, within the owner's role, and a custom scope too; a key has nothing of it.
     #[tokio::test]
     async fn what_was_approved_is_part_of_the_scope_of_a_token() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
         let scout = t.agent(&ada, "scout", "agents.read").await;
@@ -135,7 +135,7 @@ mod tests {
     /// A key is its agent, also while that is halted; what was approved for the agent is not the key's.
     #[tokio::test]
     async fn a_key_learns_whose_it_is() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
         let scout = t.agent(&ada, "scout", "agents.read agents.list").await;
@@ -162,7 +162,7 @@ mod tests {
     /// R1: refused before the database is asked.
     #[tokio::test]
     async fn a_malformed_credential_reads_nothing() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         let before = t.db().statements();
@@ -179,7 +179,7 @@ mod tests {
     /// R13: the scheme in any case, blanks around the token; no other scheme, no second header, nothing longer than 4 KiB.
     #[tokio::test]
     async fn the_header_is_read_as_rfc_6750_says() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         for scheme in ["Bearer", "bearer", "BEARER", "Bearer  "] {
@@ -200,7 +200,7 @@ mod tests {
     /// R14: where a bearer is sent, the cookie says nothing.
     #[tokio::test]
     async fn a_bearer_silences_the_cookie() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         let eve = t.user(&tenant, "eve@example.com", Role::Viewer).await;
@@ -219,7 +219,7 @@ mod tests {
     /// R73: a cookie counts on a loopback host only, unless `public_url` is https.
     #[tokio::test]
     async fn the_plain_cookie_counts_on_loopback_only() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         let request = |host: &str, cookie: &str| {
@@ -235,7 +235,7 @@ mod tests {
     /// R6, R11: what has ended is refused, each end with its own word.
     #[tokio::test]
     async fn an_ended_credential_is_refused_with_its_reason() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         let soon = Some(t.now().plus_seconds(60));
@@ -250,7 +250,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_session_ends_when_it_idles_for_two_hours() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         for _ in 0..3 {
@@ -264,7 +264,7 @@ mod tests {
     /// R19: a deactivated account's credentials are refused, its agents' too.
     #[tokio::test]
     async fn a_deactivated_account_is_refused_with_all_that_is_its() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         let scout = t.agent(&ada, "scout", "agents.read").await;
@@ -278,7 +278,7 @@ mod tests {
     /// write refuses nobody.
     #[tokio::test]
     async fn a_use_is_recorded_once_a_minute() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         let used = "SELECT last_used_at || ' ' || last_used_address FROM credentials";
@@ -305,7 +305,7 @@ mod tests {
     /// R16: when the database fails, nobody is told that he is unknown.
     #[tokio::test]
     async fn a_failing_database_is_503() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         t.execute("ALTER TABLE tenants RENAME TO gone").await.unwrap();
@@ -318,7 +318,7 @@ mod tests {
     /// R58: `application/problem+json` for who asks for it.
     #[tokio::test]
     async fn a_refusal_is_a_problem_for_who_asks_for_one() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let answer = t.call("GET", WHOAMI, &[("accept", "application/problem+json")], Null).await;
         let body = answer.refused(401, "missing_credential");
         assert_eq!(answer.header("content-type"), "application/problem+json");

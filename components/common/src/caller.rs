@@ -289,12 +289,14 @@ impl Caller {
             let set = covered(pattern);
             *pattern != scope && !set.is_empty() && set.without(&allowed).is_empty()
         };
-        let carried = self.carried().split_ascii_whitespace().filter(is_kept).chain([scope]).collect();
+        let mut carried: Vec<&str> = self.carried().split_ascii_whitespace().filter(is_kept).collect();
+        carried.push(scope);
         let make = format!("POST /api/agents/{name}/keys {{\"name\": \"<a new name>\", \"scope\": {}}}", json(carried));
         if needed.without(&ceiling).is_empty() {
             return make;
         }
-        let wider = agent.scope.split_ascii_whitespace().chain([scope]).collect();
+        let mut wider: Vec<&str> = agent.scope.split_ascii_whitespace().collect();
+        wider.push(scope);
         format!("PATCH /api/agents/{name} {{\"scope\": {}}}, then {make}", json(wider))
     }
 

@@ -15,7 +15,10 @@ use std::{
     },
 };
 
-use serde::{Deserialize, Deserializer, de::Visitor};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
+};
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) mod native;
@@ -251,7 +254,8 @@ const PAGE: i64 = 4096;
 /// The database of this instance: idle connections and the writers' queue.
 pub struct Db {
     source: backend::Source,
-    readers: Mutex<Readers>,
+    readers: Mutex<Shared>,
+    hot: Mutex<Shared>,
     idle: Mutex<Vec<(Purpose, backend::Connection)>>,
     writers: backend::Queue,
     max_pages: Option<i64>,
@@ -262,32 +266,34 @@ pub struct Db {
 /// Idle connections for writing that are kept; more than that are closed when they are put back.
 const KEPT: usize = 8;
 
-/// Connections for reading that an instance opens at most.
-const READERS: usize = 2;
+/// Connections of an instance for reading, and as many for hot statements. Each is opened, reads the schema and plans every
+/// statement anew for its instance, which costs more than most requests; so their users share them.
+const SHARED: usize = 2;
 
-/// The connections for reading, and how many more are just being opened.
+/// Connections that several requests use at a time, each for one statement that is a transaction of its own; and how many more
+/// are just being opened.
 #[derive(Default)]
-struct Readers {
+struct Shared {
     open: Vec<Arc<backend::Connection>>,
     opening: usize,
 }
 
-/// What who wants to read does next.
+/// What who wants one of them does next.
 enum Next {
     Use(Arc<backend::Connection>),
     Open,
     Wait,
 }
 
-impl Readers {
+impl Shared {
     /// An idle connection if there is one, else a further one up to the bound, else the one that the fewest share.
     fn next(&mut self) -> Next {
-        let least = self.open.iter().min_by_key(|reader| Arc::strong_count(reader));
+        let least = self.open.iter().min_by_key(|shared| Arc::strong_count(shared));
         match least {
-            Some(reader) if Arc::strong_count(reader) == 1 || self.open.len() + self.opening >= READERS => {
-                Next::Use(Arc::clone(reader))
+            Some(shared) if Arc::strong_count(shared) == 1 || self.open.len() + self.opening >= SHARED => {
+                Next::Use(Arc::clone(shared))
             }
-            _ if self.open.len() + self.opening < READERS => {
+            _ if self.open.len() + self.opening < SHARED => {
                 self.opening += 1;
                 Next::Open
             }
@@ -302,6 +308,7 @@ impl Db {
         Self {
             source,
             readers: Mutex::default(),
+            hot: Mutex::default(),
             idle: Mutex::new(Vec::new()),
             writers: backend::Queue::default(),
             max_pages: max_mib.map(|mib| mib.saturating_mul(1024 * 1024) / PAGE),
@@ -337,59 +344,72 @@ impl Db {
         };
         let connection = match found {
             Some(connection) => connection,
-            None => {
-                let connection = self.open().await?;
-                for setting in purpose.settings(self.max_pages) {
-                    connection.execute(&setting, vec![]).await?;
-                }
-                connection
-            }
+            None => self.open_for(purpose).await?,
         };
         Ok(Kept { db: self, purpose, connection: Some(connection) })
     }
 
-    /// A connection for reading, which others may be using too.
-    async fn reader(&self) -> Result<Arc<backend::Connection>, DbError> {
+    async fn open_for(&self, purpose: Purpose) -> Result<backend::Connection, DbError> {
+        let connection = self.open().await?;
+        for setting in purpose.settings(self.max_pages) {
+            connection.execute(&setting, vec![]).await?;
+        }
+        Ok(connection)
+    }
+
+    /// Runs one statement, a transaction of its own, on a connection that others may be using too: to read, or to write what is
+    /// hot.
+    fn on_shared<'a>(&'a self, is_hot: bool, sql: &'a str, args: Vec<Value>) -> Running<'a> {
+        Box::pin(async move {
+            let pool = if is_hot { &self.hot } else { &self.readers };
+            let connection = self.shared(pool, is_hot).await?;
+            let rows = connection.execute(sql, args).await;
+            if rows.is_err() {
+                // The next one is opened anew.
+                let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
+                pool.open.retain(|open| !Arc::ptr_eq(open, &connection));
+            }
+            rows
+        })
+    }
+
+    async fn shared(&self, pool: &Mutex<Shared>, is_hot: bool) -> Result<Arc<backend::Connection>, DbError> {
         loop {
-            let next = self.readers.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let next = pool.lock().unwrap_or_else(PoisonError::into_inner).next();
             match next {
-                Next::Use(reader) => return Ok(reader),
+                Next::Use(shared) => return Ok(shared),
                 Next::Wait => backend::wait().await,
                 Next::Open => {
-                    let opened = self.open().await.map(Arc::new);
-                    let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-                    readers.opening -= 1;
-                    let opened = opened?;
-                    readers.open.push(Arc::clone(&opened));
+                    let opened = if is_hot { self.open_for(Purpose::Hot).await } else { self.open().await };
+                    let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
+                    pool.opening -= 1;
+                    let opened = opened.map(Arc::new)?;
+                    pool.open.push(Arc::clone(&opened));
                     return Ok(opened);
                 }
             }
         }
     }
 
-    /// Forgets a connection that failed: the next one is opened anew.
-    fn forget(&self, reader: &Arc<backend::Connection>) {
-        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        readers.open.retain(|open| !Arc::ptr_eq(open, reader));
-    }
-
     /// Opens a connection to a database that is as this code needs it.
-    async fn open(&self) -> Result<backend::Connection, DbError> {
-        let connection = self.source.open().await?;
-        if !self.migrated.load(Ordering::Acquire) {
-            // Once per instance. Who comes second waits: the tables that he needs may not be there yet.
-            let _turn = self.migrating.turn().await;
+    fn open(&self) -> Boxed<'_, backend::Connection> {
+        Box::pin(async move {
+            let connection = self.source.open().await?;
             if !self.migrated.load(Ordering::Acquire) {
-                crate::migrate::run(&connection).await?;
-                self.migrated.store(true, Ordering::Release);
+                // Once per instance. Who comes second waits: the tables that he needs may not be there yet.
+                let _turn = self.migrating.turn().await;
+                if !self.migrated.load(Ordering::Acquire) {
+                    crate::migrate::run(&connection).await?;
+                    self.migrated.store(true, Ordering::Release);
+                }
             }
-        }
-        Ok(connection)
+            Ok(connection)
+        })
     }
 
     /// Runs one hot statement and gives the rows of its RETURNING. See [`Purpose::Hot`].
     pub async fn hot<T: FromRow>(&self, sql: &str, args: Vec<Value>) -> Result<Vec<T>, DbError> {
-        read_all(self.written(Purpose::Hot, sql, args).await?)
+        read_all(self.on_shared(true, sql, args).await?)
     }
 
     /// Runs one statement that writes, in a transaction of its own, and gives the rows of its RETURNING.
@@ -407,16 +427,22 @@ impl Db {
     }
 
     /// Begins a durable transaction: one at a time in this instance, `BEGIN IMMEDIATE` against all others.
-    pub async fn begin(&self, purpose: Purpose) -> Result<Tx<'_>, DbError> {
-        let turn = self.writers.turn().await;
-        let kept = self.writer(purpose).await?;
-        kept.get()?.execute("BEGIN IMMEDIATE", vec![]).await?;
-        Ok(Tx { kept, _turn: turn })
+    pub fn begin(&self, purpose: Purpose) -> Boxed<'_, Tx<'_>> {
+        Box::pin(async move {
+            let turn = self.writers.turn().await;
+            let kept = self.writer(purpose).await?;
+            kept.get()?.execute("BEGIN IMMEDIATE", vec![]).await?;
+            Ok(Tx { kept, _turn: turn })
+        })
     }
 }
 
+/// What the database gives, once it has. Boxed where it is much code: an async function is compiled again for each crate, and each
+/// other function, that waits for it.
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, DbError>> + Send + 'a>>;
+
 /// The rows of a statement, once it has run.
-type Running<'a> = Pin<Box<dyn Future<Output = Result<Vec<Vec<Value>>, DbError>> + Send + 'a>>;
+type Running<'a> = Boxed<'a, Vec<Vec<Value>>>;
 
 /// What can be read from: the database as it is, or a transaction's view of it. The functions of the store take a
 /// `&dyn Rows`: taking any type that can be read from, each of them would be compiled twice.
@@ -427,14 +453,7 @@ pub trait Rows: Sync {
 
 impl Rows for Db {
     fn rows<'a>(&'a self, sql: &'a str, args: Vec<Value>) -> Running<'a> {
-        Box::pin(async move {
-            let reader = self.reader().await?;
-            let rows = reader.execute(sql, args).await;
-            if rows.is_err() {
-                self.forget(&reader);
-            }
-            rows
-        })
+        self.on_shared(false, sql, args)
     }
 }
 
@@ -467,7 +486,7 @@ pub trait Reads: Rows {
         }
     }
 
-    /// The same for a statement whose one column is its row as JSON (`SELECT json_array(…) AS r FROM …`), or a page of rows
+    /// The same for a statement that gives its one row as JSON (`SELECT json_array(…) AS r FROM …`), or a page of rows
     /// ([`page`]). Each value, and each column's name, costs on its way into a component about what reading it costs SQLite;
     /// one text costs once. Texts, integers and NULL only.
     fn packed<T: FromRow + Send>(
@@ -483,53 +502,90 @@ impl<R: Rows + ?Sized> Reads for R {}
 
 /// All rows of a statement for [`Reads::packed`] as one, in their order.
 pub(crate) fn page(select: &str) -> String {
-    format!("SELECT json_group_array(json(r)) AS r FROM ({select})")
+    // The rows are JSON already: joined as texts, they are not read and written again.
+    format!("SELECT '[' || ifnull(group_concat(r, ','), '') || ']' AS r FROM ({select})")
 }
 
 fn unpack(packed: Vec<Vec<Value>>) -> Result<Vec<Vec<Value>>, DbError> {
     let mut rows = Vec::new();
     for text in packed.into_iter().flatten() {
-        let text = String::from_value(text)?;
-        // A value is never a list, so that a list of lists is a page.
-        let read = if text.starts_with("[[") || text == "[]" {
-            serde_json::from_str(&text).map(|page: Vec<Vec<Value>>| rows.extend(page))
-        } else {
-            serde_json::from_str(&text).map(|row| rows.push(row))
-        };
-        read.map_err(|_| DbError::Row("not a row as JSON"))?;
+        match serde_json::from_str(&String::from_value(text)?).map_err(|_| NO_ROW)? {
+            Packed::List(page) if page.iter().all(|row| matches!(row, Packed::List(_))) => {
+                for row in page {
+                    rows.push(columns(row)?);
+                }
+            }
+            row => rows.push(columns(row)?),
+        }
     }
     Ok(rows)
 }
 
-impl<'de> Deserialize<'de> for Value {
+const NO_ROW: DbError = DbError::Row("not a row as JSON");
+
+fn columns(row: Packed) -> Result<Vec<Value>, DbError> {
+    let Packed::List(list) = row else { return Err(NO_ROW) };
+    let column = |item| if let Packed::Column(value) = item { Ok(value) } else { Err(NO_ROW) };
+    list.into_iter().map(column).collect()
+}
+
+/// What stands in a packed text: a column, or a list of them, or of such lists.
+enum Packed {
+    Column(Value),
+    List(Vec<Self>),
+}
+
+impl<'de> Deserialize<'de> for Packed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
+        deserializer.deserialize_any(PackedReader)
+    }
+}
 
-        impl Visitor<'_> for Reader {
-            type Value = Value;
+/// Says of each kind of value what it is, also of those that are none of ours: serde's own words for what it did not expect come
+/// with the writing of floating-point numbers, 10 KB in each component.
+struct PackedReader;
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a text, an integer or null")
-            }
+impl<'de> Visitor<'de> for PackedReader {
+    type Value = Packed;
 
-            fn visit_unit<E>(self) -> Result<Value, E> {
-                Ok(Value::Null)
-            }
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("texts, integers, null and lists of them")
+    }
 
-            fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
-                Ok(Value::Integer(number))
-            }
+    fn visit_unit<E>(self) -> Result<Packed, E> {
+        Ok(Packed::Column(Value::Null))
+    }
 
-            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Value, E> {
-                i64::try_from(number).map(Value::Integer).map_err(E::custom)
-            }
+    fn visit_i64<E>(self, number: i64) -> Result<Packed, E> {
+        Ok(Packed::Column(Value::Integer(number)))
+    }
 
-            fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-                Ok(Value::Text(text.to_owned()))
-            }
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Packed, E> {
+        i64::try_from(number).map(|number| Packed::Column(Value::Integer(number))).map_err(E::custom)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Packed, E> {
+        Ok(Packed::Column(Value::Text(text.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Packed, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
         }
+        Ok(Packed::List(list))
+    }
 
-        deserializer.deserialize_any(Reader)
+    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<Packed, E> {
+        Err(E::custom("no column"))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Packed, E> {
+        Err(E::custom("no column"))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Packed, A::Error> {
+        Err(A::Error::custom("no column"))
     }
 }
 

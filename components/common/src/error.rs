@@ -13,6 +13,7 @@ use serde_json::{Map, Value as Json};
 use crate::{db::DbError, scope::ScopeSet};
 
 /// One line of the table.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Row {
     /// The stable slug, `error` in the envelope.
     pub slug: &'static str,
@@ -28,29 +29,29 @@ pub struct Row {
     pub page: &'static str,
 }
 
+/// What a refusal means: a line of the table. Each is a constant of its own, so that a component holds the texts of the refusals
+/// that it can give, and no others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code(&'static Row);
+
 macro_rules! errors {
     ($($name:ident $status:literal $slug:literal: $detail:literal, $fix:literal $(, agent: $agent:literal)? $(, page: $page:literal)?;)*) => {
-        /// What a refusal means.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Code { $(#[doc = $detail] $name,)* }
-
+        #[expect(non_upper_case_globals, reason = "they are used as the variants of an enum would be")]
         impl Code {
+            $(
+                #[doc = $detail]
+                pub const $name: Self = Self(&Row {
+                    slug: $slug,
+                    status: $status,
+                    detail: $detail,
+                    fix: $fix,
+                    agent_fix: errors!(@option $($agent)?),
+                    page: errors!(@text $($page)?),
+                });
+            )*
+
             /// Every code, in the order of the documentation.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
-
-            /// Its line of the table.
-            pub const fn row(self) -> &'static Row {
-                match self {
-                    $(Self::$name => &Row {
-                        slug: $slug,
-                        status: $status,
-                        detail: $detail,
-                        fix: $fix,
-                        agent_fix: errors!(@option $($agent)?),
-                        page: errors!(@text $($page)?),
-                    },)*
-                }
-            }
         }
     };
     (@option) => { None };
@@ -500,6 +501,11 @@ impl From<DbError> for ApiError {
 }
 
 impl Code {
+    /// Its line of the table.
+    pub const fn row(self) -> &'static Row {
+        self.0
+    }
+
     /// The code with a sentence of its own.
     pub fn detail(self, detail: impl Into<String>) -> ApiError {
         ApiError::from(self).detail(detail)

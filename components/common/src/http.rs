@@ -308,11 +308,11 @@ impl FromCall for Option<Segment> {
 /// A JSON answer.
 pub fn json(status: StatusCode, form: &impl Serialize) -> Result<Response, ApiError> {
     let text = serde_json::to_string(form).map_err(|error| ApiError::from(Code::Internal).cause(error))?;
-    Ok(of_json(status, text))
+    Ok(written_json(status, text))
 }
 
 /// An answer of written JSON.
-pub(crate) fn of_json(status: StatusCode, text: impl Into<Body>) -> Response {
+pub fn written_json(status: StatusCode, text: impl Into<Body>) -> Response {
     let mut response = Response::new(text.into());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

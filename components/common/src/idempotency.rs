@@ -172,7 +172,7 @@ fn answer(status: StatusCode, text: Vec<u8>) -> Response {
     if text.is_empty() {
         return status.into_response();
     }
-    crate::http::of_json(status, text)
+    crate::http::written_json(status, text)
 }
 
 #[cfg(test)]

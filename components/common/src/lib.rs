@@ -5,7 +5,7 @@
 //! ```text
 //! http, router, form, page, write   the door, from a request to its handler, what is read of a request, pages of lists, the
 //!                    one way to change something
-//! caller, route, mint   who is asking; which routes there are, and who may come in
+//! caller, route, mint, agents   who is asking; which routes there are, and who may come in; what is given, and to whom
 //! idempotency, audit, seal  kept answers; rows that cannot be bent
 //! permission, store  grants compiled to SQL; one file per table
 //! db, migrate        connections and transactions over Spin's SQLite or rusqlite
@@ -15,6 +15,7 @@
 //! `error` may be named by all.
 #![forbid(unsafe_code)]
 
+pub mod agents;
 pub mod audit;
 pub mod caller;
 pub mod db;

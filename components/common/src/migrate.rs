@@ -12,16 +12,9 @@ use crate::db::native::Connection;
 use crate::db::spin::Connection;
 use crate::db::{DbError, FromValue, Value};
 
-/// Every migration, in order; the version of a database is how many of them it has seen. A static, not a constant: the texts would
-/// stand in a component once for each place that names them.
-static ALL: [&str; 6] = [
-    include_str!("../../../migrations/0001_ground.sql"),
-    include_str!("../../../migrations/0002_tokens.sql"),
-    include_str!("../../../migrations/0003_notify.sql"),
-    include_str!("../../../migrations/0004_seals.sql"),
-    include_str!("../../../migrations/0005_outbox.sql"),
-    include_str!("../../../migrations/0006_registry.sql"),
-];
+/// Every file of `migrations`, in order, without comments (`build.rs`); the version of a database is how many of them it has seen. A
+/// static, not a constant: the texts would stand in a component once for each place that names them.
+static ALL: &[&str] = &include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
 
 /// The line between two statements of a file.
 const MARKER: &str = "--- next";
@@ -34,7 +27,7 @@ const TRIES: usize = 3;
 
 /// Brings the database to the version of this code.
 pub(crate) async fn run(connection: &Connection) -> Result<(), DbError> {
-    apply(connection, &ALL).await
+    apply(connection, ALL).await
 }
 
 async fn apply(connection: &Connection, all: &[&str]) -> Result<(), DbError> {

@@ -2,11 +2,14 @@
 
 use crate::{
     caller::Caller,
+    db::{Rows, Tx},
     error::{ApiError, Code},
     form::OrNull,
-    id::UserId,
+    http::App,
+    id::{AgentId, CredentialId, TenantId, UserId},
     scope::{Patterns, Role, Scope, Scopes},
-    secret::Kind,
+    secret::{Kind, Secret},
+    store::{credential, preset},
     time::{Lifetime, Timestamp},
 };
 
@@ -27,6 +30,64 @@ pub fn lifetime(days: Option<OrNull<i64>>) -> Result<Option<Lifetime>, ApiError>
 pub fn grace(asked: Option<i64>, least: i64) -> Result<i64, ApiError> {
     let grace = asked.unwrap_or(least);
     if (least..=MOST_GRACE).contains(&grace) { Ok(grace) } else { Err(Code::InvalidGrace.into()) }
+}
+
+/// Scopes that were asked for: a ceiling, or what a credential is to carry; and the preset with its version that they came from.
+#[derive(Clone)]
+pub struct Rights {
+    /// The scopes.
+    pub scope: Patterns,
+    /// Name and version of the preset, if it was one.
+    pub preset: Option<(String, i64)>,
+}
+
+/// Reads `scope` or `preset`, of which at most one may be sent. `None`: neither was.
+pub async fn rights(
+    reads: &dyn Rows,
+    caller: &Caller,
+    scope: Option<&[String]>,
+    preset: Option<&str>,
+) -> Result<Option<Rights>, ApiError> {
+    match (scope, preset) {
+        (Some(_), Some(_)) => Err(ApiError::field("preset", "send scope or preset, not both")),
+        (None, None) => Ok(None),
+        (None, Some(name)) => of_preset(reads, caller, name).await.map(Some),
+        (Some(asked), None) => Ok(Some(Rights { scope: caller.read_scope(asked)?, preset: None })),
+    }
+}
+
+/// What the newest version of a preset gives. 400: there is none of that name.
+pub async fn of_preset(reads: &dyn Rows, caller: &Caller, name: &str) -> Result<Rights, ApiError> {
+    let preset = preset::newest(reads, caller.tenant_id(), name).await?.ok_or(Code::UnknownPreset)?;
+    Ok(Rights { scope: preset.scope, preset: Some((preset.name, preset.version)) })
+}
+
+/// Makes an agent's token. That nobody gains by it was decided before.
+pub async fn agent_token(
+    app: &App,
+    tx: &Tx<'_>,
+    (tenant_id, owner_id): (&TenantId, &UserId),
+    agent_id: &AgentId,
+    scope: &str,
+    expires_at: Option<Timestamp>,
+) -> Result<(CredentialId, Secret), ApiError> {
+    let secret = Secret::generate(Kind::AgentToken, app.chance());
+    let id = CredentialId::generate(app.now(), app.chance());
+    let new = credential::New {
+        id: &id,
+        secret: &secret,
+        tenant_id,
+        user_id: owner_id,
+        agent_id: Some(agent_id),
+        scope,
+        created_at: app.now(),
+        expires_at,
+        user_agent: None,
+        name: None,
+        key_id: None,
+    };
+    credential::insert(tx, &new).await?;
+    Ok((id, secret))
 }
 
 /// Says which of the scopes have no effect, because the role lacks them (or only people can use them, for an agent).

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::{
     caller::Caller,
+    db::DbError,
     error::{ApiError, Code},
     secret::Digest,
     time::Timestamp,
@@ -67,14 +68,35 @@ impl Wanted {
 
     /// Makes the page of what was read; `place` gives a row's time and id.
     pub fn page<T>(&self, mut items: Vec<T>, place: impl Fn(&T) -> (Timestamp, String)) -> Page<T> {
+        let next_cursor = self.cut(&mut items).then(|| items.last().map(|last| self.cursor(place(last)))).flatten();
+        Page { items, next_cursor }
+    }
+
+    /// The same of rows that are JSON already, as JSON. `None` of `place`: the row is not what was asked for.
+    pub(crate) fn written_page(
+        &self,
+        mut items: Vec<&str>,
+        place: impl Fn(&str) -> Option<(Timestamp, String)>,
+    ) -> Result<String, DbError> {
+        let next_cursor = if self.cut(&mut items) {
+            let place = items.last().and_then(|last| place(last)).ok_or(DbError::Row("not a row as JSON"))?;
+            format!("\"{}\"", self.cursor(place))
+        } else {
+            "null".to_owned()
+        };
+        Ok(format!(r#"{{"items":[{}],"next_cursor":{next_cursor}}}"#, items.join(",")))
+    }
+
+    /// Leaves what the page holds; whether there was more.
+    fn cut<T>(&self, items: &mut Vec<T>) -> bool {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let more = items.len() > limit;
         items.truncate(limit);
-        let next_cursor = items.last().filter(|_| more).map(|last| {
-            let (at, id) = place(last);
-            URL_SAFE_NO_PAD.encode(format!("{} {id} {}", at.millis(), self.bound))
-        });
-        Page { items, next_cursor }
+        more
+    }
+
+    fn cursor(&self, (at, id): (Timestamp, String)) -> String {
+        URL_SAFE_NO_PAD.encode(format!("{} {id} {}", at.millis(), self.bound))
     }
 }
 

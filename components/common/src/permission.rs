@@ -183,6 +183,47 @@ impl<'a> Bound<'a> {
         format!("({row}.tenant_id = {} AND {})", self.tenant, self.stands(&format!("{row}.id"), action.on_agents()))
     }
 
+    /// The agents that the subject may read, as a statement that gives the ids of a page, the newest first: `narrow` are
+    /// conditions more (` AND …`), the page begins behind `at` and `id`.
+    ///
+    /// What the subject owns and what was granted to it are each read in the order of the page, and nothing beside them: the work
+    /// grows with the page, not with the tenant. An agent's id begins with the moment of its registration, so that its order is
+    /// that of the page.
+    pub fn readable(&self, narrow: &str, (at, id): (&str, &str), rows: &str) -> String {
+        let tenant = &self.tenant;
+        let behind =
+            format!("a.tenant_id = {tenant} AND a.archived_at IS NULL AND (a.created_at, a.id) < ({at}, {id}){narrow}");
+        let newest = format!("ORDER BY a.created_at DESC, a.id DESC LIMIT {rows}");
+        // A grant of any relation lets read; an agent's needs its owner too.
+        let (own, subject, granted) = match (&self.agent, self.subject.role) {
+            (None, Role::Admin) => return format!("SELECT a.id FROM agents a WHERE {behind} {newest}"),
+            (None, _) => {
+                (format!("SELECT a.id FROM agents a WHERE a.owner_id = {}", self.user), &self.user, String::new())
+            }
+            (Some(agent), _) => (
+                format!(
+                    "WITH RECURSIVE below (id) AS (
+                         SELECT {agent} UNION
+                         SELECT b.id FROM below JOIN agents b ON b.parent_id = below.id WHERE b.archived_at IS NULL)
+                     SELECT a.id FROM below JOIN agents a ON a.id = below.id WHERE 1"
+                ),
+                agent,
+                format!(" AND {}", self.on_agent(Action::Read)),
+            ),
+        };
+        format!(
+            "SELECT id FROM (
+                 SELECT * FROM ({own} AND {behind} {newest})
+                 UNION
+                 SELECT * FROM (
+                     SELECT a.id FROM grants g CROSS JOIN agents a ON a.id = g.object_id
+                     WHERE g.subject_id = {subject} AND g.object_id > 'agt_' AND g.object_id < iif({id} = '', 'agt~', {id})
+                       AND {behind}{granted}
+                     GROUP BY g.object_id ORDER BY g.object_id DESC LIMIT {rows}))
+             ORDER BY id DESC LIMIT {rows}"
+        )
+    }
+
     /// May the subject do this with the key `k` of the agent `a`?
     pub fn on_key(&self, action: Action) -> String {
         let (stands, may) = self.parts_on_key(action);

@@ -7,19 +7,41 @@ use crate::{permission::Action, scope::Scope};
 /// The component that serves a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Group {
-    /// People and sessions; who am I.
+    /// Who am I, and what may I do?
     Auth,
+    /// Sessions and users.
+    People,
+    /// The audit trail.
+    Audit,
     /// The routes that hash passwords, and bootstrap.
     Signin,
-    /// Personal access tokens, introspection, scopes.
+    /// Personal access tokens, introspection, leaks.
     Tokens,
-    /// The registry of agents and their tokens.
+    /// What can be given: scopes, presets.
+    Scopes,
+    /// Which agents there are.
+    Registry,
+    /// One agent.
     Agents,
-    /// Notifications, mail, and the tick.
+    /// The archived agents.
+    Archive,
+    /// The state of agents, their heartbeats and logs.
+    Lifecycle,
+    /// The tokens and keys of agents.
+    Keys,
+    /// Grants on agents and keys.
+    Sharing,
+    /// Requests for access.
+    Access,
+    /// What agents and people are told.
+    Inbox,
+    /// What agents tell people, mail, and the tick.
     Notify,
     /// The CLI, handed out.
     Artifacts,
-    /// Documentation, health, and every unknown path.
+    /// Whether the server is well.
+    Health,
+    /// Documentation, and every unknown path.
     Docs,
 }
 
@@ -28,11 +50,22 @@ impl Group {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Auth => "auth",
+            Self::People => "people",
+            Self::Audit => "audit",
             Self::Signin => "signin",
             Self::Tokens => "tokens",
+            Self::Scopes => "scopes",
+            Self::Registry => "registry",
             Self::Agents => "agents",
+            Self::Archive => "archive",
+            Self::Lifecycle => "lifecycle",
+            Self::Keys => "keys",
+            Self::Sharing => "sharing",
+            Self::Access => "access",
+            Self::Inbox => "inbox",
             Self::Notify => "notify",
             Self::Artifacts => "artifacts",
+            Self::Health => "health",
             Self::Docs => "docs",
         }
     }
@@ -40,13 +73,24 @@ impl Group {
     /// What the index says of it.
     pub const fn title(self) -> &'static str {
         match self {
-            Self::Auth => "Who am I, sessions, users, the audit trail",
+            Self::Auth => "Who am I, and what may I do?",
+            Self::People => "Sessions, users",
+            Self::Audit => "The audit trail",
             Self::Signin => "Bootstrap, tenants, sign-in, passwords",
-            Self::Tokens => "Personal access tokens, introspection, scopes",
-            Self::Agents => "Agents, their tokens and keys",
-            Self::Notify => "Notifications for people, messages for agents, mail, housekeeping",
+            Self::Tokens => "Personal access tokens, introspection, leaks",
+            Self::Scopes => "Scopes, presets",
+            Self::Registry => "Agents: list, register, export, import",
+            Self::Agents => "One agent: read, change, archive",
+            Self::Archive => "Archived agents",
+            Self::Lifecycle => "The state of agents, heartbeats, logs",
+            Self::Keys => "Tokens and keys of agents",
+            Self::Sharing => "Sharing of agents and keys",
+            Self::Access => "Requests for access",
+            Self::Inbox => "Inboxes of agents, messages to them, notifications for people",
+            Self::Notify => "Telling people, mail, housekeeping",
             Self::Artifacts => "The command-line tool, to install and to download",
-            Self::Docs => "Documentation and health",
+            Self::Health => "Health",
+            Self::Docs => "Documentation",
         }
     }
 }
@@ -154,7 +198,7 @@ const fn step(path: &'static str, audit: &'static str, title: &'static str) -> R
         is_idempotent: true,
         audit: Some(audit),
         page: LIFECYCLE_PAGE,
-        ..row(Group::Agents, "POST", path, title)
+        ..row(Group::Lifecycle, "POST", path, title)
     }
 }
 
@@ -175,31 +219,31 @@ routes! {
     DOCTOR = Route { while_halted: true, query: Query::Only(&["expect"]), page: "/docs/agents/concepts/doctor",
         ..row(Group::Auth, "GET", "/api/auth/doctor", "What is wrong with my credential, and how is it mended?") };
     LOGOUT = Route { session_only: true, for_people: true, audit: Some("session.end"), page: CREDENTIALS_PAGE,
-        ..row(Group::Auth, "POST", "/auth/logout", "End this session") };
+        ..row(Group::People, "POST", "/auth/logout", "End this session") };
     SESSIONS_LIST = Route { session_only: true, for_people: true, query: Query::Only(&["cursor", "limit"]), page: CREDENTIALS_PAGE,
-        ..row(Group::Auth, "GET", "/auth/sessions", "My sessions") };
+        ..row(Group::People, "GET", "/auth/sessions", "My sessions") };
     SESSIONS_END_OTHERS = Route { session_only: true, for_people: true, audit: Some("session.end_others"), page: CREDENTIALS_PAGE,
-        ..row(Group::Auth, "DELETE", "/auth/sessions", "End all my other sessions") };
+        ..row(Group::People, "DELETE", "/auth/sessions", "End all my other sessions") };
     SESSION_END = Route { session_only: true, for_people: true, audit: Some("session.end"), page: CREDENTIALS_PAGE,
-        ..row(Group::Auth, "DELETE", "/auth/sessions/{id}", "End one of my sessions") };
+        ..row(Group::People, "DELETE", "/auth/sessions/{id}", "End one of my sessions") };
     USERS_LIST = Route { access: Access::Scope(Scope::UsersRead), for_people: true,
         query: Query::Only(&["q", "role", "active", "cursor", "limit"]), page: USERS_PAGE,
-        ..row(Group::Auth, "GET", "/api/users", "The tenant's users") };
+        ..row(Group::People, "GET", "/api/users", "The tenant's users") };
     USERS_CREATE = Route { access: Access::Scope(Scope::UsersWrite), for_people: true, session_only: true,
         is_idempotent: true, audit: Some("user.create"), page: USERS_PAGE,
-        ..row(Group::Auth, "POST", "/api/users", "Create a user") };
+        ..row(Group::People, "POST", "/api/users", "Create a user") };
     USERS_GET = Route { access: Access::Scope(Scope::UsersRead), for_people: true, page: USERS_PAGE,
-        ..row(Group::Auth, "GET", "/api/users/{id}", "One user") };
+        ..row(Group::People, "GET", "/api/users/{id}", "One user") };
 
     AUDIT_LIST = Route { access: Access::Scope(Scope::AuditRead), page: AUDIT_PAGE,
         query: Query::Only(&["actor", "action", "object", "outcome", "since", "until", "cursor", "limit"]),
-        ..row(Group::Auth, "GET", "/api/audit", "What happened to the agents that I may read, or in my tenant") };
+        ..row(Group::Audit, "GET", "/api/audit", "What happened to the agents that I may read, or in my tenant") };
     AUDIT_EXPORT = Route { access: Access::Scope(Scope::AuditRead), page: AUDIT_PAGE,
         query: Query::Only(&["actor", "action", "object", "outcome", "since", "until"]),
-        ..row(Group::Auth, "GET", "/api/audit/export", "The same, whole, one JSON object a line") };
+        ..row(Group::Audit, "GET", "/api/audit/export", "The same, whole, one JSON object a line") };
     AUDIT_VERIFY = Route { access: Access::Scope(Scope::AuditReadAll), for_people: true, page: AUDIT_PAGE,
         query: Query::Only(&["head", "from"]),
-        ..row(Group::Auth, "GET", "/api/audit/verify", "Is the audit trail as it was sealed?") };
+        ..row(Group::Audit, "GET", "/api/audit/verify", "Is the audit trail as it was sealed?") };
 
     BOOTSTRAP = Route { access: Access::Public, audit: Some("tenant.bootstrap"), page: USERS_PAGE,
         ..row(Group::Signin, "POST", "/auth/bootstrap", "Make the first tenant and its admin, once") };
@@ -233,24 +277,24 @@ routes! {
     INTROSPECT = Route { access: Access::Scope(Scope::TokensIntrospect), changes_nothing: true, page: INTROSPECT_PAGE,
         ..row(Group::Tokens, "POST", "/auth/introspect", "What may the bearer of this token do now? (RFC 7662)") };
     SCOPES = Route { access: Access::Public, page: SCOPES_PAGE,
-        ..row(Group::Tokens, "GET", "/api/scopes", "Every scope, with its routes") };
+        ..row(Group::Scopes, "GET", "/api/scopes", "Every scope, with its routes") };
     SCOPES_CUSTOM = Route { page: SCOPES_PAGE,
-        ..row(Group::Tokens, "GET", "/api/scopes/custom", "The tenant's own scopes") };
+        ..row(Group::Scopes, "GET", "/api/scopes/custom", "The tenant's own scopes") };
     SCOPES_DEFINE = Route { access: Access::Scope(Scope::ScopesWrite), for_people: true, is_idempotent: true,
         audit: Some("scope.define"), page: SCOPES_PAGE,
-        ..row(Group::Tokens, "POST", "/api/scopes/custom", "Define a scope of the tenant's own") };
+        ..row(Group::Scopes, "POST", "/api/scopes/custom", "Define a scope of the tenant's own") };
     SCOPES_REMOVE = Route { access: Access::Scope(Scope::ScopesWrite), for_people: true, audit: Some("scope.remove"),
         query: Query::Only(&["name"]), page: SCOPES_PAGE,
-        ..row(Group::Tokens, "DELETE", "/api/scopes/custom", "Take a scope of the tenant's own away") };
+        ..row(Group::Scopes, "DELETE", "/api/scopes/custom", "Take a scope of the tenant's own away") };
     LEAKS = Route { access: Access::Public, audit: Some("token.leaked"), page: CREDENTIALS_PAGE,
         ..row(Group::Tokens, "POST", "/auth/leaks", "End a credential that was found in the open") };
 
     AGENTS_LIST = Route { access: Access::Scope(Scope::AgentsList), action: Some(Action::Read),
         query: Query::Only(&["q", "state", "owner", "parent", "has_token", "cursor", "limit"]), page: AGENTS_PAGE,
-        ..row(Group::Agents, "GET", "/api/agents", "The agents that I may read") };
+        ..row(Group::Registry, "GET", "/api/agents", "The agents that I may read") };
     AGENTS_CREATE = Route { access: Access::Scope(Scope::AgentsCreate),
         is_idempotent: true, audit: Some("agent.create"), page: AGENTS_PAGE,
-        ..row(Group::Agents, "POST", "/api/agents", "Register an agent and issue its token") };
+        ..row(Group::Registry, "POST", "/api/agents", "Register an agent and issue its token") };
     AGENTS_GET = Route { access: Access::Scope(Scope::AgentsRead), action: Some(Action::Read), page: AGENTS_PAGE,
         ..row(Group::Agents, "GET", "/api/agents/{name}", "One agent") };
     AGENTS_PATCH = Route { access: Access::Scope(Scope::AgentsUpdate), action: Some(Action::Update),
@@ -263,15 +307,15 @@ routes! {
         audit: Some("agent.archive"), query: Query::Only(&["confirm"]), page: AGENTS_PAGE,
         ..row(Group::Agents, "DELETE", "/api/agents/{name}", "Archive an agent and all below it; their credentials die with them") };
     ARCHIVED_LIST = Route { access: Access::Scope(Scope::AgentsDelete), query: Query::Only(&["cursor", "limit"]), page: AGENTS_PAGE,
-        ..row(Group::Agents, "GET", "/api/agents/archived", "The archived agents that I may restore") };
+        ..row(Group::Archive, "GET", "/api/agents/archived", "The archived agents that I may restore") };
     ARCHIVED_RESTORE = Route { access: Access::Scope(Scope::AgentsDelete), is_idempotent: true, audit: Some("agent.restore"), page: AGENTS_PAGE,
-        ..row(Group::Agents, "POST", "/api/agents/archived/{id}/restore", "Restore an archived agent: stopped, without credentials") };
+        ..row(Group::Archive, "POST", "/api/agents/archived/{id}/restore", "Restore an archived agent: stopped, without credentials") };
     ARCHIVED_PURGE = Route { access: Access::Scope(Scope::AgentsDelete), for_people: true, audit: Some("agent.purge"), page: AGENTS_PAGE,
-        ..row(Group::Agents, "DELETE", "/api/agents/archived/{id}", "Forget an archived agent for good") };
+        ..row(Group::Archive, "DELETE", "/api/agents/archived/{id}", "Forget an archived agent for good") };
     AGENTS_EXPORT = Route { access: Access::Scope(Scope::AgentsRead), action: Some(Action::Read), page: AGENTS_PAGE,
-        ..row(Group::Agents, "GET", "/api/agents/{name}/export", "An agent and those below it, to be imported elsewhere") };
+        ..row(Group::Registry, "GET", "/api/agents/{name}/export", "An agent and those below it, to be imported elsewhere") };
     AGENTS_IMPORT = Route { access: Access::Scope(Scope::AgentsCreate), is_idempotent: true, audit: Some("agent.import"), page: AGENTS_PAGE,
-        ..row(Group::Agents, "POST", "/api/agents/import", "Register what was exported, all of it or nothing") };
+        ..row(Group::Registry, "POST", "/api/agents/import", "Register what was exported, all of it or nothing") };
     AGENT_START = Route { action: Some(Action::Update),
         ..step("/api/agents/{name}/start", "agent.start", "Start a stopped agent") };
     AGENT_STOP = Route { action: Some(Action::Update),
@@ -290,98 +334,98 @@ routes! {
     STOP_ALL = Route { access: Access::Scope(Scope::AgentsStopAll), for_people: true,
         ..step("/api/agents/stop-all", "agent.stop_all", "Stop every agent of my tenant") };
     HEARTBEAT = Route { for_agents: true, while_halted: true, page: LIFECYCLE_PAGE,
-        ..row(Group::Agents, "POST", "/api/agents/me/heartbeat", "I, an agent, am here; how do I stand?") };
+        ..row(Group::Lifecycle, "POST", "/api/agents/me/heartbeat", "I, an agent, am here; how do I stand?") };
     LOGS_READ = Route { access: Access::Scope(Scope::AgentsLogs), action: Some(Action::Read),
         query: Query::Only(&["lines", "since"]), page: LIFECYCLE_PAGE,
-        ..row(Group::Agents, "GET", "/api/agents/{name}/logs", "The newest lines of an agent's log") };
+        ..row(Group::Lifecycle, "GET", "/api/agents/{name}/logs", "The newest lines of an agent's log") };
     LOGS_APPEND = Route { access: Access::Scope(Scope::AgentsLogs), action: Some(Action::Read), page: LIFECYCLE_PAGE,
-        ..row(Group::Agents, "POST", "/api/agents/{name}/logs", "Append to my own log") };
+        ..row(Group::Lifecycle, "POST", "/api/agents/{name}/logs", "Append to my own log") };
     TOKEN_ISSUE = Route { access: Access::Scope(Scope::AgentsTokenIssue), action: Some(Action::Update),
         is_idempotent: true, audit: Some("agent.token.issue"), page: CREDENTIALS_PAGE,
-        ..row(Group::Agents, "POST", "/api/agents/{name}/token/issue", "Issue the agent's token; the one before ends") };
+        ..row(Group::Keys, "POST", "/api/agents/{name}/token/issue", "Issue the agent's token; the one before ends") };
     TOKEN_REVOKE = Route { access: Access::Scope(Scope::AgentsTokenRevoke), action: Some(Action::Update),
         audit: Some("agent.token.revoke"), page: CREDENTIALS_PAGE,
-        ..row(Group::Agents, "DELETE", "/api/agents/{name}/token", "Revoke the agent's token") };
+        ..row(Group::Keys, "DELETE", "/api/agents/{name}/token", "Revoke the agent's token") };
 
     KEYS_LIST = Route { access: Access::Scope(Scope::AgentsKeysRead), action: Some(Action::Read),
         query: Query::Only(&["name", "type", "cursor", "limit"]), page: KEYS_PAGE,
-        ..row(Group::Agents, "GET", "/api/agents/{name}/keys", "The agent's keys that I may read") };
+        ..row(Group::Keys, "GET", "/api/agents/{name}/keys", "The agent's keys that I may read") };
     KEYS_CREATE = Route { access: Access::Scope(Scope::AgentsKeysWrite), action: Some(Action::Update),
         is_idempotent: true, audit: Some("agent.key.create"), page: KEYS_PAGE,
-        ..row(Group::Agents, "POST", "/api/agents/{name}/keys", "Make a key of the agent") };
+        ..row(Group::Keys, "POST", "/api/agents/{name}/keys", "Make a key of the agent") };
     KEYS_GET = Route { access: Access::Scope(Scope::AgentsKeysRead), action: Some(Action::Read), page: KEYS_PAGE,
-        ..row(Group::Agents, "GET", "/api/agents/{name}/keys/{id}", "One key") };
+        ..row(Group::Keys, "GET", "/api/agents/{name}/keys/{id}", "One key") };
     KEYS_DELETE = Route { access: Access::Scope(Scope::AgentsKeysWrite), action: Some(Action::Update),
         audit: Some("agent.key.delete"), page: KEYS_PAGE,
-        ..row(Group::Agents, "DELETE", "/api/agents/{name}/keys/{id}", "Delete a key; its secret ends") };
+        ..row(Group::Keys, "DELETE", "/api/agents/{name}/keys/{id}", "Delete a key; its secret ends") };
     KEYS_ROTATE = Route { access: Access::Scope(Scope::AgentsKeysWrite), action: Some(Action::Update),
         is_idempotent: true, audit: Some("agent.key.rotate"), page: KEYS_PAGE,
-        ..row(Group::Agents, "POST", "/api/agents/{name}/keys/{id}/rotate", "Give a key a new secret") };
+        ..row(Group::Keys, "POST", "/api/agents/{name}/keys/{id}/rotate", "Give a key a new secret") };
     KEY_GRANTS_LIST = Route { access: Access::Scope(Scope::AgentsKeysRead), action: Some(Action::Update),
         query: Query::Only(&["cursor", "limit"]), page: KEYS_PAGE,
-        ..row(Group::Agents, "GET", "/api/agents/{name}/keys/{id}/grants", "Who may read or edit the key") };
+        ..row(Group::Sharing, "GET", "/api/agents/{name}/keys/{id}/grants", "Who may read or edit the key") };
     KEY_GRANTS_GIVE = Route { access: Access::Scope(Scope::AgentsKeysWrite), action: Some(Action::Update), is_idempotent: true,
         audit: Some("agent.key.share"), page: KEYS_PAGE,
-        ..row(Group::Agents, "POST", "/api/agents/{name}/keys/{id}/grants", "Let a user or an agent read or edit the key") };
+        ..row(Group::Sharing, "POST", "/api/agents/{name}/keys/{id}/grants", "Let a user or an agent read or edit the key") };
     KEY_GRANTS_TAKE = Route { access: Access::Scope(Scope::AgentsKeysWrite), action: Some(Action::Update),
         audit: Some("agent.key.unshare"), query: Query::Only(&["subject", "relation"]), page: KEYS_PAGE,
-        ..row(Group::Agents, "DELETE", "/api/agents/{name}/keys/{id}/grants", "Take a grant of the key away") };
+        ..row(Group::Sharing, "DELETE", "/api/agents/{name}/keys/{id}/grants", "Take a grant of the key away") };
 
     GRANTS_LIST = Route { access: Access::Scope(Scope::AgentsShare), action: Some(Action::Share),
         query: Query::Only(&["cursor", "limit"]), page: SHARING_PAGE,
-        ..row(Group::Agents, "GET", "/api/agents/{name}/grants", "Who may read or edit the agent") };
+        ..row(Group::Sharing, "GET", "/api/agents/{name}/grants", "Who may read or edit the agent") };
     GRANTS_GIVE = Route { access: Access::Scope(Scope::AgentsShare), action: Some(Action::Share), is_idempotent: true,
         audit: Some("agent.share"), page: SHARING_PAGE,
-        ..row(Group::Agents, "POST", "/api/agents/{name}/grants", "Let a user or an agent read or edit the agent") };
+        ..row(Group::Sharing, "POST", "/api/agents/{name}/grants", "Let a user or an agent read or edit the agent") };
     GRANTS_TAKE = Route { access: Access::Scope(Scope::AgentsShare), action: Some(Action::Share),
         audit: Some("agent.unshare"), query: Query::Only(&["subject", "relation"]), page: SHARING_PAGE,
-        ..row(Group::Agents, "DELETE", "/api/agents/{name}/grants", "Take a grant away") };
+        ..row(Group::Sharing, "DELETE", "/api/agents/{name}/grants", "Take a grant away") };
     EXPLAIN = Route { access: Access::Scope(Scope::AgentsRead), action: Some(Action::Read),
         query: Query::Only(&["subject", "action"]), page: SHARING_PAGE,
-        ..row(Group::Agents, "GET", "/api/agents/{name}/explain", "Why somebody may do something with the agent, or not") };
+        ..row(Group::Sharing, "GET", "/api/agents/{name}/explain", "Why somebody may do something with the agent, or not") };
 
     ACCESS_ASK = Route { for_agents: true, is_idempotent: true, audit: Some("access.request"), page: ACCESS_PAGE,
-        ..row(Group::Agents, "POST", "/api/access-requests", "Ask for a scope that I, an agent, lack") };
+        ..row(Group::Access, "POST", "/api/access-requests", "Ask for a scope that I, an agent, lack") };
     ACCESS_LIST = Route { query: Query::Only(&["state", "agent", "cursor", "limit"]), page: ACCESS_PAGE,
-        ..row(Group::Agents, "GET", "/api/access-requests", "What agents ask for: mine, or those that I decide about") };
+        ..row(Group::Access, "GET", "/api/access-requests", "What agents ask for: mine, or those that I decide about") };
     ACCESS_GET = Route { action: Some(Action::Share), page: ACCESS_PAGE,
-        ..row(Group::Agents, "GET", "/api/access-requests/{id}", "One request, and what became of it") };
+        ..row(Group::Access, "GET", "/api/access-requests/{id}", "One request, and what became of it") };
     ACCESS_APPROVE = Route { for_people: true, session_only: true, action: Some(Action::Share), is_idempotent: true,
         audit: Some("access.approve"), page: ACCESS_PAGE,
-        ..row(Group::Agents, "POST", "/api/access-requests/{id}/approve", "Let an agent use what it asked for, for some hours") };
+        ..row(Group::Access, "POST", "/api/access-requests/{id}/approve", "Let an agent use what it asked for, for some hours") };
     ACCESS_DENY = Route { for_people: true, session_only: true, action: Some(Action::Share), is_idempotent: true,
         audit: Some("access.deny"), page: ACCESS_PAGE,
-        ..row(Group::Agents, "POST", "/api/access-requests/{id}/deny", "Refuse what an agent asked for") };
+        ..row(Group::Access, "POST", "/api/access-requests/{id}/deny", "Refuse what an agent asked for") };
     ACCESS_REVOKE = Route { for_people: true, session_only: true, action: Some(Action::Share), audit: Some("access.revoke"), page: ACCESS_PAGE,
-        ..row(Group::Agents, "POST", "/api/access-requests/{id}/revoke", "Take back what was approved") };
+        ..row(Group::Access, "POST", "/api/access-requests/{id}/revoke", "Take back what was approved") };
 
     PRESETS_LIST = Route { page: PRESETS_PAGE,
-        ..row(Group::Agents, "GET", "/api/presets", "What classes of agents need, in the newest versions") };
+        ..row(Group::Scopes, "GET", "/api/presets", "What classes of agents need, in the newest versions") };
     PRESET_PUT = Route { access: Access::Scope(Scope::PresetsWrite), for_people: true, audit: Some("preset.put"), page: PRESETS_PAGE,
-        ..row(Group::Agents, "PUT", "/api/presets/{name}", "Say what a class of agents needs: a new version") };
+        ..row(Group::Scopes, "PUT", "/api/presets/{name}", "Say what a class of agents needs: a new version") };
     PRESET_DRIFT = Route { access: Access::Scope(Scope::AgentsList), query: Query::Only(&["cursor", "limit"]), page: PRESETS_PAGE,
-        ..row(Group::Agents, "GET", "/api/presets/{name}/drift", "The agents of a preset that lack something of its newest version") };
+        ..row(Group::Scopes, "GET", "/api/presets/{name}/drift", "The agents of a preset that lack something of its newest version") };
 
     NOTIFY = Route { access: Access::Scope(Scope::UiNotify), for_agents: true, is_idempotent: true, page: NOTIFY_PAGE,
         ..row(Group::Notify, "POST", "/api/ui/notify", "Tell my owner something") };
     NOTIFICATIONS_LIST = Route { access: Access::Scope(Scope::NotificationsRead), for_people: true,
         query: Query::Only(&["unread_only", "since", "cursor", "limit"]), page: NOTIFY_PAGE,
-        ..row(Group::Notify, "GET", "/api/notifications", "My notifications") };
+        ..row(Group::Inbox, "GET", "/api/notifications", "My notifications") };
     NOTIFICATIONS_COUNT = Route { access: Access::Scope(Scope::NotificationsRead), for_people: true, page: NOTIFY_PAGE,
-        ..row(Group::Notify, "GET", "/api/notifications/count", "How many notifications I have") };
+        ..row(Group::Inbox, "GET", "/api/notifications/count", "How many notifications I have") };
     NOTIFICATION_READ = Route { access: Access::Scope(Scope::NotificationsWrite), for_people: true, page: NOTIFY_PAGE,
-        ..row(Group::Notify, "POST", "/api/notifications/{id}/read", "Mark a notification as read") };
+        ..row(Group::Inbox, "POST", "/api/notifications/{id}/read", "Mark a notification as read") };
     NOTIFICATIONS_READ_ALL = Route { access: Access::Scope(Scope::NotificationsWrite), for_people: true, page: NOTIFY_PAGE,
-        ..row(Group::Notify, "POST", "/api/notifications/read-all", "Mark all my notifications as read") };
+        ..row(Group::Inbox, "POST", "/api/notifications/read-all", "Mark all my notifications as read") };
     NOTIFICATION_DELETE = Route { access: Access::Scope(Scope::NotificationsWrite), for_people: true, page: NOTIFY_PAGE,
-        ..row(Group::Notify, "DELETE", "/api/notifications/{id}", "Delete a notification") };
+        ..row(Group::Inbox, "DELETE", "/api/notifications/{id}", "Delete a notification") };
     INBOX = Route { for_agents: true, while_halted: true, query: Query::Only(&["after", "wait", "limit"]), page: INBOX_PAGE,
-        ..row(Group::Notify, "GET", "/api/agents/me/inbox", "What I, an agent, was told") };
+        ..row(Group::Inbox, "GET", "/api/agents/me/inbox", "What I, an agent, was told") };
     INBOX_ACK = Route { for_agents: true, page: INBOX_PAGE,
-        ..row(Group::Notify, "POST", "/api/agents/me/inbox/ack", "Forget what I have dealt with") };
+        ..row(Group::Inbox, "POST", "/api/agents/me/inbox/ack", "Forget what I have dealt with") };
     MESSAGE = Route { access: Access::Scope(Scope::AgentsMessage), action: Some(Action::Read), is_idempotent: true,
         audit: Some("agent.message"), page: INBOX_PAGE,
-        ..row(Group::Notify, "POST", "/api/agents/{name}/messages", "Put a message into an agent's inbox") };
+        ..row(Group::Inbox, "POST", "/api/agents/{name}/messages", "Put a message into an agent's inbox") };
     MAIL_TEST = Route { session_only: true, for_people: true, is_idempotent: true, audit: Some("mail.test"), page: MAIL_PAGE,
         ..row(Group::Notify, "POST", "/api/mail/test", "Send a mail to my own address") };
     MAIL_OUTBOX = Route { access: Access::Scope(Scope::AuditReadAll), for_people: true,
@@ -415,9 +459,9 @@ routes! {
     DOCS_PAGE = Route { access: Access::Public, query: Query::Any,
         ..row(Group::Docs, "GET", "/docs/{*page}", "A page of the documentation") };
     HEALTHZ = Route { access: Access::Public, query: Query::Any,
-        ..row(Group::Docs, "GET", "/healthz", "Is the process alive?") };
+        ..row(Group::Health, "GET", "/healthz", "Is the process alive?") };
     READYZ = Route { access: Access::Public, query: Query::Any,
-        ..row(Group::Docs, "GET", "/readyz", "Does the database answer, and is the server bootstrapped?") };
+        ..row(Group::Health, "GET", "/readyz", "Does the database answer, and is the server bootstrapped?") };
 }
 
 impl Route {

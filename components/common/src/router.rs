@@ -199,8 +199,6 @@ struct Place {
 #[derive(Clone, Default)]
 pub struct Router {
     places: Arc<Vec<Place>>,
-    /// From a path to the index of its place: a literal segment comes before a name, and a name before all that is left.
-    paths: Arc<matchit::Router<usize>>,
     held: Extensions,
 }
 
@@ -212,15 +210,32 @@ impl Router {
         self
     }
 
+    /// The routes of several components as one router's: for tests that pass through more than one.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn together(routers: impl IntoIterator<Item = Self>) -> Self {
+        let places = routers.into_iter().filter_map(|router| Arc::into_inner(router.places));
+        Self::of(places.flatten().collect())
+    }
+
+    fn of(places: Vec<Place>) -> Self {
+        Self { places: Arc::new(places), held: Extensions::new() }
+    }
+
+    /// The place of a path, and what its names stand for: a literal segment comes before a name, and a name before all that is
+    /// left.
+    fn find(&self, path: &str) -> Option<(&Place, Vec<String>)> {
+        let matches = self.places.iter().filter_map(|place| Some((matched(place.path, path)?, place)));
+        let ((_, named), place) = matches.min_by_key(|((rank, _), _)| *rank)?;
+        Some((place, named.into_iter().map(decoded).collect()))
+    }
+
     /// Answers a request.
     pub(crate) async fn answer(&self, app: &App, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         let (path, is_head) = (parts.uri.path(), parts.method == Method::HEAD);
         // Of a HEAD the headers are those of a GET, and its body is dropped before a byte of it is read.
         let method = if is_head { "GET" } else { parts.method.as_str() };
-        let found = self.paths.at(path).ok();
-        let found = found.and_then(|found| Some((self.places.get(*found.value)?, segments(&found.params))));
-        let mut response = match found {
+        let mut response = match self.find(path) {
             None => ApiError::from(Code::NotFound).into_response(),
             Some((place, segments)) => match place.rows.iter().find(|row| row.route.method == method) {
                 None => place.method_not_allowed(),
@@ -264,10 +279,33 @@ impl Place {
     }
 }
 
-/// What the names of a pattern stand for, percent-decoded. What is no UTF-8 is the name of nothing.
-fn segments(params: &matchit::Params<'_, '_>) -> Vec<String> {
-    let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().map(|text| text.into_owned());
-    params.iter().map(|(_, text)| decoded(text).unwrap_or_default()).collect()
+/// Whether a path is of a pattern: how general the pattern is, where its first segments count most, and what its names stand for.
+/// A name at the end stands for something.
+fn matched<'p>(pattern: &str, path: &'p str) -> Option<(u64, Vec<&'p str>)> {
+    let (mut rank, mut weight, mut named, mut left) = (0, 1 << 60, Vec::new(), Some(path));
+    for segment in pattern.split('/') {
+        let rest = left?;
+        let (first, others) = rest.split_once('/').map_or((rest, None), |(first, others)| (first, Some(others)));
+        left = others;
+        if segment.starts_with("{*") {
+            named.push(rest);
+            left = None;
+            rank += 2 * weight;
+        } else if segment.starts_with('{') {
+            named.push(first);
+            rank += weight;
+        } else if segment != first {
+            return None;
+        }
+        weight >>= 2;
+    }
+    let is_whole = left.is_none() && !(pattern.ends_with('}') && named.last()?.is_empty());
+    is_whole.then_some((rank, named))
+}
+
+/// A segment, percent-decoded. What is no UTF-8 is the name of nothing.
+fn decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8().map(|text| text.into_owned()).unwrap_or_default()
 }
 
 /// Builds one component's router from its rows.
@@ -308,14 +346,7 @@ impl Routes {
 
     /// The router, with our 404 and 405 for all else.
     pub fn build(self) -> Router {
-        let mut paths = matchit::Router::new();
-        for (index, place) in self.places.iter().enumerate() {
-            // Two patterns for the same paths would be refused; a test has every table built.
-            if let Err(error) = paths.insert(place.path, index) {
-                eprintln!("the route {} cannot be reached: {error}", place.path);
-            }
-        }
-        Router { places: Arc::new(self.places), paths: Arc::new(paths), held: Extensions::new() }
+        Router::of(self.places)
     }
 
     /// The group's rows that no handler was given for: must be none.
@@ -356,9 +387,8 @@ mod tests {
                 })
                 .collect::<Vec<_>>()
                 .join("/");
-            let found = router.paths.at(&path).map(|found| (router.places[*found.value].path, segments(&found.params)));
-            let (found, segments) = found.unwrap_or_else(|error| panic!("{path}: {error}"));
-            assert_eq!(found, row.path);
+            let (found, segments) = router.find(&path).unwrap_or_else(|| panic!("{path} is not found"));
+            assert_eq!(found.path, row.path);
             assert!(segments.iter().all(|segment| segment == "a/b c" || segment == "x/y"), "{segments:?}");
         }
     }
@@ -366,10 +396,8 @@ mod tests {
     /// A literal segment comes before a name; a name that is empty or no UTF-8 is the name of nothing.
     #[test]
     fn what_is_not_in_the_table_is_not_found() {
-        let agents = router(Group::Agents);
-        let found = |path: &str| {
-            agents.paths.at(path).ok().map(|found| (agents.places[*found.value].path, segments(&found.params).concat()))
-        };
+        let agents = Router::together([Group::Agents, Group::Archive, Group::Lifecycle].map(router));
+        let found = |path: &str| agents.find(path).map(|(place, segments)| (place.path, segments.concat()));
         assert_eq!(found("/api/agents/archived"), Some(("/api/agents/archived", String::new())));
         assert_eq!(found("/api/agents/bulk/stop"), Some(("/api/agents/bulk/stop", String::new())));
         assert_eq!(found("/api/agents/bulk/fly"), None);

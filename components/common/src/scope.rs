@@ -291,8 +291,10 @@ impl Scopes {
 
     /// The same as patterns, one for each scope.
     pub fn to_patterns(&self) -> Patterns {
-        let mut names = self.all_names();
-        names.sort_unstable();
+        let mut names: Vec<&str> = Vec::new();
+        for name in self.all_names() {
+            names.insert(names.partition_point(|known| *known < name), name);
+        }
         Patterns::stored(&names.join(" "))
     }
 

@@ -1,7 +1,6 @@
-//! Component `docs`: the index of routes, the documentation, health, and our 404 for every path that nobody else has.
+//! Component `docs`: the index of routes, the documentation, and our 404 for every path that nobody else has.
 #![forbid(unsafe_code)]
 
-mod health;
 mod html;
 mod index;
 mod pages;

@@ -1,6 +1,8 @@
 //! The documentation: Markdown for those who ask for it or say nothing, HTML for browsers. Two sections are made from the
 //! code's own tables, so that they cannot differ from it: the errors and the scopes.
 
+use std::{path::Path, sync::Arc};
+
 use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -9,40 +11,78 @@ use common::{
     error::{ApiError, Code, anchor},
     http::{App, Segment},
     route::{Access, ROUTES},
+    router::{Call, FromCall},
     scope::{Role, Scope},
 };
 
 use crate::html;
 
-/// Path below `/docs/` without its ending, and the text.
-const PAGES: &[(&str, &str)] = &[
-    ("agents/", include_str!("../../../docs/agents/index.md")),
-    ("agents/cli", include_str!("../../../docs/agents/cli.md")),
-    ("agents/errors", include_str!("../../../docs/agents/errors.md")),
-    ("agents/concepts/access", include_str!("../../../docs/agents/concepts/access.md")),
-    ("agents/concepts/agents", include_str!("../../../docs/agents/concepts/agents.md")),
-    ("agents/concepts/audit", include_str!("../../../docs/agents/concepts/audit.md")),
-    ("agents/concepts/credentials", include_str!("../../../docs/agents/concepts/credentials.md")),
-    ("agents/concepts/doctor", include_str!("../../../docs/agents/concepts/doctor.md")),
-    ("agents/concepts/idempotency", include_str!("../../../docs/agents/concepts/idempotency.md")),
-    ("agents/concepts/inbox", include_str!("../../../docs/agents/concepts/inbox.md")),
-    ("agents/concepts/introspection", include_str!("../../../docs/agents/concepts/introspection.md")),
-    ("agents/concepts/keys", include_str!("../../../docs/agents/concepts/keys.md")),
-    ("agents/concepts/lifecycle", include_str!("../../../docs/agents/concepts/lifecycle.md")),
-    ("agents/concepts/lists", include_str!("../../../docs/agents/concepts/lists.md")),
-    ("agents/concepts/mail", include_str!("../../../docs/agents/concepts/mail.md")),
-    ("agents/concepts/notifications", include_str!("../../../docs/agents/concepts/notifications.md")),
-    ("agents/concepts/pats", include_str!("../../../docs/agents/concepts/pats.md")),
-    ("agents/concepts/people", include_str!("../../../docs/agents/concepts/people.md")),
-    ("agents/concepts/permissions", include_str!("../../../docs/agents/concepts/permissions.md")),
-    ("agents/concepts/sharing", include_str!("../../../docs/agents/concepts/sharing.md")),
-    ("agents/concepts/tree", include_str!("../../../docs/agents/concepts/tree.md")),
-    ("agents/recipes/ask-for-a-scope", include_str!("../../../docs/agents/recipes/ask-for-a-scope.md")),
-    ("agents/recipes/first-agent", include_str!("../../../docs/agents/recipes/first-agent.md")),
-    ("agents/recipes/rotate-a-token", include_str!("../../../docs/agents/recipes/rotate-a-token.md")),
-    ("agents/recipes/stop-an-agent", include_str!("../../../docs/agents/recipes/stop-an-agent.md")),
-    ("agents/recipes/stop-trusting-a-token", include_str!("../../../docs/agents/recipes/stop-trusting-a-token.md")),
+/// Where the component sees the pages' folder.
+const GRANTED: &str = "/";
+
+/// The pages, by their paths below `/docs/` without the ending. Nothing else is read, whatever is asked for.
+const PAGES: &[&str] = &[
+    "agents/",
+    "agents/cli",
+    "agents/errors",
+    "agents/concepts/access",
+    "agents/concepts/agents",
+    "agents/concepts/audit",
+    "agents/concepts/credentials",
+    "agents/concepts/doctor",
+    "agents/concepts/idempotency",
+    "agents/concepts/inbox",
+    "agents/concepts/introspection",
+    "agents/concepts/keys",
+    "agents/concepts/lifecycle",
+    "agents/concepts/lists",
+    "agents/concepts/mail",
+    "agents/concepts/notifications",
+    "agents/concepts/pats",
+    "agents/concepts/people",
+    "agents/concepts/permissions",
+    "agents/concepts/sharing",
+    "agents/concepts/tree",
+    "agents/recipes/ask-for-a-scope",
+    "agents/recipes/first-agent",
+    "agents/recipes/rotate-a-token",
+    "agents/recipes/stop-an-agent",
+    "agents/recipes/stop-trusting-a-token",
 ];
+
+/// The folder with the pages.
+#[derive(Clone)]
+pub(crate) struct Folder(Arc<Path>);
+
+impl FromCall for Folder {
+    fn from_call(call: &mut Call) -> Result<Self, ApiError> {
+        call.held()
+    }
+}
+
+impl Folder {
+    /// The folder that `spin.toml` grants.
+    pub(crate) fn granted() -> Self {
+        Self::at(Path::new(GRANTED))
+    }
+
+    /// A folder.
+    pub(crate) fn at(folder: &Path) -> Self {
+        Self(folder.into())
+    }
+
+    /// Reads a page of the list. It is part of every release, so a caller can do nothing about one that is not there.
+    fn read(&self, page: &str) -> Result<String, ApiError> {
+        let name = if page.ends_with('/') { format!("{page}index.md") } else { format!("{page}.md") };
+        std::fs::read_to_string(self.0.join(&name)).map_err(|error| {
+            Code::Internal
+                .detail(
+                    "A page of the documentation cannot be read on this server; it was logged with this request_id.",
+                )
+                .cause(format!("docs/{name}: {error}"))
+        })
+    }
+}
 
 /// Where the table of errors goes.
 const ERRORS: &str = "<!-- generated: errors -->";
@@ -50,28 +90,33 @@ const ERRORS: &str = "<!-- generated: errors -->";
 const SCOPES: &str = "<!-- generated: scopes -->";
 
 /// `GET /docs/`: the first page.
-pub(crate) async fn first(app: App, headers: HeaderMap) -> Result<Response, ApiError> {
-    answer(&app, &headers, "agents/")
+pub(crate) async fn first(app: App, folder: Folder, headers: HeaderMap) -> Result<Response, ApiError> {
+    answer(&app, &folder, &headers, "agents/")
 }
 
 /// `GET /docs/{page}`: a page, with or without `.md`; or the pages' style sheet.
-pub(crate) async fn page(app: App, headers: HeaderMap, Segment(path): Segment) -> Result<Response, ApiError> {
+pub(crate) async fn page(
+    app: App,
+    folder: Folder,
+    headers: HeaderMap,
+    Segment(path): Segment,
+) -> Result<Response, ApiError> {
     if path == "style.css" {
         let css = HeaderValue::from_static("text/css; charset=utf-8");
         return Ok((StatusCode::OK, [(header::CONTENT_TYPE, css)], html::STYLE).into_response());
     }
-    answer(&app, &headers, &path)
+    answer(&app, &folder, &headers, &path)
 }
 
-fn answer(app: &App, headers: &HeaderMap, path: &str) -> Result<Response, ApiError> {
+fn answer(app: &App, folder: &Folder, headers: &HeaderMap, path: &str) -> Result<Response, ApiError> {
     let bare = match path.strip_suffix(".md").unwrap_or(path) {
         "agents" | "agents/index" => "agents/",
         other => other,
     };
-    let Some((_, text)) = PAGES.iter().find(|(name, _)| *name == bare) else {
+    let Some(page) = PAGES.iter().find(|page| **page == bare) else {
         return Err(Code::NotFound.detail("There is no such page.").extra("pages", names(app.settings().link())));
     };
-    let markdown = text.replace(ERRORS, &errors()).replace(SCOPES, &scopes());
+    let markdown = folder.read(page)?.replace(ERRORS, &errors()).replace(SCOPES, &scopes());
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let wants_html = !path.ends_with(".md") && accept.contains("text/html");
     let (form, body) = if wants_html {
@@ -90,7 +135,7 @@ fn answer(app: &App, headers: &HeaderMap, path: &str) -> Result<Response, ApiErr
 }
 
 fn names(link: &str) -> Vec<String> {
-    PAGES.iter().map(|(name, _)| format!("{link}/docs/{name}")).collect()
+    PAGES.iter().map(|name| format!("{link}/docs/{name}")).collect()
 }
 
 /// One section for each error.
@@ -160,13 +205,19 @@ fn scopes() -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use common::testing::TestApp;
     use serde_json::Value::Null;
 
     use super::*;
-    use crate::router;
+    use crate::routes::over;
+
+    fn docs() -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
+    }
+
+    fn router() -> common::router::Router {
+        over(Folder::at(&docs()))
+    }
 
     fn files(folder: &Path, found: &mut Vec<String>) {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -181,7 +232,7 @@ mod tests {
 
     #[test]
     fn every_file_of_the_agents_documentation_is_a_page() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        let root = docs();
         let mut found = vec![];
         files(&root.join("agents"), &mut found);
         let prefix = format!("{}/", root.to_string_lossy());
@@ -190,7 +241,7 @@ mod tests {
             .map(|path| path.trim_start_matches(&prefix).trim_end_matches(".md").trim_end_matches("index").to_owned())
             .collect();
         names.sort();
-        let mut served: Vec<&str> = PAGES.iter().map(|(name, _)| *name).collect();
+        let mut served = PAGES.to_vec();
         served.sort_unstable();
         assert_eq!(names, served);
     }
@@ -260,11 +311,31 @@ mod tests {
         assert!(refused["pages"].as_array().unwrap().len() == PAGES.len());
     }
 
+    /// A page that is missing from the folder is a fault that says so, and no path leaves the list of pages.
+    #[tokio::test]
+    async fn what_cannot_be_read_is_told_and_nothing_else_is_read() {
+        let t = TestApp::new(over(Folder::at(Path::new("/nowhere"))));
+        let refused = t.nobody("GET", "/docs/agents/errors", Null).await.refused(500, "internal");
+        assert!(
+            refused["detail"].as_str().unwrap().contains("documentation") && !refused.to_string().contains("nowhere")
+        );
+        let t = TestApp::new(router());
+        for path in [
+            "agents/../operations",
+            "agents/concepts/../index",
+            "agents/%2e%2e/operations",
+            "operations",
+            "/etc/passwd",
+        ] {
+            t.nobody("GET", &format!("/docs/{path}"), Null).await.refused(404, "not_found");
+        }
+    }
+
     /// Links between pages lead somewhere.
     #[tokio::test]
     async fn every_link_in_a_page_leads_somewhere() {
         let t = TestApp::new(router());
-        for (name, _) in PAGES {
+        for name in PAGES {
             let html = t.call("GET", &format!("/docs/{name}"), &[("accept", "text/html")], Null).await.text;
             for target in html.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
                 if target.starts_with("/docs/") {

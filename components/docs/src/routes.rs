@@ -3,22 +3,28 @@ use common::{
     router::{Router, Routes},
 };
 
-use crate::{health, index, pages};
+use crate::{
+    index,
+    pages::{self, Folder},
+};
 
 fn routes() -> Routes {
     Routes::new(Group::Docs)
-        .on(route::API_INDEX, index::index)
-        .on(route::HOME, index::home)
-        .on(route::DOCS_INDEX, index::to_docs)
-        .on(route::DOCS_INDEX_SLASH, pages::first)
-        .on(route::DOCS_PAGE, pages::page)
-        .on(route::HEALTHZ, health::healthz)
-        .on(route::READYZ, health::readyz)
+        .on_open(route::API_INDEX, index::index)
+        .on_open(route::HOME, index::home)
+        .on_open(route::DOCS_INDEX, index::to_docs)
+        .on_open(route::DOCS_INDEX_SLASH, pages::first)
+        .on_open(route::DOCS_PAGE, pages::page)
 }
 
-/// The component's routes.
+/// The component's routes over the pages that `spin.toml` grants it.
 pub fn router() -> Router {
-    routes().build()
+    over(Folder::granted())
+}
+
+/// The routes over a folder of pages.
+pub(crate) fn over(folder: Folder) -> Router {
+    routes().build().holding(folder)
 }
 
 #[cfg(test)]

@@ -1,9 +1,7 @@
-//! Component `notify`: what agents tell people, what agents are told, mail, and the tick, which does what no caller does.
+//! Component `notify`: what agents tell people, mail, and the tick, which does what no caller does.
 #![forbid(unsafe_code)]
 
-mod inbox;
 mod mail;
-mod notifications;
 mod outbound;
 mod routes;
 mod tell;
@@ -12,3 +10,9 @@ mod tick;
 pub use routes::router;
 
 common::component!(crate::router);
+
+/// Tests pass through the routes of other components too.
+#[cfg(test)]
+fn with_neighbours() -> common::router::Router {
+    common::router::Router::together([router(), inbox::router()])
+}

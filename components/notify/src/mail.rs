@@ -268,7 +268,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{outbound::stub, router};
+    use crate::{outbound::stub, with_neighbours};
 
     const TEST: &str = "/api/mail/test";
     const OUTBOX: &str = "/api/mail/outbox";
@@ -290,7 +290,7 @@ mod tests {
     }
 
     async fn stage(provider: &'static str) -> (TestApp, Actor) {
-        let t = TestApp::with(router(), settings(provider));
+        let t = TestApp::with(with_neighbours(), settings(provider));
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         (t, ada)
@@ -507,7 +507,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_settings_there_is_no_mail() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         t.execute(&format!(

@@ -3,19 +3,11 @@ use common::{
     router::{Router, Routes},
 };
 
-use crate::{inbox, mail, notifications, tell, tick};
+use crate::{mail, tell, tick};
 
 fn routes() -> Routes {
     Routes::new(Group::Notify)
         .on(route::NOTIFY, tell::notify)
-        .on(route::NOTIFICATIONS_LIST, notifications::list)
-        .on(route::NOTIFICATIONS_COUNT, notifications::count)
-        .on(route::NOTIFICATION_READ, notifications::read)
-        .on(route::NOTIFICATIONS_READ_ALL, notifications::read_all)
-        .on(route::NOTIFICATION_DELETE, notifications::delete)
-        .on(route::INBOX, inbox::read)
-        .on(route::INBOX_ACK, inbox::acknowledge)
-        .on(route::MESSAGE, inbox::message)
         .on(route::MAIL_TEST, mail::test)
         .on(route::MAIL_OUTBOX, mail::list)
         .on(route::MAIL_RETRY, mail::retry)

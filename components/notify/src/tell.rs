@@ -107,12 +107,12 @@ mod tests {
     };
     use serde_json::{Value::Null, json};
 
-    use crate::router;
+    use crate::with_neighbours;
 
     const NOTIFY: &str = "/api/ui/notify";
 
     async fn stage() -> (TestApp, Actor, Actor) {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
         let scout = t.agent(&ada, "scout", "ui.notify").await;

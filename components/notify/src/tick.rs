@@ -41,7 +41,7 @@ mod tests {
     use common::{scope::Role, settings::Settings, testing::TestApp};
     use serde_json::Value::Null;
 
-    use crate::router;
+    use crate::with_neighbours;
 
     async fn tick(t: &TestApp) {
         t.nobody("POST", "/internal/tick", Null).await.is(204);
@@ -49,7 +49,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_tick_runs_once_a_second_however_often_it_is_called() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         tick(&t).await;
         let before = t.db().statements();
         tick(&t).await;
@@ -63,7 +63,7 @@ mod tests {
     /// R53: kept answers and counters go when their time is over, and not before.
     #[tokio::test]
     async fn what_has_ended_is_purged() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let now = t.now().millis();
         t.execute(&format!(
             "INSERT INTO idempotency VALUES (x'01', 'usr_a', 'tok_a', x'00', 0, 201, x'00', {now}), (x'02', 'usr_a', 'tok_a', x'00', 0, 201, x'00', {})",
@@ -83,7 +83,7 @@ mod tests {
     /// R31: a minute's refusals become one audit row for each subject and slug, once the minute is over.
     #[tokio::test]
     async fn refusals_of_a_minute_become_one_row() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         let minute = t.now().minute().millis();
@@ -108,7 +108,7 @@ mod tests {
     /// R31: audit rows are neither changed, deleted nor replaced.
     #[tokio::test]
     async fn an_audit_row_cannot_be_bent() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let insert =
             "INTO audit (seq, id, at, tenant_id, action, outcome) VALUES (1, 'aud_1', 1, 'ten_1', 'x', 'done')";
         t.execute(&format!("INSERT {insert}")).await.unwrap();
@@ -128,10 +128,10 @@ mod tests {
     #[tokio::test]
     async fn the_tick_seals_what_is_new() {
         let settings = Settings::read(|name| (name == "audit_key").then(|| "a key".to_owned())).unwrap();
-        let (t, row) = (TestApp::with(router(), settings), |id: &str| {
+        let (t, row) = (TestApp::with(with_neighbours(), settings), |id: &str| {
             format!("INSERT INTO audit (id, at, tenant_id, action, outcome) VALUES ('{id}', 1, 'ten_1', 'x', 'done')")
         });
-        let keyless = TestApp::over(router(), &t);
+        let keyless = TestApp::over(with_neighbours(), &t);
         t.execute(&row("aud_1")).await.unwrap();
         tick(&keyless).await;
         let seals = "SELECT from_seq || '-' || to_seq FROM audit_seals";
@@ -157,7 +157,7 @@ mod tests {
     async fn a_full_database_is_sealed_all_the_same() {
         let mut settings = Settings::read(|name| (name == "audit_key").then(|| "a key".to_owned())).unwrap();
         settings.database_max_mib = Some(1);
-        let t = TestApp::with(router(), settings);
+        let t = TestApp::with(with_neighbours(), settings);
         tick(&t).await;
         let file = rusqlite::Connection::open(t.path()).unwrap();
         file.execute_batch(
@@ -173,7 +173,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failing_tick_is_204_all_the_same() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         tick(&t).await;
         t.execute("DROP TABLE leases").await.unwrap();
         tick(&t).await;

@@ -69,13 +69,13 @@ mod tests {
     use serde_json::Value::Null;
 
     use super::*;
-    use crate::router;
+    use crate::with_neighbours;
 
     const ALL: &str = "/auth/admin/tokens";
 
     #[tokio::test]
     async fn an_admin_sees_and_revokes_every_credential_of_his_tenant_only() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let (main, other) = (t.tenant("main").await, t.tenant("other").await);
         let ada = t.user(&main, "ada@example.com", Role::Admin).await;
         let max = t.user(&main, "max@example.com", Role::Member).await;

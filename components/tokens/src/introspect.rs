@@ -86,7 +86,7 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
-    use crate::router;
+    use crate::with_neighbours;
 
     async fn ask(t: &TestApp, actor: &Actor, form: &str) -> Answer {
         let request = Request::builder()
@@ -100,7 +100,7 @@ mod tests {
     /// What was approved for the agent is part of what its token may do, and ends.
     #[tokio::test]
     async fn an_approved_scope_is_told_while_it_counts() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         let scout = t.agent(&ada, "scout", "agents.read").await;
@@ -121,7 +121,7 @@ mod tests {
     /// R43, and the effective scope: what the credential, its agent's ceiling and its owner's role leave.
     #[tokio::test]
     async fn a_live_token_is_told_with_its_effective_scope() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         let max = t.user(&tenant, "max@example.com", Role::Member).await;
@@ -155,7 +155,7 @@ mod tests {
     /// A key acts as its agent; what was approved for the agent is not the key's.
     #[tokio::test]
     async fn a_key_is_told_as_its_agents() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         let scout = t.agent(&ada, "scout", "agents.read").await;
@@ -183,7 +183,7 @@ mod tests {
 
     #[tokio::test]
     async fn whatever_is_not_live_is_inactive_and_nothing_more() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let (tenant, other) = (t.tenant("main").await, t.tenant("other").await);
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         let eve = t.user(&other, "eve@example.com", Role::Admin).await;

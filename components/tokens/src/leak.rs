@@ -89,11 +89,11 @@ mod tests {
     };
 
     use super::*;
-    use crate::router;
+    use crate::with_neighbours;
 
     #[tokio::test]
     async fn a_leaked_credential_ends_and_the_reporter_learns_nothing() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         let scout = t.agent(&ada, "scout", "*").await;
@@ -114,7 +114,7 @@ mod tests {
     /// A key of an agent ends like any other, and the agent's token and other keys stay.
     #[tokio::test]
     async fn a_leaked_key_ends_and_its_agents_others_stay() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let tenant = t.tenant("main").await;
         t.user(&tenant, "ada@example.com", Role::Admin).await;
         let max = t.user(&tenant, "max@example.com", Role::Member).await;
@@ -139,7 +139,7 @@ mod tests {
     #[tokio::test]
     async fn owner_and_admins_get_a_mail_where_there_is_mail() {
         for mail_provider in [None, Some(Provider::Resend)] {
-            let t = TestApp::with(router(), Settings { mail_provider, ..Settings::default() });
+            let t = TestApp::with(with_neighbours(), Settings { mail_provider, ..Settings::default() });
             let tenant = t.tenant("main").await;
             t.user(&tenant, "ada@example.com", Role::Admin).await;
             t.user(&tenant, "eve@example.com", Role::Member).await;
@@ -159,7 +159,7 @@ mod tests {
 
     #[tokio::test]
     async fn reports_are_counted_by_network() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         t.tenant("main").await;
         for _ in 0..REPORTS {
             t.nobody("POST", "/auth/leaks", json!({ "token": "nonsense" })).await.is(204);

@@ -1,4 +1,4 @@
-//! Component `tokens`: personal access tokens, all credentials for admins, introspection, scopes, leaks.
+//! Component `tokens`: personal access tokens, introspection, leaks.
 #![forbid(unsafe_code)]
 
 mod admin;
@@ -6,8 +6,13 @@ mod introspect;
 mod leak;
 mod pat;
 mod routes;
-mod scopes;
 
 pub use routes::router;
 
 common::component!(crate::router);
+
+/// Tests pass through the routes of other components too.
+#[cfg(test)]
+fn with_neighbours() -> common::router::Router {
+    common::router::Router::together([router(), scopes::router()])
+}

@@ -215,7 +215,7 @@ mod tests {
     use serde_json::Value as Json;
 
     use super::*;
-    use crate::router;
+    use crate::with_neighbours;
 
     const PATS: &str = "/auth/tokens";
 
@@ -243,7 +243,7 @@ mod tests {
     /// R3, R5, R9: shown once, stored as answered, and what was left out is what the contract says.
     #[tokio::test]
     async fn a_pat_is_made_and_shown_once() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = ada(&t).await;
         let made = t.as_(&ada, "POST", PATS, json!({ "name": " laptop " })).await.is(201);
         let secret = Secret::parse(made["token"].as_str().unwrap()).unwrap();
@@ -267,7 +267,7 @@ mod tests {
     /// R10: bounds, and "never" is never.
     #[tokio::test]
     async fn a_lifetime_is_1_to_3650_days_or_never() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = ada(&t).await;
         let ask = |days: Json| json!({ "name": "x", "expires_in_days": days });
         for bad in [json!(0), json!(-1), json!(3651)] {
@@ -284,7 +284,7 @@ mod tests {
     /// R7, R9: only a session makes one; what the role lacks is said; what is unknown is refused with what is known.
     #[tokio::test]
     async fn scopes_are_checked_and_a_pat_makes_no_pat() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = ada(&t).await;
         let made =
             t.as_(&ada, "POST", PATS, json!({ "name": "x", "scope": ["users.read", "agents.read"] })).await.is(201);
@@ -303,7 +303,7 @@ mod tests {
     /// R11: both work within the grace, the old one ends the second it is over, and a second rotation ends the first grace.
     #[tokio::test]
     async fn a_pat_rotates_itself_with_a_grace() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = ada(&t).await;
         let ask = json!({ "name": "ci", "scope": ["agents.read"], "expires_in_days": 3 });
         let first = t.as_(&ada, "POST", PATS, ask).await.is(201);
@@ -348,7 +348,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_session_rotates_at_once_and_another_pat_does_not() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = ada(&t).await;
         let first = t.as_(&ada, "POST", PATS, json!({ "name": "a" })).await.is(201);
         let other = t.as_(&ada, "POST", PATS, json!({ "name": "b" })).await.is(201);
@@ -366,7 +366,7 @@ mod tests {
     /// Contract, section 2: a PAT always reads and revokes itself, and no other one without the scope.
     #[tokio::test]
     async fn a_pat_without_scopes_reads_and_revokes_itself_alone() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = ada(&t).await;
         let made = t.as_(&ada, "POST", PATS, json!({ "name": "a", "scope": ["agents.read"] })).await.is(201);
         let other = t.as_(&ada, "POST", PATS, json!({ "name": "b" })).await.is(201);
@@ -387,7 +387,7 @@ mod tests {
     /// R33: somebody else's token, and one that is no PAT, are as absent as one that never was.
     #[tokio::test]
     async fn a_foreign_token_is_an_absent_one() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = ada(&t).await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Admin).await;
         let made = t.as_(&ada, "POST", PATS, json!({ "name": "a" })).await.is(201);
@@ -407,7 +407,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_list_is_filtered_sorted_and_paged() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = ada(&t).await;
         for (name, days) in [("soon", json!(3)), ("never", Json::Null), ("later", json!(30)), ("gone", json!(1))] {
             t.as_(&ada, "POST", PATS, json!({ "name": name, "expires_in_days": days })).await.is(201);
@@ -443,7 +443,7 @@ mod tests {
     /// R32: never on the first use, and once for each change of the address.
     #[tokio::test]
     async fn a_use_from_another_address_is_audited() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = ada(&t).await;
         let made = t.as_(&ada, "POST", PATS, json!({ "name": "a" })).await.is(201);
         let bearer = format!("Bearer {}", made["token"].as_str().unwrap());
@@ -466,7 +466,7 @@ mod tests {
     /// R51: the same credential gets the secret again, another one of the same person does not.
     #[tokio::test]
     async fn a_create_is_replayed_to_the_same_session_only() {
-        let t = TestApp::new(router());
+        let t = TestApp::new(with_neighbours());
         let ada = ada(&t).await;
         let bearer = format!("Bearer {}", ada.token);
         let headers = [("authorization", bearer.as_str()), ("idempotency-key", "k")];

@@ -3,7 +3,7 @@ use common::{
     router::{Router, Routes},
 };
 
-use crate::{admin, introspect, leak, pat, scopes};
+use crate::{admin, introspect, leak, pat};
 
 fn routes() -> Routes {
     Routes::new(Group::Tokens)
@@ -15,10 +15,6 @@ fn routes() -> Routes {
         .on(route::TOKENS_LIST, admin::list)
         .on(route::TOKENS_REVOKE, admin::revoke)
         .on(route::INTROSPECT, introspect::introspect)
-        .on(route::SCOPES, scopes::all)
-        .on(route::SCOPES_CUSTOM, scopes::list)
-        .on(route::SCOPES_DEFINE, scopes::define)
-        .on(route::SCOPES_REMOVE, scopes::remove)
         .on(route::LEAKS, leak::report)
 }
 

@@ -10,6 +10,7 @@ use crate::{
     page::Wanted,
     permission::{Action, Binder, Bound, Factor, Subject, factors},
     scope::Role,
+    store::{agent, user},
     time::Timestamp,
 };
 
@@ -169,15 +170,18 @@ impl Found {
 /// absent one.
 pub async fn subject(reads: &dyn Rows, caller: &Caller, text: &str) -> Result<Option<Found>, DbError> {
     let mut binder = Binder::default();
-    let (tenant, text) = (binder.bind(caller.tenant_id()), binder.bind(text.trim()));
+    let text = text.trim();
+    let (column, user) = user::named(text);
+    let (tenant, user) = (binder.bind(caller.tenant_id()), binder.bind(user));
+    let (name, agent) = (agent::column(text), binder.bind(text));
     let readable = Bound::new(caller, &mut binder).on_agent(Action::Read);
     let sql = format!(
         "SELECT u.id, u.email, u.id, u.role, u.deactivated_at IS NULL, NULL
-         FROM users u WHERE u.tenant_id = {tenant} AND (u.id = {text} OR u.email_key = lower({text}))
+         FROM users u WHERE u.tenant_id = {tenant} AND u.{column} = {user}
          UNION ALL
          SELECT a.id, a.name, u.id, u.role, u.deactivated_at IS NULL, a.id
          FROM agents a JOIN users u ON u.id = a.owner_id
-         WHERE a.tenant_id = {tenant} AND (a.id = {text} OR a.name = {text}) AND a.archived_at IS NULL AND {readable}
+         WHERE a.tenant_id = {tenant} AND a.{name} = {agent} AND a.archived_at IS NULL AND {readable}
          LIMIT 1"
     );
     reads.optional(&sql, binder.into_args()).await
@@ -235,11 +239,15 @@ pub async fn explain(
     let mut binder = Binder::default();
     let bound = Bound::new(subject, &mut binder);
     let (parts, expressions): (Vec<Factor>, Vec<String>) = factors(&bound, action).into_iter().unzip();
-    let (tenant, agent) = (binder.bind(subject.tenant), binder.bind(agent));
     // By id: whatever tenant it is of, so that the gate can be told. By name: a name is one of its tenant.
+    let which = match agent::column(agent) {
+        "name" => format!("a.tenant_id = {} AND a.name", binder.bind(subject.tenant)),
+        column => format!("a.{column}"),
+    };
+    let agent = binder.bind(agent);
     let sql = format!(
         "SELECT json_array(a.name, {}, {}, {}, {}) AS r FROM agents a
-         WHERE a.archived_at IS NULL AND (a.id = {agent} OR (a.tenant_id = {tenant} AND a.name = {agent}))",
+         WHERE a.archived_at IS NULL AND {which} = {agent}",
         bound.on_agent(Action::Read),
         bound.on_agent(action),
         expressions.len(),
@@ -445,6 +453,28 @@ mod tests {
         assert!(decisions.get() > 100_000, "{} decisions only", decisions.get());
     }
 
+    /// What the subject may read, the newest first.
+    fn readable(world: &World, subject: usize) -> Vec<String> {
+        let agents = (0..world.agents.len()).rev();
+        agents.filter(|agent| world.may(subject, *agent, Action::Read)).map(|agent| format!("agt_{agent}")).collect()
+    }
+
+    /// The same, page by page of two.
+    async fn pages(t: &TestApp, subject: Subject<'_>) -> Vec<String> {
+        let (mut all, mut at, mut id) = (Vec::new(), i64::MAX, String::new());
+        loop {
+            let mut binder = Binder::default();
+            let behind = (binder.bind(at), binder.bind(id.as_str()));
+            let rows = binder.bind(2);
+            let ids = Bound::new(subject, &mut binder).readable(" AND a.name <> 'x'", (&behind.0, &behind.1), &rows);
+            let page: Vec<String> = t.db().list(&ids, binder.into_args()).await.unwrap();
+            let Some(last) = page.last() else { return all };
+            assert!(page.len() <= 2);
+            (at, id) = (last.trim_start_matches("agt_").parse().unwrap(), last.clone());
+            all.extend(page);
+        }
+    }
+
     async fn check(
         t: &TestApp,
         world: &World,
@@ -456,6 +486,7 @@ mod tests {
         let agent: Option<AgentId> = (at >= world.users.len()).then(|| id(&subject_id(world, at)));
         let role = Role::ALL[usize::from(world.users[world.person(at)].1)];
         let subject = Subject { tenant: &tenant, user: &user, role, agent: agent.as_ref() };
+        prop_assert_eq!(pages(t, subject).await, readable(world, at), "{:?} pages", subject);
         for action in Action::ALL {
             let mut binder = Binder::default();
             let allowed = Bound::new(subject, &mut binder).on_agent(action);

@@ -10,7 +10,7 @@ use crate::{
     idempotency::MOST_KEPT,
     page::Wanted,
     secret::Digest,
-    store::kept::Kept,
+    store::{kept::Kept, user},
     time::Timestamp,
 };
 
@@ -83,6 +83,8 @@ pub struct New<'a> {
 /// Tells a person, in one statement: the recipient is the agent's owner, or a user who may read the agent; the answer is kept
 /// with it. `false`: there is no such recipient, or the caller keeps as many answers as he may.
 pub async fn notify(db: &Db, caller: &Caller, new: &New<'_>, ends: Timestamp) -> Result<bool, DbError> {
+    let (column, user) = new.user.map(user::named).map_or(("id", None), |(column, user)| (column, Some(user)));
+    let recipient = recipient(column);
     let mut row = args![
         new.id,
         caller.agent_id().map(|id| id.as_str()),
@@ -92,10 +94,10 @@ pub async fn notify(db: &Db, caller: &Caller, new: &New<'_>, ends: Timestamp) ->
         new.app_origin,
         new.action_url,
         new.now,
-        new.user,
+        user,
     ];
     let Some((digest, kept)) = &new.kept else {
-        return Ok(!db.hot::<Happened>(&format!("{NOTIFY} {RECIPIENT} RETURNING 1"), row).await?.is_empty());
+        return Ok(!db.hot::<Happened>(&format!("{NOTIFY} {recipient} RETURNING 1"), row).await?.is_empty());
     };
     row.extend(args![
         *digest,
@@ -107,7 +109,7 @@ pub async fn notify(db: &Db, caller: &Caller, new: &New<'_>, ends: Timestamp) ->
         MOST_KEPT,
     ]);
     let sql = format!(
-        "{NOTIFY_AND_KEEP} {RECIPIENT} AND (SELECT count(*) FROM idempotency i WHERE i.caller = a.id) < ?16 RETURNING 1"
+        "{NOTIFY_AND_KEEP} {recipient} AND (SELECT count(*) FROM idempotency i WHERE i.caller = a.id) < ?16 RETURNING 1"
     );
     Ok(!db.hot::<Happened>(&sql, row).await?.is_empty())
 }
@@ -120,15 +122,19 @@ const NOTIFY_AND_KEEP: &str = "
     INSERT INTO do_notify (id, tenant_id, user_id, agent_id, source, title, body, priority, app_origin, action_url,
                            created_at, key_digest, caller, credential_id, body_mac, status, answer, expires_at)
     SELECT ?1, a.tenant_id, u.id, a.id, 'agent:' || a.name, ?3, ?4, ?5, ?6, ?7, ?8, ?10, a.id, ?11, ?12, ?13, ?14, ?15";
-/// Who is told: what a person may read of the agent `a`, as `permission` has it, with the person in a column instead of a
-/// parameter.
-const RECIPIENT: &str = "
-    FROM agents a
-    JOIN users u ON u.tenant_id = a.tenant_id AND u.deactivated_at IS NULL
-         AND iif(?9 IS NULL, u.id = a.owner_id, u.id = ?9 OR u.email_key = lower(?9))
-    WHERE a.id = (SELECT ?2)
-      AND (u.id = a.owner_id OR u.role = 'admin'
-           OR EXISTS (SELECT 1 FROM grants g WHERE g.object_id = a.id AND g.subject_id = u.id))";
+
+/// Who is told: `?9`, or the owner. What a person may read of the agent `a` is as `permission` has it, with the person in a column
+/// instead of a parameter.
+fn recipient(column: &str) -> String {
+    let who = if column == "id" { "ifnull((SELECT ?9), a.owner_id)" } else { "(SELECT ?9)" };
+    format!(
+        "FROM agents a
+         JOIN users u ON u.{column} = {who} AND u.tenant_id = a.tenant_id AND u.deactivated_at IS NULL
+         WHERE a.id = (SELECT ?2)
+           AND (u.id = a.owner_id OR u.role = 'admin'
+                OR EXISTS (SELECT 1 FROM grants g WHERE g.object_id = a.id AND g.subject_id = u.id))"
+    )
+}
 
 /// Tells a person something of the server's own, such as a leak. Part of the transaction that it tells of.
 pub async fn tell(

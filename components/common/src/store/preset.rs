@@ -83,13 +83,14 @@ pub async fn newest(reads: &dyn Rows, tenant: &TenantId, name: &str) -> Result<O
 /// The newest versions of all presets, by name.
 pub async fn list(reads: &dyn Rows, tenant: &TenantId) -> Result<Vec<Preset>, DbError> {
     let sql = format!(
-        "{SELECT} p.version = (SELECT max(n.version) FROM presets n WHERE n.tenant_id = p.tenant_id AND n.name = p.name)"
+        "{SELECT} p.version = (SELECT max(n.version) FROM presets n WHERE n.tenant_id = p.tenant_id AND n.name = p.name) ORDER BY p.name"
     );
     let mut all: Vec<Preset> = reads.list(&sql, args![tenant]).await?;
     let built_in = scope::Preset::ALL.into_iter().filter(|it| all.iter().all(|own| own.name != it.as_str()));
     let built_in: Vec<Preset> = built_in.map(Preset::from).collect();
-    all.extend(built_in);
-    all.sort_by(|a, b| a.name.cmp(&b.name));
+    for preset in built_in {
+        all.insert(all.partition_point(|own| own.name < preset.name), preset);
+    }
     Ok(all)
 }
 

@@ -4,11 +4,21 @@ use crate::{
     args,
     audit::{self, Many},
     db::{Db, DbError, FromRow, Reads, Row},
+    error::{ApiError, Code},
     id::AgentId,
-    store::tree::BELOW,
+    store::{agent::Agent, tree::BELOW},
     time::Timestamp,
     write::Write,
 };
+
+/// The most cents of a budget, or that can have been spent.
+pub const MOST_CENTS: i64 = 1_000_000_000_000;
+
+/// The refusal of what cannot be while the agent above is halted. `name` is what the caller may know it by.
+pub fn halted(parent: &Agent, name: &str) -> ApiError {
+    let verb = if parent.state == "paused" { "resume" } else { "start" };
+    Code::ParentHalted.with("parent", name).with("verb", verb).with("owner", &parent.owner.email)
+}
 
 /// A change of state.
 pub struct Change<'a> {

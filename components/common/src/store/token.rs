@@ -10,6 +10,7 @@ use crate::{
     permission::Binder,
     scope::Patterns,
     secret::Kind,
+    store::user,
     time::Timestamp,
 };
 
@@ -186,8 +187,8 @@ pub async fn list(
         sql.push_str(&format!(" AND c.user_id = {}", binder.bind(own)));
     }
     if let Some(user) = filter.user {
-        let user = binder.bind(user);
-        sql.push_str(&format!(" AND (u.id = {user} OR u.email_key = lower({user}))"));
+        let (column, user) = user::named(user);
+        sql.push_str(&format!(" AND u.{column} = {}", binder.bind(user)));
     }
     if let Some(kind) = filter.kind {
         sql.push_str(&format!(" AND c.kind = {}", binder.bind(kind.as_str())));

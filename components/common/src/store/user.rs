@@ -133,6 +133,15 @@ pub struct Filter<'a> {
     pub active: Option<bool>,
 }
 
+/// What a text names a user by: the column, and its value. An address has an `@`, and an id has none. One column, not either of
+/// two: SQLite would read all users of the tenant.
+pub(crate) fn named(text: &str) -> (&'static str, String) {
+    match text.contains('@') {
+        true => ("email_key", email_key(text)),
+        false => ("id", text.trim().to_owned()),
+    }
+}
+
 /// A pattern for LIKE … ESCAPE '\' that finds the text anywhere.
 pub(crate) fn like(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");

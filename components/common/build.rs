@@ -1,0 +1,28 @@
+//! Puts the migrations into the code without their comments and indentation: every component with a database carries them.
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+};
+
+fn main() -> io::Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations");
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&folder)? {
+        files.push(entry?.path());
+    }
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "sql"));
+    files.sort();
+    let texts = files.iter().map(|path| Ok(bare(&fs::read_to_string(path)?))).collect::<io::Result<Vec<String>>>()?;
+    let made = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("migrations.rs");
+    fs::write(made, format!("{texts:?}"))?;
+    io::Write::write_all(&mut io::stdout(), format!("cargo::rerun-if-changed={}\n", folder.display()).as_bytes())
+}
+
+/// A file's statements, and the lines between them. No text in them holds two hyphens.
+fn bare(sql: &str) -> String {
+    let is_marker = |line: &str| line.starts_with("--- ");
+    let lines =
+        sql.lines().map(|line| if is_marker(line) { line } else { line.split("--").next().unwrap_or_default().trim() });
+    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,336 @@
+//! An agent's token: issue and revoke.
+//!
+//! Issuing is one transaction: the token in its grace dies, the active one dies or moves into the grace, the new one is
+//! born. An index lets one token at most stand in each of the two places, whoever else is issuing.
+
+use axum::{http::StatusCode, response::Response};
+use common::{
+    caller::Caller,
+    error::{ApiError, Code},
+    form,
+    form::{Ask, OrNull},
+    http::{App, Segment},
+    id::CredentialId,
+    idempotency::Answer,
+    mint,
+    permission::Action,
+    route,
+    scope::{Patterns, Scopes},
+    secret::Kind,
+    store::{
+        agent::{self, Agent},
+        credential, inbox,
+    },
+    time::Timestamp,
+    write::{Begun, Write},
+};
+use serde::Serialize;
+use serde_json::{Value::Null, json};
+
+form! {
+    pub(crate) struct Issue {
+        scope: Option<Vec<String>>,
+        preset: Option<String>,
+        expires_in_days: Option<OrNull<i64>>,
+        grace_seconds: Option<i64>,
+    }
+}
+
+#[derive(Serialize)]
+struct Issued<'a> {
+    token: &'a str,
+    id: CredentialId,
+    prefix: String,
+    issued_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    scope: Patterns,
+    warnings: Vec<String>,
+}
+
+/// What the new token is to carry, and how long the old one has.
+struct Plan {
+    scope: Patterns,
+    expires_at: Option<Timestamp>,
+    grace: i64,
+    warnings: Vec<String>,
+}
+
+/// `POST /api/agents/{name}/token/issue`: replaces the agent's token.
+pub(crate) async fn issue(
+    app: App,
+    caller: Caller,
+    Segment(name): Segment,
+    ask: Ask<Issue>,
+) -> Result<Response, ApiError> {
+    let body = ask.body;
+    let rights = mint::rights(app.db(), &caller, body.scope.as_deref(), body.preset.as_deref()).await?;
+    let rights = rights.map(|rights| rights.scope);
+    let lifetime = mint::lifetime(body.expires_in_days)?;
+    let grace = mint::grace(body.grace_seconds, 0)?;
+
+    agent::get(app.db(), &caller, &name, Action::Update, app.now()).await?; // early 404 or 403; decided again below
+    let write = match app.write(route::TOKEN_ISSUE, &caller, ask.kept).await? {
+        Begun::First(write) => write,
+        Begun::Again(answer) => return Ok(answer),
+    };
+    let target = agent::get(&write.tx, &write.caller, &name, Action::Update, app.now()).await?;
+    let active = credential::active(&write.tx, &target.id).await?;
+    let plan = match active.filter(|active| active.id == *write.caller.credential_id()) {
+        Some(own) => rotate_own(own, rights.is_some() || lifetime.is_some(), body.grace_seconds)?,
+        // The agent's own token, live and not the active one: it is in its grace. Were it to mint, it would end the token that
+        // replaced it, for one that lives no longer than the grace.
+        None if write.caller.agent_id() == Some(&target.id) && write.caller.credential_kind() == Kind::AgentToken => {
+            let step = format!("POST /api/agents/{}/token/issue", target.name);
+            return Err(Code::TokenReplaced.with("step", step));
+        }
+        None => {
+            let scope = rights.unwrap_or_else(|| target.scope.clone());
+            within_ceiling(&write.caller, &target, &scope)?;
+            let scope = may_give(&app, &write, &target, &scope).await?;
+            let (expires_at, capped) = write.caller.cap_life(lifetime, app.now())?;
+            let mut warnings = Vec::from_iter(capped);
+            mint::warn_of_no_effect(&write.caller, &scope, target.owner.role, true, &mut warnings);
+            Plan { scope, expires_at, grace, warnings }
+        }
+    };
+    let grace_ends = (plan.grace > 0).then(|| app.now().plus_seconds(plan.grace));
+    credential::retire(&write.tx, &target.id, grace_ends, app.now()).await?;
+    let owner = (caller.tenant_id(), &target.owner.id);
+    let (id, secret) =
+        mint::agent_token(&app, &write.tx, owner, &target.id, &plan.scope.to_column(), plan.expires_at).await?;
+    let after = json!({ "token": id, "scope": plan.scope, "expires_at": plan.expires_at, "grace_ends": grace_ends });
+    let form = Issued {
+        token: secret.reveal(),
+        id,
+        prefix: secret.shown(),
+        issued_at: app.now(),
+        expires_at: plan.expires_at,
+        scope: plan.scope,
+        warnings: plan.warnings,
+    };
+    if write.caller.agent_id() != Some(&target.id) {
+        let data = json!({ "token": form.id, "grace_ends": grace_ends });
+        inbox::push(&write.tx, &target.id, "token_rotated", &data, app.now()).await?;
+    }
+    let answer = Answer::secret(StatusCode::OK, &form)?;
+    write.finish(target.id.as_str(), Null, after, answer).await
+}
+
+/// Refuses a scope beyond the agent's ceiling, whoever asks.
+pub(crate) fn within_ceiling(caller: &Caller, target: &Agent, scope: &Patterns) -> Result<(), ApiError> {
+    let beyond = scope.scopes(caller.defined()).without(&target.scope.scopes(caller.defined()));
+    caller.refuse_excess(beyond, scope)
+}
+
+/// Refuses a credential of the agent that would be wider than who gets its secret here, and gives what it is to carry.
+pub(crate) async fn may_give(
+    app: &App,
+    write: &Write<'_>,
+    target: &Agent,
+    scope: &Patterns,
+) -> Result<Patterns, ApiError> {
+    let caller = &write.caller;
+    let wanted = scope.scopes(caller.defined());
+    // An agent owns itself, so its credentials can share and archive it: who may not do that gives no such credential.
+    if agent::get(&write.tx, caller, &target.name, Action::Share, app.now()).await.is_err() {
+        let owners = Scopes::stored("agents.delete agents.share", caller.defined());
+        caller.refuse_excess(wanted.clone().and(&owners), scope)?;
+    }
+    caller.may_mint(wanted, &target.owner.id, scope)
+}
+
+/// Who presents the very token that is replaced keeps its scope and its end, and has time to take the new one into use.
+fn rotate_own(own: credential::Active, asks_for_more: bool, grace: Option<i64>) -> Result<Plan, ApiError> {
+    if asks_for_more {
+        return Err(Code::RotationKeepsRights.into());
+    }
+    let grace = mint::grace(grace, mint::OWN_GRACE)?;
+    Ok(Plan { scope: Patterns::stored(&own.scope), expires_at: own.expires_at, grace, warnings: vec![] })
+}
+
+/// `DELETE /api/agents/{name}/token`: revokes the agent's token, and the one in its grace. 204 too when there is none.
+pub(crate) async fn revoke(app: App, caller: Caller, Segment(name): Segment) -> Result<Response, ApiError> {
+    agent::get(app.db(), &caller, &name, Action::Update, app.now()).await?; // early 404 or 403; decided again below
+    let write = app.relieve(route::TOKEN_REVOKE, &caller).await?;
+    let target = agent::get(&write.tx, &write.caller, &name, Action::Update, app.now()).await?;
+    let revoked = credential::revoke_tokens(&write.tx, &target.id, app.now()).await?;
+    if revoked.is_empty() {
+        return write.nothing(Answer::empty());
+    }
+    write.finish(target.id.as_str(), Null, json!({ "revoked": revoked }), Answer::empty()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use common::testing::{Actor, TestApp};
+    use serde_json::Value as Json;
+
+    use super::*;
+    use crate::with_neighbours;
+
+    const ISSUE: &str = "/api/agents/scout/token/issue";
+    const SELF: &str = "/api/agents/scout";
+
+    /// The same actor with the token of an answer.
+    fn with(actor: &Actor, issued: &Json) -> Actor {
+        let token = issued["token"].as_str().unwrap().to_owned();
+        Actor {
+            tenant: actor.tenant.clone(),
+            user: actor.user.clone(),
+            agent: actor.agent.clone(),
+            credential: actor.credential.clone(),
+            token,
+        }
+    }
+
+    /// R4, R6: the one before is refused on the next request.
+    #[tokio::test]
+    async fn a_new_token_ends_the_one_before() {
+        let t = TestApp::new(with_neighbours());
+        let ada = t.ada().await;
+        let scout = t.agent(&ada, "scout", "agents.*").await;
+        t.wait(5);
+        let issued = t.as_(&ada, "POST", ISSUE, json!({ "expires_in_days": 30 })).await.is(200);
+        assert_eq!(
+            issued,
+            json!({
+                "token": issued["token"], "id": issued["id"], "prefix": &issued["token"].as_str().unwrap()[..16],
+                "issued_at": "2026-01-02T03:04:10.000Z", "expires_at": "2026-02-01T03:04:10.000Z", "scope": ["agents.*"],
+                "warnings": ["These scopes have no effect, because agents cannot use them or the owner's role admin lacks them: agents.stop_all."],
+            })
+        );
+        t.as_(&scout, "GET", SELF, Null).await.refused(401, "token_revoked");
+        let seen = t.as_(&with(&scout, &issued), "GET", SELF, Null).await.is(200);
+        assert_eq!((&seen["token"]["id"], &seen["token"]["issued_at"]), (&issued["id"], &issued["issued_at"]));
+        assert_eq!(
+            t.number("SELECT count(*) FROM credentials WHERE kind = 'agent_token' AND revoked_at IS NULL").await,
+            1
+        );
+    }
+
+    /// R11: both work within the grace; the old one is refused the second it ends; a second rotation ends the first grace.
+    #[tokio::test]
+    async fn within_the_grace_both_tokens_work() {
+        let t = TestApp::new(with_neighbours());
+        let ada = t.ada().await;
+        let scout = t.agent(&ada, "scout", "agents.*").await;
+        let first = with(&scout, &t.as_(&ada, "POST", ISSUE, json!({ "grace_seconds": 100 })).await.is(200));
+        t.wait(99);
+        t.as_(&scout, "GET", SELF, Null).await.is(200);
+        t.as_(&first, "GET", SELF, Null).await.is(200);
+        t.wait(1);
+        t.as_(&scout, "GET", SELF, Null).await.refused(401, "token_expired");
+        let second = with(&scout, &t.as_(&ada, "POST", ISSUE, json!({ "grace_seconds": 100 })).await.is(200));
+        let third = with(&scout, &t.as_(&ada, "POST", ISSUE, json!({ "grace_seconds": 100 })).await.is(200));
+        t.as_(&first, "GET", SELF, Null).await.refused(401, "token_revoked");
+        t.as_(&second, "GET", SELF, Null).await.is(200);
+        t.as_(&third, "GET", SELF, Null).await.is(200);
+        assert_eq!(
+            t.number("SELECT count(*) FROM credentials WHERE kind = 'agent_token' AND revoked_at IS NULL").await,
+            2
+        );
+    }
+
+    /// R11: a token in its grace never outlives its own end.
+    #[tokio::test]
+    async fn a_grace_is_no_longer_than_the_life_that_was_left() {
+        let t = TestApp::new(with_neighbours());
+        let ada = t.ada().await;
+        t.agent(&ada, "scout", "agents.*").await;
+        t.as_(&ada, "POST", ISSUE, json!({ "expires_in_days": 1 })).await.is(200);
+        t.wait(86_400 - 10);
+        let again =
+            t.credential(Kind::Session, &ada.tenant, &ada.user, None, "*", Some(t.now().plus_seconds(3600))).await;
+        t.as_(&again, "POST", ISSUE, json!({ "grace_seconds": 3600 })).await.is(200);
+        let ends = "SELECT expires_at FROM credentials WHERE place = 'grace' AND revoked_at IS NULL";
+        assert_eq!(t.number(ends).await, t.now().plus_seconds(10).millis());
+    }
+
+    /// R11, R8: who rotates himself keeps scope and end, and has at least 60 seconds.
+    #[tokio::test]
+    async fn an_agent_rotates_its_own_token() {
+        let t = TestApp::new(with_neighbours());
+        let ada = t.ada().await;
+        let scout = t.agent(&ada, "scout", "agents.read agents.token.issue").await;
+        for (body, slug) in [
+            (json!({ "grace_seconds": 59 }), "invalid_grace"),
+            (json!({ "scope": ["agents.read"] }), "rotation_keeps_rights"),
+            (json!({ "preset": "reader" }), "rotation_keeps_rights"),
+            (json!({ "expires_in_days": null }), "rotation_keeps_rights"),
+        ] {
+            t.as_(&scout, "POST", ISSUE, body).await.refused(400, slug);
+        }
+        let issued = t.as_(&scout, "POST", ISSUE, json!({})).await.is(200);
+        assert_eq!((&issued["scope"], &issued["expires_at"]), (&json!(["agents.read", "agents.token.issue"]), &Null));
+        t.wait(59);
+        t.as_(&scout, "GET", SELF, Null).await.is(200);
+        // A retry by the old token must not end the new one, whose answer may have been lost.
+        t.as_(&scout, "POST", ISSUE, json!({})).await.refused(409, "token_replaced");
+        t.as_(&with(&scout, &issued), "GET", SELF, Null).await.is(200);
+    }
+
+    /// R8: a token is never wider than the agent's ceiling, nor than a minter that is no session.
+    #[tokio::test]
+    async fn a_token_is_no_wider_than_ceiling_and_minter() {
+        let t = TestApp::new(with_neighbours());
+        let ada = t.ada().await;
+        t.agent(&ada, "scout", "agents.read ui.notify").await;
+        let refused = t.as_(&ada, "POST", ISSUE, json!({ "scope": ["agents.*"] })).await.refused(400, "scope_too_wide");
+        assert!(refused["fix"].as_str().unwrap().contains("\"scope\": [\"agents.read\"]"), "{refused}");
+        let pat = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "agents.read agents.token.issue", None).await;
+        t.as_(&pat, "POST", ISSUE, json!({ "scope": ["ui.notify"] })).await.refused(400, "scope_too_wide");
+        t.as_(&pat, "POST", ISSUE, json!({})).await.refused(400, "scope_too_wide");
+        let issued = t.as_(&pat, "POST", ISSUE, json!({ "scope": ["agents.read"] })).await.is(200);
+        assert_eq!(issued["scope"], json!(["agents.read"]));
+    }
+
+    #[tokio::test]
+    async fn values_out_of_range_are_refused_and_the_token_stays() {
+        let t = TestApp::new(with_neighbours());
+        let ada = t.ada().await;
+        let scout = t.agent(&ada, "scout", "agents.*").await;
+        for (body, status, slug) in [
+            (json!({ "grace_seconds": -1 }), 400, "invalid_grace"),
+            (json!({ "grace_seconds": 86_401 }), 400, "invalid_grace"),
+            (json!({ "grace_seconds": 1.5 }), 422, "validation_error"),
+            (json!({ "expires_in_days": 0 }), 400, "invalid_lifetime"),
+            (json!({ "scope": ["nope"] }), 400, "unknown_scope"),
+            (json!({ "days": 1 }), 422, "validation_error"),
+        ] {
+            t.as_(&ada, "POST", ISSUE, body).await.refused(status, slug);
+        }
+        t.as_(&scout, "GET", SELF, Null).await.is(200);
+    }
+
+    /// R6: a revoked token is refused on the next request, the one in its grace too; again it is 204.
+    #[tokio::test]
+    async fn a_revoked_token_is_refused_on_the_next_request() {
+        let t = TestApp::new(with_neighbours());
+        let ada = t.ada().await;
+        let scout = t.agent(&ada, "scout", "agents.*").await;
+        let next = with(&scout, &t.as_(&ada, "POST", ISSUE, json!({ "grace_seconds": 60 })).await.is(200));
+        let revoked = "SELECT group_concat(revoked_at) FROM credentials WHERE kind = 'agent_token'";
+        t.as_(&ada, "DELETE", "/api/agents/scout/token", Null).await.is(204);
+        let at = t.texts(revoked).await;
+        t.wait(1);
+        t.as_(&ada, "DELETE", "/api/agents/scout/token", Null).await.is(204);
+        assert_eq!(t.texts(revoked).await, at, "the first moment stays");
+        for old in [&scout, &next] {
+            t.as_(old, "GET", SELF, Null).await.refused(401, "token_revoked");
+        }
+        assert_eq!(t.as_(&ada, "GET", SELF, Null).await.is(200)["has_token"], json!(false));
+    }
+
+    /// R51: the answer of an issue is sealed and given again to the same credential only; the token is issued once.
+    #[tokio::test]
+    async fn a_repeated_issue_gives_the_first_token_again() {
+        let t = TestApp::new(with_neighbours());
+        let ada = t.ada().await;
+        t.agent(&ada, "scout", "agents.*").await;
+        let bearer = format!("Bearer {}", ada.token);
+        let headers = [("authorization", bearer.as_str()), ("idempotency-key", "k")];
+        let first = t.call("POST", ISSUE, &headers, json!({})).await.is(200);
+        assert_eq!(t.call("POST", ISSUE, &headers, json!({})).await.is(200), first);
+        assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'agent_token'").await, 2);
+    }
+}
