@@ -357,8 +357,11 @@ impl Session {
         let mut answer = Blocking { is_whole: true, ..Blocking::new(sender) };
         let outcome = self.feed(guard, patience, &sql, &parameters, &mut answer);
         let has_begun = self.in_transaction.load(Ordering::Acquire);
+        let writer = self.writer.clone().filter(|_| has_begun);
+        // A component that lets its connection go ends the transaction: nothing of it may be held here.
+        drop(self);
         answer.finish(outcome);
-        if let Some(writer) = self.writer.as_ref().filter(|_| has_begun) {
+        if let Some(writer) = writer {
             writer.wait_for_end();
         }
     }
@@ -795,7 +798,8 @@ mod tests {
         rows(&one, "BEGIN").await.unwrap();
         rows(&two, "BEGIN IMMEDIATE").await.unwrap();
         drop(two);
-        rows(&three, "INSERT INTO t VALUES (1)").await.unwrap();
+        // Nobody is woken by the end of his patience.
+        tokio::time::timeout(BUSY / 2, rows(&three, "INSERT INTO t VALUES (1)")).await.unwrap().unwrap();
         assert_eq!(rows(&one, "SELECT count(*) FROM t").await.unwrap(), [[Value::Integer(1)]]);
         clean(&path);
     }

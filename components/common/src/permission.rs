@@ -15,7 +15,8 @@
 //! `tenant.admin` is a person's, never an agent's. A key's owner is its agent's owner, and its grants are its own.
 //!
 //! One generator makes every expression: a check and a list use the whole ([`on_agent`], [`on_key`]), an explanation asks for
-//! its parts ([`factors`]). So no two of them can disagree. They speak of the agent's row as `a` and of the key's as `k`.
+//! its parts ([`factors`]) and puts them together ([`allows`]); a test holds both against the schema in plain words, in thousands
+//! of random worlds. The expressions speak of the agent's row as `a` and of the key's as `k`.
 
 use crate::{
     caller::Caller,
@@ -338,6 +339,14 @@ impl Factor {
         }
     }
 
+    /// Whether it can let somebody do this.
+    pub fn counts_for(self, action: Action) -> bool {
+        match self {
+            Self::Agent(relation) | Self::Person(relation) => action.on_agents().contains(&relation),
+            Self::TenantGate | Self::Itself => true,
+        }
+    }
+
     /// The factor in a sentence, about a person or an agent (whose owner stands in the relations of people).
     pub fn why(self, holds: bool, subject: &str, is_agent: bool, object: &str) -> String {
         let not = if holds { "" } else { "not " };
@@ -354,20 +363,37 @@ impl Factor {
     }
 }
 
-/// The parts of the decision about the agent `a`, each an expression of its own, in the order in which they are told.
-pub fn factors(bound: &Bound<'_>, action: Action) -> Vec<(Factor, String)> {
+/// How the subject stands to the agent `a`, each part an expression of its own that is 0 or 1, in the order in which they are
+/// told.
+pub fn factors(bound: &Bound<'_>) -> Vec<(Factor, String)> {
     let mut factors = vec![(Factor::TenantGate, format!("a.tenant_id = {}", bound.tenant))];
-    let allowed = |relation: &&Relation| action.on_agents().contains(relation);
     if let Some(itself) = bound.is_own() {
         factors.push((Factor::Itself, itself));
-        for relation in Relation::ALL.iter().filter(allowed) {
-            let part = bound.relation("a.id", *relation, Side::Agent);
-            factors.extend(part.map(|part| (Factor::Agent(*relation), part)));
+        for relation in Relation::ALL {
+            let part = bound.relation("a.id", relation, Side::Agent);
+            factors.extend(part.map(|part| (Factor::Agent(relation), part)));
         }
     }
-    for relation in Relation::ALL.iter().filter(allowed) {
-        let part = bound.relation("a.id", *relation, Side::Person).unwrap_or_else(|| "0".to_owned());
-        factors.push((Factor::Person(*relation), part));
+    for relation in Relation::ALL {
+        let part = bound.relation("a.id", relation, Side::Person).unwrap_or_else(|| "0".to_owned());
+        factors.push((Factor::Person(relation), part));
     }
     factors
+}
+
+/// The decision, put together from its parts: the same as [`Bound::on_agent`] gives, which a test holds it against.
+pub fn allows(held: &[(Factor, bool)], action: Action) -> bool {
+    let holds = |is_wanted: fn(&Factor) -> bool| {
+        held.iter().any(|(factor, holds)| *holds && factor.counts_for(action) && is_wanted(factor))
+    };
+    let is_agent = held.iter().any(|(factor, _)| *factor == Factor::Itself);
+    let person = holds(|factor| matches!(factor, Factor::Person(_)));
+    let stands = match is_agent {
+        false => person,
+        // Ownership is the agent's by itself; a grant needs the owner too.
+        true => {
+            holds(|factor| *factor == Factor::Itself) || (person && holds(|factor| matches!(factor, Factor::Agent(_))))
+        }
+    };
+    stands && holds(|factor| *factor == Factor::TenantGate)
 }
