@@ -150,6 +150,7 @@ impl TestApp {
 
     /// Sends a request as it is.
     pub async fn send(&self, request: Request<Body>) -> Answer {
+        let _request = self.db().request();
         let response = serve(&self.env, &self.router, request).await;
         let (parts, body) = response.into_parts();
         // RFC 9110, section 8.6: neither has content, so neither says how long it is.
