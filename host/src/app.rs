@@ -11,14 +11,15 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_TYPE, HOST};
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, InvalidHeaderValue};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 use wasmtime_wasi_http::WasiBody;
 
 use crate::body::full;
 use crate::guest::Handler;
-use crate::route::{Match, Router};
+use crate::route::{Router, whole};
 
 const WELL_KNOWN: &str = "/.well-known/spin/";
 const PATH_INFO: HeaderName = HeaderName::from_static("spin-path-info");
@@ -59,12 +60,11 @@ impl Endpoint {
     /// The component behind the route with this pattern.
     pub(crate) fn new(id: Arc<str>, handler: Handler, pattern: &str) -> anyhow::Result<Self> {
         let prefix = pattern.strip_suffix("/...").unwrap_or(pattern);
-        let matched = format!("/{}", pattern.trim_start_matches('/'));
         let headers = [
-            (MATCHED_ROUTE, HeaderValue::from_str(matched.strip_suffix('/').unwrap_or(&matched))?),
+            (MATCHED_ROUTE, value(whole(pattern))?),
             (BASE_PATH, HeaderValue::from_static("/")),
-            (RAW_COMPONENT_ROUTE, HeaderValue::from_str(pattern)?),
-            (COMPONENT_ROUTE, HeaderValue::from_str(prefix)?),
+            (RAW_COMPONENT_ROUTE, value(pattern.to_owned())?),
+            (COMPONENT_ROUTE, value(prefix.to_owned())?),
         ];
         Ok(Self { id, handler, headers })
     }
@@ -88,22 +88,16 @@ impl App {
         if let Some(name) = path.strip_prefix(WELL_KNOWN) {
             return self.well_known(name);
         }
-        let Some(Match { route, names, rest }) = self.router.find(path) else { return empty(StatusCode::NOT_FOUND) };
-        let mut known = HeaderMap::new();
-        for (name, value) in names {
-            let name = HeaderName::try_from(format!("spin-path-match-{}", name.to_ascii_lowercase()));
-            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
-                known.append(name, value);
-            }
+        let Some(found) = self.router.find(path) else { return empty(StatusCode::NOT_FOUND) };
+        let known: Vec<_> = found.names().filter_map(|(name, text)| path_match(name, text)).collect();
+        let (to, rest) = (&found.route.target, value(found.rest()).ok());
+        if prepare(&mut request, to, rest, client).is_none() {
+            return empty(StatusCode::BAD_REQUEST);
         }
-        let rest = HeaderValue::from_str(&rest);
-        match prepare(&mut request, &route.target, rest.ok(), client) {
-            Some(()) => {
-                request.headers_mut().extend(known);
-                route.target.respond(request).await
-            }
-            None => empty(StatusCode::BAD_REQUEST),
+        for (name, value) in known {
+            request.headers_mut().append(name, value);
         }
+        to.respond(request).await
     }
 
     /// Answers a request of one of the application's components to the application.
@@ -125,7 +119,7 @@ impl App {
     ) -> Option<Response<WasiBody>> {
         let endpoint = self.components.get(id)?;
         request.headers_mut().remove(HOST);
-        let path = HeaderValue::from_str(request.uri().path()).ok();
+        let path = value(request.uri().path().to_owned()).ok();
         prepare(&mut request, endpoint, path, INSIDE)?;
         Some(endpoint.respond(request).await)
     }
@@ -148,6 +142,17 @@ pub(crate) fn empty(status: StatusCode) -> Response<WasiBody> {
     let mut response = Response::new(full(""));
     *response.status_mut() = status;
     response
+}
+
+/// A header's value, which may hold letters beyond ASCII: a path may.
+fn value(text: String) -> Result<HeaderValue, InvalidHeaderValue> {
+    HeaderValue::from_maybe_shared(Bytes::from(text))
+}
+
+/// The header for a `:name` of a route; none for a name that no header can have.
+fn path_match(name: &str, text: &str) -> Option<(HeaderName, HeaderValue)> {
+    let name = format!("spin-path-match-{}", name.replace('_', "-").to_ascii_lowercase());
+    Some((name.try_into().ok()?, value(text.to_owned()).ok()?))
 }
 
 /// Takes off what belongs to the connection, and a `Host` that only components may use.
@@ -186,7 +191,7 @@ fn prepare(
     let host = if host.is_some() { authority.as_str() } else { "localhost" };
     let mut url = String::with_capacity("http://".len() + host.len() + path.len());
     write!(url, "http://{host}{path}").ok()?;
-    let url = HeaderValue::try_from(url).ok()?;
+    let url = value(url).ok()?;
     parts.scheme = Some(Scheme::HTTP);
     parts.authority = Some(authority);
     *request.uri_mut() = Uri::from_parts(parts).ok()?;

@@ -4,14 +4,10 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Component as Part, Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
-use glob::{MatchOptions, Pattern};
+use anyhow::{Context as _, Result, bail, ensure};
+use glob::Pattern;
 
 use crate::manifest::{Component, Files};
-
-/// `*` stays in its directory and `**` does not, as in Spin.
-const OPTIONS: MatchOptions =
-    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
 
 /// A temporary directory with one directory for each component that has files; removed at the end.
 pub(crate) struct Staged(PathBuf);
@@ -33,12 +29,11 @@ impl Staged {
         let home = &home.canonicalize().with_context(|| format!("cannot read {}", home.display()))?;
         let root = self.0.join(id);
         std::fs::create_dir(&root)?;
+        let from = Copy { home, excluded: &excluded };
         for files in &component.files {
             match files {
-                Files::Pattern(pattern) => copy_matching(pattern, home, &excluded, &root),
-                Files::Mount { source, destination } => {
-                    copy(&home.join(source), &inside(&root, destination)?, home, &excluded)
-                }
+                Files::Pattern(pattern) => from.matching(pattern, &root),
+                Files::Mount { source, destination } => from.mount(&home.join(source), &inside(&root, destination)?),
             }
             .with_context(|| format!("in the files of component {id}: {files:?}"))?;
         }
@@ -53,34 +48,65 @@ impl Drop for Staged {
     }
 }
 
-fn copy_matching(pattern: &str, home: &Path, excluded: &[Pattern], root: &Path) -> Result<()> {
-    let absolute = format!("{}/{pattern}", Pattern::escape(&home.to_string_lossy()));
-    for found in glob::glob_with(&absolute, OPTIONS)? {
-        let found = found?;
-        if found.is_file() {
-            copy(&found, &inside(root, &found.strip_prefix(home)?.to_string_lossy())?, home, excluded)?;
-        }
-    }
-    Ok(())
+/// Where files come from.
+struct Copy<'a> {
+    home: &'a Path,
+    /// Held against paths below `home`. Their `*` goes over slashes, while that of the patterns to copy does not.
+    excluded: &'a [Pattern],
 }
 
-/// Copies a file, or a directory with all that is in it.
-fn copy(source: &Path, destination: &Path, home: &Path, excluded: &[Pattern]) -> Result<()> {
-    if source.is_dir() {
-        for entry in std::fs::read_dir(source)? {
-            let entry = entry?;
-            copy(&entry.path(), &destination.join(entry.file_name()), home, excluded)?;
+impl Copy<'_> {
+    /// A file, whatever is excluded; a directory, below its own name once more; or what matches.
+    fn matching(&self, pattern: &str, root: &Path) -> Result<()> {
+        // With `..` in the middle Spin copies to where no component looks.
+        ensure!(pattern.split('/').all(|part| part != ".."), "a pattern cannot have `..` in it");
+        ensure!(pattern != "." && !pattern.ends_with("/."), "a pattern cannot end in `.`");
+        let path = self.home.join(pattern);
+        if path.is_dir() {
+            self.all(&format!("{}/**/*", escape(&path)), self.home, &inside(root, pattern)?)
+        } else if path.exists() {
+            self.file(&path, &inside(root, pattern)?)
+        } else if Pattern::escape(pattern) != pattern {
+            self.all(&format!("{}/{pattern}", escape(self.home)), self.home, root)
+        } else {
+            bail!("there is no such file, and it is no pattern")
         }
-        return Ok(());
     }
-    let name = source.strip_prefix(home).unwrap_or(source);
-    if excluded.iter().any(|pattern| pattern.matches_path_with(name, OPTIONS)) {
-        return Ok(());
+
+    /// A file, whatever is excluded, or what is in a directory.
+    fn mount(&self, source: &Path, destination: &Path) -> Result<()> {
+        if source.is_dir() {
+            return self.all(&format!("{}/**/*", escape(source)), source, destination);
+        }
+        self.file(source, destination)
     }
-    if let Some(parent) = destination.parent() {
-        std::fs::create_dir_all(parent)?;
+
+    fn all(&self, pattern: &str, prefix: &Path, destination: &Path) -> Result<()> {
+        for found in glob::glob(pattern)? {
+            let found = found?;
+            let name = self.name(&found)?;
+            if found.is_file() && !self.excluded.iter().any(|pattern| pattern.matches_path(name)) {
+                self.file(&found, &inside(destination, &found.strip_prefix(prefix)?.to_string_lossy())?)?;
+            }
+        }
+        Ok(())
     }
-    std::fs::copy(source, destination).with_context(|| format!("cannot copy {}", source.display())).map(drop)
+
+    fn file(&self, source: &Path, destination: &Path) -> Result<()> {
+        self.name(source)?;
+        if let Some(parent) = destination.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        std::fs::copy(source, destination).with_context(|| format!("cannot copy {}", source.display())).map(drop)
+    }
+
+    fn name<'p>(&self, path: &'p Path) -> Result<&'p Path> {
+        path.strip_prefix(self.home).with_context(|| format!("{} is not beside the manifest", path.display()))
+    }
+}
+
+fn escape(path: &Path) -> String {
+    Pattern::escape(&path.to_string_lossy())
 }
 
 fn inside(root: &Path, path: &str) -> Result<PathBuf> {
@@ -98,13 +124,17 @@ mod tests {
     use super::*;
 
     fn with_files(files: Vec<Files>) -> Component {
+        without(files, &["**/*.md"])
+    }
+
+    fn without(files: Vec<Files>, excluded: &[&str]) -> Component {
         Component {
             source: PathBuf::new(),
             description: String::new(),
             variables: Default::default(),
             environment: Default::default(),
             files,
-            exclude_files: vec!["**/*.md".into()],
+            exclude_files: excluded.iter().map(|pattern| (*pattern).to_owned()).collect(),
             sqlite_databases: Vec::new(),
             key_value_stores: Vec::new(),
             allowed_outbound_hosts: Vec::new(),
@@ -138,13 +168,55 @@ mod tests {
         assert!(root.join("src/files.rs").exists());
     }
 
+    /// Of all files below a directory, in order.
+    fn listed(root: &Path) -> Vec<String> {
+        let found = glob::glob(&format!("{}/**/*", root.display())).unwrap().map(Result::unwrap);
+        let files = found.filter(|path| path.is_file());
+        files.map(|path| path.strip_prefix(root).unwrap().to_str().unwrap().to_owned()).collect()
+    }
+
+    /// What Spin 4.1 hands out, held against it.
     #[test]
-    fn a_pattern_that_matches_nothing_is_no_mistake_and_a_source_that_is_missing_is_one() {
-        let (home, staged) = (Staged::new().unwrap(), Staged::new().unwrap());
-        let nothing = with_files(vec![Files::Pattern("missing/*".into())]);
-        assert!(staged.component("one", &nothing, &home.0).unwrap().is_dir());
-        let missing = with_files(vec![Files::Mount { source: "missing".into(), destination: "/x".into() }]);
-        assert!(staged.component("two", &missing, &home.0).is_err());
+    fn patterns_mean_what_they_mean_in_spin() {
+        let home = Staged::new().unwrap();
+        std::fs::create_dir_all(home.0.join("data/deep")).unwrap();
+        for name in ["data/a.txt", "data/b.md", "data/[x].txt", "data/deep/c.txt", "data/deep/d.md", "top.md"] {
+            std::fs::write(home.0.join(name), name).unwrap();
+        }
+        let pattern = |text: &str| Files::Pattern(text.to_owned());
+        let mount = |text: &str| Files::Mount { source: text.into(), destination: "/x".into() };
+        let cases: [(Files, &str, &[&str]); 8] = [
+            (pattern("data/*"), "*.md", &["data/[x].txt", "data/a.txt"]),
+            (pattern("data/**/*"), "data/*.md", &["data/[x].txt", "data/a.txt", "data/deep/c.txt"]),
+            (pattern("data/[x].txt"), "-", &["data/[x].txt"]),
+            (pattern("top.md"), "*.md", &["top.md"]),
+            (mount("top.md"), "*.md", &["x"]),
+            (mount("data"), "data/*.txt", &["x/b.md", "x/deep/d.md"]),
+            (pattern("data"), "*.md", &["data/data/[x].txt", "data/data/a.txt", "data/data/deep/c.txt"]),
+            (pattern("**/*"), "*", &[]),
+        ];
+        for (files, excluded, expected) in cases {
+            let (staged, what) = (Staged::new().unwrap(), format!("{files:?} without {excluded}"));
+            let root = staged.component("one", &without(vec![files], &[excluded]), &home.0).unwrap();
+            assert_eq!(listed(&root), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_matches_nothing_is_no_mistake_and_a_file_that_is_missing_is_one() {
+        let home = Staged::new().unwrap();
+        let staging = |files: Files| {
+            let staged = Staged::new().unwrap();
+            staged.component("one", &with_files(vec![files]), &home.0).map(drop)
+        };
+        let mount = |source: &str| Files::Mount { source: source.into(), destination: "/x".into() };
+        assert!(staging(Files::Pattern("missing/*".into())).is_ok());
+        for wrong in ["missing.txt", "..", "x/.", "../*", "x/../y"] {
+            assert!(staging(Files::Pattern(wrong.into())).is_err(), "{wrong}");
+        }
+        for wrong in ["missing", "/etc/hostname"] {
+            assert!(staging(mount(wrong)).is_err(), "{wrong}");
+        }
     }
 
     #[test]

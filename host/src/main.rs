@@ -99,9 +99,9 @@ struct Flags {
     /// How long a request may take until its response begins; without it, for ever.
     #[arg(long, value_parser = parse_duration)]
     request_timeout: Option<Duration>,
-    /// The most memory that one instance may have.
-    #[arg(long, default_value_t = 256, value_name = "MIB")]
-    max_instance_memory: usize,
+    /// The most memory that one instance may have, in bytes: by default 256 MiB.
+    #[arg(long, env = "SPIN_MAX_INSTANCE_MEMORY", value_name = "BYTES")]
+    max_instance_memory: Option<usize>,
     /// Where compiled components are kept.
     #[arg(long)]
     cache_dir: Option<PathBuf>,
@@ -112,6 +112,9 @@ struct Flags {
     #[arg(long)]
     no_tick: bool,
 }
+
+/// Bytes that one instance may have when nobody says it.
+const MEMORY: usize = 256 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 enum Format {
@@ -192,14 +195,18 @@ impl Start {
         }
         let mut providers = vec![Provider::Static(given)];
         providers.append(&mut config.providers);
-        providers.push(Provider::environment(None, Some(Path::new(".env")))?);
+        providers.push(Provider::environment(None, Some(Path::new(".env"))));
         let variables = variables::resolve(&manifest, &providers)?;
+        if let Some(directory) = config.log_dir.as_deref().filter(|directory| !directory.is_empty()) {
+            eprintln!("accredit-host: log_dir {directory:?} is not used: components print on this stderr");
+        }
         Ok(Self { manifest, home, config, variables })
     }
 
     /// Compiles, links and routes. Components are compiled at the same time.
     fn build(&self, flags: &Flags, staged: Option<&Staged>, address: SocketAddr) -> Result<Arc<App>> {
-        let memory = flags.max_instance_memory.saturating_mul(1024 * 1024);
+        let memory = flags.max_instance_memory.or(self.config.max_instance_memory).unwrap_or(MEMORY);
+        ensure!(memory >= 1 << 20, "no component can run in {memory} bytes of memory: the bound is in bytes");
         let instances =
             u32::try_from(flags.max_connections.saturating_add(256)).context("--max-connections is too large")?;
         let engine = engine::engine(instances, memory)?;
@@ -234,7 +241,7 @@ impl Start {
             finished.collect::<Result<_>>()
         })?;
 
-        let mut router = Router::new();
+        let mut routes = Vec::new();
         let mut components = HashMap::new();
         for trigger in &self.manifest.triggers {
             let id = trigger.component.as_str();
@@ -242,16 +249,17 @@ impl Start {
             let endpoint = |pattern: &str| Endpoint::new(id.into(), handler.clone(), pattern);
             components.insert(id.to_owned(), endpoint("/...")?);
             let Some(pattern) = &trigger.route else { continue };
-            if let Some(replaced) = router.add(pattern, endpoint(pattern)?)? {
-                eprintln!(
-                    "accredit-host: the route {pattern} of {id} replaces {} of {}",
-                    replaced.pattern, replaced.target.id
-                );
-            }
-            if pattern.starts_with("/.well-known/spin/") {
+            routes.push((pattern.clone(), endpoint(pattern)?));
+            if route::whole(pattern).starts_with("/.well-known/spin/") {
                 eprintln!("accredit-host: the route {pattern} of {id} will never be reached: the host answers there");
             }
         }
+        let router = Router::new(routes, |route, other| {
+            eprintln!(
+                "accredit-host: the route {} of {} will never be reached: {} of {} is equal",
+                route.pattern, route.target.id, other.pattern, other.target.id
+            );
+        })?;
         let mut info = serde_json::json!({ "name": self.manifest.name });
         if let (Some(info), false) = (info.as_object_mut(), self.manifest.version.is_empty()) {
             info.insert("version".to_owned(), self.manifest.version.clone().into());
@@ -303,7 +311,7 @@ impl Start {
 
     /// `None`: in memory.
     fn state_dir(&self, flags: &Flags) -> Option<PathBuf> {
-        match flags.state_dir.as_deref() {
+        match flags.state_dir.as_deref().or(self.config.state_dir.as_deref()) {
             None => Some(self.home.join(".spin")),
             Some("") => None,
             Some(path) => Some(path.into()),

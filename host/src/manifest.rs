@@ -19,7 +19,7 @@ pub(crate) struct Manifest {
     pub(crate) version: String,
     /// Application variables by name.
     pub(crate) variables: BTreeMap<String, Variable>,
-    /// HTTP triggers in the order of the manifest; of two equal routes the last wins.
+    /// HTTP triggers in the order of the manifest; of two that are written alike the last counts.
     pub(crate) triggers: Vec<Trigger>,
     /// Components by id.
     pub(crate) components: BTreeMap<String, Component>,

@@ -1,18 +1,20 @@
 //! Routes: which pattern answers a path.
 //!
-//! Patterns are parted at `/`: a literal, `:name` for one segment, `...` (or `*`) last for the rest, also for nothing
-//! (`/x/...` matches `/x`). Of two patterns that match, the first segment in which they differ decides: a literal
-//! beats `:name`, `:name` beats `...`; so an exact route beats a prefix, and the longest prefix beats the others.
-//! Empty segments count for nothing: `/x/` is `/x`.
+//! Spin asks the crate routefinder, and so do we, in the version that it has: what comes out is its answer also where
+//! that surprises. Patterns are parted at `/`: a literal, `:name` for one segment, `...` (or `*`) last for the rest,
+//! also for nothing (`/x/...` matches `/x`). An exact route beats `:name`, `:name` beats the rest, and the longest
+//! prefix beats the others. Slashes at both ends of a path count for nothing; within it each one parts two segments,
+//! which may be empty: `/x//y` has no route `/x/y`.
 
-use std::borrow::Cow;
-
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
+use routefinder::{Captures, RouteSpec, Segment};
 
 /// A table of routes, each with what answers it.
 #[derive(Debug)]
 pub(crate) struct Router<T> {
     routes: Vec<Route<T>>,
+    /// Gives places in `routes`.
+    finder: routefinder::Router<usize>,
 }
 
 /// A pattern and what answers it.
@@ -22,15 +24,6 @@ pub(crate) struct Route<T> {
     pub(crate) pattern: String,
     /// What answers it.
     pub(crate) target: T,
-    segments: Vec<Segment>,
-}
-
-/// The order of the variants is their precedence.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Segment {
-    Literal(String),
-    Name(String),
-    Rest,
 }
 
 /// What a path matched.
@@ -38,118 +31,111 @@ enum Segment {
 pub(crate) struct Match<'r, 'p, T> {
     /// The route.
     pub(crate) route: &'r Route<T>,
-    /// What the `:name`s stand for.
-    pub(crate) names: Vec<(&'r str, &'p str)>,
-    /// What `...` stands for, from its slash on; empty without one.
-    pub(crate) rest: Cow<'p, str>,
+    path: &'p str,
+    captures: Captures<'r, 'p>,
 }
 
 impl<T> Router<T> {
-    /// An empty table.
-    pub(crate) fn new() -> Self {
-        Self { routes: Vec::new() }
-    }
-
-    /// Adds a route. An equal pattern is replaced, and returned to be warned of.
-    pub(crate) fn add(&mut self, pattern: &str, target: T) -> Result<Option<Route<T>>> {
-        let segments = parse(pattern)?;
-        let route = Route { pattern: pattern.to_owned(), target, segments };
-        if let Some(equal) = self.routes.iter_mut().find(|known| shape(&known.segments).eq(shape(&route.segments))) {
-            return Ok(Some(std::mem::replace(equal, route)));
+    /// A table of these patterns. Of two that are written alike the last one counts, in the place of the first.
+    /// `unreached` is told of each route that another one takes everything from: first that one, then the other.
+    pub(crate) fn new(
+        entries: impl IntoIterator<Item = (String, T)>,
+        mut unreached: impl FnMut(&Route<T>, &Route<T>),
+    ) -> Result<Self> {
+        let mut routes: Vec<Route<T>> = Vec::new();
+        for (pattern, target) in entries {
+            let mut route = Route { pattern, target };
+            match routes.iter_mut().find(|known| known.pattern == route.pattern) {
+                Some(known) => {
+                    std::mem::swap(known, &mut route);
+                    unreached(&route, known);
+                }
+                None => routes.push(route),
+            }
         }
-        let rank = |route: &Route<T>| route.segments.iter().map(precedence).collect::<Vec<_>>();
-        self.routes.push(route);
-        self.routes.sort_by_cached_key(rank);
-        Ok(None)
+        let mut finder = routefinder::Router::new();
+        let mut specs: Vec<(RouteSpec, &Route<T>)> = Vec::new();
+        for (place, route) in routes.iter().enumerate() {
+            let spec = parse(&route.pattern)?;
+            if let Some((_, first)) = specs.iter().find(|(known, _)| is_equal(known, &spec)) {
+                unreached(route, first);
+            }
+            specs.push((spec.clone(), route));
+            finder.add(spec, place).map_err(|never| anyhow!("{never}"))?;
+        }
+        Ok(Self { routes, finder })
     }
 
     /// The best match for `path` (without a query).
     pub(crate) fn find<'r, 'p>(&'r self, path: &'p str) -> Option<Match<'r, 'p, T>> {
-        self.routes.iter().find_map(|route| route.matches(path))
+        let found = self.finder.best_match(path)?;
+        Some(Match { route: self.routes.get(*found.handler())?, path, captures: found.captures() })
     }
 }
 
-impl<T> Route<T> {
-    fn matches<'r, 'p>(&'r self, path: &'p str) -> Option<Match<'r, 'p, T>> {
-        let mut names = Vec::new();
-        let mut left = path.trim_matches('/');
-        for segment in &self.segments {
-            left = left.trim_start_matches('/');
-            let (part, tail) = left.split_once('/').unwrap_or((left, ""));
-            match segment {
-                Segment::Rest => return Some(Match { route: self, names, rest: rest(left, path) }),
-                Segment::Literal(text) if text == part => {}
-                Segment::Name(name) if !part.is_empty() => names.push((name.as_str(), part)),
-                Segment::Literal(_) | Segment::Name(_) => return None,
-            }
-            left = tail;
+impl<T> Match<'_, '_, T> {
+    /// What the `:name`s stand for, which may be nothing. Of two of one name the last one counts.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        let names = self.captures.params();
+        let is_last =
+            move |(place, name): &(usize, &str)| !names.iter().skip(place + 1).any(|other| other.name() == *name);
+        let numbered = names.iter().enumerate().filter(move |(place, name)| is_last(&(*place, name.name())));
+        numbered.map(|(_, name)| (name.name(), name.value()))
+    }
+
+    /// What `...` stands for, from its slash on, with the slashes that the path has; empty without one.
+    pub(crate) fn rest(&self) -> String {
+        match (self.captures.wildcard(), self.path.ends_with('/')) {
+            (None, _) | (Some(""), false) => String::new(),
+            (Some(""), true) => "/".to_owned(),
+            (Some(rest), false) => format!("/{rest}"),
+            (Some(rest), true) => format!("/{rest}/"),
         }
-        left.is_empty().then_some(Match { route: self, names, rest: Cow::Borrowed("") })
     }
 }
 
-/// Spin's form of what `...` matched: with its slashes, as the path has them.
-fn rest<'p>(left: &'p str, path: &'p str) -> Cow<'p, str> {
-    match (left.is_empty(), path.ends_with('/')) {
-        (true, false) => Cow::Borrowed(""),
-        (true, true) => Cow::Borrowed("/"),
-        (false, false) => format!("/{left}").into(),
-        (false, true) => format!("/{left}/").into(),
-    }
+/// Spin's form of a pattern: it begins with a slash, and one at its end is taken off.
+pub(crate) fn whole(pattern: &str) -> String {
+    let slash = if pattern.starts_with('/') { "" } else { "/" };
+    let whole = format!("{slash}{pattern}");
+    whole.strip_suffix('/').map(ToOwned::to_owned).unwrap_or(whole)
 }
 
-fn parse(pattern: &str) -> Result<Vec<Segment>> {
-    let parts: Vec<&str> = pattern.split('/').filter(|part| !part.is_empty()).collect();
-    let last = parts.len().saturating_sub(1);
-    let segment = |(index, part): (usize, &&str)| {
-        if matches!(*part, "..." | "*") {
-            ensure!(index == last, "`{part}` must be the end of the route {pattern:?}");
-            return Ok(Segment::Rest);
-        }
-        match part.strip_prefix(':') {
-            Some(name) => {
-                let is_plain =
-                    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
-                ensure!(is_plain, "`{part}` in the route {pattern:?} needs a plain name");
-                Ok(Segment::Name(name.to_owned()))
-            }
-            None => Ok(Segment::Literal((*part).to_owned())),
-        }
+fn parse(pattern: &str) -> Result<RouteSpec> {
+    let whole = whole(pattern);
+    let plain = whole.strip_suffix("/...").map_or_else(|| whole.clone(), |prefix| format!("{prefix}/*"));
+    let spec: RouteSpec = plain.parse().map_err(|error| anyhow!("in the route {pattern:?}: {error}"))?;
+    // These Spin takes, and panics at the first request that gets so far.
+    for (segment, next) in spec.segments().iter().zip(spec.segments().iter().skip(1)) {
+        ensure!(*segment != Segment::Wildcard, "`*` must be the end of the route {pattern:?}");
+        ensure!(
+            !matches!(segment, Segment::Param(_)) || matches!(next, Segment::Slash | Segment::Dot),
+            "a name in the route {pattern:?} must end at a slash or a dot"
+        );
+    }
+    Ok(spec)
+}
+
+/// Whether two patterns match the same paths.
+fn is_equal(one: &RouteSpec, other: &RouteSpec) -> bool {
+    let (one, other) = (one.segments(), other.segments());
+    let is_equal = |(one, other): (&Segment, &Segment)| {
+        matches!((one, other), (Segment::Param(_), Segment::Param(_))) || one == other
     };
-    parts.iter().enumerate().map(segment).collect()
-}
-
-/// A route's segments without the names: `/:a` and `/:b` are the same route.
-fn shape(segments: &[Segment]) -> impl Iterator<Item = (u8, &str)> {
-    segments.iter().map(|segment| match segment {
-        Segment::Literal(text) => (0, text.as_str()),
-        Segment::Name(_) => (1, ""),
-        Segment::Rest => (2, ""),
-    })
-}
-
-fn precedence(segment: &Segment) -> u8 {
-    match segment {
-        Segment::Literal(_) => 0,
-        Segment::Name(_) => 1,
-        Segment::Rest => 2,
-    }
+    one.len() == other.len() && one.iter().zip(other).all(is_equal)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn router(patterns: &[&'static str]) -> Router<&'static str> {
-        let mut router = Router::new();
-        for pattern in patterns {
-            router.add(pattern, *pattern).unwrap();
-        }
-        router
+    fn router(patterns: &[&'static str]) -> Router<usize> {
+        let entries = patterns.iter().enumerate().map(|(place, pattern)| ((*pattern).to_owned(), place));
+        Router::new(entries, |_, _| {}).unwrap()
     }
 
     fn best(patterns: &[&'static str], path: &str) -> Option<&'static str> {
-        router(patterns).find(path).map(|found| found.route.target)
+        router(patterns).find(path).and_then(|found| patterns.get(found.route.target).copied())
     }
 
     #[test]
@@ -178,35 +164,80 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_exactly_one_segment() {
+    fn empty_segments_count_within_a_path_but_not_at_its_ends() {
+        let patterns = ["/one/...", "/one/exact/who", "/named/:name/who", "/named/literal/who", "/named/..."];
+        for (path, pattern) in [
+            ("//one/exact/who//", "/one/exact/who"),
+            ("/one/exact//who", "/one/..."),
+            ("/one//exact/who", "/one/..."),
+            ("/named//who", "/named/:name/who"),
+            ("/named//literal/who", "/named/..."),
+        ] {
+            assert_eq!(best(&patterns, path), Some(pattern), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_exactly_one_segment_which_may_be_empty() {
         let router = router(&["/a/:id/b"]);
-        assert_eq!(router.find("/a/7/b").unwrap().names, [("id", "7")]);
-        assert!(router.find("/a//b").is_none());
-        assert!(router.find("/a/7/8/b").is_none());
+        let names =
+            |path| router.find(path).map(|found| found.names().map(|(_, id)| id.to_owned()).collect::<Vec<_>>());
+        assert_eq!(names("/a/7/b"), Some(vec!["7".to_owned()]));
+        assert_eq!(names("/a//b"), Some(vec![String::new()]));
+        assert_eq!(names("/a/7/8/b"), None);
+    }
+
+    #[test]
+    fn of_two_names_that_are_alike_the_last_counts() {
+        let router = router(&["/:a/:b/:a"]);
+        assert_eq!(router.find("/1/2/3").unwrap().names().collect::<Vec<_>>(), [("b", "2"), ("a", "3")]);
+    }
+
+    #[test]
+    fn a_name_may_end_at_a_dot() {
+        let patterns = ["/x/:name", "/x/:name.json"];
+        assert_eq!(best(&patterns, "/x/a.json"), Some("/x/:name.json"));
+        assert_eq!(best(&patterns, "/x/a.xml"), Some("/x/:name"));
     }
 
     #[test]
     fn the_rest_keeps_its_slashes() {
         let router = router(&["/test/..."]);
-        for (path, rest) in
-            [("/test", ""), ("/test/", "/"), ("/test/a", "/a"), ("/test/a/", "/a/"), ("/test/a/b", "/a/b")]
-        {
-            assert_eq!(router.find(path).unwrap().rest, rest, "{path}");
+        for (path, rest) in [
+            ("/test", ""),
+            ("/test/", "/"),
+            ("/test/a", "/a"),
+            ("/test/a/", "/a/"),
+            ("/test/a/b", "/a/b"),
+            ("/test//a", "//a"),
+            ("/test/a//", "/a/"),
+        ] {
+            assert_eq!(router.find(path).unwrap().rest(), rest, "{path}");
         }
     }
 
     #[test]
-    fn of_two_equal_routes_the_last_wins_and_the_first_is_told() {
-        let mut router = router(&["/x/:a"]);
-        assert_eq!(router.add("/x/:b", "second").unwrap().unwrap().target, "/x/:a");
-        assert_eq!(router.find("/x/1").unwrap().route.target, "second");
+    fn of_two_routes_written_alike_the_last_wins_and_of_two_that_are_equal_the_first() {
+        for (patterns, path, winner) in [
+            (["/x", "/x"], "/x", 1),
+            (["/x/:a", "/x/:b"], "/x/1", 0),
+            (["/x", "/x/"], "/x", 0),
+            (["/x/*", "/x/..."], "/x/1", 0),
+        ] {
+            let mut told = Vec::new();
+            let entries = patterns.iter().enumerate().map(|(place, pattern)| ((*pattern).to_owned(), place));
+            let router = Router::new(entries, |loser, winner| told.push((loser.target, winner.target))).unwrap();
+            assert_eq!(router.find(path).unwrap().route.target, winner, "{patterns:?}");
+            assert_eq!(told, [(1 - winner, winner)], "{patterns:?}");
+        }
     }
 
     #[test]
-    fn nonsense_is_refused() {
-        let mut router: Router<()> = Router::new();
-        for pattern in ["/.../x", "/*/x", "/:", "/:a.json"] {
-            assert!(router.add(pattern, ()).is_err(), "{pattern}");
+    fn what_spin_would_panic_at_is_refused() {
+        for pattern in ["/*/x", "/a/*/...", "/:", "/*name", "/\u{e9}/:ab/c/:de/f/:g"] {
+            assert!(Router::new([(pattern.to_owned(), ())], |_, _| {}).is_err(), "{pattern}");
         }
+        // Dots in the middle are a literal, in Spin's own way.
+        assert_eq!(best(&["/a/.../x"], "/a.../x"), Some("/a/.../x"));
     }
 }

@@ -19,6 +19,12 @@ use crate::variables::Provider;
 /// What the file says; without a file, nothing.
 #[derive(Default)]
 pub(crate) struct RuntimeConfig {
+    /// Where databases and stores are kept when no flag says it; empty: in memory.
+    pub(crate) state_dir: Option<String>,
+    /// Where Spin would write what components print. This host prints it on its own stderr, and nowhere else.
+    pub(crate) log_dir: Option<String>,
+    /// Bytes that one instance may have when no flag says it.
+    pub(crate) max_instance_memory: Option<usize>,
     /// Databases by label. `None`: in memory.
     pub(crate) sqlite_databases: BTreeMap<String, Option<PathBuf>>,
     /// Key-value stores by label. `None`: in memory.
@@ -61,6 +67,9 @@ impl RuntimeConfig {
     fn parse(text: &str, home: &Path) -> Result<Self> {
         let file: Table = text.parse()?;
         let known = [
+            "state_dir",
+            "log_dir",
+            "max_instance_memory",
             "sqlite_database",
             "key_value_store",
             "variables_provider",
@@ -74,7 +83,18 @@ impl RuntimeConfig {
             Some(value) => blocked(value)?,
             None => Vec::new(),
         };
+        let text = |key: &str| match file.get(key) {
+            Some(value) => Ok(Some(value.as_str().with_context(|| format!("`{key}` must be a text"))?.to_owned())),
+            None => Ok::<_, anyhow::Error>(None),
+        };
+        let memory = file.get("max_instance_memory").map(|value| {
+            let bytes = value.as_integer().and_then(|bytes| usize::try_from(bytes).ok());
+            bytes.context("`max_instance_memory` must be a number of bytes")
+        });
         Ok(Self {
+            state_dir: text("state_dir")?,
+            log_dir: text("log_dir")?,
+            max_instance_memory: memory.transpose()?,
             sqlite_databases: stores("sqlite_database", &file, Path::new(""))?,
             key_value_stores: stores("key_value_store", &file, home)?,
             providers: list(providers).iter().map(provider).collect::<Result<_>>()?,
@@ -111,7 +131,7 @@ fn provider(entry: &Value) -> Result<Provider> {
     match text("type").unwrap_or_default() {
         "env" => {
             only("[[variables_provider]] env", entry, &["type", "prefix", "dotenv_path"])?;
-            Provider::environment(text("prefix").map(ToOwned::to_owned), text("dotenv_path").map(Path::new))
+            Ok(Provider::environment(text("prefix").map(ToOwned::to_owned), text("dotenv_path").map(Path::new)))
         }
         "static" => {
             only("[[variables_provider]] static", entry, &["type", "values"])?;
@@ -176,6 +196,16 @@ mod tests {
         assert_eq!(config.key_value_stores["cache"].as_deref(), Some(Path::new("/home/kv.db")));
         assert_eq!(config.providers.len(), 1);
         assert_eq!(config.blocked, [Network::parse("1.2.3.0/24").unwrap()]);
+    }
+
+    #[test]
+    fn where_things_are_kept_may_be_said_here_too() {
+        let config = parse("state_dir='data'\nlog_dir=''\nmax_instance_memory=33554432").unwrap();
+        assert_eq!((config.state_dir.as_deref(), config.log_dir.as_deref()), (Some("data"), Some("")));
+        assert_eq!(config.max_instance_memory, Some(32 << 20));
+        for wrong in ["state_dir=1", "log_dir=false", "max_instance_memory='1'", "max_instance_memory=-1"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -144,14 +144,14 @@ type Job = Box<dyn FnOnce() + Send>;
 static WRITERS: Mutex<BTreeMap<PathBuf, Arc<Writer>>> = Mutex::new(BTreeMap::new());
 
 impl Writer {
-    fn of(path: &PathBuf) -> Arc<Self> {
+    fn of(path: &Path) -> Arc<Self> {
         let mut writers = WRITERS.lock().unwrap_or_else(PoisonError::into_inner);
         let start = || {
             let (queue, waiting) = std::sync::mpsc::channel::<Job>();
             std::thread::spawn(move || waiting.into_iter().for_each(|job| job()));
             Arc::new(Self { queue, is_open: Mutex::new(false), ended: Condvar::new() })
         };
-        Arc::clone(writers.entry(path.clone()).or_insert_with(start))
+        Arc::clone(writers.entry(path.to_owned()).or_insert_with(start))
     }
 
     /// On the thread: a transaction was begun. Its other statements run elsewhere; who waits would not get the lock before its
@@ -303,7 +303,7 @@ async fn execute_async(
 impl Session {
     fn new(path: Option<PathBuf>) -> Self {
         Self {
-            writer: path.as_ref().map(Writer::of),
+            writer: path.as_deref().map(Writer::of),
             path,
             connection: Mutex::default(),
             long: Mutex::default(),
@@ -763,7 +763,7 @@ mod tests {
         (path, sessions)
     }
 
-    fn clean(path: &std::path::Path) {
+    fn clean(path: &Path) {
         for end in ["", "-wal", "-shm"] {
             drop(std::fs::remove_file(format!("{}{end}", path.display())));
         }

@@ -1,6 +1,8 @@
 //! Variables: where their values come from, and the templates that use them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::env::VarError;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -16,29 +18,33 @@ pub(crate) enum Provider {
     Environment {
         /// The prefix, without the underscore.
         prefix: String,
-        /// What the file said.
-        dotenv: HashMap<String, String>,
+        /// What the file said; or what is wrong with it, which counts once a value is looked for in it.
+        dotenv: Result<HashMap<String, String>, String>,
     },
 }
 
 impl Provider {
     /// The provider that Spin always has: `SPIN_VARIABLE_<NAME>`, then `.env` in the current directory.
-    pub(crate) fn environment(prefix: Option<String>, dotenv: Option<&Path>) -> Result<Self> {
-        let dotenv = match dotenv {
-            Some(path) if path.exists() => {
-                parse_dotenv(&std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?)
-            }
-            _ => HashMap::new(),
-        };
-        Ok(Self::Environment { prefix: prefix.unwrap_or_else(|| "SPIN_VARIABLE".to_owned()), dotenv })
+    pub(crate) fn environment(prefix: Option<String>, dotenv: Option<&Path>) -> Self {
+        let dotenv = dotenv.map_or_else(|| Ok(HashMap::new()), read_dotenv);
+        Self::Environment { prefix: prefix.unwrap_or_else(|| "SPIN_VARIABLE".to_owned()), dotenv }
     }
 
-    fn find(&self, name: &str) -> Option<String> {
+    fn find(&self, name: &str) -> Result<Option<String>> {
         match self {
-            Self::Static(values) => values.get(name).cloned(),
+            Self::Static(values) => Ok(values.get(name).cloned()),
             Self::Environment { prefix, dotenv } => {
-                let name = format!("{prefix}_{}", name.to_ascii_uppercase());
-                std::env::var(&name).ok().or_else(|| dotenv.get(&name).cloned())
+                let key = format!("{prefix}_{}", name.to_ascii_uppercase());
+                match std::env::var(&key) {
+                    Ok(value) => Ok(Some(value)),
+                    Err(VarError::NotUnicode(_)) => bail!("{key} in the environment is no UTF-8"),
+                    Err(VarError::NotPresent) => match dotenv {
+                        Ok(values) => Ok(values.get(&key).cloned()),
+                        Err(reason) => {
+                            bail!("the variable {name} is looked for in a file that cannot be used: {reason}")
+                        }
+                    },
+                }
             }
         }
     }
@@ -65,7 +71,8 @@ pub(crate) fn resolve(manifest: &Manifest, providers: &[Provider]) -> Result<BTr
     let mut values = BTreeMap::new();
     let mut missing = Vec::new();
     for (name, variable) in &manifest.variables {
-        match providers.iter().find_map(|provider| provider.find(name)).or_else(|| variable.default.clone()) {
+        let given = providers.iter().find_map(|provider| provider.find(name).transpose()).transpose()?;
+        match given.or_else(|| variable.default.clone()) {
             Some(value) => _ = values.insert(name.clone(), value),
             None => missing.push(name.as_str()),
         }
@@ -115,15 +122,27 @@ pub(crate) fn check_key(key: &str) -> Result<()> {
     Ok(())
 }
 
-fn parse_dotenv(text: &str) -> HashMap<String, String> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
-    let pairs = lines.filter_map(|line| line.strip_prefix("export ").unwrap_or(line).split_once('='));
-    let unquoted = |value: &str| {
-        let value = value.trim();
-        let inner = |quote| value.strip_prefix(quote).and_then(|value| value.strip_suffix(quote));
-        inner('"').or_else(|| inner('\'')).unwrap_or(value).to_owned()
-    };
-    pairs.map(|(name, value)| (name.trim().to_owned(), unquoted(value))).collect()
+/// Reads a file as Spin does. One that is not there says nothing. What is wrong is told without the line: it may hold a secret.
+fn read_dotenv(path: &Path) -> Result<HashMap<String, String>, String> {
+    match std::fs::read(path) {
+        Ok(text) => parse_dotenv(&text).map_err(|reason| format!("{}: {reason}", path.display())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(HashMap::new()),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
+fn parse_dotenv(text: &[u8]) -> Result<HashMap<String, String>, String> {
+    let mut values = HashMap::new();
+    let mut last = None;
+    for pair in dotenvy::from_read_iter(text) {
+        let (name, value) = pair.map_err(|_| match &last {
+            Some(last) => format!("what follows {last} is no line NAME=value"),
+            None => "it does not begin with a line NAME=value".to_owned(),
+        })?;
+        last = Some(name.clone());
+        values.insert(name, value);
+    }
+    Ok(values)
 }
 
 #[cfg(test)]
@@ -175,12 +194,49 @@ mod tests {
     }
 
     #[test]
-    fn a_dotenv_file_has_comments_exports_and_quotes() {
-        let values = parse_dotenv("# c\nexport A=1\nB = \"two words\"\nC='x'\nnonsense\n");
-        assert_eq!(values["A"], "1");
-        assert_eq!(values["B"], "two words");
-        assert_eq!(values["C"], "x");
-        assert_eq!(values.len(), 3);
+    fn a_dotenv_file_has_comments_exports_quotes_escapes_and_names() {
+        let text = "# c\nexport A=1\nB = \"two words\" # c\nC='x'\nD=a # c\nE=\"a\\nb\"\nF=<${A}>$B.\nG='$A'\n\
+                    H=\"one\ntwo\"\nI=a#b\nJ=\nA=2\n";
+        let values = parse_dotenv(text.as_bytes()).unwrap();
+        let expected = [
+            ("A", "2"),
+            ("B", "two words"),
+            ("C", "x"),
+            ("D", "a"),
+            ("E", "a\nb"),
+            ("F", "<1>two words."),
+            ("G", "$A"),
+            ("H", "one\ntwo"),
+            ("I", "a#b"),
+            ("J", ""),
+        ];
+        assert_eq!(values, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    }
+
+    #[test]
+    fn a_broken_dotenv_file_is_told_without_its_text() {
+        for (text, told) in [
+            ("s3cret", "does not begin"),
+            ("A=1\ns3cret\n", "what follows A"),
+            ("A=1\nB=s3 cret\n", "what follows A"),
+            ("A=1\nB='s3cret\n", "what follows A"),
+            ("A=1\nB=s3\\cret\n", "what follows A"),
+        ] {
+            let reason = parse_dotenv(text.as_bytes()).unwrap_err();
+            assert!(reason.contains(told) && !reason.contains("cret"), "{reason}");
+        }
+        assert!(parse_dotenv(b"A=\xff\n").is_err());
+    }
+
+    #[test]
+    fn a_broken_dotenv_file_stops_the_start_once_a_value_is_looked_for_in_it() {
+        let broken = Provider::Environment { prefix: "NOBODY_SETS".to_owned(), dotenv: Err(".env: bad".to_owned()) };
+        let manifest = manifest("v = { default = 'd' }");
+        assert_eq!(resolve(&manifest, &[given("v", "1"), broken.clone()]).unwrap()["v"], "1");
+        let error = resolve(&manifest, &[broken]).unwrap_err().to_string();
+        assert!(error.contains("variable v") && error.contains(".env: bad"), "{error}");
+        assert_eq!(read_dotenv(Path::new("/nowhere/.env")), Ok(HashMap::new()));
+        assert!(read_dotenv(Path::new("/")).is_err());
     }
 
     #[test]

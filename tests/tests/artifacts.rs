@@ -96,9 +96,13 @@ fn site() -> Arc<Server> {
 }
 
 /// Asks with these very bytes as `Host`.
-fn with_host(server: &Server, host: &[u8]) -> raw::Response {
+fn try_with_host(server: &Server, host: &[u8]) -> std::io::Result<raw::Response> {
     let request = [b"GET /cli/install.sh HTTP/1.1\r\nconnection: close\r\nhost: ", host, b"\r\n\r\n"].concat();
-    raw::exchange(server.host().address(), &request).unwrap()
+    raw::exchange(server.host().address(), &request)
+}
+
+fn with_host(server: &Server, host: &[u8]) -> raw::Response {
+    try_with_host(server, host).unwrap()
 }
 
 #[test]
@@ -171,6 +175,8 @@ fn ranges_and_conditions_are_answered() {
     assert_eq!(beyond.header("content-range"), format!("bytes */{size}"));
     let same = ask(&[("if-none-match", &tag)]);
     assert_eq!((same.status(), same.text(), same.header("etag")), (304, String::new(), tag.as_str()));
+    // RFC 9110, section 8.6: if it had a length, it would be that of what it stands for.
+    assert!(["".to_owned(), size.to_string()].contains(&same.header("content-length").to_owned()), "{same:?}");
     // The parts are the whole.
     let first = ask(&[("range", "bytes=0-9")]).text();
     let rest = ask(&[("range", "bytes=10-"), ("if-range", &tag)]).text();
@@ -292,7 +298,8 @@ fn a_strange_host_gets_no_script() {
         b"evil.com, a.com",
     ];
     for host in hosts {
-        let answer = with_host(&site, host);
+        // Spin closes the connection where a host is no authority, without an answer: there is no script in that.
+        let Ok(answer) = try_with_host(&site, host) else { continue };
         let (body, what) =
             (String::from_utf8_lossy(&answer.body).into_owned(), String::from_utf8_lossy(host).into_owned());
         assert_eq!(answer.status, 400, "{what:?}: {body}");
@@ -305,11 +312,12 @@ fn a_strange_host_gets_no_script() {
     }
     // A line end at the very end is the end of the line: what comes behind it is another header, or the request's end.
     for end in ["a.com\n", "a.com\r\n"] {
-        let answer = with_host(&site, end.as_bytes());
+        let Ok(answer) = try_with_host(&site, end.as_bytes()) else { continue };
         assert!(answer.status == 400 || String::from_utf8_lossy(&answer.body).contains("server='https://a.com'\n"));
     }
-    let folded = with_host(&site, b"a.com\r\n evil");
-    assert!(folded.status == 400 && !String::from_utf8_lossy(&folded.body).contains("evil"), "{folded:?}");
+    if let Ok(folded) = try_with_host(&site, b"a.com\r\n evil") {
+        assert!(folded.status == 400 && !String::from_utf8_lossy(&folded.body).contains("evil"), "{folded:?}");
+    }
     let twice = with_host(&site, b"a.com\r\nhost: evil.com");
     assert!(twice.status == 400 && !String::from_utf8_lossy(&twice.body).contains("#!"), "{twice:?}");
     // Headers that proxies add are a caller's words too.

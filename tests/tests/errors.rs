@@ -23,6 +23,43 @@ fn send(client: &Client, path: &str, body: &[u8]) -> Answer {
     client.call("POST", path, &[], Some(body))
 }
 
+/// R58: a path with an empty segment in it is some component's, and gets our refusal on every host.
+#[test]
+fn a_doubled_slash_in_a_path_is_refused_in_the_envelope() {
+    let (server, admin) = &*site();
+    for client in [&server.nobody(), admin] {
+        for path in [
+            "/api//agents",
+            "/api/agents//messages",
+            "/api/agents//token/issue",
+            "/api/users//set-password",
+            "/auth//token",
+        ] {
+            for method in ["GET", "POST", "DELETE"] {
+                let answer = client.call(method, path, &[], Some(b"{}"));
+                assert!((400..500).contains(&answer.status()), "{method} {path}: {answer:?}");
+                answer.envelope();
+            }
+        }
+    }
+}
+
+/// RFC 9110, section 8.6: an answer without content has no length.
+#[test]
+fn a_204_has_no_length() {
+    let (server, admin) = &*site();
+    for answer in [
+        server.nobody().post("/internal/tick", &json!({})),
+        server.sign_in("ada@example.com", None).post("/auth/logout", &json!({})),
+    ] {
+        assert_eq!(
+            (answer.status(), answer.header("content-length"), answer.header("transfer-encoding")),
+            (204, "", "")
+        );
+    }
+    assert_eq!(admin.get("/nowhere").header("content-length"), admin.get("/nowhere").text().len().to_string());
+}
+
 /// R58: broken JSON, invalid UTF-8, a byte order mark, and what is nested too deep.
 #[test]
 fn a_body_that_is_no_json_is_refused() {

@@ -71,6 +71,37 @@ fn an_exact_route_beats_a_name_beats_a_prefix_and_the_longest_prefix_wins() {
     }
 }
 
+/// Slashes at the ends of a path count for nothing. Within it each one parts two segments, which may be empty.
+#[test]
+fn an_empty_segment_is_a_segment() {
+    let client = host().client();
+    for (path, name) in [
+        ("//one/exact/who//", "other"),
+        ("/one/exact//who", "one"),
+        ("/one//exact/who", "one"),
+        ("/one/longer//x/who", ""),
+        ("/named//who", "one"),
+        ("/named//literal/who", ""),
+    ] {
+        assert_eq!(who(&client, path), name, "{path}");
+    }
+    assert_eq!(reached(&client.get("/named//who").is(200), "spin-path-match-first-name"), [""]);
+    assert_eq!(reached(&client.get("/one/exact//who").is(200), "spin-path-info"), ["/exact//who"]);
+}
+
+/// Of two routes that are written alike the last one counts, of two that only mean the same the first.
+#[test]
+fn of_two_routes_that_mean_the_same_the_first_wins_and_the_log_says_so() {
+    let route = |path: &str, to: &str| format!("[[trigger.http]]\nroute = \"{path}\"\ncomponent = \"{to}\"\n");
+    let more = [("/same/:user_id/who", "one"), ("/same/:b/who", "other"), ("/end/who", "other"), ("/end/who/", "one")];
+    let more: String = more.iter().map(|(path, to)| route(path, to)).collect();
+    let host = Start::trap(&trap_manifest().replacen("[[trigger.http]]", &(more + "[[trigger.http]]"), 1)).run();
+    assert_eq!(who(&host.client(), "/same/ada/who"), "one");
+    assert_eq!(who(&host.client(), "/end/who"), "other");
+    assert_eq!(reached(&host.client().get("/same/ada/who").is(200), "spin-path-match-user-id"), ["ada"]);
+    until_logged(&host, "never be reached");
+}
+
 #[test]
 fn of_two_equal_routes_the_last_wins_and_the_log_says_so() {
     let host = host();
@@ -122,6 +153,7 @@ fn the_hosts_headers_come_last() {
     assert_eq!(last("spin-raw-component-route"), "/named/:first-name/who");
     assert_eq!(last("spin-path-match-first-name"), "ada");
     assert_eq!(reached(&answer, "spin-client-addr").first().map(String::as_str), Some("6.6.6.6:1"));
+    assert_eq!(reached(&answer, "spin-path-match-first-name"), ["eve", "ada"]);
     assert_eq!(answer["uri"], format!("{}/named/ada/who?x=1", host.base_url()));
     let rest = host.client().get("/one/a/b/who").is(200);
     assert_eq!(reached(&rest, "spin-path-info"), ["/a/b/who"]);
@@ -197,7 +229,7 @@ fn a_trap_is_an_empty_500_and_the_next_request_is_served() {
 
 #[test]
 fn an_instance_has_only_so_much_memory() {
-    let host = Start::trap(&trap_manifest()).flag("--max-instance-memory", "32").run();
+    let host = Start::trap(&trap_manifest()).flag("--max-instance-memory", "33554432").run();
     let client = host.client();
     assert_eq!(client.get("/bare/memory?mib=8").is(200)["sum"], 8 * 1024 * 1024);
     assert_eq!(client.get("/bare/memory?mib=100").status(), 500);
@@ -243,6 +275,21 @@ fn variables_have_their_precedence() {
     assert_eq!(value("mixed"), "<default|flag>");
     assert!(refusal(&host.client().get("/one/var?name=hidden")).contains("Undefined"));
     assert!(refusal(&host.client().get("/bare/var?name=from_flag")).contains("Undefined"));
+}
+
+/// R73: `.env` has quotes, comments, escapes and names of other values.
+#[test]
+fn a_dotenv_file_is_read_as_spin_reads_it() {
+    let start = Start::trap(&trap_manifest());
+    let text = "# c\nexport SPIN_VARIABLE_FROM_FLAG='a b' # c\nSPIN_VARIABLE_FROM_CONFIG=a # c\n\
+                SPIN_VARIABLE_FROM_DOTENV=\"a\\nb\"\nSPIN_VARIABLE_FROM_ENVIRONMENT=\"<${SPIN_VARIABLE_FROM_CONFIG}>\"\n";
+    fs::write(start.home().join(".env"), text).unwrap();
+    let host = start.run();
+    for (name, value) in
+        [("from_flag", "a b"), ("from_config", "a"), ("from_dotenv", "a\nb"), ("from_environment", "<a>")]
+    {
+        assert_eq!(host.client().get(&format!("/one/var?name={name}")).is(200), value, "{name}");
+    }
 }
 
 /// R73: nothing starts without what it needs.

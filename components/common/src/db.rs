@@ -329,6 +329,12 @@ impl Db {
         Self::new(backend::Source::new(path), max_mib)
     }
 
+    /// Until this is dropped, statements are those of a request: none of them may read a whole table that grows.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn request(&self) -> backend::Request {
+        self.source.request()
+    }
+
     /// How many statements have run so far.
     #[cfg(not(target_family = "wasm"))]
     pub fn statements(&self) -> u64 {

@@ -205,8 +205,8 @@ impl<'a> Bound<'a> {
                 format!(
                     "WITH RECURSIVE below (id) AS (
                          SELECT {agent} UNION
-                         SELECT b.id FROM below JOIN agents b ON b.parent_id = below.id WHERE b.archived_at IS NULL)
-                     SELECT a.id FROM below JOIN agents a ON a.id = below.id WHERE 1"
+                         SELECT b.id FROM below CROSS JOIN agents b ON b.parent_id = below.id WHERE b.archived_at IS NULL)
+                     SELECT a.id FROM below CROSS JOIN agents a ON a.id = below.id WHERE 1"
                 ),
                 agent,
                 format!(" AND {}", self.on_agent(Action::Read)),

@@ -16,7 +16,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use axum::{
     body::{Body, HttpBody},
     extract::Request,
-    http::{Extensions, HeaderMap, HeaderValue, Method, header, request::Parts},
+    http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 
@@ -247,7 +247,11 @@ impl Router {
             },
         };
         let length = response.body().size_hint().exact();
-        if let (Some(length), false) = (length, response.headers().contains_key(header::CONTENT_LENGTH)) {
+        // RFC 9110, section 8.6: a 204 has no length, and that of a 304 would be the length of what it stands for.
+        let may_have_length = !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if let (true, Some(length), false) =
+            (may_have_length, length, response.headers().contains_key(header::CONTENT_LENGTH))
+        {
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
         if is_head {

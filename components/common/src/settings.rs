@@ -91,8 +91,8 @@ impl MailToken {
     }
 }
 
-/// The manifest's default of `mail_host`. A slot of `allowed_outbound_hosts` that is empty stops Spin's start, so unset cannot
-/// be empty there; a name that is reserved never to exist (RFC 6761, section 6.4) grants nothing.
+/// The manifest's default of `mail_host`. It fills a slot of `allowed_outbound_hosts`: a name that is reserved never to exist
+/// (RFC 6761, section 6.4) grants nothing there.
 const NO_HOST: &str = "mail.invalid";
 
 /// Reads how mail is sent. Only a component that was given the token sends any.

@@ -150,8 +150,12 @@ impl TestApp {
 
     /// Sends a request as it is.
     pub async fn send(&self, request: Request<Body>) -> Answer {
+        let _request = self.db().request();
         let response = serve(&self.env, &self.router, request).await;
         let (parts, body) = response.into_parts();
+        // RFC 9110, section 8.6: neither has content, so neither says how long it is.
+        let is_bare = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        assert!(!is_bare || !parts.headers.contains_key("content-length"), "{parts:?}");
         let bytes = body.collect().await.expect("a body").to_bytes();
         let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
         Answer { status: parts.status, headers: parts.headers, text }

@@ -10,15 +10,25 @@ use rusqlite::types::ValueRef;
 
 use super::{DbError, Value};
 
+mod plan;
+
 /// A database file.
 pub struct Source {
     path: PathBuf,
     statements: Arc<AtomicU64>,
+    /// Requests that are being answered: the plans of their statements are looked at.
+    requests: Arc<AtomicU64>,
 }
 
 impl Source {
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), statements: Arc::default() }
+        Self { path: path.to_owned(), statements: Arc::default(), requests: Arc::default() }
+    }
+
+    /// Counts a request until the value is dropped.
+    pub(super) fn request(&self) -> Request {
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        Request(Arc::clone(&self.requests))
     }
 
     pub(super) fn statements(&self) -> u64 {
@@ -29,7 +39,17 @@ impl Source {
     pub(super) async fn open(&self) -> Result<Connection, DbError> {
         let inner = rusqlite::Connection::open(&self.path).map_err(from_sqlite)?;
         inner.pragma_update(None, "foreign_keys", true).map_err(from_sqlite)?;
-        Ok(Connection { inner: Mutex::new(inner), statements: Arc::clone(&self.statements) })
+        let (statements, requests) = (Arc::clone(&self.statements), Arc::clone(&self.requests));
+        Ok(Connection { inner: Mutex::new(inner), statements, requests })
+    }
+}
+
+/// A request that is being answered.
+pub struct Request(Arc<AtomicU64>);
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -37,6 +57,7 @@ impl Source {
 pub(crate) struct Connection {
     inner: Mutex<rusqlite::Connection>,
     statements: Arc<AtomicU64>,
+    requests: Arc<AtomicU64>,
 }
 
 impl Connection {
@@ -46,6 +67,9 @@ impl Connection {
         self.statements.fetch_add(1, Ordering::SeqCst);
         let connection = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let mut statement = connection.prepare_cached(sql).map_err(from_sqlite)?;
+        if self.requests.load(Ordering::SeqCst) > 0 {
+            plan::check(&connection, sql);
+        }
         let columns = statement.column_count();
         let mut rows = statement.query(rusqlite::params_from_iter(args)).map_err(from_sqlite)?;
         let mut all = Vec::new();

@@ -1,7 +1,7 @@
 //! Table `agents`, and who may do what with its rows: every statement that names an agent for a caller holds the
 //! permission's expression.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::{
     args,
@@ -10,7 +10,7 @@ use crate::{
     error::{ApiError, Code},
     form::{self, Field, Texts},
     id::{AgentId, TenantId, UserId},
-    page::Wanted,
+    page::{COLUMNS, ROWS, Wanted},
     permission::{Action, Binder, Bound},
     scope::{Patterns, Role},
     store::{
@@ -204,6 +204,11 @@ impl FromRow for Agent {
 /// Columns and joins, for [`Reads::packed`]. `now` is the expression of the time that decides whether a token is live; `above`
 /// decides whether the name of the agent above, `p`, is told; `extra` are columns more.
 fn select(now: &str, above: &str, extra: &str) -> String {
+    select_from("agents a", now, above, extra)
+}
+
+/// The same, with the table `a` among others.
+fn select_from(from: &str, now: &str, above: &str, extra: &str) -> String {
     let (approved, joins) = (approved(now), joins(now));
     format!(
         "SELECT json_array(
@@ -211,7 +216,7 @@ fn select(now: &str, above: &str, extra: &str) -> String {
                 a.url, a.tier, a.max_concurrent_tasks, a.budget_cents, a.spent_cents, a.state, a.state_changed_at, a.state_changed_by,
                 a.owner_id, u.email, u.role, CASE WHEN {above} THEN p.name END, p.id, a.created_at, a.updated_at, a.last_seen_at,
                 {approved}, c.id, c.prefix, c.created_at, c.expires_at, c.last_used_at, c.scope{extra}) AS r
-         FROM agents a {joins}"
+         FROM {from} {joins}"
     )
 }
 
@@ -353,13 +358,6 @@ pub struct Filter<'a> {
     pub has_token: Option<bool>,
 }
 
-/// Where an agent stands in a list.
-#[derive(Deserialize)]
-struct Place {
-    id: String,
-    created_at: String,
-}
-
 /// The agents that the caller may read, the newest first, as JSON.
 pub async fn list(
     reads: &dyn Rows,
@@ -402,17 +400,13 @@ pub async fn list(
     let bound = Bound::new(caller, &mut binder);
     let ids = bound.readable(&narrow, (&at, &id), &rows);
     let (written, joins) = (written(&now, &bound.about("p").on_agent(Action::Read)), joins(&now));
-    // CROSS JOIN is SQLite's word for "in this order". Written JSON holds no control character: char(30) parts the rows.
+    // CROSS JOIN is SQLite's word for "in this order".
     let sql = format!(
-        "SELECT ifnull(group_concat(r, char(30)), '') FROM (
-             SELECT {written} AS r FROM ({ids}) l CROSS JOIN agents a ON a.id = l.id {joins} ORDER BY a.id DESC)"
+        "SELECT ifnull(group_concat(r, {ROWS}), '') FROM (
+             SELECT {written} || {COLUMNS} || a.created_at || ' ' || a.id AS r
+             FROM ({ids}) l CROSS JOIN agents a ON a.id = l.id {joins} ORDER BY a.id DESC)"
     );
-    let rows: String = reads.optional(&sql, binder.into_args()).await?.unwrap_or_default();
-    let rows = rows.split('\u{1e}').filter(|row| !row.is_empty()).collect();
-    wanted.written_page(rows, |row| {
-        let place: Place = serde_json::from_str(row).ok()?;
-        Some((Timestamp::parse(&place.created_at)?, place.id))
-    })
+    Ok(wanted.written_page(&reads.optional::<String>(&sql, binder.into_args()).await?.unwrap_or_default()))
 }
 
 /// The agents below one that the caller may read, each after the one above it; at most `most` of them.
@@ -427,10 +421,11 @@ pub async fn list_below(
     let (top, now) = (binder.bind(top), binder.bind(now));
     let bound = Bound::new(caller, &mut binder);
     let (may, above) = (bound.on_agent(Action::Read), bound.about("p").on_agent(Action::Read));
+    let from = "below CROSS JOIN agents a ON a.id = below.id";
     let sql = format!(
-        "{} {} JOIN below ON below.id = a.id WHERE a.id <> {top} AND {may} ORDER BY below.depth, a.id LIMIT {most}",
+        "{} {} WHERE a.id <> {top} AND {may} ORDER BY below.depth, a.id LIMIT {most}",
         crate::store::tree::BELOW,
-        select(&now, &above, "")
+        select_from(from, &now, &above, "")
     );
     reads.packed(&page(&sql), binder.into_args()).await
 }

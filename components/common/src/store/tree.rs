@@ -12,10 +12,10 @@ use crate::{
 };
 
 /// The agent `?1` and all live agents below it, as a table `below (id, depth)` for the statement that follows; its own depth
-/// is 1.
+/// is 1. Joined by CROSS JOIN, SQLite's word for "in this order": it would go through all agents and look for each in the table.
 pub const BELOW: &str = "WITH RECURSIVE below (id, depth) AS (
         SELECT ?1, 1
-        UNION ALL SELECT a.id, depth + 1 FROM below JOIN agents a ON a.parent_id = below.id
+        UNION ALL SELECT a.id, depth + 1 FROM below CROSS JOIN agents a ON a.parent_id = below.id
                   WHERE a.archived_at IS NULL AND depth < 16) ";
 
 /// The agents from the root down to this one: 1 for a root.
@@ -44,7 +44,8 @@ pub async fn is_at_or_below(reads: &dyn Rows, id: &AgentId, top: &AgentId) -> Re
 
 /// Whether the agent or one below it runs.
 pub async fn any_runs(reads: &dyn Rows, id: &AgentId) -> Result<bool, DbError> {
-    let sql = format!("{BELOW} SELECT count(*) FROM below JOIN agents a ON a.id = below.id WHERE a.state = 'running'");
+    let sql =
+        format!("{BELOW} SELECT count(*) FROM below CROSS JOIN agents a ON a.id = below.id WHERE a.state = 'running'");
     Ok(reads.optional::<i64>(&sql, args![id]).await?.is_some_and(|count| count > 0))
 }
 
@@ -59,7 +60,7 @@ pub async fn at_and_below(reads: &dyn Rows, id: &AgentId) -> Result<Vec<AgentId>
 pub async fn spoken_for_below(reads: &dyn Rows, id: &AgentId, but: Option<&AgentId>) -> Result<i64, DbError> {
     let sql = "WITH RECURSIVE gone (id) AS (
                    SELECT id FROM agents WHERE parent_id = ?1 AND archived_at IS NOT NULL AND id IS NOT ?2
-                   UNION SELECT a.id FROM gone JOIN agents a ON a.parent_id = gone.id)
+                   UNION SELECT a.id FROM gone CROSS JOIN agents a ON a.parent_id = gone.id)
                SELECT ifnull((SELECT sum(max(ifnull(budget_cents, 0), spent_cents)) FROM agents
                               WHERE parent_id = ?1 AND archived_at IS NULL AND id IS NOT ?2), 0)
                     + ifnull((SELECT sum(spent_cents) FROM agents WHERE id IN (SELECT id FROM gone)), 0)";
@@ -85,7 +86,7 @@ impl FromRow for Ceiling {
 /// The ceilings of the agent and of all live ones below it, each after the one above it.
 pub async fn ceilings(reads: &dyn Rows, id: &AgentId) -> Result<Vec<Ceiling>, DbError> {
     let sql = format!(
-        "{BELOW} SELECT a.id, a.parent_id, a.scope FROM below JOIN agents a ON a.id = below.id ORDER BY depth, a.id"
+        "{BELOW} SELECT a.id, a.parent_id, a.scope FROM below CROSS JOIN agents a ON a.id = below.id ORDER BY depth, a.id"
     );
     reads.list(&sql, args![id]).await
 }

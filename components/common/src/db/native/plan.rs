@@ -1,0 +1,99 @@
+//! No route reads a table whole that grows with its users: each statement of a request in the tests is planned, once, and looked
+//! at. What was fast with ten agents in a test is slow with 100,000.
+
+use std::{
+    collections::HashSet,
+    sync::{LazyLock, Mutex, PoisonError},
+};
+
+/// Tables that grow, and what statements call them.
+const GROWING: &[&str] = &[
+    "agents",
+    "a",
+    "b",
+    "users",
+    "u",
+    "credentials",
+    "c",
+    "grants",
+    "g",
+    "api_keys",
+    "k",
+    "notifications",
+    "n",
+    "audit",
+    "r",
+    "x",
+    "inbox",
+    "outbox",
+    "o",
+    "agent_logs",
+    "access_requests",
+    "idempotency",
+];
+
+/// What may: parts of the statements' texts.
+const ALLOWED: &[&str] = &[
+    // The operator's, after a backup was restored.
+    "SET revoked_at = ?2 WHERE revoked_at IS NULL AND created_at < ?1",
+    "UPDATE api_keys SET sealed = NULL WHERE sealed_at < ?1",
+    // All agents of the tenant are what is to be stopped.
+    "state <> 'stopped'",
+    // Purging an agent for good.
+    "UPDATE notifications SET agent_id = NULL",
+    "DELETE FROM agents WHERE id = ?1",
+    // SQLite plans to look for rows without a parent, which it does only when there are any.
+    "INSERT INTO agents",
+    "INSERT INTO users",
+    "INSERT INTO tenants",
+    // A tenant's admins.
+    "OR role = 'admin') ORDER BY id LIMIT 100",
+    "SELECT tenant_id, count(*) FROM (",
+    // Open: the audit rows of whoever is no admin.
+    "WITH mine AS MATERIALIZED",
+];
+
+/// Fails the test if the statement's plan reads all rows, or all of a tenant's, of a table that grows.
+pub(super) fn check(connection: &rusqlite::Connection, sql: &str) {
+    static SEEN: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
+    let is_known = ALLOWED.iter().any(|allowed| sql.contains(allowed));
+    if is_known || !SEEN.lock().unwrap_or_else(PoisonError::into_inner).insert(sql.to_owned()) {
+        return;
+    }
+    let Ok(mut statement) = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")) else { return };
+    let mut rows = statement.raw_query();
+    while let Ok(Some(row)) = rows.next() {
+        let step: String = row.get(3).unwrap_or_default();
+        assert!(!reads_all(&step), "a route reads a whole table ({step}): {sql}");
+    }
+}
+
+/// Whether a step of a plan goes over a whole table.
+fn reads_all(step: &str) -> bool {
+    let mut words = step.split(' ');
+    let (how, what) = (words.next(), words.next().unwrap_or_default());
+    GROWING.contains(&what)
+        && match how {
+            Some("SCAN") => !step.contains("VIRTUAL TABLE"),
+            // A page of the audit trail goes by its number.
+            Some("SEARCH") => step.ends_with("(tenant_id=?)") && !step.contains("audit_by_tenant"),
+            _ => false,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn whole_tables_are_told_from_searches() {
+        for step in
+            ["SCAN a", "SCAN agents USING INDEX agents_by_owner", "SEARCH u USING INDEX users_by_age (tenant_id=?)"]
+        {
+            assert!(super::reads_all(step), "{step}");
+        }
+        for step in
+            ["SCAN below", "SEARCH a USING PRIMARY KEY (id=?)", "SCAN n VIRTUAL TABLE INDEX 1:", "SCAN CONSTANT ROW"]
+        {
+            assert!(!super::reads_all(step), "{step}");
+        }
+    }
+}
