@@ -302,17 +302,30 @@ pub fn write_trap_manifest(directory: &Path, text: &str) -> PathBuf {
     path
 }
 
-/// Writes a copy of Accredit's manifest to `directory`, its wasm where it was built and its pages where they are: a folder `dist`
-/// beside it is handed out.
+/// Writes a copy of Accredit's manifest to `directory`, its wasm where it was built, and its pages beside it: files are mounted from
+/// there alone. A folder `dist` beside it is handed out.
 pub fn write_manifest(directory: &Path) -> PathBuf {
     let original = manifest().canonicalize().expect("the manifest of Accredit");
     let text = fs::read_to_string(&original).expect("the manifest of Accredit");
     let wasm = original.with_file_name("target/wasm32-wasip1/release");
     let path = directory.join("spin.toml");
     let text = text.replace("\"target/wasm32-wasip1/release/", &format!("\"{}/", wasm.display()));
-    let text = text.replace("\"docs/agents\"", &format!("\"{}\"", original.with_file_name("docs/agents").display()));
     fs::write(&path, text).expect("to write the manifest");
+    copy_all(&original.with_file_name("docs/agents"), &directory.join("docs/agents"));
     path
+}
+
+/// Copies what is in a directory.
+fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a directory");
+    for entry in fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        match entry.path() {
+            directory if directory.is_dir() => copy_all(&directory, &to),
+            file => drop(fs::copy(file, to).expect("to copy a file")),
+        }
+    }
 }
 
 /// Waits until the host's log holds a text.
