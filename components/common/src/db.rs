@@ -278,6 +278,17 @@ struct Shared {
     opening: usize,
 }
 
+/// What is done on a shared connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Read.
+    Read,
+    /// Read little, by an index.
+    Look,
+    /// Write what is hot, and read the rows of its RETURNING.
+    Hot,
+}
+
 /// What who wants one of them does next.
 enum Next {
     Use(Arc<backend::Connection>),
@@ -365,11 +376,15 @@ impl Db {
 
     /// Runs one statement, a transaction of its own, on a connection that others may be using too: to read, or to write what is
     /// hot.
-    fn on_shared<'a>(&'a self, is_hot: bool, sql: &'a str, args: Vec<Value>) -> Running<'a> {
+    fn on_shared<'a>(&'a self, how: How, sql: &'a str, args: Vec<Value>) -> Running<'a> {
         Box::pin(async move {
+            let is_hot = how == How::Hot;
             let pool = if is_hot { &self.hot } else { &self.readers };
             let connection = self.shared(pool, is_hot).await?;
-            let rows = connection.execute(sql, args).await;
+            let rows = match how {
+                How::Look => connection.look(sql, args),
+                How::Read | How::Hot => connection.execute(sql, args).await,
+            };
             if rows.is_err() {
                 // The next one is opened anew.
                 let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
@@ -415,7 +430,7 @@ impl Db {
 
     /// Runs one hot statement and gives the rows of its RETURNING. See [`Purpose::Hot`].
     pub async fn hot<T: FromRow>(&self, sql: &str, args: Vec<Value>) -> Result<Vec<T>, DbError> {
-        read_all(self.on_shared(true, sql, args).await?)
+        read_all(self.on_shared(How::Hot, sql, args).await?)
     }
 
     /// Runs one statement that writes, in a transaction of its own, and gives the rows of its RETURNING.
@@ -455,11 +470,20 @@ type Running<'a> = Boxed<'a, Vec<Vec<Value>>>;
 pub trait Rows: Sync {
     /// Runs a statement and gives its rows.
     fn rows<'a>(&'a self, sql: &'a str, args: Vec<Value>) -> Running<'a>;
+
+    /// The same, for [`Reads::find`].
+    fn look<'a>(&'a self, sql: &'a str, args: Vec<Value>) -> Running<'a> {
+        self.rows(sql, args)
+    }
 }
 
 impl Rows for Db {
     fn rows<'a>(&'a self, sql: &'a str, args: Vec<Value>) -> Running<'a> {
-        self.on_shared(false, sql, args)
+        self.on_shared(How::Read, sql, args)
+    }
+
+    fn look<'a>(&'a self, sql: &'a str, args: Vec<Value>) -> Running<'a> {
+        self.on_shared(How::Look, sql, args)
     }
 }
 
@@ -480,16 +504,23 @@ pub trait Reads: Rows {
         async move { read_all(self.rows(sql, args).await?) }
     }
 
+    /// The same as [`Reads::optional`] for a statement that finds its row by an index and reads little more: the whole instance waits
+    /// for it, which takes a third of the time of being called back. Not for what may take a while.
+    fn find<T: FromRow + Send>(
+        &self,
+        sql: &str,
+        args: Vec<Value>,
+    ) -> impl Future<Output = Result<Option<T>, DbError>> + Send {
+        async move { first(self.look(sql, args).await?) }
+    }
+
     /// Runs a statement and gives its first row, if there is one.
     fn optional<T: FromRow + Send>(
         &self,
         sql: &str,
         args: Vec<Value>,
     ) -> impl Future<Output = Result<Option<T>, DbError>> + Send {
-        async move {
-            let first = self.rows(sql, args).await?.into_iter().next();
-            first.map(|values| T::from_row(&mut Row::from(values))).transpose()
-        }
+        async move { first(self.rows(sql, args).await?) }
     }
 
     /// The same for a statement that gives its one row as JSON (`SELECT json_array(…) AS r FROM …`), or a page of rows
@@ -505,6 +536,10 @@ pub trait Reads: Rows {
 }
 
 impl<R: Rows + ?Sized> Reads for R {}
+
+fn first<T: FromRow>(rows: Vec<Vec<Value>>) -> Result<Option<T>, DbError> {
+    rows.into_iter().next().map(|values| T::from_row(&mut Row::from(values))).transpose()
+}
 
 /// All rows of a statement for [`Reads::packed`] as one, in their order.
 pub(crate) fn page(select: &str) -> String {

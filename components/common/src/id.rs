@@ -111,6 +111,13 @@ ids! {
     RequestId = "req_";
 }
 
+impl NotificationId {
+    /// The first one of its moment: all that were made before sort before it.
+    pub(crate) fn first_at(now: Timestamp) -> Self {
+        Self(prefixed(Self::PREFIX, now, [0; 10]))
+    }
+}
+
 impl AuditId {
     /// The id without its chance: its kind and when it was made.
     pub(crate) fn time_part(&self) -> &str {

@@ -80,6 +80,24 @@ mod tests {
         assert_eq!(t.number(left).await, 0);
     }
 
+    /// R53: notifications go after 90 days, and not before.
+    #[tokio::test]
+    async fn old_notifications_are_purged() {
+        let t = TestApp::new(with_neighbours());
+        let tenant = t.tenant("main").await;
+        let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
+        let scout = t.agent(&ada, "scout", "ui.notify").await;
+        let tell = serde_json::json!({ "title": "Done", "body": "All is well." });
+        t.as_(&scout, "POST", "/api/ui/notify", tell.clone()).await.is(201);
+        t.wait(1);
+        t.as_(&scout, "POST", "/api/ui/notify", tell).await.is(201);
+        for (seconds, left) in [(90 * 86_400 - 1, 2), (1, 1), (1, 0)] {
+            t.wait(seconds);
+            tick(&t).await;
+            assert_eq!(t.number("SELECT count(*) FROM notifications").await, left);
+        }
+    }
+
     /// R31: a minute's refusals become one audit row for each subject and slug, once the minute is over.
     #[tokio::test]
     async fn refusals_of_a_minute_become_one_row() {

@@ -81,6 +81,13 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// The same.
+    pub(crate) fn look(&self, sql: &str, args: Vec<Value>) -> Result<Vec<Vec<Value>>, DbError> {
+        futures_util::FutureExt::now_or_never(self.execute(sql, args)).ok_or(DbError::Row("it waits"))?
+    }
+}
+
 impl rusqlite::ToSql for Value {
     fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
         use rusqlite::types::ToSqlOutput::Borrowed;

@@ -134,7 +134,7 @@ const FIND: &str = "
 
 /// Who presents the secret with this digest. One SELECT by primary key: this is every request's.
 pub async fn find(reads: &dyn Rows, digest: &Digest, now: Timestamp) -> Result<Option<Found>, DbError> {
-    reads.optional(FIND, args![digest, now]).await
+    reads.find(FIND, args![digest, now]).await
 }
 
 /// A credential to be stored.

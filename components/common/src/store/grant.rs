@@ -241,7 +241,7 @@ pub async fn explain(
     let agent = binder.bind(agent);
     let sql =
         format!("SELECT a.name, {} FROM agents a WHERE a.archived_at IS NULL AND {which} = {agent}", bits.join(" | "));
-    let Some(Bits { name, held }) = reads.optional(&sql, binder.into_args()).await? else { return Ok(None) };
+    let Some(Bits { name, held }) = reads.find(&sql, binder.into_args()).await? else { return Ok(None) };
     let held: Vec<(Factor, bool)> =
         factors.into_iter().enumerate().map(|(at, (factor, _))| (factor, held >> at & 1 == 1)).collect();
     let (may_read, allowed) = (allows(&held, Action::Read), allows(&held, action));

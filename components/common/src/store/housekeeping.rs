@@ -4,7 +4,7 @@ use crate::{
     args,
     db::{Db, DbError, Happened, Purpose, Reads, Tx},
     http::App,
-    id::AuditId,
+    id::{AuditId, NotificationId},
     store::outbox,
     time::Timestamp,
 };
@@ -34,8 +34,8 @@ pub async fn purge(db: &Db, now: Timestamp) -> Result<(), DbError> {
     )
     .await?;
     db.hot::<Happened>(
-        "DELETE FROM notifications WHERE id IN (SELECT id FROM notifications WHERE created_at <= ?1 LIMIT ?2)",
-        args![now.plus_seconds(-NOTIFICATIONS_KEPT), BATCH],
+        "DELETE FROM notifications WHERE id IN (SELECT id FROM notifications WHERE id < ?1 LIMIT ?2)",
+        args![&NotificationId::first_at(now.plus_seconds(-NOTIFICATIONS_KEPT)), BATCH],
     )
     .await?;
     outbox::purge(db, now, BATCH).await
