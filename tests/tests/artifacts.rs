@@ -816,9 +816,9 @@ fn large_downloads_at_once_need_no_memory() {
         let during = server.host().memory();
         measured.store(true, Ordering::SeqCst);
         // Eight halves of the file are 256 MiB.
-        assert!(during < before + 64 * 1024, "{before} KiB before, {during} KiB in the middle of {AT_ONCE} downloads");
+        assert!(during < before + 128 * 1024, "{before} KiB before, {during} KiB in the middle of {AT_ONCE} downloads");
     });
     let after = server.host().peak_memory();
     eprintln!("the host's peak: {before} KiB after one download, {after} KiB after {AT_ONCE} at once");
-    assert!(after < before + 64 * 1024, "{before} KiB after one download, {after} KiB after {AT_ONCE} at once");
+    assert!(after < before + 128 * 1024, "{before} KiB after one download, {after} KiB after {AT_ONCE} at once");
 }
