@@ -15,9 +15,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -123,6 +124,8 @@ struct Session {
     long: Mutex<HashSet<u64>>,
     /// Calls of the progress handler that the running statement has left.
     budget: Arc<AtomicI64>,
+    /// How long it waits for a lock, milliseconds: as the component set it.
+    patience: AtomicU64,
     /// Whether the last statement left a transaction open.
     in_transaction: AtomicBool,
     /// The queue of the file; a database in memory is this connection's own.
@@ -148,7 +151,8 @@ impl Writer {
         let mut writers = WRITERS.lock().unwrap_or_else(PoisonError::into_inner);
         let start = || {
             let (queue, waiting) = std::sync::mpsc::channel::<Job>();
-            std::thread::spawn(move || waiting.into_iter().for_each(|job| job()));
+            // Who waits for a job that panics is told by its end; the next one is not concerned.
+            std::thread::spawn(move || waiting.into_iter().for_each(|job| drop(catch_unwind(AssertUnwindSafe(job)))));
             Arc::new(Self { queue, is_open: Mutex::new(false), ended: Condvar::new() })
         };
         Arc::clone(writers.entry(path.to_owned()).or_insert_with(start))
@@ -308,6 +312,7 @@ impl Session {
             connection: Mutex::default(),
             long: Mutex::default(),
             budget: Arc::new(AtomicI64::new(i64::MAX)),
+            patience: AtomicU64::new(u64::try_from(BUSY.as_millis()).unwrap_or(u64::MAX)),
             in_transaction: AtomicBool::new(false),
         }
     }
@@ -353,7 +358,8 @@ impl Session {
         };
         // Who waited in the queue has less left to wait for another process.
         let waited = since.elapsed();
-        let patience = if waited > BUSY / 50 { BUSY.saturating_sub(waited) } else { BUSY };
+        let own = self.patience();
+        let patience = if waited > BUSY / 50 { own.min(BUSY.saturating_sub(waited)) } else { own };
         let mut answer = Blocking { is_whole: true, ..Blocking::new(sender) };
         let outcome = self.feed(guard, patience, &sql, &parameters, &mut answer);
         let has_begun = self.in_transaction.load(Ordering::Acquire);
@@ -380,7 +386,7 @@ impl Session {
         self.budget.store(INLINE_CALLS, Ordering::Relaxed);
         let first = read_inline(connection, sql, parameters);
         let is_spent = self.budget.swap(i64::MAX, Ordering::Relaxed) < 0;
-        connection.busy_timeout(BUSY).ok()?;
+        connection.busy_timeout(self.patience()).ok()?;
         if is_spent && self.long().len() < STATEMENTS {
             self.long().insert(hash(sql));
         }
@@ -399,8 +405,12 @@ impl Session {
 
     fn run_blocking(&self, sql: &str, parameters: &[Value], sender: oneshot::Sender<First>) {
         let mut answer = Blocking::new(sender);
-        let outcome = self.feed(self.lock(), BUSY, sql, parameters, &mut answer);
+        let outcome = self.feed(self.lock(), self.patience(), sql, parameters, &mut answer);
         answer.finish(outcome);
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience.load(Ordering::Relaxed))
     }
 
     /// Runs a statement to its end and gives its rows to `answer`. Waits as long as `patience` for a lock of SQLite's.
@@ -416,12 +426,16 @@ impl Session {
             Some(connection) => connection,
             closed => closed.insert(self.open().map_err(io)?),
         };
-        if patience < BUSY {
+        let own = self.patience();
+        if patience < own {
             connection.busy_timeout(patience).map_err(io)?;
         }
         let outcome = run_to_end(connection, sql, parameters, answer);
-        if patience < BUSY {
-            connection.busy_timeout(BUSY).map_err(io)?;
+        if patience < own {
+            connection.busy_timeout(own).map_err(io)?;
+        } else if starts_with(sql, &["PRAGMA"]) {
+            let set: i64 = connection.query_row("PRAGMA busy_timeout", [], |row| row.get(0)).map_err(io)?;
+            self.patience.store(u64::try_from(set).unwrap_or(0), Ordering::Relaxed);
         }
         let was_open = self.in_transaction.swap(!connection.is_autocommit(), Ordering::AcqRel);
         if let Some(writer) = &self.writer {
@@ -603,8 +617,12 @@ fn hash(text: &str) -> u64 {
 
 /// BEGIN and PRAGMA are read-only to SQLite, but change the connection.
 fn is_read(sql: &str) -> bool {
-    let word = sql.trim_start().split(|letter: char| !letter.is_ascii_alphabetic()).next().unwrap_or_default();
-    ["SELECT", "WITH", "VALUES"].iter().any(|read| read.eq_ignore_ascii_case(word))
+    starts_with(sql, &["SELECT", "WITH", "VALUES"])
+}
+
+fn starts_with(sql: &str, words: &[&str]) -> bool {
+    let first = sql.trim_start().split(|letter: char| !letter.is_ascii_alphabetic()).next().unwrap_or_default();
+    words.iter().any(|word| word.eq_ignore_ascii_case(first))
 }
 
 fn columns(statement: &Statement<'_>) -> Vec<String> {
@@ -804,6 +822,15 @@ mod tests {
         clean(&path);
     }
 
+    /// A job that panics is its own caller's loss.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_writers_thread_outlives_a_panic() {
+        let (path, [one, ..]) = on_a_file("panic").await;
+        one.writer.as_ref().unwrap().queue.send(Box::new(|| panic!("for this test"))).unwrap();
+        rows(&one, "INSERT INTO t VALUES (1)").await.unwrap();
+        clean(&path);
+    }
+
     /// Rows of a write come whole, however many: nobody who waits to write waits for who reads them.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_write_with_many_rows_is_answered() {
@@ -828,5 +855,9 @@ mod tests {
         assert!(rows(&session, "ATTACH ':memory:' AS other").await.is_ok());
         assert_eq!(rows(&session, "PRAGMA foreign_keys").await.unwrap(), [[Value::Integer(1)]]);
         assert_eq!(rows(&session, "PRAGMA busy_timeout").await.unwrap(), [[Value::Integer(5000)]]);
+        // Its own is kept, by reads too.
+        rows(&session, "PRAGMA busy_timeout = 70").await.unwrap();
+        rows(&session, "SELECT 1").await.unwrap();
+        assert_eq!(rows(&session, "PRAGMA busy_timeout").await.unwrap(), [[Value::Integer(70)]]);
     }
 }

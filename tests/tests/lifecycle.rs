@@ -256,3 +256,18 @@ fn heartbeats_and_lines_at_once_are_all_kept() {
     assert!(seen["last_seen_at"].is_string());
     assert_eq!(seen["spent_cents"], json!(answered.iter().map(|(spent, _)| spent).max()));
 }
+
+/// Reads of a megabyte and more, side by side in the same instances with each other's look-ups of credentials: none waits for
+/// rows that only another one could take.
+#[test]
+fn long_logs_are_read_side_by_side() {
+    let (server, admin) = Server::with_admin();
+    let scout = server.agent(&admin, "scout", &["agents.logs"]);
+    let lines: Vec<Json> = (0..100).map(|_| json!({ "text": "x".repeat(2_000) })).collect();
+    for _ in 0..10 {
+        scout.client.post("/api/agents/me/logs", &json!({ "lines": lines })).is(201);
+    }
+    let read =
+        at_once(24, |_| admin.get("/api/agents/scout/logs?lines=1000").is(200)["lines"].as_array().unwrap().len());
+    assert_eq!(read, [1_000; 24]);
+}

@@ -382,8 +382,10 @@ impl Db {
             let pool = if is_hot { &self.hot } else { &self.readers };
             let connection = self.shared(pool, is_hot).await?;
             let rows = match how {
-                How::Look => connection.look(sql, args),
-                How::Read | How::Hot => connection.execute(sql, args).await,
+                // In place only where nobody else is on the connection (the pool's and ours are two): whose rows are still coming
+                // holds it until they are taken, which they could not be while the instance stands.
+                How::Look if Arc::strong_count(&connection) <= 2 => connection.look(sql, args),
+                How::Look | How::Read | How::Hot => connection.execute(sql, args).await,
             };
             if rows.is_err() {
                 // The next one is opened anew.

@@ -97,6 +97,25 @@ mod tests {
         assert_eq!(t.number(&leaked).await, 0);
     }
 
+    /// R33: below an agent that one may not read there is nothing to be seen, as below one that does not exist.
+    #[tokio::test]
+    async fn the_filter_by_the_agent_above_tells_nothing_of_it() {
+        let t = TestApp::new(with_neighbours());
+        let ada = t.ada().await;
+        let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
+        let boss = t.agent(&ada, "boss", "agents.read").await;
+        let hand = t.agent_below(&ada, Some(&boss), "hand", "agents.read").await;
+        t.grant(hand.agent.as_ref().unwrap(), &ada.tenant, eve.user.as_str(), "viewer", &ada.user).await;
+        let seen = t.as_(&eve, "GET", "/api/agents", Null).await.is(200);
+        assert_eq!((&seen["items"][0]["name"], &seen["items"][0]["parent"]), (&json!("hand"), &Null));
+        for parent in ["boss", boss.agent.as_ref().unwrap().as_str(), "nobody"] {
+            let below = t.as_(&eve, "GET", &format!("/api/agents?parent={parent}"), Null).await.is(200);
+            assert_eq!(below["items"], json!([]), "{parent}");
+        }
+        let below = t.as_(&ada, "GET", "/api/agents?parent=boss", Null).await.is(200);
+        assert_eq!(below["items"][0]["name"], "hand");
+    }
+
     /// A list's rows are written by SQLite, one agent by us: the same members, in the same order, whatever stands in them.
     #[tokio::test]
     async fn a_list_writes_an_agent_as_a_read_does() {

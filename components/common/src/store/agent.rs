@@ -386,10 +386,14 @@ pub async fn list(
             " AND a.owner_id = (SELECT id FROM users WHERE tenant_id = {tenant} AND {column} = {owner})"
         ));
     }
+    let bound = Bound::new(caller, &mut binder);
+    let above = bound.about("p").on_agent(Action::Read);
     if let Some(parent) = filter.parent {
+        // Below an agent that he may not read there is nothing, as below an absent one.
         let (column, parent) = (column(parent), binder.bind(parent));
         narrow.push_str(&format!(
-            " AND a.parent_id = (SELECT id FROM agents WHERE tenant_id = {tenant} AND archived_at IS NULL AND {column} = {parent})"
+            " AND a.parent_id = (SELECT p.id FROM agents p WHERE p.tenant_id = {tenant} AND p.archived_at IS NULL
+                                 AND p.{column} = {parent} AND {above})"
         ));
     }
     if let Some(has_token) = filter.has_token {
@@ -397,9 +401,8 @@ pub async fn list(
         narrow.push_str(&format!(" AND {not}EXISTS (SELECT 1 FROM credentials c WHERE {})", live_token(&now)));
     }
     let rows = binder.bind(wanted.rows());
-    let bound = Bound::new(caller, &mut binder);
     let ids = bound.readable(&narrow, (&at, &id), &rows);
-    let (written, joins) = (written(&now, &bound.about("p").on_agent(Action::Read)), joins(&now));
+    let (written, joins) = (written(&now, &above), joins(&now));
     // CROSS JOIN is SQLite's word for "in this order".
     let sql = format!(
         "SELECT ifnull(group_concat(r, {ROWS}), '') FROM (
