@@ -1,12 +1,11 @@
 //! Puts the migrations into the code without their comments and indentation: every component with a database carries them.
 
-use std::{
-    env, fs, io,
-    path::{Path, PathBuf},
-};
+use std::{env, fs, io, path::PathBuf};
 
 fn main() -> io::Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations");
+    // As it is now, not as it was when this program was built: several clones may share one folder of builds.
+    let home = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
+    let folder = home.join("../../migrations");
     let mut files = Vec::new();
     for entry in fs::read_dir(&folder)? {
         files.push(entry?.path());
