@@ -79,10 +79,8 @@ impl Connection {
         }
         Ok(all)
     }
-}
 
-impl Connection {
-    /// The same.
+    /// The same, without waiting: the statement runs as it is asked for.
     pub(crate) fn look(&self, sql: &str, args: Vec<Value>) -> Result<Vec<Vec<Value>>, DbError> {
         futures_util::FutureExt::now_or_never(self.execute(sql, args)).ok_or(DbError::Row("it waits"))?
     }

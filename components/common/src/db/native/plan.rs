@@ -37,6 +37,7 @@ const ALLOWED: &[&str] = &[
     // The operator's, after a backup was restored.
     "SET revoked_at = ?2 WHERE revoked_at IS NULL AND created_at < ?1",
     "UPDATE api_keys SET sealed = NULL WHERE sealed_at < ?1",
+    "SELECT tenant_id, count(*) FROM (",
     // All agents of the tenant are what is to be stopped.
     "state <> 'stopped'",
     // Purging an agent for good.
@@ -48,7 +49,6 @@ const ALLOWED: &[&str] = &[
     "INSERT INTO tenants",
     // A tenant's admins.
     "OR role = 'admin') ORDER BY id LIMIT 100",
-    "SELECT tenant_id, count(*) FROM (",
     // Open: the audit rows of whoever is no admin.
     "WITH mine AS MATERIALIZED",
 ];
