@@ -356,6 +356,26 @@ impl Routes {
     }
 }
 
+/// The tests that the table of routes gives each component, in the file of its `routes()` and `router()`.
+#[macro_export]
+macro_rules! tests_of_routes {
+    ($group:ident) => {
+        #[cfg(test)]
+        mod tests {
+            #[test]
+            fn every_row_of_the_table_has_a_handler() {
+                assert_eq!(super::routes().missing(), Vec::<&str>::new());
+            }
+
+            /// R33, for whatever rows the table has.
+            #[tokio::test]
+            async fn foreign_objects_are_absent_on_every_route() {
+                $crate::testing::foreign_objects_are_absent($crate::route::Group::$group, super::router).await;
+            }
+        }
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,16 +23,4 @@ pub fn router() -> Router {
     routes().build()
 }
 
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn every_row_of_the_table_has_a_handler() {
-        assert_eq!(super::routes().missing(), Vec::<&str>::new());
-    }
-
-    /// R33, for whatever rows the table has.
-    #[tokio::test]
-    async fn foreign_objects_are_absent_on_every_route() {
-        common::testing::foreign_objects_are_absent(common::route::Group::Tokens, super::router).await;
-    }
-}
+common::tests_of_routes!(Tokens);
