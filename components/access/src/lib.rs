@@ -10,17 +10,4 @@ pub use routes::router;
 
 common::component!(crate::router);
 
-/// Tests pass through the routes of other components too.
-#[cfg(test)]
-fn with_neighbours() -> common::router::Router {
-    common::router::Router::together([
-        router(),
-        agents::router(),
-        archive::router(),
-        keys::router(),
-        lifecycle::router(),
-        registry::router(),
-        scopes::router(),
-        sharing::router(),
-    ])
-}
+common::with_neighbours!(agents, archive, keys, lifecycle, registry, scopes, sharing);

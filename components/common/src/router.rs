@@ -376,6 +376,17 @@ macro_rules! tests_of_routes {
     };
 }
 
+/// The component's routes with those of other components, which its tests pass through too.
+#[macro_export]
+macro_rules! with_neighbours {
+    ($($neighbour:ident),*) => {
+        #[cfg(test)]
+        fn with_neighbours() -> $crate::router::Router {
+            $crate::router::Router::together([router(), $($neighbour::router()),*])
+        }
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,8 +9,4 @@ pub use routes::router;
 
 common::component!(crate::router);
 
-/// Tests pass through the routes of other components too.
-#[cfg(test)]
-fn with_neighbours() -> common::router::Router {
-    common::router::Router::together([router(), notify::router()])
-}
+common::with_neighbours!(notify);

@@ -9,18 +9,4 @@ pub use routes::router;
 
 common::component!(crate::router);
 
-/// Tests pass through the routes of other components too.
-#[cfg(test)]
-fn with_neighbours() -> common::router::Router {
-    common::router::Router::together([
-        router(),
-        access::router(),
-        agents::router(),
-        archive::router(),
-        keys::router(),
-        lifecycle::router(),
-        registry::router(),
-        sharing::router(),
-        tokens::router(),
-    ])
-}
+common::with_neighbours!(access, agents, archive, keys, lifecycle, registry, sharing, tokens);
