@@ -139,6 +139,8 @@ struct Writer {
     /// Whether a transaction that the thread began is still open.
     is_open: Mutex<bool>,
     ended: Condvar,
+    /// Whether a connection to the file has run a statement.
+    is_in_use: AtomicBool,
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -153,7 +155,12 @@ impl Writer {
             let (queue, waiting) = std::sync::mpsc::channel::<Job>();
             // Who waits for a job that panics is told by its end; the next one is not concerned.
             std::thread::spawn(move || waiting.into_iter().for_each(|job| drop(catch_unwind(AssertUnwindSafe(job)))));
-            Arc::new(Self { queue, is_open: Mutex::new(false), ended: Condvar::new() })
+            Arc::new(Self {
+                queue,
+                is_open: Mutex::new(false),
+                ended: Condvar::new(),
+                is_in_use: AtomicBool::new(false),
+            })
         };
         Arc::clone(writers.entry(path.to_owned()).or_insert_with(start))
     }
@@ -380,8 +387,16 @@ impl Session {
         if self.is_long(sql) {
             return None;
         }
-        let guard = self.connection.try_lock().ok()?;
-        let connection = guard.as_ref().filter(|connection| connection.is_autocommit())?;
+        let mut guard = self.connection.try_lock().ok()?;
+        let connection = match &mut *guard {
+            Some(connection) if connection.is_autocommit() => connection,
+            Some(_) => return None,
+            // Who opens a file first may have to mend what a crash left behind; from then on it takes less than a handover.
+            closed => {
+                self.writer.as_ref().filter(|writer| writer.is_in_use.load(Ordering::Acquire))?;
+                closed.insert(self.open().ok()?)
+            }
+        };
         connection.busy_timeout(Duration::ZERO).ok()?;
         self.budget.store(INLINE_CALLS, Ordering::Relaxed);
         let first = read_inline(connection, sql, parameters);
@@ -439,6 +454,7 @@ impl Session {
         }
         let was_open = self.in_transaction.swap(!connection.is_autocommit(), Ordering::AcqRel);
         if let Some(writer) = &self.writer {
+            writer.is_in_use.store(true, Ordering::Release);
             // Before the answer is given: the end may come at once.
             match connection.is_autocommit() {
                 false if !was_open && writes(connection) => writer.set_open(true),
