@@ -1,5 +1,6 @@
 //! `cargo xtask build`: the components for wasm, the host for this machine.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,19 +14,27 @@ use crate::workspace::Workspace;
 /// What a component may weigh (design, section 7).
 const HEAVY: u64 = 700_000;
 
-/// Builds components and leaves each `.wasm` where `spin.toml` looks for it.
+/// Builds components, each in its profile, and leaves each `.wasm` where a manifest looks for it.
 pub(crate) fn components(workspace: &Workspace, names: &[&str]) -> Result<()> {
     if names.is_empty() {
         return Ok(());
     }
     let toolchain = Toolchain::ensure()?;
-    let step = Step::begin(format!("building components {}", names.join(" ")));
-    let (mut cargo, built) = toolchain.build(workspace);
+    let mut profiles: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for name in names {
+        profiles.entry(workspace.profile(name)).or_default().push(name);
+    }
+    profiles.into_iter().try_for_each(|(profile, names)| in_profile(workspace, &toolchain, profile, &names))
+}
+
+fn in_profile(workspace: &Workspace, toolchain: &Toolchain, profile: &str, names: &[&str]) -> Result<()> {
+    let step = Step::begin(format!("building components {} ({profile})", names.join(" ")));
+    let (mut cargo, built) = toolchain.build(workspace, profile);
     for name in names {
         cargo.args(["--package", name]);
     }
     command::run(&mut cargo)?;
-    let folder = workspace.wasm_folder();
+    let folder = workspace.wasm_folder().join(profile);
     fs::create_dir_all(&folder)?;
     for name in names {
         let file = format!("{name}.wasm");

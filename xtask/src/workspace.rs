@@ -22,6 +22,8 @@ struct Package {
     folder: PathBuf,
     /// Whether it makes a `.wasm`.
     is_component: bool,
+    /// The profile that its `.wasm` is built in.
+    profile: String,
 }
 
 impl Workspace {
@@ -54,6 +56,7 @@ impl Workspace {
                 is_component: list(&package, "targets")
                     .iter()
                     .any(|target| list(target, "crate_types").iter().any(|kind| kind == "cdylib")),
+                profile: package["metadata"]["accredit"]["profile"].as_str().unwrap_or("release").to_owned(),
             });
         }
         packages.sort_by(|a, b| a.name.cmp(&b.name));
@@ -83,9 +86,17 @@ impl Workspace {
         self.packages.iter().any(|package| package.name == name)
     }
 
-    /// Where `spin.toml` looks for the components.
+    /// Where manifests look for the components, each in the folder of its profile.
     pub(crate) fn wasm_folder(&self) -> PathBuf {
-        self.root.join("target").join(WASM).join("release")
+        self.root.join("target").join(WASM)
+    }
+
+    /// The profile that a component is built in: its own manifest says it, as `package.metadata.accredit.profile`.
+    pub(crate) fn profile(&self, component: &str) -> &str {
+        self.packages
+            .iter()
+            .find(|package| package.name == component)
+            .map_or("release", |package| package.profile.as_str())
     }
 
     /// A native program, built in the profile `native`.
@@ -114,8 +125,10 @@ mod tests {
 
     #[test]
     fn components_are_found_by_their_folder_and_kind() {
+        let mut auth = package("auth", "components/auth", "cdylib");
+        auth["metadata"] = json!({"accredit": {"profile": "hot"}});
         let metadata = json!({"workspace_root": "/w", "target_directory": "/cache/t", "packages": [
-            package("signin", "components/signin", "cdylib"), package("auth", "components/auth", "cdylib"),
+            package("signin", "components/signin", "cdylib"), auth,
             package("common", "components/common", "lib"), package("trap", "tests/trap", "cdylib"),
             package("tests", "tests", "lib"), package("hello", "bench/hello", "cdylib"),
         ]});
@@ -123,7 +136,8 @@ mod tests {
         assert_eq!(workspace.components(), ["auth", "signin"]);
         assert_eq!(workspace.component_packages(), ["auth", "common", "signin"]);
         assert_eq!(workspace.test_components(), ["trap"]);
-        assert_eq!(workspace.wasm_folder(), Path::new("/w/target/wasm32-wasip1/release"));
+        assert_eq!(workspace.wasm_folder(), Path::new("/w/target/wasm32-wasip1"));
+        assert_eq!((workspace.profile("auth"), workspace.profile("signin")), ("hot", "release"));
         assert_eq!(workspace.native("accredit-host"), Path::new("/cache/t/native/accredit-host"));
     }
 }

@@ -35,7 +35,9 @@ pub enum Group {
     Access,
     /// What agents and people are told.
     Inbox,
-    /// What agents tell people, mail, and the tick.
+    /// What agents tell people.
+    Tell,
+    /// Mail, and the tick.
     Notify,
     /// The CLI, handed out.
     Artifacts,
@@ -63,6 +65,7 @@ impl Group {
             Self::Sharing => "sharing",
             Self::Access => "access",
             Self::Inbox => "inbox",
+            Self::Tell => "tell",
             Self::Notify => "notify",
             Self::Artifacts => "artifacts",
             Self::Health => "health",
@@ -87,7 +90,8 @@ impl Group {
             Self::Sharing => "Sharing of agents and keys",
             Self::Access => "Requests for access",
             Self::Inbox => "Inboxes of agents, messages to them, notifications for people",
-            Self::Notify => "Telling people, mail, housekeeping",
+            Self::Tell => "Telling people",
+            Self::Notify => "Mail, housekeeping",
             Self::Artifacts => "The command-line tool, to install and to download",
             Self::Health => "Health",
             Self::Docs => "Documentation",
@@ -407,7 +411,7 @@ routes! {
         ..row(Group::Scopes, "GET", "/api/presets/{name}/drift", "The agents of a preset that lack something of its newest version") };
 
     NOTIFY = Route { access: Access::Scope(Scope::UiNotify), for_agents: true, is_idempotent: true, page: NOTIFY_PAGE,
-        ..row(Group::Notify, "POST", "/api/ui/notify", "Tell my owner something") };
+        ..row(Group::Tell, "POST", "/api/ui/notify", "Tell my owner something") };
     NOTIFICATIONS_LIST = Route { access: Access::Scope(Scope::NotificationsRead), for_people: true,
         query: Query::Only(&["unread_only", "since", "cursor", "limit"]), page: NOTIFY_PAGE,
         ..row(Group::Inbox, "GET", "/api/notifications", "My notifications") };

@@ -1,10 +1,9 @@
-//! Component `notify`: what agents tell people, mail, and the tick, which does what no caller does.
+//! Component `notify`: mail, and the tick, which does what no caller does.
 #![forbid(unsafe_code)]
 
 mod mail;
 mod outbound;
 mod routes;
-mod tell;
 mod tick;
 
 pub use routes::router;

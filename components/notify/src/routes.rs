@@ -3,11 +3,10 @@ use common::{
     router::{Router, Routes},
 };
 
-use crate::{mail, tell, tick};
+use crate::{mail, tick};
 
 fn routes() -> Routes {
     Routes::new(Group::Notify)
-        .on(route::NOTIFY, tell::notify)
         .on(route::MAIL_TEST, mail::test)
         .on(route::MAIL_OUTBOX, mail::list)
         .on(route::MAIL_RETRY, mail::retry)
