@@ -110,7 +110,12 @@ fn every_row_reaches_its_component() {
             _ => _ = answer.refused(401, "missing_credential"),
         }
         let group = &manifest["component"][&row.group];
-        assert!(text(&json!(group["source"].as_str())).ends_with(&format!("/{}.wasm", row.group)));
+        // What `spin build` builds is what is run.
+        let source = group["source"].as_str().unwrap();
+        let command = group["build"]["command"].as_str().unwrap();
+        let profile = if command.contains(" --profile hot ") { "hot" } else { "release" };
+        assert_eq!(source, format!("target/wasm32-wasip1/{profile}/{}.wasm", row.group));
+        assert!(command.ends_with(&format!(" -p {}", row.group)), "{command}");
     }
 }
 

@@ -266,14 +266,16 @@ pub struct Db {
 /// Idle connections for writing that are kept; more than that are closed when they are put back.
 const KEPT: usize = 8;
 
-/// Connections of an instance for reading, and as many for hot statements. Each is opened, reads the schema and plans every
-/// statement anew for its instance, which costs more than most requests; so their users share them.
-const SHARED: usize = 2;
+/// Connections of an instance for reading. Each is opened, reads the schema and plans every statement anew for its instance, which
+/// costs more than most requests; so their users share them.
+const READERS: usize = 2;
+/// The same for hot statements. Only one writes to a file at a time, and what another connection has written SQLite reads again.
+const HOT: usize = 1;
 
 /// Connections that several requests use at a time, each for one statement that is a transaction of its own; and how many more
 /// are just being opened.
-#[derive(Default)]
 struct Shared {
+    most: usize,
     open: Vec<Arc<backend::Connection>>,
     opening: usize,
 }
@@ -297,14 +299,18 @@ enum Next {
 }
 
 impl Shared {
+    fn at_most(most: usize) -> Mutex<Self> {
+        Mutex::new(Self { most, open: Vec::new(), opening: 0 })
+    }
+
     /// An idle connection if there is one, else a further one up to the bound, else the one that the fewest share.
     fn next(&mut self) -> Next {
         let least = self.open.iter().min_by_key(|shared| Arc::strong_count(shared));
         match least {
-            Some(shared) if Arc::strong_count(shared) == 1 || self.open.len() + self.opening >= SHARED => {
+            Some(shared) if Arc::strong_count(shared) == 1 || self.open.len() + self.opening >= self.most => {
                 Next::Use(Arc::clone(shared))
             }
-            _ if self.open.len() + self.opening < SHARED => {
+            _ if self.open.len() + self.opening < self.most => {
                 self.opening += 1;
                 Next::Open
             }
@@ -318,8 +324,8 @@ impl Db {
     pub fn new(source: backend::Source, max_mib: Option<i64>) -> Self {
         Self {
             source,
-            readers: Mutex::default(),
-            hot: Mutex::default(),
+            readers: Shared::at_most(READERS),
+            hot: Shared::at_most(HOT),
             idle: Mutex::new(Vec::new()),
             writers: backend::Queue::default(),
             max_pages: max_mib.map(|mib| mib.saturating_mul(1024 * 1024) / PAGE),

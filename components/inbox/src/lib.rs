@@ -9,4 +9,4 @@ pub use routes::router;
 
 common::component!(crate::router);
 
-common::with_neighbours!(notify);
+common::with_neighbours!(tell);

@@ -10,4 +10,4 @@ pub use routes::router;
 
 common::component!(crate::router);
 
-common::with_neighbours!(inbox);
+common::with_neighbours!(tell);

@@ -187,8 +187,7 @@ impl FromRow for Count {
 
 /// Counts a person's notifications.
 pub async fn count(reads: &dyn Rows, user: &UserId) -> Result<Option<Count>, DbError> {
-    let sql = "SELECT (SELECT count(*) FROM notifications WHERE user_id = (SELECT ?1) AND read_at IS NULL),
-                      (SELECT count(*) FROM notifications WHERE user_id = (SELECT ?1))";
+    let sql = "SELECT count(*) FILTER (WHERE read_at IS NULL), count(*) FROM notifications WHERE user_id = ?1";
     reads.optional(sql, args![user]).await
 }
 
@@ -202,7 +201,7 @@ pub async fn mark_read(db: &Db, user: &UserId, id: &str, now: Timestamp) -> Resu
 
 /// Marks all of a person's notifications as read that were told until now; gives how many there were.
 pub async fn mark_all_read(db: &Db, user: &UserId, now: Timestamp) -> Result<usize, DbError> {
-    let sql = "UPDATE notifications SET read_at = ?2 WHERE user_id = (SELECT ?1) AND read_at IS NULL AND created_at <= ?2 RETURNING 1";
+    let sql = "UPDATE notifications SET read_at = ?2 WHERE user_id = ?1 AND read_at IS NULL AND created_at <= ?2 RETURNING 1";
     Ok(db.hot::<Happened>(sql, args![user, now]).await?.len())
 }
 
