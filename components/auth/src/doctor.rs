@@ -142,7 +142,7 @@ impl Patient<'_> {
     fn told(&self, refusal: &ApiError) -> (String, String) {
         let link = self.app.settings().link();
         let envelope = refusal.envelope(self.app.request_id().as_str(), link, self.caller.agent_and_owner());
-        (envelope.detail.to_owned(), envelope.fix)
+        (envelope.detail.to_owned(), envelope.fix.into_owned())
     }
 
     fn credential(&self) -> Check {

@@ -3,6 +3,8 @@
 //! A handler answers `Err(Code::AgentNotFound.into())` or adds what it knows ([`ApiError::detail`], [`ApiError::with`]);
 //! the door (`http.rs`) writes the envelope, because only there request id, kind of caller and wanted form are known.
 
+use std::borrow::Cow;
+
 use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
@@ -425,7 +427,7 @@ pub struct Envelope<'a> {
     /// What is wrong, as a sentence.
     pub detail: &'a str,
     /// The step that mends it.
-    pub fix: String,
+    pub fix: Cow<'a, str>,
     /// The page and section that explain it.
     pub doc_url: String,
     /// What else the code's place knows.
@@ -614,7 +616,7 @@ impl ApiError {
         Envelope {
             error: row.slug,
             detail: self.0.detail.as_deref().unwrap_or(row.detail),
-            fix: fill(template, &params),
+            fix: filled(template, &params),
             doc_url: self.page(link),
             extra: &self.0.extra,
             problem: None,
@@ -637,6 +639,12 @@ impl ApiError {
 /// The anchor of a heading that names a scope or a slug: dots and underscores become hyphens.
 pub fn anchor(name: &str) -> String {
     name.replace(['.', '_'], "-")
+}
+
+/// A template with its values; most have none.
+fn filled<'a>(template: &'a str, params: &[(&str, &str)]) -> Cow<'a, str> {
+    let has_braces = template.bytes().any(|byte| matches!(byte, b'{' | b'}'));
+    if has_braces { fill(template, params).into() } else { template.into() }
 }
 
 /// Puts values into `{name}`; `{{` and `}}` stand for braces. A name without a value is left out with its braces.

@@ -226,10 +226,13 @@ fn refuse(app: &App, refusal: &ApiError, bare: Response, wants_problem: bool) ->
     Response::from_parts(parts, Body::from(text))
 }
 
+/// The header in which the host says where a request comes from.
+const CLIENT_ADDRESS: &str = "spin-client-addr";
+
 /// The client's address: the last `spin-client-addr`, which the host appends after whatever a client sent. Behind proxies
 /// that the operator trusts, the first address of `X-Forwarded-For`, read from the right, that is not one of them.
 fn client_address(headers: &HeaderMap, trusted: &[IpAddr]) -> Option<IpAddr> {
-    let last = headers.get_all("spin-client-addr").iter().next_back()?.to_str().ok()?;
+    let last = headers.get_all(CLIENT_ADDRESS).iter().next_back()?.to_str().ok()?;
     let peer: IpAddr = last.parse::<std::net::SocketAddr>().map(|at| at.ip()).or_else(|_| last.parse()).ok()?;
     let peer = peer.to_canonical(); // an IPv4 address that came over IPv6 is that address
     if !trusted.contains(&peer) {

@@ -224,6 +224,10 @@ impl Router {
     /// The place of a path, and what its names stand for: a literal segment comes before a name, and a name before all that is
     /// left.
     fn find(&self, path: &str) -> Option<(&Place, Vec<String>)> {
+        // A path without names, as most are: a pattern with names has braces, which a path of ours has not.
+        if let Some(place) = self.places.iter().find(|place| place.path == path && !path.contains('{')) {
+            return Some((place, Vec::new()));
+        }
         let matches = self.places.iter().filter_map(|place| Some((matched(place.path, path)?, place)));
         let ((_, named), place) = matches.min_by_key(|((rank, _), _)| *rank)?;
         Some((place, named.into_iter().map(decoded).collect()))

@@ -20,7 +20,7 @@ use spin_sdk::wasip3::{
     spawn, wit_future,
 };
 
-use super::{Env, serve};
+use super::{CLIENT_ADDRESS, Env, serve};
 use crate::{
     db::Db,
     error::{ApiError, Code},
@@ -101,6 +101,10 @@ fn take(request: types::Request) -> Result<Request<Body>, types::ErrorCode> {
     let path = request.get_path_with_query().unwrap_or_default();
     let mut headers = HeaderMap::new();
     for (name, value) in request.get_headers().copy_all() {
+        // Of what the host adds, which is most of a request's headers, one is read here.
+        if name.starts_with("spin-") && name != CLIENT_ADDRESS {
+            continue;
+        }
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(broken)?;
         headers.append(name, HeaderValue::from_maybe_shared(bytes::Bytes::from(value)).map_err(broken)?);
     }
