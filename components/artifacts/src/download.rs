@@ -12,7 +12,7 @@ use std::{
 
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use common::{
     error::{ApiError, Code},
     form,
     form::Params,
-    http::Segment,
+    http::{Headers, Segment},
 };
 
 use crate::dist::{Artifact, Dist, Kind};
@@ -40,7 +40,7 @@ form! {
 pub(crate) async fn program(
     dist: Dist,
     method: Method,
-    headers: HeaderMap,
+    headers: Headers,
     Params(which): Params<Which>,
 ) -> Result<Response, ApiError> {
     let manifest = dist.manifest()?;
@@ -60,7 +60,7 @@ pub(crate) async fn program(
 pub(crate) async fn wheel(
     dist: Dist,
     method: Method,
-    headers: HeaderMap,
+    headers: Headers,
     Segment(name): Segment,
 ) -> Result<Response, ApiError> {
     let manifest = dist.manifest()?;
@@ -68,7 +68,7 @@ pub(crate) async fn wheel(
     hand_out(&dist, artifact, &method, &headers)
 }
 
-fn hand_out(dist: &Dist, artifact: &Artifact, method: &Method, asked: &HeaderMap) -> Result<Response, ApiError> {
+fn hand_out(dist: &Dist, artifact: &Artifact, method: &Method, asked: &Headers) -> Result<Response, ApiError> {
     let mut file = dist.open(artifact)?;
     let tag = format!("\"{}\"", artifact.sha256);
     let mut headers = HeaderMap::new();
@@ -148,10 +148,9 @@ impl Iterator for Pieces {
 }
 
 /// Whether the caller has the file already (`If-None-Match`, compared weakly: RFC 9110, section 13.1.2).
-fn is_known(asked: &HeaderMap, tag: &str) -> bool {
-    let lists = asked.get_all(header::IF_NONE_MATCH).iter().filter_map(|list| list.to_str().ok());
-    let mut tags = lists.flat_map(|list| list.split(','));
-    tags.any(|known| {
+fn is_known(asked: &Headers, tag: &str) -> bool {
+    let lists = asked.texts("if-none-match");
+    lists.iter().flat_map(|list| list.split(',')).any(|known| {
         let known = known.trim();
         known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag
     })
@@ -167,13 +166,13 @@ enum Asked {
 }
 
 /// Reads `Range` (RFC 9110, section 14.2). What is not a single range of bytes is as if it were not there.
-fn range(method: &Method, asked: &HeaderMap, tag: &str, size: u64) -> Asked {
-    let Some(range) = single(asked, &header::RANGE).filter(|_| method == Method::GET) else { return Asked::Whole };
+fn range(method: &Method, asked: &Headers, tag: &str, size: u64) -> Asked {
+    let Some(range) = asked.single("range").filter(|_| method == Method::GET) else { return Asked::Whole };
     // Part of another release than the caller's would make a file that nobody built. Dates are of no use: we send none.
-    if asked.contains_key(header::IF_RANGE) && single(asked, &header::IF_RANGE) != Some(tag) {
+    if !asked.all("if-range").is_empty() && asked.single("if-range").as_deref().map(str::trim) != Some(tag) {
         return Asked::Whole;
     }
-    let Some((unit, range)) = range.split_once('=') else { return Asked::Whole };
+    let Some((unit, range)) = range.trim().split_once('=') else { return Asked::Whole };
     let Some((first, last)) = range.trim().split_once('-') else { return Asked::Whole };
     if !unit.eq_ignore_ascii_case("bytes") {
         return Asked::Whole;
@@ -190,13 +189,6 @@ fn range(method: &Method, asked: &HeaderMap, tag: &str, size: u64) -> Asked {
         },
         _ => Asked::Whole,
     }
-}
-
-/// A header's value, if it stands once.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next().filter(|_| values.next().is_none())?;
-    value.to_str().ok().map(str::trim)
 }
 
 /// Digits only; a number that is too large is as large as any.
@@ -216,9 +208,7 @@ mod tests {
     const PATH: &str = "/cli/download?os=linux&arch=x86_64";
 
     fn ranged(text: &str, size: u64) -> Asked {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::RANGE, text.parse().unwrap());
-        range(&Method::GET, &headers, "\"t\"", size)
+        range(&Method::GET, &Headers::from([("range", text)]), "\"t\"", size)
     }
 
     #[test]

@@ -6,12 +6,12 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use axum::{
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use common::{
     error::{ApiError, Code},
-    http::App,
+    http::{App, Headers},
     settings::Settings,
 };
 
@@ -26,7 +26,7 @@ const MAX_HOST: usize = 253;
 const MAX_LABEL: usize = 63;
 
 /// `GET /cli/install.sh`.
-pub(crate) async fn script(app: App, dist: Dist, headers: HeaderMap) -> Result<Response, ApiError> {
+pub(crate) async fn script(app: App, dist: Dist, headers: Headers) -> Result<Response, ApiError> {
     let server = server(app.settings(), &headers).ok_or(Code::InvalidHost)?;
     let manifest = dist.manifest()?;
     let answer = [
@@ -65,13 +65,11 @@ fn quoted(text: &str) -> String {
 }
 
 /// Where callers reach this server: what the operator has set, or else what this request was sent to.
-fn server(settings: &Settings, headers: &HeaderMap) -> Option<String> {
+fn server(settings: &Settings, headers: &Headers) -> Option<String> {
     if let Some(url) = &settings.public_url {
         return Some(format!("{}{}", url.origin, url.path));
     }
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let host = hosts.next().filter(|_| hosts.next().is_none())?;
-    of_host(host.to_str().ok()?)
+    of_host(&headers.single("host")?)
 }
 
 /// The url of a `Host`: a name, an IPv4 address or an IPv6 literal, with at most a port. All of the text has to fit.

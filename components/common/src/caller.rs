@@ -9,13 +9,11 @@
 
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, header};
-
 use crate::{
     audit::{self, Event},
     db::{DbError, Purpose, Rows},
     error::{ApiError, Code},
-    http::App,
+    http::{App, Headers},
     id::{AgentId, CredentialId, TenantId, UserId},
     route::{Access, ROUTES, Route},
     scope::{Defined, Role, Scope, ScopeSet, Scopes},
@@ -59,7 +57,7 @@ fn effective(found: &Found, approved: bool) -> Scopes {
 
 impl Caller {
     /// Finds who presents the request's credential. Being found is not being let in: see [`Caller::admit`].
-    pub async fn find(app: &App, headers: &HeaderMap) -> Result<Self, ApiError> {
+    pub async fn find(app: &App, headers: &Headers) -> Result<Self, ApiError> {
         let (presented, by_cookie) = presented(app, headers)?;
         Self::look_up(app.db(), presented, by_cookie, app.now()).await
     }
@@ -154,16 +152,15 @@ impl Caller {
 
     /// Refuses a change by cookie that does not come from this site. A browser sends the cookie with every page's requests;
     /// only our own pages know the token and have our origin.
-    pub fn same_site(&self, app: &App, route: &Route, headers: &HeaderMap) -> Result<(), ApiError> {
+    pub fn same_site(&self, app: &App, route: &Route, headers: &Headers) -> Result<(), ApiError> {
         if !self.0.by_cookie || route.is_safe() {
             return Ok(());
         }
         let own = own_origin(app, headers);
-        let origin = headers.get(header::ORIGIN).and_then(|value| value.to_str().ok());
-        let token = headers.get("x-csrf-token").and_then(|value| value.to_str().ok());
+        let (origin, token) = (headers.first("origin"), headers.first("x-csrf-token"));
         let expected = self.csrf_token();
-        let same = own.is_some() && origin.map(str::to_ascii_lowercase) == own;
-        if same && token.is_some_and(|token| crate::secret::equal(token, &expected)) {
+        let same = own.is_some() && origin.map(|origin| origin.to_ascii_lowercase()) == own;
+        if same && token.is_some_and(|token| crate::secret::equal(&token, &expected)) {
             return Ok(());
         }
         Err(Code::CsrfFailed.into())
@@ -464,10 +461,10 @@ impl Caller {
 }
 
 /// Takes the request's credential.
-fn presented(app: &App, headers: &HeaderMap) -> Result<(Secret, bool), ApiError> {
-    let mut sent = headers.get_all(header::AUTHORIZATION).iter();
-    if let Some(value) = sent.next() {
-        if sent.next().is_some() {
+fn presented(app: &App, headers: &Headers) -> Result<(Secret, bool), ApiError> {
+    let sent = headers.all("authorization");
+    if let Some(value) = sent.first() {
+        if sent.len() > 1 {
             return Err(Code::InvalidToken.detail("There is more than one Authorization header."));
         }
         if value.len() > MAX_HEADER {
@@ -481,7 +478,7 @@ fn presented(app: &App, headers: &HeaderMap) -> Result<(Secret, bool), ApiError>
         return Secret::parse(token.trim()).map(|secret| (secret, false)).ok_or_else(|| Code::InvalidToken.into());
     }
     match cookie(app, headers) {
-        Some(text) => Secret::parse(text)
+        Some(text) => Secret::parse(&text)
             .filter(|secret| secret.kind() == Kind::Session)
             .map(|secret| (secret, true))
             .ok_or_else(|| Code::InvalidToken.into()),
@@ -490,24 +487,24 @@ fn presented(app: &App, headers: &HeaderMap) -> Result<(Secret, bool), ApiError>
 }
 
 /// The session's cookie: the secure one where `public_url` is https, the plain one only on loopback without `public_url`.
-fn cookie<'a>(app: &App, headers: &'a HeaderMap) -> Option<&'a str> {
+fn cookie(app: &App, headers: &Headers) -> Option<String> {
     let name = match &app.settings().public_url {
         Some(url) if url.is_secure => SECURE_COOKIE,
         Some(_) => return None,
         None if own_origin(app, headers).is_some() => LOOPBACK_COOKIE,
         None => return None,
     };
-    let pairs =
-        headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(';'));
-    pairs.filter_map(|pair| pair.trim().split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+    let sent = headers.texts("cookie");
+    let mut pairs = sent.iter().flat_map(|pairs| pairs.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
 }
 
 /// This site's origin: of `public_url`, or else of a loopback host as the request names it.
-fn own_origin(app: &App, headers: &HeaderMap) -> Option<String> {
+fn own_origin(app: &App, headers: &Headers) -> Option<String> {
     if let Some(url) = &app.settings().public_url {
         return Some(url.origin.clone());
     }
-    let host = headers.get(header::HOST)?.to_str().ok()?.to_ascii_lowercase();
+    let host = headers.first("host")?.to_ascii_lowercase();
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => (name, port),
         _ => (host.as_str(), "80"),

@@ -3,10 +3,7 @@
 //! [`form!`](crate::form!) declares a struct and how it is read. All that is wrong with a body is told at once: a field that
 //! is missing, unknown, sent twice or of the wrong type. What a value means is for the handler.
 
-use axum::{
-    body::Body,
-    http::{HeaderMap, header},
-};
+use axum::body::Body;
 use http_body_util::BodyExt;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -16,6 +13,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::{
     error::{ApiError, Code},
+    http::Headers,
     idempotency,
     router::{Call, FromCall},
 };
@@ -298,7 +296,7 @@ pub struct Params<T>(pub T);
 
 impl<T: Form> FromCall for Params<T> {
     fn from_call(call: &mut Call) -> Result<Self, ApiError> {
-        query(call.parts.uri.query().unwrap_or_default())?.read().map(Params)
+        query(call.head.uri.query().unwrap_or_default())?.read().map(Params)
     }
 }
 
@@ -320,7 +318,7 @@ impl<T: Form> FromCall for Wish<T> {
 
     fn from_call(call: &mut Call) -> Result<Self, ApiError> {
         let bytes = call.take_body()?;
-        match call.parts.uri.query() {
+        match call.head.uri.query() {
             Some(text) => query(text)?.read().map(Self),
             None => object(&bytes)?.read().map(Self),
         }
@@ -365,7 +363,7 @@ impl<T: Form> FromCall for Ask<T> {
 fn kept(call: &Call, bytes: &[u8]) -> Result<Option<idempotency::Request>, ApiError> {
     match &call.caller {
         Some(caller) if call.route.is_idempotent => {
-            let (headers, path) = (&call.parts.headers, call.parts.uri.path());
+            let (headers, path) = (&call.head.headers, call.head.uri.path());
             idempotency::Request::read(headers, caller, call.route.method, path, bytes)
         }
         _ => Ok(None),
@@ -373,9 +371,8 @@ fn kept(call: &Call, bytes: &[u8]) -> Result<Option<idempotency::Request>, ApiEr
 }
 
 /// Reads a body, which must not be larger than [`MAX_BODY`].
-pub(crate) async fn read_body(headers: &HeaderMap, mut body: Body) -> Result<Vec<u8>, ApiError> {
-    let declared =
-        headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+pub(crate) async fn read_body(headers: &Headers, mut body: Body) -> Result<Vec<u8>, ApiError> {
+    let declared = headers.first("content-length").and_then(|length| length.parse::<u64>().ok());
     if declared.is_some_and(|length| length > MAX_BODY as u64) {
         return Err(Code::BodyTooLarge.into());
     }

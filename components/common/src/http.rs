@@ -1,19 +1,19 @@
 //! The door: what happens to every request before and after its handler.
 //!
-//! 1. [`serve`] reads the clock once, makes the request id, takes the address, and lets the router choose a route.
+//! 1. [`serve`] reads the clock once, makes the request id, and lets the router choose a route.
 //! 2. [`enter`] holds the route's row against the caller: credential, state, scope, query parameters, in that order.
 //! 3. The handler's arguments are made of path, query and body ([`crate::form`]), then the handler decides and acts.
 //! 4. [`serve`] writes the envelope of a refusal and the headers that every answer carries.
 
 use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc};
 
+mod headers;
 #[cfg(target_family = "wasm")]
 mod spin;
 
 use axum::{
     body::Body,
-    extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     response::Response,
 };
 use serde::Serialize;
@@ -30,6 +30,7 @@ use crate::{
     time::{Clock, Timestamp},
 };
 
+pub use headers::Headers;
 #[cfg(target_family = "wasm")]
 pub use spin::answer;
 
@@ -76,6 +77,16 @@ pub struct Env {
     pub requests: RequestNumbers,
 }
 
+/// What a request begins with.
+pub struct Head {
+    /// The method.
+    pub method: Method,
+    /// Path and query.
+    pub uri: Uri,
+    /// The headers.
+    pub headers: Headers,
+}
+
 /// One request's view of the instance. Cheap to clone.
 #[derive(Clone)]
 pub struct App(Arc<Inner>);
@@ -85,7 +96,7 @@ struct Inner {
     uri: Uri,
     now: Timestamp,
     request_id: RequestId,
-    address: Option<IpAddr>,
+    headers: Headers,
 }
 
 impl App {
@@ -126,12 +137,16 @@ impl App {
 
     /// The client's address as text; empty when the host gave none.
     pub fn address(&self) -> String {
-        self.0.address.map(|address| address.to_string()).unwrap_or_default()
+        self.client().map(|address| address.to_string()).unwrap_or_default()
+    }
+
+    fn client(&self) -> Option<IpAddr> {
+        client_address(&self.0.headers, &self.settings().trusted_proxies)
     }
 
     /// What guesses are counted by: the address, or for IPv6 its /64, which one household has whole.
     pub fn network(&self) -> String {
-        match self.0.address {
+        match self.client() {
             Some(IpAddr::V6(v6)) => {
                 let [a, b, c, d, ..] = v6.segments();
                 format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
@@ -166,21 +181,19 @@ pub fn log(request_id: &RequestId, place: &str, what: &str) {
 }
 
 /// Answers one request. All that leaves here has the envelope, if it is a refusal, and the request's id.
-pub async fn serve(env: &Arc<Env>, router: &Router, request: Request) -> Response {
+pub async fn serve(env: &Arc<Env>, router: &Router, head: Head, body: Body) -> Response {
     let now = env.clock.now();
     let app = App(Arc::new(Inner {
-        uri: request.uri().clone(),
+        uri: head.uri.clone(),
         now,
         request_id: env.requests.next(now),
-        address: client_address(request.headers(), &env.settings.trusted_proxies),
+        headers: head.headers.clone(),
         env: Arc::clone(env),
     }));
-    let wants_problem = request
-        .headers()
-        .get(header::ACCEPT)
-        .is_some_and(|accept| accept.to_str().is_ok_and(|accept| accept.contains("application/problem+json")));
-    let mut response = router.answer(&app, request).await;
+    let mut response = router.answer(&app, head, body).await;
     if let Some(Refused(refusal)) = response.extensions_mut().remove::<Refused>() {
+        let accepted = app.0.headers.first("accept");
+        let wants_problem = accepted.is_some_and(|accepted| accepted.contains("application/problem+json"));
         response = refuse(&app, &refusal, response, wants_problem);
     }
     if let Ok(id) = HeaderValue::from_str(app.request_id().as_str()) {
@@ -202,7 +215,9 @@ fn refuse(app: &App, refusal: &ApiError, bare: Response, wants_problem: bool) ->
         // RFC 9457: the same members beside the registered ones.
         body.problem = Some(Problem { r#type: body.doc_url.clone(), title: row.detail, status: status.as_u16() });
     }
-    let text = serde_json::to_string(&body).unwrap_or_default();
+    let mut text = Vec::with_capacity(1024);
+    // Into memory: it cannot fail.
+    drop(serde_json::to_writer(&mut text, &body));
     let (mut parts, _) = bare.into_parts();
     let form = if wants_problem { "application/problem+json" } else { "application/json" };
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form));
@@ -226,22 +241,18 @@ fn refuse(app: &App, refusal: &ApiError, bare: Response, wants_problem: bool) ->
     Response::from_parts(parts, Body::from(text))
 }
 
-/// The header in which the host says where a request comes from.
-const CLIENT_ADDRESS: &str = "spin-client-addr";
-
 /// The client's address: the last `spin-client-addr`, which the host appends after whatever a client sent. Behind proxies
 /// that the operator trusts, the first address of `X-Forwarded-For`, read from the right, that is not one of them.
-fn client_address(headers: &HeaderMap, trusted: &[IpAddr]) -> Option<IpAddr> {
-    let last = headers.get_all(CLIENT_ADDRESS).iter().next_back()?.to_str().ok()?;
+fn client_address(headers: &Headers, trusted: &[IpAddr]) -> Option<IpAddr> {
+    let values = headers.all("spin-client-addr");
+    let last = values.last()?.to_str().ok()?;
     let peer: IpAddr = last.parse::<std::net::SocketAddr>().map(|at| at.ip()).or_else(|_| last.parse()).ok()?;
     let peer = peer.to_canonical(); // an IPv4 address that came over IPv6 is that address
     if !trusted.contains(&peer) {
         return Some(peer);
     }
-    let forwarded: Vec<&str> =
-        headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok()).collect();
     let mut nearest = peer;
-    for hop in forwarded.join(",").rsplit(',') {
+    for hop in headers.texts("x-forwarded-for").join(",").rsplit(',') {
         let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
         nearest = address.to_canonical();
         if !trusted.contains(&nearest) {
@@ -255,13 +266,13 @@ fn client_address(headers: &HeaderMap, trusted: &[IpAddr]) -> Option<IpAddr> {
 pub(crate) async fn enter(call: &mut Call) -> Result<(), ApiError> {
     let (app, route) = (&call.app, call.route);
     if route.access != Access::Public {
-        let headers = &call.parts.headers;
+        let headers = &call.head.headers;
         // Known from here on: a refusal below is counted as his.
         let caller = call.caller.insert(Caller::find(app, headers).await?);
         caller.admit(app, route)?;
         caller.same_site(app, route, headers)?;
     }
-    known_parameters(route, call.parts.uri.query())
+    known_parameters(route, call.head.uri.query())
 }
 
 /// What is done with every answer to somebody who came in.
@@ -414,25 +425,17 @@ pub fn json_line(form: &impl Serialize) -> Result<String, serde_json::Error> {
 mod tests {
     use super::*;
 
-    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in pairs {
-            headers.append(*name, value.parse().unwrap());
-        }
-        headers
-    }
-
     /// R71: a client's own copy of the header changes nothing.
     #[test]
     fn the_last_spin_client_addr_counts() {
-        let sent = headers(&[("spin-client-addr", "6.6.6.6:1"), ("spin-client-addr", "192.0.2.1:4000")]);
+        let sent = Headers::from([("spin-client-addr", "6.6.6.6:1"), ("spin-client-addr", "192.0.2.1:4000")]);
         assert_eq!(client_address(&sent, &[]), "192.0.2.1".parse().ok());
     }
 
     #[test]
     fn forwarded_addresses_count_only_behind_a_trusted_proxy_and_from_the_right() {
-        let sent =
-            headers(&[("spin-client-addr", "10.0.0.1:4000"), ("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.0.0.2")]);
+        let forwarded = ("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.0.0.2");
+        let sent = Headers::from([("spin-client-addr", "10.0.0.1:4000"), forwarded]);
         let trusted = ["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
         assert_eq!(client_address(&sent, &trusted), "192.0.2.7".parse().ok());
         assert_eq!(client_address(&sent, &[]), "10.0.0.1".parse().ok());

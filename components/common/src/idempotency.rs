@@ -9,14 +9,14 @@
 //!    that only who got the secret can get it again.
 
 use axum::{
-    http::{HeaderMap, HeaderValue, StatusCode},
+    http::{HeaderValue, StatusCode},
     response::{IntoResponse, Response},
 };
 
 use crate::{
     caller::Caller,
     error::{ApiError, Code},
-    http::App,
+    http::{App, Headers},
     secret::{Digest, Key},
     store::kept::{self, Kept},
 };
@@ -39,16 +39,19 @@ pub struct Request {
 impl Request {
     /// Reads the header; `None` when there is none.
     pub fn read(
-        headers: &HeaderMap,
+        headers: &Headers,
         caller: &Caller,
         method: &str,
         path: &str,
         body: &[u8],
     ) -> Result<Option<Self>, ApiError> {
-        let mut sent = headers.get_all("idempotency-key").iter();
-        let Some(value) = sent.next() else { return Ok(None) };
-        let key =
-            value.to_str().ok().filter(|_| sent.next().is_none()).and_then(bare).ok_or(Code::InvalidIdempotencyKey)?;
+        let sent = headers.all("idempotency-key");
+        let value = match sent.as_slice() {
+            [] => return Ok(None),
+            [value] => value.to_str().ok(),
+            _ => None,
+        };
+        let key = value.and_then(bare).ok_or(Code::InvalidIdempotencyKey)?;
         let agent = caller.agent_id().map_or("", |id| id.as_str());
         let digest =
             Digest::of_parts(&[caller.tenant_id().as_str(), caller.user_id().as_str(), agent, method, path, key]);

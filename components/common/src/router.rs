@@ -15,8 +15,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use axum::{
     body::{Body, HttpBody},
-    extract::Request,
-    http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
+    http::{Extensions, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 
@@ -24,7 +23,7 @@ use crate::{
     caller::Caller,
     error::{ApiError, Code},
     form,
-    http::{self, App},
+    http::{self, App, Head, Headers},
     route::{Access, Group, ROUTES, Route},
 };
 
@@ -35,7 +34,7 @@ pub struct Call {
     /// The row of the route that was chosen.
     pub route: &'static Route,
     /// Method, URI and headers.
-    pub parts: Parts,
+    pub head: Head,
     /// Who came in; nobody in particular at a public route.
     pub(crate) caller: Option<Caller>,
     body: Result<Vec<u8>, ApiError>,
@@ -92,15 +91,15 @@ impl FromCall for &'static Route {
     }
 }
 
-impl FromCall for HeaderMap {
+impl FromCall for Headers {
     fn from_call(call: &mut Call) -> Result<Self, ApiError> {
-        Ok(call.parts.headers.clone())
+        Ok(call.head.headers.clone())
     }
 }
 
 impl FromCall for Method {
     fn from_call(call: &mut Call) -> Result<Self, ApiError> {
-        Ok(call.parts.method.clone())
+        Ok(call.head.method.clone())
     }
 }
 
@@ -170,7 +169,7 @@ impl Mounted {
     /// imports none.
     fn open(&self, mut call: Call, body: Body) -> Answered<'_> {
         Box::pin(async move {
-            match http::known_parameters(call.route, call.parts.uri.query()) {
+            match http::known_parameters(call.route, call.head.uri.query()) {
                 Ok(()) => self.answer(&mut call, body).await,
                 Err(refusal) => refusal.into_response(),
             }
@@ -179,7 +178,7 @@ impl Mounted {
 
     async fn answer(&self, call: &mut Call, body: Body) -> Response {
         if self.reads_body {
-            call.body = form::read_body(&call.parts.headers, body).await;
+            call.body = form::read_body(&call.head.headers, body).await;
         }
         let answer = match (self.start)(call) {
             Ok(answering) => answering.await,
@@ -234,18 +233,17 @@ impl Router {
     }
 
     /// Answers a request.
-    pub(crate) async fn answer(&self, app: &App, request: Request) -> Response {
-        let (parts, body) = request.into_parts();
-        let (path, is_head) = (parts.uri.path(), parts.method == Method::HEAD);
+    pub(crate) async fn answer(&self, app: &App, head: Head, body: Body) -> Response {
+        let (path, is_head) = (head.uri.path(), head.method == Method::HEAD);
         // Of a HEAD the headers are those of a GET, and its body is dropped before a byte of it is read.
-        let method = if is_head { "GET" } else { parts.method.as_str() };
+        let method = if is_head { "GET" } else { head.method.as_str() };
         let mut response = match self.find(path) {
             None => ApiError::from(Code::NotFound).into_response(),
             Some((place, segments)) => match place.rows.iter().find(|row| row.route.method == method) {
                 None => place.method_not_allowed(),
                 Some(row) => {
                     let (app, held, body_unread) = (app.clone(), self.held.clone(), Ok(Vec::new()));
-                    let call = Call { app, route: row.route, parts, caller: None, body: body_unread, segments, held };
+                    let call = Call { app, route: row.route, head, caller: None, body: body_unread, segments, held };
                     (row.door)(row, call, body).await
                 }
             },

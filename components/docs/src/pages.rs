@@ -4,12 +4,12 @@
 use std::{path::Path, sync::Arc};
 
 use axum::{
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use common::{
     error::{ApiError, Code, anchor},
-    http::{App, Segment},
+    http::{App, Headers, Segment},
     route::{Access, ROUTES},
     router::{Call, FromCall},
     scope::{Role, Scope},
@@ -90,7 +90,7 @@ const ERRORS: &str = "<!-- generated: errors -->";
 const SCOPES: &str = "<!-- generated: scopes -->";
 
 /// `GET /docs/`: the first page.
-pub(crate) async fn first(app: App, folder: Folder, headers: HeaderMap) -> Result<Response, ApiError> {
+pub(crate) async fn first(app: App, folder: Folder, headers: Headers) -> Result<Response, ApiError> {
     answer(&app, &folder, &headers, "agents/")
 }
 
@@ -98,7 +98,7 @@ pub(crate) async fn first(app: App, folder: Folder, headers: HeaderMap) -> Resul
 pub(crate) async fn page(
     app: App,
     folder: Folder,
-    headers: HeaderMap,
+    headers: Headers,
     Segment(path): Segment,
 ) -> Result<Response, ApiError> {
     if path == "style.css" {
@@ -108,7 +108,7 @@ pub(crate) async fn page(
     answer(&app, &folder, &headers, &path)
 }
 
-fn answer(app: &App, folder: &Folder, headers: &HeaderMap, path: &str) -> Result<Response, ApiError> {
+fn answer(app: &App, folder: &Folder, headers: &Headers, path: &str) -> Result<Response, ApiError> {
     let bare = match path.strip_suffix(".md").unwrap_or(path) {
         "agents" | "agents/index" => "agents/",
         other => other,
@@ -117,7 +117,7 @@ fn answer(app: &App, folder: &Folder, headers: &HeaderMap, path: &str) -> Result
         return Err(Code::NotFound.detail("There is no such page.").extra("pages", names(app.settings().link())));
     };
     let markdown = folder.read(page)?.replace(ERRORS, &errors()).replace(SCOPES, &scopes());
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let accept = headers.first("accept").unwrap_or_default();
     let wants_html = !path.ends_with(".md") && accept.contains("text/html");
     let (form, body) = if wants_html {
         ("text/html; charset=utf-8", html::document(app.settings().link(), &markdown))

@@ -1,7 +1,7 @@
 //! A person's own notifications. Nobody else's are ever counted, shown or changed: each statement names the person.
 
 use axum::{
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use common::{
@@ -9,7 +9,7 @@ use common::{
     error::{ApiError, Code},
     form,
     form::{Ask, Nothing, Params},
-    http::{App, Segment, json, moment},
+    http::{App, Headers, Segment, json, moment},
     page::Wanted,
     secret::Digest,
     store::notification,
@@ -29,7 +29,7 @@ form! {
 pub(crate) async fn list(
     app: App,
     caller: Caller,
-    headers: HeaderMap,
+    headers: Headers,
     Params(ask): Params<List>,
 ) -> Result<Response, ApiError> {
     let since = ask.since.as_deref().map(|since| moment("since", since)).transpose()?;
@@ -41,18 +41,18 @@ pub(crate) async fn list(
 }
 
 /// `GET /api/notifications/count`: how many, and how many of them unread.
-pub(crate) async fn count(app: App, caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
+pub(crate) async fn count(app: App, caller: Caller, headers: Headers) -> Result<Response, ApiError> {
     let count = notification::count(app.db(), caller.user_id()).await?;
     tagged(&headers, &count.ok_or_else(|| ApiError::from(Code::Internal).cause("no count"))?)
 }
 
 /// A JSON answer with an entity tag, or 304 for who has it already (RFC 9110, section 13.1.2).
-fn tagged(headers: &HeaderMap, form: &impl Serialize) -> Result<Response, ApiError> {
+fn tagged(headers: &Headers, form: &impl Serialize) -> Result<Response, ApiError> {
     let text = serde_json::to_string(form).map_err(|error| ApiError::from(Code::Internal).cause(error))?;
     let digest: String =
         Digest::of(text.as_bytes()).bytes().iter().take(12).map(|byte| format!("{byte:02x}")).collect();
     let tag = format!("\"{digest}\"");
-    let sent = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let sent = headers.first("if-none-match").unwrap_or_default();
     let is_known =
         sent.split(',').map(|tag| tag.trim().trim_start_matches("W/")).any(|known| known == "*" || known == tag);
     let mut response = match is_known {

@@ -9,7 +9,7 @@
 //!    the session is made.
 
 use axum::{
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use common::{
@@ -18,7 +18,7 @@ use common::{
     error::{ApiError, Code},
     form,
     form::{Ask, OrNull},
-    http::{App, is_unseen},
+    http::{App, Headers, is_unseen},
     id::{CredentialId, UserId},
     idempotency::Answer,
     route,
@@ -60,7 +60,7 @@ struct SignedIn<'a> {
 }
 
 /// The handler.
-pub(crate) async fn sign_in(app: App, headers: HeaderMap, ask: Ask<SignIn>) -> Result<Response, ApiError> {
+pub(crate) async fn sign_in(app: App, headers: Headers, ask: Ask<SignIn>) -> Result<Response, ApiError> {
     let SignIn { email, password, tenant } = ask.body;
     let tenant = tenant.and_then(|OrNull(slug)| slug);
     let account = user::email_key(&email);
@@ -84,7 +84,7 @@ async fn check(
     email: &str,
     password: &str,
     tenant: Option<&str>,
-    headers: &HeaderMap,
+    headers: &Headers,
 ) -> Result<Response, ApiError> {
     password::take_turn(app).await?;
     let login = user::find_login(app.db(), tenant, email).await?;
@@ -102,9 +102,9 @@ async fn start_session(
     app: &App,
     login: &user::Login,
     rehashed: Option<&str>,
-    headers: &HeaderMap,
+    headers: &Headers,
 ) -> Result<Response, ApiError> {
-    let agent_string: Option<String> = headers.get(header::USER_AGENT).map(|value| {
+    let agent_string: Option<String> = headers.all("user-agent").first().map(|value| {
         let text = String::from_utf8_lossy(value.as_bytes());
         text.chars().filter(|c| !is_unseen(*c)).take(USER_AGENT).collect()
     });

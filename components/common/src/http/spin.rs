@@ -1,6 +1,6 @@
 //! A component's entry: from the host's request to the router's, and from the router's response to the host's.
 //!
-//! The SDK has such a bridge too. This one asks the host for less: nothing of a GET's body, no header twice, no scheme. Each
+//! The SDK has such a bridge too. This one asks the host for less: nothing of a GET's body, no header that nobody reads, no scheme. Each
 //! question costs as much as the router's whole work for a request.
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
 
 use axum::{
     body::{Body, HttpBody},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode},
     response::Response,
 };
 use http_body_util::BodyExt;
@@ -20,7 +20,7 @@ use spin_sdk::wasip3::{
     spawn, wit_future,
 };
 
-use super::{CLIENT_ADDRESS, Env, serve};
+use super::{Env, Head, Headers, serve};
 use crate::{
     db::Db,
     error::{ApiError, Code},
@@ -58,8 +58,8 @@ pub async fn answer(request: types::Request, router: fn() -> Router) -> Result<t
             }
         }
     };
-    let response = serve(env, router, take(request)?).await;
-    give(response)
+    let (head, body) = take(request)?;
+    give(serve(env, router, head, body).await)
 }
 
 fn env(settings: settings::Settings) -> Env {
@@ -85,7 +85,37 @@ fn unusable(name: &str) -> Response {
     response
 }
 
-fn take(request: types::Request) -> Result<Request<Body>, types::ErrorCode> {
+/// What the host holds of a request's head.
+pub(crate) struct Given {
+    fields: types::Fields,
+    authority: Authority,
+}
+
+/// wasi:http takes the `Host` header out and gives the authority apart; [`Given::all`] puts it back, where handlers look for it.
+enum Authority {
+    /// To be asked for.
+    Of(types::Request),
+    /// Asked for before the body was taken, which is the end of the request.
+    Known(Option<String>),
+}
+
+impl Given {
+    /// All values of a name.
+    pub(super) fn all(&self, name: &str) -> Vec<HeaderValue> {
+        let mut values = self.fields.get(name);
+        if name == "host" && values.is_empty() {
+            let authority = match &self.authority {
+                Authority::Of(request) => request.get_authority(),
+                Authority::Known(authority) => authority.clone(),
+            };
+            values.extend(authority.map(String::into_bytes));
+        }
+        // What the host has is valid.
+        values.into_iter().filter_map(|value| HeaderValue::from_maybe_shared(bytes::Bytes::from(value)).ok()).collect()
+    }
+}
+
+fn take(request: types::Request) -> Result<(Head, Body), types::ErrorCode> {
     let method = match request.get_method() {
         types::Method::Get => Method::GET,
         types::Method::Post => Method::POST,
@@ -98,30 +128,18 @@ fn take(request: types::Request) -> Result<Request<Body>, types::ErrorCode> {
         types::Method::Trace => Method::TRACE,
         types::Method::Other(name) => Method::from_bytes(name.as_bytes()).map_err(broken)?,
     };
-    let path = request.get_path_with_query().unwrap_or_default();
-    let mut headers = HeaderMap::new();
-    for (name, value) in request.get_headers().copy_all() {
-        // Of what the host adds, which is most of a request's headers, one is read here.
-        if name.starts_with("spin-") && name != CLIENT_ADDRESS {
-            continue;
+    let uri = request.get_path_with_query().unwrap_or_default().try_into().map_err(broken)?;
+    let fields = request.get_headers();
+    let (authority, body) = match method {
+        // No route reads what a GET brings along.
+        Method::GET | Method::HEAD => (Authority::Of(request), Body::empty()),
+        _ => {
+            let authority = Authority::Known(request.get_authority());
+            let body = Body::new(IncomingRequestBody::new(request)?.map_err(|_| axum::Error::new(BrokenOff)));
+            (authority, body)
         }
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(broken)?;
-        headers.append(name, HeaderValue::from_maybe_shared(bytes::Bytes::from(value)).map_err(broken)?);
-    }
-    // wasi:http takes the `Host` header out and gives the authority apart; here it is put back, where handlers look for it.
-    if let Some(authority) = request.get_authority().filter(|_| !headers.contains_key(header::HOST)) {
-        headers.insert(header::HOST, HeaderValue::try_from(authority).map_err(broken)?);
-    }
-    // No route reads what a GET brings along.
-    let body = match method {
-        Method::GET | Method::HEAD => Body::empty(),
-        _ => Body::new(IncomingRequestBody::new(request)?.map_err(|_| axum::Error::new(BrokenOff))),
     };
-    let mut taken = Request::new(body);
-    *taken.method_mut() = method;
-    *taken.uri_mut() = path.try_into().map_err(broken)?;
-    *taken.headers_mut() = headers;
-    Ok(taken)
+    Ok((Head { method, uri, headers: Headers::new(Given { fields, authority }) }, body))
 }
 
 fn give(response: Response) -> Result<types::Response, types::ErrorCode> {

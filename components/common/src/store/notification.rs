@@ -201,7 +201,8 @@ pub async fn mark_read(db: &Db, user: &UserId, id: &str, now: Timestamp) -> Resu
 
 /// Marks all of a person's notifications as read that were told until now; gives how many there were.
 pub async fn mark_all_read(db: &Db, user: &UserId, now: Timestamp) -> Result<usize, DbError> {
-    let sql = "UPDATE notifications SET read_at = ?2 WHERE user_id = ?1 AND read_at IS NULL AND created_at <= ?2 RETURNING 1";
+    let sql =
+        "UPDATE notifications SET read_at = ?2 WHERE user_id = ?1 AND read_at IS NULL AND created_at <= ?2 RETURNING 1";
     Ok(db.hot::<Happened>(sql, args![user, now]).await?.len())
 }
 
