@@ -409,7 +409,12 @@ pub async fn list(
              SELECT {written} || {COLUMNS} || a.created_at || ' ' || a.id AS r
              FROM ({ids}) l CROSS JOIN agents a ON a.id = l.id {joins} ORDER BY a.id DESC)"
     );
-    Ok(wanted.written_page(&reads.optional::<String>(&sql, binder.into_args()).await?.unwrap_or_default()))
+    // Without a filter a person's page is found by its index; what a filter leaves out, or stands below an agent, may be many.
+    let rows: Option<String> = match narrow.is_empty() && caller.agent_id().is_none() {
+        true => reads.find(&sql, binder.into_args()).await?,
+        false => reads.optional(&sql, binder.into_args()).await?,
+    };
+    Ok(wanted.written_page(&rows.unwrap_or_default()))
 }
 
 /// The agents below one that the caller may read, each after the one above it; at most `most` of them.
