@@ -46,6 +46,8 @@ struct Tally {
 struct Sample {
     memory_kb: u64,
     open_files: usize,
+    /// Of the open files.
+    sockets: usize,
 }
 
 /// One kind of client, until the tally says that it is over.
@@ -122,17 +124,25 @@ impl Soak {
     fn judge(&self, tally: &Tally, samples: &[Sample], before: &Sample, after: &Sample) -> Result<ExitCode> {
         let (answered, busy) = (tally.answered.load(Ordering::Relaxed), tally.busy.load(Ordering::Relaxed));
         let wrong = tally.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-        let growth = Growth::of(samples);
+        let (memory, files) =
+            (Growth::of(samples, |sample| sample.memory_kb), Growth::of(samples, |sample| sample.open_files as u64));
         let verdicts = [
             (
                 wrong.is_empty() && answered > 0,
                 format!("{answered} answers, {} of a kind that should not be", wrong.values().sum::<u64>()),
             ),
             (busy * 1000 <= answered * BUSY_OF_1000, format!("{busy} were told to come again later")),
-            (growth.is_flat(), format!("memory {} MB, then {} MB", growth.earlier_kb / 1024, growth.later_kb / 1024)),
+            // A twentieth, or 8 MB: what pools and caches of SQLite may still take.
             (
-                after.open_files <= before.open_files + 8,
-                format!("open files {} before, {} after", before.open_files, after.open_files),
+                memory.is_within((memory.earlier / 20).max(8 * 1024)),
+                format!("memory {} MB, then {} MB", memory.earlier / 1024, memory.later / 1024),
+            ),
+            // SQLite closes files of a database only when no connection holds a lock on it, and uses them again: their number is that
+            // of the most connections there were at a time.
+            (files.is_within(8), format!("open files {}, then {}", files.earlier, files.later)),
+            (
+                after.sockets <= before.sockets,
+                format!("sockets {} before, {} when everybody had left", before.sockets, after.sockets),
             ),
         ];
         out(format_args!("soak of {} min", self.minutes))?;
@@ -146,32 +156,32 @@ impl Soak {
     }
 }
 
-/// Memory in the first and in the second half of a run, without its first fifth, which warms up.
+/// Something in the first and in the second half of a run, without its first fifth, which warms up.
 struct Growth {
-    earlier_kb: u64,
-    later_kb: u64,
+    earlier: u64,
+    later: u64,
 }
 
 impl Growth {
-    fn of(samples: &[Sample]) -> Self {
+    fn of(samples: &[Sample], what: fn(&Sample) -> u64) -> Self {
         let (_, warm) = samples.split_at(samples.len() / 5);
         let (earlier, later) = warm.split_at(warm.len() / 2);
         let median = |samples: &[Sample]| {
-            let mut sizes: Vec<u64> = samples.iter().map(|sample| sample.memory_kb).collect();
+            let mut sizes: Vec<u64> = samples.iter().map(what).collect();
             sizes.sort_unstable();
             sizes.get(sizes.len() / 2).copied().unwrap_or_default()
         };
-        Self { earlier_kb: median(earlier), later_kb: median(later) }
+        Self { earlier: median(earlier), later: median(later) }
     }
 
-    /// A twentieth, or 8 MB: what pools and caches of SQLite may still take.
-    fn is_flat(&self) -> bool {
-        self.later_kb <= self.earlier_kb + (self.earlier_kb / 20).max(8 * 1024)
+    fn is_within(&self, more: u64) -> bool {
+        self.later <= self.earlier + more
     }
 }
 
 fn sample(app: &App) -> Result<Sample> {
-    Ok(Sample { memory_kb: app.server.memory()?.1, open_files: app.server.open_files()? })
+    let (open_files, sockets) = app.server.open_files()?;
+    Ok(Sample { memory_kb: app.server.memory()?.1, open_files, sockets })
 }
 
 /// Samples until the time is over, with a line for each minute.
@@ -348,18 +358,35 @@ mod tests {
     use super::*;
 
     fn samples(sizes_mb: impl IntoIterator<Item = u64>) -> Vec<Sample> {
-        sizes_mb.into_iter().map(|size| Sample { memory_kb: size * 1024, open_files: 10 }).collect()
+        sizes_mb.into_iter().map(|size| Sample { memory_kb: size * 1024, open_files: 10, sockets: 3 }).collect()
+    }
+
+    fn verdict(samples: &[Sample], after: usize) -> ExitCode {
+        let tally = Tally::default();
+        tally.answered.store(1000, Ordering::Relaxed);
+        let sample = |sockets| Sample { memory_kb: 0, open_files: 10, sockets };
+        Soak { minutes: 1.0 }.judge(&tally, samples, &sample(3), &sample(after)).unwrap()
     }
 
     #[test]
-    fn memory_that_settles_is_flat() {
-        assert!(Growth::of(&samples([10, 150].into_iter().chain([200; 8]))).is_flat());
-        assert!(Growth::of(&samples([200, 205, 199, 207, 201, 204, 206, 203, 200, 205])).is_flat());
+    fn what_settles_is_flat() {
+        assert_eq!(verdict(&samples([10, 150].into_iter().chain([200; 8])), 3), ExitCode::SUCCESS);
+        assert_eq!(verdict(&samples([200, 205, 199, 207, 201, 204, 206, 203, 200, 205]), 3), ExitCode::SUCCESS);
     }
 
     #[test]
-    fn memory_that_keeps_growing_is_not_flat() {
-        assert!(!Growth::of(&samples((0..20).map(|n| 200 + 5 * n))).is_flat());
+    fn what_keeps_growing_is_not_flat() {
+        assert_eq!(verdict(&samples((0..20).map(|n| 200 + 5 * n)), 3), ExitCode::FAILURE);
+        let mut files = samples([200; 20]);
+        for (at, sample) in files.iter_mut().enumerate() {
+            sample.open_files += 2 * at;
+        }
+        assert_eq!(verdict(&files, 3), ExitCode::FAILURE);
+    }
+
+    #[test]
+    fn a_connection_that_stays_makes_the_run_fail() {
+        assert_eq!(verdict(&samples([100; 10]), 4), ExitCode::FAILURE);
     }
 
     #[test]
@@ -368,7 +395,7 @@ mod tests {
         let samples = samples([100; 10]);
         let tally = Tally::default();
         tally.answered.store(1000, Ordering::Relaxed);
-        let sample = || Sample { memory_kb: 0, open_files: 10 };
+        let sample = || Sample { memory_kb: 0, open_files: 10, sockets: 3 };
         assert_eq!(soak.judge(&tally, &samples, &sample(), &sample()).unwrap(), ExitCode::SUCCESS);
         tally.is_wrong("GET /x: 500 instead of 200");
         assert_eq!(soak.judge(&tally, &samples, &sample(), &sample()).unwrap(), ExitCode::FAILURE);
