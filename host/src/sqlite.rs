@@ -18,7 +18,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -139,8 +139,8 @@ struct Writer {
     /// Whether a transaction that the thread began is still open.
     is_open: Mutex<bool>,
     ended: Condvar,
-    /// Whether a connection to the file has run a statement.
-    is_in_use: AtomicBool,
+    /// Connections to the file that are open.
+    connections: AtomicUsize,
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -159,7 +159,7 @@ impl Writer {
                 queue,
                 is_open: Mutex::new(false),
                 ended: Condvar::new(),
-                is_in_use: AtomicBool::new(false),
+                connections: AtomicUsize::new(0),
             })
         };
         Arc::clone(writers.entry(path.to_owned()).or_insert_with(start))
@@ -391,9 +391,9 @@ impl Session {
         let connection = match &mut *guard {
             Some(connection) if connection.is_autocommit() => connection,
             Some(_) => return None,
-            // Who opens a file first may have to mend what a crash left behind; from then on it takes less than a handover.
+            // Who opens a file that nobody has open may have to mend what a crash left behind; else it takes less than a handover.
             closed => {
-                self.writer.as_ref().filter(|writer| writer.is_in_use.load(Ordering::Acquire))?;
+                self.writer.as_ref().filter(|writer| writer.connections.load(Ordering::Acquire) > 0)?;
                 closed.insert(self.open().ok()?)
             }
         };
@@ -454,7 +454,6 @@ impl Session {
         }
         let was_open = self.in_transaction.swap(!connection.is_autocommit(), Ordering::AcqRel);
         if let Some(writer) = &self.writer {
-            writer.is_in_use.store(true, Ordering::Release);
             // Before the answer is given: the end may come at once.
             match connection.is_autocommit() {
                 false if !was_open && writes(connection) => writer.set_open(true),
@@ -480,6 +479,9 @@ impl Session {
         }))?;
         let budget = self.budget.clone();
         connection.progress_handler(STEPS, Some(move || budget.fetch_sub(1, Ordering::Relaxed) <= 0))?;
+        if let Some(writer) = &self.writer {
+            writer.connections.fetch_add(1, Ordering::AcqRel);
+        }
         Ok(connection)
     }
 
@@ -507,6 +509,9 @@ impl Drop for Session {
             writer.set_open(false);
         }
         let connection = self.connection.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Some(writer), Some(_)) = (&self.writer, &connection) {
+            writer.connections.fetch_sub(1, Ordering::AcqRel);
+        }
         if let (Some(connection), Ok(runtime)) = (connection, tokio::runtime::Handle::try_current()) {
             drop(runtime.spawn_blocking(move || drop(connection)));
         }
@@ -795,6 +800,25 @@ mod tests {
         rows(&sessions[0], "PRAGMA journal_mode=WAL").await.unwrap();
         rows(&sessions[0], "CREATE TABLE t(a)").await.unwrap();
         (path, sessions)
+    }
+
+    /// The first connection to a file is opened on a blocking thread, further ones where their first read runs; and again the first
+    /// one after the last was closed. What meets a lock is left to the blocking run.
+    #[tokio::test]
+    async fn a_further_connection_to_a_file_is_opened_inline() {
+        let path = std::env::temp_dir().join(format!("accredit-host-further-{}.db", std::process::id()));
+        let open = || Arc::new(Session::new(Some(path.clone())));
+        let [first, second] = [(); 2].map(|()| open());
+        assert!(second.run_inline("SELECT 1", &[]).is_none(), "nobody has it open");
+        rows(&first, "CREATE TABLE t(a)").await.unwrap();
+        assert!(second.run_inline("SELECT * FROM t", &[]).is_some());
+        rows(&first, "PRAGMA locking_mode=EXCLUSIVE").await.unwrap();
+        rows(&first, "BEGIN EXCLUSIVE").await.unwrap();
+        assert!(open().run_inline("SELECT * FROM t", &[]).is_none(), "it is locked");
+        rows(&first, "COMMIT").await.unwrap();
+        drop((first, second));
+        assert!(open().run_inline("SELECT 1", &[]).is_none(), "nobody has it open any more");
+        clean(&path);
     }
 
     fn clean(path: &Path) {

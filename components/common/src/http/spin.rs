@@ -93,7 +93,7 @@ pub(crate) struct Given {
 
 /// wasi:http takes the `Host` header out and gives the authority apart; [`Given::all`] puts it back, where handlers look for it.
 enum Authority {
-    /// To be asked for.
+    /// To be asked for, as hardly ever somebody does. The request, with a body that nobody reads, is kept as long as the headers are.
     Of(types::Request),
     /// Asked for before the body was taken, which is the end of the request.
     Known(Option<String>),
@@ -110,8 +110,9 @@ impl Given {
             };
             values.extend(authority.map(String::into_bytes));
         }
-        // What the host has is valid.
-        values.into_iter().filter_map(|value| HeaderValue::from_maybe_shared(bytes::Bytes::from(value)).ok()).collect()
+        // What the host has is valid. Were it not, it would still count as a header: one that nobody can read.
+        let value = |bytes: Vec<u8>| HeaderValue::from_maybe_shared(bytes::Bytes::from(bytes));
+        values.into_iter().map(|bytes| value(bytes).unwrap_or(HeaderValue::from_static(""))).collect()
     }
 }
 

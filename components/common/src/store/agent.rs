@@ -248,6 +248,9 @@ fn written(now: &str, above: &str) -> String {
     )
 }
 
+/// Rows that are read in place: a page of the usual length, and the one that tells whether there is another.
+const SHORT: i64 = 51;
+
 /// What people approved for the agent `a`, as words.
 fn approved(now: &str) -> String {
     format!(
@@ -409,10 +412,12 @@ pub async fn list(
              SELECT {written} || {COLUMNS} || a.created_at || ' ' || a.id AS r
              FROM ({ids}) l CROSS JOIN agents a ON a.id = l.id {joins} ORDER BY a.id DESC)"
     );
-    // Without a filter a person's page is found by its index; what a filter leaves out, or stands below an agent, may be many.
-    let rows: Option<String> = match narrow.is_empty() && caller.agent_id().is_none() {
+    // Without a filter a person's page is found by its index, and an ordinary one is short; what a filter leaves out, or stands below
+    // an agent, may be many. The others have a text of their own, since a host may remember of a text that it took long.
+    let is_short = narrow.is_empty() && caller.agent_id().is_none() && wanted.rows() <= SHORT;
+    let rows: Option<String> = match is_short {
         true => reads.find(&sql, binder.into_args()).await?,
-        false => reads.optional(&sql, binder.into_args()).await?,
+        false => reads.optional(&format!("{sql} LIMIT 1"), binder.into_args()).await?,
     };
     Ok(wanted.written_page(&rows.unwrap_or_default()))
 }
