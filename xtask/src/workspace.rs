@@ -56,7 +56,11 @@ impl Workspace {
                 is_component: list(&package, "targets")
                     .iter()
                     .any(|target| list(target, "crate_types").iter().any(|kind| kind == "cdylib")),
-                profile: package["metadata"]["accredit"]["profile"].as_str().unwrap_or("release").to_owned(),
+                profile: package
+                    .pointer("/metadata/accredit/profile")
+                    .and_then(Value::as_str)
+                    .unwrap_or("release")
+                    .to_owned(),
             });
         }
         packages.sort_by(|a, b| a.name.cmp(&b.name));
