@@ -148,6 +148,9 @@ impl Binder {
     }
 }
 
+/// Whether the subject is an agent, and whether its person is an admin.
+pub type Shape = (bool, bool);
+
 /// The subject's parameters, bound once for all expressions of a statement.
 #[derive(Clone)]
 pub struct Bound<'a> {
@@ -172,6 +175,16 @@ impl<'a> Bound<'a> {
         }
     }
 
+    /// What all texts of this subject depend on.
+    pub fn shape(&self) -> Shape {
+        (self.agent.is_some(), self.subject.role == Role::Admin)
+    }
+
+    /// Is the agent `a` of the subject's tenant?
+    pub fn in_tenant(&self) -> String {
+        format!("{}.tenant_id = {}", self.row, self.tenant)
+    }
+
     /// The same about the agent whose row is called so.
     #[must_use]
     pub fn about(&self, row: &'static str) -> Self {
@@ -181,7 +194,7 @@ impl<'a> Bound<'a> {
     /// May the subject do this with the agent `a`?
     pub fn on_agent(&self, action: Action) -> String {
         let row = self.row;
-        format!("({row}.tenant_id = {} AND {})", self.tenant, self.stands(&format!("{row}.id"), action.on_agents()))
+        format!("({} AND {})", self.in_tenant(), self.stands(&format!("{row}.id"), action.on_agents()))
     }
 
     /// The agents that the subject may read, as a statement that gives the ids of a page, the newest first: `narrow` are
@@ -366,7 +379,7 @@ impl Factor {
 /// How the subject stands to the agent `a`, each part an expression of its own that is 0 or 1, in the order in which they are
 /// told.
 pub fn factors(bound: &Bound<'_>) -> Vec<(Factor, String)> {
-    let mut factors = vec![(Factor::TenantGate, format!("a.tenant_id = {}", bound.tenant))];
+    let mut factors = vec![(Factor::TenantGate, bound.in_tenant())];
     if let Some(itself) = bound.is_own() {
         factors.push((Factor::Itself, itself));
         for relation in Relation::ALL {

@@ -1,5 +1,7 @@
 //! Table `grants`: who may read or edit what, beside its owner.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use serde::Serialize;
 
 use crate::{
@@ -8,7 +10,7 @@ use crate::{
     db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx},
     id::TenantId,
     page::Wanted,
-    permission::{Action, Binder, Bound, Factor, Subject, allows, factors},
+    permission::{self, Action, Binder, Bound, Factor, Subject, allows, factors},
     scope::Role,
     store::{agent, user},
     time::Timestamp,
@@ -210,6 +212,44 @@ pub struct Explained {
     pub factors: Vec<(Factor, bool)>,
 }
 
+/// How an explanation is asked for.
+struct Question {
+    /// What the bits of the answer mean.
+    factors: Vec<Factor>,
+    sql: String,
+}
+
+/// What the text of a question depends on: the subject's shape, and the column that the agent is found by.
+type Shape = (permission::Shape, &'static str);
+
+/// Each is put together once in an instance, which took longer than answering it.
+static QUESTIONS: Mutex<Vec<(Shape, Arc<Question>)>> = Mutex::new(Vec::new());
+
+impl Question {
+    fn of(bound: &Bound<'_>, column: &'static str, agent: &str) -> Arc<Self> {
+        let shape = (bound.shape(), column);
+        let mut known = QUESTIONS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, question)) = known.iter().find(|(asked, _)| *asked == shape) {
+            return Arc::clone(question);
+        }
+        let question = Arc::new(Self::new(bound, column, agent));
+        known.push((shape, Arc::clone(&question)));
+        question
+    }
+
+    fn new(bound: &Bound<'_>, column: &str, agent: &str) -> Self {
+        let (factors, parts): (Vec<Factor>, Vec<String>) = factors(bound).into_iter().unzip();
+        let bits: Vec<String> = parts.iter().enumerate().map(|(at, part)| format!("(({part}) << {at})")).collect();
+        // By id: whatever tenant it is of, so that the gate can be told. By name: a name is one of its tenant.
+        let gate = if column == "name" { format!("{} AND ", bound.in_tenant()) } else { String::new() };
+        let sql = format!(
+            "SELECT a.name, {} FROM agents a WHERE a.archived_at IS NULL AND {gate}a.{column} = {agent}",
+            bits.join(" | ")
+        );
+        Self { factors, sql }
+    }
+}
+
 /// The columns of an explanation: the agent's name, and a bit for each factor.
 struct Bits {
     name: String,
@@ -231,19 +271,12 @@ pub async fn explain(
 ) -> Result<Option<Explained>, DbError> {
     let mut binder = Binder::default();
     let bound = Bound::new(subject, &mut binder);
-    let factors = factors(&bound);
-    let bits: Vec<String> = factors.iter().enumerate().map(|(at, (_, part))| format!("(({part}) << {at})")).collect();
-    // By id: whatever tenant it is of, so that the gate can be told. By name: a name is one of its tenant.
-    let which = match agent::column(agent) {
-        "name" => format!("a.tenant_id = {} AND a.name", binder.bind(subject.tenant)),
-        column => format!("a.{column}"),
-    };
+    let column = agent::column(agent);
     let agent = binder.bind(agent);
-    let sql =
-        format!("SELECT a.name, {} FROM agents a WHERE a.archived_at IS NULL AND {which} = {agent}", bits.join(" | "));
-    let Some(Bits { name, held }) = reads.find(&sql, binder.into_args()).await? else { return Ok(None) };
+    let question = Question::of(&bound, column, &agent);
+    let Some(Bits { name, held }) = reads.find(&question.sql, binder.into_args()).await? else { return Ok(None) };
     let held: Vec<(Factor, bool)> =
-        factors.into_iter().enumerate().map(|(at, (factor, _))| (factor, held >> at & 1 == 1)).collect();
+        question.factors.iter().enumerate().map(|(at, factor)| (*factor, held >> at & 1 == 1)).collect();
     let (may_read, allowed) = (allows(&held, Action::Read), allows(&held, action));
     let factors = held.into_iter().filter(|(factor, _)| factor.counts_for(action)).collect();
     Ok(Some(Explained { name, may_read, allowed, factors }))
