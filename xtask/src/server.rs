@@ -43,16 +43,16 @@ impl Server {
         Ok((line("VmHWM:")?, line("VmRSS:")?))
     }
 
-    /// The number of files and sockets that it holds open, and how many of them are sockets.
+    /// The number of files, and that of sockets, that it holds open.
     pub(crate) fn open_files(&self) -> Result<(usize, usize)> {
-        let (mut all, mut sockets) = (0, 0);
+        let (mut files, mut sockets) = (0, 0);
         for entry in std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))? {
-            all += 1;
-            // What was closed meanwhile is none.
+            // What was closed meanwhile is no socket.
             let target = std::fs::read_link(entry?.path()).unwrap_or_default();
-            sockets += usize::from(target.to_string_lossy().starts_with("socket:"));
+            let is_socket = target.to_string_lossy().starts_with("socket:");
+            *(if is_socket { &mut sockets } else { &mut files }) += 1;
         }
-        Ok((all, sockets))
+        Ok((files, sockets))
     }
 }
 

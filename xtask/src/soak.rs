@@ -45,8 +45,7 @@ struct Tally {
 
 struct Sample {
     memory_kb: u64,
-    open_files: usize,
-    /// Of the open files.
+    files: usize,
     sockets: usize,
 }
 
@@ -127,10 +126,8 @@ impl Soak {
     fn judge(&self, tally: &Tally, samples: &[Sample], before: &Sample, after: &Sample) -> Result<ExitCode> {
         let (answered, busy) = (tally.answered.load(Ordering::Relaxed), tally.busy.load(Ordering::Relaxed));
         let wrong = tally.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-        let (memory, files) = (
-            Growth::of(samples, |sample| sample.memory_kb),
-            Growth::of(samples, |sample| (sample.open_files - sample.sockets) as u64),
-        );
+        let (memory, files) =
+            (Growth::of(samples, |sample| sample.memory_kb), Growth::of(samples, |sample| sample.files as u64));
         let verdicts = [
             (
                 wrong.is_empty() && answered > 0,
@@ -185,8 +182,8 @@ impl Growth {
 }
 
 fn sample(app: &App) -> Result<Sample> {
-    let (open_files, sockets) = app.server.open_files()?;
-    Ok(Sample { memory_kb: app.server.memory()?.1, open_files, sockets })
+    let (files, sockets) = app.server.open_files()?;
+    Ok(Sample { memory_kb: app.server.memory()?.1, files, sockets })
 }
 
 /// Samples until the time is over, with a line for each minute.
@@ -203,7 +200,7 @@ fn watch(app: &App, tally: &Tally, length: Duration, stop: &Stop) -> Result<Vec<
             say(format_args!(
                 "    {minutes:>3} min  {answered:>9} answers  {:>5} MB  {:>4} open files",
                 sample.memory_kb / 1024,
-                sample.open_files
+                sample.files + sample.sockets
             ));
         }
         samples.push(sample);
@@ -363,13 +360,13 @@ mod tests {
     use super::*;
 
     fn samples(sizes_mb: impl IntoIterator<Item = u64>) -> Vec<Sample> {
-        sizes_mb.into_iter().map(|size| Sample { memory_kb: size * 1024, open_files: 10, sockets: 3 }).collect()
+        sizes_mb.into_iter().map(|size| Sample { memory_kb: size * 1024, files: 7, sockets: 3 }).collect()
     }
 
     fn verdict(samples: &[Sample], after: usize) -> ExitCode {
         let tally = Tally::default();
         tally.answered.store(1000, Ordering::Relaxed);
-        let sample = |sockets| Sample { memory_kb: 0, open_files: 10, sockets };
+        let sample = |sockets| Sample { memory_kb: 0, files: 7, sockets };
         Soak { minutes: 1.0 }.judge(&tally, samples, &sample(3), &sample(after)).unwrap()
     }
 
@@ -384,7 +381,7 @@ mod tests {
         assert_eq!(verdict(&samples((0..20).map(|n| 200 + 5 * n)), 3), ExitCode::FAILURE);
         let mut files = samples([200; 20]);
         for (at, sample) in files.iter_mut().enumerate() {
-            sample.open_files += 2 * at;
+            sample.files += 2 * at;
         }
         assert_eq!(verdict(&files, 3), ExitCode::FAILURE);
     }
@@ -400,7 +397,7 @@ mod tests {
         let samples = samples([100; 10]);
         let tally = Tally::default();
         tally.answered.store(1000, Ordering::Relaxed);
-        let sample = || Sample { memory_kb: 0, open_files: 10, sockets: 3 };
+        let sample = || Sample { memory_kb: 0, files: 7, sockets: 3 };
         assert_eq!(soak.judge(&tally, &samples, &sample(), &sample()).unwrap(), ExitCode::SUCCESS);
         tally.is_wrong("GET /x: 500 instead of 200");
         assert_eq!(soak.judge(&tally, &samples, &sample(), &sample()).unwrap(), ExitCode::FAILURE);

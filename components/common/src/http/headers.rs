@@ -57,6 +57,6 @@ fn text(value: &HeaderValue) -> Option<String> {
 impl<'a, T: IntoIterator<Item = (&'a str, &'a str)>> From<T> for Headers {
     fn from(pairs: T) -> Self {
         let pairs = pairs.into_iter().filter_map(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?)));
-        Self::new(pairs.collect::<Vec<(axum::http::HeaderName, HeaderValue)>>().into_iter().collect())
+        Self::new(pairs.collect())
     }
 }

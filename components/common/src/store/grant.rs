@@ -222,7 +222,7 @@ struct Question {
 /// What the text of a question depends on: the subject's shape, and the column that the agent is found by.
 type Shape = (permission::Shape, &'static str);
 
-/// Each is put together once in an instance, which took longer than answering it.
+/// Each is put together once in an instance.
 static QUESTIONS: Mutex<Vec<(Shape, Arc<Question>)>> = Mutex::new(Vec::new());
 
 impl Question {
