@@ -296,7 +296,7 @@ pub struct Params<T>(pub T);
 
 impl<T: Form> FromCall for Params<T> {
     fn from_call(call: &mut Call) -> Result<Self, ApiError> {
-        query(call.head.uri.query().unwrap_or_default())?.read().map(Params)
+        query(call.app.head().uri.query().unwrap_or_default())?.read().map(Params)
     }
 }
 
@@ -318,7 +318,7 @@ impl<T: Form> FromCall for Wish<T> {
 
     fn from_call(call: &mut Call) -> Result<Self, ApiError> {
         let bytes = call.take_body()?;
-        match call.head.uri.query() {
+        match call.app.head().uri.query() {
             Some(text) => query(text)?.read().map(Self),
             None => object(&bytes)?.read().map(Self),
         }
@@ -363,7 +363,7 @@ impl<T: Form> FromCall for Ask<T> {
 fn kept(call: &Call, bytes: &[u8]) -> Result<Option<idempotency::Request>, ApiError> {
     match &call.caller {
         Some(caller) if call.route.is_idempotent => {
-            let (headers, path) = (&call.head.headers, call.head.uri.path());
+            let (headers, path) = (&call.app.head().headers, call.app.head().uri.path());
             idempotency::Request::read(headers, caller, call.route.method, path, bytes)
         }
         _ => Ok(None),

@@ -93,13 +93,17 @@ pub struct App(Arc<Inner>);
 
 struct Inner {
     env: Arc<Env>,
-    uri: Uri,
+    head: Head,
     now: Timestamp,
     request_id: RequestId,
-    headers: Headers,
 }
 
 impl App {
+    /// What the request began with.
+    pub fn head(&self) -> &Head {
+        &self.0.head
+    }
+
     /// The database.
     pub fn db(&self) -> &Db {
         &self.0.env.db
@@ -127,7 +131,7 @@ impl App {
 
     /// The request's path, as it was sent.
     pub fn path(&self) -> &str {
-        self.0.uri.path()
+        self.0.head.uri.path()
     }
 
     /// This request's id.
@@ -141,7 +145,7 @@ impl App {
     }
 
     fn client(&self) -> Option<IpAddr> {
-        client_address(&self.0.headers, &self.settings().trusted_proxies)
+        client_address(&self.0.head.headers, &self.settings().trusted_proxies)
     }
 
     /// What guesses are counted by: the address, or for IPv6 its /64, which one household has whole.
@@ -183,16 +187,10 @@ pub fn log(request_id: &RequestId, place: &str, what: &str) {
 /// Answers one request. All that leaves here has the envelope, if it is a refusal, and the request's id.
 pub async fn serve(env: &Arc<Env>, router: &Router, head: Head, body: Body) -> Response {
     let now = env.clock.now();
-    let app = App(Arc::new(Inner {
-        uri: head.uri.clone(),
-        now,
-        request_id: env.requests.next(now),
-        headers: head.headers.clone(),
-        env: Arc::clone(env),
-    }));
-    let mut response = router.answer(&app, head, body).await;
+    let app = App(Arc::new(Inner { head, now, request_id: env.requests.next(now), env: Arc::clone(env) }));
+    let mut response = router.answer(&app, body).await;
     if let Some(Refused(refusal)) = response.extensions_mut().remove::<Refused>() {
-        let accepted = app.0.headers.first("accept");
+        let accepted = app.head().headers.first("accept");
         let wants_problem = accepted.is_some_and(|accepted| accepted.contains("application/problem+json"));
         response = refuse(&app, &refusal, response, wants_problem);
     }
@@ -266,13 +264,13 @@ fn client_address(headers: &Headers, trusted: &[IpAddr]) -> Option<IpAddr> {
 pub(crate) async fn enter(call: &mut Call) -> Result<(), ApiError> {
     let (app, route) = (&call.app, call.route);
     if route.access != Access::Public {
-        let headers = &call.head.headers;
+        let headers = &app.head().headers;
         // Known from here on: a refusal below is counted as his.
         let caller = call.caller.insert(Caller::find(app, headers).await?);
         caller.admit(app, route)?;
         caller.same_site(app, route, headers)?;
     }
-    known_parameters(route, call.head.uri.query())
+    known_parameters(route, app.head().uri.query())
 }
 
 /// What is done with every answer to somebody who came in.

@@ -23,7 +23,7 @@ use crate::{
     caller::Caller,
     error::{ApiError, Code},
     form,
-    http::{self, App, Head, Headers},
+    http::{self, App, Headers},
     route::{Access, Group, ROUTES, Route},
 };
 
@@ -33,8 +33,6 @@ pub struct Call {
     pub app: App,
     /// The row of the route that was chosen.
     pub route: &'static Route,
-    /// Method, URI and headers.
-    pub head: Head,
     /// Who came in; nobody in particular at a public route.
     pub(crate) caller: Option<Caller>,
     body: Result<Vec<u8>, ApiError>,
@@ -93,13 +91,13 @@ impl FromCall for &'static Route {
 
 impl FromCall for Headers {
     fn from_call(call: &mut Call) -> Result<Self, ApiError> {
-        Ok(call.head.headers.clone())
+        Ok(call.app.head().headers.clone())
     }
 }
 
 impl FromCall for Method {
     fn from_call(call: &mut Call) -> Result<Self, ApiError> {
-        Ok(call.head.method.clone())
+        Ok(call.app.head().method.clone())
     }
 }
 
@@ -169,7 +167,7 @@ impl Mounted {
     /// imports none.
     fn open(&self, mut call: Call, body: Body) -> Answered<'_> {
         Box::pin(async move {
-            match http::known_parameters(call.route, call.head.uri.query()) {
+            match http::known_parameters(call.route, call.app.head().uri.query()) {
                 Ok(()) => self.answer(&mut call, body).await,
                 Err(refusal) => refusal.into_response(),
             }
@@ -178,7 +176,7 @@ impl Mounted {
 
     async fn answer(&self, call: &mut Call, body: Body) -> Response {
         if self.reads_body {
-            call.body = form::read_body(&call.head.headers, body).await;
+            call.body = form::read_body(&call.app.head().headers, body).await;
         }
         let answer = match (self.start)(call) {
             Ok(answering) => answering.await,
@@ -233,7 +231,8 @@ impl Router {
     }
 
     /// Answers a request.
-    pub(crate) async fn answer(&self, app: &App, head: Head, body: Body) -> Response {
+    pub(crate) async fn answer(&self, app: &App, body: Body) -> Response {
+        let head = app.head();
         let (path, is_head) = (head.uri.path(), head.method == Method::HEAD);
         // Of a HEAD the headers are those of a GET, and its body is dropped before a byte of it is read.
         let method = if is_head { "GET" } else { head.method.as_str() };
@@ -243,7 +242,7 @@ impl Router {
                 None => place.method_not_allowed(),
                 Some(row) => {
                     let (app, held, body_unread) = (app.clone(), self.held.clone(), Ok(Vec::new()));
-                    let call = Call { app, route: row.route, head, caller: None, body: body_unread, segments, held };
+                    let call = Call { app, route: row.route, caller: None, body: body_unread, segments, held };
                     (row.door)(row, call, body).await
                 }
             },
