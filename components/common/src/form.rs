@@ -272,6 +272,9 @@ impl Sent {
     }
 
     fn refusal(mut self, known: &[&str], place: &str) -> Option<ApiError> {
+        if self.values.is_empty() && self.problems.is_empty() {
+            return None;
+        }
         let unknown: Vec<String> = self.values.keys().cloned().collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         for name in unknown {
@@ -282,7 +285,7 @@ impl Sent {
                 field.insert_str(0, place);
             }
         }
-        (!self.problems.is_empty()).then(|| ApiError::from(Code::ValidationError).extra("fields", self.problems))
+        Some(ApiError::from(Code::ValidationError).extra("fields", self.problems))
     }
 }
 

@@ -319,7 +319,8 @@ impl FromCall for Option<Segment> {
 
 /// A JSON answer.
 pub fn json(status: StatusCode, form: &impl Serialize) -> Result<Response, ApiError> {
-    let text = serde_json::to_string(form).map_err(|error| ApiError::from(Code::Internal).cause(error))?;
+    let mut text = Vec::with_capacity(1024); // most answers need no more
+    serde_json::to_writer(&mut text, form).map_err(|error| ApiError::from(Code::Internal).cause(error))?;
     Ok(written_json(status, text))
 }
 

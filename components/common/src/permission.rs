@@ -363,15 +363,15 @@ impl Factor {
     /// The factor in a sentence, about a person or an agent (whose owner stands in the relations of people).
     pub fn why(self, holds: bool, subject: &str, is_agent: bool, object: &str) -> String {
         let not = if holds { "" } else { "not " };
-        let has = if holds { "has a" } else { "has no" };
-        let person = if is_agent { format!("The owner of {subject}") } else { subject.to_owned() };
+        let has = if holds { " has a grant as " } else { " has no grant as " };
+        let owner = if is_agent { "The owner of " } else { "" };
         match self {
-            Self::TenantGate => format!("{subject} is {not}of the tenant of {object}."),
-            Self::Itself => format!("{subject} is {not}{object} itself or an agent above it."),
-            Self::Agent(relation) => format!("{subject} {has} grant as {} of {object}.", relation.as_str()),
-            Self::Person(Relation::Owner) => format!("{person} is {not}the owner of {object}."),
-            Self::Person(Relation::TenantAdmin) => format!("{person} is {not}an admin of the tenant."),
-            Self::Person(relation) => format!("{person} {has} grant as {} of {object}.", relation.as_str()),
+            Self::TenantGate => [subject, " is ", not, "of the tenant of ", object, "."].concat(),
+            Self::Itself => [subject, " is ", not, object, " itself or an agent above it."].concat(),
+            Self::Agent(relation) => [subject, has, relation.as_str(), " of ", object, "."].concat(),
+            Self::Person(Relation::Owner) => [owner, subject, " is ", not, "the owner of ", object, "."].concat(),
+            Self::Person(Relation::TenantAdmin) => [owner, subject, " is ", not, "an admin of the tenant."].concat(),
+            Self::Person(relation) => [owner, subject, has, relation.as_str(), " of ", object, "."].concat(),
         }
     }
 }

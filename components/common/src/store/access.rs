@@ -108,7 +108,7 @@ fn state(now: &str) -> String {
 /// Columns and joins; requests of archived agents are left out. `extra` are columns more.
 fn select(now: &str, extra: &str) -> String {
     format!(
-        "SELECT r.id, a.id, a.name, r.scope, r.reason, r.hours, {}, r.granted, r.created_at, r.decided_at, d.email, r.ends_at, u.role{extra}
+        "SELECT r.id, a.id, a.name, r.scope, r.reason, r.hours, {} AS now, r.granted, r.created_at, r.decided_at, d.email, r.ends_at, u.role{extra}
          FROM access_requests r
          JOIN agents a ON a.id = r.agent_id AND a.archived_at IS NULL
          JOIN users u ON u.id = a.owner_id
@@ -125,7 +125,8 @@ pub async fn get(reads: &dyn Rows, caller: &Caller, id: &str, now: Timestamp) ->
     let (now, id, tenant) = (binder.bind(now), binder.bind(id), binder.bind(caller.tenant_id()));
     let bound = Bound::new(caller, &mut binder);
     let (read, share) = (bound.on_agent(Action::Read), bound.on_agent(Action::Share));
-    let sql = select(&now, &format!(", u.email, {read}, {share}")) + &format!("r.id = {id} AND r.tenant_id = {tenant}");
+    let sql = select(&now, &format!(", u.email, {read} AS may_read, {share} AS may_decide"))
+        + &format!("r.id = {id} AND r.tenant_id = {tenant}");
     let found = reads.optional::<Decided>(&sql, binder.into_args()).await?;
     let Some(found) = found.filter(|found| found.may_read) else { return Err(Code::RequestNotFound.into()) };
     if found.may_decide {

@@ -408,7 +408,7 @@ pub async fn list(
     let (written, joins) = (written(&now, &above), joins(&now));
     // CROSS JOIN is SQLite's word for "in this order".
     let sql = format!(
-        "SELECT ifnull(group_concat(r, {ROWS}), '') FROM (
+        "SELECT ifnull(group_concat(r, {ROWS}), '') AS page FROM (
              SELECT {written} || {COLUMNS} || a.created_at || ' ' || a.id AS r
              FROM ({ids}) l CROSS JOIN agents a ON a.id = l.id {joins} ORDER BY a.id DESC)"
     );

@@ -176,10 +176,10 @@ pub async fn list(
     let hidden = format!("EXISTS (SELECT 1 FROM agents a WHERE a.id = r.object_id AND NOT {may})");
     let sql = format!(
         "{with}SELECT r.id, r.at, r.action, r.outcome, r.count, r.user_id,
-                (SELECT u.email FROM users u WHERE u.id = r.user_id AND u.tenant_id = {tenant}), r.agent_id,
-                (SELECT a.name FROM agents a WHERE a.id = r.agent_id AND a.tenant_id = {tenant} AND {may}),
+                (SELECT u.email FROM users u WHERE u.id = r.user_id AND u.tenant_id = {tenant}) AS email, r.agent_id,
+                (SELECT a.name FROM agents a WHERE a.id = r.agent_id AND a.tenant_id = {tenant} AND {may}) AS agent,
                 r.credential_id, r.address, r.request_id, r.object_id,
-                iif({hidden}, NULL, r.before), iif({hidden}, NULL, r.after)
+                iif({hidden}, NULL, r.before) AS before, iif({hidden}, NULL, r.after) AS after
          FROM audit r WHERE {wanted} {newest}"
     );
     reads.list(&sql, binder.into_args()).await

@@ -243,7 +243,7 @@ impl Question {
         // By id: whatever tenant it is of, so that the gate can be told. By name: a name is one of its tenant.
         let gate = if column == "name" { format!("{} AND ", bound.in_tenant()) } else { String::new() };
         let sql = format!(
-            "SELECT a.name, {} FROM agents a WHERE a.archived_at IS NULL AND {gate}a.{column} = {agent}",
+            "SELECT a.name, {} AS held FROM agents a WHERE a.archived_at IS NULL AND {gate}a.{column} = {agent}",
             bits.join(" | ")
         );
         Self { factors, sql }

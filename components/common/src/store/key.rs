@@ -98,7 +98,7 @@ pub struct Key {
 fn columns(now: &str) -> String {
     let status = token::status(now, "c.revoked_at IS NOT NULL OR (c.id IS NULL AND k.sealed IS NULL)");
     format!(
-        "k.id, k.name, k.type, c.prefix, c.scope, {status}, k.created_at, k.created_by, c.expires_at, c.last_used_at, c.id"
+        "k.id, k.name, k.type, c.prefix, c.scope, {status} AS status, k.created_at, k.created_by, c.expires_at, c.last_used_at, c.id"
     )
 }
 
@@ -186,7 +186,7 @@ pub async fn get(
     let bound = Bound::new(caller, &mut binder);
     let (stands, may) = bound.parts_on_key(action);
     let sql = format!(
-        "SELECT a.id, a.name, u.email, {}, {}, {stands}, {may}, {}
+        "SELECT a.id, a.name, u.email, {} AS ra, {} AS rk, {stands} AS stands, {may} AS may, {}
          FROM agents a
          JOIN users u ON u.id = a.owner_id
          LEFT JOIN api_keys k ON k.id = {id} AND k.agent_id = a.id

@@ -91,6 +91,6 @@ impl FromRow for Beat {
 pub async fn heartbeat(db: &Db, id: &AgentId, spent: Option<i64>, now: Timestamp) -> Result<Option<Beat>, DbError> {
     let sql = "UPDATE agents SET last_seen_at = ?2, spent_cents = max(spent_cents, ifnull(?3, 0))
                WHERE id = (SELECT ?1) AND archived_at IS NULL
-               RETURNING state, budget_cents, spent_cents, (SELECT count(*) FROM inbox WHERE agent_id = (SELECT ?1))";
+               RETURNING state, budget_cents, spent_cents, (SELECT count(*) FROM inbox WHERE agent_id = (SELECT ?1)) AS unread";
     Ok(db.hot(sql, args![id, now, spent]).await?.into_iter().next())
 }

@@ -159,8 +159,8 @@ pub(crate) fn status(now: &str, revoked: &str) -> String {
 
 fn select(now: &str, place: &str) -> String {
     format!(
-        "SELECT c.id, c.kind, c.name, c.prefix, c.scope, {}, c.created_at, c.expires_at, c.revoked_at, c.replaced_by,
-                c.last_used_at, c.last_used_address, u.id, u.email, a.id, a.name, {place}
+        "SELECT c.id, c.kind, c.name, c.prefix, c.scope, {} AS status, c.created_at, c.expires_at, c.revoked_at, c.replaced_by,
+                c.last_used_at, c.last_used_address, u.id, u.email, a.id, a.name, {place} AS place
          FROM credentials c
          LEFT JOIN agents a ON a.id = c.agent_id
          JOIN users u ON u.id = ifnull(a.owner_id, c.user_id)",

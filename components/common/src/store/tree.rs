@@ -63,7 +63,7 @@ pub async fn spoken_for_below(reads: &dyn Rows, id: &AgentId, but: Option<&Agent
                    UNION SELECT a.id FROM gone CROSS JOIN agents a ON a.parent_id = gone.id)
                SELECT ifnull((SELECT sum(max(ifnull(budget_cents, 0), spent_cents)) FROM agents
                               WHERE parent_id = ?1 AND archived_at IS NULL AND id IS NOT ?2), 0)
-                    + ifnull((SELECT sum(spent_cents) FROM agents WHERE id IN (SELECT id FROM gone)), 0)";
+                    + ifnull((SELECT sum(spent_cents) FROM agents WHERE id IN (SELECT id FROM gone)), 0) AS spent";
     Ok(reads.optional(sql, args![id, but]).await?.unwrap_or(0))
 }
 
