@@ -218,6 +218,10 @@ fn absent_and_foreign_users_and_sessions_cannot_be_told_apart() {
     let (user, session) = (text(&them["user_id"]), text(&them["credential"]["id"]));
     for (method, path, body, slug) in [
         ("GET", "/api/users/<id>", None, "user_not_found"),
+        ("PATCH", "/api/users/<id>", Some("{\"role\":\"viewer\"}"), "user_not_found"),
+        ("DELETE", "/api/users/<id>?agents=archive", None, "user_not_found"),
+        ("POST", "/api/users/<id>/activate", None, "user_not_found"),
+        ("POST", "/api/users/<id>/deactivate", None, "user_not_found"),
         ("POST", "/api/users/<id>/set-password", Some("{\"password\":\"another quiet orbit\"}"), "user_not_found"),
         ("DELETE", "/auth/sessions/<id>", None, "session_not_found"),
     ] {

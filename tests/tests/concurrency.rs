@@ -138,6 +138,38 @@ fn twenty_users_of_one_address_are_one() {
     assert_eq!(server.number("SELECT count(*) FROM users WHERE email_key = 'eve@example.com'"), 1);
 }
 
+/// R18: admins who demote, deactivate and delete each other at once, through two hosts, leave one who can mend it.
+#[test]
+fn admins_who_end_each_other_at_once_leave_one() {
+    let (server, ada) = Server::with_admin();
+    let second = server.second();
+    let id = |client: &Client| text(&client.get("/api/auth/whoami").is(200)["user_id"]).to_owned();
+    let admins: Vec<Client> =
+        (0..6).map(|number| server.user(&ada, &format!("admin-{number}@example.com"), "admin")).collect();
+    let ids: Vec<String> = admins.iter().map(id).collect();
+    ada.patch(&format!("/api/users/{}", id(&ada)), &json!({ "role": "viewer" })).is(200);
+    let answers = at_once(admins.len(), |number| {
+        let at = if number % 2 == 0 { &server } else { &second };
+        let client = admins[number].at(at.host().base_url());
+        let ends: Vec<Answer> = (1..ids.len())
+            .map(|next| {
+                let path = format!("/api/users/{}", ids[(number + next) % ids.len()]);
+                match next % 3 {
+                    0 => client.patch(&path, &json!({ "role": "member" })),
+                    1 => client.post(&format!("{path}/deactivate"), &json!({})),
+                    _ => client.delete(&path),
+                }
+            })
+            .collect();
+        ends
+    });
+    for answer in answers.iter().flatten() {
+        // Done; or the caller is no admin any more; or the other is no more; or the database was busy.
+        assert!(matches!(answer.status(), 200 | 204 | 401 | 403 | 404 | 503), "{answer:?}");
+    }
+    assert!(server.number("SELECT count(*) FROM users WHERE role = 'admin' AND deactivated_at IS NULL") >= 1);
+}
+
 /// R6: once the answer to a revoke is there, no request that begins after it is let in: at neither host, by no instance.
 #[test]
 fn nothing_that_begins_after_a_revoke_is_let_in() {

@@ -1,5 +1,7 @@
 //! Bootstrap, sign-in and its throttle, users, tenants.
 
+#![expect(clippy::indexing_slicing, reason = "helpers of tests: whatever is not as expected ends the test")]
+
 use serde_json::{Value as Json, json};
 use tests::{
     Client, Server, at_once,
@@ -293,4 +295,79 @@ fn a_broken_hash_is_not_a_wrong_password() {
     let answer = server.nobody().post("/auth/token", &json!({ "email": "ada@example.com", "password": PASSWORD }));
     let refused = answer.refused(500, "internal");
     tests::host::until_logged(server.host(), text(&refused["request_id"]));
+}
+
+/// The path of a user, found by his address.
+fn path_of(admin: &Client, email: &str) -> String {
+    let found = admin.get(&format!("/api/users?q={email}")).is(200);
+    format!("/api/users/{}", text(&found["items"][0]["id"]))
+}
+
+/// R19, R18: somebody leaves: deactivated, everything of his is refused at once and nobody signs in; deleted, his agents go on
+/// with somebody else, and his address is free.
+#[test]
+fn somebody_leaves_and_his_agents_stay() {
+    let (server, ada) = Server::with_admin();
+    let mia = server.user(&ada, "mia@example.com", "member");
+    let eve = server.user(&ada, "eve@example.com", "member");
+    let pat = mia.post("/auth/tokens", &json!({ "name": "laptop" })).is(201);
+    let pat = server.with(text(&pat["token"]));
+    let agent = server.agent(&mia, "scout", &["agents.read"]);
+    let whoami = "/api/auth/whoami";
+    let path = path_of(&ada, "mia@example.com");
+    for client in [&mia, &pat, &agent.client] {
+        client.get(whoami).is(200);
+    }
+
+    assert_eq!(ada.post(&format!("{path}/deactivate"), &json!({})).is(200)["active"], false);
+    mia.get(whoami).refused(401, "token_revoked");
+    for client in [&pat, &agent.client] {
+        client.get(whoami).refused(401, "account_deactivated");
+    }
+    let sign_in = json!({ "email": "mia@example.com", "password": PASSWORD });
+    server.nobody().post("/auth/token", &sign_in).refused(401, "login_failed");
+
+    assert_eq!(ada.post(&format!("{path}/activate"), &json!({})).is(200)["active"], true);
+    mia.get(whoami).refused(401, "token_revoked"); // the session has ended for good
+    for client in [&pat, &agent.client] {
+        client.get(whoami).is(200);
+    }
+    server.nobody().post("/auth/token", &sign_in).is(200);
+
+    // The fix of owns_agents, followed.
+    let refused = ada.delete(&path).refused(409, "owns_agents");
+    assert!(text(&refused["fix"]).contains("?agents=transfer:"), "{refused}");
+    ada.delete(&format!("{path}?agents=transfer:eve@example.com")).is(204);
+    server.nobody().post("/auth/token", &sign_in).refused(401, "login_failed");
+    for client in [&pat, &agent.client] {
+        client.get(whoami).refused(401, "token_revoked");
+    }
+    let told = eve.get("/api/notifications").is(200);
+    assert_eq!(told["items"][0]["title"], "The agents of mia@example.com are yours now");
+    let issued = eve.post("/api/agents/scout/token/issue", &json!({})).is(200);
+    assert_eq!(server.with(text(&issued["token"])).get(whoami).is(200)["email"], "eve@example.com");
+    // Whoever gets the address is somebody else; the trail goes on to say who it was.
+    let again = server.user(&ada, "mia@example.com", "viewer");
+    assert_eq!(again.get("/api/agents").is(200)["items"], json!([]));
+    let trail = ada.get("/api/audit?action=agent.create").is(200);
+    assert_eq!(trail["items"][0]["actor"]["email"], "mia@example.com");
+    assert_ne!(trail["items"][0]["actor"]["user_id"], again.get(whoami).is(200)["user_id"]);
+}
+
+/// R18: each refusal has its own slug, and a fix that works.
+#[test]
+fn a_tenant_keeps_its_last_admin() {
+    let (server, ada) = Server::with_admin();
+    let own = path_of(&ada, "ada@example.com");
+    ada.patch(&own, &json!({ "role": "member" })).refused(409, "last_admin");
+    ada.post(&format!("{own}/deactivate"), &json!({})).refused(409, "self_deactivation");
+    ada.delete(&own).refused(409, "self_deletion");
+    ada.patch(&own, &json!({ "email": "not an address" })).refused(400, "invalid_email");
+    // The fix of last_admin, followed.
+    let max = server.user(&ada, "max@example.com", "member");
+    ada.patch(&path_of(&ada, "max@example.com"), &json!({ "role": "admin" })).is(200);
+    ada.patch(&own, &json!({ "role": "member" })).is(200);
+    ada.get("/api/users").refused(403, "scope_denied");
+    max.post(&format!("{own}/deactivate"), &json!({})).is(200);
+    ada.get("/api/auth/whoami").refused(401, "token_revoked");
 }

@@ -2,27 +2,28 @@
 
 use axum::{http::StatusCode, response::Response};
 use common::{
-    agents::{Said, audited, keeps_what_is_given, narrow_below, parent, within_parent},
+    agents::{Said, audited, keeps_what_is_given, narrow_below, new_owner, parent, within_parent},
+    audit,
     caller::Caller,
     error::{ApiError, Code},
     form,
     form::{Ask, OrNull},
     http::{App, Segment, json},
-    id::{NotificationId, UserId},
+    id::NotificationId,
     idempotency::Answer,
     mint::{self, Rights},
     permission::{Action, DEEPEST},
     route::{self, Route},
-    scope::{Patterns, Role},
+    scope::Patterns,
     store::{
         agent::{self, Agent, Fields, Labels},
-        grant, inbox, notification,
+        inbox, notification,
         state::halted,
         tree,
     },
     write::{Begun, Write},
 };
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 form! {
     pub(crate) struct Patch {
@@ -223,7 +224,7 @@ async fn apply(app: App, caller: Caller, name: String, change: Change) -> Result
         after.parent.clone_from(&before.parent); // told only to who may read it
     }
     let answer = Answer::json(StatusCode::OK, &after)?;
-    let (was, is) = changed(audited(&before), audited(&after));
+    let (was, is) = audit::changed(audited(&before), audited(&after));
     write.finish(before.id.as_str(), was, is, answer).await
 }
 
@@ -260,32 +261,13 @@ async fn may_stand_below(write: &Write<'_>, agent: &Agent, parent: &Agent) -> Re
     Ok(())
 }
 
-/// The active user of the tenant whom an agent can be given to: one whose role lets him look after it.
-async fn new_owner(write: &Write<'_>, to: &str) -> Result<UserId, ApiError> {
-    let found = grant::subject(&write.tx, &write.caller, to).await?;
-    let found = found.filter(|found| found.agent.is_none() && found.is_active && found.role >= Role::Member);
-    Ok(found.ok_or(Code::OwnerNotFound)?.user)
-}
-
-/// Of two objects, the members that differ: an audit row holds what was changed, not all that was left.
-fn changed(before: Json, after: Json) -> (Json, Json) {
-    let (Json::Object(mut was), Json::Object(mut is)) = (before, after) else { return (Json::Null, Json::Null) };
-    let same: Vec<String> =
-        was.iter().filter(|(key, value)| is.get(*key) == Some(value)).map(|(key, _)| key.clone()).collect();
-    for key in same {
-        was.remove(&key);
-        is.remove(&key);
-    }
-    (Json::Object(was), Json::Object(is))
-}
-
 #[cfg(test)]
 mod tests {
     use common::{
         scope::Role,
         testing::{Actor, TestApp},
     };
-    use serde_json::Value::Null;
+    use serde_json::Value::{self as Json, Null};
 
     use super::*;
     use crate::with_neighbours;

@@ -14,13 +14,13 @@ use crate::{
     error::{ApiError, Code},
     form::OrNull,
     http::{App, is_public_url, prose, text, within},
-    id::AgentId,
+    id::{AgentId, UserId},
     permission::Action,
-    scope::Patterns,
+    scope::{Patterns, Role},
     store::{
         agent::{self, Agent, Fields, Labels},
         archived::Archived,
-        inbox,
+        grant, inbox,
         state::MOST_CENTS,
         tree,
     },
@@ -225,4 +225,11 @@ pub async fn narrow_below(app: &App, write: &Write<'_>, top: &Agent) -> Result<(
         have.insert(agent.id, scope);
     }
     Ok(())
+}
+
+/// The active user of the tenant whom agents can be given to: one whose role lets him look after them.
+pub async fn new_owner(write: &Write<'_>, to: &str) -> Result<UserId, ApiError> {
+    let found = grant::subject(&write.tx, &write.caller, to).await?;
+    let found = found.filter(|found| found.agent.is_none() && found.is_active && found.role >= Role::Member);
+    Ok(found.ok_or(Code::OwnerNotFound)?.user)
 }

@@ -53,6 +53,18 @@ pub async fn by_user(
     insert(app, tx, tenant, user, None, None, event).await
 }
 
+/// Of two objects, the members that differ: an audit row holds what was changed, not all that was left.
+pub fn changed(before: Json, after: Json) -> (Json, Json) {
+    let (Json::Object(mut was), Json::Object(mut is)) = (before, after) else { return (Json::Null, Json::Null) };
+    let same: Vec<String> =
+        was.iter().filter(|(key, value)| is.get(*key) == Some(value)).map(|(key, _)| key.clone()).collect();
+    for key in same {
+        was.remove(&key);
+        is.remove(&key);
+    }
+    (Json::Object(was), Json::Object(is))
+}
+
 /// Many agents that one statement is about to change, for their audit rows.
 pub(crate) struct Many<'a> {
     /// What comes before the statement and may name a table.

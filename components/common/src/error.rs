@@ -327,6 +327,18 @@ errors! {
         page: "/docs/agents/concepts/tree#export-and-import";
     EmailTaken 409 "email_taken": "A user of this tenant has this address already.",
         "GET /api/users?q=<address> finds that user; choose another address for a new one.";
+    SelfDeactivation 409 "self_deactivation": "This is your own account, which another admin has to deactivate.",
+        "Ask another admin of your tenant: GET /api/users?role=admin&active=true lists them. DELETE /auth/sessions ends your other sessions, POST /auth/logout this one.",
+        page: "/docs/agents/concepts/people#deactivated-accounts";
+    SelfDeletion 409 "self_deletion": "This is your own account, which another admin has to delete.",
+        "Ask another admin of your tenant: GET /api/users?role=admin&active=true lists them.",
+        page: "/docs/agents/concepts/people#deleting-a-user";
+    LastAdmin 409 "last_admin": "This is the last active admin of the tenant, which has to keep one.",
+        "Make another user an admin first: PATCH /api/users/<id> {\"role\": \"admin\"}; GET /api/users lists them.",
+        page: "/docs/agents/concepts/people#changing-a-user";
+    OwnsAgents 409 "owns_agents": "This user owns agents, and an agent has an owner.",
+        "Send the same request with ?agents=transfer:<address or id> to give all {count} to another user, or with ?agents=archive to archive them; GET /api/agents?owner={user} lists them.",
+        page: "/docs/agents/concepts/people#deleting-a-user";
     TenantTaken 409 "tenant_taken": "A tenant has this slug already.",
         "Choose another slug.";
     ScopeTaken 409 "scope_taken": "The tenant has a custom scope of this name already.",

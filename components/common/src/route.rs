@@ -238,6 +238,18 @@ routes! {
         ..row(Group::People, "POST", "/api/users", "Create a user") };
     USERS_GET = Route { access: Access::Scope(Scope::UsersRead), for_people: true, page: USERS_PAGE,
         ..row(Group::People, "GET", "/api/users/{id}", "One user") };
+    USERS_PATCH = Route { access: Access::Scope(Scope::UsersWrite), for_people: true, session_only: true,
+        audit: Some("user.update"), page: USERS_PAGE,
+        ..row(Group::People, "PATCH", "/api/users/{id}", "Change a user's name, role or address") };
+    USERS_DELETE = Route { access: Access::Scope(Scope::UsersWrite), for_people: true, session_only: true,
+        audit: Some("user.delete"), query: Query::Only(&["agents"]), page: USERS_PAGE,
+        ..row(Group::People, "DELETE", "/api/users/{id}", "Delete a user; the agents are given away or archived") };
+    USERS_ACTIVATE = Route { access: Access::Scope(Scope::UsersWrite), for_people: true, session_only: true,
+        is_idempotent: true, audit: Some("user.activate"), page: USERS_PAGE,
+        ..row(Group::People, "POST", "/api/users/{id}/activate", "Let an account be used again") };
+    USERS_DEACTIVATE = Route { access: Access::Scope(Scope::UsersWrite), for_people: true, session_only: true,
+        is_idempotent: true, audit: Some("user.deactivate"), page: USERS_PAGE,
+        ..row(Group::People, "POST", "/api/users/{id}/deactivate", "Refuse an account with all that is its") };
 
     AUDIT_LIST = Route { access: Access::Scope(Scope::AuditRead), page: AUDIT_PAGE,
         query: Query::Only(&["actor", "action", "object", "outcome", "since", "until", "cursor", "limit"]),

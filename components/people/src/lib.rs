@@ -1,6 +1,7 @@
 //! Component `people`: people: their sessions, and the users of a tenant.
 #![forbid(unsafe_code)]
 
+mod end;
 mod routes;
 mod sessions;
 mod users;

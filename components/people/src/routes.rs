@@ -3,7 +3,7 @@ use common::{
     router::{Router, Routes},
 };
 
-use crate::{sessions, users};
+use crate::{end, sessions, users};
 
 fn routes() -> Routes {
     Routes::new(Group::People)
@@ -14,6 +14,10 @@ fn routes() -> Routes {
         .on(route::USERS_LIST, users::list)
         .on(route::USERS_CREATE, users::create)
         .on(route::USERS_GET, users::get)
+        .on(route::USERS_PATCH, users::patch)
+        .on(route::USERS_DELETE, end::delete)
+        .on(route::USERS_ACTIVATE, end::activate)
+        .on(route::USERS_DEACTIVATE, end::deactivate)
 }
 
 /// The component's routes.

@@ -1,6 +1,10 @@
+//! The users of a tenant: list, read, create, change.
+
 use axum::{http::StatusCode, response::Response};
 use common::{
+    audit,
     caller::Caller,
+    db::Rows,
     error::{ApiError, Code},
     form,
     form::{Ask, Params},
@@ -10,10 +14,13 @@ use common::{
     page::Wanted,
     route,
     scope::Role,
-    store::user,
+    store::user::{self, Changed, User},
     write::Begun,
 };
-use serde_json::{Value::Null, json};
+use serde_json::{
+    Value::{self as Json, Null},
+    json,
+};
 
 form! {
     pub(crate) struct List {
@@ -47,10 +54,7 @@ pub(crate) async fn list(app: App, caller: Caller, Params(ask): Params<List>) ->
 
 /// `GET /api/users/{id}`: one user of the tenant.
 pub(crate) async fn get(app: App, caller: Caller, Segment(id): Segment) -> Result<Response, ApiError> {
-    match user::find(app.db(), caller.tenant_id(), &id).await? {
-        Some(found) => json(StatusCode::OK, &found),
-        None => Err(Code::UserNotFound.into()),
-    }
+    json(StatusCode::OK, &find(app.db(), &caller, &id).await?)
 }
 
 form! {
@@ -86,17 +90,76 @@ pub(crate) async fn create(app: App, caller: Caller, ask: Ask<Create>) -> Result
     if !user::insert(&write.tx, &new).await? {
         return Err(Code::EmailTaken.into());
     }
-    let stored = user::find(&write.tx, caller.tenant_id(), id.as_str()).await?;
-    let stored =
-        stored.ok_or_else(|| ApiError::from(Code::Internal).cause("a user that was just stored is not there"))?;
+    let stored = find(&write.tx, &caller, id.as_str()).await?;
     let answer = Answer::json(StatusCode::CREATED, &stored)?;
     write.finish(id.as_str(), Null, json!({ "email": email, "name": name, "role": role }), answer).await
 }
 
+form! {
+    pub(crate) struct Patch {
+        name: Option<String>,
+        role: Option<String>,
+        email: Option<String>,
+    }
+}
+
+/// `PATCH /api/users/{id}`: changes what is sent. A role counts from the next request on, for all that this person and his agents
+/// carry.
+pub(crate) async fn patch(
+    app: App,
+    caller: Caller,
+    Segment(id): Segment,
+    ask: Ask<Patch>,
+) -> Result<Response, ApiError> {
+    let body = ask.body;
+    if body.name.is_none() && body.role.is_none() && body.email.is_none() {
+        return Err(ApiError::field("", "send at least one of: name, role, email"));
+    }
+    let name = body.name.map(|name| text("name", &name, 64)).transpose()?;
+    let role = body.role.map(|word| Role::from_word(&word).ok_or(Code::UnknownRole)).transpose()?;
+    let email = body.email.map(|email| user::parse_email(&email).ok_or(Code::InvalidEmail)).transpose()?;
+    find(app.db(), &caller, &id).await?; // early 404; decided again below
+    let Begun::First(write) = app.write(route::USERS_PATCH, &caller, ask.kept).await? else {
+        return Err(ApiError::from(Code::Internal).cause("a replay without a key"));
+    };
+    let before = find(&write.tx, &write.caller, &id).await?;
+    let mut after = before.clone();
+    after.name = name.unwrap_or(after.name);
+    after.role = role.unwrap_or(after.role);
+    after.email = email.unwrap_or(after.email);
+    let (was, is) = audit::changed(audited(&before), audited(&after));
+    let answer = Answer::json(StatusCode::OK, &after)?;
+    if was == is {
+        return write.nothing(answer);
+    }
+    match user::update(&write.tx, write.caller.tenant_id(), &after).await? {
+        Changed::Done => write.finish(after.id.as_str(), was, is, answer).await,
+        Changed::EmailTaken => Err(Code::EmailTaken.into()),
+        Changed::LastAdmin => Err(Code::LastAdmin.into()),
+    }
+}
+
+/// The user of the caller's tenant with this id.
+pub(crate) async fn find(reads: &dyn Rows, caller: &Caller, id: &str) -> Result<User, ApiError> {
+    user::find(reads, caller.tenant_id(), id).await?.ok_or_else(|| Code::UserNotFound.into())
+}
+
+/// A user as an audit row says him.
+pub(crate) fn audited(user: &User) -> Json {
+    json!({ "email": user.email, "name": user.name, "role": user.role, "active": user.active })
+}
+
 #[cfg(test)]
 mod tests {
-    use common::{scope::Role, secret::Kind, testing::TestApp};
-    use serde_json::{Value::Null, json};
+    use common::{
+        scope::Role,
+        secret::Kind,
+        testing::{Actor, TestApp},
+    };
+    use serde_json::{
+        Value::{self as Json, Null},
+        json,
+    };
 
     use crate::with_neighbours;
 
@@ -248,5 +311,117 @@ mod tests {
         ] {
             t.as_(&ada, "GET", &format!("/api/users?{query}"), Null).await.refused(status, slug);
         }
+    }
+
+    async fn patch(t: &TestApp, who: &Actor, whom: &Actor, body: Json) -> common::testing::Answer {
+        t.as_(who, "PATCH", &format!("/api/users/{}", whom.user), body).await
+    }
+
+    /// What is sent is changed, the rest stays, and the audit row holds what was changed. A role counts from the next request on.
+    #[tokio::test]
+    async fn a_change_of_a_user_counts_at_once() {
+        let t = TestApp::new(with_neighbours());
+        let ada = t.ada().await;
+        let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+        t.as_(&max, "GET", "/api/users", Null).await.refused(403, "scope_denied");
+        let changed = patch(&t, &ada, &max, json!({ "role": "admin" })).await.is(200);
+        assert_eq!((&changed["role"], &changed["email"]), (&json!("admin"), &json!("max@example.com")));
+        t.as_(&max, "GET", "/api/users", Null).await.is(200);
+        let changed = patch(&t, &max, &max, json!({ "name": " Max M. ", "email": "Max.M@example.com" })).await.is(200);
+        assert_eq!((&changed["name"], &changed["email"]), (&json!("Max M."), &json!("Max.M@example.com")));
+        assert_eq!(t.as_(&max, "GET", "/api/auth/whoami", Null).await.is(200)["email"], "Max.M@example.com");
+        // Nothing changes: nothing is written.
+        patch(&t, &ada, &max, json!({ "role": "admin", "name": "Max M." })).await.is(200);
+        let rows = t.texts("SELECT before || ' ' || after FROM audit WHERE action = 'user.update' ORDER BY seq").await;
+        assert_eq!(
+            rows,
+            [
+                r#"{"role":"member"} {"role":"admin"}"#,
+                &format!(
+                    r#"{{"email":"max@example.com","name":"max@example.com"}} {}"#,
+                    r#"{"email":"Max.M@example.com","name":"Max M."}"#
+                ),
+            ]
+        );
+        assert_eq!(
+            t.texts("SELECT email_key FROM users WHERE role = 'admin' ORDER BY 1").await[1],
+            "max.m@example.com"
+        );
+    }
+
+    /// R17, R20: what cannot be is refused, and nothing of it is stored.
+    #[tokio::test]
+    async fn a_change_that_cannot_be_is_refused() {
+        let t = TestApp::new(with_neighbours());
+        let ada = t.ada().await;
+        let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+        let before = t.texts("SELECT id || email || email_key || name || role FROM users ORDER BY id").await;
+        for (body, status, slug) in [
+            (json!({ "email": "ADA@example.com" }), 409, "email_taken"),
+            (json!({ "email": "ADA@example.com", "role": "viewer" }), 409, "email_taken"),
+            (json!({ "email": "nobody" }), 400, "invalid_email"),
+            (json!({ "name": " " }), 400, "invalid_text"),
+            (json!({ "name": "N", "role": "root" }), 400, "unknown_role"),
+            (json!({ "role": null }), 422, "validation_error"),
+            (json!({ "name": "N", "active": false }), 422, "validation_error"),
+            (json!({}), 422, "validation_error"),
+        ] {
+            patch(&t, &ada, &max, body).await.refused(status, slug);
+        }
+        let after = t.texts("SELECT id || email || email_key || name || role FROM users ORDER BY id").await;
+        assert_eq!(before, after);
+        assert_eq!(t.number("SELECT count(*) FROM audit").await, 0);
+        // One's own address in another case is nobody else's.
+        patch(&t, &ada, &max, json!({ "email": "MAX@example.com" })).await.is(200);
+    }
+
+    /// R18: a tenant keeps an active admin; of two who demote each other at once, one is left.
+    #[tokio::test]
+    async fn the_last_admin_is_not_demoted() {
+        let t = TestApp::new(with_neighbours());
+        let ada = t.ada().await;
+        let max = t.user(&ada.tenant, "max@example.com", Role::Admin).await;
+        let other = t.tenant("other").await;
+        t.user(&other, "eve@example.com", Role::Admin).await;
+        let body = json!({ "role": "member" });
+        let second = TestApp::over(with_neighbours(), &t);
+        let (one, two) = tokio::join!(patch(&t, &ada, &max, body.clone()), patch(&second, &max, &ada, body.clone()));
+        let mut statuses = [one.status.as_u16(), two.status.as_u16()];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 403]);
+        let admins = "SELECT count(*) FROM users WHERE role = 'admin' AND tenant_id <> (SELECT id FROM tenants WHERE slug = 'other')";
+        assert_eq!(t.number(admins).await, 1);
+        let left = if one.status == 200 { &ada } else { &max };
+        patch(&t, left, left, body.clone()).await.refused(409, "last_admin");
+        // An inactive one does not count, and can be demoted.
+        let idle = t.user(&ada.tenant, "idle@example.com", Role::Admin).await;
+        t.execute("UPDATE users SET deactivated_at = 1 WHERE email = 'idle@example.com'").await.unwrap();
+        patch(&t, left, left, body.clone()).await.refused(409, "last_admin");
+        patch(&t, left, &idle, body).await.is(200);
+        patch(&t, left, left, json!({ "role": "admin", "name": "Last" })).await.is(200);
+        assert_eq!(t.number(admins).await, 1);
+    }
+
+    /// R7: no PAT, no agent and nobody below an admin changes a user; a foreign one is an absent one.
+    #[tokio::test]
+    async fn only_a_session_of_an_admin_changes_users() {
+        let t = TestApp::new(with_neighbours());
+        let ada = t.ada().await;
+        let pat = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "*", None).await;
+        let scout = t.agent(&ada, "scout", "*").await;
+        let curator = t.user(&ada.tenant, "curator@example.com", Role::Curator).await;
+        let path = format!("/api/users/{}", ada.user);
+        for (method, path, body) in [
+            ("PATCH", path.clone(), json!({ "role": "viewer" })),
+            ("DELETE", path.clone(), Null),
+            ("POST", format!("{path}/deactivate"), Null),
+            ("POST", format!("{path}/activate"), Null),
+        ] {
+            for (actor, slug) in [(&pat, "session_required"), (&scout, "session_required"), (&curator, "scope_denied")]
+            {
+                t.as_(actor, method, &path, body.clone()).await.refused(403, slug);
+            }
+        }
+        assert_eq!(t.texts("SELECT role FROM users WHERE email = 'ada@example.com'").await, ["admin"]);
     }
 }

@@ -179,7 +179,7 @@ pub async fn subject(reads: &dyn Rows, caller: &Caller, text: &str) -> Result<Op
     let readable = Bound::new(caller, &mut binder).on_agent(Action::Read);
     let sql = format!(
         "SELECT u.id, u.email, u.id, u.role, u.deactivated_at IS NULL, NULL
-         FROM users u WHERE u.tenant_id = {tenant} AND u.{column} = {user}
+         FROM users u WHERE u.tenant_id = {tenant} AND u.{column} = {user} AND u.deleted_at IS NULL
          UNION ALL
          SELECT a.id, a.name, u.id, u.role, u.deactivated_at IS NULL, a.id
          FROM agents a JOIN users u ON u.id = a.owner_id

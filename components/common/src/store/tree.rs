@@ -102,55 +102,111 @@ pub async fn put_below(tx: &Tx<'_>, id: &AgentId, parent: Option<&AgentId>, now:
     tx.execute("UPDATE agents SET parent_id = ?2, updated_at = ?3 WHERE id = ?1", args![id, parent, now]).await
 }
 
+/// The agents that the user `?1` owns, in the form of [`BELOW`].
+const OWNED: &str = "WITH below (id, depth) AS (SELECT id, 2 FROM agents WHERE owner_id = ?1 AND archived_at IS NULL) ";
+
+/// How many live agents a user owns.
+pub async fn owned(reads: &dyn Rows, owner: &UserId) -> Result<i64, DbError> {
+    let sql = format!("{OWNED} SELECT count(*) FROM below");
+    Ok(reads.optional(&sql, args![owner]).await?.unwrap_or(0))
+}
+
+/// What becomes of the agents of somebody who goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaves {
+    /// Another one takes them over.
+    Given,
+    /// They are archived; who may restore one is their new owner.
+    Archived,
+}
+
+/// Gives all agents of an owner to another one, archived ones too. Each live one has an audit row of its own.
+pub async fn leave(
+    write: &Write<'_>,
+    from: &UserId,
+    to: &UserId,
+    leaves: Leaves,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    hand_over(write, (OWNED, from.as_str()), to, now).await?;
+    let tx = &write.tx;
+    if leaves == Leaves::Archived {
+        let sql = format!("{OWNED} DELETE FROM grants WHERE subject_id IN (SELECT id FROM below)");
+        tx.execute(&sql, args![from]).await?;
+        let sql = "UPDATE agents SET archived_at = ?2 WHERE owner_id = ?1 AND archived_at IS NULL";
+        tx.execute(sql, args![from, now]).await?;
+    }
+    let sql = "UPDATE agents SET owner_id = ?2, updated_at = ?3 WHERE owner_id = ?1 AND archived_at IS NULL";
+    tx.execute(sql, args![from, to, now]).await?;
+    let sql = "UPDATE agents SET owner_id = ?2, updated_at = ?3
+               WHERE tenant_id = ?4 AND archived_at IS NOT NULL AND owner_id = ?1";
+    tx.execute(sql, args![from, to, now, write.caller.tenant_id()]).await
+}
+
 /// Gives an agent and all below it to another owner. What was made for the former one ends with it: every credential and
 /// key, what people approved, and what was shared, or somebody of the former owner's choice could act for the new one. Each agent
 /// below has an audit row of its own.
 pub async fn give(write: &Write<'_>, id: &AgentId, owner: &UserId, now: Timestamp) -> Result<(), DbError> {
+    hand_over(write, (BELOW, id.as_str()), owner, now).await?;
     let tx = &write.tx;
-    let (which, subject) = ("a.id IN (SELECT id FROM below WHERE depth > 1)", id.as_str());
-    audit::of_many(write, &Many { with: BELOW, which, subject, member: "owner_id", after: owner.as_str() }).await?;
-    end_rights(tx, id, now).await?;
-    delete_keys(tx, id).await?;
-    let sql = format!("{BELOW} DELETE FROM grants WHERE object_id IN (SELECT id FROM below)");
-    tx.execute(&sql, args![id]).await?;
     let sql = format!("{BELOW} UPDATE agents SET owner_id = ?2, updated_at = ?3 WHERE id IN (SELECT id FROM below)");
     tx.execute(&sql, args![id, owner, now]).await
+}
+
+/// What ends when agents get another owner; those of depth 1 have the audit row of their change.
+async fn hand_over(
+    write: &Write<'_>,
+    (with, subject): (&'static str, &str),
+    owner: &UserId,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let tx = &write.tx;
+    let which = "a.id IN (SELECT id FROM below WHERE depth > 1)";
+    audit::of_many(write, &Many { with, which, subject, member: "owner_id", after: owner.as_str() }).await?;
+    end_rights(tx, (with, subject), now).await?;
+    delete_keys(tx, (with, subject)).await?;
+    let sql = format!("{with} DELETE FROM grants WHERE object_id IN (SELECT id FROM below)");
+    tx.execute(&sql, args![subject]).await
 }
 
 /// Archives an agent and all below it: their credentials end, what was shared goes, their names become free. Gives the ids of
 /// the credentials that were live.
 pub async fn archive(tx: &Tx<'_>, id: &AgentId, now: Timestamp) -> Result<Vec<String>, DbError> {
-    let revoked = end_rights(tx, id, now).await?;
+    let revoked = end_rights(tx, (BELOW, id.as_str()), now).await?;
     // What was shared goes with it; a restored agent is its owner's alone.
     let sql = format!(
         "{BELOW} DELETE FROM grants
          WHERE object_id IN (SELECT id FROM below) OR subject_id IN (SELECT id FROM below)"
     );
     tx.execute(&sql, args![id]).await?;
-    delete_keys(tx, id).await?;
+    delete_keys(tx, (BELOW, id.as_str())).await?;
     let sql = format!("{BELOW} UPDATE agents SET archived_at = ?2, updated_at = ?2 WHERE id IN (SELECT id FROM below)");
     tx.execute(&sql, args![id, now]).await?;
     Ok(revoked)
 }
 
-/// Deletes the keys of an agent and of all below it with their grants. Their secrets are not ended here.
-async fn delete_keys(tx: &Tx<'_>, id: &AgentId) -> Result<(), DbError> {
+/// Deletes the keys of the agents `below` with their grants. Their secrets are not ended here.
+async fn delete_keys(tx: &Tx<'_>, (with, subject): (&'static str, &str)) -> Result<(), DbError> {
     let keys = "FROM api_keys WHERE agent_id IN (SELECT id FROM below)";
-    tx.execute(&format!("{BELOW} DELETE FROM grants WHERE object_id IN (SELECT id {keys})"), args![id]).await?;
-    tx.execute(&format!("{BELOW} DELETE {keys}"), args![id]).await
+    tx.execute(&format!("{with} DELETE FROM grants WHERE object_id IN (SELECT id {keys})"), args![subject]).await?;
+    tx.execute(&format!("{with} DELETE {keys}"), args![subject]).await
 }
 
-/// Ends every credential of an agent and of all below it, and all that was asked and approved for them.
-async fn end_rights(tx: &Tx<'_>, id: &AgentId, now: Timestamp) -> Result<Vec<String>, DbError> {
+/// Ends every credential of the agents `below`, and all that was asked and approved for them.
+async fn end_rights(
+    tx: &Tx<'_>,
+    (with, subject): (&'static str, &str),
+    now: Timestamp,
+) -> Result<Vec<String>, DbError> {
     let sql = format!(
-        "{BELOW} UPDATE access_requests
+        "{with} UPDATE access_requests
          SET state = CASE state WHEN 'open' THEN 'denied' ELSE 'revoked' END, decided_at = ?2, decided_by = NULL
          WHERE agent_id IN (SELECT id FROM below) AND (state = 'open' OR (state = 'approved' AND ends_at > ?2))"
     );
-    tx.execute(&sql, args![id, now]).await?;
+    tx.execute(&sql, args![subject, now]).await?;
     let sql = format!(
-        "{BELOW} UPDATE credentials SET revoked_at = ?2
+        "{with} UPDATE credentials SET revoked_at = ?2
          WHERE agent_id IN (SELECT id FROM below) AND revoked_at IS NULL RETURNING id"
     );
-    tx.list(&sql, args![id, now]).await
+    tx.list(&sql, args![subject, now]).await
 }

@@ -4,15 +4,16 @@ use serde::Serialize;
 
 use crate::{
     args,
-    db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx},
+    db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx, Value},
     id::{TenantId, UserId},
     page::Wanted,
     scope::Role,
+    store::credential,
     time::Timestamp,
 };
 
 /// A user, as admins may see him.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct User {
     /// The id.
     pub id: UserId,
@@ -118,7 +119,7 @@ pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<bool, DbError> {
 
 /// A user of the tenant.
 pub async fn find(reads: &dyn Rows, tenant: &TenantId, id: &str) -> Result<Option<User>, DbError> {
-    let sql = format!("SELECT {COLUMNS} FROM users WHERE id = ?2 AND tenant_id = ?1");
+    let sql = format!("SELECT {COLUMNS} FROM users WHERE id = ?2 AND tenant_id = ?1 AND deleted_at IS NULL");
     reads.optional(&sql, args![tenant, id]).await
 }
 
@@ -158,7 +159,7 @@ pub async fn list(
     let (at, id) = wanted.after();
     let sql = format!(
         "SELECT {COLUMNS} FROM users
-         WHERE tenant_id = ?1 AND (created_at, id) < (?2, ?3)
+         WHERE tenant_id = ?1 AND (created_at, id) < (?2, ?3) AND deleted_at IS NULL
            AND (?4 IS NULL OR email LIKE ?4 ESCAPE '\\' OR name LIKE ?4 ESCAPE '\\')
            AND (?5 IS NULL OR role = ?5) AND (?6 IS NULL OR (deactivated_at IS NULL) = ?6)
          ORDER BY created_at DESC, id DESC LIMIT ?7"
@@ -241,8 +242,88 @@ pub async fn signed_in(tx: &Tx<'_>, login: &Login, rehashed: Option<&str>, now: 
 
 /// Sets a password's hash; `false`: there is no such user in the tenant.
 pub async fn set_password(tx: &Tx<'_>, tenant: &TenantId, id: &str, hash: &str) -> Result<bool, DbError> {
-    let sql = "UPDATE users SET password_hash = ?3 WHERE id = ?2 AND tenant_id = ?1 RETURNING 1";
+    let sql = "UPDATE users SET password_hash = ?3 WHERE id = ?2 AND tenant_id = ?1 AND deleted_at IS NULL RETURNING 1";
     Ok(tx.optional::<Happened>(sql, args![tenant, id, hash]).await?.is_some())
+}
+
+/// Whether the user is no active admin, or there is another one: a tenant never loses its last.
+const KEEPS_AN_ADMIN: &str = "(role <> 'admin' OR deactivated_at IS NOT NULL OR EXISTS (
+    SELECT 1 FROM users o
+    WHERE o.tenant_id = users.tenant_id AND o.role = 'admin' AND o.deactivated_at IS NULL AND o.id <> users.id))";
+
+/// How a change of a user went.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// It is done.
+    Done,
+    /// The address is another user's.
+    EmailTaken,
+    /// The tenant would have no active admin.
+    LastAdmin,
+}
+
+/// Stores address, name and role of a user who is there.
+pub async fn update(tx: &Tx<'_>, tenant: &TenantId, user: &User) -> Result<Changed, DbError> {
+    let key = email_key(&user.email);
+    let sql = format!(
+        "UPDATE users SET email = ?3, email_key = ?4, name = ?5, role = ?6
+         WHERE id = ?2 AND tenant_id = ?1 AND deleted_at IS NULL AND (?6 = 'admin' OR {KEEPS_AN_ADMIN})
+           AND NOT EXISTS (SELECT 1 FROM users o WHERE o.tenant_id = ?1 AND o.email_key = ?4 AND o.id <> ?2)
+         RETURNING 1"
+    );
+    let row = args![tenant, &user.id, &user.email, &key, &user.name, user.role.as_str()];
+    if tx.optional::<Happened>(&sql, row).await?.is_none() {
+        let sql = "SELECT 1 FROM users WHERE tenant_id = ?1 AND email_key = ?2 AND id <> ?3";
+        let taken = tx.optional::<Happened>(sql, args![tenant, key, &user.id]).await?;
+        return Ok(if taken.is_some() { Changed::EmailTaken } else { Changed::LastAdmin });
+    }
+    // What waits to be sent goes to the new address.
+    let sql = "UPDATE outbox SET recipient = ?2 WHERE user_id = ?1 AND state = 'due' AND recipient <> ?2";
+    tx.execute(sql, args![&user.id, &user.email]).await?;
+    Ok(Changed::Done)
+}
+
+/// Lets nobody use an account that is active; `false`: he is the tenant's last active admin. Sessions end for good; what else the
+/// account has is refused at the door until it is activated.
+pub async fn deactivate(tx: &Tx<'_>, user: &UserId, by: &UserId, now: Timestamp) -> Result<bool, DbError> {
+    let sql = format!(
+        "UPDATE users SET deactivated_at = ?2, deactivated_by = ?3
+         WHERE id = ?1 AND deactivated_at IS NULL AND {KEEPS_AN_ADMIN} RETURNING 1"
+    );
+    if tx.optional::<Happened>(&sql, args![user, now, by]).await?.is_none() {
+        return Ok(false);
+    }
+    credential::revoke_sessions(tx, user, None, now).await?;
+    tx.execute("DELETE FROM outbox WHERE user_id = ?1 AND state = 'due'", args![user]).await?;
+    Ok(true)
+}
+
+/// Lets an account be used again.
+pub async fn activate(tx: &Tx<'_>, user: &UserId) -> Result<(), DbError> {
+    let sql = "UPDATE users SET deactivated_at = NULL, deactivated_by = NULL WHERE id = ?1 AND deleted_at IS NULL";
+    tx.execute(sql, args![user]).await
+}
+
+/// Deletes an inactive user who owns no agent: the address is free, and every credential, grant and notification ends.
+pub async fn delete(tx: &Tx<'_>, user: &UserId, now: Timestamp) -> Result<(), DbError> {
+    let key = format!("deleted {}", user.as_str()); // no address, and nobody else's
+    for (sql, args) in [
+        (
+            "UPDATE users SET deleted_at = ?2, email_key = ?3, password_hash = NULL
+             WHERE id = ?1 AND deactivated_at IS NOT NULL",
+            args![user, now, key],
+        ),
+        (
+            "UPDATE credentials SET revoked_at = ?2 WHERE user_id = ?1 AND agent_id IS NULL AND revoked_at IS NULL",
+            args![user, now],
+        ),
+        ("DELETE FROM grants WHERE subject_id = ?1", args![user]),
+        ("DELETE FROM notifications WHERE user_id = ?1", args![user]),
+    ] as [(&str, Vec<Value>); 4]
+    {
+        tx.execute(sql, args).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -51,6 +51,7 @@ fn body(route: &Route) -> Json {
         ("PUT", "/api/agents/{name}") => json!({ "preset": "worker" }),
         ("POST", "/api/agents/{name}/messages") => json!({ "text": "hello" }),
         ("POST", "/api/users/{id}/set-password") => json!({ "password": "a quiet orbit of nine" }),
+        ("PATCH", "/api/users/{id}") => json!({ "name": "New" }),
         _ => Json::Null,
     }
 }
