@@ -371,3 +371,21 @@ fn a_tenant_keeps_its_last_admin() {
     max.post(&format!("{own}/deactivate"), &json!({})).is(200);
     ada.get("/api/auth/whoami").refused(401, "token_revoked");
 }
+
+/// R21: one's own password is changed with the current one; all other sessions end, tokens go on.
+#[test]
+fn a_person_changes_the_own_password() {
+    let (server, ada) = Server::with_admin();
+    let sign_in =
+        |word: &str| server.nobody().post("/auth/token", &json!({ "email": "ada@example.com", "password": word }));
+    let other = server.with(text(&sign_in(PASSWORD).is(200)["access_token"]));
+    let pat = ada.post("/auth/tokens", &json!({ "name": "laptop" })).is(201);
+    let new = "another quiet orbit";
+    ada.post("/auth/password", &json!({ "current": "wrong", "new": new })).refused(403, "wrong_password");
+    ada.post("/auth/password", &json!({ "current": PASSWORD, "new": new })).is(204);
+    ada.get("/api/auth/whoami").is(200);
+    server.with(text(&pat["token"])).get("/api/auth/whoami").is(200);
+    other.get("/api/auth/whoami").refused(401, "token_revoked");
+    sign_in(PASSWORD).refused(401, "login_failed");
+    sign_in(new).is(200);
+}

@@ -221,6 +221,9 @@ errors! {
         "Sign in with POST /auth/token and send the access_token of its answer.",
         agent: "Ask {owner}, or an admin of your tenant, to do it.",
         page: "/docs/agents/concepts/permissions#session-only";
+    WrongPassword 403 "wrong_password": "The current password is another one.",
+        "Send the password that you sign in with as current. If you forgot it, ask an admin to set one with POST /api/users/{{id}}/set-password.",
+        page: "/docs/agents/concepts/people#passwords";
     PermissionDenied 403 "permission_denied": "You may read this, but not change it so.",
         "Ask {owner}, who owns it, or an admin of your tenant.",
         agent: "Ask {owner}, who owns it.",

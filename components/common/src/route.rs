@@ -265,6 +265,9 @@ routes! {
         ..row(Group::Signin, "POST", "/auth/bootstrap", "Make the first tenant and its admin, once") };
     SIGN_IN = Route { access: Access::Public, audit: Some("session.start"), page: CREDENTIALS_PAGE,
         ..row(Group::Signin, "POST", "/auth/token", "Sign in with a password") };
+    PASSWORD_CHANGE = Route { session_only: true, for_people: true, is_idempotent: true, audit: Some("user.change_password"),
+        page: USERS_PAGE,
+        ..row(Group::Signin, "POST", "/auth/password", "Change my password") };
     TENANT_CREATE = Route { access: Access::Public, audit: Some("tenant.create"), page: USERS_PAGE,
         ..row(Group::Signin, "POST", "/operator/tenants", "Make a further tenant and its admin") };
     OPERATOR_REVOKE = Route { access: Access::Public, audit: Some("operator.revoke"), page: CREDENTIALS_PAGE,

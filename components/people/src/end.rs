@@ -30,24 +30,7 @@ pub(crate) async fn deactivate(
     Segment(id): Segment,
     ask: Ask<Nothing>,
 ) -> Result<Response, ApiError> {
-    find(app.db(), &caller, &id).await?; // early 404; decided again below
-    let write = match app.begin(Purpose::Relief, route::USERS_DEACTIVATE, &caller, ask.kept).await? {
-        Begun::First(write) => write,
-        Begun::Again(answer) => return Ok(answer),
-    };
-    let before = find(&write.tx, &write.caller, &id).await?;
-    if before.id == *write.caller.user_id() {
-        return Err(Code::SelfDeactivation.into());
-    }
-    if !before.active {
-        return write.nothing(Answer::json(StatusCode::OK, &before)?);
-    }
-    if !user::deactivate(&write.tx, &before.id, write.caller.user_id(), app.now()).await? {
-        return Err(Code::LastAdmin.into());
-    }
-    let after = find(&write.tx, &write.caller, &id).await?;
-    let answer = Answer::json(StatusCode::OK, &after)?;
-    write.finish(after.id.as_str(), json!({ "active": true }), json!({ "active": false }), answer).await
+    set_active(app, caller, &id, ask, false).await
 }
 
 /// `POST /api/users/{id}/activate`: PATs and the agents' credentials are let in again; sessions stay ended.
@@ -57,19 +40,40 @@ pub(crate) async fn activate(
     Segment(id): Segment,
     ask: Ask<Nothing>,
 ) -> Result<Response, ApiError> {
-    find(app.db(), &caller, &id).await?; // early 404; decided again below
-    let write = match app.write(route::USERS_ACTIVATE, &caller, ask.kept).await? {
+    set_active(app, caller, &id, ask, true).await
+}
+
+async fn set_active(
+    app: App,
+    caller: Caller,
+    id: &str,
+    ask: Ask<Nothing>,
+    is_active: bool,
+) -> Result<Response, ApiError> {
+    find(app.db(), &caller, id).await?; // early 404; decided again below
+    let (purpose, route) = match is_active {
+        true => (Purpose::Durable, route::USERS_ACTIVATE),
+        false => (Purpose::Relief, route::USERS_DEACTIVATE),
+    };
+    let write = match app.begin(purpose, route, &caller, ask.kept).await? {
         Begun::First(write) => write,
         Begun::Again(answer) => return Ok(answer),
     };
-    let before = find(&write.tx, &write.caller, &id).await?;
-    if before.active {
+    let (before, me) = (find(&write.tx, &write.caller, id).await?, write.caller.user_id());
+    if !is_active && before.id == *me {
+        return Err(Code::SelfDeactivation.into());
+    }
+    if before.active == is_active {
         return write.nothing(Answer::json(StatusCode::OK, &before)?);
     }
-    user::activate(&write.tx, &before.id).await?;
-    let after = find(&write.tx, &write.caller, &id).await?;
+    if is_active {
+        user::activate(&write.tx, &before.id).await?;
+    } else if !user::deactivate(&write.tx, &before.id, me, app.now()).await? {
+        return Err(Code::LastAdmin.into());
+    }
+    let after = find(&write.tx, &write.caller, id).await?;
     let answer = Answer::json(StatusCode::OK, &after)?;
-    write.finish(after.id.as_str(), json!({ "active": false }), json!({ "active": true }), answer).await
+    write.finish(after.id.as_str(), json!({ "active": before.active }), json!({ "active": is_active }), answer).await
 }
 
 form! {

@@ -4,6 +4,7 @@
 
 mod bootstrap;
 mod operator;
+mod own;
 mod password;
 mod routes;
 mod sign_in;

@@ -3,7 +3,7 @@ use common::{
     router::{Router, Routes},
 };
 
-use crate::{bootstrap, operator, password, sign_in};
+use crate::{bootstrap, operator, own, password, sign_in};
 
 fn routes() -> Routes {
     Routes::new(Group::Signin)
@@ -12,6 +12,7 @@ fn routes() -> Routes {
         .on(route::OPERATOR_REVOKE, operator::revoke)
         .on(route::SIGN_IN, sign_in::sign_in)
         .on(route::PASSWORD_SET, password::set)
+        .on(route::PASSWORD_CHANGE, own::change)
 }
 
 /// The component's routes.

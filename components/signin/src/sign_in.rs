@@ -63,16 +63,25 @@ struct SignedIn<'a> {
 pub(crate) async fn sign_in(app: App, headers: Headers, ask: Ask<SignIn>) -> Result<Response, ApiError> {
     let SignIn { email, password, tenant } = ask.body;
     let tenant = tenant.and_then(|OrNull(slug)| slug);
-    let account = user::email_key(&email);
+    one_try(&app, &email, Code::LoginFailed, check(&app, &email, &password, tenant.as_deref(), &headers)).await
+}
+
+/// Counts a try to guess an account's password; `wrong` is the refusal of one that failed. Too many are refused unmade.
+pub(crate) async fn one_try<T>(
+    app: &App,
+    email: &str,
+    wrong: Code,
+    check: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
     // Whatever tenant is named: left out, it means one that has a name too, and guesses must not be counted twice.
-    let key = Digest::of_parts(&["sign-in", &account, &app.network()]);
+    let key = Digest::of_parts(&["sign-in", &user::email_key(email), &app.network()]);
     let tries = attempt::count(app.db(), &key, TRIES, app.now(), WINDOW).await?;
     if tries.count > TRIES {
         return Err(ApiError::from(Code::TooManyAttempts).retry_after(app.now().seconds_until(tries.ends_at)));
     }
-    let outcome = check(&app, &email, &password, tenant.as_deref(), &headers).await;
+    let outcome = check.await;
     // What was right, or was never found out, is no wrong try.
-    if outcome.as_ref().err().is_none_or(|refusal| refusal.code() != Code::LoginFailed) {
+    if outcome.as_ref().err().is_none_or(|refusal| refusal.code() != wrong) {
         attempt::forgive(app.db(), &key, TRIES).await?;
     }
     outcome

@@ -246,6 +246,18 @@ pub async fn set_password(tx: &Tx<'_>, tenant: &TenantId, id: &str, hash: &str) 
     Ok(tx.optional::<Happened>(sql, args![tenant, id, hash]).await?.is_some())
 }
 
+/// The hash of a person's password; `None`: there is none yet.
+pub async fn password_hash(reads: &dyn Rows, user: &UserId) -> Result<Option<String>, DbError> {
+    let sql = "SELECT password_hash FROM users WHERE id = ?1 AND password_hash IS NOT NULL";
+    reads.optional(sql, args![user]).await
+}
+
+/// Sets a password's hash in the place of another one; `false`: that is no more what is stored.
+pub async fn change_password(tx: &Tx<'_>, user: &UserId, was: Option<&str>, hash: &str) -> Result<bool, DbError> {
+    let sql = "UPDATE users SET password_hash = ?3 WHERE id = ?1 AND password_hash IS ?2 RETURNING 1";
+    Ok(tx.optional::<Happened>(sql, args![user, was, hash]).await?.is_some())
+}
+
 /// Whether the user is no active admin, or there is another one: a tenant never loses its last.
 const KEEPS_AN_ADMIN: &str = "(role <> 'admin' OR deactivated_at IS NOT NULL OR EXISTS (
     SELECT 1 FROM users o
