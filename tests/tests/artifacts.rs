@@ -505,6 +505,10 @@ fn the_script_keeps_what_is_configured() {
             "[profiles.work]\nurl = \"https://work.example\"\n",
             format!("url = \"{url}\"\n\n[profiles.work]\nurl = \"https://work.example\"\n"),
         ),
+        (
+            "lists = [\n  [\"a\", \"]\"], # [\n  [\"b\"]\n]\nurl = \"https://old.example\"\n[profiles.work]\nurl = \"u\"\n",
+            format!("lists = [\n  [\"a\", \"]\"], # [\n  [\"b\"]\n]\nurl = \"{url}\"\n[profiles.work]\nurl = \"u\"\n"),
+        ),
         ("url_of_something = 1", format!("url_of_something = 1\nurl = \"{url}\"\n")),
         ("", format!("url = \"{url}\"\n")),
     ] {

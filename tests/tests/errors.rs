@@ -327,7 +327,44 @@ fn the_fix_for_a_scope_beyond_the_role_names_the_role() {
     assert!(text(&refused["fix"]).starts_with("First an admin of your tenant must raise the role"), "{refused}");
     // A person without the role is sent to an admin.
     let refused = vic.post("/api/agents", &json!({ "name": "more" })).refused(403, "scope_denied");
-    assert!(text(&refused["fix"]).contains("admin") && text(&refused["fix"]).contains("role"), "{refused}");
+    let raise = &calls_in(&refused["fix"])[1];
+    assert_eq!((raise.method.as_str(), raise.body.as_ref()), ("PATCH", Some(&json!({ "role": "member" }))));
+    site.1.patch(&raise.path, &json!({ "role": "member" })).is(200);
+    vic.post("/api/agents", &json!({ "name": "more" })).is(201);
+}
+
+/// R59: a credential is told to sign in to its own tenant.
+#[test]
+fn the_fix_for_a_revoked_token_names_the_tenant() {
+    let site = site();
+    let other = site.0.tenant("elsewhere");
+    let pat = site.0.plant_pat(&other, "*");
+    let id = text(&pat.get("/api/auth/whoami").is(200)["credential"]["id"]).to_owned();
+    other.delete(&format!("/auth/tokens/{id}")).is(204);
+    let refused = pat.get("/api/auth/whoami").refused(401, "token_revoked");
+    assert_eq!(calls_in(&refused["fix"])[0].body.as_ref().map(|body| body["tenant"].clone()), Some(json!("elsewhere")));
+}
+
+/// R59: what no approval gives, the owner gives; and what is too wide is named at once, with what is not.
+#[test]
+fn the_fixes_for_wider_scopes_work() {
+    let site = site();
+    let (server, admin) = (&site.0, &site.1);
+    let agent = server.agent(admin, "sharer", &["agents.read"]);
+    let refused = agent.client.get("/api/agents/me/grants").refused(403, "scope_denied");
+    let issued = follow(admin, &refused["fix"]);
+    server.with(text(&issued["token"])).get("/api/agents/me/grants").is(200);
+    // An editor, by a token that carries less than the ceiling.
+    let mia = server.user(admin, "mia@example.com", "member");
+    admin.post("/api/agents", &json!({ "name": "wide", "scope": ["*"] })).is(201);
+    admin.post("/api/agents/wide/grants", &json!({ "subject": "mia@example.com", "relation": "editor" })).is(201);
+    let pat = server.plant_pat(&mia, "agents.*");
+    let refused = pat.post("/api/agents/wide/keys", &json!({ "name": "ci" })).refused(400, "scope_too_wide");
+    let fix = text(&refused["fix"]);
+    let scope: Json =
+        fix.split_once("\"scope\": ").map(|(_, rest)| &rest[..=rest.find(']').unwrap()]).unwrap().parse().unwrap();
+    assert!(!fix.contains("users.") && !fix.contains("agents.stop_all"), "{fix}");
+    pat.post("/api/agents/wide/keys", &json!({ "name": "ci", "scope": scope })).is(201);
 }
 
 /// R59: for everybody else, each fix that names a call, or a value to send, is followed as it stands.

@@ -222,7 +222,7 @@ fn a_leak_is_mailed_to_owner_and_admins() {
     received.sort_by_key(|sent| text(&sent.body["to"]).to_owned());
     for (sent, to) in received.iter().zip(["ada@example.com", "max@example.com"]) {
         assert_eq!(sent.body["to"], to);
-        assert_eq!(sent.body["subject"], "A credential was leaked and is revoked");
+        assert_eq!(sent.body["subject"], "A credential was leaked");
         let told = text(&sent.body["text"]);
         assert!(told.contains("the agent scout") && told.contains(&scout.bearer()[..16]), "{told}");
         assert!(!told.contains(scout.bearer()));

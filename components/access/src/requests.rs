@@ -121,20 +121,26 @@ fn may_ask(caller: &Caller, scope: &Scopes) -> Result<(), ApiError> {
     let left = usable.clone().and(&grantable(caller, caller.role()));
     let beyond = usable.without(&left);
     if !never.is_empty() || !lasting.is_empty() || !beyond.is_empty() {
-        let mut why = Vec::new();
+        let (mut why, mut next) = (Vec::new(), Vec::new());
+        let (owner, name) = (caller.email(), caller.agent().map_or("", |(name, _)| name));
         if !lasting.is_empty() {
             why.push(format!("{} is not given for a while: a grant outlasts it.", names(&lasting)));
+            next.push(format!(
+                "{owner} can put {} into your ceiling with PATCH /api/agents/{name}, and issue you a new token. ",
+                names(&lasting)
+            ));
         }
         if !never.is_empty() {
             why.push(format!("Only people can use {}.", names(&never)));
+            next.push(format!("Ask {owner} to do what only people may do. "));
         }
         if !beyond.is_empty() {
             why.push(format!("The role {} of your owner lacks {}.", caller.role().as_str(), names(&beyond)));
+            next.push(format!(
+                "What the role of {owner} lacks can be asked for once an admin of your tenant has raised that role. "
+            ));
         }
-        return Err(Code::ScopeNotGrantable
-            .detail(why.join(" "))
-            .with("rest", rest(&left))
-            .with("owner", caller.email()));
+        return Err(Code::ScopeNotGrantable.detail(why.join(" ")).with("rest", rest(&left) + &next.concat()));
     }
     // What a key lacks the token may have: only a token is told.
     if caller.credential_kind() == Kind::AgentToken && scope.clone().without(&caller.scopes()).is_empty() {
@@ -443,9 +449,12 @@ mod tests {
         let refused = t.as_(&scout, "PATCH", "/api/agents/scout", change.clone()).await.refused(403, "scope_denied");
         assert_eq!(
             refused["fix"],
-            "First an admin of your tenant must raise the role of max@example.com to one with agents.update. Ask for it: POST \
-             /api/access-requests {\"scope\": \"agents.update\", \"reason\": \"…\"}. When max@example.com or an admin has \
-             approved it, your token can use it."
+            format!(
+                "First an admin of your tenant must raise the role of max@example.com: PATCH /api/users/{} {{\"role\": \"member\"}}. Ask \
+                 for it: POST /api/access-requests {{\"scope\": \"agents.update\", \"reason\": \"…\"}}. When max@example.com or an \
+                 admin has approved it, your token can use it.",
+                max.user
+            )
         );
         t.as_(&scout, "POST", ASK, wish("agents.update")).await.refused(400, "scope_not_grantable");
         t.execute("UPDATE users SET role = 'member' WHERE email_key = 'max@example.com'").await.unwrap();
@@ -490,8 +499,15 @@ mod tests {
         );
         assert_eq!(
             refused["fix"],
-            "Send the same request with \"scope\": \"agents.list\". What only people may do, ask max@example.com to do; what the \
-             role of max@example.com lacks can be asked for once an admin of your tenant has raised that role."
+            "Send the same request with \"scope\": \"agents.list\". Ask max@example.com to do what only people may do. What the role of \
+             max@example.com lacks can be asked for once an admin of your tenant has raised that role. What can be asked for \
+             stands on the page in doc_url."
+        );
+        let refused = t.as_(&scout, "POST", ASK, wish("agents.share")).await.refused(400, "scope_not_grantable");
+        assert_eq!(
+            refused["fix"],
+            "max@example.com can put agents.share into your ceiling with PATCH /api/agents/scout, and issue you a new token. What can \
+             be asked for stands on the page in doc_url."
         );
         assert_eq!(t.number("SELECT count(*) FROM access_requests").await, 0);
         t.as_(&max, "POST", ASK, wish("agents.list")).await.refused(403, "agent_required");

@@ -14,7 +14,7 @@ use common::{
     mint::{self, Rights},
     permission::{Action, DEEPEST},
     route::{self, Route},
-    scope::Patterns,
+    scope::{Patterns, Scopes},
     store::{
         agent::{self, Agent, Fields, Labels},
         inbox, notification,
@@ -164,7 +164,7 @@ async fn apply(app: App, caller: Caller, name: String, change: Change) -> Result
     }
     let defined = write.caller.defined();
     let gain = fields.scope.scopes(defined).without(&old.scope.scopes(defined));
-    let minted = write.caller.may_mint(gain, &before.owner.id, &fields.scope)?;
+    let minted = write.caller.may_mint(gain, Scopes::default(), &before.owner.id, &fields.scope)?;
 
     let place = place.map(|OrNull(place)| place);
     let parent = match (&place, &before.parent_id) {

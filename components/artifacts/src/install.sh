@@ -101,12 +101,18 @@ configure() {
   else
     : >"$work/config.old"
   fi
-  # The key belongs before the first table.
+  # The key belongs before the first table. A line that begins with a bracket inside of a list is none.
   ACCREDIT_SERVER=$server awk '
-    BEGIN { line = "url = \"" ENVIRON["ACCREDIT_SERVER"] "\"" }
-    !done && /^[ \t]*\[/ { print line; print ""; done = 1 }
-    !done && /^[ \t]*url[ \t]*=/ { print line; done = 1; next }
-    { print }
+    BEGIN { line = "url = \"" ENVIRON["ACCREDIT_SERVER"] "\""; depth = 0 }
+    !done && !depth && /^[ \t]*\[/ { print line; print ""; done = 1 }
+    !done && !depth && /^[ \t]*url[ \t]*=/ { print line; done = 1; next }
+    {
+      print
+      bare = $0
+      gsub(/"([^"\\]|\\.)*"|\047[^\047]*\047/, "", bare)
+      sub(/#.*/, "", bare)
+      depth += gsub(/\[/, "", bare) - gsub(/\]/, "", bare)
+    }
     END { if (!done) print line }
   ' "$work/config.old" >"$new"
   if [ -f "$config" ] && [ "$(cat "$config")" = "$(cat "$new")" ]; then

@@ -16,7 +16,11 @@ use common::{
     permission::Action,
     route::{Access, ROUTES},
     scope::Scope,
-    store::grant::{self, Held},
+    store::{
+        agent,
+        grant::{self, Held},
+        tree,
+    },
 };
 use serde::Serialize;
 
@@ -67,10 +71,10 @@ pub(crate) async fn can(app: App, caller: Caller, Params(ask): Params<Can>) -> R
         (Some(action), Some(object)) => {
             relation(&app, &caller, object, action, &mut factors).await?;
             if scope == Scope::AgentsLifecycle {
-                let is_own = caller.is_itself(object);
+                let is_own = sets_own_state(&app, &caller, object).await?;
                 let why = match is_own {
-                    true => "An agent never sets its own state.",
-                    false => "It is not the agent's own state.",
+                    true => "An agent never sets its own state, nor that of an agent above it.",
+                    false => "It is not the agent's own state, nor that of an agent above it.",
                 };
                 factors.push(held("not_itself", !is_own, &[why]));
             }
@@ -190,6 +194,16 @@ async fn relation(
     Ok(())
 }
 
+/// Whether the object is the asking agent itself, or an agent above it.
+async fn sets_own_state(app: &App, caller: &Caller, object: &str) -> Result<bool, ApiError> {
+    let Some(own) = caller.agent_id() else { return Ok(false) };
+    match agent::get(app.db(), caller, object, Action::Read, app.now()).await {
+        Ok(found) => Ok(tree::is_at_or_below(app.db(), own, &found.id).await?),
+        Err(refusal) if refusal.code() == Code::AgentNotFound => Ok(false),
+        Err(refusal) => Err(refusal),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use common::{
@@ -228,6 +242,13 @@ mod tests {
             assert_eq!(ask(&t, &boss, &query).await["allowed"], allowed, "{object}");
             assert_eq!(ask(&t, &ada, &query).await["allowed"], true);
         }
+        // Nor that of an agent above it, whatever was granted to it.
+        let hand = t.agent_below(&ada, Some(&boss), "finger", "agents.lifecycle").await;
+        t.grant(boss.agent.as_ref().unwrap(), &ada.tenant, hand.agent.as_ref().unwrap().as_str(), "editor", &ada.user)
+            .await;
+        let told = ask(&t, &hand, "action=agents.lifecycle&object=boss").await;
+        assert_eq!(told["allowed"], false, "{told}");
+        assert_eq!(ask(&t, &hand, "action=agents.update&object=boss").await["factors"][3]["holds"], true);
         let told = ask(&t, &ada, "action=ui.notify").await;
         assert_eq!((&told["allowed"], &told["factors"][1]["factor"]), (&json!(false), &json!("agent")));
         assert_eq!(ask(&t, &ada, "action=webhooks.read").await["allowed"], false);

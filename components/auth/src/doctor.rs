@@ -141,7 +141,7 @@ impl Patient<'_> {
     /// What the refusal would tell this caller.
     fn told(&self, refusal: &ApiError) -> (String, String) {
         let link = self.app.settings().link();
-        let envelope = refusal.envelope(self.app.request_id().as_str(), link, self.caller.agent_and_owner());
+        let envelope = refusal.envelope(self.app.request_id().as_str(), link, Some(self.caller.known()));
         (envelope.detail.to_owned(), envelope.fix.into_owned())
     }
 

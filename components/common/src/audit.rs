@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use crate::{
     caller::Caller,
-    db::{DbError, Tx},
+    db::{DbError, Happened, Reads, Rows, Tx},
     form::written,
     http::App,
     id::{AuditId, TenantId, UserId},
@@ -51,6 +51,12 @@ pub async fn by_user(
     event: &Event<'_>,
 ) -> Result<(), DbError> {
     insert(app, tx, tenant, user, None, None, event).await
+}
+
+/// Whether there is a row of this action about an object.
+pub async fn is_there(reads: &dyn Rows, object: &str, action: &str) -> Result<bool, DbError> {
+    let sql = "SELECT 1 FROM audit WHERE object_id = ?1 AND action = ?2 LIMIT 1";
+    Ok(reads.optional::<Happened>(sql, crate::args![object, action]).await?.is_some())
 }
 
 /// Of two objects, the members that differ: an audit row holds what was changed, not all that was left.

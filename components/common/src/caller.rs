@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::{
     audit::{self, Event},
     db::{DbError, Purpose, Rows},
-    error::{ApiError, Code},
+    error::{ApiError, Code, Known},
     http::{App, Headers},
     id::{AgentId, CredentialId, TenantId, UserId},
     route::{Access, ROUTES, Route},
@@ -238,7 +238,7 @@ impl Caller {
             return Ok(());
         }
         let missing: ScopeSet = std::iter::once(scope).collect();
-        Err(self.lacks(scope.as_str(), self.role().ceiling().contains(scope)).scopes(missing, missing))
+        Err(self.lacks(scope.as_str(), |role| role.ceiling().contains(scope)).scopes(missing, missing))
     }
 
     /// Refuses a caller who lacks the custom scope.
@@ -246,16 +246,16 @@ impl Caller {
         if self.scopes().has_custom(name) {
             return Ok(());
         }
-        Err(self.lacks(name, Scopes::of_role(self.role(), self.defined()).has_custom(name)))
+        Err(self.lacks(name, |role| Scopes::of_role(role, self.defined()).has_custom(name)))
     }
 
     /// The refusal of who lacks a scope. An agent is told how to ask for it; what is approved is its token's, never a key's.
-    fn lacks(&self, scope: &str, in_role: bool) -> ApiError {
-        let first = match in_role {
+    fn lacks(&self, scope: &str, allows: impl Fn(Role) -> bool) -> ApiError {
+        let least = Role::ALL.into_iter().find(|role| allows(*role)).unwrap_or(Role::Admin).as_str();
+        let raise = format!("PATCH /api/users/{} {{\"role\": \"{least}\"}}", self.user_id().as_str());
+        let first = match allows(self.role()) {
             true => String::new(),
-            false => {
-                format!("First an admin of your tenant must raise the role of {} to one with {scope}. ", self.email())
-            }
+            false => format!("First an admin of your tenant must raise the role of {}: {raise}. ", self.email()),
         };
         let steps = match &self.0.found.agent {
             Some(agent) if self.0.found.kind == Kind::ApiKey => format!(
@@ -264,6 +264,10 @@ impl Caller {
                 self.email(),
                 self.steps_to_a_key(scope, agent)
             ),
+            // It is never given for a while, since a grant outlasts it.
+            Some(agent) if scope == Scope::AgentsShare.as_str() => {
+                format!("{} can send {}", self.email(), self.steps_to_a_token(scope, agent))
+            }
             _ => format!(
                 "POST /api/access-requests {{\"scope\": \"{scope}\", \"reason\": \"…\"}}. When {} or an admin has approved it, \
                  your token can use it",
@@ -273,6 +277,7 @@ impl Caller {
         Code::ScopeDenied
             .detail(format!("This credential lacks the scope {scope}, which this route needs."))
             .with("first", first)
+            .with("raise", raise)
             .with("steps", steps)
     }
 
@@ -289,12 +294,24 @@ impl Caller {
         let mut carried: Vec<&str> = self.carried().split_ascii_whitespace().filter(is_kept).collect();
         carried.push(scope);
         let make = format!("POST /api/agents/{name}/keys {{\"name\": \"<a new name>\", \"scope\": {}}}", json(carried));
-        if needed.without(&ceiling).is_empty() {
+        self.in_ceiling(scope, agent, make)
+    }
+
+    /// What the owner must send for a token that carries a scope beside all that the ceiling holds.
+    fn steps_to_a_token(&self, scope: &str, agent: &FoundAgent) -> String {
+        self.in_ceiling(scope, agent, format!("POST /api/agents/{}/token/issue", agent.name))
+    }
+
+    /// A step, and before it the one that puts the scope into the agent's ceiling, if it is not there.
+    fn in_ceiling(&self, scope: &str, agent: &FoundAgent, make: String) -> String {
+        let covered = |patterns: &str| Scopes::stored(patterns, self.defined());
+        if covered(scope).without(&covered(&agent.scope)).is_empty() {
             return make;
         }
         let mut wider: Vec<&str> = agent.scope.split_ascii_whitespace().collect();
         wider.push(scope);
-        format!("PATCH /api/agents/{name} {{\"scope\": {}}}, then {make}", json(wider))
+        let wider = serde_json::to_string(&wider).unwrap_or_default();
+        format!("PATCH /api/agents/{} {{\"scope\": {wider}}}, then {make}", agent.name)
     }
 
     /// Records the use of the credential: at most once a minute, and at once when the address has changed.
@@ -386,9 +403,11 @@ impl Caller {
         self.0.found.agent.as_ref().is_some_and(named)
     }
 
-    /// For the fixes: the agent's name and its owner's address.
-    pub fn agent_and_owner(&self) -> Option<(&str, &str)> {
-        self.0.found.agent.as_ref().map(|agent| (agent.name.as_str(), self.0.found.email.as_str()))
+    /// For the fixes.
+    pub fn known(&self) -> Known<'_> {
+        let found = &self.0.found;
+        let agent_and_owner = found.agent.as_ref().map(|agent| (agent.name.as_str(), found.email.as_str()));
+        Known { tenant: &found.tenant, agent_and_owner }
     }
 
     /// The id of who acts: the agent, or else the person.

@@ -14,6 +14,15 @@ use serde_json::{Map, Value as Json};
 
 use crate::{db::DbError, scope::ScopeSet};
 
+/// What a fix says of the caller who gets it.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The tenant's slug.
+    pub tenant: &'a str,
+    /// The agent's name and its owner's address, if it is one.
+    pub agent_and_owner: Option<(&'a str, &'a str)>,
+}
+
 /// One line of the table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Row {
@@ -69,7 +78,7 @@ errors! {
         "Choose a name of 1 to 63 letters, digits and hyphens that holds at least one letter or digit, such as build-bot, and is none of: archived, bulk, deploy, enroll, import, me, stop-all.",
         page: "/docs/agents/concepts/agents#names";
     InvalidText 400 "invalid_text": "This text cannot be used.",
-        "Send {field} as 1 to {most} characters after trimming, without control, bidirectional or invisible characters.";
+        "Send {field} as 1 to {most} characters after trimming, without control, bidirectional or invisible characters; longer texts, such as body and text, may have tabs and line ends.";
     InvalidLabels 400 "invalid_labels": "These labels cannot be used.",
         "Send labels as an object of at most 32 names, each of 1 to 64 characters with a text of at most 128.";
     InvalidNumber 400 "invalid_number": "This number is out of range.",
@@ -105,7 +114,7 @@ errors! {
         "Send expires_in_days as a whole number from 1 to 3650, or null for a credential that never ends.",
         page: "/docs/agents/concepts/credentials#lifetimes";
     LifetimeTooLong 400 "lifetime_too_long": "A credential can never outlive the one that mints it.",
-        "Leave expires_in_days out to get all the life that is left ({days} whole days).",
+        "Leave expires_in_days out to get all the life that is left, which is {days}.",
         page: "/docs/agents/concepts/credentials#never-wider-never-longer";
     InvalidGrace 400 "invalid_grace": "grace_seconds is out of range.",
         "Send grace_seconds as a whole number from 0 to 86400, and from 60 when you replace the very token that you present.",
@@ -126,7 +135,7 @@ errors! {
         "Send head as it stands in the server's log behind the words audit head: a number, a blank (in a URL %20), and 64 hexadecimal digits; or the digits alone.",
         page: "/docs/agents/concepts/audit#verifying";
     InvalidIdempotencyKey 400 "invalid_idempotency_key": "The header Idempotency-Key cannot be used.",
-        "Send one Idempotency-Key of 1 to 255 visible ASCII characters, bare or in double quotes.",
+        "Send one Idempotency-Key of 1 to 255 ASCII characters without control characters and double quotes, bare or in double quotes.",
         page: "/docs/agents/concepts/idempotency";
 
     InvalidScopeName 400 "invalid_scope_name": "This name cannot name a custom scope.",
@@ -137,7 +146,7 @@ errors! {
         page: "/docs/agents/concepts/introspection";
 
     ScopeNotGrantable 400 "scope_not_grantable": "No approval could let the agent use this.",
-        "{rest}What only people may do, ask {owner} to do; what the role of {owner} lacks can be asked for once an admin of your tenant has raised that role.",
+        "{rest}What can be asked for stands on the page in doc_url.",
         page: "/docs/agents/concepts/access#what-can-be-asked-for";
     ApprovalTooWide 400 "approval_too_wide": "More cannot be approved than was asked for, than the role of the agent's owner allows, and than you may use yourself.",
         "{rest}Who wants to approve nothing of it sends POST /api/access-requests/{request}/deny.",
@@ -188,11 +197,11 @@ errors! {
         "Send the whole token as it was answered when it was made, in the header Authorization: Bearer <token>. Without it: a person signs in with POST /auth/token, an agent asks its owner for a new one.",
         page: "/docs/agents/concepts/credentials#sending-one";
     TokenExpired 401 "token_expired": "This credential has ended.",
-        "Sign in again with POST /auth/token {{\"email\": \"…\", \"password\": \"…\"}}; with that session POST /auth/tokens {{\"name\": \"…\"}} makes a new personal access token.",
+        "Sign in again with POST /auth/token {{\"email\": \"…\", \"password\": \"…\", \"tenant\": \"{tenant}\"}}; with that session POST /auth/tokens {{\"name\": \"…\"}} makes a new personal access token.",
         agent: "Ask {owner} for a new token: {step}.",
         page: "/docs/agents/concepts/credentials#lifetimes";
     TokenRevoked 401 "token_revoked": "This credential was revoked.",
-        "Sign in again with POST /auth/token {{\"email\": \"…\", \"password\": \"…\"}}; with that session POST /auth/tokens {{\"name\": \"…\"}} makes a new personal access token.",
+        "Sign in again with POST /auth/token {{\"email\": \"…\", \"password\": \"…\", \"tenant\": \"{tenant}\"}}; with that session POST /auth/tokens {{\"name\": \"…\"}} makes a new personal access token.",
         agent: "Ask {owner} for a new token: {step}.",
         page: "/docs/agents/concepts/credentials#revocation";
     AccountDeactivated 401 "account_deactivated": "The account behind this credential is deactivated.",
@@ -208,7 +217,7 @@ errors! {
         page: "/docs/agents/concepts/agents#budget";
 
     ScopeDenied 403 "scope_denied": "This credential lacks a scope that this route needs.",
-        "If this is a personal access token, sign in with POST /auth/token: a session carries all that your role allows. If it is a session, ask an admin of your tenant for a higher role.",
+        "If this is a personal access token, sign in with POST /auth/token {{\"email\": \"…\", \"password\": \"…\", \"tenant\": \"{tenant}\"}}: a session carries all that your role allows. If it is a session, an admin of your tenant can raise your role: {raise}.",
         agent: "{first}Ask for it: {steps}.";
     PersonRequired 403 "person_required": "Only people may do this, whatever an agent's credential carries.",
         "Sign in as a person with POST /auth/token and send the session's token.",
@@ -218,8 +227,8 @@ errors! {
         "Send an agent's token: POST /api/agents {{\"name\": \"…\"}} registers an agent and answers one in auth_token.",
         page: "/docs/agents/concepts/agents";
     SessionRequired 403 "session_required": "Only a session may do this, no other credential.",
-        "Sign in with POST /auth/token and send the access_token of its answer.",
-        agent: "Ask {owner}, or an admin of your tenant, to do it.",
+        "Sign in with POST /auth/token {{\"email\": \"…\", \"password\": \"…\", \"tenant\": \"{tenant}\"}} and send the access_token of its answer.",
+        agent: "{owner} does this, signed in as a person.",
         page: "/docs/agents/concepts/permissions#session-only";
     WrongPassword 403 "wrong_password": "The current password is another one.",
         "Send the password that you sign in with as current. If you forgot it, ask an admin to set one with POST /api/users/{{id}}/set-password.",
@@ -609,18 +618,21 @@ impl ApiError {
         self.0.missing_scopes
     }
 
-    /// Seconds for `Retry-After`: 429 and 503 always have them.
+    /// Seconds for `Retry-After`, where waiting helps: 429, and a database that does not answer. What an operator has to set stays as
+    /// it is however often somebody asks.
     pub fn seconds(&self) -> Option<i64> {
-        self.0.retry_after.or(match self.0.code.row().status {
-            429 | 503 => Some(1),
+        self.0.retry_after.or(match (self.0.code, self.0.code.row().status) {
+            (Code::DatabaseUnavailable, _) | (_, 429) => Some(1),
             _ => None,
         })
     }
 
-    /// The envelope. `agent` is given when the caller is one: its name and its owner's address.
-    pub fn envelope<'a>(&'a self, request_id: &'a str, link: &str, agent: Option<(&str, &str)>) -> Envelope<'a> {
+    /// The envelope, for a caller who may be known.
+    pub fn envelope<'a>(&'a self, request_id: &'a str, link: &str, known: Option<Known<'_>>) -> Envelope<'a> {
         let row = self.0.code.row();
         let mut params: Vec<(&str, &str)> = self.0.params.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        params.extend(known.as_ref().map(|known| ("tenant", known.tenant)));
+        let agent = known.and_then(|known| known.agent_and_owner);
         let template = match (agent, row.agent_fix) {
             (Some((name, owner)), Some(fix)) => {
                 params.extend([("agent", name), ("owner", owner)]);
@@ -731,7 +743,11 @@ mod tests {
     fn an_agent_reads_the_fix_for_agents() {
         let error = Code::PersonRequired.detail("No.");
         let person = error.envelope("req_1", "", None);
-        let agent = error.envelope("req_1", "/acc", Some(("scout", "ada@example.com")));
+        let agent = error.envelope(
+            "req_1",
+            "/acc",
+            Some(Known { tenant: "main", agent_and_owner: Some(("scout", "ada@example.com")) }),
+        );
         assert_eq!(agent.fix, "Ask ada@example.com, or an admin of your tenant, to do it.");
         assert_ne!(person.fix, agent.fix);
         assert_eq!(agent.doc_url, "/acc/docs/agents/concepts/permissions#for-people-only");

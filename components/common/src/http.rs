@@ -208,7 +208,7 @@ fn refuse(app: &App, refusal: &ApiError, bare: Response, wants_problem: bool) ->
     }
     let caller = bare.extensions().get::<Caller>();
     let link = app.settings().link();
-    let mut body = refusal.envelope(app.request_id().as_str(), link, caller.and_then(Caller::agent_and_owner));
+    let mut body = refusal.envelope(app.request_id().as_str(), link, caller.map(Caller::known));
     if wants_problem {
         // RFC 9457: the same members beside the registered ones.
         body.problem = Some(Problem { r#type: body.doc_url.clone(), title: row.detail, status: status.as_u16() });

@@ -99,6 +99,14 @@ impl Request {
         })
     }
 
+    /// The same about the object that the path names now: who gets its name later is another one.
+    #[must_use]
+    pub fn about(mut self, object: &str) -> Self {
+        let path: String = self.digest.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        self.digest = Digest::of_parts(&[&path, object]);
+        self
+    }
+
     /// By what the kept answer is found.
     pub fn digest(&self) -> &Digest {
         &self.digest

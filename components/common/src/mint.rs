@@ -132,13 +132,20 @@ impl Caller {
     /// stored. A session may mint everything for its own person's agent, where the role's ceiling decides what has an effect; for
     /// somebody else's, and by every other credential, at most what the minter can use himself. There a pattern wider than the
     /// minter's own stands for what it covers today, or scopes that are defined later would fall to what was minted and not to
-    /// who minted it.
-    pub fn may_mint(&self, gain: Scopes, owner: &UserId, asked: &Patterns) -> Result<Patterns, ApiError> {
+    /// who minted it. `excess` is refused whoever mints, and named with the rest.
+    pub fn may_mint(
+        &self,
+        gain: Scopes,
+        excess: Scopes,
+        owner: &UserId,
+        asked: &Patterns,
+    ) -> Result<Patterns, ApiError> {
         if self.credential_kind() == Kind::Session && owner == self.user_id() {
+            self.refuse_excess(excess, asked)?;
             return Ok(asked.clone());
         }
         // What no agent can ever use is given to none by being written down.
-        self.refuse_excess(gain.for_agents().without(&self.mintable()), asked)?;
+        self.refuse_excess(excess.or(gain.for_agents().without(&self.mintable())), asked)?;
         Ok(asked.within(&[self.carried(), self.ceiling()], self.defined()))
     }
 
@@ -147,7 +154,8 @@ impl Caller {
         if excess.is_empty() {
             return Ok(());
         }
-        let left = asked.scopes(self.defined()).without(&excess);
+        // All that is minted here is for agents: what none can use is not worth sending again.
+        let left = asked.scopes(self.defined()).without(&excess).for_agents();
         let rest = match left.is_empty() {
             true => String::new(),
             false => format!(
@@ -181,8 +189,12 @@ impl Caller {
         match wanted {
             Some(end) if end <= own => Ok((Some(end), None)),
             _ => {
-                let days = now.seconds_until(own) / 86_400;
-                Err(Code::LifetimeTooLong.with("days", days.to_string()))
+                let days = match (own.millis() - now.millis()) / 86_400_000 {
+                    ..=0 => "less than a day".to_owned(),
+                    1 => "1 whole day".to_owned(),
+                    days => format!("{days} whole days"),
+                };
+                Err(Code::LifetimeTooLong.with("days", days))
             }
         }
     }

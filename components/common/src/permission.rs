@@ -367,7 +367,9 @@ impl Factor {
         let owner = if is_agent { "The owner of " } else { "" };
         match self {
             Self::TenantGate => [subject, " is ", not, "of the tenant of ", object, "."].concat(),
-            Self::Itself => [subject, " is ", not, object, " itself or an agent above it."].concat(),
+            Self::Itself if subject == object => "It is the agent itself.".to_owned(),
+            Self::Itself if holds => [object, " is below ", subject, "."].concat(),
+            Self::Itself => [object, " is neither ", subject, " itself nor below it."].concat(),
             Self::Agent(relation) => [subject, has, relation.as_str(), " of ", object, "."].concat(),
             Self::Person(Relation::Owner) => [owner, subject, " is ", not, "the owner of ", object, "."].concat(),
             Self::Person(Relation::TenantAdmin) => [owner, subject, " is ", not, "an admin of the tenant."].concat(),

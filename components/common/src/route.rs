@@ -194,6 +194,9 @@ const INTROSPECT_PAGE: &str = "/docs/agents/concepts/introspection";
 const SCOPES_PAGE: &str = "/docs/agents/concepts/permissions";
 const CREDENTIALS_PAGE: &str = "/docs/agents/concepts/credentials";
 const CLI_PAGE: &str = "/docs/agents/cli";
+const WELL_PAGE: &str = "/docs/agents/#is-the-server-well";
+const BACKUP_PAGE: &str = "/docs/agents/concepts/credentials#after-a-backup-was-restored";
+const EXPORT_PAGE: &str = "/docs/agents/concepts/tree#export-and-import";
 
 /// A row that sets the state of agents.
 const fn step(path: &'static str, audit: &'static str, title: &'static str) -> Route {
@@ -270,7 +273,7 @@ routes! {
         ..row(Group::Signin, "POST", "/auth/password", "Change my password") };
     TENANT_CREATE = Route { access: Access::Public, audit: Some("tenant.create"), page: USERS_PAGE,
         ..row(Group::Signin, "POST", "/operator/tenants", "Make a further tenant and its admin") };
-    OPERATOR_REVOKE = Route { access: Access::Public, audit: Some("operator.revoke"), page: CREDENTIALS_PAGE,
+    OPERATOR_REVOKE = Route { access: Access::Public, audit: Some("operator.revoke"), page: BACKUP_PAGE,
         ..row(Group::Signin, "POST", "/operator/revoke", "After a backup was restored: revoke all that was issued before a moment") };
     PASSWORD_SET = Route { access: Access::Scope(Scope::UsersWrite), for_people: true, session_only: true,
         is_idempotent: true, audit: Some("user.set_password"), page: USERS_PAGE,
@@ -331,9 +334,9 @@ routes! {
         ..row(Group::Archive, "POST", "/api/agents/archived/{id}/restore", "Restore an archived agent: stopped, without credentials") };
     ARCHIVED_PURGE = Route { access: Access::Scope(Scope::AgentsDelete), for_people: true, audit: Some("agent.purge"), page: AGENTS_PAGE,
         ..row(Group::Archive, "DELETE", "/api/agents/archived/{id}", "Forget an archived agent for good") };
-    AGENTS_EXPORT = Route { access: Access::Scope(Scope::AgentsRead), action: Some(Action::Read), page: AGENTS_PAGE,
+    AGENTS_EXPORT = Route { access: Access::Scope(Scope::AgentsRead), action: Some(Action::Read), page: EXPORT_PAGE,
         ..row(Group::Registry, "GET", "/api/agents/{name}/export", "An agent and those below it, to be imported elsewhere") };
-    AGENTS_IMPORT = Route { access: Access::Scope(Scope::AgentsCreate), is_idempotent: true, audit: Some("agent.import"), page: AGENTS_PAGE,
+    AGENTS_IMPORT = Route { access: Access::Scope(Scope::AgentsCreate), is_idempotent: true, audit: Some("agent.import"), page: EXPORT_PAGE,
         ..row(Group::Registry, "POST", "/api/agents/import", "Register what was exported, all of it or nothing") };
     AGENT_START = Route { action: Some(Action::Update),
         ..step("/api/agents/{name}/start", "agent.start", "Start a stopped agent") };
@@ -454,6 +457,7 @@ routes! {
         is_idempotent: true, audit: Some("mail.retry"), page: MAIL_PAGE,
         ..row(Group::Notify, "POST", "/api/mail/outbox/{id}/retry", "Make a dead mail due again") };
     TICK = Route { access: Access::Public, query: Query::Any,
+        page: WELL_PAGE,
         ..row(Group::Notify, "POST", "/internal/tick", "Housekeeping; leased to once a second") };
 
     CLI_INSTALL = Route { access: Access::Public, page: CLI_PAGE,
@@ -478,8 +482,10 @@ routes! {
     DOCS_PAGE = Route { access: Access::Public, query: Query::Any,
         ..row(Group::Docs, "GET", "/docs/{*page}", "A page of the documentation") };
     HEALTHZ = Route { access: Access::Public, query: Query::Any,
+        page: WELL_PAGE,
         ..row(Group::Health, "GET", "/healthz", "Is the process alive?") };
     READYZ = Route { access: Access::Public, query: Query::Any,
+        page: WELL_PAGE,
         ..row(Group::Health, "GET", "/readyz", "Does the database answer, and is the server bootstrapped?") };
 }
 

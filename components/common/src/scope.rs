@@ -94,7 +94,7 @@ const PEOPLE_ONLY: ScopeSet = ScopeSet(
 );
 
 /// A set of known scopes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct ScopeSet(u64);
 
 impl ScopeSet {
@@ -227,7 +227,7 @@ fn in_order(texts: &mut dyn Iterator<Item = &String>) -> Vec<String> {
 }
 
 /// What a credential may be used for: known scopes and a tenant's custom ones.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Scopes {
     /// The known ones.
     pub known: ScopeSet,

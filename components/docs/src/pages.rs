@@ -108,6 +108,28 @@ pub(crate) async fn page(
     answer(&app, &folder, &headers, &path)
 }
 
+/// Whether somebody asks for HTML, and not for Markdown rather (RFC 9110, section 12.5.1). Who names neither gets Markdown.
+fn wants_html(accept: &str) -> bool {
+    let weight = |wanted: &str| {
+        let mut ranges = accept.split(',').map(|range| range.split(';').map(str::trim));
+        let mut found = ranges.find_map(|mut parts| parts.next()?.eq_ignore_ascii_case(wanted).then_some(parts))?;
+        let q = found.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+        // In thousandths: a weight has three decimals at most.
+        Some(q.map_or(1_000, |q| match q.strip_prefix("0.") {
+            Some(decimals) => format!("{decimals:0<3.3}").parse().unwrap_or(0),
+            None => {
+                if q == "0" {
+                    0
+                } else {
+                    1_000
+                }
+            }
+        }))
+    };
+    let html: u32 = weight("text/html").unwrap_or(0);
+    html > 0 && html >= weight("text/markdown").unwrap_or(0)
+}
+
 fn answer(app: &App, folder: &Folder, headers: &Headers, path: &str) -> Result<Response, ApiError> {
     let bare = match path.strip_suffix(".md").unwrap_or(path) {
         "agents" | "agents/index" => "agents/",
@@ -118,7 +140,7 @@ fn answer(app: &App, folder: &Folder, headers: &Headers, path: &str) -> Result<R
     };
     let markdown = folder.read(page)?.replace(ERRORS, &errors()).replace(SCOPES, &scopes());
     let accept = headers.first("accept").unwrap_or_default();
-    let wants_html = !path.ends_with(".md") && accept.contains("text/html");
+    let wants_html = !path.ends_with(".md") && wants_html(&accept);
     let (form, body) = if wants_html {
         ("text/html; charset=utf-8", html::document(app.settings().link(), &markdown))
     } else {
@@ -227,6 +249,25 @@ mod tests {
             } else {
                 found.push(path.to_string_lossy().replace('\\', "/"));
             }
+        }
+    }
+
+    #[test]
+    fn html_is_for_who_prefers_it() {
+        for (accept, expected) in [
+            ("", false),
+            ("*/*", false),
+            ("text/markdown", false),
+            ("text/html", true),
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", true),
+            ("text/html;q=0.1, text/markdown", false),
+            ("text/markdown;q=0.5, TEXT/HTML;q=0.75", true),
+            ("text/html;q=0", false),
+            ("text/html;level=1;q=0.000", false),
+            ("text/htmlx", false),
+            ("text/html;q=é", true),
+        ] {
+            assert_eq!(wants_html(accept), expected, "{accept}");
         }
     }
 

@@ -7,7 +7,7 @@ use common::{
     caller::Caller,
     error::{ApiError, Code},
     form,
-    form::{Ask, Params},
+    form::{Ask, OrNull, Params},
     http::{App, Segment, json, prose},
     idempotency::Answer,
     permission::Action,
@@ -116,7 +116,7 @@ pub(crate) async fn acknowledge(app: App, caller: Caller, ask: Ask<Acknowledge>)
 form! {
     pub(crate) struct Message {
         text: String,
-        data: Option<Map<String, Json>>,
+        data: Option<OrNull<Map<String, Json>>>,
     }
 }
 
@@ -134,12 +134,13 @@ pub(crate) async fn message(
     ask: Ask<Message>,
 ) -> Result<Response, ApiError> {
     let text = prose("text", &ask.body.text, 4_000)?;
-    let data = ask.body.data.map(Json::Object);
+    let data = ask.body.data.and_then(|OrNull(data)| data).map(Json::Object);
     if data.as_ref().is_some_and(|data| form::written(data).len() > MOST_DATA) {
         return Err(Code::DataTooLarge.into());
     }
-    agent::get(app.db(), &caller, &name, Action::Read, app.now()).await?; // early 404; decided again below
-    let write = match app.write(route::MESSAGE, &caller, ask.kept).await? {
+    let early = agent::get(app.db(), &caller, &name, Action::Read, app.now()).await?; // 404; decided again below
+    let kept = ask.kept.map(|kept| kept.about(early.id.as_str()));
+    let write = match app.write(route::MESSAGE, &caller, kept).await? {
         Begun::First(write) => write,
         Begun::Again(answer) => return Ok(answer),
     };

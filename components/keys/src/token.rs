@@ -68,8 +68,10 @@ pub(crate) async fn issue(
     let lifetime = mint::lifetime(body.expires_in_days)?;
     let grace = mint::grace(body.grace_seconds, 0)?;
 
-    agent::get(app.db(), &caller, &name, Action::Update, app.now()).await?; // early 404 or 403; decided again below
-    let write = match app.write(route::TOKEN_ISSUE, &caller, ask.kept).await? {
+    // Early 404 or 403; decided again below.
+    let early = agent::get(app.db(), &caller, &name, Action::Update, app.now()).await?;
+    let kept = ask.kept.map(|kept| kept.about(early.id.as_str()));
+    let write = match app.write(route::TOKEN_ISSUE, &caller, kept).await? {
         Begun::First(write) => write,
         Begun::Again(answer) => return Ok(answer),
     };
@@ -85,7 +87,6 @@ pub(crate) async fn issue(
         }
         None => {
             let scope = rights.unwrap_or_else(|| target.scope.clone());
-            within_ceiling(&write.caller, &target, &scope)?;
             let scope = may_give(&app, &write, &target, &scope).await?;
             let (expires_at, capped) = write.caller.cap_life(lifetime, app.now())?;
             let mut warnings = Vec::from_iter(capped);
@@ -116,13 +117,8 @@ pub(crate) async fn issue(
     write.finish(target.id.as_str(), Null, after, answer).await
 }
 
-/// Refuses a scope beyond the agent's ceiling, whoever asks.
-pub(crate) fn within_ceiling(caller: &Caller, target: &Agent, scope: &Patterns) -> Result<(), ApiError> {
-    let beyond = scope.scopes(caller.defined()).without(&target.scope.scopes(caller.defined()));
-    caller.refuse_excess(beyond, scope)
-}
-
-/// Refuses a credential of the agent that would be wider than who gets its secret here, and gives what it is to carry.
+/// Refuses a credential of the agent beyond its ceiling, whoever asks, and one that would be wider than who gets its secret here;
+/// all that is too much is named. Gives what it is to carry.
 pub(crate) async fn may_give(
     app: &App,
     write: &Write<'_>,
@@ -131,12 +127,13 @@ pub(crate) async fn may_give(
 ) -> Result<Patterns, ApiError> {
     let caller = &write.caller;
     let wanted = scope.scopes(caller.defined());
+    let mut excess = wanted.clone().without(&target.scope.scopes(caller.defined()));
     // An agent owns itself, so its credentials can share and archive it: who may not do that gives no such credential.
     if agent::get(&write.tx, caller, &target.name, Action::Share, app.now()).await.is_err() {
         let owners = Scopes::stored("agents.delete agents.share", caller.defined());
-        caller.refuse_excess(wanted.clone().and(&owners), scope)?;
+        excess = excess.or(wanted.clone().and(&owners));
     }
-    caller.may_mint(wanted, &target.owner.id, scope)
+    caller.may_mint(wanted, excess, &target.owner.id, scope)
 }
 
 /// Who presents the very token that is replaced keeps its scope and its end, and has time to take the new one into use.
@@ -332,5 +329,10 @@ mod tests {
         let first = t.call("POST", ISSUE, &headers, json!({})).await.is(200);
         assert_eq!(t.call("POST", ISSUE, &headers, json!({})).await.is(200), first);
         assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'agent_token'").await, 2);
+        // Who has the name later is another agent, and gets a token of its own.
+        t.execute("UPDATE agents SET archived_at = 1").await.unwrap();
+        t.agent(&ada, "scout", "agents.*").await;
+        let other = t.call("POST", ISSUE, &headers, json!({})).await;
+        assert_eq!((other.is(200)["token"] == first["token"], other.header("idempotency-replayed")), (false, ""));
     }
 }

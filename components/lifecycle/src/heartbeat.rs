@@ -42,7 +42,7 @@ pub(crate) async fn heartbeat(app: App, caller: Caller, ask: Ask<Heartbeat>) -> 
 /// What the agent should know about itself.
 fn warnings(app: &App, caller: &Caller, beat: &Beat) -> Vec<String> {
     let mut warnings = Vec::new();
-    let (name, owner) = caller.agent_and_owner().unwrap_or_default();
+    let (name, owner) = caller.known().agent_and_owner.unwrap_or_default();
     match beat.state.as_str() {
         "running" => {}
         "paused" => warnings.push(format!("You are paused; {owner} can resume you.")),

@@ -157,8 +157,9 @@ pub(crate) async fn one(
     ask: Ask<Nothing>,
 ) -> Result<Response, ApiError> {
     let step = Step::of(route)?;
-    get(&app, app.db(), &caller, &name).await?; // early 404 or 403; decided again below
-    let write = match app.begin(step.purpose(), route, &caller, ask.kept).await? {
+    let early = get(&app, app.db(), &caller, &name).await?; // 404 or 403; decided again below
+    let kept = ask.kept.map(|kept| kept.about(early.id.as_str()));
+    let write = match app.begin(step.purpose(), route, &caller, kept).await? {
         Begun::First(write) => write,
         Begun::Again(answer) => return Ok(answer),
     };
@@ -231,7 +232,8 @@ pub(crate) async fn many(
 
 /// A refusal as one of several results.
 fn told(app: &App, caller: &Caller, refusal: &ApiError) -> Json {
-    let told = refusal.envelope(app.request_id().as_str(), app.settings().link(), caller.agent_and_owner());
+    let link = app.settings().link();
+    let told = refusal.envelope(app.request_id().as_str(), link, Some(caller.known()));
     json!({ "ok": false, "error": told.error, "detail": told.detail, "fix": told.fix })
 }
 

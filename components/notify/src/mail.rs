@@ -57,14 +57,7 @@ struct Letter {
 fn write(app: &App, due: &Due) -> Letter {
     let of = |member: &str| due.data.get(member).and_then(Json::as_str).unwrap_or_default().to_owned();
     let (subject, told) = match due.kind {
-        Kind::Leak => (
-            "A credential was leaked and is revoked",
-            format!(
-                "The credential {}… of {} was found in the open and reported. It was revoked.\n\nLook at what it did, and make a new one.",
-                of("prefix"),
-                of("whose")
-            ),
-        ),
+        Kind::Leak => ("A credential was leaked", of("text")),
         Kind::Test => {
             ("Mail from Accredit works", "You asked for this mail to see that mail works. It does.".to_owned())
         }
@@ -366,7 +359,7 @@ mod tests {
         let (t, ada) = stage("webhook").await;
         t.execute(&format!(
             "INSERT INTO outbox (id, tenant_id, user_id, kind, recipient, data, due_at, created_at)
-             VALUES ('out_a', '{}', '{}', 'leak', 'ada@example.com', '{{\"whose\": \"the agent scout\", \"prefix\": \"acr_agt_01234567\"}}', 0, 0)",
+             VALUES ('out_a', '{}', '{}', 'leak', 'ada@example.com', '{{\"text\": \"acr_agt_01234567… of the agent scout\"}}', 0, 0)",
             ada.tenant, ada.user
         ))
         .await

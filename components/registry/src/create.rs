@@ -13,7 +13,7 @@ use common::{
     mint::{self, Rights},
     permission::{Action, DEEPEST},
     route,
-    scope::Patterns,
+    scope::{Patterns, Scopes},
     secret::{Kind, Secret},
     store::{
         agent::{self, Agent, AgentName, Fields, Labels},
@@ -120,7 +120,7 @@ impl Draft {
             within_parent(write, parent, None, &self.fields).await?;
         }
         let scope = &self.fields.scope;
-        let scope = caller.may_mint(scope.scopes(caller.defined()), caller.user_id(), scope)?;
+        let scope = caller.may_mint(scope.scopes(caller.defined()), Scopes::default(), caller.user_id(), scope)?;
         self.fields.scope = match &parent {
             Some(parent) => scope.within(&[&parent.scope.to_column()], caller.defined()),
             None => scope,

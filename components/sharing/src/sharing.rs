@@ -117,8 +117,9 @@ pub(crate) async fn give(
     ask: Ask<Give>,
 ) -> Result<Response, ApiError> {
     let (shared, relation) = (Shared { name, key }, relation(&ask.body.relation)?);
-    shared.get(app.db(), &caller, app.now()).await?; // early 404 or 403; decided again below
-    let write = match app.write(route, &caller, ask.kept).await? {
+    let early = shared.get(app.db(), &caller, app.now()).await?; // 404 or 403; decided again below
+    let kept = ask.kept.map(|kept| kept.about(early.id()));
+    let write = match app.write(route, &caller, kept).await? {
         Begun::First(write) => write,
         Begun::Again(answer) => return Ok(answer),
     };
@@ -226,11 +227,7 @@ pub(crate) async fn explain(
     let mut factors = vec![Held {
         factor: "account_active",
         holds: about.is_active,
-        why: format!(
-            "The account of {} is {}.",
-            about.named.name,
-            if about.is_active { "active" } else { "deactivated" }
-        ),
+        why: format!("The account of {} is {}.", whose(&about), if about.is_active { "active" } else { "deactivated" }),
     }];
     factors.extend(told.factors.iter().map(|(factor, holds)| Held {
         factor: factor.as_str(),
@@ -250,6 +247,12 @@ pub(crate) async fn explain(
     json(StatusCode::OK, &form)
 }
 
+/// Whose account and role count for somebody.
+fn whose(about: &Found) -> String {
+    let name = &about.named.name;
+    if about.agent.is_some() { format!("the owner of {name}") } else { name.clone() }
+}
+
 /// What must hold beside the relation, whoever stands so to the object: the role, and of an agent its ceiling, state and
 /// budget. What a credential carries is another question, which only its bearer can ask.
 async fn rights(app: &App, about: &Found, action: Action) -> Result<Vec<Held>, ApiError> {
@@ -262,13 +265,16 @@ async fn rights(app: &App, about: &Found, action: Action) -> Result<Vec<Held>, A
     let (scope, role, name) = (needed.as_str(), about.role.as_str(), &about.named.name);
     let has = |holds: bool| if holds { "has" } else { "lacks" };
     let in_role = about.role.ceiling().contains(needed);
-    let whose = if about.agent.is_some() { format!("the owner of {name}") } else { name.clone() };
-    let why = format!("The role {role} of {whose} {} {scope}.", has(in_role));
+    let why = format!("The role {role} of {} {} {scope}.", whose(about), has(in_role));
     let mut held = vec![Held { factor: "role", holds: in_role, why }];
     let Some(id) = &about.agent else { return Ok(held) };
     let agent = agent::by_id(app.db(), id, app.now()).await?.ok_or(Code::SubjectNotFound)?;
     let in_ceiling = agent.scope.set().contains(needed) || agent.approved.set().contains(needed);
     let is_within = agent.budget_cents.is_none_or(|budget| agent.spent_cents <= budget);
+    let spent = match agent.budget_cents {
+        None => format!("{name} has no budget to keep to."),
+        Some(budget) => format!("{name} has spent {} of {budget} cents.", agent.spent_cents),
+    };
     for (factor, holds, why) in [
         (
             "ceiling",
@@ -276,7 +282,7 @@ async fn rights(app: &App, about: &Found, action: Action) -> Result<Vec<Held>, A
             format!("The ceiling of {name}, with what was approved for it, {} {scope}.", has(in_ceiling)),
         ),
         ("agent_running", agent.state == "running", format!("{name} is {}.", agent.state)),
-        ("within_budget", is_within, format!("{name} has spent {} cents of its budget.", agent.spent_cents)),
+        ("within_budget", is_within, spent),
     ] {
         held.push(Held { factor, holds, why });
     }

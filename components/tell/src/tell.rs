@@ -10,7 +10,7 @@ use common::{
     db::DbError,
     error::{ApiError, Code},
     form,
-    form::Ask,
+    form::{Ask, OrNull},
     http::{App, prose, text},
     id::NotificationId,
     idempotency::{Answer, KEPT_FOR},
@@ -23,9 +23,9 @@ form! {
         title: String,
         body: String,
         priority: Option<String>,
-        app_origin: Option<String>,
-        action_url: Option<String>,
-        user: Option<String>,
+        app_origin: Option<OrNull<String>>,
+        action_url: Option<OrNull<String>>,
+        user: Option<OrNull<String>>,
     }
 }
 
@@ -43,8 +43,10 @@ pub(crate) async fn notify(app: App, caller: Caller, ask: Ask<Notify>) -> Result
     if !["low", "normal", "high"].contains(&priority) {
         return Err(Code::InvalidPriority.into());
     }
-    let app_origin = body.app_origin.as_deref().map(|origin| text("app_origin", origin, 200)).transpose()?;
-    if body.action_url.as_deref().is_some_and(|url| !is_link(url)) {
+    let sent = [body.app_origin, body.action_url, body.user].map(|sent| sent.and_then(|OrNull(text)| text));
+    let [app_origin, action_url, user] = sent.each_ref().map(Option::as_deref);
+    let app_origin = app_origin.map(|origin| text("app_origin", origin, 200)).transpose()?;
+    if action_url.is_some_and(|url| !is_link(url)) {
         return Err(Code::InvalidUrl.with("field", "action_url"));
     }
     if let Some(request) = &ask.kept
@@ -64,8 +66,8 @@ pub(crate) async fn notify(app: App, caller: Caller, ask: Ask<Notify>) -> Result
         body: &message,
         priority,
         app_origin: app_origin.as_deref(),
-        action_url: body.action_url.as_deref(),
-        user: body.user.as_deref().map(str::trim),
+        action_url,
+        user: user.map(str::trim),
         now: app.now(),
         kept,
     };
@@ -191,6 +193,19 @@ mod tests {
             t.as_(&scout, "POST", NOTIFY, ask).await.refused(400, slug);
         }
         assert_eq!(t.number("SELECT count(*) FROM notifications").await, 0);
+    }
+
+    /// Null is what was left out, as the page says.
+    #[tokio::test]
+    async fn null_is_left_out() {
+        let (t, _, scout) = stage().await;
+        let body = json!({ "title": "a", "body": "b", "user": null, "app_origin": null, "action_url": null });
+        t.as_(&scout, "POST", NOTIFY, body).await.is(201);
+        assert_eq!(
+            t.number("SELECT count(*) FROM notifications WHERE app_origin IS NULL AND action_url IS NULL").await,
+            1
+        );
+        t.as_(&scout, "POST", NOTIFY, json!({ "title": null, "body": "b" })).await.refused(422, "validation_error");
     }
 
     /// R50, R51: one key, one notification; another body is refused; one statement does it all.

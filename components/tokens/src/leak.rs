@@ -40,34 +40,47 @@ pub(crate) async fn report(app: App, ask: Ask<Leak>) -> Result<Response, ApiErro
     let Some(secret) = Secret::parse(ask.body.token.trim()) else { return Ok(empty()) };
     let Some(found) = Caller::of(app.db(), secret, app.now()).await? else { return Ok(empty()) };
     let tx = app.db().begin(Purpose::Relief).await?;
-    if credential::revoke(&tx, found.credential_id(), app.now()).await? {
+    let was_live = credential::revoke(&tx, found.credential_id(), app.now()).await?;
+    // Whoever had it may have replaced it: what took its place goes on, and its owner alone knows whose it is.
+    let successor = credential::successor(&tx, found.credential_id(), found.agent_id()).await?;
+    let action = route::LEAKS.audit.unwrap_or_default();
+    let is_news =
+        was_live || (successor.is_some() && !audit::is_there(&tx, found.credential_id().as_str(), action).await?);
+    if is_news {
         let event = Event {
-            action: route::LEAKS.audit.unwrap_or_default(),
+            action,
             object: found.credential_id().as_str(),
             before: Null,
             after: json!({ "kind": found.credential_kind(), "prefix": found.credential_prefix() }),
         };
         audit::by_user(&app, &tx, found.tenant_id(), None, &event).await?;
-        tell(&app, &tx, &found).await?;
+        tell(&app, &tx, &found, was_live, successor.as_deref()).await?;
         tx.commit().await?;
     }
     Ok(empty())
 }
 
 /// Tells the owner and the tenant's admins, by mail too where there is mail.
-async fn tell(app: &App, tx: &Tx<'_>, found: &Caller) -> Result<(), ApiError> {
+async fn tell(app: &App, tx: &Tx<'_>, found: &Caller, was_live: bool, successor: Option<&str>) -> Result<(), ApiError> {
     let whose = match found.agent() {
         Some((name, _)) => format!("the agent {name}"),
         None => found.email().to_owned(),
     };
-    let body = format!(
-        "The credential {}… of {whose} was found in the open and reported. It was revoked. Look at what it did, and make a new one.",
-        found.credential_prefix()
-    );
-    let data = json!({ "whose": whose, "prefix": found.credential_prefix() });
+    let prefix = found.credential_prefix();
+    let ended = if was_live { "It was revoked." } else { "It had ended before." };
+    let next = match successor {
+        None => "Look at what it did, and make a new one.".to_owned(),
+        Some(next) => format!(
+            "But {next}… took its place and still works: if that was not your doing, revoke it too. Look at what both did."
+        ),
+    };
+    let body = format!("The credential {prefix}… of {whose} was found in the open and reported. {ended} {next}");
+    let data = json!({ "text": body });
     for user in user::owner_and_admins(tx, found.tenant_id(), found.user_id()).await? {
         let id = NotificationId::generate(app.now(), app.chance());
-        let text = ("A credential was leaked and is revoked", body.as_str());
+        let title =
+            if was_live { "A credential was leaked and is revoked" } else { "A credential was leaked that had ended" };
+        let text = (title, body.as_str());
         notification::tell(tx, &id, found.tenant_id(), &user.id, text, app.now()).await?;
         if app.settings().mail_provider.is_some() {
             let (user, recipient) = (&user.id, user.email.as_str());
@@ -155,6 +168,54 @@ mod tests {
             assert!(t.texts("SELECT data FROM outbox").await.iter().all(|data| !data.contains(&scout.token)));
             assert_eq!(t.number("SELECT count(*) FROM notifications").await, 2);
         }
+    }
+
+    /// What took the place of a leaked credential may be the thief's: the owner is told of it, once, also when the leaked one had
+    /// ended.
+    #[tokio::test]
+    async fn the_owner_is_told_what_took_its_place() {
+        let t = TestApp::new(with_neighbours());
+        let tenant = t.tenant("main").await;
+        let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+        let bodies = async || t.texts("SELECT body FROM notifications ORDER BY id").await;
+        let rotate = async |actor: &common::testing::Actor, grace: i64| {
+            let path = format!("/auth/tokens/{}/rotate", actor.credential);
+            let made = t.as_(&ada, "POST", &path, json!({ "grace_seconds": grace })).await.is(201);
+            let mut next = actor.clone();
+            next.token = made["token"].as_str().unwrap().to_owned();
+            next.credential = common::db::FromValue::from_value(made["id"].as_str().unwrap().into()).unwrap();
+            next
+        };
+        let first = t.credential(Kind::Pat, &tenant, &ada.user, None, "*", None).await;
+        let second = rotate(&first, 3600).await;
+        let third = rotate(&second, 0).await;
+        let shown = Secret::parse(&third.token).unwrap().shown();
+        for _ in 0..2 {
+            t.nobody("POST", "/auth/leaks", json!({ "token": first.token })).await.is(204);
+        }
+        assert_eq!(bodies().await.len(), 1);
+        assert!(bodies().await[0].contains(&format!("{shown}… took its place")), "{:?}", bodies().await);
+        t.wait(1);
+        for _ in 0..2 {
+            t.nobody("POST", "/auth/leaks", json!({ "token": second.token })).await.is(204); // ended before
+        }
+        assert_eq!(bodies().await.len(), 2);
+        assert!(bodies().await[1].contains("It had ended before. But"), "{:?}", bodies().await);
+        t.as_(&third, "GET", "/auth/tokens", Null).await.is(200); // its owner decides
+        // An agent's token: the active one.
+        t.wait(1);
+        let scout = t.agent(&ada, "scout", "*").await;
+        t.execute("UPDATE credentials SET place = 'grace' WHERE kind = 'agent_token'").await.unwrap();
+        let next = t.credential(Kind::AgentToken, &tenant, &ada.user, scout.agent.as_ref(), "*", None).await;
+        t.nobody("POST", "/auth/leaks", json!({ "token": scout.token })).await.is(204);
+        let shown = Secret::parse(&next.token).unwrap().shown();
+        assert!(bodies().await[2].contains(&format!("{shown}… took its place")), "{:?}", bodies().await);
+        // Without a successor nobody is told of what had ended.
+        t.execute("UPDATE credentials SET revoked_at = 1 WHERE kind = 'agent_token' AND revoked_at IS NULL")
+            .await
+            .unwrap();
+        t.nobody("POST", "/auth/leaks", json!({ "token": next.token })).await.is(204);
+        assert_eq!(bodies().await.len(), 3);
     }
 
     #[tokio::test]

@@ -363,6 +363,25 @@ pub async fn active(reads: &dyn Rows, agent: &AgentId) -> Result<Option<Active>,
     reads.optional(sql, args![agent]).await
 }
 
+/// What is shown of the live credential that took this one's place: of an agent's token the active one, of others the end of the
+/// chain of rotations.
+pub async fn successor(
+    reads: &dyn Rows,
+    id: &CredentialId,
+    agent: Option<&AgentId>,
+) -> Result<Option<String>, DbError> {
+    let sql = "WITH RECURSIVE later (id) AS (
+                   SELECT replaced_by FROM credentials WHERE id = ?1
+                   UNION SELECT c.replaced_by FROM later JOIN credentials c ON c.id = later.id)
+               SELECT c.prefix FROM later CROSS JOIN credentials c ON c.id = later.id WHERE c.revoked_at IS NULL
+               UNION ALL
+               SELECT t.prefix FROM credentials c
+               JOIN credentials t ON t.agent_id = ?2 AND t.kind = 'agent_token' AND t.place = 'active' AND t.revoked_at IS NULL
+               WHERE c.id = ?1 AND c.kind = 'agent_token' AND t.id <> ?1
+               LIMIT 1";
+    reads.optional(sql, args![id, agent]).await
+}
+
 /// Makes room for a new active token: what was in its grace dies now; the active one dies now too or, when `grace_ends` is
 /// given, moves into the grace until then, but never beyond its own end.
 pub async fn retire(
