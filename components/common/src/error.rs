@@ -14,6 +14,9 @@ use serde_json::{Map, Value as Json};
 
 use crate::{db::DbError, scope::ScopeSet};
 
+/// When to look again after what an operator has to mend, seconds.
+const OPERATOR_TAKES: i64 = 3_600;
+
 /// What a fix says of the caller who gets it.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
@@ -618,11 +621,12 @@ impl ApiError {
         self.0.missing_scopes
     }
 
-    /// Seconds for `Retry-After`, where waiting helps: 429, and a database that does not answer. What an operator has to set stays as
-    /// it is however often somebody asks.
+    /// Seconds for `Retry-After`: 429 and 503 always have them.
     pub fn seconds(&self) -> Option<i64> {
         self.0.retry_after.or(match (self.0.code, self.0.code.row().status) {
             (Code::DatabaseUnavailable, _) | (_, 429) => Some(1),
+            // The operator has to do something: asking again at once mends nothing.
+            (_, 503) => Some(OPERATOR_TAKES),
             _ => None,
         })
     }

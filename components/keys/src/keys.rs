@@ -557,7 +557,7 @@ mod tests {
         for kind in ["github", "slack"] {
             let refused = t.as_(&ada, "POST", KEYS, json!({ "name": "x", "type": kind })).await;
             refused.refused(503, "secrets_disabled");
-            assert_eq!(refused.header("retry-after"), "", "waiting mends nothing");
+            assert_eq!(refused.header("retry-after"), "3600", "waiting for a second mends nothing");
         }
         t.as_(&ada, "POST", KEYS, json!({ "name": "x", "type": "internal" })).await.is(201);
         assert_eq!(t.number("SELECT count(*) FROM api_keys").await, 1);
