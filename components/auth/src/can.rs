@@ -17,7 +17,6 @@ use common::{
     route::{Access, ROUTES},
     scope::Scope,
     store::{
-        agent,
         grant::{self, Held},
         tree,
     },
@@ -69,9 +68,12 @@ pub(crate) async fn can(app: App, caller: Caller, Params(ask): Params<Can>) -> R
     });
     match (wants.on_agent, object) {
         (Some(action), Some(object)) => {
-            relation(&app, &caller, object, action, &mut factors).await?;
+            let is_readable = relation(&app, &caller, object, action, &mut factors).await?;
             if scope == Scope::AgentsLifecycle {
-                let is_own = sets_own_state(&app, &caller, object).await?;
+                let is_own = match caller.agent_id() {
+                    Some(own) if is_readable => tree::is_at_or_above(app.db(), object, own).await?,
+                    _ => false,
+                };
                 let why = match is_own {
                     true => "An agent never sets its own state, nor that of an agent above it.",
                     false => "It is not the agent's own state, nor that of an agent above it.",
@@ -168,18 +170,19 @@ fn states(caller: &Caller, factors: &mut Vec<Held>) {
     factors.push(held("within_budget", within, &["The agent ", name, not, " spent more than its budget."]));
 }
 
-/// The factors of the relation to an agent, by name or id. Absent and unreadable are one factor that does not hold.
+/// The factors of the relation to an agent, by name or id; whether the caller may read it. Absent and unreadable are one factor
+/// that does not hold.
 async fn relation(
     app: &App,
     caller: &Caller,
     object: &str,
     action: Action,
     factors: &mut Vec<Held>,
-) -> Result<(), ApiError> {
+) -> Result<bool, ApiError> {
     let told = grant::explain(app.db(), caller.into(), object, action).await?.filter(|told| told.may_read);
     let Some(told) = told else {
         factors.push(held("relation", false, &["There is no such agent, or you may not read it."]));
-        return Ok(());
+        return Ok(false);
     };
     let found = told.name.as_str();
     let (me, is_agent) = caller.agent().map_or((caller.email(), false), |(name, _)| (name, true));
@@ -191,17 +194,7 @@ async fn relation(
     let may = if told.allowed { " may " } else { " may not " };
     let why = ["By these relations ", me, may, action.as_str(), " ", found, "."];
     factors.push(held("relation", told.allowed, &why));
-    Ok(())
-}
-
-/// Whether the object is the asking agent itself, or an agent above it.
-async fn sets_own_state(app: &App, caller: &Caller, object: &str) -> Result<bool, ApiError> {
-    let Some(own) = caller.agent_id() else { return Ok(false) };
-    match agent::get(app.db(), caller, object, Action::Read, app.now()).await {
-        Ok(found) => Ok(tree::is_at_or_below(app.db(), own, &found.id).await?),
-        Err(refusal) if refusal.code() == Code::AgentNotFound => Ok(false),
-        Err(refusal) => Err(refusal),
-    }
+    Ok(true)
 }
 
 #[cfg(test)]
