@@ -525,6 +525,14 @@ fn the_script_keeps_what_is_configured() {
         assert!(home.run(&["sh"], &script, &[]).status.success());
         assert_eq!(fs::read_to_string(home.path(".config/accredit/config.toml")).unwrap(), after);
     }
+    // What it cannot read it leaves alone, and says so.
+    let home = Home::new();
+    fs::create_dir_all(home.path(".config/accredit")).unwrap();
+    let strange = "text = \"\"\"\n[ [\n\"\"\"\n[profiles.work]\nurl = \"u\"\n";
+    fs::write(home.path(".config/accredit/config.toml"), strange).unwrap();
+    let output = home.run(&["sh"], &script, &[]);
+    assert!(output.status.success() && said(&output).contains("Not configured: put url ="), "{}", said(&output));
+    assert_eq!(fs::read_to_string(home.path(".config/accredit/config.toml")).unwrap(), strange);
     // Whoever keeps it elsewhere keeps it there.
     let home = Home::new();
     fs::create_dir_all(home.path(".config/accredit")).unwrap();

@@ -359,7 +359,8 @@ fn somebody_leaves_and_his_agents_stay() {
 fn a_tenant_keeps_its_last_admin() {
     let (server, ada) = Server::with_admin();
     let own = path_of(&ada, "ada@example.com");
-    ada.patch(&own, &json!({ "role": "member" })).refused(409, "last_admin");
+    let refused = ada.patch(&own, &json!({ "role": "member" })).refused(409, "last_admin");
+    assert!(text(&refused["fix"]).contains("PATCH /api/users/<id> {\"role\": \"admin\"}"), "{refused}");
     ada.post(&format!("{own}/deactivate"), &json!({})).refused(409, "self_deactivation");
     ada.delete(&own).refused(409, "self_deletion");
     ada.patch(&own, &json!({ "email": "not an address" })).refused(400, "invalid_email");

@@ -122,13 +122,10 @@ fn may_ask(caller: &Caller, scope: &Scopes) -> Result<(), ApiError> {
     let beyond = usable.without(&left);
     if !never.is_empty() || !lasting.is_empty() || !beyond.is_empty() {
         let (mut why, mut next) = (Vec::new(), Vec::new());
-        let (owner, name) = (caller.email(), caller.agent().map_or("", |(name, _)| name));
+        let owner = caller.email();
         if !lasting.is_empty() {
             why.push(format!("{} is not given for a while: a grant outlasts it.", names(&lasting)));
-            next.push(format!(
-                "{owner} can put {} into your ceiling with PATCH /api/agents/{name}, and issue you a new token. ",
-                names(&lasting)
-            ));
+            next.push(format!("{owner} can send {}. ", caller.steps_to_sharing()));
         }
         if !never.is_empty() {
             why.push(format!("Only people can use {}.", names(&never)));
@@ -506,8 +503,9 @@ mod tests {
         let refused = t.as_(&scout, "POST", ASK, wish("agents.share")).await.refused(400, "scope_not_grantable");
         assert_eq!(
             refused["fix"],
-            "max@example.com can put agents.share into your ceiling with PATCH /api/agents/scout, and issue you a new token. What can \
-             be asked for stands on the page in doc_url."
+            "max@example.com can send PATCH /api/agents/scout {\"scope\": [\"ui.notify\",\"agents.share\"]}, then POST \
+             /api/agents/scout/token/issue {\"scope\": [\"ui.notify\",\"agents.share\"]}. What can be asked for stands on the page in \
+             doc_url."
         );
         assert_eq!(t.number("SELECT count(*) FROM access_requests").await, 0);
         t.as_(&max, "POST", ASK, wish("agents.list")).await.refused(403, "agent_required");

@@ -113,8 +113,14 @@ configure() {
       sub(/#.*/, "", bare)
       depth += gsub(/\[/, "", bare) - gsub(/\]/, "", bare)
     }
-    END { if (!done) print line }
-  ' "$work/config.old" >"$new"
+    END {
+      if (!done && depth) exit 3 # not a list, but something that we cannot read
+      if (!done) print line
+    }
+  ' "$work/config.old" >"$new" || {
+    say "Not configured: put url = \"$server\" into $config yourself, before its first table."
+    return
+  }
   if [ -f "$config" ] && [ "$(cat "$config")" = "$(cat "$new")" ]; then
     say "Configured already: $config"
     return

@@ -83,6 +83,8 @@ pub(crate) struct Many<'a> {
     pub member: &'a str,
     /// Its value afterwards.
     pub after: &'a str,
+    /// Whether they are archived by it, too.
+    pub is_archived: bool,
 }
 
 /// Writes a row for each of many agents, by one statement.
@@ -94,8 +96,8 @@ pub(crate) async fn of_many(write: &Write<'_>, many: &Many<'_>) -> Result<(), Db
         "{with} INSERT INTO audit (id, at, tenant_id, user_id, agent_id, credential_id, address, request_id, action, object_id, outcome,
                                    before, after)
          SELECT ?2 || lower(hex(randomblob(8))), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, a.id, 'done', json_object('{member}', a.{member}),
-                json_object('{member}', ?11)
-         FROM agents a WHERE a.archived_at IS NULL AND {which}"
+                iif(?12, json_object('{member}', ?11, 'archived', json('true')), json_object('{member}', ?11))
+         FROM agents a WHERE {which}"
     );
     let row = crate::args![
         many.subject,
@@ -109,6 +111,7 @@ pub(crate) async fn of_many(write: &Write<'_>, many: &Many<'_>) -> Result<(), Db
         app.request_id().as_str(),
         write.action(),
         many.after,
+        many.is_archived,
     ];
     write.tx.execute(&sql, row).await
 }

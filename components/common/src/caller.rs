@@ -253,9 +253,19 @@ impl Caller {
     fn lacks(&self, scope: &str, allows: impl Fn(Role) -> bool) -> ApiError {
         let least = Role::ALL.into_iter().find(|role| allows(*role)).unwrap_or(Role::Admin).as_str();
         let raise = format!("PATCH /api/users/{} {{\"role\": \"{least}\"}}", self.user_id().as_str());
-        let first = match allows(self.role()) {
-            true => String::new(),
-            false => format!("First an admin of your tenant must raise the role of {}: {raise}. ", self.email()),
+        let (first, person) = match allows(self.role()) {
+            true => (
+                String::new(),
+                format!(
+                    "Sign in with POST /auth/token {{\"email\": \"…\", \"password\": \"…\", \"tenant\": \"{}\"}}: a session carries all \
+                     that your role allows",
+                    self.tenant()
+                ),
+            ),
+            false => (
+                format!("First an admin of your tenant must raise the role of {}: {raise}. ", self.email()),
+                format!("An admin of your tenant can raise your role: {raise}"),
+            ),
         };
         let steps = match &self.0.found.agent {
             Some(agent) if self.0.found.kind == Kind::ApiKey => format!(
@@ -265,8 +275,8 @@ impl Caller {
                 self.steps_to_a_key(scope, agent)
             ),
             // It is never given for a while, since a grant outlasts it.
-            Some(agent) if scope == Scope::AgentsShare.as_str() => {
-                format!("{} can send {}", self.email(), self.steps_to_a_token(scope, agent))
+            Some(_) if scope == Scope::AgentsShare.as_str() => {
+                format!("{} can send {}", self.email(), self.steps_to_sharing())
             }
             _ => format!(
                 "POST /api/access-requests {{\"scope\": \"{scope}\", \"reason\": \"…\"}}. When {} or an admin has approved it, \
@@ -277,15 +287,32 @@ impl Caller {
         Code::ScopeDenied
             .detail(format!("This credential lacks the scope {scope}, which this route needs."))
             .with("first", first)
-            .with("raise", raise)
+            .with("person_steps", person)
             .with("steps", steps)
     }
 
     /// What the owner must send for a key that carries a scope beside all that this one carries within the ceiling.
     fn steps_to_a_key(&self, scope: &str, agent: &FoundAgent) -> String {
+        let name = &agent.name;
+        self.steps_to(scope, agent, |scopes| {
+            format!("POST /api/agents/{name}/keys {{\"name\": \"<a new name>\", \"scope\": {scopes}}}")
+        })
+    }
+
+    /// What an agent's owner must send for a token that may share, beside all that this one carries within the ceiling.
+    pub fn steps_to_sharing(&self) -> String {
+        let Some(agent) = &self.0.found.agent else { return String::new() };
+        self.steps_to(Scope::AgentsShare.as_str(), agent, |scopes| {
+            format!("POST /api/agents/{}/token/issue {{\"scope\": {scopes}}}", agent.name)
+        })
+    }
+
+    /// The step that makes a credential with these scopes, and before it the one that puts the scope into the agent's ceiling, if
+    /// it is not there.
+    fn steps_to(&self, scope: &str, agent: &FoundAgent, make: impl Fn(String) -> String) -> String {
         let covered = |patterns: &str| Scopes::stored(patterns, self.defined());
         let json = |names: Vec<&str>| serde_json::to_string(&names).unwrap_or_default();
-        let (name, ceiling, needed) = (&agent.name, covered(&agent.scope), covered(scope));
+        let (ceiling, needed) = (covered(&agent.scope), covered(scope));
         let allowed = ceiling.clone().or(needed.clone());
         let is_kept = |pattern: &&str| {
             let set = covered(pattern);
@@ -293,25 +320,13 @@ impl Caller {
         };
         let mut carried: Vec<&str> = self.carried().split_ascii_whitespace().filter(is_kept).collect();
         carried.push(scope);
-        let make = format!("POST /api/agents/{name}/keys {{\"name\": \"<a new name>\", \"scope\": {}}}", json(carried));
-        self.in_ceiling(scope, agent, make)
-    }
-
-    /// What the owner must send for a token that carries a scope beside all that the ceiling holds.
-    fn steps_to_a_token(&self, scope: &str, agent: &FoundAgent) -> String {
-        self.in_ceiling(scope, agent, format!("POST /api/agents/{}/token/issue", agent.name))
-    }
-
-    /// A step, and before it the one that puts the scope into the agent's ceiling, if it is not there.
-    fn in_ceiling(&self, scope: &str, agent: &FoundAgent, make: String) -> String {
-        let covered = |patterns: &str| Scopes::stored(patterns, self.defined());
-        if covered(scope).without(&covered(&agent.scope)).is_empty() {
+        let make = make(json(carried));
+        if needed.without(&ceiling).is_empty() {
             return make;
         }
         let mut wider: Vec<&str> = agent.scope.split_ascii_whitespace().collect();
         wider.push(scope);
-        let wider = serde_json::to_string(&wider).unwrap_or_default();
-        format!("PATCH /api/agents/{} {{\"scope\": {wider}}}, then {make}", agent.name)
+        format!("PATCH /api/agents/{} {{\"scope\": {}}}, then {make}", agent.name, json(wider))
     }
 
     /// Records the use of the credential: at most once a minute, and at once when the address has changed.

@@ -220,7 +220,7 @@ errors! {
         page: "/docs/agents/concepts/agents#budget";
 
     ScopeDenied 403 "scope_denied": "This credential lacks a scope that this route needs.",
-        "If this is a personal access token, sign in with POST /auth/token {{\"email\": \"…\", \"password\": \"…\", \"tenant\": \"{tenant}\"}}: a session carries all that your role allows. If it is a session, an admin of your tenant can raise your role: {raise}.",
+        "{person_steps}.",
         agent: "{first}Ask for it: {steps}.";
     PersonRequired 403 "person_required": "Only people may do this, whatever an agent's credential carries.",
         "Sign in as a person with POST /auth/token and send the session's token.",
@@ -269,7 +269,7 @@ errors! {
         agent: "Send parent as your own name or that of an agent below you, or leave it out.",
         page: "/docs/agents/concepts/tree";
     OwnerNotFound 404 "owner_not_found": "There is no such active user in your tenant to give an agent to.",
-        "Send owner as the address or id of an active user whose role is at least member; an admin lists them with GET /api/users.",
+        "Name an active user whose role is at least member, by address or id; an admin lists them with GET /api/users?active=true. In a query, + is written %2B.",
         page: "/docs/agents/concepts/tree#giving-away";
     ArchivedNotFound 404 "archived_agent_not_found": "There is no such archived agent, or it is not yours.",
         "GET /api/agents/archived lists the archived agents that you may restore.",
@@ -349,10 +349,10 @@ errors! {
         "Ask another admin of your tenant: GET /api/users?role=admin&active=true lists them.",
         page: "/docs/agents/concepts/people#deleting-a-user";
     LastAdmin 409 "last_admin": "This is the last active admin of the tenant, which has to keep one.",
-        "Make another user an admin first: PATCH /api/users/<id> {\"role\": \"admin\"}; GET /api/users lists them.",
+        "Make another user an admin first: PATCH /api/users/<id> {{\"role\": \"admin\"}}; GET /api/users lists them.",
         page: "/docs/agents/concepts/people#changing-a-user";
     OwnsAgents 409 "owns_agents": "This user owns agents, and an agent has an owner.",
-        "Send the same request with ?agents=transfer:<address or id> to give all {count} to another user, or with ?agents=archive to archive them; GET /api/agents?owner={user} lists them.",
+        "Send the same request with ?agents=transfer:<id or address> to give all {count} to another user, or with ?agents=archive to archive them; GET /api/agents?owner={user} lists them.",
         page: "/docs/agents/concepts/people#deleting-a-user";
     TenantTaken 409 "tenant_taken": "A tenant has this slug already.",
         "Choose another slug.";
@@ -625,6 +625,7 @@ impl ApiError {
     pub fn seconds(&self) -> Option<i64> {
         self.0.retry_after.or(match (self.0.code, self.0.code.row().status) {
             (Code::DatabaseUnavailable, _) | (_, 429) => Some(1),
+            (Code::DatabaseTooNew, _) => Some(60), // an upgrade is going on
             // The operator has to do something: asking again at once mends nothing.
             (_, 503) => Some(OPERATOR_TAKES),
             _ => None,
@@ -732,6 +733,11 @@ mod tests {
             assert!(StatusCode::from_u16(row.status).unwrap().as_u16() >= 400);
             for sentence in [row.detail, row.fix].into_iter().chain(row.agent_fix) {
                 assert!(sentence.ends_with('.') && sentence.len() > 10, "{}: {sentence}", row.slug);
+                let single = sentence.replace("{{", "").replace("}}", "");
+                for name in single.split('{').skip(1).filter_map(|after| after.split('}').next()) {
+                    let is_name = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+                    assert!(is_name && !name.is_empty(), "{}: {{{name}}} wants double braces: {sentence}", row.slug);
+                }
             }
             assert!(row.page.is_empty() || row.page.starts_with("/docs/agents/"), "{}", row.slug);
         }

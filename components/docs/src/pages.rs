@@ -117,13 +117,8 @@ fn wants_html(accept: &str) -> bool {
         // In thousandths: a weight has three decimals at most.
         Some(q.map_or(1_000, |q| match q.strip_prefix("0.") {
             Some(decimals) => format!("{decimals:0<3.3}").parse().unwrap_or(0),
-            None => {
-                if q == "0" {
-                    0
-                } else {
-                    1_000
-                }
-            }
+            None if q == "0" => 0,
+            None => 1_000,
         }))
     };
     let html: u32 = weight("text/html").unwrap_or(0);
@@ -184,10 +179,14 @@ fn errors() -> String {
 }
 
 /// What a placeholder is called for a reader, where its own name does not say it.
-const WORDS: [(&str, &str); 6] = [
+const WORDS: [(&str, &str); 7] = [
     ("{bound}", "<least or most>"),
     ("{excess}", "<the scopes in excess_scopes>"),
     ("{legal}", "<the words in legal>"),
+    (
+        "{person_steps}",
+        "Sign in with POST /auth/token: a session carries all that your role allows. What it does not allow, an admin can with PATCH /api/users/<id>",
+    ),
     ("{step}", "<the request to send>"),
     ("{steps}", "<the requests to send>"),
     ("{verb}", "<resume or start>"),

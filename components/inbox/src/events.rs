@@ -144,7 +144,7 @@ pub(crate) async fn message(
         Begun::First(write) => write,
         Begun::Again(answer) => return Ok(answer),
     };
-    let target = agent::get(&write.tx, &write.caller, &name, Action::Read, app.now()).await?;
+    let target = agent::get(&write.tx, &write.caller, early.id.as_str(), Action::Read, app.now()).await?;
     if inbox::unread(&write.tx, &target.id).await? >= inbox::MOST {
         return Err(Code::InboxFull.into());
     }

@@ -195,7 +195,7 @@ pub(crate) async fn create(
         Begun::First(write) => write,
         Begun::Again(answer) => return Ok(answer),
     };
-    let target = agent::get(&write.tx, &write.caller, &name, Action::Update, app.now()).await?;
+    let target = agent::get(&write.tx, &write.caller, early.id.as_str(), Action::Update, app.now()).await?;
     let id = KeyId::generate(app.now(), app.chance());
     let sealed = match &draft {
         Draft::Webhook(secret) => Some(seal(&app, &target.id, &id, secret)?),

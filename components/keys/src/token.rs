@@ -75,7 +75,7 @@ pub(crate) async fn issue(
         Begun::First(write) => write,
         Begun::Again(answer) => return Ok(answer),
     };
-    let target = agent::get(&write.tx, &write.caller, &name, Action::Update, app.now()).await?;
+    let target = agent::get(&write.tx, &write.caller, early.id.as_str(), Action::Update, app.now()).await?;
     let active = credential::active(&write.tx, &target.id).await?;
     let plan = match active.filter(|active| active.id == *write.caller.credential_id()) {
         Some(own) => rotate_own(own, rights.is_some() || lifetime.is_some(), body.grace_seconds)?,

@@ -163,7 +163,7 @@ pub(crate) async fn one(
         Begun::First(write) => write,
         Begun::Again(answer) => return Ok(answer),
     };
-    let found = get(&app, &write.tx, &write.caller, &name).await?;
+    let found = get(&app, &write.tx, &write.caller, early.id.as_str()).await?;
     let taken = step.take(&app, &write, found).await?;
     let answer = Answer::json(StatusCode::OK, &Stepped { agent: &taken.agent, below: taken.below.len() })?;
     let event = taken.event(write.action());

@@ -57,13 +57,21 @@ struct Letter {
 fn write(app: &App, due: &Due) -> Letter {
     let of = |member: &str| due.data.get(member).and_then(Json::as_str).unwrap_or_default().to_owned();
     let (subject, told) = match due.kind {
-        Kind::Leak => ("A credential was leaked", of("text")),
+        Kind::Leak => ("A credential was leaked", leak(&of("text"), &of("prefix"), &of("whose"))),
         Kind::Test => {
             ("Mail from Accredit works", "You asked for this mail to see that mail works. It does.".to_owned())
         }
     };
     let from = app.settings().public_url.as_ref().map(|url| format!("\n\n{}{}", url.origin, url.path));
     Letter { subject, text: format!("{told}{}\n", from.unwrap_or_default()) }
+}
+
+/// What a leak's mail tells. One that was queued by a release before has no text.
+fn leak(text: &str, prefix: &str, whose: &str) -> String {
+    match text {
+        "" => format!("The credential {prefix}… of {whose} was found in the open and reported. Look at what it did."),
+        text => text.to_owned(),
+    }
 }
 
 /// The provider's request for a letter.
@@ -359,7 +367,7 @@ mod tests {
         let (t, ada) = stage("webhook").await;
         t.execute(&format!(
             "INSERT INTO outbox (id, tenant_id, user_id, kind, recipient, data, due_at, created_at)
-             VALUES ('out_a', '{}', '{}', 'leak', 'ada@example.com', '{{\"text\": \"acr_agt_01234567… of the agent scout\"}}', 0, 0)",
+             VALUES ('out_a', '{}', '{}', 'leak', 'ada@example.com', '{{\"whose\": \"the agent scout\", \"prefix\": \"acr_agt_01234567\"}}', 0, 0)",
             ada.tenant, ada.user
         ))
         .await

@@ -113,26 +113,31 @@ pub(crate) async fn delete(
     if found.id == *me {
         return Err(Code::SelfDeletion.into());
     }
-    // Before the agents go: nobody gives them to the one who leaves.
+    // Before the agents go: nobody gives them to the one who leaves. The caller is another active admin, so that the last one cannot
+    // be met here; the statement decides all the same.
     if found.active && !user::deactivate(&write.tx, &found.id, me, app.now()).await? {
         return Err(Code::LastAdmin.into());
     }
-    let count = tree::owned(&write.tx, &found.id).await?;
+    let (live, archived) = tree::owned(&write.tx, &found.id).await?;
     let (to, leaves) = match agents {
         Some(Agents::Transfer(to)) => (new_owner(&write, to).await?, Leaves::Given),
         Some(Agents::Archive) => (me.clone(), Leaves::Archived),
         // Archived ones need an owner too, or nobody could restore them.
-        None if count == 0 => (me.clone(), Leaves::Archived),
+        None if live == 0 => (me.clone(), Leaves::Archived),
         None => {
-            let refusal = Code::OwnsAgents.with("count", count.to_string()).with("user", found.id.as_str());
-            return Err(refusal.extra("agents", count));
+            let refusal = Code::OwnsAgents.with("count", live.to_string()).with("user", found.id.as_str());
+            return Err(refusal.extra("agents", live));
         }
     };
     tree::leave(&write, &found.id, &to, leaves, app.now()).await?;
     user::delete(&write.tx, &found.id, app.now()).await?;
+    let count = live + archived;
     if leaves == Leaves::Given && count > 0 {
         let title = format!("The agents of {} are yours now", found.email);
-        let body = format!("{} gave you {count}, without credentials: issue new tokens.", write.caller.email());
+        let body = format!(
+            "{} gave you agents: {live}, and {archived} archived ones. Their credentials have ended: issue new tokens.",
+            write.caller.email()
+        );
         let id = NotificationId::generate(app.now(), app.chance());
         notification::tell(&write.tx, &id, write.caller.tenant_id(), &to, (&title, &body), app.now()).await?;
     }
@@ -174,9 +179,10 @@ mod tests {
         let pat = t.credential(Kind::Pat, &max.tenant, &max.user, None, "*", None).await;
         let scout = t.agent(&max, "scout", "*").await;
         t.execute(&format!(
-            "INSERT INTO outbox (id, tenant_id, user_id, kind, recipient, data, due_at, created_at)
-             VALUES ('out_1', '{0}', '{1}', 'test', 'max@example.com', '{{}}', 0, 0),
-                    ('out_2', '{0}', '{2}', 'test', 'ada@example.com', '{{}}', 0, 0)",
+            "INSERT INTO outbox (id, tenant_id, user_id, kind, recipient, data, state, due_at, created_at)
+             VALUES ('out_1', '{0}', '{1}', 'test', 'max@example.com', '{{}}', 'due', 0, 0),
+                    ('out_2', '{0}', '{2}', 'test', 'ada@example.com', '{{}}', 'due', 0, 0),
+                    ('out_3', '{0}', '{1}', 'test', 'max@example.com', '{{}}', 'dead', 0, 0)",
             ada.tenant, max.user, ada.user
         ))
         .await
@@ -322,8 +328,14 @@ mod tests {
                 false => [0; 4].map(|live| format!("{}{live}", ada.user)),
             };
             assert_eq!(owners, expected);
-            let rows = "SELECT count(*) FROM audit WHERE action = 'user.delete' AND object_id LIKE 'agt_%'";
-            assert_eq!(t.number(rows).await, 3);
+            let rows = "SELECT after FROM audit WHERE action = 'user.delete' AND object_id LIKE 'agt_%'";
+            let after = match is_given {
+                true => json!({ "owner_id": eve.user }),
+                false => json!({ "owner_id": ada.user, "archived": true }),
+            };
+            assert_eq!(t.texts(rows).await, [0; 4].map(|_| after.to_string()));
+            let rows = "SELECT after FROM audit WHERE action = 'user.delete' AND object_id LIKE 'usr_%'";
+            assert!(t.texts(rows).await[0].contains("\"agents\":4"));
             let told = t.texts("SELECT user_id || title FROM notifications").await;
             let title = "The agents of max@example.com are yours now";
             assert_eq!(told, if is_given { vec![format!("{}{title}", eve.user)] } else { vec![] });

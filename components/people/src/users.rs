@@ -119,8 +119,9 @@ pub(crate) async fn patch(
     let role = body.role.map(|word| Role::from_word(&word).ok_or(Code::UnknownRole)).transpose()?;
     let email = body.email.map(|email| user::parse_email(&email).ok_or(Code::InvalidEmail)).transpose()?;
     find(app.db(), &caller, &id).await?; // early 404; decided again below
-    let Begun::First(write) = app.write(route::USERS_PATCH, &caller, ask.kept).await? else {
-        return Err(ApiError::from(Code::Internal).cause("a replay without a key"));
+    let write = match app.write(route::USERS_PATCH, &caller, ask.kept).await? {
+        Begun::First(write) => write,
+        Begun::Again(answer) => return Ok(answer),
     };
     let before = find(&write.tx, &write.caller, &id).await?;
     let mut after = before.clone();

@@ -123,6 +123,7 @@ pub(crate) async fn give(
         Begun::First(write) => write,
         Begun::Again(answer) => return Ok(answer),
     };
+    let shared = Shared { name: early.agent_id.to_string(), ..shared }; // whoever has the name by now
     let object = shared.get(&write.tx, &write.caller, app.now()).await?;
     let to = subject(&write.tx, &write.caller, &ask.body.subject).await?;
     let new = grant::New {

@@ -42,7 +42,7 @@ pub(crate) async fn report(app: App, ask: Ask<Leak>) -> Result<Response, ApiErro
     let tx = app.db().begin(Purpose::Relief).await?;
     let was_live = credential::revoke(&tx, found.credential_id(), app.now()).await?;
     // Whoever had it may have replaced it: what took its place goes on, and its owner alone knows whose it is.
-    let successor = credential::successor(&tx, found.credential_id(), found.agent_id()).await?;
+    let successor = credential::successor(&tx, found.credential_id(), found.agent_id(), app.now()).await?;
     let action = route::LEAKS.audit.unwrap_or_default();
     let is_news =
         was_live || (successor.is_some() && !audit::is_there(&tx, found.credential_id().as_str(), action).await?);
@@ -51,7 +51,9 @@ pub(crate) async fn report(app: App, ask: Ask<Leak>) -> Result<Response, ApiErro
             action,
             object: found.credential_id().as_str(),
             before: Null,
-            after: json!({ "kind": found.credential_kind(), "prefix": found.credential_prefix() }),
+            after: json!({
+                "kind": found.credential_kind(), "prefix": found.credential_prefix(), "revoked": was_live, "successor": successor,
+            }),
         };
         audit::by_user(&app, &tx, found.tenant_id(), None, &event).await?;
         tell(&app, &tx, &found, was_live, successor.as_deref()).await?;
@@ -75,7 +77,7 @@ async fn tell(app: &App, tx: &Tx<'_>, found: &Caller, was_live: bool, successor:
         ),
     };
     let body = format!("The credential {prefix}… of {whose} was found in the open and reported. {ended} {next}");
-    let data = json!({ "text": body });
+    let data = json!({ "whose": whose, "prefix": prefix, "text": body });
     for user in user::owner_and_admins(tx, found.tenant_id(), found.user_id()).await? {
         let id = NotificationId::generate(app.now(), app.chance());
         let title =
@@ -188,7 +190,7 @@ mod tests {
         };
         let first = t.credential(Kind::Pat, &tenant, &ada.user, None, "*", None).await;
         let second = rotate(&first, 3600).await;
-        let third = rotate(&second, 0).await;
+        let third = rotate(&second, 3600).await; // the second is in its grace
         let shown = Secret::parse(&third.token).unwrap().shown();
         for _ in 0..2 {
             t.nobody("POST", "/auth/leaks", json!({ "token": first.token })).await.is(204);
@@ -197,10 +199,11 @@ mod tests {
         assert!(bodies().await[0].contains(&format!("{shown}… took its place")), "{:?}", bodies().await);
         t.wait(1);
         for _ in 0..2 {
-            t.nobody("POST", "/auth/leaks", json!({ "token": second.token })).await.is(204); // ended before
+            t.nobody("POST", "/auth/leaks", json!({ "token": second.token })).await.is(204);
         }
         assert_eq!(bodies().await.len(), 2);
-        assert!(bodies().await[1].contains("It had ended before. But"), "{:?}", bodies().await);
+        assert!(bodies().await[0].contains("It had ended before. But"), "{:?}", bodies().await);
+        assert!(bodies().await[1].contains("It was revoked. But"), "{:?}", bodies().await);
         t.as_(&third, "GET", "/auth/tokens", Null).await.is(200); // its owner decides
         // An agent's token: the active one.
         t.wait(1);

@@ -108,7 +108,7 @@ fn state(now: &str) -> String {
 /// Columns and joins; requests of archived agents are left out. `extra` are columns more.
 fn select(now: &str, extra: &str) -> String {
     format!(
-        "SELECT r.id, a.id, a.name, r.scope, r.reason, r.hours, {} AS now, r.granted, r.created_at, r.decided_at, d.email, r.ends_at, u.role{extra}
+        "SELECT r.id, a.id, a.name, r.scope, r.reason, r.hours, {} AS state, r.granted, r.created_at, r.decided_at, d.email, r.ends_at, u.role{extra}
          FROM access_requests r
          JOIN agents a ON a.id = r.agent_id AND a.archived_at IS NULL
          JOIN users u ON u.id = a.owner_id

@@ -369,17 +369,19 @@ pub async fn successor(
     reads: &dyn Rows,
     id: &CredentialId,
     agent: Option<&AgentId>,
+    now: Timestamp,
 ) -> Result<Option<String>, DbError> {
     let sql = "WITH RECURSIVE later (id) AS (
                    SELECT replaced_by FROM credentials WHERE id = ?1
                    UNION SELECT c.replaced_by FROM later JOIN credentials c ON c.id = later.id)
-               SELECT c.prefix FROM later CROSS JOIN credentials c ON c.id = later.id WHERE c.revoked_at IS NULL
+               SELECT c.prefix FROM later CROSS JOIN credentials c ON c.id = later.id
+               WHERE c.replaced_by IS NULL AND c.revoked_at IS NULL AND (c.expires_at IS NULL OR c.expires_at > ?3)
                UNION ALL
                SELECT t.prefix FROM credentials c
                JOIN credentials t ON t.agent_id = ?2 AND t.kind = 'agent_token' AND t.place = 'active' AND t.revoked_at IS NULL
-               WHERE c.id = ?1 AND c.kind = 'agent_token' AND t.id <> ?1
+               WHERE c.id = ?1 AND c.kind = 'agent_token' AND t.id <> ?1 AND (t.expires_at IS NULL OR t.expires_at > ?3)
                LIMIT 1";
-    reads.optional(sql, args![id, agent]).await
+    reads.optional(sql, args![id, agent, now]).await
 }
 
 /// Makes room for a new active token: what was in its grace dies now; the active one dies now too or, when `grace_ends` is

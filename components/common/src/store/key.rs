@@ -186,7 +186,7 @@ pub async fn get(
     let bound = Bound::new(caller, &mut binder);
     let (stands, may) = bound.parts_on_key(action);
     let sql = format!(
-        "SELECT a.id, a.name, u.email, {} AS ra, {} AS rk, {stands} AS stands, {may} AS may, {}
+        "SELECT a.id, a.name, u.email, {} AS reads_agent, {} AS reads_key, {stands} AS stands, {may} AS may, {}
          FROM agents a
          JOIN users u ON u.id = a.owner_id
          LEFT JOIN api_keys k ON k.id = {id} AND k.agent_id = a.id

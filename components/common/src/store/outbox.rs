@@ -33,7 +33,7 @@ const DEAD_KEPT: i64 = 30;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// A credential was found in the open and is revoked: `{whose, prefix}`.
+    /// A credential was found in the open: `{whose, prefix, text}`.
     Leak,
     /// Somebody asked for a mail to himself, to see that mail works: `{}`.
     Test,
@@ -232,11 +232,13 @@ pub async fn find(reads: &dyn Rows, tenant: &TenantId, id: &str) -> Result<Optio
     reads.optional(&sql, args![tenant, id]).await
 }
 
-/// Makes a dead mail due again, with all its tries; `None`: it is not dead, or not the tenant's.
+/// Makes a dead mail due again, with all its tries; `None`: it is not dead, or not the tenant's, or for somebody whose account is
+/// deactivated.
 pub async fn revive(tx: &Tx<'_>, tenant: &TenantId, id: &str, now: Timestamp) -> Result<Option<Mail>, DbError> {
     let sql = format!(
         "UPDATE outbox SET state = 'due', tries = 0, due_at = ?3
-         WHERE id = ?2 AND tenant_id = ?1 AND state = 'dead' RETURNING {COLUMNS}"
+         WHERE id = ?2 AND tenant_id = ?1 AND state = 'dead'
+           AND EXISTS (SELECT 1 FROM users u WHERE u.id = outbox.user_id AND u.deactivated_at IS NULL) RETURNING {COLUMNS}"
     );
     tx.optional(&sql, args![tenant, id, now]).await
 }

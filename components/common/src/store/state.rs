@@ -41,7 +41,11 @@ pub async fn change(write: &Write<'_>, id: &AgentId, change: &Change<'_>) -> Res
     if change.reaches_below {
         let which = format!("a.id IN (SELECT id FROM below WHERE depth > 1) AND a.state IN ('{from}')");
         let subject = id.as_str();
-        audit::of_many(write, &Many { with: BELOW, which: &which, subject, member: "state", after: change.to }).await?;
+        audit::of_many(
+            write,
+            &Many { with: BELOW, which: &which, subject, member: "state", after: change.to, is_archived: false },
+        )
+        .await?;
     }
     let reached = if change.reaches_below { "SELECT id FROM below" } else { "SELECT ?1" };
     let sql = format!(
@@ -58,9 +62,13 @@ pub async fn stop_all(write: &Write<'_>, by: &str, now: Timestamp) -> Result<i64
     let sql = "SELECT count(*) FROM agents WHERE tenant_id = ?1 AND archived_at IS NULL AND state <> 'stopped'";
     let running: i64 = tx.optional(sql, args![tenant]).await?.unwrap_or(0);
     if running > 0 {
-        let which = "a.tenant_id = ?1 AND a.state <> 'stopped'";
+        let which = "a.tenant_id = ?1 AND a.archived_at IS NULL AND a.state <> 'stopped'";
         let subject = tenant.as_str();
-        audit::of_many(write, &Many { with: "", which, subject, member: "state", after: "stopped" }).await?;
+        audit::of_many(
+            write,
+            &Many { with: "", which, subject, member: "state", after: "stopped", is_archived: false },
+        )
+        .await?;
         let sql = "UPDATE agents SET state = 'stopped', state_changed_at = ?2, state_changed_by = ?3, updated_at = ?2
                    WHERE tenant_id = ?1 AND archived_at IS NULL AND state <> 'stopped'";
         tx.execute(sql, args![tenant, now, by]).await?;

@@ -117,13 +117,17 @@ pub async fn put_below(tx: &Tx<'_>, id: &AgentId, parent: Option<&AgentId>, now:
     tx.execute("UPDATE agents SET parent_id = ?2, updated_at = ?3 WHERE id = ?1", args![id, parent, now]).await
 }
 
-/// The agents that the user `?1` owns, in the form of [`BELOW`].
-const OWNED: &str = "WITH below (id, depth) AS (SELECT id, 2 FROM agents WHERE owner_id = ?1 AND archived_at IS NULL) ";
+/// The agents that the user `?1` owns, archived ones too, in the form of [`BELOW`].
+const OWNED: &str = "WITH below (id, depth) AS (
+        SELECT id, 2 FROM agents WHERE owner_id = ?1 AND archived_at IS NULL
+        UNION ALL SELECT id, 2 FROM agents WHERE owner_id = ?1 AND archived_at IS NOT NULL) ";
 
-/// How many live agents a user owns.
-pub async fn owned(reads: &dyn Rows, owner: &UserId) -> Result<i64, DbError> {
-    let sql = format!("{OWNED} SELECT count(*) FROM below");
-    Ok(reads.optional(&sql, args![owner]).await?.unwrap_or(0))
+/// How many agents a user owns: live ones, and archived ones.
+pub async fn owned(reads: &dyn Rows, owner: &UserId) -> Result<(i64, i64), DbError> {
+    let live = "SELECT count(*) FROM agents WHERE owner_id = ?1 AND archived_at IS NULL";
+    let archived = "SELECT count(*) FROM agents WHERE owner_id = ?1 AND archived_at IS NOT NULL";
+    let count = async |sql| Ok::<_, DbError>(reads.optional(sql, args![owner]).await?.unwrap_or(0));
+    Ok((count(live).await?, count(archived).await?))
 }
 
 /// What becomes of the agents of somebody who goes.
@@ -135,7 +139,7 @@ pub enum Leaves {
     Archived,
 }
 
-/// Gives all agents of an owner to another one, archived ones too. Each live one has an audit row of its own.
+/// Gives all agents of an owner to another one, archived ones too. Each has an audit row of its own.
 pub async fn leave(
     write: &Write<'_>,
     from: &UserId,
@@ -143,26 +147,25 @@ pub async fn leave(
     leaves: Leaves,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    hand_over(write, (OWNED, from.as_str()), to, now).await?;
+    let is_archived = leaves == Leaves::Archived;
+    hand_over(write, (OWNED, from.as_str()), to, is_archived, now).await?;
     let tx = &write.tx;
-    if leaves == Leaves::Archived {
+    if is_archived {
         let sql = format!("{OWNED} DELETE FROM grants WHERE subject_id IN (SELECT id FROM below)");
         tx.execute(&sql, args![from]).await?;
-        let sql = "UPDATE agents SET archived_at = ?2 WHERE owner_id = ?1 AND archived_at IS NULL";
-        tx.execute(sql, args![from, now]).await?;
     }
-    let sql = "UPDATE agents SET owner_id = ?2, updated_at = ?3 WHERE owner_id = ?1 AND archived_at IS NULL";
-    tx.execute(sql, args![from, to, now]).await?;
-    let sql = "UPDATE agents SET owner_id = ?2, updated_at = ?3
-               WHERE tenant_id = ?4 AND archived_at IS NOT NULL AND owner_id = ?1";
-    tx.execute(sql, args![from, to, now, write.caller.tenant_id()]).await
+    let sql = format!(
+        "{OWNED} UPDATE agents SET owner_id = ?2, updated_at = ?3, archived_at = iif(?4, ifnull(archived_at, ?3), archived_at)
+         WHERE id IN (SELECT id FROM below)"
+    );
+    tx.execute(&sql, args![from, to, now, is_archived]).await
 }
 
 /// Gives an agent and all below it to another owner. What was made for the former one ends with it: every credential and
 /// key, what people approved, and what was shared, or somebody of the former owner's choice could act for the new one. Each agent
 /// below has an audit row of its own.
 pub async fn give(write: &Write<'_>, id: &AgentId, owner: &UserId, now: Timestamp) -> Result<(), DbError> {
-    hand_over(write, (BELOW, id.as_str()), owner, now).await?;
+    hand_over(write, (BELOW, id.as_str()), owner, false, now).await?;
     let tx = &write.tx;
     let sql = format!("{BELOW} UPDATE agents SET owner_id = ?2, updated_at = ?3 WHERE id IN (SELECT id FROM below)");
     tx.execute(&sql, args![id, owner, now]).await
@@ -173,11 +176,13 @@ async fn hand_over(
     write: &Write<'_>,
     (with, subject): (&'static str, &str),
     owner: &UserId,
+    is_archived: bool,
     now: Timestamp,
 ) -> Result<(), DbError> {
     let tx = &write.tx;
     let which = "a.id IN (SELECT id FROM below WHERE depth > 1)";
-    audit::of_many(write, &Many { with, which, subject, member: "owner_id", after: owner.as_str() }).await?;
+    let (member, after) = ("owner_id", owner.as_str());
+    audit::of_many(write, &Many { with, which, subject, member, after, is_archived }).await?;
     end_rights(tx, (with, subject), now).await?;
     delete_keys(tx, (with, subject)).await?;
     let sql = format!("{with} DELETE FROM grants WHERE object_id IN (SELECT id FROM below)");

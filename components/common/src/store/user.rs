@@ -184,8 +184,10 @@ impl FromRow for Addressee {
 
 /// A person and the tenant's active admins, each once.
 pub async fn owner_and_admins(reads: &dyn Rows, tenant: &TenantId, owner: &UserId) -> Result<Vec<Addressee>, DbError> {
-    let sql = "SELECT id, email FROM users
-               WHERE tenant_id = ?1 AND deactivated_at IS NULL AND (id = ?2 OR role = 'admin') ORDER BY id LIMIT 100";
+    let sql = "SELECT id, email FROM users WHERE id = ?2 AND tenant_id = ?1 AND deactivated_at IS NULL
+               UNION
+               SELECT * FROM (SELECT id, email FROM users
+                              WHERE tenant_id = ?1 AND role = 'admin' AND deactivated_at IS NULL ORDER BY id LIMIT 100)";
     reads.list(sql, args![tenant, owner]).await
 }
 
@@ -290,12 +292,12 @@ pub async fn update(tx: &Tx<'_>, tenant: &TenantId, user: &User) -> Result<Chang
         return Ok(if taken.is_some() { Changed::EmailTaken } else { Changed::LastAdmin });
     }
     // What waits to be sent goes to the new address.
-    let sql = "UPDATE outbox SET recipient = ?2 WHERE user_id = ?1 AND state = 'due' AND recipient <> ?2";
+    let sql = "UPDATE outbox SET recipient = ?2 WHERE user_id = ?1 AND state <> 'sent' AND recipient <> ?2";
     tx.execute(sql, args![&user.id, &user.email]).await?;
     Ok(Changed::Done)
 }
 
-/// Lets nobody use an account that is active; `false`: he is the tenant's last active admin. Sessions end for good; what else the
+/// Lets nobody use an account that is active; `false`: it is not, or he is the tenant's last active admin. Sessions end for good; what else the
 /// account has is refused at the door until it is activated.
 pub async fn deactivate(tx: &Tx<'_>, user: &UserId, by: &UserId, now: Timestamp) -> Result<bool, DbError> {
     let sql = format!(
@@ -306,7 +308,7 @@ pub async fn deactivate(tx: &Tx<'_>, user: &UserId, by: &UserId, now: Timestamp)
         return Ok(false);
     }
     credential::revoke_sessions(tx, user, None, now).await?;
-    tx.execute("DELETE FROM outbox WHERE user_id = ?1 AND state = 'due'", args![user]).await?;
+    tx.execute("DELETE FROM outbox WHERE user_id = ?1 AND state <> 'sent'", args![user]).await?;
     Ok(true)
 }
 
@@ -331,7 +333,8 @@ pub async fn delete(tx: &Tx<'_>, user: &UserId, now: Timestamp) -> Result<(), Db
         ),
         ("DELETE FROM grants WHERE subject_id = ?1", args![user]),
         ("DELETE FROM notifications WHERE user_id = ?1", args![user]),
-    ] as [(&str, Vec<Value>); 4]
+        ("DELETE FROM outbox WHERE user_id = ?1 AND state <> 'sent'", args![user]),
+    ] as [(&str, Vec<Value>); 5]
     {
         tx.execute(sql, args).await?;
     }
