@@ -509,6 +509,10 @@ fn the_script_keeps_what_is_configured() {
             "lists = [\n  [\"a\", \"]\"], # [\n  [\"b\"]\n]\nurl = \"https://old.example\"\n[profiles.work]\nurl = \"u\"\n",
             format!("lists = [\n  [\"a\", \"]\"], # [\n  [\"b\"]\n]\nurl = \"{url}\"\n[profiles.work]\nurl = \"u\"\n"),
         ),
+        (
+            "text = \"\"\"\n[ [\nurl = 1\n\"\"\"\nurl = \"https://old.example\"\n[profiles.work]\n",
+            format!("text = \"\"\"\n[ [\nurl = 1\n\"\"\"\nurl = \"{url}\"\n[profiles.work]\n"),
+        ),
         ("url_of_something = 1", format!("url_of_something = 1\nurl = \"{url}\"\n")),
         ("", format!("url = \"{url}\"\n")),
     ] {
@@ -528,7 +532,7 @@ fn the_script_keeps_what_is_configured() {
     // What it cannot read it leaves alone, and says so.
     let home = Home::new();
     fs::create_dir_all(home.path(".config/accredit")).unwrap();
-    let strange = "text = \"\"\"\n[ [\n\"\"\"\n[profiles.work]\nurl = \"u\"\n";
+    let strange = "list = [\n[profiles.work]\nurl = \"u\"\n";
     fs::write(home.path(".config/accredit/config.toml"), strange).unwrap();
     let output = home.run(&["sh"], &script, &[]);
     assert!(output.status.success() && said(&output).contains("Not configured: put url ="), "{}", said(&output));

@@ -101,20 +101,23 @@ configure() {
   else
     : >"$work/config.old"
   fi
-  # The key belongs before the first table. A line that begins with a bracket inside of a list is none.
+  # The key belongs before the first table. A line that begins with a bracket inside of a list or a text is none.
   ACCREDIT_SERVER=$server awk '
-    BEGIN { line = "url = \"" ENVIRON["ACCREDIT_SERVER"] "\""; depth = 0 }
-    !done && !depth && /^[ \t]*\[/ { print line; print ""; done = 1 }
-    !done && !depth && /^[ \t]*url[ \t]*=/ { print line; done = 1; next }
+    BEGIN { line = "url = \"" ENVIRON["ACCREDIT_SERVER"] "\""; depth = 0; text = 0 }
+    !done && !depth && !text && /^[ \t]*\[/ { print line; print ""; done = 1 }
+    !done && !depth && !text && /^[ \t]*url[ \t]*=/ { print line; done = 1; next }
     {
       print
       bare = $0
+      quotes = gsub(/"""|\047\047\047/, "", bare)
+      if (quotes % 2) text = !text
+      if (quotes || text) next
       gsub(/"([^"\\]|\\.)*"|\047[^\047]*\047/, "", bare)
       sub(/#.*/, "", bare)
       depth += gsub(/\[/, "", bare) - gsub(/\]/, "", bare)
     }
     END {
-      if (!done && depth) exit 3 # not a list, but something that we cannot read
+      if (!done && (depth || text)) exit 3 # it is none that we can read
       if (!done) print line
     }
   ' "$work/config.old" >"$new" || {
