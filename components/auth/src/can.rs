@@ -13,6 +13,7 @@ use common::{
     form,
     form::Params,
     http::{App, json},
+    id::AgentId,
     permission::Action,
     route::{Access, ROUTES},
     scope::Scope,
@@ -68,10 +69,10 @@ pub(crate) async fn can(app: App, caller: Caller, Params(ask): Params<Can>) -> R
     });
     match (wants.on_agent, object) {
         (Some(action), Some(object)) => {
-            let is_readable = relation(&app, &caller, object, action, &mut factors).await?;
+            let found = relation(&app, &caller, object, action, &mut factors).await?;
             if scope == Scope::AgentsLifecycle {
-                let is_own = match caller.agent_id() {
-                    Some(own) if is_readable => tree::is_at_or_above(app.db(), object, own).await?,
+                let is_own = match (caller.agent_id(), found) {
+                    (Some(own), Some(found)) => tree::is_at_or_below(app.db(), own, &found).await?,
                     _ => false,
                 };
                 let why = match is_own {
@@ -170,19 +171,18 @@ fn states(caller: &Caller, factors: &mut Vec<Held>) {
     factors.push(held("within_budget", within, &["The agent ", name, not, " spent more than its budget."]));
 }
 
-/// The factors of the relation to an agent, by name or id; whether the caller may read it. Absent and unreadable are one factor
-/// that does not hold.
+/// The factors of the relation to an agent, by name or id; gives its id. Absent and unreadable are one factor that does not hold.
 async fn relation(
     app: &App,
     caller: &Caller,
     object: &str,
     action: Action,
     factors: &mut Vec<Held>,
-) -> Result<bool, ApiError> {
+) -> Result<Option<AgentId>, ApiError> {
     let told = grant::explain(app.db(), caller.into(), object, action).await?.filter(|told| told.may_read);
     let Some(told) = told else {
         factors.push(held("relation", false, &["There is no such agent, or you may not read it."]));
-        return Ok(false);
+        return Ok(None);
     };
     let found = told.name.as_str();
     let (me, is_agent) = caller.agent().map_or((caller.email(), false), |(name, _)| (name, true));
@@ -194,7 +194,7 @@ async fn relation(
     let may = if told.allowed { " may " } else { " may not " };
     let why = ["By these relations ", me, may, action.as_str(), " ", found, "."];
     factors.push(held("relation", told.allowed, &why));
-    Ok(true)
+    Ok(Some(told.id))
 }
 
 #[cfg(test)]

@@ -249,46 +249,48 @@ impl Caller {
         Err(self.lacks(name, |role| Scopes::of_role(role, self.defined()).has_custom(name)))
     }
 
-    /// The refusal of who lacks a scope. An agent is told how to ask for it; what is approved is its token's, never a key's.
+    /// The refusal of who lacks a scope. An agent is told how to ask for it, a person how to get it.
     fn lacks(&self, scope: &str, allows: impl Fn(Role) -> bool) -> ApiError {
-        let least = Role::ALL.into_iter().find(|role| allows(*role)).unwrap_or(Role::Admin).as_str();
-        let raise = format!("PATCH /api/users/{} {{\"role\": \"{least}\"}}", self.user_id().as_str());
-        let (first, person) = match allows(self.role()) {
-            true => (
-                String::new(),
-                format!(
+        let refusal =
+            Code::ScopeDenied.detail(format!("This credential lacks the scope {scope}, which this route needs."));
+        let raise = (!allows(self.role())).then(|| {
+            let least = Role::ALL.into_iter().find(|role| allows(*role)).unwrap_or(Role::Admin).as_str();
+            format!("PATCH /api/users/{} {{\"role\": \"{least}\"}}", self.user_id().as_str())
+        });
+        let Some(agent) = &self.0.found.agent else {
+            let steps = match raise {
+                None => format!(
                     "Sign in with POST /auth/token {{\"email\": \"…\", \"password\": \"…\", \"tenant\": \"{}\"}}: a session carries all \
                      that your role allows",
                     self.tenant()
                 ),
-            ),
-            false => (
-                format!("First an admin of your tenant must raise the role of {}: {raise}. ", self.email()),
-                format!("An admin of your tenant can raise your role: {raise}"),
-            ),
+                Some(raise) => format!("An admin of your tenant can raise your role: {raise}"),
+            };
+            return refusal.with("person_steps", steps);
         };
-        let steps = match &self.0.found.agent {
-            Some(agent) if self.0.found.kind == Kind::ApiKey => format!(
-                "{} can send {} and give you the key of its answer. What people approve at /api/access-requests is the agent's \
+        let first = raise
+            .map(|raise| format!("First an admin of your tenant must raise the role of {}: {raise}. ", self.email()));
+        refusal.with("first", first.unwrap_or_default()).with("steps", self.steps_of_an_agent(scope, agent))
+    }
+
+    /// How an agent asks for a scope. What is approved is its token's, never a key's.
+    fn steps_of_an_agent(&self, scope: &str, agent: &FoundAgent) -> String {
+        let owner = self.email();
+        if self.0.found.kind == Kind::ApiKey {
+            return format!(
+                "{owner} can send {} and give you the key of its answer. What people approve at /api/access-requests is the agent's \
                  token's, never a key's",
-                self.email(),
                 self.steps_to_a_key(scope, agent)
-            ),
-            // It is never given for a while, since a grant outlasts it.
-            Some(_) if scope == Scope::AgentsShare.as_str() => {
-                format!("{} can send {}", self.email(), self.steps_to_sharing())
-            }
-            _ => format!(
-                "POST /api/access-requests {{\"scope\": \"{scope}\", \"reason\": \"…\"}}. When {} or an admin has approved it, \
-                 your token can use it",
-                self.email()
-            ),
-        };
-        Code::ScopeDenied
-            .detail(format!("This credential lacks the scope {scope}, which this route needs."))
-            .with("first", first)
-            .with("person_steps", person)
-            .with("steps", steps)
+            );
+        }
+        // It is never given for a while, since a grant outlasts it.
+        if scope == Scope::AgentsShare.as_str() {
+            return format!("{owner} can send {}", self.steps_to_sharing());
+        }
+        format!(
+            "POST /api/access-requests {{\"scope\": \"{scope}\", \"reason\": \"…\"}}. When {owner} or an admin has approved it, your \
+             token can use it"
+        )
     }
 
     /// What the owner must send for a key that carries a scope beside all that this one carries within the ceiling.

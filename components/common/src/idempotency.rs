@@ -102,8 +102,7 @@ impl Request {
     /// The same about the object that the path names now: who gets its name later is another one.
     #[must_use]
     pub fn about(mut self, object: &str) -> Self {
-        let path: String = self.digest.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        self.digest = Digest::of_parts(&[&path, object]);
+        self.digest = Digest::of_parts(&[&self.digest.to_string(), object]);
         self
     }
 

@@ -21,7 +21,7 @@ use common::{
 };
 use serde_json::{Value::Null, json};
 
-use crate::users::{audited, find};
+use crate::users::audited;
 
 /// `POST /api/users/{id}/deactivate`: ends the sessions, and refuses all else that is this person's at the door.
 pub(crate) async fn deactivate(
@@ -50,7 +50,7 @@ async fn set_active(
     ask: Ask<Nothing>,
     is_active: bool,
 ) -> Result<Response, ApiError> {
-    find(app.db(), &caller, id).await?; // early 404; decided again below
+    user::get(app.db(), caller.tenant_id(), id).await?; // early 404; decided again below
     let (purpose, route) = match is_active {
         true => (Purpose::Durable, route::USERS_ACTIVATE),
         false => (Purpose::Relief, route::USERS_DEACTIVATE),
@@ -59,7 +59,7 @@ async fn set_active(
         Begun::First(write) => write,
         Begun::Again(answer) => return Ok(answer),
     };
-    let (before, me) = (find(&write.tx, &write.caller, id).await?, write.caller.user_id());
+    let (before, me) = (user::get(&write.tx, write.caller.tenant_id(), id).await?, write.caller.user_id());
     if !is_active && before.id == *me {
         return Err(Code::SelfDeactivation.into());
     }
@@ -71,7 +71,7 @@ async fn set_active(
     } else if !user::deactivate(&write.tx, &before.id, me, app.now()).await? {
         return Err(Code::LastAdmin.into());
     }
-    let after = find(&write.tx, &write.caller, id).await?;
+    let after = user::get(&write.tx, write.caller.tenant_id(), id).await?;
     let answer = Answer::json(StatusCode::OK, &after)?;
     write.finish(after.id.as_str(), json!({ "active": before.active }), json!({ "active": is_active }), answer).await
 }
@@ -106,9 +106,9 @@ pub(crate) async fn delete(
     Params(ask): Params<Delete>,
 ) -> Result<Response, ApiError> {
     let agents = ask.agents.as_deref().map(Agents::read).transpose()?;
-    find(app.db(), &caller, &id).await?; // early 404; decided again below
+    user::get(app.db(), caller.tenant_id(), &id).await?; // early 404; decided again below
     let write = app.relieve(route::USERS_DELETE, &caller).await?;
-    let found = find(&write.tx, &write.caller, &id).await?;
+    let found = user::get(&write.tx, write.caller.tenant_id(), &id).await?;
     let me = write.caller.user_id();
     if found.id == *me {
         return Err(Code::SelfDeletion.into());

@@ -4,7 +4,6 @@ use axum::{http::StatusCode, response::Response};
 use common::{
     audit,
     caller::Caller,
-    db::Rows,
     error::{ApiError, Code},
     form,
     form::{Ask, Params},
@@ -54,7 +53,7 @@ pub(crate) async fn list(app: App, caller: Caller, Params(ask): Params<List>) ->
 
 /// `GET /api/users/{id}`: one user of the tenant.
 pub(crate) async fn get(app: App, caller: Caller, Segment(id): Segment) -> Result<Response, ApiError> {
-    json(StatusCode::OK, &find(app.db(), &caller, &id).await?)
+    json(StatusCode::OK, &user::get(app.db(), caller.tenant_id(), &id).await?)
 }
 
 form! {
@@ -90,7 +89,7 @@ pub(crate) async fn create(app: App, caller: Caller, ask: Ask<Create>) -> Result
     if !user::insert(&write.tx, &new).await? {
         return Err(Code::EmailTaken.into());
     }
-    let stored = find(&write.tx, &caller, id.as_str()).await?;
+    let stored = user::get(&write.tx, caller.tenant_id(), id.as_str()).await?;
     let answer = Answer::json(StatusCode::CREATED, &stored)?;
     write.finish(id.as_str(), Null, json!({ "email": email, "name": name, "role": role }), answer).await
 }
@@ -118,12 +117,12 @@ pub(crate) async fn patch(
     let name = body.name.map(|name| text("name", &name, 64)).transpose()?;
     let role = body.role.map(|word| Role::from_word(&word).ok_or(Code::UnknownRole)).transpose()?;
     let email = body.email.map(|email| user::parse_email(&email).ok_or(Code::InvalidEmail)).transpose()?;
-    find(app.db(), &caller, &id).await?; // early 404; decided again below
+    user::get(app.db(), caller.tenant_id(), &id).await?; // early 404; decided again below
     let write = match app.write(route::USERS_PATCH, &caller, ask.kept).await? {
         Begun::First(write) => write,
         Begun::Again(answer) => return Ok(answer),
     };
-    let before = find(&write.tx, &write.caller, &id).await?;
+    let before = user::get(&write.tx, write.caller.tenant_id(), &id).await?;
     let mut after = before.clone();
     after.name = name.unwrap_or(after.name);
     after.role = role.unwrap_or(after.role);
@@ -138,11 +137,6 @@ pub(crate) async fn patch(
         Changed::EmailTaken => Err(Code::EmailTaken.into()),
         Changed::LastAdmin => Err(Code::LastAdmin.into()),
     }
-}
-
-/// The user of the caller's tenant with this id.
-pub(crate) async fn find(reads: &dyn Rows, caller: &Caller, id: &str) -> Result<User, ApiError> {
-    user::find(reads, caller.tenant_id(), id).await?.ok_or_else(|| Code::UserNotFound.into())
 }
 
 /// A user as an audit row says him.

@@ -187,9 +187,7 @@ form! {
 /// `POST /api/users/{id}/set-password`: sets a user's password and ends his sessions (but the one that asks).
 pub(crate) async fn set(app: App, caller: Caller, Segment(id): Segment, ask: Ask<Set>) -> Result<Response, ApiError> {
     check_strength(&ask.body.password)?;
-    let Some(target) = user::find(app.db(), caller.tenant_id(), &id).await? else {
-        return Err(Code::UserNotFound.into());
-    };
+    let target = user::get(app.db(), caller.tenant_id(), &id).await?;
     take_turn(&app).await?;
     // Before the transaction: nothing slow may happen under the write lock.
     let hash = hash(&ask.body.password, app.chance())?;

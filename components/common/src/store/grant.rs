@@ -8,7 +8,7 @@ use crate::{
     args,
     caller::Caller,
     db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx},
-    id::TenantId,
+    id::{AgentId, TenantId},
     page::Wanted,
     permission::{self, Action, Binder, Bound, Factor, Subject, allows, factors},
     scope::Role,
@@ -202,6 +202,8 @@ pub struct Held {
 
 /// The decision about an agent with its factors.
 pub struct Explained {
+    /// The agent's id.
+    pub id: AgentId,
     /// The agent's name.
     pub name: String,
     /// Whether the subject may read it: otherwise there is nothing to tell him.
@@ -243,22 +245,23 @@ impl Question {
         // By id: whatever tenant it is of, so that the gate can be told. By name: a name is one of its tenant.
         let gate = if column == "name" { format!("{} AND ", bound.in_tenant()) } else { String::new() };
         let sql = format!(
-            "SELECT a.name, {} AS held FROM agents a WHERE a.archived_at IS NULL AND {gate}a.{column} = {agent}",
+            "SELECT a.id, a.name, {} AS held FROM agents a WHERE a.archived_at IS NULL AND {gate}a.{column} = {agent}",
             bits.join(" | ")
         );
         Self { factors, sql }
     }
 }
 
-/// The columns of an explanation: the agent's name, and a bit for each factor.
+/// The columns of an explanation: the agent's id and name, and a bit for each factor.
 struct Bits {
+    id: AgentId,
     name: String,
     held: i64,
 }
 
 impl FromRow for Bits {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Ok(Self { name: row.take()?, held: row.take()? })
+        Ok(Self { id: row.take()?, name: row.take()?, held: row.take()? })
     }
 }
 
@@ -274,12 +277,12 @@ pub async fn explain(
     let column = agent::column(agent);
     let agent = binder.bind(agent);
     let question = Question::of(&bound, column, &agent);
-    let Some(Bits { name, held }) = reads.find(&question.sql, binder.into_args()).await? else { return Ok(None) };
+    let Some(Bits { id, name, held }) = reads.find(&question.sql, binder.into_args()).await? else { return Ok(None) };
     let held: Vec<(Factor, bool)> =
         question.factors.iter().enumerate().map(|(at, factor)| (*factor, held >> at & 1 == 1)).collect();
     let (may_read, allowed) = (allows(&held, Action::Read), allows(&held, action));
     let factors = held.into_iter().filter(|(factor, _)| factor.counts_for(action)).collect();
-    Ok(Some(Explained { name, may_read, allowed, factors }))
+    Ok(Some(Explained { id, name, may_read, allowed, factors }))
 }
 
 #[cfg(test)]

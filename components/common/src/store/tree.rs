@@ -7,7 +7,6 @@ use crate::{
     id::{AgentId, UserId},
     permission::DEEPEST,
     scope::Patterns,
-    store::agent,
     time::Timestamp,
     write::Write,
 };
@@ -19,19 +18,15 @@ pub const BELOW: &str = "WITH RECURSIVE below (id, depth) AS (
         UNION ALL SELECT a.id, depth + 1 FROM below CROSS JOIN agents a ON a.parent_id = below.id
                   WHERE a.archived_at IS NULL AND depth < 16) ";
 
-/// The agent `?1` and all above it, as a table `up (id, depth)` for the statement that follows; its own depth is 1.
-fn above() -> String {
-    format!(
+/// The agents from the root down to this one: 1 for a root.
+pub async fn depth(reads: &dyn Rows, id: &AgentId) -> Result<i64, DbError> {
+    let sql = format!(
         "WITH RECURSIVE up (id, depth) AS (
              SELECT ?1, 1
              UNION ALL SELECT a.parent_id, depth + 1 FROM up JOIN agents a ON a.id = up.id
-                       WHERE a.parent_id IS NOT NULL AND depth <= {DEEPEST})"
-    )
-}
-
-/// The agents from the root down to this one: 1 for a root.
-pub async fn depth(reads: &dyn Rows, id: &AgentId) -> Result<i64, DbError> {
-    let sql = format!("{} SELECT max(depth) FROM up", above());
+                       WHERE a.parent_id IS NOT NULL AND depth <= {DEEPEST})
+         SELECT max(depth) FROM up"
+    );
     Ok(reads.optional(&sql, args![id]).await?.unwrap_or(1))
 }
 
@@ -45,16 +40,6 @@ pub async fn height(reads: &dyn Rows, id: &AgentId) -> Result<i64, DbError> {
 pub async fn is_at_or_below(reads: &dyn Rows, id: &AgentId, top: &AgentId) -> Result<bool, DbError> {
     let sql = format!("{BELOW} SELECT count(*) FROM below WHERE id = ?2");
     Ok(reads.optional::<i64>(&sql, args![top, id]).await?.is_some_and(|count| count > 0))
-}
-
-/// Whether the agent of a name or id is this one, or one above it.
-pub async fn is_at_or_above(reads: &dyn Rows, name: &str, id: &AgentId) -> Result<bool, DbError> {
-    let sql = format!(
-        "{} SELECT count(*) FROM up CROSS JOIN agents a ON a.id = up.id WHERE a.{} = ?2",
-        above(),
-        agent::column(name)
-    );
-    Ok(reads.optional::<i64>(&sql, args![id, name]).await?.is_some_and(|count| count > 0))
 }
 
 /// Whether the agent or one below it runs.

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::{
     args,
     db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx, Value},
+    error::{ApiError, Code},
     id::{TenantId, UserId},
     page::Wanted,
     scope::Role,
@@ -121,6 +122,11 @@ pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<bool, DbError> {
 pub async fn find(reads: &dyn Rows, tenant: &TenantId, id: &str) -> Result<Option<User>, DbError> {
     let sql = format!("SELECT {COLUMNS} FROM users WHERE id = ?2 AND tenant_id = ?1 AND deleted_at IS NULL");
     reads.optional(&sql, args![tenant, id]).await
+}
+
+/// The user of the tenant with this id; absent and another tenant's are the same 404.
+pub async fn get(reads: &dyn Rows, tenant: &TenantId, id: &str) -> Result<User, ApiError> {
+    find(reads, tenant, id).await?.ok_or_else(|| Code::UserNotFound.into())
 }
 
 /// What a list of users is narrowed to.
