@@ -41,9 +41,9 @@ pub fn manifest() -> PathBuf {
     from_environment("ACCREDIT_MANIFEST", "spin.toml")
 }
 
-/// Where the built components are, in a folder for each profile.
+/// Where the built components are.
 pub fn wasm_directory() -> PathBuf {
-    from_environment("ACCREDIT_TEST_WASM_DIR", "target/wasm32-wasip1")
+    from_environment("ACCREDIT_TEST_WASM_DIR", "target/wasm32-wasip1/release")
 }
 
 /// A host that is about to be started.
@@ -288,7 +288,7 @@ pub fn trap_manifest() -> String {
 
 /// Writes a manifest of the component `trap` to `directory`, with its wasm where it was built, and its files.
 pub fn write_trap_manifest(directory: &Path, text: &str) -> PathBuf {
-    let wasm = wasm_directory().join("release/trap.wasm");
+    let wasm = wasm_directory().join("trap.wasm");
     let wasm =
         wasm.canonicalize().unwrap_or_else(|error| panic!("{}: {error}; cargo xtask test builds it", wasm.display()));
     let files = directory.join("files");
@@ -307,7 +307,7 @@ pub fn write_trap_manifest(directory: &Path, text: &str) -> PathBuf {
 pub fn write_manifest(directory: &Path) -> PathBuf {
     let original = manifest().canonicalize().expect("the manifest of Accredit");
     let text = fs::read_to_string(&original).expect("the manifest of Accredit");
-    let wasm = original.with_file_name("target/wasm32-wasip1");
+    let wasm = original.with_file_name("target/wasm32-wasip1/release");
     let path = directory.join("spin.toml");
     let text = text.replace("\"target/wasm32-wasip1/", &format!("\"{}/", wasm.display()));
     fs::write(&path, text).expect("to write the manifest");

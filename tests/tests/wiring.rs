@@ -113,8 +113,7 @@ fn every_row_reaches_its_component() {
         // What `spin build` builds is what is run.
         let source = group["source"].as_str().unwrap();
         let command = group["build"]["command"].as_str().unwrap();
-        let profile = if command.contains(" --profile hot ") { "hot" } else { "release" };
-        assert_eq!(source, format!("target/wasm32-wasip1/{profile}/{}.wasm", row.group));
+        assert_eq!(source, format!("target/wasm32-wasip1/release/{}.wasm", row.group));
         assert!(command.ends_with(&format!(" -p {}", row.group)), "{command}");
     }
 }
@@ -293,9 +292,9 @@ fn the_manifest_passes_settings_under_their_own_names() {
             passed.insert(name.clone());
             match name.as_str() {
                 "operator_secret" | "hashes_per_second" => assert_eq!(id, "signin"),
-                "mail_host" | "mail_from" | "mail_token" => assert_eq!(id, "notify"),
+                "mail_host" | "mail_from" | "mail_token" => assert_eq!(id, "worker"),
                 "secrets_key" => assert_eq!(id, "keys"),
-                "audit_key" => assert!(["notify", "audit"].contains(&id.as_str()), "{id} has the audit key"),
+                "audit_key" => assert!(["tenant", "worker"].contains(&id.as_str()), "{id} has the audit key"),
                 _ => {}
             }
         }
@@ -312,7 +311,7 @@ fn the_manifest_passes_settings_under_their_own_names() {
 #[test]
 fn one_place_reads_the_settings_of_the_manifest() {
     let manifest = manifest();
-    let code = fs::read_to_string(host::root().join("components/common/src/settings.rs")).unwrap();
+    let code = fs::read_to_string(host::root().join("crates/service/src/settings.rs")).unwrap();
     let (_, names) = code.split_once("pub const NAMES").unwrap();
     let (_, names) = names
         .split_once("&[\n")
@@ -431,11 +430,12 @@ fn grants_imports_and_worlds_agree() {
     }
 }
 
-/// The largest component, bytes: each host that starts compiles all of them.
-const LARGEST: usize = 700_000;
+/// Far beyond the size of any component, bytes: it guards against accidents, such as a dependency with a large table. What all of them
+/// may weigh together is in docs/performance.md; it depends on the standard library that they are built with.
+const LARGEST: usize = 3_000_000;
 
 #[test]
-fn no_component_is_larger_than_it_may_be() {
+fn no_component_is_far_too_large() {
     let manifest = manifest();
     let sizes = manifest["component"].as_table().unwrap().iter().map(|(id, component)| {
         let wasm = host::manifest().with_file_name("").join(component["source"].as_str().unwrap());

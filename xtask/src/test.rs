@@ -55,7 +55,7 @@ pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
     };
 
     // What needs no wasm first: the quickest answer.
-    let mut native = workspace.component_packages();
+    let mut native = workspace.native_packages();
     if workspace.has("seed") {
         native.push("seed");
     }

@@ -79,10 +79,10 @@ impl Toolchain {
         }
     }
 
-    /// `cargo build` for the target in a profile, and the folder that it puts the `.wasm` in.
-    pub(crate) fn build(&self, workspace: &Workspace, profile: &str) -> (Command, PathBuf) {
+    /// `cargo build` for the target in the profile `release`, and the folder that it puts the `.wasm` in.
+    pub(crate) fn build(&self, workspace: &Workspace) -> (Command, PathBuf) {
         let mut cargo = command::cargo();
-        cargo.current_dir(&workspace.root).args(["build", "--profile", profile, "--target", WASM]);
+        cargo.current_dir(&workspace.root).args(["build", "--release", "--target", WASM]);
         let target = match self {
             Self::Installed => workspace.target.clone(),
             Self::Debian { linker } => {
@@ -103,7 +103,7 @@ impl Toolchain {
                 target
             }
         };
-        (cargo, target.join(WASM).join(profile))
+        (cargo, target.join(WASM).join("release"))
     }
 }
 

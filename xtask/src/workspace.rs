@@ -22,8 +22,6 @@ struct Package {
     folder: PathBuf,
     /// Whether it makes a `.wasm`.
     is_component: bool,
-    /// The profile that its `.wasm` is built in.
-    profile: String,
 }
 
 impl Workspace {
@@ -56,11 +54,6 @@ impl Workspace {
                 is_component: list(&package, "targets")
                     .iter()
                     .any(|target| list(target, "crate_types").iter().any(|kind| kind == "cdylib")),
-                profile: package
-                    .pointer("/metadata/accredit/profile")
-                    .and_then(Value::as_str)
-                    .unwrap_or("release")
-                    .to_owned(),
             });
         }
         packages.sort_by(|a, b| a.name.cmp(&b.name));
@@ -76,9 +69,10 @@ impl Workspace {
         self.below("components").filter(|package| package.is_component).map(|package| package.name.as_str()).collect()
     }
 
-    /// Names of all packages in `components/`, the library too.
-    pub(crate) fn component_packages(&self) -> Vec<&str> {
-        self.below("components").map(|package| package.name.as_str()).collect()
+    /// Names of the packages in `crates/` and `components/`, whose tests need no wasm.
+    pub(crate) fn native_packages(&self) -> Vec<&str> {
+        let packages = self.below("crates").chain(self.below("components"));
+        packages.map(|package| package.name.as_str()).collect()
     }
 
     /// Names of the components that only tests use, in folders below `tests/`.
@@ -90,17 +84,9 @@ impl Workspace {
         self.packages.iter().any(|package| package.name == name)
     }
 
-    /// Where manifests look for the components, each in the folder of its profile.
+    /// Where manifests look for the components.
     pub(crate) fn wasm_folder(&self) -> PathBuf {
-        self.root.join("target").join(WASM)
-    }
-
-    /// The profile that a component is built in: its own manifest says it, as `package.metadata.accredit.profile`.
-    pub(crate) fn profile(&self, component: &str) -> &str {
-        self.packages
-            .iter()
-            .find(|package| package.name == component)
-            .map_or("release", |package| package.profile.as_str())
+        self.root.join("target").join(WASM).join("release")
     }
 
     /// A native program, built in the profile `native`.
@@ -129,19 +115,16 @@ mod tests {
 
     #[test]
     fn components_are_found_by_their_folder_and_kind() {
-        let mut auth = package("auth", "components/auth", "cdylib");
-        auth["metadata"] = json!({"accredit": {"profile": "hot"}});
         let metadata = json!({"workspace_root": "/w", "target_directory": "/cache/t", "packages": [
-            package("signin", "components/signin", "cdylib"), auth,
-            package("common", "components/common", "lib"), package("trap", "tests/trap", "cdylib"),
+            package("signin", "components/signin", "cdylib"), package("auth", "components/auth", "cdylib"),
+            package("common", "crates/common", "lib"), package("trap", "tests/trap", "cdylib"),
             package("tests", "tests", "lib"), package("hello", "bench/hello", "cdylib"),
         ]});
         let workspace = Workspace::parse(&metadata).unwrap();
         assert_eq!(workspace.components(), ["auth", "signin"]);
-        assert_eq!(workspace.component_packages(), ["auth", "common", "signin"]);
+        assert_eq!(workspace.native_packages(), ["common", "auth", "signin"]);
         assert_eq!(workspace.test_components(), ["trap"]);
-        assert_eq!(workspace.wasm_folder(), Path::new("/w/target/wasm32-wasip1"));
-        assert_eq!((workspace.profile("auth"), workspace.profile("signin")), ("hot", "release"));
+        assert_eq!(workspace.wasm_folder(), Path::new("/w/target/wasm32-wasip1/release"));
         assert_eq!(workspace.native("accredit-host"), Path::new("/cache/t/native/accredit-host"));
     }
 }

@@ -1,252 +1,243 @@
-//! Changing an agent: what is said of it, what it may do and spend, whose it is and below whom it stands.
+//! Changing an agent: its settings, its ceiling, its owner and its parent.
 
-use axum::{http::StatusCode, response::Response};
 use common::{
-    agents::{Said, audited, keeps_what_is_given, narrow_below, new_owner, parent, within_parent},
-    audit,
-    caller::Caller,
+    agent::{AgentSettings, AgentState, MOST_CENTS},
     error::{ApiError, Code},
-    form,
-    form::{Ask, OrNull},
-    http::{App, Segment, json},
-    id::NotificationId,
-    idempotency::Answer,
-    mint::{self, Rights},
-    permission::{Action, DEEPEST},
-    route::{self, Route},
+    id::{AgentId, NotificationId, UserId},
     scope::{Patterns, Scopes},
-    store::{
-        agent::{self, Agent, Fields, Labels},
-        inbox, notification,
-        state::halted,
-        tree,
-    },
-    write::{Begun, Write},
+    text::within,
 };
 use serde_json::json;
+use service::{
+    change::{Answer, Change, Done, Write, new_owner},
+    extract::{Body, Path},
+    form,
+    form::Nullable,
+    response::Response,
+};
+use store::{
+    agent::{self, Agent, state::parent_halted, tree},
+    audit, inbox, notification,
+    permission::DEEPEST,
+};
+
+use crate::bounds::{
+    AgentChanges, audited, check_covers_given_budget, check_within_parent, find_parent, narrow_below, set_ceiling,
+};
 
 form! {
     pub(crate) struct Patch {
-        display_name: Option<OrNull<String>>,
-        description: Option<OrNull<String>>,
-        runtime: Option<OrNull<String>>,
-        model: Option<OrNull<String>>,
-        url: Option<OrNull<String>>,
-        labels: Option<Labels>,
-        scope: Option<Vec<String>>,
-        preset: Option<String>,
-        tier: Option<i64>,
-        max_concurrent_tasks: Option<i64>,
-        budget_cents: Option<OrNull<i64>>,
         spent_cents: Option<i64>,
-        parent: Option<OrNull<String>>,
+        parent: Option<Nullable<String>>,
         owner: Option<String>,
+        ..changes: AgentChanges,
+    }
+}
+
+impl Patch {
+    /// The fields that were sent, of those that ask for more of the caller than the others.
+    fn sent(&self) -> Vec<&'static str> {
+        let fields = [("parent", self.parent.is_some()), ("owner", self.owner.is_some())];
+        fields.into_iter().filter(|(_, is_sent)| *is_sent).map(|(field, _)| field).collect()
+    }
+
+    fn apply(&self, settings: &mut AgentSettings) -> Result<(), ApiError> {
+        self.changes.apply(settings)?;
+        if let Some(spent) = self.spent_cents {
+            settings.spent_cents = within("spent_cents", spent, 0..=MOST_CENTS)?;
+        }
+        Ok(())
     }
 }
 
 form! {
     pub(crate) struct Put {
-        display_name: Option<OrNull<String>>,
-        description: Option<OrNull<String>>,
-        runtime: Option<OrNull<String>>,
-        model: Option<OrNull<String>>,
-        url: Option<OrNull<String>>,
-        labels: Option<Labels>,
-        scope: Option<Vec<String>>,
-        preset: Option<String>,
-        tier: Option<i64>,
-        max_concurrent_tasks: Option<i64>,
-        budget_cents: Option<OrNull<i64>>,
+        ..changes: AgentChanges,
     }
 }
 
-/// What is to be changed.
-struct Change {
-    route: &'static Route,
-    /// Whether what is left out falls back to what a new agent has.
-    anew: bool,
-    said: Said,
-    rights: Option<Rights>,
-    parent: Option<OrNull<String>>,
+/// `PATCH /api/agents/{name}`: changes what is sent, clears what is sent as null. A narrower ceiling narrows every live credential of
+/// the agent at once, and the ceilings of all agents below it.
+pub(crate) async fn patch(change: Change<Body<Patch>>, Path(name): Path) -> Result<Response, ApiError> {
+    let Body(patch) = &change.input;
+    let ceiling = patch.changes.ceiling(change.app.db(), &change.caller).await?;
+    patch.apply(&mut AgentSettings::new(Patterns::stored("")))?; // wrong values are refused before any look-up
+    let sent = patch.sent();
+    change
+        .on_agent_with(
+            |field| sent.contains(&field),
+            &name,
+            async |write, before, Body(patch)| {
+                let mut settings = before.settings.clone();
+                patch.apply(&mut settings)?;
+                if let Some(ceiling) = ceiling {
+                    set_ceiling(&mut settings, ceiling);
+                }
+                let parent = patch.parent.map(|Nullable(parent)| parent);
+                Edit { before, settings, parent, owner: patch.owner }.carry_out(write).await
+            },
+        )
+        .await
+}
+
+/// `PUT /api/agents/{name}`: replaces all settings; what is left out becomes as it is for a new agent. Name, parent, owner and what was
+/// spent stay.
+pub(crate) async fn put(change: Change<Body<Put>>, Path(name): Path) -> Result<Response, ApiError> {
+    let Body(put) = &change.input;
+    let ceiling = put.changes.ceiling(change.app.db(), &change.caller).await?;
+    let ceiling = ceiling.ok_or_else(|| ApiError::field("scope", "is missing: send scope or preset"))?;
+    let mut settings = AgentSettings::new(Patterns::stored(""));
+    put.changes.apply(&mut settings)?;
+    set_ceiling(&mut settings, ceiling);
+    change
+        .on_agent(&name, async |write, before, _| {
+            settings.spent_cents = before.settings.spent_cents;
+            Edit { before, settings, parent: None, owner: None }.carry_out(write).await
+        })
+        .await
+}
+
+/// An agent and how it is to be.
+struct Edit {
+    before: Agent,
+    settings: AgentSettings,
+    /// The name of another parent. `None`: it keeps its own; `Some(None)`: it gets none.
+    parent: Option<Option<String>>,
+    /// The id or address of another owner.
     owner: Option<String>,
 }
 
-/// `PATCH /api/agents/{name}`: changes what is sent, clears what is sent as null. A narrower ceiling narrows every live
-/// credential of the agent at once, and the ceilings of all agents below it.
-pub(crate) async fn patch(
-    app: App,
-    caller: Caller,
-    Segment(name): Segment,
-    ask: Ask<Patch>,
-) -> Result<Response, ApiError> {
-    let body = ask.body;
-    let change = Change {
-        route: route::AGENTS_PATCH,
-        anew: false,
-        rights: mint::rights(app.db(), &caller, body.scope.as_deref(), body.preset.as_deref()).await?,
-        said: Said {
-            display_name: body.display_name,
-            description: body.description,
-            runtime: body.runtime,
-            model: body.model,
-            url: body.url,
-            labels: body.labels,
-            tier: body.tier,
-            max_concurrent_tasks: body.max_concurrent_tasks,
-            budget_cents: body.budget_cents,
-            spent_cents: body.spent_cents,
-        },
-        parent: body.parent,
-        owner: body.owner,
-    };
-    apply(app, caller, name, change).await
-}
-
-/// `PUT /api/agents/{name}`: says anew all that a create says; what is left out is as it is for a new agent. Name, parent,
-/// owner and what was spent stay.
-pub(crate) async fn put(app: App, caller: Caller, Segment(name): Segment, ask: Ask<Put>) -> Result<Response, ApiError> {
-    let body = ask.body;
-    let rights = mint::rights(app.db(), &caller, body.scope.as_deref(), body.preset.as_deref()).await?;
-    let change = Change {
-        route: route::AGENTS_PUT,
-        anew: true,
-        rights: Some(rights.ok_or_else(|| ApiError::field("scope", "is missing: send scope or preset"))?),
-        said: Said {
-            display_name: body.display_name,
-            description: body.description,
-            runtime: body.runtime,
-            model: body.model,
-            url: body.url,
-            labels: body.labels,
-            tier: body.tier,
-            max_concurrent_tasks: body.max_concurrent_tasks,
-            budget_cents: body.budget_cents,
-            spent_cents: None,
-        },
-        parent: None,
-        owner: None,
-    };
-    apply(app, caller, name, change).await
-}
-
-async fn apply(app: App, caller: Caller, name: String, change: Change) -> Result<Response, ApiError> {
-    let Change { route, anew, said, rights, parent: place, owner } = change;
-    // Who says below whom an agent stands, or whose it is, says who else may act on it.
-    let action = if place.is_some() || owner.is_some() { Action::Share } else { Action::Update };
-    said.clone().put_into(&mut Fields::new(Patterns::stored("")))?; // what the values alone decide comes first
-
-    agent::get(app.db(), &caller, &name, action, app.now()).await?; // early 404 or 403; decided again below
-    let write = match app.write(route, &caller, None).await? {
-        Begun::First(write) => write,
-        Begun::Again(answer) => return Ok(answer),
-    };
-    let before = agent::get(&write.tx, &write.caller, &name, action, app.now()).await?;
-    let old = Fields::from(&before);
-    let mut fields = match anew {
-        true => Fields { spent_cents: old.spent_cents, ..Fields::new(old.scope.clone()) },
-        false => old.clone(),
-    };
-    said.put_into(&mut fields)?;
-    if let Some(rights) = rights {
-        (fields.scope, fields.preset) = (rights.scope, rights.preset);
+impl Edit {
+    async fn carry_out(self, write: &Write<'_>) -> Result<Done, ApiError> {
+        self.check_caller(write).await?;
+        let custom = write.caller.custom_scopes();
+        let (old, asked) = (&self.before.settings.scope, &self.settings.scope);
+        let gain = asked.scopes(custom).without(&old.scopes(custom));
+        let minted = write.caller.may_mint(gain, Scopes::default(), &self.before.owner.id, asked)?;
+        let parent = self.new_parent(write).await?;
+        let scope = if asked == old { asked.clone() } else { minted };
+        let scope = match &parent {
+            Some(parent) => scope.within(&[&parent.settings.scope.to_column()], custom),
+            None => scope,
+        };
+        let owner = self.new_owner(write, parent.is_some()).await?;
+        self.store(write, scope, parent.map(|parent| parent.id), owner).await
     }
-    let is_bounded = bounds(&fields) != bounds(&old);
-    if write.caller.agent_id().is_some() && fields.budget_cents != old.budget_cents {
-        keeps_what_is_given(&write, &before, fields.budget_cents).await?;
-    }
-    if is_bounded || place.is_some() || owner.is_some() {
-        may_bound(
-            &write,
-            &before,
-            is_bounded && place.is_none() && owner.is_none() && fields.spent_cents == old.spent_cents,
-        )
-        .await?;
-    }
-    let defined = write.caller.defined();
-    let gain = fields.scope.scopes(defined).without(&old.scope.scopes(defined));
-    let minted = write.caller.may_mint(gain, Scopes::default(), &before.owner.id, &fields.scope)?;
 
-    let place = place.map(|OrNull(place)| place);
-    let parent = match (&place, &before.parent_id) {
-        (Some(None), _) | (None, None) => None,
-        (None, Some(above)) => {
-            let parent = agent::by_id(&write.tx, above, app.now()).await?.ok_or(Code::ParentNotFound)?;
-            if is_bounded {
-                within_parent(&write, &parent, Some(&before), &fields).await?;
+    /// Whether it asks for other bounds of the agent, which are not the agent's own to change.
+    fn changes_bounds(&self) -> bool {
+        bounds(&self.settings) != bounds(&self.before.settings)
+    }
+
+    /// Refuses an agent what is not its to change. It may bound the agents below it, and never itself; an agent's parent, owner and
+    /// what it has spent are for people to set.
+    async fn check_caller(&self, write: &Write<'_>) -> Result<(), ApiError> {
+        let Some(own) = write.caller.agent_id() else { return Ok(()) };
+        let (old, new) = (&self.before.settings, &self.settings);
+        if new.budget_cents != old.budget_cents {
+            check_covers_given_budget(write, &self.before, new.budget_cents).await?;
+        }
+        let moves = self.parent.is_some() || self.owner.is_some();
+        if !self.changes_bounds() && !moves {
+            return Ok(());
+        }
+        let is_open_to_agents = !moves && new.spent_cents == old.spent_cents;
+        let id = &self.before.id;
+        if is_open_to_agents && id != own && tree::is_at_or_below(&write.tx, id, own).await? {
+            return Ok(());
+        }
+        Err(Code::PersonRequired.detail(
+            "An agent changes scope, tier, tasks and budget only of the agents below it, and never parent, owner or what was spent.",
+        ))
+    }
+
+    /// The parent that the agent has afterwards, and that can give what it is to have.
+    async fn new_parent(&self, write: &Write<'_>) -> Result<Option<Agent>, ApiError> {
+        let before = &self.before;
+        match (&self.parent, &before.parent_id) {
+            (Some(None), _) | (None, None) => Ok(None),
+            (None, Some(id)) => {
+                let parent = agent::by_id(&write.tx, id, write.now()).await?.ok_or(Code::ParentNotFound)?;
+                if self.changes_bounds() {
+                    check_within_parent(write, &parent, Some(before), &self.settings).await?;
+                }
+                Ok(Some(parent))
             }
-            Some(parent)
+            (Some(Some(name)), _) => {
+                let parent = find_parent(write, name, &before.owner.id).await?;
+                check_fits_below(write, before, &parent).await?;
+                check_within_parent(write, &parent, Some(before), &self.settings).await?;
+                Ok(Some(parent))
+            }
         }
-        (Some(Some(above)), _) => {
-            let parent = parent(&app, &write, above, before.owner.id.as_str()).await?;
-            may_stand_below(&write, &before, &parent).await?;
-            within_parent(&write, &parent, Some(&before), &fields).await?;
-            Some(parent)
+    }
+
+    /// The owner that the agent gets. `None`: it keeps its own.
+    async fn new_owner(&self, write: &Write<'_>, has_parent: bool) -> Result<Option<UserId>, ApiError> {
+        match &self.owner {
+            None => Ok(None),
+            Some(_) if has_parent => Err(Code::HasParent.into()),
+            Some(to) => Ok(Some(new_owner(write, to).await?).filter(|to| *to != self.before.owner.id)),
         }
-    };
-    if fields.scope != old.scope {
-        fields.scope = minted;
     }
-    if let Some(parent) = &parent {
-        fields.scope = fields.scope.within(&[&parent.scope.to_column()], write.caller.defined());
+
+    async fn store(
+        self,
+        write: &Write<'_>,
+        scope: Patterns,
+        parent: Option<AgentId>,
+        owner: Option<UserId>,
+    ) -> Result<Done, ApiError> {
+        let (before, changes_bounds) = (&self.before, self.changes_bounds());
+        let settings = AgentSettings { scope, ..self.settings };
+        if settings == before.settings && parent == before.parent_id && owner.is_none() {
+            return Ok(Answer::ok(before)?.unchanged());
+        }
+        agent::update(&write.tx, &before.id, &settings, write.now()).await?;
+        if parent != before.parent_id {
+            tree::set_parent(&write.tx, &before.id, parent.as_ref(), write.now()).await?;
+        }
+        if changes_bounds {
+            let limits = json!({
+                "scope": settings.scope, "tier": settings.tier, "max_concurrent_tasks": settings.max_concurrent_tasks,
+                "budget_cents": settings.budget_cents, "spent_cents": settings.spent_cents,
+            });
+            inbox::push(&write.tx, &before.id, "limit_changed", &limits, write.now()).await?;
+        }
+        if settings.scope != before.settings.scope {
+            narrow_below(write, before).await?;
+        }
+        if let Some(owner) = &owner {
+            transfer(write, before, owner).await?;
+        }
+        let mut after = agent::by_id(&write.tx, &before.id, write.now()).await?.ok_or(Code::AgentNotFound)?;
+        if after.parent_id == before.parent_id {
+            after.parent.clone_from(&before.parent); // its name is only for callers that may read it
+        }
+        let (old, new) = audit::changed(audited(before), audited(&after));
+        Ok(Answer::ok(&after)?.audited(&before.id, old, new))
     }
-    let parent_id = parent.map(|parent| parent.id);
-    let owner = match owner {
-        None => None,
-        Some(_) if parent_id.is_some() => return Err(Code::HasParent.into()),
-        Some(to) => Some(new_owner(&write, &to).await?).filter(|to| *to != before.owner.id),
-    };
-    if fields == old && parent_id == before.parent_id && owner.is_none() {
-        return json(StatusCode::OK, &before); // nothing changes, so there is nothing to audit
-    }
-    agent::update(&write.tx, &before.id, &fields, app.now()).await?;
-    if parent_id != before.parent_id {
-        tree::put_below(&write.tx, &before.id, parent_id.as_ref(), app.now()).await?;
-    }
-    if is_bounded {
-        let told = json!({
-            "scope": fields.scope, "tier": fields.tier, "max_concurrent_tasks": fields.max_concurrent_tasks,
-            "budget_cents": fields.budget_cents, "spent_cents": fields.spent_cents,
-        });
-        inbox::push(&write.tx, &before.id, "limit_changed", &told, app.now()).await?;
-    }
-    if fields.scope != old.scope {
-        narrow_below(&app, &write, &before).await?;
-    }
-    if let Some(owner) = &owner {
-        tree::give(&write, &before.id, owner, app.now()).await?;
-        let id = NotificationId::generate(app.now(), app.chance());
-        let title = format!("The agent {} is yours now", before.name);
-        let body = format!("{} gave it to you, with all agents below it.", write.caller.email());
-        notification::tell(&write.tx, &id, write.caller.tenant_id(), owner, (&title, &body), app.now()).await?;
-    }
-    let mut after = agent::by_id(&write.tx, &before.id, app.now()).await?.ok_or(Code::AgentNotFound)?;
-    if after.parent_id == before.parent_id {
-        after.parent.clone_from(&before.parent); // told only to who may read it
-    }
-    let answer = Answer::json(StatusCode::OK, &after)?;
-    let (was, is) = audit::changed(audited(&before), audited(&after));
-    write.finish(before.id.as_str(), was, is, answer).await
 }
 
-/// What bounds an agent, and is not its own to change.
-fn bounds(fields: &Fields) -> (&Patterns, i64, i64, Option<i64>, i64) {
-    (&fields.scope, fields.tier, fields.max_concurrent_tasks, fields.budget_cents, fields.spent_cents)
+/// What bounds an agent.
+fn bounds(settings: &AgentSettings) -> (&Patterns, i64, i64, Option<i64>, i64) {
+    let AgentSettings { scope, tier, max_concurrent_tasks, budget_cents, spent_cents, .. } = settings;
+    (scope, *tier, *max_concurrent_tasks, *budget_cents, *spent_cents)
 }
 
-/// An agent never changes what bounds it. It may bound the agents below it; where an agent stands, whose it is and what it has
-/// spent is for people to say.
-async fn may_bound(write: &Write<'_>, agent: &Agent, bounds_only: bool) -> Result<(), ApiError> {
-    let Some(own) = write.caller.agent_id() else { return Ok(()) };
-    if bounds_only && agent.id != *own && tree::is_at_or_below(&write.tx, &agent.id, own).await? {
-        return Ok(());
-    }
-    Err(Code::PersonRequired.detail(
-        "An agent changes scope, tier, tasks and budget only of the agents below it, and never parent, owner or what was spent.",
-    ))
+/// Gives the agent with all below it to another owner, and tells them.
+async fn transfer(write: &Write<'_>, agent: &Agent, owner: &UserId) -> Result<(), ApiError> {
+    let origin = write.origin();
+    tree::transfer(&write.tx, (&origin, write.action()), &agent.id, owner).await?;
+    let id = NotificationId::generate(origin.now, origin.chance);
+    let title = format!("The agent {} is yours now", agent.name);
+    let body = format!("{} gave it to you, with all agents below it.", write.caller.email());
+    notification::tell(&write.tx, &id, origin.tenant, owner, (&title, &body), origin.now).await?;
+    Ok(())
 }
 
-/// Whether the agent, with all below it, fits below the parent.
-async fn may_stand_below(write: &Write<'_>, agent: &Agent, parent: &Agent) -> Result<(), ApiError> {
+/// Checks that the agent, with all below it, has a place below `parent`.
+async fn check_fits_below(write: &Write<'_>, agent: &Agent, parent: &Agent) -> Result<(), ApiError> {
     if tree::is_at_or_below(&write.tx, &parent.id, &agent.id).await? {
         return Err(Code::TreeCycle.into());
     }
@@ -254,27 +245,24 @@ async fn may_stand_below(write: &Write<'_>, agent: &Agent, parent: &Agent) -> Re
     if depth > DEEPEST as i64 {
         return Err(Code::TreeTooDeep.with("parent", &parent.name));
     }
-    // What runs, runs below what runs.
-    if parent.state != "running" && tree::any_runs(&write.tx, &agent.id).await? {
-        return Err(halted(parent, &parent.name));
+    // No agent runs below one that is halted.
+    if parent.state != AgentState::Running && tree::any_runs(&write.tx, &agent.id).await? {
+        return Err(parent_halted(parent, &parent.name));
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use common::{
-        scope::Role,
-        testing::{Actor, TestApp},
-    };
-    use serde_json::Value::{self as Json, Null};
+    use common::role::Role;
+    use serde_json::{Value as Json, Value::Null, json};
+    use service::testing::{Actor, TestApp};
 
-    use super::*;
     use crate::with_neighbours;
 
-    /// A PUT says anew all that a create says: what is left out is as it is for a new agent.
+    /// What is left out becomes as it is for a new agent.
     #[tokio::test]
-    async fn a_put_leaves_nothing_of_what_was_said_before() {
+    async fn a_put_replaces_all_settings() {
         let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let body = json!({ "name": "scout", "description": "Old.", "labels": { "a": "1" }, "scope": ["*"], "tier": 1, "budget_cents": 5 });
@@ -300,7 +288,7 @@ mod tests {
         assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'agent.update'").await, 1);
     }
 
-    /// R41, R8: a narrower ceiling narrows all below it at once, and each is told.
+    /// R41, R8: a narrower ceiling narrows the agents below at once, and each is told.
     #[tokio::test]
     async fn a_narrower_ceiling_narrows_all_below() {
         let t = TestApp::new(with_neighbours());
@@ -317,10 +305,10 @@ mod tests {
             ["agents.read agents.update", "agents.read agents.update", "agents.read"]
         );
         assert_eq!(t.number("SELECT count(*) FROM inbox WHERE kind = 'limit_changed'").await, 3);
-        // Widened again, those below stay as they are: nobody asked for more.
+        // A wider ceiling leaves those below as they are.
         t.as_(&ada, "PATCH", "/api/agents/boss", json!({ "scope": ["agents.*"] })).await.is(200);
         t.as_(&nail, "GET", "/api/agents", Null).await.refused(403, "scope_denied");
-        // An agent bounds those below it, and nobody else.
+        // An agent bounds only those below it, and within its own ceiling.
         t.as_(&boss, "PATCH", "/api/agents/nail", json!({ "scope": ["agents.list"] }))
             .await
             .refused(400, "scope_too_wide");
@@ -330,9 +318,9 @@ mod tests {
         t.as_(&boss, "PATCH", "/api/agents/hand", json!({ "scope": ["agents.read"] })).await.is(200);
     }
 
-    /// R46: no cycle, not too deep; and one owner, a running parent and its ceiling hold for a move too.
+    /// R46: a move makes no cycle and no tree that is too deep. It needs a parent of the same owner that runs and has the ceiling.
     #[tokio::test]
-    async fn a_move_keeps_the_tree_a_tree() {
+    async fn a_move_keeps_the_rules_of_the_tree() {
         let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
@@ -367,7 +355,7 @@ mod tests {
         t.execute("UPDATE agents SET state = 'stopped' WHERE name = 'a4'").await.unwrap();
         let (path, body) = put("b1", json!("a4"));
         t.as_(&ada, "PATCH", &path, body).await.refused(409, "parent_halted");
-        // An editor changes what is said of it, not where it stands.
+        // An editor changes settings, and not the parent.
         t.grant(b1.agent.as_ref().unwrap(), &ada.tenant, eve.user.as_str(), "editor", &ada.user).await;
         let (path, body) = put("b1", Null);
         t.as_(&eve, "PATCH", &path, body).await.refused(403, "permission_denied");
@@ -376,9 +364,9 @@ mod tests {
         assert_eq!(t.number("SELECT count(*) FROM agents WHERE parent_id IS NULL").await, 4);
     }
 
-    /// R8, R41: who gets an agent gets none of the credentials that others hold; the whole tree goes.
+    /// R8, R41: a new owner gets an agent with all below it, and every credential and grant ends.
     #[tokio::test]
-    async fn a_tree_is_given_away_without_its_credentials() {
+    async fn a_tree_is_transferred_without_its_credentials() {
         let t = TestApp::new(with_neighbours());
         let ada = t.ada().await;
         let mia = t.user(&ada.tenant, "mia@example.com", Role::Member).await;
@@ -388,7 +376,7 @@ mod tests {
         t.as_(&mia, "PATCH", "/api/agents/hand", json!({ "owner": "eve@example.com" }))
             .await
             .refused(409, "has_parent");
-        t.user(&ada.tenant, "vic@example.com", Role::Viewer).await; // who could not even stop it
+        t.user(&ada.tenant, "vic@example.com", Role::Viewer).await; // a viewer could not even stop it
         for bad in ["nobody@example.com", "boss", "vic@example.com"] {
             t.as_(&mia, "PATCH", "/api/agents/boss", json!({ "owner": bad })).await.refused(404, "owner_not_found");
         }
@@ -400,7 +388,7 @@ mod tests {
             t.as_(gone, "GET", "/api/agents/me", Null).await.refused(401, "token_revoked");
         }
         t.as_(&mia, "GET", "/api/agents/hand", Null).await.refused(404, "agent_not_found");
-        // Nobody of the former owner's choice acts for the new one, who is told; each agent has a row.
+        // Nobody whom the former owner chose can act for the new one. The new owner is told, and each agent has an audit row.
         assert_eq!(t.number("SELECT count(*) FROM grants").await, 0);
         assert_eq!(t.number("SELECT count(*) FROM notifications WHERE user_id = (SELECT id FROM users WHERE email = 'eve@example.com')").await, 1);
         assert_eq!(t.number("SELECT count(DISTINCT object_id) FROM audit WHERE action = 'agent.update'").await, 2);
@@ -413,9 +401,55 @@ mod tests {
             .await,
             2
         );
-        // A child leaves its tree and goes in one request.
+        // One request can take a child out of its tree and transfer it.
         let both = json!({ "owner": "mia@example.com", "parent": null });
         t.as_(&eve, "PATCH", "/api/agents/hand", both).await.is(200);
         t.as_(&mia, "GET", "/api/agents/hand", Null).await.is(200);
+    }
+
+    #[tokio::test]
+    async fn a_patch_changes_what_is_sent_and_clears_what_is_null() {
+        let t = TestApp::new(with_neighbours());
+        let ada = t.ada().await;
+        let body = json!({ "name": "scout", "description": "Old.", "model": "m", "labels": { "a": "1" } });
+        let made = t.as_(&ada, "POST", "/api/agents", body).await.is(201);
+        t.wait(1);
+        let change = json!({ "description": "New.", "model": null, "scope": ["agents.read"] });
+        let after = t.as_(&ada, "PATCH", "/api/agents/scout", change).await.is(200);
+        let mut expected = made.clone();
+        expected.as_object_mut().unwrap().retain(|key, _| key != "auth_token" && key != "warnings");
+        for (key, value) in [
+            ("description", json!("New.")),
+            ("model", Null),
+            ("scope", json!(["agents.read"])),
+            ("preset", Null),
+            ("preset_version", Null),
+            ("updated_at", json!("2026-01-02T03:04:06.000Z")),
+        ] {
+            expected[key] = value;
+        }
+        assert_eq!(after, expected);
+        let audit = t.texts("SELECT json_extract(before, '$.description') || json_extract(after, '$.description') FROM audit WHERE action = 'agent.update'").await;
+        assert_eq!(audit, ["Old.New."]);
+        t.as_(&ada, "PATCH", "/api/agents/scout", json!({ "name": "x" })).await.refused(422, "validation_error");
+        t.as_(&ada, "PATCH", "/api/agents/none", json!({ "model": "x" })).await.refused(404, "agent_not_found");
+    }
+
+    /// R8: an editor of somebody else's agent gives it nothing that they could not do themselves, whatever its owner may do.
+    #[tokio::test]
+    async fn an_editor_gives_an_agent_no_more_than_they_have() {
+        let t = TestApp::new(with_neighbours());
+        let ada = t.ada().await;
+        let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
+        let scout = t.agent(&ada, "scout", "agents.read guides.write").await;
+        t.grant(scout.agent.as_ref().unwrap(), &ada.tenant, eve.user.as_str(), "editor", &ada.user).await;
+        for scope in [json!(["*"]), json!(["tokens.introspect"])] {
+            let body = json!({ "scope": scope });
+            t.as_(&eve, "PATCH", "/api/agents/scout", body).await.refused(400, "scope_too_wide");
+        }
+        t.as_(&eve, "POST", "/api/agents/scout/token/issue", json!({})).await.refused(400, "scope_too_wide");
+        let narrow = json!({ "scope": ["agents.read"] });
+        t.as_(&eve, "POST", "/api/agents/scout/token/issue", narrow).await.is(200);
+        t.as_(&ada, "POST", "/api/agents/scout/token/issue", json!({})).await.is(200);
     }
 }

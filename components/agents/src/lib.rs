@@ -1,12 +1,26 @@
-//! Component `agents`: one agent: read it, change it, archive it.
+//! Component `agents`: the registry, the archive, state, logs, sharing, requests for access, presets. It holds no secret.
 #![forbid(unsafe_code)]
 
+mod access_requests;
+mod archived;
+mod bounds;
 mod change;
-mod one;
+mod explain;
+mod get;
+mod grants;
+mod heartbeat;
+mod list;
+mod logs;
+mod presets;
+mod register;
 mod routes;
+#[cfg(test)]
+mod sequences;
+mod state;
+mod transfer;
 
 pub use routes::router;
 
-common::component!(crate::router);
+service::component!(crate::router);
 
-common::with_neighbours!(access, archive, keys, lifecycle, registry, scopes, sharing);
+service::with_neighbours!(keys, tenant, tokens);

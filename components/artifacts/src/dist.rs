@@ -1,7 +1,6 @@
-//! The folder `dist/`: `manifest.json` says what is in it, and only what it names is handed out. Its form is described in
-//! `dist/README.md`.
+//! The folder `dist/`: `manifest.json` lists the files in it, and only these are sent. `dist/README.md` describes the manifest.
 //!
-//! All that it says is checked before any of it is used: names and versions go into headers and into a script.
+//! All of the manifest is checked before any of it is used: names and versions go into headers and into a script.
 
 use std::{
     fs::File,
@@ -10,11 +9,9 @@ use std::{
     sync::Arc,
 };
 
-use common::{
-    error::{ApiError, Code},
-    router::{Call, FromCall},
-};
+use common::error::{ApiError, Code};
 use serde::Deserialize;
+use service::call::{Call, FromCall};
 
 /// Where the component sees the folder.
 const GRANTED: &str = "/dist";
@@ -111,7 +108,7 @@ impl Dist {
     }
 }
 
-/// A fault of whoever filled the folder. The caller learns no more than that.
+/// An error of the server: the folder was filled wrongly. The caller learns no more than that.
 fn damaged(file: &str, why: impl std::fmt::Display) -> ApiError {
     Code::Internal
         .detail("The files of the CLI on this server are damaged; it was logged with this request_id.")

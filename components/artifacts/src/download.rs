@@ -1,8 +1,8 @@
-//! Files, handed out piece by piece: whatever their size, a request holds one piece of them.
+//! Files, sent piece by piece: whatever their size, a request holds one piece of them in memory.
 //!
-//! RFC 9110 in this order (section 13.2.2): `If-None-Match` (304), then `Range` if `If-Range` lets it (206, 416). One range
-//! of bytes is answered; a list of ranges is answered with the whole file, which a server may do (section 14.2). The entity
-//! tag is the file's SHA-256.
+//! RFC 9110 in this order (section 13.2.2): `If-None-Match` (304), then `Range` if `If-Range` allows it (206, 416). A single range of
+//! bytes is answered with that part, a list of ranges with the whole file, which a server may do (section 14.2). The entity tag is the
+//! file's SHA-256.
 
 use std::{
     fs::File,
@@ -10,17 +10,18 @@ use std::{
     ops::Range,
 };
 
-use axum::{
-    body::Body,
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
-    response::{IntoResponse, Response},
-};
 use bytes::Bytes;
-use common::{
-    error::{ApiError, Code},
+use common::error::{ApiError, Code};
+use futures_util::stream;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use service::{
+    body::Body,
+    extract::{Path, Query},
     form,
-    form::Params,
-    http::{Headers, Segment},
+    headers::Headers,
+    response::{Response, bytes, empty},
 };
 
 use crate::dist::{Artifact, Dist, Kind};
@@ -41,7 +42,7 @@ pub(crate) async fn program(
     dist: Dist,
     method: Method,
     headers: Headers,
-    Params(which): Params<Which>,
+    Query(which): Query<Which>,
 ) -> Result<Response, ApiError> {
     let manifest = dist.manifest()?;
     let Some(artifact) = manifest.program(&which.os, &which.arch) else {
@@ -53,65 +54,71 @@ pub(crate) async fn program(
             .detail("There is no program for this platform.")
             .extra("platforms", platforms));
     };
-    hand_out(&dist, artifact, &method, &headers)
+    send(&dist, artifact, &method, &headers)
 }
 
-/// `GET /cli/wheel/{file}`: the wheel of this very name.
+/// `GET /cli/wheel/{file}`: the wheel of this name.
 pub(crate) async fn wheel(
     dist: Dist,
     method: Method,
     headers: Headers,
-    Segment(name): Segment,
+    Path(name): Path,
 ) -> Result<Response, ApiError> {
     let manifest = dist.manifest()?;
     let artifact = manifest.wheel(&name).ok_or(Code::ArtifactNotFound)?;
-    hand_out(&dist, artifact, &method, &headers)
+    send(&dist, artifact, &method, &headers)
 }
 
-fn hand_out(dist: &Dist, artifact: &Artifact, method: &Method, asked: &Headers) -> Result<Response, ApiError> {
+fn send(dist: &Dist, artifact: &Artifact, method: &Method, request: &Headers) -> Result<Response, ApiError> {
     let mut file = dist.open(artifact)?;
     let tag = format!("\"{}\"", artifact.sha256);
-    let mut headers = HeaderMap::new();
-    // Revalidated each time: the next release has the same path.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(header::ETAG, value(&tag)?);
-    if is_known(asked, &tag) {
-        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
+    if is_known(request, &tag) {
+        let mut response = empty(StatusCode::NOT_MODIFIED);
+        set_validators(&mut response, &tag)?;
+        return Ok(response);
     }
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    let (status, part) = match range(method, asked, &tag, artifact.size) {
-        Asked::Whole => (StatusCode::OK, 0..artifact.size),
-        Asked::Part(part) => {
-            let text = format!("bytes {}-{}/{}", part.start, part.end.saturating_sub(1), artifact.size);
-            headers.insert(header::CONTENT_RANGE, value(&text)?);
-            (StatusCode::PARTIAL_CONTENT, part)
-        }
-        Asked::Beyond => {
-            let mut refusal = ApiError::from(Code::RangeNotSatisfiable).into_response();
-            refusal.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-            refusal.headers_mut().insert(header::CONTENT_RANGE, value(&format!("bytes */{}", artifact.size))?);
-            return Ok(refusal);
+    let (status, part) = match range(method, request, &tag, artifact.size) {
+        Requested::Whole => (StatusCode::OK, 0..artifact.size),
+        Requested::Part(part) => (StatusCode::PARTIAL_CONTENT, part),
+        Requested::Beyond => {
+            return Err(Code::RangeNotSatisfiable
+                .header("accept-ranges", "bytes")
+                .header("content-range", format!("bytes */{}", artifact.size)));
         }
     };
-    let form = match artifact.kind {
-        Kind::Binary => "application/octet-stream",
-        Kind::Wheel => "application/zip",
-    };
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form));
-    headers.insert(header::CONTENT_DISPOSITION, value(&format!("attachment; filename=\"{}\"", artifact.file))?);
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let left = part.end.saturating_sub(part.start);
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(left));
     if part.start > 0 {
         file.seek(SeekFrom::Start(part.start)).map_err(|error| ApiError::from(Code::Internal).cause(error))?;
     }
-    // Of a HEAD the router keeps the headers, and drops the body before a byte of it is read.
-    let body = Body::from_stream(futures_util::stream::iter(Pieces { file, left }));
-    Ok((status, headers, body).into_response())
+    let left = part.end.saturating_sub(part.start);
+    // The router keeps the headers of a HEAD, and drops the body before a byte of it is read.
+    let pieces = stream::iter(Pieces { file, left }.map(|piece| piece.map(Frame::data)));
+    let media_type = match artifact.kind {
+        Kind::Binary => "application/octet-stream",
+        Kind::Wheel => "application/zip",
+    };
+    let mut response = bytes(status, media_type, Body::pieces(StreamBody::new(pieces)));
+    set_validators(&mut response, &tag)?;
+    set(&mut response, header::ACCEPT_RANGES, "bytes")?;
+    set(&mut response, header::CONTENT_DISPOSITION, &format!("attachment; filename=\"{}\"", artifact.file))?;
+    set(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff")?;
+    set(&mut response, header::CONTENT_LENGTH, &left.to_string())?;
+    if status == StatusCode::PARTIAL_CONTENT {
+        let place = format!("bytes {}-{}/{}", part.start, part.end.saturating_sub(1), artifact.size);
+        set(&mut response, header::CONTENT_RANGE, &place)?;
+    }
+    Ok(response)
 }
 
-fn value(text: &str) -> Result<HeaderValue, ApiError> {
-    HeaderValue::from_str(text).map_err(|error| ApiError::from(Code::Internal).cause(error))
+/// What a cache needs. It must revalidate each time: the next release has the same path.
+fn set_validators(response: &mut Response, tag: &str) -> Result<(), ApiError> {
+    set(response, header::CACHE_CONTROL, "no-cache")?;
+    set(response, header::ETAG, tag)
+}
+
+fn set(response: &mut Response, name: HeaderName, value: &str) -> Result<(), ApiError> {
+    let value = HeaderValue::from_str(value).map_err(|error| ApiError::from(Code::Internal).cause(error))?;
+    response.headers_mut().insert(name, value);
+    Ok(())
 }
 
 /// The rest of a part of a file. It is read as fast as it is taken.
@@ -129,7 +136,7 @@ impl Iterator for Pieces {
         }
         let mut piece = vec![0; PIECE.min(usize::try_from(self.left).unwrap_or(PIECE))];
         match self.file.read(&mut piece) {
-            // The length was promised: a file that has become shorter breaks the answer off instead of ending it.
+            // The length was promised: a file that became shorter breaks the response off instead of ending it.
             Ok(0) => {
                 self.left = 0;
                 Some(Err(io::ErrorKind::UnexpectedEof.into()))
@@ -148,50 +155,50 @@ impl Iterator for Pieces {
 }
 
 /// Whether the caller has the file already (`If-None-Match`, compared weakly: RFC 9110, section 13.1.2).
-fn is_known(asked: &Headers, tag: &str) -> bool {
-    let lists = asked.texts("if-none-match");
+fn is_known(request: &Headers, tag: &str) -> bool {
+    let lists = request.texts("if-none-match");
     lists.iter().flat_map(|list| list.split(',')).any(|known| {
         let known = known.trim();
         known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag
     })
 }
 
-/// Which part of a file is asked for.
+/// The part of a file that a request asks for.
 #[derive(Debug, PartialEq, Eq)]
-enum Asked {
+enum Requested {
     Whole,
     Part(Range<u64>),
     /// None of it is there: 416.
     Beyond,
 }
 
-/// Reads `Range` (RFC 9110, section 14.2). What is not a single range of bytes is as if it were not there.
-fn range(method: &Method, asked: &Headers, tag: &str, size: u64) -> Asked {
-    let Some(range) = asked.single("range").filter(|_| method == Method::GET) else { return Asked::Whole };
-    // Part of another release than the caller's would make a file that nobody built. Dates are of no use: we send none.
-    if !asked.all("if-range").is_empty() && asked.single("if-range").as_deref().map(str::trim) != Some(tag) {
-        return Asked::Whole;
+/// Reads `Range` (RFC 9110, section 14.2). A value that is no single range of bytes is ignored.
+fn range(method: &Method, request: &Headers, tag: &str, size: u64) -> Requested {
+    let Some(range) = request.single("range").filter(|_| method == Method::GET) else { return Requested::Whole };
+    // A part of another release than the caller's would make a file of two releases. A date never matches: we send none.
+    if !request.all("if-range").is_empty() && request.single("if-range").as_deref().map(str::trim) != Some(tag) {
+        return Requested::Whole;
     }
-    let Some((unit, range)) = range.trim().split_once('=') else { return Asked::Whole };
-    let Some((first, last)) = range.trim().split_once('-') else { return Asked::Whole };
+    let Some((unit, range)) = range.trim().split_once('=') else { return Requested::Whole };
+    let Some((first, last)) = range.trim().split_once('-') else { return Requested::Whole };
     if !unit.eq_ignore_ascii_case("bytes") {
-        return Asked::Whole;
+        return Requested::Whole;
     }
     match (number(first), number(last)) {
         (Some(first), _) if first >= size && (last.is_empty() || number(last).is_some_and(|last| last >= first)) => {
-            Asked::Beyond
+            Requested::Beyond
         }
-        (Some(first), None) if last.is_empty() => Asked::Part(first..size),
-        (Some(first), Some(last)) if first <= last => Asked::Part(first..last.saturating_add(1).min(size)),
+        (Some(first), None) if last.is_empty() => Requested::Part(first..size),
+        (Some(first), Some(last)) if first <= last => Requested::Part(first..last.saturating_add(1).min(size)),
         (None, Some(length)) if first.is_empty() => match length.min(size) {
-            0 => Asked::Beyond,
-            length => Asked::Part(size.saturating_sub(length)..size),
+            0 => Requested::Beyond,
+            length => Requested::Part(size.saturating_sub(length)..size),
         },
-        _ => Asked::Whole,
+        _ => Requested::Whole,
     }
 }
 
-/// Digits only; a number that is too large is as large as any.
+/// Reads digits; a number that is too large for the type is the largest one.
 fn number(text: &str) -> Option<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| text.parse().unwrap_or(u64::MAX))
@@ -199,15 +206,15 @@ fn number(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use common::testing::{Answer, TestApp};
     use serde_json::Value::Null;
+    use service::testing::{Answer, TestApp};
 
     use super::*;
     use crate::{dist::Dist, routes::over, testing};
 
     const PATH: &str = "/cli/download?os=linux&arch=x86_64";
 
-    fn ranged(text: &str, size: u64) -> Asked {
+    fn ranged(text: &str, size: u64) -> Requested {
         range(&Method::GET, &Headers::from([("range", text)]), "\"t\"", size)
     }
 
@@ -225,10 +232,10 @@ mod tests {
             ("bytes=-99", 0..10),
             ("Bytes= 2-5", 2..6),
         ] {
-            assert_eq!(ranged(text, 10), Asked::Part(part), "{text}");
+            assert_eq!(ranged(text, 10), Requested::Part(part), "{text}");
         }
         for text in ["bytes=10-", "bytes=10-12", "bytes=99999999999999999999-", "bytes=-0"] {
-            assert_eq!(ranged(text, 10), Asked::Beyond, "{text}");
+            assert_eq!(ranged(text, 10), Requested::Beyond, "{text}");
         }
         for text in [
             "bytes=5-2",
@@ -243,10 +250,10 @@ mod tests {
             "bytes=--1",
             "bytes=10-x",
         ] {
-            assert_eq!(ranged(text, 10), Asked::Whole, "{text}");
+            assert_eq!(ranged(text, 10), Requested::Whole, "{text}");
         }
-        assert_eq!(ranged("bytes=0-", 0), Asked::Beyond);
-        assert_eq!(ranged("bytes=-1", 0), Asked::Beyond);
+        assert_eq!(ranged("bytes=0-", 0), Requested::Beyond);
+        assert_eq!(ranged("bytes=-1", 0), Requested::Beyond);
     }
 
     async fn ask(t: &TestApp, method: &str, headers: &[(&str, &str)]) -> Answer {
@@ -291,7 +298,7 @@ mod tests {
             assert_eq!((part.header("content-range"), part.header("content-length")), ("bytes 3-5/10", "3"));
             assert_eq!(part.header("etag"), tag);
         }
-        // Of another release, of a date, or of a method that has no ranges: the whole.
+        // For another release, for a date, or with a method that has no ranges: the whole file.
         for (method, condition) in
             [("GET", "\"other\""), ("GET", "Sun, 06 Nov 1994 08:49:37 GMT"), ("HEAD", tag.as_str())]
         {
@@ -306,7 +313,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_caller_has_is_not_sent_again() {
+    async fn a_file_that_the_caller_has_is_not_sent_again() {
         let folder = testing::folder(b"0123456789", b"wheel");
         let t = TestApp::new(over(Dist::at(folder.path().into())));
         let tag = format!("\"{}\"", testing::sha256(b"0123456789"));
@@ -320,9 +327,9 @@ mod tests {
         assert_eq!(ask(&t, "GET", &[("if-none-match", "\"other\"")]).await.status.as_u16(), 200);
     }
 
-    /// Only what the manifest names is handed out, and only as what it is.
+    /// Only files that the manifest names are sent, and each only as its own kind.
     #[tokio::test]
-    async fn nothing_else_is_handed_out() {
+    async fn no_other_file_is_sent() {
         let folder = testing::folder(b"program", b"wheel");
         std::fs::write(folder.path().join("secret-1-py3-none-any.whl"), "secret").unwrap();
         let t = TestApp::new(over(Dist::at(folder.path().into())));
@@ -351,7 +358,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_is_not_as_the_manifest_says_is_a_fault() {
+    async fn a_file_that_differs_from_the_manifest_is_an_error() {
         let folder = testing::folder(b"program", b"wheel");
         let t = TestApp::new(over(Dist::at(folder.path().into())));
         std::fs::write(folder.path().join(testing::PROGRAM), "short").unwrap();
@@ -359,5 +366,14 @@ mod tests {
         std::fs::remove_file(folder.path().join(testing::PROGRAM)).unwrap();
         ask(&t, "GET", &[]).await.refused(500, "internal");
         ask(&t, "HEAD", &[]).await.is(500);
+    }
+
+    /// A response whose length was promised does not end early as if it were complete.
+    #[test]
+    fn a_file_that_became_shorter_breaks_the_response_off() {
+        let folder = testing::folder(b"program", b"wheel");
+        let file = File::open(folder.path().join(testing::PROGRAM)).unwrap();
+        let pieces: Vec<Option<Bytes>> = Pieces { file, left: 10 }.map(Result::ok).collect();
+        assert_eq!(pieces, [Some(Bytes::from_static(b"program")), None]);
     }
 }

@@ -11,4 +11,4 @@ mod testing;
 
 pub use routes::router;
 
-common::component!(crate::router);
+service::component!(crate::router);

@@ -1,12 +1,10 @@
-use axum::{
-    http::{HeaderValue, StatusCode, header},
-    response::Response,
-};
-use common::{
-    error::ApiError,
-    http::{App, json},
-};
+use common::error::ApiError;
+use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use service::{
+    app::App,
+    response::{Response, json},
+};
 
 use crate::dist::{Artifact, Dist, Kind};
 
@@ -54,7 +52,7 @@ impl<'a> Listed<'a> {
     }
 }
 
-/// `GET /cli/manifest.json`: the version, and each file with its size, its SHA-256 and where to get it.
+/// `GET /cli/manifest.json`: the version, and each file with its size, its SHA-256 and its URL.
 pub(crate) async fn manifest(app: App, dist: Dist) -> Result<Response, ApiError> {
     let manifest = dist.manifest()?;
     let link = app.settings().link();
@@ -62,13 +60,13 @@ pub(crate) async fn manifest(app: App, dist: Dist) -> Result<Response, ApiError>
     fresh(&Listing { version: &manifest.version, files })
 }
 
-/// `GET /cli/latest`: the version that this server hands out.
+/// `GET /cli/latest`: the version of the CLI that this server has.
 pub(crate) async fn latest(dist: Dist) -> Result<Response, ApiError> {
     let manifest = dist.manifest()?;
     fresh(&Latest { version: &manifest.version })
 }
 
-/// JSON that a cache must ask for again: the next release has the same path.
+/// JSON that a cache must revalidate: the next release has the same path.
 fn fresh(form: &impl Serialize) -> Result<Response, ApiError> {
     let mut response = json(StatusCode::OK, form)?;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -77,11 +75,11 @@ fn fresh(form: &impl Serialize) -> Result<Response, ApiError> {
 
 #[cfg(test)]
 mod tests {
-    use common::{
+    use serde_json::{Value::Null, json};
+    use service::{
         settings::{PublicUrl, Settings},
         testing::TestApp,
     };
-    use serde_json::{Value::Null, json};
 
     use crate::{dist::Dist, routes::over, testing};
 
@@ -104,7 +102,7 @@ mod tests {
         assert_eq!(t.nobody("GET", "/cli/latest", Null).await.is(200), json!({ "version": "1.2.3" }));
     }
 
-    /// Nothing was built: an honest 404 on every route, the script's too, and a page that says what to do.
+    /// Nothing was built: a 404 on every route, the script's too, with a page that says what to do.
     #[tokio::test]
     async fn without_a_manifest_there_is_no_cli() {
         let folder = tempfile::tempdir().unwrap();
@@ -119,21 +117,21 @@ mod tests {
             ] {
                 let refused = t.nobody("GET", path, Null).await.refused(404, "cli_not_built");
                 assert_eq!(refused["doc_url"], "/docs/agents/cli#when-none-was-built");
-                // Who pipes it into a shell after all runs nothing.
+                // Piped into a shell all the same, it runs nothing.
                 assert!(!refused.to_string().contains(['`', '$']), "{refused}");
             }
         }
     }
 
     #[tokio::test]
-    async fn a_damaged_manifest_is_a_fault_and_no_script() {
+    async fn a_damaged_manifest_is_an_error_and_gives_no_script() {
         let folder = tempfile::tempdir().unwrap();
         let t = TestApp::new(over(Dist::at(folder.path().into())));
         for text in ["", "{", "null", "{\"version\": \"1;id\", \"files\": []}", "{\"version\": \"1\", \"files\": 1}"] {
             std::fs::write(folder.path().join("manifest.json"), text).unwrap();
             for path in ["/cli/manifest.json", "/cli/latest", "/cli/install.sh"] {
                 let refused = t.nobody("GET", path, Null).await.refused(500, "internal");
-                assert!(!refused.to_string().contains(";id"), "what is wrong is for the log: {refused}");
+                assert!(!refused.to_string().contains(";id"), "the cause is for the log: {refused}");
             }
         }
     }

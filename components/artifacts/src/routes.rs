@@ -1,7 +1,5 @@
-use common::{
-    route::{self, Group},
-    router::{Router, Routes},
-};
+use common::route::{self, Group};
+use service::router::{Router, Routes};
 
 use crate::{dist::Dist, download, install, listing};
 

@@ -1,28 +1,31 @@
-//! `GET /api/auth/can?action=&object=`: may I do this? The decision that the route itself would make, factor by factor, and
-//! nothing is done.
+//! `GET /api/auth/can?action=&object=`: may I do this? The decision that each route of a scope would make, and nothing is done.
 //!
-//! 1. `action` is a scope such as `agents.update`. The route table says what its routes want: people only, a session, a
-//!    relation to the agent in their path.
-//! 2. The factors are those of the door, in its order: state, kind of caller, scope; then the relation to the object.
+//! 1. `action` is a scope such as `agents.update`. Its rows of the route table say what its routes require: a kind of caller, a relation
+//!    to the agent or the key, another relation for some fields of the body.
+//! 2. The factors are those of the guard, in its order: state, kind of caller, scope; then the relation to the object.
 //! 3. An object that the caller may not read is an absent one: the same answer, by the same statements.
 
-use axum::{http::StatusCode, response::Response};
+use std::collections::BTreeMap;
+
 use common::{
-    caller::Caller,
+    agent::AgentState,
     error::{ApiError, Code},
-    form,
-    form::Params,
-    http::{App, json},
-    id::AgentId,
+    id::KeyId,
     permission::Action,
-    route::{Access, ROUTES},
+    route::{Access, Callers, Object, ROUTES, Route},
     scope::Scope,
-    store::{
-        grant::{self, Held},
-        tree,
-    },
+    secret::Kind,
 };
+use http::StatusCode;
 use serde::Serialize;
+use service::{
+    app::App,
+    caller::Caller,
+    extract::Query,
+    form, guard, object,
+    response::{Response, json},
+};
+use store::explain::{self, ExplainedFactor, Explanation, KeyExplanation};
 
 form! {
     pub(crate) struct Can {
@@ -33,187 +36,254 @@ form! {
 
 #[derive(Serialize)]
 struct Decision<'a> {
+    /// Whether a route of the scope would let the caller in; of a custom scope, whether the credential carries it.
     allowed: bool,
-    factors: Vec<Held>,
+    factors: Vec<ExplainedFactor>,
     missing_scopes: Vec<&'a str>,
+    routes: Vec<RouteDecision>,
+}
+
+/// What one route of the scope would decide.
+#[derive(Serialize)]
+struct RouteDecision {
+    method: &'static str,
+    path: &'static str,
+    allowed: bool,
+    /// Whether it is allowed too when the body holds this field.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    fields: BTreeMap<&'static str, bool>,
 }
 
 /// The handler.
-pub(crate) async fn can(app: App, caller: Caller, Params(ask): Params<Can>) -> Result<Response, ApiError> {
-    let Some(scope) = Scope::from_text(&ask.action) else {
-        return if ask.object.is_some() { Err(no_object()) } else { custom(&caller, &ask.action) };
+pub(crate) async fn can(app: App, caller: Caller, Query(query): Query<Can>) -> Result<Response, ApiError> {
+    let Some(scope) = Scope::from_text(&query.action) else {
+        return if query.object.is_some() { Err(no_object()) } else { custom(&caller, &query.action) };
     };
-    let wants = Wants::of(scope);
+    let mut rows: Vec<&Route> = ROUTES.iter().copied().filter(|row| row.access == Access::Scope(scope)).collect();
     let mut factors = Vec::with_capacity(12);
     states(&caller, &mut factors);
-    if wants.person {
-        let why = "People only may do this, whatever an agent carries.";
-        factors.push(held("person", caller.agent_id().is_none(), &[why]));
-    }
-    if wants.agent {
-        factors.push(held("agent", caller.agent_id().is_some(), &["Only agents may do this."]));
-    }
-    if !wants.anything {
-        factors.push(held("route", false, &["No route of this server asks for this scope yet."]));
-    }
-    if wants.session {
-        let is_session = caller.credential_kind() == common::secret::Kind::Session;
-        factors.push(held("session", is_session, &["Only a session may do this."]));
-    }
+    kinds(&caller, scope, &rows, &mut factors);
     let carries = caller.scope().contains(scope);
     factors.push(scope_factor(carries, scope.as_str()));
-    // An agent may name itself so, here as in paths.
-    let object = ask.object.as_deref().map(|object| match caller.agent() {
-        Some((own, _)) if object == "me" => own,
-        _ => object,
-    });
-    match (wants.on_agent, object) {
-        (Some(action), Some(object)) => {
-            let found = relation(&app, &caller, object, action, &mut factors).await?;
-            if scope == Scope::AgentsLifecycle {
-                let is_own = match (caller.agent_id(), found) {
-                    (Some(own), Some(found)) => tree::is_at_or_below(app.db(), own, &found).await?,
-                    _ => false,
-                };
-                let why = match is_own {
-                    true => "An agent never sets its own state, nor that of an agent above it.",
-                    false => "It is not the agent's own state, nor that of an agent above it.",
-                };
-                factors.push(held("not_itself", !is_own, &[why]));
+    let found = match query.object.as_deref() {
+        None if rows.iter().any(|row| row.object.is_some()) => {
+            return Err(ApiError::field("object", "is missing: this action is done with an agent or a key"));
+        }
+        None => Found::Nothing,
+        Some(object) => {
+            rows.retain(|row| row.object.is_some());
+            if rows.is_empty() {
+                return Err(no_object());
+            }
+            let is_key = |row: &&Route| matches!(row.object, Some(Object::Key(_)));
+            let names_key = object.starts_with(KeyId::PREFIX) && rows.iter().any(is_key);
+            rows.retain(|row| is_key(row) == names_key);
+            match names_key {
+                true => key(&app, &caller, object, &rows, &mut factors).await?,
+                false => agent(&app, &caller, object, &rows, &mut factors).await?,
             }
         }
-        (Some(_), None) => return Err(ApiError::field("object", "is missing: this action is done with an agent")),
-        (None, Some(_)) => return Err(no_object()),
-        (None, None) => {}
-    }
-    let missing_scopes = if carries { vec![] } else { vec![scope.as_str()] };
-    answer(factors, missing_scopes)
+    };
+    let is_let_in = |row: &Route| {
+        let is_accepted = row.while_halted || caller.is_accepted();
+        is_accepted && carries && guard::check_kind(&caller, row).is_ok()
+    };
+    let decide = |row: &&Route| RouteDecision {
+        method: row.method,
+        path: row.path,
+        allowed: is_let_in(row) && found.allows(row, None),
+        fields: row
+            .fields
+            .iter()
+            .map(|(field, _)| (*field, is_let_in(row) && found.allows(row, Some(field))))
+            .collect(),
+    };
+    let routes: Vec<RouteDecision> = rows.iter().map(decide).collect();
+    let decision = Decision {
+        allowed: routes.iter().any(|route| route.allowed),
+        factors,
+        missing_scopes: if carries { vec![] } else { vec![scope.as_str()] },
+        routes,
+    };
+    json(StatusCode::OK, &decision)
 }
 
-/// What the routes of a scope want beside it.
-#[derive(Default)]
-struct Wants {
-    /// Whether any route asks for the scope.
-    anything: bool,
-    /// A person, each of them.
-    person: bool,
-    /// An agent, each of them.
-    agent: bool,
-    /// A session, each of them.
-    session: bool,
-    /// The relation to the agent in their path.
-    on_agent: Option<Action>,
-}
-
-impl Wants {
-    fn of(scope: Scope) -> Self {
-        let mut wants = Self { person: scope.is_for_people(), ..Self::default() };
-        for row in ROUTES.iter().filter(|row| row.access == Access::Scope(scope)) {
-            let before = |wanted: bool| wanted || !wants.anything;
-            wants = Self {
-                anything: true,
-                person: scope.is_for_people() || (before(wants.person) && row.for_people),
-                agent: before(wants.agent) && row.for_agents,
-                session: before(wants.session) && row.session_only,
-                on_agent: wants.on_agent.or_else(|| row.action.filter(|_| row.path.contains("{name}"))),
-            };
-        }
-        wants
-    }
-}
-
-/// A custom scope: whether the credential carries it is all that is ours to say.
+/// A custom scope: whether the credential carries it is all that this server knows.
 fn custom(caller: &Caller, name: &str) -> Result<Response, ApiError> {
-    if !caller.defined().names().iter().any(|defined| defined == name) {
+    if !caller.custom_scopes().names().iter().any(|defined| defined == name) {
         let known = Scope::ALL.iter().map(|scope| scope.as_str());
-        let valid: Vec<&str> = known.chain(caller.defined().names().iter().map(String::as_str)).collect();
+        let valid: Vec<&str> = known.chain(caller.custom_scopes().names().iter().map(String::as_str)).collect();
         return Err(Code::UnknownAction.with("valid", valid.join(", ")));
     }
     let carries = caller.scopes().has_custom(name);
     let mut factors = Vec::new();
     states(caller, &mut factors);
     factors.push(scope_factor(carries, name));
-    answer(factors, if carries { vec![] } else { vec![name] })
+    let decision = Decision {
+        allowed: carries && caller.is_accepted(),
+        factors,
+        missing_scopes: if carries { vec![] } else { vec![name] },
+        routes: vec![],
+    };
+    json(StatusCode::OK, &decision)
 }
 
 fn no_object() -> ApiError {
-    ApiError::field("object", "is not known here: this action names no agent")
+    ApiError::field("object", "is not known here: this action names no agent and no key")
 }
 
-fn scope_factor(carries: bool, scope: &str) -> Held {
+/// `why` in pieces: put together so, they cost a third of `format!`, and a check has ten.
+fn held(factor: &'static str, holds: bool, why: &[&str]) -> ExplainedFactor {
+    ExplainedFactor { factor, holds, why: why.concat() }
+}
+
+fn scope_factor(carries: bool, scope: &str) -> ExplainedFactor {
     let holds = if carries { "holds" } else { "lacks" };
     held("scope", carries, &["The effective scope of the credential ", holds, " ", scope, "."])
 }
 
-fn answer(factors: Vec<Held>, missing_scopes: Vec<&str>) -> Result<Response, ApiError> {
-    // The relation's own factors stand in alternatives; `relation` sums them up.
-    let decisive = |held: &&Held| {
-        ["agent_running", "within_budget", "person", "agent", "route", "session", "scope", "relation", "not_itself"]
-            .contains(&held.factor)
-    };
-    let allowed = factors.iter().filter(decisive).all(|held| held.holds);
-    json(StatusCode::OK, &Decision { allowed, factors, missing_scopes })
-}
-
-/// `why` in pieces: put together so, they cost a third of `format!`, and a check has ten.
-fn held(factor: &'static str, holds: bool, why: &[&str]) -> Held {
-    Held { factor, holds, why: why.concat() }
-}
-
 /// Whether the caller's agent is let in anywhere now.
-fn states(caller: &Caller, factors: &mut Vec<Held>) {
+fn states(caller: &Caller, factors: &mut Vec<ExplainedFactor>) {
     let Some((name, state)) = caller.agent() else {
         return factors.push(held("agent_running", true, &["The caller is a person."]));
     };
-    let within = caller.within_budget().is_ok();
+    let within = caller.check_budget().is_ok();
     let not = if within { " has not" } else { " has" };
-    factors.push(held("agent_running", state == "running", &["The agent ", name, " is ", state, "."]));
+    factors.push(held(
+        "agent_running",
+        state == AgentState::Running,
+        &["The agent ", name, " is ", state.as_str(), "."],
+    ));
     factors.push(held("within_budget", within, &["The agent ", name, not, " spent more than its budget."]));
 }
 
-/// The factors of the relation to an agent, by name or id; gives its id. Absent and unreadable are one factor that does not hold.
-async fn relation(
+/// The kind of caller that every route of the scope takes.
+fn kinds(caller: &Caller, scope: Scope, rows: &[&Route], factors: &mut Vec<ExplainedFactor>) {
+    let all = |callers: &[Callers]| !rows.is_empty() && rows.iter().all(|row| callers.contains(&row.callers));
+    if scope.is_for_people() || all(&[Callers::People, Callers::Sessions]) {
+        let why = "People only may do this, whatever an agent carries.";
+        factors.push(held("person", caller.agent_id().is_none(), &[why]));
+    }
+    if all(&[Callers::Agents]) {
+        factors.push(held("agent", caller.agent_id().is_some(), &["Only agents may do this."]));
+    }
+    if rows.is_empty() {
+        factors.push(held("route", false, &["No route of this server asks for this scope yet."]));
+    }
+    if all(&[Callers::Sessions]) {
+        let is_session = caller.credential_kind() == Kind::Session;
+        factors.push(held("session", is_session, &["Only a session may do this."]));
+    }
+}
+
+/// The object that was asked about.
+enum Found {
+    /// None was named.
+    Nothing,
+    /// It is not there, or the caller may not read it.
+    Absent,
+    /// An agent; whether it is the caller itself; and whether it is the caller or above it.
+    Agent { explanation: Explanation, is_itself: bool, is_at_or_above: bool },
+    /// A key.
+    Key(KeyExplanation),
+}
+
+impl Found {
+    /// Whether the relations suffice for the route, when the body holds this field.
+    fn allows(&self, row: &Route, field: Option<&str>) -> bool {
+        let action = row.action(|known| field == Some(known));
+        match (self, row.object) {
+            (Self::Nothing, None) => true,
+            (Self::Agent { is_itself, .. }, Some(Object::OwnAgent)) => *is_itself,
+            (Self::Agent { is_at_or_above: true, .. }, Some(Object::AgentState(_))) => false,
+            (Self::Agent { explanation, .. }, Some(_)) => action.is_some_and(|action| explanation.allows(action)),
+            (Self::Key(explanation), Some(_)) => action.is_some_and(|action| explanation.allows(action)),
+            _ => false,
+        }
+    }
+}
+
+/// The first relation that a row asks for.
+fn action(rows: &[&Route]) -> Action {
+    rows.iter().find_map(|row| row.action(|_| false)).unwrap_or(Action::Read)
+}
+
+/// Finds the agent with this name or id, and adds the factors of the relation to it. Absent and unreadable are one factor that does not hold.
+async fn agent(
     app: &App,
     caller: &Caller,
     object: &str,
-    action: Action,
-    factors: &mut Vec<Held>,
-) -> Result<Option<AgentId>, ApiError> {
-    let told = grant::explain(app.db(), caller.into(), object, action).await?.filter(|told| told.may_read);
-    let Some(told) = told else {
+    rows: &[&Route],
+    factors: &mut Vec<ExplainedFactor>,
+) -> Result<Found, ApiError> {
+    let action = action(rows);
+    // `me` is the asking agent, here as in paths.
+    let is_itself = caller.is_itself(object);
+    let object = caller.agent_id().filter(|_| is_itself).map_or(object, |id| id.as_str());
+    let found = explain::agent(app.db(), caller.subject(), object).await?;
+    let Some(found) = found.filter(|found| found.allows(Action::Read)) else {
         factors.push(held("relation", false, &["There is no such agent, or you may not read it."]));
-        return Ok(None);
+        return Ok(Found::Absent);
     };
-    let found = told.name.as_str();
+    let name = found.name.as_str();
     let (me, is_agent) = caller.agent().map_or((caller.email(), false), |(name, _)| (name, true));
-    factors.extend(told.factors.iter().map(|(factor, holds)| Held {
+    factors.extend(found.factors(action).map(|(factor, holds)| ExplainedFactor {
         factor: factor.as_str(),
-        holds: *holds,
-        why: factor.why(*holds, me, is_agent, found),
+        holds,
+        why: factor.why(holds, me, is_agent, name),
     }));
-    let may = if told.allowed { " may " } else { " may not " };
-    let why = ["By these relations ", me, may, action.as_str(), " ", found, "."];
-    factors.push(held("relation", told.allowed, &why));
-    Ok(Some(told.id))
+    let may = if found.allows(action) { " may " } else { " may not " };
+    let why = ["By these relations ", me, may, action.as_str(), " ", name, "."];
+    factors.push(held("relation", found.allows(action), &why));
+    let mut is_at_or_above = false;
+    if rows.iter().any(|row| matches!(row.object, Some(Object::AgentState(_)))) {
+        is_at_or_above = object::is_at_or_above(app.db(), caller, &found.id).await?;
+        let why = match is_at_or_above {
+            true => "An agent never sets its own state, nor that of an agent above it.",
+            false => "It is not the agent's own state, nor that of an agent above it.",
+        };
+        factors.push(held("not_itself", !is_at_or_above, &[why]));
+    }
+    Ok(Found::Agent { explanation: found, is_itself, is_at_or_above })
+}
+
+/// Finds the key with this id, and adds the factor of the relation to it and to its agent.
+async fn key(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    rows: &[&Route],
+    factors: &mut Vec<ExplainedFactor>,
+) -> Result<Found, ApiError> {
+    let action = action(rows);
+    let found = explain::key(app.db(), caller.subject(), id).await?;
+    let Some(found) = found.filter(|found| found.allows(Action::Read)) else {
+        factors.push(held("relation", false, &["There is no such key, or you may not read it."]));
+        return Ok(Found::Absent);
+    };
+    let me = caller.agent().map_or(caller.email(), |(name, _)| name);
+    let may = if found.allows(action) { " may " } else { " may not " };
+    let relations = "By the relations to the key and to its agent ";
+    let why = [relations, me, may, action.as_str(), " the key ", &found.name, " of ", &found.agent, "."];
+    factors.push(held("relation", found.allows(action), &why));
+    Ok(Found::Key(found))
 }
 
 #[cfg(test)]
 mod tests {
-    use common::{
-        scope::Role,
-        testing::{Actor, TestApp},
-    };
+    use common::role::Role;
     use serde_json::{Value::Null, json};
+    use service::testing::{Actor, TestApp};
 
-    use crate::with_neighbours;
+    use crate::router;
 
     async fn ask(t: &TestApp, actor: &Actor, query: &str) -> serde_json::Value {
         t.as_(actor, "GET", &format!("/api/auth/can?{query}"), Null).await.is(200)
     }
 
     #[tokio::test]
-    async fn the_decision_is_told_with_its_factors() {
-        let t = TestApp::new(with_neighbours());
+    async fn the_decision_comes_with_its_factors() {
+        let t = TestApp::new(router());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
         let scout = t.agent(&ada, "scout", "agents.read agents.update users.read").await;
@@ -221,13 +291,13 @@ mod tests {
         assert_eq!(ask(&t, &scout, "action=agents.update&object=me").await["allowed"], true);
         let id = scout.agent.as_ref().unwrap();
         assert_eq!(ask(&t, &scout, &format!("action=agents.update&object={id}")).await["allowed"], true);
-        let told = ask(&t, &scout, "action=agents.delete&object=scout").await;
-        assert_eq!((&told["allowed"], &told["missing_scopes"]), (&json!(false), &json!(["agents.delete"])));
+        let body = ask(&t, &scout, "action=agents.delete&object=scout").await;
+        assert_eq!((&body["allowed"], &body["missing_scopes"]), (&json!(false), &json!(["agents.delete"])));
         t.execute("UPDATE agents SET budget_cents = 1, spent_cents = 2").await.unwrap();
-        let told = ask(&t, &scout, "action=agents.update&object=scout").await;
-        assert_eq!((&told["allowed"], &told["factors"][1]["holds"]), (&json!(false), &json!(false)));
+        let body = ask(&t, &scout, "action=agents.update&object=scout").await;
+        assert_eq!((&body["allowed"], &body["factors"][1]["holds"]), (&json!(false), &json!(false)));
         t.execute("UPDATE agents SET spent_cents = 1").await.unwrap();
-        // R43: its state is not its own.
+        // R43: an agent does not set its own state.
         let boss = t.agent(&ada, "boss", "agents.lifecycle").await;
         t.agent_below(&ada, Some(&boss), "hand", "agents.read").await;
         for (object, allowed) in [("boss", false), (boss.agent.as_ref().unwrap().as_str(), false), ("hand", true)] {
@@ -235,37 +305,113 @@ mod tests {
             assert_eq!(ask(&t, &boss, &query).await["allowed"], allowed, "{object}");
             assert_eq!(ask(&t, &ada, &query).await["allowed"], true);
         }
-        // Nor that of an agent above it, whatever was granted to it.
+        // Nor that of an agent above it, whatever grants it has.
         let hand = t.agent_below(&ada, Some(&boss), "finger", "agents.lifecycle").await;
         t.grant(boss.agent.as_ref().unwrap(), &ada.tenant, hand.agent.as_ref().unwrap().as_str(), "editor", &ada.user)
             .await;
-        let told = ask(&t, &hand, "action=agents.lifecycle&object=boss").await;
-        assert_eq!(told["allowed"], false, "{told}");
+        let body = ask(&t, &hand, "action=agents.lifecycle&object=boss").await;
+        assert_eq!(body["allowed"], false, "{body}");
         assert_eq!(ask(&t, &hand, "action=agents.update&object=boss").await["factors"][3]["holds"], true);
-        let told = ask(&t, &ada, "action=ui.notify").await;
-        assert_eq!((&told["allowed"], &told["factors"][1]["factor"]), (&json!(false), &json!("agent")));
+        let body = ask(&t, &ada, "action=ui.notify").await;
+        assert_eq!((&body["allowed"], &body["factors"][1]["factor"]), (&json!(false), &json!("agent")));
         assert_eq!(ask(&t, &ada, "action=webhooks.read").await["allowed"], false);
         for query in ["action=agents.delete", "action=ui.notify&object=scout", "action=agents.list&object=scout"] {
             let refused =
                 t.as_(&ada, "GET", &format!("/api/auth/can?{query}"), Null).await.refused(422, "validation_error");
             assert_eq!(refused["fields"][0]["field"], "object");
         }
-        let told = ask(&t, &scout, "action=users.read").await;
-        assert_eq!((&told["allowed"], &told["factors"][2]["factor"]), (&json!(false), &json!("person")));
-        let told = ask(&t, &ada, "action=users.write").await;
-        assert_eq!((&told["allowed"], &told["missing_scopes"]), (&json!(false), &json!(["users.write"])));
+        let body = ask(&t, &scout, "action=users.read").await;
+        assert_eq!((&body["allowed"], &body["factors"][2]["factor"]), (&json!(false), &json!("person")));
+        let body = ask(&t, &ada, "action=users.write").await;
+        assert_eq!((&body["allowed"], &body["missing_scopes"]), (&json!(false), &json!(["users.write"])));
         assert_eq!(ask(&t, &ada, "action=agents.share&object=scout").await["allowed"], true);
         t.execute("UPDATE agents SET state = 'paused'").await.unwrap();
-        let told = ask(&t, &scout, "action=agents.read&object=scout").await;
-        assert_eq!((&told["allowed"], &told["factors"][0]["holds"]), (&json!(false), &json!(false)));
+        let body = ask(&t, &scout, "action=agents.read&object=scout").await;
+        assert_eq!((&body["allowed"], &body["factors"][0]["holds"]), (&json!(false), &json!(false)));
         t.as_(&ada, "GET", "/api/auth/can?action=fly", Null).await.refused(400, "unknown_action");
         t.as_(&ada, "GET", "/api/auth/can", Null).await.refused(422, "validation_error");
+    }
+
+    /// Whether the answer allows the route with this method and the end of its path.
+    fn route(told: &serde_json::Value, method: &str, end: &str) -> serde_json::Value {
+        let routes = told["routes"].as_array().unwrap();
+        let is_it =
+            |route: &&serde_json::Value| route["method"] == method && route["path"].as_str().unwrap().ends_with(end);
+        routes.iter().find(is_it).unwrap_or_else(|| panic!("no {method} {end} in {told}")).clone()
+    }
+
+    /// R36: a scope with several routes is decided route by route: a log is appended by its own agent only, and another parent or owner
+    /// asks for more than other fields do.
+    #[tokio::test]
+    async fn each_route_of_a_scope_is_decided_by_its_own_row() {
+        let t = TestApp::new(crate::router());
+        let tenant = t.tenant("main").await;
+        let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
+        let max = t.user(&tenant, "max@example.com", Role::Member).await;
+        let scout = t.agent(&ada, "scout", "agents.logs agents.update").await;
+        let id = scout.agent.as_ref().unwrap();
+        t.grant(id, &ada.tenant, max.user.as_str(), "editor", &ada.user).await;
+        let told = ask(&t, &max, "action=agents.update&object=scout").await;
+        assert_eq!(route(&told, "PATCH", "/{name}")["allowed"], true);
+        assert_eq!(route(&told, "PATCH", "/{name}")["fields"], json!({ "owner": false, "parent": false }));
+        let told = ask(&t, &ada, "action=agents.update&object=scout").await;
+        assert_eq!(route(&told, "PATCH", "/{name}")["fields"], json!({ "owner": true, "parent": true }));
+        for (actor, may_append) in [(&scout, true), (&ada, false), (&max, false)] {
+            let told = ask(&t, actor, "action=agents.logs&object=scout").await;
+            assert_eq!(told["allowed"], true, "{told}");
+            assert_eq!(route(&told, "GET", "/logs")["allowed"], true, "{told}");
+            assert_eq!(route(&told, "POST", "/logs")["allowed"], may_append, "{told}");
+        }
+        let told = ask(&t, &ada, "action=agents.delete&object=scout").await;
+        assert_eq!(told["routes"].as_array().unwrap().len(), 1, "only the routes that name an agent: {told}");
+    }
+
+    /// R36: a key has relations of its own, beside those to its agent.
+    #[tokio::test]
+    async fn a_key_is_an_object() {
+        let t = TestApp::new(crate::router());
+        let tenant = t.tenant("main").await;
+        let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
+        let max = t.user(&tenant, "max@example.com", Role::Member).await;
+        let scout = t.agent(&ada, "scout", "agents.read").await;
+        let id = scout.agent.as_ref().unwrap();
+        t.execute(&format!(
+            "INSERT INTO api_keys (id, tenant_id, agent_id, name, type, created_at, created_by)
+             VALUES ('key_1', '{}', '{id}', 'crm', 'external', 1, '{}')",
+            ada.tenant, ada.user
+        ))
+        .await
+        .unwrap();
+        let told = ask(&t, &ada, "action=agents.keys.write&object=key_1").await;
+        for (method, end) in [("POST", "/rotate"), ("DELETE", "/{id}"), ("POST", "/grants")] {
+            assert_eq!(route(&told, method, end)["allowed"], true, "{method} {end}");
+        }
+        // Of the agent alone nobody is an editor of the key.
+        t.grant(id, &ada.tenant, max.user.as_str(), "editor", &ada.user).await;
+        let read = "action=agents.keys.read&object=key_1";
+        let (hidden, absent) = (ask(&t, &max, read).await, ask(&t, &max, "action=agents.keys.read&object=key_2").await);
+        assert_eq!(hidden, absent);
+        assert_eq!(hidden["allowed"], false);
+        t.execute(&format!(
+            "INSERT INTO grants (tenant_id, object_id, subject_id, relation, created_at, created_by)
+             VALUES ('{}', 'key_1', '{}', 'editor', 1, '{}')",
+            ada.tenant, max.user, ada.user
+        ))
+        .await
+        .unwrap();
+        let told = ask(&t, &max, "action=agents.keys.write&object=key_1").await;
+        for (method, end, allowed) in [("POST", "/rotate", true), ("DELETE", "/{id}", true), ("POST", "/grants", false)]
+        {
+            assert_eq!(route(&told, method, end)["allowed"], allowed, "{method} {end}");
+        }
+        let told = ask(&t, &max, "action=agents.keys.write&object=scout").await;
+        assert_eq!(route(&told, "POST", "/keys")["allowed"], true, "{told}");
     }
 
     /// R33: an object that is not there, one that may not be read and one of another tenant: the same 200, the same statements.
     #[tokio::test]
     async fn an_unreadable_object_is_an_absent_one() {
-        let t = TestApp::new(with_neighbours());
+        let t = TestApp::new(router());
         let (tenant, other) = (t.tenant("main").await, t.tenant("other").await);
         let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
         let max = t.user(&tenant, "max@example.com", Role::Member).await;
@@ -276,8 +422,8 @@ mod tests {
         let mut answers = Vec::new();
         for object in ["hidden", "foreign", "nothing", "..%2F", ""] {
             let before = t.db().statements();
-            let told = ask(&t, &ada, &format!("action=agents.read&object={object}")).await;
-            answers.push((told, t.db().statements() - before));
+            let body = ask(&t, &ada, &format!("action=agents.read&object={object}")).await;
+            answers.push((body, t.db().statements() - before));
         }
         assert_eq!(answers[0].0["allowed"], false);
         assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");

@@ -1,13 +1,15 @@
-//! Component `auth`: who is asking, and what may he do?
+//! Component `auth`: who is calling, and what they may do. Its routes only read, and it holds no secret.
 #![forbid(unsafe_code)]
 
 mod can;
 mod doctor;
+mod health;
+mod introspect;
 mod routes;
 mod whoami;
 
 pub use routes::router;
 
-common::component!(crate::router);
+service::component!(crate::router);
 
-common::with_neighbours!(audit);
+service::with_neighbours!(tenant);

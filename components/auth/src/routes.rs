@@ -1,15 +1,16 @@
-use common::{
-    route::{self, Group},
-    router::{Router, Routes},
-};
+use common::route::{self, Group};
+use service::router::{Router, Routes};
 
-use crate::{can, doctor, whoami};
+use crate::{can, doctor, health, introspect, whoami};
 
 fn routes() -> Routes {
     Routes::new(Group::Auth)
         .on(route::WHOAMI, whoami::whoami)
         .on(route::CAN, can::can)
         .on(route::DOCTOR, doctor::doctor)
+        .on(route::INTROSPECT, introspect::introspect)
+        .on(route::HEALTHZ, health::healthz)
+        .on(route::READYZ, health::readyz)
 }
 
 /// The component's routes.
@@ -17,4 +18,4 @@ pub fn router() -> Router {
     routes().build()
 }
 
-common::tests_of_routes!(Auth);
+service::tests_of_routes!(Auth);

@@ -34,7 +34,7 @@ pub(crate) fn document(link: &str, markdown: &str) -> String {
     )
 }
 
-/// Gives each heading its anchor; answers the text of the first one, escaped, for the title.
+/// Gives each heading its anchor; returns the text of the first one, escaped, for the title.
 fn name_headings(events: &mut [Event<'_>]) -> String {
     let mut title = String::new();
     let mut at: Option<(usize, HeadingLevel)> = None;

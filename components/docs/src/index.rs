@@ -1,16 +1,16 @@
 use std::collections::BTreeMap;
 
-use axum::{
-    http::{HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
-};
 use common::{
     error::ApiError,
-    http::{App, json},
-    route::{Access, Group, ROUTES, Route},
+    route::{Access, Callers, Group, ROUTES, Route},
     secret,
 };
+use http::StatusCode;
 use serde::Serialize;
+use service::{
+    app::App,
+    response::{Response, json, see_other},
+};
 
 #[derive(Serialize)]
 struct Index {
@@ -34,13 +34,15 @@ struct IndexedRoute {
     method: &'static str,
     path: &'static str,
     title: &'static str,
-    /// `public`: no credential; `credential`: any; else the scope.
+    /// `public`: no credential; `credential`: any; otherwise the scope.
     access: &'static str,
-    /// Whether agents are refused, whatever they carry.
+    /// Whether agents are refused, whatever scopes they carry.
     for_people: bool,
     /// Whether people are refused.
     for_agents: bool,
+    /// Whether every credential but a session is refused.
     session_only: bool,
+    /// Whether a paused, stopped or overspent agent gets an answer.
     while_halted: bool,
     /// Whether `Idempotency-Key` is kept.
     idempotent: bool,
@@ -49,11 +51,25 @@ struct IndexedRoute {
     page: String,
 }
 
-fn access(route: &Route) -> &'static str {
-    match route.access {
-        Access::Public => "public",
-        Access::Credential => "credential",
-        Access::Scope(scope) => scope.as_str(),
+impl IndexedRoute {
+    fn new(route: &Route, link: &str) -> Self {
+        Self {
+            method: route.method,
+            path: route.path,
+            title: route.title,
+            access: match route.access {
+                Access::Public => "public",
+                Access::Credential => "credential",
+                Access::Scope(scope) => scope.as_str(),
+            },
+            for_people: matches!(route.callers, Callers::People | Callers::Sessions),
+            for_agents: route.callers == Callers::Agents,
+            session_only: route.callers == Callers::Sessions,
+            while_halted: route.while_halted,
+            idempotent: route.is_idempotent,
+            audit: route.audit,
+            page: format!("{link}{}", route.page_path()),
+        }
     }
 }
 
@@ -62,19 +78,7 @@ pub(crate) async fn index(app: App) -> Result<Response, ApiError> {
     let link = app.settings().link();
     let mut groups: BTreeMap<Group, Vec<IndexedRoute>> = BTreeMap::new();
     for route in ROUTES {
-        groups.entry(route.group).or_default().push(IndexedRoute {
-            method: route.method,
-            path: route.path,
-            title: route.title,
-            access: access(route),
-            for_people: route.for_people,
-            for_agents: route.for_agents,
-            session_only: route.session_only,
-            while_halted: route.while_halted,
-            idempotent: route.is_idempotent,
-            audit: route.audit,
-            page: format!("{link}{}", route.page),
-        });
+        groups.entry(route.group).or_default().push(IndexedRoute::new(route, link));
     }
     let groups = groups
         .into_iter()
@@ -90,29 +94,27 @@ pub(crate) async fn index(app: App) -> Result<Response, ApiError> {
     json(StatusCode::OK, &form)
 }
 
-/// `GET /`: the way to the documentation, until there are pages.
+/// `GET /`: leads to the documentation, as long as there is no page of its own.
 pub(crate) async fn home(app: App) -> Result<Response, ApiError> {
-    Ok(see(&app))
+    Ok(see_docs(&app))
 }
 
 /// `GET /docs`.
 pub(crate) async fn to_docs(app: App) -> Result<Response, ApiError> {
-    Ok(see(&app))
+    Ok(see_docs(&app))
 }
 
-fn see(app: &App) -> Response {
-    let to = HeaderValue::from_str(&format!("{}/docs/", app.settings().link()));
-    (StatusCode::SEE_OTHER, [(header::LOCATION, to.unwrap_or_else(|_| HeaderValue::from_static("/docs/")))])
-        .into_response()
+fn see_docs(app: &App) -> Response {
+    see_other(&format!("{}/docs/", app.settings().link()))
 }
 
 #[cfg(test)]
 mod tests {
-    use common::{
+    use serde_json::Value::Null;
+    use service::{
         settings::{PublicUrl, Settings},
         testing::TestApp,
     };
-    use serde_json::Value::Null;
 
     use super::*;
     use crate::router;

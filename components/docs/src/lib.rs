@@ -8,4 +8,4 @@ mod routes;
 
 pub use routes::router;
 
-common::component!(crate::router);
+service::component!(crate::router);

@@ -1,18 +1,21 @@
-//! The documentation: Markdown for those who ask for it or say nothing, HTML for browsers. Two sections are made from the
-//! code's own tables, so that they cannot differ from it: the errors and the scopes.
+//! The documentation: HTML for browsers, Markdown for every other client. Two sections are made from the code's own tables, so that
+//! they cannot differ from it: the errors and the scopes.
 
-use std::{path::Path, sync::Arc};
+use std::{path, sync::Arc};
 
-use axum::{
-    http::{HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
-};
 use common::{
     error::{ApiError, Code, anchor},
-    http::{App, Headers, Segment},
+    role::Role,
     route::{Access, ROUTES},
-    router::{Call, FromCall},
-    scope::{Role, Scope},
+    scope::Scope,
+};
+use http::{HeaderValue, StatusCode, header};
+use service::{
+    app::App,
+    call::{Call, FromCall},
+    extract::Path,
+    headers::Headers,
+    response::{Response, bytes},
 };
 
 use crate::html;
@@ -20,7 +23,7 @@ use crate::html;
 /// Where the component sees the pages' folder.
 const GRANTED: &str = "/";
 
-/// The pages, by their paths below `/docs/` without the ending. Nothing else is read, whatever is asked for.
+/// The pages, by their paths below `/docs/` without the extension. Nothing else is read, whatever a request names.
 const PAGES: &[&str] = &[
     "agents/",
     "agents/cli",
@@ -52,7 +55,7 @@ const PAGES: &[&str] = &[
 
 /// The folder with the pages.
 #[derive(Clone)]
-pub(crate) struct Folder(Arc<Path>);
+pub(crate) struct Folder(Arc<path::Path>);
 
 impl FromCall for Folder {
     fn from_call(call: &mut Call) -> Result<Self, ApiError> {
@@ -63,15 +66,15 @@ impl FromCall for Folder {
 impl Folder {
     /// The folder that `spin.toml` grants.
     pub(crate) fn granted() -> Self {
-        Self::at(Path::new(GRANTED))
+        Self::at(path::Path::new(GRANTED))
     }
 
     /// A folder.
-    pub(crate) fn at(folder: &Path) -> Self {
+    pub(crate) fn at(folder: &path::Path) -> Self {
         Self(folder.into())
     }
 
-    /// Reads a page of the list. It is part of every release, so a caller can do nothing about one that is not there.
+    /// Reads a page of the list. Every release has all of them, so a missing one is the server's fault.
     fn read(&self, page: &str) -> Result<String, ApiError> {
         let name = if page.ends_with('/') { format!("{page}index.md") } else { format!("{page}.md") };
         std::fs::read_to_string(self.0.join(&name)).map_err(|error| {
@@ -95,24 +98,18 @@ pub(crate) async fn first(app: App, folder: Folder, headers: Headers) -> Result<
 }
 
 /// `GET /docs/{page}`: a page, with or without `.md`; or the pages' style sheet.
-pub(crate) async fn page(
-    app: App,
-    folder: Folder,
-    headers: Headers,
-    Segment(path): Segment,
-) -> Result<Response, ApiError> {
+pub(crate) async fn page(app: App, folder: Folder, headers: Headers, Path(path): Path) -> Result<Response, ApiError> {
     if path == "style.css" {
-        let css = HeaderValue::from_static("text/css; charset=utf-8");
-        return Ok((StatusCode::OK, [(header::CONTENT_TYPE, css)], html::STYLE).into_response());
+        return Ok(bytes(StatusCode::OK, "text/css; charset=utf-8", html::STYLE));
     }
     answer(&app, &folder, &headers, &path)
 }
 
-/// Whether somebody asks for HTML, and not for Markdown rather (RFC 9110, section 12.5.1). Who names neither gets Markdown.
+/// Whether a client prefers HTML over Markdown (RFC 9110, section 12.5.1). A client that names neither gets Markdown.
 fn wants_html(accept: &str) -> bool {
-    let weight = |wanted: &str| {
+    let weight = |media_type: &str| {
         let mut ranges = accept.split(',').map(|range| range.split(';').map(str::trim));
-        let mut found = ranges.find_map(|mut parts| parts.next()?.eq_ignore_ascii_case(wanted).then_some(parts))?;
+        let mut found = ranges.find_map(|mut parts| parts.next()?.eq_ignore_ascii_case(media_type).then_some(parts))?;
         let q = found.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
         // In thousandths: a weight has three decimals at most.
         Some(q.map_or(1_000, |q| match q.strip_prefix("0.") {
@@ -136,19 +133,21 @@ fn answer(app: &App, folder: &Folder, headers: &Headers, path: &str) -> Result<R
     let markdown = folder.read(page)?.replace(ERRORS, &errors()).replace(SCOPES, &scopes());
     let accept = headers.first("accept").unwrap_or_default();
     let wants_html = !path.ends_with(".md") && wants_html(&accept);
-    let (form, body) = if wants_html {
+    let (media_type, body) = if wants_html {
         ("text/html; charset=utf-8", html::document(app.settings().link(), &markdown))
     } else {
         ("text/markdown; charset=utf-8", markdown.replace("](/docs/", &format!("]({}/docs/", app.settings().link())))
     };
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(form)),
-        (header::VARY, HeaderValue::from_static("accept")),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(html::POLICY)),
-    ];
-    Ok((StatusCode::OK, headers, body).into_response())
+    let mut response = bytes(StatusCode::OK, media_type, body);
+    for (name, value) in [
+        (header::VARY, "accept"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CONTENT_SECURITY_POLICY, html::POLICY),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    Ok(response)
 }
 
 fn names(link: &str) -> Vec<String> {
@@ -162,7 +161,7 @@ fn errors() -> String {
         let row = code.row();
         text.push_str(&format!("## {}\n\n", anchor(row.slug)));
         text.push_str(&format!(
-            "`{}`, status {}. {}\n\nTo mend it: {}\n\n",
+            "`{}`, status {}. {}\n\nTo fix it: {}\n\n",
             row.slug,
             row.status,
             row.detail,
@@ -178,7 +177,7 @@ fn errors() -> String {
     text
 }
 
-/// What a placeholder is called for a reader, where its own name does not say it.
+/// What a reader sees for a placeholder whose own name does not say enough.
 const WORDS: [(&str, &str); 7] = [
     ("{bound}", "<least or most>"),
     ("{excess}", "<the scopes in excess_scopes>"),
@@ -192,8 +191,8 @@ const WORDS: [(&str, &str); 7] = [
     ("{verb}", "<resume or start>"),
 ];
 
-/// A template for a reader: doubled braces stand for single ones, and `{name}`, which the answer fills in, is `<name>`. A
-/// placeholder before a sentence of its own is a whole sentence or nothing: it is left out.
+/// A template for a reader: doubled braces stand for single ones, and `{name}`, which the response fills in, becomes `<name>`. A
+/// placeholder at the beginning, before a capital letter, stands for a whole sentence or nothing: it is left out.
 fn plain(template: &str) -> String {
     let mut text = template;
     if let Some((name, rest)) = text.strip_prefix('{').and_then(|text| text.split_once('}'))
@@ -226,21 +225,21 @@ fn scopes() -> String {
 
 #[cfg(test)]
 mod tests {
-    use common::testing::TestApp;
     use serde_json::Value::Null;
+    use service::testing::TestApp;
 
     use super::*;
     use crate::routes::over;
 
     fn docs() -> std::path::PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
+        path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
     }
 
-    fn router() -> common::router::Router {
+    fn router() -> service::router::Router {
         over(Folder::at(&docs()))
     }
 
-    fn files(folder: &Path, found: &mut Vec<String>) {
+    fn files(folder: &path::Path, found: &mut Vec<String>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
@@ -252,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn html_is_for_who_prefers_it() {
+    fn html_is_for_clients_that_prefer_it() {
         for (accept, expected) in [
             ("", false),
             ("*/*", false),
@@ -276,6 +275,8 @@ mod tests {
         let mut found = vec![];
         files(&root.join("agents"), &mut found);
         let prefix = format!("{}/", root.to_string_lossy());
+        // How recipes are written is for contributors.
+        found.retain(|path| !path.ends_with("/README.md"));
         let mut names: Vec<String> = found
             .iter()
             .map(|path| path.trim_start_matches(&prefix).trim_end_matches(".md").trim_end_matches("index").to_owned())
@@ -314,14 +315,14 @@ mod tests {
     #[tokio::test]
     async fn every_page_and_anchor_that_the_tables_name_exists() {
         let t = TestApp::new(router());
-        let mut wanted: Vec<String> = ROUTES.iter().map(|route| route.page.to_owned()).collect();
+        let mut urls: Vec<String> = ROUTES.iter().map(|route| route.page_path()).collect();
         for code in Code::ALL {
-            wanted.push(ApiError::from(*code).envelope("req_1", "", None).doc_url);
+            urls.push(ApiError::from(*code).envelope("req_1", "", None).doc_url);
         }
-        wanted.extend(
+        urls.extend(
             Scope::ALL.iter().map(|scope| format!("/docs/agents/concepts/permissions#{}", anchor(scope.as_str()))),
         );
-        for url in wanted {
+        for url in urls {
             let (path, anchor) =
                 url.split_once('#').map_or((url.as_str(), None), |(path, anchor)| (path, Some(anchor)));
             let page = t.call("GET", path, &[("accept", "text/html")], Null).await;
@@ -351,10 +352,10 @@ mod tests {
         assert!(refused["pages"].as_array().unwrap().len() == PAGES.len());
     }
 
-    /// A page that is missing from the folder is a fault that says so, and no path leaves the list of pages.
+    /// A page that is missing from the folder is an error that says so, and no path leads beyond the list of pages.
     #[tokio::test]
-    async fn what_cannot_be_read_is_told_and_nothing_else_is_read() {
-        let t = TestApp::new(over(Folder::at(Path::new("/nowhere"))));
+    async fn a_missing_page_is_an_error_and_nothing_else_is_read() {
+        let t = TestApp::new(over(Folder::at(path::Path::new("/nowhere"))));
         let refused = t.nobody("GET", "/docs/agents/errors", Null).await.refused(500, "internal");
         assert!(
             refused["detail"].as_str().unwrap().contains("documentation") && !refused.to_string().contains("nowhere")

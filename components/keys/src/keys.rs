@@ -1,37 +1,44 @@
-//! Keys of an agent: bearers that authenticate as it, and secrets of webhooks, which are no credentials at all.
+//! Keys of an agent: bearers that authenticate as it, and secrets of webhooks, which are not credentials.
 //!
-//! A key is more than its secret: its id, name and grants stay when the secret is rotated. What is checked and done is checked
-//! and done by the id. Who made a key is its editor; its owner is the agent's owner.
+//! A key is more than its secret: its id, name and grants stay when the secret is rotated, and every check and change goes by the id.
+//! The caller that makes a key is its editor; its owner is the agent's owner.
 
-use axum::{http::StatusCode, response::Response};
 use common::{
-    caller::Caller,
-    db::Tx,
     error::{ApiError, Code},
-    form,
-    form::{Ask, OrNull, Params},
-    http::{App, Segment, json, text},
-    id::{AgentId, CredentialId, KeyId, UserId},
-    idempotency::Answer,
-    mint::{self, Rights},
-    page::Wanted,
-    permission::Action,
-    route,
+    id::{AgentId, CredentialId, KeyId},
+    permission::{Action, Relation},
+    route::Route,
     scope::Patterns,
     secret::{Kind, Secret, WebhookSecret},
-    store::{
-        agent::{self, Agent},
-        credential, grant,
-        key::{self, Filter, Found, Key, Type},
-        token,
-    },
+    text::text,
     time::{Lifetime, Timestamp},
-    write::{Begun, Write},
 };
+use http::StatusCode;
 use serde::Serialize;
-use serde_json::{Value::Null, json};
+use serde_json::{
+    Value::{self as Json, Null},
+    json,
+};
+use service::{
+    app::App,
+    caller::Caller,
+    change::{Answer, Change, Write},
+    extract::{Body, Path, Query},
+    form,
+    form::{Nullable, PageQuery},
+    mint::{self, NewCredential},
+    object,
+    response::{Response, json},
+};
+use store::{
+    agent::{self, Agent},
+    credential::list,
+    db::Rows,
+    grant,
+    key::{self, AgentKey, Filter, Key, KeyType},
+};
 
-use crate::token::may_give;
+use crate::token::grantable_scope;
 
 /// What the vault seals a webhook's secret for, beside the ids of agent and key.
 const WEBHOOK: &str = "webhook";
@@ -40,8 +47,7 @@ form! {
     pub(crate) struct List {
         name: Option<String>,
         r#type: Option<String>,
-        limit: Option<i64>,
-        cursor: Option<String>,
+        ..page: PageQuery,
     }
 }
 
@@ -49,28 +55,30 @@ form! {
 pub(crate) async fn list(
     app: App,
     caller: Caller,
-    Segment(name): Segment,
-    Params(ask): Params<List>,
+    route: &'static Route,
+    Path(name): Path,
+    Query(query): Query<List>,
 ) -> Result<Response, ApiError> {
-    let valid = || Type::ALL.map(Type::as_str).join(", ");
+    let valid = || KeyType::ALL.map(KeyType::as_str).join(", ");
     let invalid = || Code::InvalidFilter.with("field", "type").with("valid", valid());
-    let only = ask.r#type.as_deref().map(|word| Type::from_word(word).ok_or_else(invalid)).transpose()?;
-    let filters = ["keys", &name, ask.name.as_deref().unwrap_or_default(), only.map_or("", Type::as_str)];
-    let wanted = Wanted::read(&caller, ask.limit, ask.cursor.as_deref(), &filters)?;
-    let target = agent::get(app.db(), &caller, &name, Action::Read, app.now()).await?;
-    let filter = Filter { name: ask.name.as_deref(), r#type: only };
-    let rows = key::list(app.db(), &caller, &target.id, &filter, &wanted, app.now()).await?;
-    json(StatusCode::OK, &wanted.page(rows, |row| (row.created_at, row.id.to_string())))
+    let r#type = query.r#type.as_deref().map(|word| KeyType::from_word(word).ok_or_else(invalid)).transpose()?;
+    let filters = [name.as_str(), query.name.as_deref().unwrap_or_default(), r#type.map_or("", KeyType::as_str)];
+    let page = caller.page(route, &query.page, &filters)?;
+    let agent = object::agent(app.db(), &caller, route, &name, app.now()).await?;
+    let filter = Filter { name: query.name.as_deref(), r#type };
+    let rows = key::list(app.db(), caller.subject(), &agent.id, &filter, &page, app.now()).await?;
+    json(StatusCode::OK, &page.page(rows, |row| (row.created_at, row.id.to_string())))
 }
 
 /// `GET /api/agents/{name}/keys/{id}`: one key.
 pub(crate) async fn get(
     app: App,
     caller: Caller,
-    Segment(name): Segment,
-    Segment(id): Segment,
+    route: &'static Route,
+    Path(name): Path,
+    Path(id): Path,
 ) -> Result<Response, ApiError> {
-    let found = key::get(app.db(), &caller, (&name, &id), Action::Read, app.now()).await?;
+    let found = object::key(app.db(), &caller, route, (&name, &id), app.now()).await?;
     json(StatusCode::OK, &found.key)
 }
 
@@ -80,51 +88,53 @@ form! {
         r#type: Option<String>,
         scope: Option<Vec<String>>,
         preset: Option<String>,
-        expires_in_days: Option<OrNull<i64>>,
+        expires_in_days: Option<Nullable<i64>>,
         value: Option<String>,
     }
 }
 
-/// What a key is to be.
-enum Draft {
-    Bearer { rights: Option<Rights>, lifetime: Option<Lifetime> },
-    Webhook(WebhookSecret),
-}
-
 impl Create {
     /// Refuses fields that keys of this type do not have.
-    fn fits(&self, r#type: Type) -> Result<(), ApiError> {
+    fn check_fields(&self, r#type: KeyType) -> Result<(), ApiError> {
         let sent = [
             ("scope", self.scope.is_some()),
             ("preset", self.preset.is_some()),
             ("expires_in_days", self.expires_in_days.is_some()),
             ("value", self.value.is_some()),
         ];
-        let is_strange = |field: &str| (field == "value") != r#type.is_webhook();
-        match sent.into_iter().find(|(field, is_sent)| *is_sent && is_strange(field)) {
-            Some((field, _)) => Err(strange(field, r#type)),
+        let is_foreign = |field: &str| (field == "value") != r#type.is_webhook();
+        match sent.into_iter().find(|(field, is_sent)| *is_sent && is_foreign(field)) {
+            Some((field, _)) => Err(foreign_field(field, r#type)),
             None => Ok(()),
         }
     }
 }
 
-impl Draft {
-    async fn read(app: &App, caller: &Caller, r#type: Type, body: Create) -> Result<Self, ApiError> {
-        if r#type.is_webhook() {
-            return Ok(Self::Webhook(brought(body.value)?.unwrap_or_else(|| WebhookSecret::generate(app.chance()))));
-        }
-        let rights = mint::rights(app.db(), caller, body.scope.as_deref(), body.preset.as_deref()).await?;
-        Ok(Self::Bearer { rights, lifetime: mint::lifetime(body.expires_in_days)? })
-    }
-}
-
 /// The refusal of a field that keys of this type do not have.
-fn strange(field: &'static str, r#type: Type) -> ApiError {
+fn foreign_field(field: &'static str, r#type: KeyType) -> ApiError {
     ApiError::field(field, format!("is not for keys of type {}", r#type.as_str()))
 }
 
-/// The webhook's secret that was sent, if one was.
-fn brought(value: Option<String>) -> Result<Option<WebhookSecret>, ApiError> {
+/// A key to be made: what its type leaves open.
+enum Draft {
+    Bearer { scope: Option<Patterns>, lifetime: Option<Lifetime> },
+    Webhook(WebhookSecret),
+}
+
+impl Draft {
+    async fn read(app: &App, caller: &Caller, r#type: KeyType, body: &mut Create) -> Result<Self, ApiError> {
+        if r#type.is_webhook() {
+            let sent = read_webhook_secret(body.value.take())?;
+            return Ok(Self::Webhook(sent.unwrap_or_else(|| WebhookSecret::generate(app.chance()))));
+        }
+        let (scope, preset) = (body.scope.as_deref(), body.preset.as_deref());
+        let scope = mint::requested_scope(app.db(), caller, scope, preset).await?.map(|requested| requested.scope);
+        Ok(Self::Bearer { scope, lifetime: mint::lifetime(body.expires_in_days.take())? })
+    }
+}
+
+/// Reads `value`: a webhook's secret. `None`: it was not sent.
+fn read_webhook_secret(value: Option<String>) -> Result<Option<WebhookSecret>, ApiError> {
     value.map(|text| WebhookSecret::parse(text).ok_or_else(|| Code::InvalidWebhookSecret.into())).transpose()
 }
 
@@ -133,7 +143,22 @@ fn seal(app: &App, agent: &AgentId, key: &KeyId, secret: &WebhookSecret) -> Resu
     app.settings().vault.seal(WEBHOOK, &place, secret.reveal(), app.chance())
 }
 
-/// A key with the one time that its secret is shown.
+/// The secret of a key.
+enum KeySecret {
+    Bearer(Secret),
+    Webhook(WebhookSecret),
+}
+
+impl KeySecret {
+    fn reveal(&self) -> &str {
+        match self {
+            Self::Bearer(secret) => secret.reveal(),
+            Self::Webhook(secret) => secret.reveal(),
+        }
+    }
+}
+
+/// A key, and the one time that its secret is shown.
 #[derive(Serialize)]
 struct Shown<'a> {
     #[serde(flatten)]
@@ -142,113 +167,96 @@ struct Shown<'a> {
     warnings: &'a [String],
 }
 
-/// The secret of a bearer, to be stored.
-struct Bearer<'a> {
-    id: &'a CredentialId,
-    key: &'a KeyId,
-    agent: &'a AgentId,
-    owner: &'a UserId,
-    name: &'a str,
-    scope: &'a Patterns,
-    expires_at: Option<Timestamp>,
+/// `POST /api/agents/{name}/keys`: makes a key with its secret and its maker's grant, all or nothing.
+pub(crate) async fn create(mut change: Change<Body<Create>>, Path(name): Path) -> Result<Response, ApiError> {
+    let Body(body) = &mut change.input;
+    let r#type = match body.r#type.as_deref() {
+        None => KeyType::External,
+        Some(word) => KeyType::from_word(word).ok_or(Code::UnknownKeyType)?,
+    };
+    body.check_fields(r#type)?;
+    let key_name = text("name", &body.name, 64)?;
+    let draft = Draft::read(&change.app, &change.caller, r#type, body).await?;
+    change
+        .on_agent(&name, async |write, agent, _| {
+            let id = KeyId::generate(write.now(), write.app().chance());
+            let sealed = match &draft {
+                Draft::Webhook(secret) => Some(seal(write.app(), &agent.id, &id, secret)?),
+                Draft::Bearer { .. } => None,
+            };
+            let new = key::New {
+                id: &id,
+                tenant_id: write.caller.tenant_id(),
+                agent_id: &agent.id,
+                name: &key_name,
+                r#type,
+                sealed,
+                by: write.caller.subject().id(),
+                now: write.now(),
+            };
+            key::insert(&write.tx, new).await.map_err(|refusal| refusal.with("agent", &agent.name))?;
+            grant_to_maker(write, &agent, &id).await?;
+            let mut warnings = Vec::new();
+            let secret = match draft {
+                Draft::Webhook(secret) => KeySecret::Webhook(secret),
+                Draft::Bearer { scope, lifetime } => {
+                    let scope = scope.unwrap_or_else(|| agent.settings.scope.clone());
+                    let scope = grantable_scope(write, &agent, &scope).await?;
+                    let (expires_at, capped) = write.caller.cap_life(lifetime, write.now())?;
+                    warnings.extend(capped);
+                    mint::warn_of_no_effect(&write.caller, &scope, agent.owner.role, true, &mut warnings);
+                    let credential = CredentialId::generate(write.now(), write.app().chance());
+                    let new = bearer(&agent, (&id, &key_name), credential, &scope, expires_at);
+                    KeySecret::Bearer(mint::credential(&write.tx, &write.origin(), &new).await?)
+                }
+            };
+            let made = get_made(write, &agent.id, &id).await?;
+            let shown = Shown { record: &made, key: secret.reveal(), warnings: &warnings };
+            Ok(Answer::created(&shown)?.with_secret().audited(&agent.id, Null, audited(&made)))
+        })
+        .await
 }
 
-impl Bearer<'_> {
-    async fn mint(&self, app: &App, tx: &Tx<'_>, caller: &Caller) -> Result<Secret, ApiError> {
-        let secret = Secret::generate(Kind::ApiKey, app.chance());
-        let new = credential::New {
-            id: self.id,
-            secret: &secret,
-            tenant_id: caller.tenant_id(),
-            user_id: self.owner,
-            agent_id: Some(self.agent),
-            name: Some(self.name),
-            key_id: Some(self.key),
-            scope: &self.scope.to_column(),
-            created_at: app.now(),
-            expires_at: self.expires_at,
-            user_agent: None,
-        };
-        credential::insert(tx, &new).await?;
-        Ok(secret)
+/// The credential of a bearer.
+fn bearer<'a>(
+    agent: &'a Agent,
+    (key, name): (&'a KeyId, &'a str),
+    id: CredentialId,
+    scope: &'a Patterns,
+    expires_at: Option<Timestamp>,
+) -> NewCredential<'a> {
+    NewCredential {
+        kind: Kind::ApiKey,
+        id,
+        user: &agent.owner.id,
+        agent: Some(&agent.id),
+        key: Some(key),
+        name: Some(name),
+        scope,
+        expires_at,
     }
 }
 
-/// `POST /api/agents/{name}/keys`: makes a key, with its maker's grant and its secret, or nothing of it.
-pub(crate) async fn create(
-    app: App,
-    caller: Caller,
-    Segment(name): Segment,
-    ask: Ask<Create>,
-) -> Result<Response, ApiError> {
-    let r#type = match ask.body.r#type.as_deref() {
-        None => Type::External,
-        Some(word) => Type::from_word(word).ok_or(Code::UnknownKeyType)?,
-    };
-    ask.body.fits(r#type)?;
-    let key_name = text("name", &ask.body.name, 64)?;
-    let draft = Draft::read(&app, &caller, r#type, ask.body).await?;
-    // Early 404 or 403; decided again below.
-    let early = agent::get(app.db(), &caller, &name, Action::Update, app.now()).await?;
-    let kept = ask.kept.map(|kept| kept.about(early.id.as_str()));
-    let write = match app.write(route::KEYS_CREATE, &caller, kept).await? {
-        Begun::First(write) => write,
-        Begun::Again(answer) => return Ok(answer),
-    };
-    let target = agent::get(&write.tx, &write.caller, early.id.as_str(), Action::Update, app.now()).await?;
-    let id = KeyId::generate(app.now(), app.chance());
-    let sealed = match &draft {
-        Draft::Webhook(secret) => Some(seal(&app, &target.id, &id, secret)?),
-        Draft::Bearer { .. } => None,
-    };
-    let by = write.caller.subject_id();
-    let new = key::New {
-        id: &id,
-        tenant_id: write.caller.tenant_id(),
-        agent_id: &target.id,
-        name: &key_name,
-        r#type,
-        sealed,
-        by,
-        now: app.now(),
-    };
-    key::insert(&write.tx, new).await.map_err(|refusal| refusal.with("agent", &target.name))?;
-    give_to_maker(&app, &write, &target, &id).await?;
-    let mut warnings = Vec::new();
-    let secret = match draft {
-        Draft::Webhook(secret) => secret.reveal().to_owned(),
-        Draft::Bearer { rights, lifetime } => {
-            let scope = rights.map_or_else(|| target.scope.clone(), |rights| rights.scope);
-            let scope = may_give(&app, &write, &target, &scope).await?;
-            let (expires_at, capped) = write.caller.cap_life(lifetime, app.now())?;
-            warnings.extend(capped);
-            mint::warn_of_no_effect(&write.caller, &scope, target.owner.role, true, &mut warnings);
-            let (agent, owner) = (&target.id, &target.owner.id);
-            let credential = CredentialId::generate(app.now(), app.chance());
-            let bearer = Bearer { id: &credential, key: &id, agent, owner, name: &key_name, scope: &scope, expires_at };
-            bearer.mint(&app, &write.tx, &write.caller).await?.reveal().to_owned()
-        }
-    };
-    let made = key::get(&write.tx, &write.caller, (&target.name, id.as_str()), Action::Read, app.now()).await?;
-    let answer = Answer::secret(StatusCode::CREATED, &Shown { record: &made.key, key: &secret, warnings: &warnings })?;
-    write.finish(target.id.as_str(), Null, audited(&made.key), answer).await
+/// The key as it is after the change.
+async fn get_made(write: &Write<'_>, agent: &AgentId, key: &KeyId) -> Result<Key, ApiError> {
+    let path = (agent.as_str(), key.as_str());
+    Ok(key::get(&write.tx, write.caller.subject(), path, Action::Read, write.now()).await?.key)
 }
 
-/// Who makes a key is its editor. So is the owner of an agent that makes one for somebody else's: a grant to an agent counts
-/// only for what its owner may do too.
-async fn give_to_maker(app: &App, write: &Write<'_>, target: &Agent, key: &KeyId) -> Result<(), ApiError> {
-    let caller = &write.caller;
-    let by = caller.subject_id();
-    let person = caller.user_id().as_str();
-    let also = (by != person && target.owner.id.as_str() != person).then_some(person);
+/// Makes the caller the key's editor; and if the caller is an agent that makes a key for somebody else's agent, its owner too: a
+/// grant to an agent counts only for what its owner may do.
+async fn grant_to_maker(write: &Write<'_>, agent: &Agent, key: &KeyId) -> Result<(), ApiError> {
+    let by = write.caller.subject().id();
+    let person = write.caller.user_id().as_str();
+    let also = (by != person && agent.owner.id.as_str() != person).then_some(person);
     for subject in std::iter::once(by).chain(also) {
         let new = grant::New {
-            tenant: caller.tenant_id(),
+            tenant: write.caller.tenant_id(),
             object: key.as_str(),
             subject,
-            relation: "editor",
+            relation: Relation::Editor,
             by,
-            now: app.now(),
+            now: write.now(),
         };
         grant::insert(&write.tx, &new).await?;
     }
@@ -256,7 +264,7 @@ async fn give_to_maker(app: &App, write: &Write<'_>, target: &Agent, key: &KeyId
 }
 
 /// For the audit trail.
-fn audited(key: &Key) -> serde_json::Value {
+fn audited(key: &Key) -> Json {
     json!({
         "key": key.id, "name": key.name, "type": key.r#type, "scope": key.scope, "expires_at": key.expires_at,
         "token": key.secret,
@@ -270,46 +278,45 @@ form! {
     }
 }
 
-/// `POST /api/agents/{name}/keys/{id}/rotate`: a new secret of the same key. A bearer's old one lives through the grace; a
+/// `POST /api/agents/{name}/keys/{id}/rotate`: a new secret for the same key. A bearer's old one lives through the grace; a
 /// webhook's ends at once.
 pub(crate) async fn rotate(
-    app: App,
-    caller: Caller,
-    Segment(name): Segment,
-    Segment(id): Segment,
-    ask: Ask<Rotate>,
+    mut change: Change<Body<Rotate>>,
+    Path(name): Path,
+    Path(id): Path,
 ) -> Result<Response, ApiError> {
-    let asked = ask.body.grace_seconds;
-    mint::grace(asked, 0)?;
-    let value = brought(ask.body.value)?;
-    let path = (name.as_str(), id.as_str());
-    let early = key::get(app.db(), &caller, path, Action::Update, app.now()).await?; // 404 or 403; decided again below
-    let r#type = early.key.r#type; // which a key never changes
-    if r#type.is_webhook() && asked.is_some() {
-        return Err(strange("grace_seconds", r#type));
-    }
-    if !r#type.is_webhook() && value.is_some() {
-        return Err(strange("value", r#type));
-    }
-    let write = match app.write(route::KEYS_ROTATE, &caller, ask.kept).await? {
-        Begun::First(write) => write,
-        Begun::Again(answer) => return Ok(answer),
+    let Body(body) = &mut change.input;
+    let grace_seconds = body.grace_seconds;
+    mint::grace(grace_seconds, 0)?;
+    let value = read_webhook_secret(body.value.take())?;
+    let (has_grace, has_value) = (grace_seconds.is_some(), value.is_some());
+    let (route, now) = (change.route(), change.app.now());
+    let find = async |reads: &dyn Rows, caller: &Caller, id: &str| {
+        let found = object::key(reads, caller, route, (&name, id), now).await?;
+        let r#type = found.key.r#type;
+        match r#type.is_webhook() {
+            true if has_grace => Err(foreign_field("grace_seconds", r#type)),
+            false if has_value => Err(foreign_field("value", r#type)),
+            _ => Ok(found),
+        }
     };
-    let found = key::get(&write.tx, &write.caller, path, Action::Update, app.now()).await?;
-    let (secret, rotated) = if r#type.is_webhook() {
-        let secret = value.unwrap_or_else(|| WebhookSecret::generate(app.chance()));
-        let sealed = seal(&app, &found.agent_id, &found.key.id, &secret)?;
-        key::reseal(&write.tx, &found.key.id, sealed, app.now()).await?;
-        (secret.reveal().to_owned(), Rotated::default())
-    } else {
-        let (secret, rotated) = rotate_bearer(&app, &write, &found, asked).await?;
-        (secret.reveal().to_owned(), rotated)
-    };
-    let made = key::get(&write.tx, &write.caller, path, Action::Read, app.now()).await?;
-    let shown = Shown { record: &made.key, key: &secret, warnings: &rotated.warnings };
-    let answer = Answer::secret(StatusCode::CREATED, &shown)?;
-    let before = json!({ "key": found.key.id, "token": found.key.secret, "grace_ends": rotated.grace_ends });
-    write.finish(found.agent_id.as_str(), before, audited(&made.key), answer).await
+    change
+        .on(&id, find, async |write, found, _| {
+            let (secret, rotated) = if found.key.r#type.is_webhook() {
+                let secret = value.unwrap_or_else(|| WebhookSecret::generate(write.app().chance()));
+                let sealed = seal(write.app(), &found.agent_id, &found.key.id, &secret)?;
+                key::reseal(&write.tx, &found.key.id, sealed, now).await?;
+                (KeySecret::Webhook(secret), Rotated::default())
+            } else {
+                let (secret, rotated) = rotate_bearer(write, &found, grace_seconds).await?;
+                (KeySecret::Bearer(secret), rotated)
+            };
+            let made = get_made(write, &found.agent_id, &found.key.id).await?;
+            let shown = Shown { record: &made, key: secret.reveal(), warnings: &rotated.warnings };
+            let before = json!({ "key": found.key.id, "token": found.key.secret, "grace_ends": rotated.grace_ends });
+            Ok(Answer::created(&shown)?.with_secret().audited(&found.agent_id, before, audited(&made)))
+        })
+        .await
 }
 
 /// What there is to say of a rotation.
@@ -320,21 +327,19 @@ struct Rotated {
 }
 
 async fn rotate_bearer(
-    app: &App,
     write: &Write<'_>,
-    found: &Found,
-    asked: Option<i64>,
+    found: &AgentKey,
+    grace_seconds: Option<i64>,
 ) -> Result<(Secret, Rotated), ApiError> {
     let (caller, key) = (&write.caller, &found.key);
     let ended = || Code::KeyEnded.with("agent", &found.agent).with("id", key.id.as_str());
     let (Some(old), Some(scope)) = (&key.secret, &key.scope) else { return Err(ended()) };
-    let target = agent::get(&write.tx, caller, &found.agent, Action::Update, app.now()).await?;
-    let mut scope = scope.clone();
-    let (mut expires_at, mut warnings, mut least) = (key.expires_at, Vec::new(), 0);
-    if old == caller.credential_id() {
-        least = mint::OWN_GRACE; // itself: its own scope and end, which is no minting
+    let agent = agent::get(&write.tx, caller.subject(), found.agent_id.as_str(), Action::Update, write.now()).await?;
+    let is_itself = old == caller.credential_id();
+    let (scope, expires_at, capped) = if is_itself {
+        (scope.clone(), key.expires_at, None) // its own scope and end: this is not minting
     } else if key::holds(&write.tx, &key.id, caller.credential_id()).await? {
-        // In its grace it replaces nothing: a retry must not end the secret that replaced it.
+        // A secret in its grace replaces nothing: a retry must not end the secret that replaced it.
         let step = format!("POST /api/agents/{}/keys/{}/rotate", found.agent, key.id);
         return Err(Code::TokenReplaced.with("step", step));
     } else {
@@ -342,849 +347,44 @@ async fn rotate_bearer(
             Code::ScopeTooWide => refusal.instead(Code::RotationTooWide),
             _ => refusal,
         };
-        scope = may_give(app, write, &target, &scope).await.map_err(too_wide)?;
-        let (cap, warning) = caller.cap_life(None, app.now())?;
-        if cap.is_some() && expires_at.is_none_or(|end| cap.is_some_and(|cap| cap < end)) {
-            expires_at = cap;
-            warnings.extend(warning);
-        }
-    }
-    let grace = mint::grace(asked, least)?;
-    let grace_ends = (grace > 0).then(|| app.now().plus_seconds(grace));
-    let id = CredentialId::generate(app.now(), app.chance());
-    if !token::replace(&write.tx, old, &id, grace_ends, app.now()).await? {
+        let scope = grantable_scope(write, &agent, scope).await.map_err(too_wide)?;
+        let (expires_at, capped) = capped_end(caller, key.expires_at, write.now())?;
+        (scope, expires_at, capped)
+    };
+    let grace = mint::grace(grace_seconds, if is_itself { mint::OWN_GRACE } else { 0 })?;
+    let grace_ends = (grace > 0).then(|| write.now().plus_seconds(grace));
+    let id = CredentialId::generate(write.now(), write.app().chance());
+    if !list::replace(&write.tx, old, &id, grace_ends, write.now()).await? {
         return Err(ended());
     }
-    let (agent, owner, name) = (&target.id, &target.owner.id, key.name.as_str());
-    let bearer = Bearer { id: &id, key: &key.id, agent, owner, name, scope: &scope, expires_at };
-    let secret = bearer.mint(app, &write.tx, caller).await?;
-    Ok((secret, Rotated { grace_ends, warnings }))
+    let new = bearer(&agent, (&key.id, &key.name), id, &scope, expires_at);
+    let secret = mint::credential(&write.tx, &write.origin(), &new).await?;
+    Ok((secret, Rotated { grace_ends, warnings: Vec::from_iter(capped) }))
 }
 
-/// `DELETE /api/agents/{name}/keys/{id}`: the key is gone with its grants, its secrets are refused from the next request on,
-/// and its name is free.
-pub(crate) async fn delete(
-    app: App,
-    caller: Caller,
-    Segment(name): Segment,
-    Segment(id): Segment,
-) -> Result<Response, ApiError> {
-    let path = (name.as_str(), id.as_str());
-    key::get(app.db(), &caller, path, Action::Delete, app.now()).await?; // early 404 or 403; decided again below
-    let write = app.relieve(route::KEYS_DELETE, &caller).await?;
-    let found = key::get(&write.tx, &write.caller, path, Action::Delete, app.now()).await?;
-    let revoked = key::delete(&write.tx, &found, app.now()).await?;
-    let after = json!({ "revoked": revoked });
-    write.finish(found.agent_id.as_str(), audited(&found.key), after, Answer::empty()).await
+/// The end that a rotated key keeps, but no later than the caller's own; the warning says so when it was capped.
+fn capped_end(
+    caller: &Caller,
+    end: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(Option<Timestamp>, Option<String>), ApiError> {
+    match caller.cap_life(None, now)? {
+        (Some(cap), warning) if end.is_none_or(|end| cap < end) => Ok((Some(cap), warning)),
+        _ => Ok((end, None)),
+    }
+}
+
+/// `DELETE /api/agents/{name}/keys/{id}`: deletes the key with its grants. Its secrets are refused from the next request on, and its
+/// name is free.
+pub(crate) async fn delete(change: Change<()>, Path(name): Path, Path(id): Path) -> Result<Response, ApiError> {
+    change
+        .on_key((&name, &id), async |write, found, ()| {
+            let revoked = key::delete(&write.tx, &found, write.now()).await?;
+            let after = json!({ "revoked": revoked });
+            Ok(Answer::no_content().audited(&found.agent_id, audited(&found.key), after))
+        })
+        .await
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use common::{
-        db::Reads,
-        scope::Role,
-        settings::Settings,
-        testing::{Actor, TestApp},
-        vault::{Closed, Vault},
-    };
-    use serde_json::Value as Json;
-
-    use super::*;
-    use crate::with_neighbours;
-
-    const KEYS: &str = "/api/agents/scout/keys";
-    const SELF: &str = "/api/agents/scout";
-    const SECRETS_KEY: &str = "a-key-of-the-operator-that-is-long-enough";
-
-    fn settings() -> Settings {
-        Settings { vault: Vault::parse(SECRETS_KEY).unwrap(), ..Settings::default() }
-    }
-
-    struct Stage {
-        t: TestApp,
-        ada: Actor,
-        max: Actor,
-        scout: Actor,
-    }
-
-    /// Ada, a member, owns the agent scout; Max is another member.
-    async fn stage() -> Stage {
-        let t = TestApp::with(with_neighbours(), settings());
-        let tenant = t.tenant("main").await;
-        let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
-        let max = t.user(&tenant, "max@example.com", Role::Member).await;
-        let scout = t.agent(&ada, "scout", "agents.* ui.notify").await;
-        Stage { t, ada, max, scout }
-    }
-
-    impl Stage {
-        async fn make(&self, by: &Actor, body: Json) -> Json {
-            self.t.as_(by, "POST", KEYS, body).await.is(201)
-        }
-
-        async fn share(&self, path: &str, subject: &str, relation: &str) {
-            let ask = json!({ "subject": subject, "relation": relation });
-            self.t.as_(&self.ada, "POST", &format!("{path}/grants"), ask).await.is(201);
-        }
-    }
-
-    fn path(key: &Json) -> String {
-        format!("{KEYS}/{}", key["id"].as_str().unwrap())
-    }
-
-    fn rotate(key: &Json) -> String {
-        format!("{}/rotate", path(key))
-    }
-
-    /// Who presents the key of an answer.
-    fn with(actor: &Actor, made: &Json) -> Actor {
-        Actor { token: made["key"].as_str().unwrap().to_owned(), ..actor.clone() }
-    }
-
-    /// The key of an answer, without what is shown once.
-    fn record(made: &Json) -> Json {
-        let mut record = made.clone();
-        record.as_object_mut().unwrap().retain(|name, _| name != "key" && name != "warnings");
-        record
-    }
-
-    fn ids(page: &Json) -> Vec<String> {
-        page["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
-    }
-
-    /// R3, R5: shown once, stored as answered; it authenticates as the agent.
-    #[tokio::test]
-    async fn a_key_is_made_and_shown_once() {
-        let stage = stage().await;
-        let Stage { t, ada, scout, .. } = &stage;
-        let ask = json!({ "name": " acme/ci ", "scope": ["agents.read"], "expires_in_days": 30 });
-        let made = stage.make(ada, ask).await;
-        let secret = Secret::parse(made["key"].as_str().unwrap()).unwrap();
-        assert_eq!(secret.kind(), Kind::ApiKey);
-        assert_eq!(
-            made,
-            json!({
-                "id": made["id"], "name": "acme/ci", "type": "external", "prefix": secret.shown(), "scope": ["agents.read"],
-                "status": "active", "created_at": "2026-01-02T03:04:05.000Z", "created_by": ada.user,
-                "expires_at": "2026-02-01T03:04:05.000Z", "last_used_at": null, "key": secret.reveal(), "warnings": [],
-            })
-        );
-        let mut expected = record(&made);
-        assert_eq!(t.as_(ada, "GET", &path(&made), Null).await.is(200), expected);
-        let key = with(scout, &made);
-        assert_eq!(t.as_(&key, "GET", SELF, Null).await.is(200)["name"], "scout");
-        t.as_(&key, "GET", KEYS, Null).await.refused(403, "scope_denied");
-        expected["last_used_at"] = "2026-01-02T03:04:05.000Z".into();
-        assert_eq!(t.as_(ada, "GET", KEYS, Null).await.is(200), json!({ "items": [expected], "next_cursor": null }));
-        let row = t.texts("SELECT action || ' ' || object_id || ' ' || after FROM audit").await;
-        assert!(row[0].starts_with(&format!("agent.key.create {} {{", scout.agent.as_ref().unwrap())), "{row:?}");
-        assert!(!row[0].contains(secret.reveal()), "{row:?}");
-        assert_eq!(
-            t.texts("SELECT relation || ' ' || subject_id || ' ' || object_id FROM grants").await,
-            [format!("editor {} {}", ada.user, made["id"].as_str().unwrap())]
-        );
-        let stored = "SELECT name || ' ' || kind || ' ' || key_id FROM credentials WHERE kind = 'api_key'";
-        assert_eq!(t.texts(stored).await, [format!("acme/ci api_key {}", made["id"].as_str().unwrap())]);
-    }
-
-    /// R2, R3, R40: a webhook's secret is stored encrypted, shown once, and is nobody's credential.
-    #[tokio::test]
-    async fn a_webhooks_secret_is_encrypted_and_no_bearer() {
-        let stage = stage().await;
-        let Stage { t, ada, scout, .. } = &stage;
-        let brought = "a-secret-of-GitHub's-own";
-        let made = stage.make(ada, json!({ "name": "repo", "type": "github", "value": brought })).await;
-        assert_eq!(
-            made,
-            json!({
-                "id": made["id"], "name": "repo", "type": "github", "prefix": null, "scope": null, "status": "active",
-                "created_at": "2026-01-02T03:04:05.000Z", "created_by": ada.user, "expires_at": null, "last_used_at": null,
-                "key": brought, "warnings": [],
-            })
-        );
-        let slack = stage.make(ada, json!({ "name": "repo", "type": "slack" })).await;
-        let secret = slack["key"].as_str().unwrap();
-        assert!(secret.len() == 43 && !secret.starts_with("acr_"), "{slack}");
-        for made in [&made, &slack] {
-            t.as_(&with(scout, made), "GET", SELF, Null).await.refused(401, "invalid_token");
-            assert_eq!(t.as_(ada, "GET", &path(made), Null).await.is(200), record(made));
-        }
-        let again = stage.t.as_(ada, "POST", &rotate(&made), json!({ "value": "another-secret" })).await.is(201);
-        assert_eq!((&again["id"], &again["key"]), (&made["id"], &json!("another-secret")));
-        let rotated = t.as_(ada, "POST", &rotate(&slack), Null).await.is(201);
-        assert_ne!(rotated["key"], slack["key"]);
-        assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'api_key'").await, 0);
-
-        // What is stored opens in its own row, and nowhere else.
-        let sealed = "SELECT sealed FROM api_keys ORDER BY type";
-        let sealed: Vec<Vec<u8>> =
-            t.db().list::<Blob>(sealed, vec![]).await.unwrap().into_iter().map(|b| b.0).collect();
-        let vault = Vault::parse(SECRETS_KEY).unwrap();
-        let agent = scout.agent.as_ref().unwrap().as_str();
-        let open = |made: &Json, at: usize| vault.open(WEBHOOK, &[agent, made["id"].as_str().unwrap()], &sealed[at]);
-        assert_eq!(open(&made, 0).as_deref(), Ok("another-secret"));
-        assert_eq!(open(&slack, 1).as_deref(), Ok(rotated["key"].as_str().unwrap()));
-        assert_eq!(open(&made, 1), Err(Closed::Altered));
-
-        let everything: Vec<u8> = ["", "-wal"]
-            .iter()
-            .filter_map(|end| std::fs::read(format!("{}{end}", t.path().display())).ok())
-            .flatten()
-            .collect();
-        assert!(everything.windows(5).any(|part| part == b"scout"));
-        for secret in [brought, "another-secret", secret, rotated["key"].as_str().unwrap(), SECRETS_KEY] {
-            assert!(!everything.windows(secret.len()).any(|part| part == secret.as_bytes()), "{secret}");
-        }
-    }
-
-    struct Blob(Vec<u8>);
-
-    impl common::db::FromRow for Blob {
-        fn from_row(row: &mut common::db::Row) -> Result<Self, common::db::DbError> {
-            row.take().map(Self)
-        }
-    }
-
-    /// R48: without the operator's key no webhook's secret is taken; bearers are.
-    #[tokio::test]
-    async fn without_the_operators_key_there_are_no_webhooks() {
-        let t = TestApp::new(with_neighbours());
-        let tenant = t.tenant("main").await;
-        let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
-        t.agent(&ada, "scout", "agents.*").await;
-        for kind in ["github", "slack"] {
-            let refused = t.as_(&ada, "POST", KEYS, json!({ "name": "x", "type": kind })).await;
-            refused.refused(503, "secrets_disabled");
-            assert_eq!(refused.header("retry-after"), "3600", "waiting for a second mends nothing");
-        }
-        t.as_(&ada, "POST", KEYS, json!({ "name": "x", "type": "internal" })).await.is(201);
-        assert_eq!(t.number("SELECT count(*) FROM api_keys").await, 1);
-        assert_eq!(t.number("SELECT count(*) FROM grants").await, 1, "nothing of the refused ones is left");
-    }
-
-    #[tokio::test]
-    async fn what_cannot_be_a_key_is_refused() {
-        let stage = stage().await;
-        let Stage { t, ada, .. } = &stage;
-        let secret = Secret::generate(Kind::Pat, &common::secret::Chance::seeded(9));
-        for (body, status, slug) in [
-            (json!({}), 422, "validation_error"),
-            (json!({ "name": 7 }), 422, "validation_error"),
-            (json!({ "name": "x", "kind": "github" }), 422, "validation_error"),
-            (json!({ "name": "x", "value": "12345678" }), 422, "validation_error"),
-            (json!({ "name": "x", "type": "internal", "value": "12345678" }), 422, "validation_error"),
-            (json!({ "name": "x", "type": "slack", "scope": ["agents.read"] }), 422, "validation_error"),
-            (json!({ "name": "x", "type": "github", "preset": "worker" }), 422, "validation_error"),
-            (json!({ "name": "x", "type": "github", "expires_in_days": null }), 422, "validation_error"),
-            (json!({ "name": "x", "scope": ["agents.read"], "preset": "worker" }), 422, "validation_error"),
-            (json!({ "name": "  " }), 400, "invalid_text"),
-            (json!({ "name": "x".repeat(65) }), 400, "invalid_text"),
-            (json!({ "name": "a\u{202e}b" }), 400, "invalid_text"),
-            (json!({ "name": "x", "type": "gitlab" }), 400, "unknown_key_type"),
-            (json!({ "name": "x", "type": "github", "value": "1234567" }), 400, "invalid_webhook_secret"),
-            (json!({ "name": "x", "type": "github", "value": "x".repeat(257) }), 400, "invalid_webhook_secret"),
-            (json!({ "name": "x", "type": "github", "value": "with a blank" }), 400, "invalid_webhook_secret"),
-            (json!({ "name": "x", "type": "github", "value": "caf\u{e9}-caf\u{e9}" }), 400, "invalid_webhook_secret"),
-            (json!({ "name": "x", "type": "github", "value": secret.reveal() }), 400, "invalid_webhook_secret"),
-            (json!({ "name": "x", "expires_in_days": 0 }), 400, "invalid_lifetime"),
-            (json!({ "name": "x", "expires_in_days": 3651 }), 400, "invalid_lifetime"),
-            (json!({ "name": "x", "expires_in_days": 1.5 }), 422, "validation_error"),
-            (json!({ "name": "x", "scope": [] }), 400, "unknown_scope"),
-            (json!({ "name": "x", "scope": ["agents.fly"] }), 400, "unknown_scope"),
-            (json!({ "name": "x", "preset": "nobody" }), 400, "unknown_preset"),
-            (json!({ "name": "x", "scope": ["audit.read"] }), 400, "scope_too_wide"),
-        ] {
-            let refused = t.as_(ada, "POST", KEYS, body.clone()).await;
-            refused.refused(status, slug);
-            if let Some(value) = body["value"].as_str() {
-                assert!(!refused.text.contains(value), "{}", refused.text);
-            }
-        }
-        assert_eq!(t.number("SELECT count(*) FROM api_keys").await, 0);
-        assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'api_key'").await, 0);
-        let (bearer, hook) = (
-            stage.make(ada, json!({ "name": "x" })).await,
-            stage.make(ada, json!({ "name": "x", "type": "slack" })).await,
-        );
-        for (key, body, status, slug) in [
-            (&bearer, json!({ "value": "12345678" }), 422, "validation_error"),
-            (&bearer, json!({ "scope": ["agents.read"] }), 422, "validation_error"),
-            (&bearer, json!({ "grace_seconds": -1 }), 400, "invalid_grace"),
-            (&bearer, json!({ "grace_seconds": 86_401 }), 400, "invalid_grace"),
-            (&hook, json!({ "grace_seconds": 0 }), 422, "validation_error"),
-            (&hook, json!({ "value": "short" }), 400, "invalid_webhook_secret"),
-        ] {
-            t.as_(ada, "POST", &rotate(key), body).await.refused(status, slug);
-        }
-        t.as_(&with(&stage.scout, &bearer), "GET", SELF, Null).await.is(200);
-        t.as_(ada, "GET", &format!("{KEYS}?type=gitlab"), Null).await.refused(400, "invalid_filter");
-        t.as_(ada, "GET", &format!("{KEYS}?kind=github"), Null).await.refused(422, "validation_error");
-    }
-
-    /// R39: found by (agent, name, type), which is once; 40 at once over two instances make one.
-    #[tokio::test(flavor = "multi_thread")]
-    async fn forty_creates_of_one_key_at_once_make_one() {
-        let stage = stage().await;
-        let Stage { t, ada, .. } = stage;
-        let other = Arc::new(TestApp::over(with_neighbours(), &t));
-        let t = Arc::new(t);
-        let calls = (0..40).map(|number| {
-            let (at, ada) = (if number % 2 == 0 { Arc::clone(&t) } else { Arc::clone(&other) }, ada.clone());
-            tokio::spawn(async move { at.as_(&ada, "POST", KEYS, json!({ "name": "ci" })).await })
-        });
-        let mut made = 0;
-        for call in calls.collect::<Vec<_>>() {
-            let answer = call.await.unwrap();
-            match answer.status.as_u16() {
-                201 => made += 1,
-                503 => _ = answer.refused(503, "database_unavailable"),
-                _ => _ = answer.refused(409, "key_taken"),
-            }
-        }
-        assert_eq!((made, t.number("SELECT count(*) FROM api_keys").await), (1, 1));
-        assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'api_key'").await, 1);
-        assert_eq!(t.number("SELECT count(*) FROM grants").await, 1);
-        assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'agent.key.create'").await, 1);
-        // Another type, or another agent, is another key.
-        t.as_(&ada, "POST", KEYS, json!({ "name": "ci", "type": "internal" })).await.is(201);
-        t.agent(&ada, "other", "agents.*").await;
-        t.as_(&ada, "POST", "/api/agents/other/keys", json!({ "name": "ci" })).await.is(201);
-        let found = t.as_(&ada, "GET", &format!("{KEYS}?name=ci&type=external"), Null).await.is(200);
-        assert_eq!(ids(&found).len(), 1);
-        assert_eq!(ids(&t.as_(&ada, "GET", &format!("{KEYS}?name=ci"), Null).await.is(200)).len(), 2);
-        assert!(ids(&t.as_(&ada, "GET", &format!("{KEYS}?name=c"), Null).await.is(200)).is_empty());
-    }
-
-    /// R11: forty rotations at once leave one active secret and one in its grace, and these two work.
-    #[tokio::test(flavor = "multi_thread")]
-    async fn forty_rotations_at_once_leave_two_secrets() {
-        let stage = stage().await;
-        let first = stage.make(&stage.ada, json!({ "name": "ci", "scope": ["agents.read"] })).await;
-        let Stage { t, ada, scout, .. } = stage;
-        let other = Arc::new(TestApp::over(with_neighbours(), &t));
-        let t = Arc::new(t);
-        let calls = (0..40).map(|number| {
-            let (at, ada) = (if number % 2 == 0 { Arc::clone(&t) } else { Arc::clone(&other) }, ada.clone());
-            let path = rotate(&first);
-            tokio::spawn(async move { at.as_(&ada, "POST", &path, json!({ "grace_seconds": 600 })).await })
-        });
-        let mut made = vec![first.clone()];
-        for call in calls.collect::<Vec<_>>() {
-            let answer = call.await.unwrap();
-            match answer.status.as_u16() {
-                503 => _ = answer.refused(503, "database_unavailable"),
-                _ => made.push(answer.is(201)),
-            }
-        }
-        let mut live = 0;
-        for key in &made {
-            live += i64::from(t.as_(&with(&scout, key), "GET", SELF, Null).await.status == 200);
-        }
-        let count = "SELECT count(*) FROM credentials WHERE kind = 'api_key' AND revoked_at IS NULL";
-        assert_eq!((live, t.number(count).await), (2, 2));
-        assert_eq!(t.number(&format!("{count} AND replaced_by IS NULL")).await, 1);
-        assert_eq!(
-            t.number("SELECT count(*) FROM audit WHERE action = 'agent.key.rotate'").await,
-            made.len() as i64 - 1
-        );
-    }
-
-    /// R36: paged in SQL: no gap, nothing twice; who may read none of them gets an empty list.
-    #[tokio::test]
-    async fn of_120_keys_every_second_is_readable() {
-        let stage = stage().await;
-        let Stage { t, ada, max, scout, .. } = &stage;
-        stage.share(SELF, "max@example.com", "viewer").await;
-        let agent = scout.agent.as_ref().unwrap();
-        for number in 0..120 {
-            t.execute(&format!(
-                "INSERT INTO api_keys (id, tenant_id, agent_id, name, type, created_at, created_by)
-                 VALUES ('key_{number:03}', '{}', '{agent}', 'k{number}', 'external', {}, '{}')",
-                ada.tenant,
-                number / 7,
-                ada.user
-            ))
-            .await
-            .unwrap();
-        }
-        assert!(ids(&t.as_(max, "GET", KEYS, Null).await.is(200)).is_empty());
-        t.execute(&format!(
-            "INSERT INTO grants SELECT id, '{}', 'viewer', tenant_id, 0, created_by FROM api_keys WHERE substr(id, -1) IN ('0','2','4','6','8')",
-            max.user
-        ))
-        .await
-        .unwrap();
-        let first = t.as_(max, "GET", &format!("{KEYS}?limit=50"), Null).await.is(200);
-        let next = format!("{KEYS}?limit=50&cursor={}", first["next_cursor"].as_str().unwrap());
-        let second = t.as_(max, "GET", &next, Null).await.is(200);
-        let seen = [ids(&first), ids(&second)].concat();
-        assert_eq!((ids(&first).len(), ids(&second).len(), &second["next_cursor"]), (50, 10, &Null));
-        let expected: Vec<String> = (0..120).rev().filter(|n| n % 2 == 0).map(|n| format!("key_{n:03}")).collect();
-        assert_eq!(seen, expected);
-        // A cursor is bound to its caller and filters.
-        t.as_(ada, "GET", &next, Null).await.refused(400, "invalid_cursor");
-        t.as_(max, "GET", &format!("{next}&type=external"), Null).await.refused(400, "invalid_cursor");
-        assert_eq!(ids(&t.as_(ada, "GET", &format!("{KEYS}?limit=200"), Null).await.is(200)).len(), 120);
-        t.as_(ada, "POST", KEYS, json!({ "name": "more" })).await.is(201);
-        t.execute(
-            "WITH RECURSIVE n (n) AS (SELECT 121 UNION ALL SELECT n + 1 FROM n WHERE n < 499)
-             INSERT INTO api_keys (id, tenant_id, agent_id, name, type, created_at, created_by)
-             SELECT printf('key_%03d', n), tenant_id, agent_id, 'n' || n, type, created_at, created_by FROM n, api_keys WHERE id = 'key_000'",
-        )
-        .await
-        .unwrap();
-        t.as_(ada, "POST", KEYS, json!({ "name": "yet more" })).await.refused(409, "too_many_api_keys");
-    }
-
-    /// R35: both factors, the key's and its agent's, and an active account of the tenant; refused, nothing has changed.
-    #[tokio::test]
-    async fn a_change_needs_the_key_the_agent_and_an_active_account() {
-        let stage = stage().await;
-        let Stage { t, ada, max, scout } = &stage;
-        let made = stage.make(ada, json!({ "name": "ci", "scope": ["agents.read"] })).await;
-        let state = "SELECT (SELECT count(*) FROM api_keys) || ' ' || (SELECT group_concat(id) FROM credentials WHERE revoked_at IS NULL)
-                     || ' ' || (SELECT count(*) FROM grants) || ' ' || (SELECT count(*) FROM audit WHERE outcome = 'done')";
-        let attempts = [
-            ("POST", rotate(&made), json!({})),
-            ("DELETE", path(&made), Null),
-            ("GET", format!("{}/grants", path(&made)), Null),
-            ("POST", format!("{}/grants", path(&made)), json!({ "subject": "max@example.com", "relation": "viewer" })),
-            ("DELETE", format!("{}/grants?subject=ada@example.com", path(&made)), Null),
-        ];
-        // Without the agent nothing at all.
-        for (method, path, body) in &attempts {
-            t.as_(max, method, path, body.clone()).await.refused(404, "agent_not_found");
-        }
-        t.as_(max, "POST", KEYS, json!({ "name": "mine" })).await.refused(404, "agent_not_found");
-        // Editor of the key, viewer of the agent.
-        stage.share(SELF, "max@example.com", "viewer").await;
-        t.as_(max, "GET", &path(&made), Null).await.refused(404, "key_not_found");
-        stage.share(&path(&made), "max@example.com", "editor").await;
-        assert_eq!(t.as_(max, "GET", &path(&made), Null).await.is(200), record(&made));
-        let before = t.texts(state).await;
-        for (method, path, body) in &attempts {
-            let refused = t.as_(max, method, path, body.clone()).await.refused(403, "permission_denied");
-            assert_eq!(refused["required_relations_to_agent"], json!(["editor", "owner", "tenant.admin"]), "{refused}");
-        }
-        t.as_(max, "POST", KEYS, json!({ "name": "mine" })).await.refused(403, "permission_denied");
-        assert_eq!(t.texts(state).await, before);
-        // Editor of the agent, viewer of the key; then without the key.
-        stage.share(SELF, "max@example.com", "editor").await;
-        t.as_(ada, "DELETE", &format!("{}/grants?subject=max@example.com", path(&made)), Null).await.is(204);
-        stage.share(&path(&made), "max@example.com", "viewer").await;
-        let before = t.texts(state).await;
-        for (method, path, body) in &attempts {
-            let refused = t.as_(max, method, path, body.clone()).await.refused(403, "permission_denied");
-            assert_eq!(refused.get("required_relations_to_agent"), None, "{refused}");
-            assert!(refused["required_relations"].to_string().contains("owner"), "{refused}");
-        }
-        assert_eq!(t.texts(state).await, before);
-        t.as_(ada, "DELETE", &format!("{}/grants?subject=max@example.com", path(&made)), Null).await.is(204);
-        let before = t.texts(state).await;
-        for (method, path, body) in &attempts {
-            t.as_(max, method, path, body.clone()).await.refused(404, "key_not_found");
-        }
-        assert!(ids(&t.as_(max, "GET", KEYS, Null).await.is(200)).is_empty());
-        assert_eq!(t.texts(state).await, before);
-        // With both: but who is deactivated is nobody.
-        stage.share(&path(&made), "max@example.com", "editor").await;
-        let rotated = t.as_(max, "POST", &rotate(&made), json!({})).await.is(201);
-        t.execute("UPDATE users SET deactivated_at = 1 WHERE email = 'max@example.com'").await.unwrap();
-        let before = t.texts(state).await;
-        for (method, path, body) in &attempts {
-            t.as_(max, method, path, body.clone()).await.refused(401, "account_deactivated");
-        }
-        assert_eq!(t.texts(state).await, before);
-        t.as_(&with(scout, &rotated), "GET", SELF, Null).await.is(200);
-    }
-
-    /// R38: a deleted key is gone with its grants and its secrets; who reuses its name inherits nothing.
-    #[tokio::test]
-    async fn a_deleted_key_is_gone_and_its_name_is_free() {
-        let stage = stage().await;
-        let Stage { t, ada, max, scout } = &stage;
-        stage.share(SELF, "max@example.com", "viewer").await;
-        let old = stage.make(ada, json!({ "name": "ci" })).await;
-        stage.share(&path(&old), "max@example.com", "viewer").await;
-        let rotated = t.as_(ada, "POST", &rotate(&old), json!({ "grace_seconds": 600 })).await.is(201);
-        t.as_(ada, "DELETE", &path(&old), Null).await.is(204);
-        t.as_(ada, "DELETE", &path(&old), Null).await.refused(404, "key_not_found");
-        for made in [&old, &rotated] {
-            let refused = t.as_(&with(scout, made), "GET", SELF, Null).await.refused(401, "token_revoked");
-            let fix = "Ask ada@example.com for a new token: POST /api/agents/scout/keys {\"name\": \"<a new name>\"}.";
-            assert!(refused["fix"] == fix || refused["fix"].as_str().unwrap().contains("/auth/token"), "{refused}");
-        }
-        let new = stage.make(ada, json!({ "name": "ci" })).await;
-        t.as_(max, "GET", &path(&new), Null).await.refused(404, "key_not_found");
-        t.as_(max, "GET", &path(&old), Null).await.refused(404, "key_not_found");
-        assert_eq!(t.number("SELECT count(*) FROM grants WHERE object_id LIKE 'key_%'").await, 1);
-        t.as_(&with(scout, &new), "GET", SELF, Null).await.is(200);
-        let row = t.texts("SELECT before || ' ' || after FROM audit WHERE action = 'agent.key.delete'").await;
-        assert!(row.len() == 1 && row[0].contains("\"name\":\"ci\"") && row[0].contains("revoked"), "{row:?}");
-    }
-
-    /// R8: no wider than the ceiling and the minter, no longer than the minter; an editor gives no key that shares or archives.
-    #[tokio::test]
-    async fn a_key_is_no_wider_and_no_longer_than_its_minter() {
-        let stage = stage().await;
-        let Stage { t, ada, max, scout } = &stage;
-        let all = stage.make(ada, json!({ "name": "all" })).await;
-        assert_eq!(all["scope"], json!(["agents.*", "ui.notify"]), "the agent's ceiling");
-        assert!(all["warnings"][0].as_str().unwrap().contains("agents.stop_all"), "{all}");
-        let preset = stage.make(ada, json!({ "name": "p", "scope": ["agents.list"] })).await;
-        assert_eq!(preset["scope"], json!(["agents.list"]));
-        let refused = t.as_(ada, "POST", KEYS, json!({ "name": "x", "scope": ["*"] })).await;
-        assert!(refused.refused(400, "scope_too_wide")["excess_scopes"].to_string().contains("audit.read"));
-        let ends = Some(t.now().plus_seconds(86_400));
-        let scope = "agents.keys.* agents.read";
-        let pat = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, scope, ends).await;
-        t.as_(&pat, "POST", KEYS, json!({ "name": "x" })).await.refused(400, "scope_too_wide");
-        t.as_(&pat, "POST", KEYS, json!({ "name": "x", "scope": ["ui.notify"] })).await.refused(400, "scope_too_wide");
-        let ask = json!({ "name": "x", "scope": ["agents.read"], "expires_in_days": 2 });
-        t.as_(&pat, "POST", KEYS, ask).await.refused(400, "lifetime_too_long");
-        let capped = stage.make(&pat, json!({ "name": "capped", "scope": [scope.split(' ').next().unwrap()] })).await;
-        assert_eq!(capped["expires_at"], "2026-01-03T03:04:05.000Z");
-        assert!(capped["warnings"][0].as_str().unwrap().contains("cannot outlive"), "{capped}");
-        // A key makes a key: the chain ends when its first link does.
-        let key = with(scout, &capped);
-        let second = stage.make(&key, json!({ "name": "second", "scope": ["agents.keys.read"] })).await;
-        assert_eq!((&second["expires_at"], &second["created_by"]), (&capped["expires_at"], &json!(scout.agent)));
-        // The trail says that the agent did it, and with which of its credentials.
-        let by = "SELECT r.agent_id || ' ' || c.key_id FROM audit r JOIN credentials c ON c.id = r.credential_id ORDER BY r.seq DESC LIMIT 1";
-        let expected = format!("{} {}", scout.agent.as_ref().unwrap(), capped["id"].as_str().unwrap());
-        assert_eq!(t.texts(by).await, [expected]);
-        t.as_(&key, "POST", KEYS, json!({ "name": "third", "scope": ["agents.read"] }))
-            .await
-            .refused(400, "scope_too_wide");
-        // What was approved for the agent is its token's, and nothing to be minted from.
-        let agent = scout.agent.as_ref().unwrap();
-        t.execute(&format!(
-            "INSERT INTO access_requests (id, tenant_id, agent_id, scope, reason, hours, state, created_at, granted, ends_at)
-             VALUES ('acc_1', '{}', '{agent}', 'guides.read', 'r', 1, 'approved', 0, 'guides.read', 9000000000000000)",
-            ada.tenant
-        ))
-        .await
-        .unwrap();
-        t.as_(scout, "POST", KEYS, json!({ "name": "x", "scope": ["guides.read"] }))
-            .await
-            .refused(400, "scope_too_wide");
-        // An editor of the agent, by his session: what he could not do himself he gives nobody.
-        stage.share(SELF, "max@example.com", "editor").await;
-        let refused = t.as_(max, "POST", KEYS, json!({ "name": "x" })).await.refused(400, "scope_too_wide");
-        assert_eq!(refused["excess_scopes"], json!(["agents.delete", "agents.share"]));
-        stage.make(max, json!({ "name": "x", "scope": ["agents.read"] })).await;
-        assert_eq!(t.number("SELECT count(*) FROM api_keys").await, 5);
-    }
-
-    /// R11: name, scope and end stay; both work within the grace; a second rotation ends the first one.
-    #[tokio::test]
-    async fn a_rotated_key_is_the_same_key() {
-        let stage = stage().await;
-        let Stage { t, ada, scout, .. } = &stage;
-        let ask = json!({ "name": "ci", "type": "internal", "scope": ["agents.read"], "expires_in_days": 10 });
-        let first = stage.make(ada, ask).await;
-        t.wait(5);
-        let second = t.as_(ada, "POST", &rotate(&first), json!({ "grace_seconds": 100 })).await.is(201);
-        for member in ["id", "name", "type", "scope", "created_at", "created_by", "expires_at", "status"] {
-            assert_eq!(second[member], first[member], "{member}");
-        }
-        assert_eq!(second["prefix"], second["key"].as_str().unwrap()[..16]);
-        t.wait(99);
-        for made in [&first, &second] {
-            t.as_(&with(scout, made), "GET", SELF, Null).await.is(200);
-        }
-        t.wait(1);
-        t.as_(&with(scout, &first), "GET", SELF, Null).await.refused(401, "token_expired");
-        let third = t.as_(ada, "POST", &rotate(&first), json!({ "grace_seconds": 86_400 })).await.is(201);
-        let fourth = t.as_(ada, "POST", &rotate(&first), json!({ "grace_seconds": 86_400 })).await.is(201);
-        t.as_(&with(scout, &second), "GET", SELF, Null).await.refused(401, "token_revoked");
-        for made in [&third, &fourth] {
-            t.as_(&with(scout, made), "GET", SELF, Null).await.is(200);
-        }
-        // Without a grace the old one dies at once.
-        let fifth = t.as_(ada, "POST", &rotate(&first), Null).await.is(201);
-        for made in [&third, &fourth] {
-            t.as_(&with(scout, made), "GET", SELF, Null).await.refused(401, "token_revoked");
-        }
-        t.as_(&with(scout, &fifth), "GET", SELF, Null).await.is(200);
-        assert_eq!(t.number("SELECT count(*) FROM api_keys").await, 1);
-        assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'api_key' AND revoked_at IS NULL").await, 1);
-        assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'agent.key.rotate'").await, 4);
-        // A grace never outlives the end that was there.
-        t.wait(10 * 86_400 - 105 - 10);
-        let pat = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "agents.*", None).await;
-        t.as_(&pat, "POST", &rotate(&first), json!({ "grace_seconds": 3600 })).await.is(201);
-        let ends = "SELECT expires_at FROM credentials WHERE replaced_by IS NOT NULL AND revoked_at IS NULL";
-        assert_eq!(t.number(ends).await, t.now().plus_seconds(10).millis());
-    }
-
-    /// R11: who presents the very key that he rotates keeps all that it is, and has at least 60 seconds.
-    #[tokio::test]
-    async fn a_key_rotates_itself() {
-        let stage = stage().await;
-        let Stage { t, ada, scout, .. } = &stage;
-        let scope = ["agents.keys.write", "agents.read"];
-        let first = stage.make(ada, json!({ "name": "ci", "scope": scope, "expires_in_days": 10 })).await;
-        let one = with(scout, &first);
-        t.as_(&one, "POST", &rotate(&first), json!({ "grace_seconds": 59 })).await.refused(400, "invalid_grace");
-        let second = t.as_(&one, "POST", "/api/agents/me/keys/x/rotate", json!({})).await;
-        second.refused(404, "key_not_found");
-        let me = rotate(&first).replace("scout", "me");
-        let second = t.as_(&one, "POST", &me, json!({})).await.is(201);
-        assert_eq!((&second["scope"], &second["expires_at"]), (&first["scope"], &first["expires_at"]));
-        t.wait(59);
-        t.as_(&one, "GET", SELF, Null).await.is(200);
-        // In its grace it replaces nothing; the step for its agent names the key.
-        let refused = t.as_(&one, "POST", &rotate(&first), json!({})).await.refused(409, "token_replaced");
-        assert!(refused["fix"].as_str().unwrap().contains(&format!("POST {}", rotate(&first))), "{refused}");
-        t.as_(&with(scout, &second), "GET", SELF, Null).await.is(200);
-        t.wait(1);
-        t.as_(&one, "GET", SELF, Null).await.refused(401, "token_expired");
-    }
-
-    /// R8: who rotates a key gets its secret, so rotating is bound as minting is.
-    #[tokio::test]
-    async fn a_rotation_gives_nobody_more_than_he_can_give() {
-        let stage = stage().await;
-        let Stage { t, ada, max, scout } = &stage;
-        let all = stage.make(ada, json!({ "name": "all" })).await;
-        let little = stage.make(ada, json!({ "name": "little", "scope": ["agents.read"] })).await;
-        let ends = Some(t.now().plus_seconds(86_400));
-        let pat = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "agents.keys.* agents.read", ends).await;
-        let refused = t.as_(&pat, "POST", &rotate(&all), json!({})).await.refused(400, "rotation_too_wide");
-        assert!(refused["excess_scopes"].to_string().contains("ui.notify"), "{refused}");
-        let capped = t.as_(&pat, "POST", &rotate(&little), json!({})).await.is(201);
-        assert_eq!(capped["expires_at"], "2026-01-03T03:04:05.000Z");
-        assert!(capped["warnings"][0].as_str().unwrap().contains("cannot outlive"), "{capped}");
-        let refused = t.as_(&with(scout, &capped), "POST", &rotate(&all), json!({})).await;
-        refused.refused(403, "scope_denied");
-        // An editor of agent and key, with his session.
-        stage.share(SELF, "max@example.com", "editor").await;
-        stage.share(&path(&all), "max@example.com", "editor").await;
-        let refused = t.as_(max, "POST", &rotate(&all), json!({})).await.refused(400, "rotation_too_wide");
-        assert_eq!(refused["excess_scopes"], json!(["agents.delete", "agents.share"]));
-        t.as_(&with(scout, &all), "GET", SELF, Null).await.is(200);
-        // The owner's session, as the fix says.
-        t.as_(ada, "POST", &rotate(&all), json!({})).await.is(201);
-        // The agent itself, with what it has; another of its keys, with less.
-        let keeper =
-            t.credential(Kind::ApiKey, &ada.tenant, &ada.user, scout.agent.as_ref(), "agents.keys.*", None).await;
-        for key in [&all, &little] {
-            let refused = t.as_(&keeper, "POST", &rotate(key), json!({})).await.refused(400, "rotation_too_wide");
-            assert!(refused["fix"].as_str().unwrap().starts_with("Ask your owner ada@example.com"), "{refused}");
-            t.as_(scout, "POST", &rotate(key), json!({})).await.is(201);
-        }
-    }
-
-    /// An ended key is not rotated back to life; following the fix makes a new one.
-    #[tokio::test]
-    async fn an_ended_key_stays_ended() {
-        let stage = stage().await;
-        let Stage { t, ada, scout, .. } = &stage;
-        let short = stage.make(ada, json!({ "name": "short", "expires_in_days": 1, "scope": ["agents.read"] })).await;
-        let leaked = stage.make(ada, json!({ "name": "leaked", "scope": ["agents.read"] })).await;
-        let soon = t.as_(ada, "GET", &path(&short), Null).await.is(200);
-        assert_eq!(soon["status"], "expiring");
-        t.execute("UPDATE credentials SET revoked_at = 1 WHERE name = 'leaked'").await.unwrap();
-        t.wait(86_400);
-        let ada = &t.credential(Kind::Session, &ada.tenant, &ada.user, None, "*", None).await;
-        for (key, status, slug) in [(&short, "expired", "token_expired"), (&leaked, "revoked", "token_revoked")] {
-            assert_eq!(t.as_(ada, "GET", &path(key), Null).await.is(200)["status"], status);
-            t.as_(&with(scout, key), "GET", SELF, Null).await.refused(401, slug);
-            let refused =
-                t.as_(ada, "POST", &rotate(key), json!({ "grace_seconds": 60 })).await.refused(409, "key_ended");
-            let fix = refused["fix"].as_str().unwrap();
-            assert!(fix.starts_with(&format!("DELETE {}, then POST {KEYS} ", path(key))), "{fix}");
-            t.as_(ada, "DELETE", &path(key), Null).await.is(204);
-            t.as_(ada, "POST", KEYS, json!({ "name": key["name"] })).await.is(201);
-        }
-    }
-
-    /// R41, R42, R43: a key follows its agent: its state, its ceiling, its owner, its end.
-    #[tokio::test]
-    async fn a_key_follows_its_agent() {
-        let stage = stage().await;
-        let Stage { t, ada, scout, .. } = &stage;
-        let made = stage.make(ada, json!({ "name": "ci" })).await;
-        let hook = stage.make(ada, json!({ "name": "repo", "type": "github" })).await;
-        let key = with(scout, &made);
-        for (state, slug) in [("paused", "agent_paused"), ("stopped", "agent_stopped")] {
-            t.execute(&format!("UPDATE agents SET state = '{state}'")).await.unwrap();
-            t.as_(&key, "GET", SELF, Null).await.refused(403, slug);
-        }
-        t.execute("UPDATE agents SET state = 'running', budget_cents = 1, spent_cents = 2").await.unwrap();
-        t.as_(&key, "GET", SELF, Null).await.refused(402, "over_budget");
-        t.execute("UPDATE agents SET budget_cents = NULL").await.unwrap();
-        t.as_(&key, "GET", SELF, Null).await.is(200);
-        t.as_(ada, "PATCH", SELF, json!({ "scope": ["agents.list"] })).await.is(200);
-        let refused = t.as_(&key, "GET", SELF, Null).await.refused(403, "scope_denied");
-        assert!(refused["fix"].as_str().unwrap().contains("then POST /api/agents/scout/keys {\"name\""), "{refused}");
-        t.as_(ada, "PATCH", SELF, json!({ "scope": ["agents.*"] })).await.is(200);
-        t.execute("UPDATE users SET role = 'viewer' WHERE email = 'ada@example.com'").await.unwrap();
-        t.as_(&key, "GET", KEYS, Null).await.refused(403, "scope_denied");
-        t.as_(&key, "GET", SELF, Null).await.is(200);
-        t.execute("UPDATE users SET role = 'member', deactivated_at = 1 WHERE email = 'ada@example.com'")
-            .await
-            .unwrap();
-        t.as_(&key, "GET", SELF, Null).await.refused(401, "account_deactivated");
-        t.execute("UPDATE users SET deactivated_at = NULL").await.unwrap();
-        // Given away: what was made for the former owner ends, keys and their grants too.
-        t.as_(ada, "PATCH", SELF, json!({ "owner": "max@example.com" })).await.is(200);
-        t.as_(&key, "GET", SELF, Null).await.refused(401, "token_revoked");
-        for made in [&made, &hook] {
-            t.as_(&stage.max, "GET", &path(made), Null).await.refused(404, "key_not_found");
-        }
-        assert_eq!(t.number("SELECT count(*) FROM grants").await, 0);
-        // Archived: likewise, and restored it has none.
-        let made = stage.make(&stage.max, json!({ "name": "ci" })).await;
-        t.as_(&stage.max, "DELETE", SELF, Null).await.is(204);
-        t.as_(&with(scout, &made), "GET", SELF, Null).await.refused(401, "token_revoked");
-        assert_eq!(t.number("SELECT (SELECT count(*) FROM grants) + (SELECT count(*) FROM api_keys)").await, 0);
-        let restore = format!("/api/agents/archived/{}/restore", scout.agent.as_ref().unwrap());
-        t.as_(&stage.max, "POST", &restore, Null).await.is(200);
-        assert!(ids(&t.as_(&stage.max, "GET", KEYS, Null).await.is(200)).is_empty());
-        t.as_(&with(scout, &made), "GET", SELF, Null).await.refused(401, "token_revoked");
-    }
-
-    #[tokio::test]
-    async fn a_key_is_shared_by_itself() {
-        let stage = stage().await;
-        let Stage { t, ada, max, scout } = &stage;
-        let made = stage.make(ada, json!({ "name": "ci" })).await;
-        let grants = format!("{}/grants", path(&made));
-        let own = json!({
-            "subject": { "kind": "user", "id": ada.user, "name": "ada@example.com" }, "relation": "editor",
-            "created_at": "2026-01-02T03:04:05.000Z", "created_by": ada.user,
-        });
-        assert_eq!(t.as_(ada, "GET", &grants, Null).await.is(200)["items"], json!([own]), "who made it is its editor");
-        stage.share(SELF, "max@example.com", "viewer").await;
-        let ask = json!({ "subject": "max@example.com", "relation": "viewer" });
-        let given = t.as_(ada, "POST", &grants, ask.clone()).await.is(201);
-        assert_eq!(t.as_(ada, "POST", &grants, ask).await.is(200), given, "it is there already");
-        assert_eq!(ids(&t.as_(max, "GET", KEYS, Null).await.is(200)), [made["id"].as_str().unwrap()]);
-        assert_eq!(
-            t.as_(ada, "GET", &format!("{SELF}/grants"), Null).await.is(200)["items"].as_array().unwrap().len(),
-            1
-        );
-        t.as_(ada, "POST", &grants, json!({ "subject": max.user, "relation": "owner" }))
-            .await
-            .refused(400, "unknown_relation");
-        t.as_(ada, "POST", &grants, json!({ "subject": "x", "relation": "viewer" }))
-            .await
-            .refused(404, "subject_not_found");
-        // The scope of keys is enough, that of sharing agents is not asked for; and not the other way round.
-        let scope = "agents.keys.*";
-        let pat = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, scope, None).await;
-        t.as_(&pat, "DELETE", &format!("{grants}?subject=max@example.com"), Null).await.is(204);
-        t.as_(max, "GET", &path(&made), Null).await.refused(404, "key_not_found");
-        let pat = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "agents.share agents.read", None).await;
-        t.as_(&pat, "GET", &grants, Null).await.refused(403, "scope_denied");
-        let audited = "SELECT action || ' ' || object_id FROM audit WHERE action LIKE 'agent.key.%share' AND ifnull(before, after) LIKE '%\"key\":\"key_%'";
-        let agent = scout.agent.as_ref().unwrap();
-        assert_eq!(t.texts(audited).await, [format!("agent.key.share {agent}"), format!("agent.key.unshare {agent}")]);
-        t.execute(&format!(
-            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 999)
-             INSERT INTO grants SELECT '{}', 'usr_' || i, 'viewer', '{}', 0, 'x' FROM n",
-            made["id"].as_str().unwrap(),
-            ada.tenant
-        ))
-        .await
-        .unwrap();
-        let ask = json!({ "subject": "max@example.com", "relation": "viewer" });
-        let refused = t.as_(ada, "POST", &grants, ask).await.refused(409, "too_many_grants");
-        assert!(refused["fix"].as_str().unwrap().contains(&format!("DELETE {grants}?subject=")), "{refused}");
-    }
-
-    /// Who makes a key for somebody else's agent can deal with it afterwards, an agent too, and nobody else of theirs.
-    #[tokio::test]
-    async fn an_editors_agent_has_the_key_that_it_made() {
-        let stage = stage().await;
-        let Stage { t, max, .. } = &stage;
-        let (helper, idle) = (t.agent(max, "helper", "agents.*").await, t.agent(max, "idle", "agents.*").await);
-        for agent in [&helper, &idle] {
-            let id = agent.agent.as_ref().unwrap();
-            t.grant(stage.scout.agent.as_ref().unwrap(), &max.tenant, id.as_str(), "editor", &stage.ada.user).await;
-        }
-        stage.share(SELF, "max@example.com", "editor").await;
-        let made = stage.make(&helper, json!({ "name": "ci", "scope": ["agents.read"] })).await;
-        assert_eq!(made["created_by"], json!(helper.agent));
-        for actor in [&helper, max] {
-            t.as_(actor, "POST", &rotate(&made), json!({})).await.is(201);
-        }
-        t.as_(&idle, "GET", &path(&made), Null).await.refused(404, "key_not_found");
-        t.as_(&helper, "GET", &format!("{}/grants", path(&made)), Null).await.refused(403, "permission_denied");
-        t.as_(&helper, "DELETE", &path(&made), Null).await.is(204);
-    }
-
-    /// An admin has every key of the tenant, an agent those of the agents below it; an agent of an admin has neither.
-    #[tokio::test]
-    async fn an_admin_and_the_agent_above_have_the_key() {
-        let stage = stage().await;
-        let Stage { t, ada, scout, .. } = &stage;
-        let root = t.user(&ada.tenant, "root@example.com", Role::Admin).await;
-        let roots = t.agent(&root, "roots", "agents.*").await;
-        t.agent_below(ada, Some(scout), "below", "agents.read").await;
-        let keys = "/api/agents/below/keys";
-        let made = t.as_(ada, "POST", keys, json!({ "name": "ci" })).await.is(201);
-        let id = made["id"].as_str().unwrap();
-        for actor in [scout, &root] {
-            assert_eq!(ids(&t.as_(actor, "GET", keys, Null).await.is(200)), [id]);
-            t.as_(actor, "POST", &format!("{keys}/{id}/rotate"), json!({})).await.is(201);
-            t.as_(actor, "GET", &format!("{keys}/{id}/grants"), Null).await.is(200);
-        }
-        t.as_(&roots, "GET", &format!("{keys}/{id}"), Null).await.refused(404, "agent_not_found");
-        // A key is of one agent: by another one's path it is absent.
-        t.as_(ada, "GET", &format!("{KEYS}/{id}"), Null).await.refused(404, "key_not_found");
-        t.as_(ada, "DELETE", &format!("{KEYS}/{id}"), Null).await.refused(404, "key_not_found");
-        t.as_(scout, "DELETE", &format!("{keys}/{id}"), Null).await.is(204);
-        assert_eq!(t.number("SELECT count(*) FROM api_keys").await, 0);
-    }
-
-    /// R51: sealed, and given again to the same credential only; made once.
-    #[tokio::test]
-    async fn a_repeated_create_gives_the_first_key_again() {
-        let stage = stage().await;
-        let Stage { t, ada, .. } = &stage;
-        let pat = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "*", None).await;
-        let send = async |actor: &Actor, path: &str, key: &str, body: Json| {
-            let bearer = format!("Bearer {}", actor.token);
-            t.call("POST", path, &[("authorization", bearer.as_str()), ("idempotency-key", key)], body).await
-        };
-        for body in [json!({ "name": "ci" }), json!({ "name": "ci", "type": "github", "value": "12345678" })] {
-            let key = body["type"].as_str().unwrap_or("bearer");
-            let first = send(ada, KEYS, key, body.clone()).await.is(201);
-            assert_eq!(send(ada, KEYS, key, body.clone()).await.is(201), first);
-            send(&pat, KEYS, key, body.clone()).await.refused(409, "idempotency_other_credential");
-            let rotated = send(ada, &rotate(&first), "r", json!({})).await.is(201);
-            assert_eq!(send(ada, &rotate(&first), "r", json!({})).await.is(201), rotated);
-        }
-        assert_eq!(t.number("SELECT count(*) FROM api_keys").await, 2);
-        assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'api_key'").await, 2);
-    }
-
-    /// R74: deleting goes through when the database has reached its bound.
-    #[tokio::test]
-    async fn a_key_can_be_deleted_when_the_database_is_full() {
-        let t = TestApp::with(with_neighbours(), Settings { database_max_mib: Some(1), ..Settings::default() });
-        let tenant = t.tenant("main").await;
-        let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
-        let scout = t.agent(&ada, "scout", "agents.*").await;
-        let made = t.as_(&ada, "POST", KEYS, json!({ "name": "ci" })).await.is(201);
-        let file = rusqlite::Connection::open(t.path()).unwrap();
-        file.execute_batch("CREATE TABLE filler (x BLOB); INSERT INTO filler VALUES (zeroblob(2000000));").unwrap();
-        let mut refused = false;
-        for number in 0..99 {
-            let answer = t.as_(&ada, "POST", KEYS, json!({ "name": format!("k{number}") })).await;
-            if answer.status != 201 {
-                answer.refused(503, "storage_full");
-                refused = true;
-                break;
-            }
-        }
-        assert!(refused, "the bound holds");
-        t.as_(&ada, "DELETE", &path(&made), Null).await.is(204);
-        t.as_(&with(&scout, &made), "GET", SELF, Null).await.refused(401, "token_revoked");
-    }
-}
+mod tests;

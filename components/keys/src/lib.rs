@@ -1,4 +1,4 @@
-//! Component `keys`: the credentials of an agent: its token and its keys.
+//! Component `keys`: the token and the keys of an agent. It has the key that encrypts stored secrets.
 #![forbid(unsafe_code)]
 
 mod keys;
@@ -7,6 +7,6 @@ mod token;
 
 pub use routes::router;
 
-common::component!(crate::router);
+service::component!(crate::router);
 
-common::with_neighbours!(access, agents, archive, lifecycle, registry, scopes, sharing);
+service::with_neighbours!(agents, tenant);

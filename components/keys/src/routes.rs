@@ -1,7 +1,5 @@
-use common::{
-    route::{self, Group},
-    router::{Router, Routes},
-};
+use common::route::{self, Group};
+use service::router::{Router, Routes};
 
 use crate::{keys, token};
 
@@ -21,4 +19,4 @@ pub fn router() -> Router {
     routes().build()
 }
 
-common::tests_of_routes!(Keys);
+service::tests_of_routes!(Keys);

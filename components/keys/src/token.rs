@@ -1,53 +1,61 @@
 //! An agent's token: issue and revoke.
 //!
-//! Issuing is one transaction: the token in its grace dies, the active one dies or moves into the grace, the new one is
-//! born. An index lets one token at most stand in each of the two places, whoever else is issuing.
+//! Issuing is one transaction: it revokes the token in its grace, revokes the active one or moves it into the grace, and stores the
+//! new one. An index lets at most one token stand in each of the two places, whoever else is issuing.
 
-use axum::{http::StatusCode, response::Response};
 use common::{
-    caller::Caller,
     error::{ApiError, Code},
-    form,
-    form::{Ask, OrNull},
-    http::{App, Segment},
     id::CredentialId,
-    idempotency::Answer,
-    mint,
     permission::Action,
-    route,
     scope::{Patterns, Scopes},
     secret::Kind,
-    store::{
-        agent::{self, Agent},
-        credential, inbox,
-    },
-    time::Timestamp,
-    write::{Begun, Write},
+    time::{Lifetime, Timestamp},
 };
 use serde::Serialize;
 use serde_json::{Value::Null, json};
+use service::{
+    app::App,
+    caller::Caller,
+    change::{Answer, Change, Write},
+    extract::{Body, Path},
+    form,
+    form::Nullable,
+    mint::{self, NewCredential},
+    response::Response,
+};
+use store::{
+    agent::{self, Agent},
+    credential::{self, Active},
+    inbox,
+};
 
 form! {
     pub(crate) struct Issue {
         scope: Option<Vec<String>>,
         preset: Option<String>,
-        expires_in_days: Option<OrNull<i64>>,
+        expires_in_days: Option<Nullable<i64>>,
         grace_seconds: Option<i64>,
     }
 }
 
-#[derive(Serialize)]
-struct Issued<'a> {
-    token: &'a str,
-    id: CredentialId,
-    prefix: String,
-    issued_at: Timestamp,
-    expires_at: Option<Timestamp>,
-    scope: Patterns,
-    warnings: Vec<String>,
+/// What the request says of the new token.
+struct Requested {
+    scope: Option<Patterns>,
+    lifetime: Option<Lifetime>,
+    grace_seconds: Option<i64>,
 }
 
-/// What the new token is to carry, and how long the old one has.
+impl Requested {
+    async fn read(app: &App, caller: &Caller, body: &Issue) -> Result<Self, ApiError> {
+        let (scope, preset) = (body.scope.as_deref(), body.preset.as_deref());
+        let scope = mint::requested_scope(app.db(), caller, scope, preset).await?.map(|requested| requested.scope);
+        let lifetime = mint::lifetime(body.expires_in_days.clone())?;
+        mint::grace(body.grace_seconds, 0)?;
+        Ok(Self { scope, lifetime, grace_seconds: body.grace_seconds })
+    }
+}
+
+/// What the new token carries, and how long the old one lives on, seconds.
 struct Plan {
     scope: Patterns,
     expires_at: Option<Timestamp>,
@@ -55,284 +63,111 @@ struct Plan {
     warnings: Vec<String>,
 }
 
-/// `POST /api/agents/{name}/token/issue`: replaces the agent's token.
-pub(crate) async fn issue(
-    app: App,
-    caller: Caller,
-    Segment(name): Segment,
-    ask: Ask<Issue>,
-) -> Result<Response, ApiError> {
-    let body = ask.body;
-    let rights = mint::rights(app.db(), &caller, body.scope.as_deref(), body.preset.as_deref()).await?;
-    let rights = rights.map(|rights| rights.scope);
-    let lifetime = mint::lifetime(body.expires_in_days)?;
-    let grace = mint::grace(body.grace_seconds, 0)?;
-
-    // Early 404 or 403; decided again below.
-    let early = agent::get(app.db(), &caller, &name, Action::Update, app.now()).await?;
-    let kept = ask.kept.map(|kept| kept.about(early.id.as_str()));
-    let write = match app.write(route::TOKEN_ISSUE, &caller, kept).await? {
-        Begun::First(write) => write,
-        Begun::Again(answer) => return Ok(answer),
-    };
-    let target = agent::get(&write.tx, &write.caller, early.id.as_str(), Action::Update, app.now()).await?;
-    let active = credential::active(&write.tx, &target.id).await?;
-    let plan = match active.filter(|active| active.id == *write.caller.credential_id()) {
-        Some(own) => rotate_own(own, rights.is_some() || lifetime.is_some(), body.grace_seconds)?,
-        // The agent's own token, live and not the active one: it is in its grace. Were it to mint, it would end the token that
+impl Plan {
+    async fn make(write: &Write<'_>, agent: &Agent, requested: Requested) -> Result<Self, ApiError> {
+        let caller = &write.caller;
+        let active = credential::active(&write.tx, &agent.id).await?;
+        if let Some(own) = active.filter(|active| active.id == *caller.credential_id()) {
+            return Self::rotate_own(own, &requested);
+        }
+        // A token of the agent that is live but not the active one is in its grace. If it could issue, it would end the token that
         // replaced it, for one that lives no longer than the grace.
-        None if write.caller.agent_id() == Some(&target.id) && write.caller.credential_kind() == Kind::AgentToken => {
-            let step = format!("POST /api/agents/{}/token/issue", target.name);
-            return Err(Code::TokenReplaced.with("step", step));
+        if caller.agent_id() == Some(&agent.id) && caller.credential_kind() == Kind::AgentToken {
+            return Err(Code::TokenReplaced.with("step", format!("POST /api/agents/{}/token/issue", agent.name)));
         }
-        None => {
-            let scope = rights.unwrap_or_else(|| target.scope.clone());
-            let scope = may_give(&app, &write, &target, &scope).await?;
-            let (expires_at, capped) = write.caller.cap_life(lifetime, app.now())?;
-            let mut warnings = Vec::from_iter(capped);
-            mint::warn_of_no_effect(&write.caller, &scope, target.owner.role, true, &mut warnings);
-            Plan { scope, expires_at, grace, warnings }
-        }
-    };
-    let grace_ends = (plan.grace > 0).then(|| app.now().plus_seconds(plan.grace));
-    credential::retire(&write.tx, &target.id, grace_ends, app.now()).await?;
-    let owner = (caller.tenant_id(), &target.owner.id);
-    let (id, secret) =
-        mint::agent_token(&app, &write.tx, owner, &target.id, &plan.scope.to_column(), plan.expires_at).await?;
-    let after = json!({ "token": id, "scope": plan.scope, "expires_at": plan.expires_at, "grace_ends": grace_ends });
-    let form = Issued {
-        token: secret.reveal(),
-        id,
-        prefix: secret.shown(),
-        issued_at: app.now(),
-        expires_at: plan.expires_at,
-        scope: plan.scope,
-        warnings: plan.warnings,
-    };
-    if write.caller.agent_id() != Some(&target.id) {
-        let data = json!({ "token": form.id, "grace_ends": grace_ends });
-        inbox::push(&write.tx, &target.id, "token_rotated", &data, app.now()).await?;
+        let scope = requested.scope.unwrap_or_else(|| agent.settings.scope.clone());
+        let scope = grantable_scope(write, agent, &scope).await?;
+        let (expires_at, capped) = caller.cap_life(requested.lifetime, write.now())?;
+        let mut warnings = Vec::from_iter(capped);
+        mint::warn_of_no_effect(caller, &scope, agent.owner.role, true, &mut warnings);
+        Ok(Self { scope, expires_at, grace: mint::grace(requested.grace_seconds, 0)?, warnings })
     }
-    let answer = Answer::secret(StatusCode::OK, &form)?;
-    write.finish(target.id.as_str(), Null, after, answer).await
+
+    /// A token that replaces itself keeps its scope and its end, and leaves its bearer time to take the new one into use.
+    fn rotate_own(own: Active, requested: &Requested) -> Result<Self, ApiError> {
+        if requested.scope.is_some() || requested.lifetime.is_some() {
+            return Err(Code::RotationKeepsRights.into());
+        }
+        let grace = mint::grace(requested.grace_seconds, mint::OWN_GRACE)?;
+        Ok(Self { scope: Patterns::stored(&own.scope), expires_at: own.expires_at, grace, warnings: Vec::new() })
+    }
 }
 
-/// Refuses a credential of the agent beyond its ceiling, whoever asks, and one that would be wider than who gets its secret here;
-/// all that is too much is named. Gives what it is to carry.
-pub(crate) async fn may_give(
-    app: &App,
-    write: &Write<'_>,
-    target: &Agent,
-    scope: &Patterns,
-) -> Result<Patterns, ApiError> {
+#[derive(Serialize)]
+struct Issued<'a> {
+    token: &'a str,
+    id: &'a CredentialId,
+    prefix: String,
+    issued_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    scope: &'a Patterns,
+    warnings: &'a [String],
+}
+
+/// `POST /api/agents/{name}/token/issue`: replaces the agent's token.
+pub(crate) async fn issue(change: Change<Body<Issue>>, Path(name): Path) -> Result<Response, ApiError> {
+    let requested = Requested::read(&change.app, &change.caller, &change.input.0).await?;
+    change
+        .on_agent(&name, async |write, agent, _| {
+            let Plan { scope, expires_at, grace, warnings } = Plan::make(write, &agent, requested).await?;
+            let grace_ends = (grace > 0).then(|| write.now().plus_seconds(grace));
+            credential::retire(&write.tx, &agent.id, grace_ends, write.now()).await?;
+            let new = NewCredential {
+                kind: Kind::AgentToken,
+                id: CredentialId::generate(write.now(), write.app().chance()),
+                user: &agent.owner.id,
+                agent: Some(&agent.id),
+                key: None,
+                name: None,
+                scope: &scope,
+                expires_at,
+            };
+            let secret = mint::credential(&write.tx, &write.origin(), &new).await?;
+            if write.caller.agent_id() != Some(&agent.id) {
+                let data = json!({ "token": new.id, "grace_ends": grace_ends });
+                inbox::push(&write.tx, &agent.id, "token_rotated", &data, write.now()).await?;
+            }
+            let issued = Issued {
+                token: secret.reveal(),
+                id: &new.id,
+                prefix: secret.shown(),
+                issued_at: write.now(),
+                expires_at,
+                scope: &scope,
+                warnings: &warnings,
+            };
+            let after = json!({ "token": new.id, "scope": scope, "expires_at": expires_at, "grace_ends": grace_ends });
+            Ok(Answer::ok(&issued)?.with_secret().audited(&agent.id, Null, after))
+        })
+        .await
+}
+
+/// What a credential of the agent may carry of this scope. Refuses what is beyond the agent's ceiling, whoever asks, and what is wider
+/// than the caller, who gets the secret. A refusal names all of it.
+pub(crate) async fn grantable_scope(write: &Write<'_>, agent: &Agent, scope: &Patterns) -> Result<Patterns, ApiError> {
     let caller = &write.caller;
-    let wanted = scope.scopes(caller.defined());
-    let mut excess = wanted.clone().without(&target.scope.scopes(caller.defined()));
-    // An agent owns itself, so its credentials can share and archive it: who may not do that gives no such credential.
-    if agent::get(&write.tx, caller, &target.name, Action::Share, app.now()).await.is_err() {
-        let owners = Scopes::stored("agents.delete agents.share", caller.defined());
-        excess = excess.or(wanted.clone().and(&owners));
+    let asked = scope.scopes(caller.custom_scopes());
+    let mut excess = asked.clone().without(&agent.settings.scope.scopes(caller.custom_scopes()));
+    // An agent owns itself, so its credentials can share and archive it: a caller that may not do that gives no such credential.
+    if agent::get(&write.tx, caller.subject(), agent.id.as_str(), Action::Share, write.now()).await.is_err() {
+        let owners = Scopes::stored("agents.delete agents.share", caller.custom_scopes());
+        excess = excess.or(asked.clone().and(&owners));
     }
-    caller.may_mint(wanted, excess, &target.owner.id, scope)
-}
-
-/// Who presents the very token that is replaced keeps its scope and its end, and has time to take the new one into use.
-fn rotate_own(own: credential::Active, asks_for_more: bool, grace: Option<i64>) -> Result<Plan, ApiError> {
-    if asks_for_more {
-        return Err(Code::RotationKeepsRights.into());
-    }
-    let grace = mint::grace(grace, mint::OWN_GRACE)?;
-    Ok(Plan { scope: Patterns::stored(&own.scope), expires_at: own.expires_at, grace, warnings: vec![] })
+    caller.may_mint(asked, excess, &agent.owner.id, scope)
 }
 
 /// `DELETE /api/agents/{name}/token`: revokes the agent's token, and the one in its grace. 204 too when there is none.
-pub(crate) async fn revoke(app: App, caller: Caller, Segment(name): Segment) -> Result<Response, ApiError> {
-    agent::get(app.db(), &caller, &name, Action::Update, app.now()).await?; // early 404 or 403; decided again below
-    let write = app.relieve(route::TOKEN_REVOKE, &caller).await?;
-    let target = agent::get(&write.tx, &write.caller, &name, Action::Update, app.now()).await?;
-    let revoked = credential::revoke_tokens(&write.tx, &target.id, app.now()).await?;
-    if revoked.is_empty() {
-        return write.nothing(Answer::empty());
-    }
-    write.finish(target.id.as_str(), Null, json!({ "revoked": revoked }), Answer::empty()).await
+pub(crate) async fn revoke(change: Change<()>, Path(name): Path) -> Result<Response, ApiError> {
+    change
+        .on_agent(&name, async |write, agent, ()| {
+            let revoked = credential::revoke_tokens(&write.tx, &agent.id, write.now()).await?;
+            if revoked.is_empty() {
+                return Ok(Answer::no_content().unchanged());
+            }
+            Ok(Answer::no_content().audited(&agent.id, Null, json!({ "revoked": revoked })))
+        })
+        .await
 }
 
 #[cfg(test)]
-mod tests {
-    use common::testing::{Actor, TestApp};
-    use serde_json::Value as Json;
-
-    use super::*;
-    use crate::with_neighbours;
-
-    const ISSUE: &str = "/api/agents/scout/token/issue";
-    const SELF: &str = "/api/agents/scout";
-
-    /// The same actor with the token of an answer.
-    fn with(actor: &Actor, issued: &Json) -> Actor {
-        let token = issued["token"].as_str().unwrap().to_owned();
-        Actor {
-            tenant: actor.tenant.clone(),
-            user: actor.user.clone(),
-            agent: actor.agent.clone(),
-            credential: actor.credential.clone(),
-            token,
-        }
-    }
-
-    /// R4, R6: the one before is refused on the next request.
-    #[tokio::test]
-    async fn a_new_token_ends_the_one_before() {
-        let t = TestApp::new(with_neighbours());
-        let ada = t.ada().await;
-        let scout = t.agent(&ada, "scout", "agents.*").await;
-        t.wait(5);
-        let issued = t.as_(&ada, "POST", ISSUE, json!({ "expires_in_days": 30 })).await.is(200);
-        assert_eq!(
-            issued,
-            json!({
-                "token": issued["token"], "id": issued["id"], "prefix": &issued["token"].as_str().unwrap()[..16],
-                "issued_at": "2026-01-02T03:04:10.000Z", "expires_at": "2026-02-01T03:04:10.000Z", "scope": ["agents.*"],
-                "warnings": ["These scopes have no effect, because agents cannot use them or the owner's role admin lacks them: agents.stop_all."],
-            })
-        );
-        t.as_(&scout, "GET", SELF, Null).await.refused(401, "token_revoked");
-        let seen = t.as_(&with(&scout, &issued), "GET", SELF, Null).await.is(200);
-        assert_eq!((&seen["token"]["id"], &seen["token"]["issued_at"]), (&issued["id"], &issued["issued_at"]));
-        assert_eq!(
-            t.number("SELECT count(*) FROM credentials WHERE kind = 'agent_token' AND revoked_at IS NULL").await,
-            1
-        );
-    }
-
-    /// R11: both work within the grace; the old one is refused the second it ends; a second rotation ends the first grace.
-    #[tokio::test]
-    async fn within_the_grace_both_tokens_work() {
-        let t = TestApp::new(with_neighbours());
-        let ada = t.ada().await;
-        let scout = t.agent(&ada, "scout", "agents.*").await;
-        let first = with(&scout, &t.as_(&ada, "POST", ISSUE, json!({ "grace_seconds": 100 })).await.is(200));
-        t.wait(99);
-        t.as_(&scout, "GET", SELF, Null).await.is(200);
-        t.as_(&first, "GET", SELF, Null).await.is(200);
-        t.wait(1);
-        t.as_(&scout, "GET", SELF, Null).await.refused(401, "token_expired");
-        let second = with(&scout, &t.as_(&ada, "POST", ISSUE, json!({ "grace_seconds": 100 })).await.is(200));
-        let third = with(&scout, &t.as_(&ada, "POST", ISSUE, json!({ "grace_seconds": 100 })).await.is(200));
-        t.as_(&first, "GET", SELF, Null).await.refused(401, "token_revoked");
-        t.as_(&second, "GET", SELF, Null).await.is(200);
-        t.as_(&third, "GET", SELF, Null).await.is(200);
-        assert_eq!(
-            t.number("SELECT count(*) FROM credentials WHERE kind = 'agent_token' AND revoked_at IS NULL").await,
-            2
-        );
-    }
-
-    /// R11: a token in its grace never outlives its own end.
-    #[tokio::test]
-    async fn a_grace_is_no_longer_than_the_life_that_was_left() {
-        let t = TestApp::new(with_neighbours());
-        let ada = t.ada().await;
-        t.agent(&ada, "scout", "agents.*").await;
-        t.as_(&ada, "POST", ISSUE, json!({ "expires_in_days": 1 })).await.is(200);
-        t.wait(86_400 - 10);
-        let again =
-            t.credential(Kind::Session, &ada.tenant, &ada.user, None, "*", Some(t.now().plus_seconds(3600))).await;
-        t.as_(&again, "POST", ISSUE, json!({ "grace_seconds": 3600 })).await.is(200);
-        let ends = "SELECT expires_at FROM credentials WHERE place = 'grace' AND revoked_at IS NULL";
-        assert_eq!(t.number(ends).await, t.now().plus_seconds(10).millis());
-    }
-
-    /// R11, R8: who rotates himself keeps scope and end, and has at least 60 seconds.
-    #[tokio::test]
-    async fn an_agent_rotates_its_own_token() {
-        let t = TestApp::new(with_neighbours());
-        let ada = t.ada().await;
-        let scout = t.agent(&ada, "scout", "agents.read agents.token.issue").await;
-        for (body, slug) in [
-            (json!({ "grace_seconds": 59 }), "invalid_grace"),
-            (json!({ "scope": ["agents.read"] }), "rotation_keeps_rights"),
-            (json!({ "preset": "reader" }), "rotation_keeps_rights"),
-            (json!({ "expires_in_days": null }), "rotation_keeps_rights"),
-        ] {
-            t.as_(&scout, "POST", ISSUE, body).await.refused(400, slug);
-        }
-        let issued = t.as_(&scout, "POST", ISSUE, json!({})).await.is(200);
-        assert_eq!((&issued["scope"], &issued["expires_at"]), (&json!(["agents.read", "agents.token.issue"]), &Null));
-        t.wait(59);
-        t.as_(&scout, "GET", SELF, Null).await.is(200);
-        // A retry by the old token must not end the new one, whose answer may have been lost.
-        t.as_(&scout, "POST", ISSUE, json!({})).await.refused(409, "token_replaced");
-        t.as_(&with(&scout, &issued), "GET", SELF, Null).await.is(200);
-    }
-
-    /// R8: a token is never wider than the agent's ceiling, nor than a minter that is no session.
-    #[tokio::test]
-    async fn a_token_is_no_wider_than_ceiling_and_minter() {
-        let t = TestApp::new(with_neighbours());
-        let ada = t.ada().await;
-        t.agent(&ada, "scout", "agents.read ui.notify").await;
-        let refused = t.as_(&ada, "POST", ISSUE, json!({ "scope": ["agents.*"] })).await.refused(400, "scope_too_wide");
-        assert!(refused["fix"].as_str().unwrap().contains("\"scope\": [\"agents.read\"]"), "{refused}");
-        let pat = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "agents.read agents.token.issue", None).await;
-        t.as_(&pat, "POST", ISSUE, json!({ "scope": ["ui.notify"] })).await.refused(400, "scope_too_wide");
-        t.as_(&pat, "POST", ISSUE, json!({})).await.refused(400, "scope_too_wide");
-        let issued = t.as_(&pat, "POST", ISSUE, json!({ "scope": ["agents.read"] })).await.is(200);
-        assert_eq!(issued["scope"], json!(["agents.read"]));
-    }
-
-    #[tokio::test]
-    async fn values_out_of_range_are_refused_and_the_token_stays() {
-        let t = TestApp::new(with_neighbours());
-        let ada = t.ada().await;
-        let scout = t.agent(&ada, "scout", "agents.*").await;
-        for (body, status, slug) in [
-            (json!({ "grace_seconds": -1 }), 400, "invalid_grace"),
-            (json!({ "grace_seconds": 86_401 }), 400, "invalid_grace"),
-            (json!({ "grace_seconds": 1.5 }), 422, "validation_error"),
-            (json!({ "expires_in_days": 0 }), 400, "invalid_lifetime"),
-            (json!({ "scope": ["nope"] }), 400, "unknown_scope"),
-            (json!({ "days": 1 }), 422, "validation_error"),
-        ] {
-            t.as_(&ada, "POST", ISSUE, body).await.refused(status, slug);
-        }
-        t.as_(&scout, "GET", SELF, Null).await.is(200);
-    }
-
-    /// R6: a revoked token is refused on the next request, the one in its grace too; again it is 204.
-    #[tokio::test]
-    async fn a_revoked_token_is_refused_on_the_next_request() {
-        let t = TestApp::new(with_neighbours());
-        let ada = t.ada().await;
-        let scout = t.agent(&ada, "scout", "agents.*").await;
-        let next = with(&scout, &t.as_(&ada, "POST", ISSUE, json!({ "grace_seconds": 60 })).await.is(200));
-        let revoked = "SELECT group_concat(revoked_at) FROM credentials WHERE kind = 'agent_token'";
-        t.as_(&ada, "DELETE", "/api/agents/scout/token", Null).await.is(204);
-        let at = t.texts(revoked).await;
-        t.wait(1);
-        t.as_(&ada, "DELETE", "/api/agents/scout/token", Null).await.is(204);
-        assert_eq!(t.texts(revoked).await, at, "the first moment stays");
-        for old in [&scout, &next] {
-            t.as_(old, "GET", SELF, Null).await.refused(401, "token_revoked");
-        }
-        assert_eq!(t.as_(&ada, "GET", SELF, Null).await.is(200)["has_token"], json!(false));
-    }
-
-    /// R51: the answer of an issue is sealed and given again to the same credential only; the token is issued once.
-    #[tokio::test]
-    async fn a_repeated_issue_gives_the_first_token_again() {
-        let t = TestApp::new(with_neighbours());
-        let ada = t.ada().await;
-        t.agent(&ada, "scout", "agents.*").await;
-        let bearer = format!("Bearer {}", ada.token);
-        let headers = [("authorization", bearer.as_str()), ("idempotency-key", "k")];
-        let first = t.call("POST", ISSUE, &headers, json!({})).await.is(200);
-        assert_eq!(t.call("POST", ISSUE, &headers, json!({})).await.is(200), first);
-        assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'agent_token'").await, 2);
-        // Who has the name later is another agent, and gets a token of its own.
-        t.execute("UPDATE agents SET archived_at = 1").await.unwrap();
-        t.agent(&ada, "scout", "agents.*").await;
-        let other = t.call("POST", ISSUE, &headers, json!({})).await;
-        assert_eq!((other.is(200)["token"] == first["token"], other.header("idempotency-replayed")), (false, ""));
-    }
-}
+mod tests;

@@ -1,13 +1,12 @@
-//! Component `notify`: mail, and the tick, which does what no caller does.
+//! Component `notify`: notifications for people, inboxes of agents, messages.
 #![forbid(unsafe_code)]
 
-mod mail;
-mod outbound;
+mod inbox;
+mod messages;
+mod notifications;
+mod notify;
 mod routes;
-mod tick;
 
 pub use routes::router;
 
-common::component!(crate::router);
-
-common::with_neighbours!(tell);
+service::component!(crate::router);

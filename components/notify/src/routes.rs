@@ -1,16 +1,19 @@
-use common::{
-    route::{self, Group},
-    router::{Router, Routes},
-};
+use common::route::{self, Group};
+use service::router::{Router, Routes};
 
-use crate::{mail, tick};
+use crate::{inbox, messages, notifications, notify};
 
 fn routes() -> Routes {
     Routes::new(Group::Notify)
-        .on(route::MAIL_TEST, mail::test)
-        .on(route::MAIL_OUTBOX, mail::list)
-        .on(route::MAIL_RETRY, mail::retry)
-        .on(route::TICK, tick::tick)
+        .on(route::NOTIFY, notify::notify)
+        .on(route::NOTIFICATIONS_LIST, notifications::list)
+        .on(route::NOTIFICATIONS_COUNT, notifications::count)
+        .on(route::NOTIFICATION_READ, notifications::read)
+        .on(route::NOTIFICATIONS_READ_ALL, notifications::read_all)
+        .on(route::NOTIFICATION_DELETE, notifications::delete)
+        .on(route::INBOX, inbox::read)
+        .on(route::INBOX_ACK, inbox::acknowledge)
+        .on(route::MESSAGE, messages::send)
 }
 
 /// The component's routes.
@@ -18,4 +21,4 @@ pub fn router() -> Router {
     routes().build()
 }
 
-common::tests_of_routes!(Notify);
+service::tests_of_routes!(Notify);

@@ -1,26 +1,31 @@
 //! The operator's routes: the first tenant and its admin, once; further tenants. Both ask for the operator secret, and
 //! without one they are not there.
 
-use axum::{
-    http::{HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
-};
 use common::{
-    audit::{self, Event},
-    db::{Purpose, Tx},
+    email,
     error::{ApiError, Code},
-    form,
-    form::{Ask, OrNull},
-    http::{App, text},
     id::{TenantId, UserId},
-    idempotency::Answer,
-    route::{self, Route},
-    scope::Role,
+    role::Role,
+    route::Route,
     secret::Digest,
-    store::{attempt, tenant, user},
+    text::text,
 };
+use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Value::Null, json};
+use service::{
+    app::App,
+    extract::Body,
+    form,
+    form::Nullable,
+    response::{self, Response},
+};
+use store::{
+    attempt,
+    audit::{self, Event},
+    db::{Purpose, Tx},
+    tenant, user,
+};
 
 use crate::password;
 
@@ -35,7 +40,7 @@ form! {
         email: String,
         name: String,
         password: String,
-        tenant: Option<OrNull<String>>,
+        tenant: Option<Nullable<String>>,
     }
 }
 
@@ -50,19 +55,19 @@ form! {
 }
 
 #[derive(Serialize)]
-struct Made {
-    tenant: MadeTenant,
+struct Created {
+    tenant: CreatedTenant,
     user: user::User,
 }
 
 #[derive(Serialize)]
-struct MadeTenant {
+struct CreatedTenant {
     id: TenantId,
     slug: String,
 }
 
 /// A tenant and its first admin, checked and hashed.
-struct Wanted {
+struct Checked {
     slug: String,
     email: String,
     name: String,
@@ -70,24 +75,30 @@ struct Wanted {
 }
 
 /// `POST /auth/bootstrap`: the first tenant and its admin; 403 for ever after.
-pub(crate) async fn bootstrap(app: App, ask: Ask<Bootstrap>) -> Result<Response, ApiError> {
-    let ask = ask.body;
-    check_secret(&app, &ask.secret).await?;
-    // Seen early, so that nobody hashes for nothing; decided below.
+pub(crate) async fn bootstrap(
+    app: App,
+    route: &'static Route,
+    Body(body): Body<Bootstrap>,
+) -> Result<Response, ApiError> {
+    check_secret(&app, &body.secret).await?;
+    // Seen early, so that nothing is hashed in vain; decided below.
     if tenant::is_bootstrapped(app.db()).await? {
         return Err(Code::AlreadyBootstrapped.into());
     }
-    let slug = ask.tenant.and_then(|OrNull(slug)| slug).unwrap_or_else(|| "main".to_owned());
-    let wanted = check(&app, &slug, &ask.email, &ask.name, &ask.password).await?;
-    make(&app, wanted, route::BOOTSTRAP, true).await
+    let slug = body.tenant.and_then(|Nullable(slug)| slug).unwrap_or_else(|| "main".to_owned());
+    let checked = check(&app, &slug, &body.email, &body.name, &body.password).await?;
+    create(&app, checked, route, true).await
 }
 
 /// `POST /operator/tenants`: a further tenant and its first admin.
-pub(crate) async fn tenant(app: App, ask: Ask<NewTenant>) -> Result<Response, ApiError> {
-    let ask = ask.body;
-    check_secret(&app, &ask.secret).await?;
-    let wanted = check(&app, &ask.tenant, &ask.email, &ask.name, &ask.password).await?;
-    make(&app, wanted, route::TENANT_CREATE, false).await
+pub(crate) async fn create_tenant(
+    app: App,
+    route: &'static Route,
+    Body(body): Body<NewTenant>,
+) -> Result<Response, ApiError> {
+    check_secret(&app, &body.secret).await?;
+    let checked = check(&app, &body.tenant, &body.email, &body.name, &body.password).await?;
+    create(&app, checked, route, false).await
 }
 
 /// Compares the operator secret; wrong ones are counted by network.
@@ -108,7 +119,7 @@ pub(crate) async fn check_secret(app: &App, secret: &str) -> Result<(), ApiError
     Err(Code::WrongOperatorSecret.into())
 }
 
-async fn check(app: &App, slug: &str, email: &str, name: &str, password: &str) -> Result<Wanted, ApiError> {
+async fn check(app: &App, slug: &str, email: &str, name: &str, password: &str) -> Result<Checked, ApiError> {
     let is_slug = (1..=63).contains(&slug.len())
         && slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !slug.starts_with('-')
@@ -116,46 +127,44 @@ async fn check(app: &App, slug: &str, email: &str, name: &str, password: &str) -
     if !is_slug {
         return Err(Code::InvalidTenant.into());
     }
-    let email = user::parse_email(email).ok_or(Code::InvalidEmail)?;
+    let email = email::parse(email).ok_or(Code::InvalidEmail)?;
     let name = text("name", name, 64)?;
     password::check_strength(password)?;
     password::take_turn(app).await?;
-    Ok(Wanted { slug: slug.to_owned(), email, name, hash: password::hash(password, app.chance())? })
+    Ok(Checked { slug: slug.to_owned(), email, name, hash: password::hash(password, app.chance())? })
 }
 
-async fn make(app: &App, wanted: Wanted, route: &'static Route, is_first: bool) -> Result<Response, ApiError> {
+async fn create(app: &App, checked: Checked, route: &'static Route, is_first: bool) -> Result<Response, ApiError> {
     let tenant_id = TenantId::generate(app.now(), app.chance());
     let tx = app.db().begin(Purpose::Durable).await?;
-    if !tenant::insert(&tx, &tenant_id, &wanted.slug, app.now()).await? {
-        let again = is_first && tenant::is_bootstrapped(&tx).await?;
-        return Err(if again { Code::AlreadyBootstrapped } else { Code::TenantTaken }.into());
+    if !tenant::insert(&tx, &tenant_id, &checked.slug, app.now()).await? {
+        let is_bootstrapped = is_first && tenant::is_bootstrapped(&tx).await?;
+        return Err(if is_bootstrapped { Code::AlreadyBootstrapped } else { Code::TenantTaken }.into());
     }
     if is_first && !tenant::spend_bootstrap(&tx, &tenant_id, app.now()).await? {
         return Err(Code::AlreadyBootstrapped.into());
     }
-    let user_id = insert_admin(app, &tx, &tenant_id, &wanted).await?;
-    let after = json!({ "tenant": wanted.slug, "admin": wanted.email });
+    let user_id = insert_admin(app, &tx, &tenant_id, &checked).await?;
+    let after = json!({ "tenant": checked.slug, "admin": checked.email });
     let event = Event { action: route.audit.unwrap_or_default(), object: tenant_id.as_str(), before: Null, after };
-    audit::by_user(app, &tx, &tenant_id, Some(&user_id), &event).await?;
-    let user = user::find(&tx, &tenant_id, user_id.as_str()).await?;
-    let user =
-        user.ok_or_else(|| ApiError::from(Code::Internal).cause("an admin that was just stored is not there"))?;
+    audit::insert(&tx, &app.origin(&tenant_id, Some(&user_id)), &event).await?;
+    let user = user::get(&tx, &tenant_id, user_id.as_str()).await?;
     tx.commit().await?;
-    let made = Made { tenant: MadeTenant { id: tenant_id, slug: wanted.slug }, user };
-    let mut response = Answer::json(StatusCode::CREATED, &made)?.into_response();
+    let created = Created { tenant: CreatedTenant { id: tenant_id, slug: checked.slug }, user };
+    let mut response = response::json(StatusCode::CREATED, &created)?;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
 
-async fn insert_admin(app: &App, tx: &Tx<'_>, tenant_id: &TenantId, wanted: &Wanted) -> Result<UserId, ApiError> {
+async fn insert_admin(app: &App, tx: &Tx<'_>, tenant_id: &TenantId, checked: &Checked) -> Result<UserId, ApiError> {
     let id = UserId::generate(app.now(), app.chance());
     let new = user::New {
         id: &id,
         tenant_id,
-        email: &wanted.email,
-        name: &wanted.name,
+        email: &checked.email,
+        name: &checked.name,
         role: Role::Admin,
-        password_hash: Some(&wanted.hash),
+        password_hash: Some(&checked.hash),
         created_at: app.now(),
     };
     if user::insert(tx, &new).await? { Ok(id) } else { Err(Code::EmailTaken.into()) }
@@ -163,7 +172,7 @@ async fn insert_admin(app: &App, tx: &Tx<'_>, tenant_id: &TenantId, wanted: &Wan
 
 #[cfg(test)]
 mod tests {
-    use common::{settings::Settings, testing::TestApp};
+    use service::{settings::Settings, testing::TestApp};
 
     use super::*;
     use crate::router;
@@ -172,39 +181,39 @@ mod tests {
         TestApp::with(router(), Settings { operator_secret: Some(Digest::of(b"open sesame")), ..Default::default() })
     }
 
-    fn ask() -> serde_json::Value {
+    fn body() -> serde_json::Value {
         json!({ "secret": "open sesame", "email": "ada@example.com", "name": "Ada", "password": "correct horse" })
     }
 
     #[tokio::test]
     async fn bootstrap_makes_a_tenant_and_its_admin_who_can_sign_in() {
         let t = app();
-        let made = t.nobody("POST", "/auth/bootstrap", ask()).await.is(201);
-        assert_eq!((&made["tenant"]["slug"], &made["user"]["role"]), (&json!("main"), &json!("admin")));
+        let created = t.nobody("POST", "/auth/bootstrap", body()).await.is(201);
+        assert_eq!((&created["tenant"]["slug"], &created["user"]["role"]), (&json!("main"), &json!("admin")));
         let body = json!({ "email": "ada@example.com", "password": "correct horse" });
         t.nobody("POST", "/auth/token", body).await.is(200);
         assert_eq!(t.texts("SELECT action FROM audit").await, ["tenant.bootstrap", "session.start"]);
     }
 
-    /// R22: once.
+    /// R22.
     #[tokio::test]
-    async fn bootstrap_happens_once_whatever_is_asked() {
+    async fn bootstrap_happens_once_whatever_tenant_is_named() {
         let t = app();
-        t.nobody("POST", "/auth/bootstrap", ask()).await.is(201);
-        let mut other = ask();
+        t.nobody("POST", "/auth/bootstrap", body()).await.is(201);
+        let mut other = body();
         other["tenant"] = json!("second");
-        for again in [ask(), other] {
+        for again in [body(), other] {
             t.nobody("POST", "/auth/bootstrap", again).await.refused(403, "already_bootstrapped");
         }
         assert_eq!(t.number("SELECT count(*) FROM tenants").await, 1);
     }
 
-    /// R73: without an operator secret the routes are not there.
+    /// R73.
     #[tokio::test]
-    async fn without_an_operator_secret_there_is_nothing() {
+    async fn without_an_operator_secret_the_routes_are_not_there() {
         let t = TestApp::new(router());
         for path in ["/auth/bootstrap", "/operator/tenants"] {
-            let mut body = ask();
+            let mut body = body();
             body["tenant"] = json!("main");
             t.nobody("POST", path, body).await.refused(404, "not_found");
         }
@@ -214,22 +223,22 @@ mod tests {
     #[tokio::test]
     async fn wrong_operator_secrets_are_throttled() {
         let t = app();
-        let mut wrong = ask();
+        let mut wrong = body();
         wrong["secret"] = json!("open barley");
         for _ in 0..10 {
             t.nobody("POST", "/auth/bootstrap", wrong.clone()).await.refused(403, "wrong_operator_secret");
         }
-        t.nobody("POST", "/auth/bootstrap", ask()).await.refused(429, "too_many_attempts");
+        t.nobody("POST", "/auth/bootstrap", body()).await.refused(429, "too_many_attempts");
         t.wait(600);
-        t.nobody("POST", "/auth/bootstrap", ask()).await.is(201);
+        t.nobody("POST", "/auth/bootstrap", body()).await.is(201);
     }
 
     /// R17: the same address in two tenants is two users.
     #[tokio::test]
     async fn a_further_tenant_has_its_own_admin() {
         let t = app();
-        t.nobody("POST", "/auth/bootstrap", ask()).await.is(201);
-        let mut second = ask();
+        t.nobody("POST", "/auth/bootstrap", body()).await.is(201);
+        let mut second = body();
         second["tenant"] = json!("second");
         second["password"] = json!("battery staple");
         t.nobody("POST", "/operator/tenants", second.clone()).await.is(201);
@@ -241,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_value_that_cannot_be_is_refused_and_nothing_is_made() {
+    async fn an_invalid_value_is_refused_and_nothing_is_created() {
         let t = app();
         for (field, value, slug) in [
             ("tenant", "No Slug", "invalid_tenant"),
@@ -250,7 +259,7 @@ mod tests {
             ("name", "", "invalid_text"),
             ("password", "password", "weak_password"),
         ] {
-            let mut body = ask();
+            let mut body = body();
             body[field] = json!(value);
             t.nobody("POST", "/auth/bootstrap", body).await.refused(400, slug);
         }

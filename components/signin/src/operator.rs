@@ -1,20 +1,21 @@
 //! What the operator does to a database that was restored from a backup: credentials that were revoked since the backup live
 //! again in it, and nobody knows which. So all that was issued before a moment can be ended at once.
 
-use axum::{http::StatusCode, response::Response};
-use common::{
-    audit::{self, Event},
-    db::Purpose,
-    error::ApiError,
-    form,
-    form::Ask,
-    http::{App, json, moment},
-    route,
-    store::credential,
-    time::Timestamp,
-};
+use common::{error::ApiError, route::Route, text::moment, time::Timestamp};
+use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value::Null, json};
+use service::{
+    app::App,
+    extract::Body,
+    form,
+    response::{self, Response},
+};
+use store::{
+    audit::{self, Event},
+    credential,
+    db::Purpose,
+};
 
 use crate::bootstrap::check_secret;
 
@@ -33,39 +34,38 @@ struct Revoked {
 
 /// `POST /operator/revoke`: ends every credential, of all tenants, that was made before `issued_before`. People sign in again with
 /// their passwords; agents need new tokens.
-pub(crate) async fn revoke(app: App, ask: Ask<Revoke>) -> Result<Response, ApiError> {
-    check_secret(&app, &ask.body.secret).await?;
-    let issued_before = moment("issued_before", &ask.body.issued_before)?;
-    let tx = app.db().begin(Purpose::Relief).await?;
+pub(crate) async fn revoke(app: App, route: &'static Route, Body(body): Body<Revoke>) -> Result<Response, ApiError> {
+    check_secret(&app, &body.secret).await?;
+    let issued_before = moment("issued_before", &body.issued_before)?;
+    let tx = app.db().begin(Purpose::Revoking).await?;
     let ended = credential::revoke_issued_before(&tx, issued_before, app.now()).await?;
     for (tenant, count) in &ended {
         let event = Event {
-            action: route::OPERATOR_REVOKE.audit.unwrap_or_default(),
+            action: route.audit.unwrap_or_default(),
             object: tenant.as_str(),
             before: Null,
             after: json!({ "revoked": count, "issued_before": issued_before }),
         };
-        audit::by_user(&app, &tx, tenant, None, &event).await?;
+        audit::insert(&tx, &app.origin(tenant, None), &event).await?;
     }
     tx.commit().await?;
-    json(StatusCode::OK, &Revoked { revoked: ended.iter().map(|(_, count)| count).sum(), issued_before })
+    response::json(StatusCode::OK, &Revoked { revoked: ended.iter().map(|(_, count)| count).sum(), issued_before })
 }
 
 #[cfg(test)]
 mod tests {
     use common::{
-        scope::Role,
+        role::Role,
         secret::{Digest, Kind},
-        settings::Settings,
-        testing::TestApp,
     };
+    use service::{settings::Settings, testing::TestApp};
 
     use super::*;
     use crate::router;
 
-    /// R75: what an old backup brought back to life ends, and what was issued since stays.
+    /// R75: credentials that an old backup brought back end, and those that were issued later stay.
     #[tokio::test]
-    async fn all_that_was_issued_before_a_moment_is_revoked() {
+    async fn every_credential_issued_before_a_moment_is_revoked() {
         let settings = Settings { operator_secret: Some(Digest::of(b"operator")), ..Settings::default() };
         let t = TestApp::with(router(), settings);
         let (main, other) = (t.tenant("main").await, t.tenant("other").await);
@@ -85,14 +85,14 @@ mod tests {
         t.credential(Kind::ApiKey, &main, &ada.user, Some(&scout), "*", None).await;
         t.wait(60);
         let later = t.credential(Kind::Session, &main, &ada.user, None, "*", None).await;
-        let ask = |secret: &str, time: &str| json!({ "secret": secret, "issued_before": time });
-        t.nobody("POST", "/operator/revoke", ask("wrong", "2026-01-02T03:05:00Z"))
+        let body = |secret: &str, time: &str| json!({ "secret": secret, "issued_before": time });
+        t.nobody("POST", "/operator/revoke", body("wrong", "2026-01-02T03:05:00Z"))
             .await
             .refused(403, "wrong_operator_secret");
-        t.nobody("POST", "/operator/revoke", ask("operator", "now")).await.refused(400, "invalid_time");
+        t.nobody("POST", "/operator/revoke", body("operator", "now")).await.refused(400, "invalid_time");
         assert_eq!(t.number("SELECT count(*) FROM credentials WHERE revoked_at IS NOT NULL").await, 0);
-        let told = t.nobody("POST", "/operator/revoke", ask("operator", "2026-01-02T03:05:00Z")).await.is(200);
-        assert_eq!(told, json!({ "revoked": 5, "issued_before": "2026-01-02T03:05:00.000Z" }));
+        let answer = t.nobody("POST", "/operator/revoke", body("operator", "2026-01-02T03:05:00Z")).await.is(200);
+        assert_eq!(answer, json!({ "revoked": 5, "issued_before": "2026-01-02T03:05:00.000Z" }));
         let live = t.texts("SELECT id FROM credentials WHERE revoked_at IS NULL").await;
         assert_eq!(live, [later.credential.to_string()]);
         assert_eq!(t.texts("SELECT id FROM api_keys WHERE sealed IS NOT NULL").await, ["key_new"]);

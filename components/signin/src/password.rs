@@ -7,21 +7,19 @@ use argon2::{
     Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version,
     password_hash::{Error as HashError, phc::PasswordHash},
 };
-use axum::response::Response;
 use common::{
-    caller::Caller,
     error::{ApiError, Code},
-    form,
-    form::Ask,
-    http::{App, Segment},
-    id::UserId,
-    idempotency::Answer,
-    route,
     secret::{Chance, Digest},
-    store::{attempt, credential, user},
-    write::Begun,
 };
-use serde_json::Value::Null;
+use serde_json::{Value::Null, json};
+use service::{
+    app::App,
+    change::{Answer, Change},
+    extract::{Body, Path},
+    form,
+    response::Response,
+};
+use store::{attempt, credential, user};
 
 /// Memory of a hash, KiB.
 const MEMORY: u32 = 19 * 1024;
@@ -38,7 +36,7 @@ const HASHES_PER_SECOND: i64 = 24;
 /// nothing from the time. A test holds it against the parameters.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5LW5vYm9keQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// The commonest passwords that are long enough.
+/// The most common passwords that are long enough.
 const COMMON: &[&str] = &[
     "00000000",
     "11111111",
@@ -167,7 +165,7 @@ pub(crate) fn is_outdated(stored: &str) -> bool {
 /// Takes a place among the hashes of this second, or refuses. Counted in the database: it holds for all instances together.
 pub(crate) async fn take_turn(app: &App) -> Result<(), ApiError> {
     let limit = app.settings().hashes_per_second.unwrap_or(HASHES_PER_SECOND);
-    // One network has three of four places at most, so that nobody keeps all others out from one place.
+    // One network has at most three of four places, so that it cannot keep all others out.
     let (own, all) = (["hashes", &app.network()], ["hashes", ""]);
     for (key, limit) in [(own, (limit * 3 / 4).max(1)), (all, limit)] {
         let count = attempt::count(app.db(), &Digest::of_parts(&key), limit, app.now(), 1).await?;
@@ -184,30 +182,30 @@ form! {
     }
 }
 
-/// `POST /api/users/{id}/set-password`: sets a user's password and ends his sessions (but the one that asks).
-pub(crate) async fn set(app: App, caller: Caller, Segment(id): Segment, ask: Ask<Set>) -> Result<Response, ApiError> {
-    check_strength(&ask.body.password)?;
-    let target = user::get(app.db(), caller.tenant_id(), &id).await?;
-    take_turn(&app).await?;
+/// `POST /api/users/{id}/set-password`: sets a user's password and ends their sessions (except the one that sends the request).
+pub(crate) async fn set(change: Change<Body<Set>>, Path(id): Path) -> Result<Response, ApiError> {
+    let (app, Body(body)) = (&change.app, &change.input);
+    check_strength(&body.password)?;
+    let user = user::get(app.db(), change.caller.tenant_id(), &id).await?;
+    take_turn(app).await?;
     // Before the transaction: nothing slow may happen under the write lock.
-    let hash = hash(&ask.body.password, app.chance())?;
-    let write = match app.write(route::PASSWORD_SET, &caller, ask.kept).await? {
-        Begun::First(write) => write,
-        Begun::Again(answer) => return Ok(answer),
-    };
-    if !user::set_password(&write.tx, caller.tenant_id(), &id, &hash).await? {
-        return Err(Code::UserNotFound.into());
-    }
-    let target_id: &UserId = &target.id;
-    let but = (target_id == caller.user_id()).then(|| caller.credential_id());
-    let ended = credential::revoke_sessions(&write.tx, target_id, but, app.now()).await?;
-    write.finish(&id, Null, serde_json::json!({ "ended_sessions": ended }), Answer::empty()).await
+    let hash = hash(&body.password, app.chance())?;
+    change
+        .run(async |write, _| {
+            if !user::set_password(&write.tx, write.caller.tenant_id(), user.id.as_str(), &hash).await? {
+                return Err(Code::UserNotFound.into());
+            }
+            let own = (user.id == *write.caller.user_id()).then(|| write.caller.credential_id());
+            let ended = credential::revoke_sessions(&write.tx, &user.id, own, write.now()).await?;
+            Ok(Answer::no_content().audited(&user.id, Null, json!({ "ended_sessions": ended })))
+        })
+        .await
 }
 
 #[cfg(test)]
 mod tests {
-    use common::{scope::Role, testing::TestApp};
-    use serde_json::json;
+    use common::{role::Role, secret::Kind};
+    use service::testing::TestApp;
 
     use super::*;
     use crate::router;
@@ -221,16 +219,16 @@ mod tests {
         assert!(is_outdated(&stored.replace("t=2", "t=1")));
     }
 
-    /// R24: without an account the same work is done, and nothing matches.
+    /// R24: the same work is done as for an account.
     #[test]
-    fn nobody_has_no_password() {
+    fn without_an_account_no_password_matches() {
         assert!(!is_outdated(NOBODY));
         for guess in ["nobody", "", "correct horse"] {
             assert!(!verify(guess, None).unwrap());
         }
     }
 
-    /// R26: a broken hash is the server's fault, not the person's.
+    /// R26: a broken hash is a fault of the server, not a wrong password.
     #[test]
     fn a_broken_hash_is_an_error() {
         for stored in ["", "plain", "$argon2id$v=19$m=19456,t=2,p=1$x", "$md5$abc"] {
@@ -247,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_set_password_ends_the_users_sessions_and_lets_him_in() {
+    async fn a_set_password_ends_the_users_sessions_and_signs_them_in() {
         let t = TestApp::new(router());
         let tenant = t.tenant("main").await;
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
@@ -271,7 +269,7 @@ mod tests {
         let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
         let eve = t.user(&tenant, "eve@example.com", Role::Curator).await;
         let zoe = t.user(&other, "zoe@example.com", Role::Admin).await;
-        let pat = t.credential(common::secret::Kind::Pat, &tenant, &ada.user, None, "*", None).await;
+        let pat = t.credential(Kind::Pat, &tenant, &ada.user, None, "*", None).await;
         let path = format!("/api/users/{}/set-password", eve.user);
         let body = json!({ "password": "correct horse" });
         t.as_(&eve, "POST", &path, body.clone()).await.refused(403, "scope_denied");

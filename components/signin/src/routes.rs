@@ -1,18 +1,16 @@
-use common::{
-    route::{self, Group},
-    router::{Router, Routes},
-};
+use common::route::{self, Group};
+use service::router::{Router, Routes};
 
-use crate::{bootstrap, operator, own, password, sign_in};
+use crate::{bootstrap, change_password, operator, password, sign_in};
 
 fn routes() -> Routes {
     Routes::new(Group::Signin)
         .on(route::BOOTSTRAP, bootstrap::bootstrap)
-        .on(route::TENANT_CREATE, bootstrap::tenant)
+        .on(route::TENANT_CREATE, bootstrap::create_tenant)
         .on(route::OPERATOR_REVOKE, operator::revoke)
         .on(route::SIGN_IN, sign_in::sign_in)
         .on(route::PASSWORD_SET, password::set)
-        .on(route::PASSWORD_CHANGE, own::change)
+        .on(route::PASSWORD_CHANGE, change_password::change)
 }
 
 /// The component's routes.
@@ -20,4 +18,4 @@ pub fn router() -> Router {
     routes().build()
 }
 
-common::tests_of_routes!(Signin);
+service::tests_of_routes!(Signin);

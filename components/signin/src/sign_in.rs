@@ -8,27 +8,33 @@
 //! 4. Right: in one transaction the sign-in is recorded, on the condition that the account is still as it was checked, and
 //!    the session is made.
 
-use axum::{
-    http::{HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
-};
 use common::{
-    audit::{self, Event},
-    db::Purpose,
+    email,
     error::{ApiError, Code},
-    form,
-    form::{Ask, OrNull},
-    http::{App, Headers, is_unseen},
-    id::{CredentialId, UserId},
-    idempotency::Answer,
+    id::{CredentialId, TenantId, UserId},
+    role::Role,
     route,
-    scope::Role,
     secret::{Digest, Kind, Secret},
-    store::{attempt, credential, refusal, user},
+    text::is_unseen,
     time::Timestamp,
 };
+use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::Value::Null;
+use service::{
+    app::App,
+    extract::Body,
+    form,
+    form::Nullable,
+    response::{self, Response},
+};
+use store::{
+    attempt,
+    audit::{self, Event, refusals},
+    credential,
+    db::{Purpose, Tx},
+    user,
+};
 
 use crate::password;
 
@@ -38,14 +44,14 @@ const TRIES: i64 = 5;
 const WINDOW: i64 = 600;
 /// How long a session lives, seconds.
 const SESSION: i64 = 24 * 3600;
-/// Characters kept of what a client says of itself.
+/// Characters that are kept of the client's `User-Agent`.
 const USER_AGENT: usize = 200;
 
 form! {
     pub(crate) struct SignIn {
         email: String,
         password: String,
-        tenant: Option<OrNull<String>>,
+        tenant: Option<Nullable<String>>,
     }
 }
 
@@ -60,27 +66,27 @@ struct SignedIn<'a> {
 }
 
 /// The handler.
-pub(crate) async fn sign_in(app: App, headers: Headers, ask: Ask<SignIn>) -> Result<Response, ApiError> {
-    let SignIn { email, password, tenant } = ask.body;
-    let tenant = tenant.and_then(|OrNull(slug)| slug);
-    one_try(&app, &email, Code::LoginFailed, check(&app, &email, &password, tenant.as_deref(), &headers)).await
+pub(crate) async fn sign_in(app: App, Body(body): Body<SignIn>) -> Result<Response, ApiError> {
+    let SignIn { email, password, tenant } = body;
+    let tenant = tenant.and_then(|Nullable(slug)| slug);
+    count_try(&app, &email, Code::LoginFailed, check(&app, &email, &password, tenant.as_deref())).await
 }
 
-/// Counts a try to guess an account's password; `wrong` is the refusal of one that failed. Too many are refused unmade.
-pub(crate) async fn one_try<T>(
+/// Counts a try to guess an account's password; `wrong` is the refusal of a wrong one. Refuses too many without making them.
+pub(crate) async fn count_try<T>(
     app: &App,
     email: &str,
     wrong: Code,
     check: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, ApiError> {
     // Whatever tenant is named: left out, it means one that has a name too, and guesses must not be counted twice.
-    let key = Digest::of_parts(&["sign-in", &user::email_key(email), &app.network()]);
+    let key = Digest::of_parts(&["sign-in", &email::key(email), &app.network()]);
     let tries = attempt::count(app.db(), &key, TRIES, app.now(), WINDOW).await?;
     if tries.count > TRIES {
         return Err(ApiError::from(Code::TooManyAttempts).retry_after(app.now().seconds_until(tries.ends_at)));
     }
     let outcome = check.await;
-    // What was right, or was never found out, is no wrong try.
+    // A try that was right, or whose outcome was never found out, is no wrong try.
     if outcome.as_ref().err().is_none_or(|refusal| refusal.code() != wrong) {
         attempt::forgive(app.db(), &key, TRIES).await?;
     }
@@ -88,277 +94,79 @@ pub(crate) async fn one_try<T>(
 }
 
 /// Steps 2 to 4.
-async fn check(
-    app: &App,
-    email: &str,
-    password: &str,
-    tenant: Option<&str>,
-    headers: &Headers,
-) -> Result<Response, ApiError> {
+async fn check(app: &App, email: &str, password: &str, tenant: Option<&str>) -> Result<Response, ApiError> {
     password::take_turn(app).await?;
     let login = user::find_login(app.db(), tenant, email).await?;
     let is_right = password::verify(password, login.as_ref().and_then(|login| login.password_hash.as_deref()))?;
     let Some(login) = login.as_ref().filter(|login| is_right && login.is_active) else {
-        refusal::count_login(app, login.as_ref().map(|login| &login.id), Code::LoginFailed.row().slug).await?;
+        let (user, from) = (login.as_ref().map(|login| &login.id), (app.address(), app.request_id()));
+        refusals::count_login(app.db(), user, Code::LoginFailed.row().slug, from, app.now()).await?;
         return Err(Code::LoginFailed.into());
     };
     let stored = login.password_hash.as_deref().unwrap_or_default();
     let rehashed = if password::is_outdated(stored) { Some(password::hash(password, app.chance())?) } else { None };
-    start_session(app, login, rehashed.as_deref(), headers).await
+    let_in(app, login, rehashed.as_deref()).await
 }
 
-async fn start_session(
-    app: &App,
-    login: &user::Login,
-    rehashed: Option<&str>,
-    headers: &Headers,
-) -> Result<Response, ApiError> {
-    let agent_string: Option<String> = headers.all("user-agent").first().map(|value| {
-        let text = String::from_utf8_lossy(value.as_bytes());
-        text.chars().filter(|c| !is_unseen(*c)).take(USER_AGENT).collect()
-    });
-    let token = Secret::generate(Kind::Session, app.chance());
-    let id = CredentialId::generate(app.now(), app.chance());
-    let expires_at = app.now().plus_seconds(SESSION);
+async fn let_in(app: &App, login: &user::Login, rehashed: Option<&str>) -> Result<Response, ApiError> {
     let tx = app.db().begin(Purpose::Entry).await?;
     if !user::signed_in(&tx, login, rehashed, app.now()).await? {
         return Err(Code::LoginFailed.into());
     }
-    let new = credential::New {
-        id: &id,
-        secret: &token,
-        tenant_id: &login.tenant_id,
-        user_id: &login.id,
-        agent_id: None,
-        scope: "*",
-        created_at: app.now(),
-        expires_at: Some(expires_at),
-        user_agent: agent_string.as_deref(),
-        name: None,
-        key_id: None,
-    };
-    credential::insert(&tx, &new).await?;
-    let action = route::SIGN_IN.audit.unwrap_or_default();
-    let event = Event { action, object: id.as_str(), before: Null, after: Null };
-    audit::by_user(app, &tx, &login.tenant_id, Some(&login.id), &event).await?;
+    let session = start_session(app, &tx, &login.tenant_id, &login.id).await?;
     tx.commit().await?;
     let form = SignedIn {
-        access_token: token.reveal(),
+        access_token: session.token.reveal(),
         token_type: "bearer",
         user_id: &login.id,
         email: &login.email,
         role: login.role,
-        expires_at,
+        expires_at: session.expires_at,
     };
-    let mut response = Answer::secret(StatusCode::OK, &form)?.into_response();
+    let mut response = response::json(StatusCode::OK, &form)?;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
 
-#[cfg(test)]
-mod tests {
-    use common::testing::TestApp;
-    use serde_json::json;
-
-    use super::*;
-    use crate::router;
-
-    const TOKEN: &str = "/auth/token";
-
-    /// A tenant with ada, whose password is `correct horse`.
-    async fn with_ada() -> TestApp {
-        let t = TestApp::new(router());
-        let tenant = t.tenant("main").await;
-        let ada = t.user(&tenant, "Ada@example.com", Role::Admin).await;
-        let hash = password::hash("correct horse", &common::secret::Chance::seeded(9)).unwrap();
-        t.execute(&format!("UPDATE users SET password_hash = '{hash}' WHERE id = '{}'", ada.user)).await.unwrap();
-        t.execute("DELETE FROM credentials").await.unwrap();
-        t
-    }
-
-    #[tokio::test]
-    async fn the_right_password_makes_a_session() {
-        let t = with_ada().await;
-        let headers = [("user-agent", "curl/8 \tx"), ("spin-client-addr", "192.0.2.9:1")];
-        let body = json!({ "email": "ada@EXAMPLE.com", "password": "correct horse", "tenant": "main" });
-        let answer = t.call("POST", TOKEN, &headers, body).await;
-        let signed_in = answer.is(200);
-        assert_eq!(answer.header("cache-control"), "no-store");
-        assert_eq!(
-            signed_in,
-            json!({
-                "access_token": signed_in["access_token"], "token_type": "bearer", "user_id": signed_in["user_id"],
-                "email": "Ada@example.com", "role": "admin", "expires_at": "2026-01-03T03:04:05.000Z",
-            })
-        );
-        let token = Secret::parse(signed_in["access_token"].as_str().unwrap()).unwrap();
-        assert_eq!(token.kind(), Kind::Session);
-        let row = t.texts("SELECT hex(digest) || ' ' || prefix || ' ' || user_agent FROM credentials").await;
-        let digest: String = token.digest().bytes().iter().map(|byte| format!("{byte:02X}")).collect();
-        assert_eq!(row, [format!("{digest} {} curl/8 x", token.shown())]);
-        assert_eq!(t.number("SELECT last_login_at FROM users").await, t.now().millis());
-        let tried = format!("SELECT count(*) FROM attempts WHERE ends_at > {}", t.now().plus_seconds(1).millis());
-        assert_eq!(t.number(&tried).await, 0, "a right password is no try");
-    }
-
-    /// R24: unknown address, unknown tenant, wrong password and inactive account are one answer and one amount of work.
-    #[tokio::test]
-    async fn a_stranger_learns_nothing() {
-        let t = with_ada().await;
-        let tenant = t.tenant("other").await;
-        t.user(&tenant, "idle@example.com", Role::Viewer).await;
-        let hash = t.texts("SELECT password_hash FROM users WHERE password_hash IS NOT NULL").await;
-        t.execute(&format!(
-            "UPDATE users SET deactivated_at = 1, password_hash = '{}' WHERE email_key = 'idle@example.com'",
-            hash[0]
-        ))
-        .await
-        .unwrap();
-        t.nobody("POST", TOKEN, json!({ "email": "warm@example.com", "password": "x" })).await.is(401);
-        let mut seen = vec![];
-        for body in [
-            json!({ "email": "ada@example.com", "password": "wrong horse" }),
-            json!({ "email": "nobody@example.com", "password": "correct horse" }),
-            json!({ "email": "ada@example.com", "password": "correct horse", "tenant": "nowhere" }),
-            json!({ "email": "idle@example.com", "password": "correct horse", "tenant": "other" }),
-            json!({ "email": "no address", "password": "" }),
-        ] {
-            let before = t.db().statements();
-            let answer = t.nobody("POST", TOKEN, body).await;
-            let mut body = answer.refused(401, "login_failed");
-            body["request_id"] = Null;
-            let names: Vec<String> = answer.headers.keys().map(ToString::to_string).collect();
-            seen.push((body.to_string(), names, t.db().statements() - before));
-        }
-        assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:#?}");
-        // R31: of all these only ada's and idle's failed tries are counted.
-        assert_eq!(t.number("SELECT count(*) FROM refusals").await, 2);
-    }
-
-    /// R25: the sixth wrong try of an account from a network is refused without a hash; others sign in; it ends by itself.
-    #[tokio::test]
-    async fn guessing_is_throttled_by_account_and_network() {
-        let t = with_ada().await;
-        let wrong = json!({ "email": "ada@example.com", "password": "wrong horse" });
-        let right = json!({ "email": "Ada@Example.com", "password": "correct horse" });
-        for _ in 0..5 {
-            t.nobody("POST", TOKEN, wrong.clone()).await.refused(401, "login_failed");
-        }
-        for body in [&wrong, &right] {
-            let before = t.db().statements();
-            let answer = t.nobody("POST", TOKEN, body.clone()).await;
-            answer.refused(429, "too_many_attempts");
-            assert_eq!((answer.header("retry-after"), t.db().statements() - before), ("600", 1));
-        }
-        let elsewhere = [("spin-client-addr", "[2001:db8::1]:1")];
-        t.call("POST", TOKEN, &elsewhere, right.clone()).await.is(200);
-        for number in 2..8 {
-            let same_network = [("spin-client-addr", format!("[2001:db8::{number}]:1"))];
-            let headers: Vec<(&str, &str)> = same_network.iter().map(|(k, v)| (*k, v.as_str())).collect();
-            let status = if number < 7 { 401 } else { 429 };
-            t.call("POST", TOKEN, &headers, wrong.clone()).await.is(status);
-        }
-        // Unknown accounts alike.
-        for number in 0..6 {
-            let answer = t.nobody("POST", TOKEN, json!({ "email": "nobody@example.com", "password": "x" })).await;
-            answer.is(if number < 5 { 401 } else { 429 });
-        }
-        t.wait(600);
-        t.nobody("POST", TOKEN, right).await.is(200);
-    }
-
-    /// R25: a try that was refused is not counted, so that what is forgiven makes room; no tenant's name is a second counter.
-    #[tokio::test]
-    async fn refused_tries_do_not_lengthen_the_throttle() {
-        let t = with_ada().await;
-        let key = Digest::of_parts(&["sign-in", "ada@example.com", "192.0.2.1"]);
-        // Twelve at once, all of them right: the first five are let through, and are forgiven when they were right.
-        for _ in 0..12 {
-            attempt::count(t.db(), &key, TRIES, t.now(), WINDOW).await.unwrap();
-        }
-        for _ in 0..5 {
-            attempt::forgive(t.db(), &key, TRIES).await.unwrap();
-        }
-        t.nobody("POST", TOKEN, json!({ "email": "ada@example.com", "password": "correct horse" })).await.is(200);
-        for tenant in
-            [Null, json!("main"), Null, json!("main"), json!("nowhere"), json!("main")].into_iter().enumerate()
-        {
-            let mut body = json!({ "email": "ada@example.com", "password": "wrong horse" });
-            if !tenant.1.is_null() {
-                body["tenant"] = tenant.1;
-            }
-            t.nobody("POST", TOKEN, body).await.is(if tenant.0 < 5 { 401 } else { 429 });
-        }
-    }
-
-    #[tokio::test]
-    async fn right_passwords_are_not_counted() {
-        let t = with_ada().await;
-        for _ in 0..8 {
-            t.nobody("POST", TOKEN, json!({ "email": "ada@example.com", "password": "correct horse" })).await.is(200);
-        }
-    }
-
-    #[tokio::test]
-    async fn the_server_makes_so_many_hashes_a_second() {
-        let settings = common::settings::Settings { hashes_per_second: Some(4), ..Default::default() };
-        let t = TestApp::with(router(), settings);
-        // Three from one network, the fourth from another one; then nobody.
-        for (number, address, is_let_in) in [
-            (0, "192.0.2.1:1", true),
-            (1, "192.0.2.1:1", true),
-            (3, "192.0.2.1:1", true),
-            (2, "192.0.2.1:1", false),
-            (4, "192.0.2.7:1", true),
-            (5, "192.0.2.8:1", false),
-        ] {
-            let body = json!({ "email": format!("{number}@example.com"), "password": "x" });
-            let answer = t.call("POST", TOKEN, &[("spin-client-addr", address)], body).await;
-            if is_let_in {
-                answer.is(401)
-            } else {
-                answer.refused(429, "too_many_hashes")
-            };
-        }
-        let tried = format!("SELECT count(*) FROM attempts WHERE ends_at > {}", t.now().plus_seconds(1).millis());
-        assert_eq!(t.number(&tried).await, 4, "of a try that was not made nothing is left");
-        t.wait(1);
-        t.nobody("POST", TOKEN, json!({ "email": "2@example.com", "password": "x" })).await.is(401);
-    }
-
-    /// R26: a broken hash is 500, and nothing of it is told.
-    #[tokio::test]
-    async fn a_broken_hash_is_no_wrong_password() {
-        let t = with_ada().await;
-        t.execute("UPDATE users SET password_hash = 'broken'").await.unwrap();
-        let answer = t.nobody("POST", TOKEN, json!({ "email": "ada@example.com", "password": "correct horse" })).await;
-        answer.refused(500, "internal");
-        assert!(!answer.text.contains("hash"), "{}", answer.text);
-    }
-
-    #[tokio::test]
-    async fn an_outdated_hash_is_made_anew() {
-        let t = with_ada().await;
-        let params = argon2::Params::new(64, 1, 1, None).unwrap();
-        let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
-        let old: argon2::password_hash::phc::PasswordHash =
-            argon2::PasswordHasher::hash_password_with_salt(&argon2, b"correct horse", b"0123456789abcdef").unwrap();
-        t.execute(&format!("UPDATE users SET password_hash = '{old}'")).await.unwrap();
-        t.nobody("POST", TOKEN, json!({ "email": "ada@example.com", "password": "correct horse" })).await.is(200);
-        assert!(!password::is_outdated(&t.texts("SELECT password_hash FROM users").await[0]));
-    }
-
-    #[tokio::test]
-    async fn a_body_of_the_wrong_shape_is_refused_before_anything_is_counted() {
-        let t = with_ada().await;
-        for body in [
-            json!({}),
-            json!({ "email": 1, "password": "x" }),
-            json!({ "email": "a", "password": "b", "next": "/" }),
-            json!([]),
-        ] {
-            t.nobody("POST", TOKEN, body).await.refused(422, "validation_error");
-        }
-        assert_eq!(t.number("SELECT count(*) FROM attempts").await, 0);
-    }
+/// A session that was just made.
+struct NewSession {
+    token: Secret,
+    expires_at: Timestamp,
 }
+
+/// Makes a session for a person, with its audit row: the end of every way to sign in. The caller has decided, in the same transaction,
+/// that the person is let in.
+async fn start_session(app: &App, tx: &Tx<'_>, tenant_id: &TenantId, user_id: &UserId) -> Result<NewSession, ApiError> {
+    let id = CredentialId::generate(app.now(), app.chance());
+    let token = Secret::generate(Kind::Session, app.chance());
+    let expires_at = app.now().plus_seconds(SESSION);
+    let user_agent = user_agent(app);
+    let new = credential::New {
+        id: &id,
+        secret: &token,
+        tenant_id,
+        user_id,
+        agent_id: None,
+        scope: "*",
+        created_at: app.now(),
+        expires_at: Some(expires_at),
+        user_agent: user_agent.as_deref(),
+        name: None,
+        key_id: None,
+    };
+    credential::insert(tx, &new).await?;
+    let action = route::SIGN_IN.audit.unwrap_or_default();
+    let event = Event { action, object: id.as_str(), before: Null, after: Null };
+    audit::insert(tx, &app.origin(tenant_id, Some(user_id)), &event).await?;
+    Ok(NewSession { token, expires_at })
+}
+
+/// What the client says of itself, without the characters that cannot be seen.
+fn user_agent(app: &App) -> Option<String> {
+    let sent = app.headers().all("user-agent");
+    let text = String::from_utf8_lossy(sent.first()?.as_bytes());
+    Some(text.chars().filter(|c| !is_unseen(*c)).take(USER_AGENT).collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,14 @@
-//! Component `tokens`: personal access tokens, introspection, leaks.
+//! Component `tokens`: sessions, personal access tokens, every credential for admins, leaks.
 #![forbid(unsafe_code)]
 
-mod admin;
-mod introspect;
-mod leak;
-mod pat;
+mod admin_tokens;
+mod leaks;
 mod routes;
+mod sessions;
+mod tokens;
 
 pub use routes::router;
 
-common::component!(crate::router);
+service::component!(crate::router);
 
-common::with_neighbours!(scopes);
+service::with_neighbours!(tenant);

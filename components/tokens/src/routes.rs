@@ -1,21 +1,22 @@
-use common::{
-    route::{self, Group},
-    router::{Router, Routes},
-};
+use common::route::{self, Group};
+use service::router::{Router, Routes};
 
-use crate::{admin, introspect, leak, pat};
+use crate::{admin_tokens, leaks, sessions, tokens};
 
 fn routes() -> Routes {
     Routes::new(Group::Tokens)
-        .on(route::PATS_CREATE, pat::create)
-        .on(route::PATS_LIST, pat::list)
-        .on(route::PATS_GET, pat::get)
-        .on(route::PATS_ROTATE, pat::rotate)
-        .on(route::PATS_REVOKE, pat::revoke)
-        .on(route::TOKENS_LIST, admin::list)
-        .on(route::TOKENS_REVOKE, admin::revoke)
-        .on(route::INTROSPECT, introspect::introspect)
-        .on(route::LEAKS, leak::report)
+        .on(route::LOGOUT, sessions::logout)
+        .on(route::SESSIONS_LIST, sessions::list)
+        .on(route::SESSIONS_END_OTHERS, sessions::end_others)
+        .on(route::SESSION_END, sessions::end)
+        .on(route::PATS_CREATE, tokens::create)
+        .on(route::PATS_LIST, tokens::list)
+        .on(route::PATS_GET, tokens::get)
+        .on(route::PATS_ROTATE, tokens::rotate)
+        .on(route::PATS_REVOKE, tokens::revoke)
+        .on(route::TOKENS_LIST, admin_tokens::list)
+        .on(route::TOKENS_REVOKE, admin_tokens::revoke)
+        .on(route::LEAKS, leaks::report)
 }
 
 /// The component's routes.
@@ -23,4 +24,4 @@ pub fn router() -> Router {
     routes().build()
 }
 
-common::tests_of_routes!(Tokens);
+service::tests_of_routes!(Tokens);

@@ -1,0 +1,124 @@
+//! The end of agents: archive with all below, restore, purge.
+
+use common::{
+    agent::AgentName,
+    error::{ApiError, Code},
+    route::Route,
+};
+use http::StatusCode;
+use serde_json::{Value::Null, json};
+use service::{
+    app::App,
+    caller::Caller,
+    change::{Answer, Audited, Change, Write},
+    extract::{Body, Empty, Path, Query},
+    form,
+    form::PageQuery,
+    response::{self, Response},
+};
+use store::{
+    agent::{
+        self, Agent,
+        archived::{self, Archived},
+        tree,
+    },
+    db::Rows,
+    permission::DEEPEST,
+};
+
+use crate::bounds::{audited, check_restored_budget, narrow_below};
+
+form! {
+    pub(crate) struct Confirm {
+        confirm: Option<bool>,
+    }
+}
+
+/// `DELETE /api/agents/{name}`: archives the agent and all below it. Their credentials end in the same transaction, and their names
+/// become free: an agent that gets such a name inherits nothing.
+pub(crate) async fn archive(change: Change<Query<Confirm>>, Path(name): Path) -> Result<Response, ApiError> {
+    change
+        .on_agent(&name, async |write, agent, Query(query)| {
+            let mut below = tree::at_and_below(&write.tx, &agent.id).await?;
+            below.retain(|id| *id != agent.id);
+            if !below.is_empty() && query.confirm != Some(true) {
+                return Err(Code::HasChildren
+                    .with("agent", &agent.name)
+                    .with("count", below.len().to_string())
+                    .extra("below", below.len()));
+            }
+            let revoked = tree::archive(&write.tx, &agent.id, write.now()).await?;
+            let with_it = below.iter().map(|id| Audited {
+                object: id.to_string(),
+                before: json!({ "with": agent.id }),
+                after: Null,
+            });
+            let itself =
+                Audited { object: agent.id.to_string(), before: audited(&agent), after: json!({ "revoked": revoked }) };
+            Ok(Answer::no_content().audited_all(with_it.chain([itself]).collect()))
+        })
+        .await
+}
+
+/// `GET /api/agents/archived`: the archived agents that the caller may restore, the last archived first.
+pub(crate) async fn list(
+    app: App,
+    caller: Caller,
+    route: &'static Route,
+    Query(page): Query<PageQuery>,
+) -> Result<Response, ApiError> {
+    let wanted = caller.page(route, &page, &[])?;
+    let rows = archived::list(app.db(), caller.subject(), &wanted).await?;
+    response::json(StatusCode::OK, &wanted.page(rows, |row| (row.archived_at, row.id.to_string())))
+}
+
+async fn find(reads: &dyn Rows, caller: &Caller, id: &str) -> Result<Archived, ApiError> {
+    archived::find(reads, caller.subject(), id).await
+}
+
+/// `POST /api/agents/archived/{id}/restore`: the agent exists again, stopped, without credentials, grants and keys. It is below the
+/// same agent as before, if that one still exists and has room; else below none.
+pub(crate) async fn restore(change: Change<Body<Empty>>, Path(id): Path) -> Result<Response, ApiError> {
+    change
+        .on(&id, find, async |write, found, _| {
+            let name = AgentName::parse(&found.name);
+            let name = name.ok_or_else(|| ApiError::from(Code::Internal).cause("a stored name"))?;
+            let parent = former_parent(write, &found).await?;
+            if let Some(parent) = &parent {
+                check_restored_budget(write, parent, &found).await?;
+            }
+            let parent_id = parent.as_ref().map(|parent| &parent.id);
+            if !archived::restore(&write.tx, &found, &name, parent_id, write.now()).await? {
+                return Err(Code::NameTaken.into());
+            }
+            if let Some(parent) = &parent {
+                narrow_below(write, parent).await?; // its ceiling may be narrower by now
+            }
+            let after = agent::by_id(&write.tx, &found.id, write.now()).await?.ok_or(Code::ArchivedNotFound)?;
+            let before = json!({ "archived_at": found.archived_at });
+            Ok(Answer::ok(&after)?.audited(&found.id, before, audited(&after)))
+        })
+        .await
+}
+
+/// The agent that an archived one was below, if the tree still has a place for it there.
+async fn former_parent(write: &Write<'_>, found: &Archived) -> Result<Option<Agent>, ApiError> {
+    let Some(id) = &found.parent_id else { return Ok(None) };
+    let parent = agent::by_id(&write.tx, id, write.now()).await?;
+    let Some(parent) = parent.filter(|parent| parent.owner.id == found.owner.id) else { return Ok(None) };
+    let has_room = tree::depth(&write.tx, &parent.id).await? < DEEPEST as i64;
+    Ok(has_room.then_some(parent))
+}
+
+/// `DELETE /api/agents/archived/{id}`: deletes the agent for good. The audit trail keeps what it did.
+pub(crate) async fn purge(change: Change<()>, Path(id): Path) -> Result<Response, ApiError> {
+    change
+        .on(&id, find, async |write, found, ()| {
+            archived::purge(&write.tx, &found.id).await?;
+            Ok(Answer::no_content().audited(&found.id, json!(found), Null))
+        })
+        .await
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,239 @@
+//! What an agent can be set to, and what it may have by its place in the tree.
+//!
+//! An agent gives those below it no scope beyond its own ceiling, whoever asks. Where an agent asks, it also gives no better tier, no
+//! more tasks at once, and no more of its budget than is left. A budget is given once: it does not become free again when a child is
+//! archived, gets a lower one, or is restored.
+
+use std::collections::HashMap;
+
+use common::{
+    agent::{AgentSettings, Labels, MOST_CENTS},
+    error::{ApiError, Code},
+    id::{AgentId, UserId},
+    permission::Action,
+    scope::Patterns,
+    text::{is_public_url, prose, text, within},
+};
+use serde_json::{Value as Json, json};
+use service::{
+    caller::Caller,
+    change::Write,
+    form,
+    form::Nullable,
+    mint::{self, RequestedScope},
+};
+use store::{
+    agent::{self, Agent, archived::Archived, tree},
+    db::Rows,
+    inbox,
+};
+
+/// The most labels of an agent.
+const LABELS: usize = 32;
+/// Characters of a description.
+const DESCRIPTION: usize = 2_000;
+/// Characters of a display name, a runtime, a model.
+const NAME: usize = 64;
+
+form! {
+    /// Settings of an agent, as they were sent. `None`: left out; null: cleared.
+    pub(crate) struct AgentChanges {
+        display_name: Option<Nullable<String>>,
+        description: Option<Nullable<String>>,
+        runtime: Option<Nullable<String>>,
+        model: Option<Nullable<String>>,
+        url: Option<Nullable<String>>,
+        labels: Option<Labels>,
+        scope: Option<Vec<String>>,
+        preset: Option<String>,
+        pub(crate) tier: Option<i64>,
+        max_concurrent_tasks: Option<i64>,
+        budget_cents: Option<Nullable<i64>>,
+    }
+}
+
+impl AgentChanges {
+    /// The ceiling that was sent, as scopes or as a preset. `None`: neither was sent.
+    pub(crate) async fn ceiling(&self, reads: &dyn Rows, caller: &Caller) -> Result<Option<RequestedScope>, ApiError> {
+        mint::requested_scope(reads, caller, self.scope.as_deref(), self.preset.as_deref()).await
+    }
+
+    /// Checks the values and puts them into `settings`, except the ceiling. What was left out stays as it is there.
+    pub(crate) fn apply(&self, settings: &mut AgentSettings) -> Result<(), ApiError> {
+        set(&mut settings.display_name, self.display_name.as_ref(), |value| text("display_name", value, NAME))?;
+        set(&mut settings.description, self.description.as_ref(), |value| prose("description", value, DESCRIPTION))?;
+        set(&mut settings.runtime, self.runtime.as_ref(), |value| text("runtime", value, NAME))?;
+        set(&mut settings.model, self.model.as_ref(), |value| text("model", value, NAME))?;
+        set(&mut settings.url, self.url.as_ref(), |url| match is_public_url(url) {
+            true => Ok(url.clone()),
+            false => Err(Code::InvalidAgentUrl.into()),
+        })?;
+        if let Some(labels) = &self.labels {
+            check_labels(labels)?;
+            settings.labels.clone_from(labels);
+        }
+        if let Some(tier) = self.tier {
+            settings.tier = within("tier", tier, 1..=5)?;
+        }
+        if let Some(tasks) = self.max_concurrent_tasks {
+            settings.max_concurrent_tasks = within("max_concurrent_tasks", tasks, 1..=1_000)?;
+        }
+        set(&mut settings.budget_cents, self.budget_cents.as_ref(), |cents| {
+            within("budget_cents", *cents, 0..=MOST_CENTS)
+        })
+    }
+}
+
+/// Sets what was sent: null clears the setting, and what was left out does not touch it.
+fn set<T>(
+    setting: &mut Option<T>,
+    sent: Option<&Nullable<T>>,
+    check: impl FnOnce(&T) -> Result<T, ApiError>,
+) -> Result<(), ApiError> {
+    if let Some(Nullable(value)) = sent {
+        *setting = value.as_ref().map(check).transpose()?;
+    }
+    Ok(())
+}
+
+/// Checks labels: names of 1 to 64 characters, texts of at most 128, 32 in all.
+fn check_labels(labels: &Labels) -> Result<(), ApiError> {
+    let is_good = labels.len() <= LABELS
+        && labels.iter().all(|(name, value)| {
+            text("labels", name, 64).is_ok_and(|trimmed| trimmed == *name)
+                && (value.is_empty() || text("labels", value, 128).is_ok())
+        });
+    if is_good { Ok(()) } else { Err(Code::InvalidLabels.into()) }
+}
+
+/// Sets the ceiling and the preset that it came from.
+pub(crate) fn set_ceiling(settings: &mut AgentSettings, ceiling: RequestedScope) {
+    settings.scope = ceiling.scope;
+    (settings.preset, settings.preset_version) = ceiling.preset.unzip();
+}
+
+/// An agent in its audit rows: no secret, and nothing of other agents but the id.
+pub(crate) fn audited(agent: &Agent) -> Json {
+    let mut row = json!(agent);
+    if let Some(members) = row.as_object_mut() {
+        members.insert("parent".to_owned(), json!(agent.parent_id));
+    }
+    row
+}
+
+/// Finds the agent of this name, below which the caller may put an agent of `owner`'s.
+pub(crate) async fn find_parent(write: &Write<'_>, name: &str, owner: &UserId) -> Result<Agent, ApiError> {
+    let found = agent::get(&write.tx, write.caller.subject(), name, Action::Update, write.now()).await;
+    let parent = found.map_err(|refusal| match refusal.code() {
+        Code::AgentNotFound => Code::ParentNotFound.into(),
+        _ => refusal,
+    })?;
+    // An agent builds on itself and on those below it, and not on what was shared with it.
+    if let Some(own) = write.caller.agent_id()
+        && !tree::is_at_or_below(&write.tx, &parent.id, own).await?
+    {
+        return Err(Code::ParentOfAnother.into());
+    }
+    if parent.owner.id != *owner {
+        return Err(Code::ParentOfAnother.into());
+    }
+    Ok(parent)
+}
+
+fn beyond(field: &'static str, bound: &'static str, value: i64) -> ApiError {
+    Code::BeyondParent.with("field", field).with("bound", bound).with("value", value.to_string()).extra("field", field)
+}
+
+/// Refuses settings that a parent cannot give. `before`: the agent, if it exists already; what it has is not refused.
+pub(crate) async fn check_within_parent(
+    write: &Write<'_>,
+    parent: &Agent,
+    before: Option<&Agent>,
+    settings: &AgentSettings,
+) -> Result<(), ApiError> {
+    let custom = write.caller.custom_scopes();
+    let excess = settings.scope.scopes(custom).without(&parent.settings.scope.scopes(custom));
+    write.caller.refuse_excess(excess, &settings.scope)?;
+    if write.caller.agent_id().is_none() {
+        return Ok(());
+    }
+    let (given, old) = (&parent.settings, before.map(|agent| &agent.settings));
+    if settings.tier < given.tier && old.is_none_or(|old| settings.tier < old.tier) {
+        return Err(beyond("tier", "least", given.tier));
+    }
+    let (tasks, most) = (settings.max_concurrent_tasks, given.max_concurrent_tasks);
+    if tasks > most && old.is_none_or(|old| tasks > old.max_concurrent_tasks) {
+        return Err(beyond("max_concurrent_tasks", "most", most));
+    }
+    if old.is_none_or(|old| settings.budget_cents != old.budget_cents) {
+        check_budget_left(write, parent, before.map(|agent| &agent.id), settings.budget_cents, 0).await?;
+    }
+    Ok(())
+}
+
+/// Refuses an agent to restore a budget that it cannot give, because meanwhile others got it.
+pub(crate) async fn check_restored_budget(
+    write: &Write<'_>,
+    parent: &Agent,
+    restored: &Archived,
+) -> Result<(), ApiError> {
+    if write.caller.agent_id().is_none() {
+        return Ok(());
+    }
+    check_budget_left(write, parent, Some(&restored.id), restored.budget_cents, restored.spent_cents).await
+}
+
+/// Refuses a child a budget beyond what its parent has left beside it. No bound is refused, too, if the parent has one.
+async fn check_budget_left(
+    write: &Write<'_>,
+    parent: &Agent,
+    child: Option<&AgentId>,
+    budget: Option<i64>,
+    spent: i64,
+) -> Result<(), ApiError> {
+    let Some(whole) = parent.settings.budget_cents else { return Ok(()) };
+    let given = tree::committed_below(&write.tx, &parent.id, child).await?;
+    let left = whole.saturating_sub(parent.settings.spent_cents).saturating_sub(given).max(0);
+    match budget {
+        Some(budget) if budget.max(spent) <= left => Ok(()),
+        _ => Err(beyond("budget_cents", "most", left)),
+    }
+}
+
+/// Refuses a budget that is less than what the agent has spent and given to those below it: the rest could be given twice.
+pub(crate) async fn check_covers_given_budget(
+    write: &Write<'_>,
+    agent: &Agent,
+    budget: Option<i64>,
+) -> Result<(), ApiError> {
+    let given = tree::committed_below(&write.tx, &agent.id, None).await?;
+    let least = agent.settings.spent_cents.saturating_add(given);
+    match budget {
+        Some(budget) if budget < least => Err(beyond("budget_cents", "least", least)),
+        _ => Ok(()),
+    }
+}
+
+/// Takes from every agent below `top` what the one above it no longer has, and tells it.
+pub(crate) async fn narrow_below(write: &Write<'_>, top: &Agent) -> Result<(), ApiError> {
+    let custom = write.caller.custom_scopes();
+    let mut ceilings: HashMap<AgentId, Patterns> = HashMap::new();
+    for agent in tree::ceilings(&write.tx, &top.id).await? {
+        let mut scope = agent.scope.clone();
+        if let Some(above) = agent.parent_id.as_ref().and_then(|above| ceilings.get(above)) {
+            scope = scope.within(&[&above.to_column()], custom);
+            let (scopes, bound) = (scope.scopes(custom), above.scopes(custom));
+            if !scopes.clone().without(&bound).is_empty() {
+                scope = scopes.and(&bound).to_patterns();
+            }
+        }
+        if scope != agent.scope {
+            tree::narrow(&write.tx, &agent.id, &scope, write.now()).await?;
+            inbox::push(&write.tx, &agent.id, "limit_changed", &json!({ "scope": scope }), write.now()).await?;
+            let (before, after) = (json!({ "scope": agent.scope }), json!({ "scope": scope, "with": top.id }));
+            write.record("agent.update", agent.id.as_str(), before, after).await?;
+        }
+        ceilings.insert(agent.id, scope);
+    }
+    Ok(())
+}

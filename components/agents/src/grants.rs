@@ -1,0 +1,308 @@
+//! Grants: which users and agents may read or edit an agent, or one of its keys, beside the owner and the tenant's admins.
+
+use common::{
+    error::{ApiError, Code},
+    id::{AgentId, KeyId},
+    permission::Relation,
+    route::Route,
+    time::Timestamp,
+};
+use http::StatusCode;
+use serde_json::{
+    Value::{self as Json, Null},
+    json,
+};
+use service::{
+    app::App,
+    caller::Caller,
+    change::{Answer, Change, Done, Identified, Write},
+    extract::{Body, Path, Query, QueryOrBody},
+    form,
+    form::PageQuery,
+    object,
+    response::{Response, json},
+};
+use store::{
+    db::Rows,
+    grant::{self, Inserted},
+};
+
+/// The agent or the key that grants are about.
+struct Shared {
+    agent_id: AgentId,
+    agent: String,
+    key: Option<KeyId>,
+}
+
+impl Identified for Shared {
+    fn id(&self) -> &str {
+        self.key.as_ref().map_or(self.agent_id.as_str(), KeyId::as_str)
+    }
+}
+
+impl Shared {
+    /// The agent of this name, if the caller may share it.
+    async fn agent(
+        reads: &dyn Rows,
+        caller: &Caller,
+        route: &Route,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<Self, ApiError> {
+        let found = object::agent(reads, caller, route, name, now).await?;
+        Ok(Self { agent_id: found.id, agent: found.name, key: None })
+    }
+
+    /// The key with this id of the agent of this name, if the caller may share it.
+    async fn key(
+        reads: &dyn Rows,
+        caller: &Caller,
+        route: &Route,
+        path: (&str, &str),
+        now: Timestamp,
+    ) -> Result<Self, ApiError> {
+        let found = object::key(reads, caller, route, path, now).await?;
+        Ok(Self { agent_id: found.agent_id, agent: found.agent, key: Some(found.key.id) })
+    }
+
+    /// Where its grants are.
+    fn path(&self) -> String {
+        match &self.key {
+            None => format!("/api/agents/{}/grants", self.agent),
+            Some(key) => format!("/api/agents/{}/keys/{key}/grants", self.agent),
+        }
+    }
+
+    /// What an audit row, which is about the agent, says of a grant.
+    fn audited(&self, mut grant: Json) -> Json {
+        if let (Some(key), Json::Object(members)) = (&self.key, &mut grant) {
+            members.insert("key".to_owned(), key.as_str().into());
+        }
+        grant
+    }
+}
+
+/// Changes the grants of the agent or the key that the path names, if the caller may share it.
+async fn change_grants<T>(
+    change: Change<T>,
+    name: &str,
+    key: Option<Path>,
+    act: impl AsyncFnOnce(&Write<'_>, Shared, T) -> Result<Done, ApiError>,
+) -> Result<Response, ApiError> {
+    let (route, now) = (change.route(), change.app.now());
+    match key {
+        None => {
+            change.on(name, async |reads, caller, name| Shared::agent(reads, caller, route, name, now).await, act).await
+        }
+        Some(Path(id)) => {
+            change
+                .on(&id, async |reads, caller, id| Shared::key(reads, caller, route, (name, id), now).await, act)
+                .await
+        }
+    }
+}
+
+/// `GET /api/agents/{name}/grants`, `GET /api/agents/{name}/keys/{id}/grants`: who may read or edit it, beside its owner and the
+/// tenant's admins.
+pub(crate) async fn list(
+    app: App,
+    caller: Caller,
+    route: &'static Route,
+    Path(name): Path,
+    key: Option<Path>,
+    Query(query): Query<PageQuery>,
+) -> Result<Response, ApiError> {
+    let wanted = caller.page(route, &query, &[&name, key.as_ref().map_or("", |Path(key)| key)])?;
+    let shared = match &key {
+        None => Shared::agent(app.db(), &caller, route, &name, app.now()).await?,
+        Some(Path(key)) => Shared::key(app.db(), &caller, route, (&name, key), app.now()).await?,
+    };
+    let rows = grant::list(app.db(), shared.id(), &wanted).await?;
+    json(StatusCode::OK, &wanted.page(rows, |row| (row.created_at, row.subject.id.clone() + row.relation.as_str())))
+}
+
+form! {
+    pub(crate) struct Give {
+        subject: String,
+        relation: String,
+    }
+}
+
+fn relation(word: &str) -> Result<Relation, ApiError> {
+    Relation::of_grant(word).ok_or_else(|| Code::UnknownRelation.into())
+}
+
+/// `POST /api/agents/{name}/grants`, `POST /api/agents/{name}/keys/{id}/grants`: gives a grant. A grant that exists already is answered
+/// as it is.
+pub(crate) async fn give(
+    change: Change<Body<Give>>,
+    Path(name): Path,
+    key: Option<Path>,
+) -> Result<Response, ApiError> {
+    let relation = relation(&change.input.0.relation)?;
+    change_grants(change, &name, key, async |write, shared, Body(body)| {
+        let asking = write.caller.subject();
+        let to = grant::find_subject(&write.tx, asking, &body.subject).await?.ok_or(Code::SubjectNotFound)?;
+        let new = grant::New {
+            tenant: write.caller.tenant_id(),
+            object: shared.id(),
+            subject: &to.named.id,
+            relation,
+            by: asking.id(),
+            now: write.now(),
+        };
+        let inserted = grant::insert(&write.tx, &new).await?;
+        if inserted == Inserted::TooMany {
+            return Err(Code::TooManyGrants.with("path", shared.path()));
+        }
+        let stored = grant::find(&write.tx, shared.id(), &to.named.id, relation).await?;
+        let stored =
+            stored.ok_or_else(|| ApiError::from(Code::Internal).cause("a grant that was just given is not there"))?;
+        if inserted == Inserted::Exists {
+            return Ok(Answer::ok(&stored)?.unchanged());
+        }
+        let after = shared.audited(json!({ "subject": to.named.id, "relation": relation }));
+        Ok(Answer::created(&stored)?.audited(shared.agent_id, Null, after))
+    })
+    .await
+}
+
+form! {
+    pub(crate) struct Take {
+        subject: String,
+        relation: Option<String>,
+    }
+}
+
+/// `DELETE /api/agents/{name}/grants?subject=&relation=`, `DELETE /api/agents/{name}/keys/{id}/grants?…`: takes one grant away, or all of
+/// the subject's. 204 too when there was none.
+pub(crate) async fn take(
+    change: Change<QueryOrBody<Take>>,
+    Path(name): Path,
+    key: Option<Path>,
+) -> Result<Response, ApiError> {
+    let relation = change.input.0.relation.as_deref().map(relation).transpose()?;
+    change_grants(change, &name, key, async |write, shared, QueryOrBody(query)| {
+        // Whether the caller may read the subject now does not matter.
+        let taken = grant::delete(&write.tx, shared.id(), &query.subject, relation).await?;
+        if taken.is_empty() {
+            return Ok(Answer::no_content().unchanged());
+        }
+        // Of a subject the id alone: a reader of the object need not be allowed to read the subject.
+        let audited = |grant: &grant::Grant| json!({ "subject": grant.subject.id, "relation": grant.relation });
+        let grants: Vec<Json> = taken.iter().map(audited).collect();
+        let before = shared.audited(json!({ "grants": grants }));
+        Ok(Answer::no_content().audited(shared.agent_id, before, Null))
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use common::role::Role;
+    use service::testing::{Actor, TestApp};
+
+    use super::*;
+    use crate::with_neighbours;
+
+    const GRANTS: &str = "/api/agents/scout/grants";
+
+    struct Stage {
+        t: TestApp,
+        ada: Actor,
+        max: Actor,
+        helper: Actor,
+    }
+
+    /// Ada owns the agent scout, Max the agent helper; neither is an admin.
+    async fn stage() -> Stage {
+        let t = TestApp::new(with_neighbours());
+        let tenant = t.tenant("main").await;
+        let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
+        let max = t.user(&tenant, "max@example.com", Role::Member).await;
+        t.agent(&ada, "scout", "agents.*").await;
+        let helper = t.agent(&max, "helper", "agents.*").await;
+        Stage { t, ada, max, helper }
+    }
+
+    #[tokio::test]
+    async fn a_grant_gives_access_until_it_is_taken_away() {
+        let Stage { t, ada, max, .. } = stage().await;
+        t.as_(&max, "GET", "/api/agents/scout", Null).await.refused(404, "agent_not_found");
+        let body = json!({ "subject": "MAX@example.com", "relation": "viewer" });
+        let given = t.as_(&ada, "POST", GRANTS, body.clone()).await.is(201);
+        assert_eq!(
+            given,
+            json!({
+                "subject": { "kind": "user", "id": max.user, "name": "max@example.com" }, "relation": "viewer",
+                "created_at": "2026-01-02T03:04:05.000Z", "created_by": ada.user,
+            })
+        );
+        assert_eq!(t.as_(&ada, "POST", GRANTS, body).await.is(200), given, "it exists already");
+        assert_eq!(t.as_(&ada, "GET", GRANTS, Null).await.is(200), json!({ "items": [given], "next_cursor": null }));
+        t.as_(&max, "GET", "/api/agents/scout", Null).await.is(200);
+        // R34: a caller that may read and not more is told what is missing.
+        let refused =
+            t.as_(&max, "PATCH", "/api/agents/scout", json!({ "model": "m" })).await.refused(403, "permission_denied");
+        assert_eq!(refused["required_relations"], json!(["editor", "owner", "tenant.admin"]));
+        t.as_(&max, "GET", GRANTS, Null).await.refused(403, "permission_denied");
+        t.as_(&ada, "POST", GRANTS, json!({ "subject": max.user, "relation": "editor" })).await.is(201);
+        t.as_(&max, "PATCH", "/api/agents/scout", json!({ "model": "m" })).await.is(200);
+        t.as_(&ada, "DELETE", &format!("{GRANTS}?subject=max@example.com&relation=editor"), Null).await.is(204);
+        t.as_(&max, "PATCH", "/api/agents/scout", json!({ "model": "n" })).await.refused(403, "permission_denied");
+        t.as_(&ada, "DELETE", GRANTS, json!({ "subject": "max@example.com" })).await.is(204);
+        t.as_(&ada, "DELETE", GRANTS, json!({ "subject": "max@example.com" })).await.is(204);
+        t.as_(&max, "GET", "/api/agents/scout", Null).await.refused(404, "agent_not_found");
+        assert_eq!(t.number("SELECT count(*) FROM audit WHERE action IN ('agent.share', 'agent.unshare')").await, 4);
+    }
+
+    /// R8: an agent owns itself, so a caller that may not share or archive it cannot give it a token that can.
+    #[tokio::test]
+    async fn an_editor_issues_no_token_that_shares_or_archives() {
+        let Stage { t, ada, max, .. } = stage().await;
+        t.as_(&ada, "POST", GRANTS, json!({ "subject": "max@example.com", "relation": "editor" })).await.is(201);
+        let issue = "/api/agents/scout/token/issue";
+        let refused = t.as_(&max, "POST", issue, Null).await.refused(400, "scope_too_wide");
+        assert_eq!(refused["excess_scopes"], json!(["agents.delete", "agents.share"]));
+        t.as_(&max, "POST", issue, json!({ "scope": ["agents.read", "agents.update"] })).await.is(200);
+        t.as_(&ada, "POST", issue, Null).await.is(200);
+    }
+
+    /// An owner can take every grant of the list away, although they may no longer read the subject.
+    #[tokio::test]
+    async fn a_grant_to_an_unreadable_subject_can_be_taken_away() {
+        let Stage { t, ada, max, helper, .. } = stage().await;
+        let helpers = "/api/agents/helper/grants";
+        t.as_(&max, "POST", helpers, json!({ "subject": "ada@example.com", "relation": "viewer" })).await.is(201);
+        t.as_(&ada, "POST", GRANTS, json!({ "subject": "helper", "relation": "editor" })).await.is(201);
+        t.as_(&max, "DELETE", &format!("{helpers}?subject=ada@example.com"), Null).await.is(204);
+        let id = helper.agent.as_ref().unwrap();
+        t.as_(&ada, "DELETE", &format!("{GRANTS}?subject={id}"), Null).await.is(204);
+        assert_eq!(t.as_(&ada, "GET", GRANTS, Null).await.is(200)["items"], json!([]));
+        let row = t.texts("SELECT before FROM audit WHERE action = 'agent.unshare' ORDER BY seq DESC LIMIT 1").await;
+        assert!(row[0].contains("\"relation\":\"editor\""), "{row:?}");
+        t.as_(&ada, "DELETE", &format!("{GRANTS}?subject=nobody@example.com"), Null).await.is(204);
+    }
+
+    /// An agent with a grant reads only what its owner may read too.
+    #[tokio::test]
+    async fn a_grant_to_an_agent_needs_its_owner_too() {
+        let Stage { t, ada, max, helper, .. } = stage().await;
+        // Ada may not read Max's agent, so for them it does not exist.
+        let body = json!({ "subject": "helper", "relation": "viewer" });
+        t.as_(&ada, "POST", GRANTS, body.clone()).await.refused(404, "subject_not_found");
+        t.as_(&ada, "POST", GRANTS, json!({ "subject": "nobody@example.com", "relation": "viewer" }))
+            .await
+            .refused(404, "subject_not_found");
+        t.as_(&max, "POST", "/api/agents/helper/grants", json!({ "subject": "ada@example.com", "relation": "viewer" }))
+            .await
+            .is(201);
+        t.as_(&ada, "POST", GRANTS, body).await.is(201);
+        t.as_(&helper, "GET", "/api/agents/scout", Null).await.refused(404, "agent_not_found");
+        t.as_(&ada, "POST", GRANTS, json!({ "subject": "max@example.com", "relation": "viewer" })).await.is(201);
+        t.as_(&helper, "GET", "/api/agents/scout", Null).await.is(200);
+        t.as_(&ada, "POST", GRANTS, json!({ "subject": "helper", "relation": "owner" }))
+            .await
+            .refused(400, "unknown_relation");
+    }
+}

@@ -1,0 +1,153 @@
+use common::{role::Role, secret::Kind};
+use serde_json::{Value as Json, Value::Null, json};
+use service::testing::{Actor, TestApp};
+
+use crate::with_neighbours;
+
+const HEARTBEAT: &str = "/api/agents/me/heartbeat";
+
+async fn stage() -> (TestApp, Actor, Actor) {
+    let t = TestApp::new(with_neighbours());
+    let tenant = t.tenant("main").await;
+    let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
+    let scout = t.agent(&ada, "scout", "agents.list agents.read agents.update").await;
+    (t, ada, scout)
+}
+
+async fn beat(t: &TestApp, scout: &Actor, body: Json) -> Json {
+    t.as_(scout, "POST", HEARTBEAT, body).await.is(200)
+}
+
+#[tokio::test]
+async fn a_heartbeat_is_recorded_and_answers_the_agents_state() {
+    let (t, ada, scout) = stage().await;
+    let well = json!({ "state": "running", "warnings": [], "unread": 0 });
+    assert_eq!(beat(&t, &scout, Null).await, well);
+    t.wait(61);
+    let at = t.now();
+    assert_eq!(beat(&t, &scout, json!({})).await, well);
+    let seen = t.as_(&ada, "GET", "/api/agents/scout", Null).await.is(200);
+    assert_eq!((&seen["last_seen_at"], &seen["spent_cents"]), (&json!(at), &json!(0)));
+    t.execute(
+        "INSERT INTO inbox SELECT id, 1, 'message', '{}', 0 FROM agents UNION ALL SELECT id, 2, 'message', '{}', 0 FROM agents",
+    )
+    .await
+    .unwrap();
+    assert_eq!(beat(&t, &scout, Null).await["unread"], 2);
+    assert_eq!(t.number("SELECT count(*) FROM audit").await, 0, "a row that speaks for itself");
+    let before = t.db().statements();
+    beat(&t, &scout, Null).await;
+    assert_eq!(t.db().statements() - before, 2, "the caller and the heartbeat");
+}
+
+/// What an agent has spent is a running total: its own reports never lower it.
+#[tokio::test]
+async fn a_report_never_lowers_what_was_spent() {
+    let (t, ada, scout) = stage().await;
+    for (reported, kept) in [
+        (json!(40), 40),
+        (json!(10), 40),
+        (json!(0), 40),
+        (json!(41), 41),
+        (json!(1_000_000_000_000i64), 1_000_000_000_000),
+    ] {
+        beat(&t, &scout, json!({ "spent_cents": reported })).await;
+        assert_eq!(t.number("SELECT spent_cents FROM agents").await, kept);
+    }
+    for (body, status, slug) in [
+        (json!({ "spent_cents": -1 }), 400, "invalid_number"),
+        (json!({ "spent_cents": 1_000_000_000_001i64 }), 400, "invalid_number"),
+        (json!({ "spent_cents": 1.5 }), 422, "validation_error"),
+        (json!({ "spent_cents": "7" }), 422, "validation_error"),
+        (json!({ "spent_cents": null }), 422, "validation_error"),
+        (json!({ "probes": [] }), 422, "validation_error"),
+        (json!([]), 422, "validation_error"),
+    ] {
+        t.as_(&scout, "POST", HEARTBEAT, body).await.refused(status, slug);
+    }
+    t.as_(&ada, "POST", HEARTBEAT, Null).await.refused(403, "agent_required");
+    t.nobody("POST", HEARTBEAT, Null).await.refused(401, "missing_credential");
+    t.as_(&ada, "PATCH", "/api/agents/scout", json!({ "spent_cents": 0 })).await.is(200);
+    assert_eq!(t.number("SELECT spent_cents FROM agents").await, 0);
+}
+
+#[tokio::test]
+async fn the_agent_is_warned_of_its_state_budget_and_end() {
+    let (t, ada, scout) = stage().await;
+    let warnings = async |spent: i64| {
+        let answer = beat(&t, &scout, json!({ "spent_cents": spent })).await;
+        answer["warnings"].as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    t.as_(&ada, "PATCH", "/api/agents/scout", json!({ "budget_cents": 100 })).await.is(200);
+    assert_eq!(warnings(89).await, Vec::<String>::new());
+    assert_eq!(warnings(90).await, ["You have spent 90 cents of your budget of 100; ada@example.com can raise it."]);
+    assert_eq!(warnings(100).await.len(), 1);
+    let over = "You have spent 101 cents, more than your budget of 100; ada@example.com can raise it.";
+    assert_eq!(warnings(101).await, [over]);
+    for (state, warning) in [
+        ("paused", "You are paused; ada@example.com can resume you."),
+        ("stopped", "You are stopped; ada@example.com can start you again."),
+    ] {
+        t.execute(&format!("UPDATE agents SET state = '{state}'")).await.unwrap();
+        assert_eq!(warnings(0).await, [warning, over]);
+    }
+    t.execute("UPDATE agents SET state = 'running', budget_cents = NULL").await.unwrap();
+    let ends = (t.now().millis() / 1000 + 8 * 86_400) * 1000;
+    t.execute(&format!("UPDATE credentials SET expires_at = {ends} WHERE agent_id IS NOT NULL")).await.unwrap();
+    t.wait(86_400);
+    assert_eq!(warnings(0).await, Vec::<String>::new(), "seven days are left");
+    t.wait(1);
+    let warning = "The token that you sent ends at 2026-01-10T03:04:05.000Z; ada@example.com gets a new one for you with POST /api/agents/scout/token/issue.";
+    assert_eq!(warnings(0).await, [warning]);
+    let ends = Some(t.now().plus_seconds(60));
+    let key = t.credential(Kind::ApiKey, &ada.tenant, &ada.user, scout.agent.as_ref(), "ui.notify", ends).await;
+    let warning = "The key that you sent ends at 2026-01-03T03:05:06.000Z; ada@example.com can replace it.";
+    assert_eq!(beat(&t, &key, Null).await["warnings"], json!([warning]));
+}
+
+/// R43: an agent over its budget is refused wherever a halted one is, and reads how to fix it; each of the ways works.
+#[tokio::test]
+async fn an_agent_over_its_budget_is_refused_until_a_person_raises_it() {
+    let (t, ada, scout) = stage().await;
+    let own = "/api/agents/scout";
+    t.as_(&ada, "PATCH", own, json!({ "budget_cents": 100 })).await.is(200);
+    for fix in [json!({ "budget_cents": 200 }), json!({ "spent_cents": 0 }), json!({ "budget_cents": null })] {
+        let budget = t.number("SELECT budget_cents FROM agents").await;
+        beat(&t, &scout, json!({ "spent_cents": budget })).await;
+        t.as_(&scout, "GET", own, Null).await.is(200);
+        beat(&t, &scout, json!({ "spent_cents": budget + 1 })).await;
+        for (method, path, body) in [
+            ("GET", own, Null),
+            ("GET", "/api/agents", Null),
+            ("PATCH", own, json!({ "spent_cents": 0 })),
+            ("GET", "/api/agents/me/logs", Null),
+            ("POST", "/api/agents/me/logs", json!({ "text": "a" })),
+        ] {
+            let refused = t.as_(&scout, method, path, body).await.refused(402, "over_budget");
+            assert!(
+                refused["fix"].as_str().unwrap().contains("PATCH /api/agents/scout {\"budget_cents\": "),
+                "{refused}"
+            );
+        }
+        assert_eq!(beat(&t, &scout, Null).await["warnings"].as_array().unwrap().len(), 1);
+        // The agent cannot fix it itself by reporting less.
+        beat(&t, &scout, json!({ "spent_cents": 0 })).await;
+        t.as_(&scout, "GET", own, Null).await.refused(402, "over_budget");
+        t.as_(&ada, "PATCH", own, fix).await.is(200);
+        t.as_(&scout, "GET", own, Null).await.is(200);
+    }
+}
+
+#[tokio::test]
+async fn a_heartbeat_is_answered_for_a_halted_agent_and_refused_for_an_ended_token() {
+    let (t, ada, scout) = stage().await;
+    let boss = t.agent(&ada, "boss", "agents.lifecycle agents.read").await;
+    for (verb, state) in [("pause", "paused"), ("stop", "stopped")] {
+        t.as_(&ada, "POST", &format!("/api/agents/scout/{verb}"), Null).await.is(200);
+        assert_eq!(beat(&t, &scout, Null).await["state"], state);
+    }
+    beat(&t, &boss, json!({ "spent_cents": 7 })).await;
+    assert_eq!(t.number("SELECT spent_cents FROM agents WHERE name = 'scout'").await, 0, "each its own");
+    t.as_(&ada, "DELETE", "/api/agents/scout/token", Null).await.is(204);
+    t.as_(&scout, "POST", HEARTBEAT, Null).await.refused(401, "token_revoked");
+}

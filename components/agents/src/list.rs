@@ -1,0 +1,65 @@
+//! Which agents the caller may read.
+
+use common::{
+    agent::AgentState,
+    error::{ApiError, Code},
+    route::Route,
+    text::text,
+};
+use http::StatusCode;
+use service::{
+    app::App,
+    caller::Caller,
+    extract::Query,
+    form,
+    form::PageQuery,
+    response::{Response, written_json},
+};
+use store::agent::list::{self, Filter};
+
+form! {
+    pub(crate) struct List {
+        q: Option<String>,
+        state: Option<String>,
+        owner: Option<String>,
+        parent: Option<String>,
+        has_token: Option<String>,
+        ..page: PageQuery,
+    }
+}
+
+/// `GET /api/agents`: the agents that the caller may read.
+pub(crate) async fn list(
+    app: App,
+    caller: Caller,
+    route: &'static Route,
+    Query(query): Query<List>,
+) -> Result<Response, ApiError> {
+    let filters = [&query.q, &query.state, &query.owner, &query.parent, &query.has_token]
+        .map(|filter| filter.as_deref().unwrap_or_default());
+    let q = query.q.as_deref().filter(|q| !q.trim().is_empty()).map(|q| text("q", q, 100)).transpose()?;
+    let wanted = caller.page(route, &query.page, &filters)?;
+    let filter = Filter {
+        q: q.as_deref(),
+        state: query.state.as_deref().map(state).transpose()?,
+        owner: query.owner.as_deref(),
+        parent: query.parent.as_deref(),
+        has_token: query.has_token.as_deref().map(has_token).transpose()?,
+    };
+    let page = list::list(app.db(), caller.subject(), &filter, &wanted, app.now()).await?;
+    Ok(written_json(StatusCode::OK, page))
+}
+
+fn state(word: &str) -> Result<AgentState, ApiError> {
+    AgentState::from_word(word).ok_or_else(|| {
+        let valid = AgentState::ALL.map(AgentState::as_str).join(", ");
+        Code::InvalidFilter.with("field", "state").with("valid", valid)
+    })
+}
+
+fn has_token(word: &str) -> Result<bool, ApiError> {
+    word.parse().map_err(|_| Code::InvalidFilter.with("field", "has_token").with("valid", "true, false"))
+}
+
+#[cfg(test)]
+mod tests;

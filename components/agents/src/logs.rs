@@ -1,0 +1,123 @@
+//! An agent's log: the agent appends its own lines, and every caller that may read the agent reads them.
+
+use common::{
+    error::{ApiError, Code},
+    permission::Action,
+    route::Route,
+    text::{moment, prose, within},
+};
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::{Map, Value as Json, json};
+use service::{
+    app::App,
+    caller::Caller,
+    extract::{Body, Path, Query},
+    form,
+    form::nested,
+    object,
+    response::{Response, json},
+};
+use store::agent::{
+    self,
+    log::{self, Line},
+};
+
+/// The most lines that one request reads.
+const MOST_READ: i64 = 1_000;
+/// The most lines that one request appends.
+const MOST_LINES: usize = 100;
+/// The most characters of a line.
+const MOST_TEXT: usize = 2_000;
+
+form! {
+    pub(crate) struct Read {
+        lines: Option<i64>,
+        since: Option<String>,
+    }
+}
+
+#[derive(Serialize)]
+struct Log {
+    name: String,
+    lines: Vec<Line>,
+}
+
+/// `GET /api/agents/{name}/logs?lines=&since=`: the newest lines, the oldest of them first.
+pub(crate) async fn read(
+    app: App,
+    caller: Caller,
+    route: &'static Route,
+    Path(name): Path,
+    Query(query): Query<Read>,
+) -> Result<Response, ApiError> {
+    let most = within("lines", query.lines.unwrap_or(100), 1..=MOST_READ)?;
+    let since = query.since.as_deref().map(|since| moment("since", since)).transpose()?;
+    let found = object::agent(app.db(), &caller, route, &name, app.now()).await?;
+    let lines = log::list(app.db(), &found.id, since, most).await?;
+    json(StatusCode::OK, &Log { name: found.name, lines })
+}
+
+form! {
+    pub(crate) struct Append {
+        lines: Option<Vec<Map<String, Json>>>,
+        text: Option<String>,
+        level: Option<String>,
+    }
+}
+
+form! {
+    struct NewLine {
+        text: String,
+        level: Option<String>,
+    }
+}
+
+/// `POST /api/agents/{name}/logs`: the agent itself appends lines, all of them or none. One hot statement.
+pub(crate) async fn append(
+    app: App,
+    caller: Caller,
+    Path(name): Path,
+    Body(body): Body<Append>,
+) -> Result<Response, ApiError> {
+    let lines = checked(body)?;
+    let Some(agent) = caller.agent_id().filter(|_| caller.is_itself(&name)) else {
+        let found = agent::get(app.db(), caller.subject(), &name, Action::Read, app.now()).await?;
+        return Err(Code::OwnLogOnly.with("agent", found.name));
+    };
+    let appended = lines.len();
+    if !log::append(app.db(), agent, Json::Array(lines).to_string(), app.now()).await? {
+        return Err(Code::AgentNotFound.into()); // archived since the caller was looked up
+    }
+    json(StatusCode::CREATED, &json!({ "appended": appended }))
+}
+
+/// The checked lines of a body, which holds a list of them or one.
+fn checked(body: Append) -> Result<Vec<Json>, ApiError> {
+    let Some(lines) = body.lines else {
+        let text = body.text.ok_or_else(|| ApiError::field("text", "is missing; or send lines"))?;
+        return Ok(vec![checked_line(NewLine { text, level: body.level })?]);
+    };
+    if body.text.is_some() || body.level.is_some() {
+        return Err(ApiError::field("lines", "send lines, or text and level, not both"));
+    }
+    if !(1..=MOST_LINES).contains(&lines.len()) {
+        return Err(ApiError::field("lines", format!("must hold 1 to {MOST_LINES} lines")));
+    }
+    // The shapes of all lines are checked before any value.
+    let read = lines.into_iter().enumerate().map(|(at, line)| nested(&format!("lines[{at}]."), line));
+    let read = read.collect::<Result<Vec<NewLine>, _>>()?;
+    let checked = read.into_iter().enumerate();
+    checked.map(|(at, line)| checked_line(line).map_err(|refusal| refusal.extra("at", at))).collect()
+}
+
+fn checked_line(line: NewLine) -> Result<Json, ApiError> {
+    let level = line.level.as_deref().unwrap_or("info");
+    if !["debug", "info", "warn", "error"].contains(&level) {
+        return Err(Code::InvalidLevel.into());
+    }
+    Ok(json!({ "level": level, "text": prose("text", &line.text, MOST_TEXT)? }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! Registering agents: one at a time, or many that were exported. Both take the same path through the same rules.
+
+use common::{
+    agent::{AgentName, AgentSettings, AgentState},
+    error::{ApiError, Code},
+    id::{AgentId, CredentialId},
+    permission::Action,
+    scope::{Patterns, Scopes},
+    secret::{Kind, Secret},
+    time::Lifetime,
+};
+use serde::Serialize;
+use serde_json::Value::Null;
+use service::{
+    app::App,
+    caller::Caller,
+    change::{Answer, Change, Write},
+    extract::Body,
+    form,
+    form::Nullable,
+    mint::{self, NewCredential, RequestedScope},
+    response::Response,
+};
+use store::{
+    agent::{self, Agent, state::parent_halted, tree},
+    permission::DEEPEST,
+};
+
+use crate::bounds::{AgentChanges, audited, check_within_parent, find_parent, set_ceiling};
+
+form! {
+    pub(crate) struct Create {
+        name: String,
+        parent: Option<Nullable<String>>,
+        expires_in_days: Option<Nullable<i64>>,
+        pub(crate) issue_token: Option<bool>,
+        ..changes: AgentChanges,
+    }
+}
+
+/// An agent to be registered, as far as it can be checked without the tree.
+pub(crate) struct Draft {
+    pub(crate) name: AgentName,
+    /// The name of the agent above it.
+    pub(crate) parent: Option<String>,
+    /// `None`: the preset `worker`, or as much of it as can be given.
+    ceiling: Option<RequestedScope>,
+    settings: AgentSettings,
+    /// Whether the tier was left out: then an agent gives no better one than it has.
+    tier_left_out: bool,
+    lifetime: Option<Lifetime>,
+    issue_token: bool,
+}
+
+impl Draft {
+    /// Reads what was sent.
+    pub(crate) async fn read(app: &App, caller: &Caller, body: &Create) -> Result<Self, ApiError> {
+        let name = AgentName::parse(&body.name).ok_or(Code::InvalidName)?;
+        let ceiling = body.changes.ceiling(app.db(), caller).await?;
+        let mut settings = AgentSettings::new(Patterns::stored(""));
+        body.changes.apply(&mut settings)?;
+        Ok(Self {
+            name,
+            parent: body.parent.clone().and_then(|Nullable(parent)| parent),
+            ceiling,
+            settings,
+            tier_left_out: body.changes.tier.is_none(),
+            lifetime: mint::lifetime(body.expires_in_days.clone())?,
+            issue_token: body.issue_token.unwrap_or(true),
+        })
+    }
+
+    /// Registers the agent below its parent, and issues its token.
+    pub(crate) async fn register(mut self, write: &Write<'_>) -> Result<Registered, ApiError> {
+        let (caller, origin) = (&write.caller, write.origin());
+        // An agent registers below itself, unless it names one of those below it.
+        let parent = match self.parent.as_deref().or(caller.agent().map(|(name, _)| name)) {
+            Some(name) => Some(find_parent(write, name, caller.user_id()).await?),
+            None => None,
+        };
+        let mut warnings = Vec::new();
+        let ceiling = match self.ceiling.take() {
+            Some(ceiling) => ceiling,
+            None => default_ceiling(write, parent.as_ref(), &mut warnings).await?,
+        };
+        set_ceiling(&mut self.settings, ceiling);
+        if let Some(parent) = &parent {
+            self.check_place(write, parent).await?;
+        }
+        let custom = caller.custom_scopes();
+        let asked = &self.settings.scope;
+        let scope = caller.may_mint(asked.scopes(custom), Scopes::default(), caller.user_id(), asked)?;
+        let scope = match &parent {
+            Some(parent) => scope.within(&[&parent.settings.scope.to_column()], custom),
+            None => scope,
+        };
+        mint::warn_of_no_effect(caller, &scope, caller.role(), true, &mut warnings);
+        self.settings.scope = scope;
+        let id = AgentId::generate(origin.now, origin.chance);
+        let new = agent::New {
+            id: &id,
+            tenant_id: caller.tenant_id(),
+            owner_id: caller.user_id(),
+            parent_id: parent.as_ref().map(|parent| &parent.id),
+            settings: &self.settings,
+            created_at: origin.now,
+        };
+        let name = agent::insert(&write.tx, &self.name, &new).await?.ok_or(Code::NameTaken)?;
+        let token = if self.issue_token { Some(self.issue(write, &id, &mut warnings).await?) } else { None };
+        let agent = agent::get(&write.tx, caller.subject(), &name, Action::Read, origin.now).await?;
+        Ok(Registered { agent, token, warnings })
+    }
+
+    /// Checks that the agent has a place below `parent`, and that `parent` can give what was asked for.
+    async fn check_place(&mut self, write: &Write<'_>, parent: &Agent) -> Result<(), ApiError> {
+        if tree::depth(&write.tx, &parent.id).await? >= DEEPEST as i64 {
+            return Err(Code::TreeTooDeep.with("parent", &parent.name));
+        }
+        if parent.state != AgentState::Running {
+            return Err(parent_halted(parent, &parent.name));
+        }
+        if self.tier_left_out && write.caller.agent_id().is_some() {
+            self.settings.tier = self.settings.tier.max(parent.settings.tier);
+        }
+        check_within_parent(write, parent, None, &self.settings).await
+    }
+
+    /// Issues a token that carries the whole ceiling.
+    async fn issue(&self, write: &Write<'_>, agent: &AgentId, warnings: &mut Vec<String>) -> Result<Secret, ApiError> {
+        let (caller, origin) = (&write.caller, write.origin());
+        let (expires_at, capped) = caller.cap_life(self.lifetime, origin.now)?;
+        warnings.extend(capped);
+        let new = NewCredential {
+            kind: Kind::AgentToken,
+            id: CredentialId::generate(origin.now, origin.chance),
+            user: caller.user_id(),
+            agent: Some(agent),
+            key: None,
+            name: None,
+            scope: &self.settings.scope,
+            expires_at,
+        };
+        mint::credential(&write.tx, &origin, &new).await
+    }
+}
+
+/// A registered agent, with the one time that its token is shown.
+pub(crate) struct Registered {
+    pub(crate) agent: Agent,
+    pub(crate) token: Option<Secret>,
+    warnings: Vec<String>,
+}
+
+/// The form in which it is answered.
+#[derive(Serialize)]
+pub(crate) struct Created<'a> {
+    #[serde(flatten)]
+    agent: &'a Agent,
+    auth_token: Option<&'a str>,
+    warnings: &'a [String],
+}
+
+impl Registered {
+    /// The form of the answer.
+    pub(crate) fn form(&self) -> Created<'_> {
+        let auth_token = self.token.as_ref().map(Secret::reveal);
+        Created { agent: &self.agent, auth_token, warnings: &self.warnings }
+    }
+}
+
+/// The ceiling of an agent for which none was sent: the preset `worker`, without what its parent lacks and the minter cannot give.
+async fn default_ceiling(
+    write: &Write<'_>,
+    parent: Option<&Agent>,
+    warnings: &mut Vec<String>,
+) -> Result<RequestedScope, ApiError> {
+    let (caller, custom) = (&write.caller, write.caller.custom_scopes());
+    let worker = mint::of_preset(&write.tx, caller, "worker").await?;
+    let all = worker.scope.scopes(custom);
+    let mut given = all.clone();
+    if let Some(parent) = parent {
+        given = given.and(&parent.settings.scope.scopes(custom));
+    }
+    if caller.credential_kind() != Kind::Session {
+        given = given.and(&caller.mintable());
+    }
+    let missing = all.without(&given);
+    if missing.is_empty() {
+        return Ok(worker);
+    }
+    if given.is_empty() {
+        caller.refuse_excess(missing.clone(), &worker.scope)?;
+    }
+    let names = missing.names(custom).join(", ");
+    warnings.push(format!("scope was left out and is the preset worker without what cannot be given here: {names}."));
+    Ok(RequestedScope { scope: given.to_patterns(), preset: None })
+}
+
+/// `POST /api/agents`: registers an agent of the caller's and, unless told not to, issues its token; all of it or nothing.
+pub(crate) async fn register(change: Change<Body<Create>>) -> Result<Response, ApiError> {
+    let draft = Draft::read(&change.app, &change.caller, &change.input.0).await?;
+    change
+        .run(async |write, _| {
+            let made = draft.register(write).await?;
+            let answer = Answer::created(&made.form())?;
+            let answer = if made.token.is_some() { answer.with_secret() } else { answer };
+            Ok(answer.audited(&made.agent.id, Null, audited(&made.agent)))
+        })
+        .await
+}
+
+#[cfg(test)]
+mod tests;

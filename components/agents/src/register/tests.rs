@@ -1,0 +1,445 @@
+use common::{
+    role::Role,
+    secret::{Kind, Secret},
+};
+use serde_json::{Value as Json, Value::Null, json};
+use service::testing::{Actor, TestApp};
+
+use crate::with_neighbours;
+
+/// The agent of an answer, as an actor with the token in it.
+fn with_token(owner: &Actor, made: &Json) -> Actor {
+    let token = made["auth_token"].as_str().unwrap().to_owned();
+    let (tenant, user, credential) = (owner.tenant.clone(), owner.user.clone(), owner.credential.clone());
+    Actor { tenant, user, agent: None, credential, token }
+}
+
+/// R47: agent and token are created together, and the token is stored as it was answered.
+#[tokio::test]
+async fn an_agent_is_registered_with_a_token() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let body = json!({
+        "name": "Build Bot", "display_name": " The builder ", "description": "Builds.", "runtime": "docker", "model": "m-1",
+        "labels": { "team": "core" }, "scope": ["agents.read", "ui.*"], "expires_in_days": 1,
+    });
+    let answer = t.as_(&ada, "POST", "/api/agents", body).await;
+    let made = answer.is(201);
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let token = Secret::parse(made["auth_token"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        made,
+        json!({
+            "id": made["id"], "name": "build-bot", "display_name": "The builder", "description": "Builds.",
+            "runtime": "docker", "model": "m-1", "labels": { "team": "core" }, "scope": ["agents.read", "ui.*"],
+            "approved": [], "preset": null, "preset_version": null, "url": null, "tier": 3, "max_concurrent_tasks": 1, "budget_cents": null,
+            "spent_cents": 0, "state": "running", "state_changed_at": null, "state_changed_by": null, "owner": { "id": ada.user, "email": "ada@example.com" }, "parent": null,
+            "created_at": "2026-01-02T03:04:05.000Z", "updated_at": "2026-01-02T03:04:05.000Z", "last_seen_at": null,
+            "has_token": true,
+            "token": {
+                "id": made["token"]["id"], "prefix": token.shown(), "issued_at": "2026-01-02T03:04:05.000Z",
+                "expires_at": "2026-01-03T03:04:05.000Z", "last_used_at": null, "scope": ["agents.read", "ui.*"],
+            },
+            "auth_token": token.reveal(), "warnings": [],
+        })
+    );
+    // R5, R3: a read shows the same without the secret.
+    let mut expected = made.clone();
+    expected.as_object_mut().unwrap().retain(|key, _| key != "auth_token" && key != "warnings");
+    assert_eq!(t.as_(&ada, "GET", "/api/agents/build-bot", Null).await.is(200), expected);
+    assert_eq!(t.as_(&ada, "GET", "/api/agents", Null).await.is(200)["items"], json!([expected]));
+    let by_id = format!("/api/agents/{}", made["id"].as_str().unwrap());
+    assert_eq!(t.as_(&ada, "GET", &by_id, Null).await.is(200), expected, "its id does as well");
+    t.as_(&ada, "GET", "/api/agents/agt_nothing", Null).await.refused(404, "agent_not_found");
+    assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'agent.create' AND outcome = 'done'").await, 1);
+    let leaked = format!("SELECT count(*) FROM audit WHERE after LIKE '%{}%'", token.reveal());
+    assert_eq!(t.number(&leaked).await, 0);
+}
+
+#[tokio::test]
+async fn the_default_preset_is_worker() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let made = t.as_(&ada, "POST", "/api/agents", json!({ "name": "scout", "issue_token": false })).await.is(201);
+    assert_eq!(
+        (&made["preset"], &made["auth_token"], &made["has_token"], &made["token"]),
+        (&json!("worker"), &Null, &json!(false), &Null)
+    );
+    assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'agent_token'").await, 0);
+    let made = t.as_(&ada, "POST", "/api/agents", json!({ "name": "eng", "preset": "engineer" })).await.is(201);
+    assert!(made["scope"].as_array().unwrap().contains(&json!("agents.secrets.*")));
+    assert_eq!(made["token"]["expires_at"], Null);
+}
+
+#[tokio::test]
+async fn a_taken_name_gets_a_number_up_to_100() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let body = json!({ "name": "Scout", "issue_token": false });
+    for number in 1..=100 {
+        let made = t.as_(&ada, "POST", "/api/agents", body.clone()).await.is(201);
+        let expected = if number == 1 { "scout".to_owned() } else { format!("scout-{number}") };
+        assert_eq!(made["name"], expected);
+    }
+    t.as_(&ada, "POST", "/api/agents", body).await.refused(409, "name_taken");
+}
+
+/// R44: each wrong value is refused with its slug, and nothing is stored.
+#[tokio::test]
+async fn wrong_values_are_refused() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let many: std::collections::BTreeMap<String, String> = (0..33).map(|n| (n.to_string(), String::new())).collect();
+    for (body, status, slug) in [
+        (json!({}), 422, "validation_error"),
+        (json!({ "name": 7 }), 422, "validation_error"),
+        (json!({ "name": "a", "tier": "1" }), 422, "validation_error"),
+        (json!({ "name": "a", "tier": 0 }), 400, "invalid_number"),
+        (json!({ "name": "a", "tier": 6 }), 400, "invalid_number"),
+        (json!({ "name": "a", "budget_cents": -1 }), 400, "invalid_number"),
+        (json!({ "name": "a", "max_concurrent_tasks": 0 }), 400, "invalid_number"),
+        (json!({ "name": "a", "url": "http://a.example.com" }), 400, "invalid_agent_url"),
+        (json!({ "name": "a", "url": "https://169.254.169.254/" }), 400, "invalid_agent_url"),
+        (json!({ "name": "a", "parent": "b" }), 404, "parent_not_found"),
+        (json!({ "name": "a", "secrets": {} }), 422, "validation_error"),
+        (json!({ "name": "a", "labels": ["x"] }), 422, "validation_error"),
+        (json!({ "name": "a", "scope": null }), 422, "validation_error"),
+        (json!({ "name": "a", "issue_token": null }), 422, "validation_error"),
+        (json!({ "name": "a", "expires_in_days": 1.5 }), 422, "validation_error"),
+        (json!({ "name": "a", "expires_in_days": 1e30 }), 422, "validation_error"),
+        (json!({ "name": "a", "scope": ["agents.read"], "preset": "worker" }), 422, "validation_error"),
+        (json!({ "name": "a/../b" }), 400, "invalid_name"),
+        (json!({ "name": ".." }), 400, "invalid_name"),
+        (json!({ "name": "\\" }), 400, "invalid_name"),
+        (json!({ "name": "a\u{0}b" }), 400, "invalid_name"),
+        (json!({ "name": "" }), 400, "invalid_name"),
+        (json!({ "name": "Import" }), 400, "invalid_name"),
+        (json!({ "name": "x".repeat(10_000) }), 400, "invalid_name"),
+        (json!({ "name": "a", "display_name": "a\u{202e}b" }), 400, "invalid_text"),
+        (json!({ "name": "a", "labels": many }), 400, "invalid_labels"),
+        (json!({ "name": "a", "labels": { "": "x" } }), 400, "invalid_labels"),
+        (json!({ "name": "a", "scope": ["agents.fly", "agents.read"] }), 400, "unknown_scope"),
+        (json!({ "name": "a", "scope": [] }), 400, "unknown_scope"),
+        (json!({ "name": "a", "preset": "boss" }), 400, "unknown_preset"),
+        (json!({ "name": "a", "expires_in_days": 0 }), 400, "invalid_lifetime"),
+        (json!({ "name": "a", "expires_in_days": -1 }), 400, "invalid_lifetime"),
+        (json!({ "name": "a", "expires_in_days": 3651 }), 400, "invalid_lifetime"),
+    ] {
+        t.as_(&ada, "POST", "/api/agents", body).await.refused(status, slug);
+    }
+    assert_eq!(t.number("SELECT (SELECT count(*) FROM agents) + (SELECT count(*) FROM audit)").await, 0);
+}
+
+/// Nothing that was sent is dropped silently.
+#[tokio::test]
+async fn a_repeated_label_is_refused() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let body = r#"{"name": "a", "labels": {"x": "1", "x": "2"}}"#;
+    let request = http::Request::builder().method("POST").uri("/api/agents");
+    let request = request.header("authorization", format!("Bearer {}", ada.token));
+    t.send(request.body(service::body::Body::from(body)).unwrap()).await.refused(422, "validation_error");
+}
+
+/// R8, R9: a PAT gives no more than it carries, and no longer than it lives. To a session, the answer warns of scopes without effect.
+#[tokio::test]
+async fn an_agent_is_never_wider_or_longer_lived_than_its_minter() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let ends = Some(t.now().plus_seconds(10 * 86_400));
+    let pat = t
+        .credential(
+            Kind::Pat,
+            &ada.tenant,
+            &ada.user,
+            None,
+            "agents.create agents.read agents.list agents.update",
+            ends,
+        )
+        .await;
+    let refused = t
+        .as_(&pat, "POST", "/api/agents", json!({ "name": "a", "scope": ["agents.*"] }))
+        .await
+        .refused(400, "scope_too_wide");
+    assert!(refused["excess_scopes"].as_array().unwrap().contains(&json!("agents.delete")), "{refused}");
+    let long = json!({ "name": "a", "scope": ["agents.read"], "expires_in_days": 11 });
+    t.as_(&pat, "POST", "/api/agents", long).await.refused(400, "lifetime_too_long");
+    let never = json!({ "name": "a", "scope": ["agents.read"], "expires_in_days": null });
+    t.as_(&pat, "POST", "/api/agents", never).await.refused(400, "lifetime_too_long");
+    assert_eq!(t.number("SELECT count(*) FROM agents").await, 0);
+    let made = t.as_(&pat, "POST", "/api/agents", json!({ "name": "a", "scope": ["agents.read"] })).await.is(201);
+    assert_eq!(made["token"]["expires_at"], "2026-01-12T03:04:05.000Z");
+    assert_eq!(made["warnings"].as_array().unwrap().len(), 1);
+    t.as_(&pat, "PATCH", "/api/agents/a", json!({ "scope": ["agents.delete"] })).await.refused(400, "scope_too_wide");
+    let made = t
+        .as_(&ada, "POST", "/api/agents", json!({ "name": "b", "scope": ["agents.read", "users.read"] }))
+        .await
+        .is(201);
+    assert!(made["warnings"][0].as_str().unwrap().contains("users.read"), "{made}");
+}
+
+/// R38, R47: if one part fails, nothing is stored.
+#[tokio::test]
+async fn a_failed_registration_stores_nothing() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    t.execute("CREATE TRIGGER broken BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END").await.unwrap();
+    t.as_(&ada, "POST", "/api/agents", json!({ "name": "a" })).await.refused(503, "database_unavailable");
+    assert_eq!(
+        t.number("SELECT (SELECT count(*) FROM agents) + (SELECT count(*) FROM credentials WHERE agent_id NOT NULL)")
+            .await,
+        0
+    );
+}
+
+/// R51, R53: the answer is kept with its secret, only for the credential that got it.
+#[tokio::test]
+async fn a_secret_is_replayed_to_the_credential_that_got_it() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let second = t.credential(Kind::Session, &ada.tenant, &ada.user, None, "*", Some(t.now().plus_seconds(3600))).await;
+    let body = json!({ "name": "scout" });
+    let call = |actor: &Actor, key: &str, body: &Json| {
+        let bearer = format!("Bearer {}", actor.token);
+        let (key, body) = (key.to_owned(), body.clone());
+        let t = &t;
+        async move { t.call("POST", "/api/agents", &[("authorization", &bearer), ("idempotency-key", &key)], body).await }
+    };
+    let first = call(&ada, "\"k 1\"", &body).await.is(201);
+    let again = call(&ada, "k 1", &body).await;
+    assert_eq!((again.is(201), again.header("idempotency-replayed")), (first.clone(), "true"));
+    call(&second, "k 1", &body).await.refused(409, "idempotency_other_credential");
+    call(&second, "k 1", &json!({ "name": "other" })).await.refused(422, "idempotency_mismatch");
+    call(&ada, "", &body).await.refused(400, "invalid_idempotency_key");
+    assert_eq!(t.number("SELECT count(*) FROM agents").await, 1);
+    let kept: Vec<u8> = {
+        let file = rusqlite::Connection::open(t.path()).unwrap();
+        file.query_row("SELECT answer FROM idempotency", [], |row| row.get(0)).unwrap()
+    };
+    let token = first["auth_token"].as_str().unwrap().as_bytes();
+    assert!(!kept.windows(token.len()).any(|window| window == token), "sealed at rest");
+    t.wait(24 * 3600);
+    let third = t.credential(Kind::Session, &ada.tenant, &ada.user, None, "*", Some(t.now().plus_seconds(3600))).await;
+    assert_eq!(call(&third, "k 1", &body).await.is(201)["name"], "scout-2");
+}
+
+/// R41, R12: an agent registers agents for its owner, below itself or below those below it, and reaches no others.
+#[tokio::test]
+async fn an_agent_registers_below_itself() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let boss = t.agent(&ada, "boss", "agents.*").await;
+    t.agent(&ada, "other", "agents.*").await;
+    let made = t.as_(&boss, "POST", "/api/agents", json!({ "name": "hand", "scope": ["agents.*"] })).await.is(201);
+    assert_eq!((&made["parent"], &made["owner"]["email"]), (&json!("boss"), &json!("ada@example.com")));
+    let hand = with_token(&ada, &made);
+    let finger = json!({ "name": "finger", "scope": ["agents.read"] });
+    assert_eq!(t.as_(&hand, "POST", "/api/agents", finger).await.is(201)["parent"], "hand");
+    let nail = json!({ "name": "nail", "parent": "finger", "scope": ["agents.read"] });
+    assert_eq!(t.as_(&boss, "POST", "/api/agents", nail).await.is(201)["parent"], "finger");
+    // It may change those below it; those above and beside it are absent.
+    for name in ["hand", "finger", "nail"] {
+        t.as_(&boss, "GET", &format!("/api/agents/{name}"), Null).await.is(200);
+        t.as_(&boss, "PATCH", &format!("/api/agents/{name}"), json!({ "model": "m" })).await.is(200);
+    }
+    for name in ["boss", "other"] {
+        t.as_(&hand, "GET", &format!("/api/agents/{name}"), Null).await.refused(404, "agent_not_found");
+        let below = json!({ "name": "x", "parent": name, "scope": ["agents.read"] });
+        t.as_(&hand, "POST", "/api/agents", below).await.refused(404, "parent_not_found");
+    }
+    let list = t.as_(&boss, "GET", "/api/agents?parent=hand", Null).await.is(200);
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+    let own = t.as_(&hand, "GET", "/api/agents/me", Null).await.is(200);
+    assert_eq!(own["name"], "hand");
+}
+
+/// R8: a child gets no scope that its parent's ceiling lacks or that the minter cannot use.
+#[tokio::test]
+async fn a_child_has_no_more_than_its_parent() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let boss = t.agent(&ada, "boss", "agents.create agents.read").await;
+    let wide = json!({ "name": "x", "scope": ["agents.*"] });
+    t.as_(&boss, "POST", "/api/agents", wide.clone()).await.refused(400, "scope_too_wide");
+    // A session cannot give it either: the bound is the parent's.
+    let wide = json!({ "name": "x", "parent": "boss", "scope": ["agents.*"] });
+    t.as_(&ada, "POST", "/api/agents", wide).await.refused(400, "scope_too_wide");
+    let made = t.as_(&boss, "POST", "/api/agents", json!({ "name": "x" })).await.is(201);
+    assert_eq!((&made["scope"], &made["preset"]), (&json!(["agents.read"]), &Null));
+    assert!(made["warnings"][0].as_str().unwrap().contains("ui.notify"), "{made}");
+    let only = t.agent(&ada, "only", "agents.create").await;
+    t.as_(&only, "POST", "/api/agents", json!({ "name": "y" })).await.refused(400, "scope_too_wide");
+    assert_eq!(t.number("SELECT count(*) FROM agents").await, 3);
+}
+
+/// An agent cannot raise its budget or tier by registering agents below itself.
+#[tokio::test]
+async fn an_agent_gives_no_more_budget_tier_and_tasks_than_it_has() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let boss = t.agent(&ada, "boss", "agents.create agents.read agents.update").await;
+    t.execute("UPDATE agents SET budget_cents = 100, spent_cents = 10, tier = 2, max_concurrent_tasks = 4")
+        .await
+        .unwrap();
+    let make = |name: &str, more: Json| {
+        let mut body = json!({ "name": name, "scope": ["agents.read"], "budget_cents": 50 });
+        for (key, value) in more.as_object().unwrap() {
+            body[key] = value.clone();
+        }
+        body
+    };
+    for (more, field, value) in [
+        (json!({ "tier": 1 }), "tier", "least 2"),
+        (json!({ "max_concurrent_tasks": 5 }), "max_concurrent_tasks", "most 4"),
+        (json!({ "budget_cents": 91 }), "budget_cents", "most 90"),
+        (json!({ "budget_cents": null }), "budget_cents", "most 90"),
+    ] {
+        let refused = t.as_(&boss, "POST", "/api/agents", make("x", more)).await.refused(400, "beyond_parent");
+        assert_eq!(refused["field"], field);
+        assert!(refused["fix"].as_str().unwrap().contains(value), "{refused}");
+    }
+    t.as_(&boss, "POST", "/api/agents", make("x", json!({}))).await.is(201);
+    // The second child gets at most what the first one left.
+    t.as_(&boss, "POST", "/api/agents", make("y", json!({}))).await.refused(400, "beyond_parent");
+    t.as_(&boss, "POST", "/api/agents", make("y", json!({ "budget_cents": 40 }))).await.is(201);
+    t.as_(&boss, "PATCH", "/api/agents/x", json!({ "budget_cents": 51 })).await.refused(400, "beyond_parent");
+    t.as_(&boss, "PATCH", "/api/agents/x", json!({ "budget_cents": 20, "tier": 4 })).await.is(200);
+    t.as_(&boss, "PATCH", "/api/agents/y", json!({ "budget_cents": 70 })).await.is(200);
+    for own in [
+        json!({ "budget_cents": 1_000 }),
+        json!({ "tier": 1 }),
+        json!({ "spent_cents": 0 }),
+        json!({ "max_concurrent_tasks": 9 }),
+    ] {
+        t.as_(&boss, "PATCH", "/api/agents/me", own).await.refused(403, "person_required");
+    }
+    assert_eq!(t.number("SELECT sum(budget_cents) FROM agents WHERE name <> 'boss'").await, 90);
+    // Of these bounds, only the scope holds for a person.
+    t.as_(&ada, "POST", "/api/agents", make("z", json!({ "parent": "boss", "tier": 1, "budget_cents": null })))
+        .await
+        .is(201);
+}
+
+/// R46: at most 8 agents deep, of one owner, and none is registered below a halted one.
+#[tokio::test]
+async fn a_tree_is_at_most_eight_deep_and_of_one_owner() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
+    for number in 1..=8 {
+        let parent = if number == 1 { Null } else { json!(format!("a{}", number - 1)) };
+        let body = json!({ "name": format!("a{number}"), "parent": parent, "issue_token": false });
+        t.as_(&ada, "POST", "/api/agents", body).await.is(201);
+    }
+    let body = json!({ "name": "a9", "parent": "a8" });
+    t.as_(&ada, "POST", "/api/agents", body).await.refused(409, "tree_too_deep");
+    t.agent(&eve, "eves", "agents.*").await;
+    t.as_(&ada, "POST", "/api/agents", json!({ "name": "b", "parent": "eves" }))
+        .await
+        .refused(409, "parent_of_another_owner");
+    t.as_(&eve, "POST", "/api/agents", json!({ "name": "b", "parent": "a1" })).await.refused(404, "parent_not_found");
+    t.execute("UPDATE agents SET state = 'paused' WHERE name = 'a3'").await.unwrap();
+    let refused =
+        t.as_(&ada, "POST", "/api/agents", json!({ "name": "b", "parent": "a3" })).await.refused(409, "parent_halted");
+    assert!(refused["fix"].as_str().unwrap().contains("POST /api/agents/a3/resume"), "{refused}");
+    assert_eq!(t.number("SELECT count(*) FROM agents").await, 9);
+}
+
+/// R8: a pattern wider than the minter's own is stored as the scopes that it covers today: a scope that is defined later is not given.
+#[tokio::test]
+async fn a_scope_that_is_defined_later_is_not_part_of_what_was_minted() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    let define =
+        |name: &str| format!("INSERT INTO custom_scopes VALUES ('{}', '{name}', 'x', 1, '{}')", ada.tenant, ada.user);
+    t.execute(&define("x.crm.read")).await.unwrap();
+    let own = "agents.create agents.read agents.update agents.token.issue agents.keys.write x.crm.*";
+    let pat = t.credential(Kind::Pat, &max.tenant, &max.user, None, own, None).await;
+    let boss = t.agent(&max, "boss", own).await;
+    for (minter, name) in [(&pat, "by-pat"), (&boss, "by-agent")] {
+        let body = json!({ "name": name, "scope": ["x.*", "agents.read"] });
+        let made = t.as_(minter, "POST", "/api/agents", body).await.is(201);
+        assert_eq!(made["scope"], json!(["agents.read", "x.crm.read"]));
+        let path = format!("/api/agents/{name}");
+        let told = t.as_(minter, "PATCH", &path, json!({ "scope": ["x.*"] })).await.is(200);
+        assert_eq!(told["scope"], json!(["x.crm.read"]));
+        let told = t.as_(minter, "PATCH", &path, json!({ "scope": ["x.crm.*"] })).await.is(200);
+        assert_eq!(told["scope"], json!(["x.crm.*"]), "the minter's own pattern is given as it is");
+    }
+    t.agent(&max, "wide", "*").await;
+    let issued = t.as_(&pat, "POST", "/api/agents/wide/token/issue", json!({ "scope": ["x.*"] })).await.is(200);
+    assert_eq!(issued["scope"], json!(["x.crm.read"]));
+    let ask = json!({ "name": "ci", "scope": ["x.*"] });
+    let key = t.as_(&pat, "POST", "/api/agents/wide/keys", ask).await.is(201);
+    assert_eq!(key["scope"], json!(["x.crm.read"]));
+    // A caller that rotates a wider key gets no more by it either.
+    t.as_(&max, "POST", "/api/agents/wide/keys", json!({ "name": "own", "scope": ["x.*"] })).await.is(201);
+    let keys = t.as_(&max, "GET", "/api/agents/wide/keys?name=own", Null).await.is(200);
+    assert_eq!(keys["items"][0]["scope"], json!(["x.*"]));
+    let rotate = format!("/api/agents/wide/keys/{}/rotate", keys["items"][0]["id"].as_str().unwrap());
+    assert_eq!(t.as_(&pat, "POST", &rotate, json!({})).await.is(201)["scope"], json!(["x.crm.read"]));
+    // Narrowing the parent's ceiling cuts a wider pattern below it too.
+    let top = t.agent(&max, "top", "x.*").await;
+    t.agent_below(&max, Some(&top), "low", "x.*").await;
+    t.as_(&max, "PATCH", "/api/agents/top", json!({ "scope": ["x.crm.read"] })).await.is(200);
+    assert_eq!(t.texts("SELECT scope FROM agents WHERE name = 'low'").await, ["x.crm.read"]);
+}
+
+/// A budget is given once: it does not become free when a child is archived, gets a lower one, or is restored.
+#[tokio::test]
+async fn a_budget_is_not_given_twice() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let boss = t.agent(&ada, "boss", "agents.*").await;
+    t.execute("UPDATE agents SET budget_cents = 100 WHERE name = 'boss'").await.unwrap();
+    let make = |name: &str| json!({ "name": name, "scope": ["agents.*"], "budget_cents": 100 });
+    let first = t.as_(&boss, "POST", "/api/agents", make("a")).await.is(201);
+    t.execute("UPDATE agents SET spent_cents = 60 WHERE name = 'a'").await.unwrap();
+    t.as_(&boss, "PATCH", "/api/agents/a", json!({ "budget_cents": 10 })).await.refused(400, "beyond_parent");
+    t.as_(&boss, "DELETE", "/api/agents/a", Null).await.is(204);
+    t.as_(&boss, "POST", "/api/agents", make("b")).await.refused(400, "beyond_parent");
+    let rest = json!({ "name": "b", "scope": ["agents.*"], "budget_cents": 40 });
+    t.as_(&boss, "POST", "/api/agents", rest).await.is(201);
+    let back = format!("/api/agents/archived/{}", first["id"].as_str().unwrap());
+    t.as_(&boss, "POST", &format!("{back}/restore"), Null).await.refused(400, "beyond_parent");
+    t.as_(&boss, "DELETE", &back, Null).await.refused(403, "person_required");
+    // A child's budget cannot be lowered below what it has given.
+    let hand = t.as_(&boss, "POST", "/api/agents/b/token/issue", json!({ "scope": ["agents.create"] })).await.is(200);
+    let bearer = format!("Bearer {}", hand["token"].as_str().unwrap());
+    let body = json!({ "name": "c", "scope": ["agents.create"], "budget_cents": 40 });
+    t.call("POST", "/api/agents", &[("authorization", &bearer)], body).await.is(201);
+    t.as_(&boss, "PATCH", "/api/agents/b", json!({ "budget_cents": 0 })).await.refused(400, "beyond_parent");
+    // What a grandchild has spent does not become free when both are archived.
+    t.execute("UPDATE agents SET spent_cents = 40 WHERE name = 'c'").await.unwrap();
+    t.as_(&boss, "DELETE", "/api/agents/b?confirm=true", Null).await.is(204);
+    let again = json!({ "name": "d", "scope": ["agents.create"], "budget_cents": 1 });
+    t.as_(&boss, "POST", "/api/agents", again).await.refused(400, "beyond_parent");
+}
+
+/// R33: a caller that may not read an agent's parent never learns its name: not from the agent, a list, the audit trail or a fix.
+#[tokio::test]
+async fn a_parent_that_the_caller_may_not_read_is_hidden() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
+    let top = t.agent(&ada, "hidden-top", "agents.*").await;
+    let mid = t.agent_below(&ada, Some(&top), "mid", "agents.*").await;
+    t.grant(mid.agent.as_ref().unwrap(), &ada.tenant, eve.user.as_str(), "editor", &ada.user).await;
+    t.as_(&top, "POST", "/api/agents/mid/pause", Null).await.is(200);
+    t.as_(&ada, "POST", "/api/agents/hidden-top/pause", Null).await.is(200);
+    for (method, path, status) in [
+        ("GET", "/api/agents/mid", 200),
+        ("GET", "/api/agents", 200),
+        ("GET", "/api/agents/mid/export", 200),
+        ("POST", "/api/agents/mid/resume", 409),
+    ] {
+        let answer = t.as_(&eve, method, path, Null).await;
+        answer.is(status);
+        assert!(!answer.text.contains("hidden-top"), "{path}: {}", answer.text);
+    }
+    t.as_(&eve, "PATCH", "/api/agents/mid", json!({ "model": "m" })).await.is(200);
+    assert_eq!(t.as_(&ada, "GET", "/api/agents/mid", Null).await.is(200)["parent"], "hidden-top");
+    let rows = t.texts("SELECT ifnull(before, '') || ifnull(after, '') FROM audit WHERE object_id IN (SELECT id FROM agents WHERE name = 'mid')").await;
+    assert!(!rows.is_empty() && rows.iter().all(|row| !row.contains("hidden-top")), "{rows:?}");
+}

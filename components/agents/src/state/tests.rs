@@ -1,0 +1,522 @@
+use common::{role::Role, secret::Kind};
+use serde_json::Value::Null;
+use service::{
+    settings::Settings,
+    testing::{Actor, Answer, TestApp, at_once},
+};
+
+use super::*;
+use crate::with_neighbours;
+
+const SCOPES: &str = "agents.lifecycle agents.list agents.read agents.update agents.create agents.token.issue";
+
+struct Stage {
+    t: TestApp,
+    ada: Actor,
+    boss: Actor,
+    lead: Actor,
+    hand: Actor,
+}
+
+/// Ada, a member, owns boss, with lead below it, with hand below that.
+async fn stage() -> Stage {
+    let t = TestApp::new(with_neighbours());
+    let tenant = t.tenant("main").await;
+    let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
+    let boss = t.agent(&ada, "boss", SCOPES).await;
+    let lead = t.agent_below(&ada, Some(&boss), "lead", SCOPES).await;
+    let hand = t.agent_below(&ada, Some(&lead), "hand", SCOPES).await;
+    Stage { t, ada, boss, lead, hand }
+}
+
+async fn send(t: &TestApp, actor: &Actor, name: &str, verb: &str) -> Answer {
+    t.as_(actor, "POST", &format!("/api/agents/{name}/{verb}"), Null).await
+}
+
+async fn states(t: &TestApp) -> String {
+    let sql = "SELECT group_concat(name || '=' || state, ' ') FROM (SELECT name, state FROM agents ORDER BY name)";
+    t.texts(sql).await.concat()
+}
+
+/// R43: every step from every state; a legal step is taken, and the refusal of another names the legal ones.
+#[tokio::test]
+async fn a_step_is_taken_from_the_states_that_allow_it() {
+    let t = TestApp::new(with_neighbours());
+    let tenant = t.tenant("main").await;
+    let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
+    t.agent(&ada, "scout", "agents.*").await;
+    for (verb, from, to) in [
+        ("start", vec!["stopped"], "running"),
+        ("resume", vec!["paused"], "running"),
+        ("pause", vec!["running"], "paused"),
+        ("stop", vec!["running", "paused"], "stopped"),
+        ("restart", vec!["running", "paused"], "running"),
+    ] {
+        for (state, legal) in [
+            ("running", json!(["pause", "stop", "restart"])),
+            ("paused", json!(["resume", "stop", "restart"])),
+            ("stopped", json!(["start"])),
+        ] {
+            t.wait(1);
+            let now = t.now();
+            t.execute(&format!("UPDATE agents SET state = '{state}', state_changed_at = 7, state_changed_by = 'x'"))
+                .await
+                .unwrap();
+            let rows = t.number("SELECT count(*) FROM audit").await;
+            let answer = send(&t, &ada, "scout", verb).await;
+            if from.contains(&state) {
+                let mut answer = answer.is(200);
+                assert_eq!((&answer["state"], &answer["below"]), (&json!(to), &json!(0)), "{verb} {state}");
+                assert_eq!(answer["state_changed_at"], json!(now));
+                assert_eq!(answer["state_changed_by"], "ada@example.com");
+                answer.as_object_mut().unwrap().remove("below");
+                assert_eq!(t.as_(&ada, "GET", "/api/agents/scout", Null).await.is(200), answer);
+                let row = "SELECT action || ' ' || before || ' ' || after FROM audit ORDER BY seq DESC LIMIT 1";
+                let row = t.texts(row).await.concat();
+                let after = format!("{{\"state\":\"{to}\",\"below\":0}}");
+                assert_eq!(row, format!("agent.{verb} {{\"state\":\"{state}\"}} {after}"));
+            } else {
+                let refused = answer.refused(409, "illegal_state");
+                assert_eq!((&refused["state"], &refused["legal"]), (&json!(state), &legal));
+                let words: Vec<&str> = legal.as_array().unwrap().iter().filter_map(Json::as_str).collect();
+                let fix = refused["fix"].as_str().unwrap();
+                assert!(fix.contains("/api/agents/scout/") && fix.contains(&words.join(", ")), "{fix}");
+                let kept = format!("SELECT count(*) FROM agents WHERE state = '{state}' AND state_changed_at = 7");
+                assert_eq!(t.number(&kept).await, 1, "nothing has changed");
+                assert_eq!(t.number("SELECT count(*) FROM audit").await, rows);
+            }
+        }
+    }
+}
+
+/// R43, R6: a halted agent is refused on its next request, on another instance too; resumed it is let in again.
+#[tokio::test]
+async fn a_halted_agent_is_refused_on_its_next_request_everywhere() {
+    let Stage { t, ada, boss, .. } = stage().await;
+    let second = TestApp::over(with_neighbours(), &t);
+    second.as_(&boss, "GET", "/api/agents", Null).await.is(200);
+    for (verb, slug, back) in [("pause", "agent_paused", "resume"), ("stop", "agent_stopped", "start")] {
+        send(&t, &ada, "boss", verb).await.is(200);
+        for app in [&second, &t] {
+            let refused = app.as_(&boss, "GET", "/api/agents", Null).await.refused(403, slug);
+            assert!(refused["fix"].as_str().unwrap().contains("ada@example.com"), "{refused}");
+            send(app, &boss, "hand", "stop").await.refused(403, slug);
+        }
+        send(&second, &ada, "boss", back).await.is(200);
+        t.as_(&boss, "GET", "/api/agents", Null).await.is(200);
+    }
+}
+
+/// R43: pausing and stopping reach all agents below, except those that are halted harder; resuming reaches the named agent alone.
+#[tokio::test]
+async fn halting_reaches_all_below_and_resuming_reaches_one() {
+    let Stage { t, ada, lead, hand, .. } = stage().await;
+    let other = t.agent(&ada, "other", SCOPES).await;
+    send(&t, &ada, "hand", "stop").await.is(200);
+    t.wait(1);
+    let answer = send(&t, &ada, "boss", "pause").await.is(200);
+    assert_eq!(answer["below"], 1);
+    assert_eq!(states(&t).await, "boss=paused hand=stopped lead=paused other=running");
+    let at = t.now().millis();
+    let by = "SELECT group_concat(name, ' ') FROM (SELECT name FROM agents WHERE state_changed_by = 'ada@example.com' AND state_changed_at = ";
+    assert_eq!(t.texts(&format!("{by}{at} ORDER BY name)")).await.concat(), "boss lead");
+    // R31: a row for each of them, with its state before.
+    let rows = "SELECT a.name || ' ' || r.before || ' ' || r.after FROM audit r JOIN agents a ON a.id = r.object_id
+                WHERE action = 'agent.pause' ORDER BY a.name";
+    let expected =
+        [r#"boss {"state":"running"} {"state":"paused","below":1}"#, r#"lead {"state":"running"} {"state":"paused"}"#];
+    assert_eq!(t.texts(rows).await, expected);
+    assert_eq!(t.number("SELECT count(*) FROM audit WHERE length(id) <> 30 OR id NOT GLOB 'aud_*'").await, 0);
+    t.as_(&lead, "GET", "/api/agents", Null).await.refused(403, "agent_paused");
+    t.as_(&hand, "GET", "/api/agents", Null).await.refused(403, "agent_stopped");
+    t.as_(&other, "GET", "/api/agents", Null).await.is(200);
+    // Nothing starts below a halted agent; following the fix to the letter works.
+    for (name, verb) in [("lead", "resume"), ("lead", "restart"), ("hand", "start")] {
+        let refused = send(&t, &ada, name, verb).await.refused(409, "parent_halted");
+        assert!(refused["fix"].as_str().unwrap().contains("/resume"), "{refused}");
+    }
+    send(&t, &ada, "boss", "resume").await.is(200);
+    assert_eq!(states(&t).await, "boss=running hand=stopped lead=paused other=running");
+    send(&t, &ada, "lead", "resume").await.is(200);
+    let answer = send(&t, &ada, "boss", "stop").await.is(200);
+    assert_eq!(answer["below"], 1, "hand was stopped before");
+    assert_eq!(states(&t).await, "boss=stopped hand=stopped lead=stopped other=running");
+    let refused = send(&t, &ada, "lead", "start").await.refused(409, "parent_halted");
+    assert!(refused["fix"].as_str().unwrap().contains("POST /api/agents/boss/start"), "{refused}");
+    for name in ["boss", "lead", "hand"] {
+        send(&t, &ada, name, "start").await.is(200);
+    }
+    t.as_(&hand, "GET", "/api/agents", Null).await.is(200);
+}
+
+/// R43, R41: an agent sets the state of those below it, never its own, by whatever name or grant.
+#[tokio::test]
+async fn an_agent_halts_those_below_it_and_never_itself() {
+    let Stage { t, ada, boss, lead, hand } = stage().await;
+    send(&t, &boss, "hand", "pause").await.is(200);
+    let by = "SELECT state_changed_by FROM agents WHERE name = 'hand'";
+    assert_eq!(t.texts(by).await, [boss.agent.as_ref().unwrap().to_string()]);
+    send(&t, &lead, "hand", "resume").await.is(200);
+    for name in ["boss", "me"] {
+        for verb in ["pause", "stop", "restart"] {
+            let refused = send(&t, &boss, name, verb).await.refused(403, "permission_denied");
+            assert!(refused["detail"].as_str().unwrap().contains("never sets its own state"), "{refused}");
+            assert!(refused["fix"].as_str().unwrap().contains("ada@example.com"));
+        }
+    }
+    // An agent may not read the one above it; with a grant it may, but cannot halt itself by halting that one.
+    send(&t, &lead, "boss", "stop").await.refused(404, "agent_not_found");
+    let (id, to) = (boss.agent.as_ref().unwrap(), lead.agent.as_ref().unwrap().as_str());
+    t.grant(id, &ada.tenant, to, "editor", &ada.user).await;
+    send(&t, &lead, "boss", "stop").await.refused(403, "permission_denied");
+    // With a grant it halts others.
+    let other = t.agent(&ada, "other", SCOPES).await;
+    send(&t, &lead, "other", "stop").await.refused(404, "agent_not_found");
+    t.grant(other.agent.as_ref().unwrap(), &ada.tenant, to, "editor", &ada.user).await;
+    send(&t, &lead, "other", "stop").await.is(200);
+    t.as_(&hand, "GET", "/api/agents", Null).await.is(200);
+    assert_eq!(states(&t).await, "boss=running hand=running lead=running other=stopped");
+}
+
+/// R12, R33, R34, R45: what each caller that may not set a state is told; the state stays as it is.
+#[tokio::test]
+async fn only_a_caller_that_may_change_an_agent_sets_its_state() {
+    let Stage { t, ada, boss, .. } = stage().await;
+    let (max, other) = (t.user(&ada.tenant, "max@example.com", Role::Member).await, t.tenant("other").await);
+    let eve = t.user(&other, "eve@example.com", Role::Admin).await;
+    let mia = t.user(&ada.tenant, "mia@example.com", Role::Viewer).await;
+    let id = boss.agent.as_ref().unwrap();
+    let weak = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "agents.read agents.update", None).await;
+    for verb in ["start", "stop", "pause", "resume", "restart"] {
+        for actor in [&max, &eve] {
+            send(&t, actor, "boss", verb).await.refused(404, "agent_not_found");
+            send(&t, actor, "nobody", verb).await.refused(404, "agent_not_found");
+        }
+        for actor in [&weak, &mia] {
+            let refused = send(&t, actor, "boss", verb).await.refused(403, "scope_denied");
+            assert_eq!(refused["missing_scopes"], json!(["agents.lifecycle"]));
+        }
+        let bulk = format!("/api/agents/bulk/{verb}");
+        t.as_(&weak, "POST", &bulk, json!({ "names": ["boss"] })).await.refused(403, "scope_denied");
+        t.as_(&ada, "POST", &format!("/api/agents/boss/{verb}"), json!({ "why": "x" }))
+            .await
+            .refused(422, "validation_error");
+    }
+    t.grant(id, &ada.tenant, max.user.as_str(), "viewer", &ada.user).await;
+    for verb in ["start", "stop", "pause", "resume", "restart"] {
+        let refused = send(&t, &max, "boss", verb).await.refused(403, "permission_denied");
+        assert_eq!(refused["required_relations"], json!(["editor", "owner", "tenant.admin"]));
+    }
+    assert_eq!(states(&t).await, "boss=running hand=running lead=running");
+    assert_eq!(t.number("SELECT count(*) FROM audit WHERE outcome = 'done'").await, 0);
+    t.grant(id, &ada.tenant, max.user.as_str(), "editor", &ada.user).await;
+    send(&t, &max, "boss", "pause").await.is(200);
+    assert_eq!(states(&t).await, "boss=paused hand=paused lead=paused");
+}
+
+/// R51: a step that is sent twice with one key is taken once; a caller that may no longer take it gets no kept answer.
+#[tokio::test]
+async fn a_repeated_step_is_replayed() {
+    let Stage { t, ada, boss, .. } = stage().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    t.grant(boss.agent.as_ref().unwrap(), &ada.tenant, max.user.as_str(), "editor", &ada.user).await;
+    let bearer = format!("Bearer {}", max.token);
+    let headers = [("authorization", bearer.as_str()), ("idempotency-key", "k")];
+    for (path, body) in [
+        ("/api/agents/boss/pause", Null),
+        ("/api/agents/boss/resume", Null),
+        ("/api/agents/bulk/restart", json!({ "names": ["boss", "lead"] })),
+    ] {
+        let first = t.call("POST", path, &headers, body.clone()).await;
+        let rows = t.number("SELECT count(*) FROM audit WHERE outcome = 'done'").await;
+        let again = t.call("POST", path, &headers, body).await;
+        assert_eq!(again.header("idempotency-replayed"), "true");
+        assert_eq!((first.status, &first.text), (again.status, &again.text));
+        assert_eq!(t.number("SELECT count(*) FROM audit WHERE outcome = 'done'").await, rows);
+    }
+    t.execute("DELETE FROM grants").await.unwrap();
+    t.call("POST", "/api/agents/boss/pause", &headers, Null).await.refused(404, "agent_not_found");
+}
+
+/// R42, R47: no step and no heartbeat ends a credential or brings one back.
+#[tokio::test]
+async fn steps_and_heartbeats_leave_credentials_alone() {
+    let Stage { t, ada, lead, .. } = stage().await;
+    let made =
+        t.as_(&ada, "POST", "/api/agents", json!({ "name": "fresh", "parent": "boss", "scope": ["agents.list"] }));
+    let made = made.await.is(201);
+    let bearer = format!("Bearer {}", made["auth_token"].as_str().unwrap());
+    let fresh = [("authorization", bearer.as_str())];
+    for (name, verb) in [
+        ("fresh", "pause"),
+        ("fresh", "resume"),
+        ("fresh", "restart"),
+        ("boss", "stop"),
+        ("boss", "start"),
+        ("fresh", "start"),
+    ] {
+        send(&t, &ada, name, verb).await.is(200);
+        t.call("POST", "/api/agents/me/heartbeat", &fresh, Null).await.is(200);
+    }
+    t.call("GET", "/api/agents", &fresh, Null).await.is(200);
+    t.as_(&ada, "DELETE", "/api/agents/fresh/token", Null).await.is(204);
+    for verb in ["restart", "stop", "start"] {
+        send(&t, &ada, "fresh", verb).await.is(200);
+        t.call("GET", "/api/agents", &fresh, Null).await.refused(401, "token_revoked");
+    }
+    // A restored agent is stopped, and can be started only while the agent above it runs.
+    let id = lead.agent.as_ref().unwrap();
+    t.as_(&ada, "DELETE", "/api/agents/lead?confirm=true", Null).await.is(204);
+    send(&t, &ada, "lead", "start").await.refused(404, "agent_not_found");
+    send(&t, &ada, "boss", "pause").await.is(200);
+    t.as_(&ada, "POST", &format!("/api/agents/archived/{id}/restore"), Null).await.is(200);
+    send(&t, &ada, "lead", "start").await.refused(409, "parent_halted");
+    send(&t, &ada, "boss", "resume").await.is(200);
+    send(&t, &ada, "lead", "start").await.is(200);
+    t.as_(&lead, "GET", "/api/agents", Null).await.refused(401, "token_revoked");
+}
+
+/// R31: without audit row no step, also of a tree, of several agents and of all.
+#[tokio::test]
+async fn a_step_without_its_audit_row_has_not_happened() {
+    let Stage { t, ada, .. } = stage().await;
+    let admin = t.user(&ada.tenant, "root@example.com", Role::Admin).await;
+    t.execute("CREATE TRIGGER broken BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END").await.unwrap();
+    send(&t, &ada, "boss", "stop").await.refused(503, "database_unavailable");
+    let body = json!({ "names": ["hand", "lead"] });
+    t.as_(&ada, "POST", "/api/agents/bulk/pause", body).await.refused(503, "database_unavailable");
+    t.as_(&admin, "POST", "/api/agents/stop-all", Null).await.refused(503, "database_unavailable");
+    assert_eq!(states(&t).await, "boss=running hand=running lead=running");
+}
+
+/// R74: beyond the bound halting goes through, with an idempotency key too, and starting does not.
+#[tokio::test]
+async fn halting_goes_through_when_the_database_is_full() {
+    let t = TestApp::with(with_neighbours(), Settings { database_max_mib: Some(1), ..Settings::default() });
+    let tenant = t.tenant("main").await;
+    let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+    t.agent(&ada, "scout", SCOPES).await;
+    t.agent(&ada, "other", SCOPES).await;
+    // Written beside the app, beyond the bound.
+    let file = rusqlite::Connection::open(t.path()).unwrap();
+    file.execute_batch("CREATE TABLE ballast (x BLOB); INSERT INTO ballast VALUES (zeroblob(2000000));").unwrap();
+    let bearer = format!("Bearer {}", ada.token);
+    let headers = [("authorization", bearer.as_str()), ("idempotency-key", "k")];
+    t.call("POST", "/api/agents/scout/pause", &headers, Null).await.is(200);
+    let again = t.call("POST", "/api/agents/scout/pause", &headers, Null).await;
+    assert_eq!((again.status.as_u16(), again.header("idempotency-replayed")), (200, "true"));
+    let names = json!({ "names": ["scout", "other"] });
+    t.as_(&ada, "POST", "/api/agents/bulk/stop", names.clone()).await.is(200);
+    let mut full = false;
+    for _ in 0..200 {
+        let answer = t.as_(&ada, "POST", "/api/agents/bulk/start", names.clone()).await;
+        full = answer.status.as_u16() == 503;
+        if full {
+            answer.refused(503, "storage_full");
+            break;
+        }
+        t.as_(&ada, "POST", "/api/agents/bulk/stop", names.clone()).await.is(200);
+    }
+    assert!(full, "the bound was never reached");
+    file.execute_batch("UPDATE agents SET state = 'running'").unwrap();
+    assert_eq!(t.as_(&ada, "POST", "/api/agents/stop-all", Null).await.is(200), json!({ "stopped": 2 }));
+    assert_eq!(states(&t).await, "other=stopped scout=stopped");
+}
+
+/// Contract: 200 when all changed, 207 when some did, 409 when none did; one refusal does not stop the others.
+#[tokio::test]
+async fn each_of_several_is_decided_by_itself() {
+    let Stage { t, ada, boss, .. } = stage().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    t.agent(&max, "foreign", SCOPES).await;
+    let bulk = |verb: &str, names: &[&str]| (format!("/api/agents/bulk/{verb}"), json!({ "names": names }));
+    let (path, body) = bulk("pause", &["hand", "foreign", "nobody"]);
+    let answer = t.as_(&ada, "POST", &path, body).await.is(207);
+    let results = answer["results"].as_object().unwrap();
+    assert_eq!(results.keys().collect::<Vec<_>>(), ["hand", "foreign", "nobody"]);
+    assert_eq!(results["hand"], json!({ "ok": true, "state": "paused" }));
+    // R33, R45
+    assert_eq!(results["foreign"], results["nobody"]);
+    assert_eq!((&results["nobody"]["ok"], &results["nobody"]["error"]), (&json!(false), &json!("agent_not_found")));
+    assert!(results["nobody"]["fix"].as_str().unwrap().contains("GET /api/agents"));
+    let (path, body) = bulk("pause", &["hand", "nobody"]);
+    let refused = t.as_(&ada, "POST", &path, body).await.refused(409, "none_changed");
+    assert_eq!(refused["results"]["hand"]["error"], "illegal_state");
+    assert!(refused["results"]["hand"]["fix"].as_str().unwrap().contains("/api/agents/hand/"), "{refused}");
+    // An agent that was reached from above in the same request counts as changed; the order does not matter.
+    let (path, body) = bulk("stop", &["boss", "hand", "lead"]);
+    let answer = t.as_(&ada, "POST", &path, body).await.is(200);
+    assert_eq!(answer["results"]["lead"], json!({ "ok": true, "state": "stopped" }));
+    assert_eq!(states(&t).await, "boss=stopped foreign=running hand=stopped lead=stopped");
+    // In the order of the names: hand is refused, because lead is not named before it.
+    let (path, body) = bulk("start", &["hand", "boss", "lead"]);
+    let answer = t.as_(&ada, "POST", &path, body).await.is(207);
+    assert_eq!(answer["results"]["hand"]["error"], "parent_halted");
+    assert_eq!(states(&t).await, "boss=running foreign=running hand=stopped lead=running");
+    // An agent cannot set its own state here either.
+    let (path, body) = bulk("restart", &["lead", "boss"]);
+    let answer = t.as_(&boss, "POST", &path, body).await.is(207);
+    assert_eq!(answer["results"]["boss"]["error"], "permission_denied");
+    // A row for each agent that was changed.
+    let sql = "SELECT r.action || ' ' || a.name FROM audit r JOIN agents a ON a.id = r.object_id WHERE outcome = 'done' ORDER BY seq";
+    let expected = [
+        "agent.pause hand",
+        "agent.stop hand",
+        "agent.stop lead",
+        "agent.stop boss",
+        "agent.start boss",
+        "agent.start lead",
+        "agent.restart lead",
+    ];
+    assert_eq!(t.texts(sql).await, expected);
+}
+
+#[tokio::test]
+async fn a_bulk_request_names_1_to_100_agents_once() {
+    let Stage { t, ada, .. } = stage().await;
+    let many: Vec<String> = (0..101).map(|number| format!("a{number}")).collect();
+    for names in
+        [json!([]), json!(many), json!(["boss", "lead", "boss"]), json!("boss"), json!([1]), json!(null), json!([null])]
+    {
+        let body = json!({ "names": names });
+        t.as_(&ada, "POST", "/api/agents/bulk/stop", body).await.refused(422, "validation_error");
+    }
+    t.as_(&ada, "POST", "/api/agents/bulk/stop", Null).await.refused(422, "validation_error");
+    t.as_(&ada, "POST", "/api/agents/bulk/fly", json!({ "names": ["boss"] })).await.refused(404, "not_found");
+    t.as_(&ada, "POST", "/api/agents/bulk/stop", json!({ "names": many.get(..100) }))
+        .await
+        .refused(409, "none_changed");
+    assert_eq!(states(&t).await, "boss=running hand=running lead=running");
+}
+
+/// R33: an unreadable agent costs the same work as an absent one.
+#[tokio::test]
+async fn foreign_names_in_bulk_cost_the_same_work_as_absent_ones() {
+    let Stage { t, .. } = stage().await;
+    let tenant = t.tenant("second").await;
+    let zoe = t.user(&tenant, "zoe@example.com", Role::Admin).await;
+    t.as_(&zoe, "GET", "/api/agents", Null).await.is(200);
+    let mut seen = vec![];
+    for name in ["nobody", "nobody", "boss"] {
+        let before = t.db().statements();
+        let answer = t.as_(&zoe, "POST", "/api/agents/bulk/stop", json!({ "names": [name] })).await;
+        let result = answer.refused(409, "none_changed")["results"][name].clone();
+        seen.push((result, t.db().statements() - before));
+    }
+    assert_eq!(seen[1], seen[2]);
+}
+
+/// R43: stops every agent of the tenant and of no other; a repetition stops none and writes no row.
+#[tokio::test]
+async fn stop_all_stops_the_agents_of_the_tenant_alone() {
+    let Stage { t, ada, boss, .. } = stage().await;
+    let admin = t.user(&ada.tenant, "root@example.com", Role::Admin).await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    let helper = t.agent(&max, "helper", SCOPES).await;
+    let other = t.tenant("other").await;
+    let eve = t.user(&other, "eve@example.com", Role::Admin).await;
+    let foreign = t.agent(&eve, "foreign", SCOPES).await;
+    let gone = t.agent(&max, "gone", SCOPES).await.agent.unwrap();
+    t.execute(&format!("UPDATE agents SET archived_at = 1 WHERE id = '{gone}'")).await.unwrap();
+    send(&t, &ada, "hand", "stop").await.is(200);
+    t.as_(&ada, "POST", "/api/agents/stop-all", Null).await.refused(403, "scope_denied");
+    let strong = t.agent(&admin, "strong", "*").await;
+    t.as_(&strong, "POST", "/api/agents/stop-all", Null).await.refused(403, "person_required");
+    assert_eq!(t.as_(&admin, "POST", "/api/agents/stop-all", Null).await.is(200), json!({ "stopped": 4 }));
+    for agent in [&boss, &helper, &strong] {
+        t.as_(agent, "GET", "/api/agents", Null).await.refused(403, "agent_stopped");
+    }
+    t.as_(&foreign, "GET", "/api/agents", Null).await.is(200);
+    let by = "SELECT count(*) FROM agents WHERE state_changed_by = 'root@example.com' AND state = 'stopped'";
+    assert_eq!(t.number(by).await, 4);
+    assert_eq!(t.as_(&admin, "POST", "/api/agents/stop-all", Null).await.is(200), json!({ "stopped": 0 }));
+    // A row for the tenant, and one for each agent with its state before.
+    let rows = "SELECT after FROM audit WHERE action = 'agent.stop_all' AND object_id LIKE 'ten_%'";
+    assert_eq!(t.texts(rows).await, ["{\"stopped\":4}"]);
+    let rows = "SELECT a.name || ' ' || r.before || r.after FROM audit r JOIN agents a ON a.id = r.object_id
+                WHERE r.action = 'agent.stop_all' ORDER BY a.name";
+    let rows = t.texts(rows).await;
+    assert_eq!(rows.len(), 4);
+    assert_eq!(rows[0], "boss {\"state\":\"running\"}{\"state\":\"stopped\"}");
+    assert_eq!(
+        t.number("SELECT count(*) FROM agents WHERE id LIKE 'agt%' AND archived_at = 1 AND state = 'running'").await,
+        1
+    );
+}
+
+/// Design, section 7: one statement stops ten thousand agents.
+#[tokio::test]
+async fn stop_all_takes_as_many_statements_for_many_as_for_one() {
+    let Stage { t, ada, .. } = stage().await;
+    let admin = t.user(&ada.tenant, "root@example.com", Role::Admin).await;
+    let mut taken = vec![];
+    for number in [1, 10_000] {
+        t.execute(&format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {number})
+             INSERT INTO agents (id, tenant_id, name, owner_id, scope, created_at, updated_at)
+             SELECT 'agt_' || {number} || '_' || i, '{}', 'a' || {number} || '-' || i, '{}', '*', i, i FROM n",
+            ada.tenant, ada.user
+        ))
+        .await
+        .unwrap();
+        let before = t.db().statements();
+        let answer = t.as_(&admin, "POST", "/api/agents/stop-all", Null).await.is(200);
+        taken.push(t.db().statements() - before);
+        assert!(answer["stopped"].as_i64().unwrap() >= number);
+    }
+    assert!(taken[1] <= taken[0], "{taken:?}");
+    assert_eq!(t.number("SELECT count(*) FROM agents WHERE state <> 'stopped'").await, 0);
+}
+
+/// R43: forty callers halt and resume the agents of a tree over two instances. Each answer is a step or a clean refusal, and in the end
+/// nothing runs below a halted agent.
+#[tokio::test]
+async fn forty_callers_leave_a_legal_tree() {
+    let Stage { t, ada, .. } = stage().await;
+    let second = TestApp::over(with_neighbours(), &t);
+    let apps = [&t, &second];
+    at_once(40, async |number| {
+        let name = ["boss", "lead", "hand"][number % 3];
+        for round in 0..4 {
+            let verb = ["pause", "resume", "stop", "start", "restart"][(number + round) % 5];
+            let answer = send(apps[number % 2], &ada, name, verb).await;
+            match answer.status.as_u16() {
+                200 => _ = answer.is(200),
+                409 => assert!(answer.text.contains("illegal_state") || answer.text.contains("parent_halted")),
+                _ => _ = answer.refused(503, "database_unavailable"),
+            }
+        }
+    });
+    let wrong = "SELECT count(*) FROM agents a JOIN agents p ON p.id = a.parent_id WHERE a.state = 'running' AND p.state <> 'running'";
+    assert_eq!(t.number(wrong).await, 0, "{}", states(&t).await);
+    let rows = "SELECT count(*) FROM audit WHERE outcome = 'done'";
+    assert!(t.number(rows).await > 0);
+    // Every agent that does not run was halted by a step.
+    let named = "SELECT count(*) FROM agents WHERE state_changed_at IS NULL AND state <> 'running'";
+    assert_eq!(t.number(named).await, 0);
+}
+
+/// R43: two stop-alls and a resume at once stop each agent once.
+#[tokio::test]
+async fn two_stop_alls_and_a_resume_at_once_stop_each_agent_once() {
+    for _ in 0..5 {
+        let Stage { t, ada, .. } = stage().await;
+        let root = t.user(&ada.tenant, "root@example.com", Role::Admin).await;
+        send(&t, &ada, "boss", "pause").await.is(200);
+        let second = TestApp::over(with_neighbours(), &t);
+        let apps = [&t, &second];
+        let answers = at_once(3, async |number| match number {
+            2 => send(&second, &ada, "boss", "resume").await,
+            _ => apps[number].as_(&root, "POST", "/api/agents/stop-all", Null).await,
+        });
+        let [one, two, resumed] = &answers[..] else { panic!() };
+        let (one, two) = (one.is(200)["stopped"].as_i64(), two.is(200)["stopped"].as_i64());
+        assert_eq!(one.zip(two).map(|(one, two)| one + two), Some(3), "each is stopped once");
+        assert!(resumed.status.as_u16() == 200 || resumed.refused(409, "illegal_state").is_object());
+        assert_eq!(states(&t).await, "boss=stopped hand=stopped lead=stopped");
+        assert_eq!(
+            t.number("SELECT count(*) FROM audit WHERE action = 'agent.stop_all' AND object_id LIKE 'ten_%'").await,
+            1
+        );
+    }
+}

@@ -1,0 +1,123 @@
+use common::role::Role;
+use http::Request;
+use serde_json::{Value as Json, json};
+use service::{
+    body::Body,
+    testing::{Actor, Answer, TestApp},
+};
+
+use super::*;
+use crate::router;
+
+async fn ask(t: &TestApp, actor: &Actor, form: &str) -> Answer {
+    let request = Request::builder()
+        .method("POST")
+        .uri("/auth/introspect")
+        .header("authorization", format!("Bearer {}", actor.token))
+        .header("content-type", "application/x-www-form-urlencoded");
+    t.send(request.body(Body::from(form.to_owned())).unwrap()).await
+}
+
+/// A scope that was approved for the agent is part of what its token may do, until the approval ends.
+#[tokio::test]
+async fn an_approved_scope_is_told_while_it_counts() {
+    let t = TestApp::new(router());
+    let tenant = t.tenant("main").await;
+    let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+    let scout = t.agent(&ada, "scout", "agents.read").await;
+    t.execute(&format!(
+        "INSERT INTO access_requests (id, tenant_id, agent_id, scope, reason, hours, state, created_at, granted, ends_at)
+         SELECT 'acc_1', tenant_id, id, 'ui.notify', 'r', 1, 'approved', 0, 'ui.notify', {} FROM agents",
+        t.now().plus_seconds(60).millis()
+    ))
+    .await
+    .unwrap();
+    for expected in ["agents.read ui.notify", "agents.read"] {
+        let body = ask(&t, &ada, &format!("token={}", scout.token)).await.is(200);
+        assert_eq!(body["scope"], expected);
+        t.wait(60);
+    }
+}
+
+/// R43, and the effective scope: what the credential, its agent's ceiling and its owner's role allow.
+#[tokio::test]
+async fn a_live_token_is_told_with_its_effective_scope() {
+    let t = TestApp::new(router());
+    let tenant = t.tenant("main").await;
+    let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+    let max = t.user(&tenant, "max@example.com", Role::Member).await;
+    let scout = t.agent(&max, "scout", "agents.read x.crm.* users.read").await;
+    t.execute(&format!(
+        "INSERT INTO custom_scopes VALUES ('{tenant}', 'x.crm.read', 'r', 0, 'u'), ('{tenant}', 'x.crm.write', 'w', 0, 'u'), ('{tenant}', 'x.mail', 'm', 0, 'u')"
+    ))
+    .await
+    .unwrap();
+    let body = ask(&t, &ada, &format!("token={}&token_type_hint=x&other=1", scout.token)).await.is(200);
+    assert_eq!(
+        body,
+        json!({
+            "active": true, "scope": "agents.read x.crm.read x.crm.write", "token_type": "Bearer", "sub": max.user,
+            "username": "max@example.com", "act": { "sub": scout.agent, "name": "scout" }, "tenant": "main",
+            "kind": "agent_token", "jti": scout.credential, "iat": 1_767_323_045,
+        })
+    );
+    t.execute("UPDATE users SET role = 'viewer' WHERE email = 'max@example.com'").await.unwrap();
+    let body = ask(&t, &ada, &format!("token={}", scout.token)).await.is(200);
+    assert_eq!(body["scope"], "agents.read x.crm.read");
+    let body = ask(&t, &ada, &format!("token={}", max.token)).await.is(200);
+    assert_eq!((&body["act"], &body["exp"]), (&Json::Null, &json!(1_767_323_045 + 86_400)));
+    for halted in ["state = 'paused'", "state = 'stopped'", "state = 'running', budget_cents = 1, spent_cents = 2"] {
+        t.execute(&format!("UPDATE agents SET {halted}")).await.unwrap();
+        assert_eq!(ask(&t, &ada, &format!("token={}", scout.token)).await.is(200), json!({ "active": false }));
+    }
+}
+
+/// A key acts as its agent; a scope that was approved for the agent is not the key's.
+#[tokio::test]
+async fn a_key_is_told_as_its_agents() {
+    let t = TestApp::new(router());
+    let tenant = t.tenant("main").await;
+    let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+    let scout = t.agent(&ada, "scout", "agents.read").await;
+    let ends = Some(t.now().plus_seconds(60));
+    let agent = scout.agent.as_ref();
+    let key = t.credential(Kind::ApiKey, &tenant, &ada.user, agent, "agents.*", ends).await;
+    t.execute(&format!(
+        "INSERT INTO access_requests (id, tenant_id, agent_id, scope, reason, hours, state, created_at, granted, ends_at)
+         SELECT 'acc_1', tenant_id, id, 'ui.notify', 'r', 1, 'approved', 0, 'ui.notify', {} FROM agents",
+        t.now().plus_seconds(60).millis()
+    ))
+    .await
+    .unwrap();
+    assert_eq!(
+        ask(&t, &ada, &format!("token={}", key.token)).await.is(200),
+        json!({
+            "active": true, "scope": "agents.read", "token_type": "Bearer", "sub": ada.user, "username": "ada@example.com",
+            "act": { "sub": scout.agent, "name": "scout" }, "tenant": "main", "kind": "api_key", "jti": key.credential,
+            "iat": 1_767_323_045, "exp": 1_767_323_105,
+        })
+    );
+    t.execute("UPDATE agents SET state = 'paused'").await.unwrap();
+    assert_eq!(ask(&t, &ada, &format!("token={}", key.token)).await.is(200), json!({ "active": false }));
+}
+
+#[tokio::test]
+async fn a_credential_that_is_not_live_is_inactive_and_nothing_more() {
+    let t = TestApp::new(router());
+    let (tenant, other) = (t.tenant("main").await, t.tenant("other").await);
+    let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+    let eve = t.user(&other, "eve@example.com", Role::Admin).await;
+    let pat = t.credential(Kind::Pat, &tenant, &ada.user, None, "*", Some(t.now().plus_seconds(10))).await;
+    t.wait(10);
+    let max = t.user(&tenant, "max@example.com", Role::Member).await;
+    t.execute("UPDATE users SET deactivated_at = 1 WHERE email = 'max@example.com'").await.unwrap();
+    for token in [eve.token.as_str(), &pat.token, &max.token, "nonsense", "", &format!("{}x", ada.token)] {
+        assert_eq!(ask(&t, &ada, &format!("token={token}")).await.is(200), json!({ "active": false }), "{token}");
+    }
+    for form in ["", "other=1", "token=a&token=b"] {
+        let refused = ask(&t, &ada, form).await.refused(400, "invalid_request");
+        assert!(refused["error_description"].is_string());
+    }
+    let mia = t.user(&tenant, "mia@example.com", Role::Curator).await;
+    ask(&t, &mia, "token=x").await.refused(403, "scope_denied");
+}

@@ -1,0 +1,179 @@
+//! An agent's inbox: numbered events, delivered in order and at least once, until the agent acknowledges them by the last id.
+
+use std::time::Duration;
+
+use common::{
+    error::{ApiError, Code},
+    route::Route,
+    time::Timestamp,
+};
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::Value as Json;
+use service::{
+    app::App,
+    caller::Caller,
+    clock,
+    extract::{Body, Query},
+    form, guard,
+    response::{Response, json},
+};
+use store::inbox::{self, Event};
+
+/// The longest wait for an event, seconds: less than what proxies usually allow a request.
+const MOST_WAIT: i64 = 25;
+
+form! {
+    pub(crate) struct Read {
+        after: Option<String>,
+        wait: Option<i64>,
+        limit: Option<i64>,
+    }
+}
+
+#[derive(Serialize)]
+struct Shown {
+    id: String,
+    r#type: String,
+    at: Timestamp,
+    data: Json,
+}
+
+impl From<Event> for Shown {
+    fn from(event: Event) -> Self {
+        Self { id: inbox::id(event.seq), r#type: event.kind, at: event.at, data: event.data }
+    }
+}
+
+#[derive(Serialize)]
+struct Page {
+    items: Vec<Shown>,
+    /// The last id of the page: `after` for the next one, `upto` to acknowledge this one. Of an empty page: the `after` of the request.
+    cursor: Option<String>,
+}
+
+fn number(id: &str) -> Result<i64, ApiError> {
+    inbox::seq(id).ok_or_else(|| Code::InvalidEvent.into())
+}
+
+/// `GET /api/agents/me/inbox?after=&wait=`: the events behind `after`, the oldest first. With `wait` it answers as soon as there
+/// is one, or when that many seconds are over. The credential of a caller that waits is checked again at every look.
+pub(crate) async fn read(
+    app: App,
+    route: &'static Route,
+    mut caller: Caller,
+    Query(query): Query<Read>,
+) -> Result<Response, ApiError> {
+    let after = query.after.as_deref().map(number).transpose()?.unwrap_or(0);
+    let limit = query.limit.unwrap_or(50);
+    if !(1..=200).contains(&limit) {
+        return Err(Code::InvalidLimit.into());
+    }
+    let wait = query.wait.unwrap_or(0);
+    if !(0..=MOST_WAIT).contains(&wait) {
+        return Err(Code::InvalidWait.into());
+    }
+    let mut looks = wait;
+    loop {
+        let agent = caller.agent_id().ok_or(Code::AgentRequired)?;
+        let events = inbox::list(app.db(), agent, after, limit).await?;
+        if !events.is_empty() || looks == 0 {
+            let items: Vec<Shown> = events.into_iter().map(Shown::from).collect();
+            let cursor = items.last().map(|event| event.id.clone()).or(query.after);
+            return json(StatusCode::OK, &Page { items, cursor });
+        }
+        looks -= 1;
+        clock::sleep(Duration::from_secs(1)).await;
+        caller = caller.reload(app.db(), app.clock().now()).await?;
+        guard::stay(&caller, route)?;
+    }
+}
+
+form! {
+    pub(crate) struct Acknowledge {
+        upto: String,
+    }
+}
+
+#[derive(Serialize)]
+struct Acknowledged {
+    acknowledged: usize,
+    unread: i64,
+}
+
+/// `POST /api/agents/me/inbox/ack` `{upto}`: deletes all events up to this one. Repeated, it finds nothing more to delete.
+pub(crate) async fn acknowledge(app: App, caller: Caller, Body(body): Body<Acknowledge>) -> Result<Response, ApiError> {
+    let upto = number(&body.upto)?;
+    let agent = caller.agent_id().ok_or(Code::AgentRequired)?;
+    // A number that was never given out would delete later events unread.
+    if upto > inbox::last(app.db(), agent).await? {
+        return Err(Code::InvalidEvent.into());
+    }
+    let acknowledged = inbox::acknowledge(app.db(), agent, upto).await?;
+    let unread = inbox::unread(app.db(), agent).await?;
+    json(StatusCode::OK, &Acknowledged { acknowledged, unread })
+}
+
+#[cfg(test)]
+mod tests {
+    use common::role::Role;
+    use serde_json::{Value::Null, json};
+    use service::testing::{Actor, TestApp};
+
+    use crate::router;
+
+    const INBOX: &str = "/api/agents/me/inbox";
+    const MESSAGES: &str = "/api/agents/scout/messages";
+
+    async fn stage() -> (TestApp, Actor, Actor) {
+        let t = TestApp::new(router());
+        let tenant = t.tenant("main").await;
+        let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
+        let scout = t.agent(&ada, "scout", "agents.message agents.read").await;
+        (t, ada, scout)
+    }
+
+    /// R57: in order, with ids, repeatedly until they are acknowledged, and never after.
+    #[tokio::test]
+    async fn messages_are_read_in_order_until_they_are_acknowledged() {
+        let (t, ada, scout) = stage().await;
+        let mut ids = Vec::new();
+        for text in ["one", "two", "three"] {
+            let sent = t.as_(&ada, "POST", MESSAGES, json!({ "text": text, "data": { "n": 1 } })).await.is(201);
+            ids.push(sent["id"].as_str().unwrap().to_owned());
+        }
+        let page = t.as_(&scout, "GET", INBOX, Null).await.is(200);
+        assert_eq!(
+            page["items"][0],
+            json!({
+                "id": ids[0], "type": "message", "at": "2026-01-02T03:04:05.000Z",
+                "data": { "from": { "kind": "user", "id": ada.user, "name": "ada@example.com" }, "text": "one", "data": { "n": 1 } },
+            })
+        );
+        assert_eq!(page["cursor"], json!(ids[2]));
+        let rest = t.as_(&scout, "GET", &format!("{INBOX}?after={}&limit=1", ids[0]), Null).await.is(200);
+        assert_eq!((&rest["items"][0]["id"], &rest["cursor"]), (&json!(ids[1]), &json!(ids[1])));
+        let body = t.as_(&scout, "POST", &format!("{INBOX}/ack"), json!({ "upto": ids[1] })).await.is(200);
+        assert_eq!(body, json!({ "acknowledged": 2, "unread": 1 }));
+        let body = t.as_(&scout, "POST", &format!("{INBOX}/ack"), json!({ "upto": ids[1] })).await.is(200);
+        assert_eq!(body, json!({ "acknowledged": 0, "unread": 1 }));
+        assert_eq!(t.as_(&scout, "GET", INBOX, Null).await.is(200)["items"][0]["data"]["text"], "three");
+        // An event that never was cannot be acknowledged.
+        for upto in ["evt_0000000000000004", "evt_9999999999999999"] {
+            t.as_(&scout, "POST", &format!("{INBOX}/ack"), json!({ "upto": upto })).await.refused(400, "invalid_event");
+        }
+        assert_eq!(ids, ["evt_0000000000000001", "evt_0000000000000002", "evt_0000000000000003"]);
+        t.execute("UPDATE agents SET state = 'paused'").await.unwrap();
+        t.as_(&scout, "GET", INBOX, Null).await.is(200); // halted too
+        t.as_(&scout, "POST", &format!("{INBOX}/ack"), json!({ "upto": ids[2] })).await.refused(403, "agent_paused");
+    }
+
+    #[tokio::test]
+    async fn a_bad_query_is_refused_and_people_have_no_inbox() {
+        let (t, ada, scout) = stage().await;
+        t.as_(&ada, "GET", INBOX, Null).await.refused(403, "agent_required");
+        for (query, slug) in [("after=x", "invalid_event"), ("limit=0", "invalid_limit"), ("wait=26", "invalid_wait")] {
+            t.as_(&scout, "GET", &format!("{INBOX}?{query}"), Null).await.refused(400, slug);
+        }
+    }
+}

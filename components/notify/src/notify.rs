@@ -1,0 +1,114 @@
+//! `POST /api/ui/notify`: an agent notifies its owner, or a user that may read the agent. One hot statement writes the row and the kept
+//! answer, if there is such a recipient.
+
+use common::{
+    error::{ApiError, Code},
+    id::NotificationId,
+    text::{prose, text},
+};
+use serde::Serialize;
+use service::{
+    app::App,
+    caller::Caller,
+    extract::Body,
+    form,
+    form::Nullable,
+    idempotency::{Answer, IdempotencyKey, KEPT_FOR},
+    response::Response,
+};
+use store::{
+    db::DbError,
+    kept_answer,
+    notification::{self, New},
+};
+
+form! {
+    pub(crate) struct Notify {
+        title: String,
+        body: String,
+        priority: Option<String>,
+        app_origin: Option<Nullable<String>>,
+        action_url: Option<Nullable<String>>,
+        user: Option<Nullable<String>>,
+    }
+}
+
+#[derive(Serialize)]
+struct Delivered<'a> {
+    delivered: bool,
+    notification_id: &'a NotificationId,
+}
+
+/// The handler.
+pub(crate) async fn notify(
+    app: App,
+    caller: Caller,
+    Body(body): Body<Notify>,
+    key: Option<IdempotencyKey>,
+) -> Result<Response, ApiError> {
+    let (title, message) = (text("title", &body.title, 120)?, prose("body", &body.body, 4_000)?);
+    let priority = body.priority.as_deref().unwrap_or("normal");
+    if !["low", "normal", "high"].contains(&priority) {
+        return Err(Code::InvalidPriority.into());
+    }
+    let sent = [body.app_origin, body.action_url, body.user].map(|sent| sent.and_then(|Nullable(text)| text));
+    let [app_origin, action_url, user] = sent.each_ref().map(Option::as_deref);
+    let app_origin = app_origin.map(|origin| text("app_origin", origin, 200)).transpose()?;
+    if action_url.is_some_and(|url| !is_link(url)) {
+        return Err(Code::InvalidUrl.with("field", "action_url"));
+    }
+    if let Some(key) = &key
+        && let Some(answer) = key.replay(&app, app.db(), &caller).await?
+    {
+        return Ok(answer);
+    }
+    let agent = caller.agent_id().ok_or(Code::AgentRequired)?;
+    let id = NotificationId::generate(app.now(), app.chance());
+    let answer = Answer::created(&Delivered { delivered: true, notification_id: &id })?;
+    let kept = match &key {
+        None => None,
+        Some(key) => Some((key.digest(), key.seal(&app, &caller, &answer)?)),
+    };
+    let new = New {
+        id: &id,
+        title: &title,
+        body: &message,
+        priority,
+        app_origin: app_origin.as_deref(),
+        action_url,
+        user: user.map(str::trim),
+        now: app.now(),
+        kept,
+    };
+    match notification::notify(app.db(), agent, &new, app.now().plus_seconds(KEPT_FOR)).await {
+        Ok(true) => Ok(answer.into_response()),
+        Ok(false) if key.is_some() && kept_answer::is_full(app.db(), agent.as_str()).await? => {
+            Err(Code::TooManyKeys.into())
+        }
+        Ok(false) => Err(Code::RecipientNotFound.into()),
+        // A concurrent request with the same key was first: its row made the whole statement fail.
+        Err(error @ DbError::Unavailable(_)) => match &key {
+            Some(key) => key.replay(&app, app.db(), &caller).await?.ok_or_else(|| error.into()),
+            None => Err(error.into()),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a text is an https URL or a path of this site: nothing that a browser would run or that leads elsewhere unseen.
+fn is_link(url: &str) -> bool {
+    let is_plain = url.len() <= 2_000
+        && url.bytes().all(|b| (0x21..0x7f).contains(&b) && !matches!(b, b'"' | b'<' | b'>' | b'\\'));
+    // No empty and no dot segment: what a browser makes of them may lead away.
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let is_local =
+        url.starts_with('/') && !path.contains("//") && !path.split('/').any(|part| matches!(part, "." | ".."));
+    let is_https = url.strip_prefix("https://").is_some_and(|rest| {
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        !host.is_empty() && !host.contains('@')
+    });
+    is_plain && (is_local || is_https)
+}
+
+#[cfg(test)]
+mod tests;

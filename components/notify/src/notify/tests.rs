@@ -1,0 +1,131 @@
+use common::role::Role;
+use serde_json::{Value::Null, json};
+use service::testing::{Actor, TestApp};
+
+use crate::router;
+
+const NOTIFY: &str = "/api/ui/notify";
+
+async fn stage() -> (TestApp, Actor, Actor) {
+    let t = TestApp::new(router());
+    let tenant = t.tenant("main").await;
+    let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
+    let scout = t.agent(&ada, "scout", "ui.notify").await;
+    (t, ada, scout)
+}
+
+/// R54, R56: the row's own id; every field as it was sent, defaults included; the source from the credential.
+#[tokio::test]
+async fn the_owner_is_notified() {
+    let (t, ada, scout) = stage().await;
+    let body = json!({
+        "title": " Done ", "body": "Line 1\nLine 2", "priority": "high", "app_origin": "agent:other", "action_url": "/agents/scout",
+    });
+    let sent = t.as_(&scout, "POST", NOTIFY, body).await.is(201);
+    assert_eq!(sent, json!({ "delivered": true, "notification_id": sent["notification_id"] }));
+    let list = t.as_(&ada, "GET", "/api/notifications", Null).await.is(200);
+    assert_eq!(
+        list["items"],
+        json!([{
+            "id": sent["notification_id"], "source": "agent:scout", "agent_id": scout.agent, "app_origin": "agent:other",
+            "title": "Done", "body": "Line 1\nLine 2", "priority": "high", "action_url": "/agents/scout",
+            "created_at": "2026-01-02T03:04:05.000Z", "read_at": null,
+        }])
+    );
+    let plain = t.as_(&scout, "POST", NOTIFY, json!({ "title": "a", "body": "b" })).await.is(201);
+    assert_eq!(t.texts("SELECT priority FROM notifications ORDER BY priority DESC").await, ["normal", "high"]);
+    assert_ne!(plain["notification_id"], sent["notification_id"]);
+    t.as_(&ada, "POST", NOTIFY, json!({ "title": "a", "body": "b" })).await.refused(403, "agent_required");
+}
+
+/// R54, R55: the owner, or a user that may read the agent, and no other user.
+#[tokio::test]
+async fn only_a_user_that_may_read_the_agent_is_notified() {
+    let (t, ada, scout) = stage().await;
+    let other = t.tenant("other").await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    let mia = t.user(&ada.tenant, "mia@example.com", Role::Admin).await;
+    let eve = t.user(&other, "eve@example.com", Role::Admin).await;
+    let body = |user: &str| json!({ "title": "a", "body": "b", "user": user });
+    for user in ["max@example.com", max.user.as_str(), "eve@example.com", eve.user.as_str(), "nobody"] {
+        t.as_(&scout, "POST", NOTIFY, body(user)).await.refused(404, "recipient_not_found");
+    }
+    assert_eq!(t.number("SELECT count(*) FROM notifications").await, 0);
+    t.as_(&scout, "POST", NOTIFY, body("MIA@example.com")).await.is(201);
+    t.grant(scout.agent.as_ref().unwrap(), &ada.tenant, max.user.as_str(), "viewer", &ada.user).await;
+    t.as_(&scout, "POST", NOTIFY, body(max.user.as_str())).await.is(201);
+    for (person, rows) in [(&ada, 0), (&max, 1), (&mia, 1), (&eve, 0)] {
+        let list = t.as_(person, "GET", "/api/notifications", Null).await.is(200);
+        assert_eq!(list["items"].as_array().unwrap().len(), rows);
+    }
+    t.execute("UPDATE users SET deactivated_at = 1 WHERE email = 'max@example.com'").await.unwrap();
+    t.as_(&scout, "POST", NOTIFY, body("max@example.com")).await.refused(404, "recipient_not_found");
+}
+
+#[tokio::test]
+async fn a_text_or_link_that_cannot_be_shown_is_refused() {
+    let (t, _, scout) = stage().await;
+    for (field, value, slug) in [
+        ("title", "", "invalid_text"),
+        ("title", &*"x".repeat(121), "invalid_text"),
+        ("body", &"x".repeat(4_001), "invalid_text"),
+        ("title", "a\u{202e}b", "invalid_text"),
+        ("priority", "urgent", "invalid_priority"),
+        ("action_url", "javascript:alert(1)", "invalid_url"),
+        ("action_url", "//evil.example", "invalid_url"),
+        ("action_url", "/\\evil.example", "invalid_url"),
+        ("action_url", "http://example.com", "invalid_url"),
+        ("action_url", "https://", "invalid_url"),
+        ("action_url", "https://a@b", "invalid_url"),
+        ("action_url", "/a b", "invalid_url"),
+        ("action_url", "/..//evil.example", "invalid_url"),
+        ("action_url", "/a/../b", "invalid_url"),
+    ] {
+        let mut body = json!({ "title": "a", "body": "b" });
+        body[field] = json!(value);
+        t.as_(&scout, "POST", NOTIFY, body).await.refused(400, slug);
+    }
+    assert_eq!(t.number("SELECT count(*) FROM notifications").await, 0);
+}
+
+/// A field that is null counts as left out, as the page says.
+#[tokio::test]
+async fn null_counts_as_left_out() {
+    let (t, _, scout) = stage().await;
+    let body = json!({ "title": "a", "body": "b", "user": null, "app_origin": null, "action_url": null });
+    t.as_(&scout, "POST", NOTIFY, body).await.is(201);
+    assert_eq!(t.number("SELECT count(*) FROM notifications WHERE app_origin IS NULL AND action_url IS NULL").await, 1);
+    t.as_(&scout, "POST", NOTIFY, json!({ "title": null, "body": "b" })).await.refused(422, "validation_error");
+}
+
+/// R50, R51: one key, one notification; another body is refused; one statement does it all.
+#[tokio::test]
+async fn a_key_notifies_once() {
+    let (t, _, scout) = stage().await;
+    let bearer = format!("Bearer {}", scout.token);
+    let headers = [("authorization", bearer.as_str()), ("idempotency-key", "k")];
+    let first = t.call("POST", NOTIFY, &headers, json!({ "title": "a", "body": "b" })).await;
+    let before = t.db().statements();
+    let again = t.call("POST", NOTIFY, &headers, json!({ "title": "a", "body": "b" })).await;
+    assert_eq!(t.db().statements() - before, 2, "the caller and the kept answer");
+    assert_eq!((first.is(201), again.header("idempotency-replayed")), (again.is(201), "true"));
+    t.call("POST", NOTIFY, &headers, json!({ "title": "a", "body": "c" })).await.refused(422, "idempotency_mismatch");
+    assert_eq!(t.number("SELECT count(*) FROM notifications").await, 1);
+    // 24 hours later the key is free.
+    t.wait(86_400);
+    t.call("POST", NOTIFY, &headers, json!({ "title": "a", "body": "c" })).await.is(201);
+    let before = t.db().statements();
+    t.as_(&scout, "POST", NOTIFY, json!({ "title": "a", "body": "b" })).await.is(201);
+    assert_eq!(t.db().statements() - before, 2, "the caller and the notification");
+    // R53: the number of kept answers of one caller is bounded.
+    t.execute(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+         INSERT INTO idempotency SELECT randomblob(32), (SELECT id FROM agents), 'tok', x'00', 0, 201, x'00', 9e15 FROM n",
+    )
+    .await
+    .unwrap_or_else(|error| panic!("{error}"));
+    let headers = [("authorization", bearer.as_str()), ("idempotency-key", "k2")];
+    t.call("POST", NOTIFY, &headers, json!({ "title": "a", "body": "c" }))
+        .await
+        .refused(429, "too_many_idempotency_keys");
+}

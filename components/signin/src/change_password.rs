@@ -1,0 +1,61 @@
+//! `POST /auth/password`: a person's own password.
+//!
+//! 1. A repeated request gets the kept answer, before the password that it calls the current one is compared with the new one.
+//! 2. The current password is checked as at a sign-in: tries are counted, hashes have their turn. A stolen session is no way to
+//!    guess it.
+//! 3. The new one is stored on the condition that the current one is still as it was checked; all other sessions end.
+
+use common::error::{ApiError, Code};
+use serde_json::{Value::Null, json};
+use service::{
+    app::App,
+    change::{Answer, Change},
+    extract::Body,
+    form,
+    response::Response,
+};
+use store::{credential, user};
+
+use crate::{password, sign_in::count_try};
+
+form! {
+    pub(crate) struct NewPassword {
+        current: Option<String>,
+        new: String,
+    }
+}
+
+/// The handler.
+pub(crate) async fn change(change: Change<Body<NewPassword>>) -> Result<Response, ApiError> {
+    let (app, caller, Body(body)) = (&change.app, &change.caller, &change.input);
+    password::check_strength(&body.new)?;
+    if let Some(answer) = change.replay().await? {
+        return Ok(answer);
+    }
+    let stored = user::password_hash(app.db(), caller.user_id()).await?;
+    if let Some(stored) = &stored {
+        let current = body.current.as_deref().ok_or_else(|| ApiError::field("current", "is missing"))?;
+        count_try(app, caller.email(), Code::WrongPassword, check(app, current, stored)).await?;
+    }
+    password::take_turn(app).await?;
+    // Before the transaction: nothing slow may happen under the write lock.
+    let hash = password::hash(&body.new, app.chance())?;
+    change
+        .run(async |write, _| {
+            let (me, session) = (write.caller.user_id(), write.caller.credential_id());
+            if !user::change_password(&write.tx, me, stored.as_deref(), &hash).await? {
+                return Err(Code::WrongPassword.into()); // it was changed meanwhile
+            }
+            let ended = credential::revoke_sessions(&write.tx, me, Some(session), write.now()).await?;
+            Ok(Answer::no_content().audited(me, Null, json!({ "ended_sessions": ended })))
+        })
+        .await
+}
+
+async fn check(app: &App, current: &str, stored: &str) -> Result<(), ApiError> {
+    password::take_turn(app).await?;
+    if password::verify(current, Some(stored))? { Ok(()) } else { Err(Code::WrongPassword.into()) }
+}
+
+#[cfg(test)]
+mod tests;

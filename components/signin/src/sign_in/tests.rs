@@ -1,0 +1,204 @@
+use common::secret::Chance;
+use serde_json::json;
+use service::{settings::Settings, testing::TestApp};
+
+use super::*;
+use crate::router;
+
+const TOKEN: &str = "/auth/token";
+
+/// A tenant with Ada, whose password is `correct horse`.
+async fn with_ada() -> TestApp {
+    let t = TestApp::new(router());
+    let tenant = t.tenant("main").await;
+    let ada = t.user(&tenant, "Ada@example.com", Role::Admin).await;
+    let hash = password::hash("correct horse", &Chance::seeded(9)).unwrap();
+    t.execute(&format!("UPDATE users SET password_hash = '{hash}' WHERE id = '{}'", ada.user)).await.unwrap();
+    t.execute("DELETE FROM credentials").await.unwrap();
+    t
+}
+
+#[tokio::test]
+async fn the_right_password_makes_a_session() {
+    let t = with_ada().await;
+    let headers = [("user-agent", "curl/8 \tx"), ("spin-client-addr", "192.0.2.9:1")];
+    let body = json!({ "email": "ada@EXAMPLE.com", "password": "correct horse", "tenant": "main" });
+    let answer = t.call("POST", TOKEN, &headers, body).await;
+    let signed_in = answer.is(200);
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(
+        signed_in,
+        json!({
+            "access_token": signed_in["access_token"], "token_type": "bearer", "user_id": signed_in["user_id"],
+            "email": "Ada@example.com", "role": "admin", "expires_at": "2026-01-03T03:04:05.000Z",
+        })
+    );
+    let token = Secret::parse(signed_in["access_token"].as_str().unwrap()).unwrap();
+    assert_eq!(token.kind(), Kind::Session);
+    let row = t.texts("SELECT hex(digest) || ' ' || prefix || ' ' || user_agent FROM credentials").await;
+    let digest: String = token.digest().bytes().iter().map(|byte| format!("{byte:02X}")).collect();
+    assert_eq!(row, [format!("{digest} {} curl/8 x", token.shown())]);
+    assert_eq!(t.number("SELECT last_login_at FROM users").await, t.now().millis());
+    let tried = format!("SELECT count(*) FROM attempts WHERE ends_at > {}", t.now().plus_seconds(1).millis());
+    assert_eq!(t.number(&tried).await, 0, "a right password is no try");
+}
+
+/// R24: unknown address, unknown tenant, wrong password and inactive account are one answer and one amount of work.
+#[tokio::test]
+async fn a_stranger_learns_nothing() {
+    let t = with_ada().await;
+    let tenant = t.tenant("other").await;
+    t.user(&tenant, "idle@example.com", Role::Viewer).await;
+    let hash = t.texts("SELECT password_hash FROM users WHERE password_hash IS NOT NULL").await;
+    t.execute(&format!(
+        "UPDATE users SET deactivated_at = 1, password_hash = '{}' WHERE email_key = 'idle@example.com'",
+        hash[0]
+    ))
+    .await
+    .unwrap();
+    t.nobody("POST", TOKEN, json!({ "email": "warm@example.com", "password": "x" })).await.is(401);
+    let mut seen = vec![];
+    for body in [
+        json!({ "email": "ada@example.com", "password": "wrong horse" }),
+        json!({ "email": "nobody@example.com", "password": "correct horse" }),
+        json!({ "email": "ada@example.com", "password": "correct horse", "tenant": "nowhere" }),
+        json!({ "email": "idle@example.com", "password": "correct horse", "tenant": "other" }),
+        json!({ "email": "no address", "password": "" }),
+    ] {
+        let before = t.db().statements();
+        let answer = t.nobody("POST", TOKEN, body).await;
+        let mut body = answer.refused(401, "login_failed");
+        body["request_id"] = Null;
+        let names: Vec<String> = answer.headers.keys().map(ToString::to_string).collect();
+        seen.push((body.to_string(), names, t.db().statements() - before));
+    }
+    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:#?}");
+    // R31: of all these only ada's and idle's failed tries are counted.
+    assert_eq!(t.number("SELECT count(*) FROM refusals").await, 2);
+}
+
+/// R25: the sixth wrong try of an account from a network is refused without a hash; others sign in; it ends by itself.
+#[tokio::test]
+async fn guessing_is_throttled_by_account_and_network() {
+    let t = with_ada().await;
+    let wrong = json!({ "email": "ada@example.com", "password": "wrong horse" });
+    let right = json!({ "email": "Ada@Example.com", "password": "correct horse" });
+    for _ in 0..5 {
+        t.nobody("POST", TOKEN, wrong.clone()).await.refused(401, "login_failed");
+    }
+    for body in [&wrong, &right] {
+        let before = t.db().statements();
+        let answer = t.nobody("POST", TOKEN, body.clone()).await;
+        answer.refused(429, "too_many_attempts");
+        assert_eq!((answer.header("retry-after"), t.db().statements() - before), ("600", 1));
+    }
+    let elsewhere = [("spin-client-addr", "[2001:db8::1]:1")];
+    t.call("POST", TOKEN, &elsewhere, right.clone()).await.is(200);
+    for number in 2..8 {
+        let same_network = [("spin-client-addr", format!("[2001:db8::{number}]:1"))];
+        let headers: Vec<(&str, &str)> = same_network.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        let status = if number < 7 { 401 } else { 429 };
+        t.call("POST", TOKEN, &headers, wrong.clone()).await.is(status);
+    }
+    // Unknown accounts alike.
+    for number in 0..6 {
+        let answer = t.nobody("POST", TOKEN, json!({ "email": "nobody@example.com", "password": "x" })).await;
+        answer.is(if number < 5 { 401 } else { 429 });
+    }
+    t.wait(600);
+    t.nobody("POST", TOKEN, right).await.is(200);
+}
+
+/// R25: a try that was refused is not counted, so that a forgiven one makes room; naming the tenant gives no second counter.
+#[tokio::test]
+async fn refused_tries_do_not_lengthen_the_throttle() {
+    let t = with_ada().await;
+    let key = Digest::of_parts(&["sign-in", "ada@example.com", "192.0.2.1"]);
+    // Twelve at once, all of them right: the first five are let through, and are forgiven.
+    for _ in 0..12 {
+        attempt::count(t.db(), &key, TRIES, t.now(), WINDOW).await.unwrap();
+    }
+    for _ in 0..5 {
+        attempt::forgive(t.db(), &key, TRIES).await.unwrap();
+    }
+    t.nobody("POST", TOKEN, json!({ "email": "ada@example.com", "password": "correct horse" })).await.is(200);
+    let tenants = [None, Some("main"), None, Some("main"), Some("nowhere"), Some("main")];
+    for (number, tenant) in tenants.into_iter().enumerate() {
+        let mut body = json!({ "email": "ada@example.com", "password": "wrong horse" });
+        if let Some(tenant) = tenant {
+            body["tenant"] = json!(tenant);
+        }
+        t.nobody("POST", TOKEN, body).await.is(if number < 5 { 401 } else { 429 });
+    }
+}
+
+#[tokio::test]
+async fn right_passwords_are_not_counted() {
+    let t = with_ada().await;
+    for _ in 0..8 {
+        t.nobody("POST", TOKEN, json!({ "email": "ada@example.com", "password": "correct horse" })).await.is(200);
+    }
+}
+
+#[tokio::test]
+async fn hashes_of_a_second_are_bounded() {
+    let settings = Settings { hashes_per_second: Some(4), ..Default::default() };
+    let t = TestApp::with(router(), settings);
+    // Three from one network, the fourth from another one, then no more.
+    for (number, address, is_let_in) in [
+        (0, "192.0.2.1:1", true),
+        (1, "192.0.2.1:1", true),
+        (3, "192.0.2.1:1", true),
+        (2, "192.0.2.1:1", false),
+        (4, "192.0.2.7:1", true),
+        (5, "192.0.2.8:1", false),
+    ] {
+        let body = json!({ "email": format!("{number}@example.com"), "password": "x" });
+        let answer = t.call("POST", TOKEN, &[("spin-client-addr", address)], body).await;
+        if is_let_in {
+            answer.is(401)
+        } else {
+            answer.refused(429, "too_many_hashes")
+        };
+    }
+    let tried = format!("SELECT count(*) FROM attempts WHERE ends_at > {}", t.now().plus_seconds(1).millis());
+    assert_eq!(t.number(&tried).await, 4, "a try that was not made leaves nothing");
+    t.wait(1);
+    t.nobody("POST", TOKEN, json!({ "email": "2@example.com", "password": "x" })).await.is(401);
+}
+
+/// R26: a broken hash is 500, and the response says nothing of it.
+#[tokio::test]
+async fn a_broken_hash_is_no_wrong_password() {
+    let t = with_ada().await;
+    t.execute("UPDATE users SET password_hash = 'broken'").await.unwrap();
+    let answer = t.nobody("POST", TOKEN, json!({ "email": "ada@example.com", "password": "correct horse" })).await;
+    answer.refused(500, "internal");
+    assert!(!answer.text.contains("hash"), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn an_outdated_hash_is_made_anew() {
+    let t = with_ada().await;
+    let params = argon2::Params::new(64, 1, 1, None).unwrap();
+    let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    let old: argon2::password_hash::phc::PasswordHash =
+        argon2::PasswordHasher::hash_password_with_salt(&argon2, b"correct horse", b"0123456789abcdef").unwrap();
+    t.execute(&format!("UPDATE users SET password_hash = '{old}'")).await.unwrap();
+    t.nobody("POST", TOKEN, json!({ "email": "ada@example.com", "password": "correct horse" })).await.is(200);
+    assert!(!password::is_outdated(&t.texts("SELECT password_hash FROM users").await[0]));
+}
+
+#[tokio::test]
+async fn a_body_of_the_wrong_shape_is_refused_before_anything_is_counted() {
+    let t = with_ada().await;
+    for body in [
+        json!({}),
+        json!({ "email": 1, "password": "x" }),
+        json!({ "email": "a", "password": "b", "next": "/" }),
+        json!([]),
+    ] {
+        t.nobody("POST", TOKEN, body).await.refused(422, "validation_error");
+    }
+    assert_eq!(t.number("SELECT count(*) FROM attempts").await, 0);
+}

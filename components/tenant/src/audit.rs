@@ -1,0 +1,190 @@
+//! The audit trail: list, export, verify.
+
+use bytes::Bytes;
+use common::{
+    error::{ApiError, Code},
+    json,
+    route::Route,
+    scope::Scope,
+    text::{moment, text},
+};
+use futures_util::stream;
+use http::{HeaderValue, StatusCode, header};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use service::{
+    app::{App, log},
+    body::{Body, BrokenOff},
+    caller::Caller,
+    extract::Query,
+    form,
+    form::PageQuery,
+    guard,
+    response::{self, Response},
+};
+use store::{
+    audit::{
+        chain::{self, Head},
+        trail::{self, Entry, Filter},
+    },
+    db::DbError,
+};
+
+form! {
+    /// The query of the list and of the export. In the route table the export has the filters alone.
+    pub(crate) struct List {
+        actor: Option<String>,
+        action: Option<String>,
+        object: Option<String>,
+        outcome: Option<String>,
+        since: Option<String>,
+        until: Option<String>,
+        ..page: PageQuery,
+    }
+}
+
+impl List {
+    fn filter(&self) -> Result<Filter, ApiError> {
+        let words = |field, value: &Option<String>| value.as_deref().map(|value| text(field, value, 254)).transpose();
+        let moment = |field, value: &Option<String>| value.as_deref().map(|value| moment(field, value)).transpose();
+        if self.outcome.as_deref().is_some_and(|outcome| !["done", "refused"].contains(&outcome)) {
+            return Err(Code::InvalidFilter.with("field", "outcome").with("valid", "done, refused"));
+        }
+        Ok(Filter {
+            actor: words("actor", &self.actor)?,
+            action: words("action", &self.action)?,
+            object: words("object", &self.object)?,
+            outcome: self.outcome.clone(),
+            since: moment("since", &self.since)?,
+            until: moment("until", &self.until)?,
+        })
+    }
+}
+
+/// `GET /api/audit`: what happened to the agents that the caller may read, or in their tenant.
+pub(crate) async fn list(
+    app: App,
+    caller: Caller,
+    route: &'static Route,
+    Query(query): Query<List>,
+) -> Result<Response, ApiError> {
+    let filter = query.filter()?;
+    let filters = [&query.actor, &query.action, &query.object, &query.outcome, &query.since, &query.until];
+    let page = caller.page(route, &query.page, &filters.map(|filter| filter.as_deref().unwrap_or_default()))?;
+    let (_, after) = page.after();
+    let rows = read(&app, &caller, &filter, &after, page.rows()).await?;
+    response::json(StatusCode::OK, &page.page(rows, |row| (row.at, row.id.to_string())))
+}
+
+/// At most `limit` rows that the caller may see, the newest first, behind the row `after` (empty: from the newest).
+async fn read(app: &App, caller: &Caller, filter: &Filter, after: &str, limit: i64) -> Result<Vec<Entry>, DbError> {
+    let sees_all = caller.agent_id().is_none() && caller.scope().contains(Scope::AuditReadAll);
+    trail::list(app.db(), caller.subject(), sees_all, filter, after, limit).await
+}
+
+/// Rows that the export reads at once: a row can have some 100 KB.
+const BATCH: i64 = 100;
+
+/// An export that is being sent.
+struct Export {
+    app: App,
+    caller: Caller,
+    route: &'static Route,
+    filter: Filter,
+}
+
+/// What an export does next.
+enum Next {
+    Write(Vec<Entry>),
+    /// Reads the rows behind the one with this id.
+    Read(String),
+    End,
+}
+
+/// `GET /api/audit/export`: the same rows, one JSON object a line, read while they are sent.
+pub(crate) async fn export(
+    app: App,
+    caller: Caller,
+    route: &'static Route,
+    Query(query): Query<List>,
+) -> Result<Response, ApiError> {
+    let filter = query.filter()?;
+    // Before the response begins, so that an outage is 503 and not a body that breaks off.
+    let first = read(&app, &caller, &filter, "", BATCH).await?;
+    let export = Export { app, caller, route, filter };
+    let pieces = stream::unfold((Next::Write(first), export), |(next, export)| async {
+        let (piece, next) = match export.step(next).await? {
+            Ok((lines, next)) => (Ok(Frame::data(Bytes::from(lines))), next),
+            Err(refusal) => {
+                let cause = refusal.inner().unwrap_or(refusal.code().row().slug);
+                log(export.app.request_id(), "/api/audit/export broke off", cause);
+                // The connection breaks, which tells the client that rows are missing.
+                (Err(BrokenOff), Next::End)
+            }
+        };
+        Some((piece, (next, export)))
+    });
+    let mut response = response::bytes(StatusCode::OK, "application/x-ndjson", Body::pieces(StreamBody::new(pieces)));
+    for (name, value) in [
+        (header::CONTENT_DISPOSITION, "attachment; filename=\"audit.ndjson\""),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    Ok(response)
+}
+
+impl Export {
+    /// The next lines, and what comes behind them. `None`: the export is complete.
+    async fn step(&self, next: Next) -> Option<Result<(String, Next), ApiError>> {
+        match next {
+            Next::Write(rows) => Some(write(&rows)),
+            Next::Read(after) => Some(self.read_on(&after).await.and_then(|rows| write(&rows))),
+            Next::End => None,
+        }
+    }
+
+    /// Further rows, for the caller as the database knows them now and by the clock of now: an export can last, and a caller that has
+    /// lost a right, or whose credential has ended, gets no more.
+    async fn read_on(&self, after: &str) -> Result<Vec<Entry>, ApiError> {
+        let app = &self.app;
+        let caller = self.caller.reload(app.db(), app.clock().now()).await?;
+        guard::admit(app, &caller, self.route)?;
+        Ok(read(app, &caller, &self.filter, after, BATCH).await?)
+    }
+}
+
+fn write(rows: &[Entry]) -> Result<(String, Next), ApiError> {
+    let lines = rows.iter().map(json::to_line).collect::<Result<String, _>>();
+    let lines = lines.map_err(|error| ApiError::from(Code::Internal).cause(error))?;
+    let next = match rows.last() {
+        Some(last) if i64::try_from(rows.len()).is_ok_and(|read| read == BATCH) => Next::Read(last.id.to_string()),
+        _ => Next::End,
+    };
+    Ok((lines, next))
+}
+
+form! {
+    pub(crate) struct Verify {
+        head: Option<String>,
+        from: Option<i64>,
+    }
+}
+
+/// `GET /api/audit/verify`: is the trail as it was sealed, and does it hold the head that was logged?
+pub(crate) async fn verify(app: App, caller: Caller, Query(query): Query<Verify>) -> Result<Response, ApiError> {
+    let head = match query.head.as_deref() {
+        None => None,
+        Some(head) => Some(Head::parse(head).ok_or(Code::InvalidHead)?),
+    };
+    let keys = &app.settings().audit_keys;
+    if keys.is_empty() {
+        return Err(Code::AuditKeyMissing.into());
+    }
+    let tenant = caller.tenant_id().as_str();
+    let report = chain::verify(app.db(), keys, tenant, query.from.unwrap_or(i64::MIN), head.as_ref()).await?;
+    response::json(StatusCode::OK, &report)
+}
+
+#[cfg(test)]
+mod tests;

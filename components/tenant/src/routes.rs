@@ -1,0 +1,29 @@
+use common::route::{self, Group};
+use service::router::{Router, Routes};
+
+use crate::{audit, scopes, users};
+
+fn routes() -> Routes {
+    Routes::new(Group::Tenant)
+        .on(route::USERS_LIST, users::list)
+        .on(route::USERS_CREATE, users::create)
+        .on(route::USERS_GET, users::get)
+        .on(route::USERS_PATCH, users::patch)
+        .on(route::USERS_DELETE, users::leaving::delete)
+        .on(route::USERS_ACTIVATE, users::leaving::activate)
+        .on(route::USERS_DEACTIVATE, users::leaving::deactivate)
+        .on(route::AUDIT_LIST, audit::list)
+        .on(route::AUDIT_EXPORT, audit::export)
+        .on(route::AUDIT_VERIFY, audit::verify)
+        .on(route::SCOPES, scopes::all)
+        .on(route::SCOPES_CUSTOM, scopes::list)
+        .on(route::SCOPES_DEFINE, scopes::define)
+        .on(route::SCOPES_REMOVE, scopes::remove)
+}
+
+/// The component's routes.
+pub fn router() -> Router {
+    routes().build()
+}
+
+service::tests_of_routes!(Tenant);

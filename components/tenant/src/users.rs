@@ -1,0 +1,169 @@
+//! The users of a tenant: list, read, create, change.
+
+pub(crate) mod leaving;
+
+use common::{
+    email,
+    error::{ApiError, Code},
+    id::UserId,
+    role::Role,
+    route::Route,
+    text::text,
+};
+use http::StatusCode;
+use serde_json::{
+    Value::{self as Json, Null},
+    json,
+};
+use service::{
+    app::App,
+    caller::Caller,
+    change::{Answer, Change},
+    extract::{Body, Path, Query},
+    form,
+    form::PageQuery,
+    response::{self, Response},
+};
+use store::{
+    audit,
+    db::Rows,
+    user::{self, Changed, User},
+};
+
+form! {
+    pub(crate) struct List {
+        q: Option<String>,
+        role: Option<String>,
+        active: Option<String>,
+        ..page: PageQuery,
+    }
+}
+
+/// `GET /api/users`: the tenant's users.
+pub(crate) async fn list(
+    app: App,
+    caller: Caller,
+    route: &'static Route,
+    Query(query): Query<List>,
+) -> Result<Response, ApiError> {
+    let filters = [&query.q, &query.role, &query.active].map(|filter| filter.as_deref().unwrap_or_default());
+    let q = query.q.as_deref().filter(|q| !q.trim().is_empty()).map(|q| text("q", q, 100)).transpose()?;
+    let page = caller.page(route, &query.page, &filters)?;
+    let role = query.role.as_deref().map(read_role).transpose()?;
+    let active = match query.active.as_deref() {
+        None => None,
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        Some(_) => return Err(Code::InvalidFilter.with("field", "active").with("valid", "true, false")),
+    };
+    let filter = user::Filter { q: q.as_deref(), role, active };
+    let rows = user::list(app.db(), caller.tenant_id(), &filter, &page).await?;
+    response::json(StatusCode::OK, &page.page(rows, |row| (row.created_at, row.id.to_string())))
+}
+
+fn read_role(word: &str) -> Result<Role, ApiError> {
+    Role::from_word(word).ok_or_else(|| Code::UnknownRole.into())
+}
+
+fn read_email(text: &str) -> Result<String, ApiError> {
+    email::parse(text).ok_or_else(|| Code::InvalidEmail.into())
+}
+
+fn read_name(name: &str) -> Result<String, ApiError> {
+    text("name", name, 64)
+}
+
+/// `GET /api/users/{id}`: one user of the tenant.
+pub(crate) async fn get(app: App, caller: Caller, Path(id): Path) -> Result<Response, ApiError> {
+    response::json(StatusCode::OK, &find(app.db(), &caller, &id).await?)
+}
+
+/// The user of the caller's tenant with this id, as [`Change::on`] looks it up.
+pub(crate) async fn find(reads: &dyn Rows, caller: &Caller, id: &str) -> Result<User, ApiError> {
+    user::get(reads, caller.tenant_id(), id).await
+}
+
+form! {
+    pub(crate) struct Create {
+        email: String,
+        name: String,
+        role: Option<String>,
+    }
+}
+
+/// `POST /api/users`: creates a user without a password, which is set by `POST /api/users/{id}/set-password`.
+pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, ApiError> {
+    let Body(body) = &change.input;
+    let email = read_email(&body.email)?;
+    let name = read_name(&body.name)?;
+    let role = body.role.as_deref().map_or(Ok(Role::Member), read_role)?;
+    change
+        .run(async |write, _| {
+            let id = UserId::generate(write.now(), write.app().chance());
+            let new = user::New {
+                id: &id,
+                tenant_id: write.caller.tenant_id(),
+                email: &email,
+                name: &name,
+                role,
+                password_hash: None,
+                created_at: write.now(),
+            };
+            if !user::insert(&write.tx, &new).await? {
+                return Err(Code::EmailTaken.into());
+            }
+            let stored = find(&write.tx, &write.caller, id.as_str()).await?;
+            let after = json!({ "email": email, "name": name, "role": role });
+            Ok(Answer::created(&stored)?.audited(id, Null, after))
+        })
+        .await
+}
+
+form! {
+    pub(crate) struct Patch {
+        name: Option<String>,
+        role: Option<String>,
+        email: Option<String>,
+    }
+}
+
+/// `PATCH /api/users/{id}`: changes what is sent. A new role counts from the next request on, for every credential of the user and of
+/// their agents.
+pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result<Response, ApiError> {
+    let Body(body) = &change.input;
+    if body.name.is_none() && body.role.is_none() && body.email.is_none() {
+        return Err(ApiError::field("", "send at least one of: name, role, email"));
+    }
+    let name = body.name.as_deref().map(read_name).transpose()?;
+    let role = body.role.as_deref().map(read_role).transpose()?;
+    let email = body.email.as_deref().map(read_email).transpose()?;
+    change
+        .on(&id, find, async |write, found, _| {
+            let before = audited(&found);
+            let user = User {
+                name: name.unwrap_or(found.name),
+                role: role.unwrap_or(found.role),
+                email: email.unwrap_or(found.email),
+                ..found
+            };
+            let (before, after) = audit::changed(before, audited(&user));
+            let answer = Answer::ok(&user)?;
+            if before == after {
+                return Ok(answer.unchanged());
+            }
+            match user::update(&write.tx, write.caller.tenant_id(), &user).await? {
+                Changed::Done => Ok(answer.audited(&user.id, before, after)),
+                Changed::EmailTaken => Err(Code::EmailTaken.into()),
+                Changed::LastAdmin => Err(Code::LastAdmin.into()),
+            }
+        })
+        .await
+}
+
+/// What an audit row says of a user.
+pub(crate) fn audited(user: &User) -> Json {
+    json!({ "email": user.email, "name": user.name, "role": user.role, "active": user.active })
+}
+
+#[cfg(test)]
+mod tests;

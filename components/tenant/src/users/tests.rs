@@ -1,0 +1,260 @@
+use common::{role::Role, secret::Kind};
+use serde_json::{
+    Value::{self as Json, Null},
+    json,
+};
+use service::testing::{Actor, Answer, TestApp};
+
+use crate::with_neighbours;
+
+#[tokio::test]
+async fn a_created_user_is_listed_and_audited() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    t.wait(1);
+    let made = t.as_(&ada, "POST", "/api/users", json!({ "email": " Eve@Example.com", "name": "Eve" })).await.is(201);
+    assert_eq!(
+        made,
+        json!({
+            "id": made["id"], "email": "Eve@Example.com", "name": "Eve", "role": "member", "active": true,
+            "created_at": "2026-01-02T03:04:06.000Z", "deactivated_at": null, "deactivated_by": null, "last_login_at": null,
+        })
+    );
+    let list = t.as_(&ada, "GET", "/api/users?q=eve", Null).await.is(200);
+    assert_eq!(list, json!({ "items": [made], "next_cursor": null }));
+    assert_eq!(t.as_(&ada, "GET", &format!("/api/users/{}", made["id"].as_str().unwrap()), Null).await.is(200), made);
+    let row = t.texts("SELECT action || ' ' || object_id || ' ' || after FROM audit").await;
+    let after = json!({ "email": "Eve@Example.com", "name": "Eve", "role": "member" });
+    assert_eq!(row, [format!("user.create {} {after}", made["id"].as_str().unwrap())]);
+}
+
+/// R17, R20: an address in any case has one user; no role is unknown; a refused user is not stored.
+#[tokio::test]
+async fn an_invalid_user_is_refused() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    for (body, status, slug) in [
+        (json!({ "email": "ADA@example.com", "name": "Ada" }), 409, "email_taken"),
+        (json!({ "email": "nobody", "name": "N" }), 400, "invalid_email"),
+        (json!({ "email": "n@example.com", "name": " " }), 400, "invalid_text"),
+        (json!({ "email": "n@example.com", "name": "N", "role": "root" }), 400, "unknown_role"),
+        (json!({ "email": "n@example.com" }), 422, "validation_error"),
+        (json!({ "email": "n@example.com", "name": 1 }), 422, "validation_error"),
+        (json!({ "email": "n@example.com", "name": "N", "invite": true }), 422, "validation_error"),
+    ] {
+        t.as_(&ada, "POST", "/api/users", body).await.refused(status, slug);
+    }
+    assert_eq!(t.number("SELECT count(*) FROM users").await, 1);
+    assert_eq!(t.number("SELECT count(*) FROM audit").await, 0);
+}
+
+/// R33: a user of another tenant and one that never was are the same 404.
+#[tokio::test]
+async fn a_foreign_user_is_an_absent_one() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let other = t.tenant("other").await;
+    let eve = t.user(&other, "eve@example.com", Role::Admin).await;
+    t.as_(&ada, "GET", "/api/auth/whoami", Null).await.is(200);
+    let mut seen = vec![];
+    for id in [eve.user.as_str(), "usr_none"] {
+        let before = t.db().statements();
+        let mut body = t.as_(&ada, "GET", &format!("/api/users/{id}"), Null).await.refused(404, "user_not_found");
+        body["request_id"] = Null;
+        seen.push((body, t.db().statements() - before));
+    }
+    assert_eq!(seen[0], seen[1]);
+}
+
+/// R7, R12: no PAT and no agent creates a user.
+#[tokio::test]
+async fn only_a_session_of_an_admin_creates_users() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let pat = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "*", None).await;
+    let scout = t.agent(&ada, "scout", "*").await;
+    let curator = t.user(&ada.tenant, "curator@example.com", Role::Curator).await;
+    let body = json!({ "email": "n@example.com", "name": "N" });
+    for (actor, slug) in [(&pat, "session_required"), (&scout, "session_required"), (&curator, "scope_denied")] {
+        let answer = t.as_(actor, "POST", "/api/users", body.clone()).await;
+        answer.refused(403, slug);
+    }
+    t.as_(&scout, "GET", "/api/users", Null).await.refused(403, "person_required");
+    let refused = t.as_(&curator, "POST", "/api/users", body).await;
+    assert_eq!(
+        refused.header("www-authenticate"),
+        "Bearer realm=\"accredit\", error=\"insufficient_scope\", scope=\"users.write\""
+    );
+    assert_eq!(refused.refused(403, "scope_denied")["missing_scopes"], json!(["users.write"]));
+    assert_eq!(t.number("SELECT count(*) FROM users").await, 2);
+}
+
+/// R50, R51: the same key and body give the first answer again; another body is refused.
+#[tokio::test]
+async fn a_repeated_create_gets_the_kept_answer() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let bearer = format!("Bearer {}", ada.token);
+    let headers = [("authorization", bearer.as_str()), ("idempotency-key", "one")];
+    let body = json!({ "email": "n@example.com", "name": "N" });
+    let first = t.call("POST", "/api/users", &headers, body.clone()).await;
+    let again = t.call("POST", "/api/users", &headers, body).await;
+    assert_eq!((first.is(201), again.header("idempotency-replayed")), (again.is(201), "true"));
+    let other = t.call("POST", "/api/users", &headers, json!({ "email": "m@example.com", "name": "M" })).await;
+    other.refused(422, "idempotency_mismatch");
+    assert_eq!(t.number("SELECT count(*) FROM users").await, 2);
+}
+
+/// R51: permission is decided before the replay.
+#[tokio::test]
+async fn a_demoted_admin_gets_no_kept_answer() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let bearer = format!("Bearer {}", ada.token);
+    let headers = [("authorization", bearer.as_str()), ("idempotency-key", "one")];
+    let body = json!({ "email": "n@example.com", "name": "N" });
+    t.call("POST", "/api/users", &headers, body.clone()).await.is(201);
+    t.execute("UPDATE users SET role = 'member'").await.unwrap();
+    t.call("POST", "/api/users", &headers, body).await.refused(403, "scope_denied");
+}
+
+#[tokio::test]
+async fn a_list_is_paged_and_its_cursor_is_bound_to_caller_and_filters() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    for number in 0..5 {
+        t.wait(1);
+        t.user(&ada.tenant, &format!("u{number}@example.com"), Role::Viewer).await;
+    }
+    let mut seen = vec![];
+    let mut path = "/api/users?limit=2&role=viewer".to_owned();
+    loop {
+        let page = t.as_(&ada, "GET", &path, Null).await.is(200);
+        seen.extend(page["items"].as_array().unwrap().iter().map(|user| user["email"].as_str().unwrap().to_owned()));
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        t.as_(&ada, "GET", &format!("/api/users?role=admin&cursor={cursor}"), Null)
+            .await
+            .refused(400, "invalid_cursor");
+        path = format!("/api/users?limit=2&role=viewer&cursor={cursor}");
+    }
+    assert_eq!(seen, [4, 3, 2, 1, 0].map(|number| format!("u{number}@example.com")));
+    for (query, status, slug) in [
+        ("limit=0", 400, "invalid_limit"),
+        ("limit=201", 400, "invalid_limit"),
+        ("limit=x", 422, "validation_error"),
+        ("cursor=x", 400, "invalid_cursor"),
+        ("role=root", 400, "unknown_role"),
+        ("active=maybe", 400, "invalid_filter"),
+        ("color=red", 422, "validation_error"),
+    ] {
+        t.as_(&ada, "GET", &format!("/api/users?{query}"), Null).await.refused(status, slug);
+    }
+}
+
+async fn patch(t: &TestApp, actor: &Actor, user: &Actor, body: Json) -> Answer {
+    t.as_(actor, "PATCH", &format!("/api/users/{}", user.user), body).await
+}
+
+/// Sent fields are changed, the others stay, and the audit row holds the changed ones. A role counts from the next request on.
+#[tokio::test]
+async fn a_change_of_a_user_counts_at_once() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    t.as_(&max, "GET", "/api/users", Null).await.refused(403, "scope_denied");
+    let changed = patch(&t, &ada, &max, json!({ "role": "admin" })).await.is(200);
+    assert_eq!((&changed["role"], &changed["email"]), (&json!("admin"), &json!("max@example.com")));
+    t.as_(&max, "GET", "/api/users", Null).await.is(200);
+    let changed = patch(&t, &max, &max, json!({ "name": " Max M. ", "email": "Max.M@example.com" })).await.is(200);
+    assert_eq!((&changed["name"], &changed["email"]), (&json!("Max M."), &json!("Max.M@example.com")));
+    assert_eq!(t.as_(&max, "GET", "/api/auth/whoami", Null).await.is(200)["email"], "Max.M@example.com");
+    // Nothing changes: nothing is written.
+    patch(&t, &ada, &max, json!({ "role": "admin", "name": "Max M." })).await.is(200);
+    let rows = t.texts("SELECT before || ' ' || after FROM audit WHERE action = 'user.update' ORDER BY seq").await;
+    assert_eq!(
+        rows,
+        [
+            r#"{"role":"member"} {"role":"admin"}"#,
+            &format!(
+                r#"{{"email":"max@example.com","name":"max@example.com"}} {}"#,
+                r#"{"email":"Max.M@example.com","name":"Max M."}"#
+            ),
+        ]
+    );
+    assert_eq!(t.texts("SELECT email_key FROM users WHERE role = 'admin' ORDER BY 1").await[1], "max.m@example.com");
+}
+
+/// R17, R20: and nothing of it is stored.
+#[tokio::test]
+async fn an_invalid_change_is_refused() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    let before = t.texts("SELECT id || email || email_key || name || role FROM users ORDER BY id").await;
+    for (body, status, slug) in [
+        (json!({ "email": "ADA@example.com" }), 409, "email_taken"),
+        (json!({ "email": "ADA@example.com", "role": "viewer" }), 409, "email_taken"),
+        (json!({ "email": "nobody" }), 400, "invalid_email"),
+        (json!({ "name": " " }), 400, "invalid_text"),
+        (json!({ "name": "N", "role": "root" }), 400, "unknown_role"),
+        (json!({ "role": null }), 422, "validation_error"),
+        (json!({ "name": "N", "active": false }), 422, "validation_error"),
+        (json!({}), 422, "validation_error"),
+    ] {
+        patch(&t, &ada, &max, body).await.refused(status, slug);
+    }
+    let after = t.texts("SELECT id || email || email_key || name || role FROM users ORDER BY id").await;
+    assert_eq!(before, after);
+    assert_eq!(t.number("SELECT count(*) FROM audit").await, 0);
+    // The user's own address in another case is not taken.
+    patch(&t, &ada, &max, json!({ "email": "MAX@example.com" })).await.is(200);
+}
+
+/// R18: a tenant keeps an active admin; of two admins who demote each other at once, one is left.
+#[tokio::test]
+async fn the_last_admin_is_not_demoted() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Admin).await;
+    let other = t.tenant("other").await;
+    t.user(&other, "eve@example.com", Role::Admin).await;
+    let body = json!({ "role": "member" });
+    let second = TestApp::over(with_neighbours(), &t);
+    let (one, two) = tokio::join!(patch(&t, &ada, &max, body.clone()), patch(&second, &max, &ada, body.clone()));
+    let mut statuses = [one.status.as_u16(), two.status.as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 403]);
+    let admins = "SELECT count(*) FROM users WHERE role = 'admin' AND tenant_id <> (SELECT id FROM tenants WHERE slug = 'other')";
+    assert_eq!(t.number(admins).await, 1);
+    let left = if one.status == 200 { &ada } else { &max };
+    patch(&t, left, left, body.clone()).await.refused(409, "last_admin");
+    // An inactive one does not count, and can be demoted.
+    let idle = t.user(&ada.tenant, "idle@example.com", Role::Admin).await;
+    t.execute("UPDATE users SET deactivated_at = 1 WHERE email = 'idle@example.com'").await.unwrap();
+    patch(&t, left, left, body.clone()).await.refused(409, "last_admin");
+    patch(&t, left, &idle, body).await.is(200);
+    patch(&t, left, left, json!({ "role": "admin", "name": "Last" })).await.is(200);
+    assert_eq!(t.number(admins).await, 1);
+}
+
+/// R7: no PAT, no agent and no user below an admin changes a user.
+#[tokio::test]
+async fn only_a_session_of_an_admin_changes_users() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let pat = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "*", None).await;
+    let scout = t.agent(&ada, "scout", "*").await;
+    let curator = t.user(&ada.tenant, "curator@example.com", Role::Curator).await;
+    let path = format!("/api/users/{}", ada.user);
+    for (method, path, body) in [
+        ("PATCH", path.clone(), json!({ "role": "viewer" })),
+        ("DELETE", path.clone(), Null),
+        ("POST", format!("{path}/deactivate"), Null),
+        ("POST", format!("{path}/activate"), Null),
+    ] {
+        for (actor, slug) in [(&pat, "session_required"), (&scout, "session_required"), (&curator, "scope_denied")] {
+            t.as_(actor, method, &path, body.clone()).await.refused(403, slug);
+        }
+    }
+    assert_eq!(t.texts("SELECT role FROM users WHERE email = 'ada@example.com'").await, ["admin"]);
+}

@@ -1,0 +1,121 @@
+//! `POST /auth/leaks`: anybody who finds one of our credentials in the open ends it by sending it here.
+//!
+//! The reporter may be a stranger, so the answer says nothing: known, unknown and malformed credentials are all 204, and reports are
+//! counted by network before anything is looked up.
+
+use common::{
+    error::{ApiError, Code},
+    id::NotificationId,
+    route::Route,
+    secret::{Digest, Secret},
+};
+use serde_json::{Value::Null, json};
+use service::{
+    app::App,
+    caller::Caller,
+    extract::Body,
+    form,
+    response::{Response, no_content},
+};
+use store::{
+    attempt,
+    audit::{self, Event},
+    credential,
+    db::{Purpose, Tx},
+    notification,
+    origin::Origin,
+    outbox, user,
+};
+
+/// Reports that one network may send in a window.
+const REPORTS: i64 = 30;
+/// The window, seconds.
+const WINDOW: i64 = 600;
+
+form! {
+    pub(crate) struct Leak {
+        token: String,
+    }
+}
+
+/// The handler.
+pub(crate) async fn report(app: App, route: &'static Route, Body(leak): Body<Leak>) -> Result<Response, ApiError> {
+    let key = Digest::of_parts(&["leak", &app.network()]);
+    let tries = attempt::count(app.db(), &key, REPORTS, app.now(), WINDOW).await?;
+    if tries.count > REPORTS {
+        return Err(ApiError::from(Code::TooManyReports).retry_after(app.now().seconds_until(tries.ends_at)));
+    }
+    let Some(secret) = Secret::parse(leak.token.trim()) else { return Ok(no_content()) };
+    let Some(found) = Caller::find_by_secret(app.db(), secret, app.now()).await? else { return Ok(no_content()) };
+    let tx = app.db().begin(Purpose::Revoking).await?;
+    let was_live = credential::revoke(&tx, found.credential_id(), app.now()).await?;
+    // A thief may have rotated it: the successor stays live, and only its owner knows whose it is.
+    let successor = credential::successor(&tx, found.credential_id(), found.agent_id(), app.now()).await?;
+    let action = route.audit.unwrap_or_default();
+    let is_news =
+        was_live || (successor.is_some() && !audit::is_there(&tx, found.credential_id().as_str(), action).await?);
+    if is_news {
+        let origin = Origin {
+            tenant: found.tenant_id(),
+            user: None,
+            agent: None,
+            credential: None,
+            address: app.address(),
+            request: app.request_id(),
+            now: app.now(),
+            chance: app.chance(),
+        };
+        let event = Event {
+            action,
+            object: found.credential_id().as_str(),
+            before: Null,
+            after: json!({
+                "kind": found.credential_kind(), "prefix": found.credential_prefix(), "revoked": was_live, "successor": successor,
+            }),
+        };
+        audit::insert(&tx, &origin, &event).await?;
+        notify(&app, &tx, &found, was_live, successor.as_deref()).await?;
+        tx.commit().await?;
+    }
+    Ok(no_content())
+}
+
+/// Notifies the credential's owner and the tenant's admins, by mail too where there is mail.
+async fn notify(
+    app: &App,
+    tx: &Tx<'_>,
+    found: &Caller,
+    was_live: bool,
+    successor: Option<&str>,
+) -> Result<(), ApiError> {
+    let whose = match found.agent() {
+        Some((name, _)) => format!("the agent {name}"),
+        None => found.email().to_owned(),
+    };
+    let prefix = found.credential_prefix();
+    let ended = if was_live { "It was revoked." } else { "It had ended before." };
+    let next = match successor {
+        None => "Look at what it did, and make a new one.".to_owned(),
+        Some(next) => format!(
+            "But {next}… took its place and still works: if that was not your doing, revoke it too. Look at what both did."
+        ),
+    };
+    let body = format!("The credential {prefix}… of {whose} was found in the open and reported. {ended} {next}");
+    let data = json!({ "whose": whose, "prefix": prefix, "text": body });
+    let title =
+        if was_live { "A credential was leaked and is revoked" } else { "A credential was leaked that had ended" };
+    for user in user::owner_and_admins(tx, found.tenant_id(), found.user_id()).await? {
+        let id = NotificationId::generate(app.now(), app.chance());
+        notification::tell(tx, &id, found.tenant_id(), &user.id, (title, &body), app.now()).await?;
+        if app.settings().mail_provider.is_some() {
+            let (user, recipient) = (&user.id, user.email.as_str());
+            let mail =
+                outbox::New { tenant: found.tenant_id(), user, recipient, kind: outbox::Kind::Leak, data: &data };
+            outbox::queue(tx, &mail, app.chance(), app.now()).await?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

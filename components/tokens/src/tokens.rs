@@ -1,0 +1,208 @@
+//! Personal access tokens (PATs): what a person's command line and CI carry.
+//!
+//! Only a session makes a PAT. A session of its person rotates it, or it rotates itself: the new one has its name, scope and end, and
+//! the old one lives through a grace. A second rotation ends the first grace.
+
+use common::{
+    error::{ApiError, Code},
+    id::CredentialId,
+    route::Route,
+    scope::Patterns,
+    secret::{Kind, Secret},
+    text::text,
+    time::{Lifetime, Timestamp},
+};
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::{Value::Null, json};
+use service::{
+    app::App,
+    caller::Caller,
+    change::{Answer, Change, Done, Write},
+    extract::{Body, Path, Query},
+    form,
+    form::{Nullable, PageQuery},
+    mint::{self, NewCredential},
+    response::{Response, json},
+};
+use store::{
+    credential::{
+        self,
+        list::{self, Filter, Sort, Token},
+        status::CredentialStatus,
+    },
+    db::Rows,
+};
+
+/// How long a PAT lives if the request does not say.
+const DEFAULT_LIFETIME: Lifetime = Lifetime::Days(90);
+
+form! {
+    pub(crate) struct Create {
+        name: String,
+        scope: Option<Vec<String>>,
+        expires_in_days: Option<Nullable<i64>>,
+    }
+}
+
+/// A new PAT: its record, and the one time that its secret is shown.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    record: &'a Token,
+    token: &'a str,
+    warnings: &'a [String],
+}
+
+/// Makes a PAT of the caller's person.
+async fn insert(
+    write: &Write<'_>,
+    name: &str,
+    scope: &Patterns,
+    expires_at: Option<Timestamp>,
+) -> Result<(Token, Secret), ApiError> {
+    let new = NewCredential {
+        kind: Kind::Pat,
+        id: CredentialId::generate(write.now(), write.app().chance()),
+        user: write.caller.user_id(),
+        agent: None,
+        key: None,
+        name: Some(name),
+        scope,
+        expires_at,
+    };
+    let secret = mint::credential(&write.tx, &write.origin(), &new).await?;
+    let record = get_own(&write.tx, &write.caller, new.id.as_str(), write.now()).await?;
+    Ok((record, secret))
+}
+
+/// `POST /auth/tokens`: makes a PAT. The route takes sessions only, so that no PAT makes another.
+pub(crate) async fn create(mut change: Change<Body<Create>>) -> Result<Response, ApiError> {
+    let Body(body) = &mut change.input;
+    let name = text("name", &body.name, 64)?;
+    let scope = change.caller.read_scope(&body.scope.take().unwrap_or_else(|| vec!["*".to_owned()]))?;
+    let lifetime = mint::lifetime(body.expires_in_days.take())?.unwrap_or(DEFAULT_LIFETIME);
+
+    change
+        .run(async |write, _| {
+            let mut warnings = Vec::new();
+            mint::warn_of_no_effect(&write.caller, &scope, write.caller.role(), false, &mut warnings);
+            let expires_at = lifetime.ending(write.now());
+            let (record, secret) = insert(write, &name, &scope, expires_at).await?;
+            let shown = Shown { record: &record, token: secret.reveal(), warnings: &warnings };
+            let after = json!({ "name": name, "scope": scope, "expires_at": expires_at });
+            Ok(Answer::created(&shown)?.with_secret().audited(&record.id, Null, after))
+        })
+        .await
+}
+
+/// One of the PATs of the caller's person.
+async fn get_own(reads: &dyn Rows, caller: &Caller, id: &str, now: Timestamp) -> Result<Token, ApiError> {
+    let found = list::find(reads, caller.tenant_id(), Some(caller.user_id()), id, now).await?;
+    found.ok_or_else(|| Code::TokenNotFound.into())
+}
+
+form! {
+    pub(crate) struct List {
+        sort: Option<String>,
+        status: Option<String>,
+        ..page: PageQuery,
+    }
+}
+
+/// Reads `sort`.
+pub(crate) fn read_sort(word: Option<&str>) -> Result<Sort, ApiError> {
+    let invalid = || Code::InvalidFilter.with("field", "sort").with("valid", Sort::WORDS);
+    word.map_or(Ok(Sort::default()), |word| Sort::from_word(word).ok_or_else(invalid))
+}
+
+/// Reads `status`.
+pub(crate) fn read_status(word: Option<&str>) -> Result<Option<CredentialStatus>, ApiError> {
+    let valid = || CredentialStatus::ALL.map(CredentialStatus::as_str).join(", ");
+    let invalid = || Code::InvalidFilter.with("field", "status").with("valid", valid());
+    word.map(|word| CredentialStatus::from_word(word).ok_or_else(invalid)).transpose()
+}
+
+/// `GET /auth/tokens`: the PATs of the caller's person.
+pub(crate) async fn list(
+    app: App,
+    caller: Caller,
+    route: &'static Route,
+    Query(query): Query<List>,
+) -> Result<Response, ApiError> {
+    let (sort, status) = (read_sort(query.sort.as_deref())?, read_status(query.status.as_deref())?);
+    let filters = [&query.sort, &query.status].map(|filter| filter.as_deref().unwrap_or_default());
+    let page = caller.page(route, &query.page, &filters)?;
+    let filter = Filter { own: Some(caller.user_id()), kind: Some(Kind::Pat), status, sort, ..Filter::default() };
+    let rows = list::list(app.db(), caller.tenant_id(), &filter, &page, app.now()).await?;
+    json(StatusCode::OK, &page.page(rows, |row| (Timestamp::from_millis(row.place), row.id.to_string())))
+}
+
+/// `GET /auth/tokens/{id}`: one of the PATs of the caller's person. A PAT may always read itself.
+pub(crate) async fn get(app: App, caller: Caller, Path(id): Path) -> Result<Response, ApiError> {
+    json(StatusCode::OK, &get_own(app.db(), &caller, &id, app.now()).await?)
+}
+
+form! {
+    pub(crate) struct Rotate {
+        grace_seconds: Option<i64>,
+    }
+}
+
+/// The PAT, if the caller may rotate it: a session of its person, or the PAT itself.
+async fn get_to_rotate(reads: &dyn Rows, caller: &Caller, id: &str, now: Timestamp) -> Result<Token, ApiError> {
+    let found = get_own(reads, caller, id, now).await?;
+    if found.id != *caller.credential_id() && caller.credential_kind() != Kind::Session {
+        return Err(Code::SessionRequired.detail("A PAT may rotate itself; any other one takes a session."));
+    }
+    Ok(found)
+}
+
+/// `POST /auth/tokens/{id}/rotate`: a new secret with the name, scope and end of the old one.
+pub(crate) async fn rotate(change: Change<Body<Rotate>>, Path(id): Path) -> Result<Response, ApiError> {
+    let Body(body) = &change.input;
+    let is_itself = change.caller.credential_id().as_str() == id;
+    let grace = mint::grace(body.grace_seconds, if is_itself { mint::OWN_GRACE } else { 0 })?;
+    let now = change.app.now();
+    let find = async |reads: &dyn Rows, caller: &Caller, id: &str| get_to_rotate(reads, caller, id, now).await;
+
+    change
+        .on(&id, find, async |write, old, _| {
+            if old.replaced_by.is_some() && old.revoked_at.is_none() {
+                return Err(Code::TokenReplaced.into());
+            }
+            // Rotating is not minting: the new one has the old one's scope and end.
+            let name = old.name.as_deref().unwrap_or("PAT");
+            let (record, secret) = insert(write, name, &old.scope, old.expires_at).await?;
+            let grace_ends = (grace > 0).then(|| now.plus_seconds(grace));
+            // A rotation must not bring back to life what has ended.
+            if !list::replace(&write.tx, &old.id, &record.id, grace_ends, now).await? {
+                return Err(Code::TokenEnded.into());
+            }
+            let shown = Shown { record: &record, token: secret.reveal(), warnings: &[] };
+            let after = json!({ "replaced_by": record.id, "grace_ends": grace_ends });
+            Ok(Answer::created(&shown)?.with_secret().audited(&old.id, Null, after))
+        })
+        .await
+}
+
+/// `DELETE /auth/tokens/{id}`: revokes one of the PATs of the caller's person. 204 too when it was revoked before.
+pub(crate) async fn revoke(change: Change<()>, Path(id): Path) -> Result<Response, ApiError> {
+    let now = change.app.now();
+    let find = async |reads: &dyn Rows, caller: &Caller, id: &str| get_own(reads, caller, id, now).await;
+    change.on(&id, find, async |write, found, ()| revoke_found(write, found).await).await
+}
+
+/// Revokes a credential. One that was revoked before stays as it is, with the first moment.
+pub(crate) async fn revoke_found(write: &Write<'_>, found: Token) -> Result<Done, ApiError> {
+    if !credential::revoke(&write.tx, &found.id, write.now()).await? {
+        return Ok(Answer::no_content().unchanged());
+    }
+    let before = json!({
+        "kind": found.kind, "name": found.name, "user_id": found.owner.user_id, "agent_id": found.owner.agent_id,
+    });
+    Ok(Answer::no_content().audited(&found.id, before, Null))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,13 @@
+//! Component `worker`: mail and housekeeping. It is the only component that calls other servers.
+#![forbid(unsafe_code)]
+
+mod mail;
+mod outbound;
+mod routes;
+mod tick;
+
+pub use routes::router;
+
+service::component!(crate::router);
+
+service::with_neighbours!(notify);

@@ -1,0 +1,263 @@
+//! Mail: its text, how it is sent through a provider's API, and the part of the outbox that people may see.
+//!
+//! 1. A change that sends a mail queues a row of the outbox in its own transaction.
+//! 2. The tick calls [`send_due`] after its response. One instance of all hosts sends at a time, and each row is taken by one
+//!    statement, so that two never send the same mail at once.
+//! 3. A mail that the provider accepted is sent. Otherwise it is tried again, later each time, until it is dead; a mail that the
+//!    provider refuses for good is dead at once.
+
+use common::{
+    email,
+    error::{ApiError, Code},
+    id::MailId,
+    route::Route,
+    secret::Digest,
+    time::Timestamp,
+};
+use http::{Request, StatusCode, header};
+use serde::Serialize;
+use serde_json::{Value as Json, Value::Null, json};
+use service::{
+    app::{App, log},
+    caller::Caller,
+    change::{Answer, Change},
+    extract::{Body, Empty, Path, Query},
+    form,
+    form::PageQuery,
+    response::{Response, json},
+    settings::{Mail, Provider},
+};
+use store::{
+    attempt,
+    db::DbError,
+    outbox::{self, Due, Kind},
+};
+
+use crate::outbound;
+
+/// Mails that one call of [`send_due`] sends at most.
+const MOST_AT_ONCE: usize = 20;
+/// How long one call goes on beginning to send, seconds.
+const LONGEST: i64 = 20;
+/// How long the instance that began to send is the only one, seconds: [`LONGEST`], one more mail, and a little.
+const LEASE: i64 = 45;
+
+/// Mails to oneself in a window.
+const TESTS: i64 = 5;
+/// The window, seconds.
+const WINDOW: i64 = 3_600;
+
+/// What goes out.
+struct Letter {
+    subject: &'static str,
+    text: String,
+}
+
+/// Makes a mail's text. It is never stored: a kind that carries a one-time code mints the code here, when the mail is sent.
+fn write(app: &App, due: &Due) -> Letter {
+    let member = |name: &str| due.data.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
+    let (subject, text) = match due.kind {
+        Kind::Leak => ("A credential was leaked", leak(&member("text"), &member("prefix"), &member("whose"))),
+        Kind::Test => {
+            ("Mail from Accredit works", "You asked for this mail to see that mail works. It does.".to_owned())
+        }
+    };
+    let from = app.settings().public_url.as_ref().map(|url| format!("\n\n{}{}", url.origin, url.path));
+    Letter { subject, text: format!("{text}{}\n", from.unwrap_or_default()) }
+}
+
+/// The text of a leak's mail. A mail that was queued by an earlier release has none.
+fn leak(text: &str, prefix: &str, whose: &str) -> String {
+    match text {
+        "" => format!("The credential {prefix}… of {whose} was found in the open and reported. Look at what it did."),
+        text => text.to_owned(),
+    }
+}
+
+/// The provider's request for a letter.
+fn request(mail: &Mail, due: &Due, letter: &Letter) -> Result<Request<String>, Failure> {
+    let (from, to, subject, text) = (&mail.from, &due.recipient, letter.subject, &letter.text);
+    // It was checked when it was stored. A provider might take a text that is no single address for several.
+    if email::parse(to).as_ref() != Some(to) {
+        return Err(Failure { cause: "the address is none that mail can be sent to".to_owned(), is_final: true });
+    }
+    let (path, body) = match mail.provider {
+        Provider::Resend => ("/emails", json!({ "from": from, "to": [to], "subject": subject, "text": text })),
+        Provider::Sendgrid => (
+            "/v3/mail/send",
+            json!({
+                "personalizations": [{ "to": [{ "email": to }] }],
+                "from": { "email": from },
+                "subject": subject,
+                "content": [{ "type": "text/plain", "value": text }],
+            }),
+        ),
+        Provider::Postmark => ("/email", json!({ "From": from, "To": to, "Subject": subject, "TextBody": text })),
+        Provider::Webhook => ("/", json!({ "from": from, "to": to, "subject": subject, "text": text })),
+    };
+    let mut request = Request::post(format!("https://{}{path}", mail.host))
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::ACCEPT, "application/json");
+    request = match mail.provider {
+        Provider::Postmark => request.header("x-postmark-server-token", mail.token.reveal()),
+        _ => request.header(header::AUTHORIZATION, format!("Bearer {}", mail.token.reveal())),
+    };
+    if matches!(mail.provider, Provider::Resend | Provider::Webhook) {
+        // A provider that knows this header sends a mail once, even if the request had to be repeated.
+        request = request.header("idempotency-key", due.id.as_str());
+    }
+    let unusable = |_| Failure { cause: "no request can be made of the settings".to_owned(), is_final: false };
+    request.body(body.to_string()).map_err(unusable)
+}
+
+/// Why a mail did not go out.
+struct Failure {
+    /// A few words, without the provider's prose, which might repeat the mail.
+    cause: String,
+    /// Whether another try would be refused as well.
+    is_final: bool,
+}
+
+/// What a provider's answer means.
+fn judge(provider: Provider, answer: &outbound::Answer) -> Result<(), Failure> {
+    let status = answer.status;
+    if (200..300).contains(&status) {
+        return Ok(());
+    }
+    let body: Json = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let word = match provider {
+        Provider::Resend => body.get("name").and_then(Json::as_str).map(str::to_owned),
+        Provider::Postmark => body.get("ErrorCode").and_then(Json::as_i64).map(|code| format!("ErrorCode {code}")),
+        Provider::Sendgrid | Provider::Webhook => None,
+    };
+    let is_word =
+        |word: &String| word.len() <= 40 && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b' ');
+    let word = word.filter(is_word).map(|word| format!(" {word}")).unwrap_or_default();
+    Err(Failure {
+        cause: format!("the provider answered {status}{word}"),
+        is_final: (400..500).contains(&status) && !matches!(status, 408 | 429),
+    })
+}
+
+async fn deliver(app: &App, mail: &Mail, due: &Due) -> Result<(), Failure> {
+    let request = request(mail, due, &write(app, due))?;
+    let answer = outbound::send(request).await.map_err(|cause| {
+        let cause: String = cause.replace(|c: char| c.is_control(), " ").chars().take(120).collect();
+        Failure { cause: format!("no answer: {cause}"), is_final: false }
+    })?;
+    judge(mail.provider, &answer)
+}
+
+/// Sends due mails, a bounded number of them, unless another instance is sending now.
+pub(crate) async fn send_due(app: &App) -> Result<(), DbError> {
+    let Some(mail) = &app.settings().mail else { return Ok(()) };
+    let start = app.clock().now();
+    let ends = start.plus_seconds(LEASE);
+    if !outbox::begin_sending(app.db(), start, ends).await? {
+        return Ok(());
+    }
+    let sending = send_some(app, mail, start.plus_seconds(LONGEST)).await;
+    outbox::end_sending(app.db(), ends).await?;
+    sending
+}
+
+async fn send_some(app: &App, mail: &Mail, until: Timestamp) -> Result<(), DbError> {
+    for _ in 0..MOST_AT_ONCE {
+        let now = app.clock().now();
+        if now > until {
+            break;
+        }
+        let Some(due) = outbox::take(app.db(), now).await? else { break };
+        match deliver(app, mail, &due).await {
+            Ok(()) => outbox::sent(app.db(), &due, app.clock().now()).await?,
+            Err(failure) => {
+                log(app.request_id(), &format!("mail {} try {}", due.id, due.tries), &failure.cause);
+                outbox::failed(app.db(), &due, &failure.cause, failure.is_final, app.clock().now()).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Queued {
+    queued: bool,
+    id: MailId,
+}
+
+/// `POST /api/mail/test`: a mail to the caller's own address, to see that mail works.
+pub(crate) async fn test(change: Change<Body<Empty>>) -> Result<Response, ApiError> {
+    let app = change.app.clone();
+    if app.settings().mail.is_none() {
+        return Err(Code::MailDisabled.into());
+    }
+    // A repeated request is no further mail.
+    if let Some(answer) = change.replay().await? {
+        return Ok(answer);
+    }
+    let key = Digest::of_parts(&["mail.test", change.caller.user_id().as_str()]);
+    let tries = attempt::count(app.db(), &key, TESTS, app.now(), WINDOW).await?;
+    if tries.count > TESTS {
+        return Err(ApiError::from(Code::TooManyMails).retry_after(app.now().seconds_until(tries.ends_at)));
+    }
+    change
+        .run(async |write, _| {
+            let mail = outbox::New {
+                tenant: write.caller.tenant_id(),
+                user: write.caller.user_id(),
+                recipient: write.caller.email(),
+                kind: Kind::Test,
+                data: &json!({}),
+            };
+            let id = outbox::queue(&write.tx, &mail, app.chance(), app.now()).await?;
+            let answer = Answer::json(StatusCode::ACCEPTED, &Queued { queued: true, id: id.clone() })?;
+            Ok(answer.audited(&id, Null, json!({ "kind": Kind::Test })))
+        })
+        .await
+}
+
+form! {
+    pub(crate) struct List {
+        state: Option<String>,
+        ..page: PageQuery,
+    }
+}
+
+/// `GET /api/mail/outbox?state=`: the tenant's mails, the newest first; never their text.
+pub(crate) async fn list(
+    app: App,
+    caller: Caller,
+    route: &'static Route,
+    Query(query): Query<List>,
+) -> Result<Response, ApiError> {
+    let state = query.state.as_deref();
+    if state.is_some_and(|state| !outbox::STATES.contains(&state)) {
+        return Err(Code::InvalidFilter.with("field", "state").with("valid", outbox::STATES.join(", ")));
+    }
+    let page = caller.page(route, &query.page, &[state.unwrap_or("all")])?;
+    let rows = outbox::list(app.db(), caller.tenant_id(), state, &page).await?;
+    json(StatusCode::OK, &page.page(rows, |row| (row.created_at, row.id.to_string())))
+}
+
+/// `POST /api/mail/outbox/{id}/retry`: makes a dead mail due again. A mail that is not dead is answered as it is.
+pub(crate) async fn retry(change: Change<Body<Empty>>, Path(id): Path) -> Result<Response, ApiError> {
+    let is_disabled = change.app.settings().mail.is_none();
+    change
+        .on(
+            &id,
+            async |reads, caller, id| {
+                let mail = outbox::find(reads, caller.tenant_id(), id).await?.ok_or(Code::MailNotFound)?;
+                if is_disabled { Err(Code::MailDisabled.into()) } else { Ok(mail) }
+            },
+            async |write, mail, _| match outbox::revive(&write.tx, write.caller.tenant_id(), &id, write.now()).await? {
+                Some(revived) => {
+                    Ok(Answer::ok(&revived)?.audited(&id, json!({ "state": "dead" }), json!({ "state": "due" })))
+                }
+                None => Ok(Answer::ok(&mail)?.unchanged()),
+            },
+        )
+        .await
+}
+
+#[cfg(test)]
+mod tests;

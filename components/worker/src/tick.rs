@@ -1,0 +1,38 @@
+//! `POST /internal/tick`: housekeeping. Public, without a body, always 204. A lease in the database lets it run once a second,
+//! whoever calls it and however often.
+
+use common::error::ApiError;
+use service::{
+    app::{App, log},
+    response::{Response, no_content},
+};
+use store::{audit::chain, db::DbError, housekeeping};
+
+use crate::mail;
+
+/// The handler. A failure is logged and tried again by the next tick; the caller could do nothing about it.
+pub(crate) async fn tick(app: App) -> Result<Response, ApiError> {
+    if let Err(error) = run(&app).await {
+        log(app.request_id(), "tick", &error.to_string());
+    }
+    Ok(no_content())
+}
+
+async fn run(app: &App) -> Result<(), DbError> {
+    if !housekeeping::take_lease(app.db(), app.now()).await? {
+        return Ok(());
+    }
+    // After the response: a slow provider delays neither the caller nor the rest of this.
+    let sender = app.clone();
+    app.after_response(async move { mail::send_due(&sender).await }).await;
+    housekeeping::purge(app.db(), app.now()).await?;
+    let written = housekeeping::write_refusals(app.db(), app.chance(), app.now()).await;
+    // The rows that are there are sealed even when the database is full and takes no further ones.
+    if let Some(head) = chain::run(app.db(), &app.settings().audit_keys, app.now()).await? {
+        log(app.request_id(), "tick", &format!("audit head {head}"));
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests;

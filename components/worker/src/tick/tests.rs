@@ -1,0 +1,159 @@
+use common::role::Role;
+use serde_json::Value::Null;
+use service::{settings::Settings, testing::TestApp};
+
+use crate::with_neighbours;
+
+async fn tick(t: &TestApp) {
+    t.nobody("POST", "/internal/tick", Null).await.is(204);
+}
+
+#[tokio::test]
+async fn the_tick_runs_once_a_second_however_often_it_is_called() {
+    let t = TestApp::new(with_neighbours());
+    tick(&t).await;
+    let before = t.db().statements();
+    tick(&t).await;
+    assert_eq!(t.db().statements() - before, 1, "the lease alone");
+    t.wait(1);
+    let before = t.db().statements();
+    tick(&t).await;
+    assert!(t.db().statements() - before > 1);
+}
+
+/// R53: kept answers and counters are deleted when their time is over, and not before.
+#[tokio::test]
+async fn ended_rows_are_purged() {
+    let t = TestApp::new(with_neighbours());
+    let now = t.now().millis();
+    t.execute(&format!(
+        "INSERT INTO idempotency VALUES (x'01', 'usr_a', 'tok_a', x'00', 0, 201, x'00', {now}), (x'02', 'usr_a', 'tok_a', x'00', 0, 201, x'00', {})",
+        now + 1500
+    ))
+    .await
+    .unwrap();
+    t.execute(&format!("INSERT INTO attempts VALUES (x'01', 3, {now}), (x'02', 3, {})", now + 1500)).await.unwrap();
+    let left = "SELECT (SELECT count(*) FROM idempotency) * 10 + (SELECT count(*) FROM attempts)";
+    tick(&t).await;
+    assert_eq!(t.number(left).await, 11);
+    t.wait(2);
+    tick(&t).await;
+    assert_eq!(t.number(left).await, 0);
+}
+
+/// R53: notifications are deleted after 90 days, and not before.
+#[tokio::test]
+async fn old_notifications_are_purged() {
+    let t = TestApp::new(with_neighbours());
+    let tenant = t.tenant("main").await;
+    let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
+    let scout = t.agent(&ada, "scout", "ui.notify").await;
+    let tell = serde_json::json!({ "title": "Done", "body": "All is well." });
+    t.as_(&scout, "POST", "/api/ui/notify", tell.clone()).await.is(201);
+    t.wait(1);
+    t.as_(&scout, "POST", "/api/ui/notify", tell).await.is(201);
+    for (seconds, left) in [(90 * 86_400 - 1, 2), (1, 1), (1, 0)] {
+        t.wait(seconds);
+        tick(&t).await;
+        assert_eq!(t.number("SELECT count(*) FROM notifications").await, left);
+    }
+}
+
+/// R31: a minute's refusals become one audit row for each subject and slug, once the minute is over.
+#[tokio::test]
+async fn refusals_of_a_minute_become_one_row() {
+    let t = TestApp::new(with_neighbours());
+    let tenant = t.tenant("main").await;
+    let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+    let minute = t.now().minute().millis();
+    t.execute(&format!(
+        "INSERT INTO refusals VALUES ('{0}', 'scope_denied', {minute}, 41, '{1}', '{0}', NULL, 'tok_a', '192.0.2.1', 'req_a')",
+        ada.user, tenant
+    ))
+    .await
+    .unwrap();
+    tick(&t).await;
+    assert_eq!(t.number("SELECT count(*) FROM audit").await, 0, "the minute is not over");
+    t.wait(60);
+    tick(&t).await;
+    t.wait(1);
+    tick(&t).await;
+    let rows =
+        t.texts("SELECT user_id || ' ' || action || ' ' || outcome || ' ' || count || ' ' || at FROM audit").await;
+    assert_eq!(rows, [format!("{} scope_denied refused 41 {minute}", ada.user)]);
+    assert_eq!(t.number("SELECT count(*) FROM refusals").await, 0);
+}
+
+/// R31: audit rows are neither changed, deleted nor replaced.
+#[tokio::test]
+async fn an_audit_row_cannot_be_changed() {
+    let t = TestApp::new(with_neighbours());
+    let insert = "INTO audit (seq, id, at, tenant_id, action, outcome) VALUES (1, 'aud_1', 1, 'ten_1', 'x', 'done')";
+    t.execute(&format!("INSERT {insert}")).await.unwrap();
+    for statement in [
+        "UPDATE audit SET action = 'y'".to_owned(),
+        "DELETE FROM audit".to_owned(),
+        format!("INSERT OR REPLACE {insert}"),
+        format!("REPLACE {insert}"),
+        "INSERT OR REPLACE INTO audit (id, at, tenant_id, action, outcome) VALUES ('aud_1', 2, 'ten_1', 'y', 'done')"
+            .to_owned(),
+    ] {
+        assert!(t.execute(&statement).await.is_err(), "{statement}");
+    }
+    assert_eq!(t.texts("SELECT seq || id || at || action FROM audit").await, ["1aud_11x"]);
+}
+
+/// R31: while there is a key, each tick seals the new rows, its own too; without a key it seals nothing.
+#[tokio::test]
+async fn the_tick_seals_new_rows() {
+    let settings = Settings::read(|name| (name == "audit_key").then(|| "a key".to_owned())).unwrap();
+    let (t, row) = (TestApp::with(with_neighbours(), settings), |id: &str| {
+        format!("INSERT INTO audit (id, at, tenant_id, action, outcome) VALUES ('{id}', 1, 'ten_1', 'x', 'done')")
+    });
+    let keyless = TestApp::over(with_neighbours(), &t);
+    t.execute(&row("aud_1")).await.unwrap();
+    tick(&keyless).await;
+    let seals = "SELECT from_seq || '-' || to_seq FROM audit_seals";
+    assert_eq!(t.texts(seals).await, Vec::<String>::new());
+    for _ in 0..2 {
+        t.wait(1);
+        tick(&t).await;
+        assert_eq!(t.texts(seals).await, ["1-1"]);
+    }
+    t.execute(
+        "INSERT INTO refusals VALUES ('usr_a', 'scope_denied', 60000, 1, 'ten_1', 'usr_a', NULL, NULL, NULL, NULL)",
+    )
+    .await
+    .unwrap();
+    t.execute(&row("aud_2")).await.unwrap();
+    t.wait(1);
+    tick(&t).await;
+    assert_eq!(t.texts(seals).await, ["1-1", "2-3"]);
+}
+
+/// R74: rows that were written beyond the bound of a full database are sealed too.
+#[tokio::test]
+async fn a_full_database_is_sealed_all_the_same() {
+    let mut settings = Settings::read(|name| (name == "audit_key").then(|| "a key".to_owned())).unwrap();
+    settings.database_max_mib = Some(1);
+    let t = TestApp::with(with_neighbours(), settings);
+    tick(&t).await;
+    let file = rusqlite::Connection::open(t.path()).unwrap();
+    file.execute_batch(
+        "CREATE TABLE filler (x BLOB); INSERT INTO filler VALUES (zeroblob(2000000));
+         INSERT INTO audit (id, at, tenant_id, action, outcome) VALUES ('aud_1', 1, 'ten_1', 'x', 'done');
+         INSERT INTO refusals VALUES ('usr_a', 'scope_denied', 60000, 1, 'ten_1', 'usr_a', NULL, NULL, NULL, hex(zeroblob(9000)));",
+    )
+    .unwrap();
+    t.wait(1);
+    tick(&t).await;
+    assert_eq!(t.texts("SELECT from_seq || '-' || to_seq FROM audit_seals").await, ["1-1"]);
+}
+
+#[tokio::test]
+async fn a_failing_tick_is_204_all_the_same() {
+    let t = TestApp::new(with_neighbours());
+    tick(&t).await;
+    t.execute("DROP TABLE leases").await.unwrap();
+    tick(&t).await;
+}

@@ -1,0 +1,30 @@
+//! The words of the domain: ids, time, secrets, scopes, roles, permission, routes and errors. No I/O, no HTTP, no SQL.
+//!
+//! Imports run one way, from the bottom of this list to the top:
+//!
+//! ```text
+//! text, json, email      rules for texts
+//! agent                  names, states and settings of agents
+//! vault                  encryption of what has to be read again
+//! error                  the table of refusals
+//! route                  the table of routes
+//! role, preset           named sets of scopes
+//! permission, scope      actions and relations; what a credential may be used for
+//! id, secret, time       values
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod agent;
+pub mod email;
+pub mod error;
+pub mod id;
+pub mod json;
+pub mod permission;
+pub mod preset;
+pub mod role;
+pub mod route;
+pub mod scope;
+pub mod secret;
+pub mod text;
+pub mod time;
+pub mod vault;

@@ -1,0 +1,432 @@
+//! Scopes: what a credential may be used for. Known scopes are bits of a set; globs are expanded to the known ones before
+//! two sets are compared, so that `agents.*` and a list of all its members are the same.
+
+use std::collections::BTreeSet;
+
+use serde::{Serialize, Serializer};
+
+macro_rules! scopes {
+    ($($name:ident = $text:literal, $what:literal;)*) => {
+        /// One permission that a credential can carry, written `noun.verb`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Scope { $(#[doc = $what] $name,)* }
+
+        impl Scope {
+            /// Every scope, in the order of the documentation.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The scope as it is written, such as `agents.read`.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// What the scope allows, as a sentence.
+            pub const fn describe(self) -> &'static str {
+                match self { $(Self::$name => $what,)* }
+            }
+        }
+    };
+}
+
+scopes! {
+    AgentsList = "agents.list", "See which agents there are.";
+    AgentsRead = "agents.read", "Read one agent: its state, owner, ceiling and labels.";
+    AgentsLogs = "agents.logs", "Read an agent's log; an agent appends to its own.";
+    AgentsCreate = "agents.create", "Register an agent.";
+    AgentsUpdate = "agents.update", "Change an agent's description, labels or ceiling.";
+    AgentsDelete = "agents.delete", "Archive an agent and all below it, restore or purge it.";
+    AgentsLifecycle = "agents.lifecycle", "Start, stop, pause, resume and restart an agent.";
+    AgentsDeploy = "agents.deploy", "Ask an agent's runtime to run it.";
+    AgentsShare = "agents.share", "Say who else may read or edit an agent.";
+    AgentsMessage = "agents.message", "Put a message into an agent's inbox.";
+    AgentsStopAll = "agents.stop_all", "Stop every agent of the tenant at once. For people only.";
+    AgentsTokenIssue = "agents.token.issue", "Issue an agent's token, which replaces the one before.";
+    AgentsTokenRevoke = "agents.token.revoke", "Revoke an agent's token.";
+    AgentsKeysRead = "agents.keys.read", "List an agent's API keys, never their values.";
+    AgentsKeysWrite = "agents.keys.write", "Create, rotate and delete an agent's API keys.";
+    AgentsSecretsRead = "agents.secrets.read", "Read the names of an agent's secrets; the agent itself reads their values.";
+    AgentsSecretsWrite = "agents.secrets.write", "Set and delete an agent's secrets.";
+    UiNotify = "ui.notify", "Send a notification to the agent's owner.";
+    NotificationsRead = "notifications.read", "Read one's own notifications.";
+    NotificationsWrite = "notifications.write", "Mark one's own notifications as read, and delete them.";
+    TokensRead = "tokens.read", "List one's own personal access tokens, never their values.";
+    TokensWrite = "tokens.write", "Revoke one's own personal access tokens.";
+    TokensAdmin = "tokens.admin", "See and revoke every credential of the tenant. For people only.";
+    TokensIntrospect = "tokens.introspect", "Ask whether a token of the tenant is live, and what it may do.";
+    UsersRead = "users.read", "List the tenant's users. For people only.";
+    UsersWrite = "users.write", "Create and change users, from a session. For people only.";
+    AuditRead = "audit.read", "Read the audit rows of agents that one may read.";
+    AuditReadAll = "audit.read_all", "Read the audit trail of the whole tenant. For people only.";
+    WebhooksRead = "webhooks.read", "List webhooks. For people only.";
+    WebhooksWrite = "webhooks.write", "Create, change and test webhooks. For people only.";
+    GuidesRead = "guides.read", "Read guides and the prompt that is built from them.";
+    GuidesWrite = "guides.write", "Put a source's guides in place.";
+    PresetsWrite = "presets.write", "Change what a class of agents needs. For people only.";
+    ScopesWrite = "scopes.write", "Define custom scopes. For people only.";
+}
+
+impl Scope {
+    /// The scope that is written so.
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|scope| scope.as_str() == text)
+    }
+
+    pub(crate) const fn bit(self) -> u64 {
+        1 << (self as u8)
+    }
+
+    /// Whether only people can use it, whatever an agent's credential says.
+    pub fn is_for_people(self) -> bool {
+        PEOPLE_ONLY.contains(self)
+    }
+}
+
+/// What people alone can use.
+const PEOPLE_ONLY: ScopeSet = ScopeSet(
+    Scope::UsersRead.bit()
+        | Scope::UsersWrite.bit()
+        | Scope::TokensAdmin.bit()
+        | Scope::AuditReadAll.bit()
+        | Scope::AgentsStopAll.bit()
+        | Scope::WebhooksRead.bit()
+        | Scope::WebhooksWrite.bit()
+        | Scope::PresetsWrite.bit()
+        | Scope::ScopesWrite.bit(),
+);
+
+/// A set of known scopes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct ScopeSet(pub(crate) u64);
+
+impl ScopeSet {
+    /// No scope.
+    pub const EMPTY: Self = Self(0);
+    /// Every scope there is.
+    pub const ALL: Self = Self((1 << Scope::ALL.len()) - 1);
+
+    /// Reads patterns separated by blanks, as stored. What is no longer known grants nothing.
+    pub fn stored(text: &str) -> Self {
+        Self(text.split_ascii_whitespace().filter_map(Self::expand).fold(0, |all, set| all | set.0))
+    }
+
+    /// What one pattern covers: `*`, `noun.*` or one scope. `None` when it names nothing that is known.
+    pub fn expand(pattern: &str) -> Option<Self> {
+        if pattern == "*" {
+            return Some(Self::ALL);
+        }
+        let Some(prefix) = pattern.strip_suffix('*') else {
+            return Scope::from_text(pattern).map(|scope| Self(scope.bit()));
+        };
+        if !prefix.ends_with('.') {
+            return None;
+        }
+        let bits = Scope::ALL.iter().filter(|s| s.as_str().starts_with(prefix)).fold(0, |all, s| all | s.bit());
+        (bits != 0).then_some(Self(bits))
+    }
+
+    /// Both sets' common part.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// What is in either.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// What is in this set and not in `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether the scope is in the set.
+    pub const fn contains(self, scope: Scope) -> bool {
+        self.0 & scope.bit() != 0
+    }
+
+    /// Whether there is none in it.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// What an agent can ever use of this set.
+    #[must_use]
+    pub const fn for_agents(self) -> Self {
+        self.without(PEOPLE_ONLY)
+    }
+
+    /// The scopes' names: `["*"]` when it is all of them, else one by one.
+    pub fn names(self) -> Vec<&'static str> {
+        if self == Self::ALL {
+            return vec!["*"];
+        }
+        Scope::ALL.iter().filter(|scope| self.contains(**scope)).map(|scope| scope.as_str()).collect()
+    }
+}
+
+impl FromIterator<Scope> for ScopeSet {
+    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
+        Self(scopes.into_iter().fold(0, |all, scope| all | scope.bit()))
+    }
+}
+
+impl Serialize for ScopeSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.names())
+    }
+}
+
+/// The custom scopes that a tenant has defined: names such as `x.crm.read`, which open no route of ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CustomScopes(pub(crate) Vec<String>);
+
+/// The most characters of a custom scope's name.
+const CUSTOM_MOST: usize = 64;
+
+impl CustomScopes {
+    /// From a column, where the names are separated by blanks.
+    pub fn stored(text: &str) -> Self {
+        Self(text.split_ascii_whitespace().map(str::to_owned).collect())
+    }
+
+    /// Whether a text can name a custom scope: `x.` and one or more parts of lower-case letters, digits, `-` and `_`.
+    pub fn is_name(text: &str) -> bool {
+        let part_is_good = |part: &str| {
+            !part.is_empty()
+                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
+        };
+        text.len() <= CUSTOM_MOST && text.strip_prefix("x.").is_some_and(|rest| rest.split('.').all(part_is_good))
+    }
+
+    /// The names.
+    pub fn names(&self) -> &[String] {
+        &self.0
+    }
+
+    /// The names that a pattern covers.
+    fn covered(&self, pattern: &str) -> impl Iterator<Item = &String> {
+        let below = if pattern == "*" { Some("") } else { pattern.strip_suffix('*').filter(|at| at.ends_with('.')) };
+        self.0.iter().filter(move |name| match below {
+            Some(prefix) => name.starts_with(prefix),
+            None => *name == pattern,
+        })
+    }
+}
+
+/// The texts in order, each once.
+pub(crate) fn sorted<'a>(texts: impl IntoIterator<Item = &'a String>) -> Vec<String> {
+    texts.into_iter().collect::<BTreeSet<_>>().into_iter().cloned().collect()
+}
+
+/// What a credential may be used for: known scopes and a tenant's custom ones.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Scopes {
+    /// The known ones.
+    pub known: ScopeSet,
+    /// The custom ones, in order.
+    pub custom: Vec<String>,
+}
+
+impl Scopes {
+    /// What patterns, separated by blanks, cover.
+    pub fn stored(text: &str, custom: &CustomScopes) -> Self {
+        let custom = sorted(text.split_ascii_whitespace().flat_map(|pattern| custom.covered(pattern)));
+        Self { known: ScopeSet::stored(text), custom }
+    }
+
+    /// Both sets' common part.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.custom.retain(|name| other.custom.contains(name));
+        Self { known: self.known.and(other.known), ..self }
+    }
+
+    /// What is in either.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        let custom = sorted(self.custom.iter().chain(&other.custom));
+        Self { known: self.known.or(other.known), custom }
+    }
+
+    /// What is in this set and not in `other`.
+    #[must_use]
+    pub fn without(mut self, other: &Self) -> Self {
+        self.custom.retain(|name| !other.custom.contains(name));
+        Self { known: self.known.without(other.known), ..self }
+    }
+
+    /// What an agent can ever use of this set.
+    #[must_use]
+    pub fn for_agents(self) -> Self {
+        Self { known: self.known.for_agents(), ..self }
+    }
+
+    /// Of each scope in the set, the patterns that cover it.
+    pub fn coverings(&self) -> Vec<Vec<String>> {
+        let covering = |name: &str| {
+            let above = name.match_indices('.').map(|(at, _)| format!("{}.*", name.get(..at).unwrap_or_default()));
+            above.chain([name.to_owned(), "*".to_owned()]).collect()
+        };
+        self.all_names().into_iter().map(covering).collect()
+    }
+
+    /// Whether this custom scope is among them.
+    pub fn has_custom(&self, name: &str) -> bool {
+        self.custom.iter().any(|custom| custom == name)
+    }
+
+    /// The same as patterns, one for each scope.
+    pub fn to_patterns(&self) -> Patterns {
+        let mut names = self.all_names();
+        names.sort_unstable();
+        Patterns::stored(&names.join(" "))
+    }
+
+    /// Whether there is none in it.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty() && self.custom.is_empty()
+    }
+
+    /// Every name, one by one: for who knows no globs.
+    pub fn all_names(&self) -> Vec<&str> {
+        let known = Scope::ALL.iter().filter(|scope| self.known.contains(**scope)).map(|scope| scope.as_str());
+        known.chain(self.custom.iter().map(String::as_str)).collect()
+    }
+
+    /// The names: `["*"]` when it is all that there are, else one by one.
+    pub fn names(&self, custom: &CustomScopes) -> Vec<&str> {
+        if self.known == ScopeSet::ALL && self.custom.len() == custom.0.len() {
+            return vec!["*"];
+        }
+        self.all_names()
+    }
+}
+
+/// What somebody asked for when minting: the patterns as given, each known, without repetition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patterns {
+    patterns: Vec<String>,
+    set: ScopeSet,
+}
+
+impl Patterns {
+    /// Checks what was asked. `Err`: the patterns that name no scope (or nothing at all was asked: an empty list).
+    pub fn parse(asked: &[String], custom: &CustomScopes) -> Result<Self, Vec<String>> {
+        let is_unknown = |p: &&String| ScopeSet::expand(p).is_none() && custom.covered(p).next().is_none();
+        let unknown: Vec<String> = asked.iter().filter(is_unknown).cloned().collect();
+        if asked.is_empty() || !unknown.is_empty() {
+            return Err(unknown);
+        }
+        let patterns = sorted(asked);
+        let set = ScopeSet::stored(&patterns.join(" "));
+        Ok(Self { patterns, set })
+    }
+
+    /// The patterns of a column, where they are separated by blanks.
+    pub fn stored(text: &str) -> Self {
+        Self { patterns: text.split_ascii_whitespace().map(str::to_owned).collect(), set: ScopeSet::stored(text) }
+    }
+
+    /// The same patterns, but each that reaches beyond those of a bound as the scopes that it covers today: what is defined
+    /// later is not part of it.
+    #[must_use]
+    pub fn within(&self, bounds: &[&str], custom: &CustomScopes) -> Self {
+        let covers = |bound: &str, pattern: &str| {
+            bound.split_ascii_whitespace().any(|of| match of.strip_suffix('*') {
+                Some(below) => pattern.starts_with(below),
+                None => of == pattern,
+            })
+        };
+        let mut kept: Vec<String> = Vec::new();
+        for pattern in &self.patterns {
+            if bounds.iter().all(|bound| covers(bound, pattern)) {
+                kept.push(pattern.clone());
+            } else {
+                kept.extend(Scopes::stored(pattern, custom).all_names().into_iter().map(str::to_owned));
+            }
+        }
+        Self::stored(&sorted(&kept).join(" "))
+    }
+
+    /// The known scopes that the patterns cover.
+    pub const fn set(&self) -> ScopeSet {
+        self.set
+    }
+
+    /// All that the patterns cover.
+    pub fn scopes(&self, custom: &CustomScopes) -> Scopes {
+        Scopes::stored(&self.patterns.join(" "), custom)
+    }
+
+    /// For the column.
+    pub fn to_column(&self) -> String {
+        self.patterns.join(" ")
+    }
+}
+
+impl Serialize for Patterns {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.patterns.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patterns(asked: &[&str]) -> Result<Patterns, Vec<String>> {
+        Patterns::parse(
+            &asked.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            &CustomScopes::stored("x.crm.read x.crm.write"),
+        )
+    }
+
+    #[test]
+    fn a_glob_covers_all_below_it_and_nothing_else() {
+        let tokens = ScopeSet::expand("agents.token.*").unwrap();
+        assert_eq!(tokens.names(), ["agents.token.issue", "agents.token.revoke"]);
+        assert!(ScopeSet::expand("agents.*").unwrap().contains(Scope::AgentsTokenIssue));
+        for unknown in
+            ["", "agents", "agents*", "agents.t*", "agents.token", "**", "*.read", ".*", "Agents.read", "nope.*"]
+        {
+            assert_eq!(ScopeSet::expand(unknown), None, "{unknown}");
+        }
+    }
+
+    /// R9: unknown scopes are refused, all of them named.
+    #[test]
+    fn unknown_patterns_are_named() {
+        assert_eq!(patterns(&["agents.read", "a.b", "c"]), Err(vec!["a.b".to_owned(), "c".to_owned()]));
+        assert_eq!(patterns(&[]), Err(vec![]));
+    }
+
+    #[test]
+    fn patterns_are_kept_as_given_sorted_and_once() {
+        let asked = patterns(&["ui.notify", "agents.*", "ui.notify"]).unwrap();
+        assert_eq!(asked.to_column(), "agents.* ui.notify");
+        assert_eq!(Patterns::stored(&asked.to_column()), asked);
+    }
+
+    #[test]
+    fn a_custom_scope_is_covered_like_any_other() {
+        let defined = CustomScopes::stored("x.crm.read x.crm.write x.mail.send");
+        let custom = |text: &str| Vec::from_iter(Scopes::stored(text, &defined).custom);
+        assert_eq!(custom("x.crm.*"), ["x.crm.read", "x.crm.write"]);
+        assert_eq!(custom("x.mail.send ui.notify"), ["x.mail.send"]);
+        assert_eq!(
+            (custom("*").len(), custom("x.*").len(), custom("agents.*").len(), custom("x.cr*").len()),
+            (3, 3, 0, 0)
+        );
+        assert!(patterns(&["x.crm.*"]).is_ok() && patterns(&["x.other.*", "x.crm"]).is_err());
+        let less = Scopes::stored("*", &defined).without(&Scopes::stored("x.mail.send", &defined));
+        assert!(!less.names(&defined).contains(&"*") && !less.names(&defined).contains(&"x.mail.send"));
+        for bad in ["x", "x.", "x..a", "x.A", "x.a b", "y.a", "x.a.", "x.*", &format!("x.{}", "a".repeat(63))] {
+            assert!(!CustomScopes::is_name(bad), "{bad}");
+        }
+        assert!(CustomScopes::is_name("x.crm.read_all-2"));
+    }
+}

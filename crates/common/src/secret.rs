@@ -1,0 +1,353 @@
+//! Secrets, their digests, and the randomness they are made of.
+//!
+//! A credential is `prefix + 43 base64url characters (32 random bytes) + 6 base62 characters`, where the last six are the
+//! CRC-32 (ISO-HDLC) of all before them, zero-padded. [`PATTERN`] is published for secret scanners.
+
+use std::sync::{Arc, Mutex};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chacha20poly1305::{
+    KeyInit, XChaCha20Poly1305, XNonce,
+    aead::{Aead, Payload},
+};
+use hmac::{Hmac, Mac};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq;
+
+/// The regular expression by which a scanner finds any of our credentials.
+pub const PATTERN: &str = "acr_(ses|pat|agt|key)_[A-Za-z0-9_-]{43}[0-9A-Za-z]{6}";
+
+/// Characters of 32 random bytes in base64url without padding.
+const BODY: usize = 43;
+/// Characters of the checksum.
+const CHECK: usize = 6;
+/// Characters behind the prefix that may be shown later.
+const SHOWN: usize = 8;
+
+/// Where randomness comes from: the system, or a seed in tests.
+#[derive(Clone)]
+pub enum Chance {
+    /// The operating system's generator.
+    System,
+    /// SHA-256 of a counter: repeatable, for tests only.
+    Seeded(Arc<Mutex<u64>>),
+}
+
+impl Chance {
+    /// A generator that gives the same bytes for the same seed.
+    pub fn seeded(seed: u64) -> Self {
+        Self::Seeded(Arc::new(Mutex::new(seed << 32)))
+    }
+
+    /// `N` random bytes. Without randomness nothing here can be safe, so a failing generator ends the instance.
+    pub fn bytes<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0_u8; N];
+        match self {
+            Self::System => {
+                #[expect(clippy::disallowed_methods, reason = "the one place that reads randomness")]
+                let filled = getrandom::fill(&mut bytes);
+                if filled.is_err() {
+                    std::process::abort();
+                }
+            }
+            Self::Seeded(state) => {
+                let mut state = state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                for chunk in bytes.chunks_mut(32) {
+                    *state = state.wrapping_add(1);
+                    for (to, from) in chunk.iter_mut().zip(Sha256::digest(state.to_be_bytes())) {
+                        *to = from;
+                    }
+                }
+            }
+        }
+        bytes
+    }
+}
+
+/// The kinds of credential, each with its own prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A person who signed in.
+    Session,
+    /// A personal access token: a person's CLI or CI.
+    Pat,
+    /// The one active token of an agent.
+    AgentToken,
+    /// One of several named keys of an agent.
+    ApiKey,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Session, Self::Pat, Self::AgentToken, Self::ApiKey];
+
+    /// What a credential of this kind starts with.
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::Session => "acr_ses_",
+            Self::Pat => "acr_pat_",
+            Self::AgentToken => "acr_agt_",
+            Self::ApiKey => "acr_key_",
+        }
+    }
+
+    /// The word that is stored and answered.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Pat => "pat",
+            Self::AgentToken => "agent_token",
+            Self::ApiKey => "api_key",
+        }
+    }
+
+    /// The kind that a stored word names.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+/// A credential in clear. It cannot be copied, printed or serialised by habit: [`Secret::reveal`] is the one exit.
+pub struct Secret {
+    kind: Kind,
+    text: String,
+}
+
+impl Secret {
+    /// A new credential.
+    pub fn generate(kind: Kind, chance: &Chance) -> Self {
+        let mut text = format!("{}{}", kind.prefix(), URL_SAFE_NO_PAD.encode(chance.bytes::<32>()));
+        text.push_str(&checksum(&text));
+        Self { kind, text }
+    }
+
+    /// Takes what a caller presented, if prefix, length, alphabet and checksum are right. Reads nothing but the text.
+    pub fn parse(text: &str) -> Option<Self> {
+        let kind = Kind::ALL.into_iter().find(|kind| text.starts_with(kind.prefix()))?;
+        if !text.is_ascii() || text.len() != kind.prefix().len() + BODY + CHECK {
+            return None;
+        }
+        let (body, check) = text.split_at_checked(text.len() - CHECK)?;
+        (checksum(body) == check).then(|| Self { kind, text: text.to_owned() })
+    }
+
+    /// The kind that the prefix names.
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The plaintext, for the one answer that shows it. Grep for this name to see every use.
+    pub fn reveal(&self) -> &str {
+        &self.text
+    }
+
+    /// What is stored and looked up.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.text.as_bytes())
+    }
+
+    /// What may be shown later: the kind's prefix and the first eight characters.
+    pub fn shown(&self) -> String {
+        self.text.chars().take(self.kind.prefix().len() + SHOWN).collect()
+    }
+}
+
+/// A secret that somebody else's server signs its calls with. Never a credential of ours; like [`Secret`] it cannot be copied
+/// or printed.
+pub struct WebhookSecret(String);
+
+impl WebhookSecret {
+    /// A new one: 32 random bytes in base64url.
+    pub fn generate(chance: &Chance) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(chance.bytes::<32>()))
+    }
+
+    /// Takes what somebody brought: 8 to 256 visible ASCII characters, and none of our own credentials, which nobody else is
+    /// to know.
+    pub fn parse(text: String) -> Option<Self> {
+        let is_good = (8..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        (is_good && Secret::parse(&text).is_none()).then_some(Self(text))
+    }
+
+    /// The plaintext, for the one answer that shows it and for the vault.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The checksum of zip and PNG, without its table of 1 KB or more: the texts are short.
+const CRC_32: crc::Crc<u32, crc::NoTable> = crc::Crc::<u32, crc::NoTable>::new(&crc::CRC_32_ISO_HDLC);
+
+/// CRC-32 in base 62, six characters.
+fn checksum(text: &str) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut rest = CRC_32.checksum(text.as_bytes());
+    let mut digits = [b'0'; CHECK];
+    for place in digits.iter_mut().rev() {
+        let digit = usize::try_from(rest % 62).unwrap_or(0);
+        *place = DIGITS.get(digit).copied().unwrap_or(b'0');
+        rest /= 62;
+    }
+    digits.into_iter().map(char::from).collect()
+}
+
+/// A SHA-256 digest: of a credential (what is stored of it), or of several parts of text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// The digest of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The digest of several parts. Each part's length goes in too, so that no two lists of parts run together.
+    pub fn of_parts(parts: &[&str]) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        Self(hash.finalize().into())
+    }
+
+    /// Reads 64 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c.to_digit(16)?).ok()).collect();
+        let (pairs, []) = digits.as_deref()?.as_chunks::<2>() else { return None };
+        let bytes: Vec<u8> = pairs.iter().map(|[high, low]| high << 4 | low).collect();
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// The 32 bytes.
+    pub const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Compares in a time that does not depend on where the two differ.
+    pub fn matches(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+/// From the 32 bytes of a digest that was stored.
+impl From<[u8; 32]> for Digest {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+/// Hexadecimal, as digests are shown.
+impl std::fmt::Display for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A 32-byte key for keyed digests and for sealing. Like [`Secret`] it cannot be copied or printed.
+pub struct Key([u8; 32]);
+
+impl Key {
+    /// Derives a key: HMAC-SHA-256 under `secret` over a purpose and parts, each with its length.
+    pub fn derive(secret: &[u8], purpose: &str, parts: &[&str]) -> Self {
+        let inputs: Vec<&str> = std::iter::once(purpose).chain(parts.iter().copied()).collect();
+        Self(hmac(secret, Digest::of_parts(&inputs).bytes()))
+    }
+
+    /// A keyed digest of `bytes`: HMAC-SHA-256.
+    pub fn mac(&self, bytes: &[u8]) -> Digest {
+        Digest(hmac(&self.0, bytes))
+    }
+
+    /// Encrypts and authenticates (XChaCha20-Poly1305); the 24-byte nonce comes first. `bound` must be given again to open.
+    /// `None` only when the cipher refuses, which it does for plaintexts of more than 256 GiB.
+    pub fn seal(&self, plain: &[u8], bound: &[u8], chance: &Chance) -> Option<Vec<u8>> {
+        let nonce = chance.bytes::<24>();
+        let cipher = XChaCha20Poly1305::new(&self.0.into());
+        let sealed = cipher.encrypt(&XNonce::from(nonce), Payload { msg: plain, aad: bound }).ok()?;
+        Some([nonce.as_slice(), &sealed].concat())
+    }
+
+    /// Opens what [`Key::seal`] made; `None`: another key, other bound bytes, or a changed text.
+    pub fn open(&self, sealed: &[u8], bound: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, text) = sealed.split_first_chunk::<24>()?;
+        let cipher = XChaCha20Poly1305::new(&self.0.into());
+        cipher.decrypt(&XNonce::from(*nonce), Payload { msg: text, aad: bound }).ok()
+    }
+}
+
+fn hmac(key: &[u8], bytes: &[u8]) -> [u8; 32] {
+    // HMAC takes keys of every length (RFC 2104, section 2); the error type stands for block ciphers only.
+    match <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key) {
+        Ok(mac) => mac.chain_update(bytes).finalize().into_bytes().into(),
+        Err(_) => std::process::abort(),
+    }
+}
+
+/// Compares two texts in a time that depends on neither.
+pub fn equal(left: &str, right: &str) -> bool {
+    Digest::of(left.as_bytes()).matches(&Digest::of(right.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The check value of the catalogue of CRCs.
+    #[test]
+    fn the_checksum_is_that_of_zip() {
+        assert_eq!(CRC_32.checksum(b"123456789"), 0xcbf4_3926);
+    }
+
+    #[test]
+    fn a_credential_has_prefix_body_and_checksum() {
+        let chance = Chance::seeded(1);
+        for kind in Kind::ALL {
+            let secret = Secret::generate(kind, &chance);
+            assert_eq!(secret.reveal().len(), 8 + 43 + 6);
+            assert_eq!(secret.shown(), &secret.reveal()[..16]);
+            assert_eq!(Secret::parse(secret.reveal()).map(|s| s.kind()), Some(kind));
+        }
+    }
+
+    /// R1: nothing that a person can mistype or a scanner can invent passes the checksum.
+    #[test]
+    fn one_changed_character_is_refused() {
+        let secret = Secret::generate(Kind::AgentToken, &Chance::seeded(2));
+        for at in 0..secret.reveal().len() {
+            let mut bytes = secret.reveal().as_bytes().to_vec();
+            bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+            assert!(Secret::parse(&String::from_utf8(bytes).unwrap()).is_none(), "character {at}");
+        }
+        let text = secret.reveal();
+        for bad in ["", "acr_", "acr_agt_", &text[..56], &format!("{text}0"), &format!("x{text}"), "acr_agt_\u{e9}"] {
+            assert!(Secret::parse(bad).is_none(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn parts_do_not_run_together() {
+        assert_ne!(Digest::of_parts(&["ab", "c"]), Digest::of_parts(&["a", "bc"]));
+    }
+
+    #[test]
+    fn a_digest_is_read_as_it_is_shown() {
+        let digest = Digest::of(b"x");
+        assert_eq!(Digest::parse(&digest.to_string()), Some(digest));
+        for bad in ["", "00", &"0".repeat(63), &"0".repeat(65), &"0".repeat(66), &"g".repeat(64)] {
+            assert_eq!(Digest::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_sealed_text_opens_only_with_its_key_and_its_bound_bytes() {
+        let chance = Chance::seeded(3);
+        let key = Key::derive(b"one", "test", &[]);
+        let sealed = key.seal(b"plain", b"row 1", &chance).unwrap();
+        assert_eq!(key.open(&sealed, b"row 1").as_deref(), Some(&b"plain"[..]));
+        assert_eq!(key.open(&sealed, b"row 2"), None);
+        assert_eq!(Key::derive(b"two", "test", &[]).open(&sealed, b"row 1"), None);
+        assert_eq!(key.open(&sealed[..10], b"row 1"), None);
+    }
+}

@@ -1,0 +1,207 @@
+//! What an instance has, and one request's view of it.
+
+use std::{
+    future::Future,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
+
+use common::{
+    id::{RequestId, RequestIds, TenantId, UserId},
+    secret::Chance,
+    time::Timestamp,
+};
+use http::{Method, Uri};
+use store::{
+    db::{Db, DbError},
+    origin::Origin,
+};
+
+use crate::{clock::Clock, headers::Headers, settings::Settings};
+
+/// What an instance has: made once, given to every request.
+pub struct Env {
+    /// The database.
+    pub db: &'static Db,
+    /// Where `now` comes from.
+    pub clock: Clock,
+    /// Where randomness comes from.
+    pub chance: Chance,
+    /// What the operator has set.
+    pub settings: Settings,
+    /// Where requests get their ids from.
+    pub requests: RequestIds,
+}
+
+/// What a request begins with.
+pub struct Head {
+    /// The method.
+    pub method: Method,
+    /// Path and query.
+    pub uri: Uri,
+    /// The headers.
+    pub headers: Headers,
+}
+
+/// One request's view of the instance. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    env: Arc<Env>,
+    head: Head,
+    now: Timestamp,
+    request_id: RequestId,
+    address: OnceLock<String>,
+}
+
+impl App {
+    /// Begins a request: reads the clock and makes the request's id.
+    pub fn new(env: &Arc<Env>, head: Head) -> Self {
+        let now = env.clock.now();
+        let request_id = env.requests.next(now);
+        Self(Arc::new(Inner { env: Arc::clone(env), head, now, request_id, address: OnceLock::new() }))
+    }
+
+    /// What the request began with.
+    pub fn head(&self) -> &Head {
+        &self.0.head
+    }
+
+    /// The headers.
+    pub fn headers(&self) -> &Headers {
+        &self.0.head.headers
+    }
+
+    /// The database.
+    pub fn db(&self) -> &'static Db {
+        self.0.env.db
+    }
+
+    /// The time of this request: one for everything that it does.
+    pub fn now(&self) -> Timestamp {
+        self.0.now
+    }
+
+    /// Where the time comes from, for requests that wait.
+    pub fn clock(&self) -> &Clock {
+        &self.0.env.clock
+    }
+
+    /// Randomness.
+    pub fn chance(&self) -> &Chance {
+        &self.0.env.chance
+    }
+
+    /// What the operator has set.
+    pub fn settings(&self) -> &Settings {
+        &self.0.env.settings
+    }
+
+    /// The request's path, as it was sent.
+    pub fn path(&self) -> &str {
+        self.0.head.uri.path()
+    }
+
+    /// This request's id.
+    pub fn request_id(&self) -> &RequestId {
+        &self.0.request_id
+    }
+
+    /// The client's address as text; empty when the host gave none.
+    pub fn address(&self) -> &str {
+        self.0.address.get_or_init(|| self.client().map(|address| address.to_string()).unwrap_or_default())
+    }
+
+    fn client(&self) -> Option<IpAddr> {
+        client_address(&self.0.head.headers, &self.settings().trusted_proxies)
+    }
+
+    /// What guesses are counted by: the address, or for IPv6 its /64, which belongs to one household as a whole.
+    pub fn network(&self) -> String {
+        match self.client() {
+            Some(IpAddr::V6(v6)) => {
+                let [a, b, c, d, ..] = v6.segments();
+                format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+            }
+            _ => self.address().to_owned(),
+        }
+    }
+
+    /// Where a change of this request comes from if no credential authorises it: on the public routes. `None`: the operator.
+    pub fn origin<'a>(&'a self, tenant: &'a TenantId, user: Option<&'a UserId>) -> Origin<'a> {
+        Origin {
+            tenant,
+            user,
+            agent: None,
+            credential: None,
+            address: self.address(),
+            request: self.request_id(),
+            now: self.now(),
+            chance: self.chance(),
+        }
+    }
+
+    /// Does something after the response was decided. It never changes the response: a failure is logged.
+    #[cfg_attr(target_family = "wasm", expect(clippy::unused_async, reason = "natively the work is awaited"))]
+    pub async fn after_response(&self, work: impl Future<Output = Result<(), DbError>> + 'static) {
+        let request_id = self.0.request_id.clone();
+        let logged = async move {
+            if let Err(error) = work.await {
+                log(&request_id, "after the response", &error.to_string());
+            }
+        };
+        #[cfg(target_family = "wasm")]
+        spin_sdk::wasip3::spawn(logged);
+        #[cfg(not(target_family = "wasm"))]
+        logged.await;
+    }
+}
+
+/// One line for the operator.
+pub fn log(request_id: &RequestId, place: &str, what: &str) {
+    let what = what.replace(|c: char| c.is_control(), " ");
+    eprintln!("{request_id} {place}: {what}");
+}
+
+/// The client's address: the last `spin-client-addr`, which the host appends after what the client sent. Behind trusted proxies it is
+/// the first address of `X-Forwarded-For`, read from the right, that is not a trusted proxy.
+fn client_address(headers: &Headers, trusted: &[IpAddr]) -> Option<IpAddr> {
+    let values = headers.all("spin-client-addr");
+    let last = values.last()?.to_str().ok()?;
+    let peer: IpAddr = last.parse::<std::net::SocketAddr>().map(|at| at.ip()).or_else(|_| last.parse()).ok()?;
+    let peer = peer.to_canonical(); // an IPv4 address that came over IPv6 is that address
+    if !trusted.contains(&peer) {
+        return Some(peer);
+    }
+    let mut nearest = peer;
+    for hop in headers.texts("x-forwarded-for").join(",").rsplit(',') {
+        let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
+        nearest = address.to_canonical();
+        if !trusted.contains(&nearest) {
+            break;
+        }
+    }
+    Some(nearest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R71: a client's own copy of the header changes nothing.
+    #[test]
+    fn the_last_spin_client_addr_counts() {
+        let sent = Headers::from([("spin-client-addr", "6.6.6.6:1"), ("spin-client-addr", "192.0.2.1:4000")]);
+        assert_eq!(client_address(&sent, &[]), "192.0.2.1".parse().ok());
+    }
+
+    #[test]
+    fn forwarded_addresses_count_only_behind_a_trusted_proxy_and_from_the_right() {
+        let forwarded = ("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.0.0.2");
+        let sent = Headers::from([("spin-client-addr", "10.0.0.1:4000"), forwarded]);
+        let trusted = ["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
+        assert_eq!(client_address(&sent, &trusted), "192.0.2.7".parse().ok());
+        assert_eq!(client_address(&sent, &[]), "10.0.0.1".parse().ok());
+    }
+}

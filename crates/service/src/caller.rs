@@ -1,0 +1,365 @@
+//! Who is calling: from the request's credential to a caller with an effective scope, looked up anew for each request.
+//!
+//! 1. Take the credential (`credential.rs`).
+//! 2. Read credential, tenant, user and agent by one SELECT on the digest.
+//! 3. The effective scope is what the credential carries, within the agent's ceiling and the role's, with what people approved for the
+//!    agent.
+//!
+//! Being found is not being let in: that is for the guard (`guard.rs`).
+
+use std::sync::Arc;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use common::{
+    agent::AgentState,
+    error::{ApiError, Code, Reader},
+    id::{AgentId, CredentialId, TenantId, UserId},
+    role::Role,
+    route::Route,
+    scope::{CustomScopes, Scope, ScopeSet, Scopes},
+    secret::{Digest, Key, Kind, Secret},
+    time::Timestamp,
+};
+use store::{
+    audit::{self, Event, refusals},
+    credential::{self, CredentialRow, status::CredentialStatus},
+    db::{DbError, Purpose, Rows},
+    origin::Origin,
+    page::PageRequest,
+    subject::Subject,
+};
+
+use crate::{
+    app::App,
+    credential::{Presented, presented},
+    fixes,
+    form::PageQuery,
+};
+
+/// A use is recorded at most this often, seconds.
+const USE_RECORDED_EVERY: i64 = 60;
+
+/// A caller whose credential is known. Cheap to clone.
+#[derive(Clone)]
+pub struct Caller(Arc<Inner>);
+
+struct Inner {
+    row: CredentialRow,
+    presented: Presented,
+    scope: ScopeSet,
+}
+
+impl Caller {
+    /// Finds the caller that presents the request's credential.
+    pub async fn authenticate(app: &App) -> Result<Self, ApiError> {
+        Self::look_up(app.db(), presented(app)?, app.now()).await
+    }
+
+    /// The same caller as the database knows it now: inside of a transaction, or after a wait.
+    pub async fn reload(&self, reads: &dyn Rows, now: Timestamp) -> Result<Self, ApiError> {
+        let secret = Secret::parse(self.0.presented.secret.reveal()).ok_or(Code::InvalidToken)?;
+        Self::look_up(reads, Presented { secret, by_cookie: self.0.presented.by_cookie }, now).await
+    }
+
+    /// The caller that would present this secret, if it is known: for routes about other people's credentials.
+    pub async fn find_by_secret(reads: &dyn Rows, secret: Secret, now: Timestamp) -> Result<Option<Self>, ApiError> {
+        match Self::look_up(reads, Presented { secret, by_cookie: false }, now).await {
+            Ok(caller) => Ok(Some(caller)),
+            Err(refusal) if refusal.code() == Code::InvalidToken => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    async fn look_up(reads: &dyn Rows, presented: Presented, now: Timestamp) -> Result<Self, ApiError> {
+        let Some(row) = credential::find(reads, &presented.secret.digest(), now).await? else {
+            return Err(Code::InvalidToken.into());
+        };
+        if row.kind != presented.secret.kind() {
+            return Err(ApiError::from(Code::Internal).cause("a credential's kind is not that of its prefix"));
+        }
+        let ceiling = row.subject.role.ceiling();
+        let scope = match &row.agent {
+            None => ScopeSet::stored(&row.scope).and(ceiling),
+            Some(agent) => {
+                let own = ScopeSet::stored(&row.scope).and(ScopeSet::stored(&agent.scope));
+                own.or(ScopeSet::stored(&agent.approved)).and(ceiling).for_agents()
+            }
+        };
+        Ok(Self(Arc::new(Inner { row, presented, scope })))
+    }
+
+    /// Whether the credential would be let in somewhere now: it is live, its account active, its agent running and within budget.
+    pub fn is_accepted(&self) -> bool {
+        self.check_live().is_ok() && self.check_agent().is_ok()
+    }
+
+    /// Refuses a credential that is not live, or whose account is deactivated.
+    pub fn check_live(&self) -> Result<(), ApiError> {
+        match self.0.row.status {
+            CredentialStatus::Active | CredentialStatus::Expiring => Ok(()),
+            CredentialStatus::Revoked => Err(self.ended(Code::TokenRevoked)),
+            CredentialStatus::Expired => Err(self.ended(Code::TokenExpired)),
+            CredentialStatus::Deactivated => Err(Code::AccountDeactivated.into()),
+        }
+    }
+
+    /// The refusal of a credential that expired or was revoked, with the step to the next one.
+    pub fn ended(&self, code: Code) -> ApiError {
+        fixes::ended(&self.0.row, code)
+    }
+
+    /// Refuses an agent that is not running or has spent more than its budget.
+    pub fn check_agent(&self) -> Result<(), ApiError> {
+        self.check_running().and_then(|()| self.check_budget())
+    }
+
+    /// Refuses an agent that is not running.
+    pub fn check_running(&self) -> Result<(), ApiError> {
+        match self.agent() {
+            None | Some((_, AgentState::Running)) => Ok(()),
+            Some((_, AgentState::Paused)) => Err(Code::AgentPaused.into()),
+            Some((_, AgentState::Stopped)) => Err(Code::AgentStopped.into()),
+        }
+    }
+
+    /// Refuses an agent that has spent more than its budget.
+    pub fn check_budget(&self) -> Result<(), ApiError> {
+        match &self.0.row.agent {
+            Some(agent) if agent.is_over_budget => Err(Code::OverBudget.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a caller that lacks the scope.
+    pub fn require(&self, scope: Scope) -> Result<(), ApiError> {
+        if self.0.scope.contains(scope) {
+            return Ok(());
+        }
+        let missing: ScopeSet = std::iter::once(scope).collect();
+        let refusal = fixes::missing_scope(&self.0.row, scope.as_str(), |role| role.ceiling().contains(scope));
+        Err(refusal.scopes(missing, missing))
+    }
+
+    /// Refuses a caller that lacks the custom scope.
+    pub fn require_custom(&self, name: &str) -> Result<(), ApiError> {
+        if self.scopes().has_custom(name) {
+            return Ok(());
+        }
+        Err(fixes::missing_scope(&self.0.row, name, |role| role.scopes(self.custom_scopes()).has_custom(name)))
+    }
+
+    /// What an agent's owner must send for a token that can share, beside everything that this one carries within the ceiling.
+    pub fn steps_to_sharing(&self) -> String {
+        fixes::sharing(&self.0.row)
+    }
+
+    /// Which page of a list is asked for. Its cursor is bound to the route, the caller and the filters.
+    pub fn page(&self, route: &Route, page: &PageQuery, filters: &[&str]) -> Result<PageRequest, ApiError> {
+        let agent = self.agent_id().map_or("", AgentId::as_str);
+        let mut bound_to = vec![route.path, self.user_id().as_str(), agent];
+        bound_to.extend(filters);
+        PageRequest::new(page.limit, page.cursor.as_deref(), &bound_to)
+    }
+
+    /// Records the use of the credential: at most once a minute, and at once when the address has changed.
+    pub(crate) async fn record_use(&self, app: &App) {
+        let (row, now) = (&self.0.row, app.now());
+        let last = row.last_used_address.as_deref();
+        let is_recent = row.last_used_at.is_some_and(|used| used.plus_seconds(USE_RECORDED_EVERY) > now);
+        if is_recent && last == Some(app.address()) {
+            return;
+        }
+        let has_moved = row.kind == Kind::Pat && last.is_some_and(|last| last != app.address());
+        let (caller, app2) = (self.clone(), app.clone());
+        app.after_response(async move {
+            if has_moved {
+                return caller.record_move(&app2).await;
+            }
+            credential::record_use(app2.db(), &caller.digest(), now, app2.address()).await
+        })
+        .await;
+    }
+
+    /// Records the use of a PAT from another address than its last, with an audit row. Of several requests the first one writes it.
+    async fn record_move(&self, app: &App) -> Result<(), DbError> {
+        let tx = app.db().begin(Purpose::Durable).await?;
+        let last = self.0.row.last_used_address.as_deref().unwrap_or_default();
+        if !credential::record_move(&tx, &self.digest(), app.now(), last, app.address()).await? {
+            return Ok(());
+        }
+        let event = Event {
+            action: "token.first_use_new_ip",
+            object: self.credential_id().as_str(),
+            before: serde_json::json!({ "address": last }),
+            after: serde_json::json!({ "address": app.address() }),
+        };
+        audit::insert(&tx, &self.origin(app), &event).await?;
+        tx.commit().await
+    }
+
+    /// Counts a refusal of this caller; the tick makes audit rows of the counts.
+    pub(crate) async fn record_refusal(&self, app: &App, code: Code) {
+        if !matches!(code.row().status, 401..=403) {
+            return;
+        }
+        let (caller, app2) = (self.clone(), app.clone());
+        app.after_response(async move { refusals::count(app2.db(), &caller.origin(&app2), code.row().slug).await })
+            .await;
+    }
+
+    /// Where the changes of this caller's request come from.
+    pub fn origin<'a>(&'a self, app: &'a App) -> Origin<'a> {
+        Origin {
+            tenant: self.tenant_id(),
+            user: Some(self.user_id()),
+            agent: self.agent_id(),
+            credential: Some(self.credential_id()),
+            address: app.address(),
+            request: app.request_id(),
+            now: app.now(),
+            chance: app.chance(),
+        }
+    }
+
+    /// Whether the credential came in a cookie.
+    pub(crate) fn by_cookie(&self) -> bool {
+        self.0.presented.by_cookie
+    }
+
+    /// The CSRF token of this session: derived from its secret, so that nothing has to be stored.
+    pub fn csrf_token(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.key("csrf", &[]).mac(b"csrf").bytes())
+    }
+
+    /// A key that only this credential yields, for a purpose.
+    pub fn key(&self, purpose: &str, parts: &[&str]) -> Key {
+        Key::derive(self.0.presented.secret.reveal().as_bytes(), purpose, parts)
+    }
+
+    /// The subject whose authority the credential carries.
+    pub fn subject(&self) -> &Subject {
+        &self.0.row.subject
+    }
+
+    /// The tenant.
+    pub fn tenant_id(&self) -> &TenantId {
+        &self.subject().tenant
+    }
+
+    /// The tenant's slug.
+    pub fn tenant(&self) -> &str {
+        &self.0.row.tenant
+    }
+
+    /// The person; of an agent, its owner.
+    pub fn user_id(&self) -> &UserId {
+        &self.subject().user
+    }
+
+    /// The person's address.
+    pub fn email(&self) -> &str {
+        &self.0.row.email
+    }
+
+    /// The person's role, as it is now.
+    pub fn role(&self) -> Role {
+        self.subject().role
+    }
+
+    /// The agent, if one is calling.
+    pub fn agent_id(&self) -> Option<&AgentId> {
+        self.subject().agent.as_ref()
+    }
+
+    /// The agent's name and state, if one is calling.
+    pub fn agent(&self) -> Option<(&str, AgentState)> {
+        self.0.row.agent.as_ref().map(|agent| (agent.name.as_str(), agent.state))
+    }
+
+    /// Whether a text names the calling agent itself: `me`, its name or its id.
+    pub fn is_itself(&self, text: &str) -> bool {
+        let (Some(id), Some((name, _))) = (self.agent_id(), self.agent()) else { return false };
+        text == "me" || text == name || text == id.as_str()
+    }
+
+    /// For the fixes of a refusal.
+    pub fn reader(&self) -> Reader<'_> {
+        let row = &self.0.row;
+        let agent_and_owner = row.agent.as_ref().map(|agent| (agent.name.as_str(), row.email.as_str()));
+        Reader { tenant: &row.tenant, agent_and_owner }
+    }
+
+    /// The credential's record id.
+    pub fn credential_id(&self) -> &CredentialId {
+        &self.0.row.id
+    }
+
+    /// The credential's digest.
+    pub fn digest(&self) -> Digest {
+        self.0.presented.secret.digest()
+    }
+
+    /// The credential's kind.
+    pub fn credential_kind(&self) -> Kind {
+        self.0.row.kind
+    }
+
+    /// The part of the credential that may be shown.
+    pub fn credential_prefix(&self) -> &str {
+        &self.0.row.prefix
+    }
+
+    /// When the credential ends. `None`: never.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.0.row.expires_at
+    }
+
+    /// When the credential was made.
+    pub fn issued_at(&self) -> Timestamp {
+        self.0.row.created_at
+    }
+
+    /// The credential's own patterns, before role and ceiling narrow them.
+    pub fn carried(&self) -> &str {
+        &self.0.row.scope
+    }
+
+    /// The agent's ceiling, as patterns; a person has all.
+    pub fn ceiling(&self) -> &str {
+        self.0.row.agent.as_ref().map_or("*", |agent| &agent.scope)
+    }
+
+    /// The built-in scopes that the caller can use now.
+    pub fn scope(&self) -> ScopeSet {
+        self.0.scope
+    }
+
+    /// The scopes that the caller can use now, custom ones included.
+    pub fn scopes(&self) -> Scopes {
+        if self.custom_scopes().names().is_empty() {
+            return Scopes { known: self.0.scope, custom: Vec::new() };
+        }
+        effective(&self.0.row, true)
+    }
+
+    /// The scopes that the caller may give to new credentials: what it can use, without what was approved for it.
+    pub fn mintable(&self) -> Scopes {
+        effective(&self.0.row, false)
+    }
+
+    /// The tenant's custom scopes.
+    pub fn custom_scopes(&self) -> &CustomScopes {
+        &self.0.row.custom_scopes
+    }
+}
+
+/// What credential, agent's ceiling and role leave of all scopes. `approved`: with what people approved for the agent, which goes beyond
+/// credential and ceiling, but not beyond the role.
+fn effective(row: &CredentialRow, approved: bool) -> Scopes {
+    let custom = &row.custom_scopes;
+    let (carried, role) = (Scopes::stored(&row.scope, custom), row.subject.role.scopes(custom));
+    let Some(agent) = &row.agent else { return carried.and(&role) };
+    let own = carried.and(&Scopes::stored(&agent.scope, custom));
+    let own = if approved { own.or(Scopes::stored(&agent.approved, custom)) } else { own };
+    own.and(&role).for_agents()
+}

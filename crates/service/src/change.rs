@@ -1,0 +1,302 @@
+//! The one way to change something. A handler says what it wants; [`Change`] knows its route, its caller and its idempotency key. It
+//! refuses early, without a lock; begins the transaction, looks the caller and the object up again under the lock, replays a kept
+//! answer or lets the handler act, writes the audit rows and the kept answer, and commits. On a refusal nothing has happened.
+//!
+//! ```text
+//! /// `POST /api/agents/{name}/keys`
+//! pub(crate) async fn create(change: Change<Body<NewKey>>, Path(name): Path) -> Result<Response, ApiError> {
+//!     change.on_agent(&name, async |write, agent, Body(new)| {
+//!         let (key, secret) = insert_key(write, &agent, new).await?;
+//!         Ok(Answer::created(&shown(&key, &secret))?.with_secret().audited(&agent.id, Null, audited(&key)))
+//!     })
+//!     .await
+//! }
+//! ```
+
+use common::{
+    error::{ApiError, Code},
+    id::UserId,
+    role::Role,
+    route::Route,
+    time::Timestamp,
+};
+use serde_json::Value as Json;
+use store::{
+    access_request::AccessRequest,
+    agent::{Agent, archived::Archived},
+    audit::{self, Event},
+    credential::list::Token,
+    db::{Purpose, Rows, Tx},
+    grant,
+    key::AgentKey,
+    origin::Origin,
+    outbox::Mail,
+    user::User,
+};
+
+pub use crate::idempotency::Answer;
+use crate::{
+    app::App,
+    call::{Call, FromCall},
+    caller::Caller,
+    guard,
+    idempotency::IdempotencyKey,
+    object,
+    response::Response,
+};
+
+/// A change that a caller asks for; `T` is what the handler needs of the request beside it, an argument of its own.
+pub struct Change<T> {
+    /// The request's view of the instance.
+    pub app: App,
+    /// The caller, as it was let in.
+    pub caller: Caller,
+    /// The rest of the request.
+    pub input: T,
+    route: &'static Route,
+    kept: Option<IdempotencyKey>,
+}
+
+impl<T: FromCall> FromCall for Change<T> {
+    const READS_BODY: bool = T::READS_BODY;
+
+    fn from_call(call: &mut Call) -> Result<Self, ApiError> {
+        let caller = Caller::from_call(call)?;
+        // First the body, then the key: a client fixes both by the same look at its request.
+        let bytes = call.body_bytes();
+        let input = T::from_call(call)?;
+        call.body = Some(Ok(bytes));
+        let kept = Option::<IdempotencyKey>::from_call(call)?;
+        Ok(Self { app: call.app.clone(), caller, input, route: call.route, kept })
+    }
+}
+
+/// An object that is found by a name and from then on known by its id.
+pub trait Identified {
+    /// The id.
+    fn id(&self) -> &str;
+}
+
+macro_rules! identified {
+    ($($name:ident: $($field:ident).+;)*) => {
+        $(impl Identified for $name {
+            fn id(&self) -> &str {
+                self.$($field).+.as_str()
+            }
+        })*
+    };
+}
+
+identified! {
+    AccessRequest: id;
+    Agent: id;
+    AgentKey: key.id;
+    Archived: id;
+    Mail: id;
+    Token: id;
+    User: id;
+}
+
+impl<T> Change<T> {
+    /// The first answer, if the request was sent before: for handlers that do something slow before the change.
+    pub async fn replay(&self) -> Result<Option<Response>, ApiError> {
+        match &self.kept {
+            Some(kept) => kept.replay(&self.app, self.app.db(), &self.caller).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The row of the route.
+    pub fn route(&self) -> &'static Route {
+        self.route
+    }
+
+    /// Changes something that has no object yet, or none beside the caller.
+    pub async fn run(
+        self,
+        act: impl AsyncFnOnce(&Write<'_>, T) -> Result<Done, ApiError>,
+    ) -> Result<Response, ApiError> {
+        let Self { app, caller, input, route, kept } = self;
+        let write = match begin(&app, caller, route, kept.as_ref()).await? {
+            Begun::Write(write) => write,
+            Begun::Replayed(answer) => return Ok(answer),
+        };
+        let done = act(&write, input).await?;
+        write.finish(done, kept).await
+    }
+
+    /// Changes the object that `find` finds by `name`. It is looked up before the transaction, so that a refusal costs no writer, and
+    /// again inside, by its id: the name may belong to another object by then.
+    pub async fn on<O: Identified>(
+        mut self,
+        name: &str,
+        find: impl AsyncFn(&dyn Rows, &Caller, &str) -> Result<O, ApiError>,
+        act: impl AsyncFnOnce(&Write<'_>, O, T) -> Result<Done, ApiError>,
+    ) -> Result<Response, ApiError> {
+        let early = find(self.app.db(), &self.caller, name).await?;
+        self.kept = self.kept.map(|kept| kept.about(early.id()));
+        self.run(async |write, input| {
+            let found = find(&write.tx, &write.caller, early.id()).await?;
+            act(write, found, input).await
+        })
+        .await
+    }
+
+    /// Changes the agent with this name or id, if the caller may do with it what the route does.
+    pub async fn on_agent(
+        self,
+        name: &str,
+        act: impl AsyncFnOnce(&Write<'_>, Agent, T) -> Result<Done, ApiError>,
+    ) -> Result<Response, ApiError> {
+        self.on_agent_with(|_| false, name, act).await
+    }
+
+    /// The same for a route whose action depends on the fields of the body.
+    pub async fn on_agent_with(
+        self,
+        has_field: impl Fn(&str) -> bool,
+        name: &str,
+        act: impl AsyncFnOnce(&Write<'_>, Agent, T) -> Result<Done, ApiError>,
+    ) -> Result<Response, ApiError> {
+        let (route, now) = (self.route, self.app.now());
+        let find = async |reads: &dyn Rows, caller: &Caller, name: &str| {
+            object::agent_with(reads, caller, route, &has_field, name, now).await
+        };
+        self.on(name, find, act).await
+    }
+
+    /// Changes the key with this id of the agent with this name or id, if the caller may do with it what the route does.
+    pub async fn on_key(
+        self,
+        (name, id): (&str, &str),
+        act: impl AsyncFnOnce(&Write<'_>, AgentKey, T) -> Result<Done, ApiError>,
+    ) -> Result<Response, ApiError> {
+        let (route, now) = (self.route, self.app.now());
+        let find = async |reads: &dyn Rows, caller: &Caller, id: &str| {
+            object::key(reads, caller, route, (name, id), now).await
+        };
+        self.on(id, find, act).await
+    }
+}
+
+/// How a change begins.
+enum Begun<'a> {
+    /// Under the write lock.
+    Write(Write<'a>),
+    /// With the first answer, since the request was sent before.
+    Replayed(Response),
+}
+
+/// Takes the lock and decides again: between the guard and the lock the credential may have been revoked, or its owner's role lowered.
+/// Apart from [`Change::run`], of which every handler has a copy.
+async fn begin<'a>(
+    app: &'a App,
+    caller: Caller,
+    route: &'static Route,
+    kept: Option<&IdempotencyKey>,
+) -> Result<Begun<'a>, ApiError> {
+    // What only takes rights away must go through when the database is full.
+    let purpose = if route.revokes { Purpose::Revoking } else { Purpose::Durable };
+    let tx = app.db().begin(purpose).await?;
+    let caller = caller.reload(&tx, app.now()).await?;
+    guard::admit(app, &caller, route)?;
+    if let Some(kept) = kept
+        && let Some(answer) = kept.replay(app, &tx, &caller).await?
+    {
+        return Ok(Begun::Replayed(answer));
+    }
+    Ok(Begun::Write(Write { tx, caller, app, route }))
+}
+
+/// A change under the write lock.
+pub struct Write<'a> {
+    /// The transaction.
+    pub tx: Tx<'a>,
+    /// The caller as the database knows it now.
+    pub caller: Caller,
+    app: &'a App,
+    route: &'static Route,
+}
+
+impl Write<'_> {
+    /// The request's view of the instance.
+    pub fn app(&self) -> &App {
+        self.app
+    }
+
+    /// The time of the request.
+    pub fn now(&self) -> Timestamp {
+        self.app.now()
+    }
+
+    /// Where the change comes from.
+    pub fn origin(&self) -> Origin<'_> {
+        self.caller.origin(self.app)
+    }
+
+    /// The action in its audit rows.
+    pub fn action(&self) -> &'static str {
+        self.route.audit.unwrap_or(self.route.path)
+    }
+
+    /// Writes an audit row about a further object.
+    pub async fn record(&self, action: &'static str, object: &str, before: Json, after: Json) -> Result<(), ApiError> {
+        Ok(audit::insert(&self.tx, &self.origin(), &Event { action, object, before, after }).await?)
+    }
+
+    async fn finish(self, done: Done, kept: Option<IdempotencyKey>) -> Result<Response, ApiError> {
+        let Some(changes) = done.changes else { return Ok(done.answer.into_response()) };
+        for Audited { object, before, after } in changes {
+            self.record(self.action(), &object, before, after).await?;
+        }
+        if let Some(kept) = kept {
+            kept.keep(self.app, &self.tx, &self.caller, &done.answer).await?;
+        }
+        self.tx.commit().await?;
+        Ok(done.answer.into_response())
+    }
+}
+
+/// What an audit row says of a change.
+pub struct Audited {
+    /// The id of the changed object.
+    pub object: String,
+    /// How it was before, without secrets; null: it did not exist.
+    pub before: Json,
+    /// How it is now, without secrets; null: it no longer exists.
+    pub after: Json,
+}
+
+/// A change that a handler has made, with its answer and its audit rows. It is the only way to end a change, and only
+/// [`Answer::audited`] and [`Answer::unchanged`] make one.
+pub struct Done {
+    answer: Answer,
+    /// `None`: nothing was changed.
+    changes: Option<Vec<Audited>>,
+}
+
+impl Answer {
+    /// Ends a change of one object.
+    pub fn audited(self, object: impl std::fmt::Display, before: Json, after: Json) -> Done {
+        self.audited_all(vec![Audited { object: object.to_string(), before, after }])
+    }
+
+    /// Ends a change of several objects, each with an audit row of its own.
+    pub fn audited_all(self, changes: Vec<Audited>) -> Done {
+        Done { answer: self, changes: Some(changes) }
+    }
+
+    /// Ends a change that changes nothing: nothing is written, and the answer is not kept.
+    pub fn unchanged(self) -> Done {
+        Done { answer: self, changes: None }
+    }
+}
+
+/// The active user of the tenant that an agent can be given to: one whose role is at least member.
+pub async fn new_owner(write: &Write<'_>, to: &str) -> Result<UserId, ApiError> {
+    let found = grant::find_subject(&write.tx, write.caller.subject(), to).await?;
+    let is_owner = |found: &grant::NamedSubject| {
+        found.subject.agent.is_none() && found.is_active && found.subject.role >= Role::Member
+    };
+    Ok(found.filter(is_owner).ok_or(Code::OwnerNotFound)?.subject.user)
+}

@@ -1,0 +1,75 @@
+//! The credential of a request: the one `Authorization: Bearer` header, else the session's cookie. Any `Authorization` header, valid
+//! or not, makes the cookie irrelevant (RFC 6750, section 2: one method per request).
+
+use common::{
+    error::{ApiError, Code},
+    secret::{Kind, Secret},
+};
+
+use crate::app::App;
+
+/// The longest `Authorization` header that is read, bytes.
+const MAX_HEADER: usize = 4096;
+
+/// The cookie of a session on https.
+const SECURE_COOKIE: &str = "__Host-accredit";
+/// The cookie of a session on a loopback host without `public_url`.
+const LOOPBACK_COOKIE: &str = "accredit";
+
+/// A credential that was presented.
+pub(crate) struct Presented {
+    /// The secret; its form is right, and nothing more is known.
+    pub(crate) secret: Secret,
+    /// Whether it came in the cookie, which a browser sends with the requests of every page.
+    pub(crate) by_cookie: bool,
+}
+
+/// Takes the request's credential. A wrong prefix, length or checksum is refused here, without the database.
+pub(crate) fn presented(app: &App) -> Result<Presented, ApiError> {
+    let sent = app.headers().all("authorization");
+    if let Some(value) = sent.first() {
+        if sent.len() > 1 {
+            return Err(Code::InvalidToken.detail("There is more than one Authorization header."));
+        }
+        if value.len() > MAX_HEADER {
+            return Err(Code::InvalidToken.detail("The Authorization header is longer than 4096 bytes."));
+        }
+        let text = value.to_str().unwrap_or_default().trim();
+        let (scheme, token) = text.split_once(|c: char| c.is_ascii_whitespace()).unwrap_or((text, ""));
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(Code::InvalidToken.detail("The Authorization header's scheme is not Bearer."));
+        }
+        let secret = Secret::parse(token.trim()).ok_or(Code::InvalidToken)?;
+        return Ok(Presented { secret, by_cookie: false });
+    }
+    let cookie = cookie(app).ok_or(Code::MissingCredential)?;
+    let secret = Secret::parse(&cookie).filter(|secret| secret.kind() == Kind::Session).ok_or(Code::InvalidToken)?;
+    Ok(Presented { secret, by_cookie: true })
+}
+
+/// The session's cookie: the secure one where `public_url` is https, the plain one only on loopback without `public_url`.
+fn cookie(app: &App) -> Option<String> {
+    let name = match &app.settings().public_url {
+        Some(url) if url.is_secure => SECURE_COOKIE,
+        Some(_) => return None,
+        None if own_origin(app).is_some() => LOOPBACK_COOKIE,
+        None => return None,
+    };
+    let sent = app.headers().texts("cookie");
+    let mut pairs = sent.iter().flat_map(|pairs| pairs.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+}
+
+/// This site's origin: that of `public_url`, or else of a loopback host as the request names it.
+pub(crate) fn own_origin(app: &App) -> Option<String> {
+    if let Some(url) = &app.settings().public_url {
+        return Some(url.origin.clone());
+    }
+    let host = app.headers().first("host")?.to_ascii_lowercase();
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => (name, port),
+        _ => (host.as_str(), "80"),
+    };
+    let is_loopback = matches!(name, "127.0.0.1" | "localhost" | "[::1]") && port.parse::<u16>().is_ok();
+    is_loopback.then(|| format!("http://{host}"))
+}

@@ -1,0 +1,182 @@
+//! A component's entry: from the host's request to the router's, and from the router's response to the host's.
+//!
+//! The SDK has such a bridge too. This one asks the host for less: nothing of a GET's body, no header that nobody reads, no scheme. Each
+//! question costs as much as the router's whole work for a request.
+
+use std::{cell::OnceCell, fmt::Display, rc::Rc, sync::Arc};
+
+use common::{
+    error::{ApiError, Code},
+    id::{RequestId, RequestIds},
+    secret::Chance,
+};
+use http::{HeaderValue, Method, StatusCode};
+use http_body::Body as _;
+use spin_sdk::wasip3::{
+    http::types,
+    http_compat::{BodyWriter, IncomingRequestBody},
+    spawn, wit_future,
+};
+use store::db::Db;
+
+use crate::{
+    app::{Env, Head},
+    body::Body,
+    clock::Clock,
+    headers::Headers,
+    http::serve,
+    response::{self, Response},
+    router::Router,
+    settings::{self, Settings},
+};
+
+/// The system's allocator took a sixth of a request's time in the component.
+#[global_allocator]
+static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
+
+/// What an instance keeps between requests: its environment and its router, each made once.
+struct Instance {
+    env: Arc<Env>,
+    router: Router,
+}
+
+thread_local! {
+    // A guest has one thread.
+    static INSTANCE: OnceCell<Rc<Instance>> = const { OnceCell::new() };
+}
+
+/// Answers a request that the host handed over.
+pub async fn answer(request: types::Request, router: fn() -> Router) -> Result<types::Response, types::ErrorCode> {
+    let instance = match INSTANCE.with(|instance| instance.get().cloned()) {
+        Some(instance) => instance,
+        None => match settings().await {
+            Ok(settings) => {
+                let made = || Rc::new(Instance { env: Arc::new(env(settings)), router: router() });
+                INSTANCE.with(|instance| Rc::clone(instance.get_or_init(made)))
+            }
+            Err(name) => return give(unusable(name)),
+        },
+    };
+    let (head, body) = take(request)?;
+    give(serve(&instance.env, &instance.router, head, body).await)
+}
+
+/// Reads the settings. The error is the name of the variable whose value cannot be used.
+async fn settings() -> Result<Settings, &'static str> {
+    let mut values = Vec::new();
+    for name in settings::NAMES {
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads settings")]
+        if let Ok(value) = spin_sdk::variables::get(name).await {
+            values.push((*name, value));
+        }
+    }
+    Settings::read(|name| values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()))
+}
+
+fn env(settings: Settings) -> Env {
+    Env {
+        // It lives as long as the instance. Nothing closes it: a component that never asks the database would import it otherwise.
+        db: Box::leak(Box::new(Db::spin(settings.database_max_mib))),
+        clock: Clock::System,
+        requests: RequestIds::new(&Chance::System),
+        chance: Chance::System,
+        settings,
+    }
+}
+
+fn unusable(name: &str) -> Response {
+    eprintln!("the variable {name} has a value that cannot be used; nothing is served until it is fixed");
+    let id = RequestId::generate(Clock::System.now(), &Chance::System);
+    let refusal = ApiError::from(Code::Internal).detail("A setting of this server cannot be used; its log names it.");
+    let mut response = response::refusal(&refusal, &id, "", None, false);
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert("x-request-id", id);
+    }
+    response
+}
+
+/// What the host holds of a request's head.
+pub(crate) struct Given {
+    fields: types::Fields,
+    authority: Authority,
+}
+
+/// wasi:http takes the `Host` header out and gives the authority apart; [`Given::all`] puts it back, where handlers look for it.
+enum Authority {
+    /// To be asked for, as hardly ever somebody does. The request, with a body that nobody reads, is kept as long as the headers are.
+    Of(types::Request),
+    /// Asked for before the body was taken, which is the end of the request.
+    Known(Option<String>),
+}
+
+impl Given {
+    /// All values of a name.
+    pub(crate) fn all(&self, name: &str) -> Vec<HeaderValue> {
+        let mut values = self.fields.get(name);
+        if name == "host" && values.is_empty() {
+            let authority = match &self.authority {
+                Authority::Of(request) => request.get_authority(),
+                Authority::Known(authority) => authority.clone(),
+            };
+            values.extend(authority.map(String::into_bytes));
+        }
+        // What the host has is valid. Were it not, it would still count as a header: one that nobody can read.
+        let value = |bytes: Vec<u8>| HeaderValue::from_maybe_shared(bytes::Bytes::from(bytes));
+        values.into_iter().map(|bytes| value(bytes).unwrap_or(HeaderValue::from_static(""))).collect()
+    }
+}
+
+fn take(request: types::Request) -> Result<(Head, Body), types::ErrorCode> {
+    let method = match request.get_method() {
+        types::Method::Get => Method::GET,
+        types::Method::Post => Method::POST,
+        types::Method::Put => Method::PUT,
+        types::Method::Patch => Method::PATCH,
+        types::Method::Delete => Method::DELETE,
+        types::Method::Head => Method::HEAD,
+        types::Method::Options => Method::OPTIONS,
+        types::Method::Connect => Method::CONNECT,
+        types::Method::Trace => Method::TRACE,
+        types::Method::Other(name) => Method::from_bytes(name.as_bytes()).map_err(broken)?,
+    };
+    let uri = request.get_path_with_query().unwrap_or_default().try_into().map_err(broken)?;
+    let fields = request.get_headers();
+    let (authority, body) = match method {
+        // No route reads what a GET brings along.
+        Method::GET | Method::HEAD => (Authority::Of(request), Body::empty()),
+        _ => {
+            let authority = Authority::Known(request.get_authority());
+            let body = Body::pieces(IncomingRequestBody::new(request)?);
+            (authority, body)
+        }
+    };
+    Ok((Head { method, uri, headers: Headers::new(Given { fields, authority }) }, body))
+}
+
+fn give(response: Response) -> Result<types::Response, types::ErrorCode> {
+    let (parts, mut body) = response.into_parts();
+    let headers: Vec<(String, Vec<u8>)> =
+        parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
+    let headers = types::Fields::from_list(&headers).map_err(broken)?;
+    let given = if body.is_end_stream() {
+        let (trailers, end) = wit_future::new(|| Ok(None));
+        drop(trailers); // which says that there are none
+        types::Response::new(headers, None, end).0
+    } else {
+        let (writer, contents, end) = BodyWriter::new();
+        spawn(async move {
+            // Fails only when the client is gone, which nobody needs to hear of.
+            drop(writer.send_http_body(&mut body).await);
+        });
+        types::Response::new(headers, Some(contents), end).0
+    };
+    if parts.status != StatusCode::OK {
+        given.set_status_code(parts.status.as_u16()).map_err(|()| broken("no status"))?;
+    }
+    Ok(given)
+}
+
+/// An error of the host's for a message that cannot be HTTP; the host answers with an empty 500.
+fn broken(error: impl Display) -> types::ErrorCode {
+    types::ErrorCode::InternalError(Some(error.to_string()))
+}

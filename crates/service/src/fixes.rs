@@ -1,0 +1,100 @@
+//! How a caller fixes a refusal: the requests that would give it what is missing, and who can send them.
+
+use common::{
+    error::{ApiError, Code},
+    role::Role,
+    scope::{Scope, Scopes},
+    secret::Kind,
+};
+use store::credential::{AgentRow, CredentialRow};
+
+/// The refusal of a credential that ended, with the step to the next one.
+pub(crate) fn ended(row: &CredentialRow, code: Code) -> ApiError {
+    let Some(agent) = &row.agent else { return code.into() };
+    // The name of an archived agent may belong to another one by now: it is registered again.
+    let name = &agent.name;
+    let step = match row.kind {
+        _ if agent.is_archived => format!("POST /api/agents {{\"name\": \"{name}\"}}"),
+        Kind::ApiKey => format!("POST /api/agents/{name}/keys {{\"name\": \"<a new name>\"}}"),
+        _ => format!("POST /api/agents/{name}/token/issue"),
+    };
+    code.with("step", step)
+}
+
+/// The refusal of a caller that lacks a scope. An agent reads how to ask for it, a person how to get it. `allows`: the roles whose
+/// ceiling has the scope.
+pub(crate) fn missing_scope(row: &CredentialRow, scope: &str, allows: impl Fn(Role) -> bool) -> ApiError {
+    let refusal = Code::ScopeDenied.detail(format!("This credential lacks the scope {scope}, which this route needs."));
+    let (role, user) = (row.subject.role, row.subject.user.as_str());
+    let raise = (!allows(role)).then(|| {
+        let least = Role::ALL.into_iter().find(|role| allows(*role)).unwrap_or(Role::Admin).as_str();
+        format!("PATCH /api/users/{user} {{\"role\": \"{least}\"}}")
+    });
+    let Some(agent) = &row.agent else {
+        let steps = match raise {
+            None => format!(
+                "Sign in with POST /auth/token {{\"email\": \"…\", \"password\": \"…\", \"tenant\": \"{}\"}}: a session carries all \
+                 that your role allows",
+                row.tenant
+            ),
+            Some(raise) => format!("An admin of your tenant can raise your role: {raise}"),
+        };
+        return refusal.with("person_steps", steps);
+    };
+    let first =
+        raise.map(|raise| format!("First an admin of your tenant must raise the role of {}: {raise}. ", row.email));
+    refusal.with("first", first.unwrap_or_default()).with("steps", agent_steps(row, agent, scope))
+}
+
+/// How an agent asks for a scope. An approval counts for its token, never for a key.
+fn agent_steps(row: &CredentialRow, agent: &AgentRow, scope: &str) -> String {
+    let owner = &row.email;
+    if row.kind == Kind::ApiKey {
+        let step = widened(row, agent, scope, |scopes| {
+            format!("POST /api/agents/{}/keys {{\"name\": \"<a new name>\", \"scope\": {scopes}}}", agent.name)
+        });
+        return format!(
+            "{owner} can send {step} and give you the key of its answer. What people approve at /api/access-requests is the agent's \
+             token's, never a key's"
+        );
+    }
+    // It is never approved for a time, since a grant outlasts the approval.
+    if scope == Scope::AgentsShare.as_str() {
+        return format!("{owner} can send {}", sharing(row));
+    }
+    format!(
+        "POST /api/access-requests {{\"scope\": \"{scope}\", \"reason\": \"…\"}}. When {owner} or an admin has approved it, your \
+         token can use it"
+    )
+}
+
+/// What an agent's owner must send for a token that can share, beside everything that this one carries within the ceiling. Empty for a
+/// person.
+pub(crate) fn sharing(row: &CredentialRow) -> String {
+    let Some(agent) = &row.agent else { return String::new() };
+    widened(row, agent, Scope::AgentsShare.as_str(), |scopes| {
+        format!("POST /api/agents/{}/token/issue {{\"scope\": {scopes}}}", agent.name)
+    })
+}
+
+/// The step that makes a credential with `scope` and everything that this one carries within the ceiling; before it the step that puts
+/// the scope into the agent's ceiling, if it is not there.
+fn widened(row: &CredentialRow, agent: &AgentRow, scope: &str, make: impl Fn(String) -> String) -> String {
+    let covered = |patterns: &str| Scopes::stored(patterns, &row.custom_scopes);
+    let json = |names: Vec<&str>| serde_json::to_string(&names).unwrap_or_default();
+    let (ceiling, needed) = (covered(&agent.scope), covered(scope));
+    let allowed = ceiling.clone().or(needed.clone());
+    let is_kept = |pattern: &&str| {
+        let set = covered(pattern);
+        *pattern != scope && !set.is_empty() && set.without(&allowed).is_empty()
+    };
+    let mut carried: Vec<&str> = row.scope.split_ascii_whitespace().filter(is_kept).collect();
+    carried.push(scope);
+    let make = make(json(carried));
+    if needed.without(&ceiling).is_empty() {
+        return make;
+    }
+    let mut wider: Vec<&str> = agent.scope.split_ascii_whitespace().collect();
+    wider.push(scope);
+    format!("PATCH /api/agents/{} {{\"scope\": {}}}, then {make}", agent.name, json(wider))
+}

@@ -1,0 +1,392 @@
+//! Forms: what a body or a query may hold, field by field.
+//!
+//! [`form!`](crate::form!) declares a struct and how it is read. All that is wrong with a body is told at once: a field that
+//! is missing, unknown, sent twice or of the wrong type. What a value means is for the handler.
+
+use std::collections::BTreeMap;
+
+use common::{
+    error::{ApiError, Code},
+    json,
+};
+use serde_json::{Map, Value as Json};
+
+/// What is wrong with a member that is sent twice.
+const TWICE: &str = "stands twice";
+
+/// A type that a field can have.
+pub trait Field: Sized {
+    /// What is expected, to stand behind "must be".
+    const EXPECTED: &'static str;
+
+    /// The value that was sent as JSON; `None`: it is of another type.
+    fn from_json(value: Json) -> Option<Self>;
+
+    /// The value that was sent in a query; `None`: it is of another type.
+    fn from_text(text: String) -> Option<Self> {
+        Self::from_json(Json::String(text))
+    }
+
+    /// The value when nothing was sent; `None`: the field is required.
+    fn left_out() -> Option<Self> {
+        None
+    }
+}
+
+impl Field for String {
+    const EXPECTED: &'static str = "a text";
+
+    fn from_json(value: Json) -> Option<Self> {
+        match value {
+            Json::String(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+impl Field for i64 {
+    const EXPECTED: &'static str = "a whole number";
+
+    fn from_json(value: Json) -> Option<Self> {
+        value.as_i64()
+    }
+
+    fn from_text(text: String) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Field for bool {
+    const EXPECTED: &'static str = "true or false";
+
+    fn from_json(value: Json) -> Option<Self> {
+        value.as_bool()
+    }
+
+    fn from_text(text: String) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Field for Vec<String> {
+    const EXPECTED: &'static str = "a list of texts";
+
+    fn from_json(value: Json) -> Option<Self> {
+        match value {
+            Json::Array(items) => items.into_iter().map(String::from_json).collect(),
+            _ => None,
+        }
+    }
+}
+
+impl Field for BTreeMap<String, String> {
+    const EXPECTED: &'static str = "an object of texts";
+
+    fn from_json(value: Json) -> Option<Self> {
+        let Json::Object(members) = value else { return None };
+        members.into_iter().map(|(name, value)| Some((name, String::from_json(value)?))).collect()
+    }
+}
+
+impl Field for Map<String, Json> {
+    const EXPECTED: &'static str = "an object";
+
+    fn from_json(value: Json) -> Option<Self> {
+        match value {
+            Json::Object(members) => Some(members),
+            _ => None,
+        }
+    }
+}
+
+impl Field for Vec<Map<String, Json>> {
+    const EXPECTED: &'static str = "a list of objects";
+
+    fn from_json(value: Json) -> Option<Self> {
+        match value {
+            Json::Array(items) => items.into_iter().map(Map::from_json).collect(),
+            _ => None,
+        }
+    }
+}
+
+/// A field that may be left out, but not be null: null would mean nothing, and what is sent is never dropped.
+impl<T: Field> Field for Option<T> {
+    const EXPECTED: &'static str = T::EXPECTED;
+
+    fn from_json(value: Json) -> Option<Self> {
+        T::from_json(value).map(Some)
+    }
+
+    fn from_text(text: String) -> Option<Self> {
+        T::from_text(text).map(Some)
+    }
+
+    fn left_out() -> Option<Self> {
+        Some(None)
+    }
+}
+
+/// A field for which null means something: "none" or "never". As `Option<Nullable<T>>` it tells null from left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nullable<T>(pub Option<T>);
+
+impl<T: Field> Field for Nullable<T> {
+    const EXPECTED: &'static str = T::EXPECTED;
+
+    fn from_json(value: Json) -> Option<Self> {
+        match value {
+            Json::Null => Some(Self(None)),
+            other => T::from_json(other).map(|value| Self(Some(value))),
+        }
+    }
+}
+
+/// A struct that is read from a body or a query; made by [`form!`](crate::form!).
+pub trait Form: Sized {
+    /// The names of its fields.
+    fn fields() -> Vec<&'static str>;
+
+    /// Takes its fields. `None`: something is wrong with one of them, and `input` knows what.
+    fn read(input: &mut Input) -> Option<Self>;
+}
+
+/// Declares a form: a struct whose fields are [`Field`](crate::form::Field)s. `..name: Other` takes in the fields of another form.
+#[macro_export]
+macro_rules! form {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident {
+        $($(#[$about:meta])* $inner:vis $field:ident: $type:ty,)*
+        $(..$(#[$part_about:meta])* $part_vis:vis $part:ident: $part_type:ty,)?
+    }) => {
+        $(#[$meta])*
+        $vis struct $name {
+            $($(#[$about])* $inner $field: $type,)*
+            $($(#[$part_about])* $part_vis $part: $part_type,)?
+        }
+
+        impl $crate::form::Form for $name {
+            fn fields() -> Vec<&'static str> {
+                let own: &[&'static str] = &[$($crate::form::plain(stringify!($field))),*];
+                own.iter().copied()$(.chain(<$part_type as $crate::form::Form>::fields()))?.collect()
+            }
+
+            fn read(input: &mut $crate::form::Input) -> Option<Self> {
+                $(let $field = input.take::<$type>($crate::form::plain(stringify!($field)));)*
+                $(let $part = <$part_type as $crate::form::Form>::read(input);)?
+                let _ = &input;
+                Some(Self { $($field: $field?,)* $($part: $part?,)? })
+            }
+        }
+    };
+}
+
+/// A field's name without the `r#` that lets it be a word of Rust's.
+#[doc(hidden)]
+pub const fn plain(name: &'static str) -> &'static str {
+    match name.as_bytes() {
+        [b'r', b'#', ..] => name.split_at(2).1,
+        _ => name,
+    }
+}
+
+/// What was sent and not taken yet, and what is wrong with it.
+pub struct Input {
+    values: Map<String, Json>,
+    is_query: bool,
+    problems: Vec<Json>,
+}
+
+impl Input {
+    fn new(values: Map<String, Json>, is_query: bool) -> Self {
+        Self { values, is_query, problems: Vec::new() }
+    }
+
+    /// Reads a query.
+    pub(crate) fn query(text: &str) -> Result<Self, ApiError> {
+        let mut values = Map::new();
+        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+            if values.insert(name.clone().into_owned(), Json::String(value.into_owned())).is_some() {
+                return Err(ApiError::field(name, TWICE));
+            }
+        }
+        Ok(Self::new(values, true))
+    }
+
+    /// Reads a body that is a JSON object. An empty body is the empty object, for routes whose fields can all be left out.
+    pub(crate) fn body(bytes: &[u8]) -> Result<Self, ApiError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| Code::InvalidJson.detail("The body is not UTF-8."))?;
+        let text = if text.trim().is_empty() { "{}" } else { text };
+        let json = json::parse_strict(text).map_err(|error| {
+            if error.is_data() {
+                // A repeated member, the only thing that our own reader refuses; the text begins with its name.
+                let words = error.to_string();
+                return ApiError::field(words.rsplit_once(" at line ").map_or(words.as_str(), |(name, _)| name), TWICE);
+            }
+            Code::InvalidJson.detail(format!(
+                "The body is not JSON: it breaks at line {}, column {}.",
+                error.line(),
+                error.column()
+            ))
+        })?;
+        match json {
+            Json::Object(values) => Ok(Self::new(values, false)),
+            _ => Err(ApiError::field("", "the body must be a JSON object")),
+        }
+    }
+
+    /// Takes the field of this name.
+    pub fn take<T: Field>(&mut self, name: &'static str) -> Option<T> {
+        let read = match (self.values.shift_remove(name), self.is_query) {
+            (None, _) => {
+                let default = T::left_out();
+                if default.is_none() {
+                    self.problem(name, "is missing");
+                }
+                return default;
+            }
+            (Some(Json::String(text)), true) => T::from_text(text),
+            (Some(value), _) => T::from_json(value),
+        };
+        if read.is_none() {
+            self.problem(name, &format!("must be {}", T::EXPECTED));
+        }
+        read
+    }
+
+    fn problem(&mut self, field: &str, problem: &str) {
+        self.problems.push(serde_json::json!({ "field": field, "problem": problem }));
+    }
+
+    /// Reads the form. What it has not taken is unknown. `place` is told before the names of fields.
+    fn read_at<T: Form>(mut self, place: &str) -> Result<T, ApiError> {
+        let form = T::read(&mut self);
+        match (form, self.refusal(&T::fields(), place)) {
+            (Some(form), None) => Ok(form),
+            (_, refusal) => Err(refusal.unwrap_or_else(|| Code::ValidationError.into())),
+        }
+    }
+
+    pub(crate) fn read<T: Form>(self) -> Result<T, ApiError> {
+        self.read_at("")
+    }
+
+    fn refusal(mut self, known: &[&str], place: &str) -> Option<ApiError> {
+        if self.values.is_empty() && self.problems.is_empty() {
+            return None;
+        }
+        let unknown: Vec<String> = self.values.keys().cloned().collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        for name in unknown {
+            self.problem(&name, &format!("is not known here; known are: {known}"));
+        }
+        for problem in &mut self.problems {
+            if let Some(Json::String(field)) = problem.get_mut("field") {
+                field.insert_str(0, place);
+            }
+        }
+        Some(ApiError::from(Code::ValidationError).extra("fields", self.problems))
+    }
+}
+
+/// Reads an object inside of a body into a form; `place` stands before the names of its fields in refusals.
+pub fn nested<T: Form>(place: &str, values: Map<String, Json>) -> Result<T, ApiError> {
+    Input::new(values, false).read_at(place)
+}
+
+form! {
+    /// The query parameters of every list.
+    pub struct PageQuery {
+        /// Rows of a page.
+        pub limit: Option<i64>,
+        /// Where the page begins.
+        pub cursor: Option<String>,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    form! {
+        #[derive(Debug)]
+        struct Example {
+            name: String,
+            days: Option<Nullable<i64>>,
+            r#type: Option<String>,
+        }
+    }
+
+    fn read(body: &str) -> Result<Example, ApiError> {
+        Input::body(body.as_bytes()).and_then(Input::read)
+    }
+
+    fn problems(refusal: &ApiError) -> Vec<(String, String)> {
+        assert_eq!(refusal.code(), Code::ValidationError);
+        let envelope = serde_json::to_value(refusal.envelope("req_1", "", None)).unwrap();
+        let text = |value: &Json| value.as_str().unwrap().to_owned();
+        envelope["fields"].as_array().unwrap().iter().map(|at| (text(&at["field"]), text(&at["problem"]))).collect()
+    }
+
+    #[test]
+    fn a_form_is_read_and_null_differs_from_left_out() {
+        assert_eq!(Example::fields(), ["name", "days", "type"]);
+        let read_all = read(r#"{"name": "a", "days": null, "type": "x"}"#).unwrap();
+        assert_eq!((read_all.days, read_all.r#type.as_deref()), (Some(Nullable(None)), Some("x")));
+        let least = read(r#"{"name": "a"}"#).unwrap();
+        assert_eq!((least.name.as_str(), least.days), ("a", None));
+        assert_eq!(read(r#"{"name": "a", "days": 3}"#).unwrap().days, Some(Nullable(Some(3))));
+    }
+
+    form! {
+        struct Whole {
+            id: String,
+            ..part: Example,
+        }
+    }
+
+    #[test]
+    fn a_form_takes_in_the_fields_of_another() {
+        assert_eq!(Whole::fields(), ["id", "name", "days", "type"]);
+        let whole: Whole = Input::body(br#"{"id": "1", "name": "a"}"#).and_then(Input::read).unwrap();
+        assert_eq!((whole.id.as_str(), whole.part.name.as_str()), ("1", "a"));
+        let refusal = Input::body(br#"{"id": "1", "x": 2}"#).and_then(Input::read::<Whole>).err().unwrap();
+        let known = "is not known here; known are: id, name, days, type";
+        let expected = [("name", "is missing"), ("x", known)];
+        assert_eq!(problems(&refusal), expected.map(|(field, problem)| (field.to_owned(), problem.to_owned())));
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once() {
+        let refusal = read(r#"{"days": 1.5, "type": null, "x": 1, "y": 2}"#).unwrap_err();
+        let known = "is not known here; known are: name, days, type";
+        let expected = [
+            ("name", "is missing"),
+            ("days", "must be a whole number"),
+            ("type", "must be a text"),
+            ("x", known),
+            ("y", known),
+        ];
+        assert_eq!(problems(&refusal), expected.map(|(field, problem)| (field.to_owned(), problem.to_owned())));
+    }
+
+    #[test]
+    fn what_stands_twice_is_refused_at_any_depth() {
+        for body in [r#"{"name": "a", "name": "b"}"#, r#"{"name": {"b": 1, "b": 2}}"#] {
+            let told = problems(&read(body).unwrap_err());
+            assert!(["name", "b"].contains(&told[0].0.as_str()) && told[0].1 == TWICE, "{told:?}");
+        }
+        assert_eq!(problems(&Input::query("a=1&a=2").err().unwrap()), [("a".to_owned(), TWICE.to_owned())]);
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_told_so() {
+        for body in ["{", "{\"a\":1}x", "nonsense"] {
+            assert_eq!(read(body).unwrap_err().code(), Code::InvalidJson, "{body}");
+        }
+        assert!(Input::body(b"\xff").is_err_and(|refusal| refusal.code() == Code::InvalidJson));
+        for body in ["[]", "1", "null", "\"a\""] {
+            assert_eq!(problems(&read(body).unwrap_err())[0].0, "", "{body}");
+        }
+        assert!(read(&format!("{}{}", "[".repeat(5_000), "]".repeat(5_000))).is_err());
+    }
+}

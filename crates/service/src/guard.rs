@@ -1,0 +1,82 @@
+//! The guard: compares the row of a route with the caller. Every route of the table is behind it.
+
+use common::{
+    error::{ApiError, Code},
+    route::{Access, Callers, Query, ROUTES, Route},
+    scope::Scope,
+    secret::{Kind, equal},
+};
+
+use crate::{app::App, caller::Caller, credential::own_origin};
+
+/// Lets a caller in to the route, or says why not: is the credential live and its account active (401), is its agent running and within
+/// budget (403, 402), is it of the kind that the route takes, and does it carry the scope (403)?
+pub fn admit(app: &App, caller: &Caller, route: &Route) -> Result<(), ApiError> {
+    stay(caller, route)?;
+    check_kind(caller, route)?;
+    // A credential may always read and revoke itself.
+    if route.own_needs_no_scope && app.path().rsplit('/').next() == Some(caller.credential_id().as_str()) {
+        return Ok(());
+    }
+    match route.access {
+        Access::Scope(scope) => caller.require(scope),
+        Access::Public | Access::Credential => Ok(()),
+    }
+}
+
+/// Lets a caller stay that was let in before and looked up again: for requests that wait.
+pub fn stay(caller: &Caller, route: &Route) -> Result<(), ApiError> {
+    caller.check_live()?;
+    if route.while_halted { Ok(()) } else { caller.check_agent() }
+}
+
+/// Refuses a caller whose credential is of a kind that the route does not take.
+pub fn check_kind(caller: &Caller, route: &Route) -> Result<(), ApiError> {
+    let is_agent = caller.agent_id().is_some();
+    match route.callers {
+        Callers::Sessions if caller.credential_kind() != Kind::Session => Err(Code::SessionRequired.into()),
+        Callers::People if is_agent => Err(Code::PersonRequired.into()),
+        Callers::Agents if !is_agent => Err(Code::AgentRequired.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a scope that no route takes from a credential of this kind. A scope without routes yet is usable by every kind.
+pub fn check_kind_for(caller: &Caller, scope: Scope) -> Result<(), ApiError> {
+    if scope.is_for_people() && caller.agent_id().is_some() {
+        return Err(Code::PersonRequired.into());
+    }
+    let mut rows = ROUTES.iter().filter(|row| row.access == Access::Scope(scope)).map(|row| check_kind(caller, row));
+    match rows.next() {
+        Some(Err(refusal)) if rows.all(|row| row.is_err()) => Err(refusal),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a change by cookie that does not come from this site. A browser sends the cookie with the requests of every page; only our
+/// own pages know the token and have our origin.
+pub(crate) fn check_same_site(app: &App, caller: &Caller, route: &Route) -> Result<(), ApiError> {
+    if !caller.by_cookie() || route.is_safe() {
+        return Ok(());
+    }
+    let own = own_origin(app);
+    let (origin, token) = (app.headers().first("origin"), app.headers().first("x-csrf-token"));
+    let is_same = own.is_some() && origin.map(|origin| origin.to_ascii_lowercase()) == own;
+    if is_same && token.is_some_and(|token| equal(&token, &caller.csrf_token())) {
+        return Ok(());
+    }
+    Err(Code::CsrfFailed.into())
+}
+
+/// Refuses query parameters that the route does not know.
+pub(crate) fn check_query(route: &Route, query: Option<&str>) -> Result<(), ApiError> {
+    let (Query::Only(known), Some(query)) = (route.query, query) else { return Ok(()) };
+    let unknown = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| !known.contains(&name.as_ref()));
+    match unknown {
+        None => Ok(()),
+        Some((name, _)) => {
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            Err(ApiError::field(name, format!("this route does not know this query parameter; it knows: {known}")))
+        }
+    }
+}

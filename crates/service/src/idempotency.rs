@@ -1,0 +1,199 @@
+//! Kept answers: a POST that is sent twice with one `Idempotency-Key` happens once.
+//!
+//! 1. Inside of the write's own transaction: is there a row for (tenant, user, agent, method, path, key)? Then it is
+//!    replayed: same body → the first answer; other body → 422. The body is compared by a MAC whose key comes from the
+//!    idempotency key, so that the table tells nobody what was sent.
+//! 2. Otherwise the write happens, and its last statement inserts the row. There is no reservation: a crash leaves both or
+//!    neither, and a racing call waits for the write lock and then finds the row.
+//! 3. The answer is sealed: under a key from the idempotency key, and where it holds a secret also from the credential, so
+//!    that only who got the secret can get it again.
+
+use bytes::Bytes;
+use common::{
+    error::{ApiError, Code},
+    secret::{Digest, Key},
+};
+use http::{HeaderValue, StatusCode};
+use store::{
+    db::{Rows, Tx},
+    kept_answer::{self, KeptAnswer},
+};
+
+use crate::{
+    app::App,
+    call::{Call, FromCall},
+    caller::Caller,
+    response::{Response, empty, written_json},
+};
+
+/// How long an answer is kept, seconds.
+pub const KEPT_FOR: i64 = 24 * 3600;
+/// A request's `Idempotency-Key`: what finds its kept answer, and what seals one.
+pub struct IdempotencyKey {
+    digest: Digest,
+    body_mac: Digest,
+    /// Seals answers without a secret.
+    common: Key,
+    /// Seals answers with one: only credential and idempotency key together yield it.
+    private: Key,
+}
+
+/// The key, if one was sent to a route that keeps answers.
+impl FromCall for Option<IdempotencyKey> {
+    const READS_BODY: bool = true;
+
+    fn from_call(call: &mut Call) -> Result<Self, ApiError> {
+        match &call.caller {
+            Some(caller) if call.route.is_idempotent => {
+                IdempotencyKey::read(&call.app, caller, call.route.method, &call.body_bytes())
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+impl IdempotencyKey {
+    fn read(app: &App, caller: &Caller, method: &str, body: &Bytes) -> Result<Option<Self>, ApiError> {
+        let sent = app.headers().all("idempotency-key");
+        let value = match sent.as_slice() {
+            [] => return Ok(None),
+            [value] => value.to_str().ok(),
+            _ => None,
+        };
+        let key = value.and_then(bare).ok_or(Code::InvalidIdempotencyKey)?;
+        let (tenant, user) = (caller.tenant_id().as_str(), caller.user_id().as_str());
+        let agent = caller.agent_id().map_or("", |id| id.as_str());
+        Ok(Some(Self {
+            digest: Digest::of_parts(&[tenant, user, agent, method, app.path(), key]),
+            body_mac: Key::derive(key.as_bytes(), "idempotency body", &[]).mac(body),
+            common: Key::derive(key.as_bytes(), "idempotency answer", &[]),
+            private: caller.key("idempotency answer", &[key]),
+        }))
+    }
+
+    /// The answer in a row, if this request may have it.
+    fn open(&self, caller: &Caller, row: &KeptAnswer) -> Result<Response, ApiError> {
+        if !row.body_mac_matches(&self.body_mac) {
+            return Err(Code::IdempotencyMismatch.into());
+        }
+        if row.holds_secret && row.credential_id != caller.credential_id().as_str() {
+            return Err(Code::IdempotencyOtherCredential.into());
+        }
+        let key = if row.holds_secret { &self.private } else { &self.common };
+        let opened = key.open(&row.answer, self.digest.bytes());
+        let text = opened.ok_or_else(|| ApiError::from(Code::Internal).cause("a kept answer does not open"))?;
+        let status = u16::try_from(row.status).ok().and_then(|status| StatusCode::from_u16(status).ok());
+        let status = status.ok_or_else(|| ApiError::from(Code::Internal).cause("a kept answer has no status"))?;
+        let mut response = written(status, text);
+        response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+        Ok(response)
+    }
+
+    /// What is kept of an answer.
+    pub fn seal(&self, app: &App, caller: &Caller, first: &Answer) -> Result<KeptAnswer, ApiError> {
+        let key = if first.holds_secret { &self.private } else { &self.common };
+        let sealed = key.seal(first.text.as_bytes(), self.digest.bytes(), app.chance());
+        Ok(KeptAnswer {
+            credential_id: caller.credential_id().to_string(),
+            body_mac: self.body_mac.bytes().to_vec(),
+            holds_secret: first.holds_secret,
+            status: i64::from(first.status.as_u16()),
+            answer: sealed.ok_or_else(|| ApiError::from(Code::Internal).cause("an answer could not be sealed"))?,
+        })
+    }
+
+    /// The same about the object that the path names now: an object that gets the name later is another one.
+    #[must_use]
+    pub fn about(mut self, object: &str) -> Self {
+        self.digest = Digest::of_parts(&[&self.digest.to_string(), object]);
+        self
+    }
+
+    /// By what the kept answer is found.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The first answer, if the request was sent before.
+    pub async fn replay(&self, app: &App, reads: &dyn Rows, caller: &Caller) -> Result<Option<Response>, ApiError> {
+        match kept_answer::find(reads, &self.digest, app.now()).await? {
+            Some(row) => self.open(caller, &row).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Keeps the answer, in the transaction of the change that it answers.
+    pub(crate) async fn keep(&self, app: &App, tx: &Tx<'_>, caller: &Caller, first: &Answer) -> Result<(), ApiError> {
+        let row = self.seal(app, caller, first)?;
+        let (owner, ends) = (caller.subject().id(), app.now().plus_seconds(KEPT_FOR));
+        let is_kept = kept_answer::insert(tx, &self.digest, owner, &row, ends, app.now()).await?;
+        if is_kept { Ok(()) } else { Err(Code::TooManyKeys.into()) }
+    }
+}
+
+/// The key in the header, quoted or bare.
+fn bare(value: &str) -> Option<&str> {
+    let value = value.trim();
+    let key = value.strip_prefix('"').map_or(Some(value), |rest| rest.strip_suffix('"'))?;
+    let is_plain = (1..=255).contains(&key.len()) && key.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'"');
+    is_plain.then_some(key)
+}
+
+/// An answer that can be kept.
+pub struct Answer {
+    status: StatusCode,
+    text: String,
+    holds_secret: bool,
+}
+
+impl Answer {
+    /// A JSON answer with this status.
+    pub fn json(status: StatusCode, form: &impl serde::Serialize) -> Result<Self, ApiError> {
+        let text = serde_json::to_string(form).map_err(|error| ApiError::from(Code::Internal).cause(error))?;
+        Ok(Self { status, text, holds_secret: false })
+    }
+
+    /// 200.
+    pub fn ok(form: &impl serde::Serialize) -> Result<Self, ApiError> {
+        Self::json(StatusCode::OK, form)
+    }
+
+    /// 201.
+    pub fn created(form: &impl serde::Serialize) -> Result<Self, ApiError> {
+        Self::json(StatusCode::CREATED, form)
+    }
+
+    /// 204.
+    pub fn no_content() -> Self {
+        Self { status: StatusCode::NO_CONTENT, text: String::new(), holds_secret: false }
+    }
+
+    /// The same, marked as showing a secret: it is replayed only to the credential that got it.
+    #[must_use]
+    pub fn with_secret(self) -> Self {
+        Self { holds_secret: true, ..self }
+    }
+
+    /// The response.
+    pub fn into_response(self) -> Response {
+        written(self.status, self.text.into_bytes())
+    }
+}
+
+fn written(status: StatusCode, text: Vec<u8>) -> Response {
+    if text.is_empty() { empty(status) } else { written_json(status, text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_quoted_or_bare() {
+        assert_eq!(bare("abc"), Some("abc"));
+        assert_eq!(bare("\"a b\""), Some("a b"));
+        for bad in ["", "\"\"", "\"abc", "a\"b", "\u{e9}", &"k".repeat(256)] {
+            assert_eq!(bare(bad), None, "{bad:?}");
+        }
+    }
+}

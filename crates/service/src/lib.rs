@@ -1,0 +1,43 @@
+//! What every component is made of: from a request of the host to a handler, and from what the handler decides to the response.
+//!
+//! Imports run one way, from the bottom of this list to the top:
+//!
+//! ```text
+//! entry, testing              where requests come from: the host, or a test
+//! http                        one request: router, refusal, headers of every response
+//! router                      from the path to the row and its handler
+//! change                      the one way to change something
+//! extract, idempotency        the arguments of handlers; kept answers
+//! call                        a request on its way to its handler
+//! mint, object                what every new credential must respect; the object that a request names
+//! guard                       lets a caller in, or says why not
+//! caller, fixes, credential   who is calling, and how they fix a refusal
+//! form                        bodies and queries, field by field
+//! app, response, body         the request's view of the instance; responses
+//! clock, headers, settings    what comes from outside
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod app;
+pub mod body;
+pub mod call;
+pub mod caller;
+pub mod change;
+pub mod clock;
+mod credential;
+#[cfg(target_family = "wasm")]
+pub mod entry;
+pub mod extract;
+mod fixes;
+pub mod form;
+pub mod guard;
+pub mod headers;
+pub mod http;
+pub mod idempotency;
+pub mod mint;
+pub mod object;
+pub mod response;
+pub mod router;
+pub mod settings;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;

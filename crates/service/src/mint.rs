@@ -1,0 +1,219 @@
+//! What every mint asks for in the same words, and what it must respect: a new credential is never wider than its minter, and never
+//! lives longer.
+
+use common::{
+    error::{ApiError, Code},
+    id::{AgentId, CredentialId, KeyId, UserId},
+    json,
+    role::Role,
+    scope::{Patterns, Scope, Scopes},
+    secret::{Kind, Secret},
+    time::{Lifetime, Timestamp},
+};
+use store::{
+    credential,
+    db::{Rows, Tx},
+    origin::Origin,
+    preset,
+};
+
+use crate::{caller::Caller, form::Nullable};
+
+/// The longest grace of a credential that is replaced, seconds.
+const MOST_GRACE: i64 = 86_400;
+/// The shortest grace of a credential that replaces itself, seconds: its bearer must get the answer before the old one ends.
+pub const OWN_GRACE: i64 = 60;
+
+/// Reads `expires_in_days`. `None`: it was left out.
+pub fn lifetime(days: Option<Nullable<i64>>) -> Result<Option<Lifetime>, ApiError> {
+    match days {
+        None => Ok(None),
+        Some(Nullable(days)) => Lifetime::parse(days).map(Some).map_err(|_| Code::InvalidLifetime.into()),
+    }
+}
+
+/// Reads `grace_seconds`: what was asked, else `least`; never less.
+pub fn grace(asked: Option<i64>, least: i64) -> Result<i64, ApiError> {
+    let grace = asked.unwrap_or(least);
+    if (least..=MOST_GRACE).contains(&grace) { Ok(grace) } else { Err(Code::InvalidGrace.into()) }
+}
+
+/// Scopes that were asked for, as a ceiling or for a credential, and the preset that they came from.
+#[derive(Clone)]
+pub struct RequestedScope {
+    /// The scopes.
+    pub scope: Patterns,
+    /// Name and version of the preset, if it was one.
+    pub preset: Option<(String, i64)>,
+}
+
+/// Reads `scope` or `preset`; at most one of them may be sent. `None`: neither was.
+pub async fn requested_scope(
+    reads: &dyn Rows,
+    caller: &Caller,
+    scope: Option<&[String]>,
+    preset: Option<&str>,
+) -> Result<Option<RequestedScope>, ApiError> {
+    match (scope, preset) {
+        (Some(_), Some(_)) => Err(ApiError::field("preset", "send scope or preset, not both")),
+        (None, None) => Ok(None),
+        (None, Some(name)) => of_preset(reads, caller, name).await.map(Some),
+        (Some(asked), None) => Ok(Some(RequestedScope { scope: caller.read_scope(asked)?, preset: None })),
+    }
+}
+
+/// The scopes of the newest version of a preset. 400: there is no preset of that name.
+pub async fn of_preset(reads: &dyn Rows, caller: &Caller, name: &str) -> Result<RequestedScope, ApiError> {
+    let preset = preset::newest(reads, caller.tenant_id(), name).await?.ok_or(Code::UnknownPreset)?;
+    Ok(RequestedScope { scope: preset.scope, preset: Some((preset.name, preset.version)) })
+}
+
+/// A credential to be made: what its kind leaves open.
+pub struct NewCredential<'a> {
+    /// The kind.
+    pub kind: Kind,
+    /// The record's id, where it has to be known before.
+    pub id: CredentialId,
+    /// The person; of an agent's credential, its owner.
+    pub user: &'a UserId,
+    /// The agent, of an agent's credential.
+    pub agent: Option<&'a AgentId>,
+    /// The API key whose secret it is.
+    pub key: Option<&'a KeyId>,
+    /// What a person calls it.
+    pub name: Option<&'a str>,
+    /// Patterns.
+    pub scope: &'a Patterns,
+    /// Its end. `None`: never.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Makes and stores a credential. That nobody gains by it was decided before.
+pub async fn credential(tx: &Tx<'_>, origin: &Origin<'_>, new: &NewCredential<'_>) -> Result<Secret, ApiError> {
+    let secret = Secret::generate(new.kind, origin.chance);
+    let row = credential::New {
+        id: &new.id,
+        secret: &secret,
+        tenant_id: origin.tenant,
+        user_id: new.user,
+        agent_id: new.agent,
+        scope: &new.scope.to_column(),
+        created_at: origin.now,
+        expires_at: new.expires_at,
+        user_agent: None,
+        name: new.name,
+        key_id: new.key,
+    };
+    credential::insert(tx, &row).await?;
+    Ok(secret)
+}
+
+/// Says which of the scopes have no effect, because the role lacks them (or only people can use them, for an agent).
+pub fn warn_of_no_effect(
+    caller: &Caller,
+    patterns: &Patterns,
+    role: Role,
+    for_agent: bool,
+    warnings: &mut Vec<String>,
+) {
+    // A person's `*` means all that his role allows, whatever that is.
+    if !for_agent && patterns.to_column() == "*" {
+        return;
+    }
+    let allowed = role.scopes(caller.custom_scopes());
+    let allowed = if for_agent { allowed.for_agents() } else { allowed };
+    let idle = patterns.scopes(caller.custom_scopes()).without(&allowed);
+    if !idle.is_empty() {
+        let (names, role) = (idle.names(caller.custom_scopes()).join(", "), role.as_str());
+        let why = match for_agent {
+            true => format!("agents cannot use them or the owner's role {role} lacks them"),
+            false => format!("your role {role} lacks them"),
+        };
+        warnings.push(format!("These scopes have no effect, because {why}: {names}."));
+    }
+}
+
+impl Caller {
+    /// Reads `scope`: known scopes and the tenant's custom ones.
+    pub fn read_scope(&self, asked: &[String]) -> Result<Patterns, ApiError> {
+        Patterns::parse(asked, self.custom_scopes()).map_err(|unknown| {
+            let known = Scope::ALL.iter().map(|scope| scope.as_str());
+            let valid: Vec<&str> = known.chain(self.custom_scopes().names().iter().map(String::as_str)).collect();
+            let is_empty = unknown.is_empty();
+            let refusal =
+                ApiError::from(Code::UnknownScope).extra("unknown_scopes", unknown).extra("valid_scopes", valid);
+            if is_empty { refusal.detail("scope is an empty list.") } else { refusal }
+        })
+    }
+
+    /// Checks that `gain`, of what was asked for an agent of `owner`'s, is no wider than the minter, and returns what is to be stored. A
+    /// session may mint everything for an agent of its own person, since the role's ceiling decides what has an effect. For other
+    /// agents, and with every other credential, the minter can give at most what it can use; a pattern wider than the minter's own is
+    /// then stored as the scopes that it covers today, so that scopes that are defined later do not widen it beyond the minter.
+    /// `excess` is refused whoever mints, and named with the rest.
+    pub fn may_mint(
+        &self,
+        gain: Scopes,
+        excess: Scopes,
+        owner: &UserId,
+        asked: &Patterns,
+    ) -> Result<Patterns, ApiError> {
+        if self.credential_kind() == Kind::Session && owner == self.user_id() {
+            self.refuse_excess(excess, asked)?;
+            return Ok(asked.clone());
+        }
+        // A scope that no agent can ever use gives nothing by being stored.
+        self.refuse_excess(excess.or(gain.for_agents().without(&self.mintable())), asked)?;
+        Ok(asked.within(&[self.carried(), self.ceiling()], self.custom_scopes()))
+    }
+
+    /// Refuses scopes that may not be minted, and names all of them.
+    pub fn refuse_excess(&self, excess: Scopes, asked: &Patterns) -> Result<(), ApiError> {
+        if excess.is_empty() {
+            return Ok(());
+        }
+        // Everything that is minted here is for agents: scopes that none can use are left out of the suggestion.
+        let left = asked.scopes(self.custom_scopes()).without(&excess).for_agents();
+        let rest = match left.is_empty() {
+            true => String::new(),
+            false => format!(
+                "Send the same request with \"scope\": {}. ",
+                json::to_text(&serde_json::json!(left.to_patterns()))
+            ),
+        };
+        let names = excess.names(self.custom_scopes());
+        Err(Code::ScopeTooWide
+            .detail(format!("These scopes cannot be given here: {}.", names.join(", ")))
+            .with("rest", rest)
+            .with("excess", names.join(", "))
+            .extra("excess_scopes", names)
+            .extra("asked_scopes", serde_json::to_value(asked).unwrap_or_default()))
+    }
+
+    /// The end of what is minted: no later than the minter's own, which a session does not hand on. The warning says when
+    /// the end was capped. `asked`: `None` when left out, which means never.
+    pub fn cap_life(
+        &self,
+        asked: Option<Lifetime>,
+        now: Timestamp,
+    ) -> Result<(Option<Timestamp>, Option<String>), ApiError> {
+        let wanted = asked.and_then(|life| life.ending(now));
+        let own = self.expires_at().filter(|_| self.credential_kind() != Kind::Session);
+        let Some(own) = own else { return Ok((wanted, None)) };
+        if asked.is_none() {
+            let warning = format!("expires_at is {own}: a credential cannot outlive the one that mints it.");
+            return Ok((Some(own), Some(warning)));
+        }
+        match wanted {
+            Some(end) if end <= own => Ok((Some(end), None)),
+            _ => {
+                let days = match (own.millis() - now.millis()) / 86_400_000 {
+                    ..=0 => "less than a day".to_owned(),
+                    1 => "1 whole day".to_owned(),
+                    days => format!("{days} whole days"),
+                };
+                Err(Code::LifetimeTooLong.with("days", days))
+            }
+        }
+    }
+}

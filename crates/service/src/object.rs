@@ -1,0 +1,73 @@
+//! The object that a request names, looked up for the caller by what the row of the route asks. Handlers find their objects here, and
+//! `GET /api/auth/can` reads the same rows, so that it tells what a route would decide.
+
+use common::{
+    error::{ApiError, Code},
+    id::AgentId,
+    route::{Object, Route},
+    time::Timestamp,
+};
+use store::{
+    agent::{self, Agent, tree},
+    db::{DbError, Rows},
+    key::{self, AgentKey},
+};
+
+use crate::caller::Caller;
+
+/// The agent with this name or id, if the caller may do with it what the route does.
+pub async fn agent(
+    reads: &dyn Rows,
+    caller: &Caller,
+    route: &Route,
+    name: &str,
+    now: Timestamp,
+) -> Result<Agent, ApiError> {
+    agent_with(reads, caller, route, |_| false, name, now).await
+}
+
+/// The same for a route whose action depends on the fields of the body.
+pub async fn agent_with(
+    reads: &dyn Rows,
+    caller: &Caller,
+    route: &Route,
+    has_field: impl Fn(&str) -> bool,
+    name: &str,
+    now: Timestamp,
+) -> Result<Agent, ApiError> {
+    let (Some(Object::Agent(_) | Object::AgentState(_)), Some(action)) = (route.object, route.action(has_field)) else {
+        return Err(no_object());
+    };
+    let found = agent::get(reads, caller.subject(), name, action, now).await?;
+    if matches!(route.object, Some(Object::AgentState(_))) && is_at_or_above(reads, caller, &found.id).await? {
+        let detail = "An agent never sets its own state, nor that of an agent above it; people do, and agents above.";
+        return Err(Code::PermissionDenied.detail(detail).with("owner", found.owner.email));
+    }
+    Ok(found)
+}
+
+/// Whether this is the calling agent or an agent above it. An agent may not set such a state, since that reaches its own.
+pub async fn is_at_or_above(reads: &dyn Rows, caller: &Caller, agent: &AgentId) -> Result<bool, DbError> {
+    match caller.agent_id() {
+        Some(own) => tree::is_at_or_below(reads, own, agent).await,
+        None => Ok(false),
+    }
+}
+
+/// The key with this id of the agent with this name or id, if the caller may do with it what the route does.
+pub async fn key(
+    reads: &dyn Rows,
+    caller: &Caller,
+    route: &Route,
+    path: (&str, &str),
+    now: Timestamp,
+) -> Result<AgentKey, ApiError> {
+    match route.object {
+        Some(Object::Key(action)) => key::get(reads, caller.subject(), path, action, now).await,
+        _ => Err(no_object()),
+    }
+}
+
+fn no_object() -> ApiError {
+    ApiError::from(Code::Internal).cause("the row of this route names no such object")
+}

@@ -1,0 +1,105 @@
+//! Responses, and the one function that makes a response of a refusal.
+
+use common::{
+    error::{ApiError, Code, Problem, Reader},
+    id::RequestId,
+};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use crate::body::Body;
+
+/// A response.
+pub type Response = http::Response<Body>;
+
+/// A JSON answer.
+pub fn json(status: StatusCode, form: &impl Serialize) -> Result<Response, ApiError> {
+    let mut text = Vec::with_capacity(1024); // most answers need no more
+    serde_json::to_writer(&mut text, form).map_err(|error| ApiError::from(Code::Internal).cause(error))?;
+    Ok(written_json(status, text))
+}
+
+/// An answer of written JSON.
+pub fn written_json(status: StatusCode, text: impl Into<Body>) -> Response {
+    bytes(status, "application/json", text)
+}
+
+/// An answer of this media type.
+pub fn bytes(status: StatusCode, media_type: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}
+
+/// An answer without a body.
+pub fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// 204: done, and there is nothing to say.
+pub fn no_content() -> Response {
+    empty(StatusCode::NO_CONTENT)
+}
+
+/// 303: the answer is at another path of this server.
+pub fn see_other(path: &str) -> Response {
+    let mut response = empty(StatusCode::SEE_OTHER);
+    if let Ok(location) = HeaderValue::from_str(path) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+/// Writes a refusal: the envelope, or for a client that asked for it `application/problem+json` (RFC 9457), with the headers that
+/// belong to its status. `link` comes before every path.
+pub fn refusal(
+    refusal: &ApiError,
+    request: &RequestId,
+    link: &str,
+    reader: Option<Reader<'_>>,
+    wants_problem: bool,
+) -> Response {
+    let row = refusal.code().row();
+    let mut body = refusal.envelope(request.as_str(), link, reader);
+    if wants_problem {
+        body.problem = Some(Problem { r#type: body.doc_url.clone(), title: row.detail, status: row.status });
+    }
+    let mut text = Vec::with_capacity(1024);
+    // Into memory: it cannot fail.
+    drop(serde_json::to_writer(&mut text, &body));
+    let media_type = if wants_problem { "application/problem+json" } else { "application/json" };
+    let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let length = text.len();
+    let mut response = bytes(status, media_type, text);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    if let Some(seconds) = refusal.seconds() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(challenge) = challenge(refusal).and_then(|text| HeaderValue::from_str(&text).ok()) {
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    for (name, value) in refusal.headers() {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
+}
+
+/// `WWW-Authenticate` (RFC 6750, section 3).
+fn challenge(refusal: &ApiError) -> Option<String> {
+    match (refusal.code(), refusal.missing()) {
+        (Code::MissingCredential, _) => Some("Bearer realm=\"accredit\"".to_owned()),
+        (_, Some(missing)) => {
+            let scope = missing.names().join(" ");
+            Some(format!("Bearer realm=\"accredit\", error=\"insufficient_scope\", scope=\"{scope}\""))
+        }
+        (code, _) if code.row().status == 401 => Some("Bearer realm=\"accredit\", error=\"invalid_token\"".to_owned()),
+        _ => None,
+    }
+}

@@ -1,0 +1,400 @@
+//! From a path to the row of its route and its handler.
+//!
+//! A handler is an async function that names what it needs as arguments, each a [`FromCall`], and returns
+//! `Result<Response, ApiError>`:
+//!
+//! ```text
+//! pub(crate) async fn get(app: App, caller: Caller, Path(name): Path) -> Result<Response, ApiError> { … }
+//! ```
+//!
+//! Arguments are made from left to right, without waiting; the body is read to its end before, if one of them needs it.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use common::{
+    error::{ApiError, Code},
+    route::{Access, Group, ROUTES, Route},
+};
+use http::{Extensions, HeaderValue, Method, StatusCode, header};
+use http_body::Body as _;
+
+use crate::{
+    app::App,
+    body::Body,
+    call::{Call, FromCall},
+    caller::Caller,
+    extract, guard,
+    response::Response,
+};
+
+/// A handler at work.
+pub type Answering = Pin<Box<dyn Future<Output = Result<Response, ApiError>>>>;
+
+/// An async function whose arguments are each a [`FromCall`].
+pub trait Handler<T>: Send + Sync + 'static {
+    /// Whether one of the arguments is made of the body.
+    const READS_BODY: bool;
+
+    /// Makes the arguments and starts the function.
+    fn start(&self, call: &mut Call) -> Result<Answering, ApiError>;
+}
+
+macro_rules! handlers {
+    ($(($($argument:ident),*))*) => {$(
+        impl<H, F, $($argument),*> Handler<($($argument,)*)> for H
+        where
+            H: Fn($($argument),*) -> F + Send + Sync + 'static,
+            F: Future<Output = Result<Response, ApiError>> + 'static,
+            $($argument: FromCall,)*
+        {
+            const READS_BODY: bool = false $(|| $argument::READS_BODY)*;
+
+            fn start(&self, _call: &mut Call) -> Result<Answering, ApiError> {
+                Ok(Box::pin(self($($argument::from_call(_call)?),*)))
+            }
+        }
+    )*};
+}
+
+handlers! { () (A) (A, B) (A, B, C) (A, B, C, D) (A, B, C, D, E) (A, B, C, D, E, G) }
+
+/// The outcome of a request: a response or a refusal, and the caller where it is known.
+pub(crate) struct Outcome {
+    pub(crate) result: Result<Response, ApiError>,
+    pub(crate) caller: Option<Caller>,
+}
+
+type Answered<'a> = Pin<Box<dyn Future<Output = Outcome> + 'a>>;
+type Start = dyn Fn(&mut Call) -> Result<Answering, ApiError> + Send + Sync;
+
+/// A row with its handler, and how the row lets callers in.
+struct Mounted {
+    route: &'static Route,
+    reads_body: bool,
+    start: Box<Start>,
+    door: for<'a> fn(&'a Self, Call, Body) -> Answered<'a>,
+}
+
+impl Mounted {
+    fn new<H: Handler<T>, T>(
+        route: &'static Route,
+        handler: H,
+        door: for<'a> fn(&'a Self, Call, Body) -> Answered<'a>,
+    ) -> Self {
+        Self { route, reads_body: H::READS_BODY, start: Box::new(move |call| handler.start(call)), door }
+    }
+
+    /// Behind the guard.
+    fn guarded(&self, mut call: Call, body: Body) -> Answered<'_> {
+        Box::pin(async move {
+            let result = match enter(&mut call).await {
+                Ok(()) => self.answer(&mut call, body).await,
+                Err(refusal) => Err(refusal),
+            };
+            leave(call, result).await
+        })
+    }
+
+    /// For a public row in a component without a database: no credential is looked up, so that its wasm imports no database.
+    fn open(&self, mut call: Call, body: Body) -> Answered<'_> {
+        Box::pin(async move {
+            let result = match guard::check_query(call.route, call.app.head().uri.query()) {
+                Ok(()) => self.answer(&mut call, body).await,
+                Err(refusal) => Err(refusal),
+            };
+            Outcome { result, caller: None }
+        })
+    }
+
+    async fn answer(&self, call: &mut Call, body: Body) -> Result<Response, ApiError> {
+        if self.reads_body {
+            call.body = Some(extract::read_body(call.app.headers(), body).await);
+        }
+        (self.start)(call)?.await
+    }
+}
+
+/// Finds the caller and asks the guard.
+async fn enter(call: &mut Call) -> Result<(), ApiError> {
+    let (app, route) = (&call.app, call.route);
+    if route.access != Access::Public {
+        // Known from here on: a refusal below is counted as this caller's.
+        let caller = call.caller.insert(Caller::authenticate(app).await?);
+        guard::admit(app, caller, route)?;
+        guard::check_same_site(app, caller, route)?;
+    }
+    guard::check_query(route, app.head().uri.query())
+}
+
+/// Counts what a known caller did.
+async fn leave(call: Call, mut result: Result<Response, ApiError>) -> Outcome {
+    let Call { app, caller, .. } = call;
+    if let Some(caller) = &caller {
+        match &mut result {
+            Ok(response) => {
+                // Answers behind a credential belong to its bearer.
+                response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                caller.record_use(&app).await;
+            }
+            Err(refusal) => caller.record_refusal(&app, refusal.code()).await,
+        }
+    }
+    Outcome { result, caller }
+}
+
+/// All rows of one path.
+struct Place {
+    path: &'static str,
+    rows: Vec<Mounted>,
+}
+
+/// The routes of a component. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Router {
+    places: Arc<Vec<Place>>,
+    held: Extensions,
+}
+
+impl Router {
+    /// Keeps a value for handlers, which get it by [`Call::held`].
+    #[must_use]
+    pub fn holding<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.held.insert(value);
+        self
+    }
+
+    /// The routes of several components as one router's: for tests that pass through more than one.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn together(routers: impl IntoIterator<Item = Self>) -> Self {
+        let places = routers.into_iter().filter_map(|router| Arc::into_inner(router.places));
+        Self::of(places.flatten().collect())
+    }
+
+    fn of(places: Vec<Place>) -> Self {
+        Self { places: Arc::new(places), held: Extensions::new() }
+    }
+
+    /// The place of a path, and what its names stand for: a literal segment comes before a name, and a name before all that is
+    /// left.
+    fn find(&self, path: &str) -> Option<(&Place, Vec<String>)> {
+        // A path without names, as most are: a pattern with names has braces, which a path of ours has not.
+        if let Some(place) = self.places.iter().find(|place| place.path == path && !path.contains('{')) {
+            return Some((place, Vec::new()));
+        }
+        let matches = self.places.iter().filter_map(|place| Some((matched(place.path, path)?, place)));
+        let ((_, named), place) = matches.min_by_key(|((rank, _), _)| *rank)?;
+        Some((place, named.into_iter().map(decoded).collect()))
+    }
+
+    /// Answers a request.
+    pub(crate) async fn answer(&self, app: &App, body: Body) -> Outcome {
+        let head = app.head();
+        let (path, is_head) = (head.uri.path(), head.method == Method::HEAD);
+        // A HEAD has the headers of a GET, and its body is dropped before a byte of it is read.
+        let method = if is_head { "GET" } else { head.method.as_str() };
+        let mut outcome = match self.find(path) {
+            None => Outcome { result: Err(Code::NotFound.into()), caller: None },
+            Some((place, segments)) => match place.rows.iter().find(|row| row.route.method == method) {
+                None => Outcome { result: Err(place.method_not_allowed()), caller: None },
+                Some(row) => {
+                    let segments = segments.into_iter();
+                    let (app, held) = (app.clone(), self.held.clone());
+                    let call = Call { app, route: row.route, caller: None, body: None, segments, held };
+                    (row.door)(row, call, body).await
+                }
+            },
+        };
+        if let Ok(response) = &mut outcome.result {
+            set_length(response);
+            if is_head {
+                *response.body_mut() = Body::empty();
+            }
+        }
+        outcome
+    }
+}
+
+/// Says how long a body is, where that is known. RFC 9110, section 8.6: a 204 has no length, and that of a 304 would be the length of
+/// the response that it stands for.
+fn set_length(response: &mut Response) {
+    let may_have_length = !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let has_length = response.headers().contains_key(header::CONTENT_LENGTH);
+    if let (true, false, Some(length)) = (may_have_length, has_length, response.body().size_hint().exact()) {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+impl Place {
+    /// 405, with the methods that the path has.
+    fn method_not_allowed(&self) -> ApiError {
+        let mut allowed = Vec::new();
+        for row in &self.rows {
+            allowed.push(row.route.method);
+            if row.route.method == "GET" {
+                allowed.push("HEAD");
+            }
+        }
+        Code::MethodNotAllowed.header("allow", allowed.join(","))
+    }
+}
+
+/// Whether a path is of a pattern: how general the pattern is, where its first segments count most, and what its names stand for.
+/// A name at the end stands for something.
+fn matched<'p>(pattern: &str, path: &'p str) -> Option<(u64, Vec<&'p str>)> {
+    let (mut rank, mut weight, mut named, mut left) = (0, 1 << 60, Vec::new(), Some(path));
+    for segment in pattern.split('/') {
+        let rest = left?;
+        let (first, others) = rest.split_once('/').map_or((rest, None), |(first, others)| (first, Some(others)));
+        left = others;
+        if segment.starts_with("{*") {
+            named.push(rest);
+            left = None;
+            rank += 2 * weight;
+        } else if segment.starts_with('{') {
+            named.push(first);
+            rank += weight;
+        } else if segment != first {
+            return None;
+        }
+        weight >>= 2;
+    }
+    let is_whole = left.is_none() && !(pattern.ends_with('}') && named.last()?.is_empty());
+    is_whole.then_some((rank, named))
+}
+
+/// A segment, percent-decoded. What is no UTF-8 is the name of nothing.
+fn decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8().map(|text| text.into_owned()).unwrap_or_default()
+}
+
+/// Builds one component's router from its rows.
+pub struct Routes {
+    group: Group,
+    places: Vec<Place>,
+}
+
+impl Routes {
+    /// An empty router for the group.
+    pub fn new(group: Group) -> Self {
+        Self { group, places: Vec::new() }
+    }
+
+    /// Mounts a handler behind the guard.
+    #[must_use]
+    pub fn on<H: Handler<T>, T>(mut self, route: &'static Route, handler: H) -> Self {
+        self.mount(Mounted::new(route, handler, Mounted::guarded));
+        self
+    }
+
+    /// The same for a public row, in a component that has no database. A row that is not public stays without a handler.
+    #[must_use]
+    pub fn on_open<H: Handler<T>, T>(mut self, route: &'static Route, handler: H) -> Self {
+        if route.access == Access::Public {
+            self.mount(Mounted::new(route, handler, Mounted::open));
+        }
+        self
+    }
+
+    fn mount(&mut self, row: Mounted) {
+        let path = row.route.path;
+        match self.places.iter_mut().find(|place| place.path == path) {
+            Some(place) => place.rows.push(row),
+            None => self.places.push(Place { path, rows: vec![row] }),
+        }
+    }
+
+    /// The router, with our 404 and 405 for all else.
+    pub fn build(self) -> Router {
+        Router::of(self.places)
+    }
+
+    /// The group's rows that no handler was given for: must be none.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let is_mounted = |row: &Route| self.places.iter().flat_map(|place| &place.rows).any(|one| one.route == row);
+        ROUTES.iter().filter(|row| row.group == self.group && !is_mounted(row)).map(|row| row.path).collect()
+    }
+}
+
+/// The tests that the table of routes gives each component, in the file of its `routes()` and `router()`.
+#[macro_export]
+macro_rules! tests_of_routes {
+    ($group:ident) => {
+        #[cfg(test)]
+        mod tests {
+            #[test]
+            fn every_row_of_the_table_has_a_handler() {
+                assert_eq!(super::routes().missing(), Vec::<&str>::new());
+            }
+
+            /// R33, for whatever rows the table has.
+            #[tokio::test]
+            async fn foreign_objects_are_absent_on_every_route() {
+                $crate::testing::foreign_objects_are_absent(::common::route::Group::$group, super::router).await;
+            }
+        }
+    };
+}
+
+/// The component's routes with those of other components, which its tests pass through too.
+#[macro_export]
+macro_rules! with_neighbours {
+    ($($neighbour:ident),*) => {
+        #[cfg(test)]
+        fn with_neighbours() -> $crate::router::Router {
+            $crate::router::Router::together([router(), $($neighbour::router()),*])
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn nothing() -> Result<Response, ApiError> {
+        Ok(crate::response::no_content())
+    }
+
+    fn router(group: Group) -> Router {
+        let mut routes = Routes::new(group);
+        for row in ROUTES.iter().filter(|row| row.group == group) {
+            routes.mount(Mounted::new(row, nothing, Mounted::guarded));
+        }
+        routes.build()
+    }
+
+    /// Every path of the table leads to its own row, whatever stands for its names.
+    #[test]
+    fn every_path_of_the_table_can_be_reached() {
+        for row in ROUTES {
+            let router = router(row.group);
+            let path = row
+                .path
+                .replace("{*page}", "x/y")
+                .split('/')
+                .map(|segment| match segment.starts_with('{') {
+                    true => "a%2Fb%20c",
+                    false => segment,
+                })
+                .collect::<Vec<_>>()
+                .join("/");
+            let (found, segments) = router.find(&path).unwrap_or_else(|| panic!("{path} is not found"));
+            assert_eq!(found.path, row.path);
+            assert!(segments.iter().all(|segment| segment == "a/b c" || segment == "x/y"), "{segments:?}");
+        }
+    }
+
+    /// A literal segment comes before a name; a name that is empty or no UTF-8 is the name of nothing.
+    #[test]
+    fn what_is_not_in_the_table_is_not_found() {
+        let agents = router(Group::Agents);
+        let found = |path: &str| agents.find(path).map(|(place, segments)| (place.path, segments.concat()));
+        assert_eq!(found("/api/agents/archived"), Some(("/api/agents/archived", String::new())));
+        assert_eq!(found("/api/agents/bulk/stop"), Some(("/api/agents/bulk/stop", String::new())));
+        assert_eq!(found("/api/agents/bulk/fly"), None);
+        assert_eq!(found("/api/agents/%ff"), Some(("/api/agents/{name}", String::new())));
+        assert_eq!(found("/api/agents//stop"), Some(("/api/agents/{name}/stop", String::new())));
+        for path in ["", "/", "/api/agents/", "/api/agents/a/", "/api/agents/a/b/c"] {
+            assert_eq!(found(path), None, "{path}");
+        }
+    }
+}

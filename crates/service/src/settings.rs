@@ -1,0 +1,320 @@
+//! Every setting, read in one place. Unset, or set to nothing, means the safe way.
+
+use common::{
+    email,
+    secret::{Digest, Key},
+    vault::Vault,
+};
+use store::audit::chain;
+
+/// The smallest bound of the database that leaves room to work in, MiB.
+const LEAST_MIB: i64 = 1;
+
+/// The bound of the database where the operator sets none: nobody fills the disk by asking.
+pub const DEFAULT_MIB: i64 = 10 * 1024;
+
+/// What the operator has set.
+#[derive(Default)]
+pub struct Settings {
+    /// Digest of the operator secret; unset: bootstrap and tenants do not answer.
+    pub operator_secret: Option<Digest>,
+    /// Where people and agents reach this server, without a slash at the end.
+    pub public_url: Option<PublicUrl>,
+    /// Bound of the database's size, MiB; unset: [`DEFAULT_MIB`]. `None` stands for no bound, which only tests have.
+    pub database_max_mib: Option<i64>,
+    /// Addresses of proxies whose `X-Forwarded-For` counts; none by default.
+    pub trusted_proxies: Vec<std::net::IpAddr>,
+    /// Keys of the audit trail's seals: the first one seals, all of them verify. None: nothing is sealed.
+    pub audit_keys: Vec<Key>,
+    /// Encrypts what must be read again: webhook secrets. Without keys nothing of it is taken.
+    pub vault: Vault,
+    /// Passwords that the server checks in one second at most.
+    pub hashes_per_second: Option<i64>,
+    /// Who sends mail; unset: there is none. Known to every component that queues mail.
+    pub mail_provider: Option<Provider>,
+    /// How mail is sent; known to the component that sends it.
+    pub mail: Option<Mail>,
+}
+
+/// Whose API mail is sent through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provider {
+    /// Resend.
+    Resend,
+    /// Twilio SendGrid.
+    Sendgrid,
+    /// Postmark.
+    Postmark,
+    /// The operator's own.
+    Webhook,
+}
+
+impl Provider {
+    fn parse(word: &str) -> Option<Self> {
+        match word {
+            "resend" => Some(Self::Resend),
+            "sendgrid" => Some(Self::Sendgrid),
+            "postmark" => Some(Self::Postmark),
+            "webhook" => Some(Self::Webhook),
+            _ => None,
+        }
+    }
+
+    /// Where its API is; the operator's own has no usual place. The manifest grants these hosts.
+    const fn usual_host(self) -> Option<&'static str> {
+        match self {
+            Self::Resend => Some("api.resend.com"),
+            Self::Sendgrid => Some("api.sendgrid.com"),
+            Self::Postmark => Some("api.postmarkapp.com"),
+            Self::Webhook => None,
+        }
+    }
+}
+
+/// How mail is sent.
+pub struct Mail {
+    /// Whose API.
+    pub provider: Provider,
+    /// `host[:port]` of the API; it is always https.
+    pub host: String,
+    /// The address that mail comes from.
+    pub from: String,
+    /// What the provider knows the operator by.
+    pub token: MailToken,
+}
+
+/// The provider's token.
+pub struct MailToken(String);
+
+impl MailToken {
+    /// The token itself, for the request's header.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The manifest's default of `mail_host`. It fills a slot of `allowed_outbound_hosts`: a name that is reserved never to exist
+/// (RFC 6761, section 6.4) grants nothing there.
+const NO_HOST: &str = "mail.invalid";
+
+/// Reads how mail is sent. Only a component that was given the token sends any.
+fn mail(provider: Provider, get: &impl Fn(&str) -> Option<String>) -> Result<Option<Mail>, &'static str> {
+    let Some(token) = get("mail_token") else { return Ok(None) };
+    let token = token.trim();
+    // It goes into a header.
+    if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err("mail_token");
+    }
+    let from = get("mail_from").as_deref().and_then(email::parse).ok_or("mail_from")?;
+    let host = get("mail_host").map(|host| host.trim().to_ascii_lowercase());
+    let host = match host.filter(|host| !host.is_empty() && host != NO_HOST) {
+        None => provider.usual_host().ok_or("mail_host")?.to_owned(),
+        Some(host) => Some(host).filter(|host| is_plain_host(host)).ok_or("mail_host")?,
+    };
+    Ok(Some(Mail { provider, host, from, token: MailToken(token.to_owned()) }))
+}
+
+/// Whether a text is `host[:port]` and nothing else: no scheme, user, path or wildcard.
+fn is_plain_host(text: &str) -> bool {
+    let (host, port) = text.split_once(':').map_or((text, "443"), |(host, port)| (host, port));
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    host.len() <= 253 && host.split('.').all(is_label) && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+/// The public address, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl {
+    /// Scheme, host and port, as a browser sends it in `Origin`.
+    pub origin: String,
+    /// The path, without a slash at the end; it comes before every link.
+    pub path: String,
+    /// Whether it is `https`.
+    pub is_secure: bool,
+}
+
+impl PublicUrl {
+    /// Reads `http(s)://host[:port][/path]`; anything else is `None`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        let is_secure = match scheme {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let (host, path) = rest.split_once('/').map_or((rest, ""), |(host, path)| (host, path));
+        let host_is_plain = !host.is_empty()
+            && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']'));
+        let path_is_plain =
+            path.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'/' | b'~'));
+        if !host_is_plain || !path_is_plain {
+            return None;
+        }
+        let path = path.trim_end_matches('/');
+        let path = if path.is_empty() { String::new() } else { format!("/{path}") };
+        Some(Self { origin: format!("{scheme}://{}", host.to_ascii_lowercase()), path, is_secure })
+    }
+}
+
+impl Settings {
+    /// Reads the settings through `get`, which answers `None` for a variable that the component was not given.
+    /// `Err` names the variable whose value cannot be used: better not to serve than to serve unsafely.
+    pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, &'static str> {
+        let given = get;
+        let get = |name| given(name).map(|value: String| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let number = |name: &'static str, least: i64| match get(name) {
+            None => Ok(None),
+            Some(text) => text.parse().ok().filter(|number| *number >= least).map(Some).ok_or(name),
+        };
+        let mail_provider = match get("mail_provider") {
+            None => None,
+            Some(word) => Some(Provider::parse(&word).ok_or("mail_provider")?),
+        };
+        let proxies = get("trusted_proxies").unwrap_or_default();
+        Ok(Self {
+            operator_secret: get("operator_secret").map(|secret| Digest::of(secret.as_bytes())),
+            public_url: match get("public_url") {
+                None => None,
+                Some(text) => Some(PublicUrl::parse(&text).ok_or("public_url")?),
+            },
+            database_max_mib: number("database_max_mib", LEAST_MIB)?.or(Some(DEFAULT_MIB)),
+            trusted_proxies: proxies
+                .split([',', ' '])
+                .filter(|part| !part.is_empty())
+                .map(|part| part.parse().map_err(|_| "trusted_proxies"))
+                .collect::<Result<_, _>>()?,
+            audit_keys: chain::keys(&get("audit_key").unwrap_or_default()),
+            vault: Vault::parse(&get("secrets_key").unwrap_or_default()).ok_or("secrets_key")?,
+            hashes_per_second: number("hashes_per_second", 1)?,
+            mail: match mail_provider {
+                None => None,
+                Some(provider) => mail(provider, &given)?,
+            },
+            mail_provider,
+        })
+    }
+
+    /// What comes before the path of every link.
+    pub fn link(&self) -> &str {
+        self.public_url.as_ref().map_or("", |url| url.path.as_str())
+    }
+}
+
+/// The variables that [`Settings::read`] asks for, so that a test can hold the manifest against them.
+pub const NAMES: &[&str] = &[
+    "operator_secret",
+    "audit_key",
+    "secrets_key",
+    "public_url",
+    "database_max_mib",
+    "trusted_proxies",
+    "hashes_per_second",
+    "mail_provider",
+    "mail_host",
+    "mail_from",
+    "mail_token",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R73: one place reads each setting, and unset means the safe way.
+    #[test]
+    fn unset_and_empty_are_the_same_and_safe() {
+        for nothing in [None, Some(String::new()), Some("  ".to_owned())] {
+            let settings = Settings::read(|_| nothing.clone()).unwrap();
+            assert!(settings.operator_secret.is_none() && settings.public_url.is_none());
+            assert!(settings.audit_keys.is_empty());
+            assert!(settings.vault.seal("a", &[], "b", &common::secret::Chance::seeded(1)).is_err());
+            assert!(settings.mail.is_none() && settings.mail_provider.is_none());
+            assert!(settings.trusted_proxies.is_empty() && settings.database_max_mib == Some(DEFAULT_MIB));
+        }
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_used_is_named() {
+        for (name, value) in [
+            ("public_url", "example.com"),
+            ("public_url", "javascript://x"),
+            ("public_url", "https://a b"),
+            ("public_url", "https://x/\"y"),
+            ("database_max_mib", "0"),
+            ("database_max_mib", "many"),
+            ("trusted_proxies", "10.0.0.1, proxy"),
+            ("secrets_key", "a text of less than 32 characters"),
+            ("secrets_key", "0123456789abcdef0123456789abcdef,short"),
+        ] {
+            let read = Settings::read(|asked| (asked == name).then(|| value.to_owned()));
+            assert_eq!(read.err(), Some(name), "{value}");
+        }
+    }
+
+    fn read_mail(changes: &[(&str, &str)]) -> Result<Settings, &'static str> {
+        let usual = [
+            ("mail_provider", "resend"),
+            ("mail_host", "mail.invalid"),
+            ("mail_from", "no-reply@example.com"),
+            ("mail_token", "t0ken"),
+        ];
+        Settings::read(|asked| {
+            let find = |list: &[(&str, &str)]| {
+                list.iter().find(|(name, _)| *name == asked).map(|(_, value)| (*value).to_owned())
+            };
+            find(changes).or_else(|| find(&usual))
+        })
+    }
+
+    #[test]
+    fn mail_needs_all_that_it_needs() {
+        for (changes, host) in [
+            (vec![], "api.resend.com"),
+            (vec![("mail_host", "")], "api.resend.com"),
+            (vec![("mail_provider", "sendgrid")], "api.sendgrid.com"),
+            (vec![("mail_provider", "postmark")], "api.postmarkapp.com"),
+            (vec![("mail_provider", "webhook"), ("mail_host", "Mail.example:8443")], "mail.example:8443"),
+        ] {
+            let mail = read_mail(&changes).unwrap().mail.unwrap();
+            assert_eq!(
+                (mail.host.as_str(), mail.from.as_str(), mail.token.reveal()),
+                (host, "no-reply@example.com", "t0ken")
+            );
+        }
+        for (name, value) in [
+            ("mail_provider", "pigeon"),
+            ("mail_token", ""),
+            ("mail_token", "a b"),
+            ("mail_token", "a\r\nx: y"),
+            ("mail_from", ""),
+            ("mail_from", "Accredit <a@example.com>"),
+            ("mail_host", "https://mail.example"),
+            ("mail_host", "mail.example/path"),
+            ("mail_host", "user@mail.example"),
+            ("mail_host", "*.example"),
+            ("mail_host", "mail.example:0"),
+            ("mail_host", "mail.example:"),
+        ] {
+            assert_eq!(read_mail(&[(name, value)]).err(), Some(name), "{value}");
+        }
+        assert_eq!(read_mail(&[("mail_provider", "webhook")]).err(), Some("mail_host"));
+    }
+
+    /// Who queues mail is told that there is some, and nothing else.
+    #[test]
+    fn a_component_without_the_token_knows_only_that_there_is_mail() {
+        let settings = Settings::read(|asked| (asked == "mail_provider").then(|| "resend".to_owned())).unwrap();
+        assert!(settings.mail.is_none() && settings.mail_provider == Some(Provider::Resend));
+    }
+
+    #[test]
+    fn a_public_url_has_an_origin_and_a_path() {
+        let url = PublicUrl::parse("https://Acme.example:8443/team/accredit/").unwrap();
+        assert_eq!((url.origin.as_str(), url.path.as_str()), ("https://acme.example:8443", "/team/accredit"));
+        assert!(url.is_secure);
+        assert_eq!(PublicUrl::parse("http://[::1]:3000").unwrap().path, "");
+    }
+}

@@ -1,0 +1,134 @@
+//! Archived rows of table `agents`.
+
+use serde::Serialize;
+
+use crate::{
+    agent::Owner,
+    args,
+    db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx},
+    page::PageRequest,
+    permission::{self, Binder},
+    subject::Subject,
+};
+use common::{
+    agent::AgentName,
+    error::{ApiError, Code},
+    id::{AgentId, TenantId},
+    permission::Action,
+    scope::Patterns,
+    time::Timestamp,
+};
+
+/// An archived agent, as who may restore it sees it.
+#[derive(Debug, Serialize)]
+pub struct Archived {
+    /// The id, by which it is named: its name may be another's by now.
+    pub id: AgentId,
+    /// The name that it had.
+    pub name: String,
+    /// A name for people.
+    pub display_name: Option<String>,
+    /// What it was for.
+    pub description: Option<String>,
+    /// Its ceiling.
+    pub scope: Patterns,
+    /// Cents that it may spend.
+    pub budget_cents: Option<i64>,
+    /// Cents that it has spent.
+    pub spent_cents: i64,
+    /// Its owner.
+    pub owner: Owner,
+    /// The tenant.
+    #[serde(skip)]
+    pub tenant_id: TenantId,
+    /// The id of the agent that it stood below.
+    pub parent_id: Option<AgentId>,
+    /// When it was registered.
+    pub created_at: Timestamp,
+    /// When it was archived.
+    pub archived_at: Timestamp,
+}
+
+impl FromRow for Archived {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.take()?,
+            name: row.take()?,
+            display_name: row.take()?,
+            description: row.take()?,
+            scope: row.take()?,
+            budget_cents: row.take()?,
+            spent_cents: row.take()?,
+            owner: Owner { id: row.take()?, email: row.take()?, role: row.take()? },
+            tenant_id: row.take()?,
+            parent_id: row.take()?,
+            created_at: row.take()?,
+            archived_at: row.take()?,
+        })
+    }
+}
+
+const SELECT: &str = "
+    SELECT a.id, a.name, a.display_name, a.description, a.scope, a.budget_cents, a.spent_cents, u.id, u.email, u.role, a.tenant_id, a.parent_id, a.created_at, a.archived_at
+    FROM agents a JOIN users u ON u.id = a.owner_id
+    WHERE a.archived_at IS NOT NULL AND ";
+
+/// The archived agents that the caller may restore, the last archived first.
+pub async fn list(reads: &dyn Rows, subject: &Subject, page: &PageRequest) -> Result<Vec<Archived>, DbError> {
+    let mut binder = Binder::default();
+    let (at, id) = page.after();
+    let (at, id, tenant) = (binder.bind(at), binder.bind(id), binder.bind(&subject.tenant));
+    let may = permission::on_agent(subject, Action::Delete, &mut binder);
+    let limit = binder.bind(page.rows());
+    let sql = format!(
+        "{SELECT} a.tenant_id = {tenant} AND (a.archived_at, a.id) < ({at}, {id}) AND {may}
+         ORDER BY a.archived_at DESC, a.id DESC LIMIT {limit}"
+    );
+    reads.list(&sql, binder.into_args()).await
+}
+
+/// The archived agent with this id, if the caller may restore it; one that he may not is an absent one.
+pub async fn find(reads: &dyn Rows, subject: &Subject, id: &str) -> Result<Archived, ApiError> {
+    let mut binder = Binder::default();
+    let id = binder.bind(id);
+    let may = permission::on_agent(subject, Action::Delete, &mut binder);
+    let found = reads.optional(&format!("{SELECT} a.id = {id} AND {may}"), binder.into_args()).await?;
+    found.ok_or_else(|| Code::ArchivedNotFound.into())
+}
+
+/// Brings an agent back, stopped, under the first free of its names; `false`: all of them are taken.
+pub async fn restore(
+    tx: &Tx<'_>,
+    found: &Archived,
+    name: &AgentName,
+    parent: Option<&AgentId>,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let sql = "UPDATE agents SET archived_at = NULL, name = ?3, parent_id = ?4, state = 'stopped', state_changed_at = ?5, state_changed_by = NULL, updated_at = ?5
+               WHERE id = ?1 AND archived_at IS NOT NULL
+                 AND NOT EXISTS (SELECT 1 FROM agents o WHERE o.tenant_id = ?2 AND o.name = ?3 AND o.archived_at IS NULL)
+               RETURNING 1";
+    for candidate in name.variants() {
+        let args = args![&found.id, &found.tenant_id, candidate, parent, now];
+        if tx.optional::<Happened>(sql, args).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Deletes an archived agent and all that hangs on it. What it told people stays theirs; the audit trail is never touched.
+pub async fn purge(tx: &Tx<'_>, id: &AgentId) -> Result<(), DbError> {
+    for sql in [
+        "UPDATE notifications SET agent_id = NULL WHERE agent_id = ?1",
+        "UPDATE agents SET parent_id = NULL WHERE parent_id = ?1",
+        "DELETE FROM inbox WHERE agent_id = ?1",
+        "DELETE FROM agent_logs WHERE agent_id = ?1",
+        "DELETE FROM access_requests WHERE agent_id = ?1",
+        "DELETE FROM credentials WHERE agent_id = ?1",
+        "DELETE FROM agents WHERE id = ?1 AND archived_at IS NOT NULL",
+    ] {
+        tx.execute(sql, args![id]).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! Lists of agents.
+
+use common::{agent::AgentState, id::AgentId, permission::Action, time::Timestamp};
+
+use super::{Agent, SETTINGS, approved, column, joins, live_token, select_from, tree::BELOW};
+use crate::{
+    db::{DbError, Reads, Rows, page},
+    page::{COLUMNS, PageRequest, ROWS},
+    permission::{Binder, PermissionSql},
+    subject::Subject,
+    user::{self, like},
+};
+
+/// The agent `a` as [`Agent`] is serialized, by SQLite: reading each row into this component and writing it again took a third of a
+/// list's time. A test compares the two.
+fn written(now: &str, above: &str) -> String {
+    let at = |column: &str| format!("strftime('%Y-%m-%dT%H:%M:%fZ', {column} / 1000.0, 'unixepoch')");
+    let list = |words: &str| format!("json(iif({words} = '', '[]', '[\"' || replace({words}, ' ', '\",\"') || '\"]'))");
+    let setting = |name: &&str| match *name {
+        "labels" => "'labels', json(a.labels)".to_owned(),
+        "scope" => format!("'scope', {}", list("a.scope")),
+        other => format!("'{other}', a.{other}"),
+    };
+    format!(
+        "json_object('id', a.id, 'name', a.name, {}, 'approved', {},
+            'state', a.state, 'state_changed_at', {}, 'state_changed_by', a.state_changed_by,
+            'owner', json_object('id', a.owner_id, 'email', u.email), 'parent', CASE WHEN {above} THEN p.name END,
+            'created_at', {}, 'updated_at', {}, 'last_seen_at', {}, 'has_token', json(iif(c.id IS NULL, 'false', 'true')),
+            'token', iif(c.id IS NULL, NULL, json_object('id', c.id, 'prefix', c.prefix, 'issued_at', {}, 'expires_at', {},
+                'last_used_at', {}, 'scope', {})))",
+        SETTINGS.iter().map(setting).collect::<Vec<_>>().join(", "),
+        list(&format!("ifnull({}, '')", approved(now))),
+        at("a.state_changed_at"),
+        at("a.created_at"),
+        at("a.updated_at"),
+        at("a.last_seen_at"),
+        at("c.created_at"),
+        at("c.expires_at"),
+        at("c.last_used_at"),
+        list("c.scope"),
+    )
+}
+
+/// Rows that are read in place: a page of the usual length, and the one that tells whether there is another.
+const SHORT: i64 = 51;
+
+/// What a list of agents is narrowed to.
+#[derive(Default)]
+pub struct Filter<'a> {
+    /// A part of name or display name.
+    pub q: Option<&'a str>,
+    /// The state.
+    pub state: Option<AgentState>,
+    /// The owner's id or address.
+    pub owner: Option<&'a str>,
+    /// The name or id of the agent above.
+    pub parent: Option<&'a str>,
+    /// With or without a live token.
+    pub has_token: Option<bool>,
+}
+
+/// The agents that the caller may read, the newest first, as JSON.
+pub async fn list(
+    reads: &dyn Rows,
+    subject: &Subject,
+    filter: &Filter<'_>,
+    page: &PageRequest,
+    now: Timestamp,
+) -> Result<String, DbError> {
+    let mut binder = Binder::default();
+    let now = binder.bind(now);
+    let (at, id) = page.after();
+    let (at, id, tenant) = (binder.bind(at), binder.bind(id), binder.bind(&subject.tenant));
+    // First which ones, from the table of agents alone; only those of the page are read whole.
+    let mut narrow = String::new();
+    if let Some(q) = filter.q {
+        let q = binder.bind(like(q));
+        narrow.push_str(&format!(" AND (a.name LIKE {q} ESCAPE '\\' OR a.display_name LIKE {q} ESCAPE '\\')"));
+    }
+    if let Some(state) = filter.state {
+        narrow.push_str(&format!(" AND a.state = {}", binder.bind(state.as_str())));
+    }
+    if let Some(owner) = filter.owner {
+        let (column, owner) = user::named(owner);
+        let owner = binder.bind(owner);
+        narrow.push_str(&format!(
+            " AND a.owner_id = (SELECT id FROM users WHERE tenant_id = {tenant} AND {column} = {owner})"
+        ));
+    }
+    let permission = PermissionSql::new(subject, &mut binder);
+    let above = permission.about("p").on_agent(Action::Read);
+    if let Some(parent) = filter.parent {
+        // Below an agent that he may not read there is nothing, as below an absent one.
+        let (column, parent) = (column(parent), binder.bind(parent));
+        narrow.push_str(&format!(
+            " AND a.parent_id = (SELECT p.id FROM agents p WHERE p.tenant_id = {tenant} AND p.archived_at IS NULL
+                                 AND p.{column} = {parent} AND {above})"
+        ));
+    }
+    if let Some(has_token) = filter.has_token {
+        let not = if has_token { "" } else { "NOT " };
+        narrow.push_str(&format!(" AND {not}EXISTS (SELECT 1 FROM credentials c WHERE {})", live_token(&now)));
+    }
+    let rows = binder.bind(page.rows());
+    let ids = permission.readable(&narrow, (&at, &id), &rows);
+    let (written, joins) = (written(&now, &above), joins(&now));
+    // CROSS JOIN is SQLite's word for "in this order".
+    let sql = format!(
+        "SELECT ifnull(group_concat(r, {ROWS}), '') AS page FROM (
+             SELECT {written} || {COLUMNS} || a.created_at || ' ' || a.id AS r
+             FROM ({ids}) l CROSS JOIN agents a ON a.id = l.id {joins} ORDER BY a.id DESC)"
+    );
+    // Without a filter a person's page is found by its index, and an ordinary one is short; what a filter leaves out, or stands below
+    // an agent, may be many. The others have a text of their own, since a host may remember of a text that it took long.
+    let is_short = narrow.is_empty() && subject.agent.is_none() && page.rows() <= SHORT;
+    let rows: Option<String> = match is_short {
+        true => reads.find(&sql, binder.into_args()).await?,
+        false => reads.optional(&format!("{sql} LIMIT 1"), binder.into_args()).await?,
+    };
+    Ok(page.written_page(&rows.unwrap_or_default()))
+}
+
+/// The agents below one that the caller may read, each after the one above it; at most `most` of them.
+pub async fn list_below(
+    reads: &dyn Rows,
+    subject: &Subject,
+    top: &AgentId,
+    most: usize,
+    now: Timestamp,
+) -> Result<Vec<Agent>, DbError> {
+    let mut binder = Binder::default();
+    let (top, now) = (binder.bind(top), binder.bind(now));
+    let permission = PermissionSql::new(subject, &mut binder);
+    let (may, above) = (permission.on_agent(Action::Read), permission.about("p").on_agent(Action::Read));
+    let from = "below CROSS JOIN agents a ON a.id = below.id";
+    let sql = format!(
+        "{} {} WHERE a.id <> {top} AND {may} ORDER BY below.depth, a.id LIMIT {most}",
+        BELOW,
+        select_from(from, &now, &above, "")
+    );
+    reads.packed(&page(&sql), binder.into_args()).await
+}

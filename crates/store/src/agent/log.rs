@@ -1,0 +1,48 @@
+//! Table `agent_logs`: what agents write into their logs, the newest 10,000 lines of each.
+
+use serde::Serialize;
+
+use crate::{
+    args,
+    db::{Db, DbError, FromRow, Happened, Reads, Row, Rows},
+};
+use common::{id::AgentId, time::Timestamp};
+
+/// A line as it is read.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    /// When it was written.
+    pub at: Timestamp,
+    /// `debug`, `info`, `warn` or `error`.
+    pub level: String,
+    /// The text.
+    pub text: String,
+}
+
+impl FromRow for Line {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { at: row.take()?, level: row.take()?, text: row.take()? })
+    }
+}
+
+/// Appends lines, a JSON list of `{"level", "text"}`, to an agent's log. One hot statement, whose trigger numbers them and
+/// forgets the oldest. `false`: the agent is archived.
+pub async fn append(db: &Db, agent: &AgentId, lines: String, now: Timestamp) -> Result<bool, DbError> {
+    let sql = "INSERT INTO do_log (agent_id, at, lines)
+               SELECT id, ?2, ?3 FROM agents WHERE id = (SELECT ?1) AND archived_at IS NULL RETURNING 1";
+    Ok(!db.hot::<Happened>(sql, args![agent, now, lines]).await?.is_empty())
+}
+
+/// The newest lines of an agent's log since a moment, at most `most`, the oldest first.
+pub async fn list(
+    reads: &dyn Rows,
+    agent: &AgentId,
+    since: Option<Timestamp>,
+    most: i64,
+) -> Result<Vec<Line>, DbError> {
+    let sql = "SELECT at, level, text FROM (
+                   SELECT seq, at, level, text FROM agent_logs
+                   WHERE agent_id = ?1 AND at >= ifnull(?2, at) ORDER BY seq DESC LIMIT ?3)
+               ORDER BY seq";
+    reads.list(sql, args![agent, since, most]).await
+}

@@ -1,0 +1,102 @@
+//! An agent's state and what it spends: columns of table `agents`.
+
+use crate::{
+    agent::{Agent, tree::BELOW},
+    args,
+    audit::{self, Many},
+    db::{Db, DbError, FromRow, Reads, Row},
+};
+use crate::{db::Tx, origin::Origin};
+use common::agent::AgentState;
+use common::{
+    error::{ApiError, Code},
+    id::AgentId,
+    time::Timestamp,
+};
+
+/// The refusal of what cannot be while the agent above is halted. `name` is what the caller may know it by.
+pub fn parent_halted(parent: &Agent, name: &str) -> ApiError {
+    let verb = if parent.state == AgentState::Paused { "resume" } else { "start" };
+    Code::ParentHalted.with("parent", name).with("verb", verb).with("owner", &parent.owner.email)
+}
+
+/// A change of state.
+pub struct StateChange<'a> {
+    /// The states that it changes.
+    pub from: &'static [AgentState],
+    /// The state that it brings.
+    pub to: AgentState,
+    /// Whether it reaches all agents below too.
+    pub reaches_below: bool,
+    /// Who changes it: a user's address, or an agent's id.
+    pub by: &'a str,
+}
+
+/// Changes the state of an agent, and of those below it where the change reaches them; gives the ids of all that were in one of
+/// the states that it changes. Each agent below has an audit row of its own; that of the named one is the caller's to write.
+pub async fn change(
+    tx: &Tx<'_>,
+    (origin, action): (&Origin<'_>, &str),
+    id: &AgentId,
+    change: &StateChange<'_>,
+) -> Result<Vec<AgentId>, DbError> {
+    let from = change.from.iter().map(|state| state.as_str()).collect::<Vec<_>>().join("', '");
+    if change.reaches_below {
+        let which = format!("a.id IN (SELECT id FROM below WHERE depth > 1) AND a.state IN ('{from}')");
+        let subject = id.as_str();
+        let after = change.to.as_str();
+        let many = Many { with: BELOW, which: &which, subject, member: "state", after, is_archived: false };
+        audit::insert_for_many(tx, origin, action, &many).await?;
+    }
+    let reached = if change.reaches_below { "SELECT id FROM below" } else { "SELECT ?1" };
+    let sql = format!(
+        "{BELOW} UPDATE agents SET state = ?2, state_changed_at = ?3, state_changed_by = ?4, updated_at = ?3
+         WHERE id IN ({reached}) AND archived_at IS NULL AND state IN ('{from}') RETURNING id"
+    );
+    tx.list(&sql, args![id, change.to, origin.now, change.by]).await
+}
+
+/// Stops every agent of the caller's tenant that is not stopped, with an audit row for each; gives how many there were.
+pub async fn stop_all(tx: &Tx<'_>, (origin, action): (&Origin<'_>, &str), by: &str) -> Result<i64, DbError> {
+    let tenant = origin.tenant;
+    // Counted first, under the same lock: a row for each of many thousand would have to be carried here.
+    let sql = "SELECT count(*) FROM agents WHERE tenant_id = ?1 AND archived_at IS NULL AND state <> 'stopped'";
+    let running: i64 = tx.optional(sql, args![tenant]).await?.unwrap_or(0);
+    if running > 0 {
+        let which = "a.tenant_id = ?1 AND a.archived_at IS NULL AND a.state <> 'stopped'";
+        let subject = tenant.as_str();
+        let many = Many { with: "", which, subject, member: "state", after: "stopped", is_archived: false };
+        audit::insert_for_many(tx, origin, action, &many).await?;
+        let sql = "UPDATE agents SET state = 'stopped', state_changed_at = ?2, state_changed_by = ?3, updated_at = ?2
+                   WHERE tenant_id = ?1 AND archived_at IS NULL AND state <> 'stopped'";
+        tx.execute(sql, args![tenant, origin.now, by]).await?;
+    }
+    Ok(running)
+}
+
+/// What a heartbeat finds.
+pub struct Beat {
+    /// The state.
+    pub state: AgentState,
+    /// Cents that the agent may spend; `None`: no bound.
+    pub budget_cents: Option<i64>,
+    /// Cents that it has spent.
+    pub spent_cents: i64,
+    /// Events in its inbox.
+    pub unread: i64,
+}
+
+impl FromRow for Beat {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { state: row.take()?, budget_cents: row.take()?, spent_cents: row.take()?, unread: row.take()? })
+    }
+}
+
+/// Marks an agent as seen, and takes its word for what it has spent, if that is more than it said before. One hot statement.
+/// `None`: the agent is archived.
+pub async fn heartbeat(db: &Db, id: &AgentId, spent: Option<i64>, now: Timestamp) -> Result<Option<Beat>, DbError> {
+    let sql = "UPDATE agents SET last_seen_at = ?2, spent_cents = max(spent_cents, ifnull(?3, 0))
+               WHERE id = (SELECT ?1) AND archived_at IS NULL
+               RETURNING state, budget_cents, spent_cents, (SELECT count(*) FROM inbox WHERE agent_id = (SELECT ?1)) AS unread";
+    Ok(db.hot(sql, args![id, now, spent]).await?.into_iter().next())
+}

@@ -1,0 +1,120 @@
+//! Table `audit`. Each change writes its row in its own transaction: no row, no change.
+
+pub mod chain;
+pub mod refusals;
+pub mod seal;
+pub mod trail;
+
+use common::{id::AuditId, json};
+use serde_json::Value as Json;
+
+use crate::{
+    args,
+    db::{DbError, Happened, Reads, Rows, Tx},
+    origin::Origin,
+};
+
+/// What happened, for the row.
+pub struct Event<'a> {
+    /// What was done, such as `agent.create`: the route's [`common::route::Route::audit`].
+    pub action: &'static str,
+    /// The id of what it was done to.
+    pub object: &'a str,
+    /// How it was before, without secrets; null when it was not.
+    pub before: Json,
+    /// How it is now, without secrets; null when it is no more.
+    pub after: Json,
+}
+
+const INSERT: &str = "
+    INSERT INTO audit (id, at, tenant_id, user_id, agent_id, credential_id, address, request_id, action, object_id, outcome, before, after)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'done', ?11, ?12)";
+
+/// Writes the row of a change.
+pub async fn insert(tx: &Tx<'_>, origin: &Origin<'_>, event: &Event<'_>) -> Result<(), DbError> {
+    let json = |value: &Json| (!value.is_null()).then(|| json::to_text(value));
+    let row = args![
+        &AuditId::generate(origin.now, origin.chance),
+        origin.now,
+        origin.tenant,
+        origin.user,
+        origin.agent,
+        origin.credential,
+        origin.address,
+        origin.request,
+        event.action,
+        event.object,
+        json(&event.before),
+        json(&event.after),
+    ];
+    tx.execute(INSERT, row).await
+}
+
+/// Whether there is a row of this action about an object.
+pub async fn is_there(reads: &dyn Rows, object: &str, action: &str) -> Result<bool, DbError> {
+    let sql = "SELECT 1 FROM audit WHERE object_id = ?1 AND action = ?2 LIMIT 1";
+    Ok(reads.optional::<Happened>(sql, args![object, action]).await?.is_some())
+}
+
+/// The members that differ between two objects: an audit row holds what was changed, not what was left.
+pub fn changed(before: Json, after: Json) -> (Json, Json) {
+    let (Json::Object(mut before), Json::Object(mut after)) = (before, after) else { return (Json::Null, Json::Null) };
+    before.retain(|name, value| {
+        let differs = after.get(name) != Some(value);
+        if !differs {
+            after.shift_remove(name);
+        }
+        differs
+    });
+    (Json::Object(before), Json::Object(after))
+}
+
+/// Many agents that one statement is about to change, for their audit rows.
+pub(crate) struct Many<'a> {
+    /// What comes before the statement and may name a table.
+    pub with: &'a str,
+    /// A condition on the agent `a`; it and `with` know `subject` as `?1`.
+    pub which: &'a str,
+    /// An id.
+    pub subject: &'a str,
+    /// The member that changes, and the column that it is of.
+    pub member: &'a str,
+    /// Its value afterwards.
+    pub after: &'a str,
+    /// Whether they are archived by it, too.
+    pub is_archived: bool,
+}
+
+/// Writes a row for each of many agents, by one statement.
+pub(crate) async fn insert_for_many(
+    tx: &Tx<'_>,
+    origin: &Origin<'_>,
+    action: &str,
+    many: &Many<'_>,
+) -> Result<(), DbError> {
+    let Many { with, which, member, .. } = many;
+    // The time part of the ids is made here, their random part by SQLite: hexadecimal digits are digits of an id too.
+    let id = AuditId::generate(origin.now, origin.chance);
+    let sql = format!(
+        "{with} INSERT INTO audit (id, at, tenant_id, user_id, agent_id, credential_id, address, request_id, action, object_id, outcome,
+                                   before, after)
+         SELECT ?2 || lower(hex(randomblob(8))), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, a.id, 'done', json_object('{member}', a.{member}),
+                iif(?12, json_object('{member}', ?11, 'archived', json('true')), json_object('{member}', ?11))
+         FROM agents a WHERE {which}"
+    );
+    let row = args![
+        many.subject,
+        id.time_part(),
+        origin.now,
+        origin.tenant,
+        origin.user,
+        origin.agent,
+        origin.credential,
+        origin.address,
+        origin.request,
+        action,
+        many.after,
+        many.is_archived,
+    ];
+    tx.execute(&sql, row).await
+}

@@ -1,0 +1,314 @@
+//! Seals over the audit trail, so that whoever can write to the file still cannot bend it unseen.
+//!
+//! 1. A row's digest is the SHA-256 of all its columns, each with its type and length ([`row_digest`]).
+//! 2. A seal covers the rows that follow the seal before it. It lists their numbers and digests, and its HMAC-SHA-256 covers
+//!    this list, its bounds, its time, and the HMAC of the seal before: the seals are one chain ([`mac`]).
+//! 3. The tick makes them ([`run`]), and logs the newest HMAC, the head. Who cuts rows off together with their seals leaves a
+//!    chain that is whole but lacks the head that was logged.
+//! 4. [`verify`] walks the chain and names the first row that is not as it was sealed.
+
+use serde::Serialize;
+
+use crate::{
+    audit::{
+        seal::{self, End, Seal},
+        trail::{self, Whole},
+    },
+    db::{Db, DbError, Value},
+};
+use common::{
+    secret::{Digest, Key},
+    time::Timestamp,
+};
+
+/// Rows that one seal covers at most.
+const SEALED: usize = 1_000;
+/// Seals that one tick makes at most.
+const SEALS: usize = 5;
+/// Rows that are read at once: a row can have some 100 KB.
+const ROWS: i64 = 100;
+/// Rows and seals that one request verifies at most.
+const VERIFIED: i64 = 50_000;
+/// Bytes of a row in a seal's list: its number and its digest.
+const LISTED: usize = 8 + 32;
+
+/// The keys of the variable `audit_key`: texts with commas or blanks between them, the newest first.
+pub fn keys(variable: &str) -> Vec<Key> {
+    let texts = variable.split([',', ' ']).filter(|text| !text.is_empty());
+    texts.map(|text| Key::derive(text.as_bytes(), "accredit audit seal 1", &[])).collect()
+}
+
+/// The digest of a row: rows that differ have digests that differ.
+fn row_digest(row: &Whole) -> Digest {
+    let mut bytes = Vec::with_capacity(512);
+    let mut text = |kind: u8, part: &[u8]| {
+        bytes.push(kind);
+        bytes.extend(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        bytes.extend(part);
+    };
+    text(0, b"accredit audit row 1");
+    for column in &row.columns {
+        match column {
+            Value::Null => text(1, &[]),
+            Value::Integer(number) => text(2, &number.to_be_bytes()),
+            Value::Real(number) => text(3, &number.to_be_bytes()),
+            Value::Text(part) => text(4, part.as_bytes()),
+            Value::Blob(part) => text(5, part),
+        }
+    }
+    Digest::of(&bytes)
+}
+
+/// The HMAC of a seal that follows one with `before`.
+fn mac(key: &Key, before: Option<&Digest>, seal: &Seal) -> Digest {
+    let mut bytes = Vec::with_capacity(120);
+    bytes.extend(before.map_or([0; 32], |mac| *mac.bytes()));
+    for number in [seal.from_seq, seal.to_seq, seal.sealed_at.millis()] {
+        bytes.extend(number.to_be_bytes());
+    }
+    bytes.extend(Digest::of(&seal.digests).bytes());
+    key.mac(&bytes)
+}
+
+/// What a seal says of its key: nothing from which the key could be known.
+fn key_id(key: &Key) -> Vec<u8> {
+    key.mac(b"key id").bytes().iter().take(8).copied().collect()
+}
+
+/// Seals the rows that are new, if there is a key; the new head is the last one, for the log.
+pub async fn run(db: &Db, keys: &[Key], now: Timestamp) -> Result<Option<Head>, DbError> {
+    let Some(key) = keys.first() else { return Ok(None) };
+    let mut head = None;
+    for _ in 0..SEALS {
+        match next(db, key, now).await? {
+            Some(made) => head = Some(Head { seq: Some(made.to_seq), mac: made.mac }),
+            None => break,
+        }
+    }
+    Ok(head)
+}
+
+/// Makes one seal; `None`: there is nothing new, or somebody else has sealed it.
+///
+/// Rows are read without a lock: they never change, and none can come in before those that are there. One statement then
+/// decides whether this seal continues the chain.
+async fn next(db: &Db, key: &Key, now: Timestamp) -> Result<Option<Seal>, DbError> {
+    let before = seal::before(db, i64::MAX).await?;
+    let sealed_to = before.as_ref().map_or(0, |end| end.to_seq);
+    let (mut to_seq, mut digests) = (sealed_to, Vec::new());
+    while digests.len() < SEALED * LISTED {
+        let rows = trail::whole(db, to_seq, i64::MAX, ROWS).await?;
+        let Some(last) = rows.last() else { break };
+        to_seq = last.seq;
+        for row in &rows {
+            digests.extend(row.seq.to_be_bytes());
+            digests.extend(row_digest(row).bytes());
+        }
+    }
+    if digests.is_empty() {
+        return Ok(None);
+    }
+    let mut made =
+        Seal { from_seq: sealed_to + 1, to_seq, sealed_at: now, key_id: key_id(key), mac: Digest::of(&[]), digests };
+    made.mac = mac(key, before.as_ref().map(|end| &end.mac), &made);
+    Ok(seal::insert(db, &made).await?.then_some(made))
+}
+
+/// A head as it was logged.
+pub struct Head {
+    /// The number of the last row that it covers, if it was said.
+    pub seq: Option<i64>,
+    /// The HMAC.
+    pub mac: Digest,
+}
+
+impl std::fmt::Display for Head {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.seq {
+            Some(seq) => write!(f, "{seq} {}", self.mac),
+            None => write!(f, "{}", self.mac),
+        }
+    }
+}
+
+impl Head {
+    /// Reads `<number> <64 hexadecimal digits>`, or the digits alone.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let (seq, mac) = match text.split_once(' ') {
+            Some((seq, mac)) => (Some(seq.parse().ok()?), mac),
+            None => (None, text),
+        };
+        Some(Self { seq, mac: Digest::parse(mac)? })
+    }
+}
+
+/// What verifying has found.
+#[derive(Serialize)]
+pub struct Report {
+    /// Whether all that was looked at is as it was sealed.
+    pub ok: bool,
+    /// Rows that were looked at.
+    pub rows: i64,
+    /// The number of the last row that is sealed; 0: none is.
+    pub sealed_to: i64,
+    /// The newest seal's HMAC.
+    pub head: Option<String>,
+    /// Rows that are not sealed yet.
+    pub unsealed: i64,
+    /// Where to go on; null: the whole chain was looked at.
+    pub next_from: Option<i64>,
+    /// The first thing that is not as it was sealed.
+    pub first_bad: Option<Bad>,
+}
+
+/// Something that is not as it was sealed.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Bad {
+    /// The row's number.
+    pub seq: i64,
+    /// The row's id, if it is there and of the asking tenant.
+    pub id: Option<String>,
+    /// What is wrong.
+    pub what: &'static str,
+}
+
+impl Bad {
+    fn at(seq: i64, what: &'static str) -> Self {
+        Self { seq, id: None, what }
+    }
+}
+
+/// Walks the chain from the seal that covers the row `from`, at most [`VERIFIED`] rows and seals of it. Rows of other
+/// tenants are looked at, but only numbers are said of them.
+pub async fn verify(db: &Db, keys: &[Key], tenant: &str, from: i64, head: Option<&Head>) -> Result<Report, DbError> {
+    let newest = seal::before(db, i64::MAX).await?;
+    let sealed_to = newest.as_ref().map_or(0, |end| end.to_seq);
+    let mut walk = Walk {
+        db,
+        ids: keys.iter().map(key_id).collect(),
+        keys,
+        tenant,
+        sealed_to,
+        before: seal::before(db, from).await?,
+        rows: Vec::new().into_iter().peekable(),
+        read_to: None,
+        looked_at: 0,
+    };
+    let mut next_from = None;
+    let mut first_bad = 'walk: {
+        let mut budget = VERIFIED;
+        while walk.sealed() < sealed_to {
+            let seals = seal::after(db, walk.sealed(), sealed_to, ROWS).await?;
+            if seals.is_empty() {
+                break 'walk Some(Bad::at(walk.sealed() + 1, "seal_removed"));
+            }
+            for seal in seals {
+                if budget <= 0 {
+                    next_from = Some(seal.from_seq);
+                    break 'walk None;
+                }
+                budget = budget.saturating_sub(seal.to_seq).saturating_add(seal.from_seq) - 2;
+                if let Some(bad) = walk.step(seal).await? {
+                    break 'walk Some(bad);
+                }
+            }
+        }
+        None
+    };
+    if let Some(head) = head.filter(|_| first_bad.is_none())
+        && !seal::is_known(db, &head.mac).await?
+    {
+        let seq = head.seq.map_or(sealed_to + 1, |seq| seq.min(sealed_to + 1));
+        first_bad = Some(Bad::at(seq, "cut_off"));
+    }
+    Ok(Report {
+        ok: first_bad.is_none(),
+        rows: walk.looked_at,
+        sealed_to,
+        head: newest.map(|end| end.mac.to_string()),
+        unsealed: trail::count_above(db, sealed_to).await?,
+        next_from: next_from.filter(|_| first_bad.is_none()),
+        first_bad,
+    })
+}
+
+/// A walk along the chain: what was seen last, and the rows that come next.
+struct Walk<'a> {
+    db: &'a Db,
+    keys: &'a [Key],
+    ids: Vec<Vec<u8>>,
+    tenant: &'a str,
+    sealed_to: i64,
+    before: Option<End>,
+    rows: std::iter::Peekable<std::vec::IntoIter<Whole>>,
+    read_to: Option<i64>,
+    looked_at: i64,
+}
+
+impl Walk<'_> {
+    /// The last row's number of the seal that was seen last.
+    fn sealed(&self) -> i64 {
+        self.before.as_ref().map_or(0, |end| end.to_seq)
+    }
+
+    /// The next row, left where it is; rows are read across seals, since most seals cover few.
+    async fn peek(&mut self) -> Result<Option<&Whole>, DbError> {
+        if self.rows.peek().is_none() {
+            // At the very beginning there is no lowest number: a row below 1 was added.
+            let after = self.read_to.unwrap_or(self.before.as_ref().map_or(i64::MIN, |end| end.to_seq));
+            let rows = trail::whole(self.db, after, self.sealed_to, ROWS).await?;
+            self.read_to = Some(rows.last().map_or(self.sealed_to, |row| row.seq));
+            self.rows = rows.into_iter().peekable();
+        }
+        Ok(self.rows.peek())
+    }
+
+    /// Looks at the next seal and its rows.
+    async fn step(&mut self, seal: Seal) -> Result<Option<Bad>, DbError> {
+        let begins = self.sealed() + 1;
+        if seal.from_seq != begins {
+            return Ok(Some(Bad::at(begins, "seal_removed")));
+        }
+        let place = |id: &[u8]| self.ids.iter().position(|known| known == id);
+        let at = place(&seal.key_id);
+        let Some((at, key)) = at.and_then(|at| Some((at, self.keys.get(at)?))) else {
+            return Ok(Some(Bad::at(begins, "unknown_key")));
+        };
+        // Keys stand newest first. Who got hold of an old one cannot go on with it.
+        let is_older = self.before.as_ref().and_then(|end| place(&end.key_id)).is_some_and(|before| at > before);
+        if is_older || !mac(key, self.before.as_ref().map(|end| &end.mac), &seal).matches(&seal.mac) {
+            return Ok(Some(Bad::at(begins, "seal_changed")));
+        }
+        let (listed, _) = seal.digests.as_chunks::<LISTED>();
+        let mut expected = begins;
+        for entry in listed {
+            let Some((number, digest)) = entry.split_first_chunk::<8>() else { continue };
+            let number = i64::from_be_bytes(*number);
+            let row = match self.peek().await? {
+                // None is left out by the database: this one was gone before it was sealed, or is since.
+                _ if number != expected => return Ok(Some(Bad::at(expected, "removed"))),
+                Some(row) if row.seq == number => row,
+                Some(row) if row.seq < number => return Ok(Some(self.bad("added"))),
+                _ => return Ok(Some(Bad::at(number, "removed"))),
+            };
+            if row_digest(row).bytes() != digest {
+                return Ok(Some(self.bad("changed")));
+            }
+            self.rows.next();
+            self.looked_at += 1;
+            expected = number + 1;
+        }
+        self.before = Some(End { to_seq: seal.to_seq, key_id: seal.key_id, mac: seal.mac });
+        Ok(None)
+    }
+
+    /// The next row, and what is wrong with it.
+    fn bad(&mut self, what: &'static str) -> Bad {
+        let row = self.rows.peek();
+        Bad { seq: row.map_or(0, |row| row.seq), id: row.and_then(|row| row.id_within(self.tenant)), what }
+    }
+}
+
+#[cfg(test)]
+mod tests;

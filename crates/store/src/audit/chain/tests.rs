@@ -1,0 +1,282 @@
+use super::*;
+use crate::testing::TestDb;
+
+const TENANT: &str = "ten_main";
+
+async fn rows(t: &TestDb, count: usize) {
+    let tx = t.db().begin(crate::db::Purpose::Durable).await.unwrap();
+    for _ in 0..count {
+        let sql = "INSERT INTO audit (id, at, tenant_id, user_id, action, object_id, outcome, after)
+                   SELECT 'aud_' || n, n, iif(n % 2, 'ten_main', 'ten_other'), 'usr_a', 'x.y', 'agt_a', 'done', '{}'
+                   FROM (SELECT ifnull(max(seq), 0) + 1 AS n FROM audit)";
+        tx.execute(sql, vec![]).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+}
+
+async fn seal(t: &TestDb, setting: &str) -> Option<String> {
+    run(t.db(), &keys(setting), t.now()).await.unwrap().map(|head| head.to_string())
+}
+
+/// Ten rows under three seals, and the head.
+async fn sealed() -> (TestDb, String) {
+    let t = TestDb::new();
+    let mut head = None;
+    for count in [3, 4, 3] {
+        rows(&t, count).await;
+        t.wait(1);
+        head = seal(&t, "key").await;
+    }
+    (t, head.unwrap())
+}
+
+async fn verified(t: &TestDb, setting: &str, from: i64, head: Option<&str>) -> Report {
+    let head = head.map(|head| Head::parse(head).unwrap());
+    verify(t.db(), &keys(setting), TENANT, from, head.as_ref()).await.unwrap()
+}
+
+async fn first_bad(t: &TestDb, head: Option<&str>) -> Option<(i64, Option<String>, &'static str)> {
+    let report = verified(t, "key", i64::MIN, head).await;
+    assert_eq!(report.ok, report.first_bad.is_none());
+    report.first_bad.map(|bad| (bad.seq, bad.id, bad.what))
+}
+
+/// What somebody does who can write to the file.
+async fn bend(t: &TestDb, statements: &[&str]) {
+    let triggers = t.texts("SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name LIKE 'audit%'").await;
+    for name in triggers {
+        t.execute(&format!("DROP TRIGGER {name}")).await.unwrap();
+    }
+    for statement in statements {
+        t.execute(statement).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_new_is_sealed_and_nothing_else() {
+    let t = TestDb::new();
+    assert_eq!(seal(&t, "").await, None);
+    rows(&t, 2).await;
+    assert_eq!(seal(&t, "").await, None, "no key");
+    assert_eq!(t.number("SELECT count(*) FROM audit_seals").await, 0);
+    let first = seal(&t, "key").await.unwrap();
+    assert!(first.starts_with("2 ") && first.len() == 2 + 64, "{first}");
+    assert_eq!(seal(&t, "key").await, None, "nothing is new");
+    rows(&t, 1).await;
+    let report = verified(&t, "key", i64::MIN, Some(&first)).await;
+    let expected = serde_json::json!({
+        "ok": true, "rows": 2, "sealed_to": 2, "head": &first[2..], "unsealed": 1, "next_from": null, "first_bad": null,
+    });
+    assert_eq!(serde_json::to_value(report).unwrap(), expected);
+}
+
+/// A backlog is sealed in bounded steps, and verified in bounded requests that can be continued.
+#[tokio::test]
+async fn a_long_trail_is_sealed_and_verified_in_parts() {
+    let t = TestDb::new();
+    rows(&t, 5_100).await;
+    assert!(seal(&t, "key").await.unwrap().starts_with("5000 "));
+    assert!(seal(&t, "key").await.unwrap().starts_with("5100 "));
+    assert_eq!(t.number("SELECT count(*) FROM audit_seals").await, 6);
+    let whole = verified(&t, "key", i64::MIN, None).await;
+    assert_eq!((whole.ok, whole.rows, whole.next_from), (true, 5_100, None));
+    let rest = verified(&t, "key", 4_321, None).await;
+    assert_eq!((rest.ok, rest.rows, rest.next_from), (true, 1_100, None), "from the seal that covers the row");
+    let none = verified(&t, "key", 5_101, None).await;
+    assert_eq!((none.ok, none.rows, none.next_from), (true, 0, None));
+}
+
+/// R31: an edited row is found and named, whichever column was edited; of another tenant by its number alone.
+#[tokio::test]
+async fn an_edited_row_is_found() {
+    for (edit, what) in [
+        ("action = 'x.z'", "changed"),
+        ("after = NULL", "changed"),
+        ("after = CAST(x'ff' AS TEXT)", "changed"),
+        ("user_id = '', agent_id = 'usr_a'", "changed"),
+        ("at = at + 1", "changed"),
+        ("count = 2", "changed"),
+    ] {
+        let (t, head) = sealed().await;
+        assert_eq!(first_bad(&t, Some(&head)).await, None);
+        bend(&t, &[&format!("UPDATE audit SET {edit} WHERE seq IN (5, 9)")]).await;
+        assert_eq!(first_bad(&t, None).await, Some((5, Some("aud_5".to_owned()), what)), "{edit}");
+        bend(&t, &["UPDATE audit SET action = 'x.z' WHERE seq = 4"]).await;
+        assert_eq!(first_bad(&t, None).await, Some((4, None, "changed")), "another tenant's row");
+    }
+}
+
+/// R31: a removed row is found, in the middle, at the beginning and at the end.
+#[tokio::test]
+async fn a_removed_row_is_found() {
+    for seq in [1, 5, 7, 10] {
+        let (t, _) = sealed().await;
+        bend(&t, &[&format!("DELETE FROM audit WHERE seq = {seq}")]).await;
+        assert_eq!(first_bad(&t, None).await, Some((seq, None, "removed")));
+    }
+    let (t, _) = sealed().await;
+    bend(&t, &["DELETE FROM audit WHERE seq > 6"]).await;
+    assert_eq!(first_bad(&t, None).await, Some((7, None, "removed")));
+}
+
+/// R31: a row that was removed before it could be sealed leaves a gap, which is found too.
+#[tokio::test]
+async fn a_row_that_was_removed_before_it_was_sealed_is_found() {
+    let (t, _) = sealed().await;
+    rows(&t, 3).await;
+    bend(&t, &["DELETE FROM audit WHERE seq = 12"]).await;
+    seal(&t, "key").await.unwrap();
+    assert_eq!(first_bad(&t, None).await, Some((12, None, "removed")));
+    let behind = verified(&t, "key", 14, None).await;
+    assert!(behind.ok, "what follows can be verified from there");
+}
+
+/// R31: two rows that changed places are found.
+#[tokio::test]
+async fn reordered_rows_are_found() {
+    let (t, _) = sealed().await;
+    bend(
+        &t,
+        &[
+            "UPDATE audit SET seq = 100 WHERE seq = 5",
+            "UPDATE audit SET seq = 5 WHERE seq = 7",
+            "UPDATE audit SET seq = 7 WHERE seq = 100",
+        ],
+    )
+    .await;
+    assert_eq!(first_bad(&t, None).await, Some((5, Some("aud_7".to_owned()), "changed")));
+}
+
+/// R31: a row that was put in before the first one is found.
+#[tokio::test]
+async fn an_added_row_is_found() {
+    let (t, _) = sealed().await;
+    let row =
+        "INSERT INTO audit (seq, id, at, tenant_id, action, outcome) VALUES (-3, 'aud_x', 1, 'ten_main', 'x', 'done')";
+    t.execute(row).await.unwrap();
+    assert_eq!(first_bad(&t, None).await, Some((-3, Some("aud_x".to_owned()), "added")));
+}
+
+/// R31: the end cut off together with its seals leaves a chain that is whole; the head that was logged is not in it.
+#[tokio::test]
+async fn a_tail_that_was_cut_with_its_seals_is_found_by_the_head() {
+    let (t, head) = sealed().await;
+    bend(&t, &["DELETE FROM audit WHERE seq > 7", "DELETE FROM audit_seals WHERE from_seq > 7"]).await;
+    assert_eq!(first_bad(&t, None).await, None, "nothing tells without the head");
+    assert_eq!(first_bad(&t, Some(&head)).await, Some((8, None, "cut_off")));
+    assert_eq!(first_bad(&t, Some(&head[3..])).await, Some((8, None, "cut_off")));
+    // Nor does it help to go on behind the cut, as if nothing had been.
+    bend(&t, &["UPDATE sqlite_sequence SET seq = 7 WHERE name = 'audit'"]).await;
+    rows(&t, 6).await;
+    seal(&t, "key").await.unwrap();
+    assert_eq!(first_bad(&t, None).await, None);
+    assert_eq!(first_bad(&t, Some(&head)).await, Some((10, None, "cut_off")), "at or before the head");
+    // Everything cut.
+    bend(&t, &["DELETE FROM audit", "DELETE FROM audit_seals"]).await;
+    assert_eq!(first_bad(&t, Some(&head)).await, Some((1, None, "cut_off")));
+}
+
+/// R31: seals that were bent are found: removed in the middle, moved, changed in any column, made with another key.
+#[tokio::test]
+async fn a_bent_seal_is_found() {
+    for (statement, seq, what) in [
+        ("DELETE FROM audit_seals WHERE from_seq = 4", 4, "seal_removed"),
+        ("DELETE FROM audit_seals WHERE from_seq = 1", 1, "seal_removed"),
+        ("UPDATE audit_seals SET sealed_at = sealed_at + 1 WHERE from_seq = 4", 4, "seal_changed"),
+        ("UPDATE audit_seals SET mac = zeroblob(32) WHERE from_seq = 4", 4, "seal_changed"),
+        ("UPDATE audit_seals SET digests = zeroblob(160) WHERE from_seq = 4", 4, "seal_changed"),
+        ("UPDATE audit_seals SET to_seq = 6 WHERE from_seq = 4", 4, "seal_changed"),
+        ("UPDATE audit_seals SET key_id = zeroblob(8) WHERE from_seq = 4", 4, "unknown_key"),
+    ] {
+        let (t, _) = sealed().await;
+        bend(&t, &[statement]).await;
+        assert_eq!(first_bad(&t, None).await, Some((seq, None, what)), "{statement}");
+    }
+    let (t, _) = sealed().await;
+    assert_eq!(verified(&t, "guessed", i64::MIN, None).await.first_bad, Some(Bad::at(1, "unknown_key")));
+}
+
+/// R31: seals are insert-only, and there is one chain, whoever seals.
+#[tokio::test]
+async fn a_seal_cannot_be_changed_removed_replaced_or_doubled() {
+    let (t, head) = sealed().await;
+    for bent in [
+        "UPDATE audit_seals SET sealed_at = 1",
+        "UPDATE OR REPLACE audit_seals SET from_seq = 1",
+        "DELETE FROM audit_seals",
+        "INSERT OR REPLACE INTO audit_seals SELECT * FROM audit_seals",
+        "REPLACE INTO audit_seals SELECT from_seq, to_seq, 1, key_id, mac, digests FROM audit_seals WHERE from_seq = 4",
+        "INSERT INTO audit_seals SELECT 12, 13, 1, key_id, mac, digests FROM audit_seals WHERE from_seq = 4",
+        "INSERT INTO audit_seals SELECT NULL, 13, 1, key_id, mac, digests FROM audit_seals WHERE from_seq = 4",
+        "INSERT OR REPLACE INTO audit_seals SELECT 11, 7, 1, key_id, mac, digests FROM audit_seals WHERE from_seq = 4",
+    ] {
+        assert!(t.execute(bent).await.is_err(), "{bent}");
+    }
+    assert_eq!(t.texts("SELECT from_seq || '-' || to_seq FROM audit_seals").await, ["1-3", "4-7", "8-10"]);
+    assert_eq!(first_bad(&t, Some(&head)).await, None);
+}
+
+/// Two hosts that read the same newest seal: one of them seals, the other one finds it done.
+#[tokio::test]
+async fn two_who_seal_at_once_make_one_chain() {
+    let (t, _) = sealed().await;
+    rows(&t, 1).await;
+    let end = seal::before(t.db(), i64::MAX).await.unwrap().unwrap();
+    let made = |at: i64| Seal {
+        from_seq: end.to_seq + 1,
+        to_seq: end.to_seq + 1,
+        sealed_at: Timestamp::from_millis(at),
+        key_id: vec![0; 8],
+        mac: Digest::of(b"x"),
+        digests: vec![0; LISTED],
+    };
+    assert!(seal::insert(t.db(), &made(1)).await.unwrap());
+    assert!(!seal::insert(t.db(), &made(2)).await.unwrap());
+    assert_eq!(t.number("SELECT sealed_at FROM audit_seals WHERE from_seq = 11").await, 1);
+}
+
+/// A new key goes on with the chain; the old one verifies what it sealed, and cannot go on.
+#[tokio::test]
+async fn a_key_can_be_replaced_and_the_old_one_cannot_come_back() {
+    let (t, _) = sealed().await;
+    rows(&t, 2).await;
+    let head = seal(&t, "new key").await.unwrap();
+    assert!(verified(&t, "new key", i64::MIN, Some(&head)).await.ok);
+    assert_eq!(verified(&t, "new", i64::MIN, None).await.first_bad, Some(Bad::at(1, "unknown_key")));
+    rows(&t, 1).await;
+    seal(&t, "key").await.unwrap();
+    for from in [i64::MIN, 13] {
+        let bad = verified(&t, "new key", from, None).await.first_bad;
+        assert_eq!(bad, Some(Bad::at(13, "seal_changed")));
+    }
+}
+
+#[test]
+fn a_head_is_read_as_it_is_logged() {
+    let mac = Digest::of(b"x");
+    let logged = Head { seq: Some(12), mac }.to_string();
+    assert_eq!(Head::parse(&logged).map(|head| (head.seq, head.mac)), Some((Some(12), mac)));
+    assert_eq!(Head::parse(&format!(" {mac} ")).map(|head| (head.seq, head.mac)), Some((None, mac)));
+    for bad in ["", "12", "x y", &format!("x {mac}"), &format!("1  {mac}"), &mac.to_string()[1..]] {
+        assert!(Head::parse(bad).is_none(), "{bad}");
+    }
+}
+
+/// Columns cannot run into each other, and what differs in type differs.
+#[test]
+fn rows_that_differ_have_digests_that_differ() {
+    let blob = |text: &str| Value::Blob(text.into());
+    let digest = |columns: Vec<Value>| row_digest(&Whole { seq: 1, columns });
+    let all = [
+        digest(vec![blob("ab"), blob("c")]),
+        digest(vec![blob("a"), blob("bc")]),
+        digest(vec![blob("abc"), blob("")]),
+        digest(vec![blob("abc"), Value::Null]),
+        digest(vec![blob("abc")]),
+        digest(vec![Value::Integer(0)]),
+        digest(vec![Value::Null]),
+    ];
+    for (at, one) in all.iter().enumerate() {
+        assert!(all.iter().skip(at + 1).all(|other| other != one), "{at}");
+    }
+}

@@ -1,0 +1,51 @@
+//! Table `refusals`: how often a known caller was refused with which slug in which minute.
+
+use common::{
+    id::{AgentId, RequestId, UserId},
+    time::Timestamp,
+};
+
+use crate::{
+    args,
+    db::{Db, DbError, Happened},
+    origin::Origin,
+};
+
+const COUNT: &str = "
+    ON CONFLICT (subject, slug, minute) DO UPDATE
+    SET count = count + 1, credential_id = excluded.credential_id, address = excluded.address, request_id = excluded.request_id";
+
+/// Counts one refusal of a caller.
+pub async fn count(db: &Db, origin: &Origin<'_>, slug: &str) -> Result<(), DbError> {
+    let sql = format!(
+        "INSERT INTO refusals (subject, slug, minute, count, tenant_id, user_id, agent_id, credential_id, address, request_id)
+         VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8, ?9) {COUNT}"
+    );
+    let row = args![
+        origin.agent.map(AgentId::as_str).or(origin.user.map(UserId::as_str)),
+        slug,
+        origin.now.minute(),
+        origin.tenant,
+        origin.user,
+        origin.agent,
+        origin.credential,
+        origin.address,
+        origin.request,
+    ];
+    db.hot::<Happened>(&sql, row).await.map(drop)
+}
+
+/// Counts one failed sign-in. For an account that is not there the same statement runs and writes nothing.
+pub async fn count_login(
+    db: &Db,
+    user: Option<&UserId>,
+    slug: &str,
+    (address, request): (&str, &RequestId),
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let sql = format!(
+        "INSERT INTO refusals (subject, slug, minute, count, tenant_id, user_id, address, request_id)
+         SELECT id, ?2, ?3, 1, tenant_id, id, ?4, ?5 FROM users WHERE id = ?1 {COUNT}"
+    );
+    db.hot::<Happened>(&sql, args![user, slug, now.minute(), address, request]).await.map(drop)
+}

@@ -1,0 +1,234 @@
+//! Table `audit`, as it is read: who may see which rows, and what of them.
+
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use crate::{
+    args,
+    db::{DbError, FromRow, Reads, Row, Rows, Value},
+    permission::{self, Binder},
+    subject::Subject,
+};
+use common::{id::AuditId, json, permission::Action, time::Timestamp};
+
+/// A row of the trail, as it is answered.
+#[derive(Serialize)]
+pub struct Entry {
+    /// The id.
+    pub id: AuditId,
+    /// When it happened; of refusals, the minute.
+    pub at: Timestamp,
+    /// What was done; of refusals, the slug.
+    pub action: String,
+    /// `done` or `refused`.
+    pub outcome: String,
+    /// Refusals that are summed in this row.
+    pub count: i64,
+    /// Who did it.
+    pub actor: Actor,
+    /// With which credential.
+    pub credential_id: Option<String>,
+    /// From where.
+    pub address: Option<String>,
+    /// In which request.
+    pub request_id: Option<String>,
+    /// The id of what it was done to.
+    pub object: Option<String>,
+    /// How it was before.
+    pub before: Json,
+    /// How it was afterwards.
+    pub after: Json,
+}
+
+/// Who did something.
+#[derive(Serialize)]
+pub struct Actor {
+    /// The person: of an agent, who owned it then.
+    pub user_id: Option<String>,
+    /// The person's address.
+    pub email: Option<String>,
+    /// The agent, if one did it.
+    pub agent_id: Option<String>,
+    /// The agent's name.
+    pub agent_name: Option<String>,
+}
+
+impl FromRow for Entry {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.take()?,
+            at: row.take()?,
+            action: row.take()?,
+            outcome: row.take()?,
+            count: row.take()?,
+            actor: Actor { user_id: row.take()?, email: row.take()?, agent_id: row.take()?, agent_name: row.take()? },
+            credential_id: row.take()?,
+            address: row.take()?,
+            request_id: row.take()?,
+            object: row.take()?,
+            before: stored_json(row)?,
+            after: stored_json(row)?,
+        })
+    }
+}
+
+fn stored_json(row: &mut Row) -> Result<Json, DbError> {
+    match row.take::<Option<String>>()? {
+        None => Ok(Json::Null),
+        Some(text) => json::parse(&text).ok_or(DbError::Row("not JSON")),
+    }
+}
+
+/// What the trail is narrowed to.
+#[derive(Default)]
+pub struct Filter {
+    /// A user's id or address, an agent's id or name.
+    pub actor: Option<String>,
+    /// The action or slug.
+    pub action: Option<String>,
+    /// Any id, a user's address or an agent's name.
+    pub object: Option<String>,
+    /// `done` or `refused`.
+    pub outcome: Option<String>,
+    /// Not before.
+    pub since: Option<Timestamp>,
+    /// Before.
+    pub until: Option<Timestamp>,
+}
+
+/// At most `limit` rows that the caller may see, the newest first, behind the row `after` (empty: from the newest).
+///
+/// Who has audit.read_all sees his tenant's. Others see what was done by or to agents that they may read (an archived one:
+/// that was theirs); of another agent beside it only the id, and not what was written to it.
+pub async fn list(
+    reads: &dyn Rows,
+    subject: &Subject,
+    sees_all: bool,
+    filter: &Filter,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Entry>, DbError> {
+    let mut binder = Binder::default();
+    let tenant = binder.bind(&subject.tenant);
+    let may = if sees_all {
+        "1".to_owned()
+    } else {
+        let live = permission::on_agent(subject, Action::Read, &mut binder);
+        let archived = permission::on_agent(subject, Action::Delete, &mut binder);
+        format!("iif(a.archived_at IS NULL, {live}, {archived})")
+    };
+    // The unary plus keeps the index of the tenant out of the way of those of one agent's rows.
+    let mut wanted = if sees_all { format!("r.tenant_id = {tenant}") } else { format!("+r.tenant_id = {tenant}") };
+    if !after.is_empty() {
+        let after = binder.bind(after);
+        wanted.push_str(&format!(" AND r.seq < (SELECT seq FROM audit WHERE id = {after} AND tenant_id = {tenant})"));
+    }
+    // Who is named by address or name is looked up among those whom the caller may know of.
+    let id_of = |named: &str, binder: &mut Binder| {
+        let value = binder.bind(named);
+        if named.contains('@') {
+            format!("(SELECT id FROM users WHERE tenant_id = {tenant} AND email_key = lower({value}))")
+        } else if named.contains('_') {
+            value
+        } else {
+            format!(
+                "(SELECT a.id FROM agents a WHERE a.tenant_id = {tenant} AND a.name = {value} AND a.archived_at IS NULL AND {may})"
+            )
+        }
+    };
+    if let Some(actor) = &filter.actor {
+        let column = if actor.contains('@') || actor.starts_with("usr_") { "user_id" } else { "agent_id" };
+        wanted.push_str(&format!(" AND r.{column} = {}", id_of(actor, &mut binder)));
+    }
+    if let Some(object) = &filter.object {
+        wanted.push_str(&format!(" AND r.object_id = {}", id_of(object, &mut binder)));
+    }
+    let simple: [(&str, Option<Value>); 4] = [
+        ("action =", filter.action.as_deref().map(Value::from)),
+        ("outcome =", filter.outcome.as_deref().map(Value::from)),
+        ("at >=", filter.since.map(Value::from)),
+        ("at <", filter.until.map(Value::from)),
+    ];
+    for (condition, value) in simple {
+        if let Some(value) = value {
+            wanted.push_str(&format!(" AND r.{condition} {}", binder.bind(value)));
+        }
+    }
+    let newest = format!("ORDER BY r.seq DESC LIMIT {}", binder.bind(limit));
+    let (with, wanted) = if sees_all {
+        (String::new(), wanted)
+    } else {
+        // The newest of each agent's rows by the indexes, then the newest of all of these: the work grows with what the caller
+        // may see, not with the trail.
+        let rows = |column: &str| {
+            format!(
+                "SELECT x.seq FROM mine m JOIN audit x
+                 ON x.seq IN (SELECT r.seq FROM audit r WHERE r.{column} = m.id AND {wanted} {newest})"
+            )
+        };
+        (
+            format!("WITH mine AS MATERIALIZED (SELECT a.id FROM agents a WHERE a.tenant_id = {tenant} AND {may}) "),
+            format!("r.seq IN ({} UNION {})", rows("agent_id"), rows("object_id")),
+        )
+    };
+    let hidden = format!("EXISTS (SELECT 1 FROM agents a WHERE a.id = r.object_id AND NOT {may})");
+    let sql = format!(
+        "{with}SELECT r.id, r.at, r.action, r.outcome, r.count, r.user_id,
+                (SELECT u.email FROM users u WHERE u.id = r.user_id AND u.tenant_id = {tenant}) AS email, r.agent_id,
+                (SELECT a.name FROM agents a WHERE a.id = r.agent_id AND a.tenant_id = {tenant} AND {may}) AS agent,
+                r.credential_id, r.address, r.request_id, r.object_id,
+                iif({hidden}, NULL, r.before) AS before, iif({hidden}, NULL, r.after) AS after
+         FROM audit r WHERE {wanted} {newest}"
+    );
+    reads.list(&sql, binder.into_args()).await
+}
+
+/// A row whole, in a form in which nothing can be hidden: texts as bytes, whatever they hold.
+pub struct Whole {
+    /// The number.
+    pub seq: i64,
+    /// Every column, the number first.
+    pub columns: Vec<Value>,
+}
+
+/// Columns of the table: all of them. One that a later migration adds needs another form of the seals.
+const COLUMNS: usize = 15;
+
+impl FromRow for Whole {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        let columns: Vec<Value> = (0..COLUMNS).map(|_| row.take()).collect::<Result<_, _>>()?;
+        match columns.first() {
+            Some(Value::Integer(seq)) => Ok(Self { seq: *seq, columns }),
+            _ => Err(DbError::Row("an audit row without a number")),
+        }
+    }
+}
+
+impl Whole {
+    /// The row's id, if it is one of this tenant.
+    pub fn id_within(&self, tenant: &str) -> Option<String> {
+        let text = |at: usize| match self.columns.get(at) {
+            Some(Value::Blob(bytes)) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        };
+        text(1).filter(|_| text(3) == Some(tenant)).map(str::to_owned)
+    }
+}
+
+/// At most `limit` rows of all tenants with numbers above `after` and up to `to`, the oldest first.
+pub async fn whole(reads: &dyn Rows, after: i64, to: i64, limit: i64) -> Result<Vec<Whole>, DbError> {
+    reads
+        .list(
+            "SELECT seq, CAST(id AS BLOB), at, CAST(tenant_id AS BLOB), CAST(user_id AS BLOB), CAST(agent_id AS BLOB),
+                    CAST(credential_id AS BLOB), CAST(address AS BLOB), CAST(request_id AS BLOB), CAST(action AS BLOB),
+                    CAST(object_id AS BLOB), CAST(outcome AS BLOB), count, CAST(before AS BLOB), CAST(after AS BLOB)
+             FROM audit WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3",
+            args![after, to, limit],
+        )
+        .await
+}
+
+/// Rows with numbers above `seq`.
+pub async fn count_above(reads: &dyn Rows, seq: i64) -> Result<i64, DbError> {
+    Ok(reads.optional("SELECT count(*) FROM audit WHERE seq > ?1", args![seq]).await?.unwrap_or(0))
+}

@@ -1,0 +1,227 @@
+//! Table `credentials` as its people see it: personal access tokens, and all credentials of a tenant for its admins.
+
+use serde::Serialize;
+
+use super::status::{CredentialStatus, REVOKED, status};
+use crate::{
+    args,
+    db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx},
+    page::PageRequest,
+    permission::Binder,
+    user,
+};
+use common::{
+    id::{CredentialId, TenantId, UserId},
+    scope::Patterns,
+    secret::Kind,
+    time::Timestamp,
+};
+
+/// A credential's record, as much as may be shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct Token {
+    /// The record's id.
+    pub id: CredentialId,
+    /// Session, PAT, agent token or API key.
+    pub kind: Kind,
+    /// What its person calls it.
+    pub name: Option<String>,
+    /// What is shown of it.
+    pub prefix: String,
+    /// Its patterns.
+    pub scope: Patterns,
+    /// Its status.
+    pub status: CredentialStatus,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Its end; null is never.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// The record that replaced it, if it was rotated.
+    pub replaced_by: Option<String>,
+    /// Its last recorded use.
+    pub last_used_at: Option<Timestamp>,
+    /// From where.
+    pub last_used_ip: Option<String>,
+    /// Whose it is; of an agent's: who owns the agent now.
+    #[serde(skip)]
+    pub owner: Owner,
+    /// What the list is sorted by.
+    #[serde(skip)]
+    pub place: i64,
+}
+
+/// Whose a credential is.
+#[derive(Clone, Debug, Serialize)]
+pub struct Owner {
+    /// The person.
+    pub user_id: UserId,
+    /// His address.
+    pub user_email: String,
+    /// The agent, if it is one's.
+    pub agent_id: Option<String>,
+    /// Its name.
+    pub agent_name: Option<String>,
+}
+
+impl FromRow for Token {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.take()?,
+            kind: row.take()?,
+            name: row.take()?,
+            prefix: row.take()?,
+            scope: row.take()?,
+            status: row.take()?,
+            created_at: row.take()?,
+            expires_at: row.take()?,
+            revoked_at: row.take()?,
+            replaced_by: row.take()?,
+            last_used_at: row.take()?,
+            last_used_ip: row.take()?,
+            owner: Owner {
+                user_id: row.take()?,
+                user_email: row.take()?,
+                agent_id: row.take()?,
+                agent_name: row.take()?,
+            },
+            place: row.take()?,
+        })
+    }
+}
+
+/// What a list is sorted by; the greatest first, but for the end, where the soonest comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sort {
+    /// When it was made.
+    #[default]
+    Created,
+    /// Its last recorded use; what was never used comes last.
+    LastUsed,
+    /// Its end; what never ends comes last.
+    Expires,
+}
+
+impl Sort {
+    /// The words, as they are asked for.
+    pub const WORDS: &str = "created_at, last_used_at, expires_at";
+
+    /// The order that a word names.
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "created_at" => Some(Self::Created),
+            "last_used_at" => Some(Self::LastUsed),
+            "expires_at" => Some(Self::Expires),
+            _ => None,
+        }
+    }
+
+    const fn expression(self) -> &'static str {
+        match self {
+            Self::Created => "c.created_at",
+            Self::LastUsed => "ifnull(c.last_used_at, 0)",
+            Self::Expires => "-ifnull(c.expires_at, 9223372036854775807)",
+        }
+    }
+}
+
+/// What a list is narrowed to.
+#[derive(Default)]
+pub struct Filter<'a> {
+    /// Of this person, by id.
+    pub own: Option<&'a UserId>,
+    /// Of this person, by id or address.
+    pub user: Option<&'a str>,
+    /// Of this kind.
+    pub kind: Option<Kind>,
+    /// Of this status.
+    pub status: Option<CredentialStatus>,
+    /// Not used since; what was never used counts from when it was made.
+    pub unused_since: Option<Timestamp>,
+    /// The order.
+    pub sort: Sort,
+}
+
+fn select(now: &str, place: &str) -> String {
+    format!(
+        "SELECT c.id, c.kind, c.name, c.prefix, c.scope, {} AS status, c.created_at, c.expires_at, c.revoked_at, c.replaced_by,
+                c.last_used_at, c.last_used_address, u.id, u.email, a.id, a.name, {place} AS place
+         FROM credentials c
+         LEFT JOIN agents a ON a.id = c.agent_id
+         JOIN users u ON u.id = ifnull(a.owner_id, c.user_id)",
+        status(now, REVOKED)
+    )
+}
+
+/// The tenant's credentials that the filter leaves, one page.
+pub async fn list(
+    reads: &dyn Rows,
+    tenant: &TenantId,
+    filter: &Filter<'_>,
+    page: &PageRequest,
+    now: Timestamp,
+) -> Result<Vec<Token>, DbError> {
+    let mut binder = Binder::default();
+    let now = binder.bind(now);
+    let place = filter.sort.expression();
+    let (at, id) = page.after();
+    let (at, id) = (binder.bind(at), binder.bind(id));
+    let tenant = binder.bind(tenant);
+    let mut sql = select(&now, place) + &format!(" WHERE c.tenant_id = {tenant} AND ({place}, c.id) < ({at}, {id})");
+    if let Some(own) = filter.own {
+        sql.push_str(&format!(" AND c.user_id = {}", binder.bind(own)));
+    }
+    if let Some(user) = filter.user {
+        let (column, user) = user::named(user);
+        sql.push_str(&format!(" AND u.{column} = {}", binder.bind(user)));
+    }
+    if let Some(kind) = filter.kind {
+        sql.push_str(&format!(" AND c.kind = {}", binder.bind(kind.as_str())));
+    }
+    if let Some(only) = filter.status {
+        // A credential that is expiring is active too.
+        let words = match only {
+            CredentialStatus::Active => "'active', 'expiring'".to_owned(),
+            other => binder.bind(other.as_str()),
+        };
+        sql.push_str(&format!(" AND {} IN ({words})", status(&now, REVOKED)));
+    }
+    if let Some(since) = filter.unused_since {
+        sql.push_str(&format!(" AND ifnull(c.last_used_at, c.created_at) < {}", binder.bind(since)));
+    }
+    sql.push_str(&format!(" ORDER BY {place} DESC, c.id DESC LIMIT {}", binder.bind(page.rows())));
+    reads.list(&sql, binder.into_args()).await
+}
+
+/// One credential of the tenant; with `own`, only a PAT of that person.
+pub async fn find(
+    reads: &dyn Rows,
+    tenant: &TenantId,
+    own: Option<&UserId>,
+    id: &str,
+    now: Timestamp,
+) -> Result<Option<Token>, DbError> {
+    let sql = select("(SELECT ?4)", "0")
+        + " WHERE c.id = ?1 AND c.tenant_id = ?2 AND (?3 IS NULL OR (c.user_id = ?3 AND c.kind = 'pat'))";
+    reads.optional(&sql, args![id, tenant, own.map(UserId::as_str), now]).await
+}
+
+/// Ends a PAT or an API key's secret that is replaced: at once or, with `grace_ends`, then, but never beyond its own end. What it had replaced
+/// itself ends now. `false`: it is not live, or was replaced before.
+pub async fn replace(
+    tx: &Tx<'_>,
+    id: &CredentialId,
+    successor: &CredentialId,
+    grace_ends: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    tx.execute("UPDATE credentials SET revoked_at = ?2 WHERE replaced_by = ?1 AND revoked_at IS NULL", args![id, now])
+        .await?;
+    let sql = "UPDATE credentials
+               SET replaced_by = ?2, revoked_at = iif(?4 IS NULL, ?3, NULL),
+                   expires_at = iif(?4 IS NULL, expires_at, min(ifnull(expires_at, ?4), ?4))
+               WHERE id = ?1 AND kind IN ('pat', 'api_key') AND revoked_at IS NULL AND replaced_by IS NULL
+                 AND (expires_at IS NULL OR expires_at > ?3) RETURNING 1";
+    Ok(tx.optional::<Happened>(sql, args![id, successor, now, grace_ends]).await?.is_some())
+}

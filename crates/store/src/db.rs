@@ -1,0 +1,405 @@
+//! One small interface to the database with two backends: Spin's SQLite on wasm, rusqlite in native tests.
+//!
+//! Reading goes over one or two connections that an instance's requests share: a single statement outside of a transaction
+//! needs no connection of its own, and opening one costs more than some thirty reads. A write has a connection to itself,
+//! which is put back clean; one that was dropped in the middle of a transaction is closed instead, which rolls it back.
+//! There are four purposes of writing (see [`Purpose`]), each with its own idle connections, since `synchronous` and
+//! `max_page_count` are settings of a connection.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+mod columns;
+mod migrate;
+#[cfg(not(target_family = "wasm"))]
+pub(crate) mod native;
+mod packed;
+#[cfg(target_family = "wasm")]
+pub(crate) mod spin;
+mod value;
+
+#[cfg(not(target_family = "wasm"))]
+use native as backend;
+#[cfg(target_family = "wasm")]
+use spin as backend;
+
+pub(crate) use packed::page;
+pub use value::{DbError, FromRow, FromValue, Happened, Row, Value};
+
+/// What a connection writes, which decides its settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Writes of one statement whose loss in a power cut takes no right away: `synchronous=NORMAL`, bounded in size.
+    Hot,
+    /// What gives a right: on the disk before the answer (`synchronous=FULL`), bounded in size.
+    Durable,
+    /// Coming in: as [`Purpose::Durable`], with [`RESERVE`] beyond the bound, so that who can mend a full database gets in.
+    Entry,
+    /// What takes a right away: as [`Purpose::Durable`], but beyond the bound, so that a full database can still be locked down.
+    Revoking,
+}
+
+impl Purpose {
+    fn settings(self, max_pages: Option<i64>) -> Vec<String> {
+        let reserve = if self == Self::Entry { RESERVE } else { 0 };
+        let bound = max_pages.map(|pages| format!("PRAGMA max_page_count={}", pages + reserve));
+        match self {
+            Self::Hot => std::iter::once("PRAGMA synchronous=NORMAL".to_owned()).chain(bound).collect(),
+            Self::Durable | Self::Entry => std::iter::once("PRAGMA synchronous=FULL".to_owned()).chain(bound).collect(),
+            Self::Revoking => vec!["PRAGMA synchronous=FULL".to_owned()],
+        }
+    }
+}
+
+/// Pages that are kept for sign-ins when the database has reached its bound: 16 MiB.
+const RESERVE: i64 = 4096;
+
+/// SQLite's page size here; it is its default, and the first migration does not change it.
+const PAGE: i64 = 4096;
+
+/// The database of this instance: idle connections and the writers' queue.
+pub struct Db {
+    source: backend::Source,
+    readers: Mutex<Shared>,
+    hot: Mutex<Shared>,
+    idle: Mutex<Vec<(Purpose, backend::Connection)>>,
+    writers: backend::Queue,
+    max_pages: Option<i64>,
+    migrating: backend::Queue,
+    migrated: AtomicBool,
+}
+
+/// Idle connections for writing that are kept; more than that are closed when they are put back.
+const MOST_IDLE: usize = 8;
+
+/// Connections of an instance for reading. Each is opened, reads the schema and plans every statement anew for its instance, which
+/// costs more than most requests; so their users share them.
+const READERS: usize = 2;
+/// The same for hot statements. Only one writes to a file at a time, and what another connection has written SQLite reads again.
+const HOT: usize = 1;
+
+/// Connections that several requests use at a time, each for one statement that is a transaction of its own; and how many more
+/// are just being opened.
+struct Shared {
+    most: usize,
+    open: Vec<Arc<backend::Connection>>,
+    opening: usize,
+}
+
+/// What is done on a shared connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Read.
+    Read,
+    /// Read little, by an index.
+    Look,
+    /// Write what is hot, and read the rows of its RETURNING.
+    Hot,
+}
+
+/// What who wants one of them does next.
+enum Next {
+    Use(Arc<backend::Connection>),
+    Open,
+    Wait,
+}
+
+impl Shared {
+    fn at_most(most: usize) -> Mutex<Self> {
+        Mutex::new(Self { most, open: Vec::new(), opening: 0 })
+    }
+
+    /// An idle connection if there is one, else a further one up to the bound, else the one that the fewest share.
+    fn next(&mut self) -> Next {
+        let least = self.open.iter().min_by_key(|shared| Arc::strong_count(shared));
+        match least {
+            Some(shared) if Arc::strong_count(shared) == 1 || self.open.len() + self.opening >= self.most => {
+                Next::Use(Arc::clone(shared))
+            }
+            _ if self.open.len() + self.opening < self.most => {
+                self.opening += 1;
+                Next::Open
+            }
+            _ => Next::Wait,
+        }
+    }
+}
+
+impl Db {
+    /// The database behind `source`; `max_mib` bounds its size for ordinary writes.
+    pub fn new(source: backend::Source, max_mib: Option<i64>) -> Self {
+        Self {
+            source,
+            readers: Shared::at_most(READERS),
+            hot: Shared::at_most(HOT),
+            idle: Mutex::new(Vec::new()),
+            writers: backend::Queue::default(),
+            max_pages: max_mib.map(|mib| mib.saturating_mul(1024 * 1024) / PAGE),
+            migrating: backend::Queue::default(),
+            migrated: AtomicBool::new(false),
+        }
+    }
+
+    /// Spin's binding `default`.
+    #[cfg(target_family = "wasm")]
+    pub fn spin(max_mib: Option<i64>) -> Self {
+        Self::new(backend::Source, max_mib)
+    }
+
+    /// A file, for tests.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn file(path: &std::path::Path, max_mib: Option<i64>) -> Self {
+        Self::new(backend::Source::new(path), max_mib)
+    }
+
+    /// Until this is dropped, statements are those of a request: none of them may read a whole table that grows.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn request(&self) -> backend::Request {
+        self.source.request()
+    }
+
+    /// Closes the idle connections.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn close(&self) {
+        for pool in [&self.readers, &self.hot] {
+            pool.lock().unwrap_or_else(PoisonError::into_inner).open.clear();
+        }
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// How many statements have run so far.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn statements(&self) -> u64 {
+        self.source.statements()
+    }
+
+    /// A connection for writing; the last one put back is the first one handed out.
+    async fn writer(&self, purpose: Purpose) -> Result<Checkout<'_>, DbError> {
+        let found = {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let at = idle.iter().rposition(|(kept, _)| *kept == purpose);
+            at.map(|at| idle.remove(at).1)
+        };
+        let connection = match found {
+            Some(connection) => connection,
+            None => self.open_for(purpose).await?,
+        };
+        Ok(Checkout { db: self, purpose, connection: Some(connection) })
+    }
+
+    async fn open_for(&self, purpose: Purpose) -> Result<backend::Connection, DbError> {
+        let connection = self.open().await?;
+        for setting in purpose.settings(self.max_pages) {
+            connection.execute(&setting, vec![]).await?;
+        }
+        Ok(connection)
+    }
+
+    /// Runs one statement, a transaction of its own, on a connection that others may be using too: to read, or to write what is
+    /// hot.
+    fn on_shared<'a>(&'a self, how: How, sql: &'a str, args: Vec<Value>) -> Running<'a> {
+        Box::pin(async move {
+            let is_hot = how == How::Hot;
+            let pool = if is_hot { &self.hot } else { &self.readers };
+            let connection = self.shared(pool, is_hot).await?;
+            let rows = match how {
+                // In place only where nobody else is on the connection (the pool's and ours are two): whose rows are still coming
+                // holds it until they are taken, which they could not be while the instance stands.
+                How::Look if Arc::strong_count(&connection) <= 2 => connection.look(sql, args),
+                How::Look | How::Read | How::Hot => connection.execute(sql, args).await,
+            };
+            if rows.is_err() {
+                // The next one is opened anew.
+                let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
+                pool.open.retain(|open| !Arc::ptr_eq(open, &connection));
+            }
+            rows
+        })
+    }
+
+    async fn shared(&self, pool: &Mutex<Shared>, is_hot: bool) -> Result<Arc<backend::Connection>, DbError> {
+        loop {
+            let next = pool.lock().unwrap_or_else(PoisonError::into_inner).next();
+            match next {
+                Next::Use(shared) => return Ok(shared),
+                Next::Wait => backend::wait().await,
+                Next::Open => {
+                    let opened = if is_hot { self.open_for(Purpose::Hot).await } else { self.open().await };
+                    let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
+                    pool.opening -= 1;
+                    let opened = opened.map(Arc::new)?;
+                    pool.open.push(Arc::clone(&opened));
+                    return Ok(opened);
+                }
+            }
+        }
+    }
+
+    /// Opens a connection to a database that is as this code needs it.
+    fn open(&self) -> Boxed<'_, backend::Connection> {
+        Box::pin(async move {
+            let connection = self.source.open().await?;
+            if !self.migrated.load(Ordering::Acquire) {
+                // Once per instance. Who comes second waits: the tables that he needs may not be there yet.
+                let _turn = self.migrating.turn().await;
+                if !self.migrated.load(Ordering::Acquire) {
+                    migrate::run(&connection).await?;
+                    self.migrated.store(true, Ordering::Release);
+                }
+            }
+            Ok(connection)
+        })
+    }
+
+    /// Runs one hot statement and gives the rows of its RETURNING. See [`Purpose::Hot`].
+    pub async fn hot<T: FromRow>(&self, sql: &str, args: Vec<Value>) -> Result<Vec<T>, DbError> {
+        read_all(self.on_shared(How::Hot, sql, args).await?)
+    }
+
+    /// Runs one statement that writes, in a transaction of its own, and gives the rows of its RETURNING.
+    pub async fn single<T: FromRow>(&self, purpose: Purpose, sql: &str, args: Vec<Value>) -> Result<Vec<T>, DbError> {
+        read_all(self.written(purpose, sql, args).await?)
+    }
+
+    fn written<'a>(&'a self, purpose: Purpose, sql: &'a str, args: Vec<Value>) -> Running<'a> {
+        Box::pin(async move {
+            let mut kept = self.writer(purpose).await?;
+            let rows = kept.get()?.execute(sql, args).await?;
+            kept.check_in();
+            Ok(rows)
+        })
+    }
+
+    /// Begins a durable transaction: one at a time in this instance, `BEGIN IMMEDIATE` against all others.
+    pub fn begin(&self, purpose: Purpose) -> Boxed<'_, Tx<'_>> {
+        Box::pin(async move {
+            let turn = self.writers.turn().await;
+            let kept = self.writer(purpose).await?;
+            kept.get()?.execute("BEGIN IMMEDIATE", vec![]).await?;
+            Ok(Tx { kept, _turn: turn })
+        })
+    }
+}
+
+/// What the database gives, once it has. Boxed where it is much code: an async function is compiled again for each crate, and each
+/// other function, that waits for it.
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, DbError>> + 'a>>;
+
+/// The rows of a statement, once it has run.
+type Running<'a> = Boxed<'a, Vec<Vec<Value>>>;
+
+/// What can be read from: the database as it is, or a transaction's view of it. The functions of the store take a
+/// `&dyn Rows`: taking any type that can be read from, each of them would be compiled twice.
+pub trait Rows {
+    /// Runs a statement and gives its rows.
+    fn rows<'a>(&'a self, sql: &'a str, args: Vec<Value>) -> Running<'a>;
+
+    /// The same, for [`Reads::find`].
+    fn look<'a>(&'a self, sql: &'a str, args: Vec<Value>) -> Running<'a> {
+        self.rows(sql, args)
+    }
+}
+
+impl Rows for Db {
+    fn rows<'a>(&'a self, sql: &'a str, args: Vec<Value>) -> Running<'a> {
+        self.on_shared(How::Read, sql, args)
+    }
+
+    fn look<'a>(&'a self, sql: &'a str, args: Vec<Value>) -> Running<'a> {
+        self.on_shared(How::Look, sql, args)
+    }
+}
+
+impl Rows for Tx<'_> {
+    fn rows<'a>(&'a self, sql: &'a str, args: Vec<Value>) -> Running<'a> {
+        Box::pin(async move { self.kept.get()?.execute(sql, args).await })
+    }
+}
+
+/// Reading rows as what they are.
+pub trait Reads: Rows {
+    /// Runs a statement and gives its rows.
+    fn list<T: FromRow>(&self, sql: &str, args: Vec<Value>) -> impl Future<Output = Result<Vec<T>, DbError>> {
+        async move { read_all(self.rows(sql, args).await?) }
+    }
+
+    /// The same as [`Reads::optional`] for a statement that finds its row by an index and reads little more: the whole instance waits
+    /// for it, which takes a third of the time of being called back. Not for what may take a while.
+    fn find<T: FromRow>(&self, sql: &str, args: Vec<Value>) -> impl Future<Output = Result<Option<T>, DbError>> {
+        async move { first(self.look(sql, args).await?) }
+    }
+
+    /// Runs a statement and gives its first row, if there is one.
+    fn optional<T: FromRow>(&self, sql: &str, args: Vec<Value>) -> impl Future<Output = Result<Option<T>, DbError>> {
+        async move { first(self.rows(sql, args).await?) }
+    }
+
+    /// The same for a statement that gives its one row as JSON (`SELECT json_array(…) AS r FROM …`), or a page of rows
+    /// ([`page`]). Each value, and each column's name, costs on its way into a component about what reading it costs SQLite;
+    /// one text costs once. Texts, integers and NULL only.
+    fn packed<T: FromRow>(&self, sql: &str, args: Vec<Value>) -> impl Future<Output = Result<Vec<T>, DbError>> {
+        async move { read_all(packed::unpack(self.rows(sql, args).await?)?) }
+    }
+}
+
+impl<R: Rows + ?Sized> Reads for R {}
+
+fn first<T: FromRow>(rows: Vec<Vec<Value>>) -> Result<Option<T>, DbError> {
+    rows.into_iter().next().map(|values| T::from_row(&mut Row::from(values))).transpose()
+}
+
+fn read_all<T: FromRow>(rows: Vec<Vec<Value>>) -> Result<Vec<T>, DbError> {
+    let mut read = Vec::with_capacity(rows.len());
+    for values in rows {
+        read.push(T::from_row(&mut Row::from(values))?);
+    }
+    Ok(read)
+}
+
+/// A connection that is out; dropped without [`Checkout::check_in`] it is closed.
+struct Checkout<'a> {
+    db: &'a Db,
+    purpose: Purpose,
+    connection: Option<backend::Connection>,
+}
+
+impl Checkout<'_> {
+    fn get(&self) -> Result<&backend::Connection, DbError> {
+        self.connection.as_ref().ok_or(DbError::Row("the connection was put back"))
+    }
+
+    fn check_in(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            let mut idle = self.db.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < MOST_IDLE {
+                idle.push((self.purpose, connection));
+            }
+        }
+    }
+}
+
+/// A transaction. Dropped without [`Tx::commit`], nothing of it has happened.
+pub struct Tx<'a> {
+    kept: Checkout<'a>,
+    _turn: backend::Turn<'a>,
+}
+
+impl Tx<'_> {
+    /// Runs a statement for its effect.
+    pub async fn execute(&self, sql: &str, args: Vec<Value>) -> Result<(), DbError> {
+        self.rows(sql, args).await.map(drop)
+    }
+
+    /// Makes it last. When this answers an error, it may or may not have happened: the caller must say 503.
+    pub async fn commit(mut self) -> Result<(), DbError> {
+        self.kept.get()?.execute("COMMIT", vec![]).await?;
+        self.kept.check_in();
+        Ok(())
+    }
+}

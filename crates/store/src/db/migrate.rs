@@ -1,0 +1,124 @@
+//! Migrations, applied once by whichever instance comes first.
+//!
+//! 1. Read the version and the journal's mode, by one SELECT. Instances are born a hundred times a second: this is all that
+//!    nearly every one of them does.
+//! 2. Behind: switch to WAL (outside of any transaction, where alone it works) and check that it took.
+//! 3. `BEGIN IMMEDIATE`, read the version again, apply what is missing, set the version, commit.
+//! 4. Ahead: go on, unless the database says that this code is too old for it.
+
+#[cfg(not(target_family = "wasm"))]
+use super::native::Connection;
+#[cfg(target_family = "wasm")]
+use super::spin::Connection;
+use super::value::{DbError, FromValue, Value};
+
+/// Every file of `migrations`, in order, without comments (`build.rs`); the version of a database is how many of them it has seen. A
+/// static, not a constant: the texts would stand in a component once for each place that names them.
+static ALL: &[&str] = &include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
+
+/// The line between two statements of a file.
+const MARKER: &str = "--- next";
+
+/// Tries to switch to WAL, each of some 0.1 s.
+const SWITCHES: usize = 50;
+
+/// Tries before a database that others keep busy is given up; each waits up to the busy timeout of 5 s.
+const TRIES: usize = 3;
+
+/// Brings the database to the version of this code.
+pub(crate) async fn run(connection: &Connection) -> Result<(), DbError> {
+    apply(connection, ALL).await
+}
+
+async fn apply(connection: &Connection, all: &[&str]) -> Result<(), DbError> {
+    let newest = i64::try_from(all.len()).unwrap_or(i64::MAX);
+    let mut tries = 1;
+    loop {
+        let (version, mode) = state(connection).await?;
+        if version > newest {
+            let oldest = integer(connection, "SELECT oldest_code FROM schema_info").await?;
+            return if oldest > newest { Err(DbError::TooNew) } else { Ok(()) };
+        }
+        if version == newest {
+            // A restored copy (VACUUM INTO) has the version and not the mode.
+            return if is_write_ahead(&mode) { Ok(()) } else { write_ahead(connection).await };
+        }
+        match upgrade(connection, all, newest).await {
+            Err(DbError::Unavailable(_)) if tries < TRIES => tries += 1,
+            result => return result,
+        }
+    }
+}
+
+/// The database's version and its journal's mode.
+async fn state(connection: &Connection) -> Result<(i64, Option<Value>), DbError> {
+    let sql = "SELECT user_version, journal_mode FROM pragma_user_version, pragma_journal_mode";
+    let mut columns = connection.execute(sql, vec![]).await?.into_iter().flatten();
+    let version = i64::from_value(columns.next().ok_or(DbError::Row("no version"))?)?;
+    Ok((version, columns.next()))
+}
+
+/// A database that is reached over the network may answer nothing here; one in memory says so.
+fn is_write_ahead(mode: &Option<Value>) -> bool {
+    match mode {
+        None | Some(Value::Null) => true,
+        Some(Value::Text(mode)) => mode.eq_ignore_ascii_case("wal"),
+        Some(_) => false,
+    }
+}
+
+/// Switches to WAL, and checks that it took: a database in memory refuses, and would lose everything.
+///
+/// The switch needs the file alone. Two connections that both try hold each other up until one gives up, so each is patient
+/// for a short time of its own and then looks whether another one was faster.
+async fn write_ahead(connection: &Connection) -> Result<(), DbError> {
+    for _ in 0..SWITCHES {
+        let patience = 20 + integer(connection, "SELECT abs(random() % 200)").await?;
+        connection.execute(&format!("PRAGMA busy_timeout={patience}"), vec![]).await?;
+        let switched = connection.execute("PRAGMA journal_mode=WAL", vec![]).await;
+        connection.execute("PRAGMA busy_timeout=5000", vec![]).await?;
+        match switched {
+            Ok(rows) => {
+                let mode = rows.into_iter().flatten().next();
+                if is_write_ahead(&mode) {
+                    return Ok(());
+                }
+                if mode == Some(Value::Text("memory".to_owned())) {
+                    break;
+                }
+            }
+            Err(DbError::Unavailable(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let cause = "the database is not a file that can be written ahead (WAL): give the host a state directory";
+    Err(DbError::Unavailable(cause.to_owned()))
+}
+
+async fn upgrade(connection: &Connection, all: &[&str], newest: i64) -> Result<(), DbError> {
+    write_ahead(connection).await?;
+    connection.execute("BEGIN IMMEDIATE", vec![]).await?;
+    let done = missing(connection, all, newest).await;
+    let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    connection.execute(end, vec![]).await?;
+    done
+}
+
+/// Applies what the database has not seen; runs under the write lock.
+async fn missing(connection: &Connection, all: &[&str], newest: i64) -> Result<(), DbError> {
+    let version = usize::try_from(state(connection).await?.0).unwrap_or(0);
+    if version >= all.len() {
+        return Ok(()); // somebody else was faster, perhaps with newer code
+    }
+    for file in all.iter().skip(version) {
+        for statement in file.split(MARKER) {
+            connection.execute(statement.trim(), vec![]).await?;
+        }
+    }
+    connection.execute(&format!("PRAGMA user_version={newest}"), vec![]).await.map(drop)
+}
+
+async fn integer(connection: &Connection, sql: &str) -> Result<i64, DbError> {
+    let rows = connection.execute(sql, vec![]).await?;
+    i64::from_value(rows.into_iter().flatten().next().ok_or(DbError::Row("no row"))?)
+}

@@ -1,0 +1,323 @@
+//! Table `api_keys`, and the rows of `credentials` that are keys' secrets: every statement that names a key for a caller holds
+//! the permission's expression.
+//!
+//! The secret of a bearer is the one row of `credentials` with the key's id that nothing has replaced; one that was replaced
+//! may live beside it through its grace. The secret of a webhook is in the key's own row, sealed.
+
+use serde::Serialize;
+
+use crate::{
+    agent, args,
+    credential::status::{CredentialStatus, status},
+    db::{DbError, FromRow, FromValue, Happened, Reads, Row, Rows, Tx, Value},
+    page::PageRequest,
+    permission::{Binder, PermissionSql},
+    subject::Subject,
+};
+use common::{
+    error::{ApiError, Code},
+    id::{AgentId, CredentialId, KeyId, TenantId},
+    permission::{Action, Relation},
+    scope::Patterns,
+    time::Timestamp,
+};
+
+/// Keys of one agent at most.
+const MOST: i64 = 500;
+
+/// What a key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyType {
+    /// A bearer for what runs elsewhere.
+    External,
+    /// A bearer for what runs here.
+    Internal,
+    /// The secret with which GitHub signs its webhooks.
+    Github,
+    /// The secret with which Slack signs its requests.
+    Slack,
+}
+
+impl KeyType {
+    /// Every type.
+    pub const ALL: [Self; 4] = [Self::External, Self::Internal, Self::Github, Self::Slack];
+
+    /// The word that is stored and answered.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::External => "external",
+            Self::Internal => "internal",
+            Self::Github => "github",
+            Self::Slack => "slack",
+        }
+    }
+
+    /// The type that a word names.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|found| found.as_str() == word)
+    }
+
+    /// Whether its secret is a webhook's, which is no bearer.
+    pub const fn is_webhook(self) -> bool {
+        matches!(self, Self::Github | Self::Slack)
+    }
+}
+
+impl FromValue for KeyType {
+    fn from_value(value: Value) -> Result<Self, DbError> {
+        Self::from_word(&String::from_value(value)?).ok_or(DbError::Row("not a type of key"))
+    }
+}
+
+/// A key, as who may read it sees it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Key {
+    /// The id.
+    pub id: KeyId,
+    /// The name.
+    pub name: String,
+    /// What it is for.
+    pub r#type: KeyType,
+    /// What may be shown of a bearer's secret; null: of a webhook's nothing is.
+    pub prefix: Option<String>,
+    /// A bearer's patterns.
+    pub scope: Option<Patterns>,
+    /// The status of its secret.
+    pub status: CredentialStatus,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The id of the user or agent who made it.
+    pub created_by: String,
+    /// A bearer's end; null is never.
+    pub expires_at: Option<Timestamp>,
+    /// The last recorded use of the bearer's secret.
+    pub last_used_at: Option<Timestamp>,
+    /// The record of the bearer's secret.
+    #[serde(skip)]
+    pub secret: Option<CredentialId>,
+}
+
+fn columns(now: &str) -> String {
+    let status = status(now, "c.revoked_at IS NOT NULL OR (c.id IS NULL AND k.sealed IS NULL)");
+    format!(
+        "k.id, k.name, k.type, c.prefix, c.scope, {status} AS status, k.created_at, k.created_by, c.expires_at, c.last_used_at, c.id"
+    )
+}
+
+const SECRET: &str = "LEFT JOIN credentials c ON c.key_id = k.id AND c.replaced_by IS NULL";
+
+impl Key {
+    fn with(id: KeyId, row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            id,
+            name: row.take()?,
+            r#type: row.take()?,
+            prefix: row.take()?,
+            scope: row.take()?,
+            status: row.take()?,
+            created_at: row.take()?,
+            created_by: row.take()?,
+            expires_at: row.take()?,
+            last_used_at: row.take()?,
+            secret: row.take()?,
+        })
+    }
+}
+
+impl FromRow for Key {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        let id = row.take()?;
+        Self::with(id, row)
+    }
+}
+
+/// A key and its agent.
+pub struct AgentKey {
+    /// The agent's id.
+    pub agent_id: AgentId,
+    /// The agent's name.
+    pub agent: String,
+    /// The key.
+    pub key: Key,
+}
+
+/// An agent, perhaps its key, and the answers about both.
+struct Decided {
+    agent_id: AgentId,
+    agent: String,
+    owner: String,
+    may_read_agent: bool,
+    may_read: bool,
+    stands: bool,
+    may_act_on_agent: bool,
+    key: Option<Key>,
+}
+
+impl FromRow for Decided {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            agent_id: row.take()?,
+            agent: row.take()?,
+            owner: row.take()?,
+            may_read_agent: row.take()?,
+            may_read: row.take()?,
+            stands: row.take()?,
+            may_act_on_agent: row.take()?,
+            key: match row.take::<Option<KeyId>>()? {
+                None => None,
+                Some(id) => Some(Key::with(id, row)?),
+            },
+        })
+    }
+}
+
+/// The key with this id of the agent of that name (`me` is the asking agent's own), if the caller may do `action` with it. An
+/// agent that he may not read is an absent one, and so is a key, each by the same one statement; readable but not more is a 403
+/// that says what is missing.
+pub async fn get(
+    reads: &dyn Rows,
+    subject: &Subject,
+    (name, id): (&str, &str),
+    action: Action,
+    now: Timestamp,
+) -> Result<AgentKey, ApiError> {
+    let (column, name) = agent::named(subject, name);
+    let mut binder = Binder::default();
+    let (now, name, id) = (binder.bind(now), binder.bind(name), binder.bind(id));
+    let tenant = binder.bind(&subject.tenant);
+    let bound = PermissionSql::new(subject, &mut binder);
+    let (stands, may) = bound.parts_on_key(action);
+    let sql = format!(
+        "SELECT a.id, a.name, u.email, {} AS reads_agent, {} AS reads_key, {stands} AS stands, {may} AS may, {}
+         FROM agents a
+         JOIN users u ON u.id = a.owner_id
+         LEFT JOIN api_keys k ON k.id = {id} AND k.agent_id = a.id
+         {SECRET}
+         WHERE a.tenant_id = {tenant} AND a.{column} = {name} AND a.archived_at IS NULL",
+        bound.on_agent(Action::Read),
+        bound.on_key(Action::Read),
+        columns(&now),
+    );
+    let decided = reads.optional::<Decided>(&sql, binder.into_args()).await?;
+    let Some(found) = decided.filter(|found| found.may_read_agent) else { return Err(Code::AgentNotFound.into()) };
+    let (Some(key), true) = (found.key, found.may_read) else {
+        return Err(Code::KeyNotFound.with("agent", found.agent));
+    };
+    if found.stands && found.may_act_on_agent {
+        return Ok(AgentKey { agent_id: found.agent_id, agent: found.agent, key });
+    }
+    let (of_key, on_agent) = action.on_keys();
+    let words = |relations: &[Relation]| relations.iter().map(|relation| relation.as_str()).collect::<Vec<_>>();
+    let (mut missing, mut refusal) = (Vec::new(), ApiError::from(Code::PermissionDenied));
+    if !found.stands {
+        missing.push(format!("of the key {} one of: {}", key.name, words(of_key).join(", ")));
+        refusal = refusal.extra("required_relations", words(of_key));
+    }
+    if !found.may_act_on_agent {
+        let relations = words(on_agent.on_agents());
+        missing.push(format!("of the agent {} one of: {}", found.agent, relations.join(", ")));
+        refusal = refusal.extra("required_relations_to_agent", relations);
+    }
+    let (act, missing) = (action.as_str(), missing.join("; and "));
+    let detail = format!("You may read the key {}, but to {act} it you must be {missing}.", key.name);
+    Err(refusal.detail(detail).with("owner", found.owner))
+}
+
+/// What a list of keys is narrowed to.
+#[derive(Default)]
+pub struct Filter<'a> {
+    /// Of this name.
+    pub name: Option<&'a str>,
+    /// Of this type.
+    pub r#type: Option<KeyType>,
+}
+
+/// The agent's keys that the caller may read, the newest first.
+pub async fn list(
+    reads: &dyn Rows,
+    subject: &Subject,
+    agent: &AgentId,
+    filter: &Filter<'_>,
+    page: &PageRequest,
+    now: Timestamp,
+) -> Result<Vec<Key>, DbError> {
+    let mut binder = Binder::default();
+    let (at, id) = page.after();
+    let (now, agent, at, id) = (binder.bind(now), binder.bind(agent), binder.bind(at), binder.bind(id));
+    let may = PermissionSql::new(subject, &mut binder).on_key(Action::Read);
+    let mut sql = format!(
+        "SELECT {} FROM api_keys k JOIN agents a ON a.id = k.agent_id JOIN users u ON u.id = a.owner_id {SECRET}
+         WHERE k.agent_id = {agent} AND (k.created_at, k.id) < ({at}, {id}) AND {may}",
+        columns(&now)
+    );
+    if let Some(name) = filter.name {
+        sql.push_str(&format!(" AND k.name = {}", binder.bind(name)));
+    }
+    if let Some(only) = filter.r#type {
+        sql.push_str(&format!(" AND k.type = {}", binder.bind(only.as_str())));
+    }
+    sql.push_str(&format!(" ORDER BY k.created_at DESC, k.id DESC LIMIT {}", binder.bind(page.rows())));
+    reads.list(&sql, binder.into_args()).await
+}
+
+/// A key to be stored.
+pub struct New<'a> {
+    /// The id.
+    pub id: &'a KeyId,
+    /// The tenant.
+    pub tenant_id: &'a TenantId,
+    /// Whose it is.
+    pub agent_id: &'a AgentId,
+    /// Its name.
+    pub name: &'a str,
+    /// What it is for.
+    pub r#type: KeyType,
+    /// Of a webhook: its secret, encrypted.
+    pub sealed: Option<Vec<u8>>,
+    /// The id of the user or agent who makes it.
+    pub by: &'a str,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// Stores a key; refuses one more than an agent may have, and a name that is taken.
+pub async fn insert(tx: &Tx<'_>, new: New<'_>) -> Result<(), ApiError> {
+    let count = "SELECT count(*) FROM api_keys WHERE agent_id = ?1";
+    if tx.optional::<i64>(count, args![new.agent_id]).await?.unwrap_or(0) >= MOST {
+        return Err(Code::TooManyApiKeys.into());
+    }
+    let sql = "INSERT INTO api_keys (id, tenant_id, agent_id, name, type, sealed, sealed_at, created_at, created_by)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, iif(?6 IS NULL, NULL, ?7), ?7, ?8)
+               ON CONFLICT (agent_id, name, type) DO NOTHING RETURNING 1";
+    let sealed = new.sealed.map_or(Value::Null, Value::Blob);
+    let row = args![new.id, new.tenant_id, new.agent_id, new.name, new.r#type.as_str(), sealed, new.now, new.by];
+    match tx.optional::<Happened>(sql, row).await? {
+        Some(_) => Ok(()),
+        None => Err(Code::KeyTaken.into()),
+    }
+}
+
+/// Whether a credential is the key's, in its grace or not.
+pub async fn holds(reads: &dyn Rows, key: &KeyId, credential: &CredentialId) -> Result<bool, DbError> {
+    let sql = "SELECT count(*) FROM credentials WHERE id = ?1 AND key_id = ?2";
+    Ok(reads.optional::<i64>(sql, args![credential, key]).await?.is_some_and(|count| count > 0))
+}
+
+/// Gives a webhook another secret, at once.
+pub async fn reseal(tx: &Tx<'_>, id: &KeyId, sealed: Vec<u8>, now: Timestamp) -> Result<(), DbError> {
+    let sql = "UPDATE api_keys SET sealed = ?2, sealed_at = ?3 WHERE id = ?1";
+    tx.execute(sql, args![id, Value::Blob(sealed), now]).await
+}
+
+/// Deletes a key with its grants and ends its secrets; gives the ids of those that were live.
+pub async fn delete(tx: &Tx<'_>, found: &AgentKey, now: Timestamp) -> Result<Vec<String>, DbError> {
+    let (id, agent) = (&found.key.id, &found.agent_id);
+    // By the agent first: of its live credentials there is an index.
+    let sql = "UPDATE credentials SET revoked_at = ?3
+               WHERE agent_id = ?2 AND key_id = ?1 AND revoked_at IS NULL RETURNING id";
+    let ended = tx.list(sql, args![id, agent, now]).await?;
+    tx.execute("DELETE FROM grants WHERE object_id = ?1", args![id]).await?;
+    tx.execute("DELETE FROM api_keys WHERE id = ?1", args![id]).await?;
+    Ok(ended)
+}

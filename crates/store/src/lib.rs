@@ -1,0 +1,38 @@
+//! The database: migrations, connections, permission, and all SQL. One file for each table.
+//!
+//! Imports run one way, from the bottom of this list to the top:
+//!
+//! ```text
+//! testing                          a database for tests, with people and agents in it
+//! housekeeping                     what the tick purges
+//! access_request … user, audit     the tables
+//! permission                       who may do what, compiled to SQL
+//! page, origin, subject            pages of lists; where a change comes from; who asks
+//! db, migrate                      connections and transactions over Spin's SQLite, or rusqlite in native tests
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod access_request;
+pub mod agent;
+pub mod attempt;
+pub mod audit;
+pub mod credential;
+pub mod custom_scope;
+pub mod db;
+pub mod explain;
+pub mod grant;
+pub mod housekeeping;
+pub mod inbox;
+pub mod kept_answer;
+pub mod key;
+pub mod notification;
+pub mod origin;
+pub mod outbox;
+pub mod page;
+pub mod permission;
+pub mod preset;
+pub mod subject;
+pub mod tenant;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
+pub mod user;

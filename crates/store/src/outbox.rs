@@ -1,0 +1,268 @@
+//! Table `outbox`: mails that are to be sent, and those that were or could not be.
+//!
+//! A mail is queued in the transaction of what it tells of. It is sent at least once: whoever sends takes the row by one
+//! conditional statement, for [`LEASE`] seconds, and writes what came of it. Only a sender that ends between the provider's
+//! answer and that write makes a mail go out twice.
+
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use crate::{
+    args,
+    db::{Db, DbError, FromRow, FromValue, Happened, Purpose, Reads, Row, Rows, Tx},
+    page::PageRequest,
+};
+use common::{
+    id::{MailId, TenantId, UserId},
+    json,
+    secret::Chance,
+    time::Timestamp,
+};
+
+/// Tries of a mail; the last one that fails ends it.
+pub const TRIES: i64 = 8;
+/// The wait behind the first try that fails, seconds; each further one is twice as long.
+const FIRST_WAIT: i64 = 60;
+/// The longest wait between two tries, seconds.
+const LONGEST_WAIT: i64 = 3_600;
+/// How long a row is its sender's, seconds: longer than any try takes.
+const LEASE: i64 = 60;
+/// Days that a sent mail's row is kept.
+const SENT_KEPT: i64 = 7;
+/// Days that a dead mail's row is kept.
+const DEAD_KEPT: i64 = 30;
+
+/// What a mail tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A credential was found in the open: `{whose, prefix, text}`.
+    Leak,
+    /// Somebody asked for a mail to himself, to see that mail works: `{}`.
+    Test,
+}
+
+impl Kind {
+    const ALL: [Self; 2] = [Self::Leak, Self::Test];
+
+    /// The word that is stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Leak => "leak",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl FromValue for Kind {
+    fn from_value(value: crate::db::Value) -> Result<Self, DbError> {
+        let word = String::from_value(value)?;
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word).ok_or(DbError::Row("not a kind of mail"))
+    }
+}
+
+/// The states that a mail can be in.
+pub const STATES: [&str; 3] = ["due", "sent", "dead"];
+
+/// A mail to be queued.
+pub struct New<'a> {
+    /// The tenant.
+    pub tenant: &'a TenantId,
+    /// Whom it tells.
+    pub user: &'a UserId,
+    /// His address.
+    pub recipient: &'a str,
+    /// What it tells.
+    pub kind: Kind,
+    /// What its text is made of; never a secret.
+    pub data: &'a Json,
+}
+
+/// Queues a mail, in the transaction that it tells of.
+pub async fn queue(tx: &Tx<'_>, new: &New<'_>, chance: &Chance, now: Timestamp) -> Result<MailId, DbError> {
+    let id = MailId::generate(now, chance);
+    tx.execute(
+        "INSERT INTO outbox (id, tenant_id, user_id, kind, recipient, data, due_at, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)",
+        args![&id, new.tenant, new.user, new.kind.as_str(), new.recipient, json::to_text(new.data), now],
+    )
+    .await?;
+    Ok(id)
+}
+
+/// A mail whose turn it is.
+pub struct Due {
+    /// The id.
+    pub id: MailId,
+    /// What it tells.
+    pub kind: Kind,
+    /// To whom.
+    pub recipient: String,
+    /// What its text is made of.
+    pub data: Json,
+    /// Tries, this one included.
+    pub tries: i64,
+}
+
+impl FromRow for Due {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        let (id, kind, recipient, data) = (row.take()?, row.take()?, row.take()?, row.take::<String>()?);
+        let data = json::parse(&data).ok_or(DbError::Row("a mail's data is no JSON"))?;
+        Ok(Self { id, kind, recipient, data, tries: row.take()? })
+    }
+}
+
+/// Makes the caller the only sender until `ends`, if something is due; `false`: nothing is, or somebody sends already.
+pub async fn begin_sending(db: &Db, now: Timestamp, ends: Timestamp) -> Result<bool, DbError> {
+    let sql = "UPDATE leases SET until = ?2
+               WHERE name = 'mail' AND until <= ?1
+                 AND EXISTS (SELECT 1 FROM outbox WHERE state = 'due' AND due_at <= ?1) RETURNING 1";
+    Ok(!db.hot::<Happened>(sql, args![now, ends]).await?.is_empty())
+}
+
+/// Lets others send; `ends` is what [`begin_sending`] was given.
+pub async fn end_sending(db: &Db, ends: Timestamp) -> Result<(), DbError> {
+    let sql = "UPDATE leases SET until = 0 WHERE name = 'mail' AND until = ?1";
+    db.hot::<Happened>(sql, args![ends]).await.map(drop)
+}
+
+/// Takes the mail that has been due the longest: for the time of a try nobody else gets it. Kinds of a newer release are
+/// left for that release.
+pub async fn take(db: &Db, now: Timestamp) -> Result<Option<Due>, DbError> {
+    let sql = "UPDATE outbox SET tries = tries + 1, due_at = ?2
+               WHERE id = (SELECT id FROM outbox WHERE state = 'due' AND due_at <= ?1 AND kind IN ('leak', 'test')
+                           ORDER BY due_at LIMIT 1)
+               RETURNING id, kind, recipient, data, tries";
+    Ok(db.hot(sql, args![now, now.plus_seconds(LEASE)]).await?.into_iter().next())
+}
+
+/// Writes that a mail went out.
+pub async fn sent(db: &Db, mail: &Due, now: Timestamp) -> Result<(), DbError> {
+    let sql = "UPDATE outbox SET state = 'sent', sent_at = ?2, due_at = ?2, last_error = NULL
+               WHERE id = ?1 AND state <> 'sent' RETURNING 1";
+    db.single::<Happened>(Purpose::Durable, sql, args![&mail.id, now]).await.map(drop)
+}
+
+/// Writes that a try failed: the mail waits for the next one, or is dead if this was the last or `is_final`.
+pub async fn failed(db: &Db, mail: &Due, cause: &str, is_final: bool, now: Timestamp) -> Result<(), DbError> {
+    // Who was slower than his lease does not take the row from the one who has it now.
+    let sql = "UPDATE outbox SET state = ?3, due_at = ?4, last_error = ?5
+               WHERE id = ?1 AND tries = ?2 AND state = 'due' RETURNING 1";
+    let is_dead = is_final || mail.tries >= TRIES;
+    let (state, due) = if is_dead { ("dead", now) } else { ("due", now.plus_seconds(wait(mail.tries))) };
+    db.single::<Happened>(Purpose::Durable, sql, args![&mail.id, mail.tries, state, due, cause]).await.map(drop)
+}
+
+/// Seconds to wait behind so many tries.
+fn wait(tries: i64) -> i64 {
+    let doublings = u32::try_from(tries - 1).unwrap_or(0).min(20);
+    (FIRST_WAIT << doublings).min(LONGEST_WAIT)
+}
+
+/// Purges rows of mails that were sent, or given up, long ago.
+pub async fn purge(db: &Db, now: Timestamp, most: i64) -> Result<(), DbError> {
+    let sql = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE state = ?1 AND due_at <= ?2 LIMIT ?3)";
+    for (state, days) in [("sent", SENT_KEPT), ("dead", DEAD_KEPT)] {
+        db.hot::<Happened>(sql, args![state, now.plus_seconds(-days * 86_400), most]).await?;
+    }
+    Ok(())
+}
+
+/// A mail as admins see it: neither its text nor what the text is made of.
+#[derive(Debug, Serialize)]
+pub struct Mail {
+    /// The id.
+    pub id: MailId,
+    /// What it tells.
+    pub kind: String,
+    /// Whom.
+    pub user_id: UserId,
+    /// To which address.
+    pub recipient: String,
+    /// `due`, `sent` or `dead`.
+    pub state: String,
+    /// Tries so far.
+    pub tries: i64,
+    /// Why the last one failed.
+    pub last_error: Option<String>,
+    /// When it was queued.
+    pub created_at: Timestamp,
+    /// When it is tried next; null when it is not.
+    pub due_at: Option<Timestamp>,
+    /// When it was sent.
+    pub sent_at: Option<Timestamp>,
+}
+
+impl FromRow for Mail {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.take()?,
+            kind: row.take()?,
+            user_id: row.take()?,
+            recipient: row.take()?,
+            state: row.take()?,
+            tries: row.take()?,
+            last_error: row.take()?,
+            created_at: row.take()?,
+            due_at: row.take()?,
+            sent_at: row.take()?,
+        })
+    }
+}
+
+const COLUMNS: &str =
+    "id, kind, user_id, recipient, state, tries, last_error, created_at, iif(state = 'due', due_at, NULL), sent_at";
+
+/// The tenant's mails, the newest first.
+pub async fn list(
+    reads: &dyn Rows,
+    tenant: &TenantId,
+    state: Option<&str>,
+    page: &PageRequest,
+) -> Result<Vec<Mail>, DbError> {
+    let (at, id) = page.after();
+    let sql = format!(
+        "SELECT {COLUMNS} FROM outbox
+         WHERE tenant_id = ?1 AND (created_at, id) < (?2, ?3) AND (?4 IS NULL OR state = ?4)
+         ORDER BY created_at DESC, id DESC LIMIT ?5"
+    );
+    reads.list(&sql, args![tenant, at, id, state, page.rows()]).await
+}
+
+/// One of the tenant's mails.
+pub async fn find(reads: &dyn Rows, tenant: &TenantId, id: &str) -> Result<Option<Mail>, DbError> {
+    let sql = format!("SELECT {COLUMNS} FROM outbox WHERE id = ?2 AND tenant_id = ?1");
+    reads.optional(&sql, args![tenant, id]).await
+}
+
+/// Makes a dead mail due again, with all its tries; `None`: it is not dead, or not the tenant's, or for somebody whose account is
+/// deactivated.
+pub async fn revive(tx: &Tx<'_>, tenant: &TenantId, id: &str, now: Timestamp) -> Result<Option<Mail>, DbError> {
+    let sql = format!(
+        "UPDATE outbox SET state = 'due', tries = 0, due_at = ?3
+         WHERE id = ?2 AND tenant_id = ?1 AND state = 'dead'
+           AND EXISTS (SELECT 1 FROM users u WHERE u.id = outbox.user_id AND u.deactivated_at IS NULL) RETURNING {COLUMNS}"
+    );
+    tx.optional(&sql, args![tenant, id, now]).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_an_hour() {
+        let waits: Vec<i64> = (1..=TRIES).map(wait).collect();
+        assert_eq!(waits, [60, 120, 240, 480, 960, 1920, 3600, 3600]);
+    }
+
+    /// What is stored is read, and `take` knows every kind.
+    #[test]
+    fn kinds_are_stored_by_their_words() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::from_value(kind.as_str().into()).unwrap(), kind);
+            assert!(include_str!("outbox.rs").contains(&format!("'{}'", kind.as_str())));
+        }
+        assert!(Kind::from_value("other".into()).is_err());
+    }
+}

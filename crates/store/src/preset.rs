@@ -1,0 +1,189 @@
+//! Table `presets`: what a class of agents needs, in versions. The built-in presets are version 1 of their names; a tenant's
+//! own versions come after them.
+
+use serde::Serialize;
+
+use crate::{
+    agent::live_token,
+    args,
+    db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx},
+    page::PageRequest,
+    permission::{self, Binder},
+    subject::Subject,
+};
+use common::{
+    id::{AgentId, TenantId, UserId},
+    permission::Action,
+    scope::{Patterns, Scopes},
+    time::Timestamp,
+};
+
+/// Names that a tenant has versions of its own of.
+const MOST_NAMES: i64 = 50;
+/// Versions of one name.
+const MOST_VERSIONS: i64 = 1_000;
+
+/// One version of a preset.
+#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+pub struct Preset {
+    /// Its name.
+    pub name: String,
+    /// Its version; 1 of a built-in name is the built-in one.
+    pub version: i64,
+    /// What an agent of this class may do at most.
+    pub scope: Patterns,
+    /// Names of the secrets that it needs: none yet.
+    pub secrets: [&'static str; 0],
+    /// Names of the probes that it needs: none yet.
+    pub probes: [&'static str; 0],
+    /// Whether it is the built-in version.
+    pub built_in: bool,
+    /// When the tenant made it; null: it is built in.
+    pub created_at: Option<Timestamp>,
+    /// The address of who made it.
+    pub created_by: Option<String>,
+}
+
+impl FromRow for Preset {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            name: row.take()?,
+            version: row.take()?,
+            scope: row.take()?,
+            secrets: [],
+            probes: [],
+            built_in: false,
+            created_at: row.take()?,
+            created_by: row.take()?,
+        })
+    }
+}
+
+impl From<common::preset::Preset> for Preset {
+    fn from(built_in: common::preset::Preset) -> Self {
+        Self {
+            name: built_in.as_str().to_owned(),
+            version: 1,
+            scope: built_in.patterns(),
+            secrets: [],
+            probes: [],
+            built_in: true,
+            created_at: None,
+            created_by: None,
+        }
+    }
+}
+
+const SELECT: &str = "SELECT p.name, p.version, p.scope, p.created_at, u.email
+                      FROM presets p LEFT JOIN users u ON u.id = p.created_by WHERE p.tenant_id = ?1 AND ";
+
+/// The newest version of a preset: the tenant's own, or else the built-in one.
+pub async fn newest(reads: &dyn Rows, tenant: &TenantId, name: &str) -> Result<Option<Preset>, DbError> {
+    let sql = format!("{SELECT} p.name = ?2 ORDER BY p.version DESC LIMIT 1");
+    let own = reads.optional(&sql, args![tenant, name]).await?;
+    Ok(own.or_else(|| common::preset::Preset::from_text(name).map(Preset::from)))
+}
+
+/// The newest versions of all presets, by name.
+pub async fn list(reads: &dyn Rows, tenant: &TenantId) -> Result<Vec<Preset>, DbError> {
+    let sql = format!(
+        "{SELECT} p.version = (SELECT max(n.version) FROM presets n WHERE n.tenant_id = p.tenant_id AND n.name = p.name) ORDER BY p.name"
+    );
+    let mut all: Vec<Preset> = reads.list(&sql, args![tenant]).await?;
+    let built_in = common::preset::Preset::ALL.into_iter().filter(|it| all.iter().all(|own| own.name != it.as_str()));
+    let built_in: Vec<Preset> = built_in.map(Preset::from).collect();
+    for preset in built_in {
+        all.insert(all.partition_point(|own| own.name < preset.name), preset);
+    }
+    Ok(all)
+}
+
+/// Stores the version after `newest`; `false`: the tenant has as many names, or the name as many versions, as it may.
+pub async fn insert(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    name: &str,
+    newest: Option<&Preset>,
+    scope: &Patterns,
+    by: &UserId,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let sql = "INSERT INTO presets (tenant_id, name, version, scope, created_at, created_by)
+               SELECT ?1, ?2, ?3, ?4, ?5, ?6
+               WHERE ?3 <= ?7 AND (EXISTS (SELECT 1 FROM presets WHERE tenant_id = ?1 AND name = ?2)
+                                   OR (SELECT count(DISTINCT name) FROM presets WHERE tenant_id = ?1) < ?8)
+               RETURNING 1";
+    let version = newest.map_or(1, |newest| newest.version + 1);
+    let row = args![tenant, name, version, scope.to_column(), now, by, MOST_VERSIONS, MOST_NAMES];
+    Ok(tx.optional::<Happened>(sql, row).await?.is_some())
+}
+
+/// An agent that lacks something of its preset.
+pub struct Drifting {
+    /// The id.
+    pub id: AgentId,
+    /// The name.
+    pub name: String,
+    /// The version that its ceiling came from.
+    pub version: Option<i64>,
+    /// Its ceiling.
+    pub scope: Patterns,
+    /// What its live token carries, if it has one.
+    pub token: Option<Patterns>,
+    /// The owner's address.
+    pub owner: String,
+    /// When it was registered.
+    pub created_at: Timestamp,
+}
+
+impl FromRow for Drifting {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.take()?,
+            name: row.take()?,
+            version: row.take()?,
+            scope: row.take()?,
+            token: row.take()?,
+            owner: row.take()?,
+            created_at: row.take()?,
+        })
+    }
+}
+
+/// The agents of a preset that the caller may read, and whose ceiling or live token lacks one of the scopes; the newest first.
+pub async fn drift(
+    reads: &dyn Rows,
+    subject: &Subject,
+    name: &str,
+    needed: &Scopes,
+    page: &PageRequest,
+    now: Timestamp,
+) -> Result<Vec<Drifting>, DbError> {
+    let mut binder = Binder::default();
+    let (at, id) = page.after();
+    let (at, id, now) = (binder.bind(at), binder.bind(id), binder.bind(now));
+    let (tenant, name) = (binder.bind(&subject.tenant), binder.bind(name));
+    let coverings = binder.bind(serde_json::to_string(&needed.coverings()).unwrap_or_default());
+    let may = permission::on_agent(subject, Action::Read, &mut binder);
+    // Is there a scope of which no pattern that covers it is in the column? Decided here, so that a page is full.
+    let lacks = |column: &str| {
+        format!(
+            "EXISTS (SELECT 1 FROM json_each({coverings}) n WHERE NOT EXISTS (
+                 SELECT 1 FROM json_each(n.value) p WHERE instr(' ' || {column} || ' ', ' ' || p.value || ' ') > 0))"
+        )
+    };
+    let sql = format!(
+        "SELECT a.id, a.name, a.preset_version, a.scope, c.scope, u.email, a.created_at
+         FROM agents a
+         JOIN users u ON u.id = a.owner_id
+         LEFT JOIN credentials c ON {}
+         WHERE a.tenant_id = {tenant} AND a.preset = {name} AND a.archived_at IS NULL AND (a.created_at, a.id) < ({at}, {id})
+           AND {may} AND ({} OR (c.id IS NOT NULL AND {}))
+         ORDER BY a.created_at DESC, a.id DESC LIMIT {}",
+        live_token(&now),
+        lacks("a.scope"),
+        lacks("c.scope"),
+        binder.bind(page.rows())
+    );
+    reads.list(&sql, binder.into_args()).await
+}

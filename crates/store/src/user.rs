@@ -1,0 +1,326 @@
+//! Table `users`.
+
+use serde::Serialize;
+
+use crate::{
+    args, credential,
+    db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx, Value},
+    page::PageRequest,
+};
+use common::{
+    email,
+    error::{ApiError, Code},
+    id::{TenantId, UserId},
+    role::Role,
+    time::Timestamp,
+};
+
+/// A user, as admins may see him.
+#[derive(Clone, Debug, Serialize)]
+pub struct User {
+    /// The id.
+    pub id: UserId,
+    /// The address as it was written.
+    pub email: String,
+    /// The name.
+    pub name: String,
+    /// The role.
+    pub role: Role,
+    /// Whether the account may be used.
+    pub active: bool,
+    /// When the user was created.
+    pub created_at: Timestamp,
+    /// When the account was deactivated.
+    pub deactivated_at: Option<Timestamp>,
+    /// Who did it.
+    pub deactivated_by: Option<String>,
+    /// The last sign-in.
+    pub last_login_at: Option<Timestamp>,
+}
+
+impl FromRow for User {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.take()?,
+            email: row.take()?,
+            name: row.take()?,
+            role: row.take()?,
+            active: row.take()?,
+            created_at: row.take()?,
+            deactivated_at: row.take()?,
+            deactivated_by: row.take()?,
+            last_login_at: row.take()?,
+        })
+    }
+}
+
+const COLUMNS: &str =
+    "id, email, name, role, deactivated_at IS NULL, created_at, deactivated_at, deactivated_by, last_login_at";
+
+/// A user to be stored.
+pub struct New<'a> {
+    /// The id.
+    pub id: &'a UserId,
+    /// The tenant.
+    pub tenant_id: &'a TenantId,
+    /// The address, checked.
+    pub email: &'a str,
+    /// The name, checked.
+    pub name: &'a str,
+    /// The role.
+    pub role: Role,
+    /// The password's hash, if there is a password.
+    pub password_hash: Option<&'a str>,
+    /// Now.
+    pub created_at: Timestamp,
+}
+
+/// Stores a user; `false`: the address is taken in this tenant.
+pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<bool, DbError> {
+    let inserted = tx
+        .optional::<Happened>(
+            "INSERT INTO users (id, tenant_id, email, email_key, name, role, password_hash, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (tenant_id, email_key) DO NOTHING RETURNING 1",
+            args![
+                new.id,
+                new.tenant_id,
+                new.email,
+                email::key(new.email),
+                new.name,
+                new.role.as_str(),
+                new.password_hash,
+                new.created_at
+            ],
+        )
+        .await?;
+    Ok(inserted.is_some())
+}
+
+/// A user of the tenant.
+pub async fn find(reads: &dyn Rows, tenant: &TenantId, id: &str) -> Result<Option<User>, DbError> {
+    let sql = format!("SELECT {COLUMNS} FROM users WHERE id = ?2 AND tenant_id = ?1 AND deleted_at IS NULL");
+    reads.optional(&sql, args![tenant, id]).await
+}
+
+/// The user of the tenant with this id; absent and another tenant's are the same 404.
+pub async fn get(reads: &dyn Rows, tenant: &TenantId, id: &str) -> Result<User, ApiError> {
+    find(reads, tenant, id).await?.ok_or_else(|| Code::UserNotFound.into())
+}
+
+/// What a list of users is narrowed to.
+#[derive(Default)]
+pub struct Filter<'a> {
+    /// A part of name or address.
+    pub q: Option<&'a str>,
+    /// The role.
+    pub role: Option<Role>,
+    /// Active or not.
+    pub active: Option<bool>,
+}
+
+/// What a text names a user by: the column, and its value. An address has an `@`, and an id has none. One column, not either of
+/// two: SQLite would read all users of the tenant.
+pub(crate) fn named(text: &str) -> (&'static str, String) {
+    match text.contains('@') {
+        true => ("email_key", email::key(text)),
+        false => ("id", text.trim().to_owned()),
+    }
+}
+
+/// A pattern for LIKE … ESCAPE '\' that finds the text anywhere.
+pub(crate) fn like(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+    format!("%{escaped}%")
+}
+
+/// The tenant's users, the newest first.
+pub async fn list(
+    reads: &dyn Rows,
+    tenant: &TenantId,
+    filter: &Filter<'_>,
+    page: &PageRequest,
+) -> Result<Vec<User>, DbError> {
+    let (at, id) = page.after();
+    let sql = format!(
+        "SELECT {COLUMNS} FROM users
+         WHERE tenant_id = ?1 AND (created_at, id) < (?2, ?3) AND deleted_at IS NULL
+           AND (?4 IS NULL OR email LIKE ?4 ESCAPE '\\' OR name LIKE ?4 ESCAPE '\\')
+           AND (?5 IS NULL OR role = ?5) AND (?6 IS NULL OR (deactivated_at IS NULL) = ?6)
+         ORDER BY created_at DESC, id DESC LIMIT ?7"
+    );
+    let row = args![tenant, at, id, filter.q.map(like), filter.role.map(Role::as_str), filter.active, page.rows()];
+    reads.list(&sql, row).await
+}
+
+/// Somebody who is to be told something.
+pub struct Addressee {
+    /// The id.
+    pub id: UserId,
+    /// The address.
+    pub email: String,
+}
+
+impl FromRow for Addressee {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { id: row.take()?, email: row.take()? })
+    }
+}
+
+/// A person and the tenant's active admins, each once.
+pub async fn owner_and_admins(reads: &dyn Rows, tenant: &TenantId, owner: &UserId) -> Result<Vec<Addressee>, DbError> {
+    let sql = "SELECT id, email FROM users WHERE id = ?2 AND tenant_id = ?1 AND deactivated_at IS NULL
+               UNION
+               SELECT * FROM (SELECT id, email FROM users
+                              WHERE tenant_id = ?1 AND role = 'admin' AND deactivated_at IS NULL ORDER BY id LIMIT 100)";
+    reads.list(sql, args![tenant, owner]).await
+}
+
+/// What a sign-in needs to know of an account.
+pub struct Login {
+    /// The user.
+    pub id: UserId,
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// The address as it was written.
+    pub email: String,
+    /// The role.
+    pub role: Role,
+    /// The password's hash, if there is a password.
+    pub password_hash: Option<String>,
+    /// Whether the account may be used.
+    pub is_active: bool,
+}
+
+impl FromRow for Login {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.take()?,
+            tenant_id: row.take()?,
+            email: row.take()?,
+            role: row.take()?,
+            password_hash: row.take()?,
+            is_active: row.take()?,
+        })
+    }
+}
+
+/// The account of an address, in the tenant with this slug or, without one, in the tenant of the bootstrap.
+pub async fn find_login(reads: &dyn Rows, tenant: Option<&str>, email: &str) -> Result<Option<Login>, DbError> {
+    reads
+        .optional(
+            "SELECT u.id, u.tenant_id, u.email, u.role, u.password_hash, u.deactivated_at IS NULL
+             FROM users u JOIN tenants t ON t.id = u.tenant_id
+             WHERE u.email_key = ?2 AND t.id = iif(?1 IS NULL, (SELECT tenant_id FROM bootstrap),
+                                                               (SELECT id FROM tenants WHERE slug = ?1))",
+            args![tenant, email::key(email)],
+        )
+        .await
+}
+
+/// Records a sign-in and, where the hash was made anew, stores it. `false`: the account was changed meanwhile (its password,
+/// or it was deactivated), and nobody may be let in with what was checked before.
+pub async fn signed_in(tx: &Tx<'_>, login: &Login, rehashed: Option<&str>, now: Timestamp) -> Result<bool, DbError> {
+    let sql = "UPDATE users SET last_login_at = ?2, password_hash = ifnull(?3, password_hash)
+               WHERE id = ?1 AND password_hash IS ?4 AND deactivated_at IS NULL RETURNING 1";
+    let row = args![&login.id, now, rehashed, login.password_hash.as_deref()];
+    Ok(tx.optional::<Happened>(sql, row).await?.is_some())
+}
+
+/// Sets a password's hash; `false`: there is no such user in the tenant.
+pub async fn set_password(tx: &Tx<'_>, tenant: &TenantId, id: &str, hash: &str) -> Result<bool, DbError> {
+    let sql = "UPDATE users SET password_hash = ?3 WHERE id = ?2 AND tenant_id = ?1 AND deleted_at IS NULL RETURNING 1";
+    Ok(tx.optional::<Happened>(sql, args![tenant, id, hash]).await?.is_some())
+}
+
+/// The hash of a person's password; `None`: there is none yet.
+pub async fn password_hash(reads: &dyn Rows, user: &UserId) -> Result<Option<String>, DbError> {
+    let sql = "SELECT password_hash FROM users WHERE id = ?1 AND password_hash IS NOT NULL";
+    reads.optional(sql, args![user]).await
+}
+
+/// Sets a password's hash in the place of another one; `false`: that is no more what is stored.
+pub async fn change_password(tx: &Tx<'_>, user: &UserId, was: Option<&str>, hash: &str) -> Result<bool, DbError> {
+    let sql = "UPDATE users SET password_hash = ?3 WHERE id = ?1 AND password_hash IS ?2 RETURNING 1";
+    Ok(tx.optional::<Happened>(sql, args![user, was, hash]).await?.is_some())
+}
+
+/// Whether the user is no active admin, or there is another one: a tenant never loses its last.
+const KEEPS_AN_ADMIN: &str = "(role <> 'admin' OR deactivated_at IS NOT NULL OR EXISTS (
+    SELECT 1 FROM users o
+    WHERE o.tenant_id = users.tenant_id AND o.role = 'admin' AND o.deactivated_at IS NULL AND o.id <> users.id))";
+
+/// How a change of a user went.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// It is done.
+    Done,
+    /// The address is another user's.
+    EmailTaken,
+    /// The tenant would have no active admin.
+    LastAdmin,
+}
+
+/// Stores address, name and role of a user who is there.
+pub async fn update(tx: &Tx<'_>, tenant: &TenantId, user: &User) -> Result<Changed, DbError> {
+    let key = email::key(&user.email);
+    let sql = format!(
+        "UPDATE users SET email = ?3, email_key = ?4, name = ?5, role = ?6
+         WHERE id = ?2 AND tenant_id = ?1 AND deleted_at IS NULL AND (?6 = 'admin' OR {KEEPS_AN_ADMIN})
+           AND NOT EXISTS (SELECT 1 FROM users o WHERE o.tenant_id = ?1 AND o.email_key = ?4 AND o.id <> ?2)
+         RETURNING 1"
+    );
+    let row = args![tenant, &user.id, &user.email, &key, &user.name, user.role.as_str()];
+    if tx.optional::<Happened>(&sql, row).await?.is_none() {
+        let sql = "SELECT 1 FROM users WHERE tenant_id = ?1 AND email_key = ?2 AND id <> ?3";
+        let taken = tx.optional::<Happened>(sql, args![tenant, key, &user.id]).await?;
+        return Ok(if taken.is_some() { Changed::EmailTaken } else { Changed::LastAdmin });
+    }
+    // What waits to be sent goes to the new address.
+    let sql = "UPDATE outbox SET recipient = ?2 WHERE user_id = ?1 AND state <> 'sent' AND recipient <> ?2";
+    tx.execute(sql, args![&user.id, &user.email]).await?;
+    Ok(Changed::Done)
+}
+
+/// Lets nobody use an account that is active; `false`: it is not, or he is the tenant's last active admin. Sessions end for good; what else the
+/// account has is refused at the door until it is activated.
+pub async fn deactivate(tx: &Tx<'_>, user: &UserId, by: &UserId, now: Timestamp) -> Result<bool, DbError> {
+    let sql = format!(
+        "UPDATE users SET deactivated_at = ?2, deactivated_by = ?3
+         WHERE id = ?1 AND deactivated_at IS NULL AND {KEEPS_AN_ADMIN} RETURNING 1"
+    );
+    if tx.optional::<Happened>(&sql, args![user, now, by]).await?.is_none() {
+        return Ok(false);
+    }
+    credential::revoke_sessions(tx, user, None, now).await?;
+    tx.execute("DELETE FROM outbox WHERE user_id = ?1 AND state <> 'sent'", args![user]).await?;
+    Ok(true)
+}
+
+/// Lets an account be used again.
+pub async fn activate(tx: &Tx<'_>, user: &UserId) -> Result<(), DbError> {
+    let sql = "UPDATE users SET deactivated_at = NULL, deactivated_by = NULL WHERE id = ?1 AND deleted_at IS NULL";
+    tx.execute(sql, args![user]).await
+}
+
+/// Deletes an inactive user who owns no agent: the address is free, and every credential, grant and notification ends.
+pub async fn delete(tx: &Tx<'_>, user: &UserId, now: Timestamp) -> Result<(), DbError> {
+    let key = format!("deleted {}", user.as_str()); // no address, and nobody else's
+    for (sql, args) in [
+        (
+            "UPDATE users SET deleted_at = ?2, email_key = ?3, password_hash = NULL
+             WHERE id = ?1 AND deactivated_at IS NOT NULL",
+            args![user, now, key],
+        ),
+        (
+            "UPDATE credentials SET revoked_at = ?2 WHERE user_id = ?1 AND agent_id IS NULL AND revoked_at IS NULL",
+            args![user, now],
+        ),
+        ("DELETE FROM grants WHERE subject_id = ?1", args![user]),
+        ("DELETE FROM notifications WHERE user_id = ?1", args![user]),
+        ("DELETE FROM outbox WHERE user_id = ?1 AND state <> 'sent'", args![user]),
+    ] as [(&str, Vec<Value>); 5]
+    {
+        tx.execute(sql, args).await?;
+    }
+    Ok(())
+}
