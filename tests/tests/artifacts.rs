@@ -241,10 +241,10 @@ fn without_a_release_there_is_an_honest_404() {
 fn a_damaged_release_is_a_fault_that_is_logged() {
     for (text, reason) in [
         ("{\"version\":", "dist/manifest.json: EOF"),
-        ("{\"version\": \"1.2.3;id\", \"files\": []}", "dist/manifest.json: no version"),
+        ("{\"version\": \"1.2.3;id\", \"files\": []}", "dist/manifest.json: not a valid version"),
         (
             "{\"version\": \"1.2.3\", \"files\": [{\"kind\": \"binary\", \"platform\": {\"os\": \"linux\", \"arch\": \"x86_64\"}, \"file\": \"../spin.toml\", \"size\": 1, \"sha256\": \"\"}]}",
-            "no name of a file",
+            "not a valid file name",
         ),
     ] {
         let release = Release::usual();
@@ -261,7 +261,7 @@ fn a_damaged_release_is_a_fault_that_is_logged() {
     fs::write(release.dist().join(WHEEL_NAME), "another size").unwrap();
     let server = release.serve();
     server.nobody().get(&format!("/cli/wheel/{WHEEL_NAME}")).refused(500, "internal");
-    host::until_logged(server.host(), &format!("dist/{WHEEL_NAME}: it has 12 bytes"));
+    host::until_logged(server.host(), &format!("dist/{WHEEL_NAME}: the file has 12 bytes"));
     assert_eq!(server.nobody().get(PROGRAM_PATH).status(), 200, "the others are served");
 }
 
@@ -476,7 +476,7 @@ fn the_script_installs_into_an_empty_home() {
         assert_eq!(config, format!("url = \"{}\"\n", site.host().base_url()));
         assert_eq!(home.mode(".config/accredit/config.toml"), 0o600);
         let text = said(&output);
-        for part in ["accredit 1.2.3 for ", "is not on your PATH", "auth login", "/docs/agents/"] {
+        for part in ["accredit 1.2.3 for ", "is not in your PATH", "auth login", "/docs/agents/"] {
             assert!(text.contains(part), "{shell:?}: no {part:?} in {text}");
         }
         let ran = Command::new(home.path(".local/bin/accredit")).output().unwrap();
@@ -484,7 +484,7 @@ fn the_script_installs_into_an_empty_home() {
         let before = home.state();
         let path = format!("{}:/usr/local/bin:/usr/bin:/bin", home.path(".local/bin").display());
         let again = home.run_with(shell, &script, &[], &path);
-        assert!(again.status.success() && !said(&again).contains("not on your PATH"), "{}", said(&again));
+        assert!(again.status.success() && !said(&again).contains("not in your PATH"), "{}", said(&again));
         assert!(home.state() == before && home.has_no_leftovers(), "{shell:?}");
     }
 }
@@ -535,7 +535,7 @@ fn the_script_keeps_what_is_configured() {
     let strange = "list = [\n[profiles.work]\nurl = \"u\"\n";
     fs::write(home.path(".config/accredit/config.toml"), strange).unwrap();
     let output = home.run(&["sh"], &script, &[]);
-    assert!(output.status.success() && said(&output).contains("Not configured: put url ="), "{}", said(&output));
+    assert!(output.status.success() && said(&output).contains("Not configured: add url ="), "{}", said(&output));
     assert_eq!(fs::read_to_string(home.path(".config/accredit/config.toml")).unwrap(), strange);
     // Whoever keeps it elsewhere keeps it there.
     let home = Home::new();
@@ -584,7 +584,7 @@ fn a_corrupted_download_is_refused_and_leaves_nothing() {
         let home = Home::new();
         let output = home.run(shell, &script, &[]);
         assert!(
-            !output.status.success() && said(&output).contains("not what the server promised"),
+            !output.status.success() && said(&output).contains("the downloaded file does not match"),
             "{}",
             said(&output)
         );
@@ -651,8 +651,8 @@ fn the_script_takes_the_tools_that_are_there() {
         assert!(home.has_no_leftovers());
     }
     for (tools, words) in [
-        (tools(&[&always[..], &["sha256sum"]].concat()), "curl or wget is needed"),
-        (tools(&[&always[..], &["curl", "wget"]].concat()), "sha256sum or shasum is needed"),
+        (tools(&[&always[..], &["sha256sum"]].concat()), "curl or wget is required"),
+        (tools(&[&always[..], &["curl", "wget"]].concat()), "sha256sum or shasum is required"),
     ] {
         let home = Home::new();
         let output = home.run_with(&["/bin/sh"], &script, &[], &tools.path().to_string_lossy());

@@ -324,7 +324,7 @@ fn the_fix_for_a_scope_beyond_the_role_names_the_role() {
     site.0.execute("UPDATE users SET role = 'viewer' WHERE email_key = 'vic@example.com'");
     let refused =
         agent.client.patch("/api/agents/vics", &json!({ "description": "mine" })).refused(403, "scope_denied");
-    assert!(text(&refused["fix"]).starts_with("First an admin of your tenant must raise the role"), "{refused}");
+    assert!(text(&refused["fix"]).starts_with("First ask an admin of your tenant to raise the role"), "{refused}");
     // A person without the role is sent to an admin.
     let refused = vic.post("/api/agents", &json!({ "name": "more" })).refused(403, "scope_denied");
     let raise = &calls_in(&refused["fix"])[0];

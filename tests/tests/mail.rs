@@ -50,7 +50,7 @@ fn until_state(server: &Server, state: &str) {
 #[test]
 fn each_provider_gets_its_request_once() {
     let (from, to, subject) = ("no-reply@example.com", "ada@example.com", "Mail from Accredit works");
-    let words = "You asked for this mail to see that mail works. It does.\n";
+    let words = "You requested this mail to test whether mail works. It does.\n";
     let bearer = format!("Bearer {TOKEN}");
     for (provider, line, body) in [
         ("resend", "POST /emails", json!({ "from": from, "to": [to], "subject": subject, "text": words })),

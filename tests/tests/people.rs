@@ -343,7 +343,7 @@ fn somebody_leaves_and_his_agents_stay() {
         client.get(whoami).refused(401, "token_revoked");
     }
     let told = eve.get("/api/notifications").is(200);
-    assert_eq!(told["items"][0]["title"], "The agents of mia@example.com are yours now");
+    assert_eq!(told["items"][0]["title"], "You now own the agents of mia@example.com");
     let issued = eve.post("/api/agents/scout/token/issue", &json!({})).is(200);
     assert_eq!(server.with(text(&issued["token"])).get(whoami).is(200)["email"], "eve@example.com");
     // Whoever gets the address is somebody else; the trail goes on to say who it was.

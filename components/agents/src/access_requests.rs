@@ -47,7 +47,7 @@ const MOST_HOURS: i64 = 720;
 pub(crate) struct ScopeList(Vec<String>);
 
 impl Field for ScopeList {
-    const EXPECTED: &'static str = "a text of scopes with blanks between them, or a list of texts";
+    const EXPECTED: &'static str = "a string of scopes separated by spaces, or a list of strings";
 
     fn from_json(value: Json) -> Option<Self> {
         match value {
@@ -131,17 +131,20 @@ fn may_ask(caller: &Caller, scope: &Scopes) -> Result<(), ApiError> {
         let (mut why, mut next) = (Vec::new(), Vec::new());
         let owner = caller.email();
         if !lasting.is_empty() {
-            why.push(format!("{} is not given for a while: a grant outlasts it.", names(&lasting)));
-            next.push(format!("{owner} can send {}. ", caller.steps_to_sharing()));
+            why.push(format!(
+                "{} cannot be approved for a limited time, because a grant would outlast the approval.",
+                names(&lasting)
+            ));
+            next.push(format!("Ask {owner} to send {}. ", caller.steps_to_sharing()));
         }
         if !never.is_empty() {
             why.push(format!("Only people can use {}.", names(&never)));
             next.push(format!("Ask {owner} to do what only people may do. "));
         }
         if !beyond.is_empty() {
-            why.push(format!("The role {} of your owner lacks {}.", caller.role().as_str(), names(&beyond)));
+            why.push(format!("The role {} of your owner does not allow {}.", caller.role().as_str(), names(&beyond)));
             next.push(format!(
-                "What the role of {owner} lacks can be asked for once an admin of your tenant has raised that role. "
+                "Ask an admin of your tenant to raise the role of {owner} before you ask for what that role does not allow. "
             ));
         }
         return Err(Code::ScopeNotGrantable.detail(why.join(" ")).with("rest", rest(&left) + &next.concat()));
@@ -160,7 +163,7 @@ async fn notify_owner(write: &Write<'_>, new: &access_request::New<'_>) -> Resul
     let reason = new.reason.replace(char::is_whitespace, " ");
     let (scope, hours, id) = (new.scope.to_column(), new.hours, new.id);
     let body = format!(
-        "Scope: {scope}\nHours: {hours}\nIn its own words: \"{reason}\"\nTo decide: POST /api/access-requests/{id}/approve or /api/access-requests/{id}/deny",
+        "Scope: {scope}\nHours: {hours}\nReason, in the agent's words: \"{reason}\"\nTo decide, send POST /api/access-requests/{id}/approve or POST /api/access-requests/{id}/deny.",
     );
     let id = NotificationId::generate(write.now(), write.app().chance());
     let text = (title.as_str(), body.as_str());
@@ -226,7 +229,7 @@ async fn decided(write: &Write<'_>, before: AccessRequest, event: &str, data: Js
 
 fn already_decided(found: &AccessRequest) -> ApiError {
     let state = found.state.as_str();
-    let detail = format!("This request is {state} already.");
+    let detail = format!("This request is already {state}.");
     Code::AlreadyDecided.detail(detail).with("request", found.id.as_str()).extra("state", state)
 }
 

@@ -147,7 +147,7 @@ impl Edit {
             return Ok(());
         }
         Err(Code::PersonRequired.detail(
-            "An agent changes scope, tier, tasks and budget only of the agents below it, and never parent, owner or what was spent.",
+            "An agent can change the scope, tier, tasks and budget only of the agents below it, and never parent, owner or spent_cents.",
         ))
     }
 
@@ -230,7 +230,7 @@ async fn transfer(write: &Write<'_>, agent: &Agent, owner: &UserId) -> Result<()
     let origin = write.origin();
     tree::transfer(&write.tx, (&origin, write.action()), &agent.id, owner).await?;
     let id = NotificationId::generate(origin.now, origin.chance);
-    let title = format!("The agent {} is yours now", agent.name);
+    let title = format!("You now own the agent {}", agent.name);
     let body = format!("{} gave it to you, with all agents below it.", write.caller.email());
     notification::tell(&write.tx, &id, origin.tenant, owner, (&title, &body), origin.now).await?;
     Ok(())

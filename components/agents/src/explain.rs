@@ -113,10 +113,10 @@ async fn rights(app: &App, about: &NamedSubject, action: Action) -> Result<Vec<E
     let Some(id) = &about.subject.agent else { return Ok(vec![role]) };
     let agent = agent::by_id(app.db(), id, app.now()).await?.ok_or(Code::SubjectNotFound)?;
     let in_ceiling = agent.settings.scope.set().contains(needed) || agent.approved.set().contains(needed);
-    let ceiling = format!("The ceiling of {name}, with what was approved for it, {} {scope}.", has(in_ceiling));
+    let ceiling = format!("The ceiling of {name}, including what was approved for it, {} {scope}.", has(in_ceiling));
     let state = format!("{name} is {}.", agent.state.as_str());
     let spent = match agent.settings.budget_cents {
-        None => format!("{name} has no budget to keep to."),
+        None => format!("{name} has no budget, so its spending is not limited."),
         Some(budget) => format!("{name} has spent {} of {budget} cents.", agent.settings.spent_cents),
     };
     let is_running = agent.state == AgentState::Running;

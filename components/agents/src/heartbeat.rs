@@ -49,24 +49,26 @@ fn warnings(app: &App, caller: &Caller, beat: &Beat) -> Vec<String> {
     let (name, owner) = caller.reader().agent_and_owner.unwrap_or_default();
     match beat.state {
         AgentState::Running => {}
-        AgentState::Paused => warnings.push(format!("You are paused; {owner} can resume you.")),
-        AgentState::Stopped => warnings.push(format!("You are stopped; {owner} can start you again.")),
+        AgentState::Paused => warnings.push(format!("You are paused. {owner} can resume you.")),
+        AgentState::Stopped => warnings.push(format!("You are stopped. {owner} can start you again.")),
     }
     if let Some(budget) = beat.budget_cents {
         let spent = beat.spent_cents;
         if spent > budget {
             warnings.push(format!(
-                "You have spent {spent} cents, more than your budget of {budget}; {owner} can raise it."
+                "You have spent {spent} cents, which is more than your budget of {budget}. {owner} can raise the budget."
             ));
         } else if spent.saturating_mul(10) >= budget.saturating_mul(9) {
-            warnings.push(format!("You have spent {spent} cents of your budget of {budget}; {owner} can raise it."));
+            warnings.push(format!(
+                "You have spent {spent} cents of your budget of {budget}. {owner} can raise the budget."
+            ));
         }
     }
     if let Some(end) = caller.expires_at().filter(|end| *end < app.now().plus_seconds(EXPIRING)) {
         warnings.push(match caller.credential_kind() {
-            Kind::ApiKey => format!("The key that you sent ends at {end}; {owner} can replace it."),
+            Kind::ApiKey => format!("The key that you sent expires at {end}. {owner} can replace it."),
             _ => format!(
-                "The token that you sent ends at {end}; {owner} gets a new one for you with POST /api/agents/{name}/token/issue."
+                "The token that you sent expires at {end}. Ask {owner} for a new one: POST /api/agents/{name}/token/issue."
             ),
         });
     }

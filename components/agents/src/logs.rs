@@ -95,14 +95,14 @@ pub(crate) async fn append(
 /// The checked lines of a body, which holds a list of them or one.
 fn checked(body: Append) -> Result<Vec<Json>, ApiError> {
     let Some(lines) = body.lines else {
-        let text = body.text.ok_or_else(|| ApiError::field("text", "is missing; or send lines"))?;
+        let text = body.text.ok_or_else(|| ApiError::field("text", "is missing: send text or lines"))?;
         return Ok(vec![checked_line(NewLine { text, level: body.level })?]);
     };
     if body.text.is_some() || body.level.is_some() {
-        return Err(ApiError::field("lines", "send lines, or text and level, not both"));
+        return Err(ApiError::field("lines", "must not be sent together with text or level"));
     }
     if !(1..=MOST_LINES).contains(&lines.len()) {
-        return Err(ApiError::field("lines", format!("must hold 1 to {MOST_LINES} lines")));
+        return Err(ApiError::field("lines", format!("must contain 1 to {MOST_LINES} lines")));
     }
     // The shapes of all lines are checked before any value.
     let read = lines.into_iter().enumerate().map(|(at, line)| nested(&format!("lines[{at}]."), line));

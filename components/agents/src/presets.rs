@@ -123,7 +123,7 @@ impl Lacking {
         let mut ending = "";
         if token_missing_scopes.as_ref().is_some_and(|missing| !missing.is_empty()) {
             steps.push(format!("POST /api/agents/{name}/token/issue"));
-            ending = ", and give the agent the token of the last answer";
+            ending = ", and give the agent the token of the last response";
         }
         // An agent must not widen itself.
         let sender = caller.agent_id().map_or("Send".to_owned(), |_| format!("Ask {} to send", agent.owner));

@@ -192,7 +192,9 @@ async fn default_ceiling(
         caller.refuse_excess(missing.clone(), &worker.scope)?;
     }
     let names = missing.names(custom).join(", ");
-    warnings.push(format!("scope was left out and is the preset worker without what cannot be given here: {names}."));
+    warnings.push(format!(
+        "scope was left out. It was set to the preset worker without the scopes that cannot be granted here: {names}."
+    ));
     Ok(RequestedScope { scope: given.to_patterns(), preset: None })
 }
 

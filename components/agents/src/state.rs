@@ -158,11 +158,11 @@ impl Bulk {
     /// Refuses too few names, too many, and one that stands twice.
     fn check(&self) -> Result<(), ApiError> {
         if !(1..=MOST).contains(&self.names.len()) {
-            return Err(ApiError::field("names", format!("must hold 1 to {MOST} names")));
+            return Err(ApiError::field("names", format!("must contain 1 to {MOST} names")));
         }
         let mut seen = BTreeSet::new();
         match self.names.iter().position(|name| !seen.insert(name)) {
-            Some(at) => Err(ApiError::field(format!("names[{at}]"), "stands there twice")),
+            Some(at) => Err(ApiError::field(format!("names[{at}]"), "is listed twice")),
             None => Ok(()),
         }
     }

@@ -116,7 +116,7 @@ async fn read(change: &Change<Body<Import>>) -> Result<Vec<Draft>, ApiError> {
         return Err(ApiError::field("format", format!("must be {FORMAT}")));
     }
     if document.agents.is_empty() || document.agents.len() > MOST {
-        return Err(ApiError::field("agents", format!("must hold 1 to {MOST} agents")));
+        return Err(ApiError::field("agents", format!("must contain 1 to {MOST} agents")));
     }
     let mut drafts = Vec::new();
     for (at, agent) in document.agents.iter().enumerate() {

@@ -102,7 +102,10 @@ impl Dist {
         let opened = File::open(self.0.join(&artifact.file)).and_then(|file| Ok((file.metadata()?.len(), file)));
         let (size, file) = opened.map_err(|error| damaged(&artifact.file, error))?;
         if size != artifact.size {
-            return Err(damaged(&artifact.file, format!("it has {size} bytes, {MANIFEST} says {}", artifact.size)));
+            return Err(damaged(
+                &artifact.file,
+                format!("the file has {size} bytes, but {MANIFEST} says {}", artifact.size),
+            ));
         }
         Ok(file)
     }
@@ -111,18 +114,18 @@ impl Dist {
 /// An error of the server: the folder was filled wrongly. The caller learns no more than that.
 fn damaged(file: &str, why: impl std::fmt::Display) -> ApiError {
     Code::Internal
-        .detail("The files of the CLI on this server are damaged; it was logged with this request_id.")
+        .detail("The files of the CLI on this server are damaged. The error was logged with this request_id.")
         .cause(format!("dist/{file}: {why}"))
 }
 
 impl Manifest {
     fn read(text: &[u8]) -> Result<Self, String> {
         if text.len() as u64 > MAX_MANIFEST {
-            return Err(format!("it is larger than {MAX_MANIFEST} bytes"));
+            return Err(format!("the file is larger than {MAX_MANIFEST} bytes"));
         }
         let manifest: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         if !is_version(&manifest.version) {
-            return Err(format!("no version: {:?}", manifest.version));
+            return Err(format!("not a valid version: {:?}", manifest.version));
         }
         for (place, artifact) in manifest.files.iter().enumerate() {
             artifact.check()?;
@@ -131,7 +134,7 @@ impl Manifest {
                 other.file == artifact.file || (artifact.kind == Kind::Binary && same_platform)
             };
             if manifest.files.iter().take(place).any(is_twin) {
-                return Err(format!("two files are the same: {:?}", artifact.file));
+                return Err(format!("two files have the same name or the same platform: {:?}", artifact.file));
             }
         }
         Ok(manifest)
@@ -157,17 +160,17 @@ impl Artifact {
     fn check(&self) -> Result<(), String> {
         let Platform { os, arch } = &self.platform;
         if !is_word(os) || !is_word(arch) {
-            return Err(format!("no platform: {os:?}, {arch:?}"));
+            return Err(format!("not a valid platform: {os:?}, {arch:?}"));
         }
         let is_named = match self.kind {
             Kind::Binary => is_file_name(&self.file) && self.file != MANIFEST,
             Kind::Wheel => is_wheel_name(&self.file),
         };
         if !is_named {
-            return Err(format!("no name of a file of this kind: {:?}", self.file));
+            return Err(format!("not a valid file name for this kind: {:?}", self.file));
         }
         if self.sha256.len() != 64 || !self.sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(format!("no SHA-256 in lower-case hexadecimal: {:?}", self.sha256));
+            return Err(format!("not a SHA-256 in lower-case hexadecimal: {:?}", self.sha256));
         }
         Ok(())
     }

@@ -11,11 +11,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use common::error::{ApiError, Code};
+use common::error::{ApiError, Code, RefusalHeader};
 use futures_util::stream;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use http_body::Frame;
-use http_body_util::StreamBody;
 use service::{
     body::Body,
     extract::{Path, Query},
@@ -51,7 +49,7 @@ pub(crate) async fn program(
             .map(|known| serde_json::json!({ "os": known.platform.os, "arch": known.platform.arch }));
         let platforms: Vec<serde_json::Value> = platforms.collect();
         return Err(Code::ArtifactNotFound
-            .detail("There is no program for this platform.")
+            .detail("This server has no program for this platform.")
             .extra("platforms", platforms));
     };
     send(&dist, artifact, &method, &headers)
@@ -82,8 +80,8 @@ fn send(dist: &Dist, artifact: &Artifact, method: &Method, request: &Headers) ->
         Requested::Part(part) => (StatusCode::PARTIAL_CONTENT, part),
         Requested::Beyond => {
             return Err(Code::RangeNotSatisfiable
-                .header("accept-ranges", "bytes")
-                .header("content-range", format!("bytes */{}", artifact.size)));
+                .header(RefusalHeader::AcceptRanges, "bytes")
+                .header(RefusalHeader::ContentRange, format!("bytes */{}", artifact.size)));
         }
     };
     if part.start > 0 {
@@ -91,12 +89,12 @@ fn send(dist: &Dist, artifact: &Artifact, method: &Method, request: &Headers) ->
     }
     let left = part.end.saturating_sub(part.start);
     // The router keeps the headers of a HEAD, and drops the body before a byte of it is read.
-    let pieces = stream::iter(Pieces { file, left }.map(|piece| piece.map(Frame::data)));
+    let pieces = stream::iter(Pieces { file, left });
     let media_type = match artifact.kind {
         Kind::Binary => "application/octet-stream",
         Kind::Wheel => "application/zip",
     };
-    let mut response = bytes(status, media_type, Body::pieces(StreamBody::new(pieces)));
+    let mut response = bytes(status, media_type, Body::pieces(pieces));
     set_validators(&mut response, &tag)?;
     set(&mut response, header::ACCEPT_RANGES, "bytes")?;
     set(&mut response, header::CONTENT_DISPOSITION, &format!("attachment; filename=\"{}\"", artifact.file))?;

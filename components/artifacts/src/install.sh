@@ -4,15 +4,15 @@
 #   curl -fsSL <server>/cli/install.sh | sh
 #   curl -fsSL <server>/cli/install.sh | sh -s -- --dry-run
 #
-# Everything stands in functions that the last line starts, so that a script that was cut off in transfer does nothing.
+# All code is in functions that the last line calls, so that a script that was cut off during the download does nothing.
 
-# What the server has written in.
+# The server fills in these values.
 release() {
   server=@SERVER@
   version=@VERSION@
 }
 
-# What the server has for the platform $1: sets path, size and sha256.
+# Sets path, size and sha256 of the program for the platform $1.
 choose() {
   case "$1" in
     # @CHOICES@
@@ -22,10 +22,10 @@ choose() {
 
 usage() {
   cat <<'END'
-Installs accredit to ~/.local/bin and notes its server in ~/.config/accredit/config.toml.
+Installs accredit to ~/.local/bin and writes the server's address to ~/.config/accredit/config.toml.
 
-  --dry-run   say what would be done, and change nothing
-  --help      this text
+  --dry-run   show what would be done, and change nothing
+  --help      show this text
 END
 }
 
@@ -42,7 +42,7 @@ have() {
   command -v "$1" >/dev/null 2>&1
 }
 
-# Sets os and arch, in the server's words.
+# Sets os and arch to the names that the server uses.
 tell_platform() {
   os=$(uname -s)
   arch=$(uname -m)
@@ -56,7 +56,7 @@ tell_platform() {
   esac
 }
 
-# Gets the url $1 into the file $2.
+# Downloads the URL $1 into the file $2.
 fetch() {
   if have curl; then
     curl --globoff --fail --silent --show-error --location --output "$2" "$1"
@@ -75,13 +75,13 @@ digest() {
   printf '%s\n' "${sum%% *}"
 }
 
-# Removes what must not stay, however we end.
+# Removes temporary files, however the script ends.
 clean() {
   [ -z "$work" ] || rm -rf -- "$work"
   [ -z "$part" ] || rm -f -- "$part"
 }
 
-# Puts the downloaded file into its place, whole or not at all.
+# Installs the downloaded file, completely or not at all.
 place() {
   mkdir -p -- "$bin"
   part=$bin/.accredit.$$
@@ -91,7 +91,7 @@ place() {
   part=
 }
 
-# Notes the server in the configuration; all else in it stays as it is.
+# Writes the server's address to the configuration. The rest of the file stays as it is.
 configure() {
   (umask 077 && mkdir -p -- "$folder")
   chmod 700 "$folder"
@@ -101,7 +101,7 @@ configure() {
   else
     : >"$work/config.old"
   fi
-  # The key belongs before the first table. A line that begins with a bracket inside of a list or a text is none.
+  # The key belongs before the first table. A line that begins with a bracket inside a list or a string is not a table.
   ACCREDIT_SERVER=$server awk '
     BEGIN { line = "url = \"" ENVIRON["ACCREDIT_SERVER"] "\""; depth = 0; text = 0 }
     !done && !depth && !text && /^[ \t]*\[/ { print line; print ""; done = 1 }
@@ -117,19 +117,19 @@ configure() {
       depth += gsub(/\[/, "", bare) - gsub(/\]/, "", bare)
     }
     END {
-      if (!done && (depth || text)) exit 3 # it is none that we can read
+      if (!done && (depth || text)) exit 3 # the file cannot be parsed
       if (!done) print line
     }
   ' "$work/config.old" >"$new" || {
-    say "Not configured: put url = \"$server\" into $config yourself, before its first table."
+    say "Not configured: add url = \"$server\" to $config yourself, before its first table."
     return
   }
   if [ -f "$config" ] && [ "$(cat "$config")" = "$(cat "$new")" ]; then
-    say "Configured already: $config"
+    say "Already configured: $config"
     return
   fi
   if [ -h "$config" ]; then
-    # Somebody keeps it elsewhere: the link stays.
+    # The file is a link: keep the link.
     cat "$new" >"$config"
   else
     part=$folder/.config.toml.$$
@@ -165,24 +165,24 @@ main() {
 
   case "${HOME:-}" in
     /*) ;;
-    *) fail "HOME is not set to a directory" ;;
+    *) fail "HOME is not set to an absolute path" ;;
   esac
   bin=$HOME/.local/bin
   folder=$HOME/.config/accredit
   config=$folder/config.toml
 
   tell_platform
-  choose "$os-$arch" || fail "$server has no accredit for $os-$arch. What it has: $server/cli/manifest.json"
-  have curl || have wget || fail "curl or wget is needed to download it"
-  have sha256sum || have shasum || fail "sha256sum or shasum is needed to check what was downloaded"
+  choose "$os-$arch" || fail "$server has no accredit for $os-$arch. For the available platforms, see $server/cli/manifest.json"
+  have curl || have wget || fail "curl or wget is required for the download"
+  have sha256sum || have shasum || fail "sha256sum or shasum is required to verify the download"
   [ ! -d "$bin/accredit" ] || fail "$bin/accredit is a directory"
 
   say "accredit $version for $os-$arch ($size bytes) from $server"
   if [ -n "$dry" ]; then
     say "Would download $server$path"
-    say "Would check its SHA-256: $sha256"
+    say "Would verify its SHA-256: $sha256"
     say "Would install it as $bin/accredit"
-    say "Would note the server in $config"
+    say "Would write the server's address to $config"
     say "Nothing was changed."
     exit 0
   fi
@@ -194,7 +194,7 @@ main() {
   work=$(mktemp -d "${TMPDIR:-/tmp}/accredit.XXXXXX")
   fetch "$server$path" "$work/accredit" || fail "the download from $server failed; nothing was changed"
   found=$(digest "$work/accredit")
-  [ "$found" = "$sha256" ] || fail "what was downloaded is not what the server promised (SHA-256 $found, not $sha256); nothing was changed"
+  [ "$found" = "$sha256" ] || fail "the downloaded file does not match (SHA-256 $found, expected $sha256); nothing was changed"
 
   place
   say "Installed: $bin/accredit"
@@ -205,7 +205,7 @@ main() {
     *)
       start=$bin/accredit
       say ""
-      say "$bin is not on your PATH. To have it there, add this line to your shell's profile:"
+      say "$bin is not in your PATH. To add it, append this line to your shell's profile:"
       # shellcheck disable=SC2016
       say '  export PATH="$HOME/.local/bin:$PATH"'
       ;;
@@ -213,7 +213,7 @@ main() {
   say ""
   say "Next steps:"
   say "  $start auth login    sign in"
-  say "  $start whoami        who you are, and what you may do"
+  say "  $start whoami        show your identity and permissions"
   say "  $server/docs/agents/    the manual"
 }
 

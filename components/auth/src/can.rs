@@ -67,7 +67,7 @@ pub(crate) async fn can(app: App, caller: Caller, Query(query): Query<Can>) -> R
     factors.push(scope_factor(carries, scope.as_str()));
     let found = match query.object.as_deref() {
         None if rows.iter().any(|row| row.object.is_some()) => {
-            return Err(ApiError::field("object", "is missing: this action is done with an agent or a key"));
+            return Err(ApiError::field("object", "is missing: this action needs an agent or a key"));
         }
         None => Found::Nothing,
         Some(object) => {
@@ -129,7 +129,7 @@ fn custom(caller: &Caller, name: &str) -> Result<Response, ApiError> {
 }
 
 fn no_object() -> ApiError {
-    ApiError::field("object", "is not known here: this action names no agent and no key")
+    ApiError::field("object", "is not allowed: this action names neither an agent nor a key")
 }
 
 /// `why` in pieces: put together so, they cost a third of `format!`, and a check has ten.
@@ -138,7 +138,7 @@ fn held(factor: &'static str, holds: bool, why: &[&str]) -> ExplainedFactor {
 }
 
 fn scope_factor(carries: bool, scope: &str) -> ExplainedFactor {
-    let holds = if carries { "holds" } else { "lacks" };
+    let holds = if carries { "includes" } else { "lacks" };
     held("scope", carries, &["The effective scope of the credential ", holds, " ", scope, "."])
 }
 
@@ -161,14 +161,14 @@ fn states(caller: &Caller, factors: &mut Vec<ExplainedFactor>) {
 fn kinds(caller: &Caller, scope: Scope, rows: &[&Route], factors: &mut Vec<ExplainedFactor>) {
     let all = |callers: &[Callers]| !rows.is_empty() && rows.iter().all(|row| callers.contains(&row.callers));
     if scope.is_for_people() || all(&[Callers::People, Callers::Sessions]) {
-        let why = "People only may do this, whatever an agent carries.";
+        let why = "Only people may do this, whatever an agent's credential carries.";
         factors.push(held("person", caller.agent_id().is_none(), &[why]));
     }
     if all(&[Callers::Agents]) {
         factors.push(held("agent", caller.agent_id().is_some(), &["Only agents may do this."]));
     }
     if rows.is_empty() {
-        factors.push(held("route", false, &["No route of this server asks for this scope yet."]));
+        factors.push(held("route", false, &["No route of this server needs this scope yet."]));
     }
     if all(&[Callers::Sessions]) {
         let is_session = caller.credential_kind() == Kind::Session;
@@ -222,7 +222,7 @@ async fn agent(
     let object = caller.agent_id().filter(|_| is_itself).map_or(object, |id| id.as_str());
     let found = explain::agent(app.db(), caller.subject(), object).await?;
     let Some(found) = found.filter(|found| found.allows(Action::Read)) else {
-        factors.push(held("relation", false, &["There is no such agent, or you may not read it."]));
+        factors.push(held("relation", false, &["This agent does not exist, or you may not read it."]));
         return Ok(Found::Absent);
     };
     let name = found.name.as_str();
@@ -233,14 +233,14 @@ async fn agent(
         why: factor.why(holds, me, is_agent, name),
     }));
     let may = if found.allows(action) { " may " } else { " may not " };
-    let why = ["By these relations ", me, may, action.as_str(), " ", name, "."];
+    let why = ["With these relations, ", me, may, action.as_str(), " ", name, "."];
     factors.push(held("relation", found.allows(action), &why));
     let mut is_at_or_above = false;
     if rows.iter().any(|row| matches!(row.object, Some(Object::AgentState(_)))) {
         is_at_or_above = object::is_at_or_above(app.db(), caller, &found.id).await?;
         let why = match is_at_or_above {
-            true => "An agent never sets its own state, nor that of an agent above it.",
-            false => "It is not the agent's own state, nor that of an agent above it.",
+            true => "An agent cannot set its own state or the state of an agent above it.",
+            false => "It is neither the agent's own state nor the state of an agent above it.",
         };
         factors.push(held("not_itself", !is_at_or_above, &[why]));
     }
@@ -258,12 +258,12 @@ async fn key(
     let action = action(rows);
     let found = explain::key(app.db(), caller.subject(), id).await?;
     let Some(found) = found.filter(|found| found.allows(Action::Read)) else {
-        factors.push(held("relation", false, &["There is no such key, or you may not read it."]));
+        factors.push(held("relation", false, &["This key does not exist, or you may not read it."]));
         return Ok(Found::Absent);
     };
     let me = caller.agent().map_or(caller.email(), |(name, _)| name);
     let may = if found.allows(action) { " may " } else { " may not " };
-    let relations = "By the relations to the key and to its agent ";
+    let relations = "With the relations to the key and to its agent, ";
     let why = [relations, me, may, action.as_str(), " the key ", &found.name, " of ", &found.agent, "."];
     factors.push(held("relation", found.allows(action), &why));
     Ok(Found::Key(found))

@@ -151,7 +151,7 @@ impl Patient<'_> {
     fn credential(&self) -> Check {
         let (caller, now) = (self.caller, self.app.now());
         let what = format!("{} {}", caller.credential_kind().as_str(), caller.credential_prefix());
-        let end = caller.expires_at().map_or("never ends".to_owned(), |end| format!("ends at {end}"));
+        let end = caller.expires_at().map_or("never expires".to_owned(), |end| format!("expires at {end}"));
         let good = format!("The credential {what} is live and {end}.");
         let mut check = self.check("credential", "a live credential", caller.check_live(), good);
         // A session always ends soon.
@@ -183,8 +183,10 @@ impl Patient<'_> {
                 check: "scope",
                 requires: "a scope".to_owned(),
                 status: "skipped",
-                detail: "Nothing is expected that could be checked.".to_owned(),
-                fix: Some("Name what you need: GET /api/auth/doctor?expect=preset:worker.".to_owned()),
+                detail: "There is no expected scope to check.".to_owned(),
+                fix: Some(
+                    "Name in expect what you need, for example GET /api/auth/doctor?expect=preset:worker.".to_owned(),
+                ),
             });
         }
     }

@@ -54,7 +54,7 @@ struct Actor<'a> {
 pub(crate) async fn introspect(app: App, caller: Caller, UrlEncoded(form): UrlEncoded) -> Result<Response, ApiError> {
     let mut tokens = form.iter().filter(|(name, _)| name == "token");
     let (Some((_, token)), None) = (tokens.next(), tokens.next()) else {
-        let detail = "The form must hold the parameter token, once.";
+        let detail = "The form must contain the parameter token exactly once.";
         return Err(Code::InvalidRequest.detail(detail).extra("error_description", detail));
     };
     let found = match Secret::parse(token.trim()) {

@@ -80,7 +80,7 @@ impl Folder {
         std::fs::read_to_string(self.0.join(&name)).map_err(|error| {
             Code::Internal
                 .detail(
-                    "A page of the documentation cannot be read on this server; it was logged with this request_id.",
+                    "A page of the documentation cannot be read on this server. The error was logged with this request_id.",
                 )
                 .cause(format!("docs/{name}: {error}"))
         })
@@ -128,7 +128,7 @@ fn answer(app: &App, folder: &Folder, headers: &Headers, path: &str) -> Result<R
         other => other,
     };
     let Some(page) = PAGES.iter().find(|page| **page == bare) else {
-        return Err(Code::NotFound.detail("There is no such page.").extra("pages", names(app.settings().link())));
+        return Err(Code::NotFound.detail("This page does not exist.").extra("pages", names(app.settings().link())));
     };
     let markdown = folder.read(page)?.replace(ERRORS, &errors()).replace(SCOPES, &scopes());
     let accept = headers.first("accept").unwrap_or_default();
@@ -184,7 +184,7 @@ const WORDS: [(&str, &str); 7] = [
     ("{legal}", "<the words in legal>"),
     (
         "{person_steps}",
-        "Sign in with POST /auth/token: a session carries all that your role allows. What it does not allow, an admin can with PATCH /api/users/<id>",
+        "Sign in with POST /auth/token: a session carries everything that your role allows. If your role does not allow the scope, ask an admin to raise the role with PATCH /api/users/<id>",
     ),
     ("{step}", "<the request to send>"),
     ("{steps}", "<the requests to send>"),
@@ -218,7 +218,7 @@ fn scopes() -> String {
         }
         let roles: Vec<&str> =
             Role::ALL.into_iter().filter(|role| role.ceiling().contains(*scope)).map(Role::as_str).collect();
-        text.push_str(&format!("\nWithin the ceiling of: {}.\n\n", roles.join(", ")));
+        text.push_str(&format!("\nRoles that allow it: {}.\n\n", roles.join(", ")));
     }
     text
 }

@@ -112,7 +112,7 @@ impl Create {
 
 /// The refusal of a field that keys of this type do not have.
 fn foreign_field(field: &'static str, r#type: KeyType) -> ApiError {
-    ApiError::field(field, format!("is not for keys of type {}", r#type.as_str()))
+    ApiError::field(field, format!("is not allowed for keys of type {}", r#type.as_str()))
 }
 
 /// A key to be made: what its type leaves open.

@@ -3,7 +3,6 @@
 use common::{
     error::{ApiError, Code},
     json,
-    permission::Action,
     text::prose,
     time::Timestamp,
 };

@@ -109,7 +109,7 @@ pub(crate) async fn check_secret(app: &App, secret: &str) -> Result<(), ApiError
         && tries.count >= TRIES
     {
         return Err(ApiError::from(Code::TooManyAttempts)
-            .detail("Too many wrong operator secrets from this address.")
+            .detail("There were too many wrong operator secrets from this address.")
             .retry_after(app.now().seconds_until(tries.ends_at)));
     }
     if Digest::of(secret.trim().as_bytes()).matches(expected) {

@@ -10,8 +10,6 @@ use common::{
 };
 use futures_util::stream;
 use http::{HeaderValue, StatusCode, header};
-use http_body::Frame;
-use http_body_util::StreamBody;
 use service::{
     app::{App, log},
     body::{Body, BrokenOff},
@@ -114,7 +112,7 @@ pub(crate) async fn export(
     let export = Export { app, caller, route, filter };
     let pieces = stream::unfold((Next::Write(first), export), |(next, export)| async {
         let (piece, next) = match export.step(next).await? {
-            Ok((lines, next)) => (Ok(Frame::data(Bytes::from(lines))), next),
+            Ok((lines, next)) => (Ok(Bytes::from(lines)), next),
             Err(refusal) => {
                 let cause = refusal.inner().unwrap_or(refusal.code().row().slug);
                 log(export.app.request_id(), "/api/audit/export broke off", cause);
@@ -124,7 +122,7 @@ pub(crate) async fn export(
         };
         Some((piece, (next, export)))
     });
-    let mut response = response::bytes(StatusCode::OK, "application/x-ndjson", Body::pieces(StreamBody::new(pieces)));
+    let mut response = response::bytes(StatusCode::OK, "application/x-ndjson", Body::pieces(pieces));
     for (name, value) in [
         (header::CONTENT_DISPOSITION, "attachment; filename=\"audit.ndjson\""),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

@@ -93,17 +93,17 @@ async fn notify(
         None => found.email().to_owned(),
     };
     let prefix = found.credential_prefix();
-    let ended = if was_live { "It was revoked." } else { "It had ended before." };
+    let ended = if was_live { "It was revoked." } else { "It had already expired or been revoked." };
     let next = match successor {
-        None => "Look at what it did, and make a new one.".to_owned(),
+        None => "Check what it was used for, and create a new one.".to_owned(),
         Some(next) => format!(
-            "But {next}… took its place and still works: if that was not your doing, revoke it too. Look at what both did."
+            "However, {next}… has replaced it and still works. If you did not replace it yourself, revoke {next}… too. Check what both were used for."
         ),
     };
-    let body = format!("The credential {prefix}… of {whose} was found in the open and reported. {ended} {next}");
+    let body = format!("The credential {prefix}… of {whose} was reported as leaked. {ended} {next}");
     let data = json!({ "whose": whose, "prefix": prefix, "text": body });
     let title =
-        if was_live { "A credential was leaked and is revoked" } else { "A credential was leaked that had ended" };
+        if was_live { "A leaked credential was revoked" } else { "A credential that no longer works was leaked" };
     for user in user::owner_and_admins(tx, found.tenant_id(), found.user_id()).await? {
         let id = NotificationId::generate(app.now(), app.chance());
         notification::tell(tx, &id, found.tenant_id(), &user.id, (title, &body), app.now()).await?;

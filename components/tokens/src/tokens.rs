@@ -153,7 +153,8 @@ form! {
 async fn get_to_rotate(reads: &dyn Rows, caller: &Caller, id: &str, now: Timestamp) -> Result<Token, ApiError> {
     let found = get_own(reads, caller, id, now).await?;
     if found.id != *caller.credential_id() && caller.credential_kind() != Kind::Session {
-        return Err(Code::SessionRequired.detail("A PAT may rotate itself; any other one takes a session."));
+        return Err(Code::SessionRequired
+            .detail("A personal access token can rotate only itself. Rotating another token needs a session."));
     }
     Ok(found)
 }

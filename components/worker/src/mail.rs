@@ -59,7 +59,7 @@ fn write(app: &App, due: &Due) -> Letter {
     let (subject, text) = match due.kind {
         Kind::Leak => ("A credential was leaked", leak(&member("text"), &member("prefix"), &member("whose"))),
         Kind::Test => {
-            ("Mail from Accredit works", "You asked for this mail to see that mail works. It does.".to_owned())
+            ("Mail from Accredit works", "You requested this mail to test whether mail works. It does.".to_owned())
         }
     };
     let from = app.settings().public_url.as_ref().map(|url| format!("\n\n{}{}", url.origin, url.path));
@@ -69,7 +69,7 @@ fn write(app: &App, due: &Due) -> Letter {
 /// The text of a leak's mail. A mail that was queued by an earlier release has none.
 fn leak(text: &str, prefix: &str, whose: &str) -> String {
     match text {
-        "" => format!("The credential {prefix}… of {whose} was found in the open and reported. Look at what it did."),
+        "" => format!("The credential {prefix}… of {whose} was reported as leaked. Check what it was used for."),
         text => text.to_owned(),
     }
 }
@@ -79,7 +79,7 @@ fn request(mail: &Mail, due: &Due, letter: &Letter) -> Result<Request<String>, F
     let (from, to, subject, text) = (&mail.from, &due.recipient, letter.subject, &letter.text);
     // It was checked when it was stored. A provider might take a text that is no single address for several.
     if email::parse(to).as_ref() != Some(to) {
-        return Err(Failure { cause: "the address is none that mail can be sent to".to_owned(), is_final: true });
+        return Err(Failure { cause: "the address is not one that mail can be sent to".to_owned(), is_final: true });
     }
     let (path, body) = match mail.provider {
         Provider::Resend => ("/emails", json!({ "from": from, "to": [to], "subject": subject, "text": text })),
@@ -106,7 +106,7 @@ fn request(mail: &Mail, due: &Due, letter: &Letter) -> Result<Request<String>, F
         // A provider that knows this header sends a mail once, even if the request had to be repeated.
         request = request.header("idempotency-key", due.id.as_str());
     }
-    let unusable = |_| Failure { cause: "no request can be made of the settings".to_owned(), is_final: false };
+    let unusable = |_| Failure { cause: "the settings do not make a valid request".to_owned(), is_final: false };
     request.body(body.to_string()).map_err(unusable)
 }
 

@@ -1,5 +1,5 @@
-//! Scopes: what a credential may be used for. Known scopes are bits of a set; globs are expanded to the known ones before
-//! two sets are compared, so that `agents.*` and a list of all its members are the same.
+//! Scopes: what a credential may be used for. Known scopes are bits of a set. Patterns are expanded to known scopes before two
+//! sets are compared, so that `agents.*` and a list of all its members are equal.
 
 use std::collections::BTreeSet;
 
@@ -13,15 +13,15 @@ macro_rules! scopes {
         pub enum Scope { $(#[doc = $what] $name,)* }
 
         impl Scope {
-            /// Every scope, in the order of the documentation.
+            /// Every scope, in documentation order.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// The scope as it is written, such as `agents.read`.
+            /// The scope's name, such as `agents.read`.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
 
-            /// What the scope allows, as a sentence.
+            /// What the scope allows, in a sentence.
             pub const fn describe(self) -> &'static str {
                 match self { $(Self::$name => $what,)* }
             }
@@ -30,44 +30,44 @@ macro_rules! scopes {
 }
 
 scopes! {
-    AgentsList = "agents.list", "See which agents there are.";
-    AgentsRead = "agents.read", "Read one agent: its state, owner, ceiling and labels.";
-    AgentsLogs = "agents.logs", "Read an agent's log; an agent appends to its own.";
+    AgentsList = "agents.list", "List agents.";
+    AgentsRead = "agents.read", "Read an agent: its state, owner, ceiling and labels.";
+    AgentsLogs = "agents.logs", "Read an agent's log. An agent can append to its own log.";
     AgentsCreate = "agents.create", "Register an agent.";
     AgentsUpdate = "agents.update", "Change an agent's description, labels or ceiling.";
-    AgentsDelete = "agents.delete", "Archive an agent and all below it, restore or purge it.";
+    AgentsDelete = "agents.delete", "Archive an agent and all agents below it, and restore or purge archived agents.";
     AgentsLifecycle = "agents.lifecycle", "Start, stop, pause, resume and restart an agent.";
-    AgentsDeploy = "agents.deploy", "Ask an agent's runtime to run it.";
-    AgentsShare = "agents.share", "Say who else may read or edit an agent.";
-    AgentsMessage = "agents.message", "Put a message into an agent's inbox.";
+    AgentsDeploy = "agents.deploy", "Ask an agent's runtime to run the agent.";
+    AgentsShare = "agents.share", "List, create and delete the grants of an agent, which let others read or edit it.";
+    AgentsMessage = "agents.message", "Send a message to an agent's inbox.";
     AgentsStopAll = "agents.stop_all", "Stop every agent of the tenant at once. For people only.";
-    AgentsTokenIssue = "agents.token.issue", "Issue an agent's token, which replaces the one before.";
+    AgentsTokenIssue = "agents.token.issue", "Issue an agent's token, which replaces the previous one.";
     AgentsTokenRevoke = "agents.token.revoke", "Revoke an agent's token.";
     AgentsKeysRead = "agents.keys.read", "List an agent's API keys, never their values.";
     AgentsKeysWrite = "agents.keys.write", "Create, rotate and delete an agent's API keys.";
-    AgentsSecretsRead = "agents.secrets.read", "Read the names of an agent's secrets; the agent itself reads their values.";
+    AgentsSecretsRead = "agents.secrets.read", "Read the names of an agent's secrets. Only the agent itself can read their values.";
     AgentsSecretsWrite = "agents.secrets.write", "Set and delete an agent's secrets.";
     UiNotify = "ui.notify", "Send a notification to the agent's owner.";
-    NotificationsRead = "notifications.read", "Read one's own notifications.";
-    NotificationsWrite = "notifications.write", "Mark one's own notifications as read, and delete them.";
-    TokensRead = "tokens.read", "List one's own personal access tokens, never their values.";
-    TokensWrite = "tokens.write", "Revoke one's own personal access tokens.";
-    TokensAdmin = "tokens.admin", "See and revoke every credential of the tenant. For people only.";
+    NotificationsRead = "notifications.read", "Read your own notifications.";
+    NotificationsWrite = "notifications.write", "Mark your own notifications as read, and delete them.";
+    TokensRead = "tokens.read", "List your own personal access tokens, never their values.";
+    TokensWrite = "tokens.write", "Revoke your own personal access tokens.";
+    TokensAdmin = "tokens.admin", "List and revoke every credential of the tenant. For people only.";
     TokensIntrospect = "tokens.introspect", "Ask whether a token of the tenant is live, and what it may do.";
     UsersRead = "users.read", "List the tenant's users. For people only.";
-    UsersWrite = "users.write", "Create and change users, from a session. For people only.";
-    AuditRead = "audit.read", "Read the audit rows of agents that one may read.";
+    UsersWrite = "users.write", "Create and change users, with a session. For people only.";
+    AuditRead = "audit.read", "Read the audit rows of the agents that you may read.";
     AuditReadAll = "audit.read_all", "Read the audit trail of the whole tenant. For people only.";
     WebhooksRead = "webhooks.read", "List webhooks. For people only.";
     WebhooksWrite = "webhooks.write", "Create, change and test webhooks. For people only.";
-    GuidesRead = "guides.read", "Read guides and the prompt that is built from them.";
-    GuidesWrite = "guides.write", "Put a source's guides in place.";
-    PresetsWrite = "presets.write", "Change what a class of agents needs. For people only.";
-    ScopesWrite = "scopes.write", "Define custom scopes. For people only.";
+    GuidesRead = "guides.read", "Read guides, and the prompt that is built from them.";
+    GuidesWrite = "guides.write", "Replace the guides of a source.";
+    PresetsWrite = "presets.write", "Create new versions of presets. For people only.";
+    ScopesWrite = "scopes.write", "Define and delete custom scopes. For people only.";
 }
 
 impl Scope {
-    /// The scope that is written so.
+    /// The scope with this name.
     pub fn from_text(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|scope| scope.as_str() == text)
     }
@@ -76,13 +76,13 @@ impl Scope {
         1 << (self as u8)
     }
 
-    /// Whether only people can use it, whatever an agent's credential says.
+    /// Whether only people can use it, whatever an agent's credential carries.
     pub fn is_for_people(self) -> bool {
         PEOPLE_ONLY.contains(self)
     }
 }
 
-/// What people alone can use.
+/// The scopes that only people can use.
 const PEOPLE_ONLY: ScopeSet = ScopeSet(
     Scope::UsersRead.bit()
         | Scope::UsersWrite.bit()
@@ -105,12 +105,12 @@ impl ScopeSet {
     /// Every scope there is.
     pub const ALL: Self = Self((1 << Scope::ALL.len()) - 1);
 
-    /// Reads patterns separated by blanks, as stored. What is no longer known grants nothing.
+    /// Reads a stored list of patterns, separated by spaces. An unknown pattern allows nothing.
     pub fn stored(text: &str) -> Self {
         Self(text.split_ascii_whitespace().filter_map(Self::expand).fold(0, |all, set| all | set.0))
     }
 
-    /// What one pattern covers: `*`, `noun.*` or one scope. `None` when it names nothing that is known.
+    /// The scopes that one pattern covers: `*`, `noun.*` or one scope. `None`: it covers no known scope.
     pub fn expand(pattern: &str) -> Option<Self> {
         if pattern == "*" {
             return Some(Self::ALL);
@@ -125,19 +125,19 @@ impl ScopeSet {
         (bits != 0).then_some(Self(bits))
     }
 
-    /// Both sets' common part.
+    /// The scopes that are in both sets.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// What is in either.
+    /// The scopes that are in either set.
     #[must_use]
     pub const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// What is in this set and not in `other`.
+    /// The scopes that are in this set and not in `other`.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
@@ -148,18 +148,18 @@ impl ScopeSet {
         self.0 & scope.bit() != 0
     }
 
-    /// Whether there is none in it.
+    /// Whether the set is empty.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// What an agent can ever use of this set.
+    /// The scopes of this set that an agent can ever use.
     #[must_use]
     pub const fn for_agents(self) -> Self {
         self.without(PEOPLE_ONLY)
     }
 
-    /// The scopes' names: `["*"]` when it is all of them, else one by one.
+    /// The names of the scopes: `["*"]` if the set holds all of them, otherwise one by one.
     pub fn names(self) -> Vec<&'static str> {
         if self == Self::ALL {
             return vec!["*"];
@@ -180,20 +180,20 @@ impl Serialize for ScopeSet {
     }
 }
 
-/// The custom scopes that a tenant has defined: names such as `x.crm.read`, which open no route of ours.
+/// The custom scopes that a tenant has defined: names such as `x.crm.read`, which open no route of this server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CustomScopes(pub(crate) Vec<String>);
 
-/// The most characters of a custom scope's name.
+/// The maximum length of a custom scope's name, characters.
 const CUSTOM_MOST: usize = 64;
 
 impl CustomScopes {
-    /// From a column, where the names are separated by blanks.
+    /// Reads a column, in which the names are separated by spaces.
     pub fn stored(text: &str) -> Self {
         Self(text.split_ascii_whitespace().map(str::to_owned).collect())
     }
 
-    /// Whether a text can name a custom scope: `x.` and one or more parts of lower-case letters, digits, `-` and `_`.
+    /// Whether a text is a valid name of a custom scope: `x.` and one or more parts of lower-case letters, digits, `-` and `_`.
     pub fn is_name(text: &str) -> bool {
         let part_is_good = |part: &str| {
             !part.is_empty()
@@ -217,7 +217,7 @@ impl CustomScopes {
     }
 }
 
-/// The texts in order, each once.
+/// The texts, sorted and without duplicates.
 pub(crate) fn sorted<'a>(texts: impl IntoIterator<Item = &'a String>) -> Vec<String> {
     texts.into_iter().collect::<BTreeSet<_>>().into_iter().cloned().collect()
 }
@@ -227,45 +227,45 @@ pub(crate) fn sorted<'a>(texts: impl IntoIterator<Item = &'a String>) -> Vec<Str
 pub struct Scopes {
     /// The known ones.
     pub known: ScopeSet,
-    /// The custom ones, in order.
+    /// The custom ones, sorted.
     pub custom: Vec<String>,
 }
 
 impl Scopes {
-    /// What patterns, separated by blanks, cover.
+    /// The scopes that patterns, separated by spaces, cover.
     pub fn stored(text: &str, custom: &CustomScopes) -> Self {
         let custom = sorted(text.split_ascii_whitespace().flat_map(|pattern| custom.covered(pattern)));
         Self { known: ScopeSet::stored(text), custom }
     }
 
-    /// Both sets' common part.
+    /// The scopes that are in both sets.
     #[must_use]
     pub fn and(mut self, other: &Self) -> Self {
         self.custom.retain(|name| other.custom.contains(name));
         Self { known: self.known.and(other.known), ..self }
     }
 
-    /// What is in either.
+    /// The scopes that are in either set.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         let custom = sorted(self.custom.iter().chain(&other.custom));
         Self { known: self.known.or(other.known), custom }
     }
 
-    /// What is in this set and not in `other`.
+    /// The scopes that are in this set and not in `other`.
     #[must_use]
     pub fn without(mut self, other: &Self) -> Self {
         self.custom.retain(|name| !other.custom.contains(name));
         Self { known: self.known.without(other.known), ..self }
     }
 
-    /// What an agent can ever use of this set.
+    /// The scopes of this set that an agent can ever use.
     #[must_use]
     pub fn for_agents(self) -> Self {
         Self { known: self.known.for_agents(), ..self }
     }
 
-    /// Of each scope in the set, the patterns that cover it.
+    /// For each scope in the set, the patterns that cover it.
     pub fn coverings(&self) -> Vec<Vec<String>> {
         let covering = |name: &str| {
             let above = name.match_indices('.').map(|(at, _)| format!("{}.*", name.get(..at).unwrap_or_default()));
@@ -274,30 +274,30 @@ impl Scopes {
         self.all_names().into_iter().map(covering).collect()
     }
 
-    /// Whether this custom scope is among them.
+    /// Whether the set holds this custom scope.
     pub fn has_custom(&self, name: &str) -> bool {
         self.custom.iter().any(|custom| custom == name)
     }
 
-    /// The same as patterns, one for each scope.
+    /// The same set as patterns, one for each scope.
     pub fn to_patterns(&self) -> Patterns {
         let mut names = self.all_names();
         names.sort_unstable();
         Patterns::stored(&names.join(" "))
     }
 
-    /// Whether there is none in it.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.known.is_empty() && self.custom.is_empty()
     }
 
-    /// Every name, one by one: for who knows no globs.
+    /// Every name, one by one, for readers that do not know patterns.
     pub fn all_names(&self) -> Vec<&str> {
         let known = Scope::ALL.iter().filter(|scope| self.known.contains(**scope)).map(|scope| scope.as_str());
         known.chain(self.custom.iter().map(String::as_str)).collect()
     }
 
-    /// The names: `["*"]` when it is all that there are, else one by one.
+    /// The names: `["*"]` if the set holds every scope that exists, otherwise one by one.
     pub fn names(&self, custom: &CustomScopes) -> Vec<&str> {
         if self.known == ScopeSet::ALL && self.custom.len() == custom.0.len() {
             return vec!["*"];
@@ -306,7 +306,7 @@ impl Scopes {
     }
 }
 
-/// What somebody asked for when minting: the patterns as given, each known, without repetition.
+/// The patterns that a mint asked for: as they were sent, all known, without duplicates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patterns {
     patterns: Vec<String>,
@@ -314,7 +314,7 @@ pub struct Patterns {
 }
 
 impl Patterns {
-    /// Checks what was asked. `Err`: the patterns that name no scope (or nothing at all was asked: an empty list).
+    /// Checks the patterns that were sent. `Err`: the patterns that cover no scope; empty if no pattern was sent.
     pub fn parse(asked: &[String], custom: &CustomScopes) -> Result<Self, Vec<String>> {
         let is_unknown = |p: &&String| ScopeSet::expand(p).is_none() && custom.covered(p).next().is_none();
         let unknown: Vec<String> = asked.iter().filter(is_unknown).cloned().collect();
@@ -326,13 +326,13 @@ impl Patterns {
         Ok(Self { patterns, set })
     }
 
-    /// The patterns of a column, where they are separated by blanks.
+    /// Reads a column, in which the patterns are separated by spaces.
     pub fn stored(text: &str) -> Self {
         Self { patterns: text.split_ascii_whitespace().map(str::to_owned).collect(), set: ScopeSet::stored(text) }
     }
 
-    /// The same patterns, but each that reaches beyond those of a bound as the scopes that it covers today: what is defined
-    /// later is not part of it.
+    /// The same patterns within bounds. A pattern that is wider than a bound is replaced by the scopes that it covers today;
+    /// scopes that are defined later are not included.
     #[must_use]
     pub fn within(&self, bounds: &[&str], custom: &CustomScopes) -> Self {
         let covers = |bound: &str, pattern: &str| {
@@ -357,12 +357,12 @@ impl Patterns {
         self.set
     }
 
-    /// All that the patterns cover.
+    /// All scopes that the patterns cover.
     pub fn scopes(&self, custom: &CustomScopes) -> Scopes {
         Scopes::stored(&self.patterns.join(" "), custom)
     }
 
-    /// For the column.
+    /// The text for the column.
     pub fn to_column(&self) -> String {
         self.patterns.join(" ")
     }
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_glob_covers_all_below_it_and_nothing_else() {
+    fn a_pattern_covers_all_scopes_below_it_and_nothing_else() {
         let tokens = ScopeSet::expand("agents.token.*").unwrap();
         assert_eq!(tokens.names(), ["agents.token.issue", "agents.token.revoke"]);
         assert!(ScopeSet::expand("agents.*").unwrap().contains(Scope::AgentsTokenIssue));
@@ -397,7 +397,7 @@ mod tests {
         }
     }
 
-    /// R9: unknown scopes are refused, all of them named.
+    /// R9: unknown scopes are refused, and all of them are named.
     #[test]
     fn unknown_patterns_are_named() {
         assert_eq!(patterns(&["agents.read", "a.b", "c"]), Err(vec!["a.b".to_owned(), "c".to_owned()]));
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_are_kept_as_given_sorted_and_once() {
+    fn patterns_are_kept_as_sent_sorted_and_without_duplicates() {
         let asked = patterns(&["ui.notify", "agents.*", "ui.notify"]).unwrap();
         assert_eq!(asked.to_column(), "agents.* ui.notify");
         assert_eq!(Patterns::stored(&asked.to_column()), asked);

@@ -32,7 +32,7 @@ impl From<OpenError> for ApiError {
     fn from(closed: OpenError) -> Self {
         match closed {
             OpenError::KeyMissing => Self::from(Code::SecretsDisabled).cause("sealed under a key that is not set"),
-            OpenError::Altered => Self::from(Code::Internal).cause("a sealed secret does not open"),
+            OpenError::Altered => Self::from(Code::Internal).cause("a sealed secret could not be opened"),
         }
     }
 }

@@ -1,75 +1,173 @@
-//! Bodies of requests and responses: bytes that are there, or a stream of them.
+//! Bodies: that of a request is read once, to its end; that of a response is there, or made while it is sent.
 
-use std::{
-    fmt::Display,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::pin::Pin;
 
 use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use http_body_util::{BodyExt, Full};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 
-/// A body.
+/// The body of a response.
 pub enum Body {
     /// Bytes that are there.
-    Full(Full<Bytes>),
+    Full(Bytes),
     /// Pieces that are still to come.
-    Stream(Pin<Box<dyn HttpBody<Data = Bytes, Error = BrokenOff>>>),
+    Pieces(Pin<Box<dyn Stream<Item = Result<Bytes, BrokenOff>>>>),
 }
 
-/// The other side ended a body early. The cause is dropped: nobody reads it.
+/// A body ended early. The cause is dropped: nobody reads it.
 #[derive(Debug)]
 pub struct BrokenOff;
-
-impl Display for BrokenOff {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the body broke off")
-    }
-}
-
-impl std::error::Error for BrokenOff {}
 
 impl Body {
     /// No bytes.
     pub fn empty() -> Self {
-        Self::from(Bytes::new())
+        Self::Full(Bytes::new())
     }
 
     /// A body of pieces that are made while they are sent.
-    pub fn pieces<E>(pieces: impl HttpBody<Data = Bytes, Error = E> + 'static) -> Self {
-        Self::Stream(Box::pin(pieces.map_err(|_| BrokenOff)))
+    pub fn pieces<E>(pieces: impl Stream<Item = Result<Bytes, E>> + 'static) -> Self {
+        Self::Pieces(Box::pin(pieces.map_err(|_| BrokenOff)))
+    }
+
+    /// How many bytes it has, if that is known.
+    pub fn length(&self) -> Option<usize> {
+        match self {
+            Self::Full(bytes) => Some(bytes.len()),
+            Self::Pieces(_) => None,
+        }
+    }
+
+    /// The next piece. `None`: the body is complete.
+    pub async fn next(&mut self) -> Option<Result<Bytes, BrokenOff>> {
+        match self {
+            Self::Full(bytes) if bytes.is_empty() => None,
+            Self::Full(bytes) => Some(Ok(std::mem::take(bytes))),
+            Self::Pieces(pieces) => pieces.next().await,
+        }
+    }
+
+    /// The whole body.
+    pub async fn collect(mut self) -> Result<Bytes, BrokenOff> {
+        let mut all = Vec::new();
+        while let Some(piece) = self.next().await {
+            all.extend_from_slice(&piece?);
+        }
+        Ok(all.into())
     }
 }
 
 impl<T: Into<Bytes>> From<T> for Body {
     fn from(bytes: T) -> Self {
-        Self::Full(Full::new(bytes.into()))
+        Self::Full(bytes.into())
     }
 }
 
-impl HttpBody for Body {
-    type Data = Bytes;
-    type Error = BrokenOff;
+/// The body of a request.
+pub enum RequestBody {
+    /// Bytes that are there: no body at all, or that of a test.
+    Full(Bytes),
+    /// What the host is still receiving.
+    #[cfg(target_family = "wasm")]
+    Host(spin_sdk::wasip3::http::types::Request),
+}
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        match self.get_mut() {
-            Self::Full(full) => Pin::new(full).poll_frame(cx).map_err(|never| match never {}),
-            Self::Stream(stream) => stream.as_mut().poll_frame(cx),
+/// Why a body cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unusable {
+    /// It is longer than is read.
+    TooLong,
+    /// It ended before it was complete.
+    CutOff,
+}
+
+impl<T: Into<Bytes>> From<T> for RequestBody {
+    fn from(bytes: T) -> Self {
+        Self::Full(bytes.into())
+    }
+}
+
+impl RequestBody {
+    /// Reads it to its end. `declared` is the length that the client gave, `most` what is read at most, both in bytes.
+    pub(crate) async fn read(self, declared: Option<u64>, most: usize) -> Result<Bytes, Unusable> {
+        if declared.is_some_and(|length| length > most as u64) {
+            return Err(Unusable::TooLong);
+        }
+        let bytes = match self {
+            Self::Full(bytes) => bytes,
+            #[cfg(target_family = "wasm")]
+            Self::Host(request) => host::read(request, declared, most).await?,
+        };
+        match declared {
+            _ if bytes.len() > most => Err(Unusable::TooLong),
+            Some(length) if (bytes.len() as u64) < length => Err(Unusable::CutOff),
+            _ => Ok(bytes),
+        }
+    }
+}
+
+#[cfg(target_family = "wasm")]
+mod host {
+    use bytes::Bytes;
+    use spin_sdk::wasip3::{http::types::Request, wit_bindgen::StreamResult, wit_future};
+
+    use super::Unusable;
+
+    /// The room that each read has at least, bytes.
+    const ROOM: usize = 4 * 1024;
+
+    /// Reads the body of a request until it ends, or is as long as was declared, or longer than `most`. Each read runs to its end: none is
+    /// ever cancelled while the host fills its buffer. All pieces come into one buffer, so that single bytes cost no more than whole bodies.
+    pub(super) async fn read(request: Request, declared: Option<u64>, most: usize) -> Result<Bytes, Unusable> {
+        // The other end may ask how the reading went: well, whatever is dropped unread.
+        let (_outcome, outcome) = wit_future::new(|| Ok(()));
+        let (mut stream, trailers) = Request::consume_body(request, outcome);
+        let expected = declared.and_then(|length| usize::try_from(length).ok());
+        let mut bytes = Vec::with_capacity(expected.unwrap_or(ROOM));
+        // The host enforces the declared length; asking it for the end of a complete body would cost two more calls.
+        while expected.is_none_or(|length| bytes.len() < length) && bytes.len() <= most {
+            if bytes.capacity() - bytes.len() == 0 {
+                bytes.reserve(ROOM);
+            }
+            let (result, filled) = stream.read(bytes).await;
+            bytes = filled;
+            if !matches!(result, StreamResult::Complete(_)) {
+                // A body that broke off ends like any other; only the trailers tell it.
+                return match trailers.await {
+                    Ok(_) => Ok(bytes.into()),
+                    Err(_) => Err(Unusable::CutOff),
+                };
+            }
+        }
+        Ok(bytes.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_is_neither_longer_nor_shorter_than_it_may_be() {
+        for (declared, bytes, expected) in [
+            (None, "abc", Ok("abc")),
+            (Some(3), "abc", Ok("abc")),
+            (Some(4), "abc", Err(Unusable::CutOff)),
+            (Some(5), "abc", Err(Unusable::TooLong)),
+            (Some(u64::MAX), "", Err(Unusable::TooLong)),
+            (None, "abcde", Err(Unusable::TooLong)),
+        ] {
+            let read = RequestBody::from(bytes).read(declared, 4).await;
+            assert_eq!(read, expected.map(Bytes::from), "{declared:?} {bytes}");
         }
     }
 
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Full(full) => full.is_end_stream(),
-            Self::Stream(stream) => stream.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Full(full) => full.size_hint(),
-            Self::Stream(stream) => stream.size_hint(),
-        }
+    #[tokio::test]
+    async fn pieces_come_in_order_and_an_end_that_is_early_is_told() {
+        let pieces = |broken: bool| {
+            let end = if broken { Err(()) } else { Ok(Bytes::from("c")) };
+            Body::pieces(futures_util::stream::iter([Ok(Bytes::from("ab")), end]))
+        };
+        assert_eq!(pieces(false).collect().await.unwrap(), "abc");
+        assert!(pieces(true).collect().await.is_err());
+        assert_eq!((Body::from("ab").length(), pieces(true).length()), (Some(2), None));
     }
 }

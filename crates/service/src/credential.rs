@@ -29,7 +29,7 @@ pub(crate) fn presented(app: &App) -> Result<Presented, ApiError> {
     let sent = app.headers().all("authorization");
     if let Some(value) = sent.first() {
         if sent.len() > 1 {
-            return Err(Code::InvalidToken.detail("There is more than one Authorization header."));
+            return Err(Code::InvalidToken.detail("The request has more than one Authorization header."));
         }
         if value.len() > MAX_HEADER {
             return Err(Code::InvalidToken.detail("The Authorization header is longer than 4096 bytes."));
@@ -37,7 +37,7 @@ pub(crate) fn presented(app: &App) -> Result<Presented, ApiError> {
         let text = value.to_str().unwrap_or_default().trim();
         let (scheme, token) = text.split_once(|c: char| c.is_ascii_whitespace()).unwrap_or((text, ""));
         if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(Code::InvalidToken.detail("The Authorization header's scheme is not Bearer."));
+            return Err(Code::InvalidToken.detail("The scheme of the Authorization header is not Bearer."));
         }
         let secret = Secret::parse(token.trim()).ok_or(Code::InvalidToken)?;
         return Ok(Presented { secret, by_cookie: false });

@@ -11,20 +11,15 @@ use common::{
     secret::Chance,
 };
 use http::{HeaderValue, Method, StatusCode};
-use http_body::Body as _;
-use spin_sdk::wasip3::{
-    http::types,
-    http_compat::{BodyWriter, IncomingRequestBody},
-    spawn, wit_future,
-};
+use spin_sdk::wasip3::{http::types, spawn, wit_future, wit_stream};
 use store::db::Db;
 
 use crate::{
     app::{Env, Head},
-    body::Body,
+    body::{Body, RequestBody},
     clock::Clock,
-    headers::Headers,
-    http::serve,
+    headers::{Authority, Given, Headers},
+    http::{REQUEST_ID, serve},
     response::{self, Response},
     router::Router,
     settings::{self, Settings},
@@ -57,7 +52,7 @@ pub async fn answer(request: types::Request, router: fn() -> Router) -> Result<t
             Err(name) => return give(unusable(name)),
         },
     };
-    let (head, body) = take(request)?;
+    let Some((head, body)) = take(request) else { return give(unreadable()) };
     give(serve(&instance.env, &instance.router, head, body).await)
 }
 
@@ -85,48 +80,27 @@ fn env(settings: Settings) -> Env {
 }
 
 fn unusable(name: &str) -> Response {
-    eprintln!("the variable {name} has a value that cannot be used; nothing is served until it is fixed");
+    eprintln!("the variable {name} has a value that is not valid; the server serves nothing until it is fixed");
+    refuse(ApiError::from(Code::Internal).detail("A setting of this server is not valid. The server's log names it."))
+}
+
+/// A method or a path that is none, which no host of ours lets through.
+fn unreadable() -> Response {
+    refuse(Code::NotFound.into())
+}
+
+/// Refuses a request before there is anything that could serve it.
+fn refuse(refusal: ApiError) -> Response {
     let id = RequestId::generate(Clock::System.now(), &Chance::System);
-    let refusal = ApiError::from(Code::Internal).detail("A setting of this server cannot be used; its log names it.");
     let mut response = response::refusal(&refusal, &id, "", None, false);
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
-        response.headers_mut().insert("x-request-id", id);
+        response.headers_mut().insert(REQUEST_ID, id);
     }
     response
 }
 
-/// What the host holds of a request's head.
-pub(crate) struct Given {
-    fields: types::Fields,
-    authority: Authority,
-}
-
-/// wasi:http takes the `Host` header out and gives the authority apart; [`Given::all`] puts it back, where handlers look for it.
-enum Authority {
-    /// To be asked for, as hardly ever somebody does. The request, with a body that nobody reads, is kept as long as the headers are.
-    Of(types::Request),
-    /// Asked for before the body was taken, which is the end of the request.
-    Known(Option<String>),
-}
-
-impl Given {
-    /// All values of a name.
-    pub(crate) fn all(&self, name: &str) -> Vec<HeaderValue> {
-        let mut values = self.fields.get(name);
-        if name == "host" && values.is_empty() {
-            let authority = match &self.authority {
-                Authority::Of(request) => request.get_authority(),
-                Authority::Known(authority) => authority.clone(),
-            };
-            values.extend(authority.map(String::into_bytes));
-        }
-        // What the host has is valid. Were it not, it would still count as a header: one that nobody can read.
-        let value = |bytes: Vec<u8>| HeaderValue::from_maybe_shared(bytes::Bytes::from(bytes));
-        values.into_iter().map(|bytes| value(bytes).unwrap_or(HeaderValue::from_static(""))).collect()
-    }
-}
-
-fn take(request: types::Request) -> Result<(Head, Body), types::ErrorCode> {
+/// Takes a request apart. `None`: it is no request that could be routed.
+fn take(request: types::Request) -> Option<(Head, RequestBody)> {
     let method = match request.get_method() {
         types::Method::Get => Method::GET,
         types::Method::Post => Method::POST,
@@ -137,20 +111,19 @@ fn take(request: types::Request) -> Result<(Head, Body), types::ErrorCode> {
         types::Method::Options => Method::OPTIONS,
         types::Method::Connect => Method::CONNECT,
         types::Method::Trace => Method::TRACE,
-        types::Method::Other(name) => Method::from_bytes(name.as_bytes()).map_err(broken)?,
+        types::Method::Other(name) => Method::from_bytes(name.as_bytes()).ok()?,
     };
-    let uri = request.get_path_with_query().unwrap_or_default().try_into().map_err(broken)?;
+    let uri = request.get_path_with_query().unwrap_or_default().try_into().ok()?;
     let fields = request.get_headers();
     let (authority, body) = match method {
         // No route reads what a GET brings along.
-        Method::GET | Method::HEAD => (Authority::Of(request), Body::empty()),
+        Method::GET | Method::HEAD => (Authority::Of(request), RequestBody::from("")),
         _ => {
             let authority = Authority::Known(request.get_authority());
-            let body = Body::pieces(IncomingRequestBody::new(request)?);
-            (authority, body)
+            (authority, RequestBody::Host(request))
         }
     };
-    Ok((Head { method, uri, headers: Headers::new(Given { fields, authority }) }, body))
+    Some((Head { method, uri, headers: Headers::new(Given::new(fields, authority)) }, body))
 }
 
 fn give(response: Response) -> Result<types::Response, types::ErrorCode> {
@@ -158,15 +131,27 @@ fn give(response: Response) -> Result<types::Response, types::ErrorCode> {
     let headers: Vec<(String, Vec<u8>)> =
         parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
     let headers = types::Fields::from_list(&headers).map_err(broken)?;
-    let given = if body.is_end_stream() {
+    let given = if body.length() == Some(0) {
         let (trailers, end) = wit_future::new(|| Ok(None));
         drop(trailers); // which says that there are none
         types::Response::new(headers, None, end).0
     } else {
-        let (writer, contents, end) = BodyWriter::new();
+        let (mut writer, contents) = wit_stream::new();
+        let (trailers, end) = wit_future::new(|| Ok(None));
         spawn(async move {
-            // Fails only when the client is gone, which nobody needs to hear of.
-            drop(writer.send_http_body(&mut body).await);
+            while let Some(piece) = body.next().await {
+                let Ok(piece) = piece else {
+                    // The host breaks the connection, which tells the client that something is missing.
+                    drop(writer);
+                    drop(trailers.write(Err(broken("the body broke off"))).await);
+                    return;
+                };
+                if !writer.write_all(piece.into()).await.is_empty() {
+                    return; // the client is gone, which nobody needs to hear of
+                }
+            }
+            drop(writer);
+            drop(trailers); // which says that there are none
         });
         types::Response::new(headers, Some(contents), end).0
     };

@@ -2,10 +2,9 @@
 
 use bytes::Bytes;
 use common::error::{ApiError, Code};
-use http_body_util::BodyExt;
 
 use crate::{
-    body,
+    body::{RequestBody, Unusable},
     call::{Call, FromCall},
     form,
     form::{Form, Input},
@@ -83,26 +82,10 @@ impl FromCall for Option<Path> {
 }
 
 /// Reads a body, which must not be larger than [`MAX_BODY`].
-pub(crate) async fn read_body(headers: &Headers, mut body: body::Body) -> Result<Bytes, ApiError> {
-    let declared = headers.first("content-length").and_then(|length| length.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > MAX_BODY as u64) {
-        return Err(Code::BodyTooLarge.into());
-    }
-    // Copied piece by piece: each piece comes in a buffer of its own, and kept, those of single bytes would fill the memory.
-    let mut bytes = Vec::new();
-    // The host enforces the declared length; asking it for the end of a complete body would cost two more calls.
-    while declared.is_none_or(|length| (bytes.len() as u64) < length) {
-        let cut_off = || Code::InvalidJson.detail("The body ended before it was complete.");
-        let frame = match body.frame().await {
-            Some(frame) => frame.map_err(|_| cut_off())?,
-            None if declared.is_some() => return Err(cut_off()),
-            None => break,
-        };
-        let Some(piece) = frame.data_ref() else { continue };
-        if bytes.len() + piece.len() > MAX_BODY {
-            return Err(Code::BodyTooLarge.into());
-        }
-        bytes.extend_from_slice(piece);
-    }
-    Ok(bytes.into())
+pub(crate) async fn read_body(headers: &Headers, body: RequestBody) -> Result<Bytes, ApiError> {
+    let declared = headers.first("content-length").and_then(|length| length.parse().ok());
+    body.read(declared, MAX_BODY).await.map_err(|unusable| match unusable {
+        Unusable::TooLong => Code::BodyTooLarge.into(),
+        Unusable::CutOff => Code::InvalidJson.detail("The body ended before it was complete."),
+    })
 }

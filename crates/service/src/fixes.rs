@@ -33,16 +33,16 @@ pub(crate) fn missing_scope(row: &CredentialRow, scope: &str, allows: impl Fn(Ro
     let Some(agent) = &row.agent else {
         let steps = match raise {
             None => format!(
-                "Sign in with POST /auth/token {{\"email\": \"…\", \"password\": \"…\", \"tenant\": \"{}\"}}: a session carries all \
+                "Sign in with POST /auth/token {{\"email\": \"…\", \"password\": \"…\", \"tenant\": \"{}\"}}: a session carries everything \
                  that your role allows",
                 row.tenant
             ),
-            Some(raise) => format!("An admin of your tenant can raise your role: {raise}"),
+            Some(raise) => format!("Ask an admin of your tenant to raise your role: {raise}"),
         };
         return refusal.with("person_steps", steps);
     };
     let first =
-        raise.map(|raise| format!("First an admin of your tenant must raise the role of {}: {raise}. ", row.email));
+        raise.map(|raise| format!("First ask an admin of your tenant to raise the role of {}: {raise}. ", row.email));
     refusal.with("first", first.unwrap_or_default()).with("steps", agent_steps(row, agent, scope))
 }
 
@@ -54,8 +54,8 @@ fn agent_steps(row: &CredentialRow, agent: &AgentRow, scope: &str) -> String {
             format!("POST /api/agents/{}/keys {{\"name\": \"<a new name>\", \"scope\": {scopes}}}", agent.name)
         });
         return format!(
-            "{owner} can send {step} and give you the key of its answer. What people approve at /api/access-requests is the agent's \
-             token's, never a key's"
+            "{owner} can send {step} and give you the key of the response. What people approve at /api/access-requests applies to the agent's \
+             token, never to a key"
         );
     }
     // It is never approved for a time, since a grant outlasts the approval.

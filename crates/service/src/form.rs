@@ -12,7 +12,7 @@ use common::{
 use serde_json::{Map, Value as Json};
 
 /// What is wrong with a member that is sent twice.
-const TWICE: &str = "stands twice";
+const TWICE: &str = "is sent twice";
 
 /// A type that a field can have.
 pub trait Field: Sized {
@@ -34,7 +34,7 @@ pub trait Field: Sized {
 }
 
 impl Field for String {
-    const EXPECTED: &'static str = "a text";
+    const EXPECTED: &'static str = "a string";
 
     fn from_json(value: Json) -> Option<Self> {
         match value {
@@ -69,7 +69,7 @@ impl Field for bool {
 }
 
 impl Field for Vec<String> {
-    const EXPECTED: &'static str = "a list of texts";
+    const EXPECTED: &'static str = "a list of strings";
 
     fn from_json(value: Json) -> Option<Self> {
         match value {
@@ -80,7 +80,7 @@ impl Field for Vec<String> {
 }
 
 impl Field for BTreeMap<String, String> {
-    const EXPECTED: &'static str = "an object of texts";
+    const EXPECTED: &'static str = "an object whose values are strings";
 
     fn from_json(value: Json) -> Option<Self> {
         let Json::Object(members) = value else { return None };
@@ -223,7 +223,7 @@ impl Input {
                 return ApiError::field(words.rsplit_once(" at line ").map_or(words.as_str(), |(name, _)| name), TWICE);
             }
             Code::InvalidJson.detail(format!(
-                "The body is not JSON: it breaks at line {}, column {}.",
+                "The body is not JSON: the error is at line {}, column {}.",
                 error.line(),
                 error.column()
             ))
@@ -277,7 +277,7 @@ impl Input {
         let unknown: Vec<String> = self.values.keys().cloned().collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         for name in unknown {
-            self.problem(&name, &format!("is not known here; known are: {known}"));
+            self.problem(&name, &format!("is unknown; the known fields are: {known}"));
         }
         for problem in &mut self.problems {
             if let Some(Json::String(field)) = problem.get_mut("field") {
@@ -350,7 +350,7 @@ mod tests {
         let whole: Whole = Input::body(br#"{"id": "1", "name": "a"}"#).and_then(Input::read).unwrap();
         assert_eq!((whole.id.as_str(), whole.part.name.as_str()), ("1", "a"));
         let refusal = Input::body(br#"{"id": "1", "x": 2}"#).and_then(Input::read::<Whole>).err().unwrap();
-        let known = "is not known here; known are: id, name, days, type";
+        let known = "is unknown; the known fields are: id, name, days, type";
         let expected = [("name", "is missing"), ("x", known)];
         assert_eq!(problems(&refusal), expected.map(|(field, problem)| (field.to_owned(), problem.to_owned())));
     }
@@ -358,11 +358,11 @@ mod tests {
     #[test]
     fn all_that_is_wrong_is_told_at_once() {
         let refusal = read(r#"{"days": 1.5, "type": null, "x": 1, "y": 2}"#).unwrap_err();
-        let known = "is not known here; known are: name, days, type";
+        let known = "is unknown; the known fields are: name, days, type";
         let expected = [
             ("name", "is missing"),
             ("days", "must be a whole number"),
-            ("type", "must be a text"),
+            ("type", "must be a string"),
             ("x", known),
             ("y", known),
         ];

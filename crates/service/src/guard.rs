@@ -76,7 +76,7 @@ pub(crate) fn check_query(route: &Route, query: Option<&str>) -> Result<(), ApiE
         None => Ok(()),
         Some((name, _)) => {
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            Err(ApiError::field(name, format!("this route does not know this query parameter; it knows: {known}")))
+            Err(ApiError::field(name, format!("is not a query parameter of this route; its parameters are: {known}")))
         }
     }
 }

@@ -8,7 +8,51 @@ use http::HeaderValue;
 #[cfg(not(target_family = "wasm"))]
 type Source = http::HeaderMap;
 #[cfg(target_family = "wasm")]
-type Source = crate::entry::Given;
+type Source = Given;
+
+#[cfg(target_family = "wasm")]
+pub(crate) use given::{Authority, Given};
+
+#[cfg(target_family = "wasm")]
+mod given {
+    use http::HeaderValue;
+    use spin_sdk::wasip3::http::types;
+
+    /// What the host holds of a request's head.
+    pub(crate) struct Given {
+        fields: types::Fields,
+        authority: Authority,
+    }
+
+    /// wasi:http takes the `Host` header out and gives the authority apart; [`Given::all`] puts it back, where handlers look for it.
+    pub(crate) enum Authority {
+        /// To be asked for, as hardly ever somebody does. The request, with a body that nobody reads, is kept as long as the headers are.
+        Of(types::Request),
+        /// Asked for before the body was taken, which is the end of the request.
+        Known(Option<String>),
+    }
+
+    impl Given {
+        pub(crate) fn new(fields: types::Fields, authority: Authority) -> Self {
+            Self { fields, authority }
+        }
+
+        /// All values of a name.
+        pub(crate) fn all(&self, name: &str) -> Vec<HeaderValue> {
+            let mut values = self.fields.get(name);
+            if name == "host" && values.is_empty() {
+                let authority = match &self.authority {
+                    Authority::Of(request) => request.get_authority(),
+                    Authority::Known(authority) => authority.clone(),
+                };
+                values.extend(authority.map(String::into_bytes));
+            }
+            // What the host has is valid. Were it not, it would still count as a header: one that nobody can read.
+            let value = |bytes: Vec<u8>| HeaderValue::from_maybe_shared(bytes::Bytes::from(bytes));
+            values.into_iter().map(|bytes| value(bytes).unwrap_or(HeaderValue::from_static(""))).collect()
+        }
+    }
+}
 
 /// A request's headers. Cheap to clone. Names are written in small letters.
 #[derive(Clone)]

@@ -7,40 +7,22 @@ use http::{HeaderName, HeaderValue};
 
 use crate::{
     app::{App, Env, Head, log},
-    body::Body,
+    body::RequestBody,
     caller::Caller,
     response::{self, Response},
     router::{Outcome, Router},
 };
 
-/// Makes the crate a component that answers with a router.
-#[macro_export]
-macro_rules! component {
-    ($router:path) => {
-        #[cfg(target_family = "wasm")]
-        mod component {
-            use spin_sdk::wasip3::{exports::http::handler::Guest, http::types};
-
-            struct Component;
-
-            spin_sdk::wasip3::http::service::export!(Component);
-
-            impl Guest for Component {
-                async fn handle(request: types::Request) -> Result<types::Response, types::ErrorCode> {
-                    $crate::entry::answer(request, $router).await
-                }
-            }
-        }
-    };
-}
+/// Held as a constant: a name that is made at run time is looked up among all that there are.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Answers one request. Every response has the request's id, and every refusal the envelope.
-pub async fn serve(env: &Arc<Env>, router: &Router, head: Head, body: Body) -> Response {
+pub async fn serve(env: &Arc<Env>, router: &Router, head: Head, body: RequestBody) -> Response {
     let app = App::new(env, head);
     let Outcome { result, caller } = router.answer(&app, body).await;
     let mut response = result.unwrap_or_else(|refusal| refuse(&app, &refusal, caller.as_ref()));
     if let Ok(id) = HeaderValue::from_str(app.request_id().as_str()) {
-        response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
+        response.headers_mut().insert(REQUEST_ID, id);
     }
     response
 }

@@ -13,7 +13,7 @@ use common::{
     error::{ApiError, Code},
     secret::{Digest, Key},
 };
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use store::{
     db::{Rows, Tx},
     kept_answer::{self, KeptAnswer},
@@ -25,6 +25,8 @@ use crate::{
     caller::Caller,
     response::{Response, empty, written_json},
 };
+
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// How long an answer is kept, seconds.
 pub const KEPT_FOR: i64 = 24 * 3600;
@@ -81,11 +83,12 @@ impl IdempotencyKey {
         }
         let key = if row.holds_secret { &self.private } else { &self.common };
         let opened = key.open(&row.answer, self.digest.bytes());
-        let text = opened.ok_or_else(|| ApiError::from(Code::Internal).cause("a kept answer does not open"))?;
+        let text = opened.ok_or_else(|| ApiError::from(Code::Internal).cause("a kept response could not be opened"))?;
         let status = u16::try_from(row.status).ok().and_then(|status| StatusCode::from_u16(status).ok());
-        let status = status.ok_or_else(|| ApiError::from(Code::Internal).cause("a kept answer has no status"))?;
+        let status =
+            status.ok_or_else(|| ApiError::from(Code::Internal).cause("a kept response has no valid status"))?;
         let mut response = written(status, text);
-        response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
         Ok(response)
     }
 
@@ -98,7 +101,7 @@ impl IdempotencyKey {
             body_mac: self.body_mac.bytes().to_vec(),
             holds_secret: first.holds_secret,
             status: i64::from(first.status.as_u16()),
-            answer: sealed.ok_or_else(|| ApiError::from(Code::Internal).cause("an answer could not be sealed"))?,
+            answer: sealed.ok_or_else(|| ApiError::from(Code::Internal).cause("a response could not be sealed"))?,
         })
     }
 

@@ -3,6 +3,7 @@
 //! Imports run one way, from the bottom of this list to the top:
 //!
 //! ```text
+//! macros                      what a component writes once
 //! entry, testing              where requests come from: the host, or a test
 //! http                        one request: router, refusal, headers of every response
 //! router                      from the path to the row and its handler
@@ -34,6 +35,7 @@ pub mod guard;
 pub mod headers;
 pub mod http;
 pub mod idempotency;
+mod macros;
 pub mod mint;
 pub mod object;
 pub mod response;

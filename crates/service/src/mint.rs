@@ -55,7 +55,7 @@ pub async fn requested_scope(
     preset: Option<&str>,
 ) -> Result<Option<RequestedScope>, ApiError> {
     match (scope, preset) {
-        (Some(_), Some(_)) => Err(ApiError::field("preset", "send scope or preset, not both")),
+        (Some(_), Some(_)) => Err(ApiError::field("preset", "must not be sent together with scope")),
         (None, None) => Ok(None),
         (None, Some(name)) => of_preset(reads, caller, name).await.map(Some),
         (Some(asked), None) => Ok(Some(RequestedScope { scope: caller.read_scope(asked)?, preset: None })),
@@ -183,7 +183,7 @@ impl Caller {
         };
         let names = excess.names(self.custom_scopes());
         Err(Code::ScopeTooWide
-            .detail(format!("These scopes cannot be given here: {}.", names.join(", ")))
+            .detail(format!("These scopes cannot be granted here: {}.", names.join(", ")))
             .with("rest", rest)
             .with("excess", names.join(", "))
             .extra("excess_scopes", names)
@@ -201,7 +201,8 @@ impl Caller {
         let own = self.expires_at().filter(|_| self.credential_kind() != Kind::Session);
         let Some(own) = own else { return Ok((wanted, None)) };
         if asked.is_none() {
-            let warning = format!("expires_at is {own}: a credential cannot outlive the one that mints it.");
+            let warning =
+                format!("expires_at is {own}, because a credential cannot outlive the credential that creates it.");
             return Ok((Some(own), Some(warning)));
         }
         match wanted {

@@ -40,7 +40,7 @@ pub async fn agent_with(
     };
     let found = agent::get(reads, caller.subject(), name, action, now).await?;
     if matches!(route.object, Some(Object::AgentState(_))) && is_at_or_above(reads, caller, &found.id).await? {
-        let detail = "An agent never sets its own state, nor that of an agent above it; people do, and agents above.";
+        let detail = "An agent cannot set its own state or the state of an agent above it. Only people and the agents above it can.";
         return Err(Code::PermissionDenied.detail(detail).with("owner", found.owner.email));
     }
     Ok(found)

@@ -1,7 +1,7 @@
 //! Responses, and the one function that makes a response of a refusal.
 
 use common::{
-    error::{ApiError, Code, Problem, Reader},
+    error::{ApiError, Code, Problem, Reader, RefusalHeader},
     id::RequestId,
 };
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -85,10 +85,19 @@ pub fn refusal(
     }
     for (name, value) in refusal.headers() {
         if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(HeaderName::from_static(name), value);
+            headers.insert(header_name(*name), value);
         }
     }
     response
+}
+
+/// As a constant: a name that is made at run time is looked up among all that there are.
+fn header_name(header: RefusalHeader) -> HeaderName {
+    match header {
+        RefusalHeader::AcceptRanges => header::ACCEPT_RANGES,
+        RefusalHeader::Allow => header::ALLOW,
+        RefusalHeader::ContentRange => header::CONTENT_RANGE,
+    }
 }
 
 /// `WWW-Authenticate` (RFC 6750, section 3).

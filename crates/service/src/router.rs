@@ -12,15 +12,14 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use common::{
-    error::{ApiError, Code},
+    error::{ApiError, Code, RefusalHeader},
     route::{Access, Group, ROUTES, Route},
 };
 use http::{Extensions, HeaderValue, Method, StatusCode, header};
-use http_body::Body as _;
 
 use crate::{
     app::App,
-    body::Body,
+    body::{Body, RequestBody},
     call::{Call, FromCall},
     caller::Caller,
     extract, guard,
@@ -72,20 +71,20 @@ struct Mounted {
     route: &'static Route,
     reads_body: bool,
     start: Box<Start>,
-    door: for<'a> fn(&'a Self, Call, Body) -> Answered<'a>,
+    door: for<'a> fn(&'a Self, Call, RequestBody) -> Answered<'a>,
 }
 
 impl Mounted {
     fn new<H: Handler<T>, T>(
         route: &'static Route,
         handler: H,
-        door: for<'a> fn(&'a Self, Call, Body) -> Answered<'a>,
+        door: for<'a> fn(&'a Self, Call, RequestBody) -> Answered<'a>,
     ) -> Self {
         Self { route, reads_body: H::READS_BODY, start: Box::new(move |call| handler.start(call)), door }
     }
 
     /// Behind the guard.
-    fn guarded(&self, mut call: Call, body: Body) -> Answered<'_> {
+    fn guarded(&self, mut call: Call, body: RequestBody) -> Answered<'_> {
         Box::pin(async move {
             let result = match enter(&mut call).await {
                 Ok(()) => self.answer(&mut call, body).await,
@@ -96,7 +95,7 @@ impl Mounted {
     }
 
     /// For a public row in a component without a database: no credential is looked up, so that its wasm imports no database.
-    fn open(&self, mut call: Call, body: Body) -> Answered<'_> {
+    fn open(&self, mut call: Call, body: RequestBody) -> Answered<'_> {
         Box::pin(async move {
             let result = match guard::check_query(call.route, call.app.head().uri.query()) {
                 Ok(()) => self.answer(&mut call, body).await,
@@ -106,7 +105,7 @@ impl Mounted {
         })
     }
 
-    async fn answer(&self, call: &mut Call, body: Body) -> Result<Response, ApiError> {
+    async fn answer(&self, call: &mut Call, body: RequestBody) -> Result<Response, ApiError> {
         if self.reads_body {
             call.body = Some(extract::read_body(call.app.headers(), body).await);
         }
@@ -187,7 +186,7 @@ impl Router {
     }
 
     /// Answers a request.
-    pub(crate) async fn answer(&self, app: &App, body: Body) -> Outcome {
+    pub(crate) async fn answer(&self, app: &App, body: RequestBody) -> Outcome {
         let head = app.head();
         let (path, is_head) = (head.uri.path(), head.method == Method::HEAD);
         // A HEAD has the headers of a GET, and its body is dropped before a byte of it is read.
@@ -219,7 +218,7 @@ impl Router {
 fn set_length(response: &mut Response) {
     let may_have_length = !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let has_length = response.headers().contains_key(header::CONTENT_LENGTH);
-    if let (true, false, Some(length)) = (may_have_length, has_length, response.body().size_hint().exact()) {
+    if let (true, false, Some(length)) = (may_have_length, has_length, response.body().length()) {
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
@@ -234,7 +233,7 @@ impl Place {
                 allowed.push("HEAD");
             }
         }
-        Code::MethodNotAllowed.header("allow", allowed.join(","))
+        Code::MethodNotAllowed.header(RefusalHeader::Allow, allowed.join(","))
     }
 }
 
@@ -313,37 +312,6 @@ impl Routes {
         let is_mounted = |row: &Route| self.places.iter().flat_map(|place| &place.rows).any(|one| one.route == row);
         ROUTES.iter().filter(|row| row.group == self.group && !is_mounted(row)).map(|row| row.path).collect()
     }
-}
-
-/// The tests that the table of routes gives each component, in the file of its `routes()` and `router()`.
-#[macro_export]
-macro_rules! tests_of_routes {
-    ($group:ident) => {
-        #[cfg(test)]
-        mod tests {
-            #[test]
-            fn every_row_of_the_table_has_a_handler() {
-                assert_eq!(super::routes().missing(), Vec::<&str>::new());
-            }
-
-            /// R33, for whatever rows the table has.
-            #[tokio::test]
-            async fn foreign_objects_are_absent_on_every_route() {
-                $crate::testing::foreign_objects_are_absent(::common::route::Group::$group, super::router).await;
-            }
-        }
-    };
-}
-
-/// The component's routes with those of other components, which its tests pass through too.
-#[macro_export]
-macro_rules! with_neighbours {
-    ($($neighbour:ident),*) => {
-        #[cfg(test)]
-        fn with_neighbours() -> $crate::router::Router {
-            $crate::router::Router::together([router(), $($neighbour::router()),*])
-        }
-    };
 }
 
 #[cfg(test)]

@@ -8,13 +8,12 @@ use std::{future::Future, ops::Deref, sync::Arc, thread};
 pub use absent::foreign_objects_are_absent;
 use common::{id::RequestIds, secret::Chance};
 use http::{HeaderMap, Request, StatusCode};
-use http_body_util::BodyExt;
 use serde_json::Value as Json;
 pub use store::testing::{Actor, START, TestDb};
 
 use crate::{
     app::{Env, Head},
-    body::Body,
+    body::RequestBody,
     clock::Clock,
     headers::Headers,
     http::serve,
@@ -124,7 +123,7 @@ impl TestApp {
     }
 
     /// Sends a request as it is.
-    pub async fn send(&self, request: Request<Body>) -> Answer {
+    pub async fn send(&self, request: Request<RequestBody>) -> Answer {
         let _request = self.db.db().request();
         let (parts, body) = request.into_parts();
         let head = Head { method: parts.method, uri: parts.uri, headers: Headers::new(parts.headers) };
@@ -132,7 +131,7 @@ impl TestApp {
         // RFC 9110, section 8.6: neither has content, so neither says how long it is.
         let is_bare = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         assert!(!is_bare || !parts.headers.contains_key("content-length"), "{parts:?}");
-        let bytes = body.collect().await.expect("a body").to_bytes();
+        let bytes = body.collect().await.expect("a body");
         let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
         Answer { status: parts.status, headers: parts.headers, text }
     }
@@ -144,7 +143,7 @@ impl TestApp {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        let body = RequestBody::from(if body.is_null() { String::new() } else { body.to_string() });
         self.send(request.body(body).expect("a request")).await
     }
 

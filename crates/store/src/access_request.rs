@@ -178,7 +178,10 @@ pub async fn get(reads: &dyn Rows, subject: &Subject, id: &str, now: Timestamp) 
     }
     let needed: Vec<&str> = Action::Share.on_agents().iter().map(|relation| relation.as_str()).collect();
     let name = &found.request.agent.name;
-    let detail = format!("What the agent {name} asks for is between it and: {}.", needed.join(", "));
+    let detail = format!(
+        "You may read the agent {name}, but to see or decide its access requests you must be one of: {}.",
+        needed.join(", ")
+    );
     Err(Code::PermissionDenied.detail(detail).with("owner", found.owner).extra("required_relations", needed))
 }
 

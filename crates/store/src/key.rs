@@ -211,12 +211,12 @@ pub async fn get(
     let words = |relations: &[Relation]| relations.iter().map(|relation| relation.as_str()).collect::<Vec<_>>();
     let (mut missing, mut refusal) = (Vec::new(), ApiError::from(Code::PermissionDenied));
     if !found.stands {
-        missing.push(format!("of the key {} one of: {}", key.name, words(of_key).join(", ")));
+        missing.push(format!("one of {1} of the key {0}", key.name, words(of_key).join(", ")));
         refusal = refusal.extra("required_relations", words(of_key));
     }
     if !found.may_act_on_agent {
         let relations = words(on_agent.on_agents());
-        missing.push(format!("of the agent {} one of: {}", found.agent, relations.join(", ")));
+        missing.push(format!("one of {1} of the agent {0}", found.agent, relations.join(", ")));
         refusal = refusal.extra("required_relations_to_agent", relations);
     }
     let (act, missing) = (action.as_str(), missing.join("; and "));

@@ -3,12 +3,18 @@
 //! Imports run one way, from the bottom of this list to the top:
 //!
 //! ```text
-//! testing                          a database for tests, with people and agents in it
-//! housekeeping                     what the tick purges
-//! access_request … user, audit     the tables
-//! permission                       who may do what, compiled to SQL
-//! page, origin, subject            pages of lists; where a change comes from; who asks
-//! db, migrate                      connections and transactions over Spin's SQLite, or rusqlite in native tests
+//! testing                               a database for tests, with people and agents in it
+//! housekeeping                          what the tick purges
+//! explain, grant, key, preset           tables about agents, and why a subject may do something
+//! access_request, agent, notification   tables about what users have
+//! credential::list                      lists of credentials, narrowed to a user
+//! user                                  the table of users; another password ends their sessions
+//! attempt, audit, credential            tables that name no other
+//! custom_scope, inbox, kept_answer      …
+//! outbox, tenant                        …
+//! permission                            who may do what, compiled to SQL
+//! page, origin, subject                 pages of lists; where a change comes from; who asks
+//! db                                    connections and transactions over Spin's SQLite, or rusqlite in native tests; migrations
 //! ```
 #![forbid(unsafe_code)]
 

@@ -260,8 +260,8 @@ impl Factor {
         let has = if holds { " has a grant as " } else { " has no grant as " };
         let owner = if is_agent { "The owner of " } else { "" };
         match self {
-            Self::TenantGate => [subject, " is ", not, "of the tenant of ", object, "."].concat(),
-            Self::Itself if subject == object => "It is the agent itself.".to_owned(),
+            Self::TenantGate => [subject, " is ", not, "in the tenant of ", object, "."].concat(),
+            Self::Itself if subject == object => "The subject is the agent itself.".to_owned(),
             Self::Itself if holds => [object, " is below ", subject, "."].concat(),
             Self::Itself => [object, " is neither ", subject, " itself nor below it."].concat(),
             Self::Agent(relation) => [subject, has, relation.as_str(), " of ", object, "."].concat(),

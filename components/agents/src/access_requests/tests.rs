@@ -78,7 +78,7 @@ async fn an_approved_scope_can_be_used_until_the_approval_ends() {
     let notified = t.texts("SELECT user_id || ' ' || source || ' ' || title FROM notifications").await;
     assert_eq!(notified, [format!("{} accredit scout asks for access", max.user)]);
     let body = t.texts("SELECT body FROM notifications").await;
-    assert!(body[0].contains("\nIn its own words: \"to see who there is\"\n"), "{body:?}");
+    assert!(body[0].contains("\nReason, in the agent's words: \"to see who there is\"\n"), "{body:?}");
     t.wait(10);
     let answer = t.as_(&max, "POST", &format!("{path}/approve"), json!({ "scope": ["agents.list"] })).await.is(200);
     let mut expected = open.clone();
@@ -142,7 +142,7 @@ async fn the_fix_beyond_the_owners_role_names_the_role_first() {
     assert_eq!(
         refused["fix"],
         format!(
-            "First an admin of your tenant must raise the role of max@example.com: PATCH /api/users/{} {{\"role\": \"member\"}}. Ask \
+            "First ask an admin of your tenant to raise the role of max@example.com: PATCH /api/users/{} {{\"role\": \"member\"}}. Ask \
              for it: POST /api/access-requests {{\"scope\": \"agents.update\", \"reason\": \"…\"}}. When max@example.com or an \
              admin has approved it, your token can use it.",
             max.user
@@ -187,20 +187,20 @@ async fn a_request_that_cannot_be_fulfilled_is_refused() {
     let refused = refused.refused(400, "scope_not_grantable");
     assert_eq!(
         refused["detail"],
-        "Only people can use users.read, users.write. The role member of your owner lacks guides.write."
+        "Only people can use users.read, users.write. The role member of your owner does not allow guides.write."
     );
     assert_eq!(
         refused["fix"],
-        "Send the same request with \"scope\": \"agents.list\". Ask max@example.com to do what only people may do. What the role of \
-         max@example.com lacks can be asked for once an admin of your tenant has raised that role. What can be asked for \
-         stands on the page in doc_url."
+        "Send the same request with \"scope\": \"agents.list\". Ask max@example.com to do what only people may do. Ask an admin \
+         of your tenant to raise the role of max@example.com before you ask for what that role does not allow. Read the page in \
+         doc_url to see what can be asked for."
     );
     let refused = t.as_(&scout, "POST", ASK, request_for("agents.share")).await.refused(400, "scope_not_grantable");
     assert_eq!(
         refused["fix"],
-        "max@example.com can send PATCH /api/agents/scout {\"scope\": [\"ui.notify\",\"agents.share\"]}, then POST \
-         /api/agents/scout/token/issue {\"scope\": [\"ui.notify\",\"agents.share\"]}. What can be asked for stands on the page in \
-         doc_url."
+        "Ask max@example.com to send PATCH /api/agents/scout {\"scope\": [\"ui.notify\",\"agents.share\"]}, then POST \
+         /api/agents/scout/token/issue {\"scope\": [\"ui.notify\",\"agents.share\"]}. Read the page in doc_url to see what can be \
+         asked for."
     );
     assert_eq!(t.number("SELECT count(*) FROM access_requests").await, 0);
     t.as_(&max, "POST", ASK, request_for("agents.list")).await.refused(403, "agent_required");
@@ -299,7 +299,7 @@ async fn only_owner_and_admin_decide_with_a_session() {
     t.grant(narrow.agent.as_ref().unwrap(), &max.tenant, mia.user.as_str(), "editor", &max.user).await;
     let refused = t.as_(&mia, "POST", &format!("{path}/approve"), Null).await.refused(403, "permission_denied");
     assert_eq!(refused["required_relations"], json!(["owner", "tenant.admin"]));
-    assert_eq!(refused["fix"], "Ask max@example.com, who owns it, or an admin of your tenant.");
+    assert_eq!(refused["fix"], "Ask its owner max@example.com, or an admin of your tenant, to do it.");
     t.as_(&mia, "GET", &path, Null).await.refused(403, "permission_denied");
     assert_eq!(t.as_(&mia, "GET", ASK, Null).await.is(200)["items"], json!([]));
     assert_eq!(t.texts("SELECT state FROM access_requests").await, ["open"]);

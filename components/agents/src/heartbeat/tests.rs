@@ -80,13 +80,16 @@ async fn the_agent_is_warned_of_its_state_budget_and_end() {
     };
     t.as_(&ada, "PATCH", "/api/agents/scout", json!({ "budget_cents": 100 })).await.is(200);
     assert_eq!(warnings(89).await, Vec::<String>::new());
-    assert_eq!(warnings(90).await, ["You have spent 90 cents of your budget of 100; ada@example.com can raise it."]);
+    assert_eq!(
+        warnings(90).await,
+        ["You have spent 90 cents of your budget of 100. ada@example.com can raise the budget."]
+    );
     assert_eq!(warnings(100).await.len(), 1);
-    let over = "You have spent 101 cents, more than your budget of 100; ada@example.com can raise it.";
+    let over = "You have spent 101 cents, which is more than your budget of 100. ada@example.com can raise the budget.";
     assert_eq!(warnings(101).await, [over]);
     for (state, warning) in [
-        ("paused", "You are paused; ada@example.com can resume you."),
-        ("stopped", "You are stopped; ada@example.com can start you again."),
+        ("paused", "You are paused. ada@example.com can resume you."),
+        ("stopped", "You are stopped. ada@example.com can start you again."),
     ] {
         t.execute(&format!("UPDATE agents SET state = '{state}'")).await.unwrap();
         assert_eq!(warnings(0).await, [warning, over]);
@@ -97,11 +100,11 @@ async fn the_agent_is_warned_of_its_state_budget_and_end() {
     t.wait(86_400);
     assert_eq!(warnings(0).await, Vec::<String>::new(), "seven days are left");
     t.wait(1);
-    let warning = "The token that you sent ends at 2026-01-10T03:04:05.000Z; ada@example.com gets a new one for you with POST /api/agents/scout/token/issue.";
+    let warning = "The token that you sent expires at 2026-01-10T03:04:05.000Z. Ask ada@example.com for a new one: POST /api/agents/scout/token/issue.";
     assert_eq!(warnings(0).await, [warning]);
     let ends = Some(t.now().plus_seconds(60));
     let key = t.credential(Kind::ApiKey, &ada.tenant, &ada.user, scout.agent.as_ref(), "ui.notify", ends).await;
-    let warning = "The key that you sent ends at 2026-01-03T03:05:06.000Z; ada@example.com can replace it.";
+    let warning = "The key that you sent expires at 2026-01-03T03:05:06.000Z. ada@example.com can replace it.";
     assert_eq!(beat(&t, &key, Null).await["warnings"], json!([warning]));
 }
 

@@ -163,7 +163,7 @@ async fn drift_is_listed_and_its_fix_ends_it() {
         json!([{
             "agent": "first", "preset_version": 1, "missing_scopes": [],
             "token_missing_scopes": ["agents.logs", "agents.message", "guides.read"],
-            "fix": "Send POST /api/agents/first/token/issue, and give the agent the token of the last answer.",
+            "fix": "Send POST /api/agents/first/token/issue, and give the agent the token of the last response.",
         }])
     );
     // The new version names scopes that only people can use: those are not missing from any agent.
@@ -185,7 +185,7 @@ async fn drift_is_listed_and_its_fix_ends_it() {
     assert_eq!(
         first["fix"],
         "Send PATCH /api/agents/first {\"preset\": \"worker\"}, then POST /api/agents/first/token/issue, and give the agent \
-         the token of the last answer."
+         the token of the last response."
     );
     for name in ["first", "silent"] {
         t.as_(&ada, "PATCH", &format!("/api/agents/{name}"), json!({ "preset": "worker" })).await.is(200);

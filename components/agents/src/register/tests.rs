@@ -138,7 +138,7 @@ async fn a_repeated_label_is_refused() {
     let body = r#"{"name": "a", "labels": {"x": "1", "x": "2"}}"#;
     let request = http::Request::builder().method("POST").uri("/api/agents");
     let request = request.header("authorization", format!("Bearer {}", ada.token));
-    t.send(request.body(service::body::Body::from(body)).unwrap()).await.refused(422, "validation_error");
+    t.send(request.body(service::body::RequestBody::from(body)).unwrap()).await.refused(422, "validation_error");
 }
 
 /// R8, R9: a PAT gives no more than it carries, and no longer than it lives. To a session, the answer warns of scopes without effect.

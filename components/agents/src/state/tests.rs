@@ -160,7 +160,7 @@ async fn an_agent_halts_those_below_it_and_never_itself() {
     for name in ["boss", "me"] {
         for verb in ["pause", "stop", "restart"] {
             let refused = send(&t, &boss, name, verb).await.refused(403, "permission_denied");
-            assert!(refused["detail"].as_str().unwrap().contains("never sets its own state"), "{refused}");
+            assert!(refused["detail"].as_str().unwrap().contains("cannot set its own state"), "{refused}");
             assert!(refused["fix"].as_str().unwrap().contains("ada@example.com"));
         }
     }

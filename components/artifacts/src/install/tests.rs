@@ -1,6 +1,6 @@
 use http::Request;
 use serde_json::Value::Null;
-use service::{body::Body, settings::PublicUrl, testing::TestApp};
+use service::{body::RequestBody, settings::PublicUrl, testing::TestApp};
 
 use super::*;
 use crate::{routes::over, testing};
@@ -105,7 +105,7 @@ async fn ask(t: &TestApp, hosts: &[&[u8]]) -> service::testing::Answer {
     for host in hosts {
         request = request.header("host", *host);
     }
-    t.send(request.body(Body::empty()).unwrap()).await
+    t.send(request.body(RequestBody::from("")).unwrap()).await
 }
 
 #[tokio::test]

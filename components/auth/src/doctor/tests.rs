@@ -37,7 +37,7 @@ async fn a_healthy_agent_is_told_so_check_by_check() {
     assert_eq!(
         body,
         json!({ "overall": "ok", "checks": [
-            good("credential", "a live credential", format!("The credential agent_token {prefix} is live and never ends.")),
+            good("credential", "a live credential", format!("The credential agent_token {prefix} is live and never expires.")),
             good("account", "an active account", "The account ada@example.com is active and has the role member.".into()),
             good("state", "a running agent", "The agent scout is running.".into()),
             good("budget", "an agent within its budget", "The agent scout has not spent more than its budget.".into()),

@@ -2,7 +2,7 @@ use common::role::Role;
 use http::Request;
 use serde_json::{Value as Json, json};
 use service::{
-    body::Body,
+    body::RequestBody,
     testing::{Actor, Answer, TestApp},
 };
 
@@ -15,7 +15,7 @@ async fn ask(t: &TestApp, actor: &Actor, form: &str) -> Answer {
         .uri("/auth/introspect")
         .header("authorization", format!("Bearer {}", actor.token))
         .header("content-type", "application/x-www-form-urlencoded");
-    t.send(request.body(Body::from(form.to_owned())).unwrap()).await
+    t.send(request.body(RequestBody::from(form.to_owned())).unwrap()).await
 }
 
 /// A scope that was approved for the agent is part of what its token may do, until the approval ends.

@@ -167,7 +167,7 @@ async fn the_plain_cookie_counts_on_loopback_only() {
     let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
     let request = |host: &str, cookie: &str| {
         let request = http::Request::builder().uri(WHOAMI).header("host", host);
-        request.header("cookie", format!("{cookie}={}", ada.token)).body(service::body::Body::empty()).unwrap()
+        request.header("cookie", format!("{cookie}={}", ada.token)).body(service::body::RequestBody::from("")).unwrap()
     };
     t.send(request("localhost:3000", "accredit")).await.is(200);
     t.send(request("[::1]:3000", "accredit")).await.is(200);

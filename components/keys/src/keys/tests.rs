@@ -600,7 +600,7 @@ async fn an_ended_key_stays_ended() {
         t.as_(&with(scout, key), "GET", SELF, Null).await.refused(401, slug);
         let refused = t.as_(ada, "POST", &rotate(key), json!({ "grace_seconds": 60 })).await.refused(409, "key_ended");
         let fix = refused["fix"].as_str().unwrap();
-        assert!(fix.starts_with(&format!("DELETE {}, then POST {KEYS} ", path(key))), "{fix}");
+        assert!(fix.starts_with(&format!("Send DELETE {}, then POST {KEYS} ", path(key))), "{fix}");
         t.as_(ada, "DELETE", &path(key), Null).await.is(204);
         t.as_(ada, "POST", KEYS, json!({ "name": key["name"] })).await.is(201);
     }

@@ -6,14 +6,13 @@ use common::{
     secret::{Chance, Kind},
 };
 use http::{Method, Uri};
-use http_body_util::BodyExt;
 use serde_json::{
     Value::{self as Json, Null},
     json,
 };
 use service::{
     app::{Env, Head},
-    body::Body,
+    body::RequestBody,
     clock::Clock,
     headers::Headers,
     http::serve,
@@ -277,9 +276,9 @@ async fn export_while(s: &Site, actor: &Actor, meanwhile: impl AsyncFnOnce()) ->
     };
     let headers = Headers::from([("authorization", format!("Bearer {}", actor.token).as_str())]);
     let head = Head { method: Method::GET, uri: Uri::from_static("/api/audit/export"), headers };
-    let mut body = serve(&Arc::new(env), &router(), head, Body::empty()).await.into_body();
-    let mut next = async || match body.frame().await? {
-        Ok(frame) => Some(Ok(frame.data_ref().unwrap().split(|byte| *byte == b'\n').count() - 1)),
+    let mut body = serve(&Arc::new(env), &router(), head, RequestBody::from("")).await.into_body();
+    let mut next = async || match body.next().await? {
+        Ok(piece) => Some(Ok(piece.split(|byte| *byte == b'\n').count() - 1)),
         Err(broken) => Some(Err(broken)),
     };
     let mut lines = next().await.unwrap().unwrap();

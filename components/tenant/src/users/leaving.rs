@@ -68,7 +68,7 @@ impl Agents {
         match (text, text.strip_prefix("transfer:")) {
             ("archive", _) => Ok(Self::Archive),
             (_, Some(to)) if !to.trim().is_empty() => Ok(Self::Transfer(to.to_owned())),
-            _ => Err(ApiError::field("agents", "must be archive, or transfer:<address or id of a user>")),
+            _ => Err(ApiError::field("agents", "must be archive or transfer:<address or id of a user>")),
         }
     }
 }
@@ -103,9 +103,9 @@ pub(crate) async fn delete(change: Change<Query<Delete>>, Path(id): Path) -> Res
             user::delete(&write.tx, &found.id, now).await?;
             let count = live + archived;
             if fate == AgentsOfLeaver::Transferred && count > 0 {
-                let title = format!("The agents of {} are yours now", found.email);
+                let title = format!("You now own the agents of {}", found.email);
                 let body = format!(
-                    "{} gave you agents: {live}, and {archived} archived ones. Their credentials have ended: issue new tokens.",
+                    "{} transferred {live} agents and {archived} archived agents to you. Their credentials were revoked: issue new tokens.",
                     write.caller.email()
                 );
                 let id = NotificationId::generate(now, write.app().chance());

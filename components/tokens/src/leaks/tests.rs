@@ -95,14 +95,14 @@ async fn the_owner_is_notified_of_the_successor() {
         t.nobody("POST", "/auth/leaks", json!({ "token": first.token })).await.is(204);
     }
     assert_eq!(bodies().await.len(), 1);
-    assert!(bodies().await[0].contains(&format!("{shown}… took its place")), "{:?}", bodies().await);
+    assert!(bodies().await[0].contains(&format!("{shown}… has replaced it")), "{:?}", bodies().await);
     t.wait(1);
     for _ in 0..2 {
         t.nobody("POST", "/auth/leaks", json!({ "token": second.token })).await.is(204);
     }
     assert_eq!(bodies().await.len(), 2);
-    assert!(bodies().await[0].contains("It had ended before. But"), "{:?}", bodies().await);
-    assert!(bodies().await[1].contains("It was revoked. But"), "{:?}", bodies().await);
+    assert!(bodies().await[0].contains("It had already expired or been revoked. However,"), "{:?}", bodies().await);
+    assert!(bodies().await[1].contains("It was revoked. However,"), "{:?}", bodies().await);
     t.as_(&third, "GET", "/auth/tokens", Null).await.is(200); // its owner decides
     // An agent's token: the active one.
     t.wait(1);
@@ -111,7 +111,7 @@ async fn the_owner_is_notified_of_the_successor() {
     let next = t.credential(Kind::AgentToken, &tenant, &ada.user, scout.agent.as_ref(), "*", None).await;
     t.nobody("POST", "/auth/leaks", json!({ "token": scout.token })).await.is(204);
     let shown = Secret::parse(&next.token).unwrap().shown();
-    assert!(bodies().await[2].contains(&format!("{shown}… took its place")), "{:?}", bodies().await);
+    assert!(bodies().await[2].contains(&format!("{shown}… has replaced it")), "{:?}", bodies().await);
     // A credential that had ended and has no successor is no news.
     t.execute("UPDATE credentials SET revoked_at = 1 WHERE kind = 'agent_token' AND revoked_at IS NULL").await.unwrap();
     t.nobody("POST", "/auth/leaks", json!({ "token": next.token })).await.is(204);

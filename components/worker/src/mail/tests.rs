@@ -68,7 +68,7 @@ async fn a_mail_is_queued_audited_and_sent_once() {
 async fn each_provider_gets_requests_of_its_own_form() {
     let (subject, text) = (
         "Mail from Accredit works",
-        "You asked for this mail to see that mail works. It does.\n\nhttps://accredit.example/acme\n",
+        "You requested this mail to test whether mail works. It does.\n\nhttps://accredit.example/acme\n",
     );
     let (from, to) = ("no-reply@example.com", "ada@example.com");
     for (provider, path, body) in [

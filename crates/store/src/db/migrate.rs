@@ -91,7 +91,7 @@ async fn write_ahead(connection: &Connection) -> Result<(), DbError> {
             Err(error) => return Err(error),
         }
     }
-    let cause = "the database is not a file that can be written ahead (WAL): give the host a state directory";
+    let cause = "the database cannot use a write-ahead log (WAL): give the host a state directory";
     Err(DbError::Unavailable(cause.to_owned()))
 }
 

@@ -35,7 +35,9 @@ impl std::fmt::Display for DbError {
         match self {
             Self::Unavailable(cause) => write!(f, "database unavailable: {cause}"),
             Self::Full => f.write_str("database full: it reached database_max_mib, or the disk is full"),
-            Self::TooNew => f.write_str("database too new: a newer release of Accredit says this one must not use it"),
+            Self::TooNew => f.write_str(
+                "database too new: a newer release of Accredit upgraded it, and this release must not use it",
+            ),
             Self::Row(what) => write!(f, "unexpected row: {what}"),
         }
     }

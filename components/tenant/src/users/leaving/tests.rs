@@ -176,7 +176,7 @@ async fn the_agents_of_a_deleted_user_are_transferred_or_archived() {
         let rows = "SELECT after FROM audit WHERE action = 'user.delete' AND object_id LIKE 'usr_%'";
         assert!(t.texts(rows).await[0].contains("\"agents\":4"));
         let told = t.texts("SELECT user_id || title FROM notifications").await;
-        let title = "The agents of max@example.com are yours now";
+        let title = "You now own the agents of max@example.com";
         assert_eq!(told, if is_transferred { vec![format!("{}{title}", eve.user)] } else { vec![] });
     }
 }
