@@ -1,8 +1,8 @@
 //! Addresses that a component may be connected to.
 //!
-//! A component sees names only; the host resolves them. What it resolved is what it judges and what it connects to,
-//! so a name that changes its answer at a second look-up gains nothing. Decimal, octal and short forms of IPv4 are
-//! names to us: the resolver turns them into addresses, which are judged like any other.
+//! A component sees names only; the host resolves them. It checks the resolved addresses and connects to one of them, so a
+//! name whose second look-up differs from its first gains nothing. Decimal, octal and short forms of IPv4 addresses are
+//! names here: the resolver turns them into addresses, which are checked like any other.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -43,17 +43,17 @@ fn value_of(address: IpAddr) -> (u128, bool) {
     }
 }
 
-/// Which resolved addresses may be connected to.
+/// Decides which resolved addresses may be connected to.
 #[derive(Debug, Default)]
 pub(crate) struct Filter {
-    /// Networks that are blocked beside all that are not public (`block_networks`).
+    /// Networks that are blocked in addition to those that are not public (`block_networks`).
     pub(crate) blocked: Vec<Network>,
-    /// Hosts and ports that may have private addresses (`--allow-private`), the hosts in lower case.
+    /// Hosts, in lower case, and ports that may have private addresses (`--allow-private`).
     pub(crate) private: Vec<(String, u16)>,
 }
 
 impl Filter {
-    /// Keeps of the addresses that `host` resolved to those which may be connected to.
+    /// Those of a host's addresses that may be connected to.
     pub(crate) fn keep(&self, host: &str, port: u16, addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
         let may_be_private = self.private.iter().any(|(known, at)| known.eq_ignore_ascii_case(host) && *at == port);
         let is_blocked = |ip: IpAddr| {
@@ -64,14 +64,14 @@ impl Filter {
     }
 }
 
-/// Parses `host:port` of `--allow-private`; an IPv6 literal has its brackets.
+/// Parses `host:port` of `--allow-private`. An IPv6 address is in brackets.
 pub(crate) fn parse_private(text: &str) -> Result<(String, u16)> {
     let (host, port) = text.rsplit_once(':').with_context(|| format!("{text:?} is not host:port"))?;
     ensure!(!host.is_empty(), "{text:?} has no host");
     Ok((host.to_ascii_lowercase(), port.parse().with_context(|| format!("{text:?} has no port"))?))
 }
 
-/// Whether an address is one that the whole Internet reaches; an IPv6 address that carries an IPv4 one is that one.
+/// Whether an address can be reached from the whole Internet. An IPv6 address that embeds an IPv4 address counts as that one.
 pub(crate) fn is_public(ip: IpAddr) -> bool {
     match (ip, embedded(ip)) {
         (_, Some(inner)) => is_public(inner),
@@ -80,26 +80,26 @@ pub(crate) fn is_public(ip: IpAddr) -> bool {
     }
 }
 
-/// The special-purpose registries for IPv4 (RFC 6890 and its updates) hold what is not public; beside them, cloud
-/// metadata that lives on public addresses.
+/// Addresses in the special-purpose registry for IPv4 (RFC 6890 and its updates) are not public, and neither is a public
+/// address that serves cloud metadata.
 fn is_public_v4(ip: Ipv4Addr) -> bool {
     let azure_wire_server = Ipv4Addr::new(168, 63, 129, 16);
     let [a, b, c, _] = ip.octets();
     let is_special = a == 0
         || ip.is_private()
         || ip.is_loopback()
-        || ip.is_link_local() // with the metadata address 169.254.169.254
+        || ip.is_link_local() // includes the metadata address 169.254.169.254
         || ip.is_documentation()
-        || (a == 100 && b & 0xc0 == 64) // shared by carriers
+        || (a == 100 && b & 0xc0 == 64) // carrier-grade NAT
         || (a == 192 && b == 0 && c == 0)
         || (a == 192 && b == 88 && c == 99) // 6to4 relays
-        || (a == 198 && b & 0xfe == 18) // benchmarks
+        || (a == 198 && b & 0xfe == 18) // benchmarking
         || a >= 224 // multicast, reserved, broadcast
         || ip == azure_wire_server;
     !is_special
 }
 
-/// Global unicast is 2000::/3 (RFC 4291, section 2.4) without its special-purpose parts.
+/// Global unicast is 2000::/3 (RFC 4291, section 2.4), without its special-purpose blocks.
 fn is_public_v6(ip: Ipv6Addr) -> bool {
     let [first, second, ..] = ip.segments();
     // 2001::/23: protocols, with Teredo and ORCHID; 2001:db8::/32 and 3fff::/20: documentation.
@@ -107,7 +107,7 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
     first & 0xe000 == 0x2000 && !is_special
 }
 
-/// The IPv4 address inside an IPv6 one: mapped, compatible, NAT64 (RFC 6052) or 6to4 (RFC 3056).
+/// The IPv4 address in an IPv6 address: mapped, compatible, NAT64 (RFC 6052) or 6to4 (RFC 3056).
 fn embedded(ip: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(ip) = ip else { return None };
     let inner = match ip.segments() {
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_addresses_of_the_internet_are_public() {
+    fn special_purpose_addresses_are_not_public() {
         for address in [
             "0.0.0.0",
             "10.1.2.3",
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_holds_its_own_addresses_only() {
+    fn a_network_contains_its_own_addresses_only() {
         let network = Network::parse("10.1.0.0/16").unwrap();
         assert!(network.contains("10.1.255.1".parse().unwrap()));
         assert!(!network.contains("10.2.0.1".parse().unwrap()));

@@ -1,7 +1,7 @@
 //! `allowed_outbound_hosts`: what a component may call.
 //!
-//! An entry is `scheme://host[:port]`. The scheme may be `*`; the host may be `*`, `*.domain`, `self`, a network or a
-//! literal; the port may be `*` or a range `80..90` (without its end), and is the scheme's when it is missing.
+//! An entry is `scheme://host[:port]`. The scheme may be `*`. The host may be `*`, `*.domain`, `self`, a network or a
+//! literal. The port may be `*` or a range `80..90` (without its end); if it is missing, it is the scheme's default port.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::address::Network;
 
-/// The entries of one component, filled in.
+/// The entries of one component, their templates filled in.
 #[derive(Debug, Default)]
 pub(crate) struct AllowedHosts(Vec<AllowedHost>);
 
@@ -35,7 +35,7 @@ enum Host {
 }
 
 impl AllowedHosts {
-    /// Parses entries whose templates are filled in. One that came out empty counts for nothing: an optional slot.
+    /// Parses entries whose templates are filled in. Skips those that came out empty: their variable is optional and not set.
     pub(crate) fn parse(entries: &[String]) -> Result<Self> {
         let given = entries.iter().filter(|entry| !matches!(entry.as_str(), "" | "http://" | "https://"));
         given
@@ -44,7 +44,7 @@ impl AllowedHosts {
             .map(Self)
     }
 
-    /// Whether a request to this host is allowed. `port` is the one that will be connected to.
+    /// Whether a request to this host is allowed. `port` is the port of the connection.
     pub(crate) fn allow(&self, scheme: &str, host: &str, port: u16) -> bool {
         let host = Host::literal(host);
         self.0.iter().any(|entry| entry.allows_scheme(scheme) && entry.host.covers(&host) && entry.allows_port(port))
@@ -61,7 +61,7 @@ impl AllowedHost {
     fn parse(entry: &str) -> Result<Self> {
         let (scheme, rest) = entry.trim().split_once("://").context("needs a scheme, such as https://")?;
         ensure!(scheme == "*" || scheme.bytes().all(|b| b.is_ascii_alphabetic()), "the scheme may hold letters only");
-        // A network's prefix length stands after a slash; any other slash but one at the end begins a path.
+        // A slash before the last character begins a path, unless it begins the prefix length of a network.
         if let Ok(network) = Network::parse(rest) {
             return Ok(Self {
                 scheme: any_or(scheme),
@@ -102,7 +102,7 @@ impl Host {
             ("*", _) => Ok(Self::Any),
             ("self" | "self.alt", _) => Ok(Self::ToSelf),
             (_, Some(domain)) if !domain.contains('*') => Ok(Self::Below(format!(".{}", domain.to_ascii_lowercase()))),
-            _ if host.contains('*') => bail!("a wildcard may be the first label only"),
+            _ if host.contains('*') => bail!("`*` may be the first label only"),
             _ => Ok(Self::literal(host)),
         }
     }
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn wildcards_cover_what_they_say() {
+    fn a_wildcard_covers_what_it_stands_for() {
         assert!(allows("https://*:*", "https", "any.example", 9));
         assert!(allows("https://*:*", "https", "10.0.0.1", 9));
         assert!(!allows("https://*:*", "http", "any.example", 9));
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn self_is_the_application_and_nothing_else() {
+    fn self_is_the_application_only() {
         let allowed = AllowedHosts::parse(&["http://self".to_owned()]).unwrap();
         assert!(allowed.allow_self());
         assert!(!allowed.allow("http", "self", 80));
@@ -183,13 +183,13 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_slot_allows_nothing() {
+    fn an_empty_entry_allows_nothing() {
         let allowed = AllowedHosts::parse(&["https://".to_owned(), String::new()]).unwrap();
         assert!(!allowed.allow("https", "", 443));
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn an_invalid_entry_is_refused() {
         for entry in [
             "example.com",
             "https://a/path",

@@ -1,10 +1,10 @@
-//! The application: a request's way to a component and back, as Spin's HTTP trigger has it.
+//! The application: a request's way to a component and back, as in Spin's HTTP trigger.
 //!
-//! 1. Headers of the connection are taken off.
-//! 2. `/.well-known/spin/` is the host's own: `health` and `info`.
-//! 3. The best route's component gets the request with an absolute URI and with what the host knows in `spin-*`
-//!    headers. They come after the client's own of the same name: only the last value counts.
-//! 4. A component that fails is an empty 500.
+//! 1. Headers that belong to the connection are removed.
+//! 2. The host itself answers `/.well-known/spin/`: `health` and `info`.
+//! 3. The component of the best route gets the request with an absolute URI and with `spin-*` headers from the host. These
+//!    come after headers of the same name from the client: only the last value counts.
+//! 4. If the component fails, the answer is an empty 500.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -15,10 +15,11 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, InvalidHeaderValue};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
-use wasmtime_wasi_http::WasiBody;
+use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::body::full;
-use crate::guest::Handler;
+use crate::instances::Handler;
+use crate::outbound::{Inside, Target};
 use crate::route::{Router, whole};
 
 const WELL_KNOWN: &str = "/.well-known/spin/";
@@ -30,7 +31,7 @@ const RAW_COMPONENT_ROUTE: HeaderName = HeaderName::from_static("spin-raw-compon
 const COMPONENT_ROUTE: HeaderName = HeaderName::from_static("spin-component-route");
 const CLIENT_ADDR: HeaderName = HeaderName::from_static("spin-client-addr");
 
-/// The client's address of requests that come from inside.
+/// The client's address of a request that a component or the host sends.
 const INSIDE: HeaderValue = HeaderValue::from_static("0.0.0.0:0");
 
 /// A complete application.
@@ -39,7 +40,7 @@ pub(crate) struct App {
     pub(crate) info: String,
     /// Public routes.
     pub(crate) router: Router<Endpoint>,
-    /// Every component that a trigger names, also privately.
+    /// Every component that a trigger names, with a public or a private route.
     pub(crate) components: HashMap<String, Endpoint>,
     /// Where the host listens.
     pub(crate) address: SocketAddr,
@@ -50,9 +51,9 @@ pub(crate) struct App {
 pub(crate) struct Endpoint {
     /// The component's id.
     pub(crate) id: Arc<str>,
-    /// What answers.
+    /// Answers its requests.
     handler: Handler,
-    /// The headers that are the same for all requests on this route.
+    /// Headers that are the same for all requests on this route.
     headers: [(HeaderName, HeaderValue); 4],
 }
 
@@ -90,14 +91,14 @@ impl App {
         }
         let Some(found) = self.router.find(path) else { return empty(StatusCode::NOT_FOUND) };
         let known: Vec<_> = found.names().filter_map(|(name, text)| path_match(name, text)).collect();
-        let (to, rest) = (&found.route.target, value(found.rest()).ok());
-        if prepare(&mut request, to, rest, client).is_none() {
+        let (endpoint, rest) = (&found.route.target, value(found.rest()).ok());
+        if prepare(&mut request, endpoint, rest, client).is_none() {
             return empty(StatusCode::BAD_REQUEST);
         }
         for (name, value) in known {
             request.headers_mut().append(name, value);
         }
-        to.respond(request).await
+        endpoint.respond(request).await
     }
 
     /// Answers a request of one of the application's components to the application.
@@ -107,21 +108,34 @@ impl App {
         (parts.scheme, parts.authority) = (Some(Scheme::HTTP), address.parse().ok());
         *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
         request.headers_mut().remove(HOST);
-        // In a box, since a component may go on calling itself.
-        Box::pin(self.respond(request, INSIDE)).await
+        self.respond(request, INSIDE).await
     }
 
     /// Answers a request of one component to another, whatever its routes are. `None`: there is no such component.
-    pub(crate) async fn respond_to_component(
-        &self,
-        id: &str,
-        mut request: Request<WasiBody>,
-    ) -> Option<Response<WasiBody>> {
+    async fn respond_to_component(&self, id: &str, mut request: Request<WasiBody>) -> Option<Response<WasiBody>> {
         let endpoint = self.components.get(id)?;
         request.headers_mut().remove(HOST);
         let path = value(request.uri().path().to_owned()).ok();
         prepare(&mut request, endpoint, path, INSIDE)?;
         Some(endpoint.respond(request).await)
+    }
+
+    /// Answers requests that components send to the application or to each other.
+    pub(crate) fn inside(self: &Arc<Self>) -> Inside {
+        // Weak, since the application owns its components, and they own this.
+        let app = Arc::downgrade(self);
+        Box::new(move |target, request| {
+            let app = app.upgrade();
+            Box::pin(async move {
+                let app = app.ok_or(Error::DestinationUnavailable)?;
+                match target {
+                    Target::Application => Ok(app.respond_to_self(request).await),
+                    Target::Component(id) => {
+                        app.respond_to_component(&id, request).await.ok_or(Error::DestinationNotFound)
+                    }
+                }
+            })
+        })
     }
 
     fn well_known(&self, name: &str) -> Response<WasiBody> {
@@ -144,18 +158,18 @@ pub(crate) fn empty(status: StatusCode) -> Response<WasiBody> {
     response
 }
 
-/// A header's value, which may hold letters beyond ASCII: a path may.
+/// A header's value. It may hold letters beyond ASCII, as a path may.
 fn value(text: String) -> Result<HeaderValue, InvalidHeaderValue> {
     HeaderValue::from_maybe_shared(Bytes::from(text))
 }
 
-/// The header for a `:name` of a route; none for a name that no header can have.
+/// The header for a `:name` of a route. `None`: the name cannot be part of a header's name.
 fn path_match(name: &str, text: &str) -> Option<(HeaderName, HeaderValue)> {
     let name = format!("spin-path-match-{}", name.replace('_', "-").to_ascii_lowercase());
     Some((name.try_into().ok()?, value(text.to_owned()).ok()?))
 }
 
-/// Takes off what belongs to the connection, and a `Host` that only components may use.
+/// Removes headers that belong to the connection, and a `Host` that only components may use.
 fn strip(headers: &mut HeaderMap) {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = host.split(':').next().unwrap_or_default();
@@ -165,16 +179,16 @@ fn strip(headers: &mut HeaderMap) {
     headers.remove(CONNECTION);
 }
 
-/// Makes the URI absolute and adds what the host knows. `None`: the request does not say clearly whom it is for.
+/// Makes the URI absolute and adds the host's headers. `None`: the request has no clear target.
 fn prepare(
     request: &mut Request<WasiBody>,
-    to: &Endpoint,
+    endpoint: &Endpoint,
     rest: Option<HeaderValue>,
     client: HeaderValue,
 ) -> Option<()> {
     let mut parts = request.uri().clone().into_parts();
     let mut hosts = request.headers().get_all(HOST).iter();
-    // RFC 9112, section 3.2: a request with two of them is for nobody.
+    // RFC 9112, section 3.2: a request with two of them is invalid.
     let host = hosts.next();
     if hosts.next().is_some() {
         return None;
@@ -200,7 +214,7 @@ fn prepare(
     headers.reserve(8);
     headers.append(PATH_INFO, rest?);
     headers.append(FULL_URL, url);
-    for (name, value) in &to.headers {
+    for (name, value) in &endpoint.headers {
         headers.append(name, value.clone());
     }
     headers.append(CLIENT_ADDR, client);

@@ -1,4 +1,4 @@
-//! Bodies.
+//! Bodies of requests and responses.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -12,20 +12,20 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use crate::guest::poll_deadline;
+use crate::deadline;
 
-/// A body that fails when its sender says nothing for too long. `K` is kept until the body is gone.
+/// A body that fails when its sender pauses for too long. `K` is kept until the body is dropped.
 pub(crate) struct Timed<K> {
     body: Incoming,
     timeout: Duration,
-    /// Since when we wait for the sender; not while nobody reads.
+    /// When the reader began to wait for the sender; `None` while no reader waits.
     waiting: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
     _kept: K,
 }
 
 impl<K> Timed<K> {
-    /// Bounds the time between two pieces of `body`.
+    /// Limits the time between two pieces of `body`.
     pub(crate) fn new(body: Incoming, timeout: Duration, kept: K) -> Self {
         Self { body, timeout, waiting: None, sleep: None, _kept: kept }
     }
@@ -41,7 +41,7 @@ impl<K: Unpin> Body for Timed<K> {
             return Poll::Ready(frame.map(|frame| frame.map_err(Error::from)));
         }
         let deadline = *self.waiting.get_or_insert_with(Instant::now) + self.timeout;
-        poll_deadline(&mut self.sleep, cx, deadline).map(|()| Some(Err(Error::ConnectionReadTimeout)))
+        deadline::poll(&mut self.sleep, cx, deadline).map(|()| Some(Err(Error::ConnectionReadTimeout)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -53,7 +53,7 @@ impl<K: Unpin> Body for Timed<K> {
     }
 }
 
-/// A body that is known from the start.
+/// A body that is complete from the start.
 pub(crate) fn full(text: impl Into<Bytes>) -> WasiBody {
     Full::new(text.into()).map_err(|never: Infallible| match never {}).boxed_unsync()
 }

@@ -1,33 +1,30 @@
-//! The files that a component may read, copied at the start into a directory of its own, as Spin does.
+//! The files that a component may read. As in Spin, they are copied at the start into a directory of the component's own.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Component as Part, Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use glob::Pattern;
+use tempfile::TempDir;
 
 use crate::manifest::{Component, Files};
+use crate::temporary;
 
-/// A temporary directory with one directory for each component that has files; removed at the end.
-pub(crate) struct Staged(PathBuf);
+/// A temporary directory with one directory for each component that has files.
+pub(crate) struct Staged(TempDir);
 
 impl Staged {
-    /// An empty one, that nobody else made or may read.
+    /// An empty one.
     pub(crate) fn new() -> Result<Self> {
-        let started = std::time::SystemTime::UNIX_EPOCH.elapsed()?.as_nanos();
-        let path = std::env::temp_dir().join(format!("accredit-host-{}-{started:x}", std::process::id()));
-        DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("cannot make {}", path.display()))?;
-        Ok(Self(path))
+        temporary::directory().map(Self)
     }
 
     /// Copies a component's files. `home` is the manifest's directory.
     pub(crate) fn component(&self, id: &str, component: &Component, home: &Path) -> Result<PathBuf> {
         let excluded =
             component.exclude_files.iter().map(|pattern| Ok(Pattern::new(pattern)?)).collect::<Result<Vec<_>>>()?;
-        // What a pattern finds below `.` has lost the dot: only a whole path is a prefix of what is found.
+        // Matches below `.` are paths without the dot: only a whole path is a prefix of the matches.
         let home = &home.canonicalize().with_context(|| format!("cannot read {}", home.display()))?;
-        let root = self.0.join(id);
+        let root = self.0.path().join(id);
         std::fs::create_dir(&root)?;
         let from = Copy { home, excluded: &excluded };
         for files in &component.files {
@@ -41,24 +38,17 @@ impl Staged {
     }
 }
 
-impl Drop for Staged {
-    fn drop(&mut self) {
-        // What cannot be removed is the system's temporary directory's to clean.
-        drop(std::fs::remove_dir_all(&self.0));
-    }
-}
-
 /// Where files come from.
 struct Copy<'a> {
     home: &'a Path,
-    /// Held against paths below `home`. Their `*` goes over slashes, while that of the patterns to copy does not.
+    /// Compared with paths below `home`. `*` matches slashes here, but not in the patterns of files to copy.
     excluded: &'a [Pattern],
 }
 
 impl Copy<'_> {
-    /// A file, whatever is excluded; a directory, below its own name once more; or what matches.
+    /// Copies a file, even if it is excluded; or a directory, into a further directory of its name; or what matches.
     fn matching(&self, pattern: &str, root: &Path) -> Result<()> {
-        // With `..` in the middle Spin copies to where no component looks.
+        // With `..` in the middle Spin copies the files to a place that no component sees.
         ensure!(pattern.split('/').all(|part| part != ".."), "a pattern cannot have `..` in it");
         ensure!(pattern != "." && !pattern.ends_with("/."), "a pattern cannot end in `.`");
         let path = self.home.join(pattern);
@@ -69,11 +59,11 @@ impl Copy<'_> {
         } else if Pattern::escape(pattern) != pattern {
             self.all(&format!("{}/{pattern}", escape(self.home)), self.home, root)
         } else {
-            bail!("there is no such file, and it is no pattern")
+            bail!("there is no such file, and it is not a pattern")
         }
     }
 
-    /// A file, whatever is excluded, or what is in a directory.
+    /// Copies a file, even if it is excluded, or the content of a directory.
     fn mount(&self, source: &Path, destination: &Path) -> Result<()> {
         if source.is_dir() {
             return self.all(&format!("{}/**/*", escape(source)), source, destination);
@@ -101,7 +91,8 @@ impl Copy<'_> {
     }
 
     fn name<'p>(&self, path: &'p Path) -> Result<&'p Path> {
-        path.strip_prefix(self.home).with_context(|| format!("{} is not beside the manifest", path.display()))
+        path.strip_prefix(self.home)
+            .with_context(|| format!("{} is not in the directory of the manifest", path.display()))
     }
 }
 
@@ -142,18 +133,18 @@ mod tests {
     }
 
     #[test]
-    fn what_matches_is_copied_but_not_what_is_excluded() {
+    fn a_file_that_matches_is_copied_unless_it_is_excluded() {
         let home = Staged::new().unwrap();
-        std::fs::create_dir_all(home.0.join("data/deep")).unwrap();
+        std::fs::create_dir_all(home.0.path().join("data/deep")).unwrap();
         for name in ["data/a.txt", "data/b.md", "data/deep/c.txt"] {
-            std::fs::write(home.0.join(name), name).unwrap();
+            std::fs::write(home.0.path().join(name), name).unwrap();
         }
         let component = with_files(vec![
             Files::Pattern("data/*".into()),
             Files::Mount { source: "data".into(), destination: "/all".into() },
         ]);
         let staged = Staged::new().unwrap();
-        let root = staged.component("one", &component, &home.0).unwrap();
+        let root = staged.component("one", &component, home.0.path()).unwrap();
         assert_eq!(std::fs::read_to_string(root.join("data/a.txt")).unwrap(), "data/a.txt");
         assert!(root.join("all/deep/c.txt").exists());
         assert!(
@@ -175,13 +166,13 @@ mod tests {
         files.map(|path| path.strip_prefix(root).unwrap().to_str().unwrap().to_owned()).collect()
     }
 
-    /// What Spin 4.1 hands out, held against it.
+    /// Expected: what Spin 4.1 copies.
     #[test]
-    fn patterns_mean_what_they_mean_in_spin() {
+    fn patterns_have_the_meaning_that_they_have_in_spin() {
         let home = Staged::new().unwrap();
-        std::fs::create_dir_all(home.0.join("data/deep")).unwrap();
+        std::fs::create_dir_all(home.0.path().join("data/deep")).unwrap();
         for name in ["data/a.txt", "data/b.md", "data/[x].txt", "data/deep/c.txt", "data/deep/d.md", "top.md"] {
-            std::fs::write(home.0.join(name), name).unwrap();
+            std::fs::write(home.0.path().join(name), name).unwrap();
         }
         let pattern = |text: &str| Files::Pattern(text.to_owned());
         let mount = |text: &str| Files::Mount { source: text.into(), destination: "/x".into() };
@@ -197,17 +188,17 @@ mod tests {
         ];
         for (files, excluded, expected) in cases {
             let (staged, what) = (Staged::new().unwrap(), format!("{files:?} without {excluded}"));
-            let root = staged.component("one", &without(vec![files], &[excluded]), &home.0).unwrap();
+            let root = staged.component("one", &without(vec![files], &[excluded]), home.0.path()).unwrap();
             assert_eq!(listed(&root), expected, "{what}");
         }
     }
 
     #[test]
-    fn a_pattern_that_matches_nothing_is_no_mistake_and_a_file_that_is_missing_is_one() {
+    fn a_pattern_may_match_nothing_but_a_missing_file_is_an_error() {
         let home = Staged::new().unwrap();
         let staging = |files: Files| {
             let staged = Staged::new().unwrap();
-            staged.component("one", &with_files(vec![files]), &home.0).map(drop)
+            staged.component("one", &with_files(vec![files]), home.0.path()).map(drop)
         };
         let mount = |source: &str| Files::Mount { source: source.into(), destination: "/x".into() };
         assert!(staging(Files::Pattern("missing/*".into())).is_ok());

@@ -1,37 +1,37 @@
 //! `spin:key-value/key-value@3.0.0`: stores for components, in one table of one SQLite file each, as Spin has them.
 //!
-//! One connection for each store, all calls on blocking threads: what is kept here may be stale or lost, and is read rarely.
+//! Each store has one connection, and all calls run on blocking threads: components read it rarely, for values that may be
+//! stale or lost.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tokio::task::spawn_blocking;
 use wasmtime::component::{
-    Accessor, ComponentType, FutureReader, Lift, Linker, Lower, Resource, ResourceType, StreamReader,
+    Accessor, ComponentType, FutureReader, Lift, Linker, Lower, Resource, ResourceTable, ResourceType, StreamReader,
 };
-
-use crate::guest::Guest;
 
 /// Why a call failed.
 #[derive(Debug, Clone, ComponentType, Lift, Lower)]
 #[component(variant)]
 pub(crate) enum Error {
-    /// Too many are open.
+    /// Too many stores are open.
     #[component(name = "store-table-full")]
     StoreTableFull,
-    /// Nobody knows this label.
+    /// No store has this label.
     #[component(name = "no-such-store")]
     NoSuchStore,
-    /// The manifest does not grant it.
+    /// The manifest does not grant this store.
     #[component(name = "access-denied")]
     AccessDenied,
-    /// What SQLite said.
+    /// SQLite's message.
     #[component(name = "other")]
     Other(String),
 }
 
-/// A store of the host, shared by all who may open it.
+/// A store of the host, shared by all components that may open it.
 pub(crate) struct Store {
     label: String,
     /// `None`: in memory.
@@ -42,8 +42,16 @@ pub(crate) struct Store {
 /// An open store, as the guest's resource.
 pub(crate) struct Handle(Arc<Store>);
 
+/// What the interface needs of an instance.
+pub(crate) struct View<'a> {
+    /// The stores that the component may open.
+    pub(crate) stores: &'a HashMap<String, Arc<Store>>,
+    /// Where the instance's handles are.
+    pub(crate) table: &'a mut ResourceTable,
+}
+
 impl Store {
-    /// A store in the file at `path`, opened when it is first used.
+    /// A store in the file at `path`. The file is opened when the store is first used.
     pub(crate) fn new(label: String, path: Option<PathBuf>) -> Self {
         Self { label, path, connection: Mutex::default() }
     }
@@ -104,34 +112,54 @@ impl Store {
     }
 }
 
-/// Offers the interface to components.
-pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+impl View<'_> {
+    fn open(&mut self, label: &str) -> Result<Resource<Handle>, Error> {
+        let store = self.stores.get(label).ok_or(Error::AccessDenied)?.clone();
+        self.table.push(Handle(store)).map_err(|_| Error::StoreTableFull)
+    }
+
+    /// A handle that is not a store is the guest's own fault, and traps.
+    fn store(&self, handle: &Resource<Handle>) -> wasmtime::Result<Arc<Store>> {
+        Ok(self.table.get(handle)?.0.clone())
+    }
+}
+
+/// Offers the interface to components. `view` finds what it needs in an instance's state.
+pub(crate) fn add_to_linker<T: Send>(linker: &mut Linker<T>, view: fn(&mut T) -> View<'_>) -> wasmtime::Result<()> {
+    let store = move |accessor: &Accessor<T>, handle: &Resource<Handle>| {
+        accessor.with(|mut access| view(access.data_mut()).store(handle))
+    };
     let mut stores = linker.instance("spin:key-value/key-value@3.0.0")?;
-    stores.resource("store", ResourceType::host::<Handle>(), |mut store, rep| {
-        let guest: &mut Guest = store.data_mut();
-        Ok(guest.table.delete(Resource::<Handle>::new_own(rep)).map(drop)?)
+    stores.resource("store", ResourceType::host::<Handle>(), move |mut store, rep| {
+        Ok(view(store.data_mut()).table.delete(Resource::<Handle>::new_own(rep)).map(drop)?)
     })?;
-    stores.func_wrap_concurrent("[static]store.open", |accessor, (label,): (String,)| {
-        Box::pin(async move { Ok((accessor.with(|mut access| open(access.data_mut(), &label)),)) })
+    stores.func_wrap_concurrent("[static]store.open", move |accessor, (label,): (String,)| {
+        Box::pin(async move { Ok((accessor.with(|mut access| view(access.data_mut()).open(&label)),)) })
     })?;
-    stores.func_wrap_concurrent("[method]store.get", |accessor, (store, key): (Resource<Handle>, String)| {
-        Box::pin(async move { Ok((find(accessor, &store)?.get(key).await,)) })
+    stores.func_wrap_concurrent("[method]store.get", move |accessor, (handle, key): (Resource<Handle>, String)| {
+        Box::pin(async move { Ok((store(accessor, &handle)?.get(key).await,)) })
     })?;
     stores.func_wrap_concurrent(
         "[method]store.set",
-        |accessor, (store, key, value): (Resource<Handle>, String, Vec<u8>)| {
-            Box::pin(async move { Ok((find(accessor, &store)?.set(key, value).await,)) })
+        move |accessor, (handle, key, value): (Resource<Handle>, String, Vec<u8>)| {
+            Box::pin(async move { Ok((store(accessor, &handle)?.set(key, value).await,)) })
         },
     )?;
-    stores.func_wrap_concurrent("[method]store.delete", |accessor, (store, key): (Resource<Handle>, String)| {
-        Box::pin(async move { Ok((find(accessor, &store)?.delete(key).await,)) })
-    })?;
-    stores.func_wrap_concurrent("[method]store.exists", |accessor, (store, key): (Resource<Handle>, String)| {
-        Box::pin(async move { Ok((find(accessor, &store)?.exists(key).await,)) })
-    })?;
-    stores.func_wrap_concurrent("[method]store.get-keys", |accessor, (store,): (Resource<Handle>,)| {
+    stores.func_wrap_concurrent(
+        "[method]store.delete",
+        move |accessor, (handle, key): (Resource<Handle>, String)| {
+            Box::pin(async move { Ok((store(accessor, &handle)?.delete(key).await,)) })
+        },
+    )?;
+    stores.func_wrap_concurrent(
+        "[method]store.exists",
+        move |accessor, (handle, key): (Resource<Handle>, String)| {
+            Box::pin(async move { Ok((store(accessor, &handle)?.exists(key).await,)) })
+        },
+    )?;
+    stores.func_wrap_concurrent("[method]store.get-keys", move |accessor, (handle,): (Resource<Handle>,)| {
         Box::pin(async move {
-            let (keys, outcome) = match find(accessor, &store)?.keys().await {
+            let (keys, outcome) = match store(accessor, &handle)?.keys().await {
                 Ok(keys) => (keys, Ok(())),
                 Err(error) => (Vec::new(), Err(error)),
             };
@@ -142,16 +170,6 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
             })
         })
     })
-}
-
-fn open(guest: &mut Guest, label: &str) -> Result<Resource<Handle>, Error> {
-    let store = guest.component.stores.get(label).ok_or(Error::AccessDenied)?.clone();
-    guest.table.push(Handle(store)).map_err(|_| Error::StoreTableFull)
-}
-
-/// A handle that is not a store is the guest's own fault, and traps.
-fn find(accessor: &Accessor<Guest>, store: &Resource<Handle>) -> wasmtime::Result<Arc<Store>> {
-    accessor.with(|mut access| Ok(access.data_mut().table.get(store)?.0.clone()))
 }
 
 fn other(error: impl std::fmt::Display) -> Error {

@@ -1,4 +1,4 @@
-//! What components print: whole lines to the host's stderr, each with its component's id before it.
+//! The output of components: whole lines on the host's stderr, each after its component's id.
 
 use std::io::Write as _;
 use std::pin::Pin;
@@ -10,10 +10,10 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-/// A longer line is broken.
+/// A longer line is split, in bytes.
 const LINE: usize = 8 * 1024;
 
-/// One instance's stdout or stderr. Clones are handles to the same text; the last to go prints an unfinished line.
+/// One instance's stdout or stderr. Clones share it; when the last one is dropped, it prints an unfinished line.
 #[derive(Clone)]
 pub(crate) struct Log(Arc<Lines>);
 
@@ -23,7 +23,7 @@ struct Lines {
 }
 
 impl Log {
-    /// A stream of the component with this id.
+    /// An output of the component with this id.
     pub(crate) fn new(component: Arc<str>) -> Self {
         Self(Arc::new(Lines { component, unfinished: Mutex::default() }))
     }
@@ -43,11 +43,11 @@ impl Log {
 }
 
 impl Lines {
-    /// Written at once, and synchronously: what an instance said before it died is there.
+    /// Writes at once, and synchronously, so that the last lines of an instance that traps are not lost.
     fn print(&self, line: &[u8]) {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let whole = [b"[", self.component.as_bytes(), b"] ", line, b"\n"].concat();
-        // Nobody is left to be told when stderr is gone.
+        // If stderr fails, there is no other place to report it.
         drop(std::io::stderr().lock().write_all(&whole));
     }
 }

@@ -1,7 +1,7 @@
 //! The manifest `spin.toml` (version 2): what the application is made of.
 //!
-//! This host has the features that a small HTTP application needs. Every other key is refused by name at the
-//! start: an application that starts here and ignores half of its manifest would be worse than one that does not start.
+//! This host has the features that a small HTTP application needs, and refuses every other key by name at the start: an
+//! application that does not start is better than one that starts with half of its manifest ignored.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,24 +13,24 @@ use toml::{Table, Value};
 /// An application, as its manifest describes it.
 #[derive(Debug)]
 pub(crate) struct Manifest {
-    /// The name, shown by `/.well-known/spin/info`.
+    /// The name, part of the answer of `/.well-known/spin/info`.
     pub(crate) name: String,
-    /// The version, if there is one.
+    /// The version; empty if the manifest has none.
     pub(crate) version: String,
     /// Application variables by name.
     pub(crate) variables: BTreeMap<String, Variable>,
-    /// HTTP triggers in the order of the manifest; of two that are written alike the last counts.
+    /// HTTP triggers in the order of the manifest. If two have the same pattern, the last one counts.
     pub(crate) triggers: Vec<Trigger>,
     /// Components by id.
     pub(crate) components: BTreeMap<String, Component>,
 }
 
-/// An application variable: it has a default, or whoever starts the application must give a value.
+/// An application variable. It has a default, or the start must provide a value.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Variable {
-    /// The value when nobody gives another.
+    /// The value if the start provides none.
     pub(crate) default: Option<String>,
-    /// Whether a value must be given.
+    /// Whether the start must provide a value.
     #[serde(default)]
     pub(crate) required: bool,
 }
@@ -49,10 +49,10 @@ pub(crate) struct Trigger {
 pub(crate) struct Component {
     /// The wasm file, relative to the manifest.
     pub(crate) source: PathBuf,
-    /// Shown beside its routes at the start.
+    /// Printed beside its routes at the start.
     #[serde(default)]
     pub(crate) description: String,
-    /// Its variables: name to template.
+    /// Its variables: templates by name.
     #[serde(default)]
     pub(crate) variables: BTreeMap<String, String>,
     /// Its environment.
@@ -79,9 +79,9 @@ pub(crate) struct Component {
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Files {
-    /// A pattern; what matches keeps its path.
+    /// A pattern. Files that match keep their paths.
     Pattern(String),
-    /// A file or directory, and where the component sees it.
+    /// A file or directory, and the place where the component finds it.
     Mount {
         /// Path relative to the manifest.
         source: PathBuf,
@@ -94,7 +94,7 @@ const TOP: &[&str] = &["spin_manifest_version", "application", "variables", "tri
 const APPLICATION: &[&str] = &["name", "version", "description", "authors", "tool"];
 const VARIABLE: &[&str] = &["default", "required", "secret", "description"];
 const TRIGGER: &[&str] = &["id", "component", "route", "executor"];
-/// `build` and `tool` are for other programs; Spin does not read them either when it runs an application.
+/// `build` and `tool` are for other programs. Spin ignores them too when it runs an application.
 const COMPONENT: &[&str] = &[
     "source",
     "description",
@@ -117,13 +117,13 @@ impl Manifest {
         Self::parse(&text).with_context(|| format!("in the manifest {}", path.display()))
     }
 
-    /// Parses a manifest and refuses by name what this host does not have.
+    /// Parses a manifest. Refuses keys that this host does not have, by name.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let top: Table = text.parse()?;
         only("the top level", &top, TOP)?;
         ensure!(
             top.get("spin_manifest_version").and_then(Value::as_integer) == Some(2),
-            "accredit-host knows `spin_manifest_version = 2` only"
+            "accredit-host supports `spin_manifest_version = 2` only"
         );
         let application = table("[application]", top.get("application"))?;
         only("[application]", &application, APPLICATION)?;
@@ -134,12 +134,12 @@ impl Manifest {
         let components = each("component", top.get("component"), COMPONENT, |id, value| {
             ensure!(is_id(id), "component id {id:?} is not kebab-case");
             if value.get("source").is_some_and(Value::is_table) {
-                bail!("`source` must be a path: accredit-host fetches no wasm from urls or registries");
+                bail!("`source` must be a path: accredit-host does not fetch wasm from URLs or registries");
             }
             Ok(Component::deserialize(value)?)
         })?;
         let variables = each("variables", top.get("variables"), VARIABLE, |name, value| {
-            crate::variables::check_key(name)?;
+            check_variable_name(name)?;
             let variable = Variable::deserialize(value)?;
             ensure!(variable.default.is_some() != variable.required, "needs either `default` or `required = true`");
             Ok(variable)
@@ -180,7 +180,7 @@ fn trigger(entry: &Value, components: &BTreeMap<String, Component>) -> Result<Tr
     Ok(Trigger { component, route })
 }
 
-/// Reads `[section.*]`, every entry of which may have the `known` keys only.
+/// Reads `[section.*]`. Its entries may have the `known` keys only.
 fn each<T>(
     section: &str,
     value: Option<&Value>,
@@ -202,12 +202,22 @@ fn table(place: &str, value: Option<&Value>) -> Result<Table> {
     value.and_then(Value::as_table).cloned().with_context(|| format!("the manifest needs a table {place}"))
 }
 
-/// Refuses the first key that is not `known`, by its name and place.
+/// Fails with the name and place of the first key that is not `known`.
 pub(crate) fn only(place: &str, table: &Table, known: &[&str]) -> Result<()> {
     match table.keys().find(|key| !known.contains(&key.as_str())) {
         Some(key) => bail!("{place} has `{key}`, which is not a feature of accredit-host"),
         None => Ok(()),
     }
+}
+
+/// Checks a variable's name: lower-case letters, digits and single underscores between them, a letter first.
+pub(crate) fn check_variable_name(name: &str) -> Result<()> {
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    ensure!(
+        name.starts_with(|first: char| first.is_ascii_lowercase()) && name.split('_').all(is_word),
+        "{name:?} is not a variable's name: lower-case letters, digits and single underscores, a letter first"
+    );
+    Ok(())
 }
 
 fn is_id(id: &str) -> bool {
@@ -242,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_host_does_not_have_is_refused_by_name() {
+    fn a_feature_that_the_host_does_not_have_is_refused_by_name() {
         assert!(refusal("ai_models = ['x']").contains("[component.one] has `ai_models`"));
         assert!(refusal("[component.one.dependencies]").contains("`dependencies`"));
         assert!(refusal("[component.one.profile.debug]").contains("`profile`"));
@@ -251,7 +261,7 @@ mod tests {
         assert!(refusal("[application.trigger.http]\nbase = '/x'").contains("[application] has `trigger`"));
         assert!(refusal("[[trigger.http]]\nroute='/w'\ncomponent='one'\nexecutor={type='wagi'}").contains("wagi"));
         assert!(refusal("[[trigger.http]]\nroute='/w'\nstatic_response={}").contains("`static_response`"));
-        assert!(refusal("[component.two]\nsource={url='https://x',digest='sha256:0'}").contains("fetches no wasm"));
+        assert!(refusal("[component.two]\nsource={url='https://x',digest='sha256:0'}").contains("does not fetch wasm"));
     }
 
     #[test]
@@ -267,7 +277,17 @@ mod tests {
     }
 
     #[test]
-    fn build_is_for_other_programs() {
+    fn variable_names_are_lower_snake_case() {
+        for name in ["a", "a1", "a_b"] {
+            assert!(check_variable_name(name).is_ok(), "{name}");
+        }
+        for name in ["", "A", "1a", "_a", "a_", "a__b", "a-b"] {
+            assert!(check_variable_name(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_table_build_is_ignored() {
         assert!(Manifest::parse(&format!("{SMALL}\n[component.one.build]\ncommand='make'")).is_ok());
     }
 }

@@ -1,12 +1,13 @@
 //! Requests that components send.
 //!
-//! 1. The manifest must allow scheme, host and port; else `HTTP-request-denied`.
+//! 1. The manifest must allow scheme, host and port; otherwise the request fails with `HTTP-request-denied`.
 //! 2. A request to the application itself, or to one of its components (`http://<id>.spin.internal`), stays inside.
-//! 3. Any other name is resolved here, its addresses are judged, and one of those that passed is connected to: there
-//!    is no second look-up. Redirects are the component's business, and go through all of this again.
+//! 3. Any other name is resolved here. The filter drops private addresses, and the connection goes to one of the addresses
+//!    that are left, without a second look-up. Redirects are left to the component; each hop goes through all of this again.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock, Weak};
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::header::HOST;
@@ -25,26 +26,51 @@ use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::address::Filter;
-use crate::app::App;
+use crate::allowed::AllowedHosts;
 use crate::body::Timed;
-use crate::guest::Component;
 
 const CONNECT: Duration = Duration::from_secs(10);
 const FIRST_BYTE: Duration = Duration::from_secs(30);
 const BETWEEN_BYTES: Duration = Duration::from_secs(30);
 
-/// The way out, one for the whole host.
+/// Outbound requests of one component.
 pub(crate) struct Outbound {
-    /// Which addresses may be connected to.
+    /// The component's id.
+    pub(crate) component: Arc<str>,
+    /// The hosts that it may call.
+    pub(crate) allowed: AllowedHosts,
+    /// Its TLS settings for some hosts.
+    pub(crate) tls: HashMap<String, Arc<ClientConfig>>,
+    /// What all components share.
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What the outbound requests of all components share.
+pub(crate) struct Shared {
+    /// The addresses that may be connected to.
     pub(crate) filter: Filter,
-    /// What TLS trusts where the runtime configuration says nothing.
+    /// The TLS settings for hosts that the runtime configuration does not name.
     pub(crate) tls: Arc<ClientConfig>,
     /// The application itself, set when it is complete.
-    pub(crate) app: OnceLock<Weak<App>>,
+    pub(crate) inside: OnceLock<Inside>,
+}
+
+/// Answers requests that stay inside. It is a function because this module does not know the application, which is made of
+/// components that call this module.
+pub(crate) type Inside = Box<dyn Fn(Target, Request<WasiBody>) -> Reply + Send + Sync>;
+/// The future of an [`Inside`].
+pub(crate) type Reply = Pin<Box<dyn Future<Output = Result<Response<WasiBody>, Error>> + Send>>;
+
+/// The receiver of a request that stays inside.
+pub(crate) enum Target {
+    /// The application: its routes decide.
+    Application,
+    /// The component with this id, whatever its routes are.
+    Component(String),
 }
 
 /// What `wasi:http` calls for one instance.
-pub(crate) struct Hooks(pub(crate) Arc<Component>);
+pub(crate) struct Hooks(pub(crate) Arc<Outbound>);
 
 type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
 type Sent = Result<(Response<WasiBody>, Io), Error>;
@@ -56,53 +82,50 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         _: Io,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        let component = self.0.clone();
+        let outbound = self.0.clone();
         Box::new(async move {
-            let response = send(&component, request, options.unwrap_or_default()).await?;
+            let response = outbound.send(request, options.unwrap_or_default()).await?;
             // Errors of the connection come through the response's body.
             Ok((response, Box::new(std::future::ready(Ok(()))) as Io))
         })
     }
 }
 
-async fn send(
-    component: &Component,
-    request: Request<WasiBody>,
-    options: RequestOptions,
-) -> Result<Response<WasiBody>, Error> {
-    let uri = request.uri();
-    let scheme = if uri.scheme() == Some(&Scheme::HTTP) { "http" } else { "https" };
-    let host = uri.host().unwrap_or_default().to_ascii_lowercase();
-    let port = uri.port_u16().unwrap_or(if scheme == "http" { 80 } else { 443 });
-    let is_to_self = host.is_empty() || host == "self.alt";
-    let is_allowed =
-        if is_to_self { component.allowed.allow_self() } else { component.allowed.allow(scheme, &host, port) };
-    if !is_allowed {
-        eprintln!(
-            "accredit-host: {} may not call {scheme}://{host}:{port}: it is not in its allowed_outbound_hosts",
-            component.id
-        );
-        return Err(Error::HttpRequestDenied);
+impl Outbound {
+    async fn send(&self, request: Request<WasiBody>, options: RequestOptions) -> Result<Response<WasiBody>, Error> {
+        let uri = request.uri();
+        let scheme = if uri.scheme() == Some(&Scheme::HTTP) { "http" } else { "https" };
+        let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+        let port = uri.port_u16().unwrap_or(if scheme == "http" { 80 } else { 443 });
+        let is_to_self = host.is_empty() || host == "self.alt";
+        let is_allowed = if is_to_self { self.allowed.allow_self() } else { self.allowed.allow(scheme, &host, port) };
+        if !is_allowed {
+            eprintln!(
+                "accredit-host: {} may not call {scheme}://{host}:{port}: it is not in its allowed_outbound_hosts",
+                self.component
+            );
+            return Err(Error::HttpRequestDenied);
+        }
+        if is_to_self {
+            return self.reply_inside(Target::Application, request).await;
+        }
+        if let Some(id) = host.strip_suffix(".spin.internal").filter(|id| !id.contains('.')) {
+            return self.reply_inside(Target::Component(id.to_owned()), request).await;
+        }
+        let tls = (scheme == "https").then(|| self.tls.get(&host).unwrap_or(&self.shared.tls).clone());
+        let connect_timeout = options.connect_timeout.unwrap_or(CONNECT);
+        let connect = connect(&self.shared.filter, &host, port, tls);
+        let stream =
+            timeout(connect_timeout, connect).await.map_err(|_| Error::ConnectionTimeout)?.inspect_err(|error| {
+                eprintln!("accredit-host: {} could not call {scheme}://{host}:{port}: {error}", self.component);
+            })?;
+        exchange(stream, request, &options).await
     }
-    let app = || component.outbound.app.get().and_then(Weak::upgrade).ok_or(Error::DestinationUnavailable);
-    if is_to_self {
-        return Ok(app()?.respond_to_self(request).await);
-    }
-    if let Some(id) = host.strip_suffix(".spin.internal").filter(|id| !id.contains('.')) {
-        return app()?.respond_to_component(id, request).await.ok_or(Error::DestinationNotFound);
-    }
-    let tls = (scheme == "https").then(|| find_tls(&component.tls, &host).unwrap_or(&component.outbound.tls).clone());
-    let connect_timeout = options.connect_timeout.unwrap_or(CONNECT);
-    let connect = connect(&component.outbound.filter, &host, port, tls);
-    let stream =
-        timeout(connect_timeout, connect).await.map_err(|_| Error::ConnectionTimeout)?.inspect_err(|error| {
-            eprintln!("accredit-host: {} could not call {scheme}://{host}:{port}: {error}", component.id);
-        })?;
-    exchange(stream, request, &options).await
-}
 
-fn find_tls<'a>(configs: &'a HashMap<String, Arc<ClientConfig>>, host: &str) -> Option<&'a Arc<ClientConfig>> {
-    configs.get(host)
+    async fn reply_inside(&self, target: Target, request: Request<WasiBody>) -> Result<Response<WasiBody>, Error> {
+        let inside = self.shared.inside.get().ok_or(Error::DestinationUnavailable)?;
+        inside(target, request).await
+    }
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -131,7 +154,7 @@ async fn connect(
     }
 }
 
-/// Sends one request over a new connection, which lives as long as the response's body.
+/// Sends one request over a new connection, which is open as long as the response's body is read.
 async fn exchange(
     stream: Box<dyn Stream>,
     mut request: Request<WasiBody>,
@@ -139,7 +162,7 @@ async fn exchange(
 ) -> Result<Response<WasiBody>, Error> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = Running(tokio::spawn(async move {
-        // Its errors are the response's.
+        // The response fails with the connection's error.
         drop(connection.await);
     }));
     let authority =
@@ -156,7 +179,7 @@ async fn exchange(
     Ok(response.map(|body| Timed::new(body, between_bytes, connection).boxed_unsync()))
 }
 
-/// A connection's task, which ends when nobody needs it.
+/// A connection's task, which is aborted when it is no longer needed.
 struct Running(JoinHandle<()>);
 
 impl Drop for Running {

@@ -1,6 +1,6 @@
-//! The runtime configuration file: what belongs to the place where the application runs, not to the application.
+//! The runtime configuration file: settings of the place where the application runs, not of the application.
 //!
-//! The format is Spin's. What this host does not have is refused by name.
+//! The format is Spin's. Keys that this host does not have are refused by name.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -16,14 +16,14 @@ use crate::address::Network;
 use crate::manifest::only;
 use crate::variables::Provider;
 
-/// What the file says; without a file, nothing.
+/// The file's settings; the defaults stand for no file.
 #[derive(Default)]
 pub(crate) struct RuntimeConfig {
-    /// Where databases and stores are kept when no flag says it; empty: in memory.
+    /// The directory of databases and stores if no flag sets it; empty: they are in memory.
     pub(crate) state_dir: Option<String>,
-    /// Where Spin would write what components print. This host prints it on its own stderr, and nowhere else.
+    /// Where Spin would write the output of components. This host prints it on its own stderr only.
     pub(crate) log_dir: Option<String>,
-    /// Bytes that one instance may have when no flag says it.
+    /// Bytes of memory that one instance may have if no flag sets them.
     pub(crate) max_instance_memory: Option<usize>,
     /// Databases by label. `None`: in memory.
     pub(crate) sqlite_databases: BTreeMap<String, Option<PathBuf>>,
@@ -31,20 +31,18 @@ pub(crate) struct RuntimeConfig {
     pub(crate) key_value_stores: BTreeMap<String, Option<PathBuf>>,
     /// Where variables come from, first to last.
     pub(crate) providers: Vec<Provider>,
-    /// Networks that are blocked beside those that always are.
+    /// Networks that are blocked in addition to those that always are.
     pub(crate) blocked: Vec<Network>,
-    /// Whom components trust.
-    pub(crate) client_tls: Vec<ClientTls>,
+    /// Certificates that components trust.
+    client_tls: Vec<ClientTls>,
 }
 
-/// `[[client_tls]]`: whom some components trust at some hosts.
-pub(crate) struct ClientTls {
-    /// The components' ids.
-    pub(crate) component_ids: Vec<String>,
-    /// The hosts, in lower case.
-    pub(crate) hosts: Vec<String>,
-    /// What they use there.
-    pub(crate) config: Arc<ClientConfig>,
+/// `[[client_tls]]`: the certificates that some components trust at some hosts.
+struct ClientTls {
+    component_ids: Vec<String>,
+    /// In lower case.
+    hosts: Vec<String>,
+    config: Arc<ClientConfig>,
 }
 
 #[derive(Deserialize)]
@@ -56,12 +54,24 @@ struct RawClientTls {
 }
 
 impl RuntimeConfig {
-    /// Reads the file. Paths of stores and certificates are relative to it, paths of databases to the current
-    /// directory, as in Spin.
+    /// Reads the file. As in Spin, paths of stores and certificates are relative to it, and paths of databases to the
+    /// current directory.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let home = path.parent().unwrap_or(Path::new("."));
         Self::parse(&text, home).with_context(|| format!("in the runtime configuration {}", path.display()))
+    }
+
+    /// The TLS settings of a component, by host.
+    pub(crate) fn client_tls_of(&self, component: &str) -> HashMap<String, Arc<ClientConfig>> {
+        let mut found = HashMap::new();
+        for tls in self.client_tls.iter().filter(|tls| tls.component_ids.iter().any(|id| id == component)) {
+            for host in &tls.hosts {
+                // The first entry for a host is the one that counts.
+                found.entry(host.clone()).or_insert_with(|| tls.config.clone());
+            }
+        }
+        found
     }
 
     fn parse(text: &str, home: &Path) -> Result<Self> {
@@ -84,7 +94,7 @@ impl RuntimeConfig {
             None => Vec::new(),
         };
         let text = |key: &str| match file.get(key) {
-            Some(value) => Ok(Some(value.as_str().with_context(|| format!("`{key}` must be a text"))?.to_owned())),
+            Some(value) => Ok(Some(value.as_str().with_context(|| format!("`{key}` must be a string"))?.to_owned())),
             None => Ok::<_, anyhow::Error>(None),
         };
         let memory = file.get("max_instance_memory").map(|value| {
@@ -154,7 +164,7 @@ fn client_tls(entry: &Value, home: &Path) -> Result<ClientTls> {
     only("[[client_tls]]", entry.as_table().context("[[client_tls]] must be a table")?, &known)?;
     let raw = RawClientTls::deserialize(entry.clone()).context("in [[client_tls]]")?;
     let mut roots = RootCertStore::empty();
-    // Given roots are the only ones, unless both are asked for.
+    // Roots from a file replace the public ones, unless the entry asks for both.
     if raw.ca_use_webpki_roots.unwrap_or(raw.ca_roots_file.is_none()) {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
@@ -199,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn where_things_are_kept_may_be_said_here_too() {
+    fn directories_and_the_memory_limit_are_read() {
         let config = parse("state_dir='data'\nlog_dir=''\nmax_instance_memory=33554432").unwrap();
         assert_eq!((config.state_dir.as_deref(), config.log_dir.as_deref()), (Some("data"), Some("")));
         assert_eq!(config.max_instance_memory, Some(32 << 20));
@@ -209,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_host_does_not_have_is_refused_by_name() {
+    fn a_feature_that_the_host_does_not_have_is_refused_by_name() {
         for (text, name) in [
             ("[sqlite_database.x]\ntype='libsql'", "libsql"),
             ("[key_value_store.x]\ntype='redis'", "redis"),

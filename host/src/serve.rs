@@ -1,6 +1,6 @@
-//! The door: connections, what they may cost, and how the host stops.
+//! Connections, their limits, and how the host stops.
 //!
-//! Spin leaves all of this to what stands before it; one node must be safe by itself.
+//! Spin leaves all of this to a proxy before it. This host must be safe without one.
 
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -26,19 +26,19 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::app::App;
 use crate::body::{Timed, full};
-use crate::guest::poll_deadline;
+use crate::deadline;
 
-/// From a request's first byte to its last header; also from a connection's beginning.
+/// From the first byte of a request to its last header, and from the start of a connection.
 const HEAD: Duration = Duration::from_secs(10);
 /// Between two requests on a connection.
 const IDLE: Duration = Duration::from_secs(60);
-/// Between two pieces of a request's body, while the component reads it.
+/// Between two pieces of a request's body, while the component reads.
 const BODY: Duration = Duration::from_secs(30);
-/// How long a client may take nothing of a response.
+/// How long a client may read nothing of a response.
 const WRITE: Duration = Duration::from_secs(30);
-/// What is running when the host stops may go on so long.
+/// How long running requests may go on when the host stops.
 const STOP: Duration = Duration::from_secs(30);
-/// Refusals at a time; connections beyond are just closed.
+/// Refusals at a time; further connections are closed without an answer.
 const REFUSALS: usize = 64;
 const TICK: &str = "/internal/tick";
 
@@ -46,7 +46,7 @@ const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: appli
     connection: close\r\ncontent-length: 169\r\n\r\n\
     {\"error\":\"too_many_connections\",\"detail\":\"This host has as many open connections as it may.\",\"fix\":\"Wait for the seconds in the header Retry-After, then connect again.\"}";
 
-/// Serves the application until `stop` is told, then lets what runs come to its end.
+/// Serves the application until `stop` changes, then waits for running requests.
 pub(crate) async fn serve(
     app: Arc<App>,
     listener: TcpListener,
@@ -62,7 +62,7 @@ pub(crate) async fn serve(
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
-            // Out of file descriptors, or a client that went away: neither is a reason to stop.
+            // No file descriptor is free, or the client went away: neither is a reason to stop.
             Err(error) => {
                 eprintln!("accredit-host: cannot accept a connection: {error}");
                 sleep(Duration::from_millis(50)).await;
@@ -90,7 +90,7 @@ async fn connection(
     mut stop: watch::Receiver<bool>,
     permit: OwnedSemaphorePermit,
 ) {
-    // Without it answers would wait for acknowledgements; a socket that refuses is about to fail anyway.
+    // Otherwise answers would wait for acknowledgements. A socket that refuses this fails soon anyway.
     drop(stream.set_nodelay(true));
     let Ok(client) = HeaderValue::try_from(peer.to_string()) else { return };
     let phase = Arc::new(Phase::new());
@@ -108,7 +108,7 @@ async fn connection(
         }
     });
     let mut connection = pin!(http1::Builder::new().serve_connection(io, service));
-    // Clients that break off, time-outs and broken requests end a connection; none of them is news.
+    // Aborts by the client, time-outs and broken requests end a connection. They are not logged.
     tokio::select! {
         ended = connection.as_mut() => drop(ended),
         _ = stop.changed() => {
@@ -119,7 +119,7 @@ async fn connection(
     drop(permit);
 }
 
-/// Says why, and reads what the client is still sending, so that it gets to read the answer.
+/// Sends the reason, and reads what the client still sends, so that the client can read the answer.
 async fn refuse(mut stream: TcpStream, _permit: OwnedSemaphorePermit) {
     let answer = async {
         stream.write_all(REFUSED).await?;
@@ -131,10 +131,10 @@ async fn refuse(mut stream: TcpStream, _permit: OwnedSemaphorePermit) {
     drop(timeout(Duration::from_secs(1), answer).await);
 }
 
-/// Once a second, what no client calls: `POST /internal/tick`, if a route is meant for it. One at a time.
+/// Sends `POST /internal/tick` once a second, one at a time, if the application has a route for it.
 pub(crate) async fn tick(app: Arc<App>) {
-    let is_meant = app.router.find(TICK).is_some_and(|found| !matches!(found.route.pattern.as_str(), "/..." | "/*"));
-    if !is_meant {
+    let has_route = app.router.find(TICK).is_some_and(|found| !matches!(found.route.pattern.as_str(), "/..." | "/*"));
+    if !has_route {
         return;
     }
     let mut seconds = interval(Duration::from_secs(1));
@@ -148,19 +148,19 @@ pub(crate) async fn tick(app: Arc<App>) {
         if !response.status().is_success() {
             eprintln!("accredit-host: the tick was answered {}", response.status());
         }
-        // To its end, or it might still be running when the next one comes.
+        // Otherwise it might still run when the next one is sent.
         drop(response.into_body().collect().await);
     }
 }
 
-/// What a connection is doing, shared by those who read and those who answer.
+/// What a connection is doing, shared by its socket and its requests.
 struct Phase {
     began: Instant,
     /// Requests so far.
     requests: AtomicU32,
     /// A request is being answered.
     is_busy: AtomicBool,
-    /// When the last answer was complete, in milliseconds since the beginning.
+    /// When the last answer was complete, in milliseconds since `began`.
     answered: AtomicU64,
 }
 
@@ -179,7 +179,7 @@ impl Phase {
     }
 }
 
-/// A request's time, from its head to the end of its answer.
+/// Marks a connection as busy, from a request's head to the end of its answer.
 struct Busy(Arc<Phase>);
 
 impl Busy {
@@ -198,7 +198,7 @@ impl Drop for Busy {
     }
 }
 
-/// A response's body, which keeps its connection busy.
+/// A response's body. The connection is busy until it is dropped.
 struct Answer {
     body: WasiBody,
     _busy: Busy,
@@ -221,16 +221,16 @@ impl Body for Answer {
     }
 }
 
-/// A socket that fails when its client is too slow.
+/// A socket that fails if its client is too slow.
 struct Guarded {
     stream: TcpStream,
     phase: Arc<Phase>,
-    /// The number of requests that `since` belongs to.
+    /// The number of requests when `since` was set.
     seen: u32,
-    /// Since when we wait, and for how long we do: for a head, or for a request.
+    /// When it began to wait for a head, and how long it may wait. `None`: it waits for the next request.
     since: Option<(Instant, Duration)>,
     reading: Option<Pin<Box<Sleep>>>,
-    /// Since when the client takes nothing.
+    /// When the client stopped reading.
     stuck: Option<Instant>,
     writing: Option<Pin<Box<Sleep>>>,
 }
@@ -242,10 +242,10 @@ impl Guarded {
 
     fn poll_slow_reader(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Error> {
         let since = *self.stuck.get_or_insert_with(Instant::now);
-        poll_deadline(&mut self.writing, cx, since + WRITE).map(|()| too_slow())
+        deadline::poll(&mut self.writing, cx, since + WRITE).map(|()| too_slow())
     }
 
-    /// Forgets the time of a request whose head has come.
+    /// Clears `since` if the head that it belongs to is complete. Returns whether a request is being answered.
     fn follow(&mut self) -> bool {
         let requests = self.phase.requests.load(Ordering::Relaxed);
         if requests != self.seen {
@@ -269,19 +269,19 @@ impl AsyncRead for Guarded {
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         let is_busy = self.follow();
         if polled.is_ready() {
-            // The first bytes of a request begin its head.
+            // These are the first bytes of a head.
             if !is_busy && buffer.filled().len() > before && !matches!(self.since, Some((_, HEAD))) {
                 self.since = Some((Instant::now(), HEAD));
             }
             return polled;
         }
         if is_busy {
-            // Nothing to fail for, but a reason to look again: hyper does not read anew when the answer is complete.
-            ready!(poll_deadline(&mut self.reading, cx, Instant::now() + IDLE));
+            // This does not fail, but looks again later: hyper does not poll again when the answer is complete.
+            ready!(deadline::poll(&mut self.reading, cx, Instant::now() + IDLE));
             return Poll::Pending;
         }
-        let (since, patience) = self.since.unwrap_or((self.phase.idle_since(), IDLE));
-        poll_deadline(&mut self.reading, cx, since + patience).map(|()| Err(too_slow()))
+        let (since, limit) = self.since.unwrap_or((self.phase.idle_since(), IDLE));
+        deadline::poll(&mut self.reading, cx, since + limit).map(|()| Err(too_slow()))
     }
 }
 
@@ -328,7 +328,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_refusal_says_its_own_length() {
+    fn the_refusal_has_the_right_content_length() {
         let text = std::str::from_utf8(REFUSED).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.ends_with(&format!("content-length: {}", body.len())));

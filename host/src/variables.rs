@@ -1,4 +1,6 @@
-//! Variables: where their values come from, and the templates that use them.
+//! Variables: where their values come from, the templates that use them, and the interface that components read them by.
+
+mod interface;
 
 use std::collections::{BTreeMap, HashMap};
 use std::env::VarError;
@@ -7,9 +9,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::manifest::{Component, Manifest};
+pub(crate) use interface::{View, add_to_linker};
 
-/// Something that may know the value of an application variable.
+use crate::manifest::{Component, Manifest, check_variable_name};
+
+/// A source of values for application variables.
 #[derive(Debug, Clone)]
 pub(crate) enum Provider {
     /// Values given at the start.
@@ -18,7 +22,7 @@ pub(crate) enum Provider {
     Environment {
         /// The prefix, without the underscore.
         prefix: String,
-        /// What the file said; or what is wrong with it, which counts once a value is looked for in it.
+        /// What the file holds, or what is wrong with it. A broken file is an error only if a value is looked up in it.
         dotenv: Result<HashMap<String, String>, String>,
     },
 }
@@ -37,11 +41,11 @@ impl Provider {
                 let key = format!("{prefix}_{}", name.to_ascii_uppercase());
                 match std::env::var(&key) {
                     Ok(value) => Ok(Some(value)),
-                    Err(VarError::NotUnicode(_)) => bail!("{key} in the environment is no UTF-8"),
+                    Err(VarError::NotUnicode(_)) => bail!("{key} in the environment is not UTF-8"),
                     Err(VarError::NotPresent) => match dotenv {
                         Ok(values) => Ok(values.get(&key).cloned()),
                         Err(reason) => {
-                            bail!("the variable {name} is looked for in a file that cannot be used: {reason}")
+                            bail!("cannot look up the variable {name} in a broken file: {reason}")
                         }
                     },
                 }
@@ -66,7 +70,7 @@ pub(crate) fn from_flag(flag: &str) -> Result<HashMap<String, String>> {
     Ok([(key.to_owned(), value)].into())
 }
 
-/// The value of every application variable; fails with the names of those that are required and nobody gave.
+/// The value of every application variable. Fails with the names of required variables that have no value.
 pub(crate) fn resolve(manifest: &Manifest, providers: &[Provider]) -> Result<BTreeMap<String, String>> {
     let mut values = BTreeMap::new();
     let mut missing = Vec::new();
@@ -85,13 +89,13 @@ pub(crate) fn resolve(manifest: &Manifest, providers: &[Provider]) -> Result<BTr
     Ok(values)
 }
 
-/// What one component may read: its own variables, their templates filled in.
+/// The variables of one component, their templates filled in.
 pub(crate) fn of_component(
     component: &Component,
     values: &BTreeMap<String, String>,
 ) -> Result<HashMap<String, String>> {
     let filled = component.variables.iter().map(|(name, template)| {
-        check_key(name)?;
+        check_variable_name(name)?;
         Ok((name.clone(), fill(template, values).with_context(|| format!("in the variable {name}"))?))
     });
     filled.collect()
@@ -112,17 +116,7 @@ pub(crate) fn fill(template: &str, values: &BTreeMap<String, String>) -> Result<
     Ok(filled)
 }
 
-/// Checks a variable's name: lower-case letters, digits and single underscores between them, a letter first.
-pub(crate) fn check_key(key: &str) -> Result<()> {
-    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    ensure!(
-        key.starts_with(|first: char| first.is_ascii_lowercase()) && key.split('_').all(is_word),
-        "{key:?} is not a variable's name: lower-case letters, digits and single underscores, a letter first"
-    );
-    Ok(())
-}
-
-/// Reads a file as Spin does. One that is not there says nothing. What is wrong is told without the line: it may hold a secret.
+/// Reads a file as Spin does. A missing file holds nothing. The error leaves the broken line out: it may hold a secret.
 fn read_dotenv(path: &Path) -> Result<HashMap<String, String>, String> {
     match std::fs::read(path) {
         Ok(text) => parse_dotenv(&text).map_err(|reason| format!("{}: {reason}", path.display())),
@@ -136,8 +130,8 @@ fn parse_dotenv(text: &[u8]) -> Result<HashMap<String, String>, String> {
     let mut last = None;
     for pair in dotenvy::from_read_iter(text) {
         let (name, value) = pair.map_err(|_| match &last {
-            Some(last) => format!("what follows {last} is no line NAME=value"),
-            None => "it does not begin with a line NAME=value".to_owned(),
+            Some(last) => format!("the line after {last} is not NAME=value"),
+            None => "the first line is not NAME=value".to_owned(),
         })?;
         last = Some(name.clone());
         values.insert(name, value);
@@ -162,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_provider_that_knows_a_variable_wins_over_its_default() {
+    fn the_first_provider_that_has_a_variable_wins_over_its_default() {
         let manifest = manifest("v = { default = 'd' }");
         assert_eq!(resolve(&manifest, &[]).unwrap()["v"], "d");
         assert_eq!(resolve(&manifest, &[given("other", "x"), given("v", "1"), given("v", "2")]).unwrap()["v"], "1");
@@ -181,16 +175,6 @@ mod tests {
         assert_eq!(fill("plain", &values).unwrap(), "plain");
         assert!(fill("{{ other }}", &values).is_err());
         assert!(fill("{{ host", &values).is_err());
-    }
-
-    #[test]
-    fn names_are_lower_snake() {
-        for key in ["a", "a1", "a_b"] {
-            assert!(check_key(key).is_ok(), "{key}");
-        }
-        for key in ["", "A", "1a", "_a", "a_", "a__b", "a-b"] {
-            assert!(check_key(key).is_err(), "{key}");
-        }
     }
 
     #[test]
@@ -214,23 +198,23 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_dotenv_file_is_told_without_its_text() {
-        for (text, told) in [
-            ("s3cret", "does not begin"),
-            ("A=1\ns3cret\n", "what follows A"),
-            ("A=1\nB=s3 cret\n", "what follows A"),
-            ("A=1\nB='s3cret\n", "what follows A"),
-            ("A=1\nB=s3\\cret\n", "what follows A"),
+    fn the_error_of_a_broken_dotenv_file_leaves_its_text_out() {
+        for (text, expected) in [
+            ("s3cret", "first line"),
+            ("A=1\ns3cret\n", "the line after A"),
+            ("A=1\nB=s3 cret\n", "the line after A"),
+            ("A=1\nB='s3cret\n", "the line after A"),
+            ("A=1\nB=s3\\cret\n", "the line after A"),
         ] {
             let reason = parse_dotenv(text.as_bytes()).unwrap_err();
-            assert!(reason.contains(told) && !reason.contains("cret"), "{reason}");
+            assert!(reason.contains(expected) && !reason.contains("cret"), "{reason}");
         }
         assert!(parse_dotenv(b"A=\xff\n").is_err());
     }
 
     #[test]
-    fn a_broken_dotenv_file_stops_the_start_once_a_value_is_looked_for_in_it() {
-        let broken = Provider::Environment { prefix: "NOBODY_SETS".to_owned(), dotenv: Err(".env: bad".to_owned()) };
+    fn a_broken_dotenv_file_stops_the_start_only_if_a_value_is_looked_up_in_it() {
+        let broken = Provider::Environment { prefix: "UNSET_PREFIX".to_owned(), dotenv: Err(".env: bad".to_owned()) };
         let manifest = manifest("v = { default = 'd' }");
         assert_eq!(resolve(&manifest, &[given("v", "1"), broken.clone()]).unwrap()["v"], "1");
         let error = resolve(&manifest, &[broken]).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! What came back.
+//! The response to a request.
 
 use serde_json::Value as Json;
 
@@ -48,7 +48,7 @@ impl Answer {
             .unwrap_or_else(|error| panic!("{}: {error}: {}", self.what, self.text()))
     }
 
-    /// What every answer of Accredit has.
+    /// Asserts what every answer of Accredit has.
     #[track_caller]
     pub fn is_ours(&self) {
         let id = self.header("x-request-id");

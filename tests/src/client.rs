@@ -1,10 +1,10 @@
-//! Asking over HTTP: one connection for each request, so that nothing is ever sent twice behind a test's back.
+//! A client over HTTP: one connection for each request, so that nothing is ever sent twice without the test's knowledge.
 
 use serde_json::Value as Json;
 
 use crate::{Answer, raw};
 
-/// Somebody who asks one server, with or without a credential.
+/// A client of one server, with or without a credential.
 #[derive(Clone)]
 pub struct Client {
     base_url: String,

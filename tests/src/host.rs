@@ -127,7 +127,7 @@ impl Start {
             .args(["--format", "json", "--quiet"])
             .args(&self.flags)
             .current_dir(self.home.path())
-            // What a host that is killed leaves behind goes with its home.
+            // The files that a killed host leaves behind are deleted with its home.
             .env("TMPDIR", self.home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -135,7 +135,7 @@ impl Start {
         if !self.flags.iter().any(|flag| flag == "--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
-        // Nothing from whoever runs the tests.
+        // Nothing from the environment of the tests.
         for (name, _) in std::env::vars() {
             if name.starts_with("SPIN_") || name == "RUNTIME_CONFIG_FILE" {
                 command.env_remove(name);
@@ -164,7 +164,7 @@ impl Start {
         host
     }
 
-    /// Starts what cannot start; what it said.
+    /// Starts a host that cannot start; returns its output.
     pub fn fails(self) -> String {
         let mut child = self.spawn();
         let status = wait(&mut child);
@@ -196,7 +196,7 @@ impl Host {
         Client::plain(&self.base_url)
     }
 
-    /// What it has written to its standard error so far.
+    /// Its standard error so far.
     pub fn log(&self) -> String {
         fs::read(self.home.path().join("stderr"))
             .map(|log| String::from_utf8_lossy(&log).into_owned())
@@ -309,7 +309,7 @@ pub fn write_manifest(directory: &Path) -> PathBuf {
     let text = fs::read_to_string(&original).expect("the manifest of Accredit");
     let wasm = original.with_file_name("target/wasm32-wasip1/release");
     let path = directory.join("spin.toml");
-    let text = text.replace("\"target/wasm32-wasip1/", &format!("\"{}/", wasm.display()));
+    let text = text.replace("\"target/wasm32-wasip1/release/", &format!("\"{}/", wasm.display()));
     fs::write(&path, text).expect("to write the manifest");
     copy_all(&original.with_file_name("docs/agents"), &directory.join("docs/agents"));
     path

@@ -1,10 +1,10 @@
-//! What the tests share: they know the server by HTTP alone, real wasm on the real host, a state directory for each.
+//! The code that the tests share: they know the server by HTTP alone, real wasm on the real host, a state directory for each.
 //!
 //! - [`host`] starts hosts and ends them; [`server`] is a host that serves Accredit, with people and agents in it.
-//! - [`client`] asks; [`answer`] is what came back, with the checks that every answer of ours must stand; [`raw`] asks what
+//! - [`client`] sends requests; [`answer`] is a response, with the checks that every answer of ours must pass; [`raw`] sends what
 //!   no well-behaved client would.
 //! - [`sink`] is a server that mail is sent to.
-//! - [`docs`] looks behind every `doc_url` that a test meets; [`secret`] makes credentials that no route makes yet.
+//! - [`docs`] fetches every `doc_url` that a test meets; [`secret`] makes credentials that no route makes yet.
 
 #![expect(
     clippy::expect_used,
@@ -33,7 +33,7 @@ pub use client::Client;
 pub use host::{Host, Start};
 pub use server::{Agent, Server};
 
-/// The longest that anything here is waited for.
+/// The longest wait for anything here.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Asks until there is an answer, at most for [`PATIENCE`].
@@ -49,7 +49,7 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Runs `work` in so many threads at the same time; what each of them gives, in order.
+/// Runs `work` in so many threads at the same time; returns the result of each, in order.
 pub fn at_once<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let barrier = std::sync::Barrier::new(threads);
     thread::scope(|scope| {
@@ -69,8 +69,8 @@ pub fn at_once<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec
     })
 }
 
-/// One thing that the tests of a file share. It goes when the last of them does, not with the process: what a static
-/// holds is never dropped, and a host must be.
+/// One thing that the tests of a file share. It is dropped when the last of them ends, not with the process: what a
+/// static holds is never dropped, and a host must be.
 pub struct Shared<T>(Mutex<Weak<T>>);
 
 impl<T> Shared<T> {
@@ -80,7 +80,7 @@ impl<T> Shared<T> {
         Self(Mutex::new(Weak::new()))
     }
 
-    /// The thing; made, if nobody holds it.
+    /// The shared thing; made, if no test holds it.
     pub fn get(&self, make: impl FnOnce() -> T) -> Arc<T> {
         let mut weak = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         weak.upgrade().unwrap_or_else(|| {

@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand: what is sent is sent byte for byte, so that a test can also send what no library would.
+//! HTTP/1.1 by hand: requests are sent byte for byte, so that a test can also send bytes that no library would.
 
 use std::{
     io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write},

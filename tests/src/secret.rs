@@ -20,7 +20,7 @@ pub fn unique() -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What is stored of a credential.
+/// The stored form of a credential.
 pub fn digest(credential: &str) -> Vec<u8> {
     Sha256::digest(credential.as_bytes()).to_vec()
 }

@@ -1,4 +1,4 @@
-//! A host that serves Accredit, and who is in it.
+//! A host that serves Accredit, with its people and agents.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::{Client, Host, Start, host, secret, until};
 
-/// A password that nothing has against it.
+/// A password that every rule accepts.
 pub const PASSWORD: &str = "zebra-lantern-quiet-orbit";
 
 /// A host that serves Accredit on a state directory, which other hosts may share.
@@ -139,7 +139,7 @@ impl Server {
             .variable("hashes_per_second", "1000000")
     }
 
-    /// A server with nobody in it.
+    /// A server without users.
     pub fn empty() -> Self {
         Self::settings().start()
     }
@@ -201,7 +201,7 @@ impl Server {
         self.nobody().with(bearer)
     }
 
-    /// Makes the first tenant and its admin, and signs him in.
+    /// Makes the first tenant and its admin, and signs them in.
     pub fn bootstrap(&self) -> Client {
         let body =
             json!({ "secret": self.operator_secret, "email": "ada@example.com", "name": "Ada", "password": PASSWORD });
@@ -219,7 +219,7 @@ impl Server {
         self.with(text(&session["access_token"]))
     }
 
-    /// Makes a further tenant and its admin, and signs him in.
+    /// Makes a further tenant and its admin, and signs them in.
     pub fn tenant(&self, slug: &str) -> Client {
         let email = format!("admin@{slug}.example");
         let body = json!({ "secret": self.operator_secret, "tenant": slug, "email": email, "name": "Admin", "password": PASSWORD });
@@ -227,7 +227,7 @@ impl Server {
         self.sign_in(&email, Some(slug))
     }
 
-    /// Makes a user with a role in the tenant of `admin` (the first one), and signs him in.
+    /// Makes a user with a role in the tenant of `admin` (the first one), and signs them in.
     pub fn user(&self, admin: &Client, email: &str, role: &str) -> Client {
         let user = admin.post("/api/users", &json!({ "email": email, "name": "User", "role": role })).is(201);
         let path = format!("/api/users/{}/set-password", text(&user["id"]));

@@ -65,7 +65,7 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Starts it on a free port of `localhost`. What it is not told to do otherwise it answers with 200.
+    /// Starts it on a free port of `localhost`. It answers 200 unless it is told otherwise.
     #[expect(clippy::new_without_default, reason = "it opens a port and starts a thread")]
     pub fn new() -> Self {
         let key = KeyPair::generate().expect("a key");
@@ -90,7 +90,7 @@ impl Sink {
         let files = tempfile::tempdir().expect("a temporary directory");
         fs::write(files.path().join("ca.pem"), authority.pem()).expect("to write the authority");
         let trust =
-            "[[client_tls]]\ncomponent_ids = [\"notify\"]\nhosts = [\"localhost\"]\nca_roots_file = \"ca.pem\"\n";
+            "[[client_tls]]\ncomponent_ids = [\"worker\"]\nhosts = [\"localhost\"]\nca_roots_file = \"ca.pem\"\n";
         fs::write(files.path().join("runtime-config.toml"), trust).expect("to write the configuration");
 
         let (shared, config) = (Arc::new(Shared::default()), Arc::new(config));

@@ -1,9 +1,9 @@
-//! What agents ask for, over HTTP: from the refusal to the end of an approval, and many who decide at once.
+//! Requests for access over HTTP: from the refusal to the end of an approval, and many that decide at once.
 
 use serde_json::{Value as Json, json};
 use tests::{Answer, Server, at_once, server::text};
 
-/// R7, R43: the whole way over four components: refused, asked, told, approved, heard, done, seen by the doctor, taken back.
+/// R7, R43: the whole sequence over four components: refusal, request, notification, approval, event, use, doctor, revocation.
 #[test]
 fn an_agent_asks_and_goes_on_with_the_token_that_it_has() {
     let (server, admin) = Server::with_admin();
@@ -25,7 +25,7 @@ fn an_agent_asks_and_goes_on_with_the_token_that_it_has() {
     let path = format!("/api/access-requests/{}", text(&asked["id"]));
     let notified = max.get("/api/notifications").is(200);
     assert_eq!(notified["items"][0]["title"], "scout asks for access");
-    // R7: no other credential decides; R33: for who has nothing to do with the agent there is no request.
+    // R7: no other credential decides; R33: for a caller without a relation to the agent there is no request.
     let pat = server.plant_pat(&max, "*");
     let mia = server.user(&admin, "mia@example.com", "member");
     for verb in ["approve", "deny", "revoke"] {
@@ -43,7 +43,7 @@ fn an_agent_asks_and_goes_on_with_the_token_that_it_has() {
     );
     assert_eq!(scout.client.get(doctor).is(200)["overall"], "ok");
     scout.client.get("/api/agents").is(200);
-    // R43: the doctor answers who is halted.
+    // R43: the doctor answers a halted agent.
     max.post("/api/agents/scout/pause", &json!({})).is(200);
     let told = scout.client.get(doctor).is(200);
     assert_eq!((&told["overall"], &told["checks"][2]["status"]), (&json!("fail"), &json!("paused")));

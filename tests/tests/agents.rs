@@ -1,4 +1,4 @@
-//! The registry: names, what cannot be seen, tokens that work at once, deletion of what was checked.
+//! The registry: names, unreadable objects, tokens that work at once, deletion of the agent that was looked up.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn site() -> Arc<Site> {
     })
 }
 
-/// R44: the rules of names are one, and what breaks them is refused and not stored.
+/// R44: there is one set of rules for names; a name that breaks them is refused and not stored.
 #[test]
 fn a_name_is_a_slug_or_refused() {
     let site = site();
@@ -75,7 +75,7 @@ fn a_name_is_a_slug_or_refused() {
     }
 }
 
-/// Contract, "names": taken gives -2 and so on; of 100 of them none is free any more: 409.
+/// Contract, "names": taken gives -2 and so on; when all 100 are taken: 409.
 #[test]
 fn a_taken_name_gets_a_number_up_to_a_hundred() {
     let site = site();
@@ -87,7 +87,7 @@ fn a_taken_name_gets_a_number_up_to_a_hundred() {
     make().refused(409, "name_taken");
 }
 
-/// R9: unknown scopes and fields are refused with what would do; nothing that was sent is dropped.
+/// R9: unknown scopes and fields are refused, and the refusal names valid ones; nothing that was sent is dropped.
 #[test]
 fn nothing_that_was_sent_is_dropped() {
     let site = site();
@@ -130,7 +130,7 @@ fn the_inline_token_works_at_once_and_survives_a_restart() {
     let after = scout.client.at(server.host().base_url());
     assert_eq!(after.get(WHOAMI).is(200)["agent_id"], scout.id);
 
-    // Half of it cannot be: when the token cannot be stored, there is no agent either.
+    // It is never done by half: when the token cannot be stored, there is no agent either.
     server.execute("CREATE TRIGGER broken BEFORE INSERT ON credentials WHEN NEW.kind = 'agent_token' BEGIN SELECT RAISE(ABORT, 'no'); END");
     let admin = admin.at(server.host().base_url());
     admin.post("/api/agents", &json!({ "name": "half" })).refused(503, "database_unavailable");
@@ -160,7 +160,7 @@ fn essence(answer: &Answer, name: &str) -> (u16, Vec<(String, String)>, String) 
     (answer.status(), headers, answer.text().replace(&id, "<request>").replace(name, "<name>"))
 }
 
-/// What can be asked about one agent.
+/// The requests about one agent.
 const OF_AN_AGENT: [(&str, &str, Option<&str>); 5] = [
     ("GET", "", None),
     ("PATCH", "", Some("{}")),
@@ -194,7 +194,7 @@ fn absent_and_foreign_agents_cannot_be_told_apart() {
         }
         fixes.dedup();
         assert_eq!(fixes.len(), 1, "{fixes:?}");
-        // With a key too: a replay tells nothing.
+        // With a key too: a replay reveals nothing.
         let once = |name: &str| caller.post_once(&format!("/api/agents/{name}/token/issue"), "r33", &json!({}));
         assert_eq!(essence(&once(&own.name), &own.name), essence(&once("never-there"), "never-there"));
         for query in ["", "?q=agent", "?owner=ada@example.com", "?has_token=true", "?state=running"] {
@@ -243,7 +243,7 @@ fn absent_and_foreign_users_and_sessions_cannot_be_told_apart() {
     site.member.get(WHOAMI).is(200);
 }
 
-/// A path segment that can be no name is an absent agent, whatever is in it.
+/// A path segment that cannot be a name is an absent agent, whatever is in it.
 #[test]
 fn what_can_be_no_name_is_an_absent_agent() {
     let site = site();
@@ -255,7 +255,7 @@ fn what_can_be_no_name_is_an_absent_agent() {
     }
 }
 
-/// R34: who may read an agent but not change it is told what is missing. (Shared through the database: no route does it yet.)
+/// R34: a caller that may read an agent but not change it is told what is missing. (Shared through the database: no route does it yet.)
 #[test]
 fn a_reader_is_told_what_is_missing() {
     let site = site();
@@ -275,10 +275,10 @@ fn a_reader_is_told_what_is_missing() {
     shared.client.get(WHOAMI).is(200);
 }
 
-/// R8: an agent raises no ceiling, not even its own, and a PAT gives no scope that it has not; what an agent may change of
-/// itself it changes.
+/// R8: an agent raises no ceiling, not even its own, and a PAT gives no scope that it lacks; an agent can change
+/// what it may change of itself.
 #[test]
-fn nobody_raises_himself() {
+fn no_caller_raises_its_own_rights() {
     let site = site();
     let climber = site.server.agent(&site.admin, "climber", &["agents.read", "agents.update", "agents.token.issue"]);
     climber.client.patch("/api/agents/climber", &json!({ "description": "climbs" })).is(200);
@@ -289,7 +289,7 @@ fn nobody_raises_himself() {
     pat.patch("/api/agents/climber", &json!({ "scope": ["agents.read", "agents.delete"] }))
         .refused(400, "scope_too_wide");
     pat.patch("/api/agents/climber", &json!({ "preset": "engineer" })).refused(400, "scope_too_wide");
-    // Beyond its agent's ceiling nobody mints, a session neither.
+    // Nobody mints beyond the agent's ceiling, not even a session.
     let issue = "/api/agents/climber/token/issue";
     site.admin.post(issue, &json!({ "scope": ["agents.delete"] })).refused(400, "scope_too_wide");
     site.admin.post(issue, &json!({ "preset": "engineer" })).refused(400, "scope_too_wide");
@@ -297,7 +297,7 @@ fn nobody_raises_himself() {
     assert_eq!(scope, json!(["agents.read", "agents.update", "agents.token.issue"]));
 }
 
-/// R42: with an agent die its credentials; who reuses its name inherits nothing.
+/// R42: an agent's credentials end with it; an agent that reuses its name inherits nothing.
 #[test]
 fn a_reused_name_inherits_nothing() {
     let site = site();
@@ -318,8 +318,8 @@ fn a_reused_name_inherits_nothing() {
     assert_eq!(second.client.get(WHOAMI).is(200)["scope"], json!(["agents.read"]));
 }
 
-/// R37: what is deleted is what was looked up. Names change hands while many delete by name; every row that ends was ended by
-/// exactly one answered delete, and every token is as dead or alive as its agent.
+/// R37: a delete ends the agent that it looked up. Names change hands while many delete by name; every row that ends was ended by
+/// exactly one answered delete, and every token is live exactly if its agent is.
 #[test]
 fn a_delete_ends_what_it_looked_up_and_nothing_else() {
     let (server, admin) = Server::with_admin();
@@ -400,5 +400,29 @@ fn a_list_is_paged_without_gaps() {
     }
     for query in ["limit=x", "nonsense=1", "limit=1&limit=2"] {
         mia.get(&format!("/api/agents?{query}")).refused(422, "validation_error");
+    }
+}
+
+/// A cursor is bound to its list: no other list takes it, also when both have the same filters.
+#[test]
+fn a_cursor_belongs_to_its_list() {
+    let (server, admin) = Server::with_admin();
+    for name in ["scout", "guide"] {
+        server.agent(&admin, name, &["agents.read"]);
+        server.user(&admin, &format!("{name}@example.com"), "member");
+        admin.post("/auth/tokens", &json!({ "name": name, "scope": ["agents.read"] })).is(201);
+    }
+    server.sign_in("ada@example.com", None);
+    let lists = ["/api/agents", "/api/users", "/api/audit", "/auth/sessions", "/auth/tokens", "/auth/admin/tokens"];
+    let cursors = lists.map(|list| text(&admin.get(&format!("{list}?limit=1")).is(200)["next_cursor"]).to_owned());
+    for (from, cursor) in lists.iter().zip(&cursors) {
+        for list in lists {
+            let answer = admin.get(&format!("{list}?limit=1&cursor={cursor}"));
+            if list == *from {
+                answer.is(200)
+            } else {
+                answer.refused(400, "invalid_cursor")
+            };
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! R63, R64: the CLI as the server hands it out, and the installer, run for real. The program is a stand-in: what is handed
-//! out are bytes.
+//! R63, R64: the CLI as the server hands it out, and the installer, run for real. The program is a stand-in, since
+//! the server only hands out bytes.
 
 #![expect(
     clippy::indexing_slicing,
@@ -236,7 +236,7 @@ fn without_a_release_there_is_an_honest_404() {
     }
 }
 
-/// A damaged release is a clear fault, told in the log with its reason, and the next request is served.
+/// A damaged release is a clear fault, logged with its reason, and the next request is served.
 #[test]
 fn a_damaged_release_is_a_fault_that_is_logged() {
     for (text, reason) in [
@@ -265,7 +265,7 @@ fn a_damaged_release_is_a_fault_that_is_logged() {
     assert_eq!(server.nobody().get(PROGRAM_PATH).status(), 200, "the others are served");
 }
 
-/// R63: what a caller sends as `Host` is an address of a strict shape, or there is no script.
+/// R63: the `Host` that a caller sends has the strict form of an address, or there is no script.
 #[test]
 fn a_strange_host_gets_no_script() {
     let site = site();
@@ -298,12 +298,12 @@ fn a_strange_host_gets_no_script() {
         b"evil.com, a.com",
     ];
     for host in hosts {
-        // Spin closes the connection where a host is no authority, without an answer: there is no script in that.
+        // Spin closes the connection without an answer where a host is not an authority: no script is sent.
         let Ok(answer) = try_with_host(&site, host) else { continue };
         let (body, what) =
             (String::from_utf8_lossy(&answer.body).into_owned(), String::from_utf8_lossy(host).into_owned());
         assert_eq!(answer.status, 400, "{what:?}: {body}");
-        // Either ours, or the host's own empty one for what is no HTTP.
+        // Either ours, or the host's own empty one for a request that is not HTTP.
         if !body.is_empty() {
             let refused: Json = serde_json::from_str(&body).unwrap();
             assert_eq!(refused["error"], "invalid_host", "{what:?}");
@@ -351,7 +351,7 @@ fn a_host_of_a_good_shape_is_in_the_script() {
     }
 }
 
-/// R63: once the operator has said where the server is, no caller has a say; and a path before it is kept.
+/// R63: once the operator has set `public_url`, nothing that a caller sends counts; and its path is kept.
 #[test]
 fn public_url_counts_alone() {
     let release = Release::usual();
@@ -371,7 +371,7 @@ fn public_url_counts_alone() {
     assert_eq!(refused["doc_url"], "/team_1/acc/docs/agents/cli#downloads");
 }
 
-/// What a shell finds to run: each that is here.
+/// The shells that the script is run by: those that are installed here.
 fn shells() -> Vec<&'static [&'static str]> {
     let known: [&[&str]; 4] = [&["sh"], &["dash"], &["bash", "--posix"], &["busybox", "sh"]];
     known
@@ -489,7 +489,7 @@ fn the_script_installs_into_an_empty_home() {
     }
 }
 
-/// What was there stays: other keys, comments, tables, the credentials; a folder that was open to others is narrowed.
+/// Existing content stays: other keys, comments, tables, the credentials; a folder that was open to others is narrowed.
 #[test]
 fn the_script_keeps_what_is_configured() {
     let site = site();
@@ -529,7 +529,7 @@ fn the_script_keeps_what_is_configured() {
         assert!(home.run(&["sh"], &script, &[]).status.success());
         assert_eq!(fs::read_to_string(home.path(".config/accredit/config.toml")).unwrap(), after);
     }
-    // What it cannot read it leaves alone, and says so.
+    // A file that it cannot read it leaves alone, and says so.
     let home = Home::new();
     fs::create_dir_all(home.path(".config/accredit")).unwrap();
     let strange = "list = [\n[profiles.work]\nurl = \"u\"\n";
@@ -537,7 +537,7 @@ fn the_script_keeps_what_is_configured() {
     let output = home.run(&["sh"], &script, &[]);
     assert!(output.status.success() && said(&output).contains("Not configured: add url ="), "{}", said(&output));
     assert_eq!(fs::read_to_string(home.path(".config/accredit/config.toml")).unwrap(), strange);
-    // Whoever keeps it elsewhere keeps it there.
+    // A link to a file elsewhere stays a link.
     let home = Home::new();
     fs::create_dir_all(home.path(".config/accredit")).unwrap();
     fs::write(home.path("dotfile.toml"), "colour = \"never\"\n").unwrap();
@@ -568,7 +568,7 @@ fn a_dry_run_changes_nothing() {
     }
 }
 
-/// R64: what is not what the server promised is refused, what was installed before stays, and nothing is left behind.
+/// R64: a download that differs from what the server promised is refused, what was installed before stays, and nothing is left behind.
 #[test]
 fn a_corrupted_download_is_refused_and_leaves_nothing() {
     let release = Release::usual();
@@ -597,7 +597,7 @@ fn a_corrupted_download_is_refused_and_leaves_nothing() {
     }
 }
 
-/// A server that is gone, a platform that is not there, a home that is none: each is said, and nothing is left behind.
+/// A server that is gone, a platform that is not there, a HOME that is not usable: each is reported, and nothing is left behind.
 #[test]
 fn the_script_says_why_it_cannot() {
     let site = site();
@@ -629,7 +629,7 @@ fn tools(names: &[&str]) -> TempDir {
     folder
 }
 
-/// With curl or wget, with sha256sum or shasum: what is there is used, and what is missing is said before anything is done.
+/// With curl or wget, with sha256sum or shasum: the tools that are there are used, and a missing one is reported before anything is done.
 #[test]
 fn the_script_takes_the_tools_that_are_there() {
     let site = site();
@@ -641,7 +641,7 @@ fn the_script_takes_the_tools_that_are_there() {
             eprintln!("left out: {tool} or {check} is not here");
             continue;
         }
-        // What is a Perl script needs its Perl.
+        // A tool that is a Perl script needs Perl.
         let more = tools(&["perl"]);
         let path = format!("{}:{}", folder.path().display(), more.path().display());
         let home = Home::new();
@@ -795,7 +795,7 @@ impl Download {
     }
 }
 
-/// A file of 64 MiB, downloaded by eight at once who stop in the middle: the host holds none of it, and all get all of it.
+/// A file of 64 MiB, downloaded by eight clients at once that stop in the middle: the host holds none of it, and all get all of it.
 #[test]
 fn large_downloads_at_once_need_no_memory() {
     const MIB: u64 = 1024 * 1024;
@@ -817,7 +817,7 @@ fn large_downloads_at_once_need_no_memory() {
     };
     download(&|| {});
     let before = server.host().peak_memory();
-    // Not barriers: whoever fails would leave the others waiting for ever.
+    // Not barriers: a thread that fails would leave the others waiting for ever.
     let (arrived, measured) = (AtomicUsize::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {

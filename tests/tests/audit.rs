@@ -1,5 +1,5 @@
-//! R31, R33, R36: the audit trail over HTTP. It holds under writers on two hosts that are killed, says when it was bent, shows
-//! everybody only what is his, and cannot be made to grow from outside.
+//! R31, R33, R36: the audit trail over HTTP. It holds under writers on two hosts that are killed, reports when it was falsified,
+//! shows every caller only its own rows, and cannot be made to grow from outside.
 
 #![expect(
     clippy::indexing_slicing,
@@ -119,7 +119,7 @@ fn two_hosts_that_write_seal_and_are_killed_make_one_whole_chain() {
     assert_eq!(server.number(changes), 0, "no change without its row");
 }
 
-/// R31: what somebody did who can write to the file is found, and the first bad row is named.
+/// R31: a change by somebody who can write to the file is found, and the first bad row is named.
 #[test]
 fn a_bent_trail_is_found() {
     let (server, admin) = sealing(false);
@@ -170,7 +170,7 @@ fn without_a_key_nothing_is_sealed_and_verifying_says_so() {
 }
 
 /// R31: however often a stranger is refused, there is at most a row a minute for each account and slug, and none for accounts
-/// that are not there, for credentials that nobody has and for what is no credential.
+/// that are not there, for credentials that nobody has and for texts that are not credentials.
 #[test]
 fn a_stranger_cannot_make_the_trail_grow() {
     let (server, admin) = sealing(false);
@@ -219,7 +219,7 @@ fn a_stranger_cannot_make_the_trail_grow() {
 
 /// R33, R36: an agent and a member see what happened to the agents that they may read; another tenant sees nothing of it.
 #[test]
-fn everybody_sees_only_what_is_his() {
+fn every_caller_sees_only_its_own_rows() {
     let (server, admin) = sealing(false);
     let mia = server.user(&admin, "mia@example.com", "member");
     let scout = server.agent(&mia, "scout", &["agents.read", "audit.read"]);
@@ -260,7 +260,7 @@ fn everybody_sees_only_what_is_his() {
 }
 
 /// R36: pages have no gap while others write, and the export is the same rows; it is streamed: a trail far larger than the
-/// memory that it may take comes whole, and one that cannot be read to its end is not taken for whole.
+/// memory that it may take comes whole, and one that cannot be read to its end does not look whole.
 #[test]
 fn a_long_trail_is_paged_and_exported_whole() {
     let (server, admin) = sealing(false);

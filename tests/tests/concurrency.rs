@@ -47,7 +47,7 @@ fn fifty_issues_at_once_leave_one_active_token() {
         };
         assert_eq!(count("AND place = 'active'"), 1);
         assert_eq!(count(""), if grace == 0 { 1 } else { 2 });
-        // What the database says is what the doors say: as many tokens work, and the active one is the last that was made.
+        // The hosts agree with the database: as many tokens work, and the active one is the last that was made.
         let live: Vec<String> = issued
             .iter()
             .filter(|issued| server.with(text(&issued["token"])).get("/api/auth/whoami").status() == 200)
@@ -72,7 +72,7 @@ fn fifty_issues_at_once_leave_one_active_token() {
 }
 
 /// R39, R11: forty creates of one key at once over two hosts make one; forty rotations of it leave one active secret, and one in
-/// its grace, and as many work at the doors.
+/// its grace, and the hosts accept as many.
 #[test]
 fn forty_creates_and_rotations_of_one_key_leave_one() {
     let (server, admin) = Server::with_admin();
@@ -138,7 +138,7 @@ fn twenty_users_of_one_address_are_one() {
     assert_eq!(server.number("SELECT count(*) FROM users WHERE email_key = 'eve@example.com'"), 1);
 }
 
-/// R18: admins who demote, deactivate and delete each other at once, through two hosts, leave one who can mend it.
+/// R18: admins who demote, deactivate and delete each other at once, through two hosts, leave one who can fix it.
 #[test]
 fn admins_who_end_each_other_at_once_leave_one() {
     let (server, ada) = Server::with_admin();
@@ -164,13 +164,13 @@ fn admins_who_end_each_other_at_once_leave_one() {
         ends
     });
     for answer in answers.iter().flatten() {
-        // Done; or the caller is no admin any more; or the other is no more; or the database was busy.
+        // Done; or the caller is no longer an admin; or the other is gone; or the database was busy.
         assert!(matches!(answer.status(), 200 | 204 | 401 | 403 | 404 | 503), "{answer:?}");
     }
     assert!(server.number("SELECT count(*) FROM users WHERE role = 'admin' AND deactivated_at IS NULL") >= 1);
 }
 
-/// R6: once the answer to a revoke is there, no request that begins after it is let in: at neither host, by no instance.
+/// R6: once the answer to a revoke is there, no request that begins after it is let in by any host or instance.
 #[test]
 fn nothing_that_begins_after_a_revoke_is_let_in() {
     let (server, admin) = Server::with_admin();
@@ -210,7 +210,7 @@ fn nothing_that_begins_after_a_revoke_is_let_in() {
     }
 }
 
-/// R68: callers who share an instance are kept apart: each learns only of himself, whatever the others ask meanwhile.
+/// R68: callers who share an instance are kept apart: each learns only about itself, whatever the others ask meanwhile.
 #[test]
 fn many_callers_in_one_instance_are_kept_apart() {
     let (server, admin) = Server::with_admin();
@@ -258,7 +258,7 @@ fn many_callers_in_one_instance_are_kept_apart() {
     });
 }
 
-/// R4, R31: everything at once, over two hosts: what was answered is what is there, row for row.
+/// R4, R31: everything at once, over two hosts: the database holds what was answered, row for row.
 #[test]
 fn a_mixed_crowd_leaves_what_it_was_told() {
     let (server, admin) = Server::with_admin();

@@ -1,4 +1,4 @@
-//! What is done with the credential that a request carries: how it is read, when it is refused, what is recorded.
+//! The credential that a request carries: how it is read, when it is refused, what is recorded.
 
 #![expect(clippy::indexing_slicing, reason = "helpers of tests: whatever is not as expected ends the test")]
 
@@ -33,7 +33,7 @@ fn who(client: &Client) -> String {
     who["agent_name"].as_str().or(who["email"].as_str()).unwrap_or_default().to_owned()
 }
 
-/// R1: with the database gone, what is malformed is still a plain 401: it was never asked for. What is well-formed is 503.
+/// R1: with the database gone, a malformed credential is still a plain 401, since it is not looked up. A well-formed one is 503.
 /// R16: a database that fails is never "unknown", "forbidden" or "allowed".
 #[test]
 fn a_malformed_credential_asks_the_database_nothing_and_a_broken_database_is_503() {
@@ -87,7 +87,7 @@ fn whatever_needs_the_database_says_503_when_it_fails() {
     assert_eq!(server.number("SELECT count(*) FROM agents"), 0);
 }
 
-/// The shape of what is issued: prefix, 57 characters in all, checksum at the end; what is shown later are 16 of them.
+/// The form of an issued secret: prefix, 57 characters in all, checksum at the end; 16 of them are shown later.
 #[test]
 fn what_is_issued_has_the_published_shape() {
     let site = site();
@@ -134,14 +134,14 @@ fn the_header_is_read_as_rfc_6750_says() {
     let mut bytes = raw::request("GET", WHOAMI, nobody.address(), &[], None);
     bytes.truncate(bytes.len() - 2);
     bytes.extend_from_slice(b"authorization: Bearer \xff\xfe\r\n\r\n");
-    // Spin itself refuses a header that is no UTF-8, with an empty 500; nobody gets in by one either way.
+    // Spin itself refuses a header that is not UTF-8, with an empty 500; nobody gets in by one either way.
     let answer = raw::exchange(nobody.address(), &bytes).unwrap();
     let body = String::from_utf8_lossy(&answer.body).into_owned();
     let is_the_hosts = answer.status == 500 && body.is_empty();
     assert!(is_the_hosts || (answer.status == 401 && body.contains("\"error\":\"invalid_token\"")), "{answer:?}");
 }
 
-/// R14: where a bearer is sent, the cookie says nothing, whether the bearer is any good or not.
+/// R14: where a bearer is sent, the cookie is ignored, whether the bearer is valid or not.
 #[test]
 fn a_bearer_silences_the_cookie() {
     let site = site();
@@ -193,7 +193,7 @@ fn a_change_by_cookie_needs_this_sites_origin_and_token() {
     }
     assert_eq!(site.server.number("SELECT count(*) FROM agents WHERE name LIKE 'by-cookie%'"), 0);
     assert_eq!(who(&session), "ada@example.com");
-    // Reading is no change.
+    // Reading changes nothing.
     nobody.call("GET", "/api/agents", &[("cookie", &cookie)], None).is(200);
     // The fix, to the letter: the token as a bearer.
     session.post("/auth/logout", &json!({})).is(204);
@@ -211,7 +211,7 @@ fn a_revoked_credential_is_refused_everywhere_at_once() {
         for at in both(&scout.client) {
             at.get(WHOAMI).is(200);
         }
-        // Each time through the other door.
+        // Each time at the other host.
         both(&admin)[round % 2].delete(&format!("/api/agents/{}/token", scout.name)).is(204);
         for at in both(&scout.client) {
             at.get(WHOAMI).refused(401, "token_revoked");
@@ -242,7 +242,7 @@ fn other_sessions_end_and_this_one_stays() {
     }
 }
 
-/// R11: within the grace both tokens work; at its end, which the answer of the database tells, the old one is refused.
+/// R11: within the grace both tokens work; at its end, as the database has it, the old one is refused.
 #[test]
 fn a_rotation_has_its_grace_and_no_more() {
     let site = site();
@@ -257,7 +257,7 @@ fn a_rotation_has_its_grace_and_no_more() {
         let before = now();
         let answer = old.client.get(WHOAMI);
         let after = now();
-        // Between the two readings of the clock the server made up its mind.
+        // The server decided between the two readings of the clock.
         match answer.status() {
             200 => assert!(before < ends, "answered {} ms after the grace", before - ends),
             _ => {
@@ -270,7 +270,7 @@ fn a_rotation_has_its_grace_and_no_more() {
     });
 }
 
-/// R11: a second rotation ends the first grace; who rotates himself keeps scope and end, and gets at least 60 s.
+/// R11: a second rotation ends the first grace; a token that rotates itself keeps scope and end, and gets at least 60 s.
 #[test]
 fn a_second_rotation_ends_the_first_grace() {
     let site = site();
@@ -321,7 +321,7 @@ fn a_life_is_within_its_bounds_and_never_means_never() {
     assert_eq!(site.server.number(never), 1);
 }
 
-/// R8: no sequence of mints ends wider, or lives longer, than what it began with.
+/// R8: no sequence of mints ends with a credential that is wider, or lives longer, than the first one.
 #[test]
 fn no_sequence_of_mints_widens_or_lengthens() {
     const ASKED: [&str; 7] =
@@ -352,7 +352,7 @@ fn no_sequence_of_mints_widens_or_lengthens() {
                 continue; // replaced by a later step
             }
             let own = own.is(200);
-            // Mostly what it has, so that chains grow long; now and then what it has not.
+            // Mostly scopes that it has, so that chains grow long; now and then one that it lacks.
             let mut scope: Vec<&str> =
                 own["scope"].as_array().into_iter().flatten().map(text).filter(|_| roll(5) > 0).collect();
             if roll(5) == 0 {
@@ -364,7 +364,7 @@ fn no_sequence_of_mints_widens_or_lengthens() {
                 1 => body["expires_in_days"] = Json::Null,
                 _ => {}
             }
-            // Whoever replaces his own token may not ask for either.
+            // An agent that replaces its own token may not ask for either.
             if own["agent_name"].is_string() && roll(3) > 0 {
                 body = json!({});
             }
@@ -435,7 +435,7 @@ fn a_use_is_recorded_and_refuses_nobody() {
     for _ in 0..20 {
         scout.client.get(WHOAMI).is(200);
     }
-    // Another's use is written after these: had they been written, that would be seen by then.
+    // Another credential's use is written after these: once that is there, these would be there too.
     let other = server.agent(&admin, "other", &["agents.read"]);
     other.client.get(WHOAMI).is(200);
     server.until_number(
@@ -463,7 +463,7 @@ fn a_use_is_recorded_and_refuses_nobody() {
     assert_eq!(server.texts(&row), before);
 }
 
-/// R71: the address is what the host says; a client's own copy of its header, and what no trusted proxy says, count for nothing.
+/// R71: the address is the one that the host reports; a client's own copy of the header, and an untrusted proxy's, are ignored.
 /// R15: a changed address is recorded at once.
 #[test]
 fn the_address_is_the_hosts_word() {

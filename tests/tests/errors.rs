@@ -84,14 +84,14 @@ fn a_body_that_is_no_json_is_refused() {
     for body in bodies {
         for (client, path) in [(&site.1, "/api/agents"), (&site.0.nobody(), "/auth/token")] {
             let refused = send(client, path, body).refused(400, "invalid_json");
-            // What was sent is not sent back.
+            // The response does not repeat the body of the request.
             assert!(refused.to_string().len() < 600, "{refused}");
         }
     }
     assert_eq!(site.0.number("SELECT count(*) FROM agents WHERE name = 'a'"), 0);
 }
 
-/// R58: JSON that is no object, a field that stands twice, and one of the wrong type.
+/// R58: JSON that is not an object, a repeated field, and a field of the wrong type.
 #[test]
 fn a_body_of_the_wrong_shape_is_refused_and_names_the_field() {
     let site = site();
@@ -146,14 +146,16 @@ fn an_oversized_body_is_refused() {
         chunked.extend_from_slice(b"0\r\n\r\n");
         site.1.raw("chunked", &chunked).refused(status, slug);
     }
-    // A length that is a lie: refused before a byte of it has come.
-    let mut connection = Connection::open(&address).unwrap();
-    let head = format!(
-        "POST /api/agents HTTP/1.1\r\nhost: {address}\r\nauthorization: {authorization}\r\ncontent-length: 99999999999\r\n\r\n"
-    );
-    connection.send(head.as_bytes()).unwrap();
-    let answer = Answer::new("a huge length", site.1.base_url(), connection.response(false).unwrap());
-    answer.refused(413, "body_too_large");
+    // A false length, up to the largest that a host lets through: refused before a byte of it has come.
+    for length in ["99999999999", "9223372036854775808", "18446744073709551600"] {
+        let mut connection = Connection::open(&address).unwrap();
+        let head = format!(
+            "POST /api/agents HTTP/1.1\r\nhost: {address}\r\nauthorization: {authorization}\r\ncontent-length: {length}\r\n\r\n"
+        );
+        connection.send(head.as_bytes()).unwrap();
+        let answer = Answer::new("a huge length", site.1.base_url(), connection.response(false).unwrap());
+        answer.refused(413, "body_too_large");
+    }
 }
 
 /// R58, R70: a body that comes in single bytes is a body like any other, also from several at once: what arrives piece by
@@ -175,7 +177,7 @@ fn a_body_in_single_bytes_is_a_body() {
     }
 }
 
-/// R58: a body that breaks off changes nothing, and whoever comes next is answered.
+/// R58: a body that breaks off changes nothing, and the next request is answered.
 #[test]
 fn a_body_that_breaks_off_changes_nothing() {
     let site = site();
@@ -196,9 +198,9 @@ fn a_body_that_breaks_off_changes_nothing() {
     site.1.get("/api/agents/half").refused(404, "agent_not_found");
 }
 
-/// R58: who asks for `application/problem+json` gets it, with the members of RFC 9457.
+/// R58: a client that asks for `application/problem+json` gets it, with the members of RFC 9457.
 #[test]
-fn a_problem_is_a_problem_for_who_asks_for_one() {
+fn a_client_that_asks_for_a_problem_gets_one() {
     let site = site();
     for path in ["/api/agents", "/nothing", "/auth/token"] {
         let answer = site.0.nobody().call("GET", path, &[("accept", "application/problem+json")], None);
@@ -209,7 +211,7 @@ fn a_problem_is_a_problem_for_who_asks_for_one() {
     }
 }
 
-/// R30: what was typed never comes back as markup, and no answer is one that a browser would run.
+/// R30: a text that was sent never comes back as markup, and no answer is one that a browser would run.
 #[test]
 fn nothing_that_was_typed_comes_back_as_markup() {
     let site = site();
@@ -315,7 +317,7 @@ fn the_fix_for_a_missing_scope_works() {
     lacking.client.at(second.host().base_url()).patch("/api/agents/lacking", &change).refused(403, "scope_denied");
 }
 
-/// R59: where the owner's role lacks it, asking is no use before the role is raised, and the fix says so.
+/// R59: where the owner's role lacks it, asking does not help before the role is raised, and the fix says so.
 #[test]
 fn the_fix_for_a_scope_beyond_the_role_names_the_role() {
     let site = site();
@@ -333,7 +335,7 @@ fn the_fix_for_a_scope_beyond_the_role_names_the_role() {
     vic.post("/api/agents", &json!({ "name": "more" })).is(201);
 }
 
-/// R59: a credential is told to sign in to its own tenant.
+/// R59: the fix is to sign in to the tenant of the credential.
 #[test]
 fn the_fix_for_a_revoked_token_names_the_tenant() {
     let site = site();
@@ -345,7 +347,7 @@ fn the_fix_for_a_revoked_token_names_the_tenant() {
     assert_eq!(calls_in(&refused["fix"])[0].body.as_ref().map(|body| body["tenant"].clone()), Some(json!("elsewhere")));
 }
 
-/// R59: what no approval gives, the owner gives; and what is too wide is named at once, with what is not.
+/// R59: the owner gives the scopes that no approval gives; a refusal of too wide scopes names those that can be given.
 #[test]
 fn the_fixes_for_wider_scopes_work() {
     let site = site();
@@ -434,7 +436,7 @@ fn fixes_work_when_they_are_followed() {
     own.client.post("/api/agents/own/token/issue", &json!({ "grace_seconds": 60 })).is(200);
 }
 
-/// R59: who presents a key is told how another key comes to be; the agent's token stays what it is.
+/// R59: a caller that presents a key is told how to make another key; the agent's token stays what it is.
 #[test]
 fn the_fixes_for_keys_work() {
     let site = site();

@@ -1,5 +1,5 @@
-//! What goes wrong around the server: it is killed, shares its files, meets an older or newer database, a full one, and
-//! clients that mean no good.
+//! Faults around the server: it is killed, shares its files, meets an older or newer database, a full one, and
+//! hostile clients.
 
 #![expect(
     clippy::indexing_slicing,
@@ -29,7 +29,7 @@ use tests::{
 
 const WHOAMI: &str = "/api/auth/whoami";
 
-/// What a client knows of one agent: what it was answered, and what it had asked for when the host died.
+/// A client's knowledge of one agent: the answers that it got, and its open request when the host was killed.
 #[derive(Debug)]
 struct Known {
     name: String,
@@ -110,8 +110,8 @@ fn tell(
     }
 }
 
-/// R69: killed under load 50 times, each time at another moment; after each restart, without any repair, all that was
-/// answered is there and nothing that was taken away is back.
+/// R69: killed under load 50 times, each time at another moment; after each restart, without any repair, everything
+/// that was answered is there and nothing that was taken away is back.
 #[test]
 fn killed_fifty_times_under_load_it_loses_nothing_that_it_answered() {
     let (mut server, admin) = Server::with_admin();
@@ -161,7 +161,7 @@ fn killed_fifty_times_under_load_it_loses_nothing_that_it_answered() {
     assert_eq!(server.number("SELECT count(*) FROM agents a WHERE archived_at IS NULL AND NOT EXISTS (SELECT 1 FROM credentials WHERE agent_id = a.id)"), 0);
 }
 
-/// R67: two hosts that meet an empty directory at once make one database between them, whoever comes first.
+/// R67: two hosts that meet an empty directory at once make one database between them, whichever comes first.
 #[test]
 fn two_hosts_migrate_one_database_once() {
     for _ in 0..3 {
@@ -188,7 +188,7 @@ fn two_hosts_migrate_one_database_once() {
     }
 }
 
-/// R67: what is in an older database is kept through the upgrade.
+/// R67: the data of an older database is kept through the upgrade.
 #[test]
 fn an_older_database_is_kept() {
     let state = Arc::new(state_directory());
@@ -202,7 +202,7 @@ fn an_older_database_is_kept() {
     assert_eq!(server.texts("PRAGMA journal_mode"), ["wal"]);
 }
 
-/// R67: a database without WAL, as some ways to restore a backup leave one, is set to it again by whoever comes first.
+/// R67: a database without WAL, as some ways to restore a backup leave one, is set to it again by the first host that opens it.
 #[test]
 fn a_restored_database_is_written_ahead_again() {
     let (mut server, admin) = Server::with_admin();
@@ -216,7 +216,7 @@ fn a_restored_database_is_written_ahead_again() {
     assert_eq!(server.texts("PRAGMA journal_mode"), ["wal"]);
 }
 
-/// R16: a file that is no database is 503 for everybody, and when it is gone the same host serves.
+/// R16: a file that is not a database is 503 for everybody, and when it is gone the same host serves.
 #[test]
 fn a_file_that_is_no_database_is_503_while_it_is_there() {
     let state = Arc::new(state_directory());
@@ -259,7 +259,7 @@ fn a_newer_database_is_used_until_it_says_no() {
     assert_eq!(server.number("PRAGMA user_version"), 99);
 }
 
-/// R74: beyond the bound what gives is refused, what takes away goes through, and reading goes on.
+/// R74: beyond the bound a change that gives a right is refused, one that takes a right away goes through, and reading goes on.
 #[test]
 fn a_full_database_still_takes_rights_away() {
     let server = Server::settings().variable("database_max_mib", "1").start();
@@ -323,7 +323,7 @@ fn a_full_database_still_takes_rights_away() {
     admin.at(roomy.host().base_url()).post("/api/agents", &json!({ "name": "roomy" })).is(201);
 }
 
-/// R74: on a disk that takes no more every write is a 503, reading goes on, and nothing is broken when there is room again.
+/// R74: on a full disk every write is a 503, reading goes on, and nothing is broken when there is room again.
 /// The disk is a limit on the size of files, whose signal is ignored: writes beyond it fail as they would on a full one.
 #[test]
 fn on_a_full_disk_writes_are_503_and_reading_goes_on() {
@@ -368,7 +368,7 @@ fn on_a_full_disk_writes_are_503_and_reading_goes_on() {
     admin.post("/api/agents", &json!({ "name": "roomy" })).is(201);
 }
 
-/// R74, R31: whoever has no credential leaves nothing in the database but a bounded throttle.
+/// R74, R31: a caller without a credential leaves nothing in the database but a bounded throttle.
 #[test]
 fn a_stranger_fills_nothing() {
     let (server, admin) = Server::with_admin();
@@ -403,7 +403,7 @@ fn a_stranger_fills_nothing() {
     assert_eq!(server.number("SELECT count(*) FROM audit WHERE outcome = 'refused'"), 0);
 }
 
-/// A client that means no good; it goes on until it is told to stop.
+/// A hostile client; it goes on until it is told to stop.
 fn misbehave(address: &str, number: usize, token: &str, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let Ok(mut connection) = Connection::open(address) else { continue };
@@ -413,7 +413,7 @@ fn misbehave(address: &str, number: usize, token: &str, stop: &AtomicBool) {
                 thread::sleep(Duration::from_millis(pause));
             }
         };
-        // What it could not send is what it wanted.
+        // That it could not send is no failure.
         match number % 5 {
             // Connects and says nothing.
             0 => drip(&mut connection, b"", 100),
@@ -481,7 +481,7 @@ fn two_hundred_connections_hold_up_nobody() {
     });
     // Each of the good ones has read every answer that it asked for, or its thread has failed.
     assert!(answered.load(Ordering::Relaxed) > 20 * 20, "{answered:?} answers");
-    // Flat: what is lost with each piece that comes in would be hundreds of MiB by then.
+    // Flat: a leak for each piece that comes in would be hundreds of MiB by then.
     let (early, late) = (measured[7..10].iter().max().unwrap(), measured[21..].iter().min().unwrap());
     println!("{answered:?} answers; memory in KiB, second by second: {measured:?}");
     assert!(*late <= early + early / 3 + 32 * 1024, "memory in KiB, second by second: {measured:?}");
@@ -528,7 +528,7 @@ fn a_locked_database_is_503_and_reading_goes_on() {
     assert_eq!(admin.post("/api/agents", &json!({ "name": "blocked" })).is(201)["name"], "blocked");
 }
 
-/// R69: asked to stop while many write, the server finishes them: whoever got no answer had not been heard.
+/// R69: asked to stop while many write, the server finishes them: a request without an answer had not been received.
 #[test]
 fn a_stop_under_load_finishes_what_it_began() {
     let (mut server, admin) = Server::with_admin();
@@ -559,4 +559,17 @@ fn a_host_takes_the_place_of_one_that_was_killed() {
     let again = start.run();
     assert_eq!(again.address(), address);
     Client::of_accredit(again.base_url()).get("/healthz").is(200);
+}
+
+/// Compiling takes many times the memory of serving. What a start with an empty cache took is given back before the host serves.
+#[test]
+fn a_first_start_gives_back_what_compiling_took() {
+    let cache = tests::server::state_directory();
+    let memory = || {
+        let server = Server::settings().flag("--cache-dir", &cache.path().to_string_lossy()).start();
+        server.nobody().get("/healthz").is(200);
+        server.host().memory()
+    };
+    let (cold, warm) = (memory(), memory());
+    assert!(cold * 5 <= warm * 6, "{cold} KiB after a first start, {warm} KiB after a second one");
 }

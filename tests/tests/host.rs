@@ -71,7 +71,7 @@ fn an_exact_route_beats_a_name_beats_a_prefix_and_the_longest_prefix_wins() {
     }
 }
 
-/// Slashes at the ends of a path count for nothing. Within it each one parts two segments, which may be empty.
+/// Slashes at the ends of a path count for nothing. Within it each one separates two segments, which may be empty.
 #[test]
 fn an_empty_segment_is_a_segment() {
     let client = host().client();
@@ -124,7 +124,7 @@ fn a_private_route_is_reached_by_components_only() {
     assert_eq!(inside["status"], 200);
     let seen: Json = serde_json::from_str(inside["body"].as_str().unwrap_or_default()).unwrap();
     assert_eq!(seen["name"], "private");
-    // Whoever may not call it does not reach it, and from outside its name is no way in.
+    // A component that may not call it does not reach it, and neither does a request from outside that uses its name.
     assert!(
         refusal(&host.client().get(&format!("/other/fetch?url={}", encode("http://private.spin.internal/who"))))
             .contains("Denied")
@@ -133,7 +133,7 @@ fn a_private_route_is_reached_by_components_only() {
     assert_ne!(raw::exchange(host.address(), request).unwrap().status, 200);
 }
 
-/// R71: what a client sends under the host's names comes before what the host says; only the last value is the host's.
+/// R71: what a client sends under the host's names comes before the host's values; only the last value is the host's.
 #[test]
 fn the_hosts_headers_come_last() {
     let host = host();
@@ -217,7 +217,7 @@ fn a_trap_is_an_empty_500_and_the_next_request_is_served() {
         assert_eq!((answer.status(), answer.text()), (500, String::new()));
         assert_eq!(who(&client, "/other/who"), "other");
     }
-    // Another component's instance never notices.
+    // An instance of another component is not affected.
     let slow = thread::spawn({
         let client = client.clone();
         move || client.get("/one/slow?ms=300").status()
@@ -302,7 +302,7 @@ fn a_missing_required_variable_stops_the_start_and_is_named() {
     assert_eq!(who(&host.client(), "/one/who"), "one");
 }
 
-/// R72: what the manifest does not grant is refused.
+/// R72: access that the manifest does not grant is refused.
 #[test]
 fn a_component_without_a_grant_is_refused() {
     let host = host();
@@ -321,7 +321,7 @@ fn a_component_without_a_grant_is_refused() {
     }
     assert_eq!(client.get("/bare/env").is(200), json!({}));
     assert_eq!(client.get("/bare/file?path=/files/public.txt").status(), 502);
-    // The host's own files are nobody's.
+    // No component can read the host's own files.
     assert_eq!(client.get("/one/file?path=/etc/passwd").status(), 502);
     assert_eq!(client.get(&format!("/one/file?path={}", encode("/files/../../../../etc/passwd"))).status(), 502);
 }
@@ -474,7 +474,7 @@ fn what_the_host_does_not_have_is_refused_by_name() {
     assert!(config("[sqlite_database.default]\ntype = \"libsql\"\nurl = \"https://x\"\n").contains("libsql"));
 }
 
-/// R70: whoever begins a request and does not end it is sent away, and holds up nobody meanwhile.
+/// R70: a client that begins a request and does not end it is disconnected, and delays nobody meanwhile.
 #[test]
 fn a_head_that_does_not_end_is_timed_out() {
     let host = host();
@@ -562,7 +562,7 @@ fn bodies_arrive_whole_however_they_are_sent() {
     assert_eq!(connection.response(false).unwrap().status, 200);
 }
 
-/// What can be read in two ways is not read at all: one of the two might be somebody else's.
+/// A request that can be read in two ways is refused: one of the two might be somebody else's.
 #[test]
 fn an_ambiguous_request_is_refused() {
     let host = host();

@@ -1,4 +1,4 @@
-//! R50 to R53: what is sent twice with one key happens once.
+//! R50 to R53: a request that is sent twice with one key happens once.
 
 use std::{sync::Arc, thread, time::Duration};
 
@@ -53,7 +53,7 @@ fn forty_at_once_with_one_key_happen_once() {
     assert_eq!(server.number("SELECT count(*) FROM idempotency"), 1);
     let token = text(&done[0].1["auth_token"]);
     assert_eq!(server.with(token).get("/api/auth/whoami").is(200)["agent_name"], "once");
-    // Whoever was told to come again comes again.
+    // A client that was told to come again comes again.
     assert_eq!(admin.post_once("/api/agents", "forty", &body).is(201), done[0].1);
 }
 
@@ -141,7 +141,7 @@ fn a_secret_is_replayed_to_its_credential_only() {
     assert_eq!(site.admin.post_once("/api/agents", "secret", &secret).is(201), first);
     let refused = again.post_once("/api/agents", "secret", &secret).refused(409, "idempotency_other_credential");
     assert!(!refused.to_string().contains(text(&first["auth_token"])));
-    // Another body is another body, whoever sends it.
+    // Another body is refused as such, whichever credential sends it.
     again.post_once("/api/agents", "secret", &json!({ "name": "x" })).refused(422, "idempotency_mismatch");
     let plain = json!({ "name": "without-secret", "issue_token": false });
     let first = site.admin.post_once("/api/agents", "plain", &plain).is(201);
@@ -153,9 +153,9 @@ fn a_secret_is_replayed_to_its_credential_only() {
     }
 }
 
-/// R51: what may be done is decided before a replay: who was demoted, or whose credential ended, gets nothing back.
+/// R51: permission is decided before a replay: a caller that was demoted, or whose credential ended, gets nothing back.
 #[test]
-fn a_replay_is_for_who_may_still_do_it() {
+fn a_replay_is_for_a_caller_that_may_still_do_it() {
     let (server, admin) = Server::with_admin();
     let mia = server.user(&admin, "mia@example.com", "member");
     let body = json!({ "name": "scout" });
@@ -164,7 +164,7 @@ fn a_replay_is_for_who_may_still_do_it() {
     mia.post_once("/api/agents", "k", &body).refused(403, "scope_denied");
     server.execute("UPDATE users SET role = 'member' WHERE email_key = 'mia@example.com'");
     assert_eq!(mia.post_once("/api/agents", "k", &body).is(201), first);
-    // The object went out of sight: its replay with it.
+    // Once the object is gone, its replay is gone too.
     let issue = "/api/agents/scout/token/issue";
     mia.post_once(issue, "i", &json!({})).is(200);
     mia.delete("/api/agents/scout").is(204);
@@ -173,7 +173,7 @@ fn a_replay_is_for_who_may_still_do_it() {
     mia.post_once("/api/agents", "k", &body).refused(401, "token_revoked");
 }
 
-/// R51: only what changed something is kept: a refusal is decided anew.
+/// R51: only an answer to a change is kept: a refusal is decided anew.
 #[test]
 fn a_refusal_is_not_kept() {
     let site = site();

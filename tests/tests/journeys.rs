@@ -1,4 +1,4 @@
-//! Whole ways through the server, as somebody with nothing but an HTTP client goes them.
+//! Whole journeys through the server, with nothing but an HTTP client.
 
 use serde_json::{Value as Json, json};
 use tests::{
@@ -95,7 +95,7 @@ fn from_bootstrap_to_deletion() {
         (&patched["display_name"], &patched["labels"], &patched["scope"]),
         (&json!("The builder"), &json!({}), &json!(["agents.read"]))
     );
-    // The ceiling narrows what lives.
+    // The ceiling narrows live tokens.
     assert_eq!(second.get("/api/auth/whoami").is(200)["scope"], json!(["agents.read"]));
     let cleared = ada.patch("/api/agents/build-bot", &json!({ "display_name": null })).is(200);
     assert_eq!(cleared["display_name"], Json::Null);
@@ -112,7 +112,7 @@ fn from_bootstrap_to_deletion() {
 
     ada.post("/auth/logout", &json!({})).is(204);
     ada.get("/api/auth/whoami").refused(401, "token_revoked");
-    // R31: each change has its row, and each row who it was, from where, and the request.
+    // R31: each change has its row, and each row names the author, the address and the request.
     let actions = server.texts("SELECT action FROM audit WHERE outcome = 'done' ORDER BY seq");
     let token = "agent.token.";
     assert_eq!(
@@ -209,7 +209,7 @@ fn the_tick_writes_what_was_refused() {
         server.number(&format!("SELECT count(*) FROM audit WHERE agent_id = '{}' AND outcome = 'refused'", scout.id))
             <= 2
     );
-    // Anybody may call it: it makes no difference, and tells nothing.
+    // Anybody may call it: it makes no difference, and returns nothing.
     for _ in 0..20 {
         let answer = server.nobody().post("/internal/tick", &json!({ "anything": true }));
         assert_eq!((answer.status(), answer.text()), (204, String::new()));

@@ -1,4 +1,4 @@
-//! The state of agents over HTTP: what many do to it at once, over two hosts on one file, and what a killed host keeps of it.
+//! The state of agents over HTTP: many changes at once, over two hosts on one file, and the states that a killed host keeps.
 
 #![expect(clippy::indexing_slicing, reason = "helpers of tests: whatever is not as expected ends the test")]
 
@@ -66,8 +66,8 @@ impl Drop for Ended<'_> {
     }
 }
 
-/// R43: forty callers over two hosts halt, let go on, register below and move; at no moment does anything run below what is
-/// halted, and the trail has a row for each step that was answered.
+/// R43: forty callers over two hosts halt, let go on, register below and move; at no moment does an agent run below a halted
+/// one, and the trail has a row for each step that was answered.
 #[test]
 fn what_many_do_to_a_tree_at_once_leaves_nothing_running_below_what_is_halted() {
     let (server, admin) = Server::with_admin();
@@ -123,7 +123,7 @@ fn what_many_do_to_a_tree_at_once_leaves_nothing_running_below_what_is_halted() 
 }
 
 /// R43: stop-alls and resumes at once, while others register: every agent that was there is stopped once, and each that runs in
-/// the end was registered, or let go on, after.
+/// the end was registered or resumed afterwards.
 #[test]
 fn stop_all_reaches_every_agent_whatever_happens_beside() {
     let (server, admin) = Server::with_admin();
@@ -222,7 +222,7 @@ fn a_killed_host_keeps_the_states_that_it_answered() {
     }
 }
 
-/// Many heartbeats and lines at once over two hosts: the total is the greatest that was told, and each line that was answered is
+/// Many heartbeats and lines at once over two hosts: the total is the greatest that was reported, and each line that was answered is
 /// there once, under a number of its own.
 #[test]
 fn heartbeats_and_lines_at_once_are_all_kept() {

@@ -157,7 +157,7 @@ fn a_provider_that_does_not_answer_holds_up_nobody() {
     });
 }
 
-/// R69: what was queued is sent, whatever happens between the queue and the sending.
+/// R69: a queued mail is sent, whatever happens between the queue and the sending.
 #[test]
 fn a_mail_survives_a_killed_host() {
     let (sink, mut server, admin) = stage("webhook");
@@ -259,7 +259,7 @@ fn a_private_mail_host_is_refused() {
     assert!(sink.received().is_empty());
 }
 
-/// A sink that nobody vouches for gets nothing: neither the mail nor the token.
+/// A sink with an untrusted certificate gets nothing: neither the mail nor the token.
 #[test]
 fn a_mail_host_that_is_not_trusted_gets_nothing() {
     let (trusted, other) = (Sink::new(), Sink::new());

@@ -1,6 +1,6 @@
-//! R12: every route of the table against every kind of credential, every role and every single scope. Who is let in is
-//! let in exactly where the design says; nothing of it happens, since each request carries a query parameter that no route
-//! knows: whoever reads about it has passed the guard.
+//! R12: every route of the table against every kind of credential, every role and every single scope. A caller
+//! is let in exactly where the design says; no request has an effect, since each carries a query parameter that no route
+//! knows: a caller whose refusal names this parameter has passed the guard.
 
 #![expect(clippy::indexing_slicing, reason = "helpers of tests: whatever is not as expected ends the test")]
 
@@ -52,7 +52,7 @@ const SCOPES: [&str; 34] = [
 
 const ROLES: [&str; 4] = ["viewer", "member", "curator", "admin"];
 
-/// Design, section 2: what a role can do at most.
+/// Design, section 2: the most that a role can do.
 fn ceiling(role: &str) -> BTreeSet<&'static str> {
     let viewer = |scope: &str| {
         matches!(scope, "agents.list" | "agents.read" | "audit.read" | "guides.read" | "tokens.read" | "tokens.write")
@@ -70,7 +70,7 @@ fn ceiling(role: &str) -> BTreeSet<&'static str> {
     SCOPES.into_iter().filter(allowed).collect()
 }
 
-/// Design, section 2: what no agent can do, whatever it carries.
+/// Design, section 2: the scopes that no agent can use, whatever it carries.
 fn is_for_people(scope: &str) -> bool {
     scope.starts_with("users.")
         || scope.starts_with("webhooks.")
@@ -88,7 +88,7 @@ struct Caller {
     what: String,
     kind: Kind,
     client: Client,
-    /// What it can use at most.
+    /// The scopes that it can use at most.
     scope: BTreeSet<&'static str>,
 }
 
@@ -123,12 +123,12 @@ fn rows(server: &Server) -> Vec<Row> {
         .collect()
 }
 
-/// Sends what nobody can carry out.
+/// Sends a request that no route carries out.
 fn ask(client: &Client, row: &Row) -> Answer {
     client.call(&row.method, &format!("{}?not-a-parameter=1", row.path), &[], None)
 }
 
-/// The slug of the refusal that the design demands, or none for who is let in.
+/// The slug of the refusal that the design demands, or none for a caller that is let in.
 fn expected(caller: &Caller, row: &Row) -> Option<&'static str> {
     if row.session_only && caller.kind != Kind::Session {
         Some("session_required")
@@ -163,7 +163,7 @@ fn check(caller: &Caller, row: &Row) {
     }
 }
 
-/// What the tests of this file do must change nothing.
+/// The tests of this file must change nothing.
 fn fingerprint(server: &Server) -> Vec<i64> {
     [
         "SELECT count(*) FROM users",
@@ -302,7 +302,7 @@ fn an_agents_authority_follows_its_owners_role_and_its_ceiling() {
     for row in &rows {
         check(&caller, row);
     }
-    // R41: an agent of an admin is no admin.
+    // R41: an agent of an admin is not an admin.
     admin.patch("/api/agents/everything", &json!({ "scope": ["*"] })).is(200);
     let other = server.agent(&admin, "other", &["agents.read"]);
     for (method, path) in [("GET", ""), ("DELETE", ""), ("POST", "/token/issue"), ("DELETE", "/token")] {

@@ -1,4 +1,4 @@
-//! Notifications and inboxes over HTTP: under concurrency, over two hosts, and for who waits.
+//! Notifications and inboxes over HTTP: under concurrency, over two hosts, and for callers that wait.
 
 use std::{
     collections::BTreeSet,
@@ -94,9 +94,9 @@ fn an_inbox_loses_nothing_under_ten_readers() {
     assert_eq!(server.number("SELECT count(*) FROM inbox"), 0);
 }
 
-/// Who waits is answered when there is something, and shut out when his credential ends meanwhile.
+/// A caller that waits is answered when there is something, and refused when its credential ends meanwhile.
 #[test]
-fn who_waits_is_told_at_once_and_refused_when_his_token_ends() {
+fn a_waiting_caller_is_answered_at_once_and_refused_when_its_token_ends() {
     let (server, admin) = Server::with_admin();
     let agent = server.agent(&admin, "scout", &["agents.read"]).client;
     let asked = Instant::now();

@@ -12,7 +12,7 @@ fn bootstrap(server: &Server) -> Json {
     json!({ "secret": server.operator_secret(), "email": "ada@example.com", "name": "Ada", "password": PASSWORD })
 }
 
-/// R22: the first tenant is made once, whoever comes at the same time, and through whichever host.
+/// R22: the first tenant is made once, however many ask at the same time, and through whichever host.
 #[test]
 fn twenty_bootstraps_at_once_make_one_tenant() {
     let server = Server::empty();
@@ -21,7 +21,7 @@ fn twenty_bootstraps_at_once_make_one_tenant() {
         let at = if number % 2 == 0 { &server } else { &second };
         let mut body = bootstrap(&server);
         body["email"] = json!(format!("admin-{number}@example.com"));
-        // Also with different slugs: what is once is the bootstrap, not the name.
+        // Also with different slugs: the bootstrap happens once, not once for each name.
         body["tenant"] = json!(format!("tenant-{}", number % 3));
         at.nobody().post("/auth/bootstrap", &body)
     });
@@ -39,7 +39,7 @@ fn twenty_bootstraps_at_once_make_one_tenant() {
     assert_eq!(server.nobody().get("/readyz").is(200)["bootstrapped"], true);
 }
 
-/// R73: no default secret; unset and empty, the operator's routes are not there.
+/// R73: no default secret; if it is unset or empty, the operator's routes do not exist.
 #[test]
 fn without_an_operator_secret_nobody_makes_a_tenant() {
     let server = Server::settings().variable("operator_secret", "").start();
@@ -154,7 +154,7 @@ fn naming_the_tenant_gives_no_further_guesses() {
     guess(Some("main")).refused(429, "too_many_attempts");
 }
 
-/// R25: an IPv4 address in IPv6's clothes, as a host that listens on both gives it, is that address and no network of all.
+/// R25: an IPv4-mapped IPv6 address, as a host that listens on both reports it, is that IPv4 address, not one network of all of them.
 #[test]
 fn a_mapped_address_is_the_address_that_it_holds() {
     let server = Server::settings().variable("trusted_proxies", "127.0.0.1").start();
@@ -171,7 +171,7 @@ fn a_mapped_address_is_the_address_that_it_holds() {
     admin.get("/api/auth/whoami").is(200);
 }
 
-/// R74: a try that was sent away before its hash leaves no row: else the throttle itself would fill the disk.
+/// R74: a try that is refused before its hash leaves no row: otherwise the throttle itself would fill the disk.
 #[test]
 fn tries_that_are_sent_away_leave_nothing() {
     let (server, _) = Server::with_admin();
@@ -203,7 +203,7 @@ fn guesses_at_once_are_counted_one_by_one() {
     assert!(count(429) > 0);
 }
 
-/// R25: so many hashes in a second, and no more; a try that was sent away is no wrong try.
+/// R25: so many hashes in a second, and no more; a try that was refused before its hash is not a wrong try.
 #[test]
 fn the_server_hashes_only_so_many_passwords_in_a_second() {
     let (server, _) = Server::with_admin();
@@ -223,7 +223,7 @@ fn the_server_hashes_only_so_many_passwords_in_a_second() {
     server.nobody().post("/auth/token", &json!({ "email": "ada@example.com", "password": PASSWORD })).is(200);
 }
 
-/// R17, R20: one user for an address whatever its case; what cannot be is refused, and nothing of it is stored.
+/// R17, R20: one user for an address whatever its case; an invalid user is refused, and nothing of it is stored.
 #[test]
 fn a_user_that_cannot_be_is_not_made() {
     let (server, admin) = Server::with_admin();
@@ -244,7 +244,7 @@ fn a_user_that_cannot_be_is_not_made() {
     assert_eq!(server.number("SELECT count(*) FROM audit WHERE action = 'user.create'"), 0);
 }
 
-/// R17, R33: the same address in two tenants are two people, and each tenant's admin sees his own only.
+/// R17, R33: the same address in two tenants are two people, and the admin of each tenant sees only the one in it.
 #[test]
 fn two_tenants_share_nothing() {
     let (server, ada) = Server::with_admin();
@@ -287,7 +287,7 @@ fn a_new_password_ends_the_sessions_of_the_old_one() {
     sign_in("another quiet orbit").is(200);
 }
 
-/// R26: a broken hash is the server's fault, told and logged, and not a wrong password.
+/// R26: a broken hash is the server's fault, reported and logged, and not a wrong password.
 #[test]
 fn a_broken_hash_is_not_a_wrong_password() {
     let (server, _) = Server::with_admin();
@@ -297,16 +297,16 @@ fn a_broken_hash_is_not_a_wrong_password() {
     tests::host::until_logged(server.host(), text(&refused["request_id"]));
 }
 
-/// The path of a user, found by his address.
+/// The path of a user, found by their address.
 fn path_of(admin: &Client, email: &str) -> String {
     let found = admin.get(&format!("/api/users?q={email}")).is(200);
     format!("/api/users/{}", text(&found["items"][0]["id"]))
 }
 
-/// R19, R18: somebody leaves: deactivated, everything of his is refused at once and nobody signs in; deleted, his agents go on
-/// with somebody else, and his address is free.
+/// R19, R18: a user leaves. Deactivated: all their credentials are refused at once, and nobody signs in. Deleted: their agents go
+/// on with another owner, and their address is free.
 #[test]
-fn somebody_leaves_and_his_agents_stay() {
+fn a_user_leaves_and_their_agents_stay() {
     let (server, ada) = Server::with_admin();
     let mia = server.user(&ada, "mia@example.com", "member");
     let eve = server.user(&ada, "eve@example.com", "member");
@@ -346,7 +346,7 @@ fn somebody_leaves_and_his_agents_stay() {
     assert_eq!(told["items"][0]["title"], "You now own the agents of mia@example.com");
     let issued = eve.post("/api/agents/scout/token/issue", &json!({})).is(200);
     assert_eq!(server.with(text(&issued["token"])).get(whoami).is(200)["email"], "eve@example.com");
-    // Whoever gets the address is somebody else; the trail goes on to say who it was.
+    // The next user with this address is another user; the trail still names the former one.
     let again = server.user(&ada, "mia@example.com", "viewer");
     assert_eq!(again.get("/api/agents").is(200)["items"], json!([]));
     let trail = ada.get("/api/audit?action=agent.create").is(200);
@@ -373,7 +373,7 @@ fn a_tenant_keeps_its_last_admin() {
     ada.get("/api/auth/whoami").refused(401, "token_revoked");
 }
 
-/// R21: one's own password is changed with the current one; all other sessions end, tokens go on.
+/// R21: a person's own password is changed with the current one; all other sessions end, tokens stay live.
 #[test]
 fn a_person_changes_the_own_password() {
     let (server, ada) = Server::with_admin();

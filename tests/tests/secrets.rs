@@ -1,4 +1,4 @@
-//! R2, R3: what is secret is answered once, and after that found nowhere: in no file, no log, and no later answer.
+//! R2, R3: a secret is returned once, and after that it is found nowhere: in no file, no log, and no later answer.
 
 #![expect(
     clippy::indexing_slicing,
@@ -22,7 +22,7 @@ use tests::{
     server::{PASSWORD, text},
 };
 
-/// Whoever reads these bytes in a file could use the secret.
+/// The forms in which bytes in a file would reveal the secret to a reader.
 fn forms(secret: &str) -> Vec<(String, Vec<u8>)> {
     let mut forms = vec![("as it is".to_owned(), secret.as_bytes().to_vec())];
     let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
@@ -175,11 +175,11 @@ fn after_its_one_answer_a_secret_is_found_nowhere() {
     later.push(nobody.post("/auth/token", &json!({ "email": "ada@example.com", "password": PASSWORD })));
     server.execute("ALTER TABLE gone RENAME TO credentials");
 
-    // An echo to who sent it is no leak, but none of ours: only the replay of the create holds a secret again.
+    // An echo to the sender would be no leak, but we send none: only the replay of the create holds a secret again.
     for answer in &later {
         let is_replay = answer.header("idempotency-replayed") == "true";
         for (what, secret) in secrets.iter().filter(|_| !is_replay) {
-            // What somebody typed as a scope or a name may be named to him in the refusal.
+            // A text that a caller sent as a scope or a name may be named in the refusal to that caller.
             let text = answer.text().replace(&format!("\"unknown_scopes\":[\"{secret}\"]"), "");
             for (form, bytes) in forms(secret) {
                 assert!(!contains(text.as_bytes(), &bytes), "{what} stands {form} in: {answer:?}");

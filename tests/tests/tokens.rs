@@ -38,7 +38,7 @@ fn a_pat_lives_rotates_and_dies_on_every_host() {
     for host in [&server, &second] {
         two.at(host.host().base_url()).get(WHOAMI).refused(401, "token_revoked");
     }
-    // R2: neither is in the file.
+    // R2: neither secret is in the file.
     for secret in [one.bearer(), two.bearer()] {
         let found = server.number(&format!("SELECT count(*) FROM audit WHERE after LIKE '%{secret}%'"));
         assert_eq!(found, 0);
@@ -94,13 +94,13 @@ fn a_service_introspects_what_agents_bring_it() {
     service.get("/api/agents").refused(403, "scope_denied");
 }
 
-/// Somebody with a credential, as the model knows him.
+/// A holder of a credential, as the model knows it.
 struct Holder {
     client: Client,
     is_session: bool,
 }
 
-/// What a credential can use, and when it ends (the far end of time for never).
+/// The scopes that a credential can use, and when it ends (the far end of time for never).
 fn power(client: &Client) -> Option<(BTreeSet<String>, String)> {
     let answer = client.get(WHOAMI);
     if answer.status() != 200 {
@@ -171,7 +171,7 @@ fn no_sequence_of_mints_gives_more_than_the_minter_had() {
                 };
                 prop_assert!(answer.status() < 500, "{}", answer.text());
                 if step == 4 || answer.status() >= 300 {
-                    // A ceiling that was raised must not have given the agent more than who raised it has.
+                    // A ceiling that was raised must not have given the agent more than the caller that raised it has.
                     continue;
                 }
                 let made = answer.json();

@@ -1,4 +1,4 @@
-//! The tree of agents over HTTP: what many do to it at once, over two hosts on one file, leaves it a tree.
+//! The tree of agents over HTTP: after many changes at once, over two hosts on one file, it is still a tree.
 
 #![expect(clippy::indexing_slicing, reason = "tests: whatever is not as expected ends the test")]
 
@@ -16,7 +16,7 @@ fn one_of(answer: &Answer, allowed: &[(u16, &str)]) {
     assert!(allowed.contains(&(answer.status(), slug.as_str())), "{}", answer.text());
 }
 
-/// R46: two who put each other's agents below their own at once make no cycle, and nobody makes a tree too deep.
+/// R46: two callers that put each other's agents below their own at once make no cycle, and nobody makes a tree too deep.
 #[test]
 fn moves_at_once_make_no_cycle() {
     let (server, admin) = Server::with_admin();
@@ -39,7 +39,7 @@ fn moves_at_once_make_no_cycle() {
     assert_eq!(server.number(rooted), 5);
 }
 
-/// R42, R38: while a tree is archived, others register below it: whoever got in was archived with it, or was refused; no
+/// R42, R38: while a tree is archived, others register below it: each new agent was archived with it, or was refused; no
 /// credential of it lives.
 #[test]
 fn nothing_is_left_below_what_was_archived() {

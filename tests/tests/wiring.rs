@@ -1,5 +1,5 @@
-//! R12, R72, R73: what is reachable is what the table says, through the component that it names, with the grants that the
-//! component's world lists.
+//! R12, R72, R73: exactly the routes of the table are reachable, through the component that it names, with the grants that
+//! the component's world lists.
 
 #![expect(
     clippy::indexing_slicing,
@@ -102,7 +102,7 @@ fn every_row_reaches_its_component() {
         assert_eq!(component(&manifest, &path), row.group, "{} {}", row.method, row.path);
         let answer = site.0.nobody().call(&row.method, &path, &[], None);
         match row.access.as_str() {
-            // Some other 404 is the route's own: what its path names is not there.
+            // Another 404 is the route's own: the object that its path names does not exist.
             "public" if answer.status() == 404 => {
                 assert_ne!(answer.json()["error"], "not_found", "{} {path}", row.method);
             }
@@ -110,7 +110,7 @@ fn every_row_reaches_its_component() {
             _ => _ = answer.refused(401, "missing_credential"),
         }
         let group = &manifest["component"][&row.group];
-        // What `spin build` builds is what is run.
+        // The manifest runs the files that `spin build` builds.
         let source = group["source"].as_str().unwrap();
         let command = group["build"]["command"].as_str().unwrap();
         assert_eq!(source, format!("target/wasm32-wasip1/release/{}.wasm", row.group));
@@ -154,7 +154,7 @@ fn every_other_method_is_refused_with_those_that_are_allowed() {
     }
 }
 
-/// R12, R58: a path that the table does not name does not exist, whatever group it would belong to and whoever asks.
+/// R12, R58: a path that the table does not name does not exist, whatever group it would belong to and whichever caller asks.
 #[test]
 fn an_unknown_path_is_our_404() {
     let site = site();
@@ -196,7 +196,7 @@ fn an_unknown_path_is_our_404() {
     ] {
         for client in [&site.0.nobody(), &site.1] {
             client.get(path).refused(404, "not_found");
-            // Of the documentation's pages there is no telling before one is asked for, and asking is GET.
+            // Whether a page of the documentation exists is known only when it is read, and reading it is GET.
             let posted = client.post(path, &json!({}));
             match path.starts_with("/docs/") {
                 true => posted.refused(405, "method_not_allowed"),
@@ -206,7 +206,7 @@ fn an_unknown_path_is_our_404() {
     }
 }
 
-/// R73: nothing that only development needs is reachable, and what belongs to the manifest's other routes is not either.
+/// R73: nothing that only development needs is reachable, nor what belongs to the manifest's other routes.
 #[test]
 fn what_is_not_built_yet_is_not_there() {
     let site = site();
@@ -298,7 +298,7 @@ fn the_manifest_passes_settings_under_their_own_names() {
                 _ => {}
             }
         }
-        // What bounds the disk bounds every component that may write to it.
+        // The bound of the disk goes to every component that may write to it.
         assert!(
             component["variables"].get("database_max_mib").is_some() || component.get("sqlite_databases").is_none(),
             "{id}"
@@ -325,7 +325,7 @@ fn one_place_reads_the_settings_of_the_manifest() {
     assert!(unknown.is_empty() && !asked.is_empty(), "{asked:?} asked for, {known:?} known");
 }
 
-/// What a built core module imports: the functions by module.
+/// The imports of a built core module: the functions by module.
 fn imports(wasm: &[u8]) -> BTreeMap<String, BTreeSet<String>> {
     let mut modules: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for payload in wasmparser::Parser::new(0).parse_all(wasm) {
@@ -339,7 +339,7 @@ fn imports(wasm: &[u8]) -> BTreeMap<String, BTreeSet<String>> {
     modules
 }
 
-/// What each world of `wit/worlds.wit` imports and exports, with what it includes; worlds that only others include are no
+/// The imports and exports of each world of `wit/worlds.wit`, with the worlds that it includes; worlds that only others include are no
 /// component's.
 fn worlds() -> BTreeMap<String, BTreeSet<String>> {
     let text = fs::read_to_string(host::root().join("wit/worlds.wit")).unwrap();
@@ -368,11 +368,11 @@ fn worlds() -> BTreeMap<String, BTreeSet<String>> {
     worlds
 }
 
-/// What the standard library may ask of the system: chance, the clock, log lines and the abort. No files, no sockets.
+/// The system interfaces that the standard library may import: chance, the clock, log lines and the abort. No files, no sockets.
 const OF_THE_SYSTEM: [&str; 6] =
     ["clock_time_get", "environ_get", "environ_sizes_get", "fd_write", "proc_exit", "random_get"];
 
-/// What it may ask beside, where the manifest grants files: reading, and nothing that writes.
+/// The further ones, where the manifest grants files: reading, and nothing that writes.
 const OF_FILES: [&str; 8] = [
     "fd_close",
     "fd_fdstat_get",
@@ -384,7 +384,7 @@ const OF_FILES: [&str; 8] = [
     "path_open",
 ];
 
-/// R72: what a component was built to import is what its world lists, and what the manifest grants is what it imports.
+/// R72: a built component imports what its world lists, and the manifest grants what it imports.
 #[test]
 fn grants_imports_and_worlds_agree() {
     let manifest = manifest();
@@ -460,4 +460,26 @@ fn the_index_gives_every_row_in_full() {
             );
         }
     }
+}
+
+/// The contributors' page quotes a real route, and each quotation stands in the file that it names.
+#[test]
+fn the_page_about_adding_a_route_quotes_the_code() {
+    let page = fs::read_to_string(host::root().join("docs/adding-a-route.md")).unwrap();
+    let mut quoted = 0;
+    let mut file = None;
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        if let Some(name) = line.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')) {
+            file = Some(name);
+        } else if line == "```rust" {
+            let name = file.take().expect("a block has its file above it");
+            let source = fs::read_to_string(host::root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let source: Vec<&str> = source.lines().map(str::trim).collect();
+            let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").map(str::trim).collect();
+            assert!(source.windows(block.len()).any(|window| window == block), "{name} has no\n{}", block.join("\n"));
+            quoted += 1;
+        }
+    }
+    assert_eq!(quoted, 6);
 }

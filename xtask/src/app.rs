@@ -1,4 +1,4 @@
-//! Accredit with a state of its own that goes away again: what `bench` and `soak` put under load.
+//! Accredit with a state of its own that is deleted afterwards: `bench` and `soak` put it under load.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -37,13 +37,13 @@ impl App {
         Ok(Self { server, state, client, session: text(&session, "access_token")? })
     }
 
-    /// Creates an agent; answers its token.
+    /// Creates an agent; returns its token.
     pub(crate) fn create_agent(&self, name: &str) -> Result<String> {
         let agent = self.client.must("POST", "/api/agents", Some(&self.session), Some(&json!({"name": name})))?;
         text(&agent, "auth_token")
     }
 
-    /// Creates a member who owns nothing; answers his session.
+    /// Creates a member who owns nothing; returns their session.
     pub(crate) fn create_reader(&self) -> Result<String> {
         let ask =
             |path: &str, body: &serde_json::Value| self.client.must("POST", path, Some(&self.session), Some(body));

@@ -40,7 +40,7 @@ pub(crate) struct Bench {
     many: u64,
 }
 
-/// What is sent, to whom, and what it has shown so far.
+/// A request, its host, and the measurements so far.
 struct Row {
     name: String,
     /// Index of the host in the run.
@@ -137,8 +137,8 @@ struct StopAll {
     whoami: f64,
 }
 
-/// Stops all agents of the app, once, while whoami is asked; whoever asks is a halted agent afterwards, and is answered all the
-/// same. The last thing that is done to the app.
+/// Stops all agents of the app, once, while whoami is asked; the agent that asks is halted afterwards, and is answered all
+/// the same. The last thing that is done to the app.
 fn measure_stop_all(workspace: &Workspace, app: &App, rows: &[Row], whoami: &str) -> Result<StopAll> {
     let step = Step::begin("stop-all while whoami is asked".to_owned());
     let row = rows.iter().find(|row| row.name == whoami).context("no row for whoami")?;

@@ -10,7 +10,7 @@ use crate::ui::{Step, say};
 use crate::wasm::Toolchain;
 use crate::workspace::Workspace;
 
-/// What all components together may weigh, bytes: each host that starts with an empty cache compiles them.
+/// The bound on the size of all components together, bytes: each host that starts with an empty cache compiles them.
 const HEAVY: u64 = 8_000_000;
 
 /// Builds components, and leaves each `.wasm` where a manifest looks for it.
@@ -42,7 +42,7 @@ pub(crate) fn components(workspace: &Workspace, names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Builds a native program in the profile `native`; answers where it is.
+/// Builds a native program in the profile `native`; returns its path.
 pub(crate) fn native(workspace: &Workspace, package: &str) -> Result<PathBuf> {
     if !workspace.native(package).exists() {
         say(format_args!("    {package} is built for the first time here: that takes minutes"));

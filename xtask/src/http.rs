@@ -12,7 +12,7 @@ pub(crate) struct Client {
 
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// The body, or null when it is no JSON.
+    /// The body, or null when it is not JSON.
     pub(crate) body: Value,
 }
 
@@ -22,7 +22,7 @@ impl Client {
         let settings = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
-            // What runs here is never behind a proxy, whatever the environment says.
+            // A server on this machine is never behind a proxy, whatever the environment says.
             .proxy(None)
             .timeout_global(Some(Duration::from_secs(30)))
             .build();

@@ -1,4 +1,4 @@
-//! `cargo xtask`: what developers and CI do, each in one command.
+//! `cargo xtask`: the tasks of developers and CI, each in one command.
 
 mod app;
 mod bench;

@@ -1,4 +1,4 @@
-//! The secrets that `up` makes at its first start and keeps in the state directory, for nobody else's eyes.
+//! The secrets that `up` makes at its first start and keeps in the state directory, readable by nobody else.
 //!
 //! The file is born 0600 in a 0700 directory, whole or not at all: it is written beside under another name
 //! and then linked to its own, so that of two starts at once one wins and both use the same secrets.
@@ -18,9 +18,9 @@ use crate::ui::say;
 /// The variables of `spin.toml` that get a value of 32 random bytes, base64url.
 pub(crate) const KEPT: [&str; 3] = ["operator_secret", "audit_key", "secrets_key"];
 const FILE: &str = "secrets.toml";
-const HEADER: &str = "# Made by `cargo xtask up` at its first start. Whoever reads this file can act as the operator.\n\
-                      # Keep it with the database: without audit_key its audit seals cannot be verified,\n\
-                      # without secrets_key the secrets of webhooks cannot be read.\n";
+const HEADER: &str = "# Made by `cargo xtask up` at its first start. Every reader of this file can act as the operator.\n\
+                      # Back it up, apart from the database: without audit_key the seals of its audit trail cannot be\n\
+                      # verified, and without secrets_key the secrets of webhooks cannot be read.\n";
 
 /// Variable → secret. Has no `Debug`: it is not to be printed by habit.
 pub(crate) struct Secrets(BTreeMap<String, String>);

@@ -47,7 +47,7 @@ impl Server {
     pub(crate) fn open_files(&self) -> Result<(usize, usize)> {
         let (mut files, mut sockets) = (0, 0);
         for entry in std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))? {
-            // What was closed meanwhile is no socket.
+            // A file that was closed meanwhile does not count as a socket.
             let target = std::fs::read_link(entry?.path()).unwrap_or_default();
             let is_socket = target.to_string_lossy().starts_with("socket:");
             *(if is_socket { &mut sockets } else { &mut files }) += 1;

@@ -23,7 +23,7 @@ use crate::workspace::Workspace;
 const SAMPLE_EVERY: Duration = Duration::from_secs(2);
 /// After the last request: connections and instances end when they have been idle.
 const REST: Duration = Duration::from_secs(15);
-/// Of each 1,000 requests so many may be told to come again later (429, 503).
+/// Of each 1,000 requests so many may be refused for now (429, 503).
 const BUSY_OF_1000: u64 = 10;
 
 #[derive(Args)]
@@ -33,13 +33,13 @@ pub(crate) struct Soak {
     minutes: f64,
 }
 
-/// What all clients add to.
+/// The counts that all clients add to.
 #[derive(Default)]
 struct Tally {
     is_over: AtomicBool,
     answered: AtomicU64,
     busy: AtomicU64,
-    /// What went wrong → how often.
+    /// The fault → how often it happened.
     wrong: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -219,7 +219,7 @@ impl Tally {
 }
 
 impl Visitor<'_> {
-    /// Asks, and notes an answer that is not `expected`. `None`: told to come again later.
+    /// Asks, and notes an answer that is not `expected`. `None`: a 429 or 503.
     fn ask(
         &self,
         expected: u16,
@@ -276,7 +276,7 @@ fn lists_agents(visitor: &Visitor<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Is created, gets another token, loses it, is deleted; each token dies when it should.
+/// Is created, gets another token, loses it, is deleted; each token ends when it should.
 fn lives_as_an_agent(visitor: &Visitor<'_>) -> Result<()> {
     let name = format!("soak-{}", visitor.number);
     let path = format!("/api/agents/{name}");
@@ -293,7 +293,7 @@ fn lives_as_an_agent(visitor: &Visitor<'_>) -> Result<()> {
             visitor.ask(401, "GET", "/api/auth/whoami", &second, None)?;
         }
     }
-    // Told to come again later: then later, so that the name is free for the next life.
+    // A 429 or 503: try again later, so that the name is free for the next round.
     while visitor.ask(204, "DELETE", &path, visitor.session, None)?.is_none() && !visitor.tally.is_over() {
         visitor.pause(0.2);
     }
@@ -346,7 +346,7 @@ fn does_not_read(visitor: &Visitor<'_>) -> Result<()> {
     let request =
         format!("GET /api/agents HTTP/1.1\r\nhost: deaf\r\nauthorization: Bearer {}\r\n\r\n", visitor.session);
     for _ in 0..50 {
-        // Refused when the host has had enough: that is its right.
+        // The host may refuse when it has too many connections.
         if stream.write_all(request.as_bytes()).is_err() {
             break;
         }

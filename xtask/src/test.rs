@@ -47,14 +47,14 @@ pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
     let mut tell = |what: &str, result: Result<(Count, BTreeSet<String>)>| {
         let (count, failed) = result.unwrap_or_else(|error| {
             say(format_args!("error: {error:#}"));
-            // Tests that could not even start are no success.
+            // Tests that could not even start are a failure.
             (Count { failed: 1, ..Count::default() }, BTreeSet::from([format!("({what})")]))
         });
         total += count;
         names.extend(failed);
     };
 
-    // What needs no wasm first: the quickest answer.
+    // First the tests that need no wasm: the quickest answer.
     let mut native = workspace.native_packages();
     if workspace.has("seed") {
         native.push("seed");
@@ -118,7 +118,7 @@ fn count(cargo: &mut Command, shown: &mut impl io::Write) -> Result<(Count, BTre
     let mut failed = BTreeSet::new();
     let mut lines = BufReader::new(child.stdout.take().context("no standard output")?);
     let mut line = Vec::new();
-    // By bytes: a test may print what is no UTF-8.
+    // By bytes: a test may print bytes that are not UTF-8.
     while lines.read_until(b'\n', &mut line)? > 0 {
         shown.write_all(&line)?;
         let text = String::from_utf8_lossy(&line);

@@ -1,4 +1,4 @@
-//! What a person reads while something runs: all of it on standard error, so that standard output holds results only.
+//! The messages for a person while something runs: all of them on standard error, so that standard output holds results only.
 
 use std::fmt::Display;
 use std::io::Write as _;

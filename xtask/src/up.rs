@@ -18,7 +18,7 @@ use crate::ui::{out, say};
 use crate::workspace::Workspace;
 use crate::{build, server};
 
-/// What `spin up` is started with, so that both hosts refuse private networks.
+/// The runtime configuration for `spin up`, so that both hosts refuse private networks.
 const RUNTIME_CONFIG: &str = "runtime-config.toml";
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
@@ -50,7 +50,7 @@ enum Format {
     Json,
 }
 
-/// What can happen while a host runs.
+/// An event while a host runs.
 enum Event {
     /// Its output has ended before it said where it serves, or later.
     Ended,
@@ -107,7 +107,7 @@ impl Up {
         }
     }
 
-    /// What the operator gives for a variable, by the ways that the host reads: `--variable`, the environment, `.env`.
+    /// The operator's value for a variable, by the ways that the host reads: `--variable`, the environment, `.env`.
     fn given(&self, name: &str, workspace: &Workspace) -> Option<String> {
         let by_argument = self.variables.iter().rev().find_map(|pair| value_of(pair, name));
         by_argument.or_else(|| std::env::var(environment_name(name)).ok()).or_else(|| {

@@ -1,6 +1,6 @@
 //! Answers `hello` at `/hello`: the limit of the platform, which `cargo xtask bench` measures all else against.
 //!
-//! A component as the Spin SDK makes one, with axum's router, as every component here has one; it does nothing more.
+//! A component as the Spin SDK makes one, with axum's router; it does nothing more.
 
 use std::sync::OnceLock;
 

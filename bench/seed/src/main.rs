@@ -1,5 +1,6 @@
 //! `seed <state directory> <tokens> <agents>`: puts so many live tokens and agents of the first user into the database of a
-//! stopped host, for the load runs; each tenth agent may be read by the user who was made last. The routes could do it too, at some thousand a second; this does a million in seconds.
+//! stopped host, for the load runs; each tenth agent may be read by the user who was made last. The routes could do it too, at some
+//! thousand a second; this does a million in seconds.
 
 use std::path::{Path, PathBuf};
 
@@ -54,7 +55,7 @@ fn seed(database: &mut Connection, number: u64, agents: u64) -> Result<()> {
     transaction.commit()?;
     // As a database has them that was used for a while.
     database.execute_batch("ANALYZE")?;
-    // What is measured later is the database, not the log that it came by.
+    // Later the database is measured, not its write-ahead log.
     database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     Ok(())
 }

@@ -31,7 +31,7 @@ use service::{
     response::{Response, json},
 };
 use store::{
-    access_request::{self, AccessRequest, AccessRequestState, Asked, Filter},
+    access_request::{self, AccessRequest, AccessRequestState, Filter, InsertOutcome},
     db::Rows,
     inbox, notification,
 };
@@ -103,12 +103,12 @@ pub(crate) async fn ask(change: Change<Body<Ask>>) -> Result<Response, ApiError>
             let scope = scope.to_patterns();
             let new = access_request::New { id: &id, agent, scope: &scope, reason: &reason, hours, now: write.now() };
             match access_request::insert(&write.tx, &new).await? {
-                Asked::Done => {}
-                Asked::Already(id) => {
+                InsertOutcome::Done => {}
+                InsertOutcome::Already(id) => {
                     let open = access_request::get(&write.tx, caller.subject(), &id, write.now()).await?;
                     return Ok(Answer::ok(&open)?.unchanged());
                 }
-                Asked::TooMany => return Err(Code::TooManyRequests.with("owner", caller.email())),
+                InsertOutcome::TooMany => return Err(Code::TooManyRequests.with("owner", caller.email())),
             }
             notify_owner(write, &new).await?;
             let asked = access_request::get(&write.tx, caller.subject(), id.as_str(), write.now()).await?;
@@ -167,7 +167,7 @@ async fn notify_owner(write: &Write<'_>, new: &access_request::New<'_>) -> Resul
     );
     let id = NotificationId::generate(write.now(), write.app().chance());
     let text = (title.as_str(), body.as_str());
-    Ok(notification::tell(&write.tx, &id, caller.tenant_id(), caller.user_id(), text, write.now()).await?)
+    Ok(notification::insert_own(&write.tx, &id, caller.tenant_id(), caller.user_id(), text, write.now()).await?)
 }
 
 form! {
@@ -258,8 +258,8 @@ pub(crate) async fn approve(change: Change<Body<Approve>>, Path(id): Path) -> Re
     .await
 }
 
-/// What is to be approved: all that was asked for, or what the approver says; never more than was asked for, than the owner's role lets
-/// the agent use, and than the approver can use.
+/// The scopes to be approved: all that were asked for, or those that the approver names; never more than was asked for,
+/// than the owner's role lets the agent use, and than the approver can use.
 fn approvable(caller: &Caller, found: &AccessRequest, scope: Option<Patterns>) -> Result<Patterns, ApiError> {
     let requested = found.scope.scopes(caller.custom_scopes());
     let wanted = scope.map_or_else(|| requested.clone(), |scope| scope.scopes(caller.custom_scopes()));

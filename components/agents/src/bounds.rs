@@ -1,6 +1,6 @@
-//! What an agent can be set to, and what it may have by its place in the tree.
+//! The settings that an agent can have, and the bounds that its place in the tree gives it.
 //!
-//! An agent gives those below it no scope beyond its own ceiling, whoever asks. Where an agent asks, it also gives no better tier, no
+//! An agent gives those below it no scope beyond its own ceiling, for any caller. Where an agent asks, it also gives no better tier, no
 //! more tasks at once, and no more of its budget than is left. A budget is given once: it does not become free again when a child is
 //! archived, gets a lower one, or is restored.
 
@@ -214,7 +214,7 @@ pub(crate) async fn check_covers_given_budget(
     }
 }
 
-/// Takes from every agent below `top` what the one above it no longer has, and tells it.
+/// Takes from every agent below `top` the scopes that the one above it no longer has, and notifies it.
 pub(crate) async fn narrow_below(write: &Write<'_>, top: &Agent) -> Result<(), ApiError> {
     let custom = write.caller.custom_scopes();
     let mut ceilings: HashMap<AgentId, Patterns> = HashMap::new();

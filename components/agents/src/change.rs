@@ -129,7 +129,7 @@ impl Edit {
         bounds(&self.settings) != bounds(&self.before.settings)
     }
 
-    /// Refuses an agent what is not its to change. It may bound the agents below it, and never itself; an agent's parent, owner and
+    /// Refuses an agent the fields that it may not change. It may bound the agents below it, and never itself; an agent's parent, owner and
     /// what it has spent are for people to set.
     async fn check_caller(&self, write: &Write<'_>) -> Result<(), ApiError> {
         let Some(own) = write.caller.agent_id() else { return Ok(()) };
@@ -137,11 +137,10 @@ impl Edit {
         if new.budget_cents != old.budget_cents {
             check_covers_given_budget(write, &self.before, new.budget_cents).await?;
         }
-        let moves = self.parent.is_some() || self.owner.is_some();
-        if !self.changes_bounds() && !moves {
+        if !self.changes_bounds() {
             return Ok(());
         }
-        let is_open_to_agents = !moves && new.spent_cents == old.spent_cents;
+        let is_open_to_agents = new.spent_cents == old.spent_cents;
         let id = &self.before.id;
         if is_open_to_agents && id != own && tree::is_at_or_below(&write.tx, id, own).await? {
             return Ok(());
@@ -219,20 +218,20 @@ impl Edit {
     }
 }
 
-/// What bounds an agent.
+/// The settings that bound an agent.
 fn bounds(settings: &AgentSettings) -> (&Patterns, i64, i64, Option<i64>, i64) {
     let AgentSettings { scope, tier, max_concurrent_tasks, budget_cents, spent_cents, .. } = settings;
     (scope, *tier, *max_concurrent_tasks, *budget_cents, *spent_cents)
 }
 
-/// Gives the agent with all below it to another owner, and tells them.
+/// Gives the agent with all below it to another owner, and notifies them.
 async fn transfer(write: &Write<'_>, agent: &Agent, owner: &UserId) -> Result<(), ApiError> {
     let origin = write.origin();
     tree::transfer(&write.tx, (&origin, write.action()), &agent.id, owner).await?;
     let id = NotificationId::generate(origin.now, origin.chance);
     let title = format!("You now own the agent {}", agent.name);
     let body = format!("{} gave it to you, with all agents below it.", write.caller.email());
-    notification::tell(&write.tx, &id, origin.tenant, owner, (&title, &body), origin.now).await?;
+    notification::insert_own(&write.tx, &id, origin.tenant, owner, (&title, &body), origin.now).await?;
     Ok(())
 }
 
@@ -288,7 +287,7 @@ mod tests {
         assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'agent.update'").await, 1);
     }
 
-    /// R41, R8: a narrower ceiling narrows the agents below at once, and each is told.
+    /// R41, R8: a narrower ceiling narrows the agents below at once, and each is notified.
     #[tokio::test]
     async fn a_narrower_ceiling_narrows_all_below() {
         let t = TestApp::new(with_neighbours());
@@ -388,7 +387,7 @@ mod tests {
             t.as_(gone, "GET", "/api/agents/me", Null).await.refused(401, "token_revoked");
         }
         t.as_(&mia, "GET", "/api/agents/hand", Null).await.refused(404, "agent_not_found");
-        // Nobody whom the former owner chose can act for the new one. The new owner is told, and each agent has an audit row.
+        // Nobody whom the former owner chose can act for the new one. The new owner is notified, and each agent has an audit row.
         assert_eq!(t.number("SELECT count(*) FROM grants").await, 0);
         assert_eq!(t.number("SELECT count(*) FROM notifications WHERE user_id = (SELECT id FROM users WHERE email = 'eve@example.com')").await, 1);
         assert_eq!(t.number("SELECT count(DISTINCT object_id) FROM audit WHERE action = 'agent.update'").await, 2);

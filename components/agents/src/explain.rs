@@ -50,7 +50,7 @@ pub(crate) async fn explain(
     let action = query.action.as_deref().map_or(Ok(Action::Read), action)?;
     let target = object::agent(app.db(), &caller, route, &name, app.now()).await?;
     let subject = query.subject.as_deref();
-    // Decided before any subject is looked up: a caller that may not ask about others does not learn who exists.
+    // Decided before any subject is looked up: a caller that may not ask about others does not learn which subjects exist.
     if !subject.is_none_or(|text| is_caller(&caller, text)) {
         caller.require(Scope::AgentsShare)?;
         agent::get(app.db(), caller.subject(), &name, Action::Share, app.now()).await?;
@@ -84,7 +84,7 @@ fn is_caller(caller: &Caller, text: &str) -> bool {
     text.trim() == caller.subject().id() || text.trim().eq_ignore_ascii_case(name)
 }
 
-/// Whose account and role count for the subject.
+/// The person whose account and role count for the subject.
 fn person(about: &NamedSubject) -> String {
     let name = &about.named.name;
     if about.subject.agent.is_some() { format!("the owner of {name}") } else { name.clone() }
@@ -160,7 +160,7 @@ mod tests {
         Stage { t, ada, max, scout }
     }
 
-    /// No answer tells a caller that may not ask about others who exists.
+    /// No answer shows a caller that may not ask about others which subjects exist.
     #[tokio::test]
     async fn asking_about_others_tells_outsiders_nothing() {
         let Stage { t, ada, max, .. } = stage().await;
@@ -225,7 +225,7 @@ mod tests {
         let answer = t.as_(&ada, "GET", "/api/agents/scout/explain?subject=scout", Null).await.is(200);
         assert_eq!((&answer["allowed"], held(&answer).contains(&"agent_running".to_owned())), (&json!(false), false));
         t.execute("UPDATE agents SET state = 'running' WHERE name = 'scout'").await.unwrap();
-        // Asking about others needs `share`; of an unreadable agent nothing is told.
+        // Asking about others needs `share`; nothing is returned about an unreadable agent.
         t.as_(&max, "GET", "/api/agents/scout/explain?subject=ada@example.com", Null)
             .await
             .refused(403, "permission_denied");

@@ -73,7 +73,7 @@ impl Shared {
         }
     }
 
-    /// What an audit row, which is about the agent, says of a grant.
+    /// The content of an audit row about a grant. The row is about the agent.
     fn audited(&self, mut grant: Json) -> Json {
         if let (Some(key), Json::Object(members)) = (&self.key, &mut grant) {
             members.insert("key".to_owned(), key.as_str().into());
@@ -102,8 +102,8 @@ async fn change_grants<T>(
     }
 }
 
-/// `GET /api/agents/{name}/grants`, `GET /api/agents/{name}/keys/{id}/grants`: who may read or edit it, beside its owner and the
-/// tenant's admins.
+/// `GET /api/agents/{name}/grants`, `GET /api/agents/{name}/keys/{id}/grants`: the users and agents that may read
+/// or edit it, beside its owner and the tenant's admins.
 pub(crate) async fn list(
     app: App,
     caller: Caller,

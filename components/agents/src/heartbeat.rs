@@ -16,7 +16,7 @@ use service::{
     response::{Response, json},
 };
 use store::{
-    agent::state::{self, Beat},
+    agent::state::{self, HeartbeatState},
     credential::status::EXPIRING,
 };
 
@@ -43,8 +43,8 @@ pub(crate) async fn heartbeat(app: App, caller: Caller, Body(body): Body<Heartbe
     json(StatusCode::OK, &Answer { state: beat.state, warnings, unread: beat.unread })
 }
 
-/// What the agent should know about itself.
-fn warnings(app: &App, caller: &Caller, beat: &Beat) -> Vec<String> {
+/// Warnings to the agent about its state.
+fn warnings(app: &App, caller: &Caller, beat: &HeartbeatState) -> Vec<String> {
     let mut warnings = Vec::new();
     let (name, owner) = caller.reader().agent_and_owner.unwrap_or_default();
     match beat.state {

@@ -20,7 +20,7 @@ use service::{
 };
 use store::agent::{
     self,
-    log::{self, Line},
+    log::{self, LogLine},
 };
 
 /// The most lines that one request reads.
@@ -40,7 +40,7 @@ form! {
 #[derive(Serialize)]
 struct Log {
     name: String,
-    lines: Vec<Line>,
+    lines: Vec<LogLine>,
 }
 
 /// `GET /api/agents/{name}/logs?lines=&since=`: the newest lines, the oldest of them first.

@@ -22,7 +22,7 @@ use service::{
 };
 use store::{
     page::Page,
-    preset::{self, Drifting, Preset},
+    preset::{self, DriftingAgent, Preset},
 };
 
 /// The most characters of a name.
@@ -109,7 +109,7 @@ struct Lacking {
 }
 
 impl Lacking {
-    fn of(agent: Drifting, needed: &Scopes, preset: &str, caller: &Caller) -> Self {
+    fn of(agent: DriftingAgent, needed: &Scopes, preset: &str, caller: &Caller) -> Self {
         let missing = |scope: Scopes| -> Vec<String> {
             needed.clone().without(&scope).all_names().into_iter().map(str::to_owned).collect()
         };

@@ -21,9 +21,9 @@ use service::{
 
 use crate::with_neighbours;
 
-/// What the first credential carries.
+/// The scopes of the first credential.
 const BEGINNING: &str = "agents.create agents.delete agents.keys.write agents.list agents.read agents.share agents.token.issue agents.update";
-/// What later steps ask for: scopes within it, beyond it, and some that only people can use.
+/// The scopes that later steps ask for: some within these, some beyond them, and some that only people can use.
 const ASKED: [&[&str]; 9] = [
     &["agents.read"],
     &["agents.keys.write", "agents.read", "agents.token.issue"],
@@ -89,7 +89,7 @@ impl World {
         }
     }
 
-    /// What a credential can hand on, without approvals for its agent; and when it ends.
+    /// The scopes that a credential can hand on, without approvals for its agent; and its end.
     async fn power(&self, token: &str) -> (Scopes, Option<Timestamp>) {
         let secret = Secret::parse(token).unwrap();
         let caller = Caller::find_by_secret(self.t.db(), secret, self.t.now()).await.unwrap().unwrap();

@@ -26,7 +26,7 @@ const MAX_NAME: usize = 200;
 #[derive(Clone)]
 pub(crate) struct Dist(Arc<Path>);
 
-/// What `manifest.json` says: one release.
+/// The content of `manifest.json`: one release.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Manifest {
     /// The CLI's version.
@@ -48,7 +48,7 @@ pub(crate) struct Artifact {
     pub(crate) sha256: String,
 }
 
-/// What a file is.
+/// The kind of a file.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
@@ -58,7 +58,7 @@ pub(crate) enum Kind {
     Wheel,
 }
 
-/// What it runs on.
+/// The platform that it runs on.
 #[derive(Debug, Deserialize, PartialEq, Eq)]
 pub(crate) struct Platform {
     /// `linux`, `macos`, `windows` …
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(read(WHEEL, "wheel", "1.2.3").unwrap().wheel(WHEEL).unwrap().path(), format!("/cli/wheel/{WHEEL}"));
     }
 
-    /// R63: what goes into a script is of a shape that means nothing to a shell.
+    /// R63: a value that goes into a script has no characters that mean something to a shell.
     #[test]
     fn a_version_is_a_version() {
         for bad in ["", "v1", "1 2", "1\"", "1'", "1$(id)", "1`id`", "1;id", "1\n", "1.2.3\n", "1/2", &"1".repeat(65)] {

@@ -24,7 +24,7 @@ use service::{
 
 use crate::dist::{Artifact, Dist, Kind};
 
-/// What is read and sent at once, bytes.
+/// The size of a piece that is read and sent at once, bytes.
 const PIECE: usize = 64 * 1024;
 
 form! {
@@ -107,7 +107,7 @@ fn send(dist: &Dist, artifact: &Artifact, method: &Method, request: &Headers) ->
     Ok(response)
 }
 
-/// What a cache needs. It must revalidate each time: the next release has the same path.
+/// The headers that a cache needs. It must revalidate each time: the next release has the same path.
 fn set_validators(response: &mut Response, tag: &str) -> Result<(), ApiError> {
     set(response, header::CACHE_CONTROL, "no-cache")?;
     set(response, header::ETAG, tag)
@@ -170,7 +170,7 @@ enum Requested {
     Beyond,
 }
 
-/// Reads `Range` (RFC 9110, section 14.2). A value that is no single range of bytes is ignored.
+/// Reads `Range` (RFC 9110, section 14.2). A value that is not a single range of bytes is ignored.
 fn range(method: &Method, request: &Headers, tag: &str, size: u64) -> Requested {
     let Some(range) = request.single("range").filter(|_| method == Method::GET) else { return Requested::Whole };
     // A part of another release than the caller's would make a file of two releases. A date never matches: we send none.

@@ -104,7 +104,7 @@ fn of_host(host: &str) -> Option<String> {
     Some(format!("{scheme}://{host}"))
 }
 
-/// Labels of letters, digits, hyphens and underscores, parted by single dots.
+/// Labels of letters, digits, hyphens and underscores, separated by single dots.
 fn is_name(name: &str) -> bool {
     let is_label = |label: &str| {
         (1..=MAX_LABEL).contains(&label.len())

@@ -12,7 +12,7 @@ use common::{
     error::{ApiError, Code},
     id::KeyId,
     permission::Action,
-    route::{Access, Callers, Object, ROUTES, Route},
+    route::{Access, Callers, Field, Object, ROUTES, Route},
     scope::Scope,
     secret::Kind,
 };
@@ -43,7 +43,7 @@ struct Decision<'a> {
     routes: Vec<RouteDecision>,
 }
 
-/// What one route of the scope would decide.
+/// The decision of one route of the scope.
 #[derive(Serialize)]
 struct RouteDecision {
     method: &'static str,
@@ -91,11 +91,11 @@ pub(crate) async fn can(app: App, caller: Caller, Query(query): Query<Can>) -> R
     let decide = |row: &&Route| RouteDecision {
         method: row.method,
         path: row.path,
-        allowed: is_let_in(row) && found.allows(row, None),
+        allowed: is_let_in(row) && found.allows(row, row.action(|_| false)),
         fields: row
             .fields
             .iter()
-            .map(|(field, _)| (*field, is_let_in(row) && found.allows(row, Some(field))))
+            .map(|field| (field.name, is_let_in(row) && found.allows_field(&caller, row, field)))
             .collect(),
     };
     let routes: Vec<RouteDecision> = rows.iter().map(decide).collect();
@@ -189,9 +189,8 @@ enum Found {
 }
 
 impl Found {
-    /// Whether the relations suffice for the route, when the body holds this field.
-    fn allows(&self, row: &Route, field: Option<&str>) -> bool {
-        let action = row.action(|known| field == Some(known));
+    /// Whether the relations suffice for this action of the route.
+    fn allows(&self, row: &Route, action: Option<Action>) -> bool {
         match (self, row.object) {
             (Self::Nothing, None) => true,
             (Self::Agent { is_itself, .. }, Some(Object::OwnAgent)) => *is_itself,
@@ -201,6 +200,11 @@ impl Found {
             _ => false,
         }
     }
+
+    /// The same for a body that holds this field.
+    fn allows_field(&self, caller: &Caller, row: &Route, field: &Field) -> bool {
+        guard::check_callers(caller, field.callers).is_ok() && self.allows(row, Some(field.action))
+    }
 }
 
 /// The first relation that a row asks for.
@@ -208,7 +212,8 @@ fn action(rows: &[&Route]) -> Action {
     rows.iter().find_map(|row| row.action(|_| false)).unwrap_or(Action::Read)
 }
 
-/// Finds the agent with this name or id, and adds the factors of the relation to it. Absent and unreadable are one factor that does not hold.
+/// Finds the agent with this name or id, and adds the factors of the relation to it. Absent and unreadable give the
+/// same one factor, which does not hold.
 async fn agent(
     app: &App,
     caller: &Caller,
@@ -356,6 +361,10 @@ mod tests {
         assert_eq!(route(&told, "PATCH", "/{name}")["fields"], json!({ "owner": false, "parent": false }));
         let told = ask(&t, &ada, "action=agents.update&object=scout").await;
         assert_eq!(route(&told, "PATCH", "/{name}")["fields"], json!({ "owner": true, "parent": true }));
+        // An agent is the owner of itself, but these fields are for people.
+        let told = ask(&t, &scout, "action=agents.update&object=scout").await;
+        assert_eq!(route(&told, "PATCH", "/{name}")["allowed"], true);
+        assert_eq!(route(&told, "PATCH", "/{name}")["fields"], json!({ "owner": false, "parent": false }));
         for (actor, may_append) in [(&scout, true), (&ada, false), (&max, false)] {
             let told = ask(&t, actor, "action=agents.logs&object=scout").await;
             assert_eq!(told["allowed"], true, "{told}");

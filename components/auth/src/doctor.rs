@@ -1,7 +1,7 @@
-//! `GET /api/auth/doctor?expect=`: is anything in the way of what I am here to do? Each check is a decision that the guard makes for
+//! `GET /api/auth/doctor?expect=`: does anything prevent the caller's work? Each check is a decision that the guard makes for
 //! every request, made by the same functions and without effect; a check that fails has the fix of the refusal.
 //!
-//! 1. Of every caller: credential and account; of an agent also its state and its budget.
+//! 1. For every caller: credential and account; for an agent also its state and its budget.
 //! 2. Then one check for each expected scope: a route that asks for it, the kind of caller, and the scope itself.
 
 use common::{
@@ -59,7 +59,7 @@ pub(crate) async fn doctor(app: App, caller: Caller, Query(query): Query<Doctor>
     if let Some(expected) = &expected {
         patient.scopes(expected, &mut checks);
     }
-    // Only what was decided counts: a skipped check is no good news.
+    // Only what was decided counts: a skipped check is not a success.
     let any = |is: fn(&Check) -> bool| checks.iter().any(is);
     let overall = if any(|check| !["ok", "skipped"].contains(&check.status)) {
         "fail"
@@ -71,7 +71,7 @@ pub(crate) async fn doctor(app: App, caller: Caller, Query(query): Query<Doctor>
     json(StatusCode::OK, &Diagnosis { overall, checks })
 }
 
-/// What `expect` names: scopes, patterns and presets, which stand for their newest versions, with commas or blanks between them.
+/// The scopes that `expect` names: scopes, patterns and presets, which stand for their newest versions, with commas or blanks between them.
 async fn named(app: &App, caller: &Caller, text: &str) -> Result<Scopes, ApiError> {
     let unknown = |what: Vec<String>| ApiError::from(Code::UnknownExpectation).extra("unknown", what);
     let words = text.split([',', ' ']).map(str::trim).filter(|word| !word.is_empty());
@@ -91,7 +91,7 @@ async fn named(app: &App, caller: &Caller, text: &str) -> Result<Scopes, ApiErro
     Ok(expected)
 }
 
-/// What is expected of a caller that names nothing: of an agent its preset, in the newest version, or else its ceiling; of a person
+/// The scopes expected of a caller that names nothing: of an agent its preset, in the newest version, or else its ceiling; of a person
 /// nothing.
 async fn own(app: &App, caller: &Caller) -> Result<Option<Scopes>, ApiError> {
     let Some(id) = caller.agent_id() else { return Ok(None) };
@@ -105,7 +105,7 @@ async fn own(app: &App, caller: &Caller) -> Result<Option<Scopes>, ApiError> {
     Ok(Some(of_a_class(caller, &scope)))
 }
 
-/// What a preset or a ceiling means for this caller: an agent does not fail for lack of a scope that no agent can use.
+/// The scopes that a preset or a ceiling means for this caller: an agent does not fail for lack of a scope that no agent can use.
 fn of_a_class(caller: &Caller, patterns: &Patterns) -> Scopes {
     let all = patterns.scopes(caller.custom_scopes());
     if caller.agent_id().is_none() {

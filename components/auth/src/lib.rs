@@ -1,4 +1,4 @@
-//! Component `auth`: who is calling, and what they may do. Its routes only read, and it holds no secret.
+//! Component `auth`: the caller, and what it may do. Its routes only read, and it holds no secret.
 #![forbid(unsafe_code)]
 
 mod can;

@@ -1,4 +1,4 @@
-//! Component `docs`: the index of routes, the documentation, and our 404 for every path that nobody else has.
+//! Component `docs`: the index of routes, the documentation, and our 404 for every path that no other component has.
 #![forbid(unsafe_code)]
 
 mod html;

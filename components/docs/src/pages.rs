@@ -177,7 +177,7 @@ fn errors() -> String {
     text
 }
 
-/// What a reader sees for a placeholder whose own name does not say enough.
+/// The text that a reader sees for a placeholder whose own name is not clear enough.
 const WORDS: [(&str, &str); 7] = [
     ("{bound}", "<least or most>"),
     ("{excess}", "<the scopes in excess_scopes>"),

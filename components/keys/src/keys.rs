@@ -1,6 +1,6 @@
 //! Keys of an agent: bearers that authenticate as it, and secrets of webhooks, which are not credentials.
 //!
-//! A key is more than its secret: its id, name and grants stay when the secret is rotated, and every check and change goes by the id.
+//! A key is more than its secret: its id, name and grants stay when the secret is rotated, and every check and change uses the id.
 //! The caller that makes a key is its editor; its owner is the agent's owner.
 
 use common::{
@@ -40,7 +40,7 @@ use store::{
 
 use crate::token::grantable_scope;
 
-/// What the vault seals a webhook's secret for, beside the ids of agent and key.
+/// The purpose for which the vault seals a webhook's secret, beside the ids of agent and key.
 const WEBHOOK: &str = "webhook";
 
 form! {
@@ -115,7 +115,7 @@ fn foreign_field(field: &'static str, r#type: KeyType) -> ApiError {
     ApiError::field(field, format!("is not allowed for keys of type {}", r#type.as_str()))
 }
 
-/// A key to be made: what its type leaves open.
+/// A key to be made: the values that its type leaves open.
 enum Draft {
     Bearer { scope: Option<Patterns>, lifetime: Option<Lifetime> },
     Webhook(WebhookSecret),
@@ -319,7 +319,7 @@ pub(crate) async fn rotate(
         .await
 }
 
-/// What there is to say of a rotation.
+/// The result of a rotation, beside the new secret.
 #[derive(Default)]
 struct Rotated {
     grace_ends: Option<Timestamp>,

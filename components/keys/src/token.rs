@@ -1,7 +1,7 @@
 //! An agent's token: issue and revoke.
 //!
 //! Issuing is one transaction: it revokes the token in its grace, revokes the active one or moves it into the grace, and stores the
-//! new one. An index lets at most one token stand in each of the two places, whoever else is issuing.
+//! new one. An index lets at most one token stand in each of the two places, even if several callers issue at once.
 
 use common::{
     error::{ApiError, Code},
@@ -25,7 +25,7 @@ use service::{
 };
 use store::{
     agent::{self, Agent},
-    credential::{self, Active},
+    credential::{self, ActiveToken},
     inbox,
 };
 
@@ -38,7 +38,7 @@ form! {
     }
 }
 
-/// What the request says of the new token.
+/// The fields of the request for the new token.
 struct Requested {
     scope: Option<Patterns>,
     lifetime: Option<Lifetime>,
@@ -55,7 +55,7 @@ impl Requested {
     }
 }
 
-/// What the new token carries, and how long the old one lives on, seconds.
+/// The scopes of the new token, and how long the old one lives on, seconds.
 struct Plan {
     scope: Patterns,
     expires_at: Option<Timestamp>,
@@ -84,7 +84,7 @@ impl Plan {
     }
 
     /// A token that replaces itself keeps its scope and its end, and leaves its bearer time to take the new one into use.
-    fn rotate_own(own: Active, requested: &Requested) -> Result<Self, ApiError> {
+    fn rotate_own(own: ActiveToken, requested: &Requested) -> Result<Self, ApiError> {
         if requested.scope.is_some() || requested.lifetime.is_some() {
             return Err(Code::RotationKeepsRights.into());
         }
@@ -111,7 +111,7 @@ pub(crate) async fn issue(change: Change<Body<Issue>>, Path(name): Path) -> Resu
         .on_agent(&name, async |write, agent, _| {
             let Plan { scope, expires_at, grace, warnings } = Plan::make(write, &agent, requested).await?;
             let grace_ends = (grace > 0).then(|| write.now().plus_seconds(grace));
-            credential::retire(&write.tx, &agent.id, grace_ends, write.now()).await?;
+            credential::replace_active(&write.tx, &agent.id, grace_ends, write.now()).await?;
             let new = NewCredential {
                 kind: Kind::AgentToken,
                 id: CredentialId::generate(write.now(), write.app().chance()),
@@ -142,8 +142,8 @@ pub(crate) async fn issue(change: Change<Body<Issue>>, Path(name): Path) -> Resu
         .await
 }
 
-/// What a credential of the agent may carry of this scope. Refuses what is beyond the agent's ceiling, whoever asks, and what is wider
-/// than the caller, who gets the secret. A refusal names all of it.
+/// The part of this scope that a credential of the agent may carry. For every caller it refuses scopes beyond the agent's
+/// ceiling, and scopes wider than the caller, which gets the secret. A refusal names all of them.
 pub(crate) async fn grantable_scope(write: &Write<'_>, agent: &Agent, scope: &Patterns) -> Result<Patterns, ApiError> {
     let caller = &write.caller;
     let asked = scope.scopes(caller.custom_scopes());

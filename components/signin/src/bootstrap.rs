@@ -1,5 +1,5 @@
 //! The operator's routes: the first tenant and its admin, once; further tenants. Both ask for the operator secret, and
-//! without one they are not there.
+//! do not exist if none is set.
 
 use common::{
     email,
@@ -141,7 +141,7 @@ async fn create(app: &App, checked: Checked, route: &'static Route, is_first: bo
         let is_bootstrapped = is_first && tenant::is_bootstrapped(&tx).await?;
         return Err(if is_bootstrapped { Code::AlreadyBootstrapped } else { Code::TenantTaken }.into());
     }
-    if is_first && !tenant::spend_bootstrap(&tx, &tenant_id, app.now()).await? {
+    if is_first && !tenant::claim_bootstrap(&tx, &tenant_id, app.now()).await? {
         return Err(Code::AlreadyBootstrapped.into());
     }
     let user_id = insert_admin(app, &tx, &tenant_id, &checked).await?;

@@ -1,8 +1,8 @@
 //! `POST /auth/password`: a person's own password.
 //!
 //! 1. A repeated request gets the kept answer, before the password that it calls the current one is compared with the new one.
-//! 2. The current password is checked as at a sign-in: tries are counted, hashes have their turn. A stolen session is no way to
-//!    guess it.
+//! 2. The current password is checked as at a sign-in: tries are counted, hashes have their turn. A stolen session does
+//!    not help to guess it.
 //! 3. The new one is stored on the condition that the current one is still as it was checked; all other sessions end.
 
 use common::error::{ApiError, Code};

@@ -1,4 +1,4 @@
-//! What the operator does to a database that was restored from a backup: credentials that were revoked since the backup live
+//! The operator's route for a database that was restored from a backup: credentials that were revoked since the backup live
 //! again in it, and nobody knows which. So all that was issued before a moment can be ended at once.
 
 use common::{error::ApiError, route::Route, text::moment, time::Timestamp};

@@ -1,4 +1,4 @@
-//! Passwords: what may be one, hashing, checking, and `POST /api/users/{id}/set-password`.
+//! Passwords: the rules for them, hashing, checking, and `POST /api/users/{id}/set-password`.
 //!
 //! Argon2id (RFC 9106) with m = 19 MiB, t = 2, p = 1, stored as a PHC string. A hash made with other parameters is made anew
 //! at the next sign-in.

@@ -86,9 +86,9 @@ pub(crate) async fn count_try<T>(
         return Err(ApiError::from(Code::TooManyAttempts).retry_after(app.now().seconds_until(tries.ends_at)));
     }
     let outcome = check.await;
-    // A try that was right, or whose outcome was never found out, is no wrong try.
+    // A try that was right, or whose outcome is unknown, does not count as wrong.
     if outcome.as_ref().err().is_none_or(|refusal| refusal.code() != wrong) {
-        attempt::forgive(app.db(), &key, TRIES).await?;
+        attempt::take_back(app.db(), &key, TRIES).await?;
     }
     outcome
 }
@@ -161,7 +161,7 @@ async fn start_session(app: &App, tx: &Tx<'_>, tenant_id: &TenantId, user_id: &U
     Ok(NewSession { token, expires_at })
 }
 
-/// What the client says of itself, without the characters that cannot be seen.
+/// The client's own description of itself, without the characters that cannot be seen.
 fn user_agent(app: &App) -> Option<String> {
     let sent = app.headers().all("user-agent");
     let text = String::from_utf8_lossy(sent.first()?.as_bytes());

@@ -91,7 +91,7 @@ struct Export {
     filter: Filter,
 }
 
-/// What an export does next.
+/// The next step of an export.
 enum Next {
     Write(Vec<Entry>),
     /// Reads the rows behind the one with this id.
@@ -116,7 +116,7 @@ pub(crate) async fn export(
             Err(refusal) => {
                 let cause = refusal.inner().unwrap_or(refusal.code().row().slug);
                 log(export.app.request_id(), "/api/audit/export broke off", cause);
-                // The connection breaks, which tells the client that rows are missing.
+                // The connection breaks, which shows the client that rows are missing.
                 (Err(BrokenOff), Next::End)
             }
         };

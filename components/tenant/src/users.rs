@@ -27,7 +27,7 @@ use service::{
 use store::{
     audit,
     db::Rows,
-    user::{self, Changed, User},
+    user::{self, UpdateOutcome, User},
 };
 
 form! {
@@ -152,15 +152,15 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                 return Ok(answer.unchanged());
             }
             match user::update(&write.tx, write.caller.tenant_id(), &user).await? {
-                Changed::Done => Ok(answer.audited(&user.id, before, after)),
-                Changed::EmailTaken => Err(Code::EmailTaken.into()),
-                Changed::LastAdmin => Err(Code::LastAdmin.into()),
+                UpdateOutcome::Done => Ok(answer.audited(&user.id, before, after)),
+                UpdateOutcome::EmailTaken => Err(Code::EmailTaken.into()),
+                UpdateOutcome::LastAdmin => Err(Code::LastAdmin.into()),
             }
         })
         .await
 }
 
-/// What an audit row says of a user.
+/// The content of an audit row about a user.
 pub(crate) fn audited(user: &User) -> Json {
     json!({ "email": user.email, "name": user.name, "role": user.role, "active": user.active })
 }

@@ -49,11 +49,11 @@ pub(crate) async fn report(app: App, route: &'static Route, Body(leak): Body<Lea
     let Some(found) = Caller::find_by_secret(app.db(), secret, app.now()).await? else { return Ok(no_content()) };
     let tx = app.db().begin(Purpose::Revoking).await?;
     let was_live = credential::revoke(&tx, found.credential_id(), app.now()).await?;
-    // A thief may have rotated it: the successor stays live, and only its owner knows whose it is.
+    // A thief may have rotated it: the successor stays live, and only the owner knows who holds it.
     let successor = credential::successor(&tx, found.credential_id(), found.agent_id(), app.now()).await?;
     let action = route.audit.unwrap_or_default();
     let is_news =
-        was_live || (successor.is_some() && !audit::is_there(&tx, found.credential_id().as_str(), action).await?);
+        was_live || (successor.is_some() && !audit::exists(&tx, found.credential_id().as_str(), action).await?);
     if is_news {
         let origin = Origin {
             tenant: found.tenant_id(),
@@ -106,7 +106,7 @@ async fn notify(
         if was_live { "A leaked credential was revoked" } else { "A credential that no longer works was leaked" };
     for user in user::owner_and_admins(tx, found.tenant_id(), found.user_id()).await? {
         let id = NotificationId::generate(app.now(), app.chance());
-        notification::tell(tx, &id, found.tenant_id(), &user.id, (title, &body), app.now()).await?;
+        notification::insert_own(tx, &id, found.tenant_id(), &user.id, (title, &body), app.now()).await?;
         if app.settings().mail_provider.is_some() {
             let (user, recipient) = (&user.id, user.email.as_str());
             let mail =

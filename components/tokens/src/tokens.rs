@@ -1,4 +1,4 @@
-//! Personal access tokens (PATs): what a person's command line and CI carry.
+//! Personal access tokens (PATs): the credentials of a person's command line and CI.
 //!
 //! Only a session makes a PAT. A session of its person rotates it, or it rotates itself: the new one has its name, scope and end, and
 //! the old one lives through a grace. A second rotation ends the first grace.

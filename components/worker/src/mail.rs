@@ -30,7 +30,7 @@ use service::{
 use store::{
     attempt,
     db::DbError,
-    outbox::{self, Due, Kind},
+    outbox::{self, DueMail, Kind},
 };
 
 use crate::outbound;
@@ -47,14 +47,14 @@ const TESTS: i64 = 5;
 /// The window, seconds.
 const WINDOW: i64 = 3_600;
 
-/// What goes out.
+/// A mail as it is sent.
 struct Letter {
     subject: &'static str,
     text: String,
 }
 
 /// Makes a mail's text. It is never stored: a kind that carries a one-time code mints the code here, when the mail is sent.
-fn write(app: &App, due: &Due) -> Letter {
+fn write(app: &App, due: &DueMail) -> Letter {
     let member = |name: &str| due.data.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
     let (subject, text) = match due.kind {
         Kind::Leak => ("A credential was leaked", leak(&member("text"), &member("prefix"), &member("whose"))),
@@ -75,9 +75,9 @@ fn leak(text: &str, prefix: &str, whose: &str) -> String {
 }
 
 /// The provider's request for a letter.
-fn request(mail: &Mail, due: &Due, letter: &Letter) -> Result<Request<String>, Failure> {
+fn request(mail: &Mail, due: &DueMail, letter: &Letter) -> Result<Request<String>, Failure> {
     let (from, to, subject, text) = (&mail.from, &due.recipient, letter.subject, &letter.text);
-    // It was checked when it was stored. A provider might take a text that is no single address for several.
+    // It was checked when it was stored. A provider might take a text that is not a single address for several.
     if email::parse(to).as_ref() != Some(to) {
         return Err(Failure { cause: "the address is not one that mail can be sent to".to_owned(), is_final: true });
     }
@@ -118,7 +118,7 @@ struct Failure {
     is_final: bool,
 }
 
-/// What a provider's answer means.
+/// The meaning of a provider's answer.
 fn judge(provider: Provider, answer: &outbound::Answer) -> Result<(), Failure> {
     let status = answer.status;
     if (200..300).contains(&status) {
@@ -139,7 +139,7 @@ fn judge(provider: Provider, answer: &outbound::Answer) -> Result<(), Failure> {
     })
 }
 
-async fn deliver(app: &App, mail: &Mail, due: &Due) -> Result<(), Failure> {
+async fn deliver(app: &App, mail: &Mail, due: &DueMail) -> Result<(), Failure> {
     let request = request(mail, due, &write(app, due))?;
     let answer = outbound::send(request).await.map_err(|cause| {
         let cause: String = cause.replace(|c: char| c.is_control(), " ").chars().take(120).collect();
@@ -191,7 +191,7 @@ pub(crate) async fn test(change: Change<Body<Empty>>) -> Result<Response, ApiErr
     if app.settings().mail.is_none() {
         return Err(Code::MailDisabled.into());
     }
-    // A repeated request is no further mail.
+    // A repeated request queues no further mail.
     if let Some(answer) = change.replay().await? {
         return Ok(answer);
     }
@@ -249,7 +249,7 @@ pub(crate) async fn retry(change: Change<Body<Empty>>, Path(id): Path) -> Result
                 let mail = outbox::find(reads, caller.tenant_id(), id).await?.ok_or(Code::MailNotFound)?;
                 if is_disabled { Err(Code::MailDisabled.into()) } else { Ok(mail) }
             },
-            async |write, mail, _| match outbox::revive(&write.tx, write.caller.tenant_id(), &id, write.now()).await? {
+            async |write, mail, _| match outbox::requeue(&write.tx, write.caller.tenant_id(), &id, write.now()).await? {
                 Some(revived) => {
                     Ok(Answer::ok(&revived)?.audited(&id, json!({ "state": "dead" }), json!({ "state": "due" })))
                 }

@@ -1,5 +1,5 @@
 //! `POST /internal/tick`: housekeeping. Public, without a body, always 204. A lease in the database lets it run once a second,
-//! whoever calls it and however often.
+//! however many callers there are and however often they call.
 
 use common::error::ApiError;
 use service::{

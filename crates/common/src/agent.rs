@@ -91,14 +91,14 @@ pub type Labels = BTreeMap<String, String>;
 /// The most cents of a budget, and that can have been spent.
 pub const MOST_CENTS: i64 = 1_000_000_000_000;
 
-/// What can be set and changed of an agent.
+/// The settings of an agent: all of them can be set and changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AgentSettings {
     /// A name for people.
     pub display_name: Option<String>,
-    /// What it is for.
+    /// Its purpose.
     pub description: Option<String>,
-    /// What it runs on.
+    /// The runtime that it runs on.
     pub runtime: Option<String>,
     /// The model behind it.
     pub model: Option<String>,

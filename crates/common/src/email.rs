@@ -1,6 +1,6 @@
 //! E-mail addresses.
 
-/// Checks an e-mail address and gives it as written, trimmed. `None`: it is none that we take (ASCII, RFC 5321 lengths).
+/// Checks an e-mail address and gives it as written, trimmed. `None`: we do not accept it (ASCII, RFC 5321 lengths).
 pub fn parse(text: &str) -> Option<String> {
     let text = text.trim();
     let (local, domain) = text.rsplit_once('@')?;
@@ -28,7 +28,7 @@ pub fn key(email: &str) -> String {
 mod tests {
     use super::*;
 
-    /// R17: what is no address is refused; one address is one user, whatever its case.
+    /// R17: a text that is not an address is refused; one address is one user, whatever its case.
     #[test]
     fn addresses_are_checked_and_compared_in_lower_case() {
         for good in ["ada@example.com", " Ada.L+x@Mail.Example.co.uk ", "root@localhost"] {

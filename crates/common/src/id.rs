@@ -42,7 +42,7 @@ macro_rules! ids {
         pub struct $name(String);
 
         impl $name {
-            /// What every id of this kind starts with.
+            /// The prefix of every id of this kind.
             pub const PREFIX: &str = $prefix;
 
             /// A new id, made at `now`.

@@ -1,9 +1,9 @@
-//! The words of permission: what a caller can want to do with an object, and how a subject can stand to it. Which relation allows
+//! The words of permission: the actions of callers on objects, and the relations of subjects to objects. Which relation allows
 //! which action is decided here; `store::permission` compiles it to SQL.
 
 use serde::Serialize;
 
-/// What a caller wants to do with an object.
+/// An action of a caller on an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// See it.
@@ -12,11 +12,11 @@ pub enum Action {
     Update,
     /// Archive it.
     Delete,
-    /// Decide who else may read or change it.
+    /// Decide which others may read or change it.
     Share,
 }
 
-/// How a subject stands to an object.
+/// A relation of a subject to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Relation {
     /// The object's one owner.

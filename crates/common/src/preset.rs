@@ -2,10 +2,10 @@
 
 use crate::scope::Patterns;
 
-/// What a class of agents needs.
+/// The scopes that a class of agents needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
-    /// Reads, logs, messages, tells its owner.
+    /// Reads, logs, messages, notifies its owner.
     Worker,
     /// Reads only.
     Reader,

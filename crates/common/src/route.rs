@@ -105,6 +105,22 @@ pub enum Object {
     OwnAgent,
 }
 
+/// A field of the body that needs more of the caller than the other fields of its route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// The name.
+    pub name: &'static str,
+    /// The action on the object.
+    pub action: Action,
+    /// The kinds of callers that may send it.
+    pub callers: Callers,
+}
+
+/// A field that only people may send.
+const fn people_field(name: &'static str, action: Action) -> Field {
+    Field { name, action, callers: Callers::People }
+}
+
 /// The query parameters that a route knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Query {
@@ -136,7 +152,7 @@ pub struct Route {
     /// The object that the request names.
     pub object: Option<Object>,
     /// Fields of the body that need a different action on the agent than the row.
-    pub fields: &'static [(&'static str, Action)],
+    pub fields: &'static [Field],
     /// Whether responses are kept for `Idempotency-Key`.
     pub is_idempotent: bool,
     /// Whether it only takes rights away. Such a route works even when the database is full.
@@ -239,7 +255,7 @@ impl Route {
         Self { object: Some(Object::OwnAgent), ..self }
     }
 
-    const fn fields(self, fields: &'static [(&'static str, Action)]) -> Self {
+    const fn fields(self, fields: &'static [Field]) -> Self {
         Self { fields, ..self }
     }
 
@@ -344,7 +360,7 @@ routes! {
         AGENTS_LIST = get("/api/agents", "List the agents that the caller may read").scope(AgentsList).query(&["q", "state", "owner", "parent", "has_token", "cursor", "limit"]).page("concepts/agents");
         AGENTS_CREATE = post("/api/agents", "Register an agent and issue its token").scope(AgentsCreate).idempotent().audited("agent.create").page("concepts/agents");
         AGENTS_GET = get("/api/agents/{name}", "Get an agent").scope(AgentsRead).on_agent(Read).page("concepts/agents");
-        AGENTS_PATCH = patch("/api/agents/{name}", "Change an agent").scope(AgentsUpdate).on_agent(Update).fields(&[("owner", Share), ("parent", Share)]).audited("agent.update").page("concepts/agents");
+        AGENTS_PATCH = patch("/api/agents/{name}", "Change an agent").scope(AgentsUpdate).on_agent(Update).fields(&[people_field("owner", Share), people_field("parent", Share)]).audited("agent.update").page("concepts/agents");
         AGENTS_PUT = put("/api/agents/{name}", "Replace all settings of an agent").scope(AgentsUpdate).on_agent(Update).audited("agent.update").page("concepts/agents");
         AGENTS_DELETE = delete("/api/agents/{name}", "Archive an agent and all agents below it, and revoke their credentials").scope(AgentsDelete).on_agent(Delete).revokes().audited("agent.archive").query(&["confirm"]).page("concepts/agents");
         ARCHIVED_LIST = get("/api/agents/archived", "List the archived agents that the caller may restore").scope(AgentsDelete).query(&["cursor", "limit"]).page("concepts/agents");
@@ -438,7 +454,7 @@ impl Route {
 
     /// The action on the object that the caller must be allowed to perform, given these fields. `None`: no relation is needed.
     pub fn action(&self, has_field: impl Fn(&str) -> bool) -> Option<Action> {
-        let by_field = self.fields.iter().find(|(field, _)| has_field(field)).map(|(_, action)| *action);
+        let by_field = self.fields.iter().find(|field| has_field(field.name)).map(|field| field.action);
         by_field.or(match self.object? {
             Object::Agent(action)
             | Object::AgentState(action)

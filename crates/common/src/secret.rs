@@ -82,7 +82,7 @@ impl Kind {
     /// Every kind.
     pub const ALL: [Self; 4] = [Self::Session, Self::Pat, Self::AgentToken, Self::ApiKey];
 
-    /// What a credential of this kind starts with.
+    /// The prefix of credentials of this kind.
     pub const fn prefix(self) -> &'static str {
         match self {
             Self::Session => "acr_ses_",
@@ -142,12 +142,12 @@ impl Secret {
         &self.text
     }
 
-    /// What is stored and looked up.
+    /// The digest, which is stored and looked up.
     pub fn digest(&self) -> Digest {
         Digest::of(self.text.as_bytes())
     }
 
-    /// What may be shown later: the kind's prefix and the first eight characters.
+    /// The part that may be shown later: the kind's prefix and the first eight characters.
     pub fn shown(&self) -> String {
         self.text.chars().take(self.kind.prefix().len() + SHOWN).collect()
     }
@@ -163,8 +163,8 @@ impl WebhookSecret {
         Self(URL_SAFE_NO_PAD.encode(chance.bytes::<32>()))
     }
 
-    /// Takes what somebody brought: 8 to 256 visible ASCII characters, and none of our own credentials, which nobody else is
-    /// to know.
+    /// Takes the secret that a caller sent: 8 to 256 visible ASCII characters, and none of our own credentials, which no other
+    /// server may know.
     pub fn parse(text: String) -> Option<Self> {
         let is_good = (8..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
         (is_good && Secret::parse(&text).is_none()).then_some(Self(text))

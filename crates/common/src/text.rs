@@ -63,7 +63,7 @@ pub fn is_public_url(text: &str) -> bool {
         && host.split('.').all(is_label)
 }
 
-/// Control, bidirectional and zero-width characters: what makes a text look like another.
+/// Control, bidirectional and zero-width characters: they make a text look like another.
 pub fn is_unseen(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')

@@ -3,7 +3,7 @@
 //! 1. The variable holds one key, or several with commas between them: the first one encrypts, all of them decrypt, so that
 //!    one can be replaced.
 //! 2. What is sealed is 8 bytes that say which key, then nonce and text of XChaCha20-Poly1305.
-//! 3. A purpose and the ids of the row are authenticated with it: what was moved to another row does not open there.
+//! 3. A purpose and the ids of the row are authenticated with it: a sealed text that was moved to another row does not open there.
 
 use crate::{
     error::{ApiError, Code},
@@ -63,13 +63,13 @@ impl Vault {
     }
 }
 
-/// What is authenticated beside the text.
+/// The data that is authenticated beside the text.
 fn bound(purpose: &str, place: &[&str]) -> Digest {
     let parts: Vec<&str> = std::iter::once(purpose).chain(place.iter().copied()).collect();
     Digest::of_parts(&parts)
 }
 
-/// Nothing from which the key could be known.
+/// The name of a key: it does not reveal the key.
 fn key_id(key: &Key) -> [u8; KEY_ID] {
     key.mac(b"key id").bytes().first_chunk().copied().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What an instance has, and one request's view of it.
+//! The state of an instance, and one request's view of it.
 
 use std::{
     future::Future,
@@ -19,7 +19,7 @@ use store::{
 
 use crate::{clock::Clock, headers::Headers, settings::Settings};
 
-/// What an instance has: made once, given to every request.
+/// The state of an instance: made once, given to every request.
 pub struct Env {
     /// The database.
     pub db: &'static Db,
@@ -27,13 +27,13 @@ pub struct Env {
     pub clock: Clock,
     /// Where randomness comes from.
     pub chance: Chance,
-    /// What the operator has set.
+    /// The operator's settings.
     pub settings: Settings,
     /// Where requests get their ids from.
     pub requests: RequestIds,
 }
 
-/// What a request begins with.
+/// The data that a request begins with.
 pub struct Head {
     /// The method.
     pub method: Method,
@@ -63,7 +63,7 @@ impl App {
         Self(Arc::new(Inner { env: Arc::clone(env), head, now, request_id, address: OnceLock::new() }))
     }
 
-    /// What the request began with.
+    /// The data that the request began with.
     pub fn head(&self) -> &Head {
         &self.0.head
     }
@@ -93,7 +93,7 @@ impl App {
         &self.0.env.chance
     }
 
-    /// What the operator has set.
+    /// The operator's settings.
     pub fn settings(&self) -> &Settings {
         &self.0.env.settings
     }
@@ -117,7 +117,7 @@ impl App {
         client_address(&self.0.head.headers, &self.settings().trusted_proxies)
     }
 
-    /// What guesses are counted by: the address, or for IPv6 its /64, which belongs to one household as a whole.
+    /// The key by which guesses are counted: the address, or for IPv6 its /64, which belongs to one household as a whole.
     pub fn network(&self) -> String {
         match self.client() {
             Some(IpAddr::V6(v6)) => {

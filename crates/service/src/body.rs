@@ -1,4 +1,4 @@
-//! Bodies: that of a request is read once, to its end; that of a response is there, or made while it is sent.
+//! Bodies: that of a request is read once, to its end; that of a response is in memory, or is made while it is sent.
 
 use std::pin::Pin;
 
@@ -65,7 +65,7 @@ impl<T: Into<Bytes>> From<T> for Body {
 pub enum RequestBody {
     /// Bytes that are there: no body at all, or that of a test.
     Full(Bytes),
-    /// What the host is still receiving.
+    /// A body that the host is still receiving.
     #[cfg(target_family = "wasm")]
     Host(spin_sdk::wasip3::http::types::Request),
 }
@@ -73,7 +73,7 @@ pub enum RequestBody {
 /// Why a body cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unusable {
-    /// It is longer than is read.
+    /// It is longer than the limit.
     TooLong,
     /// It ended before it was complete.
     CutOff,
@@ -86,7 +86,7 @@ impl<T: Into<Bytes>> From<T> for RequestBody {
 }
 
 impl RequestBody {
-    /// Reads it to its end. `declared` is the length that the client gave, `most` what is read at most, both in bytes.
+    /// Reads it to its end. `declared` is the length that the client gave, `most` the limit, both in bytes.
     pub(crate) async fn read(self, declared: Option<u64>, most: usize) -> Result<Bytes, Unusable> {
         if declared.is_some_and(|length| length > most as u64) {
             return Err(Unusable::TooLong);
@@ -114,10 +114,11 @@ mod host {
     /// The room that each read has at least, bytes.
     const ROOM: usize = 4 * 1024;
 
-    /// Reads the body of a request until it ends, or is as long as was declared, or longer than `most`. Each read runs to its end: none is
-    /// ever cancelled while the host fills its buffer. All pieces come into one buffer, so that single bytes cost no more than whole bodies.
+    /// Reads the body of a request until it ends, or is as long as was declared, or longer than `most`. Each read runs to its end: none
+    /// is ever cancelled while the host fills its buffer. All pieces come into one buffer, so that single bytes cost no more than whole
+    /// bodies.
     pub(super) async fn read(request: Request, declared: Option<u64>, most: usize) -> Result<Bytes, Unusable> {
-        // The other end may ask how the reading went: well, whatever is dropped unread.
+        // The other end may ask for the result of the reading: it is success, even if data was dropped unread.
         let (_outcome, outcome) = wit_future::new(|| Ok(()));
         let (mut stream, trailers) = Request::consume_body(request, outcome);
         let expected = declared.and_then(|length| usize::try_from(length).ok());
@@ -130,7 +131,7 @@ mod host {
             let (result, filled) = stream.read(bytes).await;
             bytes = filled;
             if !matches!(result, StreamResult::Complete(_)) {
-                // A body that broke off ends like any other; only the trailers tell it.
+                // A body that broke off ends like any other; only the trailers report it.
                 return match trailers.await {
                     Ok(_) => Ok(bytes.into()),
                     Err(_) => Err(Unusable::CutOff),

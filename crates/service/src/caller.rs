@@ -1,11 +1,11 @@
-//! Who is calling: from the request's credential to a caller with an effective scope, looked up anew for each request.
+//! The caller: from the request's credential to a caller with an effective scope, looked up anew for each request.
 //!
 //! 1. Take the credential (`credential.rs`).
 //! 2. Read credential, tenant, user and agent by one SELECT on the digest.
 //! 3. The effective scope is what the credential carries, within the agent's ceiling and the role's, with what people approved for the
 //!    agent.
 //!
-//! Being found is not being let in: that is for the guard (`guard.rs`).
+//! A caller that is found is not let in yet: the guard decides that (`guard.rs`).
 
 use std::sync::Arc;
 
@@ -148,7 +148,7 @@ impl Caller {
         Err(fixes::missing_scope(&self.0.row, name, |role| role.scopes(self.custom_scopes()).has_custom(name)))
     }
 
-    /// What an agent's owner must send for a token that can share, beside everything that this one carries within the ceiling.
+    /// The request that an agent's owner must send for a token that can share, beside everything that this one carries within the ceiling.
     pub fn steps_to_sharing(&self) -> String {
         fixes::sharing(&self.0.row)
     }
@@ -342,7 +342,7 @@ impl Caller {
         effective(&self.0.row, true)
     }
 
-    /// The scopes that the caller may give to new credentials: what it can use, without what was approved for it.
+    /// The scopes that the caller may give to new credentials: those that it can use, except those that were approved for it.
     pub fn mintable(&self) -> Scopes {
         effective(&self.0.row, false)
     }
@@ -353,8 +353,8 @@ impl Caller {
     }
 }
 
-/// What credential, agent's ceiling and role leave of all scopes. `approved`: with what people approved for the agent, which goes beyond
-/// credential and ceiling, but not beyond the role.
+/// The scopes that credential, agent's ceiling and role all allow. `approved`: also the scopes that people approved for the agent, which
+/// go beyond credential and ceiling, but not beyond the role.
 fn effective(row: &CredentialRow, approved: bool) -> Scopes {
     let custom = &row.custom_scopes;
     let (carried, role) = (Scopes::stored(&row.scope, custom), row.subject.role.scopes(custom));

@@ -62,7 +62,7 @@ impl<T: FromCall> FromCall for Change<T> {
 
     fn from_call(call: &mut Call) -> Result<Self, ApiError> {
         let caller = Caller::from_call(call)?;
-        // First the body, then the key: a client fixes both by the same look at its request.
+        // First the body, then the key: a client fixes both in one pass over its request.
         let bytes = call.body_bytes();
         let input = T::from_call(call)?;
         call.body = Some(Ok(bytes));
@@ -188,14 +188,14 @@ enum Begun<'a> {
 }
 
 /// Takes the lock and decides again: between the guard and the lock the credential may have been revoked, or its owner's role lowered.
-/// Apart from [`Change::run`], of which every handler has a copy.
+/// A function of its own, since every handler has a copy of [`Change::run`].
 async fn begin<'a>(
     app: &'a App,
     caller: Caller,
     route: &'static Route,
     kept: Option<&IdempotencyKey>,
 ) -> Result<Begun<'a>, ApiError> {
-    // What only takes rights away must go through when the database is full.
+    // A change that only takes rights away must go through when the database is full.
     let purpose = if route.revokes { Purpose::Revoking } else { Purpose::Durable };
     let tx = app.db().begin(purpose).await?;
     let caller = caller.reload(&tx, app.now()).await?;
@@ -257,7 +257,7 @@ impl Write<'_> {
     }
 }
 
-/// What an audit row says of a change.
+/// The contents of an audit row about a change.
 pub struct Audited {
     /// The id of the changed object.
     pub object: String,

@@ -29,7 +29,7 @@ use crate::{
 #[global_allocator]
 static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
 
-/// What an instance keeps between requests: its environment and its router, each made once.
+/// The state that an instance keeps between requests: its environment and its router, each made once.
 struct Instance {
     env: Arc<Env>,
     router: Router,
@@ -84,7 +84,7 @@ fn unusable(name: &str) -> Response {
     refuse(ApiError::from(Code::Internal).detail("A setting of this server is not valid. The server's log names it."))
 }
 
-/// A method or a path that is none, which no host of ours lets through.
+/// A method or a path that is not valid; no host of ours lets one through.
 fn unreadable() -> Response {
     refuse(Code::NotFound.into())
 }
@@ -99,7 +99,7 @@ fn refuse(refusal: ApiError) -> Response {
     response
 }
 
-/// Takes a request apart. `None`: it is no request that could be routed.
+/// Takes a request apart. `None`: the request cannot be routed.
 fn take(request: types::Request) -> Option<(Head, RequestBody)> {
     let method = match request.get_method() {
         types::Method::Get => Method::GET,
@@ -116,7 +116,7 @@ fn take(request: types::Request) -> Option<(Head, RequestBody)> {
     let uri = request.get_path_with_query().unwrap_or_default().try_into().ok()?;
     let fields = request.get_headers();
     let (authority, body) = match method {
-        // No route reads what a GET brings along.
+        // No route reads the body of a GET.
         Method::GET | Method::HEAD => (Authority::Of(request), RequestBody::from("")),
         _ => {
             let authority = Authority::Known(request.get_authority());
@@ -141,13 +141,13 @@ fn give(response: Response) -> Result<types::Response, types::ErrorCode> {
         spawn(async move {
             while let Some(piece) = body.next().await {
                 let Ok(piece) = piece else {
-                    // The host breaks the connection, which tells the client that something is missing.
+                    // The host breaks the connection, which shows the client that something is missing.
                     drop(writer);
                     drop(trailers.write(Err(broken("the body broke off"))).await);
                     return;
                 };
                 if !writer.write_all(piece.into()).await.is_empty() {
-                    return; // the client is gone, which nobody needs to hear of
+                    return; // the client is gone; this needs no report
                 }
             }
             drop(writer);

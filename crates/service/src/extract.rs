@@ -65,7 +65,7 @@ impl FromCall for UrlEncoded {
     }
 }
 
-/// One segment of the path, percent-decoded. What cannot be a name is the name of nothing: the look-up gives 404.
+/// One segment of the path, percent-decoded. A text that cannot be a name names nothing: the look-up returns 404.
 pub struct Path(pub String);
 
 impl FromCall for Path {

@@ -1,4 +1,4 @@
-//! How a caller fixes a refusal: the requests that would give it what is missing, and who can send them.
+//! How a caller fixes a refusal: the requests that would give it what is missing, and the callers that can send them.
 
 use common::{
     error::{ApiError, Code},
@@ -58,7 +58,7 @@ fn agent_steps(row: &CredentialRow, agent: &AgentRow, scope: &str) -> String {
              token, never to a key"
         );
     }
-    // It is never approved for a time, since a grant outlasts the approval.
+    // It is never approved for a limited time, since a grant outlasts the approval.
     if scope == Scope::AgentsShare.as_str() {
         return format!("{owner} can send {}", sharing(row));
     }
@@ -68,8 +68,8 @@ fn agent_steps(row: &CredentialRow, agent: &AgentRow, scope: &str) -> String {
     )
 }
 
-/// What an agent's owner must send for a token that can share, beside everything that this one carries within the ceiling. Empty for a
-/// person.
+/// The request that an agent's owner must send for a token that can share, beside everything that this one carries within the
+/// ceiling. Empty for a person.
 pub(crate) fn sharing(row: &CredentialRow) -> String {
     let Some(agent) = &row.agent else { return String::new() };
     widened(row, agent, Scope::AgentsShare.as_str(), |scopes| {

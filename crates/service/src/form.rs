@@ -1,7 +1,7 @@
-//! Forms: what a body or a query may hold, field by field.
+//! Forms: the fields that a body or a query may hold.
 //!
-//! [`form!`](crate::form!) declares a struct and how it is read. All that is wrong with a body is told at once: a field that
-//! is missing, unknown, sent twice or of the wrong type. What a value means is for the handler.
+//! [`form!`](crate::form!) declares a struct and how it is read. All errors in a body are reported at once: a field that
+//! is missing, unknown, sent twice or of the wrong type. The handler decides what a value means.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use common::{
 };
 use serde_json::{Map, Value as Json};
 
-/// What is wrong with a member that is sent twice.
+/// The error of a member that is sent twice.
 const TWICE: &str = "is sent twice";
 
 /// A type that a field can have.
 pub trait Field: Sized {
-    /// What is expected, to stand behind "must be".
+    /// The expected value, in words that follow "must be".
     const EXPECTED: &'static str;
 
     /// The value that was sent as JSON; `None`: it is of another type.
@@ -127,7 +127,7 @@ impl<T: Field> Field for Option<T> {
     }
 }
 
-/// A field for which null means something: "none" or "never". As `Option<Nullable<T>>` it tells null from left out.
+/// A field for which null means something: "none" or "never". As `Option<Nullable<T>>` it distinguishes null from left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nullable<T>(pub Option<T>);
 
@@ -189,7 +189,7 @@ pub const fn plain(name: &'static str) -> &'static str {
     }
 }
 
-/// What was sent and not taken yet, and what is wrong with it.
+/// The fields that were sent and not taken yet, and the errors found in them.
 pub struct Input {
     values: Map<String, Json>,
     is_query: bool,
@@ -257,7 +257,7 @@ impl Input {
         self.problems.push(serde_json::json!({ "field": field, "problem": problem }));
     }
 
-    /// Reads the form. What it has not taken is unknown. `place` is told before the names of fields.
+    /// Reads the form. A field that it has not taken is unknown. `place` stands before the names of fields in refusals.
     fn read_at<T: Form>(mut self, place: &str) -> Result<T, ApiError> {
         let form = T::read(&mut self);
         match (form, self.refusal(&T::fields(), place)) {

@@ -24,7 +24,7 @@ pub fn admit(app: &App, caller: &Caller, route: &Route) -> Result<(), ApiError> 
     }
 }
 
-/// Lets a caller stay that was let in before and looked up again: for requests that wait.
+/// Checks a caller again that was let in before and looked up again: for requests that wait.
 pub fn stay(caller: &Caller, route: &Route) -> Result<(), ApiError> {
     caller.check_live()?;
     if route.while_halted { Ok(()) } else { caller.check_agent() }
@@ -32,8 +32,13 @@ pub fn stay(caller: &Caller, route: &Route) -> Result<(), ApiError> {
 
 /// Refuses a caller whose credential is of a kind that the route does not take.
 pub fn check_kind(caller: &Caller, route: &Route) -> Result<(), ApiError> {
+    check_callers(caller, route.callers)
+}
+
+/// Refuses a caller that is not of these kinds.
+pub fn check_callers(caller: &Caller, callers: Callers) -> Result<(), ApiError> {
     let is_agent = caller.agent_id().is_some();
-    match route.callers {
+    match callers {
         Callers::Sessions if caller.credential_kind() != Kind::Session => Err(Code::SessionRequired.into()),
         Callers::People if is_agent => Err(Code::PersonRequired.into()),
         Callers::Agents if !is_agent => Err(Code::AgentRequired.into()),

@@ -18,7 +18,7 @@ mod given {
     use http::HeaderValue;
     use spin_sdk::wasip3::http::types;
 
-    /// What the host holds of a request's head.
+    /// The part of a request's head that the host holds.
     pub(crate) struct Given {
         fields: types::Fields,
         authority: Authority,
@@ -26,9 +26,9 @@ mod given {
 
     /// wasi:http takes the `Host` header out and gives the authority apart; [`Given::all`] puts it back, where handlers look for it.
     pub(crate) enum Authority {
-        /// To be asked for, as hardly ever somebody does. The request, with a body that nobody reads, is kept as long as the headers are.
+        /// Not fetched yet; it is hardly ever needed. The request, with a body that nobody reads, is kept as long as the headers are.
         Of(types::Request),
-        /// Asked for before the body was taken, which is the end of the request.
+        /// Fetched before the body was taken, since taking the body consumes the request.
         Known(Option<String>),
     }
 
@@ -47,7 +47,7 @@ mod given {
                 };
                 values.extend(authority.map(String::into_bytes));
             }
-            // What the host has is valid. Were it not, it would still count as a header: one that nobody can read.
+            // The host's headers are valid. An invalid one would still count as a header, with a value that cannot be read.
             let value = |bytes: Vec<u8>| HeaderValue::from_maybe_shared(bytes::Bytes::from(bytes));
             values.into_iter().map(|bytes| value(bytes).unwrap_or(HeaderValue::from_static(""))).collect()
         }

@@ -13,7 +13,7 @@ use crate::{
     router::{Outcome, Router},
 };
 
-/// Held as a constant: a name that is made at run time is looked up among all that there are.
+/// Held as a constant: a name that is made at run time is looked up among all known names.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Answers one request. Every response has the request's id, and every refusal the envelope.

@@ -2,11 +2,11 @@
 //!
 //! 1. Inside of the write's own transaction: is there a row for (tenant, user, agent, method, path, key)? Then it is
 //!    replayed: same body → the first answer; other body → 422. The body is compared by a MAC whose key comes from the
-//!    idempotency key, so that the table tells nobody what was sent.
+//!    idempotency key, so that the table does not reveal what was sent.
 //! 2. Otherwise the write happens, and its last statement inserts the row. There is no reservation: a crash leaves both or
 //!    neither, and a racing call waits for the write lock and then finds the row.
 //! 3. The answer is sealed: under a key from the idempotency key, and where it holds a secret also from the credential, so
-//!    that only who got the secret can get it again.
+//!    that only the caller that got the secret can get it again.
 
 use bytes::Bytes;
 use common::{
@@ -30,7 +30,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// How long an answer is kept, seconds.
 pub const KEPT_FOR: i64 = 24 * 3600;
-/// A request's `Idempotency-Key`: what finds its kept answer, and what seals one.
+/// A request's `Idempotency-Key`: the digest that finds its kept answer, and the keys that seal one.
 pub struct IdempotencyKey {
     digest: Digest,
     body_mac: Digest,
@@ -92,7 +92,7 @@ impl IdempotencyKey {
         Ok(response)
     }
 
-    /// What is kept of an answer.
+    /// The parts of an answer that are kept.
     pub fn seal(&self, app: &App, caller: &Caller, first: &Answer) -> Result<KeptAnswer, ApiError> {
         let key = if first.holds_secret { &self.private } else { &self.common };
         let sealed = key.seal(first.text.as_bytes(), self.digest.bytes(), app.chance());
@@ -112,7 +112,7 @@ impl IdempotencyKey {
         self
     }
 
-    /// By what the kept answer is found.
+    /// The digest by which the kept answer is found.
     pub fn digest(&self) -> &Digest {
         &self.digest
     }

@@ -12,7 +12,7 @@
 //! call                        a request on its way to its handler
 //! mint, object                what every new credential must respect; the object that a request names
 //! guard                       lets a caller in, or says why not
-//! caller, fixes, credential   who is calling, and how they fix a refusal
+//! caller, fixes, credential   the caller, and how it fixes a refusal
 //! form                        bodies and queries, field by field
 //! app, response, body         the request's view of the instance; responses
 //! clock, headers, settings    what comes from outside

@@ -1,4 +1,4 @@
-//! What a component writes once: itself, and the tests that the route table asks of it.
+//! The macros that a component calls once: for itself, and for the tests that the route table asks of it.
 
 /// Makes the crate a component that answers with a router.
 #[macro_export]

@@ -1,4 +1,4 @@
-//! What every mint asks for in the same words, and what it must respect: a new credential is never wider than its minter, and never
+//! The fields that every mint has in common, and the rules that it must respect: a new credential is never wider than its minter, and never
 //! lives longer.
 
 use common::{
@@ -32,7 +32,7 @@ pub fn lifetime(days: Option<Nullable<i64>>) -> Result<Option<Lifetime>, ApiErro
     }
 }
 
-/// Reads `grace_seconds`: what was asked, else `least`; never less.
+/// Reads `grace_seconds`: the requested number, else `least`; never less.
 pub fn grace(asked: Option<i64>, least: i64) -> Result<i64, ApiError> {
     let grace = asked.unwrap_or(least);
     if (least..=MOST_GRACE).contains(&grace) { Ok(grace) } else { Err(Code::InvalidGrace.into()) }
@@ -62,13 +62,13 @@ pub async fn requested_scope(
     }
 }
 
-/// The scopes of the newest version of a preset. 400: there is no preset of that name.
+/// The scopes of the newest version of a preset. 400: no preset has that name.
 pub async fn of_preset(reads: &dyn Rows, caller: &Caller, name: &str) -> Result<RequestedScope, ApiError> {
     let preset = preset::newest(reads, caller.tenant_id(), name).await?.ok_or(Code::UnknownPreset)?;
     Ok(RequestedScope { scope: preset.scope, preset: Some((preset.name, preset.version)) })
 }
 
-/// A credential to be made: what its kind leaves open.
+/// A credential to be made: the values that its kind leaves open.
 pub struct NewCredential<'a> {
     /// The kind.
     pub kind: Kind,
@@ -80,7 +80,7 @@ pub struct NewCredential<'a> {
     pub agent: Option<&'a AgentId>,
     /// The API key whose secret it is.
     pub key: Option<&'a KeyId>,
-    /// What a person calls it.
+    /// The name that a person gave it.
     pub name: Option<&'a str>,
     /// Patterns.
     pub scope: &'a Patterns,
@@ -88,7 +88,7 @@ pub struct NewCredential<'a> {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Makes and stores a credential. That nobody gains by it was decided before.
+/// Makes and stores a credential. The caller has already checked that it gives no right that the minter lacks.
 pub async fn credential(tx: &Tx<'_>, origin: &Origin<'_>, new: &NewCredential<'_>) -> Result<Secret, ApiError> {
     let secret = Secret::generate(new.kind, origin.chance);
     let row = credential::New {
@@ -116,7 +116,7 @@ pub fn warn_of_no_effect(
     for_agent: bool,
     warnings: &mut Vec<String>,
 ) {
-    // A person's `*` means all that his role allows, whatever that is.
+    // A person's `*` means all that their role allows, whatever that is.
     if !for_agent && patterns.to_column() == "*" {
         return;
     }
@@ -150,7 +150,7 @@ impl Caller {
     /// session may mint everything for an agent of its own person, since the role's ceiling decides what has an effect. For other
     /// agents, and with every other credential, the minter can give at most what it can use; a pattern wider than the minter's own is
     /// then stored as the scopes that it covers today, so that scopes that are defined later do not widen it beyond the minter.
-    /// `excess` is refused whoever mints, and named with the rest.
+    /// `excess` is refused for every minter, and named with the rest.
     pub fn may_mint(
         &self,
         gain: Scopes,
@@ -162,7 +162,7 @@ impl Caller {
             self.refuse_excess(excess, asked)?;
             return Ok(asked.clone());
         }
-        // A scope that no agent can ever use gives nothing by being stored.
+        // Storing a scope that no agent can ever use gives no right.
         self.refuse_excess(excess.or(gain.for_agents().without(&self.mintable())), asked)?;
         Ok(asked.within(&[self.carried(), self.ceiling()], self.custom_scopes()))
     }

@@ -1,5 +1,5 @@
 //! The object that a request names, looked up for the caller by what the row of the route asks. Handlers find their objects here, and
-//! `GET /api/auth/can` reads the same rows, so that it tells what a route would decide.
+//! `GET /api/auth/can` reads the same rows, so that it returns what a route would decide.
 
 use common::{
     error::{ApiError, Code},
@@ -13,7 +13,7 @@ use store::{
     key::{self, AgentKey},
 };
 
-use crate::caller::Caller;
+use crate::{caller::Caller, guard};
 
 /// The agent with this name or id, if the caller may do with it what the route does.
 pub async fn agent(
@@ -35,7 +35,10 @@ pub async fn agent_with(
     name: &str,
     now: Timestamp,
 ) -> Result<Agent, ApiError> {
-    let (Some(Object::Agent(_) | Object::AgentState(_)), Some(action)) = (route.object, route.action(has_field)) else {
+    let sent = route.fields.iter().filter(|field| has_field(field.name));
+    sent.map(|field| guard::check_callers(caller, field.callers)).collect::<Result<(), _>>()?;
+    let (Some(Object::Agent(_) | Object::AgentState(_)), Some(action)) = (route.object, route.action(&has_field))
+    else {
         return Err(no_object());
     };
     let found = agent::get(reads, caller.subject(), name, action, now).await?;

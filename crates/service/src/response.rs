@@ -91,7 +91,7 @@ pub fn refusal(
     response
 }
 
-/// As a constant: a name that is made at run time is looked up among all that there are.
+/// As a constant: a name that is made at run time is looked up among all known names.
 fn header_name(header: RefusalHeader) -> HeaderName {
     match header {
         RefusalHeader::AcceptRanges => header::ACCEPT_RANGES,

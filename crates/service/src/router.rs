@@ -261,7 +261,7 @@ fn matched<'p>(pattern: &str, path: &'p str) -> Option<(u64, Vec<&'p str>)> {
     is_whole.then_some((rank, named))
 }
 
-/// A segment, percent-decoded. What is no UTF-8 is the name of nothing.
+/// A segment, percent-decoded. A segment that is not UTF-8 names nothing.
 fn decoded(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8().map(|text| text.into_owned()).unwrap_or_default()
 }
@@ -351,7 +351,7 @@ mod tests {
         }
     }
 
-    /// A literal segment comes before a name; a name that is empty or no UTF-8 is the name of nothing.
+    /// A literal segment comes before a name; a segment that is empty or not UTF-8 names nothing.
     #[test]
     fn what_is_not_in_the_table_is_not_found() {
         let agents = router(Group::Agents);

@@ -10,10 +10,10 @@ use store::audit::chain;
 /// The smallest bound of the database that leaves room to work in, MiB.
 const LEAST_MIB: i64 = 1;
 
-/// The bound of the database where the operator sets none: nobody fills the disk by asking.
+/// The bound of the database where the operator sets none: no client can fill the disk with requests.
 pub const DEFAULT_MIB: i64 = 10 * 1024;
 
-/// What the operator has set.
+/// The operator's settings.
 #[derive(Default)]
 pub struct Settings {
     /// Digest of the operator secret; unset: bootstrap and tenants do not answer.
@@ -26,17 +26,17 @@ pub struct Settings {
     pub trusted_proxies: Vec<std::net::IpAddr>,
     /// Keys of the audit trail's seals: the first one seals, all of them verify. None: nothing is sealed.
     pub audit_keys: Vec<Key>,
-    /// Encrypts what must be read again: webhook secrets. Without keys nothing of it is taken.
+    /// Encrypts secrets that must be read again: those of webhooks. Without keys none is accepted.
     pub vault: Vault,
     /// Passwords that the server checks in one second at most.
     pub hashes_per_second: Option<i64>,
-    /// Who sends mail; unset: there is none. Known to every component that queues mail.
+    /// The provider that sends mail; unset: no mail is sent. Known to every component that queues mail.
     pub mail_provider: Option<Provider>,
     /// How mail is sent; known to the component that sends it.
     pub mail: Option<Mail>,
 }
 
-/// Whose API mail is sent through.
+/// The provider through whose API mail is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provider {
     /// Resend.
@@ -73,13 +73,13 @@ impl Provider {
 
 /// How mail is sent.
 pub struct Mail {
-    /// Whose API.
+    /// The provider.
     pub provider: Provider,
     /// `host[:port]` of the API; it is always https.
     pub host: String,
     /// The address that mail comes from.
     pub from: String,
-    /// What the provider knows the operator by.
+    /// The token by which the provider knows the operator.
     pub token: MailToken,
 }
 
@@ -198,7 +198,7 @@ impl Settings {
         })
     }
 
-    /// What comes before the path of every link.
+    /// The prefix of the path of every link.
     pub fn link(&self) -> &str {
         self.public_url.as_ref().map_or("", |url| url.path.as_str())
     }
@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(read_mail(&[("mail_provider", "webhook")]).err(), Some("mail_host"));
     }
 
-    /// Who queues mail is told that there is some, and nothing else.
+    /// A component that queues mail learns that mail is configured, and nothing else.
     #[test]
     fn a_component_without_the_token_knows_only_that_there_is_mail() {
         let settings = Settings::read(|asked| (asked == "mail_provider").then(|| "resend".to_owned())).unwrap();

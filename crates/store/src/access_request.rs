@@ -1,4 +1,4 @@
-//! Table `access_requests`: what agents ask for beyond their token, and what people said to it.
+//! Table `access_requests`: the scopes that agents ask for beyond their token, and the decisions of people.
 //!
 //! An approved scope is the agent's, not a credential's: [`crate::credential::find`] reads it anew for every request of
 //! the agent's token, so that it begins, ends and is revoked without a new token.
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     args,
-    db::{DbError, FromRow, FromValue, Happened, Reads, Row, Rows, Tx, Value},
+    db::{Affected, DbError, FromRow, FromValue, Reads, Row, Rows, Tx, Value},
     page::PageRequest,
     permission::{Binder, PermissionSql},
     subject::Subject,
@@ -67,28 +67,28 @@ impl FromValue for AccessRequestState {
     }
 }
 
-/// A request, as the agent and who decides about it see it.
+/// A request, as the agent and the person who decides about it see it.
 #[derive(Debug, Serialize)]
 pub struct AccessRequest {
     /// The id.
     pub id: AccessRequestId,
-    /// Who asks.
-    pub agent: Asking,
-    /// What for: scopes, one by one.
+    /// The agent that asks.
+    pub agent: RequestingAgent,
+    /// The scopes that are asked for, one by one.
     pub scope: Patterns,
-    /// Why, in the agent's words.
+    /// The reason, in the agent's words.
     pub reason: String,
     /// For how long, hours.
     pub hours: i64,
     /// Its state.
     pub state: AccessRequestState,
-    /// What was approved, if anything was.
+    /// The scopes that were approved, if any were.
     pub granted: Option<Patterns>,
-    /// When it was asked.
+    /// When it was made.
     pub created_at: Timestamp,
     /// When somebody decided last.
     pub decided_at: Option<Timestamp>,
-    /// Who did: a person's address; null when the agent's archiving or a new owner ended it.
+    /// The person who decided, by address; null when the agent's archiving or a new owner ended it.
     pub decided_by: Option<String>,
     /// Until when the approval counts.
     pub ends_at: Option<Timestamp>,
@@ -99,7 +99,7 @@ pub struct AccessRequest {
 
 /// The agent of a request.
 #[derive(Debug, Serialize)]
-pub struct Asking {
+pub struct RequestingAgent {
     /// Its id.
     pub id: AgentId,
     /// Its name.
@@ -110,7 +110,7 @@ impl FromRow for AccessRequest {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         Ok(Self {
             id: row.take()?,
-            agent: Asking { id: row.take()?, name: row.take()? },
+            agent: RequestingAgent { id: row.take()?, name: row.take()? },
             scope: row.take()?,
             reason: row.take()?,
             hours: row.take()?,
@@ -163,7 +163,7 @@ fn select(now: &str, extra: &str) -> String {
 }
 
 /// The request with this id, if the caller may decide about it, or is the asking agent or one above it. Absent and unreadable
-/// are the same 404 by the same one statement; who may read the agent, but not decide, gets a 403.
+/// are the same 404 by the same one statement; a caller that may read the agent, but not decide, gets a 403.
 pub async fn get(reads: &dyn Rows, subject: &Subject, id: &str, now: Timestamp) -> Result<AccessRequest, ApiError> {
     let mut binder = Binder::default();
     let (now, id, tenant) = (binder.bind(now), binder.bind(id), binder.bind(&subject.tenant));
@@ -185,7 +185,7 @@ pub async fn get(reads: &dyn Rows, subject: &Subject, id: &str, now: Timestamp) 
     Err(Code::PermissionDenied.detail(detail).with("owner", found.owner).extra("required_relations", needed))
 }
 
-/// What a list of requests is narrowed to.
+/// The filter of a list of requests.
 #[derive(Default)]
 pub struct Filter<'a> {
     /// In this state.
@@ -224,11 +224,11 @@ pub async fn list(
 pub struct New<'a> {
     /// The id.
     pub id: &'a AccessRequestId,
-    /// Who asks.
+    /// The agent that asks.
     pub agent: &'a AgentId,
-    /// What for.
+    /// The scopes that are asked for.
     pub scope: &'a Patterns,
-    /// Why.
+    /// The reason.
     pub reason: &'a str,
     /// For how long.
     pub hours: i64,
@@ -236,9 +236,9 @@ pub struct New<'a> {
     pub now: Timestamp,
 }
 
-/// How asking went.
+/// The outcome of a request.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum InsertOutcome {
     /// The request is there now.
     Done,
     /// The same is open already, under this id.
@@ -247,20 +247,20 @@ pub enum Asked {
     TooMany,
 }
 
-/// Stores a request. Who asks the same again has asked once: the index on open ones decides.
-pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<Asked, DbError> {
+/// Stores a request. A repeated request is stored once: the index on open ones decides.
+pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<InsertOutcome, DbError> {
     let sql = "INSERT INTO access_requests (id, tenant_id, agent_id, scope, reason, hours, created_at)
                SELECT ?1, a.tenant_id, a.id, ?3, ?4, ?5, ?6 FROM agents a
                WHERE a.id = ?2 AND (SELECT count(*) FROM access_requests o WHERE o.agent_id = a.id AND o.state = 'open') < ?7
                ON CONFLICT (agent_id, scope) WHERE state = 'open' DO NOTHING RETURNING 1";
     let scope = new.scope.to_column();
     let row = args![new.id, new.agent, &scope, new.reason, new.hours, new.now, MOST_OPEN];
-    if tx.optional::<Happened>(sql, row).await?.is_some() {
-        return Ok(Asked::Done);
+    if tx.optional::<Affected>(sql, row).await?.is_some() {
+        return Ok(InsertOutcome::Done);
     }
     let sql = "SELECT id FROM access_requests WHERE agent_id = ?1 AND scope = ?2 AND state = 'open'";
     let open = tx.optional::<String>(sql, args![new.agent, scope]).await?;
-    Ok(open.map_or(Asked::TooMany, Asked::Already))
+    Ok(open.map_or(InsertOutcome::TooMany, InsertOutcome::Already))
 }
 
 /// Approves an open request; `false`: it is not open any more.
@@ -276,19 +276,19 @@ pub async fn approve(
         "UPDATE access_requests SET state = 'approved', granted = ?2, ends_at = ?3, decided_by = ?4, decided_at = ?5
                WHERE id = ?1 AND state = 'open' RETURNING 1";
     let args = args![id, granted.to_column(), ends_at, by, now];
-    Ok(tx.optional::<Happened>(sql, args).await?.is_some())
+    Ok(tx.optional::<Affected>(sql, args).await?.is_some())
 }
 
 /// Denies an open request; `false`: it is not open any more.
 pub async fn deny(tx: &Tx<'_>, id: &AccessRequestId, by: &UserId, now: Timestamp) -> Result<bool, DbError> {
     let sql = "UPDATE access_requests SET state = 'denied', decided_by = ?2, decided_at = ?3
                WHERE id = ?1 AND state = 'open' RETURNING 1";
-    Ok(tx.optional::<Happened>(sql, args![id, by, now]).await?.is_some())
+    Ok(tx.optional::<Affected>(sql, args![id, by, now]).await?.is_some())
 }
 
 /// Takes back what was approved, from the agent's next request on; `false`: there is nothing (any more) to take back.
 pub async fn revoke(tx: &Tx<'_>, id: &AccessRequestId, by: &UserId, now: Timestamp) -> Result<bool, DbError> {
     let sql = "UPDATE access_requests SET state = 'revoked', decided_by = ?2, decided_at = ?3
                WHERE id = ?1 AND state = 'approved' AND ends_at > ?3 RETURNING 1";
-    Ok(tx.optional::<Happened>(sql, args![id, by, now]).await?.is_some())
+    Ok(tx.optional::<Affected>(sql, args![id, by, now]).await?.is_some())
 }

@@ -20,7 +20,7 @@ use serde::Serialize;
 use crate::{
     args,
     credential::{TokenRecord, status::is_unended},
-    db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx, Value},
+    db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx, Value},
     permission::{Binder, PermissionSql},
     subject::Subject,
 };
@@ -32,16 +32,16 @@ pub struct Agent {
     pub id: AgentId,
     /// The name.
     pub name: String,
-    /// What can be set and changed.
+    /// Its settings.
     #[serde(flatten)]
     pub settings: AgentSettings,
-    /// What people approved for its token beyond the ceiling, while it lasts.
+    /// The scopes that people approved for its token beyond the ceiling, while the approval lasts.
     pub approved: Patterns,
     /// Its state.
     pub state: AgentState,
     /// Since when. `None`: it was never changed.
     pub state_changed_at: Option<Timestamp>,
-    /// What set the state: a user's address, or an agent's id.
+    /// The user or agent that set the state: an address, or an agent's id.
     pub state_changed_by: Option<String>,
     /// Its owner.
     pub owner: Owner,
@@ -166,7 +166,7 @@ impl FromRow for Agent {
 }
 
 /// Columns and joins, for [`Reads::packed`]. `now` is the expression of the time that decides whether a token is live; `above`
-/// decides whether the name of the agent above, `p`, is told; `extra` are further columns.
+/// decides whether the name of the agent above, `p`, is returned; `extra` are further columns.
 fn select(now: &str, above: &str, extra: &str) -> String {
     select_from("agents a", now, above, extra)
 }
@@ -184,7 +184,7 @@ fn select_from(from: &str, now: &str, above: &str, extra: &str) -> String {
     )
 }
 
-/// What people approved for the agent `a`, as words.
+/// The scopes that people approved for the agent `a`, as words.
 fn approved(now: &str) -> String {
     format!(
         "(SELECT group_concat(r.granted, ' ') FROM access_requests r
@@ -270,7 +270,7 @@ pub async fn get(
         .extra("required_relations", needed))
 }
 
-/// The live agent with this id, whoever asks: for decisions about the tree.
+/// The live agent with this id, for every caller: for decisions about the tree.
 pub async fn by_id(reads: &dyn Rows, id: &AgentId, now: Timestamp) -> Result<Option<Agent>, DbError> {
     let sql = select("?2", "1", "") + " WHERE a.id = ?1 AND a.archived_at IS NULL";
     Ok(reads.packed(&sql, args![id, now]).await?.pop())
@@ -286,7 +286,7 @@ pub struct New<'a> {
     pub owner_id: &'a UserId,
     /// The agent above it.
     pub parent_id: Option<&'a AgentId>,
-    /// What can be changed later too.
+    /// Its settings.
     pub settings: &'a AgentSettings,
     /// Now.
     pub created_at: Timestamp,
@@ -305,7 +305,7 @@ pub async fn insert(tx: &Tx<'_>, name: &AgentName, new: &New<'_>) -> Result<Opti
     for candidate in name.variants() {
         let mut values = args![new.id, new.tenant_id, candidate.as_str(), new.owner_id, new.parent_id, new.created_at];
         values.extend(setting_values(new.settings)?);
-        if tx.optional::<Happened>(&sql, values).await?.is_some() {
+        if tx.optional::<Affected>(&sql, values).await?.is_some() {
             return Ok(Some(candidate));
         }
     }

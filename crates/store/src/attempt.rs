@@ -2,7 +2,7 @@
 
 use crate::{
     args,
-    db::{Db, DbError, FromRow, Happened, Purpose, Reads, Row},
+    db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row},
 };
 use common::{secret::Digest, time::Timestamp};
 
@@ -21,7 +21,7 @@ impl FromRow for Count {
 }
 
 /// Counts a try in a window that begins with the first one and lasts `seconds`; a count above `limit` refuses the try. One
-/// statement: tries that come at once are all counted. Refused ones are not: what is forgiven later makes room again.
+/// statement: tries that come at once are all counted. Refused ones are not: a try that is forgiven later makes room again.
 pub async fn count(db: &Db, key: &Digest, limit: i64, now: Timestamp, seconds: i64) -> Result<Count, DbError> {
     let rows = db
         .single(
@@ -36,11 +36,11 @@ pub async fn count(db: &Db, key: &Digest, limit: i64, now: Timestamp, seconds: i
 }
 
 /// Takes one try back: it was right, or it was not made. A counter that comes to nothing goes.
-pub async fn forgive(db: &Db, key: &Digest, limit: i64) -> Result<(), DbError> {
+pub async fn take_back(db: &Db, key: &Digest, limit: i64) -> Result<(), DbError> {
     let last = "DELETE FROM attempts WHERE key = ?1 AND count <= 1 RETURNING 1";
-    if db.single::<Happened>(Purpose::Entry, last, args![key]).await?.is_empty() {
+    if db.single::<Affected>(Purpose::Entry, last, args![key]).await?.is_empty() {
         let one = "UPDATE attempts SET count = min(count, ?2) - 1 WHERE key = ?1";
-        db.single::<Happened>(Purpose::Entry, one, args![key, limit]).await?;
+        db.single::<Affected>(Purpose::Entry, one, args![key, limit]).await?;
     }
     Ok(())
 }

@@ -10,19 +10,19 @@ use serde_json::Value as Json;
 
 use crate::{
     args,
-    db::{DbError, Happened, Reads, Rows, Tx},
+    db::{Affected, DbError, Reads, Rows, Tx},
     origin::Origin,
 };
 
-/// What happened, for the row.
+/// The event, for the row.
 pub struct Event<'a> {
-    /// What was done, such as `agent.create`: the route's [`common::route::Route::audit`].
+    /// The action, such as `agent.create`: the route's [`common::route::Route::audit`].
     pub action: &'static str,
     /// The id of what it was done to.
     pub object: &'a str,
-    /// How it was before, without secrets; null when it was not.
+    /// How it was before, without secrets; null when it did not exist.
     pub before: Json,
-    /// How it is now, without secrets; null when it is no more.
+    /// How it is now, without secrets; null when it no longer exists.
     pub after: Json,
 }
 
@@ -51,12 +51,12 @@ pub async fn insert(tx: &Tx<'_>, origin: &Origin<'_>, event: &Event<'_>) -> Resu
 }
 
 /// Whether there is a row of this action about an object.
-pub async fn is_there(reads: &dyn Rows, object: &str, action: &str) -> Result<bool, DbError> {
+pub async fn exists(reads: &dyn Rows, object: &str, action: &str) -> Result<bool, DbError> {
     let sql = "SELECT 1 FROM audit WHERE object_id = ?1 AND action = ?2 LIMIT 1";
-    Ok(reads.optional::<Happened>(sql, args![object, action]).await?.is_some())
+    Ok(reads.optional::<Affected>(sql, args![object, action]).await?.is_some())
 }
 
-/// The members that differ between two objects: an audit row holds what was changed, not what was left.
+/// The members that differ between two objects: an audit row holds the members that were changed, not the others.
 pub fn changed(before: Json, after: Json) -> (Json, Json) {
     let (Json::Object(mut before), Json::Object(mut after)) = (before, after) else { return (Json::Null, Json::Null) };
     before.retain(|name, value| {
@@ -71,7 +71,7 @@ pub fn changed(before: Json, after: Json) -> (Json, Json) {
 
 /// Many agents that one statement is about to change, for their audit rows.
 pub(crate) struct Many<'a> {
-    /// What comes before the statement and may name a table.
+    /// The text before the statement, which may name a table.
     pub with: &'a str,
     /// A condition on the agent `a`; it and `with` know `subject` as `?1`.
     pub which: &'a str,

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::{
     args,
-    db::{Db, DbError, FromRow, Happened, Reads, Row, Rows, Tx},
+    db::{Affected, Db, DbError, FromRow, Reads, Row, Rows, Tx},
     page::PageRequest,
 };
 use common::{
@@ -30,7 +30,7 @@ pub struct CredentialRow {
     pub id: CredentialId,
     /// Its kind.
     pub kind: Kind,
-    /// What is shown of it.
+    /// The part of it that is shown.
     pub prefix: String,
     /// Its own patterns.
     pub scope: String,
@@ -68,7 +68,7 @@ pub struct AgentRow {
     pub is_archived: bool,
     /// Whether it has spent more than its budget.
     pub is_over_budget: bool,
-    /// What people approved for it and has not ended, if this credential is its token: patterns.
+    /// The scopes that people approved for it and that have not ended, if this credential is its token: patterns.
     pub approved: String,
 }
 
@@ -145,11 +145,11 @@ pub struct New<'a> {
     pub secret: &'a Secret,
     /// The tenant.
     pub tenant_id: &'a TenantId,
-    /// Whose it is.
+    /// The person that it belongs to.
     pub user_id: &'a UserId,
     /// The agent's, if it is one's.
     pub agent_id: Option<&'a AgentId>,
-    /// What its person calls it.
+    /// The name that its person gave it.
     pub name: Option<&'a str>,
     /// The API key whose secret it is.
     pub key_id: Option<&'a KeyId>,
@@ -191,7 +191,7 @@ pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<(), DbError> {
 
 /// Records a use. Never touches a revoked row, and decides again whether it is due, since many may come at once.
 pub async fn record_use(db: &Db, digest: &Digest, now: Timestamp, address: &str) -> Result<(), DbError> {
-    db.hot::<Happened>(
+    db.hot::<Affected>(
         "UPDATE credentials SET last_used_at = ?2, last_used_address = ?3
          WHERE digest = ?1 AND revoked_at IS NULL
            AND (last_used_at IS NULL OR last_used_at <= ?2 - 60000 OR last_used_address IS NOT ?3)",
@@ -211,13 +211,13 @@ pub async fn record_move(
 ) -> Result<bool, DbError> {
     let sql = "UPDATE credentials SET last_used_at = ?2, last_used_address = ?4
                WHERE digest = ?1 AND revoked_at IS NULL AND last_used_address = ?3 RETURNING 1";
-    Ok(tx.optional::<Happened>(sql, args![digest, now, last, address]).await?.is_some())
+    Ok(tx.optional::<Affected>(sql, args![digest, now, last, address]).await?.is_some())
 }
 
-/// Revokes by record id. The first moment stays: what was revoked before is left as it was, and gives no row.
+/// Revokes by record id. The first moment stays: a credential that was revoked before stays as it is, and gives no row.
 pub async fn revoke(tx: &Tx<'_>, id: &CredentialId, now: Timestamp) -> Result<bool, DbError> {
     let sql = "UPDATE credentials SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL RETURNING 1";
-    Ok(tx.optional::<Happened>(sql, args![id, now]).await?.is_some())
+    Ok(tx.optional::<Affected>(sql, args![id, now]).await?.is_some())
 }
 
 /// Revokes every live credential that was made before a moment, and every webhook's secret that was, of all tenants; gives
@@ -250,7 +250,7 @@ impl FromRow for Counted {
 pub async fn revoke_session(tx: &Tx<'_>, user: &UserId, id: &str, now: Timestamp) -> Result<bool, DbError> {
     let sql = "UPDATE credentials SET revoked_at = ?3
                WHERE id = ?1 AND user_id = ?2 AND kind = 'session' AND revoked_at IS NULL RETURNING 1";
-    Ok(tx.optional::<Happened>(sql, args![id, user, now]).await?.is_some())
+    Ok(tx.optional::<Affected>(sql, args![id, user, now]).await?.is_some())
 }
 
 /// Revokes a person's sessions, all but the one given; gives how many there were.
@@ -262,15 +262,15 @@ pub async fn revoke_sessions(
 ) -> Result<usize, DbError> {
     let sql = "UPDATE credentials SET revoked_at = ?3
                WHERE user_id = ?1 AND kind = 'session' AND revoked_at IS NULL AND id IS NOT ?2 RETURNING 1";
-    Ok(tx.list::<Happened>(sql, args![user, but, now]).await?.len())
+    Ok(tx.list::<Affected>(sql, args![user, but, now]).await?.len())
 }
 
-/// A person's session, as he may see it.
+/// A person's session, as that person may see it.
 #[derive(Debug, Serialize)]
 pub struct Session {
     /// The record's id.
     pub id: CredentialId,
-    /// What is shown of it.
+    /// The part of it that is shown.
     pub prefix: String,
     /// When it began.
     pub created_at: Timestamp,
@@ -325,7 +325,7 @@ pub async fn sessions(
 pub struct TokenRecord {
     /// The record's id.
     pub id: CredentialId,
-    /// What is shown of it.
+    /// The part of it that is shown.
     pub prefix: String,
     /// When it was issued.
     pub issued_at: Timestamp,
@@ -333,12 +333,12 @@ pub struct TokenRecord {
     pub expires_at: Option<Timestamp>,
     /// Its last recorded use.
     pub last_used_at: Option<Timestamp>,
-    /// What it carries, of which the ceiling and the owner's role leave what it can use.
+    /// The patterns that it carries; it can use those within the ceiling and the owner's role.
     pub scope: common::scope::Patterns,
 }
 
 /// The row of an agent's active token that decides how it is replaced.
-pub struct Active {
+pub struct ActiveToken {
     /// The record's id.
     pub id: CredentialId,
     /// Its patterns.
@@ -347,20 +347,20 @@ pub struct Active {
     pub expires_at: Option<Timestamp>,
 }
 
-impl FromRow for Active {
+impl FromRow for ActiveToken {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         Ok(Self { id: row.take()?, scope: row.take()?, expires_at: row.take()? })
     }
 }
 
 /// The agent's token in the active place, ended or not.
-pub async fn active(reads: &dyn Rows, agent: &AgentId) -> Result<Option<Active>, DbError> {
+pub async fn active(reads: &dyn Rows, agent: &AgentId) -> Result<Option<ActiveToken>, DbError> {
     let sql = "SELECT id, scope, expires_at FROM credentials
                WHERE agent_id = ?1 AND kind = 'agent_token' AND place = 'active' AND revoked_at IS NULL";
     reads.optional(sql, args![agent]).await
 }
 
-/// What is shown of the live credential that took this one's place: of an agent's token the active one, of others the end of the
+/// The shown part of the live credential that took this one's place: of an agent's token the active one, of others the end of the
 /// chain of rotations.
 pub async fn successor(
     reads: &dyn Rows,
@@ -381,9 +381,9 @@ pub async fn successor(
     reads.optional(sql, args![id, agent, now]).await
 }
 
-/// Makes room for a new active token: what was in its grace dies now; the active one dies now too or, when `grace_ends` is
+/// Makes room for a new active token: the one in its grace ends now; the active one ends now too or, when `grace_ends` is
 /// given, moves into the grace until then, but never beyond its own end.
-pub async fn retire(
+pub async fn replace_active(
     tx: &Tx<'_>,
     agent: &AgentId,
     grace_ends: Option<Timestamp>,

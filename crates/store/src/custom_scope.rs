@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     args,
-    db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx},
+    db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx},
 };
 use common::{
     id::{TenantId, UserId},
@@ -19,7 +19,7 @@ pub const MOST: i64 = 100;
 pub struct CustomScope {
     /// The name, such as `x.crm.read`.
     pub name: String,
-    /// What it allows, in the words of who defined it.
+    /// What it allows, in the words of the person who defined it.
     pub description: String,
     /// When it was defined.
     pub created_at: Timestamp,
@@ -37,7 +37,7 @@ pub async fn list(reads: &dyn Rows, tenant: &TenantId) -> Result<Vec<CustomScope
     reads.list(sql, args![tenant]).await
 }
 
-/// What came of defining a scope.
+/// The outcome of defining a scope.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Inserted {
     /// It is there now.
@@ -58,11 +58,11 @@ pub async fn insert(tx: &Tx<'_>, tenant: &TenantId, scope: &CustomScope, by: &Us
         "INSERT INTO custom_scopes (tenant_id, name, description, created_at, created_by) VALUES (?1, ?2, ?3, ?4, ?5)
                ON CONFLICT (tenant_id, name) DO NOTHING RETURNING 1";
     let row = args![tenant, &scope.name, &scope.description, scope.created_at, by];
-    Ok(if tx.optional::<Happened>(sql, row).await?.is_some() { Inserted::Created } else { Inserted::Exists })
+    Ok(if tx.optional::<Affected>(sql, row).await?.is_some() { Inserted::Created } else { Inserted::Exists })
 }
 
 /// Takes a scope away, and with it whatever credentials carry of it; `false`: there is none of that name.
 pub async fn delete(tx: &Tx<'_>, tenant: &TenantId, name: &str) -> Result<bool, DbError> {
     let sql = "DELETE FROM custom_scopes WHERE tenant_id = ?1 AND name = ?2 RETURNING 1";
-    Ok(tx.optional::<Happened>(sql, args![tenant, name]).await?.is_some())
+    Ok(tx.optional::<Affected>(sql, args![tenant, name]).await?.is_some())
 }

@@ -30,18 +30,18 @@ use native as backend;
 use spin as backend;
 
 pub(crate) use packed::page;
-pub use value::{DbError, FromRow, FromValue, Happened, Row, Value};
+pub use value::{Affected, DbError, FromRow, FromValue, Row, Value};
 
-/// What a connection writes, which decides its settings.
+/// The purpose of a connection, which decides its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// Writes of one statement whose loss in a power cut takes no right away: `synchronous=NORMAL`, bounded in size.
     Hot,
-    /// What gives a right: on the disk before the answer (`synchronous=FULL`), bounded in size.
+    /// Writes that give a right: on the disk before the answer (`synchronous=FULL`), bounded in size.
     Durable,
-    /// Coming in: as [`Purpose::Durable`], with [`RESERVE`] beyond the bound, so that who can mend a full database gets in.
+    /// Signing in: as [`Purpose::Durable`], with [`RESERVE`] beyond the bound, so that a person who can fix a full database can sign in.
     Entry,
-    /// What takes a right away: as [`Purpose::Durable`], but beyond the bound, so that a full database can still be locked down.
+    /// Writes that take a right away: as [`Purpose::Durable`], but beyond the bound, so that a full database can still be locked down.
     Revoking,
 }
 
@@ -92,7 +92,7 @@ struct Shared {
     opening: usize,
 }
 
-/// What is done on a shared connection.
+/// The use of a shared connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum How {
     /// Read.
@@ -103,7 +103,7 @@ enum How {
     Hot,
 }
 
-/// What who wants one of them does next.
+/// The next step of a task that wants one of them.
 enum Next {
     Use(Arc<backend::Connection>),
     Open,
@@ -209,8 +209,8 @@ impl Db {
             let pool = if is_hot { &self.hot } else { &self.readers };
             let connection = self.shared(pool, is_hot).await?;
             let rows = match how {
-                // In place only where nobody else is on the connection (the pool's and ours are two): whose rows are still coming
-                // holds it until they are taken, which they could not be while the instance stands.
+                // In place only where no other task uses the connection (the pool's reference and ours are two): a task whose rows are
+                // still coming holds it until they are taken, and they cannot be taken while the instance waits.
                 How::Look if Arc::strong_count(&connection) <= 2 => connection.look(sql, args),
                 How::Look | How::Read | How::Hot => connection.execute(sql, args).await,
             };
@@ -246,7 +246,7 @@ impl Db {
         Box::pin(async move {
             let connection = self.source.open().await?;
             if !self.migrated.load(Ordering::Acquire) {
-                // Once per instance. Who comes second waits: the tables that he needs may not be there yet.
+                // Once per instance. A second task waits: the tables that it needs may not be there yet.
                 let _turn = self.migrating.turn().await;
                 if !self.migrated.load(Ordering::Acquire) {
                     migrate::run(&connection).await?;
@@ -287,14 +287,14 @@ impl Db {
     }
 }
 
-/// What the database gives, once it has. Boxed where it is much code: an async function is compiled again for each crate, and each
+/// A result of the database, once it is there. Boxed where it is much code: an async function is compiled again for each crate, and each
 /// other function, that waits for it.
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, DbError>> + 'a>>;
 
 /// The rows of a statement, once it has run.
 type Running<'a> = Boxed<'a, Vec<Vec<Value>>>;
 
-/// What can be read from: the database as it is, or a transaction's view of it. The functions of the store take a
+/// A source of rows: the database as it is, or a transaction's view of it. The functions of the store take a
 /// `&dyn Rows`: taking any type that can be read from, each of them would be compiled twice.
 pub trait Rows {
     /// Runs a statement and gives its rows.
@@ -322,7 +322,7 @@ impl Rows for Tx<'_> {
     }
 }
 
-/// Reading rows as what they are.
+/// Reading rows as values of a type.
 pub trait Reads: Rows {
     /// Runs a statement and gives its rows.
     fn list<T: FromRow>(&self, sql: &str, args: Vec<Value>) -> impl Future<Output = Result<Vec<T>, DbError>> {

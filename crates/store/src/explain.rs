@@ -19,7 +19,7 @@ pub struct ExplainedFactor {
     pub factor: &'static str,
     /// Whether it holds.
     pub holds: bool,
-    /// What it rests on.
+    /// The fact that it rests on.
     pub why: String,
 }
 
@@ -46,12 +46,12 @@ impl Explanation {
 
 /// How an explanation is asked for.
 struct Question {
-    /// What the bits of the answer mean.
+    /// The meaning of the bits of the answer.
     factors: Vec<Factor>,
     sql: String,
 }
 
-/// What the text of a question depends on: the subject's shape, and the column that the agent is found by.
+/// The parts that the text of a question depends on: the subject's shape, and the column that the agent is found by.
 type QuestionShape = (Shape, &'static str);
 
 /// Each is put together once in an instance.
@@ -72,7 +72,7 @@ impl Question {
     fn new(permission: &PermissionSql<'_>, column: &str, agent: &str) -> Self {
         let (factors, parts): (Vec<Factor>, Vec<String>) = factors(permission).into_iter().unzip();
         let bits: Vec<String> = parts.iter().enumerate().map(|(at, part)| format!("(({part}) << {at})")).collect();
-        // By id: whatever tenant it is of, so that the gate can be told. By name: a name is one of its tenant.
+        // By id: whatever tenant it is of, so that the gate can be reported. By name: a name is one of its tenant.
         let gate = if column == "name" { format!("{} AND ", permission.in_tenant()) } else { String::new() };
         let sql = format!(
             "SELECT a.id, a.name, {} AS held FROM agents a WHERE a.archived_at IS NULL AND {gate}a.{column} = {agent}",

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     agent, args,
-    db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx},
+    db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx},
     page::PageRequest,
     permission::{Binder, PermissionSql},
     subject::Subject,
@@ -85,7 +85,7 @@ pub async fn find(reads: &dyn Rows, object: &str, subject: &str, relation: Relat
 pub struct New<'a> {
     /// The tenant.
     pub tenant: &'a TenantId,
-    /// What is shared.
+    /// The object that is shared.
     pub object: &'a str,
     /// The id of the user or agent of the same tenant that gets it.
     pub subject: &'a str,
@@ -97,7 +97,7 @@ pub struct New<'a> {
     pub now: Timestamp,
 }
 
-/// What came of storing a grant.
+/// The outcome of storing a grant.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Inserted {
     /// It is there now.
@@ -117,7 +117,7 @@ pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<Inserted, DbError> {
     let sql = "INSERT INTO grants (object_id, subject_id, relation, tenant_id, created_at, created_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                ON CONFLICT (object_id, subject_id, relation) DO NOTHING RETURNING 1";
     let row = args![new.object, new.subject, new.relation, new.tenant, new.now, new.by];
-    Ok(if tx.optional::<Happened>(sql, row).await?.is_some() { Inserted::Created } else { Inserted::Exists })
+    Ok(if tx.optional::<Affected>(sql, row).await?.is_some() { Inserted::Created } else { Inserted::Exists })
 }
 
 /// Takes grants of a subject away (by id, address or name): one relation, or all; gives those that there were.

@@ -1,8 +1,8 @@
-//! What the tick does: it purges what has ended, and turns counters of refusals into audit rows.
+//! The work of the tick: it purges ended rows, and turns counters of refusals into audit rows.
 
 use crate::{
     args,
-    db::{Db, DbError, Happened, Purpose, Reads, Tx},
+    db::{Affected, Db, DbError, Purpose, Reads, Tx},
     outbox,
 };
 use common::{
@@ -20,22 +20,22 @@ const NOTIFICATIONS_KEPT: i64 = 90 * 86_400;
 /// Takes the tick's lease for a second; `false`: another instance or host has it.
 pub async fn take_lease(db: &Db, now: Timestamp) -> Result<bool, DbError> {
     let sql = "UPDATE leases SET until = ?1 + 1000 WHERE name = 'tick' AND until <= ?1 RETURNING 1";
-    Ok(!db.hot::<Happened>(sql, args![now]).await?.is_empty())
+    Ok(!db.hot::<Affected>(sql, args![now]).await?.is_empty())
 }
 
 /// Purges kept answers and counters that have ended, old notifications and old mails.
 pub async fn purge(db: &Db, now: Timestamp) -> Result<(), DbError> {
-    db.hot::<Happened>(
+    db.hot::<Affected>(
         "DELETE FROM idempotency WHERE digest IN (SELECT digest FROM idempotency WHERE expires_at <= ?1 LIMIT ?2)",
         args![now, BATCH],
     )
     .await?;
-    db.hot::<Happened>(
+    db.hot::<Affected>(
         "DELETE FROM attempts WHERE key IN (SELECT key FROM attempts WHERE ends_at <= ?1 LIMIT ?2)",
         args![now, BATCH],
     )
     .await?;
-    db.hot::<Happened>(
+    db.hot::<Affected>(
         "DELETE FROM notifications WHERE id IN (SELECT id FROM notifications WHERE id < ?1 LIMIT ?2)",
         args![&NotificationId::first_at(now.plus_seconds(-NOTIFICATIONS_KEPT)), BATCH],
     )

@@ -1,17 +1,17 @@
-//! Table `inbox`: what agents are told, in order, until they acknowledge it.
+//! Table `inbox`: events for agents, in order, until they acknowledge them.
 
 use serde_json::Value as Json;
 
 use crate::{
     args,
-    db::{Db, DbError, FromRow, Happened, Reads, Row, Rows, Tx},
+    db::{Affected, Db, DbError, FromRow, Reads, Row, Rows, Tx},
 };
 use common::{id::AgentId, time::Timestamp};
 
 /// Events that one agent's inbox holds at most before messages are refused.
 pub const MOST: i64 = 10_000;
 
-/// What every event's id starts with; its number follows, in 16 digits, so that text order is their order.
+/// The prefix of every event's id; its number follows, in 16 digits, so that text order is their order.
 const PREFIX: &str = "evt_";
 
 /// An event.
@@ -21,9 +21,9 @@ pub struct Event {
     pub seq: i64,
     /// When it happened.
     pub at: Timestamp,
-    /// What happened, such as `message`.
+    /// Its kind, such as `message`.
     pub kind: String,
-    /// What there is to know about it: a JSON object.
+    /// Its data: a JSON object.
     pub data: Json,
 }
 
@@ -47,7 +47,7 @@ pub fn seq(id: &str) -> Option<i64> {
     (digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok()).flatten()
 }
 
-/// Puts an event into an agent's inbox, in the transaction of what it tells of; gives its number.
+/// Puts an event into an agent's inbox, in the transaction of the change that it reports; gives its number.
 pub async fn push(tx: &Tx<'_>, agent: &AgentId, kind: &str, data: &Json, now: Timestamp) -> Result<i64, DbError> {
     let sql = "UPDATE agents SET inbox_seq = inbox_seq + 1 WHERE id = ?1 RETURNING inbox_seq";
     let seq: i64 = tx.optional(sql, args![agent]).await?.ok_or(DbError::Row("no agent for an event"))?;
@@ -71,7 +71,7 @@ pub async fn unread(reads: &dyn Rows, agent: &AgentId) -> Result<i64, DbError> {
 /// Forgets an agent's events up to a number; gives how many there were.
 pub async fn acknowledge(db: &Db, agent: &AgentId, upto: i64) -> Result<usize, DbError> {
     let sql = "DELETE FROM inbox WHERE agent_id = ?1 AND seq <= ?2 RETURNING 1";
-    Ok(db.hot::<Happened>(sql, args![agent, upto]).await?.len())
+    Ok(db.hot::<Affected>(sql, args![agent, upto]).await?.len())
 }
 
 /// The number of an agent's last event; 0 before the first one.

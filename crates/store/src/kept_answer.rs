@@ -4,7 +4,7 @@ use common::{secret::Digest, time::Timestamp};
 
 use crate::{
     args,
-    db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx},
+    db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx},
 };
 
 /// Answers that are kept for one caller at most.
@@ -43,7 +43,7 @@ impl FromRow for KeptAnswer {
     }
 }
 
-/// The answer that is kept for a request, unless its time is over.
+/// The answer that is kept for a request, unless it has expired.
 pub async fn find(reads: &dyn Rows, digest: &Digest, now: Timestamp) -> Result<Option<KeptAnswer>, DbError> {
     let sql = "SELECT credential_id, body_mac, holds_secret, status, answer FROM idempotency WHERE digest = ?1 AND expires_at > ?2";
     reads.optional(sql, args![digest, now]).await
@@ -65,7 +65,7 @@ pub async fn insert(
     now: Timestamp,
 ) -> Result<bool, DbError> {
     let inserted = tx
-        .optional::<Happened>(
+        .optional::<Affected>(
             "INSERT INTO idempotency (digest, caller, credential_id, body_mac, holds_secret, status, answer, expires_at)
              SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE (SELECT count(*) FROM idempotency WHERE caller = ?2) < ?10
              ON CONFLICT (digest) DO UPDATE SET credential_id = ?3, body_mac = ?4, holds_secret = ?5, status = ?6, answer = ?7, expires_at = ?8

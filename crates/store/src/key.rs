@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{
     agent, args,
     credential::status::{CredentialStatus, status},
-    db::{DbError, FromRow, FromValue, Happened, Reads, Row, Rows, Tx, Value},
+    db::{Affected, DbError, FromRow, FromValue, Reads, Row, Rows, Tx, Value},
     page::PageRequest,
     permission::{Binder, PermissionSql},
     subject::Subject,
@@ -25,7 +25,7 @@ use common::{
 /// Keys of one agent at most.
 const MOST: i64 = 500;
 
-/// What a key is for.
+/// The type of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyType {
@@ -58,7 +58,7 @@ impl KeyType {
         Self::ALL.into_iter().find(|found| found.as_str() == word)
     }
 
-    /// Whether its secret is a webhook's, which is no bearer.
+    /// Whether its secret is a webhook's, which is not a bearer.
     pub const fn is_webhook(self) -> bool {
         matches!(self, Self::Github | Self::Slack)
     }
@@ -70,16 +70,16 @@ impl FromValue for KeyType {
     }
 }
 
-/// A key, as who may read it sees it.
+/// A key, as a caller that may read it sees it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Key {
     /// The id.
     pub id: KeyId,
     /// The name.
     pub name: String,
-    /// What it is for.
+    /// Its type.
     pub r#type: KeyType,
-    /// What may be shown of a bearer's secret; null: of a webhook's nothing is.
+    /// The part of a bearer's secret that may be shown; null for a webhook's.
     pub prefix: Option<String>,
     /// A bearer's patterns.
     pub scope: Option<Patterns>,
@@ -87,7 +87,7 @@ pub struct Key {
     pub status: CredentialStatus,
     /// When it was made.
     pub created_at: Timestamp,
-    /// The id of the user or agent who made it.
+    /// The id of the user or agent that made it.
     pub created_by: String,
     /// A bearer's end; null is never.
     pub expires_at: Option<Timestamp>,
@@ -173,8 +173,8 @@ impl FromRow for Decided {
 }
 
 /// The key with this id of the agent of that name (`me` is the asking agent's own), if the caller may do `action` with it. An
-/// agent that he may not read is an absent one, and so is a key, each by the same one statement; readable but not more is a 403
-/// that says what is missing.
+/// agent that the caller may not read is an absent one, and so is a key, each by the same one statement; readable but not more is a
+/// 403 that says what is missing.
 pub async fn get(
     reads: &dyn Rows,
     subject: &Subject,
@@ -224,7 +224,7 @@ pub async fn get(
     Err(refusal.detail(detail).with("owner", found.owner))
 }
 
-/// What a list of keys is narrowed to.
+/// The filter of a list of keys.
 #[derive(Default)]
 pub struct Filter<'a> {
     /// Of this name.
@@ -267,15 +267,15 @@ pub struct New<'a> {
     pub id: &'a KeyId,
     /// The tenant.
     pub tenant_id: &'a TenantId,
-    /// Whose it is.
+    /// The agent that it belongs to.
     pub agent_id: &'a AgentId,
     /// Its name.
     pub name: &'a str,
-    /// What it is for.
+    /// Its type.
     pub r#type: KeyType,
     /// Of a webhook: its secret, encrypted.
     pub sealed: Option<Vec<u8>>,
-    /// The id of the user or agent who makes it.
+    /// The id of the user or agent that makes it.
     pub by: &'a str,
     /// Now.
     pub now: Timestamp,
@@ -292,7 +292,7 @@ pub async fn insert(tx: &Tx<'_>, new: New<'_>) -> Result<(), ApiError> {
                ON CONFLICT (agent_id, name, type) DO NOTHING RETURNING 1";
     let sealed = new.sealed.map_or(Value::Null, Value::Blob);
     let row = args![new.id, new.tenant_id, new.agent_id, new.name, new.r#type.as_str(), sealed, new.now, new.by];
-    match tx.optional::<Happened>(sql, row).await? {
+    match tx.optional::<Affected>(sql, row).await? {
         Some(_) => Ok(()),
         None => Err(Code::KeyTaken.into()),
     }

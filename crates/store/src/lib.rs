@@ -13,7 +13,7 @@
 //! custom_scope, inbox, kept_answer      …
 //! outbox, tenant                        …
 //! permission                            who may do what, compiled to SQL
-//! page, origin, subject                 pages of lists; where a change comes from; who asks
+//! page, origin, subject                 pages of lists; where a change comes from; the caller as a subject
 //! db                                    connections and transactions over Spin's SQLite, or rusqlite in native tests; migrations
 //! ```
 #![forbid(unsafe_code)]

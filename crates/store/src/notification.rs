@@ -1,10 +1,10 @@
-//! Table `notifications`: what agents, and the server itself, tell people.
+//! Table `notifications`: messages of agents, and of the server itself, to people.
 
 use serde::Serialize;
 
 use crate::{
     args,
-    db::{Db, DbError, FromRow, Happened, Reads, Row, Rows, Tx},
+    db::{Affected, Db, DbError, FromRow, Reads, Row, Rows, Tx},
     kept_answer::{KeptAnswer, MOST_KEPT},
     page::PageRequest,
     user,
@@ -20,11 +20,11 @@ use common::{
 pub struct Notification {
     /// The id.
     pub id: NotificationId,
-    /// Who tells it: `agent:<name>`, from the credential, or `accredit`.
+    /// The sender: `agent:<name>`, from the credential, or `accredit`.
     pub source: String,
     /// The agent's id.
     pub agent_id: Option<String>,
-    /// What the agent says that it speaks for: its own word, not ours.
+    /// The application that the agent says it speaks for: not verified.
     pub app_origin: Option<String>,
     /// The title.
     pub title: String,
@@ -34,7 +34,7 @@ pub struct Notification {
     pub priority: String,
     /// Where it leads.
     pub action_url: Option<String>,
-    /// When it was told.
+    /// When it was sent.
     pub created_at: Timestamp,
     /// When it was marked as read.
     pub read_at: Option<Timestamp>,
@@ -59,7 +59,7 @@ impl FromRow for Notification {
 
 const COLUMNS: &str = "id, source, agent_id, app_origin, title, body, priority, action_url, created_at, read_at";
 
-/// What an agent tells.
+/// A notification of an agent's.
 pub struct New<'a> {
     /// The id.
     pub id: &'a NotificationId,
@@ -69,7 +69,7 @@ pub struct New<'a> {
     pub body: &'a str,
     /// `low`, `normal` or `high`.
     pub priority: &'a str,
-    /// What the agent says that it speaks for.
+    /// The application that the agent says it speaks for.
     pub app_origin: Option<&'a str>,
     /// Where it leads.
     pub action_url: Option<&'a str>,
@@ -81,15 +81,15 @@ pub struct New<'a> {
     pub kept: Option<(&'a Digest, KeptAnswer)>,
 }
 
-/// Tells a person, in one statement: the recipient is the agent's owner, or a user who may read the agent; the answer is kept
-/// with it. `false`: there is no such recipient, or the caller keeps as many answers as he may.
+/// Notifies a person, in one statement: the recipient is the agent's owner, or a user who may read the agent; the answer is kept
+/// with it. `false`: there is no such recipient, or the caller keeps as many answers as it may.
 pub async fn notify(db: &Db, agent: &AgentId, new: &New<'_>, ends: Timestamp) -> Result<bool, DbError> {
     let (column, user) = new.user.map(user::named).map_or(("id", None), |(column, user)| (column, Some(user)));
     let recipient = recipient(column);
     let mut row =
         args![new.id, agent, new.title, new.body, new.priority, new.app_origin, new.action_url, new.now, user,];
     let Some((digest, kept)) = &new.kept else {
-        return Ok(!db.hot::<Happened>(&format!("{NOTIFY} {recipient} RETURNING 1"), row).await?.is_empty());
+        return Ok(!db.hot::<Affected>(&format!("{NOTIFY} {recipient} RETURNING 1"), row).await?.is_empty());
     };
     row.extend(args![
         *digest,
@@ -103,7 +103,7 @@ pub async fn notify(db: &Db, agent: &AgentId, new: &New<'_>, ends: Timestamp) ->
     let sql = format!(
         "{NOTIFY_AND_KEEP} {recipient} AND (SELECT count(*) FROM idempotency i WHERE i.caller = a.id) < ?16 RETURNING 1"
     );
-    Ok(!db.hot::<Happened>(&sql, row).await?.is_empty())
+    Ok(!db.hot::<Affected>(&sql, row).await?.is_empty())
 }
 
 const NOTIFY: &str = "
@@ -115,7 +115,7 @@ const NOTIFY_AND_KEEP: &str = "
                            created_at, key_digest, caller, credential_id, body_mac, status, answer, expires_at)
     SELECT ?1, a.tenant_id, u.id, a.id, 'agent:' || a.name, ?3, ?4, ?5, ?6, ?7, ?8, ?10, a.id, ?11, ?12, ?13, ?14, ?15";
 
-/// Who is told: `?9`, or the owner. What a person may read of the agent `a` is as `permission` has it, with the person in a column
+/// The recipient: `?9`, or the owner. What a person may read of the agent `a` is as `permission` has it, with the person in a column
 /// instead of a parameter.
 fn recipient(column: &str) -> String {
     let who = if column == "id" { "ifnull((SELECT ?9), a.owner_id)" } else { "(SELECT ?9)" };
@@ -128,8 +128,8 @@ fn recipient(column: &str) -> String {
     )
 }
 
-/// Tells a person something of the server's own, such as a leak. Part of the transaction that it tells of.
-pub async fn tell(
+/// Sends a person a notification of the server's own, such as a leak. Part of the transaction that it reports.
+pub async fn insert_own(
     tx: &Tx<'_>,
     id: &NotificationId,
     tenant: &TenantId,
@@ -191,15 +191,15 @@ pub async fn mark_read(db: &Db, user: &UserId, id: &str, now: Timestamp) -> Resu
     Ok(db.hot(&sql, args![id, user, now]).await?.into_iter().next())
 }
 
-/// Marks all of a person's notifications as read that were told until now; gives how many there were.
+/// Marks all of a person's notifications as read that were sent until now; gives how many there were.
 pub async fn mark_all_read(db: &Db, user: &UserId, now: Timestamp) -> Result<usize, DbError> {
     let sql =
         "UPDATE notifications SET read_at = ?2 WHERE user_id = ?1 AND read_at IS NULL AND created_at <= ?2 RETURNING 1";
-    Ok(db.hot::<Happened>(sql, args![user, now]).await?.len())
+    Ok(db.hot::<Affected>(sql, args![user, now]).await?.len())
 }
 
 /// Deletes one of a person's notifications; `false`: there is none of that id.
 pub async fn delete(db: &Db, user: &UserId, id: &str) -> Result<bool, DbError> {
     let sql = "DELETE FROM notifications WHERE id = ?1 AND user_id = ?2 RETURNING 1";
-    Ok(!db.hot::<Happened>(sql, args![id, user]).await?.is_empty())
+    Ok(!db.hot::<Affected>(sql, args![id, user]).await?.is_empty())
 }

@@ -6,12 +6,12 @@ use common::{
     time::Timestamp,
 };
 
-/// Who changes something, when, from where and in which request: what an audit row says beside the change.
+/// The author, time, address and request of a change: what an audit row says beside the change.
 #[derive(Clone, Copy)]
 pub struct Origin<'a> {
     /// The tenant.
     pub tenant: &'a TenantId,
-    /// The person; of an agent, its owner. `None`: the operator, or nobody who is known.
+    /// The person; of an agent, its owner. `None`: the operator, or an unknown caller.
     pub user: Option<&'a UserId>,
     /// The agent, if one does it.
     pub agent: Option<&'a AgentId>,

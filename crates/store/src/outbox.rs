@@ -1,6 +1,6 @@
 //! Table `outbox`: mails that are to be sent, and those that were or could not be.
 //!
-//! A mail is queued in the transaction of what it tells of. It is sent at least once: whoever sends takes the row by one
+//! A mail is queued in the transaction of what it reports. It is sent at least once: a sender takes the row by one
 //! conditional statement, for [`LEASE`] seconds, and writes what came of it. Only a sender that ends between the provider's
 //! answer and that write makes a mail go out twice.
 
@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use crate::{
     args,
-    db::{Db, DbError, FromRow, FromValue, Happened, Purpose, Reads, Row, Rows, Tx},
+    db::{Affected, Db, DbError, FromRow, FromValue, Purpose, Reads, Row, Rows, Tx},
     page::PageRequest,
 };
 use common::{
@@ -20,7 +20,7 @@ use common::{
 };
 
 /// Tries of a mail; the last one that fails ends it.
-pub const TRIES: i64 = 8;
+pub const MOST_TRIES: i64 = 8;
 /// The wait behind the first try that fails, seconds; each further one is twice as long.
 const FIRST_WAIT: i64 = 60;
 /// The longest wait between two tries, seconds.
@@ -32,13 +32,13 @@ const SENT_KEPT: i64 = 7;
 /// Days that a dead mail's row is kept.
 const DEAD_KEPT: i64 = 30;
 
-/// What a mail tells.
+/// The kind of a mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A credential was found in the open: `{whose, prefix, text}`.
     Leak,
-    /// Somebody asked for a mail to himself, to see that mail works: `{}`.
+    /// A user asked for a mail to their own address, to see that mail works: `{}`.
     Test,
 }
 
@@ -68,17 +68,17 @@ pub const STATES: [&str; 3] = ["due", "sent", "dead"];
 pub struct New<'a> {
     /// The tenant.
     pub tenant: &'a TenantId,
-    /// Whom it tells.
+    /// The recipient.
     pub user: &'a UserId,
-    /// His address.
+    /// The recipient's address.
     pub recipient: &'a str,
-    /// What it tells.
+    /// Its kind.
     pub kind: Kind,
-    /// What its text is made of; never a secret.
+    /// The data that its text is made of; never a secret.
     pub data: &'a Json,
 }
 
-/// Queues a mail, in the transaction that it tells of.
+/// Queues a mail, in the transaction that it reports.
 pub async fn queue(tx: &Tx<'_>, new: &New<'_>, chance: &Chance, now: Timestamp) -> Result<MailId, DbError> {
     let id = MailId::generate(now, chance);
     tx.execute(
@@ -91,20 +91,20 @@ pub async fn queue(tx: &Tx<'_>, new: &New<'_>, chance: &Chance, now: Timestamp) 
 }
 
 /// A mail whose turn it is.
-pub struct Due {
+pub struct DueMail {
     /// The id.
     pub id: MailId,
-    /// What it tells.
+    /// Its kind.
     pub kind: Kind,
-    /// To whom.
+    /// The recipient's address.
     pub recipient: String,
-    /// What its text is made of.
+    /// The data that its text is made of.
     pub data: Json,
     /// Tries, this one included.
     pub tries: i64,
 }
 
-impl FromRow for Due {
+impl FromRow for DueMail {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         let (id, kind, recipient, data) = (row.take()?, row.take()?, row.take()?, row.take::<String>()?);
         let data = json::parse(&data).ok_or(DbError::Row("a mail's data is no JSON"))?;
@@ -117,18 +117,18 @@ pub async fn begin_sending(db: &Db, now: Timestamp, ends: Timestamp) -> Result<b
     let sql = "UPDATE leases SET until = ?2
                WHERE name = 'mail' AND until <= ?1
                  AND EXISTS (SELECT 1 FROM outbox WHERE state = 'due' AND due_at <= ?1) RETURNING 1";
-    Ok(!db.hot::<Happened>(sql, args![now, ends]).await?.is_empty())
+    Ok(!db.hot::<Affected>(sql, args![now, ends]).await?.is_empty())
 }
 
 /// Lets others send; `ends` is what [`begin_sending`] was given.
 pub async fn end_sending(db: &Db, ends: Timestamp) -> Result<(), DbError> {
     let sql = "UPDATE leases SET until = 0 WHERE name = 'mail' AND until = ?1";
-    db.hot::<Happened>(sql, args![ends]).await.map(drop)
+    db.hot::<Affected>(sql, args![ends]).await.map(drop)
 }
 
 /// Takes the mail that has been due the longest: for the time of a try nobody else gets it. Kinds of a newer release are
 /// left for that release.
-pub async fn take(db: &Db, now: Timestamp) -> Result<Option<Due>, DbError> {
+pub async fn take(db: &Db, now: Timestamp) -> Result<Option<DueMail>, DbError> {
     let sql = "UPDATE outbox SET tries = tries + 1, due_at = ?2
                WHERE id = (SELECT id FROM outbox WHERE state = 'due' AND due_at <= ?1 AND kind IN ('leak', 'test')
                            ORDER BY due_at LIMIT 1)
@@ -137,20 +137,20 @@ pub async fn take(db: &Db, now: Timestamp) -> Result<Option<Due>, DbError> {
 }
 
 /// Writes that a mail went out.
-pub async fn sent(db: &Db, mail: &Due, now: Timestamp) -> Result<(), DbError> {
+pub async fn sent(db: &Db, mail: &DueMail, now: Timestamp) -> Result<(), DbError> {
     let sql = "UPDATE outbox SET state = 'sent', sent_at = ?2, due_at = ?2, last_error = NULL
                WHERE id = ?1 AND state <> 'sent' RETURNING 1";
-    db.single::<Happened>(Purpose::Durable, sql, args![&mail.id, now]).await.map(drop)
+    db.single::<Affected>(Purpose::Durable, sql, args![&mail.id, now]).await.map(drop)
 }
 
 /// Writes that a try failed: the mail waits for the next one, or is dead if this was the last or `is_final`.
-pub async fn failed(db: &Db, mail: &Due, cause: &str, is_final: bool, now: Timestamp) -> Result<(), DbError> {
-    // Who was slower than his lease does not take the row from the one who has it now.
+pub async fn failed(db: &Db, mail: &DueMail, cause: &str, is_final: bool, now: Timestamp) -> Result<(), DbError> {
+    // A sender that was slower than its lease does not take the row from the sender that has it now.
     let sql = "UPDATE outbox SET state = ?3, due_at = ?4, last_error = ?5
                WHERE id = ?1 AND tries = ?2 AND state = 'due' RETURNING 1";
-    let is_dead = is_final || mail.tries >= TRIES;
+    let is_dead = is_final || mail.tries >= MOST_TRIES;
     let (state, due) = if is_dead { ("dead", now) } else { ("due", now.plus_seconds(wait(mail.tries))) };
-    db.single::<Happened>(Purpose::Durable, sql, args![&mail.id, mail.tries, state, due, cause]).await.map(drop)
+    db.single::<Affected>(Purpose::Durable, sql, args![&mail.id, mail.tries, state, due, cause]).await.map(drop)
 }
 
 /// Seconds to wait behind so many tries.
@@ -163,7 +163,7 @@ fn wait(tries: i64) -> i64 {
 pub async fn purge(db: &Db, now: Timestamp, most: i64) -> Result<(), DbError> {
     let sql = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE state = ?1 AND due_at <= ?2 LIMIT ?3)";
     for (state, days) in [("sent", SENT_KEPT), ("dead", DEAD_KEPT)] {
-        db.hot::<Happened>(sql, args![state, now.plus_seconds(-days * 86_400), most]).await?;
+        db.hot::<Affected>(sql, args![state, now.plus_seconds(-days * 86_400), most]).await?;
     }
     Ok(())
 }
@@ -173,11 +173,11 @@ pub async fn purge(db: &Db, now: Timestamp, most: i64) -> Result<(), DbError> {
 pub struct Mail {
     /// The id.
     pub id: MailId,
-    /// What it tells.
+    /// Its kind.
     pub kind: String,
-    /// Whom.
+    /// The recipient.
     pub user_id: UserId,
-    /// To which address.
+    /// The recipient's address.
     pub recipient: String,
     /// `due`, `sent` or `dead`.
     pub state: String,
@@ -237,7 +237,7 @@ pub async fn find(reads: &dyn Rows, tenant: &TenantId, id: &str) -> Result<Optio
 
 /// Makes a dead mail due again, with all its tries; `None`: it is not dead, or not the tenant's, or for somebody whose account is
 /// deactivated.
-pub async fn revive(tx: &Tx<'_>, tenant: &TenantId, id: &str, now: Timestamp) -> Result<Option<Mail>, DbError> {
+pub async fn requeue(tx: &Tx<'_>, tenant: &TenantId, id: &str, now: Timestamp) -> Result<Option<Mail>, DbError> {
     let sql = format!(
         "UPDATE outbox SET state = 'due', tries = 0, due_at = ?3
          WHERE id = ?2 AND tenant_id = ?1 AND state = 'dead'
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_an_hour() {
-        let waits: Vec<i64> = (1..=TRIES).map(wait).collect();
+        let waits: Vec<i64> = (1..=MOST_TRIES).map(wait).collect();
         assert_eq!(waits, [60, 120, 240, 480, 960, 1920, 3600, 3600]);
     }
 

@@ -18,9 +18,9 @@ pub struct Page<T> {
     pub next_cursor: Option<String>,
 }
 
-/// What parts the rows of a written page in SQL: no written JSON holds a control character.
+/// The separator of the rows of a written page in SQL: no written JSON holds a control character.
 pub(crate) const ROWS: &str = "char(30)";
-/// And a row from its place.
+/// The separator of a row and its place.
 pub(crate) const COLUMNS: &str = "char(31)";
 
 /// Which page is asked for.
@@ -48,7 +48,7 @@ impl PageRequest {
         Ok(Self { limit, after, bound })
     }
 
-    /// How many rows to read: one more than the page holds tells whether there is another page.
+    /// How many rows to read: one more than the page holds shows whether there is another page.
     pub fn rows(&self) -> i64 {
         self.limit + 1
     }
@@ -68,7 +68,7 @@ impl PageRequest {
         Page { items, next_cursor }
     }
 
-    /// The same of rows that are JSON already, as JSON: each row and its place (`{milliseconds} {id}`) parted by [`COLUMNS`], the
+    /// The same of rows that are JSON already, as JSON: each row and its place (`{milliseconds} {id}`) separated by [`COLUMNS`], the
     /// rows by [`ROWS`].
     pub(crate) fn written_page(&self, rows: &str) -> String {
         let mut items: Vec<(&str, &str)> = rows.split('\u{1e}').filter_map(|row| row.split_once('\u{1f}')).collect();
@@ -89,7 +89,7 @@ impl PageRequest {
         page
     }
 
-    /// Leaves what the page holds; whether there was more.
+    /// Removes the rows beyond the page; returns whether there were any.
     fn cut<T>(&self, items: &mut Vec<T>) -> bool {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let more = items.len() > limit;

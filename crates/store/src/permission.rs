@@ -7,7 +7,7 @@
 //!           read   = (viewer | editor | owner | tenant.admin) & parent.read
 //!           update = delete = (editor | owner | tenant.admin) & parent.update
 //!           share  = (owner | tenant.admin) & parent.update
-//! every one & tenant_gate: the subject is of the object's tenant, and his account is active
+//! every one & tenant_gate: the subject is of the object's tenant, and its person's account is active
 //! ```
 //!
 //! A person stands to an object as its owner, by a grant, or as `tenant.admin` by role. An agent is owner of itself and of the
@@ -53,7 +53,7 @@ pub struct PermissionSql<'a> {
     tenant: String,
     user: String,
     agent: Option<String>,
-    /// What the agent's row is called.
+    /// The name of the agent's row.
     row: &'static str,
 }
 
@@ -69,7 +69,7 @@ impl<'a> PermissionSql<'a> {
         }
     }
 
-    /// What all texts of this subject depend on.
+    /// The values that all texts of this subject depend on.
     pub fn shape(&self) -> Shape {
         (self.agent.is_some(), self.subject.role == Role::Admin)
     }
@@ -138,7 +138,7 @@ impl<'a> PermissionSql<'a> {
         format!("({stands} AND {may})")
     }
 
-    /// The two parts of [`PermissionSql::on_key`]: how the subject stands to the key, and what he may do with its agent.
+    /// The two parts of [`PermissionSql::on_key`]: how the subject stands to the key, and what the subject may do with its agent.
     pub fn parts_on_key(&self, action: Action) -> (String, String) {
         let (relations, parent) = action.on_keys();
         (self.stands("k.id", relations), self.on_agent(parent))
@@ -209,7 +209,7 @@ impl<'a> PermissionSql<'a> {
 /// How deep the tree of agents is at most.
 pub const DEEPEST: usize = 8;
 
-/// Whose relation is asked for: an agent's own, or the person's.
+/// The party whose relation is asked for: the agent itself, or the person.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
     Agent,
@@ -273,7 +273,7 @@ impl Factor {
 }
 
 /// How the subject stands to the agent `a`, each part an expression of its own that is 0 or 1, in the order in which they are
-/// told.
+/// returned.
 pub fn factors(bound: &PermissionSql<'_>) -> Vec<(Factor, String)> {
     let mut factors = vec![(Factor::TenantGate, bound.in_tenant())];
     if let Some(itself) = bound.is_own() {

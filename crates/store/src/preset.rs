@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::{
     agent::live_token,
     args,
-    db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx},
+    db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx},
     page::PageRequest,
     permission::{self, Binder},
     subject::Subject,
@@ -30,7 +30,7 @@ pub struct Preset {
     pub name: String,
     /// Its version; 1 of a built-in name is the built-in one.
     pub version: i64,
-    /// What an agent of this class may do at most.
+    /// The ceiling of an agent of this class.
     pub scope: Patterns,
     /// Names of the secrets that it needs: none yet.
     pub secrets: [&'static str; 0],
@@ -40,7 +40,7 @@ pub struct Preset {
     pub built_in: bool,
     /// When the tenant made it; null: it is built in.
     pub created_at: Option<Timestamp>,
-    /// The address of who made it.
+    /// The address of the user who made it.
     pub created_by: Option<String>,
 }
 
@@ -115,11 +115,11 @@ pub async fn insert(
                RETURNING 1";
     let version = newest.map_or(1, |newest| newest.version + 1);
     let row = args![tenant, name, version, scope.to_column(), now, by, MOST_VERSIONS, MOST_NAMES];
-    Ok(tx.optional::<Happened>(sql, row).await?.is_some())
+    Ok(tx.optional::<Affected>(sql, row).await?.is_some())
 }
 
 /// An agent that lacks something of its preset.
-pub struct Drifting {
+pub struct DriftingAgent {
     /// The id.
     pub id: AgentId,
     /// The name.
@@ -128,7 +128,7 @@ pub struct Drifting {
     pub version: Option<i64>,
     /// Its ceiling.
     pub scope: Patterns,
-    /// What its live token carries, if it has one.
+    /// The scopes of its live token, if it has one.
     pub token: Option<Patterns>,
     /// The owner's address.
     pub owner: String,
@@ -136,7 +136,7 @@ pub struct Drifting {
     pub created_at: Timestamp,
 }
 
-impl FromRow for Drifting {
+impl FromRow for DriftingAgent {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         Ok(Self {
             id: row.take()?,
@@ -158,7 +158,7 @@ pub async fn drift(
     needed: &Scopes,
     page: &PageRequest,
     now: Timestamp,
-) -> Result<Vec<Drifting>, DbError> {
+) -> Result<Vec<DriftingAgent>, DbError> {
     let mut binder = Binder::default();
     let (at, id) = page.after();
     let (at, id, now) = (binder.bind(at), binder.bind(id), binder.bind(now));

@@ -1,4 +1,4 @@
-//! Who asks.
+//! The caller as a subject of decisions.
 
 use common::{
     id::{AgentId, TenantId, UserId},

@@ -2,7 +2,7 @@
 
 use crate::{
     args,
-    db::{DbError, Happened, Reads, Rows, Tx},
+    db::{Affected, DbError, Reads, Rows, Tx},
 };
 use common::{id::TenantId, time::Timestamp};
 
@@ -10,13 +10,13 @@ use common::{id::TenantId, time::Timestamp};
 pub async fn insert(tx: &Tx<'_>, id: &TenantId, slug: &str, now: Timestamp) -> Result<bool, DbError> {
     let sql =
         "INSERT INTO tenants (id, slug, created_at) VALUES (?1, ?2, ?3) ON CONFLICT (slug) DO NOTHING RETURNING 1";
-    Ok(tx.optional::<Happened>(sql, args![id, slug, now]).await?.is_some())
+    Ok(tx.optional::<Affected>(sql, args![id, slug, now]).await?.is_some())
 }
 
 /// Spends the one bootstrap; `false`: it was spent before.
-pub async fn spend_bootstrap(tx: &Tx<'_>, tenant: &TenantId, now: Timestamp) -> Result<bool, DbError> {
+pub async fn claim_bootstrap(tx: &Tx<'_>, tenant: &TenantId, now: Timestamp) -> Result<bool, DbError> {
     let sql = "INSERT INTO bootstrap (id, tenant_id, at) VALUES (1, ?1, ?2) ON CONFLICT (id) DO NOTHING RETURNING 1";
-    Ok(tx.optional::<Happened>(sql, args![tenant, now]).await?.is_some())
+    Ok(tx.optional::<Affected>(sql, args![tenant, now]).await?.is_some())
 }
 
 /// Whether the first tenant was made.

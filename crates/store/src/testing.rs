@@ -121,7 +121,7 @@ impl TestDb {
         let id = TenantId::generate(self.now(), &self.chance);
         let tx = self.db.begin(Purpose::Durable).await.expect("a transaction");
         assert!(tenant::insert(&tx, &id, slug, self.now()).await.expect("a tenant"), "{slug} is taken");
-        tenant::spend_bootstrap(&tx, &id, self.now()).await.expect("bootstrap");
+        tenant::claim_bootstrap(&tx, &id, self.now()).await.expect("bootstrap");
         tx.commit().await.expect("commit");
         id
     }
@@ -225,7 +225,7 @@ impl TestDb {
         self.db.list(sql, args![]).await.expect(sql)
     }
 
-    /// Runs a statement, for tests that bend the state.
+    /// Runs a statement, for tests that change the state directly.
     pub async fn execute(&self, sql: &str) -> Result<(), DbError> {
         let tx = self.db.begin(Purpose::Durable).await?;
         tx.execute(sql, args![]).await?;

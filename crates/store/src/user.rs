@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     args, credential,
-    db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx, Value},
+    db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx, Value},
     page::PageRequest,
 };
 use common::{
@@ -15,7 +15,7 @@ use common::{
     time::Timestamp,
 };
 
-/// A user, as admins may see him.
+/// A user, as admins may see them.
 #[derive(Clone, Debug, Serialize)]
 pub struct User {
     /// The id.
@@ -32,7 +32,7 @@ pub struct User {
     pub created_at: Timestamp,
     /// When the account was deactivated.
     pub deactivated_at: Option<Timestamp>,
-    /// Who did it.
+    /// The user who deactivated it.
     pub deactivated_by: Option<String>,
     /// The last sign-in.
     pub last_login_at: Option<Timestamp>,
@@ -78,7 +78,7 @@ pub struct New<'a> {
 /// Stores a user; `false`: the address is taken in this tenant.
 pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<bool, DbError> {
     let inserted = tx
-        .optional::<Happened>(
+        .optional::<Affected>(
             "INSERT INTO users (id, tenant_id, email, email_key, name, role, password_hash, created_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (tenant_id, email_key) DO NOTHING RETURNING 1",
             args![
@@ -107,7 +107,7 @@ pub async fn get(reads: &dyn Rows, tenant: &TenantId, id: &str) -> Result<User, 
     find(reads, tenant, id).await?.ok_or_else(|| Code::UserNotFound.into())
 }
 
-/// What a list of users is narrowed to.
+/// The filter of a list of users.
 #[derive(Default)]
 pub struct Filter<'a> {
     /// A part of name or address.
@@ -118,7 +118,7 @@ pub struct Filter<'a> {
     pub active: Option<bool>,
 }
 
-/// What a text names a user by: the column, and its value. An address has an `@`, and an id has none. One column, not either of
+/// The column by which a text names a user, and its value. An address has an `@`, and an id has none. One column, not either of
 /// two: SQLite would read all users of the tenant.
 pub(crate) fn named(text: &str) -> (&'static str, String) {
     match text.contains('@') {
@@ -152,7 +152,7 @@ pub async fn list(
     reads.list(&sql, row).await
 }
 
-/// Somebody who is to be told something.
+/// The recipient of a message.
 pub struct Addressee {
     /// The id.
     pub id: UserId,
@@ -175,7 +175,7 @@ pub async fn owner_and_admins(reads: &dyn Rows, tenant: &TenantId, owner: &UserI
     reads.list(sql, args![tenant, owner]).await
 }
 
-/// What a sign-in needs to know of an account.
+/// The data of an account that a sign-in needs.
 pub struct Login {
     /// The user.
     pub id: UserId,
@@ -218,18 +218,18 @@ pub async fn find_login(reads: &dyn Rows, tenant: Option<&str>, email: &str) -> 
 }
 
 /// Records a sign-in and, where the hash was made anew, stores it. `false`: the account was changed meanwhile (its password,
-/// or it was deactivated), and nobody may be let in with what was checked before.
+/// or it was deactivated), and the sign-in must be refused.
 pub async fn signed_in(tx: &Tx<'_>, login: &Login, rehashed: Option<&str>, now: Timestamp) -> Result<bool, DbError> {
     let sql = "UPDATE users SET last_login_at = ?2, password_hash = ifnull(?3, password_hash)
                WHERE id = ?1 AND password_hash IS ?4 AND deactivated_at IS NULL RETURNING 1";
     let row = args![&login.id, now, rehashed, login.password_hash.as_deref()];
-    Ok(tx.optional::<Happened>(sql, row).await?.is_some())
+    Ok(tx.optional::<Affected>(sql, row).await?.is_some())
 }
 
 /// Sets a password's hash; `false`: there is no such user in the tenant.
 pub async fn set_password(tx: &Tx<'_>, tenant: &TenantId, id: &str, hash: &str) -> Result<bool, DbError> {
     let sql = "UPDATE users SET password_hash = ?3 WHERE id = ?2 AND tenant_id = ?1 AND deleted_at IS NULL RETURNING 1";
-    Ok(tx.optional::<Happened>(sql, args![tenant, id, hash]).await?.is_some())
+    Ok(tx.optional::<Affected>(sql, args![tenant, id, hash]).await?.is_some())
 }
 
 /// The hash of a person's password; `None`: there is none yet.
@@ -238,20 +238,20 @@ pub async fn password_hash(reads: &dyn Rows, user: &UserId) -> Result<Option<Str
     reads.optional(sql, args![user]).await
 }
 
-/// Sets a password's hash in the place of another one; `false`: that is no more what is stored.
+/// Sets a password's hash in the place of another one; `false`: another hash is stored by now.
 pub async fn change_password(tx: &Tx<'_>, user: &UserId, was: Option<&str>, hash: &str) -> Result<bool, DbError> {
     let sql = "UPDATE users SET password_hash = ?3 WHERE id = ?1 AND password_hash IS ?2 RETURNING 1";
-    Ok(tx.optional::<Happened>(sql, args![user, was, hash]).await?.is_some())
+    Ok(tx.optional::<Affected>(sql, args![user, was, hash]).await?.is_some())
 }
 
-/// Whether the user is no active admin, or there is another one: a tenant never loses its last.
+/// Whether the user is not an active admin, or there is another one: a tenant never loses its last.
 const KEEPS_AN_ADMIN: &str = "(role <> 'admin' OR deactivated_at IS NOT NULL OR EXISTS (
     SELECT 1 FROM users o
     WHERE o.tenant_id = users.tenant_id AND o.role = 'admin' AND o.deactivated_at IS NULL AND o.id <> users.id))";
 
-/// How a change of a user went.
+/// The outcome of a change of a user.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Changed {
+pub enum UpdateOutcome {
     /// It is done.
     Done,
     /// The address is another user's.
@@ -260,8 +260,8 @@ pub enum Changed {
     LastAdmin,
 }
 
-/// Stores address, name and role of a user who is there.
-pub async fn update(tx: &Tx<'_>, tenant: &TenantId, user: &User) -> Result<Changed, DbError> {
+/// Stores address, name and role of an existing user.
+pub async fn update(tx: &Tx<'_>, tenant: &TenantId, user: &User) -> Result<UpdateOutcome, DbError> {
     let key = email::key(&user.email);
     let sql = format!(
         "UPDATE users SET email = ?3, email_key = ?4, name = ?5, role = ?6
@@ -270,25 +270,25 @@ pub async fn update(tx: &Tx<'_>, tenant: &TenantId, user: &User) -> Result<Chang
          RETURNING 1"
     );
     let row = args![tenant, &user.id, &user.email, &key, &user.name, user.role.as_str()];
-    if tx.optional::<Happened>(&sql, row).await?.is_none() {
+    if tx.optional::<Affected>(&sql, row).await?.is_none() {
         let sql = "SELECT 1 FROM users WHERE tenant_id = ?1 AND email_key = ?2 AND id <> ?3";
-        let taken = tx.optional::<Happened>(sql, args![tenant, key, &user.id]).await?;
-        return Ok(if taken.is_some() { Changed::EmailTaken } else { Changed::LastAdmin });
+        let taken = tx.optional::<Affected>(sql, args![tenant, key, &user.id]).await?;
+        return Ok(if taken.is_some() { UpdateOutcome::EmailTaken } else { UpdateOutcome::LastAdmin });
     }
-    // What waits to be sent goes to the new address.
+    // Mails that wait to be sent go to the new address.
     let sql = "UPDATE outbox SET recipient = ?2 WHERE user_id = ?1 AND state <> 'sent' AND recipient <> ?2";
     tx.execute(sql, args![&user.id, &user.email]).await?;
-    Ok(Changed::Done)
+    Ok(UpdateOutcome::Done)
 }
 
-/// Lets nobody use an account that is active; `false`: it is not, or he is the tenant's last active admin. Sessions end for good; what else the
-/// account has is refused at the door until it is activated.
+/// Deactivates an account; `false`: it is not active, or its user is the tenant's last active admin. Sessions end for good; all other
+/// credentials of the account are refused until it is activated.
 pub async fn deactivate(tx: &Tx<'_>, user: &UserId, by: &UserId, now: Timestamp) -> Result<bool, DbError> {
     let sql = format!(
         "UPDATE users SET deactivated_at = ?2, deactivated_by = ?3
          WHERE id = ?1 AND deactivated_at IS NULL AND {KEEPS_AN_ADMIN} RETURNING 1"
     );
-    if tx.optional::<Happened>(&sql, args![user, now, by]).await?.is_none() {
+    if tx.optional::<Affected>(&sql, args![user, now, by]).await?.is_none() {
         return Ok(false);
     }
     credential::revoke_sessions(tx, user, None, now).await?;
@@ -296,7 +296,7 @@ pub async fn deactivate(tx: &Tx<'_>, user: &UserId, by: &UserId, now: Timestamp)
     Ok(true)
 }
 
-/// Lets an account be used again.
+/// Activates an account again.
 pub async fn activate(tx: &Tx<'_>, user: &UserId) -> Result<(), DbError> {
     let sql = "UPDATE users SET deactivated_at = NULL, deactivated_by = NULL WHERE id = ?1 AND deleted_at IS NULL";
     tx.execute(sql, args![user]).await

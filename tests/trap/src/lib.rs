@@ -34,7 +34,7 @@ async fn trap(request: spin_sdk::http::Request) -> impl IntoResponse {
     RUNNING.fetch_sub(1, Ordering::Relaxed);
     match answer {
         Ok(body) => respond(StatusCode::OK, &body),
-        // What a grant refuses is told, not hidden: the tests read it.
+        // The refusal of a grant is returned, not hidden: the tests read it.
         Err(refusal) => respond(StatusCode::BAD_GATEWAY, &json!({ "refused": refusal })),
     }
 }
@@ -101,7 +101,7 @@ fn said(error: impl std::fmt::Debug) -> String {
     format!("{error:?}")
 }
 
-/// Who was reached (`NAME` of the environment), and what came.
+/// The component that was reached (`NAME` of the environment), and the request that came.
 fn reached<B>(request: &Request<B>) -> Json {
     let headers =
         request.headers().iter().map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]));
@@ -113,7 +113,7 @@ fn reached<B>(request: &Request<B>) -> Json {
     })
 }
 
-/// Runs statements, parted by `;;`, on one new connection; the rows of the last one.
+/// Runs statements, separated by `;;`, on one new connection; the rows of the last one.
 async fn sqlite(label: &str, statements: &str) -> Result<Json, String> {
     let connection = Connection::open(label).await.map_err(said)?;
     let mut last = Json::Null;

@@ -132,7 +132,7 @@ async fn the_fix_of_a_missing_scope_works() {
     t.as_(&scout, "GET", LIST, Null).await.is(200);
 }
 
-/// R59: asking is no use while the owner's role lacks the scope, and the fix says what comes first.
+/// R59: asking does not help while the owner's role lacks the scope, and the fix says what comes first.
 #[tokio::test]
 async fn the_fix_beyond_the_owners_role_names_the_role_first() {
     let Stage { t, scout, max, .. } = stage("agents.read agents.update").await;

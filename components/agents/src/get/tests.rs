@@ -60,7 +60,7 @@ async fn a_viewer_is_told_which_relation_it_lacks() {
     t.as_(&scout, "GET", "/api/agents/scout", Null).await.is(200);
 }
 
-/// R41: an agent reaches only itself, whoever owns it; with a grant it may do what its owner may do as well.
+/// R41: an agent reaches only itself, whatever its owner's role is; with a grant it may do what its owner may do as well.
 #[tokio::test]
 async fn an_agent_of_an_admin_is_not_an_admin() {
     let t = TestApp::new(with_neighbours());

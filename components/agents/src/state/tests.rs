@@ -178,7 +178,7 @@ async fn an_agent_halts_those_below_it_and_never_itself() {
     assert_eq!(states(&t).await, "boss=running hand=running lead=running other=stopped");
 }
 
-/// R12, R33, R34, R45: what each caller that may not set a state is told; the state stays as it is.
+/// R12, R33, R34, R45: the refusal of each caller that may not set a state; the state stays as it is.
 #[tokio::test]
 async fn only_a_caller_that_may_change_an_agent_sets_its_state() {
     let Stage { t, ada, boss, .. } = stage().await;

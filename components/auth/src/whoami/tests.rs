@@ -46,7 +46,7 @@ async fn an_agents_scope_follows_its_ceiling_and_its_owners_role_at_once() {
     assert_eq!(t.as_(&scout, "GET", WHOAMI, Null).await.is(200)["scope"], json!(["agents.read"]));
 }
 
-/// R41: an approved scope is shown while it counts, within the owner's role, custom scopes too; a key has nothing of it.
+/// R41: an approved scope is shown while it counts, within the owner's role, custom scopes too; a key does not get it.
 #[tokio::test]
 async fn what_was_approved_is_part_of_the_scope_of_a_token() {
     let t = TestApp::new(router());

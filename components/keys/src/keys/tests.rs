@@ -509,7 +509,7 @@ async fn a_rotated_key_is_the_same_key() {
     for made in [&third, &fourth] {
         t.as_(&with(scout, made), "GET", SELF, Null).await.is(200);
     }
-    // Without a grace the old one dies at once.
+    // Without a grace the old one ends at once.
     let fifth = t.as_(ada, "POST", &rotate(&first), Null).await.is(201);
     for made in [&third, &fourth] {
         t.as_(&with(scout, made), "GET", SELF, Null).await.refused(401, "token_revoked");

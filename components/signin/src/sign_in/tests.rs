@@ -119,7 +119,7 @@ async fn refused_tries_do_not_lengthen_the_throttle() {
         attempt::count(t.db(), &key, TRIES, t.now(), WINDOW).await.unwrap();
     }
     for _ in 0..5 {
-        attempt::forgive(t.db(), &key, TRIES).await.unwrap();
+        attempt::take_back(t.db(), &key, TRIES).await.unwrap();
     }
     t.nobody("POST", TOKEN, json!({ "email": "ada@example.com", "password": "correct horse" })).await.is(200);
     let tenants = [None, Some("main"), None, Some("main"), Some("nowhere"), Some("main")];

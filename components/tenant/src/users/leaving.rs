@@ -12,7 +12,7 @@ use service::{
     response::Response,
 };
 use store::{
-    agent::tree::{self, AgentsOfLeaver},
+    agent::tree::{self, AgentDisposal},
     notification, user,
 };
 
@@ -90,10 +90,10 @@ pub(crate) async fn delete(change: Change<Query<Delete>>, Path(id): Path) -> Res
             }
             let (live, archived) = tree::owned(&write.tx, &found.id).await?;
             let (to, fate) = match &agents {
-                Some(Agents::Transfer(to)) => (new_owner(write, to).await?, AgentsOfLeaver::Transferred),
-                Some(Agents::Archive) => (me.clone(), AgentsOfLeaver::Archived),
+                Some(Agents::Transfer(to)) => (new_owner(write, to).await?, AgentDisposal::Transferred),
+                Some(Agents::Archive) => (me.clone(), AgentDisposal::Archived),
                 // Archived ones need an owner too, or nobody could restore them.
-                None if live == 0 => (me.clone(), AgentsOfLeaver::Archived),
+                None if live == 0 => (me.clone(), AgentDisposal::Archived),
                 None => {
                     let refusal = Code::OwnsAgents.with("count", live.to_string()).with("user", found.id.as_str());
                     return Err(refusal.extra("agents", live));
@@ -102,19 +102,19 @@ pub(crate) async fn delete(change: Change<Query<Delete>>, Path(id): Path) -> Res
             tree::release_all(&write.tx, (&write.origin(), write.action()), &found.id, &to, fate).await?;
             user::delete(&write.tx, &found.id, now).await?;
             let count = live + archived;
-            if fate == AgentsOfLeaver::Transferred && count > 0 {
+            if fate == AgentDisposal::Transferred && count > 0 {
                 let title = format!("You now own the agents of {}", found.email);
                 let body = format!(
                     "{} transferred {live} agents and {archived} archived agents to you. Their credentials were revoked: issue new tokens.",
                     write.caller.email()
                 );
                 let id = NotificationId::generate(now, write.app().chance());
-                notification::tell(&write.tx, &id, tenant, &to, (&title, &body), now).await?;
+                notification::insert_own(&write.tx, &id, tenant, &to, (&title, &body), now).await?;
             }
             let after = match fate {
                 _ if count == 0 => Null,
-                AgentsOfLeaver::Transferred => json!({ "agents": count, "given_to": to }),
-                AgentsOfLeaver::Archived => json!({ "agents": count, "archived_for": to }),
+                AgentDisposal::Transferred => json!({ "agents": count, "given_to": to }),
+                AgentDisposal::Archived => json!({ "agents": count, "archived_for": to }),
             };
             Ok(Answer::no_content().audited(&found.id, audited(&found), after))
         })

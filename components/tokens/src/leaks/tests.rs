@@ -112,7 +112,7 @@ async fn the_owner_is_notified_of_the_successor() {
     t.nobody("POST", "/auth/leaks", json!({ "token": scout.token })).await.is(204);
     let shown = Secret::parse(&next.token).unwrap().shown();
     assert!(bodies().await[2].contains(&format!("{shown}… has replaced it")), "{:?}", bodies().await);
-    // A credential that had ended and has no successor is no news.
+    // For a credential that had ended and has no successor nobody is notified.
     t.execute("UPDATE credentials SET revoked_at = 1 WHERE kind = 'agent_token' AND revoked_at IS NULL").await.unwrap();
     t.nobody("POST", "/auth/leaks", json!({ "token": next.token })).await.is(204);
     assert_eq!(bodies().await.len(), 3);

@@ -13,7 +13,7 @@ use common::{
 };
 use store::notification;
 
-/// A caller, and objects that he must not be able to tell apart: the segments of the path that name each.
+/// A caller, and objects that it must not be able to distinguish: the segments of the path that name each.
 struct Case {
     caller: Actor,
     objects: Vec<Vec<String>>,
@@ -37,7 +37,7 @@ struct World {
     keys: Vec<Vec<String>>,
 }
 
-/// A body with which the route would do what it does, were the object there.
+/// A body with which the route would succeed if the object existed.
 fn body(route: &Route) -> Json {
     match (route.method, route.path) {
         ("POST", "/api/agents/{name}/keys") => json!({ "name": "ci" }),
@@ -81,7 +81,7 @@ async fn world(t: &TestApp) -> World {
         sessions.push(owner.credential.to_string());
         let id = NotificationId::generate(t.now(), &t.env.chance);
         let tx = t.db().begin(store::db::Purpose::Durable).await.expect("a transaction");
-        let told = notification::tell(&tx, &id, &owner.tenant, &owner.user, ("a", "b"), t.now()).await;
+        let told = notification::insert_own(&tx, &id, &owner.tenant, &owner.user, ("a", "b"), t.now()).await;
         told.expect("a notification");
         tx.commit().await.expect("commit");
         notifications.push(id.to_string());
@@ -107,7 +107,7 @@ async fn world(t: &TestApp) -> World {
     .await
     .expect("a mail");
     let mails = vec![id];
-    // An agent that the member may edit, whose key is not shared with him.
+    // An agent that the member may edit, whose key is not shared with them.
     let open = t.agent(&mia, "open", "*").await.agent.expect("an agent");
     t.grant(&open, &main, member.user.as_str(), "editor", &mia.user).await;
     let mut keys = vec![];
@@ -138,8 +138,8 @@ async fn world(t: &TestApp) -> World {
 }
 
 impl World {
-    /// Who asks for what; a path that names two objects has a case for each. Empty: this file does not know how the path's object
-    /// is made.
+    /// The callers and the objects that they ask for; a path that names two objects has a case for each. Empty: this file
+    /// does not know how the path's object is made.
     fn cases(self, route: &Route) -> Vec<Case> {
         let single = |object: String| vec![object];
         if route.path.starts_with("/api/agents/{name}/keys/{id}") {

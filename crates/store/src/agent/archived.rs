@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     agent::Owner,
     args,
-    db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx},
+    db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx},
     page::PageRequest,
     permission::{self, Binder},
     subject::Subject,
@@ -19,16 +19,16 @@ use common::{
     time::Timestamp,
 };
 
-/// An archived agent, as who may restore it sees it.
+/// An archived agent, as a caller that may restore it sees it.
 #[derive(Debug, Serialize)]
 pub struct Archived {
-    /// The id, by which it is named: its name may be another's by now.
+    /// The id, by which it is named: another agent may have its name by now.
     pub id: AgentId,
     /// The name that it had.
     pub name: String,
     /// A name for people.
     pub display_name: Option<String>,
-    /// What it was for.
+    /// Its purpose.
     pub description: Option<String>,
     /// Its ceiling.
     pub scope: Patterns,
@@ -87,7 +87,7 @@ pub async fn list(reads: &dyn Rows, subject: &Subject, page: &PageRequest) -> Re
     reads.list(&sql, binder.into_args()).await
 }
 
-/// The archived agent with this id, if the caller may restore it; one that he may not is an absent one.
+/// The archived agent with this id, if the caller may restore it; one that the caller may not restore is an absent one.
 pub async fn find(reads: &dyn Rows, subject: &Subject, id: &str) -> Result<Archived, ApiError> {
     let mut binder = Binder::default();
     let id = binder.bind(id);
@@ -110,14 +110,14 @@ pub async fn restore(
                RETURNING 1";
     for candidate in name.variants() {
         let args = args![&found.id, &found.tenant_id, candidate, parent, now];
-        if tx.optional::<Happened>(sql, args).await?.is_some() {
+        if tx.optional::<Affected>(sql, args).await?.is_some() {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// Deletes an archived agent and all that hangs on it. What it told people stays theirs; the audit trail is never touched.
+/// Deletes an archived agent and all that belongs to it. Its notifications stay with their recipients; the audit trail is never touched.
 pub async fn purge(tx: &Tx<'_>, id: &AgentId) -> Result<(), DbError> {
     for sql in [
         "UPDATE notifications SET agent_id = NULL WHERE agent_id = ?1",

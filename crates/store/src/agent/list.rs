@@ -41,10 +41,10 @@ fn written(now: &str, above: &str) -> String {
     )
 }
 
-/// Rows that are read in place: a page of the usual length, and the one that tells whether there is another.
+/// Rows that are read in place: a page of the usual length, and the row that shows whether there is another page.
 const SHORT: i64 = 51;
 
-/// What a list of agents is narrowed to.
+/// The filter of a list of agents.
 #[derive(Default)]
 pub struct Filter<'a> {
     /// A part of name or display name.
@@ -90,7 +90,7 @@ pub async fn list(
     let permission = PermissionSql::new(subject, &mut binder);
     let above = permission.about("p").on_agent(Action::Read);
     if let Some(parent) = filter.parent {
-        // Below an agent that he may not read there is nothing, as below an absent one.
+        // Below an agent that the caller may not read there is nothing, as below an absent one.
         let (column, parent) = (column(parent), binder.bind(parent));
         narrow.push_str(&format!(
             " AND a.parent_id = (SELECT p.id FROM agents p WHERE p.tenant_id = {tenant} AND p.archived_at IS NULL
@@ -110,8 +110,8 @@ pub async fn list(
              SELECT {written} || {COLUMNS} || a.created_at || ' ' || a.id AS r
              FROM ({ids}) l CROSS JOIN agents a ON a.id = l.id {joins} ORDER BY a.id DESC)"
     );
-    // Without a filter a person's page is found by its index, and an ordinary one is short; what a filter leaves out, or stands below
-    // an agent, may be many. The others have a text of their own, since a host may remember of a text that it took long.
+    // Without a filter a person's page is found by its index, and an ordinary one is short; with a filter, or below an agent, many rows
+    // may be read. Those lists have a text of their own, since a host may remember that a text took long.
     let is_short = narrow.is_empty() && subject.agent.is_none() && page.rows() <= SHORT;
     let rows: Option<String> = match is_short {
         true => reads.find(&sql, binder.into_args()).await?,

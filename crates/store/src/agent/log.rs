@@ -4,13 +4,13 @@ use serde::Serialize;
 
 use crate::{
     args,
-    db::{Db, DbError, FromRow, Happened, Reads, Row, Rows},
+    db::{Affected, Db, DbError, FromRow, Reads, Row, Rows},
 };
 use common::{id::AgentId, time::Timestamp};
 
 /// A line as it is read.
 #[derive(Debug, Serialize)]
-pub struct Line {
+pub struct LogLine {
     /// When it was written.
     pub at: Timestamp,
     /// `debug`, `info`, `warn` or `error`.
@@ -19,7 +19,7 @@ pub struct Line {
     pub text: String,
 }
 
-impl FromRow for Line {
+impl FromRow for LogLine {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         Ok(Self { at: row.take()?, level: row.take()?, text: row.take()? })
     }
@@ -30,7 +30,7 @@ impl FromRow for Line {
 pub async fn append(db: &Db, agent: &AgentId, lines: String, now: Timestamp) -> Result<bool, DbError> {
     let sql = "INSERT INTO do_log (agent_id, at, lines)
                SELECT id, ?2, ?3 FROM agents WHERE id = (SELECT ?1) AND archived_at IS NULL RETURNING 1";
-    Ok(!db.hot::<Happened>(sql, args![agent, now, lines]).await?.is_empty())
+    Ok(!db.hot::<Affected>(sql, args![agent, now, lines]).await?.is_empty())
 }
 
 /// The newest lines of an agent's log since a moment, at most `most`, the oldest first.
@@ -39,7 +39,7 @@ pub async fn list(
     agent: &AgentId,
     since: Option<Timestamp>,
     most: i64,
-) -> Result<Vec<Line>, DbError> {
+) -> Result<Vec<LogLine>, DbError> {
     let sql = "SELECT at, level, text FROM (
                    SELECT seq, at, level, text FROM agent_logs
                    WHERE agent_id = ?1 AND at >= ifnull(?2, at) ORDER BY seq DESC LIMIT ?3)

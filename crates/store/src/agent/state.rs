@@ -14,7 +14,7 @@ use common::{
     time::Timestamp,
 };
 
-/// The refusal of what cannot be while the agent above is halted. `name` is what the caller may know it by.
+/// The refusal of a change that is impossible while the agent above is halted. `name` is the name by which the caller may know it.
 pub fn parent_halted(parent: &Agent, name: &str) -> ApiError {
     let verb = if parent.state == AgentState::Paused { "resume" } else { "start" };
     Code::ParentHalted.with("parent", name).with("verb", verb).with("owner", &parent.owner.email)
@@ -28,7 +28,7 @@ pub struct StateChange<'a> {
     pub to: AgentState,
     /// Whether it reaches all agents below too.
     pub reaches_below: bool,
-    /// Who changes it: a user's address, or an agent's id.
+    /// The user or agent that changes it: an address, or an agent's id.
     pub by: &'a str,
 }
 
@@ -59,7 +59,7 @@ pub async fn change(
 /// Stops every agent of the caller's tenant that is not stopped, with an audit row for each; gives how many there were.
 pub async fn stop_all(tx: &Tx<'_>, (origin, action): (&Origin<'_>, &str), by: &str) -> Result<i64, DbError> {
     let tenant = origin.tenant;
-    // Counted first, under the same lock: a row for each of many thousand would have to be carried here.
+    // Counted first, under the same lock: otherwise a row for each of many thousand agents would have to be returned here.
     let sql = "SELECT count(*) FROM agents WHERE tenant_id = ?1 AND archived_at IS NULL AND state <> 'stopped'";
     let running: i64 = tx.optional(sql, args![tenant]).await?.unwrap_or(0);
     if running > 0 {
@@ -74,8 +74,8 @@ pub async fn stop_all(tx: &Tx<'_>, (origin, action): (&Origin<'_>, &str), by: &s
     Ok(running)
 }
 
-/// What a heartbeat finds.
-pub struct Beat {
+/// The data that a heartbeat returns.
+pub struct HeartbeatState {
     /// The state.
     pub state: AgentState,
     /// Cents that the agent may spend; `None`: no bound.
@@ -86,15 +86,20 @@ pub struct Beat {
     pub unread: i64,
 }
 
-impl FromRow for Beat {
+impl FromRow for HeartbeatState {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         Ok(Self { state: row.take()?, budget_cents: row.take()?, spent_cents: row.take()?, unread: row.take()? })
     }
 }
 
-/// Marks an agent as seen, and takes its word for what it has spent, if that is more than it said before. One hot statement.
+/// Marks an agent as seen, and stores what it reports as spent, if that is more than it reported before. One hot statement.
 /// `None`: the agent is archived.
-pub async fn heartbeat(db: &Db, id: &AgentId, spent: Option<i64>, now: Timestamp) -> Result<Option<Beat>, DbError> {
+pub async fn heartbeat(
+    db: &Db,
+    id: &AgentId,
+    spent: Option<i64>,
+    now: Timestamp,
+) -> Result<Option<HeartbeatState>, DbError> {
     let sql = "UPDATE agents SET last_seen_at = ?2, spent_cents = max(spent_cents, ifnull(?3, 0))
                WHERE id = (SELECT ?1) AND archived_at IS NULL
                RETURNING state, budget_cents, spent_cents, (SELECT count(*) FROM inbox WHERE agent_id = (SELECT ?1)) AS unread";

@@ -1,4 +1,4 @@
-//! The tree of agents: who is above whom. Depth is bounded when an agent is put into the tree, and every walk is bounded too.
+//! The tree of agents: which agent is above which. Depth is bounded when an agent is put into the tree, and every walk is bounded too.
 
 use crate::origin::Origin;
 use crate::{
@@ -57,7 +57,7 @@ pub async fn at_and_below(reads: &dyn Rows, id: &AgentId) -> Result<Vec<AgentId>
     reads.list(&sql, args![id]).await
 }
 
-/// Cents of an agent's budget that are spoken for by those below it but `but`: the budget of each live one right below, or what
+/// Cents of an agent's budget that are reserved by those below it except `but`: the budget of each live one right below, or what
 /// it has spent if that is more, and what archived ones have spent with all below them.
 pub async fn committed_below(reads: &dyn Rows, id: &AgentId, but: Option<&AgentId>) -> Result<i64, DbError> {
     let sql = "WITH RECURSIVE gone (id) AS (
@@ -93,7 +93,7 @@ pub async fn ceilings(reads: &dyn Rows, id: &AgentId) -> Result<Vec<Ceiling>, Db
     reads.list(&sql, args![id]).await
 }
 
-/// Writes a ceiling that the tree made narrower; it is no preset's any more.
+/// Writes a ceiling that the tree made narrower; it no longer belongs to a preset.
 pub async fn narrow(tx: &Tx<'_>, id: &AgentId, scope: &Patterns, now: Timestamp) -> Result<(), DbError> {
     let sql = "UPDATE agents SET scope = ?2, preset = NULL, preset_version = NULL, updated_at = ?3 WHERE id = ?1";
     tx.execute(sql, args![id, scope.to_column(), now]).await
@@ -119,7 +119,7 @@ pub async fn owned(reads: &dyn Rows, owner: &UserId) -> Result<(i64, i64), DbErr
 
 /// What happens to the agents of a user who is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AgentsOfLeaver {
+pub enum AgentDisposal {
     /// They get another owner.
     Transferred,
     /// They get another owner, who can restore them, and are archived.
@@ -132,9 +132,9 @@ pub async fn release_all(
     (origin, action): (&Origin<'_>, &str),
     from: &UserId,
     to: &UserId,
-    fate: AgentsOfLeaver,
+    fate: AgentDisposal,
 ) -> Result<(), DbError> {
-    let is_archived = fate == AgentsOfLeaver::Archived;
+    let is_archived = fate == AgentDisposal::Archived;
     end_for_new_owner(tx, (origin, action), (OWNED, from.as_str()), to, is_archived).await?;
     if is_archived {
         let sql = format!("{OWNED} DELETE FROM grants WHERE subject_id IN (SELECT id FROM below)");
@@ -177,11 +177,11 @@ async fn end_for_new_owner(
     tx.execute(&sql, args![subject]).await
 }
 
-/// Archives an agent and all below it: their credentials end, what was shared goes, their names become free. Gives the ids of
+/// Archives an agent and all below it: their credentials and grants end, their names become free. Gives the ids of
 /// the credentials that were live.
 pub async fn archive(tx: &Tx<'_>, id: &AgentId, now: Timestamp) -> Result<Vec<String>, DbError> {
     let revoked = end_rights(tx, (BELOW, id.as_str()), now).await?;
-    // What was shared goes with it; a restored agent is its owner's alone.
+    // Its grants are deleted with it; a restored agent is shared with nobody.
     let sql = format!(
         "{BELOW} DELETE FROM grants
          WHERE object_id IN (SELECT id FROM below) OR subject_id IN (SELECT id FROM below)"

@@ -1,18 +1,18 @@
-//! Seals over the audit trail, so that whoever can write to the file still cannot bend it unseen.
+//! Seals over the audit trail, so that somebody who can write to the file cannot falsify it unnoticed.
 //!
 //! 1. A row's digest is the SHA-256 of all its columns, each with its type and length ([`row_digest`]).
 //! 2. A seal covers the rows that follow the seal before it. It lists their numbers and digests, and its HMAC-SHA-256 covers
 //!    this list, its bounds, its time, and the HMAC of the seal before: the seals are one chain ([`mac`]).
-//! 3. The tick makes them ([`run`]), and logs the newest HMAC, the head. Who cuts rows off together with their seals leaves a
-//!    chain that is whole but lacks the head that was logged.
+//! 3. The tick makes them ([`run`]), and logs the newest HMAC, the head. If rows are cut off together with their seals, the
+//!    chain that is left is whole but lacks the head that was logged.
 //! 4. [`verify`] walks the chain and names the first row that is not as it was sealed.
 
 use serde::Serialize;
 
 use crate::{
     audit::{
-        seal::{self, End, Seal},
-        trail::{self, Whole},
+        seal::{self, Seal, SealEnd},
+        trail::{self, RawRow},
     },
     db::{Db, DbError, Value},
 };
@@ -39,7 +39,7 @@ pub fn keys(variable: &str) -> Vec<Key> {
 }
 
 /// The digest of a row: rows that differ have digests that differ.
-fn row_digest(row: &Whole) -> Digest {
+fn row_digest(row: &RawRow) -> Digest {
     let mut bytes = Vec::with_capacity(512);
     let mut text = |kind: u8, part: &[u8]| {
         bytes.push(kind);
@@ -70,7 +70,7 @@ fn mac(key: &Key, before: Option<&Digest>, seal: &Seal) -> Digest {
     key.mac(&bytes)
 }
 
-/// What a seal says of its key: nothing from which the key could be known.
+/// The name of a key in its seals: it does not reveal the key.
 fn key_id(key: &Key) -> Vec<u8> {
     key.mac(b"key id").bytes().iter().take(8).copied().collect()
 }
@@ -97,7 +97,7 @@ async fn next(db: &Db, key: &Key, now: Timestamp) -> Result<Option<Seal>, DbErro
     let sealed_to = before.as_ref().map_or(0, |end| end.to_seq);
     let (mut to_seq, mut digests) = (sealed_to, Vec::new());
     while digests.len() < SEALED * LISTED {
-        let rows = trail::whole(db, to_seq, i64::MAX, ROWS).await?;
+        let rows = trail::raw_rows(db, to_seq, i64::MAX, ROWS).await?;
         let Some(last) = rows.last() else { break };
         to_seq = last.seq;
         for row in &rows {
@@ -143,7 +143,7 @@ impl Head {
     }
 }
 
-/// What verifying has found.
+/// The result of verifying.
 #[derive(Serialize)]
 pub struct Report {
     /// Whether all that was looked at is as it was sealed.
@@ -159,28 +159,28 @@ pub struct Report {
     /// Where to go on; null: the whole chain was looked at.
     pub next_from: Option<i64>,
     /// The first thing that is not as it was sealed.
-    pub first_bad: Option<Bad>,
+    pub first_bad: Option<Mismatch>,
 }
 
 /// Something that is not as it was sealed.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Bad {
+pub struct Mismatch {
     /// The row's number.
     pub seq: i64,
     /// The row's id, if it is there and of the asking tenant.
     pub id: Option<String>,
-    /// What is wrong.
+    /// The fault.
     pub what: &'static str,
 }
 
-impl Bad {
+impl Mismatch {
     fn at(seq: i64, what: &'static str) -> Self {
         Self { seq, id: None, what }
     }
 }
 
 /// Walks the chain from the seal that covers the row `from`, at most [`VERIFIED`] rows and seals of it. Rows of other
-/// tenants are looked at, but only numbers are said of them.
+/// tenants are looked at, but only their numbers are returned.
 pub async fn verify(db: &Db, keys: &[Key], tenant: &str, from: i64, head: Option<&Head>) -> Result<Report, DbError> {
     let newest = seal::before(db, i64::MAX).await?;
     let sealed_to = newest.as_ref().map_or(0, |end| end.to_seq);
@@ -201,7 +201,7 @@ pub async fn verify(db: &Db, keys: &[Key], tenant: &str, from: i64, head: Option
         while walk.sealed() < sealed_to {
             let seals = seal::after(db, walk.sealed(), sealed_to, ROWS).await?;
             if seals.is_empty() {
-                break 'walk Some(Bad::at(walk.sealed() + 1, "seal_removed"));
+                break 'walk Some(Mismatch::at(walk.sealed() + 1, "seal_removed"));
             }
             for seal in seals {
                 if budget <= 0 {
@@ -220,7 +220,7 @@ pub async fn verify(db: &Db, keys: &[Key], tenant: &str, from: i64, head: Option
         && !seal::is_known(db, &head.mac).await?
     {
         let seq = head.seq.map_or(sealed_to + 1, |seq| seq.min(sealed_to + 1));
-        first_bad = Some(Bad::at(seq, "cut_off"));
+        first_bad = Some(Mismatch::at(seq, "cut_off"));
     }
     Ok(Report {
         ok: first_bad.is_none(),
@@ -233,15 +233,15 @@ pub async fn verify(db: &Db, keys: &[Key], tenant: &str, from: i64, head: Option
     })
 }
 
-/// A walk along the chain: what was seen last, and the rows that come next.
+/// A walk along the chain: the last seal that was seen, and the rows that come next.
 struct Walk<'a> {
     db: &'a Db,
     keys: &'a [Key],
     ids: Vec<Vec<u8>>,
     tenant: &'a str,
     sealed_to: i64,
-    before: Option<End>,
-    rows: std::iter::Peekable<std::vec::IntoIter<Whole>>,
+    before: Option<SealEnd>,
+    rows: std::iter::Peekable<std::vec::IntoIter<RawRow>>,
     read_to: Option<i64>,
     looked_at: i64,
 }
@@ -253,11 +253,11 @@ impl Walk<'_> {
     }
 
     /// The next row, left where it is; rows are read across seals, since most seals cover few.
-    async fn peek(&mut self) -> Result<Option<&Whole>, DbError> {
+    async fn peek(&mut self) -> Result<Option<&RawRow>, DbError> {
         if self.rows.peek().is_none() {
             // At the very beginning there is no lowest number: a row below 1 was added.
             let after = self.read_to.unwrap_or(self.before.as_ref().map_or(i64::MIN, |end| end.to_seq));
-            let rows = trail::whole(self.db, after, self.sealed_to, ROWS).await?;
+            let rows = trail::raw_rows(self.db, after, self.sealed_to, ROWS).await?;
             self.read_to = Some(rows.last().map_or(self.sealed_to, |row| row.seq));
             self.rows = rows.into_iter().peekable();
         }
@@ -265,20 +265,20 @@ impl Walk<'_> {
     }
 
     /// Looks at the next seal and its rows.
-    async fn step(&mut self, seal: Seal) -> Result<Option<Bad>, DbError> {
+    async fn step(&mut self, seal: Seal) -> Result<Option<Mismatch>, DbError> {
         let begins = self.sealed() + 1;
         if seal.from_seq != begins {
-            return Ok(Some(Bad::at(begins, "seal_removed")));
+            return Ok(Some(Mismatch::at(begins, "seal_removed")));
         }
         let place = |id: &[u8]| self.ids.iter().position(|known| known == id);
         let at = place(&seal.key_id);
         let Some((at, key)) = at.and_then(|at| Some((at, self.keys.get(at)?))) else {
-            return Ok(Some(Bad::at(begins, "unknown_key")));
+            return Ok(Some(Mismatch::at(begins, "unknown_key")));
         };
-        // Keys stand newest first. Who got hold of an old one cannot go on with it.
+        // Keys stand newest first. A stolen old key cannot continue the chain.
         let is_older = self.before.as_ref().and_then(|end| place(&end.key_id)).is_some_and(|before| at > before);
         if is_older || !mac(key, self.before.as_ref().map(|end| &end.mac), &seal).matches(&seal.mac) {
-            return Ok(Some(Bad::at(begins, "seal_changed")));
+            return Ok(Some(Mismatch::at(begins, "seal_changed")));
         }
         let (listed, _) = seal.digests.as_chunks::<LISTED>();
         let mut expected = begins;
@@ -286,11 +286,11 @@ impl Walk<'_> {
             let Some((number, digest)) = entry.split_first_chunk::<8>() else { continue };
             let number = i64::from_be_bytes(*number);
             let row = match self.peek().await? {
-                // None is left out by the database: this one was gone before it was sealed, or is since.
-                _ if number != expected => return Ok(Some(Bad::at(expected, "removed"))),
+                // The database leaves out no number: this row was removed before it was sealed, or since.
+                _ if number != expected => return Ok(Some(Mismatch::at(expected, "removed"))),
                 Some(row) if row.seq == number => row,
                 Some(row) if row.seq < number => return Ok(Some(self.bad("added"))),
-                _ => return Ok(Some(Bad::at(number, "removed"))),
+                _ => return Ok(Some(Mismatch::at(number, "removed"))),
             };
             if row_digest(row).bytes() != digest {
                 return Ok(Some(self.bad("changed")));
@@ -299,14 +299,14 @@ impl Walk<'_> {
             self.looked_at += 1;
             expected = number + 1;
         }
-        self.before = Some(End { to_seq: seal.to_seq, key_id: seal.key_id, mac: seal.mac });
+        self.before = Some(SealEnd { to_seq: seal.to_seq, key_id: seal.key_id, mac: seal.mac });
         Ok(None)
     }
 
     /// The next row, and what is wrong with it.
-    fn bad(&mut self, what: &'static str) -> Bad {
+    fn bad(&mut self, what: &'static str) -> Mismatch {
         let row = self.rows.peek();
-        Bad { seq: row.map_or(0, |row| row.seq), id: row.and_then(|row| row.id_within(self.tenant)), what }
+        Mismatch { seq: row.map_or(0, |row| row.seq), id: row.and_then(|row| row.id_within(self.tenant)), what }
     }
 }
 

@@ -7,7 +7,7 @@ use common::{
 
 use crate::{
     args,
-    db::{Db, DbError, Happened},
+    db::{Affected, Db, DbError},
     origin::Origin,
 };
 
@@ -32,7 +32,7 @@ pub async fn count(db: &Db, origin: &Origin<'_>, slug: &str) -> Result<(), DbErr
         origin.address,
         origin.request,
     ];
-    db.hot::<Happened>(&sql, row).await.map(drop)
+    db.hot::<Affected>(&sql, row).await.map(drop)
 }
 
 /// Counts one failed sign-in. For an account that is not there the same statement runs and writes nothing.
@@ -47,5 +47,5 @@ pub async fn count_login(
         "INSERT INTO refusals (subject, slug, minute, count, tenant_id, user_id, address, request_id)
          SELECT id, ?2, ?3, 1, tenant_id, id, ?4, ?5 FROM users WHERE id = ?1 {COUNT}"
     );
-    db.hot::<Happened>(&sql, args![user, slug, now.minute(), address, request]).await.map(drop)
+    db.hot::<Affected>(&sql, args![user, slug, now.minute(), address, request]).await.map(drop)
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     args,
-    db::{Db, DbError, FromRow, Happened, Purpose, Reads, Row, Rows},
+    db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Rows},
 };
 use common::{secret::Digest, time::Timestamp};
 
@@ -36,7 +36,7 @@ impl FromRow for Seal {
 }
 
 /// Where a seal ends: what the next one continues.
-pub struct End {
+pub struct SealEnd {
     /// The last row's number.
     pub to_seq: i64,
     /// Which key made it.
@@ -45,14 +45,14 @@ pub struct End {
     pub mac: Digest,
 }
 
-impl FromRow for End {
+impl FromRow for SealEnd {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         Ok(Self { to_seq: row.take()?, key_id: row.take()?, mac: row.take()? })
     }
 }
 
 /// The last seal that ends before `seq`.
-pub async fn before(reads: &dyn Rows, seq: i64) -> Result<Option<End>, DbError> {
+pub async fn before(reads: &dyn Rows, seq: i64) -> Result<Option<SealEnd>, DbError> {
     let sql = "SELECT to_seq, key_id, mac FROM audit_seals WHERE to_seq < ?1 ORDER BY to_seq DESC LIMIT 1";
     reads.optional(sql, args![seq]).await
 }
@@ -67,7 +67,7 @@ pub async fn after(reads: &dyn Rows, seq: i64, to: i64, limit: i64) -> Result<Ve
 /// Whether there is a seal with this HMAC.
 pub async fn is_known(reads: &dyn Rows, mac: &Digest) -> Result<bool, DbError> {
     let sql = "SELECT 1 FROM audit_seals WHERE mac = ?1 LIMIT 1";
-    Ok(reads.optional::<Happened>(sql, args![mac]).await?.is_some())
+    Ok(reads.optional::<Affected>(sql, args![mac]).await?.is_some())
 }
 
 /// Stores a seal, if it still continues the newest one; `false`: somebody else has sealed these rows.
@@ -79,5 +79,5 @@ pub async fn insert(db: &Db, seal: &Seal) -> Result<bool, DbError> {
                SELECT ?1, ?2, ?3, ?4, ?5, ?6
                WHERE ?1 = (SELECT ifnull(max(to_seq), 0) + 1 FROM audit_seals) RETURNING 1";
     let row = args![seal.from_seq, seal.to_seq, seal.sealed_at, seal.key_id.clone(), &seal.mac, seal.digests.clone()];
-    Ok(!db.single::<Happened>(Purpose::Revoking, sql, row).await?.is_empty())
+    Ok(!db.single::<Affected>(Purpose::Revoking, sql, row).await?.is_empty())
 }

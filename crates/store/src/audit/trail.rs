@@ -1,4 +1,4 @@
-//! Table `audit`, as it is read: who may see which rows, and what of them.
+//! Table `audit`, as it is read: which caller may see which rows, and which parts of them.
 
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -18,13 +18,13 @@ pub struct Entry {
     pub id: AuditId,
     /// When it happened; of refusals, the minute.
     pub at: Timestamp,
-    /// What was done; of refusals, the slug.
+    /// The action; of refusals, the slug.
     pub action: String,
     /// `done` or `refused`.
     pub outcome: String,
     /// Refusals that are summed in this row.
     pub count: i64,
-    /// Who did it.
+    /// The person or agent that did it.
     pub actor: Actor,
     /// With which credential.
     pub credential_id: Option<String>,
@@ -40,10 +40,10 @@ pub struct Entry {
     pub after: Json,
 }
 
-/// Who did something.
+/// A person or an agent that did something.
 #[derive(Serialize)]
 pub struct Actor {
-    /// The person: of an agent, who owned it then.
+    /// The person: of an agent, its owner at that time.
     pub user_id: Option<String>,
     /// The person's address.
     pub email: Option<String>,
@@ -79,7 +79,7 @@ fn stored_json(row: &mut Row) -> Result<Json, DbError> {
     }
 }
 
-/// What the trail is narrowed to.
+/// The filter of the trail.
 #[derive(Default)]
 pub struct Filter {
     /// A user's id or address, an agent's id or name.
@@ -98,8 +98,8 @@ pub struct Filter {
 
 /// At most `limit` rows that the caller may see, the newest first, behind the row `after` (empty: from the newest).
 ///
-/// Who has audit.read_all sees his tenant's. Others see what was done by or to agents that they may read (an archived one:
-/// that was theirs); of another agent beside it only the id, and not what was written to it.
+/// A caller with audit.read_all sees all rows of its tenant. Other callers see what was done by or to agents that they may read
+/// (an archived one: that was theirs); of another agent in such a row only the id, and not what was written to it.
 pub async fn list(
     reads: &dyn Rows,
     subject: &Subject,
@@ -123,7 +123,7 @@ pub async fn list(
         let after = binder.bind(after);
         wanted.push_str(&format!(" AND r.seq < (SELECT seq FROM audit WHERE id = {after} AND tenant_id = {tenant})"));
     }
-    // Who is named by address or name is looked up among those whom the caller may know of.
+    // A person or agent that is named by address or name is looked up among those that the caller may know of.
     let id_of = |named: &str, binder: &mut Binder| {
         let value = binder.bind(named);
         if named.contains('@') {
@@ -184,7 +184,7 @@ pub async fn list(
 }
 
 /// A row whole, in a form in which nothing can be hidden: texts as bytes, whatever they hold.
-pub struct Whole {
+pub struct RawRow {
     /// The number.
     pub seq: i64,
     /// Every column, the number first.
@@ -194,7 +194,7 @@ pub struct Whole {
 /// Columns of the table: all of them. One that a later migration adds needs another form of the seals.
 const COLUMNS: usize = 15;
 
-impl FromRow for Whole {
+impl FromRow for RawRow {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         let columns: Vec<Value> = (0..COLUMNS).map(|_| row.take()).collect::<Result<_, _>>()?;
         match columns.first() {
@@ -204,7 +204,7 @@ impl FromRow for Whole {
     }
 }
 
-impl Whole {
+impl RawRow {
     /// The row's id, if it is one of this tenant.
     pub fn id_within(&self, tenant: &str) -> Option<String> {
         let text = |at: usize| match self.columns.get(at) {
@@ -216,7 +216,7 @@ impl Whole {
 }
 
 /// At most `limit` rows of all tenants with numbers above `after` and up to `to`, the oldest first.
-pub async fn whole(reads: &dyn Rows, after: i64, to: i64, limit: i64) -> Result<Vec<Whole>, DbError> {
+pub async fn raw_rows(reads: &dyn Rows, after: i64, to: i64, limit: i64) -> Result<Vec<RawRow>, DbError> {
     reads
         .list(
             "SELECT seq, CAST(id AS BLOB), at, CAST(tenant_id AS BLOB), CAST(user_id AS BLOB), CAST(agent_id AS BLOB),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::status::{CredentialStatus, REVOKED, status};
 use crate::{
     args,
-    db::{DbError, FromRow, Happened, Reads, Row, Rows, Tx},
+    db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx},
     page::PageRequest,
     permission::Binder,
     user,
@@ -24,9 +24,9 @@ pub struct Token {
     pub id: CredentialId,
     /// Session, PAT, agent token or API key.
     pub kind: Kind,
-    /// What its person calls it.
+    /// The name that its person gave it.
     pub name: Option<String>,
-    /// What is shown of it.
+    /// The part of it that is shown.
     pub prefix: String,
     /// Its patterns.
     pub scope: Patterns,
@@ -44,20 +44,20 @@ pub struct Token {
     pub last_used_at: Option<Timestamp>,
     /// From where.
     pub last_used_ip: Option<String>,
-    /// Whose it is; of an agent's: who owns the agent now.
+    /// Its owner; of an agent's: the person who owns the agent now.
     #[serde(skip)]
     pub owner: Owner,
-    /// What the list is sorted by.
+    /// The value that the list is sorted by.
     #[serde(skip)]
     pub place: i64,
 }
 
-/// Whose a credential is.
+/// The owner of a credential.
 #[derive(Clone, Debug, Serialize)]
 pub struct Owner {
     /// The person.
     pub user_id: UserId,
-    /// His address.
+    /// Their address.
     pub user_email: String,
     /// The agent, if it is one's.
     pub agent_id: Option<String>,
@@ -91,15 +91,15 @@ impl FromRow for Token {
     }
 }
 
-/// What a list is sorted by; the greatest first, but for the end, where the soonest comes first.
+/// The order of a list; the greatest first, but for the end, where the soonest comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sort {
     /// When it was made.
     #[default]
     Created,
-    /// Its last recorded use; what was never used comes last.
+    /// Its last recorded use; a credential that was never used comes last.
     LastUsed,
-    /// Its end; what never ends comes last.
+    /// Its end; a credential that never ends comes last.
     Expires,
 }
 
@@ -126,7 +126,7 @@ impl Sort {
     }
 }
 
-/// What a list is narrowed to.
+/// The filter of a list.
 #[derive(Default)]
 pub struct Filter<'a> {
     /// Of this person, by id.
@@ -137,7 +137,7 @@ pub struct Filter<'a> {
     pub kind: Option<Kind>,
     /// Of this status.
     pub status: Option<CredentialStatus>,
-    /// Not used since; what was never used counts from when it was made.
+    /// Not used since; a credential that was never used counts from when it was made.
     pub unused_since: Option<Timestamp>,
     /// The order.
     pub sort: Sort,
@@ -207,8 +207,8 @@ pub async fn find(
     reads.optional(&sql, args![id, tenant, own.map(UserId::as_str), now]).await
 }
 
-/// Ends a PAT or an API key's secret that is replaced: at once or, with `grace_ends`, then, but never beyond its own end. What it had replaced
-/// itself ends now. `false`: it is not live, or was replaced before.
+/// Ends a PAT or an API key's secret that is replaced: at once or, with `grace_ends`, then, but never beyond its own end. The one that
+/// it had replaced itself ends now. `false`: it is not live, or was replaced before.
 pub async fn replace(
     tx: &Tx<'_>,
     id: &CredentialId,
@@ -223,5 +223,5 @@ pub async fn replace(
                    expires_at = iif(?4 IS NULL, expires_at, min(ifnull(expires_at, ?4), ?4))
                WHERE id = ?1 AND kind IN ('pat', 'api_key') AND revoked_at IS NULL AND replaced_by IS NULL
                  AND (expires_at IS NULL OR expires_at > ?3) RETURNING 1";
-    Ok(tx.optional::<Happened>(sql, args![id, successor, now, grace_ends]).await?.is_some())
+    Ok(tx.optional::<Affected>(sql, args![id, successor, now, grace_ends]).await?.is_some())
 }

@@ -1,6 +1,6 @@
 //! Migrations, applied once by whichever instance comes first.
 //!
-//! 1. Read the version and the journal's mode, by one SELECT. Instances are born a hundred times a second: this is all that
+//! 1. Read the version and the journal's mode, by one SELECT. A hundred instances start each second: this is all that
 //!    nearly every one of them does.
 //! 2. Behind: switch to WAL (outside of any transaction, where alone it works) and check that it took.
 //! 3. `BEGIN IMMEDIATE`, read the version again, apply what is missing, set the version, commit.

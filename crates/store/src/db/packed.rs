@@ -37,7 +37,7 @@ fn columns(row: Packed) -> Result<Vec<Value>, DbError> {
     list.into_iter().map(column).collect()
 }
 
-/// What stands in a packed text: a column, or a list of them, or of such lists.
+/// The content of a packed text: a column, or a list of them, or of such lists.
 enum Packed {
     Column(Value),
     List(Vec<Self>),
@@ -49,8 +49,8 @@ impl<'de> Deserialize<'de> for Packed {
     }
 }
 
-/// Says of each kind of value what it is, also of those that are none of ours: serde's own words for what it did not expect come
-/// with the writing of floating-point numbers, 10 KB in each component.
+/// Names each kind of value, also the kinds that we do not use: serde's own words for an unexpected value come with the writing
+/// of floating-point numbers, 10 KB in each component.
 struct PackedReader;
 
 impl<'de> Visitor<'de> for PackedReader {

@@ -73,7 +73,7 @@ fn from_spin(error: sqlite::Error) -> DbError {
     }
 }
 
-/// How often who waits looks whether it is his turn.
+/// How often a task that waits checks whether it is its turn.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// Waits a little for another task of this instance.
@@ -84,7 +84,7 @@ pub(crate) async fn wait() {
 /// One at a time in this instance, first come, first served.
 ///
 /// A task of a component cannot be woken by another one, only by the host (the bindings have a feature for it, which traps on
-/// today's runtimes); so who waits sleeps and looks. No waiting request is ever dropped, since a client that goes away
+/// today's runtimes); so a task that waits sleeps and checks. No waiting request is ever dropped, since a client that goes away
 /// cancels nothing, so every ticket is served.
 #[derive(Default)]
 pub(crate) struct Queue {

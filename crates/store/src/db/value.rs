@@ -95,7 +95,7 @@ impl FromValue for Vec<u8> {
     }
 }
 
-/// As it is, for who reads columns of any type.
+/// As it is, for code that reads columns of any type.
 impl FromValue for Value {
     fn from_value(value: Value) -> Result<Self, DbError> {
         Ok(value)
@@ -196,17 +196,17 @@ impl FromRow for String {
     }
 }
 
-/// A row whose being there is all that matters.
+/// A row of which only the existence matters.
 #[derive(Debug)]
-pub struct Happened;
+pub struct Affected;
 
-impl FromRow for Happened {
+impl FromRow for Affected {
     fn from_row(_: &mut Row) -> Result<Self, DbError> {
         Ok(Self)
     }
 }
 
-/// Every failure of the database means the same: not now. It never means "unknown", "forbidden" or "allowed".
+/// Every failure of the database means the same: try again later. It never means "unknown", "forbidden" or "allowed".
 impl From<DbError> for ApiError {
     fn from(error: DbError) -> Self {
         let code = match error {

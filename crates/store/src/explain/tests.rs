@@ -180,7 +180,7 @@ fn the_sql_answers_as_the_schema_says() {
     assert!(decisions.get() > 100_000, "{} decisions only", decisions.get());
 }
 
-/// What the subject may read, the newest first.
+/// The agents that the subject may read, the newest first.
 fn readable(world: &World, subject: usize) -> Vec<String> {
     let agents = (0..world.agents.len()).rev();
     agents.filter(|agent| world.may(subject, *agent, Action::Read)).map(|agent| format!("agt_{agent}")).collect()

@@ -41,7 +41,7 @@ async fn first_bad(t: &TestDb, head: Option<&str>) -> Option<(i64, Option<String
     report.first_bad.map(|bad| (bad.seq, bad.id, bad.what))
 }
 
-/// What somebody does who can write to the file.
+/// A change by somebody who can write to the file.
 async fn bend(t: &TestDb, statements: &[&str]) {
     let triggers = t.texts("SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name LIKE 'audit%'").await;
     for name in triggers {
@@ -165,7 +165,7 @@ async fn a_tail_that_was_cut_with_its_seals_is_found_by_the_head() {
     assert_eq!(first_bad(&t, None).await, None, "nothing tells without the head");
     assert_eq!(first_bad(&t, Some(&head)).await, Some((8, None, "cut_off")));
     assert_eq!(first_bad(&t, Some(&head[3..])).await, Some((8, None, "cut_off")));
-    // Nor does it help to go on behind the cut, as if nothing had been.
+    // It does not help to go on behind the cut either, as if nothing had happened.
     bend(&t, &["UPDATE sqlite_sequence SET seq = 7 WHERE name = 'audit'"]).await;
     rows(&t, 6).await;
     seal(&t, "key").await.unwrap();
@@ -176,7 +176,7 @@ async fn a_tail_that_was_cut_with_its_seals_is_found_by_the_head() {
     assert_eq!(first_bad(&t, Some(&head)).await, Some((1, None, "cut_off")));
 }
 
-/// R31: seals that were bent are found: removed in the middle, moved, changed in any column, made with another key.
+/// R31: seals that were falsified are found: removed in the middle, moved, changed in any column, made with another key.
 #[tokio::test]
 async fn a_bent_seal_is_found() {
     for (statement, seq, what) in [
@@ -193,10 +193,10 @@ async fn a_bent_seal_is_found() {
         assert_eq!(first_bad(&t, None).await, Some((seq, None, what)), "{statement}");
     }
     let (t, _) = sealed().await;
-    assert_eq!(verified(&t, "guessed", i64::MIN, None).await.first_bad, Some(Bad::at(1, "unknown_key")));
+    assert_eq!(verified(&t, "guessed", i64::MIN, None).await.first_bad, Some(Mismatch::at(1, "unknown_key")));
 }
 
-/// R31: seals are insert-only, and there is one chain, whoever seals.
+/// R31: seals are insert-only, and there is one chain, whichever host seals.
 #[tokio::test]
 async fn a_seal_cannot_be_changed_removed_replaced_or_doubled() {
     let (t, head) = sealed().await;
@@ -218,7 +218,7 @@ async fn a_seal_cannot_be_changed_removed_replaced_or_doubled() {
 
 /// Two hosts that read the same newest seal: one of them seals, the other one finds it done.
 #[tokio::test]
-async fn two_who_seal_at_once_make_one_chain() {
+async fn two_hosts_that_seal_at_once_make_one_chain() {
     let (t, _) = sealed().await;
     rows(&t, 1).await;
     let end = seal::before(t.db(), i64::MAX).await.unwrap().unwrap();
@@ -242,12 +242,12 @@ async fn a_key_can_be_replaced_and_the_old_one_cannot_come_back() {
     rows(&t, 2).await;
     let head = seal(&t, "new key").await.unwrap();
     assert!(verified(&t, "new key", i64::MIN, Some(&head)).await.ok);
-    assert_eq!(verified(&t, "new", i64::MIN, None).await.first_bad, Some(Bad::at(1, "unknown_key")));
+    assert_eq!(verified(&t, "new", i64::MIN, None).await.first_bad, Some(Mismatch::at(1, "unknown_key")));
     rows(&t, 1).await;
     seal(&t, "key").await.unwrap();
     for from in [i64::MIN, 13] {
         let bad = verified(&t, "new key", from, None).await.first_bad;
-        assert_eq!(bad, Some(Bad::at(13, "seal_changed")));
+        assert_eq!(bad, Some(Mismatch::at(13, "seal_changed")));
     }
 }
 
@@ -266,7 +266,7 @@ fn a_head_is_read_as_it_is_logged() {
 #[test]
 fn rows_that_differ_have_digests_that_differ() {
     let blob = |text: &str| Value::Blob(text.into());
-    let digest = |columns: Vec<Value>| row_digest(&Whole { seq: 1, columns });
+    let digest = |columns: Vec<Value>| row_digest(&RawRow { seq: 1, columns });
     let all = [
         digest(vec![blob("ab"), blob("c")]),
         digest(vec![blob("a"), blob("bc")]),

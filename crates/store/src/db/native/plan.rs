@@ -35,7 +35,7 @@ const GROWING: &[&str] = &[
     "idempotency",
 ];
 
-/// What may: parts of the statements' texts.
+/// The exceptions: parts of the statements' texts.
 const ALLOWED: &[&str] = &[
     // The operator's, after a backup was restored.
     "SET revoked_at = ?2 WHERE revoked_at IS NULL AND created_at < ?1",
@@ -50,7 +50,7 @@ const ALLOWED: &[&str] = &[
     "INSERT INTO agents",
     "INSERT INTO users",
     "INSERT INTO tenants",
-    // Open: the audit rows of whoever is no admin.
+    // Open: the audit rows of a caller that is not an admin.
     "WITH mine AS MATERIALIZED",
 ];
 

@@ -1,0 +1,112 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::compile;
+
+/// Runs the Spin application of a manifest.
+#[derive(Debug, Parser)]
+#[command(name = "accredit-host", version, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+pub(crate) struct Flags {
+    /// The manifest, or its directory.
+    #[arg(short = 'f', long = "from", alias = "file", default_value = "spin.toml")]
+    pub(crate) from: PathBuf,
+    /// The address and port to listen on. Port 0 takes a free one.
+    #[arg(long, env = "SPIN_HTTP_LISTEN_ADDR", default_value = "127.0.0.1:3000")]
+    pub(crate) listen: SocketAddr,
+    /// The directory of databases and stores. By default `.spin` beside the manifest. An empty value keeps them in memory.
+    #[arg(long)]
+    pub(crate) state_dir: Option<String>,
+    /// A variable: `key=value`, `key=@file`, `@file.json` or `@file.toml`.
+    #[arg(long = "variable", value_name = "KEY=VALUE")]
+    pub(crate) variables: Vec<String>,
+    /// The runtime configuration.
+    #[arg(long, env = "RUNTIME_CONFIG_FILE")]
+    pub(crate) runtime_config_file: Option<PathBuf>,
+    /// How to report the address when the host serves.
+    #[arg(long, value_enum, default_value_t = Format::Plain)]
+    pub(crate) format: Format,
+    /// Do not print the address and the routes on stderr.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// A host and port that components may call even if its address is private.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) allow_private: Vec<String>,
+    /// Connections at a time. Further ones get a 503.
+    #[arg(long, default_value_t = 1024)]
+    pub(crate) max_connections: usize,
+    /// Requests that one instance answers in all.
+    #[arg(long, default_value_t = 128)]
+    pub(crate) max_instance_reuse_count: usize,
+    /// Requests that one instance answers at the same time.
+    #[arg(long, default_value_t = 16)]
+    pub(crate) max_instance_concurrent_reuse_count: usize,
+    /// How long an instance waits for more requests.
+    #[arg(long, default_value = "1s", value_parser = parse_duration)]
+    pub(crate) idle_instance_timeout: Duration,
+    /// How long a request may take until its response begins. By default there is no limit.
+    #[arg(long, value_parser = parse_duration)]
+    pub(crate) request_timeout: Option<Duration>,
+    /// The most memory that one instance may have, in bytes. By default 256 MiB.
+    #[arg(long, env = "SPIN_MAX_INSTANCE_MEMORY", value_name = "BYTES")]
+    pub(crate) max_instance_memory: Option<usize>,
+    /// The directory of compiled components. By default `accredit` in the user's cache directory.
+    #[arg(long)]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// Compile all components at each start.
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Send no `POST /internal/tick`.
+    #[arg(long)]
+    pub(crate) no_tick: bool,
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What the host does instead of serving.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Compiles for the process that started this one.
+    #[command(name = compile::SUBCOMMAND, hide = true)]
+    Compile(compile::Job),
+}
+
+/// How the host reports its address.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum Format {
+    /// On stderr, with the routes.
+    Plain,
+    /// On stderr too, and as one line of JSON on stdout.
+    Json,
+}
+
+/// Spin's form: a number of seconds, or a number with `s`, `ms`, `us` or `ns`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| format!("{text:?} does not begin with a number"))?;
+    match text.strip_prefix(digits) {
+        Some("" | "s") => Ok(Duration::from_secs(number)),
+        Some("ms") => Ok(Duration::from_millis(number)),
+        Some("us") => Ok(Duration::from_micros(number)),
+        Some("ns") => Ok(Duration::from_nanos(number)),
+        _ => Err(format!("{text:?} must end in s, ms, us or ns")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_spins_units() {
+        assert_eq!(parse_duration("3"), Ok(Duration::from_secs(3)));
+        assert_eq!(parse_duration("3s"), Ok(Duration::from_secs(3)));
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert!(parse_duration("3h").is_err() && parse_duration("s").is_err());
+    }
+}

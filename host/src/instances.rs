@@ -1,0 +1,123 @@
+//! How instances of a component are made and reused.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::time::Sleep;
+use wasmtime::{Store, StoreContextMut};
+use wasmtime_wasi_http::WasiHttpView;
+use wasmtime_wasi_http::handler::{
+    HandlerState, Instance, Proxy, ProxyHandler, ShouldAccept, WorkerExpiration, WorkerState, WorkerStatus,
+};
+use wasmtime_wasi_http::p3::bindings::ServicePre;
+
+use crate::deadline;
+use crate::guest::{Grants, Guest};
+
+/// Answers requests for one component.
+pub(crate) type Handler = ProxyHandler<Instances>;
+
+/// How instances are reused.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reuse {
+    /// Requests that one instance answers in all.
+    pub(crate) requests: usize,
+    /// Requests that it answers at the same time.
+    pub(crate) concurrent: usize,
+    /// How long it waits for more requests.
+    pub(crate) idle: Duration,
+    /// How long a request may take until its response begins. `None`: without a limit.
+    pub(crate) request_timeout: Option<Duration>,
+    /// The most memory that it may have, in bytes.
+    pub(crate) memory: usize,
+}
+
+/// Makes instances of one component.
+pub(crate) struct Instances {
+    /// What they are granted.
+    pub(crate) grants: Arc<Grants>,
+    /// The component, linked.
+    pub(crate) service: ServicePre<Guest>,
+    /// How they are reused.
+    pub(crate) reuse: Reuse,
+}
+
+impl HandlerState for Instances {
+    type StoreData = Guest;
+    type WorkerExpiration = Expiration;
+    type WorkerState = Worker;
+
+    async fn instantiate(&self) -> wasmtime::Result<Instance<Guest, Expiration, Worker>> {
+        let mut store = Store::new(self.service.engine(), Guest::new(&self.grants, self.reuse.memory)?);
+        store.limiter(Guest::limiter);
+        let proxy = Proxy::P3(self.service.instantiate_async(&mut store).await?);
+        Ok(Instance {
+            store,
+            proxy,
+            view: WasiHttpView::http,
+            expiration: Expiration { reuse: self.reuse, sleep: None },
+            state: Worker { component: self.grants.id.clone(), reuse: self.reuse },
+        })
+    }
+}
+
+/// Decides which requests one instance accepts.
+pub(crate) struct Worker {
+    component: Arc<str>,
+    reuse: Reuse,
+}
+
+impl WorkerState for Worker {
+    type StoreData = Guest;
+    type RequestData = ();
+
+    fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
+        if total >= self.reuse.requests {
+            ShouldAccept::Never
+        } else if concurrent >= self.reuse.concurrent {
+            ShouldAccept::No
+        } else {
+            ShouldAccept::Yes
+        }
+    }
+
+    fn on_request_start(
+        &self,
+        _: StoreContextMut<'_, Guest>,
+        (): (),
+        _: wasmtime::component::GuestTaskId,
+    ) -> Pin<Box<dyn Future<Output = ()> + 'static + Send + Sync>> {
+        match self.reuse.request_timeout {
+            Some(timeout) => Box::pin(tokio::time::sleep(timeout)),
+            None => Box::pin(std::future::pending()),
+        }
+    }
+
+    fn drop(&self, store: Store<Guest>, result: wasmtime::Result<()>) {
+        drop(store);
+        if let Err(error) = result {
+            eprintln!("accredit-host: an instance of {} failed: {error:?}", self.component);
+        }
+    }
+}
+
+/// Ends an instance that was idle, or took, too long.
+pub(crate) struct Expiration {
+    reuse: Reuse,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl WorkerExpiration for Expiration {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>, status: WorkerStatus, start: Instant) -> Poll<()> {
+        let timeout = match status {
+            WorkerStatus::Idle => Some(self.reuse.idle),
+            WorkerStatus::Requests | WorkerStatus::PostReturn => self.reuse.request_timeout,
+        };
+        match timeout {
+            Some(timeout) => deadline::poll(&mut self.sleep, cx, start + timeout),
+            None => Poll::Pending,
+        }
+    }
+}

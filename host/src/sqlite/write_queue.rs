@@ -1,0 +1,81 @@
+//! The queue of writes to one file.
+//!
+//! SQLite waits for a lock by sleeping and looking again, and waking a thread for each statement costs as much as a
+//! short INSERT. So each file has one thread, which runs the waiting statements one after the other.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{SendError, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long a statement waits for a lock, as in Spin.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A statement to run.
+pub(super) type Job = Box<dyn FnOnce() + Send>;
+
+/// The queue of one file.
+pub(super) struct WriteQueue {
+    jobs: Sender<Job>,
+    /// Whether a transaction that writes to the file is open.
+    is_open: Mutex<bool>,
+    ended: Condvar,
+    /// Connections to the file that are open.
+    connections: AtomicUsize,
+}
+
+/// The queue of each file.
+static QUEUES: Mutex<BTreeMap<PathBuf, Arc<WriteQueue>>> = Mutex::new(BTreeMap::new());
+
+impl WriteQueue {
+    /// The queue of the file at `path`; starts its thread at the first call.
+    pub(super) fn of(path: &Path) -> Arc<Self> {
+        let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = || {
+            let (jobs, waiting) = channel::<Job>();
+            // A job that panics drops its sender, which tells its caller; the next job still runs.
+            std::thread::spawn(move || waiting.into_iter().for_each(|job| drop(catch_unwind(AssertUnwindSafe(job)))));
+            Arc::new(Self { jobs, is_open: Mutex::new(false), ended: Condvar::new(), connections: AtomicUsize::new(0) })
+        };
+        Arc::clone(queues.entry(path.to_owned()).or_insert_with(start))
+    }
+
+    /// Appends a job.
+    pub(super) fn push(&self, job: Job) -> Result<(), SendError<Job>> {
+        self.jobs.send(job)
+    }
+
+    /// Blocks the queue's thread until the open transaction has ended. Its other statements run elsewhere, and no waiting
+    /// statement would get the lock before. After [`BUSY_TIMEOUT`] SQLite's lock decides, as it does between processes.
+    pub(super) fn wait_for_end(&self) {
+        let is_open = self.is_open.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.ended.wait_timeout_while(is_open, BUSY_TIMEOUT, |is_open| *is_open);
+        *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
+    }
+
+    /// A transaction that writes to the file began or ended.
+    pub(super) fn set_open(&self, is_open: bool) {
+        *self.is_open.lock().unwrap_or_else(PoisonError::into_inner) = is_open;
+        if !is_open {
+            self.ended.notify_one();
+        }
+    }
+
+    /// Whether any connection to the file is open.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connections.load(Ordering::Acquire) > 0
+    }
+
+    /// A connection to the file was opened.
+    pub(super) fn connected(&self) {
+        self.connections.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A connection to the file was closed.
+    pub(super) fn disconnected(&self) {
+        self.connections.fetch_sub(1, Ordering::AcqRel);
+    }
+}
