@@ -16,7 +16,7 @@ use store::db::Db;
 
 use crate::{
     app::{Env, Head},
-    body::{Body, RequestBody},
+    body::RequestBody,
     clock::Clock,
     headers::{Authority, Given, Headers},
     http::{REQUEST_ID, serve},
