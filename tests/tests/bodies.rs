@@ -37,10 +37,11 @@ enum Delivery {
     ChunksThatEndEarly,
     BadlyFramed,
     TooLong,
+    HugeLength,
     NobodyReads,
 }
 
-const DELIVERIES: [Delivery; 9] = [
+const DELIVERIES: [Delivery; 10] = [
     Delivery::Whole,
     Delivery::SingleBytes,
     Delivery::SingleBytesSlowly,
@@ -49,6 +50,7 @@ const DELIVERIES: [Delivery; 9] = [
     Delivery::ChunksThatEndEarly,
     Delivery::BadlyFramed,
     Delivery::TooLong,
+    Delivery::HugeLength,
     Delivery::NobodyReads,
 ];
 
@@ -104,6 +106,10 @@ fn deliver(client: &Client, (method, path, body): &(&str, &str, String), how: De
             let long = format!("{{\"x\":\"{}\"}}", "x".repeat(200_000));
             send(&raw::request(method, path, client.address(), &common, Some(long.as_bytes())));
         }
+        Delivery::HugeLength => {
+            let huge = [common.as_slice(), &[("content-length", "18446744073709551600")]].concat();
+            send(&raw::request(method, path, client.address(), &huge, None));
+        }
         Delivery::NobodyReads => {
             send(&whole);
             return None;
@@ -115,7 +121,7 @@ fn deliver(client: &Client, (method, path, body): &(&str, &str, String), how: De
 
 /// Whether a request that is delivered so has a right to an answer: the others may find their connection closed.
 fn must_be_answered(how: Delivery) -> bool {
-    matches!(how, Delivery::Whole | Delivery::SingleBytes | Delivery::SingleBytesSlowly)
+    matches!(how, Delivery::Whole | Delivery::SingleBytes | Delivery::SingleBytesSlowly | Delivery::HugeLength)
 }
 
 #[test]

@@ -35,8 +35,8 @@ pub async fn agent_with(
     name: &str,
     now: Timestamp,
 ) -> Result<Agent, ApiError> {
-    let sent = route.fields.iter().filter(|field| has_field(field.name));
-    sent.map(|field| guard::check_callers(caller, field.callers)).collect::<Result<(), _>>()?;
+    let mut sent = route.fields.iter().filter(|field| has_field(field.name));
+    sent.try_for_each(|field| guard::check_callers(caller, field.callers))?;
     let (Some(Object::Agent(_) | Object::AgentState(_)), Some(action)) = (route.object, route.action(&has_field))
     else {
         return Err(no_object());
