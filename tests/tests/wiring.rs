@@ -483,3 +483,29 @@ fn the_page_about_adding_a_route_quotes_the_code() {
     }
     assert_eq!(quoted, 6);
 }
+
+/// A path in the contributors' pages leads to a file or a folder.
+#[test]
+fn the_pages_for_contributors_name_files_that_are_there() {
+    let mut checked = 0;
+    for page in ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/adding-a-route.md", "docs/operations.md"]
+    {
+        let text = fs::read_to_string(host::root().join(page)).unwrap();
+        for word in text.split('`').skip(1).step_by(2) {
+            let roots = ["crates/", "components/", "host/", "tests/", "xtask/", "migrations/", "wit/"];
+            let is_path = roots.iter().any(|root| word.starts_with(root)) && !word.contains(['<', '*', ' ', '…']);
+            if !is_path {
+                continue;
+            }
+            // `a/{b,c}.rs` names two files.
+            let (before, after) = word.split_once('{').map_or((word, ""), |(before, rest)| (before, rest));
+            let (names, end) = after.split_once('}').unwrap_or(("", ""));
+            for name in names.split(',') {
+                let path = format!("{before}{name}{end}");
+                assert!(host::root().join(&path).exists(), "{page}: there is no {path}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 30, "{checked}");
+}

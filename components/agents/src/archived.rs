@@ -11,7 +11,7 @@ use service::{
     app::App,
     caller::Caller,
     change::{Answer, Audited, Change, Write},
-    extract::{Body, Empty, Path, Query},
+    extract::{Body, Empty, Path, Query, QueryOrBody},
     form,
     form::PageQuery,
     response::{self, Response},
@@ -36,9 +36,9 @@ form! {
 
 /// `DELETE /api/agents/{name}`: archives the agent and all below it. Their credentials end in the same transaction, and their names
 /// become free: an agent that gets such a name inherits nothing.
-pub(crate) async fn archive(change: Change<Query<Confirm>>, Path(name): Path) -> Result<Response, ApiError> {
+pub(crate) async fn archive(change: Change<QueryOrBody<Confirm>>, Path(name): Path) -> Result<Response, ApiError> {
     change
-        .on_agent(&name, async |write, agent, Query(query)| {
+        .on_agent(&name, async |write, agent, QueryOrBody(query)| {
             let mut below = tree::at_and_below(&write.tx, &agent.id).await?;
             below.retain(|id| *id != agent.id);
             if !below.is_empty() && query.confirm != Some(true) {

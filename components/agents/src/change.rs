@@ -13,6 +13,7 @@ use service::{
     extract::{Body, Path},
     form,
     form::Nullable,
+    object,
     response::Response,
 };
 use store::{
@@ -124,7 +125,20 @@ impl Edit {
         self.store(write, scope, parent.map(|parent| parent.id), owner).await
     }
 
-    /// Whether it asks for other bounds of the agent, which are not the agent's own to change.
+    /// Whether it changes a field that the row names.
+    fn changes(&self, field: &str) -> bool {
+        let (old, new) = (&self.before.settings, &self.settings);
+        match field {
+            "scope" | "preset" => new.scope != old.scope,
+            "tier" => new.tier != old.tier,
+            "max_concurrent_tasks" => new.max_concurrent_tasks != old.max_concurrent_tasks,
+            "budget_cents" => new.budget_cents != old.budget_cents,
+            "spent_cents" => new.spent_cents != old.spent_cents,
+            _ => false, // parent and owner were checked when the agent was found
+        }
+    }
+
+    /// Whether it asks for other bounds of the agent.
     fn changes_bounds(&self) -> bool {
         bounds(&self.settings) != bounds(&self.before.settings)
     }
@@ -132,22 +146,17 @@ impl Edit {
     /// Refuses an agent the fields that it may not change. It may bound the agents below it, and never itself; an agent's parent, owner and
     /// what it has spent are for people to set.
     async fn check_caller(&self, write: &Write<'_>) -> Result<(), ApiError> {
-        let Some(own) = write.caller.agent_id() else { return Ok(()) };
+        if write.caller.agent_id().is_none() {
+            return Ok(());
+        }
         let (old, new) = (&self.before.settings, &self.settings);
         if new.budget_cents != old.budget_cents {
             check_covers_given_budget(write, &self.before, new.budget_cents).await?;
         }
-        if !self.changes_bounds() {
-            return Ok(());
+        for field in write.route().fields.iter().filter(|field| self.changes(field.name)) {
+            object::check_sender(&write.tx, &write.caller, field, &self.before.id).await?;
         }
-        let is_open_to_agents = new.spent_cents == old.spent_cents;
-        let id = &self.before.id;
-        if is_open_to_agents && id != own && tree::is_at_or_below(&write.tx, id, own).await? {
-            return Ok(());
-        }
-        Err(Code::PersonRequired.detail(
-            "An agent can change the scope, tier, tasks and budget only of the agents below it, and never parent, owner or spent_cents.",
-        ))
+        Ok(())
     }
 
     /// The parent that the agent has afterwards, and that can give what it is to have.

@@ -248,6 +248,9 @@ mod tests {
         t.as_(&max, "GET", GRANTS, Null).await.refused(403, "permission_denied");
         t.as_(&ada, "POST", GRANTS, json!({ "subject": max.user, "relation": "editor" })).await.is(201);
         t.as_(&max, "PATCH", "/api/agents/scout", json!({ "model": "m" })).await.is(200);
+        // What is to be taken away stands in the query or in the body, never half in each.
+        let both = format!("{GRANTS}?subject=max@example.com");
+        t.as_(&ada, "DELETE", &both, json!({ "relation": "viewer" })).await.refused(422, "validation_error");
         t.as_(&ada, "DELETE", &format!("{GRANTS}?subject=max@example.com&relation=editor"), Null).await.is(204);
         t.as_(&max, "PATCH", "/api/agents/scout", json!({ "model": "n" })).await.refused(403, "permission_denied");
         t.as_(&ada, "DELETE", GRANTS, json!({ "subject": "max@example.com" })).await.is(204);

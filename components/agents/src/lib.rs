@@ -6,6 +6,7 @@ mod archived;
 mod bounds;
 mod change;
 mod explain;
+mod export_import;
 mod get;
 mod grants;
 mod heartbeat;
@@ -17,7 +18,6 @@ mod routes;
 #[cfg(test)]
 mod sequences;
 mod state;
-mod transfer;
 
 pub use routes::router;
 

@@ -2,7 +2,8 @@ use common::route::{self, Group};
 use service::router::{Router, Routes};
 
 use crate::{
-    access_requests, archived, change, explain, get, grants, heartbeat, list, logs, presets, register, state, transfer,
+    access_requests, archived, change, explain, export_import, get, grants, heartbeat, list, logs, presets, register,
+    state,
 };
 
 fn routes() -> Routes {
@@ -16,8 +17,8 @@ fn routes() -> Routes {
         .on(route::ARCHIVED_LIST, archived::list)
         .on(route::ARCHIVED_RESTORE, archived::restore)
         .on(route::ARCHIVED_PURGE, archived::purge)
-        .on(route::AGENTS_EXPORT, transfer::export)
-        .on(route::AGENTS_IMPORT, transfer::import)
+        .on(route::AGENTS_EXPORT, export_import::export)
+        .on(route::AGENTS_IMPORT, export_import::import)
         .on(route::AGENT_START, state::one)
         .on(route::AGENT_STOP, state::one)
         .on(route::AGENT_PAUSE, state::one)

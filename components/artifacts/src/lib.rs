@@ -4,7 +4,7 @@
 mod dist;
 mod download;
 mod install;
-mod listing;
+mod manifest;
 mod routes;
 #[cfg(test)]
 mod testing;

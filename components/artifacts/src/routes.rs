@@ -1,13 +1,13 @@
 use common::route::{self, Group};
 use service::router::{Router, Routes};
 
-use crate::{dist::Dist, download, install, listing};
+use crate::{dist::Dist, download, install, manifest};
 
 fn routes() -> Routes {
     Routes::new(Group::Artifacts)
         .on_open(route::CLI_INSTALL, install::script)
-        .on_open(route::CLI_MANIFEST, listing::manifest)
-        .on_open(route::CLI_LATEST, listing::latest)
+        .on_open(route::CLI_MANIFEST, manifest::manifest)
+        .on_open(route::CLI_LATEST, manifest::latest)
         .on_open(route::CLI_DOWNLOAD, download::program)
         .on_open(route::CLI_WHEEL, download::wheel)
 }

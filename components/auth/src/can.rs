@@ -57,7 +57,7 @@ struct RouteDecision {
 /// The handler.
 pub(crate) async fn can(app: App, caller: Caller, Query(query): Query<Can>) -> Result<Response, ApiError> {
     let Some(scope) = Scope::from_text(&query.action) else {
-        return if query.object.is_some() { Err(no_object()) } else { custom(&caller, &query.action) };
+        return custom(&caller, &query.action, query.object.is_some());
     };
     let mut rows: Vec<&Route> = ROUTES.iter().copied().filter(|row| row.access == Access::Scope(scope)).collect();
     let mut factors = Vec::with_capacity(12);
@@ -109,11 +109,14 @@ pub(crate) async fn can(app: App, caller: Caller, Query(query): Query<Can>) -> R
 }
 
 /// A custom scope: whether the credential carries it is all that this server knows.
-fn custom(caller: &Caller, name: &str) -> Result<Response, ApiError> {
+fn custom(caller: &Caller, name: &str, has_object: bool) -> Result<Response, ApiError> {
     if !caller.custom_scopes().names().iter().any(|defined| defined == name) {
         let known = Scope::ALL.iter().map(|scope| scope.as_str());
         let valid: Vec<&str> = known.chain(caller.custom_scopes().names().iter().map(String::as_str)).collect();
         return Err(Code::UnknownAction.with("valid", valid.join(", ")));
+    }
+    if has_object {
+        return Err(no_object());
     }
     let carries = caller.scopes().has_custom(name);
     let mut factors = Vec::new();
@@ -182,8 +185,16 @@ enum Found {
     Nothing,
     /// It is not there, or the caller may not read it.
     Absent,
-    /// An agent; whether it is the caller itself; and whether it is the caller or above it.
-    Agent { explanation: Explanation, is_itself: bool, is_at_or_above: bool },
+    /// An agent, and how it stands to the caller.
+    Agent {
+        explanation: Explanation,
+        /// It is the caller itself.
+        is_itself: bool,
+        /// It is the caller itself or above it.
+        is_at_or_above: bool,
+        /// The caller is above it.
+        is_above: bool,
+    },
     /// A key.
     Key(KeyExplanation),
 }
@@ -203,7 +214,8 @@ impl Found {
 
     /// The same for a body that holds this field.
     fn allows_field(&self, caller: &Caller, row: &Route, field: &Field) -> bool {
-        guard::check_callers(caller, field.callers).is_ok() && self.allows(row, Some(field.action))
+        let is_above = matches!(self, Self::Agent { is_above: true, .. });
+        object::may_send(field, caller, is_above) && self.allows(row, Some(field.action))
     }
 }
 
@@ -249,7 +261,11 @@ async fn agent(
         };
         factors.push(held("not_itself", !is_at_or_above, &[why]));
     }
-    Ok(Found::Agent { explanation: found, is_itself, is_at_or_above })
+    let is_above = match rows.iter().any(|row| !row.fields.is_empty()) {
+        true => object::is_above(app.db(), caller, &found.id).await?,
+        false => false,
+    };
+    Ok(Found::Agent { explanation: found, is_itself, is_at_or_above, is_above })
 }
 
 /// Finds the key with this id, and adds the factor of the relation to it and to its agent.
@@ -333,7 +349,9 @@ mod tests {
         t.execute("UPDATE agents SET state = 'paused'").await.unwrap();
         let body = ask(&t, &scout, "action=agents.read&object=scout").await;
         assert_eq!((&body["allowed"], &body["factors"][0]["holds"]), (&json!(false), &json!(false)));
-        t.as_(&ada, "GET", "/api/auth/can?action=fly", Null).await.refused(400, "unknown_action");
+        for unknown in ["fly", "fly&object=scout", "agents.raed&object=scout", "agents.*"] {
+            t.as_(&ada, "GET", &format!("/api/auth/can?action={unknown}"), Null).await.refused(400, "unknown_action");
+        }
         t.as_(&ada, "GET", "/api/auth/can", Null).await.refused(422, "validation_error");
     }
 
@@ -343,6 +361,18 @@ mod tests {
         let is_it =
             |route: &&serde_json::Value| route["method"] == method && route["path"].as_str().unwrap().ends_with(end);
         routes.iter().find(is_it).unwrap_or_else(|| panic!("no {method} {end} in {told}")).clone()
+    }
+
+    /// Whether the answer allows PATCH to hold a bound, `spent_cents` alike, and `owner` and `parent`.
+    fn fields(told: &serde_json::Value) -> (bool, bool, bool) {
+        let fields = route(told, "PATCH", "/{name}")["fields"].clone();
+        let allowed = |name: &str| fields[name].as_bool().unwrap();
+        assert!(
+            ["preset", "tier", "max_concurrent_tasks", "budget_cents"]
+                .iter()
+                .all(|name| allowed(name) == allowed("scope"))
+        );
+        (allowed("scope"), allowed("owner"), allowed("parent"))
     }
 
     /// R36: a scope with several routes is decided route by route: a log is appended by its own agent only, and another parent or owner
@@ -358,13 +388,14 @@ mod tests {
         t.grant(id, &ada.tenant, max.user.as_str(), "editor", &ada.user).await;
         let told = ask(&t, &max, "action=agents.update&object=scout").await;
         assert_eq!(route(&told, "PATCH", "/{name}")["allowed"], true);
-        assert_eq!(route(&told, "PATCH", "/{name}")["fields"], json!({ "owner": false, "parent": false }));
+        assert_eq!(fields(&told), (true, false, false));
         let told = ask(&t, &ada, "action=agents.update&object=scout").await;
-        assert_eq!(route(&told, "PATCH", "/{name}")["fields"], json!({ "owner": true, "parent": true }));
+        assert_eq!(fields(&told), (true, true, true));
         // An agent is the owner of itself, but these fields are for people.
         let told = ask(&t, &scout, "action=agents.update&object=scout").await;
         assert_eq!(route(&told, "PATCH", "/{name}")["allowed"], true);
-        assert_eq!(route(&told, "PATCH", "/{name}")["fields"], json!({ "owner": false, "parent": false }));
+        assert_eq!(fields(&told), (false, false, false));
+        assert_eq!(route(&told, "PUT", "/{name}")["fields"]["tier"], false);
         for (actor, may_append) in [(&scout, true), (&ada, false), (&max, false)] {
             let told = ask(&t, actor, "action=agents.logs&object=scout").await;
             assert_eq!(told["allowed"], true, "{told}");

@@ -348,7 +348,7 @@ errors! {
         "Make another user an admin first: PATCH /api/users/<id> {{\"role\": \"admin\"}}. GET /api/users lists the users.",
         page: "/docs/agents/concepts/people#changing-a-user";
     OwnsAgents 409 "owns_agents": "This user owns agents, and every agent must have an owner.",
-        "Send the same request with ?agents=transfer:<id or address> to give all {count} agents to another user, or with ?agents=archive to archive them. GET /api/agents?owner={user} lists the agents.",
+        "Send the same request with ?agents=transfer:<id or address> to give the {count} to another user, or with ?agents=archive to archive them. GET /api/agents?owner={user} lists the agents.",
         page: "/docs/agents/concepts/people#deleting-a-user";
     TenantTaken 409 "tenant_taken": "Another tenant already has this slug.",
         "Choose another slug.";

@@ -112,14 +112,44 @@ pub struct Field {
     pub name: &'static str,
     /// The action on the object.
     pub action: Action,
-    /// The kinds of callers that may send it.
-    pub callers: Callers,
+    /// The callers that may send it.
+    pub senders: Senders,
+}
+
+/// The callers that may send a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Senders {
+    /// People only.
+    People,
+    /// People, and the agents above the one that the path names: an agent never widens its own bounds.
+    PeopleAndAgentsAbove,
 }
 
 /// A field that only people may send.
 const fn people_field(name: &'static str, action: Action) -> Field {
-    Field { name, action, callers: Callers::People }
+    Field { name, action, senders: Senders::People }
 }
+
+/// A field that bounds what an agent may do.
+const fn bound(name: &'static str) -> Field {
+    Field { name, action: Update, senders: Senders::PeopleAndAgentsAbove }
+}
+
+/// The bounds of an agent.
+const BOUNDS: &[Field] =
+    &[bound("scope"), bound("preset"), bound("tier"), bound("max_concurrent_tasks"), bound("budget_cents")];
+
+/// The bounds of an agent, and what only people may change of it.
+const BOUNDS_AND_PLACE: &[Field] = &[
+    bound("scope"),
+    bound("preset"),
+    bound("tier"),
+    bound("max_concurrent_tasks"),
+    bound("budget_cents"),
+    people_field("spent_cents", Update),
+    people_field("owner", Share),
+    people_field("parent", Share),
+];
 
 /// The query parameters that a route knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -360,8 +390,8 @@ routes! {
         AGENTS_LIST = get("/api/agents", "List the agents that the caller may read").scope(AgentsList).query(&["q", "state", "owner", "parent", "has_token", "cursor", "limit"]).page("concepts/agents");
         AGENTS_CREATE = post("/api/agents", "Register an agent and issue its token").scope(AgentsCreate).idempotent().audited("agent.create").page("concepts/agents");
         AGENTS_GET = get("/api/agents/{name}", "Get an agent").scope(AgentsRead).on_agent(Read).page("concepts/agents");
-        AGENTS_PATCH = patch("/api/agents/{name}", "Change an agent").scope(AgentsUpdate).on_agent(Update).fields(&[people_field("owner", Share), people_field("parent", Share)]).audited("agent.update").page("concepts/agents");
-        AGENTS_PUT = put("/api/agents/{name}", "Replace all settings of an agent").scope(AgentsUpdate).on_agent(Update).audited("agent.update").page("concepts/agents");
+        AGENTS_PATCH = patch("/api/agents/{name}", "Change an agent").scope(AgentsUpdate).on_agent(Update).fields(BOUNDS_AND_PLACE).audited("agent.update").page("concepts/agents");
+        AGENTS_PUT = put("/api/agents/{name}", "Replace all settings of an agent").scope(AgentsUpdate).on_agent(Update).fields(BOUNDS).audited("agent.update").page("concepts/agents");
         AGENTS_DELETE = delete("/api/agents/{name}", "Archive an agent and all agents below it, and revoke their credentials").scope(AgentsDelete).on_agent(Delete).revokes().audited("agent.archive").query(&["confirm"]).page("concepts/agents");
         ARCHIVED_LIST = get("/api/agents/archived", "List the archived agents that the caller may restore").scope(AgentsDelete).query(&["cursor", "limit"]).page("concepts/agents");
         ARCHIVED_RESTORE = post("/api/agents/archived/{id}/restore", "Restore an archived agent, stopped and without credentials").scope(AgentsDelete).idempotent().audited("agent.restore").page("concepts/agents");

@@ -234,6 +234,11 @@ impl Write<'_> {
         self.caller.origin(self.app)
     }
 
+    /// The row of the route.
+    pub fn route(&self) -> &'static Route {
+        self.route
+    }
+
     /// The action in its audit rows.
     pub fn action(&self) -> &'static str {
         self.route.audit.unwrap_or(self.route.path)

@@ -48,7 +48,10 @@ impl<T: Form> FromCall for QueryOrBody<T> {
     fn from_call(call: &mut Call) -> Result<Self, ApiError> {
         let bytes = call.body()?;
         match call.app.head().uri.query() {
-            Some(text) => Input::query(text)?.read().map(Self),
+            Some(text) => {
+                Input::body(&bytes)?.read::<Empty>()?; // what the query says stands nowhere else
+                Input::query(text)?.read().map(Self)
+            }
             None => Input::body(&bytes)?.read().map(Self),
         }
     }

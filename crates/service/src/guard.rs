@@ -32,13 +32,8 @@ pub fn stay(caller: &Caller, route: &Route) -> Result<(), ApiError> {
 
 /// Refuses a caller whose credential is of a kind that the route does not take.
 pub fn check_kind(caller: &Caller, route: &Route) -> Result<(), ApiError> {
-    check_callers(caller, route.callers)
-}
-
-/// Refuses a caller that is not of these kinds.
-pub fn check_callers(caller: &Caller, callers: Callers) -> Result<(), ApiError> {
     let is_agent = caller.agent_id().is_some();
-    match callers {
+    match route.callers {
         Callers::Sessions if caller.credential_kind() != Kind::Session => Err(Code::SessionRequired.into()),
         Callers::People if is_agent => Err(Code::PersonRequired.into()),
         Callers::Agents if !is_agent => Err(Code::AgentRequired.into()),

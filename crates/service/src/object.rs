@@ -4,7 +4,7 @@
 use common::{
     error::{ApiError, Code},
     id::AgentId,
-    route::{Object, Route},
+    route::{Field, Object, Route, Senders},
     time::Timestamp,
 };
 use store::{
@@ -13,7 +13,7 @@ use store::{
     key::{self, AgentKey},
 };
 
-use crate::{caller::Caller, guard};
+use crate::caller::Caller;
 
 /// The agent with this name or id, if the caller may do with it what the route does.
 pub async fn agent(
@@ -35,8 +35,6 @@ pub async fn agent_with(
     name: &str,
     now: Timestamp,
 ) -> Result<Agent, ApiError> {
-    let mut sent = route.fields.iter().filter(|field| has_field(field.name));
-    sent.try_for_each(|field| guard::check_callers(caller, field.callers))?;
     let (Some(Object::Agent(_) | Object::AgentState(_)), Some(action)) = (route.object, route.action(&has_field))
     else {
         return Err(no_object());
@@ -46,7 +44,33 @@ pub async fn agent_with(
         let detail = "An agent cannot set its own state or the state of an agent above it. Only people and the agents above it can.";
         return Err(Code::PermissionDenied.detail(detail).with("owner", found.owner.email));
     }
+    for field in route.fields.iter().filter(|field| has_field(field.name)) {
+        check_sender(reads, caller, field, &found.id).await?;
+    }
     Ok(found)
+}
+
+/// Refuses a field that is not the caller's to send for this agent.
+pub async fn check_sender(reads: &dyn Rows, caller: &Caller, field: &Field, agent: &AgentId) -> Result<(), ApiError> {
+    match may_send(field, caller, is_above(reads, caller, agent).await?) {
+        true => Ok(()),
+        false => Err(Code::PersonRequired.detail(
+            "An agent can change the scope, tier, tasks and budget only of the agents below it, and never parent, owner or spent_cents.",
+        )),
+    }
+}
+
+/// Whether a field is the caller's to send; `is_above`: the caller is an agent above the one that the path names.
+pub fn may_send(field: &Field, caller: &Caller, is_above: bool) -> bool {
+    caller.agent_id().is_none() || (field.senders == Senders::PeopleAndAgentsAbove && is_above)
+}
+
+/// Whether the caller is an agent above this one.
+pub async fn is_above(reads: &dyn Rows, caller: &Caller, agent: &AgentId) -> Result<bool, DbError> {
+    match caller.agent_id() {
+        Some(own) if own != agent => tree::is_at_or_below(reads, agent, own).await,
+        _ => Ok(false),
+    }
 }
 
 /// Whether this is the calling agent or an agent above it. An agent may not set such a state, since that reaches its own.

@@ -202,9 +202,12 @@ fn joins(now: &str) -> String {
     )
 }
 
-/// Whether the credential `c` is the live token of the agent `a`.
+/// Whether the credential `c` is the live token of the agent `a`, whose owner is `u`.
 pub(crate) fn live_token(now: &str) -> String {
-    format!("c.agent_id = a.id AND c.kind = 'agent_token' AND c.place = 'active' AND {}", is_unended(now))
+    let unended = is_unended(now);
+    format!(
+        "c.agent_id = a.id AND c.kind = 'agent_token' AND c.place = 'active' AND u.deactivated_at IS NULL AND {unended}"
+    )
 }
 
 /// An agent, and whether the subject may read it and do the action.

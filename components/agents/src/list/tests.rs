@@ -122,6 +122,15 @@ async fn a_list_is_filtered() {
         seen.sort_unstable();
         assert_eq!(seen, names, "{query}");
     }
+    // The token of an agent whose owner is deactivated is not a live one: nothing accepts it.
+    t.execute("UPDATE users SET deactivated_at = 1 WHERE email = 'eve@example.com'").await.unwrap();
+    for (query, names) in [("has_token=true", json!(["alpha"])), ("has_token=false&q=beta", json!(["beta"]))] {
+        let list = t.as_(&ada, "GET", &format!("/api/agents?{query}"), Null).await.is(200);
+        let items = list["items"].as_array().unwrap();
+        assert_eq!(items.iter().map(|item| item["name"].clone()).collect::<serde_json::Value>(), names, "{query}");
+    }
+    let beta = t.as_(&ada, "GET", "/api/agents?q=beta", Null).await.is(200)["items"][0].clone();
+    assert_eq!((&beta["has_token"], &beta["token"]), (&json!(false), &Null));
     let long = format!("q={}", "x".repeat(50_000));
     t.as_(&ada, "GET", &format!("/api/agents?{long}"), Null).await.refused(400, "invalid_text");
     for query in ["state=asleep", "has_token=1"] {

@@ -99,7 +99,10 @@ pub async fn list(
     }
     if let Some(has_token) = filter.has_token {
         let not = if has_token { "" } else { "NOT " };
-        narrow.push_str(&format!(" AND {not}EXISTS (SELECT 1 FROM credentials c WHERE {})", live_token(&now)));
+        narrow.push_str(&format!(
+            " AND {not}EXISTS (SELECT 1 FROM credentials c JOIN users u ON u.id = a.owner_id WHERE {})",
+            live_token(&now)
+        ));
     }
     let rows = binder.bind(page.rows());
     let ids = permission.readable(&narrow, (&at, &id), &rows);
