@@ -24,6 +24,24 @@ use crate::{
     grant, tenant, user,
 };
 
+/// Runs each of these tests on every engine. Such a test is a function that takes what makes an empty database. A second engine becomes a second
+/// module here, and then owes all of them.
+#[cfg(test)]
+macro_rules! on_every_engine {
+    ($($test:ident)*) => {
+        mod sqlite {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::$test($crate::testing::TestDb::new).await;
+                }
+            )*
+        }
+    };
+}
+#[cfg(test)]
+pub(crate) use on_every_engine;
+
 /// 2026-01-02T03:04:05.000Z: when every test begins.
 pub const START: i64 = 1_767_323_045_000;
 

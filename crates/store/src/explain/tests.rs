@@ -155,10 +155,12 @@ async fn build(t: &TestDb, world: &World) {
 }
 
 /// Check, list and explain answer as the schema's plain words do, in thousands of random worlds.
-#[test]
-fn the_sql_answers_as_the_schema_says() {
+async fn the_sql_answers_as_the_schema_says(new: fn() -> TestDb) {
+    tokio::task::spawn_blocking(move || in_random_worlds(&new())).await.unwrap();
+}
+
+fn in_random_worlds(t: &TestDb) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let t = TestDb::new();
     runtime.block_on(async {
         t.tenant("main").await;
         t.execute("INSERT INTO tenants VALUES ('ten_0', 'zero', 0), ('ten_1', 'one', 0)").await.unwrap();
@@ -169,9 +171,9 @@ fn the_sql_answers_as_the_schema_says() {
     TestRunner::new(config)
         .run(&worlds(), |world| {
             runtime.block_on(async {
-                build(&t, &world).await;
+                build(t, &world).await;
                 for at in 0..world.users.len() + world.agents.len() {
-                    check(&t, &world, at, &decisions).await?;
+                    check(t, &world, at, &decisions).await?;
                 }
                 Ok(())
             })
@@ -248,3 +250,5 @@ async fn check(t: &TestDb, world: &World, at: usize, decisions: &std::cell::Cell
     }
     Ok(())
 }
+
+crate::testing::on_every_engine! { the_sql_answers_as_the_schema_says }

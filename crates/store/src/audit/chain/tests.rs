@@ -19,8 +19,8 @@ async fn seal(t: &TestDb, setting: &str) -> Option<String> {
 }
 
 /// Ten rows under three seals, and the head.
-async fn sealed() -> (TestDb, String) {
-    let t = TestDb::new();
+async fn sealed(new: fn() -> TestDb) -> (TestDb, String) {
+    let t = new();
     let mut head = None;
     for count in [3, 4, 3] {
         rows(&t, count).await;
@@ -52,9 +52,8 @@ async fn bend(t: &TestDb, statements: &[&str]) {
     }
 }
 
-#[tokio::test]
-async fn what_is_new_is_sealed_and_nothing_else() {
-    let t = TestDb::new();
+async fn what_is_new_is_sealed_and_nothing_else(new: fn() -> TestDb) {
+    let t = new();
     assert_eq!(seal(&t, "").await, None);
     rows(&t, 2).await;
     assert_eq!(seal(&t, "").await, None, "no key");
@@ -71,9 +70,8 @@ async fn what_is_new_is_sealed_and_nothing_else() {
 }
 
 /// A backlog is sealed in bounded steps, and verified in bounded requests that can be continued.
-#[tokio::test]
-async fn a_long_trail_is_sealed_and_verified_in_parts() {
-    let t = TestDb::new();
+async fn a_long_trail_is_sealed_and_verified_in_parts(new: fn() -> TestDb) {
+    let t = new();
     rows(&t, 5_100).await;
     assert!(seal(&t, "key").await.unwrap().starts_with("5000 "));
     assert!(seal(&t, "key").await.unwrap().starts_with("5100 "));
@@ -87,8 +85,7 @@ async fn a_long_trail_is_sealed_and_verified_in_parts() {
 }
 
 /// R31: an edited row is found and named, whichever column was edited; of another tenant by its number alone.
-#[tokio::test]
-async fn an_edited_row_is_found() {
+async fn an_edited_row_is_found(new: fn() -> TestDb) {
     for (edit, what) in [
         ("action = 'x.z'", "changed"),
         ("after = NULL", "changed"),
@@ -97,7 +94,7 @@ async fn an_edited_row_is_found() {
         ("at = at + 1", "changed"),
         ("count = 2", "changed"),
     ] {
-        let (t, head) = sealed().await;
+        let (t, head) = sealed(new).await;
         assert_eq!(first_bad(&t, Some(&head)).await, None);
         bend(&t, &[&format!("UPDATE audit SET {edit} WHERE seq IN (5, 9)")]).await;
         assert_eq!(first_bad(&t, None).await, Some((5, Some("aud_5".to_owned()), what)), "{edit}");
@@ -107,22 +104,20 @@ async fn an_edited_row_is_found() {
 }
 
 /// R31: a removed row is found, in the middle, at the beginning and at the end.
-#[tokio::test]
-async fn a_removed_row_is_found() {
+async fn a_removed_row_is_found(new: fn() -> TestDb) {
     for seq in [1, 5, 7, 10] {
-        let (t, _) = sealed().await;
+        let (t, _) = sealed(new).await;
         bend(&t, &[&format!("DELETE FROM audit WHERE seq = {seq}")]).await;
         assert_eq!(first_bad(&t, None).await, Some((seq, None, "removed")));
     }
-    let (t, _) = sealed().await;
+    let (t, _) = sealed(new).await;
     bend(&t, &["DELETE FROM audit WHERE seq > 6"]).await;
     assert_eq!(first_bad(&t, None).await, Some((7, None, "removed")));
 }
 
 /// R31: a row that was removed before it could be sealed leaves a gap, which is found too.
-#[tokio::test]
-async fn a_row_that_was_removed_before_it_was_sealed_is_found() {
-    let (t, _) = sealed().await;
+async fn a_row_that_was_removed_before_it_was_sealed_is_found(new: fn() -> TestDb) {
+    let (t, _) = sealed(new).await;
     rows(&t, 3).await;
     bend(&t, &["DELETE FROM audit WHERE seq = 12"]).await;
     seal(&t, "key").await.unwrap();
@@ -132,9 +127,8 @@ async fn a_row_that_was_removed_before_it_was_sealed_is_found() {
 }
 
 /// R31: two rows that changed places are found.
-#[tokio::test]
-async fn reordered_rows_are_found() {
-    let (t, _) = sealed().await;
+async fn reordered_rows_are_found(new: fn() -> TestDb) {
+    let (t, _) = sealed(new).await;
     bend(
         &t,
         &[
@@ -148,9 +142,8 @@ async fn reordered_rows_are_found() {
 }
 
 /// R31: a row that was put in before the first one is found.
-#[tokio::test]
-async fn an_added_row_is_found() {
-    let (t, _) = sealed().await;
+async fn an_added_row_is_found(new: fn() -> TestDb) {
+    let (t, _) = sealed(new).await;
     let row =
         "INSERT INTO audit (seq, id, at, tenant_id, action, outcome) VALUES (-3, 'aud_x', 1, 'ten_main', 'x', 'done')";
     t.execute(row).await.unwrap();
@@ -158,9 +151,8 @@ async fn an_added_row_is_found() {
 }
 
 /// R31: the end cut off together with its seals leaves a chain that is whole; the head that was logged is not in it.
-#[tokio::test]
-async fn a_tail_that_was_cut_with_its_seals_is_found_by_the_head() {
-    let (t, head) = sealed().await;
+async fn a_tail_that_was_cut_with_its_seals_is_found_by_the_head(new: fn() -> TestDb) {
+    let (t, head) = sealed(new).await;
     bend(&t, &["DELETE FROM audit WHERE seq > 7", "DELETE FROM audit_seals WHERE from_seq > 7"]).await;
     assert_eq!(first_bad(&t, None).await, None, "nothing tells without the head");
     assert_eq!(first_bad(&t, Some(&head)).await, Some((8, None, "cut_off")));
@@ -177,8 +169,7 @@ async fn a_tail_that_was_cut_with_its_seals_is_found_by_the_head() {
 }
 
 /// R31: seals that were falsified are found: removed in the middle, moved, changed in any column, made with another key.
-#[tokio::test]
-async fn a_bent_seal_is_found() {
+async fn a_bent_seal_is_found(new: fn() -> TestDb) {
     for (statement, seq, what) in [
         ("DELETE FROM audit_seals WHERE from_seq = 4", 4, "seal_removed"),
         ("DELETE FROM audit_seals WHERE from_seq = 1", 1, "seal_removed"),
@@ -188,18 +179,17 @@ async fn a_bent_seal_is_found() {
         ("UPDATE audit_seals SET to_seq = 6 WHERE from_seq = 4", 4, "seal_changed"),
         ("UPDATE audit_seals SET key_id = zeroblob(8) WHERE from_seq = 4", 4, "unknown_key"),
     ] {
-        let (t, _) = sealed().await;
+        let (t, _) = sealed(new).await;
         bend(&t, &[statement]).await;
         assert_eq!(first_bad(&t, None).await, Some((seq, None, what)), "{statement}");
     }
-    let (t, _) = sealed().await;
+    let (t, _) = sealed(new).await;
     assert_eq!(verified(&t, "guessed", i64::MIN, None).await.first_bad, Some(Mismatch::at(1, "unknown_key")));
 }
 
 /// R31: seals are insert-only, and there is one chain, whichever host seals.
-#[tokio::test]
-async fn a_seal_cannot_be_changed_removed_replaced_or_doubled() {
-    let (t, head) = sealed().await;
+async fn a_seal_cannot_be_changed_removed_replaced_or_doubled(new: fn() -> TestDb) {
+    let (t, head) = sealed(new).await;
     for bent in [
         "UPDATE audit_seals SET sealed_at = 1",
         "UPDATE OR REPLACE audit_seals SET from_seq = 1",
@@ -217,9 +207,8 @@ async fn a_seal_cannot_be_changed_removed_replaced_or_doubled() {
 }
 
 /// Two hosts that read the same newest seal: one of them seals, the other one finds it done.
-#[tokio::test]
-async fn two_hosts_that_seal_at_once_make_one_chain() {
-    let (t, _) = sealed().await;
+async fn two_hosts_that_seal_at_once_make_one_chain(new: fn() -> TestDb) {
+    let (t, _) = sealed(new).await;
     rows(&t, 1).await;
     let end = seal::before(t.db(), i64::MAX).await.unwrap().unwrap();
     let made = |at: i64| Seal {
@@ -236,9 +225,8 @@ async fn two_hosts_that_seal_at_once_make_one_chain() {
 }
 
 /// A new key goes on with the chain; the old one verifies what it sealed, and cannot go on.
-#[tokio::test]
-async fn a_key_can_be_replaced_and_the_old_one_cannot_come_back() {
-    let (t, _) = sealed().await;
+async fn a_key_can_be_replaced_and_the_old_one_cannot_come_back(new: fn() -> TestDb) {
+    let (t, _) = sealed(new).await;
     rows(&t, 2).await;
     let head = seal(&t, "new key").await.unwrap();
     assert!(verified(&t, "new key", i64::MIN, Some(&head)).await.ok);
@@ -279,4 +267,19 @@ fn rows_that_differ_have_digests_that_differ() {
     for (at, one) in all.iter().enumerate() {
         assert!(all.iter().skip(at + 1).all(|other| other != one), "{at}");
     }
+}
+
+crate::testing::on_every_engine! {
+    what_is_new_is_sealed_and_nothing_else
+    a_long_trail_is_sealed_and_verified_in_parts
+    an_edited_row_is_found
+    a_removed_row_is_found
+    a_row_that_was_removed_before_it_was_sealed_is_found
+    reordered_rows_are_found
+    an_added_row_is_found
+    a_tail_that_was_cut_with_its_seals_is_found_by_the_head
+    a_bent_seal_is_found
+    a_seal_cannot_be_changed_removed_replaced_or_doubled
+    two_hosts_that_seal_at_once_make_one_chain
+    a_key_can_be_replaced_and_the_old_one_cannot_come_back
 }
