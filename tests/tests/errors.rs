@@ -483,3 +483,22 @@ fn a_token_in_its_grace_replaces_nothing() {
     assert!(text(&refused["fix"]).contains("ask ada@example.com"), "{refused}");
     server.with(text(&next["token"])).get("/api/auth/whoami").is(200);
 }
+
+/// R9, R58: a DELETE ignores nothing that it was sent: a body that the route does not take is refused, and nothing is deleted.
+#[test]
+fn a_delete_takes_no_body_that_it_does_not_know() {
+    let site = site();
+    let index = site.0.nobody().get("/api").is(200);
+    let routes = index["groups"].as_array().into_iter().flatten();
+    let routes = routes.flat_map(|group| group["routes"].as_array().into_iter().flatten());
+    let mut refused = 0;
+    for route in routes.filter(|route| route["method"] == "DELETE") {
+        let path = text(&route["path"]).replace("{name}", "none").replace("{id}", "none");
+        let answer = site.1.call("DELETE", &path, &[], Some(br#"{"unknown": 1}"#));
+        let fields = answer.refused(422, "validation_error")["fields"].clone();
+        let named = fields.as_array().is_some_and(|fields| fields.iter().any(|field| field["field"] == "unknown"));
+        assert!(named, "{path}: {fields}");
+        refused += 1;
+    }
+    assert!(refused > 10, "{refused}");
+}

@@ -39,6 +39,7 @@ use crate::{
     app::App,
     call::{Call, FromCall},
     caller::Caller,
+    extract::{Body, Empty},
     guard,
     idempotency::IdempotencyKey,
     object,
@@ -58,10 +59,14 @@ pub struct Change<T> {
 }
 
 impl<T: FromCall> FromCall for Change<T> {
-    const READS_BODY: bool = T::READS_BODY;
+    const READS_BODY: bool = true;
 
     fn from_call(call: &mut Call) -> Result<Self, ApiError> {
         let caller = Caller::from_call(call)?;
+        if !T::READS_BODY {
+            // A change that takes no body ignores none: what the client asked for there would not happen.
+            Body::<Empty>::from_call(call)?;
+        }
         // First the body, then the key: a client fixes both in one pass over its request.
         let bytes = call.body_bytes();
         let input = T::from_call(call)?;
