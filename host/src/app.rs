@@ -4,23 +4,30 @@
 //! 2. The host itself answers `/.well-known/spin/`: `health` and `info`.
 //! 3. The component of the best route gets the request with an absolute URI and with `spin-*` headers from the host. These
 //!    come after headers of the same name from the client: only the last value counts.
-//! 4. If the component fails, the answer is an empty 500.
+//! 4. If the component fails, the answer is an empty 500. If no instance of it can be made, by two attempts, the answer is 503.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HOST, InvalidHeaderValue};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, InvalidHeaderValue, RETRY_AFTER};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
+use tokio::time::sleep;
+use wasmtime_wasi_http::handler::InstantiationError;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::body::full;
 use crate::instances::Handler;
 use crate::outbound::{Inside, Target};
 use crate::route::{Router, whole};
+
+/// How long a request waits before the second attempt to make an instance for it.
+const ROOM: Duration = Duration::from_millis(50);
+const NO_ROOM: &str = "{\"error\":\"no_instance\",\"detail\":\"This host has no room for one more instance of a component.\",\"fix\":\"Wait for the seconds in the header Retry-After, then send the same request again.\"}";
 
 const WELL_KNOWN: &str = "/.well-known/spin/";
 const PATH_INFO: HeaderName = HeaderName::from_static("spin-path-info");
@@ -71,13 +78,28 @@ impl Endpoint {
     }
 
     async fn respond(&self, request: Request<WasiBody>) -> Response<WasiBody> {
-        match self.handler.handle((), request).await {
-            Ok(response) => response,
-            Err(error) => {
-                eprintln!("accredit-host: {} gave no response: {error:#}", self.id);
-                empty(StatusCode::INTERNAL_SERVER_ERROR)
+        let error = match self.handler.handle((), request).await {
+            Ok(response) => return response,
+            Err(error) => error,
+        };
+        let error = match error.downcast::<InstantiationError<()>>() {
+            // Nothing of the request has happened yet: when other instances have ended there may be room.
+            Ok(failed) => {
+                eprintln!("accredit-host: no instance of {}, one more attempt follows: {:#}", self.id, failed.error);
+                sleep(ROOM).await;
+                let request = failed.request.into_inner().unwrap_or_else(PoisonError::into_inner);
+                match self.handler.handle((), request).await {
+                    Ok(response) => return response,
+                    Err(error) => error,
+                }
             }
+            Err(error) => error,
+        };
+        eprintln!("accredit-host: {} gave no response: {error:#}", self.id);
+        if error.is::<InstantiationError<()>>() {
+            return no_room();
         }
+        empty(StatusCode::INTERNAL_SERVER_ERROR)
     }
 }
 
@@ -149,6 +171,16 @@ impl App {
             _ => empty(StatusCode::NOT_FOUND),
         }
     }
+}
+
+/// The response when there is no room for one more instance.
+fn no_room() -> Response<WasiBody> {
+    let mut response = Response::new(full(NO_ROOM));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 /// A response without a body.

@@ -236,6 +236,24 @@ fn an_instance_has_only_so_much_memory() {
     assert_eq!(client.get("/bare/memory?mib=8").status(), 200);
 }
 
+/// R70: a host without room for one more instance says so, and the others are answered: nothing of the refused request has happened.
+#[test]
+fn without_room_for_an_instance_a_request_is_503() {
+    // Too little address space for the pool, and for more than a few instances one by one.
+    let start = Start::trap(&trap_manifest()).flag("--max-instance-concurrent-reuse-count", "1");
+    let host = start.after("ulimit -v 25165824").run();
+    let answers = at_once(32, |_| host.client().get("/bare/slow?ms=1000"));
+    for answer in &answers {
+        assert!(matches!(answer.status(), 200 | 503), "{answer:?}");
+        if answer.status() == 503 {
+            assert_eq!((answer.header("retry-after"), &answer.json()["error"]), ("1", &json!("no_instance")));
+        }
+    }
+    let count = |status: u16| answers.iter().filter(|answer| answer.status() == status).count();
+    assert!(count(200) > 0 && count(503) > 0, "{} answered, {} refused", count(200), count(503));
+    assert_eq!(host.client().get("/bare/slow?ms=1").status(), 200);
+}
+
 #[test]
 fn a_component_logs_whole_lines_with_its_name() {
     let host = host();
