@@ -153,10 +153,8 @@ impl Edit {
         if new.budget_cents != old.budget_cents {
             check_covers_given_budget(write, &self.before, new.budget_cents).await?;
         }
-        for field in write.route().fields.iter().filter(|field| self.changes(field.name)) {
-            object::check_sender(&write.tx, &write.caller, field, &self.before.id).await?;
-        }
-        Ok(())
+        let changes = |field: &str| self.changes(field);
+        object::check_senders(&write.tx, &write.caller, write.route(), changes, &self.before.id).await
     }
 
     /// The parent that the agent has afterwards, and that can give what it is to have.

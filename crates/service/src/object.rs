@@ -44,15 +44,24 @@ pub async fn agent_with(
         let detail = "An agent cannot set its own state or the state of an agent above it. Only people and the agents above it can.";
         return Err(Code::PermissionDenied.detail(detail).with("owner", found.owner.email));
     }
-    for field in route.fields.iter().filter(|field| has_field(field.name)) {
-        check_sender(reads, caller, field, &found.id).await?;
-    }
+    check_senders(reads, caller, route, has_field, &found.id).await?;
     Ok(found)
 }
 
-/// Refuses a field that is not the caller's to send for this agent.
-pub async fn check_sender(reads: &dyn Rows, caller: &Caller, field: &Field, agent: &AgentId) -> Result<(), ApiError> {
-    match may_send(field, caller, is_above(reads, caller, agent).await?) {
+/// Refuses the fields of the row that the caller may not send for this agent.
+pub async fn check_senders(
+    reads: &dyn Rows,
+    caller: &Caller,
+    route: &Route,
+    has_field: impl Fn(&str) -> bool,
+    agent: &AgentId,
+) -> Result<(), ApiError> {
+    let mut sent = route.fields.iter().filter(|field| has_field(field.name)).peekable();
+    if sent.peek().is_none() {
+        return Ok(());
+    }
+    let is_above = is_above(reads, caller, agent).await?;
+    match sent.all(|field| may_send(field, caller, is_above)) {
         true => Ok(()),
         false => Err(Code::PersonRequired.detail(
             "An agent can change the scope, tier, tasks and budget only of the agents below it, and never parent, owner or spent_cents.",
@@ -60,7 +69,7 @@ pub async fn check_sender(reads: &dyn Rows, caller: &Caller, field: &Field, agen
     }
 }
 
-/// Whether a field is the caller's to send; `is_above`: the caller is an agent above the one that the path names.
+/// Whether the caller may send a field. `is_above`: the caller is an agent above the one that the path names.
 pub fn may_send(field: &Field, caller: &Caller, is_above: bool) -> bool {
     caller.agent_id().is_none() || (field.senders == Senders::PeopleAndAgentsAbove && is_above)
 }

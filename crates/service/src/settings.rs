@@ -16,7 +16,7 @@ pub const DEFAULT_MIB: i64 = 10 * 1024;
 /// The operator's settings.
 #[derive(Default)]
 pub struct Settings {
-    /// Digest of the operator secret; unset: bootstrap and tenants do not answer.
+    /// Digest of the operator secret; unset: bootstrap, tenants and the operator's revocation do not answer.
     pub operator_secret: Option<Digest>,
     /// Where people and agents reach this server, without a slash at the end.
     pub public_url: Option<PublicUrl>,

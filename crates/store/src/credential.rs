@@ -147,7 +147,7 @@ pub struct New<'a> {
     pub tenant_id: &'a TenantId,
     /// The person that it belongs to.
     pub user_id: &'a UserId,
-    /// The agent's, if it is one's.
+    /// The agent, if the credential belongs to one.
     pub agent_id: Option<&'a AgentId>,
     /// The name that its person gave it.
     pub name: Option<&'a str>,
