@@ -128,6 +128,10 @@ pub(crate) async fn find_parent(write: &Write<'_>, name: &str, owner: &UserId) -
         Code::AgentNotFound => Code::ParentNotFound.into(),
         _ => refusal,
     })?;
+    if write.caller.grantee().is_some() {
+        let detail = "This credential was issued by an editor of the agent, so it reaches that agent alone. To register agents below it, use a token that its owner or an admin issued.";
+        return Err(Code::PermissionDenied.detail(detail).with("owner", parent.owner.email));
+    }
     // An agent builds on itself and on those below it, and not on what was shared with it.
     if let Some(own) = write.caller.agent_id()
         && !tree::is_at_or_below(&write.tx, &parent.id, own).await?

@@ -56,7 +56,11 @@ pub(crate) async fn explain(
         agent::get(app.db(), caller.subject(), &name, Action::Share, app.now()).await?;
     }
     let about = subject.unwrap_or(caller.subject().id());
-    let about = grant::find_subject(app.db(), caller.subject(), about).await?.ok_or(Code::SubjectNotFound)?;
+    let mut about = grant::find_subject(app.db(), caller.subject(), about).await?.ok_or(Code::SubjectNotFound)?;
+    if about.subject.id() == caller.subject().id() {
+        // About itself, by the credential that it asks with.
+        about.subject.grantee.clone_from(&caller.subject().grantee);
+    }
     let relations = explain::agent(app.db(), &about.subject, target.id.as_str()).await?;
     let relations = relations.ok_or(Code::AgentNotFound)?; // archived since it was looked up
     let is_agent = about.subject.agent.is_some();

@@ -13,6 +13,8 @@ mod heartbeat;
 mod list;
 mod logs;
 mod presets;
+#[cfg(test)]
+mod reach;
 mod register;
 mod routes;
 #[cfg(test)]

@@ -139,6 +139,7 @@ impl Draft {
             name: None,
             scope: &self.settings.scope,
             expires_at,
+            grantee: None, // the caller's own agent; a caller that rests on a grant registers none
         };
         mint::credential(&write.tx, &origin, &new).await
     }

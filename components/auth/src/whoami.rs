@@ -32,6 +32,9 @@ struct Credential<'a> {
     kind: Kind,
     prefix: &'a str,
     expires_at: Option<Timestamp>,
+    /// The editor on whose grant it rests: then it reaches its agent alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grantee: Option<&'a str>,
 }
 
 /// `GET /api/auth/whoami`: the credential's person, its agent if it is one's, and what it may do now. The guard has read all of it.
@@ -50,6 +53,7 @@ pub(crate) async fn whoami(caller: Caller) -> Result<Response, ApiError> {
             kind: caller.credential_kind(),
             prefix: caller.credential_prefix(),
             expires_at: caller.expires_at(),
+            grantee: caller.grantee(),
         },
         scope: scopes.names(caller.custom_scopes()),
     };

@@ -5,7 +5,7 @@
 
 use common::{
     error::{ApiError, Code},
-    id::{AgentId, CredentialId, KeyId},
+    id::{AgentId, CredentialId, KeyId, UserId},
     permission::{Action, Relation},
     route::Route,
     scope::Patterns,
@@ -26,13 +26,14 @@ use service::{
     extract::{Body, Path, Query},
     form,
     form::{Nullable, PageQuery},
+    grantee,
     mint::{self, NewCredential},
     object,
     response::{Response, json},
 };
 use store::{
-    agent::{self, Agent},
-    credential::list,
+    agent::{self, Agent, tree},
+    credential::{grantee::mark_secret, list},
     db::Rows,
     grant,
     key::{self, AgentKey, Filter, Key, KeyType},
@@ -196,17 +197,22 @@ pub(crate) async fn create(mut change: Change<Body<Create>>, Path(name): Path) -
             };
             key::insert(&write.tx, new).await.map_err(|refusal| refusal.with("agent", &agent.name))?;
             grant_to_maker(write, &agent, &id).await?;
+            let grantee = grantee::of(&write.tx, &write.caller, &agent, write.now()).await?;
             let mut warnings = Vec::new();
             let secret = match draft {
-                Draft::Webhook(secret) => KeySecret::Webhook(secret),
+                Draft::Webhook(secret) => {
+                    let minter = mint::minter(&write.origin(), grantee.as_deref());
+                    mark_secret(&write.tx, id.as_str(), &minter).await?;
+                    KeySecret::Webhook(secret)
+                }
                 Draft::Bearer { scope, lifetime } => {
                     let scope = scope.unwrap_or_else(|| agent.settings.scope.clone());
-                    let scope = grantable_scope(write, &agent, &scope).await?;
+                    let scope = grantable_scope(write, &agent, &scope, grantee.is_none())?;
                     let (expires_at, capped) = write.caller.cap_life(lifetime, write.now())?;
                     warnings.extend(capped);
                     mint::warn_of_no_effect(&write.caller, &scope, agent.owner.role, true, &mut warnings);
                     let credential = CredentialId::generate(write.now(), write.app().chance());
-                    let new = bearer(&agent, (&id, &key_name), credential, &scope, expires_at);
+                    let new = bearer(&agent, (&id, &key_name), credential, &scope, expires_at, grantee.as_deref());
                     KeySecret::Bearer(mint::credential(&write.tx, &write.origin(), &new).await?)
                 }
             };
@@ -224,6 +230,7 @@ fn bearer<'a>(
     id: CredentialId,
     scope: &'a Patterns,
     expires_at: Option<Timestamp>,
+    grantee: Option<&'a str>,
 ) -> NewCredential<'a> {
     NewCredential {
         kind: Kind::ApiKey,
@@ -234,6 +241,7 @@ fn bearer<'a>(
         name: Some(name),
         scope,
         expires_at,
+        grantee,
     }
 }
 
@@ -243,15 +251,18 @@ async fn get_made(write: &Write<'_>, agent: &AgentId, key: &KeyId) -> Result<Key
     Ok(key::get(&write.tx, write.caller.subject(), path, Action::Read, write.now()).await?.key)
 }
 
-/// Makes the caller the key's editor; and if the caller is an agent that makes a key for somebody else's agent, its owner too: a
-/// grant to an agent counts only for what its owner may do.
+/// Makes the caller the key's editor, or, if the caller's credential rests on an editor's grant, that editor; and if this is an agent that
+/// makes a key for somebody else's agent, its owner too: a grant to an agent counts only for what its owner may do.
 async fn grant_to_maker(write: &Write<'_>, agent: &Agent, key: &KeyId) -> Result<(), ApiError> {
-    let by = write.caller.subject().id();
-    let person = write.caller.user_id().as_str();
-    let also = (by != person && agent.owner.id.as_str() != person).then_some(person);
-    for subject in std::iter::once(by).chain(also) {
+    let (caller, by) = (&write.caller, write.caller.subject().id());
+    let (maker, person) = match caller.grantee() {
+        None => (by, Some(caller.user_id().clone())),
+        Some(grantee) => (grantee, tree::owner(&write.tx, grantee).await?),
+    };
+    let person = person.filter(|person| maker != person.as_str() && agent.owner.id != *person);
+    for subject in std::iter::once(maker).chain(person.as_ref().map(UserId::as_str)) {
         let new = grant::New {
-            tenant: write.caller.tenant_id(),
+            tenant: caller.tenant_id(),
             object: key.as_str(),
             subject,
             relation: Relation::Editor,
@@ -306,6 +317,10 @@ pub(crate) async fn rotate(
                 let secret = value.unwrap_or_else(|| WebhookSecret::generate(write.app().chance()));
                 let sealed = seal(write.app(), &found.agent_id, &found.key.id, &secret)?;
                 key::reseal(&write.tx, &found.key.id, sealed, now).await?;
+                let agent = get_agent(write, &found).await?;
+                let grantee = grantee::of(&write.tx, &write.caller, &agent, write.now()).await?;
+                let minter = mint::minter(&write.origin(), grantee.as_deref());
+                mark_secret(&write.tx, found.key.id.as_str(), &minter).await?;
                 (KeySecret::Webhook(secret), Rotated::default())
             } else {
                 let (secret, rotated) = rotate_bearer(write, &found, grace_seconds).await?;
@@ -326,6 +341,11 @@ struct Rotated {
     warnings: Vec<String>,
 }
 
+/// The agent of the key that is rotated.
+async fn get_agent(write: &Write<'_>, found: &AgentKey) -> Result<Agent, ApiError> {
+    agent::get(&write.tx, write.caller.subject(), found.agent_id.as_str(), Action::Update, write.now()).await
+}
+
 async fn rotate_bearer(
     write: &Write<'_>,
     found: &AgentKey,
@@ -334,7 +354,8 @@ async fn rotate_bearer(
     let (caller, key) = (&write.caller, &found.key);
     let ended = || Code::KeyEnded.with("agent", &found.agent).with("id", key.id.as_str());
     let (Some(old), Some(scope)) = (&key.secret, &key.scope) else { return Err(ended()) };
-    let agent = agent::get(&write.tx, caller.subject(), found.agent_id.as_str(), Action::Update, write.now()).await?;
+    let agent = get_agent(write, found).await?;
+    let grantee = grantee::of(&write.tx, &write.caller, &agent, write.now()).await?;
     let is_itself = old == caller.credential_id();
     let (scope, expires_at, capped) = if is_itself {
         (scope.clone(), key.expires_at, None) // its own scope and end: this is not minting
@@ -347,7 +368,7 @@ async fn rotate_bearer(
             Code::ScopeTooWide => refusal.instead(Code::RotationTooWide),
             _ => refusal,
         };
-        let scope = grantable_scope(write, &agent, scope).await.map_err(too_wide)?;
+        let scope = grantable_scope(write, &agent, scope, grantee.is_none()).map_err(too_wide)?;
         let (expires_at, capped) = capped_end(caller, key.expires_at, write.now())?;
         (scope, expires_at, capped)
     };
@@ -357,7 +378,7 @@ async fn rotate_bearer(
     if !list::replace(&write.tx, old, &id, grace_ends, write.now()).await? {
         return Err(ended());
     }
-    let new = bearer(&agent, (&key.id, &key.name), id, &scope, expires_at);
+    let new = bearer(&agent, (&key.id, &key.name), id, &scope, expires_at, grantee.as_deref());
     let secret = mint::credential(&write.tx, &write.origin(), &new).await?;
     Ok((secret, Rotated { grace_ends, warnings: Vec::from_iter(capped) }))
 }

@@ -6,7 +6,6 @@
 use common::{
     error::{ApiError, Code},
     id::CredentialId,
-    permission::Action,
     scope::{Patterns, Scopes},
     secret::Kind,
     time::{Lifetime, Timestamp},
@@ -20,11 +19,12 @@ use service::{
     extract::{Body, Path},
     form,
     form::Nullable,
+    grantee,
     mint::{self, NewCredential},
     response::Response,
 };
 use store::{
-    agent::{self, Agent},
+    agent::Agent,
     credential::{self, ActiveToken},
     inbox,
 };
@@ -61,6 +61,7 @@ struct Plan {
     expires_at: Option<Timestamp>,
     grace: i64,
     warnings: Vec<String>,
+    grantee: Option<String>,
 }
 
 impl Plan {
@@ -68,7 +69,7 @@ impl Plan {
         let caller = &write.caller;
         let active = credential::active(&write.tx, &agent.id).await?;
         if let Some(own) = active.filter(|active| active.id == *caller.credential_id()) {
-            return Self::rotate_own(own, &requested);
+            return Self::rotate_own(caller, own, &requested);
         }
         // A token of the agent that is live but not the active one is in its grace. If it could issue, it would end the token that
         // replaced it, for one that lives no longer than the grace.
@@ -76,20 +77,27 @@ impl Plan {
             return Err(Code::TokenReplaced.with("step", format!("POST /api/agents/{}/token/issue", agent.name)));
         }
         let scope = requested.scope.unwrap_or_else(|| agent.settings.scope.clone());
-        let scope = grantable_scope(write, agent, &scope).await?;
+        let grantee = grantee::of(&write.tx, &write.caller, agent, write.now()).await?;
+        let scope = grantable_scope(write, agent, &scope, grantee.is_none())?;
         let (expires_at, capped) = caller.cap_life(requested.lifetime, write.now())?;
         let mut warnings = Vec::from_iter(capped);
         mint::warn_of_no_effect(caller, &scope, agent.owner.role, true, &mut warnings);
-        Ok(Self { scope, expires_at, grace: mint::grace(requested.grace_seconds, 0)?, warnings })
+        Ok(Self { scope, expires_at, grace: mint::grace(requested.grace_seconds, 0)?, warnings, grantee })
     }
 
     /// A token that replaces itself keeps its scope and its end, and leaves its bearer time to take the new one into use.
-    fn rotate_own(own: ActiveToken, requested: &Requested) -> Result<Self, ApiError> {
+    fn rotate_own(caller: &Caller, own: ActiveToken, requested: &Requested) -> Result<Self, ApiError> {
         if requested.scope.is_some() || requested.lifetime.is_some() {
             return Err(Code::RotationKeepsRights.into());
         }
         let grace = mint::grace(requested.grace_seconds, mint::OWN_GRACE)?;
-        Ok(Self { scope: Patterns::stored(&own.scope), expires_at: own.expires_at, grace, warnings: Vec::new() })
+        Ok(Self {
+            scope: Patterns::stored(&own.scope),
+            expires_at: own.expires_at,
+            grace,
+            warnings: Vec::new(),
+            grantee: caller.grantee().map(str::to_owned),
+        })
     }
 }
 
@@ -109,7 +117,7 @@ pub(crate) async fn issue(change: Change<Body<Issue>>, Path(name): Path) -> Resu
     let requested = Requested::read(&change.app, &change.caller, &change.input.0).await?;
     change
         .on_agent(&name, async |write, agent, _| {
-            let Plan { scope, expires_at, grace, warnings } = Plan::make(write, &agent, requested).await?;
+            let Plan { scope, expires_at, grace, warnings, grantee } = Plan::make(write, &agent, requested).await?;
             let grace_ends = (grace > 0).then(|| write.now().plus_seconds(grace));
             credential::replace_active(&write.tx, &agent.id, grace_ends, write.now()).await?;
             let new = NewCredential {
@@ -121,6 +129,7 @@ pub(crate) async fn issue(change: Change<Body<Issue>>, Path(name): Path) -> Resu
                 name: None,
                 scope: &scope,
                 expires_at,
+                grantee: grantee.as_deref(),
             };
             let secret = mint::credential(&write.tx, &write.origin(), &new).await?;
             if write.caller.agent_id() != Some(&agent.id) {
@@ -144,12 +153,17 @@ pub(crate) async fn issue(change: Change<Body<Issue>>, Path(name): Path) -> Resu
 
 /// The part of this scope that a credential of the agent may carry. For every caller it refuses scopes beyond the agent's
 /// ceiling, and scopes wider than the caller, which gets the secret. A refusal names all of them.
-pub(crate) async fn grantable_scope(write: &Write<'_>, agent: &Agent, scope: &Patterns) -> Result<Patterns, ApiError> {
+pub(crate) fn grantable_scope(
+    write: &Write<'_>,
+    agent: &Agent,
+    scope: &Patterns,
+    may_share: bool,
+) -> Result<Patterns, ApiError> {
     let caller = &write.caller;
     let asked = scope.scopes(caller.custom_scopes());
     let mut excess = asked.clone().without(&agent.settings.scope.scopes(caller.custom_scopes()));
     // An agent owns itself, so its credentials can share and archive it: a caller that may not do that gives no such credential.
-    if agent::get(&write.tx, caller.subject(), agent.id.as_str(), Action::Share, write.now()).await.is_err() {
+    if !may_share {
         let owners = Scopes::stored("agents.delete agents.share", caller.custom_scopes());
         excess = excess.or(asked.clone().and(&owners));
     }

@@ -153,6 +153,7 @@ async fn start_session(app: &App, tx: &Tx<'_>, tenant_id: &TenantId, user_id: &U
         user_agent: user_agent.as_deref(),
         name: None,
         key_id: None,
+        minter: credential::Minter::default(),
     };
     credential::insert(tx, &new).await?;
     let action = route::SIGN_IN.audit.unwrap_or_default();

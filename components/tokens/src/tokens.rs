@@ -70,6 +70,7 @@ async fn insert(
         name: Some(name),
         scope,
         expires_at,
+        grantee: None,
     };
     let secret = mint::credential(&write.tx, &write.origin(), &new).await?;
     let record = get_own(&write.tx, &write.caller, new.id.as_str(), write.now()).await?;

@@ -299,6 +299,11 @@ impl Caller {
         self.0.presented.secret.digest()
     }
 
+    /// The id of the editor on whose grant the credential rests, if its maker was neither the agent's owner nor an admin.
+    pub fn grantee(&self) -> Option<&str> {
+        self.subject().grantee.as_deref()
+    }
+
     /// The credential's kind.
     pub fn credential_kind(&self) -> Kind {
         self.0.row.kind

@@ -40,7 +40,7 @@ use crate::{
     call::{Call, FromCall},
     caller::Caller,
     extract::{Body, Empty},
-    guard,
+    grantee, guard,
     idempotency::IdempotencyKey,
     object,
     response::Response,
@@ -259,6 +259,7 @@ impl Write<'_> {
         for Audited { object, before, after } in changes {
             self.record(self.action(), &object, before, after).await?;
         }
+        grantee::end(&self.tx, &self.origin()).await?;
         if let Some(kept) = kept {
             kept.keep(self.app, &self.tx, &self.caller, &done.answer).await?;
         }

@@ -10,7 +10,7 @@
 //! change                      the one way to change something
 //! extract, idempotency        the arguments of handlers; kept answers
 //! call                        a request on its way to its handler
-//! mint, object                what every new credential must respect; the object that a request names
+//! grantee, mint, object       what every new credential must respect; the object that a request names
 //! guard                       lets a caller in, or says why not
 //! caller, fixes, credential   the caller, and how it fixes a refusal
 //! form                        bodies and queries, field by field
@@ -31,6 +31,7 @@ pub mod entry;
 pub mod extract;
 mod fixes;
 pub mod form;
+pub mod grantee;
 pub mod guard;
 pub mod headers;
 pub mod http;

@@ -86,6 +86,8 @@ pub struct NewCredential<'a> {
     pub scope: &'a Patterns,
     /// Its end. `None`: never.
     pub expires_at: Option<Timestamp>,
+    /// The id of the editor on whose grant it rests, as [`crate::grantee::of`] returns it.
+    pub grantee: Option<&'a str>,
 }
 
 /// Makes and stores a credential. The caller has already checked that it gives no right that the minter lacks.
@@ -103,9 +105,16 @@ pub async fn credential(tx: &Tx<'_>, origin: &Origin<'_>, new: &NewCredential<'_
         user_agent: None,
         name: new.name,
         key_id: new.key,
+        minter: minter(origin, new.grantee),
     };
     credential::insert(tx, &row).await?;
     Ok(secret)
+}
+
+/// The maker of what is minted from here.
+pub fn minter<'a>(origin: &Origin<'a>, grantee: Option<&'a str>) -> credential::Minter<'a> {
+    let by = origin.agent.map(AgentId::as_str).or(origin.user.map(UserId::as_str));
+    credential::Minter { by, with: origin.credential, grantee }
 }
 
 /// Says which of the scopes have no effect, because the role lacks them (or only people can use them, for an agent).

@@ -154,10 +154,20 @@ impl FromRow for Agent {
         if let Some(id) = row.take::<Option<_>>()? {
             let (prefix, issued_at) = (row.take()?, row.take()?);
             let (expires_at, last_used_at) = (row.take()?, row.take()?);
-            agent.token = Some(TokenRecord { id, prefix, issued_at, expires_at, last_used_at, scope: row.take()? });
+            agent.token = Some(TokenRecord {
+                id,
+                prefix,
+                issued_at,
+                expires_at,
+                last_used_at,
+                scope: row.take()?,
+                minted_by: row.take()?,
+                minted_with: row.take()?,
+                grantee: row.take()?,
+            });
             agent.has_token = true;
         } else {
-            for _ in 0..5 {
+            for _ in 0..8 {
                 row.take::<Option<String>>()?; // NULL, like the id
             }
         }
@@ -179,7 +189,8 @@ fn select_from(from: &str, now: &str, above: &str, extra: &str) -> String {
         "SELECT json_array(
                 a.id, a.name, {settings}, a.state, a.state_changed_at, a.state_changed_by, a.owner_id, u.email, u.role,
                 CASE WHEN {above} THEN p.name END, p.id, a.created_at, a.updated_at, a.last_seen_at,
-                {approved}, c.id, c.prefix, c.created_at, c.expires_at, c.last_used_at, c.scope{extra}) AS r
+                {approved}, c.id, c.prefix, c.created_at, c.expires_at, c.last_used_at, c.scope, c.minted_by,
+                c.minted_with, c.grantee{extra}) AS r
          FROM {from} {joins}"
     )
 }

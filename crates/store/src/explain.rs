@@ -38,9 +38,13 @@ impl Explanation {
         allows(&self.held, action)
     }
 
-    /// The factors that can let a subject do this, and whether each holds.
+    /// The factors that can let a subject do this, and whether each holds. That a credential reaches its agent alone is always one of
+    /// them: it is the reason for a refusal, too.
     pub fn factors(&self, action: Action) -> impl Iterator<Item = (Factor, bool)> {
-        self.held.iter().copied().filter(move |(factor, _)| factor.counts_for(action))
+        self.held.iter().copied().filter_map(move |(factor, holds)| match factor.counts_for(action) {
+            true => Some((factor, holds)),
+            false => (factor == Factor::Alone).then_some((factor, false)),
+        })
     }
 }
 

@@ -155,7 +155,7 @@ impl FromRow for NamedSubject {
         let named = Named::new(row.take()?, row.take()?);
         let (tenant, user, role) = (row.take()?, row.take()?, row.take()?);
         let (is_active, agent) = (row.take()?, row.take()?);
-        Ok(Self { named, subject: Subject { tenant, user, role, agent }, is_active })
+        Ok(Self { named, subject: Subject { tenant, user, role, agent, grantee: None }, is_active })
     }
 }
 

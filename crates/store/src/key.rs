@@ -89,6 +89,12 @@ pub struct Key {
     pub created_at: Timestamp,
     /// The id of the user or agent that made it.
     pub created_by: String,
+    /// The id of the user or agent that made its present secret; null: unknown, since it is older than this record.
+    pub minted_by: Option<String>,
+    /// The record's id of the credential that the secret was made with.
+    pub minted_with: Option<String>,
+    /// The id of the editor on whose grant the secret rests; null: the maker was the agent's owner or an admin.
+    pub grantee: Option<String>,
     /// A bearer's end; null is never.
     pub expires_at: Option<Timestamp>,
     /// The last recorded use of the bearer's secret.
@@ -101,7 +107,9 @@ pub struct Key {
 fn columns(now: &str) -> String {
     let status = status(now, "c.revoked_at IS NOT NULL OR (c.id IS NULL AND k.sealed IS NULL)");
     format!(
-        "k.id, k.name, k.type, c.prefix, c.scope, {status} AS status, k.created_at, k.created_by, c.expires_at, c.last_used_at, c.id"
+        "k.id, k.name, k.type, c.prefix, c.scope, {status} AS status, k.created_at, k.created_by,
+         ifnull(c.minted_by, k.minted_by) AS m, ifnull(c.minted_with, k.minted_with) AS w, ifnull(c.grantee, k.grantee) AS g,
+         c.expires_at, c.last_used_at, c.id"
     )
 }
 
@@ -118,6 +126,9 @@ impl Key {
             status: row.take()?,
             created_at: row.take()?,
             created_by: row.take()?,
+            minted_by: row.take()?,
+            minted_with: row.take()?,
+            grantee: row.take()?,
             expires_at: row.take()?,
             last_used_at: row.take()?,
             secret: row.take()?,

@@ -14,6 +14,9 @@
 //! agents below it; any other object needs a grant to the agent, and the agent's owner must pass the same check.
 //! `tenant.admin` is a person's, never an agent's. A key's owner is its agent's owner, and its grants are its own.
 //!
+//! An agent whose credential was minted under an editor's grant is confined: an editor of itself, and nothing to any other agent. To its
+//! own keys it stands as that editor does.
+//!
 //! One generator makes every expression: a check and a list use the whole ([`on_agent`], [`on_key`]), an explanation asks for
 //! its parts ([`factors`]) and puts them together ([`allows`]); a test holds both against the schema in plain words, in thousands
 //! of random worlds. The expressions speak of the agent's row as `a` and of the key's as `k`.
@@ -43,8 +46,13 @@ impl Binder {
     }
 }
 
-/// Whether the subject is an agent, and whether its person is an admin.
-pub type Shape = (bool, bool);
+/// What the text of an expression depends on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    is_agent: bool,
+    is_confined: bool,
+    is_admin: bool,
+}
 
 /// The subject's parameters, bound once for all expressions of a statement.
 #[derive(Clone)]
@@ -53,6 +61,7 @@ pub struct PermissionSql<'a> {
     tenant: String,
     user: String,
     agent: Option<String>,
+    grantee: Option<String>,
     /// The name of the agent's row.
     row: &'static str,
 }
@@ -64,6 +73,8 @@ impl<'a> PermissionSql<'a> {
             subject,
             tenant: binder.bind(&subject.tenant),
             user: binder.bind(&subject.user),
+            // Before the agent: every text names the agent, and SQLite refuses more values than its highest parameter.
+            grantee: subject.grantee.as_ref().map(|id| binder.bind(id.as_str())),
             agent: subject.agent.as_ref().map(|id| binder.bind(id)),
             row: "a",
         }
@@ -71,7 +82,11 @@ impl<'a> PermissionSql<'a> {
 
     /// The values that all texts of this subject depend on.
     pub fn shape(&self) -> Shape {
-        (self.agent.is_some(), self.subject.role == Role::Admin)
+        Shape {
+            is_agent: self.agent.is_some(),
+            is_confined: self.grantee.is_some(),
+            is_admin: self.subject.role == Role::Admin,
+        }
     }
 
     /// Is the agent `a` of the subject's tenant?
@@ -88,7 +103,12 @@ impl<'a> PermissionSql<'a> {
     /// May the subject do this with the agent `a`?
     pub fn on_agent(&self, action: Action) -> String {
         let row = self.row;
-        format!("({} AND {})", self.in_tenant(), self.stands(&format!("{row}.id"), action.on_agents()))
+        let stands = match self.confined_to() {
+            Some(agent) if Factor::Alone.counts_for(action) => format!("{row}.id = {agent}"),
+            Some(agent) => format!("{agent} IS NULL"),
+            None => self.stands(&format!("{row}.id"), action.on_agents()),
+        };
+        format!("({} AND {stands})", self.in_tenant())
     }
 
     /// The agents that the subject may read, as a statement that gives the ids of a page, the newest first: `narrow` are
@@ -107,6 +127,9 @@ impl<'a> PermissionSql<'a> {
             (None, Role::Admin) => return format!("SELECT a.id FROM agents a WHERE {behind} {newest}"),
             (None, _) => {
                 (format!("SELECT a.id FROM agents a WHERE a.owner_id = {}", self.user), &self.user, String::new())
+            }
+            (Some(agent), _) if self.grantee.is_some() => {
+                return format!("SELECT a.id FROM agents a WHERE a.id = {agent} AND {behind} {newest}");
             }
             (Some(agent), _) => (
                 format!(
@@ -155,6 +178,13 @@ impl<'a> PermissionSql<'a> {
             let parts = parts.chain(self.granted(object, &by_grant, side));
             Some(parts.collect::<Vec<_>>().join(" OR ")).filter(|any| !any.is_empty())
         };
+        if let Some(grantee) = &self.grantee {
+            // Only keys come here; the gate of their agent lets through none but the agent itself.
+            return any(Side::Grantee).map_or("0".to_owned(), |granted| {
+                let person = any(Side::GranteesOwner).unwrap_or_else(|| "0".to_owned());
+                format!("({granted} AND ({grantee} NOT LIKE 'agt!_%' ESCAPE '!' OR {person}))")
+            });
+        }
         let person = any(Side::Person).unwrap_or_else(|| "0".to_owned());
         if self.agent.is_none() {
             return format!("({person})");
@@ -170,7 +200,10 @@ impl<'a> PermissionSql<'a> {
         match (relation, side) {
             (Relation::Owner, Side::Person) => Some(format!("{}.owner_id = {}", self.row, self.user)),
             (Relation::TenantAdmin, Side::Person) => (self.subject.role == Role::Admin).then(|| "1".to_owned()),
-            (Relation::Owner | Relation::TenantAdmin, Side::Agent) => None,
+            (Relation::Owner, Side::GranteesOwner) => {
+                self.grantees_owner().map(|owner| format!("{}.owner_id = {owner}", self.row))
+            }
+            (Relation::Owner | Relation::TenantAdmin, _) => None,
             (Relation::Editor | Relation::Viewer, _) => self.granted(object, &[relation], side),
         }
     }
@@ -178,8 +211,10 @@ impl<'a> PermissionSql<'a> {
     /// Has the subject's side any of these grants of the object?
     fn granted(&self, object: &str, relations: &[Relation], side: Side) -> Option<String> {
         let subject = match side {
-            Side::Person => &self.user,
-            Side::Agent => self.agent.as_ref()?,
+            Side::Person => self.user.clone(),
+            Side::Agent => self.agent.clone()?,
+            Side::Grantee => self.grantee.clone()?,
+            Side::GranteesOwner => self.grantees_owner()?,
         };
         // Where every grant will do, none is looked at twice: a list of relations is a search for each.
         let which = match relations {
@@ -190,6 +225,16 @@ impl<'a> PermissionSql<'a> {
         Some(format!(
             "EXISTS (SELECT 1 FROM grants g WHERE g.object_id = {object} AND g.subject_id = {subject}{which})"
         ))
+    }
+
+    /// The owner of the grantee, if that is an agent.
+    fn grantees_owner(&self) -> Option<String> {
+        self.grantee.as_ref().map(|grantee| format!("(SELECT z.owner_id FROM agents z WHERE z.id = {grantee})"))
+    }
+
+    /// The agent that the subject is confined to.
+    fn confined_to(&self) -> Option<&String> {
+        self.agent.as_ref().filter(|_| self.grantee.is_some())
     }
 
     /// Is the agent `a` the asking agent itself, or below it? The tree is at most 8 deep.
@@ -209,11 +254,14 @@ impl<'a> PermissionSql<'a> {
 /// How deep the tree of agents is at most.
 pub const DEEPEST: usize = 8;
 
-/// The party whose relation is asked for: the agent itself, or the person.
+/// The party whose relation is asked for: the agent itself, or the person; of a confined agent the editor on whose grant its credential
+/// rests, and that editor's owner, if it is an agent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
     Agent,
     Person,
+    Grantee,
+    GranteesOwner,
 }
 
 /// An SQL expression over the agent's row `a`: may the subject do this with it? The tenant gate is part of it.
@@ -230,6 +278,8 @@ pub enum Factor {
     Person(Relation),
     /// The agent itself, or one above the object.
     Itself,
+    /// The agent itself, by a credential that reaches nothing else.
+    Alone,
     /// A grant to the agent.
     Agent(Relation),
 }
@@ -240,7 +290,7 @@ impl Factor {
         match self {
             Self::TenantGate => "tenant_gate",
             Self::Person(relation) => relation.as_str(),
-            Self::Itself => "itself",
+            Self::Itself | Self::Alone => "itself",
             Self::Agent(Relation::Editor) => "agent.editor",
             Self::Agent(_) => "agent.viewer",
         }
@@ -250,6 +300,7 @@ impl Factor {
     pub fn counts_for(self, action: Action) -> bool {
         match self {
             Self::Agent(relation) | Self::Person(relation) => action.on_agents().contains(&relation),
+            Self::Alone => matches!(action, Action::Read | Action::Update),
             Self::TenantGate | Self::Itself => true,
         }
     }
@@ -261,6 +312,10 @@ impl Factor {
         let owner = if is_agent { "The owner of " } else { "" };
         match self {
             Self::TenantGate => [subject, " is ", not, "in the tenant of ", object, "."].concat(),
+            Self::Alone => {
+                let only = "This credential was issued by an editor, so it can only read and update ";
+                [only, subject, ", and reaches no other agent."].concat()
+            }
             Self::Itself if subject == object => "The subject is the agent itself.".to_owned(),
             Self::Itself if holds => [object, " is below ", subject, "."].concat(),
             Self::Itself => [object, " is neither ", subject, " itself nor below it."].concat(),
@@ -276,7 +331,9 @@ impl Factor {
 /// returned.
 pub fn factors(bound: &PermissionSql<'_>) -> Vec<(Factor, String)> {
     let mut factors = vec![(Factor::TenantGate, bound.in_tenant())];
-    if let Some(itself) = bound.is_own() {
+    if let Some(agent) = bound.confined_to() {
+        factors.push((Factor::Alone, format!("a.id = {agent}")));
+    } else if let Some(itself) = bound.is_own() {
         factors.push((Factor::Itself, itself));
         for relation in Relation::ALL {
             let part = bound.relation("a.id", relation, Side::Agent);
@@ -295,13 +352,14 @@ pub fn allows(held: &[(Factor, bool)], action: Action) -> bool {
     let holds = |is_wanted: fn(&Factor) -> bool| {
         held.iter().any(|(factor, holds)| *holds && factor.counts_for(action) && is_wanted(factor))
     };
-    let is_agent = held.iter().any(|(factor, _)| *factor == Factor::Itself);
+    let is_agent = held.iter().any(|(factor, _)| matches!(factor, Factor::Itself | Factor::Alone));
     let person = holds(|factor| matches!(factor, Factor::Person(_)));
     let stands = match is_agent {
         false => person,
         // Ownership is the agent's by itself; a grant needs the owner too.
         true => {
-            holds(|factor| *factor == Factor::Itself) || (person && holds(|factor| matches!(factor, Factor::Agent(_))))
+            holds(|factor| matches!(factor, Factor::Itself | Factor::Alone))
+                || (person && holds(|factor| matches!(factor, Factor::Agent(_))))
         }
     };
     stands && holds(|factor| *factor == Factor::TenantGate)

@@ -16,6 +16,9 @@ pub struct Subject {
     pub role: Role,
     /// The agent, if it is one.
     pub agent: Option<AgentId>,
+    /// The id of the editor on whose grant the agent's credential rests, if its maker was neither owner nor admin. The agent is then
+    /// confined: no more to itself than that editor, and nothing to the agents below it or shared with it.
+    pub grantee: Option<String>,
 }
 
 impl Subject {

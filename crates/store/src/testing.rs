@@ -194,6 +194,7 @@ impl TestDb {
             user_agent: None,
             name: (kind == Kind::Pat).then_some("planted"),
             key_id: None,
+            minter: credential::Minter::default(),
         };
         credential::insert(&tx, &new).await.expect("a credential");
         tx.commit().await.expect("commit");

@@ -39,6 +39,7 @@ async fn an_agent_is_registered_with_a_token() {
             "token": {
                 "id": made["token"]["id"], "prefix": token.shown(), "issued_at": "2026-01-02T03:04:05.000Z",
                 "expires_at": "2026-01-03T03:04:05.000Z", "last_used_at": null, "scope": ["agents.read", "ui.*"],
+                "minted_by": ada.user, "minted_with": ada.credential, "grantee": null,
             },
             "auth_token": token.reveal(), "warnings": [],
         })

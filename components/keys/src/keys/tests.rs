@@ -86,6 +86,7 @@ async fn a_key_is_made_and_shown_once() {
         json!({
             "id": made["id"], "name": "acme/ci", "type": "external", "prefix": secret.shown(), "scope": ["agents.read"],
             "status": "active", "created_at": "2026-01-02T03:04:05.000Z", "created_by": ada.user,
+            "minted_by": ada.user, "minted_with": ada.credential, "grantee": null,
             "expires_at": "2026-02-01T03:04:05.000Z", "last_used_at": null, "key": secret.reveal(), "warnings": [],
         })
     );
@@ -118,8 +119,8 @@ async fn a_webhooks_secret_is_encrypted_and_no_bearer() {
         made,
         json!({
             "id": made["id"], "name": "repo", "type": "github", "prefix": null, "scope": null, "status": "active",
-            "created_at": "2026-01-02T03:04:05.000Z", "created_by": ada.user, "expires_at": null, "last_used_at": null,
-            "key": sent, "warnings": [],
+            "created_at": "2026-01-02T03:04:05.000Z", "created_by": ada.user, "minted_by": ada.user,
+            "minted_with": ada.credential, "grantee": null, "expires_at": null, "last_used_at": null, "key": sent, "warnings": [],
         })
     );
     let slack = stage.make(ada, json!({ "name": "repo", "type": "slack" })).await;

@@ -27,7 +27,7 @@ fn written(now: &str, above: &str) -> String {
             'owner', json_object('id', a.owner_id, 'email', u.email), 'parent', CASE WHEN {above} THEN p.name END,
             'created_at', {}, 'updated_at', {}, 'last_seen_at', {}, 'has_token', json(iif(c.id IS NULL, 'false', 'true')),
             'token', iif(c.id IS NULL, NULL, json_object('id', c.id, 'prefix', c.prefix, 'issued_at', {}, 'expires_at', {},
-                'last_used_at', {}, 'scope', {})))",
+                'last_used_at', {}, 'scope', {}, 'minted_by', c.minted_by, 'minted_with', c.minted_with, 'grantee', c.grantee)))",
         SETTINGS.iter().map(setting).collect::<Vec<_>>().join(", "),
         list(&format!("ifnull({}, '')", approved(now))),
         at("a.state_changed_at"),

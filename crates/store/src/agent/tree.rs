@@ -99,6 +99,11 @@ pub async fn narrow(tx: &Tx<'_>, id: &AgentId, scope: &Patterns, now: Timestamp)
     tx.execute(sql, args![id, scope.to_column(), now]).await
 }
 
+/// The owner of the agent with this id; `None`: it is no agent's.
+pub async fn owner(reads: &dyn Rows, id: &str) -> Result<Option<UserId>, DbError> {
+    reads.optional("SELECT owner_id FROM agents WHERE id = ?1", args![id]).await
+}
+
 /// Puts an agent below another one, or, for `None`, below nobody.
 pub async fn set_parent(tx: &Tx<'_>, id: &AgentId, parent: Option<&AgentId>, now: Timestamp) -> Result<(), DbError> {
     tx.execute("UPDATE agents SET parent_id = ?2, updated_at = ?3 WHERE id = ?1", args![id, parent, now]).await

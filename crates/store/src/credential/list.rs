@@ -40,6 +40,12 @@ pub struct Token {
     pub revoked_at: Option<Timestamp>,
     /// The record that replaced it, if it was rotated.
     pub replaced_by: Option<String>,
+    /// The id of the user or agent that made it; null: unknown, since it is older than this record.
+    pub minted_by: Option<String>,
+    /// The record's id of the credential that it was made with.
+    pub minted_with: Option<String>,
+    /// The id of the editor on whose grant it rests; null: its maker was the agent's owner or an admin.
+    pub grantee: Option<String>,
     /// Its last recorded use.
     pub last_used_at: Option<Timestamp>,
     /// From where.
@@ -78,6 +84,9 @@ impl FromRow for Token {
             expires_at: row.take()?,
             revoked_at: row.take()?,
             replaced_by: row.take()?,
+            minted_by: row.take()?,
+            minted_with: row.take()?,
+            grantee: row.take()?,
             last_used_at: row.take()?,
             last_used_ip: row.take()?,
             owner: Owner {
@@ -146,7 +155,7 @@ pub struct Filter<'a> {
 fn select(now: &str, place: &str) -> String {
     format!(
         "SELECT c.id, c.kind, c.name, c.prefix, c.scope, {} AS status, c.created_at, c.expires_at, c.revoked_at, c.replaced_by,
-                c.last_used_at, c.last_used_address, u.id, u.email, a.id, a.name, {place} AS place
+                c.minted_by, c.minted_with, c.grantee, c.last_used_at, c.last_used_address, u.id, u.email, a.id, a.name, {place} AS place
          FROM credentials c
          LEFT JOIN agents a ON a.id = c.agent_id
          JOIN users u ON u.id = ifnull(a.owner_id, c.user_id)",
