@@ -12,6 +12,9 @@ use serde_json::Value;
 
 use crate::command::ending;
 
+/// The unit of /proc/<pid>/stat, the same on every Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
+
 /// A running host. Dropped, it is stopped.
 pub(crate) struct Server {
     child: Child,
@@ -41,6 +44,17 @@ impl Server {
                 .with_context(|| format!("no {name} in the status of the host"))
         };
         Ok((line("VmHWM:")?, line("VmRSS:")?))
+    }
+
+    /// The processor time that it has used so far, in µs: its own and the kernel's for it.
+    pub(crate) fn processor_time(&self) -> Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // Behind the name, which may hold anything: the state, then numbers; user and system time are the 12th and 13th of them.
+        let (_, rest) = stat.rsplit_once(')').context("no name in the host's stat")?;
+        let ticks = |at: usize| rest.split_whitespace().nth(at).and_then(|ticks| ticks.parse::<f64>().ok());
+        let ticks =
+            ticks(11).zip(ticks(12)).map(|(user, system)| user + system).context("no times in the host's stat")?;
+        Ok(ticks * 1e6 / TICKS_PER_SECOND)
     }
 
     /// The number of files, and that of sockets, that it holds open.
