@@ -36,7 +36,7 @@ pub(crate) fn engine(limits: Limits) -> Result<Engine> {
         .total_memories(instances)
         .total_tables(instances.saturating_mul(3))
         .total_stacks(instances.saturating_mul(4))
-        // An instance answers some 128 requests: clearing its first pages costs less than mapping new ones.
+        // Instances come and go: clearing its first pages costs less than mapping new ones.
         .linear_memory_keep_resident(KEPT_MEMORY)
         .table_keep_resident(KEPT_TABLE)
         .max_unused_warm_slots(WARM)

@@ -39,8 +39,8 @@ pub(crate) struct Flags {
     /// Connections at a time. Further ones get a 503.
     #[arg(long, default_value_t = 1024)]
     pub(crate) max_connections: usize,
-    /// Requests that one instance answers in all.
-    #[arg(long, default_value_t = 128)]
+    /// Requests that one instance answers in all. Spin's default is 128; a new instance costs as much as twenty requests.
+    #[arg(long, default_value_t = 1024)]
     pub(crate) max_instance_reuse_count: usize,
     /// Requests that one instance answers at the same time.
     #[arg(long, default_value_t = 16)]

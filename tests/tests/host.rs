@@ -166,8 +166,11 @@ fn the_connections_own_headers_do_not_reach_the_component() {
 }
 
 #[test]
-fn an_instance_answers_128_requests_and_no_more() {
-    let host = Start::trap(&trap_manifest()).flag("--idle-instance-timeout", "60s").run();
+fn an_instance_answers_so_many_requests_and_no_more() {
+    let host = Start::trap(&trap_manifest())
+        .flag("--idle-instance-timeout", "60s")
+        .flag("--max-instance-reuse-count", "128")
+        .run();
     let client = host.client();
     let numbers: Vec<u64> = (0..400).map(|_| client.get("/bare/count").is(200)["number"].as_u64().unwrap()).collect();
     assert_eq!(numbers.iter().max(), Some(&128), "reused to its limit and not beyond");

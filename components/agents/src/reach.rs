@@ -363,7 +363,9 @@ impl Walk {
                 let body = json!({ "subject": subject, "relation": relation });
                 (&self.people[owner], owner, ("POST", format!("{at}/grants"), body))
             }
-            15 | 18 => (&self.people[owner], owner, ("DELETE", format!("{at}/grants"), json!({ "subject": subject }))),
+            15 | 18 | 29..=32 => {
+                (&self.people[owner], owner, ("DELETE", format!("{at}/grants"), json!({ "subject": subject })))
+            }
             16 => {
                 let role = if choice { "member" } else { "viewer" };
                 (&self.admin, 0, ("PATCH", format!("/api/users/{}", person.user), json!({ "role": role })))
@@ -442,7 +444,7 @@ fn no_sequence_reaches_further_than_the_person_it_began_with() {
     let mut config = Config::with_cases(40);
     config.failure_persistence = None;
     let steps = proptest::collection::vec(
-        (0..29_u8, any::<usize>(), any::<usize>(), any::<usize>(), prop::bool::weighted(0.75)),
+        (0..33_u8, any::<usize>(), any::<usize>(), any::<usize>(), prop::bool::weighted(0.75)),
         40..80,
     );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -467,5 +469,5 @@ fn no_sequence_reaches_further_than_the_person_it_began_with() {
         })
         .unwrap();
     let counts = (succeeded.get(), confined.get(), ended.get());
-    assert!(counts.0 > 300 && counts.1 > 100 && counts.2 > 5, "the steps do something: {counts:?}");
+    assert!(counts.0 > 300 && counts.1 > 50 && counts.2 > 3, "the steps do something: {counts:?}");
 }

@@ -35,14 +35,20 @@ pub struct Agent {
     /// Its settings.
     #[serde(flatten)]
     pub settings: AgentSettings,
-    /// The scopes that people approved for its token beyond the ceiling, while the approval lasts.
-    pub approved: Patterns,
     /// Its state.
     pub state: AgentState,
     /// Since when. `None`: it was never changed.
     pub state_changed_at: Option<Timestamp>,
     /// The user or agent that set the state: an address, or an agent's id.
     pub state_changed_by: Option<String>,
+    /// When it was registered.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// Its last heartbeat.
+    pub last_seen_at: Option<Timestamp>,
+    /// The scopes that people approved for its token beyond the ceiling, while the approval lasts.
+    pub approved: Patterns,
     /// Its owner.
     pub owner: Owner,
     /// The name of the agent above it, for a caller that may read that one.
@@ -50,12 +56,6 @@ pub struct Agent {
     /// The id of the agent above it.
     #[serde(skip)]
     pub parent_id: Option<AgentId>,
-    /// When it was registered.
-    pub created_at: Timestamp,
-    /// When it was last changed.
-    pub updated_at: Timestamp,
-    /// Its last heartbeat.
-    pub last_seen_at: Option<Timestamp>,
     /// Whether it has a live token.
     pub has_token: bool,
     /// That token, as far as it may be shown.
