@@ -12,16 +12,22 @@ fn main() -> io::Result<()> {
     }
     files.retain(|path| path.extension().is_some_and(|extension| extension == "sql"));
     files.sort();
-    let texts = files.iter().map(|path| Ok(bare(&fs::read_to_string(path)?))).collect::<io::Result<Vec<String>>>()?;
+    let texts = files.iter().map(|path| Ok(format!("&{:?}", statements(&fs::read_to_string(path)?))));
+    let texts = texts.collect::<io::Result<Vec<String>>>()?;
     let made = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("migrations.rs");
-    fs::write(made, format!("{texts:?}"))?;
+    fs::write(made, format!("[{}]", texts.join(",")))?;
     io::Write::write_all(&mut io::stdout(), format!("cargo::rerun-if-changed={}\n", folder.display()).as_bytes())
 }
 
-/// A file's statements, and the lines between them. No text in them holds two hyphens.
+/// The line between two statements of a file.
+const MARKER: &str = "--- next";
+
+/// A file's statements. No text in them holds two hyphens.
+fn statements(sql: &str) -> Vec<String> {
+    sql.split(MARKER).map(bare).collect()
+}
+
 fn bare(sql: &str) -> String {
-    let is_marker = |line: &str| line.starts_with("--- ");
-    let lines =
-        sql.lines().map(|line| if is_marker(line) { line } else { line.split("--").next().unwrap_or_default().trim() });
+    let lines = sql.lines().map(|line| line.split("--").next().unwrap_or_default().trim());
     lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }

@@ -143,10 +143,16 @@ fn a_bent_trail_is_found() {
     for refused in ["UPDATE audit SET after = NULL", "DELETE FROM audit", "DELETE FROM audit_seals"] {
         assert!(server.database().execute_batch(refused).is_err(), "{refused}");
     }
-    server.execute(
-        "DROP TRIGGER an_audit_row_is_never_changed; DROP TRIGGER an_audit_row_is_never_deleted; DROP TRIGGER a_seal_is_never_deleted",
+    // Whoever can write to the file can take the triggers away, and put them back.
+    let guards = server.texts("SELECT sql FROM sqlite_schema WHERE name IN ('an_audit_row_is_never_changed', 'an_audit_row_is_never_deleted', 'a_seal_is_never_deleted')");
+    let bend = |statements: &str| {
+        server.execute("DROP TRIGGER an_audit_row_is_never_changed; DROP TRIGGER an_audit_row_is_never_deleted; DROP TRIGGER a_seal_is_never_deleted");
+        server.execute(statements);
+        server.execute(&guards.join(";\n"));
+    };
+    bend(
+        "DELETE FROM audit_seals WHERE from_seq > 1; DELETE FROM audit WHERE action = 'agent.create' AND seq = (SELECT max(seq) FROM audit)",
     );
-    server.execute("DELETE FROM audit_seals WHERE from_seq > 1; DELETE FROM audit WHERE action = 'agent.create' AND seq = (SELECT max(seq) FROM audit)");
     assert_eq!(verify(&admin, "")["ok"], true, "the end was cut off with its seal");
     let cut = verify(&admin, &format!("?head={head}"));
     assert_eq!(
@@ -154,10 +160,51 @@ fn a_bent_trail_is_found() {
         (&json!(false), &json!({ "seq": rows, "id": null, "what": "cut_off" }))
     );
     let second = server.texts("SELECT id FROM audit ORDER BY seq LIMIT 1 OFFSET 1").remove(0);
-    server.execute("UPDATE audit SET address = '192.0.2.9' WHERE seq = 2");
+    bend("UPDATE audit SET address = '192.0.2.9' WHERE seq = 2");
     assert_eq!(verify(&admin, "")["first_bad"], json!({ "seq": 2, "id": second, "what": "changed" }));
-    server.execute("DELETE FROM audit WHERE seq = 1");
+    bend("DELETE FROM audit WHERE seq = 1");
     assert_eq!(verify(&admin, "")["first_bad"], json!({ "seq": 1, "id": null, "what": "removed" }));
+}
+
+/// R76: a trigger in the file that drops audit rows, or puts another person into them, stops changes; verifying, the tick and each new
+/// instance say so. No caller is refused for it.
+#[test]
+fn a_trigger_in_the_file_is_found() {
+    let (mut server, mut admin) = sealing(false);
+    for (number, trigger) in [
+        "CREATE TRIGGER evil BEFORE INSERT ON audit WHEN NEW.action = 'agent.create' BEGIN SELECT RAISE(IGNORE); END",
+        "DROP TRIGGER an_audit_row_is_never_changed;
+         CREATE TRIGGER evil AFTER INSERT ON audit BEGIN UPDATE audit SET user_id = 'usr_b' WHERE seq = NEW.seq; END",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let guard =
+            server.texts("SELECT sql FROM sqlite_schema WHERE name = 'an_audit_row_is_never_changed'").remove(0);
+        let rows = server.number("SELECT count(*) FROM audit");
+        tick(&server);
+        server.execute(trigger);
+        let scout = json!({ "name": format!("scout-{number}") });
+        admin.post("/api/agents", &scout).refused(503, "database_unavailable");
+        let counts = "SELECT (SELECT count(*) FROM agents) * 1000 + (SELECT count(*) FROM audit)";
+        assert_eq!(server.number(counts), i64::try_from(number).unwrap() * 1000 + rows, "neither the agent nor a row");
+        let bad = json!({ "seq": 0, "id": null, "what": "schema_changed", "object": "trigger evil" });
+        assert_eq!(verify(&admin, "")["first_bad"], bad);
+        let said = "tick: schema_changed: trigger evil is not as the migrations make it";
+        tick(&server);
+        host::until_logged(server.host(), said);
+        tick(&server);
+        let log = server.host().log();
+        assert_eq!(log.matches(said).count(), 1, "{log}");
+        server.kill_and_restart();
+        admin = admin.at(server.host().base_url());
+        admin.get("/api/auth/whoami").is(200);
+        host::until_logged(server.host(), "schema_changed: trigger evil");
+        server.execute(&format!("DROP TRIGGER evil; DROP TRIGGER IF EXISTS an_audit_row_is_never_changed; {guard}"));
+        admin.post("/api/agents", &scout).is(201);
+    }
+    tick(&server);
+    assert_eq!(verify(&admin, "")["first_bad"]["what"], Json::Null, "nothing was written meanwhile");
 }
 
 #[test]

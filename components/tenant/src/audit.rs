@@ -180,7 +180,7 @@ pub(crate) async fn verify(app: App, caller: Caller, Query(query): Query<Verify>
         return Err(Code::AuditKeyMissing.into());
     }
     let tenant = caller.tenant_id().as_str();
-    let report = chain::verify(app.db(), keys, tenant, query.from.unwrap_or(i64::MIN), head.as_ref()).await?;
+    let report = chain::verify(app.db(), keys, tenant, query.from, head.as_ref()).await?;
     response::json(StatusCode::OK, &report)
 }
 

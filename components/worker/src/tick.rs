@@ -6,7 +6,11 @@ use service::{
     app::{App, log},
     response::{Response, no_content},
 };
-use store::{audit::chain, db::DbError, housekeeping};
+use store::{
+    audit::chain,
+    db::{DbError, schema},
+    housekeeping,
+};
 
 use crate::mail;
 
@@ -27,8 +31,14 @@ async fn run(app: &App) -> Result<(), DbError> {
     app.after_response(async move { mail::send_due(&sender).await }).await;
     housekeeping::purge(app.db(), app.now()).await?;
     let written = housekeeping::write_refusals(app.db(), app.chance(), app.now()).await;
+    let schema = schema::look(app.db()).await?;
+    match schema::is_news(app.db(), &schema).await {
+        Ok(false) => {}
+        Ok(true) => log(app.request_id(), "tick", &schema.to_string()),
+        Err(error) => log(app.request_id(), "tick", &format!("{schema}; {error}")),
+    }
     // The rows that are there are sealed even when the database is full and takes no further ones.
-    if let Some(head) = chain::run(app.db(), &app.settings().audit_keys, app.now()).await? {
+    if let Some(head) = chain::run(app.db(), &app.settings().audit_keys, &schema, app.now()).await? {
         log(app.request_id(), "tick", &format!("audit head {head}"));
     }
     written

@@ -5,12 +5,14 @@ pub mod refusals;
 pub mod seal;
 pub mod trail;
 
+use std::sync::LazyLock;
+
 use common::{id::AuditId, json};
 use serde_json::Value as Json;
 
 use crate::{
     args,
-    db::{Affected, DbError, Reads, Rows, Tx},
+    db::{Affected, DbError, Reads, Rows, Tx, schema},
     origin::Origin,
 };
 
@@ -26,11 +28,36 @@ pub struct Event<'a> {
     pub after: Json,
 }
 
-const INSERT: &str = "
-    INSERT INTO audit (id, at, tenant_id, user_id, agent_id, credential_id, address, request_id, action, object_id, outcome, before, after)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'done', ?11, ?12)";
+/// Whether no trigger is on the table but ours, which let nothing change a row. Then no trigger anywhere can take a row away, or say
+/// something else in it: the row is what was written.
+static IS_GUARDED: LazyLock<String> = LazyLock::new(|| {
+    let ours = schema::triggers_on("audit");
+    let texts: Vec<String> = ours.iter().map(|sql| format!("'{}'", sql.replace('\'', "''"))).collect();
+    format!(
+        "(SELECT count(*) = {0} AND count(*) FILTER (WHERE sql IN ({1})) = {0} FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'audit')",
+        ours.len(),
+        texts.join(", ")
+    )
+});
 
-/// Writes the row of a change.
+/// Reads itself back: what it returns is whether the row is there, and says what was meant.
+static INSERT: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "INSERT INTO audit (id, at, tenant_id, user_id, agent_id, credential_id, address, request_id, action, object_id, outcome, before, after)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'done', ?11, ?12)
+         RETURNING (id, at, tenant_id, user_id, agent_id, credential_id, address, request_id, action, object_id, outcome, count, before, after)
+                IS (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'done', 1, ?11, ?12) AND {} AS meant",
+        *IS_GUARDED
+    )
+});
+
+fn not_as_written() -> DbError {
+    DbError::Unavailable(
+        "something in the file drops or rewrites audit rows: no change is made without its row".to_owned(),
+    )
+}
+
+/// Writes the row of a change. An error fails the change: the row is not there, or is not what was meant.
 pub async fn insert(tx: &Tx<'_>, origin: &Origin<'_>, event: &Event<'_>) -> Result<(), DbError> {
     let json = |value: &Json| (!value.is_null()).then(|| json::to_text(value));
     let row = args![
@@ -47,7 +74,18 @@ pub async fn insert(tx: &Tx<'_>, origin: &Origin<'_>, event: &Event<'_>) -> Resu
         json(&event.before),
         json(&event.after),
     ];
-    tx.execute(INSERT, row).await
+    match tx.optional(&INSERT, row).await? {
+        Some(1) => Ok(()),
+        _ => Err(not_as_written()),
+    }
+}
+
+/// Fails a transaction whose rows were written by a statement for many, if they may not be what was meant.
+pub(crate) async fn check_guarded(tx: &Tx<'_>) -> Result<(), DbError> {
+    match tx.optional(&format!("SELECT {} AS guarded", *IS_GUARDED), args![]).await? {
+        Some(1) => Ok(()),
+        _ => Err(not_as_written()),
+    }
 }
 
 /// Whether there is a row of this action about an object.
@@ -116,5 +154,6 @@ pub(crate) async fn insert_for_many(
         many.after,
         many.is_archived,
     ];
-    tx.execute(&sql, row).await
+    tx.execute(&sql, row).await?;
+    check_guarded(tx).await
 }

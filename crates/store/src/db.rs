@@ -20,6 +20,7 @@ mod migrate;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) mod native;
 mod packed;
+pub mod schema;
 #[cfg(target_family = "wasm")]
 pub(crate) mod spin;
 mod value;

@@ -1,7 +1,7 @@
 //! The work of the tick: it purges ended rows, and turns counters of refusals into audit rows.
 
 use crate::{
-    args,
+    args, audit,
     db::{Affected, Db, DbError, Purpose, Reads, Tx},
     outbox,
 };
@@ -62,6 +62,7 @@ pub async fn write_refusals(db: &Db, chance: &Chance, now: Timestamp) -> Result<
         let delete = "DELETE FROM refusals WHERE subject = ?1 AND slug = ?2 AND minute = ?3";
         tx.execute(delete, args![subject, slug, minute]).await?;
     }
+    audit::check_guarded(&tx).await?;
     tx.commit().await
 }
 

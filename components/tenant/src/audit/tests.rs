@@ -19,7 +19,7 @@ use service::{
     settings::Settings,
     testing::{Actor, TestApp},
 };
-use store::{audit::chain, credential::status::SESSION_IDLE};
+use store::{audit::chain, credential::status::SESSION_IDLE, db::schema::Schema};
 
 use crate::router;
 
@@ -356,14 +356,21 @@ async fn verifying_names_the_first_bad_row_of_the_callers_tenant() {
     for (name, by) in [("1", &s.ada), ("2", &eve), ("3", &s.ada)] {
         s.row(name, by, "x").await;
     }
-    let head = chain::run(s.t.db(), &settings().audit_keys, s.t.now()).await.unwrap().unwrap().to_string();
+    let head =
+        chain::run(s.t.db(), &settings().audit_keys, &Schema::AsMade, s.t.now()).await.unwrap().unwrap().to_string();
     let path = format!("/api/audit/verify?head={}", head.replace(' ', "%20"));
     let whole = json!({
         "ok": true, "rows": 3, "sealed_to": 3, "head": &head[2..], "unsealed": 0, "next_from": null, "first_bad": null,
     });
     assert_eq!(s.t.as_(&s.ada, "GET", &path, Null).await.is(200), whole);
+    let guard = s.t.texts("SELECT sql FROM sqlite_schema WHERE name = 'an_audit_row_is_never_changed'").await.remove(0);
     s.t.execute("DROP TRIGGER an_audit_row_is_never_changed").await.unwrap();
     s.t.execute("UPDATE audit SET action = 'y' WHERE seq > 1").await.unwrap();
+    let bent = s.t.as_(&s.ada, "GET", &path, Null).await.is(200);
+    let bad =
+        json!({ "seq": 0, "id": null, "what": "schema_changed", "object": "trigger an_audit_row_is_never_changed" });
+    assert_eq!((&bent["ok"], &bent["first_bad"], &bent["sealed_to"]), (&json!(false), &bad, &json!(3)));
+    s.t.execute(&guard).await.unwrap();
     let named = |answer: Json| answer["first_bad"].clone();
     let to_ada = named(s.t.as_(&s.ada, "GET", &path, Null).await.is(200));
     assert_eq!(to_ada, json!({ "seq": 2, "id": null, "what": "changed" }));

@@ -131,6 +131,37 @@ async fn the_tick_seals_new_rows() {
     assert_eq!(t.texts(seals).await, ["1-1", "2-3"]);
 }
 
+/// R76: the tick says once that the schema is not the migrations', once that it is again, and marks what it seals meanwhile.
+#[tokio::test]
+async fn the_tick_notes_a_changed_schema() {
+    let settings = Settings::read(|name| (name == "audit_key").then(|| "a key".to_owned())).unwrap();
+    let t = TestApp::with(with_neighbours(), settings);
+    let said = "SELECT ifnull(schema_said, 'nothing') FROM schema_info";
+    let marks = "SELECT count(*) FROM audit_seals WHERE substr(digests, 1, 8) = zeroblob(8)";
+    for (number, (statement, says, marked)) in [
+        ("SELECT 1", "nothing", 0),
+        ("CREATE TRIGGER evil AFTER INSERT ON agents BEGIN SELECT 1; END", "schema_changed: trigger evil", 1),
+        ("SELECT 1", "schema_changed: trigger evil", 2),
+        ("DROP TRIGGER evil", "nothing", 2),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        t.execute(statement).await.unwrap();
+        t.execute(&format!(
+            "INSERT INTO audit (id, at, tenant_id, action, outcome) VALUES ('aud_{number}', 1, 'ten_1', 'x', 'done')"
+        ))
+        .await
+        .unwrap();
+        t.wait(1);
+        tick(&t).await;
+        let text = t.texts(said).await.remove(0);
+        assert!(text.starts_with(says), "{text}");
+        assert_eq!(t.number(marks).await, marked);
+        assert_eq!(t.number("SELECT max(to_seq) FROM audit_seals").await, i64::try_from(number).unwrap() + 1);
+    }
+}
+
 /// R74: rows that were written beyond the bound of a full database are sealed too.
 #[tokio::test]
 async fn a_full_database_is_sealed_all_the_same() {

@@ -6,6 +6,8 @@
 //! 3. The tick makes them ([`run`]), and logs the newest HMAC, the head. If rows are cut off together with their seals, the
 //!    chain that is left is whole but lacks the head that was logged.
 //! 4. [`verify`] walks the chain and names the first row that is not as it was sealed.
+//! 5. While the schema is not the one that the migrations make, rows are sealed all the same, so that nobody edits them later. Each such
+//!    seal lists the difference first, in place of a row ([`mark`]): what was written meanwhile never looks as if all had been well.
 
 use serde::Serialize;
 
@@ -14,7 +16,10 @@ use crate::{
         seal::{self, Seal, SealEnd},
         trail::{self, RawRow},
     },
-    db::{Db, DbError, Value},
+    db::{
+        Db, DbError, Value,
+        schema::{self, Schema},
+    },
 };
 use common::{
     secret::{Digest, Key},
@@ -27,10 +32,14 @@ const SEALED: usize = 1_000;
 const SEALS: usize = 5;
 /// Rows that are read at once: a row can have some 100 KB.
 const ROWS: i64 = 100;
+/// Rows that one statement holds against the indexes.
+const INDEXED: i64 = 5_000;
 /// Rows and seals that one request verifies at most.
 const VERIFIED: i64 = 50_000;
 /// Bytes of a row in a seal's list: its number and its digest.
 const LISTED: usize = 8 + 32;
+/// The number of an entry that is no row: it marks a seal over rows that were written while the schema was changed.
+const MARK: i64 = 0;
 
 /// The keys of the variable `audit_key`: texts with commas or blanks between them, the newest first.
 pub fn keys(variable: &str) -> Vec<Key> {
@@ -75,12 +84,25 @@ fn key_id(key: &Key) -> Vec<u8> {
     key.mac(b"key id").bytes().iter().take(8).copied().collect()
 }
 
+/// An entry of a seal's list that holds the beginning of an object's kind and name.
+fn mark(object: &str) -> Vec<u8> {
+    let mut entry = MARK.to_be_bytes().to_vec();
+    entry.extend(object.bytes());
+    entry.resize(LISTED, 0);
+    entry
+}
+
+/// The object that a mark names.
+fn marked(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).trim_end_matches(['\0', '\u{fffd}']).to_owned()
+}
+
 /// Seals the rows that are new, if there is a key; the new head is the last one, for the log.
-pub async fn run(db: &Db, keys: &[Key], now: Timestamp) -> Result<Option<Head>, DbError> {
+pub async fn run(db: &Db, keys: &[Key], schema: &Schema, now: Timestamp) -> Result<Option<Head>, DbError> {
     let Some(key) = keys.first() else { return Ok(None) };
     let mut head = None;
     for _ in 0..SEALS {
-        match next(db, key, now).await? {
+        match next(db, key, schema, now).await? {
             Some(made) => head = Some(Head { seq: Some(made.to_seq), mac: made.mac }),
             None => break,
         }
@@ -92,7 +114,7 @@ pub async fn run(db: &Db, keys: &[Key], now: Timestamp) -> Result<Option<Head>, 
 ///
 /// Rows are read without a lock: they never change, and none can come in before those that are there. One statement then
 /// decides whether this seal continues the chain.
-async fn next(db: &Db, key: &Key, now: Timestamp) -> Result<Option<Seal>, DbError> {
+async fn next(db: &Db, key: &Key, schema: &Schema, now: Timestamp) -> Result<Option<Seal>, DbError> {
     let before = seal::before(db, i64::MAX).await?;
     let sealed_to = before.as_ref().map_or(0, |end| end.to_seq);
     let (mut to_seq, mut digests) = (sealed_to, Vec::new());
@@ -107,6 +129,9 @@ async fn next(db: &Db, key: &Key, now: Timestamp) -> Result<Option<Seal>, DbErro
     }
     if digests.is_empty() {
         return Ok(None);
+    }
+    if let Schema::Changed(object) = schema {
+        digests.splice(..0, mark(object));
     }
     let mut made =
         Seal { from_seq: sealed_to + 1, to_seq, sealed_at: now, key_id: key_id(key), mac: Digest::of(&[]), digests };
@@ -162,26 +187,45 @@ pub struct Report {
     pub first_bad: Option<Mismatch>,
 }
 
-/// Something that is not as it was sealed.
+/// Something that is not as it was sealed, or that makes the trail look other than it is.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Mismatch {
-    /// The row's number.
+    /// The row's number; 0: it is about no row.
     pub seq: i64,
     /// The row's id, if it is there and of the asking tenant.
     pub id: Option<String>,
     /// The fault.
     pub what: &'static str,
+    /// The object of the schema that it is about: its kind and name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
 }
 
 impl Mismatch {
     fn at(seq: i64, what: &'static str) -> Self {
-        Self { seq, id: None, what }
+        Self { seq, id: None, what, object: None }
+    }
+
+    fn with(seq: i64, what: &'static str, object: String) -> Self {
+        Self { seq, id: None, what, object: Some(object) }
     }
 }
 
-/// Walks the chain from the seal that covers the row `from`, at most [`VERIFIED`] rows and seals of it. Rows of other
-/// tenants are looked at, but only their numbers are returned.
-pub async fn verify(db: &Db, keys: &[Key], tenant: &str, from: i64, head: Option<&Head>) -> Result<Report, DbError> {
+/// Compares the schema, then walks the chain from the seal that covers the row `from`, at most [`VERIFIED`] rows and seals of it. Rows
+/// of other tenants are looked at, but only their numbers are returned.
+///
+/// A schema that is not as the migrations make it is the first fault. With `from`, the rows are looked at before it is said, so that
+/// a bent trail can be read to its end.
+pub async fn verify(
+    db: &Db,
+    keys: &[Key],
+    tenant: &str,
+    from: Option<i64>,
+    head: Option<&Head>,
+) -> Result<Report, DbError> {
+    let mut fault = schema::look(db).await?.fault().map(|(what, object)| Mismatch::with(0, what, object));
+    let is_as_made = fault.is_none();
+    let first = from.unwrap_or(i64::MIN);
     let newest = seal::before(db, i64::MAX).await?;
     let sealed_to = newest.as_ref().map_or(0, |end| end.to_seq);
     let mut walk = Walk {
@@ -190,13 +234,19 @@ pub async fn verify(db: &Db, keys: &[Key], tenant: &str, from: i64, head: Option
         keys,
         tenant,
         sealed_to,
-        before: seal::before(db, from).await?,
+        before: seal::before(db, first).await?,
         rows: Vec::new().into_iter().peekable(),
         read_to: None,
         looked_at: 0,
     };
+    let began = walk.sealed();
     let mut next_from = None;
     let mut first_bad = 'walk: {
+        if from.is_none()
+            && let Some(fault) = fault.take()
+        {
+            break 'walk Some(fault);
+        }
         let mut budget = VERIFIED;
         while walk.sealed() < sealed_to {
             let seals = seal::after(db, walk.sealed(), sealed_to, ROWS).await?;
@@ -222,6 +272,11 @@ pub async fn verify(db: &Db, keys: &[Key], tenant: &str, from: i64, head: Option
         let seq = head.seq.map_or(sealed_to + 1, |seq| seq.min(sealed_to + 1));
         first_bad = Some(Mismatch::at(seq, "cut_off"));
     }
+    if is_as_made && first_bad.is_none() {
+        let below = if began == 0 { i64::MIN } else { began };
+        first_bad = unindexed(db, below, walk.sealed()).await?;
+    }
+    let first_bad = first_bad.or(fault);
     Ok(Report {
         ok: first_bad.is_none(),
         rows: walk.looked_at,
@@ -231,6 +286,18 @@ pub async fn verify(db: &Db, keys: &[Key], tenant: &str, from: i64, head: Option
         next_from: next_from.filter(|_| first_bad.is_none()),
         first_bad,
     })
+}
+
+/// The first row up to `to` that one of the table's indexes does not have: lists and exports would not show it.
+async fn unindexed(db: &Db, mut after: i64, to: i64) -> Result<Option<Mismatch>, DbError> {
+    while after < to {
+        let until = to.min(after.max(0).saturating_add(INDEXED));
+        if let Some((seq, index)) = trail::unindexed(db, after, until).await? {
+            return Ok(Some(Mismatch::with(seq, "not_indexed", format!("index {index}"))));
+        }
+        after = until;
+    }
+    Ok(None)
 }
 
 /// A walk along the chain: the last seal that was seen, and the rows that come next.
@@ -281,10 +348,14 @@ impl Walk<'_> {
             return Ok(Some(Mismatch::at(begins, "seal_changed")));
         }
         let (listed, _) = seal.digests.as_chunks::<LISTED>();
-        let mut expected = begins;
+        let (mut expected, mut bent) = (begins, None);
         for entry in listed {
             let Some((number, digest)) = entry.split_first_chunk::<8>() else { continue };
             let number = i64::from_be_bytes(*number);
+            if number == MARK {
+                bent = Some(Mismatch::with(begins, "schema_changed", marked(digest)));
+                continue;
+            }
             let row = match self.peek().await? {
                 // The database leaves out no number: this row was removed before it was sealed, or since.
                 _ if number != expected => return Ok(Some(Mismatch::at(expected, "removed"))),
@@ -300,13 +371,14 @@ impl Walk<'_> {
             expected = number + 1;
         }
         self.before = Some(SealEnd { to_seq: seal.to_seq, key_id: seal.key_id, mac: seal.mac });
-        Ok(None)
+        Ok(bent)
     }
 
     /// The next row, and what is wrong with it.
     fn bad(&mut self, what: &'static str) -> Mismatch {
         let row = self.rows.peek();
-        Mismatch { seq: row.map_or(0, |row| row.seq), id: row.and_then(|row| row.id_within(self.tenant)), what }
+        let id = row.and_then(|row| row.id_within(self.tenant));
+        Mismatch { id, ..Mismatch::at(row.map_or(0, |row| row.seq), what) }
     }
 }
 

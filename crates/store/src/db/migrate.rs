@@ -1,7 +1,7 @@
 //! Migrations, applied once by whichever instance comes first.
 //!
-//! 1. Read the version and the journal's mode, by one SELECT. A hundred instances start each second: this is all that
-//!    nearly every one of them does.
+//! 1. Read the version, the journal's mode and the schema, by one SELECT. A hundred instances start each second: this is all that
+//!    nearly every one of them does. A schema that is not the migrations' is logged, and refuses nothing ([`super::schema`]).
 //! 2. Behind: switch to WAL (outside of any transaction, where alone it works) and check that it took.
 //! 3. `BEGIN IMMEDIATE`, read the version again, apply what is missing, set the version, commit.
 //! 4. Ahead: go on, unless the database says that this code is too old for it.
@@ -10,14 +10,14 @@
 use super::native::Connection;
 #[cfg(target_family = "wasm")]
 use super::spin::Connection;
-use super::value::{DbError, FromValue, Value};
+use super::{
+    schema::{self, Schema},
+    value::{DbError, FromValue, Row, Value},
+};
 
-/// Every file of `migrations`, in order, without comments (`build.rs`); the version of a database is how many of them it has seen. A
-/// static, not a constant: the texts would stand in a component once for each place that names them.
-static ALL: &[&str] = &include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
-
-/// The line between two statements of a file.
-const MARKER: &str = "--- next";
+/// The statements of every file of `migrations`, in order, without comments (`build.rs`); the version of a database is how many files it
+/// has seen. A static, not a constant: the texts would stand in a component once for each place that names them.
+pub(super) static ALL: &[&[&str]] = &include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
 
 /// Tries to switch to WAL, each of some 0.1 s.
 const SWITCHES: usize = 50;
@@ -25,37 +25,42 @@ const SWITCHES: usize = 50;
 /// Tries before a database that others keep busy is given up; each waits up to the busy timeout of 5 s.
 const TRIES: usize = 3;
 
-/// Brings the database to the version of this code.
-pub(crate) async fn run(connection: &Connection) -> Result<(), DbError> {
-    apply(connection, ALL).await
+/// The version of a database that has seen every file.
+pub(super) fn newest() -> i64 {
+    i64::try_from(ALL.len()).unwrap_or(i64::MAX)
 }
 
-async fn apply(connection: &Connection, all: &[&str]) -> Result<(), DbError> {
-    let newest = i64::try_from(all.len()).unwrap_or(i64::MAX);
+/// Brings the database to the version of this code.
+pub(crate) async fn run(connection: &Connection) -> Result<(), DbError> {
+    let newest = newest();
     let mut tries = 1;
     loop {
-        let (version, mode) = state(connection).await?;
+        let (version, mode, schema) = state(connection).await?;
         if version > newest {
             let oldest = integer(connection, "SELECT oldest_code FROM schema_info").await?;
             return if oldest > newest { Err(DbError::TooNew) } else { Ok(()) };
         }
         if version == newest {
+            if let Schema::Changed(object) = schema {
+                // Once for each instance: whoever reads the log sees it at the next one, whether the tick runs or not.
+                eprintln!("schema_changed: {object} is not as the migrations make it");
+            }
             // A restored copy (VACUUM INTO) has the version and not the mode.
             return if is_write_ahead(&mode) { Ok(()) } else { write_ahead(connection).await };
         }
-        match upgrade(connection, all, newest).await {
+        match upgrade(connection, newest).await {
             Err(DbError::Unavailable(_)) if tries < TRIES => tries += 1,
             result => return result,
         }
     }
 }
 
-/// The database's version and its journal's mode.
-async fn state(connection: &Connection) -> Result<(i64, Option<Value>), DbError> {
-    let sql = "SELECT user_version, journal_mode FROM pragma_user_version, pragma_journal_mode";
-    let mut columns = connection.execute(sql, vec![]).await?.into_iter().flatten();
-    let version = i64::from_value(columns.next().ok_or(DbError::Row("no version"))?)?;
-    Ok((version, columns.next()))
+/// The database's version, its journal's mode and its schema.
+async fn state(connection: &Connection) -> Result<(i64, Option<Value>, Schema), DbError> {
+    let rows = connection.execute(&schema::select(", journal_mode", ", pragma_journal_mode"), vec![]).await?;
+    let mut row = Row::from(rows.into_iter().next().ok_or(DbError::Row("no version"))?);
+    let (version, objects): (i64, Option<String>) = (row.take()?, row.take()?);
+    Ok((version, row.take()?, schema::compare(version, objects.as_deref())))
 }
 
 /// A database that is reached over the network may answer nothing here; one in memory says so.
@@ -95,25 +100,23 @@ async fn write_ahead(connection: &Connection) -> Result<(), DbError> {
     Err(DbError::Unavailable(cause.to_owned()))
 }
 
-async fn upgrade(connection: &Connection, all: &[&str], newest: i64) -> Result<(), DbError> {
+async fn upgrade(connection: &Connection, newest: i64) -> Result<(), DbError> {
     write_ahead(connection).await?;
     connection.execute("BEGIN IMMEDIATE", vec![]).await?;
-    let done = missing(connection, all, newest).await;
+    let done = missing(connection, newest).await;
     let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
     connection.execute(end, vec![]).await?;
     done
 }
 
 /// Applies what the database has not seen; runs under the write lock.
-async fn missing(connection: &Connection, all: &[&str], newest: i64) -> Result<(), DbError> {
-    let version = usize::try_from(state(connection).await?.0).unwrap_or(0);
-    if version >= all.len() {
+async fn missing(connection: &Connection, newest: i64) -> Result<(), DbError> {
+    let version = usize::try_from(integer(connection, "PRAGMA user_version").await?).unwrap_or(0);
+    if version >= ALL.len() {
         return Ok(()); // somebody else was faster, perhaps with newer code
     }
-    for file in all.iter().skip(version) {
-        for statement in file.split(MARKER) {
-            connection.execute(statement.trim(), vec![]).await?;
-        }
+    for statement in ALL.iter().skip(version).copied().flatten() {
+        connection.execute(statement, vec![]).await?;
     }
     connection.execute(&format!("PRAGMA user_version={newest}"), vec![]).await.map(drop)
 }

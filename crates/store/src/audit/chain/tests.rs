@@ -1,5 +1,7 @@
+use common::id::{RequestId, TenantId, UserId};
+
 use super::*;
-use crate::testing::TestDb;
+use crate::{args, testing::TestDb};
 
 const TENANT: &str = "ten_main";
 
@@ -15,7 +17,8 @@ async fn rows(t: &TestDb, count: usize) {
 }
 
 async fn seal(t: &TestDb, setting: &str) -> Option<String> {
-    run(t.db(), &keys(setting), t.now()).await.unwrap().map(|head| head.to_string())
+    let schema = schema::look(t.db()).await.unwrap();
+    run(t.db(), &keys(setting), &schema, t.now()).await.unwrap().map(|head| head.to_string())
 }
 
 /// Ten rows under three seals, and the head.
@@ -32,6 +35,7 @@ async fn sealed(new: fn() -> TestDb) -> (TestDb, String) {
 
 async fn verified(t: &TestDb, setting: &str, from: i64, head: Option<&str>) -> Report {
     let head = head.map(|head| Head::parse(head).unwrap());
+    let from = (from != i64::MIN).then_some(from);
     verify(t.db(), &keys(setting), TENANT, from, head.as_ref()).await.unwrap()
 }
 
@@ -41,13 +45,14 @@ async fn first_bad(t: &TestDb, head: Option<&str>) -> Option<(i64, Option<String
     report.first_bad.map(|bad| (bad.seq, bad.id, bad.what))
 }
 
-/// A change by somebody who can write to the file.
+/// A change by somebody who can write to the file, and who leaves the schema as it was.
 async fn bend(t: &TestDb, statements: &[&str]) {
-    let triggers = t.texts("SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name LIKE 'audit%'").await;
-    for name in triggers {
+    let triggers = "FROM sqlite_schema WHERE type = 'trigger' AND tbl_name LIKE 'audit%' ORDER BY name";
+    let made = t.texts(&format!("SELECT sql {triggers}")).await;
+    for name in t.texts(&format!("SELECT name {triggers}")).await {
         t.execute(&format!("DROP TRIGGER {name}")).await.unwrap();
     }
-    for statement in statements {
+    for statement in statements.iter().copied().chain(made.iter().map(String::as_str)) {
         t.execute(statement).await.unwrap();
     }
 }
@@ -239,6 +244,144 @@ async fn a_key_can_be_replaced_and_the_old_one_cannot_come_back(new: fn() -> Tes
     }
 }
 
+/// A change by the server itself.
+async fn change(t: &TestDb) -> Result<(), DbError> {
+    use crate::audit::{Event, insert};
+    let (user, tenant) = (UserId::generate(t.now(), t.chance()), TenantId::generate(t.now(), t.chance()));
+    let request = RequestId::generate(t.now(), t.chance());
+    let origin = crate::origin::Origin {
+        tenant: &tenant,
+        user: Some(&user),
+        agent: None,
+        credential: None,
+        address: "192.0.2.1",
+        request: &request,
+        now: t.now(),
+        chance: t.chance(),
+    };
+    let tx = t.db().begin(crate::db::Purpose::Durable).await?;
+    tx.execute("INSERT INTO tenants (id, slug, created_at) VALUES (?1, ?1, 0)", args![&tenant]).await?;
+    let event =
+        Event { action: "x.y", object: "o", before: serde_json::Value::Null, after: serde_json::json!({ "a": 1 }) };
+    insert(&tx, &origin, &event).await?;
+    tx.commit().await
+}
+
+/// R76: a trigger that drops audit rows, or says somebody else in them, makes changes fail: none is without its row. Verifying says
+/// what is wrong, and the rows that were written meanwhile never look sealed as if nothing had been.
+async fn a_trigger_that_bends_rows_stops_changes_and_is_found(new: fn() -> TestDb) {
+    for (trigger, statements) in [
+        (
+            "evil",
+            vec!["CREATE TRIGGER evil BEFORE INSERT ON audit WHEN NEW.action = 'x.y' BEGIN SELECT RAISE(IGNORE); END"],
+        ),
+        (
+            "an_audit_row_is_never_changed",
+            vec![
+                "DROP TRIGGER an_audit_row_is_never_changed",
+                "CREATE TRIGGER an_audit_row_is_never_changed AFTER INSERT ON audit BEGIN UPDATE audit SET user_id = 'usr_b' WHERE seq = NEW.seq; END",
+            ],
+        ),
+        (
+            "evil",
+            vec![
+                "DROP TRIGGER an_audit_row_is_never_changed",
+                "CREATE TRIGGER evil AFTER INSERT ON audit BEGIN UPDATE audit SET user_id = 'usr_b' WHERE seq = NEW.seq; END",
+            ],
+        ),
+    ] {
+        let (t, head) = sealed(new).await;
+        change(&t).await.unwrap();
+        let made = t.texts("SELECT sql FROM sqlite_schema WHERE name = 'an_audit_row_is_never_changed'").await;
+        for statement in &statements {
+            t.execute(statement).await.unwrap();
+        }
+        assert!(matches!(change(&t).await, Err(DbError::Unavailable(_))), "{statements:?}");
+        assert_eq!(t.number("SELECT count(*) FROM tenants").await, 1, "the change did not happen");
+        assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'x.y' AND object_id = 'o'").await, 1);
+        let report = verified(&t, "key", i64::MIN, Some(&head)).await;
+        let bad = Mismatch::with(0, "schema_changed", format!("trigger {trigger}"));
+        assert_eq!((report.ok, report.first_bad), (false, Some(bad)), "{statements:?}");
+        // With a number, the rows are looked at; it is not ok all the same.
+        let report = verified(&t, "key", 1, None).await;
+        assert_eq!((report.ok, report.rows), (false, 10));
+        // What is sealed meanwhile stays marked when the schema is as it was.
+        seal(&t, "key").await.unwrap();
+        t.execute(&format!("DROP TRIGGER {trigger}")).await.unwrap();
+        t.execute("DROP TRIGGER IF EXISTS an_audit_row_is_never_changed").await.unwrap();
+        t.execute(made.first().unwrap()).await.unwrap();
+        change(&t).await.unwrap();
+        seal(&t, "key").await.unwrap();
+        let report = verified(&t, "key", i64::MIN, None).await;
+        let marked = Mismatch::with(11, "schema_changed", format!("trigger {trigger}").chars().take(32).collect());
+        assert_eq!((report.ok, report.first_bad), (false, Some(marked)), "{statements:?}");
+        assert!(verified(&t, "key", 12, None).await.ok, "what follows");
+        // A marked seal guards its rows like any other.
+        bend(&t, &["UPDATE audit SET user_id = 'usr_b' WHERE seq = 11"]).await;
+        let bad = verified(&t, "key", i64::MIN, None).await.first_bad.unwrap();
+        assert_eq!((bad.seq, bad.what), (11, "changed"));
+    }
+}
+
+/// R76: an index that does not hold a sealed row, so that no list would show it, is found: one put in place of ours, and one whose
+/// text was put back.
+async fn an_index_that_hides_a_row_is_found(new: fn() -> TestDb) {
+    for (index, column) in trail::INDEXES.iter().filter(|(index, _)| index.starts_with("audit_by")) {
+        let (t, _) = sealed(new).await;
+        t.execute(
+            "INSERT INTO audit (id, at, tenant_id, user_id, agent_id, credential_id, request_id, action, object_id, outcome)
+             VALUES ('aud_x', 1, 'ten_main', 'usr_a', 'agt_a', 'tok_a', 'req_a', 'x', 'agt_a', 'done')",
+        )
+        .await
+        .unwrap();
+        seal(&t, "key").await.unwrap();
+        let made = t.texts(&format!("SELECT sql FROM sqlite_schema WHERE name = '{index}'")).await.remove(0);
+        t.execute(&format!("DROP INDEX {index}")).await.unwrap();
+        t.execute(&format!("CREATE INDEX {index} ON audit ({column}, seq) WHERE id <> 'aud_x'")).await.unwrap();
+        let bad = verified(&t, "key", i64::MIN, None).await.first_bad.unwrap();
+        assert_eq!((bad.seq, bad.what, bad.object), (0, "schema_changed", Some(format!("index {index}"))));
+        t.db().close();
+        let file = rusqlite::Connection::open(t.path()).unwrap();
+        file.pragma_update(None, "writable_schema", true).unwrap();
+        file.execute("UPDATE sqlite_schema SET sql = ?1 WHERE name = ?2", [&made, &(*index).to_owned()]).unwrap();
+        let version: i64 = file.query_row("PRAGMA schema_version", [], |row| row.get(0)).unwrap();
+        file.pragma_update(None, "schema_version", version + 1).unwrap();
+        drop(file);
+        for from in [i64::MIN, 11] {
+            let bad = verified(&t, "key", from, None).await.first_bad.unwrap();
+            assert_eq!((bad.seq, bad.what, bad.object), (11, "not_indexed", Some(format!("index {index}"))));
+        }
+    }
+}
+
+/// R76: verifying holds the table against every index that it has.
+async fn every_index_of_the_table_is_known(new: fn() -> TestDb) {
+    let t = new();
+    let mut known: Vec<&str> = trail::INDEXES.iter().map(|(index, _)| *index).collect();
+    known.sort_unstable();
+    assert_eq!(t.texts("SELECT name FROM pragma_index_list('audit') ORDER BY name").await, known);
+    let names = t.texts("SELECT i.name || ' ' || c.name FROM pragma_index_list('audit') i, pragma_index_info(i.name) c WHERE c.seqno = 0").await;
+    for (index, column) in trail::INDEXES {
+        assert!(names.contains(&format!("{index} {column}")), "{index}");
+    }
+}
+
+/// R76: a database that says it is newer is no proof of anything, and what is sealed meanwhile is not marked: in a rolling upgrade the
+/// older release cannot tell.
+async fn a_newer_version_cannot_be_compared(new: fn() -> TestDb) {
+    let (t, _) = sealed(new).await;
+    let version = t.number("PRAGMA user_version").await;
+    t.execute("PRAGMA user_version = 99").await.unwrap();
+    t.db().close();
+    let report = verified(&t, "key", i64::MIN, None).await;
+    let bad = Mismatch::with(0, "schema_newer", "version 99".to_owned());
+    assert_eq!((report.ok, report.first_bad), (false, Some(bad)));
+    rows(&t, 1).await;
+    seal(&t, "key").await.unwrap();
+    t.execute(&format!("PRAGMA user_version = {version}")).await.unwrap();
+    assert!(verified(&t, "key", i64::MIN, None).await.ok);
+}
+
 #[test]
 fn a_head_is_read_as_it_is_logged() {
     let mac = Digest::of(b"x");
@@ -282,4 +425,8 @@ crate::testing::on_every_engine! {
     a_seal_cannot_be_changed_removed_replaced_or_doubled
     two_hosts_that_seal_at_once_make_one_chain
     a_key_can_be_replaced_and_the_old_one_cannot_come_back
+    a_trigger_that_bends_rows_stops_changes_and_is_found
+    an_index_that_hides_a_row_is_found
+    every_index_of_the_table_is_known
+    a_newer_version_cannot_be_compared
 }

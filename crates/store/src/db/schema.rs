@@ -1,0 +1,211 @@
+//! Whether the schema of the database is the one that the migrations make. Somebody who can write to the file can add a trigger that
+//! drops or rewrites audit rows, or put an index in place of ours that hides some: no row and no seal would show it.
+//!
+//! What is compared is the text that SQLite keeps of each object. It is the text of the CREATE statement, with the columns that later
+//! statements added, so the migrations themselves say what it must be, for each version that this code knows.
+
+use std::{borrow::Cow, fmt};
+
+use super::{
+    Db, Purpose, Reads, Rows, migrate,
+    value::{Affected, DbError, FromRow, Row},
+};
+use crate::args;
+
+/// What comparing has shown.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Schema {
+    /// It is as the migrations make it.
+    AsMade,
+    /// This object was added, changed or removed: its kind and name.
+    Changed(String),
+    /// The database says that it has a newer version, which this code cannot compare.
+    Newer(i64),
+}
+
+impl Schema {
+    /// The fault, as verifying names it, and the object that it is about. `None`: there is none.
+    pub fn fault(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::AsMade => None,
+            Self::Changed(object) => Some(("schema_changed", object.clone())),
+            Self::Newer(version) => Some(("schema_newer", format!("version {version}"))),
+        }
+    }
+}
+
+impl fmt::Display for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AsMade => write!(f, "schema is as the migrations make it"),
+            Self::Changed(object) => write!(f, "schema_changed: {object} is not as the migrations make it"),
+            Self::Newer(version) => {
+                write!(f, "schema_newer: version {version} is of a newer release and cannot be compared")
+            }
+        }
+    }
+}
+
+/// The separators of objects, and of an object's name and text. How many objects there are stands before them, so that a name or a text
+/// with a separator in it is a difference, whatever the parts look like.
+const OBJECTS: char = '\u{1e}';
+const PARTS: char = '\u{1f}';
+
+/// A SELECT of the database's version and of all objects as one text, from one state of the file. One text crosses into a component for
+/// the price of one value.
+pub(super) fn select(columns: &str, tables: &str) -> String {
+    format!(
+        "SELECT user_version,
+                (SELECT count(*) || char(30) || group_concat(name || char(31) || ifnull(sql, ''), char(30)) FROM sqlite_schema) AS objects
+                {columns}
+         FROM pragma_user_version{tables}"
+    )
+}
+
+struct Found(i64, Option<String>);
+
+impl FromRow for Found {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self(row.take()?, row.take()?))
+    }
+}
+
+/// Compares the schema as it is now.
+pub async fn look(reads: &dyn Rows) -> Result<Schema, DbError> {
+    let Found(version, objects) = reads.optional(&select("", ""), vec![]).await?.ok_or(DbError::Row("no version"))?;
+    Ok(compare(version, objects.as_deref()))
+}
+
+/// Compares the objects of a database of this version with those that the migrations make.
+pub(super) fn compare(version: i64, objects: Option<&str>) -> Schema {
+    if version > migrate::newest() {
+        return Schema::Newer(version);
+    }
+    let mut missing = made(version);
+    let mut parts = objects.unwrap_or("0").split(OBJECTS);
+    let count = parts.next().and_then(|count| count.parse::<usize>().ok());
+    let mut seen = 0;
+    for part in parts {
+        seen += 1;
+        let (name, sql) = part.split_once(PARTS).unwrap_or((part, ""));
+        if is_sqlites_own(name, sql) {
+            continue;
+        }
+        // Nearly always the first one: objects stand in the order in which they were made.
+        match missing.iter().position(|object| object.name == name && object.sql == sql) {
+            Some(at) => drop(missing.remove(at)),
+            None => return Schema::Changed(shown(sql, name)),
+        }
+    }
+    match missing.first() {
+        Some(object) => Schema::Changed(shown(&object.sql, object.name)),
+        None if count == Some(seen) => Schema::AsMade,
+        None => Schema::Changed("an object".to_owned()),
+    }
+}
+
+/// An object that SQLite makes itself: the indexes of constraints, counters of numbers, what ANALYZE found.
+fn is_sqlites_own(name: &str, sql: &str) -> bool {
+    match name {
+        "sqlite_sequence" => sql == "CREATE TABLE sqlite_sequence(name,seq)",
+        "sqlite_stat1" => sql == "CREATE TABLE sqlite_stat1(tbl,idx,stat)",
+        "sqlite_stat4" => sql == "CREATE TABLE sqlite_stat4(tbl,idx,neq,nlt,ndlt,sample)",
+        _ => sql.is_empty() && name.starts_with("sqlite_autoindex_"),
+    }
+}
+
+/// The kind and the name of an object.
+fn shown(sql: &str, name: &str) -> String {
+    let kind = sql.split(' ').skip(1).find(|word| *word != "UNIQUE").unwrap_or("object");
+    let mut text = kind.to_ascii_lowercase();
+    text.push(' ');
+    text.extend(name.chars().filter(|c| !c.is_control()).take(60));
+    text
+}
+
+/// An object as SQLite keeps it.
+struct Object {
+    name: &'static str,
+    sql: Cow<'static, str>,
+}
+
+/// The objects that the migrations up to a version make.
+fn made(version: i64) -> Vec<Object> {
+    let mut objects: Vec<Object> = Vec::with_capacity(128);
+    let files = migrate::ALL.iter().take(usize::try_from(version).unwrap_or(0));
+    for sql in files.copied().flatten().copied() {
+        let mut words = sql.split([' ', '(', '\n']);
+        match (words.next(), words.next()) {
+            (Some("CREATE"), kind) => {
+                let name = if kind == Some("UNIQUE") { words.nth(1) } else { words.next() };
+                objects.push(Object { name: name.unwrap_or_default(), sql: Cow::Borrowed(sql) });
+            }
+            (Some("DROP"), _) => {
+                let name = words.next().unwrap_or_default();
+                objects.retain(|object| object.name != name);
+            }
+            (Some("ALTER"), _) => {
+                let name = words.next().unwrap_or_default();
+                let column = sql.split_once(" ADD COLUMN ").map_or("", |(_, column)| column);
+                if let Some(table) = objects.iter_mut().find(|object| object.name == name) {
+                    table.sql = Cow::Owned(with_column(&table.sql, column));
+                }
+            }
+            _ => {}
+        }
+    }
+    objects
+}
+
+/// A table's text with one more column, as SQLite writes it: behind the last column, before the constraints of the whole table.
+fn with_column(table: &str, column: &str) -> String {
+    let (mut depth, mut quoted, mut end) = (0, false, table.len());
+    for (at, letter) in table.char_indices() {
+        match letter {
+            '\'' => quoted = !quoted,
+            _ if quoted => {}
+            '(' => depth += 1,
+            ')' if depth == 1 => {
+                end = at;
+                break;
+            }
+            ')' => depth -= 1,
+            ',' if depth == 1 && is_constraint(table.get(at + 1..).unwrap_or_default()) => {
+                end = at;
+                break;
+            }
+            _ => {}
+        }
+    }
+    let (before, behind) = table.split_at_checked(end).unwrap_or((table, ""));
+    format!("{before}, {column}{behind}")
+}
+
+/// Whether a constraint of the whole table begins here.
+fn is_constraint(text: &str) -> bool {
+    let word = text.trim_start().split([' ', '(']).next();
+    matches!(word, Some("CHECK" | "UNIQUE" | "PRIMARY" | "FOREIGN" | "CONSTRAINT"))
+}
+
+/// The texts of the triggers of a table. The first line of each says which table.
+pub(crate) fn triggers_on(table: &str) -> Vec<Cow<'static, str>> {
+    let is_on =
+        |sql: &str| sql.lines().next().and_then(|line| line.rsplit_once(" ON ")).is_some_and(|(_, on)| on == table);
+    let triggers = made(migrate::newest()).into_iter().map(|object| object.sql);
+    triggers.filter(|sql| sql.starts_with("CREATE TRIGGER ") && is_on(sql)).collect()
+}
+
+/// Takes note of what the tick says of the schema; `false`: it said the same before.
+pub async fn is_news(db: &Db, schema: &Schema) -> Result<bool, DbError> {
+    let said = schema.fault().map(|_| schema.to_string());
+    let differs = "SELECT count(*) FROM schema_info WHERE schema_said IS NOT ?1";
+    if db.optional::<i64>(differs, args![said.as_deref()]).await? == Some(0) {
+        return Ok(false);
+    }
+    // One instance of all hosts changes it.
+    let sql = "UPDATE schema_info SET schema_said = ?1 WHERE schema_said IS NOT ?1 RETURNING 1";
+    Ok(!db.single::<Affected>(Purpose::Revoking, sql, args![said]).await?.is_empty())
+}
+
+#[cfg(test)]
+mod tests;
