@@ -12,10 +12,13 @@ fn main() -> io::Result<()> {
     }
     files.retain(|path| path.extension().is_some_and(|extension| extension == "sql"));
     files.sort();
-    let texts = files.iter().map(|path| Ok(format!("&{:?}", statements(&fs::read_to_string(path)?))));
-    let texts = texts.collect::<io::Result<Vec<String>>>()?;
-    let made = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("migrations.rs");
-    fs::write(made, format!("[{}]", texts.join(",")))?;
+    let files = files.iter().map(|path| Ok(statements(&fs::read_to_string(path)?))).collect::<io::Result<Vec<_>>>()?;
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    let texts: Vec<String> = files.iter().map(|statements| format!("&{statements:?}")).collect();
+    fs::write(out.join("migrations.rs"), format!("[{}]", texts.join(",")))?;
+    let all: Vec<&str> = files.iter().flatten().map(String::as_str).collect();
+    fs::write(out.join("objects.rs"), objects(&all).to_string())?;
+    fs::write(out.join("guarded.sql"), guarded(&all))?;
     io::Write::write_all(&mut io::stdout(), format!("cargo::rerun-if-changed={}\n", folder.display()).as_bytes())
 }
 
@@ -30,4 +33,27 @@ fn statements(sql: &str) -> Vec<String> {
 fn bare(sql: &str) -> String {
     let lines = sql.lines().map(|line| line.split("--").next().unwrap_or_default().trim());
     lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// How many indexes, triggers and views there are after all of them.
+fn objects(all: &[&str]) -> usize {
+    let count = |verb: &str| {
+        let kinds = ["INDEX ", "UNIQUE INDEX ", "TRIGGER ", "VIEW "].map(|kind| format!("{verb} {kind}"));
+        all.iter().filter(|sql| kinds.iter().any(|kind| sql.starts_with(kind))).count()
+    };
+    count("CREATE") - count("DROP")
+}
+
+/// An expression of SQL: whether the table `audit` has its triggers as they were made, and no other.
+fn guarded(all: &[&str]) -> String {
+    let is_on_audit = |sql: &&&str| {
+        sql.starts_with("CREATE TRIGGER ") && sql.lines().next().is_some_and(|line| line.ends_with(" ON audit"))
+    };
+    let texts: Vec<String> =
+        all.iter().filter(is_on_audit).map(|sql| format!("'{}'", sql.replace('\'', "''"))).collect();
+    format!(
+        "(SELECT count(*) = {0} AND count(*) FILTER (WHERE sql IN ({1})) = {0} FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'audit')",
+        texts.len(),
+        texts.join(", ")
+    )
 }

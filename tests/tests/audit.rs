@@ -199,7 +199,7 @@ fn a_trigger_in_the_file_is_found() {
         server.kill_and_restart();
         admin = admin.at(server.host().base_url());
         admin.get("/api/auth/whoami").is(200);
-        host::until_logged(server.host(), "schema_changed: trigger evil");
+        host::until_logged(server.host(), "schema_changed: an index, trigger or view");
         server.execute(&format!("DROP TRIGGER evil; DROP TRIGGER IF EXISTS an_audit_row_is_never_changed; {guard}"));
         admin.post("/api/agents", &scout).is(201);
     }

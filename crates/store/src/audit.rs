@@ -5,14 +5,12 @@ pub mod refusals;
 pub mod seal;
 pub mod trail;
 
-use std::sync::LazyLock;
-
 use common::{id::AuditId, json};
 use serde_json::Value as Json;
 
 use crate::{
     args,
-    db::{Affected, DbError, Reads, Rows, Tx, schema},
+    db::{Affected, DbError, Reads, Rows, Tx},
     origin::Origin,
 };
 
@@ -28,28 +26,23 @@ pub struct Event<'a> {
     pub after: Json,
 }
 
-/// Whether no trigger is on the table but ours, which let nothing change a row. Then no trigger anywhere can take a row away, or say
-/// something else in it: the row is what was written.
-static IS_GUARDED: LazyLock<String> = LazyLock::new(|| {
-    let ours = schema::triggers_on("audit");
-    let texts: Vec<String> = ours.iter().map(|sql| format!("'{}'", sql.replace('\'', "''"))).collect();
-    format!(
-        "(SELECT count(*) = {0} AND count(*) FILTER (WHERE sql IN ({1})) = {0} FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'audit')",
-        ours.len(),
-        texts.join(", ")
-    )
-});
+/// Whether no trigger is on the table but ours, which let nothing change a row (`build.rs` writes it). Then no trigger anywhere can take
+/// a row away, or say something else in it: the row is what was written.
+macro_rules! is_guarded {
+    () => {
+        include_str!(concat!(env!("OUT_DIR"), "/guarded.sql"))
+    };
+}
 
 /// Reads itself back: what it returns is whether the row is there, and says what was meant.
-static INSERT: LazyLock<String> = LazyLock::new(|| {
-    format!(
-        "INSERT INTO audit (id, at, tenant_id, user_id, agent_id, credential_id, address, request_id, action, object_id, outcome, before, after)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'done', ?11, ?12)
-         RETURNING (id, at, tenant_id, user_id, agent_id, credential_id, address, request_id, action, object_id, outcome, count, before, after)
-                IS (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'done', 1, ?11, ?12) AND {} AS meant",
-        *IS_GUARDED
-    )
-});
+const INSERT: &str = concat!(
+    "INSERT INTO audit (id, at, tenant_id, user_id, agent_id, credential_id, address, request_id, action, object_id, outcome, before, after)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'done', ?11, ?12)
+     RETURNING (id, at, tenant_id, user_id, agent_id, credential_id, address, request_id, action, object_id, outcome, count, before, after)
+            IS (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'done', 1, ?11, ?12) AND ",
+    is_guarded!(),
+    " AS meant"
+);
 
 fn not_as_written() -> DbError {
     DbError::Unavailable(
@@ -74,7 +67,7 @@ pub async fn insert(tx: &Tx<'_>, origin: &Origin<'_>, event: &Event<'_>) -> Resu
         json(&event.before),
         json(&event.after),
     ];
-    match tx.optional(&INSERT, row).await? {
+    match tx.optional(INSERT, row).await? {
         Some(1) => Ok(()),
         _ => Err(not_as_written()),
     }
@@ -82,7 +75,7 @@ pub async fn insert(tx: &Tx<'_>, origin: &Origin<'_>, event: &Event<'_>) -> Resu
 
 /// Fails a transaction whose rows were written by a statement for many, if they may not be what was meant.
 pub(crate) async fn check_guarded(tx: &Tx<'_>) -> Result<(), DbError> {
-    match tx.optional(&format!("SELECT {} AS guarded", *IS_GUARDED), args![]).await? {
+    match tx.optional(concat!("SELECT ", is_guarded!(), " AS guarded"), args![]).await? {
         Some(1) => Ok(()),
         _ => Err(not_as_written()),
     }

@@ -1,7 +1,7 @@
 //! Migrations, applied once by whichever instance comes first.
 //!
-//! 1. Read the version, the journal's mode and the schema, by one SELECT. A hundred instances start each second: this is all that
-//!    nearly every one of them does. A schema that is not the migrations' is logged, and refuses nothing ([`super::schema`]).
+//! 1. Read the version, the journal's mode and the texts of the schema, by one SELECT. A hundred instances start each second: this is all that
+//!    nearly every one of them does. What is not the migrations' is logged, and refuses nothing ([`super::schema`]).
 //! 2. Behind: switch to WAL (outside of any transaction, where alone it works) and check that it took.
 //! 3. `BEGIN IMMEDIATE`, read the version again, apply what is missing, set the version, commit.
 //! 4. Ahead: go on, unless the database says that this code is too old for it.
@@ -11,8 +11,8 @@ use super::native::Connection;
 #[cfg(target_family = "wasm")]
 use super::spin::Connection;
 use super::{
-    schema::{self, Schema},
-    value::{DbError, FromValue, Row, Value},
+    schema,
+    value::{DbError, FromValue, Value},
 };
 
 /// The statements of every file of `migrations`, in order, without comments (`build.rs`); the version of a database is how many files it
@@ -35,15 +35,14 @@ pub(crate) async fn run(connection: &Connection) -> Result<(), DbError> {
     let newest = newest();
     let mut tries = 1;
     loop {
-        let (version, mode, schema) = state(connection).await?;
+        let (version, mode, texts) = state(connection).await?;
         if version > newest {
             let oldest = integer(connection, "SELECT oldest_code FROM schema_info").await?;
             return if oldest > newest { Err(DbError::TooNew) } else { Ok(()) };
         }
         if version == newest {
-            if let Schema::Changed(object) = schema {
-                // Once for each instance: whoever reads the log sees it at the next one, whether the tick runs or not.
-                eprintln!("schema_changed: {object} is not as the migrations make it");
+            if !schema::is_as_made(texts.as_deref().unwrap_or_default()) {
+                eprintln!("schema_changed: an index, trigger or view of the database is not as the migrations make it");
             }
             // A restored copy (VACUUM INTO) has the version and not the mode.
             return if is_write_ahead(&mode) { Ok(()) } else { write_ahead(connection).await };
@@ -55,12 +54,16 @@ pub(crate) async fn run(connection: &Connection) -> Result<(), DbError> {
     }
 }
 
-/// The database's version, its journal's mode and its schema.
-async fn state(connection: &Connection) -> Result<(i64, Option<Value>, Schema), DbError> {
-    let rows = connection.execute(&schema::select(", journal_mode", ", pragma_journal_mode"), vec![]).await?;
-    let mut row = Row::from(rows.into_iter().next().ok_or(DbError::Row("no version"))?);
-    let (version, objects): (i64, Option<String>) = (row.take()?, row.take()?);
-    Ok((version, row.take()?, schema::compare(version, objects.as_deref())))
+/// The database's version, its journal's mode, and the texts of what could bend its rows ([`schema::is_as_made`]).
+async fn state(connection: &Connection) -> Result<(i64, Option<Value>, Option<String>), DbError> {
+    let sql = format!(
+        "SELECT user_version, journal_mode, {} AS texts FROM pragma_user_version, pragma_journal_mode",
+        schema::TEXTS
+    );
+    let mut columns = connection.execute(&sql, vec![]).await?.into_iter().flatten();
+    let version = i64::from_value(columns.next().ok_or(DbError::Row("no version"))?)?;
+    let mode = columns.next();
+    Ok((version, mode, columns.next().map(Option::from_value).transpose()?.flatten()))
 }
 
 /// A database that is reached over the network may answer nothing here; one in memory says so.

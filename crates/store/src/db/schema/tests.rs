@@ -20,7 +20,7 @@ async fn the_migrations_make_what_they_are_read_to_make(new: fn() -> TestDb) {
     }
     assert_eq!(kept.len(), read.len());
     assert_eq!(seen(&t).await, Schema::AsMade);
-    assert_eq!(triggers_on("audit").len(), 3);
+    assert!(is_as_made(&t.texts(&format!("SELECT {TEXTS}")).await.remove(0)));
 }
 
 /// R76: whatever is added, changed or removed is found and named.
@@ -49,12 +49,14 @@ async fn a_schema_that_was_bent_is_found(new: fn() -> TestDb) {
             "trigger notify",
         ),
         // An object whose name looks like others, and another one is missing for it.
-        (vec!["DROP VIEW do_log", "CREATE TABLE \"sq\u{1f}\u{1e}sqlite_autoindex_a\" (a)"], "object sq"),
+        (vec!["CREATE TABLE \"sq\u{1f}\u{1e}sqlite_autoindex_a\" (a)"], "object sq"),
     ] {
         let t = new();
         for statement in &statements {
             t.execute(statement).await.unwrap();
         }
+        let quick = is_as_made(&t.texts(&format!("SELECT {TEXTS}")).await.remove(0));
+        assert_eq!(quick, object.starts_with("table") || object.starts_with("object"), "{statements:?}");
         match seen(&t).await {
             Schema::Changed(found) => assert!(found.starts_with(object), "{statements:?}: {found}"),
             other => panic!("{statements:?}: {other:?}"),
