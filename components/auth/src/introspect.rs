@@ -1,9 +1,10 @@
 //! `POST /auth/introspect` (RFC 7662): a service of the company asks what a credential that it was given may do now.
 //!
 //! 1. The form holds `token`; all other parameters are ignored (RFC 7662, section 2.1).
-//! 2. A credential that is not live now, belongs to another tenant or to a halted agent gives `{"active": false}`, and nothing more.
-//! 3. A live credential gives its **effective** scope; `sub` is the person whose authority it carries, `act` the agent that acts with
-//!    it (RFC 8693, section 4.1).
+//! 2. A credential that is not live now, belongs to another tenant or to a halted agent gives `{"active": false}`, and nothing more; so
+//!    does a session, which is for this server alone: whoever brings one to a service has stolen it, or was made to give it away.
+//! 3. A live credential gives what a service decides by: the scopes that it can use now, of those that the service's own credential
+//!    carries; `sub`, the person whose authority it carries; `act`, the agent that acts with it (RFC 8693, section 4.1); its end.
 
 use common::{
     error::{ApiError, Code},
@@ -29,15 +30,11 @@ struct Active<'a> {
     scope: String,
     token_type: &'static str,
     sub: &'a str,
-    username: &'a str,
     /// The agent that acts with the person's authority.
     #[serde(skip_serializing_if = "Option::is_none")]
     act: Option<Actor<'a>>,
-    tenant: &'a str,
     /// The kind of credential: a member of our own.
     kind: Kind,
-    /// The id of the credential's record.
-    jti: &'a str,
     /// Seconds since 1970-01-01T00:00:00Z, as RFC 7662 has them.
     iat: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,19 +58,18 @@ pub(crate) async fn introspect(app: App, caller: Caller, UrlEncoded(form): UrlEn
         Some(secret) => Caller::find_by_secret(app.db(), secret, app.now()).await?,
         None => None,
     };
-    let live = found.filter(|found| found.tenant_id() == caller.tenant_id() && found.is_accepted());
-    let Some(found) = live else { return json(StatusCode::OK, &Inactive { active: false }) };
-    let scopes = found.scopes();
+    let is_told = |found: &Caller| {
+        found.tenant_id() == caller.tenant_id() && found.credential_kind() != Kind::Session && found.is_accepted()
+    };
+    let Some(found) = found.filter(is_told) else { return json(StatusCode::OK, &Inactive { active: false }) };
+    let scopes = found.scopes().and(&caller.scopes());
     let form = Active {
         active: true,
         scope: scopes.all_names().join(" "),
         token_type: "Bearer",
         sub: found.user_id().as_str(),
-        username: found.email(),
         act: found.agent_id().zip(found.agent()).map(|(id, (name, _))| Actor { sub: id.as_str(), name }),
-        tenant: found.tenant(),
         kind: found.credential_kind(),
-        jti: found.credential_id().as_str(),
         iat: found.issued_at().millis().div_euclid(1000),
         exp: found.expires_at().map(|end| end.millis().div_euclid(1000)),
     };

@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use common::{
+    agent::AgentName,
+    email,
     error::{ApiError, Code},
+    id::is_id,
     json,
     route::Route,
     scope::Scope,
@@ -34,6 +37,8 @@ form! {
         actor: Option<String>,
         action: Option<String>,
         object: Option<String>,
+        credential: Option<String>,
+        request: Option<String>,
         outcome: Option<String>,
         since: Option<String>,
         until: Option<String>,
@@ -41,17 +46,55 @@ form! {
     }
 }
 
+/// What `actor` can be.
+const ACTORS: &str = "a user's id (usr_…) or address, or an agent's id (agt_…) or name";
+/// What `object` can be.
+const OBJECTS: &str = "a user's id (usr_…) or address, an agent's id (agt_…) or name, the id of a credential (tok_…), a mail (out_…) or the \
+     tenant (ten_…), or the name of a scope or a preset. What a key did is found by credential, and what was done to it by its agent as object";
+/// What `credential` can be.
+const CREDENTIALS: &str = "the id of a credential (tok_…) or of an agent's key (key_…); never the credential itself";
+/// What `request` can be.
+const REQUESTS: &str = "the id of a request (req_…), which each response carries in the header x-request-id";
+
+/// Reads a filter that names something. A value that can be the name of nothing that it looks for is refused: an empty list would look as
+/// if nothing had been done.
+fn named(
+    field: &'static str,
+    value: Option<&String>,
+    (prefixes, valid): (&[&str], &'static str),
+    is_name: fn(&str) -> bool,
+) -> Result<Option<String>, ApiError> {
+    let Some(value) = value else { return Ok(None) };
+    let value = text(field, value, 254)?;
+    if is_id(&value, prefixes) || is_name(&value) {
+        return Ok(Some(value));
+    }
+    Err(Code::InvalidFilter
+        .detail(format!("This cannot be the {field} of a row."))
+        .with("field", field)
+        .with("valid", valid))
+}
+
+/// A user's address, or the name of an agent, which presets' names look like.
+fn is_address_or_name(value: &str) -> bool {
+    email::parse(value).is_some() || AgentName::parse(value).is_some_and(|name| name.as_str() == value)
+}
+
 impl List {
     fn filter(&self) -> Result<Filter, ApiError> {
-        let words = |field, value: &Option<String>| value.as_deref().map(|value| text(field, value, 254)).transpose();
         let moment = |field, value: &Option<String>| value.as_deref().map(|value| moment(field, value)).transpose();
         if self.outcome.as_deref().is_some_and(|outcome| !["done", "refused"].contains(&outcome)) {
             return Err(Code::InvalidFilter.with("field", "outcome").with("valid", "done, refused"));
         }
+        let objects = (["usr_", "agt_", "tok_", "out_", "ten_"].as_slice(), OBJECTS);
         Ok(Filter {
-            actor: words("actor", &self.actor)?,
-            action: words("action", &self.action)?,
-            object: words("object", &self.object)?,
+            actor: named("actor", self.actor.as_ref(), (&["usr_", "agt_"], ACTORS), is_address_or_name)?,
+            action: self.action.as_deref().map(|action| text("action", action, 254)).transpose()?,
+            object: named("object", self.object.as_ref(), objects, |value| {
+                is_address_or_name(value) || value.starts_with("x.")
+            })?,
+            credential: named("credential", self.credential.as_ref(), (&["tok_", "key_"], CREDENTIALS), |_| false)?,
+            request: named("request", self.request.as_ref(), (&["req_"], REQUESTS), |_| false)?,
             outcome: self.outcome.clone(),
             since: moment("since", &self.since)?,
             until: moment("until", &self.until)?,
@@ -67,7 +110,16 @@ pub(crate) async fn list(
     Query(query): Query<List>,
 ) -> Result<Response, ApiError> {
     let filter = query.filter()?;
-    let filters = [&query.actor, &query.action, &query.object, &query.outcome, &query.since, &query.until];
+    let filters = [
+        &query.actor,
+        &query.action,
+        &query.object,
+        &query.credential,
+        &query.request,
+        &query.outcome,
+        &query.since,
+        &query.until,
+    ];
     let page = caller.page(route, &query.page, &filters.map(|filter| filter.as_deref().unwrap_or_default()))?;
     let (_, after) = page.after();
     let rows = read(&app, &caller, &filter, &after, page.rows()).await?;

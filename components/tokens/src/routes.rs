@@ -5,10 +5,11 @@ use crate::{admin_tokens, leaks, sessions, tokens};
 
 fn routes() -> Routes {
     Routes::new(Group::Tokens)
-        .on(route::LOGOUT, sessions::logout)
+        .on(route::LOGOUT, sessions::end_own)
         .on(route::SESSIONS_LIST, sessions::list)
         .on(route::SESSIONS_END_OTHERS, sessions::end_others)
         .on(route::SESSION_END, sessions::end)
+        .on(route::OWN_END, sessions::end_own)
         .on(route::PATS_CREATE, tokens::create)
         .on(route::PATS_LIST, tokens::list)
         .on(route::PATS_GET, tokens::get)

@@ -3,6 +3,7 @@
 use common::{
     error::{ApiError, Code},
     route::Route,
+    secret::Kind,
 };
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value::Null, json};
@@ -22,15 +23,21 @@ const CLEARED_COOKIES: [&str; 2] = [
     "__Host-accredit=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax",
 ];
 
-/// `POST /auth/logout`: ends the session in the database and clears its cookie.
-pub(crate) async fn logout(change: Change<()>) -> Result<Response, ApiError> {
+/// `POST /auth/logout`, and `DELETE /auth/tokens/me` for a credential of any kind: ends what sends the request, and nothing beside it.
+/// Nobody is told: its bearer did it. A session's cookie is cleared.
+pub(crate) async fn end_own(change: Change<()>) -> Result<Response, ApiError> {
+    let is_session = change.caller.credential_kind() == Kind::Session;
     let mut response = change
         .run(async |write, ()| {
-            let id = write.caller.credential_id();
+            let (id, kind) = (write.caller.credential_id(), write.caller.credential_kind());
             credential::revoke(&write.tx, id, write.now()).await?;
-            Ok(Answer::no_content().audited(id, Null, Null))
+            let before = if is_session { Null } else { json!({ "kind": kind }) };
+            Ok(Answer::no_content().audited(id, before, Null))
         })
         .await?;
+    if !is_session {
+        return Ok(response);
+    }
     for cookie in CLEARED_COOKIES {
         response.headers_mut().append(header::SET_COOKIE, HeaderValue::from_static(cookie));
     }

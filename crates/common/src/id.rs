@@ -96,6 +96,12 @@ ids! {
     RequestId = "req_";
 }
 
+/// Whether a text is an id of one of these prefixes, as they are made: one that was cut off or mistyped is none.
+pub fn is_id(text: &str, prefixes: &[&str]) -> bool {
+    let rest = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix));
+    rest.is_some_and(|rest| rest.len() == LENGTH && rest.bytes().all(|byte| ALPHABET.contains(&byte)))
+}
+
 impl NotificationId {
     /// The first one of its moment: all that were made before sort before it.
     pub fn first_at(now: Timestamp) -> Self {
@@ -152,6 +158,16 @@ mod tests {
         assert_eq!(all, "usr_7zzzzzzzzzzzzzzzzzzzzzzzzz");
         let counted = prefixed("", Timestamp::from_millis(1_469_918_176_385), [0, 0, 0, 0, 0, 0, 0, 0, 0, 33]);
         assert_eq!(counted, "01aryz6s410000000000000011");
+    }
+
+    #[test]
+    fn an_id_is_told_from_other_texts() {
+        let id = UserId::generate(Timestamp::from_millis(1_000), &Chance::seeded(7)).to_string();
+        assert!(is_id(&id, &["agt_", "usr_"]));
+        for bad in ["", "usr_", &id[..29], &format!("{id}0"), &id.to_uppercase(), &id.replace("usr_", "agt_"), &id[4..]]
+        {
+            assert!(!is_id(bad, &["usr_"]), "{bad}");
+        }
     }
 
     #[test]

@@ -364,6 +364,7 @@ routes! {
         PATS_GET = get("/auth/tokens/{id}", "Get one of the caller's personal access tokens").scope(TokensRead).for_people().own_needs_no_scope().page("concepts/pats");
         PATS_ROTATE = post("/auth/tokens/{id}/rotate", "Rotate a personal access token").for_people().idempotent().audited("token.rotate").page("concepts/pats");
         PATS_REVOKE = delete("/auth/tokens/{id}", "Revoke a personal access token").scope(TokensWrite).for_people().own_needs_no_scope().revokes().audited("token.revoke").page("concepts/pats");
+        OWN_END = delete("/auth/tokens/me", "End the credential that sends the request").while_halted().revokes().audited("token.revoke").page("concepts/credentials#revocation");
         TOKENS_LIST = get("/auth/admin/tokens", "List every credential of the tenant").scope(TokensAdmin).for_people().query(&["user", "kind", "status", "unused_since", "sort", "cursor", "limit"]).page("concepts/pats");
         TOKENS_REVOKE = delete("/auth/admin/tokens/{id}", "Revoke any credential of the tenant").scope(TokensAdmin).for_people().revokes().audited("token.revoke").page("concepts/pats");
         LEAKS = post("/auth/leaks", "Report a leaked credential, which revokes it").public().revokes().audited("token.leaked").page("concepts/credentials");
@@ -377,8 +378,8 @@ routes! {
         USERS_DELETE = delete("/api/users/{id}", "Delete a user, and transfer or archive the user's agents").scope(UsersWrite).for_sessions().revokes().audited("user.delete").query(&["agents"]).page("concepts/people");
         USERS_ACTIVATE = post("/api/users/{id}/activate", "Activate an account").scope(UsersWrite).for_sessions().idempotent().audited("user.activate").page("concepts/people");
         USERS_DEACTIVATE = post("/api/users/{id}/deactivate", "Deactivate an account, with all its credentials").scope(UsersWrite).for_sessions().idempotent().revokes().audited("user.deactivate").page("concepts/people");
-        AUDIT_LIST = get("/api/audit", "List audit rows of the agents that the caller may read, or of the whole tenant").scope(AuditRead).query(&["actor", "action", "object", "outcome", "since", "until", "cursor", "limit"]).page("concepts/audit");
-        AUDIT_EXPORT = get("/api/audit/export", "Export audit rows, one JSON object per line").scope(AuditRead).query(&["actor", "action", "object", "outcome", "since", "until"]).page("concepts/audit");
+        AUDIT_LIST = get("/api/audit", "List audit rows of the agents that the caller may read, or of the whole tenant").scope(AuditRead).query(&["actor", "action", "object", "credential", "request", "outcome", "since", "until", "cursor", "limit"]).page("concepts/audit");
+        AUDIT_EXPORT = get("/api/audit/export", "Export audit rows, one JSON object per line").scope(AuditRead).query(&["actor", "action", "object", "credential", "request", "outcome", "since", "until"]).page("concepts/audit");
         AUDIT_VERIFY = get("/api/audit/verify", "Verify that the audit trail is as it was sealed").scope(AuditReadAll).for_people().query(&["head", "from"]).page("concepts/audit");
         SCOPES = get("/api/scopes", "List every scope with its routes").public().page("concepts/permissions");
         SCOPES_CUSTOM = get("/api/scopes/custom", "List the tenant's custom scopes").page("concepts/permissions");

@@ -1,6 +1,6 @@
 use common::role::Role;
 use http::Request;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use service::{
     body::RequestBody,
     testing::{Actor, Answer, TestApp},
@@ -57,15 +57,21 @@ async fn a_live_token_is_told_with_its_effective_scope() {
         body,
         json!({
             "active": true, "scope": "agents.read x.crm.read x.crm.write", "token_type": "Bearer", "sub": max.user,
-            "username": "max@example.com", "act": { "sub": scout.agent, "name": "scout" }, "tenant": "main",
-            "kind": "agent_token", "jti": scout.credential, "iat": 1_767_323_045,
+            "act": { "sub": scout.agent, "name": "scout" }, "kind": "agent_token", "iat": 1_767_323_045,
         })
     );
     t.execute("UPDATE users SET role = 'viewer' WHERE email = 'max@example.com'").await.unwrap();
     let body = ask(&t, &ada, &format!("token={}", scout.token)).await.is(200);
     assert_eq!(body["scope"], "agents.read x.crm.read");
-    let body = ask(&t, &ada, &format!("token={}", max.token)).await.is(200);
-    assert_eq!((&body["act"], &body["exp"]), (&Json::Null, &json!(1_767_323_045 + 86_400)));
+    let pat = t.credential(Kind::Pat, &tenant, &max.user, None, "x.crm.*", Some(t.now().plus_seconds(60))).await;
+    let body = ask(&t, &ada, &format!("token={}", pat.token)).await.is(200);
+    assert_eq!(
+        body,
+        json!({
+            "active": true, "scope": "x.crm.read", "token_type": "Bearer", "sub": max.user, "kind": "pat",
+            "iat": 1_767_323_045, "exp": 1_767_323_105,
+        })
+    );
     for halted in ["state = 'paused'", "state = 'stopped'", "state = 'running', budget_cents = 1, spent_cents = 2"] {
         t.execute(&format!("UPDATE agents SET {halted}")).await.unwrap();
         assert_eq!(ask(&t, &ada, &format!("token={}", scout.token)).await.is(200), json!({ "active": false }));
@@ -92,13 +98,48 @@ async fn a_key_is_told_as_its_agents() {
     assert_eq!(
         ask(&t, &ada, &format!("token={}", key.token)).await.is(200),
         json!({
-            "active": true, "scope": "agents.read", "token_type": "Bearer", "sub": ada.user, "username": "ada@example.com",
-            "act": { "sub": scout.agent, "name": "scout" }, "tenant": "main", "kind": "api_key", "jti": key.credential,
-            "iat": 1_767_323_045, "exp": 1_767_323_105,
+            "active": true, "scope": "agents.read", "token_type": "Bearer", "sub": ada.user,
+            "act": { "sub": scout.agent, "name": "scout" }, "kind": "api_key", "iat": 1_767_323_045, "exp": 1_767_323_105,
         })
     );
     t.execute("UPDATE agents SET state = 'paused'").await.unwrap();
     assert_eq!(ask(&t, &ada, &format!("token={}", key.token)).await.is(200), json!({ "active": false }));
+}
+
+/// R78: a service learns of the scopes that its own credential carries, and of no other.
+#[tokio::test]
+async fn a_service_learns_the_scopes_of_its_own_resource_only() {
+    let t = TestApp::new(router());
+    let ada = t.ada().await;
+    t.execute(&format!(
+        "INSERT INTO custom_scopes SELECT '{}', value, 'd', 0, 'u' FROM json_each('[\"x.crm.read\", \"x.crm.write\", \"x.mail\"]')",
+        ada.tenant
+    ))
+    .await
+    .unwrap();
+    let scout = t.agent(&ada, "scout", "agents.read x.crm.read x.mail").await;
+    for (carries, told) in [
+        ("tokens.introspect", ""),
+        ("tokens.introspect x.crm.*", "x.crm.read"),
+        ("tokens.introspect x.mail agents.*", "agents.read x.mail"),
+        ("*", "agents.read x.crm.read x.mail"),
+    ] {
+        let service = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, carries, None).await;
+        let body = ask(&t, &service, &format!("token={}", scout.token)).await.is(200);
+        assert_eq!((&body["active"], &body["scope"]), (&json!(true), &json!(told)), "{carries}");
+    }
+}
+
+/// R78: a session is for this server alone; a service gets not even the answer that it is live.
+#[tokio::test]
+async fn a_session_is_never_told_of() {
+    let t = TestApp::new(router());
+    let ada = t.ada().await;
+    let pat = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "*", None).await;
+    for (asking, token) in [(&ada, &ada.token), (&pat, &ada.token)] {
+        assert_eq!(ask(&t, asking, &format!("token={token}")).await.is(200), json!({ "active": false }));
+    }
+    assert_eq!(ask(&t, &ada, &format!("token={}", pat.token)).await.is(200)["active"], true);
 }
 
 #[tokio::test]

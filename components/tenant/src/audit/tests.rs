@@ -19,7 +19,12 @@ use service::{
     settings::Settings,
     testing::{Actor, TestApp},
 };
-use store::{audit::chain, credential::status::SESSION_IDLE, db::schema::Schema};
+use store::{
+    agent::archived,
+    audit::chain,
+    credential::status::SESSION_IDLE,
+    db::{Purpose, schema::Schema},
+};
 
 use crate::router;
 
@@ -126,7 +131,7 @@ async fn of_an_unreadable_agent_a_row_shows_the_id_alone() {
             "id": format!("aud_{name}"), "at": "2026-01-02T03:04:05.000Z", "action": format!("x.{name}"),
             "outcome": "done", "count": 1,
             "actor": { "user_id": by.user.as_str(), "email": email, "agent_id": id(by), "agent_name": "scout" },
-            "credential_id": by.credential.as_str(), "address": "192.0.2.1", "request_id": "req_1",
+            "credential_id": by.credential.as_str(), "credential_kind": "agent_token", "address": "192.0.2.1", "request_id": "req_1",
             "object": id(object), "before": { "a": 1 }, "after": { "a": 2 },
         })
     };
@@ -142,7 +147,7 @@ async fn of_an_unreadable_agent_a_row_shows_the_id_alone() {
     by_hidden["actor"]["agent_name"] = json!("hidden");
     assert_eq!(all["items"], json!([by_scout, by_hidden]));
     // Its name finds nothing, like a name without an agent; its id finds the rows that are shown anyway.
-    for name in ["hidden", "nobody", "nobody@example.com", "agt_none"] {
+    for name in ["hidden", "nobody", "nobody@example.com", "agt_00000000000000000000000000"] {
         for filter in ["actor", "object"] {
             assert_eq!(s.sees(&s.mia, &format!("?{filter}={name}")).await, Vec::<String>::new());
         }
@@ -190,6 +195,147 @@ async fn filters_narrow_the_list() {
         ("?action=x".to_owned(), vec![]),
     ] {
         assert_eq!(s.sees(&s.ada, &query).await, expected, "{query}");
+    }
+}
+
+/// R77: what a credential and what a request did. A key's id stands for all secrets that it ever had, also when it was deleted, and its
+/// agent purged with it. The list and the export are the same, and show nothing that the caller could not see before.
+#[tokio::test]
+async fn the_trail_tells_what_a_credential_and_a_request_did() {
+    let s = site().await;
+    let key = "key_01kdyak348axzwnnqwv1cjqy5m";
+    let mut secrets = Vec::new();
+    for number in 0..3 {
+        let agent = s.scout.agent.as_ref();
+        let secret = s.t.credential(Kind::ApiKey, &s.mia.tenant, &s.mia.user, agent, "*", None).await;
+        let revoked = if number < 2 { "1" } else { "NULL" };
+        let replaced = if number < 2 { "'tok_next'" } else { "NULL" };
+        s.t.execute(&format!(
+            "UPDATE credentials SET key_id = '{key}', replaced_by = {replaced}, revoked_at = {revoked} WHERE id = '{}'",
+            secret.credential
+        ))
+        .await
+        .unwrap();
+        s.row(&format!("key{number}"), &secret, &id(&s.scout)).await;
+        secrets.push(secret);
+    }
+    s.row("token", &s.scout, &id(&s.hidden)).await;
+    s.row("session", &s.mia, &id(&s.scout)).await;
+    s.row("foreign", &s.hidden, &id(&s.hidden)).await;
+    let request = "req_01kdyak348axzwnnqwv1cjqy5m";
+    s.t.execute(&format!(
+        "INSERT INTO audit (id, at, tenant_id, user_id, agent_id, request_id, action, object_id, outcome)
+         SELECT 'aud_' || value, 1767323045000, '{}', '{}', '{}', '{request}', 'x', 'o', 'done' FROM json_each('[\"req1\", \"req2\"]')",
+        s.mia.tenant, s.mia.user, id(&s.scout)
+    ))
+    .await
+    .unwrap();
+    let queries = [
+        (format!("?credential={key}"), vec!["key2", "key1", "key0"]),
+        (format!("?credential={}", secrets[1].credential), vec!["key1"]),
+        (format!("?credential={}", s.scout.credential), vec!["token"]),
+        (format!("?credential={}", s.mia.credential), vec!["session"]),
+        (format!("?credential={}&action=x.nothing", s.mia.credential), vec![]),
+        (format!("?request={request}"), vec!["req2", "req1"]),
+        (format!("?request={request}&limit=1"), vec!["req2"]),
+        ("?credential=tok_00000000000000000000000000".to_owned(), vec![]),
+    ];
+    for (query, expected) in &queries {
+        for caller in [&s.ada, &s.mia] {
+            assert_eq!(s.sees(caller, query).await, *expected, "{query}");
+        }
+        if !query.contains("limit") {
+            let export = s.t.as_(&s.mia, "GET", &format!("/api/audit/export{query}"), Null).await;
+            export.is(200);
+            assert_eq!(export.text.lines().count(), expected.len(), "{query}");
+        }
+    }
+    let hidden = format!("?credential={}", s.hidden.credential);
+    assert_eq!(s.sees(&s.ada, &hidden).await, ["foreign"]);
+    assert_eq!(s.sees(&s.mia, &hidden).await, Vec::<String>::new());
+    let kinds = async || {
+        let list = s.t.as_(&s.ada, "GET", "/api/audit", Null).await.is(200);
+        let kinds = list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["credential_kind"].as_str().unwrap_or("none").to_owned());
+        kinds.collect::<Vec<_>>()
+    };
+    let all = ["none", "none", "agent_token", "session", "agent_token", "api_key", "api_key", "api_key"];
+    assert_eq!(kinds().await, all);
+    // The agent is purged, and its credentials with it.
+    s.t.execute("UPDATE agents SET archived_at = 1 WHERE name = 'scout'").await.unwrap();
+    let tx = s.t.db().begin(Purpose::Durable).await.unwrap();
+    archived::purge(&tx, s.scout.agent.as_ref().unwrap()).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(s.t.number("SELECT count(*) FROM credentials WHERE kind = 'api_key'").await, 0);
+    assert_eq!(kinds().await, all);
+    for (query, expected) in &queries {
+        assert_eq!(s.sees(&s.ada, query).await, *expected, "{query}");
+    }
+}
+
+/// R77: a value that can be the name of nothing that a filter looks for is refused, never an empty list; the refusal says what the
+/// filter takes.
+#[tokio::test]
+async fn a_filter_that_can_match_nothing_is_refused() {
+    let s = site().await;
+    let (user, agent, token) = (s.mia.user.to_string(), id(&s.scout), s.mia.credential.to_string());
+    for (field, good, bad) in [
+        (
+            "actor",
+            vec![user.as_str(), &agent, "scout", "nobody", "mia@example.com"],
+            vec![
+                token.as_str(),
+                "key_01kdyak348axzwnnqwv1cjqy5m",
+                "Scout",
+                "me",
+                "a b",
+                "mia@",
+                "usr_1",
+                &user[..20],
+                "x.crm.read",
+            ],
+        ),
+        (
+            "object",
+            vec![user.as_str(), &agent, &token, "scout", "worker", "x.crm.read", "mia@example.com"],
+            vec!["key_01kdyak348axzwnnqwv1cjqy5m", "req_01kdyak348axzwnnqwv1cjqy5m", "Scout", "tok_1", &s.mia.token],
+        ),
+        (
+            "credential",
+            vec![token.as_str(), "key_01kdyak348axzwnnqwv1cjqy5m"],
+            vec![user.as_str(), "scout", "laptop", "tok_x", &s.mia.token, "acr_ses_12345678"],
+        ),
+        ("request", vec!["req_01kdyak348axzwnnqwv1cjqy5m"], vec!["01kdyak348axzwnnqwv1cjqy5m", &token, "req_1"]),
+    ] {
+        for route in ["/api/audit", "/api/audit/export"] {
+            let path = |value: &str| format!("{route}?{field}={}", value.replace('@', "%40").replace(' ', "%20"));
+            for value in &good {
+                s.t.as_(&s.ada, "GET", &path(value), Null).await.is(200);
+            }
+            for value in &bad {
+                let refused = s.t.as_(&s.ada, "GET", &path(value), Null).await.refused(400, "invalid_filter");
+                let fix = refused["fix"].as_str().unwrap();
+                assert!(fix.starts_with(&format!("Send {field} as one of: ")), "{fix}");
+                assert!(
+                    !refused.to_string().contains(value) || value.len() < 9,
+                    "what was sent is not repeated: {refused}"
+                );
+            }
+        }
+    }
+}
+
+/// R77: rows about presets and scopes are found by their names.
+#[tokio::test]
+async fn rows_about_names_are_found() {
+    let s = site().await;
+    for (number, object) in ["fetcher", "x.crm.read"].into_iter().enumerate() {
+        s.row(&number.to_string(), &s.ada, object).await;
+        assert_eq!(s.sees(&s.ada, &format!("?object={object}")).await, [number.to_string()]);
+        assert_eq!(s.sees(&s.mia, &format!("?object={object}")).await, Vec::<String>::new());
     }
 }
 

@@ -9,7 +9,12 @@ use crate::{
     permission::{self, Binder},
     subject::Subject,
 };
-use common::{id::AuditId, json, permission::Action, time::Timestamp};
+use common::{
+    id::{AuditId, KeyId, UserId},
+    json,
+    permission::Action,
+    time::Timestamp,
+};
 
 /// A row of the trail, as it is answered.
 #[derive(Serialize)]
@@ -28,6 +33,8 @@ pub struct Entry {
     pub actor: Actor,
     /// With which credential.
     pub credential_id: Option<String>,
+    /// Session, PAT, agent token or API key.
+    pub credential_kind: Option<String>,
     /// From where.
     pub address: Option<String>,
     /// In which request.
@@ -63,6 +70,7 @@ impl FromRow for Entry {
             count: row.take()?,
             actor: Actor { user_id: row.take()?, email: row.take()?, agent_id: row.take()?, agent_name: row.take()? },
             credential_id: row.take()?,
+            credential_kind: row.take()?,
             address: row.take()?,
             request_id: row.take()?,
             object: row.take()?,
@@ -86,14 +94,33 @@ pub struct Filter {
     pub actor: Option<String>,
     /// The action or slug.
     pub action: Option<String>,
-    /// Any id, a user's address or an agent's name.
+    /// Any id, a user's address, an agent's, scope's or preset's name.
     pub object: Option<String>,
+    /// The id of a credential, or of an API key, which stands for all secrets that it ever had.
+    pub credential: Option<String>,
+    /// The id of a request.
+    pub request: Option<String>,
     /// `done` or `refused`.
     pub outcome: Option<String>,
     /// Not before.
     pub since: Option<Timestamp>,
     /// Before.
     pub until: Option<Timestamp>,
+}
+
+/// Whether an actor's name is a person's: an id or an address.
+fn is_person(actor: &str) -> bool {
+    actor.contains('@') || actor.starts_with(UserId::PREFIX)
+}
+
+impl Filter {
+    /// Whether it leaves only rows of one agent, object, credential or request, for each of which there is an index.
+    fn names_one(&self) -> bool {
+        self.object.is_some()
+            || self.credential.is_some()
+            || self.request.is_some()
+            || self.actor.as_deref().is_some_and(|actor| !is_person(actor))
+    }
 }
 
 /// At most `limit` rows that the caller may see, the newest first, behind the row `after` (empty: from the newest).
@@ -117,8 +144,9 @@ pub async fn list(
         let archived = permission::on_agent(subject, Action::Delete, &mut binder);
         format!("iif(a.archived_at IS NULL, {live}, {archived})")
     };
-    // The unary plus keeps the index of the tenant out of the way of those of one agent's rows.
-    let mut wanted = if sees_all { format!("r.tenant_id = {tenant}") } else { format!("+r.tenant_id = {tenant}") };
+    // The unary plus keeps the index of the tenant out of the way of those of one agent, object, credential or request.
+    let is_narrow = !sees_all || filter.names_one();
+    let mut wanted = format!("{}r.tenant_id = {tenant}", if is_narrow { "+" } else { "" });
     if !after.is_empty() {
         let after = binder.bind(after);
         wanted.push_str(&format!(" AND r.seq < (SELECT seq FROM audit WHERE id = {after} AND tenant_id = {tenant})"));
@@ -137,13 +165,26 @@ pub async fn list(
         }
     };
     if let Some(actor) = &filter.actor {
-        let column = if actor.contains('@') || actor.starts_with("usr_") { "user_id" } else { "agent_id" };
+        let column = if is_person(actor) { "user_id" } else { "agent_id" };
         wanted.push_str(&format!(" AND r.{column} = {}", id_of(actor, &mut binder)));
     }
     if let Some(object) = &filter.object {
-        wanted.push_str(&format!(" AND r.object_id = {}", id_of(object, &mut binder)));
+        // Rows about a scope or a preset hold its name.
+        let (id, name) = (id_of(object, &mut binder), binder.bind(object));
+        wanted.push_str(&format!(" AND r.object_id = ifnull({id}, {name})"));
     }
-    let simple: [(&str, Option<Value>); 4] = [
+    if let Some(credential) = &filter.credential {
+        let id = binder.bind(credential);
+        wanted.push_str(&match credential.starts_with(KeyId::PREFIX) {
+            false => format!(" AND r.credential_id = {id}"),
+            true => format!(
+                " AND r.credential_id IN (SELECT c.id FROM credentials c WHERE c.key_id = {id}
+                                          UNION ALL SELECT p.id FROM purged_credentials p WHERE p.key_id = {id})"
+            ),
+        });
+    }
+    let simple: [(&str, Option<Value>); 5] = [
+        ("request_id =", filter.request.as_deref().map(Value::from)),
         ("action =", filter.action.as_deref().map(Value::from)),
         ("outcome =", filter.outcome.as_deref().map(Value::from)),
         ("at >=", filter.since.map(Value::from)),
@@ -176,7 +217,9 @@ pub async fn list(
         "{with}SELECT r.id, r.at, r.action, r.outcome, r.count, r.user_id,
                 (SELECT u.email FROM users u WHERE u.id = r.user_id AND u.tenant_id = {tenant}) AS email, r.agent_id,
                 (SELECT a.name FROM agents a WHERE a.id = r.agent_id AND a.tenant_id = {tenant} AND {may}) AS agent,
-                r.credential_id, r.address, r.request_id, r.object_id,
+                r.credential_id,
+                ifnull((SELECT c.kind FROM credentials c WHERE c.id = r.credential_id),
+                       (SELECT p.kind FROM purged_credentials p WHERE p.id = r.credential_id)) AS kind, r.address, r.request_id, r.object_id,
                 iif({hidden}, NULL, r.before) AS before, iif({hidden}, NULL, r.after) AS after
          FROM audit r WHERE {wanted} {newest}"
     );
