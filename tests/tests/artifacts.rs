@@ -11,15 +11,16 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value as Json, json};
@@ -634,7 +635,7 @@ fn tools(names: &[&str]) -> TempDir {
 fn the_script_takes_the_tools_that_are_there() {
     let site = site();
     let script = site.nobody().get(SCRIPT).text();
-    let always = ["awk", "cat", "chmod", "cp", "mkdir", "mktemp", "mv", "rm", "uname"];
+    let always = TOOLS;
     for (tool, check) in [("curl", "sha256sum"), ("wget", "sha256sum"), ("curl", "shasum")] {
         let folder = tools(&[&always[..], &[tool, check]].concat());
         if ![tool, check].iter().all(|name| folder.path().join(name).exists()) {
@@ -724,18 +725,170 @@ fn the_wheel_is_installed_by_pip_and_uv() {
     }
 }
 
-/// A script that was cut off in transfer does nothing, wherever it was cut.
+/// What the script needs beside a program that downloads and one that makes digests.
+const TOOLS: [&str; 10] = ["awk", "cat", "chmod", "cp", "mkdir", "mktemp", "mv", "rm", "uname", "wc"];
+
+/// A PATH for each program that can download and is here, with no other one in it.
+fn downloaders() -> Vec<(&'static str, TempDir)> {
+    let only = |(name, file, link): (&'static str, &str, &str)| {
+        let found =
+            ["/usr/bin", "/bin"].map(|place| Path::new(place).join(file)).into_iter().find(|path| path.exists())?;
+        let folder = tools(&[&TOOLS[..], &["sha256sum", "timeout"]].concat());
+        symlink(found, folder.path().join(link)).unwrap();
+        Some((name, folder))
+    };
+    let known = [("curl", "curl", "curl"), ("wget", "wget", "wget"), ("busybox", "busybox", "wget")];
+    let found: Vec<_> = known.into_iter().filter_map(only).collect();
+    assert!(!found.is_empty(), "neither curl nor wget is here");
+    found
+}
+
+/// R81: the files with which people configure curl and wget change nothing, and no credential in them is sent.
+#[test]
+fn the_script_downloads_without_the_users_configuration() {
+    let site = site();
+    let script = site.nobody().get(SCRIPT).text();
+    for (name, folder) in downloaders() {
+        let home = Home::new();
+        let evil = home.path("evil");
+        let curlrc =
+            format!("include\nmax-filesize = 1\ntrace-ascii = {}\nproxy = http://127.0.0.1:1\n", evil.display());
+        let wgetrc = format!(
+            "save_headers = on\noutput_document = {}\nuse_proxy = on\nhttp_proxy = http://127.0.0.1:1/\n",
+            evil.display()
+        );
+        for (name, text) in [(".curlrc", &curlrc), (".wgetrc", &wgetrc), (".config/curlrc", &curlrc)] {
+            fs::create_dir_all(home.path(name).parent().unwrap()).unwrap();
+            fs::write(home.path(name), text).unwrap();
+        }
+        let output = home.run_with(&["/bin/sh"], &script, &[], &folder.path().to_string_lossy());
+        assert!(output.status.success(), "{name}: {}", said(&output));
+        assert_eq!(fs::read(home.path(".local/bin/accredit")).unwrap(), PROGRAM, "{name}");
+        assert!(!evil.exists() && home.has_no_leftovers(), "{name}");
+
+        let (address, heads) = strange_server(|mut stream| {
+            let length = PROGRAM.len();
+            drop(write!(
+                stream,
+                "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Basic realm=\"x\"\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+            ));
+        });
+        fs::write(home.path(".netrc"), "default login ada password secret\n").unwrap();
+        fs::set_permissions(home.path(".netrc"), fs::Permissions::from_mode(0o600)).unwrap();
+        let elsewhere = script.replace(site.host().base_url(), &address);
+        assert!(!home.run_with(&["/bin/sh"], &elsewhere, &[], &folder.path().to_string_lossy()).status.success());
+        let heads = heads.lock().unwrap().join("\n").to_ascii_lowercase();
+        assert!(heads.starts_with("get ") && !heads.contains("authorization"), "{name}: {heads}");
+    }
+}
+
+/// A server on a port of its own, which reads a request's head and then does what it likes; and the heads that it read.
+fn strange_server(answer: impl Fn(TcpStream) + Send + Sync + 'static) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let (answer, kept) = (Arc::new(answer), Arc::clone(&heads));
+    // Ends with the process.
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (answer, kept) = (Arc::clone(&answer), Arc::clone(&kept));
+            thread::spawn(move || {
+                let lines = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+                kept.lock().unwrap().push(lines.collect::<Vec<_>>().join("\n"));
+                answer(stream);
+            });
+        }
+    });
+    (address, heads)
+}
+
+/// R81: a server that is silent, or slow, or sends without end is given up, and nothing is left behind.
+#[test]
+fn the_script_gives_a_server_up_that_stalls_or_does_not_end() {
+    let site = site();
+    let script = site.nobody().get(SCRIPT).text();
+    let hurried = script.replace("silence=30\n", "silence=2\n").replace("longest=3600\n", "longest=4\n");
+    assert_eq!(hurried.len() + 4, script.len(), "both limits are in the script");
+    let head = |length: &str| format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{length}\r\n");
+    let (silent, _) = strange_server(|stream| {
+        // Until the client goes away.
+        drop((&stream).read(&mut [0]));
+    });
+    let half = head("content-length: 30\r\n") + "#!/bin";
+    let (stalling, _) = strange_server(move |mut stream| {
+        drop(stream.write_all(half.as_bytes()));
+        drop((&stream).read(&mut [0]));
+    });
+    let slow = head("content-length: 30\r\n");
+    let (slow, _) = strange_server(move |mut stream| {
+        drop(stream.write_all(slow.as_bytes()));
+        while stream.write_all(b"#").is_ok() {
+            thread::sleep(Duration::from_millis(1500));
+        }
+    });
+    let (endless, sent) = (head(""), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&sent);
+    let (endless, _) = strange_server(move |mut stream| {
+        drop(stream.write_all(endless.as_bytes()));
+        while stream.write_all(&[b'x'; 65_536]).is_ok() {
+            counted.fetch_add(65_536, Ordering::Relaxed);
+        }
+    });
+    for (name, folder) in downloaders() {
+        for (what, address) in [("silent", &silent), ("stalling", &stalling), ("slow", &slow), ("endless", &endless)] {
+            let home = Home::new();
+            let script = hurried.replace(site.host().base_url(), address);
+            let start = Instant::now();
+            let output = home.run_with(&["/bin/sh"], &script, &[], &folder.path().to_string_lossy());
+            assert!(
+                output.status.code() == Some(1) && said(&output).contains("nothing was changed"),
+                "{name}, {what}: {}",
+                said(&output)
+            );
+            assert!(start.elapsed() < PATIENCE, "{name}, {what}");
+            assert!(home.state().is_empty() && home.has_no_leftovers(), "{name}, {what}");
+        }
+    }
+    assert!(sent.load(Ordering::Relaxed) < 100 << 20, "{sent:?}");
+}
+
+/// R81: the size is compared before the digest.
+#[test]
+fn a_download_of_another_length_is_refused_by_its_length() {
+    let site = site();
+    let script = site.nobody().get(SCRIPT).text();
+    let short = PROGRAM.get(..20).unwrap_or_default();
+    let (address, _) = strange_server(move |mut stream| {
+        drop(write!(stream, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", short.len()));
+        drop(stream.write_all(short));
+    });
+    for shell in shells() {
+        let home = Home::new();
+        let output = home.run(shell, &script.replace(site.host().base_url(), &address), &[]);
+        let expected = format!("(20 bytes, expected {})", PROGRAM.len());
+        assert!(output.status.code() == Some(1) && said(&output).contains(&expected), "{}", said(&output));
+        assert!(home.state().is_empty() && home.has_no_leftovers());
+    }
+}
+
+/// R81: a script that was cut off in transfer does nothing, wherever it was cut. Only the end of its last line may be missing.
 #[test]
 fn a_part_of_the_script_does_nothing() {
     let site = site();
     let script = site.nobody().get(SCRIPT).text();
-    let whole = script.strip_suffix("main \"$@\"\n").unwrap();
-    let home = Home::new();
-    let mut cuts: Vec<usize> = (0..whole.len()).step_by(97).collect();
-    cuts.extend(whole.len() - 5..=whole.len());
-    for cut in cuts {
-        home.run(&["sh"], &whole[..cut], &[]);
-        assert!(home.state().is_empty() && home.has_no_leftovers(), "cut at {cut}");
+    let whole = script.trim_end().len();
+    let mut cuts: Vec<usize> = (0..whole).step_by(97).collect();
+    cuts.extend(whole - 200..whole);
+    for shell in shells() {
+        let home = Home::new();
+        for cut in &cuts {
+            // With an option, which a part of the script must not lose.
+            let output = home.run(shell, &script[..*cut], &["--dry-run"]);
+            assert!(!said(&output).contains("accredit 1.2.3"), "{shell:?}, cut at {cut}: {}", said(&output));
+            assert!(home.state().is_empty() && home.has_no_leftovers(), "{shell:?}, cut at {cut}");
+        }
+        let output = home.run(shell, &script[..whole], &["--dry-run"]);
+        assert!(said(&output).contains("Nothing was changed") && home.state().is_empty(), "{}", said(&output));
     }
 }
 

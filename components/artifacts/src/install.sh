@@ -4,7 +4,8 @@
 #   curl -fsSL <server>/cli/install.sh | sh
 #   curl -fsSL <server>/cli/install.sh | sh -s -- --dry-run
 #
-# All code is in functions that the last line calls, so that a script that was cut off during the download does nothing.
+# All code is in functions. The last line calls them from within braces: a shell runs nothing of a group that is not closed,
+# so a script that was cut off during the download, wherever that was, does nothing.
 
 # The server fills in these values.
 release() {
@@ -56,13 +57,38 @@ tell_platform() {
   esac
 }
 
-# Downloads the URL $1 into the file $2.
-fetch() {
+# Downloads the URL $1 into the file $2, of at most $size bytes. No configuration of the user counts: it could choose other
+# files, send credentials, or print headers among the bytes.
+fetch() (
+  # Seconds that the server may send nothing, and for the whole download.
+  silence=30
+  longest=3600
+  # In blocks of 512 or, in some shells, 1024 bytes: a server that sends without end does not fill the disk.
+  ulimit -f $((size / 512 + 1)) 2>/dev/null || :
   if have curl; then
-    curl --globoff --fail --silent --show-error --location --output "$2" "$1"
-  else
-    wget -q -O "$2" "$1"
+    # -q has to be the first option.
+    curl -q --globoff --fail --silent --show-error --location --connect-timeout "$silence" --speed-limit 1 \
+      --speed-time "$silence" --max-time "$longest" --output "$2" "$1"
+    return
   fi
+  set -- -q -T "$silence" -t 1 -O "$2" "$1"
+  # A wget that does not know these options reads none of the files.
+  if wget --no-config --no-netrc --version >/dev/null 2>&1; then
+    set -- --no-config --no-netrc "$@"
+  fi
+  # wget has no limit for the whole download.
+  if have timeout; then
+    set -- timeout "$longest" wget "$@"
+  else
+    set -- wget "$@"
+  fi
+  WGETRC=/dev/null "$@"
+)
+
+# Prints the number of bytes in the file $1.
+length() {
+  # Some systems put blanks before the number.
+  printf '%s\n' "$(($(wc -c <"$1")))"
 }
 
 # Prints the SHA-256 of the file $1.
@@ -193,6 +219,8 @@ main() {
   trap 'exit 143' TERM
   work=$(mktemp -d "${TMPDIR:-/tmp}/accredit.XXXXXX")
   fetch "$server$path" "$work/accredit" || fail "the download from $server failed; nothing was changed"
+  found=$(length "$work/accredit")
+  [ "$found" -eq "$size" ] || fail "the downloaded file does not match ($found bytes, expected $size); nothing was changed"
   found=$(digest "$work/accredit")
   [ "$found" = "$sha256" ] || fail "the downloaded file does not match (SHA-256 $found, expected $sha256); nothing was changed"
 
@@ -217,4 +245,4 @@ main() {
   say "  $server/docs/agents/    the manual"
 }
 
-main "$@"
+{ main "$@"; }

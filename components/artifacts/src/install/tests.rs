@@ -122,7 +122,7 @@ async fn the_script_names_the_server_of_the_request() {
     );
     assert!(answer.text.contains(&choice), "{}", answer.text);
     let marks = answer.text.matches('@').count() - answer.text.matches("\"$@\"").count();
-    assert!(marks == 0 && answer.text.ends_with("\nmain \"$@\"\n"), "{}", answer.text);
+    assert!(marks == 0 && answer.text.ends_with("\n{ main \"$@\"; }\n"), "{}", answer.text);
     assert_eq!(answer.header("content-type"), "text/x-shellscript; charset=utf-8");
     assert_eq!(answer.header("content-length"), answer.text.len().to_string());
     assert_eq!((answer.header("cache-control"), answer.header("vary")), ("no-store", "host"));
