@@ -991,3 +991,18 @@ fn large_downloads_at_once_need_no_memory() {
     eprintln!("the host's peak: {before} KiB after one download, {after} KiB after {AT_ONCE} at once");
     assert!(after < before + 128 * 1024, "{before} KiB after one download, {after} KiB after {AT_ONCE} at once");
 }
+
+/// R80: a time-out for the beginning of an answer does not end its body, which takes as long as its reader needs.
+#[test]
+fn a_download_may_take_longer_than_an_answer_may_take_to_begin() {
+    const SIZE: u64 = 32 << 20;
+    let bytes = vec![b'x'; usize::try_from(SIZE).unwrap()];
+    let release = Release::new().file("binary", "accredit-large", ("linux", "x86_64"), &bytes).list("1.2.3");
+    let server = release.settings().flag("--request-timeout", "1s").start();
+    let mut download = Download::begin(server.host().address());
+    download.read_to(SIZE / 4);
+    thread::sleep(Duration::from_secs(3));
+    download.read_to(SIZE);
+    assert_eq!(download.got, SIZE);
+    assert!(!server.host().log().contains("failed"), "{}", server.host().log());
+}

@@ -71,18 +71,20 @@ fetch() (
       --speed-time "$silence" --max-time "$longest" --output "$2" "$1"
     return
   fi
-  set -- -q -T "$silence" -t 1 -O "$2" "$1"
-  # A wget that does not know these options reads none of the files.
-  if wget --no-config --no-netrc --version >/dev/null 2>&1; then
-    set -- --no-config --no-netrc "$@"
-  fi
+  # There are several programs of this name. One that does not know an option does not read the files either, or has no time-out.
+  set -- -q -O "$2" "$1"
+  export WGETRC=/dev/null WGET2RC=/dev/null
+  case "$(wget --help 2>&1)" in
+    *--no-config*) set -- --no-config --no-netrc -t 1 -T "$silence" "$@" ;;
+    *-T*) set -- -T "$silence" "$@" ;;
+  esac
   # wget has no limit for the whole download.
   if have timeout; then
     set -- timeout "$longest" wget "$@"
   else
     set -- wget "$@"
   fi
-  WGETRC=/dev/null "$@"
+  "$@"
 )
 
 # Prints the number of bytes in the file $1.
