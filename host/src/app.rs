@@ -10,14 +10,14 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, InvalidHeaderValue, RETRY_AFTER};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
-use tokio::time::sleep;
-use wasmtime_wasi_http::handler::InstantiationError;
+use tokio::time::{sleep, timeout};
+use wasmtime_wasi_http::handler::{ExpirationError, InstantiationError};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::body::full;
@@ -28,6 +28,7 @@ use crate::route::{Router, whole};
 /// How long a request waits before the second attempt to make an instance for it.
 const ROOM: Duration = Duration::from_millis(50);
 const NO_ROOM: &str = "{\"error\":\"no_instance\",\"detail\":\"This host has no room for one more instance of a component.\",\"fix\":\"Wait for the seconds in the header Retry-After, then send the same request again.\"}";
+const TOO_LATE: &str = "{\"error\":\"request_timeout\",\"detail\":\"The answer did not begin within the time that this host allows.\",\"fix\":\"Wait for the seconds in the header Retry-After, then send the same request again. It may have taken effect: repeat it with the same Idempotency-Key, or look first.\"}";
 
 const WELL_KNOWN: &str = "/.well-known/spin/";
 const PATH_INFO: HeaderName = HeaderName::from_static("spin-path-info");
@@ -78,28 +79,45 @@ impl Endpoint {
     }
 
     async fn respond(&self, request: Request<WasiBody>) -> Response<WasiBody> {
-        let error = match self.handler.handle((), request).await {
-            Ok(response) => return response,
-            Err(error) => error,
-        };
-        let error = match error.downcast::<InstantiationError<()>>() {
-            // Nothing of the request has happened yet: when other instances have ended there may be room.
-            Ok(failed) => {
-                eprintln!("accredit-host: no instance of {}, one more attempt follows: {:#}", self.id, failed.error);
-                sleep(ROOM).await;
-                let request = failed.request.into_inner().unwrap_or_else(PoisonError::into_inner);
-                match self.handler.handle((), request).await {
-                    Ok(response) => return response,
-                    Err(error) => error,
+        let error = match self.handler.state().reuse.request_timeout {
+            None => match self.answer(request).await {
+                Ok(response) => return response,
+                Err(error) => error,
+            },
+            Some(limit) => {
+                let began = Instant::now();
+                // The instance looks at the time too, but a request may still wait for one, or for another request that computes.
+                match timeout(limit, self.answer(request)).await {
+                    Ok(Ok(response)) => return response,
+                    // One that was ended because of the time takes all requests with it that are still in it: none is in time.
+                    Ok(Err(error)) if began.elapsed() < limit && !error.is::<ExpirationError>() => error,
+                    _ => {
+                        eprintln!("accredit-host: {} gave no response within the time-out", self.id);
+                        return come_again(TOO_LATE);
+                    }
                 }
             }
-            Err(error) => error,
         };
         eprintln!("accredit-host: {} gave no response: {error:#}", self.id);
         if error.is::<InstantiationError<()>>() {
-            return no_room();
+            come_again(NO_ROOM)
+        } else {
+            empty(StatusCode::INTERNAL_SERVER_ERROR)
         }
-        empty(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// Hands the request to an instance. If none can be made, it tries once more.
+    async fn answer(&self, request: Request<WasiBody>) -> wasmtime::Result<Response<WasiBody>> {
+        let error = match self.handler.handle((), request).await {
+            Ok(response) => return Ok(response),
+            Err(error) => error,
+        };
+        let failed = error.downcast::<InstantiationError<()>>()?;
+        eprintln!("accredit-host: no instance of {}, one more attempt follows: {:#}", self.id, failed.error);
+        // Nothing of the request has happened yet: when other instances have ended there may be room.
+        sleep(ROOM).await;
+        let request = failed.request.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.handler.handle((), request).await
     }
 }
 
@@ -173,9 +191,9 @@ impl App {
     }
 }
 
-/// The response when there is no room for one more instance.
-fn no_room() -> Response<WasiBody> {
-    let mut response = Response::new(full(NO_ROOM));
+/// A 503 of the host itself.
+fn come_again(body: &'static str) -> Response<WasiBody> {
+    let mut response = Response::new(full(body));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

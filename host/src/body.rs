@@ -14,20 +14,53 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::deadline;
 
-/// A body that fails when its sender pauses for too long. `K` is kept until the body is dropped.
+/// How slowly a body may come. Only the time counts in which the reader waits for the sender.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// The longest wait for the next piece.
+    pub(crate) pause: Duration,
+    /// Bytes a second that the body must have on average after its first `pause`. 0: any number.
+    pub(crate) rate: u32,
+    /// The longest wait for the whole body. `None`: any time.
+    pub(crate) whole: Option<Duration>,
+}
+
+impl Pace {
+    /// Only limits the time between two pieces.
+    pub(crate) fn steady(pause: Duration) -> Self {
+        Self { pause, rate: 0, whole: None }
+    }
+
+    /// How long the reader may have waited in all, once it has so many bytes. `None`: any time.
+    fn budget(self, bytes: u64) -> Option<Duration> {
+        let earned = bytes.saturating_mul(1000).checked_div(u64::from(self.rate)).map(Duration::from_millis);
+        earned.map(|earned| self.pause.saturating_add(earned)).into_iter().chain(self.whole).min()
+    }
+}
+
+/// A body that fails when its sender is too slow. `K` is kept until the body has ended or is dropped.
 pub(crate) struct Timed<K> {
     body: Incoming,
-    timeout: Duration,
+    pace: Pace,
+    bytes: u64,
+    /// How long the reader has waited so far.
+    waited: Duration,
     /// When the reader began to wait for the sender; `None` while no reader waits.
     waiting: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
-    _kept: K,
+    kept: Option<K>,
 }
 
 impl<K> Timed<K> {
-    /// Limits the time between two pieces of `body`.
-    pub(crate) fn new(body: Incoming, timeout: Duration, kept: K) -> Self {
-        Self { body, timeout, waiting: None, sleep: None, _kept: kept }
+    /// Limits how slowly `body` may come.
+    pub(crate) fn new(body: Incoming, pace: Pace, kept: K) -> Self {
+        Self { body, pace, bytes: 0, waited: Duration::ZERO, waiting: None, sleep: None, kept: Some(kept) }
+    }
+
+    /// When the wait that began at `since` is too long.
+    fn deadline(&self, since: Instant) -> Instant {
+        let left = self.pace.budget(self.bytes).map(|budget| budget.saturating_sub(self.waited));
+        since + left.unwrap_or(Duration::MAX).min(self.pace.pause)
     }
 }
 
@@ -37,10 +70,18 @@ impl<K: Unpin> Body for Timed<K> {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
-            self.waiting = None;
+            if let Some(since) = self.waiting.take() {
+                self.waited += since.elapsed();
+            }
+            let piece = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
+            self.bytes += piece as u64;
+            if self.body.is_end_stream() || !matches!(frame, Some(Ok(_))) {
+                self.kept = None;
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(Error::from)));
         }
-        let deadline = *self.waiting.get_or_insert_with(Instant::now) + self.timeout;
+        let since = *self.waiting.get_or_insert_with(Instant::now);
+        let deadline = self.deadline(since);
         deadline::poll(&mut self.sleep, cx, deadline).map(|()| Some(Err(Error::ConnectionReadTimeout)))
     }
 
@@ -56,4 +97,21 @@ impl<K: Unpin> Body for Timed<K> {
 /// A body that is complete from the start.
 pub(crate) fn full(text: impl Into<Bytes>) -> WasiBody {
     Full::new(text.into()).map_err(|never: Infallible| match never {}).boxed_unsync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R79: a body may pause, but its average counts after the first pause, and so does the whole time.
+    #[test]
+    fn a_body_earns_its_time_with_its_bytes() {
+        let seconds = Duration::from_secs;
+        let pace = Pace { pause: seconds(30), rate: 500, whole: Some(seconds(300)) };
+        for (bytes, expected) in [(0, 30), (500, 31), (60_000, 150), (135_000, 300), (u64::MAX, 300)] {
+            assert_eq!(pace.budget(bytes), Some(seconds(expected)), "{bytes}");
+        }
+        assert_eq!(Pace::steady(seconds(30)).budget(1), None);
+        assert_eq!(Pace { rate: 0, ..pace }.budget(0), Some(seconds(300)));
+    }
 }

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use sha2::{Digest as _, Sha256};
@@ -13,6 +14,9 @@ use wasmtime::component::Component;
 
 /// The version of the compiler: other versions cannot use its code.
 const WASMTIME: &str = "48.0.8";
+
+/// The longest time in which a process writes a compiled component.
+const UNFINISHED: Duration = Duration::from_secs(600);
 
 /// A directory of compiled components.
 #[derive(Debug, Clone)]
@@ -33,7 +37,21 @@ impl Cache {
         ensure!(found.is_dir(), "{} is not a directory", place());
         ensure!(found.uid() == own, "{} belongs to another user", place());
         ensure!(found.mode() & 0o077 == 0, "{} is open to other users: chmod 700", place());
-        Ok(Self(directory))
+        let cache = Self(directory);
+        cache.clean();
+        Ok(cache)
+    }
+
+    /// Deletes what processes that were killed left behind: files that were not finished long ago.
+    fn clean(&self) {
+        for entry in std::fs::read_dir(&self.0).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_unfinished = name.rsplit_once(".cwasm.").is_some_and(|(_, process)| process.parse::<u32>().is_ok());
+            let age = entry.metadata().and_then(|found| found.modified()).map(|modified| modified.elapsed());
+            if is_unfinished && age.is_ok_and(|age| age.is_ok_and(|age| age > UNFINISHED)) {
+                drop(std::fs::remove_file(entry.path()));
+            }
+        }
     }
 
     /// The directory to use if no flag names one: below `$XDG_CACHE_HOME`, else below `~/.cache`.
@@ -89,4 +107,28 @@ pub(crate) fn key(engine: &Engine, wasm: &[u8]) -> String {
     digest.update(wasm);
     let hex: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     hex + ".cwasm"
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    /// R80.
+    #[test]
+    fn only_unfinished_files_of_long_ago_are_deleted() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("cache");
+        Cache::open(directory.clone()).unwrap();
+        let old = SystemTime::now() - UNFINISHED - Duration::from_secs(1);
+        let made = [("a.cwasm", old), ("a.cwasm.17", old), ("b.cwasm.17", SystemTime::now()), ("c.cwasm.x", old)];
+        for (name, modified) in made {
+            let file = std::fs::File::create(directory.join(name)).unwrap();
+            file.set_modified(modified).unwrap();
+        }
+        Cache::open(directory.clone()).unwrap();
+        let kept = made.map(|(name, _)| directory.join(name).exists());
+        assert_eq!(kept, [true, false, true, true]);
+    }
 }

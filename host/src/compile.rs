@@ -36,6 +36,9 @@ pub(crate) struct Job {
     /// Bytes of memory of each instance.
     #[arg(long)]
     memory: usize,
+    /// Whether requests have a time-out.
+    #[arg(long)]
+    timed: bool,
     /// The cache directory.
     #[arg(long)]
     cache_dir: PathBuf,
@@ -51,7 +54,7 @@ impl Job {
             drop(std::io::stdin().read(&mut [0]));
             std::process::exit(1);
         });
-        let engine = engine::engine(Limits { instances: self.instances, memory: self.memory })?;
+        let engine = engine::engine(Limits { instances: self.instances, memory: self.memory, is_timed: self.timed })?;
         let cache = Cache::open(self.cache_dir.clone())?;
         let failure = OnceLock::new();
         in_parallel(&self.files, |file| {
@@ -69,7 +72,9 @@ impl Job {
     fn run_in_child(&self) -> Result<()> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg(SUBCOMMAND)
-            .args(["--instances", &self.instances.to_string(), "--memory", &self.memory.to_string(), "--cache-dir"])
+            .args(["--instances", &self.instances.to_string(), "--memory", &self.memory.to_string()])
+            .args(self.timed.then_some("--timed"))
+            .arg("--cache-dir")
             .arg(&self.cache_dir)
             .arg("--")
             .args(&self.files)
@@ -138,6 +143,7 @@ fn load_from<'a>(cache: &Cache, engine: &Engine, limits: Limits, missing: &mut M
     let job = Job {
         instances: limits.instances,
         memory: limits.memory,
+        timed: limits.is_timed,
         cache_dir: cache.directory().to_owned(),
         files: missing.values().map(|path| (*path).to_owned()).collect(),
     };

@@ -1,5 +1,7 @@
 //! The engine, the interfaces that it offers, and the linking of components to them.
 
+use std::time::Duration;
+
 use anyhow::{Result, anyhow};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -16,6 +18,11 @@ const KEPT_TABLE: usize = 64 << 10;
 /// Ended instances whose pages are kept; the pages of further ones would stay unused.
 const WARM: u32 = 16;
 
+/// Stacks beyond one for each instance. A request needs one, and each instance has a request or waits for one.
+const MORE_STACKS: u32 = 64;
+/// How often a component that computes lets others run, and can be ended.
+const TICK: Duration = Duration::from_millis(100);
+
 /// What the engine has room for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -23,26 +30,30 @@ pub(crate) struct Limits {
     pub(crate) instances: u32,
     /// Bytes of memory of each.
     pub(crate) memory: usize,
+    /// Whether requests have a time-out: then components also stop while they compute, at [`TICK`]s.
+    pub(crate) is_timed: bool,
 }
 
 /// The engine.
 ///
 /// The pool reserves address space, not memory. If there is too little of it, instances are allocated one by one instead.
 pub(crate) fn engine(limits: Limits) -> Result<Engine> {
-    let Limits { instances, memory } = limits;
+    let Limits { instances, memory, is_timed } = limits;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(5))
         .total_memories(instances)
         .total_tables(instances.saturating_mul(3))
-        .total_stacks(instances.saturating_mul(4))
+        // Two of the process's memory maps each, also while they are unused.
+        .total_stacks(instances.saturating_add(MORE_STACKS))
         // Instances come and go: clearing its first pages costs less than mapping new ones.
         .linear_memory_keep_resident(KEPT_MEMORY)
         .table_keep_resident(KEPT_TABLE)
         .max_unused_warm_slots(WARM)
         .max_memory_size(memory);
     let mut config = Config::new();
-    config.wasm_component_model_async(true).allocation_strategy(pool);
+    // The check at each loop costs some time, so there is none without a time-out.
+    config.wasm_component_model_async(true).epoch_interruption(is_timed).allocation_strategy(pool);
     match Engine::new(&config) {
         Ok(engine) => Ok(engine),
         Err(error) => {
@@ -53,6 +64,17 @@ pub(crate) fn engine(limits: Limits) -> Result<Engine> {
             Engine::new(&config).map_err(|error| anyhow!("{error:?}"))
         }
     }
+}
+
+/// Interrupts components that compute, for as long as the process lives. It has a thread of its own: components could take all others.
+pub(crate) fn interrupt(engine: &Engine) {
+    let engine = engine.clone();
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(TICK);
+            engine.increment_epoch();
+        }
+    });
 }
 
 /// The interfaces that the host offers. Every component is linked to all of them; grants are checked at each call.

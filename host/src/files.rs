@@ -4,13 +4,12 @@ use std::path::{Component as Part, Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use glob::Pattern;
-use tempfile::TempDir;
 
 use crate::manifest::{Component, Files};
-use crate::temporary;
+use crate::temporary::{self, Directory};
 
 /// A temporary directory with one directory for each component that has files.
-pub(crate) struct Staged(TempDir);
+pub(crate) struct Staged(Directory);
 
 impl Staged {
     /// An empty one.

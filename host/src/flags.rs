@@ -39,6 +39,18 @@ pub(crate) struct Flags {
     /// Connections at a time. Further ones get a 503.
     #[arg(long, default_value_t = 1024)]
     pub(crate) max_connections: usize,
+    /// Connections of one client's address, or /64 network of IPv6, at a time. Those in the variable `trusted_proxies` have no bound.
+    #[arg(long, default_value_t = 256)]
+    pub(crate) max_connections_per_address: usize,
+    /// How long a client may pause within the body of a request.
+    #[arg(long, default_value = "30s", value_parser = parse_duration)]
+    pub(crate) body_pause: Duration,
+    /// Bytes per second that the body of a request must have on average after its first `--body-pause`. 0 takes any number.
+    #[arg(long, value_name = "BYTES", default_value_t = 500)]
+    pub(crate) body_rate: u32,
+    /// How long the whole body of a request may take.
+    #[arg(long, default_value = "300s", value_parser = parse_duration)]
+    pub(crate) body_timeout: Duration,
     /// Requests that one instance answers in all. Spin's default is 128; a new instance costs as much as twenty requests.
     #[arg(long, default_value_t = 1024)]
     pub(crate) max_instance_reuse_count: usize,

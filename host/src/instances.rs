@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,9 @@ use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use crate::deadline;
 use crate::guest::{Grants, Guest};
+
+/// How long bodies may take in an instance in which another request took too long, and may still run.
+const BODIES: Duration = Duration::from_secs(60);
 
 /// Answers requests for one component.
 pub(crate) type Handler = ProxyHandler<Instances>;
@@ -52,13 +56,19 @@ impl HandlerState for Instances {
     async fn instantiate(&self) -> wasmtime::Result<Instance<Guest, Expiration, Worker>> {
         let mut store = Store::new(self.service.engine(), Guest::new(&self.grants, self.reuse.memory)?);
         store.limiter(Guest::limiter);
+        if self.reuse.request_timeout.is_some() {
+            // A component that computes would otherwise never return to where time-outs are looked at.
+            store.set_epoch_deadline(1);
+            store.epoch_deadline_async_yield_and_update(1);
+        }
+        let is_late = Arc::new(AtomicBool::new(false));
         let proxy = Proxy::P3(self.service.instantiate_async(&mut store).await?);
         Ok(Instance {
             store,
             proxy,
             view: WasiHttpView::http,
-            expiration: Expiration { reuse: self.reuse, sleep: None },
-            state: Worker { component: self.grants.id.clone(), reuse: self.reuse },
+            expiration: Expiration { reuse: self.reuse, is_late: is_late.clone(), sleep: None },
+            state: Worker { component: self.grants.id.clone(), reuse: self.reuse, is_late },
         })
     }
 }
@@ -67,6 +77,8 @@ impl HandlerState for Instances {
 pub(crate) struct Worker {
     component: Arc<str>,
     reuse: Reuse,
+    /// Set when a request took too long.
+    is_late: Arc<AtomicBool>,
 }
 
 impl WorkerState for Worker {
@@ -90,7 +102,13 @@ impl WorkerState for Worker {
         _: wasmtime::component::GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + 'static + Send + Sync>> {
         match self.reuse.request_timeout {
-            Some(timeout) => Box::pin(tokio::time::sleep(timeout)),
+            Some(timeout) => {
+                let is_late = self.is_late.clone();
+                Box::pin(async move {
+                    tokio::time::sleep(timeout).await;
+                    is_late.store(true, Ordering::Relaxed);
+                })
+            }
             None => Box::pin(std::future::pending()),
         }
     }
@@ -103,9 +121,14 @@ impl WorkerState for Worker {
     }
 }
 
-/// Ends an instance that was idle, or took, too long.
+/// Ends an instance that was idle for too long, or in which every request took too long.
+///
+/// A request that takes too long gets its answer from the host, and the others go on. The instance takes no more requests, and ends
+/// when they are answered and have sent their bodies, or a while later.
 pub(crate) struct Expiration {
     reuse: Reuse,
+    /// Whether a request took too long.
+    is_late: Arc<AtomicBool>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -113,7 +136,10 @@ impl WorkerExpiration for Expiration {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>, status: WorkerStatus, start: Instant) -> Poll<()> {
         let timeout = match status {
             WorkerStatus::Idle => Some(self.reuse.idle),
-            WorkerStatus::Requests | WorkerStatus::PostReturn => self.reuse.request_timeout,
+            WorkerStatus::Requests => self.reuse.request_timeout,
+            // Bodies may take as long as their readers need.
+            WorkerStatus::PostReturn if !self.is_late.load(Ordering::Relaxed) => None,
+            WorkerStatus::PostReturn => self.reuse.request_timeout.map(|timeout| timeout.max(BODIES)),
         };
         match timeout {
             Some(timeout) => deadline::poll(&mut self.sleep, cx, start + timeout),

@@ -8,10 +8,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
-use tokio::task::spawn_blocking;
+use tokio::runtime::Handle as Runtime;
+use tokio::sync::oneshot;
 use wasmtime::component::{
     Accessor, ComponentType, FutureReader, Lift, Linker, Lower, Resource, ResourceTable, ResourceType, StreamReader,
 };
+
+use crate::{private, threads};
 
 /// Why a call failed.
 #[derive(Debug, Clone, ComponentType, Lift, Lower)]
@@ -69,12 +72,18 @@ impl Store {
             };
             call(connection, &self.label)
         };
-        spawn_blocking(run).await.map_err(other)?.map_err(other)
+        let (sender, result) = oneshot::channel();
+        threads::run(&Runtime::current(), move || drop(sender.send(run())));
+        result.await.map_err(other)?.map_err(other)
     }
 
     fn open(&self) -> rusqlite::Result<Connection> {
         let connection = match &self.path {
-            Some(path) => Connection::open(path)?,
+            Some(path) => {
+                // SQLite says what is wrong with the path.
+                drop(private::file(path));
+                Connection::open(path)?
+            }
             None => Connection::open_in_memory()?,
         };
         connection.execute(

@@ -19,7 +19,8 @@
 //! | `runtime_config`, `files` | what belongs to the place where the application runs; the files that components read |
 //! | `variables` | variables and their values |
 //! | `manifest`, `allowed`, `body`, `cache` | the manifest; which hosts may be called; bodies; compiled components on disk |
-//! | `address`, `deadline`, `route`, `temporary` | public and private addresses; moving deadlines; routes; directories |
+//! | `address`, `connections`, `deadline` | public and private addresses; the bound and the shares of connections; moving deadlines |
+//! | `private`, `route`, `temporary`, `threads` | files for this user only; routes; temporary directories; blocking threads |
 
 #![deny(unsafe_code, reason = "only `cache` may, for compiled code that it wrote itself")]
 
@@ -29,6 +30,7 @@ mod app;
 mod body;
 mod cache;
 mod compile;
+mod connections;
 mod deadline;
 mod engine;
 mod files;
@@ -41,15 +43,18 @@ mod layers;
 mod logs;
 mod manifest;
 mod outbound;
+mod private;
 mod route;
 mod runtime_config;
 mod serve;
 mod sqlite;
 mod start;
 mod temporary;
+mod threads;
 mod variables;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
@@ -57,6 +62,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::body::Pace;
+use crate::connections::Connections;
 use crate::files::Staged;
 use crate::flags::{Command, Flags};
 use crate::start::Start;
@@ -94,6 +101,7 @@ fn run(flags: &Flags) -> Result<()> {
 
 async fn start_and_serve(flags: &Flags) -> Result<()> {
     let start = tokio::task::block_in_place(|| Start::read(flags))?;
+    temporary::clean();
     let staged = if start.has_files() { Some(Staged::new()?) } else { None };
     let listener =
         TcpListener::bind(flags.listen).await.with_context(|| format!("cannot listen on {}", flags.listen))?;
@@ -111,7 +119,10 @@ async fn start_and_serve(flags: &Flags) -> Result<()> {
     });
     start.announce(flags, address)?;
     let ticking = (!flags.no_tick).then(|| tokio::spawn(serve::tick(app.clone())));
-    let served = serve::serve(app.clone(), listener, flags.max_connections, stopped).await;
+    let trusted = start.trusted_proxies();
+    let connections = Connections::new(flags.max_connections, flags.max_connections_per_address, trusted);
+    let pace = Pace { pause: flags.body_pause, rate: flags.body_rate, whole: Some(flags.body_timeout) };
+    let served = serve::serve(app.clone(), listener, Arc::new(connections), pace, stopped).await;
     if let Some(ticking) = ticking {
         ticking.abort();
     }

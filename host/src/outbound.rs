@@ -27,7 +27,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::address::Filter;
 use crate::allowed::AllowedHosts;
-use crate::body::Timed;
+use crate::body::{Pace, Timed};
 
 const CONNECT: Duration = Duration::from_secs(10);
 const FIRST_BYTE: Duration = Duration::from_secs(30);
@@ -176,7 +176,7 @@ async fn exchange(
     let response =
         timeout(first_byte, sender.send_request(request)).await.map_err(|_| Error::ConnectionReadTimeout)??;
     let between_bytes = options.between_bytes_timeout.unwrap_or(BETWEEN_BYTES);
-    Ok(response.map(|body| Timed::new(body, between_bytes, connection).boxed_unsync()))
+    Ok(response.map(|body| Timed::new(body, Pace::steady(between_bytes), connection).boxed_unsync()))
 }
 
 /// A connection's task, which is aborted when it is no longer needed.

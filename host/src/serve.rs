@@ -2,16 +2,17 @@
 //!
 //! Spin leaves all of this to a proxy before it. This host must be safe without one.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Uri};
+use http::header::CONNECTION;
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -20,20 +21,19 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{MissedTickBehavior, Sleep, interval, sleep, timeout};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::app::App;
-use crate::body::{Timed, full};
+use crate::body::{Pace, Timed, full};
+use crate::connections::{Admitted, Answering, Connections, Visit};
 use crate::deadline;
 
 /// From the first byte of a request to its last header, and from the start of a connection.
 const HEAD: Duration = Duration::from_secs(10);
 /// Between two requests on a connection.
 const IDLE: Duration = Duration::from_secs(60);
-/// Between two pieces of a request's body, while the component reads.
-const BODY: Duration = Duration::from_secs(30);
 /// How long a client may read nothing of a response.
 const WRITE: Duration = Duration::from_secs(30);
 /// How long running requests may go on when the host stops.
@@ -50,11 +50,13 @@ const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: appli
 pub(crate) async fn serve(
     app: Arc<App>,
     listener: TcpListener,
-    most: usize,
+    connections: Arc<Connections>,
+    pace: Pace,
     mut stop: watch::Receiver<bool>,
 ) -> Result<()> {
-    let connections = Arc::new(Semaphore::new(most));
     let refusals = Arc::new(Semaphore::new(REFUSALS));
+    // Each connection has a sender: when all of them are gone, so are the connections.
+    let (running, mut ended) = mpsc::channel::<Infallible>(1);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -69,15 +71,18 @@ pub(crate) async fn serve(
                 continue;
             }
         };
-        if let Ok(permit) = connections.clone().try_acquire_owned() {
-            tokio::spawn(connection(app.clone(), stream, peer, stop.clone(), permit));
+        if let Some(admitted) = connections.admit(peer.ip()) {
+            let (app, stop, running) = (app.clone(), stop.clone(), running.clone());
+            tokio::spawn(async move {
+                connection(app, stream, peer, pace, stop, admitted).await;
+                drop(running);
+            });
         } else if let Ok(permit) = refusals.clone().try_acquire_owned() {
             tokio::spawn(refuse(stream, permit));
         }
     }
-    drop(listener);
-    let all = u32::try_from(most).context("too many connections")?;
-    if timeout(STOP, connections.acquire_many(all)).await.is_err() {
+    drop((listener, running));
+    if timeout(STOP, ended.recv()).await.is_err() {
         eprintln!("accredit-host: stopped with requests still running after {} s", STOP.as_secs());
     }
     Ok(())
@@ -87,36 +92,43 @@ async fn connection(
     app: Arc<App>,
     stream: TcpStream,
     peer: SocketAddr,
+    pace: Pace,
     mut stop: watch::Receiver<bool>,
-    permit: OwnedSemaphorePermit,
+    admitted: Admitted,
 ) {
     // Otherwise answers would wait for acknowledgements. A socket that refuses this fails soon anyway.
     drop(stream.set_nodelay(true));
     let Ok(client) = HeaderValue::try_from(peer.to_string()) else { return };
-    let phase = Arc::new(Phase::new());
-    let io = TokioIo::new(Guarded::new(stream, phase.clone()));
+    let visit = admitted.visit.clone();
+    let io = TokioIo::new(Guarded::new(stream, visit.clone()));
     let service = service_fn(move |request: Request<Incoming>| {
-        let busy = Busy::new(phase.clone());
+        let is_whole = request.body().is_end_stream();
+        let answering = Answering::new(visit.clone(), is_whole);
         let (app, client) = (app.clone(), client.clone());
         async move {
-            let request = request.map(|body| match body.is_end_stream() {
+            let request = request.map(|body| match is_whole {
                 true => full(Bytes::new()),
-                false => Timed::new(body, BODY, ()).boxed_unsync(),
+                false => Timed::new(body, pace, answering.receiving()).boxed_unsync(),
             });
-            let response = app.respond(request, client).await;
-            Ok::<_, Error>(response.map(|body| Answer { body, _busy: busy }))
+            let mut response = app.respond(request, client).await;
+            if response.status() == StatusCode::REQUEST_TIMEOUT {
+                // The rest of the body is not read.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Error>(response.map(|body| Answer { body, _answering: answering }))
         }
     });
-    let mut connection = pin!(http1::Builder::new().serve_connection(io, service));
+    // A client that has sent its request may close its half of the connection, and still gets the answer.
+    let mut connection = pin!(http1::Builder::new().half_close(true).serve_connection(io, service));
     // Aborts by the client, time-outs and broken requests end a connection. They are not logged.
     tokio::select! {
         ended = connection.as_mut() => drop(ended),
+        () = admitted.visit.ended() => {}
         _ = stop.changed() => {
             connection.as_mut().graceful_shutdown();
             drop(connection.await);
         }
     }
-    drop(permit);
 }
 
 /// Sends the reason, and reads what the client still sends, so that the client can read the answer.
@@ -153,55 +165,10 @@ pub(crate) async fn tick(app: Arc<App>) {
     }
 }
 
-/// What a connection is doing, shared by its socket and its requests.
-struct Phase {
-    began: Instant,
-    /// Requests so far.
-    requests: AtomicU32,
-    /// A request is being answered.
-    is_busy: AtomicBool,
-    /// When the last answer was complete, in milliseconds since `began`.
-    answered: AtomicU64,
-}
-
-impl Phase {
-    fn new() -> Self {
-        Self {
-            began: Instant::now(),
-            requests: AtomicU32::new(0),
-            is_busy: AtomicBool::new(false),
-            answered: AtomicU64::new(0),
-        }
-    }
-
-    fn idle_since(&self) -> Instant {
-        self.began + Duration::from_millis(self.answered.load(Ordering::Relaxed))
-    }
-}
-
-/// Marks a connection as busy, from a request's head to the end of its answer.
-struct Busy(Arc<Phase>);
-
-impl Busy {
-    fn new(phase: Arc<Phase>) -> Self {
-        phase.requests.fetch_add(1, Ordering::Relaxed);
-        phase.is_busy.store(true, Ordering::Relaxed);
-        Self(phase)
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        let answered = u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.0.answered.store(answered, Ordering::Relaxed);
-        self.0.is_busy.store(false, Ordering::Relaxed);
-    }
-}
-
-/// A response's body. The connection is busy until it is dropped.
+/// A response's body. The request is being answered until it is dropped.
 struct Answer {
     body: WasiBody,
-    _busy: Busy,
+    _answering: Answering,
 }
 
 impl Body for Answer {
@@ -224,7 +191,7 @@ impl Body for Answer {
 /// A socket that fails if its client is too slow.
 struct Guarded {
     stream: TcpStream,
-    phase: Arc<Phase>,
+    visit: Arc<Visit>,
     /// The number of requests when `since` was set.
     seen: u32,
     /// When it began to wait for a head, and how long it may wait. `None`: it waits for the next request.
@@ -236,22 +203,33 @@ struct Guarded {
 }
 
 impl Guarded {
-    fn new(stream: TcpStream, phase: Arc<Phase>) -> Self {
-        Self { stream, phase, seen: 0, since: Some((Instant::now(), HEAD)), reading: None, stuck: None, writing: None }
+    fn new(stream: TcpStream, visit: Arc<Visit>) -> Self {
+        Self { stream, visit, seen: 0, since: Some((Instant::now(), HEAD)), reading: None, stuck: None, writing: None }
     }
 
     fn poll_slow_reader(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Error> {
-        let since = *self.stuck.get_or_insert_with(Instant::now);
+        let visit = &self.visit;
+        let since = *self.stuck.get_or_insert_with(|| {
+            visit.wait();
+            Instant::now()
+        });
         deadline::poll(&mut self.writing, cx, since + WRITE).map(|()| too_slow())
+    }
+
+    /// The client reads again.
+    fn unstick(&mut self) {
+        if self.stuck.take().is_some() && self.visit.is_answering() {
+            self.visit.work();
+        }
     }
 
     /// Clears `since` if the head that it belongs to is complete. Returns whether a request is being answered.
     fn follow(&mut self) -> bool {
-        let requests = self.phase.requests.load(Ordering::Relaxed);
+        let requests = self.visit.requests();
         if requests != self.seen {
             (self.seen, self.since) = (requests, None);
         }
-        self.phase.is_busy.load(Ordering::Relaxed)
+        self.visit.is_answering()
     }
 }
 
@@ -267,20 +245,20 @@ impl AsyncRead for Guarded {
     ) -> Poll<std::io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        let is_busy = self.follow();
+        let is_answering = self.follow();
         if polled.is_ready() {
             // These are the first bytes of a head.
-            if !is_busy && buffer.filled().len() > before && !matches!(self.since, Some((_, HEAD))) {
+            if !is_answering && buffer.filled().len() > before && !matches!(self.since, Some((_, HEAD))) {
                 self.since = Some((Instant::now(), HEAD));
             }
             return polled;
         }
-        if is_busy {
+        if is_answering {
             // This does not fail, but looks again later: hyper does not poll again when the answer is complete.
             ready!(deadline::poll(&mut self.reading, cx, Instant::now() + IDLE));
             return Poll::Pending;
         }
-        let (since, limit) = self.since.unwrap_or((self.phase.idle_since(), IDLE));
+        let (since, limit) = self.since.unwrap_or((self.visit.idle_since(), IDLE));
         deadline::poll(&mut self.reading, cx, since + limit).map(|()| Err(too_slow()))
     }
 }
@@ -290,7 +268,7 @@ impl AsyncWrite for Guarded {
         match Pin::new(&mut self.stream).poll_write(cx, bytes) {
             Poll::Pending => Poll::Ready(Err(ready!(self.poll_slow_reader(cx)))),
             done => {
-                self.stuck = None;
+                self.unstick();
                 done
             }
         }
@@ -304,7 +282,7 @@ impl AsyncWrite for Guarded {
         match Pin::new(&mut self.stream).poll_write_vectored(cx, bytes) {
             Poll::Pending => Poll::Ready(Err(ready!(self.poll_slow_reader(cx)))),
             done => {
-                self.stuck = None;
+                self.unstick();
                 done
             }
         }

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write as _;
-use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -25,7 +24,7 @@ use crate::outbound::{self, Outbound};
 use crate::route::{self, Router};
 use crate::runtime_config::{RuntimeConfig, tls_config};
 use crate::variables::{self, Provider};
-use crate::{compile, engine};
+use crate::{compile, engine, private};
 
 /// Bytes of memory that one instance may have if neither a flag nor the runtime configuration sets them.
 const MEMORY: usize = 256 << 20;
@@ -78,12 +77,11 @@ impl Start {
     /// Compiles, links and routes.
     pub(crate) fn build(&self, flags: &Flags, staged: Option<&Staged>, address: SocketAddr) -> Result<Arc<App>> {
         let limits = self.limits(flags)?;
-        let shares = Shares {
-            staged,
-            databases: self.databases(flags)?,
-            stores: self.stores(flags)?,
-            outbound: Arc::new(self.outbound(flags)?),
-        };
+        let (databases, stores) = (self.databases(flags), self.stores(flags));
+        make_private(databases.values().chain(stores.values()))?;
+        let store = |(label, path): (String, _)| (label.clone(), Arc::new(Store::new(label, path)));
+        let stores = stores.into_iter().map(store).collect();
+        let shares = Shares { staged, databases, stores, outbound: Arc::new(self.outbound(flags)?) };
         let handlers = self.handlers(flags, limits, &shares)?;
         let (router, components) = self.routes(&handlers)?;
         let app = Arc::new(App { info: self.info()?, router, components, address });
@@ -96,12 +94,15 @@ impl Start {
         ensure!(memory >= 1 << 20, "{memory} bytes of memory are too few for any component: the limit is in bytes");
         let instances =
             u32::try_from(flags.max_connections.saturating_add(256)).context("--max-connections is too large")?;
-        Ok(Limits { instances, memory })
+        Ok(Limits { instances, memory, is_timed: flags.request_timeout.is_some() })
     }
 
     /// What answers for each component that a trigger names.
     fn handlers(&self, flags: &Flags, limits: Limits, shares: &Shares<'_>) -> Result<HashMap<&str, Handler>> {
         let engine = engine::engine(limits)?;
+        if limits.is_timed {
+            engine::interrupt(&engine);
+        }
         let linker = engine::linker(&engine)?;
         let reuse = Reuse {
             requests: flags.max_instance_reuse_count,
@@ -200,6 +201,13 @@ impl Start {
         AllowedHosts::parse(&hosts.collect::<Result<Vec<_>>>()?)
     }
 
+    /// The addresses in the variable of this name, with which the application says whose `X-Forwarded-For` counts: behind them are
+    /// many clients. A value that is not valid is the application's to report.
+    pub(crate) fn trusted_proxies(&self) -> Vec<IpAddr> {
+        let listed = self.variables.get("trusted_proxies").map(String::as_str).unwrap_or_default();
+        listed.split([',', ' ']).filter_map(|address| address.trim().parse().ok()).collect()
+    }
+
     /// `None`: in memory.
     fn state_dir(&self, flags: &Flags) -> Option<PathBuf> {
         match flags.state_dir.as_deref().or(self.config.state_dir.as_deref()) {
@@ -209,22 +217,20 @@ impl Start {
         }
     }
 
-    fn databases(&self, flags: &Flags) -> Result<BTreeMap<String, Option<PathBuf>>> {
+    fn databases(&self, flags: &Flags) -> BTreeMap<String, Option<PathBuf>> {
         let mut databases = self.config.sqlite_databases.clone();
         databases
             .entry("default".to_owned())
             .or_insert_with(|| self.state_dir(flags).map(|path| path.join("sqlite_db.db")));
-        make_parents(databases.values())?;
-        Ok(databases)
+        databases
     }
 
-    fn stores(&self, flags: &Flags) -> Result<BTreeMap<String, Arc<Store>>> {
+    fn stores(&self, flags: &Flags) -> BTreeMap<String, Option<PathBuf>> {
         let mut stores = self.config.key_value_stores.clone();
         stores
             .entry("default".to_owned())
             .or_insert_with(|| self.state_dir(flags).map(|path| path.join("sqlite_key_value.db")));
-        make_parents(stores.values())?;
-        Ok(stores.into_iter().map(|(label, path)| (label.clone(), Arc::new(Store::new(label, path)))).collect())
+        stores
     }
 
     fn outbound(&self, flags: &Flags) -> Result<outbound::Shared> {
@@ -264,11 +270,28 @@ impl Start {
     }
 }
 
-fn make_parents<'a>(paths: impl Iterator<Item = &'a Option<PathBuf>>) -> Result<()> {
-    for parent in paths.flatten().filter_map(|path| path.parent()) {
-        // For this user only: it will hold the database and its secrets.
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent);
-        made.with_context(|| format!("cannot make the directory {}", parent.display()))?;
+/// Makes the directories of databases, and narrows files that an earlier release or Spin made for everybody to read.
+fn make_private<'a>(paths: impl Iterator<Item = &'a Option<PathBuf>> + Clone) -> Result<()> {
+    let parents: BTreeSet<_> = paths.clone().flatten().filter_map(|path| path.parent()).collect();
+    for parent in parents.into_iter().filter(|parent| !parent.as_os_str().is_empty()) {
+        let is_open = private::directory(parent);
+        if is_open.with_context(|| format!("cannot make the directory {}", parent.display()))? {
+            let parent = parent.display();
+            eprintln!("accredit-host: {parent} is open to other users of this machine; chmod 700 {parent}");
+        }
+    }
+    for path in paths.flatten() {
+        match private::narrow(path) {
+            Ok(narrowed) => {
+                for path in narrowed {
+                    eprintln!(
+                        "accredit-host: {} was open to other users of this machine, and is not now",
+                        path.display()
+                    );
+                }
+            }
+            Err(error) => eprintln!("accredit-host: cannot narrow the mode of {}: {error}", path.display()),
+        }
     }
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! `accredit-host` as a child process.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
@@ -17,6 +18,28 @@ use crate::{Client, PATIENCE, until};
 
 /// One start at a time: the first compiles the components, the others find them in the cache.
 static STARTING: Mutex<()> = Mutex::new(());
+
+/// Where the logs of running hosts are, by their addresses.
+static LOGS: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+
+fn logs() -> MutexGuard<'static, BTreeMap<String, PathBuf>> {
+    LOGS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read_log(path: &Path) -> String {
+    fs::read(path).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
+}
+
+/// Shows the end of the log of the host at `host:port`, because of an answer that only the log can explain.
+pub fn show_log(address: &str, what: &str) {
+    let Some(path) = logs().get(address).cloned() else { return };
+    eprintln!("--- {what}; the end of the log of {address} ---\n{}\n---", tail(&read_log(&path)));
+}
+
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines.get(lines.len().saturating_sub(40)..).unwrap_or_default().join("\n")
+}
 
 /// The workspace.
 pub fn root() -> PathBuf {
@@ -161,6 +184,7 @@ impl Start {
             panic!("the host did not start: {line:?}\n{}", host.log())
         };
         base_url.clone_into(&mut host.base_url);
+        logs().insert(host.address().to_owned(), host.home.path().join("stderr"));
         host
     }
 
@@ -198,14 +222,17 @@ impl Host {
 
     /// Its standard error so far.
     pub fn log(&self) -> String {
-        fs::read(self.home.path().join("stderr"))
-            .map(|log| String::from_utf8_lossy(&log).into_owned())
-            .unwrap_or_default()
+        read_log(&self.home.path().join("stderr"))
     }
 
     /// The directory that it runs in.
     pub fn home(&self) -> &Path {
         self.home.path()
+    }
+
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
     }
 
     /// Kills it in the middle of whatever it is doing.
@@ -254,11 +281,9 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         self.kill();
+        logs().remove(self.address());
         if thread::panicking() {
-            let log = self.log();
-            let lines: Vec<&str> = log.lines().collect();
-            let tail = lines.get(lines.len().saturating_sub(40)..).unwrap_or_default();
-            eprintln!("--- the end of the log of {} ---\n{}\n---", self.base_url, tail.join("\n"));
+            eprintln!("--- the end of the log of {} ---\n{}\n---", self.base_url, tail(&self.log()));
         }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::{
     io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write},
-    net::{Shutdown, TcpStream},
+    net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpStream},
 };
 
-use crate::PATIENCE;
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+
+use crate::{PATIENCE, host::show_log};
 
 /// One response, read to its end.
 #[derive(Clone, Debug)]
@@ -33,7 +35,19 @@ pub struct Connection {
 impl Connection {
     /// Connects to `host:port`.
     pub fn open(address: &str) -> Result<Self> {
-        let stream = TcpStream::connect(address)?;
+        Self::over(TcpStream::connect(address)?)
+    }
+
+    /// Connects to `host:port` as a client with another address of the loopback network.
+    pub fn open_from(source: Ipv4Addr, address: &str) -> Result<Self> {
+        let to: SocketAddr = address.parse().map_err(|error| Error::new(ErrorKind::InvalidInput, error))?;
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        bind(&socket, &SocketAddrV4::new(source, 0))?;
+        connect(&socket, &to)?;
+        Self::over(socket.into())
+    }
+
+    fn over(stream: TcpStream) -> Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE * 2))?;
         stream.set_write_timeout(Some(PATIENCE * 2))?;
@@ -43,6 +57,11 @@ impl Connection {
     /// Sends bytes.
     pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
         self.stream.get_mut().write_all(bytes)
+    }
+
+    /// The same connection, to read from while another thread sends.
+    pub fn reader(&self) -> Result<Self> {
+        Ok(Self { stream: BufReader::new(self.stream.get_ref().try_clone()?) })
     }
 
     /// Says that nothing more will be sent.
@@ -123,7 +142,12 @@ pub fn exchange(address: &str, bytes: &[u8]) -> Result<Response> {
     let mut connection = Connection::open(address)?;
     // A server may answer before it has read everything, and close: then the answer counts, not the failed write.
     let sent = connection.send(bytes);
-    connection.response(bytes.starts_with(b"HEAD ")).or_else(|error| sent.and(Err(error)))
+    let response = connection.response(bytes.starts_with(b"HEAD ")).or_else(|error| sent.and(Err(error)));
+    if response.as_ref().is_ok_and(|response| response.status >= 500 && response.body.is_empty()) {
+        let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        show_log(address, &format!("an empty 5xx to {}", String::from_utf8_lossy(line)));
+    }
+    response
 }
 
 /// A request as bytes, its length declared, for a connection that ends with it.

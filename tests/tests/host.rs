@@ -516,30 +516,6 @@ fn a_request_may_be_given_a_time_until_its_response_begins() {
     assert_eq!(host.client().get("/bare/slow?ms=1").status(), 200);
 }
 
-/// R70: more connections than there may be get a clear 503, and what is connected goes on.
-#[test]
-fn connections_beyond_the_bound_get_a_503() {
-    let host = Start::trap(&trap_manifest()).flag("--max-connections", "4").run();
-    let keep = |number: usize| {
-        let mut connection = Connection::open(host.address()).unwrap();
-        connection.send(b"GET /bare/count HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
-        assert_eq!(connection.response(false).unwrap().status, 200, "connection {number}");
-        connection
-    };
-    let mut kept: Vec<Connection> = (0..4).map(keep).collect();
-    for _ in 0..10 {
-        let answer = host.client().get("/bare/count");
-        assert_eq!(answer.status(), 503);
-        assert!(!answer.header("retry-after").is_empty() && !answer.text().is_empty(), "{answer:?}");
-    }
-    for connection in &mut kept {
-        connection.send(b"GET /bare/count HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
-        assert_eq!(connection.response(false).unwrap().status, 200);
-    }
-    kept.pop();
-    until("room for one more", || (host.client().get("/bare/count").status() == 200).then_some(()));
-}
-
 /// R69: a clean stop ends nothing that runs.
 #[test]
 fn a_stop_finishes_what_runs_and_takes_nothing_new() {

@@ -395,6 +395,9 @@ errors! {
         "Repeat the request with the credential that sent it first, or send it with a new Idempotency-Key to do it anew.",
         page: "/docs/agents/concepts/idempotency";
 
+    BodyTooSlow 408 "body_too_slow": "The body came too slowly, so the server stopped reading it. Nothing was changed.",
+        "Open a new connection and send the whole request again without long pauses.";
+
     BodyTooLarge 413 "body_too_large": "The body is larger than 64 KiB.",
         "Send a body of at most 65536 bytes.";
 

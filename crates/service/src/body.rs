@@ -77,6 +77,9 @@ pub(crate) enum Unusable {
     TooLong,
     /// It ended before it was complete.
     CutOff,
+    /// It came so slowly that the host gave it up.
+    #[cfg_attr(not(target_family = "wasm"), expect(dead_code, reason = "only a host gives a body up"))]
+    TooSlow,
 }
 
 impl<T: Into<Bytes>> From<T> for RequestBody {
@@ -107,7 +110,11 @@ impl RequestBody {
 #[cfg(target_family = "wasm")]
 mod host {
     use bytes::Bytes;
-    use spin_sdk::wasip3::{http::types::Request, wit_bindgen::StreamResult, wit_future};
+    use spin_sdk::wasip3::{
+        http::types::{ErrorCode, Request},
+        wit_bindgen::StreamResult,
+        wit_future,
+    };
 
     use super::Unusable;
 
@@ -134,6 +141,7 @@ mod host {
                 // A body that broke off ends like any other; only the trailers report it.
                 return match trailers.await {
                     Ok(_) => Ok(bytes.into()),
+                    Err(ErrorCode::ConnectionReadTimeout) => Err(Unusable::TooSlow),
                     Err(_) => Err(Unusable::CutOff),
                 };
             }

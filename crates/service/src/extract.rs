@@ -89,6 +89,7 @@ pub(crate) async fn read_body(headers: &Headers, body: RequestBody) -> Result<By
     let declared = headers.first("content-length").and_then(|length| length.parse().ok());
     body.read(declared, MAX_BODY).await.map_err(|unusable| match unusable {
         Unusable::TooLong => Code::BodyTooLarge.into(),
+        Unusable::TooSlow => Code::BodyTooSlow.into(),
         Unusable::CutOff => Code::InvalidJson.detail("The body ended before it was complete."),
     })
 }

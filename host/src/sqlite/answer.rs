@@ -99,6 +99,11 @@ impl AnswerSender {
     }
 }
 
+/// The outcome of a statement that has sent its first rows. A statement whose thread is lost has failed: it must not end the instance.
+pub(super) async fn outcome(outcome: oneshot::Receiver<Outcome>) -> Outcome {
+    outcome.await.unwrap_or_else(|lost| Err(io(lost)))
+}
+
 impl Answer {
     /// Waits for the last row and returns all of them.
     pub(super) async fn collect(self) -> Result<(Vec<String>, Vec<RowResult>), Error> {
@@ -114,7 +119,7 @@ impl Answer {
                     }
                     rows.extend(batch);
                 }
-                outcome.await.map_err(io)?
+                self::outcome(outcome).await
             }
         };
         outcome.map(|()| (columns, rows))

@@ -12,12 +12,12 @@ use rusqlite::config::DbConfig;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::oneshot;
-use tokio::task::spawn_blocking;
 
 use crate::sqlite::answer::{Answer, AnswerSender};
 use crate::sqlite::statement;
 use crate::sqlite::types::{Error, Outcome, Value, io};
 use crate::sqlite::write_queue::{BUSY_TIMEOUT, WriteQueue};
+use crate::{private, threads};
 
 /// Steps of SQLite's machine between two calls of the progress handler.
 const STEPS: i32 = 1000;
@@ -39,7 +39,8 @@ pub(super) struct Connection {
     busy_timeout: AtomicU64,
     /// Whether the last statement left a transaction open.
     in_transaction: AtomicBool,
-    /// The queue of the file. A database in memory has none: no other connection writes to it.
+    /// The queue of the file. A database in memory has none: no other connection writes to it. Without a thread for it there is none
+    /// either, and SQLite alone decides who writes next.
     queue: Option<Arc<WriteQueue>>,
 }
 
@@ -47,7 +48,7 @@ impl Connection {
     /// A connection to the file at `path`. `None`: to a new database in memory.
     pub(super) fn new(path: Option<PathBuf>) -> Self {
         Self {
-            queue: path.as_deref().map(WriteQueue::of),
+            queue: path.as_deref().and_then(WriteQueue::of),
             path,
             connection: Mutex::default(),
             slow_reads: Mutex::default(),
@@ -68,7 +69,7 @@ impl Connection {
         let begins_to_write = !statement::is_read(&sql) && !self.in_transaction.load(Ordering::Acquire);
         match self.queue.clone().filter(|_| begins_to_write) {
             // Not awaited: the thread goes on with the rows that come after the first ones.
-            None => drop(spawn_blocking(move || self.run_blocking(&sql, &parameters, sender))),
+            None => threads::run(&Runtime::current(), move || self.run_blocking(&sql, &parameters, sender)),
             Some(queue) => {
                 let (since, runtime) = (Instant::now(), Runtime::current());
                 let connection = Arc::clone(&self);
@@ -94,7 +95,7 @@ impl Connection {
             // Another statement of this connection is running: the queue does not wait for it.
             Err(TryLockError::WouldBlock) => {
                 let connection = Arc::clone(&self);
-                drop(runtime.spawn_blocking(move || connection.run_blocking(&sql, &parameters, sender)));
+                threads::run(runtime, move || connection.run_blocking(&sql, &parameters, sender));
                 return;
             }
         };
@@ -202,7 +203,13 @@ impl Connection {
 
     fn open(&self) -> rusqlite::Result<rusqlite::Connection> {
         let mut connection = match &self.path {
-            Some(path) => rusqlite::Connection::open(path)?,
+            Some(path) => {
+                if self.queue.as_ref().is_none_or(|queue| !queue.is_connected()) {
+                    // SQLite says what is wrong with the path.
+                    drop(private::file(path));
+                }
+                rusqlite::Connection::open(path)?
+            }
             None => rusqlite::Connection::open_in_memory()?,
         };
         connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -221,15 +228,19 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Asks the connection a question that takes no time. A connection that has run no statement answers with the default.
+    /// Asks the connection a question that takes no time. A connection that has run no statement answers with the default, and so
+    /// does one whose thread is lost.
     pub(super) async fn ask<T: Default + Send + 'static>(
         self: Arc<Self>,
         question: fn(&rusqlite::Connection) -> T,
-    ) -> wasmtime::Result<T> {
+    ) -> T {
         if let Ok(connection) = self.connection.try_lock() {
-            return Ok(connection.as_ref().map(question).unwrap_or_default());
+            return connection.as_ref().map(question).unwrap_or_default();
         }
-        Ok(spawn_blocking(move || self.lock().as_ref().map(question).unwrap_or_default()).await?)
+        let (sender, answer) = oneshot::channel();
+        let ask = move || drop(sender.send(self.lock().as_ref().map(question).unwrap_or_default()));
+        threads::run(&Runtime::current(), ask);
+        answer.await.unwrap_or_default()
     }
 
     /// A panic while a statement ran does not break the connection: SQLite keeps it consistent.
@@ -249,7 +260,7 @@ impl Drop for Connection {
             queue.disconnected();
         }
         if let (Some(connection), Ok(runtime)) = (connection, Runtime::try_current()) {
-            drop(runtime.spawn_blocking(move || drop(connection)));
+            threads::run(&runtime, move || drop(connection));
         }
     }
 }

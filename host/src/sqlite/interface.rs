@@ -12,9 +12,8 @@ use wasmtime::component::{
     Accessor, Destination, FutureReader, Linker, Resource, ResourceTable, ResourceType, StreamProducer, StreamReader,
     StreamResult, VecBuffer,
 };
-use wasmtime::error::Context as _;
 
-use crate::sqlite::answer::{Answer, Rest};
+use crate::sqlite::answer::{self, Answer, Rest};
 use crate::sqlite::connection::Connection;
 use crate::sqlite::types::{Error, Outcome, QueryResult, RowResult, Value};
 
@@ -90,23 +89,23 @@ pub(crate) fn add_to_linker<T: Send>(linker: &mut Linker<T>, view: fn(&mut T) ->
         "[method]connection.last-insert-rowid",
         move |mut store, (handle,): (Resource<Handle>,)| {
             let connection = view(store.data_mut()).connection(&handle);
-            Box::new(async move { Ok((connection?.ask(rusqlite::Connection::last_insert_rowid).await?,)) })
+            Box::new(async move { Ok((connection?.ask(rusqlite::Connection::last_insert_rowid).await,)) })
         },
     )?;
     sqlite.func_wrap_concurrent(
         "[method]connection.last-insert-rowid-async",
         move |accessor, (handle,): (Resource<Handle>,)| {
             let connection = accessor.with(|mut access| view(access.data_mut()).connection(&handle));
-            Box::pin(async move { Ok((connection?.ask(rusqlite::Connection::last_insert_rowid).await?,)) })
+            Box::pin(async move { Ok((connection?.ask(rusqlite::Connection::last_insert_rowid).await,)) })
         },
     )?;
     sqlite.func_wrap_async("[method]connection.changes", move |mut store, (handle,): (Resource<Handle>,)| {
         let connection = view(store.data_mut()).connection(&handle);
-        Box::new(async move { Ok((connection?.ask(rusqlite::Connection::changes).await?,)) })
+        Box::new(async move { Ok((connection?.ask(rusqlite::Connection::changes).await,)) })
     })?;
     sqlite.func_wrap_concurrent("[method]connection.changes-async", move |accessor, (handle,): (Resource<Handle>,)| {
         let connection = accessor.with(|mut access| view(access.data_mut()).connection(&handle));
-        Box::pin(async move { Ok((connection?.ask(rusqlite::Connection::changes).await?,)) })
+        Box::pin(async move { Ok((connection?.ask(rusqlite::Connection::changes).await,)) })
     })
 }
 
@@ -132,9 +131,8 @@ async fn execute_async<T>(
                 (StreamReader::new(&mut access, rows)?, outcome)
             }
             Rest::Streamed(batches, outcome) => {
-                let outcome = FutureReader::new(&mut access, async move {
-                    outcome.await.context("the statement's thread has ended")
-                })?;
+                let outcome = async move { wasmtime::error::Ok(answer::outcome(outcome).await) };
+                let outcome = FutureReader::new(&mut access, outcome)?;
                 (StreamReader::new(&mut access, Rows { first: rows, batches })?, outcome)
             }
         };

@@ -4,10 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tempfile::TempDir;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
+use crate::sqlite::answer::{self, Answer, AnswerSender, FIRST_BYTES, Rest};
 use crate::sqlite::connection::Connection;
-use crate::sqlite::types::Value;
+use crate::sqlite::types::{RowResult, Value};
 use crate::sqlite::write_queue::{BUSY_TIMEOUT, WriteQueue};
+use crate::threads;
 
 fn in_memory() -> Arc<Connection> {
     Arc::new(Connection::new(None))
@@ -72,7 +76,7 @@ async fn a_write_and_a_read_in_a_transaction_never_run_inline() {
     assert!(connection.run_inline("SELECT 1", &[]).is_none());
     rows(&connection, "COMMIT").await.unwrap();
     assert_eq!(rows(&connection, "INSERT INTO t VALUES (7) RETURNING a").await.unwrap(), [[Value::Integer(7)]]);
-    assert_eq!(connection.clone().ask(rusqlite::Connection::changes).await.unwrap(), 1);
+    assert_eq!(connection.clone().ask(rusqlite::Connection::changes).await, 1);
 }
 
 /// The first connection to a file is opened on a blocking thread, further ones where their first read runs. After the
@@ -126,8 +130,28 @@ async fn a_write_waits_neither_for_a_transaction_that_only_reads_nor_for_a_dropp
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_panic_in_the_queue_fails_its_own_statement_only() {
     let (_directory, path, [one, ..]) = on_a_file().await;
-    WriteQueue::of(&path).push(Box::new(|| panic!("for this test"))).unwrap();
+    WriteQueue::of(&path).unwrap().push(Box::new(|| panic!("for this test"))).unwrap();
     rows(&one, "INSERT INTO t VALUES (1)").await.unwrap();
+}
+
+/// R80: the instance goes on, and the component gets an error for this statement, whether it had rows already or none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_thread_fails_its_own_statement_only() {
+    let (sender, answer) = oneshot::channel();
+    let mut lost = AnswerSender::streamed(sender);
+    let row = || RowResult { values: vec![Value::Text("x".repeat(FIRST_BYTES))] };
+    lost.push(row()).unwrap();
+    let answer = answer.await.unwrap();
+    let Rest::Streamed(mut batches, outcome) = answer.rest else { panic!("more rows were to come") };
+    drop(lost);
+    assert!(batches.recv().await.is_none() && answer::outcome(outcome).await.is_err());
+    let (sender, first) = oneshot::channel::<Answer>();
+    threads::run(&Handle::current(), move || {
+        let _kept = sender;
+        panic!("for this test");
+    });
+    assert!(first.await.is_err());
+    assert_eq!(rows(&in_memory(), "SELECT 1").await.unwrap(), [[Value::Integer(1)]]);
 }
 
 /// The rows of a write are collected whole, however many there are: the queue never waits for a reader.

@@ -31,16 +31,18 @@ pub(super) struct WriteQueue {
 static QUEUES: Mutex<BTreeMap<PathBuf, Arc<WriteQueue>>> = Mutex::new(BTreeMap::new());
 
 impl WriteQueue {
-    /// The queue of the file at `path`; starts its thread at the first call.
-    pub(super) fn of(path: &Path) -> Arc<Self> {
+    /// The queue of the file at `path`; starts its thread at the first call. `None`: the system has no thread for it.
+    pub(super) fn of(path: &Path) -> Option<Arc<Self>> {
         let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = || {
-            let (jobs, waiting) = channel::<Job>();
-            // A job that panics drops its sender, which tells its caller; the next job still runs.
-            std::thread::spawn(move || waiting.into_iter().for_each(|job| drop(catch_unwind(AssertUnwindSafe(job)))));
-            Arc::new(Self { jobs, is_open: Mutex::new(false), ended: Condvar::new(), connections: AtomicUsize::new(0) })
-        };
-        Arc::clone(queues.entry(path.to_owned()).or_insert_with(start))
+        if let Some(queue) = queues.get(path) {
+            return Some(queue.clone());
+        }
+        let (jobs, waiting) = channel::<Job>();
+        // A job that panics drops its sender, which tells its caller; the next job still runs.
+        let run = move || waiting.into_iter().for_each(|job| drop(catch_unwind(AssertUnwindSafe(job))));
+        std::thread::Builder::new().spawn(run).ok()?;
+        let queue = Self { jobs, is_open: Mutex::new(false), ended: Condvar::new(), connections: AtomicUsize::new(0) };
+        Some(queues.entry(path.to_owned()).or_insert(Arc::new(queue)).clone())
     }
 
     /// Appends a job.

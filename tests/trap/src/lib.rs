@@ -62,6 +62,11 @@ async fn act(request: spin_sdk::http::Request, number: u32) -> Result<Json, Stri
             sleep(Duration::from_millis(millis)).await;
             Ok(json!({ "number": number, "most_at_once": MOST.load(Ordering::Relaxed) }))
         }
+        "spin" => {
+            eprintln!("spin: begun");
+            while std::hint::black_box(true) {}
+            Ok(Json::Null)
+        }
         "body" => {
             let body = request.into_body().bytes().await.map_err(said)?;
             Ok(json!({ "bytes": body.len() }))

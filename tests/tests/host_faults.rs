@@ -1,0 +1,196 @@
+//! R80: what goes wrong in the host, or around it, reaches the one caller that it concerns, as an answer with a body; and a host that
+//! was killed leaves nothing behind that the next one does not clean.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests: whatever is not as expected ends the test"
+)]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tests::{
+    Answer, Client, Host, Server, Start, at_once,
+    host::{trap_manifest, until_logged},
+    until,
+};
+
+fn timed(limit: &str) -> Host {
+    Start::trap(&trap_manifest()).flag("--request-timeout", limit).run()
+}
+
+/// Asserts the answer to a request that took too long.
+#[track_caller]
+fn is_too_late(answer: &Answer) {
+    let body = answer.is(503);
+    assert_eq!((&body["error"], answer.header("retry-after")), (&"request_timeout".into(), "1"), "{answer:?}");
+    assert_eq!(answer.header("content-type"), "application/json");
+    for member in ["detail", "fix"] {
+        assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "{body}");
+    }
+}
+
+fn in_background(client: &Client, path: &str) -> thread::JoinHandle<Answer> {
+    let (client, path) = (client.clone(), path.to_owned());
+    thread::spawn(move || client.get(&path))
+}
+
+/// Only the request that takes too long gets a 503. The others in its instance, also those that come later, are answered.
+#[test]
+fn a_request_that_takes_too_long_takes_no_other_with_it() {
+    let host = timed("2s");
+    let client = host.client();
+    let late = in_background(&client, "/bare/slow?ms=60000");
+    until_logged(&host, "slow: begun");
+    let start = Instant::now();
+    let mut beside = Vec::new();
+    while start.elapsed() < Duration::from_millis(2500) {
+        beside.push(in_background(&client, "/bare/slow?ms=1000"));
+        thread::sleep(Duration::from_millis(100));
+    }
+    is_too_late(&late.join().unwrap());
+    let answers: Vec<_> = beside.into_iter().map(|answer| answer.join().unwrap().is(200)).collect();
+    assert!(
+        answers.iter().any(|answer| answer["number"].as_u64() > Some(1)),
+        "some were in the same instance: {answers:?}"
+    );
+    assert!(!host.log().contains("an instance of bare failed"), "{}", host.log());
+}
+
+/// A component that computes for ever is ended, whatever else is in its instance or waits for one: all are answered, on time.
+#[test]
+fn a_component_that_computes_for_ever_is_ended() {
+    let host = timed("2s");
+    let client = host.client();
+    let beside: Vec<_> = (0..4).map(|_| in_background(&client, "/bare/slow?ms=60000")).collect();
+    until("all to have begun", || (host.log().matches("slow: begun").count() >= 4).then_some(()));
+    // More of them than there are processors.
+    let spinning: Vec<_> = (0..6).map(|_| in_background(&client, "/bare/spin")).collect();
+    until_logged(&host, "spin: begun");
+    let waiting: Vec<_> = (0..8).map(|_| in_background(&client, "/bare/count")).collect();
+    for answer in beside.into_iter().chain(spinning) {
+        is_too_late(&answer.join().unwrap());
+    }
+    for answer in waiting {
+        let answer = answer.join().unwrap();
+        if answer.status() != 200 {
+            is_too_late(&answer);
+        }
+    }
+    until_logged(&host, "an instance of bare failed: guest timed out");
+    // The other components, and in the end this one, are as before.
+    client.get("/one/who").is(200);
+    until("an answer", || (client.get("/bare/count").status() == 200).then_some(()));
+}
+
+/// The modes of all files below a directory, and of the directories.
+fn modes(below: &Path, found: &mut BTreeMap<PathBuf, u32>) {
+    found.insert(below.to_owned(), fs::metadata(below).unwrap().permissions().mode() & 0o777);
+    for entry in fs::read_dir(below).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            modes(&path, found);
+        } else {
+            found.insert(path.clone(), fs::metadata(&path).unwrap().permissions().mode() & 0o777);
+        }
+    }
+}
+
+/// What the host makes in its state directory is for its own user, whatever the umask is.
+#[test]
+fn the_state_is_for_the_hosts_user_only() {
+    let host = Start::trap(&trap_manifest()).after("umask 000").run();
+    let client = host.client();
+    client.get("/one/sqlite?sql=PRAGMA%20journal_mode%3DWAL;;CREATE%20TABLE%20t(n)").is(200);
+    client.get("/one/kv?key=k&value=v").is(200);
+    let mut found = BTreeMap::new();
+    modes(&host.home().join("state"), &mut found);
+    assert!(found.len() >= 3, "{found:?}");
+    for (path, mode) in found {
+        assert_eq!(mode, if path.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
+    }
+    let server = Server::settings().after("umask 000").start();
+    server.bootstrap();
+    let mut found = BTreeMap::new();
+    modes(server.state().path(), &mut found);
+    for name in ["sqlite_db.db", "sqlite_db.db-wal", "sqlite_db.db-shm"] {
+        assert_eq!(found.get(&server.state().path().join(name)), Some(&0o600), "{name}: {found:?}");
+    }
+}
+
+/// Files that an earlier host left open to others are narrowed; a directory that is open is left as it is, and the log says so.
+#[test]
+fn what_was_open_to_others_is_narrowed_or_reported() {
+    let state = tempfile::tempdir().unwrap();
+    let shared = Start::trap(&trap_manifest()).run();
+    let start = || Start::new(shared.home().join("spin.toml")).flag("--state-dir", state.path());
+    let mut first = start().run();
+    first.client().get("/one/sqlite?sql=CREATE%20TABLE%20t(n);;INSERT%20INTO%20t%20VALUES%20(7)").is(200);
+    first.kill();
+    let file = state.path().join("sqlite_db.db");
+    let open = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    open(&file, 0o644);
+    open(state.path(), 0o755);
+    let second = start().run();
+    assert_eq!(second.client().get("/one/sqlite?sql=SELECT%20n%20FROM%20t").is(200)[0][0], 7);
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(state.path()).unwrap().permissions().mode() & 0o777, 0o755);
+    let log = second.log();
+    assert!(log.contains("sqlite_db.db was open to other users"), "{log}");
+    assert_eq!(log.matches(&format!("{} is open to other users", state.path().display())).count(), 1, "{log}");
+}
+
+/// The folders with copies that hosts made in a temporary directory.
+fn copies(folder: &Path) -> Vec<PathBuf> {
+    let found = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    found.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("accredit-host")).collect()
+}
+
+/// The copies of files that a killed host left are deleted by the next one that starts; those of a running one stay.
+#[test]
+fn what_a_killed_host_left_is_cleaned_at_the_next_start() {
+    let temporary = tempfile::tempdir().unwrap();
+    let start = || Start::trap(&trap_manifest()).environment("TMPDIR", &temporary.path().to_string_lossy());
+    let running = start().run();
+    let of_running = copies(temporary.path());
+    assert_eq!(of_running.len(), 1);
+    let mut killed = start().run();
+    assert_eq!(copies(temporary.path()).len(), 2);
+    killed.kill();
+    assert_eq!(copies(temporary.path()).len(), 2, "a host that is killed cleans nothing");
+    let mut stopped = start().run();
+    let now = copies(temporary.path());
+    assert!(now.len() == 2 && now.contains(&of_running[0]), "{now:?}");
+    assert_eq!(running.client().get("/one/file?path=/files/public.txt").is(200), "a file for the component\n");
+    stopped.terminate();
+    assert!(stopped.ended().success());
+    assert_eq!(copies(temporary.path()), of_running);
+}
+
+/// A host reserves what its bound of connections needs, not more: many hosts on one machine must find room for their threads.
+#[test]
+fn a_host_reserves_memory_maps_for_its_connections_only() {
+    let maps = |host: &Host| fs::read_to_string(format!("/proc/{}/maps", host.id())).unwrap().lines().count();
+    let usual = Start::trap(&trap_manifest()).run();
+    assert!(maps(&usual) < 4_000, "{}", maps(&usual));
+    let small = Start::trap(&trap_manifest()).flag("--max-connections", "32").run();
+    assert!(maps(&small) < 1_500, "{}", maps(&small));
+    // All of its connections at once, each in an instance of its own, find a stack in the pool.
+    let full = Start::trap(&trap_manifest())
+        .flag("--max-connections", "100")
+        .flag("--max-instance-concurrent-reuse-count", "1")
+        .run();
+    for answer in at_once(100, |_| full.client().get("/one/kv?key=k&value=v")) {
+        answer.is(200);
+    }
+    for answer in at_once(100, |_| full.client().get("/one/slow?ms=500")) {
+        answer.is(200);
+    }
+}
