@@ -69,6 +69,63 @@ fn told(client: &Client, attempt: &Attempt, key: &str) -> bool {
     decided.as_bool().unwrap_or_else(|| panic!("no decision in {answer}"))
 }
 
+/// R83: each field of the table that takes a scope beside its route's: refused without it and with all other scopes, and `can` says so;
+/// let in with both.
+#[test]
+fn a_field_with_a_scope_of_its_own_is_refused_without_it() {
+    let (server, admin) = Server::with_admin();
+    server.user(&admin, "mia@example.com", "member");
+    server.agent(&admin, "boss", &["*"]);
+    let index = admin.get("/api").is(200);
+    let groups = index["groups"].as_array().into_iter().flatten();
+    let routes = groups.flat_map(|group| group["routes"].as_array().into_iter().flatten());
+    let scopes = admin.get("/api/scopes").is(200);
+    let scopes: Vec<&str> = scopes["scopes"].as_array().into_iter().flatten().map(|one| text(&one["name"])).collect();
+    let mut tried = Vec::new();
+    for (route, field) in routes.flat_map(|route| {
+        route["fields"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|field| field["scope"].is_string())
+            .map(move |field| (route, field))
+    }) {
+        let (method, path, own) = (text(&route["method"]), text(&route["path"]), text(&route["access"]));
+        let (name, scope) = (text(&field["name"]), text(&field["scope"]));
+        let target = format!("target{}", tried.len());
+        let agent = server.agent(&admin, &target, &["*"]);
+        let body = match name {
+            "owner" => json!({ "owner": "mia@example.com" }),
+            "parent" => json!({ "parent": "boss" }),
+            other => panic!("no value for the field {other} of {method} {path}"),
+        };
+        let send = |client: &Client| {
+            client.call(method, &path.replace("{name}", &target), &[], Some(body.to_string().as_bytes()))
+        };
+        let can = |client: &Client| {
+            let told = client.get(&format!("/api/auth/can?action={own}&object={target}")).is(200);
+            let is_it = |told: &&Json| told["method"] == method && told["path"] == path;
+            told["routes"].as_array().and_then(|all| all.iter().find(is_it)).map(|told| told["fields"][name] == true)
+        };
+        let others: Vec<&str> = scopes.iter().copied().filter(|other| *other != scope).collect();
+        for without in [own.to_owned(), others.join(" ")] {
+            let pat = server.plant_pat(&admin, &without);
+            let refused = send(&pat).refused(403, "scope_denied");
+            assert_eq!(refused["missing_scopes"], json!([scope]), "{refused}");
+            assert!(text(&refused["detail"]).contains(name), "{refused}");
+            assert_eq!(can(&pat), Some(false), "{name}");
+        }
+        agent.client.get("/api/auth/whoami").is(200);
+        let before = admin.get(&format!("/api/agents/{target}")).is(200);
+        assert_eq!((&before["parent"], &before["owner"]["email"]), (&Json::Null, &json!("ada@example.com")));
+        let pat = server.plant_pat(&admin, &format!("{own} {scope}"));
+        assert_eq!(can(&pat), Some(true), "{name}");
+        send(&pat).is(200);
+        tried.push(name);
+    }
+    assert_eq!(tried, ["owner", "parent"]);
+}
+
 #[test]
 fn can_says_what_each_route_decides() {
     let (server, admin) = Server::with_admin();

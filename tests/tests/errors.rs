@@ -136,8 +136,13 @@ fn an_oversized_body_is_refused() {
         site.1
             .raw("declared", &raw::request("POST", "/api/agents", &address, &headers, Some(body.as_bytes())))
             .refused(status, slug);
-        let mut chunked =
-            raw::request("POST", "/api/agents", &address, &[headers[0], ("transfer-encoding", "chunked")], None);
+        let mut chunked = raw::request(
+            "POST",
+            "/api/agents",
+            &address,
+            &[headers[0], headers[1], ("transfer-encoding", "chunked")],
+            None,
+        );
         for piece in body.as_bytes().chunks(8192) {
             chunked.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
             chunked.extend_from_slice(piece);
@@ -166,7 +171,8 @@ fn a_body_in_single_bytes_is_a_body() {
     let nobody = site.0.nobody();
     let email = "e".repeat(60_000);
     let body = json!({ "email": email, "password": "wrong horse" }).to_string();
-    let mut request = raw::request("POST", "/auth/token", nobody.address(), &[("transfer-encoding", "chunked")], None);
+    let headers = [("content-type", "application/json"), ("transfer-encoding", "chunked")];
+    let mut request = raw::request("POST", "/auth/token", nobody.address(), &headers, None);
     for byte in body.bytes() {
         request.extend_from_slice(&[b'1', b'\r', b'\n', byte, b'\r', b'\n']);
     }
@@ -184,7 +190,7 @@ fn a_body_that_breaks_off_changes_nothing() {
     for end in [true, false] {
         let mut connection = Connection::open(site.1.address()).unwrap();
         let head = format!(
-            "POST /api/agents HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-length: 100\r\n\r\n{{\"name\":\"half\"}}",
+            "POST /api/agents HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nauthorization: Bearer {}\r\ncontent-length: 100\r\n\r\n{{\"name\":\"half\"}}",
             site.1.bearer()
         );
         connection.send(head.as_bytes()).unwrap();

@@ -407,7 +407,9 @@ fn a_stranger_fills_nothing() {
 fn misbehave(address: &str, number: usize, token: &str, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let Ok(mut connection) = Connection::open(address) else { continue };
-        let head = format!("POST /api/agents HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n");
+        let head = format!(
+            "POST /api/agents HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nauthorization: Bearer {token}\r\n"
+        );
         let drip = |connection: &mut Connection, piece: &[u8], pause: u64| {
             while !stop.load(Ordering::Relaxed) && connection.send(piece).is_ok() {
                 thread::sleep(Duration::from_millis(pause));

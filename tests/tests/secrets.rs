@@ -223,3 +223,116 @@ fn a_token_is_shown_once() {
     let rows = server.texts("SELECT ifnull(before, '') || ifnull(after, '') FROM audit").join("\n");
     assert!(rows.contains(&token[..16]) && !rows.contains(&token[..17]), "{rows}");
 }
+
+/// The routes that read no body: what is sent there is dropped.
+const WITHOUT_BODY: [&str; 7] = [
+    "/api/agents/me/heartbeat",
+    "/api/agents/me/inbox/ack",
+    "/api/notifications/{id}/read",
+    "/api/notifications/read-all",
+    "/api/notifications/{id}",
+    "/internal/tick",
+    "/auth/introspect",
+];
+
+/// R82: a live credential in any text of any route's body, in the name of a member, in a path, a query or a header that is kept: refused
+/// or cut off, on every route of the table; and afterwards it is found nowhere.
+#[test]
+fn a_credential_in_somebody_elses_text_is_stored_nowhere() {
+    let server = Server::settings().ticking().start();
+    let admin = server.bootstrap();
+    let scout = server.agent(&admin, "scout", &["*"]);
+    let pat = server.plant_pat(&admin, "*");
+    let live = pat.bearer().to_owned();
+    let escaped = live.replace("acr_", "\\u0061cr_");
+    let index = admin.get("/api").is(200);
+    let groups = index["groups"].as_array().unwrap().iter();
+    let mut later = Vec::new();
+    for route in groups.flat_map(|group| group["routes"].as_array().unwrap()) {
+        let (method, pattern) = (text(&route["method"]), text(&route["path"]));
+        let path = pattern
+            .replace("{name}", "scout")
+            .replace("{id}", "some-id")
+            .replace("{*page}", "x")
+            .replace("{file}", "x");
+        let client = match (route["access"] == "public", route["for_agents"] == true) {
+            (true, _) => server.nobody(),
+            (_, true) => scout.client.clone(),
+            _ => admin.clone(),
+        };
+        for at in [format!("{path}?x={live}"), format!("{path}?{live}"), format!("{path}?x=%61cr{}&y", &live[3..])] {
+            let answer = client.call(method, &at, &[], None);
+            answer.refused(400, "credential_in_url");
+            later.push(answer);
+        }
+        if method == "GET" {
+            continue;
+        }
+        for (body, field) in [
+            (format!(r#"{{"anything": "{live}"}}"#), "anything"),
+            (format!(r#"{{"text": "see {escaped}!"}}"#), "text"),
+            (format!(r#"{{"lines": [1, {{"text": ["{live}"]}}]}}"#), "lines"),
+            (format!(r#"{{"labels": {{"{live}": "x"}}}}"#), "labels"),
+            (format!(r#"{{"{live}": "x"}}"#), ""),
+            (format!(r#"{{"{live}": "x", "{live}": "y"}}"#), ""),
+        ] {
+            let answer = client.call(method, &path, &[], Some(body.as_bytes()));
+            if !WITHOUT_BODY.contains(&pattern) {
+                assert_eq!(answer.refused(422, "credential_in_text")["fields"][0]["field"], field, "{method} {path}");
+            }
+            later.push(answer);
+        }
+    }
+    for path in [
+        format!("/nowhere/{live}"),
+        format!("/api/agents/{live}"),
+        format!("/auth/tokens/{}", live.replace('_', "%5f")),
+    ] {
+        for method in ["GET", "DELETE", "PATCH"] {
+            later.push(admin.call(method, &path, &[], None));
+            later.last().unwrap().refused(400, "credential_in_url");
+        }
+        assert_eq!(admin.call("HEAD", &path, &[], None).status(), 400);
+    }
+    let body = json!({ "name": "other" }).to_string();
+    later.push(admin.call("POST", "/api/agents", &[("idempotency-key", &live)], Some(body.as_bytes())));
+    assert_eq!(later.last().unwrap().refused(422, "credential_in_text")["fields"][0]["field"], "Idempotency-Key");
+    // What is kept without being asked for is cut off in front of it.
+    let body = json!({ "email": "ada@example.com", "password": PASSWORD }).to_string();
+    for agent in [format!("tool/1 ({live}) x"), format!("tool/1 {}", "x".repeat(180) + &live), live.clone()] {
+        later.push(server.nobody().call("POST", "/auth/token", &[("user-agent", &agent)], Some(body.as_bytes())));
+        later.last().unwrap().is(200);
+    }
+    assert_eq!(server.number("SELECT count(*) FROM credentials WHERE user_agent = 'tool/1 ([removed]'"), 1);
+    // Fields that are compared with a secret may hold one, and what only looks like one may stand anywhere.
+    let nobody = server.nobody();
+    later.push(nobody.post("/auth/token", &json!({ "email": "ada@example.com", "password": live })));
+    later.last().unwrap().refused(401, "login_failed");
+    let account =
+        json!({ "secret": live, "email": "eve@example.com", "name": "Eve", "password": PASSWORD, "tenant": "other" });
+    later.push(nobody.post("/operator/tenants", &account));
+    later.last().unwrap().refused(403, "wrong_operator_secret");
+    later.push(admin.post("/auth/password", &json!({ "current": live, "new": "another quiet orbit" })));
+    later.last().unwrap().refused(403, "wrong_password");
+    let form = format!("token={live}");
+    let urlencoded = [("content-type", "application/x-www-form-urlencoded")];
+    assert_eq!(admin.call("POST", "/auth/introspect", &urlencoded, Some(form.as_bytes())).is(200)["active"], true);
+    let like = tests::secret::credential("acr_pat_");
+    let like = format!("{}{}", &like[..56], if like.ends_with('0') { '1' } else { '0' });
+    admin.patch("/api/agents/scout", &json!({ "description": format!("not {like}, nor acr_pat_…") })).is(200);
+
+    for answer in &later {
+        assert!(!answer.text().contains(&live) && !answer.text().contains(&live[..24]), "{answer:?}");
+    }
+    let mut searched: Vec<(String, Vec<u8>)> = vec![("the log".to_owned(), server.host().log().into_bytes())];
+    let state = files(server.state().path());
+    searched.extend(state.iter().map(|path| (path.display().to_string(), fs::read(path).unwrap())));
+    for (place, bytes) in &searched {
+        for (form, needle) in forms(&live) {
+            assert!(!contains(bytes, &needle), "it stands {form} in {place}");
+        }
+    }
+    // The fix: whoever finds it ends it.
+    nobody.post("/auth/leaks", &json!({ "token": live })).is(204);
+    pat.get("/api/auth/whoami").refused(401, "token_revoked");
+}

@@ -11,6 +11,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -508,4 +509,62 @@ fn the_pages_for_contributors_name_files_that_are_there() {
         }
     }
     assert!(checked > 30, "{checked}");
+}
+
+/// Files that hold commands to paste.
+fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            pages(&path, found);
+        } else if path.extension().is_some_and(|end| end == "md") {
+            found.push(path);
+        }
+    }
+}
+
+/// R84: a command that sends a body says of what type it is; without a header, curl would say that it is a form.
+#[test]
+fn every_command_of_the_docs_sends_the_media_type_of_its_route() {
+    let mut files: Vec<PathBuf> = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "SECURITY.md",
+        "xtask/src/up.rs",
+        "components/artifacts/src/install.sh",
+    ]
+    .map(|name| host::root().join(name))
+    .into();
+    pages(&host::root().join("docs"), &mut files);
+    pages(&host::root().join("migrations"), &mut files);
+    let (mut json, mut forms) = (0, 0);
+    for file in &files {
+        let text = fs::read_to_string(file).unwrap();
+        for command in text.split("curl ").skip(1) {
+            // To the end of its last line: a line goes on behind a backslash, and within quotes.
+            let mut quotes = 0;
+            let goes_on = |line: &&str| {
+                quotes += line.matches('\'').count();
+                line.ends_with('\\') || quotes % 2 == 1
+            };
+            let lines = command.lines().take_while(goes_on).count() + 1;
+            let command = command.lines().take(lines).collect::<Vec<_>>().join(" ");
+            let sends = |flag: &str| command.contains(&format!(" {flag} ")) || command.contains(&format!(" {flag}="));
+            let glued = ["-d'", "-d\"", "-d@", "-d{"].into_iter().any(|flag| command.contains(&format!(" {flag}")));
+            let flags = ["-d", "--data", "--data-raw", "--data-binary", "--data-urlencode", "--json", "-T", "-F"];
+            if !glued && !flags.into_iter().any(sends) {
+                continue;
+            }
+            let says_json = command.to_lowercase().contains("content-type: application/json");
+            if command.contains("/auth/introspect") {
+                assert!(sends("--data-urlencode") && !says_json, "{}: curl {command}", file.display());
+                forms += 1;
+            } else {
+                assert!(says_json, "{}: curl {command}", file.display());
+                json += 1;
+            }
+        }
+    }
+    assert!(json > 15 && forms == 1, "{json} {forms}");
 }

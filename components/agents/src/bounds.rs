@@ -12,7 +12,8 @@ use common::{
     id::{AgentId, UserId},
     permission::Action,
     scope::Patterns,
-    text::{is_public_url, prose, text, within},
+    text::{prose, text, within},
+    url::Url,
 };
 use serde_json::{Value as Json, json};
 use service::{
@@ -64,10 +65,7 @@ impl AgentChanges {
         set(&mut settings.description, self.description.as_ref(), |value| prose("description", value, DESCRIPTION))?;
         set(&mut settings.runtime, self.runtime.as_ref(), |value| text("runtime", value, NAME))?;
         set(&mut settings.model, self.model.as_ref(), |value| text("model", value, NAME))?;
-        set(&mut settings.url, self.url.as_ref(), |url| match is_public_url(url) {
-            true => Ok(url.clone()),
-            false => Err(Code::InvalidAgentUrl.into()),
-        })?;
+        set(&mut settings.url, self.url.as_ref(), |url| agent_url(url))?;
         if let Some(labels) = &self.labels {
             check_labels(labels)?;
             settings.labels.clone_from(labels);
@@ -82,6 +80,12 @@ impl AgentChanges {
             within("budget_cents", *cents, 0..=MOST_CENTS)
         })
     }
+}
+
+/// The address of an agent. It has no fragment, which no server would ever see.
+fn agent_url(text: &str) -> Result<String, ApiError> {
+    let is_good = |url: &Url<'_>| url.is_secure && url.fragment.is_none() && url.has_public_host();
+    Url::parse(text).filter(is_good).map(|_| text.to_owned()).ok_or_else(|| Code::InvalidAgentUrl.into())
 }
 
 /// Sets what was sent: null clears the setting, and what was left out does not touch it.

@@ -142,7 +142,9 @@ pub(crate) async fn give(
     let relation = relation(&change.input.0.relation)?;
     change_grants(change, &name, key, async |write, shared, Body(body)| {
         let asking = write.caller.subject();
-        let to = grant::find_subject(&write.tx, asking, &body.subject).await?.ok_or(Code::SubjectNotFound)?;
+        // A subject that nobody can act as counts as absent: it would have the grant on the day that its account is activated.
+        let to = grant::find_subject(&write.tx, asking, &body.subject).await?.filter(|to| to.is_active);
+        let to = to.ok_or(Code::SubjectNotFound)?;
         let new = grant::New {
             tenant: write.caller.tenant_id(),
             object: shared.id(),
@@ -269,6 +271,40 @@ mod tests {
         assert_eq!(refused["excess_scopes"], json!(["agents.delete", "agents.share"]));
         t.as_(&max, "POST", issue, json!({ "scope": ["agents.read", "agents.update"] })).await.is(200);
         t.as_(&ada, "POST", issue, Null).await.is(200);
+    }
+
+    /// R83: an account that is deactivated, and an agent of such a person, get no grant: the same answer as a subject that is not there,
+    /// by the same statements. A grant that they have can be taken away.
+    #[tokio::test]
+    async fn a_deactivated_subject_is_an_absent_one() {
+        let Stage { t, ada, max, helper } = stage().await;
+        t.as_(&ada, "POST", GRANTS, json!({ "subject": "max@example.com", "relation": "viewer" })).await.is(201);
+        t.as_(&max, "POST", "/api/agents/helper/grants", json!({ "subject": "ada@example.com", "relation": "viewer" }))
+            .await
+            .is(201);
+        t.execute("UPDATE users SET deactivated_at = 1 WHERE email_key = 'max@example.com'").await.unwrap();
+        let key = t.as_(&ada, "POST", "/api/agents/scout/keys", json!({ "name": "ci" })).await.is(201);
+        let keys = format!("/api/agents/scout/keys/{}/grants", key["id"].as_str().unwrap());
+        let helper = helper.agent.as_ref().unwrap().to_string();
+        for path in [GRANTS, &keys] {
+            let absent = json!({ "subject": "nobody", "relation": "viewer" });
+            t.as_(&ada, "POST", path, absent).await.refused(404, "subject_not_found"); // whose count gets a row of its own
+            let mut answers = Vec::new();
+            for subject in ["nobody@example.com", "max@example.com", max.user.as_str(), "helper", &helper] {
+                for relation in ["viewer", "editor"] {
+                    let before = t.db().statements();
+                    let body = json!({ "subject": subject, "relation": relation });
+                    let mut refused = t.as_(&ada, "POST", path, body).await.refused(404, "subject_not_found");
+                    refused.as_object_mut().unwrap().shift_remove("request_id");
+                    answers.push((refused, t.db().statements() - before));
+                }
+            }
+            assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
+        }
+        let grants = format!("SELECT count(*) FROM grants WHERE subject_id IN ('{}', '{helper}')", max.user);
+        assert_eq!(t.number(&grants).await, 1);
+        t.as_(&ada, "DELETE", &format!("{GRANTS}?subject=max@example.com"), Null).await.is(204);
+        assert_eq!(t.number(&grants).await, 0);
     }
 
     /// An owner can take every grant of the list away, although they may no longer read the subject.

@@ -1,7 +1,7 @@
 //! `GET /api/auth/can?action=&object=`: may I do this? The decision that each route of a scope would make, and nothing is done.
 //!
 //! 1. `action` is a scope such as `agents.update`. Its rows of the route table say what its routes require: a kind of caller, a relation
-//!    to the agent or the key, another relation for some fields of the body.
+//!    to the agent or the key, another relation or scope for some fields of the body.
 //! 2. The factors are those of the guard, in its order: state, kind of caller, scope; then the relation to the object.
 //! 3. An object that the caller may not read is an absent one: the same answer, by the same statements.
 
@@ -215,7 +215,9 @@ impl Found {
     /// The same for a body that holds this field.
     fn allows_field(&self, caller: &Caller, row: &Route, field: &Field) -> bool {
         let is_above = matches!(self, Self::Agent { is_above: true, .. });
-        object::may_send(field, caller, is_above) && self.allows(row, Some(field.action))
+        object::may_send(field, caller, is_above)
+            && object::carries_scope_of(field, caller)
+            && self.allows(row, Some(field.action))
     }
 }
 

@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 
 use common::{
     error::ApiError,
-    route::{Access, Callers, Group, ROUTES, Route},
+    route::{Access, Callers, Field, Group, ROUTES, Route, Senders},
+    scope::Scope,
     secret,
 };
 use http::StatusCode;
@@ -48,7 +49,35 @@ struct IndexedRoute {
     idempotent: bool,
     /// The action of its audit row.
     audit: Option<&'static str>,
+    /// The media type of its body, for a method that has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<&'static str>,
+    /// Fields of the body that ask for more than the others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<IndexedField>,
     page: String,
+}
+
+#[derive(Serialize)]
+struct IndexedField {
+    name: &'static str,
+    /// The scope that it takes beside that of the route.
+    scope: Option<&'static str>,
+    /// What the caller must be allowed to do with the object.
+    action: &'static str,
+    /// Whether no agent may send it.
+    for_people: bool,
+}
+
+impl IndexedField {
+    fn new(field: &Field) -> Self {
+        Self {
+            name: field.name,
+            scope: field.scope.map(Scope::as_str),
+            action: field.action.as_str(),
+            for_people: field.senders == Senders::People,
+        }
+    }
 }
 
 impl IndexedRoute {
@@ -68,6 +97,8 @@ impl IndexedRoute {
             while_halted: route.while_halted,
             idempotent: route.is_idempotent,
             audit: route.audit,
+            content_type: (route.method != "GET").then_some(route.media.as_str()),
+            fields: route.fields.iter().map(IndexedField::new).collect(),
             page: format!("{link}{}", route.page_path()),
         }
     }

@@ -216,6 +216,11 @@ fn scopes() -> String {
         for route in ROUTES.iter().filter(|route| route.access == Access::Scope(*scope)) {
             text.push_str(&format!("- `{} {}`: {}\n", route.method, route.path, route.title));
         }
+        for route in ROUTES {
+            for field in route.fields.iter().filter(|field| field.scope == Some(*scope)) {
+                text.push_str(&format!("- `{} {}`: the field `{}`\n", route.method, route.path, field.name));
+            }
+        }
         let roles: Vec<&str> =
             Role::ALL.into_iter().filter(|role| role.ceiling().contains(*scope)).map(Role::as_str).collect();
         text.push_str(&format!("\nRoles that allow it: {}.\n\n", roles.join(", ")));

@@ -57,11 +57,12 @@ fn number(id: &str) -> Result<i64, ApiError> {
 }
 
 /// `GET /api/agents/me/inbox?after=&wait=`: the events behind `after`, the oldest first. With `wait` it answers as soon as there
-/// is one, or when that many seconds are over. The credential of a caller that waits is checked again at every look.
+/// is one, or when that many seconds are over. Each look
+/// decides by the same statement whether the credential is still live.
 pub(crate) async fn read(
     app: App,
     route: &'static Route,
-    mut caller: Caller,
+    caller: Caller,
     Query(query): Query<Read>,
 ) -> Result<Response, ApiError> {
     let after = query.after.as_deref().map(number).transpose()?.unwrap_or(0);
@@ -73,10 +74,14 @@ pub(crate) async fn read(
     if !(0..=MOST_WAIT).contains(&wait) {
         return Err(Code::InvalidWait.into());
     }
-    let mut looks = wait;
+    let (digest, mut looks) = (caller.digest(), wait);
     loop {
-        let agent = caller.agent_id().ok_or(Code::AgentRequired)?;
-        let events = inbox::list(app.db(), agent, after, limit).await?;
+        let now = app.clock().now();
+        let Some(events) = inbox::read(app.db(), &digest, now, after, limit).await? else {
+            // It has ended since the guard let it in; look why.
+            guard::stay(&caller.reload(app.db(), now).await?, route)?;
+            return Err(Code::InvalidToken.into());
+        };
         if !events.is_empty() || looks == 0 {
             let items: Vec<Shown> = events.into_iter().map(Shown::from).collect();
             let cursor = items.last().map(|event| event.id.clone()).or(query.after);
@@ -84,8 +89,6 @@ pub(crate) async fn read(
         }
         looks -= 1;
         clock::sleep(Duration::from_secs(1)).await;
-        caller = caller.reload(app.db(), app.clock().now()).await?;
-        guard::stay(&caller, route)?;
     }
 }
 

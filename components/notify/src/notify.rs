@@ -5,6 +5,7 @@ use common::{
     error::{ApiError, Code},
     id::NotificationId,
     text::{prose, text},
+    url::{self, Url},
 };
 use serde::Serialize;
 use service::{
@@ -96,18 +97,20 @@ pub(crate) async fn notify(
 }
 
 /// Whether a text is an https URL or a path of this site: nothing that a browser would run or that leads elsewhere unseen.
-fn is_link(url: &str) -> bool {
-    let is_plain = url.len() <= 2_000
-        && url.bytes().all(|b| (0x21..0x7f).contains(&b) && !matches!(b, b'"' | b'<' | b'>' | b'\\'));
-    // No empty and no dot segment: what a browser makes of them may lead away.
-    let path = url.split(['?', '#']).next().unwrap_or_default();
-    let is_local =
-        url.starts_with('/') && !path.contains("//") && !path.split('/').any(|part| matches!(part, "." | ".."));
-    let is_https = url.strip_prefix("https://").is_some_and(|rest| {
-        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        !host.is_empty() && !host.contains('@')
-    });
-    is_plain && (is_local || is_https)
+fn is_link(text: &str) -> bool {
+    Url::parse(text).is_some_and(|url| url.is_secure) || is_path_of_this_site(text)
+}
+
+/// Whether a text is a path with a single slash in front. No empty and no dot segment: what a browser makes of them may lead away.
+fn is_path_of_this_site(text: &str) -> bool {
+    let (rest, fragment) = text.split_once('#').unwrap_or((text, ""));
+    let path = rest.split('?').next().unwrap_or_default();
+    text.len() <= 2_000
+        && text.starts_with('/')
+        && url::is_plain(rest)
+        && url::is_plain(fragment)
+        && !path.contains("//")
+        && !path.split('/').any(|part| matches!(part, "." | ".."))
 }
 
 #[cfg(test)]

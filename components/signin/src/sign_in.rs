@@ -162,11 +162,11 @@ async fn start_session(app: &App, tx: &Tx<'_>, tenant_id: &TenantId, user_id: &U
     Ok(NewSession { token, expires_at })
 }
 
-/// The client's own description of itself, without the characters that cannot be seen.
+/// The client's own description of itself, without the characters that cannot be seen and without credentials.
 fn user_agent(app: &App) -> Option<String> {
     let sent = app.headers().all("user-agent");
-    let text = String::from_utf8_lossy(sent.first()?.as_bytes());
-    Some(text.chars().filter(|c| !is_unseen(*c)).take(USER_AGENT).collect())
+    let text = String::from_utf8_lossy(sent.first()?.as_bytes()).replace(is_unseen, "");
+    Some(Secret::cut_off(text).chars().take(USER_AGENT).collect())
 }
 
 #[cfg(test)]

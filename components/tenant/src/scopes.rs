@@ -4,7 +4,7 @@ use common::{
     error::{ApiError, Code},
     preset::Preset,
     role::Role,
-    route::{Access, ROUTES},
+    route::{Access, ROUTES, Route},
     scope::{CustomScopes, Scope},
     text::text,
 };
@@ -34,6 +34,9 @@ struct BuiltIn {
     description: &'static str,
     for_people: bool,
     routes: Vec<String>,
+    /// Fields of other routes' bodies that take it too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -55,11 +58,17 @@ pub(crate) async fn all() -> Result<Response, ApiError> {
         let opened = ROUTES.iter().filter(move |route| route.access == Access::Scope(scope));
         opened.map(|route| format!("{} {}", route.method, route.path)).collect()
     };
+    let fields = |scope: Scope| {
+        let named = |route: &'static &Route| route.fields.iter().map(move |field| (*route, field));
+        let taking = ROUTES.iter().flat_map(named).filter(move |(_, field)| field.scope == Some(scope));
+        taking.map(|(route, field)| format!("{} {} {}", route.method, route.path, field.name)).collect()
+    };
     let built_in = |scope: &Scope| BuiltIn {
         name: scope.as_str(),
         description: scope.describe(),
         for_people: scope.is_for_people(),
         routes: routes(*scope),
+        fields: fields(*scope),
     };
     let ceiling = |role: Role| Ceiling {
         role,

@@ -83,7 +83,7 @@ errors! {
     InvalidNumber 400 "invalid_number": "This number is out of range.",
         "Send {field} as a whole number from {least} to {most}.";
     InvalidAgentUrl 400 "invalid_agent_url": "This URL is not allowed as the address of an agent.",
-        "Send url as an https URL with a public host name, of at most 2000 characters. It must not contain a user name, an IP address or the name of a private network.",
+        "Send url as an https URL with a public host name, of at most 2000 characters. It must not contain a user name, an IP address, the name of a private network, or a fragment after #.",
         page: "/docs/agents/concepts/agents#registering";
     BeyondParent 400 "beyond_parent": "An agent cannot give the agents below it more than it has itself.",
         "Set {field} to at {bound} {value}.",
@@ -133,6 +133,9 @@ errors! {
     InvalidHead 400 "invalid_head": "This is not a valid head of the audit trail.",
         "Send head as the server's log shows it after the words audit head: a number, a space (%20 in a URL) and 64 hexadecimal digits. You can also send the digits alone.",
         page: "/docs/agents/concepts/audit#verifying";
+    CredentialInUrl 400 "credential_in_url": "The URL of this request holds a credential of this server. Proxies, logs and browsers keep URLs, so it may have leaked.",
+        "Replace the credential where it is used, and revoke it with POST /auth/leaks {{\"token\": \"<the credential>\"}}. Send a credential only in the header Authorization: Bearer <token>.",
+        page: "/docs/agents/concepts/credentials#credentials-in-texts-and-urls";
     InvalidIdempotencyKey 400 "invalid_idempotency_key": "The header Idempotency-Key is not valid.",
         "Send one Idempotency-Key of 1 to 255 ASCII characters, bare or in double quotes. It must not contain control characters or double quotes.",
         page: "/docs/agents/concepts/idempotency";
@@ -165,7 +168,7 @@ errors! {
     InvalidLevel 400 "invalid_level": "This level does not exist.",
         "Send level as one of: debug, info, warn, error.", page: "/docs/agents/concepts/lifecycle#logs";
     InvalidUrl 400 "invalid_url": "This URL is not allowed.",
-        "Send {field} as an https URL, or as a path on this site that starts with a single /, of at most 2000 characters.",
+        "Send {field} as a whole https URL without a user name, or as a path on this site that starts with a single /, of at most 2000 characters.",
         page: "/docs/agents/concepts/notifications";
     InvalidEvent 400 "invalid_event": "This is not the id of one of your events.",
         "Send the id of an event that GET /api/agents/me/inbox returned, such as evt_0000000000000042.",
@@ -182,7 +185,7 @@ errors! {
     UnknownKeyType 400 "unknown_key_type": "This type of key does not exist.",
         "Send type as one of: external, internal, github, slack.", page: "/docs/agents/concepts/keys#types";
     InvalidWebhookSecret 400 "invalid_webhook_secret": "This text is not allowed as the secret of a webhook.",
-        "Send value as 8 to 256 visible ASCII characters that are not a credential of this server, or leave it out to let the server generate one.",
+        "Send value as 8 to 256 visible ASCII characters, or leave it out to let the server generate one.",
         page: "/docs/agents/concepts/keys#webhook-secrets";
     RotationTooWide 400 "rotation_too_wide": "A rotated key cannot carry more than you can grant yourself.",
         "Rotate the key with a session of the agent's owner, or create a key that carries less: POST /api/agents/{agent}/keys {{\"name\": \"…\", \"scope\": […]}}.",
@@ -255,6 +258,9 @@ errors! {
     CsrfFailed 403 "csrf_failed": "A change that is sent with a cookie needs this site's own origin and the CSRF token.",
         "Send the token as Authorization: Bearer <token> instead of the cookie. A page of this site sends the header x-csrf-token.",
         page: "/docs/agents/concepts/credentials#cookies";
+    CrossSite 403 "cross_site_request": "A page of another site sent this request.",
+        "Send the request from a page of this site, or from a program, without the headers Origin and Sec-Fetch-Site.",
+        page: "/docs/agents/concepts/credentials#requests-of-other-sites";
 
     NotFound 404 "not_found": "This path does not exist.",
         "Send GET /api to list every route of this server.";
@@ -401,12 +407,18 @@ errors! {
     BodyTooLarge 413 "body_too_large": "The body is larger than 64 KiB.",
         "Send a body of at most 65536 bytes.";
 
+    UnsupportedMediaType 415 "unsupported_media_type": "The body is not of the media type that this route takes.",
+        "Send the same request with the header Content-Type: {type}.";
+
     RangeNotSatisfiable 416 "range_not_satisfiable": "The range begins after the end of the file.",
         "Request a range that begins before the size, which follows the slash in the header Content-Range, or leave out Range.",
         page: "/docs/agents/cli#downloads";
 
     ValidationError 422 "validation_error": "A field is missing, unknown or of the wrong type.",
         "Fix every field that fields lists, and send the request again. GET /api names the page of each route.";
+    CredentialInText 422 "credential_in_text": "A text of this request holds a credential of this server. Nothing was stored.",
+        "Remove the credential from the fields that fields lists, and send the request again. Replace the credential where it is used, and revoke it with POST /auth/leaks {{\"token\": \"<the credential>\"}}: others may have read the text before.",
+        page: "/docs/agents/concepts/credentials#credentials-in-texts-and-urls";
     IdempotencyMismatch 422 "idempotency_mismatch": "This Idempotency-Key was already used with another body.",
         "Send the first body again, or use a new Idempotency-Key for the new body.",
         page: "/docs/agents/concepts/idempotency";
@@ -480,6 +492,8 @@ pub struct Problem {
 /// A header that belongs to some refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalHeader {
+    /// `Accept`: the media types that the route takes (RFC 9110, section 12.5.1).
+    Accept,
     /// `Accept-Ranges`.
     AcceptRanges,
     /// `Allow`.

@@ -3,7 +3,7 @@
 //! Imports run one way, from the bottom of this list to the top:
 //!
 //! ```text
-//! text, json, email      rules for texts
+//! text, url, json, email rules for texts
 //! agent                  names, states and settings of agents
 //! vault                  encryption of what has to be read again
 //! error                  the table of refusals
@@ -27,4 +27,5 @@ pub mod scope;
 pub mod secret;
 pub mod text;
 pub mod time;
+pub mod url;
 pub mod vault;

@@ -114,6 +114,8 @@ pub struct Field {
     pub action: Action,
     /// The callers that may send it.
     pub senders: Senders,
+    /// The scope that it takes beside that of the row. `None`: the row's is enough.
+    pub scope: Option<Scope>,
 }
 
 /// The callers that may send a field.
@@ -126,13 +128,19 @@ pub enum Senders {
 }
 
 /// A field that only people may send.
-const fn people_field(name: &'static str, action: Action) -> Field {
-    Field { name, action, senders: Senders::People }
+const fn people_field(name: &'static str) -> Field {
+    Field { name, action: Update, senders: Senders::People, scope: None }
 }
 
-/// A field that bounds what an agent may do.
+/// A field that says who else may act on the agent. A new owner ends its credentials, its grants and its approvals, and a new parent
+/// may do with it what an owner may: so it takes what sharing takes.
+const fn place(name: &'static str) -> Field {
+    Field { name, action: Share, senders: Senders::People, scope: Some(AgentsShare) }
+}
+
+/// A field that bounds what an agent may do. A wider ceiling takes no scope of its own: nobody gives more than they carry.
 const fn bound(name: &'static str) -> Field {
-    Field { name, action: Update, senders: Senders::PeopleAndAgentsAbove }
+    Field { name, action: Update, senders: Senders::PeopleAndAgentsAbove, scope: None }
 }
 
 /// The bounds of an agent.
@@ -146,10 +154,29 @@ const BOUNDS_AND_PLACE: &[Field] = &[
     bound("tier"),
     bound("max_concurrent_tasks"),
     bound("budget_cents"),
-    people_field("spent_cents", Update),
-    people_field("owner", Share),
-    people_field("parent", Share),
+    people_field("spent_cents"),
+    place("owner"),
+    place("parent"),
 ];
+
+/// The media type of a route's body. A body that is not empty must say that it is of this type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Media {
+    /// A JSON object.
+    Json,
+    /// A form, as the OAuth standards have it.
+    Form,
+}
+
+impl Media {
+    /// The value of `Content-Type`, without parameters.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Form => "application/x-www-form-urlencoded",
+        }
+    }
+}
 
 /// The query parameters that a route knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,8 +208,13 @@ pub struct Route {
     pub own_needs_no_scope: bool,
     /// The object that the request names.
     pub object: Option<Object>,
-    /// Fields of the body that need a different action on the agent than the row.
+    /// Fields of the body that need a different action on the agent, or another scope, than the row.
     pub fields: &'static [Field],
+    /// The media type of its body.
+    pub media: Media,
+    /// Fields of the body whose text is compared with a secret and never kept: they may hold a credential. All other texts are
+    /// refused when they do.
+    pub secrets: &'static [&'static str],
     /// Whether responses are kept for `Idempotency-Key`.
     pub is_idempotent: bool,
     /// Whether it only takes rights away. Such a route works even when the database is full.
@@ -210,6 +242,8 @@ const fn route(method: &'static str, path: &'static str, title: &'static str) ->
         own_needs_no_scope: false,
         object: None,
         fields: &[],
+        media: Media::Json,
+        secrets: &[],
         is_idempotent: false,
         revokes: false,
         audit: None,
@@ -289,6 +323,14 @@ impl Route {
         Self { fields, ..self }
     }
 
+    const fn form(self) -> Self {
+        Self { media: Media::Form, ..self }
+    }
+
+    const fn secrets(self, fields: &'static [&'static str]) -> Self {
+        Self { secrets: fields, ..self }
+    }
+
     const fn while_halted(self) -> Self {
         Self { while_halted: true, ..self }
     }
@@ -340,17 +382,17 @@ routes! {
         WHOAMI = get("/api/auth/whoami", "Identity and effective scopes of the caller").while_halted().page("concepts/credentials");
         CAN = get("/api/auth/can", "Whether the caller may do something, with every factor of the decision").while_halted().query(&["action", "object"]).page("concepts/sharing");
         DOCTOR = get("/api/auth/doctor", "Diagnosis of the caller's credential, with fixes").while_halted().query(&["expect"]).page("concepts/doctor");
-        INTROSPECT = post("/auth/introspect", "Introspect a token (RFC 7662)").scope(TokensIntrospect).changes_nothing().page("concepts/introspection");
+        INTROSPECT = post("/auth/introspect", "Introspect a token (RFC 7662)").scope(TokensIntrospect).form().changes_nothing().page("concepts/introspection");
         HEALTHZ = get("/healthz", "Liveness: whether the process answers").public().any_query().page("#is-the-server-well");
         READYZ = get("/readyz", "Readiness: whether the database answers and the server is bootstrapped").public().any_query().page("#is-the-server-well");
     }
 
     Signin {
-        BOOTSTRAP = post("/auth/bootstrap", "Create the first tenant and its admin, once").public().audited("tenant.bootstrap").page("concepts/people");
-        SIGN_IN = post("/auth/token", "Sign in with a password").public().audited("session.start").page("concepts/credentials");
-        PASSWORD_CHANGE = post("/auth/password", "Change the caller's own password").for_sessions().idempotent().audited("user.change_password").page("concepts/people");
-        TENANT_CREATE = post("/operator/tenants", "Create a further tenant and its admin").public().audited("tenant.create").page("concepts/people");
-        OPERATOR_REVOKE = post("/operator/revoke", "Revoke everything that was issued before a given time, after a backup was restored").public().revokes().audited("operator.revoke").page("concepts/credentials#after-a-backup-was-restored");
+        BOOTSTRAP = post("/auth/bootstrap", "Create the first tenant and its admin, once").public().secrets(&["secret"]).audited("tenant.bootstrap").page("concepts/people");
+        SIGN_IN = post("/auth/token", "Sign in with a password").public().secrets(&["password"]).audited("session.start").page("concepts/credentials");
+        PASSWORD_CHANGE = post("/auth/password", "Change the caller's own password").for_sessions().secrets(&["current"]).idempotent().audited("user.change_password").page("concepts/people");
+        TENANT_CREATE = post("/operator/tenants", "Create a further tenant and its admin").public().secrets(&["secret"]).audited("tenant.create").page("concepts/people");
+        OPERATOR_REVOKE = post("/operator/revoke", "Revoke everything that was issued before a given time, after a backup was restored").public().secrets(&["secret"]).revokes().audited("operator.revoke").page("concepts/credentials#after-a-backup-was-restored");
         PASSWORD_SET = post("/api/users/{id}/set-password", "Set a user's password").scope(UsersWrite).for_sessions().idempotent().audited("user.set_password").page("concepts/people");
     }
 
@@ -367,7 +409,7 @@ routes! {
         OWN_END = delete("/auth/tokens/me", "End the credential that sends the request").while_halted().revokes().audited("token.revoke").page("concepts/credentials#revocation");
         TOKENS_LIST = get("/auth/admin/tokens", "List every credential of the tenant").scope(TokensAdmin).for_people().query(&["user", "kind", "status", "unused_since", "sort", "cursor", "limit"]).page("concepts/pats");
         TOKENS_REVOKE = delete("/auth/admin/tokens/{id}", "Revoke any credential of the tenant").scope(TokensAdmin).for_people().revokes().audited("token.revoke").page("concepts/pats");
-        LEAKS = post("/auth/leaks", "Report a leaked credential, which revokes it").public().revokes().audited("token.leaked").page("concepts/credentials");
+        LEAKS = post("/auth/leaks", "Report a leaked credential, which revokes it").public().secrets(&["token"]).revokes().audited("token.leaked").page("concepts/credentials");
     }
 
     Tenant {
@@ -478,6 +520,11 @@ routes! {
 }
 
 impl Route {
+    /// The fields of the row that a body holds.
+    pub fn sent_fields(&self, has_field: impl Fn(&str) -> bool) -> impl Iterator<Item = &'static Field> {
+        self.fields.iter().filter(move |field| has_field(field.name))
+    }
+
     /// Whether it only reads.
     pub fn is_safe(&self) -> bool {
         self.method == "GET" || self.changes_nothing

@@ -24,6 +24,15 @@ const CHECK: usize = 6;
 /// Characters behind the prefix that may be shown later.
 const SHOWN: usize = 8;
 
+/// Characters of a prefix.
+const PREFIX: usize = 8;
+/// Characters of a credential.
+const LENGTH: usize = PREFIX + BODY + CHECK;
+/// What every prefix begins with.
+const BEGINNING: &[u8] = b"acr_";
+/// What stands for a credential, and for what follows it, in a text that must be kept.
+const REMOVED: &str = "[removed]";
+
 /// Where randomness comes from: the system, or a seed in tests.
 #[derive(Clone)]
 pub enum Chance {
@@ -118,18 +127,28 @@ impl Secret {
     /// A new credential.
     pub fn generate(kind: Kind, chance: &Chance) -> Self {
         let mut text = format!("{}{}", kind.prefix(), URL_SAFE_NO_PAD.encode(chance.bytes::<32>()));
-        text.push_str(&checksum(&text));
+        let check = checksum(text.as_bytes());
+        text.extend(check.into_iter().map(char::from));
         Self { kind, text }
     }
 
     /// Takes what a caller presented, if prefix, length, alphabet and checksum are right. Reads nothing but the text.
     pub fn parse(text: &str) -> Option<Self> {
-        let kind = Kind::ALL.into_iter().find(|kind| text.starts_with(kind.prefix()))?;
-        if !text.is_ascii() || text.len() != kind.prefix().len() + BODY + CHECK {
-            return None;
+        kind(text.as_bytes()).map(|kind| Self { kind, text: text.to_owned() })
+    }
+
+    /// Whether a text holds one of our credentials. With the checksum a match is certain: a text that only looks like one is none.
+    pub fn is_in(text: &[u8]) -> bool {
+        place(text).is_some()
+    }
+
+    /// The text up to the first of our credentials, for texts that must be kept whatever was sent.
+    pub fn cut_off(mut text: String) -> String {
+        if let Some(at) = place(text.as_bytes()) {
+            text.truncate(at);
+            text.push_str(REMOVED);
         }
-        let (body, check) = text.split_at_checked(text.len() - CHECK)?;
-        (checksum(body) == check).then(|| Self { kind, text: text.to_owned() })
+        text
     }
 
     /// The kind that the prefix names.
@@ -149,8 +168,20 @@ impl Secret {
 
     /// The part that may be shown later: the kind's prefix and the first eight characters.
     pub fn shown(&self) -> String {
-        self.text.chars().take(self.kind.prefix().len() + SHOWN).collect()
+        self.text.chars().take(PREFIX + SHOWN).collect()
     }
+}
+
+/// Where the first of our credentials stands in a text.
+fn place(text: &[u8]) -> Option<usize> {
+    text.windows(LENGTH).position(|part| part.starts_with(BEGINNING) && kind(part).is_some())
+}
+
+/// The kind of credential that a text is, if it is one.
+fn kind(text: &[u8]) -> Option<Kind> {
+    let (body, check) = text.split_last_chunk::<CHECK>()?;
+    let kind = Kind::ALL.into_iter().find(|kind| text.starts_with(kind.prefix().as_bytes()))?;
+    (text.len() == LENGTH && text.is_ascii() && checksum(body) == *check).then_some(kind)
 }
 
 /// A secret that somebody else's server signs its calls with. Never a credential of ours; like [`Secret`] it cannot be copied
@@ -163,11 +194,11 @@ impl WebhookSecret {
         Self(URL_SAFE_NO_PAD.encode(chance.bytes::<32>()))
     }
 
-    /// Takes the secret that a caller sent: 8 to 256 visible ASCII characters, and none of our own credentials, which no other
-    /// server may know.
+    /// Takes the secret that a caller sent: 8 to 256 visible ASCII characters. No body may hold a credential of our own, so none of
+    /// them reaches another server.
     pub fn parse(text: String) -> Option<Self> {
         let is_good = (8..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-        (is_good && Secret::parse(&text).is_none()).then_some(Self(text))
+        is_good.then_some(Self(text))
     }
 
     /// The plaintext, for the one answer that shows it and for the vault.
@@ -180,16 +211,16 @@ impl WebhookSecret {
 const CRC_32: crc::Crc<u32, crc::NoTable> = crc::Crc::<u32, crc::NoTable>::new(&crc::CRC_32_ISO_HDLC);
 
 /// CRC-32 in base 62, six characters.
-fn checksum(text: &str) -> String {
+fn checksum(text: &[u8]) -> [u8; CHECK] {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut rest = CRC_32.checksum(text.as_bytes());
+    let mut rest = CRC_32.checksum(text);
     let mut digits = [b'0'; CHECK];
     for place in digits.iter_mut().rev() {
         let digit = usize::try_from(rest % 62).unwrap_or(0);
         *place = DIGITS.get(digit).copied().unwrap_or(b'0');
         rest /= 62;
     }
-    digits.into_iter().map(char::from).collect()
+    digits
 }
 
 /// A SHA-256 digest: of a credential (what is stored of it), or of several parts of text.
@@ -323,6 +354,32 @@ mod tests {
         let text = secret.reveal();
         for bad in ["", "acr_", "acr_agt_", &text[..56], &format!("{text}0"), &format!("x{text}"), "acr_agt_\u{e9}"] {
             assert!(Secret::parse(bad).is_none(), "{bad:?}");
+        }
+    }
+
+    /// R82: a credential is found wherever it stands in a text; what only looks like one is not.
+    #[test]
+    fn a_credential_in_a_text_is_found_and_cut_off() {
+        let chance = Chance::seeded(4);
+        for kind in Kind::ALL {
+            let (one, two) = (Secret::generate(kind, &chance), Secret::generate(kind, &chance));
+            let (one, two) = (one.reveal(), two.reveal());
+            for (text, kept) in [
+                (one.to_owned(), ""),
+                (format!("use {one}, please"), "use "),
+                (format!("xacr_{one}0 \u{e9}{two}"), "xacr_"),
+                (format!("\u{e9}{one}{two}"), "\u{e9}"),
+                (format!("acr_pat_{one}"), "acr_pat_"),
+            ] {
+                assert!(Secret::is_in(text.as_bytes()), "{text}");
+                assert_eq!(Secret::cut_off(text), format!("{kept}{REMOVED}"));
+            }
+            let wrong = format!("{}0", &one[..one.len() - 1]);
+            let wrong = if wrong == one { format!("{}1", &one[..one.len() - 1]) } else { wrong };
+            let cut = format!("{}\u{e9}", &one[..one.len() - 1]);
+            for text in [&one[..56], &one[1..], &wrong, &cut, "acr_", PATTERN, "[removed]", ""] {
+                assert!(!Secret::is_in(text.as_bytes()) && Secret::cut_off(text.to_owned()) == text, "{text}");
+            }
         }
     }
 

@@ -38,31 +38,6 @@ pub fn within(field: &'static str, value: i64, range: std::ops::RangeInclusive<i
     Err(Code::InvalidNumber.with("field", field).with("least", least).with("most", most))
 }
 
-/// Whether a text is an https URL whose host looks public: a name with a dot, no user, no literal address, no name of a private
-/// network. The host checks what the name resolves to when a connection is made.
-pub fn is_public_url(text: &str) -> bool {
-    let Some(rest) = text.strip_prefix("https://") else { return false };
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let (host, port) = authority.split_once(':').map_or((authority, "443"), |(host, port)| (host, port));
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    let last = host.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
-    // A last label that begins with a digit makes the whole an address, in decimal, octal or hexadecimal.
-    let is_name = host.contains('.') && host.len() <= 253 && !last.starts_with(|c: char| c.is_ascii_digit());
-    let is_private = ["localhost", "local", "internal", "lan", "home", "corp", "intranet", "test", "invalid", "arpa"]
-        .contains(&last.as_str());
-    text.len() <= 2_000
-        && path.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')
-        && port.parse::<u16>().is_ok_and(|port| port > 0)
-        && is_name
-        && !is_private
-        && host.split('.').all(is_label)
-}
-
 /// Control, bidirectional and zero-width characters: they make a text look like another.
 pub fn is_unseen(c: char) -> bool {
     c.is_control()
@@ -73,41 +48,6 @@ pub fn is_unseen(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// R49, of the part that can be seen: no literal address in any form, no user, no private name.
-    #[test]
-    fn an_agents_url_is_of_a_public_name() {
-        for good in ["https://agents.example.com", "https://a.example:8443/x?y#z", "https://xn--bcher-kva.example/"] {
-            assert!(is_public_url(good), "{good}");
-        }
-        for bad in [
-            "",
-            "http://a.example.com",
-            "https://",
-            "https://localhost",
-            "https://a.localhost",
-            "https://127.0.0.1",
-            "https://[::1]",
-            "https://[::ffff:10.0.0.1]",
-            "https://2130706433",
-            "https://0x7f.1",
-            "https://0177.0.0.1",
-            "https://127.1",
-            "https://a.0x7f",
-            "https://user@a.example.com",
-            "https://a.example.com:0",
-            "https://a.example.com:99999",
-            "https://a.example.com:",
-            "https://a..b.com",
-            "https://metadata.google.internal",
-            "https://a.example.com/\u{202e}",
-            "https://a.example.com\\@b",
-            "https://-a.example.com",
-            "ftp://a.example.com",
-        ] {
-            assert!(!is_public_url(bad), "{bad}");
-        }
-    }
 
     #[test]
     fn a_text_has_no_unseen_characters() {

@@ -8,7 +8,7 @@ use std::{
 
 use common::{
     id::{RequestId, RequestIds, TenantId, UserId},
-    secret::Chance,
+    secret::{Chance, Secret},
     time::Timestamp,
 };
 use http::{Method, Uri};
@@ -158,10 +158,10 @@ impl App {
     }
 }
 
-/// One line for the operator.
+/// One line for the operator, without credentials.
 pub fn log(request_id: &RequestId, place: &str, what: &str) {
-    let what = what.replace(|c: char| c.is_control(), " ");
-    eprintln!("{request_id} {place}: {what}");
+    let line = format!("{place}: {what}").replace(|c: char| c.is_control(), " ");
+    eprintln!("{request_id} {}", Secret::cut_off(line));
 }
 
 /// The client's address: the last `spin-client-addr`, which the host appends after what the client sent. Behind trusted proxies it is

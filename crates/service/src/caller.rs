@@ -153,12 +153,11 @@ impl Caller {
         fixes::sharing(&self.0.row)
     }
 
-    /// Which page of a list is asked for. Its cursor is bound to the route, the caller and the filters.
+    /// Which page of a list is asked for. Its cursors are bound to the route and the filters, and to the credential, which yields the key
+    /// that authenticates them: nothing has to be stored or shared, and a cursor ends with its credential.
     pub fn page(&self, route: &Route, page: &PageQuery, filters: &[&str]) -> Result<PageRequest, ApiError> {
-        let agent = self.agent_id().map_or("", AgentId::as_str);
-        let mut bound_to = vec![route.path, self.user_id().as_str(), agent];
-        bound_to.extend(filters);
-        PageRequest::new(page.limit, page.cursor.as_deref(), &bound_to)
+        let bound_to = [&[route.path], filters].concat();
+        PageRequest::new(page.limit, page.cursor.as_deref(), self.key("cursor", &bound_to))
     }
 
     /// Records the use of the credential: at most once a minute, and at once when the address has changed.

@@ -1,7 +1,10 @@
 //! The extractors: a body, a query, a segment of the path.
 
 use bytes::Bytes;
-use common::error::{ApiError, Code};
+use common::{
+    error::{ApiError, Code, RefusalHeader},
+    route::Route,
+};
 
 use crate::{
     body::{RequestBody, Unusable},
@@ -21,7 +24,7 @@ impl<T: Form> FromCall for Body<T> {
     const READS_BODY: bool = true;
 
     fn from_call(call: &mut Call) -> Result<Self, ApiError> {
-        Input::body(&call.body()?)?.read().map(Self)
+        Input::body(&call.body()?, call.route.secrets)?.read().map(Self)
     }
 }
 
@@ -49,15 +52,16 @@ impl<T: Form> FromCall for QueryOrBody<T> {
         let bytes = call.body()?;
         match call.app.head().uri.query() {
             Some(text) => {
-                Input::body(&bytes)?.read::<Empty>()?; // what the query says stands nowhere else
+                Input::body(&bytes, &[])?.read::<Empty>()?; // what the query says stands nowhere else
                 Input::query(text)?.read().map(Self)
             }
-            None => Input::body(&bytes)?.read().map(Self),
+            None => Input::body(&bytes, &[])?.read().map(Self),
         }
     }
 }
 
-/// The pairs of a body of type `application/x-www-form-urlencoded`, for protocols that send one.
+/// The pairs of a body of type `application/x-www-form-urlencoded`, for protocols that send one. Such protocols send credentials, and
+/// what they send is compared and never kept: these texts are not searched for credentials.
 pub struct UrlEncoded(pub Vec<(String, String)>);
 
 impl FromCall for UrlEncoded {
@@ -84,12 +88,44 @@ impl FromCall for Option<Path> {
     }
 }
 
-/// Reads a body, which must not be larger than [`MAX_BODY`].
-pub(crate) async fn read_body(headers: &Headers, body: RequestBody) -> Result<Bytes, ApiError> {
+/// Reads a body, which must not be larger than [`MAX_BODY`]. One that is not empty must say that it is of the type of the row: a page of
+/// another site can send neither JSON nor a credential without asking first, but any text without a type of its own.
+pub(crate) async fn read_body(route: &Route, headers: &Headers, body: RequestBody) -> Result<Bytes, ApiError> {
     let declared = headers.first("content-length").and_then(|length| length.parse().ok());
-    body.read(declared, MAX_BODY).await.map_err(|unusable| match unusable {
-        Unusable::TooLong => Code::BodyTooLarge.into(),
+    let bytes = body.read(declared, MAX_BODY).await.map_err(|unusable| match unusable {
+        Unusable::TooLong => ApiError::from(Code::BodyTooLarge),
         Unusable::TooSlow => Code::BodyTooSlow.into(),
         Unusable::CutOff => Code::InvalidJson.detail("The body ended before it was complete."),
+    })?;
+    let media = route.media.as_str();
+    if bytes.is_empty() || headers.first("content-type").is_some_and(|sent| is_of(&sent, media)) {
+        return Ok(bytes);
+    }
+    Err(Code::UnsupportedMediaType.with("type", media).header(RefusalHeader::Accept, media))
+}
+
+/// Whether the value of a `Content-Type` is of a media type, whatever its parameters (RFC 9110, section 8.3.1).
+fn is_of(sent: &str, media: &str) -> bool {
+    sent.trim_ascii().split_at_checked(media.len()).is_some_and(|(name, rest)| {
+        name.eq_ignore_ascii_case(media) && (rest.is_empty() || rest.trim_ascii_start().starts_with(';'))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R84
+    #[test]
+    fn a_media_type_is_read_without_its_parameters_and_in_any_case() {
+        for sent in ["application/json", "Application/JSON", "application/json; charset=utf-8", " application/json ;x"]
+        {
+            assert!(is_of(sent, "application/json"), "{sent}");
+        }
+        for sent in
+            ["", "text/plain", "text/plain; application/json", "application/json, text/plain", "application/jso"]
+        {
+            assert!(!is_of(sent, "application/json"), "{sent}");
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use common::{
     error::{ApiError, Code},
     json,
+    secret::Secret,
 };
 use serde_json::{Map, Value as Json};
 
@@ -212,14 +213,18 @@ impl Input {
         Ok(Self::new(values, true))
     }
 
-    /// Reads a body that is a JSON object. An empty body is the empty object, for routes whose fields can all be left out.
-    pub(crate) fn body(bytes: &[u8]) -> Result<Self, ApiError> {
+    /// Reads a body that is a JSON object. An empty body is the empty object, for routes whose fields can all be left out. No text in
+    /// it may hold one of our credentials, but for the fields of `secrets`: texts are stored, shown to others and audited.
+    pub(crate) fn body(bytes: &[u8], secrets: &[&str]) -> Result<Self, ApiError> {
         let text = std::str::from_utf8(bytes).map_err(|_| Code::InvalidJson.detail("The body is not UTF-8."))?;
         let text = if text.trim().is_empty() { "{}" } else { text };
         let json = json::parse_strict(text).map_err(|error| {
             if error.is_data() {
                 // A repeated member, the only thing that our own reader refuses; the text begins with its name.
                 let words = error.to_string();
+                if Secret::is_in(words.as_bytes()) {
+                    return credential_in("");
+                }
                 return ApiError::field(words.rsplit_once(" at line ").map_or(words.as_str(), |(name, _)| name), TWICE);
             }
             Code::InvalidJson.detail(format!(
@@ -229,7 +234,18 @@ impl Input {
             ))
         })?;
         match json {
-            Json::Object(values) => Ok(Self::new(values, false)),
+            Json::Object(values) => {
+                for (name, value) in &values {
+                    // A name that holds one is not repeated.
+                    if Secret::is_in(name.as_bytes()) {
+                        return Err(credential_in(""));
+                    }
+                    if holds_credential(value) && !secrets.contains(&name.as_str()) {
+                        return Err(credential_in(name));
+                    }
+                }
+                Ok(Self::new(values, false))
+            }
             _ => Err(ApiError::field("", "the body must be a JSON object")),
         }
     }
@@ -288,6 +304,23 @@ impl Input {
     }
 }
 
+/// The refusal of a text that holds one of our credentials, by the field that it stands in.
+pub(crate) fn credential_in(field: &str) -> ApiError {
+    ApiError::field(field, "holds a credential of this server").instead(Code::CredentialInText)
+}
+
+/// Whether a value holds one of our credentials, in a text or in the name of a member, at any depth.
+fn holds_credential(value: &Json) -> bool {
+    match value {
+        Json::String(text) => Secret::is_in(text.as_bytes()),
+        Json::Array(items) => items.iter().any(holds_credential),
+        Json::Object(members) => {
+            members.iter().any(|(name, value)| Secret::is_in(name.as_bytes()) || holds_credential(value))
+        }
+        _ => false,
+    }
+}
+
 /// Reads an object inside of a body into a form; `place` stands before the names of its fields in refusals.
 pub fn nested<T: Form>(place: &str, values: Map<String, Json>) -> Result<T, ApiError> {
     Input::new(values, false).read_at(place)
@@ -317,7 +350,7 @@ mod tests {
     }
 
     fn read(body: &str) -> Result<Example, ApiError> {
-        Input::body(body.as_bytes()).and_then(Input::read)
+        Input::body(body.as_bytes(), &[]).and_then(Input::read)
     }
 
     fn problems(refusal: &ApiError) -> Vec<(String, String)> {
@@ -347,9 +380,9 @@ mod tests {
     #[test]
     fn a_form_takes_in_the_fields_of_another() {
         assert_eq!(Whole::fields(), ["id", "name", "days", "type"]);
-        let whole: Whole = Input::body(br#"{"id": "1", "name": "a"}"#).and_then(Input::read).unwrap();
+        let whole: Whole = Input::body(br#"{"id": "1", "name": "a"}"#, &[]).and_then(Input::read).unwrap();
         assert_eq!((whole.id.as_str(), whole.part.name.as_str()), ("1", "a"));
-        let refusal = Input::body(br#"{"id": "1", "x": 2}"#).and_then(Input::read::<Whole>).err().unwrap();
+        let refusal = Input::body(br#"{"id": "1", "x": 2}"#, &[]).and_then(Input::read::<Whole>).err().unwrap();
         let known = "is unknown; the known fields are: id, name, days, type";
         let expected = [("name", "is missing"), ("x", known)];
         assert_eq!(problems(&refusal), expected.map(|(field, problem)| (field.to_owned(), problem.to_owned())));
@@ -378,12 +411,35 @@ mod tests {
         assert_eq!(problems(&Input::query("a=1&a=2").err().unwrap()), [("a".to_owned(), TWICE.to_owned())]);
     }
 
+    /// R82: in any text at any depth, escaped or not, and in names too; the field is named, and what was found is not.
+    #[test]
+    fn a_credential_in_a_body_is_refused_by_its_field() {
+        let secret = Secret::generate(common::secret::Kind::Pat, &common::secret::Chance::seeded(1));
+        let (secret, escaped) = (secret.reveal(), secret.reveal().replace("acr_", "\\u0061cr_"));
+        for (body, field) in [
+            (format!(r#"{{"name": "{secret}"}}"#), "name"),
+            (format!(r#"{{"name": "use {escaped}!", "days": 1}}"#), "name"),
+            (format!(r#"{{"a": [1, {{"b": {{"c": "{secret}"}}}}], "d": "{secret}"}}"#), "a"),
+            (format!(r#"{{"labels": {{"{secret}": 1}}}}"#), "labels"),
+            (format!(r#"{{"{secret}": 1}}"#), ""),
+            (format!(r#"{{"{secret}": 1, "{secret}": 2}}"#), ""),
+        ] {
+            let refusal = Input::body(body.as_bytes(), &["token"]).err().unwrap();
+            assert_eq!(refusal.code(), Code::CredentialInText, "{body}");
+            let envelope = serde_json::to_value(refusal.envelope("req_1", "", None)).unwrap();
+            assert_eq!(envelope["fields"][0]["field"], field, "{body}");
+            assert!(!envelope.to_string().contains(secret), "{envelope}");
+        }
+        let meant = format!(r#"{{"token": "{secret}", "like": "acr_pat_{}"}}"#, "x".repeat(49));
+        assert!(Input::body(meant.as_bytes(), &["token"]).is_ok());
+    }
+
     #[test]
     fn what_is_no_json_object_is_told_so() {
         for body in ["{", "{\"a\":1}x", "nonsense"] {
             assert_eq!(read(body).unwrap_err().code(), Code::InvalidJson, "{body}");
         }
-        assert!(Input::body(b"\xff").is_err_and(|refusal| refusal.code() == Code::InvalidJson));
+        assert!(Input::body(b"\xff", &[]).is_err_and(|refusal| refusal.code() == Code::InvalidJson));
         for body in ["[]", "1", "null", "\"a\""] {
             assert_eq!(problems(&read(body).unwrap_err())[0].0, "", "{body}");
         }

@@ -68,6 +68,31 @@ pub(crate) fn check_same_site(app: &App, caller: &Caller, route: &Route) -> Resu
     Err(Code::CsrfFailed.into())
 }
 
+/// Refuses a change at a public row that a page of another site asks for. Such a page has no credential of ours, and needs none here: it
+/// could lock its reader out of the sign-in, or guess from inside of a network. Browsers say where a request comes from; programs say
+/// nothing. A page of the same site but of another origin is another page: `same-site` names every port of a machine.
+pub(crate) fn check_own_page(app: &App, route: &Route) -> Result<(), ApiError> {
+    if route.is_safe() {
+        return Ok(());
+    }
+    let (site, origin) = (app.headers().first("sec-fetch-site"), app.headers().first("origin"));
+    let is_ours = site.is_none_or(|site| site == "same-origin" || site == "none");
+    if is_ours && origin.is_none_or(|origin| is_own_origin(app, &origin)) {
+        return Ok(());
+    }
+    Err(Code::CrossSite.into())
+}
+
+/// Whether an origin is this site's: of a server without `public_url`, that of the request's own host, by whatever scheme.
+fn is_own_origin(app: &App, origin: &str) -> bool {
+    if let Some(own) = own_origin(app) {
+        return origin.eq_ignore_ascii_case(&own);
+    }
+    let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+    let host = app.headers().first("host");
+    authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(&host))
+}
+
 /// Refuses query parameters that the route does not know.
 pub(crate) fn check_query(route: &Route, query: Option<&str>) -> Result<(), ApiError> {
     let (Query::Only(known), Some(query)) = (route.query, query) else { return Ok(()) };

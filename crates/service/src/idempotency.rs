@@ -11,7 +11,7 @@
 use bytes::Bytes;
 use common::{
     error::{ApiError, Code},
-    secret::{Digest, Key},
+    secret::{Digest, Key, Secret},
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 use store::{
@@ -23,6 +23,7 @@ use crate::{
     app::App,
     call::{Call, FromCall},
     caller::Caller,
+    form,
     response::{Response, empty, written_json},
 };
 
@@ -63,6 +64,10 @@ impl IdempotencyKey {
             _ => None,
         };
         let key = value.and_then(bare).ok_or(Code::InvalidIdempotencyKey)?;
+        // It is not kept in clear here, but a proxy may log it.
+        if Secret::is_in(key.as_bytes()) {
+            return Err(form::credential_in("Idempotency-Key"));
+        }
         let (tenant, user) = (caller.tenant_id().as_str(), caller.user_id().as_str());
         let agent = caller.agent_id().map_or("", |id| id.as_str());
         Ok(Some(Self {

@@ -39,6 +39,7 @@ pub async fn agent_with(
     else {
         return Err(no_object());
     };
+    check_scopes(caller, route, &has_field)?;
     let found = agent::get(reads, caller.subject(), name, action, now).await?;
     if matches!(route.object, Some(Object::AgentState(_))) && is_at_or_above(reads, caller, &found.id).await? {
         let detail = "An agent cannot set its own state or the state of an agent above it. Only people and the agents above it can.";
@@ -46,6 +47,25 @@ pub async fn agent_with(
     }
     check_senders(reads, caller, route, has_field, &found.id).await?;
     Ok(found)
+}
+
+/// Refuses the fields of the row whose scope the caller lacks. A caller that may never send a field is told that, and not to get a scope.
+fn check_scopes(caller: &Caller, route: &Route, has_field: &dyn Fn(&str) -> bool) -> Result<(), ApiError> {
+    for field in route.sent_fields(has_field).filter(|field| may_send(field, caller, true)) {
+        if let Some(scope) = field.scope {
+            let name = field.name;
+            caller.require(scope).map_err(|refusal| {
+                let scope = scope.as_str();
+                refusal.detail(format!("This credential lacks the scope {scope}, which the field {name} needs."))
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the caller carries the scope that a field takes.
+pub fn carries_scope_of(field: &Field, caller: &Caller) -> bool {
+    field.scope.is_none_or(|scope| caller.scope().contains(scope))
 }
 
 /// Refuses the fields of the row that the caller may not send for this agent.
@@ -56,7 +76,7 @@ pub async fn check_senders(
     has_field: impl Fn(&str) -> bool,
     agent: &AgentId,
 ) -> Result<(), ApiError> {
-    let mut sent = route.fields.iter().filter(|field| has_field(field.name)).peekable();
+    let mut sent = route.sent_fields(has_field).peekable();
     if sent.peek().is_none() {
         return Ok(());
     }

@@ -94,6 +94,7 @@ pub fn refusal(
 /// As a constant: a name that is made at run time is looked up among all known names.
 fn header_name(header: RefusalHeader) -> HeaderName {
     match header {
+        RefusalHeader::Accept => header::ACCEPT,
         RefusalHeader::AcceptRanges => header::ACCEPT_RANGES,
         RefusalHeader::Allow => header::ALLOW,
         RefusalHeader::ContentRange => header::CONTENT_RANGE,

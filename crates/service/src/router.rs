@@ -14,8 +14,10 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use common::{
     error::{ApiError, Code, RefusalHeader},
     route::{Access, Group, ROUTES, Route},
+    secret::Secret,
 };
-use http::{Extensions, HeaderValue, Method, StatusCode, header};
+use http::{Extensions, HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery};
+use percent_encoding::percent_decode_str;
 
 use crate::{
     app::App,
@@ -107,7 +109,7 @@ impl Mounted {
 
     async fn answer(&self, call: &mut Call, body: RequestBody) -> Result<Response, ApiError> {
         if self.reads_body {
-            call.body = Some(extract::read_body(call.app.headers(), body).await);
+            call.body = Some(extract::read_body(call.route, call.app.headers(), body).await);
         }
         (self.start)(call)?.await
     }
@@ -121,6 +123,8 @@ async fn enter(call: &mut Call) -> Result<(), ApiError> {
         let caller = call.caller.insert(Caller::authenticate(app).await?);
         guard::admit(app, caller, route)?;
         guard::check_same_site(app, caller, route)?;
+    } else {
+        guard::check_own_page(app, route)?;
     }
     guard::check_query(route, app.head().uri.query())
 }
@@ -192,6 +196,7 @@ impl Router {
         // A HEAD has the headers of a GET, and its body is dropped before a byte of it is read.
         let method = if is_head { "GET" } else { head.method.as_str() };
         let mut outcome = match self.find(path) {
+            _ if holds_credential(&head.uri) => Outcome { result: Err(Code::CredentialInUrl.into()), caller: None },
             None => Outcome { result: Err(Code::NotFound.into()), caller: None },
             Some((place, segments)) => match place.rows.iter().find(|row| row.route.method == method) {
                 None => Outcome { result: Err(place.method_not_allowed()), caller: None },
@@ -211,6 +216,14 @@ impl Router {
         }
         outcome
     }
+}
+
+/// Whether the path or the query holds one of our credentials, percent-encoded or not. Such a request is refused on every path, before
+/// anything reads its URL, which therefore reaches no log of ours.
+fn holds_credential(uri: &Uri) -> bool {
+    let text = uri.path_and_query().map_or("", PathAndQuery::as_str);
+    Secret::is_in(text.as_bytes())
+        || (text.contains('%') && Secret::is_in(&percent_decode_str(text).collect::<Vec<u8>>()))
 }
 
 /// Says how long a body is, where that is known. RFC 9110, section 8.6: a 204 has no length, and that of a 304 would be the length of
@@ -263,7 +276,7 @@ fn matched<'p>(pattern: &str, path: &'p str) -> Option<(u64, Vec<&'p str>)> {
 
 /// A segment, percent-decoded. A segment that is not UTF-8 names nothing.
 fn decoded(text: &str) -> String {
-    percent_encoding::percent_decode_str(text).decode_utf8().map(|text| text.into_owned()).unwrap_or_default()
+    percent_decode_str(text).decode_utf8().map(|text| text.into_owned()).unwrap_or_default()
 }
 
 /// Builds one component's router from its rows.
@@ -363,6 +376,25 @@ mod tests {
         assert_eq!(found("/api/agents//stop"), Some(("/api/agents/{name}/stop", String::new())));
         for path in ["", "/", "/api/agents/", "/api/agents/a/", "/api/agents/a/b/c"] {
             assert_eq!(found(path), None, "{path}");
+        }
+    }
+
+    /// R82
+    #[test]
+    fn a_credential_in_a_url_is_found_however_it_is_written() {
+        let secret = Secret::generate(common::secret::Kind::Session, &common::secret::Chance::seeded(1));
+        let secret = secret.reveal();
+        let all: String = secret.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        for uri in [
+            format!("/a/{secret}"),
+            format!("/a?b={secret}&c"),
+            format!("/{}", secret.replace('_', "%5F")),
+            format!("/?{all}"),
+        ] {
+            assert!(holds_credential(&uri.parse().unwrap()), "{uri}");
+        }
+        for uri in ["/", "/acr_pat_?%", &format!("/a?b={}x", &secret[..56])] {
+            assert!(!holds_credential(&uri.parse().unwrap()), "{uri}");
         }
     }
 }

@@ -3,6 +3,7 @@
 use common::{
     email,
     secret::{Digest, Key},
+    url::is_label,
     vault::Vault,
 };
 use store::audit::chain;
@@ -117,12 +118,6 @@ fn mail(provider: Provider, get: &impl Fn(&str) -> Option<String>) -> Result<Opt
 /// Whether a text is `host[:port]` and nothing else: no scheme, user, path or wildcard.
 fn is_plain_host(text: &str) -> bool {
     let (host, port) = text.split_once(':').map_or((text, "443"), |(host, port)| (host, port));
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
     host.len() <= 253 && host.split('.').all(is_label) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
@@ -243,6 +238,9 @@ mod tests {
             ("public_url", "javascript://x"),
             ("public_url", "https://a b"),
             ("public_url", "https://x/\"y"),
+            ("public_url", "https://a@x"),
+            ("public_url", "https://x/?y"),
+            ("public_url", "https://x/#y"),
             ("database_max_mib", "0"),
             ("database_max_mib", "many"),
             ("trusted_proxies", "10.0.0.1, proxy"),
@@ -316,5 +314,6 @@ mod tests {
         assert_eq!((url.origin.as_str(), url.path.as_str()), ("https://acme.example:8443", "/team/accredit"));
         assert!(url.is_secure);
         assert_eq!(PublicUrl::parse("http://[::1]:3000").unwrap().path, "");
+        assert_eq!(PublicUrl::parse("http://a_b/").unwrap().origin, "http://a_b");
     }
 }

@@ -143,6 +143,9 @@ impl TestApp {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        if !body.is_null() && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+            request = request.header("content-type", "application/json");
+        }
         let body = RequestBody::from(if body.is_null() { String::new() } else { body.to_string() });
         self.send(request.body(body).expect("a request")).await
     }

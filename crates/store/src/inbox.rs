@@ -1,12 +1,15 @@
 //! Table `inbox`: events for agents, in order, until they acknowledge them.
 
+use std::sync::LazyLock;
+
 use serde_json::Value as Json;
 
 use crate::{
     args,
+    credential::status::{REVOKED, status},
     db::{Affected, Db, DbError, FromRow, Reads, Row, Rows, Tx},
 };
-use common::{id::AgentId, time::Timestamp};
+use common::{id::AgentId, secret::Digest, time::Timestamp};
 
 /// Events that one agent's inbox holds at most before messages are refused.
 pub const MOST: i64 = 10_000;
@@ -27,12 +30,14 @@ pub struct Event {
     pub data: Json,
 }
 
-impl FromRow for Event {
+/// A row without an event says that the reader is known and has nothing to read.
+impl FromRow for Option<Event> {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        let (seq, at, kind) = (row.take()?, row.take()?, row.take()?);
+        let Some(seq) = row.take::<Option<i64>>()? else { return Ok(None) };
+        let (at, kind) = (row.take()?, row.take()?);
         let data: String = row.take()?;
         let data = common::json::parse(&data).ok_or(DbError::Row("an event whose data is no JSON"))?;
-        Ok(Self { seq, at, kind, data })
+        Ok(Some(Event { seq, at, kind, data }))
     }
 }
 
@@ -56,10 +61,29 @@ pub async fn push(tx: &Tx<'_>, agent: &AgentId, kind: &str, data: &Json, now: Ti
     Ok(seq)
 }
 
-/// An agent's events behind a number, the oldest first.
-pub async fn list(reads: &dyn Rows, agent: &AgentId, after: i64, limit: i64) -> Result<Vec<Event>, DbError> {
-    let sql = "SELECT seq, created_at, kind, data FROM inbox WHERE agent_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
-    reads.list(sql, args![agent, after, limit]).await
+/// Put together once.
+static READ: LazyLock<String> = LazyLock::new(|| {
+    let status = status("(SELECT ?2)", REVOKED);
+    format!(
+        "SELECT i.seq, i.created_at, i.kind, i.data
+         FROM credentials c JOIN agents a ON a.id = c.agent_id JOIN users u ON u.id = a.owner_id
+         LEFT JOIN inbox i ON i.agent_id = c.agent_id AND i.seq > ?3
+         WHERE c.digest = (SELECT ?1) AND {status} IN ('active', 'expiring')
+         ORDER BY i.seq LIMIT ?4"
+    )
+});
+
+/// The events behind a number, the oldest first, of the agent whose credential has this digest. `None`: the credential is not live now.
+/// One statement decides who asks and what they read, so that nothing is read with a credential that has just ended.
+pub async fn read(
+    reads: &dyn Rows,
+    digest: &Digest,
+    now: Timestamp,
+    after: i64,
+    limit: i64,
+) -> Result<Option<Vec<Event>>, DbError> {
+    let rows: Vec<Option<Event>> = reads.list(&READ, args![digest, now, after, limit]).await?;
+    Ok(if rows.is_empty() { None } else { Some(rows.into_iter().flatten().collect()) })
 }
 
 /// How many events an agent has not acknowledged.

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use common::{
     error::{ApiError, Code},
-    secret::Digest,
+    secret::{Digest, Key},
     time::Timestamp,
 };
 
@@ -24,28 +24,25 @@ pub(crate) const ROWS: &str = "char(30)";
 pub(crate) const COLUMNS: &str = "char(31)";
 
 /// Which page is asked for.
-#[derive(Clone, Debug)]
 pub struct PageRequest {
     limit: i64,
     after: Option<(i64, String)>,
-    bound: String,
+    key: Key,
 }
 
 impl PageRequest {
-    /// Checks `limit` (50 if it is left out) and `cursor`, which must have been made by a request that was bound to the same parts:
-    /// the route, the caller and the filters.
-    pub fn new(limit: Option<i64>, cursor: Option<&str>, bound_to: &[&str]) -> Result<Self, ApiError> {
+    /// Checks `limit` (50 if it is left out) and `cursor`, which must have been made under the same key. The key stands for all that a
+    /// cursor is bound to: route, caller and filters.
+    pub fn new(limit: Option<i64>, cursor: Option<&str>, key: Key) -> Result<Self, ApiError> {
         let limit = limit.unwrap_or(50);
         if !(1..=200).contains(&limit) {
             return Err(Code::InvalidLimit.into());
         }
-        let digest = Digest::of_parts(bound_to);
-        let bound = URL_SAFE_NO_PAD.encode(digest.bytes().first_chunk::<9>().copied().unwrap_or_default());
         let after = match cursor {
             None => None,
-            Some(cursor) => Some(read_cursor(cursor, &bound).ok_or(Code::InvalidCursor)?),
+            Some(cursor) => Some(read_cursor(cursor, &key).ok_or(Code::InvalidCursor)?),
         };
-        Ok(Self { limit, after, bound })
+        Ok(Self { limit, after, key })
     }
 
     /// How many rows to read: one more than the page holds shows whether there is another page.
@@ -97,14 +94,51 @@ impl PageRequest {
         more
     }
 
+    /// A place that nobody else can make or change: the MAC in front authenticates all of it.
     fn cursor(&self, place: &str) -> String {
-        URL_SAFE_NO_PAD.encode(format!("{place} {}", self.bound))
+        let mac = self.key.mac(place.as_bytes());
+        URL_SAFE_NO_PAD.encode([mac.bytes().as_slice(), place.as_bytes()].concat())
     }
 }
 
-fn read_cursor(cursor: &str, bound: &str) -> Option<(i64, String)> {
-    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
-    let mut parts = text.split(' ');
-    let (at, id, of) = (parts.next()?.parse().ok()?, parts.next()?, parts.next()?);
-    (of == bound && parts.next().is_none()).then(|| (at, id.to_owned()))
+fn read_cursor(cursor: &str, key: &Key) -> Option<(i64, String)> {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    let (mac, place) = bytes.split_first_chunk::<32>()?;
+    if !key.mac(place).matches(&Digest::from(*mac)) {
+        return None;
+    }
+    let (at, id) = std::str::from_utf8(place).ok()?.split_once(' ')?;
+    Some((at.parse().ok()?, id.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(of: &str) -> Key {
+        Key::derive(of.as_bytes(), "cursor", &["/api/agents"])
+    }
+
+    /// R85: no byte of a cursor can be changed, added or left out, and no other key opens it.
+    #[test]
+    fn a_cursor_is_authenticated_whole() {
+        let page = PageRequest::new(None, None, key("one")).ok().unwrap();
+        let cursor = page.cursor("1767323045000 agt_1");
+        let read = |cursor: &str, of: &str| PageRequest::new(None, Some(cursor), key(of)).map(|page| page.after()).ok();
+        assert_eq!(read(&cursor, "one"), Some((1_767_323_045_000, "agt_1".to_owned())));
+        assert_eq!(read(&cursor, "two"), None);
+        let bytes = URL_SAFE_NO_PAD.decode(&cursor).unwrap();
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut changed = bytes.clone();
+                changed[at] ^= 1 << bit;
+                assert_eq!(read(&URL_SAFE_NO_PAD.encode(changed), "one"), None, "byte {at}, bit {bit}");
+            }
+            assert_eq!(read(&URL_SAFE_NO_PAD.encode(&bytes[..at]), "one"), None, "{at} bytes");
+        }
+        assert_eq!(read(&URL_SAFE_NO_PAD.encode([&bytes[..], b"0"].concat()), "one"), None);
+        for nonsense in ["", "x", "!", "AAAA", &"A".repeat(64)] {
+            assert_eq!(read(nonsense, "one"), None, "{nonsense}");
+        }
+    }
 }

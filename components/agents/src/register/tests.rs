@@ -139,6 +139,7 @@ async fn a_repeated_label_is_refused() {
     let body = r#"{"name": "a", "labels": {"x": "1", "x": "2"}}"#;
     let request = http::Request::builder().method("POST").uri("/api/agents");
     let request = request.header("authorization", format!("Bearer {}", ada.token));
+    let request = request.header("content-type", "application/json");
     t.send(request.body(service::body::RequestBody::from(body)).unwrap()).await.refused(422, "validation_error");
 }
 

@@ -136,7 +136,7 @@ async fn the_header_is_read_as_rfc_6750_says() {
     let bearer = format!("Bearer {}", ada.token);
     let twice = [("authorization", bearer.as_str()), ("authorization", bearer.as_str())];
     t.call("GET", WHOAMI, &twice, Null).await.refused(401, "invalid_token");
-    t.nobody("GET", &format!("{WHOAMI}?access_token={}", ada.token), Null).await.refused(401, "missing_credential");
+    t.nobody("GET", &format!("{WHOAMI}?access_token={}", ada.token), Null).await.refused(400, "credential_in_url");
     t.as_(&ada, "GET", &format!("{WHOAMI}?access_token=x"), Null).await.refused(422, "validation_error");
 }
 

@@ -205,7 +205,7 @@ async fn what_cannot_be_a_key_is_refused() {
         (json!({ "name": "x", "type": "github", "value": "x".repeat(257) }), 400, "invalid_webhook_secret"),
         (json!({ "name": "x", "type": "github", "value": "with a blank" }), 400, "invalid_webhook_secret"),
         (json!({ "name": "x", "type": "github", "value": "caf\u{e9}-caf\u{e9}" }), 400, "invalid_webhook_secret"),
-        (json!({ "name": "x", "type": "github", "value": secret.reveal() }), 400, "invalid_webhook_secret"),
+        (json!({ "name": "x", "type": "github", "value": secret.reveal() }), 422, "credential_in_text"),
         (json!({ "name": "x", "expires_in_days": 0 }), 400, "invalid_lifetime"),
         (json!({ "name": "x", "expires_in_days": 3651 }), 400, "invalid_lifetime"),
         (json!({ "name": "x", "expires_in_days": 1.5 }), 422, "validation_error"),

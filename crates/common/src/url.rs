@@ -1,0 +1,178 @@
+//! URLs that callers and operators send, by one set of rules: absolute, of http or https, without a user part.
+
+/// A URL, taken apart. It has no user name and no password: what stands before an `@` looks like the host that a reader trusts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Url<'a> {
+    /// Whether its scheme is https.
+    pub is_secure: bool,
+    /// The host: a name, an IPv4 address, or an IPv6 address in brackets.
+    pub host: &'a str,
+    /// The port, if it names one.
+    pub port: Option<u16>,
+    /// Path and query: empty, or from the first `/` or `?` on.
+    pub path: &'a str,
+    /// What follows the `#`, if there is one.
+    pub fragment: Option<&'a str>,
+}
+
+impl<'a> Url<'a> {
+    /// Reads a URL of at most 2000 characters as RFC 3986 has them. `None`: it is none, is relative, or has another scheme or a user part.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let (is_secure, rest) = match text.strip_prefix("https://") {
+            Some(rest) => (true, rest),
+            None => (false, text.strip_prefix("http://")?),
+        };
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let (path, fragment) = path.split_once('#').map_or((path, None), |(path, rest)| (path, Some(rest)));
+        let (host, port) = match authority.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
+            Some((inner, after)) => {
+                let host = authority.get(..inner.len() + 2)?;
+                (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
+            }
+            None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+        };
+        let port = match port {
+            Some(port) => Some(port_number(port)?),
+            None => None,
+        };
+        let is_whole = text.len() <= 2_000 && is_host(host) && is_plain(path) && fragment.is_none_or(is_plain);
+        is_whole.then_some(Self { is_secure, host, port, path, fragment })
+    }
+
+    /// Whether its host looks public: a name with a dot, no literal address, no name of a private network. Who calls it checks what
+    /// the name resolves to when the connection is made.
+    pub fn has_public_host(&self) -> bool {
+        let last = self.host.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+        // A last label that begins with a digit makes the whole an address, in decimal, octal or hexadecimal.
+        let is_address = self.host.starts_with('[') || last.starts_with(|c: char| c.is_ascii_digit());
+        let private = ["localhost", "local", "internal", "lan", "home", "corp", "intranet", "test", "invalid", "arpa"];
+        self.host.contains('.') && !is_address && !private.contains(&last.as_str())
+    }
+}
+
+/// Whether a text is a name of labels with dots between them, an IPv4 address, or an IPv6 address in brackets.
+fn is_host(text: &str) -> bool {
+    if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return inner.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
+fn port_number(text: &str) -> Option<u16> {
+    let number = text.parse().ok().filter(|number| *number > 0)?;
+    text.bytes().all(|b| b.is_ascii_digit()).then_some(number)
+}
+
+/// Whether a text can be a part of a host's name.
+pub fn is_label(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+/// Whether a text is of the characters that may stand behind a host. Every `%` is followed by two hexadecimal digits.
+pub fn is_plain(text: &str) -> bool {
+    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/?@!$&'()*+,;=%[]".contains(&b);
+    let is_escape =
+        |rest: &str| rest.as_bytes().first_chunk::<2>().is_some_and(|pair| pair.iter().all(u8::is_ascii_hexdigit));
+    text.bytes().all(is_allowed) && text.split('%').skip(1).all(is_escape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_public(text: &str) -> bool {
+        Url::parse(text).is_some_and(|url| url.is_secure && url.fragment.is_none() && url.has_public_host())
+    }
+
+    /// R49, of the part that can be seen: no literal address in any form, no user, no private name. R85: no fragment.
+    #[test]
+    fn an_agents_url_is_of_a_public_name() {
+        for good in ["https://agents.example.com", "https://a.example:8443/x?y", "https://xn--bcher-kva.example/%7e"] {
+            assert!(is_public(good), "{good}");
+        }
+        for bad in [
+            "",
+            "http://a.example.com",
+            "https://",
+            "https://localhost",
+            "https://a.localhost",
+            "https://127.0.0.1",
+            "https://[::1]",
+            "https://[::ffff:10.0.0.1]",
+            "https://2130706433",
+            "https://0x7f.1",
+            "https://0177.0.0.1",
+            "https://127.1",
+            "https://a.0x7f",
+            "https://user@a.example.com",
+            "https://user:word@a.example.com",
+            "https://a.example.com:0",
+            "https://a.example.com:99999",
+            "https://a.example.com:",
+            "https://a..b.com",
+            "https://metadata.google.internal",
+            "https://a.example.com/\u{202e}",
+            "https://a.example.com\\@b",
+            "https://-a.example.com",
+            "ftp://a.example.com",
+            "https://a.example.com/x?y#z",
+            "https://a.example.com#",
+        ] {
+            assert!(!is_public(bad), "{bad}");
+        }
+    }
+
+    /// R85
+    #[test]
+    fn a_url_is_absolute_and_has_no_user() {
+        let whole = Url::parse("http://[2001:db8::1]:8080/a/b?c=%20d#e").unwrap();
+        let expected =
+            Url { is_secure: false, host: "[2001:db8::1]", port: Some(8080), path: "/a/b?c=%20d", fragment: Some("e") };
+        assert_eq!(whole, expected);
+        let least = Url { is_secure: true, host: "a", port: None, path: "", fragment: None };
+        assert_eq!(Url::parse("https://a"), Some(least));
+        for bad in [
+            "a",
+            "/a",
+            "//a.example",
+            "a.example",
+            "https:/a.example",
+            "https:a.example",
+            "HTTPS://a.example",
+            "javascript:alert(1)",
+            "javascript://a.example/%0aalert(1)",
+            "data:text/html,x",
+            "file:///etc/passwd",
+            "https://@a.example",
+            "https://a@b.example",
+            "https://a.example:80@b.example/",
+            "https://a.example:x",
+            "https://a.example:+1",
+            "https://[::1",
+            "https://[::1]x",
+            "https://[x]",
+            "https://[]",
+            "https://?a",
+            "https://#a",
+            "https:///a",
+            "https://a b",
+            "https://a.example/ ",
+            "https://a.example/a b",
+            "https://a.example/%",
+            "https://a.example/%2",
+            "https://a.example/%zz",
+            "https://a.example/\"><script>",
+            "https://a.example/a\\b",
+            "https://a.example/`{}|^",
+            "https://a.example/\n",
+            "https://b\u{fc}cher.example",
+            "https://a.example/#a#b",
+            &format!("https://a.example/{}", "x".repeat(2_000)),
+        ] {
+            assert_eq!(Url::parse(bad), None, "{bad}");
+        }
+    }
+}
