@@ -390,3 +390,37 @@ fn a_person_changes_the_own_password() {
     sign_in(PASSWORD).refused(401, "login_failed");
     sign_in(new).is(200);
 }
+
+/// R89: the right password, sent twelve times at once from one network, is let in twelve times. Of twelve wrong ones at once five are
+/// checked, as one after the other.
+#[test]
+fn passwords_that_are_being_checked_are_not_wrong_ones() {
+    let (server, admin) = Server::with_admin();
+    server.user(&admin, "eve@example.com", "member");
+    let nobody = server.nobody();
+    let sign_in =
+        |email: &str, password: &str| nobody.post("/auth/token", &json!({ "email": email, "password": password }));
+    for _ in 0..3 {
+        for answer in at_once(12, |_| sign_in("ada@example.com", PASSWORD)) {
+            answer.is(200);
+        }
+    }
+    assert_eq!(server.number("SELECT count(*) FROM attempts WHERE ends_at > (SELECT max(at) + 20000 FROM audit)"), 0);
+    let answers = at_once(12, |number| sign_in("eve@example.com", &format!("wrong horse {number}")));
+    let wrong = answers.iter().filter(|answer| answer.status() == 401).count();
+    assert_eq!(wrong, 5, "{answers:?}");
+    for answer in answers.iter().filter(|answer| answer.status() != 401) {
+        answer.refused(429, "too_many_attempts");
+    }
+    sign_in("eve@example.com", PASSWORD).refused(429, "too_many_attempts");
+    // The operator's secret is bounded in the same way.
+    let guess = |secret: String| {
+        nobody.post(
+            "/auth/bootstrap",
+            &json!({ "secret": secret, "email": "a@example.com", "name": "A", "password": PASSWORD }),
+        )
+    };
+    let answers = at_once(30, |number| guess(format!("wrong {number}")));
+    assert_eq!(answers.iter().filter(|answer| answer.status() == 403).count(), 10, "{answers:?}");
+    guess(server.operator_secret().to_owned()).refused(429, "too_many_attempts");
+}

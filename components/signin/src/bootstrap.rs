@@ -21,13 +21,13 @@ use service::{
     response::{self, Response},
 };
 use store::{
-    attempt,
+    attempt::Guesses,
     audit::{self, Event},
     db::{Purpose, Tx},
     tenant, user,
 };
 
-use crate::password;
+use crate::{password, tries};
 
 /// Wrong secrets from one network in a window.
 const TRIES: i64 = 10;
@@ -104,19 +104,15 @@ pub(crate) async fn create_tenant(
 /// Compares the operator secret; wrong ones are counted by network.
 pub(crate) async fn check_secret(app: &App, secret: &str) -> Result<(), ApiError> {
     let Some(expected) = &app.settings().operator_secret else { return Err(Code::NotFound.into()) };
-    let key = Digest::of_parts(&["operator secret", &app.network()]);
-    if let Some(tries) = attempt::find(app.db(), &key, app.now()).await?
-        && tries.count >= TRIES
-    {
-        return Err(ApiError::from(Code::TooManyAttempts)
-            .detail("There were too many wrong operator secrets from this address.")
-            .retry_after(app.now().seconds_until(tries.ends_at)));
-    }
-    if Digest::of(secret.trim().as_bytes()).matches(expected) {
-        return Ok(());
-    }
-    attempt::count(app.db(), &key, TRIES, app.now(), WINDOW).await?;
-    Err(Code::WrongOperatorSecret.into())
+    let guesses = Guesses::new(&["operator secret", &app.network()], TRIES, WINDOW);
+    let is_right = Digest::of(secret.trim().as_bytes()).matches(expected);
+    let outcome = async { if is_right { Ok(()) } else { Err(Code::WrongOperatorSecret.into()) } };
+    tries::check(app, &guesses, Code::WrongOperatorSecret, outcome).await.map_err(|refusal: ApiError| {
+        match refusal.code() {
+            Code::TooManyAttempts => refusal.detail("There were too many wrong operator secrets from this address."),
+            _ => refusal,
+        }
+    })
 }
 
 async fn check(app: &App, slug: &str, email: &str, name: &str, password: &str) -> Result<Checked, ApiError> {

@@ -8,6 +8,7 @@ mod operator;
 mod password;
 mod routes;
 mod sign_in;
+mod tries;
 
 pub use routes::router;
 

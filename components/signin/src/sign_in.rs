@@ -1,7 +1,7 @@
 //! `POST /auth/token`: sign-in with a password.
 //!
-//! 1. Count the try for this account and network, before anything is known of the account; the sixth wrong one in ten
-//!    minutes is refused without a hash.
+//! 1. Take a place among the guesses of this account and network, before anything is known of the account; the sixth wrong one in
+//!    ten minutes is refused without a hash.
 //! 2. Take a place among the hashes of this second.
 //! 3. Find the account and check the password, or nobody's hash: the same statements and the same work for an unknown
 //!    address, an unknown tenant, a wrong password and an inactive account.
@@ -14,7 +14,7 @@ use common::{
     id::{CredentialId, TenantId, UserId},
     role::Role,
     route,
-    secret::{Digest, Kind, Secret},
+    secret::{Kind, Secret},
     text::is_unseen,
     time::Timestamp,
 };
@@ -29,14 +29,14 @@ use service::{
     response::{self, Response},
 };
 use store::{
-    attempt,
+    attempt::Guesses,
     audit::{self, Event, refusals},
     credential,
     db::{Purpose, Tx},
     user,
 };
 
-use crate::password;
+use crate::{password, tries};
 
 /// Wrong tries of one account from one network in a window.
 const TRIES: i64 = 5;
@@ -69,28 +69,14 @@ struct SignedIn<'a> {
 pub(crate) async fn sign_in(app: App, Body(body): Body<SignIn>) -> Result<Response, ApiError> {
     let SignIn { email, password, tenant } = body;
     let tenant = tenant.and_then(|Nullable(slug)| slug);
-    count_try(&app, &email, Code::LoginFailed, check(&app, &email, &password, tenant.as_deref())).await
+    let check = check(&app, &email, &password, tenant.as_deref());
+    tries::check(&app, &guesses(&app, &email), Code::LoginFailed, check).await
 }
 
-/// Counts a try to guess an account's password; `wrong` is the refusal of a wrong one. Refuses too many without making them.
-pub(crate) async fn count_try<T>(
-    app: &App,
-    email: &str,
-    wrong: Code,
-    check: impl Future<Output = Result<T, ApiError>>,
-) -> Result<T, ApiError> {
+/// Guesses of an account's password from the request's network.
+pub(crate) fn guesses(app: &App, email: &str) -> Guesses {
     // Whatever tenant is named: left out, it means one that has a name too, and guesses must not be counted twice.
-    let key = Digest::of_parts(&["sign-in", &email::key(email), &app.network()]);
-    let tries = attempt::count(app.db(), &key, TRIES, app.now(), WINDOW).await?;
-    if tries.count > TRIES {
-        return Err(ApiError::from(Code::TooManyAttempts).retry_after(app.now().seconds_until(tries.ends_at)));
-    }
-    let outcome = check.await;
-    // A try that was right, or whose outcome is unknown, does not count as wrong.
-    if outcome.as_ref().err().is_none_or(|refusal| refusal.code() != wrong) {
-        attempt::take_back(app.db(), &key, TRIES).await?;
-    }
-    outcome
+    Guesses::new(&["sign-in", &email::key(email), &app.network()], TRIES, WINDOW)
 }
 
 /// Steps 2 to 4.

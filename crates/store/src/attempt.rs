@@ -2,7 +2,7 @@
 
 use crate::{
     args,
-    db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row},
+    db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Rows},
 };
 use common::{secret::Digest, time::Timestamp};
 
@@ -21,7 +21,7 @@ impl FromRow for Count {
 }
 
 /// Counts a try in a window that begins with the first one and lasts `seconds`; a count above `limit` refuses the try. One
-/// statement: tries that come at once are all counted. Refused ones are not: a try that is forgiven later makes room again.
+/// statement: tries that come at once are all counted, and refused ones are not.
 pub async fn count(db: &Db, key: &Digest, limit: i64, now: Timestamp, seconds: i64) -> Result<Count, DbError> {
     let rows = db
         .single(
@@ -35,17 +35,76 @@ pub async fn count(db: &Db, key: &Digest, limit: i64, now: Timestamp, seconds: i
     rows.into_iter().next().ok_or(DbError::Row("a counter gave no row"))
 }
 
-/// Takes one try back: it was right, or it was not made. A counter that comes to nothing goes.
-pub async fn take_back(db: &Db, key: &Digest, limit: i64) -> Result<(), DbError> {
-    let last = "DELETE FROM attempts WHERE key = ?1 AND count <= 1 RETURNING 1";
-    if db.single::<Affected>(Purpose::Entry, last, args![key]).await?.is_empty() {
-        let one = "UPDATE attempts SET count = min(count, ?2) - 1 WHERE key = ?1";
-        db.single::<Affected>(Purpose::Entry, one, args![key, limit]).await?;
-    }
-    Ok(())
+/// Guesses of one secret: those that were wrong, and those that are still being checked, each with a counter of its own.
+pub struct Guesses {
+    wrong: Digest,
+    checking: Digest,
+    limit: i64,
+    seconds: i64,
 }
 
-/// A counter as it is now; `None`: nothing was counted, or its window is over.
-pub async fn find(reads: &dyn crate::db::Rows, key: &Digest, now: Timestamp) -> Result<Option<Count>, DbError> {
-    reads.optional("SELECT count, ends_at FROM attempts WHERE key = ?1 AND ends_at > ?2", args![key, now]).await
+/// How many guesses there are now.
+pub struct Guessed {
+    /// Wrong ones.
+    pub wrong: i64,
+    /// When these are forgotten.
+    pub ends_at: Timestamp,
+    /// Those that are still being checked.
+    pub checking: i64,
+}
+
+impl FromRow for Guessed {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { wrong: row.take()?, ends_at: row.take()?, checking: row.take()? })
+    }
+}
+
+/// How long a guess is taken to be checked whose instance never says how it ended, seconds.
+const CHECKED_FOR: i64 = 30;
+
+impl Guesses {
+    /// Guesses of what `parts` name: at most `limit` wrong ones in a window that begins with the first of them and lasts `seconds`.
+    pub fn new(parts: &[&str], limit: i64, seconds: i64) -> Self {
+        let wrong = Digest::of_parts(parts);
+        let checking = Digest::of_parts(&[&wrong.to_string(), "checking"]);
+        Self { wrong, checking, limit, seconds }
+    }
+
+    /// Whether so many are as many as may be wrong.
+    pub fn are_too_many(&self, guesses: i64) -> bool {
+        guesses >= self.limit
+    }
+
+    /// How many there are now.
+    pub async fn count(&self, reads: &dyn Rows, now: Timestamp) -> Result<Guessed, DbError> {
+        let sql = "SELECT ifnull(max(count) FILTER (WHERE key = ?1), 0) AS wrong, ifnull(max(ends_at) FILTER (WHERE key = ?1), ?3) AS ends,
+                          ifnull(max(count) FILTER (WHERE key = ?2), 0) AS checking
+                   FROM attempts WHERE key IN (?1, ?2) AND ends_at > ?3";
+        reads.optional(sql, args![&self.wrong, &self.checking, now]).await?.ok_or(DbError::Row("counters gave no row"))
+    }
+
+    /// Begins to check one more; `false`: together with the wrong ones, as many are being checked as may be wrong.
+    pub async fn begin(&self, db: &Db, now: Timestamp) -> Result<bool, DbError> {
+        let sql = "INSERT INTO attempts (key, count, ends_at)
+                   SELECT ?2, 1, ?4 WHERE ifnull((SELECT w.count FROM attempts w WHERE w.key = ?1 AND w.ends_at > ?3), 0) < ?5
+                   ON CONFLICT (key) DO UPDATE SET count = iif(ends_at > ?3, count, 0) + 1, ends_at = max(ends_at, ?4)
+                   WHERE iif(ends_at > ?3, count, 0)
+                         + ifnull((SELECT w.count FROM attempts w WHERE w.key = ?1 AND w.ends_at > ?3), 0) < ?5
+                   RETURNING 1";
+        let row = args![&self.wrong, &self.checking, now, now.plus_seconds(CHECKED_FOR), self.limit];
+        Ok(!db.single::<Affected>(Purpose::Entry, sql, row).await?.is_empty())
+    }
+
+    /// Ends the check of one: it was wrong, or right, or nobody knows. Until it is counted as wrong it is counted as being checked.
+    pub async fn end(&self, db: &Db, was_wrong: bool, now: Timestamp) -> Result<(), DbError> {
+        let tx = db.begin(Purpose::Entry).await?;
+        if was_wrong {
+            let sql = "INSERT INTO attempts (key, count, ends_at) VALUES (?1, 1, ?3)
+                       ON CONFLICT (key) DO UPDATE SET count = iif(ends_at > ?2, count + 1, 1), ends_at = iif(ends_at > ?2, ends_at, ?3)";
+            tx.execute(sql, args![&self.wrong, now, now.plus_seconds(self.seconds)]).await?;
+        }
+        tx.execute("UPDATE attempts SET count = count - 1 WHERE key = ?1", args![&self.checking]).await?;
+        tx.execute("DELETE FROM attempts WHERE key = ?1 AND count <= 0", args![&self.checking]).await?;
+        tx.commit().await
+    }
 }

@@ -109,19 +109,46 @@ async fn guessing_is_throttled_by_account_and_network() {
     t.nobody("POST", TOKEN, right).await.is(200);
 }
 
-/// R25: a try that was refused is not counted, so that a forgiven one makes room; naming the tenant gives no second counter.
+/// R89: guesses that are being checked take up the places of those that may be wrong, and become wrong only by their outcome.
 #[tokio::test]
-async fn refused_tries_do_not_lengthen_the_throttle() {
+async fn guesses_that_are_being_checked_are_not_wrong_ones() {
     let t = with_ada().await;
-    let key = Digest::of_parts(&["sign-in", "ada@example.com", "192.0.2.1"]);
-    // Twelve at once, all of them right: the first five are let through, and are forgiven.
-    for _ in 0..12 {
-        attempt::count(t.db(), &key, TRIES, t.now(), WINDOW).await.unwrap();
+    let guesses = Guesses::new(&["sign-in", "ada@example.com", "192.0.2.1"], TRIES, WINDOW);
+    let right = json!({ "email": "ada@example.com", "password": "correct horse" });
+    let begin_twelve = async || {
+        let mut begun = 0;
+        for _ in 0..12 {
+            begun += i64::from(guesses.begin(t.db(), t.now()).await.unwrap());
+        }
+        begun
+    };
+    // Twelve at once: five are checked, the others wait for their places. All of them were right.
+    assert_eq!(begin_twelve().await, TRIES);
+    for _ in 0..TRIES {
+        guesses.end(t.db(), false, t.now()).await.unwrap();
     }
-    for _ in 0..5 {
-        attempt::take_back(t.db(), &key, TRIES).await.unwrap();
+    assert_eq!(t.number("SELECT count(*) FROM attempts").await, 0);
+    t.nobody("POST", TOKEN, right.clone()).await.is(200);
+    // Instances that ended while they checked hold no place for long.
+    assert_eq!(begin_twelve().await, TRIES);
+    t.nobody("POST", TOKEN, right.clone()).await.refused(429, "too_many_attempts");
+    t.wait(30);
+    t.nobody("POST", TOKEN, right.clone()).await.is(200);
+    // Twelve at once, all of them wrong: five were checked, and no more are.
+    assert_eq!(begin_twelve().await, TRIES);
+    for left in (0..TRIES).rev() {
+        guesses.end(t.db(), true, t.now()).await.unwrap();
+        let counted = guesses.count(t.db(), t.now()).await.unwrap();
+        assert_eq!((counted.wrong, counted.checking), (TRIES - left, left));
+        assert_eq!(begin_twelve().await, 0);
     }
-    t.nobody("POST", TOKEN, json!({ "email": "ada@example.com", "password": "correct horse" })).await.is(200);
+    t.nobody("POST", TOKEN, right).await.refused(429, "too_many_attempts");
+}
+
+/// R25: naming the tenant gives no second counter.
+#[tokio::test]
+async fn every_tenant_of_an_address_has_one_throttle() {
+    let t = with_ada().await;
     let tenants = [None, Some("main"), None, Some("main"), Some("nowhere"), Some("main")];
     for (number, tenant) in tenants.into_iter().enumerate() {
         let mut body = json!({ "email": "ada@example.com", "password": "wrong horse" });

@@ -1,0 +1,46 @@
+//! Guesses of a secret: a password, the operator's secret.
+//!
+//! A guess that is still being checked is not a wrong one: with the wrong ones it only takes up the places of those that may be wrong.
+//! So the right secret, sent many times at once, waits for a place and is let in each time; and guesses that come at once try no more
+//! secrets than guesses that come one by one.
+
+use std::time::Duration;
+
+use common::error::{ApiError, Code};
+use service::{app::App, clock};
+use store::attempt::Guesses;
+
+/// How often a guess that waits for a place looks for one, and how many times it looks: 5 s in all.
+const LOOK: Duration = Duration::from_millis(25);
+const LOOKS: usize = 200;
+
+/// Checks a guess, if there were not too many wrong ones; `wrong` is the refusal of a wrong one.
+pub(crate) async fn check<T>(
+    app: &App,
+    guesses: &Guesses,
+    wrong: Code,
+    check: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    begin(app, guesses).await?;
+    let outcome = check.await;
+    // One that was right, or whose outcome is unknown, does not count as wrong.
+    let was_wrong = outcome.as_ref().err().is_some_and(|refusal| refusal.code() == wrong);
+    guesses.end(app.db(), was_wrong, app.now()).await?;
+    outcome
+}
+
+/// Waits for a place among the guesses that are being checked. Refuses when there were too many wrong ones.
+async fn begin(app: &App, guesses: &Guesses) -> Result<(), ApiError> {
+    for _ in 0..LOOKS {
+        let now = app.clock().now();
+        let guessed = guesses.count(app.db(), now).await?;
+        if guesses.are_too_many(guessed.wrong) {
+            return Err(ApiError::from(Code::TooManyAttempts).retry_after(now.seconds_until(guessed.ends_at)));
+        }
+        if !guesses.are_too_many(guessed.wrong + guessed.checking) && guesses.begin(app.db(), now).await? {
+            return Ok(());
+        }
+        clock::sleep(LOOK).await;
+    }
+    Err(ApiError::from(Code::TooManyAttempts).retry_after(1))
+}
