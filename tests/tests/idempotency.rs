@@ -256,7 +256,7 @@ fn kept_answers_are_bounded_and_purged() {
     let ends = "(CAST(strftime('%s', 'now') AS INTEGER) + 3600) * 1000";
     server.execute(&format!(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
-         INSERT INTO idempotency SELECT randomblob(32), (SELECT id FROM users WHERE email_key = 'mia@example.com'), 'tok_x', x'00', 0, 201, x'00', {ends} FROM n"
+         INSERT INTO idempotency SELECT randomblob(32), (SELECT id FROM users WHERE email_key = 'mia@example.com'), 'tok_x', x'00', 0, 201, x'00', {ends}, NULL FROM n"
     ));
     let body = json!({ "name": "one-more" });
     let refused = mia.post_once("/api/agents", "5001", &body);

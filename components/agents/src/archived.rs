@@ -14,6 +14,7 @@ use service::{
     extract::{Body, Empty, Path, Query, QueryOrBody},
     form,
     form::PageQuery,
+    quota,
     response::{self, Response},
 };
 use store::{
@@ -26,7 +27,7 @@ use store::{
     permission::DEEPEST,
 };
 
-use crate::bounds::{audited, check_restored_budget, narrow_below};
+use crate::bounds::{Bounds, Child, audited, check_within_parent, narrow_below};
 
 form! {
     pub(crate) struct Confirm {
@@ -83,9 +84,12 @@ pub(crate) async fn restore(change: Change<Body<Empty>>, Path(id): Path) -> Resu
         .on(&id, find, async |write, found, _| {
             let name = AgentName::parse(&found.name);
             let name = name.ok_or_else(|| ApiError::from(Code::Internal).cause("a stored name"))?;
+            quota::check_agents(write.app(), &write.tx, &write.caller, &found.owner.id).await?;
             let parent = former_parent(write, &found).await?;
             if let Some(parent) = &parent {
-                check_restored_budget(write, parent, &found).await?;
+                // It comes back as if it were new; its ceiling is narrowed below.
+                let child = Child { scope: None, bounds: Bounds::from(&found), id: Some(&found.id), before: None };
+                check_within_parent(write, parent, &child).await?;
             }
             let parent_id = parent.as_ref().map(|parent| &parent.id);
             if !archived::restore(&write.tx, &found, &name, parent_id, write.now()).await? {

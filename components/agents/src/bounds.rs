@@ -110,10 +110,14 @@ fn check_labels(labels: &Labels) -> Result<(), ApiError> {
     if is_good { Ok(()) } else { Err(Code::InvalidLabels.into()) }
 }
 
-/// Sets the ceiling and the preset that it came from.
-pub(crate) fn set_ceiling(settings: &mut AgentSettings, ceiling: RequestedScope) {
+/// Sets the ceiling and the preset that it came from. An agent that is sent the scope that it has, as a client does that changes
+/// something else, keeps its preset.
+pub(crate) fn set_ceiling(settings: &mut AgentSettings, ceiling: RequestedScope, before: Option<&AgentSettings>) {
+    match before.filter(|before| ceiling.preset.is_none() && before.scope == ceiling.scope) {
+        Some(before) => (settings.preset, settings.preset_version) = (before.preset.clone(), before.preset_version),
+        None => (settings.preset, settings.preset_version) = ceiling.preset.unzip(),
+    }
     settings.scope = ceiling.scope;
-    (settings.preset, settings.preset_version) = ceiling.preset.unzip();
 }
 
 /// An agent in its audit rows: no secret, and nothing of other agents but the id.
@@ -152,43 +156,64 @@ fn beyond(field: &'static str, bound: &'static str, value: i64) -> ApiError {
     Code::BeyondParent.with("field", field).with("bound", bound).with("value", value.to_string()).extra("field", field)
 }
 
-/// Refuses settings that a parent cannot give. `before`: the agent, if it exists already; what it has is not refused.
-pub(crate) async fn check_within_parent(
-    write: &Write<'_>,
-    parent: &Agent,
-    before: Option<&Agent>,
-    settings: &AgentSettings,
-) -> Result<(), ApiError> {
-    let custom = write.caller.custom_scopes();
-    let excess = settings.scope.scopes(custom).without(&parent.settings.scope.scopes(custom));
-    write.caller.refuse_excess(excess, &settings.scope)?;
+/// An agent that is to be below another one, wherever it comes from: registered, imported, moved, changed or restored.
+pub(crate) struct Child<'a> {
+    /// The ceiling that is asked for. `None`: the one above narrows it, and nothing is refused.
+    pub(crate) scope: Option<&'a Patterns>,
+    /// What else bounds it.
+    pub(crate) bounds: Bounds,
+    /// The agent, if it exists already.
+    pub(crate) id: Option<&'a AgentId>,
+    /// How it is bounded where it is. What it has there already is not refused.
+    pub(crate) before: Option<Bounds>,
+}
+
+/// What bounds an agent beside its ceiling.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    tier: i64,
+    max_concurrent_tasks: i64,
+    budget_cents: Option<i64>,
+    spent_cents: i64,
+}
+
+impl Bounds {
+    pub(crate) fn of(settings: &AgentSettings) -> Self {
+        let AgentSettings { tier, max_concurrent_tasks, budget_cents, spent_cents, .. } = *settings;
+        Self { tier, max_concurrent_tasks, budget_cents, spent_cents }
+    }
+}
+
+impl From<&Archived> for Bounds {
+    fn from(archived: &Archived) -> Self {
+        let Archived { tier, max_concurrent_tasks, budget_cents, spent_cents, .. } = *archived;
+        Self { tier, max_concurrent_tasks, budget_cents, spent_cents }
+    }
+}
+
+/// The one function that bounds a child: refuses what its parent cannot give.
+pub(crate) async fn check_within_parent(write: &Write<'_>, parent: &Agent, child: &Child<'_>) -> Result<(), ApiError> {
+    if let Some(scope) = child.scope {
+        let custom = write.caller.custom_scopes();
+        let excess = scope.scopes(custom).without(&parent.settings.scope.scopes(custom));
+        write.caller.refuse_excess(excess, scope)?;
+    }
     if write.caller.agent_id().is_none() {
         return Ok(());
     }
-    let (given, old) = (&parent.settings, before.map(|agent| &agent.settings));
-    if settings.tier < given.tier && old.is_none_or(|old| settings.tier < old.tier) {
+    let (given, old, new) = (&parent.settings, child.before, child.bounds);
+    if new.tier < given.tier && old.is_none_or(|old| new.tier < old.tier) {
         return Err(beyond("tier", "least", given.tier));
     }
-    let (tasks, most) = (settings.max_concurrent_tasks, given.max_concurrent_tasks);
+    let (tasks, most) = (new.max_concurrent_tasks, given.max_concurrent_tasks);
     if tasks > most && old.is_none_or(|old| tasks > old.max_concurrent_tasks) {
         return Err(beyond("max_concurrent_tasks", "most", most));
     }
-    if old.is_none_or(|old| settings.budget_cents != old.budget_cents) {
-        check_budget_left(write, parent, before.map(|agent| &agent.id), settings.budget_cents, 0).await?;
+    if old.is_none_or(|old| new.budget_cents != old.budget_cents) {
+        let spent = if old.is_none() { new.spent_cents } else { 0 };
+        check_budget_left(write, parent, child.id, new.budget_cents, spent).await?;
     }
     Ok(())
-}
-
-/// Refuses an agent to restore a budget that it cannot give, because meanwhile others got it.
-pub(crate) async fn check_restored_budget(
-    write: &Write<'_>,
-    parent: &Agent,
-    restored: &Archived,
-) -> Result<(), ApiError> {
-    if write.caller.agent_id().is_none() {
-        return Ok(());
-    }
-    check_budget_left(write, parent, Some(&restored.id), restored.budget_cents, restored.spent_cents).await
 }
 
 /// Refuses a child a budget beyond what its parent has left beside it. No bound is refused, too, if the parent has one.

@@ -23,7 +23,8 @@ use store::{
 };
 
 use crate::bounds::{
-    AgentChanges, audited, check_covers_given_budget, check_within_parent, find_parent, narrow_below, set_ceiling,
+    AgentChanges, Bounds, Child, audited, check_covers_given_budget, check_within_parent, find_parent, narrow_below,
+    set_ceiling,
 };
 
 form! {
@@ -72,7 +73,7 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(name): Path) -> Resu
                 let mut settings = before.settings.clone();
                 patch.apply(&mut settings)?;
                 if let Some(ceiling) = ceiling {
-                    set_ceiling(&mut settings, ceiling);
+                    set_ceiling(&mut settings, ceiling, Some(&before.settings));
                 }
                 let parent = patch.parent.map(|Nullable(parent)| parent);
                 Edit { before, settings, parent, owner: patch.owner }.carry_out(write).await
@@ -89,9 +90,9 @@ pub(crate) async fn put(change: Change<Body<Put>>, Path(name): Path) -> Result<R
     let ceiling = ceiling.ok_or_else(|| ApiError::field("scope", "is missing: send scope or preset"))?;
     let mut settings = AgentSettings::new(Patterns::stored(""));
     put.changes.apply(&mut settings)?;
-    set_ceiling(&mut settings, ceiling);
     change
         .on_agent(&name, async |write, before, _| {
+            set_ceiling(&mut settings, ceiling, Some(&before.settings));
             settings.spent_cents = before.settings.spent_cents;
             Edit { before, settings, parent: None, owner: None }.carry_out(write).await
         })
@@ -157,6 +158,15 @@ impl Edit {
         object::check_senders(&write.tx, &write.caller, write.route(), changes, &self.before.id).await
     }
 
+    fn child(&self) -> Child<'_> {
+        Child {
+            scope: Some(&self.settings.scope),
+            bounds: Bounds::of(&self.settings),
+            id: Some(&self.before.id),
+            before: Some(Bounds::of(&self.before.settings)),
+        }
+    }
+
     /// The parent that the agent has afterwards, and that can give what it is to have.
     async fn new_parent(&self, write: &Write<'_>) -> Result<Option<Agent>, ApiError> {
         let before = &self.before;
@@ -165,14 +175,14 @@ impl Edit {
             (None, Some(id)) => {
                 let parent = agent::by_id(&write.tx, id, write.now()).await?.ok_or(Code::ParentNotFound)?;
                 if self.changes_bounds() {
-                    check_within_parent(write, &parent, Some(before), &self.settings).await?;
+                    check_within_parent(write, &parent, &self.child()).await?;
                 }
                 Ok(Some(parent))
             }
             (Some(Some(name)), _) => {
                 let parent = find_parent(write, name, &before.owner.id).await?;
                 check_fits_below(write, before, &parent).await?;
-                check_within_parent(write, &parent, Some(before), &self.settings).await?;
+                check_within_parent(write, &parent, &self.child()).await?;
                 Ok(Some(parent))
             }
         }
@@ -199,6 +209,7 @@ impl Edit {
         if settings == before.settings && parent == before.parent_id && owner.is_none() {
             return Ok(Answer::ok(before)?.unchanged());
         }
+        let only_narrows = parent == before.parent_id && owner.is_none() && is_narrower(&settings, &before.settings);
         agent::update(&write.tx, &before.id, &settings, write.now()).await?;
         if parent != before.parent_id {
             tree::set_parent(&write.tx, &before.id, parent.as_ref(), write.now()).await?;
@@ -221,8 +232,30 @@ impl Edit {
             after.parent.clone_from(&before.parent); // its name is only for callers that may read it
         }
         let (old, new) = audit::changed(audited(before), audited(&after));
-        Ok(Answer::ok(&after)?.audited(&before.id, old, new))
+        Ok(Answer::ok(&after)?.audited(&before.id, old, new).narrowing(only_narrows))
     }
+}
+
+/// Whether settings differ from those before in their bounds alone, and none of these is wider.
+fn is_narrower(new: &AgentSettings, old: &AgentSettings) -> bool {
+    let bounded = AgentSettings {
+        scope: new.scope.clone(),
+        preset: new.preset.clone(),
+        preset_version: new.preset_version,
+        tier: new.tier,
+        max_concurrent_tasks: new.max_concurrent_tasks,
+        budget_cents: new.budget_cents,
+        spent_cents: new.spent_cents,
+        ..old.clone()
+    };
+    let cents = |budget: Option<i64>| budget.unwrap_or(i64::MAX);
+    bounded == *new
+        && new.scope.is_within(&old.scope)
+        && new.tier >= old.tier
+        && new.max_concurrent_tasks <= old.max_concurrent_tasks
+        && cents(new.budget_cents) <= cents(old.budget_cents)
+        && new.spent_cents >= old.spent_cents
+        && bounds(new) != bounds(old)
 }
 
 /// The settings that bound an agent.
@@ -292,6 +325,22 @@ mod tests {
         }
         t.as_(&ada, "PUT", "/api/agents/nobody", json!({ "preset": "worker" })).await.refused(404, "agent_not_found");
         assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'agent.update'").await, 1);
+    }
+
+    /// R88: a client that reads an agent and sends back what it read changes nothing, the preset included.
+    #[tokio::test]
+    async fn the_scope_that_an_agent_has_keeps_its_preset() {
+        let t = TestApp::new(with_neighbours());
+        let ada = t.ada().await;
+        let made = t.as_(&ada, "POST", "/api/agents", json!({ "name": "scout", "preset": "worker" })).await.is(201);
+        for method in ["PUT", "PATCH"] {
+            let body = json!({ "scope": made["scope"], "description": method });
+            let after = t.as_(&ada, method, "/api/agents/scout", body).await.is(200);
+            assert_eq!((&after["preset"], &after["preset_version"]), (&json!("worker"), &json!(1)), "{method}");
+            assert_eq!(after["description"], method);
+        }
+        let after = t.as_(&ada, "PUT", "/api/agents/scout", json!({ "scope": ["agents.read"] })).await.is(200);
+        assert_eq!((&after["preset"], &after["preset_version"]), (&Null, &Null));
     }
 
     /// R41, R8: a narrower ceiling narrows the agents below at once, and each is notified.

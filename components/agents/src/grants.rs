@@ -135,15 +135,20 @@ fn relation(word: &str) -> Result<Relation, ApiError> {
 /// `POST /api/agents/{name}/grants`, `POST /api/agents/{name}/keys/{id}/grants`: gives a grant. A grant that exists already is answered
 /// as it is.
 pub(crate) async fn give(
-    change: Change<Body<Give>>,
+    mut change: Change<Body<Give>>,
     Path(name): Path,
     key: Option<Path>,
 ) -> Result<Response, ApiError> {
-    let relation = relation(&change.input.0.relation)?;
-    change_grants(change, &name, key, async |write, shared, Body(body)| {
+    let Body(Give { subject, relation: word }) = &change.input;
+    let relation = relation(word)?;
+    // Who has this name now is whom the request is about, and what its key is bound to.
+    let to = grant::find_subject(change.app.db(), change.caller.subject(), subject).await?;
+    let to = to.map_or_else(|| subject.clone(), |to| to.named.id.to_string());
+    change.bind([to.as_str()]);
+    change_grants(change, &name, key, async |write, shared, _| {
         let asking = write.caller.subject();
         // A subject that nobody can act as counts as absent: it would have the grant on the day that its account is activated.
-        let to = grant::find_subject(&write.tx, asking, &body.subject).await?.filter(|to| to.is_active);
+        let to = grant::find_subject(&write.tx, asking, &to).await?.filter(|to| to.is_active);
         let to = to.ok_or(Code::SubjectNotFound)?;
         let new = grant::New {
             tenant: write.caller.tenant_id(),

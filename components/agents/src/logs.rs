@@ -15,7 +15,7 @@ use service::{
     extract::{Body, Path, Query},
     form,
     form::nested,
-    object,
+    object, quota,
     response::{Response, json},
 };
 use store::agent::{
@@ -86,7 +86,8 @@ pub(crate) async fn append(
         return Err(Code::OwnLogOnly.with("agent", found.name));
     };
     let appended = lines.len();
-    if !log::append(app.db(), agent, Json::Array(lines).to_string(), app.now()).await? {
+    if !log::append(app.db(), agent, Json::Array(lines).to_string(), &app.settings().quotas, app.now()).await? {
+        quota::check_bytes(&app, app.db(), &caller, caller.user_id()).await?;
         return Err(Code::AgentNotFound.into()); // archived since the caller was looked up
     }
     json(StatusCode::CREATED, &json!({ "appended": appended }))

@@ -84,7 +84,9 @@ pub(crate) async fn put(change: Change<Body<Put>>, Path(name): Path) -> Result<R
             }
             let after = preset::newest(&write.tx, tenant, &name).await?.ok_or(Code::PresetNotFound)?;
             let audited = |preset: &Preset| json!({ "version": preset.version, "scope": preset.scope });
-            Ok(Answer::ok(&after)?.audited(&name, before.as_ref().map_or(Null, audited), audited(&after)))
+            let is_narrower = before.as_ref().is_some_and(|before| after.scope.is_within(&before.scope));
+            let done = Answer::ok(&after)?.audited(&name, before.as_ref().map_or(Null, audited), audited(&after));
+            Ok(done.narrowing(is_narrower))
         })
         .await
 }

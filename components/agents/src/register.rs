@@ -19,6 +19,7 @@ use service::{
     form,
     form::Nullable,
     mint::{self, NewCredential, RequestedScope},
+    quota,
     response::Response,
 };
 use store::{
@@ -26,7 +27,7 @@ use store::{
     permission::DEEPEST,
 };
 
-use crate::bounds::{AgentChanges, audited, check_within_parent, find_parent, set_ceiling};
+use crate::bounds::{AgentChanges, Bounds, Child, audited, check_within_parent, find_parent, set_ceiling};
 
 form! {
     pub(crate) struct Create {
@@ -78,12 +79,13 @@ impl Draft {
             Some(name) => Some(find_parent(write, name, caller.user_id()).await?),
             None => None,
         };
+        quota::check_agents(write.app(), &write.tx, caller, caller.user_id()).await?;
         let mut warnings = Vec::new();
         let ceiling = match self.ceiling.take() {
             Some(ceiling) => ceiling,
             None => default_ceiling(write, parent.as_ref(), &mut warnings).await?,
         };
-        set_ceiling(&mut self.settings, ceiling);
+        set_ceiling(&mut self.settings, ceiling, None);
         if let Some(parent) = &parent {
             self.check_place(write, parent).await?;
         }
@@ -122,7 +124,8 @@ impl Draft {
         if self.tier_left_out && write.caller.agent_id().is_some() {
             self.settings.tier = self.settings.tier.max(parent.settings.tier);
         }
-        check_within_parent(write, parent, None, &self.settings).await
+        let (scope, bounds) = (Some(&self.settings.scope), Bounds::of(&self.settings));
+        check_within_parent(write, parent, &Child { scope, bounds, id: None, before: None }).await
     }
 
     /// Issues a token that carries the whole ceiling.

@@ -170,17 +170,21 @@ impl Bulk {
 
 /// `POST /api/agents/bulk/start` and so on: several agents in one transaction, in the order in which they are named, each decided by
 /// itself. 200: all of them changed; 207: some; 409: none.
-pub(crate) async fn many(change: Change<Body<Bulk>>) -> Result<Response, ApiError> {
+pub(crate) async fn many(mut change: Change<Body<Bulk>>) -> Result<Response, ApiError> {
     let (route, step) = (change.route(), Step::of(change.route())?);
     change.input.0.check()?;
+    // What has these names now is what the request is about, and what its key is bound to.
+    let names = std::mem::take(&mut change.input.0.names);
+    let ids = agent::ids(change.app.db(), change.caller.tenant_id(), &names).await?;
+    change.bind(ids.iter().map(String::as_str));
     change
-        .run(async |write, Body(bulk)| {
+        .run(async |write, _| {
             let mut changes = Vec::new();
             // An agent that a step of this request has reached from above is changed already; its own step is not illegal.
             let mut reached: BTreeSet<AgentId> = BTreeSet::new();
             let (mut results, mut failed) = (Map::new(), 0);
-            for name in bulk.names {
-                let result = match object::agent(&write.tx, &write.caller, route, &name, write.now()).await {
+            for (name, id) in names.into_iter().zip(&ids) {
+                let result = match object::agent(&write.tx, &write.caller, route, id, write.now()).await {
                     Ok(agent) if reached.contains(&agent.id) => Ok(()),
                     Ok(agent) => step.take(write, agent).await.map(|taken| {
                         changes.push(taken.audited());

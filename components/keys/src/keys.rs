@@ -28,7 +28,7 @@ use service::{
     form::{Nullable, PageQuery},
     grantee,
     mint::{self, NewCredential},
-    object,
+    object, quota,
     response::{Response, json},
 };
 use store::{
@@ -180,6 +180,7 @@ pub(crate) async fn create(mut change: Change<Body<Create>>, Path(name): Path) -
     let draft = Draft::read(&change.app, &change.caller, r#type, body).await?;
     change
         .on_agent(&name, async |write, agent, _| {
+            quota::check_credentials(write.app(), &write.tx, &write.caller, &agent.owner.id).await?;
             let id = KeyId::generate(write.now(), write.app().chance());
             let sealed = match &draft {
                 Draft::Webhook(secret) => Some(seal(write.app(), &agent.id, &id, secret)?),

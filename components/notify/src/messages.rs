@@ -13,6 +13,7 @@ use service::{
     extract::{Body, Path},
     form,
     form::Nullable,
+    quota,
     response::Response,
 };
 use store::inbox;
@@ -46,6 +47,7 @@ pub(crate) async fn send(change: Change<Body<Message>>, Path(name): Path) -> Res
             if inbox::unread(&write.tx, &agent.id).await? >= inbox::MOST {
                 return Err(Code::InboxFull.into());
             }
+            quota::check_bytes(write.app(), &write.tx, &write.caller, &agent.owner.id).await?;
             let sender = write.caller.subject().id();
             let from = match write.caller.agent() {
                 Some((name, _)) => json!({ "kind": "agent", "id": sender, "name": name }),
@@ -62,7 +64,7 @@ pub(crate) async fn send(change: Change<Body<Message>>, Path(name): Path) -> Res
 #[cfg(test)]
 mod tests {
     use common::role::Role;
-    use service::testing::TestApp;
+    use service::{settings::Settings, testing::TestApp};
 
     use super::*;
     use crate::router;
@@ -107,5 +109,26 @@ mod tests {
         .await
         .unwrap();
         t.as_(&ada, "POST", MESSAGES, json!({ "text": "a" })).await.refused(409, "inbox_full");
+    }
+    /// R86: inboxes of a person's agents hold as much as the quota allows, whoever writes; acknowledged events make room.
+    #[tokio::test]
+    async fn inboxes_of_a_person_are_bounded() {
+        let quotas = store::usage::Quotas { bytes: 8_000, ..Settings::default().quotas };
+        let t = TestApp::with(router(), Settings { quotas, ..Settings::default() });
+        let ada = t.ada().await;
+        let max = t.user(&ada.tenant, "max@example.com", Role::Admin).await;
+        let scout = t.agent(&ada, "scout", "agents.message agents.read").await;
+        let long = json!({ "text": "x".repeat(3_900) });
+        for by in [&ada, &max] {
+            t.as_(by, "POST", MESSAGES, long.clone()).await.is(201);
+        }
+        for by in [&ada, &max, &scout] {
+            let refused = t.as_(by, "POST", MESSAGES, long.clone()).await.refused(409, "quota_reached");
+            assert_eq!((&refused["of"], &refused["limit"]), (&json!("person"), &json!(8_000)));
+        }
+        let last = t.as_(&scout, "GET", INBOX, Null).await.is(200)["items"][1]["id"].clone();
+        t.as_(&scout, "POST", &format!("{INBOX}/ack"), json!({ "upto": last })).await.is(200);
+        assert_eq!(t.number("SELECT sum(bytes) + sum(agents) FROM usage").await, 2);
+        t.as_(&ada, "POST", MESSAGES, long).await.is(201);
     }
 }

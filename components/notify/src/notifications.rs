@@ -88,7 +88,10 @@ pub(crate) async fn read_all(app: App, caller: Caller, _: Body<Empty>) -> Result
 /// `DELETE /api/notifications/{id}`: deletes one of the caller's own.
 pub(crate) async fn delete(app: App, caller: Caller, Path(id): Path, _: Body<Empty>) -> Result<Response, ApiError> {
     match notification::delete(app.db(), caller.user_id(), &id).await? {
-        true => Ok(no_content()),
+        true => {
+            notification::is_no_more_enough(app.db(), caller.user_id()).await?;
+            Ok(no_content())
+        }
         false => Err(Code::NotificationNotFound.into()),
     }
 }

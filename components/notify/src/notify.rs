@@ -15,6 +15,7 @@ use service::{
     form,
     form::Nullable,
     idempotency::{Answer, IdempotencyKey, KEPT_FOR},
+    quota,
     response::Response,
 };
 use store::{
@@ -33,6 +34,10 @@ form! {
         user: Option<Nullable<String>>,
     }
 }
+
+/// How a person makes room for notifications.
+const FREE: &str =
+    "The person can delete notifications with DELETE /api/notifications/<id>, which GET /api/notifications lists";
 
 #[derive(Serialize)]
 struct Delivered<'a> {
@@ -80,11 +85,15 @@ pub(crate) async fn notify(
         user: user.map(str::trim),
         now: app.now(),
         kept,
+        most: app.settings().quotas.notifications,
     };
     match notification::notify(app.db(), agent, &new, app.now().plus_seconds(KEPT_FOR)).await {
         Ok(true) => Ok(answer.into_response()),
         Ok(false) if key.is_some() && kept_answer::is_full(app.db(), agent.as_str()).await? => {
             Err(Code::TooManyKeys.into())
+        }
+        Ok(false) if notification::is_enough(app.db(), agent, new.user, new.most).await? => {
+            Err(quota::reached("notifications", FREE, "person", new.most))
         }
         Ok(false) => Err(Code::RecipientNotFound.into()),
         // A concurrent request with the same key was first: its row made the whole statement fail.

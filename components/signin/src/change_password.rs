@@ -16,7 +16,7 @@ use service::{
 };
 use store::{credential, user};
 
-use crate::{password, sign_in::count_try};
+use crate::{password, sign_in::guesses, tries};
 
 form! {
     pub(crate) struct NewPassword {
@@ -35,7 +35,7 @@ pub(crate) async fn change(change: Change<Body<NewPassword>>) -> Result<Response
     let stored = user::password_hash(app.db(), caller.user_id()).await?;
     if let Some(stored) = &stored {
         let current = body.current.as_deref().ok_or_else(|| ApiError::field("current", "is missing"))?;
-        count_try(app, caller.email(), Code::WrongPassword, check(app, current, stored)).await?;
+        tries::check(app, &guesses(app, caller.email()), Code::WrongPassword, check(app, current, stored)).await?;
     }
     password::take_turn(app).await?;
     // Before the transaction: nothing slow may happen under the write lock.
@@ -47,7 +47,8 @@ pub(crate) async fn change(change: Change<Body<NewPassword>>) -> Result<Response
                 return Err(Code::WrongPassword.into()); // it was changed meanwhile
             }
             let ended = credential::revoke_sessions(&write.tx, me, Some(session), write.now()).await?;
-            Ok(Answer::no_content().audited(me, Null, json!({ "ended_sessions": ended })))
+            let after = json!({ "ended_sessions": ended });
+            Ok(Answer::no_content().audited(me, Null, after).narrowing(stored.is_some()))
         })
         .await
 }

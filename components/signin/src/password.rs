@@ -192,12 +192,15 @@ pub(crate) async fn set(change: Change<Body<Set>>, Path(id): Path) -> Result<Res
     let hash = hash(&body.password, app.chance())?;
     change
         .run(async |write, _| {
+            // A new password locks out everybody who knows the old one; the first one lets somebody in.
+            let had_one = user::password_hash(&write.tx, &user.id).await?.is_some();
             if !user::set_password(&write.tx, write.caller.tenant_id(), user.id.as_str(), &hash).await? {
                 return Err(Code::UserNotFound.into());
             }
             let own = (user.id == *write.caller.user_id()).then(|| write.caller.credential_id());
             let ended = credential::revoke_sessions(&write.tx, &user.id, own, write.now()).await?;
-            Ok(Answer::no_content().audited(&user.id, Null, json!({ "ended_sessions": ended })))
+            let after = json!({ "ended_sessions": ended });
+            Ok(Answer::no_content().audited(&user.id, Null, after).narrowing(had_one))
         })
         .await
 }

@@ -4,6 +4,7 @@
 mod audit;
 mod routes;
 mod scopes;
+mod usage;
 mod users;
 
 pub use routes::router;

@@ -140,6 +140,7 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
     change
         .on(&id, find, async |write, found, _| {
             let before = audited(&found);
+            let was = found.clone();
             let user = User {
                 name: name.unwrap_or(found.name),
                 role: role.unwrap_or(found.role),
@@ -152,7 +153,10 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                 return Ok(answer.unchanged());
             }
             match user::update(&write.tx, write.caller.tenant_id(), &user).await? {
-                UpdateOutcome::Done => Ok(answer.audited(&user.id, before, after)),
+                UpdateOutcome::Done => {
+                    let only_narrows = user.role < was.role && user.name == was.name && user.email == was.email;
+                    Ok(answer.audited(&user.id, before, after).narrowing(only_narrows))
+                }
                 UpdateOutcome::EmailTaken => Err(Code::EmailTaken.into()),
                 UpdateOutcome::LastAdmin => Err(Code::LastAdmin.into()),
             }

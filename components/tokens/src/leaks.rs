@@ -51,6 +51,7 @@ pub(crate) async fn report(app: App, route: &'static Route, Body(leak): Body<Lea
     let was_live = credential::revoke(&tx, found.credential_id(), app.now()).await?;
     // A thief may have rotated it: the successor stays live, and only the owner knows who holds it.
     let successor = credential::successor(&tx, found.credential_id(), found.agent_id(), app.now()).await?;
+    let successor = successor.map(|successor| successor.prefix);
     let action = route.audit.unwrap_or_default();
     let is_news =
         was_live || (successor.is_some() && !audit::exists(&tx, found.credential_id().as_str(), action).await?);

@@ -23,6 +23,7 @@ use service::{
     form,
     form::{Nullable, PageQuery},
     mint::{self, NewCredential},
+    quota,
     response::{Response, json},
 };
 use store::{
@@ -87,6 +88,7 @@ pub(crate) async fn create(mut change: Change<Body<Create>>) -> Result<Response,
     change
         .run(async |write, _| {
             let mut warnings = Vec::new();
+            quota::check_credentials(write.app(), &write.tx, &write.caller, write.caller.user_id()).await?;
             mint::warn_of_no_effect(&write.caller, &scope, write.caller.role(), false, &mut warnings);
             let expires_at = lifetime.ending(write.now());
             let (record, secret) = insert(write, &name, &scope, expires_at).await?;
@@ -170,8 +172,8 @@ pub(crate) async fn rotate(change: Change<Body<Rotate>>, Path(id): Path) -> Resu
 
     change
         .on(&id, find, async |write, old, _| {
-            if old.replaced_by.is_some() && old.revoked_at.is_none() {
-                return Err(Code::TokenReplaced.into());
+            if old.replaced_by.is_some() {
+                return Err(replaced(write, &old).await?);
             }
             // Rotating is not minting: the new one has the old one's scope and end.
             let name = old.name.as_deref().unwrap_or("PAT");
@@ -186,6 +188,18 @@ pub(crate) async fn rotate(change: Change<Body<Rotate>>, Path(id): Path) -> Resu
             Ok(Answer::created(&shown)?.with_secret().audited(&old.id, Null, after))
         })
         .await
+}
+
+/// The refusal of a token that was rotated before. It names the one that works now: a client that lost the answer goes on with that one,
+/// and makes no third.
+async fn replaced(write: &Write<'_>, old: &Token) -> Result<ApiError, ApiError> {
+    Ok(match credential::successor(&write.tx, &old.id, None, write.now()).await? {
+        Some(next) => Code::TokenReplaced
+            .detail(format!("This token was replaced by {}…, so it cannot be rotated again.", next.prefix))
+            .with("successor", next.id.as_str())
+            .extra("replaced_by", next.id.as_str()),
+        None => Code::TokenEnded.detail("This token was replaced, and the token that replaced it has ended too."),
+    })
 }
 
 /// `DELETE /auth/tokens/{id}`: revokes one of the PATs of the caller's person. 204 too when it was revoked before.

@@ -29,7 +29,8 @@ async fn run(app: &App) -> Result<(), DbError> {
     // After the response: a slow provider delays neither the caller nor the rest of this.
     let sender = app.clone();
     app.after_response(async move { mail::send_due(&sender).await }).await;
-    housekeeping::purge(app.db(), app.now()).await?;
+    housekeeping::purge(app.db(), &app.settings().quotas, app.now()).await?;
+    tell_when_nearly_full(app).await?;
     let written = housekeeping::write_refusals(app.db(), app.chance(), app.now()).await;
     let schema = schema::look(app.db()).await?;
     match schema::is_news(app.db(), &schema).await {
@@ -42,6 +43,21 @@ async fn run(app: &App) -> Result<(), DbError> {
         log(app.request_id(), "tick", &format!("audit head {head}"));
     }
     written
+}
+
+/// Tells the operator once, in the log and as a notification, that little room is left; and again when that comes about again.
+async fn tell_when_nearly_full(app: &App) -> Result<(), DbError> {
+    let (used, Some(bound)) = app.db().size().await? else { return Ok(()) };
+    if !housekeeping::became_nearly_full(app.db(), used, bound).await? {
+        return Ok(());
+    }
+    let mib = |bytes: i64| bytes / (1024 * 1024);
+    let (used, bound) = (mib(used), mib(bound));
+    log(app.request_id(), "tick", &format!("the database is nearly full: {used} of {bound} MiB are in use"));
+    let body = format!(
+        "{used} of the {bound} MiB that database_max_mib allows are in use. When they are full, requests that store something get 503 storage_full. Raise the variable database_max_mib, or look with GET /api/usage who stores the most."
+    );
+    housekeeping::notify_operators(app.db(), app.chance(), ("The database is nearly full", &body), app.now()).await
 }
 
 #[cfg(test)]

@@ -378,6 +378,10 @@ errors! {
     InboxFull 409 "inbox_full": "This agent's inbox holds the maximum of 10000 events.",
         "Wait until the agent has acknowledged events with POST /api/agents/me/inbox/ack, then send the message again.",
         page: "/docs/agents/concepts/inbox";
+    QuotaReached 409 "quota_reached": "A quota is reached: this person or this tenant stores as much as it may.",
+        "{free}. An admin can read who stores how much with GET /api/usage, and the operator can raise the variable quotas.",
+        agent: "Ask {owner} to make room. {free}.",
+        page: "/docs/agents/concepts/people#quotas";
     AlreadyGranted 409 "already_granted": "The agent's token can already use everything that was asked for.",
         "Send the request that needs the scope, with the agent's token. GET /api/auth/whoami lists everything that the token can use.",
         page: "/docs/agents/concepts/access#asking";
@@ -394,7 +398,7 @@ errors! {
         "Create a new token with POST /auth/tokens {{\"name\": \"…\"}} from a session.",
         page: "/docs/agents/concepts/pats#rotation";
     TokenReplaced 409 "token_replaced": "This token was already replaced. It works until its grace period ends, and cannot be rotated again.",
-        "Use the token that replaced it.",
+        "Use the token that replaced it. If that token is lost, send POST /auth/tokens/{successor}/rotate from a session.",
         agent: "Use the token that replaced it. If the request that replaced it had an Idempotency-Key, repeat that request to get the token again. If the token is lost, ask {owner} for {step} before the grace period ends.",
         page: "/docs/agents/concepts/credentials#rotation";
     IdempotencyOtherCredential 409 "idempotency_other_credential": "The first response to this Idempotency-Key holds a secret, so only the credential that received it can get it again.",
@@ -432,6 +436,9 @@ errors! {
     TooManyMails 429 "too_many_mails": "You have asked for too many mails.",
         "Wait for the number of seconds in the header Retry-After, then ask again.",
         page: "/docs/agents/concepts/mail#test";
+    TooManyChanges 429 "too_many_changes": "You have changed as much in a day as one person may, with all of their agents.",
+        "Wait for the number of seconds in the header Retry-After, then send the request again. Requests that only take rights away still work.",
+        page: "/docs/agents/concepts/people#quotas";
     TooManyHashes 429 "too_many_hashes": "The server cannot check more passwords at the moment.",
         "Wait for the number of seconds in the header Retry-After, then try again.";
     TooManyKeys 429 "too_many_idempotency_keys": "You have the maximum number of kept responses.",

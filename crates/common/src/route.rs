@@ -187,6 +187,17 @@ pub enum Query {
     Any,
 }
 
+/// What the change of a row does to rights. It decides whether the change goes through when the database is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// It may give some, or stores more: 503 `storage_full` when the database is full. Reads too.
+    Gives,
+    /// It only takes some away: it always goes through, and an `Idempotency-Key` never keeps it from being done again.
+    Takes,
+    /// The body decides: it goes through if it only makes rights less, which the handler says with its answer.
+    Decided,
+}
+
 /// One row of the table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Route {
@@ -217,8 +228,8 @@ pub struct Route {
     pub secrets: &'static [&'static str],
     /// Whether responses are kept for `Idempotency-Key`.
     pub is_idempotent: bool,
-    /// Whether it only takes rights away. Such a route works even when the database is full.
-    pub revokes: bool,
+    /// What it does to rights.
+    pub rights: Rights,
     /// The action in the audit row that it writes. `None`: it changes nothing, or only a row that is itself a record.
     pub audit: Option<&'static str>,
     /// Whether it only reads, although its method is not GET.
@@ -245,7 +256,7 @@ const fn route(method: &'static str, path: &'static str, title: &'static str) ->
         media: Media::Json,
         secrets: &[],
         is_idempotent: false,
-        revokes: false,
+        rights: Rights::Gives,
         audit: None,
         changes_nothing: false,
         query: Query::Only(&[]),
@@ -344,7 +355,11 @@ impl Route {
     }
 
     const fn revokes(self) -> Self {
-        Self { revokes: true, ..self }
+        Self { rights: Rights::Takes, ..self }
+    }
+
+    const fn may_narrow(self) -> Self {
+        Self { rights: Rights::Decided, ..self }
     }
 
     const fn changes_nothing(self) -> Self {
@@ -390,10 +405,10 @@ routes! {
     Signin {
         BOOTSTRAP = post("/auth/bootstrap", "Create the first tenant and its admin, once").public().secrets(&["secret"]).audited("tenant.bootstrap").page("concepts/people");
         SIGN_IN = post("/auth/token", "Sign in with a password").public().secrets(&["password"]).audited("session.start").page("concepts/credentials");
-        PASSWORD_CHANGE = post("/auth/password", "Change the caller's own password").for_sessions().secrets(&["current"]).idempotent().audited("user.change_password").page("concepts/people");
+        PASSWORD_CHANGE = post("/auth/password", "Change the caller's own password").for_sessions().secrets(&["current"]).idempotent().may_narrow().audited("user.change_password").page("concepts/people");
         TENANT_CREATE = post("/operator/tenants", "Create a further tenant and its admin").public().secrets(&["secret"]).audited("tenant.create").page("concepts/people");
         OPERATOR_REVOKE = post("/operator/revoke", "Revoke everything that was issued before a given time, after a backup was restored").public().secrets(&["secret"]).revokes().audited("operator.revoke").page("concepts/credentials#after-a-backup-was-restored");
-        PASSWORD_SET = post("/api/users/{id}/set-password", "Set a user's password").scope(UsersWrite).for_sessions().idempotent().audited("user.set_password").page("concepts/people");
+        PASSWORD_SET = post("/api/users/{id}/set-password", "Set a user's password").scope(UsersWrite).for_sessions().idempotent().may_narrow().audited("user.set_password").page("concepts/people");
     }
 
     Tokens {
@@ -416,10 +431,11 @@ routes! {
         USERS_LIST = get("/api/users", "List the tenant's users").scope(UsersRead).for_people().query(&["q", "role", "active", "cursor", "limit"]).page("concepts/people");
         USERS_CREATE = post("/api/users", "Create a user").scope(UsersWrite).for_sessions().idempotent().audited("user.create").page("concepts/people");
         USERS_GET = get("/api/users/{id}", "Get a user").scope(UsersRead).for_people().page("concepts/people");
-        USERS_PATCH = patch("/api/users/{id}", "Change a user's name, role or address").scope(UsersWrite).for_sessions().audited("user.update").page("concepts/people");
+        USERS_PATCH = patch("/api/users/{id}", "Change a user's name, role or address").scope(UsersWrite).for_sessions().may_narrow().audited("user.update").page("concepts/people");
         USERS_DELETE = delete("/api/users/{id}", "Delete a user, and transfer or archive the user's agents").scope(UsersWrite).for_sessions().revokes().audited("user.delete").query(&["agents"]).page("concepts/people");
         USERS_ACTIVATE = post("/api/users/{id}/activate", "Activate an account").scope(UsersWrite).for_sessions().idempotent().audited("user.activate").page("concepts/people");
         USERS_DEACTIVATE = post("/api/users/{id}/deactivate", "Deactivate an account, with all its credentials").scope(UsersWrite).for_sessions().idempotent().revokes().audited("user.deactivate").page("concepts/people");
+        USAGE = get("/api/usage", "What the tenant and its users store, and their quotas").scope(UsersRead).for_people().page("concepts/people#quotas");
         AUDIT_LIST = get("/api/audit", "List audit rows of the agents that the caller may read, or of the whole tenant").scope(AuditRead).query(&["actor", "action", "object", "credential", "request", "outcome", "since", "until", "cursor", "limit"]).page("concepts/audit");
         AUDIT_EXPORT = get("/api/audit/export", "Export audit rows, one JSON object per line").scope(AuditRead).query(&["actor", "action", "object", "credential", "request", "outcome", "since", "until"]).page("concepts/audit");
         AUDIT_VERIFY = get("/api/audit/verify", "Verify that the audit trail is as it was sealed").scope(AuditReadAll).for_people().query(&["head", "from"]).page("concepts/audit");
@@ -433,8 +449,8 @@ routes! {
         AGENTS_LIST = get("/api/agents", "List the agents that the caller may read").scope(AgentsList).query(&["q", "state", "owner", "parent", "has_token", "cursor", "limit"]).page("concepts/agents");
         AGENTS_CREATE = post("/api/agents", "Register an agent and issue its token").scope(AgentsCreate).idempotent().audited("agent.create").page("concepts/agents");
         AGENTS_GET = get("/api/agents/{name}", "Get an agent").scope(AgentsRead).on_agent(Read).page("concepts/agents");
-        AGENTS_PATCH = patch("/api/agents/{name}", "Change an agent").scope(AgentsUpdate).on_agent(Update).fields(BOUNDS_AND_PLACE).audited("agent.update").page("concepts/agents");
-        AGENTS_PUT = put("/api/agents/{name}", "Replace all settings of an agent").scope(AgentsUpdate).on_agent(Update).fields(BOUNDS).audited("agent.update").page("concepts/agents");
+        AGENTS_PATCH = patch("/api/agents/{name}", "Change an agent").scope(AgentsUpdate).on_agent(Update).fields(BOUNDS_AND_PLACE).may_narrow().audited("agent.update").page("concepts/agents");
+        AGENTS_PUT = put("/api/agents/{name}", "Replace all settings of an agent").scope(AgentsUpdate).on_agent(Update).fields(BOUNDS).may_narrow().audited("agent.update").page("concepts/agents");
         AGENTS_DELETE = delete("/api/agents/{name}", "Archive an agent and all agents below it, and revoke their credentials").scope(AgentsDelete).on_agent(Delete).revokes().audited("agent.archive").query(&["confirm"]).page("concepts/agents");
         ARCHIVED_LIST = get("/api/agents/archived", "List the archived agents that the caller may restore").scope(AgentsDelete).query(&["cursor", "limit"]).page("concepts/agents");
         ARCHIVED_RESTORE = post("/api/agents/archived/{id}/restore", "Restore an archived agent, stopped and without credentials").scope(AgentsDelete).idempotent().audited("agent.restore").page("concepts/agents");
@@ -466,10 +482,10 @@ routes! {
         ACCESS_LIST = get("/api/access-requests", "List access requests of the calling agent, or those that the caller may decide").query(&["state", "agent", "cursor", "limit"]).page("concepts/access");
         ACCESS_GET = get("/api/access-requests/{id}", "Get an access request with its decision").on_access_request(Share).page("concepts/access");
         ACCESS_APPROVE = post("/api/access-requests/{id}/approve", "Approve an access request for a number of hours").for_sessions().on_access_request(Share).idempotent().audited("access.approve").page("concepts/access");
-        ACCESS_DENY = post("/api/access-requests/{id}/deny", "Deny an access request").for_sessions().on_access_request(Share).idempotent().audited("access.deny").page("concepts/access");
+        ACCESS_DENY = post("/api/access-requests/{id}/deny", "Deny an access request").for_sessions().on_access_request(Share).idempotent().revokes().audited("access.deny").page("concepts/access");
         ACCESS_REVOKE = post("/api/access-requests/{id}/revoke", "Revoke an approval").for_sessions().on_access_request(Share).revokes().audited("access.revoke").page("concepts/access");
         PRESETS_LIST = get("/api/presets", "List the presets in their newest versions").page("concepts/permissions#presets");
-        PRESET_PUT = put("/api/presets/{name}", "Create a new version of a preset").scope(PresetsWrite).for_people().audited("preset.put").page("concepts/permissions#presets");
+        PRESET_PUT = put("/api/presets/{name}", "Create a new version of a preset").scope(PresetsWrite).for_people().may_narrow().audited("preset.put").page("concepts/permissions#presets");
         PRESET_DRIFT = get("/api/presets/{name}/drift", "List the agents of a preset that lack something of its newest version").scope(AgentsList).query(&["cursor", "limit"]).page("concepts/permissions#presets");
     }
 
@@ -584,7 +600,7 @@ mod tests {
                 assert!(!scope.is_for_people() || is_for_people, "{name}");
             }
             assert!(route.access != Access::Public || !route.is_idempotent, "{name}");
-            assert!(!(route.revokes && route.is_safe()), "{name}");
+            assert!(route.rights == Rights::Gives || !route.is_safe(), "{name}");
             assert!(route.group != Group::Docs || route.access == Access::Public, "{name}");
         }
     }

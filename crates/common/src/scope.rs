@@ -335,21 +335,20 @@ impl Patterns {
     /// scopes that are defined later are not included.
     #[must_use]
     pub fn within(&self, bounds: &[&str], custom: &CustomScopes) -> Self {
-        let covers = |bound: &str, pattern: &str| {
-            bound.split_ascii_whitespace().any(|of| match of.strip_suffix('*') {
-                Some(below) => pattern.starts_with(below),
-                None => of == pattern,
-            })
-        };
         let mut kept: Vec<String> = Vec::new();
         for pattern in &self.patterns {
-            if bounds.iter().all(|bound| covers(bound, pattern)) {
+            if bounds.iter().all(|bound| bound.split_ascii_whitespace().any(|of| covers(of, pattern))) {
                 kept.push(pattern.clone());
             } else {
                 kept.extend(Scopes::stored(pattern, custom).all_names().into_iter().map(str::to_owned));
             }
         }
         Self::stored(&sorted(&kept).join(" "))
+    }
+
+    /// Whether each pattern is covered by one of `bound`: so that they hold no scope that `bound` lacks, now and when scopes are added.
+    pub fn is_within(&self, bound: &Self) -> bool {
+        self.patterns.iter().all(|pattern| bound.patterns.iter().any(|of| covers(of, pattern)))
     }
 
     /// The known scopes that the patterns cover.
@@ -365,6 +364,14 @@ impl Patterns {
     /// The text for the column.
     pub fn to_column(&self) -> String {
         self.patterns.join(" ")
+    }
+}
+
+/// Whether the pattern `of` covers all that `pattern` does.
+fn covers(of: &str, pattern: &str) -> bool {
+    match of.strip_suffix('*') {
+        Some(below) => pattern.starts_with(below),
+        None => of == pattern,
     }
 }
 
@@ -409,6 +416,17 @@ mod tests {
         let asked = patterns(&["ui.notify", "agents.*", "ui.notify"]).unwrap();
         assert_eq!(asked.to_column(), "agents.* ui.notify");
         assert_eq!(Patterns::stored(&asked.to_column()), asked);
+    }
+
+    /// R87: what is within a bound stays within it, whatever scopes are added.
+    #[test]
+    fn patterns_are_within_a_bound_that_covers_each_of_them() {
+        let within = |inner: &str, outer: &str| Patterns::stored(inner).is_within(&Patterns::stored(outer));
+        assert!(within("agents.read", "agents.*") && within("agents.token.*", "agents.* x.a") && within("x.a", "*"));
+        assert!(within("", "agents.read") && within("agents.read", "agents.list agents.read"));
+        assert!(!within("agents.read ui.notify", "agents.*") && !within("*", "agents.*") && !within("x.a", ""));
+        let all = Scopes::stored("agents.*", &CustomScopes::default()).to_patterns();
+        assert!(all.is_within(&Patterns::stored("agents.*")) && !Patterns::stored("agents.*").is_within(&all));
     }
 
     #[test]

@@ -17,9 +17,10 @@ use common::{
     error::{ApiError, Code},
     id::UserId,
     role::Role,
-    route::Route,
+    route::{Rights, Route},
     time::Timestamp,
 };
+use http::StatusCode;
 use serde_json::Value as Json;
 use store::{
     access_request::AccessRequest,
@@ -31,6 +32,7 @@ use store::{
     key::AgentKey,
     origin::Origin,
     outbox::Mail,
+    usage,
     user::User,
 };
 
@@ -42,7 +44,7 @@ use crate::{
     extract::{Body, Empty},
     grantee, guard,
     idempotency::IdempotencyKey,
-    object,
+    object, quota,
     response::Response,
 };
 
@@ -122,12 +124,23 @@ impl<T> Change<T> {
         act: impl AsyncFnOnce(&Write<'_>, T) -> Result<Done, ApiError>,
     ) -> Result<Response, ApiError> {
         let Self { app, caller, input, route, kept } = self;
-        let write = match begin(&app, caller, route, kept.as_ref()).await? {
+        let write = match begin(&app, caller, route, kept).await? {
             Begun::Write(write) => write,
             Begun::Replayed(answer) => return Ok(answer),
         };
-        let done = act(&write, input).await?;
-        write.finish(done, kept).await
+        let outcome = act(&write, input).await;
+        write.finish(outcome).await
+    }
+
+    /// Binds the request's idempotency key to further objects that it names, by their ids: a name may belong to another object when the
+    /// request is sent again.
+    pub fn bind<'i>(&mut self, ids: impl IntoIterator<Item = &'i str>) {
+        if let Some(mut kept) = self.kept.take() {
+            for id in ids {
+                kept = kept.about(id);
+            }
+            self.kept = Some(kept);
+        }
     }
 
     /// Changes the object that `find` finds by `name`. It is looked up before the transaction, so that a refusal costs no writer, and
@@ -198,19 +211,20 @@ async fn begin<'a>(
     app: &'a App,
     caller: Caller,
     route: &'static Route,
-    kept: Option<&IdempotencyKey>,
+    kept: Option<IdempotencyKey>,
 ) -> Result<Begun<'a>, ApiError> {
-    // A change that only takes rights away must go through when the database is full.
-    let purpose = if route.revokes { Purpose::Revoking } else { Purpose::Durable };
-    let tx = app.db().begin(purpose).await?;
+    let tx = app.db().begin(Purpose::Durable).await?;
     let caller = caller.reload(&tx, app.now()).await?;
     guard::admit(app, &caller, route)?;
-    if let Some(kept) = kept
-        && let Some(answer) = kept.replay(app, &tx, &caller).await?
-    {
-        return Ok(Begun::Replayed(answer));
+    let first = match &kept {
+        Some(kept) => kept.replay(app, &tx, &caller).await?,
+        None => None,
+    };
+    match first {
+        // What takes a right away is done again: meanwhile somebody may have given it back.
+        Some(answer) if route.rights != Rights::Takes => Ok(Begun::Replayed(answer)),
+        first => Ok(Begun::Write(Write { tx, caller, app, route, kept, first })),
     }
-    Ok(Begun::Write(Write { tx, caller, app, route }))
 }
 
 /// A change under the write lock.
@@ -221,6 +235,9 @@ pub struct Write<'a> {
     pub caller: Caller,
     app: &'a App,
     route: &'static Route,
+    kept: Option<IdempotencyKey>,
+    /// The first answer, where it is no reason not to act.
+    first: Option<Response>,
 }
 
 impl Write<'_> {
@@ -254,16 +271,50 @@ impl Write<'_> {
         Ok(audit::insert(&self.tx, &self.origin(), &Event { action, object, before, after }).await?)
     }
 
-    async fn finish(self, done: Done, kept: Option<IdempotencyKey>) -> Result<Response, ApiError> {
+    /// Ends a change with what the handler made of it: writes its audit rows and the kept answer, and commits.
+    async fn finish(mut self, outcome: Result<Done, ApiError>) -> Result<Response, ApiError> {
+        let first = self.first.take();
+        let done = match (outcome, first) {
+            // Nothing was left to take away: the first request has done it, and its answer is this one's too.
+            (Ok(Done { changes: None, .. }), Some(first)) => return Ok(first),
+            (Err(refusal), Some(first)) if refusal.code().row().status == StatusCode::CONFLICT.as_u16() => {
+                return Ok(first);
+            }
+            (Ok(done), Some(_)) => {
+                self.kept = None;
+                done
+            }
+            (outcome, None) => outcome?,
+            (Err(refusal), _) => return Err(refusal),
+        };
         let Some(changes) = done.changes else { return Ok(done.answer.into_response()) };
+        if self.route.rights != Rights::Takes && !done.only_narrows {
+            let length = |json: &Json| if json.is_null() { 0 } else { json.to_string().len() };
+            let texts = changes.iter().map(|row| length(&row.before) + length(&row.after));
+            quota::count_trail(self.app, &self.tx, self.caller.user_id(), texts, self.app.now()).await?;
+        }
         for Audited { object, before, after } in changes {
             self.record(self.action(), &object, before, after).await?;
         }
         grantee::end(&self.tx, &self.origin()).await?;
-        if let Some(kept) = kept {
-            kept.keep(self.app, &self.tx, &self.caller, &done.answer).await?;
+        if let Some(kept) = &self.kept {
+            let (tenant, user) = (self.caller.tenant_id(), self.caller.user_id());
+            let stored = usage::find(&self.tx, tenant, user).await?;
+            let quotas = self.app.settings().quotas;
+            let has_room = stored.person.bytes < quotas.bytes && stored.tenant.bytes < quotas.of_tenant().bytes;
+            let is_kept = has_room && kept.keep(self.app, &self.tx, &self.caller, &done.answer).await?;
+            // What takes a right away needs no kept answer.
+            if !is_kept && self.route.rights != Rights::Takes {
+                return Err(Code::TooManyKeys.into());
+            }
         }
-        self.tx.commit().await?;
+        // The one place that decides whether a change goes through when the database is full.
+        let purpose = match self.route.rights {
+            Rights::Takes => Purpose::Revoking,
+            Rights::Decided if done.only_narrows => Purpose::Narrowing,
+            Rights::Decided | Rights::Gives => Purpose::Durable,
+        };
+        self.tx.commit_as(purpose).await?;
         Ok(done.answer.into_response())
     }
 }
@@ -284,6 +335,15 @@ pub struct Done {
     answer: Answer,
     /// `None`: nothing was changed.
     changes: Option<Vec<Audited>>,
+    only_narrows: bool,
+}
+
+impl Done {
+    /// The same, with whether the change makes rights less and does nothing else. It counts on the rows whose body decides.
+    #[must_use]
+    pub fn narrowing(self, only_narrows: bool) -> Self {
+        Self { only_narrows, ..self }
+    }
 }
 
 impl Answer {
@@ -294,12 +354,12 @@ impl Answer {
 
     /// Ends a change of several objects, each with an audit row of its own.
     pub fn audited_all(self, changes: Vec<Audited>) -> Done {
-        Done { answer: self, changes: Some(changes) }
+        Done { answer: self, changes: Some(changes), only_narrows: false }
     }
 
     /// Ends a change that changes nothing: nothing is written, and the answer is not kept.
     pub fn unchanged(self) -> Done {
-        Done { answer: self, changes: None }
+        Done { answer: self, changes: None, only_narrows: false }
     }
 }
 

@@ -130,12 +130,12 @@ impl IdempotencyKey {
         }
     }
 
-    /// Keeps the answer, in the transaction of the change that it answers.
-    pub(crate) async fn keep(&self, app: &App, tx: &Tx<'_>, caller: &Caller, first: &Answer) -> Result<(), ApiError> {
+    /// Keeps the answer, in the transaction of the change that it answers; `false`: the caller has as many as it may have.
+    pub(crate) async fn keep(&self, app: &App, tx: &Tx<'_>, caller: &Caller, first: &Answer) -> Result<bool, ApiError> {
         let row = self.seal(app, caller, first)?;
         let (owner, ends) = (caller.subject().id(), app.now().plus_seconds(KEPT_FOR));
-        let is_kept = kept_answer::insert(tx, &self.digest, owner, &row, ends, app.now()).await?;
-        if is_kept { Ok(()) } else { Err(Code::TooManyKeys.into()) }
+        let whose = (owner, caller.user_id().as_str());
+        Ok(kept_answer::insert(tx, &self.digest, whose, &row, ends, app.now()).await?)
     }
 }
 

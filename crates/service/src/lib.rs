@@ -11,6 +11,7 @@
 //! extract, idempotency        the arguments of handlers; kept answers
 //! call                        a request on its way to its handler
 //! grantee, mint, object       what every new credential must respect; the object that a request names
+//! quota                       what one person and one tenant may store
 //! guard                       lets a caller in, or says why not
 //! caller, fixes, credential   the caller, and how it fixes a refusal
 //! form                        bodies and queries, field by field
@@ -39,6 +40,7 @@ pub mod idempotency;
 mod macros;
 pub mod mint;
 pub mod object;
+pub mod quota;
 pub mod response;
 pub mod router;
 pub mod settings;

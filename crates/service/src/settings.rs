@@ -6,16 +6,17 @@ use common::{
     url::is_label,
     vault::Vault,
 };
-use store::audit::chain;
+use store::{audit::chain, usage::Quotas};
 
 /// The smallest bound of the database that leaves room to work in, MiB.
 const LEAST_MIB: i64 = 1;
+
+const MIB: i64 = 1024 * 1024;
 
 /// The bound of the database where the operator sets none: no client can fill the disk with requests.
 pub const DEFAULT_MIB: i64 = 10 * 1024;
 
 /// The operator's settings.
-#[derive(Default)]
 pub struct Settings {
     /// Digest of the operator secret; unset: bootstrap, tenants and the operator's revocation do not answer.
     pub operator_secret: Option<Digest>,
@@ -31,10 +32,57 @@ pub struct Settings {
     pub vault: Vault,
     /// Passwords that the server checks in one second at most.
     pub hashes_per_second: Option<i64>,
+    /// What one person may store; a tenant may store more ([`Quotas::of_tenant`]).
+    pub quotas: Quotas,
     /// The provider that sends mail; unset: no mail is sent. Known to every component that queues mail.
     pub mail_provider: Option<Provider>,
     /// How mail is sent; known to the component that sends it.
     pub mail: Option<Mail>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            operator_secret: None,
+            public_url: None,
+            database_max_mib: None,
+            trusted_proxies: Vec::new(),
+            audit_keys: Vec::new(),
+            vault: Vault::default(),
+            hashes_per_second: None,
+            quotas: default_quotas(DEFAULT_MIB),
+            mail_provider: None,
+            mail: None,
+        }
+    }
+}
+
+/// The quotas of a person that no honest one meets, in a database of this size: a tenth of it for what they store.
+fn default_quotas(mib: i64) -> Quotas {
+    let mib = (mib / 10).max(1);
+    Quotas {
+        agents: 10_000,
+        credentials: 10_000,
+        bytes: mib.saturating_mul(MIB),
+        notifications: mib.saturating_mul(128).clamp(1_000, 20_000),
+    }
+}
+
+/// Reads `quotas`: `name=number` for each that differs, such as `agents=500 mib=64`.
+fn quotas(text: &str, database_mib: i64) -> Option<Quotas> {
+    let mut quotas = default_quotas(database_mib);
+    for part in text.split([' ', ',']).filter(|part| !part.is_empty()) {
+        let (name, number) = part.split_once('=')?;
+        let number: i64 = number.parse().ok().filter(|number| *number >= 1)?;
+        match name {
+            "agents" => quotas.agents = number,
+            "credentials" => quotas.credentials = number,
+            "mib" => quotas.bytes = number.saturating_mul(MIB),
+            "notifications" => quotas.notifications = number,
+            _ => return None,
+        }
+    }
+    Some(quotas)
 }
 
 /// The provider through whose API mail is sent.
@@ -169,6 +217,7 @@ impl Settings {
             None => None,
             Some(word) => Some(Provider::parse(&word).ok_or("mail_provider")?),
         };
+        let database_max_mib = number("database_max_mib", LEAST_MIB)?.unwrap_or(DEFAULT_MIB);
         let proxies = get("trusted_proxies").unwrap_or_default();
         Ok(Self {
             operator_secret: get("operator_secret").map(|secret| Digest::of(secret.as_bytes())),
@@ -176,7 +225,8 @@ impl Settings {
                 None => None,
                 Some(text) => Some(PublicUrl::parse(&text).ok_or("public_url")?),
             },
-            database_max_mib: number("database_max_mib", LEAST_MIB)?.or(Some(DEFAULT_MIB)),
+            database_max_mib: Some(database_max_mib),
+            quotas: quotas(&get("quotas").unwrap_or_default(), database_max_mib).ok_or("quotas")?,
             trusted_proxies: proxies
                 .split([',', ' '])
                 .filter(|part| !part.is_empty())
@@ -208,6 +258,7 @@ pub const NAMES: &[&str] = &[
     "database_max_mib",
     "trusted_proxies",
     "hashes_per_second",
+    "quotas",
     "mail_provider",
     "mail_host",
     "mail_from",
@@ -244,12 +295,37 @@ mod tests {
             ("database_max_mib", "0"),
             ("database_max_mib", "many"),
             ("trusted_proxies", "10.0.0.1, proxy"),
+            ("quotas", "agents"),
+            ("quotas", "agents=0"),
+            ("quotas", "agent=1"),
+            ("quotas", "mib=many"),
             ("secrets_key", "a text of less than 32 characters"),
             ("secrets_key", "0123456789abcdef0123456789abcdef,short"),
         ] {
             let read = Settings::read(|asked| (asked == name).then(|| value.to_owned()));
             assert_eq!(read.err(), Some(name), "{value}");
         }
+    }
+
+    /// R86: what a person may store grows with the database, and each quota can be set.
+    #[test]
+    fn quotas_follow_the_database_and_the_operator() {
+        let read = |mib: &str, quotas: &str| {
+            let settings = Settings::read(|asked| match asked {
+                "database_max_mib" => Some(mib.to_owned()),
+                "quotas" => Some(quotas.to_owned()),
+                _ => None,
+            });
+            settings.unwrap().quotas
+        };
+        let usual = Quotas { agents: 10_000, credentials: 10_000, bytes: 1024 * MIB, notifications: 20_000 };
+        assert_eq!(read("", ""), usual);
+        assert_eq!(read("40", ""), Quotas { bytes: 4 * MIB, notifications: 1_000, ..usual });
+        assert_eq!(read("1", "").bytes, MIB);
+        assert_eq!(read("", "agents=5, mib=2"), Quotas { agents: 5, bytes: 2 * MIB, ..usual });
+        let all = read("40", "agents=5 credentials=6 mib=7 notifications=8");
+        assert_eq!(all, Quotas { agents: 5, credentials: 6, bytes: 7 * MIB, notifications: 8 });
+        assert_eq!(all.of_tenant(), Quotas { agents: 25, credentials: 30, bytes: 35 * MIB, notifications: 8 });
     }
 
     fn read_mail(changes: &[(&str, &str)]) -> Result<Settings, &'static str> {

@@ -290,6 +290,14 @@ pub async fn by_id(reads: &dyn Rows, id: &AgentId, now: Timestamp) -> Result<Opt
     Ok(reads.packed(&sql, args![id, now]).await?.pop())
 }
 
+/// What each of these names stands for now, in their order: the id of the live agent, or the text itself where there is none.
+pub async fn ids(reads: &dyn Rows, tenant: &TenantId, names: &[String]) -> Result<Vec<String>, DbError> {
+    let names = serde_json::to_string(names).map_err(|_| DbError::Row("names that cannot be written"))?;
+    let sql = "SELECT ifnull((SELECT a.id FROM agents a WHERE a.tenant_id = ?1 AND a.name = sent.value AND a.archived_at IS NULL), sent.value) AS id
+               FROM json_each(?2) sent ORDER BY sent.key";
+    reads.list(sql, args![tenant, names]).await
+}
+
 /// An agent to be stored.
 pub struct New<'a> {
     /// The id.

@@ -384,21 +384,35 @@ pub async fn active(reads: &dyn Rows, agent: &AgentId) -> Result<Option<ActiveTo
     reads.optional(sql, args![agent]).await
 }
 
-/// The shown part of the live credential that took this one's place: of an agent's token the active one, of others the end of the
-/// chain of rotations.
+/// A live credential that took another one's place.
+#[derive(Debug)]
+pub struct Successor {
+    /// The record's id.
+    pub id: CredentialId,
+    /// The part of it that is shown.
+    pub prefix: String,
+}
+
+impl FromRow for Successor {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { id: row.take()?, prefix: row.take()? })
+    }
+}
+
+/// The live credential that took this one's place: of an agent's token the active one, of others the end of the chain of rotations.
 pub async fn successor(
     reads: &dyn Rows,
     id: &CredentialId,
     agent: Option<&AgentId>,
     now: Timestamp,
-) -> Result<Option<String>, DbError> {
+) -> Result<Option<Successor>, DbError> {
     let sql = "WITH RECURSIVE later (id) AS (
                    SELECT replaced_by FROM credentials WHERE id = ?1
                    UNION SELECT c.replaced_by FROM later JOIN credentials c ON c.id = later.id)
-               SELECT c.prefix FROM later CROSS JOIN credentials c ON c.id = later.id
+               SELECT c.id, c.prefix FROM later CROSS JOIN credentials c ON c.id = later.id
                WHERE c.replaced_by IS NULL AND c.revoked_at IS NULL AND (c.expires_at IS NULL OR c.expires_at > ?3)
                UNION ALL
-               SELECT t.prefix FROM credentials c
+               SELECT t.id, t.prefix FROM credentials c
                JOIN credentials t ON t.agent_id = ?2 AND t.kind = 'agent_token' AND t.place = 'active' AND t.revoked_at IS NULL
                WHERE c.id = ?1 AND c.kind = 'agent_token' AND t.id <> ?1 AND (t.expires_at IS NULL OR t.expires_at > ?3)
                LIMIT 1";

@@ -3,8 +3,8 @@
 //! Reading goes over one or two connections that an instance's requests share: a single statement outside of a transaction
 //! needs no connection of its own, and opening one costs more than some thirty reads. A write has a connection to itself,
 //! which is put back clean; one that was dropped in the middle of a transaction is closed instead, which rolls it back.
-//! There are four purposes of writing (see [`Purpose`]), each with its own idle connections, since `synchronous` and
-//! `max_page_count` are settings of a connection.
+//! Hot statements have a connection of their own, since `synchronous` is a setting of a connection. What a transaction may leave
+//! behind is decided at its end, by what it has done (see [`Purpose`]): until then nobody knows whether it takes rights away.
 
 use std::{
     future::Future,
@@ -33,33 +33,40 @@ use spin as backend;
 pub(crate) use packed::page;
 pub use value::{Affected, DbError, FromRow, FromValue, Row, Value};
 
-/// The purpose of a connection, which decides its settings.
+/// What a transaction has done, which decides how much of the database may be in use behind it. One that leaves no more in use than
+/// it found is never refused: deleting goes on in a full database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Writes of one statement whose loss in a power cut takes no right away: `synchronous=NORMAL`, bounded in size.
-    Hot,
-    /// Writes that give a right: on the disk before the answer (`synchronous=FULL`), bounded in size.
+    /// It gives a right or stores more: within the bound.
     Durable,
-    /// Signing in: as [`Purpose::Durable`], with [`RESERVE`] beyond the bound, so that a person who can fix a full database can sign in.
+    /// Signing in: with [`ENTRY`] beyond the bound, so that a person who can fix a full database can sign in.
     Entry,
-    /// Writes that take a right away: as [`Purpose::Durable`], but beyond the bound, so that a full database can still be locked down.
+    /// It makes a right less, and can be repeated without end, as a password or a budget can: with [`NARROWING`] beyond the bound.
+    Narrowing,
+    /// It ends a right for good, or until a write within the bound gives it again: without a bound.
     Revoking,
 }
 
 impl Purpose {
-    fn settings(self, max_pages: Option<i64>) -> Vec<String> {
-        let reserve = if self == Self::Entry { RESERVE } else { 0 };
-        let bound = max_pages.map(|pages| format!("PRAGMA max_page_count={}", pages + reserve));
-        match self {
-            Self::Hot => std::iter::once("PRAGMA synchronous=NORMAL".to_owned()).chain(bound).collect(),
-            Self::Durable | Self::Entry => std::iter::once("PRAGMA synchronous=FULL".to_owned()).chain(bound).collect(),
-            Self::Revoking => vec!["PRAGMA synchronous=FULL".to_owned()],
-        }
+    /// The pages that may be in use behind it; `max`: the configured bound. `None`: any number.
+    fn most_pages(self, max: Option<i64>) -> Option<i64> {
+        let beyond = match self {
+            Self::Durable => 0,
+            Self::Entry => ENTRY,
+            Self::Narrowing => NARROWING,
+            Self::Revoking => return None,
+        };
+        max.map(|pages| pages.saturating_add(beyond))
     }
 }
 
 /// Pages that are kept for sign-ins when the database has reached its bound: 16 MiB.
-const RESERVE: i64 = 4096;
+const ENTRY: i64 = 4096;
+/// Pages that are kept for what makes rights less: 8 MiB, which leaves some for the sign-ins.
+const NARROWING: i64 = 2048;
+
+/// The pages in use, as this connection sees them: its own transaction's included.
+const PAGES_IN_USE: &str = "SELECT page_count - freelist_count AS pages FROM pragma_page_count, pragma_freelist_count";
 
 /// SQLite's page size here; it is its default, and the first migration does not change it.
 const PAGE: i64 = 4096;
@@ -69,9 +76,11 @@ pub struct Db {
     source: backend::Source,
     readers: Mutex<Shared>,
     hot: Mutex<Shared>,
-    idle: Mutex<Vec<(Purpose, backend::Connection)>>,
+    idle: Mutex<Vec<backend::Connection>>,
     writers: backend::Queue,
     max_pages: Option<i64>,
+    /// Whether SQLite could not bound a connection for hot statements, since the file was larger than the bound already.
+    is_unbounded: AtomicBool,
     migrating: backend::Queue,
     migrated: AtomicBool,
 }
@@ -142,6 +151,7 @@ impl Db {
             idle: Mutex::new(Vec::new()),
             writers: backend::Queue::default(),
             max_pages: max_mib.map(|mib| mib.saturating_mul(1024 * 1024) / PAGE),
+            is_unbounded: AtomicBool::new(false),
             migrating: backend::Queue::default(),
             migrated: AtomicBool::new(false),
         }
@@ -181,25 +191,38 @@ impl Db {
     }
 
     /// A connection for writing; the last one put back is the first one handed out.
-    async fn writer(&self, purpose: Purpose) -> Result<Checkout<'_>, DbError> {
-        let found = {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            let at = idle.iter().rposition(|(kept, _)| *kept == purpose);
-            at.map(|at| idle.remove(at).1)
-        };
+    async fn writer(&self) -> Result<Checkout<'_>, DbError> {
+        let found = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match found {
             Some(connection) => connection,
-            None => self.open_for(purpose).await?,
+            None => {
+                let connection = self.open().await?;
+                connection.execute("PRAGMA synchronous=FULL", vec![]).await?;
+                connection
+            }
         };
-        Ok(Checkout { db: self, purpose, connection: Some(connection) })
+        Ok(Checkout { db: self, connection: Some(connection) })
     }
 
-    async fn open_for(&self, purpose: Purpose) -> Result<backend::Connection, DbError> {
+    /// A connection for hot statements: their loss in a power cut takes no right away. SQLite refuses what would grow the file beyond the
+    /// bound; but it takes no bound below the size that the file has when the connection is opened.
+    async fn open_hot(&self) -> Result<backend::Connection, DbError> {
         let connection = self.open().await?;
-        for setting in purpose.settings(self.max_pages) {
-            connection.execute(&setting, vec![]).await?;
+        connection.execute("PRAGMA synchronous=NORMAL", vec![]).await?;
+        if let Some(max) = self.max_pages {
+            let rows = connection.execute(&format!("PRAGMA max_page_count={max}"), vec![]).await?;
+            let set = rows.into_iter().flatten().next();
+            if set != Some(Value::Integer(max)) {
+                self.is_unbounded.store(true, Ordering::Release);
+            }
         }
         Ok(connection)
+    }
+
+    /// The bytes in use, and the bound, if there is one.
+    pub async fn size(&self) -> Result<(i64, Option<i64>), DbError> {
+        let bytes = |pages: i64| pages.saturating_mul(PAGE);
+        Ok((bytes(pages_in_use(self).await?), self.max_pages.map(bytes)))
     }
 
     /// Runs one statement, a transaction of its own, on a connection that others may be using too: to read, or to write what is
@@ -209,6 +232,10 @@ impl Db {
             let is_hot = how == How::Hot;
             let pool = if is_hot { &self.hot } else { &self.readers };
             let connection = self.shared(pool, is_hot).await?;
+            if is_hot && self.is_unbounded.load(Ordering::Acquire) {
+                drop(connection);
+                return self.written(Purpose::Durable, sql, args).await;
+            }
             let rows = match how {
                 // In place only where no other task uses the connection (the pool's reference and ours are two): a task whose rows are
                 // still coming holds it until they are taken, and they cannot be taken while the instance waits.
@@ -231,7 +258,7 @@ impl Db {
                 Next::Use(shared) => return Ok(shared),
                 Next::Wait => backend::wait().await,
                 Next::Open => {
-                    let opened = if is_hot { self.open_for(Purpose::Hot).await } else { self.open().await };
+                    let opened = if is_hot { self.open_hot().await } else { self.open().await };
                     let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
                     pool.opening -= 1;
                     let opened = opened.map(Arc::new)?;
@@ -258,7 +285,7 @@ impl Db {
         })
     }
 
-    /// Runs one hot statement and gives the rows of its RETURNING. See [`Purpose::Hot`].
+    /// Runs one hot statement and gives the rows of its RETURNING: one whose loss in a power cut takes no right away.
     pub async fn hot<T: FromRow>(&self, sql: &str, args: Vec<Value>) -> Result<Vec<T>, DbError> {
         read_all(self.on_shared(How::Hot, sql, args).await?)
     }
@@ -270,9 +297,9 @@ impl Db {
 
     fn written<'a>(&'a self, purpose: Purpose, sql: &'a str, args: Vec<Value>) -> Running<'a> {
         Box::pin(async move {
-            let mut kept = self.writer(purpose).await?;
-            let rows = kept.get()?.execute(sql, args).await?;
-            kept.check_in();
+            let tx = self.begin(purpose).await?;
+            let rows = tx.rows(sql, args).await?;
+            tx.commit().await?;
             Ok(rows)
         })
     }
@@ -281,11 +308,15 @@ impl Db {
     pub fn begin(&self, purpose: Purpose) -> Boxed<'_, Tx<'_>> {
         Box::pin(async move {
             let turn = self.writers.turn().await;
-            let kept = self.writer(purpose).await?;
+            let kept = self.writer().await?;
             kept.get()?.execute("BEGIN IMMEDIATE", vec![]).await?;
-            Ok(Tx { kept, _turn: turn })
+            Ok(Tx { kept, purpose, _turn: turn })
         })
     }
+}
+
+async fn pages_in_use(reads: &dyn Rows) -> Result<i64, DbError> {
+    reads.optional(PAGES_IN_USE, vec![]).await?.ok_or(DbError::Row("no number of pages"))
 }
 
 /// A result of the database, once it is there. Boxed where it is much code: an async function is compiled again for each crate, and each
@@ -366,7 +397,6 @@ fn read_all<T: FromRow>(rows: Vec<Vec<Value>>) -> Result<Vec<T>, DbError> {
 /// A connection that is out; dropped without [`Checkout::check_in`] it is closed.
 struct Checkout<'a> {
     db: &'a Db,
-    purpose: Purpose,
     connection: Option<backend::Connection>,
 }
 
@@ -379,7 +409,7 @@ impl Checkout<'_> {
         if let Some(connection) = self.connection.take() {
             let mut idle = self.db.idle.lock().unwrap_or_else(PoisonError::into_inner);
             if idle.len() < MOST_IDLE {
-                idle.push((self.purpose, connection));
+                idle.push(connection);
             }
         }
     }
@@ -388,19 +418,36 @@ impl Checkout<'_> {
 /// A transaction. Dropped without [`Tx::commit`], nothing of it has happened.
 pub struct Tx<'a> {
     kept: Checkout<'a>,
+    purpose: Purpose,
     _turn: backend::Turn<'a>,
 }
 
-impl Tx<'_> {
+impl<'a> Tx<'a> {
     /// Runs a statement for its effect.
     pub async fn execute(&self, sql: &str, args: Vec<Value>) -> Result<(), DbError> {
         self.rows(sql, args).await.map(drop)
     }
 
     /// Makes it last. When this answers an error, it may or may not have happened: the caller must say 503.
-    pub async fn commit(mut self) -> Result<(), DbError> {
-        self.kept.get()?.execute("COMMIT", vec![]).await?;
-        self.kept.check_in();
-        Ok(())
+    pub fn commit(self) -> Boxed<'a, ()> {
+        let purpose = self.purpose;
+        self.commit_as(purpose)
+    }
+
+    /// The same for what turned out to have another purpose than it began with.
+    pub fn commit_as(mut self, purpose: Purpose) -> Boxed<'a, ()> {
+        Box::pin(async move {
+            let db = self.kept.db;
+            if let Some(most) = purpose.most_pages(db.max_pages) {
+                let pages = pages_in_use(&self).await?;
+                // The write lock is held, so that what others see is what was there before.
+                if pages > most && pages > pages_in_use(db).await? {
+                    return Err(DbError::Full);
+                }
+            }
+            self.kept.get()?.execute("COMMIT", vec![]).await?;
+            self.kept.check_in();
+            Ok(())
+        })
     }
 }

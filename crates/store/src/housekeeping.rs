@@ -2,11 +2,12 @@
 
 use crate::{
     args, audit,
-    db::{Affected, Db, DbError, Purpose, Reads, Tx},
-    outbox,
+    db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Tx},
+    notification, outbox,
+    usage::Quotas,
 };
 use common::{
-    id::{AuditId, NotificationId},
+    id::{AuditId, NotificationId, TenantId, UserId},
     secret::Chance,
     time::Timestamp,
 };
@@ -23,8 +24,49 @@ pub async fn take_lease(db: &Db, now: Timestamp) -> Result<bool, DbError> {
     Ok(!db.hot::<Affected>(sql, args![now]).await?.is_empty())
 }
 
+/// Remembers whether the database is nearly full: four fifths of its bound are in use. `true`: it has become so, and nobody knows yet.
+pub async fn became_nearly_full(db: &Db, used: i64, bound: i64) -> Result<bool, DbError> {
+    let is_nearly_full = used.saturating_mul(5) >= bound.saturating_mul(4);
+    let sql = "UPDATE leases SET until = ?1 WHERE name = 'nearly full' AND until <> ?1 RETURNING 1";
+    Ok(!db.hot::<Affected>(sql, args![is_nearly_full]).await?.is_empty() && is_nearly_full)
+}
+
+/// Notifies the active admins of the first tenant, whose people run the server.
+pub async fn notify_operators(
+    db: &Db,
+    chance: &Chance,
+    (title, body): (&str, &str),
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let tx = db.begin(Purpose::Entry).await?;
+    let sql = "SELECT b.tenant_id, o.id FROM bootstrap b JOIN users o ON o.tenant_id = b.tenant_id
+               WHERE o.role = 'admin' AND o.deactivated_at IS NULL ORDER BY o.id LIMIT 100";
+    for Operator(tenant, user) in tx.list(sql, args![]).await? {
+        let id = NotificationId::generate(now, chance);
+        notification::insert_own(&tx, &id, &tenant, &user, (title, body), now).await?;
+    }
+    tx.commit().await
+}
+
+struct Operator(TenantId, UserId);
+
+impl FromRow for Operator {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self(row.take()?, row.take()?))
+    }
+}
+
+/// Lets agents notify people again whose notifications were purged, some at a time.
+async fn forget_who_is_notified_enough(db: &Db, most: i64) -> Result<(), DbError> {
+    let sql = "UPDATE users SET is_notified_enough = 0
+               WHERE id IN (SELECT e.id FROM users e WHERE e.is_notified_enough = 1 ORDER BY random() LIMIT 2)
+                 AND (SELECT count(*) FROM (SELECT 1 FROM notifications n WHERE n.user_id = users.id LIMIT ?1)) < ?1
+               RETURNING 1";
+    db.hot::<Affected>(sql, args![most]).await.map(drop)
+}
+
 /// Purges kept answers and counters that have ended, old notifications and old mails.
-pub async fn purge(db: &Db, now: Timestamp) -> Result<(), DbError> {
+pub async fn purge(db: &Db, quotas: &Quotas, now: Timestamp) -> Result<(), DbError> {
     db.hot::<Affected>(
         "DELETE FROM idempotency WHERE digest IN (SELECT digest FROM idempotency WHERE expires_at <= ?1 LIMIT ?2)",
         args![now, BATCH],
@@ -40,6 +82,7 @@ pub async fn purge(db: &Db, now: Timestamp) -> Result<(), DbError> {
         args![&NotificationId::first_at(now.plus_seconds(-NOTIFICATIONS_KEPT)), BATCH],
     )
     .await?;
+    forget_who_is_notified_enough(db, quotas.notifications).await?;
     outbox::purge(db, now, BATCH).await
 }
 

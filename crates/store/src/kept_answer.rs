@@ -55,20 +55,20 @@ pub async fn is_full(reads: &dyn Rows, caller: &str) -> Result<bool, DbError> {
     Ok(reads.optional::<i64>(sql, args![caller]).await?.unwrap_or(0) >= MOST_KEPT)
 }
 
-/// Keeps an answer; `false`: this caller has as many as one may have.
+/// Keeps an answer, which counts for the quota of `user`; `false`: this caller has as many as one may have.
 pub async fn insert(
     tx: &Tx<'_>,
     digest: &Digest,
-    caller: &str,
+    (caller, user): (&str, &str),
     kept: &KeptAnswer,
     ends: Timestamp,
     now: Timestamp,
 ) -> Result<bool, DbError> {
     let inserted = tx
         .optional::<Affected>(
-            "INSERT INTO idempotency (digest, caller, credential_id, body_mac, holds_secret, status, answer, expires_at)
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE (SELECT count(*) FROM idempotency WHERE caller = ?2) < ?10
-             ON CONFLICT (digest) DO UPDATE SET credential_id = ?3, body_mac = ?4, holds_secret = ?5, status = ?6, answer = ?7, expires_at = ?8
+            "INSERT INTO idempotency (digest, caller, credential_id, body_mac, holds_secret, status, answer, expires_at, user_id)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?11 WHERE (SELECT count(*) FROM idempotency WHERE caller = ?2) < ?10
+             ON CONFLICT (digest) DO UPDATE SET credential_id = ?3, body_mac = ?4, holds_secret = ?5, status = ?6, answer = ?7, expires_at = ?8, user_id = ?11
              WHERE expires_at <= ?9
              RETURNING 1",
             args![
@@ -82,6 +82,7 @@ pub async fn insert(
                 ends,
                 now,
                 MOST_KEPT,
+                user,
             ],
         )
         .await?;

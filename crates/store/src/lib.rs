@@ -11,6 +11,7 @@
 //! user                                  the table of users; another password ends their sessions
 //! attempt, audit, credential            tables that name no other
 //! custom_scope, inbox, kept_answer      …
+//! usage                                 what tenants and people store, for their quotas
 //! outbox, tenant                        …
 //! permission                            who may do what, compiled to SQL
 //! page, origin, subject                 pages of lists; where a change comes from; the caller as a subject
@@ -41,4 +42,5 @@ pub mod subject;
 pub mod tenant;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
+pub mod usage;
 pub mod user;

@@ -79,13 +79,32 @@ pub struct New<'a> {
     pub now: Timestamp,
     /// The answer to keep, under this digest.
     pub kept: Option<(&'a Digest, KeptAnswer)>,
+    /// The most that a person may have.
+    pub most: i64,
+}
+
+impl New<'_> {
+    /// Whether the recipient's notifications are counted with this one. Counting them all would cost each one more than all the rest; one of
+    /// 32 finds out as well, and [`is_enough`] remembers it for all others.
+    fn counts(&self) -> bool {
+        self.id.as_str().ends_with('0')
+    }
 }
 
 /// Notifies a person, in one statement: the recipient is the agent's owner, or a user who may read the agent; the answer is kept
-/// with it. `false`: there is no such recipient, or the caller keeps as many answers as it may.
+/// with it. `false`: there is no such recipient, or they have as many notifications as they may, or the caller keeps as many answers as
+/// it may.
 pub async fn notify(db: &Db, agent: &AgentId, new: &New<'_>, ends: Timestamp) -> Result<bool, DbError> {
     let (column, user) = new.user.map(user::named).map_or(("id", None), |(column, user)| (column, Some(user)));
-    let recipient = recipient(column);
+    let counted;
+    let room = match new.counts() {
+        false => "u.is_notified_enough = 0",
+        true => {
+            counted = format!("u.is_notified_enough = 0 AND {} < {}", number_up_to(new.most), new.most);
+            &counted
+        }
+    };
+    let recipient = recipient(column, "?2", "?9", room);
     let mut row =
         args![new.id, agent, new.title, new.body, new.priority, new.app_origin, new.action_url, new.now, user,];
     let Some((digest, kept)) = &new.kept else {
@@ -115,16 +134,40 @@ const NOTIFY_AND_KEEP: &str = "
                            created_at, key_digest, caller, credential_id, body_mac, status, answer, expires_at)
     SELECT ?1, a.tenant_id, u.id, a.id, 'agent:' || a.name, ?3, ?4, ?5, ?6, ?7, ?8, ?10, a.id, ?11, ?12, ?13, ?14, ?15";
 
-/// The recipient: `?9`, or the owner. What a person may read of the agent `a` is as `permission` has it, with the person in a column
+/// The number of the notifications of the user `u`, counted no further than to `most`.
+fn number_up_to(most: i64) -> String {
+    format!("(SELECT count(*) FROM (SELECT 1 FROM notifications n WHERE n.user_id = u.id LIMIT {most}))")
+}
+
+/// Whether the recipient that an agent names has as many notifications as a person may have. From then on no agent notifies them, until
+/// there are fewer.
+pub async fn is_enough(db: &Db, agent: &AgentId, user: Option<&str>, most: i64) -> Result<bool, DbError> {
+    let (column, user) = user.map(user::named).map_or(("id", None), |(column, user)| (column, Some(user)));
+    let sql = format!(
+        "UPDATE users SET is_notified_enough = 1
+         WHERE id = (SELECT u.id {}) RETURNING 1",
+        recipient(column, "?1", "?2", &format!("(u.is_notified_enough = 1 OR {} >= {most})", number_up_to(most)))
+    );
+    Ok(!db.hot::<Affected>(&sql, args![agent, user]).await?.is_empty())
+}
+
+/// Lets agents notify a person again who has deleted some.
+pub async fn is_no_more_enough(db: &Db, user: &UserId) -> Result<(), DbError> {
+    let sql = "UPDATE users SET is_notified_enough = 0 WHERE id = ?1 AND is_notified_enough = 1 RETURNING 1";
+    db.hot::<Affected>(sql, args![user]).await.map(drop)
+}
+
+/// The recipient: the user that is named, or the owner. What a person may read of the agent `a` is as `permission` has it, with the person in a column
 /// instead of a parameter.
-fn recipient(column: &str) -> String {
-    let who = if column == "id" { "ifnull((SELECT ?9), a.owner_id)" } else { "(SELECT ?9)" };
+fn recipient(column: &str, agent: &str, user: &str, room: &str) -> String {
+    let (who, or) = if column == "id" { ("ifnull((SELECT ", "), a.owner_id)") } else { ("(SELECT ", ")") };
     format!(
         "FROM agents a
-         JOIN users u ON u.{column} = {who} AND u.tenant_id = a.tenant_id AND u.deactivated_at IS NULL
-         WHERE a.id = (SELECT ?2)
+         JOIN users u ON u.{column} = {who}{user}{or} AND u.tenant_id = a.tenant_id AND u.deactivated_at IS NULL
+         WHERE a.id = (SELECT {agent})
            AND (u.id = a.owner_id OR u.role = 'admin'
-                OR EXISTS (SELECT 1 FROM grants g WHERE g.object_id = a.id AND g.subject_id = u.id))"
+                OR EXISTS (SELECT 1 FROM grants g WHERE g.object_id = a.id AND g.subject_id = u.id))
+           AND {room}"
     )
 }
 

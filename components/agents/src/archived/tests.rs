@@ -85,6 +85,34 @@ async fn a_restored_agent_has_nothing_but_its_ceiling() {
     assert_eq!(archived(&t, &ada).await, Vec::<Json>::new());
 }
 
+/// R88: an agent restores below itself only what it could register there: tier and tasks are bounded as the budget is. A person restores
+/// all of it.
+#[tokio::test]
+async fn an_agent_restores_no_more_than_it_can_give() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let boss = t.agent(&ada, "boss", "agents.*").await;
+    let hand = t.agent_below(&ada, Some(&boss), "hand", "agents.read").await;
+    let id = hand.agent.as_ref().unwrap().as_str();
+    let path = format!("/api/agents/archived/{id}/restore");
+    for (column, value, given) in [("tier", 1, 3), ("max_concurrent_tasks", 7, 1), ("budget_cents", 9, 5)] {
+        t.execute(&format!("UPDATE agents SET {column} = {value} WHERE name = 'hand'")).await.unwrap();
+        t.execute("UPDATE agents SET budget_cents = 5 WHERE name = 'boss'").await.unwrap();
+        t.as_(&ada, "DELETE", "/api/agents/hand", Null).await.is(204);
+        let refused = t.as_(&boss, "POST", &path, Null).await.refused(400, "beyond_parent");
+        assert_eq!(refused["field"], column);
+        let same =
+            json!({ "name": "hand", "parent": "boss", "scope": ["agents.read"], "budget_cents": 1, column: value });
+        t.as_(&boss, "POST", "/api/agents", same).await.refused(400, "beyond_parent");
+        t.as_(&ada, "POST", &path, Null).await.is(200);
+        t.execute(&format!("UPDATE agents SET budget_cents = 5, {column} = {given} WHERE name = 'hand'"))
+            .await
+            .unwrap();
+    }
+    t.as_(&ada, "DELETE", "/api/agents/hand", Null).await.is(204);
+    t.as_(&boss, "POST", &path, Null).await.is(200);
+}
+
 /// R42: purge is final, and the audit trail stays.
 #[tokio::test]
 async fn a_purged_agent_is_gone() {

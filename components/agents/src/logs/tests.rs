@@ -1,6 +1,10 @@
 use common::role::Role;
 use serde_json::Value::Null;
-use service::testing::{Actor, TestApp};
+use service::{
+    settings::Settings,
+    testing::{Actor, TestApp},
+};
+use store::usage::Quotas;
 
 use super::*;
 use crate::with_neighbours;
@@ -162,4 +166,28 @@ async fn a_log_belongs_to_the_agent_and_not_to_its_name() {
     let id = scout.agent.as_ref().unwrap();
     t.as_(&ada, "DELETE", &format!("/api/agents/archived/{id}"), Null).await.is(204);
     assert_eq!(t.number("SELECT count(*) FROM agent_logs").await, 0);
+}
+
+/// R86: the logs of a person's agents hold as much as their quota allows; what others store does not matter.
+#[tokio::test]
+async fn logs_of_a_person_are_bounded() {
+    let quotas = Quotas { bytes: 5_000, ..Settings::default().quotas };
+    let t = TestApp::with(with_neighbours(), Settings { quotas, ..Settings::default() });
+    let ada = t.ada().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    let scout = t.agent(&ada, "scout", "agents.read agents.logs").await;
+    let other = t.agent(&ada, "other", "agents.read agents.logs").await;
+    let third = t.agent(&max, "third", "agents.read agents.logs").await;
+    let (path, long) = ("/api/agents/me/logs", json!({ "text": "x".repeat(1_900) }));
+    for agent in [&scout, &other, &scout] {
+        t.as_(agent, "POST", path, long.clone()).await.is(201);
+    }
+    let before = t.db().statements();
+    for agent in [&scout, &other] {
+        let refused = t.as_(agent, "POST", path, long.clone()).await.refused(409, "quota_reached");
+        assert_eq!((&refused["quota"], &refused["of"]), (&json!("stored bytes"), &json!("person")));
+    }
+    assert!(t.db().statements() - before < 12);
+    t.as_(&third, "POST", path, long).await.is(201);
+    assert_eq!(t.number("SELECT count(*) FROM agent_logs").await, 4);
 }

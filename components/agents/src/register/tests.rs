@@ -3,7 +3,11 @@ use common::{
     secret::{Kind, Secret},
 };
 use serde_json::{Value as Json, Value::Null, json};
-use service::testing::{Actor, TestApp};
+use service::{
+    settings::Settings,
+    testing::{Actor, TestApp},
+};
+use store::usage::Quotas;
 
 use crate::with_neighbours;
 
@@ -444,4 +448,92 @@ async fn a_parent_that_the_caller_may_not_read_is_hidden() {
     assert_eq!(t.as_(&ada, "GET", "/api/agents/mid", Null).await.is(200)["parent"], "hidden-top");
     let rows = t.texts("SELECT ifnull(before, '') || ifnull(after, '') FROM audit WHERE object_id IN (SELECT id FROM agents WHERE name = 'mid')").await;
     assert!(!rows.is_empty() && rows.iter().all(|row| !row.contains("hidden-top")), "{rows:?}");
+}
+
+/// R86: a person has as many agents as their quota allows, whichever way they come; archived ones do not count.
+#[tokio::test]
+async fn agents_of_a_person_are_bounded() {
+    let quotas = Quotas { agents: 2, ..Settings::default().quotas };
+    let t = TestApp::with(with_neighbours(), Settings { quotas, ..Settings::default() });
+    let ada = t.ada().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    for name in ["one", "two"] {
+        t.as_(&ada, "POST", "/api/agents", json!({ "name": name })).await.is(201);
+    }
+    let more = json!({ "name": "three" });
+    let refused = t.as_(&ada, "POST", "/api/agents", more.clone()).await.refused(409, "quota_reached");
+    assert_eq!((&refused["quota"], &refused["of"], &refused["limit"]), (&json!("agents"), &json!("person"), &json!(2)));
+    t.as_(&ada, "POST", "/api/agents/import", json!({ "agents": [more] })).await.refused(409, "quota_reached");
+    t.as_(&max, "POST", "/api/agents", more.clone()).await.is(201);
+    t.as_(&ada, "DELETE", "/api/agents/one", Null).await.is(204);
+    t.as_(&ada, "POST", "/api/agents", json!({ "name": "four" })).await.is(201);
+    let archived = t.texts("SELECT id FROM agents WHERE archived_at IS NOT NULL").await;
+    let restore = format!("/api/agents/archived/{}/restore", archived[0]);
+    t.as_(&ada, "POST", &restore, Null).await.refused(409, "quota_reached");
+    t.as_(&ada, "DELETE", "/api/agents/four", Null).await.is(204);
+    t.as_(&ada, "POST", &restore, Null).await.is(200);
+    // Five times as many in a tenant.
+    t.execute("UPDATE usage SET agents = 10 WHERE subject_id LIKE 'ten_%'").await.unwrap();
+    let refused = t.as_(&max, "POST", "/api/agents", more).await.refused(409, "quota_reached");
+    assert_eq!((&refused["of"], &refused["limit"]), (&json!("tenant"), &json!(10)));
+}
+
+/// R86: nobody fills the audit trail: in a day a person adds as much to it as they may store. What takes a right away goes on.
+#[tokio::test]
+async fn a_person_changes_so_much_in_a_day() {
+    let quotas = Quotas { bytes: 20_000, ..Settings::default().quotas };
+    let t = TestApp::with(with_neighbours(), Settings { quotas, ..Settings::default() });
+    let ada = t.ada().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Admin).await;
+    let scope = ["agents.read", "agents.update"];
+    let scout = t.as_(&ada, "POST", "/api/agents", json!({ "name": "scout", "scope": scope })).await.is(201);
+    let scout = with_token(&ada, &scout);
+    let long = |number: usize| json!({ "description": format!("{number}{}", "x".repeat(1_800)) });
+    let mut made = 0;
+    let refused = loop {
+        // The agents of a person are the person.
+        let by = if made % 2 == 0 { &ada } else { &scout };
+        let answer = t.as_(by, "PATCH", "/api/agents/scout", long(made)).await;
+        if answer.status.as_u16() != 200 {
+            break answer;
+        }
+        made += 1;
+        assert!(made < 20, "no end");
+    };
+    refused.refused(429, "too_many_changes");
+    assert_eq!(refused.header("retry-after"), "86400");
+    assert!(t.number("SELECT sum(length(before) + length(after)) FROM audit").await < 20_000);
+    t.as_(&max, "PATCH", "/api/agents/scout", long(99)).await.is(200);
+    t.as_(&ada, "PATCH", "/api/agents/scout", json!({ "scope": ["agents.read"] })).await.is(200);
+    t.as_(&ada, "DELETE", "/api/agents/scout", Null).await.is(204);
+    t.as_(&ada, "POST", "/api/agents", json!({ "name": "other" })).await.refused(429, "too_many_changes");
+    t.execute("UPDATE credentials SET expires_at = NULL WHERE kind = 'session'").await.unwrap();
+    t.wait(86_400);
+    t.as_(&ada, "POST", "/api/agents", json!({ "name": "other" })).await.is(201);
+}
+
+/// R86, R53: kept answers count for what a person stores; the change itself is refused without a trace.
+#[tokio::test]
+async fn kept_answers_of_a_person_are_bounded() {
+    let quotas = Quotas { bytes: 3_000, ..Settings::default().quotas };
+    let t = TestApp::with(with_neighbours(), Settings { quotas, ..Settings::default() });
+    let ada = t.ada().await;
+    let bearer = format!("Bearer {}", ada.token);
+    let mut kept = 0;
+    let refused = loop {
+        let key = format!("key-{kept}");
+        let headers = [("authorization", bearer.as_str()), ("idempotency-key", &key)];
+        let answer = t.call("POST", "/api/agents", &headers, json!({ "name": key, "issue_token": false })).await;
+        if answer.status.as_u16() != 201 {
+            break answer;
+        }
+        kept += 1;
+        t.execute("DELETE FROM attempts").await.unwrap(); // the trail has a bound of its own
+    };
+    refused.refused(429, "too_many_idempotency_keys");
+    assert_eq!(t.number("SELECT count(*) FROM agents").await, kept);
+    let sum = t.number("SELECT sum(256 + length(answer)) FROM idempotency").await;
+    assert_eq!(t.texts("SELECT DISTINCT CAST(bytes AS TEXT) FROM usage").await, [sum.to_string()]);
+    t.execute("DELETE FROM idempotency").await.unwrap();
+    assert_eq!(t.number("SELECT sum(bytes) FROM usage").await, 0);
 }

@@ -238,6 +238,56 @@ async fn a_repeated_step_is_replayed() {
     t.call("POST", "/api/agents/boss/pause", &headers, Null).await.refused(404, "agent_not_found");
 }
 
+/// R88: a kept answer never keeps a right from being taken away again: somebody may have given it back.
+#[tokio::test]
+async fn a_halt_is_repeated_after_a_start() {
+    let Stage { t, ada, .. } = stage().await;
+    let bearer = format!("Bearer {}", ada.token);
+    let headers = [("authorization", bearer.as_str()), ("idempotency-key", "k")];
+    for (halt, path, body, free) in [
+        ("stop", "/api/agents/boss/stop", Null, "start"),
+        ("pause", "/api/agents/boss/pause", Null, "resume"),
+        ("stop", "/api/agents/bulk/stop", json!({ "names": ["boss", "hand"] }), "start"),
+        ("pause", "/api/agents/bulk/pause", json!({ "names": ["boss"] }), "resume"),
+    ] {
+        let halted = if halt == "stop" { "stopped" } else { "paused" };
+        for _ in 0..2 {
+            t.execute("UPDATE agents SET state = 'running'").await.unwrap();
+            let done = t.call("POST", path, &headers, body.clone()).await;
+            assert_eq!((done.status.as_u16(), done.headers.get("idempotency-replayed")), (200, None), "{path}");
+            assert_eq!(states(&t).await, format!("boss={halted} hand={halted} lead={halted}"), "{path}");
+            // And a request whose response was lost gets it.
+            let again = t.call("POST", path, &headers, body.clone()).await;
+            assert_eq!((again.status.as_u16(), again.header("idempotency-replayed")), (200, "true"), "{path}");
+        }
+        send(&t, &ada, "boss", free).await.is(200);
+    }
+}
+
+/// R88: a key is bound to the agents that had the names of the request, and not to the names.
+#[tokio::test]
+async fn a_kept_answer_is_not_about_another_agent_of_the_same_name() {
+    let Stage { t, ada, hand, .. } = stage().await;
+    let bearer = format!("Bearer {}", ada.token);
+    let headers = [("authorization", bearer.as_str()), ("idempotency-key", "k")];
+    let (path, body) = ("/api/agents/bulk/restart", json!({ "names": ["boss", "hand"] }));
+    t.call("POST", path, &headers, body.clone()).await.is(200);
+    assert_eq!(t.call("POST", path, &headers, body.clone()).await.header("idempotency-replayed"), "true");
+    let give = ("/api/agents/boss/grants", json!({ "subject": "hand", "relation": "viewer" }));
+    t.call("POST", give.0, &headers, give.1.clone()).await.is(201);
+    t.as_(&ada, "DELETE", "/api/agents/hand", Null).await.is(204);
+    let next = t.agent(&ada, "hand", SCOPES).await;
+    for (path, body) in [(path, body), give] {
+        let answer = t.call("POST", path, &headers, body).await;
+        assert_eq!((answer.status.is_success(), answer.headers.get("idempotency-replayed")), (true, None), "{path}");
+    }
+    let restarted = "SELECT object_id FROM audit WHERE action = 'agent.restart' ORDER BY seq";
+    let ids = [&hand, &next].map(|actor| actor.agent.as_ref().unwrap().to_string());
+    let restarted = t.texts(restarted).await;
+    assert_eq!((&restarted[1], &restarted[3]), (&ids[0], &ids[1]));
+    assert_eq!(t.texts("SELECT subject_id FROM grants").await, [ids[1].clone()]);
+}
+
 /// R42, R47: no step and no heartbeat ends a credential or brings one back.
 #[tokio::test]
 async fn steps_and_heartbeats_leave_credentials_alone() {

@@ -1,6 +1,10 @@
 use common::role::Role;
 use serde_json::{Value::Null, json};
-use service::testing::{Actor, TestApp};
+use service::{
+    settings::Settings,
+    testing::{Actor, TestApp},
+};
+use store::usage::Quotas;
 
 use crate::router;
 
@@ -125,7 +129,7 @@ async fn a_key_notifies_once() {
     // R53: the number of kept answers of one caller is bounded.
     t.execute(
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
-         INSERT INTO idempotency SELECT randomblob(32), (SELECT id FROM agents), 'tok', x'00', 0, 201, x'00', 9e15 FROM n",
+         INSERT INTO idempotency SELECT randomblob(32), (SELECT id FROM agents), 'tok', x'00', 0, 201, x'00', 9e15, NULL FROM n",
     )
     .await
     .unwrap_or_else(|error| panic!("{error}"));
@@ -133,4 +137,39 @@ async fn a_key_notifies_once() {
     t.call("POST", NOTIFY, &headers, json!({ "title": "a", "body": "c" }))
         .await
         .refused(429, "too_many_idempotency_keys");
+}
+
+/// R86: a person has as many notifications as the quota allows and a few more, of which one in 32 counts them; then none, until some
+/// are deleted. Others are notified.
+#[tokio::test]
+async fn notifications_of_a_person_are_bounded() {
+    let quotas = Quotas { notifications: 10, ..Settings::default().quotas };
+    let t = TestApp::with(router(), Settings { quotas, ..Settings::default() });
+    let ada = t.ada().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Admin).await;
+    let scout = t.agent(&ada, "scout", "ui.notify").await;
+    let body = json!({ "title": "t", "body": "b" });
+    let mut sent = 0;
+    let refused = loop {
+        let answer = t.as_(&scout, "POST", NOTIFY, body.clone()).await;
+        if answer.status.as_u16() != 201 {
+            break answer;
+        }
+        sent += 1;
+        assert!(sent < 400, "no end");
+    };
+    let refused = refused.refused(409, "quota_reached");
+    assert_eq!((&refused["quota"], &refused["limit"]), (&json!("notifications"), &json!(10)));
+    for _ in 0..40 {
+        t.as_(&scout, "POST", NOTIFY, body.clone()).await.refused(409, "quota_reached");
+    }
+    t.as_(&scout, "POST", NOTIFY, json!({ "title": "t", "body": "b", "user": "max@example.com" })).await.is(201);
+    t.as_(&scout, "POST", NOTIFY, json!({ "title": "t", "body": "b", "user": "no@example.com" }))
+        .await
+        .refused(404, "recipient_not_found");
+    assert_eq!(t.number("SELECT count(*) FROM notifications").await, sent + 1);
+    for id in t.texts(&format!("SELECT id FROM notifications WHERE user_id <> '{}'", max.user)).await {
+        t.as_(&ada, "DELETE", &format!("/api/notifications/{id}"), Null).await.is(204);
+    }
+    t.as_(&scout, "POST", NOTIFY, body).await.is(201);
 }

@@ -1,6 +1,10 @@
 use common::role::Role;
 use serde_json::Value as Json;
-use service::testing::{Actor, TestApp};
+use service::{
+    settings::Settings,
+    testing::{Actor, TestApp},
+};
+use store::usage::Quotas;
 
 use super::*;
 use crate::with_neighbours;
@@ -141,6 +145,16 @@ async fn a_session_rotates_at_once_and_another_pat_does_not() {
     let second = t.as_(&ada, "POST", &rotate, Json::Null).await.is(201);
     t.as_(&with(&ada, &first), "GET", &path(&first), Json::Null).await.refused(401, "token_revoked");
     t.as_(&with(&ada, &second), "GET", &path(&second), Json::Null).await.is(200);
+    // R88: whoever lost the answer is told which token works now, and goes on with that one.
+    let refused = t.as_(&ada, "POST", &rotate, Json::Null).await.refused(409, "token_replaced");
+    assert_eq!(refused["replaced_by"], second["id"]);
+    assert!(refused["detail"].as_str().unwrap().contains(second["prefix"].as_str().unwrap()), "{refused}");
+    let next = format!("{}/rotate", path(&second));
+    assert!(refused["fix"].as_str().unwrap().contains(&format!("POST {next}")), "{refused}");
+    let third = t.as_(&ada, "POST", &next, Json::Null).await.is(201);
+    let refused = t.as_(&ada, "POST", &rotate, Json::Null).await.refused(409, "token_replaced");
+    assert_eq!(refused["replaced_by"], third["id"], "the end of the line");
+    t.as_(&ada, "DELETE", &path(&third), Json::Null).await.is(204);
     t.as_(&ada, "POST", &rotate, Json::Null).await.refused(409, "token_ended");
     // A revoked PAT cannot be rotated back to life.
     t.as_(&ada, "DELETE", &path(&other), Json::Null).await.is(204);
@@ -262,4 +276,28 @@ async fn a_create_is_replayed_to_the_same_session_only() {
     let headers = [("authorization", bearer.as_str()), ("idempotency-key", "k")];
     t.call("POST", PATS, &headers, json!({ "name": "a" })).await.refused(409, "idempotency_other_credential");
     assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'pat'").await, 1);
+}
+
+/// R86: live credentials of a person are bounded; a rotation makes none more, and one that has ended makes room.
+#[tokio::test]
+async fn credentials_of_a_person_are_bounded() {
+    let quotas = Quotas { credentials: 3, ..Settings::default().quotas };
+    let t = TestApp::with(with_neighbours(), Settings { quotas, ..Settings::default() });
+    let ada = ada(&t).await;
+    t.agent(&ada, "scout", "*").await;
+    let first = t.as_(&ada, "POST", PATS, json!({ "name": "a", "expires_in_days": 1 })).await.is(201);
+    t.as_(&ada, "POST", PATS, json!({ "name": "b", "expires_in_days": null })).await.is(201);
+    let more = json!({ "name": "c" });
+    let refused = t.as_(&ada, "POST", PATS, more.clone()).await.refused(409, "quota_reached");
+    assert_eq!((&refused["quota"], &refused["of"]), (&json!("live credentials"), &json!("person")));
+    let key = json!({ "name": "k" });
+    t.as_(&ada, "POST", "/api/agents/scout/keys", key.clone()).await.refused(409, "quota_reached");
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    t.as_(&max, "POST", PATS, more.clone()).await.is(201);
+    t.as_(&ada, "POST", &format!("{}/rotate", path(&first)), Json::Null).await.is(201);
+    t.as_(&ada, "POST", PATS, more.clone()).await.refused(409, "quota_reached");
+    t.execute("UPDATE credentials SET expires_at = expires_at + 864000000 WHERE kind = 'session'").await.unwrap();
+    t.wait(86_400);
+    t.as_(&ada, "POST", "/api/agents/scout/keys", key).await.is(201);
+    t.as_(&ada, "POST", PATS, more).await.refused(409, "quota_reached");
 }

@@ -32,6 +32,12 @@ pub struct Archived {
     pub description: Option<String>,
     /// Its ceiling.
     pub scope: Patterns,
+    /// Its tier.
+    #[serde(skip)]
+    pub tier: i64,
+    /// The most tasks at once.
+    #[serde(skip)]
+    pub max_concurrent_tasks: i64,
     /// Cents that it may spend.
     pub budget_cents: Option<i64>,
     /// Cents that it has spent.
@@ -57,6 +63,8 @@ impl FromRow for Archived {
             display_name: row.take()?,
             description: row.take()?,
             scope: row.take()?,
+            tier: row.take()?,
+            max_concurrent_tasks: row.take()?,
             budget_cents: row.take()?,
             spent_cents: row.take()?,
             owner: Owner { id: row.take()?, email: row.take()?, role: row.take()? },
@@ -69,7 +77,7 @@ impl FromRow for Archived {
 }
 
 const SELECT: &str = "
-    SELECT a.id, a.name, a.display_name, a.description, a.scope, a.budget_cents, a.spent_cents, u.id, u.email, u.role, a.tenant_id, a.parent_id, a.created_at, a.archived_at
+    SELECT a.id, a.name, a.display_name, a.description, a.scope, a.tier, a.max_concurrent_tasks, a.budget_cents, a.spent_cents, u.id, u.email, u.role, a.tenant_id, a.parent_id, a.created_at, a.archived_at
     FROM agents a JOIN users u ON u.id = a.owner_id
     WHERE a.archived_at IS NOT NULL AND ";
 

@@ -60,6 +60,23 @@ async fn a_deactivated_account_is_refused_until_it_is_activated() {
     );
 }
 
+/// R88: a kept answer does not say that an account is inactive which somebody has activated since.
+#[tokio::test]
+async fn a_repeated_deactivation_deactivates_again() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    let (path, bearer) = (format!("/api/users/{}/deactivate", max.user), format!("Bearer {}", ada.token));
+    let headers = [("authorization", bearer.as_str()), ("idempotency-key", "k")];
+    for _ in 0..2 {
+        assert_eq!(t.call("POST", &path, &headers, Null).await.is(200)["active"], false);
+        assert_eq!(t.call("POST", &path, &headers, Null).await.header("idempotency-replayed"), "true");
+        assert_eq!(t.number("SELECT count(*) FROM users WHERE deactivated_at IS NULL").await, 1);
+        step(&t, &ada, &max, "activate").await.is(200);
+    }
+    assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'user.deactivate'").await, 2);
+}
+
 /// R18: an admin cannot deactivate or delete their own account; of two who do it to each other at once, one is left.
 #[tokio::test]
 async fn an_admin_is_always_left() {

@@ -1,0 +1,58 @@
+//! `GET /api/usage`: what the tenant and its users store, beside their quotas.
+
+use common::error::ApiError;
+use http::StatusCode;
+use serde::Serialize;
+use service::{
+    app::App,
+    caller::Caller,
+    response::{Response, json},
+};
+use store::usage::{self, OfUser, Quotas};
+
+/// The most users in an answer.
+const MOST: i64 = 100;
+
+#[derive(Serialize)]
+struct Everything {
+    quotas: Each,
+    tenant: OfTenant,
+    users: Vec<OfUser>,
+}
+
+/// The quotas of each user and of the tenant.
+#[derive(Serialize)]
+struct Each {
+    user: Quotas,
+    tenant: QuotasOfTenant,
+}
+
+#[derive(Serialize)]
+struct QuotasOfTenant {
+    agents: i64,
+    credentials: i64,
+    bytes: i64,
+}
+
+#[derive(Serialize)]
+struct OfTenant {
+    agents: i64,
+    credentials: i64,
+    bytes: i64,
+}
+
+/// The handler. Of the users those that store the most, since a tenant may have many.
+pub(crate) async fn get(app: App, caller: Caller) -> Result<Response, ApiError> {
+    let (db, tenant, user) = (app.db(), caller.tenant_id(), app.settings().quotas);
+    let all = user.of_tenant();
+    let stored = usage::find(db, tenant, caller.user_id()).await?.tenant;
+    let (_, credentials) =
+        usage::live_credentials(db, (tenant, all.credentials), (caller.user_id(), 0), app.now()).await?;
+    let users = usage::list(db, tenant, &user, MOST, app.now()).await?;
+    let of_tenant = QuotasOfTenant { agents: all.agents, credentials: all.credentials, bytes: all.bytes };
+    let tenant = OfTenant { agents: stored.agents, credentials, bytes: stored.bytes };
+    json(StatusCode::OK, &Everything { quotas: Each { user, tenant: of_tenant }, tenant, users })
+}
+
+#[cfg(test)]
+mod tests;

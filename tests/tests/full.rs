@@ -1,0 +1,390 @@
+//! R87: a full database. Every route that changes something says here whether it goes through then: what takes a right away does, what
+//! gives one or stores more does not, and where the body decides, both are sent. Before each request no page is free, and the page that
+//! the audit row would go to has no room.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests: whatever is not as expected ends the test"
+)]
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value as Json, json};
+use tests::{
+    Answer, Client, Server,
+    server::{PASSWORD, text},
+};
+
+/// What becomes of a request when the database is full.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Full {
+    /// It goes through.
+    Works,
+    /// 503 `storage_full`.
+    Refused,
+}
+use Full::{Refused, Works};
+
+/// The routes that are not asked here, and why not.
+const ELSEWHERE: &[&str] = &[
+    // Reads, though it is a POST.
+    "POST /auth/introspect",
+    // There is a first tenant already.
+    "POST /auth/bootstrap",
+    // This server sends no mail.
+    "POST /api/mail/test",
+    "POST /api/mail/outbox/{id}/retry",
+    // Writes rows for other routes; `worker` tests what it leaves out.
+    "POST /internal/tick",
+];
+
+struct Site {
+    server: Server,
+    admin: Client,
+    asked: BTreeSet<String>,
+}
+
+impl Site {
+    /// Fills all pages that are in use, so that whatever is written next to the audit trail needs one more.
+    fn leave_no_page(&self) {
+        self.server.execute(&format!(
+            "INSERT INTO audit (id, at, tenant_id, action, object_id, outcome, before)
+             VALUES ('aud_' || lower(hex(randomblob(13))), 0, (SELECT id FROM tenants LIMIT 1), 'filler', 'none', 'done', '{}')",
+            "x".repeat(3_850)
+        ));
+    }
+
+    /// Sends a request of a row, and holds the answer against what the row says.
+    #[track_caller]
+    fn ask(&mut self, row: &str, full: Full, client: &Client, path: &str, body: &Json) -> Json {
+        self.asked.insert(row.to_owned());
+        self.leave_no_page();
+        let pages = self.server.number("PRAGMA page_count");
+        let method = row.split(' ').next().unwrap();
+        let sent = body.to_string();
+        let answer = client.call(method, path, &[], Some(sent.as_bytes()).filter(|_| !body.is_null()));
+        match full {
+            Refused => {
+                answer.refused(503, "storage_full");
+                assert_eq!(self.server.number("PRAGMA page_count"), pages, "{row} {body}: it has grown");
+            }
+            Works => assert!(answer.status() < 300, "{row} {path} {body}: {answer:?}"),
+        }
+        answer.json()
+    }
+}
+
+#[test]
+fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
+    let server = Server::settings().variable("database_max_mib", "2").start();
+    let admin = server.bootstrap();
+    let mut site = Site { server, admin: admin.clone(), asked: BTreeSet::new() };
+    let server = &site.server;
+    let scopes = ["agents.read", "agents.logs", "agents.create", "ui.notify", "agents.message"];
+
+    // All that the requests name.
+    let max = server.user(&admin, "max@example.com", "curator");
+    let user = |email: &str| {
+        let body = json!({ "email": email, "name": "User", "role": "member" });
+        text(&admin.post("/api/users", &body).is(201)["id"]).to_owned()
+    };
+    let (bare, idle, gone, halted) =
+        (user("bare@example.com"), user("idle@example.com"), user("gone@example.com"), user("halted@example.com"));
+    admin.post(&format!("/api/users/{idle}/deactivate"), &json!({})).is(200);
+    let max_id = text(&admin.get("/api/users?q=max@").is(200)["items"][0]["id"]).to_owned();
+    let scout = server.agent(&admin, "scout", &scopes);
+    for name in ["other", "third", "fourth", "fifth", "filed", "purged", "stopped", "paused", "leaked"] {
+        server.agent(&admin, name, &scopes);
+    }
+    let bounds = json!({ "tier": 3, "max_concurrent_tasks": 9, "budget_cents": 900, "preset": "worker" });
+    admin.patch("/api/agents/fifth", &bounds).is(200);
+    for name in ["filed", "purged"] {
+        admin.delete(&format!("/api/agents/{name}")).is(204);
+    }
+    let archived = |name: &str| {
+        let list = admin.get("/api/agents/archived").is(200)["items"].clone();
+        let row = list.as_array().unwrap().iter().find(|agent| agent["name"] == name).cloned().unwrap();
+        format!("/api/agents/archived/{}", text(&row["id"]))
+    };
+    let (archived, purged) = (archived("filed"), archived("purged"));
+    admin.post("/api/agents/stopped/stop", &json!({})).is(200);
+    admin.post("/api/agents/paused/pause", &json!({})).is(200);
+    let pat = |name: &str| {
+        let made = admin.post("/auth/tokens", &json!({ "name": name })).is(201);
+        (format!("/auth/tokens/{}", text(&made["id"])), text(&made["token"]).to_owned())
+    };
+    let (first, second, third) = (pat("first"), pat("second"), pat("third"));
+    let key = |name: &str| {
+        let made = admin.post("/api/agents/scout/keys", &json!({ "name": name })).is(201);
+        format!("/api/agents/scout/keys/{}", text(&made["id"]))
+    };
+    let (kept_key, lost_key) = (key("kept"), key("lost"));
+    let viewer = json!({ "subject": "max@example.com", "relation": "viewer" });
+    let editor = json!({ "subject": "max@example.com", "relation": "editor" });
+    for path in ["/api/agents/scout/grants".to_owned(), format!("{kept_key}/grants")] {
+        admin.post(&path, &viewer).is(201);
+    }
+    let ask = |scope: &str| {
+        let made = scout.client.post("/api/access-requests", &json!({ "scope": scope, "reason": "r" })).is(201);
+        format!("/api/access-requests/{}", text(&made["id"]))
+    };
+    let (open, denied, approved) = (ask("agents.list"), ask("agents.update"), ask("agents.delete"));
+    admin.post(&format!("{approved}/approve"), &json!({})).is(200);
+    admin.post("/api/scopes/custom", &json!({ "name": "x.crm.read", "description": "d" })).is(201);
+    let preset = |scope: &[&str]| json!({ "scope": scope });
+    admin.call("PUT", "/api/presets/own", &[], Some(preset(&["agents.*"]).to_string().as_bytes())).is(200);
+    scout.client.post("/api/ui/notify", &json!({ "title": "t", "body": "b" })).is(201);
+    let notified = text(&admin.get("/api/notifications").is(200)["items"][0]["id"]).to_owned();
+    let event = admin.post("/api/agents/scout/messages", &json!({ "text": "hi" })).is(201);
+    let leaving = server.sign_in("ada@example.com", None);
+
+    // Full, and beyond the bound: as after many revocations.
+    server.execute("INSERT INTO attempts (key, count, ends_at) VALUES (randomblob(3000000), 1, 9000000000000)");
+    let nothing = Json::Null;
+    let empty = json!({});
+    let long = "x".repeat(1_900);
+
+    // What gives a right or stores more.
+    let admin = &site.admin.clone();
+    let tenant = json!({ "secret": site.server.operator_secret(), "tenant": "more", "email": "a@example.com", "name": "A", "password": PASSWORD });
+    let new_user = json!({ "email": "new@example.com", "name": "New" });
+    let imported = json!({ "agents": [{ "name": "imported", "scope": ["agents.read"] }] });
+    let password = json!({ "password": PASSWORD });
+    let lines: Vec<Json> = (0..30).map(|_| json!({ "text": long })).collect();
+    for (row, client, path, body) in [
+        ("POST /operator/tenants", admin, "/operator/tenants".to_owned(), &tenant),
+        ("POST /auth/tokens", admin, "/auth/tokens".to_owned(), &json!({ "name": "more" })),
+        ("POST /auth/tokens/{id}/rotate", admin, format!("{}/rotate", first.0), &nothing),
+        ("POST /api/users", admin, "/api/users".to_owned(), &new_user),
+        ("POST /api/users/{id}/set-password", admin, format!("/api/users/{bare}/set-password"), &password),
+        ("PATCH /api/users/{id}", admin, format!("/api/users/{bare}"), &json!({ "role": "curator" })),
+        ("PATCH /api/users/{id}", admin, format!("/api/users/{bare}"), &json!({ "role": "viewer", "name": "Other" })),
+        ("POST /api/users/{id}/activate", admin, format!("/api/users/{idle}/activate"), &empty),
+        (
+            "POST /api/scopes/custom",
+            admin,
+            "/api/scopes/custom".to_owned(),
+            &json!({ "name": "x.a", "description": "d" }),
+        ),
+        ("POST /api/agents", admin, "/api/agents".to_owned(), &json!({ "name": "more" })),
+        ("PATCH /api/agents/{name}", admin, "/api/agents/fifth".to_owned(), &json!({ "tier": 2 })),
+        ("PATCH /api/agents/{name}", admin, "/api/agents/fifth".to_owned(), &json!({ "max_concurrent_tasks": 10 })),
+        ("PATCH /api/agents/{name}", admin, "/api/agents/fifth".to_owned(), &json!({ "budget_cents": null })),
+        ("PATCH /api/agents/{name}", admin, "/api/agents/fifth".to_owned(), &json!({ "scope": ["*"] })),
+        ("PATCH /api/agents/{name}", admin, "/api/agents/fifth".to_owned(), &json!({ "spent_cents": 0, "tier": 2 })),
+        ("PATCH /api/agents/{name}", admin, "/api/agents/fifth".to_owned(), &json!({ "tier": 4, "description": long })),
+        ("PATCH /api/agents/{name}", admin, "/api/agents/fifth".to_owned(), &json!({ "owner": "max@example.com" })),
+        (
+            "PATCH /api/agents/{name}",
+            admin,
+            "/api/agents/fifth".to_owned(),
+            &json!({ "parent": "scout", "scope": ["agents.read"] }),
+        ),
+        ("PUT /api/agents/{name}", admin, "/api/agents/fifth".to_owned(), &json!({ "scope": ["agents.read"] })),
+        ("POST /api/agents/archived/{id}/restore", admin, format!("{archived}/restore"), &nothing),
+        ("POST /api/agents/import", admin, "/api/agents/import".to_owned(), &imported),
+        ("POST /api/agents/{name}/start", admin, "/api/agents/stopped/start".to_owned(), &nothing),
+        ("POST /api/agents/{name}/resume", admin, "/api/agents/paused/resume".to_owned(), &nothing),
+        ("POST /api/agents/{name}/restart", admin, "/api/agents/paused/restart".to_owned(), &nothing),
+        ("POST /api/agents/bulk/start", admin, "/api/agents/bulk/start".to_owned(), &json!({ "names": ["stopped"] })),
+        ("POST /api/agents/bulk/resume", admin, "/api/agents/bulk/resume".to_owned(), &json!({ "names": ["paused"] })),
+        (
+            "POST /api/agents/bulk/restart",
+            admin,
+            "/api/agents/bulk/restart".to_owned(),
+            &json!({ "names": ["paused"] }),
+        ),
+        ("POST /api/agents/{name}/logs", &scout.client, "/api/agents/me/logs".to_owned(), &json!({ "lines": lines })),
+        ("POST /api/agents/{name}/keys/{id}/grants", admin, format!("{kept_key}/grants"), &editor),
+        ("POST /api/agents/{name}/grants", admin, "/api/agents/scout/grants".to_owned(), &editor),
+        (
+            "POST /api/access-requests",
+            &scout.client,
+            "/api/access-requests".to_owned(),
+            &json!({ "scope": "agents.lifecycle", "reason": long[..400] }),
+        ),
+        ("POST /api/access-requests/{id}/approve", admin, format!("{open}/approve"), &empty),
+        ("PUT /api/presets/{name}", admin, "/api/presets/own".to_owned(), &preset(&["agents.*", "ui.notify"])),
+        ("PUT /api/presets/{name}", admin, "/api/presets/another".to_owned(), &preset(&["agents.read"])),
+        ("POST /api/agents/{name}/token/issue", admin, "/api/agents/other/token/issue".to_owned(), &empty),
+        ("POST /api/agents/{name}/keys", admin, "/api/agents/scout/keys".to_owned(), &json!({ "name": "more" })),
+        ("POST /api/agents/{name}/keys/{id}/rotate", admin, format!("{kept_key}/rotate"), &empty),
+        (
+            "POST /api/ui/notify",
+            &scout.client,
+            "/api/ui/notify".to_owned(),
+            &json!({ "title": "t", "body": "b".repeat(4_000) }),
+        ),
+        ("POST /api/agents/{name}/messages", admin, "/api/agents/scout/messages".to_owned(), &json!({ "text": long })),
+    ] {
+        site.ask(row, Refused, client, &path, body);
+    }
+
+    // What makes a right less, as the body says.
+    let own = json!({ "current": PASSWORD, "new": "another-long-password" });
+    site.ask("POST /auth/password", Works, &max, "/auth/password", &own);
+    site.ask(
+        "POST /api/users/{id}/set-password",
+        Works,
+        admin,
+        &format!("/api/users/{max_id}/set-password"),
+        &password,
+    );
+    let max = site.server.sign_in("max@example.com", None);
+    site.server.sign_in("max@example.com", None);
+    let sessions = max.get("/auth/sessions").is(200)["items"].clone();
+    let ended = sessions.as_array().unwrap().iter().find(|session| session["current"] == false).unwrap();
+    let ended = text(&ended["id"]).to_owned();
+    site.ask("PATCH /api/users/{id}", Works, admin, &format!("/api/users/{max_id}"), &json!({ "role": "member" }));
+    for narrower in [
+        json!({ "tier": 4 }),
+        json!({ "max_concurrent_tasks": 8 }),
+        json!({ "budget_cents": 800 }),
+        json!({ "spent_cents": 5 }),
+        json!({ "scope": ["agents.read", "agents.list", "ui.notify"] }),
+        json!({ "scope": ["agents.read"], "tier": 5, "budget_cents": 0 }),
+    ] {
+        site.ask("PATCH /api/agents/{name}", Works, admin, "/api/agents/fifth", &narrower);
+    }
+    let put = json!({ "scope": ["agents.read"], "tier": 5, "max_concurrent_tasks": 2, "budget_cents": 0 });
+    let after = site.ask("PUT /api/agents/{name}", Works, admin, "/api/agents/fifth", &put);
+    assert_eq!((&after["max_concurrent_tasks"], &after["tier"]), (&json!(2), &json!(5)));
+    site.ask("PUT /api/presets/{name}", Works, admin, "/api/presets/own", &preset(&["agents.read"]));
+
+    // What takes one away, and what only reads, marks or deletes.
+    let sign_in = json!({ "email": "max@example.com", "password": PASSWORD });
+    for (row, client, path, body) in [
+        ("POST /auth/token", admin, "/auth/token".to_owned(), &sign_in),
+        ("POST /auth/logout", &leaving, "/auth/logout".to_owned(), &nothing),
+        ("DELETE /auth/sessions/{id}", &max, format!("/auth/sessions/{ended}"), &nothing),
+        ("DELETE /auth/sessions", &max, "/auth/sessions".to_owned(), &nothing),
+        ("DELETE /auth/tokens/{id}", admin, first.0.clone(), &nothing),
+        ("DELETE /auth/admin/tokens/{id}", admin, second.0.replace("/auth/tokens", "/auth/admin/tokens"), &nothing),
+        ("POST /auth/leaks", admin, "/auth/leaks".to_owned(), &json!({ "token": third.1 })),
+        ("POST /api/users/{id}/deactivate", admin, format!("/api/users/{halted}/deactivate"), &empty),
+        ("DELETE /api/users/{id}", admin, format!("/api/users/{gone}"), &nothing),
+        ("DELETE /api/scopes/custom", admin, "/api/scopes/custom?name=x.crm.read".to_owned(), &nothing),
+        ("DELETE /api/agents/archived/{id}", admin, purged, &nothing),
+        ("POST /api/agents/{name}/pause", admin, "/api/agents/other/pause".to_owned(), &nothing),
+        ("POST /api/agents/{name}/stop", admin, "/api/agents/other/stop".to_owned(), &nothing),
+        ("POST /api/agents/bulk/pause", admin, "/api/agents/bulk/pause".to_owned(), &json!({ "names": ["third"] })),
+        ("POST /api/agents/bulk/stop", admin, "/api/agents/bulk/stop".to_owned(), &json!({ "names": ["third"] })),
+        ("POST /api/agents/me/heartbeat", &scout.client, "/api/agents/me/heartbeat".to_owned(), &empty),
+        (
+            "POST /api/agents/me/inbox/ack",
+            &scout.client,
+            "/api/agents/me/inbox/ack".to_owned(),
+            &json!({ "upto": event["id"] }),
+        ),
+        ("POST /api/notifications/{id}/read", admin, format!("/api/notifications/{notified}/read"), &nothing),
+        ("POST /api/notifications/read-all", admin, "/api/notifications/read-all".to_owned(), &nothing),
+        ("DELETE /api/notifications/{id}", admin, format!("/api/notifications/{notified}"), &nothing),
+        ("POST /api/access-requests/{id}/deny", admin, format!("{denied}/deny"), &json!({ "reason": "no" })),
+        ("POST /api/access-requests/{id}/revoke", admin, format!("{approved}/revoke"), &nothing),
+        (
+            "DELETE /api/agents/{name}/keys/{id}/grants",
+            admin,
+            format!("{kept_key}/grants?subject=max@example.com"),
+            &nothing,
+        ),
+        (
+            "DELETE /api/agents/{name}/grants",
+            admin,
+            "/api/agents/scout/grants?subject=max@example.com".to_owned(),
+            &nothing,
+        ),
+        ("DELETE /api/agents/{name}/keys/{id}", admin, lost_key, &nothing),
+        ("DELETE /api/agents/{name}/token", admin, "/api/agents/scout/token".to_owned(), &nothing),
+        ("DELETE /api/agents/{name}", admin, "/api/agents/fourth".to_owned(), &nothing),
+        ("POST /api/agents/stop-all", admin, "/api/agents/stop-all".to_owned(), &nothing),
+    ] {
+        site.ask(row, Works, client, &path, body);
+    }
+    let all = json!({ "secret": site.server.operator_secret(), "issued_before": "2999-01-01T00:00:00Z" });
+    site.ask("POST /operator/revoke", Works, admin, "/operator/revoke", &all);
+    admin.get("/api/auth/whoami").refused(401, "token_revoked");
+    assert_eq!(site.server.texts("PRAGMA integrity_check"), ["ok"]);
+
+    // A new route has to say here which it is.
+    let index = site.server.nobody().get("/api").is(200);
+    let groups = index["groups"].as_array().unwrap().iter();
+    let rows = groups.flat_map(|group| group["routes"].as_array().unwrap()).filter(|row| row["method"] != "GET");
+    let rows: BTreeSet<String> = rows.map(|row| format!("{} {}", text(&row["method"]), text(&row["path"]))).collect();
+    site.asked.extend(ELSEWHERE.iter().map(ToString::to_string));
+    assert_eq!(site.asked, rows);
+}
+
+/// R87: the configured bound counts, and not what SQLite made of it for a connection that was opened when the file was larger; and what
+/// was freed can be used again.
+#[test]
+fn the_bound_is_the_configured_one_for_new_connections_too() {
+    let mut server = Server::settings().variable("database_max_mib", "2").start();
+    let admin = server.bootstrap();
+    server.execute("INSERT INTO attempts (key, count, ends_at) VALUES (randomblob(3000000), 1, 9000000000000)");
+    // Pages that are free, in a file beyond the bound.
+    server.execute("INSERT INTO attempts (key, count, ends_at) VALUES (randomblob(200000), 2, 9000000000000)");
+    server.execute("DELETE FROM attempts WHERE count = 2");
+    let scout = json!({ "name": "scout", "description": "x".repeat(1_900), "scope": ["ui.notify"] });
+    for _ in 0..2 {
+        admin.at(server.host().base_url()).post("/api/agents", &scout).refused(503, "storage_full");
+        server.kill_and_restart();
+    }
+    server.execute("DELETE FROM attempts WHERE length(key) > 32");
+    let admin = admin.at(server.host().base_url());
+    let made = admin.post("/api/agents", &scout).is(201);
+    // Hot statements, whose connection was opened in a file that is larger than the bound.
+    let scout = server.with(text(&made["auth_token"]));
+    let long = json!({ "title": "t", "body": "b".repeat(4_000) });
+    scout.post("/api/ui/notify", &long).is(201);
+    server.execute("INSERT INTO attempts (key, count, ends_at) VALUES (randomblob(2500000), 1, 9000000000000)");
+    scout.post("/api/ui/notify", &long).refused(503, "storage_full");
+}
+
+/// R86: one member of one tenant does not fill the database of all, by messages, logs or changes, and the other tenants go on. Both
+/// refusals name what to do, and a right is taken away all the same.
+#[test]
+fn one_person_does_not_fill_the_database_of_all() {
+    let server = Server::settings().variable("database_max_mib", "24").start();
+    let admin = server.bootstrap();
+    let other = server.tenant("other");
+    let eve = server.user(&admin, "eve@example.com", "member");
+    let spam = server.agent(&eve, "spam", &["agents.message", "agents.read", "agents.logs", "ui.notify"]);
+    let until_refused = |what: &str, send: &dyn Fn(usize) -> Answer| {
+        let refused = (0..20_000).map(send).find(|answer| !matches!(answer.status(), 200 | 201));
+        refused.unwrap_or_else(|| panic!("no end of {what}"))
+    };
+    let big = json!({ "text": "x".repeat(4_000), "data": { "a": "y".repeat(16_000) } });
+    let refused =
+        until_refused("messages", &|_| eve.post("/api/agents/spam/messages", &big)).refused(409, "quota_reached");
+    assert_eq!(
+        (&refused["quota"], &refused["of"], &refused["limit"]),
+        (&json!("stored bytes"), &json!("person"), &json!(2 << 20))
+    );
+    let lines: Vec<Json> = (0..30).map(|_| json!({ "text": "x".repeat(2_000) })).collect();
+    let lines = json!({ "lines": lines });
+    let refused =
+        until_refused("lines", &|_| spam.client.post("/api/agents/me/logs", &lines)).refused(409, "quota_reached");
+    assert!(text(&refused["fix"]).starts_with("Ask eve@example.com to make room."), "{refused}");
+    // The fix, to the letter.
+    let events = spam.client.get("/api/agents/me/inbox?limit=200").is(200);
+    let last = events["items"].as_array().unwrap().last().unwrap()["id"].clone();
+    spam.client.post("/api/agents/me/inbox/ack", &json!({ "upto": last })).is(200);
+    spam.client.post("/api/agents/me/logs", &lines).is(201);
+    let long = |number: usize| json!({ "description": format!("{number}{}", "z".repeat(1_900)) });
+    let refused = until_refused("changes", &|number| eve.patch("/api/agents/spam", &long(number)));
+    refused.refused(429, "too_many_changes");
+    assert!(refused.header("retry-after").parse::<u64>().unwrap() > 80_000);
+    let pages = server.number("PRAGMA page_count") * 4096;
+    assert!(pages < 12 << 20, "{pages} bytes");
+    // All others go on, and so does what takes rights away.
+    for client in [&admin, &other] {
+        client.post("/api/agents", &json!({ "name": "scout", "description": "x".repeat(1_900) })).is(201);
+        client.post("/api/agents/scout/messages", &big).is(201);
+    }
+    let usage = admin.get("/api/usage").is(200);
+    assert_eq!(usage["users"][0]["email"], "eve@example.com");
+    assert!(usage["users"][0]["bytes"].as_i64() > Some(2 << 20) && usage["tenant"]["bytes"].as_i64() > Some(2 << 20));
+    eve.patch("/api/agents/spam", &json!({ "scope": ["agents.read"] })).is(200);
+    eve.delete("/api/agents/spam").is(204);
+}
