@@ -39,8 +39,8 @@ pub async fn notify_operators(
     now: Timestamp,
 ) -> Result<(), DbError> {
     let tx = db.begin(Purpose::Entry).await?;
-    let sql = "SELECT b.tenant_id, o.id FROM bootstrap b JOIN users o ON o.tenant_id = b.tenant_id
-               WHERE o.role = 'admin' AND o.deactivated_at IS NULL ORDER BY o.id LIMIT 100";
+    let sql = "SELECT o.tenant_id, o.id FROM users o
+               WHERE o.tenant_id = (SELECT tenant_id FROM bootstrap) AND o.role = 'admin' AND o.deactivated_at IS NULL ORDER BY o.id LIMIT 100";
     for Operator(tenant, user) in tx.list(sql, args![]).await? {
         let id = NotificationId::generate(now, chance);
         notification::insert_own(&tx, &id, &tenant, &user, (title, body), now).await?;

@@ -803,3 +803,18 @@ async fn a_key_can_be_deleted_when_the_database_is_full() {
     t.as_(&ada, "DELETE", &path(&made), Null).await.is(204);
     t.as_(&with(&scout, &made), "GET", SELF, Null).await.refused(401, "token_revoked");
 }
+
+/// R86: keys count for the live credentials that a person may have; a rotation makes none more.
+#[tokio::test]
+async fn keys_of_a_person_are_bounded() {
+    let quotas = store::usage::Quotas { credentials: 2, ..Settings::default().quotas };
+    let t = TestApp::with(with_neighbours(), Settings { quotas, ..settings() });
+    let ada = t.ada().await;
+    t.agent(&ada, "scout", "*").await;
+    let made = t.as_(&ada, "POST", KEYS, json!({ "name": "a" })).await.is(201);
+    t.as_(&ada, "POST", KEYS, json!({ "name": "b" })).await.refused(409, "quota_reached");
+    let key = format!("{KEYS}/{}", made["id"].as_str().unwrap());
+    t.as_(&ada, "POST", &format!("{key}/rotate"), json!({})).await.is(201);
+    t.as_(&ada, "DELETE", &key, Json::Null).await.is(204);
+    t.as_(&ada, "POST", KEYS, json!({ "name": "b" })).await.is(201);
+}

@@ -50,11 +50,10 @@ const ALLOWED: &[&str] = &[
     "INSERT INTO agents",
     "INSERT INTO users",
     "INSERT INTO tenants",
-    // A migration, once.
-    "UPDATE agents SET written = (SELECT w.text",
-    // After an upgrade the first instance counts what is there.
+    // After an upgrade the first instance counts and writes what is there.
     "UPDATE agents SET stored_bytes =\nifnull",
     "INSERT INTO usage (subject_id, agents, bytes)",
+    "UPDATE agents SET written = (SELECT w.text",
     // An admin asks which users store the most.
     "ORDER BY s.bytes DESC",
     // Open: the audit rows of a caller that is not an admin.
