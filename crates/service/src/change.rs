@@ -13,6 +13,8 @@
 //! }
 //! ```
 
+use std::pin::Pin;
+
 use common::{
     error::{ApiError, Code},
     id::UserId,
@@ -20,7 +22,6 @@ use common::{
     route::{Rights, Route},
     time::Timestamp,
 };
-use http::StatusCode;
 use serde_json::Value as Json;
 use store::{
     access_request::AccessRequest,
@@ -32,7 +33,6 @@ use store::{
     key::AgentKey,
     origin::Origin,
     outbox::Mail,
-    usage,
     user::User,
 };
 
@@ -206,26 +206,31 @@ enum Begun<'a> {
 }
 
 /// Takes the lock and decides again: between the guard and the lock the credential may have been revoked, or its owner's role lowered.
-/// A function of its own, since every handler has a copy of [`Change::run`].
-async fn begin<'a>(
+/// A function of its own, and boxed, since every handler has a copy of [`Change::run`].
+fn begin<'a>(
     app: &'a App,
     caller: Caller,
     route: &'static Route,
     kept: Option<IdempotencyKey>,
-) -> Result<Begun<'a>, ApiError> {
-    let tx = app.db().begin(Purpose::Durable).await?;
-    let caller = caller.reload(&tx, app.now()).await?;
-    guard::admit(app, &caller, route)?;
-    let first = match &kept {
-        Some(kept) => kept.replay(app, &tx, &caller).await?,
-        None => None,
-    };
-    match first {
-        // What takes a right away is done again: meanwhile somebody may have given it back.
-        Some(answer) if route.rights != Rights::Takes => Ok(Begun::Replayed(answer)),
-        first => Ok(Begun::Write(Write { tx, caller, app, route, kept, first })),
-    }
+) -> Boxed<'a, Begun<'a>> {
+    Box::pin(async move {
+        let tx = app.db().begin(Purpose::Durable).await?;
+        let caller = caller.reload(&tx, app.now()).await?;
+        guard::admit(app, &caller, route)?;
+        let first = match &kept {
+            Some(kept) => kept.replay(app, &tx, &caller).await?,
+            None => None,
+        };
+        match first {
+            // What takes a right away is done again: meanwhile somebody may have given it back.
+            Some(answer) if route.rights != Rights::Takes => Ok(Begun::Replayed(answer)),
+            first => Ok(Begun::Write(Write { tx, caller, app, route, kept, first })),
+        }
+    })
 }
+
+/// A step of every change.
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, ApiError>> + 'a>>;
 
 /// A change under the write lock.
 pub struct Write<'a> {
@@ -270,52 +275,53 @@ impl Write<'_> {
     pub async fn record(&self, action: &'static str, object: &str, before: Json, after: Json) -> Result<(), ApiError> {
         Ok(audit::insert(&self.tx, &self.origin(), &Event { action, object, before, after }).await?)
     }
+}
 
+impl<'a> Write<'a> {
     /// Ends a change with what the handler made of it: writes its audit rows and the kept answer, and commits.
-    async fn finish(mut self, outcome: Result<Done, ApiError>) -> Result<Response, ApiError> {
-        let first = self.first.take();
-        let done = match (outcome, first) {
-            // Nothing was left to take away: the first request has done it, and its answer is this one's too.
-            (Ok(Done { changes: None, .. }), Some(first)) => return Ok(first),
-            (Err(refusal), Some(first)) if refusal.code().row().status == StatusCode::CONFLICT.as_u16() => {
-                return Ok(first);
+    fn finish(mut self, outcome: Result<Done, ApiError>) -> Boxed<'a, Response> {
+        Box::pin(async move {
+            let done = match (outcome, self.first.take()) {
+                (outcome, None) => outcome?,
+                // Nothing was left to take away: the first request has done it, and its answer is this one's too.
+                (Ok(Done { changes: None, .. }), Some(first)) => return Ok(first),
+                (Err(refusal), Some(first)) if refusal.code().row().status == 409 => return Ok(first),
+                (outcome, Some(_)) => {
+                    self.kept = None;
+                    outcome?
+                }
+            };
+            let Done { answer, changes, only_narrows } = done;
+            let Some(changes) = changes else { return Ok(answer.into_response()) };
+            // The one place that decides whether a change goes through when the database is full.
+            let purpose = match self.route.rights {
+                Rights::Takes => Purpose::Revoking,
+                Rights::Decided if only_narrows => Purpose::Narrowing,
+                Rights::Decided | Rights::Gives => Purpose::Durable,
+            };
+            let gives = purpose == Purpose::Durable;
+            let (app, caller) = (self.app, &self.caller);
+            let mut bytes = 0;
+            for Audited { object, before, after } in changes {
+                let event = Event { action: self.action(), object: &object, before, after };
+                bytes += quota::size(&event);
+                audit::insert(&self.tx, &self.origin(), &event).await?;
             }
-            (Ok(done), Some(_)) => {
-                self.kept = None;
-                done
+            if gives {
+                quota::count_trail(app, &self.tx, caller, bytes).await?;
             }
-            (outcome, None) => outcome?,
-            (Err(refusal), _) => return Err(refusal),
-        };
-        let Some(changes) = done.changes else { return Ok(done.answer.into_response()) };
-        if self.route.rights != Rights::Takes && !done.only_narrows {
-            let length = |json: &Json| if json.is_null() { 0 } else { json.to_string().len() };
-            let texts = changes.iter().map(|row| length(&row.before) + length(&row.after));
-            quota::count_trail(self.app, &self.tx, self.caller.user_id(), texts, self.app.now()).await?;
-        }
-        for Audited { object, before, after } in changes {
-            self.record(self.action(), &object, before, after).await?;
-        }
-        grantee::end(&self.tx, &self.origin()).await?;
-        if let Some(kept) = &self.kept {
-            let (tenant, user) = (self.caller.tenant_id(), self.caller.user_id());
-            let stored = usage::find(&self.tx, tenant, user).await?;
-            let quotas = self.app.settings().quotas;
-            let has_room = stored.person.bytes < quotas.bytes && stored.tenant.bytes < quotas.of_tenant().bytes;
-            let is_kept = has_room && kept.keep(self.app, &self.tx, &self.caller, &done.answer).await?;
-            // What takes a right away needs no kept answer.
-            if !is_kept && self.route.rights != Rights::Takes {
-                return Err(Code::TooManyKeys.into());
+            grantee::end(&self.tx, &self.origin()).await?;
+            if let Some(kept) = &self.kept {
+                let has_room = quota::has_room(app, &self.tx, caller).await?;
+                let is_kept = has_room && kept.keep(app, &self.tx, caller, &answer).await?;
+                // What takes a right away needs no kept answer.
+                if !is_kept && gives {
+                    return Err(Code::TooManyKeys.into());
+                }
             }
-        }
-        // The one place that decides whether a change goes through when the database is full.
-        let purpose = match self.route.rights {
-            Rights::Takes => Purpose::Revoking,
-            Rights::Decided if done.only_narrows => Purpose::Narrowing,
-            Rights::Decided | Rights::Gives => Purpose::Durable,
-        };
-        self.tx.commit_as(purpose).await?;
-        Ok(done.answer.into_response())
+            self.tx.commit_as(purpose).await?;
+            Ok(answer.into_response())
+        })
     }
 }
 

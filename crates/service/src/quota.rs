@@ -6,17 +6,15 @@
 use common::{
     error::{ApiError, Code},
     id::UserId,
-    time::Timestamp,
 };
+use serde_json::Value as Json;
 use store::{
+    audit::Event,
     db::{Rows, Tx},
     usage,
 };
 
 use crate::{app::App, caller::Caller};
-
-/// Bytes that an audit row takes beside what it says.
-const ROW: usize = 400;
 
 /// Refuses more agents of this person than they, or their tenant, may have.
 pub async fn check_agents(app: &App, reads: &dyn Rows, caller: &Caller, owner: &UserId) -> Result<(), ApiError> {
@@ -59,18 +57,23 @@ pub fn reached(what: &'static str, free: &'static str, whose: &'static str, most
         .extra("limit", most)
 }
 
+/// Bytes that an audit row takes, with its indexes.
+pub(crate) fn size(event: &Event<'_>) -> i64 {
+    let length = |json: &Json| if json.is_null() { 0 } else { json.to_string().len() };
+    i64::try_from(400 + length(&event.before) + length(&event.after)).unwrap_or(i64::MAX)
+}
+
 /// Counts what a change adds to the audit trail; refuses it when the person has added as much in a day as they may store.
-pub(crate) async fn count_trail(
-    app: &App,
-    tx: &Tx<'_>,
-    user: &UserId,
-    texts: impl Iterator<Item = usize>,
-    now: Timestamp,
-) -> Result<(), ApiError> {
-    let bytes = texts.map(|bytes| bytes + ROW).sum::<usize>();
-    let added = usage::add_to_trail(tx, user, i64::try_from(bytes).unwrap_or(i64::MAX), now).await?;
+pub(crate) async fn count_trail(app: &App, tx: &Tx<'_>, caller: &Caller, bytes: i64) -> Result<(), ApiError> {
+    let added = usage::add_to_trail(tx, caller.user_id(), bytes, app.now()).await?;
     if added.bytes > app.settings().quotas.bytes {
-        return Err(ApiError::from(Code::TooManyChanges).retry_after(now.seconds_until(added.ends_at)));
+        return Err(ApiError::from(Code::TooManyChanges).retry_after(app.now().seconds_until(added.ends_at)));
     }
     Ok(())
+}
+
+/// Whether the caller's person and their tenant may store more bytes.
+pub(crate) async fn has_room(app: &App, reads: &dyn Rows, caller: &Caller) -> Result<bool, ApiError> {
+    let (quotas, now) = (app.settings().quotas, usage::find(reads, caller.tenant_id(), caller.user_id()).await?);
+    Ok(now.person.bytes < quotas.bytes && now.tenant.bytes < quotas.of_tenant().bytes)
 }
