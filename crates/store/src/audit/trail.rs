@@ -271,31 +271,41 @@ pub async fn raw_rows(reads: &dyn Rows, after: i64, to: i64, limit: i64) -> Resu
         .await
 }
 
-/// The table's indexes, each with the column by which it finds rows.
-pub(super) const INDEXES: &[(&str, &str)] = &[
-    ("sqlite_autoindex_audit_1", "id"),
-    ("audit_by_tenant", "tenant_id"),
-    ("audit_by_object", "object_id"),
-    ("audit_by_agent", "agent_id"),
-    ("audit_by_credential", "credential_id"),
-    ("audit_by_request", "request_id"),
-];
+/// A case of [`UNINDEXED`]: an index, and the column by which it finds rows.
+macro_rules! lacks {
+    ($index:literal, $column:literal) => {
+        concat!(
+            " WHEN t.",
+            $column,
+            " IS NOT NULL AND NOT EXISTS (SELECT 1 FROM audit i INDEXED BY ",
+            $index,
+            " WHERE i.",
+            $column,
+            " = t.",
+            $column,
+            " AND i.seq = t.seq) THEN '",
+            $index,
+            "'"
+        )
+    };
+}
+
+/// The test of the same name knows that these are all indexes of the table.
+pub(super) const UNINDEXED: &str = concat!(
+    "SELECT seq, name FROM (SELECT t.seq, CASE",
+    lacks!("sqlite_autoindex_audit_1", "id"),
+    lacks!("audit_by_tenant", "tenant_id"),
+    lacks!("audit_by_object", "object_id"),
+    lacks!("audit_by_agent", "agent_id"),
+    lacks!("audit_by_credential", "credential_id"),
+    lacks!("audit_by_request", "request_id"),
+    " END AS name FROM audit t NOT INDEXED WHERE t.seq > ?1 AND t.seq <= ?2) WHERE name IS NOT NULL ORDER BY seq LIMIT 1"
+);
 
 /// The first row with a number above `after` and up to `to` that an index does not have, and which index. For a schema that is as the
 /// migrations make it: what an index holds can differ from what it should hold all the same.
 pub async fn unindexed(reads: &dyn Rows, after: i64, to: i64) -> Result<Option<(i64, String)>, DbError> {
-    let mut named = "NULL".to_owned();
-    for (index, column) in INDEXES.iter().rev() {
-        named = format!(
-            "iif(t.{column} IS NOT NULL AND NOT EXISTS (
-                 SELECT 1 FROM audit i INDEXED BY {index} WHERE i.{column} = t.{column} AND i.seq = t.seq), '{index}', {named})"
-        );
-    }
-    let sql = format!(
-        "SELECT seq, name FROM (SELECT t.seq, {named} AS name FROM audit t NOT INDEXED WHERE t.seq > ?1 AND t.seq <= ?2)
-         WHERE name IS NOT NULL ORDER BY seq LIMIT 1"
-    );
-    reads.optional(&sql, args![after, to]).await
+    reads.optional(UNINDEXED, args![after, to]).await
 }
 
 impl FromRow for (i64, String) {

@@ -46,61 +46,68 @@ impl fmt::Display for Schema {
     }
 }
 
-/// The separators of objects, and of an object's name and text. How many objects there are stands before them, so that a name or a text
-/// with a separator in it is a difference, whatever the parts look like.
-const OBJECTS: char = '\u{1e}';
-const PARTS: char = '\u{1f}';
-
 /// How many indexes, triggers and views the migrations make.
 const OBJECTS_MADE: usize = include!(concat!(env!("OUT_DIR"), "/objects.rs"));
 
-/// All of these objects' texts as one, which crosses into a component for the price of one value; a part of a SELECT.
-pub(super) const TEXTS: &str = "(SELECT count(*) || char(30) || group_concat(sql, char(30)) FROM sqlite_schema WHERE type <> 'table' AND sql IS NOT NULL)";
+/// The separators of objects, and of an object's name and text. No text of ours holds one, so a text that does is a difference.
+const OBJECTS: u8 = 0x1e;
+const PARTS: u8 = 0x1f;
+
+/// The texts of all indexes, triggers and views as one, which crosses into a component for the price of one value; a part of a SELECT.
+pub(super) const TEXTS: &str =
+    "(SELECT group_concat(sql, char(30)) FROM sqlite_schema WHERE type <> 'table' AND sql IS NOT NULL)";
+
+/// The text up to the next separator; what follows is left in `rest`.
+fn cut<'a>(rest: &mut Option<&'a str>, separator: u8) -> Option<&'a str> {
+    let text = (*rest)?;
+    let end = text.bytes().position(|byte| byte == separator);
+    *rest = end.and_then(|end| text.get(end + 1..));
+    text.get(..end.unwrap_or(text.len()))
+}
 
 /// Whether every index, trigger and view is one that the migrations make: a quick look for each new instance, at what can bend a row
 /// or hide one. It does not name what differs, and does not look at tables.
 pub(super) fn is_as_made(texts: &str) -> bool {
-    let mut parts = texts.split(OBJECTS);
-    let counted = parts.next().is_some_and(|count| count.parse() == Ok(OBJECTS_MADE));
-    let mut seen = 0;
-    counted
-        && parts.all(|sql| {
-            seen += 1;
-            migrate::ALL.iter().any(|file| file.contains(&sql))
-        })
-        && seen == OBJECTS_MADE
+    let (mut rest, mut seen) = (Some(texts), 0);
+    while let Some(sql) = cut(&mut rest, OBJECTS) {
+        if !migrate::ALL.iter().copied().flatten().any(|made| *made == sql) {
+            return false;
+        }
+        seen += 1;
+    }
+    seen == OBJECTS_MADE
 }
 
-const SELECT: &str = "SELECT user_version,
-    (SELECT count(*) || char(30) || group_concat(name || char(31) || ifnull(sql, ''), char(30)) FROM sqlite_schema) AS objects
+const SELECT: &str = "SELECT user_version, (SELECT count(*) FROM sqlite_schema) AS count,
+    (SELECT group_concat(name || char(31) || ifnull(sql, ''), char(30)) FROM sqlite_schema) AS objects
     FROM pragma_user_version";
 
-struct Found(i64, Option<String>);
+struct Found(i64, i64, Option<String>);
 
 impl FromRow for Found {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Ok(Self(row.take()?, row.take()?))
+        Ok(Self(row.take()?, row.take()?, row.take()?))
     }
 }
 
 /// Compares the schema as it is now.
 pub async fn look(reads: &dyn Rows) -> Result<Schema, DbError> {
-    let Found(version, objects) = reads.optional(SELECT, vec![]).await?.ok_or(DbError::Row("no version"))?;
-    Ok(compare(version, objects.as_deref()))
+    let Found(version, count, objects) = reads.optional(SELECT, vec![]).await?.ok_or(DbError::Row("no version"))?;
+    Ok(compare(version, usize::try_from(count).unwrap_or(0), objects.as_deref()))
 }
 
-/// Compares the objects of a database of this version with those that the migrations make.
-fn compare(version: i64, objects: Option<&str>) -> Schema {
+/// Compares the objects of a database of this version with those that the migrations make. How many there are shows a name that holds
+/// a separator, and so looks like several.
+fn compare(version: i64, count: usize, objects: Option<&str>) -> Schema {
     if version > migrate::newest() {
         return Schema::Newer(version);
     }
     let mut missing = made(version);
-    let mut parts = objects.unwrap_or("0").split(OBJECTS);
-    let count = parts.next().and_then(|count| count.parse::<usize>().ok());
-    let mut seen = 0;
-    for part in parts {
+    let (mut rest, mut seen) = (objects, 0);
+    while let Some(part) = cut(&mut rest, OBJECTS) {
         seen += 1;
-        let (name, sql) = part.split_once(PARTS).unwrap_or((part, ""));
+        let mut part = Some(part);
+        let (name, sql) = (cut(&mut part, PARTS).unwrap_or_default(), part.unwrap_or_default());
         if is_sqlites_own(name, sql) {
             continue;
         }
@@ -112,8 +119,8 @@ fn compare(version: i64, objects: Option<&str>) -> Schema {
     }
     match missing.first() {
         Some(object) => Schema::Changed(shown(&object.sql, object.name)),
-        None if count == Some(seen) => Schema::AsMade,
-        None => Schema::Changed("an object".to_owned()),
+        None if seen == count => Schema::AsMade,
+        None => Schema::Changed("object".to_owned()),
     }
 }
 
@@ -129,11 +136,28 @@ fn is_sqlites_own(name: &str, sql: &str) -> bool {
 
 /// The kind and the name of an object.
 fn shown(sql: &str, name: &str) -> String {
-    let kind = sql.split(' ').skip(1).find(|word| *word != "UNIQUE").unwrap_or("object");
+    let kind = match words(sql) {
+        [_, "UNIQUE", kind, _] => kind,
+        [_, "", ..] => "object",
+        [_, kind, ..] => kind,
+    };
     let mut text = kind.to_ascii_lowercase();
     text.push(' ');
     text.extend(name.chars().filter(|c| !c.is_control()).take(60));
     text
+}
+
+/// The first words of a statement.
+fn words(sql: &str) -> [&str; 4] {
+    let mut words = [""; 4];
+    let mut from = 0;
+    for word in &mut words {
+        let rest = sql.get(from..).unwrap_or_default();
+        let end = rest.bytes().position(|byte| matches!(byte, b' ' | b'(' | b'\n')).unwrap_or(rest.len());
+        *word = rest.get(..end).unwrap_or_default();
+        from += end + 1;
+    }
+    words
 }
 
 /// An object as SQLite keeps it.
@@ -147,19 +171,13 @@ fn made(version: i64) -> Vec<Object> {
     let mut objects: Vec<Object> = Vec::with_capacity(128);
     let files = migrate::ALL.iter().take(usize::try_from(version).unwrap_or(0));
     for sql in files.copied().flatten().copied() {
-        let mut words = sql.split([' ', '(', '\n']);
-        match (words.next(), words.next()) {
-            (Some("CREATE"), kind) => {
-                let name = if kind == Some("UNIQUE") { words.nth(1) } else { words.next() };
-                objects.push(Object { name: name.unwrap_or_default(), sql: Cow::Borrowed(sql) });
+        match words(sql) {
+            ["CREATE", "UNIQUE", _, name] | ["CREATE", _, name, _] => {
+                objects.push(Object { name, sql: Cow::Borrowed(sql) });
             }
-            (Some("DROP"), _) => {
-                let name = words.next().unwrap_or_default();
-                objects.retain(|object| object.name != name);
-            }
-            (Some("ALTER"), _) => {
-                let name = words.next().unwrap_or_default();
-                let column = sql.split_once(" ADD COLUMN ").map_or("", |(_, column)| column);
+            ["DROP", _, name, _] => objects.retain(|object| object.name != name),
+            ["ALTER", _, name, "ADD"] => {
+                let column = sql.get("ALTER TABLE  ADD COLUMN ".len() + name.len()..).unwrap_or_default();
                 if let Some(table) = objects.iter_mut().find(|object| object.name == name) {
                     table.sql = Cow::Owned(with_column(&table.sql, column));
                 }
@@ -191,13 +209,12 @@ fn with_column(table: &str, column: &str) -> String {
         }
     }
     let (before, behind) = table.split_at_checked(end).unwrap_or((table, ""));
-    format!("{before}, {column}{behind}")
+    [before, ", ", column, behind].concat()
 }
 
 /// Whether a constraint of the whole table begins here.
 fn is_constraint(text: &str) -> bool {
-    let word = text.trim_start().split([' ', '(']).next();
-    matches!(word, Some("CHECK" | "UNIQUE" | "PRIMARY" | "FOREIGN" | "CONSTRAINT"))
+    matches!(words(text.trim_start()), ["CHECK" | "UNIQUE" | "PRIMARY" | "FOREIGN" | "CONSTRAINT", ..])
 }
 
 /// Takes note of what the tick says of the schema; `false`: it said the same before.

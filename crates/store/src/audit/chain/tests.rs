@@ -326,7 +326,13 @@ async fn a_trigger_that_bends_rows_stops_changes_and_is_found(new: fn() -> TestD
 /// R76: an index that does not hold a sealed row, so that no list would show it, is found: one put in place of ours, and one whose
 /// text was put back.
 async fn an_index_that_hides_a_row_is_found(new: fn() -> TestDb) {
-    for (index, column) in trail::INDEXES.iter().filter(|(index, _)| index.starts_with("audit_by")) {
+    for (index, column) in [
+        ("audit_by_tenant", "tenant_id"),
+        ("audit_by_object", "object_id"),
+        ("audit_by_agent", "agent_id"),
+        ("audit_by_credential", "credential_id"),
+        ("audit_by_request", "request_id"),
+    ] {
         let (t, _) = sealed(new).await;
         t.execute(
             "INSERT INTO audit (id, at, tenant_id, user_id, agent_id, credential_id, request_id, action, object_id, outcome)
@@ -343,7 +349,7 @@ async fn an_index_that_hides_a_row_is_found(new: fn() -> TestDb) {
         t.db().close();
         let file = rusqlite::Connection::open(t.path()).unwrap();
         file.pragma_update(None, "writable_schema", true).unwrap();
-        file.execute("UPDATE sqlite_schema SET sql = ?1 WHERE name = ?2", [&made, &(*index).to_owned()]).unwrap();
+        file.execute("UPDATE sqlite_schema SET sql = ?1 WHERE name = ?2", [made.as_str(), index]).unwrap();
         let version: i64 = file.query_row("PRAGMA schema_version", [], |row| row.get(0)).unwrap();
         file.pragma_update(None, "schema_version", version + 1).unwrap();
         drop(file);
@@ -357,12 +363,11 @@ async fn an_index_that_hides_a_row_is_found(new: fn() -> TestDb) {
 /// R76: verifying holds the table against every index that it has.
 async fn every_index_of_the_table_is_known(new: fn() -> TestDb) {
     let t = new();
-    let mut known: Vec<&str> = trail::INDEXES.iter().map(|(index, _)| *index).collect();
-    known.sort_unstable();
-    assert_eq!(t.texts("SELECT name FROM pragma_index_list('audit') ORDER BY name").await, known);
-    let names = t.texts("SELECT i.name || ' ' || c.name FROM pragma_index_list('audit') i, pragma_index_info(i.name) c WHERE c.seqno = 0").await;
-    for (index, column) in trail::INDEXES {
-        assert!(names.contains(&format!("{index} {column}")), "{index}");
+    let indexes = "FROM pragma_index_list('audit') i, pragma_index_info(i.name) c WHERE c.seqno = 0";
+    let first = t.texts(&format!("SELECT i.name || ' WHERE i.' || c.name || ' = t.' || c.name {indexes}")).await;
+    assert_eq!(trail::UNINDEXED.matches("INDEXED BY").count(), first.len());
+    for index in first {
+        assert!(trail::UNINDEXED.contains(&format!("INDEXED BY {index} AND")), "{index}");
     }
 }
 

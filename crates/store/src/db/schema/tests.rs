@@ -85,11 +85,17 @@ async fn only_a_known_version_is_compared(new: fn() -> TestDb) {
     t.execute("PRAGMA user_version = 99").await.unwrap();
     assert_eq!(seen(&t).await, Schema::Newer(99));
     for version in 1..=migrate::newest() {
-        let objects = made(version);
-        let text =
-            objects.iter().map(|object| format!("{OBJECTS}{}{PARTS}{}", object.name, object.sql)).collect::<String>();
-        assert_eq!(compare(version, Some(&format!("{}{text}", objects.len()))), Schema::AsMade);
-        assert_ne!(compare(version, Some(&format!("{}{text}", objects.len() + 1))), Schema::AsMade);
+        let objects: Vec<_> =
+            made(version).iter().map(|object| format!("{}\u{1f}{}", object.name, object.sql)).collect();
+        assert_ne!(compare(version, objects.len() - 1, Some(&objects.join("\u{1e}"))), Schema::AsMade);
+        assert_eq!(compare(version, objects.len(), Some(&objects.join("\u{1e}"))), Schema::AsMade);
+        for (number, _) in objects.iter().enumerate() {
+            let mut fewer = objects.clone();
+            let gone = fewer.remove(number);
+            assert_ne!(compare(version, fewer.len(), Some(&fewer.join("\u{1e}"))), Schema::AsMade, "{gone}");
+            let twice = format!("{}\u{1e}{gone}", objects.join("\u{1e}"));
+            assert_ne!(compare(version, objects.len() + 1, Some(&twice)), Schema::AsMade, "{gone}");
+        }
     }
 }
 
