@@ -301,12 +301,12 @@ async fn a_filter_that_can_match_nothing_is_refused() {
         (
             "object",
             vec![user.as_str(), &agent, &token, "scout", "worker", "x.crm.read", "mia@example.com"],
-            vec!["key_01kdyak348axzwnnqwv1cjqy5m", "req_01kdyak348axzwnnqwv1cjqy5m", "Scout", "tok_1", &s.mia.token],
+            vec!["key_01kdyak348axzwnnqwv1cjqy5m", "req_01kdyak348axzwnnqwv1cjqy5m", "Scout", "tok_1"],
         ),
         (
             "credential",
             vec![token.as_str(), "key_01kdyak348axzwnnqwv1cjqy5m"],
-            vec![user.as_str(), "scout", "laptop", "tok_x", &s.mia.token, "acr_ses_12345678"],
+            vec![user.as_str(), "scout", "laptop", "tok_x", "acr_ses_12345678"],
         ),
         ("request", vec!["req_01kdyak348axzwnnqwv1cjqy5m"], vec!["01kdyak348axzwnnqwv1cjqy5m", &token, "req_1"]),
     ] {

@@ -2,7 +2,7 @@
 
 use common::{agent::AgentState, id::AgentId, permission::Action, time::Timestamp};
 
-use super::{Agent, SETTINGS, approved, column, joins, live_token, select_from, tree::BELOW};
+use super::{Agent, approved, column, joins, live_token, select_from, tree::BELOW};
 use crate::{
     db::{DbError, Reads, Rows, page},
     page::{COLUMNS, PageRequest, ROWS},
