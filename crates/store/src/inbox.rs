@@ -102,3 +102,39 @@ pub async fn acknowledge(db: &Db, agent: &AgentId, upto: i64) -> Result<usize, D
 pub async fn last(reads: &dyn Rows, agent: &AgentId) -> Result<i64, DbError> {
     Ok(reads.optional("SELECT inbox_seq FROM agents WHERE id = ?1", args![agent]).await?.unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use common::{role::Role, secret::Secret};
+
+    use super::*;
+    use crate::{db::Purpose, testing::TestDb};
+
+    /// R85: the statement that reads the events decides whether the credential that asks is live, whatever was decided before it.
+    #[tokio::test]
+    async fn a_credential_that_has_ended_reads_nothing() {
+        for (end, can_read) in [
+            ("UPDATE agents SET state = 'stopped'", true),
+            ("UPDATE credentials SET revoked_at = 1 WHERE agent_id IS NOT NULL", false),
+            ("UPDATE credentials SET expires_at = created_at WHERE agent_id IS NOT NULL", false),
+            ("UPDATE users SET deactivated_at = 1", false),
+            ("UPDATE agents SET archived_at = 1", false),
+        ] {
+            let t = TestDb::new();
+            let tenant = t.tenant("main").await;
+            let ada = t.user(&tenant, "ada@example.com", Role::Member).await;
+            let scout = t.agent(&ada, "scout", "*").await;
+            let digest = |token: &str| Secret::parse(token).unwrap().digest();
+            let own = digest(&scout.token);
+            let read = async |digest| read(t.db(), &digest, t.now(), 0, 10).await.unwrap().map(|events| events.len());
+            assert_eq!(read(own).await, Some(0));
+            let tx = t.db().begin(Purpose::Durable).await.unwrap();
+            push(&tx, scout.agent.as_ref().unwrap(), "message", &Json::Null, t.now()).await.unwrap();
+            tx.commit().await.unwrap();
+            assert_eq!(read(own).await, Some(1));
+            assert_eq!(read(digest(&ada.token)).await, None, "a person has no inbox");
+            t.execute(end).await.unwrap();
+            assert_eq!(read(own).await, can_read.then_some(1), "{end}");
+        }
+    }
+}
