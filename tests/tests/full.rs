@@ -2,11 +2,7 @@
 //! gives one or stores more does not, and where the body decides, both are sent. Before each request no page is free, and the page that
 //! the audit row would go to has no room.
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "helpers of tests: whatever is not as expected ends the test"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
 
 use std::collections::BTreeSet;
 

@@ -200,7 +200,7 @@ impl<T> Change<T> {
 /// How a change begins.
 enum Begun<'a> {
     /// Under the write lock.
-    Write(Write<'a>),
+    Write(Box<Write<'a>>),
     /// With the first answer, since the request was sent before.
     Replayed(Response),
 }
@@ -224,7 +224,7 @@ fn begin<'a>(
         match first {
             // What takes a right away is done again: meanwhile somebody may have given it back.
             Some(answer) if route.rights != Rights::Takes => Ok(Begun::Replayed(answer)),
-            first => Ok(Begun::Write(Write { tx, caller, app, route, kept, first })),
+            first => Ok(Begun::Write(Box::new(Write { tx, caller, app, route, kept, first }))),
         }
     })
 }
