@@ -111,6 +111,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         (format!("/auth/tokens/{}", text(&made["id"])), text(&made["token"]).to_owned())
     };
     let (first, second, third) = (pat("first"), pat("second"), pat("third"));
+    let own = server.with(&pat("own").1);
     let key = |name: &str| {
         let made = admin.post("/api/agents/scout/keys", &json!({ "name": name })).is(201);
         format!("/api/agents/scout/keys/{}", text(&made["id"]))
@@ -218,8 +219,8 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     }
 
     // What makes a right less, as the body says.
-    let own = json!({ "current": PASSWORD, "new": "another-long-password" });
-    site.ask("POST /auth/password", Works, &max, "/auth/password", &own);
+    let changed = json!({ "current": PASSWORD, "new": "another-long-password" });
+    site.ask("POST /auth/password", Works, &max, "/auth/password", &changed);
     site.ask(
         "POST /api/users/{id}/set-password",
         Works,
@@ -258,6 +259,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         ("DELETE /auth/tokens/{id}", admin, first.0.clone(), &nothing),
         ("DELETE /auth/admin/tokens/{id}", admin, second.0.replace("/auth/tokens", "/auth/admin/tokens"), &nothing),
         ("POST /auth/leaks", admin, "/auth/leaks".to_owned(), &json!({ "token": third.1 })),
+        ("DELETE /auth/tokens/me", &own, "/auth/tokens/me".to_owned(), &nothing),
         ("POST /api/users/{id}/deactivate", admin, format!("/api/users/{halted}/deactivate"), &empty),
         ("DELETE /api/users/{id}", admin, format!("/api/users/{gone}"), &nothing),
         ("DELETE /api/scopes/custom", admin, "/api/scopes/custom?name=x.crm.read".to_owned(), &nothing),
