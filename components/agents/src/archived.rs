@@ -49,6 +49,13 @@ pub(crate) async fn archive(change: Change<QueryOrBody<Confirm>>, Path(name): Pa
                     .extra("below", below.len()));
             }
             let revoked = tree::archive(&write.tx, &agent.id, write.now()).await?;
+            let body = format!(
+                "{} archived it, with {} agents below it. Their credentials were revoked. To bring it back, send POST /api/agents/archived/{}/restore.",
+                write.author(),
+                below.len(),
+                agent.id
+            );
+            write.tell(&agent.owner.id, &format!("The agent {} was archived", agent.name), &body).await?;
             let with_it = below.iter().map(|id| Audited {
                 object: id.to_string(),
                 before: json!({ "with": agent.id }),
@@ -119,6 +126,8 @@ pub(crate) async fn purge(change: Change<()>, Path(id): Path) -> Result<Response
     change
         .on(&id, find, async |write, found, ()| {
             archived::purge(&write.tx, &found.id).await?;
+            let body = format!("{} deleted it for good. The audit trail keeps what it did.", write.author());
+            write.tell(&found.owner.id, &format!("The archived agent {} was deleted", found.name), &body).await?;
             Ok(Answer::no_content().audited(&found.id, json!(found), Null))
         })
         .await

@@ -272,7 +272,12 @@ async fn transfer(write: &Write<'_>, agent: &Agent, owner: &UserId) -> Result<()
     let title = format!("You now own the agent {}", agent.name);
     let body = format!("{} gave it to you, with all agents below it.", write.caller.email());
     notification::insert_own(&write.tx, &id, origin.tenant, owner, (&title, &body), origin.now).await?;
-    Ok(())
+    let body = format!(
+        "{} gave the agent {}, with all agents below it, to another owner. Its credentials, keys and grants have ended.",
+        write.author(),
+        agent.name
+    );
+    write.tell(&agent.owner.id, &format!("You no longer own the agent {}", agent.name), &body).await
 }
 
 /// Checks that the agent, with all below it, has a place below `parent`.

@@ -2,7 +2,7 @@
 
 use common::{
     error::{ApiError, Code},
-    id::{AgentId, KeyId},
+    id::{AgentId, KeyId, UserId},
     permission::Relation,
     route::Route,
     time::Timestamp,
@@ -25,6 +25,7 @@ use service::{
 use store::{
     db::Rows,
     grant::{self, Inserted},
+    inbox,
 };
 
 /// The agent or the key that grants are about.
@@ -195,6 +196,7 @@ pub(crate) async fn take(
         if taken.is_empty() {
             return Ok(Answer::no_content().unchanged());
         }
+        tell(write, &shared, &taken).await?;
         // Of a subject the id alone: a reader of the object need not be allowed to read the subject.
         let audited = |grant: &grant::Grant| json!({ "subject": grant.subject.id, "relation": grant.relation });
         let grants: Vec<Json> = taken.iter().map(audited).collect();
@@ -202,6 +204,28 @@ pub(crate) async fn take(
         Ok(Answer::no_content().audited(shared.agent_id, before, Null))
     })
     .await
+}
+
+/// Tells the subjects that they have less than before: a person by a notification, an agent by an event.
+async fn tell(write: &Write<'_>, shared: &Shared, taken: &[grant::Grant]) -> Result<(), ApiError> {
+    for grant in taken {
+        let (subject, relation) = (grant.subject.id.clone(), grant.relation.as_str());
+        if let Ok(agent) = AgentId::try_from(subject.clone()) {
+            if write.caller.agent_id() != Some(&agent) {
+                let data = json!({ "agent": shared.agent, "agent_id": shared.agent_id, "key": shared.key, "relation": relation });
+                inbox::push(&write.tx, &agent, "grant_taken", &data, write.now()).await?;
+            }
+        } else if let Ok(user) = UserId::try_from(subject) {
+            let (of, key) = match &shared.key {
+                Some(key) => ("a key of ", format!("the key {key} of ")),
+                None => ("", String::new()),
+            };
+            let body =
+                format!("{} took away your grant {relation} of {key}the agent {}.", write.author(), shared.agent);
+            write.tell(&user, &format!("You are no longer {relation} of {of}{}", shared.agent), &body).await?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -402,6 +402,10 @@ pub(crate) async fn delete(change: Change<()>, Path(name): Path, Path(id): Path)
     change
         .on_key((&name, &id), async |write, found, ()| {
             let revoked = key::delete(&write.tx, &found, write.now()).await?;
+            if let Some(agent) = agent::by_id(&write.tx, &found.agent_id, write.now()).await? {
+                let what = format!("deleted the key {}", found.key.name);
+                write.tell_ended((&agent.id, &agent.name), &agent.owner.id, &what, &revoked).await?;
+            }
             let after = json!({ "revoked": revoked });
             Ok(Answer::no_content().audited(&found.agent_id, audited(&found.key), after))
         })

@@ -178,6 +178,7 @@ pub(crate) async fn revoke(change: Change<()>, Path(name): Path) -> Result<Respo
             if revoked.is_empty() {
                 return Ok(Answer::no_content().unchanged());
             }
+            write.tell_ended((&agent.id, &agent.name), &agent.owner.id, "revoked the token", &revoked).await?;
             Ok(Answer::no_content().audited(&agent.id, Null, json!({ "revoked": revoked })))
         })
         .await

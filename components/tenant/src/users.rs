@@ -155,6 +155,13 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
             match user::update(&write.tx, write.caller.tenant_id(), &user).await? {
                 UpdateOutcome::Done => {
                     let only_narrows = user.role < was.role && user.name == was.name && user.email == was.email;
+                    if user.role < was.role {
+                        let (now, was, by) = (user.role.as_str(), was.role.as_str(), write.author());
+                        let body = format!(
+                            "{by} changed your role from {was} to {now}. Your credentials and your agents can use what {now} allows, and no more."
+                        );
+                        write.tell(&user.id, &format!("Your role is now {now}"), &body).await?;
+                    }
                     Ok(answer.audited(&user.id, before, after).narrowing(only_narrows))
                 }
                 UpdateOutcome::EmailTaken => Err(Code::EmailTaken.into()),

@@ -5,7 +5,7 @@
 
 use common::{
     error::{ApiError, Code},
-    id::CredentialId,
+    id::{AgentId, CredentialId},
     route::Route,
     scope::Patterns,
     secret::{Kind, Secret},
@@ -213,6 +213,18 @@ pub(crate) async fn revoke(change: Change<()>, Path(id): Path) -> Result<Respons
 pub(crate) async fn revoke_found(write: &Write<'_>, found: Token) -> Result<Done, ApiError> {
     if !credential::revoke(&write.tx, &found.id, write.now()).await? {
         return Ok(Answer::no_content().unchanged());
+    }
+    let what = format!("revoked the {} {}…", found.kind.title(), found.prefix);
+    let agent = found.owner.agent_id.clone().and_then(|id| AgentId::try_from(id).ok());
+    match (agent, &found.owner.agent_name) {
+        (Some(agent), Some(name)) => {
+            write.tell_ended((&agent, name), &found.owner.user_id, &what, &[found.id.to_string()]).await?;
+        }
+        _ => {
+            let name = found.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+            let body = format!("{} {what}{name} of yours.", write.author());
+            write.tell(&found.owner.user_id, &format!("Your {} was revoked", found.kind.title()), &body).await?;
+        }
     }
     let before = json!({
         "kind": found.kind, "name": found.name, "user_id": found.owner.user_id, "agent_id": found.owner.agent_id,

@@ -111,6 +111,16 @@ impl Kind {
         }
     }
 
+    /// The kind in words, for people.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Pat => "personal access token",
+            Self::AgentToken => "token",
+            Self::ApiKey => "key",
+        }
+    }
+
     /// The kind that a stored word names.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)

@@ -17,7 +17,7 @@ use std::pin::Pin;
 
 use common::{
     error::{ApiError, Code},
-    id::UserId,
+    id::{AgentId, NotificationId, UserId},
     role::Role,
     route::{Rights, Route},
     time::Timestamp,
@@ -29,8 +29,9 @@ use store::{
     audit::{self, Event},
     credential::list::Token,
     db::{Purpose, Rows, Tx},
-    grant,
+    grant, inbox,
     key::AgentKey,
+    notification,
     origin::Origin,
     outbox::Mail,
     user::User,
@@ -274,6 +275,40 @@ impl Write<'_> {
     /// Writes an audit row about a further object.
     pub async fn record(&self, action: &'static str, object: &str, before: Json, after: Json) -> Result<(), ApiError> {
         Ok(audit::insert(&self.tx, &self.origin(), &Event { action, object, before, after }).await?)
+    }
+
+    /// Tells a person that a right of theirs, or of an agent of theirs, has ended. What they did themselves, or what an agent of theirs did,
+    /// nobody needs to tell them.
+    pub async fn tell(&self, user: &UserId, title: &str, body: &str) -> Result<(), ApiError> {
+        if user == self.caller.user_id() {
+            return Ok(());
+        }
+        let id = NotificationId::generate(self.now(), self.app.chance());
+        Ok(notification::insert_own(&self.tx, &id, self.caller.tenant_id(), user, (title, body), self.now()).await?)
+    }
+
+    /// The same of credentials of an agent, which gets an event, too, unless it did it itself.
+    pub async fn tell_ended(
+        &self,
+        agent: (&AgentId, &str),
+        owner: &UserId,
+        what: &str,
+        ended: &[String],
+    ) -> Result<(), ApiError> {
+        let (id, name) = agent;
+        if self.caller.agent_id() != Some(id) && !ended.is_empty() {
+            let data = serde_json::json!({ "credentials": ended, "grantee": null });
+            inbox::push(&self.tx, id, "credentials_ended", &data, self.now()).await?;
+        }
+        let by = self.author();
+        let body = format!("{by} {what} of the agent {name}. If the agent needs another one, issue it.");
+        self.tell(owner, &format!("A credential of {name} was revoked"), &body).await
+    }
+
+    /// The caller, for those that are told what it did: of an agent its owner alone, since they need not be allowed to read the agent.
+    pub fn author(&self) -> String {
+        let email = self.caller.email();
+        if self.caller.agent_id().is_some() { format!("An agent of {email}") } else { email.to_owned() }
     }
 }
 

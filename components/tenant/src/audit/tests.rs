@@ -301,7 +301,13 @@ async fn a_filter_that_can_match_nothing_is_refused() {
         (
             "object",
             vec![user.as_str(), &agent, &token, "scout", "worker", "x.crm.read", "mia@example.com"],
-            vec!["key_01kdyak348axzwnnqwv1cjqy5m", "req_01kdyak348axzwnnqwv1cjqy5m", "Scout", "tok_1", "acr_ses_12345678"],
+            vec![
+                "key_01kdyak348axzwnnqwv1cjqy5m",
+                "req_01kdyak348axzwnnqwv1cjqy5m",
+                "Scout",
+                "tok_1",
+                "acr_ses_12345678",
+            ],
         ),
         (
             "credential",
