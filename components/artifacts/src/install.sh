@@ -71,11 +71,11 @@ fetch() (
       --speed-time "$silence" --max-time "$longest" --output "$2" "$1"
     return
   fi
-  # There are several programs of this name. One that does not know an option does not read the files either, or has no time-out.
+  # There are several programs of this name. One that does not know an option does not read the files either, or has no time-out. Its
+  # help has blanks behind an option that it knows; and it is asked for without the files, which could be what is wrong.
   set -- -q -O "$2" "$1"
-  export WGETRC=/dev/null WGET2RC=/dev/null
-  case "$(wget --help 2>&1)" in
-    *--no-config*) set -- --no-config --no-netrc -t 1 -T "$silence" "$@" ;;
+  case "$(wget --no-config --help 2>&1)" in
+    *"--no-config "*) set -- --no-config --no-netrc -t 1 -T "$silence" "$@" ;;
     *-T*) set -- -T "$silence" "$@" ;;
   esac
   # wget has no limit for the whole download.
