@@ -343,8 +343,14 @@ fn no_pat_and_no_agent_changes_people() {
 fn a_halted_agent_is_refused_on_its_next_request() {
     let (server, admin) = Server::with_admin();
     let agent = server.agent(&admin, "halting", &["*"]);
-    let open =
-        ["/api/auth/whoami", "/api/auth/can", "/api/auth/doctor", "/api/agents/me/inbox", "/api/agents/me/heartbeat"];
+    let open = [
+        "/api/auth/whoami",
+        "/api/auth/can",
+        "/api/auth/doctor",
+        "/api/agents/me/inbox",
+        "/api/agents/me/heartbeat",
+        "/auth/tokens/me",
+    ];
     let refused_everywhere = |status: u16, slug: &str| {
         for row in &rows(&server) {
             assert_eq!(row.while_halted, open.contains(&row.path.as_str()), "{} {}", row.method, row.path);

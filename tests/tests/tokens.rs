@@ -84,11 +84,13 @@ fn a_service_introspects_what_agents_bring_it() {
     let (server, admin) = Server::with_admin();
     admin.post("/api/scopes/custom", &json!({ "name": "x.crm.read", "description": "Read customers." })).is(201);
     let scout = server.agent(&admin, "scout", &["agents.read", "x.crm.*"]);
-    let (service, _) = pat(&admin, &json!({ "name": "crm", "scope": ["tokens.introspect"] }));
+    let (service, _) = pat(&admin, &json!({ "name": "crm", "scope": ["tokens.introspect", "x.crm.*"] }));
     let told = introspect(&service, scout.client.bearer());
-    assert_eq!((&told["active"], &told["scope"]), (&json!(true), &json!("agents.read x.crm.read")));
+    assert_eq!((&told["active"], &told["scope"]), (&json!(true), &json!("x.crm.read")));
+    assert_eq!(introspect(&admin, scout.client.bearer())["scope"], "agents.read x.crm.read");
     admin.patch("/api/agents/scout", &json!({ "scope": ["agents.read"] })).is(200);
-    assert_eq!(introspect(&service, scout.client.bearer())["scope"], "agents.read");
+    assert_eq!(introspect(&service, scout.client.bearer())["scope"], "");
+    assert_eq!(introspect(&service, admin.bearer()), json!({ "active": false }), "a session");
     admin.delete("/api/agents/scout/token").is(204);
     assert_eq!(introspect(&service, scout.client.bearer()), json!({ "active": false }));
     service.get("/api/agents").refused(403, "scope_denied");

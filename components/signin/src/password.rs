@@ -199,11 +199,13 @@ pub(crate) async fn set(change: Change<Body<Set>>, Path(id): Path) -> Result<Res
             }
             let own = (user.id == *write.caller.user_id()).then(|| write.caller.credential_id());
             let ended = credential::revoke_sessions(&write.tx, &user.id, own, write.now()).await?;
-            let body = format!(
-                "{} set a new password for your account and ended {ended} sessions. If you did not ask for that, talk to an admin.",
-                write.author()
-            );
-            write.tell(&user.id, "Your password was set", &body).await?;
+            if ended > 0 {
+                let body = format!(
+                    "{} set a new password for you, which ended {ended} sessions of yours.",
+                    write.author()
+                );
+                write.tell(&user.id, "Your password was set", &body).await?;
+            }
             let after = json!({ "ended_sessions": ended });
             Ok(Answer::no_content().audited(&user.id, Null, after).narrowing(had_one))
         })

@@ -77,7 +77,7 @@ fn named(
 
 /// A user's address, or the name of an agent, which presets' names look like.
 fn is_address_or_name(value: &str) -> bool {
-    email::parse(value).is_some() || AgentName::parse(value).is_some_and(|name| name.as_str() == value)
+    email::parse(value).is_some() || AgentName::is_one(value)
 }
 
 impl List {

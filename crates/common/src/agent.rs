@@ -36,6 +36,13 @@ impl AgentName {
         is_good.then(|| Self(slug.to_owned()))
     }
 
+    /// Whether a text is a name as it is stored: nothing of it would be changed.
+    pub fn is_one(text: &str) -> bool {
+        (1..=MOST).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            && !(text.starts_with('-') || text.ends_with('-') || RESERVED.contains(&text))
+    }
+
     /// The name with `-2`, `-3` … behind it, shortened so that it still fits.
     fn variant(&self, number: usize) -> String {
         let tail = format!("-{number}");

@@ -1,0 +1,205 @@
+//! R77: who is told when a right ends by another's deed, as the table of docs/agents/concepts/notifications.md has it: people by a
+//! notification, agents by an event. Nobody is told what they did themselves.
+
+#![expect(clippy::indexing_slicing, reason = "helpers of tests: whatever is not as expected ends the test")]
+
+use serde_json::{Value as Json, json};
+use tests::{Client, Server, server::text};
+
+/// The titles of a person's notifications, the oldest first, which are deleted.
+fn told(person: &Client) -> Vec<String> {
+    let page = person.get("/api/notifications").is(200);
+    let mut titles = Vec::new();
+    for item in page["items"].as_array().into_iter().flatten().rev() {
+        assert_eq!(item["source"], "accredit");
+        titles.push(text(&item["title"]).to_owned());
+        person.delete(&format!("/api/notifications/{}", text(&item["id"]))).is(204);
+    }
+    titles
+}
+
+/// The kinds and data of an agent's events.
+fn events(server: &Server, agent: &str) -> Vec<(String, Json)> {
+    let rows = server.texts(&format!(
+        "SELECT i.kind || ' ' || i.data FROM inbox i JOIN agents a ON a.id = i.agent_id WHERE a.id = '{agent}' ORDER BY i.seq"
+    ));
+    server.execute("DELETE FROM inbox");
+    let pair = |row: &String| {
+        let (kind, data) = row.split_once(' ').unwrap_or_default();
+        (kind.to_owned(), serde_json::from_str(data).unwrap_or_default())
+    };
+    rows.iter().map(pair).collect()
+}
+
+fn id(person: &Client) -> String {
+    text(&person.get("/api/auth/whoami").is(200)["user_id"]).to_owned()
+}
+
+fn credential(client: &Client) -> String {
+    text(&client.get("/api/auth/whoami").is(200)["credential"]["id"]).to_owned()
+}
+
+#[test]
+fn a_person_is_told_of_an_agent_that_another_takes_archives_or_purges() {
+    let (server, admin) = Server::with_admin();
+    let mia = server.user(&admin, "mia@example.com", "member");
+    let max = server.user(&admin, "max@example.com", "member");
+    server.agent(&mia, "scout", &["agents.read"]);
+    admin.patch("/api/agents/scout", &json!({ "owner": "max@example.com" })).is(200);
+    assert_eq!(told(&mia), ["You no longer own the agent scout"]);
+    assert_eq!(told(&max), ["You now own the agent scout"]);
+    admin.delete("/api/agents/scout").is(204);
+    assert_eq!(told(&max), ["The agent scout was archived"]);
+    let scout = text(&admin.get("/api/agents/archived").is(200)["items"][0]["id"]).to_owned();
+    admin.delete(&format!("/api/agents/archived/{scout}")).is(204);
+    assert_eq!(told(&max), ["The archived agent scout was deleted"]);
+    // What the owner does, or an agent of the owner's.
+    let boss = server.agent(&mia, "boss", &["agents.*"]);
+    for name in ["own", "below"] {
+        mia.post("/api/agents", &json!({ "name": name, "scope": [], "parent": "boss", "issue_token": false })).is(201);
+    }
+    mia.delete("/api/agents/own").is(204);
+    boss.client.delete("/api/agents/below").is(204);
+    mia.patch("/api/agents/boss", &json!({ "owner": "max@example.com" })).is(200);
+    assert_eq!((told(&mia), told(&max)), (vec![], vec!["You now own the agent boss".to_owned()]));
+    assert_eq!(told(&admin), Vec::<String>::new());
+}
+
+#[test]
+fn a_person_and_an_agent_are_told_of_a_grant_that_was_taken() {
+    let (server, admin) = Server::with_admin();
+    let mia = server.user(&admin, "mia@example.com", "member");
+    let max = server.user(&admin, "max@example.com", "member");
+    let scout = server.agent(&mia, "scout", &["*"]);
+    let helper = server.agent(&max, "helper", &["*"]);
+    let key = text(&mia.post("/api/agents/scout/keys", &json!({ "name": "ci" })).is(201)["id"]).to_owned();
+    for path in ["/api/agents/scout/grants".to_owned(), format!("/api/agents/scout/keys/{key}/grants")] {
+        for (subject, relation) in
+            [("max@example.com", "editor"), ("max@example.com", "viewer"), (helper.id.as_str(), "viewer")]
+        {
+            admin.post(&path, &json!({ "subject": subject, "relation": relation })).is(201);
+        }
+        events(&server, &helper.id);
+        mia.delete(&format!("{path}?subject=max@example.com&relation=viewer")).is(204);
+        mia.delete(&format!("{path}?subject=max@example.com")).is(204);
+        mia.delete(&format!("{path}?subject=max@example.com")).is(204);
+        admin.delete(&format!("{path}?subject={}", helper.id)).is(204);
+        let of = if path.contains("keys") { "a key of " } else { "" };
+        assert_eq!(
+            told(&max),
+            [format!("You are no longer viewer of {of}scout"), format!("You are no longer editor of {of}scout")]
+        );
+        let key = if path.contains("keys") { json!(key) } else { Json::Null };
+        let data = json!({ "agent": "scout", "agent_id": scout.id, "key": key, "relation": "viewer" });
+        assert_eq!(events(&server, &helper.id), [("grant_taken".to_owned(), data)]);
+    }
+    // A grant that its subject gives up.
+    admin.post("/api/agents/scout/grants", &json!({ "subject": "ada@example.com", "relation": "viewer" })).is(201);
+    admin.delete("/api/agents/scout/grants?subject=ada@example.com").is(204);
+    assert_eq!((told(&admin), told(&mia)), (vec![], vec![]));
+}
+
+#[test]
+fn a_person_and_an_agent_are_told_of_credentials_that_another_revoked() {
+    let (server, admin) = Server::with_admin();
+    let mia = server.user(&admin, "mia@example.com", "member");
+    let scout = server.agent(&mia, "scout", &["*"]);
+    let pat = server.plant_pat(&mia, "*");
+    let session = server.sign_in("mia@example.com", None);
+    let new = mia.post("/api/agents/scout/keys", &json!({ "name": "ci" })).is(201);
+    let (key, secret) = (text(&new["id"]).to_owned(), server.with(text(&new["key"])));
+    let revoke = |id: &str| admin.delete(&format!("/auth/admin/tokens/{id}")).is(204);
+    for (credential, title) in [
+        (credential(&pat), "Your personal access token was revoked"),
+        (credential(&session), "Your session was revoked"),
+        (credential(&secret), "A credential of scout was revoked"),
+        (credential(&scout.client), "A credential of scout was revoked"),
+    ] {
+        revoke(&credential);
+        revoke(&credential);
+        assert_eq!(told(&mia), [title], "once, however often it is revoked");
+        let data = json!({ "credentials": [credential], "grantee": null });
+        let expected = if title.contains("scout") { vec![("credentials_ended".to_owned(), data)] } else { vec![] };
+        assert_eq!(events(&server, &scout.id), expected);
+    }
+    admin.delete(&format!("/api/agents/scout/keys/{key}")).is(204);
+    assert_eq!(told(&mia), ["A credential of scout was revoked"]);
+    assert_eq!(events(&server, &scout.id), [], "its secret had ended before");
+    let again = server.with(text(&mia.post("/api/agents/scout/token/issue", &json!({})).is(200)["token"]));
+    events(&server, &scout.id);
+    let token = credential(&again);
+    admin.delete("/api/agents/scout/token").is(204);
+    assert_eq!(told(&mia), ["A credential of scout was revoked"]);
+    let data = json!({ "credentials": [token], "grantee": null });
+    assert_eq!(events(&server, &scout.id), [("credentials_ended".to_owned(), data)]);
+    // What the owner does: the agent is told, the owner is not.
+    mia.post("/api/agents/scout/token/issue", &json!({})).is(200);
+    events(&server, &scout.id);
+    mia.delete("/api/agents/scout/token").is(204);
+    assert_eq!(told(&mia), Vec::<String>::new());
+    assert_eq!(events(&server, &scout.id).len(), 1);
+    let own = server.plant_pat(&mia, "*");
+    own.delete(&format!("/auth/tokens/{}", credential(&own))).is(204);
+    assert_eq!((told(&mia), told(&admin)), (vec![], vec![]));
+}
+
+#[test]
+fn a_person_is_told_of_a_lower_role_and_of_a_password_that_ended_sessions() {
+    let (server, admin) = Server::with_admin();
+    let mia = server.user(&admin, "mia@example.com", "admin");
+    let path = format!("/api/users/{}", id(&mia));
+    assert_eq!(told(&mia), Vec::<String>::new(), "a first password ends nothing");
+    for (role, titles) in [
+        ("member", vec!["Your role is now member"]),
+        ("viewer", vec!["Your role is now viewer"]),
+        ("curator", vec![]),
+        ("curator", vec![]),
+    ] {
+        admin.patch(&path, &json!({ "role": role })).is(200);
+        assert_eq!(told(&mia), titles, "{role}");
+    }
+    admin.post(&format!("{path}/set-password"), &json!({ "password": tests::server::PASSWORD })).is(204);
+    let mia = server.sign_in("mia@example.com", None);
+    assert_eq!(told(&mia), ["Your password was set"]);
+    // One's own role.
+    admin.patch(&path, &json!({ "role": "admin" })).is(200);
+    mia.patch(&path, &json!({ "role": "member" })).is(200);
+    assert_eq!((told(&mia), told(&admin)), (vec![], vec![]));
+}
+
+/// R78: a credential of any kind ends itself, and nothing beside it, whatever it carries and while its agent is halted; nobody is told,
+/// and the trail says so.
+#[test]
+fn any_credential_ends_itself() {
+    let (server, admin) = Server::with_admin();
+    let mia = server.user(&admin, "mia@example.com", "member");
+    let scout = server.agent(&mia, "scout", &[]);
+    let grace = mia.post("/api/agents/scout/token/issue", &json!({ "scope": [], "grace_seconds": 600 })).is(200);
+    let key = mia.post("/api/agents/scout/keys", &json!({ "name": "ci", "scope": [] })).is(201);
+    let narrow = server.plant_pat(&mia, "ui.notify");
+    let session = server.sign_in("mia@example.com", None);
+    mia.post("/api/agents/scout/pause", &json!({})).is(200);
+    events(&server, &scout.id);
+    for (client, kind) in [
+        (server.with(text(&grace["token"])), "agent_token"),
+        (scout.client, "agent_token"),
+        (server.with(text(&key["key"])), "api_key"),
+        (narrow, "pat"),
+        (session, "session"),
+    ] {
+        let ended = "SELECT count(*) FROM credentials WHERE revoked_at IS NOT NULL";
+        let (id, before) = (credential(&client), server.number(ended));
+        client.delete("/auth/tokens/me").is(204);
+        assert_eq!(server.number(ended), before + 1, "{kind}");
+        client.get("/api/auth/whoami").refused(401, "token_revoked");
+        client.delete("/auth/tokens/me").refused(401, "token_revoked");
+        let rows = admin.get(&format!("/api/audit?credential={id}&object={id}")).is(200);
+        let row = &rows["items"][0];
+        assert_eq!((&row["action"], &row["credential_kind"]), (&json!("token.revoke"), &json!(kind)), "{row}");
+        assert_eq!(rows["items"].as_array().map(Vec::len), Some(1));
+    }
+    assert_eq!((told(&mia), told(&admin)), (vec![], vec![]));
+    assert_eq!(events(&server, &scout.id), []);
+    assert_eq!(server.number("SELECT count(*) FROM outbox"), 0);
+    server.nobody().delete("/auth/tokens/me").refused(401, "missing_credential");
+}
