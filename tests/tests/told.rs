@@ -56,7 +56,11 @@ fn a_person_is_told_of_an_agent_that_another_takes_archives_or_purges() {
     // What the owner does, or an agent of the owner's.
     let boss = server.agent(&mia, "boss", &["agents.*"]);
     for name in ["own", "below"] {
-        mia.post("/api/agents", &json!({ "name": name, "scope": ["ui.notify"], "parent": "boss", "issue_token": false })).is(201);
+        mia.post(
+            "/api/agents",
+            &json!({ "name": name, "scope": ["ui.notify"], "parent": "boss", "issue_token": false }),
+        )
+        .is(201);
     }
     mia.delete("/api/agents/own").is(204);
     boss.client.delete("/api/agents/below").is(204);
@@ -174,7 +178,8 @@ fn any_credential_ends_itself() {
     let (server, admin) = Server::with_admin();
     let mia = server.user(&admin, "mia@example.com", "member");
     let scout = server.agent(&mia, "scout", &["ui.notify"]);
-    let grace = mia.post("/api/agents/scout/token/issue", &json!({ "scope": ["ui.notify"], "grace_seconds": 600 })).is(200);
+    let grace =
+        mia.post("/api/agents/scout/token/issue", &json!({ "scope": ["ui.notify"], "grace_seconds": 600 })).is(200);
     let key = mia.post("/api/agents/scout/keys", &json!({ "name": "ci", "scope": ["ui.notify"] })).is(201);
     let narrow = server.plant_pat(&mia, "ui.notify");
     let session = server.sign_in("mia@example.com", None);

@@ -200,10 +200,8 @@ pub(crate) async fn set(change: Change<Body<Set>>, Path(id): Path) -> Result<Res
             let own = (user.id == *write.caller.user_id()).then(|| write.caller.credential_id());
             let ended = credential::revoke_sessions(&write.tx, &user.id, own, write.now()).await?;
             if ended > 0 {
-                let body = format!(
-                    "{} set a new password for you, which ended {ended} sessions of yours.",
-                    write.author()
-                );
+                let body =
+                    format!("{} set a new password for you, which ended {ended} sessions of yours.", write.author());
                 write.tell(&user.id, "Your password was set", &body).await?;
             }
             let after = json!({ "ended_sessions": ended });
