@@ -77,9 +77,20 @@ impl Connection {
             if response.status >= 200 {
                 if !head && response.status != 204 && response.status != 304 {
                     response.body = self.body(&response)?;
+                    self.explain(&response);
                 }
                 return Ok(response);
             }
+        }
+    }
+
+    /// Shows the host's log when an answer says that something failed, and not what.
+    fn explain(&self, response: &Response) {
+        if response.status >= 500
+            && response.body.is_empty()
+            && let Ok(host) = self.stream.get_ref().peer_addr()
+        {
+            show_log(&host.to_string(), &format!("an empty {}", response.status));
         }
     }
 
@@ -142,12 +153,7 @@ pub fn exchange(address: &str, bytes: &[u8]) -> Result<Response> {
     let mut connection = Connection::open(address)?;
     // A server may answer before it has read everything, and close: then the answer counts, not the failed write.
     let sent = connection.send(bytes);
-    let response = connection.response(bytes.starts_with(b"HEAD ")).or_else(|error| sent.and(Err(error)));
-    if response.as_ref().is_ok_and(|response| response.status >= 500 && response.body.is_empty()) {
-        let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
-        show_log(address, &format!("an empty 5xx to {}", String::from_utf8_lossy(line)));
-    }
-    response
+    connection.response(bytes.starts_with(b"HEAD ")).or_else(|error| sent.and(Err(error)))
 }
 
 /// A request as bytes, its length declared, for a connection that ends with it.
