@@ -403,6 +403,46 @@ fn a_list_is_paged_without_gaps() {
     }
 }
 
+/// R85: a cursor is bound to everything in the query but itself and `limit`, whatever order the filters have, and to the credential; and it
+/// cannot be changed.
+#[test]
+fn a_cursor_belongs_to_its_filters_and_to_its_credential() {
+    let (server, admin) = Server::with_admin();
+    for name in ["scout", "guide", "third"] {
+        server.agent(&admin, name, &["agents.read"]);
+    }
+    let filters = "state=running&owner=ada%40example.com&q=";
+    let page = admin.get(&format!("/api/agents?limit=1&{filters}")).is(200);
+    let cursor = text(&page["next_cursor"]).to_owned();
+    for same in [
+        format!("limit=1&{filters}&cursor={cursor}"),
+        format!("cursor={cursor}&{filters}"),
+        format!("owner=ada%40example.com&cursor={cursor}&q=&limit=2&state=running"),
+    ] {
+        let next = admin.get(&format!("/api/agents?{same}")).is(200);
+        assert_ne!(next["items"][0]["id"], page["items"][0]["id"]);
+    }
+    let refused = |client: &Client, query: &str| {
+        client.get(&format!("/api/agents?{query}")).refused(400, "invalid_cursor");
+    };
+    for other in
+        ["", "state=running", "state=running&owner=ada%40example.com", "state=stopped&owner=ada%40example.com&q="]
+    {
+        refused(&admin, &format!("{other}&cursor={cursor}"));
+    }
+    refused(&admin, &format!("{filters}&has_token=true&cursor={cursor}"));
+    for changed in
+        [format!("{cursor}A"), cursor[..cursor.len() - 1].to_owned(), format!("A{}", &cursor[1..]), "A".repeat(90)]
+    {
+        if changed != cursor {
+            refused(&admin, &format!("{filters}&cursor={changed}"));
+        }
+    }
+    for other in [server.sign_in("ada@example.com", None), server.plant_pat(&admin, "*")] {
+        refused(&other, &format!("{filters}&cursor={cursor}"));
+    }
+}
+
 /// A cursor is bound to its list: no other list takes it, also when both have the same filters.
 #[test]
 fn a_cursor_belongs_to_its_list() {

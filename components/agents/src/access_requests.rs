@@ -10,7 +10,6 @@ use common::{
     error::{ApiError, Code},
     id::{AccessRequestId, NotificationId},
     role::Role,
-    route::Route,
     scope::{Patterns, Scope, Scopes},
     secret::Kind,
     text::{prose, within},
@@ -180,16 +179,10 @@ form! {
 
 /// `GET /api/access-requests`: an agent sees its own requests and those of the agents below it; a person sees the requests that they
 /// decide about.
-pub(crate) async fn list(
-    app: App,
-    caller: Caller,
-    route: &'static Route,
-    Query(query): Query<List>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) -> Result<Response, ApiError> {
     let state = query.state.as_deref().map(state).transpose()?;
     let agent = query.agent.as_deref();
-    let filters = [query.state.as_deref().unwrap_or_default(), agent.unwrap_or_default()];
-    let wanted = caller.page(route, &query.page, &filters)?;
+    let wanted = caller.page(&app, &query.page)?;
     let filter = Filter { state, agent };
     let rows = access_request::list(app.db(), caller.subject(), &filter, &wanted, app.now()).await?;
     json(StatusCode::OK, &wanted.page(rows, |row| (row.created_at, row.id.to_string())))

@@ -3,7 +3,6 @@
 use common::{
     agent::AgentName,
     error::{ApiError, Code},
-    route::Route,
 };
 use http::StatusCode;
 use serde_json::{Value::Null, json};
@@ -69,13 +68,8 @@ pub(crate) async fn archive(change: Change<QueryOrBody<Confirm>>, Path(name): Pa
 }
 
 /// `GET /api/agents/archived`: the archived agents that the caller may restore, the last archived first.
-pub(crate) async fn list(
-    app: App,
-    caller: Caller,
-    route: &'static Route,
-    Query(page): Query<PageQuery>,
-) -> Result<Response, ApiError> {
-    let wanted = caller.page(route, &page, &[])?;
+pub(crate) async fn list(app: App, caller: Caller, Query(page): Query<PageQuery>) -> Result<Response, ApiError> {
+    let wanted = caller.page(&app, &page)?;
     let rows = archived::list(app.db(), caller.subject(), &wanted).await?;
     response::json(StatusCode::OK, &wanted.page(rows, |row| (row.archived_at, row.id.to_string())))
 }

@@ -113,7 +113,7 @@ pub(crate) async fn list(
     key: Option<Path>,
     Query(query): Query<PageQuery>,
 ) -> Result<Response, ApiError> {
-    let wanted = caller.page(route, &query, &[&name, key.as_ref().map_or("", |Path(key)| key)])?;
+    let wanted = caller.page(&app, &query)?;
     let shared = match &key {
         None => Shared::agent(app.db(), &caller, route, &name, app.now()).await?,
         Some(Path(key)) => Shared::key(app.db(), &caller, route, (&name, key), app.now()).await?,

@@ -3,7 +3,6 @@
 use common::{
     agent::AgentState,
     error::{ApiError, Code},
-    route::Route,
     text::text,
 };
 use http::StatusCode;
@@ -29,16 +28,9 @@ form! {
 }
 
 /// `GET /api/agents`: the agents that the caller may read.
-pub(crate) async fn list(
-    app: App,
-    caller: Caller,
-    route: &'static Route,
-    Query(query): Query<List>,
-) -> Result<Response, ApiError> {
-    let filters = [&query.q, &query.state, &query.owner, &query.parent, &query.has_token]
-        .map(|filter| filter.as_deref().unwrap_or_default());
+pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) -> Result<Response, ApiError> {
     let q = query.q.as_deref().filter(|q| !q.trim().is_empty()).map(|q| text("q", q, 100)).transpose()?;
-    let wanted = caller.page(route, &query.page, &filters)?;
+    let wanted = caller.page(&app, &query.page)?;
     let filter = Filter {
         q: q.as_deref(),
         state: query.state.as_deref().map(state).transpose()?,

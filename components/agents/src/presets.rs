@@ -2,7 +2,6 @@
 
 use common::{
     error::{ApiError, Code},
-    route::Route,
     scope::Scopes,
 };
 use http::StatusCode;
@@ -139,11 +138,10 @@ impl Lacking {
 pub(crate) async fn drift(
     app: App,
     caller: Caller,
-    route: &'static Route,
     Path(name): Path,
     Query(query): Query<PageQuery>,
 ) -> Result<Response, ApiError> {
-    let wanted = caller.page(route, &query, &[&name])?;
+    let wanted = caller.page(&app, &query)?;
     let newest = preset::newest(app.db(), caller.tenant_id(), &name).await?.ok_or(Code::PresetNotFound)?;
     let needed = newest.scope.scopes(caller.custom_scopes()).for_agents();
     let rows = preset::drift(app.db(), caller.subject(), &name, &needed, &wanted, app.now()).await?;

@@ -63,8 +63,7 @@ pub(crate) async fn list(
     let valid = || KeyType::ALL.map(KeyType::as_str).join(", ");
     let invalid = || Code::InvalidFilter.with("field", "type").with("valid", valid());
     let r#type = query.r#type.as_deref().map(|word| KeyType::from_word(word).ok_or_else(invalid)).transpose()?;
-    let filters = [name.as_str(), query.name.as_deref().unwrap_or_default(), r#type.map_or("", KeyType::as_str)];
-    let page = caller.page(route, &query.page, &filters)?;
+    let page = caller.page(&app, &query.page)?;
     let agent = object::agent(app.db(), &caller, route, &name, app.now()).await?;
     let filter = Filter { name: query.name.as_deref(), r#type };
     let rows = key::list(app.db(), caller.subject(), &agent.id, &filter, &page, app.now()).await?;

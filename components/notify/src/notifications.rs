@@ -2,7 +2,6 @@
 
 use common::{
     error::{ApiError, Code},
-    route::Route,
     secret::Digest,
     text::moment,
 };
@@ -31,14 +30,12 @@ form! {
 pub(crate) async fn list(
     app: App,
     caller: Caller,
-    route: &'static Route,
     headers: Headers,
     Query(query): Query<List>,
 ) -> Result<Response, ApiError> {
     let since = query.since.as_deref().map(|since| moment("since", since)).transpose()?;
     let unread_only = query.unread_only.unwrap_or(false);
-    let filters = [if unread_only { "unread" } else { "all" }, query.since.as_deref().unwrap_or_default()];
-    let page = caller.page(route, &query.page, &filters)?;
+    let page = caller.page(&app, &query.page)?;
     let rows = notification::list(app.db(), caller.user_id(), unread_only, since, &page).await?;
     tagged(&headers, &page.page(rows, |row| (row.created_at, row.id.to_string())))
 }

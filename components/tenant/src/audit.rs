@@ -103,24 +103,9 @@ impl List {
 }
 
 /// `GET /api/audit`: what happened to the agents that the caller may read, or in their tenant.
-pub(crate) async fn list(
-    app: App,
-    caller: Caller,
-    route: &'static Route,
-    Query(query): Query<List>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) -> Result<Response, ApiError> {
     let filter = query.filter()?;
-    let filters = [
-        &query.actor,
-        &query.action,
-        &query.object,
-        &query.credential,
-        &query.request,
-        &query.outcome,
-        &query.since,
-        &query.until,
-    ];
-    let page = caller.page(route, &query.page, &filters.map(|filter| filter.as_deref().unwrap_or_default()))?;
+    let page = caller.page(&app, &query.page)?;
     let (_, after) = page.after();
     let rows = read(&app, &caller, &filter, &after, page.rows()).await?;
     response::json(StatusCode::OK, &page.page(rows, |row| (row.at, row.id.to_string())))

@@ -7,7 +7,6 @@ use common::{
     error::{ApiError, Code},
     id::UserId,
     role::Role,
-    route::Route,
     text::text,
 };
 use http::StatusCode;
@@ -40,15 +39,9 @@ form! {
 }
 
 /// `GET /api/users`: the tenant's users.
-pub(crate) async fn list(
-    app: App,
-    caller: Caller,
-    route: &'static Route,
-    Query(query): Query<List>,
-) -> Result<Response, ApiError> {
-    let filters = [&query.q, &query.role, &query.active].map(|filter| filter.as_deref().unwrap_or_default());
+pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) -> Result<Response, ApiError> {
     let q = query.q.as_deref().filter(|q| !q.trim().is_empty()).map(|q| text("q", q, 100)).transpose()?;
-    let page = caller.page(route, &query.page, &filters)?;
+    let page = caller.page(&app, &query.page)?;
     let role = query.role.as_deref().map(read_role).transpose()?;
     let active = match query.active.as_deref() {
         None => None,

@@ -2,7 +2,6 @@
 
 use common::{
     error::{ApiError, Code},
-    route::Route,
     secret::Kind,
     text::moment,
     time::Timestamp,
@@ -52,17 +51,11 @@ fn read_kind(word: Option<&str>) -> Result<Option<Kind>, ApiError> {
 }
 
 /// `GET /auth/admin/tokens`: the tenant's credentials, of people and agents.
-pub(crate) async fn list(
-    app: App,
-    caller: Caller,
-    route: &'static Route,
-    Query(query): Query<List>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) -> Result<Response, ApiError> {
     let (sort, status) = (read_sort(query.sort.as_deref())?, read_status(query.status.as_deref())?);
     let kind = read_kind(query.kind.as_deref())?;
     let unused_since = query.unused_since.as_deref().map(|since| moment("unused_since", since)).transpose()?;
-    let filters = [&query.user, &query.kind, &query.status, &query.unused_since, &query.sort];
-    let page = caller.page(route, &query.page, &filters.map(|filter| filter.as_deref().unwrap_or_default()))?;
+    let page = caller.page(&app, &query.page)?;
     let filter = Filter { own: None, user: query.user.as_deref(), kind, status, unused_since, sort };
     let rows = list::list(app.db(), caller.tenant_id(), &filter, &page, app.now()).await?;
     let rows = rows.into_iter().map(|token| Owned { owner: token.owner.clone(), token }).collect();

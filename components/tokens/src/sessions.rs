@@ -2,7 +2,6 @@
 
 use common::{
     error::{ApiError, Code},
-    route::Route,
     secret::Kind,
 };
 use http::{HeaderValue, StatusCode, header};
@@ -45,13 +44,8 @@ pub(crate) async fn end_own(change: Change<()>) -> Result<Response, ApiError> {
 }
 
 /// `GET /auth/sessions`: the person's live sessions.
-pub(crate) async fn list(
-    app: App,
-    caller: Caller,
-    route: &'static Route,
-    Query(query): Query<PageQuery>,
-) -> Result<Response, ApiError> {
-    let page = caller.page(route, &query, &[])?;
+pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<PageQuery>) -> Result<Response, ApiError> {
+    let page = caller.page(&app, &query)?;
     let rows = credential::sessions(app.db(), caller.user_id(), caller.credential_id(), app.now(), &page).await?;
     json(StatusCode::OK, &page.page(rows, |row| (row.created_at, row.id.to_string())))
 }

@@ -6,7 +6,6 @@
 use common::{
     error::{ApiError, Code},
     id::{AgentId, CredentialId},
-    route::Route,
     scope::Patterns,
     secret::{Kind, Secret},
     text::text,
@@ -127,15 +126,9 @@ pub(crate) fn read_status(word: Option<&str>) -> Result<Option<CredentialStatus>
 }
 
 /// `GET /auth/tokens`: the PATs of the caller's person.
-pub(crate) async fn list(
-    app: App,
-    caller: Caller,
-    route: &'static Route,
-    Query(query): Query<List>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) -> Result<Response, ApiError> {
     let (sort, status) = (read_sort(query.sort.as_deref())?, read_status(query.status.as_deref())?);
-    let filters = [&query.sort, &query.status].map(|filter| filter.as_deref().unwrap_or_default());
-    let page = caller.page(route, &query.page, &filters)?;
+    let page = caller.page(&app, &query.page)?;
     let filter = Filter { own: Some(caller.user_id()), kind: Some(Kind::Pat), status, sort, ..Filter::default() };
     let rows = list::list(app.db(), caller.tenant_id(), &filter, &page, app.now()).await?;
     json(StatusCode::OK, &page.page(rows, |row| (Timestamp::from_millis(row.place), row.id.to_string())))

@@ -10,7 +10,6 @@ use common::{
     email,
     error::{ApiError, Code},
     id::MailId,
-    route::Route,
     secret::Digest,
     time::Timestamp,
 };
@@ -224,17 +223,12 @@ form! {
 }
 
 /// `GET /api/mail/outbox?state=`: the tenant's mails, the newest first; never their text.
-pub(crate) async fn list(
-    app: App,
-    caller: Caller,
-    route: &'static Route,
-    Query(query): Query<List>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) -> Result<Response, ApiError> {
     let state = query.state.as_deref();
     if state.is_some_and(|state| !outbox::STATES.contains(&state)) {
         return Err(Code::InvalidFilter.with("field", "state").with("valid", outbox::STATES.join(", ")));
     }
-    let page = caller.page(route, &query.page, &[state.unwrap_or("all")])?;
+    let page = caller.page(&app, &query.page)?;
     let rows = outbox::list(app.db(), caller.tenant_id(), state, &page).await?;
     json(StatusCode::OK, &page.page(rows, |row| (row.created_at, row.id.to_string())))
 }

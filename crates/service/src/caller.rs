@@ -15,7 +15,6 @@ use common::{
     error::{ApiError, Code, Reader},
     id::{AgentId, CredentialId, TenantId, UserId},
     role::Role,
-    route::Route,
     scope::{CustomScopes, Scope, ScopeSet, Scopes},
     secret::{Digest, Key, Kind, Secret},
     time::Timestamp,
@@ -153,10 +152,17 @@ impl Caller {
         fixes::sharing(&self.0.row)
     }
 
-    /// Which page of a list is asked for. Its cursors are bound to the route and the filters, and to the credential, which yields the key
-    /// that authenticates them: nothing has to be stored or shared, and a cursor ends with its credential.
-    pub fn page(&self, route: &Route, page: &PageQuery, filters: &[&str]) -> Result<PageRequest, ApiError> {
-        let bound_to = [&[route.path], filters].concat();
+    /// Which page of a list is asked for. Its cursors are bound to the path, to everything else in the query and to the credential, which
+    /// yields the key that authenticates them: nothing has to be stored or shared, and no filter can be forgotten.
+    pub fn page(&self, app: &App, page: &PageQuery) -> Result<PageRequest, ApiError> {
+        let mut bound_to = vec![app.path()];
+        for pair in app.head().uri.query().unwrap_or_default().split('&') {
+            if !pair.is_empty() && !pair.starts_with("cursor=") && !pair.starts_with("limit=") {
+                // In the order of their names, so that the order in which they were sent does not matter.
+                let at = bound_to.iter().skip(1).take_while(|other| **other < pair).count() + 1;
+                bound_to.insert(at, pair);
+            }
+        }
         PageRequest::new(page.limit, page.cursor.as_deref(), self.key("cursor", &bound_to))
     }
 
