@@ -364,7 +364,14 @@ impl Walk {
                 (&self.people[owner], owner, ("POST", format!("{at}/grants"), body))
             }
             15 | 18 | 29..=32 => {
-                (&self.people[owner], owner, ("DELETE", format!("{at}/grants"), json!({ "subject": subject })))
+                let grants =
+                    "SELECT a.name || ' ' || g.subject_id FROM grants g JOIN agents a ON a.id = g.object_id ORDER BY 1";
+                let grants = self.t.texts(grants).await;
+                let grant = grants.get(other % grants.len().max(1)).map_or("nobody none", String::as_str);
+                let (name, subject) = grant.split_once(' ').unwrap();
+                let owner = agents.iter().find(|(known, _)| known == name).map_or(0, |(_, owner)| *owner);
+                let path = format!("/api/agents/{name}/grants");
+                (&self.people[owner], owner, ("DELETE", path, json!({ "subject": subject })))
             }
             16 => {
                 let role = if choice { "member" } else { "viewer" };
