@@ -58,7 +58,7 @@ fn a_person_is_told_of_an_agent_that_another_takes_archives_or_purges() {
     for name in ["own", "below"] {
         mia.post(
             "/api/agents",
-            &json!({ "name": name, "scope": ["ui.notify"], "parent": "boss", "issue_token": false }),
+            &json!({ "name": name, "scope": ["agents.read"], "parent": "boss", "issue_token": false }),
         )
         .is(201);
     }
