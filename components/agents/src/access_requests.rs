@@ -119,6 +119,13 @@ pub(crate) async fn ask(change: Change<Body<Ask>>) -> Result<Response, ApiError>
 
 /// Refuses a request that no approval could fulfil, and one that is fulfilled already.
 fn may_ask(caller: &Caller, scope: &Scopes) -> Result<(), ApiError> {
+    if caller.grantee().is_some() {
+        let name = caller.agent().map_or("", |(name, _)| name);
+        let detail =
+            "This credential was issued by an editor of the agent, so what people approve does not apply to it.";
+        let rest = format!("Ask {} to issue a token: POST /api/agents/{name}/token/issue. ", caller.email());
+        return Err(Code::ScopeNotGrantable.detail(detail).with("rest", rest));
+    }
     let is_never = |at: &Scope| scope.known.contains(*at) && guard::check_kind_for(caller, *at).is_err();
     let never = Scopes { known: Scope::ALL.iter().copied().filter(is_never).collect(), custom: Vec::new() };
     // A grant that was given with an approved scope would outlast the approval.

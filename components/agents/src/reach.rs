@@ -277,6 +277,59 @@ async fn what_an_agent_minted_by_grant_ends_with_either_grant() {
     assert!(!stage.lives(&token).await);
 }
 
+/// R90: it does no more than the editor could now: not what people approved for the agent, not what the editor's role lacks since, not
+/// what the ceiling of an agent that is the editor lacks.
+#[tokio::test]
+async fn an_editors_token_does_no_more_than_the_editor() {
+    let stage = stage().await;
+    let Stage { t, ada, max, root, front } = &stage;
+    let scopes = async |token: &Actor| {
+        let secret = Secret::parse(&token.token).unwrap();
+        let caller = Caller::find_by_secret(t.db(), secret, t.now()).await.unwrap().unwrap();
+        json!(caller.scope().names())
+    };
+    // An approval counts for the owner's token, and for no editor's.
+    let ask = json!({ "scope": ["agents.logs"], "reason": "r" });
+    let carried = json!({ "scope": ["agents.read"] });
+    let owners = with(front, &t.as_(ada, "POST", ISSUE, carried.clone()).await.is(200)["token"]);
+    let asked = t.as_(&owners, "POST", "/api/access-requests", ask.clone()).await.is(201);
+    let approve = format!("/api/access-requests/{}/approve", asked["id"].as_str().unwrap());
+    t.as_(ada, "POST", &approve, Null).await.is(200);
+    assert_eq!(scopes(&owners).await, json!(["agents.read", "agents.logs"]));
+    let editors = with(front, &t.as_(max, "POST", ISSUE, carried).await.is(200)["token"]);
+    assert_eq!(scopes(&editors).await, json!(["agents.read"]));
+    let refused = t.as_(&editors, "POST", "/api/access-requests", ask).await.refused(400, "scope_not_grantable");
+    assert!(refused["fix"].as_str().unwrap().contains("POST /api/agents/front/token/issue"), "{refused}");
+
+    // The role that the editor has now.
+    let role = async |role: &str| {
+        let body = json!({ "role": role });
+        t.as_(root, "PATCH", &format!("/api/users/{}", max.user), body).await.is(200);
+    };
+    t.execute("UPDATE users SET role = 'admin' WHERE email = 'ada@example.com'").await.unwrap();
+    t.as_(root, "PATCH", "/api/agents/front", json!({ "scope": ["*"] })).await.is(200);
+    role("curator").await;
+    let body = json!({ "scope": ["agents.read", "guides.write"] });
+    let curators = with(front, &t.as_(max, "POST", ISSUE, body).await.is(200)["token"]);
+    assert_eq!(scopes(&curators).await, json!(["agents.read", "guides.write"]));
+    role("member").await;
+    assert_eq!(scopes(&curators).await, json!(["agents.read"]));
+
+    // The ceiling of an agent that is the editor.
+    let helper = t.agent(max, "helper", "agents.*").await;
+    let share = json!({ "subject": "ada@example.com", "relation": "viewer" });
+    t.as_(max, "POST", "/api/agents/helper/grants", share).await.is(201);
+    t.as_(ada, "POST", GRANTS, json!({ "subject": "helper", "relation": "editor" })).await.is(201);
+    let key = stage.key(&helper, "helpers").await;
+    let ceiling = async |scope: Json| {
+        t.as_(max, "PATCH", "/api/agents/helper", json!({ "scope": scope })).await.is(200);
+    };
+    ceiling(json!(["agents.read", "agents.update"])).await;
+    assert_eq!(scopes(&key).await, json!(["agents.read"]));
+    ceiling(json!(["agents.read"])).await;
+    assert!(!stage.lives(&key).await, "it may no longer change the agent");
+}
+
 /// A credential that was handed out, and the person with whom its line began.
 struct Holder {
     actor: Actor,

@@ -3,7 +3,7 @@
 //! 1. Take the credential (`credential.rs`).
 //! 2. Read credential, tenant, user and agent by one SELECT on the digest.
 //! 3. The effective scope is what the credential carries, within the agent's ceiling and the role's, with what people approved for the
-//!    agent.
+//!    agent; of a credential that an editor minted, within what that editor may use.
 //!
 //! A caller that is found is not let in yet: the guard decides that (`guard.rs`).
 
@@ -81,6 +81,9 @@ impl Caller {
             None => ScopeSet::stored(&row.scope).and(ceiling),
             Some(agent) => {
                 let own = ScopeSet::stored(&row.scope).and(ScopeSet::stored(&agent.scope));
+                let own = row.editor.iter().fold(own, |own, editor| {
+                    own.and(editor.role.ceiling()).and(ScopeSet::stored(editor.scope.as_deref().unwrap_or("*")))
+                });
                 own.or(ScopeSet::stored(&agent.approved)).and(ceiling).for_agents()
             }
         };
@@ -370,6 +373,9 @@ fn effective(row: &CredentialRow, approved: bool) -> Scopes {
     let (carried, role) = (Scopes::stored(&row.scope, custom), row.subject.role.scopes(custom));
     let Some(agent) = &row.agent else { return carried.and(&role) };
     let own = carried.and(&Scopes::stored(&agent.scope, custom));
+    let own = row.editor.iter().fold(own, |own, editor| {
+        own.and(&editor.role.scopes(custom)).and(&Scopes::stored(editor.scope.as_deref().unwrap_or("*"), custom))
+    });
     let own = if approved { own.or(Scopes::stored(&agent.approved, custom)) } else { own };
     own.and(&role).for_agents()
 }

@@ -58,6 +58,15 @@ fn agent_steps(row: &CredentialRow, agent: &AgentRow, scope: &str) -> String {
              token, never to a key"
         );
     }
+    if row.subject.grantee.is_some() {
+        let step = widened(row, agent, scope, |scopes| {
+            format!("POST /api/agents/{}/token/issue {{\"scope\": {scopes}}}", agent.name)
+        });
+        return format!(
+            "{owner} can send {step} and give you the token of the response. What people approve at /api/access-requests does not apply \
+             to a credential that an editor issued"
+        );
+    }
     // It is never approved for a limited time, since a grant outlasts the approval.
     if scope == Scope::AgentsShare.as_str() {
         return format!("{owner} can send {}", sharing(row));

@@ -20,6 +20,7 @@ use crate::{
 };
 use common::{
     id::{AgentId, CredentialId, KeyId, TenantId, UserId},
+    role::Role,
     scope::CustomScopes,
     secret::{Digest, Kind, Secret},
     time::Timestamp,
@@ -47,6 +48,8 @@ pub struct CredentialRow {
     pub last_used_address: Option<String>,
     /// The subject whose authority it carries, as it is now.
     pub subject: Subject,
+    /// What bounds a credential that rests on an editor's grant: it can do no more than that editor now.
+    pub editor: Option<Editor>,
     /// The tenant's slug.
     pub tenant: String,
     /// The person's address.
@@ -55,6 +58,14 @@ pub struct CredentialRow {
     pub agent: Option<AgentRow>,
     /// The tenant's custom scopes.
     pub custom_scopes: CustomScopes,
+}
+
+/// The editor on whose grant a credential rests.
+pub struct Editor {
+    /// The role of the person; of an agent, of its owner.
+    pub role: Role,
+    /// Of an agent: its ceiling.
+    pub scope: Option<String>,
 }
 
 /// The agent behind a credential.
@@ -69,13 +80,18 @@ pub struct AgentRow {
     pub is_archived: bool,
     /// Whether it has spent more than its budget.
     pub is_over_budget: bool,
-    /// The scopes that people approved for it and that have not ended, if this credential is its token: patterns.
+    /// The scopes that people approved for it and that have not ended, if this credential is its token and rests on no grant: patterns.
     pub approved: String,
 }
 
 impl FromRow for CredentialRow {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         let (custom_scopes, grantee) = (row.take()?, row.take::<Option<String>>()?);
+        let (role, scope) = (row.take::<Option<Role>>()?, row.take()?);
+        let editor = role.map(|role| Editor { role, scope });
+        if editor.is_some() != grantee.is_some() {
+            return Err(DbError::Row("a credential without the editor on whose grant it rests"));
+        }
         let (id, kind, prefix, scope) = (row.take()?, row.take()?, row.take()?, row.take()?);
         let (created_at, expires_at, status) = (row.take()?, row.take()?, row.take()?);
         let (last_used_at, last_used_address) = (row.take()?, row.take()?);
@@ -105,6 +121,7 @@ impl FromRow for CredentialRow {
             last_used_at,
             last_used_address,
             subject,
+            editor,
             tenant,
             email,
             agent,
@@ -118,10 +135,14 @@ impl FromRow for CredentialRow {
 static FIND: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT (SELECT group_concat(s.name, ' ') FROM custom_scopes s WHERE s.tenant_id = c.tenant_id) AS x, c.grantee,
+                CASE WHEN c.grantee IS NOT NULL THEN (
+                    SELECT e.role FROM users e
+                    WHERE e.id = ifnull((SELECT g.owner_id FROM agents g WHERE g.id = c.grantee), c.grantee)) END AS er,
+                (SELECT g.scope FROM agents g WHERE g.id = c.grantee) AS es,
                 c.id, c.kind, c.prefix, c.scope, c.created_at, c.expires_at, {} AS status, c.last_used_at, c.last_used_address,
                 t.id, t.slug, u.id, u.email, u.role, a.id, a.name, a.state, a.scope, a.archived_at IS NOT NULL AS w,
                 a.spent_cents > a.budget_cents IS TRUE AS z,
-                CASE c.kind WHEN 'agent_token' THEN (
+                CASE WHEN c.kind = 'agent_token' AND c.grantee IS NULL THEN (
                     SELECT group_concat(r.granted, ' ') FROM access_requests r
                     WHERE r.agent_id = c.agent_id AND r.state = 'approved' AND r.ends_at > (SELECT ?2)) END AS y
          FROM credentials c

@@ -45,7 +45,8 @@ impl FromRow for Ended {
 /// May the grantee of the row still make it? `row` is one of `credentials` or `api_keys`, `key` the id of its key, if it has one.
 ///
 /// `p` is the grantee's person and `x` the grantee, if it is an agent. The grantee is an editor of the agent, or was made its owner or
-/// an admin since; and of a key's secret it is an editor of the key, too. An agent's grant counts for what its owner may do.
+/// an admin since; and of a key's secret it is an editor of the key, too. An agent's grant counts for what its owner may do,
+/// and within its own ceiling.
 fn stands(row: &str, key: &str) -> String {
     let roles = Role::ALL.into_iter().filter(|role| role.ceiling().contains(Scope::AgentsUpdate));
     let roles = roles.map(|role| format!("'{}'", role.as_str())).collect::<Vec<_>>().join(", ");
@@ -54,6 +55,8 @@ fn stands(row: &str, key: &str) -> String {
             "EXISTS (SELECT 1 FROM grants g WHERE g.object_id = {object} AND g.subject_id = {subject} AND g.relation = 'editor')"
         )
     };
+    let holds = |pattern: &str| format!("instr(' ' || x.scope || ' ', ' {pattern} ') > 0");
+    let ceiling = format!("({} OR {} OR {})", holds(Scope::AgentsUpdate.as_str()), holds("agents.*"), holds("*"));
     let person = |object: &str| format!("(p.role = 'admin' OR a.owner_id = p.id OR {})", edits(object, "p.id"));
     format!(
         "EXISTS (
@@ -61,7 +64,7 @@ fn stands(row: &str, key: &str) -> String {
             LEFT JOIN agents x ON x.id = {row}.grantee AND x.archived_at IS NULL
             JOIN users p ON p.id = ifnull(x.owner_id, {row}.grantee)
             WHERE a.id = {row}.agent_id AND p.deactivated_at IS NULL AND p.role IN ({roles})
-              AND {} AND (x.id IS NULL OR {})
+              AND {} AND (x.id IS NULL OR ({} AND {ceiling}))
               AND ({key} IS NULL OR ({} AND (x.id IS NULL OR {}))))",
         person("a.id"),
         edits("a.id", "x.id"),
