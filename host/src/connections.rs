@@ -3,6 +3,7 @@
 //! A connection waits for its client while it is idle, while a request is not whole, and while the client does not read. These can
 //! be held open without effort, so they make room for others; a connection whose request is being answered never does.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -65,8 +66,10 @@ impl Connections {
         let client = self.client(peer);
         let mut open = self.lock();
         let share = client.and_then(|client| open.shares.get(&client)).copied().unwrap_or(0);
-        let has_room =
-            (share < self.share || open.end_oldest(client)) && (open.visits.len() < self.most || open.end_oldest(None));
+        // A client that holds a good part of its share may not keep others out by being quick.
+        let heavy = self.share.div_ceil(4).max(2);
+        let has_room = (share < self.share || open.end_oldest(client, usize::MAX))
+            && (open.visits.len() < self.most || open.end_oldest(None, heavy));
         if !has_room {
             return None;
         }
@@ -99,14 +102,18 @@ impl Connections {
 }
 
 impl Open {
-    /// Ends the connection that has waited for the longest time, of one client or of all. `false`: none has waited for long enough.
-    fn end_oldest(&mut self, of: Option<IpAddr>) -> bool {
+    /// Ends a connection that waits for its client, of one client or of all: the one that has waited for the longest time, of the
+    /// clients that have the most connections. `false`: none has waited for long enough.
+    fn end_oldest(&mut self, of: Option<IpAddr>, heavy: usize) -> bool {
         let now = Instant::now();
         loop {
             let of_client = self.visits.iter().filter(|(_, (client, _))| of.is_none() || *client == of);
-            let waiting = of_client.filter_map(|(number, (_, visit))| Some((visit.waiting_since()?, *number)));
-            let Some((since, number)) = waiting.min() else { return false };
-            if now.saturating_duration_since(since) < MIN_WAIT {
+            let waiting = of_client.filter_map(|(number, (client, visit))| {
+                let held = client.and_then(|client| self.shares.get(&client)).copied().unwrap_or(0);
+                Some((Reverse(held), visit.waiting_since()?, *number))
+            });
+            let Some((Reverse(held), since, number)) = waiting.min() else { return false };
+            if held < heavy && now.saturating_duration_since(since) < MIN_WAIT {
                 return false;
             }
             // Otherwise it has just become busy.
@@ -276,11 +283,12 @@ mod tests {
     #[test]
     fn a_client_has_its_share_and_a_trusted_one_has_none() {
         let all = connections(&["::ffff:192.0.2.2"]);
-        let held = [all.admit(ADA), all.admit(ADA)];
-        assert!(held.iter().all(Option::is_some) && all.admit(ADA).is_none());
+        let held = [all.admit(ADA).unwrap(), all.admit(ADA).unwrap()];
+        let busy = held.each_ref().map(|held| Answering::new(held.visit.clone(), true));
+        assert!(all.admit(ADA).is_none());
         let [b, c] = [all.admit(BOB), all.admit(BOB)];
         assert!(b.is_some() && c.is_some() && all.admit(BOB).is_none(), "all four are taken");
-        drop(held);
+        drop((busy, held));
         assert!(all.admit(BOB).is_some() && all.admit(ADA).is_some());
         drop((b, c));
         assert!(all.lock().visits.is_empty() && all.lock().shares.is_empty());
@@ -317,6 +325,20 @@ mod tests {
         assert!(is_ended(&ada[0]) && all.lock().visits.len() == 4);
         drop((ada, busy, third, carol, bob));
         assert!(all.lock().visits.is_empty() && all.lock().shares.is_empty());
+    }
+
+    /// R79: some addresses that open connections again and again, each for less than a second, keep nobody out.
+    #[test]
+    fn a_client_with_many_connections_makes_room_at_once() {
+        let all = Arc::new(Connections::new(40, 16, Vec::new()));
+        let mut held: Vec<_> = (0..16).flat_map(|_| [ADA, BOB].map(|client| all.admit(client).unwrap())).collect();
+        let others = (1..=8).map(|last| IpAddr::from([198, 51, 100, last]));
+        held.extend(others.clone().map(|client| all.admit(client).unwrap()));
+        assert!(all.admit(ADA).is_none(), "it has its share, and none of its connections has waited for long");
+        let more: Vec<_> = others.map(|client| all.admit(client).unwrap()).collect();
+        let ended = |range: std::ops::Range<usize>| held.get(range).unwrap().iter().filter(|one| is_ended(one)).count();
+        assert_eq!((ended(0..32), ended(32..40)), (8, 0));
+        assert!(more.iter().all(|one| !is_ended(one)));
     }
 
     #[test]
