@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, InvalidHeaderValue, RETRY_AFTER};
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use tokio::time::{sleep, timeout};
 use wasmtime_wasi_http::handler::{ExpirationError, InstantiationError};
 use wasmtime_wasi_http::{Error, WasiBody};
@@ -28,6 +28,7 @@ use crate::route::{Router, whole};
 /// How long a request waits before the second attempt to make an instance for it.
 const ROOM: Duration = Duration::from_millis(50);
 const NO_ROOM: &str = "{\"error\":\"no_instance\",\"detail\":\"This host has no room for one more instance of a component.\",\"fix\":\"Wait for the seconds in the header Retry-After, then send the same request again.\"}";
+const NO_TARGET: &str = "{\"error\":\"invalid_request\",\"detail\":\"The request does not say clearly which host it is for.\",\"fix\":\"Send one Host header with the name or address of this server, and its port if that is not the usual one.\"}";
 const TOO_LATE: &str = "{\"error\":\"request_timeout\",\"detail\":\"The answer did not begin within the time that this host allows.\",\"fix\":\"Wait for the seconds in the header Retry-After, then send the same request again. It may have taken effect: repeat it with the same Idempotency-Key, or look first.\"}";
 
 const WELL_KNOWN: &str = "/.well-known/spin/";
@@ -133,7 +134,7 @@ impl App {
         let known: Vec<_> = found.names().filter_map(|(name, text)| path_match(name, text)).collect();
         let (endpoint, rest) = (&found.route.target, value(found.rest()).ok());
         if prepare(&mut request, endpoint, rest, client).is_none() {
-            return empty(StatusCode::BAD_REQUEST);
+            return refused(StatusCode::BAD_REQUEST, NO_TARGET);
         }
         for (name, value) in known {
             request.headers_mut().append(name, value);
@@ -191,12 +192,18 @@ impl App {
     }
 }
 
+/// A refusal of the host itself.
+fn refused(status: StatusCode, body: &'static str) -> Response<WasiBody> {
+    let mut response = Response::new(full(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
 /// A 503 of the host itself.
 fn come_again(body: &'static str) -> Response<WasiBody> {
-    let mut response = Response::new(full(body));
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let mut response = refused(StatusCode::SERVICE_UNAVAILABLE, body);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
@@ -249,7 +256,10 @@ fn prepare(
                 Authority::try_from(host.as_bytes()).ok().filter(|authority| !authority.as_str().contains('@'))?;
             named.is_none_or(|named| named == authority).then_some(authority)?
         }
-        (None, named) => named?,
+        (None, Some(named)) => named,
+        // HTTP/1.0 knows no such header, and simple health checks speak it.
+        (None, None) if request.version() == Version::HTTP_10 => Authority::from_static("localhost"),
+        (None, None) => return None,
     };
     let path = parts.path_and_query.as_ref()?.as_str();
     let host = if host.is_some() { authority.as_str() } else { "localhost" };

@@ -19,7 +19,7 @@ use std::{
 use tests::{
     Answer, Client, Host, Server, Start, at_once,
     host::{trap_manifest, until_logged},
-    until,
+    raw, until,
 };
 
 fn timed(limit: &str) -> Host {
@@ -193,4 +193,25 @@ fn a_host_reserves_memory_maps_for_its_connections_only() {
     for answer in at_once(100, |_| full.client().get("/one/slow?ms=500")) {
         answer.is(200);
     }
+}
+
+/// R58, R80: a request that does not say for whom it is gets an answer that says so; HTTP/1.0 need not say it.
+#[test]
+fn a_request_without_a_clear_host_is_told_so() {
+    let host = Start::trap(&trap_manifest()).run();
+    let address = host.client().address().to_owned();
+    let ask = |head: &str| raw::exchange(&address, format!("{head}\r\n\r\n").as_bytes()).unwrap();
+    let get = "GET /bare/count HTTP/1.1\r\nConnection: close";
+    for hosts in ["Host: a.example\r\nHost: b.example", "Host: u@a.example", "Host: a b", "Host:"] {
+        let answer = ask(&format!("{get}\r\n{hosts}"));
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        assert_eq!(
+            (answer.status, &body["error"]),
+            (400, &serde_json::json!("invalid_request")),
+            "{hosts}: {answer:?}"
+        );
+        assert!(body["fix"].as_str().is_some_and(|fix| fix.contains("Host")), "{body}");
+    }
+    assert_eq!(ask("GET /bare/count HTTP/1.0").status, 200);
+    assert_eq!(ask(&format!("{get}\r\nHost: a.example")).status, 200);
 }
