@@ -24,6 +24,9 @@ struct Whoami<'a> {
     agent_state: Option<AgentState>,
     credential: Credential<'a>,
     scope: Vec<&'a str>,
+    /// What a change by cookie must send in `x-csrf-token`. Only pages of this site can read it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    csrf_token: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -56,6 +59,7 @@ pub(crate) async fn whoami(caller: Caller) -> Result<Response, ApiError> {
             grantee: caller.grantee(),
         },
         scope: scopes.names(caller.custom_scopes()),
+        csrf_token: caller.by_cookie().then(|| caller.csrf_token()),
     };
     json(StatusCode::OK, &form)
 }

@@ -108,7 +108,8 @@ impl IndexedRoute {
 pub(crate) async fn index(app: App) -> Result<Response, ApiError> {
     let link = app.settings().link();
     let mut groups: BTreeMap<Group, Vec<IndexedRoute>> = BTreeMap::new();
-    for route in ROUTES {
+    // The pages are for people, and do nothing that a route of the API does not.
+    for route in ROUTES.iter().filter(|route| route.group != Group::Web) {
         groups.entry(route.group).or_default().push(IndexedRoute::new(route, link));
     }
     let groups = groups
@@ -123,11 +124,6 @@ pub(crate) async fn index(app: App) -> Result<Response, ApiError> {
         groups,
     };
     json(StatusCode::OK, &form)
-}
-
-/// `GET /`: leads to the documentation, as long as there is no page of its own.
-pub(crate) async fn home(app: App) -> Result<Response, ApiError> {
-    Ok(see_docs(&app))
 }
 
 /// `GET /docs`.
@@ -151,12 +147,12 @@ mod tests {
     use crate::router;
 
     #[tokio::test]
-    async fn the_index_lists_every_row_of_the_table() {
+    async fn the_index_lists_every_row_of_the_table_but_the_pages() {
         let t = TestApp::new(router());
         let index = t.nobody("GET", "/api", Null).await.is(200);
         let listed: usize =
             index["groups"].as_array().unwrap().iter().map(|g| g["routes"].as_array().unwrap().len()).sum();
-        assert_eq!(listed, ROUTES.len());
+        assert_eq!(listed, ROUTES.iter().filter(|route| route.group != Group::Web).count());
     }
 
     /// Every link begins with the path of `public_url`.
@@ -164,7 +160,7 @@ mod tests {
     async fn links_carry_the_path_of_public_url() {
         let settings = Settings { public_url: PublicUrl::parse("https://example.com/acc"), ..Default::default() };
         let t = TestApp::with(router(), settings);
-        assert_eq!(t.nobody("GET", "/", Null).await.header("location"), "/acc/docs/");
+        assert_eq!(t.nobody("GET", "/docs", Null).await.header("location"), "/acc/docs/");
         assert_eq!(t.nobody("GET", "/api", Null).await.is(200)["docs"], "/acc/docs/");
         let refused = t.nobody("GET", "/nothing", Null).await.refused(404, "not_found");
         assert_eq!(refused["doc_url"], "/acc/docs/agents/errors#not-found");

@@ -9,7 +9,6 @@ use crate::{
 fn routes() -> Routes {
     Routes::new(Group::Docs)
         .on_open(route::API_INDEX, index::index)
-        .on_open(route::HOME, index::home)
         .on_open(route::DOCS_INDEX, index::to_docs)
         .on_open(route::DOCS_INDEX_SLASH, pages::first)
         .on_open(route::DOCS_PAGE, pages::page)

@@ -164,13 +164,29 @@ pub fn log(request_id: &RequestId, place: &str, what: &str) {
     eprintln!("{request_id} {}", Secret::cut_off(line));
 }
 
-/// The client's address: the last `spin-client-addr`, which the host appends after what the client sent. Behind trusted proxies it is
-/// the first address of `X-Forwarded-For`, read from the right, that is not a trusted proxy.
-fn client_address(headers: &Headers, trusted: &[IpAddr]) -> Option<IpAddr> {
+/// The address of the connection: the last `spin-client-addr`, which the host appends after what the client sent.
+fn peer(headers: &Headers) -> Option<IpAddr> {
     let values = headers.all("spin-client-addr");
     let last = values.last()?.to_str().ok()?;
     let peer: IpAddr = last.parse::<std::net::SocketAddr>().map(|at| at.ip()).or_else(|_| last.parse()).ok()?;
-    let peer = peer.to_canonical(); // an IPv4 address that came over IPv6 is that address
+    Some(peer.to_canonical()) // an IPv4 address that came over IPv6 is that address
+}
+
+/// Whether another component of this application sent the request. Hosts give such requests the address 0.0.0.0 (Spin:
+/// `CHAINED_CLIENT_ADDR` in crates/trigger-http), which no connection from outside can come from.
+pub(crate) fn is_from_inside(headers: &Headers) -> bool {
+    peer(headers).is_some_and(|peer| peer.is_unspecified())
+}
+
+/// The client's address: that of the connection. Behind trusted proxies it is the first address of `X-Forwarded-For`, read from the
+/// right, that is not a trusted proxy. Of a request from inside it is the last one there, which the component wrote.
+fn client_address(headers: &Headers, trusted: &[IpAddr]) -> Option<IpAddr> {
+    let peer = peer(headers)?;
+    if peer.is_unspecified() {
+        let forwarded = headers.texts("x-forwarded-for");
+        let last = forwarded.last().and_then(|hops| hops.rsplit(',').next()?.trim().parse::<IpAddr>().ok());
+        return Some(last.map_or(peer, |address| address.to_canonical()));
+    }
     if !trusted.contains(&peer) {
         return Some(peer);
     }
@@ -203,5 +219,18 @@ mod tests {
         let trusted = ["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
         assert_eq!(client_address(&sent, &trusted), "192.0.2.7".parse().ok());
         assert_eq!(client_address(&sent, &[]), "10.0.0.1".parse().ok());
+    }
+
+    /// R71: a component names its visitor's address; nobody outside can, whatever is sent.
+    #[test]
+    fn a_request_from_inside_names_its_visitors_address() {
+        let address = |peer, forwarded| {
+            let sent = Headers::from([("spin-client-addr", "0.0.0.0:0"), ("spin-client-addr", peer), ("x-forwarded-for", forwarded)]);
+            (client_address(&sent, &[]), is_from_inside(&sent))
+        };
+        assert_eq!(address("0.0.0.0:0", "192.0.2.7"), ("192.0.2.7".parse().ok(), true));
+        assert_eq!(address("0.0.0.0:0", "6.6.6.6, 2001:db8::7"), ("2001:db8::7".parse().ok(), true));
+        assert_eq!(address("0.0.0.0:0", "somebody"), ("0.0.0.0".parse().ok(), true));
+        assert_eq!(address("192.0.2.1:4000", "6.6.6.6"), ("192.0.2.1".parse().ok(), false));
     }
 }

@@ -230,7 +230,7 @@ impl Caller {
     }
 
     /// Whether the credential came in a cookie.
-    pub(crate) fn by_cookie(&self) -> bool {
+    pub fn by_cookie(&self) -> bool {
         self.0.presented.by_cookie
     }
 

@@ -6,7 +6,7 @@ use common::{
     secret::{Kind, Secret},
 };
 
-use crate::app::App;
+use crate::app::{App, is_from_inside};
 
 /// The longest `Authorization` header that is read, bytes.
 const MAX_HEADER: usize = 4096;
@@ -47,25 +47,35 @@ pub(crate) fn presented(app: &App) -> Result<Presented, ApiError> {
     Ok(Presented { secret, by_cookie: true })
 }
 
-/// The session's cookie: the secure one where `public_url` is https, the plain one only on loopback without `public_url`.
-fn cookie(app: &App) -> Option<String> {
-    let name = match &app.settings().public_url {
-        Some(url) if url.is_secure => SECURE_COOKIE,
-        Some(_) => return None,
-        None if own_origin(app).is_some() => LOOPBACK_COOKIE,
-        None => return None,
-    };
+/// The name of the session's cookie: the secure one where `public_url` is https, the plain one only on loopback without `public_url`.
+/// `None`: this site has none.
+pub fn cookie_name(app: &App) -> Option<&'static str> {
+    match &app.settings().public_url {
+        Some(url) => url.is_secure.then_some(SECURE_COOKIE),
+        None => own_origin(app).map(|_| LOOPBACK_COOKIE),
+    }
+}
+
+/// The value of the session's cookie, whatever it is.
+pub fn cookie(app: &App) -> Option<String> {
+    cookie_value(app, cookie_name(app)?)
+}
+
+/// The value of a cookie.
+pub fn cookie_value(app: &App, name: &str) -> Option<String> {
     let sent = app.headers().texts("cookie");
     let mut pairs = sent.iter().flat_map(|pairs| pairs.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
 }
 
-/// This site's origin: that of `public_url`, or else of a loopback host as the request names it.
-pub(crate) fn own_origin(app: &App) -> Option<String> {
+/// This site's origin: that of `public_url`, or else of a loopback host as the request names it. A request of another component names
+/// the host that its visitor asked for.
+pub fn own_origin(app: &App) -> Option<String> {
     if let Some(url) = &app.settings().public_url {
         return Some(url.origin.clone());
     }
-    let host = app.headers().first("host")?.to_ascii_lowercase();
+    let name = if is_from_inside(app.headers()) { "x-forwarded-host" } else { "host" };
+    let host = app.headers().first(name)?.to_ascii_lowercase();
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => (name, port),
         _ => (host.as_str(), "80"),

@@ -26,7 +26,7 @@ pub mod call;
 pub mod caller;
 pub mod change;
 pub mod clock;
-mod credential;
+pub mod credential;
 #[cfg(target_family = "wasm")]
 pub mod entry;
 pub mod extract;

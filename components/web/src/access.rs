@@ -1,0 +1,154 @@
+//! `/access`: what agents ask for, and the page that decides.
+
+use askama::Template;
+use common::{
+    error::{ApiError, Code},
+    route::{self, Access, ROUTES},
+    scope::{Scope, ScopeSet},
+};
+use futures_util::future::{join, join3};
+use serde_json::{Map, Value as Json};
+use service::{app::App, extract::Path, response::Response};
+
+use crate::{
+    api::{Api, Change, Members, Refusal, Trouble},
+    form::{Form, number},
+    page::{Shell, answer, see_done, write, write_with},
+    words::{self, Html},
+};
+
+#[derive(Template)]
+#[template(path = "access.html")]
+struct AccessPage {
+    shell: Shell,
+    decided: Vec<Json>,
+    more: String,
+}
+
+impl AccessPage {
+    fn state(&self, request: &Json) -> Html {
+        words::state(request.text("state"))
+    }
+
+    fn tags(&self, list: &Json, member: &str) -> Html {
+        words::tags(list.list(member), 3)
+    }
+}
+
+/// `GET /access`: the requests that the visitor may decide, the waiting ones first.
+pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
+    answer(&app, async {
+        let (api, asked) = (Api::of(&app)?, Form::query(&app));
+        let mut pairs = vec![("limit", "50")];
+        pairs.extend(asked.pairs(&["cursor"]));
+        let (shell, all) =
+            join(Shell::load(&app, &api, "Requests", "access"), api.get(route::ACCESS_LIST, &[], &pairs)).await;
+        let (shell, all) = (shell?, all?);
+        let decided = all.list("items").iter().filter(|one| one.text("state") != "open").cloned().collect();
+        write(&AccessPage { shell, decided, more: all.text("next_cursor").to_owned() })
+    })
+    .await
+}
+
+/// A scope in words: what would become possible.
+struct Possible {
+    scope: String,
+    is_ticked: bool,
+    sentence: String,
+    /// The routes of the API that it opens.
+    opens: Vec<&'static str>,
+}
+
+#[derive(Template)]
+#[template(path = "decide.html")]
+struct DecidePage {
+    shell: Shell,
+    typed: Form,
+    request: Json,
+    state: Html,
+    granted: Html,
+    possible: Vec<Possible>,
+    agent: Json,
+    holds: Html,
+}
+
+/// `GET /access/{id}`.
+pub(crate) async fn one(app: App, Path(id): Path) -> Result<Response, ApiError> {
+    answer(&app, show(&app, &id, &Form::default(), None)).await
+}
+
+async fn show(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+    let api = Api::of(app)?;
+    let (shell, request, custom) = join3(
+        Shell::load(app, &api, "A request", "access"),
+        api.get(route::ACCESS_GET, &[id], &[]),
+        api.get(route::SCOPES_CUSTOM, &[], &[]),
+    )
+    .await;
+    let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
+    let (shell, request) = (shell?.with(refusal), request?);
+    let agent = api.get(route::AGENTS_GET, &[request.at("agent").text("id")], &[]).await.unwrap_or_default();
+    let custom = custom.unwrap_or_default();
+    let ticked = typed.all("scope");
+    let possible = request.words("scope").into_iter().map(|scope| possible(scope, &ticked, &custom)).collect();
+    let page = DecidePage {
+        typed: typed.clone(),
+        state: words::state(request.text("state")),
+        granted: words::tags(request.list("granted"), usize::MAX),
+        holds: words::tags(agent.list("scope"), usize::MAX),
+        shell,
+        request,
+        possible,
+        agent,
+    };
+    write_with(&page, status)
+}
+
+fn possible(scope: &str, ticked: &[&str], custom: &Json) -> Possible {
+    let covered = ScopeSet::expand(scope).unwrap_or_default();
+    let names: Vec<&Scope> = Scope::ALL.iter().filter(|known| covered.contains(**known)).collect();
+    let described = custom.list("items").iter().find(|known| known.text("name") == scope);
+    let sentence = match names.as_slice() {
+        [] => described.map_or("A scope of your own.", |known| known.text("description")).to_owned(),
+        [only] => only.describe().to_owned(),
+        many => format!("{} at once.", words::count(many.len(), "scope")),
+    };
+    let is_opened = |access: Access| matches!(access, Access::Scope(needed) if covered.contains(needed));
+    let opens = ROUTES.iter().filter(|route| is_opened(route.access)).map(|route| route.title).collect();
+    Possible { scope: scope.to_owned(), is_ticked: ticked.is_empty() || ticked.contains(&scope), sentence, opens }
+}
+
+/// `POST /access/{id}/{act}`.
+pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) -> Result<Response, ApiError> {
+    let (route, done) = match act.as_str() {
+        "approve" => (route::ACCESS_APPROVE, "approved"),
+        "deny" => (route::ACCESS_DENY, "denied"),
+        "revoke" => (route::ACCESS_REVOKE, "revoked"),
+        _ => return Err(Code::NotFound.into()),
+    };
+    answer(&app, async {
+        let body = match act.as_str() {
+            "approve" => approval(&typed).into(),
+            "deny" => typed.filled(&["reason"]).into(),
+            _ => Json::Null,
+        };
+        match Api::of(&app)?.change(route, &[&id], Change { form: &typed, body }).await {
+            Ok(_) => Ok(see_done(&app, &typed, "/access", done)),
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
+                show(&app, &id, &typed, Some(refusal)).await
+            }
+            Err(trouble) => Err(trouble),
+        }
+    })
+    .await
+}
+
+fn approval(typed: &Form) -> Map<String, Json> {
+    let mut body = Map::new();
+    let ticked: Vec<Json> = typed.all("scope").into_iter().map(Json::from).collect();
+    body.insert("scope".to_owned(), ticked.into());
+    if !typed.text("hours").is_empty() {
+        body.insert("hours".to_owned(), number(typed.text("hours")));
+    }
+    body
+}

@@ -1,0 +1,276 @@
+//! `/agents`, `/register`, `/stop-all`: the list of agents, a new one, and the stop for all.
+
+use askama::Template;
+use common::{error::ApiError, route};
+use futures_util::future::{join, join3};
+use serde_json::Value as Json;
+use service::{app::App, response::Response};
+
+use crate::{
+    api::{Api, Change, Members, Refusal, Trouble},
+    form::{Form, number, query},
+    page::{Shell, answer, see, write, write_with},
+    words::{self, Html},
+};
+
+/// Agents on a page.
+const PAGE: &str = "50";
+/// Pages of 200 that are counted before the stop for all.
+const COUNTED: usize = 25;
+
+/// An agent in a table.
+pub(crate) struct AgentRow {
+    pub(crate) name: String,
+    pub(crate) what: String,
+    /// How many agents stand above it, of those in the table.
+    pub(crate) depth: usize,
+    pub(crate) state: Html,
+    /// What can be done about its state with one click, and the word for it.
+    pub(crate) act: &'static str,
+    pub(crate) act_word: &'static str,
+    pub(crate) owner: String,
+    pub(crate) tags: Html,
+    pub(crate) seen: Html,
+}
+
+impl AgentRow {
+    fn new(agent: &Json, depth: usize, shell: &Shell) -> Self {
+        let (act, act_word) = match agent.text("state") {
+            "running" => ("stop", "Stop"),
+            "paused" => ("resume", "Resume"),
+            _ => ("start", "Start"),
+        };
+        let what = [agent.text("display_name"), agent.text("description")].into_iter().find(|text| !text.is_empty());
+        Self {
+            name: agent.text("name").to_owned(),
+            what: what.unwrap_or_default().to_owned(),
+            depth,
+            state: words::state(agent.text("state")),
+            act,
+            act_word,
+            owner: agent.at("owner").text("email").to_owned(),
+            tags: words::tags(agent.list("scope"), 2),
+            seen: shell.when(agent.text("last_seen_at")),
+        }
+    }
+}
+
+/// Agents as a tree: each below the one above it, if that is in the list too; in the order of their names, at most so many.
+pub(crate) fn tree(agents: &[Json], shell: &Shell, most: usize) -> Vec<AgentRow> {
+    let mut sorted: Vec<&Json> = agents.iter().collect();
+    sorted.sort_by_key(|agent| agent.text("name"));
+    let is_listed = |name: &str| agents.iter().any(|agent| agent.text("name") == name);
+    let mut rows = Vec::new();
+    // Those that are still to be shown, the next one at the end.
+    let roots = sorted.iter().filter(|agent| !is_listed(agent.text("parent")));
+    let mut waiting: Vec<(usize, &Json)> = roots.map(|agent| (0, *agent)).collect();
+    waiting.reverse();
+    while let Some((depth, agent)) = waiting.pop() {
+        rows.push(AgentRow::new(agent, depth, shell));
+        if rows.len() == most {
+            break;
+        }
+        let below = sorted.iter().rev().filter(|one| one.text("parent") == agent.text("name"));
+        waiting.extend(below.map(|one| (depth + 1, *one)));
+    }
+    rows
+}
+
+#[derive(Template)]
+#[template(path = "agents.html")]
+struct AgentsPage {
+    shell: Shell,
+    asked: Form,
+    rows: Vec<AgentRow>,
+    /// This page, to come back to after a click.
+    back: String,
+    /// The query of the next page; empty: this is the last one.
+    more: String,
+    is_filtered: bool,
+    is_first: bool,
+}
+
+/// `GET /agents`: the address is the state of the list.
+pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
+    answer(&app, show_list(&app)).await
+}
+
+async fn show_list(app: &App) -> Result<Response, Trouble> {
+    let (api, asked) = (Api::of(app)?, Form::query(app));
+    let filters = asked.pairs(&["q", "state", "owner", "parent"]);
+    let mut pairs = filters.clone();
+    pairs.extend(asked.pairs(&["cursor"]));
+    pairs.push(("limit", PAGE));
+    let (shell, list) =
+        join(Shell::load(app, &api, "Agents", "agents"), api.get(route::AGENTS_LIST, &[], &pairs)).await;
+    let shell = shell?;
+    let (list, shell) = match list {
+        Ok(list) => (list, shell),
+        // A filter that the API does not take is said above an empty list.
+        Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => (Json::Null, shell.with(Some(refusal))),
+        Err(trouble) => return Err(trouble),
+    };
+    let next = list.text("next_cursor");
+    let more = if next.is_empty() { String::new() } else { with_cursor(&filters, next) };
+    let rows = tree(list.list("items"), &shell, usize::MAX);
+    let (is_filtered, is_first) = (!filters.is_empty(), asked.text("cursor").is_empty());
+    let mut here = filters;
+    here.extend(asked.pairs(&["cursor"]));
+    let back = if here.is_empty() { "/agents".to_owned() } else { format!("/agents?{}", query(&here)) };
+    write(&AgentsPage { shell, rows, back, more, is_filtered, is_first, asked: asked.clone() })
+}
+
+/// The query of the next page.
+pub(crate) fn with_cursor<'a>(filters: &[(&'a str, &'a str)], cursor: &'a str) -> String {
+    let mut pairs = filters.to_vec();
+    pairs.push(("cursor", cursor));
+    query(&pairs)
+}
+
+#[derive(Template)]
+#[template(path = "register.html")]
+struct RegisterPage {
+    shell: Shell,
+    typed: Form,
+    presets: Vec<Json>,
+    /// Names that can stand above.
+    parents: Vec<String>,
+}
+
+/// `GET /register`.
+pub(crate) async fn form(app: App) -> Result<Response, ApiError> {
+    answer(&app, show_form(&app, &Form::query(&app), None)).await
+}
+
+async fn show_form(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+    let api = Api::of(app)?;
+    let (shell, presets, agents) = join3(
+        Shell::load(app, &api, "New agent", "agents"),
+        api.get(route::PRESETS_LIST, &[], &[]),
+        api.get(route::AGENTS_LIST, &[], &[("limit", "200")]),
+    )
+    .await;
+    let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
+    let mut parents: Vec<String> =
+        agents?.list("items").iter().map(|agent| agent.text("name").to_owned()).collect();
+    parents.sort_unstable();
+    let page = RegisterPage {
+        shell: shell?.with(refusal),
+        typed: typed.clone(),
+        presets: presets?.list("items").to_vec(),
+        parents,
+    };
+    write_with(&page, status)
+}
+
+/// `POST /register`.
+pub(crate) async fn register(app: App, typed: Form) -> Result<Response, ApiError> {
+    answer(&app, async {
+        let mut body = typed.filled(&["name", "display_name", "description", "runtime", "model", "parent", "preset"]);
+        if let Some(days) = Some(typed.text("days")).filter(|days| !days.is_empty()) {
+            body.insert("expires_in_days".to_owned(), number(days));
+        }
+        let api = Api::of(&app)?;
+        match api.change(route::AGENTS_CREATE, &[], Change { form: &typed, body: body.into() }).await {
+            Ok(made) => {
+                let name = made.text("name");
+                let secret = Secret {
+                    heading: format!("{name} is registered"),
+                    what: "This is its token.".to_owned(),
+                    secret: made.text("auth_token").to_owned(),
+                    use_it: "Give it to the agent as the variable ACCREDIT_TOKEN, or as the header Authorization: Bearer.".to_owned(),
+                    ends: made.at("token").text("expires_at").to_owned(),
+                    warnings: made.words("warnings").into_iter().map(str::to_owned).collect(),
+                    back: format!("/agents/{name}"),
+                };
+                secret.show(&app, &api, "agents").await
+            }
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
+                show_form(&app, &typed, Some(refusal)).await
+            }
+            Err(trouble) => Err(trouble),
+        }
+    })
+    .await
+}
+
+/// A secret that is shown this once.
+pub(crate) struct Secret {
+    pub(crate) heading: String,
+    pub(crate) what: String,
+    pub(crate) secret: String,
+    pub(crate) use_it: String,
+    /// When it ends; empty: never.
+    pub(crate) ends: String,
+    pub(crate) warnings: Vec<String>,
+    /// The page to go on to.
+    pub(crate) back: String,
+}
+
+#[derive(Template)]
+#[template(path = "secret.html")]
+struct SecretPage {
+    shell: Shell,
+    shown: Secret,
+}
+
+impl Secret {
+    /// The page, which is the answer to the form: nothing else ever shows it.
+    pub(crate) async fn show(self, app: &App, api: &Api<'_>, nav: &'static str) -> Result<Response, Trouble> {
+        let shell = Shell::load(app, api, "Shown once", nav).await?;
+        write(&SecretPage { shell, shown: self })
+    }
+}
+
+#[derive(Template)]
+#[template(path = "stop_all.html")]
+struct StopAllPage {
+    shell: Shell,
+    /// Agents that are not stopped yet.
+    live: usize,
+    /// There are more than were counted.
+    is_more: bool,
+}
+
+/// `GET /stop-all`: says how many.
+pub(crate) async fn confirm_stop_all(app: App) -> Result<Response, ApiError> {
+    answer(&app, async {
+        let api = Api::of(&app)?;
+        let (shell, live) = join(Shell::load(&app, &api, "Stop all", "agents"), live(&api)).await;
+        let (shell, (live, is_more)) = (shell?, live?);
+        if !shell.may("agents.stop_all") {
+            let fix = "Ask an admin. You can stop each of your own agents on its page.";
+            return Err(Trouble::Refused(Refusal::own(403, "Only admins can stop every agent of the tenant.", fix)));
+        }
+        write(&StopAllPage { shell, live, is_more })
+    })
+    .await
+}
+
+/// How many agents are not stopped.
+async fn live(api: &Api<'_>) -> Result<(usize, bool), Trouble> {
+    let (mut live, mut cursor) = (0, String::new());
+    for _ in 0..COUNTED {
+        let mut asked = vec![("limit", "200")];
+        if !cursor.is_empty() {
+            asked.push(("cursor", cursor.as_str()));
+        }
+        let page = api.get(route::AGENTS_LIST, &[], &asked).await?;
+        live += page.list("items").iter().filter(|agent| agent.text("state") != "stopped").count();
+        page.text("next_cursor").clone_into(&mut cursor);
+        if cursor.is_empty() {
+            return Ok((live, false));
+        }
+    }
+    Ok((live, true))
+}
+
+/// `POST /stop-all`.
+pub(crate) async fn stop_all(app: App, typed: Form) -> Result<Response, ApiError> {
+    answer(&app, async {
+        let change = Change { form: &typed, body: Json::Null };
+        Api::of(&app)?.change(route::STOP_ALL, &[], change).await?;
+        Ok(see(&app, "/?done=stopped-all"))
+    })
+    .await
+}

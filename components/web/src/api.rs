@@ -1,0 +1,224 @@
+//! Requests to the other components, by Spin's service chaining: `http://<component>.spin.internal`. The route table names the component
+//! of a route; `spin.toml` grants those that are called here.
+//!
+//! A request carries what its visitor sent to prove itself (cookie, `Origin`, CSRF token), and what the other component cannot see: the
+//! visitor's address and agent string, and the host that was asked. Rules, audit rows and refusals are the other component's own.
+
+use bytes::Bytes;
+use common::route::Route;
+use http::{HeaderValue, Request, StatusCode, header, request::Builder};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value as Json;
+use service::{app::App, credential};
+
+use crate::form::{Form, query};
+
+/// What a segment of a path cannot hold as it is.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// The answer of a component.
+struct Reply {
+    status: StatusCode,
+    body: Bytes,
+}
+
+/// Why a page cannot be as it was meant.
+pub(crate) enum Trouble {
+    /// The visitor has to sign in.
+    SignIn,
+    /// The API refuses, in its own words.
+    Refused(Refusal),
+    /// A component does not answer, or not as it should. The text is for the log.
+    Outage(String),
+}
+
+/// A refusal of the API.
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) slug: String,
+    pub(crate) detail: String,
+    pub(crate) fix: String,
+    /// Fields with what is wrong about them.
+    pub(crate) fields: Vec<(String, String)>,
+}
+
+impl Refusal {
+    /// A refusal of this component's own.
+    pub(crate) fn own(status: u16, detail: &str, fix: &str) -> Self {
+        Self { status, slug: String::new(), detail: detail.to_owned(), fix: fix.to_owned(), fields: Vec::new() }
+    }
+
+    fn read(status: u16, body: &Json) -> Self {
+        let fields = body.list("fields").iter();
+        Self {
+            status,
+            slug: body.text("error").to_owned(),
+            detail: body.text("detail").to_owned(),
+            fix: body.text("fix").to_owned(),
+            fields: fields.map(|field| (field.text("field").to_owned(), field.text("problem").to_owned())).collect(),
+        }
+    }
+
+    /// Whether the visitor can mend it in the form.
+    pub(crate) fn is_for_the_form(&self) -> bool {
+        self.slug == "csrf_failed" || !matches!(self.status, 403 | 404)
+    }
+}
+
+/// Reads members of JSON as a page shows them: what is missing is empty.
+pub(crate) trait Members {
+    fn text(&self, name: &str) -> &str;
+    fn number(&self, name: &str) -> i64;
+    fn is(&self, name: &str) -> bool;
+    fn at(&self, name: &str) -> &Json;
+    fn list(&self, name: &str) -> &[Json];
+    /// The texts of a list.
+    fn words(&self, name: &str) -> Vec<&str>;
+}
+
+impl Members for Json {
+    fn text(&self, name: &str) -> &str {
+        self.get(name).and_then(Self::as_str).unwrap_or_default()
+    }
+
+    fn number(&self, name: &str) -> i64 {
+        self.get(name).and_then(Self::as_i64).unwrap_or_default()
+    }
+
+    fn is(&self, name: &str) -> bool {
+        self.get(name).and_then(Self::as_bool).unwrap_or_default()
+    }
+
+    fn at(&self, name: &str) -> &Json {
+        self.get(name).unwrap_or(&Self::Null)
+    }
+
+    fn list(&self, name: &str) -> &[Json] {
+        self.get(name).and_then(Self::as_array).map_or(&[], Vec::as_slice)
+    }
+
+    fn words(&self, name: &str) -> Vec<&str> {
+        self.list(name).iter().filter_map(Self::as_str).collect()
+    }
+}
+
+/// The API as a visitor sees it.
+pub(crate) struct Api<'a> {
+    app: &'a App,
+    cookie: Option<String>,
+}
+
+/// What a change is sent with.
+pub(crate) struct Change<'a> {
+    /// The page's form: it has the CSRF token and the key that makes sending it twice the same as once.
+    pub(crate) form: &'a Form,
+    pub(crate) body: Json,
+}
+
+impl<'a> Api<'a> {
+    /// For a visitor with a session, as it seems: the API looks whether it is one.
+    pub(crate) fn of(app: &'a App) -> Result<Self, Trouble> {
+        let session = credential::cookie(app).zip(credential::cookie_name(app)).ok_or(Trouble::SignIn)?;
+        let (value, name) = session;
+        Ok(Self { app, cookie: Some(format!("{name}={value}")) })
+    }
+
+    /// For a visitor without one.
+    pub(crate) fn without_session(app: &'a App) -> Self {
+        Self { app, cookie: None }
+    }
+
+    /// Reads.
+    pub(crate) async fn get(&self, route: &Route, names: &[&str], asked: &[(&str, &str)]) -> Result<Json, Trouble> {
+        self.ask(self.request(route, names, asked), Json::Null).await
+    }
+
+    /// Changes something.
+    pub(crate) async fn change(&self, route: &Route, names: &[&str], change: Change<'_>) -> Result<Json, Trouble> {
+        self.change_with(route, names, &[], change).await
+    }
+
+    /// Changes something, with a query.
+    pub(crate) async fn change_with(
+        &self,
+        route: &Route,
+        names: &[&str],
+        asked: &[(&str, &str)],
+        change: Change<'_>,
+    ) -> Result<Json, Trouble> {
+        let mut request = self.request(route, names, asked);
+        request = request.header("x-csrf-token", header_value(change.form.raw("csrf")));
+        if let Some(origin) = self.app.headers().first("origin") {
+            request = request.header(header::ORIGIN, origin);
+        }
+        let once = change.form.text("once");
+        if route.is_idempotent && !once.is_empty() {
+            request = request.header("idempotency-key", header_value(once));
+        }
+        self.ask(request, change.body).await
+    }
+
+    fn request(&self, route: &Route, names: &[&str], asked: &[(&str, &str)]) -> Builder {
+        let mut names = names.iter();
+        let segments = route.path.split('/').skip(1).map(|segment| match segment.starts_with('{') {
+            true => format!("/{}", utf8_percent_encode(names.next().unwrap_or(&""), SEGMENT)),
+            false => format!("/{segment}"),
+        });
+        let mut uri = format!("http://{}.spin.internal{}", route.group.as_str(), segments.collect::<String>());
+        if !asked.is_empty() {
+            uri = format!("{uri}?{}", query(asked));
+        }
+        let mut request = Request::builder().method(route.method).uri(uri).header("x-forwarded-for", self.app.address());
+        for (from, to) in [("host", "x-forwarded-host"), ("user-agent", "user-agent")] {
+            if let Some(value) = self.app.headers().first(from) {
+                request = request.header(to, value);
+            }
+        }
+        if let Some(cookie) = &self.cookie {
+            request = request.header(header::COOKIE, header_value(cookie));
+        }
+        request
+    }
+
+    async fn ask(&self, request: Builder, body: Json) -> Result<Json, Trouble> {
+        let text = if body.is_null() { String::new() } else { body.to_string() };
+        let request = request
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONTENT_LENGTH, text.len())
+            .body(text)
+            .map_err(|error| Trouble::Outage(error.to_string()))?;
+        let path = request.uri().path().to_owned();
+        let reply = send(request).await.map_err(Trouble::Outage)?;
+        let json = serde_json::from_slice(&reply.body).unwrap_or(Json::Null);
+        match reply.status.as_u16() {
+            200..=299 => Ok(json),
+            401 if self.cookie.is_some() => Err(Trouble::SignIn),
+            // Also 503 in the API's own words: what is missing on this server.
+            status @ (400..=499 | 503) if json.is_object() => Err(Trouble::Refused(Refusal::read(status, &json))),
+            status => Err(Trouble::Outage(format!("{path} answered {status} {}", json.text("error")))),
+        }
+    }
+}
+
+/// A text that cannot be in a header is none: the API then refuses.
+fn header_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+#[cfg(target_family = "wasm")]
+async fn send(request: Request<String>) -> Result<Reply, String> {
+    use http_body_util::BodyExt;
+    use spin_sdk::http::FullBody;
+
+    let request = request.map(|body| FullBody::new(Bytes::from(body)));
+    let response = spin_sdk::http::send(request).await.map_err(|error| format!("{error:?}"))?;
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.map_err(|error| format!("{error:?}"))?.to_bytes();
+    Ok(Reply { status: parts.status, body })
+}
+
+/// Natively there are no other components: every page is an outage.
+#[cfg(not(target_family = "wasm"))]
+async fn send(request: Request<String>) -> Result<Reply, String> {
+    Err(format!("{} is not called by a native build", request.uri()))
+}

@@ -1,0 +1,117 @@
+//! `/admin/audit`: the trail of the tenant, to filter and to verify.
+
+use askama::Template;
+use common::{error::ApiError, route};
+use futures_util::future::join3;
+use serde_json::Value as Json;
+use service::{app::App, response::Response};
+
+use crate::{
+    agents::with_cursor,
+    api::{Api, Members, Trouble},
+    form::Form,
+    home::events,
+    page::{Shell, answer, write_with},
+    words::{self, Event},
+};
+
+/// Parts of the trail that one click verifies at most.
+const PARTS: usize = 50;
+
+const FILTERS: [&str; 5] = ["actor", "action", "object", "outcome", "since"];
+
+#[derive(Template)]
+#[template(path = "audit.html")]
+struct AuditPage {
+    shell: Shell,
+    asked: Form,
+    events: Vec<Event>,
+    more: String,
+    is_filtered: bool,
+    /// What verifying found, if it was asked for.
+    verified: Option<Verified>,
+}
+
+/// The result of verifying.
+struct Verified {
+    is_ok: bool,
+    rows: usize,
+    unsealed: i64,
+    head: String,
+    /// What is wrong, or why it could not be verified.
+    wrong: String,
+}
+
+/// `GET /admin/audit`.
+pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
+    answer(&app, show(&app)).await
+}
+
+async fn show(app: &App) -> Result<Response, Trouble> {
+    let (api, asked) = (Api::of(app)?, Form::query(app));
+    let filters = asked.pairs(&FILTERS);
+    let since = since(asked.text("since"));
+    let mut pairs: Vec<(&str, &str)> = filters.iter().filter(|(name, _)| *name != "since").copied().collect();
+    if !since.is_empty() {
+        pairs.push(("since", &since));
+    }
+    pairs.extend(asked.pairs(&["cursor"]));
+    let verified = async {
+        if asked.is("verify", "1") { verify(&api).await.map(Some) } else { Ok(None) }
+    };
+    let (shell, trail, verified) =
+        join3(Shell::load(app, &api, "Audit", "audit"), api.get(route::AUDIT_LIST, &[], &pairs), verified).await;
+    let (mut shell, mut status) = (shell?.admins_only()?, 200);
+    let trail = match trail {
+        Ok(trail) => trail,
+        Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
+            status = refusal.status;
+            shell = shell.with(Some(refusal));
+            Json::Null
+        }
+        Err(trouble) => return Err(trouble),
+    };
+    let next = trail.text("next_cursor");
+    let more = if next.is_empty() { String::new() } else { with_cursor(&filters, next) };
+    let (events, is_filtered) = (events(&trail, &[], &shell), !filters.is_empty());
+    let page = AuditPage { shell, events, more, is_filtered, verified: verified?, asked: asked.clone() };
+    write_with(&page, status)
+}
+
+/// A day as its first moment; anything else as it was typed, for the API to judge.
+fn since(text: &str) -> String {
+    let is_day = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    if is_day { format!("{text}T00:00:00Z") } else { text.to_owned() }
+}
+
+/// Verifies the trail, part for part.
+async fn verify(api: &Api<'_>) -> Result<Verified, Trouble> {
+    let mut verified = Verified { is_ok: true, rows: 0, unsealed: 0, head: String::new(), wrong: String::new() };
+    let mut from = String::new();
+    for _ in 0..PARTS {
+        let asked = if from.is_empty() { vec![] } else { vec![("from", from.as_str())] };
+        let part = match api.get(route::AUDIT_VERIFY, &[], &asked).await {
+            Ok(part) => part,
+            Err(Trouble::Refused(refusal)) => {
+                let wrong = format!("{} {}", refusal.detail, refusal.fix);
+                return Ok(Verified { is_ok: false, wrong, ..verified });
+            }
+            Err(trouble) => return Err(trouble),
+        };
+        verified.rows += usize::try_from(part.number("rows")).unwrap_or_default();
+        verified.unsealed = part.number("unsealed");
+        part.text("head").clone_into(&mut verified.head);
+        if !part.is("ok") {
+            let bad = part.at("first_bad");
+            let wrong = format!("The first bad row is {}: {}", bad.text("id"), bad.text("what"));
+            return Ok(Verified { is_ok: false, wrong, ..verified });
+        }
+        from = match part.at("next_from") {
+            Json::Null => return Ok(verified),
+            Json::String(next) => next.clone(),
+            next => next.to_string(),
+        };
+    }
+    let wrong = "The trail is longer than one click verifies. Send GET /api/audit/verify for the rest.".to_owned();
+    Ok(Verified { is_ok: false, wrong, ..verified })
+}

@@ -1,0 +1,120 @@
+//! What a visitor typed: the fields of a form, or the query of a page.
+
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value as Json};
+use service::{
+    app::App,
+    call::{Call, FromCall},
+    extract::UrlEncoded,
+};
+
+/// Fields by name, in the order in which they were sent.
+#[derive(Clone, Default)]
+pub(crate) struct Form(Vec<(String, String)>);
+
+impl FromCall for Form {
+    const READS_BODY: bool = true;
+
+    fn from_call(call: &mut Call) -> Result<Self, common::error::ApiError> {
+        UrlEncoded::from_call(call).map(|UrlEncoded(pairs)| Self(pairs))
+    }
+}
+
+impl Form {
+    /// The query of a request.
+    pub(crate) fn query(app: &App) -> Self {
+        let query = app.head().uri.query().unwrap_or_default();
+        Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+    }
+
+    /// A field without blanks around it; empty if it was not sent.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.raw(name).trim()
+    }
+
+    /// A field as it was typed: passwords.
+    pub(crate) fn raw(&self, name: &str) -> &str {
+        self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+
+    /// A field, or this value if nothing was sent.
+    pub(crate) fn or<'a>(&'a self, name: &str, otherwise: &'a str) -> &'a str {
+        Some(self.text(name)).filter(|text| !text.is_empty()).unwrap_or(otherwise)
+    }
+
+    /// Whether a field has this value.
+    pub(crate) fn is(&self, name: &str, value: &str) -> bool {
+        self.text(name) == value
+    }
+
+    /// All values of a field.
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.trim()).collect()
+    }
+
+    /// The fields that were filled in, as members of a JSON body.
+    pub(crate) fn filled(&self, names: &[&str]) -> Map<String, Json> {
+        let filled = names.iter().filter(|name| !self.text(name).is_empty());
+        filled.map(|name| ((*name).to_owned(), self.text(name).into())).collect()
+    }
+
+    /// The fields that were filled in, as pairs of a query.
+    pub(crate) fn pairs<'a>(&'a self, names: &[&'a str]) -> Vec<(&'a str, &'a str)> {
+        names.iter().map(|name| (*name, self.text(name))).filter(|(_, value)| !value.is_empty()).collect()
+    }
+}
+
+/// A number as JSON; a text that is no number goes as it is, and the API says what is wrong with it.
+pub(crate) fn number(text: &str) -> Json {
+    text.parse::<i64>().map_or_else(|_| text.into(), Json::from)
+}
+
+/// A query of pairs.
+pub(crate) fn query(pairs: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
+/// R27: a path of this site, or `/`. It begins with one slash, and holds no control character, however often it was encoded.
+pub(crate) fn local(text: &str) -> &str {
+    let mut form = text.to_owned();
+    for _ in 0..4 {
+        let mut first = form.chars();
+        let is_local = first.next() == Some('/') && !matches!(first.next(), Some('/' | '\\'));
+        if !is_local || form.len() > 2000 || form.chars().any(char::is_control) {
+            return "/";
+        }
+        let decoded = percent_decode_str(&form).decode_utf8_lossy().into_owned();
+        if decoded == form {
+            return text;
+        }
+        form = decoded;
+    }
+    "/"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R27.
+    #[test]
+    fn next_stays_on_this_site() {
+        for text in ["/", "/agents", "/agents?q=a%20b&state=running", "/access/acc_1?x=%2Fy", "/a%C3%A9"] {
+            assert_eq!(local(text), text);
+        }
+        for text in [
+            "", "agents", "//evil.example", "/\\evil.example", "https://evil.example", "javascript:alert(1)", "/%2fevil.example",
+            "/%5cevil.example", "/%252fevil.example", "/a\tb", "/a\r\nb", "/a%0d%0ab", "/a%250ab", "/%09/evil.example", "/a%7f", " /agents",
+            "/a%2525252525250a",
+        ] {
+            assert_eq!(local(text), "/", "{text}");
+        }
+        assert_eq!(local(&format!("/{}", "a".repeat(2000))), "/");
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_left_to_the_api() {
+        assert_eq!(number("24"), Json::from(24));
+        assert_eq!(number("a day"), Json::from("a day"));
+    }
+}

@@ -1,0 +1,35 @@
+//! Component `web`: the pages for people. It has no database and no secret: a page asks the routes of the API with the cookie of its
+//! visitor, so that it can show and do what the API lets that visitor see and do, and nothing else.
+//!
+//! Imports run one way, from the bottom of this list to the top:
+//!
+//! ```text
+//! routes                                            from a row to its page
+//! home, agents, agent, access, tokens,
+//! notifications, users, audit, login, setup         one file for each page
+//! page                                              what every page has: header, note, policy
+//! api                                               requests to the other components
+//! assets, form, words                               style and script; what was typed; times, states and events in words
+//! ```
+#![forbid(unsafe_code)]
+
+mod access;
+mod agent;
+mod agents;
+mod api;
+mod assets;
+mod audit;
+mod form;
+mod home;
+mod login;
+mod notifications;
+mod page;
+mod routes;
+mod setup;
+mod tokens;
+mod users;
+mod words;
+
+pub use routes::router;
+
+service::component!(crate::router);

@@ -1,0 +1,168 @@
+//! Signing in and out by form.
+//!
+//! A visitor who has no session yet proves by two copies of one random text, in a cookie and in the form, that the form is of this site;
+//! and by `Origin`, or where a browser sends none by `Sec-Fetch-Site`.
+
+use askama::Template;
+use common::{error::ApiError, route, secret::equal};
+use http::{HeaderValue, header};
+use serde_json::{Value as Json, json};
+use service::{app::App, credential, response::Response};
+
+use crate::{
+    api::{Api, Change, Members, Refusal, Trouble},
+    form::{Form, local},
+    page::{Frame, Note, answer, see, unguessable, write_with},
+};
+
+/// The longest time that the browser keeps the session, seconds: as long as it lives.
+const SESSION: i64 = 24 * 3600;
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage {
+    frame: Frame,
+    csrf: String,
+    next: String,
+    email: String,
+    tenant: String,
+    /// The site has no address that a session could be kept for.
+    is_unsafe: bool,
+}
+
+/// `GET /login`.
+pub(crate) async fn form(app: App) -> Result<Response, ApiError> {
+    answer(&app, async {
+        if is_new(&app).await? {
+            return Ok(see(&app, "/setup"));
+        }
+        show(&app, &Form::query(&app), None)
+    })
+    .await
+}
+
+/// Whether nobody has set the server up yet.
+pub(crate) async fn is_new(app: &App) -> Result<bool, Trouble> {
+    let ready = Api::without_session(app).get(route::READYZ, &[], &[]).await?;
+    Ok(!ready.is("bootstrapped"))
+}
+
+fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+    let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
+    let token = FormToken::of(app);
+    let page = LoginPage {
+        frame: Frame::new(app, "Sign in", refusal.map(Note::from)),
+        csrf: token.text.clone(),
+        next: local(typed.text("next")).to_owned(),
+        email: typed.text("email").to_owned(),
+        tenant: typed.text("tenant").to_owned(),
+        is_unsafe: credential::cookie_name(app).is_none(),
+    };
+    Ok(token.set(write_with(&page, status)?))
+}
+
+/// `POST /auth/login`.
+pub(crate) async fn sign_in(app: App, typed: Form) -> Result<Response, ApiError> {
+    answer(&app, async {
+        match try_sign_in(&app, &typed).await {
+            Ok(session) => welcome(&app, &session, local(typed.text("next"))),
+            Err(Trouble::Refused(refusal)) => show(&app, &typed, Some(refusal)),
+            Err(trouble) => Err(trouble),
+        }
+    })
+    .await
+}
+
+async fn try_sign_in(app: &App, typed: &Form) -> Result<Json, Trouble> {
+    check_same_site(app, typed)?;
+    let mut body = json!({ "email": typed.text("email"), "password": typed.raw("password") });
+    if let (Some(members), false) = (body.as_object_mut(), typed.text("tenant").is_empty()) {
+        members.insert("tenant".to_owned(), typed.text("tenant").into());
+    }
+    Api::without_session(app).change(route::SIGN_IN, &[], Change { form: typed, body }).await
+}
+
+fn welcome(app: &App, session: &Json, next: &str) -> Result<Response, Trouble> {
+    let name = credential::cookie_name(app).ok_or_else(|| Trouble::Outage("this site has no cookie".to_owned()))?;
+    let secure = if is_secure(app) { " Secure;" } else { "" };
+    let cookie = format!(
+        "{name}={}; Path=/; Max-Age={SESSION};{secure} HttpOnly; SameSite=Lax",
+        session.text("access_token")
+    );
+    Ok(with_cookie(see(app, next), &cookie))
+}
+
+/// `POST /logout`: ends the session's row, and has the browser forget it.
+pub(crate) async fn sign_out(app: App, typed: Form) -> Result<Response, ApiError> {
+    answer(&app, async {
+        let api = Api::of(&app)?;
+        let ended = api.change(route::LOGOUT, &[], Change { form: &typed, body: Json::Null }).await;
+        match ended {
+            // It had ended before.
+            Ok(_) | Err(Trouble::SignIn) => {}
+            Err(trouble) => return Err(trouble),
+        }
+        let response = see(&app, "/login?done=signed-out");
+        let Some(name) = credential::cookie_name(&app) else { return Ok(response) };
+        let secure = if is_secure(&app) { " Secure;" } else { "" };
+        Ok(with_cookie(response, &format!("{name}=; Path=/; Max-Age=0;{secure} HttpOnly; SameSite=Lax")))
+    })
+    .await
+}
+
+fn is_secure(app: &App) -> bool {
+    app.settings().public_url.as_ref().is_some_and(|url| url.is_secure)
+}
+
+fn with_cookie(mut response: Response, cookie: &str) -> Response {
+    if let Ok(value) = HeaderValue::from_str(cookie) {
+        response.headers_mut().append(header::SET_COOKIE, value);
+    }
+    response
+}
+
+/// The random text of the forms that a visitor without a session fills in.
+pub(crate) struct FormToken {
+    pub(crate) text: String,
+    cookie: String,
+}
+
+impl FormToken {
+    /// The visitor's own, or a new one.
+    pub(crate) fn of(app: &App) -> Self {
+        let known = credential::cookie_value(app, cookie_name(app)).filter(|text| is_token(text));
+        let text = known.unwrap_or_else(|| unguessable(app));
+        let secure = if is_secure(app) { " Secure;" } else { "" };
+        let cookie = format!("{}={text}; Path=/;{secure} HttpOnly; SameSite=Lax", cookie_name(app));
+        Self { text, cookie }
+    }
+
+    /// Leaves it with the visitor.
+    pub(crate) fn set(&self, response: Response) -> Response {
+        with_cookie(response, &self.cookie)
+    }
+}
+
+fn cookie_name(app: &App) -> &'static str {
+    if is_secure(app) { "__Host-accredit-form" } else { "accredit-form" }
+}
+
+fn is_token(text: &str) -> bool {
+    text.len() == 24 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
+/// Refuses a form of another site.
+pub(crate) fn check_same_site(app: &App, typed: &Form) -> Result<(), Trouble> {
+    let own = credential::own_origin(app);
+    let is_ours = match app.headers().first("origin") {
+        Some(origin) => own.is_some_and(|own| own == origin.to_ascii_lowercase()),
+        None => app.headers().first("sec-fetch-site").is_some_and(|site| site == "same-origin"),
+    };
+    let sent = credential::cookie_value(app, cookie_name(app)).filter(|text| is_token(text));
+    if is_ours && sent.is_some_and(|sent| equal(&sent, typed.raw("csrf"))) {
+        return Ok(());
+    }
+    let mut refusal = Refusal::own(403, "", "");
+    refusal.slug = "csrf_failed".to_owned();
+    Err(Trouble::Refused(refusal))
+}

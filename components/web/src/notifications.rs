@@ -1,0 +1,93 @@
+//! `/notifications`: what agents and the server told the visitor.
+
+use askama::Template;
+use common::{
+    error::{ApiError, Code},
+    route,
+};
+use futures_util::future::join;
+use serde_json::Value as Json;
+use service::{app::App, extract::Path, response::Response};
+
+use crate::{
+    api::{Api, Change, Members, Trouble},
+    form::{Form, local},
+    page::{Shell, answer, see, write},
+};
+
+#[derive(Template)]
+#[template(path = "notifications.html")]
+struct NotificationsPage {
+    shell: Shell,
+    items: Vec<Json>,
+    only_unread: bool,
+    more: String,
+}
+
+impl NotificationsPage {
+    fn is_unread(&self, item: &Json) -> bool {
+        item.at("read_at").is_null()
+    }
+
+    /// The agent that sent it; empty: the server itself.
+    fn agent<'a>(&self, item: &'a Json) -> &'a str {
+        item.text("source").strip_prefix("agent:").unwrap_or_default()
+    }
+
+    /// Where it leads: a path of this site with what comes before it, or a page elsewhere. Anything else is no link.
+    fn target(&self, item: &Json) -> String {
+        let url = item.text("action_url");
+        match url {
+            "" => String::new(),
+            _ if url.starts_with("https://") => url.to_owned(),
+            _ if local(url) == url => format!("{}{url}", self.shell.link()),
+            _ => String::new(),
+        }
+    }
+
+    /// Host of a page elsewhere, which is said beside the link.
+    fn host<'a>(&self, item: &'a Json) -> &'a str {
+        let rest = item.text("action_url").strip_prefix("https://").unwrap_or_default();
+        rest.split(['/', '?', '#']).next().unwrap_or_default()
+    }
+}
+
+/// `GET /notifications`.
+pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
+    answer(&app, async {
+        let (api, asked) = (Api::of(&app)?, Form::query(&app));
+        let only_unread = asked.is("show", "unread");
+        let mut pairs = asked.pairs(&["cursor"]);
+        if only_unread {
+            pairs.push(("unread_only", "true"));
+        }
+        let (shell, page) = join(
+            Shell::load(&app, &api, "Notifications", "notifications"),
+            api.get(route::NOTIFICATIONS_LIST, &[], &pairs),
+        )
+        .await;
+        let (shell, page) = (shell?, page?);
+        let (items, more) = (page.list("items").to_vec(), page.text("next_cursor").to_owned());
+        write(&NotificationsPage { shell, items, only_unread, more })
+    })
+    .await
+}
+
+/// `POST /notifications/{id}/{act}`; `all` instead of an id means all of them.
+pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) -> Result<Response, ApiError> {
+    let (route, done) = match (id.as_str(), act.as_str()) {
+        ("all", "read") => (route::NOTIFICATIONS_READ_ALL, "marked"),
+        (_, "read") => (route::NOTIFICATION_READ, "marked"),
+        (_, "delete") => (route::NOTIFICATION_DELETE, "deleted"),
+        _ => return Err(Code::NotFound.into()),
+    };
+    answer(&app, async {
+        let api = Api::of(&app)?;
+        match api.change(route, &[&id], Change { form: &typed, body: Json::Null }).await {
+            Ok(_) => Ok(see(&app, &format!("/notifications?done={done}"))),
+            Err(Trouble::Refused(refusal)) if refusal.slug == "csrf_failed" => Err(Trouble::SignIn),
+            Err(trouble) => Err(trouble),
+        }
+    })
+    .await
+}

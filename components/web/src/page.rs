@@ -1,0 +1,295 @@
+//! What every page has: the header with the visitor's name and what waits, a note, the security headers; and the pages that stand for
+//! trouble.
+
+use std::future::Future;
+
+use askama::Template;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use common::{
+    error::{ApiError, Code},
+    route,
+    time::Timestamp,
+};
+use futures_util::future::join3;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde_json::Value as Json;
+use service::{
+    app::{App, log},
+    response::{Response, bytes, see_other},
+};
+
+use crate::{
+    api::{Api, Members, Refusal, Trouble},
+    assets,
+    form::{Form, local, query},
+    words::{self, Html},
+};
+
+/// No inline script or style, and nothing of another site.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self'; \
+     frame-ancestors 'none'; base-uri 'none'";
+
+const OUTAGE: &str = "Accredit is not available";
+const AGAIN: &str = "Wait some seconds, then open this page again.";
+
+/// What was done, by the word in the address after a form was sent: no text of a visitor's comes this way.
+const DONE: &[(&str, &str)] = &[
+    ("activated", "The account is active again."),
+    ("approved", "Approved. It works from the agent's next request on."),
+    ("archived", "Archived, with all agents below it. Their credentials no longer work."),
+    ("changed", "Saved."),
+    ("deactivated", "Deactivated. The person's sessions, tokens and agents are refused from now on."),
+    ("deleted", "Deleted."),
+    ("denied", "Denied. The agent was told."),
+    ("ended", "Signed out there."),
+    ("marked", "Marked as read."),
+    ("paused", "Paused, with all agents below it. Requests are refused from now on."),
+    ("restarted", "Restarted."),
+    ("resumed", "Resumed."),
+    ("revoked", "Revoked. It is refused from now on."),
+    ("set-up", "Accredit is set up. Sign in with the address and the password that you just chose."),
+    ("shared", "Shared."),
+    ("signed-out", "You are signed out."),
+    ("started", "Started."),
+    ("stopped", "Stopped, with all agents below it. Requests are refused from now on."),
+    ("stopped-all", "Every agent is stopped. Requests of all of them are refused from now on."),
+    ("unshared", "No longer shared. Credentials that rested on it ended with it."),
+];
+
+/// A note above the page's content.
+pub(crate) struct Note {
+    /// `good` or `bad`.
+    pub(crate) kind: &'static str,
+    pub(crate) title: String,
+    pub(crate) text: String,
+    pub(crate) fields: Vec<(String, String)>,
+}
+
+impl From<Refusal> for Note {
+    fn from(refusal: Refusal) -> Self {
+        if refusal.slug == "csrf_failed" {
+            return Self::bad("This form was out of date.", "Nothing was changed. Send it once more.");
+        }
+        Self { kind: "bad", title: refusal.detail, text: refusal.fix, fields: refusal.fields }
+    }
+}
+
+impl Note {
+    pub(crate) fn bad(title: &str, text: &str) -> Self {
+        Self { kind: "bad", title: title.to_owned(), text: text.to_owned(), fields: Vec::new() }
+    }
+
+    /// What the address says was done.
+    pub(crate) fn done(app: &App) -> Option<Self> {
+        let asked = Form::query(app);
+        let (_, text) = DONE.iter().find(|(word, _)| asked.is("done", word))?;
+        Some(Self { kind: "good", title: (*text).to_owned(), text: String::new(), fields: Vec::new() })
+    }
+}
+
+/// The part of a page outside of its content that does not need a session.
+pub(crate) struct Frame {
+    pub(crate) title: String,
+    /// What comes before every path.
+    pub(crate) link: String,
+    pub(crate) version: String,
+    pub(crate) note: Option<Note>,
+}
+
+impl Frame {
+    pub(crate) fn new(app: &App, title: &str, note: Option<Note>) -> Self {
+        let link = app.settings().link().to_owned();
+        Self { title: title.to_owned(), link, version: assets::version(), note: note.or_else(|| Note::done(app)) }
+    }
+}
+
+/// A page of a visitor with a session.
+pub(crate) struct Shell {
+    pub(crate) frame: Frame,
+    /// The part of the navigation that is open.
+    pub(crate) nav: &'static str,
+    /// Who is here, as `whoami` says it.
+    pub(crate) who: Json,
+    /// Access requests that wait for the visitor.
+    pub(crate) requests: Vec<Json>,
+    pub(crate) unread: i64,
+    pub(crate) now: Timestamp,
+    once: String,
+}
+
+impl Shell {
+    /// Asks for what the header shows. A part that cannot be had is left out; only the visitor has to be known.
+    pub(crate) async fn load(app: &App, api: &Api<'_>, title: &str, nav: &'static str) -> Result<Self, Trouble> {
+        let (who, requests, unread) = join3(
+            api.get(route::WHOAMI, &[], &[]),
+            api.get(route::ACCESS_LIST, &[], &[("state", "open")]),
+            api.get(route::NOTIFICATIONS_COUNT, &[], &[]),
+        )
+        .await;
+        let requests = requests.map(|page| page.list("items").to_vec()).unwrap_or_default();
+        Ok(Self {
+            frame: Frame::new(app, title, None),
+            nav,
+            who: who?,
+            requests,
+            unread: unread.map(|count| count.number("unread")).unwrap_or_default(),
+            now: app.now(),
+            once: app.request_id().to_string(),
+        })
+    }
+
+    /// With a note about a form that was sent.
+    pub(crate) fn with(mut self, refusal: Option<Refusal>) -> Self {
+        if let Some(refusal) = refusal {
+            self.frame.note = Some(refusal.into());
+        }
+        self
+    }
+
+    pub(crate) fn link(&self) -> &str {
+        &self.frame.link
+    }
+
+    pub(crate) fn is_at(&self, nav: &str) -> bool {
+        self.nav == nav
+    }
+
+    pub(crate) fn is_admin(&self) -> bool {
+        self.who.text("role") == "admin"
+    }
+
+    /// Whether the visitor's role has a scope. It decides what a page offers; the API decides what happens.
+    pub(crate) fn may(&self, scope: &str) -> bool {
+        self.who.words("scope").iter().any(|held| *held == "*" || *held == scope)
+    }
+
+    /// The hidden fields of a form.
+    pub(crate) fn hidden(&self) -> Html {
+        words::hidden(self.who.text("csrf_token"), &self.once)
+    }
+
+    pub(crate) fn when(&self, at: &str) -> Html {
+        words::when(self.now, at, "never")
+    }
+
+    /// Two letters for the visitor.
+    pub(crate) fn initials(&self) -> String {
+        let name = self.who.text("email").split('@').next().unwrap_or_default();
+        let parts = name.split(['.', '-', '_', '+']).filter_map(|part| part.chars().next());
+        parts.take(2).flat_map(char::to_uppercase).collect()
+    }
+
+    /// Only admins go on.
+    pub(crate) fn admins_only(self) -> Result<Self, Trouble> {
+        if self.is_admin() {
+            return Ok(self);
+        }
+        let fix = "Ask an admin of your tenant, or ask them to raise your role.";
+        Err(Trouble::Refused(Refusal::own(403, "This page is for the admins of your tenant.", fix)))
+    }
+}
+
+/// A page that stands alone, when there is nothing else to show.
+#[derive(Template)]
+#[template(path = "trouble.html")]
+struct TroublePage {
+    frame: Frame,
+    heading: &'static str,
+    detail: String,
+    fix: String,
+    request: String,
+}
+
+/// Answers with a page, or with one that says why not.
+pub(crate) async fn answer(
+    app: &App,
+    page: impl Future<Output = Result<Response, Trouble>>,
+) -> Result<Response, ApiError> {
+    match page.await {
+        Ok(response) => Ok(response),
+        Err(trouble) => explain(app, trouble),
+    }
+}
+
+fn explain(app: &App, trouble: Trouble) -> Result<Response, ApiError> {
+    let (status, heading, detail, fix) = match trouble {
+        Trouble::SignIn => return Ok(see_login(app)),
+        Trouble::Refused(refusal) => {
+            let heading = match refusal.status {
+                403 => "You may not do this",
+                404 => "This is not here",
+                503 => OUTAGE,
+                _ => "This did not work",
+            };
+            // The API's own step is for programs.
+            let fix = if refusal.slug == "database_unavailable" { AGAIN.to_owned() } else { refusal.fix };
+            (refusal.status, heading, refusal.detail, fix)
+        }
+        Trouble::Outage(cause) => {
+            log(app.request_id(), app.path(), &cause);
+            let detail = "A part of this server does not answer at the moment.".to_owned();
+            (503, OUTAGE, detail, AGAIN.to_owned())
+        }
+    };
+    let frame = Frame::new(app, heading, None);
+    let page = TroublePage { frame, heading, detail, fix, request: app.request_id().to_string() };
+    let mut response = write(&page).map_err(|_| ApiError::from(Code::Internal))?;
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if status == 503 {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    Ok(response)
+}
+
+/// 303 to the form for signing in, which leads back here. After a form was sent it leads home.
+fn see_login(app: &App) -> Response {
+    let here = app.head().uri.path_and_query().map_or("/", |here| here.as_str());
+    let next = if app.head().method == http::Method::POST { "/" } else { local(here) };
+    let response = see(app, &format!("/login?{}", query(&[("next", next)])));
+    with_headers(response)
+}
+
+/// 303 to a page of this site.
+pub(crate) fn see(app: &App, path: &str) -> Response {
+    with_headers(see_other(&format!("{}{path}", app.settings().link())))
+}
+
+/// 303 to the page that the form names in `back`, or else to this one, with what was done.
+pub(crate) fn see_done(app: &App, form: &Form, otherwise: &str, done: &str) -> Response {
+    let back = Some(form.text("back")).filter(|back| !back.is_empty()).map_or(otherwise, local);
+    let sign = if back.contains('?') { '&' } else { '?' };
+    see(app, &format!("{back}{sign}done={done}"))
+}
+
+/// Writes a page.
+pub(crate) fn write(page: &impl Template) -> Result<Response, Trouble> {
+    let html = page.render().map_err(|error| Trouble::Outage(error.to_string()))?;
+    Ok(with_headers(bytes(StatusCode::OK, "text/html; charset=utf-8", html)))
+}
+
+/// Writes a page with a note about a form that was refused.
+pub(crate) fn write_with(page: &impl Template, status: u16) -> Result<Response, Trouble> {
+    let mut response = write(page)?;
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    Ok(response)
+}
+
+fn with_headers(mut response: Response) -> Response {
+    let headers: [(HeaderName, &'static str); 5] = [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // Not `no-referrer`: with it a browser sends `Origin: null` with our own forms. To other sites both send nothing.
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ];
+    for (name, value) in headers {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// A text that nobody can guess.
+pub(crate) fn unguessable(app: &App) -> String {
+    URL_SAFE_NO_PAD.encode(app.chance().bytes::<18>())
+}

@@ -1,0 +1,51 @@
+use common::route::{self, Group};
+use service::router::{Router, Routes};
+
+use crate::{access, agent, agents, assets, audit, home, login, notifications, setup, tokens, users};
+
+fn routes() -> Routes {
+    Routes::new(Group::Web)
+        .on_open(route::HOME, home::home)
+        .on_open(route::WEB_ASSET, assets::asset)
+        .on_open(route::WEB_LOGIN, login::form)
+        .on_open(route::WEB_SIGN_IN, login::sign_in)
+        .on_open(route::WEB_LOGOUT, login::sign_out)
+        .on_open(route::WEB_SETUP, setup::form)
+        .on_open(route::WEB_SET_UP, setup::set_up)
+        .on_open(route::WEB_PROFILE, tokens::profile)
+        .on_open(route::WEB_AGENTS, agents::list)
+        .on_open(route::WEB_AGENT, agent::overview)
+        .on_open(route::WEB_AGENT_TAB, agent::tab)
+        .on_open(route::WEB_AGENT_ACT, agent::act)
+        .on_open(route::WEB_REGISTER, agents::form)
+        .on_open(route::WEB_REGISTERED, agents::register)
+        .on_open(route::WEB_STOP_ALL, agents::confirm_stop_all)
+        .on_open(route::WEB_STOPPED_ALL, agents::stop_all)
+        .on_open(route::WEB_ACCESS, access::list)
+        .on_open(route::WEB_ACCESS_ONE, access::one)
+        .on_open(route::WEB_ACCESS_ACT, access::act)
+        .on_open(route::WEB_TOKENS, tokens::list)
+        .on_open(route::WEB_TOKEN_CREATE, tokens::create)
+        .on_open(route::WEB_TOKEN_ACT, tokens::act)
+        .on_open(route::WEB_SESSION_ACT, tokens::end_session)
+        .on_open(route::WEB_NOTIFICATIONS, notifications::list)
+        .on_open(route::WEB_NOTIFICATION_ACT, notifications::act)
+        .on_open(route::WEB_USERS, users::list)
+        .on_open(route::WEB_USER_CREATE, users::create)
+        .on_open(route::WEB_USER, users::one)
+        .on_open(route::WEB_USER_ACT, users::act)
+        .on_open(route::WEB_AUDIT, audit::list)
+}
+
+/// The component's routes.
+pub fn router() -> Router {
+    routes().build()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_row_of_the_table_has_a_handler() {
+        assert_eq!(super::routes().missing(), Vec::<&str>::new());
+    }
+}

@@ -1,0 +1,62 @@
+//! Setting the server up: the first tenant and its admin.
+
+use askama::Template;
+use common::{error::ApiError, route};
+use serde_json::{Value as Json, json};
+use service::{app::App, response::Response};
+
+use crate::{
+    api::{Api, Change, Refusal, Trouble},
+    form::Form,
+    login::{FormToken, check_same_site, is_new},
+    page::{Frame, Note, answer, see, write_with},
+};
+
+#[derive(Template)]
+#[template(path = "setup.html")]
+struct SetupPage {
+    frame: Frame,
+    csrf: String,
+    typed: Form,
+}
+
+/// `GET /setup`, until somebody has.
+pub(crate) async fn form(app: App) -> Result<Response, ApiError> {
+    answer(&app, async {
+        if is_new(&app).await? { show(&app, Form::default(), None) } else { Ok(see(&app, "/login")) }
+    })
+    .await
+}
+
+fn show(app: &App, typed: Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+    let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
+    let token = FormToken::of(app);
+    let frame = Frame::new(app, "Set up", refusal.map(Note::from));
+    let page = SetupPage { frame, csrf: token.text.clone(), typed };
+    Ok(token.set(write_with(&page, status)?))
+}
+
+/// `POST /setup`.
+pub(crate) async fn set_up(app: App, typed: Form) -> Result<Response, ApiError> {
+    answer(&app, async {
+        match bootstrap(&app, &typed).await {
+            Ok(_) => Ok(see(&app, "/login?done=set-up")),
+            // Somebody was faster: the form can do nothing any more.
+            Err(Trouble::Refused(refusal)) if refusal.slug == "already_bootstrapped" => Ok(see(&app, "/login")),
+            Err(Trouble::Refused(refusal)) => show(&app, typed.clone(), Some(refusal)),
+            Err(trouble) => Err(trouble),
+        }
+    })
+    .await
+}
+
+async fn bootstrap(app: &App, typed: &Form) -> Result<Json, Trouble> {
+    check_same_site(app, typed)?;
+    let mut body = json!({
+        "secret": typed.text("secret"), "email": typed.text("email"), "name": typed.text("name"), "password": typed.raw("password"),
+    });
+    if let (Some(members), false) = (body.as_object_mut(), typed.text("tenant").is_empty()) {
+        members.insert("tenant".to_owned(), typed.text("tenant").into());
+    }
+    Api::without_session(app).change(route::BOOTSTRAP, &[], Change { form: typed, body }).await
+}

@@ -1,0 +1,159 @@
+//! `/admin/users`: the people of the tenant.
+
+use askama::Template;
+use common::{
+    error::{ApiError, Code},
+    role::Role,
+    route,
+};
+use futures_util::future::{join, join3};
+use serde_json::{Value as Json, json};
+use service::{app::App, extract::Path, response::Response};
+
+use crate::{
+    agents::with_cursor,
+    api::{Api, Change, Members, Refusal, Trouble},
+    form::Form,
+    page::{Shell, answer, see, write_with},
+    words::{self, Html},
+};
+
+const ROLES: [(&str, &str); 4] = [
+    (Role::Viewer.as_str(), "Viewer: sees what was shared"),
+    (Role::Member.as_str(), "Member: owns agents"),
+    (Role::Curator.as_str(), "Curator: a member who also keeps the guides"),
+    (Role::Admin.as_str(), "Admin: everything in the tenant"),
+];
+
+#[derive(Template)]
+#[template(path = "users.html")]
+struct UsersPage {
+    shell: Shell,
+    asked: Form,
+    typed: Form,
+    users: Vec<Json>,
+    roles: [(&'static str, &'static str); 4],
+    more: String,
+}
+
+fn account(user: &Json) -> Html {
+    words::state(if user.is("active") { "active" } else { "deactivated" })
+}
+
+impl UsersPage {
+    fn account(&self, user: &Json) -> Html {
+        account(user)
+    }
+}
+
+/// `GET /admin/users`.
+pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
+    answer(&app, show(&app, &Form::default(), None)).await
+}
+
+async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+    let (api, asked) = (Api::of(app)?, Form::query(app));
+    let filters = asked.pairs(&["q", "role", "active"]);
+    let mut pairs = filters.clone();
+    pairs.extend(asked.pairs(&["cursor"]));
+    let (shell, page) =
+        join(Shell::load(app, &api, "People", "users"), api.get(route::USERS_LIST, &[], &pairs)).await;
+    let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
+    let (shell, page) = (shell?.admins_only()?.with(refusal), page?);
+    let next = page.text("next_cursor");
+    let more = if next.is_empty() { String::new() } else { with_cursor(&filters, next) };
+    let users = page.list("items").to_vec();
+    write_with(&UsersPage { shell, users, roles: ROLES, more, typed: typed.clone(), asked: asked.clone() }, status)
+}
+
+/// `POST /admin/users`: adds a person, and sets a first password if one was typed.
+pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> {
+    answer(&app, async {
+        let api = Api::of(&app)?;
+        let body = typed.filled(&["email", "name", "role"]).into();
+        let made = match api.change(route::USERS_CREATE, &[], Change { form: &typed, body }).await {
+            Ok(made) => made,
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
+                return show(&app, &typed, Some(refusal)).await;
+            }
+            Err(trouble) => return Err(trouble),
+        };
+        let id = made.text("id");
+        if typed.raw("password").is_empty() {
+            return Ok(see(&app, &format!("/admin/users/{id}")));
+        }
+        match set_password(&api, id, &typed).await {
+            Ok(_) => Ok(see(&app, "/admin/users?done=changed")),
+            // The person is there; the password is tried again on their page.
+            Err(Trouble::Refused(refusal)) => show_one(&app, id, &Form::default(), Some(refusal)).await,
+            Err(trouble) => Err(trouble),
+        }
+    })
+    .await
+}
+
+async fn set_password(api: &Api<'_>, id: &str, typed: &Form) -> Result<Json, Trouble> {
+    let body = json!({ "password": typed.raw("password") });
+    api.change(route::PASSWORD_SET, &[id], Change { form: typed, body }).await
+}
+
+#[derive(Template)]
+#[template(path = "user.html")]
+struct UserPage {
+    shell: Shell,
+    typed: Form,
+    user: Json,
+    account: Html,
+    roles: [(&'static str, &'static str); 4],
+    agents: Vec<Json>,
+    /// It is the visitor's own account.
+    is_own: bool,
+}
+
+impl UserPage {
+    fn state(&self, agent: &Json) -> Html {
+        words::state(agent.text("state"))
+    }
+}
+
+/// `GET /admin/users/{id}`.
+pub(crate) async fn one(app: App, Path(id): Path) -> Result<Response, ApiError> {
+    answer(&app, show_one(&app, &id, &Form::default(), None)).await
+}
+
+async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+    let api = Api::of(app)?;
+    let (shell, user, agents) = join3(
+        Shell::load(app, &api, "A person", "users"),
+        api.get(route::USERS_GET, &[id], &[]),
+        api.get(route::AGENTS_LIST, &[], &[("owner", id), ("limit", "100")]),
+    )
+    .await;
+    let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
+    let (shell, user) = (shell?.admins_only()?.with(refusal), user?);
+    let agents = agents?.list("items").to_vec();
+    let is_own = shell.who.text("user_id") == user.text("id");
+    let account = account(&user);
+    write_with(&UserPage { shell, typed: typed.clone(), user, account, roles: ROLES, agents, is_own }, status)
+}
+
+/// `POST /admin/users/{id}/{act}`.
+pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) -> Result<Response, ApiError> {
+    let (route, body, done) = match act.as_str() {
+        "change" => (route::USERS_PATCH, typed.filled(&["name", "role"]).into(), "changed"),
+        "password" => (route::PASSWORD_SET, json!({ "password": typed.raw("password") }), "changed"),
+        "activate" => (route::USERS_ACTIVATE, Json::Null, "activated"),
+        "deactivate" => (route::USERS_DEACTIVATE, Json::Null, "deactivated"),
+        _ => return Err(Code::NotFound.into()),
+    };
+    answer(&app, async {
+        match Api::of(&app)?.change(route, &[&id], Change { form: &typed, body }).await {
+            Ok(_) => Ok(see(&app, &format!("/admin/users/{id}?done={done}"))),
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
+                show_one(&app, &id, &typed, Some(refusal)).await
+            }
+            Err(trouble) => Err(trouble),
+        }
+    })
+    .await
+}

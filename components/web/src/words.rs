@@ -1,0 +1,284 @@
+//! Times, states, scopes and events in words.
+
+use std::{
+    borrow::Borrow,
+    fmt::{self, Display},
+};
+
+use askama::filters::HtmlSafe;
+use common::time::Timestamp;
+use serde_json::Value as Json;
+
+use crate::api::Members;
+
+/// A piece of HTML whose texts are escaped already.
+pub(crate) struct Html(String);
+
+impl Display for Html {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl HtmlSafe for Html {}
+
+/// Escapes a text for HTML, in text and in quoted attributes.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// The fields that every form has: the CSRF token, and the key that makes sending it twice the same as once.
+pub(crate) fn hidden(csrf: &str, once: &str) -> Html {
+    let (csrf, once) = (escape(csrf), escape(once));
+    Html(format!("<input type=\"hidden\" name=\"csrf\" value=\"{csrf}\"><input type=\"hidden\" name=\"once\" value=\"{once}\">"))
+}
+
+/// A time as a distance from now, with the exact one beside it. `otherwise` stands for no time.
+pub(crate) fn when(now: Timestamp, at: &str, otherwise: &str) -> Html {
+    let Some(at) = Timestamp::parse(at) else { return Html(escape(otherwise)) };
+    let exact = at.to_string();
+    // `2026-11-26T17:16:57.688Z`
+    let title = exact.get(..19).map(|text| format!("{} UTC", text.replace('T', " "))).unwrap_or_default();
+    Html(format!("<time datetime=\"{exact}\" title=\"{title}\">{}</time>", distance(now, at)))
+}
+
+fn distance(now: Timestamp, at: Timestamp) -> String {
+    let seconds = (at.millis() - now.millis()) / 1000;
+    let words = match seconds.unsigned_abs() {
+        0..5 => return "now".to_owned(),
+        s @ 5..60 => format!("{s} s"),
+        s @ 60..3600 => format!("{} min", s / 60),
+        s @ 3600..172_800 => format!("{} h", s / 3600),
+        s @ 172_800..5_184_000 => format!("{} days", s / 86_400),
+        s @ 5_184_000..63_072_000 => format!("{} months", s / 2_592_000),
+        s => format!("{} years", s / 31_536_000),
+    };
+    if seconds < 0 { format!("{words} ago") } else { format!("in {words}") }
+}
+
+/// A state: a word and a shape beside its colour.
+pub(crate) fn state(word: &str) -> Html {
+    let (class, text) = match word {
+        "running" => ("good", "Running"),
+        "paused" => ("wait", "Paused"),
+        "stopped" => ("bad", "Stopped"),
+        "open" => ("wait", "Waiting"),
+        "approved" => ("good", "Approved"),
+        "denied" => ("bad", "Denied"),
+        "ended" => ("off", "Ended"),
+        "active" => ("good", "Active"),
+        "expiring" => ("wait", "Ends soon"),
+        "expired" => ("off", "Expired"),
+        "revoked" => ("off", "Revoked"),
+        "deactivated" => ("bad", "Deactivated"),
+        "refused" => ("bad", "Refused"),
+        "done" => ("good", "Done"),
+        other => ("off", other),
+    };
+    Html(format!("<span class=\"state {class}\">{}</span>", escape(text)))
+}
+
+/// The first scopes of a list, and how many more there are.
+pub(crate) fn tags(scopes: &[Json], most: usize) -> Html {
+    let names = scopes.iter().filter_map(Json::as_str);
+    let mut html: String = names.take(most).map(|name| format!("<span class=\"tag\">{}</span>", tag(name))).collect();
+    match scopes.len().saturating_sub(most) {
+        0 if scopes.is_empty() => html.push_str("<span class=\"faint\">nothing</span>"),
+        0 => {}
+        more => html.push_str(&format!("<span class=\"tag more\">+{more}</span>")),
+    }
+    Html(format!("<span class=\"tags\">{html}</span>"))
+}
+
+fn tag(name: &str) -> String {
+    if name == "*" { "everything".to_owned() } else { escape(name) }
+}
+
+/// What happened, as the rest of a sentence after the actor's name. What is not here is shown by its own word.
+const EVENTS: &[(&str, &str)] = &[
+    ("access.approve", "approved a request of"),
+    ("access.deny", "denied a request of"),
+    ("access.request", "asked for access:"),
+    ("access.revoke", "took an approval back from"),
+    ("agent.archive", "archived"),
+    ("agent.create", "registered"),
+    ("agent.export", "exported"),
+    ("agent.import", "imported"),
+    ("agent.key.create", "made a key for"),
+    ("agent.key.delete", "deleted a key of"),
+    ("agent.key.rotate", "rotated a key of"),
+    ("agent.key.share", "shared a key of"),
+    ("agent.key.unshare", "stopped sharing a key of"),
+    ("agent.message", "sent a message to"),
+    ("agent.pause", "paused"),
+    ("agent.purge", "purged"),
+    ("agent.restart", "restarted"),
+    ("agent.restore", "restored"),
+    ("agent.resume", "resumed"),
+    ("agent.share", "shared"),
+    ("agent.start", "started"),
+    ("agent.stop", "stopped"),
+    ("agent.stop_all", "stopped every agent of"),
+    ("agent.token.issue", "issued a token for"),
+    ("agent.token.revoke", "revoked the token of"),
+    ("agent.unshare", "stopped sharing"),
+    ("agent.update", "changed"),
+    ("mail.retry", "had a mail sent again:"),
+    ("mail.test", "sent a test mail:"),
+    ("preset.put", "changed the preset"),
+    ("scope.define", "defined the scope"),
+    ("scope.remove", "deleted the scope"),
+    ("session.end", "ended a session:"),
+    ("session.end_others", "ended all other sessions of"),
+    ("session.start", "signed in"),
+    ("tenant.bootstrap", "set up"),
+    ("tenant.create", "created the tenant"),
+    ("token.create", "made a personal access token:"),
+    ("token.first_use_new_ip", "used a token from a new address:"),
+    ("token.leaked", "reported a leaked credential:"),
+    ("token.revoke", "revoked a credential:"),
+    ("token.rotate", "rotated a personal access token:"),
+    ("user.activate", "activated"),
+    ("user.change_password", "changed the password of"),
+    ("user.create", "added"),
+    ("user.deactivate", "deactivated"),
+    ("user.delete", "deleted"),
+    ("user.set_password", "set the password of"),
+    ("user.update", "changed"),
+];
+
+/// A row of the audit trail, to be shown.
+pub(crate) struct Event {
+    pub(crate) at: Html,
+    pub(crate) actor: String,
+    pub(crate) verb: String,
+    /// What it is about, and the page of it, if there is one.
+    pub(crate) object: String,
+    pub(crate) path: String,
+    pub(crate) is_refused: bool,
+    pub(crate) action: String,
+    pub(crate) address: String,
+    pub(crate) request: String,
+    /// What a closer look shows.
+    pub(crate) details: String,
+}
+
+/// Makes a row of the audit trail readable; `named` gives the name of an id that the page knows.
+pub(crate) fn event(row: &Json, now: Timestamp, named: &dyn Fn(&str) -> Option<String>) -> Event {
+    let (actor, action, object) = (row.at("actor"), row.text("action"), row.text("object"));
+    let is_refused = row.text("outcome") == "refused";
+    let verb = match EVENTS.iter().find(|(known, _)| *known == action) {
+        _ if is_refused && row.number("count") > 1 => format!("was refused {} times:", row.number("count")),
+        _ if is_refused => "was refused:".to_owned(),
+        Some((_, verb)) => (*verb).to_owned(),
+        None => action.to_owned(),
+    };
+    // A changed object says its own name.
+    let own = ["after", "before"].into_iter().map(|side| row.at(side));
+    let own = own.flat_map(|side| [side.text("name"), side.text("email")]).find(|name| !name.is_empty());
+    let is_agent = object.starts_with("agt_");
+    let about_key = action.starts_with("agent.key");
+    let name = match named(object) {
+        _ if is_refused => action.to_owned(),
+        Some(name) => name,
+        None if action == "session.start" => String::new(),
+        None if about_key || own.is_none() => shortened(object),
+        None => own.unwrap_or_default().to_owned(),
+    };
+    let actor = [actor.text("agent_name"), actor.text("email")].into_iter().find(|name| !name.is_empty());
+    let before_and_after = [("before", row.at("before")), ("after", row.at("after"))];
+    let details = before_and_after.into_iter().filter(|(_, side)| !side.is_null());
+    let details: Vec<String> = details.map(|(name, side)| format!("{name}: {side:#}")).collect();
+    Event {
+        at: when(now, row.text("at"), ""),
+        actor: actor.unwrap_or(if row.at("actor").text("user_id").is_empty() { "the operator" } else { "somebody" }).to_owned(),
+        verb,
+        path: if is_agent && !is_refused { format!("/agents/{object}") } else { String::new() },
+        object: name,
+        is_refused,
+        action: action.to_owned(),
+        address: row.text("address").to_owned(),
+        request: row.text("request_id").to_owned(),
+        details: details.join("\n"),
+    }
+}
+
+/// An id in few letters: they are long, and their ends differ.
+fn shortened(id: &str) -> String {
+    match (id.split_once('_'), id.len().checked_sub(6).and_then(|at| id.get(at..))) {
+        (Some((kind, rest)), Some(end)) if rest.len() > 12 => format!("{kind}_…{end}"),
+        _ => id.to_owned(),
+    }
+}
+
+/// `1 agent`, `2 agents`.
+pub(crate) fn count(number: impl Borrow<usize>, noun: &str) -> String {
+    let number = *number.borrow();
+    let end = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    #[test]
+    fn times_are_told_as_distances() {
+        for (seconds, words) in [
+            (0, "now"), (-12, "12 s ago"), (-240, "4 min ago"), (-36_000, "10 h ago"), (-259_200, "3 days ago"), (7_000_000, "in 2 months"),
+            (90, "in 1 min"), (-100_000_000, "3 years ago"),
+        ] {
+            assert_eq!(distance(NOW, NOW.plus_seconds(seconds)), words);
+        }
+        let html = when(NOW, "2027-01-15T08:00:00Z", "never").to_string();
+        assert_eq!(html, "<time datetime=\"2027-01-15T08:00:00.000Z\" title=\"2027-01-15 08:00:00 UTC\">now</time>");
+        assert_eq!(when(NOW, "", "<never>").to_string(), "&lt;never&gt;");
+    }
+
+    /// R30: what builds HTML by hand escapes.
+    #[test]
+    fn what_is_built_by_hand_is_escaped() {
+        let hostile = "\"'><script>alert(1)</script>";
+        let scopes = [json!(hostile), json!("*"), json!("agents.read")];
+        for html in [state(hostile), tags(&scopes, 2), hidden(hostile, hostile), when(NOW, hostile, hostile)] {
+            assert!(!html.to_string().contains("<script") && !html.to_string().contains(hostile), "{html}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_a_sentence() {
+        let row = json!({
+            "at": "2027-01-15T08:00:00Z", "action": "agent.stop", "outcome": "done", "count": 1, "object": "agt_1",
+            "actor": { "email": "ada@example.com", "agent_name": null }, "before": null, "after": null,
+        });
+        let told = event(&row, NOW, &|id| (id == "agt_1").then(|| "scout".to_owned()));
+        assert_eq!((told.actor.as_str(), told.verb.as_str(), told.object.as_str()), ("ada@example.com", "stopped", "scout"));
+        assert_eq!(told.path, "/agents/agt_1");
+        let row = json!({ "action": "scope_denied", "outcome": "refused", "count": 6, "actor": { "agent_name": "scout" } });
+        let told = event(&row, NOW, &|_| None);
+        assert_eq!((told.verb.as_str(), told.object.as_str()), ("was refused 6 times:", "scope_denied"));
+    }
+
+    /// Every change of the API has its words.
+    #[test]
+    fn every_audited_action_has_words() {
+        let known = |action: &str| EVENTS.iter().any(|(name, _)| *name == action);
+        let missing: Vec<_> = common::route::ROUTES.iter().filter_map(|route| route.audit).filter(|action| !known(action)).collect();
+        assert_eq!(missing, ["operator.revoke"]);
+    }
+}

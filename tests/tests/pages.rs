@@ -1,0 +1,588 @@
+//! The pages: as a browser without a script uses them, with its cookies and its forms.
+
+use std::{cell::RefCell, collections::BTreeMap};
+
+use serde_json::{Value as Json, json};
+use tests::{
+    Agent, Answer, Client, Server,
+    server::{PASSWORD, text},
+};
+
+const HTML: &str = "text/html,application/xhtml+xml,*/*;q=0.8";
+/// A text that would be markup if any page wrote it as it is.
+const HOSTILE: &str = "\"'><script src=//evil.example></script><img src=x onerror=alert(1)>&amp;";
+
+/// A browser without a script: it keeps cookies, and sends forms as they stand in a page.
+struct Browser {
+    client: Client,
+    cookies: RefCell<BTreeMap<String, String>>,
+}
+
+impl Browser {
+    fn new(server: &Server) -> Self {
+        Self { client: server.nobody(), cookies: RefCell::default() }
+    }
+
+    /// Somebody who is signed in.
+    fn of(server: &Server, session: &Client) -> Self {
+        let browser = Self::new(server);
+        browser.cookies.borrow_mut().insert("accredit".to_owned(), session.bearer().to_owned());
+        browser
+    }
+
+    fn cookie(&self) -> String {
+        let cookies = self.cookies.borrow();
+        cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
+    }
+
+    fn send(&self, method: &str, path: &str, more: &[(&str, &str)], body: Option<&[u8]>) -> Answer {
+        let cookie = self.cookie();
+        let mut headers = vec![("accept", HTML)];
+        if !cookie.is_empty() {
+            headers.push(("cookie", &cookie));
+        }
+        headers.extend(more);
+        let answer = self.client.call(method, path, &headers, body);
+        for (_, value) in answer.headers().iter().filter(|(name, _)| name == "set-cookie") {
+            let (name, rest) = value.split_once('=').expect("a cookie");
+            let value_text = rest.split(';').next().unwrap_or_default();
+            assert!(value.contains("HttpOnly") && value.contains("SameSite=Lax") && value.contains("Path=/"), "{value}");
+            match value.contains("Max-Age=0") {
+                true => self.cookies.borrow_mut().remove(name),
+                false => self.cookies.borrow_mut().insert(name.to_owned(), value_text.to_owned()),
+            };
+        }
+        answer
+    }
+
+    /// A page, as every page must be.
+    #[track_caller]
+    fn page(&self, path: &str) -> String {
+        let answer = self.send("GET", path, &[], None);
+        assert_eq!(answer.status(), 200, "{path}: {}", answer.text());
+        is_page(&answer);
+        answer.text()
+    }
+
+    /// Sends a form with an origin.
+    fn post_from(&self, origin: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let body: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+        let headers = [("content-type", "application/x-www-form-urlencoded"), ("origin", origin)];
+        self.send("POST", path, &headers, Some(body.join("&").as_bytes()))
+    }
+
+    /// Sends the form that a page has for this path, with these fields filled in: the hidden ones are sent as they stand there.
+    #[track_caller]
+    fn submit(&self, page: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let html = self.page(page);
+        self.submit_in(&html, path, fields)
+    }
+
+    #[track_caller]
+    fn submit_in(&self, html: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let form = html.split("<form").find(|form| form.contains(&format!("action=\"{path}\"")));
+        let form = form.unwrap_or_else(|| panic!("no form for {path} in {html}"));
+        let form = form.split("</form>").next().unwrap_or_default();
+        let hidden = form.split("<input type=\"hidden\" name=\"").skip(1);
+        let mut sent: Vec<(&str, &str)> = hidden.filter_map(|rest| rest.split_once("\" value=\"")).collect();
+        for pair in &mut sent {
+            pair.1 = pair.1.split('"').next().unwrap_or_default();
+        }
+        sent.extend(fields);
+        self.post_from(self.client.base_url(), path, &sent)
+    }
+
+    /// Signs in by the form.
+    #[track_caller]
+    fn sign_in(&self, email: &str, password: &str, next: &str) -> Answer {
+        self.submit(&format!("/login?next={}", encoded(next)), "/auth/login", &[("email", email), ("password", password)])
+    }
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
+}
+
+/// Asserts what every page has: HTML, a strict policy, nothing kept, nothing inline.
+#[track_caller]
+fn is_page(answer: &Answer) {
+    assert_eq!(answer.header("content-type"), "text/html; charset=utf-8", "{answer:?}");
+    has_policy(answer);
+    let html = answer.text();
+    assert!(html.starts_with("<!doctype html>") && html.trim_end().ends_with("</html>"), "{html}");
+    for inline in [" style=", "<style", " onclick=", " onerror=alert", "javascript:", "<script>"] {
+        assert!(!html.contains(inline), "{inline} in {html}");
+    }
+    // Our one script, and no other.
+    assert_eq!(html.matches("<script").count(), 1, "{html}");
+}
+
+#[track_caller]
+fn has_policy(answer: &Answer) {
+    let policy = answer.header("content-security-policy");
+    for part in ["default-src 'none'", "script-src 'self'", "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'"] {
+        assert!(policy.contains(part), "{policy:?}: {answer:?}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert_eq!(answer.header("x-content-type-options"), "nosniff");
+    assert_eq!(answer.header("cache-control"), "no-store");
+}
+
+#[track_caller]
+fn leads_to(answer: &Answer, path: &str) {
+    assert_eq!((answer.status(), answer.header("location")), (303, path), "{}", answer.text());
+    has_policy(answer);
+}
+
+/// Every page of a visitor, with what is in it of this tenant.
+fn pages(admin: &Client, agent: &Agent) -> Vec<String> {
+    let id_of = |path: &str| text(&admin.get(path).is(200)["items"][0]["id"]).to_owned();
+    let name = &agent.name;
+    let mut pages: Vec<String> = [
+        "/", "/agents", "/register", "/stop-all", "/access", "/tokens?status=all", "/notifications", "/admin/users", "/admin/audit?verify=1",
+    ]
+    .map(str::to_owned)
+    .into();
+    pages.extend(["", "/credentials", "/sharing", "/why", "/log", "/history"].map(|tab| format!("/agents/{name}{tab}")));
+    pages.push(format!("/access/{}", id_of("/api/access-requests")));
+    pages.push(format!("/admin/users/{}", id_of("/api/users")));
+    pages
+}
+
+/// R28: a page without a session leads to the form for signing in, which knows where the visitor wanted to go; programs get JSON.
+#[test]
+fn a_page_without_a_session_leads_to_the_sign_in() {
+    let (server, admin) = Server::with_admin();
+    let agent = server.agent(&admin, "scout", &["agents.create"]);
+    agent.client.post("/api/access-requests", &json!({ "scope": ["agents.update"], "reason": "Why not" })).is(201);
+    let browser = Browser::new(&server);
+    for path in pages(&admin, &agent) {
+        leads_to(&browser.send("GET", &path, &[], None), &format!("/login?next={}", plus(&path)));
+    }
+    // A session that has ended is none.
+    let gone = server.sign_in("ada@example.com", None);
+    gone.post("/auth/logout", &json!({})).is(204);
+    leads_to(&Browser::of(&server, &gone).send("GET", "/agents?q=a%20b", &[], None), "/login?next=%2Fagents%3Fq%3Da%2520b");
+    // A form of somebody who is signed out changes nothing.
+    leads_to(&browser.post_from(browser.client.base_url(), "/stop-all", &[("csrf", "x")]), "/login?next=%2F");
+    assert_eq!(server.number("SELECT count(*) FROM agents WHERE state = 'running'"), 1);
+    // What is not a page is as it was.
+    browser.send("GET", "/api/agents", &[], None).refused(401, "missing_credential");
+    browser.send("GET", "/nothing", &[], None).refused(404, "not_found");
+    browser.send("PUT", "/agents", &[], Some(b"")).refused(405, "method_not_allowed");
+    assert_eq!(server.nobody().get("/").header("location"), "/docs/");
+}
+
+/// As the server writes a query.
+fn plus(text: &str) -> String {
+    text.bytes()
+        .map(|b| match b {
+            b if b.is_ascii_alphanumeric() || b"*-._".contains(&b) => char::from(b).to_string(),
+            b => format!("%{b:02X}"),
+        })
+        .collect()
+}
+
+/// R27, R24: sign-in by form; a wrong password keeps what was typed, but never the password.
+#[test]
+fn signing_in_leads_on_and_a_wrong_password_keeps_the_rest() {
+    let (server, _) = Server::with_admin();
+    let browser = Browser::new(&server);
+    let wrong = browser.sign_in("ada@example.com", "wrong-horse-battery", "/agents?q=scout&state=running");
+    assert_eq!(wrong.status(), 401);
+    is_page(&wrong);
+    let html = wrong.text();
+    assert!(html.contains("value=\"ada@example.com\"") && !html.contains("wrong-horse-battery"), "{html}");
+    assert!(html.contains("name=\"next\" value=\"/agents?q=scout&#38;state=running\""), "{html}");
+    assert!(html.contains("role=\"alert\""), "{html}");
+    let right = browser.submit_in(&html, "/auth/login", &[("email", "ada@example.com"), ("password", PASSWORD)]);
+    // What a page escapes a browser unescapes; this one does not.
+    assert_eq!(right.status(), 303);
+    let browser = Browser::new(&server);
+    leads_to(&browser.sign_in("ada@example.com", PASSWORD, "/agents?q=scout"), "/agents?q=scout");
+    assert!(browser.page("/agents?q=scout").contains("aria-current=\"page\">Agents"));
+    // An unknown account is told the same.
+    let unknown = Browser::new(&server).sign_in("nobody@example.com", PASSWORD, "/");
+    assert_eq!((unknown.status(), unknown.text().contains("role=\"alert\"")), (401, true));
+}
+
+/// R27: `next` never leaves this site, however it is written, and at every hop.
+#[test]
+fn next_never_leaves_this_site() {
+    let (server, _) = Server::with_admin();
+    for next in ["//evil.example", "/\\evil.example", "https://evil.example", "javascript:alert(1)", "/%2fevil.example", "/a%0d%0ab", "/\tb", "/%255cevil"] {
+        let browser = Browser::new(&server);
+        assert!(browser.page(&format!("/login?next={}", encoded(next))).contains("name=\"next\" value=\"/\""), "{next}");
+        leads_to(&browser.sign_in("ada@example.com", PASSWORD, next), "/");
+        // Also if the form itself was changed.
+        let html = browser.page("/login");
+        let html = html.replace("name=\"next\" value=\"/\"", &format!("name=\"next\" value=\"{next}\""));
+        leads_to(&browser.submit_in(&html, "/auth/login", &[("email", "ada@example.com"), ("password", PASSWORD)]), "/");
+        let back = browser.submit("/tokens", "/logout", &[("back", next)]);
+        leads_to(&back, "/login?done=signed-out");
+    }
+}
+
+/// R29: a form of another site, or without the token, signs nobody in and changes nothing.
+#[test]
+fn forms_of_other_sites_are_refused() {
+    let (server, admin) = Server::with_admin();
+    let own = server.nobody().base_url().to_owned();
+    let sessions = || server.number("SELECT count(*) FROM credentials WHERE kind = 'session'");
+    let before = sessions();
+    let browser = Browser::new(&server);
+    let html = browser.page("/login");
+    let token = html.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
+    let typed = [("email", "ada@example.com"), ("password", PASSWORD), ("next", "/")];
+    let with = |csrf: &str| typed.iter().copied().chain([("csrf", csrf)]).map(|(n, v)| (n.to_owned(), v.to_owned())).collect::<Vec<_>>();
+    for (origin, csrf) in [("https://evil.example", token.as_str()), ("null", &token), (&own, ""), (&own, "AAAAAAAAAAAAAAAAAAAAAAAA")] {
+        let fields = with(csrf);
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let refused = browser.post_from(origin, "/auth/login", &fields);
+        assert_eq!(refused.status(), 403, "{origin} {csrf}");
+        is_page(&refused);
+        assert!(refused.text().contains("value=\"ada@example.com\"") && !refused.text().contains(PASSWORD));
+    }
+    assert_eq!(sessions(), before);
+    // Of somebody who is signed in: the API's own check.
+    let agent = server.agent(&admin, "scout", &["agents.read"]);
+    let signed_in = Browser::of(&server, &admin);
+    let html = signed_in.page("/agents/scout");
+    let token = html.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
+    for (origin, csrf) in [("https://evil.example", token.as_str()), ("null", &token), (&own, ""), (&own, "x")] {
+        let refused = signed_in.post_from(origin, "/agents/scout/stop", &[("csrf", csrf)]);
+        assert_eq!(refused.status(), 403, "{origin} {csrf}");
+        is_page(&refused);
+        assert!(refused.text().contains("out of date"), "{}", refused.text());
+    }
+    let state = |name: &str| text(&admin.get(&format!("/api/agents/{name}")).is(200)["state"]).to_owned();
+    assert_eq!(state(&agent.name), "running");
+    leads_to(&signed_in.post_from(&own, "/agents/scout/stop", &[("csrf", &token)]), "/agents/scout?done=stopped");
+    assert_eq!(state(&agent.name), "stopped");
+}
+
+/// R71: the address that counts for a sign-in by form is the visitor's, whatever the visitor says; and a program that says the same is
+/// not believed either.
+#[test]
+fn a_page_passes_the_visitors_own_address_on() {
+    let (server, admin) = Server::with_admin();
+    let browser = Browser::new(&server);
+    let html = browser.page("/login");
+    let token = html.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let body = format!("csrf={token}&email={}&password={}", encoded("ada@example.com"), encoded(PASSWORD));
+    let own = browser.client.base_url();
+    let headers = [
+        ("content-type", "application/x-www-form-urlencoded"),
+        ("origin", own),
+        ("x-forwarded-for", "6.6.6.6"),
+        ("spin-client-addr", "0.0.0.0:0"),
+        ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+    ];
+    assert_eq!(browser.send("POST", "/auth/login", &headers, Some(body.as_bytes())).status(), 303);
+    assert!(browser.page("/tokens").contains("Firefox on Linux"));
+    server.nobody().call("POST", "/auth/token", &headers[2..], Some(json!({ "email": "ada@example.com", "password": PASSWORD }).to_string().as_bytes())).is(200);
+    let lied = [("authorization", format!("Bearer {}", admin.bearer()))];
+    server.nobody().call("GET", "/api/auth/whoami", &[("authorization", &lied[0].1), ("x-forwarded-for", "6.6.6.6"), ("spin-client-addr", "0.0.0.0:0")], None).is(200);
+    assert_eq!(server.texts("SELECT DISTINCT address FROM audit WHERE action = 'session.start'"), ["127.0.0.1"]);
+    let addresses: Vec<Json> = admin.get("/auth/sessions").is(200)["items"].as_array().unwrap().iter().map(|one| one["last_used_address"].clone()).collect();
+    assert!(addresses.iter().all(|address| address == "127.0.0.1" || address.is_null()), "{addresses:?}");
+}
+
+/// R22: a server is set up once, in the browser.
+#[test]
+fn a_server_is_set_up_once() {
+    let server = Server::empty();
+    let browser = Browser::new(&server);
+    leads_to(&browser.send("GET", "/login", &[], None), "/setup");
+    let typed = |secret| [("secret", secret), ("name", "Ada"), ("email", "ada@example.com"), ("password", PASSWORD)];
+    let wrong = browser.submit("/setup", "/setup", &typed("not-the-operator-secret"));
+    is_page(&wrong);
+    let html = wrong.text();
+    assert!(wrong.status() == 403 && html.contains("value=\"Ada\"") && !html.contains("not-the-operator") && !html.contains(PASSWORD), "{html}");
+    assert_eq!(server.number("SELECT count(*) FROM users"), 0);
+    leads_to(&browser.submit("/setup", "/setup", &typed(server.operator_secret())), "/login?done=set-up");
+    assert_eq!(server.number("SELECT count(*) FROM users"), 1);
+    leads_to(&browser.send("GET", "/setup", &[], None), "/login");
+    // The form that was open elsewhere.
+    leads_to(&browser.submit_in(&html, "/setup", &typed(server.operator_secret())), "/login");
+    leads_to(&browser.sign_in("ada@example.com", PASSWORD, "/"), "/");
+    assert!(browser.page("/").contains("Register an agent"));
+}
+
+/// R21: log-out ends the session in the database.
+#[test]
+fn signing_out_ends_the_session() {
+    let (server, _) = Server::with_admin();
+    let browser = Browser::new(&server);
+    browser.sign_in("ada@example.com", PASSWORD, "/");
+    let session = browser.cookies.borrow()["accredit"].clone();
+    server.with(&session).get("/api/auth/whoami").is(200);
+    leads_to(&browser.submit("/", "/logout", &[]), "/login?done=signed-out");
+    assert!(!browser.cookies.borrow().contains_key("accredit"));
+    server.with(&session).get("/api/auth/whoami").refused(401, "token_revoked");
+    assert!(browser.page("/login?done=signed-out").contains("You are signed out."));
+}
+
+/// R3: an agent is registered and stopped by forms; its token is shown in the answer to the form, and nowhere after it.
+#[test]
+fn an_agent_lives_by_forms() {
+    let (server, admin) = Server::with_admin();
+    let browser = Browser::of(&server, &admin);
+    let refused = browser.submit("/register", "/register", &[("name", "///"), ("description", "answers tickets"), ("preset", "reader")]);
+    is_page(&refused);
+    let html = refused.text();
+    assert!(refused.status() == 400 && html.contains("value=\"answers tickets\"") && html.contains("value=\"reader\" checked"), "{html}");
+    let form = browser.page("/register");
+    let typed = [("name", "Support Desk"), ("description", "answers tickets"), ("preset", "worker"), ("days", "30")];
+    let made = browser.submit_in(&form, "/register", &typed);
+    is_page(&made);
+    assert_eq!(made.status(), 200, "{}", made.text());
+    let token = secret_in(&made.text());
+    let agent = server.with(&token);
+    assert_eq!(agent.get("/api/auth/whoami").is(200)["agent_name"], "support-desk");
+    // The same form again, as a reload sends it, shows the same token, and makes no second agent.
+    assert_eq!(secret_in(&browser.submit_in(&form, "/register", &typed).text()), token);
+    assert_eq!(server.number("SELECT count(*) FROM agents"), 1);
+    for tab in ["", "/credentials", "/history"] {
+        assert!(!browser.page(&format!("/agents/support-desk{tab}")).contains(&token));
+    }
+    let state = || text(&admin.get("/api/agents/support-desk").is(200)["state"]).to_owned();
+    leads_to(&browser.submit("/", "/agents/support-desk/stop", &[]), "/?done=stopped");
+    assert_eq!(state(), "stopped");
+    agent.get("/api/agents").refused(403, "agent_stopped");
+    for (act, done, expected) in [("start", "started", "running"), ("pause", "paused", "paused"), ("resume", "resumed", "running")] {
+        leads_to(&browser.submit("/agents/support-desk", &format!("/agents/support-desk/{act}"), &[]), &format!("/agents/support-desk?done={done}"));
+        assert_eq!(state(), expected);
+    }
+    // A new token, which ends the first.
+    let issued = browser.submit("/agents/support-desk/credentials", "/agents/support-desk/issue", &[]);
+    let second = secret_in(&issued.text());
+    agent.get("/api/auth/whoami").refused(401, "token_revoked");
+    server.with(&second).get("/api/auth/whoami").is(200);
+    leads_to(&browser.submit("/agents/support-desk/credentials", "/agents/support-desk/revoke", &[]), "/agents/support-desk/credentials?done=revoked");
+    server.with(&second).get("/api/auth/whoami").refused(401, "token_revoked");
+    // A key.
+    let key = browser.submit("/agents/support-desk/credentials", "/agents/support-desk/new-key", &[("name", "acme/ci"), ("type", "external")]);
+    let key = server.with(&secret_in(&key.text()));
+    key.get("/api/auth/whoami").is(200);
+    leads_to(&browser.submit("/agents/support-desk/credentials", "/agents/support-desk/delete-key", &[]), "/agents/support-desk/credentials?done=deleted");
+    key.get("/api/auth/whoami").refused(401, "token_revoked");
+    leads_to(&browser.submit("/agents/support-desk", "/agents/support-desk/archive", &[]), "/agents?done=archived");
+    admin.get("/api/agents/support-desk").refused(404, "agent_not_found");
+    let missing = browser.send("GET", "/agents/support-desk", &[], None);
+    is_page(&missing);
+    assert_eq!(missing.status(), 404);
+}
+
+#[track_caller]
+fn secret_in(html: &str) -> String {
+    let secret = html.split("<code id=\"secret\">").nth(1).and_then(|rest| rest.split('<').next());
+    secret.unwrap_or_else(|| panic!("no secret in {html}")).to_owned()
+}
+
+/// The stop for all says how many, and stops them.
+#[test]
+fn all_agents_stop_with_two_clicks() {
+    let (server, admin) = Server::with_admin();
+    let member = server.user(&admin, "max@example.com", "member");
+    for name in ["one", "two", "three"] {
+        server.agent(&admin, name, &["agents.read"]);
+    }
+    let browser = Browser::of(&server, &admin);
+    assert!(browser.page("/").contains("href=\"/stop-all\""));
+    assert!(browser.page("/stop-all").contains("Stop 3 agents?"));
+    leads_to(&browser.submit("/stop-all", "/stop-all", &[]), "/?done=stopped-all");
+    assert_eq!(server.number("SELECT count(*) FROM agents WHERE state = 'stopped'"), 3);
+    assert!(browser.page("/stop-all").contains("Every agent is stopped"));
+    assert!(!Browser::of(&server, &member).page("/").contains("/stop-all"));
+}
+
+/// R30: whatever a person or an agent typed is text on every page that shows it.
+#[test]
+fn hostile_texts_are_text_on_every_page() {
+    let (server, admin) = Server::with_admin();
+    let mut body = json!({ "name": "scout", "scope": ["agents.logs", "ui.notify"] });
+    for field in ["display_name", "description", "runtime", "model"] {
+        body[field] = json!(format!("{field}{HOSTILE}"));
+    }
+    body["labels"] = json!({ "team": HOSTILE });
+    let made = admin.post("/api/agents", &body);
+    let made = if made.status() == 201 { made.is(201) } else { panic!("{}", made.text()) };
+    let agent = Agent { name: "scout".to_owned(), id: text(&made["id"]).to_owned(), client: server.with(text(&made["auth_token"])) };
+    let client = &agent.client;
+    client.post("/api/access-requests", &json!({ "scope": ["agents.update"], "reason": format!("reason{HOSTILE}") })).is(201);
+    let told = json!({ "title": format!("title{HOSTILE}"), "body": format!("body{HOSTILE}"), "app_origin": "x", "action_url": "https://evil.example/\"><script>" });
+    let told = client.post("/api/ui/notify", &told);
+    assert!(matches!(told.status(), 201 | 400 | 422), "{}", told.text());
+    client.post("/api/ui/notify", &json!({ "title": format!("title{HOSTILE}"), "body": format!("body{HOSTILE}") })).is(201);
+    client.post("/api/agents/scout/logs", &json!({ "text": format!("line{HOSTILE}") })).is(201);
+    admin.post("/auth/tokens", &json!({ "name": format!("pat{}", &HOSTILE[..40]) })).is(201);
+    let key = admin.post("/api/agents/scout/keys", &json!({ "name": "key\"><script>" }));
+    assert!(matches!(key.status(), 201 | 400 | 422), "{}", key.text());
+    let made = admin.post("/api/users", &json!({ "email": "o'hara+\"x\"@example.com", "name": "<b>O'Hara</b>", "role": "member" }));
+    if made.status() != 201 {
+        admin.post("/api/users", &json!({ "email": "o'hara@example.com", "name": "<b>O'Hara</b>", "role": "member" })).is(201);
+    }
+    let agent_string = format!("agent{HOSTILE}");
+    let sign_in = json!({ "email": "ada@example.com", "password": PASSWORD }).to_string();
+    server.nobody().call("POST", "/auth/token", &[("user-agent", &agent_string)], Some(sign_in.as_bytes())).is(200);
+
+    let browser = Browser::of(&server, &admin);
+    let (mut shown, mut all) = (0, pages(&admin, &agent));
+    all.push(format!("/agents?q={0}&owner={0}&parent={0}", encoded(HOSTILE)));
+    all.push(format!("/admin/audit?actor={0}&action={0}&object={0}", encoded(HOSTILE)));
+    all.push(format!("/admin/users?q={}", encoded(HOSTILE)));
+    all.push(format!("/login?next={0}&email={0}&tenant={0}", encoded(HOSTILE)));
+    all.push(format!("/register?name={0}&parent={0}&description={0}", encoded(HOSTILE)));
+    all.push(format!("/agents/scout/why?subject={}", encoded(HOSTILE)));
+    all.push(format!("/tokens?status=all&done={}", encoded(HOSTILE)));
+    all.push(format!("/agents/{}", encoded(HOSTILE)));
+    for path in all {
+        let answer = browser.send("GET", &path, &[], None);
+        is_page(&answer);
+        let html = answer.text();
+        for raw in ["<img", "<script src=//", "<b>O'Hara", "\"><script>", "'><script"] {
+            assert!(!html.contains(raw), "{raw} on {path}: {html}");
+        }
+        shown += usize::from(html.contains("&#60;img") || html.contains("&lt;img"));
+    }
+    assert!(shown >= 10, "hostile texts are on {shown} pages only");
+}
+
+/// Admins' pages are for admins: others see no link to them, and get a page that says so.
+#[test]
+fn pages_for_admins_are_refused_to_others() {
+    let (server, admin) = Server::with_admin();
+    let id = text(&admin.get("/api/users").is(200)["items"][0]["id"]).to_owned();
+    for role in ["viewer", "member", "curator"] {
+        let browser = Browser::of(&server, &server.user(&admin, &format!("{role}@example.com"), role));
+        assert!(!browser.page("/").contains("/admin/"), "{role}");
+        for path in ["/admin/users".to_owned(), format!("/admin/users/{id}"), "/admin/audit".to_owned(), "/stop-all".to_owned()] {
+            let refused = browser.send("GET", &path, &[], None);
+            assert_eq!(refused.status(), 403, "{role} {path}");
+            is_page(&refused);
+        }
+        // And by a form that was sent anyway.
+        let html = browser.page("/tokens");
+        let html = html.replace("action=\"/tokens\"", "action=\"/admin/users\"");
+        let refused = browser.submit_in(&html, "/admin/users", &[("email", "eve@example.com"), ("name", "Eve"), ("role", "admin")]);
+        assert_eq!(refused.status(), 403, "{role}: {}", refused.text());
+        is_page(&refused);
+    }
+    assert_eq!(server.number("SELECT count(*) FROM users WHERE email = 'eve@example.com'"), 0);
+}
+
+/// People are added, changed and deactivated by forms.
+#[test]
+fn an_admin_keeps_people_by_forms() {
+    let (server, admin) = Server::with_admin();
+    let browser = Browser::of(&server, &admin);
+    let typed = [("email", "max@example.com"), ("name", "Max"), ("role", "member"), ("password", "short")];
+    let weak = browser.submit("/admin/users", "/admin/users", &typed);
+    assert_eq!(weak.status(), 400, "{}", weak.text());
+    is_page(&weak);
+    let id = text(&admin.get("/api/users?q=max").is(200)["items"][0]["id"]).to_owned();
+    let page = format!("/admin/users/{id}");
+    leads_to(&browser.submit(&page, &format!("{page}/password"), &[("password", PASSWORD)]), &format!("{page}?done=changed"));
+    let max = server.sign_in("max@example.com", None);
+    leads_to(&browser.submit(&page, &format!("{page}/change"), &[("name", "Max"), ("role", "viewer")]), &format!("{page}?done=changed"));
+    assert_eq!(max.get("/api/auth/whoami").is(200)["role"], "viewer");
+    leads_to(&browser.submit(&page, &format!("{page}/deactivate"), &[]), &format!("{page}?done=deactivated"));
+    assert_eq!(max.get("/api/auth/whoami").status(), 401);
+    leads_to(&browser.submit(&page, &format!("{page}/activate"), &[]), &format!("{page}?done=activated"));
+    server.sign_in("max@example.com", None);
+    // The last admin stays one, and the page says why.
+    let own = format!("/admin/users/{}", text(&admin.get("/api/auth/whoami").is(200)["user_id"]));
+    let refused = browser.submit(&own, &format!("{own}/change"), &[("name", "Ada"), ("role", "member")]);
+    assert_eq!(refused.status(), 409);
+    is_page(&refused);
+    assert_eq!(admin.get("/api/auth/whoami").is(200)["role"], "admin");
+}
+
+/// An access request is decided on its page: a part of it for some hours, or not at all.
+#[test]
+fn an_access_request_is_decided_by_form() {
+    let (server, admin) = Server::with_admin();
+    let agent = server.agent(&admin, "scout", &["agents.read"]);
+    let ask = |scope: Json| {
+        let asked = agent.client.post("/api/access-requests", &json!({ "scope": scope, "reason": "For ticket 8812" })).is(201);
+        format!("/access/{}", text(&asked["id"]))
+    };
+    let browser = Browser::of(&server, &admin);
+    let both = ask(json!(["agents.create", "agents.update"]));
+    assert!(browser.page("/").contains(&format!("href=\"{both}\"")));
+    let page = browser.page(&both);
+    assert!(page.contains("Register an agent and issue its token") && page.contains("For ticket 8812"), "{page}");
+    let refused = browser.submit(&both, &format!("{both}/approve"), &[("scope", "agents.create"), ("hours", "a day")]);
+    is_page(&refused);
+    assert!(matches!(refused.status(), 400 | 422) && refused.text().contains("value=\"a day\""), "{}", refused.text());
+    leads_to(&browser.submit(&both, &format!("{both}/approve"), &[("scope", "agents.create"), ("hours", "2")]), "/access?done=approved");
+    let scope = agent.client.get("/api/auth/whoami").is(200)["scope"].clone();
+    assert_eq!(scope, json!(["agents.read", "agents.create"]));
+    let other = ask(json!(["agents.lifecycle"]));
+    leads_to(&browser.submit(&other, &format!("{other}/deny"), &[("reason", "Not today")]), "/access?done=denied");
+    leads_to(&browser.submit("/access", &format!("{both}/revoke"), &[]), "/access?done=revoked");
+    assert_eq!(agent.client.get("/api/auth/whoami").is(200)["scope"], json!(["agents.read"]));
+    assert!(browser.page(&other).contains("Denied"));
+}
+
+/// Tokens and sessions of one's own.
+#[test]
+fn own_tokens_and_sessions_are_kept_by_forms() {
+    let (server, admin) = Server::with_admin();
+    let browser = Browser::of(&server, &admin);
+    let refused = browser.submit("/tokens", "/tokens", &[("name", "laptop"), ("scope", "agents.fly"), ("days", "30")]);
+    is_page(&refused);
+    assert!(refused.status() == 400 && refused.text().contains("value=\"agents.fly\""), "{}", refused.text());
+    let made = browser.submit("/tokens", "/tokens", &[("name", "laptop"), ("scope", "agents.read agents.list"), ("days", "30")]);
+    let pat = server.with(&secret_in(&made.text()));
+    assert_eq!(pat.get("/api/auth/whoami").is(200)["scope"], json!(["agents.list", "agents.read"]));
+    let id = text(&admin.get("/auth/tokens").is(200)["items"][0]["id"]).to_owned();
+    let rotated = browser.submit("/tokens", &format!("/tokens/{id}/rotate"), &[]);
+    let second = server.with(&secret_in(&rotated.text()));
+    assert_eq!(pat.get("/api/auth/whoami").status(), 401);
+    let id = text(&admin.get("/auth/tokens?status=active").is(200)["items"][0]["id"]).to_owned();
+    leads_to(&browser.submit("/tokens", &format!("/tokens/{id}/revoke"), &[]), "/tokens?done=revoked");
+    second.get("/api/auth/whoami").refused(401, "token_revoked");
+    let other = server.sign_in("ada@example.com", None);
+    leads_to(&browser.submit("/tokens", "/sessions/others/end", &[]), "/tokens?done=ended");
+    assert_eq!(other.get("/api/auth/whoami").status(), 401);
+    admin.get("/api/auth/whoami").is(200);
+}
+
+/// An outage is a page, never a 500.
+#[test]
+fn an_outage_is_a_page() {
+    let (server, admin) = Server::with_admin();
+    let browser = Browser::of(&server, &admin);
+    browser.page("/agents");
+    server.execute("ALTER TABLE credentials RENAME TO gone");
+    for path in ["/", "/agents", "/tokens", "/admin/audit"] {
+        let answer = browser.send("GET", path, &[], None);
+        assert_eq!(answer.status(), 503, "{path}");
+        is_page(&answer);
+        assert!(answer.header("retry-after") == "5" && answer.text().contains("not available"), "{}", answer.text());
+    }
+    server.execute("ALTER TABLE gone RENAME TO credentials");
+}
+
+/// The style and the script may be kept, since their path says their version.
+#[test]
+fn style_and_script_are_kept_by_browsers() {
+    let server = Server::empty();
+    let browser = Browser::new(&server);
+    let html = browser.page("/setup");
+    for (mark, media_type) in [("href=\"/assets/", "text/css"), ("src=\"/assets/", "text/javascript")] {
+        let path = html.split(mark).nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+        let path = format!("/assets/{path}");
+        let answer = server.nobody().get(&path);
+        assert!(answer.status() == 200 && answer.header("content-type").starts_with(media_type), "{path}");
+        assert!(answer.header("cache-control").contains("max-age=31536000"), "{answer:?}");
+        let tag = answer.header("etag").to_owned();
+        assert_eq!(server.nobody().call("GET", &path, &[("if-none-match", &tag)], None).status(), 304);
+    }
+    server.nobody().get("/assets/1/nothing.js").refused(404, "not_found");
+    assert_eq!(server.nobody().get("/assets/1/style.css").header("cache-control"), "no-cache");
+}
