@@ -46,7 +46,10 @@ impl Browser {
         for (_, value) in answer.headers().iter().filter(|(name, _)| name == "set-cookie") {
             let (name, rest) = value.split_once('=').expect("a cookie");
             let value_text = rest.split(';').next().unwrap_or_default();
-            assert!(value.contains("HttpOnly") && value.contains("SameSite=Lax") && value.contains("Path=/"), "{value}");
+            assert!(
+                value.contains("HttpOnly") && value.contains("SameSite=Lax") && value.contains("Path=/"),
+                "{value}"
+            );
             match value.contains("Max-Age=0") {
                 true => self.cookies.borrow_mut().remove(name),
                 false => self.cookies.borrow_mut().insert(name.to_owned(), value_text.to_owned()),
@@ -95,7 +98,11 @@ impl Browser {
     /// Signs in by the form.
     #[track_caller]
     fn sign_in(&self, email: &str, password: &str, next: &str) -> Answer {
-        self.submit(&format!("/login?next={}", encoded(next)), "/auth/login", &[("email", email), ("password", password)])
+        self.submit(
+            &format!("/login?next={}", encoded(next)),
+            "/auth/login",
+            &[("email", email), ("password", password)],
+        )
     }
 }
 
@@ -122,7 +129,9 @@ fn is_page(answer: &Answer) {
 #[track_caller]
 fn has_policy(answer: &Answer) {
     let policy = answer.header("content-security-policy");
-    for part in ["default-src 'none'", "script-src 'self'", "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'"] {
+    for part in
+        ["default-src 'none'", "script-src 'self'", "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'"]
+    {
         assert!(policy.contains(part), "{policy:?}: {answer:?}");
     }
     assert!(!policy.contains("unsafe"), "{policy}");
@@ -141,11 +150,20 @@ fn pages(admin: &Client, agent: &Agent) -> Vec<String> {
     let id_of = |path: &str| text(&admin.get(path).is(200)["items"][0]["id"]).to_owned();
     let name = &agent.name;
     let mut pages: Vec<String> = [
-        "/", "/agents", "/register", "/stop-all", "/access", "/tokens?status=all", "/notifications", "/admin/users", "/admin/audit?verify=1",
+        "/",
+        "/agents",
+        "/register",
+        "/stop-all",
+        "/access",
+        "/tokens?status=all",
+        "/notifications",
+        "/admin/users",
+        "/admin/audit?verify=1",
     ]
     .map(str::to_owned)
     .into();
-    pages.extend(["", "/credentials", "/sharing", "/why", "/log", "/history"].map(|tab| format!("/agents/{name}{tab}")));
+    pages
+        .extend(["", "/credentials", "/sharing", "/why", "/log", "/history"].map(|tab| format!("/agents/{name}{tab}")));
     pages.push(format!("/access/{}", id_of("/api/access-requests")));
     pages.push(format!("/admin/users/{}", id_of("/api/users")));
     pages
@@ -164,7 +182,10 @@ fn a_page_without_a_session_leads_to_the_sign_in() {
     // A session that has ended is none.
     let gone = server.sign_in("ada@example.com", None);
     gone.post("/auth/logout", &json!({})).is(204);
-    leads_to(&Browser::of(&server, &gone).send("GET", "/agents?q=a%20b", &[], None), "/login?next=%2Fagents%3Fq%3Da%2520b");
+    leads_to(
+        &Browser::of(&server, &gone).send("GET", "/agents?q=a%20b", &[], None),
+        "/login?next=%2Fagents%3Fq%3Da%2520b",
+    );
     // A form of somebody who is signed out changes nothing.
     leads_to(&browser.post_from(browser.client.base_url(), "/stop-all", &[("csrf", "x")]), "/login?next=%2F");
     assert_eq!(server.number("SELECT count(*) FROM agents WHERE state = 'running'"), 1);
@@ -212,14 +233,29 @@ fn signing_in_leads_on_and_a_wrong_password_keeps_the_rest() {
 #[test]
 fn next_never_leaves_this_site() {
     let (server, _) = Server::with_admin();
-    for next in ["//evil.example", "/\\evil.example", "https://evil.example", "javascript:alert(1)", "/%2fevil.example", "/a%0d%0ab", "/\tb", "/%255cevil"] {
+    for next in [
+        "//evil.example",
+        "/\\evil.example",
+        "https://evil.example",
+        "javascript:alert(1)",
+        "/%2fevil.example",
+        "/a%0d%0ab",
+        "/\tb",
+        "/%255cevil",
+    ] {
         let browser = Browser::new(&server);
-        assert!(browser.page(&format!("/login?next={}", encoded(next))).contains("name=\"next\" value=\"/\""), "{next}");
+        assert!(
+            browser.page(&format!("/login?next={}", encoded(next))).contains("name=\"next\" value=\"/\""),
+            "{next}"
+        );
         leads_to(&browser.sign_in("ada@example.com", PASSWORD, next), "/");
         // Also if the form itself was changed.
         let html = browser.page("/login");
         let html = html.replace("name=\"next\" value=\"/\"", &format!("name=\"next\" value=\"{next}\""));
-        leads_to(&browser.submit_in(&html, "/auth/login", &[("email", "ada@example.com"), ("password", PASSWORD)]), "/");
+        leads_to(
+            &browser.submit_in(&html, "/auth/login", &[("email", "ada@example.com"), ("password", PASSWORD)]),
+            "/",
+        );
         let back = browser.submit("/tokens", "/logout", &[("back", next)]);
         leads_to(&back, "/login?done=signed-out");
     }
@@ -236,8 +272,12 @@ fn forms_of_other_sites_are_refused() {
     let html = browser.page("/login");
     let token = html.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
     let typed = [("email", "ada@example.com"), ("password", PASSWORD), ("next", "/")];
-    let with = |csrf: &str| typed.iter().copied().chain([("csrf", csrf)]).map(|(n, v)| (n.to_owned(), v.to_owned())).collect::<Vec<_>>();
-    for (origin, csrf) in [("https://evil.example", token.as_str()), ("null", &token), (&own, ""), (&own, "AAAAAAAAAAAAAAAAAAAAAAAA")] {
+    let with = |csrf: &str| {
+        typed.iter().copied().chain([("csrf", csrf)]).map(|(n, v)| (n.to_owned(), v.to_owned())).collect::<Vec<_>>()
+    };
+    for (origin, csrf) in
+        [("https://evil.example", token.as_str()), ("null", &token), (&own, ""), (&own, "AAAAAAAAAAAAAAAAAAAAAAAA")]
+    {
         let fields = with(csrf);
         let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let refused = browser.post_from(origin, "/auth/login", &fields);
@@ -282,11 +322,32 @@ fn a_page_passes_the_visitors_own_address_on() {
     ];
     assert_eq!(browser.send("POST", "/auth/login", &headers, Some(body.as_bytes())).status(), 303);
     assert!(browser.page("/tokens").contains("Firefox on Linux"));
-    server.nobody().call("POST", "/auth/token", &headers[2..], Some(json!({ "email": "ada@example.com", "password": PASSWORD }).to_string().as_bytes())).is(200);
+    server
+        .nobody()
+        .call(
+            "POST",
+            "/auth/token",
+            &headers[2..],
+            Some(json!({ "email": "ada@example.com", "password": PASSWORD }).to_string().as_bytes()),
+        )
+        .is(200);
     let lied = [("authorization", format!("Bearer {}", admin.bearer()))];
-    server.nobody().call("GET", "/api/auth/whoami", &[("authorization", &lied[0].1), ("x-forwarded-for", "6.6.6.6"), ("spin-client-addr", "0.0.0.0:0")], None).is(200);
+    server
+        .nobody()
+        .call(
+            "GET",
+            "/api/auth/whoami",
+            &[("authorization", &lied[0].1), ("x-forwarded-for", "6.6.6.6"), ("spin-client-addr", "0.0.0.0:0")],
+            None,
+        )
+        .is(200);
     assert_eq!(server.texts("SELECT DISTINCT address FROM audit WHERE action = 'session.start'"), ["127.0.0.1"]);
-    let addresses: Vec<Json> = admin.get("/auth/sessions").is(200)["items"].as_array().unwrap().iter().map(|one| one["last_used_address"].clone()).collect();
+    let addresses: Vec<Json> = admin.get("/auth/sessions").is(200)["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["last_used_address"].clone())
+        .collect();
     assert!(addresses.iter().all(|address| address == "127.0.0.1" || address.is_null()), "{addresses:?}");
 }
 
@@ -300,7 +361,13 @@ fn a_server_is_set_up_once() {
     let wrong = browser.submit("/setup", "/setup", &typed("not-the-operator-secret"));
     is_page(&wrong);
     let html = wrong.text();
-    assert!(wrong.status() == 403 && html.contains("value=\"Ada\"") && !html.contains("not-the-operator") && !html.contains(PASSWORD), "{html}");
+    assert!(
+        wrong.status() == 403
+            && html.contains("value=\"Ada\"")
+            && !html.contains("not-the-operator")
+            && !html.contains(PASSWORD),
+        "{html}"
+    );
     assert_eq!(server.number("SELECT count(*) FROM users"), 0);
     leads_to(&browser.submit("/setup", "/setup", &typed(server.operator_secret())), "/login?done=set-up");
     assert_eq!(server.number("SELECT count(*) FROM users"), 1);
@@ -330,10 +397,19 @@ fn signing_out_ends_the_session() {
 fn an_agent_lives_by_forms() {
     let (server, admin) = Server::with_admin();
     let browser = Browser::of(&server, &admin);
-    let refused = browser.submit("/register", "/register", &[("name", "///"), ("description", "answers tickets"), ("preset", "reader")]);
+    let refused = browser.submit(
+        "/register",
+        "/register",
+        &[("name", "///"), ("description", "answers tickets"), ("preset", "reader")],
+    );
     is_page(&refused);
     let html = refused.text();
-    assert!(refused.status() == 400 && html.contains("value=\"answers tickets\"") && html.contains("value=\"reader\" checked"), "{html}");
+    assert!(
+        refused.status() == 400
+            && html.contains("value=\"answers tickets\"")
+            && html.contains("value=\"reader\" checked"),
+        "{html}"
+    );
     let form = browser.page("/register");
     let typed = [("name", "Support Desk"), ("description", "answers tickets"), ("preset", "worker"), ("days", "30")];
     let made = browser.submit_in(&form, "/register", &typed);
@@ -352,8 +428,13 @@ fn an_agent_lives_by_forms() {
     leads_to(&browser.submit("/", "/agents/support-desk/stop", &[]), "/?done=stopped");
     assert_eq!(state(), "stopped");
     agent.get("/api/agents").refused(403, "agent_stopped");
-    for (act, done, expected) in [("start", "started", "running"), ("pause", "paused", "paused"), ("resume", "resumed", "running")] {
-        leads_to(&browser.submit("/agents/support-desk", &format!("/agents/support-desk/{act}"), &[]), &format!("/agents/support-desk?done={done}"));
+    for (act, done, expected) in
+        [("start", "started", "running"), ("pause", "paused", "paused"), ("resume", "resumed", "running")]
+    {
+        leads_to(
+            &browser.submit("/agents/support-desk", &format!("/agents/support-desk/{act}"), &[]),
+            &format!("/agents/support-desk?done={done}"),
+        );
         assert_eq!(state(), expected);
     }
     // A new token, which ends the first.
@@ -361,13 +442,23 @@ fn an_agent_lives_by_forms() {
     let second = secret_in(&issued.text());
     agent.get("/api/auth/whoami").refused(401, "token_revoked");
     server.with(&second).get("/api/auth/whoami").is(200);
-    leads_to(&browser.submit("/agents/support-desk/credentials", "/agents/support-desk/revoke", &[]), "/agents/support-desk/credentials?done=revoked");
+    leads_to(
+        &browser.submit("/agents/support-desk/credentials", "/agents/support-desk/revoke", &[]),
+        "/agents/support-desk/credentials?done=revoked",
+    );
     server.with(&second).get("/api/auth/whoami").refused(401, "token_revoked");
     // A key.
-    let key = browser.submit("/agents/support-desk/credentials", "/agents/support-desk/new-key", &[("name", "acme/ci"), ("type", "external")]);
+    let key = browser.submit(
+        "/agents/support-desk/credentials",
+        "/agents/support-desk/new-key",
+        &[("name", "acme/ci"), ("type", "external")],
+    );
     let key = server.with(&secret_in(&key.text()));
     key.get("/api/auth/whoami").is(200);
-    leads_to(&browser.submit("/agents/support-desk/credentials", "/agents/support-desk/delete-key", &[]), "/agents/support-desk/credentials?done=deleted");
+    leads_to(
+        &browser.submit("/agents/support-desk/credentials", "/agents/support-desk/delete-key", &[]),
+        "/agents/support-desk/credentials?done=deleted",
+    );
     key.get("/api/auth/whoami").refused(401, "token_revoked");
     leads_to(&browser.submit("/agents/support-desk", "/agents/support-desk/archive", &[]), "/agents?done=archived");
     admin.get("/api/agents/support-desk").refused(404, "agent_not_found");
@@ -410,20 +501,31 @@ fn hostile_texts_are_text_on_every_page() {
     body["labels"] = json!({ "team": HOSTILE });
     let made = admin.post("/api/agents", &body);
     let made = if made.status() == 201 { made.is(201) } else { panic!("{}", made.text()) };
-    let agent = Agent { name: "scout".to_owned(), id: text(&made["id"]).to_owned(), client: server.with(text(&made["auth_token"])) };
+    let agent = Agent {
+        name: "scout".to_owned(),
+        id: text(&made["id"]).to_owned(),
+        client: server.with(text(&made["auth_token"])),
+    };
     let client = &agent.client;
-    client.post("/api/access-requests", &json!({ "scope": ["agents.update"], "reason": format!("reason{HOSTILE}") })).is(201);
+    client
+        .post("/api/access-requests", &json!({ "scope": ["agents.update"], "reason": format!("reason{HOSTILE}") }))
+        .is(201);
     let told = json!({ "title": format!("title{HOSTILE}"), "body": format!("body{HOSTILE}"), "app_origin": "x", "action_url": "https://evil.example/\"><script>" });
     let told = client.post("/api/ui/notify", &told);
     assert!(matches!(told.status(), 201 | 400 | 422), "{}", told.text());
-    client.post("/api/ui/notify", &json!({ "title": format!("title{HOSTILE}"), "body": format!("body{HOSTILE}") })).is(201);
+    client
+        .post("/api/ui/notify", &json!({ "title": format!("title{HOSTILE}"), "body": format!("body{HOSTILE}") }))
+        .is(201);
     client.post("/api/agents/scout/logs", &json!({ "text": format!("line{HOSTILE}") })).is(201);
     admin.post("/auth/tokens", &json!({ "name": format!("pat{}", &HOSTILE[..40]) })).is(201);
     let key = admin.post("/api/agents/scout/keys", &json!({ "name": "key\"><script>" }));
     assert!(matches!(key.status(), 201 | 400 | 422), "{}", key.text());
-    let made = admin.post("/api/users", &json!({ "email": "o'hara+\"x\"@example.com", "name": "<b>O'Hara</b>", "role": "member" }));
+    let made = admin
+        .post("/api/users", &json!({ "email": "o'hara+\"x\"@example.com", "name": "<b>O'Hara</b>", "role": "member" }));
     if made.status() != 201 {
-        admin.post("/api/users", &json!({ "email": "o'hara@example.com", "name": "<b>O'Hara</b>", "role": "member" })).is(201);
+        admin
+            .post("/api/users", &json!({ "email": "o'hara@example.com", "name": "<b>O'Hara</b>", "role": "member" }))
+            .is(201);
     }
     let agent_string = format!("agent{HOSTILE}");
     let sign_in = json!({ "email": "ada@example.com", "password": PASSWORD }).to_string();
@@ -459,7 +561,9 @@ fn pages_for_admins_are_refused_to_others() {
     for role in ["viewer", "member", "curator"] {
         let browser = Browser::of(&server, &server.user(&admin, &format!("{role}@example.com"), role));
         assert!(!browser.page("/").contains("/admin/"), "{role}");
-        for path in ["/admin/users".to_owned(), format!("/admin/users/{id}"), "/admin/audit".to_owned(), "/stop-all".to_owned()] {
+        for path in
+            ["/admin/users".to_owned(), format!("/admin/users/{id}"), "/admin/audit".to_owned(), "/stop-all".to_owned()]
+        {
             let refused = browser.send("GET", &path, &[], None);
             assert_eq!(refused.status(), 403, "{role} {path}");
             is_page(&refused);
@@ -467,7 +571,11 @@ fn pages_for_admins_are_refused_to_others() {
         // And by a form that was sent anyway.
         let html = browser.page("/tokens");
         let html = html.replace("action=\"/tokens\"", "action=\"/admin/users\"");
-        let refused = browser.submit_in(&html, "/admin/users", &[("email", "eve@example.com"), ("name", "Eve"), ("role", "admin")]);
+        let refused = browser.submit_in(
+            &html,
+            "/admin/users",
+            &[("email", "eve@example.com"), ("name", "Eve"), ("role", "admin")],
+        );
         assert_eq!(refused.status(), 403, "{role}: {}", refused.text());
         is_page(&refused);
     }
@@ -485,9 +593,15 @@ fn an_admin_keeps_people_by_forms() {
     is_page(&weak);
     let id = text(&admin.get("/api/users?q=max").is(200)["items"][0]["id"]).to_owned();
     let page = format!("/admin/users/{id}");
-    leads_to(&browser.submit(&page, &format!("{page}/password"), &[("password", PASSWORD)]), &format!("{page}?done=changed"));
+    leads_to(
+        &browser.submit(&page, &format!("{page}/password"), &[("password", PASSWORD)]),
+        &format!("{page}?done=changed"),
+    );
     let max = server.sign_in("max@example.com", None);
-    leads_to(&browser.submit(&page, &format!("{page}/change"), &[("name", "Max"), ("role", "viewer")]), &format!("{page}?done=changed"));
+    leads_to(
+        &browser.submit(&page, &format!("{page}/change"), &[("name", "Max"), ("role", "viewer")]),
+        &format!("{page}?done=changed"),
+    );
     assert_eq!(max.get("/api/auth/whoami").is(200)["role"], "viewer");
     leads_to(&browser.submit(&page, &format!("{page}/deactivate"), &[]), &format!("{page}?done=deactivated"));
     assert_eq!(max.get("/api/auth/whoami").status(), 401);
@@ -507,7 +621,8 @@ fn an_access_request_is_decided_by_form() {
     let (server, admin) = Server::with_admin();
     let agent = server.agent(&admin, "scout", &["agents.read"]);
     let ask = |scope: Json| {
-        let asked = agent.client.post("/api/access-requests", &json!({ "scope": scope, "reason": "For ticket 8812" })).is(201);
+        let asked =
+            agent.client.post("/api/access-requests", &json!({ "scope": scope, "reason": "For ticket 8812" })).is(201);
         format!("/access/{}", text(&asked["id"]))
     };
     let browser = Browser::of(&server, &admin);
@@ -518,7 +633,10 @@ fn an_access_request_is_decided_by_form() {
     let refused = browser.submit(&both, &format!("{both}/approve"), &[("scope", "agents.create"), ("hours", "a day")]);
     is_page(&refused);
     assert!(matches!(refused.status(), 400 | 422) && refused.text().contains("value=\"a day\""), "{}", refused.text());
-    leads_to(&browser.submit(&both, &format!("{both}/approve"), &[("scope", "agents.create"), ("hours", "2")]), "/access?done=approved");
+    leads_to(
+        &browser.submit(&both, &format!("{both}/approve"), &[("scope", "agents.create"), ("hours", "2")]),
+        "/access?done=approved",
+    );
     let scope = agent.client.get("/api/auth/whoami").is(200)["scope"].clone();
     assert_eq!(scope, json!(["agents.read", "agents.create"]));
     let other = ask(json!(["agents.lifecycle"]));
@@ -536,7 +654,11 @@ fn own_tokens_and_sessions_are_kept_by_forms() {
     let refused = browser.submit("/tokens", "/tokens", &[("name", "laptop"), ("scope", "agents.fly"), ("days", "30")]);
     is_page(&refused);
     assert!(refused.status() == 400 && refused.text().contains("value=\"agents.fly\""), "{}", refused.text());
-    let made = browser.submit("/tokens", "/tokens", &[("name", "laptop"), ("scope", "agents.read agents.list"), ("days", "30")]);
+    let made = browser.submit(
+        "/tokens",
+        "/tokens",
+        &[("name", "laptop"), ("scope", "agents.read agents.list"), ("days", "30")],
+    );
     let pat = server.with(&secret_in(&made.text()));
     assert_eq!(pat.get("/api/auth/whoami").is(200)["scope"], json!(["agents.list", "agents.read"]));
     let id = text(&admin.get("/auth/tokens").is(200)["items"][0]["id"]).to_owned();

@@ -134,9 +134,7 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         };
         match Api::of(&app)?.change(route, &[&id], Change { form: &typed, body }).await {
             Ok(_) => Ok(see_done(&app, &typed, "/access", done)),
-            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
-                show(&app, &id, &typed, Some(refusal)).await
-            }
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => show(&app, &id, &typed, Some(refusal)).await,
             Err(trouble) => Err(trouble),
         }
     })

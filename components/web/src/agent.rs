@@ -103,6 +103,21 @@ struct WhyPage {
     explained: Option<Json>,
 }
 
+impl WhyPage {
+    /// How a factor is shown: of the relations one has to hold, of the others each.
+    fn class(&self, factor: &Json) -> &'static str {
+        let is_relation =
+            |factor: &Json| ["owner", "editor", "viewer", "tenant.admin"].contains(&factor.text("factor"));
+        let factors = self.explained.as_ref().map_or(&[][..], |found| found.list("factors"));
+        let one_holds = factors.iter().any(|one| is_relation(one) && one.is("holds"));
+        match factor.is("holds") {
+            true => "",
+            false if is_relation(factor) && one_holds => "off",
+            false => "no",
+        }
+    }
+}
+
 #[derive(Template)]
 #[template(path = "agent_log.html")]
 struct LogPage {
@@ -199,7 +214,8 @@ async fn show(
             write_with(&HistoryPage { shell, head, events, more }, status)
         }
         _ => {
-            let (head, below) = join(head, api.get(route::AGENTS_LIST, &[], &[("parent", name), ("limit", "50")])).await;
+            let (head, below) =
+                join(head, api.get(route::AGENTS_LIST, &[], &[("parent", name), ("limit", "50")])).await;
             let ((shell, head), below) = (head?, readable(below)?.unwrap_or_default());
             let labels = head.agent.at("labels").as_object().map(labels).unwrap_or_default();
             let scope = words::tags(head.agent.list("scope"), usize::MAX);
@@ -306,14 +322,17 @@ fn secret(name: &str, act: &str, made: &Json) -> Secret {
     let is_token = act == "issue";
     let (heading, what) = match act {
         "issue" => (format!("{name} has a new token"), "The one before it no longer works.".to_owned()),
-        "rotate-key" => (format!("The key {} is rotated", made.text("name")), "Its secret before no longer works.".to_owned()),
+        "rotate-key" => {
+            (format!("The key {} is rotated", made.text("name")), "Its secret before no longer works.".to_owned())
+        }
         _ => (format!("{name} has the key {}", made.text("name")), "This is its secret.".to_owned()),
     };
     Secret {
         heading,
         what,
         secret: made.text(if is_token { "token" } else { "key" }).to_owned(),
-        use_it: "Give it to the agent as the variable ACCREDIT_TOKEN, or as the header Authorization: Bearer.".to_owned(),
+        use_it: "Give it to the agent as the variable ACCREDIT_TOKEN, or as the header Authorization: Bearer."
+            .to_owned(),
         ends: made.text("expires_at").to_owned(),
         warnings: made.words("warnings").into_iter().map(str::to_owned).collect(),
         back: format!("/agents/{name}/credentials"),

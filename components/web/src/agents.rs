@@ -151,8 +151,7 @@ async fn show_form(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<
     )
     .await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
-    let mut parents: Vec<String> =
-        agents?.list("items").iter().map(|agent| agent.text("name").to_owned()).collect();
+    let mut parents: Vec<String> = agents?.list("items").iter().map(|agent| agent.text("name").to_owned()).collect();
     parents.sort_unstable();
     let page = RegisterPage {
         shell: shell?.with(refusal),
@@ -178,16 +177,16 @@ pub(crate) async fn register(app: App, typed: Form) -> Result<Response, ApiError
                     heading: format!("{name} is registered"),
                     what: "This is its token.".to_owned(),
                     secret: made.text("auth_token").to_owned(),
-                    use_it: "Give it to the agent as the variable ACCREDIT_TOKEN, or as the header Authorization: Bearer.".to_owned(),
+                    use_it:
+                        "Give it to the agent as the variable ACCREDIT_TOKEN, or as the header Authorization: Bearer."
+                            .to_owned(),
                     ends: made.at("token").text("expires_at").to_owned(),
                     warnings: made.words("warnings").into_iter().map(str::to_owned).collect(),
                     back: format!("/agents/{name}"),
                 };
                 secret.show(&app, &api, "agents").await
             }
-            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
-                show_form(&app, &typed, Some(refusal)).await
-            }
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => show_form(&app, &typed, Some(refusal)).await,
             Err(trouble) => Err(trouble),
         }
     })

@@ -4,6 +4,8 @@
 //! A request carries what its visitor sent to prove itself (cookie, `Origin`, CSRF token), and what the other component cannot see: the
 //! visitor's address and agent string, and the host that was asked. Rules, audit rows and refusals are the other component's own.
 
+use std::{future::Future, pin::Pin};
+
 use bytes::Bytes;
 use common::route::Route;
 use http::{HeaderValue, Request, StatusCode, header, request::Builder};
@@ -102,6 +104,9 @@ impl Members for Json {
     }
 }
 
+/// A request on its way. Boxed: a page waits for several, and their states would otherwise be laid out anew in each page.
+pub(crate) type Asking<'a> = Pin<Box<dyn Future<Output = Result<Json, Trouble>> + 'a>>;
+
 /// The API as a visitor sees it.
 pub(crate) struct Api<'a> {
     app: &'a App,
@@ -129,23 +134,24 @@ impl<'a> Api<'a> {
     }
 
     /// Reads.
-    pub(crate) async fn get(&self, route: &Route, names: &[&str], asked: &[(&str, &str)]) -> Result<Json, Trouble> {
-        self.ask(self.request(route, names, asked), Json::Null).await
+    pub(crate) fn get(&self, route: &Route, names: &[&str], asked: &[(&str, &str)]) -> Asking<'_> {
+        let request = self.request(route, names, asked);
+        Box::pin(self.ask(request, Json::Null))
     }
 
     /// Changes something.
-    pub(crate) async fn change(&self, route: &Route, names: &[&str], change: Change<'_>) -> Result<Json, Trouble> {
-        self.change_with(route, names, &[], change).await
+    pub(crate) fn change(&self, route: &Route, names: &[&str], change: Change<'_>) -> Asking<'_> {
+        self.change_with(route, names, &[], change)
     }
 
     /// Changes something, with a query.
-    pub(crate) async fn change_with(
+    pub(crate) fn change_with(
         &self,
         route: &Route,
         names: &[&str],
         asked: &[(&str, &str)],
         change: Change<'_>,
-    ) -> Result<Json, Trouble> {
+    ) -> Asking<'_> {
         let mut request = self.request(route, names, asked);
         request = request.header("x-csrf-token", header_value(change.form.raw("csrf")));
         if let Some(origin) = self.app.headers().first("origin") {
@@ -155,7 +161,7 @@ impl<'a> Api<'a> {
         if route.is_idempotent && !once.is_empty() {
             request = request.header("idempotency-key", header_value(once));
         }
-        self.ask(request, change.body).await
+        Box::pin(self.ask(request, change.body))
     }
 
     fn request(&self, route: &Route, names: &[&str], asked: &[(&str, &str)]) -> Builder {
@@ -168,7 +174,8 @@ impl<'a> Api<'a> {
         if !asked.is_empty() {
             uri = format!("{uri}?{}", query(asked));
         }
-        let mut request = Request::builder().method(route.method).uri(uri).header("x-forwarded-for", self.app.address());
+        let mut request =
+            Request::builder().method(route.method).uri(uri).header("x-forwarded-for", self.app.address());
         for (from, to) in [("host", "x-forwarded-host"), ("user-agent", "user-agent")] {
             if let Some(value) = self.app.headers().first(from) {
                 request = request.header(to, value);

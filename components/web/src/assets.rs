@@ -39,11 +39,8 @@ pub(crate) async fn asset(headers: Headers, Path(asked): Path, Path(file): Path)
     let is_known = headers.texts("if-none-match").iter().any(|sent| sent.contains(&tag));
     let mut response = if is_known { empty(StatusCode::NOT_MODIFIED) } else { bytes(StatusCode::OK, media_type, text) };
     let lasting = if asked == version { "public, max-age=31536000, immutable" } else { "no-cache" };
-    let values = [
-        (header::CACHE_CONTROL, lasting),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::ETAG, tag.as_str()),
-    ];
+    let values =
+        [(header::CACHE_CONTROL, lasting), (header::X_CONTENT_TYPE_OPTIONS, "nosniff"), (header::ETAG, tag.as_str())];
     for (name, value) in values {
         if let Ok(value) = HeaderValue::from_str(value) {
             response.headers_mut().insert(name, value);

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use common::{error::ApiError, route};
-use futures_util::future::join3;
+use futures_util::future::{join, join4};
 use serde_json::Value as Json;
 use service::{app::App, response::Response};
 
@@ -56,11 +56,12 @@ async fn show(app: &App) -> Result<Response, Trouble> {
         pairs.push(("since", &since));
     }
     pairs.extend(asked.pairs(&["cursor"]));
-    let verified = async {
-        if asked.is("verify", "1") { verify(&api).await.map(Some) } else { Ok(None) }
-    };
-    let (shell, trail, verified) =
-        join3(Shell::load(app, &api, "Audit", "audit"), api.get(route::AUDIT_LIST, &[], &pairs), verified).await;
+    let verified = async { if asked.is("verify", "1") { verify(&api).await.map(Some) } else { Ok(None) } };
+    // For the names of ids.
+    let most = [("limit", "200")];
+    let known = join(api.get(route::AGENTS_LIST, &[], &most), api.get(route::USERS_LIST, &[], &most));
+    let (shell, trail, verified, (agents, users)) =
+        join4(Shell::load(app, &api, "Audit", "audit"), api.get(route::AUDIT_LIST, &[], &pairs), verified, known).await;
     let (mut shell, mut status) = (shell?.admins_only()?, 200);
     let trail = match trail {
         Ok(trail) => trail,
@@ -73,7 +74,8 @@ async fn show(app: &App) -> Result<Response, Trouble> {
     };
     let next = trail.text("next_cursor");
     let more = if next.is_empty() { String::new() } else { with_cursor(&filters, next) };
-    let (events, is_filtered) = (events(&trail, &[], &shell), !filters.is_empty());
+    let known: Vec<Json> = [agents, users].into_iter().flatten().flat_map(|list| list.list("items").to_vec()).collect();
+    let (events, is_filtered) = (events(&trail, &known, &shell), !filters.is_empty());
     let page = AuditPage { shell, events, more, is_filtered, verified: verified?, asked: asked.clone() };
     write_with(&page, status)
 }

@@ -103,8 +103,22 @@ mod tests {
             assert_eq!(local(text), text);
         }
         for text in [
-            "", "agents", "//evil.example", "/\\evil.example", "https://evil.example", "javascript:alert(1)", "/%2fevil.example",
-            "/%5cevil.example", "/%252fevil.example", "/a\tb", "/a\r\nb", "/a%0d%0ab", "/a%250ab", "/%09/evil.example", "/a%7f", " /agents",
+            "",
+            "agents",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "javascript:alert(1)",
+            "/%2fevil.example",
+            "/%5cevil.example",
+            "/%252fevil.example",
+            "/a\tb",
+            "/a\r\nb",
+            "/a%0d%0ab",
+            "/a%250ab",
+            "/%09/evil.example",
+            "/a%7f",
+            " /agents",
             "/a%2525252525250a",
         ] {
             assert_eq!(local(text), "/", "{text}");

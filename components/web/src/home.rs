@@ -76,11 +76,8 @@ async fn show(app: &App) -> Result<Response, Trouble> {
     write(&page)
 }
 
-/// The rows of an answer of the trail, with the names of these agents.
-pub(crate) fn events(trail: &Json, agents: &[Json], shell: &Shell) -> Vec<Event> {
-    let named = |id: &str| {
-        let agent = agents.iter().find(|agent| agent.text("id") == id)?;
-        Some(agent.text("name").to_owned())
-    };
+/// The rows of an answer of the trail, with the names of these agents and people.
+pub(crate) fn events(trail: &Json, known: &[Json], shell: &Shell) -> Vec<Event> {
+    let named = |id: &str| known.iter().find(|one| one.text("id") == id).map(|one| one.text("name").to_owned());
     trail.list("items").iter().map(|row| words::event(row, shell.now, &named)).collect()
 }

@@ -85,10 +85,8 @@ async fn try_sign_in(app: &App, typed: &Form) -> Result<Json, Trouble> {
 fn welcome(app: &App, session: &Json, next: &str) -> Result<Response, Trouble> {
     let name = credential::cookie_name(app).ok_or_else(|| Trouble::Outage("this site has no cookie".to_owned()))?;
     let secure = if is_secure(app) { " Secure;" } else { "" };
-    let cookie = format!(
-        "{name}={}; Path=/; Max-Age={SESSION};{secure} HttpOnly; SameSite=Lax",
-        session.text("access_token")
-    );
+    let cookie =
+        format!("{name}={}; Path=/; Max-Age={SESSION};{secure} HttpOnly; SameSite=Lax", session.text("access_token"));
     Ok(with_cookie(see(app, next), &cookie))
 }
 

@@ -34,6 +34,15 @@ impl NotificationsPage {
         item.text("source").strip_prefix("agent:").unwrap_or_default()
     }
 
+    /// The page that decides, of what the server itself says about an access request: its last line names the request.
+    fn decides(&self, item: &Json) -> String {
+        let last = item.text("body").lines().last().filter(|_| item.text("source") == "accredit");
+        let id =
+            last.and_then(|line| line.split_once("/api/access-requests/")).and_then(|(_, rest)| rest.split('/').next());
+        let id = id.filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
+        id.map(|id| format!("{}/access/{id}", self.shell.link())).unwrap_or_default()
+    }
+
     /// Where it leads: a path of this site with what comes before it, or a page elsewhere. Anything else is no link.
     fn target(&self, item: &Json) -> String {
         let url = item.text("action_url");

@@ -1,7 +1,7 @@
 //! What every page has: the header with the visitor's name and what waits, a note, the security headers; and the pages that stand for
 //! trouble.
 
-use std::future::Future;
+use std::{future::Future, pin::Pin};
 
 use askama::Template;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -103,6 +103,9 @@ impl Frame {
     }
 }
 
+/// A header on its way.
+type Loading<'a> = Pin<Box<dyn Future<Output = Result<Shell, Trouble>> + 'a>>;
+
 /// A page of a visitor with a session.
 pub(crate) struct Shell {
     pub(crate) frame: Frame,
@@ -119,7 +122,11 @@ pub(crate) struct Shell {
 
 impl Shell {
     /// Asks for what the header shows. A part that cannot be had is left out; only the visitor has to be known.
-    pub(crate) async fn load(app: &App, api: &Api<'_>, title: &str, nav: &'static str) -> Result<Self, Trouble> {
+    pub(crate) fn load<'a>(app: &'a App, api: &'a Api<'_>, title: &'a str, nav: &'static str) -> Loading<'a> {
+        Box::pin(Self::load_now(app, api, title, nav))
+    }
+
+    async fn load_now(app: &App, api: &Api<'_>, title: &str, nav: &'static str) -> Result<Self, Trouble> {
         let (who, requests, unread) = join3(
             api.get(route::WHOAMI, &[], &[]),
             api.get(route::ACCESS_LIST, &[], &[("state", "open")]),
@@ -172,6 +179,11 @@ impl Shell {
         words::when(self.now, at, "never")
     }
 
+    /// A person in few letters.
+    pub(crate) fn person(&self, email: &str) -> String {
+        words::person(email, self.who.text("email"))
+    }
+
     /// Two letters for the visitor.
     pub(crate) fn initials(&self) -> String {
         let name = self.who.text("email").split('@').next().unwrap_or_default();
@@ -205,6 +217,7 @@ pub(crate) async fn answer(
     app: &App,
     page: impl Future<Output = Result<Response, Trouble>>,
 ) -> Result<Response, ApiError> {
+    let page: Pin<Box<dyn Future<Output = Result<Response, Trouble>> + '_>> = Box::pin(page);
     match page.await {
         Ok(response) => Ok(response),
         Err(trouble) => explain(app, trouble),

@@ -47,7 +47,8 @@ impl TokensPage {
     /// What a browser calls itself is long: the word that tells it from others.
     fn device(&self, session: &Json) -> String {
         let agent = session.text("user_agent");
-        let name = |names: &[(&str, &'static str)]| names.iter().find(|(sign, _)| agent.contains(sign)).map(|(_, name)| *name);
+        let name =
+            |names: &[(&str, &'static str)]| names.iter().find(|(sign, _)| agent.contains(sign)).map(|(_, name)| *name);
         let browser = name(&[
             ("Edg/", "Edge"),
             ("OPR/", "Opera"),
@@ -114,7 +115,8 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
 pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> {
     answer(&app, async {
         let mut body = typed.filled(&["name"]);
-        let scope: Vec<Json> = typed.text("scope").split([' ', ',', '\n', '\r']).filter(|word| !word.is_empty()).map(Json::from).collect();
+        let scope: Vec<Json> =
+            typed.text("scope").split([' ', ',', '\n', '\r']).filter(|word| !word.is_empty()).map(Json::from).collect();
         if !scope.is_empty() {
             body.insert("scope".to_owned(), scope.into());
         }
@@ -137,7 +139,8 @@ fn secret(made: &Json, verb: &str, what: &str) -> Secret {
         heading: format!("The token {} {verb}", made.text("name")),
         what: what.to_owned(),
         secret: made.text("token").to_owned(),
-        use_it: "Put it where your tool looks: the variable ACCREDIT_TOKEN, or the header Authorization: Bearer.".to_owned(),
+        use_it: "Put it where your tool looks: the variable ACCREDIT_TOKEN, or the header Authorization: Bearer."
+            .to_owned(),
         ends: made.text("expires_at").to_owned(),
         warnings: made.words("warnings").into_iter().map(str::to_owned).collect(),
         back: "/tokens".to_owned(),

@@ -56,8 +56,7 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
     let filters = asked.pairs(&["q", "role", "active"]);
     let mut pairs = filters.clone();
     pairs.extend(asked.pairs(&["cursor"]));
-    let (shell, page) =
-        join(Shell::load(app, &api, "People", "users"), api.get(route::USERS_LIST, &[], &pairs)).await;
+    let (shell, page) = join(Shell::load(app, &api, "People", "users"), api.get(route::USERS_LIST, &[], &pairs)).await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let (shell, page) = (shell?.admins_only()?.with(refusal), page?);
     let next = page.text("next_cursor");

@@ -41,7 +41,9 @@ pub(crate) fn escape(text: &str) -> String {
 /// The fields that every form has: the CSRF token, and the key that makes sending it twice the same as once.
 pub(crate) fn hidden(csrf: &str, once: &str) -> Html {
     let (csrf, once) = (escape(csrf), escape(once));
-    Html(format!("<input type=\"hidden\" name=\"csrf\" value=\"{csrf}\"><input type=\"hidden\" name=\"once\" value=\"{once}\">"))
+    Html(format!(
+        "<input type=\"hidden\" name=\"csrf\" value=\"{csrf}\"><input type=\"hidden\" name=\"once\" value=\"{once}\">"
+    ))
 }
 
 /// A time as a distance from now, with the exact one beside it. `otherwise` stands for no time.
@@ -89,10 +91,12 @@ pub(crate) fn state(word: &str) -> Html {
     Html(format!("<span class=\"state {class}\">{}</span>", escape(text)))
 }
 
-/// The first scopes of a list, and how many more there are.
+/// The first scopes of a list, those that change something first, and how many more there are.
 pub(crate) fn tags(scopes: &[Json], most: usize) -> Html {
-    let names = scopes.iter().filter_map(Json::as_str);
-    let mut html: String = names.take(most).map(|name| format!("<span class=\"tag\">{}</span>", tag(name))).collect();
+    let mut names: Vec<&str> = scopes.iter().filter_map(Json::as_str).collect();
+    names.sort_by_key(|name| [".read", ".list", ".logs"].iter().any(|end| name.ends_with(end)));
+    let mut html: String =
+        names.into_iter().take(most).map(|name| format!("<span class=\"tag\">{}</span>", tag(name))).collect();
     match scopes.len().saturating_sub(most) {
         0 if scopes.is_empty() => html.push_str("<span class=\"faint\">nothing</span>"),
         0 => {}
@@ -129,7 +133,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("agent.share", "shared"),
     ("agent.start", "started"),
     ("agent.stop", "stopped"),
-    ("agent.stop_all", "stopped every agent of"),
+    ("agent.stop_all", "stopped every agent"),
     ("agent.token.issue", "issued a token for"),
     ("agent.token.revoke", "revoked the token of"),
     ("agent.unshare", "stopped sharing"),
@@ -142,7 +146,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("session.end", "ended a session:"),
     ("session.end_others", "ended all other sessions of"),
     ("session.start", "signed in"),
-    ("tenant.bootstrap", "set up"),
+    ("tenant.bootstrap", "set up this server"),
     ("tenant.create", "created the tenant"),
     ("token.create", "made a personal access token:"),
     ("token.first_use_new_ip", "used a token from a new address:"),
@@ -187,12 +191,14 @@ pub(crate) fn event(row: &Json, now: Timestamp, named: &dyn Fn(&str) -> Option<S
     // A changed object says its own name.
     let own = ["after", "before"].into_iter().map(|side| row.at(side));
     let own = own.flat_map(|side| [side.text("name"), side.text("email")]).find(|name| !name.is_empty());
-    let is_agent = object.starts_with("agt_");
+    let is_agent = object.starts_with("agt_") && action != "access.request";
     let about_key = action.starts_with("agent.key");
     let name = match named(object) {
         _ if is_refused => action.to_owned(),
+        // The agent is the actor.
+        _ if action == "access.request" => row.at("after").words("scope").join(", "),
         Some(name) => name,
-        None if action == "session.start" => String::new(),
+        None if action == "session.start" || object.starts_with("ten_") => String::new(),
         None if about_key || own.is_none() => shortened(object),
         None => own.unwrap_or_default().to_owned(),
     };
@@ -202,7 +208,9 @@ pub(crate) fn event(row: &Json, now: Timestamp, named: &dyn Fn(&str) -> Option<S
     let details: Vec<String> = details.map(|(name, side)| format!("{name}: {side:#}")).collect();
     Event {
         at: when(now, row.text("at"), ""),
-        actor: actor.unwrap_or(if row.at("actor").text("user_id").is_empty() { "the operator" } else { "somebody" }).to_owned(),
+        actor: actor
+            .unwrap_or(if row.at("actor").text("user_id").is_empty() { "the operator" } else { "somebody" })
+            .to_owned(),
         verb,
         path: if is_agent && !is_refused { format!("/agents/{object}") } else { String::new() },
         object: name,
@@ -219,6 +227,15 @@ fn shortened(id: &str) -> String {
     match (id.split_once('_'), id.len().checked_sub(6).and_then(|at| id.get(at..))) {
         (Some((kind, rest)), Some(end)) if rest.len() > 12 => format!("{kind}_…{end}"),
         _ => id.to_owned(),
+    }
+}
+
+/// A person in few letters: without the domain, where it is the visitor's own.
+pub(crate) fn person(email: &str, visitor: &str) -> String {
+    let domain = |email: &str| email.rsplit_once('@').map(|(_, domain)| domain.to_owned());
+    match email.rsplit_once('@') {
+        Some((name, _)) if domain(email) == domain(visitor) => name.to_owned(),
+        _ => email.to_owned(),
     }
 }
 
@@ -240,8 +257,14 @@ mod tests {
     #[test]
     fn times_are_told_as_distances() {
         for (seconds, words) in [
-            (0, "now"), (-12, "12 s ago"), (-240, "4 min ago"), (-36_000, "10 h ago"), (-259_200, "3 days ago"), (7_000_000, "in 2 months"),
-            (90, "in 1 min"), (-100_000_000, "3 years ago"),
+            (0, "now"),
+            (-12, "12 s ago"),
+            (-240, "4 min ago"),
+            (-36_000, "10 h ago"),
+            (-259_200, "3 days ago"),
+            (7_000_000, "in 2 months"),
+            (90, "in 1 min"),
+            (-100_000_000, "3 years ago"),
         ] {
             assert_eq!(distance(NOW, NOW.plus_seconds(seconds)), words);
         }
@@ -267,9 +290,13 @@ mod tests {
             "actor": { "email": "ada@example.com", "agent_name": null }, "before": null, "after": null,
         });
         let told = event(&row, NOW, &|id| (id == "agt_1").then(|| "scout".to_owned()));
-        assert_eq!((told.actor.as_str(), told.verb.as_str(), told.object.as_str()), ("ada@example.com", "stopped", "scout"));
+        assert_eq!(
+            (told.actor.as_str(), told.verb.as_str(), told.object.as_str()),
+            ("ada@example.com", "stopped", "scout")
+        );
         assert_eq!(told.path, "/agents/agt_1");
-        let row = json!({ "action": "scope_denied", "outcome": "refused", "count": 6, "actor": { "agent_name": "scout" } });
+        let row =
+            json!({ "action": "scope_denied", "outcome": "refused", "count": 6, "actor": { "agent_name": "scout" } });
         let told = event(&row, NOW, &|_| None);
         assert_eq!((told.verb.as_str(), told.object.as_str()), ("was refused 6 times:", "scope_denied"));
     }
@@ -278,7 +305,8 @@ mod tests {
     #[test]
     fn every_audited_action_has_words() {
         let known = |action: &str| EVENTS.iter().any(|(name, _)| *name == action);
-        let missing: Vec<_> = common::route::ROUTES.iter().filter_map(|route| route.audit).filter(|action| !known(action)).collect();
+        let missing: Vec<_> =
+            common::route::ROUTES.iter().filter_map(|route| route.audit).filter(|action| !known(action)).collect();
         assert_eq!(missing, ["operator.revoke"]);
     }
 }
