@@ -7,7 +7,7 @@
 use std::{future::Future, pin::Pin};
 
 use bytes::Bytes;
-use common::route::Route;
+use common::route::{Object, Route};
 use http::{HeaderValue, Request, StatusCode, header, request::Builder};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value as Json;
@@ -158,7 +158,9 @@ impl<'a> Api<'a> {
             request = request.header(header::ORIGIN, origin);
         }
         let once = change.form.text("once");
-        if route.is_idempotent && !once.is_empty() {
+        // What makes something is made once. A state is set again, whatever an old page was answered before.
+        let is_state = matches!(route.object, Some(Object::AgentState(_)));
+        if route.is_idempotent && !is_state && !once.is_empty() {
             request = request.header("idempotency-key", header_value(once));
         }
         Box::pin(self.ask(request, change.body))

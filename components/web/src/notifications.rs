@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use service::{app::App, extract::Path, response::Response};
 
 use crate::{
-    api::{Api, Change, Members, Trouble},
+    api::{Api, Change, Members},
     form::{Form, local},
     page::{Shell, answer, see, write},
 };
@@ -92,11 +92,8 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
     };
     answer(&app, async {
         let api = Api::of(&app)?;
-        match api.change(route, &[&id], Change { form: &typed, body: Json::Null }).await {
-            Ok(_) => Ok(see(&app, &format!("/notifications?done={done}"))),
-            Err(Trouble::Refused(refusal)) if refusal.slug == "csrf_failed" => Err(Trouble::SignIn),
-            Err(trouble) => Err(trouble),
-        }
+        api.change(route, &[&id], Change { form: &typed, body: Json::Null }).await?;
+        Ok(see(&app, &format!("/notifications?done={done}")))
     })
     .await
 }

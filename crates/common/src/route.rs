@@ -549,8 +549,8 @@ routes! {
         WEB_PROFILE = get("/profile", "Redirect to the visitor's tokens").public().any_query();
         WEB_AGENTS = get("/agents", "Agents: search, filter").public().any_query();
         WEB_AGENT = get("/agents/{name}", "An agent: its state").public().any_query();
-        WEB_AGENT_TAB = get("/agents/{name}/{tab}", "An agent: credentials, sharing, why, log, history").public().any_query();
-        WEB_AGENT_ACT = post("/agents/{name}/{act}", "Change an agent by form").public().form().any_query();
+        WEB_AGENT_TAB = get("/agents/{name}/{part}", "An agent: credentials, sharing, why, log, history").public().any_query();
+        WEB_AGENT_ACT = post("/agents/{name}/{part}", "Change an agent by form").public().form().any_query();
         WEB_REGISTER = get("/register", "Form for a new agent").public().any_query();
         WEB_REGISTERED = post("/register", "Register an agent by form").public().form().any_query();
         WEB_STOP_ALL = get("/stop-all", "Confirmation of stopping every agent").public().any_query();
