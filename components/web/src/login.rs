@@ -66,11 +66,19 @@ pub(crate) async fn sign_in(app: App, typed: Form) -> Result<Response, ApiError>
     answer(&app, async {
         match try_sign_in(&app, &typed).await {
             Ok(session) => welcome(&app, &session, local(typed.text("next"))),
-            Err(Trouble::Refused(refusal)) => show(&app, &typed, Some(refusal)),
+            Err(Trouble::Refused(refusal)) => show(&app, &typed, Some(in_words(refusal))),
             Err(trouble) => Err(trouble),
         }
     })
     .await
+}
+
+/// The API's own step is for programs.
+fn in_words(mut refusal: Refusal) -> Refusal {
+    if refusal.slug == "login_failed" {
+        "Check what you typed, and try again.".clone_into(&mut refusal.fix);
+    }
+    refusal
 }
 
 async fn try_sign_in(app: &App, typed: &Form) -> Result<Json, Trouble> {
