@@ -1,5 +1,12 @@
 //! The pages: as a browser without a script uses them, with its cookies and its forms.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests: whatever is not as expected ends the test"
+)]
+
 use std::{cell::RefCell, collections::BTreeMap};
 
 use serde_json::{Value as Json, json};

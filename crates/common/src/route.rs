@@ -638,7 +638,7 @@ mod tests {
                 assert!(!scope.is_for_people() || is_for_people, "{name}");
             }
             assert!(route.access != Access::Public || !route.is_idempotent, "{name}");
-assert!(route.rights == Rights::Gives || !route.is_safe(), "{name}");
+            assert!(route.rights == Rights::Gives || !route.is_safe(), "{name}");
             assert!(!matches!(route.group, Group::Docs | Group::Web) || route.access == Access::Public, "{name}");
         }
     }

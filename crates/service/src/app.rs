@@ -225,7 +225,11 @@ mod tests {
     #[test]
     fn a_request_from_inside_names_its_visitors_address() {
         let address = |peer, forwarded| {
-            let sent = Headers::from([("spin-client-addr", "0.0.0.0:0"), ("spin-client-addr", peer), ("x-forwarded-for", forwarded)]);
+            let sent = Headers::from([
+                ("spin-client-addr", "0.0.0.0:0"),
+                ("spin-client-addr", peer),
+                ("x-forwarded-for", forwarded),
+            ]);
             (client_address(&sent, &[]), is_from_inside(&sent))
         };
         assert_eq!(address("0.0.0.0:0", "192.0.2.7"), ("192.0.2.7".parse().ok(), true));
