@@ -17,6 +17,8 @@ use crate::{
     words::{self, Event},
 };
 
+/// Agents that this page asks for and counts; a plus says that there are more.
+const COUNTED: &str = "100";
 /// Rows of the tree on this page.
 const MOST: usize = 40;
 
@@ -26,8 +28,10 @@ struct HomePage {
     shell: Shell,
     rows: Vec<AgentRow>,
     back: &'static str,
-    /// `12`, or `200+` when there are more than were asked for.
+    /// `12`, or `100+` when there are more than were asked for.
     all: String,
+    /// The plus.
+    more: &'static str,
     running: usize,
     paused: usize,
     stopped: usize,
@@ -49,7 +53,7 @@ async fn show(app: &App) -> Result<Response, Trouble> {
     let api = Api::of(app)?;
     let (shell, list, trail) = join3(
         Shell::load(app, &api, "Home", "home"),
-        api.get(route::AGENTS_LIST, &[], &[("limit", "200")]),
+        api.get(route::AGENTS_LIST, &[], &[("limit", COUNTED)]),
         api.get(route::AUDIT_LIST, &[], &[("limit", "10")]),
     )
     .await;
@@ -66,6 +70,7 @@ async fn show(app: &App) -> Result<Response, Trouble> {
         rows: agents::tree(agents, &shell, MOST),
         back: "/",
         all: format!("{}{more}", agents.len()),
+        more,
         running: in_state("running"),
         paused: in_state("paused"),
         stopped: in_state("stopped"),
