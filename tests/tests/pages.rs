@@ -372,6 +372,26 @@ fn a_page_passes_the_visitors_own_address_on() {
     assert!(addresses.iter().all(|address| address == "127.0.0.1" || address.is_null()), "{addresses:?}");
 }
 
+/// R71: the host that a page asks for is named by our component alone; elsewhere than on loopback a page without `public_url` says what
+/// is missing.
+#[test]
+fn nobody_outside_names_another_host() {
+    let (server, admin) = Server::with_admin();
+    let asked = |path: &str| {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: accredit.example\r\nx-forwarded-host: 127.0.0.1:3000\r\nspin-client-addr: 0.0.0.0:0\r\n\
+             accept: text/html\r\ncookie: accredit={}\r\nconnection: close\r\n\r\n",
+            admin.bearer()
+        );
+        server.nobody().raw(path, request.as_bytes())
+    };
+    asked("/api/auth/whoami").refused(401, "missing_credential");
+    leads_to(&asked("/tokens"), "/login?next=%2Ftokens");
+    let login = asked("/login");
+    is_page(&login);
+    assert!(login.text().contains("public_url") && !login.text().contains("<form"), "{}", login.text());
+}
+
 /// R22: a server is set up once, in the browser.
 #[test]
 fn a_server_is_set_up_once() {

@@ -3,7 +3,7 @@
 use askama::Template;
 use common::{error::ApiError, route};
 use serde_json::{Value as Json, json};
-use service::{app::App, response::Response};
+use service::{app::App, credential, response::Response};
 
 use crate::{
     api::{Api, Change, Refusal, Trouble},
@@ -18,6 +18,8 @@ struct SetupPage {
     frame: Frame,
     csrf: String,
     typed: Form,
+    /// The site has no address that a session could be kept for.
+    is_unsafe: bool,
 }
 
 /// `GET /setup`, until somebody has.
@@ -32,7 +34,8 @@ fn show(app: &App, typed: Form, refusal: Option<Refusal>) -> Result<Response, Tr
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let token = FormToken::of(app);
     let frame = Frame::new(app, "Set up", refusal.map(Note::from));
-    let page = SetupPage { frame, csrf: token.text.clone(), typed };
+    let is_unsafe = credential::cookie_name(app).is_none();
+    let page = SetupPage { frame, csrf: token.text.clone(), typed, is_unsafe };
     Ok(token.set(write_with(&page, status)?))
 }
 
