@@ -713,6 +713,16 @@ fn own_tokens_and_sessions_are_kept_by_forms() {
     leads_to(&browser.submit("/tokens", "/sessions/others/end", &[]), "/tokens?done=ended");
     assert_eq!(other.get("/api/auth/whoami").status(), 401);
     admin.get("/api/auth/whoami").is(200);
+    let wrong = browser.submit(
+        "/tokens",
+        "/profile/password",
+        &[("current", "not-my-password"), ("new", "purple-otter-lamp-nine")],
+    );
+    is_page(&wrong);
+    assert!(wrong.status() >= 400 && !wrong.text().contains("purple-otter"), "{}", wrong.text());
+    let right = [("current", PASSWORD), ("new", "purple-otter-lamp-nine")];
+    leads_to(&browser.submit("/tokens", "/profile/password", &right), "/tokens?done=password");
+    leads_to(&Browser::new(&server).sign_in("ada@example.com", "purple-otter-lamp-nine", "/"), "/");
 }
 
 /// An outage is a page, never a 500.

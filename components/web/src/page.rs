@@ -43,6 +43,7 @@ const DONE: &[(&str, &str)] = &[
     ("denied", "Denied. The agent was told."),
     ("ended", "Signed out there."),
     ("marked", "Marked as read."),
+    ("password", "Your password is changed. Your other sessions are ended."),
     ("paused", "Paused, with all agents below it. Requests are refused from now on."),
     ("restarted", "Restarted."),
     ("resumed", "Resumed."),

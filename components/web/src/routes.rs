@@ -13,6 +13,7 @@ fn routes() -> Routes {
         .on_open(route::WEB_SETUP, setup::form)
         .on_open(route::WEB_SET_UP, setup::set_up)
         .on_open(route::WEB_PROFILE, tokens::profile)
+        .on_open(route::WEB_PASSWORD, tokens::change_password)
         .on_open(route::WEB_AGENTS, agents::list)
         .on_open(route::WEB_AGENT, agent::overview)
         .on_open(route::WEB_AGENT_TAB, agent::tab)

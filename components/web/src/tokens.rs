@@ -1,4 +1,4 @@
-//! `/tokens`: the visitor's personal access tokens and sessions.
+//! `/tokens`: the visitor's personal access tokens, sessions and password.
 
 use askama::Template;
 use common::{
@@ -6,7 +6,7 @@ use common::{
     route,
 };
 use futures_util::future::join3;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use service::{app::App, extract::Path, response::Response};
 
 use crate::{
@@ -187,6 +187,22 @@ pub(crate) async fn end_session(app: App, Path(id): Path, typed: Form) -> Result
         match ended {
             Ok(_) => Ok(see(&app, "/tokens?done=ended")),
             Err(trouble) => again(&app, &typed, trouble).await,
+        }
+    })
+    .await
+}
+
+/// `POST /profile/password`.
+pub(crate) async fn change_password(app: App, typed: Form) -> Result<Response, ApiError> {
+    answer(&app, async {
+        let mut body = json!({ "new": typed.raw("new") });
+        if let (Some(members), false) = (body.as_object_mut(), typed.raw("current").is_empty()) {
+            members.insert("current".to_owned(), typed.raw("current").into());
+        }
+        let changed = Api::of(&app)?.change(route::PASSWORD_CHANGE, &[], Change { form: &typed, body }).await;
+        match changed {
+            Ok(_) => Ok(see(&app, "/tokens?done=password")),
+            Err(trouble) => again(&app, &Form::default(), trouble).await,
         }
     })
     .await

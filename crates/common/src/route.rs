@@ -547,6 +547,7 @@ routes! {
         WEB_SETUP = get("/setup", "Set-up form, until the server is bootstrapped").public().any_query();
         WEB_SET_UP = post("/setup", "Bootstrap by form").public().form().any_query();
         WEB_PROFILE = get("/profile", "Redirect to the visitor's tokens").public().any_query();
+        WEB_PASSWORD = post("/profile/password", "Change the visitor's own password by form").public().form().any_query();
         WEB_AGENTS = get("/agents", "Agents: search, filter").public().any_query();
         WEB_AGENT = get("/agents/{name}", "An agent: its state").public().any_query();
         WEB_AGENT_TAB = get("/agents/{name}/{part}", "An agent: credentials, sharing, why, log, history").public().any_query();
