@@ -63,7 +63,7 @@ impl Refusal {
 
     /// Whether the visitor can mend it in the form.
     pub(crate) fn is_for_the_form(&self) -> bool {
-        self.slug == "csrf_failed" || !matches!(self.status, 403 | 404)
+        matches!(self.slug.as_str(), "csrf_failed" | "wrong_password") || !matches!(self.status, 403 | 404)
     }
 }
 
