@@ -218,7 +218,14 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         site.ask(row, Refused, client, &path, body);
     }
 
-    // What makes a right less, as the body says.
+    // What makes a right less, as the body says: also when sign-ins have used up all that is kept for them.
+    let use_up = |server: &Server| {
+        server.execute("INSERT INTO attempts (key, count, ends_at) VALUES (randomblob(17000000), 2, 9000000000000)");
+        let sign_in = json!({ "email": "ada@example.com", "password": PASSWORD });
+        server.nobody().post("/auth/token", &sign_in).refused(503, "storage_full");
+    };
+    let give_back = |server: &Server| server.execute("DELETE FROM attempts WHERE count = 2 AND length(key) > 32");
+    use_up(&site.server);
     let changed = json!({ "current": PASSWORD, "new": "another-long-password" });
     site.ask("POST /auth/password", Works, &max, "/auth/password", &changed);
     site.ask(
@@ -228,11 +235,13 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         &format!("/api/users/{max_id}/set-password"),
         &password,
     );
+    give_back(&site.server);
     let max = site.server.sign_in("max@example.com", None);
     site.server.sign_in("max@example.com", None);
     let sessions = max.get("/auth/sessions").is(200)["items"].clone();
     let ended = sessions.as_array().unwrap().iter().find(|session| session["current"] == false).unwrap();
     let ended = text(&ended["id"]).to_owned();
+    use_up(&site.server);
     site.ask("PATCH /api/users/{id}", Works, admin, &format!("/api/users/{max_id}"), &json!({ "role": "member" }));
     for narrower in [
         json!({ "tier": 4 }),
@@ -248,6 +257,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     let after = site.ask("PUT /api/agents/{name}", Works, admin, "/api/agents/fifth", &put);
     assert_eq!((&after["max_concurrent_tasks"], &after["tier"]), (&json!(2), &json!(5)));
     site.ask("PUT /api/presets/{name}", Works, admin, "/api/presets/own", &preset(&["agents.read"]));
+    give_back(&site.server);
 
     // What takes one away, and what only reads, marks or deletes.
     let sign_in = json!({ "email": "max@example.com", "password": PASSWORD });

@@ -8,7 +8,7 @@
 
 use common::{
     error::{ApiError, Code},
-    id::{AccessRequestId, NotificationId},
+    id::AccessRequestId,
     role::Role,
     scope::{Patterns, Scope, Scopes},
     secret::Kind,
@@ -32,7 +32,6 @@ use service::{
 use store::{
     access_request::{self, AccessRequest, AccessRequestState, Filter, InsertOutcome},
     db::Rows,
-    inbox, notification,
 };
 
 /// The most characters of a reason.
@@ -171,9 +170,7 @@ async fn notify_owner(write: &Write<'_>, new: &access_request::New<'_>) -> Resul
     let body = format!(
         "Scope: {scope}\nHours: {hours}\nReason, in the agent's words: \"{reason}\"\nTo decide, send POST /api/access-requests/{id}/approve or POST /api/access-requests/{id}/deny.",
     );
-    let id = NotificationId::generate(write.now(), write.app().chance());
-    let text = (title.as_str(), body.as_str());
-    Ok(notification::insert_own(&write.tx, &id, caller.tenant_id(), caller.user_id(), text, write.now()).await?)
+    write.notify(caller.user_id(), &title, &body).await
 }
 
 form! {
@@ -221,7 +218,7 @@ async fn decide<T>(
 /// Ends a decision: puts an event into the agent's inbox and answers with the request as it is now. The audit row is about the agent, so
 /// that every caller that may read the agent sees it.
 async fn decided(write: &Write<'_>, before: AccessRequest, event: &str, data: Json) -> Result<Done, ApiError> {
-    inbox::push(&write.tx, &before.agent.id, event, &data, write.now()).await?;
+    write.push(&before.agent.id, event, &data).await?;
     let now = access_request::get(&write.tx, write.caller.subject(), before.id.as_str(), write.now()).await?;
     let audited = json!({ "request": before.id, "state": before.state, "scope": before.scope });
     Ok(Answer::ok(&now)?.audited(before.agent.id, audited, data))

@@ -26,7 +26,6 @@ use service::{
 use store::{
     agent::{self, Agent, archived::Archived, tree},
     db::Rows,
-    inbox,
 };
 
 /// The most labels of an agent.
@@ -262,7 +261,7 @@ pub(crate) async fn narrow_below(write: &Write<'_>, top: &Agent) -> Result<(), A
         }
         if scope != agent.scope {
             tree::narrow(&write.tx, &agent.id, &scope, write.now()).await?;
-            inbox::push(&write.tx, &agent.id, "limit_changed", &json!({ "scope": scope }), write.now()).await?;
+            write.push(&agent.id, "limit_changed", &json!({ "scope": scope })).await?;
             let (before, after) = (json!({ "scope": agent.scope }), json!({ "scope": scope, "with": top.id }));
             write.record("agent.update", agent.id.as_str(), before, after).await?;
         }

@@ -3,7 +3,7 @@
 use common::{
     agent::{AgentSettings, AgentState, MOST_CENTS},
     error::{ApiError, Code},
-    id::{AgentId, NotificationId, UserId},
+    id::{AgentId, UserId},
     scope::{Patterns, Scopes},
     text::within,
 };
@@ -18,7 +18,7 @@ use service::{
 };
 use store::{
     agent::{self, Agent, state::parent_halted, tree},
-    audit, inbox, notification,
+    audit,
     permission::DEEPEST,
 };
 
@@ -219,7 +219,7 @@ impl Edit {
                 "scope": settings.scope, "tier": settings.tier, "max_concurrent_tasks": settings.max_concurrent_tasks,
                 "budget_cents": settings.budget_cents, "spent_cents": settings.spent_cents,
             });
-            inbox::push(&write.tx, &before.id, "limit_changed", &limits, write.now()).await?;
+            write.push(&before.id, "limit_changed", &limits).await?;
         }
         if settings.scope != before.settings.scope {
             narrow_below(write, before).await?;
@@ -268,10 +268,9 @@ fn bounds(settings: &AgentSettings) -> (&Patterns, i64, i64, Option<i64>, i64) {
 async fn transfer(write: &Write<'_>, agent: &Agent, owner: &UserId) -> Result<(), ApiError> {
     let origin = write.origin();
     tree::transfer(&write.tx, (&origin, write.action()), &agent.id, owner).await?;
-    let id = NotificationId::generate(origin.now, origin.chance);
     let title = format!("You now own the agent {}", agent.name);
     let body = format!("{} gave it to you, with all agents below it.", write.caller.email());
-    notification::insert_own(&write.tx, &id, origin.tenant, owner, (&title, &body), origin.now).await?;
+    write.notify(owner, &title, &body).await?;
     let body = format!(
         "{} gave the agent {}, with all agents below it, to another owner. Its credentials, keys and grants have ended.",
         write.author(),

@@ -25,7 +25,6 @@ use service::{
 use store::{
     db::Rows,
     grant::{self, Inserted},
-    inbox,
 };
 
 /// The agent or the key that grants are about.
@@ -213,7 +212,7 @@ async fn tell(write: &Write<'_>, shared: &Shared, taken: &[grant::Grant]) -> Res
         if let Ok(agent) = AgentId::try_from(subject.clone()) {
             if write.caller.agent_id() != Some(&agent) {
                 let data = json!({ "agent": shared.agent, "agent_id": shared.agent_id, "key": shared.key, "relation": relation });
-                inbox::push(&write.tx, &agent, "grant_taken", &data, write.now()).await?;
+                write.push(&agent, "grant_taken", &data).await?;
             }
         } else if let Ok(user) = UserId::try_from(subject) {
             let (of, key) = match &shared.key {
@@ -288,6 +287,47 @@ mod tests {
         t.as_(&ada, "DELETE", GRANTS, json!({ "subject": "max@example.com" })).await.is(204);
         t.as_(&max, "GET", "/api/agents/scout", Null).await.refused(404, "agent_not_found");
         assert_eq!(t.number("SELECT count(*) FROM audit WHERE action IN ('agent.share', 'agent.unshare')").await, 4);
+    }
+
+    /// R86: giving and taking a grant again and again fills neither a person's notifications nor an agent's inbox: what one person causes
+    /// there is bounded, the last one says that there was more, and what others cause is still told.
+    #[tokio::test]
+    async fn nobody_floods_others_with_what_the_server_tells() {
+        let Stage { t, ada, max, helper } = stage().await;
+        let eve = t.user(&ada.tenant, "eve@example.com", Role::Admin).await;
+        let take = async |by: &Actor, subject: &str| {
+            t.as_(by, "POST", GRANTS, json!({ "subject": subject, "relation": "viewer" })).await.is(201);
+            t.as_(by, "DELETE", GRANTS, json!({ "subject": subject })).await.is(204);
+        };
+        for _ in 0..60 {
+            take(&ada, "max@example.com").await;
+        }
+        let told = "SELECT title FROM notifications";
+        let titles = t.texts("SELECT count(*) || ' ' || title FROM notifications GROUP BY title ORDER BY title").await;
+        let more = "1 More was changed than these notifications say";
+        assert_eq!(titles, [more, "50 You are no longer viewer of scout"]);
+        take(&eve, "max@example.com").await;
+        assert_eq!(t.texts(told).await.len(), 52);
+        t.execute("UPDATE notifications SET read_at = 1").await.unwrap();
+        take(&ada, "max@example.com").await;
+        assert_eq!(t.texts(told).await.len(), 53);
+        // The same of an agent's events.
+        let helper = helper.agent.as_ref().unwrap();
+        t.grant(helper, &ada.tenant, ada.user.as_str(), "viewer", &max.user).await;
+        t.execute(&format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 999)
+             INSERT INTO inbox (agent_id, seq, kind, data, created_at, caused_by) SELECT '{helper}', -i, 'x', '{{}}', 0, '{}' FROM n",
+            ada.user
+        ))
+        .await
+        .unwrap();
+        for by in [&ada, &ada, &eve] {
+            take(by, helper.as_str()).await;
+        }
+        let by = format!("SELECT count(*) FROM inbox WHERE agent_id = '{helper}' AND seq > 0 AND caused_by = ");
+        assert_eq!(t.number(&format!("{by} '{}'", ada.user)).await, 1);
+        assert_eq!(t.number(&format!("{by} '{}'", eve.user)).await, 1);
+        assert_eq!(t.number(&format!("SELECT bytes FROM usage WHERE subject_id = '{}'", max.user)).await, 0);
     }
 
     /// R8: an agent owns itself, so a caller that may not share or archive it cannot give it a token that can.

@@ -86,8 +86,9 @@ pub(crate) async fn append(
         return Err(Code::OwnLogOnly.with("agent", found.name));
     };
     let appended = lines.len();
-    if !log::append(app.db(), agent, Json::Array(lines).to_string(), &app.settings().quotas, app.now()).await? {
-        quota::check_bytes(&app, app.db(), &caller, caller.user_id()).await?;
+    let (most, of_tenant) = (quota::own_bytes(&app, &caller), app.settings().quotas.of_tenant().bytes);
+    if !log::append(app.db(), agent, Json::Array(lines).to_string(), (most, of_tenant), app.now()).await? {
+        quota::check_bytes(&app, app.db(), caller.tenant_id(), (caller.user_id(), most)).await?;
         return Err(Code::AgentNotFound.into()); // archived since the caller was looked up
     }
     json(StatusCode::CREATED, &json!({ "appended": appended }))

@@ -26,7 +26,6 @@ use service::{
 use store::{
     agent::Agent,
     credential::{self, ActiveToken},
-    inbox,
 };
 
 form! {
@@ -119,10 +118,11 @@ pub(crate) async fn issue(change: Change<Body<Issue>>, Path(name): Path) -> Resu
         .on_agent(&name, async |write, agent, _| {
             let Plan { scope, expires_at, grace, warnings, grantee } = Plan::make(write, &agent, requested).await?;
             let grace_ends = (grace > 0).then(|| write.now().plus_seconds(grace));
-            credential::replace_active(&write.tx, &agent.id, grace_ends, write.now()).await?;
+            let id = CredentialId::generate(write.now(), write.app().chance());
+            credential::replace_active(&write.tx, &agent.id, &id, grace_ends, write.now()).await?;
             let new = NewCredential {
                 kind: Kind::AgentToken,
-                id: CredentialId::generate(write.now(), write.app().chance()),
+                id,
                 user: &agent.owner.id,
                 agent: Some(&agent.id),
                 key: None,
@@ -134,7 +134,7 @@ pub(crate) async fn issue(change: Change<Body<Issue>>, Path(name): Path) -> Resu
             let secret = mint::credential(&write.tx, &write.origin(), &new).await?;
             if write.caller.agent_id() != Some(&agent.id) {
                 let data = json!({ "token": new.id, "grace_ends": grace_ends });
-                inbox::push(&write.tx, &agent.id, "token_rotated", &data, write.now()).await?;
+                write.push(&agent.id, "token_rotated", &data).await?;
             }
             let issued = Issued {
                 token: secret.reveal(),

@@ -85,14 +85,16 @@ pub(crate) async fn notify(
         user: user.map(str::trim),
         now: app.now(),
         kept,
+        caller: IdempotencyKey::whose(&caller),
         most: app.settings().quotas.notifications,
+        is_owners: caller.grantee().is_none(),
     };
     match notification::notify(app.db(), agent, &new, app.now().plus_seconds(KEPT_FOR)).await {
         Ok(true) => Ok(answer.into_response()),
-        Ok(false) if key.is_some() && kept_answer::is_full(app.db(), agent.as_str()).await? => {
+        Ok(false) if key.is_some() && kept_answer::is_full(app.db(), new.caller).await? => {
             Err(Code::TooManyKeys.into())
         }
-        Ok(false) if notification::is_enough(app.db(), agent, new.user, new.most).await? => {
+        Ok(false) if notification::is_enough(app.db(), agent, new.user, new.most, new.is_owners).await? => {
             Err(quota::reached("notifications", FREE, "person", new.most))
         }
         Ok(false) => Err(Code::RecipientNotFound.into()),

@@ -14,7 +14,7 @@ use service::{
     app::App,
     caller::Caller,
     extract::Body,
-    form,
+    form, quota,
     response::{Response, no_content},
 };
 use store::{
@@ -105,9 +105,11 @@ async fn notify(
     let data = json!({ "whose": whose, "prefix": prefix, "text": body });
     let title =
         if was_live { "A leaked credential was revoked" } else { "A credential that no longer works was leaked" };
+    let cause = quota::person_behind(tx, found).await?;
     for user in user::owner_and_admins(tx, found.tenant_id(), found.user_id()).await? {
         let id = NotificationId::generate(app.now(), app.chance());
-        notification::insert_own(tx, &id, found.tenant_id(), &user.id, (title, &body), app.now()).await?;
+        notification::insert_own(tx, &id, found.tenant_id(), (&user.id, Some(&cause)), (title, &body), app.now())
+            .await?;
         if app.settings().mail_provider.is_some() {
             let (user, recipient) = (&user.id, user.email.as_str());
             let mail =

@@ -401,6 +401,9 @@ errors! {
         "Use the token that replaced it. If that token is lost, send POST /auth/tokens/{successor}/rotate from a session.",
         agent: "Use the token that replaced it. If the request that replaced it had an Idempotency-Key, repeat that request to get the token again. If the token is lost, ask {owner} for {step} before the grace period ends.",
         page: "/docs/agents/concepts/credentials#rotation";
+    IdempotencyEnded 409 "idempotency_ended": "The request with this Idempotency-Key was carried out, but a credential in its response has ended since.",
+        "Look with GET at what the request made, and issue a new credential there if one is needed. To do everything anew, send the request with a new Idempotency-Key.",
+        page: "/docs/agents/concepts/idempotency";
     IdempotencyOtherCredential 409 "idempotency_other_credential": "The first response to this Idempotency-Key holds a secret, so only the credential that received it can get it again.",
         "Repeat the request with the credential that sent it first, or send it with a new Idempotency-Key to do it anew.",
         page: "/docs/agents/concepts/idempotency";
@@ -517,6 +520,7 @@ pub struct ApiError(Box<Inner>);
 struct Inner {
     code: Code,
     detail: Option<String>,
+    fix: Option<String>,
     params: Vec<(&'static str, String)>,
     extra: Map<String, Json>,
     missing_scopes: Option<ScopeSet>,
@@ -530,6 +534,7 @@ impl From<Code> for ApiError {
         Self(Box::new(Inner {
             code,
             detail: None,
+            fix: None,
             params: Vec::new(),
             extra: Map::new(),
             missing_scopes: None,
@@ -584,6 +589,13 @@ impl ApiError {
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = Some(detail.into());
+        self
+    }
+
+    /// Replaces the table's fix, for whoever reads it.
+    #[must_use]
+    pub fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.0.fix = Some(fix.into());
         self
     }
 
@@ -676,7 +688,7 @@ impl ApiError {
         Envelope {
             error: row.slug,
             detail: self.0.detail.as_deref().unwrap_or(row.detail),
-            fix: filled(template, &params),
+            fix: self.0.fix.as_deref().map_or_else(|| filled(template, &params), Cow::Borrowed),
             doc_url: self.page(link),
             extra: &self.0.extra,
             problem: None,

@@ -152,6 +152,17 @@ impl Secret {
         place(text).is_some()
     }
 
+    /// All of our credentials that a text holds.
+    pub fn all_in(text: &str) -> Vec<Self> {
+        let (mut found, mut rest) = (Vec::new(), text);
+        while let Some((secret, after)) = place(rest.as_bytes()).and_then(|at| rest.get(at..)?.split_at_checked(LENGTH))
+        {
+            found.extend(Self::parse(secret));
+            rest = after;
+        }
+        found
+    }
+
     /// The text up to the first of our credentials, for texts that must be kept whatever was sent.
     pub fn cut_off(mut text: String) -> String {
         if let Some(at) = place(text.as_bytes()) {

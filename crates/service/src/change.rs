@@ -225,7 +225,10 @@ fn begin<'a>(
         match first {
             // What takes a right away is done again: meanwhile somebody may have given it back.
             Some(answer) if route.rights != Rights::Takes => Ok(Begun::Replayed(answer)),
-            first => Ok(Begun::Write(Box::new(Write { tx, caller, app, route, kept, first }))),
+            first => {
+                let cause = quota::person_behind(&tx, &caller).await?;
+                Ok(Begun::Write(Box::new(Write { tx, caller, cause, app, route, kept, first })))
+            }
         }
     })
 }
@@ -239,6 +242,8 @@ pub struct Write<'a> {
     pub tx: Tx<'a>,
     /// The caller as the database knows it now.
     pub caller: Caller,
+    /// The person behind the caller: what the change causes counts for their quotas.
+    pub cause: UserId,
     app: &'a App,
     route: &'static Route,
     kept: Option<IdempotencyKey>,
@@ -283,8 +288,19 @@ impl Write<'_> {
         if user == self.caller.user_id() {
             return Ok(());
         }
+        self.notify(user, title, body).await
+    }
+
+    /// Sends a person a notification of the server's own.
+    pub async fn notify(&self, user: &UserId, title: &str, body: &str) -> Result<(), ApiError> {
         let id = NotificationId::generate(self.now(), self.app.chance());
-        Ok(notification::insert_own(&self.tx, &id, self.caller.tenant_id(), user, (title, body), self.now()).await?)
+        let whose = (user, Some(&self.cause));
+        Ok(notification::insert_own(&self.tx, &id, self.caller.tenant_id(), whose, (title, body), self.now()).await?)
+    }
+
+    /// Puts an event into an agent's inbox. `None`: it holds as many events of this person's making as it may.
+    pub async fn push(&self, agent: &AgentId, kind: &str, data: &Json) -> Result<Option<i64>, ApiError> {
+        Ok(inbox::push(&self.tx, agent, &self.cause, (kind, data), self.now()).await?)
     }
 
     /// The same of credentials of an agent, which gets an event, too, unless it did it itself.
@@ -298,7 +314,7 @@ impl Write<'_> {
         let (id, name) = agent;
         if self.caller.agent_id() != Some(id) && !ended.is_empty() {
             let data = serde_json::json!({ "credentials": ended, "grantee": null });
-            inbox::push(&self.tx, id, "credentials_ended", &data, self.now()).await?;
+            self.push(id, "credentials_ended", &data).await?;
         }
         let by = self.author();
         let body = format!("{by} {what} of the agent {name}. If the agent needs another one, issue it.");
@@ -335,7 +351,7 @@ impl<'a> Write<'a> {
                 Rights::Decided | Rights::Gives => Purpose::Durable,
             };
             let gives = purpose == Purpose::Durable;
-            let (app, caller) = (self.app, &self.caller);
+            let (app, caller, cause) = (self.app, &self.caller, &self.cause);
             let mut bytes = 0;
             for Audited { object, before, after } in changes {
                 let event = Event { action: self.action(), object: &object, before, after };
@@ -343,15 +359,21 @@ impl<'a> Write<'a> {
                 audit::insert(&self.tx, &self.origin(), &event).await?;
             }
             if gives {
-                quota::count_trail(app, &self.tx, caller, bytes).await?;
+                quota::count_trail(app, &self.tx, cause, bytes).await?;
             }
-            grantee::end(&self.tx, &self.origin()).await?;
+            grantee::end(&self.tx, &self.origin(), cause).await?;
             if let Some(kept) = &self.kept {
-                let has_room = quota::has_room(app, &self.tx, caller).await?;
-                let is_kept = has_room && kept.keep(app, &self.tx, caller, &answer).await?;
+                let person = (cause, app.settings().quotas.bytes);
+                let is_kept = match quota::check_bytes(app, &self.tx, caller.tenant_id(), person).await {
+                    Ok(()) if kept.keep(app, &self.tx, (caller, cause), &answer).await? => Ok(()),
+                    Ok(()) => Err(Code::TooManyKeys.into()),
+                    Err(refusal) => Err(refusal),
+                };
                 // What takes a right away needs no kept answer.
-                if !is_kept && gives {
-                    return Err(Code::TooManyKeys.into());
+                if let Err(refusal) = is_kept
+                    && (gives || refusal.code().row().status >= 500)
+                {
+                    return Err(refusal);
                 }
             }
             self.tx.commit_as(purpose).await?;

@@ -8,9 +8,14 @@ use common::{
 };
 use store::credential::{AgentRow, CredentialRow};
 
-/// The refusal of a credential that ended, with the step to the next one.
+/// The refusal of a credential that ended, with the step to the next one. Of one that was replaced the next one is there: a client that
+/// lost the answer goes on with that one, and makes no third.
 pub(crate) fn ended(row: &CredentialRow, code: Code) -> ApiError {
-    let Some(agent) = &row.agent else { return code.into() };
+    let Some(agent) = &row.agent else {
+        let Some(next) = &row.replaced_by else { return code.into() };
+        let step = format!("rotate it with a session: POST /auth/tokens/{next}/rotate");
+        return replaced(code, next, &step);
+    };
     // The name of an archived agent may belong to another one by now: it is registered again.
     let name = &agent.name;
     let step = match row.kind {
@@ -18,7 +23,16 @@ pub(crate) fn ended(row: &CredentialRow, code: Code) -> ApiError {
         Kind::ApiKey => format!("POST /api/agents/{name}/keys {{\"name\": \"<a new name>\"}}"),
         _ => format!("POST /api/agents/{name}/token/issue"),
     };
-    code.with("step", step)
+    match &row.replaced_by {
+        Some(next) if !agent.is_archived => replaced(code, next, &format!("ask {} for another: {step}", row.email)),
+        _ => code.with("step", step),
+    }
+}
+
+fn replaced(code: Code, next: &str, step: &str) -> ApiError {
+    code.detail(format!("This credential was replaced by {next} and has ended."))
+        .fix(format!("Use the credential that replaced it, {next}. If that one is lost, {step}."))
+        .extra("replaced_by", next)
 }
 
 /// The refusal of a caller that lacks a scope. An agent reads how to ask for it, a person how to get it. `allows`: the roles whose

@@ -2,7 +2,7 @@
 
 use common::{
     error::{ApiError, Code},
-    id::NotificationId,
+    id::{NotificationId, UserId},
     permission::Action,
     time::Timestamp,
 };
@@ -33,14 +33,14 @@ pub async fn of(reads: &dyn Rows, caller: &Caller, agent: &Agent, now: Timestamp
 
 /// Ends the credentials whose grants this change took away. Each agent has an audit row of its own and an event; its owner is notified,
 /// unless the change is theirs.
-pub(crate) async fn end(tx: &Tx<'_>, origin: &Origin<'_>) -> Result<(), ApiError> {
+pub(crate) async fn end(tx: &Tx<'_>, origin: &Origin<'_>, cause: &UserId) -> Result<(), ApiError> {
     let mut rest = grantee::end(tx, origin.tenant, origin.now).await?;
     while let Some(Ended { agent, agent_name, owner, grantee, .. }) = rest.first().cloned() {
         let (these, others): (Vec<Ended>, Vec<Ended>) = rest.into_iter().partition(|ended| ended.agent == agent);
         rest = others;
         let ids: Vec<&str> = these.iter().map(|ended| ended.id.as_str()).collect();
         let data = json!({ "credentials": ids, "grantee": grantee });
-        inbox::push(tx, &agent, "credentials_ended", &data, origin.now).await?;
+        inbox::push(tx, &agent, cause, ("credentials_ended", &data), origin.now).await?;
         if origin.user != Some(&owner) {
             let title = format!("Credentials of {agent_name} ended");
             let body = format!(
@@ -48,7 +48,8 @@ pub(crate) async fn end(tx: &Tx<'_>, origin: &Origin<'_>) -> Result<(), ApiError
                 ids.join(", ")
             );
             let id = NotificationId::generate(origin.now, origin.chance);
-            notification::insert_own(tx, &id, origin.tenant, &owner, (&title, &body), origin.now).await?;
+            notification::insert_own(tx, &id, origin.tenant, (&owner, Some(cause)), (&title, &body), origin.now)
+                .await?;
         }
         let event = Event { action: "credential.end", object: agent.as_str(), before: data, after: Null };
         audit::insert(tx, origin, &event).await?;

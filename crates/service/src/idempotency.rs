@@ -11,10 +11,13 @@
 use bytes::Bytes;
 use common::{
     error::{ApiError, Code},
+    id::UserId,
     secret::{Digest, Key, Secret},
+    time::Timestamp,
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 use store::{
+    credential::{self, status::CredentialStatus},
     db::{Rows, Tx},
     kept_answer::{self, KeptAnswer},
 };
@@ -78,8 +81,13 @@ impl IdempotencyKey {
         }))
     }
 
-    /// The answer in a row, if this request may have it.
-    fn open(&self, caller: &Caller, row: &KeptAnswer) -> Result<Response, ApiError> {
+    /// The answer in a row, if this request may have it, and if what it holds has not ended: a dead credential would pass for a live one.
+    async fn open(
+        &self,
+        (reads, now): (&dyn Rows, Timestamp),
+        caller: &Caller,
+        row: &KeptAnswer,
+    ) -> Result<Response, ApiError> {
         if !row.body_mac_matches(&self.body_mac) {
             return Err(Code::IdempotencyMismatch.into());
         }
@@ -89,6 +97,16 @@ impl IdempotencyKey {
         let key = if row.holds_secret { &self.private } else { &self.common };
         let opened = key.open(&row.answer, self.digest.bytes());
         let text = opened.ok_or_else(|| ApiError::from(Code::Internal).cause("a kept response could not be opened"))?;
+        if row.holds_secret {
+            for secret in Secret::all_in(&String::from_utf8_lossy(&text)) {
+                let found = credential::find(reads, &secret.digest(), now).await?;
+                if found
+                    .is_some_and(|found| matches!(found.status, CredentialStatus::Revoked | CredentialStatus::Expired))
+                {
+                    return Err(Code::IdempotencyEnded.into());
+                }
+            }
+        }
         let status = u16::try_from(row.status).ok().and_then(|status| StatusCode::from_u16(status).ok());
         let status =
             status.ok_or_else(|| ApiError::from(Code::Internal).cause("a kept response has no valid status"))?;
@@ -125,16 +143,28 @@ impl IdempotencyKey {
     /// The first answer, if the request was sent before.
     pub async fn replay(&self, app: &App, reads: &dyn Rows, caller: &Caller) -> Result<Option<Response>, ApiError> {
         match kept_answer::find(reads, &self.digest, app.now()).await? {
-            Some(row) => self.open(caller, &row).map(Some),
+            Some(row) => self.open((reads, app.now()), caller, &row).await.map(Some),
             None => Ok(None),
         }
     }
 
+    /// The id of the caller that a kept answer counts for. What is kept for a credential that rests on an editor's grant takes nothing
+    /// from the agent's other credentials.
+    pub fn whose(caller: &Caller) -> &str {
+        caller.grantee().unwrap_or_else(|| caller.subject().id())
+    }
+
     /// Keeps the answer, in the transaction of the change that it answers; `false`: the caller has as many as it may have.
-    pub(crate) async fn keep(&self, app: &App, tx: &Tx<'_>, caller: &Caller, first: &Answer) -> Result<bool, ApiError> {
+    pub(crate) async fn keep(
+        &self,
+        app: &App,
+        tx: &Tx<'_>,
+        (caller, cause): (&Caller, &UserId),
+        first: &Answer,
+    ) -> Result<bool, ApiError> {
         let row = self.seal(app, caller, first)?;
-        let (owner, ends) = (caller.subject().id(), app.now().plus_seconds(KEPT_FOR));
-        let whose = (owner, caller.user_id().as_str());
+        let whose = (Self::whose(caller), cause.as_str());
+        let ends = app.now().plus_seconds(KEPT_FOR);
         Ok(kept_answer::insert(tx, &self.digest, whose, &row, ends, app.now()).await?)
     }
 }

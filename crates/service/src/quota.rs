@@ -5,10 +5,12 @@
 
 use common::{
     error::{ApiError, Code},
-    id::UserId,
+    id::{TenantId, UserId},
+    role::Role,
 };
 use serde_json::Value as Json;
 use store::{
+    agent::tree,
     audit::Event,
     db::{Rows, Tx},
     usage,
@@ -16,23 +18,55 @@ use store::{
 
 use crate::{app::App, caller::Caller};
 
+/// The person behind a caller, whom all that it causes is counted for: of a credential that rests on an editor's grant that editor, of an
+/// agent its owner.
+pub async fn person_behind(reads: &dyn Rows, caller: &Caller) -> Result<UserId, ApiError> {
+    let Some(grantee) = caller.grantee() else { return Ok(caller.user_id().clone()) };
+    let person = match UserId::try_from(grantee.to_owned()) {
+        Ok(user) => Some(user),
+        Err(_) => tree::owner(reads, grantee).await?,
+    };
+    Ok(person.unwrap_or_else(|| caller.user_id().clone()))
+}
+
+/// What this caller may use of a quota of this person: an admin and the person all of it, others half, so that nobody uses up what is
+/// another one's.
+fn most_of(caller: &Caller, owner: &UserId, quota: i64) -> i64 {
+    let is_own = caller.grantee().is_none() && (caller.user_id() == owner || caller.role() == Role::Admin);
+    if is_own { quota } else { (quota / 2).max(1) }
+}
+
+/// The bytes that an agent, with the credential that it presents, may fill of its owner's.
+#[must_use]
+pub fn own_bytes(app: &App, caller: &Caller) -> i64 {
+    most_of(caller, caller.user_id(), app.settings().quotas.bytes)
+}
+
 /// Refuses more agents of this person than they, or their tenant, may have.
 pub async fn check_agents(app: &App, reads: &dyn Rows, caller: &Caller, owner: &UserId) -> Result<(), ApiError> {
     let (quotas, now) = (app.settings().quotas, usage::find(reads, caller.tenant_id(), owner).await?);
     let free = "Archive agents that nobody needs, with DELETE /api/agents/<name>";
-    check("agents", free, (now.person.agents, quotas.agents), (now.tenant.agents, quotas.of_tenant().agents))
+    let most = most_of(caller, owner, quotas.agents);
+    check("agents", free, (now.person.agents, most), (now.tenant.agents, quotas.of_tenant().agents))
 }
 
-/// Refuses more in the inboxes and logs of this person's agents than they, or their tenant, may have there.
-pub async fn check_bytes(app: &App, reads: &dyn Rows, caller: &Caller, owner: &UserId) -> Result<(), ApiError> {
-    let (quotas, now) = (app.settings().quotas, usage::find(reads, caller.tenant_id(), owner).await?);
-    let free = "Let the agents acknowledge the events in their inboxes with POST /api/agents/me/inbox/ack, or archive and purge agents whose logs nobody needs";
-    check("stored bytes", free, (now.person.bytes, quotas.bytes), (now.tenant.bytes, quotas.of_tenant().bytes))
+/// Refuses more bytes of this person's than `most`, or than their tenant may have: in the logs of their agents, in kept answers, and in
+/// the events that they caused.
+pub async fn check_bytes(
+    app: &App,
+    reads: &dyn Rows,
+    tenant: &TenantId,
+    (person, most): (&UserId, i64),
+) -> Result<(), ApiError> {
+    let (quotas, now) = (app.settings().quotas, usage::find(reads, tenant, person).await?);
+    let free = "Let the agents that were sent messages acknowledge them with POST /api/agents/me/inbox/ack, archive and purge agents whose logs nobody needs, or wait until kept responses end after 24 hours";
+    check("stored bytes", free, (now.person.bytes, most), (now.tenant.bytes, quotas.of_tenant().bytes))
 }
 
 /// Refuses more live credentials of this person than they, or their tenant, may have.
 pub async fn check_credentials(app: &App, reads: &dyn Rows, caller: &Caller, owner: &UserId) -> Result<(), ApiError> {
-    let (own, all) = (app.settings().quotas.credentials, app.settings().quotas.of_tenant().credentials);
+    let quotas = app.settings().quotas;
+    let (own, all) = (most_of(caller, owner, quotas.credentials), quotas.of_tenant().credentials);
     let now = usage::live_credentials(reads, (caller.tenant_id(), all), (owner, own), app.now()).await?;
     let free = "Revoke personal access tokens and delete keys that nobody needs: GET /auth/tokens and GET /api/agents/<name>/keys list them";
     check("live credentials", free, (now.0, own), (now.1, all))
@@ -64,16 +98,10 @@ pub(crate) fn size(event: &Event<'_>) -> i64 {
 }
 
 /// Counts what a change adds to the audit trail; refuses it when the person has added as much in a day as they may store.
-pub(crate) async fn count_trail(app: &App, tx: &Tx<'_>, caller: &Caller, bytes: i64) -> Result<(), ApiError> {
-    let added = usage::add_to_trail(tx, caller.user_id(), bytes, app.now()).await?;
+pub(crate) async fn count_trail(app: &App, tx: &Tx<'_>, person: &UserId, bytes: i64) -> Result<(), ApiError> {
+    let added = usage::add_to_trail(tx, person, bytes, app.now()).await?;
     if added.bytes > app.settings().quotas.bytes {
         return Err(ApiError::from(Code::TooManyChanges).retry_after(app.now().seconds_until(added.ends_at)));
     }
     Ok(())
-}
-
-/// Whether the caller's person and their tenant may store more bytes.
-pub(crate) async fn has_room(app: &App, reads: &dyn Rows, caller: &Caller) -> Result<bool, ApiError> {
-    let (quotas, now) = (app.settings().quotas, usage::find(reads, caller.tenant_id(), caller.user_id()).await?);
-    Ok(now.person.bytes < quotas.bytes && now.tenant.bytes < quotas.of_tenant().bytes)
 }

@@ -1,4 +1,5 @@
-//! Table `attempts`: counters of tries that end by themselves.
+//! Table `attempts`: counters of tries that end by themselves. They go as far beyond the bound as what makes rights less: a new password is
+//! counted too, and the sessions of others must not keep it from being set.
 
 use crate::{
     args,
@@ -25,7 +26,7 @@ impl FromRow for Count {
 pub async fn count(db: &Db, key: &Digest, limit: i64, now: Timestamp, seconds: i64) -> Result<Count, DbError> {
     let rows = db
         .single(
-            Purpose::Entry,
+            Purpose::Narrowing,
             "INSERT INTO attempts (key, count, ends_at) VALUES (?1, 1, ?3)
              ON CONFLICT (key) DO UPDATE SET count = iif(ends_at > ?2, min(count, ?4) + 1, 1), ends_at = iif(ends_at > ?2, ends_at, ?3)
              RETURNING count, ends_at",
@@ -92,12 +93,12 @@ impl Guesses {
                          + ifnull((SELECT w.count FROM attempts w WHERE w.key = ?1 AND w.ends_at > ?3), 0) < ?5
                    RETURNING 1";
         let row = args![&self.wrong, &self.checking, now, now.plus_seconds(CHECKED_FOR), self.limit];
-        Ok(!db.single::<Affected>(Purpose::Entry, sql, row).await?.is_empty())
+        Ok(!db.single::<Affected>(Purpose::Narrowing, sql, row).await?.is_empty())
     }
 
     /// Ends the check of one: it was wrong, or right, or nobody knows. Until it is counted as wrong it is counted as being checked.
     pub async fn end(&self, db: &Db, was_wrong: bool, now: Timestamp) -> Result<(), DbError> {
-        let tx = db.begin(Purpose::Entry).await?;
+        let tx = db.begin(Purpose::Narrowing).await?;
         if was_wrong {
             let sql = "INSERT INTO attempts (key, count, ends_at) VALUES (?1, 1, ?3)
                        ON CONFLICT (key) DO UPDATE SET count = iif(ends_at > ?2, count + 1, 1), ends_at = iif(ends_at > ?2, ends_at, ?3)";

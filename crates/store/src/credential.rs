@@ -42,6 +42,8 @@ pub struct CredentialRow {
     pub expires_at: Option<Timestamp>,
     /// Its status now.
     pub status: CredentialStatus,
+    /// The record's id of the credential that replaced it.
+    pub replaced_by: Option<String>,
     /// Its last recorded use.
     pub last_used_at: Option<Timestamp>,
     /// From where.
@@ -93,7 +95,7 @@ impl FromRow for CredentialRow {
             return Err(DbError::Row("a credential without the editor on whose grant it rests"));
         }
         let (id, kind, prefix, scope) = (row.take()?, row.take()?, row.take()?, row.take()?);
-        let (created_at, expires_at, status) = (row.take()?, row.take()?, row.take()?);
+        let (created_at, expires_at, status, replaced_by) = (row.take()?, row.take()?, row.take()?, row.take()?);
         let (last_used_at, last_used_address) = (row.take()?, row.take()?);
         let (tenant_id, tenant) = (row.take()?, row.take()?);
         let (user, email, role) = (row.take()?, row.take()?, row.take()?);
@@ -118,6 +120,7 @@ impl FromRow for CredentialRow {
             created_at,
             expires_at,
             status,
+            replaced_by,
             last_used_at,
             last_used_address,
             subject,
@@ -139,7 +142,7 @@ static FIND: LazyLock<String> = LazyLock::new(|| {
                     SELECT e.role FROM users e
                     WHERE e.id = ifnull((SELECT g.owner_id FROM agents g WHERE g.id = c.grantee), c.grantee)) END AS er,
                 (SELECT g.scope FROM agents g WHERE g.id = c.grantee) AS es,
-                c.id, c.kind, c.prefix, c.scope, c.created_at, c.expires_at, {} AS status, c.last_used_at, c.last_used_address,
+                c.id, c.kind, c.prefix, c.scope, c.created_at, c.expires_at, {} AS status, c.replaced_by, c.last_used_at, c.last_used_address,
                 t.id, t.slug, u.id, u.email, u.role, a.id, a.name, a.state, a.scope, a.archived_at IS NOT NULL AS w,
                 a.spent_cents > a.budget_cents IS TRUE AS z,
                 CASE WHEN c.kind = 'agent_token' AND c.grantee IS NULL THEN (
@@ -440,25 +443,26 @@ pub async fn successor(
     reads.optional(sql, args![id, agent, now]).await
 }
 
-/// Makes room for a new active token: the one in its grace ends now; the active one ends now too or, when `grace_ends` is
+/// Makes room for a new active token, `successor`: the one in its grace ends now; the active one ends now too or, when `grace_ends` is
 /// given, moves into the grace until then, but never beyond its own end.
 pub async fn replace_active(
     tx: &Tx<'_>,
     agent: &AgentId,
+    successor: &CredentialId,
     grace_ends: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<(), DbError> {
     tx.execute(
-        "UPDATE credentials SET revoked_at = ?2
+        "UPDATE credentials SET revoked_at = ?2, replaced_by = ifnull(replaced_by, ?4)
          WHERE agent_id = ?1 AND kind = 'agent_token' AND revoked_at IS NULL AND (place = 'grace' OR ?3 IS NULL)",
-        args![agent, now, grace_ends],
+        args![agent, now, grace_ends, successor],
     )
     .await?;
     let Some(end) = grace_ends else { return Ok(()) };
     tx.execute(
-        "UPDATE credentials SET place = 'grace', expires_at = min(ifnull(expires_at, ?2), ?2)
+        "UPDATE credentials SET place = 'grace', expires_at = min(ifnull(expires_at, ?2), ?2), replaced_by = ?3
          WHERE agent_id = ?1 AND kind = 'agent_token' AND revoked_at IS NULL AND place = 'active'",
-        args![agent, end],
+        args![agent, end, successor],
     )
     .await
 }

@@ -62,8 +62,8 @@ impl Purpose {
 
 /// Pages that are kept for sign-ins when the database has reached its bound: 16 MiB.
 const ENTRY: i64 = 4096;
-/// Pages that are kept for what makes rights less: 8 MiB, which leaves some for the sign-ins.
-const NARROWING: i64 = 2048;
+/// Pages that are kept for what makes rights less: 32 MiB, of which sign-ins, which anybody can repeat, use no more than theirs.
+const NARROWING: i64 = 8192;
 
 /// The pages in use, as this connection sees them: its own transaction's included.
 const PAGES_IN_USE: &str = "SELECT page_count - freelist_count AS pages FROM pragma_page_count, pragma_freelist_count";

@@ -43,7 +43,7 @@ pub async fn notify_operators(
                WHERE o.tenant_id = (SELECT tenant_id FROM bootstrap) AND o.role = 'admin' AND o.deactivated_at IS NULL ORDER BY o.id LIMIT 100";
     for Operator(tenant, user) in tx.list(sql, args![]).await? {
         let id = NotificationId::generate(now, chance);
-        notification::insert_own(&tx, &id, &tenant, &user, (title, body), now).await?;
+        notification::insert_own(&tx, &id, &tenant, (&user, None), (title, body), now).await?;
     }
     tx.commit().await
 }
@@ -54,15 +54,6 @@ impl FromRow for Operator {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         Ok(Self(row.take()?, row.take()?))
     }
-}
-
-/// Lets agents notify people again whose notifications were purged, some at a time.
-async fn forget_who_is_notified_enough(db: &Db, most: i64) -> Result<(), DbError> {
-    let sql = "UPDATE users SET is_notified_enough = 0
-               WHERE id IN (SELECT e.id FROM users e WHERE e.is_notified_enough = 1 ORDER BY random() LIMIT 2)
-                 AND (SELECT count(*) FROM (SELECT 1 FROM notifications n WHERE n.user_id = users.id LIMIT ?1)) < ?1
-               RETURNING 1";
-    db.hot::<Affected>(sql, args![most]).await.map(drop)
 }
 
 /// Purges kept answers and counters that have ended, old notifications and old mails.
@@ -82,7 +73,7 @@ pub async fn purge(db: &Db, quotas: &Quotas, now: Timestamp) -> Result<(), DbErr
         args![&NotificationId::first_at(now.plus_seconds(-NOTIFICATIONS_KEPT)), BATCH],
     )
     .await?;
-    forget_who_is_notified_enough(db, quotas.notifications).await?;
+    notification::forget_enough(db, quotas.notifications).await?;
     outbox::purge(db, now, BATCH).await
 }
 

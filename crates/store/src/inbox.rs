@@ -9,10 +9,16 @@ use crate::{
     credential::status::{REVOKED, status},
     db::{Affected, Db, DbError, FromRow, Reads, Row, Rows, Tx},
 };
-use common::{id::AgentId, secret::Digest, time::Timestamp};
+use common::{
+    id::{AgentId, UserId},
+    secret::Digest,
+    time::Timestamp,
+};
 
 /// Events that one agent's inbox holds at most before messages are refused.
 pub const MOST: i64 = 10_000;
+/// Those among them that one person causes who does not own the agent: nobody fills the inbox for its owner.
+pub const MOST_OF_ANOTHER: i64 = 1_000;
 
 /// The prefix of every event's id; its number follows, in 16 digits, so that text order is their order.
 const PREFIX: &str = "evt_";
@@ -52,13 +58,23 @@ pub fn seq(id: &str) -> Option<i64> {
     (digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok()).flatten()
 }
 
-/// Puts an event into an agent's inbox, in the transaction of the change that it reports; gives its number.
-pub async fn push(tx: &Tx<'_>, agent: &AgentId, kind: &str, data: &Json, now: Timestamp) -> Result<i64, DbError> {
+/// Puts an event into an agent's inbox, in the transaction of the change that it reports; gives its number. It counts for the quota of
+/// the person who caused it. `None`: nothing was put there, since the inbox holds as many events of this cause as it may.
+pub async fn push(
+    tx: &Tx<'_>,
+    agent: &AgentId,
+    cause: &UserId,
+    (kind, data): (&str, &Json),
+    now: Timestamp,
+) -> Result<Option<i64>, DbError> {
     let sql = "UPDATE agents SET inbox_seq = inbox_seq + 1 WHERE id = ?1 RETURNING inbox_seq";
     let seq: i64 = tx.optional(sql, args![agent]).await?.ok_or(DbError::Row("no agent for an event"))?;
-    let sql = "INSERT INTO inbox (agent_id, seq, kind, data, created_at) VALUES (?1, ?2, ?3, ?4, ?5)";
-    tx.execute(sql, args![agent, seq, kind, common::json::to_text(data), now]).await?;
-    Ok(seq)
+    let sql = "INSERT INTO inbox (agent_id, seq, kind, data, created_at, caused_by)
+               SELECT a.id, ?2, ?3, ?4, ?5, ?6 FROM agents a
+               WHERE a.id = ?1 AND (SELECT count(*) FROM inbox i WHERE i.agent_id = ?1 AND i.caused_by = ?6) < iif(a.owner_id = ?6, ?7, ?8)
+               RETURNING 1";
+    let row = args![agent, seq, kind, common::json::to_text(data), now, cause, MOST, MOST_OF_ANOTHER];
+    Ok(tx.optional::<Affected>(sql, row).await?.map(|_| seq))
 }
 
 /// Put together once.
@@ -129,7 +145,7 @@ mod tests {
             let read = async |digest| read(t.db(), &digest, t.now(), 0, 10).await.unwrap().map(|events| events.len());
             assert_eq!(read(own).await, Some(0));
             let tx = t.db().begin(Purpose::Durable).await.unwrap();
-            push(&tx, scout.agent.as_ref().unwrap(), "message", &Json::Null, t.now()).await.unwrap();
+            push(&tx, scout.agent.as_ref().unwrap(), &ada.user, ("message", &Json::Null), t.now()).await.unwrap();
             tx.commit().await.unwrap();
             assert_eq!(read(own).await, Some(1));
             assert_eq!(read(digest(&ada.token)).await, None, "a person has no inbox");

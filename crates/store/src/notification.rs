@@ -79,8 +79,12 @@ pub struct New<'a> {
     pub now: Timestamp,
     /// The answer to keep, under this digest.
     pub kept: Option<(&'a Digest, KeptAnswer)>,
+    /// Whose kept answer it is.
+    pub caller: &'a str,
     /// The most that a person may have.
     pub most: i64,
+    /// Whether the agent is its owner's own work: its credential rests on nobody else's grant.
+    pub is_owners: bool,
 }
 
 impl New<'_> {
@@ -91,16 +95,23 @@ impl New<'_> {
     }
 }
 
+/// What agents of others may use of a person's notifications.
+fn of_others(most: i64) -> i64 {
+    (most / 2).max(1)
+}
+
 /// Notifies a person, in one statement: the recipient is the agent's owner, or a user who may read the agent; the answer is kept
 /// with it. `false`: there is no such recipient, or they have as many notifications as they may, or the caller keeps as many answers as
 /// it may.
 pub async fn notify(db: &Db, agent: &AgentId, new: &New<'_>, ends: Timestamp) -> Result<bool, DbError> {
     let (column, user) = new.user.map(user::named).map_or(("id", None), |(column, user)| (column, Some(user)));
     let counted;
-    let room = match new.counts() {
-        false => "u.is_notified_enough = 0",
-        true => {
-            counted = format!("u.is_notified_enough = 0 AND {} < {}", number_up_to(new.most), new.most);
+    let room = match (new.counts(), new.is_owners) {
+        (false, true) => "u.is_notified_enough = 0 AND (u.id = a.owner_id OR u.is_notified_enough_by_others = 0)",
+        (false, false) => "u.is_notified_enough = 0 AND u.is_notified_enough_by_others = 0",
+        (true, is_owners) => {
+            let most = most_now(new.most, is_owners);
+            counted = format!("u.is_notified_enough = 0 AND {} < {most}", number_up_to("u", new.most));
             &counted
         }
     };
@@ -118,9 +129,10 @@ pub async fn notify(db: &Db, agent: &AgentId, new: &New<'_>, ends: Timestamp) ->
         kept.answer.clone(),
         ends,
         MOST_KEPT,
+        new.caller,
     ]);
     let sql = format!(
-        "{NOTIFY_AND_KEEP} {recipient} AND (SELECT count(*) FROM idempotency i WHERE i.caller = a.id) < ?16 RETURNING 1"
+        "{NOTIFY_AND_KEEP} {recipient} AND (SELECT count(*) FROM idempotency i WHERE i.caller = ?17) < ?16 RETURNING 1"
     );
     Ok(!db.hot::<Affected>(&sql, row).await?.is_empty())
 }
@@ -132,29 +144,70 @@ const NOTIFY: &str = "
 const NOTIFY_AND_KEEP: &str = "
     INSERT INTO do_notify (id, tenant_id, user_id, agent_id, source, title, body, priority, app_origin, action_url,
                            created_at, key_digest, caller, credential_id, body_mac, status, answer, expires_at)
-    SELECT ?1, a.tenant_id, u.id, a.id, 'agent:' || a.name, ?3, ?4, ?5, ?6, ?7, ?8, ?10, a.id, ?11, ?12, ?13, ?14, ?15";
+    SELECT ?1, a.tenant_id, u.id, a.id, 'agent:' || a.name, ?3, ?4, ?5, ?6, ?7, ?8, ?10, ?17, ?11, ?12, ?13, ?14, ?15";
 
-/// The number of the notifications of the user `u`, counted no further than to `most`.
-fn number_up_to(most: i64) -> String {
-    format!("(SELECT count(*) FROM (SELECT 1 FROM notifications n WHERE n.user_id = u.id LIMIT {most}))")
+/// The server's own notifications that are left out of the number of a person's, at most: they take nothing from what agents may send.
+const LEFT_OUT: i64 = 10_000;
+
+/// The number of the notifications of a row of `users` that agents sent, counted no further than to `most`.
+fn number_up_to(users: &str, most: i64) -> String {
+    let all = most.saturating_add(LEFT_OUT);
+    format!(
+        "((SELECT count(*) FROM (SELECT 1 FROM notifications n WHERE n.user_id = {users}.id LIMIT {all}))
+          - (SELECT count(*) FROM (SELECT 1 FROM notifications s WHERE s.user_id = {users}.id AND s.source = 'accredit' LIMIT {LEFT_OUT})))"
+    )
 }
 
-/// Whether the recipient that an agent names has as many notifications as a person may have. From then on no agent notifies them, until
+/// The most notifications of the user `u` with which the agent `a` may send one more.
+fn most_now(most: i64, is_owners: bool) -> String {
+    let of_others = of_others(most);
+    if is_owners { format!("iif(u.id = a.owner_id, {most}, {of_others})") } else { of_others.to_string() }
+}
+
+/// Whether the recipient that an agent names has as many notifications as it may send them. From then on it does not notify them, until
 /// there are fewer.
-pub async fn is_enough(db: &Db, agent: &AgentId, user: Option<&str>, most: i64) -> Result<bool, DbError> {
+pub async fn is_enough(
+    db: &Db,
+    agent: &AgentId,
+    user: Option<&str>,
+    most: i64,
+    is_owners: bool,
+) -> Result<bool, DbError> {
     let (column, user) = user.map(user::named).map_or(("id", None), |(column, user)| (column, Some(user)));
+    let own = if is_owners { "u.id = a.owner_id" } else { "0" };
+    let room = format!(
+        "(u.is_notified_enough = 1 OR (u.is_notified_enough_by_others = 1 AND NOT {own}) OR {} >= {})",
+        number_up_to("u", most),
+        most_now(most, is_owners)
+    );
     let sql = format!(
-        "UPDATE users SET is_notified_enough = 1
+        "UPDATE users SET is_notified_enough_by_others = 1,
+                          is_notified_enough = (is_notified_enough = 1 OR {} >= {most})
          WHERE id = (SELECT u.id {}) RETURNING 1",
-        recipient(column, "?1", "?2", &format!("(u.is_notified_enough = 1 OR {} >= {most})", number_up_to(most)))
+        number_up_to("users", most),
+        recipient(column, "?1", "?2", &room)
     );
     Ok(!db.hot::<Affected>(&sql, args![agent, user]).await?.is_empty())
 }
 
 /// Lets agents notify a person again who has deleted some.
 pub async fn is_no_more_enough(db: &Db, user: &UserId) -> Result<(), DbError> {
-    let sql = "UPDATE users SET is_notified_enough = 0 WHERE id = ?1 AND is_notified_enough = 1 RETURNING 1";
+    let sql = "UPDATE users SET is_notified_enough = 0, is_notified_enough_by_others = 0
+               WHERE id = ?1 AND (is_notified_enough = 1 OR is_notified_enough_by_others = 1) RETURNING 1";
     db.hot::<Affected>(sql, args![user]).await.map(drop)
+}
+
+/// Lets agents notify people again whose notifications were purged, some at a time.
+pub(crate) async fn forget_enough(db: &Db, most: i64) -> Result<(), DbError> {
+    let (number, of_others) = (number_up_to("users", most), of_others(most));
+    let sql = format!(
+        "UPDATE users SET is_notified_enough = 0, is_notified_enough_by_others = ({number} >= {of_others})
+         WHERE id IN (SELECT id FROM (SELECT e.id FROM users e WHERE e.is_notified_enough = 1
+                                      UNION SELECT e.id FROM users e WHERE e.is_notified_enough_by_others = 1) ORDER BY random() LIMIT 2)
+           AND {number} < iif(is_notified_enough = 1, {most}, {of_others})
+         RETURNING 1"
+    );
+    db.hot::<Affected>(&sql, args![]).await.map(drop)
 }
 
 /// The recipient: the user that is named, or the owner. What a person may read of the agent `a` is as `permission` has it, with the person in a column
@@ -171,19 +224,35 @@ fn recipient(column: &str, agent: &str, user: &str, room: &str) -> String {
     )
 }
 
-/// Sends a person a notification of the server's own, such as a leak. Part of the transaction that it reports.
+/// Unread notifications of the server's own that one person's changes leave with another person at most.
+const UNREAD_BY_ANOTHER: i64 = 50;
+/// The same of a person's own changes, and of what nobody's change has caused.
+const UNREAD: i64 = 1_000;
+
+/// What stands for all further ones.
+const MORE: (&str, &str) = (
+    "More was changed than these notifications say",
+    "One person's changes have left you many notifications that you have not read, so further ones are left out. Mark them as read or delete them, and look at the audit trail.",
+);
+
+/// Sends a person a notification of the server's own, such as a leak. Part of the transaction that it reports. When the person has left
+/// unread as many as one cause may have, one that says so stands for all further ones.
 pub async fn insert_own(
     tx: &Tx<'_>,
     id: &NotificationId,
     tenant: &TenantId,
-    user: &UserId,
+    (user, cause): (&UserId, Option<&UserId>),
     (title, body): (&str, &str),
     now: Timestamp,
 ) -> Result<(), DbError> {
+    let most = if cause.is_none_or(|cause| cause == user) { UNREAD } else { UNREAD_BY_ANOTHER };
     tx.execute(
-        "INSERT INTO notifications (id, tenant_id, user_id, source, title, body, priority, created_at)
-         VALUES (?1, ?2, ?3, 'accredit', ?4, ?5, 'high', ?6)",
-        args![id, tenant, user, title, body, now],
+        "INSERT INTO notifications (id, tenant_id, user_id, source, title, body, priority, created_at, caused_by)
+         SELECT ?1, ?2, ?3, 'accredit', iif(count(*) < ?8, ?4, ?9), iif(count(*) < ?8, ?5, ?10), 'high', ?6, ?7
+         FROM notifications o
+         WHERE o.user_id = ?3 AND o.caused_by IS ?7 AND o.source = 'accredit' AND o.read_at IS NULL
+         HAVING count(*) <= ?8",
+        args![id, tenant, user, title, body, now, cause, most, MORE.0, MORE.1],
     )
     .await
 }

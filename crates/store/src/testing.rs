@@ -225,6 +225,18 @@ impl TestDb {
         self.credential(Kind::AgentToken, &owner.tenant, &owner.user, Some(&id), scope, None).await
     }
 
+    /// Replaces an agent's token by one that an editor issued, who gets the grant for it.
+    pub async fn lent(&self, agent: &Actor, editor: &Actor, scope: &str) -> Actor {
+        let id = agent.agent.as_ref().expect("an agent");
+        self.grant(id, &agent.tenant, editor.user.as_str(), "editor", &agent.user).await;
+        let sql = format!("UPDATE credentials SET revoked_at = 1 WHERE id = '{}'", agent.credential);
+        self.execute(&sql).await.expect("its place");
+        let lent = self.credential(Kind::AgentToken, &agent.tenant, &agent.user, Some(id), scope, None).await;
+        let sql = format!("UPDATE credentials SET grantee = '{}' WHERE id = '{}'", editor.user, lent.credential);
+        self.execute(&sql).await.expect("its grantee");
+        lent
+    }
+
     /// Shares an agent with a user or an agent.
     pub async fn grant(&self, agent_id: &AgentId, tenant: &TenantId, subject: &str, relation: &str, by: &UserId) {
         let tx = self.db.begin(Purpose::Durable).await.expect("a transaction");

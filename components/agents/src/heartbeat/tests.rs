@@ -29,7 +29,7 @@ async fn a_heartbeat_is_recorded_and_answers_the_agents_state() {
     let seen = t.as_(&ada, "GET", "/api/agents/scout", Null).await.is(200);
     assert_eq!((&seen["last_seen_at"], &seen["spent_cents"]), (&json!(at), &json!(0)));
     t.execute(
-        "INSERT INTO inbox SELECT id, 1, 'message', '{}', 0 FROM agents UNION ALL SELECT id, 2, 'message', '{}', 0 FROM agents",
+        "INSERT INTO inbox (agent_id, seq, kind, data, created_at) SELECT id, 1, 'message', '{}', 0 FROM agents UNION ALL SELECT id, 2, 'message', '{}', 0 FROM agents",
     )
     .await
     .unwrap();

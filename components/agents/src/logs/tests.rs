@@ -188,6 +188,13 @@ async fn logs_of_a_person_are_bounded() {
         assert_eq!((&refused["quota"], &refused["of"]), (&json!("stored bytes"), &json!("person")));
     }
     assert!(t.db().statements() - before < 12);
-    t.as_(&third, "POST", path, long).await.is(201);
+    t.as_(&third, "POST", path, long.clone()).await.is(201);
     assert_eq!(t.number("SELECT count(*) FROM agent_logs").await, 4);
+    // With a token that an editor issued no more than half, so that the owner always has the other half.
+    let lent = t.lent(&third, &ada, "agents.read agents.logs").await;
+    t.as_(&lent, "POST", path, long.clone()).await.is(201);
+    let refused = t.as_(&lent, "POST", path, long.clone()).await.refused(409, "quota_reached");
+    assert_eq!(refused["limit"], 2_500);
+    let other = t.agent(&max, "fourth", "agents.read agents.logs").await;
+    t.as_(&other, "POST", path, long).await.is(201);
 }

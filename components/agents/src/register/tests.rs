@@ -512,6 +512,35 @@ async fn a_person_changes_so_much_in_a_day() {
     t.as_(&ada, "POST", "/api/agents", json!({ "name": "other" })).await.is(201);
 }
 
+/// R86: what an editor does with a token that it issued for an agent counts for the editor, and takes nothing from the agent's owner.
+#[tokio::test]
+async fn what_an_editor_changes_counts_for_the_editor() {
+    let quotas = Quotas { bytes: 20_000, agents: 4, ..Settings::default().quotas };
+    let t = TestApp::with(with_neighbours(), Settings { quotas, ..Settings::default() });
+    let ada = t.ada().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    let scout = t.agent(&ada, "scout", "agents.*").await;
+    let lent = t.lent(&scout, &max, "agents.*").await;
+    let long = |number: usize| json!({ "description": format!("{number}{}", "x".repeat(1_800)) });
+    let mut made = 0;
+    while t.as_(&lent, "PATCH", "/api/agents/scout", long(made)).await.status.as_u16() == 200 {
+        made += 1;
+        assert!(made < 20, "no end");
+    }
+    for by in [&lent, &max] {
+        t.as_(by, "PATCH", "/api/agents/scout", long(99)).await.refused(429, "too_many_changes");
+    }
+    t.as_(&ada, "PATCH", "/api/agents/scout", long(99)).await.is(200);
+    // Answers are kept for the editor, too.
+    t.execute("DELETE FROM attempts").await.unwrap();
+    let headers = [("authorization", format!("Bearer {}", lent.token)), ("idempotency-key", "k".to_owned())];
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    t.call("POST", "/api/access-requests", &headers, json!({ "scope": "agents.logs", "reason": "r" })).await;
+    t.call("POST", "/api/agents/scout/token/issue", &headers, json!({})).await.is(200);
+    let whose = t.texts("SELECT DISTINCT caller || ' ' || user_id FROM idempotency").await;
+    assert_eq!(whose, [format!("{0} {0}", max.user)]);
+}
+
 /// R86, R53: kept answers count for what a person stores; the change itself is refused without a trace.
 #[tokio::test]
 async fn kept_answers_of_a_person_are_bounded() {
@@ -530,7 +559,8 @@ async fn kept_answers_of_a_person_are_bounded() {
         kept += 1;
         t.execute("DELETE FROM attempts").await.unwrap(); // the trail has a bound of its own
     };
-    refused.refused(429, "too_many_idempotency_keys");
+    let refused = refused.refused(409, "quota_reached");
+    assert_eq!((&refused["quota"], &refused["limit"]), (&json!("stored bytes"), &json!(3_000)));
     assert_eq!(t.number("SELECT count(*) FROM agents").await, kept);
     let sum = t.number("SELECT sum(256 + length(answer)) FROM idempotency").await;
     assert_eq!(t.texts("SELECT DISTINCT CAST(bytes AS TEXT) FROM usage").await, [sum.to_string()]);

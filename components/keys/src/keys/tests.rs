@@ -422,8 +422,17 @@ async fn a_deleted_key_is_gone_and_its_name_is_free() {
     t.as_(ada, "DELETE", &path(&old), Null).await.refused(404, "key_not_found");
     for made in [&old, &rotated] {
         let refused = t.as_(&with(scout, made), "GET", SELF, Null).await.refused(401, "token_revoked");
-        let fix = "Ask ada@example.com for a new token: POST /api/agents/scout/keys {\"name\": \"<a new name>\"}.";
-        assert!(refused["fix"] == fix || refused["fix"].as_str().unwrap().contains("/auth/token"), "{refused}");
+        // The one was replaced, the other was not.
+        let ask = match refused["replaced_by"].as_str() {
+            Some(next) => {
+                format!(
+                    "Use the credential that replaced it, {next}. If that one is lost, ask ada@example.com for another"
+                )
+            }
+            None => "Ask ada@example.com for a new token".to_owned(),
+        };
+        let fix = format!("{ask}: POST /api/agents/scout/keys {{\"name\": \"<a new name>\"}}.");
+        assert_eq!((refused["fix"].as_str(), refused["replaced_by"].is_null()), (Some(fix.as_str()), made == &rotated));
     }
     let new = stage.make(ada, json!({ "name": "ci" })).await;
     t.as_(max, "GET", &path(&new), Null).await.refused(404, "key_not_found");
@@ -817,4 +826,77 @@ async fn keys_of_a_person_are_bounded() {
     t.as_(&ada, "POST", &format!("{key}/rotate"), json!({})).await.is(201);
     t.as_(&ada, "DELETE", &key, Json::Null).await.is(204);
     t.as_(&ada, "POST", KEYS, json!({ "name": "b" })).await.is(201);
+}
+
+/// R86: an editor uses at most half of what the owner may have, so that the owner always has the other half.
+#[tokio::test]
+async fn an_editor_does_not_use_up_the_owners_credentials() {
+    let quotas = store::usage::Quotas { credentials: 6, ..Settings::default().quotas };
+    let t = TestApp::with(with_neighbours(), Settings { quotas, ..settings() });
+    let ada = t.ada().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    let scout = t.agent(&ada, "scout", "*").await;
+    let lent = t.lent(&scout, &max, "agents.*").await;
+    let make = |name: &str| json!({ "name": name, "scope": ["agents.read"] });
+    t.as_(&max, "POST", KEYS, make("a")).await.is(201);
+    t.as_(&lent, "POST", KEYS, make("b")).await.is(201);
+    for by in [&max, &lent] {
+        t.as_(by, "POST", KEYS, make("c")).await.refused(409, "quota_reached");
+    }
+    t.as_(&ada, "POST", KEYS, make("c")).await.is(201);
+}
+
+/// R88: the secret that a rotation replaced, and the token that was issued anew, say which record has replaced them; one that was revoked
+/// names none.
+#[tokio::test]
+async fn a_replaced_secret_names_its_successor() {
+    let t = TestApp::with(with_neighbours(), settings());
+    let ada = t.ada().await;
+    let scout = t.agent(&ada, "scout", "agents.*").await;
+    let as_token = |token: &Json| Actor { token: token.as_str().unwrap().to_owned(), ..scout.clone() };
+    let key = t.as_(&ada, "POST", KEYS, json!({ "name": "a", "scope": ["agents.read"] })).await.is(201);
+    let path = format!("{KEYS}/{}", key["id"].as_str().unwrap());
+    let rotated = t.as_(&ada, "POST", &format!("{path}/rotate"), json!({})).await.is(201);
+    let refused = t.as_(&as_token(&key["key"]), "GET", "/api/agents/scout", Json::Null).await;
+    let refused = refused.refused(401, "token_revoked");
+    let next = t.texts("SELECT id FROM credentials WHERE kind = 'api_key' AND replaced_by IS NULL").await;
+    assert_eq!(refused["replaced_by"], json!(next[0]));
+    assert!(
+        refused["fix"].as_str().unwrap().starts_with(&format!("Use the credential that replaced it, {}.", next[0]))
+    );
+    t.as_(&ada, "DELETE", &path, Json::Null).await.is(204);
+    let refused = t.as_(&as_token(&rotated["key"]), "GET", "/api/agents/scout", Json::Null).await;
+    assert_eq!(refused.refused(401, "token_revoked")["replaced_by"], Json::Null);
+    for (grace, slug) in [(0, "token_revoked"), (60, "token_expired")] {
+        let old = t
+            .texts("SELECT id FROM credentials WHERE kind = 'agent_token' AND place = 'active' AND revoked_at IS NULL")
+            .await;
+        let before = t.as_(&ada, "POST", "/api/agents/scout/token/issue", json!({})).await.is(200);
+        assert_eq!(
+            t.texts(&format!("SELECT replaced_by FROM credentials WHERE id = '{}'", old[0])).await,
+            [before["id"].as_str().unwrap()]
+        );
+        let body = json!({ "grace_seconds": grace });
+        let after = t.as_(&ada, "POST", "/api/agents/scout/token/issue", body).await.is(200);
+        t.wait(grace);
+        let refused = t.as_(&as_token(&before["token"]), "GET", "/api/agents/scout", Json::Null).await;
+        assert_eq!(refused.refused(401, slug)["replaced_by"], after["id"]);
+    }
+}
+
+/// R53, R88: a kept answer whose token has ended since is not replayed as if the token worked.
+#[tokio::test]
+async fn an_answer_whose_token_has_ended_is_not_replayed() {
+    let t = TestApp::with(with_neighbours(), settings());
+    let ada = t.ada().await;
+    t.agent(&ada, "scout", "agents.*").await;
+    let issue = "/api/agents/scout/token/issue";
+    let bearer = format!("Bearer {}", ada.token);
+    let headers = [("authorization", bearer.as_str()), ("idempotency-key", "k")];
+    let first = t.call("POST", issue, &headers, json!({})).await.is(200);
+    assert_eq!(t.call("POST", issue, &headers, json!({})).await.is(200), first);
+    t.as_(&ada, "DELETE", "/api/agents/scout/token", Json::Null).await.is(204);
+    t.call("POST", issue, &headers, json!({})).await.refused(409, "idempotency_ended");
+    let headers = [("authorization", bearer.as_str()), ("idempotency-key", "another")];
+    t.call("POST", issue, &headers, json!({})).await.is(200);
 }

@@ -173,3 +173,41 @@ async fn notifications_of_a_person_are_bounded() {
     }
     t.as_(&scout, "POST", NOTIFY, body).await.is(201);
 }
+
+/// R86: what others send a person, and what the server tells them, leaves room for what the person's own agents send. The server's own
+/// takes none of it; agents of others, and a credential that an editor issued, use at most half.
+#[tokio::test]
+async fn others_leave_room_for_a_persons_own_agents() {
+    let quotas = Quotas { notifications: 100, ..Settings::default().quotas };
+    let t = TestApp::with(router(), Settings { quotas, ..Settings::default() });
+    let ada = t.ada().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    let (scout, other) = (t.agent(&ada, "scout", "ui.notify").await, t.agent(&max, "other", "ui.notify").await);
+    let lent = t.lent(&t.agent(&ada, "lent", "ui.notify").await, &max, "ui.notify").await;
+    t.execute(&format!(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)
+         INSERT INTO notifications (id, tenant_id, user_id, source, title, body, priority, created_at)
+         SELECT 'ntf_' || i, '{}', '{}', 'accredit', 't', 'b', 'high', 0 FROM n",
+        ada.tenant, ada.user
+    ))
+    .await
+    .unwrap();
+    let body = json!({ "title": "t", "body": "b", "user": "ada@example.com" });
+    let until_refused = async |by: &Actor| {
+        for sent in 0..1_000 {
+            let answer = t.as_(by, "POST", NOTIFY, body.clone()).await;
+            if answer.status.as_u16() != 201 {
+                answer.refused(409, "quota_reached");
+                return sent;
+            }
+        }
+        panic!("no end");
+    };
+    let of_others = until_refused(&other).await;
+    assert!((50..250).contains(&of_others), "{of_others}");
+    assert_eq!(until_refused(&lent).await, 0);
+    t.execute("DELETE FROM notifications WHERE source <> 'accredit'").await.unwrap();
+    t.execute("UPDATE users SET is_notified_enough = 0, is_notified_enough_by_others = 1").await.unwrap();
+    assert_eq!(until_refused(&other).await, 0);
+    assert!(until_refused(&scout).await >= 100);
+}

@@ -23,7 +23,7 @@ async fn an_admin_sees_who_stores_what() {
     let scout = t.agent(&max, "scout", "ui.notify").await;
     t.agent(&zoe, "zoes", "ui.notify").await;
     t.credential(Kind::Pat, &max.tenant, &max.user, None, "*", Some(t.now())).await; // has expired
-    t.execute("INSERT INTO inbox SELECT id, 1, 'message', '{\"a\":1}', 0 FROM agents WHERE name = 'scout'")
+    t.execute("INSERT INTO inbox (agent_id, seq, kind, data, created_at) SELECT id, 1, 'message', '{\"a\":1}', 0 FROM agents WHERE name = 'scout'")
         .await
         .unwrap();
     let id = scout.agent.as_ref().unwrap();

@@ -1,9 +1,6 @@
 //! The end of accounts: deactivate and activate, delete.
 
-use common::{
-    error::{ApiError, Code},
-    id::NotificationId,
-};
+use common::error::{ApiError, Code};
 use serde_json::{Value::Null, json};
 use service::{
     change::{Answer, Change, new_owner},
@@ -13,7 +10,7 @@ use service::{
 };
 use store::{
     agent::tree::{self, AgentDisposal},
-    notification, user,
+    user,
 };
 
 use crate::users::{audited, find};
@@ -79,7 +76,7 @@ pub(crate) async fn delete(change: Change<Query<Delete>>, Path(id): Path) -> Res
     let agents = query.agents.as_deref().map(Agents::read).transpose()?;
     change
         .on(&id, find, async |write, found, _| {
-            let (tenant, me, now) = (write.caller.tenant_id(), write.caller.user_id(), write.now());
+            let (me, now) = (write.caller.user_id(), write.now());
             if found.id == *me {
                 return Err(Code::SelfDeletion.into());
             }
@@ -108,8 +105,7 @@ pub(crate) async fn delete(change: Change<Query<Delete>>, Path(id): Path) -> Res
                     "{} transferred {live} agents and {archived} archived agents to you. Their credentials were revoked: issue new tokens.",
                     write.caller.email()
                 );
-                let id = NotificationId::generate(now, write.app().chance());
-                notification::insert_own(&write.tx, &id, tenant, &to, (&title, &body), now).await?;
+                write.notify(&to, &title, &body).await?;
             }
             let after = match fate {
                 _ if count == 0 => Null,

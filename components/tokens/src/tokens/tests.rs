@@ -148,6 +148,14 @@ async fn a_session_rotates_at_once_and_another_pat_does_not() {
     // R88: whoever lost the answer is told which token works now, and goes on with that one.
     let refused = t.as_(&ada, "POST", &rotate, Json::Null).await.refused(409, "token_replaced");
     assert_eq!(refused["replaced_by"], second["id"]);
+    // The token itself is told, too, wherever it is sent.
+    let told = t.as_(&with(&ada, &first), "GET", "/auth/tokens", Json::Null).await.refused(401, "token_revoked");
+    assert_eq!(told["replaced_by"], second["id"]);
+    let successor = second["id"].as_str().unwrap();
+    let fix = format!(
+        "Use the credential that replaced it, {successor}. If that one is lost, rotate it with a session: POST /auth/tokens/{successor}/rotate."
+    );
+    assert_eq!(told["fix"], fix.as_str());
     assert!(refused["detail"].as_str().unwrap().contains(second["prefix"].as_str().unwrap()), "{refused}");
     let next = format!("{}/rotate", path(&second));
     assert!(refused["fix"].as_str().unwrap().contains(&format!("POST {next}")), "{refused}");

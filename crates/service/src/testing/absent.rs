@@ -81,7 +81,7 @@ async fn world(t: &TestApp) -> World {
         sessions.push(owner.credential.to_string());
         let id = NotificationId::generate(t.now(), &t.env.chance);
         let tx = t.db().begin(store::db::Purpose::Durable).await.expect("a transaction");
-        let told = notification::insert_own(&tx, &id, &owner.tenant, &owner.user, ("a", "b"), t.now()).await;
+        let told = notification::insert_own(&tx, &id, &owner.tenant, (&owner.user, None), ("a", "b"), t.now()).await;
         told.expect("a notification");
         tx.commit().await.expect("commit");
         notifications.push(id.to_string());

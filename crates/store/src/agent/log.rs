@@ -5,7 +5,6 @@ use serde::Serialize;
 use crate::{
     args,
     db::{Affected, Db, DbError, FromRow, Reads, Row, Rows},
-    usage::Quotas,
 };
 use common::{id::AgentId, time::Timestamp};
 
@@ -27,13 +26,19 @@ impl FromRow for LogLine {
 }
 
 /// Appends lines, a JSON list of `{"level", "text"}`, to an agent's log. One hot statement, whose trigger numbers them and
-/// forgets the oldest. `false`: the agent is archived, or its owner or their tenant has reached the quota.
-pub async fn append(db: &Db, agent: &AgentId, lines: String, quotas: &Quotas, now: Timestamp) -> Result<bool, DbError> {
+/// forgets the oldest. `false`: the agent is archived, or its owner or their tenant has as many bytes as given.
+pub async fn append(
+    db: &Db,
+    agent: &AgentId,
+    lines: String,
+    (of_person, of_tenant): (i64, i64),
+    now: Timestamp,
+) -> Result<bool, DbError> {
     let sql = "INSERT INTO do_log (agent_id, at, lines)
                SELECT a.id, ?2, ?3
                FROM agents a JOIN usage p ON p.subject_id = a.owner_id JOIN usage t ON t.subject_id = a.tenant_id
                WHERE a.id = (SELECT ?1) AND a.archived_at IS NULL AND p.bytes < ?4 AND t.bytes < ?5 RETURNING 1";
-    let row = args![agent, now, lines, quotas.bytes, quotas.of_tenant().bytes];
+    let row = args![agent, now, lines, of_person, of_tenant];
     Ok(!db.hot::<Affected>(sql, row).await?.is_empty())
 }
 
