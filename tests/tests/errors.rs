@@ -405,6 +405,20 @@ fn fixes_work_when_they_are_followed() {
     let refused = agent.client.get("/api/auth/whoami").refused(401, "token_revoked");
     let issued = follow(admin, &refused["fix"]);
     server.with(text(&issued["token"])).get("/api/auth/whoami").is(200);
+    // token_revoked of a token that was replaced (R88): the one that replaced it works, and the fix is for the case that it is lost.
+    let pat = admin.post("/auth/tokens", &json!({ "name": "replaced" })).is(201);
+    let next = admin.post(&format!("/auth/tokens/{}/rotate", text(&pat["id"])), &json!({})).is(201);
+    let refused = server.with(text(&pat["token"])).get("/api/auth/whoami").refused(401, "token_revoked");
+    assert_eq!(refused["replaced_by"], next["id"]);
+    server.with(text(&next["token"])).get("/api/auth/whoami").is(200);
+    let third = follow(admin, &refused["fix"]);
+    server.with(text(&third["token"])).get("/api/auth/whoami").is(200);
+    // idempotency_ended (R53): anew, with another key.
+    let again = |key: &str| admin.post_once("/api/agents/revoked/token/issue", key, &json!({}));
+    again("ended").is(200);
+    admin.delete("/api/agents/revoked/token").is(204);
+    again("ended").refused(409, "idempotency_ended");
+    server.with(text(&again("other").is(200)["token"])).get("/api/auth/whoami").is(200);
     // unknown_scope: names of valid_scopes.
     let refused =
         admin.post("/api/agents", &json!({ "name": "fixed", "scope": ["no.such"] })).refused(400, "unknown_scope");
