@@ -17,7 +17,7 @@ use common::{
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 use store::{
-    credential::{self, status::CredentialStatus},
+    credential,
     db::{Rows, Tx},
     kept_answer::{self, KeptAnswer},
 };
@@ -99,10 +99,7 @@ impl IdempotencyKey {
         let text = opened.ok_or_else(|| ApiError::from(Code::Internal).cause("a kept response could not be opened"))?;
         if row.holds_secret {
             for secret in Secret::all_in(&String::from_utf8_lossy(&text)) {
-                let found = credential::find(reads, &secret.digest(), now).await?;
-                if found
-                    .is_some_and(|found| matches!(found.status, CredentialStatus::Revoked | CredentialStatus::Expired))
-                {
+                if credential::has_ended(reads, &secret.digest(), now).await? {
                     return Err(Code::IdempotencyEnded.into());
                 }
             }

@@ -162,6 +162,12 @@ pub async fn find(reads: &dyn Rows, digest: &Digest, now: Timestamp) -> Result<O
     reads.find(&FIND, args![digest, now]).await
 }
 
+/// Whether the credential with this digest is known, and has been revoked or has reached its end.
+pub async fn has_ended(reads: &dyn Rows, digest: &Digest, now: Timestamp) -> Result<bool, DbError> {
+    let sql = "SELECT 1 FROM credentials WHERE digest = ?1 AND (revoked_at IS NOT NULL OR expires_at <= ?2)";
+    Ok(reads.optional::<Affected>(sql, args![digest, now]).await?.is_some())
+}
+
 /// A credential to be stored.
 pub struct New<'a> {
     /// The record's id.
