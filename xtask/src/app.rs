@@ -83,7 +83,9 @@ fn serve(workspace: &Workspace, host: &Path, state: &TemporaryState) -> Result<S
     command
         .arg("--quiet")
         .env("SPIN_VARIABLE_OPERATOR_SECRET", OPERATOR_SECRET)
-        .env("SPIN_VARIABLE_AUDIT_KEY", "only-for-this-run-too");
+        .env("SPIN_VARIABLE_AUDIT_KEY", "only-for-this-run-too")
+        // The load is one person's, and more than a person may store.
+        .env("SPIN_VARIABLE_QUOTAS", "agents=1000000 credentials=10000000 mib=100000 notifications=100000000");
     Server::start(&mut command)
 }
 
