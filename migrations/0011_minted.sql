@@ -40,13 +40,8 @@ BEGIN
     INSERT INTO lost_rights (tenant_id, subject_id) VALUES (NEW.tenant_id, NEW.id) ON CONFLICT DO NOTHING;
 END
 --- next
-CREATE TRIGGER a_ceiling_was_lost AFTER UPDATE OF scope ON agents WHEN NEW.scope <> OLD.scope
-BEGIN
-    INSERT INTO lost_rights (tenant_id, subject_id) VALUES (NEW.tenant_id, NEW.id) ON CONFLICT DO NOTHING;
-END
---- next
-CREATE TRIGGER an_agent_was_lost AFTER UPDATE OF owner_id, archived_at ON agents
-WHEN NEW.owner_id <> OLD.owner_id OR NEW.archived_at IS NOT OLD.archived_at
+CREATE TRIGGER an_owner_or_a_ceiling_was_lost AFTER UPDATE OF owner_id, archived_at, scope ON agents
+WHEN NEW.owner_id <> OLD.owner_id OR NEW.archived_at IS NOT OLD.archived_at OR NEW.scope <> OLD.scope
 BEGIN
     INSERT INTO lost_rights (tenant_id, subject_id) VALUES (NEW.tenant_id, NEW.id) ON CONFLICT DO NOTHING;
 END

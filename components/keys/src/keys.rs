@@ -33,10 +33,10 @@ use service::{
 };
 use store::{
     agent::{self, Agent, tree},
-    credential::{grantee::mark_secret, list},
+    credential::list,
     db::Rows,
     grant,
-    key::{self, AgentKey, Filter, Key, KeyType},
+    key::{self, AgentKey, Filter, Key, KeyType, Sealed},
 };
 
 use crate::token::grantable_scope;
@@ -138,9 +138,16 @@ fn read_webhook_secret(value: Option<String>) -> Result<Option<WebhookSecret>, A
     value.map(|text| WebhookSecret::parse(text).ok_or_else(|| Code::InvalidWebhookSecret.into())).transpose()
 }
 
-fn seal(app: &App, agent: &AgentId, key: &KeyId, secret: &WebhookSecret) -> Result<Vec<u8>, ApiError> {
-    let place = [agent.as_str(), key.as_str()];
-    app.settings().vault.seal(WEBHOOK, &place, secret.reveal(), app.chance())
+/// A webhook's secret as it is stored: encrypted for its place, and with its maker. `grantee`: see [`grantee::of`].
+fn seal<'a>(
+    write: &'a Write<'_>,
+    (agent, key): (&AgentId, &KeyId),
+    secret: &WebhookSecret,
+    grantee: Option<&'a str>,
+) -> Result<Sealed<'a>, ApiError> {
+    let (app, place) = (write.app(), [agent.as_str(), key.as_str()]);
+    let secret = app.settings().vault.seal(WEBHOOK, &place, secret.reveal(), app.chance())?;
+    Ok(Sealed { secret, minter: mint::minter(&write.origin(), grantee) })
 }
 
 /// The secret of a key.
@@ -181,8 +188,9 @@ pub(crate) async fn create(mut change: Change<Body<Create>>, Path(name): Path) -
         .on_agent(&name, async |write, agent, _| {
             quota::check_credentials(write.app(), &write.tx, &write.caller, &agent.owner.id).await?;
             let id = KeyId::generate(write.now(), write.app().chance());
+            let grantee = grantee::of(&write.tx, &write.caller, &agent, write.now()).await?;
             let sealed = match &draft {
-                Draft::Webhook(secret) => Some(seal(write.app(), &agent.id, &id, secret)?),
+                Draft::Webhook(secret) => Some(seal(write, (&agent.id, &id), secret, grantee.as_deref())?),
                 Draft::Bearer { .. } => None,
             };
             let new = key::New {
@@ -197,14 +205,9 @@ pub(crate) async fn create(mut change: Change<Body<Create>>, Path(name): Path) -
             };
             key::insert(&write.tx, new).await.map_err(|refusal| refusal.with("agent", &agent.name))?;
             grant_to_maker(write, &agent, &id).await?;
-            let grantee = grantee::of(&write.tx, &write.caller, &agent, write.now()).await?;
             let mut warnings = Vec::new();
             let secret = match draft {
-                Draft::Webhook(secret) => {
-                    let minter = mint::minter(&write.origin(), grantee.as_deref());
-                    mark_secret(&write.tx, id.as_str(), &minter).await?;
-                    KeySecret::Webhook(secret)
-                }
+                Draft::Webhook(secret) => KeySecret::Webhook(secret),
                 Draft::Bearer { scope, lifetime } => {
                     let scope = scope.unwrap_or_else(|| agent.settings.scope.clone());
                     let scope = grantable_scope(write, &agent, &scope, grantee.is_none())?;
@@ -315,12 +318,10 @@ pub(crate) async fn rotate(
         .on(&id, find, async |write, found, _| {
             let (secret, rotated) = if found.key.r#type.is_webhook() {
                 let secret = value.unwrap_or_else(|| WebhookSecret::generate(write.app().chance()));
-                let sealed = seal(write.app(), &found.agent_id, &found.key.id, &secret)?;
-                key::reseal(&write.tx, &found.key.id, sealed, now).await?;
                 let agent = get_agent(write, &found).await?;
                 let grantee = grantee::of(&write.tx, &write.caller, &agent, write.now()).await?;
-                let minter = mint::minter(&write.origin(), grantee.as_deref());
-                mark_secret(&write.tx, found.key.id.as_str(), &minter).await?;
+                let sealed = seal(write, (&found.agent_id, &found.key.id), &secret, grantee.as_deref())?;
+                key::reseal(&write.tx, &found.key.id, sealed, now).await?;
                 (KeySecret::Webhook(secret), Rotated::default())
             } else {
                 let (secret, rotated) = rotate_bearer(write, &found, grace_seconds).await?;

@@ -138,6 +138,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("agent.token.revoke", "revoked the token of"),
     ("agent.unshare", "stopped sharing"),
     ("agent.update", "changed"),
+    ("credential.end", "ended credentials of an editor for"),
     ("mail.retry", "had a mail sent again:"),
     ("mail.test", "sent a test mail:"),
     ("preset.put", "changed the preset"),

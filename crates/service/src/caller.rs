@@ -81,9 +81,10 @@ impl Caller {
             None => ScopeSet::stored(&row.scope).and(ceiling),
             Some(agent) => {
                 let own = ScopeSet::stored(&row.scope).and(ScopeSet::stored(&agent.scope));
-                let own = row.editor.iter().fold(own, |own, editor| {
-                    own.and(editor.role.ceiling()).and(ScopeSet::stored(editor.scope.as_deref().unwrap_or("*")))
-                });
+                let own = row
+                    .editor
+                    .iter()
+                    .fold(own, |own, editor| own.and(editor.role.ceiling()).and(ScopeSet::stored(&editor.scope)));
                 own.or(ScopeSet::stored(&agent.approved)).and(ceiling).for_agents()
             }
         };
@@ -373,9 +374,10 @@ fn effective(row: &CredentialRow, approved: bool) -> Scopes {
     let (carried, role) = (Scopes::stored(&row.scope, custom), row.subject.role.scopes(custom));
     let Some(agent) = &row.agent else { return carried.and(&role) };
     let own = carried.and(&Scopes::stored(&agent.scope, custom));
-    let own = row.editor.iter().fold(own, |own, editor| {
-        own.and(&editor.role.scopes(custom)).and(&Scopes::stored(editor.scope.as_deref().unwrap_or("*"), custom))
-    });
+    let own = row
+        .editor
+        .iter()
+        .fold(own, |own, editor| own.and(&editor.role.scopes(custom)).and(&Scopes::stored(&editor.scope, custom)));
     let own = if approved { own.or(Scopes::stored(&agent.approved, custom)) } else { own };
     own.and(&role).for_agents()
 }

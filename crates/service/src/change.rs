@@ -282,8 +282,7 @@ impl Write<'_> {
         Ok(audit::insert(&self.tx, &self.origin(), &Event { action, object, before, after }).await?)
     }
 
-    /// Tells a person that a right of theirs, or of an agent of theirs, has ended. What they did themselves, or what an agent of theirs did,
-    /// nobody needs to tell them.
+    /// Tells a person that a right of theirs, or of an agent of theirs, has ended, unless they did it themselves or an agent of theirs did.
     pub async fn tell(&self, user: &UserId, title: &str, body: &str) -> Result<(), ApiError> {
         if user == self.caller.user_id() {
             return Ok(());
@@ -303,7 +302,8 @@ impl Write<'_> {
         Ok(inbox::push(&self.tx, agent, &self.cause, (kind, data), self.now()).await?)
     }
 
-    /// The same of credentials of an agent, which gets an event, too, unless it did it itself.
+    /// Tells the owner of an agent that credentials of it have ended, as [`Write::tell`] does. The agent gets an event, too, unless it did
+    /// it itself.
     pub async fn tell_ended(
         &self,
         agent: (&AgentId, &str),

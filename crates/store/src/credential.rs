@@ -66,8 +66,8 @@ pub struct CredentialRow {
 pub struct Editor {
     /// The role of the person; of an agent, of its owner.
     pub role: Role,
-    /// Of an agent: its ceiling.
-    pub scope: Option<String>,
+    /// Of an agent: its ceiling; a person has all.
+    pub scope: String,
 }
 
 /// The agent behind a credential.
@@ -89,8 +89,8 @@ pub struct AgentRow {
 impl FromRow for CredentialRow {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         let (custom_scopes, grantee) = (row.take()?, row.take::<Option<String>>()?);
-        let (role, scope) = (row.take::<Option<Role>>()?, row.take()?);
-        let editor = role.map(|role| Editor { role, scope });
+        let (role, scope) = (row.take::<Option<Role>>()?, row.take::<Option<String>>()?);
+        let editor = role.map(|role| Editor { role, scope: scope.unwrap_or_else(|| "*".to_owned()) });
         if editor.is_some() != grantee.is_some() {
             return Err(DbError::Row("a credential without the editor on whose grant it rests"));
         }

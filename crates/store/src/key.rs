@@ -8,7 +8,10 @@ use serde::Serialize;
 
 use crate::{
     agent, args,
-    credential::status::{CredentialStatus, status},
+    credential::{
+        Minter,
+        status::{CredentialStatus, status},
+    },
     db::{Affected, DbError, FromRow, FromValue, Reads, Row, Rows, Tx, Value},
     page::PageRequest,
     permission::{Binder, PermissionSql},
@@ -272,6 +275,14 @@ pub async fn list(
     reads.list(&sql, binder.into_args()).await
 }
 
+/// A webhook's secret, encrypted, and who makes it.
+pub struct Sealed<'a> {
+    /// The encrypted secret.
+    pub secret: Vec<u8>,
+    /// Its maker.
+    pub minter: Minter<'a>,
+}
+
 /// A key to be stored.
 pub struct New<'a> {
     /// The id.
@@ -284,8 +295,8 @@ pub struct New<'a> {
     pub name: &'a str,
     /// Its type.
     pub r#type: KeyType,
-    /// Of a webhook: its secret, encrypted.
-    pub sealed: Option<Vec<u8>>,
+    /// Of a webhook: its secret.
+    pub sealed: Option<Sealed<'a>>,
     /// The id of the user or agent that makes it.
     pub by: &'a str,
     /// Now.
@@ -298,11 +309,25 @@ pub async fn insert(tx: &Tx<'_>, new: New<'_>) -> Result<(), ApiError> {
     if tx.optional::<i64>(count, args![new.agent_id]).await?.unwrap_or(0) >= MOST {
         return Err(Code::TooManyApiKeys.into());
     }
-    let sql = "INSERT INTO api_keys (id, tenant_id, agent_id, name, type, sealed, sealed_at, created_at, created_by)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, iif(?6 IS NULL, NULL, ?7), ?7, ?8)
+    let sql = "INSERT INTO api_keys (id, tenant_id, agent_id, name, type, sealed, sealed_at, created_at, created_by,
+                                     minted_by, minted_with, grantee)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, iif(?6 IS NULL, NULL, ?7), ?7, ?8, ?9, ?10, ?11)
                ON CONFLICT (agent_id, name, type) DO NOTHING RETURNING 1";
-    let sealed = new.sealed.map_or(Value::Null, Value::Blob);
-    let row = args![new.id, new.tenant_id, new.agent_id, new.name, new.r#type.as_str(), sealed, new.now, new.by];
+    let minter = new.sealed.as_ref().map_or_else(Minter::default, |sealed| sealed.minter);
+    let sealed = new.sealed.map_or(Value::Null, |sealed| Value::Blob(sealed.secret));
+    let row = args![
+        new.id,
+        new.tenant_id,
+        new.agent_id,
+        new.name,
+        new.r#type.as_str(),
+        sealed,
+        new.now,
+        new.by,
+        minter.by,
+        minter.with,
+        minter.grantee
+    ];
     match tx.optional::<Affected>(sql, row).await? {
         Some(_) => Ok(()),
         None => Err(Code::KeyTaken.into()),
@@ -316,9 +341,11 @@ pub async fn holds(reads: &dyn Rows, key: &KeyId, credential: &CredentialId) -> 
 }
 
 /// Gives a webhook another secret, at once.
-pub async fn reseal(tx: &Tx<'_>, id: &KeyId, sealed: Vec<u8>, now: Timestamp) -> Result<(), DbError> {
-    let sql = "UPDATE api_keys SET sealed = ?2, sealed_at = ?3 WHERE id = ?1";
-    tx.execute(sql, args![id, Value::Blob(sealed), now]).await
+pub async fn reseal(tx: &Tx<'_>, id: &KeyId, sealed: Sealed<'_>, now: Timestamp) -> Result<(), DbError> {
+    let Sealed { secret, minter } = sealed;
+    let sql =
+        "UPDATE api_keys SET sealed = ?2, sealed_at = ?3, minted_by = ?4, minted_with = ?5, grantee = ?6 WHERE id = ?1";
+    tx.execute(sql, args![id, Value::Blob(secret), now, minter.by, minter.with, minter.grantee]).await
 }
 
 /// Deletes a key with its grants and ends its secrets; gives the ids of those that were live.

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use common::{
-    id::{AgentId, CredentialId, TenantId, UserId},
+    id::{AgentId, TenantId, UserId},
     role::Role,
     scope::Scope,
     time::Timestamp,
@@ -118,10 +118,4 @@ pub async fn end(tx: &Tx<'_>, tenant: &TenantId, now: Timestamp) -> Result<Vec<E
     all.extend(tx.list::<Ended>(&END_SECRETS, args![tenant]).await?);
     tx.execute("DELETE FROM lost_rights WHERE tenant_id = ?1", args![tenant]).await?;
     Ok(all)
-}
-
-/// Records who gave a webhook its secret, in the way of [`super::Minter`].
-pub async fn mark_secret(tx: &Tx<'_>, key: &str, minter: &super::Minter<'_>) -> Result<(), DbError> {
-    let sql = "UPDATE api_keys SET minted_by = ?2, minted_with = ?3, grantee = ?4 WHERE id = ?1";
-    tx.execute(sql, args![key, minter.by, minter.with.map(CredentialId::as_str), minter.grantee]).await
 }
