@@ -241,7 +241,7 @@ fn environment_name(variable: &str) -> String {
 fn first_steps(base_url: &str, operator_secret: &str) -> String {
     format!(
         "\nNobody has used it yet. The operator secret, shown until somebody has:\n\n    {operator_secret}\n\n\
-         Make yourself the first administrator:\n\n    \
+         Make yourself the first administrator: open {base_url}/setup, or send\n\n    \
          curl -sS {base_url}/auth/bootstrap -H 'content-type: application/json' \\\n      \
          -d '{{\"secret\": \"{operator_secret}\", \"email\": \"you@example.org\", \"name\": \"You\", \"password\": \"choose a long one\"}}'\n"
     )
