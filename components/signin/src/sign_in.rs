@@ -11,30 +11,16 @@
 use common::{
     email,
     error::{ApiError, Code},
-    id::{CredentialId, TenantId, UserId},
-    role::Role,
-    route,
-    secret::{Kind, Secret},
-    text::is_unseen,
-    time::Timestamp,
 };
-use http::{HeaderValue, StatusCode, header};
-use serde::Serialize;
-use serde_json::Value::Null;
 use service::{
     app::App,
     extract::Body,
     form,
     form::Nullable,
-    response::{self, Response},
+    response::Response,
+    session::{self, Way},
 };
-use store::{
-    attempt::Guesses,
-    audit::{self, Event, refusals},
-    credential,
-    db::{Purpose, Tx},
-    user,
-};
+use store::{attempt::Guesses, audit::refusals, db::Purpose, user};
 
 use crate::{password, tries};
 
@@ -42,10 +28,6 @@ use crate::{password, tries};
 const TRIES: i64 = 5;
 /// The window, seconds.
 const WINDOW: i64 = 600;
-/// How long a session lives, seconds.
-const SESSION: i64 = 24 * 3600;
-/// Characters that are kept of the client's `User-Agent`.
-const USER_AGENT: usize = 200;
 
 form! {
     pub(crate) struct SignIn {
@@ -53,16 +35,6 @@ form! {
         password: String,
         tenant: Option<Nullable<String>>,
     }
-}
-
-#[derive(Serialize)]
-struct SignedIn<'a> {
-    access_token: &'a str,
-    token_type: &'static str,
-    user_id: &'a UserId,
-    email: &'a str,
-    role: Role,
-    expires_at: Timestamp,
 }
 
 /// The handler.
@@ -91,68 +63,8 @@ async fn check(app: &App, email: &str, password: &str, tenant: Option<&str>) -> 
     };
     let stored = login.password_hash.as_deref().unwrap_or_default();
     let rehashed = if password::is_outdated(stored) { Some(password::hash(password, app.chance())?) } else { None };
-    let_in(app, login, rehashed.as_deref()).await
-}
-
-async fn let_in(app: &App, login: &user::Login, rehashed: Option<&str>) -> Result<Response, ApiError> {
     let tx = app.db().begin(Purpose::Entry).await?;
-    if !user::signed_in(&tx, login, rehashed, app.now()).await? {
-        return Err(Code::LoginFailed.into());
-    }
-    let session = start_session(app, &tx, &login.tenant_id, &login.id).await?;
-    tx.commit().await?;
-    let form = SignedIn {
-        access_token: session.token.reveal(),
-        token_type: "bearer",
-        user_id: &login.id,
-        email: &login.email,
-        role: login.role,
-        expires_at: session.expires_at,
-    };
-    let mut response = response::json(StatusCode::OK, &form)?;
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
-}
-
-/// A session that was just made.
-struct NewSession {
-    token: Secret,
-    expires_at: Timestamp,
-}
-
-/// Makes a session for a person, with its audit row: the end of every way to sign in. The caller has decided, in the same transaction,
-/// that the person is let in.
-async fn start_session(app: &App, tx: &Tx<'_>, tenant_id: &TenantId, user_id: &UserId) -> Result<NewSession, ApiError> {
-    let id = CredentialId::generate(app.now(), app.chance());
-    let token = Secret::generate(Kind::Session, app.chance());
-    let expires_at = app.now().plus_seconds(SESSION);
-    let user_agent = user_agent(app);
-    let new = credential::New {
-        id: &id,
-        secret: &token,
-        tenant_id,
-        user_id,
-        agent_id: None,
-        scope: "*",
-        created_at: app.now(),
-        expires_at: Some(expires_at),
-        user_agent: user_agent.as_deref(),
-        name: None,
-        key_id: None,
-        minter: credential::Minter::default(),
-    };
-    credential::insert(tx, &new).await?;
-    let action = route::SIGN_IN.audit.unwrap_or_default();
-    let event = Event { action, object: id.as_str(), before: Null, after: Null };
-    audit::insert(tx, &app.origin(tenant_id, Some(user_id)), &event).await?;
-    Ok(NewSession { token, expires_at })
-}
-
-/// The client's own description of itself, without the characters that cannot be seen and without credentials.
-fn user_agent(app: &App) -> Option<String> {
-    let sent = app.headers().all("user-agent");
-    let text = String::from_utf8_lossy(sent.first()?.as_bytes()).replace(is_unseen, "");
-    Some(Secret::cut_off(text).chars().take(USER_AGENT).collect())
+    session::let_in(app, tx, login, Way::Password, rehashed.as_deref(), Code::LoginFailed).await
 }
 
 #[cfg(test)]

@@ -7,16 +7,13 @@ use askama::Template;
 use common::{error::ApiError, route, secret::equal};
 use http::{HeaderValue, header};
 use serde_json::{Value as Json, json};
-use service::{app::App, credential, response::Response};
+use service::{app::App, credential, response::Response, session};
 
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, local},
     page::{Frame, Note, answer, see, unguessable, write_with},
 };
-
-/// The longest time that the browser keeps the session, seconds: as long as it lives.
-const SESSION: i64 = 24 * 3600;
 
 #[derive(Template)]
 #[template(path = "login.html")]
@@ -90,11 +87,10 @@ async fn try_sign_in(app: &App, typed: &Form) -> Result<Json, Trouble> {
     Api::without_session(app).change(route::SIGN_IN, &[], Change { form: typed, body }).await
 }
 
-fn welcome(app: &App, session: &Json, next: &str) -> Result<Response, Trouble> {
-    let name = credential::cookie_name(app).ok_or_else(|| Trouble::Outage("this site has no cookie".to_owned()))?;
-    let secure = if is_secure(app) { " Secure;" } else { "" };
-    let cookie =
-        format!("{name}={}; Path=/; Max-Age={SESSION};{secure} HttpOnly; SameSite=Lax", session.text("access_token"));
+/// Leaves the session with the browser that has just signed in, in whichever way, and goes on to where it wanted to go.
+fn welcome(app: &App, signed_in: &Json, next: &str) -> Result<Response, Trouble> {
+    let cookie = session::cookie(app, signed_in.text("access_token"));
+    let cookie = cookie.ok_or_else(|| Trouble::Outage("this site has no cookie".to_owned()))?;
     Ok(with_cookie(see(app, next), &cookie))
 }
 
@@ -109,15 +105,12 @@ pub(crate) async fn sign_out(app: App, typed: Form) -> Result<Response, ApiError
             Err(trouble) => return Err(trouble),
         }
         let response = see(&app, "/login?done=signed-out");
-        let Some(name) = credential::cookie_name(&app) else { return Ok(response) };
-        let secure = if is_secure(&app) { " Secure;" } else { "" };
-        Ok(with_cookie(response, &format!("{name}=; Path=/; Max-Age=0;{secure} HttpOnly; SameSite=Lax")))
+        Ok(match session::no_cookie(&app) {
+            Some(cookie) => with_cookie(response, &cookie),
+            None => response,
+        })
     })
     .await
-}
-
-fn is_secure(app: &App) -> bool {
-    app.settings().public_url.as_ref().is_some_and(|url| url.is_secure)
 }
 
 fn with_cookie(mut response: Response, cookie: &str) -> Response {
@@ -138,7 +131,7 @@ impl FormToken {
     pub(crate) fn of(app: &App) -> Self {
         let known = credential::cookie_value(app, cookie_name(app)).filter(|text| is_token(text));
         let text = known.unwrap_or_else(|| unguessable(app));
-        let secure = if is_secure(app) { " Secure;" } else { "" };
+        let secure = session::secure(app);
         let cookie = format!("{}={text}; Path=/;{secure} HttpOnly; SameSite=Lax", cookie_name(app));
         Self { text, cookie }
     }
@@ -150,7 +143,7 @@ impl FormToken {
 }
 
 fn cookie_name(app: &App) -> &'static str {
-    if is_secure(app) { "__Host-accredit-form" } else { "accredit-form" }
+    if session::is_secure(app) { "__Host-accredit-form" } else { "accredit-form" }
 }
 
 fn is_token(text: &str) -> bool {

@@ -9,6 +9,7 @@
 //! router                      from the path to the row and its handler
 //! change                      the one way to change something
 //! extract, idempotency        the arguments of handlers; kept answers
+//! session                     the end of every way to sign in
 //! call                        a request on its way to its handler
 //! grantee, mint, object       what every new credential must respect; the object that a request names
 //! quota                       what one person and one tenant may store
@@ -43,6 +44,7 @@ pub mod object;
 pub mod quota;
 pub mod response;
 pub mod router;
+pub mod session;
 pub mod settings;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;

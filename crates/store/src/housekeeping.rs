@@ -1,7 +1,7 @@
 //! The work of the tick: it purges ended rows, and turns counters of refusals into audit rows.
 
 use crate::{
-    args, audit,
+    args, audit, code,
     db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Tx},
     notification, outbox,
     usage::Quotas,
@@ -56,7 +56,7 @@ impl FromRow for Operator {
     }
 }
 
-/// Purges kept answers and counters that have ended, old notifications and old mails.
+/// Purges kept answers, counters and codes that have ended, old notifications and old mails.
 pub async fn purge(db: &Db, quotas: &Quotas, now: Timestamp) -> Result<(), DbError> {
     db.hot::<Affected>(
         "DELETE FROM idempotency WHERE digest IN (SELECT digest FROM idempotency WHERE expires_at <= ?1 LIMIT ?2)",
@@ -74,6 +74,7 @@ pub async fn purge(db: &Db, quotas: &Quotas, now: Timestamp) -> Result<(), DbErr
     )
     .await?;
     notification::forget_enough(db, quotas.notifications).await?;
+    code::purge(db, now, BATCH).await?;
     outbox::purge(db, now, BATCH).await
 }
 

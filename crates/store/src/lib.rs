@@ -10,7 +10,8 @@
 //! credential::list                      lists of credentials, narrowed to a user
 //! user                                  the table of users; another password ends their sessions
 //! attempt, audit, credential            tables that name no other
-//! custom_scope, inbox, kept_answer      …
+//! code, custom_scope, inbox              …
+//! kept_answer                           …
 //! usage                                 what tenants and people store, for their quotas
 //! outbox, tenant                        …
 //! permission                            who may do what, compiled to SQL
@@ -23,6 +24,7 @@ pub mod access_request;
 pub mod agent;
 pub mod attempt;
 pub mod audit;
+pub mod code;
 pub mod credential;
 pub mod custom_scope;
 pub mod db;

@@ -217,6 +217,13 @@ pub async fn find_login(reads: &dyn Rows, tenant: Option<&str>, email: &str) -> 
         .await
 }
 
+/// The account of a user, as a sign-in needs it.
+pub async fn login_of(reads: &dyn Rows, user: &UserId) -> Result<Option<Login>, DbError> {
+    let sql = "SELECT id, tenant_id, email, role, password_hash, deactivated_at IS NULL
+               FROM users WHERE id = ?1 AND deleted_at IS NULL";
+    reads.optional(sql, args![user]).await
+}
+
 /// Records a sign-in and, where the hash was made anew, stores it. `false`: the account was changed meanwhile (its password,
 /// or it was deactivated), and the sign-in must be refused.
 pub async fn signed_in(tx: &Tx<'_>, login: &Login, rehashed: Option<&str>, now: Timestamp) -> Result<bool, DbError> {

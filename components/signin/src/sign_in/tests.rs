@@ -1,4 +1,9 @@
 use common::secret::Chance;
+use common::{
+    role::Role,
+    secret::{Kind, Secret},
+};
+use serde_json::Value::Null;
 use serde_json::json;
 use service::{settings::Settings, testing::TestApp};
 

@@ -1,0 +1,164 @@
+//! Table `codes`: one-time codes. A code is minted when it is sent, stored as its digest, and spent by one statement.
+
+use serde_json::Value as Json;
+
+use crate::{
+    args,
+    db::{Affected, Db, DbError, FromRow, Reads, Row, Rows, Tx},
+};
+use common::{
+    id::{AgentId, TenantId, UserId},
+    json,
+    secret::{Digest, OneTimeCode},
+    time::Timestamp,
+};
+
+/// What a code is for. One that was made for one thing is nothing for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Sets a forgotten password.
+    Reset,
+    /// Sets the first password of a person who was invited.
+    Invite,
+    /// Signs a person in by a mailed link.
+    Link,
+}
+
+impl Kind {
+    /// The word that is stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reset => "reset",
+            Self::Invite => "invite",
+            Self::Link => "link",
+        }
+    }
+
+    /// How long a code of this kind lives, seconds.
+    pub const fn life(self) -> i64 {
+        match self {
+            Self::Reset => 24 * 3_600,
+            Self::Invite => 7 * 24 * 3_600,
+            Self::Link => 15 * 60,
+        }
+    }
+}
+
+/// A code to be stored.
+pub struct New<'a> {
+    /// The code.
+    pub code: &'a OneTimeCode,
+    /// What it is for.
+    pub kind: Kind,
+    /// The tenant.
+    pub tenant: &'a TenantId,
+    /// The person whom it is for.
+    pub user: Option<&'a UserId>,
+    /// The agent that it is for.
+    pub agent: Option<&'a AgentId>,
+    /// What it stands for beside that; never a secret.
+    pub data: &'a Json,
+}
+
+/// Stores a code; returns when it ends.
+pub async fn insert(tx: &Tx<'_>, new: &New<'_>, now: Timestamp) -> Result<Timestamp, DbError> {
+    let ends = now.plus_seconds(new.kind.life());
+    tx.execute(
+        "INSERT INTO codes (digest, kind, tenant_id, user_id, agent_id, data, created_at, expires_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        args![
+            &new.code.digest(),
+            new.kind.as_str(),
+            new.tenant,
+            new.user.map(UserId::as_str),
+            new.agent.map(AgentId::as_str),
+            json::to_text(new.data),
+            now,
+            ends
+        ],
+    )
+    .await?;
+    Ok(ends)
+}
+
+/// What a code stands for.
+#[derive(Debug)]
+pub struct Granted {
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// The person whom it is for.
+    pub user_id: Option<UserId>,
+    /// The agent that it is for.
+    pub agent_id: Option<AgentId>,
+    /// What it stands for beside that.
+    pub data: Json,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+impl FromRow for Granted {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        let (tenant_id, user_id, agent_id, data) = (row.take()?, row.take()?, row.take()?, row.take::<String>()?);
+        let data = json::parse(&data).ok_or(DbError::Row("a code's data is no JSON"))?;
+        Ok(Self { tenant_id, user_id, agent_id, data, created_at: row.take()?, expires_at: row.take()? })
+    }
+}
+
+const COLUMNS: &str = "tenant_id, user_id, agent_id, data, created_at, expires_at";
+
+/// What a live code stands for, without spending it: for the page that asks before it does. `None`: unknown, expired or spent.
+pub async fn find(reads: &dyn Rows, kind: Kind, code: &Digest, now: Timestamp) -> Result<Option<Granted>, DbError> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM codes WHERE digest = ?1 AND kind = ?2 AND spent_at IS NULL AND expires_at > ?3");
+    reads.optional(&sql, args![code, kind.as_str(), now]).await
+}
+
+/// Spends a code. `None`: unknown, expired or spent before; callers must not tell which.
+pub async fn spend(tx: &Tx<'_>, kind: Kind, code: &Digest, now: Timestamp) -> Result<Option<Granted>, DbError> {
+    let sql = format!(
+        "UPDATE codes SET spent_at = ?3 WHERE digest = ?1 AND kind = ?2 AND spent_at IS NULL AND expires_at > ?3 RETURNING {COLUMNS}"
+    );
+    tx.optional(&sql, args![code, kind.as_str(), now]).await
+}
+
+/// Ends all codes of a kind that a person has.
+pub async fn end_of_user(tx: &Tx<'_>, kind: Kind, user: &UserId) -> Result<(), DbError> {
+    tx.execute("DELETE FROM codes WHERE user_id = ?1 AND kind = ?2", args![user, kind.as_str()]).await
+}
+
+/// Purges codes that ended a day ago: until then a code that is sent once more is known to have been spent.
+pub async fn purge(db: &Db, now: Timestamp, most: i64) -> Result<(), DbError> {
+    let sql = "DELETE FROM codes WHERE digest IN (SELECT digest FROM codes WHERE expires_at <= ?1 LIMIT ?2)";
+    db.hot::<Affected>(sql, args![now.plus_seconds(-86_400), most]).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use common::{role::Role, secret::Chance};
+    use serde_json::json;
+
+    use super::*;
+    use crate::{db::Purpose, testing::TestDb};
+
+    /// R22: a code is spent once, by one kind, and ends by itself.
+    #[tokio::test]
+    async fn a_code_is_spent_once() {
+        let t = TestDb::new();
+        let tenant = t.tenant("main").await;
+        let ada = t.user(&tenant, "ada@example.com", Role::Member).await.user;
+        let code = OneTimeCode::generate(&Chance::seeded(1));
+        let (now, data) = (t.now(), json!({ "next": "/x" }));
+        let tx = t.db().begin(Purpose::Durable).await.unwrap();
+        let new = New { code: &code, kind: Kind::Link, tenant: &tenant, user: Some(&ada), agent: None, data: &data };
+        let ends = insert(&tx, &new, now).await.unwrap();
+        assert_eq!(ends, now.plus_seconds(900));
+        assert!(find(&tx, Kind::Link, &code.digest(), now).await.unwrap().is_some());
+        assert!(find(&tx, Kind::Link, &code.digest(), ends).await.unwrap().is_none());
+        assert!(spend(&tx, Kind::Reset, &code.digest(), now).await.unwrap().is_none());
+        let granted = spend(&tx, Kind::Link, &code.digest(), now).await.unwrap().unwrap();
+        assert_eq!((granted.user_id, granted.data), (Some(ada), data));
+        assert!(spend(&tx, Kind::Link, &code.digest(), now).await.unwrap().is_none());
+    }
+}
