@@ -8,9 +8,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-/// Cargo: the one that runs us, so that its toolchain stays the same all the way down.
+/// Cargo: the one that runs us, so that its toolchain stays the same all the way down. It gets nothing else of what cargo told us about
+/// ourselves: build scripts read it, and would run again whenever a build is begun with and without us in turn.
 pub(crate) fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 /// Runs to the end with output passed through, all of it to standard error.
