@@ -244,6 +244,9 @@ pub(crate) async fn approve(change: Change<Body<Approve>>, Path(id): Path) -> Re
     let given = body.hours.map(hours).transpose()?;
     decide(change, &id, async |write, found| {
         let granted = approvable(&write.caller, &found, scope)?;
+        if is_wide(&write.caller, &granted) {
+            write.require_fresh()?;
+        }
         let ends_at = write.now().plus_seconds(given.unwrap_or(found.hours) * 3600);
         let by = write.caller.user_id();
         if !access_request::approve(&write.tx, &found.id, &granted, ends_at, by, write.now()).await? {
@@ -273,6 +276,14 @@ fn approvable(caller: &Caller, found: &AccessRequest, scope: Option<Patterns>) -
         .with("rest", rest(&left))
         .with("request", found.id.as_str())
         .extra("excess_scopes", excess))
+}
+
+/// Whether an approval amounts to `agents.*` or more: to every scope over agents that can be approved.
+fn is_wide(caller: &Caller, granted: &Patterns) -> bool {
+    let lasting = std::iter::once(Scope::AgentsShare).collect();
+    let all = Scopes::stored("agents.*", caller.custom_scopes()).for_agents();
+    let all = all.without(&Scopes { known: lasting, custom: Vec::new() });
+    all.without(&granted.scopes(caller.custom_scopes())).is_empty()
 }
 
 form! {

@@ -43,6 +43,8 @@ struct IndexedRoute {
     for_agents: bool,
     /// Whether every credential but a session is refused.
     session_only: bool,
+    /// Whether a session has to have proved lately who its person is.
+    fresh: bool,
     /// Whether a paused, stopped or overspent agent gets an answer.
     while_halted: bool,
     /// Whether `Idempotency-Key` is kept.
@@ -94,6 +96,7 @@ impl IndexedRoute {
             for_people: matches!(route.callers, Callers::People | Callers::Sessions),
             for_agents: route.callers == Callers::Agents,
             session_only: route.callers == Callers::Sessions,
+            fresh: route.is_fresh,
             while_halted: route.while_halted,
             idempotent: route.is_idempotent,
             audit: route.audit,

@@ -33,6 +33,10 @@ pub(crate) async fn change(change: Change<Body<NewPassword>>) -> Result<Response
         return Ok(answer);
     }
     let stored = user::password_hash(app.db(), caller.user_id()).await?;
+    // With no password before, it is a further way to sign in, which a stolen session must not make.
+    if stored.is_none() {
+        change.require_fresh()?;
+    }
     if let Some(stored) = &stored {
         let current = body.current.as_deref().ok_or_else(|| ApiError::field("current", "is missing"))?;
         tries::check(app, &guesses(app, caller.email()), Code::WrongPassword, check(app, current, stored)).await?;

@@ -1,13 +1,16 @@
-//! Component `signin`: the routes that hash passwords, and those of the operator. A hash occupies its whole instance for some 60 ms,
+//! Component `signin`: the routes that hash passwords or take codes of second factors, and those of the operator. A hash occupies its whole instance for some 60 ms,
 //! which is why they are apart from all others.
 #![forbid(unsafe_code)]
 
 mod bootstrap;
 mod change_password;
+mod factor;
 mod operator;
 mod password;
+mod reauthenticate;
 mod routes;
 mod sign_in;
+mod totp;
 mod tries;
 
 pub use routes::router;

@@ -1,7 +1,7 @@
 use common::route::{self, Group};
 use service::router::{Router, Routes};
 
-use crate::{bootstrap, change_password, operator, password, sign_in};
+use crate::{bootstrap, change_password, factor, operator, password, reauthenticate, sign_in};
 
 fn routes() -> Routes {
     Routes::new(Group::Signin)
@@ -9,6 +9,13 @@ fn routes() -> Routes {
         .on(route::TENANT_CREATE, bootstrap::create_tenant)
         .on(route::OPERATOR_REVOKE, operator::revoke)
         .on(route::SIGN_IN, sign_in::sign_in)
+        .on(route::FACTOR, factor::get)
+        .on(route::FACTOR_BEGIN, factor::begin)
+        .on(route::FACTOR_CONFIRM, factor::confirm)
+        .on(route::FACTOR_REMOVE, factor::remove)
+        .on(route::FACTOR_CODES, factor::replace_codes)
+        .on(route::FACTOR_VERIFY, factor::verify)
+        .on(route::REAUTHENTICATE, reauthenticate::reauthenticate)
         .on(route::PASSWORD_SET, password::set)
         .on(route::PASSWORD_CHANGE, change_password::change)
 }

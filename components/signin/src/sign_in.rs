@@ -5,7 +5,7 @@
 //! 2. Take a place among the hashes of this second.
 //! 3. Find the account and check the password, or nobody's hash: the same statements and the same work for an unknown
 //!    address, an unknown tenant, a wrong password and an inactive account.
-//! 4. Right: in one transaction the sign-in is recorded, on the condition that the account is still as it was checked, and
+//! 4. Right: where a code of the second factor came with it, it is taken. In one transaction the sign-in is recorded, on the condition that the account is still as it was checked, and
 //!    the session is made.
 
 use common::{
@@ -22,26 +22,30 @@ use service::{
 };
 use store::{attempt::Guesses, audit::refusals, db::Purpose, user};
 
-use crate::{password, tries};
+use crate::{
+    factor::{self, Typed},
+    password, tries,
+};
 
 /// Wrong tries of one account from one network in a window.
-const TRIES: i64 = 5;
+pub(crate) const TRIES: i64 = 5;
 /// The window, seconds.
-const WINDOW: i64 = 600;
+pub(crate) const WINDOW: i64 = 600;
 
 form! {
     pub(crate) struct SignIn {
         email: String,
         password: String,
+        code: Option<String>,
         tenant: Option<Nullable<String>>,
     }
 }
 
 /// The handler.
 pub(crate) async fn sign_in(app: App, Body(body): Body<SignIn>) -> Result<Response, ApiError> {
-    let SignIn { email, password, tenant } = body;
+    let SignIn { email, password, code, tenant } = body;
     let tenant = tenant.and_then(|Nullable(slug)| slug);
-    let check = check(&app, &email, &password, tenant.as_deref());
+    let check = check(&app, &email, &password, code.as_deref(), tenant.as_deref());
     tries::check(&app, &guesses(&app, &email), Code::LoginFailed, check).await
 }
 
@@ -52,7 +56,13 @@ pub(crate) fn guesses(app: &App, email: &str) -> Guesses {
 }
 
 /// Steps 2 to 4.
-async fn check(app: &App, email: &str, password: &str, tenant: Option<&str>) -> Result<Response, ApiError> {
+async fn check(
+    app: &App,
+    email: &str,
+    password: &str,
+    code: Option<&str>,
+    tenant: Option<&str>,
+) -> Result<Response, ApiError> {
     password::take_turn(app).await?;
     let login = user::find_login(app.db(), tenant, email).await?;
     let is_right = password::verify(password, login.as_ref().and_then(|login| login.password_hash.as_deref()))?;
@@ -63,8 +73,18 @@ async fn check(app: &App, email: &str, password: &str, tenant: Option<&str>) -> 
     };
     let stored = login.password_hash.as_deref().unwrap_or_default();
     let rehashed = if password::is_outdated(stored) { Some(password::hash(password, app.chance())?) } else { None };
-    let tx = app.db().begin(Purpose::Entry).await?;
-    session::let_in(app, tx, login, Way::Password, rehashed.as_deref(), Code::LoginFailed).await
+    let Some(code) = code else {
+        let tx = app.db().begin(Purpose::Entry).await?;
+        return session::let_in(app, tx, login, Way::Password, rehashed.as_deref(), Code::LoginFailed).await;
+    };
+    let typed = Typed::read(code);
+    let finish = async {
+        let tx = app.db().begin(Purpose::Entry).await?;
+        let second = factor::take(app, &tx, &login.id, &typed).await?;
+        let by = (Way::Password.as_str(), second);
+        session::let_in_by_code(app, tx, login, by, rehashed.as_deref(), Code::LoginFailed).await
+    };
+    factor::throttled(app, &login.id, &typed, finish).await
 }
 
 #[cfg(test)]

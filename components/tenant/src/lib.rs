@@ -4,6 +4,7 @@
 mod audit;
 mod routes;
 mod scopes;
+mod settings;
 mod usage;
 mod users;
 

@@ -1,7 +1,7 @@
 use common::route::{self, Group};
 use service::router::{Router, Routes};
 
-use crate::{audit, scopes, usage, users};
+use crate::{audit, scopes, settings, usage, users};
 
 fn routes() -> Routes {
     Routes::new(Group::Tenant)
@@ -12,6 +12,10 @@ fn routes() -> Routes {
         .on(route::USERS_DELETE, users::leaving::delete)
         .on(route::USERS_ACTIVATE, users::leaving::activate)
         .on(route::USERS_DEACTIVATE, users::leaving::deactivate)
+        .on(route::USERS_FACTOR, users::remove_factor)
+        .on(route::TENANT, settings::get)
+        .on(route::TENANT_PATCH, settings::patch)
+        .on(route::WAYS, settings::ways)
         .on(route::USAGE, usage::get)
         .on(route::AUDIT_LIST, audit::list)
         .on(route::AUDIT_EXPORT, audit::export)

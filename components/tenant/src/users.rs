@@ -26,6 +26,7 @@ use service::{
 use store::{
     audit,
     db::Rows,
+    factor,
     user::{self, UpdateOutcome, User},
 };
 
@@ -90,6 +91,9 @@ pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, Api
     let email = read_email(&body.email)?;
     let name = read_name(&body.name)?;
     let role = body.role.as_deref().map_or(Ok(Role::Member), read_role)?;
+    if role == Role::Admin {
+        change.require_fresh()?;
+    }
     change
         .run(async |write, _| {
             let id = UserId::generate(write.now(), write.app().chance());
@@ -145,6 +149,10 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
             if before == after {
                 return Ok(answer.unchanged());
             }
+            // Making an admin; and whoever has the address of a person gets what is mailed to them, such as a link to sign in.
+            if user.role == Role::Admin && was.role != Role::Admin || user.email != was.email {
+                write.require_fresh()?;
+            }
             match user::update(&write.tx, write.caller.tenant_id(), &user).await? {
                 UpdateOutcome::Done => {
                     let only_narrows = user.role < was.role && user.name == was.name && user.email == was.email;
@@ -160,6 +168,23 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                 UpdateOutcome::EmailTaken => Err(Code::EmailTaken.into()),
                 UpdateOutcome::LastAdmin => Err(Code::LastAdmin.into()),
             }
+        })
+        .await
+}
+
+/// `DELETE /api/users/{id}/factor`: removes a user's second factor, such as of a person who has lost the device and the recovery codes.
+pub(crate) async fn remove_factor(change: Change<()>, Path(id): Path) -> Result<Response, ApiError> {
+    change
+        .on(&id, find, async |write, user, ()| {
+            if !factor::remove(&write.tx, &user.id).await? {
+                return Err(Code::NoSecondFactor.into());
+            }
+            let body = format!(
+                "{} removed the second factor of your account. If you did not ask for it: ask an admin, and change your password.",
+                write.author()
+            );
+            write.notify(&user.id, "Your second factor was removed", &body).await?;
+            Ok(Answer::no_content().audited(&user.id, json!({ "second_factor": true }), json!({ "second_factor": false })))
         })
         .await
 }

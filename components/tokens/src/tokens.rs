@@ -32,10 +32,8 @@ use store::{
         status::CredentialStatus,
     },
     db::Rows,
+    tenant,
 };
-
-/// How long a PAT lives if the request does not say.
-const DEFAULT_LIFETIME: Lifetime = Lifetime::Days(90);
 
 form! {
     pub(crate) struct Create {
@@ -82,11 +80,21 @@ pub(crate) async fn create(mut change: Change<Body<Create>>) -> Result<Response,
     let Body(body) = &mut change.input;
     let name = text("name", &body.name, 64)?;
     let scope = change.caller.read_scope(&body.scope.take().unwrap_or_else(|| vec!["*".to_owned()]))?;
-    let lifetime = mint::lifetime(body.expires_in_days.take())?.unwrap_or(DEFAULT_LIFETIME);
+    let asked = mint::lifetime(body.expires_in_days.take())?;
+    if asked == Some(Lifetime::Never) {
+        change.require_fresh()?;
+    }
 
     change
         .run(async |write, _| {
             let mut warnings = Vec::new();
+            let lifetime = match asked {
+                Some(asked) => asked,
+                None => tenant::get(&write.tx, write.caller.tenant_id()).await?.pat_lifetime(),
+            };
+            if lifetime == Lifetime::Never {
+                write.require_fresh()?;
+            }
             quota::check_credentials(write.app(), &write.tx, &write.caller, write.caller.user_id()).await?;
             mint::warn_of_no_effect(&write.caller, &scope, write.caller.role(), false, &mut warnings);
             let expires_at = lifetime.ending(write.now());

@@ -7,10 +7,10 @@
 use std::{future::Future, pin::Pin};
 
 use bytes::Bytes;
-use common::route::{Object, Route};
+use common::route::{self, Object, Route};
 use http::{HeaderValue, Request, StatusCode, header, request::Builder};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use service::{app::App, credential};
 
 use crate::form::{Form, query};
@@ -30,6 +30,8 @@ pub(crate) enum Trouble {
     SignIn,
     /// The API refuses, in its own words.
     Refused(Refusal),
+    /// The API asks the visitor first to prove who they are; the form is sent again with the proof.
+    Prove(Box<Asked>),
     /// A component does not answer, or not as it should. The text is for the log.
     Outage(String),
 }
@@ -42,12 +44,30 @@ pub(crate) struct Refusal {
     pub(crate) fix: String,
     /// Fields with what is wrong about them.
     pub(crate) fields: Vec<(String, String)>,
+    /// How the visitor can prove who they are, where that is asked for.
+    pub(crate) way: String,
+    /// The ticket of a sign-in that waits for its second factor.
+    pub(crate) ticket: String,
+}
+
+/// A form that waits for a proof of who its visitor is.
+pub(crate) struct Asked {
+    pub(crate) refusal: Refusal,
+    pub(crate) form: Form,
 }
 
 impl Refusal {
     /// A refusal of this component's own.
     pub(crate) fn own(status: u16, detail: &str, fix: &str) -> Self {
-        Self { status, slug: String::new(), detail: detail.to_owned(), fix: fix.to_owned(), fields: Vec::new() }
+        Self {
+            status,
+            slug: String::new(),
+            detail: detail.to_owned(),
+            fix: fix.to_owned(),
+            fields: Vec::new(),
+            way: String::new(),
+            ticket: String::new(),
+        }
     }
 
     fn read(status: u16, body: &Json) -> Self {
@@ -57,13 +77,16 @@ impl Refusal {
             slug: body.text("error").to_owned(),
             detail: body.text("detail").to_owned(),
             fix: body.text("fix").to_owned(),
+            way: body.text("way").to_owned(),
+            ticket: body.text("ticket").to_owned(),
             fields: fields.map(|field| (field.text("field").to_owned(), field.text("problem").to_owned())).collect(),
         }
     }
 
     /// Whether the visitor can mend it in the form.
     pub(crate) fn is_for_the_form(&self) -> bool {
-        matches!(self.slug.as_str(), "csrf_failed" | "wrong_password") || !matches!(self.status, 403 | 404)
+        matches!(self.slug.as_str(), "csrf_failed" | "wrong_password" | "wrong_code")
+            || !matches!(self.status, 403 | 404)
     }
 }
 
@@ -152,18 +175,48 @@ impl<'a> Api<'a> {
         asked: &[(&str, &str)],
         change: Change<'_>,
     ) -> Asking<'_> {
-        let mut request = self.request(route, names, asked);
-        request = request.header("x-csrf-token", header_value(change.form.raw("csrf")));
-        if let Some(origin) = self.app.headers().first("origin") {
-            request = request.header(header::ORIGIN, origin);
-        }
+        let mut request = self.change_request(route, names, asked, change.form);
         let once = change.form.text("once");
         // What makes something is made once. A state is set again, whatever an old page was answered before.
         let is_state = matches!(route.object, Some(Object::AgentState(_)));
         if route.is_idempotent && !is_state && !once.is_empty() {
             request = request.header("idempotency-key", header_value(once));
         }
-        Box::pin(self.ask(request, change.body))
+        let (form, body) = (change.form.clone(), change.body);
+        Box::pin(async move {
+            self.prove(&form).await?;
+            match self.ask(request, body).await {
+                Err(Trouble::Refused(refusal)) if refusal.slug == "reauthentication_required" => {
+                    Err(Trouble::Prove(Box::new(Asked { refusal, form })))
+                }
+                answered => answered,
+            }
+        })
+    }
+
+    /// Proves first who the visitor is, where the form has a proof: it was refused before for want of one. A proof that is refused is
+    /// asked for again.
+    async fn prove(&self, form: &Form) -> Result<(), Trouble> {
+        let Some((way, proof)) = form.proof() else { return Ok(()) };
+        let request = self.change_request(route::REAUTHENTICATE, &[], &[], form);
+        match self.ask(request, json!({ way: proof })).await {
+            Ok(_) => Ok(()),
+            Err(Trouble::Refused(refusal)) => {
+                let way = if refusal.way.is_empty() { way.to_owned() } else { refusal.way.clone() };
+                Err(Trouble::Prove(Box::new(Asked { refusal: Refusal { way, ..refusal }, form: form.clone() })))
+            }
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// A request that changes something, with what its form and its browser say of where it comes from.
+    fn change_request(&self, route: &Route, names: &[&str], asked: &[(&str, &str)], form: &Form) -> Builder {
+        let mut request = self.request(route, names, asked);
+        request = request.header("x-csrf-token", header_value(form.raw("csrf")));
+        if let Some(origin) = self.app.headers().first("origin") {
+            request = request.header(header::ORIGIN, origin);
+        }
+        request
     }
 
     fn request(&self, route: &Route, names: &[&str], asked: &[(&str, &str)]) -> Builder {

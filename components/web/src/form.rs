@@ -8,6 +8,11 @@ use service::{
     extract::UrlEncoded,
 };
 
+/// Fields that no page shows again.
+const PASSWORDS: [&str; 3] = ["password", "current", "new"];
+/// The fields of a proof, each with its name at the API.
+const PROOFS: [(&str, &str); 2] = [("proof_code", "code"), ("proof_password", "password")];
+
 /// Fields by name, in the order in which they were sent.
 #[derive(Clone, Default)]
 pub(crate) struct Form(Vec<(String, String)>);
@@ -21,6 +26,11 @@ impl FromCall for Form {
 }
 
 impl Form {
+    /// Fields that nobody has typed.
+    pub(crate) fn of(fields: &[(&str, &str)]) -> Self {
+        Self(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
     /// The query of a request.
     pub(crate) fn query(app: &App) -> Self {
         let query = app.head().uri.query().unwrap_or_default();
@@ -45,6 +55,23 @@ impl Form {
     /// Whether a field has this value.
     pub(crate) fn is(&self, name: &str, value: &str) -> bool {
         self.text(name) == value
+    }
+
+    /// The proof of who the visitor is that a form has: its name at the API, and its value.
+    pub(crate) fn proof(&self) -> Option<(&'static str, &str)> {
+        let mut proofs = PROOFS.iter().map(|(field, name)| (*name, self.raw(field)));
+        proofs.find(|(_, value)| !value.is_empty())
+    }
+
+    /// What a page may show again: all fields but passwords and proofs.
+    pub(crate) fn shown_again(&self) -> Vec<(String, String)> {
+        let is_kept = |name: &str| !PASSWORDS.contains(&name) && !PROOFS.iter().any(|(field, _)| *field == name);
+        self.0.iter().filter(|(name, _)| is_kept(name)).cloned().collect()
+    }
+
+    /// The names of the passwords that were typed.
+    pub(crate) fn passwords(&self) -> Vec<&'static str> {
+        PASSWORDS.into_iter().filter(|name| !self.raw(name).is_empty()).collect()
     }
 
     /// All values of a field.

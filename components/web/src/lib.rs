@@ -5,10 +5,11 @@
 //!
 //! ```text
 //! routes                                            from a row to its page
-//! home, agents, agent, access, tokens,
-//! notifications, users, audit, login, setup         one file for each page
+//! home, agents, agent, access, tokens, security,
+//! notifications, users, tenant, audit, login, setup one file for each page
 //! page                                              what every page has: header, note, policy
 //! api                                               requests to the other components
+//! qr                                                QR codes
 //! assets, form, words                               style and script; what was typed; times, states and events in words
 //! ```
 #![forbid(unsafe_code)]
@@ -24,8 +25,11 @@ mod home;
 mod login;
 mod notifications;
 mod page;
+mod qr;
 mod routes;
+mod security;
 mod setup;
+mod tenant;
 mod tokens;
 mod users;
 mod words;

@@ -11,7 +11,7 @@ use service::{app::App, credential, response::Response, session};
 
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
-    form::{Form, local},
+    form::{Form, local, query},
     page::{Frame, Note, answer, see, unguessable, write_with},
 };
 
@@ -23,6 +23,8 @@ struct LoginPage {
     next: String,
     email: String,
     tenant: String,
+    /// Whether the form for a password is there.
+    has_password: bool,
     /// The site has no address that a session could be kept for.
     is_unsafe: bool,
 }
@@ -33,7 +35,7 @@ pub(crate) async fn form(app: App) -> Result<Response, ApiError> {
         if is_new(&app).await? {
             return Ok(see(&app, "/setup"));
         }
-        show(&app, &Form::query(&app), None)
+        show(&app, &Form::query(&app), None).await
     })
     .await
 }
@@ -44,7 +46,9 @@ pub(crate) async fn is_new(app: &App) -> Result<bool, Trouble> {
     Ok(!ready.is("bootstrapped"))
 }
 
-fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+    // Of another tenant nobody says which ways it allows before somebody has signed in.
+    let ways = Api::without_session(app).get(route::WAYS, &[], &[]).await.unwrap_or_default();
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let token = FormToken::of(app);
     let page = LoginPage {
@@ -53,6 +57,7 @@ fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, T
         next: local(typed.text("next")).to_owned(),
         email: typed.text("email").to_owned(),
         tenant: typed.text("tenant").to_owned(),
+        has_password: ways.is_null() || ways.words("ways").contains(&"password") || !typed.text("tenant").is_empty(),
         is_unsafe: credential::cookie_name(app).is_none(),
     };
     Ok(token.set(write_with(&page, status)?))
@@ -62,9 +67,10 @@ fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, T
 pub(crate) async fn sign_in(app: App, typed: Form) -> Result<Response, ApiError> {
     answer(&app, async {
         match try_sign_in(&app, &typed).await {
-            Ok(session) => welcome(&app, &session, local(typed.text("next"))),
-            Err(Trouble::Refused(refusal)) => show(&app, &typed, Some(in_words(refusal))),
-            Err(trouble) => Err(trouble),
+            Err(Trouble::Refused(refusal)) if refusal.ticket.is_empty() => {
+                show(&app, &typed, Some(in_words(refusal))).await
+            }
+            outcome => finish(&app, outcome, local(typed.text("next"))),
         }
     })
     .await
@@ -85,6 +91,78 @@ async fn try_sign_in(app: &App, typed: &Form) -> Result<Json, Trouble> {
         members.insert("tenant".to_owned(), typed.text("tenant").into());
     }
     Api::without_session(app).change(route::SIGN_IN, &[], Change { form: typed, body }).await
+}
+
+/// The end of every way to sign in by a page, with what the API made of it: leaves the session with the browser, or asks for the code of the
+/// second factor. What else the API refuses is the page's own.
+pub(crate) fn finish(app: &App, outcome: Result<Json, Trouble>, next: &str) -> Result<Response, Trouble> {
+    match outcome {
+        Ok(signed_in) => welcome(app, &signed_in, next),
+        Err(Trouble::Refused(refusal)) if !refusal.ticket.is_empty() => {
+            let page = see(app, &format!("/login/factor?{}", query(&[("next", next)])));
+            Ok(with_cookie(page, &session::ticket_cookie(app, &refusal.ticket)))
+        }
+        Err(trouble) => Err(trouble),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "login_factor.html")]
+struct FactorPage {
+    frame: Frame,
+    csrf: String,
+    next: String,
+}
+
+/// `GET /login/factor`: asks for the code of the second factor. The ticket of the sign-in so far is in a cookie.
+pub(crate) async fn factor_form(app: App) -> Result<Response, ApiError> {
+    answer(&app, async {
+        match credential::cookie_value(&app, session::ticket_cookie_name(&app)) {
+            Some(_) => show_factor(&app, &Form::query(&app), None),
+            None => Ok(see(&app, "/login")),
+        }
+    })
+    .await
+}
+
+fn show_factor(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+    let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
+    let token = FormToken::of(app);
+    let page = FactorPage {
+        frame: Frame::new(app, "Second factor", refusal.map(Note::from)),
+        csrf: token.text.clone(),
+        next: local(typed.text("next")).to_owned(),
+    };
+    Ok(token.set(write_with(&page, status)?))
+}
+
+/// `POST /login/factor`.
+pub(crate) async fn sign_in_by_code(app: App, typed: Form) -> Result<Response, ApiError> {
+    answer(&app, async {
+        let next = local(typed.text("next"));
+        match try_code(&app, &typed).await {
+            Ok(signed_in) => Ok(with_cookie(welcome(&app, &signed_in, next)?, &session::no_ticket_cookie(&app))),
+            // The sign-in begins again from where it began.
+            Err(Trouble::Refused(refusal)) if refusal.slug == "ticket_ended" => {
+                let again = Form::of(&[("next", next)]);
+                let mut refusal = refusal;
+                "The sign-in took too long, or the account was changed.".clone_into(&mut refusal.detail);
+                "Sign in once more.".clone_into(&mut refusal.fix);
+                let page = show(&app, &again, Some(refusal)).await?;
+                Ok(with_cookie(page, &session::no_ticket_cookie(&app)))
+            }
+            Err(Trouble::Refused(refusal)) => show_factor(&app, &typed, Some(refusal)),
+            Err(trouble) => Err(trouble),
+        }
+    })
+    .await
+}
+
+async fn try_code(app: &App, typed: &Form) -> Result<Json, Trouble> {
+    check_same_site(app, typed)?;
+    let ticket = credential::cookie_value(app, session::ticket_cookie_name(app)).unwrap_or_default();
+    let body = json!({ "ticket": ticket, "code": typed.text("code") });
+    Api::without_session(app).change(route::FACTOR_VERIFY, &[], Change { form: typed, body }).await
 }
 
 /// Leaves the session with the browser that has just signed in, in whichever way, and goes on to where it wanted to go.

@@ -10,7 +10,7 @@ use common::{
     route,
     time::Timestamp,
 };
-use futures_util::future::join3;
+use futures_util::future::join4;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::Value as Json;
 use service::{
@@ -19,7 +19,7 @@ use service::{
 };
 
 use crate::{
-    api::{Api, Members, Refusal, Trouble},
+    api::{Api, Asked, Members, Refusal, Trouble},
     assets,
     form::{Form, local, query},
     words::{self, Html},
@@ -42,6 +42,8 @@ const DONE: &[(&str, &str)] = &[
     ("deleted", "Deleted."),
     ("denied", "Denied. The agent was told."),
     ("ended", "Signed out there."),
+    ("factor-removed", "Your second factor is removed. A sign-in asks for no code any more."),
+    ("factor-taken", "The second factor is removed, and the person was told."),
     ("marked", "Marked as read."),
     ("password", "Your password is changed. Your other sessions are ended."),
     ("paused", "Paused, with all agents below it. Requests are refused from now on."),
@@ -114,6 +116,8 @@ pub(crate) struct Shell {
     pub(crate) nav: &'static str,
     /// Who is here, as `whoami` says it.
     pub(crate) who: Json,
+    /// The tenant's settings.
+    pub(crate) tenant: Json,
     /// Access requests that wait for the visitor.
     pub(crate) requests: Vec<Json>,
     pub(crate) unread: i64,
@@ -128,8 +132,9 @@ impl Shell {
     }
 
     async fn load_now(app: &App, api: &Api<'_>, title: &str, nav: &'static str) -> Result<Self, Trouble> {
-        let (who, requests, unread) = join3(
+        let (who, tenant, requests, unread) = join4(
             api.get(route::WHOAMI, &[], &[]),
+            api.get(route::TENANT, &[], &[]),
             api.get(route::ACCESS_LIST, &[], &[("state", "open")]),
             api.get(route::NOTIFICATIONS_COUNT, &[], &[]),
         )
@@ -139,6 +144,7 @@ impl Shell {
             frame: Frame::new(app, title, None),
             nav,
             who: who?,
+            tenant: tenant.unwrap_or_default(),
             requests,
             unread: unread.map(|count| count.number("unread")).unwrap_or_default(),
             now: app.now(),
@@ -156,6 +162,11 @@ impl Shell {
 
     pub(crate) fn link(&self) -> &str {
         &self.frame.link
+    }
+
+    /// The tenant as pages name it.
+    pub(crate) fn tenant_name(&self) -> &str {
+        Some(self.tenant.text("name")).filter(|name| !name.is_empty()).unwrap_or_else(|| self.who.text("tenant"))
     }
 
     pub(crate) fn is_at(&self, nav: &str) -> bool {
@@ -228,6 +239,13 @@ pub(crate) async fn answer(
 fn explain(app: &App, trouble: Trouble) -> Result<Response, ApiError> {
     let (status, heading, detail, fix) = match trouble {
         Trouble::SignIn => return Ok(see_login(app)),
+        // The one page on which somebody who lacks the second factor that is demanded can go on.
+        Trouble::Refused(refusal) if refusal.slug == "second_factor_setup_required" => {
+            return Ok(see(app, "/security"));
+        }
+        Trouble::Prove(asked) => {
+            return ask_for_proof(app, *asked).map_err(|_| ApiError::from(Code::Internal));
+        }
         Trouble::Refused(refusal) => {
             let heading = match refusal.status {
                 403 => "You may not do this",
@@ -253,6 +271,37 @@ fn explain(app: &App, trouble: Trouble) -> Result<Response, ApiError> {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
     }
     Ok(response)
+}
+
+/// A step up, in place: a form that was refused because its visitor has not proved for a while who they are. What was typed is kept, except
+/// passwords, and goes on with the proof to where it was sent.
+#[derive(Template)]
+#[template(path = "prove.html")]
+struct ProvePage {
+    frame: Frame,
+    /// How it is proved: `code`, `password`, or by a new sign-in.
+    way: String,
+    /// Where the form was sent.
+    action: String,
+    fields: Vec<(String, String)>,
+    /// The passwords that were typed, which have to be typed again.
+    passwords: Vec<&'static str>,
+}
+
+fn ask_for_proof(app: &App, asked: Asked) -> Result<Response, Trouble> {
+    let Asked { refusal, form } = asked;
+    let (status, way) = (refusal.status, refusal.way.clone());
+    // The first time, the page itself says what is missing.
+    let note = (refusal.slug != "reauthentication_required").then(|| Note::from(refusal));
+    let here = app.head().uri.path_and_query().map_or("/", |here| here.as_str());
+    let page = ProvePage {
+        frame: Frame::new(app, "Is it you?", note),
+        way,
+        action: format!("{}{here}", app.settings().link()),
+        fields: form.shown_again(),
+        passwords: form.passwords(),
+    };
+    write_with(&page, status)
 }
 
 /// 303 to the form for signing in, which leads back here. After a form was sent it leads home.

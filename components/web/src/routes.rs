@@ -1,7 +1,7 @@
 use common::route::{self, Group};
 use service::router::{Router, Routes};
 
-use crate::{access, agent, agents, assets, audit, home, login, notifications, setup, tokens, users};
+use crate::{access, agent, agents, assets, audit, home, login, notifications, security, setup, tenant, tokens, users};
 
 fn routes() -> Routes {
     Routes::new(Group::Web)
@@ -9,11 +9,15 @@ fn routes() -> Routes {
         .on_open(route::WEB_ASSET, assets::asset)
         .on_open(route::WEB_LOGIN, login::form)
         .on_open(route::WEB_SIGN_IN, login::sign_in)
+        .on_open(route::WEB_LOGIN_FACTOR, login::factor_form)
+        .on_open(route::WEB_SIGN_IN_FACTOR, login::sign_in_by_code)
         .on_open(route::WEB_LOGOUT, login::sign_out)
         .on_open(route::WEB_SETUP, setup::form)
         .on_open(route::WEB_SET_UP, setup::set_up)
-        .on_open(route::WEB_PROFILE, tokens::profile)
-        .on_open(route::WEB_PASSWORD, tokens::change_password)
+        .on_open(route::WEB_PROFILE, security::profile)
+        .on_open(route::WEB_PASSWORD, security::change_password)
+        .on_open(route::WEB_SECURITY, security::get)
+        .on_open(route::WEB_SECURITY_ACT, security::act)
         .on_open(route::WEB_AGENTS, agents::list)
         .on_open(route::WEB_AGENT, agent::overview)
         .on_open(route::WEB_AGENT_TAB, agent::tab)
@@ -28,13 +32,15 @@ fn routes() -> Routes {
         .on_open(route::WEB_TOKENS, tokens::list)
         .on_open(route::WEB_TOKEN_CREATE, tokens::create)
         .on_open(route::WEB_TOKEN_ACT, tokens::act)
-        .on_open(route::WEB_SESSION_ACT, tokens::end_session)
+        .on_open(route::WEB_SESSION_ACT, security::end_session)
         .on_open(route::WEB_NOTIFICATIONS, notifications::list)
         .on_open(route::WEB_NOTIFICATION_ACT, notifications::act)
         .on_open(route::WEB_USERS, users::list)
         .on_open(route::WEB_USER_CREATE, users::create)
         .on_open(route::WEB_USER, users::one)
         .on_open(route::WEB_USER_ACT, users::act)
+        .on_open(route::WEB_TENANT, tenant::form)
+        .on_open(route::WEB_TENANT_CHANGE, tenant::change)
         .on_open(route::WEB_AUDIT, audit::list)
 }
 

@@ -1,12 +1,12 @@
-//! `/tokens`: the visitor's personal access tokens, sessions and password.
+//! `/tokens`: the visitor's personal access tokens.
 
 use askama::Template;
 use common::{
     error::{ApiError, Code},
     route,
 };
-use futures_util::future::join3;
-use serde_json::{Value as Json, json};
+use futures_util::future::join;
+use serde_json::Value as Json;
 use service::{app::App, extract::Path, response::Response};
 
 use crate::{
@@ -17,9 +17,6 @@ use crate::{
     words::{self, Html},
 };
 
-/// The sessions' form that ends all others names this instead of an id.
-const OTHERS: &str = "others";
-
 #[derive(Template)]
 #[template(path = "tokens.html")]
 struct TokensPage {
@@ -27,7 +24,6 @@ struct TokensPage {
     typed: Form,
     status: String,
     tokens: Vec<Json>,
-    sessions: Vec<Json>,
     more: String,
 }
 
@@ -43,40 +39,6 @@ impl TokensPage {
     fn is_live(&self, token: &Json) -> bool {
         matches!(token.text("status"), "active" | "expiring")
     }
-
-    /// What a browser calls itself is long: the word that tells it from others.
-    fn device(&self, session: &Json) -> String {
-        let agent = session.text("user_agent");
-        let name =
-            |names: &[(&str, &'static str)]| names.iter().find(|(sign, _)| agent.contains(sign)).map(|(_, name)| *name);
-        let browser = name(&[
-            ("Edg/", "Edge"),
-            ("OPR/", "Opera"),
-            ("Firefox/", "Firefox"),
-            ("Chrome/", "Chrome"),
-            ("Safari/", "Safari"),
-            ("curl/", "curl"),
-        ]);
-        let system = name(&[
-            ("Windows", "Windows"),
-            ("Android", "Android"),
-            ("iPhone", "iPhone"),
-            ("iPad", "iPad"),
-            ("Mac OS X", "macOS"),
-            ("Linux", "Linux"),
-        ]);
-        match (browser, system) {
-            (Some(browser), Some(system)) => format!("{browser} on {system}"),
-            (Some(one), None) | (None, Some(one)) => one.to_owned(),
-            (None, None) if agent.is_empty() => "unknown".to_owned(),
-            (None, None) => agent.chars().take(40).collect(),
-        }
-    }
-}
-
-/// `GET /profile`.
-pub(crate) async fn profile(app: App) -> Result<Response, ApiError> {
-    Ok(see(&app, "/tokens"))
 }
 
 /// `GET /tokens`.
@@ -92,20 +54,15 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
         pairs.push(("status", status.as_str()));
     }
     pairs.extend(asked.pairs(&["cursor"]));
-    let (shell, tokens, sessions) = join3(
-        Shell::load(app, &api, "Tokens", "tokens"),
-        api.get(route::PATS_LIST, &[], &pairs),
-        api.get(route::SESSIONS_LIST, &[], &[("limit", "50")]),
-    )
-    .await;
+    let (shell, tokens) =
+        join(Shell::load(app, &api, "Tokens", "tokens"), api.get(route::PATS_LIST, &[], &pairs)).await;
     let code = refusal.as_ref().map_or(200, |refusal| refusal.status);
-    let (shell, tokens, sessions) = (shell?.with(refusal), tokens?, sessions?);
+    let (shell, tokens) = (shell?.with(refusal), tokens?);
     let page = TokensPage {
         shell,
         typed: typed.clone(),
         more: tokens.text("next_cursor").to_owned(),
         tokens: tokens.list("items").to_vec(),
-        sessions: sessions.list("items").to_vec(),
         status,
     };
     write_with(&page, code)
@@ -170,39 +127,6 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
             }
             Ok(_) => Ok(see(&app, "/tokens?done=revoked")),
             Err(trouble) => again(&app, &typed, trouble).await,
-        }
-    })
-    .await
-}
-
-/// `POST /sessions/{id}/end`: one of them, or all others.
-pub(crate) async fn end_session(app: App, Path(id): Path, typed: Form) -> Result<Response, ApiError> {
-    answer(&app, async {
-        let api = Api::of(&app)?;
-        let change = Change { form: &typed, body: Json::Null };
-        let ended = match id.as_str() {
-            OTHERS => api.change(route::SESSIONS_END_OTHERS, &[], change).await,
-            id => api.change(route::SESSION_END, &[id], change).await,
-        };
-        match ended {
-            Ok(_) => Ok(see(&app, "/tokens?done=ended")),
-            Err(trouble) => again(&app, &typed, trouble).await,
-        }
-    })
-    .await
-}
-
-/// `POST /profile/password`.
-pub(crate) async fn change_password(app: App, typed: Form) -> Result<Response, ApiError> {
-    answer(&app, async {
-        let mut body = json!({ "new": typed.raw("new") });
-        if let (Some(members), false) = (body.as_object_mut(), typed.raw("current").is_empty()) {
-            members.insert("current".to_owned(), typed.raw("current").into());
-        }
-        let changed = Api::of(&app)?.change(route::PASSWORD_CHANGE, &[], Change { form: &typed, body }).await;
-        match changed {
-            Ok(_) => Ok(see(&app, "/tokens?done=password")),
-            Err(trouble) => again(&app, &Form::default(), trouble).await,
         }
     })
     .await

@@ -142,6 +142,7 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         "change" => (route::USERS_PATCH, typed.filled(&["name", "role"]).into(), "changed"),
         "password" => (route::PASSWORD_SET, json!({ "password": typed.raw("password") }), "changed"),
         "activate" => (route::USERS_ACTIVATE, Json::Null, "activated"),
+        "factor" => (route::USERS_FACTOR, Json::Null, "factor-taken"),
         "deactivate" => (route::USERS_DEACTIVATE, Json::Null, "deactivated"),
         _ => return Err(Code::NotFound.into()),
     };

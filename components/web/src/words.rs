@@ -14,6 +14,13 @@ use crate::api::Members;
 /// A piece of HTML whose texts are escaped already.
 pub(crate) struct Html(String);
 
+impl Html {
+    /// HTML that was written with all of its texts escaped.
+    pub(crate) fn written(html: String) -> Self {
+        Self(html)
+    }
+}
+
 impl Display for Html {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

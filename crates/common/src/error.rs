@@ -213,6 +213,13 @@ errors! {
         "Check the address, the password and the tenant, and sign in again. If you forgot the password, ask an admin to set one with POST /api/users/{{id}}/set-password.",
         page: "/docs/agents/concepts/credentials#sessions";
 
+    SecondFactorRequired 401 "second_factor_required": "The sign-in is right so far, and the account has a second factor.",
+        "Send POST /auth/factor/verify {{\"ticket\": \"<the ticket of this response>\", \"code\": \"<the code of the app, or a recovery code>\"}} within 10 minutes.",
+        page: "/docs/agents/concepts/second-factor#signing-in";
+    TicketEnded 401 "ticket_ended": "This ticket is unknown, used or has ended, or the account was changed meanwhile.",
+        "Sign in again from the beginning. A ticket lives for 10 minutes.",
+        page: "/docs/agents/concepts/second-factor#signing-in";
+
     OverBudget 402 "over_budget": "This agent has spent more than its budget.",
         "Raise the budget or start a new count: PATCH /api/agents/{agent} {{\"budget_cents\": <more>}} or {{\"spent_cents\": 0}}.",
         agent: "Stop your work, or ask {owner} to send PATCH /api/agents/{agent} {{\"budget_cents\": <more>}}. You can still send GET /api/auth/whoami.",
@@ -235,6 +242,18 @@ errors! {
     WrongPassword 403 "wrong_password": "The current password is wrong.",
         "Send in current the password that you sign in with. If you forgot it, ask an admin to set one with POST /api/users/{{id}}/set-password.",
         page: "/docs/agents/concepts/people#passwords";
+    WrongCode 403 "wrong_code": "This code is wrong, or it was used before.",
+        "Wait until the app shows its next code, and send that one. If it is refused too, set the clock of the device. Without the device, send one of your recovery codes that you have not used.",
+        page: "/docs/agents/concepts/second-factor#codes";
+    ReauthenticationRequired 403 "reauthentication_required": "This needs a proof of who you are that is younger than 15 minutes.",
+        "{step}, then send the same request again.",
+        page: "/docs/agents/concepts/second-factor#proving-again";
+    SecondFactorSetupRequired 403 "second_factor_setup_required": "Your tenant demands a second factor, and your account has none.",
+        "Send POST /auth/factor with this session, put the secret of the response into an app, and send POST /auth/factor/confirm {{\"code\": \"<the code that it shows>\"}}.",
+        page: "/docs/agents/concepts/second-factor#when-it-is-demanded";
+    WayDisabled 403 "way_disabled": "Your tenant does not allow this way to sign in.",
+        "Sign in in another way. GET /auth/ways lists those of the usual tenant, and an admin can allow more with PATCH /api/tenant {{\"ways\": […]}}.",
+        page: "/docs/agents/concepts/tenant#ways-to-sign-in";
     PermissionDenied 403 "permission_denied": "You may read this object, but not perform this action on it.",
         "Ask its owner {owner}, or an admin of your tenant, to do it.",
         agent: "Ask its owner {owner} to do it.",
@@ -302,6 +321,10 @@ errors! {
     SessionNotFound 404 "session_not_found": "You have no such session.",
         "Send GET /auth/sessions to list your sessions.";
 
+    NoSecondFactor 404 "no_second_factor": "The account has no second factor, or it is not being set up.",
+        "Send GET /auth/factor to see whether you have one, or POST /auth/factor to set one up.",
+        page: "/docs/agents/concepts/second-factor#setting-it-up";
+
     CliNotBuilt 404 "cli_not_built": "This server offers no CLI, because none was built.",
         "Use HTTP instead, which needs no CLI. GET /docs/agents/ begins with the first calls. The operator of this server can put a CLI into its folder dist.",
         page: "/docs/agents/cli#when-none-was-built";
@@ -356,6 +379,18 @@ errors! {
     OwnsAgents 409 "owns_agents": "This user owns agents, and every agent must have an owner.",
         "Send the same request with ?agents=transfer:<id or address> to give the {count} to another user, or with ?agents=archive to archive them. GET /api/agents?owner={user} lists the agents.",
         page: "/docs/agents/concepts/people#deleting-a-user";
+    OwnPassword 409 "own_password": "This route sets the passwords of others.",
+        "Change your own password with POST /auth/password {{\"current\": \"…\", \"new\": \"…\"}}.",
+        page: "/docs/agents/concepts/people#passwords";
+    SecondFactorExists 409 "second_factor_exists": "The account has a second factor already.",
+        "Remove it with DELETE /auth/factor first, then send POST /auth/factor again.",
+        page: "/docs/agents/concepts/second-factor#removing-it";
+    OwnFactorFirst 409 "own_factor_first": "Before you can demand a second factor of others, you need one yourself.",
+        "Set up your own second factor with POST /auth/factor and POST /auth/factor/confirm, then send the same request again.",
+        page: "/docs/agents/concepts/tenant#demanding-a-second-factor";
+    LastWayIn 409 "last_way_in": "With these ways no admin of the tenant could sign in.",
+        "Send ways with at least one way that an active admin can use: password needs an admin with a password, link needs mail, oidc needs an admin who has signed in with a provider.",
+        page: "/docs/agents/concepts/tenant#ways-to-sign-in";
     TenantTaken 409 "tenant_taken": "Another tenant already has this slug.",
         "Choose another slug.";
     ScopeTaken 409 "scope_taken": "The tenant already has a custom scope with this name.",
@@ -611,6 +646,11 @@ impl ApiError {
     pub fn extra(mut self, name: &str, value: impl Into<Json>) -> Self {
         self.0.extra.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// A member that was added.
+    pub fn member(&self, name: &str) -> Option<&Json> {
+        self.0.extra.get(name)
     }
 
     /// Names the scopes that the route needs, and those that are missing.

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! text, url, json, email rules for texts
+//! entrance               ways to sign in, and the demand of a second factor
 //! agent                  names, states and settings of agents
 //! vault                  encryption of what has to be read again
 //! error                  the table of refusals
@@ -16,6 +17,7 @@
 
 pub mod agent;
 pub mod email;
+pub mod entrance;
 pub mod error;
 pub mod id;
 pub mod json;

@@ -200,6 +200,8 @@ pub enum Rights {
     Takes,
     /// The body decides: it goes through if it only makes rights less, which the handler says with its answer.
     Decided,
+    /// It proves who somebody is: it goes through as a sign-in does, so that an admin who can fix a full database is let do it.
+    Enters,
 }
 
 /// One row of the table.
@@ -221,6 +223,10 @@ pub struct Route {
     pub while_halted: bool,
     /// Whether a credential needs no scope if the path names that same credential.
     pub own_needs_no_scope: bool,
+    /// Whether it takes a session only whose person has proved within the last minutes who they are.
+    pub is_fresh: bool,
+    /// Whether it also accepts the session of a person who must set up a second factor before anything else.
+    pub before_factor: bool,
     /// The object that the request names.
     pub object: Option<Object>,
     /// Fields of the body that need a different action on the agent, or another scope, than the row.
@@ -255,6 +261,8 @@ const fn route(method: &'static str, path: &'static str, title: &'static str) ->
         callers: Callers::Everyone,
         while_halted: false,
         own_needs_no_scope: false,
+        is_fresh: false,
+        before_factor: false,
         object: None,
         fields: &[],
         media: Media::Json,
@@ -354,8 +362,21 @@ impl Route {
         Self { own_needs_no_scope: true, ..self }
     }
 
+    /// For sessions whose person has proved within the last minutes who they are.
+    const fn fresh(self) -> Self {
+        Self { callers: Callers::Sessions, is_fresh: true, ..self }
+    }
+
+    const fn before_factor(self) -> Self {
+        Self { before_factor: true, ..self }
+    }
+
     const fn idempotent(self) -> Self {
         Self { is_idempotent: true, ..self }
+    }
+
+    const fn enters(self) -> Self {
+        Self { rights: Rights::Enters, ..self }
     }
 
     const fn revokes(self) -> Self {
@@ -398,7 +419,7 @@ macro_rules! routes {
 
 routes! {
     Auth {
-        WHOAMI = get("/api/auth/whoami", "Identity and effective scopes of the caller").while_halted().page("concepts/credentials");
+        WHOAMI = get("/api/auth/whoami", "Identity and effective scopes of the caller").while_halted().before_factor().page("concepts/credentials");
         CAN = get("/api/auth/can", "Whether the caller may do something, with every factor of the decision").while_halted().query(&["action", "object"]).page("concepts/sharing");
         DOCTOR = get("/api/auth/doctor", "Diagnosis of the caller's credential, with fixes").while_halted().query(&["expect"]).page("concepts/doctor");
         INTROSPECT = post("/auth/introspect", "Introspect a token (RFC 7662)").scope(TokensIntrospect).form().changes_nothing().page("concepts/introspection");
@@ -408,15 +429,22 @@ routes! {
 
     Signin {
         BOOTSTRAP = post("/auth/bootstrap", "Create the first tenant and its admin, once").public().secrets(&["secret"]).audited("tenant.bootstrap").page("concepts/people");
-        SIGN_IN = post("/auth/token", "Sign in with a password").public().secrets(&["password"]).audited("session.start").page("concepts/credentials");
+        SIGN_IN = post("/auth/token", "Sign in with a password").public().secrets(&["password", "code"]).audited("session.start").page("concepts/credentials");
         PASSWORD_CHANGE = post("/auth/password", "Change the caller's own password").for_sessions().secrets(&["current"]).idempotent().may_narrow().audited("user.change_password").page("concepts/people");
+        FACTOR = get("/auth/factor", "The caller's second factor").for_sessions().before_factor().page("concepts/second-factor");
+        FACTOR_BEGIN = post("/auth/factor", "Begin to set up a second factor").fresh().before_factor().audited("factor.begin").page("concepts/second-factor");
+        FACTOR_CONFIRM = post("/auth/factor/confirm", "Confirm a second factor with its first code").for_sessions().before_factor().secrets(&["code"]).audited("factor.confirm").page("concepts/second-factor");
+        FACTOR_REMOVE = delete("/auth/factor", "Remove the caller's second factor").fresh().audited("factor.remove").page("concepts/second-factor");
+        FACTOR_CODES = post("/auth/factor/recovery-codes", "Replace the caller's recovery codes").fresh().audited("factor.recovery_codes").page("concepts/second-factor");
+        FACTOR_VERIFY = post("/auth/factor/verify", "Finish a sign-in with a code of the second factor").public().secrets(&["ticket", "code"]).audited("session.start").page("concepts/second-factor");
+        REAUTHENTICATE = post("/auth/reauthenticate", "Prove again who the person behind the session is").for_sessions().before_factor().enters().secrets(&["password", "code"]).audited("session.prove").page("concepts/second-factor");
         TENANT_CREATE = post("/operator/tenants", "Create a further tenant and its admin").public().secrets(&["secret"]).audited("tenant.create").page("concepts/people");
         OPERATOR_REVOKE = post("/operator/revoke", "Revoke everything that was issued before a given time, after a backup was restored").public().secrets(&["secret"]).revokes().audited("operator.revoke").page("concepts/credentials#after-a-backup-was-restored");
-        PASSWORD_SET = post("/api/users/{id}/set-password", "Set a user's password").scope(UsersWrite).for_sessions().idempotent().may_narrow().audited("user.set_password").page("concepts/people");
+        PASSWORD_SET = post("/api/users/{id}/set-password", "Set a user's password").scope(UsersWrite).fresh().idempotent().may_narrow().audited("user.set_password").page("concepts/people");
     }
 
     Tokens {
-        LOGOUT = post("/auth/logout", "End the current session").for_sessions().revokes().audited("session.end").page("concepts/credentials");
+        LOGOUT = post("/auth/logout", "End the current session").for_sessions().before_factor().revokes().audited("session.end").page("concepts/credentials");
         SESSIONS_LIST = get("/auth/sessions", "List the caller's sessions").for_sessions().query(&["cursor", "limit"]).page("concepts/credentials");
         SESSIONS_END_OTHERS = delete("/auth/sessions", "End all other sessions of the caller").for_sessions().revokes().audited("session.end_others").page("concepts/credentials");
         SESSION_END = delete("/auth/sessions/{id}", "End one of the caller's sessions").for_sessions().revokes().audited("session.end").page("concepts/credentials");
@@ -425,7 +453,7 @@ routes! {
         PATS_GET = get("/auth/tokens/{id}", "Get one of the caller's personal access tokens").scope(TokensRead).for_people().own_needs_no_scope().page("concepts/pats");
         PATS_ROTATE = post("/auth/tokens/{id}/rotate", "Rotate a personal access token").for_people().idempotent().audited("token.rotate").page("concepts/pats");
         PATS_REVOKE = delete("/auth/tokens/{id}", "Revoke a personal access token").scope(TokensWrite).for_people().own_needs_no_scope().revokes().audited("token.revoke").page("concepts/pats");
-        OWN_END = delete("/auth/tokens/me", "End the credential that sends the request").while_halted().revokes().audited("token.revoke").page("concepts/credentials#revocation");
+        OWN_END = delete("/auth/tokens/me", "End the credential that sends the request").while_halted().before_factor().revokes().audited("token.revoke").page("concepts/credentials#revocation");
         TOKENS_LIST = get("/auth/admin/tokens", "List every credential of the tenant").scope(TokensAdmin).for_people().query(&["user", "kind", "status", "unused_since", "sort", "cursor", "limit"]).page("concepts/pats");
         TOKENS_REVOKE = delete("/auth/admin/tokens/{id}", "Revoke any credential of the tenant").scope(TokensAdmin).for_people().revokes().audited("token.revoke").page("concepts/pats");
         LEAKS = post("/auth/leaks", "Report a leaked credential, which revokes it").public().secrets(&["token"]).revokes().audited("token.leaked").page("concepts/credentials");
@@ -439,6 +467,10 @@ routes! {
         USERS_DELETE = delete("/api/users/{id}", "Delete a user, and transfer or archive the user's agents").scope(UsersWrite).for_sessions().revokes().audited("user.delete").query(&["agents"]).page("concepts/people");
         USERS_ACTIVATE = post("/api/users/{id}/activate", "Activate an account").scope(UsersWrite).for_sessions().idempotent().audited("user.activate").page("concepts/people");
         USERS_DEACTIVATE = post("/api/users/{id}/deactivate", "Deactivate an account, with all its credentials").scope(UsersWrite).for_sessions().idempotent().revokes().audited("user.deactivate").page("concepts/people");
+        USERS_FACTOR = delete("/api/users/{id}/factor", "Remove a user's second factor").scope(UsersWrite).fresh().audited("user.remove_factor").page("concepts/second-factor");
+        TENANT = get("/api/tenant", "The tenant's name and settings").for_people().before_factor().page("concepts/tenant");
+        TENANT_PATCH = patch("/api/tenant", "Change the tenant's name and settings").scope(UsersWrite).fresh().audited("tenant.update").page("concepts/tenant");
+        WAYS = get("/auth/ways", "The ways to sign in that the usual tenant allows").public().page("concepts/tenant");
         USAGE = get("/api/usage", "What the tenant and its users store, and their quotas").scope(UsersRead).for_people().page("concepts/people#quotas");
         AUDIT_LIST = get("/api/audit", "List audit rows of the agents that the caller may read, or of the whole tenant").scope(AuditRead).query(&["actor", "action", "object", "credential", "request", "outcome", "since", "until", "cursor", "limit"]).page("concepts/audit");
         AUDIT_EXPORT = get("/api/audit/export", "Export audit rows, one JSON object per line").scope(AuditRead).query(&["actor", "action", "object", "credential", "request", "outcome", "since", "until"]).page("concepts/audit");
@@ -543,10 +575,14 @@ routes! {
         WEB_ASSET = get("/assets/{version}/{file}", "Style sheet and script of the pages").public().any_query();
         WEB_LOGIN = get("/login", "Sign-in form").public().any_query();
         WEB_SIGN_IN = post("/auth/login", "Sign in by form").public().form().any_query();
+        WEB_LOGIN_FACTOR = get("/login/factor", "Form for the code of the second factor").public().any_query();
+        WEB_SIGN_IN_FACTOR = post("/login/factor", "Finish a sign-in with the code by form").public().form().any_query();
         WEB_LOGOUT = post("/logout", "Sign out by form").public().form().any_query();
         WEB_SETUP = get("/setup", "Set-up form, until the server is bootstrapped").public().any_query();
         WEB_SET_UP = post("/setup", "Bootstrap by form").public().form().any_query();
-        WEB_PROFILE = get("/profile", "Redirect to the visitor's tokens").public().any_query();
+        WEB_PROFILE = get("/profile", "Redirect to the visitor's sign-in and sessions").public().any_query();
+        WEB_SECURITY = get("/security", "The visitor's second factor, sessions and password").public().any_query();
+        WEB_SECURITY_ACT = post("/security/{act}", "Change the visitor's second factor by form").public().form().any_query();
         WEB_PASSWORD = post("/profile/password", "Change the visitor's own password by form").public().form().any_query();
         WEB_AGENTS = get("/agents", "Agents: search, filter").public().any_query();
         WEB_AGENT = get("/agents/{name}", "An agent: its state").public().any_query();
@@ -559,7 +595,7 @@ routes! {
         WEB_ACCESS = get("/access", "Access requests").public().any_query();
         WEB_ACCESS_ONE = get("/access/{id}", "An access request, to decide").public().any_query();
         WEB_ACCESS_ACT = post("/access/{id}/{act}", "Approve, deny or revoke by form").public().form().any_query();
-        WEB_TOKENS = get("/tokens", "The visitor's personal access tokens and sessions").public().any_query();
+        WEB_TOKENS = get("/tokens", "The visitor's personal access tokens").public().any_query();
         WEB_TOKEN_CREATE = post("/tokens", "Create a personal access token by form").public().form().any_query();
         WEB_TOKEN_ACT = post("/tokens/{id}/{act}", "Rotate or revoke a personal access token by form").public().form().any_query();
         WEB_SESSION_ACT = post("/sessions/{id}/end", "End a session, or all others, by form").public().form().any_query();
@@ -569,6 +605,8 @@ routes! {
         WEB_USER_CREATE = post("/admin/users", "Create a user by form").public().form().any_query();
         WEB_USER = get("/admin/users/{id}", "A user").public().any_query();
         WEB_USER_ACT = post("/admin/users/{id}/{act}", "Change a user by form").public().form().any_query();
+        WEB_TENANT = get("/admin/tenant", "The tenant's settings").public().any_query();
+        WEB_TENANT_CHANGE = post("/admin/tenant", "Change the tenant's settings by form").public().form().any_query();
         WEB_AUDIT = get("/admin/audit", "The audit trail").public().any_query();
     }
 }
@@ -639,6 +677,8 @@ mod tests {
                 assert!(!scope.is_for_people() || is_for_people, "{name}");
             }
             assert!(route.access != Access::Public || !route.is_idempotent, "{name}");
+            // Only a session has a moment at which its person proved who they are.
+            assert!(!route.is_fresh || route.callers == Callers::Sessions, "{name}");
             assert!(route.rights == Rights::Gives || !route.is_safe(), "{name}");
             assert!(!matches!(route.group, Group::Docs | Group::Web) || route.access == Access::Public, "{name}");
         }

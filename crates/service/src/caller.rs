@@ -35,8 +35,32 @@ use crate::{
     form::PageQuery,
 };
 
+/// How long a proof of who somebody is lets them do what needs a fresh one, seconds.
+pub const FRESH: i64 = 15 * 60;
 /// A use is recorded at most this often, seconds.
 const USE_RECORDED_EVERY: i64 = 60;
+
+/// How a person proves again who they are. A second factor is more than a password, so that it is asked for where there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WayToProve {
+    /// A code of the second factor.
+    Code,
+    /// The password.
+    Password,
+    /// A new sign-in: there is neither.
+    SignIn,
+}
+
+impl WayToProve {
+    /// The word in the refusal.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::Password => "password",
+            Self::SignIn => "sign_in",
+        }
+    }
+}
 
 /// A caller whose credential is known. Cheap to clone.
 #[derive(Clone)]
@@ -109,6 +133,46 @@ impl Caller {
     /// The refusal of a credential that expired or was revoked, with the step to the next one.
     pub fn ended(&self, code: Code) -> ApiError {
         fixes::ended(&self.0.row, code)
+    }
+
+    /// Refuses the session of a person who must set up a second factor first. All other credentials of theirs go on working.
+    pub fn check_factor(&self) -> Result<(), ApiError> {
+        match &self.0.row.proof {
+            Some(proof) if proof.lacks_factor() => Err(Code::SecondFactorSetupRequired.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a session whose person has not proved for a while who they are, with the way to prove it.
+    pub fn check_fresh(&self, now: Timestamp) -> Result<(), ApiError> {
+        match &self.0.row.proof {
+            None => Err(Code::SessionRequired.into()),
+            Some(proof) if proof.at.plus_seconds(FRESH) > now => Ok(()),
+            Some(_) => Err(self.must_prove()),
+        }
+    }
+
+    /// The refusal that asks for a proof, with the way.
+    pub fn must_prove(&self) -> ApiError {
+        let way = self.way_to_prove();
+        let step = match way {
+            WayToProve::Code => "Send POST /auth/reauthenticate {\"code\": \"<the code of the app>\"}".to_owned(),
+            WayToProve::Password => "Send POST /auth/reauthenticate {\"password\": \"…\"}".to_owned(),
+            WayToProve::SignIn => {
+                "Your account has neither a password nor a second factor: sign in again as you did before, and use the new session"
+                    .to_owned()
+            }
+        };
+        Code::ReauthenticationRequired.with("step", step).extra("way", way.as_str()).extra("max_age_seconds", FRESH)
+    }
+
+    /// How the person behind this session proves again who they are.
+    pub fn way_to_prove(&self) -> WayToProve {
+        match &self.0.row.proof {
+            Some(proof) if proof.has_factor => WayToProve::Code,
+            Some(proof) if proof.has_password => WayToProve::Password,
+            _ => WayToProve::SignIn,
+        }
     }
 
     /// Refuses an agent that is not running or has spent more than its budget.

@@ -119,6 +119,12 @@ impl<T> Change<T> {
         self.route
     }
 
+    /// Refuses a caller that has not proved lately who they are: for a change whose body decides that it needs that. A row of which every
+    /// change does says so itself.
+    pub fn require_fresh(&self) -> Result<(), ApiError> {
+        self.caller.check_fresh(self.app.now())
+    }
+
     /// Changes something that has no object yet, or none beside the caller.
     pub async fn run(
         self,
@@ -272,6 +278,11 @@ impl Write<'_> {
         self.route
     }
 
+    /// The same as [`Change::require_fresh`], where only the rows decide that the change needs it.
+    pub fn require_fresh(&self) -> Result<(), ApiError> {
+        self.caller.check_fresh(self.now())
+    }
+
     /// The action in its audit rows.
     pub fn action(&self) -> &'static str {
         self.route.audit.unwrap_or(self.route.path)
@@ -347,6 +358,7 @@ impl<'a> Write<'a> {
             // The one place that decides whether a change goes through when the database is full.
             let purpose = match self.route.rights {
                 Rights::Takes => Purpose::Revoking,
+                Rights::Enters => Purpose::Entry,
                 Rights::Decided if only_narrows => Purpose::Narrowing,
                 Rights::Decided | Rights::Gives => Purpose::Durable,
             };

@@ -10,18 +10,22 @@ use common::{
 use crate::{app::App, caller::Caller, credential::own_origin};
 
 /// Lets a caller in to the route, or says why not: is the credential live and its account active (401), is its agent running and within
-/// budget (403, 402), is it of the kind that the route takes, and does it carry the scope (403)?
+/// budget (403, 402), is it of the kind that the route takes, has its person the second factor that is demanded, does it carry the scope,
+/// and has its person proved lately who they are (403)?
 pub fn admit(app: &App, caller: &Caller, route: &Route) -> Result<(), ApiError> {
     stay(caller, route)?;
     check_kind(caller, route)?;
+    if !route.before_factor {
+        caller.check_factor()?;
+    }
     // A credential may always read and revoke itself.
     if route.own_needs_no_scope && app.path().rsplit('/').next() == Some(caller.credential_id().as_str()) {
         return Ok(());
     }
-    match route.access {
-        Access::Scope(scope) => caller.require(scope),
-        Access::Public | Access::Credential => Ok(()),
+    if let Access::Scope(scope) = route.access {
+        caller.require(scope)?;
     }
+    if route.is_fresh { caller.check_fresh(app.now()) } else { Ok(()) }
 }
 
 /// Checks a caller again that was let in before and looked up again: for requests that wait.

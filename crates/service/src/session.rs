@@ -1,10 +1,14 @@
 //! Sessions: the end of every way to sign in, and the cookie that a browser keeps one in.
+//!
+//! Where the person has a second factor, and the way has not proved two already, the end is a ticket: a one-time code that stands for the
+//! sign-in so far. `POST /auth/factor/verify` spends it together with a code of the second factor.
 
 use common::{
+    entrance::{Entrance, Entrances},
     error::{ApiError, Code},
     id::{CredentialId, UserId},
     role::Role,
-    secret::{Kind, Secret},
+    secret::{Kind, OneTimeCode, Secret},
     text::is_unseen,
     time::Timestamp,
 };
@@ -13,9 +17,9 @@ use serde::Serialize;
 use serde_json::{Value::Null, json};
 use store::{
     audit::{self, Event},
-    credential,
+    code, credential,
     db::Tx,
-    user,
+    tenant, user,
 };
 
 use crate::{
@@ -39,10 +43,36 @@ pub enum Way {
 }
 
 impl Way {
-    /// The word in the audit row.
-    const fn as_str(self) -> &'static str {
+    /// The word in the audit row. Of a way that a tenant can switch off it is that of its [`Entrance`].
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Password => "password",
+        }
+    }
+
+    /// Whether it has proved two factors by itself, so that no code is asked for.
+    pub const fn proves_two_factors(self) -> bool {
+        match self {
+            Self::Password => false,
+        }
+    }
+}
+
+/// The second factor that ended a sign-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Second {
+    /// A code of the app.
+    Code,
+    /// A recovery code.
+    RecoveryCode,
+}
+
+impl Second {
+    /// The word in audit rows.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::RecoveryCode => "recovery_code",
         }
     }
 }
@@ -60,6 +90,9 @@ struct SignedIn<'a> {
 /// Lets a person in: records the sign-in on the condition that the account is still as it was checked, makes the session with its audit
 /// row, and commits. Every way to sign in ends here; `tx` has done before what is particular to it, such as spending a code. `rehashed`
 /// is the password's hash, where it was made anew; `refusal` is what a changed or deactivated account gets.
+///
+/// A way that the tenant has switched off is 403 `way_disabled`. A person with a second factor gets 401 `second_factor_required` with a
+/// ticket, and what `tx` has done before lasts; a browser goes on by [`to_second_factor`].
 pub async fn let_in(
     app: &App,
     tx: Tx<'_>,
@@ -68,9 +101,70 @@ pub async fn let_in(
     rehashed: Option<&str>,
     refusal: Code,
 ) -> Result<Response, ApiError> {
-    if !user::signed_in(&tx, login, rehashed, app.now()).await? {
+    let rules = tenant::rules(&tx, &login.tenant_id, &login.id).await?;
+    let is_asked = rules.has_factor && !way.proves_two_factors();
+    let at = (!is_asked).then(|| app.now());
+    if !user::signed_in(&tx, login, rehashed, at).await? {
         return Err(refusal.into());
     }
+    check_way(&rules.ways, way.as_str())?;
+    if is_asked {
+        return Err(hand_out_ticket(app, tx, login, way).await?);
+    }
+    begin(app, tx, login, (way.as_str(), None), way.proves_two_factors()).await
+}
+
+/// Lets a person in that has begun to sign in by `way`, and has proved the second factor in the same transaction.
+pub async fn let_in_by_code(
+    app: &App,
+    tx: Tx<'_>,
+    login: &user::Login,
+    (way, second): (&str, Second),
+    rehashed: Option<&str>,
+    refusal: Code,
+) -> Result<Response, ApiError> {
+    let rules = tenant::rules(&tx, &login.tenant_id, &login.id).await?;
+    if !user::signed_in(&tx, login, rehashed, Some(app.now())).await? {
+        return Err(refusal.into());
+    }
+    check_way(&rules.ways, way)?;
+    begin(app, tx, login, (way, Some(second)), true).await
+}
+
+/// Refuses a way that the tenant has switched off.
+fn check_way(allowed: &Entrances, way: &str) -> Result<(), ApiError> {
+    match Entrance::from_word(way) {
+        Some(entrance) if !allowed.allow(entrance) => Err(Code::WayDisabled.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Ends a sign-in that waits for its second factor, with the ticket that stands for it. It is the person's own, and ends with the account,
+/// with another password and by itself.
+async fn hand_out_ticket(app: &App, tx: Tx<'_>, login: &user::Login, way: Way) -> Result<ApiError, ApiError> {
+    let ticket = OneTimeCode::generate(app.chance());
+    let data = json!({ "way": way.as_str() });
+    let new = code::New {
+        code: &ticket,
+        kind: code::Kind::Ticket,
+        tenant: &login.tenant_id,
+        user: Some(&login.id),
+        agent: None,
+        data: &data,
+    };
+    let ends = code::insert(&tx, &new, app.now()).await?;
+    tx.commit().await?;
+    Ok(ApiError::from(Code::SecondFactorRequired).extra(TICKET, ticket.reveal()).extra("expires_at", ends.to_string()))
+}
+
+/// Makes the session with its audit row, and commits.
+async fn begin(
+    app: &App,
+    tx: Tx<'_>,
+    login: &user::Login,
+    (way, second): (&str, Option<Second>),
+    two_factors: bool,
+) -> Result<Response, ApiError> {
     let id = CredentialId::generate(app.now(), app.chance());
     let token = Secret::generate(Kind::Session, app.chance());
     let expires_at = app.now().plus_seconds(LIFE);
@@ -90,7 +184,14 @@ pub async fn let_in(
         minter: credential::Minter::default(),
     };
     credential::insert(&tx, &new).await?;
-    let event = Event { action: ACTION, object: id.as_str(), before: Null, after: json!({ "way": way.as_str() }) };
+    if two_factors {
+        credential::proved_two_factors(&tx, &id).await?;
+    }
+    let after = match second {
+        Some(second) => json!({ "way": way, "second": second.as_str() }),
+        None => json!({ "way": way }),
+    };
+    let event = Event { action: ACTION, object: id.as_str(), before: Null, after };
     audit::insert(&tx, &app.origin(&login.tenant_id, Some(&login.id)), &event).await?;
     tx.commit().await?;
     let form = SignedIn {
@@ -122,6 +223,39 @@ pub fn cookie(app: &App, token: &str) -> Option<String> {
 /// The value of `Set-Cookie` by which a browser forgets its session. `None`: this site has no cookie.
 pub fn no_cookie(app: &App) -> Option<String> {
     cookie_name(app).map(|name| format!("{name}=; Path=/; Max-Age=0;{} HttpOnly; SameSite=Lax", secure(app)))
+}
+
+/// The member of the refusal `second_factor_required` that holds the ticket.
+pub const TICKET: &str = "ticket";
+/// How long a browser keeps a ticket, seconds: as long as it lives.
+const TICKET_LIFE: i64 = code::Kind::Ticket.life();
+
+/// Leads a browser whose sign-in waits for its second factor to the page that asks for the code, and from there to `next`, a path of this
+/// site. `None`: the refusal is another one.
+pub fn to_second_factor(app: &App, refusal: &ApiError, next: &str) -> Option<Response> {
+    let ticket = refusal.member(TICKET)?.as_str()?;
+    let next = form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
+    let mut response = response::see_other(&format!("{}/login/factor?{next}", app.settings().link()));
+    if let Ok(cookie) = HeaderValue::from_str(&ticket_cookie(app, ticket)) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Some(response)
+}
+
+/// The name of the cookie that keeps a ticket between two pages.
+pub fn ticket_cookie_name(app: &App) -> &'static str {
+    if is_secure(app) { "__Host-accredit-ticket" } else { "accredit-ticket" }
+}
+
+/// The value of `Set-Cookie` that leaves a ticket with a browser.
+pub fn ticket_cookie(app: &App, ticket: &str) -> String {
+    let name = ticket_cookie_name(app);
+    format!("{name}={ticket}; Path=/; Max-Age={TICKET_LIFE};{} HttpOnly; SameSite=Lax", secure(app))
+}
+
+/// The value of `Set-Cookie` by which a browser forgets a ticket.
+pub fn no_ticket_cookie(app: &App) -> String {
+    format!("{}=; Path=/; Max-Age=0;{} HttpOnly; SameSite=Lax", ticket_cookie_name(app), secure(app))
 }
 
 /// The attribute of cookies of a site that is reached by https.

@@ -108,7 +108,12 @@ impl TestApp {
 
     /// A router over the database of another one, as a second instance or host has it.
     pub fn over(router: Router, other: &Self) -> Self {
-        Self::on(other.db.second(), router, Settings::default(), 2)
+        Self::over_with(router, Settings::default(), other)
+    }
+
+    /// The same with settings of its own.
+    pub fn over_with(router: Router, settings: Settings, other: &Self) -> Self {
+        Self::on(other.db.second(), router, settings, 2)
     }
 
     fn on(db: TestDb, router: Router, settings: Settings, seed: u64) -> Self {

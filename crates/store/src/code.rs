@@ -22,6 +22,8 @@ pub enum Kind {
     Invite,
     /// Signs a person in by a mailed link.
     Link,
+    /// Stands for a sign-in that waits for its second factor.
+    Ticket,
 }
 
 impl Kind {
@@ -31,6 +33,7 @@ impl Kind {
             Self::Reset => "reset",
             Self::Invite => "invite",
             Self::Link => "link",
+            Self::Ticket => "ticket",
         }
     }
 
@@ -40,6 +43,7 @@ impl Kind {
             Self::Reset => 24 * 3_600,
             Self::Invite => 7 * 24 * 3_600,
             Self::Link => 15 * 60,
+            Self::Ticket => 10 * 60,
         }
     }
 }

@@ -48,6 +48,8 @@ pub struct CredentialRow {
     pub last_used_at: Option<Timestamp>,
     /// From where.
     pub last_used_address: Option<String>,
+    /// Of a session: how its person has proved who they are.
+    pub proof: Option<Proof>,
     /// The subject whose authority it carries, as it is now.
     pub subject: Subject,
     /// What bounds a credential that rests on an editor's grant: it can do no more than that editor now.
@@ -60,6 +62,44 @@ pub struct CredentialRow {
     pub agent: Option<AgentRow>,
     /// The tenant's custom scopes.
     pub custom_scopes: CustomScopes,
+}
+
+/// How the person behind a session has proved who they are, and can prove it again.
+pub struct Proof {
+    /// When they last did.
+    pub at: Timestamp,
+    /// Whether they have a password.
+    pub has_password: bool,
+    /// Whether they have a second factor.
+    pub has_factor: bool,
+    /// Whether two factors are demanded of them, and this session has not proved two.
+    is_demanded: bool,
+}
+
+impl Proof {
+    /// Whether a second factor is demanded of the person, and there is none.
+    pub fn lacks_factor(&self) -> bool {
+        self.is_demanded && !self.has_factor
+    }
+}
+
+/// When and how the person behind the session `c` has proved who they are: a moment, and a sum of what [`Proof`] says.
+const PROOF: &str = "CASE WHEN c.kind = 'session' THEN ifnull(c.proved_at, c.created_at) END AS pa,
+    CASE WHEN c.kind = 'session' THEN
+        (u.password_hash IS NOT NULL)
+        + 2 * EXISTS (SELECT 1 FROM factors f WHERE f.user_id = u.id AND f.confirmed_at IS NOT NULL)
+        + 4 * (c.two_factors = 0 AND (t.second_factor = 'all' OR t.second_factor = 'admins' AND u.role = 'admin')) END AS ph";
+
+impl FromRow for Option<Proof> {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        let (at, how) = (row.take::<Option<Timestamp>>()?, row.take::<Option<i64>>()?);
+        Ok(at.zip(how).map(|(at, how)| Proof {
+            at,
+            has_password: how & 1 != 0,
+            has_factor: how & 2 != 0,
+            is_demanded: how & 4 != 0,
+        }))
+    }
 }
 
 /// The editor on whose grant a credential rests.
@@ -97,6 +137,7 @@ impl FromRow for CredentialRow {
         let (id, kind, prefix, scope) = (row.take()?, row.take()?, row.take()?, row.take()?);
         let (created_at, expires_at, status, replaced_by) = (row.take()?, row.take()?, row.take()?, row.take()?);
         let (last_used_at, last_used_address) = (row.take()?, row.take()?);
+        let proof = Option::<Proof>::from_row(row)?;
         let (tenant_id, tenant) = (row.take()?, row.take()?);
         let (user, email, role) = (row.take()?, row.take()?, row.take()?);
         let agent_id = row.take::<Option<AgentId>>()?;
@@ -123,6 +164,7 @@ impl FromRow for CredentialRow {
             replaced_by,
             last_used_at,
             last_used_address,
+            proof,
             subject,
             editor,
             tenant,
@@ -142,7 +184,7 @@ static FIND: LazyLock<String> = LazyLock::new(|| {
                     SELECT e.role FROM users e
                     WHERE e.id = ifnull((SELECT g.owner_id FROM agents g WHERE g.id = c.grantee), c.grantee)) END AS er,
                 (SELECT g.scope FROM agents g WHERE g.id = c.grantee) AS es,
-                c.id, c.kind, c.prefix, c.scope, c.created_at, c.expires_at, {} AS status, c.replaced_by, c.last_used_at, c.last_used_address,
+                c.id, c.kind, c.prefix, c.scope, c.created_at, c.expires_at, {} AS status, c.replaced_by, c.last_used_at, c.last_used_address, {PROOF},
                 t.id, t.slug, u.id, u.email, u.role, a.id, a.name, a.state, a.scope, a.archived_at IS NOT NULL AS w,
                 a.spent_cents > a.budget_cents IS TRUE AS z,
                 CASE WHEN c.kind = 'agent_token' AND c.grantee IS NULL THEN (
@@ -292,6 +334,17 @@ impl FromRow for Counted {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         Ok(Self(row.take()?, row.take()?))
     }
+}
+
+/// Records that two factors were proved when a session began.
+pub async fn proved_two_factors(tx: &Tx<'_>, session: &CredentialId) -> Result<(), DbError> {
+    tx.execute("UPDATE credentials SET two_factors = 1 WHERE id = ?1 AND kind = 'session'", args![session]).await
+}
+
+/// Records that the person behind a session has just proved again who they are.
+pub async fn prove(tx: &Tx<'_>, session: &CredentialId, now: Timestamp) -> Result<(), DbError> {
+    let sql = "UPDATE credentials SET proved_at = ?2 WHERE id = ?1 AND kind = 'session'";
+    tx.execute(sql, args![session, now]).await
 }
 
 /// Revokes one of a person's own live sessions; `false`: there is none of that id.

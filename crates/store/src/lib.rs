@@ -10,7 +10,7 @@
 //! credential::list                      lists of credentials, narrowed to a user
 //! user                                  the table of users; another password ends their sessions
 //! attempt, audit, credential            tables that name no other
-//! code, custom_scope, inbox              …
+//! code, custom_scope, factor, inbox      …
 //! kept_answer                           …
 //! usage                                 what tenants and people store, for their quotas
 //! outbox, tenant                        …
@@ -29,6 +29,7 @@ pub mod credential;
 pub mod custom_scope;
 pub mod db;
 pub mod explain;
+pub mod factor;
 pub mod grant;
 pub mod housekeeping;
 pub mod inbox;

@@ -36,6 +36,8 @@ pub struct User {
     pub deactivated_by: Option<String>,
     /// The last sign-in.
     pub last_login_at: Option<Timestamp>,
+    /// Whether there is a second factor.
+    pub second_factor: bool,
 }
 
 impl FromRow for User {
@@ -50,12 +52,14 @@ impl FromRow for User {
             deactivated_at: row.take()?,
             deactivated_by: row.take()?,
             last_login_at: row.take()?,
+            second_factor: row.take()?,
         })
     }
 }
 
 const COLUMNS: &str =
-    "id, email, name, role, deactivated_at IS NULL, created_at, deactivated_at, deactivated_by, last_login_at";
+    "id, email, name, role, deactivated_at IS NULL, created_at, deactivated_at, deactivated_by, last_login_at,
+     EXISTS (SELECT 1 FROM factors f WHERE f.user_id = users.id AND f.confirmed_at IS NOT NULL)";
 
 /// A user to be stored.
 pub struct New<'a> {
@@ -224,12 +228,17 @@ pub async fn login_of(reads: &dyn Rows, user: &UserId) -> Result<Option<Login>, 
     reads.optional(sql, args![user]).await
 }
 
-/// Records a sign-in and, where the hash was made anew, stores it. `false`: the account was changed meanwhile (its password,
-/// or it was deactivated), and the sign-in must be refused.
-pub async fn signed_in(tx: &Tx<'_>, login: &Login, rehashed: Option<&str>, now: Timestamp) -> Result<bool, DbError> {
-    let sql = "UPDATE users SET last_login_at = ?2, password_hash = ifnull(?3, password_hash)
+/// Records a sign-in at this moment, or none for one that is not finished, and, where the hash was made anew, stores it. `false`: the
+/// account was changed meanwhile (its password, or it was deactivated), and the sign-in must be refused.
+pub async fn signed_in(
+    tx: &Tx<'_>,
+    login: &Login,
+    rehashed: Option<&str>,
+    at: Option<Timestamp>,
+) -> Result<bool, DbError> {
+    let sql = "UPDATE users SET last_login_at = ifnull(?2, last_login_at), password_hash = ifnull(?3, password_hash)
                WHERE id = ?1 AND password_hash IS ?4 AND deactivated_at IS NULL RETURNING 1";
-    let row = args![&login.id, now, rehashed, login.password_hash.as_deref()];
+    let row = args![&login.id, at, rehashed, login.password_hash.as_deref()];
     Ok(tx.optional::<Affected>(sql, row).await?.is_some())
 }
 

@@ -1,0 +1,125 @@
+//! The tenant itself: its name, the ways to sign in, the demand of a second factor, and what is usual for new tokens.
+
+use common::{
+    entrance::{Demand, Entrance, Entrances},
+    error::{ApiError, Code},
+    text::{text, within},
+    time::MAX_DAYS,
+};
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::Value as Json;
+use service::{
+    app::App,
+    caller::{Caller, WayToProve},
+    change::{Answer, Change},
+    extract::Body,
+    form,
+    form::Nullable,
+    response::{Response, json},
+};
+use store::{
+    audit,
+    tenant::{self, Tenant},
+};
+
+/// The most characters of a name.
+const NAME: usize = 64;
+
+/// `GET /api/tenant`: the settings, for all its people.
+pub(crate) async fn get(app: App, caller: Caller) -> Result<Response, ApiError> {
+    json(StatusCode::OK, &tenant::get(app.db(), caller.tenant_id()).await?)
+}
+
+form! {
+    pub(crate) struct Patch {
+        name: Option<Nullable<String>>,
+        ways: Option<Vec<String>>,
+        second_factor: Option<String>,
+        pat_days: Option<Nullable<i64>>,
+    }
+}
+
+/// `PATCH /api/tenant`: changes what is sent.
+pub(crate) async fn patch(change: Change<Body<Patch>>) -> Result<Response, ApiError> {
+    let Body(Patch { name, ways, second_factor, pat_days }) = &change.input;
+    if name.is_none() && ways.is_none() && second_factor.is_none() && pat_days.is_none() {
+        return Err(ApiError::field("", "send at least one of: name, ways, second_factor, pat_days"));
+    }
+    let name = match name {
+        None => None,
+        Some(Nullable(name)) => Some(name.as_deref().map(|name| text("name", name, NAME)).transpose()?),
+    };
+    let ways = ways.as_deref().map(read_ways).transpose()?;
+    let demand = second_factor.as_deref().map(read_demand).transpose()?;
+    let pat_days = match pat_days {
+        None => None,
+        Some(Nullable(days)) => Some(days.map(|days| within("pat_days", days, 1..=MAX_DAYS)).transpose()?),
+    };
+    change
+        .run(async |write, _| {
+            let id = write.caller.tenant_id();
+            let found = tenant::get(&write.tx, id).await?;
+            let changed = Tenant {
+                slug: found.slug.clone(),
+                name: name.unwrap_or_else(|| found.name.clone()),
+                ways: ways.unwrap_or_else(|| found.ways.clone()),
+                second_factor: demand.unwrap_or(found.second_factor),
+                pat_days: pat_days.unwrap_or(found.pat_days),
+            };
+            let answer = Answer::ok(&changed)?;
+            if changed == found {
+                return Ok(answer.unchanged());
+            }
+            // Whoever demands it can fulfil it, so that no demand locks everybody out.
+            let is_new_demand = changed.second_factor != found.second_factor && changed.second_factor != Demand::Nobody;
+            if is_new_demand && write.caller.way_to_prove() != WayToProve::Code {
+                return Err(Code::OwnFactorFirst.into());
+            }
+            let has_mail = write.app().settings().mail_provider.is_some();
+            if !tenant::update(&write.tx, id, &changed, has_mail).await? {
+                return Err(Code::LastWayIn.into());
+            }
+            let (before, after) = audit::changed(audited(&found), audited(&changed));
+            Ok(answer.audited(id, before, after))
+        })
+        .await
+}
+
+fn read_ways(words: &[String]) -> Result<Entrances, ApiError> {
+    let ways: Option<Vec<Entrance>> = words.iter().map(|word| Entrance::from_word(word)).collect();
+    let ways = ways.map(Entrances::new).filter(|ways| !ways.is_empty());
+    ways.ok_or_else(|| ApiError::field("ways", "must be a list of at least one of: password, link, oidc"))
+}
+
+fn read_demand(word: &str) -> Result<Demand, ApiError> {
+    Demand::from_word(word).ok_or_else(|| ApiError::field("second_factor", "must be one of: nobody, admins, all"))
+}
+
+/// The content of an audit row about a tenant.
+fn audited(tenant: &Tenant) -> Json {
+    serde_json::json!({
+        "name": tenant.name, "ways": tenant.ways, "second_factor": tenant.second_factor, "pat_days": tenant.pat_days,
+    })
+}
+
+/// What a page for signing in has to know before anybody has signed in.
+#[derive(Serialize)]
+struct Ways {
+    name: Option<String>,
+    ways: Entrances,
+}
+
+/// `GET /auth/ways`: the ways of the tenant of the bootstrap, which nobody has to name. Of no other tenant: it would tell a stranger that
+/// there is one.
+pub(crate) async fn ways(app: App) -> Result<Response, ApiError> {
+    let usual = tenant::find_usual(app.db()).await?;
+    let ways = match usual {
+        Some(tenant) => Ways { name: tenant.name, ways: tenant.ways },
+        None => Ways { name: None, ways: Entrances::new(Entrance::ALL) },
+    };
+    json(StatusCode::OK, &ways)
+}
+
+#[cfg(test)]
+mod tests;
