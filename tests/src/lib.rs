@@ -3,7 +3,7 @@
 //! - [`host`] starts hosts and ends them; [`server`] is a host that serves Accredit, with people and agents in it.
 //! - [`client`] sends requests; [`answer`] is a response, with the checks that every answer of ours must pass; [`raw`] sends what
 //!   no well-behaved client would.
-//! - [`sink`] is a server that mail is sent to.
+//! - [`totp`] is an authenticator app; [`sink`] is a server that mail is sent to.
 //! - [`docs`] fetches every `doc_url` that a test meets; [`secret`] makes credentials that no route makes yet.
 
 #![expect(
@@ -21,6 +21,7 @@ pub mod raw;
 pub mod secret;
 pub mod server;
 pub mod sink;
+pub mod totp;
 
 use std::{
     sync::{Arc, Mutex, PoisonError, Weak},

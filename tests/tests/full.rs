@@ -10,6 +10,7 @@ use serde_json::{Value as Json, json};
 use tests::{
     Answer, Client, Server,
     server::{PASSWORD, text},
+    totp::Authenticator,
 };
 
 /// What becomes of a request when the database is full.
@@ -73,7 +74,7 @@ impl Site {
 
 #[test]
 fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
-    let server = Server::settings().variable("database_max_mib", "2").start();
+    let server = Server::settings().variable("database_max_mib", "2").variable("secrets_key", &"k".repeat(40)).start();
     let admin = server.bootstrap();
     let mut site = Site { server, admin: admin.clone(), asked: BTreeSet::new() };
     let server = &site.server;
@@ -135,6 +136,16 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     let notified = text(&admin.get("/api/notifications").is(200)["items"][0]["id"]).to_owned();
     let event = admin.post("/api/agents/scout/messages", &json!({ "text": "hi" })).is(201);
     let leaving = server.sign_in("ada@example.com", None);
+    let eve = server.user(&admin, "eve@example.com", "member");
+    let eve_id = text(&eve.get("/api/auth/whoami").is(200)["user_id"]).to_owned();
+    let app = Authenticator::set_up(server, &eve);
+    let ticket = server.nobody().post("/auth/token", &json!({ "email": "eve@example.com", "password": PASSWORD }));
+    let ticket = ticket.refused(401, "second_factor_required")["ticket"].clone();
+    let begun = Authenticator {
+        secret: text(&max.post("/auth/factor", &Json::Null).is(201)["secret"]).to_owned(),
+        recovery_codes: vec![],
+    };
+    let first_code = json!({ "code": begun.code(server) });
 
     // Full, and beyond the bound: as after many revocations.
     server.execute("INSERT INTO attempts (key, count, ends_at) VALUES (randomblob(3000000), 1, 9000000000000)");
@@ -154,6 +165,12 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         ("POST /auth/tokens", admin, "/auth/tokens".to_owned(), &json!({ "name": "more" })),
         ("POST /auth/tokens/{id}/rotate", admin, format!("{}/rotate", first.0), &nothing),
         ("POST /api/users", admin, "/api/users".to_owned(), &new_user),
+        ("POST /auth/factor", admin, "/auth/factor".to_owned(), &nothing),
+        ("POST /auth/factor/confirm", &max, "/auth/factor/confirm".to_owned(), &first_code),
+        ("POST /auth/factor/recovery-codes", &eve, "/auth/factor/recovery-codes".to_owned(), &nothing),
+        ("DELETE /auth/factor", &eve, "/auth/factor".to_owned(), &nothing),
+        ("DELETE /api/users/{id}/factor", admin, format!("/api/users/{eve_id}/factor"), &nothing),
+        ("PATCH /api/tenant", admin, "/api/tenant".to_owned(), &json!({ "name": "Acme" })),
         ("POST /api/users/{id}/set-password", admin, format!("/api/users/{bare}/set-password"), &password),
         ("PATCH /api/users/{id}", admin, format!("/api/users/{bare}"), &json!({ "role": "curator" })),
         ("PATCH /api/users/{id}", admin, format!("/api/users/{bare}"), &json!({ "role": "viewer", "name": "Other" })),
@@ -263,6 +280,13 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     let sign_in = json!({ "email": "max@example.com", "password": PASSWORD });
     for (row, client, path, body) in [
         ("POST /auth/token", admin, "/auth/token".to_owned(), &sign_in),
+        (
+            "POST /auth/factor/verify",
+            admin,
+            "/auth/factor/verify".to_owned(),
+            &json!({ "ticket": ticket, "code": app.recovery_codes[0] }),
+        ),
+        ("POST /auth/reauthenticate", admin, "/auth/reauthenticate".to_owned(), &json!({ "password": PASSWORD })),
         ("POST /auth/logout", &leaving, "/auth/logout".to_owned(), &nothing),
         ("DELETE /auth/sessions/{id}", &max, format!("/auth/sessions/{ended}"), &nothing),
         ("DELETE /auth/sessions", &max, "/auth/sessions".to_owned(), &nothing),

@@ -13,6 +13,7 @@ use serde_json::{Value as Json, json};
 use tests::{
     Agent, Answer, Client, Server,
     server::{PASSWORD, text},
+    totp::{Authenticator, age_proofs},
 };
 
 const HTML: &str = "text/html,application/xhtml+xml,*/*;q=0.8";
@@ -178,9 +179,11 @@ fn pages(admin: &Client, agent: &Agent) -> Vec<String> {
         "/stop-all",
         "/access",
         "/tokens?status=all",
+        "/security",
         "/notifications",
         "/admin/users",
         "/admin/audit?verify=1",
+        "/admin/tenant",
     ]
     .map(str::to_owned)
     .into();
@@ -602,9 +605,13 @@ fn pages_for_admins_are_refused_to_others() {
     for role in ["viewer", "member", "curator"] {
         let browser = Browser::of(&server, &server.user(&admin, &format!("{role}@example.com"), role));
         assert!(!browser.page("/").contains("/admin/"), "{role}");
-        for path in
-            ["/admin/users".to_owned(), format!("/admin/users/{id}"), "/admin/audit".to_owned(), "/stop-all".to_owned()]
-        {
+        for path in [
+            "/admin/users".to_owned(),
+            format!("/admin/users/{id}"),
+            "/admin/audit".to_owned(),
+            "/admin/tenant".to_owned(),
+            "/stop-all".to_owned(),
+        ] {
             let refused = browser.send("GET", &path, &[], None);
             assert_eq!(refused.status(), 403, "{role} {path}");
             is_page(&refused);
@@ -710,19 +717,194 @@ fn own_tokens_and_sessions_are_kept_by_forms() {
     leads_to(&browser.submit("/tokens", &format!("/tokens/{id}/revoke"), &[]), "/tokens?done=revoked");
     second.get("/api/auth/whoami").refused(401, "token_revoked");
     let other = server.sign_in("ada@example.com", None);
-    leads_to(&browser.submit("/tokens", "/sessions/others/end", &[]), "/tokens?done=ended");
+    leads_to(&browser.submit("/security", "/sessions/others/end", &[]), "/security?done=ended");
     assert_eq!(other.get("/api/auth/whoami").status(), 401);
     admin.get("/api/auth/whoami").is(200);
     let wrong = browser.submit(
-        "/tokens",
+        "/security",
         "/profile/password",
         &[("current", "not-my-password"), ("new", "purple-otter-lamp-nine")],
     );
     is_page(&wrong);
     assert!(wrong.status() >= 400 && !wrong.text().contains("purple-otter"), "{}", wrong.text());
     let right = [("current", PASSWORD), ("new", "purple-otter-lamp-nine")];
-    leads_to(&browser.submit("/tokens", "/profile/password", &right), "/tokens?done=password");
+    leads_to(&browser.submit("/security", "/profile/password", &right), "/security?done=password");
     leads_to(&Browser::new(&server).sign_in("ada@example.com", "purple-otter-lamp-nine", "/"), "/");
+}
+
+/// R96: a second factor is set up on its page, whose secret is shown once and can be scanned, and ends every sign-in by form.
+#[test]
+fn a_second_factor_is_set_up_and_asked_for_by_forms() {
+    let server = Server::settings().variable("secrets_key", &"k".repeat(40)).start();
+    let admin = server.bootstrap();
+    let browser = Browser::of(&server, &admin);
+    leads_to(&browser.send("GET", "/profile", &[], None), "/security");
+    let begun = browser.submit("/security", "/security/begin", &[]);
+    is_page(&begun);
+    let html = begun.text();
+    let uri = html
+        .split("href=\"otpauth://totp/")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next())
+        .unwrap_or_else(|| panic!("{html}"));
+    let secret = uri.split("secret=").nth(1).and_then(|rest| rest.get(..32)).unwrap().to_owned();
+    let grouped =
+        html.split("<code id=\"secret\">").nth(1).and_then(|rest| rest.split('<').next()).unwrap().replace(' ', "");
+    assert_eq!(grouped, secret);
+    assert!(html.contains("<svg class=\"qr\"") && html.contains("aria-label=\"The secret as a QR code\""), "{html}");
+    let mut app = Authenticator { secret: secret.clone(), recovery_codes: vec![] };
+    let wrong = browser.submit_in(&html, "/security/confirm", &[("code", "000000")]);
+    assert_eq!(wrong.status(), 403);
+    is_page(&wrong);
+    assert!(!wrong.text().contains(&secret) && wrong.text().contains("role=\"alert\""), "{}", wrong.text());
+    let on = browser.submit_in(&wrong.text(), "/security/confirm", &[("code", &app.code(&server))]);
+    is_page(&on);
+    let codes = on.text();
+    let codes = codes.split("class=\"codes\">").nth(1).and_then(|rest| rest.split('<').next()).unwrap();
+    app.recovery_codes = codes.split_whitespace().map(str::to_owned).collect();
+    assert_eq!((on.status(), app.recovery_codes.len()), (200, 10));
+    let page = browser.page("/security");
+    assert!(page.contains("10 of your 10 recovery codes") && !page.contains(&secret), "{page}");
+
+    // The sign-in by form: where it wanted to go is kept, a wrong code asks again, and a ticket that ended begins anew.
+    let other = Browser::new(&server);
+    leads_to(&other.send("GET", "/login/factor", &[], None), "/login");
+    let next = "/agents?q=a&state=running";
+    let asked = other.sign_in("ada@example.com", PASSWORD, next);
+    leads_to(&asked, &format!("/login/factor?next={}", plus(next)));
+    let asked = other.page(&format!("/login/factor?next={}", plus(next)));
+    assert!(!other.cookies.borrow().contains_key("accredit"), "no session before the code");
+    let wrong = other.submit_in(&asked, "/login/factor", &[("code", "000000")]);
+    assert_eq!(wrong.status(), 403);
+    is_page(&wrong);
+    let foreign =
+        other.post_from("https://evil.example", "/login/factor", &[("code", &app.code(&server)), ("next", "/")]);
+    assert_eq!(foreign.status(), 403);
+    leads_to(&other.submit_in(&wrong.text(), "/login/factor", &[("code", &app.code(&server))]), next);
+    let cookies = other.cookies.borrow().clone();
+    assert!(cookies.contains_key("accredit") && !cookies.contains_key("accredit-ticket"), "{cookies:?}");
+    other.page(next);
+    let late = Browser::new(&server);
+    late.sign_in("ada@example.com", PASSWORD, next);
+    let asked = late.page(&format!("/login/factor?next={}", plus(next)));
+    server.execute("UPDATE codes SET expires_at = 1 WHERE kind = 'ticket'");
+    let ended = late.submit_in(&asked, "/login/factor", &[("code", &app.code(&server))]);
+    assert_eq!(ended.status(), 401);
+    is_page(&ended);
+    assert!(
+        ended.text().contains("action=\"/auth/login\"")
+            && ended.text().contains("name=\"next\" value=\"/agents?q=a&#38;state=running\""),
+        "{}",
+        ended.text()
+    );
+
+    // New recovery codes, and an end of it, each with a proof that is asked for in place.
+    age_proofs(&server);
+    let asked = browser.submit("/security", "/security/codes", &[]);
+    assert_eq!(asked.status(), 403);
+    is_page(&asked);
+    let wrong = browser.submit_in(&asked.text(), "/security/codes", &[("proof_code", "111111")]);
+    assert!(wrong.status() == 403 && wrong.text().contains("role=\"alert\""), "{}", wrong.text());
+    let proved = browser.submit_in(&wrong.text(), "/security/codes", &[("proof_code", &app.code(&server))]);
+    assert!(proved.status() == 200 && !proved.text().contains(&app.recovery_codes[0]), "{}", proved.text());
+    leads_to(&browser.submit("/security", "/security/remove", &[]), "/security?done=factor-removed");
+    assert_eq!(server.number("SELECT count(*) FROM factors"), 0);
+}
+
+/// R98: a form that needs a fresh proof comes back with the field for it, keeps what was typed but passwords, and goes on where it was.
+#[test]
+fn a_form_asks_for_a_proof_in_place() {
+    let (server, admin) = Server::with_admin();
+    let browser = Browser::of(&server, &admin);
+    let made = admin.post("/api/users", &json!({ "email": "eve@example.com", "name": "Eve" })).is(201);
+    let page = format!("/admin/users/{}", text(&made["id"]));
+    age_proofs(&server);
+    // Making an admin.
+    let typed = [("name", "Eve & \"Co\""), ("role", "admin")];
+    let asked = browser.submit(&page, &format!("{page}/change"), &typed);
+    assert_eq!(asked.status(), 403);
+    is_page(&asked);
+    let html = asked.text();
+    assert!(html.contains("name=\"role\" value=\"admin\"") && html.contains("name=\"proof_password\""), "{html}");
+    let wrong = browser.submit_in(&html, &format!("{page}/change"), &[("proof_password", "wrong-horse-battery")]);
+    assert_eq!(wrong.status(), 403);
+    is_page(&wrong);
+    assert!(
+        wrong.text().contains("role=\"alert\"") && !wrong.text().contains("wrong-horse-battery"),
+        "{}",
+        wrong.text()
+    );
+    assert_eq!(server.number("SELECT count(*) FROM users WHERE role = 'admin'"), 1);
+    let done = browser.submit_in(&wrong.text(), &format!("{page}/change"), &[("proof_password", PASSWORD)]);
+    leads_to(&done, &format!("{page}?done=changed"));
+    assert_eq!(server.texts("SELECT name FROM users WHERE role = 'admin' AND email LIKE 'eve%'"), ["Eve & \"Co\""]);
+    // Setting a password: it is typed again, and never shown.
+    age_proofs(&server);
+    let asked = browser.submit(&page, &format!("{page}/password"), &[("password", "purple-otter-lamp-nine")]);
+    assert_eq!(asked.status(), 403);
+    assert!(!asked.text().contains("purple-otter") && asked.text().contains("name=\"password\""), "{}", asked.text());
+    let typed = [("proof_password", PASSWORD), ("password", "purple-otter-lamp-nine")];
+    leads_to(&browser.submit_in(&asked.text(), &format!("{page}/password"), &typed), &format!("{page}?done=changed"));
+    leads_to(&Browser::new(&server).sign_in("eve@example.com", "purple-otter-lamp-nine", "/"), "/");
+    // A token that never ends is made once, and shown.
+    age_proofs(&server);
+    let asked = browser.submit("/tokens", "/tokens", &[("name", "ci"), ("scope", "agents.read"), ("days", "never")]);
+    assert_eq!(asked.status(), 403);
+    let made = browser.submit_in(&asked.text(), "/tokens", &[("proof_password", PASSWORD)]);
+    let pat = server.with(&secret_in(&made.text()));
+    assert_eq!(pat.get("/api/auth/whoami").is(200)["scope"], json!(["agents.read"]));
+    assert_eq!(server.number("SELECT count(*) FROM credentials WHERE kind = 'pat' AND expires_at IS NULL"), 1);
+}
+
+/// R99: the tenant's settings are a page; its name is on every page, a way that is off has no form, and a demand leads to the page that
+/// fulfils it.
+#[test]
+fn the_tenant_is_set_by_a_form() {
+    let server = Server::settings().variable("secrets_key", &"k".repeat(40)).start();
+    let admin = server.bootstrap();
+    let eve = server.user(&admin, "eve@example.com", "member");
+    let browser = Browser::of(&server, &admin);
+    let settings = |demand: &'static str, days: &'static str| {
+        [
+            ("name", "Acme <b>&</b> Sons"),
+            ("way", "password"),
+            ("way", "oidc"),
+            ("second_factor", demand),
+            ("pat_days", days),
+        ]
+    };
+    let refused = browser.submit("/admin/tenant", "/admin/tenant", &settings("nobody", "some"));
+    is_page(&refused);
+    assert!(
+        refused.status() == 422 && refused.text().contains("name=\"pat_days\" required value=\"some\""),
+        "{}",
+        refused.text()
+    );
+    let refused = browser.submit("/admin/tenant", "/admin/tenant", &settings("all", "30"));
+    assert!(refused.status() == 409 && refused.text().contains("value=\"30\""), "{}", refused.text());
+    leads_to(
+        &browser.submit("/admin/tenant", "/admin/tenant", &settings("nobody", "30")),
+        "/admin/tenant?done=changed",
+    );
+    let home = Browser::of(&server, &eve).page("/");
+    assert!(home.contains("Acme &#60;b&#62;&#38;&#60;/b&#62; Sons") || home.contains("Acme &lt;b&gt;"), "{home}");
+    let made = admin.post("/auth/tokens", &json!({ "name": "a" })).is(201);
+    assert!(!made["expires_at"].is_null());
+    // A demand: every page leads to the one that fulfils it, and one can sign out.
+    let app = Authenticator::set_up(&server, &admin);
+    leads_to(&browser.submit("/admin/tenant", "/admin/tenant", &settings("all", "30")), "/admin/tenant?done=changed");
+    let of_eve = Browser::of(&server, &eve);
+    for path in ["/", "/agents", "/tokens", "/notifications"] {
+        leads_to(&of_eve.send("GET", path, &[], None), "/security");
+    }
+    let page = of_eve.page("/security");
+    assert!(page.contains("asks you for a second factor") && page.contains("action=\"/security/begin\""), "{page}");
+    leads_to(&of_eve.submit("/security", "/logout", &[]), "/login?done=signed-out");
+    // With the way off, the form is gone.
+    assert!(Browser::new(&server).page("/login").contains("name=\"password\""));
+    server.execute("UPDATE tenants SET ways = 'oidc'");
+    assert!(!Browser::new(&server).page("/login").contains("name=\"password\""));
+    drop(app);
 }
 
 /// An outage is a page, never a 500.

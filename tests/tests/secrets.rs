@@ -20,6 +20,7 @@ use tests::{
     Answer, Server,
     secret::unique,
     server::{PASSWORD, text},
+    totp::Authenticator,
 };
 
 /// The forms in which bytes in a file would reveal the secret to a reader.
@@ -136,6 +137,26 @@ fn after_its_one_answer_a_secret_is_found_nowhere() {
     let another = "another quiet orbit for mia";
     secrets.push(("a password that was set", another.to_owned()));
     later.push(ada.post(&format!("/api/users/{}/set-password", text(&user["id"])), &json!({ "password": another })));
+
+    // A second factor: its secret, its recovery codes, and the ticket of a sign-in.
+    let mia = server.nobody().post("/auth/token", &json!({ "email": "mia@example.com", "password": another })).is(200);
+    let mia = server.with(text(&mia["access_token"]));
+    let app = Authenticator::set_up(&server, &mia);
+    let waiting = nobody.post("/auth/token", &json!({ "email": "mia@example.com", "password": another }));
+    let ticket = text(&waiting.refused(401, "second_factor_required")["ticket"]).to_owned();
+    let verify = json!({ "ticket": ticket, "code": app.recovery_codes[0] });
+    let signed_in = nobody.post("/auth/factor/verify", &verify).is(200);
+    secrets.extend([
+        ("the secret of a second factor", app.secret.clone()),
+        ("a recovery code", app.recovery_codes[0].clone()),
+        ("a recovery code without hyphens", app.recovery_codes[1].replace('-', "")),
+        ("a ticket", ticket),
+        ("a session by a second factor", text(&signed_in["access_token"]).to_owned()),
+    ]);
+    later.push(nobody.post("/auth/factor/verify", &verify));
+    later.push(mia.get("/auth/factor"));
+    later.push(mia.post("/auth/factor", &json!({})));
+    later.push(mia.post("/auth/reauthenticate", &json!({ "code": app.recovery_codes[0] })));
 
     // Everything that shows or refuses any of it.
     let now = server.with(text(&rotated["token"]));

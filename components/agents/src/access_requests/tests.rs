@@ -597,3 +597,24 @@ async fn an_approval_racing_an_archiving_leaves_nothing_approved() {
         t.as_(&scout, "GET", LIST, Null).await.refused(401, "token_revoked");
     }
 }
+
+/// R98: an approval that amounts to `agents.*` takes a fresh proof of who approves; a smaller one does not.
+#[tokio::test]
+async fn a_wide_approval_takes_a_fresh_proof() {
+    let Stage { t, max, scout, .. } = stage("ui.notify").await;
+    let all: Scopes = Scopes::stored("agents.*", &common::scope::CustomScopes::default()).for_agents();
+    let names: Vec<String> =
+        all.all_names().into_iter().filter(|name| *name != "agents.share").map(str::to_owned).collect();
+    let (part, wide) = (&names[1..], &names);
+    let path = asked(&t, &scout, &wide.join(" ")).await;
+    t.wait(900);
+    let approve = format!("{path}/approve");
+    for body in [Null, json!({ "scope": wide })] {
+        t.as_(&max, "POST", &approve, body).await.refused(403, "reauthentication_required");
+    }
+    assert_eq!(t.number("SELECT count(*) FROM access_requests WHERE state = 'approved'").await, 0);
+    t.as_(&max, "POST", &approve, json!({ "scope": part })).await.is(200);
+    // One scope alone.
+    let path = asked(&t, &scout, &names[0]).await;
+    t.as_(&max, "POST", &format!("{path}/approve"), Null).await.is(200);
+}

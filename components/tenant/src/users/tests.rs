@@ -18,6 +18,7 @@ async fn a_created_user_is_listed_and_audited() {
         json!({
             "id": made["id"], "email": "Eve@Example.com", "name": "Eve", "role": "member", "active": true,
             "created_at": "2026-01-02T03:04:06.000Z", "deactivated_at": null, "deactivated_by": null, "last_login_at": null,
+            "second_factor": false,
         })
     );
     let list = t.as_(&ada, "GET", "/api/users?q=eve", Null).await.is(200);

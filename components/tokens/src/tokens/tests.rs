@@ -307,3 +307,21 @@ async fn credentials_of_a_person_are_bounded() {
     t.as_(&ada, "POST", PATS, more.clone()).await.is(201);
     t.as_(&ada, "POST", PATS, more).await.refused(409, "quota_reached");
 }
+
+/// R98: a token that never ends takes a fresh proof, asked for or usual; one that ends does not.
+#[tokio::test]
+async fn a_token_that_never_ends_takes_a_fresh_proof() {
+    let t = TestApp::new(with_neighbours());
+    let ada = ada(&t).await;
+    let never = json!({ "name": "a", "expires_in_days": null });
+    t.as_(&ada, "POST", PATS, never.clone()).await.is(201);
+    t.wait(900);
+    t.as_(&ada, "POST", PATS, never).await.refused(403, "reauthentication_required");
+    t.as_(&ada, "POST", PATS, json!({ "name": "b", "expires_in_days": 3650 })).await.is(201);
+    t.execute("UPDATE tenants SET pat_days = 7").await.unwrap();
+    let usual = t.as_(&ada, "POST", PATS, json!({ "name": "c" })).await.is(201);
+    assert_eq!(usual["expires_at"], t.now().plus_seconds(7 * 86_400).to_string());
+    t.execute("UPDATE tenants SET pat_days = NULL").await.unwrap();
+    t.as_(&ada, "POST", PATS, json!({ "name": "d" })).await.refused(403, "reauthentication_required");
+    assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'pat'").await, 3);
+}
