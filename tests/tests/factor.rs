@@ -1,6 +1,6 @@
 //! Second factors, fresh proofs and the tenant's demands, on the real host: two hosts on one database, cookies and headers, restarts.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
+#![expect(clippy::indexing_slicing, reason = "helpers of tests: whatever is not as expected ends the test")]
 
 use serde_json::{Value as Json, json};
 use tests::{

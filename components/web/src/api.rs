@@ -44,6 +44,13 @@ pub(crate) struct Refusal {
     pub(crate) fix: String,
     /// Fields with what is wrong about them.
     pub(crate) fields: Vec<(String, String)>,
+    /// What a form goes on with.
+    pub(crate) next: Box<Next>,
+}
+
+/// What a refusal says of how a form goes on.
+#[derive(Default)]
+pub(crate) struct Next {
     /// How the visitor can prove who they are, where that is asked for.
     pub(crate) way: String,
     /// The ticket of a sign-in that waits for its second factor.
@@ -65,8 +72,7 @@ impl Refusal {
             detail: detail.to_owned(),
             fix: fix.to_owned(),
             fields: Vec::new(),
-            way: String::new(),
-            ticket: String::new(),
+            next: Box::default(),
         }
     }
 
@@ -77,8 +83,7 @@ impl Refusal {
             slug: body.text("error").to_owned(),
             detail: body.text("detail").to_owned(),
             fix: body.text("fix").to_owned(),
-            way: body.text("way").to_owned(),
-            ticket: body.text("ticket").to_owned(),
+            next: Box::new(Next { way: body.text("way").to_owned(), ticket: body.text("ticket").to_owned() }),
             fields: fields.map(|field| (field.text("field").to_owned(), field.text("problem").to_owned())).collect(),
         }
     }
@@ -201,9 +206,11 @@ impl<'a> Api<'a> {
         let request = self.change_request(route::REAUTHENTICATE, &[], &[], form);
         match self.ask(request, json!({ way: proof })).await {
             Ok(_) => Ok(()),
-            Err(Trouble::Refused(refusal)) => {
-                let way = if refusal.way.is_empty() { way.to_owned() } else { refusal.way.clone() };
-                Err(Trouble::Prove(Box::new(Asked { refusal: Refusal { way, ..refusal }, form: form.clone() })))
+            Err(Trouble::Refused(mut refusal)) => {
+                if refusal.next.way.is_empty() {
+                    way.clone_into(&mut refusal.next.way);
+                }
+                Err(Trouble::Prove(Box::new(Asked { refusal, form: form.clone() })))
             }
             Err(trouble) => Err(trouble),
         }

@@ -67,7 +67,7 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
 pub(crate) async fn sign_in(app: App, typed: Form) -> Result<Response, ApiError> {
     answer(&app, async {
         match try_sign_in(&app, &typed).await {
-            Err(Trouble::Refused(refusal)) if refusal.ticket.is_empty() => {
+            Err(Trouble::Refused(refusal)) if refusal.next.ticket.is_empty() => {
                 show(&app, &typed, Some(in_words(refusal))).await
             }
             outcome => finish(&app, outcome, local(typed.text("next"))),
@@ -98,9 +98,9 @@ async fn try_sign_in(app: &App, typed: &Form) -> Result<Json, Trouble> {
 pub(crate) fn finish(app: &App, outcome: Result<Json, Trouble>, next: &str) -> Result<Response, Trouble> {
     match outcome {
         Ok(signed_in) => welcome(app, &signed_in, next),
-        Err(Trouble::Refused(refusal)) if !refusal.ticket.is_empty() => {
+        Err(Trouble::Refused(refusal)) if !refusal.next.ticket.is_empty() => {
             let page = see(app, &format!("/login/factor?{}", query(&[("next", next)])));
-            Ok(with_cookie(page, &session::ticket_cookie(app, &refusal.ticket)))
+            Ok(with_cookie(page, &session::ticket_cookie(app, &refusal.next.ticket)))
         }
         Err(trouble) => Err(trouble),
     }

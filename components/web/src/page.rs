@@ -290,7 +290,7 @@ struct ProvePage {
 
 fn ask_for_proof(app: &App, asked: Asked) -> Result<Response, Trouble> {
     let Asked { refusal, form } = asked;
-    let (status, way) = (refusal.status, refusal.way.clone());
+    let (status, way) = (refusal.status, refusal.next.way.clone());
     // The first time, the page itself says what is missing.
     let note = (refusal.slug != "reauthentication_required").then(|| Note::from(refusal));
     let here = app.head().uri.path_and_query().map_or("/", |here| here.as_str());

@@ -80,6 +80,6 @@ pub async fn replace_recovery_codes(tx: &Tx<'_>, user: &UserId, codes: &[Digest]
 /// Removes a person's second factor, with its recovery codes; `false`: there is no confirmed one.
 pub async fn remove(tx: &Tx<'_>, user: &UserId) -> Result<bool, DbError> {
     tx.execute("DELETE FROM recovery_codes WHERE user_id = ?1", args![user]).await?;
-    let sql = "DELETE FROM factors WHERE user_id = ?1 RETURNING confirmed_at IS NOT NULL";
+    let sql = "DELETE FROM factors WHERE user_id = ?1 RETURNING confirmed_at IS NOT NULL AS x";
     Ok(tx.optional::<i64>(sql, args![user]).await? == Some(1))
 }

@@ -59,7 +59,7 @@ impl FromRow for User {
 
 const COLUMNS: &str =
     "id, email, name, role, deactivated_at IS NULL, created_at, deactivated_at, deactivated_by, last_login_at,
-     EXISTS (SELECT 1 FROM factors f WHERE f.user_id = users.id AND f.confirmed_at IS NOT NULL)";
+     EXISTS (SELECT 1 FROM factors f WHERE f.user_id = users.id AND f.confirmed_at IS NOT NULL) AS sf";
 
 /// A user to be stored.
 pub struct New<'a> {
