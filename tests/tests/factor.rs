@@ -151,7 +151,7 @@ fn a_demand_counts_from_the_next_request_on() {
     eve.get("/api/agents").is(200);
     let code = of_eve.code(&server);
     verify(&second.nobody(), &ticket(&server, "eve@example.com"), &code).is(200);
-    // Who is locked out, is let in again by an admin, who says so.
+    // An admin removes the factor of a person, and the person is told.
     admin.delete(&format!("/api/users/{}/factor", text(&eve.get("/api/auth/whoami").is(200)["user_id"]))).is(204);
     eve.get("/api/agents").refused(403, "second_factor_setup_required");
     let told = admin.get("/api/notifications").is(200);

@@ -296,7 +296,7 @@ pub(crate) async fn take(app: &App, tx: &Tx<'_>, user: &UserId, typed: &Typed) -
     }
 }
 
-/// Tells a person that one of their recovery codes was used: who finds a list of them uses it while its owner sleeps.
+/// Tells a person that one of their recovery codes was used: somebody may have found the list.
 async fn tell_of_recovery_code(app: &App, tx: &Tx<'_>, user: &UserId, left: i64) -> Result<(), ApiError> {
     let Some(login) = user::login_of(tx, user).await? else { return Ok(()) };
     let id = NotificationId::generate(app.now(), app.chance());
