@@ -11,6 +11,9 @@ use tempfile::TempDir;
 
 use crate::{Client, Host, Start, host, secret, until};
 
+/// The address of the first admin.
+pub const EMAIL: &str = "ada@example.com";
+
 /// A password that every rule accepts.
 pub const PASSWORD: &str = "zebra-lantern-quiet-orbit";
 
@@ -203,10 +206,9 @@ impl Server {
 
     /// Makes the first tenant and its admin, and signs them in.
     pub fn bootstrap(&self) -> Client {
-        let body =
-            json!({ "secret": self.operator_secret, "email": "ada@example.com", "name": "Ada", "password": PASSWORD });
+        let body = json!({ "secret": self.operator_secret, "email": EMAIL, "name": "Ada", "password": PASSWORD });
         self.nobody().post("/auth/bootstrap", &body).is(201);
-        self.sign_in("ada@example.com", None)
+        self.sign_in(EMAIL, None)
     }
 
     /// Signs somebody in.

@@ -147,6 +147,8 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     };
     let first_code = json!({ "code": begun.code(server) });
 
+    let enrolment = text(&admin.post("/api/agents/third/enrolment", &json!({})).is(201)["code"]).to_owned();
+
     // Full, and beyond the bound: as after many revocations.
     server.execute("INSERT INTO attempts (key, count, ends_at) VALUES (randomblob(3000000), 1, 9000000000000)");
     let nothing = Json::Null;
@@ -222,6 +224,14 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         ("PUT /api/presets/{name}", admin, "/api/presets/own".to_owned(), &preset(&["agents.*", "ui.notify"])),
         ("PUT /api/presets/{name}", admin, "/api/presets/another".to_owned(), &preset(&["agents.read"])),
         ("POST /api/agents/{name}/token/issue", admin, "/api/agents/other/token/issue".to_owned(), &empty),
+        ("POST /api/agents/{name}/enrolment", admin, "/api/agents/other/enrolment".to_owned(), &empty),
+        (
+            "POST /api/agents/bulk/enrolment",
+            admin,
+            "/api/agents/bulk/enrolment".to_owned(),
+            &json!({ "names": ["other"], "with_token": true }),
+        ),
+        ("POST /api/agents/enroll", admin, "/api/agents/enroll".to_owned(), &json!({ "code": enrolment })),
         ("POST /api/agents/{name}/keys", admin, "/api/agents/scout/keys".to_owned(), &json!({ "name": "more" })),
         ("POST /api/agents/{name}/keys/{id}/rotate", admin, format!("{kept_key}/rotate"), &empty),
         (
@@ -327,6 +337,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
             &nothing,
         ),
         ("DELETE /api/agents/{name}/keys/{id}", admin, lost_key, &nothing),
+        ("DELETE /api/agents/{name}/enrolment", admin, "/api/agents/third/enrolment".to_owned(), &nothing),
         ("DELETE /api/agents/{name}/token", admin, "/api/agents/scout/token".to_owned(), &nothing),
         ("DELETE /api/agents/{name}", admin, "/api/agents/fourth".to_owned(), &nothing),
         ("POST /api/agents/stop-all", admin, "/api/agents/stop-all".to_owned(), &nothing),

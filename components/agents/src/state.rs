@@ -28,9 +28,6 @@ use store::agent::{
     state::{self, StateChange, parent_halted},
 };
 
-/// The most names of a bulk request.
-const MOST: usize = 100;
-
 /// A step from one state to another.
 struct Step {
     /// The last word of its path.
@@ -154,25 +151,11 @@ form! {
     }
 }
 
-impl Bulk {
-    /// Refuses too few names, too many, and one that stands twice.
-    fn check(&self) -> Result<(), ApiError> {
-        if !(1..=MOST).contains(&self.names.len()) {
-            return Err(ApiError::field("names", format!("must contain 1 to {MOST} names")));
-        }
-        let mut seen = BTreeSet::new();
-        match self.names.iter().position(|name| !seen.insert(name)) {
-            Some(at) => Err(ApiError::field(format!("names[{at}]"), "is listed twice")),
-            None => Ok(()),
-        }
-    }
-}
-
 /// `POST /api/agents/bulk/start` and so on: several agents in one transaction, in the order in which they are named, each decided by
 /// itself. 200: all of them changed; 207: some; 409: none.
 pub(crate) async fn many(mut change: Change<Body<Bulk>>) -> Result<Response, ApiError> {
     let (route, step) = (change.route(), Step::of(change.route())?);
-    change.input.0.check()?;
+    object::check_names(&change.input.0.names)?;
     // What has these names now is what the request is about, and what its key is bound to.
     let names = std::mem::take(&mut change.input.0.names);
     let ids = agent::ids(change.app.db(), change.caller.tenant_id(), &names).await?;
@@ -198,7 +181,7 @@ pub(crate) async fn many(mut change: Change<Body<Bulk>>) -> Result<Response, Api
                     Err(refusal) if refusal.code().row().status >= 500 => return Err(refusal),
                     Err(refusal) => {
                         failed += 1;
-                        refused(write, &refusal)
+                        write.refused(&refusal)
                     }
                 };
                 results.insert(name, result);
@@ -210,14 +193,6 @@ pub(crate) async fn many(mut change: Change<Body<Bulk>>) -> Result<Response, Api
             Ok(Answer::json(status, &json!({ "results": results }))?.audited_all(changes))
         })
         .await
-}
-
-/// A refusal as one of several results.
-fn refused(write: &Write<'_>, refusal: &ApiError) -> Json {
-    let app = write.app();
-    let link = app.settings().link();
-    let envelope = refusal.envelope(app.request_id().as_str(), link, Some(write.caller.reader()));
-    json!({ "ok": false, "error": envelope.error, "detail": envelope.detail, "fix": envelope.fix })
 }
 
 /// `POST /api/agents/stop-all`: stops every agent of the tenant, by one statement.

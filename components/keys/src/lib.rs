@@ -1,6 +1,7 @@
 //! Component `keys`: the token and the keys of an agent. It has the key that encrypts stored secrets.
 #![forbid(unsafe_code)]
 
+mod enrolment;
 mod keys;
 mod routes;
 mod token;

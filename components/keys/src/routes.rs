@@ -1,12 +1,16 @@
 use common::route::{self, Group};
 use service::router::{Router, Routes};
 
-use crate::{keys, token};
+use crate::{enrolment, keys, token};
 
 fn routes() -> Routes {
     Routes::new(Group::Keys)
         .on(route::TOKEN_ISSUE, token::issue)
         .on(route::TOKEN_REVOKE, token::revoke)
+        .on(route::ENROLMENT_CREATE, enrolment::create)
+        .on(route::ENROLMENT_REVOKE, enrolment::revoke)
+        .on(route::ENROLMENT_BULK, enrolment::create_many)
+        .on(route::ENROL, enrolment::enrol)
         .on(route::KEYS_LIST, keys::list)
         .on(route::KEYS_CREATE, keys::create)
         .on(route::KEYS_GET, keys::get)

@@ -11,7 +11,7 @@ use common::{
     time::{Lifetime, Timestamp},
 };
 use serde::Serialize;
-use serde_json::{Value::Null, json};
+use serde_json::{Value as Json, Value::Null, json};
 use service::{
     app::App,
     caller::Caller,
@@ -38,28 +38,38 @@ form! {
 }
 
 /// The fields of the request for the new token.
-struct Requested {
-    scope: Option<Patterns>,
-    lifetime: Option<Lifetime>,
+pub(crate) struct Requested {
+    pub(crate) scope: Option<Patterns>,
+    pub(crate) lifetime: Option<Lifetime>,
     grace_seconds: Option<i64>,
 }
 
 impl Requested {
     async fn read(app: &App, caller: &Caller, body: &Issue) -> Result<Self, ApiError> {
-        let (scope, preset) = (body.scope.as_deref(), body.preset.as_deref());
-        let scope = mint::requested_scope(app.db(), caller, scope, preset).await?.map(|requested| requested.scope);
-        let lifetime = mint::lifetime(body.expires_in_days.clone())?;
         mint::grace(body.grace_seconds, 0)?;
-        Ok(Self { scope, lifetime, grace_seconds: body.grace_seconds })
+        let scope = (body.scope.as_deref(), body.preset.as_deref());
+        let fresh = Self::fresh(app, caller, scope, body.expires_in_days.clone()).await?;
+        Ok(Self { grace_seconds: body.grace_seconds, ..fresh })
+    }
+
+    /// The fields of a request for a token that leaves none in its grace.
+    pub(crate) async fn fresh(
+        app: &App,
+        caller: &Caller,
+        (scope, preset): (Option<&[String]>, Option<&str>),
+        expires_in_days: Option<Nullable<i64>>,
+    ) -> Result<Self, ApiError> {
+        let scope = mint::requested_scope(app.db(), caller, scope, preset).await?.map(|requested| requested.scope);
+        Ok(Self { scope, lifetime: mint::lifetime(expires_in_days)?, grace_seconds: None })
     }
 }
 
 /// The scopes of the new token, and how long the old one lives on, seconds.
-struct Plan {
-    scope: Patterns,
-    expires_at: Option<Timestamp>,
+pub(crate) struct Plan {
+    pub(crate) scope: Patterns,
+    pub(crate) expires_at: Option<Timestamp>,
     grace: i64,
-    warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     grantee: Option<String>,
 }
 
@@ -75,13 +85,25 @@ impl Plan {
         if caller.agent_id() == Some(&agent.id) && caller.credential_kind() == Kind::AgentToken {
             return Err(Code::TokenReplaced.with("step", format!("POST /api/agents/{}/token/issue", agent.name)));
         }
-        let scope = requested.scope.unwrap_or_else(|| agent.settings.scope.clone());
+        let plan = Self::fresh(write, agent, requested.scope, requested.lifetime).await?;
+        Ok(Self { grace: mint::grace(requested.grace_seconds, 0)?, ..plan })
+    }
+
+    /// A token that ends the one before at once.
+    pub(crate) async fn fresh(
+        write: &Write<'_>,
+        agent: &Agent,
+        scope: Option<Patterns>,
+        lifetime: Option<Lifetime>,
+    ) -> Result<Self, ApiError> {
+        let caller = &write.caller;
+        let scope = scope.unwrap_or_else(|| agent.settings.scope.clone());
         let grantee = grantee::of(&write.tx, &write.caller, agent, write.now()).await?;
         let scope = grantable_scope(write, agent, &scope, grantee.is_none())?;
-        let (expires_at, capped) = caller.cap_life(requested.lifetime, write.now())?;
+        let (expires_at, capped) = caller.cap_life(lifetime, write.now())?;
         let mut warnings = Vec::from_iter(capped);
         mint::warn_of_no_effect(caller, &scope, agent.owner.role, true, &mut warnings);
-        Ok(Self { scope, expires_at, grace: mint::grace(requested.grace_seconds, 0)?, warnings, grantee })
+        Ok(Self { scope, expires_at, grace: 0, warnings, grantee })
     }
 
     /// A token that replaces itself keeps its scope and its end, and leaves its bearer time to take the new one into use.
@@ -100,15 +122,48 @@ impl Plan {
     }
 }
 
+/// A token that was just issued, as it is answered.
 #[derive(Serialize)]
-struct Issued<'a> {
-    token: &'a str,
-    id: &'a CredentialId,
+pub(crate) struct Issued {
+    token: String,
+    id: CredentialId,
     prefix: String,
     issued_at: Timestamp,
     expires_at: Option<Timestamp>,
-    scope: &'a Patterns,
-    warnings: &'a [String],
+    scope: Patterns,
+    warnings: Vec<String>,
+    /// When the one before ends, if it has a grace.
+    #[serde(skip)]
+    grace_ends: Option<Timestamp>,
+}
+
+impl Issued {
+    /// Mints the token, which takes the place of the agent's one before.
+    pub(crate) async fn mint(write: &Write<'_>, agent: &Agent, plan: Plan) -> Result<Self, ApiError> {
+        let Plan { scope, expires_at, grace, warnings, grantee } = plan;
+        let grace_ends = (grace > 0).then(|| write.now().plus_seconds(grace));
+        let id = CredentialId::generate(write.now(), write.app().chance());
+        credential::replace_active(&write.tx, &agent.id, &id, grace_ends, write.now()).await?;
+        let new = NewCredential {
+            kind: Kind::AgentToken,
+            id,
+            user: &agent.owner.id,
+            agent: Some(&agent.id),
+            key: None,
+            name: None,
+            scope: &scope,
+            expires_at,
+            grantee: grantee.as_deref(),
+        };
+        let secret = mint::credential(&write.tx, &write.origin(), &new).await?;
+        let (id, token, prefix) = (new.id, secret.reveal().to_owned(), secret.shown());
+        Ok(Self { token, id, prefix, issued_at: write.now(), expires_at, scope, warnings, grace_ends })
+    }
+
+    /// What the audit row says of it.
+    pub(crate) fn audited(&self) -> Json {
+        json!({ "token": self.id, "scope": self.scope, "expires_at": self.expires_at, "grace_ends": self.grace_ends })
+    }
 }
 
 /// `POST /api/agents/{name}/token/issue`: replaces the agent's token.
@@ -116,37 +171,13 @@ pub(crate) async fn issue(change: Change<Body<Issue>>, Path(name): Path) -> Resu
     let requested = Requested::read(&change.app, &change.caller, &change.input.0).await?;
     change
         .on_agent(&name, async |write, agent, _| {
-            let Plan { scope, expires_at, grace, warnings, grantee } = Plan::make(write, &agent, requested).await?;
-            let grace_ends = (grace > 0).then(|| write.now().plus_seconds(grace));
-            let id = CredentialId::generate(write.now(), write.app().chance());
-            credential::replace_active(&write.tx, &agent.id, &id, grace_ends, write.now()).await?;
-            let new = NewCredential {
-                kind: Kind::AgentToken,
-                id,
-                user: &agent.owner.id,
-                agent: Some(&agent.id),
-                key: None,
-                name: None,
-                scope: &scope,
-                expires_at,
-                grantee: grantee.as_deref(),
-            };
-            let secret = mint::credential(&write.tx, &write.origin(), &new).await?;
+            let plan = Plan::make(write, &agent, requested).await?;
+            let issued = Issued::mint(write, &agent, plan).await?;
             if write.caller.agent_id() != Some(&agent.id) {
-                let data = json!({ "token": new.id, "grace_ends": grace_ends });
+                let data = json!({ "token": issued.id, "grace_ends": issued.grace_ends });
                 write.push(&agent.id, "token_rotated", &data).await?;
             }
-            let issued = Issued {
-                token: secret.reveal(),
-                id: &new.id,
-                prefix: secret.shown(),
-                issued_at: write.now(),
-                expires_at,
-                scope: &scope,
-                warnings: &warnings,
-            };
-            let after = json!({ "token": new.id, "scope": scope, "expires_at": expires_at, "grace_ends": grace_ends });
-            Ok(Answer::ok(&issued)?.with_secret().audited(&agent.id, Null, after))
+            Ok(Answer::ok(&issued)?.with_secret().audited(&agent.id, Null, issued.audited()))
         })
         .await
 }

@@ -170,6 +170,9 @@ errors! {
     InvalidUrl 400 "invalid_url": "This URL is not allowed.",
         "Send {field} as a whole https URL without a user name, or as a path on this site that starts with a single /, of at most 2000 characters.",
         page: "/docs/agents/concepts/notifications";
+    InvalidEnrolmentCode 400 "invalid_enrolment_code": "This enrolment code is unknown, used or expired, or whoever made it may not issue the agent's token any more.",
+        "Get a new code: the agent's owner makes one with POST /api/agents/{name}/enrolment. It works once, for 15 minutes.",
+        page: "/docs/agents/concepts/enrolment";
     InvalidEvent 400 "invalid_event": "This is not the id of one of your events.",
         "Send the id of an event that GET /api/agents/me/inbox returned, such as evt_0000000000000042.",
         page: "/docs/agents/concepts/inbox";

@@ -528,6 +528,10 @@ routes! {
     Keys {
         TOKEN_ISSUE = post("/api/agents/{name}/token/issue", "Issue the agent's token, which replaces the previous one").scope(AgentsTokenIssue).on_agent(Update).idempotent().audited("agent.token.issue").page("concepts/credentials");
         TOKEN_REVOKE = delete("/api/agents/{name}/token", "Revoke the agent's token").scope(AgentsTokenRevoke).on_agent(Update).revokes().audited("agent.token.revoke").page("concepts/credentials");
+        ENROLMENT_CREATE = post("/api/agents/{name}/enrolment", "Make a one-time code that a runtime trades for the agent's token").scope(AgentsTokenIssue).on_agent(Update).idempotent().audited("agent.enrolment.create").page("concepts/enrolment");
+        ENROLMENT_REVOKE = delete("/api/agents/{name}/enrolment", "End the agent's unused enrolment codes").scope(AgentsTokenRevoke).on_agent(Update).revokes().audited("agent.enrolment.revoke").page("concepts/enrolment");
+        ENROLMENT_BULK = post("/api/agents/bulk/enrolment", "Make enrolment codes for several agents, each decided separately").scope(AgentsTokenIssue).on_agent(Update).idempotent().audited("agent.enrolment.create").page("concepts/enrolment#many-agents-at-once");
+        ENROL = post("/api/agents/enroll", "Trade an enrolment code for the agent's token and settings").public().audited("agent.enroll").page("concepts/enrolment");
         KEYS_LIST = get("/api/agents/{name}/keys", "List the agent's keys that the caller may read").scope(AgentsKeysRead).on_agent(Read).query(&["name", "type", "cursor", "limit"]).page("concepts/keys");
         KEYS_CREATE = post("/api/agents/{name}/keys", "Create a key of the agent").scope(AgentsKeysWrite).on_agent(Update).idempotent().audited("agent.key.create").page("concepts/keys");
         KEYS_GET = get("/api/agents/{name}/keys/{id}", "Get a key").scope(AgentsKeysRead).on_key(Read).page("concepts/keys");

@@ -68,36 +68,56 @@ pub struct Caller(Arc<Inner>);
 
 struct Inner {
     row: CredentialRow,
-    presented: Presented,
+    digest: Digest,
+    /// `None`: nobody presented the credential; it was looked up by its record.
+    presented: Option<Presented>,
     scope: ScopeSet,
 }
 
 impl Caller {
     /// Finds the caller that presents the request's credential.
     pub async fn authenticate(app: &App) -> Result<Self, ApiError> {
-        Self::look_up(app.db(), presented(app)?, app.now()).await
+        let presented = presented(app)?;
+        Self::look_up(app.db(), presented.secret.digest(), Some(presented), app.now()).await
     }
 
     /// The same caller as the database knows it now: inside of a transaction, or after a wait.
     pub async fn reload(&self, reads: &dyn Rows, now: Timestamp) -> Result<Self, ApiError> {
-        let secret = Secret::parse(self.0.presented.secret.reveal()).ok_or(Code::InvalidToken)?;
-        Self::look_up(reads, Presented { secret, by_cookie: self.0.presented.by_cookie }, now).await
+        let again = |presented: &Presented| {
+            let secret = Secret::parse(presented.secret.reveal())?;
+            Some(Presented { secret, by_cookie: presented.by_cookie })
+        };
+        let presented = self.0.presented.as_ref().and_then(again);
+        Self::look_up(reads, self.0.digest, presented, now).await
+    }
+
+    /// The caller whose credential has this record: for what was made in a caller's name and is used by somebody else, later.
+    pub async fn of_record(reads: &dyn Rows, id: &str, now: Timestamp) -> Result<Option<Self>, ApiError> {
+        match credential::digest_of(reads, id).await? {
+            Some(digest) => Self::look_up(reads, digest, None, now).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The caller that would present this secret, if it is known: for routes about other people's credentials.
     pub async fn find_by_secret(reads: &dyn Rows, secret: Secret, now: Timestamp) -> Result<Option<Self>, ApiError> {
-        match Self::look_up(reads, Presented { secret, by_cookie: false }, now).await {
+        match Self::look_up(reads, secret.digest(), Some(Presented { secret, by_cookie: false }), now).await {
             Ok(caller) => Ok(Some(caller)),
             Err(refusal) if refusal.code() == Code::InvalidToken => Ok(None),
             Err(refusal) => Err(refusal),
         }
     }
 
-    async fn look_up(reads: &dyn Rows, presented: Presented, now: Timestamp) -> Result<Self, ApiError> {
-        let Some(row) = credential::find(reads, &presented.secret.digest(), now).await? else {
+    async fn look_up(
+        reads: &dyn Rows,
+        digest: Digest,
+        presented: Option<Presented>,
+        now: Timestamp,
+    ) -> Result<Self, ApiError> {
+        let Some(row) = credential::find(reads, &digest, now).await? else {
             return Err(Code::InvalidToken.into());
         };
-        if row.kind != presented.secret.kind() {
+        if presented.as_ref().is_some_and(|presented| presented.secret.kind() != row.kind) {
             return Err(ApiError::from(Code::Internal).cause("a credential's kind is not that of its prefix"));
         }
         let ceiling = row.subject.role.ceiling();
@@ -112,7 +132,7 @@ impl Caller {
                 own.or(ScopeSet::stored(&agent.approved)).and(ceiling).for_agents()
             }
         };
-        Ok(Self(Arc::new(Inner { row, presented, scope })))
+        Ok(Self(Arc::new(Inner { row, digest, presented, scope })))
     }
 
     /// Whether the credential would be let in somewhere now: it is live, its account active, its agent running and within budget.
@@ -296,7 +316,7 @@ impl Caller {
 
     /// Whether the credential came in a cookie.
     pub fn by_cookie(&self) -> bool {
-        self.0.presented.by_cookie
+        self.0.presented.as_ref().is_some_and(|presented| presented.by_cookie)
     }
 
     /// The CSRF token of this session: derived from its secret, so that nothing has to be stored.
@@ -304,9 +324,11 @@ impl Caller {
         URL_SAFE_NO_PAD.encode(self.key("csrf", &[]).mac(b"csrf").bytes())
     }
 
-    /// A key that only this credential yields, for a purpose.
+    /// A key that only this credential yields, for a purpose. A caller that presented none has nothing that a key is for: no form, no
+    /// page of a list, no kept answer.
     pub fn key(&self, purpose: &str, parts: &[&str]) -> Key {
-        Key::derive(self.0.presented.secret.reveal().as_bytes(), purpose, parts)
+        let secret = self.0.presented.as_ref().map_or("", |presented| presented.secret.reveal());
+        Key::derive(secret.as_bytes(), purpose, parts)
     }
 
     /// The subject whose authority the credential carries.
@@ -369,7 +391,7 @@ impl Caller {
 
     /// The credential's digest.
     pub fn digest(&self) -> Digest {
-        self.0.presented.secret.digest()
+        self.0.digest
     }
 
     /// The id of the editor on whose grant the credential rests, if its maker was neither the agent's owner nor an admin.

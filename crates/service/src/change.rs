@@ -22,7 +22,7 @@ use common::{
     route::{Rights, Route},
     time::Timestamp,
 };
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use store::{
     access_request::AccessRequest,
     agent::{Agent, archived::Archived},
@@ -239,6 +239,27 @@ fn begin<'a>(
     })
 }
 
+/// Changes something in the name of the caller that made a one-time code, whose credential has the record `maker`. `tx` has spent the
+/// code. Everything is decided anew, as if that caller did now what the row `made_by` does; whoever sends the code learns nothing of why
+/// it is refused, so every such refusal is `refusal`.
+pub async fn in_the_name_of(
+    app: &App,
+    tx: Tx<'_>,
+    (maker, made_by, route): (&str, &'static Route, &'static Route),
+    refusal: Code,
+    act: impl AsyncFnOnce(&Write<'_>) -> Result<Done, ApiError>,
+) -> Result<Response, ApiError> {
+    let outcome = async {
+        let caller = Caller::of_record(&tx, maker, app.now()).await?.ok_or(refusal)?;
+        guard::admit(app, &caller, made_by)?;
+        let cause = quota::person_behind(&tx, &caller).await?;
+        let write = Write { tx, caller, cause, app, route, kept: None, first: None };
+        let outcome = act(&write).await;
+        write.finish(outcome).await
+    };
+    outcome.await.map_err(|error: ApiError| if error.code().row().status < 500 { refusal.into() } else { error })
+}
+
 /// A step of every change.
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, ApiError>> + 'a>>;
 
@@ -324,12 +345,19 @@ impl Write<'_> {
     ) -> Result<(), ApiError> {
         let (id, name) = agent;
         if self.caller.agent_id() != Some(id) && !ended.is_empty() {
-            let data = serde_json::json!({ "credentials": ended, "grantee": null });
+            let data = json!({ "credentials": ended, "grantee": null });
             self.push(id, "credentials_ended", &data).await?;
         }
         let by = self.author();
         let body = format!("{by} {what} of the agent {name}. If the agent needs another one, issue it.");
         self.tell(owner, &format!("A credential of {name} was revoked"), &body).await
+    }
+
+    /// A refusal as one of several results.
+    pub fn refused(&self, refusal: &ApiError) -> Json {
+        let link = self.app.settings().link();
+        let envelope = refusal.envelope(self.app.request_id().as_str(), link, Some(self.caller.reader()));
+        json!({ "ok": false, "error": envelope.error, "detail": envelope.detail, "fix": envelope.fix })
     }
 
     /// The caller, for those that are told what it did: of an agent its owner alone, since they need not be allowed to read the agent.

@@ -1,6 +1,8 @@
 //! The object that a request names, looked up for the caller by what the row of the route asks. Handlers find their objects here, and
 //! `GET /api/auth/can` reads the same rows, so that it returns what a route would decide.
 
+use std::collections::BTreeSet;
+
 use common::{
     error::{ApiError, Code},
     id::AgentId,
@@ -14,6 +16,21 @@ use store::{
 };
 
 use crate::caller::Caller;
+
+/// The most names in a request about several agents.
+const MOST_NAMES: usize = 100;
+
+/// Refuses too few names of agents, too many, and one that stands twice.
+pub fn check_names(names: &[String]) -> Result<(), ApiError> {
+    if !(1..=MOST_NAMES).contains(&names.len()) {
+        return Err(ApiError::field("names", format!("must contain 1 to {MOST_NAMES} names")));
+    }
+    let mut seen = BTreeSet::new();
+    match names.iter().position(|name| !seen.insert(name)) {
+        Some(at) => Err(ApiError::field(format!("names[{at}]"), "is listed twice")),
+        None => Ok(()),
+    }
+}
 
 /// The agent with this name or id, if the caller may do with it what the route does.
 pub async fn agent(

@@ -24,6 +24,8 @@ pub enum Kind {
     Link,
     /// Stands for a sign-in that waits for its second factor.
     Ticket,
+    /// Gives a runtime the token of its agent.
+    Enrolment,
 }
 
 impl Kind {
@@ -34,6 +36,7 @@ impl Kind {
             Self::Invite => "invite",
             Self::Link => "link",
             Self::Ticket => "ticket",
+            Self::Enrolment => "enrolment",
         }
     }
 
@@ -42,7 +45,7 @@ impl Kind {
         match self {
             Self::Reset => 24 * 3_600,
             Self::Invite => 7 * 24 * 3_600,
-            Self::Link => 15 * 60,
+            Self::Link | Self::Enrolment => 15 * 60,
             Self::Ticket => 10 * 60,
         }
     }
@@ -125,6 +128,21 @@ pub async fn spend(tx: &Tx<'_>, kind: Kind, code: &Digest, now: Timestamp) -> Re
         "UPDATE codes SET spent_at = ?3 WHERE digest = ?1 AND kind = ?2 AND spent_at IS NULL AND expires_at > ?3 RETURNING {COLUMNS}"
     );
     tx.optional(&sql, args![code, kind.as_str(), now]).await
+}
+
+/// Whether a code was spent before, said to one caller only: it may have been stolen, and its owner should hear of it once.
+pub async fn was_spent(tx: &Tx<'_>, kind: Kind, code: &Digest) -> Result<Option<Granted>, DbError> {
+    let sql = format!(
+        "UPDATE codes SET data = json_set(data, '$.sent_again', json('true'))
+         WHERE digest = ?1 AND kind = ?2 AND spent_at IS NOT NULL AND json_extract(data, '$.sent_again') IS NULL RETURNING {COLUMNS}"
+    );
+    tx.optional(&sql, args![code, kind.as_str()]).await
+}
+
+/// Ends all codes of a kind that an agent has.
+pub async fn end_of_agent(tx: &Tx<'_>, kind: Kind, agent: &AgentId) -> Result<(), DbError> {
+    let sql = "DELETE FROM codes WHERE agent_id = ?1 AND kind = ?2 AND spent_at IS NULL";
+    tx.execute(sql, args![agent, kind.as_str()]).await
 }
 
 /// Ends all codes of a kind that a person has.

@@ -204,6 +204,12 @@ pub async fn find(reads: &dyn Rows, digest: &Digest, now: Timestamp) -> Result<O
     reads.find(&FIND, args![digest, now]).await
 }
 
+/// The digest of the credential with this record.
+pub async fn digest_of(reads: &dyn Rows, id: &str) -> Result<Option<Digest>, DbError> {
+    let digits: Option<String> = reads.optional("SELECT hex(digest) FROM credentials WHERE id = ?1", args![id]).await?;
+    Ok(digits.as_deref().and_then(Digest::parse))
+}
+
 /// Whether the credential with this digest is known, and has been revoked or has reached its end.
 pub async fn has_ended(reads: &dyn Rows, digest: &Digest, now: Timestamp) -> Result<bool, DbError> {
     let sql = "SELECT 1 FROM credentials WHERE digest = ?1 AND (revoked_at IS NOT NULL OR expires_at <= ?2)";

@@ -1,0 +1,147 @@
+use common::{
+    role::Role,
+    secret::Kind::{Pat, Session},
+};
+use serde_json::{Value as Json, Value::Null, json};
+use service::testing::{Actor, TestApp};
+
+use crate::with_neighbours;
+
+const MAKE: &str = "/api/agents/scout/enrolment";
+const ENROL: &str = "/api/agents/enroll";
+
+async fn stage() -> (TestApp, Actor, Actor) {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let scout = t.agent(&ada, "scout", "agents.read ui.notify").await;
+    (t, ada, scout)
+}
+
+async fn enrol(t: &TestApp, made: &Json) -> service::testing::Answer {
+    t.nobody("POST", ENROL, json!({ "code": made["code"] })).await
+}
+
+/// R22, R3: a runtime trades the code for a token that works on the next request, and for the agent's settings; the token before ends.
+#[tokio::test]
+async fn a_code_is_traded_once_for_the_token() {
+    let (t, ada, scout) = stage().await;
+    let made = t.as_(&ada, "POST", MAKE, json!({ "scope": ["agents.read"], "expires_in_days": 7 })).await.is(201);
+    assert_eq!(made["expires_at"], json!(t.now().plus_seconds(900)));
+    t.as_(&scout, "GET", "/api/agents/me", Null).await.is(200); // the code alone changes nothing
+    t.wait(10);
+    let got = enrol(&t, &made).await.is(200);
+    assert_eq!((&got["agent"]["name"], &got["scope"]), (&json!("scout"), &json!(["agents.read"])));
+    assert_eq!(got["expires_at"], json!(t.now().plus_seconds(7 * 86_400)));
+    t.as_(&scout, "GET", "/api/agents/me", Null).await.refused(401, "token_revoked");
+    let bearer = format!("Bearer {}", got["token"].as_str().unwrap());
+    t.call("GET", "/api/agents/me", &[("authorization", &bearer)], Null).await.is(200);
+    let actions = t.texts("SELECT action FROM audit WHERE action LIKE 'agent.enrol%' ORDER BY id").await;
+    assert_eq!(actions, ["agent.enrolment.create", "agent.enroll"]);
+    let code = made["code"].as_str().unwrap();
+    assert_eq!(t.number(&format!("SELECT count(*) FROM codes WHERE digest = CAST('{code}' AS BLOB)")).await, 0);
+    assert_eq!(t.number(&format!("SELECT count(*) FROM audit WHERE after LIKE '%{code}%'")).await, 0);
+}
+
+/// R22: one that is sent again is refused like an unknown one, and the owner hears of it once.
+#[tokio::test]
+async fn a_code_that_is_used_twice_is_told_to_the_owner() {
+    let (t, ada, _) = stage().await;
+    let made = t.as_(&ada, "POST", MAKE, json!({})).await.is(201);
+    enrol(&t, &made).await.is(200);
+    let mut refusals = Vec::new();
+    for code in [made["code"].clone(), made["code"].clone(), json!("x".repeat(43)), json!("short")] {
+        let mut body = t.nobody("POST", ENROL, json!({ "code": code })).await.refused(400, "invalid_enrolment_code");
+        body["request_id"] = Null;
+        refusals.push(body);
+    }
+    assert!(refusals.iter().all(|body| *body == refusals[0]));
+    let told = "SELECT count(*) FROM notifications WHERE title = 'An enrolment code of scout was sent twice'";
+    assert_eq!(t.number(told).await, 1);
+    assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'agent_token'").await, 2);
+}
+
+#[tokio::test]
+async fn a_code_ends_after_a_quarter_of_an_hour_with_a_newer_one_and_when_it_is_revoked() {
+    let (t, ada, _) = stage().await;
+    let old = t.as_(&ada, "POST", MAKE, json!({})).await.is(201);
+    let new = t.as_(&ada, "POST", MAKE, json!({})).await.is(201);
+    enrol(&t, &old).await.refused(400, "invalid_enrolment_code");
+    t.wait(899);
+    enrol(&t, &new).await.is(200);
+    let late = t.as_(&ada, "POST", MAKE, json!({})).await.is(201);
+    t.wait(900);
+    enrol(&t, &late).await.refused(400, "invalid_enrolment_code");
+    let revoked = t.as_(&ada, "POST", MAKE, json!({})).await.is(201);
+    for _ in 0..2 {
+        t.as_(&ada, "DELETE", MAKE, Null).await.is(204);
+    }
+    enrol(&t, &revoked).await.refused(400, "invalid_enrolment_code");
+}
+
+/// R8: a code brings no more than its maker may give: refused when it is made, and decided again when it is traded.
+#[tokio::test]
+async fn a_code_is_no_wider_than_its_maker_at_both_moments() {
+    let (t, ada, scout) = stage().await;
+    let pat = t.credential(Pat, &ada.tenant, &ada.user, None, "agents.read agents.token.issue", None).await;
+    t.as_(&pat, "POST", MAKE, json!({ "scope": ["ui.notify"] })).await.refused(400, "scope_too_wide");
+    t.as_(&pat, "POST", MAKE, json!({ "scope": ["nope"] })).await.refused(400, "unknown_scope");
+    t.as_(&ada, "POST", MAKE, json!({ "expires_in_days": 0 })).await.refused(400, "invalid_lifetime");
+    t.as_(&scout, "POST", MAKE, json!({})).await.refused(403, "scope_denied");
+    let of = async |sql: String| {
+        let made = t.as_(&pat, "POST", MAKE, json!({ "scope": ["agents.read"] })).await.is(201);
+        t.execute(&sql).await.unwrap();
+        let refused = enrol(&t, &made).await;
+        refused.refused(400, "invalid_enrolment_code");
+    };
+    of("UPDATE credentials SET scope = 'agents.token.issue' WHERE kind = 'pat'".to_owned()).await;
+    t.execute("UPDATE credentials SET scope = 'agents.read agents.token.issue' WHERE kind = 'pat'").await.unwrap();
+    of("UPDATE agents SET scope = 'ui.notify'".to_owned()).await;
+    t.execute("UPDATE agents SET scope = 'agents.read ui.notify'").await.unwrap();
+    of(format!("UPDATE credentials SET revoked_at = {} WHERE kind = 'pat'", t.now().millis())).await;
+    assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'agent_token'").await, 1);
+}
+
+/// R36: neither a former owner's code, nor that of a former editor or of a deactivated person, brings anything.
+#[tokio::test]
+async fn a_code_ends_with_the_right_of_its_maker() {
+    let (t, ada, scout) = stage().await;
+    let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
+    t.grant(scout.agent.as_ref().unwrap(), &ada.tenant, eve.user.as_str(), "editor", &ada.user).await;
+    let made = t.as_(&eve, "POST", MAKE, json!({})).await.is(201);
+    t.execute("DELETE FROM grants").await.unwrap();
+    enrol(&t, &made).await.refused(400, "invalid_enrolment_code");
+    t.grant(scout.agent.as_ref().unwrap(), &ada.tenant, eve.user.as_str(), "editor", &ada.user).await;
+    let made = t.as_(&eve, "POST", MAKE, json!({})).await.is(201);
+    let got = enrol(&t, &made).await.is(200);
+    let grantee = "SELECT count(*) FROM credentials WHERE grantee IS NOT NULL AND revoked_at IS NULL";
+    assert_eq!((t.number(grantee).await, got["agent"]["name"].clone()), (1, json!("scout")));
+    let made = t.as_(&eve, "POST", MAKE, json!({})).await.is(201);
+    t.execute("UPDATE users SET deactivated_at = 1 WHERE email = 'eve@example.com'").await.unwrap();
+    enrol(&t, &made).await.refused(400, "invalid_enrolment_code");
+    let made = t.as_(&ada, "POST", MAKE, json!({})).await.is(201);
+    t.execute("UPDATE agents SET archived_at = 1").await.unwrap();
+    enrol(&t, &made).await.refused(400, "invalid_enrolment_code");
+}
+
+/// R3: of several agents, one's refusal does not keep the others from their codes, and one that has a token is skipped.
+#[tokio::test]
+async fn codes_are_made_for_many_agents_at_once() {
+    let (t, ada, _) = stage().await;
+    t.agent(&ada, "fresh", "agents.read").await;
+    t.as_(&ada, "DELETE", "/api/agents/fresh/token", Null).await.is(204);
+    const MANY: &str = "/api/agents/bulk/enrolment";
+    let body = json!({ "names": ["scout", "fresh", "nobody"], "scope": ["agents.read"] });
+    let got = t.as_(&ada, "POST", MANY, body).await.is(207);
+    assert_eq!(got["skipped"], json!({ "scout": { "reason": "has_token" } }));
+    assert_eq!(got["failed"]["nobody"]["error"], json!("agent_not_found"));
+    let made = &got["issued"]["fresh"];
+    assert_eq!(enrol(&t, made).await.is(200)["agent"]["name"], json!("fresh"));
+    let body = json!({ "names": ["scout"], "with_token": true });
+    assert!(t.as_(&ada, "POST", MANY, body).await.is(200)["issued"]["scout"]["code"].is_string());
+    let body = json!({ "names": ["scout"] });
+    assert_eq!(t.as_(&ada, "POST", MANY, body).await.is(200)["issued"], json!({}));
+    t.as_(&ada, "POST", MANY, json!({ "names": ["nobody"] })).await.refused(409, "none_changed");
+    t.as_(&ada, "POST", MANY, json!({ "names": [] })).await.refused(422, "validation_error");
+    let session = t.credential(Session, &ada.tenant, &ada.user, None, "*", Some(t.now().plus_seconds(60))).await;
+    t.as_(&session, "POST", MANY, json!({ "names": ["scout", "scout"] })).await.refused(422, "validation_error");
+}

@@ -1,0 +1,200 @@
+//! R60: every recipe of the manual is replayed, from its first block to its last, by the grammar of `docs/agents/recipes/README.md`.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag};
+use serde_json::{Value as Json, json};
+use tests::{
+    Client, Server,
+    server::{EMAIL, PASSWORD},
+};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/agents/recipes")
+}
+
+/// A piece of a recipe that is replayed.
+#[derive(Debug)]
+enum Block {
+    /// A request, with the status that is documented and the body, if one is.
+    Http { request: String, status: u16, answer: Option<String> },
+    /// Commands.
+    Bash(String),
+}
+
+/// The blocks of a recipe, in order, or the line of the first one that does not follow the grammar.
+fn blocks(text: &str) -> Result<Vec<Block>, String> {
+    let (mut found, mut request, mut answers) = (Vec::new(), None, None);
+    for (event, range) in Parser::new(text).into_offset_iter() {
+        let wrong = |what: &str| format!("line {}: {what}", text[..range.start].lines().count() + 1);
+        match event {
+            Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(kind))) => {
+                let source = &text[range.clone()];
+                let (Some(body), true) = (source.split_once('\n'), source.trim_end().ends_with("```")) else {
+                    return Err(wrong("this block has no end"));
+                };
+                let body = body.1.trim_end().trim_end_matches('`').to_owned();
+                if body.trim().is_empty() {
+                    return Err(wrong("this block is empty"));
+                }
+                match (&*kind, request.is_some(), answers) {
+                    ("json", true, Some(status)) => {
+                        let request = request.take().unwrap_or_default();
+                        found.push(Block::Http { request, status, answer: Some(body) });
+                        answers = None;
+                    }
+                    (_, true, _) => return Err(wrong("the request above has no \"Answers\"")),
+                    ("http", ..) => request = Some(body),
+                    ("bash", ..) => found.push(Block::Bash(body)),
+                    _ => {}
+                }
+            }
+            Event::Start(Tag::Paragraph) if request.is_some() => {
+                let said = text[range.clone()].trim();
+                let number = said.strip_prefix("Answers ").and_then(|rest| rest.get(..3)?.parse().ok());
+                let status: u16 = number.ok_or_else(|| wrong("this should say \"Answers\" and a status"))?;
+                match said.ends_with(':') {
+                    true => answers = Some(status),
+                    false => {
+                        let request = request.take().unwrap_or_default();
+                        found.push(Block::Http { request, status, answer: None });
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    if request.is_some() { Err("the last request has no answer".to_owned()) } else { Ok(found) }
+}
+
+/// The values of placeholders.
+type Values = BTreeMap<String, String>;
+
+/// A text with the values in place of the placeholders.
+fn filled(text: &str, values: &Values) -> String {
+    let mut filled = text.to_owned();
+    for (name, value) in values {
+        filled = filled.replace(&format!("{{{{{name}}}}}"), value);
+    }
+    assert!(!filled.contains("{{"), "a placeholder without a value: {filled}");
+    filled
+}
+
+/// Compares an answer with the documented one, and takes the values that it defines.
+fn compare(at: &str, said: &Json, got: &Json, values: &mut Values) {
+    match (said, got) {
+        (Json::String(text), got) if text.starts_with("{{") && text.ends_with("}}") => {
+            let got = got.as_str().unwrap_or_else(|| panic!("{at}: {got} is no text"));
+            let known = values.entry(text[2..text.len() - 2].to_owned()).or_insert_with(|| got.to_owned());
+            assert_eq!(known, got, "{at}");
+        }
+        (Json::Object(said), Json::Object(got)) => {
+            let names =
+                |of: &serde_json::Map<String, Json>| of.keys().cloned().collect::<std::collections::BTreeSet<_>>();
+            assert_eq!(names(said), names(got), "{at}: the members");
+            for (name, said) in said {
+                compare(&format!("{at}.{name}"), said, &got[name], values);
+            }
+        }
+        (Json::Array(said), Json::Array(got)) => {
+            for (number, got) in got.iter().enumerate() {
+                if let Some(said) = said.get(number).or(said.first()) {
+                    compare(&format!("{at}[{number}]"), said, got, values);
+                }
+            }
+        }
+        (Json::String(said), Json::String(got)) if at.ends_with(".error") => assert_eq!(said, got, "{at}"),
+        (Json::String(_), Json::String(_))
+        | (Json::Number(_), Json::Number(_))
+        | (Json::Bool(_), Json::Bool(_))
+        | (Json::Null, Json::Null) => {}
+        _ => panic!("{at}: {said} is documented, and {got} was answered"),
+    }
+}
+
+fn replay_request(client: &Client, request: &str, (status, answer): (u16, Option<&str>), values: &mut Values) {
+    let request = filled(request, values);
+    let (head, body) = request.split_once("\n\n").unwrap_or((request.trim_end(), ""));
+    let mut lines = head.lines();
+    let first = lines.next().unwrap_or_default();
+    let (method, path) = first.split_once(' ').unwrap_or_else(|| panic!("{first:?} is no request line"));
+    let headers: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(": ")).collect();
+    let body = body.trim();
+    let got = client.call(method, path, &headers, (!body.is_empty()).then_some(body.as_bytes())).is(status);
+    let Some(answer) = answer else { return };
+    // A placeholder is a value wherever it stands: in the middle of a text it has one already.
+    let said: Json = serde_json::from_str(answer).unwrap_or_else(|error| panic!("{first}: {error}: {answer}"));
+    compare(first, &said, &got, values);
+}
+
+fn replay_commands(server: &Server, commands: &str, values: &Values) {
+    let variables = values.iter().map(|(name, value)| (name.to_uppercase(), value));
+    let home = tempfile::tempdir().unwrap();
+    let ran = Command::new("bash")
+        .args(["-e", "-c", commands])
+        .env("ACCREDIT_URL", server.host().base_url())
+        .env("HOME", home.path())
+        .current_dir(home.path())
+        .envs(variables)
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{commands}\n{}", String::from_utf8_lossy(&ran.stderr));
+}
+
+/// R60: a server of its own for each recipe, on which every block does what the page says.
+#[test]
+fn every_recipe_does_what_it_says() {
+    let mut count = 0;
+    let mut names: Vec<PathBuf> = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    for path in names.iter().filter(|path| !path.ends_with("README.md")) {
+        println!("{}", path.display());
+        let (server, _) = Server::with_admin();
+        let given = [("email", EMAIL), ("password", PASSWORD)];
+        let mut values: Values = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let text = fs::read_to_string(path).unwrap();
+        for block in blocks(&text).unwrap_or_else(|wrong| panic!("{}, {wrong}", path.display())) {
+            match block {
+                Block::Http { request, status, answer } => {
+                    replay_request(&server.nobody(), &request, (status, answer.as_deref()), &mut values);
+                }
+                Block::Bash(commands) => replay_commands(&server, &commands, &values),
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 30, "only {count} blocks were found");
+}
+
+/// What is compared, so that a page that says too little or too much fails.
+#[test]
+fn an_answer_that_differs_from_the_page_is_noticed() {
+    let differs =
+        |said: Json, got: Json| std::panic::catch_unwind(|| compare("x", &said, &got, &mut Values::new())).is_err();
+    assert!(differs(json!({ "a": 1 }), json!({ "a": 1, "b": 2 })));
+    assert!(differs(json!({ "a": 1, "b": 2 }), json!({ "a": 1 })));
+    assert!(differs(json!({ "a": 1 }), json!({ "a": "1" })));
+    assert!(differs(json!([{ "a": 1 }]), json!([{ "a": 1 }, {}])));
+    assert!(differs(json!({ "error": "one" }), json!({ "error": "two" })));
+    assert!(differs(json!({ "a": "{{id}}", "b": "{{id}}" }), json!({ "a": "1", "b": "2" })));
+    assert!(!differs(json!({ "a": "x", "b": [], "c": ["{{id}}"] }), json!({ "a": "y", "b": [1], "c": ["z"] })));
+}
+
+/// R60: what is no block by the grammar is named with its line, and nothing but a fence ends a block.
+#[test]
+fn a_page_that_breaks_the_grammar_is_refused_by_its_line() {
+    let wrong = |text: &str| blocks(text).map(|found| found.len()).unwrap_err();
+    assert_eq!(wrong("# A\n\n```bash\ntrue\n"), "line 3: this block has no end");
+    assert_eq!(wrong("# A\n\n```bash\n\n```\n"), "line 3: this block is empty");
+    assert_eq!(wrong("```http\nGET /x\n```\n\nSo it is.\n"), "line 5: this should say \"Answers\" and a status");
+    assert_eq!(wrong("```http\nGET /x\n```\n"), "the last request has no answer");
+    let page = "```bash\necho one\n``` more\necho two\n```\n";
+    assert!(matches!(&blocks(page).unwrap()[..], [Block::Bash(all)] if all.contains("echo two")));
+    let page = "````bash\necho one\n```\necho two\n````\n";
+    assert!(matches!(&blocks(page).unwrap()[..], [Block::Bash(all)] if all.contains("echo two")));
+}
