@@ -31,10 +31,11 @@ form! {
     }
 }
 
+/// An event as it is answered.
 #[derive(Serialize)]
-struct Shown {
-    id: String,
-    r#type: String,
+pub(crate) struct Shown {
+    pub(crate) id: String,
+    pub(crate) r#type: String,
     at: Timestamp,
     data: Json,
 }

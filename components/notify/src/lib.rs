@@ -6,6 +6,7 @@ mod messages;
 mod notifications;
 mod notify;
 mod routes;
+mod stream;
 
 pub use routes::router;
 

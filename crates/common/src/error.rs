@@ -477,6 +477,9 @@ errors! {
     TooManyMails 429 "too_many_mails": "You have asked for too many mails.",
         "Wait for the number of seconds in the header Retry-After, then ask again.",
         page: "/docs/agents/concepts/mail#test";
+    TooManyStreams 429 "too_many_streams": "You have as many event streams open as one person or agent may have at once.",
+        "Close one of your streams, or wait a minute for one that was cut off to end.",
+        page: "/docs/agents/concepts/notifications#the-stream";
     TooManyChanges 429 "too_many_changes": "You have changed as much in a day as one person may, with all of their agents.",
         "Wait for the number of seconds in the header Retry-After, then send the request again. Requests that only take rights away still work.",
         page: "/docs/agents/concepts/people#quotas";

@@ -107,6 +107,17 @@ impl NotificationId {
     pub fn first_at(now: Timestamp) -> Self {
         Self(prefixed(Self::PREFIX, now, [0; 10]))
     }
+
+    /// When the notification was made that an id names, whether it is there or not. `None`: the text is no such id.
+    pub fn time_of(text: &str) -> Option<Timestamp> {
+        if !is_id(text, &[Self::PREFIX]) {
+            return None;
+        }
+        let digit = |byte: u8| ALPHABET.iter().position(|known| *known == byte).and_then(|at| i64::try_from(at).ok());
+        let time = text.bytes().skip(Self::PREFIX.len()).take(TIME);
+        let millis = time.map(digit).try_fold(0_i64, |millis, digit| Some(millis << 5 | digit?))?;
+        Some(Timestamp::from_millis(millis))
+    }
 }
 
 impl AuditId {
@@ -145,6 +156,9 @@ mod tests {
     #[test]
     fn ids_sort_by_the_time_they_were_made() {
         let chance = Chance::seeded(7);
+        let notified = NotificationId::generate(Timestamp::from_millis(1_469_918_176_385), &chance);
+        assert_eq!(NotificationId::time_of(notified.as_str()).map(Timestamp::millis), Some(1_469_918_176_385));
+        assert_eq!(NotificationId::time_of("ntf_x"), None);
         let early = UserId::generate(Timestamp::from_millis(1_000), &chance);
         let late = UserId::generate(Timestamp::from_millis(1_001), &chance);
         assert!(early < late);

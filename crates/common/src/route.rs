@@ -543,10 +543,12 @@ routes! {
         NOTIFY = post("/api/ui/notify", "Send a notification to the agent's owner").scope(UiNotify).for_agents().idempotent().page("concepts/notifications");
         NOTIFICATIONS_LIST = get("/api/notifications", "List the caller's notifications").scope(NotificationsRead).for_people().query(&["unread_only", "since", "cursor", "limit"]).page("concepts/notifications");
         NOTIFICATIONS_COUNT = get("/api/notifications/count", "Count the caller's notifications").scope(NotificationsRead).for_people().page("concepts/notifications");
+        NOTIFICATIONS_STREAM = get("/api/notifications/stream", "Stream the caller's notifications as server-sent events").scope(NotificationsRead).for_people().page("concepts/notifications#the-stream");
         NOTIFICATION_READ = post("/api/notifications/{id}/read", "Mark a notification as read").scope(NotificationsWrite).for_people().page("concepts/notifications");
         NOTIFICATIONS_READ_ALL = post("/api/notifications/read-all", "Mark all of the caller's notifications as read").scope(NotificationsWrite).for_people().page("concepts/notifications");
         NOTIFICATION_DELETE = delete("/api/notifications/{id}", "Delete a notification").scope(NotificationsWrite).for_people().page("concepts/notifications");
         INBOX = get("/api/agents/me/inbox", "List the events in the calling agent's inbox").for_agents().while_halted().query(&["after", "wait", "limit"]).page("concepts/inbox");
+        INBOX_STREAM = get("/api/agents/me/inbox/stream", "Stream the calling agent's inbox as server-sent events").for_agents().while_halted().query(&["after"]).page("concepts/inbox#the-stream");
         INBOX_ACK = post("/api/agents/me/inbox/ack", "Acknowledge events, which deletes them").for_agents().page("concepts/inbox");
         MESSAGE = post("/api/agents/{name}/messages", "Send a message to an agent's inbox").scope(AgentsMessage).on_agent(Read).idempotent().audited("agent.message").page("concepts/inbox");
     }

@@ -156,6 +156,17 @@ impl App {
         #[cfg(not(target_family = "wasm"))]
         logged.await;
     }
+
+    /// Does something at the end of a response's body, where nothing can be awaited. Natively, in tests, it is left undone.
+    pub fn at_the_end(&self, work: impl Future<Output = Result<(), DbError>> + 'static) {
+        #[cfg(target_family = "wasm")]
+        {
+            let app = self.clone();
+            spin_sdk::wasip3::spawn(async move { app.after_response(work).await });
+        }
+        #[cfg(not(target_family = "wasm"))]
+        drop(work);
+    }
 }
 
 /// One line for the operator, without credentials.

@@ -76,6 +76,7 @@ pub struct Db {
     source: backend::Source,
     readers: Mutex<Shared>,
     hot: Mutex<Shared>,
+    watch: Mutex<Shared>,
     idle: Mutex<Vec<backend::Connection>>,
     writers: backend::Queue,
     max_pages: Option<i64>,
@@ -111,6 +112,8 @@ enum How {
     Look,
     /// Write what is hot, and read the rows of its RETURNING.
     Hot,
+    /// Ask whether others have written, which is a question of one connection.
+    Watch,
 }
 
 /// The next step of a task that wants one of them.
@@ -148,6 +151,7 @@ impl Db {
             source,
             readers: Shared::at_most(READERS),
             hot: Shared::at_most(HOT),
+            watch: Shared::at_most(1),
             idle: Mutex::new(Vec::new()),
             writers: backend::Queue::default(),
             max_pages: max_mib.map(|mib| mib.saturating_mul(1024 * 1024) / PAGE),
@@ -178,7 +182,7 @@ impl Db {
     /// Closes the idle connections.
     #[cfg(not(target_family = "wasm"))]
     pub fn close(&self) {
-        for pool in [&self.readers, &self.hot] {
+        for pool in [&self.readers, &self.hot, &self.watch] {
             pool.lock().unwrap_or_else(PoisonError::into_inner).open.clear();
         }
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -230,7 +234,11 @@ impl Db {
     fn on_shared<'a>(&'a self, how: How, sql: &'a str, args: Vec<Value>) -> Running<'a> {
         Box::pin(async move {
             let is_hot = how == How::Hot;
-            let pool = if is_hot { &self.hot } else { &self.readers };
+            let pool = match how {
+                How::Hot => &self.hot,
+                How::Watch => &self.watch,
+                How::Read | How::Look => &self.readers,
+            };
             let connection = self.shared(pool, is_hot).await?;
             if is_hot && self.is_unbounded.load(Ordering::Acquire) {
                 drop(connection);
@@ -240,7 +248,7 @@ impl Db {
                 // In place only where no other task uses the connection (the pool's reference and ours are two): a task whose rows are
                 // still coming holds it until they are taken, and they cannot be taken while the instance waits.
                 How::Look if Arc::strong_count(&connection) <= 2 => connection.look(sql, args),
-                How::Look | How::Read | How::Hot => connection.execute(sql, args).await,
+                How::Look | How::Read | How::Hot | How::Watch => connection.execute(sql, args).await,
             };
             if rows.is_err() {
                 // The next one is opened anew.
@@ -283,6 +291,12 @@ impl Db {
             }
             Ok(connection)
         })
+    }
+
+    /// The version of the database: another number than before means that somebody has written to it since. Costs next to nothing.
+    pub async fn version(&self) -> Result<i64, DbError> {
+        let rows: Vec<i64> = read_all(self.on_shared(How::Watch, "PRAGMA data_version", vec![]).await?)?;
+        rows.into_iter().next().ok_or(DbError::Row("the database has no version"))
     }
 
     /// Runs one hot statement and gives the rows of its RETURNING: one whose loss in a power cut takes no right away.

@@ -3,7 +3,7 @@
 use crate::{
     args, audit, code,
     db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Tx},
-    notification, outbox,
+    notification, outbox, stream,
     usage::Quotas,
 };
 use common::{
@@ -75,6 +75,7 @@ pub async fn purge(db: &Db, quotas: &Quotas, now: Timestamp) -> Result<(), DbErr
     .await?;
     notification::forget_enough(db, quotas.notifications).await?;
     code::purge(db, now, BATCH).await?;
+    stream::purge(db, now, BATCH).await?;
     outbox::purge(db, now, BATCH).await
 }
 

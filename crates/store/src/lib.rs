@@ -13,7 +13,7 @@
 //! code, custom_scope, factor, inbox      …
 //! kept_answer                           …
 //! usage                                 what tenants and people store, for their quotas
-//! outbox, tenant                        …
+//! outbox, stream, tenant                …
 //! permission                            who may do what, compiled to SQL
 //! page, origin, subject                 pages of lists; where a change comes from; the caller as a subject
 //! db                                    connections and transactions over Spin's SQLite, or rusqlite in native tests; migrations
@@ -41,6 +41,7 @@ pub mod outbox;
 pub mod page;
 pub mod permission;
 pub mod preset;
+pub mod stream;
 pub mod subject;
 pub mod tenant;
 #[cfg(not(target_family = "wasm"))]

@@ -274,6 +274,19 @@ pub async fn list(
     reads.list(&sql, args![user, at, id, unread_only, since, page.rows()]).await
 }
 
+/// A person's notifications behind a moment and an id, the oldest first.
+pub async fn behind(
+    reads: &dyn Rows,
+    user: &UserId,
+    (at, id): (Timestamp, &str),
+    most: usize,
+) -> Result<Vec<Notification>, DbError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM notifications WHERE user_id = ?1 AND (created_at, id) > (?2, ?3) ORDER BY created_at, id LIMIT ?4"
+    );
+    reads.list(&sql, args![user, at, id, i64::try_from(most).unwrap_or(i64::MAX)]).await
+}
+
 /// How many there are of a person's.
 #[derive(Debug, Serialize)]
 pub struct Count {

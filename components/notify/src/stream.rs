@@ -1,0 +1,271 @@
+//! Streams of events (HTML Standard, section 9.2, server-sent events): what a person is told, and an agent's inbox, as it comes.
+//!
+//! A stream looks when somebody has written to the database since its last look, and at least each [`CHECKED_EVERY`] seconds. Each look
+//! decides by one statement, or after looking up the caller anew, whether the credential is still live. A stream ends after
+//! [`LONGEST`]; the client comes again with the last id that it has.
+
+use std::{cell::Cell, collections::VecDeque, convert::Infallible, time::Duration};
+
+use bytes::Bytes;
+use common::{
+    error::{ApiError, Code},
+    id::NotificationId,
+    route::Route,
+    time::Timestamp,
+};
+use futures_util::stream;
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use service::{
+    app::App,
+    body::Body,
+    caller::Caller,
+    clock,
+    extract::Query,
+    form, guard,
+    headers::Headers,
+    response::{Response, bytes},
+};
+use store::{inbox, notification, stream as streams};
+
+use crate::inbox::Shown;
+
+/// How long a stream lives, seconds.
+const LONGEST: i64 = 600;
+/// How often the credential is asked again, and the connection kept from falling asleep, seconds.
+const CHECKED_EVERY: i64 = 15;
+/// How often an instance asks whether the database was written to.
+const LOOK: Duration = Duration::from_millis(100);
+/// The most rows that are read at once.
+const MOST: usize = 100;
+/// Notifications are ordered by the moment of their request, and may be stored a little later: so far back each look begins, seconds.
+const LATE: i64 = 10;
+
+thread_local! {
+    /// The version of the database that this instance saw last, and when: all streams of an instance ask once.
+    static SEEN: Cell<(i64, i64)> = const { Cell::new((i64::MIN, 0)) };
+}
+
+/// The version of the database: another number means that somebody has written to it.
+async fn version(app: &App) -> Result<i64, ApiError> {
+    let now = app.clock().now().millis();
+    let (asked_at, version) = SEEN.get();
+    if (0..i64::try_from(LOOK.as_millis()).unwrap_or(0)).contains(&now.saturating_sub(asked_at)) {
+        return Ok(version);
+    }
+    let version = app.db().version().await?;
+    SEEN.set((now, version));
+    Ok(version)
+}
+
+/// What a stream is about.
+trait Source {
+    /// The events since the last look, the oldest first, written as they are sent. An error ends the stream.
+    async fn look(&mut self, app: &App, caller: &Caller) -> Result<Vec<String>, ApiError>;
+}
+
+/// One event.
+fn event(id: &str, kind: &str, data: &impl Serialize) -> Result<String, ApiError> {
+    let data = serde_json::to_string(data).map_err(|error| ApiError::from(Code::Internal).cause(error))?;
+    Ok(format!("id: {id}\nevent: {kind}\ndata: {data}\n\n"))
+}
+
+/// An open stream.
+struct Open<S> {
+    app: App,
+    caller: Caller,
+    route: &'static Route,
+    source: S,
+    /// The version of the database at the last look.
+    version: Option<i64>,
+    checked_at: Timestamp,
+    ends_at: Timestamp,
+    waiting: VecDeque<String>,
+    is_over: bool,
+}
+
+impl<S: Source> Open<S> {
+    /// The next piece; `None`: the stream is over.
+    async fn next(&mut self) -> Option<String> {
+        loop {
+            if let Some(piece) = self.waiting.pop_front() {
+                return Some(piece);
+            }
+            if self.is_over {
+                return None;
+            }
+            match self.step().await {
+                Ok(()) => {}
+                Err(refusal) => {
+                    self.is_over = true;
+                    let link = self.app.settings().link();
+                    let envelope = refusal.envelope(self.app.request_id().as_str(), link, Some(self.caller.reader()));
+                    let data = serde_json::to_string(&envelope).unwrap_or_default();
+                    self.waiting.push_back(format!("event: refused\ndata: {data}\n\n"));
+                }
+            }
+        }
+    }
+
+    /// Waits until there is something to do, and does it.
+    async fn step(&mut self) -> Result<(), ApiError> {
+        let now = self.app.clock().now();
+        if now >= self.ends_at {
+            self.is_over = true;
+            return Ok(());
+        }
+        let version = version(&self.app).await?;
+        let is_due = self.checked_at.plus_seconds(CHECKED_EVERY) <= now;
+        if self.version == Some(version) && !is_due {
+            clock::sleep(LOOK).await;
+            return Ok(());
+        }
+        self.caller = self.caller.reload(self.app.db(), now).await?;
+        guard::admit(&self.app, &self.caller, self.route)?;
+        self.version = Some(version);
+        self.waiting.extend(self.source.look(&self.app, &self.caller).await?);
+        if is_due {
+            self.checked_at = now;
+            streams::renew(self.app.db(), self.app.request_id(), now).await?;
+            // A comment: it keeps proxies from closing what looks idle, and finds a client that has gone.
+            self.waiting.push_back(":\n\n".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Closes the row of a stream, however the stream ends.
+struct Closing(App);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let app = self.0.clone();
+        self.0.at_the_end(async move { streams::close(app.db(), app.request_id()).await });
+    }
+}
+
+async fn answer<S: Source + 'static>(
+    app: App,
+    caller: Caller,
+    route: &'static Route,
+    source: S,
+) -> Result<Response, ApiError> {
+    let subject = caller.subject().id().to_owned();
+    if !streams::open(app.db(), app.request_id(), &subject, app.now()).await? {
+        return Err(Code::TooManyStreams.into());
+    }
+    let closing = Closing(app.clone());
+    let now = app.now();
+    let open = Open {
+        caller,
+        route,
+        source,
+        version: None,
+        checked_at: now,
+        ends_at: now.plus_seconds(LONGEST),
+        waiting: VecDeque::from(["retry: 2000\n\n".to_owned()]),
+        is_over: false,
+        app,
+    };
+    let pieces = stream::unfold((open, closing), |(mut open, closing)| async move {
+        let piece = open.next().await?;
+        Some((Ok::<_, Infallible>(Bytes::from(piece)), (open, closing)))
+    });
+    let mut response = bytes(StatusCode::OK, "text/event-stream", Body::pieces(pieces));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // A proxy that collects an answer before it passes it on would hold events back.
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// A person's notifications.
+struct Told {
+    /// Where the next look begins.
+    since: Timestamp,
+    /// Those that were sent, as far back as a look goes.
+    sent: VecDeque<(Timestamp, NotificationId)>,
+}
+
+impl Source for Told {
+    async fn look(&mut self, app: &App, caller: &Caller) -> Result<Vec<String>, ApiError> {
+        let (mut written, mut begin) = (Vec::new(), (self.since, String::new()));
+        loop {
+            let rows = notification::behind(app.db(), caller.user_id(), (begin.0, &begin.1), MOST).await?;
+            let is_last = rows.len() < MOST;
+            for row in rows {
+                begin = (row.created_at, row.id.to_string());
+                if self.sent.iter().all(|(_, id)| *id != row.id) {
+                    written.push(event(row.id.as_str(), "notification", &row)?);
+                    self.sent.push_back((row.created_at, row.id));
+                }
+            }
+            if is_last {
+                break;
+            }
+        }
+        if let Some(last) = self.sent.iter().map(|(at, _)| *at).max() {
+            self.since = self.since.max(last.plus_seconds(-LATE));
+            let since = self.since;
+            self.sent.retain(|(at, _)| *at >= since);
+        }
+        Ok(written)
+    }
+}
+
+/// `GET /api/notifications/stream`: what the caller is told from now on, or since the notification that `Last-Event-ID` names.
+pub(crate) async fn notifications(
+    app: App,
+    route: &'static Route,
+    caller: Caller,
+    headers: Headers,
+) -> Result<Response, ApiError> {
+    let last = headers.first("last-event-id");
+    let since = last.as_deref().map(|last| NotificationId::time_of(last).ok_or(Code::InvalidEvent)).transpose()?;
+    // Those that are not much older than the last one are sent once more: they may have been stored after it.
+    let since = since.map_or(app.now(), |at| at.plus_seconds(-LATE));
+    let mut told = Told { since, sent: VecDeque::new() };
+    if let Some(last) = last.and_then(|last| NotificationId::try_from(last).ok()) {
+        told.sent.push_back((since.plus_seconds(LATE), last));
+    }
+    answer(app, caller, route, told).await
+}
+
+/// An agent's inbox.
+struct Inbox {
+    after: i64,
+}
+
+impl Source for Inbox {
+    async fn look(&mut self, app: &App, caller: &Caller) -> Result<Vec<String>, ApiError> {
+        let now = app.clock().now();
+        let events = inbox::read(app.db(), &caller.digest(), now, self.after, i64::try_from(MOST).unwrap_or(0))
+            .await?
+            .ok_or(Code::InvalidToken)?;
+        let mut written = Vec::new();
+        for found in events {
+            self.after = found.seq;
+            let shown = Shown::from(found);
+            written.push(event(&shown.id, &shown.r#type, &shown)?);
+        }
+        Ok(written)
+    }
+}
+
+form! {
+    pub(crate) struct Begin {
+        after: Option<String>,
+    }
+}
+
+/// `GET /api/agents/me/inbox/stream`: the events behind `Last-Event-ID`, or else behind `after`, and those that come.
+pub(crate) async fn own_inbox(
+    app: App,
+    route: &'static Route,
+    caller: Caller,
+    headers: Headers,
+    Query(query): Query<Begin>,
+) -> Result<Response, ApiError> {
+    let last = headers.first("last-event-id").or(query.after);
+    let after = last.map(|id| inbox::seq(&id).ok_or(Code::InvalidEvent)).transpose()?.unwrap_or(0);
+    answer(app, caller, route, Inbox { after }).await
+}

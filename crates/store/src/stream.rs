@@ -1,0 +1,63 @@
+//! Table `streams`: the event streams that are open now.
+
+use crate::{
+    args,
+    db::{Affected, Db, DbError},
+};
+use common::{id::RequestId, time::Timestamp};
+
+/// Streams that one person or agent has at once at most.
+pub const MOST: i64 = 5;
+/// How long a stream counts as open that is not renewed, seconds: an instance that ended cannot close it.
+const RENEWED_WITHIN: i64 = 40;
+
+/// Opens a stream; `false`: the subject has as many as it may.
+pub async fn open(db: &Db, id: &RequestId, subject: &str, now: Timestamp) -> Result<bool, DbError> {
+    let sql = "INSERT INTO streams (id, subject_id, until)
+               SELECT ?1, ?2, ?4 WHERE (SELECT count(*) FROM streams s WHERE s.subject_id = ?2 AND s.until > ?3) < ?5
+               ON CONFLICT (id) DO NOTHING RETURNING 1";
+    let row = args![id.as_str(), subject, now, now.plus_seconds(RENEWED_WITHIN), MOST];
+    Ok(!db.hot::<Affected>(sql, row).await?.is_empty())
+}
+
+/// Says that a stream is still open.
+pub async fn renew(db: &Db, id: &RequestId, now: Timestamp) -> Result<(), DbError> {
+    let sql = "UPDATE streams SET until = ?2 WHERE id = ?1 RETURNING 1";
+    db.hot::<Affected>(sql, args![id.as_str(), now.plus_seconds(RENEWED_WITHIN)]).await.map(drop)
+}
+
+/// Closes a stream.
+pub async fn close(db: &Db, id: &RequestId) -> Result<(), DbError> {
+    db.hot::<Affected>("DELETE FROM streams WHERE id = ?1 RETURNING 1", args![id.as_str()]).await.map(drop)
+}
+
+/// Purges the rows of streams that nobody closed.
+pub async fn purge(db: &Db, now: Timestamp, most: i64) -> Result<(), DbError> {
+    let sql = "DELETE FROM streams WHERE id IN (SELECT id FROM streams WHERE until <= ?1 LIMIT ?2)";
+    db.hot::<Affected>(sql, args![now, most]).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use common::secret::Chance;
+
+    use super::*;
+    use crate::testing::TestDb;
+
+    #[tokio::test]
+    async fn a_subject_has_a_few_streams_at_once_and_those_that_nobody_renews_end() {
+        let t = TestDb::new();
+        let (db, now, chance) = (t.db(), t.now(), Chance::seeded(7));
+        let ids: Vec<RequestId> = (0..=MOST).map(|_| RequestId::generate(now, &chance)).collect();
+        for (number, id) in (0..).zip(&ids) {
+            assert_eq!(open(db, id, "usr_1", now).await.unwrap(), number < MOST);
+        }
+        assert!(open(db, &ids[5], "usr_2", now).await.unwrap());
+        close(db, &ids[5]).await.unwrap();
+        close(db, &ids[0]).await.unwrap();
+        renew(db, &ids[1], now.plus_seconds(39)).await.unwrap();
+        assert!(open(db, &ids[0], "usr_1", now).await.unwrap());
+        purge(db, now.plus_seconds(40), 100).await.unwrap();
+        assert_eq!(t.number("SELECT count(*) FROM streams").await, 1);
+    }
+}

@@ -1,0 +1,132 @@
+//! R55, R57: streams of server-sent events.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{Shutdown, TcpStream},
+    time::Duration,
+};
+
+use serde_json::{Value as Json, json};
+use tests::{Client, Server, server::text, until};
+
+/// An open stream.
+struct Stream {
+    reader: BufReader<TcpStream>,
+}
+
+/// An event: id, kind, data.
+type Event = (String, String, Json);
+
+impl Stream {
+    fn open(client: &Client, path: &str, last: Option<&str>) -> Self {
+        let mut connection = TcpStream::connect(client.address()).unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let last = last.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
+        let (address, bearer) = (client.address(), client.bearer());
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {bearer}\r\n{last}\r\n");
+        connection.write_all(request.as_bytes()).unwrap();
+        let mut stream = Self { reader: BufReader::new(connection) };
+        assert!(stream.line().unwrap().starts_with("HTTP/1.1 200"));
+        while !stream.line().unwrap().starts_with("retry:") {}
+        stream
+    }
+
+    /// The next line, whatever chunk it came in. `None`: the stream is over.
+    fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let length = self.reader.read_line(&mut line).unwrap();
+        (length > 0).then(|| line.trim_end().to_owned())
+    }
+
+    /// The next event. `None`: the stream is over.
+    fn event(&mut self) -> Option<Event> {
+        let (mut id, mut kind) = (String::new(), String::new());
+        loop {
+            let line = self.line()?;
+            match line.split_once(": ") {
+                Some(("id", value)) => value.clone_into(&mut id),
+                Some(("event", value)) => value.clone_into(&mut kind),
+                Some(("data", value)) => return Some((id, kind, serde_json::from_str(value).unwrap())),
+                _ => {}
+            }
+        }
+    }
+
+    fn close(self) {
+        self.reader.get_ref().shutdown(Shutdown::Both).unwrap();
+    }
+}
+
+const TOLD: &str = "/api/notifications/stream";
+const INBOX: &str = "/api/agents/me/inbox/stream";
+
+/// R55: what a person is told comes at once, once, and goes on behind the last id; another person's never comes.
+#[test]
+fn notifications_come_as_they_are_made_and_go_on_where_they_were_left() {
+    let (server, admin) = Server::with_admin();
+    let max = server.user(&admin, "max@example.com", "member");
+    let scout = server.agent(&admin, "scout", &["ui.notify"]);
+    let other = server.agent(&max, "other", &["ui.notify"]);
+    let tell = |client: &Client, title: &str| {
+        let sent = client.post("/api/ui/notify", &json!({ "title": title, "body": "b" })).is(201);
+        text(&sent["notification_id"]).to_owned()
+    };
+    tell(&scout.client, "before");
+    let mut stream = Stream::open(&admin, TOLD, None);
+    tell(&other.client, "not yours");
+    let one = tell(&scout.client, "one");
+    let (id, kind, data) = stream.event().unwrap();
+    assert_eq!((&id, kind.as_str(), &data["title"]), (&one, "notification", &json!("one")));
+    stream.close();
+    let missed = tell(&scout.client, "two");
+    let mut again = Stream::open(&admin, TOLD, Some(&one));
+    // What was made within the same seconds may come once more; what was missed comes.
+    let seen: Vec<Event> = std::iter::from_fn(|| again.event()).take_while(|(id, ..)| *id != missed).collect();
+    assert!(seen.iter().all(|(_, _, data)| data["title"] == "before"), "{seen:?}");
+    again.close();
+    let bad = admin.call("GET", TOLD, &[("last-event-id", "x")], None);
+    bad.refused(400, "invalid_event");
+    scout.client.get(TOLD).refused(403, "person_required");
+}
+
+/// R57, R6: an agent's events come with their ids, while it is halted too; the end of its credential is the last event.
+#[test]
+fn an_inbox_is_streamed_until_the_credential_ends() {
+    let (server, admin) = Server::with_admin();
+    let scout = server.agent(&admin, "scout", &["agents.read"]);
+    let send = |text: &str| {
+        let sent = admin.post("/api/agents/scout/messages", &json!({ "text": text })).is(201);
+        tests::server::text(&sent["id"]).to_owned()
+    };
+    let first = send("one");
+    let mut stream = Stream::open(&scout.client, INBOX, None);
+    let (id, kind, data) = stream.event().unwrap();
+    assert_eq!((&id, kind.as_str(), &data["data"]["text"]), (&first, "message", &json!("one")));
+    admin.post("/api/agents/scout/pause", &json!({})).is(200);
+    let second = send("two");
+    let found = std::iter::from_fn(|| stream.event()).find(|(_, kind, _)| kind == "message").unwrap();
+    assert_eq!((&found.0, &found.2["data"]["text"]), (&second, &json!("two")));
+    let mut behind = Stream::open(&scout.client, INBOX, Some(&first));
+    assert_eq!(std::iter::from_fn(|| behind.event()).find(|(_, kind, _)| kind == "message").unwrap().0, second);
+    admin.delete("/api/agents/scout/token").is(204);
+    for mut open in [stream, behind] {
+        let (_, kind, data) = std::iter::from_fn(|| open.event()).last().unwrap();
+        assert_eq!((kind.as_str(), &data["error"]), ("refused", &json!("token_revoked")));
+    }
+}
+
+/// One person has a few streams at once; one that was closed makes room.
+#[test]
+fn a_person_has_five_streams_at_once() {
+    let (server, admin) = Server::with_admin();
+    let mut open: Vec<Stream> = (0..5).map(|_| Stream::open(&admin, TOLD, None)).collect();
+    admin.get(TOLD).refused(429, "too_many_streams");
+    open.remove(0).close();
+    // It is noticed when something is to be sent.
+    let scout = server.agent(&admin, "scout", &["ui.notify"]);
+    until("the closed stream's row is gone", || {
+        scout.client.post("/api/ui/notify", &json!({ "title": "t", "body": "b" })).is(201);
+        (server.number("SELECT count(*) FROM streams") < 5).then_some(())
+    });
+    Stream::open(&admin, TOLD, None).close();
+}
