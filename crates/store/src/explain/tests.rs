@@ -185,7 +185,9 @@ fn in_random_worlds(t: &TestDb) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         t.tenant("main").await;
-        t.execute("INSERT INTO tenants (id, slug, created_at) VALUES ('ten_0', 'zero', 0), ('ten_1', 'one', 0)").await.unwrap();
+        t.execute("INSERT INTO tenants (id, slug, created_at) VALUES ('ten_0', 'zero', 0), ('ten_1', 'one', 0)")
+            .await
+            .unwrap();
     });
     let mut config = ProptestConfig::with_cases(2_000);
     config.failure_persistence = None;
