@@ -23,7 +23,9 @@ impl Stream {
         connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let last = last.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
         let (address, bearer) = (client.address(), client.bearer());
-        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {bearer}\r\n{last}\r\n");
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\nauthorization: Bearer {bearer}\r\n{last}\r\n"
+        );
         connection.write_all(request.as_bytes()).unwrap();
         let mut stream = Self { reader: BufReader::new(connection) };
         assert!(stream.line().unwrap().starts_with("HTTP/1.1 200"));
