@@ -1,4 +1,5 @@
 //! R60: every recipe of the manual is replayed, from its first block to its last, by the grammar of `docs/agents/recipes/README.md`.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

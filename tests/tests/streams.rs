@@ -1,4 +1,5 @@
 //! R55, R57: streams of server-sent events.
+#![expect(clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
 
 use std::{
     io::{BufRead, BufReader, Write},
