@@ -231,7 +231,8 @@ impl Server {
 
     /// Makes a user with a role in the tenant of `admin` (the first one), and signs them in.
     pub fn user(&self, admin: &Client, email: &str, role: &str) -> Client {
-        let user = admin.post("/api/users", &json!({ "email": email, "name": "User", "role": role })).is(201);
+        let body = json!({ "email": email, "name": "User", "role": role, "invite": false });
+        let user = admin.post("/api/users", &body).is(201);
         let path = format!("/api/users/{}/set-password", text(&user["id"]));
         let answer = admin.post(&path, &json!({ "password": PASSWORD }));
         assert!(matches!(answer.status(), 200 | 204), "{}", answer.text());

@@ -20,6 +20,9 @@ use tempfile::TempDir;
 
 use crate::PATIENCE;
 
+/// The token that a server has for this provider.
+pub const TOKEN: &str = "s3cret-token-of-the-provider";
+
 /// What the sink does with a request.
 #[derive(Clone, Debug)]
 pub enum Reply {
@@ -113,6 +116,17 @@ impl Sink {
     /// A runtime configuration that lets the component that sends mail trust this server.
     pub fn runtime_config(&self) -> PathBuf {
         self.files.path().join("runtime-config.toml")
+    }
+
+    /// The settings of a server that sends its mail here, as to this provider.
+    pub fn mail(&self, provider: &str) -> crate::server::Settings {
+        crate::Server::settings()
+            .variable("mail_provider", provider)
+            .variable("mail_host", &self.address())
+            .variable("mail_from", "no-reply@example.com")
+            .variable("mail_token", TOKEN)
+            .flag("--runtime-config-file", &self.runtime_config().to_string_lossy())
+            .flag("--allow-private", &self.address())
     }
 
     /// What is done with the next requests.

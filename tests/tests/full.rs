@@ -32,6 +32,9 @@ const ELSEWHERE: &[&str] = &[
     // This server sends no mail.
     "POST /api/mail/test",
     "POST /api/mail/outbox/{id}/retry",
+    "POST /auth/email/link",
+    "POST /auth/email/token",
+    "POST /auth/forgot",
     // Writes rows for other routes; `worker` tests what it leaves out.
     "POST /internal/tick",
 ];
@@ -146,6 +149,12 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         recovery_codes: vec![],
     };
     let first_code = json!({ "code": begun.code(server) });
+    let code = |path: String| {
+        let link = admin.post(&path, &json!({})).is(200);
+        text(&link["url"]).split_once("code=").map(|(_, code)| code.to_owned()).unwrap()
+    };
+    let (reset, invitation) =
+        (code(format!("/api/users/{halted}/reset-password")), code(format!("/api/users/{bare}/invite")));
 
     let enrolment = text(&admin.post("/api/agents/third/enrolment", &json!({})).is(201)["code"]).to_owned();
 
@@ -176,6 +185,8 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         ("POST /api/users/{id}/set-password", admin, format!("/api/users/{bare}/set-password"), &password),
         ("PATCH /api/users/{id}", admin, format!("/api/users/{bare}"), &json!({ "role": "curator" })),
         ("PATCH /api/users/{id}", admin, format!("/api/users/{bare}"), &json!({ "role": "viewer", "name": "Other" })),
+        ("POST /api/users/{id}/invite", admin, format!("/api/users/{bare}/invite"), &nothing),
+        ("POST /api/users/{id}/reset-password", admin, format!("/api/users/{max_id}/reset-password"), &nothing),
         ("POST /api/users/{id}/activate", admin, format!("/api/users/{idle}/activate"), &empty),
         (
             "POST /api/scopes/custom",
@@ -288,6 +299,14 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
 
     // What takes one away, and what only reads, marks or deletes.
     let sign_in = json!({ "email": "max@example.com", "password": PASSWORD });
+    let recover = json!({ "secret": site.server.operator_secret(), "tenant": "main", "email": "gone@example.com", "password": PASSWORD });
+    site.ask(
+        "POST /auth/reset",
+        Works,
+        admin,
+        "/auth/reset",
+        &json!({ "code": reset, "new": "another-long-password" }),
+    );
     for (row, client, path, body) in [
         ("POST /auth/token", admin, "/auth/token".to_owned(), &sign_in),
         (
@@ -297,6 +316,8 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
             &json!({ "ticket": ticket, "code": app.recovery_codes[0] }),
         ),
         ("POST /auth/reauthenticate", admin, "/auth/reauthenticate".to_owned(), &json!({ "password": PASSWORD })),
+        ("POST /auth/invite", admin, "/auth/invite".to_owned(), &json!({ "code": invitation, "password": PASSWORD })),
+        ("POST /operator/recover", admin, "/operator/recover".to_owned(), &recover),
         ("POST /auth/logout", &leaving, "/auth/logout".to_owned(), &nothing),
         ("DELETE /auth/sessions/{id}", &max, format!("/auth/sessions/{ended}"), &nothing),
         ("DELETE /auth/sessions", &max, "/auth/sessions".to_owned(), &nothing),

@@ -2,32 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use tests::{
     Client, Server,
     server::text,
-    sink::{Reply, Sink},
+    sink::{Reply, Sink, TOKEN},
     until,
 };
 
 const TEST: &str = "/api/mail/test";
 const OUTBOX: &str = "/api/mail/outbox";
-const TOKEN: &str = "s3cret-token-of-the-provider";
 const STATE: &str = "SELECT state || ' ' || tries || ' ' || ifnull(last_error, '-') FROM outbox";
-
-fn settings(sink: &Sink, provider: &str) -> tests::server::Settings {
-    Server::settings()
-        .variable("mail_provider", provider)
-        .variable("mail_host", &sink.address())
-        .variable("mail_from", "no-reply@example.com")
-        .variable("mail_token", TOKEN)
-        .flag("--runtime-config-file", &sink.runtime_config().to_string_lossy())
-        .flag("--allow-private", &sink.address())
-}
 
 fn stage(provider: &str) -> (Sink, Server, Client) {
     let sink = Sink::new();
-    let server = settings(&sink, provider).start();
+    let server = sink.mail(provider).start();
     let admin = server.bootstrap();
     (sink, server, admin)
 }
@@ -50,30 +39,54 @@ fn until_state(server: &Server, state: &str) {
 #[test]
 fn each_provider_gets_its_request_once() {
     let (from, to, subject) = ("no-reply@example.com", "ada@example.com", "Mail from Accredit works");
-    let words = "You requested this mail to test whether mail works. It does.\n";
+    let words = "You requested this mail to test whether mail works. It does.\n\n-- \nAccredit, tenant main\n";
+    let html = Json::Null;
     let bearer = format!("Bearer {TOKEN}");
     for (provider, line, body) in [
-        ("resend", "POST /emails", json!({ "from": from, "to": [to], "subject": subject, "text": words })),
+        (
+            "resend",
+            "POST /emails",
+            json!({ "from": from, "to": [to], "subject": subject, "text": words, "html": html }),
+        ),
         (
             "sendgrid",
             "POST /v3/mail/send",
-            json!({ "personalizations": [{ "to": [{ "email": to }] }], "from": { "email": from }, "subject": subject,
-                    "content": [{ "type": "text/plain", "value": words }] }),
+            json!({
+                "personalizations": [{ "to": [{ "email": to }] }], "from": { "email": from }, "subject": subject,
+                "content": [{ "type": "text/plain", "value": words }, { "type": "text/html", "value": html }],
+                "tracking_settings": {
+                    "click_tracking": { "enable": false, "enable_text": false }, "open_tracking": { "enable": false },
+                },
+            }),
         ),
-        ("postmark", "POST /email", json!({ "From": from, "To": to, "Subject": subject, "TextBody": words })),
-        ("webhook", "POST /", json!({ "from": from, "to": to, "subject": subject, "text": words })),
+        (
+            "postmark",
+            "POST /email",
+            json!({
+                "From": from, "To": to, "Subject": subject, "TextBody": words, "HtmlBody": html, "TrackOpens": false,
+                "TrackLinks": "None",
+            }),
+        ),
+        ("webhook", "POST /", json!({ "from": from, "to": to, "subject": subject, "text": words, "html": html })),
     ] {
         let (sink, server, admin) = stage(provider);
         let queued = admin.post(TEST, &json!({})).is(202);
         assert_eq!(queued, json!({ "queued": true, "id": server.texts("SELECT id FROM outbox")[0] }));
-        assert!(sink.received().is_empty(), "not before the tick");
+        until("the mail at the sink, without a tick", || (!sink.received().is_empty()).then_some(()));
         until_state(&server, "sent 1 -");
         for _ in 0..3 {
             tick(&server);
         }
         let received = sink.received();
         assert_eq!(received.len(), 1, "{received:?}");
-        let sent = &received[0];
+        let mut sent = received[0].clone();
+        let at = match provider {
+            "sendgrid" => "/content/1/value",
+            "postmark" => "/HtmlBody",
+            _ => "/html",
+        };
+        let html = sent.body.pointer_mut(at).map(Json::take).unwrap_or_default();
+        assert!(text(&html).contains("It does.</p>"), "{html}");
         assert_eq!((sent.line.as_str(), &sent.body), (line, &body));
         assert_eq!(sent.header("host"), sink.address());
         assert_eq!(sent.header("content-type"), "application/json");
@@ -161,9 +174,8 @@ fn a_provider_that_does_not_answer_holds_up_nobody() {
 #[test]
 fn a_mail_survives_a_killed_host() {
     let (sink, mut server, admin) = stage("webhook");
-    admin.post(TEST, &json!({})).is(202);
-    server.kill_and_restart();
     sink.will(&[Reply::Silence]);
+    admin.post(TEST, &json!({})).is(202);
     until("the request at the sink", || {
         tick(&server);
         (!sink.received().is_empty()).then_some(())
@@ -263,7 +275,8 @@ fn a_private_mail_host_is_refused() {
 #[test]
 fn a_mail_host_that_is_not_trusted_gets_nothing() {
     let (trusted, other) = (Sink::new(), Sink::new());
-    let server = settings(&trusted, "webhook")
+    let server = trusted
+        .mail("webhook")
         .variable("mail_host", &other.address())
         .flag("--allow-private", &other.address())
         .start();
@@ -282,7 +295,7 @@ fn a_mail_host_that_is_not_trusted_gets_nothing() {
 fn mail_settings_that_cannot_be_used_stop_the_component_that_sends() {
     for (name, value) in [("mail_provider", "pigeon"), ("mail_from", ""), ("mail_token", ""), ("mail_host", "a..b")] {
         let sink = Sink::new();
-        let server = settings(&sink, "webhook").variable(name, value).start();
+        let server = sink.mail("webhook").variable(name, value).start();
         let answer = server.nobody().get("/api/mail/outbox");
         assert_eq!((answer.status(), &answer.json()["error"]), (500, &json!("internal")), "{name}");
         tests::host::until_logged(server.host(), name);

@@ -941,3 +941,104 @@ fn style_and_script_are_kept_by_browsers() {
     server.nobody().get("/assets/1/nothing.js").refused(404, "not_found");
     assert_eq!(server.nobody().get("/assets/1/style.css").header("cache-control"), "no-cache");
 }
+
+/// R94: an admin invites a colleague, who chooses a password and signs in, all by forms; the link is shown once.
+#[test]
+fn a_colleague_joins_by_a_link_that_is_handed_over() {
+    let (server, admin) = Server::with_admin();
+    let browser = Browser::of(&server, &admin);
+    let shown = browser.submit("/admin/users", "/admin/users", &[("email", "eve@example.com"), ("name", HOSTILE)]);
+    assert_eq!(shown.status(), 200, "{}", shown.text());
+    is_page(&shown);
+    let html = shown.text();
+    let at =
+        html.find(&format!("{}/invite?code=", server.host().base_url())).unwrap_or_else(|| panic!("no link in {html}"));
+    let link = html[at + server.host().base_url().len()..].split('<').next().unwrap_or_default().to_owned();
+    let id = text(&admin.get("/api/users?q=eve@").is(200)["items"][0]["id"]).to_owned();
+    assert!(!browser.page(&format!("/admin/users/{id}")).contains("code="), "shown once");
+
+    let eve = Browser::new(&server);
+    let answer = eve.send("GET", &link, &[], None);
+    is_page(&answer);
+    assert_eq!(answer.header("referrer-policy"), "strict-origin");
+    let html = answer.text();
+    let weak = eve.submit_in(&html, "/invite", &[("password", "short")]);
+    assert_eq!(weak.status(), 400);
+    is_page(&weak);
+    assert!(!weak.text().contains("value=\"short\""));
+    // The page with the refusal still has the code: nothing was spent.
+    leads_to(&eve.submit_in(&weak.text(), "/invite", &[("password", PASSWORD)]), "/login?done=password-set");
+    let again = eve.submit_in(&html, "/invite", &[("password", PASSWORD)]);
+    assert_eq!(again.status(), 400);
+    assert!(
+        again.text().contains("does not work any more") && !again.text().contains("name=\"code\""),
+        "{}",
+        again.text()
+    );
+    leads_to(&eve.sign_in("eve@example.com", PASSWORD, "/agents"), "/agents");
+
+    // The same button is a reset for somebody who has a password.
+    let shown = browser.submit(&format!("/admin/users/{id}"), &format!("/admin/users/{id}/link"), &[]);
+    assert!(shown.text().contains("/reset?code="), "{}", shown.text());
+}
+
+/// R92, R94: the pages of links, without a script: another site's form spends nothing, and an address without a code has no form.
+#[test]
+fn pages_of_links_spend_codes_by_their_own_forms_only() {
+    let sink = tests::sink::Sink::new();
+    let server = sink.mail("webhook").start();
+    server.bootstrap();
+    let browser = Browser::new(&server);
+    let asked = browser.submit("/login?next=%2Ftokens", "/auth/login", &[]).text();
+    assert!(asked.contains("formaction=\"/login/link\""), "{asked}");
+    let csrf = browser.cookies.borrow()["accredit-form"].clone();
+    let base = server.host().base_url().to_owned();
+    let fields = |next: &'static str| {
+        [("csrf", csrf.clone()), ("email", "ada@example.com".to_owned()), ("next", next.to_owned())]
+    };
+    let post = |from: &str, next: &'static str| {
+        let fields = fields(next);
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        browser.post_from(from, "/login/link", &fields)
+    };
+    assert_eq!(post("https://evil.example", "/tokens").status(), 403);
+    leads_to(&post(&base, "//evil.example"), "/login?done=link-asked&next=%2F");
+    leads_to(&post(&base, "/tokens"), "/login?done=link-asked&next=%2Ftokens");
+    let links: Vec<String> = (0..2)
+        .map(|number| {
+            let sent = tests::until("a mail", || sink.received().get(number).cloned());
+            let told = text(&sent.body["text"]).to_owned();
+            let at = told.find(&format!("{base}/auth/email/verify")).expect("a link");
+            told[at + base.len()..].split_whitespace().next().unwrap_or_default().to_owned()
+        })
+        .collect();
+    let link = links.iter().find(|link| link.ends_with("next=%2Ftokens")).expect("the second link").clone();
+    let html = browser.page(&link);
+    let hidden = |name: &str| {
+        let rest = html.split(&format!("name=\"{name}\" value=\"")).nth(1).expect("a field");
+        unescaped(rest.split('"').next().unwrap_or_default())
+    };
+    let (code, csrf) = (hidden("code"), hidden("csrf"));
+    let foreign = browser.post_from("https://evil.example", "/auth/email/verify", &[("csrf", &csrf), ("code", &code)]);
+    assert_eq!(foreign.status(), 403);
+    let without = browser.post_from(&base, "/auth/email/verify", &[("code", &code)]);
+    assert_eq!(without.status(), 403);
+    assert_eq!(server.number("SELECT count(*) FROM codes WHERE spent_at IS NOT NULL"), 0);
+    leads_to(&browser.submit_in(&html, "/auth/email/verify", &[]), "/tokens");
+    browser.page("/tokens");
+    assert_eq!(browser.submit_in(&html, "/auth/email/verify", &[]).status(), 400);
+
+    let stranger = Browser::new(&server);
+    for path in ["/reset", "/invite", "/auth/email/verify"] {
+        let answer = stranger.send("GET", path, &[], None);
+        assert_eq!(answer.status(), 400);
+        is_page(&answer);
+        assert!(!answer.text().contains("<form"), "{}", answer.text());
+        let hostile = stranger.page(&format!("{path}?code={}&next={}", encoded(HOSTILE), encoded("//evil.example")));
+        assert!(!hostile.contains("<img") && !hostile.contains("evil.example"), "{hostile}");
+    }
+    leads_to(&stranger.submit("/forgot", "/forgot", &[("email", "nobody@example.com")]), "/login?done=reset-asked");
+    let refused = stranger.submit("/forgot", "/forgot", &[("email", "no address")]);
+    assert_eq!(refused.status(), 400);
+    assert!(refused.text().contains("value=\"no address\""), "{}", refused.text());
+}

@@ -211,13 +211,7 @@ fn an_unknown_path_is_our_404() {
 #[test]
 fn what_is_not_built_yet_is_not_there() {
     let site = site();
-    for path in [
-        "/auth/oidc/google/login",
-        "/auth/forgot",
-        "/api/agents/a/secrets/b",
-        "/api/agents/a/enrolment",
-        "/api/webhooks",
-    ] {
+    for path in ["/auth/oidc/google/login", "/api/agents/a/secrets/b", "/api/agents/a/enrolment", "/api/webhooks"] {
         let answer = site.1.post(path, &json!({}));
         answer.refused(404, "not_found");
     }

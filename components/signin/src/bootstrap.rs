@@ -115,12 +115,16 @@ pub(crate) async fn check_secret(app: &App, secret: &str) -> Result<(), ApiError
     })
 }
 
+/// Whether a text can be a tenant's slug.
+pub(crate) fn is_slug(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
 async fn check(app: &App, slug: &str, email: &str, name: &str, password: &str) -> Result<Checked, ApiError> {
-    let is_slug = (1..=63).contains(&slug.len())
-        && slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && !slug.starts_with('-')
-        && !slug.ends_with('-');
-    if !is_slug {
+    if !is_slug(slug) {
         return Err(Code::InvalidTenant.into());
     }
     let email = email::parse(email).ok_or(Code::InvalidEmail)?;

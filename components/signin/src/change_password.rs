@@ -14,7 +14,7 @@ use service::{
     form,
     response::Response,
 };
-use store::{credential, user};
+use store::{credential, outbox::Kind, user};
 
 use crate::{password, sign_in::guesses, tries};
 
@@ -51,6 +51,9 @@ pub(crate) async fn change(change: Change<Body<NewPassword>>) -> Result<Response
                 return Err(Code::WrongPassword.into()); // it was changed meanwhile
             }
             let ended = credential::revoke_sessions(&write.tx, me, Some(session), write.now()).await?;
+            if stored.is_some() {
+                write.mail(me, Kind::PasswordChanged, json!({})).await?;
+            }
             let after = json!({ "ended_sessions": ended });
             Ok(Answer::no_content().audited(me, Null, after).narrowing(stored.is_some()))
         })

@@ -33,7 +33,7 @@ use store::{
     code,
     db::{Purpose, Tx},
     factor::{self, Factor},
-    notification, tenant, user,
+    notification, outbox, tenant, user,
 };
 
 use crate::{sign_in, totp::TotpSecret, tries};
@@ -192,6 +192,7 @@ pub(crate) async fn remove(change: Change<()>) -> Result<Response, ApiError> {
             }
             let body = "Your account has no second factor any more. If it was not you: change your password, end your other sessions, and ask an admin.";
             write.notify(me, "Your second factor was removed", body).await?;
+            write.mail(me, outbox::Kind::FactorRemoved, json!({})).await?;
             Ok(Answer::no_content().audited(me, json!({ "enabled": true }), json!({ "enabled": false })))
         })
         .await

@@ -4,10 +4,13 @@
 
 mod bootstrap;
 mod change_password;
+mod codes;
 mod factor;
+mod letters;
 mod operator;
 mod password;
 mod reauthenticate;
+mod recover;
 mod routes;
 mod sign_in;
 mod totp;

@@ -19,7 +19,7 @@ use service::{
     form,
     response::Response,
 };
-use store::{attempt, credential, user};
+use store::{attempt, credential, outbox, user};
 
 /// Memory of a hash, KiB.
 const MEMORY: u32 = 19 * 1024;
@@ -206,6 +206,9 @@ pub(crate) async fn set(change: Change<Body<Set>>, Path(id): Path) -> Result<Res
                 let body =
                     format!("{} set a new password for you, which ended {ended} sessions of yours.", write.author());
                 write.tell(&user.id, "Your password was set", &body).await?;
+            }
+            if had_one {
+                write.mail(&user.id, outbox::Kind::PasswordChanged, json!({})).await?;
             }
             let after = json!({ "ended_sessions": ended });
             Ok(Answer::no_content().audited(&user.id, Null, after).narrowing(had_one))

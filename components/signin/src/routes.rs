@@ -1,13 +1,14 @@
 use common::route::{self, Group};
 use service::router::{Router, Routes};
 
-use crate::{bootstrap, change_password, factor, operator, password, reauthenticate, sign_in};
+use crate::{bootstrap, change_password, codes, factor, letters, operator, password, reauthenticate, recover, sign_in};
 
 fn routes() -> Routes {
     Routes::new(Group::Signin)
         .on(route::BOOTSTRAP, bootstrap::bootstrap)
         .on(route::TENANT_CREATE, bootstrap::create_tenant)
         .on(route::OPERATOR_REVOKE, operator::revoke)
+        .on(route::OPERATOR_RECOVER, recover::recover)
         .on(route::SIGN_IN, sign_in::sign_in)
         .on(route::FACTOR, factor::get)
         .on(route::FACTOR_BEGIN, factor::begin)
@@ -16,6 +17,11 @@ fn routes() -> Routes {
         .on(route::FACTOR_CODES, factor::replace_codes)
         .on(route::FACTOR_VERIFY, factor::verify)
         .on(route::REAUTHENTICATE, reauthenticate::reauthenticate)
+        .on(route::LINK_ASK, letters::link)
+        .on(route::LINK_SIGN_IN, codes::sign_in)
+        .on(route::FORGOT, letters::forgot)
+        .on(route::RESET, codes::reset)
+        .on(route::INVITE_ACCEPT, codes::accept)
         .on(route::PASSWORD_SET, password::set)
         .on(route::PASSWORD_CHANGE, change_password::change)
 }

@@ -44,6 +44,8 @@ form! {
 /// The handler.
 pub(crate) async fn sign_in(app: App, Body(body): Body<SignIn>) -> Result<Response, ApiError> {
     let SignIn { email, password, code, tenant } = body;
+    // As it is stored, however it was written. A text that is no address is nobody's.
+    let email = email::parse(&email).unwrap_or(email);
     let tenant = tenant.and_then(|Nullable(slug)| slug);
     let check = check(&app, &email, &password, code.as_deref(), tenant.as_deref());
     tries::check(&app, &guesses(&app, &email), Code::LoginFailed, check).await

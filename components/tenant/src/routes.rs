@@ -16,6 +16,8 @@ fn routes() -> Routes {
         .on(route::TENANT, settings::get)
         .on(route::TENANT_PATCH, settings::patch)
         .on(route::WAYS, settings::ways)
+        .on(route::USER_INVITE, users::joining::invite)
+        .on(route::USER_RESET_LINK, users::joining::reset)
         .on(route::USAGE, usage::get)
         .on(route::AUDIT_LIST, audit::list)
         .on(route::AUDIT_EXPORT, audit::export)

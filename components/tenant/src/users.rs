@@ -1,5 +1,6 @@
 //! The users of a tenant: list, read, create, change.
 
+pub(crate) mod joining;
 pub(crate) mod leaving;
 
 use common::{
@@ -10,6 +11,7 @@ use common::{
     text::text,
 };
 use http::StatusCode;
+use serde::Serialize;
 use serde_json::{
     Value::{self as Json, Null},
     json,
@@ -27,8 +29,11 @@ use store::{
     audit,
     db::Rows,
     factor,
+    outbox::Kind,
     user::{self, UpdateOutcome, User},
 };
+
+use self::joining::Invitation;
 
 form! {
     pub(crate) struct List {
@@ -82,10 +87,18 @@ form! {
         email: String,
         name: String,
         role: Option<String>,
+        invite: Option<bool>,
     }
 }
 
-/// `POST /api/users`: creates a user without a password, which is set by `POST /api/users/{id}/set-password`.
+#[derive(Serialize)]
+struct Created<'a> {
+    #[serde(flatten)]
+    user: &'a User,
+    warnings: Vec<String>,
+}
+
+/// `POST /api/users`: creates a user without a password, and invites them to choose one.
 pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, ApiError> {
     let Body(body) = &change.input;
     let email = read_email(&body.email)?;
@@ -94,6 +107,12 @@ pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, Api
     if role == Role::Admin {
         change.require_fresh()?;
     }
+    let is_invited = body.invite.unwrap_or(true);
+    // A repeated request sends no further mail.
+    if let Some(answer) = change.replay().await? {
+        return Ok(answer);
+    }
+    let invitation = Invitation::decide(&change.app, change.caller.user_id().as_str(), is_invited).await?;
     change
         .run(async |write, _| {
             let id = UserId::generate(write.now(), write.app().chance());
@@ -110,8 +129,9 @@ pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, Api
                 return Err(Code::EmailTaken.into());
             }
             let stored = find(&write.tx, &write.caller, id.as_str()).await?;
+            let warnings = invitation.send(write, &stored).await?;
             let after = json!({ "email": email, "name": name, "role": role });
-            Ok(Answer::created(&stored)?.audited(id, Null, after))
+            Ok(Answer::created(&Created { user: &stored, warnings })?.audited(id, Null, after))
         })
         .await
 }
@@ -162,6 +182,7 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                             "{by} changed your role from {was} to {now}. Your credentials and your agents can use what {now} allows, and no more."
                         );
                         write.tell(&user.id, &format!("Your role is now {now}"), &body).await?;
+                        write.mail(&user.id, Kind::RoleLowered, json!({ "was": was, "now": now })).await?;
                     }
                     Ok(answer.audited(&user.id, before, after).narrowing(only_narrows))
                 }
@@ -184,6 +205,7 @@ pub(crate) async fn remove_factor(change: Change<()>, Path(id): Path) -> Result<
                 write.author()
             );
             write.notify(&user.id, "Your second factor was removed", &body).await?;
+            write.mail(&user.id, Kind::FactorRemoved, json!({})).await?;
             Ok(Answer::no_content().audited(&user.id, json!({ "second_factor": true }), json!({ "second_factor": false })))
         })
         .await

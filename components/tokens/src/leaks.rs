@@ -14,7 +14,7 @@ use service::{
     app::App,
     caller::Caller,
     extract::Body,
-    form, quota,
+    form, mail, quota,
     response::{Response, no_content},
 };
 use store::{
@@ -110,12 +110,7 @@ async fn notify(
         let id = NotificationId::generate(app.now(), app.chance());
         notification::insert_own(tx, &id, found.tenant_id(), (&user.id, Some(&cause)), (title, &body), app.now())
             .await?;
-        if app.settings().mail_provider.is_some() {
-            let (user, recipient) = (&user.id, user.email.as_str());
-            let mail =
-                outbox::New { tenant: found.tenant_id(), user, recipient, kind: outbox::Kind::Leak, data: &data };
-            outbox::queue(tx, &mail, app.chance(), app.now()).await?;
-        }
+        mail::queue(app, tx, (found.tenant_id(), &user.id), outbox::Kind::Leak, data.clone()).await?;
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ mod assets;
 mod audit;
 mod form;
 mod home;
+mod links;
 mod login;
 mod notifications;
 mod page;

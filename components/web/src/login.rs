@@ -25,6 +25,7 @@ struct LoginPage {
     tenant: String,
     /// Whether the form for a password is there.
     has_password: bool,
+    has_mail: bool,
     /// The site has no address that a session could be kept for.
     is_unsafe: bool,
 }
@@ -35,7 +36,7 @@ pub(crate) async fn form(app: App) -> Result<Response, ApiError> {
         if is_new(&app).await? {
             return Ok(see(&app, "/setup"));
         }
-        show(&app, &Form::query(&app), None).await
+        show_login(&app, &Form::query(&app), None).await
     })
     .await
 }
@@ -46,7 +47,8 @@ pub(crate) async fn is_new(app: &App) -> Result<bool, Trouble> {
     Ok(!ready.is("bootstrapped"))
 }
 
-async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+/// The form, with what was typed.
+pub(crate) async fn show_login(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
     // Of another tenant nobody says which ways it allows before somebody has signed in.
     let ways = Api::without_session(app).get(route::WAYS, &[], &[]).await.unwrap_or_default();
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
@@ -58,6 +60,7 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
         email: typed.text("email").to_owned(),
         tenant: typed.text("tenant").to_owned(),
         has_password: ways.is_null() || ways.words("ways").contains(&"password") || !typed.text("tenant").is_empty(),
+        has_mail: app.settings().mail_provider.is_some(),
         is_unsafe: credential::cookie_name(app).is_none(),
     };
     Ok(token.set(write_with(&page, status)?))
@@ -68,7 +71,7 @@ pub(crate) async fn sign_in(app: App, typed: Form) -> Result<Response, ApiError>
     answer(&app, async {
         match try_sign_in(&app, &typed).await {
             Err(Trouble::Refused(refusal)) if refusal.next.ticket.is_empty() => {
-                show(&app, &typed, Some(in_words(refusal))).await
+                show_login(&app, &typed, Some(in_words(refusal))).await
             }
             outcome => finish(&app, outcome, local(typed.text("next"))),
         }
@@ -148,7 +151,7 @@ pub(crate) async fn sign_in_by_code(app: App, typed: Form) -> Result<Response, A
                 let mut refusal = refusal;
                 "The sign-in took too long, or the account was changed.".clone_into(&mut refusal.detail);
                 "Sign in once more.".clone_into(&mut refusal.fix);
-                let page = show(&app, &again, Some(refusal)).await?;
+                let page = show_login(&app, &again, Some(refusal)).await?;
                 Ok(with_cookie(page, &session::no_ticket_cookie(&app)))
             }
             Err(Trouble::Refused(refusal)) => show_factor(&app, &typed, Some(refusal)),

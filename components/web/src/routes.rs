@@ -1,7 +1,9 @@
 use common::route::{self, Group};
 use service::router::{Router, Routes};
 
-use crate::{access, agent, agents, assets, audit, home, login, notifications, security, setup, tenant, tokens, users};
+use crate::{
+    access, agent, agents, assets, audit, home, links, login, notifications, security, setup, tenant, tokens, users,
+};
 
 fn routes() -> Routes {
     Routes::new(Group::Web)
@@ -11,6 +13,15 @@ fn routes() -> Routes {
         .on_open(route::WEB_SIGN_IN, login::sign_in)
         .on_open(route::WEB_LOGIN_FACTOR, login::factor_form)
         .on_open(route::WEB_SIGN_IN_FACTOR, login::sign_in_by_code)
+        .on_open(route::WEB_LINK_ASK, links::ask_link)
+        .on_open(route::WEB_LINK, links::link)
+        .on_open(route::WEB_LINK_SIGN_IN, links::sign_in)
+        .on_open(route::WEB_FORGOT, links::forgot)
+        .on_open(route::WEB_FORGOT_ASK, links::ask_reset)
+        .on_open(route::WEB_RESET, links::reset)
+        .on_open(route::WEB_RESET_SET, links::set_password)
+        .on_open(route::WEB_INVITE, links::invite)
+        .on_open(route::WEB_INVITE_ACCEPT, links::accept)
         .on_open(route::WEB_LOGOUT, login::sign_out)
         .on_open(route::WEB_SETUP, setup::form)
         .on_open(route::WEB_SET_UP, setup::set_up)

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use service::{app::App, extract::Path, response::Response};
 
 use crate::{
-    agents::with_cursor,
+    agents::{Secret, with_cursor},
     api::{Api, Change, Members, Refusal, Trouble},
     form::Form,
     page::{Shell, answer, see, write_with},
@@ -34,6 +34,7 @@ struct UsersPage {
     users: Vec<Json>,
     roles: [(&'static str, &'static str); 4],
     more: String,
+    has_mail: bool,
 }
 
 fn account(user: &Json) -> Html {
@@ -62,14 +63,19 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
     let next = page.text("next_cursor");
     let more = if next.is_empty() { String::new() } else { with_cursor(&filters, next) };
     let users = page.list("items").to_vec();
-    write_with(&UsersPage { shell, users, roles: ROLES, more, typed: typed.clone(), asked: asked.clone() }, status)
+    let has_mail = app.settings().mail_provider.is_some();
+    let page = UsersPage { shell, users, roles: ROLES, more, typed: typed.clone(), asked: asked.clone(), has_mail };
+    write_with(&page, status)
 }
 
 /// `POST /admin/users`: adds a person, and sets a first password if one was typed.
 pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> {
     answer(&app, async {
         let api = Api::of(&app)?;
-        let body = typed.filled(&["email", "name", "role"]).into();
+        let has_password = !typed.raw("password").is_empty();
+        let mut body = typed.filled(&["email", "name", "role"]);
+        body.insert("invite".to_owned(), (!has_password).into());
+        let body = body.into();
         let made = match api.change(route::USERS_CREATE, &[], Change { form: &typed, body }).await {
             Ok(made) => made,
             Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
@@ -78,8 +84,14 @@ pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> 
             Err(trouble) => return Err(trouble),
         };
         let id = made.text("id");
-        if typed.raw("password").is_empty() {
-            return Ok(see(&app, &format!("/admin/users/{id}")));
+        if !has_password {
+            // Nothing could be mailed: the admin hands the link over.
+            let by_hand = !made.list("warnings").is_empty();
+            return if by_hand {
+                show_link(&app, &api, &made, &typed).await
+            } else {
+                Ok(see(&app, "/admin/users?done=invited"))
+            };
         }
         match set_password(&api, id, &typed).await {
             Ok(_) => Ok(see(&app, "/admin/users?done=changed")),
@@ -89,6 +101,38 @@ pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> 
         }
     })
     .await
+}
+
+/// Makes the link by which a person sets their password, and shows it, once: an invitation, until they have a password.
+async fn show_link(app: &App, api: &Api<'_>, user: &Json, typed: &Form) -> Result<Response, Trouble> {
+    let (id, name) = (user.text("id"), user.text("name"));
+    let ask = |route| api.change(route, &[id], Change { form: typed, body: Json::Null });
+    let (heading, what, made) = match ask(route::USER_INVITE).await {
+        Err(Trouble::Refused(refusal)) if refusal.slug == "already_joined" => (
+            format!("A link to set a new password for {name}"),
+            "It ends all of their sessions when they use it.",
+            ask(route::USER_RESET_LINK).await?,
+        ),
+        made => (format!("An invitation for {name}"), "With it they choose their password.", made?),
+    };
+    let shown = Secret {
+        heading,
+        what: what.to_owned(),
+        secret: made.text("url").to_owned(),
+        use_it: "Hand it over by a way that nobody else can read. It works once.".to_owned(),
+        ends: made.text("expires_at").to_owned(),
+        warnings: Vec::new(),
+        back: format!("/admin/users/{id}"),
+    };
+    shown.show(app, api, "users").await
+}
+
+/// Mails a person the link that they could ask for themselves.
+async fn mail_link(app: &App, api: &Api<'_>, id: &str, typed: &Form) -> Result<Json, Trouble> {
+    let (who, user) = join(api.get(route::WHOAMI, &[], &[]), api.get(route::USERS_GET, &[id], &[])).await;
+    let (who, user) = (who?, user?);
+    let body = json!({ "email": user.text("email"), "tenant": who.text("tenant") });
+    Api::without_session(app).change(route::FORGOT, &[], Change { form: typed, body }).await
 }
 
 async fn set_password(api: &Api<'_>, id: &str, typed: &Form) -> Result<Json, Trouble> {
@@ -107,6 +151,7 @@ struct UserPage {
     agents: Vec<Json>,
     /// It is the visitor's own account.
     is_own: bool,
+    has_mail: bool,
 }
 
 impl UserPage {
@@ -133,11 +178,15 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
     let agents = agents?.list("items").to_vec();
     let is_own = shell.who.text("user_id") == user.text("id");
     let account = account(&user);
-    write_with(&UserPage { shell, typed: typed.clone(), user, account, roles: ROLES, agents, is_own }, status)
+    let has_mail = app.settings().mail_provider.is_some();
+    write_with(&UserPage { shell, typed: typed.clone(), user, account, roles: ROLES, agents, is_own, has_mail }, status)
 }
 
 /// `POST /admin/users/{id}/{act}`.
 pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) -> Result<Response, ApiError> {
+    if matches!(act.as_str(), "link" | "mail") {
+        return answer(&app, help_in(&app, &id, &act, &typed)).await;
+    }
     let (route, body, done) = match act.as_str() {
         "change" => (route::USERS_PATCH, typed.filled(&["name", "role"]).into(), "changed"),
         "password" => (route::PASSWORD_SET, json!({ "password": typed.raw("password") }), "changed"),
@@ -156,4 +205,19 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         }
     })
     .await
+}
+
+/// Ways in for a person who has none: a link to hand over, or one by mail.
+async fn help_in(app: &App, id: &str, act: &str, typed: &Form) -> Result<Response, Trouble> {
+    let api = Api::of(app)?;
+    let done = if act == "mail" {
+        mail_link(app, &api, id, typed).await.map(|_| see(app, &format!("/admin/users/{id}?done=mailed")))
+    } else {
+        let user = api.get(route::USERS_GET, &[id], &[]).await?;
+        show_link(app, &api, &user, typed).await
+    };
+    match done {
+        Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => show_one(app, id, typed, Some(refusal)).await,
+        done => done,
+    }
 }

@@ -1,6 +1,7 @@
 //! Component `worker`: mail and housekeeping. It is the only component that calls other servers.
 #![forbid(unsafe_code)]
 
+mod letter;
 mod mail;
 mod outbound;
 mod routes;

@@ -1,8 +1,9 @@
-//! Mail: its text, how it is sent through a provider's API, and the part of the outbox that people may see.
+//! Mail: how it is sent through a provider's API, and the part of the outbox that people may see. `letter.rs` has the texts.
 //!
 //! 1. A change that sends a mail queues a row of the outbox in its own transaction.
-//! 2. The tick calls [`send_due`] after its response. One instance of all hosts sends at a time, and each row is taken by one
-//!    statement, so that two never send the same mail at once.
+//! 2. The tick calls [`send_due`] after its response, each time that it is called: a component that has queued a mail calls the tick, which
+//!    may have run in the same second. One instance of all hosts sends at a time, and each row is taken by one statement, so that two
+//!    never send the same mail at once.
 //! 3. A mail that the provider accepted is sent. Otherwise it is tried again, later each time, until it is dead; a mail that the
 //!    provider refuses for good is dead at once.
 
@@ -29,10 +30,14 @@ use service::{
 use store::{
     attempt,
     db::DbError,
+    mail_request,
     outbox::{self, DueMail, Kind},
 };
 
-use crate::outbound;
+use crate::{
+    letter::{self, Letter},
+    outbound,
+};
 
 /// Mails that one call of [`send_due`] sends at most.
 const MOST_AT_ONCE: usize = 20;
@@ -46,53 +51,40 @@ const TESTS: i64 = 5;
 /// The window, seconds.
 const WINDOW: i64 = 3_600;
 
-/// A mail as it is sent.
-struct Letter {
-    subject: &'static str,
-    text: String,
-}
-
-/// Makes a mail's text. It is never stored: a kind that carries a one-time code mints the code here, when the mail is sent.
-fn write(app: &App, due: &DueMail) -> Letter {
-    let member = |name: &str| due.data.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
-    let (subject, text) = match due.kind {
-        Kind::Leak => ("A credential was leaked", leak(&member("text"), &member("prefix"), &member("whose"))),
-        Kind::Test => {
-            ("Mail from Accredit works", "You requested this mail to test whether mail works. It does.".to_owned())
-        }
-    };
-    let from = app.settings().public_url.as_ref().map(|url| format!("\n\n{}{}", url.origin, url.path));
-    Letter { subject, text: format!("{text}{}\n", from.unwrap_or_default()) }
-}
-
-/// The text of a leak's mail. A mail that was queued by an earlier release has none.
-fn leak(text: &str, prefix: &str, whose: &str) -> String {
-    match text {
-        "" => format!("The credential {prefix}… of {whose} was reported as leaked. Check what it was used for."),
-        text => text.to_owned(),
-    }
-}
-
 /// The provider's request for a letter.
 fn request(mail: &Mail, due: &DueMail, letter: &Letter) -> Result<Request<String>, Failure> {
-    let (from, to, subject, text) = (&mail.from, &due.recipient, letter.subject, &letter.text);
     // It was checked when it was stored. A provider might take a text that is not a single address for several.
-    if email::parse(to).as_ref() != Some(to) {
-        return Err(Failure { cause: "the address is not one that mail can be sent to".to_owned(), is_final: true });
-    }
+    let Some(to) = email::sent_to(&due.recipient) else {
+        return Err(Failure::for_good("the address is not one that mail can be sent to"));
+    };
+    let (from, subject) = (&mail.from, &letter.subject);
+    let unwritten = |error: askama::Error| Failure { cause: format!("no text: {error}"), is_final: false };
+    let (text, html) = (letter.text(), letter.html().map_err(unwritten)?);
+    // A link that a provider counts the clicks of would lead through that provider, with the code in it.
     let (path, body) = match mail.provider {
-        Provider::Resend => ("/emails", json!({ "from": from, "to": [to], "subject": subject, "text": text })),
+        Provider::Resend => {
+            ("/emails", json!({ "from": from, "to": [to], "subject": subject, "text": text, "html": html }))
+        }
         Provider::Sendgrid => (
             "/v3/mail/send",
             json!({
                 "personalizations": [{ "to": [{ "email": to }] }],
                 "from": { "email": from },
                 "subject": subject,
-                "content": [{ "type": "text/plain", "value": text }],
+                "content": [{ "type": "text/plain", "value": text }, { "type": "text/html", "value": html }],
+                "tracking_settings": {
+                    "click_tracking": { "enable": false, "enable_text": false }, "open_tracking": { "enable": false },
+                },
             }),
         ),
-        Provider::Postmark => ("/email", json!({ "From": from, "To": to, "Subject": subject, "TextBody": text })),
-        Provider::Webhook => ("/", json!({ "from": from, "to": to, "subject": subject, "text": text })),
+        Provider::Postmark => (
+            "/email",
+            json!({
+                "From": from, "To": to, "Subject": subject, "TextBody": text, "HtmlBody": html,
+                "TrackOpens": false, "TrackLinks": "None",
+            }),
+        ),
+        Provider::Webhook => ("/", json!({ "from": from, "to": to, "subject": subject, "text": text, "html": html })),
     };
     let mut request = Request::post(format!("https://{}{path}", mail.host))
         .header(header::CONTENT_TYPE, "application/json")
@@ -102,19 +94,33 @@ fn request(mail: &Mail, due: &DueMail, letter: &Letter) -> Result<Request<String
         _ => request.header(header::AUTHORIZATION, format!("Bearer {}", mail.token.reveal())),
     };
     if matches!(mail.provider, Provider::Resend | Provider::Webhook) {
-        // A provider that knows this header sends a mail once, even if the request had to be repeated.
-        request = request.header("idempotency-key", due.id.as_str());
+        // A provider that knows this header sends a mail once, even if the request had to be repeated. It refuses another text under
+        // the same key: a mail with a code has another one in each try.
+        let key = if due.kind.has_code() { format!("{}-{}", due.id, due.tries) } else { due.id.to_string() };
+        request = request.header("idempotency-key", key);
     }
-    let unusable = |_| Failure { cause: "the settings do not make a valid request".to_owned(), is_final: false };
+    let unusable = |_| Failure::for_now("the settings do not make a valid request");
     request.body(body.to_string()).map_err(unusable)
 }
 
 /// Why a mail did not go out.
-struct Failure {
+pub(crate) struct Failure {
     /// A few words, without the provider's prose, which might repeat the mail.
-    cause: String,
+    pub(crate) cause: String,
     /// Whether another try would be refused as well.
-    is_final: bool,
+    pub(crate) is_final: bool,
+}
+
+impl Failure {
+    /// Another try would fail as well.
+    pub(crate) fn for_good(cause: &str) -> Self {
+        Self { cause: cause.to_owned(), is_final: true }
+    }
+
+    /// Another try may go well.
+    pub(crate) fn for_now(cause: &str) -> Self {
+        Self { cause: cause.to_owned(), is_final: false }
+    }
 }
 
 /// The meaning of a provider's answer.
@@ -139,7 +145,7 @@ fn judge(provider: Provider, answer: &outbound::Answer) -> Result<(), Failure> {
 }
 
 async fn deliver(app: &App, mail: &Mail, due: &DueMail) -> Result<(), Failure> {
-    let request = request(mail, due, &write(app, due))?;
+    let request = request(mail, due, &letter::write(app, due).await?)?;
     let answer = outbound::send(request).await.map_err(|cause| {
         let cause: String = cause.replace(|c: char| c.is_control(), " ").chars().take(120).collect();
         Failure { cause: format!("no answer: {cause}"), is_final: false }
@@ -150,19 +156,26 @@ async fn deliver(app: &App, mail: &Mail, due: &DueMail) -> Result<(), Failure> {
 /// Sends due mails, a bounded number of them, unless another instance is sending now.
 pub(crate) async fn send_due(app: &App) -> Result<(), DbError> {
     let Some(mail) = &app.settings().mail else { return Ok(()) };
-    let start = app.clock().now();
-    let ends = start.plus_seconds(LEASE);
-    if !outbox::begin_sending(app.db(), start, ends).await? {
-        return Ok(());
+    let until = app.clock().now().plus_seconds(LONGEST);
+    let mut left = MOST_AT_ONCE;
+    // Again after the end: a mail that was queued while this one sent had nobody else who would send it now.
+    while left > 0 && app.clock().now() <= until {
+        let ends = app.clock().now().plus_seconds(LEASE);
+        if !outbox::begin_sending(app.db(), app.clock().now(), ends).await? {
+            break;
+        }
+        let sending = send_some(app, mail, &mut left, until).await;
+        outbox::end_sending(app.db(), ends).await?;
+        sending?;
     }
-    let sending = send_some(app, mail, start.plus_seconds(LONGEST)).await;
-    outbox::end_sending(app.db(), ends).await?;
-    sending
+    Ok(())
 }
 
-async fn send_some(app: &App, mail: &Mail, until: Timestamp) -> Result<(), DbError> {
-    for _ in 0..MOST_AT_ONCE {
+async fn send_some(app: &App, mail: &Mail, left: &mut usize, until: Timestamp) -> Result<(), DbError> {
+    mail_request::settle(app.db(), app.chance(), app.clock().now()).await?;
+    while *left > 0 {
         let now = app.clock().now();
+        *left -= 1;
         if now > until {
             break;
         }
@@ -199,7 +212,7 @@ pub(crate) async fn test(change: Change<Body<Empty>>) -> Result<Response, ApiErr
     if tries.count > TESTS {
         return Err(ApiError::from(Code::TooManyMails).retry_after(app.now().seconds_until(tries.ends_at)));
     }
-    change
+    let answer = change
         .run(async |write, _| {
             let mail = outbox::New {
                 tenant: write.caller.tenant_id(),
@@ -212,7 +225,15 @@ pub(crate) async fn test(change: Change<Body<Empty>>) -> Result<Response, ApiErr
             let answer = Answer::json(StatusCode::ACCEPTED, &Queued { queued: true, id: id.clone() })?;
             Ok(answer.audited(&id, Null, json!({ "kind": Kind::Test })))
         })
-        .await
+        .await?;
+    send_soon(&app).await;
+    Ok(answer)
+}
+
+/// Sends what is due after the response, which a slow provider does not delay.
+pub(crate) async fn send_soon(app: &App) {
+    let sender = app.clone();
+    app.after_response(async move { send_due(&sender).await }).await;
 }
 
 form! {
@@ -235,8 +256,9 @@ pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) ->
 
 /// `POST /api/mail/outbox/{id}/retry`: makes a dead mail due again. A mail that is not dead is answered as it is.
 pub(crate) async fn retry(change: Change<Body<Empty>>, Path(id): Path) -> Result<Response, ApiError> {
-    let is_disabled = change.app.settings().mail.is_none();
-    change
+    let app = change.app.clone();
+    let is_disabled = app.settings().mail.is_none();
+    let answer = change
         .on(
             &id,
             async |reads, caller, id| {
@@ -250,7 +272,9 @@ pub(crate) async fn retry(change: Change<Body<Empty>>, Path(id): Path) -> Result
                 None => Ok(Answer::ok(&mail)?.unchanged()),
             },
         )
-        .await
+        .await?;
+    send_soon(&app).await;
+    Ok(answer)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! `POST /internal/tick`: housekeeping. Public, without a body, always 204. A lease in the database lets it run once a second,
-//! however many callers there are and however often they call.
+//! `POST /internal/tick`: mail and housekeeping. Public, without a body, always 204. A lease in the database lets housekeeping run once a
+//! second, however many callers there are and however often they call; sending mail has a lease of its own.
 
 use common::error::ApiError;
 use service::{
@@ -23,12 +23,11 @@ pub(crate) async fn tick(app: App) -> Result<Response, ApiError> {
 }
 
 async fn run(app: &App) -> Result<(), DbError> {
+    // Before the lease, which the last tick of the same second may have: what was queued since is sent now.
+    mail::send_soon(app).await;
     if !housekeeping::take_lease(app.db(), app.now()).await? {
         return Ok(());
     }
-    // After the response: a slow provider delays neither the caller nor the rest of this.
-    let sender = app.clone();
-    app.after_response(async move { mail::send_due(&sender).await }).await;
     housekeeping::purge(app.db(), &app.settings().quotas, app.now()).await?;
     tell_when_nearly_full(app).await?;
     let written = housekeeping::write_refusals(app.db(), app.chance(), app.now()).await;

@@ -90,7 +90,7 @@ errors! {
         agent: "Set {field} to at {bound} {value}. Your owner {owner} can give more.",
         page: "/docs/agents/concepts/tree#what-an-agent-may-give";
     InvalidEmail 400 "invalid_email": "This is not an e-mail address.",
-        "Send an ASCII address of at most 254 characters, such as ada@example.com.";
+        "Send one address of at most 254 bytes, such as ada@example.com.";
     WeakPassword 400 "weak_password": "This password is too short, too long or too common.",
         "Choose a password of at least 8 characters and at most 256 bytes that is not a common password.";
     UnknownRole 400 "unknown_role": "This role does not exist.",
@@ -100,6 +100,9 @@ errors! {
     InvalidPresetName 400 "invalid_preset_name": "This name is not allowed for a preset.",
         "Choose a name of 1 to 32 lower-case letters, digits and hyphens that starts and ends with a letter or digit.",
         page: "/docs/agents/concepts/permissions#presets";
+    InvalidCode 400 "invalid_code": "This code does not work: it is unknown, has expired, or was used before.",
+        "Open the newest link that you have, or get another one: with POST /auth/email/link or POST /auth/forgot, or from an admin of your tenant.",
+        page: "/docs/agents/concepts/people#codes-of-links";
     InvalidTenant 400 "invalid_tenant": "This slug is not allowed for a tenant.",
         "Choose a tenant slug of 1 to 63 lower-case letters, digits and hyphens that starts and ends with a letter or digit.";
     UnknownScope 400 "unknown_scope": "A requested scope does not exist.",
@@ -304,6 +307,9 @@ errors! {
         "Send GET /api/users to list the users of your tenant.";
     TokenNotFound 404 "token_not_found": "This token does not exist, or it is not yours.",
         "Send GET /auth/tokens to list your personal access tokens. An admin can list every credential of the tenant with GET /auth/admin/tokens.";
+    TenantNotFound 404 "tenant_not_found": "This server has no tenant with this slug.",
+        "Send tenant as the slug of an existing tenant. The first one is called main unless the bootstrap named it.",
+        page: "/docs/agents/concepts/people#tenants";
     ScopeNotFound 404 "scope_not_found": "The tenant has no custom scope with this name.",
         "Send GET /api/scopes/custom to list the tenant's custom scopes.";
     RequestNotFound 404 "request_not_found": "This request does not exist, or you may not read the agent that made it.",
@@ -370,6 +376,15 @@ errors! {
         page: "/docs/agents/concepts/tree#export-and-import";
     EmailTaken 409 "email_taken": "A user of this tenant already has this address.",
         "Send GET /api/users?q=<address> to find that user, or choose another address.";
+    UserDeactivated 409 "user_deactivated": "The account of this user is deactivated, so no link could let anybody in.",
+        "Send POST /api/users/{user}/activate first, then the same request again.",
+        page: "/docs/agents/concepts/people#deactivated-accounts";
+    AlreadyJoined 409 "already_joined": "This user has a password already, and needs no invitation.",
+        "For a link to set a new password, send POST /api/users/{user}/reset-password.",
+        page: "/docs/agents/concepts/people#invitations";
+    OwnPassword 409 "own_password": "This route sets the passwords of others.",
+        "Change your own password with POST /auth/password {{\"current\": \"…\", \"new\": \"…\"}}.",
+        page: "/docs/agents/concepts/people#passwords";
     SelfDeactivation 409 "self_deactivation": "You cannot deactivate your own account.",
         "Ask another admin of your tenant to do it. GET /api/users?role=admin&active=true lists the admins. To end your other sessions, send DELETE /auth/sessions; to end this one, send POST /auth/logout.",
         page: "/docs/agents/concepts/people#deactivated-accounts";
@@ -382,9 +397,6 @@ errors! {
     OwnsAgents 409 "owns_agents": "This user owns agents, and every agent must have an owner.",
         "Send the same request with ?agents=transfer:<id or address> to give the {count} to another user, or with ?agents=archive to archive them. GET /api/agents?owner={user} lists the agents.",
         page: "/docs/agents/concepts/people#deleting-a-user";
-    OwnPassword 409 "own_password": "This route sets the passwords of others.",
-        "Change your own password with POST /auth/password {{\"current\": \"…\", \"new\": \"…\"}}.",
-        page: "/docs/agents/concepts/people#passwords";
     SecondFactorExists 409 "second_factor_exists": "The account has a second factor already.",
         "Remove it with DELETE /auth/factor first, then send POST /auth/factor again.",
         page: "/docs/agents/concepts/second-factor#removing-it";
@@ -501,6 +513,9 @@ errors! {
     MailDisabled 503 "mail_disabled": "This server sends no mail, because the variable mail_provider is not set.",
         "Ask the operator to set the variables mail_provider, mail_from and mail_token, as the page in doc_url describes.",
         page: "/docs/agents/concepts/mail#setting-it-up";
+    PublicUrlMissing 503 "public_url_missing": "This server does not know its own address, because the variable public_url is not set.",
+        "Ask the operator to set the variable public_url.",
+        page: "/docs/agents/concepts/people#codes-of-links";
     SecretsDisabled 503 "secrets_disabled": "This server cannot store or read encrypted secrets, because the variable secrets_key does not hold the key for them.",
         "Ask the operator to set the variable secrets_key to a value of at least 32 characters, or to its previous value. Then send the request again.",
         page: "/docs/agents/concepts/keys#webhook-secrets";

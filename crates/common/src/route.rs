@@ -438,6 +438,12 @@ routes! {
         FACTOR_CODES = post("/auth/factor/recovery-codes", "Replace the caller's recovery codes").fresh().audited("factor.recovery_codes").page("concepts/second-factor");
         FACTOR_VERIFY = post("/auth/factor/verify", "Finish a sign-in with a code of the second factor").public().secrets(&["ticket", "code"]).audited("session.start").page("concepts/second-factor");
         REAUTHENTICATE = post("/auth/reauthenticate", "Prove again who the person behind the session is").for_sessions().before_factor().enters().secrets(&["password", "code"]).audited("session.prove").page("concepts/second-factor");
+        LINK_ASK = post("/auth/email/link", "Ask for a mail with a link to sign in").public().audited("session.link").page("concepts/people#a-link-by-mail");
+        LINK_SIGN_IN = post("/auth/email/token", "Sign in with the code of a mailed link").public().secrets(&["code"]).audited("session.start").page("concepts/people#a-link-by-mail");
+        FORGOT = post("/auth/forgot", "Ask for a mail with a link to set a forgotten password").public().audited("user.forgot_password").page("concepts/people#a-forgotten-password");
+        RESET = post("/auth/reset", "Set a new password with the code of a link").public().secrets(&["code"]).audited("user.reset_password").page("concepts/people#a-forgotten-password");
+        INVITE_ACCEPT = post("/auth/invite", "Set the first password with the code of an invitation").public().secrets(&["code"]).audited("user.accept_invite").page("concepts/people#invitations");
+        OPERATOR_RECOVER = post("/operator/recover", "Make an admin of a tenant whose last one cannot get in").public().secrets(&["secret"]).audited("operator.recover").page("concepts/people#when-no-admin-can-get-in");
         TENANT_CREATE = post("/operator/tenants", "Create a further tenant and its admin").public().secrets(&["secret"]).audited("tenant.create").page("concepts/people");
         OPERATOR_REVOKE = post("/operator/revoke", "Revoke everything that was issued before a given time, after a backup was restored").public().secrets(&["secret"]).revokes().audited("operator.revoke").page("concepts/credentials#after-a-backup-was-restored");
         PASSWORD_SET = post("/api/users/{id}/set-password", "Set a user's password").scope(UsersWrite).fresh().idempotent().may_narrow().audited("user.set_password").page("concepts/people");
@@ -466,6 +472,8 @@ routes! {
         USERS_PATCH = patch("/api/users/{id}", "Change a user's name, role or address").scope(UsersWrite).for_sessions().may_narrow().audited("user.update").page("concepts/people");
         USERS_DELETE = delete("/api/users/{id}", "Delete a user, and transfer or archive the user's agents").scope(UsersWrite).for_sessions().revokes().audited("user.delete").query(&["agents"]).page("concepts/people");
         USERS_ACTIVATE = post("/api/users/{id}/activate", "Activate an account").scope(UsersWrite).for_sessions().idempotent().audited("user.activate").page("concepts/people");
+        USER_INVITE = post("/api/users/{id}/invite", "Make a link by which a user sets the first password").scope(UsersWrite).fresh().audited("user.invite").page("concepts/people#invitations");
+        USER_RESET_LINK = post("/api/users/{id}/reset-password", "Make a link by which a user sets a new password").scope(UsersWrite).fresh().audited("user.reset_link").page("concepts/people#a-forgotten-password");
         USERS_DEACTIVATE = post("/api/users/{id}/deactivate", "Deactivate an account, with all its credentials").scope(UsersWrite).for_sessions().idempotent().revokes().audited("user.deactivate").page("concepts/people");
         USERS_FACTOR = delete("/api/users/{id}/factor", "Remove a user's second factor").scope(UsersWrite).fresh().audited("user.remove_factor").page("concepts/second-factor");
         TENANT = get("/api/tenant", "The tenant's name and settings").for_people().before_factor().page("concepts/tenant");
@@ -583,6 +591,15 @@ routes! {
         WEB_SIGN_IN = post("/auth/login", "Sign in by form").public().form().any_query();
         WEB_LOGIN_FACTOR = get("/login/factor", "Form for the code of the second factor").public().any_query();
         WEB_SIGN_IN_FACTOR = post("/login/factor", "Finish a sign-in with the code by form").public().form().any_query();
+        WEB_LINK_ASK = post("/login/link", "Ask for a link to sign in, by form").public().form().any_query();
+        WEB_LINK = get("/auth/email/verify", "Button that a mailed link leads to").public().any_query();
+        WEB_LINK_SIGN_IN = post("/auth/email/verify", "Sign in by a mailed link").public().form().any_query();
+        WEB_FORGOT = get("/forgot", "Form for a forgotten password").public().any_query();
+        WEB_FORGOT_ASK = post("/forgot", "Ask for a link to set a forgotten password, by form").public().form().any_query();
+        WEB_RESET = get("/reset", "Form for a new password, which a mailed link leads to").public().any_query();
+        WEB_RESET_SET = post("/reset", "Set a new password by form").public().form().any_query();
+        WEB_INVITE = get("/invite", "Form for the first password, which an invitation leads to").public().any_query();
+        WEB_INVITE_ACCEPT = post("/invite", "Accept an invitation by form").public().form().any_query();
         WEB_LOGOUT = post("/logout", "Sign out by form").public().form().any_query();
         WEB_SETUP = get("/setup", "Set-up form, until the server is bootstrapped").public().any_query();
         WEB_SET_UP = post("/setup", "Bootstrap by form").public().form().any_query();

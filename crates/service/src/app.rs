@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     net::IpAddr,
+    pin::Pin,
     sync::{Arc, OnceLock},
 };
 
@@ -43,6 +44,10 @@ pub struct Head {
     pub headers: Headers,
 }
 
+/// What runs after a response that left something urgent behind. A pointer, so that only components that mark something have what it
+/// needs.
+pub(crate) type Wake = fn(App) -> Pin<Box<dyn Future<Output = ()>>>;
+
 /// One request's view of the instance. Cheap to clone.
 #[derive(Clone)]
 pub struct App(Arc<Inner>);
@@ -53,6 +58,7 @@ struct Inner {
     now: Timestamp,
     request_id: RequestId,
     address: OnceLock<String>,
+    urgent: OnceLock<Wake>,
 }
 
 impl App {
@@ -60,7 +66,14 @@ impl App {
     pub fn new(env: &Arc<Env>, head: Head) -> Self {
         let now = env.clock.now();
         let request_id = env.requests.next(now);
-        Self(Arc::new(Inner { env: Arc::clone(env), head, now, request_id, address: OnceLock::new() }))
+        Self(Arc::new(Inner {
+            env: Arc::clone(env),
+            head,
+            now,
+            request_id,
+            address: OnceLock::new(),
+            urgent: OnceLock::new(),
+        }))
     }
 
     /// The data that the request began with.
@@ -140,6 +153,16 @@ impl App {
             now: self.now(),
             chance: self.chance(),
         }
+    }
+
+    /// Marks that something waits to be sent: `wake` runs after the response.
+    pub(crate) fn mark_urgent(&self, wake: Wake) {
+        self.0.urgent.get_or_init(|| wake);
+    }
+
+    /// What runs after the response, if something waits to be sent.
+    pub(crate) fn urgent(&self) -> Option<Wake> {
+        self.0.urgent.get().copied()
     }
 
     /// Does something after the response was decided. It never changes the response: a failure is logged.

@@ -33,7 +33,7 @@ use store::{
     key::AgentKey,
     notification,
     origin::Origin,
-    outbox::Mail,
+    outbox::{Kind, Mail},
     user::User,
 };
 
@@ -45,7 +45,7 @@ use crate::{
     extract::{Body, Empty},
     grantee, guard,
     idempotency::IdempotencyKey,
-    object, quota,
+    mail, object, quota,
     response::Response,
 };
 
@@ -327,6 +327,16 @@ impl Write<'_> {
         let id = NotificationId::generate(self.now(), self.app.chance());
         let whose = (user, Some(&self.cause));
         Ok(notification::insert_own(&self.tx, &id, self.caller.tenant_id(), whose, (title, body), self.now()).await?)
+    }
+
+    /// Mails a person of the tenant, whoever did what it tells of, and has the mail sent after the answer. `data` is an object without
+    /// secrets; it is sent with `by`, the address of the caller where somebody else did it, and the request's `address`.
+    pub async fn mail(&self, user: &UserId, kind: Kind, mut data: Json) -> Result<(), ApiError> {
+        let by = (user != self.caller.user_id()).then(|| self.author());
+        if let Some(members) = data.as_object_mut() {
+            members.insert("by".to_owned(), by.into());
+        }
+        mail::queue(self.app, &self.tx, (self.caller.tenant_id(), user), kind, data).await.map(drop)
     }
 
     /// Puts an event into an agent's inbox. `None`: it holds as many events of this person's making as it may.

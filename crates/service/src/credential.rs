@@ -68,6 +68,12 @@ pub fn cookie_value(app: &App, name: &str) -> Option<String> {
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
 }
 
+/// What comes before the path of a link that leaves this site: its origin and the path of `public_url`. `None`: without `public_url`, only
+/// a loopback host is believed to be this site.
+pub fn own_base(app: &App) -> Option<String> {
+    own_origin(app).map(|origin| format!("{origin}{}", app.settings().link()))
+}
+
 /// This site's origin: that of `public_url`, or else of a loopback host as the request names it. A request of another component names
 /// the host that its visitor asked for.
 pub fn own_origin(app: &App) -> Option<String> {

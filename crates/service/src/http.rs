@@ -20,6 +20,14 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 pub async fn serve(env: &Arc<Env>, router: &Router, head: Head, body: RequestBody) -> Response {
     let app = App::new(env, head);
     let Outcome { result, caller } = router.answer(&app, body).await;
+    if let (Ok(_), Some(wake)) = (&result, app.urgent()) {
+        let after = app.clone();
+        app.after_response(async move {
+            wake(after).await;
+            Ok(())
+        })
+        .await;
+    }
     let mut response = result.unwrap_or_else(|refusal| refuse(&app, &refusal, caller.as_ref()));
     if let Ok(id) = HeaderValue::from_str(app.request_id().as_str()) {
         response.headers_mut().insert(REQUEST_ID, id);

@@ -12,6 +12,7 @@
 //! session                     the end of every way to sign in
 //! call                        a request on its way to its handler
 //! grantee, mint, object       what every new credential must respect; the object that a request names
+//! link, mail                  links that open something once; mail that a change leaves behind
 //! quota                       what one person and one tenant may store
 //! guard                       lets a caller in, or says why not
 //! caller, fixes, credential   the caller, and how it fixes a refusal
@@ -38,7 +39,9 @@ pub mod guard;
 pub mod headers;
 pub mod http;
 pub mod idempotency;
+pub mod link;
 mod macros;
+pub mod mail;
 pub mod mint;
 pub mod object;
 pub mod quota;

@@ -5,6 +5,7 @@ use common::{
     id::RequestId,
 };
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use crate::body::Body;
@@ -51,6 +52,24 @@ pub fn see_other(path: &str) -> Response {
         response.headers_mut().insert(header::LOCATION, location);
     }
     response
+}
+
+/// R27: a path of this site, or `/`. It begins with one slash, and holds no control character, however often it was encoded.
+pub fn local(text: &str) -> &str {
+    let mut form = text.to_owned();
+    for _ in 0..4 {
+        let mut first = form.chars();
+        let is_local = first.next() == Some('/') && !matches!(first.next(), Some('/' | '\\'));
+        if !is_local || form.len() > 2000 || form.chars().any(char::is_control) {
+            return "/";
+        }
+        let decoded = percent_decode_str(&form).decode_utf8_lossy().into_owned();
+        if decoded == form {
+            return text;
+        }
+        form = decoded;
+    }
+    "/"
 }
 
 /// Writes a refusal: the envelope, or for a client that asked for it `application/problem+json` (RFC 9457), with the headers that
@@ -111,5 +130,40 @@ fn challenge(refusal: &ApiError) -> Option<String> {
         }
         (code, _) if code.row().status == 401 => Some("Bearer realm=\"accredit\", error=\"invalid_token\"".to_owned()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R27.
+    #[test]
+    fn next_stays_on_this_site() {
+        for text in ["/", "/agents", "/agents?q=a%20b&state=running", "/access/acc_1?x=%2Fy", "/a%C3%A9"] {
+            assert_eq!(local(text), text);
+        }
+        for text in [
+            "",
+            "agents",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "javascript:alert(1)",
+            "/%2fevil.example",
+            "/%5cevil.example",
+            "/%252fevil.example",
+            "/a\tb",
+            "/a\r\nb",
+            "/a%0d%0ab",
+            "/a%250ab",
+            "/%09/evil.example",
+            "/a%7f",
+            " /agents",
+            "/a%2525252525250a",
+        ] {
+            assert_eq!(local(text), "/", "{text}");
+        }
+        assert_eq!(local(&format!("/{}", "a".repeat(2000))), "/");
     }
 }

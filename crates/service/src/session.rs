@@ -38,6 +38,8 @@ const ACTION: &str = "session.start";
 /// How a person has proved who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
+    /// A link that was mailed to their address.
+    Link,
     /// A password.
     Password,
 }
@@ -46,6 +48,7 @@ impl Way {
     /// The word in the audit row. Of a way that a tenant can switch off it is that of its [`Entrance`].
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Link => "link",
             Self::Password => "password",
         }
     }
@@ -53,7 +56,7 @@ impl Way {
     /// Whether it has proved two factors by itself, so that no code is asked for.
     pub const fn proves_two_factors(self) -> bool {
         match self {
-            Self::Password => false,
+            Self::Link | Self::Password => false,
         }
     }
 }

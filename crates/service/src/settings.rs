@@ -154,7 +154,7 @@ fn mail(provider: Provider, get: &impl Fn(&str) -> Option<String>) -> Result<Opt
     if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
         return Err("mail_token");
     }
-    let from = get("mail_from").as_deref().and_then(email::parse).ok_or("mail_from")?;
+    let from = get("mail_from").as_deref().and_then(email::parse_ascii).ok_or("mail_from")?;
     let host = get("mail_host").map(|host| host.trim().to_ascii_lowercase());
     let host = match host.filter(|host| !host.is_empty() && host != NO_HOST) {
         None => provider.usual_host().ok_or("mail_host")?.to_owned(),

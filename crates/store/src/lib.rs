@@ -7,6 +7,7 @@
 //! housekeeping                          what the tick purges
 //! explain, grant, key, preset           tables about agents, and why a subject may do something
 //! access_request, agent, notification   tables about what users have
+//! mail_request                          mails that strangers ask for, by the address of a user
 //! credential::list                      lists of credentials, narrowed to a user
 //! user                                  the table of users; another password ends their sessions
 //! attempt, audit, credential            tables that name no other
@@ -35,6 +36,7 @@ pub mod housekeeping;
 pub mod inbox;
 pub mod kept_answer;
 pub mod key;
+pub mod mail_request;
 pub mod notification;
 pub mod origin;
 pub mod outbox;

@@ -106,6 +106,13 @@ pub async fn insert(tx: &Tx<'_>, id: &TenantId, slug: &str, now: Timestamp) -> R
     Ok(tx.optional::<Affected>(sql, args![id, slug, now]).await?.is_some())
 }
 
+/// The tenant with this slug or, without one, the tenant of the bootstrap.
+pub async fn find(reads: &dyn Rows, slug: Option<&str>) -> Result<Option<TenantId>, DbError> {
+    let sql = "SELECT id FROM tenants WHERE id = iif(?1 IS NULL, (SELECT tenant_id FROM bootstrap),
+                                                                 (SELECT id FROM tenants WHERE slug = ?1))";
+    reads.optional(sql, args![slug]).await
+}
+
 /// Spends the one bootstrap; `false`: it was spent before.
 pub async fn claim_bootstrap(tx: &Tx<'_>, tenant: &TenantId, now: Timestamp) -> Result<bool, DbError> {
     let sql = "INSERT INTO bootstrap (id, tenant_id, at) VALUES (1, ?1, ?2) ON CONFLICT (id) DO NOTHING RETURNING 1";

@@ -297,6 +297,13 @@ pub async fn update(tx: &Tx<'_>, tenant: &TenantId, user: &User) -> Result<Updat
     Ok(UpdateOutcome::Done)
 }
 
+/// Makes a user an active admin, with this password if there is one.
+pub async fn make_admin(tx: &Tx<'_>, user: &UserId, hash: Option<&str>) -> Result<(), DbError> {
+    let sql = "UPDATE users SET role = 'admin', deactivated_at = NULL, deactivated_by = NULL, password_hash = ifnull(?2, password_hash)
+               WHERE id = ?1 AND deleted_at IS NULL";
+    tx.execute(sql, args![user, hash]).await
+}
+
 /// Deactivates an account; `false`: it is not active, or its user is the tenant's last active admin. Sessions end for good; all other
 /// credentials of the account are refused until it is activated.
 pub async fn deactivate(tx: &Tx<'_>, user: &UserId, by: &UserId, now: Timestamp) -> Result<bool, DbError> {

@@ -3,6 +3,7 @@ use service::{
     settings::Settings,
     testing::{Actor, TestApp},
 };
+use store::db::Purpose;
 
 use super::*;
 use crate::{outbound::stub, with_neighbours};
@@ -33,6 +34,16 @@ async fn stage(provider: &'static str) -> (TestApp, Actor) {
     (t, ada)
 }
 
+/// Queues a mail, as a change of another component does.
+async fn queue(t: &TestApp, to: &Actor) -> String {
+    let tx = t.db().begin(Purpose::Durable).await.unwrap();
+    let (tenant, user, data) = (&to.tenant, &to.user, &json!({}));
+    let mail = outbox::New { tenant, user, recipient: "ada@example.com", kind: Kind::Test, data };
+    let id = outbox::queue(&tx, &mail, t.chance(), t.now()).await.unwrap();
+    tx.commit().await.unwrap();
+    id.to_string()
+}
+
 async fn tick(t: &TestApp) {
     t.wait(1);
     t.nobody("POST", "/internal/tick", Null).await.is(204);
@@ -48,17 +59,18 @@ async fn a_mail_is_queued_audited_and_sent_once() {
         t.texts("SELECT object_id FROM audit WHERE action = 'mail.test'").await,
         t.texts("SELECT id FROM outbox").await
     );
-    assert!(stub::sent().is_empty(), "not before the tick");
+    // At once, and not again.
+    assert_eq!(stub::sent().len(), 1);
     for _ in 0..3 {
         tick(&t).await;
     }
-    assert_eq!(stub::sent().len(), 1);
+    assert!(stub::sent().is_empty());
     let item = t.as_(&ada, "GET", OUTBOX, Null).await.is(200)["items"][0].clone();
     assert_eq!(
         item,
         json!({
             "id": queued["id"], "kind": "test", "user_id": ada.user, "recipient": "ada@example.com", "state": "sent", "tries": 1,
-            "last_error": null, "created_at": "2026-01-02T03:04:05.000Z", "due_at": null, "sent_at": "2026-01-02T03:04:06.000Z",
+            "last_error": null, "created_at": "2026-01-02T03:04:05.000Z", "due_at": null, "sent_at": "2026-01-02T03:04:05.000Z",
         })
     );
 }
@@ -68,26 +80,46 @@ async fn a_mail_is_queued_audited_and_sent_once() {
 async fn each_provider_gets_requests_of_its_own_form() {
     let (subject, text) = (
         "Mail from Accredit works",
-        "You requested this mail to test whether mail works. It does.\n\nhttps://accredit.example/acme\n",
+        "You requested this mail to test whether mail works. It does.\n\n-- \nAccredit at accredit.example/acme, tenant main\nhttps://accredit.example/acme\n",
     );
     let (from, to) = ("no-reply@example.com", "ada@example.com");
     for (provider, path, body) in [
-        ("resend", "/emails", json!({ "from": from, "to": [to], "subject": subject, "text": text })),
+        ("resend", "/emails", json!({ "from": from, "to": [to], "subject": subject, "text": text, "html": null })),
         (
             "sendgrid",
             "/v3/mail/send",
-            json!({ "personalizations": [{ "to": [{ "email": to }] }], "from": { "email": from }, "subject": subject,
-                    "content": [{ "type": "text/plain", "value": text }] }),
+            json!({
+                "personalizations": [{ "to": [{ "email": to }] }], "from": { "email": from }, "subject": subject,
+                "content": [{ "type": "text/plain", "value": text }, { "type": "text/html", "value": null }],
+                "tracking_settings": {
+                    "click_tracking": { "enable": false, "enable_text": false }, "open_tracking": { "enable": false },
+                },
+            }),
         ),
-        ("postmark", "/email", json!({ "From": from, "To": to, "Subject": subject, "TextBody": text })),
-        ("webhook", "/", json!({ "from": from, "to": to, "subject": subject, "text": text })),
+        (
+            "postmark",
+            "/email",
+            json!({
+                "From": from, "To": to, "Subject": subject, "TextBody": text, "HtmlBody": null, "TrackOpens": false,
+                "TrackLinks": "None",
+            }),
+        ),
+        ("webhook", "/", json!({ "from": from, "to": to, "subject": subject, "text": text, "html": null })),
     ] {
         let (t, ada) = stage(provider).await;
-        t.as_(&ada, "POST", TEST, Null).await.is(202);
+        queue(&t, &ada).await;
         tick(&t).await;
         let sent = stub::sent().pop().unwrap();
         assert_eq!(sent.uri().to_string(), format!("https://mail.example:8443{path}"));
-        assert_eq!(serde_json::from_str::<Json>(sent.body()).unwrap(), body);
+        let mut told: Json = serde_json::from_str(sent.body()).unwrap();
+        let at = match provider {
+            "sendgrid" => "/content/1/value",
+            "postmark" => "/HtmlBody",
+            _ => "/html",
+        };
+        let html = told.pointer_mut(at).unwrap().take();
+        assert!(html.as_str().unwrap().contains("<p style="), "{html}");
+        assert_eq!(told, body);
         let header = |name: &str| sent.headers().get(name).map(|value| value.to_str().unwrap());
         match provider {
             "postmark" => {
@@ -116,7 +148,7 @@ async fn the_mail_of_a_leak_names_the_credential() {
 #[tokio::test]
 async fn a_failed_mail_is_tried_again_later_each_time_until_it_is_dead() {
     let (t, ada) = stage("webhook").await;
-    t.as_(&ada, "POST", TEST, Null).await.is(202);
+    queue(&t, &ada).await;
     stub::will_answer(&[
         Ok((500, "oops")),
         Err("ConnectionTimeout"),
@@ -157,7 +189,7 @@ async fn a_mail_that_is_refused_for_good_is_dead_at_once_with_a_short_cause() {
         ("sendgrid", "no JSON", ""),
     ] {
         let (t, ada) = stage(provider).await;
-        t.as_(&ada, "POST", TEST, Null).await.is(202);
+        queue(&t, &ada).await;
         stub::will_answer(&[Ok((422, body))]);
         tick(&t).await;
         assert_eq!(t.texts(STATE).await, [format!("dead 1 the provider answered 422{cause}")]);
@@ -167,7 +199,7 @@ async fn a_mail_that_is_refused_for_good_is_dead_at_once_with_a_short_cause() {
 #[tokio::test]
 async fn no_mail_goes_to_a_text_that_is_no_address() {
     let (t, ada) = stage("webhook").await;
-    t.as_(&ada, "POST", TEST, Null).await.is(202);
+    queue(&t, &ada).await;
     t.execute("UPDATE outbox SET recipient = 'a@example.com, b@example.com' || char(13, 10) || 'bcc: c@example.com'")
         .await
         .unwrap();
@@ -179,7 +211,7 @@ async fn no_mail_goes_to_a_text_that_is_no_address() {
 #[tokio::test]
 async fn a_dead_mail_can_be_made_due_again() {
     let (t, ada) = stage("webhook").await;
-    let id = t.as_(&ada, "POST", TEST, Null).await.is(202)["id"].as_str().unwrap().to_owned();
+    let id = queue(&t, &ada).await;
     let retry = format!("{OUTBOX}/{id}/retry");
     assert_eq!(t.as_(&ada, "POST", &retry, Null).await.is(200)["state"], "due", "as it is");
     stub::will_answer(&[Ok((400, ""))]);
@@ -265,7 +297,7 @@ async fn without_settings_there_is_no_mail() {
 #[tokio::test]
 async fn a_mail_that_a_crashed_sender_took_is_sent_by_the_next_one() {
     let (t, ada) = stage("webhook").await;
-    t.as_(&ada, "POST", TEST, Null).await.is(202);
+    queue(&t, &ada).await;
     assert!(outbox::begin_sending(t.db(), t.now(), t.now().plus_seconds(LEASE)).await.unwrap());
     outbox::take(t.db(), t.now()).await.unwrap().unwrap();
     assert!(outbox::take(t.db(), t.now()).await.unwrap().is_none(), "one taker at a time");
@@ -281,7 +313,7 @@ async fn a_mail_that_a_crashed_sender_took_is_sent_by_the_next_one() {
 #[tokio::test]
 async fn a_late_failure_does_not_undo_what_came_after_it() {
     let (t, ada) = stage("webhook").await;
-    t.as_(&ada, "POST", TEST, Null).await.is(202);
+    queue(&t, &ada).await;
     let late = outbox::take(t.db(), t.now()).await.unwrap().unwrap();
     t.wait(61);
     tick(&t).await;
@@ -312,7 +344,7 @@ async fn one_tick_sends_a_bounded_number_and_the_next_one_the_rest() {
 async fn old_rows_are_purged() {
     let (t, ada) = stage("webhook").await;
     for _ in 0..2 {
-        t.as_(&ada, "POST", TEST, Null).await.is(202);
+        queue(&t, &ada).await;
     }
     stub::will_answer(&[Ok((400, ""))]);
     tick(&t).await;

@@ -1,0 +1,105 @@
+//! What a one-time code opens, each once: `POST /auth/email/token` signs in by a mailed link, `POST /auth/reset` sets a forgotten password
+//! anew, `POST /auth/invite` sets the first one. The last two sign nobody in.
+
+use common::{
+    error::{ApiError, Code},
+    route::Route,
+    secret::OneTimeCode,
+};
+use serde_json::{Value::Null, json};
+use service::{
+    app::App,
+    extract::Body,
+    form, mail,
+    response::{Response, no_content},
+    session::{self, Way},
+};
+use store::{
+    audit::{self, Event},
+    code::{self, Kind},
+    credential,
+    db::Purpose,
+    outbox, user,
+};
+
+use crate::password;
+
+form! {
+    pub(crate) struct SignIn {
+        code: String,
+    }
+}
+
+form! {
+    pub(crate) struct Reset {
+        code: String,
+        new: String,
+    }
+}
+
+form! {
+    pub(crate) struct Accept {
+        code: String,
+        password: String,
+    }
+}
+
+/// `POST /auth/email/token`: a session, as `POST /auth/token` makes one.
+pub(crate) async fn sign_in(app: App, Body(body): Body<SignIn>) -> Result<Response, ApiError> {
+    let code = read(&body.code)?;
+    let tx = app.db().begin(Purpose::Entry).await?;
+    let granted = code::spend(&tx, Kind::Link, &code.digest(), app.now()).await?.ok_or(Code::InvalidCode)?;
+    let user = granted.user_id.ok_or(Code::InvalidCode)?;
+    code::end_of_user(&tx, Kind::Link, &user).await?;
+    let login = user::login_of(&tx, &user).await?.filter(|login| login.is_active).ok_or(Code::InvalidCode)?;
+    session::let_in(&app, tx, &login, Way::Link, None, Code::InvalidCode).await
+}
+
+/// `POST /auth/reset`.
+pub(crate) async fn reset(app: App, route: &'static Route, Body(body): Body<Reset>) -> Result<Response, ApiError> {
+    set_password(&app, route, Kind::Reset, &body.code, &body.new).await
+}
+
+/// `POST /auth/invite`.
+pub(crate) async fn accept(app: App, route: &'static Route, Body(body): Body<Accept>) -> Result<Response, ApiError> {
+    set_password(&app, route, Kind::Invite, &body.code, &body.password).await
+}
+
+fn read(code: &str) -> Result<OneTimeCode, ApiError> {
+    OneTimeCode::parse(code.trim()).ok_or_else(|| Code::InvalidCode.into())
+}
+
+async fn set_password(
+    app: &App,
+    route: &'static Route,
+    kind: Kind,
+    code: &str,
+    password: &str,
+) -> Result<Response, ApiError> {
+    password::check_strength(password)?;
+    let code = read(code)?.digest();
+    // Seen early, so that nothing is hashed in vain; decided below.
+    code::find(app.db(), kind, &code, app.now()).await?.ok_or(Code::InvalidCode)?;
+    password::take_turn(app).await?;
+    // Before the transaction: nothing slow may happen under the write lock.
+    let hash = password::hash(password, app.chance())?;
+    let tx = app.db().begin(Purpose::Entry).await?;
+    let granted = code::spend(&tx, kind, &code, app.now()).await?.ok_or(Code::InvalidCode)?;
+    let (tenant, user) = (&granted.tenant_id, granted.user_id.as_ref().ok_or(Code::InvalidCode)?);
+    // The new password ends all other codes of the person's.
+    if !user::set_password(&tx, tenant, user.as_str(), &hash).await? {
+        return Err(Code::InvalidCode.into());
+    }
+    let ended = credential::revoke_sessions(&tx, user, None, app.now()).await?;
+    let after = json!({ "ended_sessions": ended });
+    let event = Event { action: route.audit.unwrap_or_default(), object: user.as_str(), before: Null, after };
+    audit::insert(&tx, &app.origin(tenant, Some(user)), &event).await?;
+    if kind == Kind::Reset {
+        mail::queue(app, &tx, (tenant, user), outbox::Kind::PasswordChanged, json!({ "by": null })).await?;
+    }
+    tx.commit().await?;
+    Ok(no_content())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+use common::{id::UserId, role::Role, secret::Chance};
+use service::testing::{Actor, TestApp, at_once};
+use store::db::Purpose;
+
+use super::*;
+use crate::router;
+
+const TOKEN: &str = "/auth/email/token";
+const RESET: &str = "/auth/reset";
+const INVITE: &str = "/auth/invite";
+const NEW: &str = "a quiet orbit of nine";
+
+async fn stage() -> (TestApp, Actor) {
+    let t = TestApp::new(router());
+    let tenant = t.tenant("main").await;
+    let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+    (t, ada)
+}
+
+/// Mints a code, as a message that carries one does.
+async fn code(t: &TestApp, kind: Kind, user: &UserId) -> String {
+    let code = OneTimeCode::generate(t.chance());
+    let tx = t.db().begin(Purpose::Durable).await.unwrap();
+    let tenant = user::login_of(&tx, user).await.unwrap().unwrap().tenant_id;
+    let (data, user) = (json!({}), Some(user));
+    let new = code::New { code: &code, kind, tenant: &tenant, user, agent: None, data: &data };
+    code::insert(&tx, &new, t.now()).await.unwrap();
+    tx.commit().await.unwrap();
+    code.reveal().to_owned()
+}
+
+/// The route of a kind and the body that spends a code of it.
+fn spending(kind: Kind, code: &str) -> (&'static str, serde_json::Value) {
+    match kind {
+        Kind::Link => (TOKEN, json!({ "code": code })),
+        Kind::Reset => (RESET, json!({ "code": code, "new": NEW })),
+        _ => (INVITE, json!({ "code": code, "password": NEW })),
+    }
+}
+
+const KINDS: [Kind; 3] = [Kind::Link, Kind::Reset, Kind::Invite];
+
+#[tokio::test]
+async fn a_link_signs_in_once_and_says_so_in_the_trail() {
+    let (t, ada) = stage().await;
+    let code = code(&t, Kind::Link, &ada.user).await;
+    let answer = t.nobody("POST", TOKEN, json!({ "code": format!(" {code}\n") })).await;
+    let signed_in = answer.is(200);
+    assert_eq!((&signed_in["email"], &signed_in["token_type"]), (&json!("ada@example.com"), &json!("bearer")));
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let row = "SELECT action || ' ' || after || ' ' || user_id FROM audit";
+    assert_eq!(t.texts(row).await, [format!("session.start {{\"way\":\"link\"}} {}", ada.user)]);
+    t.nobody("POST", TOKEN, json!({ "code": code })).await.refused(400, "invalid_code");
+    assert_eq!(t.number("SELECT count(*) FROM credentials").await, 2);
+}
+
+/// R92: a reset and an invitation set a password and sign nobody in; sessions end, and the trail says so without the code.
+#[tokio::test]
+async fn a_reset_sets_a_password_ends_sessions_and_signs_nobody_in() {
+    for kind in [Kind::Reset, Kind::Invite] {
+        let (t, ada) = stage().await;
+        let pat = t.credential(common::secret::Kind::Pat, &ada.tenant, &ada.user, None, "*", None).await;
+        let code = code(&t, kind, &ada.user).await;
+        let (path, body) = spending(kind, &code);
+        let answer = t.nobody("POST", path, body.clone()).await;
+        answer.is(204);
+        assert!(!answer.headers.contains_key("set-cookie"));
+        let live = "SELECT id FROM credentials WHERE revoked_at IS NULL";
+        assert_eq!(t.texts(live).await, [pat.credential.to_string()], "sessions alone");
+        let sign_in = json!({ "email": "ada@example.com", "password": NEW });
+        t.nobody("POST", "/auth/token", sign_in).await.is(200);
+        let action = if kind == Kind::Reset { "user.reset_password" } else { "user.accept_invite" };
+        assert_eq!(
+            t.texts("SELECT action || ' ' || after FROM audit").await[0],
+            format!("{action} {{\"ended_sessions\":1}}")
+        );
+        assert_eq!(
+            t.number(&format!("SELECT count(*) FROM audit WHERE after LIKE '%{code}%' OR before LIKE '%{code}%'"))
+                .await,
+            0
+        );
+        t.nobody("POST", path, body).await.refused(400, "invalid_code");
+    }
+}
+
+/// R92: a code opens one thing, ends by itself, and ends with whatever made it right.
+#[tokio::test]
+async fn a_code_is_useless_after_anything_that_makes_it_wrong() {
+    let ends = [
+        "UPDATE users SET deactivated_at = 1",
+        "UPDATE users SET deactivated_at = 1, deleted_at = 1",
+        "UPDATE users SET email = 'x@example.com', email_key = 'x@example.com'",
+        "UPDATE users SET password_hash = 'another'",
+        // And what went back to how it was does not bring it back.
+        "UPDATE users SET deactivated_at = 1; UPDATE users SET deactivated_at = NULL",
+        "UPDATE users SET password_hash = 'another'; UPDATE users SET password_hash = NULL",
+    ];
+    for kind in KINDS {
+        for sql in ends {
+            let (t, ada) = stage().await;
+            let code = code(&t, kind, &ada.user).await;
+            for sql in sql.split("; ") {
+                t.execute(sql).await.unwrap();
+            }
+            let (path, body) = spending(kind, &code);
+            t.nobody("POST", path, body).await.refused(400, "invalid_code");
+        }
+        // Its end, another kind's route, and another code of its kind that was used.
+        let (t, ada) = stage().await;
+        let (one, two) = (code(&t, kind, &ada.user).await, code(&t, kind, &ada.user).await);
+        for other in KINDS.into_iter().filter(|other| *other != kind) {
+            let (path, body) = spending(other, &one);
+            t.nobody("POST", path, body).await.refused(400, "invalid_code");
+        }
+        t.wait(kind.life());
+        let (path, body) = spending(kind, &one);
+        t.nobody("POST", path, body).await.refused(400, "invalid_code");
+        let three = code(&t, kind, &ada.user).await;
+        let four = code(&t, kind, &ada.user).await;
+        let (path, body) = spending(kind, &four);
+        assert!(t.nobody("POST", path, body).await.status.is_success());
+        for old in [one, two, three] {
+            let (path, body) = spending(kind, &old);
+            t.nobody("POST", path, body).await.refused(400, "invalid_code");
+        }
+        assert!(t.number("SELECT count(*) FROM credentials WHERE kind = 'session'").await <= 2);
+    }
+}
+
+/// R22: sixteen at once, one is let in.
+#[test]
+fn a_code_is_spent_once_by_sixteen_at_once() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for kind in KINDS {
+        let (t, ada) = runtime.block_on(stage());
+        let code = runtime.block_on(code(&t, kind, &ada.user));
+        let answers = at_once(16, async |_| {
+            let (path, body) = spending(kind, &code);
+            t.nobody("POST", path, body).await.status.as_u16()
+        });
+        assert_eq!(answers.iter().filter(|status| (200..300).contains(*status)).count(), 1, "{answers:?}");
+        let refused = |status: &&u16| matches!(**status, 400 | 429 | 503);
+        assert_eq!(answers.iter().filter(refused).count(), 15, "{answers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_weak_password_spends_nothing() {
+    let (t, ada) = stage().await;
+    let code = code(&t, Kind::Reset, &ada.user).await;
+    for weak in ["short", "password", &"x".repeat(257)] {
+        t.nobody("POST", RESET, json!({ "code": code, "new": weak })).await.refused(400, "weak_password");
+    }
+    t.nobody("POST", RESET, json!({ "code": code, "new": NEW })).await.is(204);
+}
+
+/// Nobody gets a hash computed with a code that is none.
+#[tokio::test]
+async fn what_is_no_code_is_refused_without_a_hash() {
+    let (t, _) = stage().await;
+    let unknown = OneTimeCode::generate(&Chance::seeded(77)).reveal().to_owned();
+    for code in ["", "x", "' OR 1 = 1 --", &unknown, &format!("{unknown}x")] {
+        for kind in KINDS {
+            let (path, body) = spending(kind, code);
+            t.nobody("POST", path, body).await.refused(400, "invalid_code");
+        }
+    }
+    t.nobody("POST", RESET, json!({ "code": unknown })).await.refused(422, "validation_error");
+    assert_eq!(t.number("SELECT count(*) FROM attempts").await, 0, "no hash was taken");
+    assert_eq!(t.number("SELECT count(*) FROM audit").await, 0);
+}

@@ -1,0 +1,104 @@
+//! Mails that somebody without a session asks for: `POST /auth/email/link` for a link to sign in, `POST /auth/forgot` for one to set a
+//! forgotten password.
+//!
+//! 1. What was sent alone decides about a refusal, and tries are counted by what was sent: by address and network, by address, by network.
+//! 2. The request is stored as it is. Nothing here looks at an account: a known and an unknown address are the same statements.
+//! 3. The worker, which is called after the answer, looks the account up and makes the mail, with a code that it mints then.
+
+use common::{
+    email,
+    error::{ApiError, Code},
+    secret::Digest,
+};
+use serde_json::{Value as Json, json};
+use service::{
+    app::App,
+    credential::own_base,
+    extract::Body,
+    form,
+    form::Nullable,
+    mail,
+    response::{Response, local, no_content},
+};
+use store::{
+    attempt,
+    mail_request::{self, New},
+    outbox::Kind,
+};
+
+use crate::bootstrap::is_slug;
+
+/// What may be asked for from one network for one address, for one address from anywhere, and from one network, each in so many seconds.
+/// Whoever gets mails that they did not ask for gets few; and an office behind one address may forget several passwords.
+const OF_ADDRESS_AND_NETWORK: (i64, i64) = (5, 600);
+const OF_ADDRESS: (i64, i64) = (10, 3_600);
+const OF_NETWORK: (i64, i64) = (30, 600);
+
+form! {
+    pub(crate) struct Link {
+        email: String,
+        tenant: Option<Nullable<String>>,
+        next: Option<Nullable<String>>,
+    }
+}
+
+form! {
+    pub(crate) struct Forgot {
+        email: String,
+        tenant: Option<Nullable<String>>,
+    }
+}
+
+/// `POST /auth/email/link`: 204 for every address.
+pub(crate) async fn link(app: App, Body(body): Body<Link>) -> Result<Response, ApiError> {
+    let next = body.next.and_then(|Nullable(next)| next);
+    let data = json!({ "next": local(next.as_deref().unwrap_or("/")) });
+    ask(&app, Kind::Link, &body.email, body.tenant, data).await
+}
+
+/// `POST /auth/forgot`: 204 for every address.
+pub(crate) async fn forgot(app: App, Body(body): Body<Forgot>) -> Result<Response, ApiError> {
+    ask(&app, Kind::Reset, &body.email, body.tenant, json!({})).await
+}
+
+async fn ask(
+    app: &App,
+    kind: Kind,
+    email: &str,
+    tenant: Option<Nullable<String>>,
+    mut data: Json,
+) -> Result<Response, ApiError> {
+    if app.settings().mail_provider.is_none() {
+        return Err(Code::MailDisabled.into());
+    }
+    let base = own_base(app).ok_or(Code::PublicUrlMissing)?;
+    let email = email::parse(email).ok_or(Code::InvalidEmail)?;
+    let tenant = tenant.and_then(|Nullable(slug)| slug);
+    if tenant.as_deref().is_some_and(|slug| !is_slug(slug)) {
+        return Err(Code::InvalidTenant.into());
+    }
+    let (key, network) = (email::key(&email), app.network());
+    for (parts, (most, seconds)) in [
+        (&["mail", "", &network], OF_NETWORK),
+        (&["mail", &key, &network], OF_ADDRESS_AND_NETWORK),
+        (&["mail", &key, ""], OF_ADDRESS),
+    ] as [(&[&str; 3], (i64, i64)); 3]
+    {
+        let asked = attempt::count(app.db(), &Digest::of_parts(parts), most, app.now(), seconds).await?;
+        if asked.count > most {
+            return Err(ApiError::from(Code::TooManyMails).retry_after(app.now().seconds_until(asked.ends_at)));
+        }
+    }
+    if let Some(members) = data.as_object_mut() {
+        members.insert("base".to_owned(), base.into());
+        members.insert("address".to_owned(), app.address().into());
+    }
+    let (address, request) = (app.address(), app.request_id());
+    let new = New { kind, tenant: tenant.as_deref(), email: &email, data: &data, address, request };
+    mail_request::insert(app.db(), &new, app.now()).await?;
+    mail::hurry(app);
+    Ok(no_content())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! `POST /operator/recover`: a way back for a tenant whose last admin cannot get in. It makes a new admin, or makes a user of the tenant an
+//! active admin; without a password the answer has a link, once, by which the person sets one.
+
+use common::{
+    email,
+    error::{ApiError, Code},
+    id::{NotificationId, TenantId, UserId},
+    role::Role,
+    route::Route,
+    text::text,
+    time::Timestamp,
+};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use serde_json::json;
+use service::{
+    app::App,
+    credential::own_base,
+    extract::Body,
+    form,
+    link::{self, Page},
+    response::{self, Response},
+};
+use store::{
+    audit::{self, Event},
+    credential,
+    db::{Purpose, Tx},
+    factor, notification, tenant,
+    user::{self, User},
+};
+
+use crate::{bootstrap::check_secret, password};
+
+form! {
+    pub(crate) struct Recover {
+        secret: String,
+        tenant: String,
+        email: String,
+        name: Option<String>,
+        password: Option<String>,
+    }
+}
+
+#[derive(Serialize)]
+struct Recovered {
+    user: User,
+    /// Null if the request had a password.
+    url: Option<String>,
+    expires_at: Option<Timestamp>,
+}
+
+/// The handler.
+pub(crate) async fn recover(app: App, route: &'static Route, Body(body): Body<Recover>) -> Result<Response, ApiError> {
+    check_secret(&app, &body.secret).await?;
+    let email = email::parse(&body.email).ok_or(Code::InvalidEmail)?;
+    let name = body.name.as_deref().map(|name| text("name", name, 64)).transpose()?;
+    let base = own_base(&app);
+    let hash = match &body.password {
+        None if base.is_none() => return Err(Code::PublicUrlMissing.into()),
+        None => None,
+        Some(password) => {
+            password::check_strength(password)?;
+            password::take_turn(&app).await?;
+            Some(password::hash(password, app.chance())?)
+        }
+    };
+    // An admin who frees room must get in when the database is full.
+    let tx = app.db().begin(Purpose::Entry).await?;
+    let tenant = tenant::find(&tx, Some(body.tenant.trim())).await?.ok_or(Code::TenantNotFound)?;
+    let known = user::find_login(&tx, Some(body.tenant.trim()), &email).await?;
+    let (id, before) = match &known {
+        Some(login) => {
+            let before = user::get(&tx, &tenant, login.id.as_str()).await?;
+            user::make_admin(&tx, &login.id, hash.as_deref()).await?;
+            (login.id.clone(), json!({ "role": before.role, "active": before.active }))
+        }
+        None => {
+            let missing = || ApiError::field("name", "is missing: no user of the tenant has this address");
+            (insert(&app, &tx, &tenant, (&email, &name.ok_or_else(missing)?), hash.as_deref()).await?, json!(null))
+        }
+    };
+    // Nor could the code of an app be had, perhaps.
+    let had_factor = factor::remove(&tx, &id).await?;
+    // Whoever is in the account now is not the admin who asked the operator.
+    let ended = credential::revoke_sessions(&tx, &id, None, app.now()).await?;
+    let page = if known.is_some() { Page::Reset } else { Page::Invite };
+    let link = match (base, &body.password) {
+        (Some(base), None) => Some(link::mint(&app, &tx, (&tenant, &id), page, (&base, "")).await?),
+        _ => None,
+    };
+    let user = user::get(&tx, &tenant, id.as_str()).await?;
+    let after = json!({ "email": user.email, "role": user.role, "active": true, "link": link.is_some(), "ended_sessions": ended, "factor_removed": had_factor });
+    let event = Event { action: route.audit.unwrap_or_default(), object: id.as_str(), before, after };
+    audit::insert(&tx, &app.origin(&tenant, None), &event).await?;
+    tell(&app, &tx, &tenant, &user).await?;
+    tx.commit().await?;
+    let (url, expires_at) = link.map(|link| (link.url, link.expires_at)).unzip();
+    let status = if known.is_some() { StatusCode::OK } else { StatusCode::CREATED };
+    let mut response = response::json(status, &Recovered { user, url, expires_at })?;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+async fn insert(
+    app: &App,
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    (email, name): (&str, &str),
+    password_hash: Option<&str>,
+) -> Result<UserId, ApiError> {
+    let id = UserId::generate(app.now(), app.chance());
+    let (role, created_at) = (Role::Admin, app.now());
+    let new = user::New { id: &id, tenant_id: tenant, email, name, role, password_hash, created_at };
+    if user::insert(tx, &new).await? { Ok(id) } else { Err(Code::EmailTaken.into()) }
+}
+
+/// The tenant's admins learn who is one of them now.
+async fn tell(app: &App, tx: &Tx<'_>, tenant: &TenantId, admin: &User) -> Result<(), ApiError> {
+    let body = format!("The operator of this server made {} an admin of your tenant.", admin.email);
+    for person in user::owner_and_admins(tx, tenant, &admin.id).await? {
+        let id = NotificationId::generate(app.now(), app.chance());
+        let text = ("The operator made an admin", body.as_str());
+        notification::insert_own(tx, &id, tenant, (&person.id, None), text, app.now()).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! Ways in for others: invitations, and links to set a new password. A link is in its answer once, and nothing is sent; a new user is
+//! invited by mail, where there is mail.
+
+use common::error::{ApiError, Code};
+use common::secret::Digest;
+use serde_json::{Value::Null, json};
+use service::{
+    app::App,
+    change::{Answer, Change, Write},
+    credential::own_base,
+    extract::{Body, Empty, Path},
+    link::{self, Page},
+    response::Response,
+};
+use store::{
+    attempt, outbox,
+    user::{self, User},
+};
+
+use crate::users::find;
+
+/// Invitations that one admin mails in an hour.
+const MOST: i64 = 100;
+/// The window, seconds.
+const WINDOW: i64 = 3_600;
+
+/// `POST /api/users/{id}/invite`: a link by which a user without a password sets one.
+pub(crate) async fn invite(change: Change<Body<Empty>>, Path(id): Path) -> Result<Response, ApiError> {
+    answer_with_link(change, &id, Page::Invite).await
+}
+
+/// `POST /api/users/{id}/reset-password`: a link by which another user sets a new password.
+pub(crate) async fn reset(change: Change<Body<Empty>>, Path(id): Path) -> Result<Response, ApiError> {
+    answer_with_link(change, &id, Page::Reset).await
+}
+
+async fn answer_with_link(change: Change<Body<Empty>>, id: &str, page: Page) -> Result<Response, ApiError> {
+    let base = own_base(&change.app);
+    change
+        .on(id, find, async |write, user, _| {
+            if !user.active {
+                return Err(Code::UserDeactivated.with("user", user.id.as_str()));
+            }
+            if page == Page::Reset && user.id == *write.caller.user_id() {
+                return Err(Code::OwnPassword.into());
+            }
+            if page == Page::Invite && user::password_hash(&write.tx, &user.id).await?.is_some() {
+                return Err(Code::AlreadyJoined.with("user", user.id.as_str()));
+            }
+            let base = base.ok_or(Code::PublicUrlMissing)?;
+            let whose = (write.caller.tenant_id(), &user.id);
+            let link = link::mint(write.app(), &write.tx, whose, page, (&base, "")).await?;
+            if page == Page::Reset {
+                let body = format!(
+                    "{} made a link by which a new password can be set for your account. If you did not ask for it, tell another admin of your tenant.",
+                    write.author()
+                );
+                write.tell(&user.id, "A link to set your password was made", &body).await?;
+            }
+            let after = json!({ "expires_at": link.expires_at });
+            Ok(Answer::ok(&link)?.with_secret().audited(&user.id, Null, after))
+        })
+        .await
+}
+
+/// How a new user gets in.
+pub(crate) enum Invitation {
+    /// Not by us: nobody asked for it.
+    None,
+    /// By mail, with this before every path.
+    Mail(String),
+    /// By a link that the admin has to hand over, since the server cannot mail one.
+    ByHand,
+}
+
+impl Invitation {
+    /// Decides it, and counts it where a mail is sent.
+    pub(crate) async fn decide(app: &App, admin: &str, is_asked: bool) -> Result<Self, ApiError> {
+        let (true, base) = (is_asked, own_base(app)) else { return Ok(Self::None) };
+        let Some(base) = base.filter(|_| app.settings().mail_provider.is_some()) else { return Ok(Self::ByHand) };
+        let sent =
+            attempt::count(app.db(), &Digest::of_parts(&["invitations", admin]), MOST, app.now(), WINDOW).await?;
+        if sent.count > MOST {
+            return Err(ApiError::from(Code::TooManyMails).retry_after(app.now().seconds_until(sent.ends_at)));
+        }
+        Ok(Self::Mail(base))
+    }
+
+    /// Queues the mail; answers with what the admin still has to do.
+    pub(crate) async fn send(&self, write: &Write<'_>, user: &User) -> Result<Vec<String>, ApiError> {
+        match self {
+            Self::None => Ok(Vec::new()),
+            Self::Mail(base) => {
+                write.mail(&user.id, outbox::Kind::Invite, json!({ "base": base, "name": user.name })).await?;
+                Ok(Vec::new())
+            }
+            Self::ByHand => Ok(vec![format!(
+                "No mail was sent: this server sends none, or does not know its own address. Get a link with POST /api/users/{}/invite, and hand it over.",
+                user.id
+            )]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

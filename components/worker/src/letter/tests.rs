@@ -1,0 +1,254 @@
+use common::{id::UserId, role::Role, secret::OneTimeCode};
+use serde_json::{Value::Null, json};
+use service::{
+    settings::Settings,
+    testing::{Actor, TestApp},
+};
+
+use super::*;
+use crate::{outbound::stub, with_neighbours};
+
+async fn stage(public_url: &'static str) -> (TestApp, Actor) {
+    let settings = Settings::read(|name| {
+        let value = match name {
+            "mail_provider" => "webhook",
+            "mail_host" => "mail.example",
+            "mail_from" => "no-reply@example.com",
+            "mail_token" => "t0ken",
+            "public_url" => public_url,
+            _ => return None,
+        };
+        Some(value.to_owned())
+    });
+    let t = TestApp::with(with_neighbours(), settings.unwrap());
+    let tenant = t.tenant("main").await;
+    let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+    (t, ada)
+}
+
+async fn queue(t: &TestApp, user: &UserId, kind: Kind, data: Json) {
+    t.execute(&format!(
+        "INSERT INTO outbox (id, tenant_id, user_id, kind, recipient, data, due_at, created_at)
+         SELECT 'out_' || hex(randomblob(8)), tenant_id, id, '{}', email, '{}', 0, 0 FROM users WHERE id = '{user}'",
+        kind.as_str(),
+        data.to_string().replace('\'', "''")
+    ))
+    .await
+    .unwrap();
+}
+
+/// Sends what is due; the subject, text and HTML of the one mail.
+async fn sent(t: &TestApp) -> [String; 3] {
+    t.nobody("POST", "/internal/tick", Null).await.is(204);
+    let mut sent = stub::sent();
+    assert_eq!(sent.len(), 1);
+    let body: Json = serde_json::from_str(sent.remove(0).body()).unwrap();
+    ["subject", "text", "html"].map(|name| body[name].as_str().unwrap().to_owned())
+}
+
+/// The code of a mail's link, which is the same in text and HTML.
+fn code(mail: &[String; 3], before: &str) -> String {
+    let [_, text, html] = mail;
+    let code = |text: &str| {
+        let at = text.find(before).unwrap_or_else(|| panic!("{before} is not in {text}")) + before.len();
+        text[at..].chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).collect::<String>()
+    };
+    assert_eq!(code(text), code(html));
+    code(text)
+}
+
+#[tokio::test]
+async fn a_link_is_minted_when_it_is_mailed_and_stored_as_a_digest() {
+    let (t, ada) = stage("https://accredit.example/acme").await;
+    let data = json!({ "address": "192.0.2.7", "base": "https://other.example", "next": "/agents?q=a&b" });
+    queue(&t, &ada.user, Kind::Link, data).await;
+    t.wait(3_600);
+    let mail = sent(&t).await;
+    let code = code(&mail, "https://accredit.example/acme/auth/email/verify?code=");
+    let [subject, text, html] = mail;
+    assert_eq!(subject, "Your link to sign in to Accredit");
+    assert_eq!(
+        text,
+        format!(
+            "Somebody asked from the address 192.0.2.7 to be signed in to Accredit at accredit.example/acme, tenant main as ada@example.com.\n\n\
+             Sign in:\nhttps://accredit.example/acme/auth/email/verify?code={code}&next=%2Fagents%3Fq%3Da%26b\n\n\
+             The link works once, until 2026-01-02 04:19 UTC.\n\n\
+             If this was not you, ignore this mail. Without the link nobody is signed in.\n\n\
+             -- \nAccredit at accredit.example/acme, tenant main\nhttps://accredit.example/acme\n"
+        )
+    );
+    assert!(html.contains("192.0.2.7") && html.contains("2026-01-02 04:19 UTC"), "{html}");
+    let digest: String =
+        OneTimeCode::parse(&code).unwrap().digest().bytes().iter().map(|b| format!("{b:02X}")).collect();
+    assert_eq!(
+        t.texts("SELECT hex(digest) || ' ' || kind || ' ' || user_id || ' ' || data FROM codes").await,
+        [format!("{digest} link {} {{}}", ada.user)]
+    );
+}
+
+/// Of a server without `public_url`, the loopback host that was asked is what links begin with.
+#[tokio::test]
+async fn each_link_leads_to_its_page() {
+    let (t, ada) = stage("").await;
+    for (kind, page, ends, subject) in [
+        (Kind::Link, "/auth/email/verify", "2026-01-02 03:19 UTC", "Your link to sign in to Accredit"),
+        (Kind::Reset, "/reset", "2026-01-03 03:04 UTC", "Set a new password for Accredit"),
+        (Kind::Invite, "/invite", "2026-01-09 03:04 UTC", "You are invited to Accredit"),
+    ] {
+        queue(&t, &ada.user, kind, json!({ "base": "http://127.0.0.1:3000", "name": "Ada", "by": "eve@example.com" }))
+            .await;
+        let mail = sent(&t).await;
+        code(&mail, &format!("http://127.0.0.1:3000{page}?code="));
+        assert_eq!(mail[0], subject);
+        assert!(mail[1].contains(&format!("works once, until {ends}.")), "{}", mail[1]);
+    }
+    assert_eq!(t.number("SELECT count(DISTINCT kind) FROM codes").await, 3);
+    queue(&t, &ada.user, Kind::Reset, json!({})).await;
+    t.nobody("POST", "/internal/tick", Null).await.is(204);
+    assert_eq!(
+        t.texts("SELECT state || ' ' || last_error FROM outbox WHERE state <> 'sent'").await,
+        ["dead without public_url a link leads nowhere"]
+    );
+}
+
+/// R95: every kind says what happened, from where, for whom and on which instance, and what to do if it was not the reader; as text and
+/// as HTML, in which no text is markup and nothing is of another place.
+#[tokio::test]
+async fn every_mail_is_whole_in_text_and_in_html() {
+    let hostile = "<img src=x onerror=alert(1)>\"'&";
+    let (t, ada) = stage("https://accredit.example").await;
+    for kind in [
+        Kind::FactorRemoved,
+        Kind::Invite,
+        Kind::Leak,
+        Kind::Link,
+        Kind::PasswordChanged,
+        Kind::Reset,
+        Kind::RoleLowered,
+        Kind::Test,
+    ] {
+        for by in [json!("eve@example.com"), Null] {
+            let data = json!({
+                "by": by, "address": "192.0.2.7", "name": hostile, "whose": hostile, "prefix": "acr_agt_0", "text": hostile,
+                "was": "admin", "now": "viewer", "next": hostile,
+            });
+            queue(&t, &ada.user, kind, data).await;
+            let [subject, text, html] = sent(&t).await;
+            assert!(!subject.is_empty() && subject.chars().count() <= 60, "{subject}");
+            assert!(
+                text.ends_with("-- \nAccredit at accredit.example, tenant main\nhttps://accredit.example\n"),
+                "{text}"
+            );
+            assert!(html.starts_with("<!doctype html>") && html.trim_end().ends_with("</html>"), "{html}");
+            assert!(html.contains("Accredit at accredit.example, tenant main"), "{html}");
+            assert!(!html.contains(hostile) && !html.contains("<img") && !html.contains("<script"), "{html}");
+            // Nothing is fetched to show it: the only addresses are those of links to the instance.
+            for other in ["src=\"", "url(", "<link", "@import", "background="] {
+                assert!(!html.contains(other), "{other} in {html}");
+            }
+            for link in html.split("href=\"").skip(1) {
+                assert!(link.starts_with("https://accredit.example"), "{link}");
+            }
+            if !matches!(kind, Kind::Leak | Kind::Test) {
+                for part in [text.as_str(), html.as_str()] {
+                    assert!(part.contains("ada@example.com") && part.contains("192.0.2.7"), "{kind:?}: {part}");
+                    assert!(
+                        part.contains("f this was not you") || part.contains("f not,") || part.contains("f you d"),
+                        "{part}"
+                    );
+                    let has_author =
+                        matches!(kind, Kind::Link | Kind::Reset) || by.is_null() || part.contains("eve@example.com");
+                    assert!(has_author, "{kind:?}: {part}");
+                }
+            }
+            assert!(html.matches("display:inline-block").count() <= 1, "at most one button");
+        }
+    }
+}
+
+/// R92: no code is minted for an account that may not use it, or sent to an address that is not its own any more.
+#[tokio::test]
+async fn nothing_is_minted_for_an_account_that_changed() {
+    for (sql, kind, state) in [
+        ("UPDATE users SET deactivated_at = 1", Kind::Reset, "dead the account is not active"),
+        ("UPDATE users SET deactivated_at = 1, deleted_at = 1", Kind::Link, "dead the account is not active"),
+        ("UPDATE users SET email = 'new@example.com'", Kind::Link, "due the account has another address"),
+        ("UPDATE users SET password_hash = 'x'", Kind::Invite, "dead the account has a password already"),
+    ] {
+        let (t, ada) = stage("https://accredit.example").await;
+        queue(&t, &ada.user, kind, json!({})).await;
+        t.execute(sql).await.unwrap();
+        t.nobody("POST", "/internal/tick", Null).await.is(204);
+        assert!(stub::sent().is_empty());
+        assert_eq!(t.texts("SELECT state || ' ' || last_error FROM outbox").await, [state]);
+        assert_eq!(t.number("SELECT count(*) FROM codes").await, 0);
+    }
+}
+
+/// A provider that knows a key refuses another text under it: a mail with a code has another one in each try.
+#[tokio::test]
+async fn each_try_of_a_mail_with_a_code_is_a_mail_of_its_own() {
+    let (t, ada) = stage("https://accredit.example").await;
+    queue(&t, &ada.user, Kind::Reset, json!({})).await;
+    queue(&t, &ada.user, Kind::Test, json!({})).await;
+    stub::will_answer(&[Ok((500, "")), Ok((500, ""))]);
+    for _ in 0..2 {
+        t.nobody("POST", "/internal/tick", Null).await.is(204);
+        t.wait(60);
+    }
+    let sent = stub::sent();
+    let keys = |subject: &str| {
+        let of = sent.iter().filter(|sent| sent.body().contains(subject));
+        of.map(|sent| sent.headers()["idempotency-key"].to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let (reset, test) = (keys("Set a new password for"), keys("Mail from Accredit works"));
+    assert!(reset[0].ends_with("-1") && reset[1].ends_with("-2") && reset.len() == 2, "{reset:?}");
+    assert!(test[0] == test[1] && test.len() == 2, "{test:?}");
+    assert_eq!(t.number("SELECT count(*) FROM codes").await, 2, "either may have arrived");
+}
+
+/// R24: a request for a mail becomes one where its address has an active account, and nothing where it has none.
+#[tokio::test]
+async fn requests_are_settled_by_the_accounts_that_they_name() {
+    let (t, ada) = stage("https://accredit.example").await;
+    t.user(&ada.tenant, "idle@example.com", Role::Member).await;
+    t.execute("UPDATE users SET deactivated_at = 1 WHERE email_key = 'idle@example.com'").await.unwrap();
+    let other = t.tenant("other").await;
+    let eve = t.user(&other, "ada@example.com", Role::Member).await;
+    let ask = async |kind: &str, tenant: &str, email: &str, age: i64| {
+        t.execute(&format!(
+            "INSERT INTO mail_requests (kind, tenant, email_key, data, address, request_id, created_at)
+             VALUES ('{kind}', {tenant}, '{email}', '{{\"address\": \"192.0.2.7\"}}', '192.0.2.7', 'req_x', {})",
+            t.now().plus_seconds(-age).millis()
+        ))
+        .await
+        .unwrap();
+    };
+    ask("link", "NULL", "ada@example.com", 0).await;
+    ask("reset", "'other'", "ada@example.com", 0).await;
+    ask("reset", "'nowhere'", "ada@example.com", 0).await;
+    ask("link", "'main'", "idle@example.com", 0).await;
+    ask("link", "'main'", "nobody@example.com", 0).await;
+    ask("link", "'main'", "ada@example.com", 3_600).await;
+    t.nobody("POST", "/internal/tick", Null).await.is(204);
+    assert_eq!(stub::sent().len(), 2);
+    assert_eq!(
+        t.texts("SELECT kind || ' ' || user_id FROM outbox ORDER BY kind").await,
+        [format!("link {}", ada.user), format!("reset {}", eve.user)]
+    );
+    assert_eq!(t.number("SELECT count(*) FROM mail_requests").await, 0);
+    assert_eq!(
+        t.texts("SELECT action || ' ' || object_id || ' ' || address || ' ' || request_id FROM audit WHERE user_id IS NULL ORDER BY action").await,
+        [format!("session.link {} 192.0.2.7 req_x", ada.user), format!("user.forgot_password {} 192.0.2.7 req_x", eve.user)]
+    );
+}
+
+/// The call that follows a change may come within a second of the last tick: the mail does not wait for the next one.
+#[tokio::test]
+async fn a_mail_that_is_queued_after_a_tick_is_sent_in_the_same_second() {
+    let (t, ada) = stage("https://accredit.example").await;
+    t.nobody("POST", "/internal/tick", Null).await.is(204);
+    queue(&t, &ada.user, Kind::PasswordChanged, json!({})).await;
+    let [subject, ..] = sent(&t).await;
+    assert_eq!(subject, "Your password was changed");
+}

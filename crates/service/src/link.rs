@@ -1,0 +1,76 @@
+//! Links that open something once: each has a one-time code, which only its page's form spends.
+
+use common::{
+    error::ApiError,
+    id::{TenantId, UserId},
+    secret::OneTimeCode,
+    time::Timestamp,
+};
+use form_urlencoded::Serializer;
+use serde::Serialize;
+use serde_json::json;
+use store::{
+    code::{self, Kind},
+    db::Tx,
+};
+
+use crate::app::App;
+
+/// A link, for the one message or answer that has it.
+#[derive(Serialize)]
+pub struct Link {
+    /// The whole address of the page, with the code.
+    pub url: String,
+    /// When the code ends.
+    pub expires_at: Timestamp,
+}
+
+/// The page that a link leads to, whose form spends its code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// Sets the first password.
+    Invite,
+    /// Sets a new password.
+    Reset,
+    /// Signs in.
+    SignIn,
+}
+
+impl Page {
+    /// What its code is for.
+    const fn kind(self) -> Kind {
+        match self {
+            Self::Invite => Kind::Invite,
+            Self::Reset => Kind::Reset,
+            Self::SignIn => Kind::Link,
+        }
+    }
+
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Invite => "/invite",
+            Self::Reset => "/reset",
+            Self::SignIn => "/auth/email/verify",
+        }
+    }
+}
+
+/// Mints a code for a person, now, and makes the link that has it. `base` is what comes before every path
+/// ([`crate::credential::own_base`]); `next`, a local path, is where a sign-in leads.
+pub async fn mint(
+    app: &App,
+    tx: &Tx<'_>,
+    (tenant, user): (&TenantId, &UserId),
+    page: Page,
+    (base, next): (&str, &str),
+) -> Result<Link, ApiError> {
+    let code = OneTimeCode::generate(app.chance());
+    let new = code::New { code: &code, kind: page.kind(), tenant, user: Some(user), agent: None, data: &json!({}) };
+    let expires_at = code::insert(tx, &new, app.clock().now()).await?;
+    let mut query = Serializer::new(String::new());
+    query.append_pair("code", code.reveal());
+    if !next.is_empty() {
+        query.append_pair("next", next);
+    }
+    Ok(Link { url: format!("{base}{}?{}", page.path(), query.finish()), expires_at })
+}

@@ -1,0 +1,60 @@
+//! Mail that a change leaves behind: it is queued in the change's transaction, and the component that sends mail is called once the answer
+//! is decided.
+
+use std::{future::Future, pin::Pin};
+
+use common::{
+    error::ApiError,
+    id::{TenantId, UserId},
+};
+use serde_json::{Value as Json, json};
+use store::{
+    db::Tx,
+    outbox::{self, Kind},
+    user,
+};
+
+use crate::app::App;
+
+/// Queues a mail to a person of the tenant, in the transaction of what it tells of, and has it sent after the answer. Its data is an
+/// object without secrets; the address of the request goes with it. `false`: this server sends no mail, or the account is not active.
+pub async fn queue(
+    app: &App,
+    tx: &Tx<'_>,
+    (tenant, user): (&TenantId, &UserId),
+    kind: Kind,
+    mut data: Json,
+) -> Result<bool, ApiError> {
+    if app.settings().mail_provider.is_none() {
+        return Ok(false);
+    }
+    let Some(person) = user::find(tx, tenant, user.as_str()).await?.filter(|person| person.active) else {
+        return Ok(false);
+    };
+    if let Some(members) = data.as_object_mut() {
+        members.insert("address".to_owned(), json!(app.address()));
+    }
+    let mail = outbox::New { tenant, user, recipient: &person.email, kind, data: &data };
+    outbox::queue(tx, &mail, app.chance(), app.now()).await?;
+    hurry(app);
+    Ok(true)
+}
+
+/// Has the worker called after the answer, since something waits to be sent. The tick finds it too: a call that fails costs only time.
+pub fn hurry(app: &App) {
+    app.mark_urgent(wake);
+}
+
+/// The call. A component has the import for it only if it marks something as urgent.
+fn wake(app: App) -> Pin<Box<dyn Future<Output = ()>>> {
+    Box::pin(async move {
+        #[cfg(target_family = "wasm")]
+        match spin_sdk::http::post("http://worker.spin.internal/internal/tick", "").await {
+            Ok(answer) if answer.status().is_success() => {}
+            Ok(answer) => crate::app::log(app.request_id(), "calling the worker", &answer.status().to_string()),
+            Err(error) => crate::app::log(app.request_id(), "calling the worker", &format!("{error:?}")),
+        }
+        // Natively there is no other component.
+        drop(app);
+    })
+}
