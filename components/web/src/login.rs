@@ -25,7 +25,8 @@ struct LoginPage {
     tenant: String,
     /// Whether the form for a password is there.
     has_password: bool,
-    has_mail: bool,
+    /// Whether a link can be mailed.
+    has_link: bool,
     /// The site has no address that a session could be kept for.
     is_unsafe: bool,
 }
@@ -53,14 +54,15 @@ pub(crate) async fn show_login(app: &App, typed: &Form, refusal: Option<Refusal>
     let ways = Api::without_session(app).get(route::WAYS, &[], &[]).await.unwrap_or_default();
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let token = FormToken::of(app);
+    let allows = |way: &str| ways.is_null() || ways.words("ways").contains(&way) || !typed.text("tenant").is_empty();
     let page = LoginPage {
         frame: Frame::new(app, "Sign in", refusal.map(Note::from)),
         csrf: token.text.clone(),
         next: local(typed.text("next")).to_owned(),
         email: typed.text("email").to_owned(),
         tenant: typed.text("tenant").to_owned(),
-        has_password: ways.is_null() || ways.words("ways").contains(&"password") || !typed.text("tenant").is_empty(),
-        has_mail: app.settings().mail_provider.is_some(),
+        has_password: allows("password"),
+        has_link: app.settings().mail_provider.is_some() && allows("link"),
         is_unsafe: credential::cookie_name(app).is_none(),
     };
     Ok(token.set(write_with(&page, status)?))
