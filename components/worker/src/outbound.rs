@@ -1,4 +1,4 @@
-//! Requests to other servers. Only this component sends any; the manifest says to which hosts.
+//! Requests to other servers. Only this component sends any: to the mail provider, and to URLs that `common::url::check_outbound` let pass.
 //!
 //! The host resolves names and refuses private addresses. This module bounds how long a request may take, ten seconds in all, and how
 //! much of an answer is read. A redirect is an answer like any other and is not followed.
@@ -9,7 +9,7 @@ use http::Request;
 pub(crate) struct Answer {
     /// The status.
     pub(crate) status: u16,
-    /// The beginning of the body, at most 4 KiB; empty when the request was a success.
+    /// The beginning of the body, at most 4 KiB; what did not come in time is left out.
     pub(crate) body: Vec<u8>,
 }
 
@@ -18,7 +18,10 @@ pub(crate) use wasm::send;
 
 #[cfg(target_family = "wasm")]
 mod wasm {
+    use std::{pin::pin, time::Duration};
+
     use bytes::Bytes;
+    use futures_util::future::{Either, select};
     use http_body_util::BodyExt;
     use spin_sdk::{
         http::FullBody,
@@ -29,32 +32,49 @@ mod wasm {
 
     /// Bytes of a body that are read at most.
     const MOST_READ: usize = 4 * 1024;
-    /// Nanoseconds until the connection stands, until the answer begins, and until its body does. Together they bound a request, since
-    /// only the first piece of a body is waited for.
+    /// Nanoseconds until the connection stands, and until the answer begins.
     const CONNECT: u64 = 3_000_000_000;
     const FIRST_BYTE: u64 = 5_000_000_000;
-    const BODY: u64 = 2_000_000_000;
+    /// Until no more of the body is waited for. Together they bound a request.
+    const BODY: Duration = Duration::from_secs(2);
+    /// Until a request is given up, on a host that does not support the bounds above.
+    const ALL: Duration = Duration::from_secs(10);
 
     /// Sends a request. `Err` says in a few words why there was no answer.
     pub(crate) async fn send(request: Request<String>) -> Result<Answer, String> {
+        within(ALL, exchange(request)).await.unwrap_or_else(|| Err("the time was over".to_owned()))
+    }
+
+    async fn exchange(request: Request<String>) -> Result<Answer, String> {
         let options = RequestOptions::new();
         // A host that does not support these bounds has its own.
         drop(options.set_connect_timeout(Some(CONNECT)));
         drop(options.set_first_byte_timeout(Some(FIRST_BYTE)));
-        drop(options.set_between_bytes_timeout(Some(BODY)));
         let mut request = request.map(|body| FullBody::new(Bytes::from(body)));
         request.extensions_mut().insert(RequestOptionsExtension(options));
         let response =
             spin_sdk::http::send(request).await.map_err(|error| format!("{error:?}").replace("ErrorCode::", ""))?;
-        let status = response.status();
-        let mut body = Vec::new();
-        if !status.is_success()
-            && let Some(Ok(piece)) = response.into_body().frame().await
-            && let Ok(bytes) = piece.into_data()
-        {
-            body.extend(bytes.iter().take(MOST_READ));
+        let status = response.status().as_u16();
+        let (mut body, mut rest) = (Vec::new(), response.into_body());
+        let reading = async {
+            while body.len() < MOST_READ
+                && let Some(Ok(piece)) = rest.frame().await
+            {
+                let bytes = piece.into_data().unwrap_or_default();
+                body.extend(bytes.iter().take(MOST_READ - body.len()));
+            }
+        };
+        // What has come by then is kept.
+        within(BODY, reading).await;
+        Ok(Answer { status, body })
+    }
+
+    /// The outcome, if it is there in time.
+    async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
+        match select(pin!(work), pin!(spin_sdk::time::sleep(time))).await {
+            Either::Left((done, _)) => Some(done),
+            Either::Right(_) => None,
         }
-        Ok(Answer { status: status.as_u16(), body })
     }
 }
 

@@ -176,6 +176,9 @@ errors! {
     InvalidEnrolmentCode 400 "invalid_enrolment_code": "This enrolment code is unknown, used or expired, or whoever made it may not issue the agent's token any more.",
         "Get a new code: the agent's owner makes one with POST /api/agents/{name}/enrolment. It works once, for 15 minutes.",
         page: "/docs/agents/concepts/enrolment";
+    InvalidOutboundUrl 400 "invalid_outbound_url": "This server does not call this URL.",
+        "Send {field} as a whole https URL of at most 2000 characters, without a user name, a dot behind the host, or a fragment after #.",
+        page: "/docs/agents/concepts/probes#hosts";
     InvalidEvent 400 "invalid_event": "This is not the id of one of your events.",
         "Send the id of an event that GET /api/agents/me/inbox returned, such as evt_0000000000000042.",
         page: "/docs/agents/concepts/inbox";
@@ -276,6 +279,9 @@ errors! {
         "Let the agent write to its log. To tell the agent something, send POST /api/agents/{agent}/messages {{\"text\": \"…\"}}.",
         agent: "Send the same body to POST /api/agents/me/logs, which is your own log.",
         page: "/docs/agents/concepts/lifecycle#logs";
+    HostNotAllowed 403 "host_not_allowed": "The operator of this server has not allowed requests to this host.",
+        "Ask the operator to add {host} to the variable outbound_hosts, or send a URL of a host that is on it.",
+        page: "/docs/agents/concepts/probes#hosts";
     AlreadyBootstrapped 403 "already_bootstrapped": "This server already has its first tenant and admin.",
         "Sign in with POST /auth/token, or ask your admin for an account.";
     WrongOperatorSecret 403 "wrong_operator_secret": "The operator secret is wrong.",

@@ -1,5 +1,9 @@
 //! URLs that callers and operators send, by one set of rules: absolute, of http or https, without a user part.
 
+mod outbound;
+
+pub use outbound::{OutboundHosts, check_outbound};
+
 /// A URL, taken apart. It has no user name and no password: what stands before an `@` looks like the host that a reader trusts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Url<'a> {
@@ -45,7 +49,7 @@ impl<'a> Url<'a> {
         let last = self.host.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
         // A last label that begins with a digit makes the whole an address, in decimal, octal or hexadecimal.
         let is_address = self.host.starts_with('[') || last.starts_with(|c: char| c.is_ascii_digit());
-        let private = ["localhost", "local", "internal", "lan", "home", "corp", "intranet", "test", "invalid", "arpa"];
+        let private = ["localhost", "local", "internal", "lan", "home", "corp", "intranet", "test", "invalid", "arpa", "alt"];
         self.host.contains('.') && !is_address && !private.contains(&last.as_str())
     }
 }

@@ -3,7 +3,7 @@
 use common::{
     email,
     secret::{Digest, Key},
-    url::is_label,
+    url::{OutboundHosts, is_label},
     vault::Vault,
 };
 use store::{audit::chain, usage::Quotas};
@@ -38,6 +38,8 @@ pub struct Settings {
     pub mail_provider: Option<Provider>,
     /// How mail is sent; known to the component that sends it.
     pub mail: Option<Mail>,
+    /// The hosts that webhooks and probes may call; unset: none.
+    pub outbound_hosts: OutboundHosts,
 }
 
 impl Default for Settings {
@@ -53,6 +55,7 @@ impl Default for Settings {
             quotas: default_quotas(DEFAULT_MIB),
             mail_provider: None,
             mail: None,
+            outbound_hosts: OutboundHosts::default(),
         }
     }
 }
@@ -240,6 +243,7 @@ impl Settings {
                 Some(provider) => mail(provider, &given)?,
             },
             mail_provider,
+            outbound_hosts: OutboundHosts::parse(&get("outbound_hosts").unwrap_or_default()).ok_or("outbound_hosts")?,
         })
     }
 
@@ -263,6 +267,7 @@ pub const NAMES: &[&str] = &[
     "mail_host",
     "mail_from",
     "mail_token",
+    "outbound_hosts",
 ];
 
 #[cfg(test)]
@@ -278,6 +283,7 @@ mod tests {
             assert!(settings.audit_keys.is_empty());
             assert!(settings.vault.seal("a", &[], "b", &common::secret::Chance::seeded(1)).is_err());
             assert!(settings.mail.is_none() && settings.mail_provider.is_none());
+            assert_eq!(settings.outbound_hosts, OutboundHosts::default());
             assert!(settings.trusted_proxies.is_empty() && settings.database_max_mib == Some(DEFAULT_MIB));
         }
     }
@@ -301,6 +307,7 @@ mod tests {
             ("quotas", "mib=many"),
             ("secrets_key", "a text of less than 32 characters"),
             ("secrets_key", "0123456789abcdef0123456789abcdef,short"),
+            ("outbound_hosts", "https://api.example.com"),
         ] {
             let read = Settings::read(|asked| (asked == name).then(|| value.to_owned()));
             assert_eq!(read.err(), Some(name), "{value}");
