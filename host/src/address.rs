@@ -151,10 +151,22 @@ mod tests {
             "::127.0.0.1",
             "::ffff:127.0.0.1",
             "::ffff:10.0.0.1",
+            "::a9fe:a9fe",
+            "::ffff:169.254.169.254",
+            "::ffff:a9fe:a9fe",
+            "::ffff:100.100.100.200",
             "64:ff9b::a00:1",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b::169.254.169.254",
             "64:ff9b:1::1",
+            "64:ff9b:1::a9fe:a9fe",
             "2002:7f00:1::1",
             "2002:a9fe:a9fe::",
+            "2002:c0a8:101:1::1",
+            "2002:6464:64c8::1",
+            "2001:0:7f00:1::",
+            "2001:20::1",
+            "5f00::1",
             "fc00::1",
             "fd00:ec2::254",
             "fe80::1",
@@ -184,6 +196,16 @@ mod tests {
         ] {
             assert!(is_public(address.parse().unwrap()), "{address}");
         }
+    }
+
+    /// R49: a second answer of the resolver gains nothing: the addresses that were checked are those that are connected to, and one that is
+    /// private does not ride with one that is public.
+    #[test]
+    fn of_several_addresses_only_the_public_ones_are_kept() {
+        let all = ["93.184.216.34", "127.0.0.1", "::1", "::ffff:10.0.0.1", "2606:4700::1111", "169.254.169.254"];
+        let all = all.map(|ip| SocketAddr::new(ip.parse().unwrap(), 443));
+        let kept = Filter::default().keep("rebind.example", 443, all.into_iter());
+        assert_eq!(kept, [all[0], all[4]]);
     }
 
     #[test]

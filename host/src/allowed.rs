@@ -2,6 +2,9 @@
 //!
 //! An entry is `scheme://host[:port]`. The scheme may be `*`. The host may be `*`, `*.domain`, `self`, a network or a
 //! literal. The port may be `*` or a range `80..90` (without its end); if it is missing, it is the scheme's default port.
+//!
+//! What stays inside of the application is named by an entry of its own: no wildcard for the network grants it. Components trust what
+//! other components tell them, and a component that calls URLs of others' choice must not speak to them.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -9,6 +12,9 @@ use std::ops::Range;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::address::Network;
+
+/// What the names of components end with (service chaining).
+const COMPONENTS: &str = ".spin.internal";
 
 /// The entries of one component, their templates filled in.
 #[derive(Debug, Default)]
@@ -53,7 +59,7 @@ impl AllowedHosts {
     /// Whether requests to the application itself (by path alone, or `http://self.alt`) are allowed.
     pub(crate) fn allow_self(&self) -> bool {
         let is_http = |entry: &AllowedHost| entry.allows_scheme("http") || entry.allows_scheme("https");
-        self.0.iter().any(|entry| is_http(entry) && matches!(entry.host, Host::Any | Host::ToSelf))
+        self.0.iter().any(|entry| is_http(entry) && entry.host == Host::ToSelf)
     }
 }
 
@@ -115,8 +121,11 @@ impl Host {
     /// Whether this entry's host covers a literal one.
     fn covers(&self, literal: &Self) -> bool {
         match (self, literal) {
+            (Self::Any, Self::Name(name)) => !name.ends_with(COMPONENTS),
             (Self::Any, _) => true,
-            (Self::Below(suffix), Self::Name(name)) => name.ends_with(suffix.as_str()),
+            (Self::Below(suffix), Self::Name(name)) => {
+                name.ends_with(suffix.as_str()) && (suffix == COMPONENTS || !name.ends_with(COMPONENTS))
+            }
             (Self::Network(network), Self::Address(address)) => network.contains(*address),
             (Self::ToSelf, _) => false,
             (entry, literal) => entry == literal,
@@ -180,6 +189,19 @@ mod tests {
         assert!(allowed.allow_self());
         assert!(!allowed.allow("http", "self", 80));
         assert!(!AllowedHosts::parse(&["http://example.com".to_owned()]).unwrap().allow_self());
+    }
+
+    /// R49: a component that may call every host may not call the other components, which believe what it says of its caller.
+    #[test]
+    fn no_wildcard_of_the_network_leads_inside() {
+        for entry in ["https://*:*", "*://*:*", "*://*.internal:*"] {
+            for (scheme, port) in [("http", 80), ("https", 443)] {
+                assert!(!allows(entry, scheme, "auth.spin.internal", port), "{entry}");
+                assert!(!allows(entry, scheme, "AUTH.Spin.Internal", port), "{entry}");
+            }
+            assert!(!AllowedHosts::parse(&[entry.to_owned()]).unwrap().allow_self(), "{entry}");
+        }
+        assert!(allows("http://*.spin.internal", "http", "auth.spin.internal", 80));
     }
 
     #[test]

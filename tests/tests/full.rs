@@ -77,7 +77,11 @@ impl Site {
 
 #[test]
 fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
-    let server = Server::settings().variable("database_max_mib", "2").variable("secrets_key", &"k".repeat(40)).start();
+    let server = Server::settings()
+        .variable("database_max_mib", "2")
+        .variable("secrets_key", "a-key-of-the-operator-that-is-long-enough")
+        .variable("outbound_hosts", "localhost:1")
+        .start();
     let admin = server.bootstrap();
     let mut site = Site { server, admin: admin.clone(), asked: BTreeSet::new() };
     let server = &site.server;
@@ -135,6 +139,11 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     admin.post("/api/scopes/custom", &json!({ "name": "x.crm.read", "description": "d" })).is(201);
     let preset = |scope: &[&str]| json!({ "scope": scope });
     admin.call("PUT", "/api/presets/own", &[], Some(preset(&["agents.*"]).to_string().as_bytes())).is(200);
+    admin.call("PUT", "/api/presets/unused", &[], Some(preset(&["agents.*"]).to_string().as_bytes())).is(200);
+    let secrets = json!({ "secrets": { "KEPT": "x", "LOST": "x" } });
+    admin.call("PUT", "/api/agents/scout/secrets", &[], Some(secrets.to_string().as_bytes())).is(200);
+    let probe = |name: &str| json!({ "name": name, "url": "https://localhost:1/", "secret": "KEPT" });
+    let probe_id = text(&admin.post("/api/agents/scout/probes", &probe("kept")).is(201)["id"]).to_owned();
     scout.client.post("/api/ui/notify", &json!({ "title": "t", "body": "b" })).is(201);
     let notified = text(&admin.get("/api/notifications").is(200)["items"][0]["id"]).to_owned();
     let event = admin.post("/api/agents/scout/messages", &json!({ "text": "hi" })).is(201);
@@ -234,6 +243,21 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         ("POST /api/access-requests/{id}/approve", admin, format!("{open}/approve"), &empty),
         ("PUT /api/presets/{name}", admin, "/api/presets/own".to_owned(), &preset(&["agents.*", "ui.notify"])),
         ("PUT /api/presets/{name}", admin, "/api/presets/another".to_owned(), &preset(&["agents.read"])),
+        ("DELETE /api/presets/{name}", admin, "/api/presets/unused".to_owned(), &nothing),
+        (
+            "PUT /api/agents/{name}/secrets",
+            admin,
+            "/api/agents/scout/secrets".to_owned(),
+            &json!({ "secrets": { "MORE": "x" } }),
+        ),
+        (
+            "PUT /api/agents/{name}/secrets/{key}",
+            admin,
+            "/api/agents/scout/secrets/KEPT".to_owned(),
+            &json!({ "value": "y" }),
+        ),
+        ("POST /api/agents/{name}/probes", admin, "/api/agents/scout/probes".to_owned(), &probe("more")),
+        ("POST /api/agents/{name}/probes/{id}/run", admin, format!("/api/agents/scout/probes/{probe_id}/run"), &empty),
         ("POST /api/agents/{name}/token/issue", admin, "/api/agents/other/token/issue".to_owned(), &empty),
         ("POST /api/agents/{name}/enrolment", admin, "/api/agents/other/enrolment".to_owned(), &empty),
         (
@@ -333,6 +357,8 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         ("POST /api/agents/{name}/stop", admin, "/api/agents/other/stop".to_owned(), &nothing),
         ("POST /api/agents/bulk/pause", admin, "/api/agents/bulk/pause".to_owned(), &json!({ "names": ["third"] })),
         ("POST /api/agents/bulk/stop", admin, "/api/agents/bulk/stop".to_owned(), &json!({ "names": ["third"] })),
+        ("DELETE /api/agents/{name}/secrets/{key}", admin, "/api/agents/scout/secrets/LOST".to_owned(), &nothing),
+        ("DELETE /api/agents/{name}/probes/{id}", admin, format!("/api/agents/scout/probes/{probe_id}"), &nothing),
         ("POST /api/agents/me/heartbeat", &scout.client, "/api/agents/me/heartbeat".to_owned(), &empty),
         (
             "POST /api/agents/me/inbox/ack",

@@ -15,23 +15,27 @@ use common::{
     text::{prose, text, within},
     url::Url,
 };
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 use service::{
+    app::App,
     caller::Caller,
     change::Write,
     form,
-    form::Nullable,
+    form::{Nullable, nested},
     mint::{self, RequestedScope},
 };
 use store::{
     agent::{self, Agent, archived::Archived, tree},
     db::Rows,
+    preset::Preset,
 };
 
 /// The most labels of an agent.
 const LABELS: usize = 32;
 /// Characters of a description.
 const DESCRIPTION: usize = 2_000;
+/// Bytes of `compute`, written.
+const COMPUTE: usize = 4 * 1024;
 /// Characters of a display name, a runtime, a model.
 const NAME: usize = 64;
 
@@ -43,6 +47,8 @@ form! {
         runtime: Option<Nullable<String>>,
         model: Option<Nullable<String>>,
         url: Option<Nullable<String>>,
+        compute: Option<Nullable<Json>>,
+        access: Option<Nullable<String>>,
         labels: Option<Labels>,
         scope: Option<Vec<String>>,
         preset: Option<String>,
@@ -65,6 +71,8 @@ impl AgentChanges {
         set(&mut settings.runtime, self.runtime.as_ref(), |value| text("runtime", value, NAME))?;
         set(&mut settings.model, self.model.as_ref(), |value| text("model", value, NAME))?;
         set(&mut settings.url, self.url.as_ref(), |url| agent_url(url))?;
+        set(&mut settings.compute, self.compute.as_ref(), compute)?;
+        set(&mut settings.access, self.access.as_ref(), |value| prose("access", value, DESCRIPTION))?;
         if let Some(labels) = &self.labels {
             check_labels(labels)?;
             settings.labels.clone_from(labels);
@@ -79,6 +87,56 @@ impl AgentChanges {
             within("budget_cents", *cents, 0..=MOST_CENTS)
         })
     }
+}
+
+/// The fields that a preset can have defaults of.
+const DEFAULTS: [&str; 6] = ["runtime", "model", "tier", "max_concurrent_tasks", "budget_cents", "labels"];
+
+/// Reads the defaults of a preset, as settings of an agent.
+pub(crate) fn defaults(members: &Map<String, Json>) -> Result<AgentChanges, ApiError> {
+    if let Some(unknown) = members.keys().find(|name| !DEFAULTS.contains(&name.as_str())) {
+        let known = DEFAULTS.join(", ");
+        return Err(ApiError::field(
+            format!("defaults.{unknown}"),
+            format!("is unknown; the known fields are: {known}"),
+        ));
+    }
+    let changes: AgentChanges = nested("defaults.", members.clone())?;
+    changes.apply(&mut AgentSettings::new(Patterns::stored("")))?;
+    Ok(changes)
+}
+
+/// Puts the defaults of a preset into the settings of a new agent, whose tier is one that the operator allows.
+pub(crate) fn apply_defaults(
+    app: &App,
+    caller: &Caller,
+    preset: Option<&Preset>,
+    settings: &mut AgentSettings,
+) -> Result<(), ApiError> {
+    if let Some(preset) = preset {
+        defaults(&preset.defaults)?.apply(settings)?;
+    }
+    settings.tier = settings.tier.max(lowest_tier(app, caller));
+    Ok(())
+}
+
+/// The most trusted tier that the operator lets agents of the caller's tenant have.
+fn lowest_tier(app: &App, caller: &Caller) -> i64 {
+    app.settings().lowest_tier.of(caller.reader().tenant)
+}
+
+/// Refuses a tier that is trusted more than the operator lets agents of this tenant be. `None`: none was sent.
+pub(crate) fn check_tier(app: &App, caller: &Caller, tier: Option<i64>) -> Result<(), ApiError> {
+    let least = lowest_tier(app, caller);
+    match tier {
+        Some(tier) if tier < least => Err(Code::TierTooLow.with("least", least.to_string()).extra("field", "tier")),
+        _ => Ok(()),
+    }
+}
+
+/// JSON of at most 4 KiB.
+fn compute(json: &Json) -> Result<Json, ApiError> {
+    if json.to_string().len() > COMPUTE { Err(Code::ComputeTooLarge.into()) } else { Ok(json.clone()) }
 }
 
 /// The address of an agent. It has no fragment, which no server would ever see.

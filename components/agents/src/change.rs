@@ -20,11 +20,12 @@ use store::{
     agent::{self, Agent, state::parent_halted, tree},
     audit,
     permission::DEEPEST,
+    preset,
 };
 
 use crate::bounds::{
-    AgentChanges, Bounds, Child, audited, check_covers_given_budget, check_within_parent, find_parent, narrow_below,
-    set_ceiling,
+    AgentChanges, Bounds, Child, apply_defaults, audited, check_covers_given_budget, check_tier, check_within_parent,
+    find_parent, narrow_below, set_ceiling,
 };
 
 form! {
@@ -89,6 +90,11 @@ pub(crate) async fn put(change: Change<Body<Put>>, Path(name): Path) -> Result<R
     let ceiling = put.changes.ceiling(change.app.db(), &change.caller).await?;
     let ceiling = ceiling.ok_or_else(|| ApiError::field("scope", "is missing: send scope or preset"))?;
     let mut settings = AgentSettings::new(Patterns::stored(""));
+    let preset = match &ceiling.preset {
+        Some((name, _)) => preset::newest(change.app.db(), change.caller.tenant_id(), name).await?,
+        None => None,
+    };
+    apply_defaults(&change.app, &change.caller, preset.as_ref(), &mut settings)?;
     put.changes.apply(&mut settings)?;
     change
         .on_agent(&name, async |write, before, _| {
@@ -112,6 +118,9 @@ struct Edit {
 impl Edit {
     async fn carry_out(self, write: &Write<'_>) -> Result<Done, ApiError> {
         self.check_caller(write).await?;
+        if self.changes("tier") {
+            check_tier(write.app(), &write.caller, Some(self.settings.tier))?;
+        }
         let custom = write.caller.custom_scopes();
         let (old, asked) = (&self.before.settings.scope, &self.settings.scope);
         let gain = asked.scopes(custom).without(&old.scopes(custom));

@@ -1,10 +1,13 @@
-//! `POST /api/agents/me/heartbeat`: an agent reports that it is alive and what it has spent, and reads its state. One hot statement.
+//! `POST /api/agents/me/heartbeat`: an agent reports that it is alive and what it has spent, and reads its state and what its probes have
+//! found. One hot statement, and a second one when a result is stale.
 
 use common::{
     agent::{AgentState, MOST_CENTS},
     error::{ApiError, Code},
+    probe::ProbeStatus,
     secret::Kind,
     text::within,
+    time::Timestamp,
 };
 use http::StatusCode;
 use serde::Serialize;
@@ -18,6 +21,7 @@ use service::{
 use store::{
     agent::state::{self, HeartbeatState},
     credential::status::EXPIRING,
+    probe::{self, Probe},
 };
 
 form! {
@@ -31,6 +35,15 @@ struct Answer {
     state: AgentState,
     warnings: Vec<String>,
     unread: i64,
+    probes: Vec<ProbeResult>,
+}
+
+/// A probe of the agent, with its last result.
+#[derive(Serialize)]
+struct ProbeResult {
+    name: String,
+    status: Option<ProbeStatus>,
+    checked_at: Option<Timestamp>,
 }
 
 /// The handler.
@@ -39,8 +52,21 @@ pub(crate) async fn heartbeat(app: App, caller: Caller, Body(body): Body<Heartbe
     let agent = caller.agent_id().ok_or(Code::AgentRequired)?;
     let beat = state::heartbeat(app.db(), agent, spent, app.now()).await?;
     let beat = beat.ok_or(Code::AgentNotFound)?; // archived since the caller was looked up
-    let warnings = warnings(&app, &caller, &beat);
-    json(StatusCode::OK, &Answer { state: beat.state, warnings, unread: beat.unread })
+    let probes = probe::list(app.db(), agent).await?;
+    if beat.state == AgentState::Running && probes.iter().any(|probe| probe.is_stale(app.now())) {
+        probe::heartbeat(app.db(), agent, app.now()).await?;
+    }
+    let mut warnings = warnings(&app, &caller, &beat);
+    warnings.extend(probes.iter().filter_map(failure));
+    let result = |probe: Probe| ProbeResult { name: probe.name, status: probe.status, checked_at: probe.checked_at };
+    let probes = probes.into_iter().map(result).collect();
+    json(StatusCode::OK, &Answer { state: beat.state, warnings, unread: beat.unread, probes })
+}
+
+/// The warning of a probe that failed.
+fn failure(probe: &Probe) -> Option<String> {
+    probe.status.filter(|status| *status != ProbeStatus::Ok)?;
+    Some(format!("The probe {} failed. {}", probe.name, probe.detail.as_deref().unwrap_or_default()))
 }
 
 /// Warnings to the agent about its state.

@@ -1,12 +1,15 @@
 //! Presets: what classes of agents need, in versions; and the agents that lack something of the newest version.
 
 use common::{
+    agent_secret::SecretName,
     error::{ApiError, Code},
-    scope::Scopes,
+    scope::{Scope, Scopes},
+    text::text,
 };
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::{
+    Map,
     Value::{self as Json, Null},
     json,
 };
@@ -16,16 +19,20 @@ use service::{
     change::{Answer, Change},
     extract::{Body, Path, Query},
     form,
-    form::{Field, PageQuery},
+    form::PageQuery,
     response::{Response, json},
 };
 use store::{
     page::Page,
-    preset::{self, DriftingAgent, Preset},
+    preset::{self, Contents, DriftingAgent, Preset},
 };
+
+use crate::bounds;
 
 /// The most characters of a name.
 const NAME: usize = 32;
+/// The most names of secrets, or of probes, in a preset.
+const NAMES: usize = 32;
 
 #[derive(Serialize)]
 struct All {
@@ -37,23 +44,41 @@ pub(crate) async fn list(app: App, caller: Caller) -> Result<Response, ApiError>
     json(StatusCode::OK, &All { items: preset::list(app.db(), caller.tenant_id()).await? })
 }
 
-/// A list that must be empty as long as there is nothing that it could name.
-pub(crate) struct EmptyList;
-
-impl Field for EmptyList {
-    const EXPECTED: &'static str = "an empty list: presets name no secrets and no probes yet";
-
-    fn from_json(value: Json) -> Option<Self> {
-        value.as_array().is_some_and(Vec::is_empty).then_some(Self)
-    }
-}
-
 form! {
     pub(crate) struct Put {
         scope: Vec<String>,
-        secrets: Option<EmptyList>,
-        probes: Option<EmptyList>,
+        secrets: Option<Vec<String>>,
+        probes: Option<Vec<String>>,
+        defaults: Option<Map<String, Json>>,
     }
+}
+
+impl Put {
+    /// Checks what was sent.
+    fn contents(&self, app: &App, caller: &Caller) -> Result<Contents, ApiError> {
+        let secrets = self.secrets.as_deref().unwrap_or_default();
+        let secrets = listed("secrets", secrets, |name| SecretName::read(name).map(|name| name.as_str().to_owned()))?;
+        let probes = listed("probes", self.probes.as_deref().unwrap_or_default(), |name| text("probes", name, 64))?;
+        let defaults = self.defaults.clone().unwrap_or_default();
+        let tier = bounds::defaults(&defaults)?.tier;
+        bounds::check_tier(app, caller, tier)?;
+        Ok(Contents { scope: caller.read_scope(&self.scope)?, secrets, probes, defaults })
+    }
+}
+
+/// A list of names, each once.
+fn listed(
+    field: &'static str,
+    sent: &[String],
+    read: impl Fn(&str) -> Result<String, ApiError>,
+) -> Result<Vec<String>, ApiError> {
+    let mut names = sent.iter().map(|name| read(name)).collect::<Result<Vec<_>, _>>()?;
+    names.sort();
+    names.dedup();
+    if names.len() > NAMES {
+        return Err(ApiError::field(field, format!("must contain at most {NAMES} names")));
+    }
+    Ok(names)
 }
 
 fn is_name(name: &str) -> bool {
@@ -69,23 +94,64 @@ pub(crate) async fn put(change: Change<Body<Put>>, Path(name): Path) -> Result<R
     if !is_name(&name) {
         return Err(Code::InvalidPresetName.into());
     }
-    let scope = change.caller.read_scope(&change.input.0.scope)?;
+    let contents = change.input.0.contents(&change.app, &change.caller)?;
     change
         .run(async |write, _| {
             let tenant = write.caller.tenant_id();
             let before = preset::newest(&write.tx, tenant, &name).await?;
-            if let Some(same) = before.as_ref().filter(|newest| newest.scope == scope) {
+            if let Some(same) = before.as_ref().filter(|newest| newest.contents() == contents) {
                 return Ok(Answer::ok(same)?.unchanged());
             }
             let by = write.caller.user_id();
-            if !preset::insert(&write.tx, tenant, &name, before.as_ref(), &scope, by, write.now()).await? {
+            if !preset::insert(&write.tx, tenant, &name, before.as_ref(), &contents, by, write.now()).await? {
                 return Err(Code::TooManyPresets.into());
             }
             let after = preset::newest(&write.tx, tenant, &name).await?.ok_or(Code::PresetNotFound)?;
-            let audited = |preset: &Preset| json!({ "version": preset.version, "scope": preset.scope });
-            let is_narrower = before.as_ref().is_some_and(|before| after.scope.is_within(&before.scope));
+            let rest = |preset: &Preset| Contents { scope: contents.scope.clone(), ..preset.contents() };
+            let is_narrower =
+                before.as_ref().is_some_and(|before| rest(before) == contents && after.scope.is_within(&before.scope));
             let done = Answer::ok(&after)?.audited(&name, before.as_ref().map_or(Null, audited), audited(&after));
             Ok(done.narrowing(is_narrower))
+        })
+        .await
+}
+
+/// A version of a preset in its audit rows.
+fn audited(preset: &Preset) -> Json {
+    json!({
+        "version": preset.version, "scope": preset.scope, "secrets": preset.secrets, "probes": preset.probes,
+        "defaults": preset.defaults,
+    })
+}
+
+#[derive(Serialize)]
+struct WithVersions<'a> {
+    #[serde(flatten)]
+    newest: &'a Preset,
+    versions: &'a [Preset],
+}
+
+/// `GET /api/presets/{name}`: the newest version, and all versions, the newest first; at most 100.
+pub(crate) async fn get(app: App, caller: Caller, Path(name): Path) -> Result<Response, ApiError> {
+    let versions = preset::versions(app.db(), caller.tenant_id(), &name).await?;
+    let newest = versions.first().ok_or(Code::PresetNotFound)?;
+    json(StatusCode::OK, &WithVersions { newest, versions: &versions })
+}
+
+/// `DELETE /api/presets/{name}`: deletes the tenant's versions, unless an agent has the preset. A built-in preset is as it was built.
+pub(crate) async fn delete(change: Change<()>, Path(name): Path) -> Result<Response, ApiError> {
+    change
+        .run(async |write, ()| {
+            let tenant = write.caller.tenant_id();
+            let newest = preset::newest(&write.tx, tenant, &name).await?.ok_or(Code::PresetNotFound)?;
+            if newest.built_in {
+                return Err(Code::PresetBuiltIn.with("preset", &name));
+            }
+            if preset::is_used(&write.tx, tenant, &name).await? {
+                return Err(Code::PresetInUse.into());
+            }
+            preset::delete(&write.tx, tenant, &name).await?;
+            Ok(Answer::no_content().audited(&name, audited(&newest), Null))
         })
         .await
 }
@@ -106,6 +172,8 @@ struct Lacking {
     missing_scopes: Vec<String>,
     /// Null: it has no live token.
     token_missing_scopes: Option<Vec<String>>,
+    /// Null: the caller lacks the scope to see which secrets an agent has.
+    missing_secrets: Option<Vec<String>>,
     fix: String,
 }
 
@@ -126,15 +194,26 @@ impl Lacking {
             steps.push(format!("POST /api/agents/{name}/token/issue"));
             ending = ", and give the agent the token of the last response";
         }
+        for secret in &agent.secrets {
+            steps.push(format!("PUT /api/agents/{name}/secrets/{secret} {{\"value\": \"…\"}}"));
+        }
         // An agent must not widen itself.
         let sender = caller.agent_id().map_or("Send".to_owned(), |_| format!("Ask {} to send", agent.owner));
         let fix = format!("{sender} {}{ending}.", steps.join(", then "));
-        Self { agent: agent.name, preset_version: agent.version, missing_scopes, token_missing_scopes, fix }
+        let missing_secrets = caller.scope().contains(Scope::AgentsSecretsRead).then_some(agent.secrets);
+        Self {
+            agent: agent.name,
+            preset_version: agent.version,
+            missing_scopes,
+            token_missing_scopes,
+            missing_secrets,
+            fix,
+        }
     }
 }
 
-/// `GET /api/presets/{name}/drift`: the agents of this preset whose ceiling or live token lacks something of its newest version, and
-/// how to fix each. Scopes that only people can use are not missing from any agent.
+/// `GET /api/presets/{name}/drift`: the agents of this preset whose ceiling or live token lacks something of its newest version, or that
+/// lack a secret of it, and how to fix each. Scopes that only people can use are not missing from any agent.
 pub(crate) async fn drift(
     app: App,
     caller: Caller,
@@ -144,7 +223,9 @@ pub(crate) async fn drift(
     let wanted = caller.page(&app, &query)?;
     let newest = preset::newest(app.db(), caller.tenant_id(), &name).await?.ok_or(Code::PresetNotFound)?;
     let needed = newest.scope.scopes(caller.custom_scopes()).for_agents();
-    let rows = preset::drift(app.db(), caller.subject(), &name, &needed, &wanted, app.now()).await?;
+    let may_see_secrets = caller.scope().contains(Scope::AgentsSecretsRead);
+    let secrets = if may_see_secrets { newest.secrets.as_slice() } else { &[] };
+    let rows = preset::drift(app.db(), caller.subject(), &name, (&needed, secrets), &wanted, app.now()).await?;
     let page = wanted.page(rows, |row| (row.created_at, row.id.to_string()));
     let items = page.items.into_iter().map(|agent| Lacking::of(agent, &needed, &name, &caller)).collect();
     let page = Page { items, next_cursor: page.next_cursor };

@@ -1,16 +1,18 @@
 //! Registering agents: one at a time, or many that were exported. Both take the same path through the same rules.
 
+use std::collections::BTreeMap;
+
 use common::{
     agent::{AgentName, AgentSettings, AgentState},
     error::{ApiError, Code},
     id::{AgentId, CredentialId},
     permission::Action,
-    scope::{Patterns, Scopes},
+    scope::{Patterns, Scope, Scopes},
     secret::{Kind, Secret},
     time::Lifetime,
 };
 use serde::Serialize;
-use serde_json::Value::Null;
+use serde_json::{Value::Null, json};
 use service::{
     app::App,
     caller::Caller,
@@ -21,13 +23,20 @@ use service::{
     mint::{self, NewCredential, RequestedScope},
     quota,
     response::Response,
+    secrets::NewSecrets,
 };
 use store::{
-    agent::{self, Agent, state::parent_halted, tree},
+    agent::{self, Agent, secret, state::parent_halted, tree},
     permission::DEEPEST,
+    preset,
 };
 
-use crate::bounds::{AgentChanges, Bounds, Child, audited, check_within_parent, find_parent, set_ceiling};
+use crate::bounds::{
+    AgentChanges, Bounds, Child, apply_defaults, audited, check_tier, check_within_parent, find_parent, set_ceiling,
+};
+
+/// The preset of an agent that is registered without one and without a scope.
+const DEFAULT_PRESET: &str = "worker";
 
 form! {
     pub(crate) struct Create {
@@ -35,6 +44,7 @@ form! {
         parent: Option<Nullable<String>>,
         expires_in_days: Option<Nullable<i64>>,
         pub(crate) issue_token: Option<bool>,
+        secrets: Option<BTreeMap<String, String>>,
         ..changes: AgentChanges,
     }
 }
@@ -51,6 +61,9 @@ pub(crate) struct Draft {
     tier_left_out: bool,
     lifetime: Option<Lifetime>,
     issue_token: bool,
+    secrets: Option<NewSecrets>,
+    /// The secrets that its preset says it needs.
+    needed: Vec<String>,
 }
 
 impl Draft {
@@ -59,7 +72,25 @@ impl Draft {
         let name = AgentName::parse(&body.name).ok_or(Code::InvalidName)?;
         let ceiling = body.changes.ceiling(app.db(), caller).await?;
         let mut settings = AgentSettings::new(Patterns::stored(""));
+        let preset = match &ceiling {
+            Some(RequestedScope { preset: None, .. }) => None,
+            Some(RequestedScope { preset: Some((name, _)), .. }) => Some(name.as_str()),
+            None => Some(DEFAULT_PRESET),
+        };
+        let preset = match preset {
+            Some(name) => preset::newest(app.db(), caller.tenant_id(), name).await?,
+            None => None,
+        };
+        apply_defaults(app, caller, preset.as_ref(), &mut settings)?;
+        check_tier(app, caller, body.changes.tier)?;
         body.changes.apply(&mut settings)?;
+        let secrets = match &body.secrets {
+            None => None,
+            Some(sent) => {
+                caller.require(Scope::AgentsSecretsWrite)?;
+                Some(NewSecrets::read(sent.clone())?)
+            }
+        };
         Ok(Self {
             name,
             parent: body.parent.clone().and_then(|Nullable(parent)| parent),
@@ -68,6 +99,8 @@ impl Draft {
             tier_left_out: body.changes.tier.is_none(),
             lifetime: mint::lifetime(body.expires_in_days.clone())?,
             issue_token: body.issue_token.unwrap_or(true),
+            secrets,
+            needed: preset.map(|preset| preset.secrets).unwrap_or_default(),
         })
     }
 
@@ -110,7 +143,25 @@ impl Draft {
         let name = agent::insert(&write.tx, &self.name, &new).await?.ok_or(Code::NameTaken)?;
         let token = if self.issue_token { Some(self.issue(write, &id, &mut warnings).await?) } else { None };
         let agent = agent::get(&write.tx, caller.subject(), &name, Action::Read, origin.now).await?;
+        self.equip(write, &agent, &mut warnings).await?;
         Ok(Registered { agent, token, warnings })
+    }
+
+    /// Stores its secrets, and warns of those that its preset needs and that were not sent.
+    async fn equip(&self, write: &Write<'_>, agent: &Agent, warnings: &mut Vec<String>) -> Result<(), ApiError> {
+        if let Some(secrets) = &self.secrets {
+            secrets.store(write, agent).await?;
+            let after = json!({ "set": secrets.names() });
+            write.record("agent.secret.set", agent.id.as_str(), Null, after).await?;
+        }
+        let missing = secret::missing(&write.tx, &agent.id, &self.needed).await?;
+        if !missing.is_empty() {
+            let (names, name) = (missing.join(", "), &agent.name);
+            warnings.push(format!(
+                "Agents of this preset need secrets that {name} does not have: {names}. Set them with PUT /api/agents/{name}/secrets."
+            ));
+        }
+        Ok(())
     }
 
     /// Checks that the agent has a place below `parent`, and that `parent` can give what was asked for.
@@ -179,7 +230,7 @@ async fn default_ceiling(
     warnings: &mut Vec<String>,
 ) -> Result<RequestedScope, ApiError> {
     let (caller, custom) = (&write.caller, write.caller.custom_scopes());
-    let worker = mint::of_preset(&write.tx, caller, "worker").await?;
+    let worker = mint::of_preset(&write.tx, caller, DEFAULT_PRESET).await?;
     let all = worker.scope.scopes(custom);
     let mut given = all.clone();
     if let Some(parent) = parent {

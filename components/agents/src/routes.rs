@@ -48,6 +48,8 @@ fn routes() -> Routes {
         .on(route::ACCESS_REVOKE, access_requests::revoke)
         .on(route::PRESETS_LIST, presets::list)
         .on(route::PRESET_PUT, presets::put)
+        .on(route::PRESET_GET, presets::get)
+        .on(route::PRESET_DELETE, presets::delete)
         .on(route::PRESET_DRIFT, presets::drift)
 }
 

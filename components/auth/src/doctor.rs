@@ -3,9 +3,15 @@
 //!
 //! 1. For every caller: credential and account; for an agent also its state and its budget.
 //! 2. Then one check for each expected scope: a route that asks for it, the kind of caller, and the scope itself.
+//! 3. For an agent, one for each secret and probe that the expected presets list, and for each other probe that it has. A probe that fails
+//!    is a warning: it tells of somebody else's server.
+
+use std::collections::BTreeSet;
 
 use common::{
     error::{ApiError, Code},
+    id::AgentId,
+    probe::ProbeStatus,
     scope::{Patterns, Scope, Scopes},
     secret::Kind,
 };
@@ -18,11 +24,33 @@ use service::{
     form, guard,
     response::{Response, json},
 };
-use store::{agent, credential::status::EXPIRING, preset};
+use store::{
+    agent::{self, secret},
+    credential::status::EXPIRING,
+    preset::{self, Preset},
+    probe,
+};
 
 form! {
     pub(crate) struct Doctor {
         expect: Option<String>,
+    }
+}
+
+/// The name of the checks of probes.
+const PROBE: &str = "probe";
+
+/// What the expected presets need beside scopes.
+#[derive(Default)]
+struct Needed {
+    secrets: BTreeSet<String>,
+    probes: BTreeSet<String>,
+}
+
+impl Needed {
+    fn add(&mut self, preset: Preset) {
+        self.secrets.extend(preset.secrets);
+        self.probes.extend(preset.probes);
     }
 }
 
@@ -44,9 +72,10 @@ struct Check {
 
 /// The handler.
 pub(crate) async fn doctor(app: App, caller: Caller, Query(query): Query<Doctor>) -> Result<Response, ApiError> {
+    let mut needed = Needed::default();
     let expected = match query.expect {
-        Some(text) => Some(named(&app, &caller, &text).await?),
-        None => own(&app, &caller).await?,
+        Some(text) => Some(named(&app, &caller, &text, &mut needed).await?),
+        None => own(&app, &caller, &mut needed).await?,
     };
     let patient = Patient { app: &app, caller: &caller };
     let mut checks = vec![patient.credential(), patient.account()];
@@ -59,11 +88,15 @@ pub(crate) async fn doctor(app: App, caller: Caller, Query(query): Query<Doctor>
     if let Some(expected) = &expected {
         patient.scopes(expected, &mut checks);
     }
+    if let Some(agent) = caller.agent_id() {
+        patient.secrets(agent, &needed, &mut checks).await?;
+        patient.probes(agent, &needed, &mut checks).await?;
+    }
     // Only what was decided counts: a skipped check is not a success.
     let any = |is: fn(&Check) -> bool| checks.iter().any(is);
-    let overall = if any(|check| !["ok", "skipped"].contains(&check.status)) {
+    let overall = if any(|check| !["ok", "skipped"].contains(&check.status) && check.check != PROBE) {
         "fail"
-    } else if any(|check| check.status == "skipped" || check.fix.is_some()) {
+    } else if any(|check| check.status != "ok" || check.fix.is_some()) {
         "warn"
     } else {
         "ok"
@@ -72,7 +105,7 @@ pub(crate) async fn doctor(app: App, caller: Caller, Query(query): Query<Doctor>
 }
 
 /// The scopes that `expect` names: scopes, patterns and presets, which stand for their newest versions, with commas or blanks between them.
-async fn named(app: &App, caller: &Caller, text: &str) -> Result<Scopes, ApiError> {
+async fn named(app: &App, caller: &Caller, text: &str, needed: &mut Needed) -> Result<Scopes, ApiError> {
     let unknown = |what: Vec<String>| ApiError::from(Code::UnknownExpectation).extra("unknown", what);
     let words = text.split([',', ' ']).map(str::trim).filter(|word| !word.is_empty());
     let (presets, scopes): (Vec<&str>, Vec<&str>) = words.partition(|word| word.starts_with("preset:"));
@@ -82,6 +115,7 @@ async fn named(app: &App, caller: &Caller, text: &str) -> Result<Scopes, ApiErro
         let newest = preset::newest(app.db(), caller.tenant_id(), name).await?;
         let newest = newest.ok_or_else(|| unknown(vec![(*word).to_owned()]))?;
         expected = expected.or(of_a_class(caller, &newest.scope));
+        needed.add(newest);
     }
     if presets.is_empty() || !scopes.is_empty() {
         let scopes: Vec<String> = scopes.into_iter().map(str::to_owned).collect();
@@ -93,7 +127,7 @@ async fn named(app: &App, caller: &Caller, text: &str) -> Result<Scopes, ApiErro
 
 /// The scopes expected of a caller that names nothing: of an agent its preset, in the newest version, or else its ceiling; of a person
 /// nothing.
-async fn own(app: &App, caller: &Caller) -> Result<Option<Scopes>, ApiError> {
+async fn own(app: &App, caller: &Caller, needed: &mut Needed) -> Result<Option<Scopes>, ApiError> {
     let Some(id) = caller.agent_id() else { return Ok(None) };
     // Archived since the guard let it in, which refuses its next request.
     let Some(agent) = agent::by_id(app.db(), id, app.now()).await? else { return Ok(None) };
@@ -101,7 +135,8 @@ async fn own(app: &App, caller: &Caller) -> Result<Option<Scopes>, ApiError> {
         Some(name) => preset::newest(app.db(), caller.tenant_id(), name).await?,
         None => None,
     };
-    let scope = newest.map_or(agent.settings.scope, |newest| newest.scope);
+    let scope = newest.as_ref().map_or(agent.settings.scope, |newest| newest.scope.clone());
+    newest.into_iter().for_each(|newest| needed.add(newest));
     Ok(Some(of_a_class(caller, &scope)))
 }
 
@@ -113,6 +148,17 @@ fn of_a_class(caller: &Caller, patterns: &Patterns) -> Scopes {
     }
     let usable = Scope::ALL.iter().copied().filter(|scope| guard::check_kind_for(caller, *scope).is_ok()).collect();
     Scopes { known: all.known.and(usable), custom: all.custom }
+}
+
+/// What a probe's outcome is called here.
+fn verdict(found: ProbeStatus) -> &'static str {
+    match found {
+        ProbeStatus::Ok => "ok",
+        ProbeStatus::Unauthorized | ProbeStatus::NotAllowed => "denied",
+        ProbeStatus::Forbidden => "missing_scope",
+        ProbeStatus::MissingSecret => "missing_secret",
+        ProbeStatus::Unexpected | ProbeStatus::Unreachable => "unreachable",
+    }
 }
 
 struct Patient<'a> {
@@ -166,6 +212,56 @@ impl Patient<'_> {
         let (email, role) = (self.caller.email(), self.caller.role().as_str());
         let good = format!("The account {email} is active and has the role {role}.");
         self.check("account", "an active account", self.caller.check_live(), good)
+    }
+
+    /// One check for each secret that a preset lists.
+    async fn secrets(&self, agent: &AgentId, needed: &Needed, checks: &mut Vec<Check>) -> Result<(), ApiError> {
+        let names: Vec<String> = needed.secrets.iter().cloned().collect();
+        let missing = secret::missing(self.app.db(), agent, &names).await?;
+        let (me, owner) = self.caller.reader().agent_and_owner.unwrap_or_default();
+        for name in names {
+            let (status, detail, fix) = if missing.contains(&name) {
+                let step = format!("PUT /api/agents/{me}/secrets/{name} {{\"value\": \"…\"}}");
+                (
+                    "missing_secret",
+                    format!("The agent {me} has no secret {name}."),
+                    Some(format!("Ask {owner} to send {step}.")),
+                )
+            } else {
+                ("ok", format!("The agent {me} has the secret {name}."), None)
+            };
+            checks.push(Check { check: "secret", requires: name, status, detail, fix });
+        }
+        Ok(())
+    }
+
+    /// One check for each probe that the agent has, or that a preset lists.
+    async fn probes(&self, agent: &AgentId, needed: &Needed, checks: &mut Vec<Check>) -> Result<(), ApiError> {
+        let (me, owner) = self.caller.reader().agent_and_owner.unwrap_or_default();
+        let probes = probe::list(self.app.db(), agent).await?;
+        for name in needed.probes.iter().filter(|name| probes.iter().all(|probe| probe.name != **name)) {
+            checks.push(Check {
+                check: PROBE,
+                requires: name.clone(),
+                status: "skipped",
+                detail: format!("The agent {me} has no probe {name}."),
+                fix: Some(format!("Ask {owner} to create it with POST /api/agents/{me}/probes.")),
+            });
+        }
+        for probe in probes {
+            let detail = probe.detail.unwrap_or_default();
+            let fix = probe.status.and_then(|status| status.fix(&detail, me, &probe.secret, probe.id.as_str()));
+            let (status, detail, fix) = match probe.status {
+                None => {
+                    let run = format!("POST /api/agents/{me}/probes/{}/run", probe.id);
+                    let step = format!("Ask {owner} to send {run}, or wait until it is run after a heartbeat.");
+                    ("skipped", format!("The probe {} was not run yet.", probe.name), Some(step))
+                }
+                Some(status) => (verdict(status), detail, fix),
+            };
+            checks.push(Check { check: PROBE, requires: probe.name, status, detail, fix });
+        }
+        Ok(())
     }
 
     /// One check for each expected scope.

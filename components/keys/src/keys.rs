@@ -12,6 +12,7 @@ use common::{
     secret::{Kind, Secret, WebhookSecret},
     text::text,
     time::{Lifetime, Timestamp},
+    vault,
 };
 use http::StatusCode;
 use serde::Serialize;
@@ -40,9 +41,6 @@ use store::{
 };
 
 use crate::token::grantable_scope;
-
-/// The purpose for which the vault seals a webhook's secret, beside the ids of agent and key.
-const WEBHOOK: &str = "webhook";
 
 form! {
     pub(crate) struct List {
@@ -146,7 +144,7 @@ fn seal<'a>(
     grantee: Option<&'a str>,
 ) -> Result<Sealed<'a>, ApiError> {
     let (app, place) = (write.app(), [agent.as_str(), key.as_str()]);
-    let secret = app.settings().vault.seal(WEBHOOK, &place, secret.reveal(), app.chance())?;
+    let secret = app.settings().vault.seal(vault::WEBHOOK, &place, secret.reveal(), app.chance())?;
     Ok(Sealed { secret, minter: mint::minter(&write.origin(), grantee) })
 }
 

@@ -1,9 +1,10 @@
-//! Component `keys`: the token and the keys of an agent. It has the key that encrypts stored secrets.
+//! Component `keys`: the token, the keys and the secrets of an agent. It has the key that encrypts stored secrets.
 #![forbid(unsafe_code)]
 
 mod enrolment;
 mod keys;
 mod routes;
+mod secrets;
 mod token;
 
 pub use routes::router;

@@ -1,7 +1,7 @@
 use common::route::{self, Group};
 use service::router::{Router, Routes};
 
-use crate::{enrolment, keys, token};
+use crate::{enrolment, keys, secrets, token};
 
 fn routes() -> Routes {
     Routes::new(Group::Keys)
@@ -16,6 +16,12 @@ fn routes() -> Routes {
         .on(route::KEYS_GET, keys::get)
         .on(route::KEYS_DELETE, keys::delete)
         .on(route::KEYS_ROTATE, keys::rotate)
+        .on(route::SECRETS_LIST, secrets::list)
+        .on(route::SECRETS_SET, secrets::set_several)
+        .on(route::SECRETS_GET, secrets::get)
+        .on(route::SECRETS_PUT, secrets::set)
+        .on(route::SECRETS_DELETE, secrets::delete)
+        .on(route::SECRETS_VALUES, secrets::values)
 }
 
 /// The component's routes.

@@ -7,7 +7,7 @@ use common::{
     route::{self, Route},
 };
 use futures_util::future::join;
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 use service::{app::App, extract::Path, response::Response};
 
 use crate::{
@@ -20,9 +20,10 @@ use crate::{
 };
 
 /// The tabs: the last part of the path, and the word for it.
-const TABS: [(&str, &str); 6] = [
+const TABS: [(&str, &str); 7] = [
     ("", "State"),
     ("credentials", "Credentials"),
+    ("secrets", "Secrets"),
     ("sharing", "Sharing"),
     ("why", "Why"),
     ("log", "Log"),
@@ -34,7 +35,7 @@ struct Head {
     agent: Json,
     state: Html,
     tab: &'static str,
-    tabs: [(&'static str, &'static str); 6],
+    tabs: [(&'static str, &'static str); 7],
 }
 
 impl Head {
@@ -81,6 +82,28 @@ impl CredentialsPage {
 
     fn status(&self, key: &Json) -> Html {
         words::state(key.text("status"))
+    }
+}
+
+#[derive(Template)]
+#[template(path = "agent_secrets.html")]
+struct SecretsPage {
+    shell: Shell,
+    head: Head,
+    typed: Form,
+    /// `None`: the visitor may not read them.
+    secrets: Option<Vec<Json>>,
+    probes: Option<Vec<Json>>,
+}
+
+impl SecretsPage {
+    fn result(&self, probe: &Json) -> Html {
+        words::state(match probe.text("status") {
+            "" => "not run",
+            "ok" => "lets it in",
+            "missing_secret" => "no secret",
+            other => other,
+        })
     }
 }
 
@@ -174,6 +197,12 @@ async fn show(
             let ((shell, head), keys) = (head?, readable(keys)?);
             write_with(&CredentialsPage { shell, head, typed: typed.clone(), keys, kinds }, status)
         }
+        "secrets" => {
+            let asked = join(api.get(route::SECRETS_LIST, &[name], &[]), api.get(route::PROBES_LIST, &[name], &[]));
+            let (head, (secrets, probes)) = join(head, asked).await;
+            let ((shell, head), secrets, probes) = (head?, readable(secrets)?, readable(probes)?);
+            write_with(&SecretsPage { shell, head, typed: typed.clone(), secrets, probes }, status)
+        }
         "sharing" => {
             let (head, grants) = join(head, api.get(route::GRANTS_LIST, &[name], &[("limit", "200")])).await;
             let ((shell, head), grants) = (head?, readable(grants)?);
@@ -249,14 +278,15 @@ struct Asked {
     route: &'static Route,
     tab: &'static str,
     done: &'static str,
-    /// The form names a key.
-    is_about_key: bool,
+    /// The field of the form that names what the path names beside the agent; empty: nothing.
+    about: &'static str,
 }
 
 /// `POST /agents/{name}/{act}`.
 pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form) -> Result<Response, ApiError> {
-    let asked = |route, tab, done| Asked { route, tab, done, is_about_key: false };
-    let about_key = |route, done| Asked { route, tab: "credentials", done, is_about_key: true };
+    let asked = |route, tab, done| Asked { route, tab, done, about: "" };
+    let about_key = |route, done| Asked { route, tab: "credentials", done, about: "key" };
+    let about = |route, done, about| Asked { route, tab: "secrets", done, about };
     let asked = match act.as_str() {
         "start" => asked(route::AGENT_START, "", "started"),
         "stop" => asked(route::AGENT_STOP, "", "stopped"),
@@ -269,6 +299,11 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
         "new-key" => asked(route::KEYS_CREATE, "credentials", ""),
         "rotate-key" => about_key(route::KEYS_ROTATE, ""),
         "delete-key" => about_key(route::KEYS_DELETE, "deleted"),
+        "set-secret" => about(route::SECRETS_PUT, "set", "key"),
+        "delete-secret" => about(route::SECRETS_DELETE, "deleted", "secret"),
+        "new-probe" => asked(route::PROBES_CREATE, "secrets", "made"),
+        "run-probe" => about(route::PROBES_RUN, "ran", "probe"),
+        "delete-probe" => about(route::PROBES_DELETE, "deleted", "probe"),
         "share" => asked(route::GRANTS_GIVE, "sharing", "shared"),
         "unshare" => asked(route::GRANTS_TAKE, "sharing", "unshared"),
         _ => return Err(Code::NotFound.into()),
@@ -282,7 +317,10 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
                 let tab = if asked.tab.is_empty() { String::new() } else { format!("/{}", asked.tab) };
                 Ok(see_done(&app, &typed, &format!("/agents/{name}{tab}"), asked.done))
             }
-            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() || refusal.slug == "subject_not_found" => {
+            Err(Trouble::Refused(refusal))
+                if refusal.is_for_the_form()
+                    || ["subject_not_found", "host_not_allowed"].contains(&refusal.slug.as_str()) =>
+            {
                 show(&app, &name, asked.tab, &typed, Some(refusal)).await
             }
             Err(trouble) => Err(trouble),
@@ -294,9 +332,14 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
 async fn send(api: &Api<'_>, name: &str, asked: &Asked, typed: &Form) -> Result<Json, Trouble> {
     let change = |body: Json| Change { form: typed, body };
     let route = asked.route;
-    if asked.is_about_key {
-        let body = if route.method == "POST" { typed.filled(&["value"]).into() } else { Json::Null };
-        return api.change(route, &[name, typed.text("key")], change(body)).await;
+    if !asked.about.is_empty() {
+        let body = match route.method {
+            "DELETE" => Json::Null,
+            // As it was typed; a browser ends the lines of a text with both characters.
+            "PUT" => json!({ "value": typed.raw("value").replace("\r\n", "\n") }),
+            _ => typed.filled(&["value"]).into(),
+        };
+        return api.change(route, &[name, typed.text(asked.about)], change(body)).await;
     }
     match (route.method, asked.tab) {
         ("DELETE", "sharing") => {
@@ -306,6 +349,13 @@ async fn send(api: &Api<'_>, name: &str, asked: &Asked, typed: &Form) -> Result<
         ("DELETE", "") => api.change_with(route, &[name], &[("confirm", "true")], change(Json::Null)).await,
         ("DELETE", _) => api.change(route, &[name], change(Json::Null)).await,
         (_, "sharing") => api.change(route, &[name], change(typed.filled(&["subject", "relation"]).into())).await,
+        (_, "secrets") => {
+            let mut body = typed.filled(&["name", "url", "secret", "header"]);
+            if let Some(hours) = Some(typed.text("every_hours")).filter(|hours| !hours.is_empty()) {
+                body.insert("every_hours".to_owned(), number(hours));
+            }
+            api.change(route, &[name], change(body.into())).await
+        }
         (_, "credentials") => {
             let mut body = typed.filled(&["name", "type", "value"]);
             if let Some(days) = Some(typed.text("days")).filter(|days| !days.is_empty()) {

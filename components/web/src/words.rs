@@ -93,6 +93,14 @@ pub(crate) fn state(word: &str) -> Html {
         "deactivated" => ("bad", "Deactivated"),
         "refused" => ("bad", "Refused"),
         "done" => ("good", "Done"),
+        "lets it in" => ("good", "Lets it in"),
+        "not run" => ("off", "Not run"),
+        "unauthorized" => ("bad", "Unknown credential"),
+        "forbidden" => ("bad", "Not allowed there"),
+        "unexpected" => ("wait", "Unexpected answer"),
+        "unreachable" => ("wait", "No answer"),
+        "no secret" => ("bad", "No secret"),
+        "not_allowed" => ("bad", "Host not allowed"),
         other => ("off", other),
     };
     Html(format!("<span class=\"state {class}\">{}</span>", escape(text)))

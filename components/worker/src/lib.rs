@@ -1,9 +1,11 @@
-//! Component `worker`: mail and housekeeping. It is the only component that calls other servers.
+//! Component `worker`: mail, probes and housekeeping. It is the only component that calls other servers.
 #![forbid(unsafe_code)]
 
 mod letter;
 mod mail;
 mod outbound;
+mod probes;
+mod reseal;
 mod routes;
 mod tick;
 
@@ -11,4 +13,4 @@ pub use routes::router;
 
 service::component!(crate::router);
 
-service::with_neighbours!(notify);
+service::with_neighbours!(agents, keys, notify);

@@ -1,13 +1,17 @@
 use common::route::{self, Group};
 use service::router::{Router, Routes};
 
-use crate::{mail, tick};
+use crate::{mail, probes, tick};
 
 fn routes() -> Routes {
     Routes::new(Group::Worker)
         .on(route::MAIL_TEST, mail::test)
         .on(route::MAIL_OUTBOX, mail::list)
         .on(route::MAIL_RETRY, mail::retry)
+        .on(route::PROBES_LIST, probes::list)
+        .on(route::PROBES_CREATE, probes::create)
+        .on(route::PROBES_RUN, probes::run)
+        .on(route::PROBES_DELETE, probes::delete)
         .on(route::TICK, tick::tick)
 }
 

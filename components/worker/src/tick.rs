@@ -12,7 +12,7 @@ use store::{
     housekeeping,
 };
 
-use crate::mail;
+use crate::{mail, probes, reseal};
 
 /// The handler. A failure is logged and tried again by the next tick; the caller could do nothing about it.
 pub(crate) async fn tick(app: App) -> Result<Response, ApiError> {
@@ -28,6 +28,9 @@ async fn run(app: &App) -> Result<(), DbError> {
     if !housekeeping::take_lease(app.db(), app.now()).await? {
         return Ok(());
     }
+    let prober = app.clone();
+    app.after_response(async move { probes::run_due(&prober).await }).await;
+    reseal::run(app).await?;
     housekeeping::purge(app.db(), &app.settings().quotas, app.now()).await?;
     tell_when_nearly_full(app).await?;
     let written = housekeeping::write_refusals(app.db(), app.chance(), app.now()).await;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value as Json;
 
 use crate::scope::Patterns;
 
@@ -111,6 +112,10 @@ pub struct AgentSettings {
     pub model: Option<String>,
     /// Where it can be reached: an https URL.
     pub url: Option<String>,
+    /// What its runtime gives it: JSON that is kept as it was sent, and not read.
+    pub compute: Option<Json>,
+    /// What it may touch, in words for people.
+    pub access: Option<String>,
     /// Labels.
     pub labels: Labels,
     /// The ceiling: no credential of the agent can use more.
@@ -138,6 +143,8 @@ impl AgentSettings {
             runtime: None,
             model: None,
             url: None,
+            compute: None,
+            access: None,
             labels: Labels::new(),
             scope,
             preset: None,

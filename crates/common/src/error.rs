@@ -196,6 +196,19 @@ errors! {
     InvalidWebhookSecret 400 "invalid_webhook_secret": "This text is not allowed as the secret of a webhook.",
         "Send value as 8 to 256 visible ASCII characters, or leave it out to let the server generate one.",
         page: "/docs/agents/concepts/keys#webhook-secrets";
+    InvalidSecretName 400 "invalid_secret_name": "This name is not allowed for a secret.",
+        "Choose a name of 1 to 64 upper-case letters, digits and _ that does not begin with a digit, such as GITHUB_TOKEN. Names that steer a shell or a program, such as PATH, and names that begin with ACCREDIT_ are reserved.",
+        page: "/docs/agents/concepts/secrets#names-and-values";
+    InvalidSecretValue 400 "invalid_secret_value": "This value is not allowed for a secret.",
+        "Send the value of {name} as a text of 1 to 8192 bytes without control characters, except tabs and line ends.",
+        page: "/docs/agents/concepts/secrets#names-and-values";
+    InvalidProbe 400 "invalid_probe": "A field of this probe has a value that is not allowed.",
+        "Send {field} as {expected}.", page: "/docs/agents/concepts/probes#fields";
+    TierTooLow 400 "tier_too_low": "The operator of this server does not let agents of this tenant have a tier that is trusted more.",
+        "Send tier as a whole number from {least} to 5, or ask the operator to change the variable lowest_tier.",
+        page: "/docs/agents/concepts/agents#registering";
+    ComputeTooLarge 400 "compute_too_large": "compute is larger than 4 KiB.",
+        "Send at most 4096 bytes of JSON in compute.", page: "/docs/agents/concepts/agents#registering";
     RotationTooWide 400 "rotation_too_wide": "A rotated key cannot carry more than you can grant yourself.",
         "Rotate the key with a session of the agent's owner, or create a key that carries less: POST /api/agents/{agent}/keys {{\"name\": \"…\", \"scope\": […]}}.",
         agent: "Ask your owner {owner} to rotate the key, or create a key that carries less: POST /api/agents/{agent}/keys {{\"name\": \"…\", \"scope\": […]}}.",
@@ -309,6 +322,11 @@ errors! {
         page: "/docs/agents/concepts/agents#archiving";
     KeyNotFound 404 "key_not_found": "The agent has no such key, or you may not read it.",
         "Send GET /api/agents/{agent}/keys to list the keys of this agent that you may read.", page: "/docs/agents/concepts/keys";
+    SecretNotFound 404 "secret_not_found": "The agent has no secret with this name.",
+        "Send GET /api/agents/{agent}/secrets to list the names of the agent's secrets.",
+        page: "/docs/agents/concepts/secrets";
+    ProbeNotFound 404 "probe_not_found": "The agent has no such probe.",
+        "Send GET /api/agents/{agent}/probes to list the agent's probes.", page: "/docs/agents/concepts/probes";
     UserNotFound 404 "user_not_found": "Your tenant has no such user.",
         "Send GET /api/users to list the users of your tenant.";
     TokenNotFound 404 "token_not_found": "This token does not exist, or it is not yours.",
@@ -420,6 +438,21 @@ errors! {
         "Delete a custom scope that nobody needs with DELETE /api/scopes/custom?name=<name>.";
     TooManyPresets 409 "too_many_presets": "A tenant can create or change at most 50 presets, with at most 1000 versions each.",
         "Use another preset that GET /api/presets lists.", page: "/docs/agents/concepts/permissions#presets";
+    PresetInUse 409 "preset_in_use": "Agents have this preset.",
+        "Give these agents another preset with PATCH /api/agents/<name> {{\"preset\": \"…\"}}, then send the request again.",
+        page: "/docs/agents/concepts/permissions#presets";
+    PresetBuiltIn 409 "preset_built_in": "This preset is built in, and the tenant has no version of its own that could be deleted.",
+        "Create a version of your own with PUT /api/presets/{preset} {{\"scope\": […]}}, or leave the preset as it is.",
+        page: "/docs/agents/concepts/permissions#presets";
+    TooManySecrets 409 "too_many_secrets": "An agent can have at most 64 secrets.",
+        "Delete a secret that nobody needs with DELETE /api/agents/{agent}/secrets/<name>. GET /api/agents/{agent}/secrets lists the names.",
+        page: "/docs/agents/concepts/secrets";
+    TooManyProbes 409 "too_many_probes": "An agent can have at most 16 probes.",
+        "Delete a probe that nobody needs with DELETE /api/agents/{agent}/probes/<its id>. GET /api/agents/{agent}/probes lists them.",
+        page: "/docs/agents/concepts/probes";
+    ProbeTaken 409 "probe_taken": "The agent already has a probe with this name.",
+        "Send another name, or delete the existing probe first: DELETE /api/agents/{agent}/probes/{id}.",
+        page: "/docs/agents/concepts/probes";
     TooManyGrants 409 "too_many_grants": "This agent or key has the maximum of 1000 grants.",
         "Delete a grant that nobody needs with DELETE {path}?subject=<address or name>.";
     KeyTaken 409 "key_taken": "The agent already has a key with this name and type.",
@@ -501,6 +534,9 @@ errors! {
     TooManyChanges 429 "too_many_changes": "You have changed as much in a day as one person may, with all of their agents.",
         "Wait for the number of seconds in the header Retry-After, then send the request again. Requests that only take rights away still work.",
         page: "/docs/agents/concepts/people#quotas";
+    ProbeBusy 429 "probe_busy": "This probe is being run, or was run a moment ago.",
+        "Wait for the number of seconds in the header Retry-After, then send the request again, or read the result with GET /api/agents/{agent}/probes.",
+        page: "/docs/agents/concepts/probes";
     TooManyHashes 429 "too_many_hashes": "The server cannot check more passwords at the moment.",
         "Wait for the number of seconds in the header Retry-After, then try again.";
     TooManyKeys 429 "too_many_idempotency_keys": "You have the maximum number of kept responses.",
@@ -524,7 +560,7 @@ errors! {
         page: "/docs/agents/concepts/people#codes-of-links";
     SecretsDisabled 503 "secrets_disabled": "This server cannot store or read encrypted secrets, because the variable secrets_key does not hold the key for them.",
         "Ask the operator to set the variable secrets_key to a value of at least 32 characters, or to its previous value. Then send the request again.",
-        page: "/docs/agents/concepts/keys#webhook-secrets";
+        page: "/docs/agents/concepts/secrets#without-a-key";
     AuditKeyMissing 503 "audit_key_missing": "The audit trail is not sealed, because the variable audit_key is not set.",
         "Ask the operator to set the variable audit_key.", page: "/docs/agents/concepts/audit#verifying";
 }

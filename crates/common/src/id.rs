@@ -84,6 +84,8 @@ ids! {
     CredentialId = "tok_";
     /// An API key of an agent: one secret, or two while one is in its grace.
     KeyId = "key_";
+    /// A probe of an agent.
+    ProbeId = "prb_";
     /// A request for access.
     AccessRequestId = "acc_";
     /// A notification.

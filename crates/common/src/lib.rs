@@ -5,10 +5,11 @@
 //! ```text
 //! text, url, json, email rules for texts
 //! entrance               ways to sign in, and the demand of a second factor
-//! agent                  names, states and settings of agents
+//! agent, agent_secret    names, states and settings of agents; names and values of their secrets
 //! vault                  encryption of what has to be read again
 //! error                  the table of refusals
 //! route                  the table of routes
+//! probe                  what a check of another service's API has found
 //! role, preset           named sets of scopes
 //! permission, scope      actions and relations; what a credential may be used for
 //! id, secret, time       values
@@ -16,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod agent_secret;
 pub mod email;
 pub mod entrance;
 pub mod error;
@@ -23,6 +25,7 @@ pub mod id;
 pub mod json;
 pub mod permission;
 pub mod preset;
+pub mod probe;
 pub mod role;
 pub mod route;
 pub mod scope;

@@ -20,11 +20,11 @@ pub enum Group {
     Tenant,
     /// Agents: registry, archive, state, logs, sharing, access requests, presets.
     Agents,
-    /// Tokens and keys of agents.
+    /// Tokens, keys and secrets of agents.
     Keys,
     /// Notifications for people, inboxes of agents, messages.
     Notify,
-    /// Mail and housekeeping.
+    /// Mail, probes and housekeeping.
     Worker,
     /// Downloads of the CLI.
     Artifacts,
@@ -60,9 +60,9 @@ impl Group {
             Self::Tokens => "Sessions, personal access tokens, credentials of the tenant, leaks",
             Self::Tenant => "Users, scopes, the audit trail",
             Self::Agents => "Agents: registry, archive, state, logs, sharing, access requests, presets",
-            Self::Keys => "Tokens and keys of agents",
+            Self::Keys => "Tokens, keys and secrets of agents",
             Self::Notify => "Notifications, inboxes, messages",
-            Self::Worker => "Mail, housekeeping",
+            Self::Worker => "Mail, probes, housekeeping",
             Self::Artifacts => "Command-line tool: install and download",
             Self::Docs => "Documentation",
             Self::Web => "Pages for people",
@@ -530,6 +530,8 @@ routes! {
         ACCESS_REVOKE = post("/api/access-requests/{id}/revoke", "Revoke an approval").for_sessions().on_access_request(Share).revokes().audited("access.revoke").page("concepts/access");
         PRESETS_LIST = get("/api/presets", "List the presets in their newest versions").page("concepts/permissions#presets");
         PRESET_PUT = put("/api/presets/{name}", "Create a new version of a preset").scope(PresetsWrite).for_people().may_narrow().audited("preset.put").page("concepts/permissions#presets");
+        PRESET_GET = get("/api/presets/{name}", "Get a preset with its versions").page("concepts/permissions#presets");
+        PRESET_DELETE = delete("/api/presets/{name}", "Delete the tenant's versions of a preset that no agent has").scope(PresetsWrite).for_people().audited("preset.delete").page("concepts/permissions#presets");
         PRESET_DRIFT = get("/api/presets/{name}/drift", "List the agents of a preset that lack something of its newest version").scope(AgentsList).query(&["cursor", "limit"]).page("concepts/permissions#presets");
     }
 
@@ -544,6 +546,12 @@ routes! {
         KEYS_CREATE = post("/api/agents/{name}/keys", "Create a key of the agent").scope(AgentsKeysWrite).on_agent(Update).idempotent().audited("agent.key.create").page("concepts/keys");
         KEYS_GET = get("/api/agents/{name}/keys/{id}", "Get a key").scope(AgentsKeysRead).on_key(Read).page("concepts/keys");
         KEYS_DELETE = delete("/api/agents/{name}/keys/{id}", "Delete a key and revoke its secret").scope(AgentsKeysWrite).on_key(Delete).revokes().audited("agent.key.delete").page("concepts/keys");
+        SECRETS_LIST = get("/api/agents/{name}/secrets", "List the names of an agent's secrets").scope(AgentsSecretsRead).on_agent(Read).page("concepts/secrets");
+        SECRETS_SET = put("/api/agents/{name}/secrets", "Set several secrets of an agent, all or none").scope(AgentsSecretsWrite).on_agent(Update).audited("agent.secret.set").page("concepts/secrets");
+        SECRETS_GET = get("/api/agents/{name}/secrets/{key}", "Get the age of an agent's secret").scope(AgentsSecretsRead).on_agent(Read).page("concepts/secrets");
+        SECRETS_PUT = put("/api/agents/{name}/secrets/{key}", "Set a secret of an agent").scope(AgentsSecretsWrite).on_agent(Update).audited("agent.secret.set").page("concepts/secrets");
+        SECRETS_DELETE = delete("/api/agents/{name}/secrets/{key}", "Delete a secret of an agent").scope(AgentsSecretsWrite).on_agent(Update).revokes().audited("agent.secret.delete").page("concepts/secrets");
+        SECRETS_VALUES = get("/api/agents/me/secrets/values", "Read the values of the calling agent's own secrets").scope(AgentsSecretsRead).for_agents().audited("agent.secret.read").query(&["format"]).page("concepts/secrets#into-the-process");
         KEYS_ROTATE = post("/api/agents/{name}/keys/{id}/rotate", "Rotate the secret of a key").scope(AgentsKeysWrite).on_key(Update).idempotent().audited("agent.key.rotate").page("concepts/keys");
     }
 
@@ -565,6 +573,10 @@ routes! {
         MAIL_TEST = post("/api/mail/test", "Send a test mail to the caller's own address").for_sessions().idempotent().audited("mail.test").page("concepts/mail");
         MAIL_OUTBOX = get("/api/mail/outbox", "List the tenant's mails: due, sent and dead").scope(AuditReadAll).for_people().query(&["state", "cursor", "limit"]).page("concepts/mail");
         MAIL_RETRY = post("/api/mail/outbox/{id}/retry", "Make a dead mail due again").scope(AuditReadAll).for_sessions().idempotent().audited("mail.retry").page("concepts/mail");
+        PROBES_LIST = get("/api/agents/{name}/probes", "List an agent's probes with their last results").scope(AgentsSecretsRead).on_agent(Read).page("concepts/probes");
+        PROBES_CREATE = post("/api/agents/{name}/probes", "Create a probe of another service's API").scope(AgentsSecretsWrite).on_agent(Update).idempotent().audited("agent.probe.create").page("concepts/probes");
+        PROBES_RUN = post("/api/agents/{name}/probes/{id}/run", "Run a probe now").scope(AgentsSecretsWrite).on_agent(Update).audited("agent.probe.run").page("concepts/probes#running");
+        PROBES_DELETE = delete("/api/agents/{name}/probes/{id}", "Delete a probe").scope(AgentsSecretsWrite).on_agent(Update).revokes().audited("agent.probe.delete").page("concepts/probes");
         TICK = post("/internal/tick", "Run housekeeping, at most once a second").public().any_query().page("#is-the-server-well");
     }
 
@@ -691,6 +703,11 @@ mod tests {
             ]
             .contains(&route.path)
                 || route.path.starts_with("/api/notifications");
+            // Reading values changes nothing and is recorded all the same.
+            if route.path == "/api/agents/me/secrets/values" {
+                assert!(route.is_safe() && route.audit.is_some(), "{name}");
+                continue;
+            }
             // A form of a page is sent on to the route that changes something.
             if !is_hot && route.group != Group::Web {
                 assert_eq!(route.is_safe(), route.audit.is_none(), "{name}");

@@ -49,7 +49,8 @@ impl<'a> Url<'a> {
         let last = self.host.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
         // A last label that begins with a digit makes the whole an address, in decimal, octal or hexadecimal.
         let is_address = self.host.starts_with('[') || last.starts_with(|c: char| c.is_ascii_digit());
-        let private = ["localhost", "local", "internal", "lan", "home", "corp", "intranet", "test", "invalid", "arpa", "alt"];
+        let private =
+            ["localhost", "local", "internal", "lan", "home", "corp", "intranet", "test", "invalid", "arpa", "alt"];
         self.host.contains('.') && !is_address && !private.contains(&last.as_str())
     }
 }

@@ -1,7 +1,7 @@
 //! The vault: encrypts what must be read again, such as a webhook's secret, under the operator's variable `secrets_key`.
 //!
 //! 1. The variable holds one key, or several with commas between them: the first one encrypts, all of them decrypt, so that
-//!    one can be replaced.
+//!    one can be replaced. The tick seals again, under the first one, what was sealed under the others.
 //! 2. What is sealed is 8 bytes that say which key, then nonce and text of XChaCha20-Poly1305.
 //! 3. A purpose and the ids of the row are authenticated with it: a sealed text that was moved to another row does not open there.
 
@@ -12,8 +12,13 @@ use crate::{
 
 /// Characters of a key at least.
 const LEAST: usize = 32;
-/// Bytes that say which key.
-const KEY_ID: usize = 8;
+/// Bytes that say which key, at the beginning of what is sealed.
+pub const KEY_ID: usize = 8;
+
+/// The purpose of a webhook's secret; its place is agent and key.
+pub const WEBHOOK: &str = "webhook";
+/// The purpose of an agent's secret; its place is tenant, agent and name.
+pub const SECRET: &str = "secret";
 
 /// The operator's keys; none: nothing can be sealed, and nothing opens.
 #[derive(Default)]
@@ -52,6 +57,11 @@ impl Vault {
         let sealed = key.seal(plain.as_bytes(), bound(purpose, place).bytes(), chance);
         let sealed = sealed.ok_or_else(|| ApiError::from(Code::Internal).cause("a secret could not be sealed"))?;
         Ok([key_id(key).as_slice(), &sealed].concat())
+    }
+
+    /// The names of all keys but the first: what was sealed under them can be sealed again.
+    pub fn older_keys(&self) -> impl Iterator<Item = [u8; KEY_ID]> {
+        self.0.iter().skip(1).map(key_id)
     }
 
     /// Decrypts what was sealed for this place.

@@ -100,6 +100,15 @@ impl Field for Map<String, Json> {
     }
 }
 
+/// JSON of any kind, as it was sent.
+impl Field for Json {
+    const EXPECTED: &'static str = "JSON";
+
+    fn from_json(value: Json) -> Option<Self> {
+        Some(value)
+    }
+}
+
 impl Field for Vec<Map<String, Json>> {
     const EXPECTED: &'static str = "a list of objects";
 

@@ -27,10 +27,13 @@ use crate::{
     call::{Call, FromCall},
     caller::Caller,
     form,
-    response::{Response, empty, written_json},
+    response::{Response, bytes, empty, written_json},
 };
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// The media type of every answer that is kept.
+const JSON: &str = "application/json";
 
 /// How long an answer is kept, seconds.
 pub const KEPT_FOR: i64 = 24 * 3600;
@@ -177,6 +180,7 @@ fn bare(value: &str) -> Option<&str> {
 /// An answer that can be kept.
 pub struct Answer {
     status: StatusCode,
+    media: &'static str,
     text: String,
     holds_secret: bool,
 }
@@ -185,7 +189,12 @@ impl Answer {
     /// A JSON answer with this status.
     pub fn json(status: StatusCode, form: &impl serde::Serialize) -> Result<Self, ApiError> {
         let text = serde_json::to_string(form).map_err(|error| ApiError::from(Code::Internal).cause(error))?;
-        Ok(Self { status, text, holds_secret: false })
+        Ok(Self { status, media: JSON, text, holds_secret: false })
+    }
+
+    /// 200, with a text of this media type. Only JSON is kept and replayed: for routes that keep no answers.
+    pub fn text(media: &'static str, text: String) -> Self {
+        Self { status: StatusCode::OK, media, text, holds_secret: false }
     }
 
     /// 200.
@@ -200,7 +209,7 @@ impl Answer {
 
     /// 204.
     pub fn no_content() -> Self {
-        Self { status: StatusCode::NO_CONTENT, text: String::new(), holds_secret: false }
+        Self { status: StatusCode::NO_CONTENT, media: JSON, text: String::new(), holds_secret: false }
     }
 
     /// The same, marked as showing a secret: it is replayed only to the credential that got it.
@@ -211,7 +220,10 @@ impl Answer {
 
     /// The response.
     pub fn into_response(self) -> Response {
-        written(self.status, self.text.into_bytes())
+        match self.media {
+            JSON => written(self.status, self.text.into_bytes()),
+            media => bytes(self.status, media, self.text),
+        }
     }
 }
 

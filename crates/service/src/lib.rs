@@ -7,6 +7,7 @@
 //! entry, testing              where requests come from: the host, or a test
 //! http                        one request: router, refusal, headers of every response
 //! router                      from the path to the row and its handler
+//! secrets                     secrets of agents, sealed and opened
 //! change                      the one way to change something
 //! extract, idempotency        the arguments of handlers; kept answers
 //! session                     the end of every way to sign in
@@ -47,6 +48,7 @@ pub mod object;
 pub mod quota;
 pub mod response;
 pub mod router;
+pub mod secrets;
 pub mod session;
 pub mod settings;
 #[cfg(not(target_family = "wasm"))]

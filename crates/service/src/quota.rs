@@ -63,6 +63,17 @@ pub async fn check_bytes(
     check("stored bytes", free, (now.person.bytes, most), (now.tenant.bytes, quotas.of_tenant().bytes))
 }
 
+/// Refuses more bytes of this person's, or of their tenant's, than this caller may fill: with what is stored for an agent of theirs.
+pub async fn check_bytes_of_agents(
+    app: &App,
+    reads: &dyn Rows,
+    caller: &Caller,
+    owner: &UserId,
+) -> Result<(), ApiError> {
+    let most = most_of(caller, owner, app.settings().quotas.bytes);
+    check_bytes(app, reads, caller.tenant_id(), (owner, most)).await
+}
+
 /// Refuses more live credentials of this person than they, or their tenant, may have.
 pub async fn check_credentials(app: &App, reads: &dyn Rows, caller: &Caller, owner: &UserId) -> Result<(), ApiError> {
     let quotas = app.settings().quotas;

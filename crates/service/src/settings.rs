@@ -38,6 +38,8 @@ pub struct Settings {
     pub mail_provider: Option<Provider>,
     /// How mail is sent; known to the component that sends it.
     pub mail: Option<Mail>,
+    /// The lowest number that the tier of an agent may have, which is the most trusted one; unset: 1, which is every tier.
+    pub lowest_tier: LowestTier,
     /// The hosts that webhooks and probes may call; unset: none.
     pub outbound_hosts: OutboundHosts,
 }
@@ -55,6 +57,7 @@ impl Default for Settings {
             quotas: default_quotas(DEFAULT_MIB),
             mail_provider: None,
             mail: None,
+            lowest_tier: LowestTier::default(),
             outbound_hosts: OutboundHosts::default(),
         }
     }
@@ -86,6 +89,40 @@ fn quotas(text: &str, database_mib: i64) -> Option<Quotas> {
         }
     }
     Some(quotas)
+}
+
+/// The lowest tiers of agents: of all tenants, and of those that are named.
+#[derive(Debug, PartialEq, Eq)]
+pub struct LowestTier {
+    of_all: i64,
+    of_tenants: Vec<(String, i64)>,
+}
+
+impl Default for LowestTier {
+    fn default() -> Self {
+        Self { of_all: 1, of_tenants: Vec::new() }
+    }
+}
+
+impl LowestTier {
+    /// Reads a number for all tenants, and `slug=number` for each that differs, such as `3 main=1`.
+    fn parse(text: &str) -> Option<Self> {
+        let mut lowest = Self::default();
+        for part in text.split([' ', ',']).filter(|part| !part.is_empty()) {
+            let (slug, number) = part.split_once('=').unwrap_or(("", part));
+            let number = number.parse().ok().filter(|number| (1..=5).contains(number))?;
+            match slug {
+                "" => lowest.of_all = number,
+                slug => lowest.of_tenants.push((slug.to_owned(), number)),
+            }
+        }
+        Some(lowest)
+    }
+
+    /// The lowest tier in the tenant of this slug.
+    pub fn of(&self, tenant: &str) -> i64 {
+        self.of_tenants.iter().rfind(|(slug, _)| slug == tenant).map_or(self.of_all, |(_, number)| *number)
+    }
 }
 
 /// The provider through whose API mail is sent.
@@ -243,6 +280,7 @@ impl Settings {
                 Some(provider) => mail(provider, &given)?,
             },
             mail_provider,
+            lowest_tier: LowestTier::parse(&get("lowest_tier").unwrap_or_default()).ok_or("lowest_tier")?,
             outbound_hosts: OutboundHosts::parse(&get("outbound_hosts").unwrap_or_default()).ok_or("outbound_hosts")?,
         })
     }
@@ -268,6 +306,7 @@ pub const NAMES: &[&str] = &[
     "mail_from",
     "mail_token",
     "outbound_hosts",
+    "lowest_tier",
 ];
 
 #[cfg(test)]
@@ -307,6 +346,10 @@ mod tests {
             ("quotas", "mib=many"),
             ("secrets_key", "a text of less than 32 characters"),
             ("secrets_key", "0123456789abcdef0123456789abcdef,short"),
+            ("lowest_tier", "0"),
+            ("lowest_tier", "6"),
+            ("lowest_tier", "main"),
+            ("lowest_tier", "main=x"),
             ("outbound_hosts", "https://api.example.com"),
         ] {
             let read = Settings::read(|asked| (asked == name).then(|| value.to_owned()));
@@ -333,6 +376,15 @@ mod tests {
         let all = read("40", "agents=5 credentials=6 mib=7 notifications=8");
         assert_eq!(all, Quotas { agents: 5, credentials: 6, bytes: 7 * MIB, notifications: 8 });
         assert_eq!(all.of_tenant(), Quotas { agents: 25, credentials: 30, bytes: 35 * MIB, notifications: 8 });
+    }
+
+    #[test]
+    fn a_tenant_can_have_a_lowest_tier_of_its_own() {
+        let lowest = |text: &str| {
+            let lowest = LowestTier::parse(text).unwrap();
+            (lowest.of("main"), lowest.of("other"))
+        };
+        assert_eq!((lowest(""), lowest("3"), lowest("3 main=1"), lowest("other=5")), ((1, 1), (3, 3), (1, 3), (1, 5)));
     }
 
     fn read_mail(changes: &[(&str, &str)]) -> Result<Settings, &'static str> {

@@ -3,6 +3,7 @@
 pub mod archived;
 pub mod list;
 pub mod log;
+pub mod secret;
 pub mod state;
 pub mod tree;
 
@@ -75,12 +76,14 @@ pub struct Owner {
 }
 
 /// The columns of [`AgentSettings`], in the order in which they are read and written.
-const SETTINGS: [&str; 13] = [
+const SETTINGS: [&str; 15] = [
     "display_name",
     "description",
     "runtime",
     "model",
     "url",
+    "compute",
+    "access",
     "labels",
     "scope",
     "preset",
@@ -100,6 +103,8 @@ fn setting_values(settings: &AgentSettings) -> Result<Vec<Value>, DbError> {
         settings.runtime.as_deref(),
         settings.model.as_deref(),
         settings.url.as_deref(),
+        settings.compute.as_ref().map(common::json::to_text),
+        settings.access.as_deref(),
         labels,
         settings.scope.to_column(),
         settings.preset.as_deref(),
@@ -120,6 +125,11 @@ impl FromRow for AgentSettings {
             runtime: row.take()?,
             model: row.take()?,
             url: row.take()?,
+            compute: match row.take::<Option<String>>()? {
+                None => None,
+                Some(text) => Some(common::json::parse(&text).ok_or(DbError::Row("compute that is no JSON"))?),
+            },
+            access: row.take()?,
             labels: row.take()?,
             scope: row.take()?,
             preset: row.take()?,

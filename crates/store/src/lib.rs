@@ -43,6 +43,7 @@ pub mod outbox;
 pub mod page;
 pub mod permission;
 pub mod preset;
+pub mod probe;
 pub mod stream;
 pub mod subject;
 pub mod tenant;

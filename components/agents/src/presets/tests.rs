@@ -107,7 +107,11 @@ async fn names_and_versions_are_bounded() {
     let ada = t.ada().await;
     for number in 0..49 {
         let row = format!("('{}', 'p{number}', 1, 'ui.notify', 0, '{}')", ada.tenant, ada.user);
-        t.execute(&format!("INSERT INTO presets VALUES {row}")).await.unwrap();
+        t.execute(&format!(
+            "INSERT INTO presets (tenant_id, name, version, scope, created_at, created_by) VALUES {row}"
+        ))
+        .await
+        .unwrap();
     }
     let body = json!({ "scope": ["agents.read"] });
     t.as_(&ada, "PUT", &path("worker"), body.clone()).await.is(200);
@@ -253,4 +257,110 @@ async fn forty_puts_at_once_are_forty_versions() {
     assert_eq!(t.number("SELECT max(version) FROM presets").await, rows + 1);
     assert_eq!(i64::try_from(versions.len()).unwrap(), rows);
     assert_eq!(t.number("SELECT count(*) FROM audit").await, rows);
+}
+
+/// R112: a preset lists what its agents need and how they are set; each change of it is a version, and GET shows all.
+#[tokio::test]
+async fn a_preset_lists_secrets_probes_and_defaults_in_versions() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let defaults = json!({ "runtime": "docker", "model": "m", "tier": 4, "max_concurrent_tasks": 3, "budget_cents": 900, "labels": { "team": "core" } });
+    let body = json!({
+        "scope": ["agents.read"], "secrets": ["SLACK_TOKEN", "GITHUB_TOKEN", "SLACK_TOKEN"], "probes": ["github"],
+        "defaults": defaults,
+    });
+    let made = t.as_(&ada, "PUT", &path("scribe"), body.clone()).await.is(200);
+    for (member, value) in [
+        ("version", json!(1)),
+        ("secrets", json!(["GITHUB_TOKEN", "SLACK_TOKEN"])),
+        ("probes", json!(["github"])),
+        ("defaults", defaults.clone()),
+    ] {
+        assert_eq!(made[member], value, "{member}");
+    }
+    assert_eq!(t.as_(&ada, "PUT", &path("scribe"), body).await.is(200)["version"], 1, "the same again");
+    let second = t.as_(&ada, "PUT", &path("scribe"), json!({ "scope": ["agents.read"] })).await.is(200);
+    assert_eq!((&second["version"], &second["secrets"], &second["defaults"]), (&json!(2), &json!([]), &json!({})));
+    let scout = t.agent(&ada, "scout", "").await;
+    let mut whole = second.clone();
+    whole["versions"] = json!([second, made]);
+    assert_eq!(t.as_(&scout, "GET", &path("scribe"), Null).await.is(200), whole);
+    let reader = t.as_(&ada, "GET", &path("reader"), Null).await.is(200);
+    assert_eq!((&reader["built_in"], reader["versions"].as_array().unwrap().len()), (&json!(true), 1));
+    t.as_(&ada, "PUT", &path("reader"), json!({ "scope": ["agents.read"] })).await.is(200);
+    let reader = t.as_(&ada, "GET", &path("reader"), Null).await.is(200);
+    let versions: Vec<_> =
+        reader["versions"].as_array().unwrap().iter().map(|v| (&v["version"], &v["built_in"])).collect();
+    assert_eq!(versions, [(&json!(2), &json!(false)), (&json!(1), &json!(true))]);
+    t.as_(&ada, "GET", &path("nothing"), Null).await.refused(404, "preset_not_found");
+    for (bad, status, slug) in [
+        (json!({ "secrets": ["PATH"] }), 400, "invalid_secret_name"),
+        (json!({ "secrets": ["a"] }), 400, "invalid_secret_name"),
+        (json!({ "secrets": "A" }), 422, "validation_error"),
+        (json!({ "probes": [""] }), 400, "invalid_text"),
+        (json!({ "probes": (0..33).map(|n| format!("p{n}")).collect::<Vec<_>>() }), 422, "validation_error"),
+        (json!({ "defaults": { "scope": ["*"] } }), 422, "validation_error"),
+        (json!({ "defaults": { "tier": 6 } }), 400, "invalid_number"),
+        (json!({ "defaults": { "labels": { "": "x" } } }), 400, "invalid_labels"),
+        (json!({ "defaults": [] }), 422, "validation_error"),
+    ] {
+        let mut body = json!({ "scope": ["agents.read"] });
+        body.as_object_mut().unwrap().extend(bad.as_object().unwrap().clone());
+        t.as_(&ada, "PUT", &path("bad"), body).await.refused(status, slug);
+    }
+    assert_eq!(t.number("SELECT count(*) FROM presets WHERE name = 'bad'").await, 0);
+}
+
+/// R112
+#[tokio::test]
+async fn a_preset_is_deleted_while_no_agent_has_it() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    t.as_(&ada, "DELETE", &path("reader"), Null).await.refused(409, "preset_built_in");
+    t.as_(&ada, "DELETE", &path("scribe"), Null).await.refused(404, "preset_not_found");
+    for name in ["scribe", "reader"] {
+        t.as_(&ada, "PUT", &path(name), json!({ "scope": ["agents.read"] })).await.is(200);
+    }
+    t.as_(&ada, "POST", "/api/agents", json!({ "name": "scout", "preset": "scribe" })).await.is(201);
+    t.as_(&ada, "DELETE", &path("scribe"), Null).await.refused(409, "preset_in_use");
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    t.as_(&max, "DELETE", &path("reader"), Null).await.refused(403, "scope_denied");
+    t.as_(&ada, "PATCH", "/api/agents/scout", json!({ "preset": "reader" })).await.is(200);
+    t.as_(&ada, "DELETE", &path("scribe"), Null).await.is(204);
+    t.as_(&ada, "GET", &path("scribe"), Null).await.refused(404, "preset_not_found");
+    t.as_(&ada, "PATCH", "/api/agents/scout", json!({ "scope": ["agents.list"] })).await.is(200);
+    t.as_(&ada, "DELETE", &path("reader"), Null).await.is(204);
+    assert_eq!(t.as_(&ada, "GET", &path("reader"), Null).await.is(200)["version"], 1, "as it was built");
+    let rows = t.texts("SELECT object_id FROM audit WHERE action = 'preset.delete' ORDER BY seq").await;
+    assert_eq!(rows, ["scribe", "reader"]);
+}
+
+/// R112: drift names the secrets that an agent lacks, to callers that may see which it has.
+#[tokio::test]
+async fn drift_names_missing_secrets() {
+    let settings = service::settings::Settings {
+        vault: common::vault::Vault::parse("a-key-of-the-operator-that-is-long-enough").unwrap(),
+        ..Default::default()
+    };
+    let t = TestApp::with(with_neighbours(), settings);
+    let ada = t.ada().await;
+    let body = json!({ "scope": ["agents.read"], "secrets": ["A", "B"] });
+    t.as_(&ada, "PUT", &path("scribe"), body).await.is(200);
+    let body = json!({ "name": "scout", "preset": "scribe", "secrets": { "A": "x" } });
+    let made = t.as_(&ada, "POST", "/api/agents", body).await.is(201);
+    assert_eq!(
+        made["warnings"],
+        json!([
+            "Agents of this preset need secrets that scout does not have: B. Set them with PUT /api/agents/scout/secrets."
+        ])
+    );
+    let drift = t.as_(&ada, "GET", &format!("{}/drift", path("scribe")), Null).await.is(200);
+    assert_eq!(drift["items"][0]["missing_secrets"], json!(["B"]));
+    assert_eq!(drift["items"][0]["fix"], "Send PUT /api/agents/scout/secrets/B {\"value\": \"…\"}.");
+    let pat = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "agents.list", None).await;
+    let drift = t.as_(&pat, "GET", &format!("{}/drift", path("scribe")), Null).await.is(200);
+    assert_eq!(drift["items"], json!([]), "it lacks nothing that this caller may see");
+    t.as_(&ada, "PUT", "/api/agents/scout/secrets/B", json!({ "value": "y" })).await.is(200);
+    let drift = t.as_(&ada, "GET", &format!("{}/drift", path("scribe")), Null).await.is(200);
+    assert_eq!(drift["items"], json!([]));
 }

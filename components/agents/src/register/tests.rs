@@ -567,3 +567,133 @@ async fn kept_answers_of_a_person_are_bounded() {
     t.execute("DELETE FROM idempotency").await.unwrap();
     assert_eq!(t.number("SELECT sum(bytes) FROM usage").await, 0);
 }
+
+fn with_vault(settings: service::settings::Settings) -> service::settings::Settings {
+    let vault = common::vault::Vault::parse("a-key-of-the-operator-that-is-long-enough").unwrap();
+    service::settings::Settings { vault, ..settings }
+}
+
+/// R111: an agent is registered with its secrets, or not at all.
+#[tokio::test]
+async fn an_agent_is_registered_with_its_secrets_or_not_at_all() {
+    let t = TestApp::with(with_neighbours(), with_vault(Default::default()));
+    let ada = t.ada().await;
+    let pat = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "agents.create agents.read", None).await;
+    for (by, secrets, status, slug) in [
+        (&ada, json!({ "A": "x", "PATH": "y" }), 400, "invalid_secret_name"),
+        (&ada, json!({ "A": "" }), 400, "invalid_secret_value"),
+        (&ada, json!({ "A": 1 }), 422, "validation_error"),
+        (&ada, json!({ "A": ada.token }), 422, "credential_in_text"),
+        (&pat, json!({ "A": "x" }), 403, "scope_denied"),
+    ] {
+        let body = json!({ "name": "scout", "scope": ["agents.read"], "secrets": secrets });
+        t.as_(by, "POST", "/api/agents", body).await.refused(status, slug);
+    }
+    assert_eq!(t.number("SELECT (SELECT count(*) FROM agents) + (SELECT count(*) FROM agent_secrets)").await, 0);
+    let body = json!({ "name": "scout", "scope": ["agents.secrets.read"], "secrets": { "A": "x", "B": "two\nlines" } });
+    let made = t.as_(&ada, "POST", "/api/agents", body).await.is(201);
+    assert!(!made.to_string().contains("two"), "{made}");
+    let bearer = format!("Bearer {}", made["auth_token"].as_str().unwrap());
+    let values = t.call("GET", "/api/agents/me/secrets/values", &[("authorization", &bearer)], Null).await.is(200);
+    assert_eq!(values, json!({ "secrets": { "A": "x", "B": "two\nlines" } }));
+    let rows = t.texts("SELECT action || ' ' || ifnull(after, '') FROM audit WHERE action = 'agent.secret.set'").await;
+    assert_eq!(rows, [r#"agent.secret.set {"set":["A","B"]}"#]);
+
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let body = json!({ "name": "scout", "secrets": { "A": "x" } });
+    t.as_(&ada, "POST", "/api/agents", body).await.refused(503, "secrets_disabled");
+    assert_eq!(t.number("SELECT count(*) FROM agents").await, 0);
+}
+
+/// R112: what a request leaves out is as the preset says, and what it sends is as it says.
+#[tokio::test]
+async fn a_preset_gives_defaults() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let defaults = json!({ "runtime": "docker", "model": "m", "tier": 4, "max_concurrent_tasks": 3, "budget_cents": 900, "labels": { "team": "core" } });
+    for name in ["scribe", "worker"] {
+        let body = json!({ "scope": ["agents.read"], "defaults": defaults });
+        t.as_(&ada, "PUT", &format!("/api/presets/{name}"), body).await.is(200);
+    }
+    let shown = |made: &Json| {
+        ["runtime", "model", "tier", "max_concurrent_tasks", "budget_cents", "labels"].map(|name| made[name].clone())
+    };
+    let usual = [json!("docker"), json!("m"), json!(4), json!(3), json!(900), json!({ "team": "core" })];
+    let plain = [Null, Null, json!(3), json!(1), Null, json!({})];
+    let register = async |body: Json| shown(&t.as_(&ada, "POST", "/api/agents", body).await.is(201));
+    assert_eq!(register(json!({ "name": "a", "preset": "scribe" })).await, usual);
+    assert_eq!(register(json!({ "name": "b" })).await, usual, "the default preset's");
+    assert_eq!(register(json!({ "name": "c", "scope": ["agents.read"] })).await, plain);
+    let own = json!({ "name": "d", "preset": "scribe", "tier": 2, "budget_cents": null, "labels": {}, "model": "n", "runtime": null });
+    assert_eq!(register(own).await, [Null, json!("n"), json!(2), json!(3), Null, json!({})]);
+    let put = t.as_(&ada, "PUT", "/api/agents/c", json!({ "preset": "scribe", "model": "n" })).await.is(200);
+    assert_eq!(shown(&put)[..3], [json!("docker"), json!("n"), json!(4)]);
+    let patched = t.as_(&ada, "PATCH", "/api/agents/d", json!({ "preset": "scribe" })).await.is(200);
+    assert_eq!(patched["tier"], 2, "a change changes what it names");
+}
+
+/// R112: `compute` comes back as it was sent, wherever the agent is shown, and moves with it.
+#[tokio::test]
+async fn compute_and_access_are_kept_as_they_were_sent() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let compute = json!({ "z": 1, "a": [1.5, null, true, { "memory": "4Gi", "big": 9_007_199_254_740_993_i64 }], "": "\u{e9} \"'\u{2028}" });
+    let access = "Reads the tickets.\nWrites to no system.";
+    let body = json!({ "name": "scout", "scope": ["agents.read"], "compute": compute, "access": access });
+    let made = t.as_(&ada, "POST", "/api/agents", body).await.is(201);
+    let got = t.as_(&ada, "GET", "/api/agents/scout", Null).await.is(200);
+    let listed = t.as_(&ada, "GET", "/api/agents", Null).await.is(200)["items"][0].clone();
+    let exported = t.as_(&ada, "GET", "/api/agents/scout/export", Null).await.is(200);
+    for shown in [&made, &got, &listed, &exported["agents"][0]] {
+        assert_eq!(shown["compute"].to_string(), compute.to_string());
+        assert_eq!(shown["access"], access);
+    }
+    assert_eq!(listed, got, "the written agent is the one that the code writes");
+    let imported = t.as_(&ada, "POST", "/api/agents/import", exported).await.is(201);
+    assert_eq!(imported["agents"][0]["compute"].to_string(), compute.to_string());
+    for (compute, status, slug) in [
+        (json!("x".repeat(4095)), 400, "compute_too_large"),
+        (json!({ "token": ada.token }), 422, "credential_in_text"),
+    ] {
+        t.as_(&ada, "PATCH", "/api/agents/scout", json!({ "compute": compute })).await.refused(status, slug);
+    }
+    let patched =
+        t.as_(&ada, "PATCH", "/api/agents/scout", json!({ "compute": "x".repeat(4094), "access": null })).await.is(200);
+    assert_eq!((patched["compute"].as_str().unwrap().len(), &patched["access"]), (4094, &Null));
+    let cleared = t.as_(&ada, "PATCH", "/api/agents/scout", json!({ "compute": null })).await.is(200);
+    assert_eq!(cleared["compute"], Null);
+    let put = t.as_(&ada, "PUT", "/api/agents/scout-2", json!({ "scope": ["agents.read"] })).await.is(200);
+    assert_eq!((&put["compute"], &put["access"]), (&Null, &Null));
+}
+
+/// R112: no way of making or changing an agent gives it a tier that the operator does not allow.
+#[tokio::test]
+async fn the_operator_bounds_the_tier() {
+    let lowest =
+        service::settings::Settings::read(|name| (name == "lowest_tier").then(|| "4 other=1".to_owned())).unwrap();
+    let t = TestApp::with(with_neighbours(), lowest);
+    let ada = t.ada().await;
+    let scope = json!(["agents.read"]);
+    let refused = t.as_(&ada, "POST", "/api/agents", json!({ "name": "a", "scope": scope, "tier": 3 })).await;
+    let refused = refused.refused(400, "tier_too_low");
+    assert!(refused["fix"].as_str().unwrap().starts_with("Send tier as a whole number from 4 to 5"), "{refused}");
+    let made = t.as_(&ada, "POST", "/api/agents", json!({ "name": "a", "scope": scope })).await.is(201);
+    assert_eq!(made["tier"], 4, "the usual tier is one that is allowed");
+    t.as_(&ada, "PATCH", "/api/agents/a", json!({ "tier": 1 })).await.refused(400, "tier_too_low");
+    t.as_(&ada, "PUT", "/api/agents/a", json!({ "scope": scope, "tier": 1 })).await.refused(400, "tier_too_low");
+    assert_eq!(t.as_(&ada, "PUT", "/api/agents/a", json!({ "scope": scope })).await.is(200)["tier"], 4);
+    let import = json!({ "agents": [{ "name": "b", "scope": scope, "tier": 2 }] });
+    t.as_(&ada, "POST", "/api/agents/import", import).await.refused(400, "tier_too_low");
+    let preset = json!({ "scope": scope, "defaults": { "tier": 3 } });
+    t.as_(&ada, "PUT", "/api/presets/scribe", preset).await.refused(400, "tier_too_low");
+    // What an agent has already stays, and does not hinder another change.
+    t.execute("UPDATE agents SET tier = 1").await.unwrap();
+    t.as_(&ada, "PATCH", "/api/agents/a", json!({ "tier": 1, "model": "m" })).await.is(200);
+    t.execute("INSERT INTO presets (tenant_id, name, version, scope, created_at, created_by, defaults) SELECT id, 'old', 1, 'agents.read', 0, 'u', '{\"tier\":2}' FROM tenants").await.unwrap();
+    let made = t.as_(&ada, "POST", "/api/agents", json!({ "name": "c", "preset": "old" })).await.is(201);
+    assert_eq!(made["tier"], 4);
+    let other = t.tenant("other").await;
+    let eve = t.user(&other, "eve@example.com", common::role::Role::Admin).await;
+    t.as_(&eve, "POST", "/api/agents", json!({ "name": "a", "scope": scope, "tier": 1 })).await.is(201);
+}

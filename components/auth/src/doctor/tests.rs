@@ -95,7 +95,7 @@ async fn an_agent_is_held_to_its_preset_or_its_ceiling() {
     t.execute("UPDATE agents SET preset = 'reader', preset_version = 1").await.unwrap();
     assert_eq!(ask(&t, &scout, "").await["overall"], "ok");
     t.execute(&format!(
-        "INSERT INTO presets VALUES ('{0}', 'reader', 2, 'agents.* users.read x.crm.read', 0, '{1}')",
+        "INSERT INTO presets (tenant_id, name, version, scope, created_at, created_by) VALUES ('{0}', 'reader', 2, 'agents.* users.read x.crm.read', 0, '{1}')",
         ada.tenant, ada.user
     ))
     .await
@@ -210,4 +210,53 @@ async fn an_approved_scope_counts() {
         assert_eq!(ask(&t, &scout, "?expect=audit.read").await["overall"], overall);
         t.wait(60);
     }
+}
+
+/// R112, R113: what the preset needs and the agent lacks fails the doctor; a probe that fails is a warning, with its own fix.
+#[tokio::test]
+async fn the_doctor_tells_of_secrets_and_probes() {
+    let (t, ada, scout) = stage("agents.read").await;
+    let id = scout.agent.as_ref().unwrap();
+    t.execute(&format!(
+        "INSERT INTO presets (tenant_id, name, version, scope, created_at, created_by, secrets, probes)
+         VALUES ('{}', 'scribe', 1, 'agents.read', 0, 'u', '[\"A\",\"B\"]', '[\"github\",\"slack\"]');",
+        scout.tenant
+    ))
+    .await
+    .unwrap();
+    t.execute(&format!("INSERT INTO agent_secrets VALUES ('{id}', 'A', x'00', 0, 0, 'u')")).await.unwrap();
+    let insert = |probe: &str, name: &str, status: &str, detail: &str| {
+        format!(
+            "INSERT INTO probes (id, agent_id, name, method, url, secret, header, scheme, expect_status, created_at, created_by, status, detail)
+             VALUES ('{probe}', '{id}', '{name}', 'GET', 'https://a.example', 'A', 'authorization', 'Bearer', 200, 0, 'u', {status}, {detail})"
+        )
+    };
+    t.execute(&insert("prb_1", "github", "'forbidden'", "'a.example answered 403.'")).await.unwrap();
+    t.execute(&insert("prb_2", "new", "NULL", "NULL")).await.unwrap();
+    let body = ask(&t, &scout, "?expect=preset:scribe").await;
+    assert_eq!(
+        found(&body)[3..],
+        [
+            "secret A ok",
+            "secret B missing_secret",
+            "probe slack skipped",
+            "probe github missing_scope",
+            "probe new skipped"
+        ]
+    );
+    assert_eq!(body["overall"], "fail");
+    let fix = |requires: &str| {
+        let checks = body["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["requires"] == requires).unwrap()["fix"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(fix("B"), "Ask ada@example.com to send PUT /api/agents/scout/secrets/B {\"value\": \"…\"}.");
+    assert!(fix("github").starts_with("a.example answered 403. Give the credential there what it lacks"), "{body}");
+    t.execute(&format!("INSERT INTO agent_secrets VALUES ('{id}', 'B', x'00', 0, 0, 'u')")).await.unwrap();
+    assert_eq!(
+        ask(&t, &scout, "?expect=preset:scribe").await["overall"],
+        "warn",
+        "somebody else's server is no fault of ours"
+    );
+    let body = ask(&t, &ada, "?expect=preset:scribe").await;
+    assert!(!body.to_string().contains("probe"), "a person has none: {body}");
 }

@@ -141,7 +141,9 @@ async fn a_webhooks_secret_is_encrypted_and_no_bearer() {
     let sealed: Vec<Vec<u8>> = t.db().list::<Blob>(sealed, vec![]).await.unwrap().into_iter().map(|b| b.0).collect();
     let vault = Vault::parse(SECRETS_KEY).unwrap();
     let agent = scout.agent.as_ref().unwrap().as_str();
-    let open = |made: &Json, at: usize| vault.open(WEBHOOK, &[agent, made["id"].as_str().unwrap()], &sealed[at]);
+    let open = |made: &Json, at: usize| {
+        vault.open(common::vault::WEBHOOK, &[agent, made["id"].as_str().unwrap()], &sealed[at])
+    };
     assert_eq!(open(&made, 0).as_deref(), Ok("another-secret"));
     assert_eq!(open(&slack, 1).as_deref(), Ok(rotated["key"].as_str().unwrap()));
     assert_eq!(open(&made, 1), Err(OpenError::Altered));

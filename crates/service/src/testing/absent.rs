@@ -50,6 +50,11 @@ fn body(route: &Route) -> Json {
         ("POST", "/api/agents/{name}/logs") => json!({ "text": "hello" }),
         ("PUT", "/api/agents/{name}") => json!({ "preset": "worker" }),
         ("POST", "/api/agents/{name}/messages") => json!({ "text": "hello" }),
+        ("PUT", "/api/agents/{name}/secrets") => json!({ "secrets": { "A": "x" } }),
+        ("PUT", "/api/agents/{name}/secrets/{key}") => json!({ "value": "x" }),
+        ("POST", "/api/agents/{name}/probes") => {
+            json!({ "name": "a", "url": "https://api.example.com/", "secret": "A" })
+        }
         ("POST", "/api/users/{id}/set-password") => json!({ "password": "a quiet orbit of nine" }),
         ("PATCH", "/api/users/{id}") => json!({ "name": "New" }),
         _ => Json::Null,
@@ -86,9 +91,13 @@ async fn world(t: &TestApp) -> World {
         tx.commit().await.expect("commit");
         notifications.push(id.to_string());
     }
-    t.execute(&format!("INSERT INTO presets VALUES ('{other}', 'foreign', 1, 'agents.read', 0, '{}')", eve.user))
-        .await
-        .expect("a preset");
+    t.execute(&format!(
+        "INSERT INTO presets (tenant_id, name, version, scope, created_at, created_by)
+         VALUES ('{other}', 'foreign', 1, 'agents.read', 0, '{}')",
+        eve.user
+    ))
+    .await
+    .expect("a preset");
     let presets = vec!["foreign".to_owned()];
     let mut archived = vec![];
     for owner in [&mia, &eve] {
@@ -151,14 +160,22 @@ impl World {
                 Case { caller: self.member, objects: keys },
             ];
         }
+        // Whoever may read an agent may know the names of its secrets and probes: only the agent can be hidden.
+        for (path, inner) in [("/api/agents/{name}/secrets/{", "A"), ("/api/agents/{name}/probes/{", "prb_nothing")] {
+            if route.path.starts_with(path) {
+                let of = |agent: &str| vec![agent.to_owned(), inner.to_owned()];
+                let objects = ["nothing", "hidden", "foreign"].map(of).to_vec();
+                return vec![Case { caller: self.member, objects }];
+            }
+        }
         let (caller, absent, objects) = if route.path.starts_with("/api/agents/archived/{id}") {
             (self.member, "agt_nothing", self.archived)
         } else if route.path.starts_with("/api/agents/{name}") {
             (self.member, "nothing", self.agents)
         } else if route.path.starts_with("/api/access-requests/{id}") {
             (self.member, "acc_nothing", self.requests)
-        } else if route.path.starts_with("/api/presets/{name}/") {
-            (self.member, "nothing", self.presets)
+        } else if route.path.starts_with("/api/presets/{name}") {
+            (self.admin, "nothing", self.presets)
         } else if route.path.starts_with("/auth/tokens/{id}") {
             (self.member, "tok_nothing", self.pats)
         } else if route.path.starts_with("/auth/admin/tokens/{id}") {

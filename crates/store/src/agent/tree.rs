@@ -152,8 +152,8 @@ pub async fn release_all(
     tx.execute(&sql, args![from, to, origin.now, is_archived]).await
 }
 
-/// Gives an agent and all agents below it to another owner. Credentials, keys, approvals and grants end, so that nobody whom the
-/// former owner chose can act for the new one. Each agent below has an audit row of its own.
+/// Gives an agent and all agents below it to another owner. Credentials, keys, secrets, probes, approvals and grants end, so that nobody
+/// whom the former owner chose can act for the new one, and the new one not with what the former gave. Each agent below has an audit row of its own.
 pub async fn transfer(
     tx: &Tx<'_>,
     (origin, action): (&Origin<'_>, &str),
@@ -198,11 +198,17 @@ pub async fn archive(tx: &Tx<'_>, id: &AgentId, now: Timestamp) -> Result<Vec<St
     Ok(revoked)
 }
 
-/// Deletes the keys of the agents `below` with their grants. Their secrets are not ended here.
+/// Deletes the keys of the agents `below` with their grants, and what they have for other services: secrets and probes. Their own
+/// credentials are not ended here.
 async fn delete_keys(tx: &Tx<'_>, (with, subject): (&'static str, &str)) -> Result<(), DbError> {
     let keys = "FROM api_keys WHERE agent_id IN (SELECT id FROM below)";
     tx.execute(&format!("{with} DELETE FROM grants WHERE object_id IN (SELECT id {keys})"), args![subject]).await?;
-    tx.execute(&format!("{with} DELETE {keys}"), args![subject]).await
+    tx.execute(&format!("{with} DELETE {keys}"), args![subject]).await?;
+    for table in ["agent_secrets", "probes"] {
+        let sql = format!("{with} DELETE FROM {table} WHERE agent_id IN (SELECT id FROM below)");
+        tx.execute(&sql, args![subject]).await?;
+    }
+    Ok(())
 }
 
 /// Ends every credential of the agents `below`, and all that was asked and approved for them.

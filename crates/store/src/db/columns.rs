@@ -2,7 +2,10 @@
 
 use common::{
     agent::{AgentState, Labels},
-    id::{AccessRequestId, AgentId, AuditId, CredentialId, KeyId, MailId, NotificationId, RequestId, TenantId, UserId},
+    id::{
+        AccessRequestId, AgentId, AuditId, CredentialId, KeyId, MailId, NotificationId, ProbeId, RequestId, TenantId,
+        UserId,
+    },
     json,
     permission::Relation,
     role::Role,
@@ -37,7 +40,7 @@ macro_rules! ids {
     )*};
 }
 
-ids! { AccessRequestId AgentId AuditId CredentialId KeyId MailId NotificationId RequestId TenantId UserId }
+ids! { AccessRequestId AgentId AuditId CredentialId KeyId MailId NotificationId ProbeId RequestId TenantId UserId }
 
 /// Enums that are stored by their words.
 macro_rules! words {

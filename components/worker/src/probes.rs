@@ -1,0 +1,376 @@
+//! Probes: is an agent let in by somebody else's API? Each is run by hand, by the tick when it is due, after a heartbeat if its result is
+//! stale, and when its secret was set.
+//!
+//! 1. The URL is checked against the operator's list when the probe is made and at every run; the host refuses private addresses.
+//! 2. One run at a time has a probe, by one statement. The request is sent outside of any transaction.
+//! 3. What was found is stored with what it leads to: on a change the agent's inbox and its owner hear of it.
+
+mod verdict;
+
+use common::{
+    agent_secret::{SecretName, SecretValue},
+    error::{ApiError, Code},
+    id::{AgentId, NotificationId, ProbeId, TenantId, UserId},
+    probe::ProbeStatus,
+    route::Route,
+    secret::Chance,
+    text::{text, within},
+    time::Timestamp,
+    url::{Url, check_outbound},
+};
+use http::{HeaderValue, Request, StatusCode, header};
+use serde::Serialize;
+use serde_json::{Value::Null, json};
+use service::{
+    app::{App, log},
+    caller::Caller,
+    change::{Answer, Change},
+    extract::{Body, Empty, Path},
+    form,
+    form::Nullable,
+    object,
+    response::{Response, json},
+    secrets,
+};
+use store::{
+    db::{DbError, Purpose, Tx},
+    inbox, notification,
+    probe::{self, Due, Finding, Probe},
+};
+
+use crate::outbound;
+
+/// How long one run has a probe, seconds: longer than a request may take.
+const LEASE: i64 = 15;
+/// Probes that one tick runs at most.
+const MOST_AT_ONCE: usize = 4;
+
+/// Headers that a probe may not set: they are the connection's, or this server's own.
+const RESERVED: [&str; 14] = [
+    "accept",
+    "connection",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+];
+
+/// A probe, with the step that fixes what it found.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    probe: Probe,
+    fix: Option<String>,
+}
+
+impl Shown {
+    fn of(probe: Probe, agent: &str) -> Self {
+        let detail = probe.detail.as_deref().unwrap_or_default();
+        let fix = probe.status.and_then(|status| status.fix(detail, agent, &probe.secret, probe.id.as_str()));
+        Self { probe, fix }
+    }
+}
+
+#[derive(Serialize)]
+struct All {
+    items: Vec<Shown>,
+}
+
+/// `GET /api/agents/{name}/probes`: by name. The list has one page, since an agent has at most 16.
+pub(crate) async fn list(
+    app: App,
+    caller: Caller,
+    route: &'static Route,
+    Path(name): Path,
+) -> Result<Response, ApiError> {
+    let agent = object::agent(app.db(), &caller, route, &name, app.now()).await?;
+    let probes = probe::list(app.db(), &agent.id).await?;
+    json(StatusCode::OK, &All { items: probes.into_iter().map(|probe| Shown::of(probe, &agent.name)).collect() })
+}
+
+form! {
+    pub(crate) struct Create {
+        name: String,
+        method: Option<String>,
+        url: String,
+        secret: String,
+        header: Option<String>,
+        scheme: Option<Nullable<String>>,
+        expect_status: Option<i64>,
+        every_hours: Option<Nullable<i64>>,
+    }
+}
+
+/// A probe to be made, checked.
+struct Draft {
+    name: String,
+    method: String,
+    url: String,
+    secret: SecretName,
+    header: String,
+    scheme: String,
+    expect_status: i64,
+    every_hours: Option<i64>,
+}
+
+impl Draft {
+    fn read(body: &Create) -> Result<Self, ApiError> {
+        let invalid = |field: &'static str, expected: &'static str| {
+            Code::InvalidProbe.with("field", field).with("expected", expected).extra("field", field)
+        };
+        let name = text("name", &body.name, 64)?;
+        let method = body.method.as_deref().unwrap_or("GET");
+        if !["GET", "HEAD", "POST"].contains(&method) {
+            return Err(invalid("method", "one of: GET, HEAD, POST"));
+        }
+        let secret = SecretName::read(&body.secret)?;
+        let header = body.header.as_deref().unwrap_or("Authorization");
+        if !(1..=64).contains(&header.len())
+            || !header.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            || RESERVED.contains(&header.to_ascii_lowercase().as_str())
+        {
+            return Err(invalid(
+                "header",
+                "the name of a request header, such as Authorization or PRIVATE-TOKEN, that is not one of the connection",
+            ));
+        }
+        let default = if header.eq_ignore_ascii_case("authorization") { "Bearer" } else { "" };
+        let scheme = match &body.scheme {
+            None => default,
+            Some(Nullable(scheme)) => scheme.as_deref().unwrap_or_default(),
+        };
+        if scheme.len() > 32 || !scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.=".contains(&b)) {
+            return Err(invalid("scheme", "the word before the secret, such as Bearer or token, or null"));
+        }
+        let every_hours = body.every_hours.as_ref().and_then(|Nullable(hours)| *hours);
+        Ok(Self {
+            name,
+            method: method.to_owned(),
+            url: body.url.clone(),
+            secret,
+            header: header.to_owned(),
+            scheme: scheme.to_owned(),
+            expect_status: within("expect_status", body.expect_status.unwrap_or(200), 200..=299)?,
+            every_hours: every_hours.map(|hours| within("every_hours", hours, 1..=168)).transpose()?,
+        })
+    }
+}
+
+/// `POST /api/agents/{name}/probes`: makes a probe. It is not run by that.
+pub(crate) async fn create(change: Change<Body<Create>>, Path(name): Path) -> Result<Response, ApiError> {
+    let draft = Draft::read(&change.input.0)?;
+    change
+        .on_agent(&name, async |write, agent, _| {
+            check_outbound("url", &draft.url, &write.app().settings().outbound_hosts)?;
+            let id = ProbeId::generate(write.now(), write.app().chance());
+            let new = probe::New {
+                id: &id,
+                agent: &agent.id,
+                name: &draft.name,
+                method: &draft.method,
+                url: &draft.url,
+                secret: draft.secret.as_str(),
+                header: &draft.header,
+                scheme: &draft.scheme,
+                expect_status: draft.expect_status,
+                every_hours: draft.every_hours,
+                by: write.caller.subject().id(),
+                now: write.now(),
+            };
+            probe::insert(&write.tx, &new).await.map_err(|refusal| refusal.with("agent", &agent.name))?;
+            let made = probe::find(&write.tx, &agent.id, id.as_str()).await?.ok_or_else(|| not_found(&agent.name))?;
+            let after = json!({ "probe": id, "name": made.name, "url": made.url, "secret": made.secret });
+            Ok(Answer::created(&Shown::of(made, &agent.name))?.audited(&agent.id, Null, after))
+        })
+        .await
+}
+
+fn not_found(agent: &str) -> ApiError {
+    Code::ProbeNotFound.with("agent", agent)
+}
+
+/// `DELETE /api/agents/{name}/probes/{id}`.
+pub(crate) async fn delete(change: Change<()>, Path(name): Path, Path(id): Path) -> Result<Response, ApiError> {
+    change
+        .on_agent(&name, async |write, agent, ()| {
+            let found = probe::find(&write.tx, &agent.id, &id).await?.ok_or_else(|| not_found(&agent.name))?;
+            probe::delete(&write.tx, &found.id).await?;
+            let before = json!({ "probe": found.id, "name": found.name, "url": found.url, "secret": found.secret });
+            Ok(Answer::no_content().audited(&agent.id, before, Null))
+        })
+        .await
+}
+
+/// `POST /api/agents/{name}/probes/{id}/run`: sends the request now, and answers what was found.
+pub(crate) async fn run(change: Change<Body<Empty>>, Path(name): Path, Path(id): Path) -> Result<Response, ApiError> {
+    let app = change.app.clone();
+    let agent = object::agent(app.db(), &change.caller, change.route(), &name, app.now()).await?;
+    let found = probe::find(app.db(), &agent.id, &id).await?.ok_or_else(|| not_found(&agent.name))?;
+    let until = app.now().plus_seconds(LEASE);
+    if let Err(busy_until) = probe::begin(app.db(), &found.id, app.now(), until).await? {
+        let seconds = app.now().seconds_until(busy_until);
+        return Err(Code::ProbeBusy.with("agent", &agent.name).retry_after(seconds));
+    }
+    let finding = check(&app, change.caller.tenant_id(), &agent.id, &found).await?;
+    change
+        .on_agent(agent.id.as_str(), async |write, agent, _| {
+            // Deleted meanwhile, or another agent's by now.
+            let before = probe::find(&write.tx, &agent.id, &id).await?.ok_or_else(|| not_found(&agent.name))?;
+            let whose = Whose {
+                tenant: write.caller.tenant_id(),
+                agent: &agent.id,
+                agent_name: &agent.name,
+                owner: &agent.owner.id,
+                by: Some(write.caller.user_id()),
+                cause: &write.cause,
+            };
+            settle(&write.tx, write.app().chance(), &whose, &before, &finding, write.now()).await?;
+            let after = probe::find(&write.tx, &agent.id, &id).await?.ok_or_else(|| not_found(&agent.name))?;
+            let audited = |probe: &Probe| json!({ "probe": probe.id, "status": probe.status });
+            let (old, new) = (audited(&before), audited(&after));
+            Ok(Answer::ok(&Shown::of(after, &agent.name))?.audited(&agent.id, old, new))
+        })
+        .await
+}
+
+/// Runs due probes, a bounded number of them, side by side: one that waits for a slow server holds up none of the others.
+pub(crate) async fn run_due(app: &App) -> Result<(), DbError> {
+    let mut taken = Vec::new();
+    for _ in 0..MOST_AT_ONCE {
+        let now = app.clock().now();
+        let Some(due) = probe::take_due(app.db(), now, now.plus_seconds(LEASE)).await? else { break };
+        taken.push(due);
+    }
+    for outcome in futures_util::future::join_all(taken.iter().map(|due| run_one(app, due))).await {
+        outcome?;
+    }
+    Ok(())
+}
+
+async fn run_one(app: &App, due: &Due) -> Result<(), DbError> {
+    let finding = match due.is_running {
+        true => check(app, &due.tenant, &due.agent, &due.probe).await,
+        false => return probe::put_off(app.db(), &due.probe.id, app.clock().now()).await,
+    };
+    let finding = match finding {
+        Ok(finding) => finding,
+        Err(refusal) => {
+            let cause = refusal.inner().unwrap_or(refusal.code().row().slug);
+            log(app.request_id(), &format!("probe {}", due.probe.id), cause);
+            return probe::put_off(app.db(), &due.probe.id, app.clock().now()).await;
+        }
+    };
+    let now = app.clock().now();
+    let tx = app.db().begin(Purpose::Durable).await?;
+    // What was found is of no use if the probe was deleted, or its agent given away, meanwhile.
+    let Some(before) = probe::find(&tx, &due.agent, due.probe.id.as_str()).await? else { return Ok(()) };
+    let whose = Whose {
+        tenant: &due.tenant,
+        agent: &due.agent,
+        agent_name: &due.agent_name,
+        owner: &due.owner,
+        by: None,
+        cause: &due.owner,
+    };
+    settle(&tx, app.chance(), &whose, &before, &finding, now).await?;
+    tx.commit().await
+}
+
+/// Sends a probe's request and judges the answer. Whatever the other server does is a finding; `Err` is a failure of this one.
+async fn check(app: &App, tenant: &TenantId, agent: &AgentId, probe: &Probe) -> Result<Finding, ApiError> {
+    let finding = |status, detail: String| Ok(Finding { status, http_status: None, detail });
+    let host = Url::parse(&probe.url).map_or("", |url| url.host);
+    if check_outbound("url", &probe.url, &app.settings().outbound_hosts).is_err() {
+        let detail = format!("The operator of this server does not allow requests to {host}.");
+        return finding(ProbeStatus::NotAllowed, detail);
+    }
+    let name = &probe.secret;
+    let Some(secret) = secrets::value(app, app.db(), tenant, agent, name).await? else {
+        return finding(ProbeStatus::MissingSecret, format!("The agent has no secret {name}."));
+    };
+    let Some(request) = request(probe, &secret) else {
+        let detail = format!("The secret {name} cannot be sent in a header, which holds one line of visible ASCII.");
+        return finding(ProbeStatus::MissingSecret, detail);
+    };
+    match outbound::send(request).await {
+        Ok(answer) => Ok(verdict::verdict(host, probe.expect_status, &answer, &secret)),
+        Err(cause) => {
+            let cause = verdict::cleaned(&cause, &secret);
+            finding(ProbeStatus::Unreachable, format!("{host} did not answer: {cause}."))
+        }
+    }
+}
+
+/// The request of a probe. `None`: the secret cannot stand in a header.
+fn request(probe: &Probe, secret: &SecretValue) -> Option<Request<String>> {
+    let secret = secret.reveal().trim_end_matches(['\n', '\r']);
+    if secret.is_empty() || !secret.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+        return None;
+    }
+    let value = if probe.scheme.is_empty() { secret.to_owned() } else { format!("{} {secret}", probe.scheme) };
+    let mut value = HeaderValue::from_str(&value).ok()?;
+    value.set_sensitive(true);
+    Request::builder()
+        .method(probe.method.as_str())
+        .uri(&probe.url)
+        .header(header::ACCEPT, "application/json")
+        .header(header::USER_AGENT, "accredit-probe")
+        .header(probe.header.to_ascii_lowercase(), value)
+        .body(String::new())
+        .ok()
+}
+
+/// Whom a finding concerns.
+struct Whose<'a> {
+    tenant: &'a TenantId,
+    agent: &'a AgentId,
+    agent_name: &'a str,
+    owner: &'a UserId,
+    /// The person who ran it, or whose agent did. `None`: the tick.
+    by: Option<&'a UserId>,
+    /// The person whom what is sent counts for.
+    cause: &'a UserId,
+}
+
+/// Stores a finding. When the outcome is another one than before, the agent's inbox and its owner hear of it, unless the owner ran it.
+async fn settle(
+    tx: &Tx<'_>,
+    chance: &Chance,
+    whose: &Whose<'_>,
+    before: &Probe,
+    found: &Finding,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    probe::finish(tx, &before.id, found, now).await?;
+    let is_good = found.status == ProbeStatus::Ok;
+    // A first success is no news.
+    if before.status == Some(found.status) || (is_good && before.status.is_none()) {
+        return Ok(());
+    }
+    let (name, agent) = (&before.name, whose.agent_name);
+    let (kind, title) = match is_good {
+        true => ("probe_recovered", format!("The probe {name} of {agent} succeeds again")),
+        false => ("probe_failed", format!("The probe {name} of {agent} fails")),
+    };
+    let data = json!({ "id": before.id, "probe": name, "status": found.status, "detail": found.detail });
+    inbox::push(tx, whose.agent, whose.cause, (kind, &data), now).await?;
+    if whose.by != Some(whose.owner) {
+        let fix = found.status.fix(&found.detail, agent, &before.secret, before.id.as_str());
+        let body = fix.unwrap_or_else(|| found.detail.clone());
+        let id = NotificationId::generate(now, chance);
+        let told = (whose.owner, Some(whose.cause));
+        notification::insert_own(tx, &id, whose.tenant, told, (&title, &body), now).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! Secrets of agents: credentials of other services, under names like those of environment variables.
+
+use crate::error::{ApiError, Code};
+
+/// Characters of a name at most.
+const NAME: usize = 64;
+/// Bytes of a value at most: a certificate's key or a service account in JSON fits.
+const VALUE: usize = 8 * 1024;
+
+/// Names that steer the shell, the loader, an interpreter or a client that reads them, and are no secrets: whoever set one of them would run
+/// code where the agent runs, or send its traffic elsewhere.
+const RESERVED: &[&str] = &[
+    "ALL_PROXY",
+    "BASHOPTS",
+    "BASH_ENV",
+    "CDPATH",
+    "CLASSPATH",
+    "CURL_HOME",
+    "EDITOR",
+    "ENV",
+    "GCONV_PATH",
+    "HOME",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "IFS",
+    "JAVA_TOOL_OPTIONS",
+    "JDK_JAVA_OPTIONS",
+    "LOCPATH",
+    "NODE_EXTRA_CA_CERTS",
+    "NODE_OPTIONS",
+    "NODE_PATH",
+    "NO_PROXY",
+    "OPTIND",
+    "PAGER",
+    "PATH",
+    "PERL5DB",
+    "PERL5LIB",
+    "PERL5OPT",
+    "PROMPT_COMMAND",
+    "PS1",
+    "PS2",
+    "PS4",
+    "PWD",
+    "RUBYLIB",
+    "RUBYOPT",
+    "SHELL",
+    "SHELLOPTS",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "TMPDIR",
+    "VISUAL",
+    "ZDOTDIR",
+    "_JAVA_OPTIONS",
+];
+/// What such names begin with; and the names that a client of this server reads.
+const RESERVED_BEGINNINGS: &[&str] = &["ACCREDIT_", "BASH_FUNC_", "DYLD_", "GIT_", "LD_", "MALLOC_", "PYTHON"];
+
+/// A secret's name: 1 to 64 upper-case letters, digits and `_`, not beginning with a digit, and none that steers a program.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(transparent)]
+pub struct SecretName(String);
+
+impl SecretName {
+    /// Reads a name.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_good = (1..=NAME).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+            && !text.starts_with(|c: char| c.is_ascii_digit())
+            && text != "_"
+            && !RESERVED.contains(&text)
+            && !RESERVED_BEGINNINGS.iter().any(|beginning| text.starts_with(beginning));
+        is_good.then(|| Self(text.to_owned()))
+    }
+
+    /// The same, as a refusal of what a caller sent.
+    pub fn read(text: &str) -> Result<Self, ApiError> {
+        Self::parse(text).ok_or_else(|| Code::InvalidSecretName.into())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A secret's value. It cannot be copied, printed or serialised by habit: [`SecretValue::reveal`] is the one exit.
+pub struct SecretValue(String);
+
+impl SecretValue {
+    /// Takes what a caller sent: 1 to 8192 bytes, lines and tabs, and no other control characters. No body may hold a credential of our own,
+    /// so none of them reaches another server.
+    pub fn parse(text: String) -> Option<Self> {
+        let is_good = (1..=VALUE).contains(&text.len())
+            && text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t'));
+        is_good.then_some(Self(text))
+    }
+
+    /// The same, as a refusal that names the secret and nothing of its value.
+    pub fn read(name: &SecretName, text: String) -> Result<Self, ApiError> {
+        let invalid = || Code::InvalidSecretValue.with("name", name.as_str()).extra("secret", name.as_str());
+        Self::parse(text).ok_or_else(invalid)
+    }
+
+    /// What the vault has opened.
+    pub fn opened(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The plaintext, for the agent alone, the vault, and the header of a probe. Grep for this name to see every use.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// The line of a POSIX shell that puts it into the environment. In single quotes nothing has a meaning but the single quote, so lines,
+    /// `$`, backticks and backslashes stay as they are (POSIX.1-2017, Shell Command Language, 2.2.2).
+    pub fn to_shell(&self, name: &SecretName) -> String {
+        format!("export {}='{}'\n", name.as_str(), self.0.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_of_an_environment_variable_and_steers_no_program() {
+        for good in ["A", "_A", "GITHUB_TOKEN", "S3_KEY_2", &"X".repeat(64), "LDAP_PASSWORD", "HOME_TOKEN", "__"] {
+            assert!(SecretName::parse(good).is_some(), "{good}");
+        }
+        for bad in [
+            "",
+            "_",
+            "a",
+            "Github",
+            "1A",
+            "A-B",
+            "A B",
+            "A=B",
+            "A\n",
+            "A'",
+            "\u{c4}",
+            &"X".repeat(65),
+            "PATH",
+            "IFS",
+            "ENV",
+            "BASH_ENV",
+            "LD_PRELOAD",
+            "DYLD_INSERT_LIBRARIES",
+            "PYTHONSTARTUP",
+            "NODE_OPTIONS",
+            "GIT_SSH_COMMAND",
+            "ACCREDIT_TOKEN",
+            "ACCREDIT_URL",
+            "HTTPS_PROXY",
+            "values",
+        ] {
+            assert!(SecretName::parse(bad).is_none(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_a_text_of_some_kilobytes() {
+        for good in ["x", " ", "a\nb\r\n\tc", "'\"$(`\\", "\u{1f600}", &"x".repeat(VALUE)] {
+            assert!(SecretValue::parse(good.to_owned()).is_some(), "{good:?}");
+        }
+        for bad in ["", "a\0b", "a\u{1b}[2J", "\u{85}", &"x".repeat(VALUE + 1), &"\u{e9}".repeat(VALUE / 2 + 1)] {
+            assert!(SecretValue::parse(bad.to_owned()).is_none(), "{} bytes", bad.len());
+        }
+    }
+
+    /// R111: whatever a value holds, a real shell gets exactly that, and runs nothing of it.
+    #[test]
+    fn a_shell_reads_back_what_was_stored() {
+        let name = SecretName::parse("SECRET").unwrap();
+        for value in [
+            "plain",
+            "it's",
+            "'",
+            "''",
+            "'; echo run; '",
+            "$(echo run) `echo run` ${HOME}",
+            "a\nb\n",
+            "\n",
+            "a\\",
+            "\\'",
+            "\"",
+            "!x",
+            "-n",
+            "a=b",
+            "\t \r",
+            "#no",
+            "\u{e9}\u{1f600}",
+            "x'\n export OTHER='y",
+        ] {
+            let script = format!("{}printf %s. \"$SECRET\"", SecretValue::opened(value.to_owned()).to_shell(&name));
+            let out = std::process::Command::new("sh").arg("-c").arg(&script).output().unwrap();
+            assert_eq!(String::from_utf8(out.stdout).unwrap(), format!("{value}."), "{script}");
+            assert!(out.stderr.is_empty() && out.status.success());
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Secrets of agents, between the vault and the database: read from a body, sealed, and opened for the agent alone, or for the header of a
+//! probe.
+
+use std::collections::BTreeMap;
+
+use common::{
+    agent_secret::{SecretName, SecretValue},
+    error::{ApiError, Code},
+    id::{AgentId, TenantId},
+    vault,
+};
+use serde_json::json;
+use store::{
+    agent::{
+        Agent,
+        secret::{self, Sealed},
+    },
+    db::Rows,
+    probe,
+};
+
+use crate::{app::App, change::Write, quota};
+
+/// Secrets that a caller sent, checked.
+pub struct NewSecrets(Vec<(SecretName, SecretValue)>);
+
+impl NewSecrets {
+    /// Checks what was sent. A refusal names the secret and nothing of its value.
+    pub fn read(sent: BTreeMap<String, String>) -> Result<Self, ApiError> {
+        let one = |(name, value): (String, String)| {
+            let name = SecretName::read(&name)?;
+            let value = SecretValue::read(&name, value)?;
+            Ok((name, value))
+        };
+        sent.into_iter().map(one).collect::<Result<_, ApiError>>().map(Self)
+    }
+
+    /// The names, in order.
+    pub fn names(&self) -> Vec<String> {
+        self.0.iter().map(|(name, _)| name.as_str().to_owned()).collect()
+    }
+
+    /// Stores all of them, or refuses all: the agent keeps what it has beside them. 503 `secrets_disabled`: the operator has set no key.
+    pub async fn store(&self, write: &Write<'_>, agent: &Agent) -> Result<(), ApiError> {
+        let (app, tenant) = (write.app(), write.caller.tenant_id());
+        let place = |name: &SecretName| [tenant.as_str().to_owned(), agent.id.to_string(), name.as_str().to_owned()];
+        let mut sealed = Vec::with_capacity(self.0.len());
+        for (name, value) in &self.0 {
+            let [tenant, id, key] = &place(name);
+            let bytes = app.settings().vault.seal(vault::SECRET, &[tenant, id, key], value.reveal(), app.chance())?;
+            sealed.push(Sealed { name: name.as_str().to_owned(), sealed: bytes });
+        }
+        let by = write.caller.subject().id();
+        if !secret::set(&write.tx, &agent.id, sealed, by, write.now()).await? {
+            return Err(Code::TooManySecrets.with("agent", &agent.name));
+        }
+        probe::secrets_were_set(&write.tx, &agent.id, &self.names(), write.now()).await?;
+        quota::check_bytes_of_agents(app, &write.tx, &write.caller, &agent.owner.id).await
+    }
+}
+
+/// Tells the agent that its secrets are others now.
+pub async fn tell(write: &Write<'_>, agent: &AgentId, set: &[String], deleted: &[String]) -> Result<(), ApiError> {
+    write.push(agent, "secret_changed", &json!({ "set": set, "deleted": deleted })).await?;
+    Ok(())
+}
+
+fn open(app: &App, tenant: &TenantId, agent: &AgentId, row: Sealed) -> Result<(SecretName, SecretValue), ApiError> {
+    let name = SecretName::parse(&row.name);
+    let name = name.ok_or_else(|| ApiError::from(Code::Internal).cause("a stored name of a secret"))?;
+    let place = [tenant.as_str(), agent.as_str(), name.as_str()];
+    let text = app.settings().vault.open(vault::SECRET, &place, &row.sealed)?;
+    Ok((name, SecretValue::opened(text)))
+}
+
+/// The agent's secrets with their values, by name: for the agent itself, and for whatever equips it. 503 `secrets_disabled`: one of them was
+/// sealed under a key that is not set.
+pub async fn values(
+    app: &App,
+    reads: &dyn Rows,
+    tenant: &TenantId,
+    agent: &AgentId,
+) -> Result<Vec<(SecretName, SecretValue)>, ApiError> {
+    let rows = secret::list_sealed(reads, agent).await?;
+    rows.into_iter().map(|row| open(app, tenant, agent, row)).collect()
+}
+
+/// One secret's value. `None`: the agent has no such secret.
+pub async fn value(
+    app: &App,
+    reads: &dyn Rows,
+    tenant: &TenantId,
+    agent: &AgentId,
+    name: &str,
+) -> Result<Option<SecretValue>, ApiError> {
+    match secret::find_sealed(reads, agent, name).await? {
+        Some(row) => open(app, tenant, agent, row).map(|(_, value)| Some(value)),
+        None => Ok(None),
+    }
+}
