@@ -38,6 +38,8 @@ ALTER TABLE presets ADD COLUMN probes TEXT NOT NULL DEFAULT '[]'
 --- next
 ALTER TABLE presets ADD COLUMN defaults TEXT NOT NULL DEFAULT '{}'
 --- next
+CREATE INDEX agents_by_preset ON agents (tenant_id, preset) WHERE preset IS NOT NULL
+--- next
 -- What its runtime gives it, as JSON that the server keeps and does not read.
 ALTER TABLE agents ADD COLUMN compute TEXT
 --- next

@@ -180,6 +180,7 @@ mod tests {
         t.as_(&ada, "POST", "/api/agents", json!({ "name": "boss", "preset": "reader" })).await.is(201);
         let body = json!({
             "name": "hand", "display_name": "Hand", "description": "Helps.", "runtime": "docker", "model": "m", "parent": "boss",
+            "compute": { "cpu": 2 }, "access": "The tickets.",
             "url": "https://hand.example.com/", "labels": { "a": "1" }, "scope": ["agents.read"], "tier": 4,
             "max_concurrent_tasks": 2, "budget_cents": 7, "issue_token": false,
         });
@@ -188,7 +189,7 @@ mod tests {
         let scope = t.as_(&ada, "GET", "/api/agents/boss", Null).await.is(200)["scope"].clone();
         let boss = json!({
             "name": "boss", "display_name": null, "description": null, "runtime": null, "model": null, "parent": null,
-            "url": null, "labels": {}, "scope": scope, "tier": 3, "max_concurrent_tasks": 1, "budget_cents": null,
+            "url": null, "compute": null, "access": null, "labels": {}, "scope": scope, "tier": 3, "max_concurrent_tasks": 1, "budget_cents": null,
             "issue_token": false,
         });
         assert_eq!(document, json!({ "format": FORMAT, "agents": [boss, body] }));

@@ -82,8 +82,8 @@ impl Draft {
             None => None,
         };
         apply_defaults(app, caller, preset.as_ref(), &mut settings)?;
-        check_tier(app, caller, body.changes.tier)?;
         body.changes.apply(&mut settings)?;
+        check_tier(app, caller, body.changes.tier)?;
         let secrets = match &body.secrets {
             None => None,
             Some(sent) => {

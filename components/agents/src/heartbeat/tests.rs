@@ -21,7 +21,7 @@ async fn beat(t: &TestApp, scout: &Actor, body: Json) -> Json {
 #[tokio::test]
 async fn a_heartbeat_is_recorded_and_answers_the_agents_state() {
     let (t, ada, scout) = stage().await;
-    let well = json!({ "state": "running", "warnings": [], "unread": 0 });
+    let well = json!({ "state": "running", "warnings": [], "unread": 0, "probes": [] });
     assert_eq!(beat(&t, &scout, Null).await, well);
     t.wait(61);
     let at = t.now();

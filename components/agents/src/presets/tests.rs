@@ -23,14 +23,14 @@ async fn the_newest_versions_are_listed_by_name() {
         listed["items"][3],
         json!({
             "name": "reader", "version": 1, "scope": ["agents.list", "agents.read", "audit.read", "guides.read"],
-            "secrets": [], "probes": [], "built_in": true, "created_at": null, "created_by": null,
+            "secrets": [], "probes": [], "defaults": {}, "built_in": true, "created_at": null, "created_by": null,
         })
     );
     let body = json!({ "scope": ["ui.notify", "agents.read", "ui.notify"], "secrets": [], "probes": [] });
     let made = t.as_(&ada, "PUT", &path("reader"), body).await.is(200);
     let expected = json!({
         "name": "reader", "version": 2, "scope": ["agents.read", "ui.notify"], "secrets": [], "probes": [],
-        "built_in": false, "created_at": "2026-01-02T03:04:05.000Z", "created_by": "ada@example.com",
+        "defaults": {}, "built_in": false, "created_at": "2026-01-02T03:04:05.000Z", "created_by": "ada@example.com",
     });
     assert_eq!(made, expected);
     t.as_(&ada, "PUT", &path("scribe"), json!({ "scope": ["guides.write"] })).await.is(200);
@@ -49,8 +49,8 @@ async fn the_newest_versions_are_listed_by_name() {
     assert_eq!(
         rows,
         [
-            "preset.put reader {\"version\":1,\"scope\":[\"agents.list\",\"agents.read\",\"audit.read\",\"guides.read\"]} {\"version\":2,\"scope\":[\"agents.read\",\"ui.notify\"]}",
-            "preset.put scribe - {\"version\":1,\"scope\":[\"guides.write\"]}",
+            "preset.put reader {\"version\":1,\"scope\":[\"agents.list\",\"agents.read\",\"audit.read\",\"guides.read\"],\"secrets\":[],\"probes\":[],\"defaults\":{}} {\"version\":2,\"scope\":[\"agents.read\",\"ui.notify\"],\"secrets\":[],\"probes\":[],\"defaults\":{}}",
+            "preset.put scribe - {\"version\":1,\"scope\":[\"guides.write\"],\"secrets\":[],\"probes\":[],\"defaults\":{}}",
         ]
     );
 }
@@ -88,7 +88,7 @@ async fn bad_presets_are_refused() {
     for (body, status, slug) in [
         (json!({}), 422, "validation_error"),
         (json!({ "scope": "agents.read" }), 422, "validation_error"),
-        (json!({ "scope": ["agents.read"], "secrets": ["k"] }), 422, "validation_error"),
+        (json!({ "scope": ["agents.read"], "secrets": [7] }), 422, "validation_error"),
         (json!({ "scope": ["agents.read"], "probes": [{}] }), 422, "validation_error"),
         (json!({ "scope": ["agents.read"], "probes": null }), 422, "validation_error"),
         (json!({ "scope": ["agents.read"], "version": 3 }), 422, "validation_error"),
@@ -166,7 +166,7 @@ async fn drift_is_listed_and_its_fix_ends_it() {
         answer["items"],
         json!([{
             "agent": "first", "preset_version": 1, "missing_scopes": [],
-            "token_missing_scopes": ["agents.logs", "agents.message", "guides.read"],
+            "token_missing_scopes": ["agents.logs", "agents.message", "guides.read"], "missing_secrets": [],
             "fix": "Send POST /api/agents/first/token/issue, and give the agent the token of the last response.",
         }])
     );

@@ -285,7 +285,8 @@ async fn the_tick_runs_what_is_due_and_nothing_of_a_halted_agent() {
     tick(&t).await;
     assert!(stub::sent().is_empty(), "a fresh result is not asked for again");
     // Another value of the secret is tried at once.
-    t.as_(&ada, "PUT", "/api/agents/scout/secrets/GITHUB_TOKEN", json!({ "value": "new-value-of-it" })).await.is(200);
+    let pat = t.credential(common::secret::Kind::Pat, &ada.tenant, &ada.user, None, "*", None).await;
+    t.as_(&pat, "PUT", "/api/agents/scout/secrets/GITHUB_TOKEN", json!({ "value": "new-value-of-it" })).await.is(200);
     tick(&t).await;
     assert_eq!(stub::sent().len(), 2);
 }

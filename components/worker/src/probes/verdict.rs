@@ -56,9 +56,9 @@ fn speaks_of_credential(words: &str) -> bool {
 /// The words of a refusal, where services put them.
 fn words(body: &Json, text: &str) -> Option<String> {
     let Json::Object(members) = body else {
-        let text = text.trim();
+        let text = body.as_str().unwrap_or(text).trim();
         // A page says nothing to a program.
-        let is_prose = !text.is_empty() && !text.starts_with(['<', '{', '[']) && body.is_null();
+        let is_prose = !text.is_empty() && !text.starts_with(['<', '{', '[']) && (body.is_null() || body.is_string());
         return is_prose.then(|| text.chars().take(READ).collect());
     };
     let member = |members: &Map<String, Json>, name: &str| members.get(name).and_then(Json::as_str).map(str::to_owned);
@@ -265,14 +265,14 @@ mod tests {
             for piece in ["sk-pro", "012345", "6789ab", "wxyz"] {
                 assert!(!lower.contains(piece), "{echo}: {detail}");
             }
-            assert!(detail.contains("Incorrect API key provided: [removed]"), "{detail}");
+            assert!(detail.contains("Incorrect API key provided: ") && detail.contains("[removed]"), "{detail}");
         }
     }
 
     #[test]
     fn words_are_one_line_that_steers_nothing_and_has_an_end() {
-        let (_, detail) = judge(200, 403, "\"a\u{1b}[2Jb\u{202e}\nc\"");
-        assert_eq!(detail, "api.example.com answered 403.", "a text alone is no refusal in JSON");
+        assert_eq!(judge(200, 403, "\"a\\u001b[2Jb\"").1, "api.example.com answered 403: \"a [2Jb\".");
+        assert_eq!(judge(200, 403, "[1]").1, "api.example.com answered 403.");
         let (_, detail) = judge(200, 403, "no\u{1b}[2J \u{202e}way\r\nout \"x\"");
         assert_eq!(detail, "api.example.com answered 403: \"no [2J way out 'x'\".");
         let long = format!("{{\"message\": \"{}\"}}", "word ".repeat(500));
