@@ -423,13 +423,14 @@ fn answer(mut stream: TcpStream, body: &str) {
     let _ = write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
 }
 
-/// R72 (and for later R49): a granted host is still refused when it resolves to a private address, however it is written.
+/// R72, R49: a granted host is still refused when it resolves to a private address, however it is written.
 #[test]
 fn private_networks_are_refused_after_resolving() {
     let port = serve("reached");
     let host = host();
     let client = host.client();
-    for name in ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]"] {
+    let names = "127.0.0.1 localhost 2130706433 0x7f.1 0177.0.0.1 127.1 [::1] [::ffff:127.0.0.1] [::127.0.0.1] [64:ff9b::7f00:1] [2002:7f00:1::1]";
+    for name in names.split(' ') {
         let said = refusal(&client.get(&format!("/one/fetch?url={}", encode(&format!("http://{name}:{port}/")))));
         assert!(!said.contains("reached") && !said.contains("HttpRequestDenied"), "{name}: {said}");
         assert!(said.contains("DestinationIpProhibited") || said.contains("Dns"), "{name}: {said}");

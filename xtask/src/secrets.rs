@@ -20,7 +20,8 @@ pub(crate) const KEPT: [&str; 3] = ["operator_secret", "audit_key", "secrets_key
 const FILE: &str = "secrets.toml";
 const HEADER: &str = "# Made by `cargo xtask up` at its first start. Every reader of this file can act as the operator.\n\
                       # Back it up, apart from the database: without audit_key the seals of its audit trail cannot be\n\
-                      # verified, and without secrets_key the secrets of webhooks and second factors cannot be read.\n";
+                      # verified, and without secrets_key the secrets of agents, webhooks and second factors\n\
+                      # cannot be read.\n";
 
 /// Variable → secret. Has no `Debug`: it is not to be printed by habit.
 pub(crate) struct Secrets(BTreeMap<String, String>);

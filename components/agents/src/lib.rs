@@ -1,4 +1,5 @@
-//! Component `agents`: the registry, the archive, state, logs, sharing, requests for access, presets. It holds no secret.
+//! Component `agents`: the registry, the archive, state, logs, sharing, requests for access, presets. It encrypts the
+//! secrets of agents that are registered with some.
 #![forbid(unsafe_code)]
 
 mod access_requests;

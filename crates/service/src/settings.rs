@@ -28,7 +28,7 @@ pub struct Settings {
     pub trusted_proxies: Vec<std::net::IpAddr>,
     /// Keys of the audit trail's seals: the first one seals, all of them verify. None: nothing is sealed.
     pub audit_keys: Vec<Key>,
-    /// Encrypts secrets that must be read again: those of webhooks. Without keys none is accepted.
+    /// Encrypts secrets that must be read again: those of agents and webhooks. Without keys none is accepted.
     pub vault: Vault,
     /// Passwords that the server checks in one second at most.
     pub hashes_per_second: Option<i64>,
