@@ -187,8 +187,10 @@ fn pages(admin: &Client, agent: &Agent) -> Vec<String> {
     ]
     .map(str::to_owned)
     .into();
-    pages
-        .extend(["", "/credentials", "/sharing", "/why", "/log", "/history"].map(|tab| format!("/agents/{name}{tab}")));
+    pages.extend(
+        ["", "/credentials", "/secrets", "/sharing", "/why", "/log", "/history"]
+            .map(|tab| format!("/agents/{name}{tab}")),
+    );
     pages.push(format!("/access/{}", id_of("/api/access-requests")));
     pages.push(format!("/admin/users/{}", id_of("/api/users")));
     pages
@@ -512,6 +514,62 @@ fn an_agent_lives_by_forms() {
 }
 
 #[track_caller]
+/// R111, R113: secrets are set and deleted by forms and never shown; probes are made and run, and say what they found.
+#[test]
+fn secrets_and_probes_are_kept_by_forms() {
+    let server = Server::settings()
+        .variable("secrets_key", "a-key-of-the-operator-that-is-long-enough")
+        .variable("outbound_hosts", "localhost:1")
+        .start();
+    let admin = server.bootstrap();
+    let scout = server.agent(&admin, "scout", &["agents.secrets.read"]);
+    let browser = Browser::of(&server, &admin);
+    let (page, at) = ("/agents/scout/secrets", |act: &str| format!("/agents/scout/{act}"));
+    let empty = browser.page(page);
+    assert!(empty.contains("No secrets.") && empty.contains("No probes."), "{empty}");
+    // A browser ends lines with two characters; a value has those that were meant.
+    let typed = "-----BEGIN KEY-----\r\n<img src=x>\r\n-----END KEY-----\r\n";
+    let set = browser.submit(page, &at("set-secret"), &[("key", "DEPLOY_KEY"), ("value", typed)]);
+    leads_to(&set, "/agents/scout/secrets?done=set");
+    let shown = browser.page(page);
+    assert!(shown.contains("DEPLOY_KEY") && !shown.contains("BEGIN KEY"), "{shown}");
+    let values = scout.client.get("/api/agents/me/secrets/values").is(200);
+    assert_eq!(values["secrets"]["DEPLOY_KEY"], typed.replace("\r\n", "\n"));
+    // What is refused keeps the name and not the value.
+    let refused = browser.submit(page, &at("set-secret"), &[("key", "PATH"), ("value", "a-value-to-forget")]);
+    let html = refused.text();
+    assert_eq!(refused.status(), 400, "{html}");
+    assert!(html.contains("value=\"PATH\"") && !html.contains("a-value-to-forget"), "{html}");
+    assert!(html.contains("This name is not allowed for a secret."), "{html}");
+
+    let fields = [("name", "desk"), ("url", "https://evil.example.com/"), ("secret", "DEPLOY_KEY")];
+    let refused = browser.submit(page, &at("new-probe"), &fields);
+    assert!(refused.status() == 403 && refused.text().contains("outbound_hosts"), "{}", refused.text());
+    put(&admin, "/api/agents/scout/secrets/TOKEN", &json!({ "value": "one-line-of-text" }));
+    let fields = [("name", "desk"), ("url", "https://localhost:1/me"), ("secret", "TOKEN"), ("every_hours", "")];
+    leads_to(&browser.submit(page, &at("new-probe"), &fields), "/agents/scout/secrets?done=made");
+    assert!(browser.page(page).contains("Not run"));
+    leads_to(&browser.submit(page, &at("run-probe"), &[]), "/agents/scout/secrets?done=ran");
+    let shown = browser.page(page);
+    assert!(shown.contains("No answer") && shown.contains("localhost did not answer"), "{shown}");
+    leads_to(&browser.submit(page, &at("delete-probe"), &[]), "/agents/scout/secrets?done=deleted");
+    leads_to(&browser.submit(page, &at("delete-secret"), &[]), "/agents/scout/secrets?done=deleted");
+    assert_eq!(server.texts("SELECT name FROM agent_secrets"), ["TOKEN"]);
+
+    // A viewer sees names and no forms; without the scope of reading, not even those.
+    let max = server.user(&admin, "max@example.com", "member");
+    admin.post("/api/agents/scout/grants", &json!({ "subject": "max@example.com", "relation": "viewer" })).is(201);
+    assert!(Browser::of(&server, &max).page(page).contains("TOKEN"));
+    let vic = server.user(&admin, "vic@example.com", "viewer");
+    admin.post("/api/agents/scout/grants", &json!({ "subject": "vic@example.com", "relation": "viewer" })).is(201);
+    let html = Browser::of(&server, &vic).page(page);
+    assert!(html.contains("You may not see the secrets of this agent.") && !html.contains("TOKEN"), "{html}");
+}
+
+fn put(client: &Client, path: &str, body: &Json) {
+    client.call("PUT", path, &[], Some(body.to_string().as_bytes())).is(200);
+}
+
 fn secret_in(html: &str) -> String {
     let secret = html.split("<code id=\"secret\">").nth(1).and_then(|rest| rest.split('<').next());
     secret.unwrap_or_else(|| panic!("no secret in {html}")).to_owned()

@@ -141,10 +141,16 @@ const EVENTS: &[(&str, &str)] = &[
     ("agent.key.unshare", "stopped sharing a key of"),
     ("agent.message", "sent a message to"),
     ("agent.pause", "paused"),
+    ("agent.probe.create", "made a probe for"),
+    ("agent.probe.delete", "deleted a probe of"),
+    ("agent.probe.run", "ran a probe of"),
     ("agent.purge", "purged"),
     ("agent.restart", "restarted"),
     ("agent.restore", "restored"),
     ("agent.resume", "resumed"),
+    ("agent.secret.delete", "deleted a secret of"),
+    ("agent.secret.read", "read the secrets of"),
+    ("agent.secret.set", "set secrets of"),
     ("agent.share", "shared"),
     ("agent.start", "started"),
     ("agent.stop", "stopped"),
@@ -160,6 +166,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("factor.remove", "removed the second factor of"),
     ("mail.retry", "had a mail sent again:"),
     ("mail.test", "sent a test mail:"),
+    ("preset.delete", "deleted the preset"),
     ("preset.put", "changed the preset"),
     ("scope.define", "defined the scope"),
     ("scope.remove", "deleted the scope"),
@@ -222,7 +229,8 @@ pub(crate) fn event(row: &Json, now: Timestamp, named: &dyn Fn(&str) -> Option<S
     let own = ["after", "before"].into_iter().map(|side| row.at(side));
     let own = own.flat_map(|side| [side.text("name"), side.text("email")]).find(|name| !name.is_empty());
     let is_agent = object.starts_with("agt_") && action != "access.request";
-    let about_key = action.starts_with("agent.key");
+    // What the row names beside its agent is no name of the agent.
+    let about_key = action.starts_with("agent.key") || action.starts_with("agent.probe");
     let name = match named(object) {
         _ if is_refused => action.to_owned(),
         // The agent is the actor.
