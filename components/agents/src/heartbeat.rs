@@ -19,9 +19,9 @@ use service::{
     response::{Response, json},
 };
 use store::{
-    agent::state::{self, HeartbeatState},
+    agent::state::{self, HeartbeatState, ProbeResult},
     credential::status::EXPIRING,
-    probe::{self, Probe},
+    probe,
 };
 
 form! {
@@ -35,12 +35,12 @@ struct Answer {
     state: AgentState,
     warnings: Vec<String>,
     unread: i64,
-    probes: Vec<ProbeResult>,
+    probes: Vec<Probe>,
 }
 
 /// A probe of the agent, with its last result.
 #[derive(Serialize)]
-struct ProbeResult {
+struct Probe {
     name: String,
     status: Option<ProbeStatus>,
     checked_at: Option<Timestamp>,
@@ -52,21 +52,21 @@ pub(crate) async fn heartbeat(app: App, caller: Caller, Body(body): Body<Heartbe
     let agent = caller.agent_id().ok_or(Code::AgentRequired)?;
     let beat = state::heartbeat(app.db(), agent, spent, app.now()).await?;
     let beat = beat.ok_or(Code::AgentNotFound)?; // archived since the caller was looked up
-    let probes = probe::list(app.db(), agent).await?;
-    if beat.state == AgentState::Running && probes.iter().any(|probe| probe.is_stale(app.now())) {
+    let is_stale = |found: &ProbeResult| probe::is_stale(found.checked_at, app.now());
+    if beat.state == AgentState::Running && beat.probes.iter().any(is_stale) {
         probe::heartbeat(app.db(), agent, app.now()).await?;
     }
     let mut warnings = warnings(&app, &caller, &beat);
-    warnings.extend(probes.iter().filter_map(failure));
-    let result = |probe: Probe| ProbeResult { name: probe.name, status: probe.status, checked_at: probe.checked_at };
-    let probes = probes.into_iter().map(result).collect();
+    warnings.extend(beat.probes.iter().filter_map(failure));
+    let shown = |found: ProbeResult| Probe { name: found.name, status: found.status, checked_at: found.checked_at };
+    let probes = beat.probes.into_iter().map(shown).collect();
     json(StatusCode::OK, &Answer { state: beat.state, warnings, unread: beat.unread, probes })
 }
 
 /// The warning of a probe that failed.
-fn failure(probe: &Probe) -> Option<String> {
-    probe.status.filter(|status| *status != ProbeStatus::Ok)?;
-    Some(format!("The probe {} failed. {}", probe.name, probe.detail.as_deref().unwrap_or_default()))
+fn failure(found: &ProbeResult) -> Option<String> {
+    found.status.filter(|status| *status != ProbeStatus::Ok)?;
+    Some(format!("The probe {} failed. {}", found.name, found.detail))
 }
 
 /// Warnings to the agent about its state.

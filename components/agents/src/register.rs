@@ -85,11 +85,11 @@ impl Draft {
         body.changes.apply(&mut settings)?;
         check_tier(app, caller, body.changes.tier)?;
         let secrets = match &body.secrets {
-            None => None,
-            Some(sent) => {
+            Some(sent) if !sent.is_empty() => {
                 caller.require(Scope::AgentsSecretsWrite)?;
                 Some(NewSecrets::read(sent.clone())?)
             }
+            _ => None,
         };
         Ok(Self {
             name,

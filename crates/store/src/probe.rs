@@ -257,9 +257,7 @@ pub async fn heartbeat(db: &Db, agent: &AgentId, now: Timestamp) -> Result<(), D
     Ok(())
 }
 
-impl Probe {
-    /// Whether a heartbeat makes it due: it was not run for a day.
-    pub fn is_stale(&self, now: Timestamp) -> bool {
-        self.checked_at.is_none_or(|at| at <= now.plus_seconds(-STALE))
-    }
+/// Whether a result of this time is stale: a heartbeat makes its probe due.
+pub fn is_stale(checked_at: Option<Timestamp>, now: Timestamp) -> bool {
+    checked_at.is_none_or(|at| at <= now.plus_seconds(-STALE))
 }

@@ -106,7 +106,7 @@ async fn wrong_values_are_refused() {
         (json!({ "name": "a", "url": "http://a.example.com" }), 400, "invalid_agent_url"),
         (json!({ "name": "a", "url": "https://169.254.169.254/" }), 400, "invalid_agent_url"),
         (json!({ "name": "a", "parent": "b" }), 404, "parent_not_found"),
-        (json!({ "name": "a", "secrets": {} }), 422, "validation_error"),
+        (json!({ "name": "a", "secrets": [] }), 422, "validation_error"),
         (json!({ "name": "a", "labels": ["x"] }), 422, "validation_error"),
         (json!({ "name": "a", "scope": null }), 422, "validation_error"),
         (json!({ "name": "a", "issue_token": null }), 422, "validation_error"),

@@ -11,6 +11,7 @@ use common::agent::AgentState;
 use common::{
     error::{ApiError, Code},
     id::AgentId,
+    probe::ProbeStatus,
     time::Timestamp,
 };
 
@@ -84,11 +85,45 @@ pub struct HeartbeatState {
     pub spent_cents: i64,
     /// Events in its inbox.
     pub unread: i64,
+    /// Its probes, by name.
+    pub probes: Vec<ProbeResult>,
+}
+
+/// A probe of an agent, with what its last run found.
+pub struct ProbeResult {
+    /// The name.
+    pub name: String,
+    /// The outcome; `None`: it was not run.
+    pub status: Option<ProbeStatus>,
+    /// What was found, as a sentence.
+    pub detail: String,
+    /// The time of the last run.
+    pub checked_at: Option<Timestamp>,
+}
+
+/// Reads the probes of a heartbeat, which are one column, so that it stays one statement.
+fn probes(text: &str) -> Option<Vec<ProbeResult>> {
+    let rows: Vec<(String, Option<String>, Option<String>, Option<i64>)> = serde_json::from_str(text).ok()?;
+    let result = |(name, status, detail, checked_at): (String, Option<String>, Option<String>, Option<i64>)| {
+        let status = match status {
+            None => None,
+            Some(word) => Some(ProbeStatus::from_word(&word)?),
+        };
+        let checked_at = checked_at.map(Timestamp::from_millis);
+        Some(ProbeResult { name, status, detail: detail.unwrap_or_default(), checked_at })
+    };
+    rows.into_iter().map(result).collect()
 }
 
 impl FromRow for HeartbeatState {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Ok(Self { state: row.take()?, budget_cents: row.take()?, spent_cents: row.take()?, unread: row.take()? })
+        Ok(Self {
+            state: row.take()?,
+            budget_cents: row.take()?,
+            spent_cents: row.take()?,
+            unread: row.take()?,
+            probes: probes(&row.take::<String>()?).ok_or(DbError::Row("not the probes of an agent"))?,
+        })
     }
 }
 
@@ -102,6 +137,8 @@ pub async fn heartbeat(
 ) -> Result<Option<HeartbeatState>, DbError> {
     let sql = "UPDATE agents SET last_seen_at = ?2, spent_cents = max(spent_cents, ifnull(?3, 0))
                WHERE id = (SELECT ?1) AND archived_at IS NULL
-               RETURNING state, budget_cents, spent_cents, (SELECT count(*) FROM inbox WHERE agent_id = (SELECT ?1)) AS unread";
+               RETURNING state, budget_cents, spent_cents, (SELECT count(*) FROM inbox WHERE agent_id = (SELECT ?1)) AS unread,
+                         (SELECT json_group_array(json_array(p.name, p.status, p.detail, p.checked_at))
+                          FROM (SELECT * FROM probes WHERE agent_id = (SELECT ?1) ORDER BY name) p) AS probes";
     Ok(db.hot(sql, args![id, now, spent]).await?.into_iter().next())
 }
