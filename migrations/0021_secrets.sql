@@ -16,6 +16,8 @@ CREATE INDEX agent_secrets_by_key ON agent_secrets (substr(sealed, 1, 8))
 --- next
 CREATE INDEX api_keys_by_key ON api_keys (substr(sealed, 1, 8)) WHERE sealed IS NOT NULL
 --- next
+CREATE INDEX factors_by_key ON factors (substr(sealed, 1, 8))
+--- next
 CREATE TRIGGER usage_of_a_secret AFTER INSERT ON agent_secrets
 BEGIN
     UPDATE agents SET stored_bytes = stored_bytes + 128 + length(NEW.sealed) WHERE id = NEW.agent_id;

@@ -295,7 +295,7 @@ fn the_manifest_passes_settings_under_their_own_names() {
                 "operator_secret" | "hashes_per_second" => assert_eq!(id, "signin"),
                 "mail_host" | "mail_from" | "mail_token" => assert_eq!(id, "worker"),
                 "secrets_key" => {
-                    assert!(["agents", "keys", "worker"].contains(&id.as_str()), "{id} has the vault's key")
+                    assert!(["agents", "keys", "signin", "worker"].contains(&id.as_str()), "{id} has the vault's key")
                 }
                 "audit_key" => assert!(["tenant", "worker"].contains(&id.as_str()), "{id} has the audit key"),
                 _ => {}

@@ -12,6 +12,7 @@ use common::{
     id::{NotificationId, UserId},
     secret::{Chance, Digest, OneTimeCode},
     time::Timestamp,
+    vault,
 };
 use data_encoding::BASE32_NOPAD;
 use http::StatusCode;
@@ -38,8 +39,6 @@ use store::{
 
 use crate::{sign_in, totp::TotpSecret, tries};
 
-/// The purpose for which the vault seals a secret, beside the person's id.
-const TOTP: &str = "totp";
 /// Recovery codes of a person.
 const CODES: usize = 10;
 /// Characters of a recovery code, without hyphens: 80 random bits.
@@ -87,7 +86,7 @@ pub(crate) async fn begin(change: Change<()>) -> Result<Response, ApiError> {
         .run(async |write, ()| {
             let (app, me) = (write.app(), write.caller.user_id());
             let secret = TotpSecret::generate(app.chance());
-            let sealed = app.settings().vault.seal(TOTP, &[me.as_str()], secret.reveal(), app.chance())?;
+            let sealed = app.settings().vault.seal(vault::TOTP, &[me.as_str()], secret.reveal(), app.chance())?;
             if !factor::begin(&write.tx, me, &sealed, write.now()).await? {
                 return Err(Code::SecondFactorExists.into());
             }
@@ -310,7 +309,7 @@ async fn tell_of_recovery_code(app: &App, tx: &Tx<'_>, user: &UserId, left: i64)
 
 /// Opens the secret of a factor.
 fn open(app: &App, user: &UserId, found: &Factor) -> Result<TotpSecret, ApiError> {
-    Ok(TotpSecret::opened(app.settings().vault.open(TOTP, &[user.as_str()], &found.sealed)?))
+    Ok(TotpSecret::opened(app.settings().vault.open(vault::TOTP, &[user.as_str()], &found.sealed)?))
 }
 
 /// Takes a code for a change of the caller's own.

@@ -21,6 +21,7 @@ pub(crate) async fn run(app: &App) -> Result<(), DbError> {
             for place in places {
                 let (purpose, parts) = match kind {
                     Kind::Secret => (vault::SECRET, vec![place.tenant.as_str(), &place.agent, &place.key]),
+                    Kind::Factor => (vault::TOTP, vec![place.key.as_str()]),
                     Kind::Webhook => (vault::WEBHOOK, vec![place.agent.as_str(), &place.key]),
                 };
                 let opened = vault.open(purpose, &parts, &place.sealed).ok();

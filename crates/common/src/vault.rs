@@ -17,6 +17,8 @@ pub const KEY_ID: usize = 8;
 
 /// The purpose of a webhook's secret; its place is agent and key.
 pub const WEBHOOK: &str = "webhook";
+/// The purpose of a second factor's secret; its place is the person.
+pub const TOTP: &str = "totp";
 /// The purpose of an agent's secret; its place is tenant, agent and name.
 pub const SECRET: &str = "secret";
 

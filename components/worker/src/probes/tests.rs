@@ -303,15 +303,22 @@ async fn the_tick_seals_again_under_the_first_key() {
     )
     .await
     .is(201);
-    let key_of = "SELECT count(DISTINCT k) FROM (SELECT substr(sealed, 1, 8) AS k FROM agent_secrets UNION ALL SELECT substr(sealed, 1, 8) FROM api_keys)";
+    let sealed =
+        Vault::parse(KEY).unwrap().seal(common::vault::TOTP, &[ada.user.as_str()], "JBSWY3DP", t.chance()).unwrap();
+    let hex: String = sealed.iter().map(|byte| format!("{byte:02x}")).collect();
+    t.execute(&format!("INSERT INTO factors (user_id, sealed, created_at) VALUES ('{}', x'{hex}', 0)", ada.user))
+        .await
+        .unwrap();
+    let key_of = "SELECT count(DISTINCT k) FROM (SELECT substr(sealed, 1, 8) AS k FROM agent_secrets UNION ALL SELECT substr(sealed, 1, 8) FROM api_keys UNION ALL SELECT substr(sealed, 1, 8) FROM factors)";
     assert_eq!(t.number(key_of).await, 1);
-    let before = t.texts("SELECT hex(sealed) FROM agent_secrets UNION ALL SELECT hex(sealed) FROM api_keys").await;
+    let before = t.texts("SELECT hex(sealed) FROM agent_secrets UNION ALL SELECT hex(sealed) FROM api_keys UNION ALL SELECT hex(sealed) FROM factors").await;
     let new = "a-new-key-of-the-operator-that-is-long";
     let both = Settings { vault: Vault::parse(&format!("{new},{KEY}")).unwrap(), ..settings("") };
     let both = TestApp::over_with(with_neighbours(), both, &t);
     t.wait(2);
     both.nobody("POST", "/internal/tick", Null).await.is(204);
-    let after = t.texts("SELECT hex(sealed) FROM agent_secrets UNION ALL SELECT hex(sealed) FROM api_keys").await;
+    let after = t.texts("SELECT hex(sealed) FROM agent_secrets UNION ALL SELECT hex(sealed) FROM api_keys UNION ALL SELECT hex(sealed) FROM factors").await;
+    assert_eq!((after.len(), t.number(key_of).await), (3, 1));
     assert!(before.iter().zip(&after).all(|(before, after)| before[..16] != after[..16]), "another key seals each");
     let only = Settings { vault: Vault::parse(new).unwrap(), ..settings("") };
     let only = TestApp::over_with(with_neighbours(), only, &t);

@@ -104,11 +104,11 @@ pub async fn delete(tx: &Tx<'_>, agent: &AgentId, name: &str) -> Result<bool, Db
 /// Where something that the vault encrypted is kept, and for which place it was.
 #[derive(Debug)]
 pub struct Place {
-    /// The tenant.
+    /// The tenant; empty: the place does not say it.
     pub tenant: String,
-    /// The agent.
+    /// The agent; empty: it is none's.
     pub agent: String,
-    /// The name of an agent's secret, or the id of a webhook's key.
+    /// The name of an agent's secret, the id of a webhook's key, or the person of a second factor.
     pub key: String,
     /// The encrypted text.
     pub sealed: Vec<u8>,
@@ -127,11 +127,13 @@ pub enum Kind {
     Secret,
     /// Webhooks' secrets.
     Webhook,
+    /// The secrets of second factors.
+    Factor,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Secret, Self::Webhook];
+    pub const ALL: [Self; 3] = [Self::Secret, Self::Webhook, Self::Factor];
 }
 
 /// Some of what was sealed under the key of this id.
@@ -145,6 +147,7 @@ pub async fn sealed_under(reads: &dyn Rows, kind: Kind, key: &[u8], most: i64) -
             "SELECT tenant_id, agent_id, id, sealed FROM api_keys
              WHERE sealed IS NOT NULL AND substr(sealed, 1, 8) = ?1 LIMIT ?2"
         }
+        Kind::Factor => "SELECT '' AS tenant, '' AS agent, user_id, sealed FROM factors WHERE substr(sealed, 1, 8) = ?1 LIMIT ?2",
     };
     reads.list(sql, args![Value::Blob(key.to_vec()), most]).await
 }
@@ -156,6 +159,7 @@ pub async fn reseal(db: &Db, kind: Kind, place: &Place, sealed: Vec<u8>) -> Resu
         Kind::Secret => {
             "UPDATE agent_secrets SET sealed = ?4 WHERE agent_id = ?1 AND name = ?2 AND sealed = ?3 RETURNING 1"
         }
+        Kind::Factor => "UPDATE factors SET sealed = ?4 WHERE ?1 = '' AND user_id = ?2 AND sealed = ?3 RETURNING 1",
         Kind::Webhook => "UPDATE api_keys SET sealed = ?4 WHERE agent_id = ?1 AND id = ?2 AND sealed = ?3 RETURNING 1",
     };
     let row = args![place.agent.as_str(), place.key.as_str(), Value::Blob(place.sealed.clone()), Value::Blob(sealed)];
