@@ -112,7 +112,10 @@ fn rows(server: &Server) -> Vec<Row> {
     routes
         .map(|route| Row {
             method: text(&route["method"]).to_owned(),
-            path: text(&route["path"]).replace("{name}", "target").replace("{id}", "some-id"),
+            path: text(&route["path"])
+                .replace("{name}", "target")
+                .replace("{id}", "some-id")
+                .replace("{key}", "SOME_KEY"),
             access: text(&route["access"]).to_owned(),
             for_people: route["for_people"] == true,
             for_agents: route["for_agents"] == true,

@@ -26,7 +26,7 @@ fn rows(server: &Server, admin: &Client) -> Vec<Row> {
     let with_body = routes.filter(|route| route["content_type"].is_string());
     let row = |route: &serde_json::Value| Row {
         method: text(&route["method"]).to_owned(),
-        path: text(&route["path"]).replace("{name}", "scout").replace("{id}", "some-id"),
+        path: text(&route["path"]).replace("{name}", "scout").replace("{id}", "some-id").replace("{key}", "SOME_KEY"),
         media: text(&route["content_type"]).to_owned(),
         is_public: route["access"] == "public",
         client: match (route["access"] == "public", route["for_agents"] == true) {

@@ -43,11 +43,10 @@ impl NewSecrets {
     /// Stores all of them, or refuses all: the agent keeps what it has beside them. 503 `secrets_disabled`: the operator has set no key.
     pub async fn store(&self, write: &Write<'_>, agent: &Agent) -> Result<(), ApiError> {
         let (app, tenant) = (write.app(), write.caller.tenant_id());
-        let place = |name: &SecretName| [tenant.as_str().to_owned(), agent.id.to_string(), name.as_str().to_owned()];
         let mut sealed = Vec::with_capacity(self.0.len());
         for (name, value) in &self.0 {
-            let [tenant, id, key] = &place(name);
-            let bytes = app.settings().vault.seal(vault::SECRET, &[tenant, id, key], value.reveal(), app.chance())?;
+            let place = [tenant.as_str(), agent.id.as_str(), name.as_str()];
+            let bytes = app.settings().vault.seal(vault::SECRET, &place, value.reveal(), app.chance())?;
             sealed.push(Sealed { name: name.as_str().to_owned(), sealed: bytes });
         }
         let by = write.caller.subject().id();
