@@ -103,8 +103,9 @@ pub struct ProbeResult {
 
 /// Reads the probes of a heartbeat, which are one column, so that it stays one statement.
 fn probes(text: &str) -> Option<Vec<ProbeResult>> {
-    let rows: Vec<(String, Option<String>, Option<String>, Option<i64>)> = serde_json::from_str(text).ok()?;
-    let result = |(name, status, detail, checked_at): (String, Option<String>, Option<String>, Option<i64>)| {
+    type Written = (String, Option<String>, Option<String>, Option<i64>);
+    let rows: Vec<Written> = serde_json::from_str(text).ok()?;
+    let result = |(name, status, detail, checked_at): Written| {
         let status = match status {
             None => None,
             Some(word) => Some(ProbeStatus::from_word(&word)?),
