@@ -3,7 +3,8 @@
 //! - [`host`] starts hosts and ends them; [`server`] is a host that serves Accredit, with people and agents in it.
 //! - [`client`] sends requests; [`answer`] is a response, with the checks that every answer of ours must pass; [`raw`] sends what
 //!   no well-behaved client would.
-//! - [`totp`] is an authenticator app; [`sink`] is a server that mail is sent to.
+//! - [`totp`] is an authenticator app; [`sink`] is a server that mail is sent to;
+//!   [`provider`] are providers through which people sign in; [`tls`] is what both speak.
 //! - [`docs`] fetches every `doc_url` that a test meets; [`secret`] makes credentials that no route makes yet.
 
 #![expect(
@@ -17,10 +18,12 @@ pub mod answer;
 pub mod client;
 pub mod docs;
 pub mod host;
+pub mod provider;
 pub mod raw;
 pub mod secret;
 pub mod server;
 pub mod sink;
+pub mod tls;
 pub mod totp;
 
 use std::{

@@ -2,23 +2,18 @@
 
 use std::{
     collections::VecDeque,
-    fs,
-    io::{BufRead, BufReader, Write},
-    net::{TcpListener, TcpStream},
+    io::{BufRead, Write},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     thread,
 };
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::{
-    ServerConfig, ServerConnection, StreamOwned,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-};
 use serde_json::Value as Json;
-use tempfile::TempDir;
 
-use crate::PATIENCE;
+use crate::{
+    PATIENCE,
+    tls::{Authority, Stream},
+};
 
 /// The token that a server has for this provider.
 pub const TOKEN: &str = "s3cret-token-of-the-provider";
@@ -64,48 +59,18 @@ struct Shared {
 pub struct Sink {
     port: u16,
     shared: Arc<Shared>,
-    files: TempDir,
+    authority: Authority,
 }
 
 impl Sink {
     /// Starts it on a free port of `localhost`. It answers 200 unless it is told otherwise.
     #[expect(clippy::new_without_default, reason = "it opens a port and starts a thread")]
     pub fn new() -> Self {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = params.self_signed(&key).expect("an authority");
-        let issuer = Issuer::new(params, key);
-        let key = KeyPair::generate().expect("a key");
-        let names = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
-        let certificate = names.signed_by(&key, &issuer).expect("a certificate");
-
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("versions of TLS")
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .expect("a certificate of its key");
-
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        let files = tempfile::tempdir().expect("a temporary directory");
-        fs::write(files.path().join("ca.pem"), authority.pem()).expect("to write the authority");
-        let trust =
-            "[[client_tls]]\ncomponent_ids = [\"worker\"]\nhosts = [\"localhost\"]\nca_roots_file = \"ca.pem\"\n";
-        fs::write(files.path().join("runtime-config.toml"), trust).expect("to write the configuration");
-
-        let (shared, config) = (Arc::new(Shared::default()), Arc::new(config));
+        let authority = Authority::new(&["worker"]);
+        let shared = Arc::new(Shared::default());
         let serving = Arc::clone(&shared);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (shared, config) = (Arc::clone(&serving), Arc::clone(&config));
-                // A client that goes away is the test's affair.
-                thread::spawn(move || drop(serve(stream, config, &shared)));
-            }
-        });
-        Self { port, shared, files }
+        let port = authority.serve(move |stream| serve(stream, &serving));
+        Self { port, shared, authority }
     }
 
     /// Host and port.
@@ -115,7 +80,7 @@ impl Sink {
 
     /// A runtime configuration that lets the component that sends mail trust this server.
     pub fn runtime_config(&self) -> PathBuf {
-        self.files.path().join("runtime-config.toml")
+        self.authority.runtime_config()
     }
 
     /// The settings of a server that sends its mail here, as to this provider.
@@ -140,10 +105,7 @@ impl Sink {
     }
 }
 
-fn serve(stream: TcpStream, config: Arc<ServerConfig>, shared: &Shared) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let connection = ServerConnection::new(config).map_err(std::io::Error::other)?;
-    let mut stream = BufReader::new(StreamOwned::new(connection, stream));
+fn serve(mut stream: &mut Stream, shared: &Shared) -> std::io::Result<()> {
     let mut line = String::new();
     stream.read_line(&mut line)?;
     let mut headers: Vec<(String, String)> = Vec::new();

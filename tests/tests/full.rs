@@ -27,6 +27,11 @@ use Full::{Refused, Works};
 const ELSEWHERE: &[&str] = &[
     // Reads, though it is a POST.
     "POST /auth/introspect",
+    // Store nothing.
+    "POST /auth/oidc/{provider}/start",
+    "POST /auth/oidc/{provider}/link",
+    // Needs a provider: `oidc` tests whom it lets in then.
+    "POST /auth/oidc/{provider}/finish",
     // There is a first tenant already.
     "POST /auth/bootstrap",
     // This server sends no mail.
@@ -118,6 +123,10 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         let made = admin.post("/auth/tokens", &json!({ "name": name })).is(201);
         (format!("/auth/tokens/{}", text(&made["id"])), text(&made["token"]).to_owned())
     };
+    server.execute(&format!(
+        "INSERT INTO identities (id, user_id, issuer, subject, provider, created_at)
+         VALUES ('idn_max', '{max_id}', 'https://sso.example', '7', 'acme', 0)"
+    ));
     let (first, second, third) = (pat("first"), pat("second"), pat("third"));
     let own = server.with(&pat("own").1);
     let key = |name: &str| {
@@ -344,6 +353,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         ("POST /operator/recover", admin, "/operator/recover".to_owned(), &recover),
         ("POST /auth/logout", &leaving, "/auth/logout".to_owned(), &nothing),
         ("DELETE /auth/sessions/{id}", &max, format!("/auth/sessions/{ended}"), &nothing),
+        ("DELETE /auth/identities/{id}", &max, "/auth/identities/idn_max".to_owned(), &nothing),
         ("DELETE /auth/sessions", &max, "/auth/sessions".to_owned(), &nothing),
         ("DELETE /auth/tokens/{id}", admin, first.0.clone(), &nothing),
         ("DELETE /auth/admin/tokens/{id}", admin, second.0.replace("/auth/tokens", "/auth/admin/tokens"), &nothing),

@@ -44,6 +44,7 @@ const PAGES: &[&str] = &[
     "agents/concepts/pats",
     "agents/concepts/people",
     "agents/concepts/permissions",
+    "agents/concepts/providers",
     "agents/concepts/second-factor",
     "agents/concepts/sharing",
     "agents/concepts/tenant",

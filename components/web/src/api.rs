@@ -55,6 +55,8 @@ pub(crate) struct Next {
     pub(crate) way: String,
     /// The ticket of a sign-in that waits for its second factor.
     pub(crate) ticket: String,
+    /// Where the visitor wanted to go, where the API knows it and the page does not.
+    pub(crate) path: String,
 }
 
 /// A form that waits for a proof of who its visitor is.
@@ -83,7 +85,11 @@ impl Refusal {
             slug: body.text("error").to_owned(),
             detail: body.text("detail").to_owned(),
             fix: body.text("fix").to_owned(),
-            next: Box::new(Next { way: body.text("way").to_owned(), ticket: body.text("ticket").to_owned() }),
+            next: Box::new(Next {
+                way: body.text("way").to_owned(),
+                ticket: body.text("ticket").to_owned(),
+                path: body.text("next").to_owned(),
+            }),
             fields: fields.map(|field| (field.text("field").to_owned(), field.text("problem").to_owned())).collect(),
         }
     }

@@ -6,7 +6,8 @@
 //! ```text
 //! routes                                            from a row to its page
 //! home, agents, agent, access, tokens, security,
-//! notifications, users, tenant, audit, login, setup one file for each page
+//! notifications, users, tenant, audit, login, setup,
+//! providers                                         one file for each page
 //! page                                              what every page has: header, note, policy
 //! api                                               requests to the other components
 //! qr                                                QR codes
@@ -26,6 +27,7 @@ mod links;
 mod login;
 mod notifications;
 mod page;
+mod providers;
 mod qr;
 mod routes;
 mod security;

@@ -13,6 +13,7 @@ use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, local, query},
     page::{Frame, Note, answer, see, unguessable, write_with},
+    providers,
 };
 
 #[derive(Template)]
@@ -27,8 +28,17 @@ struct LoginPage {
     has_password: bool,
     /// Whether a link can be mailed.
     has_link: bool,
+    /// The providers through which one can sign in.
+    providers: Vec<Json>,
     /// The site has no address that a session could be kept for.
     is_unsafe: bool,
+}
+
+impl LoginPage {
+    /// The query of a link that leads on to where the visitor wants to go.
+    fn query(&self) -> String {
+        query(&[("next", &self.next)])
+    }
 }
 
 /// `GET /login`.
@@ -63,6 +73,7 @@ pub(crate) async fn show_login(app: &App, typed: &Form, refusal: Option<Refusal>
         tenant: typed.text("tenant").to_owned(),
         has_password: allows("password"),
         has_link: app.settings().mail_provider.is_some() && allows("link"),
+        providers: if allows("oidc") { providers::offered(app).await } else { Vec::new() },
         is_unsafe: credential::cookie_name(app).is_none(),
     };
     Ok(token.set(write_with(&page, status)?))
@@ -171,7 +182,7 @@ async fn try_code(app: &App, typed: &Form) -> Result<Json, Trouble> {
 }
 
 /// Leaves the session with the browser that has just signed in, in whichever way, and goes on to where it wanted to go.
-fn welcome(app: &App, signed_in: &Json, next: &str) -> Result<Response, Trouble> {
+pub(crate) fn welcome(app: &App, signed_in: &Json, next: &str) -> Result<Response, Trouble> {
     let cookie = session::cookie(app, signed_in.text("access_token"));
     let cookie = cookie.ok_or_else(|| Trouble::Outage("this site has no cookie".to_owned()))?;
     Ok(with_cookie(see(app, next), &cookie))
@@ -196,7 +207,8 @@ pub(crate) async fn sign_out(app: App, typed: Form) -> Result<Response, ApiError
     .await
 }
 
-fn with_cookie(mut response: Response, cookie: &str) -> Response {
+/// Leaves a cookie with the browser.
+pub(crate) fn with_cookie(mut response: Response, cookie: &str) -> Response {
     if let Ok(value) = HeaderValue::from_str(cookie) {
         response.headers_mut().append(header::SET_COOKIE, value);
     }

@@ -51,6 +51,7 @@ const DONE: &[(&str, &str)] = &[
     ),
     ("mailed", "A mail with a link to set a new password is on its way to them."),
     ("made", "Made."),
+    ("linked", "Linked. From now on you can sign in with it."),
     ("marked", "Marked as read."),
     ("password", "Your password is changed. Your other sessions are ended."),
     ("password-set", "Your password is set. Sign in with it."),
@@ -70,6 +71,7 @@ const DONE: &[(&str, &str)] = &[
     ("started", "Started."),
     ("stopped", "Stopped, with all agents below it. Requests are refused from now on."),
     ("stopped-all", "Every agent is stopped. Requests of all of them are refused from now on."),
+    ("unlinked", "Unlinked. It no longer opens your account."),
     ("unshared", "No longer shared. Credentials that rested on it ended with it."),
 ];
 
@@ -329,6 +331,11 @@ fn see_login(app: &App) -> Response {
 /// 303 to a page of this site.
 pub(crate) fn see(app: &App, path: &str) -> Response {
     with_headers(see_other(&format!("{}{path}", app.settings().link())))
+}
+
+/// 303 to a page of another site, which the API names.
+pub(crate) fn see_other_site(url: &str) -> Response {
+    with_headers(see_other(url))
 }
 
 /// 303 to the page that the form names in `back`, or else to this one, with what was done.

@@ -2,7 +2,8 @@ use common::route::{self, Group};
 use service::router::{Router, Routes};
 
 use crate::{
-    access, agent, agents, assets, audit, home, links, login, notifications, security, setup, tenant, tokens, users,
+    access, agent, agents, assets, audit, home, links, login, notifications, providers, security, setup, tenant,
+    tokens, users,
 };
 
 fn routes() -> Routes {
@@ -22,6 +23,8 @@ fn routes() -> Routes {
         .on_open(route::WEB_RESET_SET, links::set_password)
         .on_open(route::WEB_INVITE, links::invite)
         .on_open(route::WEB_INVITE_ACCEPT, links::accept)
+        .on_open(route::WEB_OIDC_LOGIN, providers::sign_in)
+        .on_open(route::WEB_OIDC_CALLBACK, providers::come_back)
         .on_open(route::WEB_LOGOUT, login::sign_out)
         .on_open(route::WEB_SETUP, setup::form)
         .on_open(route::WEB_SET_UP, setup::set_up)
@@ -29,6 +32,7 @@ fn routes() -> Routes {
         .on_open(route::WEB_PASSWORD, security::change_password)
         .on_open(route::WEB_SECURITY, security::get)
         .on_open(route::WEB_SECURITY_ACT, security::act)
+        .on_open(route::WEB_IDENTITY_ACT, providers::act)
         .on_open(route::WEB_AGENTS, agents::list)
         .on_open(route::WEB_AGENT, agent::overview)
         .on_open(route::WEB_AGENT_TAB, agent::tab)

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use common::{error::ApiError, route};
-use futures_util::future::join3;
+use futures_util::future::join4;
 use serde_json::{Value as Json, json};
 use service::{app::App, extract::Path, response::Response};
 
@@ -10,6 +10,7 @@ use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::Form,
     page::{Shell, answer, see, write, write_with},
+    providers::Identities,
     qr,
     words::Html,
 };
@@ -23,6 +24,7 @@ struct SecurityPage {
     shell: Shell,
     factor: Json,
     sessions: Vec<Json>,
+    identities: Identities,
 }
 
 impl SecurityPage {
@@ -73,10 +75,11 @@ pub(crate) async fn get(app: App) -> Result<Response, ApiError> {
 
 async fn show(app: &App, refusal: Option<Refusal>) -> Result<Response, Trouble> {
     let api = Api::of(app)?;
-    let (shell, factor, sessions) = join3(
+    let (shell, factor, sessions, identities) = join4(
         Shell::load(app, &api, "Security", "security"),
         api.get(route::FACTOR, &[], &[]),
         api.get(route::SESSIONS_LIST, &[], &[("limit", "50")]),
+        Identities::load(app, &api),
     )
     .await;
     let code = refusal.as_ref().map_or(200, |refusal| refusal.status);
@@ -86,7 +89,7 @@ async fn show(app: &App, refusal: Option<Refusal>) -> Result<Response, Trouble> 
         sessions => sessions?,
     };
     let sessions = sessions.list("items").to_vec();
-    write_with(&SecurityPage { shell: shell?.with(refusal), factor: factor?, sessions }, code)
+    write_with(&SecurityPage { shell: shell?.with(refusal), factor: factor?, sessions, identities }, code)
 }
 
 /// The page once more, with a note.

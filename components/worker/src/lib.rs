@@ -1,9 +1,8 @@
-//! Component `worker`: mail, probes and housekeeping. It is the only component that calls other servers.
+//! Component `worker`: mail, probes and housekeeping. It alone may call the mail providers, and the hosts that the operator allows.
 #![forbid(unsafe_code)]
 
 mod letter;
 mod mail;
-mod outbound;
 mod probes;
 mod reseal;
 mod routes;

@@ -24,6 +24,7 @@ use service::{
     extract::{Body, Empty, Path, Query},
     form,
     form::PageQuery,
+    outbound,
     response::{Response, json},
     settings::{Mail, Provider},
 };
@@ -34,11 +35,10 @@ use store::{
     outbox::{self, DueMail, Kind},
 };
 
-use crate::{
-    letter::{self, Letter},
-    outbound,
-};
+use crate::letter::{self, Letter};
 
+/// Bytes that are read of a provider's answer at most.
+const MOST_READ: usize = 4 * 1024;
 /// Mails that one call of [`send_due`] sends at most.
 const MOST_AT_ONCE: usize = 20;
 /// How long one call goes on beginning to send, seconds.
@@ -146,7 +146,7 @@ fn judge(provider: Provider, answer: &outbound::Answer) -> Result<(), Failure> {
 
 async fn deliver(app: &App, mail: &Mail, due: &DueMail) -> Result<(), Failure> {
     let request = request(mail, due, &letter::write(app, due).await?)?;
-    let answer = outbound::send(request).await.map_err(|cause| {
+    let answer = outbound::send(request, MOST_READ).await.map_err(|cause| {
         let cause: String = cause.replace(|c: char| c.is_control(), " ").chars().take(120).collect();
         Failure { cause: format!("no answer: {cause}"), is_final: false }
     })?;

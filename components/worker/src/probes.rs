@@ -28,7 +28,7 @@ use service::{
     extract::{Body, Empty, Path},
     form,
     form::Nullable,
-    object,
+    object, outbound,
     response::{Response, json},
     secrets,
 };
@@ -38,8 +38,8 @@ use store::{
     probe::{self, Due, Finding, Probe},
 };
 
-use crate::outbound;
-
+/// Bytes that are read of an answer at most.
+const MOST_READ: usize = 4 * 1024;
 /// How long one run has a probe, seconds: longer than a request may take.
 const LEASE: i64 = 15;
 /// Probes that one tick runs at most.
@@ -300,7 +300,7 @@ async fn check(app: &App, tenant: &TenantId, agent: &AgentId, probe: &Probe) -> 
         let detail = format!("The secret {name} cannot be sent in a header, which holds one line of visible ASCII.");
         return finding(ProbeStatus::MissingSecret, detail);
     };
-    match outbound::send(request).await {
+    match outbound::send(request, MOST_READ).await {
         Ok(answer) => Ok(verdict::verdict(host, probe.expect_status, &answer, &secret)),
         Err(cause) => {
             let cause = verdict::cleaned(&cause, &secret);

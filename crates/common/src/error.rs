@@ -150,6 +150,10 @@ errors! {
         "Send a form (application/x-www-form-urlencoded) that contains token=<the token to ask about> exactly once.",
         page: "/docs/agents/concepts/introspection";
 
+    SignInExpired 400 "sign_in_expired": "This sign-in through a provider was not begun in this browser, was finished before, or took more than ten minutes.",
+        "Begin again at /login, or as a program with POST /auth/oidc/{provider}/start.",
+        page: "/docs/agents/concepts/providers#the-steps";
+
     ScopeNotGrantable 400 "scope_not_grantable": "No approval can let the agent use this scope.",
         "{rest}Read the page in doc_url to see what can be asked for.",
         page: "/docs/agents/concepts/access#what-can-be-asked-for";
@@ -305,6 +309,18 @@ errors! {
     CrossSite 403 "cross_site_request": "A page of another site sent this request.",
         "Send the request from a page of this site, or from a program, without the headers Origin and Sec-Fetch-Site.",
         page: "/docs/agents/concepts/credentials#requests-of-other-sites";
+    ProviderRefused 403 "provider_refused": "The provider did not sign you in.",
+        "Begin again at /login, and agree to what the provider asks there, or sign in in another way.",
+        page: "/docs/agents/concepts/providers#what-can-go-wrong";
+    IdentityInvalid 403 "identity_invalid": "The provider's answer is not a valid proof of your identity.",
+        "Begin again at /login. If it happens again, tell the operator of this server the request_id: the log says what was wrong.",
+        page: "/docs/agents/concepts/providers#what-can-go-wrong";
+    NoAccount 403 "no_account": "No account of this server belongs to your identity at this provider.",
+        "Ask an admin for an account and sign in to it in another way. Then link your identity on the page /security.",
+        page: "/docs/agents/concepts/providers#which-account";
+    AddressNotVerified 403 "address_not_verified": "There is an account with your address, but nobody has proved yet that the address is its owner's.",
+        "Sign in to the account in another way. Then link your identity on the page /security.",
+        page: "/docs/agents/concepts/providers#which-account";
 
     NotFound 404 "not_found": "This path does not exist.",
         "Send GET /api to list every route of this server.";
@@ -351,6 +367,10 @@ errors! {
         "Leave out user to notify the agent's owner.",
         agent: "Leave out user to notify your owner {owner}, or ask {owner} for the address of a user who may read you.",
         page: "/docs/agents/concepts/notifications";
+    ProviderNotFound 404 "provider_not_found": "People cannot sign in to this server through a provider of this name.",
+        "Send GET /auth/oidc to list the providers.", page: "/docs/agents/concepts/providers";
+    IdentityNotFound 404 "identity_not_found": "You have no such identity.",
+        "Send GET /auth/identities to list your identities.", page: "/docs/agents/concepts/providers#linking";
     SessionNotFound 404 "session_not_found": "You have no such session.",
         "Send GET /auth/sessions to list your sessions.";
 
@@ -370,6 +390,12 @@ errors! {
 
     NameTaken 409 "name_taken": "This name and its variants with -2 to -100 are taken.",
         "Choose another name.", page: "/docs/agents/concepts/agents#names";
+    IdentityTaken 409 "identity_taken": "This identity is linked to another account.",
+        "Sign in with it to use that account. To use it with this one, first unlink it there.", page: "/docs/agents/concepts/providers#linking";
+    TooManyIdentities 409 "too_many_identities": "You have linked as many identities as one person can have.",
+        "Unlink one that you no longer use: DELETE /auth/identities/<id>. GET /auth/identities lists them.", page: "/docs/agents/concepts/providers#linking";
+    LastIdentity 409 "last_identity": "This identity is your only way to sign in.",
+        "First set a password with POST /auth/password {{\"new\": \"…\"}}, or link another identity.", page: "/docs/agents/concepts/providers#linking";
     ParentOfAnother 409 "parent_of_another_owner": "An agent and the agent above it must have the same owner.",
         "Send parent as the name of an agent of the same owner, or leave it out.",
         agent: "Send parent as your own name or the name of an agent below you, or leave it out.",
@@ -522,6 +548,8 @@ errors! {
     TooManyAttempts 429 "too_many_attempts": "There were too many wrong tries for this account from this address.",
         "Wait for the number of seconds in the header Retry-After, then try again.",
         page: "/docs/agents/concepts/credentials#sessions";
+    TooManySignIns 429 "too_many_sign_ins": "There were too many sign-ins through providers from this address.",
+        "Wait for the number of seconds in the header Retry-After, then begin again.", page: "/docs/agents/concepts/providers#what-can-go-wrong";
     TooManyReports 429 "too_many_reports": "There were too many reports from this address.",
         "Wait for the number of seconds in the header Retry-After, then send the report again.",
         page: "/docs/agents/concepts/credentials#leaks";
@@ -552,6 +580,9 @@ errors! {
         "Ask the operator to raise the variable database_max_mib or to free space. Requests that only read or revoke still work.";
     DatabaseTooNew 503 "database_too_new": "A newer release has upgraded the database, and this release must not use it.",
         "Ask the operator to deploy the newer release here too.";
+    ProviderUnavailable 503 "provider_unavailable": "The provider does not answer at the moment, or not as it should.",
+        "Wait for the number of seconds in the header Retry-After, then begin again at /login, or sign in in another way.",
+        page: "/docs/agents/concepts/providers#what-can-go-wrong";
     MailDisabled 503 "mail_disabled": "This server sends no mail, because the variable mail_provider is not set.",
         "Ask the operator to set the variables mail_provider, mail_from and mail_token, as the page in doc_url describes.",
         page: "/docs/agents/concepts/mail#setting-it-up";

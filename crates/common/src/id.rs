@@ -86,6 +86,8 @@ ids! {
     KeyId = "key_";
     /// A probe of an agent.
     ProbeId = "prb_";
+    /// A person's identity at a provider through which they sign in.
+    IdentityId = "idn_";
     /// A request for access.
     AccessRequestId = "acc_";
     /// A notification.

@@ -16,6 +16,8 @@ pub enum Group {
     Signin,
     /// Sessions, personal access tokens, the tenant's credentials for admins, leaks.
     Tokens,
+    /// Sign-in through the providers of people's identities.
+    Oidc,
     /// Users, scopes, the audit trail.
     Tenant,
     /// Agents: registry, archive, state, logs, sharing, access requests, presets.
@@ -41,6 +43,7 @@ impl Group {
             Self::Auth => "auth",
             Self::Signin => "signin",
             Self::Tokens => "tokens",
+            Self::Oidc => "oidc",
             Self::Tenant => "tenant",
             Self::Agents => "agents",
             Self::Keys => "keys",
@@ -58,6 +61,7 @@ impl Group {
             Self::Auth => "The caller's identity and permissions, introspection, health",
             Self::Signin => "Bootstrap, tenants, sign-in, passwords",
             Self::Tokens => "Sessions, personal access tokens, credentials of the tenant, leaks",
+            Self::Oidc => "Sign-in through identity providers",
             Self::Tenant => "Users, scopes, the audit trail",
             Self::Agents => "Agents: registry, archive, state, logs, sharing, access requests, presets",
             Self::Keys => "Tokens, keys and secrets of agents",
@@ -465,6 +469,15 @@ routes! {
         LEAKS = post("/auth/leaks", "Report a leaked credential, which revokes it").public().secrets(&["token"]).revokes().audited("token.leaked").page("concepts/credentials");
     }
 
+    Oidc {
+        OIDC_LIST = get("/auth/oidc", "List the providers through which people can sign in").public().page("concepts/providers");
+        OIDC_START = post("/auth/oidc/{provider}/start", "Begin to sign in through a provider").public().changes_nothing().page("concepts/providers#the-steps");
+        OIDC_LINK = post("/auth/oidc/{provider}/link", "Begin to link an identity at a provider to the caller's account").fresh().audited("identity.link").page("concepts/providers#linking");
+        OIDC_FINISH = post("/auth/oidc/{provider}/finish", "Finish what was begun at a provider: a sign-in, or a link").public().audited("session.start").page("concepts/providers#the-steps");
+        IDENTITIES_LIST = get("/auth/identities", "List the caller's linked identities").for_sessions().page("concepts/providers#linking");
+        IDENTITY_UNLINK = delete("/auth/identities/{id}", "Unlink one of the caller's identities").fresh().revokes().audited("identity.unlink").page("concepts/providers#linking");
+    }
+
     Tenant {
         USERS_LIST = get("/api/users", "List the tenant's users").scope(UsersRead).for_people().query(&["q", "role", "active", "cursor", "limit"]).page("concepts/people");
         USERS_CREATE = post("/api/users", "Create a user").scope(UsersWrite).for_sessions().idempotent().audited("user.create").page("concepts/people");
@@ -612,6 +625,8 @@ routes! {
         WEB_RESET_SET = post("/reset", "Set a new password by form").public().form().any_query();
         WEB_INVITE = get("/invite", "Form for the first password, which an invitation leads to").public().any_query();
         WEB_INVITE_ACCEPT = post("/invite", "Accept an invitation by form").public().form().any_query();
+        WEB_OIDC_LOGIN = get("/auth/oidc/{provider}/login", "Redirect to a provider to sign in there").public().any_query();
+        WEB_OIDC_CALLBACK = get("/auth/oidc/{provider}/callback", "Where a provider sends the visitor back to").public().any_query();
         WEB_LOGOUT = post("/logout", "Sign out by form").public().form().any_query();
         WEB_SETUP = get("/setup", "Set-up form, until the server is bootstrapped").public().any_query();
         WEB_SET_UP = post("/setup", "Bootstrap by form").public().form().any_query();
@@ -619,6 +634,7 @@ routes! {
         WEB_SECURITY = get("/security", "The visitor's second factor, sessions and password").public().any_query();
         WEB_SECURITY_ACT = post("/security/{act}", "Change the visitor's second factor by form").public().form().any_query();
         WEB_PASSWORD = post("/profile/password", "Change the visitor's own password by form").public().form().any_query();
+        WEB_IDENTITY_ACT = post("/profile/identities/{id}/{act}", "Link or unlink an identity by form").public().form().any_query();
         WEB_AGENTS = get("/agents", "Agents: search, filter").public().any_query();
         WEB_AGENT = get("/agents/{name}", "An agent: its state").public().any_query();
         WEB_AGENT_TAB = get("/agents/{name}/{part}", "An agent: credentials, sharing, why, log, history").public().any_query();

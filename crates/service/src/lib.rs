@@ -19,6 +19,7 @@
 //! caller, fixes, credential   the caller, and how it fixes a refusal
 //! form                        bodies and queries, field by field
 //! app, response, body         the request's view of the instance; responses
+//! outbound                    requests to other servers
 //! clock, headers, settings    what comes from outside
 //! ```
 #![forbid(unsafe_code)]
@@ -45,6 +46,7 @@ mod macros;
 pub mod mail;
 pub mod mint;
 pub mod object;
+pub mod outbound;
 pub mod quota;
 pub mod response;
 pub mod router;

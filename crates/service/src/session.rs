@@ -42,6 +42,11 @@ pub enum Way {
     Link,
     /// A password.
     Password,
+    /// A provider of identities.
+    Oidc {
+        /// Whether the provider says that it asked for more than one factor (`amr`, RFC 8176).
+        two_factors: bool,
+    },
 }
 
 impl Way {
@@ -50,6 +55,7 @@ impl Way {
         match self {
             Self::Link => "link",
             Self::Password => "password",
+            Self::Oidc { .. } => "oidc",
         }
     }
 
@@ -57,6 +63,7 @@ impl Way {
     pub const fn proves_two_factors(self) -> bool {
         match self {
             Self::Link | Self::Password => false,
+            Self::Oidc { two_factors } => two_factors,
         }
     }
 }

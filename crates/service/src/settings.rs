@@ -8,6 +8,8 @@ use common::{
 };
 use store::{audit::chain, usage::Quotas};
 
+pub mod provider;
+
 /// The smallest bound of the database that leaves room to work in, MiB.
 const LEAST_MIB: i64 = 1;
 
@@ -42,6 +44,8 @@ pub struct Settings {
     pub lowest_tier: LowestTier,
     /// The hosts that webhooks and probes may call; unset: none.
     pub outbound_hosts: OutboundHosts,
+    /// The providers through which people sign in; known to the component that asks them.
+    pub identity_providers: Vec<provider::IdentityProvider>,
 }
 
 impl Default for Settings {
@@ -59,6 +63,7 @@ impl Default for Settings {
             mail: None,
             lowest_tier: LowestTier::default(),
             outbound_hosts: OutboundHosts::default(),
+            identity_providers: Vec::new(),
         }
     }
 }
@@ -282,6 +287,7 @@ impl Settings {
             mail_provider,
             lowest_tier: LowestTier::parse(&get("lowest_tier").unwrap_or_default()).ok_or("lowest_tier")?,
             outbound_hosts: OutboundHosts::parse(&get("outbound_hosts").unwrap_or_default()).ok_or("outbound_hosts")?,
+            identity_providers: provider::read_all(get)?,
         })
     }
 
@@ -307,6 +313,12 @@ pub const NAMES: &[&str] = &[
     "mail_token",
     "outbound_hosts",
     "lowest_tier",
+    "oidc_1",
+    "oidc_1_secret",
+    "oidc_2",
+    "oidc_2_secret",
+    "oidc_3",
+    "oidc_3_secret",
 ];
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! access_request, agent, notification   tables about what users have
 //! mail_request                          mails that strangers ask for, by the address of a user
 //! credential::list                      lists of credentials, narrowed to a user
+//! identity                              who a person is at a provider
 //! user                                  the table of users; another password ends their sessions
 //! attempt, audit, credential            tables that name no other
 //! code, custom_scope, factor, inbox      …
@@ -33,6 +34,7 @@ pub mod explain;
 pub mod factor;
 pub mod grant;
 pub mod housekeeping;
+pub mod identity;
 pub mod inbox;
 pub mod kept_answer;
 pub mod key;

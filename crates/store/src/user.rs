@@ -228,6 +228,17 @@ pub async fn login_of(reads: &dyn Rows, user: &UserId) -> Result<Option<Login>, 
     reads.optional(sql, args![user]).await
 }
 
+/// Whether it was proved that the person reads the mail of the address that the account has.
+pub async fn has_verified_email(reads: &dyn Rows, user: &UserId) -> Result<bool, DbError> {
+    let sql = "SELECT 1 FROM users WHERE id = ?1 AND email_verified_at IS NOT NULL";
+    Ok(reads.optional::<Affected>(sql, args![user]).await?.is_some())
+}
+
+/// Records that the person reads the mail of the address that the account has.
+pub async fn verify_email(tx: &Tx<'_>, user: &UserId, now: Timestamp) -> Result<(), DbError> {
+    tx.execute("UPDATE users SET email_verified_at = ?2 WHERE id = ?1", args![user, now]).await
+}
+
 /// Records a sign-in at this moment, or none for one that is not finished, and, where the hash was made anew, stores it. `false`: the
 /// account was changed meanwhile (its password, or it was deactivated), and the sign-in must be refused.
 pub async fn signed_in(

@@ -1,12 +1,13 @@
 use common::{id::UserId, role::Role, secret::OneTimeCode};
 use serde_json::{Value::Null, json};
 use service::{
+    outbound::stub,
     settings::Settings,
     testing::{Actor, TestApp},
 };
 
 use super::*;
-use crate::{outbound::stub, with_neighbours};
+use crate::with_neighbours;
 
 async fn stage(public_url: &'static str) -> (TestApp, Actor) {
     let settings = Settings::read(|name| {

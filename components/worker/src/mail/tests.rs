@@ -1,12 +1,13 @@
 use common::role::Role;
 use service::{
+    outbound::stub,
     settings::Settings,
     testing::{Actor, TestApp},
 };
 use store::db::Purpose;
 
 use super::*;
-use crate::{outbound::stub, with_neighbours};
+use crate::with_neighbours;
 
 const TEST: &str = "/api/mail/test";
 const OUTBOX: &str = "/api/mail/outbox";

@@ -1,12 +1,13 @@
 use common::{role::Role, url::OutboundHosts, vault::Vault};
 use serde_json::Value as Json;
 use service::{
+    outbound::stub,
     settings::Settings,
     testing::{Actor, TestApp},
 };
 
 use super::*;
-use crate::{outbound::stub, with_neighbours};
+use crate::with_neighbours;
 
 const PROBES: &str = "/api/agents/scout/probes";
 const KEY: &str = "a-key-of-the-operator-that-is-long-enough";

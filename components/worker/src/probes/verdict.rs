@@ -4,7 +4,7 @@ use common::{agent_secret::SecretValue, probe::ProbeStatus, secret::Secret, text
 use serde_json::{Map, Value as Json};
 use store::probe::Finding;
 
-use crate::outbound::Answer;
+use service::outbound::Answer;
 
 /// Characters of the other server's words.
 const WORDS: usize = 300;
@@ -131,7 +131,7 @@ mod tests {
 
     fn judge(expect: i64, status: u16, body: &str) -> (ProbeStatus, String) {
         let secret = SecretValue::opened(SECRET.to_owned());
-        let answer = Answer { status, body: body.as_bytes().to_vec() };
+        let answer = Answer { status, body: body.as_bytes().to_vec(), is_whole: true };
         let found = verdict("api.example.com", expect, &answer, &secret);
         assert_eq!(found.http_status, Some(i64::from(status)));
         (found.status, found.detail)

@@ -8,7 +8,7 @@ use crate::router::Router;
 use common::{
     id::NotificationId,
     role::Role,
-    route::{Access, Group, PRESET_PUT, ROUTES, Route},
+    route::{Access, Group, OIDC_LINK, PRESET_PUT, ROUTES, Route},
     secret::Kind,
 };
 use store::notification;
@@ -26,6 +26,7 @@ struct World {
     agents: Vec<String>,
     pats: Vec<String>,
     sessions: Vec<String>,
+    identities: Vec<String>,
     users: Vec<String>,
     notifications: Vec<String>,
     foreign_credentials: Vec<String>,
@@ -70,6 +71,7 @@ async fn world(t: &TestApp) -> World {
     let eve = t.user(&other, "eve@example.com", Role::Admin).await;
     let (mut agents, mut pats, mut sessions, mut notifications, mut requests) =
         (vec![], vec![], vec![], vec![], vec![]);
+    let mut identities = vec![];
     for (owner, name) in [(&mia, "hidden"), (&eve, "foreign")] {
         let agent = t.agent(owner, name, "*").await.agent.expect("an agent");
         agents.push(name.to_owned());
@@ -81,6 +83,14 @@ async fn world(t: &TestApp) -> World {
         .await
         .expect("a request");
         requests.push(format!("acc_{name}"));
+        t.execute(&format!(
+            "INSERT INTO identities (id, user_id, issuer, subject, provider, created_at)
+             VALUES ('idn_{name}', '{}', 'https://sso.example', '{name}', 'acme', 0)",
+            owner.user
+        ))
+        .await
+        .expect("an identity");
+        identities.push(format!("idn_{name}"));
         let pat = t.credential(Kind::Pat, &owner.tenant, &owner.user, None, "*", None).await;
         pats.push(pat.credential.to_string());
         sessions.push(owner.credential.to_string());
@@ -135,6 +145,7 @@ async fn world(t: &TestApp) -> World {
         agents,
         pats,
         sessions,
+        identities,
         users,
         notifications,
         foreign_credentials,
@@ -182,6 +193,8 @@ impl World {
             (self.admin, "tok_nothing", self.foreign_credentials)
         } else if route.path.starts_with("/auth/sessions/{id}") {
             (self.member, "tok_nothing", self.sessions)
+        } else if route.path.starts_with("/auth/identities/{id}") {
+            (self.member, "idn_nothing", self.identities)
         } else if route.path.starts_with("/api/users/{id}") {
             (self.admin, "usr_nothing", self.users)
         } else if route.path.starts_with("/api/notifications/{id}") {
@@ -213,8 +226,9 @@ fn filled(path: &str, segments: &[String]) -> String {
 #[expect(clippy::expect_used, reason = "tests only")]
 pub async fn foreign_objects_are_absent(group: Group, router: fn() -> Router) {
     let named = ROUTES.iter().filter(|row| {
-        // A preset's name is made by the PUT that names it, and every tenant has its own.
-        let is_of_an_object = row.path.contains('{') && !row.path.contains("{*") && **row != PRESET_PUT;
+        // A preset's name is made by the PUT that names it, and every tenant has its own. A provider is everybody's.
+        let names_no_object = row.path.contains("{*") || [PRESET_PUT, OIDC_LINK].contains(row);
+        let is_of_an_object = row.path.contains('{') && !names_no_object;
         row.group == group && row.access != Access::Public && is_of_an_object
     });
     for route in named {

@@ -3,8 +3,8 @@
 use common::{
     agent::{AgentState, Labels},
     id::{
-        AccessRequestId, AgentId, AuditId, CredentialId, KeyId, MailId, NotificationId, ProbeId, RequestId, TenantId,
-        UserId,
+        AccessRequestId, AgentId, AuditId, CredentialId, IdentityId, KeyId, MailId, NotificationId, ProbeId, RequestId,
+        TenantId, UserId,
     },
     json,
     permission::Relation,
@@ -40,7 +40,7 @@ macro_rules! ids {
     )*};
 }
 
-ids! { AccessRequestId AgentId AuditId CredentialId KeyId MailId NotificationId ProbeId RequestId TenantId UserId }
+ids! { AccessRequestId AgentId AuditId CredentialId IdentityId KeyId MailId NotificationId ProbeId RequestId TenantId UserId }
 
 /// Enums that are stored by their words.
 macro_rules! words {

@@ -1,0 +1,577 @@
+use common::role::Role;
+use service::{
+    outbound::stub,
+    testing::{Actor, Answer, TestApp, at_once},
+};
+
+use super::*;
+use crate::testing::{ACME, Begun, Key, OTHER, World, begin, finish, metadata, settings, unsigned};
+
+const IDENTITIES: &str = "SELECT count(*) FROM identities";
+const SESSIONS: &str = "SELECT count(*) FROM credentials WHERE kind = 'session'";
+
+async fn stage() -> (TestApp, World, Actor) {
+    let t = TestApp::with(crate::router(), settings());
+    let tenant = t.tenant("main").await;
+    let ada = t.user(&tenant, "ada@acme.example", Role::Admin).await;
+    (t, World::new(), ada)
+}
+
+/// Signs in at acme with claims that are right but for these.
+async fn sign_in(t: &TestApp, world: &World, changes: &[(&str, Json)]) -> Answer {
+    let begun = begin(t, "acme", "/agents").await;
+    world.trades(ACME, &Key::new("acme-1").sign(&changed(begun.claims(t), changes)));
+    finish(t, "acme", &begun.back()).await
+}
+
+fn changed(mut claims: Json, changes: &[(&str, Json)]) -> Json {
+    for (name, value) in changes {
+        claims[*name] = value.clone();
+    }
+    claims
+}
+
+/// R100: the whole way, as the standards have it.
+#[tokio::test]
+async fn a_person_of_an_allowed_domain_gets_an_account_and_later_the_same_one() {
+    let (t, world, ada) = stage().await;
+    let begun = begin(&t, "acme", "/agents?q=a").await;
+    let (endpoint, query) = begun.url.split_once('?').unwrap();
+    assert_eq!(endpoint, "https://sso.acme.example/authorize");
+    for pair in [
+        "response_type=code",
+        "client_id=accredit",
+        "scope=openid+email+profile",
+        "code_challenge_method=S256",
+        "redirect_uri=https%3A%2F%2Faccredit.example%2Facc%2Fauth%2Foidc%2Facme%2Fcallback",
+    ] {
+        assert!(query.split('&').any(|known| known == pair), "{pair}: {query}");
+    }
+    assert!(!query.contains("prompt="));
+    world.trades(ACME, &Key::new("acme-1").sign(&begun.claims(&t)));
+    stub::sent();
+    let signed_in = finish(&t, "acme", &begun.back()).await;
+    assert_eq!(signed_in.header("cache-control"), "no-store");
+    let signed_in = signed_in.is(200);
+    assert_eq!(
+        (&signed_in["email"], &signed_in["role"], &signed_in["next"]),
+        (&json!("max@acme.example"), &json!("member"), &json!("/agents?q=a"))
+    );
+    assert!(signed_in["access_token"].as_str().unwrap().starts_with("acr_ses_"));
+
+    // The code was traded once, with the verifier and the secret; the metadata were known, the keys were not.
+    let sent = stub::sent();
+    let asked: Vec<String> = sent.iter().map(|request| format!("{} {}", request.method(), request.uri())).collect();
+    assert_eq!(asked, ["POST https://sso.acme.example/token", "GET https://sso.acme.example/keys"]);
+    let form: Vec<(String, String)> = form_urlencoded::parse(sent[0].body().as_bytes()).into_owned().collect();
+    let field = |name: &str| form.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).unwrap();
+    assert_eq!((field("grant_type"), field("code")), ("authorization_code", "c0de"));
+    assert_eq!(field("redirect_uri"), "https://accredit.example/acc/auth/oidc/acme/callback");
+    let challenge = query.split("code_challenge=").nth(1).unwrap().split('&').next().unwrap();
+    use base64::{
+        Engine,
+        engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+    };
+    assert_eq!(URL_SAFE_NO_PAD.encode(Digest::of(field("code_verifier").as_bytes()).bytes()), challenge);
+    let basic = STANDARD.encode("accredit:s3cret%2B%2F%3D");
+    assert_eq!(sent[0].headers()["authorization"], format!("Basic {basic}"));
+
+    // Again, with another address: it is the subject that counts.
+    let again =
+        sign_in(&t, &world, &[("email", json!("max@other.example")), ("email_verified", json!(false))]).await.is(200);
+    assert_eq!(again["user_id"], signed_in["user_id"]);
+    assert_eq!((t.number(IDENTITIES).await, t.number("SELECT count(*) FROM users").await), (1, 2));
+    let id = signed_in["user_id"].as_str().unwrap();
+    let user = format!(
+        "SELECT name || ' ' || (tenant_id = '{}') || ' ' || (email_verified_at IS NOT NULL) || ' ' || (password_hash IS NULL) FROM users WHERE id = '{id}'",
+        ada.tenant
+    );
+    assert_eq!(t.texts(&user).await, ["Max 1 1 1"]);
+    let audit = "SELECT action || ' ' || ifnull(json_extract(after, '$.provider'), json_extract(after, '$.way')) FROM audit ORDER BY seq";
+    assert_eq!(
+        t.texts(audit).await,
+        ["user.create acme", "identity.link acme", "session.start oidc", "session.start oidc"]
+    );
+}
+
+/// R102: whatever is wrong with a token, nobody is let in and nothing is stored.
+#[tokio::test]
+async fn a_token_with_anything_wrong_lets_nobody_in() {
+    let (t, world, _) = stage().await;
+    let now = t.now().millis() / 1000;
+    for (changes, what) in [
+        (vec![("iss", json!(OTHER))], "issuer"),
+        (vec![("aud", json!("another"))], "audience"),
+        (vec![("aud", json!(["accredit", "another"]))], "audiences"),
+        (vec![("nonce", json!("another"))], "nonce"),
+        (vec![("exp", json!(now - 61))], "expired"),
+        (vec![("iat", json!(now + 90))], "to come"),
+        (vec![("sub", json!(""))], "nobody"),
+        (vec![("at_hash", json!("77QmUPtjPfzWtF2AnpK9RQ"))], "another access token"),
+    ] {
+        let refused = sign_in(&t, &world, &changes).await.refused(403, "identity_invalid");
+        assert_eq!(refused["next"], "/agents", "{what}");
+    }
+    let claims = |begun: &Begun| begun.claims(&t);
+    let key = Key::new("acme-1");
+    let public = key.public();
+    // alg none, in two spellings; the public key as a shared secret; a key that is the token's own; another key; a bent text.
+    for forge in [
+        &|claims: &Json| format!("{}.", unsigned(&json!({ "alg": "none" }), claims)),
+        &|claims: &Json| format!("{}.", unsigned(&json!({ "alg": "nOnE", "kid": "acme-1" }), claims)),
+        &|claims: &Json| {
+            let signed = unsigned(&json!({ "alg": "HS256", "kid": "acme-1" }), claims);
+            let mac = common::secret::Key::derive(public.to_string().as_bytes(), "", &[]).mac(signed.as_bytes());
+            format!(
+                "{signed}.{}",
+                base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, mac.bytes())
+            )
+        },
+        &|claims: &Json| {
+            let header = json!({ "alg": "ES256", "jwk": Key::new("mine").public() });
+            let token = Key::new("mine").sign(claims);
+            format!("{}.{}", unsigned(&header, claims), token.rsplit('.').next().unwrap())
+        },
+        &|claims: &Json| Key::new("acme-1").sign(claims).replace('.', ".A"),
+        &|claims: &Json| {
+            let token = Key::new("acme-1").sign(claims);
+            let (head, signature) = token.rsplit_once('.').unwrap();
+            let other =
+                unsigned(&json!({ "alg": "ES256", "kid": "acme-1" }), &changed(claims.clone(), &[("sub", json!("8"))]));
+            assert_ne!(head, other);
+            format!("{other}.{signature}")
+        },
+        &|claims: &Json| {
+            let header = json!({ "alg": "ES256", "kid": "acme-1", "crit": ["exp"], "exp": 1 });
+            format!("{}.AAAA", unsigned(&header, claims))
+        },
+        &|_: &Json| String::new(),
+        &|_: &Json| "a.b.c".to_owned(),
+        &|_: &Json| "a".repeat(20_000),
+    ] as [&dyn Fn(&Json) -> String; 10]
+    {
+        let begun = begin(&t, "acme", "/").await;
+        world.trades(ACME, &forge(&claims(&begun)));
+        finish(&t, "acme", &begun.back()).await.refused(403, "identity_invalid");
+    }
+    // A token of one provider's key is none of another's.
+    let begun = begin(&t, "acme", "/").await;
+    world.trades(ACME, &Key::new("other-1").sign(&claims(&begun)));
+    finish(&t, "acme", &begun.back()).await.refused(403, "identity_invalid");
+    assert_eq!((t.number(IDENTITIES).await, t.number(SESSIONS).await), (0, 1), "ada's own alone");
+}
+
+/// R102: each is used once, also at once; and only where it was begun.
+#[tokio::test]
+async fn what_was_begun_is_used_once() {
+    let (t, world, _) = stage().await;
+    let begun = begin(&t, "acme", "/").await;
+    world.trades(ACME, &Key::new("acme-1").sign(&begun.claims(&t)));
+    finish(&t, "acme", &begun.back()).await.is(200);
+    let calls = stub::sent().len();
+    finish(&t, "acme", &begun.back()).await.refused(400, "sign_in_expired");
+    assert_eq!((stub::sent().len(), calls), (0, 3), "a replay asks nobody");
+
+    let (first, second) = (begin(&t, "acme", "/").await, begin(&t, "acme", "/").await);
+    let mut mixed = first.back();
+    mixed["state"] = json!(second.state);
+    finish(&t, "acme", &mixed).await.refused(400, "sign_in_expired");
+    for (name, value) in [("flow", json!("")), ("state", json!("")), ("flow", json!("AAAA"))] {
+        let mut back = first.back();
+        back[name] = value;
+        finish(&t, "acme", &back).await.refused(400, "sign_in_expired");
+    }
+    t.wait(600);
+    finish(&t, "acme", &first.back()).await.refused(400, "sign_in_expired");
+    assert_eq!(t.number(IDENTITIES).await, 1);
+    // Also a refusal is an end.
+    let begun = begin(&t, "acme", "/").await;
+    let denied = json!({ "flow": begun.flow, "state": begun.state, "error": "access_denied" });
+    finish(&t, "acme", &denied).await.refused(403, "provider_refused");
+    finish(&t, "acme", &begun.back()).await.refused(400, "sign_in_expired");
+}
+
+#[test]
+fn of_two_hosts_at_once_one_spends_it() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (t, begun) = runtime().block_on(async {
+        let (t, _, _) = stage().await;
+        let begun = begin(&t, "acme", "/").await;
+        (t, begun.back())
+    });
+    let slugs = at_once(4, async |_| {
+        // The providers of this thread do not answer.
+        let answer = finish(&t, "acme", &begun).await;
+        serde_json::from_str::<Json>(&answer.text).unwrap()["error"].as_str().unwrap().to_owned()
+    });
+    let count = |slug: &str| slugs.iter().filter(|known| *known == slug).count();
+    assert!(count("sign_in_expired") == 3 && slugs.len() == 4, "{slugs:?}");
+}
+
+/// R102, RFC 9700 section 4.4: what one provider answers is not taken for another one's.
+#[tokio::test]
+async fn two_providers_are_not_mixed_up() {
+    let (t, world, _) = stage().await;
+    let acme = begin(&t, "acme", "/").await;
+    // The answer arrives at the other provider's path.
+    finish(&t, "other", &acme.back()).await.refused(400, "sign_in_expired");
+    // It names another issuer (RFC 9207).
+    let named = |begun: &Begun, iss: &str| {
+        let mut back = begun.back();
+        back["iss"] = json!(iss);
+        back
+    };
+    stub::sent();
+    finish(&t, "acme", &named(&acme, OTHER)).await.refused(403, "identity_invalid");
+    assert_eq!(stub::sent().len(), 0, "the code is given to nobody");
+    let acme = begin(&t, "acme", "/").await;
+    world.trades(ACME, &Key::new("acme-1").sign(&acme.claims(&t)));
+    finish(&t, "acme", &named(&acme, ACME)).await.is(200);
+    // It does not name its issuer, though the provider always does.
+    let mut said = metadata(OTHER);
+    said["authorization_response_iss_parameter_supported"] = json!(true);
+    world.says(OTHER, &said);
+    let other = begin(&t, "other", "/").await;
+    finish(&t, "other", &other.back()).await.refused(403, "identity_invalid");
+    let other = begin(&t, "other", "/").await;
+    let claims = changed(other.claims(&t), &[("email", json!("max@other.example"))]);
+    world.trades(OTHER, &Key::new("other-1").sign(&claims));
+    finish(&t, "other", &named(&other, OTHER)).await.is(200);
+    // The same subject at two providers is two identities.
+    assert_eq!(t.number("SELECT count(DISTINCT user_id) FROM identities WHERE subject = '7'").await, 2);
+}
+
+/// R101: which account.
+#[tokio::test]
+async fn an_account_is_found_by_an_address_that_is_proved_on_both_sides() {
+    let (t, world, ada) = stage().await;
+    for (changes, slug) in [
+        (vec![("email_verified", json!(false))], "no_account"),
+        (vec![("email", json!("max@foreign.example"))], "no_account"),
+        (vec![("email", json!("max@sub.acme.example"))], "no_account"),
+        (vec![("email", json!("max@acme.example@evil.example"))], "no_account"),
+        (vec![("email", json!("max@sales.example"))], "no_account"),
+        (vec![("email", Json::Null)], "no_account"),
+        (vec![("email", json!("Ada@Acme.Example"))], "address_not_verified"),
+    ] {
+        sign_in(&t, &world, &changes).await.refused(403, slug);
+    }
+    assert_eq!((t.number(IDENTITIES).await, t.number("SELECT count(*) FROM users").await), (0, 1));
+    t.execute("UPDATE users SET email_verified_at = 1").await.unwrap();
+    let signed_in = sign_in(&t, &world, &[("email", json!("Ada@Acme.Example"))]).await.is(200);
+    assert_eq!(signed_in["user_id"], ada.user.as_str());
+    // A domain may be another tenant's.
+    let sales = t.tenant("sales").await;
+    sign_in(&t, &world, &[("email", json!("eve@sales.example")), ("sub", json!("8"))]).await.is(200);
+    assert_eq!(t.texts("SELECT tenant_id FROM users WHERE email = 'eve@sales.example'").await, [sales.to_string()]);
+}
+
+/// R19: a deactivated account is refused, however it is found; activated, it is let in again.
+#[tokio::test]
+async fn a_deactivated_account_is_refused() {
+    let (t, world, ada) = stage().await;
+    sign_in(&t, &world, &[]).await.is(200);
+    t.execute("UPDATE users SET email_verified_at = 1, deactivated_at = 1").await.unwrap();
+    sign_in(&t, &world, &[]).await.refused(401, "account_deactivated");
+    let by_address = [("email", json!("ada@acme.example")), ("sub", json!("8"))];
+    sign_in(&t, &world, &by_address).await.refused(401, "account_deactivated");
+    assert_eq!(t.number(IDENTITIES).await, 1);
+    let counted = format!("SELECT count FROM refusals WHERE slug = 'account_deactivated' AND subject = '{}'", ada.user);
+    assert_eq!(t.number(&counted).await, 1);
+    t.execute("UPDATE users SET deactivated_at = NULL").await.unwrap();
+    sign_in(&t, &world, &by_address).await.is(200);
+}
+
+#[tokio::test]
+async fn a_name_that_breaks_the_rules_for_names_is_mended() {
+    let (t, world, _) = stage().await;
+    let long = "n".repeat(80);
+    for (number, (name, stored)) in [
+        (json!("Max\u{202e}imal\n"), "Maximal"),
+        (json!(long), &long[..64]),
+        (json!(" "), "p2"),
+        (json!({ "a": 1 }), "p3"),
+        (json!("<b>Max</b>"), "<b>Max</b>"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let email = format!("p{number}@acme.example");
+        sign_in(&t, &world, &[("name", name), ("email", json!(email)), ("sub", json!(email))]).await.is(200);
+        assert_eq!(t.texts(&format!("SELECT name FROM users WHERE email = '{email}'")).await, [stored]);
+    }
+}
+
+/// R103: a provider that fails is an outage that says so, and never a 500.
+#[tokio::test]
+async fn an_outage_of_the_provider_is_told() {
+    let (t, world, _) = stage().await;
+    let start = "/auth/oidc/acme/start";
+    let description = format!("GET {ACME}/.well-known/openid-configuration");
+    let with = |name: &str, value: &str| {
+        let mut said = metadata(ACME);
+        said[name] = json!(value);
+        said.to_string()
+    };
+    world.is_silent(&description);
+    t.nobody("POST", start, json!({})).await.refused(503, "provider_unavailable");
+    for (status, body) in [
+        (500, String::new()),
+        (302, String::new()),
+        (404, "{}".to_owned()),
+        (200, "<html>".to_owned()),
+        (200, "[]".to_owned()),
+        (200, " ".repeat(300_000)),
+        (200, "{".repeat(200_000)),
+        (200, with("issuer", OTHER)),
+        (200, with("issuer", &format!("{ACME}/"))),
+        (200, with("authorization_endpoint", "javascript:alert(1)")),
+        (200, with("authorization_endpoint", "http://sso.acme.example/authorize")),
+        (200, with("token_endpoint", "https://user@evil.example/")),
+        (200, with("jwks_uri", "")),
+    ] {
+        world.answers(&description, status, &body);
+        let refused = t.nobody("POST", start, json!({})).await;
+        assert_eq!(refused.header("retry-after"), "10");
+        refused.refused(503, "provider_unavailable");
+    }
+    world.says(ACME, &metadata(ACME));
+    for asked in [format!("POST {ACME}/token"), format!("GET {ACME}/keys")] {
+        for (status, body) in
+            [(500, "{}"), (302, "{}"), (200, "<html>"), (401, r#"{"error": "invalid_client"}"#), (200, "")]
+        {
+            let begun = begin(&t, "acme", "/").await;
+            world.trades(ACME, &Key::new("acme-1").sign(&begun.claims(&t)));
+            world.answers(&asked, status, body);
+            finish(&t, "acme", &begun.back()).await.refused(503, "provider_unavailable");
+            world.is_silent(&asked);
+            let begun = begin(&t, "acme", "/").await;
+            finish(&t, "acme", &begun.back()).await.refused(503, "provider_unavailable");
+        }
+        world.has_keys(ACME, &[Key::new("acme-1").public()]);
+    }
+    let begun = begin(&t, "acme", "/").await;
+    world.answers(&format!("POST {ACME}/token"), 400, r#"{"error": "invalid_grant"}"#);
+    finish(&t, "acme", &begun.back()).await.refused(400, "sign_in_expired");
+    for (word, status, slug) in [
+        ("temporarily_unavailable", 503, "provider_unavailable"),
+        ("access_denied", 403, "provider_refused"),
+        ("<script>", 403, "provider_refused"),
+    ] {
+        let begun = begin(&t, "acme", "/").await;
+        let back = json!({ "flow": begun.flow, "state": begun.state, "error": word });
+        let refused = finish(&t, "acme", &back).await;
+        assert!(!refused.text.contains("<script>"));
+        refused.refused(status, slug);
+    }
+    t.nobody("POST", "/auth/oidc/nobody/start", json!({})).await.refused(404, "provider_not_found");
+    finish(&t, "nobody", &json!({ "flow": "", "state": "" })).await.refused(404, "provider_not_found");
+    finish(&t, "acme", &json!({})).await.refused(422, "validation_error");
+    assert_eq!(t.number(IDENTITIES).await, 0);
+}
+
+/// R103: what a provider says is asked for again after an hour, and for a key that is not known, but not at every token's will.
+#[tokio::test]
+async fn keys_are_kept_and_fetched_again_when_they_were_rotated() {
+    let (t, world, _) = stage().await;
+    sign_in(&t, &world, &[]).await.is(200);
+    stub::sent();
+    let asked = || stub::sent().iter().map(|request| request.uri().path().to_owned()).collect::<Vec<_>>();
+    sign_in(&t, &world, &[]).await.is(200);
+    assert_eq!(asked(), ["/token"]);
+    // Rotated. For a minute nothing is asked, whatever tokens say.
+    let rotated = async || {
+        let begun = begin(&t, "acme", "/").await;
+        world.trades(ACME, &Key::new("acme-2").sign(&begun.claims(&t)));
+        finish(&t, "acme", &begun.back()).await
+    };
+    rotated().await.refused(403, "identity_invalid");
+    assert_eq!(asked(), ["/token"]);
+    t.wait(61);
+    rotated().await.refused(403, "identity_invalid");
+    rotated().await.refused(403, "identity_invalid");
+    assert_eq!(asked(), ["/token", "/keys", "/token"], "once a minute");
+    world.has_keys(ACME, &[Key::new("acme-1").public(), Key::new("acme-2").public()]);
+    t.wait(61);
+    rotated().await.is(200);
+    assert_eq!(asked(), ["/token", "/keys"]);
+    // After an hour everything is asked for again; a key that is gone is gone.
+    world.has_keys(ACME, &[Key::new("acme-2").public()]);
+    sign_in(&t, &world, &[]).await.is(200);
+    t.wait(3_600);
+    sign_in(&t, &world, &[]).await.refused(403, "identity_invalid");
+    assert_eq!(asked(), ["/token", "/.well-known/openid-configuration", "/token", "/keys"]);
+}
+
+#[tokio::test]
+async fn one_network_cannot_make_the_server_ask_without_end() {
+    let (t, world, _) = stage().await;
+    let begun = begin(&t, "acme", "/").await;
+    t.execute(&format!("UPDATE attempts SET count = {}", call::TRIES)).await.unwrap();
+    stub::sent();
+    finish(&t, "acme", &begun.back()).await.refused(429, "too_many_sign_ins");
+    // What a provider said is known: nobody has to be asked for it.
+    begin(&t, "acme", "/").await;
+    world.is_silent(&format!("GET {OTHER}/.well-known/openid-configuration"));
+    t.nobody("POST", "/auth/oidc/other/start", json!({})).await.refused(429, "too_many_sign_ins");
+    assert_eq!(stub::sent().len(), 0);
+    t.wait(call::WINDOW);
+    t.nobody("POST", "/auth/oidc/other/start", json!({})).await.refused(503, "provider_unavailable");
+}
+
+/// R100, R101: GitHub's word for a person is a number, and only the primary address that it verified counts.
+#[tokio::test]
+async fn github_is_asked_by_its_api() {
+    let (t, world, _) = stage().await;
+    let hub = |email: Json| {
+        world.answers(
+            "POST https://github.com/login/oauth/access_token",
+            200,
+            r#"{"access_token": "gho_1", "token_type": "bearer", "scope": "user:email"}"#,
+        );
+        world.answers("GET https://api.github.com/user", 200, r#"{"id": 583231, "login": "octocat", "name": null}"#);
+        world.answers("GET https://api.github.com/user/emails", 200, &email.to_string());
+    };
+    let email = |address: &str, primary: bool, verified: bool| json!({ "email": address, "primary": primary, "verified": verified });
+    for emails in [
+        json!([email("max@acme.example", true, false)]),
+        json!([email("max@acme.example", false, true)]),
+        json!([email("max@acme.example", false, true), email("max@foreign.example", true, true)]),
+        json!([]),
+        json!({ "message": "no" }),
+    ] {
+        hub(emails);
+        let begun = begin(&t, "github", "/").await;
+        finish(&t, "github", &begun.back()).await.refused(403, "no_account");
+    }
+    hub(json!([email("x@foreign.example", false, true), email("max@acme.example", true, true)]));
+    let begun = begin(&t, "github", "/").await;
+    assert!(
+        begun.url.starts_with("https://github.com/login/oauth/authorize?") && begun.url.contains("code_challenge=")
+    );
+    assert!(begun.nonce.is_empty() && begun.url.contains("scope=read%3Auser+user%3Aemail"));
+    stub::sent();
+    finish(&t, "github", &begun.back()).await.is(200);
+    let sent = stub::sent();
+    assert!(
+        sent[0].body().contains("client_secret=s3cret%2B%2F%3D") && sent[0].headers().get("authorization").is_none()
+    );
+    assert_eq!(sent[1].headers()["authorization"], "Bearer gho_1");
+    assert_eq!(t.texts("SELECT issuer || ' ' || subject FROM identities").await, ["https://github.com 583231"]);
+    assert_eq!(t.texts("SELECT name FROM users WHERE email = 'max@acme.example'").await, ["octocat"]);
+    world.answers("POST https://github.com/login/oauth/access_token", 200, r#"{"error": "bad_verification_code"}"#);
+    let begun = begin(&t, "github", "/").await;
+    finish(&t, "github", &begun.back()).await.refused(400, "sign_in_expired");
+    hub(json!([]));
+    world.answers("GET https://api.github.com/user", 200, r#"{"login": "octocat"}"#);
+    let begun = begin(&t, "github", "/").await;
+    finish(&t, "github", &begun.back()).await.refused(403, "identity_invalid");
+}
+
+/// R100: a person links what they want, by a session that is still there at the end, and unlinks it; the last way in stays.
+#[tokio::test]
+async fn a_person_links_and_unlinks_an_identity() {
+    let (t, world, ada) = stage().await;
+    let link = async |claims: &[(&str, Json)]| {
+        let begun = t.as_(&ada, "POST", "/auth/oidc/acme/link", json!({ "next": "/tokens" })).await.is(200);
+        let begun = Begun::read("acme", &begun);
+        world.trades(ACME, &Key::new("acme-1").sign(&changed(begun.claims(&t), claims)));
+        begun
+    };
+    // Whatever the address is: the person is at both sides.
+    let foreign = [("email", json!("ada@home.example")), ("email_verified", json!(false))];
+    let begun = link(&foreign).await;
+    let linked = finish(&t, "acme", &begun.back()).await.is(200);
+    assert_eq!(linked, json!({ "linked": { "provider": "acme", "email": "ada@home.example" }, "next": "/tokens" }));
+    assert_eq!(sign_in(&t, &world, &foreign).await.is(200)["user_id"], ada.user.as_str());
+    finish(&t, "acme", &link(&foreign).await.back()).await.is(200);
+    let listed = t.as_(&ada, "GET", "/auth/identities", Json::Null).await.is(200);
+    let (items, id) = (listed["items"].as_array().unwrap(), listed["items"][0]["id"].as_str().unwrap());
+    assert_eq!(
+        (items.len(), &items[0]["provider"], &items[0]["email"]),
+        (1, &json!("acme"), &json!("ada@home.example"))
+    );
+    assert!(items[0]["last_used_at"].is_string() && !listed.to_string().contains("subject"));
+
+    // Another person's.
+    let max = sign_in(&t, &world, &[("sub", json!("8"))]).await.is(200)["user_id"].as_str().unwrap().to_owned();
+    let taken = link(&[("sub", json!("8"))]).await;
+    finish(&t, "acme", &taken.back()).await.refused(409, "identity_taken");
+    assert_eq!(t.texts("SELECT user_id FROM identities WHERE subject = '8'").await, [max]);
+
+    // A session that is gone at the end links nothing.
+    let begun = link(&[("sub", json!("9"))]).await;
+    t.execute(&format!("UPDATE credentials SET revoked_at = 1 WHERE id = '{}'", ada.credential)).await.unwrap();
+    finish(&t, "acme", &begun.back()).await.refused(400, "sign_in_expired");
+    assert_eq!(t.number("SELECT count(*) FROM identities WHERE subject = '9'").await, 0);
+
+    let ada = t.user(&ada.tenant, "eve@acme.example", Role::Member).await;
+    t.execute(&format!("UPDATE identities SET user_id = '{}' WHERE id = '{id}'", ada.user)).await.unwrap();
+    let path = format!("/auth/identities/{id}");
+    t.as_(&ada, "DELETE", &path, Json::Null).await.refused(409, "last_identity");
+    t.execute(&format!("UPDATE users SET password_hash = 'x' WHERE id = '{}'", ada.user)).await.unwrap();
+    assert_eq!(t.as_(&ada, "DELETE", &path, Json::Null).await.status, 204);
+    t.as_(&ada, "DELETE", &path, Json::Null).await.refused(404, "identity_not_found");
+    let audit = "SELECT count(*) FROM audit WHERE action = 'identity.unlink' AND outcome = 'done'";
+    assert_eq!(t.number(audit).await, 1);
+}
+
+/// R29: only this site's pages and programs begin a link, and only a session may.
+#[tokio::test]
+async fn a_page_of_another_site_cannot_begin_a_link() {
+    let (t, _, ada) = stage().await;
+    let cookie = format!("__Host-accredit={}", ada.token);
+    for headers in [
+        vec![("cookie", cookie.as_str())],
+        vec![("cookie", cookie.as_str()), ("origin", "https://evil.example")],
+        vec![("cookie", cookie.as_str()), ("origin", "https://accredit.example")],
+    ] {
+        t.call("POST", "/auth/oidc/acme/link", &headers, json!({})).await.refused(403, "csrf_failed");
+    }
+    t.nobody("POST", "/auth/oidc/acme/link", json!({})).await.refused(401, "missing_credential");
+}
+
+#[tokio::test]
+async fn pages_learn_which_providers_there_are_and_no_secret() {
+    let (t, _, _) = stage().await;
+    let listed = t.nobody("GET", "/auth/oidc", Json::Null).await.is(200);
+    assert_eq!(
+        listed,
+        json!({ "items": [
+            { "name": "acme", "label": "Acme SSO", "preset": "generic" },
+            { "name": "other", "label": "single sign-on", "preset": "generic" },
+            { "name": "github", "label": "GitHub", "preset": "github" },
+        ] })
+    );
+    let none = TestApp::new(crate::router());
+    assert_eq!(none.nobody("GET", "/auth/oidc", Json::Null).await.is(200), json!({ "items": [] }));
+}
+
+/// R87: in a full database an account that is there is still let in, and none is made.
+#[tokio::test]
+async fn a_full_database_lets_known_people_in_and_makes_no_accounts() {
+    let mut settings = settings();
+    settings.database_max_mib = Some(1);
+    let t = TestApp::with(crate::router(), settings);
+    t.tenant("main").await;
+    let world = World::new();
+    sign_in(&t, &world, &[]).await.is(200);
+    // Written beside the app, beyond the bound.
+    let file = rusqlite::Connection::open(t.path()).unwrap();
+    file.execute_batch("CREATE TABLE ballast (x BLOB); INSERT INTO ballast VALUES (zeroblob(2000000));").unwrap();
+    sign_in(&t, &world, &[]).await.is(200);
+    // Some still find room on pages that are in use.
+    let mut made = 1;
+    for number in 0..200 {
+        let new = [("sub", json!(number.to_string())), ("email", json!(format!("p{number}@acme.example")))];
+        let answer = sign_in(&t, &world, &[new.as_slice(), &[("name", json!("n".repeat(64)))]].concat()).await;
+        if answer.status.as_u16() == 503 {
+            answer.refused(503, "storage_full");
+            break;
+        }
+        made += 1;
+    }
+    assert!(made < 200, "the bound was never reached");
+    assert_eq!((t.number("SELECT count(*) FROM users").await, t.number(IDENTITIES).await), (made, made));
+    sign_in(&t, &world, &[]).await.is(200);
+}

@@ -1,0 +1,34 @@
+//! `GET /auth/identities` and `DELETE /auth/identities/{id}`: what the calling person has linked.
+
+use common::error::{ApiError, Code};
+use http::StatusCode;
+use serde_json::{Value::Null, json};
+use service::{
+    app::App,
+    caller::Caller,
+    change::{Answer, Change},
+    extract::Path,
+    response::{Response, json as answer},
+};
+use store::identity;
+
+/// `GET /auth/identities`: all of them, the newest first; there are few.
+pub(crate) async fn list(app: App, caller: Caller) -> Result<Response, ApiError> {
+    let items = identity::list(app.db(), caller.user_id()).await?;
+    answer(StatusCode::OK, &json!({ "items": items }))
+}
+
+/// `DELETE /auth/identities/{id}`: the identity opens the account no more. The last way in stays.
+pub(crate) async fn unlink(change: Change<()>, Path(id): Path) -> Result<Response, ApiError> {
+    change
+        .run(async |write, ()| {
+            let user = write.caller.user_id();
+            let is_spare = identity::is_spare(&write.tx, user, &id).await?;
+            let provider = identity::delete(&write.tx, user, &id).await?.ok_or(Code::IdentityNotFound)?;
+            if !is_spare {
+                return Err(Code::LastIdentity.into());
+            }
+            Ok(Answer::no_content().audited(&id, json!({ "provider": provider }), Null))
+        })
+        .await
+}

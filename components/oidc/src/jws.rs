@@ -1,0 +1,209 @@
+//! JSON Web Signatures (RFC 7515) by asymmetric keys: RS256 (RFC 7518, section 3.3), ES256 (section 3.4) and EdDSA with Ed25519
+//! (RFC 8037, section 3.1; RFC 9864 calls it `Ed25519`). There is no other algorithm here: neither `none`, nor one with a shared secret
+//! (RFC 8725, section 3.1).
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use common::json;
+use rsa::{BoxedUint, PublicKey, pkcs1v15, signature::Verifier, traits::PublicKeyParts};
+use serde_json::Value as Json;
+use sha2::Sha256;
+
+use crate::call::text;
+
+/// Characters of a token at most.
+const LONGEST: usize = 16 * 1024;
+/// Bits of an RSA key at least (RFC 7518, section 3.3) and at most.
+const RSA_BITS: std::ops::RangeInclusive<u32> = 2048..=8192;
+
+/// A signed text, taken apart. Nothing of it is known to be true before [`Jws::verify`].
+pub(crate) struct Jws<'t> {
+    algorithm: Algorithm,
+    key_id: Option<String>,
+    signed: &'t str,
+    claims: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Algorithm {
+    Rs256,
+    Es256,
+    EdDsa,
+}
+
+impl Algorithm {
+    fn parse(word: &str) -> Option<Self> {
+        match word {
+            "RS256" => Some(Self::Rs256),
+            "ES256" => Some(Self::Es256),
+            "EdDSA" | "Ed25519" => Some(Self::EdDsa),
+            _ => None,
+        }
+    }
+
+    /// The key's type and, of curves, which one.
+    const fn of_key(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Rs256 => ("RSA", ""),
+            Self::Es256 => ("EC", "P-256"),
+            Self::EdDsa => ("OKP", "Ed25519"),
+        }
+    }
+}
+
+impl<'t> Jws<'t> {
+    /// Takes the compact form apart (RFC 7515, section 3.1). `Err` says in a few words what is wrong.
+    pub(crate) fn parse(text_of_token: &'t str) -> Result<Self, &'static str> {
+        if text_of_token.len() > LONGEST {
+            return Err("the token is too long");
+        }
+        let (signed, signature) = text_of_token.rsplit_once('.').ok_or("the token has no parts")?;
+        let (header, claims) = signed.split_once('.').ok_or("the token has no parts")?;
+        let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| "a part of the token is no base64url");
+        let header = String::from_utf8(decoded(header)?).ok().and_then(|header| json::parse(&header));
+        let header = header.filter(Json::is_object).ok_or("the token's header is no JSON object")?;
+        let algorithm = Algorithm::parse(text(&header, "alg")).ok_or("the token's algorithm is not accepted")?;
+        // RFC 7515, section 4.1.11: what must be understood is not.
+        if header.get("crit").is_some() {
+            return Err("the token has a critical header");
+        }
+        let key_id = header.get("kid").and_then(Json::as_str).map(str::to_owned);
+        Ok(Self { algorithm, key_id, signed, claims: decoded(claims)?, signature: decoded(signature)? })
+    }
+
+    /// The key of a set that the token names, or the only one that could have signed it.
+    pub(crate) fn key<'k>(&self, keys: &'k [Json]) -> Option<&'k Json> {
+        let mut fitting = keys.iter().filter(|key| self.fits(key));
+        let first = fitting.next()?;
+        // Without a name any of several could be meant.
+        if self.key_id.is_none() && fitting.next().is_some() { None } else { Some(first) }
+    }
+
+    fn fits(&self, key: &Json) -> bool {
+        let (kind, curve) = self.algorithm.of_key();
+        let is_of_kind = text(key, "kty") == kind && text(key, "crv") == curve;
+        let is_for_signatures = matches!(text(key, "use"), "" | "sig");
+        let is_of_algorithm = key.get("alg").is_none() || Algorithm::parse(text(key, "alg")) == Some(self.algorithm);
+        let is_named = self.key_id.as_deref().is_none_or(|id| text(key, "kid") == id);
+        is_of_kind && is_for_signatures && is_of_algorithm && is_named
+    }
+
+    /// Verifies the signature under one of these keys, and gives the claims. `Err` says in a few words what is wrong.
+    pub(crate) fn verify(&self, keys: &[Json]) -> Result<Json, &'static str> {
+        let key = self.key(keys).ok_or("the provider has no key that could have signed the token")?;
+        let member = |name: &str| URL_SAFE_NO_PAD.decode(text(key, name)).ok();
+        let holds = match self.algorithm {
+            Algorithm::Rs256 => self.holds_rsa(member("n"), member("e")),
+            Algorithm::Es256 => self.holds_p256(member("x"), member("y")),
+            Algorithm::EdDsa => self.holds_ed25519(member("x")),
+        };
+        holds.ok_or("the provider's key cannot be used")?.then_some(()).ok_or("the token's signature is wrong")?;
+        let claims = std::str::from_utf8(&self.claims).ok().and_then(json::parse);
+        claims.filter(Json::is_object).ok_or("the token's claims are no JSON object")
+    }
+
+    fn holds_rsa(&self, n: Option<Vec<u8>>, e: Option<Vec<u8>>) -> Option<bool> {
+        let key = PublicKey::new(BoxedUint::from_be_slice_vartime(&n?), BoxedUint::from_be_slice_vartime(&e?)).ok()?;
+        if !RSA_BITS.contains(&key.n().bit_width()) {
+            return None;
+        }
+        let signature = pkcs1v15::Signature::try_from(self.signature.as_slice());
+        let key = pkcs1v15::VerifyingKey::<Sha256>::new(key);
+        Some(signature.is_ok_and(|signature| key.verify(self.signed.as_bytes(), &signature).is_ok()))
+    }
+
+    fn holds_p256(&self, x: Option<Vec<u8>>, y: Option<Vec<u8>>) -> Option<bool> {
+        let (x, y) = (x.filter(|x| x.len() == 32)?, y.filter(|y| y.len() == 32)?);
+        // SEC 1, section 2.3.3: an uncompressed point.
+        let point = [&[4], x.as_slice(), y.as_slice()].concat();
+        let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).ok()?;
+        let signature = p256::ecdsa::Signature::from_slice(&self.signature);
+        Some(signature.is_ok_and(|signature| key.verify(self.signed.as_bytes(), &signature).is_ok()))
+    }
+
+    fn holds_ed25519(&self, x: Option<Vec<u8>>) -> Option<bool> {
+        let key = ed25519_dalek::VerifyingKey::from_bytes(&x?.try_into().ok()?).ok()?;
+        let signature = ed25519_dalek::Signature::from_slice(&self.signature);
+        Some(signature.is_ok_and(|signature| key.verify_strict(self.signed.as_bytes(), &signature).is_ok()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// RFC 7515, section A.2: RS256.
+    #[test]
+    fn the_rsa_example_of_the_standard_holds() {
+        let n = "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ";
+        let token = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw";
+        let key = |n: &str| json!({ "kty": "RSA", "n": n, "e": "AQAB" });
+        let jws = Jws::parse(token).unwrap();
+        assert_eq!(jws.verify(&[key(n)]).unwrap()["iss"], "joe");
+        let other = n.replace("ofgW", "ofgX");
+        assert_eq!(jws.verify(&[key(&other)]), Err("the token's signature is wrong"));
+        assert_eq!(jws.verify(&[key(&n[..170])]), Err("the provider's key cannot be used"), "a key of 1024 bits");
+        assert_eq!(jws.verify(&[key("")]), Err("the provider's key cannot be used"));
+        for key in [
+            json!({ "kty": "RSA", "n": n }),
+            json!({ "kty": "RSA", "n": n, "e": "AA" }),
+            json!({ "kty": "RSA", "n": 7, "e": [] }),
+        ] {
+            assert_eq!(jws.verify(&[key]), Err("the provider's key cannot be used"));
+        }
+        let bent = token.replace("cC4hi", "cC4hj");
+        assert_eq!(Jws::parse(&bent).unwrap().verify(&[key(n)]), Err("the token's signature is wrong"));
+    }
+
+    /// RFC 7515, section A.3: ES256.
+    #[test]
+    fn the_elliptic_curve_example_of_the_standard_holds() {
+        let token = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
+        let (x, y) = ("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0");
+        let key = |x: &str, y: &str| json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y });
+        let jws = Jws::parse(token).unwrap();
+        assert_eq!(jws.verify(&[key(x, y)]).unwrap()["iss"], "joe");
+        assert_eq!(jws.verify(&[key(y, x)]), Err("the provider's key cannot be used"), "no point of the curve");
+        assert_eq!(jws.verify(&[key("", "")]), Err("the provider's key cannot be used"));
+        let nothing = format!("{}.{}", token.rsplit_once('.').unwrap().0, "A".repeat(86));
+        assert_eq!(Jws::parse(&nothing).unwrap().verify(&[key(x, y)]), Err("the token's signature is wrong"));
+    }
+
+    /// RFC 8037, section A.4: EdDSA. Its text is no JSON, which is looked at last.
+    #[test]
+    fn the_edwards_curve_example_of_the_standard_holds() {
+        let token = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+        let key = json!({ "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
+        assert_eq!(
+            Jws::parse(token).unwrap().verify(std::slice::from_ref(&key)),
+            Err("the token's claims are no JSON object")
+        );
+        let bent = token.replace("hgyY", "hgyZ");
+        assert_eq!(Jws::parse(&bent).unwrap().verify(&[key]), Err("the token's signature is wrong"));
+    }
+
+    /// Of several keys the named one counts, of its own kind and for signatures; without a name there must be no choice.
+    #[test]
+    fn a_token_is_of_one_key() {
+        let rsa = |more: Json| {
+            let mut key = json!({ "kty": "RSA", "kid": "a" });
+            key.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            key
+        };
+        let token = |header: Json| format!("{}.e30.AA", URL_SAFE_NO_PAD.encode(header.to_string()));
+        let is_found = |header: Json, keys: &[Json]| Jws::parse(&token(header)).unwrap().key(keys).is_some();
+        let named = || json!({ "alg": "RS256", "kid": "a" });
+        assert!(is_found(named(), &[rsa(json!({ "kid": "b" })), rsa(json!({ "use": "sig", "alg": "RS256" }))]));
+        assert!(!is_found(named(), &[rsa(json!({ "kid": "b" })), rsa(json!({ "use": "enc" }))]));
+        assert!(!is_found(named(), &[rsa(json!({ "alg": "RS512" })), rsa(json!({ "kty": "EC", "crv": "P-256" }))]));
+        assert!(is_found(json!({ "alg": "RS256" }), &[rsa(json!({}))]));
+        assert!(!is_found(json!({ "alg": "RS256" }), &[rsa(json!({})), rsa(json!({ "kid": "b" }))]));
+        assert!(!is_found(named(), &[]));
+        for alg in [json!("none"), json!("HS256"), json!("RS512"), json!("PS256"), json!("rs256"), json!(""), json!(7)]
+        {
+            assert!(Jws::parse(&token(json!({ "alg": alg }))).is_err(), "{alg}");
+        }
+    }
+}

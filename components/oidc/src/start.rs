@@ -1,0 +1,89 @@
+//! `POST /auth/oidc/{provider}/start` and `…/link`: where to send the browser, and what it has to keep.
+
+use common::{
+    error::{ApiError, Code},
+    secret::Digest,
+};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::json;
+use service::{
+    app::App,
+    caller::Caller,
+    extract::{Body, Path},
+    form,
+    form::Nullable,
+    response::{self, Response},
+    settings::provider::{IdentityProvider, Preset},
+};
+
+use crate::{
+    discovery,
+    flow::{self, Flow},
+    github, providers,
+};
+
+form! {
+    pub(crate) struct Begin {
+        next: Option<Nullable<String>>,
+    }
+}
+
+/// `POST /auth/oidc/{provider}/start`.
+pub(crate) async fn start(app: App, Path(name): Path, Body(begin): Body<Begin>) -> Result<Response, ApiError> {
+    answer(&app, &name, begin, None).await
+}
+
+/// `POST /auth/oidc/{provider}/link`: the same, for the person of this session. The identity is linked when the provider has
+/// answered, if the session is still there.
+pub(crate) async fn link(
+    app: App,
+    caller: Caller,
+    Path(name): Path,
+    Body(begin): Body<Begin>,
+) -> Result<Response, ApiError> {
+    answer(&app, &name, begin, Some(caller.digest())).await
+}
+
+async fn answer(app: &App, name: &str, begin: Begin, session: Option<Digest>) -> Result<Response, ApiError> {
+    let provider = providers::find(app, name)?;
+    let next = begin.next.and_then(|Nullable(next)| next).unwrap_or_default();
+    let flow = Flow::begin(&next, session, app.now(), app.chance());
+    let url = authentication_request(app, provider, &flow).await?;
+    let begun = json!({ "url": url, "flow": flow.seal(provider, app.chance())?, "expires_in": flow::LIFE });
+    let mut response = response::json(StatusCode::OK, &begun)?;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// The authentication request: RFC 6749, section 4.1.1; OpenID Connect Core 1.0, section 3.1.2.1; RFC 7636, section 4.3.
+async fn authentication_request(app: &App, provider: &IdentityProvider, flow: &Flow) -> Result<String, ApiError> {
+    let (redirect_uri, state, challenge) = (providers::redirect_uri(app, provider)?, flow.state(), flow.challenge());
+    let mut pairs = vec![
+        ("response_type", "code"),
+        ("client_id", provider.client_id.as_str()),
+        ("redirect_uri", redirect_uri.as_str()),
+        ("state", state.as_str()),
+        ("code_challenge", challenge.as_str()),
+        ("code_challenge_method", "S256"),
+    ];
+    let (endpoint, nonce) = match provider.preset {
+        Preset::Github => (github::AUTHORIZE.to_owned(), None),
+        _ => (discovery::metadata(app, provider).await?.authorization_endpoint, Some(flow.nonce())),
+    };
+    match &nonce {
+        None => pairs.push(("scope", github::SCOPE)),
+        Some(nonce) => pairs.extend([("scope", "openid email profile"), ("nonce", nonce.as_str())]),
+    }
+    if flow.is_link() && matches!(provider.preset, Preset::Google | Preset::Microsoft) {
+        // Not whoever is signed in there at the moment: the person shall see what is linked. Not every provider knows the word.
+        pairs.push(("prompt", "select_account"));
+    }
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    let sign = if endpoint.contains('?') { '&' } else { '?' };
+    let url = format!("{endpoint}{sign}{query}");
+    // It goes into a header and a page.
+    if HeaderValue::from_str(&url).is_err() {
+        return Err(ApiError::from(Code::ProviderUnavailable).cause("the authorization endpoint cannot be in a header"));
+    }
+    Ok(url)
+}

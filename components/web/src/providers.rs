@@ -1,0 +1,159 @@
+//! Signing in through a provider, and the identities that a visitor has linked.
+//!
+//! A browser goes from here to the provider and comes back; what was begun is in a cookie meanwhile, which only the component `oidc`
+//! can read. It is `SameSite=Lax`: the browser sends it when the provider leads back here, and with no request of another site's page.
+
+use askama::Template;
+use common::{
+    error::{ApiError, Code},
+    route,
+};
+use futures_util::future::join;
+use serde_json::{Value as Json, json};
+use service::{app::App, credential, extract::Path, response::Response, session};
+
+use crate::{
+    api::{Api, Change, Members, Refusal, Trouble},
+    form::{Form, local},
+    login,
+    page::{Frame, answer, see, see_other_site, write},
+};
+
+/// The providers that a page offers.
+pub(crate) async fn offered(app: &App) -> Vec<Json> {
+    // A page that cannot offer them still has its other ways.
+    let listed = Api::without_session(app).get(route::OIDC_LIST, &[], &[]).await;
+    listed.map(|listed| listed.list("items").to_vec()).unwrap_or_default()
+}
+
+/// The section in which a visitor links and unlinks identities.
+pub(crate) struct Identities {
+    /// What is linked.
+    pub(crate) linked: Vec<Json>,
+    /// What can be.
+    pub(crate) offered: Vec<Json>,
+}
+
+impl Identities {
+    /// Asks for both. What cannot be had is left out.
+    pub(crate) async fn load(app: &App, api: &Api<'_>) -> Self {
+        let (linked, offered) = join(api.get(route::IDENTITIES_LIST, &[], &[]), offered(app)).await;
+        Self { linked: linked.map(|linked| linked.list("items").to_vec()).unwrap_or_default(), offered }
+    }
+
+    /// Whether there is anything to show.
+    pub(crate) fn is_any(&self) -> bool {
+        !self.linked.is_empty() || !self.offered.is_empty()
+    }
+
+    /// A provider's name for people.
+    pub(crate) fn label<'a>(&'a self, name: &'a str) -> &'a str {
+        self.offered
+            .iter()
+            .find(|provider| provider.text("name") == name)
+            .map_or(name, |provider| provider.text("label"))
+    }
+}
+
+/// The page that leads to a provider after a form: the policy of our pages lets a form lead to this site alone.
+#[derive(Template)]
+#[template(path = "leave.html")]
+struct LeavePage {
+    frame: Frame,
+    url: String,
+}
+
+/// `GET /auth/oidc/{provider}/login`.
+pub(crate) async fn sign_in(app: App, Path(provider): Path) -> Result<Response, ApiError> {
+    answer(&app, async {
+        let (asked, form) = (Form::query(&app), Form::default());
+        let body = json!({ "next": local(asked.text("next")) });
+        let begun =
+            Api::without_session(&app).change(route::OIDC_START, &[&provider], Change { form: &form, body }).await;
+        match begun {
+            Ok(begun) => Ok(keep(&app, see_other_site(begun.text("url")), &begun)),
+            Err(Trouble::Refused(refusal)) => login::show_login(&app, &asked, Some(refusal)).await,
+            Err(trouble) => Err(trouble),
+        }
+    })
+    .await
+}
+
+/// `GET /auth/oidc/{provider}/callback`: the provider has sent the visitor back.
+pub(crate) async fn come_back(app: App, Path(provider): Path) -> Result<Response, ApiError> {
+    let response = answer(&app, finish(&app, &provider)).await?;
+    // It was used, whatever came of it.
+    Ok(login::with_cookie(response, &cookie(&app, "", 0)))
+}
+
+async fn finish(app: &App, provider: &str) -> Result<Response, Trouble> {
+    let (sent, form) = (Form::query(app), Form::default());
+    let flow = credential::cookie_value(app, cookie_name(app)).unwrap_or_default();
+    let mut body = sent.filled(&["code", "iss", "error"]);
+    body.insert("state".to_owned(), sent.text("state").into());
+    body.insert("flow".to_owned(), flow.into());
+    let change = Change { form: &form, body: body.into() };
+    match Api::without_session(app).change(route::OIDC_FINISH, &[provider], change).await {
+        Ok(done) if done.get("linked").is_some() => Ok(see(app, &done_at(done.text("next"), "linked"))),
+        Ok(signed_in) => {
+            let next = local(signed_in.text("next")).to_owned();
+            login::finish(app, Ok(signed_in), &next)
+        }
+        Err(Trouble::Refused(refusal)) if !refusal.next.ticket.is_empty() => {
+            let next = local(&refusal.next.path).to_owned();
+            login::finish(app, Err(Trouble::Refused(refusal)), &next)
+        }
+        // A visitor with a session has linked something, or wanted to; all others wanted to sign in.
+        Err(Trouble::Refused(refusal)) if credential::cookie(app).is_none() => {
+            let next = Form::of(&[("next", &refusal.next.path)]);
+            login::show_login(app, &next, Some(refusal)).await
+        }
+        Err(trouble) => Err(trouble),
+    }
+}
+
+fn done_at(next: &str, done: &str) -> String {
+    let next = local(next);
+    let sign = if next.contains('?') { '&' } else { '?' };
+    format!("{next}{sign}done={done}")
+}
+
+/// `POST /profile/identities/{id}/{act}`: `link`, of a provider, or `unlink`, of an identity.
+pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) -> Result<Response, ApiError> {
+    answer(&app, async {
+        let api = Api::of(&app)?;
+        match act.as_str() {
+            "link" => {
+                let body = json!({ "next": local(typed.or("back", "/security")) });
+                let begun = api.change(route::OIDC_LINK, &[&id], Change { form: &typed, body }).await?;
+                let page =
+                    LeavePage { frame: Frame::new(&app, "To the provider", None), url: begun.text("url").to_owned() };
+                Ok(keep(&app, write(&page)?, &begun))
+            }
+            "unlink" => {
+                let change = Change { form: &typed, body: Json::Null };
+                api.change(route::IDENTITY_UNLINK, &[&id], change).await?;
+                Ok(see(&app, &done_at(typed.or("back", "/security"), "unlinked")))
+            }
+            _ => {
+                let not_found = Code::NotFound.row();
+                Err(Trouble::Refused(Refusal::own(not_found.status, not_found.detail, not_found.fix)))
+            }
+        }
+    })
+    .await
+}
+
+/// Leaves with the browser what was begun.
+fn keep(app: &App, response: Response, begun: &Json) -> Response {
+    login::with_cookie(response, &cookie(app, begun.text("flow"), begun.number("expires_in")))
+}
+
+fn cookie(app: &App, flow: &str, life: i64) -> String {
+    let secure = session::secure(app);
+    format!("{}={flow}; Path=/; Max-Age={life};{secure} HttpOnly; SameSite=Lax", cookie_name(app))
+}
+
+fn cookie_name(app: &App) -> &'static str {
+    if session::is_secure(app) { "__Host-accredit-oidc" } else { "accredit-oidc" }
+}

@@ -1,0 +1,130 @@
+//! Requests to other servers. Few components send any; the manifest says which, and to which hosts.
+//!
+//! The host resolves names and refuses private addresses. This module bounds how long a request may take, ten seconds in all, and how
+//! much of an answer is read. A redirect is an answer like any other and is not followed.
+
+use http::Request;
+
+/// The part of an answer that is looked at.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The beginning of the body, at most as many bytes as were asked for.
+    pub body: Vec<u8>,
+    /// Whether that is the whole body.
+    pub is_whole: bool,
+}
+
+#[cfg(target_family = "wasm")]
+pub use wasm::send;
+
+#[cfg(target_family = "wasm")]
+mod wasm {
+    use std::{pin::pin, time::Duration};
+
+    use bytes::Bytes;
+    use futures_util::future::{Either, select};
+    use http_body_util::BodyExt;
+    use spin_sdk::{
+        http::{FullBody, Response},
+        time::sleep,
+        wasip3::{http::types::RequestOptions, http_compat::RequestOptionsExtension},
+    };
+
+    use super::{Answer, Request};
+
+    /// Nanoseconds until the connection stands.
+    const CONNECT: u64 = 3_000_000_000;
+    /// Until the answer begins, from the start.
+    const FIRST_BYTE: Duration = Duration::from_secs(8);
+    /// Until the body was read, from then on.
+    const BODY: Duration = Duration::from_secs(2);
+
+    /// Sends a request, and reads at most `most` bytes of the answer's body. `Err` says in a few words why there was no answer.
+    pub async fn send(request: Request<String>, most: usize) -> Result<Answer, String> {
+        let options = RequestOptions::new();
+        // A host that does not support these bounds has its own.
+        drop(options.set_connect_timeout(Some(CONNECT)));
+        let mut request = request.map(|body| FullBody::new(Bytes::from(body)));
+        request.extensions_mut().insert(RequestOptionsExtension(options));
+        let response = match select(pin!(spin_sdk::http::send(request)), pin!(sleep(FIRST_BYTE))).await {
+            Either::Left((response, _)) => response.map_err(|error| format!("{error:?}").replace("ErrorCode::", ""))?,
+            Either::Right(_) => return Err("ConnectionReadTimeout".to_owned()),
+        };
+        let mut answer = Answer { status: response.status().as_u16(), body: Vec::new(), is_whole: false };
+        // What was read in time counts, and the rest is missing.
+        drop(select(pin!(read(response, most, &mut answer)), pin!(sleep(BODY))).await);
+        Ok(answer)
+    }
+
+    async fn read(response: Response, most: usize, answer: &mut Answer) {
+        let mut body = response.into_body();
+        loop {
+            let Some(piece) = body.frame().await else {
+                answer.is_whole = true;
+                return;
+            };
+            let Ok(piece) = piece else { return };
+            let Ok(bytes) = piece.into_data() else { continue };
+            let room = most.saturating_sub(answer.body.len());
+            answer.body.extend(bytes.iter().take(room));
+            if bytes.len() > room {
+                return;
+            }
+        }
+    }
+}
+
+/// Natively nothing is called: tests set the answers and see the requests.
+#[cfg(not(target_family = "wasm"))]
+pub async fn send(request: Request<String>, most: usize) -> Result<Answer, String> {
+    stub::answer(request, most)
+}
+
+/// For native tests: the servers that a component calls.
+#[cfg(not(target_family = "wasm"))]
+pub mod stub {
+    use std::{cell::RefCell, collections::VecDeque};
+
+    use super::{Answer, Request};
+
+    /// A server: from a request to its status and body, or to the reason why there is no answer.
+    pub type Server = Box<dyn Fn(&Request<String>) -> Result<(u16, String), String>>;
+
+    // A test runs in a thread of its own.
+    thread_local! {
+        static ANSWERS: RefCell<VecDeque<Result<(u16, String), String>>> = RefCell::default();
+        static SERVER: RefCell<Option<Server>> = RefCell::default();
+        static SENT: RefCell<Vec<Request<String>>> = RefCell::default();
+    }
+
+    /// Sets the answers to the next requests; after the last one, the server answers, or else each gets 200.
+    pub fn will_answer(answers: &[Result<(u16, &str), &str>]) {
+        let owned = |answer: &Result<(u16, &str), &str>| match answer {
+            Ok((status, body)) => Ok((*status, (*body).to_owned())),
+            Err(cause) => Err((*cause).to_owned()),
+        };
+        ANSWERS.with_borrow_mut(|queue| queue.extend(answers.iter().map(owned)));
+    }
+
+    /// Sets the server that answers from now on.
+    pub fn serve(server: Server) {
+        SERVER.set(Some(server));
+    }
+
+    /// The requests that were sent since the last call.
+    pub fn sent() -> Vec<Request<String>> {
+        SENT.take()
+    }
+
+    pub(super) fn answer(request: Request<String>, most: usize) -> Result<Answer, String> {
+        let next = ANSWERS.with_borrow_mut(VecDeque::pop_front);
+        let served = || SERVER.with_borrow(|server| server.as_ref().map(|server| server(&request)));
+        let answer = next.or_else(served).unwrap_or(Ok((200, String::new())));
+        SENT.with_borrow_mut(|sent| sent.push(request));
+        let (status, body) = answer?;
+        let is_whole = body.len() <= most;
+        Ok(Answer { status, body: body.into_bytes().into_iter().take(most).collect(), is_whole })
+    }
+}

@@ -1,0 +1,122 @@
+// A provider of OpenID Connect for the tests, over TLS, with three clients that want three algorithms. Beside it, over plain HTTP, a
+// browser of somebody who signs in there: GET /<name>?<URL> follows the URL until it leaves the provider, and answers where to.
+//
+//   node provider.mjs <certificate.pem> <key.pem>
+//
+// It prints the ports of both when it serves, and ends when its standard input does.
+
+import { generateKeyPair } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { createServer as createPlainServer } from "node:http";
+import { createServer, get } from "node:https";
+import { promisify } from "node:util";
+import Provider from "oidc-provider";
+
+const [certificate, key] = process.argv.slice(2).map((path) => readFileSync(path));
+
+const people = {
+  max: { email: "max@acme.example", email_verified: true, name: "Max" },
+  una: { email: "una@acme.example", email_verified: false, name: "Una" },
+  zoe: { email: "zoe@foreign.example", email_verified: true, name: "Zoe" },
+  ada: { email: "ada@example.com", email_verified: true, name: "Ada" },
+};
+// Who is at the browser; nobody of the above agrees to nothing.
+let present = "max";
+
+const made = (type, options) => promisify(generateKeyPair)(type, options);
+const keys = [];
+for (const [type, options, alg] of [
+  ["rsa", { modulusLength: 2048 }, "RS256"],
+  ["ec", { namedCurve: "P-256" }, "ES256"],
+  ["ed25519", {}, "EdDSA"],
+]) {
+  const { privateKey } = await made(type, options);
+  keys.push({ ...privateKey.export({ format: "jwk" }), alg, use: "sig", kid: alg.toLowerCase() });
+}
+
+const client = (client_id, id_token_signed_response_alg, more = {}) => ({
+  client_id,
+  client_secret: "s3cret+/=of-the-client",
+  // Of a native application every port of loopback may be used (RFC 8252, section 7.3).
+  application_type: "native",
+  redirect_uris: ["rs", "es", "ed"].map((name) => `http://127.0.0.1/auth/oidc/${name}/callback`),
+  response_types: ["code"],
+  grant_types: ["authorization_code"],
+  id_token_signed_response_alg,
+  ...more,
+});
+
+const server = createServer({ cert: certificate, key });
+await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
+const { port } = server.address();
+
+const provider = new Provider(`https://localhost:${port}`, {
+  clients: [
+    client("of-rs", "RS256"),
+    client("of-es", "ES256", { token_endpoint_auth_method: "client_secret_basic" }),
+    client("of-ed", "EdDSA"),
+  ],
+  jwks: { keys },
+  enabledJWA: { idTokenSigningAlgValues: ["RS256", "ES256", "EdDSA"] },
+  claims: { openid: ["sub"], email: ["email", "email_verified"], profile: ["name"] },
+  conformIdTokenClaims: false,
+  pkce: { required: () => true },
+  cookies: { keys: ["of the tests"] },
+  features: { devInteractions: { enabled: false } },
+  interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
+  findAccount: (_, accountId) => ({ accountId, claims: () => ({ sub: accountId, ...people[accountId] }) }),
+});
+
+async function interact(request, response) {
+  const { prompt, params, session } = await provider.interactionDetails(request, response);
+  if (!(present in people)) {
+    return provider.interactionFinished(request, response, { error: "access_denied", error_description: "<b>no</b>" });
+  }
+  if (prompt.name === "login") {
+    return provider.interactionFinished(request, response, { login: { accountId: present } });
+  }
+  const grant = new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
+  grant.addOIDCScope("openid email profile");
+  return provider.interactionFinished(request, response, { consent: { grantId: await grant.save() } });
+}
+
+const others = provider.callback();
+server.on("request", (request, response) => {
+  if (request.url.startsWith("/interaction/")) {
+    interact(request, response).catch((error) => response.writeHead(500).end(String(error)));
+  } else {
+    others(request, response);
+  }
+});
+
+async function browse(first) {
+  const cookies = new Map();
+  let url = new URL(first);
+  for (let step = 0; step < 10; step += 1) {
+    const cookie = [...cookies].map((pair) => pair.join("=")).join("; ");
+    const answer = await new Promise((resolve, reject) =>
+      get(url, { ca: certificate, rejectUnauthorized: false, headers: { cookie } }, resolve).on("error", reject),
+    );
+    answer.resume();
+    for (const line of answer.headers["set-cookie"] ?? []) {
+      const [, name, value] = line.match(/^([^=]+)=([^;]*)/);
+      cookies.set(name, value);
+    }
+    const next = new URL(answer.headers.location ?? `about:blank?${answer.statusCode}`, url);
+    if (next.origin !== url.origin) return next.href;
+    url = next;
+  }
+  return "about:blank?endless";
+}
+
+const beside = createPlainServer((request, response) => {
+  const [, name, url] = request.url.match(/^\/([a-z]+)\?(.*)$/);
+  present = name;
+  browse(url).then((left) => response.end(left), (error) => response.writeHead(500).end(String(error)));
+});
+await new Promise((listening) => beside.listen(0, "127.0.0.1", listening));
+
+// Only the first line is read: what the provider says later is nobody's.
+process.stdout.on("error", () => {});
+console.log(port, beside.address().port);
+process.stdin.on("end", () => process.exit(0)).resume();

@@ -1,0 +1,326 @@
+//! Providers of identities: a real one from npm, and one that does whatever is wrong.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, MutexGuard, Once, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use p256::ecdsa::{Signature, SigningKey, signature::Signer};
+use serde_json::{Value as Json, json};
+
+use crate::{
+    Client, PATIENCE,
+    host::root,
+    tls::{Authority, Stream},
+};
+
+/// npm's `oidc-provider` in a process of its own.
+pub struct RealProvider {
+    process: Child,
+    authority: Authority,
+    port: u16,
+    /// Somebody's browser at the provider.
+    browser: Client,
+}
+
+impl RealProvider {
+    /// Starts it. `cache`: a folder in which its packages are kept.
+    pub fn start(cache: &Path) -> Self {
+        let home = installed(cache);
+        let authority = Authority::new(&["oidc"]);
+        let mut process = Command::new("node")
+            .arg("provider.mjs")
+            .args(["certificate.pem", "key.pem"].map(|name| authority.files().join(name)))
+            .current_dir(home)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("node");
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().expect("its output")).read_line(&mut line).expect("its ports");
+        let ports: Vec<u16> = line.split_whitespace().filter_map(|port| port.parse().ok()).collect();
+        let [port, beside] = ports[..] else { panic!("the provider did not start: {line:?}; run `node provider.mjs`") };
+        let browser = Client::plain(&format!("http://127.0.0.1:{beside}"));
+        Self { process, authority, port, browser }
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> String {
+        format!("localhost:{}", self.port)
+    }
+
+    /// A runtime configuration by which the component that asks providers trusts it.
+    pub fn runtime_config(&self) -> PathBuf {
+        self.authority.runtime_config()
+    }
+
+    /// Somebody signs in there, and agrees; returns the path and query to which the provider then leads.
+    #[track_caller]
+    pub fn sign_in(&self, name: &str, url: &str) -> String {
+        let left = self.browser.get(&format!("/{name}?{url}"));
+        let left = left.text();
+        let path = left.strip_prefix("http://").and_then(|rest| rest.find('/').and_then(|at| rest.get(at..)));
+        path.unwrap_or_else(|| panic!("the provider led to {left}")).to_owned()
+    }
+
+    /// Ends it.
+    pub fn stop(&mut self) {
+        self.process.kill().expect("to kill the provider");
+        self.process.wait().expect("to wait for the provider");
+    }
+}
+
+impl Drop for RealProvider {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// The folder with the provider and its packages, which are fetched once for each lock file.
+fn installed(cache: &Path) -> PathBuf {
+    static ONCE: Once = Once::new();
+    let source = root().join("tests/oidc");
+    let lock = fs::read_to_string(source.join("package-lock.json")).expect("tests/oidc/package-lock.json");
+    let home = cache.join(format!("oidc-provider-{:08x}", crc32fast::hash(lock.as_bytes())));
+    ONCE.call_once(|| {
+        if !home.join("node_modules/oidc-provider").is_dir() {
+            let made = tempfile::tempdir_in(cache).expect("a folder for the packages");
+            for name in ["package.json", "package-lock.json"] {
+                fs::copy(source.join(name), made.path().join(name)).expect("to copy a file");
+            }
+            let npm = Command::new("npm")
+                .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"])
+                .current_dir(made.path())
+                .status();
+            let is_done = npm.as_ref().is_ok_and(|status| status.success());
+            assert!(
+                is_done,
+                "npm ci failed ({npm:?}): this test needs node 20 or newer and npm, and fetches packages once"
+            );
+            // Another process may have been faster.
+            drop(fs::rename(made.keep(), &home));
+        }
+        fs::copy(source.join("provider.mjs"), home.join("provider.mjs")).expect("to copy the provider");
+    });
+    home
+}
+
+/// What is wrong with the answers to requests of a path.
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    /// It keeps the connection open and says nothing.
+    Silence,
+    /// It sends one byte in a while.
+    Drip,
+    /// It answers 10 MB.
+    Huge,
+    /// It leads to another path of its own, which has the right answer.
+    Redirect,
+    /// It answers this status with no body.
+    Status(u16),
+    /// It is closed in the middle.
+    Broken,
+}
+
+/// A provider that does what the test says.
+pub struct EvilProvider {
+    port: u16,
+    authority: Authority,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    issuer: String,
+    /// What it says of itself otherwise than it should.
+    metadata: BTreeMap<String, Json>,
+    keys: Vec<String>,
+    token: String,
+    faults: BTreeMap<String, Fault>,
+    asked: Vec<String>,
+}
+
+/// How a token is signed.
+pub enum Signed<'a> {
+    /// By a key of this name.
+    By(&'a str),
+    /// With this header, and this text as the signature.
+    As(Json, &'a str),
+}
+
+impl EvilProvider {
+    /// Starts it.
+    pub fn start() -> Self {
+        let authority = Authority::new(&["oidc"]);
+        let shared = Arc::new(Mutex::new(Shared { keys: vec!["one".to_owned()], ..Shared::default() }));
+        let serving = Arc::clone(&shared);
+        let port = authority.serve(move |stream| serve(stream, &serving));
+        let provider = Self { port, authority, shared };
+        provider.shared().issuer = format!("https://localhost:{port}");
+        provider
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> String {
+        format!("localhost:{}", self.port)
+    }
+
+    /// The issuer.
+    pub fn issuer(&self) -> String {
+        self.shared().issuer.clone()
+    }
+
+    /// A runtime configuration by which the component that asks providers trusts it.
+    pub fn runtime_config(&self) -> PathBuf {
+        self.authority.runtime_config()
+    }
+
+    /// Publishes keys of these names.
+    pub fn has_keys(&self, names: &[&str]) {
+        self.shared().keys = names.iter().map(|name| (*name).to_owned()).collect();
+    }
+
+    /// Says something else of itself.
+    pub fn says(&self, name: &str, value: Json) {
+        self.shared().metadata.insert(name.to_owned(), value);
+    }
+
+    /// Fails from now on where this path is asked for; `None`: no longer.
+    pub fn fails(&self, path: &str, fault: Option<Fault>) {
+        let faults = &mut self.shared().faults;
+        match fault {
+            Some(fault) => faults.insert(path.to_owned(), fault),
+            None => faults.remove(path),
+        };
+    }
+
+    /// The paths that were asked for since the last call.
+    pub fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared().asked)
+    }
+
+    /// Trades the next codes for this token.
+    pub fn trades(&self, claims: &Json, signed: &Signed<'_>) {
+        let (header, name, other) = match signed {
+            Signed::By(name) => (json!({ "alg": "ES256", "kid": name }), *name, None),
+            Signed::As(header, signature) => (header.clone(), "one", Some(*signature)),
+        };
+        let encoded = |json: &Json| URL_SAFE_NO_PAD.encode(json.to_string());
+        let text = format!("{}.{}", encoded(&header), encoded(claims));
+        let signature: Signature = key(name).sign(text.as_bytes());
+        let signature = other.map_or_else(|| URL_SAFE_NO_PAD.encode(signature.to_bytes()), str::to_owned);
+        self.shared().token = format!("{text}.{signature}");
+    }
+}
+
+/// The key of this name.
+fn key(name: &str) -> SigningKey {
+    let mut seed = [1; 32];
+    for (to, from) in seed.iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    SigningKey::from_slice(&seed).expect("a key")
+}
+
+/// The public key of this name, as a member of a key set.
+pub fn public_key(name: &str) -> Json {
+    let point = key(name).verifying_key().to_sec1_point(false);
+    let bytes = point.as_bytes();
+    json!({ "kty": "EC", "crv": "P-256", "kid": name, "use": "sig",
+            "x": URL_SAFE_NO_PAD.encode(&bytes[1..33]), "y": URL_SAFE_NO_PAD.encode(&bytes[33..]) })
+}
+
+fn serve(stream: &mut Stream, shared: &Mutex<Shared>) -> std::io::Result<()> {
+    let (mut line, mut length) = (String::new(), 0);
+    stream.read_line(&mut line)?;
+    loop {
+        let mut header = String::new();
+        stream.read_line(&mut header)?;
+        match header.trim_end().split_once(": ") {
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.parse().unwrap_or(0),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    stream.read_exact(&mut vec![0; length])?;
+    let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+    let (body, fault) = {
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.asked.push(path.clone());
+        (shared.answer(path.trim_end_matches("/moved")), shared.faults.get(&path).copied())
+    };
+    answer(stream, &path, &body, fault)
+}
+
+impl Shared {
+    fn answer(&self, path: &str) -> String {
+        let issuer = &self.issuer;
+        let body = match path {
+            "/.well-known/openid-configuration" => {
+                let mut said = json!({ "issuer": issuer, "authorization_endpoint": format!("{issuer}/authorize"),
+                                       "token_endpoint": format!("{issuer}/token"), "jwks_uri": format!("{issuer}/keys") });
+                for (name, value) in &self.metadata {
+                    said[name] = value.clone();
+                }
+                said
+            }
+            "/keys" => json!({ "keys": self.keys.iter().map(|name| public_key(name)).collect::<Vec<_>>() }),
+            "/token" => json!({ "access_token": "a", "token_type": "Bearer", "id_token": self.token }),
+            _ => Json::Null,
+        };
+        body.to_string()
+    }
+}
+
+fn answer(stream: &mut Stream, path: &str, body: &str, fault: Option<Fault>) -> std::io::Result<()> {
+    let stream = stream.get_mut();
+    let head = |status: u16, length: usize, more: &str| {
+        format!(
+            "HTTP/1.1 {status} Word\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n{more}\r\n"
+        )
+    };
+    match fault {
+        None => stream.write_all(format!("{}{body}", head(200, body.len(), "")).as_bytes())?,
+        Some(Fault::Status(status)) => stream.write_all(head(status, 0, "").as_bytes())?,
+        Some(Fault::Redirect) => {
+            stream.write_all(head(302, 0, &format!("location: {path}/moved\r\n")).as_bytes())?;
+        }
+        Some(Fault::Silence) => thread::sleep(PATIENCE),
+        Some(Fault::Drip) => {
+            stream.write_all(head(200, body.len(), "").as_bytes())?;
+            for byte in body.as_bytes() {
+                stream.write_all(&[*byte])?;
+                stream.flush()?;
+                thread::sleep(Duration::from_millis(500));
+            }
+        }
+        Some(Fault::Huge) => {
+            let size = 10 << 20;
+            stream.write_all(head(200, size + body.len(), "").as_bytes())?;
+            for _ in 0..size / 1024 {
+                stream.write_all(&[b' '; 1024])?;
+            }
+            stream.write_all(body.as_bytes())?;
+        }
+        Some(Fault::Broken) => {
+            let (half, _) = body.split_at(body.len() / 2);
+            stream.write_all(format!("{}{half}", head(200, body.len(), "")).as_bytes())?;
+        }
+    }
+    stream.flush()?;
+    stream.conn.send_close_notify();
+    stream.flush()
+}

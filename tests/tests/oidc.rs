@@ -1,0 +1,411 @@
+//! R100 to R103: sign-in through providers, as a browser goes: the pages, the component, the host, and a provider that speaks TLS.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    path::Path,
+    time::{Duration, Instant, SystemTime},
+};
+
+use serde_json::{Value as Json, json};
+use tests::{
+    Answer, Client, Server,
+    provider::{EvilProvider, Fault, RealProvider, Signed, public_key},
+    server::{Settings, text},
+};
+
+const SECRET: &str = "s3cret+/=of-the-client";
+const IDENTITIES: &str = "SELECT count(*) FROM identities";
+
+/// A browser without a script.
+struct Browser {
+    client: Client,
+    cookies: RefCell<BTreeMap<String, String>>,
+}
+
+impl Browser {
+    fn new(server: &Server) -> Self {
+        Self { client: server.nobody(), cookies: RefCell::default() }
+    }
+
+    fn send(&self, method: &str, path: &str, more: &[(&str, &str)], body: Option<&str>) -> Answer {
+        let cookies = self.cookies.borrow().iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
+        let cookies = cookies.join("; ");
+        let mut headers = vec![("accept", "text/html")];
+        if !cookies.is_empty() {
+            headers.push(("cookie", cookies.as_str()));
+        }
+        headers.extend(more);
+        let answer = self.client.call(method, path, &headers, body.map(str::as_bytes));
+        for (_, cookie) in answer.headers().iter().filter(|(name, _)| name == "set-cookie") {
+            assert!(cookie.contains("HttpOnly; SameSite=Lax") && cookie.contains("Path=/;"), "{cookie}");
+            let (name, rest) = cookie.split_once('=').unwrap();
+            let value = rest.split(';').next().unwrap_or_default().to_owned();
+            match cookie.contains("Max-Age=0") {
+                true => self.cookies.borrow_mut().remove(name),
+                false => self.cookies.borrow_mut().insert(name.to_owned(), value),
+            };
+        }
+        answer
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], None)
+    }
+
+    /// Begins to sign in; returns where the browser is sent to.
+    #[track_caller]
+    fn begin(&self, provider: &str, next: &str) -> String {
+        let answer = self.get(&format!("/auth/oidc/{provider}/login?next={}", encoded(next)));
+        assert_eq!(answer.status(), 303, "{}", answer.text());
+        answer.header("location").to_owned()
+    }
+
+    /// Whether the browser holds a session.
+    fn is_signed_in(&self) -> bool {
+        let cookies = self.cookies.borrow();
+        let Some(session) = cookies.get("accredit") else { return false };
+        let cookie = format!("accredit={session}");
+        self.client.call("GET", "/api/auth/whoami", &[("cookie", &cookie)], None).status() == 200
+    }
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+}
+
+/// A parameter of a URL; none of those that are asked for here is encoded.
+fn parameter<'u>(url: &'u str, name: &str) -> &'u str {
+    let pairs = url.split(['?', '&']).filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(known, _)| *known == name).map(|(_, value)| value).next().unwrap_or_default()
+}
+
+fn with_provider(address: &str, config: &Path) -> Settings {
+    Server::settings()
+        .variable("oidc_host_1", address)
+        .flag("--runtime-config-file", &config.to_string_lossy())
+        .flag("--allow-private", address)
+}
+
+/// A server with npm's provider as three.
+fn real() -> (RealProvider, Server, Client) {
+    let provider = RealProvider::start(Path::new(env!("CARGO_TARGET_TMPDIR")));
+    let mut settings = with_provider(&provider.address(), &provider.runtime_config());
+    for (number, name) in [(1, "rs"), (2, "es"), (3, "ed")] {
+        let text = format!(
+            "preset=generic name={name} issuer=https://{} client_id=of-{name} domains=acme.example label=Acme {name}",
+            provider.address()
+        );
+        settings = settings.variable(&format!("oidc_{number}"), &text);
+        settings = settings.variable(&format!("oidc_{number}_secret"), SECRET);
+    }
+    let server = settings.start();
+    let admin = server.bootstrap();
+    (provider, server, admin)
+}
+
+/// R100: from the button to the page that was asked for, with each of the three algorithms.
+#[test]
+fn a_person_signs_in_at_a_real_provider() {
+    let (provider, server, _) = real();
+    for name in ["rs", "es", "ed"] {
+        let browser = Browser::new(&server);
+        let asked = browser.get("/agents?q=a").header("location").to_owned();
+        let login = browser.get(&asked).text();
+        let button = format!("/auth/oidc/{name}/login?next=%2Fagents%3Fq%3Da");
+        assert!(
+            login.contains(&format!("href=\"{button}\"")) && login.contains(&format!("Continue with Acme {name}")),
+            "{login}"
+        );
+        let left = browser.get(&button);
+        assert_eq!(left.status(), 303);
+        let back = provider.sign_in("max", left.header("location"));
+        assert_eq!(parameter(&back, "iss"), encoded_url(&format!("https://{}", provider.address())), "{back}");
+        let arrived = browser.get(&back);
+        assert_eq!((arrived.status(), arrived.header("location")), (303, "/agents?q=a"), "{}", arrived.text());
+        assert!(browser.is_signed_in() && !browser.cookies.borrow().contains_key("accredit-oidc"));
+        assert_eq!(browser.get("/agents?q=a").status(), 200);
+
+        // The same address once more, as from the browser's history: with what was begun, and without.
+        let again = browser.get(&back);
+        assert_eq!(again.status(), 400, "{}", again.text());
+        let thief = Browser::new(&server);
+        assert_eq!(thief.get(&back).status(), 400);
+        assert!(!thief.is_signed_in());
+    }
+    // One person, one identity at one issuer, whatever the client.
+    assert_eq!((server.number(IDENTITIES), server.number("SELECT count(*) FROM users")), (1, 2));
+    let max = "SELECT name || ' ' || role FROM users WHERE email = 'max@acme.example'";
+    assert_eq!(server.texts(max), ["Max member"]);
+    let log = server.host().log();
+    assert!(!log.contains(SECRET) && !log.contains("acr_ses_"), "{log}");
+}
+
+/// As a provider writes a URL into a query.
+fn encoded_url(url: &str) -> String {
+    url.replace(':', "%3A").replace('/', "%2F")
+}
+
+/// R101: an unverified address, a foreign domain, and an account whose address is not proved; the page says why, and offers other ways.
+#[test]
+fn whom_the_server_does_not_know_is_told_so() {
+    let (provider, server, admin) = real();
+    server.user(&admin, "max@acme.example", "viewer");
+    for (name, status, words) in [
+        ("una", 403, "No account of this server belongs to your identity"),
+        ("zoe", 403, "No account of this server belongs to your identity"),
+        ("max", 403, "nobody has proved yet"),
+        ("nobody", 403, "The provider did not sign you in."),
+    ] {
+        let browser = Browser::new(&server);
+        let page = browser.get(&provider.sign_in(name, &browser.begin("rs", "/agents")));
+        assert_eq!(page.status(), status, "{name}: {}", page.text());
+        let html = page.text();
+        assert!(html.contains(words) && html.contains("name=\"next\" value=\"/agents\""), "{name}: {html}");
+        assert!(html.contains("/auth/oidc/rs/login?next=%2Fagents"), "{name}: {html}");
+        assert!(!browser.is_signed_in() && !html.contains("<b>no</b>"));
+    }
+    assert_eq!(server.number(IDENTITIES), 0);
+    // Proved, the account is the identity's; its role stays.
+    server.execute("UPDATE users SET email_verified_at = 1");
+    let browser = Browser::new(&server);
+    assert_eq!(browser.get(&provider.sign_in("max", &browser.begin("es", "/"))).header("location"), "/");
+    assert_eq!((server.number(IDENTITIES), server.number("SELECT count(*) FROM users")), (1, 2));
+    // R19: a deactivated account is out of this door too, on the next request.
+    server.execute("UPDATE users SET deactivated_at = 1 WHERE email = 'max@acme.example'");
+    let browser = Browser::new(&server);
+    let page = browser.get(&provider.sign_in("max", &browser.begin("rs", "/")));
+    assert!(page.status() == 401 && page.text().contains("deactivated") && !browser.is_signed_in(), "{}", page.text());
+}
+
+/// R100: a signed-in person links an identity by form, and signs in with it from then on.
+#[test]
+fn a_person_links_an_identity_by_form() {
+    let (provider, server, admin) = real();
+    let browser = Browser::new(&server);
+    browser.cookies.borrow_mut().insert("accredit".to_owned(), admin.bearer().to_owned());
+    let csrf = |browser: &Browser| {
+        let page = browser.get("/security").text();
+        let (_, rest) = page.split_once("name=\"csrf\" value=\"").unwrap();
+        rest.split('"').next().unwrap().to_owned()
+    };
+    let post = |browser: &Browser, path: &str, csrf: &str| {
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        let origin = browser.client.base_url().to_owned();
+        browser.send("POST", path, &[form, ("origin", &origin)], Some(&format!("csrf={csrf}")))
+    };
+    assert!(browser.get("/security").text().contains("action=\"/profile/identities/rs/link\""));
+    let refused = post(&browser, "/profile/identities/rs/link", "none");
+    assert_eq!(refused.status(), 403, "{}", refused.text());
+    let leave = post(&browser, "/profile/identities/rs/link", &csrf(&browser));
+    assert_eq!(leave.status(), 200, "{}", leave.text());
+    let html = leave.text();
+    let (_, url) = html.split_once("class=\"button main\" href=\"").unwrap();
+    let url = url.split('"').next().unwrap().replace("&#38;", "&").replace("&amp;", "&");
+    let back = browser.get(&provider.sign_in("ada", &url));
+    assert_eq!((back.status(), back.header("location")), (303, "/security?done=linked"), "{}", back.text());
+    let page = browser.get("/security?done=linked").text();
+    assert!(page.contains("Linked. From now on") && page.contains("Acme rs") && page.contains("ada@example.com"));
+
+    let other = Browser::new(&server);
+    assert_eq!(other.get(&provider.sign_in("ada", &other.begin("ed", "/tokens"))).header("location"), "/tokens");
+    assert_eq!(server.number("SELECT count(*) FROM users"), 1);
+    let id = server.texts("SELECT id FROM identities").remove(0);
+    let ended = post(&browser, &format!("/profile/identities/{id}/unlink"), &csrf(&browser));
+    assert_eq!(ended.header("location"), "/security?done=unlinked");
+    assert_eq!(server.number(IDENTITIES), 0);
+    let other = Browser::new(&server);
+    assert_eq!(other.get(&provider.sign_in("ada", &other.begin("rs", "/"))).status(), 403);
+    let audit = "SELECT action FROM audit WHERE action LIKE 'identity.%' ORDER BY seq";
+    assert_eq!(server.texts(audit), ["identity.link", "identity.unlink"]);
+}
+
+/// R103: a provider that has gone is a page that says so, with the other ways; what was known of it lasts an hour.
+#[test]
+fn a_provider_that_has_gone_is_a_page_that_says_so() {
+    let (mut provider, server, _) = real();
+    let browser = Browser::new(&server);
+    let back = provider.sign_in("max", &browser.begin("rs", "/agents"));
+    provider.stop();
+    let page = browser.get(&back);
+    assert_eq!(page.status(), 503, "{}", page.text());
+    assert!(
+        page.text().contains("The provider does not answer at the moment") && page.text().contains("name=\"password\"")
+    );
+    assert!(
+        browser.begin("rs", "/").starts_with(&format!("https://{}/auth?", provider.address())),
+        "its endpoints are known"
+    );
+    let started = server.nobody().post("/auth/oidc/rs/start", &json!({ "next": "/" })).is(200);
+    let (state, iss) = (parameter(text(&started["url"]), "state"), format!("https://{}", provider.address()));
+    let finish = json!({ "flow": started["flow"], "state": state, "code": "c", "iss": iss });
+    server.nobody().post("/auth/oidc/rs/finish", &finish).refused(503, "provider_unavailable");
+}
+
+/// A server with the evil provider, twice: at its own name, and as another one that it impersonates.
+fn evil() -> (EvilProvider, EvilProvider, Server) {
+    let (evil, other) = (EvilProvider::start(), EvilProvider::start());
+    let mut settings = with_provider(&evil.address(), &evil.runtime_config());
+    for (number, name, provider) in [(1, "evil", &evil), (2, "other", &other)] {
+        let text =
+            format!("preset=generic name={name} issuer={} client_id=accredit domains=acme.example", provider.issuer());
+        settings = settings.variable(&format!("oidc_{number}"), &text);
+        settings = settings.variable(&format!("oidc_{number}_secret"), SECRET);
+    }
+    // The second one is neither granted nor trusted.
+    let server = settings.start();
+    server.bootstrap();
+    (evil, other, server)
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// Claims that are right.
+fn claims(evil: &EvilProvider, url: &str) -> Json {
+    json!({ "iss": evil.issuer(), "aud": "accredit", "sub": "7", "exp": now() + 300, "iat": now(),
+            "nonce": parameter(url, "nonce"), "email": "max@acme.example", "email_verified": true })
+}
+
+fn back(provider: &str, url: &str) -> String {
+    format!("/auth/oidc/{provider}/callback?code=c0de&state={}", parameter(url, "state"))
+}
+
+/// A change of claims.
+type Change = Box<dyn Fn(&mut Json)>;
+
+/// R102: nobody is let in by a token with anything wrong, over the wire as in the component.
+#[test]
+fn an_evil_provider_lets_nobody_in() {
+    let (evil, _, server) = evil();
+    let public = public_key("one").to_string();
+    let with = |name: &'static str, value: Json| move |claims: &mut Json| claims[name] = value.clone();
+    let none = |_: &mut Json| {};
+    let cases: [(&str, Change, Signed<'_>); 8] = [
+        ("issuer", Box::new(with("iss", json!("https://accounts.google.com"))), Signed::By("one")),
+        ("audience", Box::new(with("aud", json!("another"))), Signed::By("one")),
+        ("nonce", Box::new(with("nonce", json!("another"))), Signed::By("one")),
+        ("expired", Box::new(with("exp", json!(now() - 120))), Signed::By("one")),
+        ("signature", Box::new(none), Signed::As(json!({ "alg": "ES256", "kid": "one" }), "AAAA")),
+        ("another key", Box::new(none), Signed::By("two")),
+        ("alg none", Box::new(none), Signed::As(json!({ "alg": "none" }), "")),
+        ("HS256", Box::new(none), Signed::As(json!({ "alg": "HS256", "kid": "one" }), &public[..40])),
+    ];
+    for (what, change, signed) in cases {
+        let browser = Browser::new(&server);
+        let url = browser.begin("evil", "/agents");
+        let mut claims = claims(&evil, &url);
+        change(&mut claims);
+        evil.trades(&claims, &signed);
+        let page = browser.get(&back("evil", &url));
+        assert_eq!(page.status(), 403, "{what}: {}", page.text());
+        assert!(page.text().contains("not a valid proof of your identity") && !browser.is_signed_in(), "{what}");
+    }
+    assert_eq!((server.number(IDENTITIES), server.number("SELECT count(*) FROM users")), (0, 1));
+    // The reason is in the log, and the token is not.
+    tests::host::until_logged(server.host(), "the token has another nonce");
+    let browser = Browser::new(&server);
+    let url = browser.begin("evil", "/agents");
+    evil.trades(&claims(&evil, &url), &Signed::By("one"));
+    // RFC 9207, and RFC 9700 section 4.4: another issuer's answer; the answer at another provider's path.
+    evil.asked();
+    let page = browser.get(&format!("{}&iss=https%3A%2F%2Faccounts.google.com", back("evil", &url)));
+    assert_eq!((page.status(), evil.asked()), (403, Vec::new()));
+    let url = browser.begin("evil", "/agents");
+    assert_eq!(browser.get(&back("other", &url)).status(), 400);
+    assert_eq!(evil.asked(), Vec::<String>::new());
+    // And what is right is let in.
+    let url = browser.begin("evil", "/agents");
+    evil.trades(&claims(&evil, &url), &Signed::By("one"));
+    assert_eq!(browser.get(&back("evil", &url)).header("location"), "/agents");
+    assert!(browser.is_signed_in());
+    assert!(!server.host().log().contains("eyJ"), "{}", server.host().log());
+}
+
+/// R103: late, endless, huge, redirected, cut off: a page that says so, in time, and never a 500.
+#[test]
+fn a_provider_that_fails_is_a_page_that_says_so() {
+    let (evil, _, server) = evil();
+    let faults = [Fault::Silence, Fault::Drip, Fault::Huge, Fault::Redirect, Fault::Status(500), Fault::Broken];
+    for fault in faults {
+        let description = "/.well-known/openid-configuration";
+        evil.fails(description, Some(fault));
+        let begun = Instant::now();
+        let page = Browser::new(&server).get("/auth/oidc/evil/login?next=/agents");
+        assert_eq!(page.status(), 503, "{fault:?}: {}", page.text());
+        let html = page.text();
+        assert!(html.contains("does not answer at the moment") && html.contains("name=\"password\""), "{fault:?}");
+        assert!(begun.elapsed() < Duration::from_secs(12), "{fault:?} {:?}", begun.elapsed());
+        evil.fails(description, None);
+    }
+    assert!(!evil.asked().contains(&"/.well-known/openid-configuration/moved".to_owned()), "no redirect is followed");
+    for path in ["/token", "/keys"] {
+        for fault in [Fault::Huge, Fault::Redirect, Fault::Status(502), Fault::Broken] {
+            let browser = Browser::new(&server);
+            let url = browser.begin("evil", "/agents");
+            evil.trades(&claims(&evil, &url), &Signed::By("one"));
+            evil.fails(path, Some(fault));
+            let page = browser.get(&back("evil", &url));
+            assert_eq!(page.status(), 503, "{path} {fault:?}: {}", page.text());
+            assert!(!browser.is_signed_in());
+            evil.fails(path, None);
+        }
+    }
+    // R72: a host that the operator did not name is not called, and the log says so.
+    let page = Browser::new(&server).get("/auth/oidc/other/login");
+    assert_eq!(page.status(), 503);
+    tests::host::until_logged(server.host(), "oidc may not call https://localhost:");
+    assert_eq!(server.number(IDENTITIES), 0);
+}
+
+/// R103: what a provider said is kept in the key-value store, across hosts; a new key is fetched, a minute after the last time.
+#[test]
+fn keys_are_kept_and_rotated_keys_are_fetched() {
+    let (evil, _, server) = evil();
+    let sign_in = |server: &Server, key: &str| {
+        let browser = Browser::new(server);
+        let url = browser.begin("evil", "/");
+        evil.trades(&claims(&evil, &url), &Signed::By(key));
+        browser.get(&back("evil", &url)).status()
+    };
+    assert_eq!(sign_in(&server, "one"), 303);
+    assert_eq!(evil.asked(), ["/.well-known/openid-configuration", "/token", "/keys"]);
+    let second = server.second();
+    for host in [&server, &second] {
+        assert_eq!(sign_in(host, "one"), 303);
+        assert_eq!(evil.asked(), ["/token"]);
+    }
+    evil.has_keys(&["two"]);
+    assert_eq!(sign_in(&second, "two"), 403);
+    assert_eq!(evil.asked(), ["/token"], "not at every token's will");
+    // As if a minute had passed.
+    let store = rusqlite::Connection::open(server.state().path().join("sqlite_key_value.db")).unwrap();
+    let older =
+        "UPDATE spin_key_value SET value = CAST(replace(CAST(value AS TEXT), '\"at\":17', '\"at\":16') AS BLOB)";
+    let is_kept = store.execute(older, []).unwrap();
+    assert!(is_kept >= 2, "metadata and keys");
+    assert_eq!(sign_in(&server, "two"), 303);
+    assert!(evil.asked().contains(&"/keys".to_owned()));
+    assert_eq!(sign_in(&second, "one"), 403, "a key that is gone is gone");
+}
+
+/// R73: a setting that cannot be used stops this component, and its name is in the log; the password form still works.
+#[test]
+fn provider_settings_that_cannot_be_used_stop_this_component_only() {
+    for (name, value) in [("oidc_1", "preset=pigeon client_id=a"), ("oidc_1_secret", "")] {
+        let server = Server::settings()
+            .variable("oidc_1", "preset=google client_id=a")
+            .variable("oidc_1_secret", SECRET)
+            .variable(name, value)
+            .start();
+        server.bootstrap();
+        let answer = server.nobody().get("/auth/oidc");
+        assert_eq!((answer.status(), &answer.json()["error"]), (500, &json!("internal")), "{name}");
+        tests::host::until_logged(server.host(), name);
+        let login = Browser::new(&server).get("/login");
+        assert!(login.status() == 200 && login.text().contains("name=\"password\""), "{}", login.text());
+    }
+}
