@@ -65,7 +65,9 @@ pub async fn update(tx: &Tx<'_>, id: &TenantId, tenant: &Tenant, has_mail: bool)
     let sql = "UPDATE tenants SET name = ?2, ways = ?3, second_factor = ?4, pat_days = ?5
                WHERE id = ?1 AND EXISTS (
                    SELECT 1 FROM users u WHERE u.tenant_id = ?1 AND u.role = 'admin' AND u.deactivated_at IS NULL
-                   AND (?7 OR ?6 AND u.password_hash IS NOT NULL)) RETURNING 1";
+                   AND (?7 OR ?6 AND u.password_hash IS NOT NULL
+                        OR ?8 AND EXISTS (SELECT 1 FROM identities i WHERE i.user_id = u.id AND i.last_used_at IS NOT NULL)))
+               RETURNING 1";
     let row = args![
         id,
         tenant.name.as_deref(),
@@ -74,6 +76,7 @@ pub async fn update(tx: &Tx<'_>, id: &TenantId, tenant: &Tenant, has_mail: bool)
         tenant.pat_days,
         tenant.ways.allow(Entrance::Password),
         tenant.ways.allow(Entrance::Link) && has_mail,
+        tenant.ways.allow(Entrance::Oidc),
     ];
     Ok(tx.optional::<Affected>(sql, row).await?.is_some())
 }
