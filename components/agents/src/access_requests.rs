@@ -8,6 +8,7 @@
 
 use common::{
     error::{ApiError, Code},
+    event::EventKind,
     id::AccessRequestId,
     role::Role,
     scope::{Patterns, Scope, Scopes},
@@ -23,6 +24,7 @@ use service::{
     app::App,
     caller::Caller,
     change::{Answer, Change, Done, Write},
+    event::Event,
     extract::{Body, Empty, Path, Query},
     form,
     form::{Field, PageQuery},
@@ -170,7 +172,9 @@ async fn notify_owner(write: &Write<'_>, new: &access_request::New<'_>) -> Resul
     let body = format!(
         "Scope: {scope}\nHours: {hours}\nReason, in the agent's words: \"{reason}\"\nTo decide, send POST /api/access-requests/{id}/approve or POST /api/access-requests/{id}/deny.",
     );
-    write.notify(caller.user_id(), &title, &body).await
+    let agent = caller.agent_id().ok_or(Code::AgentRequired)?;
+    let event = Event::of_agent(EventKind::AccessRequested, agent).notifying(caller.user_id(), title, body);
+    write.emit(event.data(json!({ "request": id, "scope": new.scope, "hours": hours }))).await.map(drop)
 }
 
 form! {
@@ -217,8 +221,8 @@ async fn decide<T>(
 
 /// Ends a decision: puts an event into the agent's inbox and answers with the request as it is now. The audit row is about the agent, so
 /// that every caller that may read the agent sees it.
-async fn decided(write: &Write<'_>, before: AccessRequest, event: &str, data: Json) -> Result<Done, ApiError> {
-    write.push(&before.agent.id, event, &data).await?;
+async fn decided(write: &Write<'_>, before: AccessRequest, kind: EventKind, data: Json) -> Result<Done, ApiError> {
+    write.emit(Event::of_agent(kind, &before.agent.id).data(data.clone())).await?;
     let now = access_request::get(&write.tx, write.caller.subject(), before.id.as_str(), write.now()).await?;
     let audited = json!({ "request": before.id, "state": before.state, "scope": before.scope });
     Ok(Answer::ok(&now)?.audited(before.agent.id, audited, data))
@@ -253,7 +257,7 @@ pub(crate) async fn approve(change: Change<Body<Approve>>, Path(id): Path) -> Re
             return Err(already_decided(&found));
         }
         let data = json!({ "request": found.id, "scope": granted, "ends_at": ends_at });
-        decided(write, found, "scope_granted", data).await
+        decided(write, found, EventKind::AccessApproved, data).await
     })
     .await
 }
@@ -300,7 +304,7 @@ pub(crate) async fn deny(change: Change<Body<Deny>>, Path(id): Path) -> Result<R
             return Err(already_decided(&found));
         }
         let data = json!({ "request": found.id, "scope": found.scope, "reason": reason });
-        decided(write, found, "access_denied", data).await
+        decided(write, found, EventKind::AccessDenied, data).await
     })
     .await
 }
@@ -316,7 +320,7 @@ pub(crate) async fn revoke(change: Change<Body<Empty>>, Path(id): Path) -> Resul
             };
         }
         let data = json!({ "request": found.id, "scope": found.granted, "reason": Null, "revoked": true });
-        decided(write, found, "access_denied", data).await
+        decided(write, found, EventKind::AccessEnded, data).await
     })
     .await
 }

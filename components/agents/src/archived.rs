@@ -3,6 +3,7 @@
 use common::{
     agent::AgentName,
     error::{ApiError, Code},
+    event::EventKind,
 };
 use http::StatusCode;
 use serde_json::{Value::Null, json};
@@ -10,6 +11,7 @@ use service::{
     app::App,
     caller::Caller,
     change::{Answer, Audited, Change, Write},
+    event::Event,
     extract::{Body, Empty, Path, Query, QueryOrBody},
     form,
     form::PageQuery,
@@ -23,6 +25,7 @@ use store::{
         tree,
     },
     db::Rows,
+    event,
     permission::DEEPEST,
 };
 
@@ -47,6 +50,11 @@ pub(crate) async fn archive(change: Change<QueryOrBody<Confirm>>, Path(name): Pa
                     .with("count", below.len().to_string())
                     .extra("below", below.len()));
             }
+            let with_it = json!({ "with": agent.id });
+            let which = "a.id IN (SELECT id FROM below WHERE depth > 1)";
+            let (subject, kind) = (agent.id.as_str(), EventKind::AgentArchived);
+            let many = event::Many { with: tree::BELOW, which, subject, kind, data: &with_it };
+            event::insert_for_many(&write.tx, &write.origin(), &many).await?;
             let revoked = tree::archive(&write.tx, &agent.id, write.now()).await?;
             let body = format!(
                 "{} archived it, with {} agents below it. Their credentials were revoked. To bring it back, send POST /api/agents/archived/{}/restore.",
@@ -54,7 +62,8 @@ pub(crate) async fn archive(change: Change<QueryOrBody<Confirm>>, Path(name): Pa
                 below.len(),
                 agent.id
             );
-            write.tell(&agent.owner.id, &format!("The agent {} was archived", agent.name), &body).await?;
+            let event = Event::of_agent(EventKind::AgentArchived, &agent.id).data(json!({ "below": below.len() }));
+            write.emit(event.telling(&agent.owner.id, format!("The agent {} was archived", agent.name), body)).await?;
             let with_it = below.iter().map(|id| Audited {
                 object: id.to_string(),
                 before: json!({ "with": agent.id }),
@@ -100,6 +109,7 @@ pub(crate) async fn restore(change: Change<Body<Empty>>, Path(id): Path) -> Resu
                 narrow_below(write, parent).await?; // its ceiling may be narrower by now
             }
             let after = agent::by_id(&write.tx, &found.id, write.now()).await?.ok_or(Code::ArchivedNotFound)?;
+            write.emit(Event::of_agent(EventKind::AgentRestored, &found.id)).await?;
             let before = json!({ "archived_at": found.archived_at });
             Ok(Answer::ok(&after)?.audited(&found.id, before, audited(&after)))
         })
@@ -119,9 +129,12 @@ async fn former_parent(write: &Write<'_>, found: &Archived) -> Result<Option<Age
 pub(crate) async fn purge(change: Change<()>, Path(id): Path) -> Result<Response, ApiError> {
     change
         .on(&id, find, async |write, found, ()| {
-            archived::purge(&write.tx, &found.id).await?;
             let body = format!("{} deleted it for good. The audit trail keeps what it did.", write.author());
-            write.tell(&found.owner.id, &format!("The archived agent {} was deleted", found.name), &body).await?;
+            let event = Event::of_agent(EventKind::AgentPurged, &found.id);
+            write
+                .emit(event.telling(&found.owner.id, format!("The archived agent {} was deleted", found.name), body))
+                .await?;
+            archived::purge(&write.tx, &found.id).await?;
             Ok(Answer::no_content().audited(&found.id, json!(found), Null))
         })
         .await

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use common::{
     agent::{AgentSettings, Labels, MOST_CENTS},
     error::{ApiError, Code},
+    event::EventKind,
     id::{AgentId, UserId},
     permission::Action,
     scope::Patterns,
@@ -20,6 +21,7 @@ use service::{
     app::App,
     caller::Caller,
     change::Write,
+    event::Event,
     form,
     form::{Nullable, nested},
     mint::{self, RequestedScope},
@@ -319,7 +321,7 @@ pub(crate) async fn narrow_below(write: &Write<'_>, top: &Agent) -> Result<(), A
         }
         if scope != agent.scope {
             tree::narrow(&write.tx, &agent.id, &scope, write.now()).await?;
-            write.push(&agent.id, "limit_changed", &json!({ "scope": scope })).await?;
+            write.emit(Event::of_agent(EventKind::LimitChanged, &agent.id).data(json!({ "scope": scope }))).await?;
             let (before, after) = (json!({ "scope": agent.scope }), json!({ "scope": scope, "with": top.id }));
             write.record("agent.update", agent.id.as_str(), before, after).await?;
         }

@@ -3,6 +3,7 @@
 use common::{
     agent::{AgentSettings, AgentState, MOST_CENTS},
     error::{ApiError, Code},
+    event::EventKind,
     id::{AgentId, UserId},
     scope::{Patterns, Scopes},
     text::within,
@@ -10,6 +11,7 @@ use common::{
 use serde_json::json;
 use service::{
     change::{Answer, Change, Done, Write, new_owner},
+    event::Event,
     extract::{Body, Path},
     form,
     form::Nullable,
@@ -228,7 +230,7 @@ impl Edit {
                 "scope": settings.scope, "tier": settings.tier, "max_concurrent_tasks": settings.max_concurrent_tasks,
                 "budget_cents": settings.budget_cents, "spent_cents": settings.spent_cents,
             });
-            write.push(&before.id, "limit_changed", &limits).await?;
+            write.emit(Event::of_agent(EventKind::LimitChanged, &before.id).data(limits)).await?;
         }
         if settings.scope != before.settings.scope {
             narrow_below(write, before).await?;
@@ -241,6 +243,12 @@ impl Edit {
             after.parent.clone_from(&before.parent); // its name is only for callers that may read it
         }
         let (old, new) = audit::changed(audited(before), audited(&after));
+        if after.settings != before.settings || after.parent_id != before.parent_id {
+            let changed: Vec<&String> = new.as_object().into_iter().flat_map(|new| new.keys()).collect();
+            write
+                .emit(Event::of_agent(EventKind::AgentUpdated, &before.id).data(json!({ "changed": changed })))
+                .await?;
+        }
         Ok(Answer::ok(&after)?.audited(&before.id, old, new).narrowing(only_narrows))
     }
 }
@@ -279,13 +287,14 @@ async fn transfer(write: &Write<'_>, agent: &Agent, owner: &UserId) -> Result<()
     tree::transfer(&write.tx, (&origin, write.action()), &agent.id, owner).await?;
     let title = format!("You now own the agent {}", agent.name);
     let body = format!("{} gave it to you, with all agents below it.", write.caller.email());
-    write.notify(owner, &title, &body).await?;
+    let event = Event::of_agent(EventKind::AgentTransferred, &agent.id).notifying(owner, title, body);
     let body = format!(
         "{} gave the agent {}, with all agents below it, to another owner. Its credentials, keys and grants have ended.",
         write.author(),
         agent.name
     );
-    write.tell(&agent.owner.id, &format!("You no longer own the agent {}", agent.name), &body).await
+    let event = event.telling(&agent.owner.id, format!("You no longer own the agent {}", agent.name), body);
+    write.emit(event.data(json!({ "owner": owner, "former_owner": agent.owner.id }))).await.map(drop)
 }
 
 /// Checks that the agent, with all below it, has a place below `parent`.

@@ -2,6 +2,7 @@
 
 use common::{
     error::{ApiError, Code},
+    event::EventKind,
     id::{AgentId, KeyId, UserId},
     permission::Relation,
     route::Route,
@@ -16,6 +17,7 @@ use service::{
     app::App,
     caller::Caller,
     change::{Answer, Change, Done, Identified, Write},
+    event::Event,
     extract::{Body, Path, Query, QueryOrBody},
     form,
     form::PageQuery,
@@ -210,10 +212,9 @@ async fn tell(write: &Write<'_>, shared: &Shared, taken: &[grant::Grant]) -> Res
     for grant in taken {
         let (subject, relation) = (grant.subject.id.clone(), grant.relation.as_str());
         if let Ok(agent) = AgentId::try_from(subject.clone()) {
-            if write.caller.agent_id() != Some(&agent) {
-                let data = json!({ "agent": shared.agent, "agent_id": shared.agent_id, "key": shared.key, "relation": relation });
-                write.push(&agent, "grant_taken", &data).await?;
-            }
+            let data =
+                json!({ "agent": shared.agent, "agent_id": shared.agent_id, "key": shared.key, "relation": relation });
+            write.emit(Event::of_agent(EventKind::GrantTaken, &agent).data(data)).await?;
         } else if let Ok(user) = UserId::try_from(subject) {
             let (of, key) = match &shared.key {
                 Some(key) => ("a key of ", format!("the key {key} of ")),
@@ -221,7 +222,10 @@ async fn tell(write: &Write<'_>, shared: &Shared, taken: &[grant::Grant]) -> Res
             };
             let body =
                 format!("{} took away your grant {relation} of {key}the agent {}.", write.author(), shared.agent);
-            write.tell(&user, &format!("You are no longer {relation} of {of}{}", shared.agent), &body).await?;
+            let title = format!("You are no longer {relation} of {of}{}", shared.agent);
+            let data =
+                json!({ "agent": shared.agent, "agent_id": shared.agent_id, "key": shared.key, "relation": relation });
+            write.emit(Event::of_user(EventKind::GrantTaken, &user).data(data).telling(&user, title, body)).await?;
         }
     }
     Ok(())

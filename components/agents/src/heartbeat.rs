@@ -4,6 +4,8 @@
 use common::{
     agent::{AgentState, MOST_CENTS},
     error::{ApiError, Code},
+    event::EventKind,
+    id::AgentId,
     probe::ProbeStatus,
     secret::Kind,
     text::within,
@@ -12,8 +14,9 @@ use common::{
 use http::StatusCode;
 use serde::Serialize;
 use service::{
-    app::App,
+    app::{App, log},
     caller::Caller,
+    event::{self, Event},
     extract::Body,
     form,
     response::{Response, json},
@@ -21,6 +24,7 @@ use service::{
 use store::{
     agent::state::{self, HeartbeatState, ProbeResult},
     credential::status::EXPIRING,
+    db::{DbError, Purpose},
     probe,
 };
 
@@ -52,6 +56,12 @@ pub(crate) async fn heartbeat(app: App, caller: Caller, Body(body): Body<Heartbe
     let agent = caller.agent_id().ok_or(Code::AgentRequired)?;
     let beat = state::heartbeat(app.db(), agent, spent, app.now()).await?;
     let beat = beat.ok_or(Code::AgentNotFound)?; // archived since the caller was looked up
+    if beat.over_budget_at.is_none() && beat.budget_cents.is_some_and(|budget| beat.spent_cents > budget) {
+        // A full database takes no event. The agent is refused all the same.
+        if let Err(error) = tell_over_budget(&app, &caller, agent, &beat).await {
+            log(app.request_id(), "heartbeat", &error.to_string());
+        }
+    }
     let is_stale = |found: &ProbeResult| probe::is_stale(found.checked_at, app.now());
     if beat.state == AgentState::Running && beat.probes.iter().any(is_stale) {
         probe::heartbeat(app.db(), agent, app.now()).await?;
@@ -67,6 +77,26 @@ pub(crate) async fn heartbeat(app: App, caller: Caller, Body(body): Body<Heartbe
 fn failure(found: &ProbeResult) -> Option<String> {
     found.status.filter(|status| *status != ProbeStatus::Ok)?;
     Some(format!("The probe {} failed. {}", found.name, found.detail))
+}
+
+/// Tells all whom it concerns, once, that an agent has spent more than its budget.
+async fn tell_over_budget(app: &App, caller: &Caller, agent: &AgentId, beat: &HeartbeatState) -> Result<(), DbError> {
+    let tx = app.db().begin(Purpose::Durable).await?;
+    if !state::is_news_that_over_budget(&tx, agent, app.now()).await? {
+        return Ok(());
+    }
+    let (name, _) = caller.reader().agent_and_owner.unwrap_or_default();
+    let (spent, budget) = (beat.spent_cents, beat.budget_cents);
+    let body = format!(
+        "It has spent {spent} cents of {}. Its requests are refused until the budget is raised: PATCH /api/agents/{name} {{\"budget_cents\": …}}.",
+        budget.unwrap_or_default()
+    );
+    let event = Event::of_agent(EventKind::AgentOverBudget, agent)
+        .data(serde_json::json!({ "spent_cents": spent, "budget_cents": budget }))
+        .notifying(caller.user_id(), format!("The agent {name} is over its budget"), body);
+    // Nobody is its author, so that the agent hears of it too.
+    event::deliver(&tx, &app.origin(caller.tenant_id(), None), None, &event).await?;
+    tx.commit().await
 }
 
 /// Warnings to the agent about its state.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use common::{
     agent::{AgentName, AgentSettings, AgentState},
     error::{ApiError, Code},
+    event::EventKind,
     id::{AgentId, CredentialId},
     permission::Action,
     scope::{Patterns, Scope, Scopes},
@@ -17,6 +18,7 @@ use service::{
     app::App,
     caller::Caller,
     change::{Answer, Change, Write},
+    event::Event,
     extract::Body,
     form,
     form::Nullable,
@@ -141,6 +143,8 @@ impl Draft {
             created_at: origin.now,
         };
         let name = agent::insert(&write.tx, &self.name, &new).await?.ok_or(Code::NameTaken)?;
+        let data = json!({ "parent": new.parent_id, "preset": self.settings.preset });
+        write.emit(Event::of_agent(EventKind::AgentCreated, &id).data(data)).await?;
         let token = if self.issue_token { Some(self.issue(write, &id, &mut warnings).await?) } else { None };
         let agent = agent::get(&write.tx, caller.subject(), &name, Action::Read, origin.now).await?;
         self.equip(write, &agent, &mut warnings).await?;

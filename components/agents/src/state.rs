@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use common::{
     agent::AgentState,
     error::{ApiError, Code},
+    event::EventKind,
     id::AgentId,
     route::Route,
 };
@@ -23,9 +24,12 @@ use service::{
     form, object,
     response::Response,
 };
-use store::agent::{
-    self, Agent,
-    state::{self, StateChange, parent_halted},
+use store::{
+    agent::{
+        self, Agent,
+        state::{self, StateChange, parent_halted},
+    },
+    inbox,
 };
 
 /// A step from one state to another.
@@ -59,6 +63,15 @@ impl Step {
         self.to != AgentState::Running
     }
 
+    /// The data of its event: the step, the state that it brings, and by whom; `at`: the agent that the step names, which for an agent
+    /// below is not the one that the event is about.
+    fn event(&self, by: &str, at: Option<&AgentId>) -> Json {
+        match at {
+            Some(at) => json!({ "step": self.verb, "state": self.to, "by": by, "at": at }),
+            None => json!({ "step": self.verb, "state": self.to, "by": by }),
+        }
+    }
+
     fn is_legal(&self, state: AgentState) -> bool {
         self.from.contains(&state)
     }
@@ -76,9 +89,14 @@ impl Step {
             return Err(parent_halted(&parent, agent.parent.as_deref().unwrap_or(parent.id.as_str())));
         }
         let by = actor(&write.caller);
-        let change = StateChange { from: self.from, to: self.to, reaches_below: self.halts(), by: &by };
+        let kind = if self.verb == "restart" { EventKind::AgentRestart } else { EventKind::AgentStateChanged };
+        let data = self.event(&by, Some(&agent.id));
+        let event = (kind, &data);
+        let change = StateChange { from: self.from, to: self.to, reaches_below: self.halts(), by: &by, event };
         let mut below = state::change(&write.tx, (&write.origin(), write.action()), &agent.id, &change).await?;
         below.retain(|id| *id != agent.id);
+        let data = self.event(&by, None);
+        inbox::push_above(&write.tx, &agent.id, write.caller.agent_id(), (kind.in_inbox(), &data), write.now()).await?;
         let before = std::mem::replace(&mut agent.state, self.to);
         agent.state_changed_at = Some(write.now());
         agent.state_changed_by = Some(by);
@@ -200,7 +218,9 @@ pub(crate) async fn stop_all(change: Change<Body<Empty>>) -> Result<Response, Ap
     change
         .run(async |write, _| {
             let by = actor(&write.caller);
-            let stopped = state::stop_all(&write.tx, (&write.origin(), write.action()), &by).await?;
+            let data = json!({ "step": "stop-all", "state": AgentState::Stopped, "by": by });
+            let event = (EventKind::AgentStateChanged, &data);
+            let stopped = state::stop_all(&write.tx, (&write.origin(), write.action()), &by, event).await?;
             let form = json!({ "stopped": stopped });
             let answer = Answer::ok(&form)?;
             Ok(match stopped {

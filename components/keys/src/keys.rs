@@ -5,6 +5,7 @@
 
 use common::{
     error::{ApiError, Code},
+    event::EventKind,
     id::{AgentId, CredentialId, KeyId, UserId},
     permission::{Action, Relation},
     route::Route,
@@ -24,6 +25,7 @@ use service::{
     app::App,
     caller::Caller,
     change::{Answer, Change, Write},
+    event::Event,
     extract::{Body, Path, Query},
     form,
     form::{Nullable, PageQuery},
@@ -218,6 +220,7 @@ pub(crate) async fn create(mut change: Change<Body<Create>>, Path(name): Path) -
                 }
             };
             let made = get_made(write, &agent.id, &id).await?;
+            write.emit(Event::of_agent(EventKind::AgentKeyCreated, &agent.id).data(named(&made))).await?;
             let shown = Shown { record: &made, key: secret.reveal(), warnings: &warnings };
             Ok(Answer::created(&shown)?.with_secret().audited(&agent.id, Null, audited(&made)))
         })
@@ -275,6 +278,11 @@ async fn grant_to_maker(write: &Write<'_>, agent: &Agent, key: &KeyId) -> Result
     Ok(())
 }
 
+/// For events.
+fn named(key: &Key) -> Json {
+    json!({ "key": key.id, "name": key.name, "type": key.r#type })
+}
+
 /// For the audit trail.
 fn audited(key: &Key) -> Json {
     json!({
@@ -326,6 +334,9 @@ pub(crate) async fn rotate(
                 (KeySecret::Bearer(secret), rotated)
             };
             let made = get_made(write, &found.agent_id, &found.key.id).await?;
+            let data =
+                json!({ "key": made.id, "name": made.name, "type": made.r#type, "grace_ends": rotated.grace_ends });
+            write.emit(Event::of_agent(EventKind::AgentKeyRotated, &found.agent_id).data(data)).await?;
             let shown = Shown { record: &made, key: secret.reveal(), warnings: &rotated.warnings };
             let before = json!({ "key": found.key.id, "token": found.key.secret, "grace_ends": rotated.grace_ends });
             Ok(Answer::created(&shown)?.with_secret().audited(&found.agent_id, before, audited(&made)))
@@ -402,7 +413,9 @@ pub(crate) async fn delete(change: Change<()>, Path(name): Path, Path(id): Path)
             let revoked = key::delete(&write.tx, &found, write.now()).await?;
             if let Some(agent) = agent::by_id(&write.tx, &found.agent_id, write.now()).await? {
                 let what = format!("deleted the key {}", found.key.name);
-                write.tell_ended((&agent.id, &agent.name), &agent.owner.id, &what, &revoked).await?;
+                write
+                    .emit_ended(EventKind::AgentKeyDeleted, (&agent.id, &agent.name), &agent.owner.id, &what, &revoked)
+                    .await?;
             }
             let after = json!({ "revoked": revoked });
             Ok(Answer::no_content().audited(&found.agent_id, audited(&found.key), after))

@@ -5,6 +5,7 @@
 
 use common::{
     error::{ApiError, Code},
+    event::EventKind,
     id::CredentialId,
     scope::{Patterns, Scopes},
     secret::Kind,
@@ -16,6 +17,7 @@ use service::{
     app::App,
     caller::Caller,
     change::{Answer, Change, Write},
+    event::Event,
     extract::{Body, Path},
     form,
     form::Nullable,
@@ -173,10 +175,8 @@ pub(crate) async fn issue(change: Change<Body<Issue>>, Path(name): Path) -> Resu
         .on_agent(&name, async |write, agent, _| {
             let plan = Plan::make(write, &agent, requested).await?;
             let issued = Issued::mint(write, &agent, plan).await?;
-            if write.caller.agent_id() != Some(&agent.id) {
-                let data = json!({ "token": issued.id, "grace_ends": issued.grace_ends });
-                write.push(&agent.id, "token_rotated", &data).await?;
-            }
+            let data = json!({ "token": issued.id, "grace_ends": issued.grace_ends });
+            write.emit(Event::of_agent(EventKind::AgentTokenRotated, &agent.id).data(data)).await?;
             Ok(Answer::ok(&issued)?.with_secret().audited(&agent.id, Null, issued.audited()))
         })
         .await
@@ -209,7 +209,15 @@ pub(crate) async fn revoke(change: Change<()>, Path(name): Path) -> Result<Respo
             if revoked.is_empty() {
                 return Ok(Answer::no_content().unchanged());
             }
-            write.tell_ended((&agent.id, &agent.name), &agent.owner.id, "revoked the token", &revoked).await?;
+            write
+                .emit_ended(
+                    EventKind::AgentTokenRevoked,
+                    (&agent.id, &agent.name),
+                    &agent.owner.id,
+                    "revoked the token",
+                    &revoked,
+                )
+                .await?;
             Ok(Answer::no_content().audited(&agent.id, Null, json!({ "revoked": revoked })))
         })
         .await

@@ -2,6 +2,7 @@
 
 use common::{
     error::{ApiError, Code},
+    event::EventKind,
     json,
     text::prose,
     time::Timestamp,
@@ -10,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json, Value::Null, json};
 use service::{
     change::{Answer, Change},
+    event::Event,
     extract::{Body, Path},
     form,
     form::Nullable,
@@ -55,7 +57,8 @@ pub(crate) async fn send(change: Change<Body<Message>>, Path(name): Path) -> Res
                 None => json!({ "kind": "user", "id": sender, "name": write.caller.email() }),
             };
             let event = json!({ "from": from, "text": text, "data": data });
-            let seq = write.push(&agent.id, "message", &event).await?.ok_or_else(|| {
+            let event = Event::of_agent(EventKind::Message, &agent.id).data(event).for_webhooks(json!({ "from": from }));
+            let seq = write.emit(event).await?.ok_or_else(|| {
                 let most = inbox::MOST_OF_ANOTHER;
                 Code::InboxFull.detail(format!("This agent's inbox holds {most} events that you caused, the most for one who does not own the agent."))
             })?;

@@ -5,11 +5,15 @@
 //!    not help to guess it.
 //! 3. The new one is stored on the condition that the current one is still as it was checked; all other sessions end.
 
-use common::error::{ApiError, Code};
+use common::{
+    error::{ApiError, Code},
+    event::EventKind,
+};
 use serde_json::{Value::Null, json};
 use service::{
     app::App,
     change::{Answer, Change},
+    event::Event,
     extract::Body,
     form,
     response::Response,
@@ -55,6 +59,7 @@ pub(crate) async fn change(change: Change<Body<NewPassword>>) -> Result<Response
                 write.mail(me, Kind::PasswordChanged, json!({})).await?;
             }
             let after = json!({ "ended_sessions": ended });
+            write.emit(Event::of_user(EventKind::UserPasswordSet, me).data(after.clone())).await?;
             Ok(Answer::no_content().audited(me, Null, after).narrowing(stored.is_some()))
         })
         .await

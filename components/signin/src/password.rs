@@ -9,12 +9,14 @@ use argon2::{
 };
 use common::{
     error::{ApiError, Code},
+    event::EventKind,
     secret::{Chance, Digest},
 };
 use serde_json::{Value::Null, json};
 use service::{
     app::App,
     change::{Answer, Change},
+    event::Event,
     extract::{Body, Path},
     form,
     response::Response,
@@ -202,14 +204,16 @@ pub(crate) async fn set(change: Change<Body<Set>>, Path(id): Path) -> Result<Res
                 return Err(Code::UserNotFound.into());
             }
             let ended = credential::revoke_sessions(&write.tx, &user.id, None, write.now()).await?;
+            let mut event = Event::of_user(EventKind::UserPasswordSet, &user.id);
             if ended > 0 {
                 let body =
                     format!("{} set a new password for you, which ended {ended} sessions of yours.", write.author());
-                write.tell(&user.id, "Your password was set", &body).await?;
+                event = event.telling(&user.id, "Your password was set", body);
             }
             if had_one {
                 write.mail(&user.id, outbox::Kind::PasswordChanged, json!({})).await?;
             }
+            write.emit(event.data(json!({ "ended_sessions": ended }))).await?;
             let after = json!({ "ended_sessions": ended });
             Ok(Answer::no_content().audited(&user.id, Null, after).narrowing(had_one))
         })

@@ -6,6 +6,7 @@ pub(crate) mod leaving;
 use common::{
     email,
     error::{ApiError, Code},
+    event::EventKind,
     id::UserId,
     role::Role,
     text::text,
@@ -20,6 +21,7 @@ use service::{
     app::App,
     caller::Caller,
     change::{Answer, Change},
+    event::Event,
     extract::{Body, Path, Query},
     form,
     form::PageQuery,
@@ -131,6 +133,7 @@ pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, Api
             let stored = find(&write.tx, &write.caller, id.as_str()).await?;
             let warnings = invitation.send(write, &stored).await?;
             let after = json!({ "email": email, "name": name, "role": role });
+            write.emit(Event::of_user(EventKind::UserCreated, &id).data(after.clone())).await?;
             Ok(Answer::created(&Created { user: &stored, warnings })?.audited(id, Null, after))
         })
         .await
@@ -176,14 +179,16 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
             match user::update(&write.tx, write.caller.tenant_id(), &user).await? {
                 UpdateOutcome::Done => {
                     let only_narrows = user.role < was.role && user.name == was.name && user.email == was.email;
+                    let mut event = Event::of_user(EventKind::UserUpdated, &user.id);
                     if user.role < was.role {
                         let (now, was, by) = (user.role.as_str(), was.role.as_str(), write.author());
                         let body = format!(
                             "{by} changed your role from {was} to {now}. Your credentials and your agents can use what {now} allows, and no more."
                         );
-                        write.tell(&user.id, &format!("Your role is now {now}"), &body).await?;
+                        event = event.telling(&user.id, format!("Your role is now {now}"), body);
                         write.mail(&user.id, Kind::RoleLowered, json!({ "was": was, "now": now })).await?;
                     }
+                    write.emit(event.data(json!({ "before": before, "after": after }))).await?;
                     Ok(answer.audited(&user.id, before, after).narrowing(only_narrows))
                 }
                 UpdateOutcome::EmailTaken => Err(Code::EmailTaken.into()),

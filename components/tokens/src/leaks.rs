@@ -5,7 +5,7 @@
 
 use common::{
     error::{ApiError, Code},
-    id::NotificationId,
+    event::EventKind,
     route::Route,
     secret::{Digest, Secret},
 };
@@ -13,16 +13,14 @@ use serde_json::{Value::Null, json};
 use service::{
     app::App,
     caller::Caller,
+    event::{self, Event},
     extract::Body,
     form, mail, quota,
     response::{Response, no_content},
 };
 use store::{
-    attempt,
-    audit::{self, Event},
-    credential,
+    attempt, audit, credential,
     db::{Purpose, Tx},
-    notification,
     origin::Origin,
     outbox, user,
 };
@@ -66,7 +64,7 @@ pub(crate) async fn report(app: App, route: &'static Route, Body(leak): Body<Lea
             now: app.now(),
             chance: app.chance(),
         };
-        let event = Event {
+        let event = audit::Event {
             action,
             object: found.credential_id().as_str(),
             before: Null,
@@ -75,7 +73,7 @@ pub(crate) async fn report(app: App, route: &'static Route, Body(leak): Body<Lea
             }),
         };
         audit::insert(&tx, &origin, &event).await?;
-        notify(&app, &tx, &found, was_live, successor.as_deref()).await?;
+        notify(&app, (&tx, &origin), &found, was_live, successor.as_deref()).await?;
         tx.commit().await?;
     }
     Ok(no_content())
@@ -84,7 +82,7 @@ pub(crate) async fn report(app: App, route: &'static Route, Body(leak): Body<Lea
 /// Notifies the credential's owner and the tenant's admins, by mail too where there is mail.
 async fn notify(
     app: &App,
-    tx: &Tx<'_>,
+    (tx, origin): (&Tx<'_>, &Origin<'_>),
     found: &Caller,
     was_live: bool,
     successor: Option<&str>,
@@ -106,10 +104,19 @@ async fn notify(
     let title =
         if was_live { "A leaked credential was revoked" } else { "A credential that no longer works was leaked" };
     let cause = quota::person_behind(tx, found).await?;
-    for user in user::owner_and_admins(tx, found.tenant_id(), found.user_id()).await? {
-        let id = NotificationId::generate(app.now(), app.chance());
-        notification::insert_own(tx, &id, found.tenant_id(), (&user.id, Some(&cause)), (title, &body), app.now())
-            .await?;
+    let people = user::owner_and_admins(tx, found.tenant_id(), found.user_id()).await?;
+    let event = match found.agent_id() {
+        Some(agent) => Event::of_agent(EventKind::CredentialLeaked, agent),
+        None => Event::of_user(EventKind::CredentialLeaked, found.user_id()),
+    };
+    let mut event = event.data(json!({
+        "credential": found.credential_id(), "kind": found.credential_kind(), "prefix": prefix, "revoked": was_live,
+    }));
+    for user in &people {
+        event = event.notifying(&user.id, title, body.as_str());
+    }
+    event::deliver(tx, origin, Some(&cause), &event).await?;
+    for user in &people {
         mail::queue(app, tx, (found.tenant_id(), &user.id), outbox::Kind::Leak, data.clone()).await?;
     }
     Ok(())

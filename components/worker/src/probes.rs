@@ -10,12 +10,11 @@ mod verdict;
 use common::{
     agent_secret::{SecretName, SecretValue},
     error::{ApiError, Code},
-    id::{AgentId, NotificationId, ProbeId, TenantId, UserId},
+    event::EventKind,
+    id::{AgentId, ProbeId, TenantId, UserId},
     probe::ProbeStatus,
     route::Route,
-    secret::Chance,
     text::{text, within},
-    time::Timestamp,
     url::{Url, check_outbound},
 };
 use http::{HeaderValue, Request, StatusCode, header};
@@ -25,6 +24,7 @@ use service::{
     app::{App, log},
     caller::Caller,
     change::{Answer, Change},
+    event::{self, Event},
     extract::{Body, Empty, Path},
     form,
     form::Nullable,
@@ -34,7 +34,7 @@ use service::{
 };
 use store::{
     db::{DbError, Purpose, Tx},
-    inbox, notification,
+    origin::Origin,
     probe::{self, Due, Finding, Probe},
 };
 
@@ -225,14 +225,12 @@ pub(crate) async fn run(change: Change<Body<Empty>>, Path(name): Path, Path(id):
             // Deleted meanwhile, or another agent's by now.
             let before = probe::find(&write.tx, &agent.id, &id).await?.ok_or_else(|| not_found(&agent.name))?;
             let whose = Whose {
-                tenant: write.caller.tenant_id(),
                 agent: &agent.id,
                 agent_name: &agent.name,
                 owner: &agent.owner.id,
-                by: Some(write.caller.user_id()),
                 cause: &write.cause,
             };
-            settle(&write.tx, write.app().chance(), &whose, &before, &finding, write.now()).await?;
+            settle(&write.tx, &write.origin(), &whose, &before, &finding).await?;
             let after = probe::find(&write.tx, &agent.id, &id).await?.ok_or_else(|| not_found(&agent.name))?;
             let audited = |probe: &Probe| json!({ "probe": probe.id, "status": probe.status });
             let (old, new) = (audited(&before), audited(&after));
@@ -272,15 +270,9 @@ async fn run_one(app: &App, due: &Due) -> Result<(), DbError> {
     let tx = app.db().begin(Purpose::Durable).await?;
     // What was found is of no use if the probe was deleted, or its agent given away, meanwhile.
     let Some(before) = probe::find(&tx, &due.agent, due.probe.id.as_str()).await? else { return Ok(()) };
-    let whose = Whose {
-        tenant: &due.tenant,
-        agent: &due.agent,
-        agent_name: &due.agent_name,
-        owner: &due.owner,
-        by: None,
-        cause: &due.owner,
-    };
-    settle(&tx, app.chance(), &whose, &before, &finding, now).await?;
+    let whose = Whose { agent: &due.agent, agent_name: &due.agent_name, owner: &due.owner, cause: &due.owner };
+    let origin = Origin { now, ..app.origin(&due.tenant, None) };
+    settle(&tx, &origin, &whose, &before, &finding).await?;
     tx.commit().await
 }
 
@@ -330,12 +322,9 @@ fn request(probe: &Probe, secret: &SecretValue) -> Option<Request<String>> {
 
 /// Whom a finding concerns.
 struct Whose<'a> {
-    tenant: &'a TenantId,
     agent: &'a AgentId,
     agent_name: &'a str,
     owner: &'a UserId,
-    /// The person who ran it, or whose agent did. `None`: the tick.
-    by: Option<&'a UserId>,
     /// The person whom what is sent counts for.
     cause: &'a UserId,
 }
@@ -343,13 +332,12 @@ struct Whose<'a> {
 /// Stores a finding. When the outcome is another one than before, the agent's inbox and its owner hear of it, unless the owner ran it.
 async fn settle(
     tx: &Tx<'_>,
-    chance: &Chance,
+    origin: &Origin<'_>,
     whose: &Whose<'_>,
     before: &Probe,
     found: &Finding,
-    now: Timestamp,
 ) -> Result<(), DbError> {
-    probe::finish(tx, &before.id, found, now).await?;
+    probe::finish(tx, &before.id, found, origin.now).await?;
     let is_good = found.status == ProbeStatus::Ok;
     // A first success is no news.
     if before.status == Some(found.status) || (is_good && before.status.is_none()) {
@@ -357,19 +345,14 @@ async fn settle(
     }
     let (name, agent) = (&before.name, whose.agent_name);
     let (kind, title) = match is_good {
-        true => ("probe_recovered", format!("The probe {name} of {agent} succeeds again")),
-        false => ("probe_failed", format!("The probe {name} of {agent} fails")),
+        true => (EventKind::ProbeRecovered, format!("The probe {name} of {agent} succeeds again")),
+        false => (EventKind::ProbeFailed, format!("The probe {name} of {agent} fails")),
     };
     let data = json!({ "id": before.id, "probe": name, "status": found.status, "detail": found.detail });
-    inbox::push(tx, whose.agent, whose.cause, (kind, &data), now).await?;
-    if whose.by != Some(whose.owner) {
-        let fix = found.status.fix(&found.detail, agent, &before.secret, before.id.as_str());
-        let body = fix.unwrap_or_else(|| found.detail.clone());
-        let id = NotificationId::generate(now, chance);
-        let told = (whose.owner, Some(whose.cause));
-        notification::insert_own(tx, &id, whose.tenant, told, (&title, &body), now).await?;
-    }
-    Ok(())
+    let fix = found.status.fix(&found.detail, agent, &before.secret, before.id.as_str());
+    let body = fix.unwrap_or_else(|| found.detail.clone());
+    let event = Event::of_agent(kind, whose.agent).data(data).telling(whose.owner, title, body);
+    event::deliver(tx, origin, Some(whose.cause), &event).await.map(drop)
 }
 
 #[cfg(test)]

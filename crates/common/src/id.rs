@@ -96,6 +96,12 @@ ids! {
     MailId = "out_";
     /// A row of the audit trail.
     AuditId = "aud_";
+    /// An event, as webhooks get it: the same for each of them.
+    EventId = "msg_";
+    /// Where events are sent.
+    WebhookId = "whk_";
+    /// An event on its way to one webhook.
+    DeliveryId = "dlv_";
     /// One request, in the header `x-request-id` and in every refusal.
     RequestId = "req_";
 }
@@ -124,12 +130,18 @@ impl NotificationId {
     }
 }
 
-impl AuditId {
-    /// The id without its chance: its kind and when it was made.
-    pub fn time_part(&self) -> &str {
-        self.0.get(..Self::PREFIX.len() + TIME).unwrap_or_default()
-    }
+macro_rules! time_parts {
+    ($($name:ident)*) => {$(
+        impl $name {
+            /// The id without its chance: its kind and when it was made.
+            pub fn time_part(&self) -> &str {
+                self.0.get(..Self::PREFIX.len() + TIME).unwrap_or_default()
+            }
+        }
+    )*};
 }
+
+time_parts! { AuditId EventId DeliveryId }
 
 /// Makes the request ids of one instance: a random start, then a counter. An id has to be unique, not secret, and reading
 /// randomness for every request costs measurable time.

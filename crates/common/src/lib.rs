@@ -8,7 +8,7 @@
 //! agent, agent_secret    names, states and settings of agents; names and values of their secrets
 //! vault                  encryption of what has to be read again
 //! error                  the table of refusals
-//! route                  the table of routes
+//! route, event           the table of routes; the kinds of events
 //! probe                  what a check of another service's API has found
 //! role, preset           named sets of scopes
 //! permission, scope      actions and relations; what a credential may be used for
@@ -21,6 +21,7 @@ pub mod agent_secret;
 pub mod email;
 pub mod entrance;
 pub mod error;
+pub mod event;
 pub mod id;
 pub mod json;
 pub mod permission;

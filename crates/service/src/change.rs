@@ -17,6 +17,7 @@ use std::pin::Pin;
 
 use common::{
     error::{ApiError, Code},
+    event::EventKind,
     id::{AgentId, NotificationId, UserId},
     role::Role,
     route::{Rights, Route},
@@ -26,10 +27,10 @@ use serde_json::{Value as Json, json};
 use store::{
     access_request::AccessRequest,
     agent::{Agent, archived::Archived},
-    audit::{self, Event},
+    audit,
     credential::list::Token,
     db::{Purpose, Rows, Tx},
-    grant, inbox,
+    grant,
     key::AgentKey,
     notification,
     origin::Origin,
@@ -42,6 +43,7 @@ use crate::{
     app::App,
     call::{Call, FromCall},
     caller::Caller,
+    event::{self, Event},
     extract::{Body, Empty},
     grantee, guard,
     idempotency::IdempotencyKey,
@@ -311,7 +313,7 @@ impl Write<'_> {
 
     /// Writes an audit row about a further object.
     pub async fn record(&self, action: &'static str, object: &str, before: Json, after: Json) -> Result<(), ApiError> {
-        Ok(audit::insert(&self.tx, &self.origin(), &Event { action, object, before, after }).await?)
+        Ok(audit::insert(&self.tx, &self.origin(), &audit::Event { action, object, before, after }).await?)
     }
 
     /// Tells a person that a right of theirs, or of an agent of theirs, has ended, unless they did it themselves or an agent of theirs did.
@@ -339,28 +341,27 @@ impl Write<'_> {
         mail::queue(self.app, &self.tx, (self.caller.tenant_id(), user), kind, data).await.map(drop)
     }
 
-    /// Puts an event into an agent's inbox. `None`: it holds as many events of this person's making as it may.
-    pub async fn push(&self, agent: &AgentId, kind: &str, data: &Json) -> Result<Option<i64>, ApiError> {
-        Ok(inbox::push(&self.tx, agent, &self.cause, (kind, data), self.now()).await?)
+    /// Delivers an event to all whom it concerns. Gives its number in the agent's own inbox; `None`: it is not there, since that holds as
+    /// many events of this person's making as it may.
+    pub async fn emit(&self, event: Event<'_>) -> Result<Option<i64>, ApiError> {
+        Ok(event::deliver(&self.tx, &self.origin(), Some(&self.cause), &event).await?)
     }
 
-    /// Tells the owner of an agent that credentials of it have ended, as [`Write::tell`] does. The agent gets an event, too, unless it did
-    /// it itself.
-    pub async fn tell_ended(
+    /// Delivers that credentials of an agent have ended: to the agent, and to its owner.
+    pub async fn emit_ended(
         &self,
+        kind: EventKind,
         agent: (&AgentId, &str),
         owner: &UserId,
         what: &str,
         ended: &[String],
     ) -> Result<(), ApiError> {
         let (id, name) = agent;
-        if self.caller.agent_id() != Some(id) && !ended.is_empty() {
-            let data = json!({ "credentials": ended, "grantee": null });
-            self.push(id, "credentials_ended", &data).await?;
-        }
         let by = self.author();
+        let title = format!("A credential of {name} was revoked");
         let body = format!("{by} {what} of the agent {name}. If the agent needs another one, issue it.");
-        self.tell(owner, &format!("A credential of {name} was revoked"), &body).await
+        let event = Event::of_agent(kind, id).telling(owner, title, body);
+        self.emit(event.data(serde_json::json!({ "credentials": ended, "grantee": null }))).await.map(drop)
     }
 
     /// A refusal as one of several results.
@@ -404,7 +405,7 @@ impl<'a> Write<'a> {
             let (app, caller, cause) = (self.app, &self.caller, &self.cause);
             let mut bytes = 0;
             for Audited { object, before, after } in changes {
-                let event = Event { action: self.action(), object: &object, before, after };
+                let event = audit::Event { action: self.action(), object: &object, before, after };
                 bytes += quota::size(&event);
                 audit::insert(&self.tx, &self.origin(), &event).await?;
             }

@@ -2,7 +2,8 @@
 
 use common::{
     error::{ApiError, Code},
-    id::{NotificationId, UserId},
+    event::EventKind,
+    id::UserId,
     permission::Action,
     time::Timestamp,
 };
@@ -12,11 +13,10 @@ use store::{
     audit::{self, Event},
     credential::grantee::{self, Ended},
     db::{Rows, Tx},
-    inbox, notification,
     origin::Origin,
 };
 
-use crate::caller::Caller;
+use crate::{caller::Caller, event};
 
 /// The id of the editor on whose grant a credential of this agent rests that the caller makes; `None`: the caller is its owner, or an
 /// admin, or an agent above it. What is made with a credential that rests on a grant rests on the same one.
@@ -40,17 +40,13 @@ pub(crate) async fn end(tx: &Tx<'_>, origin: &Origin<'_>, cause: &UserId) -> Res
         rest = others;
         let ids: Vec<&str> = these.iter().map(|ended| ended.id.as_str()).collect();
         let data = json!({ "credentials": ids, "grantee": grantee });
-        inbox::push(tx, &agent, cause, ("credentials_ended", &data), origin.now).await?;
-        if origin.user != Some(&owner) {
-            let title = format!("Credentials of {agent_name} ended");
-            let body = format!(
-                "{grantee} may no longer change the agent {agent_name}, so the credentials that they issued for it were revoked: {}. If the agent has no other token, issue a new one.",
-                ids.join(", ")
-            );
-            let id = NotificationId::generate(origin.now, origin.chance);
-            notification::insert_own(tx, &id, origin.tenant, (&owner, Some(cause)), (&title, &body), origin.now)
-                .await?;
-        }
+        let title = format!("Credentials of {agent_name} ended");
+        let body = format!(
+            "{grantee} may no longer change the agent {agent_name}, so the credentials that they issued for it were revoked: {}. If the agent has no other token, issue a new one.",
+            ids.join(", ")
+        );
+        let ended = event::Event::of_agent(EventKind::AgentTokenRevoked, &agent).data(data.clone());
+        event::deliver(tx, origin, Some(cause), &ended.telling(&owner, title, body)).await?;
         let event = Event { action: "credential.end", object: agent.as_str(), before: data, after: Null };
         audit::insert(tx, origin, &event).await?;
     }

@@ -13,6 +13,7 @@
 //! session                     the end of every way to sign in
 //! call                        a request on its way to its handler
 //! grantee, mint, object       what every new credential must respect; the object that a request names
+//! event                       delivers what happened to all whom it concerns
 //! link, mail                  links that open something once; mail that a change leaves behind
 //! quota                       what one person and one tenant may store
 //! guard                       lets a caller in, or says why not
@@ -33,6 +34,7 @@ pub mod clock;
 pub mod credential;
 #[cfg(target_family = "wasm")]
 pub mod entry;
+pub mod event;
 pub mod extract;
 mod fixes;
 pub mod form;

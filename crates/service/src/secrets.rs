@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use common::{
     agent_secret::{SecretName, SecretValue},
     error::{ApiError, Code},
+    event::EventKind,
     id::{AgentId, TenantId},
     vault,
 };
@@ -19,7 +20,7 @@ use store::{
     probe,
 };
 
-use crate::{app::App, change::Write, quota};
+use crate::{app::App, change::Write, event::Event, quota};
 
 /// Secrets that a caller sent, checked.
 pub struct NewSecrets(Vec<(SecretName, SecretValue)>);
@@ -60,8 +61,8 @@ impl NewSecrets {
 
 /// Tells the agent that its secrets are others now.
 pub async fn tell(write: &Write<'_>, agent: &AgentId, set: &[String], deleted: &[String]) -> Result<(), ApiError> {
-    write.push(agent, "secret_changed", &json!({ "set": set, "deleted": deleted })).await?;
-    Ok(())
+    let data = json!({ "set": set, "deleted": deleted });
+    write.emit(Event::of_agent(EventKind::SecretChanged, agent).data(data)).await.map(drop)
 }
 
 fn open(app: &App, tenant: &TenantId, agent: &AgentId, row: Sealed) -> Result<(SecretName, SecretValue), ApiError> {

@@ -77,6 +77,67 @@ pub async fn push(
     Ok(tx.optional::<Affected>(sql, row).await?.map(|_| seq))
 }
 
+/// Of the events that count for nobody, an inbox keeps those among its last events, of this number.
+const NEWEST: i64 = 1_000;
+
+/// Puts an event into an agent's inbox that always arrives and counts for nobody, since the agent must learn of it: such as a stop. Of
+/// these the newest are kept. Gives its number; `None`: the agent is purged.
+pub async fn push_newest(
+    tx: &Tx<'_>,
+    agent: &AgentId,
+    (kind, data): (&str, &Json),
+    now: Timestamp,
+) -> Result<Option<i64>, DbError> {
+    let sql = "UPDATE agents SET inbox_seq = inbox_seq + 1 WHERE id = ?1 RETURNING inbox_seq";
+    let Some(seq) = tx.optional::<i64>(sql, args![agent]).await? else { return Ok(None) };
+    put(tx, agent, seq, (kind, data), now).await?;
+    Ok(Some(seq))
+}
+
+/// The same for the agent above, if there is one and it is not `but`: it gets `data` with the agent's id and name.
+pub async fn push_above(
+    tx: &Tx<'_>,
+    agent: &AgentId,
+    but: Option<&AgentId>,
+    (kind, data): (&str, &Json),
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let sql = "UPDATE agents SET inbox_seq = inbox_seq + 1
+               WHERE id = (SELECT b.parent_id FROM agents b WHERE b.id = ?1) AND archived_at IS NULL AND id IS NOT ?2
+               RETURNING id, inbox_seq, (SELECT b.name FROM agents b WHERE b.id = ?1) AS name";
+    let Some(Above(above, seq, name)) = tx.optional::<Above>(sql, args![agent, but]).await? else { return Ok(()) };
+    let mut whole = serde_json::json!({ "agent": { "id": agent, "name": name } });
+    if let (Some(whole), Some(data)) = (whole.as_object_mut(), data.as_object()) {
+        whole.extend(data.clone());
+    }
+    put(tx, &above, seq, (kind, &whole), now).await
+}
+
+/// The agent above, the number of its new event, and the name of the agent below.
+struct Above(AgentId, i64, String);
+
+impl FromRow for Above {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self(row.take()?, row.take()?, row.take()?))
+    }
+}
+
+async fn put(
+    tx: &Tx<'_>,
+    agent: &AgentId,
+    seq: i64,
+    (kind, data): (&str, &Json),
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let sql = "INSERT INTO inbox (agent_id, seq, kind, data, created_at, caused_by) VALUES (?1, ?2, ?3, ?4, ?5, '')";
+    tx.execute(sql, args![agent, seq, kind, common::json::to_text(data), now]).await?;
+    if seq > NEWEST {
+        let sql = "DELETE FROM inbox WHERE agent_id = ?1 AND caused_by = '' AND seq <= ?2";
+        tx.execute(sql, args![agent, seq - NEWEST]).await?;
+    }
+    Ok(())
+}
+
 /// Put together once.
 static READ: LazyLock<String> = LazyLock::new(|| {
     let status = status("(SELECT ?2)", REVOKED);

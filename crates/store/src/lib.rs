@@ -12,7 +12,7 @@
 //! identity                              who a person is at a provider
 //! user                                  the table of users; another password ends their sessions
 //! attempt, audit, credential            tables that name no other
-//! code, custom_scope, factor, inbox      …
+//! code, custom_scope, event, factor, inbox   …
 //! kept_answer                           …
 //! usage                                 what tenants and people store, for their quotas
 //! outbox, stream, tenant                …
@@ -30,6 +30,7 @@ pub mod code;
 pub mod credential;
 pub mod custom_scope;
 pub mod db;
+pub mod event;
 pub mod explain;
 pub mod factor;
 pub mod grant;

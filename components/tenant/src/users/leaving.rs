@@ -1,9 +1,11 @@
 //! The end of accounts: deactivate and activate, delete.
 
 use common::error::{ApiError, Code};
+use common::event::EventKind;
 use serde_json::{Value::Null, json};
 use service::{
     change::{Answer, Change, new_owner},
+    event::Event,
     extract::{Body, Empty, Path, Query},
     form,
     response::Response,
@@ -40,6 +42,8 @@ async fn set_active(change: Change<Body<Empty>>, id: &str, is_active: bool) -> R
             } else if !user::deactivate(&write.tx, &before.id, me, write.now()).await? {
                 return Err(Code::LastAdmin.into());
             }
+            let kind = if is_active { EventKind::UserActivated } else { EventKind::UserDeactivated };
+            write.emit(Event::of_user(kind, &before.id).data(json!({ "email": before.email }))).await?;
             let after = find(&write.tx, &write.caller, before.id.as_str()).await?;
             let (was_active, is_active) = (json!({ "active": before.active }), json!({ "active": is_active }));
             Ok(Answer::ok(&after)?.audited(&after.id, was_active, is_active))
@@ -99,14 +103,16 @@ pub(crate) async fn delete(change: Change<Query<Delete>>, Path(id): Path) -> Res
             tree::release_all(&write.tx, (&write.origin(), write.action()), &found.id, &to, fate).await?;
             user::delete(&write.tx, &found.id, now).await?;
             let count = live + archived;
+            let mut event = Event::of_user(EventKind::UserDeleted, &found.id);
             if fate == AgentDisposal::Transferred && count > 0 {
                 let title = format!("You now own the agents of {}", found.email);
                 let body = format!(
                     "{} transferred {live} agents and {archived} archived agents to you. Their credentials were revoked: issue new tokens.",
                     write.caller.email()
                 );
-                write.notify(&to, &title, &body).await?;
+                event = event.notifying(&to, title, body);
             }
+            write.emit(event.data(json!({ "email": found.email, "agents": count }))).await?;
             let after = match fate {
                 _ if count == 0 => Null,
                 AgentDisposal::Transferred => json!({ "agents": count, "given_to": to }),

@@ -4,16 +4,19 @@ use crate::{
     agent::{Agent, tree::BELOW},
     args,
     audit::{self, Many},
-    db::{Db, DbError, FromRow, Reads, Row},
+    db::{Affected, Db, DbError, FromRow, Reads, Row, Tx},
+    event,
+    origin::Origin,
 };
-use crate::{db::Tx, origin::Origin};
-use common::agent::AgentState;
 use common::{
+    agent::AgentState,
     error::{ApiError, Code},
+    event::EventKind,
     id::AgentId,
     probe::ProbeStatus,
     time::Timestamp,
 };
+use serde_json::Value as Json;
 
 /// The refusal of a change that is impossible while the agent above is halted. `name` is the name by which the caller may know it.
 pub fn parent_halted(parent: &Agent, name: &str) -> ApiError {
@@ -31,6 +34,8 @@ pub struct StateChange<'a> {
     pub reaches_below: bool,
     /// The user or agent that changes it: an address, or an agent's id.
     pub by: &'a str,
+    /// The event that each agent gets of it.
+    pub event: (EventKind, &'a Json),
 }
 
 /// Changes the state of an agent, and of those below it where the change reaches them; gives the ids of all that were in one of
@@ -50,15 +55,24 @@ pub async fn change(
         audit::insert_for_many(tx, origin, action, &many).await?;
     }
     let reached = if change.reaches_below { "SELECT id FROM below" } else { "SELECT ?1" };
+    let which = format!("a.id IN ({reached}) AND a.archived_at IS NULL AND a.state IN ('{from}')");
+    let (kind, data) = change.event;
+    let with = if change.reaches_below { BELOW } else { "" };
+    event::push_to_many(tx, origin, &event::Many { with, which: &which, subject: id.as_str(), kind, data }).await?;
     let sql = format!(
-        "{BELOW} UPDATE agents SET state = ?2, state_changed_at = ?3, state_changed_by = ?4, updated_at = ?3
+        "{BELOW} UPDATE agents SET inbox_seq = inbox_seq + 1, state = ?2, state_changed_at = ?3, state_changed_by = ?4, updated_at = ?3
          WHERE id IN ({reached}) AND archived_at IS NULL AND state IN ('{from}') RETURNING id"
     );
     tx.list(&sql, args![id, change.to, origin.now, change.by]).await
 }
 
 /// Stops every agent of the caller's tenant that is not stopped, with an audit row for each; gives how many there were.
-pub async fn stop_all(tx: &Tx<'_>, (origin, action): (&Origin<'_>, &str), by: &str) -> Result<i64, DbError> {
+pub async fn stop_all(
+    tx: &Tx<'_>,
+    (origin, action): (&Origin<'_>, &str),
+    by: &str,
+    (kind, data): (EventKind, &Json),
+) -> Result<i64, DbError> {
     let tenant = origin.tenant;
     // Counted first, under the same lock: otherwise a row for each of many thousand agents would have to be returned here.
     let sql = "SELECT count(*) FROM agents WHERE tenant_id = ?1 AND archived_at IS NULL AND state <> 'stopped'";
@@ -68,7 +82,8 @@ pub async fn stop_all(tx: &Tx<'_>, (origin, action): (&Origin<'_>, &str), by: &s
         let subject = tenant.as_str();
         let many = Many { with: "", which, subject, member: "state", after: "stopped", is_archived: false };
         audit::insert_for_many(tx, origin, action, &many).await?;
-        let sql = "UPDATE agents SET state = 'stopped', state_changed_at = ?2, state_changed_by = ?3, updated_at = ?2
+        event::push_to_many(tx, origin, &event::Many { with: "", which, subject, kind, data }).await?;
+        let sql = "UPDATE agents SET inbox_seq = inbox_seq + 1, state = 'stopped', state_changed_at = ?2, state_changed_by = ?3, updated_at = ?2
                    WHERE tenant_id = ?1 AND archived_at IS NULL AND state <> 'stopped'";
         tx.execute(sql, args![tenant, origin.now, by]).await?;
     }
@@ -85,6 +100,8 @@ pub struct HeartbeatState {
     pub spent_cents: i64,
     /// Events in its inbox.
     pub unread: i64,
+    /// When it was found to have spent more than it may.
+    pub over_budget_at: Option<Timestamp>,
     /// Its probes, by name.
     pub probes: Vec<ProbeResult>,
 }
@@ -123,6 +140,7 @@ impl FromRow for HeartbeatState {
             budget_cents: row.take()?,
             spent_cents: row.take()?,
             unread: row.take()?,
+            over_budget_at: row.take()?,
             probes: probes(&row.take::<String>()?).ok_or(DbError::Row("not the probes of an agent"))?,
         })
     }
@@ -136,10 +154,18 @@ pub async fn heartbeat(
     spent: Option<i64>,
     now: Timestamp,
 ) -> Result<Option<HeartbeatState>, DbError> {
-    let sql = "UPDATE agents SET last_seen_at = ?2, spent_cents = max(spent_cents, ifnull(?3, 0))
+    let sql = "UPDATE agents SET last_seen_at = ?2, spent_cents = max(spent_cents, ifnull(?3, 0)),
+                                 over_budget_at = iif(max(spent_cents, ifnull(?3, 0)) > budget_cents, over_budget_at, NULL)
                WHERE id = (SELECT ?1) AND archived_at IS NULL
-               RETURNING state, budget_cents, spent_cents, (SELECT count(*) FROM inbox WHERE agent_id = (SELECT ?1)) AS unread,
+               RETURNING state, budget_cents, spent_cents, (SELECT count(*) FROM inbox WHERE agent_id = (SELECT ?1)) AS unread, over_budget_at,
                          (SELECT json_group_array(json_array(p.name, p.status, p.detail, p.checked_at))
                           FROM (SELECT * FROM probes WHERE agent_id = (SELECT ?1) ORDER BY name) p) AS probes";
     Ok(db.hot(sql, args![id, now, spent]).await?.into_iter().next())
+}
+
+/// Remembers that an agent has spent more than its budget; `false`: that was known.
+pub async fn is_news_that_over_budget(tx: &Tx<'_>, id: &AgentId, now: Timestamp) -> Result<bool, DbError> {
+    let sql = "UPDATE agents SET over_budget_at = ?2
+               WHERE id = ?1 AND over_budget_at IS NULL AND spent_cents > budget_cents RETURNING 1";
+    Ok(tx.optional::<Affected>(sql, args![id, now]).await?.is_some())
 }

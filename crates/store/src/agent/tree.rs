@@ -5,13 +5,16 @@ use crate::{
     args,
     audit::{self, Many},
     db::{DbError, FromRow, Reads, Row, Rows, Tx},
+    event,
     permission::DEEPEST,
 };
 use common::{
+    event::EventKind,
     id::{AgentId, UserId},
     scope::Patterns,
     time::Timestamp,
 };
+use serde_json::json;
 
 /// The agent `?1` and all live agents below it, as a table `below (id, depth)` for the statement that follows; its own depth
 /// is 1. Joined by CROSS JOIN, SQLite's word for "in this order": it would go through all agents and look for each in the table.
@@ -140,6 +143,11 @@ pub async fn release_all(
     fate: AgentDisposal,
 ) -> Result<(), DbError> {
     let is_archived = fate == AgentDisposal::Archived;
+    let kind = if is_archived { EventKind::AgentArchived } else { EventKind::AgentTransferred };
+    let data = if is_archived { json!({ "with": from }) } else { json!({ "owner": to, "former_owner": from }) };
+    let which = "a.id IN (SELECT id FROM below) AND a.archived_at IS NULL";
+    let many = event::Many { with: OWNED, which, subject: from.as_str(), kind, data: &data };
+    event::insert_for_many(tx, origin, &many).await?;
     end_for_new_owner(tx, (origin, action), (OWNED, from.as_str()), to, is_archived).await?;
     if is_archived {
         let sql = format!("{OWNED} DELETE FROM grants WHERE subject_id IN (SELECT id FROM below)");
@@ -160,8 +168,15 @@ pub async fn transfer(
     id: &AgentId,
     owner: &UserId,
 ) -> Result<(), DbError> {
+    let data = json!({ "owner": owner, "with": id });
+    let (which, kind) = ("a.id IN (SELECT id FROM below WHERE depth > 1)", EventKind::AgentTransferred);
+    let many = event::Many { with: BELOW, which, subject: id.as_str(), kind, data: &data };
+    event::push_to_many(tx, origin, &many).await?;
     end_for_new_owner(tx, (origin, action), (BELOW, id.as_str()), owner, false).await?;
-    let sql = format!("{BELOW} UPDATE agents SET owner_id = ?2, updated_at = ?3 WHERE id IN (SELECT id FROM below)");
+    let sql = format!(
+        "{BELOW} UPDATE agents SET owner_id = ?2, updated_at = ?3,
+                inbox_seq = inbox_seq + (id <> ?1) WHERE id IN (SELECT id FROM below)"
+    );
     tx.execute(&sql, args![id, owner, origin.now]).await
 }
 

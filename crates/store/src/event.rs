@@ -1,0 +1,155 @@
+//! Table `events`: what has happened and waits to be given to webhooks; and the events that one statement puts into many inboxes.
+//!
+//! An event is written in the transaction of the change that it reports, and only where there is an active webhook: without one it costs
+//! a look at an index. The tick gives it to the webhooks that ask for it ([`fan_out`]), so that a change does not pay for their number.
+
+use serde_json::Value as Json;
+
+use crate::{
+    args,
+    db::{Affected, Db, DbError, Purpose, Reads, Tx},
+    origin::Origin,
+};
+use common::{
+    event::EventKind,
+    id::{AgentId, DeliveryId, EventId, TenantId, UserId},
+    json,
+    secret::Chance,
+    time::Timestamp,
+};
+
+/// Events that one transaction of [`fan_out`] gives to webhooks: it holds the write lock.
+const BATCH: i64 = 200;
+/// Deliveries that wait for one webhook at most; of frequent kinds fewer.
+const MOST_DUE: i64 = 50_000;
+const MOST_FREQUENT_DUE: i64 = 1_000;
+
+/// An event for webhooks.
+pub struct New<'a> {
+    /// Its kind.
+    pub kind: EventKind,
+    /// The agent that it is about.
+    pub agent: Option<&'a AgentId>,
+    /// The user that it is about; left out for an agent: its owner.
+    pub user: Option<&'a UserId>,
+    /// Its data: a JSON object, never a secret.
+    pub data: &'a Json,
+}
+
+/// Writes an event, if the tenant has an active webhook.
+pub async fn insert(
+    tx: &Tx<'_>,
+    (tenant, chance, now): (&TenantId, &Chance, Timestamp),
+    new: &New<'_>,
+) -> Result<(), DbError> {
+    let id = EventId::generate(now, chance);
+    let sql = "INSERT INTO events (id, tenant_id, kind, agent_id, agent, user_id, at, data)
+               SELECT ?1, ?2, ?3, ?4, (SELECT a.name FROM agents a WHERE a.id = ?4),
+                      ifnull(?5, (SELECT a.owner_id FROM agents a WHERE a.id = ?4)), ?6, ?7
+               WHERE EXISTS (SELECT 1 FROM webhooks w WHERE w.tenant_id = ?2 AND w.state = 'active')";
+    tx.execute(sql, args![&id, tenant, new.kind.as_str(), new.agent, new.user, now, json::to_text(new.data)]).await
+}
+
+/// Many agents that an event is about.
+pub struct Many<'a> {
+    /// The text before the statement, which may name a table.
+    pub with: &'a str,
+    /// A condition on the agent `a`; it and `with` know `subject` as `?1`.
+    pub which: &'a str,
+    /// An id.
+    pub subject: &'a str,
+    /// The kind of the event.
+    pub kind: EventKind,
+    /// Its data, the same for all.
+    pub data: &'a Json,
+}
+
+/// Puts an event into the inbox of each of many agents, by one statement. The caller's next statement raises `inbox_seq` of the same
+/// agents by one. They count for nobody, as [`crate::inbox::push_newest`] has it.
+pub async fn push_to_many(tx: &Tx<'_>, origin: &Origin<'_>, many: &Many<'_>) -> Result<(), DbError> {
+    let Many { with, which, .. } = many;
+    let sql = format!(
+        "{with} INSERT INTO inbox (agent_id, seq, kind, data, created_at, caused_by)
+         SELECT a.id, a.inbox_seq + 1, ?2, ?3, ?4, '' FROM agents a WHERE {which}"
+    );
+    let row = args![many.subject, many.kind.in_inbox(), json::to_text(many.data), origin.now];
+    tx.execute(&sql, row).await?;
+    insert_for_many(tx, origin, many).await
+}
+
+/// Writes an event about each of many agents for webhooks, by one statement, if the tenant has an active one.
+pub async fn insert_for_many(tx: &Tx<'_>, origin: &Origin<'_>, many: &Many<'_>) -> Result<(), DbError> {
+    let sql = "SELECT 1 FROM webhooks w WHERE w.tenant_id = ?1 AND w.state = 'active' LIMIT 1";
+    if tx.optional::<Affected>(sql, args![origin.tenant]).await?.is_none() {
+        return Ok(());
+    }
+    let Many { with, which, .. } = many;
+    let id = EventId::generate(origin.now, origin.chance);
+    let sql = format!(
+        "{with} INSERT INTO events (id, tenant_id, kind, agent_id, agent, user_id, at, data)
+         SELECT ?2 || lower(hex(randomblob(8))), a.tenant_id, ?3, a.id, a.name, a.owner_id, ?4, ?5 FROM agents a WHERE {which}"
+    );
+    let row = args![many.subject, id.time_part(), many.kind.as_str(), origin.now, json::to_text(many.data)];
+    tx.execute(&sql, row).await
+}
+
+/// What an event `e` must be for the webhook `w` of the user `u`, in the agent `a` that may no longer be there: asked for, and about an
+/// agent that this person may read now. Admins see all of their tenant; others what is about themselves, and about agents that they
+/// own or were granted.
+macro_rules! may_see {
+    ($e:literal) => {
+        concat!(
+            "(u.role = 'admin' OR CASE WHEN a.id IS NULL THEN ",
+            $e,
+            ".user_id = u.id WHEN a.archived_at IS NOT NULL THEN a.owner_id = u.id ELSE a.owner_id = u.id OR EXISTS (SELECT 1 FROM grants g WHERE g.object_id = a.id AND g.subject_id = u.id) END)"
+        )
+    };
+}
+pub(crate) use may_see;
+
+/// The events and the webhooks that they match.
+const MATCHES: &str = concat!(
+    "WITH some AS MATERIALIZED (SELECT * FROM events ORDER BY seq LIMIT ?1),
+          hooks AS MATERIALIZED (
+              SELECT w.id, w.tenant_id, w.user_id, w.kinds, w.agents, w.created_at,
+                     (SELECT count(*) FROM (SELECT 1 FROM deliveries d WHERE d.webhook_id = w.id AND d.state = 'due' LIMIT ?2)) AS due
+              FROM webhooks w WHERE w.state = 'active' AND w.tenant_id IN (SELECT tenant_id FROM some)),
+          matches AS MATERIALIZED (
+              SELECT e.*, w.id AS webhook_id, w.due < iif(e.kind IN ('message', 'hook', 'notification'), ?3, ?2) AS has_room
+              FROM some e JOIN hooks w ON w.tenant_id = e.tenant_id
+              JOIN users u ON u.id = w.user_id AND u.deactivated_at IS NULL
+              LEFT JOIN agents a ON a.id = e.agent_id
+              WHERE w.created_at <= e.at
+                AND (w.kinds IS NULL OR EXISTS (SELECT 1 FROM json_each(w.kinds) k WHERE e.kind GLOB k.value))
+                AND (w.agents IS NULL OR EXISTS (SELECT 1 FROM json_each(w.agents) k WHERE k.value = e.agent_id))
+                AND ",
+    may_see!("e"),
+    ") "
+);
+
+/// Gives events that wait to the webhooks that ask for them; `true`: there may be more.
+pub async fn fan_out(db: &Db, chance: &Chance, now: Timestamp) -> Result<bool, DbError> {
+    let last = "SELECT max(e.seq) AS last FROM (SELECT seq FROM events ORDER BY seq LIMIT ?1) e HAVING count(*) > 0";
+    if db.optional::<i64>(last, args![BATCH]).await?.is_none() {
+        return Ok(false);
+    }
+    let tx = db.begin(Purpose::Durable).await?;
+    let Some(last) = tx.optional::<i64>(last, args![BATCH]).await? else { return Ok(false) };
+    let id = DeliveryId::generate(now, chance);
+    let sql = format!(
+        "{MATCHES} INSERT INTO deliveries (id, webhook_id, event_id, kind, agent_id, agent, user_id, at, data, due_at, created_at)
+         SELECT ?4 || lower(hex(randomblob(8))), webhook_id, id, kind, agent_id, agent, user_id, at, data, ?5, ?5
+         FROM matches WHERE has_room"
+    );
+    tx.execute(&sql, args![BATCH, MOST_DUE, MOST_FREQUENT_DUE, id.time_part(), now]).await?;
+    let sql = format!(
+        "{MATCHES} UPDATE webhooks SET left_out = left_out + f.number
+         FROM (SELECT webhook_id, count(*) AS number FROM matches WHERE NOT has_room GROUP BY webhook_id) f
+         WHERE webhooks.id = f.webhook_id"
+    );
+    tx.execute(&sql, args![BATCH, MOST_DUE, MOST_FREQUENT_DUE]).await?;
+    let sql = "DELETE FROM events WHERE seq <= ?1 RETURNING 1";
+    let given = tx.list::<Affected>(sql, args![last]).await?.len();
+    tx.commit().await?;
+    Ok(i64::try_from(given).unwrap_or(0) >= BATCH)
+}
