@@ -11,6 +11,7 @@ use common::{
     route::Route,
     scope::Patterns,
     secret::{Kind, Secret, WebhookSecret},
+    signature,
     text::text,
     time::{Lifetime, Timestamp},
     vault,
@@ -124,8 +125,8 @@ enum Draft {
 impl Draft {
     async fn read(app: &App, caller: &Caller, r#type: KeyType, body: &mut Create) -> Result<Self, ApiError> {
         if r#type.is_webhook() {
-            let sent = read_webhook_secret(body.value.take())?;
-            return Ok(Self::Webhook(sent.unwrap_or_else(|| WebhookSecret::generate(app.chance()))));
+            let sent = read_webhook_secret(r#type, body.value.take())?;
+            return Ok(Self::Webhook(sent.unwrap_or_else(|| generate(app, r#type))));
         }
         let (scope, preset) = (body.scope.as_deref(), body.preset.as_deref());
         let scope = mint::requested_scope(app.db(), caller, scope, preset).await?.map(|requested| requested.scope);
@@ -134,8 +135,20 @@ impl Draft {
 }
 
 /// Reads `value`: a webhook's secret. `None`: it was not sent.
-fn read_webhook_secret(value: Option<String>) -> Result<Option<WebhookSecret>, ApiError> {
-    value.map(|text| WebhookSecret::parse(text).ok_or_else(|| Code::InvalidWebhookSecret.into())).transpose()
+fn read_webhook_secret(r#type: KeyType, value: Option<String>) -> Result<Option<WebhookSecret>, ApiError> {
+    let Some(text) = value else { return Ok(None) };
+    match r#type {
+        KeyType::Standard => signature::parse(&text).map(Some).ok_or_else(|| Code::InvalidStandardSecret.into()),
+        _ => WebhookSecret::parse(text).map(Some).ok_or_else(|| Code::InvalidWebhookSecret.into()),
+    }
+}
+
+/// A new secret for keys of this type.
+fn generate(app: &App, r#type: KeyType) -> WebhookSecret {
+    match r#type {
+        KeyType::Standard => signature::generate(app.chance()),
+        _ => WebhookSecret::generate(app.chance()),
+    }
 }
 
 /// A webhook's secret as it is stored: encrypted for its place, and with its maker. `grantee`: see [`grantee::of`].
@@ -308,7 +321,7 @@ pub(crate) async fn rotate(
     let Body(body) = &mut change.input;
     let grace_seconds = body.grace_seconds;
     mint::grace(grace_seconds, 0)?;
-    let value = read_webhook_secret(body.value.take())?;
+    let value = body.value.take();
     let (has_grace, has_value) = (grace_seconds.is_some(), value.is_some());
     let (route, now) = (change.route(), change.app.now());
     let find = async |reads: &dyn Rows, caller: &Caller, id: &str| {
@@ -323,7 +336,8 @@ pub(crate) async fn rotate(
     change
         .on(&id, find, async |write, found, _| {
             let (secret, rotated) = if found.key.r#type.is_webhook() {
-                let secret = value.unwrap_or_else(|| WebhookSecret::generate(write.app().chance()));
+                let sent = read_webhook_secret(found.key.r#type, value)?;
+                let secret = sent.unwrap_or_else(|| generate(write.app(), found.key.r#type));
                 let agent = get_agent(write, &found).await?;
                 let grantee = grantee::of(&write.tx, &write.caller, &agent, write.now()).await?;
                 let sealed = seal(write, (&found.agent_id, &found.key.id), &secret, grantee.as_deref())?;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod enrolment;
+mod hooks;
 mod keys;
 mod routes;
 mod secrets;
@@ -11,4 +12,4 @@ pub use routes::router;
 
 service::component!(crate::router);
 
-service::with_neighbours!(agents, tenant);
+service::with_neighbours!(agents, notify, tenant);

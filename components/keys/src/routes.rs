@@ -1,7 +1,7 @@
 use common::route::{self, Group};
 use service::router::{Router, Routes};
 
-use crate::{enrolment, keys, secrets, token};
+use crate::{enrolment, hooks, keys, secrets, token};
 
 fn routes() -> Routes {
     Routes::new(Group::Keys)
@@ -15,6 +15,7 @@ fn routes() -> Routes {
         .on(route::KEYS_CREATE, keys::create)
         .on(route::KEYS_GET, keys::get)
         .on(route::KEYS_DELETE, keys::delete)
+        .on(route::HOOK, hooks::receive)
         .on(route::KEYS_ROTATE, keys::rotate)
         .on(route::SECRETS_LIST, secrets::list)
         .on(route::SECRETS_SET, secrets::set_several)

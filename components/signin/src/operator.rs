@@ -15,6 +15,7 @@ use store::{
     audit::{self, Event},
     credential,
     db::Purpose,
+    webhook,
 };
 
 use crate::bootstrap::check_secret;
@@ -39,6 +40,7 @@ pub(crate) async fn revoke(app: App, route: &'static Route, Body(body): Body<Rev
     let issued_before = moment("issued_before", &body.issued_before)?;
     let tx = app.db().begin(Purpose::Revoking).await?;
     let ended = credential::revoke_issued_before(&tx, issued_before, app.now()).await?;
+    webhook::revoke_before(&tx, issued_before, app.now()).await?;
     for (tenant, count) in &ended {
         let event = Event {
             action: route.audit.unwrap_or_default(),

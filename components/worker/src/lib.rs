@@ -1,12 +1,16 @@
-//! Component `worker`: mail, probes and housekeeping. It alone may call the mail providers, and the hosts that the operator allows.
+//! Component `worker`: mail, webhooks, probes and housekeeping. It alone may call the mail providers, and the hosts that the operator
+//! allows.
 #![forbid(unsafe_code)]
 
+mod deliver;
+mod expiring;
 mod letter;
 mod mail;
 mod probes;
 mod reseal;
 mod routes;
 mod tick;
+mod webhooks;
 
 pub use routes::router;
 

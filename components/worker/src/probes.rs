@@ -224,12 +224,8 @@ pub(crate) async fn run(change: Change<Body<Empty>>, Path(name): Path, Path(id):
         .on_agent(agent.id.as_str(), async |write, agent, _| {
             // Deleted meanwhile, or another agent's by now.
             let before = probe::find(&write.tx, &agent.id, &id).await?.ok_or_else(|| not_found(&agent.name))?;
-            let whose = Whose {
-                agent: &agent.id,
-                agent_name: &agent.name,
-                owner: &agent.owner.id,
-                cause: &write.cause,
-            };
+            let whose =
+                Whose { agent: &agent.id, agent_name: &agent.name, owner: &agent.owner.id, cause: &write.cause };
             settle(&write.tx, &write.origin(), &whose, &before, &finding).await?;
             let after = probe::find(&write.tx, &agent.id, &id).await?.ok_or_else(|| not_found(&agent.name))?;
             let audited = |probe: &Probe| json!({ "probe": probe.id, "status": probe.status });

@@ -1,7 +1,7 @@
 use common::route::{self, Group};
 use service::router::{Router, Routes};
 
-use crate::{mail, probes, tick};
+use crate::{mail, probes, tick, webhooks};
 
 fn routes() -> Routes {
     Routes::new(Group::Worker)
@@ -12,6 +12,15 @@ fn routes() -> Routes {
         .on(route::PROBES_CREATE, probes::create)
         .on(route::PROBES_RUN, probes::run)
         .on(route::PROBES_DELETE, probes::delete)
+        .on(route::WEBHOOKS_LIST, webhooks::list)
+        .on(route::WEBHOOKS_CREATE, webhooks::create)
+        .on(route::WEBHOOKS_GET, webhooks::get)
+        .on(route::WEBHOOKS_PATCH, webhooks::patch)
+        .on(route::WEBHOOKS_DELETE, webhooks::delete)
+        .on(route::WEBHOOKS_ROTATE, webhooks::rotate)
+        .on(route::WEBHOOKS_TEST, webhooks::test)
+        .on(route::DELIVERIES_LIST, webhooks::deliveries)
+        .on(route::DELIVERY_RETRY, webhooks::retry)
         .on(route::TICK, tick::tick)
 }
 

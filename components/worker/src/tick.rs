@@ -12,7 +12,7 @@ use store::{
     housekeeping,
 };
 
-use crate::{mail, probes, reseal};
+use crate::{deliver, expiring, mail, probes, reseal};
 
 /// The handler. A failure is logged and tried again by the next tick; the caller could do nothing about it.
 pub(crate) async fn tick(app: App) -> Result<Response, ApiError> {
@@ -28,9 +28,13 @@ async fn run(app: &App) -> Result<(), DbError> {
     if !housekeeping::take_lease(app.db(), app.now()).await? {
         return Ok(());
     }
+    deliver::send_soon(app).await;
     let prober = app.clone();
     app.after_response(async move { probes::run_due(&prober).await }).await;
     reseal::run(app).await?;
+    if let Err(error) = expiring::tell(app).await {
+        log(app.request_id(), "tick", &format!("credentials that end soon: {error}"));
+    }
     housekeeping::purge(app.db(), &app.settings().quotas, app.now()).await?;
     tell_when_nearly_full(app).await?;
     let written = housekeeping::write_refusals(app.db(), app.chance(), app.now()).await;

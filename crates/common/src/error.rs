@@ -183,6 +183,9 @@ errors! {
     InvalidOutboundUrl 400 "invalid_outbound_url": "This server does not call this URL.",
         "Send {field} as a whole https URL of at most 2000 characters, without a user name, a dot behind the host, or a fragment after #.",
         page: "/docs/agents/concepts/probes#hosts";
+    UnknownEventKind 400 "unknown_event_kind": "This is not a kind of event.",
+        "Send kinds as words of the list in doc_url, such as agent.state_changed, or as groups of them, such as agent.*. Leave it out to get all.",
+        page: "/docs/agents/concepts/events#kinds";
     InvalidEvent 400 "invalid_event": "This is not the id of one of your events.",
         "Send the id of an event that GET /api/agents/me/inbox returned, such as evt_0000000000000042.",
         page: "/docs/agents/concepts/inbox";
@@ -196,7 +199,7 @@ errors! {
         page: "/docs/agents/cli#the-address-in-the-script";
 
     UnknownKeyType 400 "unknown_key_type": "This type of key does not exist.",
-        "Send type as one of: external, internal, github, slack.", page: "/docs/agents/concepts/keys#types";
+        "Send type as one of: external, internal, github, slack, standard.", page: "/docs/agents/concepts/keys#types";
     InvalidWebhookSecret 400 "invalid_webhook_secret": "This text is not allowed as the secret of a webhook.",
         "Send value as 8 to 256 visible ASCII characters, or leave it out to let the server generate one.",
         page: "/docs/agents/concepts/keys#webhook-secrets";
@@ -213,11 +216,17 @@ errors! {
         page: "/docs/agents/concepts/agents#registering";
     ComputeTooLarge 400 "compute_too_large": "compute is larger than 4 KiB.",
         "Send at most 4096 bytes of JSON in compute.", page: "/docs/agents/concepts/agents#registering";
+    InvalidStandardSecret 400 "invalid_standard_secret": "This text is not a secret of Standard Webhooks.",
+        "Send value as 24 to 64 bytes in base64, with or without whsec_ before it, or leave it out to let the server generate one.",
+        page: "/docs/agents/concepts/keys#webhook-secrets";
     RotationTooWide 400 "rotation_too_wide": "A rotated key cannot carry more than you can grant yourself.",
         "Rotate the key with a session of the agent's owner, or create a key that carries less: POST /api/agents/{agent}/keys {{\"name\": \"…\", \"scope\": […]}}.",
         agent: "Ask your owner {owner} to rotate the key, or create a key that carries less: POST /api/agents/{agent}/keys {{\"name\": \"…\", \"scope\": […]}}.",
         page: "/docs/agents/concepts/keys#rotation";
 
+    HookRefused 401 "hook_refused": "This request is not signed with the secret of such a key, or it is too old.",
+        "Send it to the id of a key of type github, slack or standard, signed with the secret of that key over the raw body, at most five minutes ago.",
+        page: "/docs/agents/concepts/hooks#signatures";
     MissingCredential 401 "missing_credential": "This route needs a credential, and the request has none.",
         "Send the header Authorization: Bearer <token>. A person gets a token with POST /auth/token {{\"email\": \"…\", \"password\": \"…\"}}; an agent gets one from its owner.",
         page: "/docs/agents/concepts/credentials#sending-one";
@@ -363,6 +372,10 @@ errors! {
         "Send GET /api/notifications to list your notifications.";
     MailNotFound 404 "mail_not_found": "Your tenant has no such mail.",
         "Send GET /api/mail/outbox to list the tenant's mails.", page: "/docs/agents/concepts/mail#outbox";
+    WebhookNotFound 404 "webhook_not_found": "You have no such webhook.",
+        "Send GET /api/webhooks to list your webhooks.", page: "/docs/agents/concepts/webhooks";
+    DeliveryNotFound 404 "delivery_not_found": "This webhook has no such delivery.",
+        "Send GET /api/webhooks/{webhook}/deliveries to list its deliveries.", page: "/docs/agents/concepts/webhooks#deliveries";
     RecipientNotFound 404 "recipient_not_found": "No such active user may read this agent.",
         "Leave out user to notify the agent's owner.",
         agent: "Leave out user to notify your owner {owner}, or ask {owner} for the address of a user who may read you.",
@@ -484,6 +497,10 @@ errors! {
     KeyTaken 409 "key_taken": "The agent already has a key with this name and type.",
         "Send another name, or send POST /api/agents/{agent}/keys/<its id>/rotate to replace the secret of the existing key.",
         page: "/docs/agents/concepts/keys#names";
+    WebhookOff 409 "webhook_off": "This webhook is turned off.",
+        "Turn it on first: PATCH /api/webhooks/{webhook} {{\"state\": \"active\"}}.", page: "/docs/agents/concepts/webhooks#off";
+    WebhookWithoutSecret 409 "webhook_without_secret": "The operator has revoked the secret of this webhook, so it cannot be turned on.",
+        "Give it another one first: POST /api/webhooks/{webhook}/rotate. Then turn it on.", page: "/docs/agents/concepts/webhooks#off";
     TooManyApiKeys 409 "too_many_api_keys": "The agent has the maximum of 500 keys.",
         "Delete a key that nobody needs with DELETE /api/agents/{agent}/keys/<its id>. GET /api/agents/{agent}/keys lists the keys.",
         page: "/docs/agents/concepts/keys";
@@ -526,8 +543,8 @@ errors! {
     BodyTooSlow 408 "body_too_slow": "The body came too slowly, so the server stopped reading it. Nothing was changed.",
         "Open a new connection and send the whole request again without long pauses.";
 
-    BodyTooLarge 413 "body_too_large": "The body is larger than 64 KiB.",
-        "Send a body of at most 65536 bytes.";
+    BodyTooLarge 413 "body_too_large": "The body is larger than this route takes.",
+        "Send a body of at most {most} bytes.";
 
     UnsupportedMediaType 415 "unsupported_media_type": "The body is not of the media type that this route takes.",
         "Send the same request with the header Content-Type: {type}.";

@@ -58,8 +58,8 @@ impl Role {
         );
         // The scopes from `agents.list` to `agents.secrets.write` stand together, at the beginning of the table.
         const AGENTS: ScopeSet = ScopeSet((Scope::AgentsSecretsWrite.bit() << 1) - 1);
-        const MEMBER: ScopeSet =
-            VIEWER.or(AGENTS).or(ScopeSet(Scope::UiNotify.bit())).without(ScopeSet(Scope::AgentsStopAll.bit()));
+        const OWN: ScopeSet = ScopeSet(Scope::UiNotify.bit() | Scope::WebhooksRead.bit() | Scope::WebhooksWrite.bit());
+        const MEMBER: ScopeSet = VIEWER.or(AGENTS).or(OWN).without(ScopeSet(Scope::AgentsStopAll.bit()));
         match self {
             Self::Viewer => VIEWER,
             Self::Member => MEMBER,
@@ -79,7 +79,7 @@ mod tests {
             assert_eq!(pair[0].ceiling().without(pair[1].ceiling()), ScopeSet::EMPTY);
             assert_ne!(pair[0].ceiling(), pair[1].ceiling());
         }
-        let member = "agents.* audit.read guides.read notifications.* tokens.read tokens.write ui.notify";
+        let member = "agents.* audit.read guides.read notifications.* tokens.read tokens.write ui.notify webhooks.*";
         let member = ScopeSet::stored(member).without(ScopeSet::stored("agents.stop_all"));
         assert_eq!(Role::Member.ceiling(), member);
         assert!(!Role::Curator.ceiling().contains(Scope::AgentsStopAll));

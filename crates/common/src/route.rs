@@ -26,7 +26,7 @@ pub enum Group {
     Keys,
     /// Notifications for people, inboxes of agents, messages.
     Notify,
-    /// Mail, probes and housekeeping.
+    /// Mail, webhooks, probes and housekeeping.
     Worker,
     /// Downloads of the CLI.
     Artifacts,
@@ -64,9 +64,9 @@ impl Group {
             Self::Oidc => "Sign-in through identity providers",
             Self::Tenant => "Users, scopes, the audit trail",
             Self::Agents => "Agents: registry, archive, state, logs, sharing, access requests, presets",
-            Self::Keys => "Tokens, keys and secrets of agents",
+            Self::Keys => "Tokens, keys and secrets of agents, webhooks of others",
             Self::Notify => "Notifications, inboxes, messages",
-            Self::Worker => "Mail, probes, housekeeping",
+            Self::Worker => "Mail, webhooks, probes, housekeeping",
             Self::Artifacts => "Command-line tool: install and download",
             Self::Docs => "Documentation",
             Self::Web => "Pages for people",
@@ -174,6 +174,8 @@ pub enum Media {
     Json,
     /// A form, as the OAuth standards have it.
     Form,
+    /// Whatever another service sends: it is signed as it is.
+    Any,
 }
 
 impl Media {
@@ -182,6 +184,7 @@ impl Media {
         match self {
             Self::Json => "application/json",
             Self::Form => "application/x-www-form-urlencoded",
+            Self::Any => "*/*",
         }
     }
 }
@@ -237,6 +240,8 @@ pub struct Route {
     pub fields: &'static [Field],
     /// The media type of its body.
     pub media: Media,
+    /// The longest body that it takes, bytes.
+    pub most_body: usize,
     /// Fields of the body whose text is compared with a secret and never kept: they may hold a credential. All other texts are
     /// refused when they do.
     pub secrets: &'static [&'static str],
@@ -270,6 +275,7 @@ const fn route(method: &'static str, path: &'static str, title: &'static str) ->
         object: None,
         fields: &[],
         media: Media::Json,
+        most_body: 64 * 1024,
         secrets: &[],
         is_idempotent: false,
         rights: Rights::Gives,
@@ -352,6 +358,11 @@ impl Route {
 
     const fn form(self) -> Self {
         Self { media: Media::Form, ..self }
+    }
+
+    /// Any body of at most so many bytes, as another service signs it.
+    const fn raw(self, most_body: usize) -> Self {
+        Self { media: Media::Any, most_body, ..self }
     }
 
     const fn secrets(self, fields: &'static [&'static str]) -> Self {
@@ -565,6 +576,7 @@ routes! {
         SECRETS_PUT = put("/api/agents/{name}/secrets/{key}", "Set a secret of an agent").scope(AgentsSecretsWrite).on_agent(Update).audited("agent.secret.set").page("concepts/secrets");
         SECRETS_DELETE = delete("/api/agents/{name}/secrets/{key}", "Delete a secret of an agent").scope(AgentsSecretsWrite).on_agent(Update).revokes().audited("agent.secret.delete").page("concepts/secrets");
         SECRETS_VALUES = get("/api/agents/me/secrets/values", "Read the values of the calling agent's own secrets").scope(AgentsSecretsRead).for_agents().audited("agent.secret.read").query(&["format"]).page("concepts/secrets#into-the-process");
+        HOOK = post("/api/hooks/{key_id}", "Take a signed webhook of GitHub, Slack or a sender of Standard Webhooks").public().raw(1024 * 1024).any_query().audited("agent.hook").page("concepts/hooks");
         KEYS_ROTATE = post("/api/agents/{name}/keys/{id}/rotate", "Rotate the secret of a key").scope(AgentsKeysWrite).on_key(Update).idempotent().audited("agent.key.rotate").page("concepts/keys");
     }
 
@@ -590,6 +602,15 @@ routes! {
         PROBES_CREATE = post("/api/agents/{name}/probes", "Create a probe of another service's API").scope(AgentsSecretsWrite).on_agent(Update).idempotent().audited("agent.probe.create").page("concepts/probes");
         PROBES_RUN = post("/api/agents/{name}/probes/{id}/run", "Run a probe now").scope(AgentsSecretsWrite).on_agent(Update).audited("agent.probe.run").page("concepts/probes#running");
         PROBES_DELETE = delete("/api/agents/{name}/probes/{id}", "Delete a probe").scope(AgentsSecretsWrite).on_agent(Update).revokes().audited("agent.probe.delete").page("concepts/probes");
+        WEBHOOKS_LIST = get("/api/webhooks", "List the caller's webhooks; for admins, the tenant's").scope(WebhooksRead).for_people().query(&["cursor", "limit"]).page("concepts/webhooks");
+        WEBHOOKS_CREATE = post("/api/webhooks", "Create a webhook, to which events are sent").scope(WebhooksWrite).for_people().idempotent().audited("webhook.create").page("concepts/webhooks");
+        WEBHOOKS_GET = get("/api/webhooks/{id}", "Get a webhook").scope(WebhooksRead).for_people().page("concepts/webhooks");
+        WEBHOOKS_PATCH = patch("/api/webhooks/{id}", "Change a webhook, or turn it off or on").scope(WebhooksWrite).for_people().may_narrow().audited("webhook.update").page("concepts/webhooks");
+        WEBHOOKS_DELETE = delete("/api/webhooks/{id}", "Delete a webhook with its deliveries").scope(WebhooksWrite).for_people().revokes().audited("webhook.delete").page("concepts/webhooks");
+        WEBHOOKS_ROTATE = post("/api/webhooks/{id}/rotate", "Give a webhook another secret; the one before signs too for a while").scope(WebhooksWrite).for_people().idempotent().audited("webhook.rotate").page("concepts/webhooks#rotation");
+        WEBHOOKS_TEST = post("/api/webhooks/{id}/test", "Send a test event to a webhook").scope(WebhooksWrite).for_people().idempotent().audited("webhook.test").page("concepts/webhooks#test");
+        DELIVERIES_LIST = get("/api/webhooks/{id}/deliveries", "List a webhook's deliveries, with the answers").scope(WebhooksRead).for_people().query(&["state", "cursor", "limit"]).page("concepts/webhooks#deliveries");
+        DELIVERY_RETRY = post("/api/webhooks/{id}/deliveries/{delivery}/retry", "Send a delivery again that has ended").scope(WebhooksWrite).for_people().idempotent().audited("webhook.retry").page("concepts/webhooks#deliveries");
         TICK = post("/internal/tick", "Run housekeeping, at most once a second").public().any_query().page("#is-the-server-well");
     }
 

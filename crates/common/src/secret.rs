@@ -215,6 +215,11 @@ impl WebhookSecret {
         Self(URL_SAFE_NO_PAD.encode(chance.bytes::<32>()))
     }
 
+    /// Takes a secret that was checked before: one that was stored, and opened by the vault.
+    pub fn of(text: String) -> Self {
+        Self(text)
+    }
+
     /// Takes the secret that a caller sent: 8 to 256 visible ASCII characters. No body may hold a credential of our own, so none of
     /// them reaches another server.
     pub fn parse(text: String) -> Option<Self> {
@@ -355,7 +360,8 @@ impl Key {
     }
 }
 
-fn hmac(key: &[u8], bytes: &[u8]) -> [u8; 32] {
+/// HMAC-SHA-256.
+pub(crate) fn hmac(key: &[u8], bytes: &[u8]) -> [u8; 32] {
     // HMAC takes keys of every length (RFC 2104, section 2); the error type stands for block ciphers only.
     match <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key) {
         Ok(mac) => mac.chain_update(bytes).finalize().into_bytes().into(),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use common::{
     error::{ApiError, Code, RefusalHeader},
-    route::Route,
+    route::{Media, Route},
 };
 
 use crate::{
@@ -13,9 +13,6 @@ use crate::{
     form::{Form, Input},
     headers::Headers,
 };
-
-/// The largest body that a route takes, bytes.
-pub const MAX_BODY: usize = 64 * 1024;
 
 /// The body: a JSON object, read into a form.
 pub struct Body<T>(pub T);
@@ -60,6 +57,17 @@ impl<T: Form> FromCall for QueryOrBody<T> {
     }
 }
 
+/// The body as it was sent, byte for byte, for what is signed.
+pub struct Raw(pub Bytes);
+
+impl FromCall for Raw {
+    const READS_BODY: bool = true;
+
+    fn from_call(call: &mut Call) -> Result<Self, ApiError> {
+        call.body().map(Self)
+    }
+}
+
 /// The pairs of a body of type `application/x-www-form-urlencoded`, for protocols that send one. Such protocols send credentials, and
 /// what they send is compared and never kept: these texts are not searched for credentials.
 pub struct UrlEncoded(pub Vec<(String, String)>);
@@ -88,17 +96,24 @@ impl FromCall for Option<Path> {
     }
 }
 
-/// Reads a body, which must not be larger than [`MAX_BODY`]. One that is not empty must say that it is of the type of the row: a page of
+/// Reads a body, which must not be larger than the row allows. One that is not empty must say that it is of the type of the row: a page of
 /// another site can send neither JSON nor a credential without asking first, but any text without a type of its own.
 pub(crate) async fn read_body(route: &Route, headers: &Headers, body: RequestBody) -> Result<Bytes, ApiError> {
     let declared = headers.first("content-length").and_then(|length| length.parse().ok());
-    let bytes = body.read(declared, MAX_BODY).await.map_err(|unusable| match unusable {
-        Unusable::TooLong => ApiError::from(Code::BodyTooLarge),
+    let most = route.most_body;
+    let bytes = body.read(declared, most).await.map_err(|unusable| match unusable {
+        Unusable::TooLong => {
+            let detail = format!("The body is larger than {} KiB.", most / 1024);
+            Code::BodyTooLarge.detail(detail).with("most", most.to_string())
+        }
         Unusable::TooSlow => Code::BodyTooSlow.into(),
         Unusable::CutOff => Code::InvalidJson.detail("The body ended before it was complete."),
     })?;
     let media = route.media.as_str();
-    if bytes.is_empty() || headers.first("content-type").is_some_and(|sent| is_of(&sent, media)) {
+    if bytes.is_empty()
+        || route.media == Media::Any
+        || headers.first("content-type").is_some_and(|sent| is_of(&sent, media))
+    {
         return Ok(bytes);
     }
     Err(Code::UnsupportedMediaType.with("type", media).header(RefusalHeader::Accept, media))

@@ -108,6 +108,11 @@ pub mod stub {
         ANSWERS.with_borrow_mut(|queue| queue.extend(answers.iter().map(owned)));
     }
 
+    /// Forgets the answers that were set.
+    pub fn clear() {
+        ANSWERS.with_borrow_mut(VecDeque::clear);
+    }
+
     /// Sets the server that answers from now on.
     pub fn serve(server: Server) {
         SERVER.set(Some(server));

@@ -1,5 +1,6 @@
 //! Table `credentials`: sessions, PATs, agent tokens, API keys. Only digests; the plaintext is never here.
 
+pub mod expiring;
 pub mod grantee;
 pub mod list;
 pub mod status;

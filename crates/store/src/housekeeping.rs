@@ -3,7 +3,7 @@
 use crate::{
     args, audit, code,
     db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Tx},
-    notification, outbox, stream,
+    delivery, hook, notification, outbox, stream,
     usage::Quotas,
 };
 use common::{
@@ -22,6 +22,12 @@ const NOTIFICATIONS_KEPT: i64 = 90 * 86_400;
 pub async fn take_lease(db: &Db, now: Timestamp) -> Result<bool, DbError> {
     let sql = "UPDATE leases SET until = ?1 + 1000 WHERE name = 'tick' AND until <= ?1 RETURNING 1";
     Ok(!db.hot::<Affected>(sql, args![now]).await?.is_empty())
+}
+
+/// Takes a lease for a minute; `false`: another instance or host has it, or had it less than a minute ago.
+pub async fn take_minute(db: &Db, name: &str, now: Timestamp) -> Result<bool, DbError> {
+    let sql = "UPDATE leases SET until = ?2 + 60000 WHERE name = ?1 AND until <= ?2 RETURNING 1";
+    Ok(!db.hot::<Affected>(sql, args![name, now]).await?.is_empty())
 }
 
 /// Remembers whether the database is nearly full: four fifths of its bound are in use. `true`: it has become so, and nobody knows yet.
@@ -76,6 +82,8 @@ pub async fn purge(db: &Db, quotas: &Quotas, now: Timestamp) -> Result<(), DbErr
     notification::forget_enough(db, quotas.notifications).await?;
     code::purge(db, now, BATCH).await?;
     stream::purge(db, now, BATCH).await?;
+    hook::purge(db, now, BATCH).await?;
+    delivery::purge(db, now, BATCH).await?;
     outbox::purge(db, now, BATCH).await
 }
 

@@ -41,11 +41,19 @@ impl FromRow for Option<Event> {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         let Some(seq) = row.take::<Option<i64>>()? else { return Ok(None) };
         let (at, kind) = (row.take()?, row.take()?);
-        let data: String = row.take()?;
-        let data = common::json::parse(&data).ok_or(DbError::Row("an event whose data is no JSON"))?;
+        // Of a large event it is read by itself.
+        let data = match row.take::<Option<String>>()? {
+            None => Json::Null,
+            Some(data) => common::json::parse(&data).ok_or(DbError::Row("an event whose data is no JSON"))?,
+        };
         Ok(Some(Event { seq, at, kind, data }))
     }
 }
+
+/// Bytes of data from which on an event is large.
+const LARGE: usize = 64 * 1024;
+/// Large events of a page at most, so that a page stays within a few MiB.
+const MOST_LARGE: usize = 2;
 
 /// An event's id.
 pub fn id(seq: i64) -> String {
@@ -142,7 +150,7 @@ async fn put(
 static READ: LazyLock<String> = LazyLock::new(|| {
     let status = status("(SELECT ?2)", REVOKED);
     format!(
-        "SELECT i.seq, i.created_at, i.kind, i.data
+        "SELECT i.seq, i.created_at, i.kind, iif(octet_length(i.data) > {LARGE}, NULL, i.data) AS data
          FROM credentials c JOIN agents a ON a.id = c.agent_id JOIN users u ON u.id = a.owner_id
          LEFT JOIN inbox i ON i.agent_id = c.agent_id AND i.seq > ?3
          WHERE c.digest = (SELECT ?1) AND {status} IN ('active', 'expiring')
@@ -160,8 +168,39 @@ pub async fn read(
     limit: i64,
 ) -> Result<Option<Vec<Event>>, DbError> {
     let rows: Vec<Option<Event>> = reads.list(&READ, args![digest, now, after, limit]).await?;
-    Ok(if rows.is_empty() { None } else { Some(rows.into_iter().flatten().collect()) })
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let mut events: Vec<Event> = rows.into_iter().flatten().collect();
+    let large: Vec<usize> =
+        (0..events.len()).filter(|at| events.get(*at).is_some_and(|one| one.data.is_null())).collect();
+    for at in large.iter().take(MOST_LARGE) {
+        let Some(event) = events.get_mut(*at) else { continue };
+        match reads.optional::<Option<Event>>(&READ_ONE, args![digest, now, event.seq]).await?.flatten() {
+            Some(whole) => *event = whole,
+            // The credential has just ended, or another request has acknowledged the event.
+            None => {
+                events.truncate(*at);
+                return Ok(Some(events));
+            }
+        }
+    }
+    if let Some(end) = large.get(MOST_LARGE) {
+        events.truncate(*end);
+    }
+    Ok(Some(events))
 }
+
+/// One event, whatever its size, for the same credential.
+static READ_ONE: LazyLock<String> = LazyLock::new(|| {
+    let status = status("(SELECT ?2)", REVOKED);
+    format!(
+        "SELECT i.seq, i.created_at, i.kind, i.data
+         FROM credentials c JOIN agents a ON a.id = c.agent_id JOIN users u ON u.id = a.owner_id
+         JOIN inbox i ON i.agent_id = c.agent_id AND i.seq = ?3
+         WHERE c.digest = (SELECT ?1) AND {status} IN ('active', 'expiring')"
+    )
+});
 
 /// How many events an agent has not acknowledged.
 pub async fn unread(reads: &dyn Rows, agent: &AgentId) -> Result<i64, DbError> {

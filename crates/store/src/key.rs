@@ -40,11 +40,13 @@ pub enum KeyType {
     Github,
     /// The secret with which Slack signs its requests.
     Slack,
+    /// The secret of a sender that signs as Standard Webhooks has it.
+    Standard,
 }
 
 impl KeyType {
     /// Every type.
-    pub const ALL: [Self; 4] = [Self::External, Self::Internal, Self::Github, Self::Slack];
+    pub const ALL: [Self; 5] = [Self::External, Self::Internal, Self::Github, Self::Slack, Self::Standard];
 
     /// The word that is stored and answered.
     pub const fn as_str(self) -> &'static str {
@@ -53,6 +55,7 @@ impl KeyType {
             Self::Internal => "internal",
             Self::Github => "github",
             Self::Slack => "slack",
+            Self::Standard => "standard",
         }
     }
 
@@ -63,7 +66,7 @@ impl KeyType {
 
     /// Whether its secret is a webhook's, which is not a bearer.
     pub const fn is_webhook(self) -> bool {
-        matches!(self, Self::Github | Self::Slack)
+        matches!(self, Self::Github | Self::Slack | Self::Standard)
     }
 }
 

@@ -5,9 +5,10 @@
 //! ```text
 //! testing                               a database for tests, with people and agents in it
 //! housekeeping                          what the tick purges
-//! explain, grant, key, preset           tables about agents, and why a subject may do something
+//! explain, grant, hook, key, preset     tables about agents, and why a subject may do something
 //! access_request, agent, notification   tables about what users have
 //! mail_request                          mails that strangers ask for, by the address of a user
+//! delivery, webhook                     where events are sent, and what was
 //! credential::list                      lists of credentials, narrowed to a user
 //! identity                              who a person is at a provider
 //! user                                  the table of users; another password ends their sessions
@@ -30,10 +31,12 @@ pub mod code;
 pub mod credential;
 pub mod custom_scope;
 pub mod db;
+pub mod delivery;
 pub mod event;
 pub mod explain;
 pub mod factor;
 pub mod grant;
+pub mod hook;
 pub mod housekeeping;
 pub mod identity;
 pub mod inbox;
@@ -54,3 +57,4 @@ pub mod tenant;
 pub mod testing;
 pub mod usage;
 pub mod user;
+pub mod webhook;

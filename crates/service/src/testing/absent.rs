@@ -34,6 +34,9 @@ struct World {
     archived: Vec<String>,
     requests: Vec<String>,
     presets: Vec<String>,
+    webhooks: Vec<String>,
+    /// The member's own.
+    webhook: String,
     /// Agent and key.
     keys: Vec<Vec<String>>,
 }
@@ -126,6 +129,24 @@ async fn world(t: &TestApp) -> World {
     .await
     .expect("a mail");
     let mails = vec![id];
+    let mut webhooks = vec![];
+    for (owner, id) in [(&mia, "whk_hidden"), (&eve, "whk_foreign"), (&member, "whk_own")] {
+        t.execute(&format!(
+            "INSERT INTO webhooks (id, tenant_id, user_id, name, url, takes_notifications, sealed, sealed_at, created_at, updated_at)
+             VALUES ('{id}', '{0}', '{1}', 'w', 'https://a.example', 1, x'00', 0, 0, 0)",
+            owner.tenant, owner.user
+        ))
+        .await
+        .expect("a webhook");
+        t.execute(&format!(
+            "INSERT INTO deliveries (id, webhook_id, event_id, kind, at, data, state, due_at, created_at)
+             VALUES ('dlv_of_{id}', '{id}', 'msg_1', 'message', 0, '{{\"a\":1}}', 'dead', 0, 0)"
+        ))
+        .await
+        .expect("a delivery");
+        webhooks.push(id.to_owned());
+    }
+    let webhook = webhooks.pop().unwrap_or_default();
     // An agent that the member may edit, whose key is not shared with them.
     let open = t.agent(&mia, "open", "*").await.agent.expect("an agent");
     t.grant(&open, &main, member.user.as_str(), "editor", &mia.user).await;
@@ -153,6 +174,8 @@ async fn world(t: &TestApp) -> World {
         archived,
         requests,
         presets,
+        webhooks,
+        webhook,
         keys,
     }
 }
@@ -179,6 +202,18 @@ impl World {
                 return vec![Case { caller: self.member, objects }];
             }
         }
+        if route.path.starts_with("/api/webhooks/{id}/deliveries/{delivery}") {
+            let of = |webhook: &str| vec![webhook.to_owned(), format!("dlv_of_{webhook}")];
+            let webhooks = std::iter::once("whk_nothing").chain(self.webhooks.iter().map(String::as_str)).map(of);
+            let other = |delivery: &str| vec![self.webhook.clone(), delivery.to_owned()];
+            return vec![
+                Case { caller: self.member.clone(), objects: webhooks.collect() },
+                Case {
+                    caller: self.member.clone(),
+                    objects: ["dlv_nothing", "dlv_of_whk_hidden", "dlv_of_whk_foreign"].map(other).to_vec(),
+                },
+            ];
+        }
         let (caller, absent, objects) = if route.path.starts_with("/api/agents/archived/{id}") {
             (self.member, "agt_nothing", self.archived)
         } else if route.path.starts_with("/api/agents/{name}") {
@@ -201,6 +236,8 @@ impl World {
             (self.member, "ntf_nothing", self.notifications)
         } else if route.path.starts_with("/api/mail/outbox/{id}") {
             (self.admin, "out_nothing", self.mails)
+        } else if route.path.starts_with("/api/webhooks/{id}") {
+            (self.member, "whk_nothing", self.webhooks)
         } else {
             return vec![];
         };

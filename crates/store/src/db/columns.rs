@@ -3,8 +3,8 @@
 use common::{
     agent::{AgentState, Labels},
     id::{
-        AccessRequestId, AgentId, AuditId, CredentialId, DeliveryId, EventId, IdentityId, KeyId, MailId, NotificationId,
-        ProbeId, RequestId, TenantId, UserId, WebhookId,
+        AccessRequestId, AgentId, AuditId, CredentialId, DeliveryId, EventId, IdentityId, KeyId, MailId,
+        NotificationId, ProbeId, RequestId, TenantId, UserId, WebhookId,
     },
     json,
     permission::Relation,

@@ -1,0 +1,264 @@
+use common::{role::Role, vault::Vault};
+use http::Request;
+use service::{
+    body::RequestBody,
+    settings::Settings,
+    testing::{Actor, Answer, TestApp},
+};
+
+use super::*;
+use crate::with_neighbours;
+
+// The signatures are made by @octokit/webhooks-methods, slack_sdk and standardwebhooks (PyPI), for the moment at which the tests begin:
+// 2026-01-02T03:04:05Z.
+const AT: &str = "1767323045";
+const GITHUB: &str = "a-secret-of-octo";
+const OPENED: (&str, &str) =
+    (r#"{"action":"opened","number":7}"#, "sha256=fa52375d00a29fda3db5ebd9d1c7151a537b57512e5d3911f9e7e0c65a412785");
+const PING: (&str, &str) = (
+    r#"{"zen":"Keep it logically awesome.","hook_id":1}"#,
+    "sha256=09f4db116a7979d4bf966b4a210a45db249d30906140842deff25886816894bc",
+);
+const FORM: (&str, &str) = (
+    "payload=%7B%22action%22%3A%22closed%22%7D",
+    "sha256=9bafe8e6df409d5096c364375577d87b284063da5ecc2615605ac6c006cb784b",
+);
+const SLACK: &str = "8f742231b10e8888abcd99yyyzzz85a5";
+const MENTION: (&str, &str) = (
+    r#"{"type":"event_callback","event_id":"Ev123","event":{"type":"app_mention","text":"hi"}}"#,
+    "v0=2b62642fa0aa549e4b11678b58583df028750abeed64ec1b3f1323aee025462a",
+);
+const CHALLENGE: (&str, &str) = (
+    r#"{"type":"url_verification","challenge":"3eZbrw1aB","token":"x"}"#,
+    "v0=0a7075fa73545298df27108893c644acefbe30d05d18ce1b89459d437797117f",
+);
+const COMMAND: (&str, &str) = (
+    "command=%2Fdeploy&text=now+please&trigger_id=13345224609.738474920.8088930838d88f008e0",
+    "v0=63aa7de8336501df5989a812ed0be9c0f13eb7cd6d14f12efaf28490c3128b06",
+);
+const STANDARD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwQWJjZGVmZ2g=";
+const PAID: (&str, &str) =
+    (r#"{"type":"invoice.paid","data":{"id":"inv_1"}}"#, "v1,ot4vYUdQUZXnDIX99QgZYomccVbN2rryaW94iIAdEkQ=");
+const EVENTS: &str = "SELECT kind || ' ' || data FROM inbox WHERE kind = 'hook' ORDER BY seq";
+
+struct Stage {
+    t: TestApp,
+    max: Actor,
+    scout: Actor,
+}
+
+async fn stage() -> Stage {
+    let vault = Vault::parse("a-key-of-the-operator-that-is-long-enough").unwrap();
+    let t = TestApp::with(with_neighbours(), Settings { vault, ..Settings::default() });
+    let tenant = t.tenant("main").await;
+    let max = t.user(&tenant, "max@example.com", Role::Member).await;
+    let scout = t.agent(&max, "scout", "*").await;
+    Stage { t, max, scout }
+}
+
+impl Stage {
+    /// The path for a new key with this secret.
+    async fn key(&self, r#type: &str, secret: &str) -> String {
+        let body = json!({ "name": r#type, "type": r#type, "value": secret });
+        let made = self.t.as_(&self.max, "POST", "/api/agents/scout/keys", body).await.is(201);
+        format!("/api/hooks/{}", made["id"].as_str().unwrap())
+    }
+
+    async fn send(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut request = Request::post(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.t.send(request.body(RequestBody::from(body.to_owned())).unwrap()).await
+    }
+
+    async fn github(&self, path: &str, event: &str, id: &str, (body, signature): (&str, &str)) -> Answer {
+        let media = if body.starts_with('{') { "application/json" } else { "application/x-www-form-urlencoded" };
+        let headers = [
+            ("x-hub-signature-256", signature),
+            ("x-github-event", event),
+            ("x-github-delivery", id),
+            ("content-type", media),
+        ];
+        self.send(path, &headers, body).await
+    }
+
+    async fn slack(&self, path: &str, at: &str, (body, signature): (&str, &str)) -> Answer {
+        let media = if body.starts_with('{') { "application/json" } else { "application/x-www-form-urlencoded" };
+        let headers = [("x-slack-signature", signature), ("x-slack-request-timestamp", at), ("content-type", media)];
+        self.send(path, &headers, body).await
+    }
+
+    async fn standard(&self, path: &str, id: &str, at: &str, (body, signature): (&str, &str)) -> Answer {
+        let headers = [("webhook-id", id), ("webhook-timestamp", at), ("webhook-signature", signature)];
+        self.send(path, &headers, body).await
+    }
+}
+
+/// R33: GitHub's requests, as JSON and as a form, become events once; a ping is answered.
+#[tokio::test]
+async fn github_reaches_the_inbox_once() {
+    let s = stage().await;
+    let path = s.key("github", GITHUB).await;
+    let ping = s.github(&path, "ping", "d-0", PING).await.is(200);
+    assert_eq!(ping, json!({ "accepted": false, "ping": true }));
+    let sent = s.github(&path, "issues", "d-1", OPENED).await.is(202);
+    assert_eq!(sent["accepted"], true);
+    let inbox = s.t.as_(&s.scout, "GET", "/api/agents/me/inbox", Null).await.is(200);
+    let event = inbox["items"].as_array().unwrap().iter().find(|one| one["id"] == sent["event"]).unwrap();
+    let key = path.rsplit('/').next().unwrap();
+    let expected = json!({
+        "key": { "id": key, "name": "github", "type": "github" }, "id": "d-1", "event": "issues", "content_type": "application/json",
+        "body": { "action": "opened", "number": 7 }, "withheld": null,
+    });
+    assert_eq!((&event["type"], &event["data"]), (&json!("hook"), &expected));
+    // Repeated, by its id or under another one.
+    for id in ["d-1", "d-2"] {
+        let again = s.github(&path, "issues", id, OPENED).await.is(200);
+        assert_eq!(again, json!({ "accepted": false, "duplicate": true }));
+    }
+    s.github(&path, "issues", "d-3", FORM).await.is(202);
+    let events = s.t.texts(EVENTS).await;
+    assert!(events.len() == 2 && events[1].contains(r#""body":{"action":"closed"}"#), "{events:?}");
+    assert_eq!(s.t.number("SELECT count(*) FROM audit WHERE action = 'agent.hook'").await, 2);
+    assert_eq!(s.t.number("SELECT count(*) FROM inbox WHERE caused_by = (SELECT id FROM users)").await, 2);
+}
+
+/// R33: Slack's challenge is answered, an event and a slash command arrive, an old request does not.
+#[tokio::test]
+async fn slack_reaches_the_inbox_within_five_minutes() {
+    let s = stage().await;
+    let path = s.key("slack", SLACK).await;
+    assert_eq!(s.slack(&path, AT, CHALLENGE).await.is(200), json!({ "challenge": "3eZbrw1aB" }));
+    s.slack(&path, AT, MENTION).await.is(202);
+    s.slack(&path, AT, MENTION).await.is(200);
+    s.t.wait(300);
+    s.slack(&path, AT, COMMAND).await.is(202);
+    let events = s.t.texts(EVENTS).await;
+    assert!(events.len() == 2 && events[1].contains(r#""command":"/deploy","text":"now please""#), "{events:?}");
+    s.t.wait(1);
+    s.slack(&path, AT, COMMAND).await.refused(401, "hook_refused");
+}
+
+/// R33: a sender of Standard Webhooks.
+#[tokio::test]
+async fn standard_webhooks_reach_the_inbox_once() {
+    let s = stage().await;
+    let path = s.key("standard", STANDARD).await;
+    s.standard(&path, "msg_2abc", AT, PAID).await.is(202);
+    s.standard(&path, "msg_2abc", AT, PAID).await.is(200);
+    s.standard(&path, "msg_3", AT, PAID).await.refused(401, "hook_refused");
+    assert_eq!(s.t.texts(EVENTS).await.len(), 1);
+    let made = json!({ "name": "made", "type": "standard" });
+    let made = s.t.as_(&s.max, "POST", "/api/agents/scout/keys", made).await.is(201);
+    assert!(made["key"].as_str().unwrap().starts_with("whsec_"));
+    let bad = json!({ "name": "bad", "type": "standard", "value": "not-base64-of-anything" });
+    s.t.as_(&s.max, "POST", "/api/agents/scout/keys", bad).await.refused(400, "invalid_standard_secret");
+}
+
+/// R33: whatever is wrong, the answer is the same, byte for byte but for the request's id.
+#[tokio::test]
+async fn every_failure_is_the_same_401() {
+    let s = stage().await;
+    let (github, slack, standard) =
+        (s.key("github", GITHUB).await, s.key("slack", SLACK).await, s.key("standard", STANDARD).await);
+    let bearer = s.t.as_(&s.max, "POST", "/api/agents/scout/keys", json!({ "name": "b" })).await.is(201);
+    let bearer = format!("/api/hooks/{}", bearer["id"].as_str().unwrap());
+    let mut answers = vec![
+        s.github("/api/hooks/key_nothing", "issues", "d", OPENED).await,
+        s.github("/api/hooks/%00", "issues", "d", OPENED).await,
+        s.github(&bearer, "issues", "d", OPENED).await,
+        s.github(&slack, "issues", "d", OPENED).await,
+        s.github(&github, "issues", "d", (OPENED.0, PING.1)).await,
+        s.github(&github, "issues", "d", (OPENED.0, "")).await,
+        s.github(&github, "ping", "d", (OPENED.0, PING.1)).await,
+        s.send(&github, &[], OPENED.0).await,
+        s.send(&github, &[], "").await,
+        s.slack(&slack, "1767322744", MENTION).await,
+        s.slack(&slack, "", MENTION).await,
+        s.slack(&slack, AT, (CHALLENGE.0, MENTION.1)).await,
+        s.standard(&standard, "msg_2abc", AT, (PAID.0, "v1,AAAA")).await,
+        s.standard(&standard, "", AT, PAID).await,
+    ];
+    for end in [
+        "UPDATE users SET deactivated_at = 1",
+        "UPDATE users SET deactivated_at = NULL; UPDATE api_keys SET sealed = NULL WHERE type = 'github'",
+        "UPDATE agents SET archived_at = 1",
+    ] {
+        s.t.execute(end).await.unwrap();
+        answers.push(s.github(&github, "issues", "d", OPENED).await);
+    }
+    let told: Vec<Json> = answers
+        .iter_mut()
+        .map(|answer| {
+            answer.headers.remove("x-request-id");
+            let mut told = answer.refused_or_panic();
+            told.as_object_mut().unwrap().remove("request_id");
+            json!({ "body": told, "headers": format!("{:?}", answer.headers) })
+        })
+        .collect();
+    assert!(told.windows(2).all(|pair| pair[0] == pair[1]), "{told:#?}");
+    assert!(s.t.texts(EVENTS).await.is_empty());
+    assert_eq!(s.t.number("SELECT count(*) FROM hooks_seen").await, 0);
+}
+
+trait Refused {
+    fn refused_or_panic(&self) -> Json;
+}
+
+impl Refused for Answer {
+    fn refused_or_panic(&self) -> Json {
+        let body = self.is(401);
+        assert_eq!(body["error"], "hook_refused", "{body}");
+        body
+    }
+}
+
+/// A halted agent gets the event, and reads it while it is halted.
+#[tokio::test]
+async fn a_halted_agent_gets_its_hooks() {
+    let s = stage().await;
+    let path = s.key("github", GITHUB).await;
+    s.t.execute("UPDATE agents SET state = 'stopped'").await.unwrap();
+    s.github(&path, "issues", "d-1", OPENED).await.is(202);
+    let inbox = s.t.as_(&s.scout, "GET", "/api/agents/me/inbox", Null).await.is(200);
+    assert_eq!(inbox["items"].as_array().unwrap().iter().filter(|one| one["type"] == "hook").count(), 1);
+}
+
+/// What the agent would not be allowed to keep is not kept: a credential of ours in the body.
+#[tokio::test]
+async fn a_body_with_a_credential_of_ours_is_withheld() {
+    let s = stage().await;
+    let path = s.key("github", GITHUB).await;
+    let body = json!({ "commit": format!("token = {}", s.max.token) }).to_string();
+    let key = WebhookSecret::of(GITHUB.to_owned());
+    let signature = signature::github(&key, body.as_bytes());
+    s.github(&path, "push", "d-1", (&body, &signature)).await.is(202);
+    let events = s.t.texts(EVENTS).await;
+    assert!(events[0].contains(r#""body":null,"withheld":"credential_in_text""#), "{events:?}");
+}
+
+/// A large body arrives whole, and a page of many of them stays bounded.
+#[tokio::test]
+async fn large_bodies_arrive_a_few_at_a_time() {
+    let s = stage().await;
+    let path = s.key("github", GITHUB).await;
+    let key = WebhookSecret::of(GITHUB.to_owned());
+    let text = "x".repeat(900 * 1024);
+    for number in 0..5 {
+        let body = json!({ "number": number, "text": text }).to_string();
+        let signature = signature::github(&key, body.as_bytes());
+        s.github(&path, "push", &format!("d-{number}"), (&body, &signature)).await.is(202);
+    }
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    for _ in 0..4 {
+        let page = s.t.as_(&s.scout, "GET", &format!("/api/agents/me/inbox{after}"), Null).await.is(200);
+        let items = page["items"].as_array().unwrap();
+        let bodies: Vec<&Json> =
+            items.iter().filter(|one| one["type"] == "hook").map(|one| &one["data"]["body"]).collect();
+        assert!(bodies.len() <= 2 && bodies.iter().all(|body| body["text"] == json!(text)));
+        seen.extend(bodies.iter().map(|body| body["number"].as_i64().unwrap()));
+        after = format!("?after={}", page["cursor"].as_str().unwrap());
+    }
+    assert_eq!(seen, [0, 1, 2, 3, 4]);
+}

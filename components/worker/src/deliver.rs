@@ -1,0 +1,213 @@
+//! The sending of events to webhooks, by Standard Webhooks (<https://www.standardwebhooks.com>): `webhook-id`, `webhook-timestamp`,
+//! `webhook-signature`.
+//!
+//! 1. What happened waits in `events`, from the transaction of its change on. [`send_due`] gives it to the webhooks that ask for it.
+//! 2. It takes the webhooks for which something is due, each for itself, and sends to all of them at the same time: a receiver that is slow
+//!    holds up nobody. In order, as far as each arrives at once.
+//! 3. Each try reads anew where to, with which secrets, and whether the webhook's person may still see the event.
+//! 4. After a failure the webhook has a pause, longer each time, and the delivery a later turn, until it is dead after a day. A webhook
+//!    whose receiver answers 410, or for which nothing has arrived for days, is turned off, and its person told.
+
+use common::{
+    event::EventKind,
+    id::WebhookId,
+    secret::{Secret, WebhookSecret},
+    signature,
+    time::Timestamp,
+    url::check_outbound,
+};
+use futures_util::future::join_all;
+use http::{Request, header};
+use serde_json::{Value as Json, json};
+use service::{
+    app::{App, log},
+    event::{self, Event},
+    outbound,
+};
+use store::{
+    db::{DbError, Purpose},
+    delivery::{self, Due, Outcome},
+    event::fan_out,
+    webhook::{self, Why},
+};
+
+/// The purpose for which the vault seals a webhook's secret.
+pub(crate) const PURPOSE: &str = "webhook out";
+
+/// Bytes that are read of an answer at most: more than are kept.
+const MOST_READ: usize = 4 * 1024;
+/// Webhooks that one call of [`send_due`] takes at most.
+const MOST_WEBHOOKS: usize = 32;
+/// Deliveries that one call sends to a webhook at most, and how long it goes on beginning to send, seconds.
+const MOST_AT_ONCE: usize = 200;
+const LONGEST: i64 = 8;
+/// How long a webhook is its sender's, seconds: [`LONGEST`], one more try, and a little.
+const LEASE: i64 = 45;
+/// How long one call gives out what has happened, seconds.
+const FAN_OUT: i64 = 1;
+/// The longest pause of a webhook that fails, seconds.
+const LONGEST_PAUSE: i64 = 300;
+/// How long a webhook may fail before it is turned off, seconds: three days.
+const PATIENCE: i64 = 3 * 86_400;
+/// Bytes of an answer that are kept.
+const MOST_KEPT: usize = 2 * 1024;
+
+/// Sends after the response what is due, if there is anything.
+pub(crate) async fn send_soon(app: &App) {
+    let sender = app.clone();
+    app.after_response(async move { send_due(&sender).await }).await;
+}
+
+/// Gives out what has happened, and sends what is due, a bounded part of it.
+pub(crate) async fn send_due(app: &App) -> Result<(), DbError> {
+    let begun = app.clock().now();
+    while fan_out(app.db(), app.chance(), app.clock().now()).await? && app.clock().now() < begun.plus_seconds(FAN_OUT) {
+    }
+    let now = app.clock().now();
+    let ends = now.plus_seconds(LEASE);
+    let mut taken = Vec::new();
+    while taken.len() < MOST_WEBHOOKS
+        && let Some(id) = webhook::take(app.db(), now, ends).await?
+    {
+        taken.push(id);
+    }
+    let rounds = taken.iter().map(|id| round(app, id, now.plus_seconds(LONGEST), ends));
+    join_all(rounds).await.into_iter().collect()
+}
+
+/// Sends what is due for one webhook, until something fails.
+async fn round(app: &App, id: &WebhookId, until: Timestamp, ends: Timestamp) -> Result<(), DbError> {
+    let (mut has_arrived, mut next) = (false, Timestamp::from_millis(0));
+    for _ in 0..MOST_AT_ONCE {
+        let now = app.clock().now();
+        if now > until {
+            break;
+        }
+        let Some(due) = delivery::take(app.db(), id, now).await? else { break };
+        if !due.may_see {
+            delivery::withhold(app.db(), &due, "the person of this webhook may not read the agent any more", now)
+                .await?;
+            continue;
+        }
+        let outcome = send(app, id, &due).await;
+        let now = app.clock().now();
+        if outcome.error.is_none() {
+            delivery::sent(app.db(), &due, &outcome, now).await?;
+            if !std::mem::replace(&mut has_arrived, true) {
+                webhook::forget_failures(app.db(), id).await?;
+            }
+            continue;
+        }
+        let what = format!("webhook {id} delivery {} try {}", due.id, due.tries);
+        log(app.request_id(), &what, outcome.error.as_deref().unwrap_or_default());
+        let is_gone = outcome.status == Some(410);
+        delivery::failed(app.db(), &due, &outcome, is_gone, now).await?;
+        let Some((failures, since)) = webhook::count_failure(app.db(), id, now).await? else { break };
+        if is_gone {
+            turn_off(app, id, Why::Gone, "its receiver answered 410, which means that it is gone for good").await?;
+        } else if since.plus_seconds(PATIENCE) <= now {
+            turn_off(app, id, Why::Failing, "nothing that was sent to it has arrived for three days").await?;
+        }
+        next = now.plus_seconds(pause(failures));
+        break;
+    }
+    webhook::give_back(app.db(), id, ends, next).await
+}
+
+/// Seconds that nothing is sent to a webhook behind so many failures in a row.
+fn pause(failures: i64) -> i64 {
+    let doublings = u32::try_from(failures - 1).unwrap_or(0).min(20);
+    (1_i64 << doublings).min(LONGEST_PAUSE)
+}
+
+/// Turns a webhook off, and tells its person.
+async fn turn_off(app: &App, id: &WebhookId, why: Why, words: &str) -> Result<(), DbError> {
+    let now = app.clock().now();
+    let tx = app.db().begin(Purpose::Entry).await?;
+    let Some(off) = webhook::disable(&tx, id, why, now).await? else { return Ok(()) };
+    let title = format!("The webhook {} was turned off", off.name);
+    let body = format!(
+        "No events are sent to {} any more, since {words}. Its deliveries say more: GET /api/webhooks/{id}/deliveries. To turn it on again, send PATCH /api/webhooks/{id} {{\"state\": \"active\"}}.",
+        off.url
+    );
+    let event = Event::of_user(EventKind::WebhookDisabled, &off.user)
+        .data(json!({ "webhook": id, "why": why.as_str() }))
+        .notifying(&off.user, title, body);
+    event::deliver(&tx, &app.origin(&off.tenant, None), None, &event).await?;
+    tx.commit().await
+}
+
+/// Sends one delivery. An outcome without an error has arrived.
+async fn send(app: &App, id: &WebhookId, due: &Due) -> Outcome {
+    let request = match request(app, id, due) {
+        Ok(request) => request,
+        Err(why) => return Outcome::error(why),
+    };
+    match outbound::send(request, MOST_READ).await {
+        Ok(answer) => {
+            let status = answer.status;
+            let error = match status {
+                200..300 => None,
+                300..400 => Some(format!("the receiver answered {status}: redirects are not followed")),
+                _ => Some(format!("the receiver answered {status}")),
+            };
+            let kept = answer.body.get(..MOST_KEPT).unwrap_or(&answer.body);
+            // A receiver that echoes what it knows puts no credential of ours into the database.
+            let kept = Secret::cut_off(String::from_utf8_lossy(kept).into_owned());
+            Outcome { status: Some(status), answer: Some(kept), error }
+        }
+        Err(cause) => {
+            let cause: String = cause.replace(|c: char| c.is_control(), " ").chars().take(120).collect();
+            Outcome::error(format!("no answer: {cause}"))
+        }
+    }
+}
+
+/// Makes the request, or says why there can be none.
+fn request(app: &App, id: &WebhookId, due: &Due) -> Result<Request<String>, String> {
+    check_outbound("url", &due.url, &app.settings().outbound_hosts)
+        .map_err(|refusal| format!("not sent: {}", refusal.code().row().slug))?;
+    let secrets = secrets(app, id, due)?;
+    let at = app.clock().now();
+    let body = body(due).to_string();
+    let signatures: Vec<String> = secrets
+        .iter()
+        .filter_map(|secret| signature::standard(secret, (due.event.as_str(), at), body.as_bytes()))
+        .collect();
+    Request::post(due.url.as_str())
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::ACCEPT, "*/*")
+        .header(header::USER_AGENT, "Accredit")
+        .header("webhook-id", due.event.as_str())
+        .header("webhook-timestamp", signature::seconds(at))
+        .header("webhook-signature", signatures.join(" "))
+        .body(body)
+        .map_err(|_| "the URL does not make a valid request".to_owned())
+}
+
+/// The body: the same in each try.
+fn body(due: &Due) -> Json {
+    let agent = due.agent.as_ref().map(|(id, name)| json!({ "id": id, "name": name }));
+    json!({ "id": due.event, "kind": due.kind, "at": due.at, "tenant": due.tenant, "agent": agent, "data": due.data })
+}
+
+/// The secrets that sign: the present one, and the one before through the overlap.
+fn secrets(app: &App, id: &WebhookId, due: &Due) -> Result<Vec<WebhookSecret>, String> {
+    let sealed = due.sealed.as_ref().ok_or("the webhook is off, or has no secret")?;
+    let place = [due.tenant.as_str(), id.as_str()];
+    let open = |sealed: &Vec<u8>| app.settings().vault.open(PURPOSE, &place, sealed).map(WebhookSecret::of);
+    let present = open(sealed).map_err(|_| "the variable secrets_key does not open the secret")?;
+    let former = due.former.as_ref().and_then(|sealed| open(sealed).ok());
+    Ok(std::iter::once(present).chain(former).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_five_minutes() {
+        let pauses: Vec<i64> = (1..=10).map(pause).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]);
+    }
+}

@@ -1,0 +1,54 @@
+//! Credentials that end soon: 7 days and 1 day before, once each, all whom it concerns are told.
+
+use common::event::EventKind;
+use serde_json::json;
+use service::{
+    app::App,
+    event::{self, Event},
+};
+use store::{
+    credential::expiring,
+    db::{DbError, Purpose},
+    housekeeping,
+};
+
+/// Tells what there is to tell, at most once a minute.
+pub(crate) async fn tell(app: &App) -> Result<(), DbError> {
+    if !housekeeping::take_minute(app.db(), "expiring", app.now()).await? || !expiring::any(app.db(), app.now()).await?
+    {
+        return Ok(());
+    }
+    let tx = app.db().begin(Purpose::Durable).await?;
+    for found in expiring::take(&tx, app.now()).await? {
+        let days = found.days;
+        let when = if days == 1 { "tomorrow or today".to_owned() } else { format!("in less than {days} days") };
+        let (what, next) = match &found.agent_name {
+            Some(agent) if found.is_key => (
+                format!("The key {} of the agent {agent}", found.name.as_deref().unwrap_or_default()),
+                format!(
+                    "Rotate it: POST /api/agents/{agent}/keys/{}/rotate.",
+                    found.key.as_deref().unwrap_or_default()
+                ),
+            ),
+            Some(agent) => (
+                format!("The token of the agent {agent}"),
+                format!("Issue another one: POST /api/agents/{agent}/token/issue."),
+            ),
+            None => (
+                format!("Your personal access token {}", found.name.as_deref().unwrap_or_default()),
+                format!("Rotate it: POST /auth/tokens/{}/rotate.", found.id),
+            ),
+        };
+        let (title, body) = (format!("{what} expires {when}"), format!("It ends at {}. {next}", found.expires_at));
+        let data = json!({
+            "credential": found.id, "kind": found.kind, "name": found.name, "key": found.key, "expires_at": found.expires_at, "days": days,
+        });
+        let event = match &found.agent {
+            Some(agent) => Event::of_agent(EventKind::TokenExpiring, agent),
+            None => Event::of_user(EventKind::TokenExpiring, &found.user),
+        };
+        let event = event.data(data).notifying(&found.user, title, body);
+        event::deliver(&tx, &app.origin(&found.tenant, None), None, &event).await?;
+    }
+    tx.commit().await
+}

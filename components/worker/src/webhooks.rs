@@ -1,0 +1,353 @@
+//! Webhooks: where people want events sent. Each has a secret of its own, shown once, that signs what is sent to it.
+
+use common::{
+    error::{ApiError, Code},
+    event::EventKind,
+    id::{DeliveryId, WebhookId},
+    permission::Action,
+    secret::WebhookSecret,
+    signature,
+    text::{text, within},
+    url::check_outbound,
+};
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::{Value as Json, Value::Null, json};
+use service::{
+    app::App,
+    caller::Caller,
+    change::{Answer, Change, Identified, Write},
+    extract::{Body, Empty, Path, Query},
+    form,
+    form::{Nullable, PageQuery},
+    quota,
+    response::{Response, json},
+};
+use store::{
+    agent, audit,
+    db::Rows,
+    delivery,
+    webhook::{self, Inserted, Webhook, Why},
+};
+
+use crate::deliver;
+
+/// Entries of a filter at most.
+const MOST_OF_A_FILTER: usize = 100;
+/// How long the secret before signs too, hours: by default and at most.
+const OVERLAP: i64 = 24;
+const LONGEST_OVERLAP: i64 = 168;
+/// How a person makes room.
+const FREE: &str = "Delete webhooks that nobody needs with DELETE /api/webhooks/<id>, which GET /api/webhooks lists";
+
+/// A webhook that a request names.
+struct Found(Webhook);
+
+impl Identified for Found {
+    fn id(&self) -> &str {
+        self.0.id.as_str()
+    }
+}
+
+async fn find(reads: &dyn Rows, caller: &Caller, id: &str) -> Result<Found, ApiError> {
+    Ok(Found(webhook::find(reads, caller.subject(), id).await?.ok_or(Code::WebhookNotFound)?))
+}
+
+/// `GET /api/webhooks`: one's own, of an admin all of the tenant, the newest first.
+pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<PageQuery>) -> Result<Response, ApiError> {
+    let page = caller.page(&app, &query)?;
+    let rows = webhook::list(app.db(), caller.subject(), &page).await?;
+    json(StatusCode::OK, &page.page(rows, |row| (row.created_at, row.id.to_string())))
+}
+
+/// `GET /api/webhooks/{id}`.
+pub(crate) async fn get(app: App, caller: Caller, Path(id): Path) -> Result<Response, ApiError> {
+    json(StatusCode::OK, &find(app.db(), &caller, &id).await?.0)
+}
+
+/// A webhook, and the one time that its secret is shown.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    webhook: &'a Webhook,
+    secret: &'a str,
+}
+
+form! {
+    pub(crate) struct Create {
+        url: String,
+        name: Option<String>,
+        kinds: Option<Nullable<Vec<String>>>,
+        agents: Option<Nullable<Vec<String>>>,
+    }
+}
+
+/// Reads the kinds of a filter. `None`: all.
+fn read_kinds(kinds: Option<&Vec<String>>) -> Result<Option<Json>, ApiError> {
+    let Some(kinds) = kinds else { return Ok(None) };
+    check_length("kinds", kinds.len())?;
+    match kinds.iter().find(|kind| !EventKind::is_filter(kind)) {
+        Some(unknown) => Err(ApiError::from(Code::UnknownEventKind).extra("kind", unknown.as_str())),
+        None => Ok(Some(json!(kinds))),
+    }
+}
+
+/// Reads the agents of a filter, by name or id: those that the caller may read. `None`: all.
+async fn read_agents(app: &App, caller: &Caller, agents: Option<&Vec<String>>) -> Result<Option<Json>, ApiError> {
+    let Some(agents) = agents else { return Ok(None) };
+    check_length("agents", agents.len())?;
+    let mut ids = Vec::new();
+    for name in agents {
+        ids.push(agent::get(app.db(), caller.subject(), name, Action::Read, app.now()).await?.id);
+    }
+    Ok(Some(json!(ids)))
+}
+
+fn check_length(field: &'static str, length: usize) -> Result<(), ApiError> {
+    if (1..=MOST_OF_A_FILTER).contains(&length) {
+        return Ok(());
+    }
+    Err(ApiError::field(field, format!("must contain 1 to {MOST_OF_A_FILTER} entries; leave it out for all")))
+}
+
+fn takes_notifications(kinds: Option<&Json>) -> bool {
+    let takes = |kind: &Json| kind.as_str().is_some_and(|filter| EventKind::Notification.matches(filter));
+    kinds.and_then(Json::as_array).is_none_or(|kinds| kinds.iter().any(takes))
+}
+
+/// Encrypts a webhook's secret for its row.
+fn seal(write: &Write<'_>, id: &WebhookId, secret: &WebhookSecret) -> Result<Vec<u8>, ApiError> {
+    let place = [write.caller.tenant_id().as_str(), id.as_str()];
+    write.app().settings().vault.seal(deliver::PURPOSE, &place, secret.reveal(), write.app().chance())
+}
+
+/// For the audit trail.
+fn audited(webhook: &Webhook) -> Json {
+    json!({
+        "name": webhook.name, "url": webhook.url, "kinds": webhook.kinds, "agents": webhook.agents, "state": webhook.state,
+    })
+}
+
+/// `POST /api/webhooks`: a webhook of the caller's person.
+pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, ApiError> {
+    let (app, caller, Body(body)) = (&change.app, &change.caller, &change.input);
+    check_outbound("url", &body.url, &app.settings().outbound_hosts)?;
+    let name = body.name.as_deref().map(|name| text("name", name, 64)).transpose()?;
+    let kinds = read_kinds(body.kinds.as_ref().and_then(|Nullable(kinds)| kinds.as_ref()))?;
+    let agents = read_agents(app, caller, body.agents.as_ref().and_then(|Nullable(agents)| agents.as_ref())).await?;
+    change
+        .run(async |write, Body(body)| {
+            let id = WebhookId::generate(write.now(), write.app().chance());
+            let secret = signature::generate(write.app().chance());
+            let settings = webhook::Settings {
+                name: name.as_deref().unwrap_or_else(|| host(&body.url)),
+                url: &body.url,
+                kinds: kinds.as_ref(),
+                agents: agents.as_ref(),
+                takes_notifications: takes_notifications(kinds.as_ref()),
+            };
+            let whose = (write.caller.tenant_id(), write.caller.user_id());
+            let new = (&settings, seal(write, &id, &secret)?);
+            match webhook::insert(&write.tx, &id, whose, new, write.now()).await? {
+                Inserted::Created => {}
+                Inserted::TooMany(most) => {
+                    let of = if most == webhook::MOST_OF_A_USER { "person" } else { "tenant" };
+                    return Err(quota::reached("webhooks", FREE, of, most));
+                }
+            }
+            let Found(made) = find(&write.tx, &write.caller, id.as_str()).await?;
+            let shown = Shown { webhook: &made, secret: secret.reveal() };
+            Ok(Answer::created(&shown)?.with_secret().audited(&id, Null, audited(&made)))
+        })
+        .await
+}
+
+/// The host of a URL that was checked.
+fn host(url: &str) -> &str {
+    let rest = url.strip_prefix("https://").unwrap_or(url);
+    let host = rest.split(['/', '?']).next().unwrap_or(rest);
+    host.get(..64).unwrap_or(host)
+}
+
+form! {
+    pub(crate) struct Patch {
+        url: Option<String>,
+        name: Option<String>,
+        kinds: Option<Nullable<Vec<String>>>,
+        agents: Option<Nullable<Vec<String>>>,
+        state: Option<String>,
+    }
+}
+
+/// `PATCH /api/webhooks/{id}`: changes what is sent. Turned on, it has no failures, and what waits for it is sent.
+pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result<Response, ApiError> {
+    let (app, caller, Body(body)) = (&change.app, &change.caller, &change.input);
+    find(app.db(), caller, &id).await?;
+    if let Some(url) = &body.url {
+        check_outbound("url", url, &app.settings().outbound_hosts)?;
+    }
+    let name = body.name.as_deref().map(|name| text("name", name, 64)).transpose()?;
+    let kinds = body.kinds.as_ref().map(|Nullable(kinds)| read_kinds(kinds.as_ref())).transpose()?;
+    let agents = match &body.agents {
+        Some(Nullable(agents)) => Some(read_agents(app, caller, agents.as_ref()).await?),
+        None => None,
+    };
+    let is_on = match body.state.as_deref() {
+        None => None,
+        Some("active") => Some(true),
+        Some("disabled") => Some(false),
+        Some(_) => return Err(ApiError::field("state", "must be active or disabled")),
+    };
+    change
+        .on(&id, find, async |write, Found(before), Body(body)| {
+            let only_narrows =
+                is_on == Some(false) && body.url.is_none() && name.is_none() && kinds.is_none() && agents.is_none();
+            let kinds = kinds.unwrap_or_else(|| before.kinds.clone());
+            let agents = agents.unwrap_or_else(|| before.agents.clone());
+            let settings = webhook::Settings {
+                name: name.as_deref().unwrap_or(&before.name),
+                url: body.url.as_deref().unwrap_or(&before.url),
+                kinds: kinds.as_ref(),
+                agents: agents.as_ref(),
+                takes_notifications: takes_notifications(kinds.as_ref()),
+            };
+            if !only_narrows {
+                webhook::update(&write.tx, &before.id, &settings, write.now()).await?;
+            }
+            match is_on {
+                Some(true) if !webhook::enable(&write.tx, &before.id, write.now()).await? => {
+                    return Err(Code::WebhookWithoutSecret.with("webhook", before.id.as_str()));
+                }
+                Some(false) => drop(webhook::disable(&write.tx, &before.id, Why::ByHand, write.now()).await?),
+                Some(true) | None => {}
+            }
+            let Found(after) = find(&write.tx, &write.caller, before.id.as_str()).await?;
+            let (old, new) = audit::changed(audited(&before), audited(&after));
+            Ok(Answer::ok(&after)?.audited(&before.id, old, new).narrowing(only_narrows))
+        })
+        .await
+}
+
+/// `DELETE /api/webhooks/{id}`: with all its deliveries. What is being sent at this moment still arrives.
+pub(crate) async fn delete(change: Change<()>, Path(id): Path) -> Result<Response, ApiError> {
+    change
+        .on(&id, find, async |write, Found(found), ()| {
+            webhook::delete(&write.tx, &found.id).await?;
+            Ok(Answer::no_content().audited(&found.id, audited(&found), Null))
+        })
+        .await
+}
+
+form! {
+    pub(crate) struct Rotate {
+        overlap_hours: Option<i64>,
+    }
+}
+
+/// `POST /api/webhooks/{id}/rotate`: another secret. During the overlap both sign, so that the receiver can change in its own time.
+pub(crate) async fn rotate(change: Change<Body<Rotate>>, Path(id): Path) -> Result<Response, ApiError> {
+    let hours = change.input.0.overlap_hours.unwrap_or(OVERLAP);
+    let hours = within("overlap_hours", hours, 0..=LONGEST_OVERLAP)?;
+    change
+        .on(&id, find, async |write, Found(found), _| {
+            let secret = signature::generate(write.app().chance());
+            let ends = (hours > 0).then(|| write.now().plus_seconds(hours * 3_600));
+            webhook::rotate(&write.tx, &found.id, seal(write, &found.id, &secret)?, ends, write.now()).await?;
+            let Found(after) = find(&write.tx, &write.caller, found.id.as_str()).await?;
+            let shown = Shown { webhook: &after, secret: secret.reveal() };
+            let audited = json!({ "former_secret_ends": after.former_secret_ends });
+            Ok(Answer::created(&shown)?.with_secret().audited(&found.id, Null, audited))
+        })
+        .await
+}
+
+#[derive(Serialize)]
+struct Queued {
+    queued: bool,
+    delivery_id: DeliveryId,
+}
+
+/// `POST /api/webhooks/{id}/test`: an event for this webhook alone, sent at once.
+pub(crate) async fn test(change: Change<Body<Empty>>, Path(id): Path) -> Result<Response, ApiError> {
+    let app = change.app.clone();
+    let answer = change
+        .on(&id, find, async |write, Found(found), _| {
+            check_on(&found)?;
+            let data = json!({ "webhook": found.id, "name": found.name });
+            let (chance, now) = (write.app().chance(), write.now());
+            let delivery =
+                delivery::queue(&write.tx, (&found.id, EventKind::WebhookTest), &data, (chance, now)).await?;
+            let audited = json!({ "delivery": delivery });
+            let answer = Answer::json(StatusCode::ACCEPTED, &Queued { queued: true, delivery_id: delivery })?;
+            Ok(answer.audited(&found.id, Null, audited))
+        })
+        .await?;
+    deliver::send_soon(&app).await;
+    Ok(answer)
+}
+
+fn check_on(found: &Webhook) -> Result<(), ApiError> {
+    if found.state == "active" {
+        return Ok(());
+    }
+    Err(Code::WebhookOff.with("webhook", found.id.as_str()))
+}
+
+form! {
+    pub(crate) struct List {
+        state: Option<String>,
+        ..page: PageQuery,
+    }
+}
+
+/// `GET /api/webhooks/{id}/deliveries?state=`: the newest first.
+pub(crate) async fn deliveries(
+    app: App,
+    caller: Caller,
+    Path(id): Path,
+    Query(query): Query<List>,
+) -> Result<Response, ApiError> {
+    let state = query.state.as_deref();
+    if state.is_some_and(|state| !delivery::STATES.contains(&state)) {
+        return Err(Code::InvalidFilter.with("field", "state").with("valid", delivery::STATES.join(", ")));
+    }
+    let page = caller.page(&app, &query.page)?;
+    let Found(found) = find(app.db(), &caller, &id).await?;
+    let rows = delivery::list(app.db(), &found.id, state, &page).await?;
+    json(StatusCode::OK, &page.page(rows, |row| (row.created_at, row.id.to_string())))
+}
+
+/// `POST /api/webhooks/{id}/deliveries/{delivery}/retry`: sends one again that has ended, dead or not. One that is due is answered as it is.
+pub(crate) async fn retry(
+    change: Change<Body<Empty>>,
+    Path(id): Path,
+    Path(delivery): Path,
+) -> Result<Response, ApiError> {
+    let app = change.app.clone();
+    let find_both = async |reads: &dyn Rows, caller: &Caller, id: &str| {
+        let found = find(reads, caller, id).await?;
+        let known = delivery::find(reads, &found.0.id, &delivery).await?;
+        known.ok_or_else(|| Code::DeliveryNotFound.with("webhook", id))?;
+        Ok(found)
+    };
+    let answer = change
+        .on(&id, find_both, async |write, Found(found), _| {
+            check_on(&found)?;
+            let before = delivery::find(&write.tx, &found.id, &delivery).await?;
+            let before = before.ok_or_else(|| Code::DeliveryNotFound.with("webhook", found.id.as_str()))?;
+            match delivery::requeue(&write.tx, &found.id, &delivery, write.now()).await? {
+                Some(again) => {
+                    let (was, now) =
+                        (json!({ "state": before.state }), json!({ "delivery": again.id, "state": again.state }));
+                    Ok(Answer::ok(&again)?.audited(&found.id, was, now))
+                }
+                None => Ok(Answer::ok(&before)?.unchanged()),
+            }
+        })
+        .await?;
+    deliver::send_soon(&app).await;
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests;

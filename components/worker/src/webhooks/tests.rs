@@ -1,0 +1,427 @@
+use common::{
+    role::Role,
+    secret::{Kind, WebhookSecret},
+    time::Timestamp,
+    url::OutboundHosts,
+    vault::Vault,
+};
+use service::{
+    outbound::stub,
+    settings::Settings,
+    testing::{Actor, TestApp},
+};
+
+use super::*;
+use crate::with_neighbours;
+
+const WEBHOOKS: &str = "/api/webhooks";
+const STATE: &str =
+    "SELECT kind || ' ' || state || ' ' || tries || ' ' || ifnull(error, '-') FROM deliveries ORDER BY created_at, id";
+
+fn settings() -> Settings {
+    Settings {
+        vault: Vault::parse("a-key-of-the-operator-that-is-long-enough").unwrap(),
+        outbound_hosts: OutboundHosts::parse("*.example:* hooks.example").unwrap(),
+        ..Settings::default()
+    }
+}
+
+struct Stage {
+    t: TestApp,
+    /// An admin.
+    ada: Actor,
+    /// A member, who owns the agent scout with helper below it.
+    max: Actor,
+    scout: Actor,
+    helper: Actor,
+}
+
+async fn stage() -> Stage {
+    let t = TestApp::with(with_neighbours(), settings());
+    let tenant = t.tenant("main").await;
+    let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+    let max = t.user(&tenant, "max@example.com", Role::Member).await;
+    let scout = t.agent(&max, "scout", "*").await;
+    let helper = t.agent_below(&max, Some(&scout), "helper", "*").await;
+    Stage { t, ada, max, scout, helper }
+}
+
+impl Stage {
+    async fn webhook(&self, of: &Actor, mut body: Json) -> Json {
+        body["url"] = json!("https://hooks.example/in");
+        self.t.as_(of, "POST", WEBHOOKS, body).await.is(201)
+    }
+
+    async fn tick(&self) {
+        self.t.wait(1);
+        self.t.nobody("POST", "/internal/tick", Null).await.is(204);
+    }
+
+    async fn step(&self, agent: &str, verb: &str) {
+        self.t.as_(&self.max, "POST", &format!("/api/agents/{agent}/{verb}"), Null).await.is(200);
+    }
+}
+
+fn id(webhook: &Json) -> &str {
+    webhook["id"].as_str().unwrap()
+}
+
+/// The kinds that were sent since the last call.
+fn sent() -> Vec<Json> {
+    stub::sent().iter().map(|request| serde_json::from_str(request.body()).unwrap()).collect()
+}
+
+fn kinds(sent: &[Json]) -> Vec<String> {
+    let word =
+        |one: &Json| format!("{} {}", one["kind"].as_str().unwrap(), one["agent"]["name"].as_str().unwrap_or("-"));
+    let mut words: Vec<String> = sent.iter().map(word).collect();
+    words.sort();
+    words
+}
+
+/// R115: what happened is sent to the webhooks that ask for it, signed by Standard Webhooks, once.
+#[tokio::test]
+async fn an_event_is_signed_and_sent_once_to_those_who_ask_for_it() {
+    let s = stage().await;
+    let made = s.webhook(&s.max, json!({ "name": "Pager", "kinds": ["agent.*"] })).await;
+    let expected = json!({
+        "id": made["id"], "user_id": s.max.user, "name": "Pager", "url": "https://hooks.example/in", "kinds": ["agent.*"],
+        "agents": null, "state": "active", "why": null, "failures": 0, "failing_since": null, "left_out": 0,
+        "secret_since": "2026-01-02T03:04:05.000Z", "former_secret_ends": null, "created_at": "2026-01-02T03:04:05.000Z",
+        "updated_at": "2026-01-02T03:04:05.000Z", "secret": made["secret"],
+    });
+    assert_eq!(made, expected);
+    s.webhook(&s.max, json!({ "kinds": ["message"] })).await;
+    s.step("scout", "pause").await;
+    assert!(sent().is_empty(), "not before the tick");
+    for _ in 0..3 {
+        s.tick().await;
+    }
+    let requests = stub::sent();
+    assert_eq!(requests.len(), 2, "scout and helper below it");
+    let secret = WebhookSecret::of(made["secret"].as_str().unwrap().to_owned());
+    let mut bodies = Vec::new();
+    for request in &requests {
+        let header = |name: &str| request.headers()[name].to_str().unwrap();
+        let all = ("webhook-id", "webhook-timestamp", "webhook-signature");
+        let all = (header(all.0), header(all.1), header(all.2));
+        assert!(signature::is_standard(&secret, all, request.body().as_bytes(), s.t.now()), "{all:?}");
+        assert_eq!(
+            (request.method().as_str(), request.uri().to_string().as_str()),
+            ("POST", "https://hooks.example/in")
+        );
+        assert_eq!(header("content-type"), "application/json");
+        let body: Json = serde_json::from_str(request.body()).unwrap();
+        assert_eq!(body["id"], header("webhook-id"));
+        bodies.push(body);
+    }
+    bodies.sort_by_key(|body| body["agent"]["name"].as_str().unwrap().to_owned());
+    assert_eq!(
+        bodies[1],
+        json!({
+            "id": bodies[1]["id"], "kind": "agent.state_changed", "at": "2026-01-02T03:04:05.000Z", "tenant": s.max.tenant,
+            "agent": { "id": s.scout.agent, "name": "scout" },
+            "data": { "step": "pause", "state": "paused", "by": "max@example.com", "at": s.scout.agent },
+        })
+    );
+    assert_eq!(s.t.number("SELECT count(*) FROM events").await, 0, "given out");
+    let list = s.t.as_(&s.max, "GET", &format!("{WEBHOOKS}/{}/deliveries?state=sent", id(&made)), Null).await.is(200);
+    assert_eq!(list["items"].as_array().unwrap().len(), 2);
+    assert_eq!((&list["items"][0]["status"], &list["items"][0]["tries"]), (&json!(200), &json!(1)));
+    // The secret is stored sealed, and shown nowhere again.
+    let again = s.t.as_(&s.max, "GET", &format!("{WEBHOOKS}/{}", id(&made)), Null).await.is(200);
+    assert_eq!(again["secret"], Null);
+    let stored = s.t.texts("SELECT hex(sealed) FROM webhooks").await;
+    assert!(stored.iter().all(|sealed| sealed.len() > 100));
+    assert_eq!(
+        s.t.number("SELECT count(*) FROM audit WHERE action = 'webhook.create' AND after LIKE '%whsec_%'").await,
+        0
+    );
+}
+
+/// R115: a webhook sees what its person may see, decided at the moment of sending.
+#[tokio::test]
+async fn a_webhook_sees_what_its_person_may_read_when_it_is_sent() {
+    let s = stage().await;
+    let mia = s.t.user(&s.max.tenant, "mia@example.com", Role::Member).await;
+    for of in [&s.ada, &mia, &s.max] {
+        s.webhook(of, json!({ "kinds": ["agent.state_changed"] })).await;
+    }
+    s.step("helper", "pause").await;
+    s.tick().await;
+    assert_eq!(kinds(&sent()), ["agent.state_changed helper"; 2], "the admin and the owner");
+    s.t.grant(s.helper.agent.as_ref().unwrap(), &s.max.tenant, mia.user.as_str(), "viewer", &s.max.user).await;
+    s.step("helper", "resume").await;
+    s.tick().await;
+    assert_eq!(kinds(&sent()).len(), 3, "a viewer too");
+    // Queued while she may, sent when she may not.
+    stub::will_answer(&[Err("no"), Err("no"), Err("no")]);
+    s.step("helper", "pause").await;
+    s.tick().await;
+    assert_eq!(sent().len(), 3);
+    s.t.execute("DELETE FROM grants").await.unwrap();
+    s.t.wait(600);
+    s.tick().await;
+    assert_eq!(sent().len(), 2);
+    let withheld = "SELECT data || ifnull(agent_id, '-') || ifnull(agent, '-') FROM deliveries WHERE state = 'dead'";
+    assert_eq!(s.t.texts(withheld).await, ["{}--"]);
+    // A person whose account is deactivated gets nothing, nor does one that is deleted have a webhook.
+    s.t.execute(&format!("UPDATE users SET deactivated_at = 1 WHERE id = '{}'", s.ada.user)).await.unwrap();
+    s.step("helper", "resume").await;
+    s.tick().await;
+    assert_eq!(sent().len(), 1);
+    s.t.execute(&format!("UPDATE users SET deleted_at = 1 WHERE id = '{}'", s.ada.user)).await.unwrap();
+    assert_eq!(s.t.number("SELECT count(*) FROM webhooks").await, 2);
+}
+
+#[tokio::test]
+async fn a_webhook_can_ask_for_some_agents() {
+    let s = stage().await;
+    let made = s.webhook(&s.ada, json!({ "agents": ["helper"] })).await;
+    assert_eq!(made["agents"], json!([s.helper.agent]));
+    s.step("scout", "pause").await;
+    s.t.as_(&s.scout, "GET", "/api/agents/me/inbox", Null).await.is(200);
+    s.tick().await;
+    assert_eq!(kinds(&sent()), ["agent.state_changed helper"]);
+    // Without filters it gets all: notifications too, by their ids alone.
+    s.step("scout", "resume").await;
+    s.step("helper", "resume").await;
+    s.tick().await;
+    sent();
+    let change = json!({ "agents": null, "kinds": ["notification", "message"] });
+    s.t.as_(&s.ada, "PATCH", &format!("{WEBHOOKS}/{}", id(&made)), change).await.is(200);
+    s.t.as_(&s.scout, "POST", "/api/ui/notify", json!({ "title": "t", "body": "b" })).await.is(201);
+    s.t.as_(&s.max, "POST", "/api/agents/scout/messages", json!({ "text": "private words" })).await.is(201);
+    s.tick().await;
+    let all = sent();
+    assert_eq!(kinds(&all), ["message scout", "notification scout"]);
+    assert!(!json!(all).to_string().contains("private words"));
+}
+
+/// R116: what fails is tried again, later each time, for a day; then it is dead, and can be sent again.
+#[tokio::test]
+async fn what_fails_is_tried_for_a_day_and_a_dead_one_is_sent_again() {
+    let s = stage().await;
+    let made = s.webhook(&s.max, json!({ "kinds": ["agent.*"], "agents": ["helper"] })).await;
+    s.step("helper", "pause").await;
+    stub::will_answer(&[Ok((500, "what it said")), Ok((302, "")), Err("connection refused"), Ok((404, ""))]);
+    s.tick().await;
+    assert_eq!(s.t.texts(STATE).await, ["agent.state_changed due 1 the receiver answered 500"]);
+    assert_eq!(s.t.texts("SELECT answer FROM deliveries").await, ["what it said"]);
+    s.tick().await;
+    assert_eq!(sent().len(), 1, "not before its time");
+    s.t.wait(5);
+    s.tick().await;
+    assert_eq!(
+        s.t.texts(STATE).await,
+        ["agent.state_changed due 2 the receiver answered 302: redirects are not followed"]
+    );
+    s.t.wait(30);
+    s.tick().await;
+    assert_eq!(s.t.texts(STATE).await, ["agent.state_changed due 3 no answer: connection refused"]);
+    stub::will_answer(&[Err("no"); 20]);
+    for _ in 0..7 {
+        s.t.wait(36_000);
+        s.tick().await;
+    }
+    assert_eq!(s.t.texts(STATE).await, ["agent.state_changed dead 10 no answer: no"]);
+    let found = s.t.as_(&s.max, "GET", &format!("{WEBHOOKS}/{}", id(&made)), Null).await.is(200);
+    assert_eq!((&found["failures"], &found["state"]), (&json!(10), &json!("active")));
+    let deliveries = format!("{WEBHOOKS}/{}/deliveries", id(&made));
+    let dead = s.t.as_(&s.max, "GET", &format!("{deliveries}?state=dead"), Null).await.is(200)["items"][0].clone();
+    // Ten tries took what is left of the stub's answers.
+    stub::clear();
+    sent();
+    let again = s.t.as_(&s.max, "POST", &format!("{deliveries}/{}/retry", id(&dead)), Null).await.is(200);
+    assert_eq!((&again["state"], &again["event_id"]), (&json!("due"), &dead["event_id"]));
+    s.t.wait(600);
+    s.tick().await;
+    assert_eq!(s.t.texts(STATE).await, ["agent.state_changed sent 1 -"]);
+    assert_eq!(sent()[0]["id"], dead["event_id"], "the same event as before");
+    let found = s.t.as_(&s.max, "GET", &format!("{WEBHOOKS}/{}", id(&made)), Null).await.is(200);
+    assert_eq!((&found["failures"], &found["failing_since"]), (&json!(0), &Null));
+}
+
+/// R116: a receiver that is gone, or fails for days, is sent nothing any more, and its person hears of it.
+#[tokio::test]
+async fn a_webhook_is_turned_off_when_its_receiver_is_gone_or_fails_for_days() {
+    let s = stage().await;
+    let made = s.webhook(&s.max, json!({ "kinds": ["agent.*"] })).await;
+    s.step("helper", "pause").await;
+    stub::will_answer(&[Ok((410, "bye"))]);
+    s.tick().await;
+    let path = format!("{WEBHOOKS}/{}", id(&made));
+    let found = s.t.as_(&s.max, "GET", &path, Null).await.is(200);
+    assert_eq!((&found["state"], &found["why"]), (&json!("disabled"), &json!("gone")));
+    assert_eq!(s.t.texts(STATE).await, ["agent.state_changed dead 1 the receiver answered 410"]);
+    let told = "SELECT title || ' ' || user_id FROM notifications";
+    assert_eq!(s.t.texts(told).await, [format!("The webhook hooks.example was turned off {}", s.max.user)]);
+    s.step("helper", "resume").await;
+    s.tick().await;
+    assert_eq!(sent().len(), 1, "nothing more");
+    s.t.as_(&s.max, "POST", &format!("{path}/test"), Null).await.refused(409, "webhook_off");
+    s.t.as_(&s.max, "PATCH", &path, json!({ "state": "active" })).await.is(200);
+    s.step("helper", "pause").await;
+    stub::will_answer(&[Err("no"); 2]);
+    s.tick().await;
+    s.t.wait(4 * 86_400);
+    s.tick().await;
+    let found = s.t.as_(&s.max, "GET", &path, Null).await.is(200);
+    assert_eq!((&found["state"], &found["why"]), (&json!("disabled"), &json!("failing")));
+    assert_eq!(s.t.number("SELECT count(*) FROM notifications").await, 2);
+}
+
+/// R116: one that fails holds up no other.
+#[tokio::test]
+async fn a_webhook_that_fails_pauses_alone() {
+    let s = stage().await;
+    let bad = s.webhook(&s.max, json!({ "kinds": ["agent.*"], "agents": ["scout"] })).await;
+    s.webhook(&s.max, json!({ "kinds": ["agent.*"], "agents": ["helper"] })).await;
+    s.step("scout", "pause").await;
+    s.tick().await;
+    sent();
+    // The events of a webhook that fails wait for it; those of the other arrive.
+    for verb in ["resume", "pause", "resume", "pause"] {
+        s.step("scout", verb).await;
+    }
+    s.t.execute(&format!("UPDATE webhooks SET url = 'https://not.on.the.list.test/' WHERE id = '{}'", id(&bad)))
+        .await
+        .unwrap();
+    s.tick().await;
+    assert_eq!(kinds(&sent()), ["agent.state_changed helper"; 2]);
+    let tried = "SELECT sum(tries) FROM deliveries WHERE state = 'due'";
+    assert_eq!(s.t.number(tried).await, 1, "one try, and no more until the pause is over");
+    let error = "SELECT error FROM deliveries WHERE state = 'due' AND tries > 0";
+    assert_eq!(s.t.texts(error).await, ["not sent: host_not_allowed"], "the operator's list counts at every sending");
+}
+
+/// R115: both secrets sign through the overlap, and only the new one after it.
+#[tokio::test]
+async fn a_secret_is_rotated_with_an_overlap() {
+    let s = stage().await;
+    let made = s.webhook(&s.max, json!({})).await;
+    let path = format!("{WEBHOOKS}/{}", id(&made));
+    let turned = s.t.as_(&s.max, "POST", &format!("{path}/rotate"), json!({ "overlap_hours": 1 })).await.is(201);
+    assert_eq!(turned["former_secret_ends"], "2026-01-02T04:04:05.000Z");
+    let signed_by = async |by: [&Json; 2]| {
+        s.t.as_(&s.max, "POST", &format!("{path}/test"), Null).await.is(202);
+        let request = stub::sent().pop().unwrap();
+        let header = |name: &str| request.headers()[name].to_str().unwrap().to_owned();
+        by.map(|made| {
+            let secret = WebhookSecret::of(made["secret"].as_str().unwrap().to_owned());
+            let (id, time, all) = (header("webhook-id"), header("webhook-timestamp"), header("webhook-signature"));
+            signature::is_standard(&secret, (&id, &time, &all), request.body().as_bytes(), s.t.now())
+        })
+    };
+    assert_eq!(signed_by([&made, &turned]).await, [true, true]);
+    s.t.wait(3_600);
+    assert_eq!(signed_by([&made, &turned]).await, [false, true]);
+    let last = s.t.as_(&s.max, "POST", &format!("{path}/rotate"), json!({ "overlap_hours": 0 })).await.is(201);
+    assert_eq!(signed_by([&turned, &last]).await, [false, true]);
+    s.t.as_(&s.max, "POST", &format!("{path}/rotate"), json!({ "overlap_hours": 169 }))
+        .await
+        .refused(422, "invalid_body");
+}
+
+/// R117: a caller sees its own webhooks, an admin the tenant's; nobody else's exists for them.
+#[tokio::test]
+async fn people_have_webhooks_of_their_own_and_admins_see_all() {
+    let s = stage().await;
+    let made = s.webhook(&s.max, json!({})).await;
+    let mia = s.t.user(&s.max.tenant, "mia@example.com", Role::Member).await;
+    let path = format!("{WEBHOOKS}/{}", id(&made));
+    let number = async |of: &Actor| s.t.as_(of, "GET", WEBHOOKS, Null).await.is(200)["items"].as_array().unwrap().len();
+    assert_eq!((number(&s.max).await, number(&s.ada).await, number(&mia).await), (1, 1, 0));
+    s.t.as_(&mia, "GET", &path, Null).await.refused(404, "webhook_not_found");
+    s.t.as_(&s.scout, "GET", WEBHOOKS, Null).await.refused(403, "person_required");
+    let pat = s.t.credential(Kind::Pat, &s.max.tenant, &s.max.user, None, "webhooks.read", None).await;
+    s.t.as_(&pat, "GET", &path, Null).await.is(200);
+    s.t.as_(&pat, "DELETE", &path, Null).await.refused(403, "missing_scope");
+    s.t.as_(&s.ada, "PATCH", &path, json!({ "state": "disabled" })).await.is(200);
+    s.t.as_(&s.max, "DELETE", &path, Null).await.is(204);
+    assert_eq!(s.t.number("SELECT count(*) FROM webhooks").await, 0);
+    let actions = "SELECT action FROM audit WHERE outcome = 'done' AND action LIKE 'webhook%' ORDER BY seq";
+    assert_eq!(s.t.texts(actions).await, ["webhook.create", "webhook.update", "webhook.delete"]);
+}
+
+#[tokio::test]
+async fn bad_input_is_refused_by_its_field() {
+    let s = stage().await;
+    let url = "https://hooks.example/in";
+    for (body, status, slug) in [
+        (json!({}), 422, "invalid_body"),
+        (json!({ "url": "http://hooks.example" }), 400, "invalid_outbound_url"),
+        (json!({ "url": "https://u:p@hooks.example" }), 400, "invalid_outbound_url"),
+        (json!({ "url": "https://elsewhere.test/" }), 403, "host_not_allowed"),
+        (json!({ "url": "https://127.0.0.1/" }), 403, "host_not_allowed"),
+        (json!({ "url": url, "kinds": [] }), 422, "invalid_body"),
+        (json!({ "url": url, "kinds": ["agent.flown"] }), 400, "unknown_event_kind"),
+        (json!({ "url": url, "kinds": ["*"] }), 400, "unknown_event_kind"),
+        (json!({ "url": url, "agents": [] }), 422, "invalid_body"),
+        (json!({ "url": url, "agents": ["nothing"] }), 404, "agent_not_found"),
+        (json!({ "url": url, "name": "\u{202e}" }), 422, "invalid_body"),
+        (json!({ "url": url, "secret": "mine" }), 422, "invalid_body"),
+    ] {
+        s.t.as_(&s.max, "POST", WEBHOOKS, body).await.refused(status, slug);
+    }
+    let made = s.webhook(&s.max, json!({})).await;
+    let path = format!("{WEBHOOKS}/{}", id(&made));
+    s.t.as_(&s.max, "PATCH", &path, json!({ "state": "off" })).await.refused(422, "invalid_body");
+    s.t.as_(&s.max, "GET", &format!("{path}/deliveries?state=x"), Null).await.refused(400, "invalid_filter");
+    for _ in 1..webhook::MOST_OF_A_USER {
+        s.webhook(&s.max, json!({})).await;
+    }
+    s.t.as_(&s.max, "POST", WEBHOOKS, json!({ "url": url })).await.refused(409, "quota_reached");
+    // Without the operator's key nothing is sealed, and so nothing made.
+    let bare = TestApp::with(with_neighbours(), Settings { vault: Vault::default(), ..settings() });
+    let tenant = bare.tenant("main").await;
+    let eve = bare.user(&tenant, "eve@example.com", Role::Admin).await;
+    bare.as_(&eve, "POST", WEBHOOKS, json!({ "url": url })).await.refused(503, "secrets_disabled");
+}
+
+/// R118: 7 days and 1 day before a credential ends, once each: to its agent, its person, and webhooks.
+#[tokio::test]
+async fn the_end_of_a_credential_is_told_a_week_and_a_day_before() {
+    let s = stage().await;
+    s.webhook(&s.max, json!({ "kinds": ["token_expiring"] })).await;
+    let day = 86_400_000;
+    let (start, agent) = (s.t.now().millis(), s.scout.agent.clone().unwrap());
+    s.t.execute(&format!("UPDATE credentials SET expires_at = {} WHERE agent_id = '{agent}'", start + 30 * day))
+        .await
+        .unwrap();
+    let pat = s.t.credential(Kind::Pat, &s.max.tenant, &s.max.user, None, "*", None).await;
+    // Made for three days: only the last of them is news.
+    s.t.execute(&format!("UPDATE credentials SET expires_at = {} WHERE id = '{}'", start + 3 * day, pat.credential))
+        .await
+        .unwrap();
+    let told = "SELECT title FROM notifications WHERE source = 'accredit' ORDER BY created_at, title";
+    s.tick().await;
+    assert!(s.t.texts(told).await.is_empty());
+    s.t.wait(2 * 86_400);
+    for _ in 0..3 {
+        s.tick().await;
+        s.t.wait(60);
+    }
+    assert_eq!(s.t.texts(told).await, ["Your personal access token  expires tomorrow or today"]);
+    s.t.wait(21 * 86_400);
+    for _ in 0..3 {
+        s.tick().await;
+        s.t.wait(60);
+    }
+    s.t.wait(6 * 86_400);
+    for _ in 0..3 {
+        s.tick().await;
+        s.t.wait(60);
+    }
+    assert_eq!(
+        s.t.texts(told).await[1..],
+        [
+            "The token of the agent scout expires in less than 7 days",
+            "The token of the agent scout expires tomorrow or today"
+        ]
+    );
+    let days = "SELECT json_extract(data, '$.days') || kind FROM inbox ORDER BY seq";
+    assert_eq!(s.t.texts(days).await, ["7token_expiring", "1token_expiring"]);
+    assert_eq!(kinds(&sent()), ["token_expiring -", "token_expiring scout", "token_expiring scout"]);
+    assert!(Timestamp::from_millis(start + 30 * day) > s.t.now());
+}

@@ -1,0 +1,278 @@
+//! Table `deliveries`: events on their way to one webhook each, and those that arrived or could not.
+//!
+//! An event is sent at least once. A sender takes the webhook for a while ([`crate::webhook::take`]), and each row by one conditional
+//! statement; what came of it is written at once.
+
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use crate::{
+    args,
+    db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Rows, Tx},
+    event::may_see,
+    page::PageRequest,
+};
+use common::{
+    event::EventKind,
+    id::{DeliveryId, EventId, TenantId, WebhookId},
+    json,
+    secret::Chance,
+    time::Timestamp,
+};
+
+/// Seconds to wait behind each try that fails: a day in all. The last try ends it.
+const WAITS: [i64; 9] = [5, 30, 120, 600, 1_800, 7_200, 14_400, 28_800, 36_000];
+/// How long a row is its sender's, seconds: longer than any try takes.
+const LEASE: i64 = 60;
+/// Days that the row of a delivery is kept that arrived.
+const SENT_KEPT: i64 = 7;
+/// Days that the row of a dead one is kept.
+const DEAD_KEPT: i64 = 30;
+
+/// The states that a delivery can be in.
+pub const STATES: [&str; 3] = ["due", "sent", "dead"];
+
+/// A delivery whose turn it is, with what its webhook is now.
+pub struct Due {
+    /// The id.
+    pub id: DeliveryId,
+    /// The event: the same for all webhooks.
+    pub event: EventId,
+    /// Its kind.
+    pub kind: String,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The agent that it is about, by its id and the name that it had.
+    pub agent: Option<(String, Option<String>)>,
+    /// When it happened.
+    pub at: Timestamp,
+    /// Its data.
+    pub data: Json,
+    /// Tries, this one included.
+    pub tries: i64,
+    /// Where it is sent.
+    pub url: String,
+    /// The secret, sealed. `None`: there is none any more, or the webhook is off.
+    pub sealed: Option<Vec<u8>>,
+    /// The secret before, while it signs too.
+    pub former: Option<Vec<u8>>,
+    /// Whether the webhook's person may see it now.
+    pub may_see: bool,
+}
+
+impl FromRow for Due {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        let (id, event, kind, tenant) = (row.take()?, row.take()?, row.take()?, row.take()?);
+        let (agent, name): (Option<String>, Option<String>) = (row.take()?, row.take()?);
+        let (at, data) = (row.take()?, row.take::<String>()?);
+        Ok(Self {
+            id,
+            event,
+            kind,
+            tenant,
+            agent: agent.map(|id| (id, name)),
+            at,
+            data: json::parse(&data).ok_or(DbError::Row("a delivery's data is no JSON"))?,
+            tries: row.take()?,
+            url: row.take()?,
+            sealed: row.take()?,
+            former: row.take()?,
+            may_see: row.take()?,
+        })
+    }
+}
+
+/// Takes the delivery of a webhook that has been due the longest, and reads in the same transaction what its webhook and its person are
+/// now.
+pub async fn take(db: &Db, webhook: &WebhookId, now: Timestamp) -> Result<Option<Due>, DbError> {
+    let sql = "UPDATE deliveries SET tries = tries + 1, due_at = ?3
+               WHERE id = (SELECT d.id FROM deliveries d WHERE d.webhook_id = ?1 AND d.state = 'due' AND d.due_at <= ?2
+                           ORDER BY d.due_at, d.id LIMIT 1)
+               RETURNING id";
+    let taken: Option<DeliveryId> = db.hot(sql, args![webhook, now, now.plus_seconds(LEASE)]).await?.into_iter().next();
+    let Some(id) = taken else { return Ok(None) };
+    let sql = concat!(
+        "SELECT d.id, d.event_id, d.kind, w.tenant_id, d.agent_id, d.agent, d.at, d.data, d.tries, w.url,
+                iif(w.state = 'active', w.sealed, NULL) AS sealed, iif(w.former_ends > ?2, w.former, NULL) AS former,
+                (d.kind = 'webhook.test' OR u.deactivated_at IS NULL AND ",
+        may_see!("d"),
+        ") AS may_see
+         FROM deliveries d JOIN webhooks w ON w.id = d.webhook_id JOIN users u ON u.id = w.user_id
+         LEFT JOIN agents a ON a.id = d.agent_id
+         WHERE d.id = ?1"
+    );
+    db.optional(sql, args![&id, now]).await
+}
+
+/// What came of a try.
+#[derive(Default)]
+pub struct Outcome {
+    /// The status of the answer, if there was one.
+    pub status: Option<u16>,
+    /// Its beginning.
+    pub answer: Option<String>,
+    /// Why it did not arrive, in a few words.
+    pub error: Option<String>,
+}
+
+/// Writes that a delivery arrived.
+pub async fn sent(db: &Db, due: &Due, outcome: &Outcome, now: Timestamp) -> Result<(), DbError> {
+    let sql = "UPDATE deliveries SET state = 'sent', due_at = ?2, status = ?3, answer = ?4, error = NULL
+               WHERE id = ?1 AND state <> 'sent' RETURNING 1";
+    let status = outcome.status.map(i64::from);
+    db.single::<Affected>(Purpose::Durable, sql, args![&due.id, now, status, outcome.answer.as_deref()]).await.map(drop)
+}
+
+/// Writes that a try failed: the delivery waits for the next one, or is dead if this was the last or `is_final`.
+pub async fn failed(db: &Db, due: &Due, outcome: &Outcome, is_final: bool, now: Timestamp) -> Result<(), DbError> {
+    // A sender that was slower than its lease does not take the row from the sender that has it now.
+    let sql = "UPDATE deliveries SET state = ?3, due_at = ?4, status = ?5, answer = ?6, error = ?7
+               WHERE id = ?1 AND tries = ?2 AND state = 'due' RETURNING 1";
+    let wait = wait(due.tries).filter(|_| !is_final);
+    let (state, due_at) = wait.map_or(("dead", now), |wait| ("due", now.plus_seconds(wait)));
+    let status = outcome.status.map(i64::from);
+    let row = args![&due.id, due.tries, state, due_at, status, outcome.answer.as_deref(), outcome.error.as_deref()];
+    db.single::<Affected>(Purpose::Durable, sql, row).await.map(drop)
+}
+
+/// Takes what a delivery would have said out of it, and makes it dead: its person may no longer see it.
+pub async fn withhold(db: &Db, due: &Due, why: &str, now: Timestamp) -> Result<(), DbError> {
+    let sql =
+        "UPDATE deliveries SET state = 'dead', due_at = ?2, error = ?3, data = '{}', agent = NULL, agent_id = NULL
+               WHERE id = ?1 AND state = 'due' RETURNING 1";
+    db.single::<Affected>(Purpose::Revoking, sql, args![&due.id, now, why]).await.map(drop)
+}
+
+/// Seconds to wait behind so many tries; `None`: that was the last one.
+fn wait(tries: i64) -> Option<i64> {
+    WAITS.get(usize::try_from(tries - 1).ok()?).copied()
+}
+
+/// Queues a delivery for one webhook alone: a test.
+pub async fn queue(
+    tx: &Tx<'_>,
+    (webhook, kind): (&WebhookId, EventKind),
+    data: &Json,
+    (chance, now): (&Chance, Timestamp),
+) -> Result<DeliveryId, DbError> {
+    let (id, event) = (DeliveryId::generate(now, chance), EventId::generate(now, chance));
+    let sql = "INSERT INTO deliveries (id, webhook_id, event_id, kind, at, data, due_at, created_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?5, ?5)";
+    tx.execute(sql, args![&id, webhook, &event, kind.as_str(), now, json::to_text(data)]).await?;
+    Ok(id)
+}
+
+/// A delivery as people see it.
+#[derive(Debug, Serialize)]
+pub struct Delivery {
+    /// The id.
+    pub id: DeliveryId,
+    /// The event's id: the header `webhook-id`.
+    pub event_id: EventId,
+    /// Its kind.
+    pub kind: String,
+    /// The agent that it is about.
+    pub agent_id: Option<String>,
+    /// `due`, `sent` or `dead`.
+    pub state: String,
+    /// Tries so far.
+    pub tries: i64,
+    /// The status of the last answer.
+    pub status: Option<i64>,
+    /// Its first 2 KB.
+    pub answer: Option<String>,
+    /// Why the last try failed.
+    pub error: Option<String>,
+    /// When the event happened.
+    pub at: Timestamp,
+    /// When it was queued.
+    pub created_at: Timestamp,
+    /// When it is tried next; null when it is not.
+    pub due_at: Option<Timestamp>,
+    /// When it arrived or was given up.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl FromRow for Delivery {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.take()?,
+            event_id: row.take()?,
+            kind: row.take()?,
+            agent_id: row.take()?,
+            state: row.take()?,
+            tries: row.take()?,
+            status: row.take()?,
+            answer: row.take()?,
+            error: row.take()?,
+            at: row.take()?,
+            created_at: row.take()?,
+            due_at: row.take()?,
+            ended_at: row.take()?,
+        })
+    }
+}
+
+const COLUMNS: &str = "id, event_id, kind, agent_id, state, tries, status, answer, error, at, created_at,
+    iif(state = 'due', due_at, NULL) AS due, iif(state = 'due', NULL, due_at) AS ended";
+
+/// A webhook's deliveries, the newest first.
+pub async fn list(
+    reads: &dyn Rows,
+    webhook: &WebhookId,
+    state: Option<&str>,
+    page: &PageRequest,
+) -> Result<Vec<Delivery>, DbError> {
+    let (at, id) = page.after();
+    let sql = format!(
+        "SELECT {COLUMNS} FROM deliveries
+         WHERE webhook_id = ?1 AND (created_at, id) < (?2, ?3) AND (?4 IS NULL OR state = ?4)
+         ORDER BY created_at DESC, id DESC LIMIT ?5"
+    );
+    reads.list(&sql, args![webhook, at, id, state, page.rows()]).await
+}
+
+/// One of a webhook's deliveries.
+pub async fn find(reads: &dyn Rows, webhook: &WebhookId, id: &str) -> Result<Option<Delivery>, DbError> {
+    let sql = format!("SELECT {COLUMNS} FROM deliveries WHERE id = ?2 AND webhook_id = ?1");
+    reads.optional(&sql, args![webhook, id]).await
+}
+
+/// Makes a delivery due again that has ended, with all its tries; `None`: it is due already.
+pub async fn requeue(tx: &Tx<'_>, webhook: &WebhookId, id: &str, now: Timestamp) -> Result<Option<Delivery>, DbError> {
+    let sql = format!(
+        "UPDATE deliveries SET state = 'due', tries = 0, due_at = ?3
+         WHERE id = ?2 AND webhook_id = ?1 AND state <> 'due' AND data <> '{{}}' RETURNING {COLUMNS}"
+    );
+    tx.optional(&sql, args![webhook, id, now]).await
+}
+
+/// Purges rows of deliveries that arrived, or were given up, long ago.
+pub async fn purge(db: &Db, now: Timestamp, most: i64) -> Result<(), DbError> {
+    let sql =
+        "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE state = ?1 AND due_at <= ?2 LIMIT ?3)";
+    for (state, days) in [("sent", SENT_KEPT), ("dead", DEAD_KEPT)] {
+        db.hot::<Affected>(sql, args![state, now.plus_seconds(-days * 86_400), most]).await?;
+    }
+    Ok(())
+}
+
+impl Outcome {
+    /// The columns of a failure that there is no answer for.
+    pub fn error(error: impl Into<String>) -> Self {
+        Self { error: Some(error.into()), ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_are_about_a_day_in_all() {
+        let waits: Vec<i64> = (1..).map_while(wait).collect();
+        assert!(waits.is_sorted() && waits.first() == Some(&5), "{waits:?}");
+        let hours = waits.iter().sum::<i64>() / 3_600;
+        assert!((24..=28).contains(&hours), "{hours}");
+    }
+}
