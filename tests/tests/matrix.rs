@@ -59,7 +59,10 @@ fn ceiling(role: &str) -> BTreeSet<&'static str> {
             || scope.starts_with("notifications.")
     };
     let member = |scope: &str| {
-        viewer(scope) || (scope.starts_with("agents.") && scope != "agents.stop_all") || scope == "ui.notify"
+        viewer(scope)
+            || (scope.starts_with("agents.") && scope != "agents.stop_all")
+            || scope == "ui.notify"
+            || scope.starts_with("webhooks.")
     };
     let allowed = |scope: &&str| match role {
         "viewer" => viewer(scope),

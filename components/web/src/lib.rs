@@ -35,6 +35,7 @@ mod setup;
 mod tenant;
 mod tokens;
 mod users;
+mod webhooks;
 mod words;
 
 pub use routes::router;

@@ -65,6 +65,7 @@ const DONE: &[(&str, &str)] = &[
     ("resumed", "Resumed."),
     ("revoked", "Revoked. It is refused from now on."),
     ("set", "Set. The agent was told."),
+    ("sent", "It is being sent. The deliveries say what comes of it."),
     ("set-up", "Accredit is set up. Sign in with the address and the password that you just chose."),
     ("shared", "Shared."),
     ("signed-out", "You are signed out."),

@@ -3,7 +3,7 @@ use service::router::{Router, Routes};
 
 use crate::{
     access, agent, agents, assets, audit, home, links, login, notifications, providers, security, setup, tenant,
-    tokens, users,
+    tokens, users, webhooks,
 };
 
 fn routes() -> Routes {
@@ -56,6 +56,10 @@ fn routes() -> Routes {
         .on_open(route::WEB_USER_ACT, users::act)
         .on_open(route::WEB_TENANT, tenant::form)
         .on_open(route::WEB_TENANT_CHANGE, tenant::change)
+        .on_open(route::WEB_WEBHOOKS, webhooks::list)
+        .on_open(route::WEB_WEBHOOK_CREATE, webhooks::create)
+        .on_open(route::WEB_WEBHOOK, webhooks::one)
+        .on_open(route::WEB_WEBHOOK_ACT, webhooks::act)
         .on_open(route::WEB_AUDIT, audit::list)
 }
 

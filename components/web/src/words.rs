@@ -90,6 +90,10 @@ pub(crate) fn state(word: &str) -> Html {
         "expiring" => ("wait", "Ends soon"),
         "expired" => ("off", "Expired"),
         "revoked" => ("off", "Revoked"),
+        "disabled" => ("off", "Off"),
+        "due" => ("wait", "Due"),
+        "sent" => ("good", "Sent"),
+        "dead" => ("bad", "Dead"),
         "deactivated" => ("bad", "Deactivated"),
         "refused" => ("bad", "Refused"),
         "done" => ("good", "Done"),
@@ -140,6 +144,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("agent.key.share", "shared a key of"),
     ("agent.key.unshare", "stopped sharing a key of"),
     ("agent.message", "sent a message to"),
+    ("agent.hook", "sent a signed hook to"),
     ("agent.pause", "paused"),
     ("agent.probe.create", "made a probe for"),
     ("agent.probe.delete", "deleted a probe of"),
@@ -197,6 +202,12 @@ const EVENTS: &[(&str, &str)] = &[
     ("user.reset_password", "set a new password by a link:"),
     ("user.set_password", "set the password of"),
     ("user.update", "changed"),
+    ("webhook.create", "made the webhook"),
+    ("webhook.delete", "deleted the webhook"),
+    ("webhook.retry", "sent an event again to the webhook"),
+    ("webhook.rotate", "changed the secret of the webhook"),
+    ("webhook.test", "tested the webhook"),
+    ("webhook.update", "changed the webhook"),
 ];
 
 /// A row of the audit trail, to be shown.

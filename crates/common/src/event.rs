@@ -169,6 +169,22 @@ mod tests {
         }
     }
 
+    /// The manual lists the same kinds, in the same order, with the same sentences and words.
+    #[test]
+    fn the_manual_has_the_same_list() {
+        let page = include_str!("../../../docs/agents/concepts/events.md");
+        let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+        assert_eq!(rows.len(), EventKind::ALL.len());
+        for (kind, row) in EventKind::ALL.iter().zip(rows) {
+            let (word, to) = (kind.as_str(), kind.to());
+            let to = [(to.agent, "agent"), (to.above, "above"), (to.person, "person"), (to.admins, "admins")];
+            let to: Vec<&str> = to.into_iter().filter_map(|(is, word)| is.then_some(word)).collect();
+            let inbox = if kind.in_inbox() == word { String::new() } else { format!("`{}`", kind.in_inbox()) };
+            let expected = format!("| `{word}` | {} | {} | {inbox} | ", kind.sentence(), to.join(", "));
+            assert!(row.starts_with(&expected), "{row}\n{expected}");
+        }
+    }
+
     #[test]
     fn a_filter_is_a_word_or_a_group_of_words() {
         assert!(EventKind::AgentCreated.matches("agent.*") && EventKind::AgentCreated.matches("agent.created"));

@@ -679,6 +679,10 @@ routes! {
         WEB_USER_ACT = post("/admin/users/{id}/{act}", "Change a user by form").public().form().any_query();
         WEB_TENANT = get("/admin/tenant", "The tenant's settings").public().any_query();
         WEB_TENANT_CHANGE = post("/admin/tenant", "Change the tenant's settings by form").public().form().any_query();
+        WEB_WEBHOOKS = get("/admin/webhooks", "Webhooks").public().any_query();
+        WEB_WEBHOOK_CREATE = post("/admin/webhooks", "Create a webhook by form").public().form().any_query();
+        WEB_WEBHOOK = get("/admin/webhooks/{id}", "A webhook with its deliveries").public().any_query();
+        WEB_WEBHOOK_ACT = post("/admin/webhooks/{id}/{act}", "Change a webhook by form").public().form().any_query();
         WEB_AUDIT = get("/admin/audit", "The audit trail").public().any_query();
     }
 }

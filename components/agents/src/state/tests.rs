@@ -570,3 +570,52 @@ async fn two_stop_alls_and_a_resume_at_once_stop_each_agent_once() {
         );
     }
 }
+
+/// R115: a step is an event in the inbox of every agent whose state it changed, with the step and who took it, and of the agent above.
+#[tokio::test]
+async fn a_step_reaches_the_inbox_of_every_agent_whose_state_it_changed() {
+    let Stage { t, ada, .. } = stage().await;
+    let inboxes = "SELECT a.name || ' ' || i.kind || ' ' || json_extract(i.data, '$.step') || ' ' || json_extract(i.data, '$.state') || ' '
+                          || json_extract(i.data, '$.by') || ' ' || ifnull(json_extract(i.data, '$.agent.name'), '-')
+                   FROM inbox i JOIN agents a ON a.id = i.agent_id ORDER BY a.name, i.seq";
+    send(&t, &ada, "lead", "pause").await.is(200);
+    let by = "agent.state_changed pause paused ada@example.com";
+    let expected = [format!("boss {by} lead"), format!("hand {by} -"), format!("lead {by} -")];
+    assert_eq!(t.texts(inboxes).await, expected);
+    t.execute("DELETE FROM inbox").await.unwrap();
+    send(&t, &ada, "boss", "restart").await.is(200);
+    let root = t.user(&ada.tenant, "root@example.com", Role::Admin).await;
+    t.as_(&root, "POST", "/api/agents/stop-all", Null).await.is(200);
+    let by = "agent.state_changed stop-all stopped root@example.com -";
+    let restarted = "boss agent.restart restart running ada@example.com -".to_owned();
+    assert_eq!(t.texts(inboxes).await, [restarted, format!("boss {by}"), format!("hand {by}"), format!("lead {by}")]);
+    // The numbers go on: nothing that is read twice, nothing that is left out.
+    let numbers =
+        "SELECT count(*) FROM agents a WHERE inbox_seq <> (SELECT max(seq) FROM inbox i WHERE i.agent_id = a.id)";
+    assert_eq!(t.number(numbers).await, 0);
+}
+
+/// R115: it arrives in an inbox that takes no more messages, and very many steps leave no more than the newest.
+#[tokio::test]
+async fn a_step_arrives_in_a_full_inbox_and_the_newest_are_kept() {
+    let Stage { t, ada, .. } = stage().await;
+    let usage = "SELECT sum(bytes) FROM usage";
+    t.execute(
+        "INSERT INTO inbox (agent_id, seq, kind, data, created_at, caused_by)
+         WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 10000)
+         SELECT a.id, n, 'message', '{}', 0, a.owner_id FROM n JOIN agents a ON a.name = 'hand'",
+    )
+    .await
+    .unwrap();
+    t.execute("UPDATE agents SET inbox_seq = 10000 WHERE name = 'hand'").await.unwrap();
+    let before = t.number(usage).await;
+    for _ in 0..600 {
+        send(&t, &ada, "hand", "pause").await.is(200);
+        send(&t, &ada, "hand", "resume").await.is(200);
+    }
+    let own = "SELECT count(*) FROM inbox i JOIN agents a ON a.id = i.agent_id WHERE a.name = 'hand' AND kind = 'agent.state_changed'";
+    let number = t.number(own).await;
+    assert!((1_000..=1_001).contains(&number), "{number}");
+    assert_eq!(t.number("SELECT count(*) FROM inbox WHERE kind = 'message'").await, 10_000);
+    assert_eq!(t.number(usage).await, before, "they count for nobody");
+}

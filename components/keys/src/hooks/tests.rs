@@ -180,13 +180,15 @@ async fn every_failure_is_the_same_401() {
         s.standard(&standard, "msg_2abc", AT, (PAID.0, "v1,AAAA")).await,
         s.standard(&standard, "", AT, PAID).await,
     ];
-    for end in [
-        "UPDATE users SET deactivated_at = 1",
-        "UPDATE users SET deactivated_at = NULL; UPDATE api_keys SET sealed = NULL WHERE type = 'github'",
-        "UPDATE agents SET archived_at = 1",
+    for (end, back) in [
+        ("UPDATE users SET deactivated_at = 1", "UPDATE users SET deactivated_at = NULL"),
+        ("UPDATE agents SET archived_at = 1", "UPDATE agents SET archived_at = NULL"),
+        ("UPDATE api_keys SET sealed = NULL WHERE type = 'github'", "SELECT 1"),
     ] {
         s.t.execute(end).await.unwrap();
-        answers.push(s.github(&github, "issues", "d", OPENED).await);
+        let answer = s.github(&github, "issues", "d", OPENED).await;
+        s.t.execute(back).await.unwrap();
+        answers.push(answer);
     }
     let told: Vec<Json> = answers
         .iter_mut()
