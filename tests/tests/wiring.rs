@@ -564,8 +564,12 @@ fn every_command_of_the_docs_sends_the_media_type_of_its_route() {
                 continue;
             }
             let says_json = command.to_lowercase().contains("content-type: application/json");
-            if command.contains("/auth/introspect") {
-                assert!(sends("--data-urlencode") && !says_json, "{}: curl {command}", file.display());
+            if command.contains("/auth/introspect") || command.contains("/auth/device/") {
+                assert!(
+                    (glued || sends("-d") || sends("--data-urlencode")) && !says_json,
+                    "{}: curl {command}",
+                    file.display()
+                );
                 forms += 1;
             } else {
                 assert!(says_json, "{}: curl {command}", file.display());
@@ -573,5 +577,5 @@ fn every_command_of_the_docs_sends_the_media_type_of_its_route() {
             }
         }
     }
-    assert!(json > 15 && forms == 1, "{json} {forms}");
+    assert!(json > 15 && forms == 4, "{json} {forms}");
 }

@@ -52,7 +52,7 @@ pub(crate) async fn introspect(app: App, caller: Caller, UrlEncoded(form): UrlEn
     let mut tokens = form.iter().filter(|(name, _)| name == "token");
     let (Some((_, token)), None) = (tokens.next(), tokens.next()) else {
         let detail = "The form must contain the parameter token exactly once.";
-        return Err(Code::InvalidRequest.detail(detail).extra("error_description", detail));
+        return Err(Code::InvalidRequest.with("field", "token").detail(detail).extra("error_description", detail));
     };
     let found = match Secret::parse(token.trim()) {
         Some(secret) => Caller::find_by_secret(app.db(), secret, app.now()).await?,

@@ -32,6 +32,7 @@ const PAGES: &[&str] = &[
     "agents/concepts/agents",
     "agents/concepts/audit",
     "agents/concepts/credentials",
+    "agents/concepts/device",
     "agents/concepts/doctor",
     "agents/concepts/idempotency",
     "agents/concepts/inbox",
@@ -53,6 +54,7 @@ const PAGES: &[&str] = &[
     "agents/recipes/first-agent",
     "agents/recipes/rotate-a-token",
     "agents/recipes/second-factor",
+    "agents/recipes/sign-in-from-a-terminal",
     "agents/recipes/stop-an-agent",
     "agents/recipes/stop-trusting-a-token",
 ];

@@ -15,7 +15,7 @@ use store::{
     audit::{self, Event},
     credential,
     db::Purpose,
-    webhook,
+    device, webhook,
 };
 
 use crate::bootstrap::check_secret;
@@ -41,6 +41,7 @@ pub(crate) async fn revoke(app: App, route: &'static Route, Body(body): Body<Rev
     let tx = app.db().begin(Purpose::Revoking).await?;
     let ended = credential::revoke_issued_before(&tx, issued_before, app.now()).await?;
     webhook::revoke_before(&tx, issued_before, app.now()).await?;
+    device::end_made_before(&tx, issued_before).await?;
     for (tenant, count) in &ended {
         let event = Event {
             action: route.audit.unwrap_or_default(),

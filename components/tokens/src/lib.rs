@@ -1,7 +1,8 @@
-//! Component `tokens`: sessions, personal access tokens, every credential for admins, leaks.
+//! Component `tokens`: sessions, personal access tokens, devices that are signed in, every credential for admins, leaks.
 #![forbid(unsafe_code)]
 
 mod admin_tokens;
+mod device;
 mod leaks;
 mod routes;
 mod sessions;

@@ -1,7 +1,7 @@
 use common::route::{self, Group};
 use service::router::{Router, Routes};
 
-use crate::{admin_tokens, leaks, sessions, tokens};
+use crate::{admin_tokens, device, leaks, sessions, tokens};
 
 fn routes() -> Routes {
     Routes::new(Group::Tokens)
@@ -17,6 +17,11 @@ fn routes() -> Routes {
         .on(route::PATS_REVOKE, tokens::revoke)
         .on(route::TOKENS_LIST, admin_tokens::list)
         .on(route::TOKENS_REVOKE, admin_tokens::revoke)
+        .on(route::DEVICE_CODE, device::ask)
+        .on(route::DEVICE_TOKEN, device::redeem)
+        .on(route::DEVICE_GET, device::get)
+        .on(route::DEVICE_APPROVE, device::approve)
+        .on(route::DEVICE_DENY, device::deny)
         .on(route::LEAKS, leaks::report)
 }
 

@@ -51,12 +51,12 @@ pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
 }
 
 /// A scope in words: what would become possible.
-struct Possible {
-    scope: String,
-    is_ticked: bool,
-    sentence: String,
+pub(crate) struct Possible {
+    pub(crate) scope: String,
+    pub(crate) is_ticked: bool,
+    pub(crate) sentence: String,
     /// The routes of the API that it opens.
-    opens: Vec<&'static str>,
+    pub(crate) opens: Vec<&'static str>,
 }
 
 #[derive(Template)]
@@ -104,7 +104,7 @@ async fn show(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -> Re
     write_with(&page, status)
 }
 
-fn possible(scope: &str, ticked: &[&str], custom: &Json) -> Possible {
+pub(crate) fn possible(scope: &str, ticked: &[&str], custom: &Json) -> Possible {
     let covered = ScopeSet::expand(scope).unwrap_or_default();
     let names: Vec<&Scope> = Scope::ALL.iter().filter(|known| covered.contains(**known)).collect();
     let described = custom.list("items").iter().find(|known| known.text("name") == scope);

@@ -38,6 +38,11 @@ impl Form {
         Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
     }
 
+    /// This field alone: a page that is opened by a link takes no more from it.
+    pub(crate) fn only(self, name: &str) -> Self {
+        Self(self.0.into_iter().filter(|(known, _)| known == name).collect())
+    }
+
     /// A field without blanks around it; empty if it was not sent.
     pub(crate) fn text(&self, name: &str) -> &str {
         self.raw(name).trim()

@@ -6,8 +6,8 @@
 //! ```text
 //! routes                                            from a row to its page
 //! home, agents, agent, access, tokens, security,
-//! notifications, users, tenant, audit, login, setup,
-//! providers                                         one file for each page
+//! device, notifications, users, tenant, audit,
+//! login, setup, links, providers, webhooks          one file for each page
 //! page                                              what every page has: header, note, policy
 //! api                                               requests to the other components
 //! qr                                                QR codes
@@ -21,6 +21,7 @@ mod agents;
 mod api;
 mod assets;
 mod audit;
+mod device;
 mod form;
 mod home;
 mod links;

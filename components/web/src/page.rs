@@ -41,6 +41,8 @@ const DONE: &[(&str, &str)] = &[
     ("deactivated", "Deactivated. The person's sessions, tokens and agents are refused from now on."),
     ("deleted", "Deleted."),
     ("denied", "Denied. The agent was told."),
+    ("device-approved", "Approved. Go back to the terminal: it goes on by itself."),
+    ("device-denied", "Denied. The device gets nothing."),
     ("ended", "Signed out there."),
     ("factor-removed", "Your second factor is removed. A sign-in asks for no code any more."),
     ("factor-taken", "The second factor is removed, and the person was told."),

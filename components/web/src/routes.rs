@@ -2,8 +2,8 @@ use common::route::{self, Group};
 use service::router::{Router, Routes};
 
 use crate::{
-    access, agent, agents, assets, audit, home, links, login, notifications, providers, security, setup, tenant,
-    tokens, users, webhooks,
+    access, agent, agents, assets, audit, device, home, links, login, notifications, providers, security, setup,
+    tenant, tokens, users, webhooks,
 };
 
 fn routes() -> Routes {
@@ -48,6 +48,8 @@ fn routes() -> Routes {
         .on_open(route::WEB_TOKEN_CREATE, tokens::create)
         .on_open(route::WEB_TOKEN_ACT, tokens::act)
         .on_open(route::WEB_SESSION_ACT, security::end_session)
+        .on_open(route::WEB_DEVICE, device::show)
+        .on_open(route::WEB_DEVICE_ACT, device::act)
         .on_open(route::WEB_NOTIFICATIONS, notifications::list)
         .on_open(route::WEB_NOTIFICATION_ACT, notifications::act)
         .on_open(route::WEB_USERS, users::list)

@@ -169,6 +169,8 @@ const EVENTS: &[(&str, &str)] = &[
     ("factor.confirm", "set up a second factor for"),
     ("factor.recovery_codes", "replaced the recovery codes of"),
     ("factor.remove", "removed the second factor of"),
+    ("device.approve", "signed a device in:"),
+    ("device.deny", "denied a device:"),
     ("mail.retry", "had a mail sent again:"),
     ("mail.test", "sent a test mail:"),
     ("preset.delete", "deleted the preset"),

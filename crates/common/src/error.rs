@@ -147,8 +147,25 @@ errors! {
         "Send name as x. followed by one or more parts of lower-case letters, digits, - and _, with dots between the parts and at most 64 characters in all, such as x.crm.read.",
         page: "/docs/agents/concepts/permissions#custom-scopes";
     InvalidRequest 400 "invalid_request": "The form lacks a parameter or contains it twice.",
-        "Send a form (application/x-www-form-urlencoded) that contains token=<the token to ask about> exactly once.",
-        page: "/docs/agents/concepts/introspection";
+        "Send a form (application/x-www-form-urlencoded) that contains {field}=<value> exactly once.";
+    UnsupportedGrant 400 "unsupported_grant_type": "This grant type is not supported here.",
+        "Send grant_type=urn:ietf:params:oauth:grant-type:device_code.", page: "/docs/agents/concepts/device#polling";
+    InvalidScope 400 "invalid_scope": "A requested scope does not exist.",
+        "Send scope as names of GET /api/scopes or of your tenant's custom scopes, separated by spaces, or leave it out.",
+        page: "/docs/agents/concepts/device#asking";
+    AuthorizationPending 400 "authorization_pending": "Nobody has decided about this device yet.",
+        "Wait for the number of seconds in interval, then send the same request again.",
+        page: "/docs/agents/concepts/device#polling";
+    SlowDown 400 "slow_down": "Nobody has decided about this device yet, and this request came too early.",
+        "Wait for the number of seconds in interval, which is 5 more than before, then send the same request again.",
+        page: "/docs/agents/concepts/device#polling";
+    AccessDenied 400 "access_denied": "The request of this device was denied, or the account that approved it may not be used any more.",
+        "Do not send this device code again. If it was denied by mistake, ask for a new one with POST /auth/device/code.",
+        page: "/docs/agents/concepts/device#polling";
+    DeviceCodeExpired 400 "expired_token": "This device code has expired.",
+        "Ask for a new one with POST /auth/device/code.", page: "/docs/agents/concepts/device#polling";
+    InvalidGrant 400 "invalid_grant": "This device code is unknown or was used before.",
+        "Ask for a new one with POST /auth/device/code.", page: "/docs/agents/concepts/device#polling";
 
     SignInExpired 400 "sign_in_expired": "This sign-in through a provider was not begun in this browser, was finished before, or took more than ten minutes.",
         "Begin again at /login, or as a program with POST /auth/oidc/{provider}/start.",
@@ -384,6 +401,9 @@ errors! {
         "Send GET /auth/oidc to list the providers.", page: "/docs/agents/concepts/providers";
     IdentityNotFound 404 "identity_not_found": "You have no such identity.",
         "Send GET /auth/identities to list your identities.", page: "/docs/agents/concepts/providers#linking";
+    DeviceNotFound 404 "device_request_not_found": "No device waits for a decision with this code.",
+        "Compare the code with the one that the device shows, or start again at the device: a code lives for 10 minutes and is decided about once.",
+        page: "/docs/agents/concepts/device#deciding";
     SessionNotFound 404 "session_not_found": "You have no such session.",
         "Send GET /auth/sessions to list your sessions.";
 
@@ -802,6 +822,11 @@ impl ApiError {
         self.0.code
     }
 
+    /// What is wrong, as a sentence.
+    pub fn sentence(&self) -> &str {
+        self.0.detail.as_deref().unwrap_or(self.0.code.row().detail)
+    }
+
     /// The internal cause, for the log.
     pub fn inner(&self) -> Option<&str> {
         self.0.cause.as_deref()
@@ -838,7 +863,7 @@ impl ApiError {
         };
         Envelope {
             error: row.slug,
-            detail: self.0.detail.as_deref().unwrap_or(row.detail),
+            detail: self.sentence(),
             fix: self.0.fix.as_deref().map_or_else(|| filled(template, &params), Cow::Borrowed),
             doc_url: self.page(link),
             extra: &self.0.extra,

@@ -477,6 +477,11 @@ routes! {
         OWN_END = delete("/auth/tokens/me", "End the credential that sends the request").while_halted().before_factor().revokes().audited("token.revoke").page("concepts/credentials#revocation");
         TOKENS_LIST = get("/auth/admin/tokens", "List every credential of the tenant").scope(TokensAdmin).for_people().query(&["user", "kind", "status", "unused_since", "sort", "cursor", "limit"]).page("concepts/pats");
         TOKENS_REVOKE = delete("/auth/admin/tokens/{id}", "Revoke any credential of the tenant").scope(TokensAdmin).for_people().revokes().audited("token.revoke").page("concepts/pats");
+        DEVICE_CODE = post("/auth/device/code", "Ask to sign a device in (RFC 8628)").public().form().any_query().page("concepts/device");
+        DEVICE_TOKEN = post("/auth/device/token", "Get the token of a device that a person approved (RFC 8628)").public().form().any_query().audited("token.create").page("concepts/device");
+        DEVICE_GET = get("/auth/device/{id}", "Get the device that waits with this user code").for_sessions().page("concepts/device");
+        DEVICE_APPROVE = post("/auth/device/{id}/approve", "Sign a device in: give it a token, or a session of ten minutes").for_sessions().audited("device.approve").page("concepts/device");
+        DEVICE_DENY = post("/auth/device/{id}/deny", "Deny a device").for_sessions().revokes().audited("device.deny").page("concepts/device");
         LEAKS = post("/auth/leaks", "Report a leaked credential, which revokes it").public().secrets(&["token"]).revokes().audited("token.leaked").page("concepts/credentials");
     }
 
@@ -671,6 +676,8 @@ routes! {
         WEB_TOKEN_CREATE = post("/tokens", "Create a personal access token by form").public().form().any_query();
         WEB_TOKEN_ACT = post("/tokens/{id}/{act}", "Rotate or revoke a personal access token by form").public().form().any_query();
         WEB_SESSION_ACT = post("/sessions/{id}/end", "End a session, or all others, by form").public().form().any_query();
+        WEB_DEVICE = get("/device", "Sign a device in with its code").public().any_query();
+        WEB_DEVICE_ACT = post("/device", "Approve or deny a device by form").public().form().any_query();
         WEB_NOTIFICATIONS = get("/notifications", "The visitor's notifications").public().any_query();
         WEB_NOTIFICATION_ACT = post("/notifications/{id}/{act}", "Mark a notification as read, or delete it, by form").public().form().any_query();
         WEB_USERS = get("/admin/users", "The tenant's users").public().any_query();
@@ -734,10 +741,11 @@ mod tests {
     fn every_row_is_consistent() {
         for route in ROUTES {
             let name = format!("{} {}", route.method, route.path);
-            // Hot writes of one statement whose row is itself a record, and the tick, which writes rows for other routes.
+            // Writes whose row is itself a record, of a caller that belongs to no tenant yet or to its own alone, and the tick, which writes rows for other routes.
             let is_hot = [
                 "/internal/tick",
                 "/api/ui/notify",
+                "/auth/device/code",
                 "/api/agents/me/inbox/ack",
                 "/api/agents/me/heartbeat",
                 "/api/agents/{name}/logs",

@@ -19,6 +19,7 @@
 //! guard                       lets a caller in, or says why not
 //! caller, fixes, credential   the caller, and how it fixes a refusal
 //! form                        bodies and queries, field by field
+//! site                        the address of this server
 //! app, response, body         the request's view of the instance; responses
 //! outbound                    requests to other servers
 //! clock, headers, settings    what comes from outside
@@ -55,5 +56,6 @@ pub mod router;
 pub mod secrets;
 pub mod session;
 pub mod settings;
+pub mod site;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;

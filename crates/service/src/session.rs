@@ -30,6 +30,8 @@ use crate::{
 
 /// How long a session lives, seconds.
 const LIFE: i64 = 24 * 3600;
+/// The same of a session that a person gives to a terminal for what only sessions may do.
+const DEVICE_LIFE: i64 = 600;
 /// Characters that are kept of the client's `User-Agent`.
 const USER_AGENT: usize = 200;
 /// The audit row's action of every sign-in.
@@ -47,6 +49,8 @@ pub enum Way {
         /// Whether the provider says that it asked for more than one factor (`amr`, RFC 8176).
         two_factors: bool,
     },
+    /// A code that they approved at another device.
+    Device,
 }
 
 impl Way {
@@ -56,6 +60,15 @@ impl Way {
             Self::Link => "link",
             Self::Password => "password",
             Self::Oidc { .. } => "oidc",
+            Self::Device => "device",
+        }
+    }
+
+    /// How long the session lives, seconds.
+    const fn life(self) -> i64 {
+        match self {
+            Self::Link | Self::Password | Self::Oidc { .. } => LIFE,
+            Self::Device => DEVICE_LIFE,
         }
     }
 
@@ -64,6 +77,8 @@ impl Way {
         match self {
             Self::Link | Self::Password => false,
             Self::Oidc { two_factors } => two_factors,
+            // A session has approved it, which has proved what the person's account asks for.
+            Self::Device => true,
         }
     }
 }
@@ -121,7 +136,7 @@ pub async fn let_in(
     if is_asked {
         return Err(hand_out_ticket(app, tx, login, way).await?);
     }
-    begin(app, tx, login, (way.as_str(), None), way.proves_two_factors()).await
+    begin(app, tx, login, (way.as_str(), None), (way.proves_two_factors(), way.life())).await
 }
 
 /// Lets a person in that has begun to sign in by `way`, and has proved the second factor in the same transaction.
@@ -138,7 +153,7 @@ pub async fn let_in_by_code(
         return Err(refusal.into());
     }
     check_way(&rules.ways, way)?;
-    begin(app, tx, login, (way, Some(second)), true).await
+    begin(app, tx, login, (way, Some(second)), (true, LIFE)).await
 }
 
 /// Refuses a way that the tenant has switched off.
@@ -167,17 +182,17 @@ async fn hand_out_ticket(app: &App, tx: Tx<'_>, login: &user::Login, way: Way) -
     Ok(ApiError::from(Code::SecondFactorRequired).extra(TICKET, ticket.reveal()).extra("expires_at", ends.to_string()))
 }
 
-/// Makes the session with its audit row, and commits.
+/// Makes the session with its audit row, and commits; `life` in seconds.
 async fn begin(
     app: &App,
     tx: Tx<'_>,
     login: &user::Login,
     (way, second): (&str, Option<Second>),
-    two_factors: bool,
+    (two_factors, life): (bool, i64),
 ) -> Result<Response, ApiError> {
     let id = CredentialId::generate(app.now(), app.chance());
     let token = Secret::generate(Kind::Session, app.chance());
-    let expires_at = app.now().plus_seconds(LIFE);
+    let expires_at = app.now().plus_seconds(life);
     let user_agent = user_agent(app);
     let new = credential::New {
         id: &id,

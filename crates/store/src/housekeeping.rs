@@ -3,7 +3,7 @@
 use crate::{
     args, audit, code,
     db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Tx},
-    delivery, hook, notification, outbox, stream,
+    delivery, device, hook, notification, outbox, stream,
     usage::Quotas,
 };
 use common::{
@@ -84,6 +84,7 @@ pub async fn purge(db: &Db, quotas: &Quotas, now: Timestamp) -> Result<(), DbErr
     stream::purge(db, now, BATCH).await?;
     hook::purge(db, now, BATCH).await?;
     delivery::purge(db, now, BATCH).await?;
+    device::purge(db, now, BATCH).await?;
     outbox::purge(db, now, BATCH).await
 }
 

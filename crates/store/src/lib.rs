@@ -13,7 +13,8 @@
 //! identity                              who a person is at a provider
 //! user                                  the table of users; another password ends their sessions
 //! attempt, audit, credential            tables that name no other
-//! code, custom_scope, event, factor, inbox   …
+//! code, custom_scope, device, event          …
+//! factor, inbox                         …
 //! kept_answer                           …
 //! usage                                 what tenants and people store, for their quotas
 //! outbox, stream, tenant                …
@@ -32,6 +33,7 @@ pub mod credential;
 pub mod custom_scope;
 pub mod db;
 pub mod delivery;
+pub mod device;
 pub mod event;
 pub mod explain;
 pub mod factor;

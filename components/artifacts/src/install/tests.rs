@@ -1,98 +1,13 @@
 use http::Request;
 use serde_json::Value::Null;
-use service::{body::RequestBody, settings::PublicUrl, testing::TestApp};
+use service::{
+    body::RequestBody,
+    settings::{PublicUrl, Settings},
+    testing::TestApp,
+};
 
 use super::*;
 use crate::{routes::over, testing};
-
-/// R63.
-#[test]
-fn a_host_of_a_good_form_is_accepted() {
-    for (host, url) in [
-        ("example.com", "https://example.com"),
-        ("Example.COM:8443", "https://Example.COM:8443"),
-        ("build_host.corp:80", "https://build_host.corp:80"),
-        ("192.0.2.1:3000", "https://192.0.2.1:3000"),
-        ("127.0.0.1:3000", "http://127.0.0.1:3000"),
-        ("127.8.9.1", "http://127.8.9.1"),
-        ("localhost:3000", "http://localhost:3000"),
-        ("LOCALHOST", "http://LOCALHOST"),
-        ("accredit.localhost:3000", "http://accredit.localhost:3000"),
-        ("[::1]:3000", "http://[::1]:3000"),
-        ("[::1]", "http://[::1]"),
-        ("[::ffff:127.0.0.1]:3000", "http://[::ffff:127.0.0.1]:3000"),
-        ("[2001:db8::7]:65535", "https://[2001:db8::7]:65535"),
-        ("a", "https://a"),
-        ("localhost.example.com", "https://localhost.example.com"),
-        ("127.0.0.1.example.com", "https://127.0.0.1.example.com"),
-    ] {
-        assert_eq!(of_host(host).as_deref(), Some(url), "{host}");
-    }
-}
-
-/// R63.
-#[test]
-fn any_other_host_is_refused() {
-    let long = format!("{}.com", "a.".repeat(130));
-    for host in [
-        "",
-        " ",
-        "a b",
-        " a",
-        "a ",
-        "a\"",
-        "a'",
-        "'; id; '",
-        "$(id)",
-        "a$(id)",
-        "`id`",
-        "a;id",
-        "a&b",
-        "a|b",
-        "a<b",
-        "a\\b",
-        "a\n",
-        "a.com\n",
-        "a.com:80\n",
-        "a.com\r",
-        "a.com\t",
-        "a\0",
-        "[::1]\n",
-        "[::1]:80\n",
-        "a.com:",
-        "a.com:0",
-        "a.com:+80",
-        "a.com:65536",
-        "a.com:000080",
-        "a.com:80:80",
-        "a.com:80a",
-        "a.com/path",
-        "a.com?x",
-        "a.com#x",
-        "user@a.com",
-        "a..com",
-        ".a.com",
-        "a.com.",
-        "-a.com",
-        "a-.com",
-        "::1",
-        "[::1",
-        "[::1]x",
-        "[::1]:",
-        "[::1%25eth0]",
-        "[fe80::1%eth0]",
-        "[1.2.3.4]",
-        "[$(id)]",
-        "[]",
-        "ä.com",
-        "a%20b",
-        "a*b",
-        &"a".repeat(64),
-        &long,
-    ] {
-        assert_eq!(of_host(host), None, "{host:?}");
-    }
-}
 
 #[test]
 fn a_quoted_text_is_one_word() {

@@ -1,0 +1,113 @@
+//! `/device`: a terminal asks to be signed in, and the visitor decides (RFC 8628, section 3.3).
+//!
+//! The address may hold the code already, so the page asks to compare it: somebody else may have sent the link, to be let in as its reader.
+
+use askama::Template;
+use common::{
+    error::{ApiError, Code},
+    route,
+};
+use futures_util::future::join3;
+use serde_json::{Map, Value as Json};
+use service::{app::App, response::Response};
+
+use crate::{
+    access::{Possible, possible},
+    api::{Api, Change, Members, Refusal, Trouble},
+    form::{Form, number},
+    page::{Shell, answer, see, write_with},
+};
+
+#[derive(Template)]
+#[template(path = "device.html")]
+struct DevicePage {
+    shell: Shell,
+    typed: Form,
+    /// The request that waits with the typed code; null: the visitor has to type one.
+    request: Json,
+    possible: Vec<Possible>,
+}
+
+impl DevicePage {
+    /// The code as the device shows it.
+    fn code(&self) -> String {
+        let letters: String = self.typed.text("user_code").chars().filter(char::is_ascii_alphabetic).collect();
+        match letters.split_at_checked(4) {
+            Some((first, second)) => format!("{first}-{second}").to_ascii_uppercase(),
+            None => letters,
+        }
+    }
+
+    fn is_session(&self) -> bool {
+        self.request.text("want") == "session"
+    }
+}
+
+/// `GET /device`.
+pub(crate) async fn show(app: App) -> Result<Response, ApiError> {
+    answer(&app, page(&app, &Form::query(&app).only("user_code"), None)).await
+}
+
+async fn page(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+    let api = Api::of(app)?;
+    let code = typed.text("user_code");
+    let (shell, found, custom) = if code.is_empty() {
+        let shell = Shell::load(app, &api, "Sign a device in", "tokens").await;
+        (shell, Ok(Json::Null), Ok(Json::Null))
+    } else {
+        join3(
+            Shell::load(app, &api, "Sign a device in", "tokens"),
+            api.get(route::DEVICE_GET, &[code], &[]),
+            api.get(route::SCOPES_CUSTOM, &[], &[]),
+        )
+        .await
+    };
+    let (shell, mut refusal) = (shell?, refusal);
+    let request = match found {
+        Ok(request) => request,
+        Err(Trouble::Refused(reason)) => {
+            refusal = refusal.or(Some(reason));
+            Json::Null
+        }
+        Err(trouble) => return Err(trouble),
+    };
+    let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
+    let (custom, ticked) = (custom.unwrap_or_default(), typed.all("scope"));
+    let possible = request.words("scope").into_iter().map(|scope| possible(scope, &ticked, &custom)).collect();
+    write_with(&DevicePage { shell: shell.with(refusal), typed: typed.clone(), request, possible }, status)
+}
+
+/// `POST /device`.
+pub(crate) async fn act(app: App, typed: Form) -> Result<Response, ApiError> {
+    let (route, done) = match typed.text("act") {
+        "approve" => (route::DEVICE_APPROVE, "device-approved"),
+        "deny" => (route::DEVICE_DENY, "device-denied"),
+        _ => return Err(Code::NotFound.into()),
+    };
+    answer(&app, async {
+        let body = if typed.is("act", "approve") { approval(&typed).into() } else { Json::Null };
+        let api = Api::of(&app)?;
+        match api.change(route, &[typed.text("user_code")], Change { form: &typed, body }).await {
+            Ok(_) => Ok(see(&app, &format!("/device?done={done}"))),
+            Err(Trouble::Refused(refusal)) => page(&app, &typed, Some(refusal)).await,
+            Err(trouble) => Err(trouble),
+        }
+    })
+    .await
+}
+
+/// What the visitor gives. The form for a session has neither field.
+fn approval(typed: &Form) -> Map<String, Json> {
+    let mut body = Map::new();
+    let words = typed.all("scope").join(" ");
+    let scope: Vec<Json> =
+        words.split([' ', ',', '\n', '\r']).filter(|word| !word.is_empty()).map(Json::from).collect();
+    // Boxes of which none is ticked give nothing; a line that is empty gives what was asked for, which is all.
+    if !scope.is_empty() || typed.is("from", "boxes") {
+        body.insert("scope".to_owned(), scope.into());
+    }
+    if !typed.text("days").is_empty() {
+        body.insert("expires_in_days".to_owned(), number(typed.text("days")));
+    }
+    body
+}
