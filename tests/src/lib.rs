@@ -5,6 +5,7 @@
 //!   no well-behaved client would.
 //! - [`totp`] is an authenticator app; [`sink`] is a server that mail is sent to;
 //!   [`provider`] are providers through which people sign in; [`tls`] is what both speak.
+//! - [`cli`] is the command accredit.
 //! - [`docs`] fetches every `doc_url` that a test meets; [`secret`] makes credentials that no route makes yet.
 
 #![expect(
@@ -15,6 +16,7 @@
 )]
 
 pub mod answer;
+pub mod cli;
 pub mod client;
 pub mod docs;
 pub mod host;

@@ -81,7 +81,7 @@ impl Bench {
         components.push("hello");
         build::components(&workspace, &components)?;
         let host = build::host(&workspace)?;
-        let seed = build::native(&workspace, "seed")?;
+        let seed = build::native(&workspace, "seed", "seed")?;
         let stop = Stop::on_signal()?;
 
         let hello_state = TemporaryState::new("bench-hello")?;

@@ -42,9 +42,9 @@ pub(crate) fn components(workspace: &Workspace, names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Builds a native program in the profile `native`; returns its path.
-pub(crate) fn native(workspace: &Workspace, package: &str) -> Result<PathBuf> {
-    if !workspace.native(package).exists() {
+/// Builds a package's native program in the profile `native`; returns its path.
+pub(crate) fn native(workspace: &Workspace, package: &str, program: &str) -> Result<PathBuf> {
+    if !workspace.native(program).exists() {
         say(format_args!("    {package} is built for the first time here: that takes minutes"));
     }
     let step = Step::begin(format!("building {package}"));
@@ -56,12 +56,12 @@ pub(crate) fn native(workspace: &Workspace, package: &str) -> Result<PathBuf> {
         package,
     ]))?;
     step.done();
-    Ok(workspace.native(package))
+    Ok(workspace.native(program))
 }
 
 /// The host.
 pub(crate) fn host(workspace: &Workspace) -> Result<PathBuf> {
-    native(workspace, "accredit-host")
+    native(workspace, "accredit-host", "accredit-host")
 }
 
 /// Puts a copy of `from` at `to`, in one move, unless it is there already: nobody reads half a file, and what is the same stays untouched.

@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod check;
 mod command;
+mod dist;
 mod http;
 mod secrets;
 mod server;
@@ -14,6 +15,7 @@ mod ui;
 mod up;
 mod wasm;
 mod workspace;
+mod zip;
 
 use std::process::ExitCode;
 
@@ -50,6 +52,8 @@ enum Task {
         /// Only tests with this in their name
         filter: Option<String>,
     },
+    /// Build the CLI as the server hands it out, into dist/
+    Dist,
     /// Format, lints, licences, advisories
     Check,
     /// Measure the routes against a component that only says hello
@@ -87,6 +91,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Build(what) => what.build()?,
         Task::Up(up) => return up.run(),
         Task::Test { filter } => return test::run(filter.as_deref()),
+        Task::Dist => dist::run()?,
         Task::Check => return check::run(),
         Task::Bench(bench) => return bench.run(),
         Task::Soak(soak) => return soak.run(),

@@ -56,9 +56,7 @@ pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
 
     // First the tests that need no wasm: the quickest answer.
     let mut native = workspace.native_packages();
-    if workspace.has("seed") {
-        native.push("seed");
-    }
+    native.extend(["seed", "accredit-cli"].into_iter().filter(|package| workspace.has(package)));
     for packages in [vec!["xtask"], native] {
         let mut cargo = cargo_test(&workspace, &packages, filter);
         tell(&packages.join(" "), count(&mut cargo, &mut io::stdout()));
@@ -92,9 +90,11 @@ fn over_http(workspace: &Workspace, filter: Option<&str>) -> Result<(Count, BTre
     // By a call of their own: built together, what the tests' components ask of the SDK would go into the others too.
     build::components(workspace, &workspace.test_components())?;
     let host = build::host(workspace)?;
+    let cli = build::native(workspace, "accredit-cli", "accredit")?;
     let mut cargo = cargo_test(workspace, &["tests"], filter);
     cargo
         .env("ACCREDIT_HOST_BIN", host)
+        .env("ACCREDIT_CLI_BIN", cli)
         .env("ACCREDIT_MANIFEST", workspace.manifest())
         .env("ACCREDIT_TEST_WASM_DIR", workspace.wasm_folder());
     count(&mut cargo, &mut io::stdout())

@@ -1,4 +1,4 @@
-//! Component `artifacts`: hands out the CLI that lies in `dist/`, and the script that installs it. It has no database.
+//! Component `artifacts`: hands out the CLI that lies in `dist/`, the script that installs it, and an index for pip and uv. It has no database.
 #![forbid(unsafe_code)]
 
 mod dist;
@@ -6,6 +6,7 @@ mod download;
 mod install;
 mod manifest;
 mod routes;
+mod simple;
 #[cfg(test)]
 mod testing;
 

@@ -1,7 +1,7 @@
 use common::route::{self, Group};
 use service::router::{Router, Routes};
 
-use crate::{dist::Dist, download, install, manifest};
+use crate::{dist::Dist, download, install, manifest, simple};
 
 fn routes() -> Routes {
     Routes::new(Group::Artifacts)
@@ -9,6 +9,7 @@ fn routes() -> Routes {
         .on_open(route::CLI_MANIFEST, manifest::manifest)
         .on_open(route::CLI_LATEST, manifest::latest)
         .on_open(route::CLI_DOWNLOAD, download::program)
+        .on_open(route::CLI_SIMPLE, simple::wheels)
         .on_open(route::CLI_WHEEL, download::wheel)
 }
 

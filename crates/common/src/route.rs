@@ -624,6 +624,7 @@ routes! {
         CLI_MANIFEST = get("/cli/manifest.json", "Version and files of the CLI, with size and SHA-256").public().page("cli");
         CLI_LATEST = get("/cli/latest", "Version of the CLI").public().page("cli");
         CLI_DOWNLOAD = get("/cli/download", "Program of the CLI for a platform").public().query(&["os", "arch"]).page("cli");
+        CLI_SIMPLE = get("/cli/simple/accredit/", "The wheels as an index for pip and uv (PEP 503)").public().any_query().page("cli#install-as-a-python-package");
         CLI_WHEEL = get("/cli/wheel/{file}", "The CLI as a Python wheel").public().page("cli");
     }
 

@@ -1,0 +1,73 @@
+//! Why a command did not do its work: a sentence, a step, a page, and the exit status.
+
+use std::fmt::Display;
+
+use serde_json::Value as Json;
+
+/// What a command ends with; scripts tell outcomes apart by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// The server refuses, or a check failed.
+    Refused = 1,
+    /// There is no credential, or one that is not live.
+    Credential = 2,
+    /// The server cannot be reached, or what answers is no Accredit.
+    Unreachable = 3,
+    /// The command was not typed as it has to be (`EX_USAGE` of sysexits.h).
+    Usage = 64,
+}
+
+/// A failure.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) sentence: String,
+    pub(crate) fix: Option<String>,
+    /// Lines below the sentence: fields with problems, candidates.
+    pub(crate) lines: Vec<String>,
+    pub(crate) page: Option<String>,
+    pub(crate) request: Option<String>,
+    /// The API's own answer, if it is one: what `--json` shows.
+    pub(crate) answer: Option<Json>,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, sentence: impl Display) -> Self {
+        Self {
+            exit,
+            sentence: sentence.to_string(),
+            fix: None,
+            lines: Vec::new(),
+            page: None,
+            request: None,
+            answer: None,
+        }
+    }
+
+    pub(crate) fn usage(sentence: impl Display) -> Self {
+        Self::new(Exit::Usage, sentence)
+    }
+
+    pub(crate) fn unreachable(sentence: impl Display) -> Self {
+        Self::new(Exit::Unreachable, sentence)
+    }
+
+    pub(crate) fn credential(sentence: impl Display) -> Self {
+        Self::new(Exit::Credential, sentence).fix("Sign in: accredit auth login")
+    }
+
+    pub(crate) fn fix(mut self, fix: impl Display) -> Self {
+        self.fix = Some(fix.to_string());
+        self
+    }
+
+    /// The API's slug.
+    pub(crate) fn slug(&self) -> &str {
+        self.answer.as_ref().and_then(|answer| answer.get("error")).and_then(Json::as_str).unwrap_or_default()
+    }
+}
+
+/// A file or the terminal that cannot be used.
+pub(crate) fn of_file(what: impl Display) -> impl FnOnce(std::io::Error) -> Failure {
+    move |error| Failure::new(Exit::Refused, format!("{what}: {error}"))
+}

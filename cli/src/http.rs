@@ -1,0 +1,204 @@
+//! Requests: one at a time, with a time-out, and never to where a redirect leads: the credential is for one server.
+
+use std::time::Duration;
+
+use common::{route::Route, secret::Secret};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value as Json;
+use ureq::{
+    Agent,
+    http::Request,
+    tls::{RootCerts, TlsConfig},
+};
+
+use crate::{
+    config::Url,
+    fail::{Exit, Failure, of_file},
+    fix, show,
+};
+
+/// What a segment of a path cannot hold as it is.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// The longest answer that is read: an export of the audit trail of a large tenant.
+const MOST: u64 = 1 << 30;
+/// Seconds that a server may take for an answer, unless the user says otherwise.
+pub(crate) const PATIENCE: u64 = 40;
+
+/// One server, with or without a credential.
+pub(crate) struct Client {
+    agent: Agent,
+    pub(crate) url: Url,
+    token: Option<Secret>,
+}
+
+/// A request.
+#[derive(Default)]
+pub(crate) struct Call<'a> {
+    /// What the names in the path stand for, in order.
+    pub(crate) names: Vec<String>,
+    pub(crate) query: Vec<(String, String)>,
+    pub(crate) body: Option<Json>,
+    /// A form instead.
+    pub(crate) form: Option<Vec<(&'a str, String)>>,
+}
+
+/// An answer that is none of the refusals.
+pub(crate) struct Answer {
+    pub(crate) text: String,
+    /// Null, if there is none.
+    pub(crate) json: Json,
+}
+
+impl Client {
+    pub(crate) fn new(url: &Url, token: Option<Secret>, patience: u64) -> Result<Self, Failure> {
+        let tls = TlsConfig::builder().root_certs(roots()?).build();
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .timeout_connect(Some(Duration::from_secs(patience.min(10))))
+            .timeout_recv_response(Some(Duration::from_secs(patience)))
+            .timeout_recv_body(Some(Duration::from_secs(patience.max(600))))
+            .user_agent(concat!("accredit/", env!("CARGO_PKG_VERSION")))
+            .tls_config(tls)
+            .build();
+        Ok(Self { agent: config.into(), url: url.clone(), token })
+    }
+
+    /// The same server with another credential.
+    pub(crate) fn with(&self, token: Secret) -> Self {
+        Self { agent: self.agent.clone(), url: self.url.clone(), token: Some(token) }
+    }
+
+    pub(crate) fn token(&self) -> Option<&Secret> {
+        self.token.as_ref()
+    }
+
+    /// Sends a request of a route.
+    pub(crate) fn call(&self, route: &Route, call: Call<'_>) -> Result<Answer, Failure> {
+        let mut names = call.names.iter();
+        let segments = route.path.split('/').skip(1).map(|segment| match segment.starts_with('{') {
+            true => format!("/{}", utf8_percent_encode(names.next().map_or("", String::as_str), SEGMENT)),
+            false => format!("/{segment}"),
+        });
+        let mut uri = self.url.join(&segments.collect::<String>());
+        if !call.query.is_empty() {
+            let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(&call.query).finish();
+            uri = format!("{uri}?{query}");
+        }
+        let mut request =
+            Request::builder().method(route.method).uri(&uri).header("accept", "application/json, */*;q=0.1");
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {}", token.reveal()));
+        }
+        if route.is_idempotent {
+            request = request.header("idempotency-key", once()?);
+        }
+        let body = match (call.body, call.form) {
+            (Some(json), _) => {
+                request = request.header("content-type", "application/json");
+                json.to_string()
+            }
+            (None, Some(pairs)) => {
+                request = request.header("content-type", "application/x-www-form-urlencoded");
+                form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+            }
+            (None, None) => String::new(),
+        };
+        let has_body = matches!(route.method, "POST" | "PUT" | "PATCH");
+        let response = if has_body {
+            self.agent.run(request.body(body).map_err(unusable)?)
+        } else {
+            self.agent.run(request.body(()).map_err(unusable)?)
+        };
+        self.read(response.map_err(|error| self.lost(&error))?)
+    }
+
+    /// The bytes of a file that the server hands out, in pieces.
+    pub(crate) fn download(&self, path: &str) -> Result<ureq::Body, Failure> {
+        let request = Request::builder().uri(self.url.of_link(path)).body(()).map_err(unusable)?;
+        let response = self.agent.run(request).map_err(|error| self.lost(&error))?;
+        match response.status().as_u16() {
+            200 => Ok(response.into_body()),
+            _ => Err(self.read(response).err().unwrap_or_else(|| self.stranger(""))),
+        }
+    }
+
+    fn read(&self, response: ureq::http::Response<ureq::Body>) -> Result<Answer, Failure> {
+        let (parts, mut body) = response.into_parts();
+        let text = body.with_config().limit(MOST).read_to_string().map_err(|error| self.lost(&error))?;
+        let status = parts.status.as_u16();
+        let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let media = header("content-type").split(';').next().unwrap_or_default().trim();
+        let is_json = media == "application/json";
+        let json = if is_json { serde_json::from_str(&text).unwrap_or_default() } else { Json::Null };
+        match status {
+            200..=299 if is_json && !json.is_null() => Ok(Answer { text, json }),
+            204 => Ok(Answer { text, json }),
+            200..=299 if media == "application/x-ndjson" => Ok(Answer { text, json }),
+            300..=399 => {
+                let place = show::line(header("location"));
+                let fix = "Use the address that the server really has. No credential was sent on.";
+                Err(Failure::unreachable(format!("{} leads to another place: {place}", self.url.as_str())).fix(fix))
+            }
+            400..=599 if json.get("error").is_some() && json.get("request_id").is_some() => {
+                Err(self.refusal(status, json))
+            }
+            _ => Err(self.stranger(&format!(" ({status} {})", show::line(media)))),
+        }
+    }
+
+    fn stranger(&self, what: &str) -> Failure {
+        Failure::unreachable(format!("What answers at {} is no Accredit server{what}.", self.url.as_str()))
+            .fix("Check the address. A proxy in between may have answered in its place.")
+    }
+
+    fn lost(&self, error: &ureq::Error) -> Failure {
+        let sentence = format!("{} cannot be reached: {}", self.url.as_str(), show::line(&error.to_string()));
+        Failure::unreachable(sentence).fix("Check the address and the network.")
+    }
+
+    fn refusal(&self, status: u16, answer: Json) -> Failure {
+        let text = |name: &str| answer.get(name).and_then(Json::as_str).map(show::prose);
+        let exit = match (status, text("error").as_deref()) {
+            (401, _) => Exit::Credential,
+            (503, Some("database_unavailable")) => Exit::Unreachable,
+            _ => Exit::Refused,
+        };
+        let mut failure = Failure::new(exit, text("detail").unwrap_or_default());
+        failure.fix = text("fix").map(|fix| fix::in_commands(&fix));
+        failure.page = answer.get("doc_url").and_then(Json::as_str).map(|link| show::line(&self.url.of_link(link)));
+        failure.request = text("request_id");
+        let fields = answer.get("fields").and_then(Json::as_array).into_iter().flatten();
+        let member =
+            |field: &Json, name: &str| field.get(name).and_then(Json::as_str).map(show::line).unwrap_or_default();
+        failure.lines =
+            fields.map(|field| format!("{} {}", member(field, "field"), member(field, "problem"))).collect();
+        failure.answer = Some(answer);
+        failure
+    }
+}
+
+/// The certificates that are trusted: those of the file in `SSL_CERT_FILE`, or else Mozilla's.
+fn roots() -> Result<RootCerts, Failure> {
+    let Some(file) = std::env::var_os("SSL_CERT_FILE") else { return Ok(RootCerts::WebPki) };
+    let pem = std::fs::read(&file).map_err(of_file("SSL_CERT_FILE"))?;
+    let certificates = ureq::tls::parse_pem(&pem).filter_map(|item| match item {
+        Ok(ureq::tls::PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    });
+    Ok(RootCerts::new_with_certs(&certificates.collect::<Vec<_>>()))
+}
+
+/// A key that makes one request out of one that is sent twice.
+fn once() -> Result<String, Failure> {
+    let mut bytes = [0_u8; 16];
+    #[expect(clippy::disallowed_methods, reason = "a key has to be unique, and this program has no other chance")]
+    let filled = getrandom::fill(&mut bytes);
+    filled.map_err(|error| Failure::new(Exit::Refused, format!("The system gives no randomness: {error}")))?;
+    Ok(format!("cli-{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+}
+
+fn unusable(error: ureq::http::Error) -> Failure {
+    Failure::usage(format!("The request cannot be sent: {error}"))
+}

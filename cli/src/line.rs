@@ -1,0 +1,359 @@
+//! The command line: clap's commands, made of the table of verbs and of the verbs that are more than one route.
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use common::route::Query;
+
+use crate::verbs::{self, At, Input, Kind, Verb};
+
+/// What each parameter of a query means; the route table has their names.
+const PARAMETERS: &[(&str, &str)] = &[
+    ("after", "The id of the last event that you have"),
+    ("limit", "Items on a page, 1 to 200"),
+    ("cursor", "Go on where the last page ended"),
+    ("q", "Only what has this in its name or address"),
+    ("state", "Only those in this state"),
+    ("status", "Only those with this status"),
+    ("owner", "Only those of this user"),
+    ("parent", "Only those below this agent"),
+    ("agent", "Only those of this agent"),
+    ("agents", "What becomes of the user's agents: transfer:<user> or archive"),
+    ("has_token", "true or false"),
+    ("sort", "created_at, last_used_at or expires_at"),
+    ("user", "Only those of this user: id or address"),
+    ("kind", "Only those of this kind"),
+    ("unused_since", "Only those that were last used before this time"),
+    ("role", "Only those with this role"),
+    ("active", "true or false"),
+    ("since", "At or after this time, such as 2026-11-22T02:38:46Z"),
+    ("until", "Before this time"),
+    ("actor", "A user's id or address, or an agent"),
+    ("action", "A scope, such as agents.update"),
+    ("object", "An agent or a key"),
+    ("credential", "The id of a credential or key"),
+    ("request", "The id of a request"),
+    ("outcome", "done or refused"),
+    ("head", "The head of the audit trail, as the server's log shows it"),
+    ("from", "The number to go on from"),
+    ("lines", "How many lines, 1 to 1000"),
+    ("wait", "Seconds to wait for an event, at most 25"),
+    ("unread_only", "true: only unread ones"),
+    ("subject", "A user's address or id, or an agent"),
+    ("relation", "viewer or editor"),
+    ("name", "Only the one with this name"),
+    ("type", "Only those of this type"),
+    ("confirm", "true: with all agents below it"),
+];
+
+/// What stands before a subcommand's own description.
+const GROUPS: &[(&str, &str)] = &[
+    ("access", "Requests of agents for more"),
+    ("admin", "Users, credentials, audit trail and mail of the tenant"),
+    ("admin audit", "The audit trail"),
+    ("admin mail", "Mails"),
+    ("admin tokens", "Every credential of the tenant"),
+    ("admin users", "Users"),
+    ("agents", "Agents"),
+    ("agents grants", "Who else may read or edit an agent"),
+    ("agents keys", "Keys of an agent"),
+    ("agents keys grants", "Who else may read or edit a key"),
+    ("agents token", "An agent's token"),
+    ("auth", "Sign in and out"),
+    ("auth device", "Devices that wait to be signed in"),
+    ("auth sessions", "Your sessions"),
+    ("inbox", "Events for the calling agent"),
+    ("notifications", "Notifications for you"),
+    ("operator", "For the operator, with the operator secret"),
+    ("presets", "Named sets of scopes"),
+    ("scopes", "Scopes"),
+    ("self", "This program"),
+    ("skills", "Short guides for coding agents"),
+    ("token", "Your personal access tokens"),
+];
+
+/// The whole command line.
+pub(crate) fn command() -> Command {
+    let mut root = Node::default();
+    for verb in verbs::all() {
+        root.put(verb.words, of_verb(&verb));
+    }
+    for (words, command) in own() {
+        root.put(words, command);
+    }
+    let commands = root.into_commands("");
+    let after = "Set ACCREDIT_URL and ACCREDIT_TOKEN, or sign in with: accredit auth login\n\
+                 Exit status: 0 done, 1 refused, 2 no or bad credential, 3 not reachable, 64 usage.";
+    Command::new("accredit")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("The command of an Accredit server: agents, their tokens, and what they may do")
+        .after_help(after)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .max_term_width(100)
+        .args([
+            Arg::new("url").long("url").value_name("URL").global(true).help("The server [env: ACCREDIT_URL]"),
+            Arg::new("profile")
+                .long("profile")
+                .value_name("NAME")
+                .global(true)
+                .help("The profile [env: ACCREDIT_PROFILE]"),
+            Arg::new("json").long("json").action(ArgAction::SetTrue).global(true).help("Print the API's answer"),
+            Arg::new("yes").long("yes").short('y').action(ArgAction::SetTrue).global(true).help("Ask nothing"),
+            Arg::new("timeout")
+                .long("timeout")
+                .value_name("SECONDS")
+                .value_parser(value_parser!(u64).range(1..=3600))
+                .global(true)
+                .help("Wait no longer for the server"),
+        ])
+        .subcommands(commands)
+}
+
+/// Commands by their words.
+#[derive(Default)]
+struct Node {
+    command: Option<Command>,
+    below: Vec<(String, Self)>,
+}
+
+impl Node {
+    fn put(&mut self, words: &str, command: Command) {
+        let (first, rest) = words.split_once(' ').map_or((words, None), |(first, rest)| (first, Some(rest)));
+        let at = match self.below.iter().position(|(name, _)| name == first) {
+            Some(at) => at,
+            None => {
+                self.below.push((first.to_owned(), Self::default()));
+                self.below.len() - 1
+            }
+        };
+        if let Some((_, node)) = self.below.get_mut(at) {
+            match rest {
+                Some(rest) => node.put(rest, command),
+                None => node.command = Some(command),
+            }
+        }
+    }
+
+    fn into_commands(self, above: &str) -> Vec<Command> {
+        let made = self.below.into_iter().map(|(name, node)| {
+            let words = format!("{above}{name}");
+            if let Some(command) = node.command {
+                return command.name(name);
+            }
+            let about = GROUPS.iter().find(|(known, _)| *known == words).map_or("", |(_, about)| about);
+            Command::new(name)
+                .about(about)
+                .subcommand_required(true)
+                .arg_required_else_help(true)
+                .disable_help_subcommand(true)
+                .subcommands(node.into_commands(&format!("{words} ")))
+        });
+        made.collect()
+    }
+}
+
+/// The id of an argument for a name in the path.
+pub(crate) fn path_id(name: &str) -> String {
+    format!("path {name}")
+}
+
+/// The id of an argument for an input.
+pub(crate) fn input_id(input: &Input) -> &'static str {
+    input.name
+}
+
+fn of_verb(verb: &Verb) -> Command {
+    let mut command = Command::new(verb.words).about(verb.route.title);
+    let is_alone = verb.names().count() == 1;
+    for name in verb.names() {
+        let mut arg = Arg::new(path_id(name)).value_name(name.to_uppercase());
+        arg = match (verb.is_about_me, verb.bulk.is_some() && is_alone) {
+            (true, _) => arg.default_value("me").help("An agent's name or id"),
+            (_, true) => arg.required(true).num_args(1..).help("Names or ids"),
+            _ if verb.look_up.is_some() && name == "id" => {
+                arg.required(true).help("The id, the first letters of it, or the name")
+            }
+            _ => arg.required(true),
+        };
+        // `agents log TEXT` is about the caller: what is typed first is the text.
+        if verb.is_about_me && verb.inputs.iter().any(|input| input.is_positional) {
+            arg = Arg::new(path_id(name)).long("agent").value_name("NAME").default_value("me");
+        }
+        command = command.arg(arg);
+    }
+    for input in &verb.inputs {
+        command = command.arg(of_input(input));
+    }
+    if let Query::Only(known) = verb.route.query {
+        for name in
+            known.iter().filter(|name| !verb.inputs.iter().any(|input| input.at == At::Query && input.name == **name))
+        {
+            let help = PARAMETERS.iter().find(|(known, _)| known == name).map_or("", |(_, help)| help);
+            command = command.arg(flag(name).help(help));
+        }
+    }
+    if matches!(verb.show, verbs::Show::Secret(_)) {
+        command = command.arg(raw());
+    }
+    command
+}
+
+/// The flag of a field or parameter.
+fn flag(name: &'static str) -> Arg {
+    Arg::new(name).long(name.replace('_', "-")).value_name(name.to_uppercase())
+}
+
+fn of_input(input: &Input) -> Arg {
+    let arg = match (input.is_positional, input.name) {
+        (true, name) => Arg::new(name).value_name(name.to_uppercase()).required(true),
+        (false, "expires_in_days") => flag(input.name).long("ttl").alias("expires-in-days").value_name("TIME"),
+        (false, "issue_token") => Arg::new(input.name).long("no-token"),
+        (false, name) => flag(name),
+    };
+    let arg = arg.help(input.help);
+    match input.kind {
+        Kind::No => arg.action(ArgAction::SetTrue).num_args(0),
+        Kind::Number => arg.value_parser(value_parser!(i64)).allow_negative_numbers(true),
+        Kind::Words | Kind::Pairs => arg.action(ArgAction::Append).value_delimiter(','),
+        // A secret on a command line is in the list of processes and in the shell's history.
+        Kind::Secret => {
+            let arg = arg.value_name("-").value_parser(["-"]);
+            let help = format!("{}: - reads it from standard input; left out, it is asked for", input.help);
+            arg.help(if input.is_required { help } else { format!("{}: - reads it from standard input", input.help) })
+        }
+        Kind::Text | Kind::Days | Kind::Data | Kind::File => arg.required(input.is_required),
+    }
+}
+
+fn raw() -> Arg {
+    Arg::new("raw").long("raw").action(ArgAction::SetTrue).help("Print the secret alone")
+}
+
+/// The verbs that are more than one route, or none.
+fn own() -> Vec<(&'static str, Command)> {
+    let token = || Arg::new("token").long("token").value_name("-").value_parser(["-"]);
+    let file = || {
+        Arg::new("export")
+            .long("export")
+            .action(ArgAction::SetTrue)
+            .help("Print a line for the shell that sets both variables")
+    };
+    vec![
+        (
+            "auth login",
+            Command::new("login")
+                .about("Sign in: by a code that you approve in a browser, by password, or with a token")
+                .args([
+                    Arg::new("password")
+                        .long("password")
+                        .action(ArgAction::SetTrue)
+                        .conflicts_with("token")
+                        .help("By e-mail and password"),
+                    Arg::new("email").long("email").value_name("EMAIL").help("Your address, with --password"),
+                    Arg::new("tenant").long("tenant").value_name("TENANT").help("Your tenant, with --password"),
+                    token().help("With a token from standard input"),
+                    Arg::new("scope")
+                        .long("scope")
+                        .value_name("SCOPE")
+                        .action(ArgAction::Append)
+                        .value_delimiter(',')
+                        .help("Ask for these scopes only"),
+                ]),
+        ),
+        (
+            "auth import-token",
+            Command::new("import-token").about("Save a token, after the server has accepted it").args([
+                token().required(true).help("The token, from standard input"),
+                Arg::new("skip-verify").long("skip-verify").action(ArgAction::SetTrue).help("Do not ask the server"),
+            ]),
+        ),
+        ("auth status", Command::new("status").about("Server, profile and credential that are used").arg(file())),
+        (
+            "auth logout",
+            Command::new("logout").about("End the saved credential, and forget it").arg(
+                Arg::new("keep").long("keep").action(ArgAction::SetTrue).help("Forget it here, and do not end it"),
+            ),
+        ),
+        ("agents tree", Command::new("tree").about("The agents that you may read, as a tree")),
+        (
+            "doctor",
+            Command::new("doctor").about("What prevents you from working, and how to fix it").arg(
+                Arg::new("expect")
+                    .long("expect")
+                    .value_name("SCOPE")
+                    .action(ArgAction::Append)
+                    .value_delimiter(',')
+                    .help("Scopes, or preset:NAME"),
+            ),
+        ),
+        (
+            "token check",
+            Command::new("check").about("Whether a text has the form of a credential; asks no server").arg(
+                Arg::new("token")
+                    .value_name("-")
+                    .value_parser(["-"])
+                    .default_value("-")
+                    .help("Read from standard input"),
+            ),
+        ),
+        ("skills list", Command::new("list").about("List the guides")),
+        (
+            "skills show",
+            Command::new("show").about("Print a guide").arg(Arg::new("name").value_name("NAME").required(true)),
+        ),
+        (
+            "skills install",
+            Command::new("install").about("Write the guides into a folder of a coding agent").args([
+                Arg::new("folder").value_name("FOLDER").required(true),
+                Arg::new("name").long("name").value_name("NAME").action(ArgAction::Append).help("Only this one"),
+            ]),
+        ),
+        (
+            "self update",
+            Command::new("update").about("Replace this program by the one that the server hands out").arg(
+                Arg::new("check").long("check").action(ArgAction::SetTrue).help("Only say whether there is another"),
+            ),
+        ),
+        (
+            "completions",
+            Command::new("completions").about("Print the completions of a shell").arg(
+                Arg::new("shell").value_name("SHELL").required(true).value_parser(value_parser!(clap_complete::Shell)),
+            ),
+        ),
+        ("man", Command::new("man").about("Print the manual page")),
+    ]
+}
+
+/// The words that were typed, and what came with the last of them.
+pub(crate) fn typed(matches: &ArgMatches) -> (String, &ArgMatches) {
+    let (mut words, mut at) = (Vec::new(), matches);
+    while let Some((word, below)) = at.subcommand() {
+        words.push(word);
+        at = below;
+    }
+    (words.join(" "), at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        command().debug_assert();
+    }
+
+    /// Each command says what it does, each group has a title, and each parameter of a query says what it means.
+    #[test]
+    fn every_command_is_explained() {
+        fn check(command: &Command, above: &str) {
+            let words = format!("{above} {}", command.get_name());
+            assert!(command.get_about().is_some_and(|about| !about.to_string().is_empty()), "{words}");
+            for arg in command.get_arguments().filter(|arg| !arg.is_positional()) {
+                assert!(arg.get_help().is_some_and(|help| !help.to_string().is_empty()), "{words} {}", arg.get_id());
+            }
+            command.get_subcommands().for_each(|below| check(below, &words));
+        }
+        check(&command(), "");
+    }
+}

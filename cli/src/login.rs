@@ -1,0 +1,157 @@
+//! Signing in, and a session of ten minutes for what only sessions may do.
+
+use std::{thread, time::Duration};
+
+use clap::ArgMatches;
+use common::{
+    route::{self, Callers, Route},
+    secret::{Kind, Secret},
+    text::is_unseen,
+};
+use serde_json::{Value as Json, json};
+
+use crate::{
+    Context,
+    config::read_token,
+    fail::{Exit, Failure},
+    http::{Call, Client},
+    run::{read_secret, show_json},
+    show,
+};
+
+/// What the server is told that asks.
+const CLIENT: &str = "accredit";
+const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+/// Seconds between two polls, if the server does not say.
+const INTERVAL: u64 = 5;
+/// The longest name of a machine, characters.
+const MOST_NAME: usize = 64;
+
+/// `auth login`.
+pub(crate) fn login(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
+    let url = context.settings.server()?.clone();
+    let client = Client::new(&url, None, context.patience)?;
+    let token = if typed.contains_id("token") {
+        read_token(&read_secret("Token")?, "Standard input")?
+    } else if typed.get_flag("password") {
+        by_password(&client, typed)?
+    } else {
+        let scope: Vec<&str> = typed.get_many::<String>("scope").into_iter().flatten().map(String::as_str).collect();
+        by_device(&client, "token", &scope.join(" "))?
+    };
+    verify_and_save(context, &client, token)
+}
+
+/// `auth import-token`.
+pub(crate) fn import(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
+    let url = context.settings.server()?.clone();
+    let token = read_token(&read_secret("Token")?, "Standard input")?;
+    if typed.get_flag("skip-verify") {
+        context.settings.save(&url, &token)?;
+        show::out(&format!("Saved {}… for {}, without asking it.", token.shown(), url.as_str()));
+        return Ok(0);
+    }
+    verify_and_save(context, &Client::new(&url, None, context.patience)?, token)
+}
+
+/// Asks the server who the token is, and saves it only then: a refusal leaves what was saved before.
+fn verify_and_save(context: &Context, client: &Client, token: Secret) -> Result<u8, Failure> {
+    let copy = read_token(token.reveal(), "The answer")?;
+    let client = client.with(copy);
+    let who = client.call(route::WHOAMI, Call::default())?;
+    context.settings.save(&client.url, &token)?;
+    if context.is_json {
+        show_json(&who);
+        return Ok(0);
+    }
+    let text = |name: &str| who.json.get(name).and_then(Json::as_str).map(show::line);
+    let name = text("agent_name").map(|agent| format!("the agent {agent} of ")).unwrap_or_default();
+    show::out(&format!("Signed in as {name}{} at {}.", text("email").unwrap_or_default(), client.url.as_str()));
+    show::say(&format!("Saved in {}, profile {}.", context.settings.file().display(), context.settings.profile));
+    if context.settings.is_from_environment {
+        show::warn("ACCREDIT_TOKEN is set, and is used in its place.");
+    }
+    Ok(0)
+}
+
+fn by_password(client: &Client, typed: &ArgMatches) -> Result<Secret, Failure> {
+    let email = typed.get_one::<String>("email").ok_or_else(|| Failure::usage("--password needs --email."))?;
+    let mut body = json!({ "email": email, "password": read_secret("Password")? });
+    if let (Some(tenant), Some(members)) = (typed.get_one::<String>("tenant"), body.as_object_mut()) {
+        members.insert("tenant".to_owned(), tenant.clone().into());
+    }
+    let answer = client.call(route::SIGN_IN, Call { body: Some(body), ..Call::default() })?;
+    token_of(&answer.json)
+}
+
+fn token_of(answer: &Json) -> Result<Secret, Failure> {
+    let text = answer.get("access_token").and_then(Json::as_str).unwrap_or_default();
+    Secret::parse(text).ok_or_else(|| Failure::unreachable("The server's answer holds no credential."))
+}
+
+/// RFC 8628: shows a code, and waits until somebody has decided.
+fn by_device(client: &Client, want: &str, scope: &str) -> Result<Secret, Failure> {
+    let form = vec![
+        ("client_id", CLIENT.to_owned()),
+        ("name", machine()),
+        ("scope", scope.to_owned()),
+        ("want", want.to_owned()),
+    ];
+    let codes = client.call(route::DEVICE_CODE, Call { form: Some(form), ..Call::default() })?.json;
+    let text = |name: &str| codes.get(name).and_then(Json::as_str).map(show::line).unwrap_or_default();
+    if want == "session" {
+        show::say("This takes a session: approve one of ten minutes. It is stored nowhere.");
+    }
+    show::say(&format!("Open   {}", text("verification_uri_complete")));
+    show::say(&format!("and compare the code   {}", text("user_code")));
+    let spinner = show::spinner("Waiting for you to approve it");
+    let form = || {
+        vec![("grant_type", GRANT.to_owned()), ("device_code", text("device_code")), ("client_id", CLIENT.to_owned())]
+    };
+    let mut interval = codes.get("interval").and_then(Json::as_u64).unwrap_or(INTERVAL);
+    let answer = loop {
+        match client.call(route::DEVICE_TOKEN, Call { form: Some(form()), ..Call::default() }) {
+            Ok(answer) => break answer.json,
+            Err(refusal) if matches!(refusal.slug(), "authorization_pending" | "slow_down") => {
+                let asked = refusal.answer.as_ref().and_then(|answer| answer.get("interval")).and_then(Json::as_u64);
+                interval = asked.unwrap_or(interval);
+            }
+            Err(mut failure) => {
+                spinner.finish_and_clear();
+                if matches!(failure.slug(), "access_denied" | "expired_token" | "invalid_grant") {
+                    failure.exit = Exit::Credential;
+                    failure.fix = Some("Start again, and approve the code within ten minutes.".to_owned());
+                }
+                return Err(failure);
+            }
+        }
+        thread::sleep(Duration::from_secs(interval.clamp(1, 60)));
+    };
+    spinner.finish_and_clear();
+    token_of(&answer)
+}
+
+/// A session for a route that takes nothing else, where the caller is a person with another credential. `None`: what is sent is as good
+/// as it gets.
+pub(crate) fn session_for(client: &Client, route: &Route) -> Result<Option<Secret>, Failure> {
+    let is_pat = client.token().is_some_and(|token| token.kind() == Kind::Pat);
+    if route.callers != Callers::Sessions || !is_pat {
+        return Ok(None);
+    }
+    let nobody = Client::new(&client.url, None, crate::http::PATIENCE)?;
+    by_device(&nobody, "session", "").map(Some)
+}
+
+/// What this machine calls itself.
+fn machine() -> String {
+    let from_system =
+        ["/proc/sys/kernel/hostname", "/etc/hostname"].iter().find_map(|file| std::fs::read_to_string(file).ok());
+    let from_environment = || ["HOSTNAME", "COMPUTERNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let from_program = || {
+        let output = std::process::Command::new("hostname").output().ok()?;
+        String::from_utf8(output.stdout).ok()
+    };
+    let name = from_system.or_else(from_environment).or_else(from_program).unwrap_or_default();
+    let name: String = name.trim().chars().filter(|c| !is_unseen(*c)).take(MOST_NAME).collect();
+    if name.is_empty() { "terminal".to_owned() } else { name }
+}

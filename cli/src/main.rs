@@ -1,0 +1,110 @@
+//! `accredit`: the command of an Accredit server.
+//!
+//! Imports run one way, from the bottom of this list to the top:
+//!
+//! ```text
+//! main
+//! own                   verbs that ask more than one route, or none
+//! run                   a verb of the table: what was typed, the request, the answer
+//! login                 sign-in, and a session for what only sessions may do
+//! line                  the command line
+//! http                  requests
+//! fix                   steps of refusals as commands
+//! verbs, config, show   the table of verbs; files of the user; what a person sees
+//! fail                  failures and exit statuses
+//! ```
+#![forbid(unsafe_code)]
+
+mod config;
+mod fail;
+mod fix;
+mod http;
+mod line;
+mod login;
+mod own;
+mod run;
+mod show;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, error::ErrorKind};
+
+use crate::{
+    config::{Asked, Settings},
+    fail::{Exit, Failure},
+    http::{Client, PATIENCE},
+};
+
+/// What every verb has.
+struct Context {
+    settings: Settings,
+    is_json: bool,
+    is_sure: bool,
+    patience: u64,
+}
+
+impl Context {
+    fn of(matches: &ArgMatches) -> Result<Self, Failure> {
+        let text = |name: &str| matches.get_one::<String>(name).cloned();
+        let asked = Asked { url: text("url"), profile: text("profile") };
+        let patience = matches.get_one::<u64>("timeout").copied().unwrap_or(PATIENCE);
+        let settings = Settings::load(&asked)?;
+        Ok(Self { settings, is_json: matches.get_flag("json"), is_sure: matches.get_flag("yes"), patience })
+    }
+
+    /// The server, asked with the credential, if there is one.
+    fn client(&self) -> Result<Client, Failure> {
+        let token = self.settings.token.as_ref().and_then(|token| common::secret::Secret::parse(token.reveal()));
+        Client::new(self.settings.server()?, token, self.patience)
+    }
+
+    /// Asks before something that cannot be undone.
+    fn make_sure(&self, question: &str) -> Result<(), Failure> {
+        if self.is_sure {
+            return Ok(());
+        }
+        match show::ask(question) {
+            Some(true) => Ok(()),
+            Some(false) => Err(Failure::new(Exit::Refused, "Nothing was done.")),
+            None => Err(Failure::usage(format!("{question} Nobody is here to answer.")).fix("Add --yes.")),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let matches = match line::command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => {
+            drop(error.print());
+            let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return ExitCode::from(if is_help { 0 } else { Exit::Usage as u8 });
+        }
+    };
+    let (words, typed) = line::typed(&matches);
+    match act(&words, typed) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            let is_json = typed.try_get_one::<bool>("json").ok().flatten().copied().unwrap_or_default();
+            match &failure.answer {
+                Some(answer) if is_json => show::out(&answer.to_string()),
+                _ => show::failure(&failure),
+            }
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+fn act(words: &str, typed: &ArgMatches) -> Result<u8, Failure> {
+    if let Some(done) = own::offline(words, typed) {
+        return done;
+    }
+    let context = Context::of(typed)?;
+    if let Some(done) = own::online(words, &context, typed) {
+        return done;
+    }
+    let verbs = verbs::all();
+    let verb = verbs.iter().find(|verb| verb.words == words);
+    let verb = verb.ok_or_else(|| Failure::usage(format!("accredit {words} is no command.")))?;
+    run::run(&context, verb, typed)
+}

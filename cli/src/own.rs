@@ -1,0 +1,231 @@
+//! The verbs that are more than one route, or none.
+
+mod skills;
+mod update;
+
+use std::collections::BTreeMap;
+
+use clap::ArgMatches;
+use common::{route, secret::Secret};
+use serde_json::{Value as Json, json};
+
+use crate::{
+    Context,
+    fail::{Exit, Failure},
+    http::Call,
+    line, login,
+    run::{list, read_secret, show_json},
+    show,
+};
+
+/// Checks that a table of the doctor shows.
+const CHECKS: &[(&str, &str)] = &[("CHECK", "requires"), ("STATUS", "status"), ("DETAIL", "detail")];
+
+/// A verb that asks no server. `None`: it is another one.
+pub(crate) fn offline(words: &str, typed: &ArgMatches) -> Option<Result<u8, Failure>> {
+    Some(match words {
+        "token check" => check(typed),
+        "skills list" => skills::list(),
+        "skills show" => skills::show(typed),
+        "skills install" => skills::install(typed),
+        "completions" => completions(typed),
+        "man" => man(),
+        _ => return None,
+    })
+}
+
+/// A verb that asks one. `None`: it is of the table.
+pub(crate) fn online(words: &str, context: &Context, typed: &ArgMatches) -> Option<Result<u8, Failure>> {
+    Some(match words {
+        "auth login" => login::login(context, typed),
+        "auth import-token" => login::import(context, typed),
+        "auth status" => status(context, typed),
+        "auth logout" => logout(context, typed),
+        "agents tree" => tree(context),
+        "doctor" => doctor(context, typed),
+        "self update" => update::update(context, typed),
+        _ => return None,
+    })
+}
+
+/// `token check`: form and checksum.
+fn check(typed: &ArgMatches) -> Result<u8, Failure> {
+    let text = read_secret("Token")?;
+    let is_json = typed.get_flag("json");
+    match Secret::parse(text.trim()) {
+        Some(secret) if is_json => {
+            show::out(&json!({ "valid": true, "kind": secret.kind(), "prefix": secret.shown() }).to_string());
+            Ok(0)
+        }
+        Some(secret) => {
+            show::out(&format!("The form is right: a {} that begins with {}…", secret.kind().title(), secret.shown()));
+            Ok(0)
+        }
+        None if is_json => {
+            show::out(&json!({ "valid": false }).to_string());
+            Ok(1)
+        }
+        None => Err(Failure::new(Exit::Refused, "This is no credential: prefix, length or checksum is wrong.")
+            .fix("Copy the whole token, as it was issued: 57 characters that begin with acr_.")),
+    }
+}
+
+fn completions(typed: &ArgMatches) -> Result<u8, Failure> {
+    if let Some(shell) = typed.get_one::<clap_complete::Shell>("shell") {
+        let mut text = Vec::new();
+        clap_complete::generate(*shell, &mut line::command(), "accredit", &mut text);
+        show::raw(&String::from_utf8_lossy(&text));
+    }
+    Ok(0)
+}
+
+fn man() -> Result<u8, Failure> {
+    let mut text = Vec::new();
+    let written = clap_mangen::Man::new(line::command()).render(&mut text);
+    written.map_err(crate::fail::of_file("the manual page"))?;
+    show::raw(&String::from_utf8_lossy(&text));
+    Ok(0)
+}
+
+/// `auth status`.
+fn status(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
+    let settings = &context.settings;
+    let url = settings.server()?;
+    let token = settings
+        .token
+        .as_ref()
+        .ok_or_else(|| Failure::credential(format!("There is no credential for {}.", url.as_str())))?;
+    if typed.get_flag("export") {
+        // Nothing in either needs more than these quotes: an address has no quote, and a credential has letters, digits, - and _.
+        show::out(&format!("export ACCREDIT_URL='{}' ACCREDIT_TOKEN='{}'", url.as_str(), token.reveal()));
+        return Ok(0);
+    }
+    let who = context.client()?.call(route::WHOAMI, Call::default())?;
+    if context.is_json {
+        show_json(&who);
+        return Ok(0);
+    }
+    let from =
+        if settings.is_from_environment { "ACCREDIT_TOKEN".to_owned() } else { settings.file().display().to_string() };
+    let facts = json!({
+        "server": url.as_str(), "profile": settings.profile, "credential": format!("{} {}…", token.kind().title(), token.shown()),
+        "from": from, "ends": who.json.pointer("/credential/expires_at"), "person": who.json.get("email"),
+        "role": who.json.get("role"), "agent": who.json.get("agent_name"), "tenant": who.json.get("tenant"),
+    });
+    show::out(&show::facts(&facts, &[]));
+    Ok(0)
+}
+
+/// `auth logout`: ends the credential that is saved, and forgets it. One that has ended already is forgotten too.
+fn logout(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
+    let settings = &context.settings;
+    if !typed.get_flag("keep") && settings.token.is_some() {
+        match context.client()?.call(route::OWN_END, Call::default()) {
+            Err(failure) if failure.exit != Exit::Credential => return Err(failure),
+            _ => {}
+        }
+    }
+    if settings.is_from_environment {
+        show::out("Ended. Unset ACCREDIT_TOKEN: it no longer works.");
+        return Ok(0);
+    }
+    match settings.forget()? {
+        true => show::out("Signed out."),
+        false => show::out("You were not signed in."),
+    }
+    Ok(0)
+}
+
+/// `agents tree`: all that the caller may read, each below the one above it.
+fn tree(context: &Context) -> Result<u8, Failure> {
+    let client = context.client()?;
+    if client.token().is_none() {
+        return Err(Failure::credential(format!("There is no credential for {}.", client.url.as_str())));
+    }
+    let (mut agents, mut cursor) = (Vec::new(), None);
+    loop {
+        let mut query = vec![("limit".to_owned(), "200".to_owned())];
+        query.extend(cursor.map(|cursor: String| ("cursor".to_owned(), cursor)));
+        let page = client.call(route::AGENTS_LIST, Call { query, ..Call::default() })?.json;
+        agents.extend(list(&page, "items").to_vec());
+        cursor = page.get("next_cursor").and_then(Json::as_str).map(str::to_owned);
+        if cursor.is_none() {
+            break;
+        }
+    }
+    if context.is_json {
+        show::out(&json!({ "items": agents }).to_string());
+        return Ok(0);
+    }
+    for text in lines_of_tree(&agents) {
+        show::out(&text);
+    }
+    Ok(0)
+}
+
+fn lines_of_tree(agents: &[Json]) -> Vec<String> {
+    let text = |agent: &Json, name: &str| agent.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
+    // A parent is an id and a name, or the name alone.
+    let parent = |agent: &Json| {
+        let parent = agent.get("parent")?;
+        parent.get("name").unwrap_or(parent).as_str().map(str::to_owned)
+    };
+    let names: Vec<String> = agents.iter().map(|agent| text(agent, "name")).collect();
+    let mut below: BTreeMap<String, Vec<&Json>> = BTreeMap::new();
+    for agent in agents {
+        // One whose parent the caller may not read stands at the top.
+        let parent = parent(agent).filter(|parent| names.contains(parent)).unwrap_or_default();
+        below.entry(parent).or_default().push(agent);
+    }
+    let mut lines = Vec::new();
+    let mut left: Vec<(usize, &Json)> =
+        below.remove("").unwrap_or_default().into_iter().rev().map(|agent| (0, agent)).collect();
+    while let Some((depth, agent)) = left.pop() {
+        let name = text(agent, "name");
+        lines.push(format!("{}{}  {}", "  ".repeat(depth), show::line(&name), show::line(&text(agent, "state"))));
+        left.extend(below.remove(&name).unwrap_or_default().into_iter().rev().map(|agent| (depth + 1, agent)));
+    }
+    lines
+}
+
+/// `doctor`: 0 if nothing is wrong, 1 if something is, 2 without a live credential, 3 without a server.
+fn doctor(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
+    let client = context.client()?;
+    if client.token().is_none() {
+        client.call(route::READYZ, Call::default())?;
+        return Err(Failure::credential(format!(
+            "{} is well, but there is no credential for it.",
+            client.url.as_str()
+        )));
+    }
+    let expect: Vec<&str> = typed.get_many::<String>("expect").into_iter().flatten().map(String::as_str).collect();
+    let query = if expect.is_empty() { Vec::new() } else { vec![("expect".to_owned(), expect.join(","))] };
+    let answer = client.call(route::DOCTOR, Call { query, ..Call::default() })?;
+    let is_well = answer.json.get("overall").and_then(Json::as_str) != Some("fail");
+    if context.is_json {
+        show_json(&answer);
+        return Ok(u8::from(!is_well));
+    }
+    let checks = list(&answer.json, "checks");
+    show::out(&show::table(checks, CHECKS));
+    for fix in checks.iter().filter_map(|check| check.get("fix")?.as_str()) {
+        show::say(&format!("fix: {}", crate::fix::in_commands(&show::line(fix))));
+    }
+    Ok(u8::from(!is_well))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_stand_below_their_parents() {
+        let agents = [
+            json!({ "name": "b", "state": "running", "parent": { "id": "agt_1", "name": "a" } }),
+            json!({ "name": "a", "state": "running", "parent": null }),
+            json!({ "name": "c", "state": "paused", "parent": { "id": "agt_2", "name": "b" } }),
+            json!({ "name": "d", "state": "stopped", "parent": { "id": "agt_9", "name": "unseen" } }),
+        ];
+        assert_eq!(lines_of_tree(&agents), ["a  running", "  b  running", "    c  paused", "d  stopped"]);
+    }
+}

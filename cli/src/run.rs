@@ -1,0 +1,361 @@
+//! A verb of the table: from what was typed to the request, and from the answer to what a person sees.
+
+use std::io::{BufRead as _, IsTerminal as _, Read as _};
+
+use clap::ArgMatches;
+use common::{
+    id::is_id,
+    route::{Access, Media, Query, Route},
+};
+use serde_json::{Map, Value as Json, json};
+
+use crate::{
+    Context,
+    fail::{Exit, Failure, of_file},
+    http::{Answer, Call, Client},
+    line::{input_id, path_id},
+    login, show,
+    verbs::{At, Input, Kind, LookUp, Show, Verb},
+};
+
+/// Items of a list that a short name is looked up among.
+const MOST_LOOKED_UP: usize = 2_000;
+
+/// Runs a verb; returns the exit status.
+pub(crate) fn run(context: &Context, verb: &Verb, typed: &ArgMatches) -> Result<u8, Failure> {
+    let mut client = context.client()?;
+    let is_public = verb.route.access == Access::Public;
+    if !is_public && client.token().is_none() {
+        return Err(Failure::credential(format!("There is no credential for {}.", client.url.as_str())));
+    }
+    let (names, several) = names(&client, verb, typed)?;
+    let query = query(verb, typed);
+    let body = body(verb, typed)?;
+    if let Some(question) = verb.asks {
+        context.make_sure(&filled(question, verb, typed, &names))?;
+    }
+    if let Some(session) = login::session_for(&client, verb.route)? {
+        client = client.with(session);
+    }
+    if let (Some(route), true) = (verb.bulk, several.len() > 1) {
+        return bulk(context, &client, route, &several);
+    }
+    let body = body.filter(|_| !matches!(verb.route.method, "GET" | "DELETE"));
+    let call = match (verb.route.media, body) {
+        (Media::Form, Some(fields)) => {
+            let text = |value: Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let fields =
+                verb.inputs.iter().filter_map(|input| Some((input.name, text(fields.get(input.name)?.clone()))));
+            Call { names: names.clone(), query, form: Some(fields.collect()), ..Call::default() }
+        }
+        (_, body) => Call { names: names.clone(), query, body: body.map(Json::Object), ..Call::default() },
+    };
+    let answer = client.call(verb.route, call)?;
+    if context.is_json {
+        show_json(&answer);
+    } else {
+        show_answer(verb, typed, &names, &answer);
+    }
+    Ok(u8::from(answer.json.get("allowed") == Some(&Json::Bool(false))))
+}
+
+/// The API's answer as it came, in one line more at most.
+pub(crate) fn show_json(answer: &Answer) {
+    if !answer.text.is_empty() {
+        show::raw(&format!("{}\n", answer.text.trim_end_matches('\n')));
+    }
+}
+
+/// What the names in the path stand for; and all that were typed for the last one, where several may be.
+fn names(client: &Client, verb: &Verb, typed: &ArgMatches) -> Result<(Vec<String>, Vec<String>), Failure> {
+    let (mut names, mut several) = (Vec::new(), Vec::new());
+    for name in verb.names() {
+        let all: Vec<String> = typed.get_many::<String>(&path_id(name)).into_iter().flatten().cloned().collect();
+        let first = all.first().cloned().unwrap_or_default();
+        if first.trim().is_empty() {
+            return Err(Failure::usage(format!("{} is empty.", name.to_uppercase())));
+        }
+        let found = match verb.look_up.filter(|_| name == "id") {
+            Some(look_up) => find(client, look_up, &names, &first)?,
+            None => first,
+        };
+        names.push(found);
+        several = all;
+    }
+    Ok((names, several))
+}
+
+/// The id that was meant: an id as it is, the first letters of one, a name or an address. What is not found is left to the server.
+fn find(client: &Client, look_up: LookUp, above: &[String], typed: &str) -> Result<String, Failure> {
+    if is_id(typed, &[look_up.prefix]) {
+        return Ok(typed.to_owned());
+    }
+    let above: Vec<String> = above.iter().take(look_up.route.path.matches('{').count()).cloned().collect();
+    let mut items: Vec<Json> = Vec::new();
+    let mut cursor = None;
+    while items.len() < MOST_LOOKED_UP {
+        let mut query = vec![("limit".to_owned(), "200".to_owned())];
+        query.extend(cursor.map(|cursor: String| ("cursor".to_owned(), cursor)));
+        let call = Call { names: above.clone(), query, ..Call::default() };
+        // Whoever may not see the list can still know the id.
+        let page = match client.call(look_up.route, call) {
+            Ok(answer) => answer.json,
+            Err(refusal) if refusal.exit == Exit::Refused => return Ok(typed.to_owned()),
+            Err(failure) => return Err(failure),
+        };
+        items.extend(page.get("items").and_then(Json::as_array).cloned().unwrap_or_default());
+        cursor = page.get("next_cursor").and_then(Json::as_str).map(str::to_owned);
+        if cursor.is_none() {
+            break;
+        }
+    }
+    choose(&items, typed)
+}
+
+/// The one item that a short name means. Several are named, and none of them is taken.
+fn choose(items: &[Json], typed: &str) -> Result<String, Failure> {
+    let text = |item: &Json, name: &str| item.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
+    let named = ["id", "name", "email", "user_email"];
+    let is_exact = |item: &&Json| named.iter().any(|name| text(item, name).eq_ignore_ascii_case(typed));
+    let begins = |item: &&Json| ["id", "prefix"].iter().any(|name| text(item, name).starts_with(typed));
+    let mut found: Vec<&Json> = items.iter().filter(is_exact).collect();
+    if found.is_empty() {
+        found = items.iter().filter(begins).collect();
+    }
+    // A name of something that has ended may have been used again.
+    let is_live = |item: &&Json| !matches!(text(item, "status").as_str(), "revoked" | "expired");
+    if found.iter().any(|item| is_live(item)) {
+        found.retain(is_live);
+    }
+    match found.as_slice() {
+        [] => Ok(typed.to_owned()),
+        [one] => Ok(text(one, "id")),
+        several => {
+            let mut failure =
+                Failure::usage(format!("{} can mean several.", show::line(typed))).fix("Type an id instead.");
+            let shown = |item: &&Json| {
+                let name = ["email", "name", "title", "reason", "prefix"]
+                    .iter()
+                    .map(|name| text(item, name))
+                    .find(|name| !name.is_empty());
+                format!("{}  {}", show::line(&text(item, "id")), show::line(&name.unwrap_or_default()))
+            };
+            failure.lines = several.iter().take(20).map(shown).collect();
+            Err(failure)
+        }
+    }
+}
+
+fn query(verb: &Verb, typed: &ArgMatches) -> Vec<(String, String)> {
+    let Query::Only(known) = verb.route.query else { return Vec::new() };
+    let value = |name: &&str| typed.try_get_one::<String>(name).ok().flatten().cloned();
+    known.iter().filter_map(|name| Some(((*name).to_owned(), value(name)?))).collect()
+}
+
+/// The fields of the body. `None`: the verb has none, and the route none that must be sent.
+fn body(verb: &Verb, typed: &ArgMatches) -> Result<Option<Map<String, Json>>, Failure> {
+    let mut fields = Map::new();
+    for input in verb.inputs.iter().filter(|input| input.at == At::Body) {
+        match field(input, typed)? {
+            Some(Json::Object(file)) if input.kind == Kind::File => fields.extend(file),
+            Some(value) => drop(fields.insert(input.name.to_owned(), value)),
+            None => {}
+        }
+    }
+    let is_needed = verb.inputs.iter().any(|input| input.at == At::Body);
+    Ok((is_needed || !fields.is_empty()).then_some(fields))
+}
+
+fn field(input: &Input, typed: &ArgMatches) -> Result<Option<Json>, Failure> {
+    let id = input_id(input);
+    let text = || typed.get_one::<String>(id).map(String::as_str);
+    let all = || typed.get_many::<String>(id).map(|all| all.map(|one| one.trim()).filter(|one| !one.is_empty()));
+    let flag = input.name.replace('_', "-");
+    Ok(match input.kind {
+        Kind::Text => text().map(Json::from),
+        Kind::Number => typed.get_one::<i64>(id).map(|number| json!(number)),
+        Kind::Days => text().map(|text| days(&flag, text)).transpose()?,
+        Kind::No => typed.get_flag(id).then_some(Json::Bool(false)),
+        Kind::Words => all().map(|words| words.map(Json::from).collect()),
+        Kind::Pairs => all().map(|pairs| read_pairs(&flag, pairs)).transpose()?,
+        Kind::Data => text()
+            .map(|text| {
+                serde_json::from_str(text).map_err(|error| Failure::usage(format!("--{flag} is no JSON: {error}")))
+            })
+            .transpose()?,
+        Kind::Secret if text().is_some() || input.is_required => Some(secret(input)?.into()),
+        Kind::Secret => None,
+        Kind::File => text().map(read_file).transpose()?,
+    })
+}
+
+/// `30d`, a number of days, or `never`.
+fn days(flag: &str, text: &str) -> Result<Json, Failure> {
+    if text == "never" {
+        return Ok(Json::Null);
+    }
+    let number = text.strip_suffix('d').unwrap_or(text).parse::<i64>();
+    number.map(Json::from).map_err(|_| {
+        Failure::usage(format!("{} is no time for --{flag}.", show::line(text))).fix("Write it as 30d, or as never.")
+    })
+}
+
+fn read_pairs<'t>(flag: &str, pairs: impl Iterator<Item = &'t str>) -> Result<Json, Failure> {
+    let split = |pair: &'t str| {
+        let wrong = || Failure::usage(format!("{} is no name=value for --{flag}.", show::line(pair)));
+        pair.split_once('=').map(|(name, value)| (name.to_owned(), Json::from(value))).ok_or_else(wrong)
+    };
+    pairs.map(split).collect::<Result<Map<_, _>, _>>().map(Json::Object)
+}
+
+fn read_file(path: &str) -> Result<Json, Failure> {
+    let mut text = String::new();
+    match path {
+        "-" => std::io::stdin().lock().read_to_string(&mut text).map(drop),
+        path => std::fs::read_to_string(path).map(|read| text = read),
+    }
+    .map_err(|error| Failure::usage(format!("{path}: {error}")))?;
+    let json: Json =
+        serde_json::from_str(&text).map_err(|error| Failure::usage(format!("{path} is no JSON: {error}")))?;
+    if json.is_object() { Ok(json) } else { Err(Failure::usage(format!("{path} is no JSON object."))) }
+}
+
+/// A secret: asked for without an echo, or the next line of standard input.
+fn secret(input: &Input) -> Result<String, Failure> {
+    read_secret(input.help)
+}
+
+/// The same, for other verbs.
+pub(crate) fn read_secret(what: &str) -> Result<String, Failure> {
+    if std::io::stdin().is_terminal() {
+        return rpassword::prompt_password(format!("{what}: ")).map_err(of_file("the terminal"));
+    }
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).map_err(of_file("standard input"))?;
+    let text = line.trim_end_matches(['\n', '\r']);
+    if text.is_empty() {
+        return Err(Failure::usage(format!("Standard input has no line for: {what}.")));
+    }
+    Ok(text.to_owned())
+}
+
+/// A sentence with what was typed.
+fn filled(sentence: &str, verb: &Verb, typed: &ArgMatches, names: &[String]) -> String {
+    let mut text = sentence.to_owned();
+    for (name, value) in verb.names().zip(names) {
+        text = text.replace(&format!("{{{name}}}"), &show::line(value));
+    }
+    for input in &verb.inputs {
+        if let Some(value) = typed.try_get_one::<String>(input.name).ok().flatten() {
+            text = text.replace(&format!("{{{}}}", input.name), &show::line(value));
+        }
+    }
+    text
+}
+
+/// Several agents at once, each decided by itself.
+fn bulk(context: &Context, client: &Client, route: &'static Route, names: &[String]) -> Result<u8, Failure> {
+    let answer = client.call(route, Call { body: Some(json!({ "names": names })), ..Call::default() })?;
+    let results = answer.json.get("results").and_then(Json::as_object);
+    let mut has_failed = false;
+    for (name, result) in results.into_iter().flatten() {
+        let is_ok = result.get("ok") == Some(&Json::Bool(true));
+        has_failed |= !is_ok;
+        if !context.is_json {
+            let text = |member: &str| result.get(member).and_then(Json::as_str).map(show::line).unwrap_or_default();
+            let name = show::line(name);
+            match is_ok {
+                true => show::out(&format!("{name}  {}", text("state"))),
+                false => show::say(&format!("{name}  {}", text("detail"))),
+            }
+        }
+    }
+    if context.is_json {
+        show_json(&answer);
+    }
+    Ok(u8::from(has_failed))
+}
+
+fn show_answer(verb: &Verb, typed: &ArgMatches, names: &[String], answer: &Answer) {
+    let json = &answer.json;
+    match verb.show {
+        Show::Plain => show_json(answer),
+        Show::Done(sentence) => show::out(&filled(sentence, verb, typed, names)),
+        Show::Log => {
+            for line in list(json, "lines") {
+                let text = |member: &str| line.get(member).and_then(Json::as_str).map(show::line).unwrap_or_default();
+                show::out(&format!("{} {:<5} {}", text("at"), text("level"), text("text")));
+            }
+        }
+        Show::Table(member, columns) => {
+            if let Some(Json::Bool(allowed)) = json.get("allowed") {
+                show::out(if *allowed { "Yes." } else { "No." });
+            }
+            match list(json, member) {
+                [] => show::say("There is nothing."),
+                rows => show::out(&show::table(rows, columns)),
+            }
+            if let Some(cursor) = json.get("next_cursor").and_then(Json::as_str) {
+                show::say(&format!("There is more: add --cursor {}", show::line(cursor)));
+            }
+        }
+        Show::Secret(member) => {
+            let secret = json.get(member).and_then(Json::as_str).map(show::line);
+            if typed.get_flag("raw") {
+                if let Some(secret) = &secret {
+                    show::out(secret);
+                }
+                return;
+            }
+            show::out(&show::facts(json, &[member, "warnings"]));
+            if let Some(secret) = secret {
+                show::out(&format!("\n{secret}"));
+                show::say("Copy it now: it is shown this once.");
+            }
+        }
+        Show::Facts => show::out(&show::facts(json, &["warnings", "csrf_token"])),
+    }
+    for warning in list(json, "warnings").iter().filter_map(Json::as_str) {
+        show::warn(&show::line(warning));
+    }
+}
+
+/// The items of a member.
+pub(crate) fn list<'j>(json: &'j Json, name: &str) -> &'j [Json] {
+    json.get(name).and_then(Json::as_array).map_or(&[], Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_name_means_one_or_none() {
+        let items = [
+            json!({ "id": "tok_01aaaa", "name": "laptop", "prefix": "acr_pat_AAAA", "status": "revoked" }),
+            json!({ "id": "tok_01bbbb", "name": "laptop", "prefix": "acr_pat_BBBB", "status": "active" }),
+            json!({ "id": "tok_01cccc", "name": "ci", "prefix": "acr_pat_CCCC", "status": "active" }),
+            json!({ "id": "tok_01dddd", "name": "ci", "prefix": "acr_pat_DDDD", "status": "active" }),
+        ];
+        for (typed, id) in
+            [("laptop", "tok_01bbbb"), ("tok_01c", "tok_01cccc"), ("acr_pat_D", "tok_01dddd"), ("none", "none")]
+        {
+            assert_eq!(choose(&items, typed).unwrap(), id, "{typed}");
+        }
+        for typed in ["ci", "tok_01", "acr_pat_"] {
+            let failure = choose(&items, typed).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.lines.iter().any(|line| line.starts_with("tok_01cccc")), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_days_or_never() {
+        assert_eq!(days("ttl", "30d").unwrap(), json!(30));
+        assert_eq!(days("ttl", "7").unwrap(), json!(7));
+        assert_eq!(days("ttl", "never").unwrap(), Json::Null);
+        for bad in ["", "d", "30h", "1.5d", "always"] {
+            assert_eq!(days("ttl", bad).unwrap_err().exit, Exit::Usage, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What a person sees. Texts of the server are cleaned of what could control a terminal; a pipe gets neither colours nor a spinner, and a
+//! terminal no line that is wider than it.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    time::Duration,
+};
+
+use anstyle::{AnsiColor, Effects, Style};
+use comfy_table::{ContentArrangement, Table, presets};
+use common::text::is_unseen;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value as Json;
+
+use crate::fail::Failure;
+
+const BOLD: Style = Style::new().effects(Effects::BOLD);
+const BAD: Style = AnsiColor::Red.on_default().effects(Effects::BOLD);
+const WAIT: Style = AnsiColor::Yellow.on_default().effects(Effects::BOLD);
+
+/// Scopes of a list that a table shows.
+const MOST_WORDS: usize = 3;
+/// The narrowest terminal that is laid out for.
+const NARROWEST: u16 = 24;
+
+/// A text in one line, without characters that cannot be seen.
+pub(crate) fn line(text: &str) -> String {
+    text.chars().map(|c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { c }).filter(|c| !is_unseen(*c)).collect()
+}
+
+/// The same for a text that may have several lines.
+pub(crate) fn prose(text: &str) -> String {
+    text.chars().filter(|c| *c == '\n' || !is_unseen(*c)).collect()
+}
+
+/// Writes a line to standard output. A reader that is gone needs no report.
+pub(crate) fn out(text: &str) {
+    drop(writeln!(anstream::stdout(), "{text}"));
+}
+
+/// Writes as it comes, without a line end of its own.
+pub(crate) fn raw(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+}
+
+/// Writes a line beside the output.
+pub(crate) fn say(text: &str) {
+    drop(writeln!(anstream::stderr(), "{text}"));
+}
+
+/// Warns.
+pub(crate) fn warn(text: &str) {
+    say(&format!("{WAIT}warning:{WAIT:#} {text}"));
+}
+
+/// Says why the command did not do its work.
+pub(crate) fn failure(failure: &Failure) {
+    say(&format!("{BAD}error:{BAD:#} {}", failure.sentence));
+    for line in &failure.lines {
+        say(&format!("  {line}"));
+    }
+    for (name, value) in [("fix", &failure.fix), ("page", &failure.page), ("request", &failure.request)] {
+        if let Some(value) = value {
+            say(&format!("{BOLD}{name}:{BOLD:#} {value}"));
+        }
+    }
+}
+
+/// Characters in a line of the output: those of the terminal, or of `COLUMNS`. A pipe has no limit.
+fn width() -> Option<u16> {
+    let asked = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let of_terminal = || {
+        let terminal = console::Term::stdout();
+        terminal.is_term().then(|| terminal.size().1)
+    };
+    asked.or_else(of_terminal).map(|width| width.max(NARROWEST))
+}
+
+/// A member by its dotted name.
+fn member<'j>(json: &'j Json, name: &str) -> &'j Json {
+    name.split('.').try_fold(json, |json, part| json.get(part)).unwrap_or(&Json::Null)
+}
+
+/// A value in few words.
+fn short(value: &Json) -> String {
+    match value {
+        Json::Null => "-".to_owned(),
+        Json::Bool(true) => "yes".to_owned(),
+        Json::Bool(false) => "no".to_owned(),
+        Json::Number(number) => number.to_string(),
+        Json::String(text) => moment(text).unwrap_or_else(|| line(text)),
+        Json::Array(list) if list.is_empty() => "-".to_owned(),
+        Json::Array(list) => list.iter().map(short).collect::<Vec<_>>().join(" "),
+        Json::Object(members) if members.is_empty() => "-".to_owned(),
+        Json::Object(members) => match ["name", "email"].iter().find_map(|name| members.get(*name)?.as_str()) {
+            Some(name) => line(name),
+            None => members
+                .iter()
+                .map(|(name, value)| format!("{}={}", line(name), short(value)))
+                .collect::<Vec<_>>()
+                .join(" "),
+        },
+    }
+}
+
+/// A list that says how much it leaves out.
+fn shorter(value: &Json) -> String {
+    match value.as_array() {
+        Some(list) if list.len() > MOST_WORDS => {
+            let first: Vec<String> = list.iter().take(MOST_WORDS).map(short).collect();
+            format!("{} +{}", first.join(" "), list.len() - MOST_WORDS)
+        }
+        _ => short(value),
+    }
+}
+
+/// `2026-11-26T17:16:57.688Z` without what nobody reads in a table.
+fn moment(text: &str) -> Option<String> {
+    common::time::Timestamp::parse(text)?;
+    text.get(..16).map(|minute| minute.replace('T', " "))
+}
+
+/// A table of rows: headings and members.
+pub(crate) fn table(rows: &[Json], columns: &[(&str, &str)]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(columns.iter().map(|(heading, _)| *heading));
+    if let Some(width) = width() {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    for row in rows {
+        table.add_row(columns.iter().map(|(_, name)| shorter(member(row, name))));
+    }
+    trimmed(&table.to_string())
+}
+
+/// Each member of an object in a line.
+pub(crate) fn facts(json: &Json, without: &[&str]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    if let Some(width) = width() {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    for (name, value) in json.as_object().into_iter().flatten() {
+        if !without.contains(&name.as_str()) && !value.is_null() {
+            table.add_row([line(name), short(value)]);
+        }
+    }
+    trimmed(&table.to_string())
+}
+
+/// Without the blanks that pad a table.
+fn trimmed(table: &str) -> String {
+    table.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// A question that is answered by yes or no. `None`: there is nobody who could answer.
+pub(crate) fn ask(question: &str) -> Option<bool> {
+    if !std::io::stdin().is_terminal() {
+        return None;
+    }
+    drop(write!(anstream::stderr(), "{question} [y/N] "));
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).ok()?;
+    Some(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// A spinner beside the output, while something takes long. Where standard error is no terminal, nothing is drawn.
+pub(crate) fn spinner(text: &str) -> ProgressBar {
+    let spinner = ProgressBar::new_spinner().with_message(text.to_owned());
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
+}
+
+/// A bar for a download of this many bytes.
+pub(crate) fn bar(bytes: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes}");
+    let bar = ProgressBar::new(bytes);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// R30: nothing that a server sends controls the terminal.
+    #[test]
+    fn a_text_cannot_control_the_terminal() {
+        let hostile = "a\u{1b}[31mred\u{7}\u{202e}b\r\nc\u{9b}2J";
+        assert_eq!(line(hostile), "a[31mredb  c2J");
+        assert_eq!(prose(hostile), "a[31mredb\nc2J");
+        let shown = table(
+            &[json!({ "name": hostile, "list": [hostile], "object": { hostile: hostile } })],
+            &[("N", "name"), ("L", "list"), ("O", "object")],
+        );
+        assert!(!shown.chars().any(|c| is_unseen(c) && c != '\n'), "{shown:?}");
+    }
+
+    #[test]
+    fn a_value_is_shown_in_few_words() {
+        for (value, expected) in [
+            (json!(null), "-"),
+            (json!(true), "yes"),
+            (json!("2026-11-26T17:16:57.688Z"), "2026-11-26 17:16"),
+            (json!(["a", "b", "c", "d", "e"]), "a b c +2"),
+            (json!([]), "-"),
+            (json!({ "id": "x", "email": "ada@example.com" }), "ada@example.com"),
+            (json!({ "a": 1, "b": "c" }), "a=1 b=c"),
+        ] {
+            assert_eq!(shorter(&value), expected);
+        }
+    }
+}

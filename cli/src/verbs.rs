@@ -1,0 +1,548 @@
+//! The verbs that are one route each: words, route, what is sent, and how the answer is shown. The command line, its help, the requests
+//! and the names of commands in fixes all come from this table; a test holds it against the route table.
+//!
+//! Names in a path and query parameters come from the route's own row. A verb says which names may be typed in short, and which fields
+//! the body has.
+
+use common::route::{self, Route};
+
+/// A verb.
+pub(crate) struct Verb {
+    /// The words that call it, such as `agents token issue`.
+    pub(crate) words: &'static str,
+    pub(crate) route: &'static Route,
+    /// The route that takes several names at once.
+    pub(crate) bulk: Option<&'static Route>,
+    /// Fields of the body, and parameters of the query that are typed without a flag.
+    pub(crate) inputs: Vec<Input>,
+    /// How the name in the path may be typed.
+    pub(crate) look_up: Option<LookUp>,
+    pub(crate) show: Show,
+    /// The question before it: what cannot be undone is asked.
+    pub(crate) asks: Option<&'static str>,
+    /// Whether the path names the caller's own agent if nothing is typed.
+    pub(crate) is_about_me: bool,
+}
+
+/// Something that is typed.
+pub(crate) struct Input {
+    pub(crate) name: &'static str,
+    pub(crate) at: At,
+    pub(crate) kind: Kind,
+    pub(crate) is_required: bool,
+    /// Typed in its place, without a flag.
+    pub(crate) is_positional: bool,
+    pub(crate) help: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum At {
+    Query,
+    Body,
+}
+
+/// How a text becomes JSON.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Kind {
+    Text,
+    Number,
+    /// `30d`, a number of days, or `never`.
+    Days,
+    /// A flag without a value: false.
+    No,
+    /// A list: typed several times, or with commas between.
+    Words,
+    /// An object of texts: `name=value`, several times.
+    Pairs,
+    /// JSON.
+    Data,
+    /// Never typed: read from standard input, or asked for without an echo.
+    Secret,
+    /// A file with a JSON object, whose members are the body.
+    File,
+}
+
+/// The list in which a short name is looked up.
+#[derive(Clone, Copy)]
+pub(crate) struct LookUp {
+    pub(crate) route: &'static Route,
+    pub(crate) prefix: &'static str,
+}
+
+/// How an answer is shown to people.
+#[derive(Clone, Copy)]
+pub(crate) enum Show {
+    /// Each member in a line.
+    Facts,
+    /// A table of `items`, or of the member that is named: headings and members.
+    Table(&'static str, &'static [(&'static str, &'static str)]),
+    /// A secret in this member, with what it is for.
+    Secret(&'static str),
+    /// A sentence, in which `{name}` stands for what was typed.
+    Done(&'static str),
+    /// Lines of a log.
+    Log,
+    /// As it comes.
+    Plain,
+}
+
+impl Verb {
+    fn new(words: &'static str, route: &'static Route) -> Self {
+        Self {
+            words,
+            route,
+            bulk: None,
+            inputs: Vec::new(),
+            look_up: None,
+            show: Show::Facts,
+            asks: None,
+            is_about_me: false,
+        }
+    }
+
+    fn show(self, show: Show) -> Self {
+        Self { show, ..self }
+    }
+
+    fn table(self, columns: &'static [(&'static str, &'static str)]) -> Self {
+        self.show(Show::Table("items", columns))
+    }
+
+    fn done(self, sentence: &'static str) -> Self {
+        self.show(Show::Done(sentence))
+    }
+
+    fn asks(self, question: &'static str) -> Self {
+        Self { asks: Some(question), ..self }
+    }
+
+    fn bulk(self, route: &'static Route) -> Self {
+        Self { bulk: Some(route), ..self }
+    }
+
+    fn look_up(self, route: &'static Route, prefix: &'static str) -> Self {
+        Self { look_up: Some(LookUp { route, prefix }), ..self }
+    }
+
+    fn about_me(self) -> Self {
+        Self { is_about_me: true, ..self }
+    }
+
+    /// A field of the body that has a flag.
+    fn field(self, name: &'static str, kind: Kind, help: &'static str) -> Self {
+        self.input(Input { name, at: At::Body, kind, is_required: false, is_positional: false, help })
+    }
+
+    /// A field of the body that must be sent.
+    fn needs(self, name: &'static str, kind: Kind, help: &'static str) -> Self {
+        self.input(Input { name, at: At::Body, kind, is_required: true, is_positional: false, help })
+    }
+
+    /// A field of the body that is typed in its place.
+    fn takes(self, name: &'static str, kind: Kind, help: &'static str) -> Self {
+        self.input(Input { name, at: At::Body, kind, is_required: true, is_positional: true, help })
+    }
+
+    /// A parameter of the query that is typed in its place.
+    fn takes_query(self, name: &'static str, help: &'static str) -> Self {
+        self.input(Input { name, at: At::Query, kind: Kind::Text, is_required: true, is_positional: true, help })
+    }
+
+    fn input(mut self, input: Input) -> Self {
+        self.inputs.push(input);
+        self
+    }
+
+    /// What an agent is, when it is made and when it is changed.
+    fn of_agent(self) -> Self {
+        self.field("display_name", Kind::Text, "Name for people")
+            .field("description", Kind::Text, "What it does")
+            .field("runtime", Kind::Text, "What runs it")
+            .field("model", Kind::Text, "The model that it uses")
+            .field("url", Kind::Text, "Where it is reached: a public https URL")
+            .field("labels", Kind::Pairs, "Labels, each as name=value")
+            .field("scope", Kind::Words, "Its ceiling: scopes, separated by commas")
+            .field("preset", Kind::Text, "Its ceiling by a preset, such as worker")
+            .field("tier", Kind::Number, "Its tier, 1 to 5")
+            .field("max_concurrent_tasks", Kind::Number, "Tasks that it may do at the same time")
+            .field("budget_cents", Kind::Number, "Its budget, in cents")
+    }
+
+    /// What a credential carries and how long it lives.
+    fn of_credential(self) -> Self {
+        self.field("scope", Kind::Words, "Scopes, separated by commas")
+            .field("preset", Kind::Text, "The scopes of a preset instead")
+            .field("expires_in_days", Kind::Days, "How long it lives: 30d, or never")
+    }
+
+    /// The names in the path, in order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        names(self.route)
+    }
+}
+
+/// The names in a route's path, in order.
+pub(crate) fn names(route: &'static Route) -> impl Iterator<Item = &'static str> {
+    route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+}
+
+const AGENTS: &[(&str, &str)] =
+    &[("NAME", "name"), ("STATE", "state"), ("OWNER", "owner.email"), ("SEEN", "last_seen_at")];
+const TOKENS: &[(&str, &str)] =
+    &[("NAME", "name"), ("PREFIX", "prefix"), ("STATUS", "status"), ("USED", "last_used_at"), ("ENDS", "expires_at")];
+const KEYS: &[(&str, &str)] =
+    &[("NAME", "name"), ("TYPE", "type"), ("STATUS", "status"), ("USED", "last_used_at"), ("ID", "id")];
+const GRANTS: &[(&str, &str)] = &[("SUBJECT", "subject.name"), ("RELATION", "relation"), ("SINCE", "created_at")];
+const FACTORS: &[(&str, &str)] = &[("FACTOR", "factor"), ("HOLDS", "holds"), ("WHY", "why")];
+const REQUESTS: &[(&str, &str)] =
+    &[("AGENT", "agent.name"), ("STATE", "state"), ("SCOPE", "scope"), ("REASON", "reason"), ("ID", "id")];
+
+/// Every verb that is one route.
+pub(crate) fn all() -> Vec<Verb> {
+    let pats = |verb: Verb| verb.look_up(route::PATS_LIST, "tok_");
+    let users = |verb: Verb| verb.look_up(route::USERS_LIST, "usr_");
+    let keys = |verb: Verb| verb.look_up(route::KEYS_LIST, "key_");
+    let requests = |verb: Verb| verb.look_up(route::ACCESS_LIST, "acc_");
+    let notifications = |verb: Verb| verb.look_up(route::NOTIFICATIONS_LIST, "ntf_");
+    let archived = |verb: Verb| verb.look_up(route::ARCHIVED_LIST, "agt_");
+    let grace = "Seconds for which the one before still works";
+    vec![
+        // The caller.
+        Verb::new("whoami", route::WHOAMI),
+        Verb::new("auth whoami", route::WHOAMI),
+        Verb::new("can", route::CAN)
+            .takes_query("action", "A scope, such as agents.token.issue")
+            .show(Show::Table("factors", FACTORS)),
+        Verb::new("auth sessions list", route::SESSIONS_LIST).table(&[
+            ("PROGRAM", "user_agent"),
+            ("ADDRESS", "last_used_address"),
+            ("USED", "last_used_at"),
+            ("THIS", "current"),
+            ("ID", "id"),
+        ]),
+        Verb::new("auth sessions end", route::SESSION_END)
+            .look_up(route::SESSIONS_LIST, "tok_")
+            .asks("End the session {id}?")
+            .done("Ended."),
+        Verb::new("auth sessions end-others", route::SESSIONS_END_OTHERS)
+            .asks("End all of your other sessions?")
+            .done("Ended."),
+        Verb::new("auth password", route::PASSWORD_CHANGE)
+            .field("current", Kind::Secret, "Your present password")
+            .needs("new", Kind::Secret, "Your new password")
+            .done("Changed. Your other sessions are ended."),
+        Verb::new("auth device get", route::DEVICE_GET),
+        Verb::new("auth device approve", route::DEVICE_APPROVE)
+            .field("scope", Kind::Words, "What its token may do: scopes, separated by commas")
+            .field("expires_in_days", Kind::Number, "Days that its token lives, 1 to 90")
+            .asks("Does the device in front of you show {id}, and did you start it?")
+            .done("Approved."),
+        Verb::new("auth device deny", route::DEVICE_DENY).done("Denied."),
+        // Tokens.
+        Verb::new("token create", route::PATS_CREATE)
+            .takes("name", Kind::Text, "Its name: the machine or job that gets it")
+            .field("scope", Kind::Words, "What it may do: scopes, separated by commas; left out, all that you may")
+            .field("expires_in_days", Kind::Days, "How long it lives: 30d, or never; left out, 90 days")
+            .show(Show::Secret("token")),
+        Verb::new("token list", route::PATS_LIST).table(TOKENS),
+        pats(Verb::new("token get", route::PATS_GET)),
+        pats(Verb::new("token rotate", route::PATS_ROTATE))
+            .field("grace_seconds", Kind::Number, grace)
+            .asks("Replace the token {id}?")
+            .show(Show::Secret("token")),
+        pats(Verb::new("token revoke", route::PATS_REVOKE)).asks("Revoke the token {id}?").done("Revoked."),
+        Verb::new("token report-leak", route::LEAKS)
+            .needs("token", Kind::Secret, "The credential that was found")
+            .asks("Revoke this credential, whoever it belongs to?")
+            .done("Reported. If it was a live credential of this server, it is revoked."),
+        Verb::new("token introspect", route::INTROSPECT).needs("token", Kind::Secret, "The credential to ask about"),
+        // Agents.
+        Verb::new("agents list", route::AGENTS_LIST).table(AGENTS),
+        Verb::new("agents create", route::AGENTS_CREATE)
+            .takes("name", Kind::Text, "Its name")
+            .field("parent", Kind::Text, "The agent above it")
+            .of_agent()
+            .field("expires_in_days", Kind::Days, "How long its token lives: 30d, or never")
+            .field("issue_token", Kind::No, "Make no token")
+            .show(Show::Secret("auth_token")),
+        Verb::new("agents get", route::AGENTS_GET).about_me(),
+        Verb::new("agents update", route::AGENTS_PATCH)
+            .of_agent()
+            .field("spent_cents", Kind::Number, "What it has spent, in cents")
+            .field("parent", Kind::Text, "Move it below this agent")
+            .field("owner", Kind::Text, "Give it and all below it to this user: address or id"),
+        Verb::new("agents replace", route::AGENTS_PUT).of_agent(),
+        Verb::new("agents delete", route::AGENTS_DELETE)
+            .asks("Archive {name}, and revoke its credentials?")
+            .done("Archived {name}."),
+        Verb::new("agents archived", route::ARCHIVED_LIST).table(&[
+            ("NAME", "name"),
+            ("ARCHIVED", "archived_at"),
+            ("OWNER", "owner.email"),
+            ("ID", "id"),
+        ]),
+        archived(Verb::new("agents restore", route::ARCHIVED_RESTORE)),
+        archived(Verb::new("agents purge", route::ARCHIVED_PURGE)).asks("Purge {id} for ever?").done("Purged {id}."),
+        Verb::new("agents export", route::AGENTS_EXPORT).show(Show::Plain),
+        Verb::new("agents import", route::AGENTS_IMPORT).takes(
+            "file",
+            Kind::File,
+            "What export wrote; - is standard input",
+        ),
+        Verb::new("agents start", route::AGENT_START).bulk(route::BULK_START).done("Started {name}."),
+        Verb::new("agents stop", route::AGENT_STOP).bulk(route::BULK_STOP).done("Stopped {name}, and all below."),
+        Verb::new("agents pause", route::AGENT_PAUSE).bulk(route::BULK_PAUSE).done("Paused {name}, and all below."),
+        Verb::new("agents resume", route::AGENT_RESUME).bulk(route::BULK_RESUME).done("Resumed {name}."),
+        Verb::new("agents restart", route::AGENT_RESTART).bulk(route::BULK_RESTART).done("Restarted {name}."),
+        Verb::new("agents stop-all", route::STOP_ALL)
+            .asks("Stop every agent of the tenant?")
+            .done("Stopped every agent of the tenant."),
+        Verb::new("agents heartbeat", route::HEARTBEAT).field(
+            "spent_cents",
+            Kind::Number,
+            "All that you have spent, in cents",
+        ),
+        Verb::new("agents logs", route::LOGS_READ).about_me().show(Show::Log),
+        Verb::new("agents log", route::LOGS_APPEND)
+            .about_me()
+            .takes("text", Kind::Text, "The line")
+            .field("level", Kind::Text, "debug, info, warn or error")
+            .done("Logged."),
+        Verb::new("agents message", route::MESSAGE).takes("text", Kind::Text, "What to say").field(
+            "data",
+            Kind::Data,
+            "A JSON object beside it",
+        ),
+        Verb::new("agents explain", route::EXPLAIN).about_me().show(Show::Table("factors", FACTORS)),
+        Verb::new("agents token issue", route::TOKEN_ISSUE)
+            .of_credential()
+            .field("grace_seconds", Kind::Number, grace)
+            .asks("Replace the token of {name}?")
+            .show(Show::Secret("token")),
+        Verb::new("agents token revoke", route::TOKEN_REVOKE).asks("Revoke the token of {name}?").done("Revoked."),
+        Verb::new("agents keys list", route::KEYS_LIST).table(KEYS),
+        keys(Verb::new("agents keys get", route::KEYS_GET)),
+        Verb::new("agents keys create", route::KEYS_CREATE)
+            .takes("name", Kind::Text, "The key's name")
+            .field("type", Kind::Text, "external, internal, github or slack")
+            .of_credential()
+            .field("value", Kind::Secret, "The webhook's secret that you bring")
+            .show(Show::Secret("key")),
+        keys(Verb::new("agents keys rotate", route::KEYS_ROTATE))
+            .field("grace_seconds", Kind::Number, grace)
+            .field("value", Kind::Secret, "The webhook's secret that you bring")
+            .asks("Replace the secret of the key {id}?")
+            .show(Show::Secret("key")),
+        keys(Verb::new("agents keys delete", route::KEYS_DELETE)).asks("Delete the key {id}?").done("Deleted."),
+        keys(Verb::new("agents keys grants list", route::KEY_GRANTS_LIST)).table(GRANTS),
+        keys(Verb::new("agents keys grants give", route::KEY_GRANTS_GIVE))
+            .takes("subject", Kind::Text, "A user's address or id, or an agent")
+            .takes("relation", Kind::Text, "viewer or editor"),
+        keys(Verb::new("agents keys grants take", route::KEY_GRANTS_TAKE))
+            .takes_query("subject", "A user's address or id, or an agent")
+            .asks("Take the grants of {subject}?")
+            .done("Taken."),
+        Verb::new("agents grants list", route::GRANTS_LIST).table(GRANTS),
+        Verb::new("agents grants give", route::GRANTS_GIVE)
+            .takes("subject", Kind::Text, "A user's address or id, or an agent")
+            .takes("relation", Kind::Text, "viewer or editor"),
+        Verb::new("agents grants take", route::GRANTS_TAKE)
+            .takes_query("subject", "A user's address or id, or an agent")
+            .asks("Take the grants of {subject}?")
+            .done("Taken."),
+        // Presets, scopes, requests for access.
+        Verb::new("presets list", route::PRESETS_LIST).table(&[
+            ("NAME", "name"),
+            ("VERSION", "version"),
+            ("SCOPE", "scope"),
+        ]),
+        Verb::new("presets put", route::PRESET_PUT).needs("scope", Kind::Words, "Its scopes, separated by commas"),
+        Verb::new("presets drift", route::PRESET_DRIFT).table(&[("AGENT", "agent"), ("LACKS", "missing_scopes")]),
+        Verb::new("scopes list", route::SCOPES)
+            .show(Show::Table("scopes", &[("SCOPE", "name"), ("ALLOWS", "description")])),
+        Verb::new("scopes custom", route::SCOPES_CUSTOM).table(&[("SCOPE", "name"), ("ALLOWS", "description")]),
+        Verb::new("scopes define", route::SCOPES_DEFINE)
+            .takes("name", Kind::Text, "Its name, such as x.crm.read")
+            .takes("description", Kind::Text, "What it allows"),
+        Verb::new("scopes remove", route::SCOPES_REMOVE)
+            .takes_query("name", "Its name")
+            .asks("Delete the scope {name}?")
+            .done("Deleted {name}."),
+        Verb::new("access request", route::ACCESS_ASK)
+            .takes("scope", Kind::Words, "The scopes, separated by commas")
+            .needs("reason", Kind::Text, "What for")
+            .field("hours", Kind::Number, "For how many hours, 1 to 720"),
+        Verb::new("access list", route::ACCESS_LIST).table(REQUESTS),
+        requests(Verb::new("access get", route::ACCESS_GET)),
+        requests(Verb::new("access approve", route::ACCESS_APPROVE))
+            .field("scope", Kind::Words, "A part of what was asked for")
+            .field("hours", Kind::Number, "For how many hours, 1 to 720")
+            .asks("Approve the request {id}?"),
+        requests(Verb::new("access deny", route::ACCESS_DENY)).field("reason", Kind::Text, "A word to the agent"),
+        requests(Verb::new("access revoke", route::ACCESS_REVOKE)).asks("Revoke the approval {id}?").done("Revoked."),
+        // Messages.
+        Verb::new("notify", route::NOTIFY)
+            .takes("title", Kind::Text, "The title")
+            .takes("body", Kind::Text, "The text")
+            .field("priority", Kind::Text, "low, normal or high")
+            .field("app_origin", Kind::Text, "The application that it is about")
+            .field("action_url", Kind::Text, "Where to act: an https URL, or a path of this site")
+            .field("user", Kind::Text, "Another user who may read you"),
+        Verb::new("notifications list", route::NOTIFICATIONS_LIST).table(&[
+            ("TITLE", "title"),
+            ("FROM", "source"),
+            ("AT", "created_at"),
+            ("READ", "read_at"),
+            ("ID", "id"),
+        ]),
+        Verb::new("notifications count", route::NOTIFICATIONS_COUNT),
+        notifications(Verb::new("notifications read", route::NOTIFICATION_READ)).done("Read."),
+        Verb::new("notifications read-all", route::NOTIFICATIONS_READ_ALL).done("Read."),
+        notifications(Verb::new("notifications delete", route::NOTIFICATION_DELETE))
+            .asks("Delete {id}?")
+            .done("Deleted."),
+        Verb::new("inbox read", route::INBOX).table(&[("AT", "at"), ("TYPE", "type"), ("DATA", "data"), ("ID", "id")]),
+        Verb::new("inbox ack", route::INBOX_ACK).takes(
+            "upto",
+            Kind::Text,
+            "The id of the last event that you have done",
+        ),
+        // Admins.
+        Verb::new("admin users list", route::USERS_LIST).table(&[
+            ("EMAIL", "email"),
+            ("ROLE", "role"),
+            ("ACTIVE", "active"),
+            ("SIGNED IN", "last_login_at"),
+        ]),
+        users(Verb::new("admin users get", route::USERS_GET)),
+        Verb::new("admin users create", route::USERS_CREATE)
+            .takes("email", Kind::Text, "The address")
+            .needs("name", Kind::Text, "The name")
+            .field("role", Kind::Text, "viewer, member, curator or admin"),
+        users(Verb::new("admin users update", route::USERS_PATCH))
+            .field("name", Kind::Text, "The name")
+            .field("role", Kind::Text, "viewer, member, curator or admin")
+            .field("email", Kind::Text, "The address"),
+        users(Verb::new("admin users delete", route::USERS_DELETE)).asks("Delete the user {id}?").done("Deleted."),
+        users(Verb::new("admin users activate", route::USERS_ACTIVATE)),
+        users(Verb::new("admin users deactivate", route::USERS_DEACTIVATE))
+            .asks("Deactivate the user {id}, with all credentials?"),
+        users(Verb::new("admin users set-password", route::PASSWORD_SET))
+            .needs("password", Kind::Secret, "The new password")
+            .done("Set."),
+        Verb::new("admin usage", route::USAGE).show(Show::Table(
+            "users",
+            &[("USER", "user_email"), ("AGENTS", "agents"), ("CREDENTIALS", "credentials"), ("BYTES", "bytes")],
+        )),
+        Verb::new("admin tokens list", route::TOKENS_LIST).table(&[
+            ("OWNER", "user_email"),
+            ("AGENT", "agent_name"),
+            ("KIND", "kind"),
+            ("STATUS", "status"),
+            ("PREFIX", "prefix"),
+        ]),
+        Verb::new("admin tokens revoke", route::TOKENS_REVOKE)
+            .look_up(route::TOKENS_LIST, "tok_")
+            .asks("Revoke the credential {id}?")
+            .done("Revoked."),
+        Verb::new("admin audit list", route::AUDIT_LIST).table(&[
+            ("AT", "at"),
+            ("WHO", "actor.email"),
+            ("ACTION", "action"),
+            ("OUTCOME", "outcome"),
+        ]),
+        Verb::new("admin audit export", route::AUDIT_EXPORT).show(Show::Plain),
+        Verb::new("admin audit verify", route::AUDIT_VERIFY),
+        Verb::new("admin mail test", route::MAIL_TEST),
+        Verb::new("admin mail outbox", route::MAIL_OUTBOX).table(&[
+            ("TO", "recipient"),
+            ("KIND", "kind"),
+            ("STATE", "state"),
+            ("TRIES", "tries"),
+            ("ID", "id"),
+        ]),
+        Verb::new("admin mail retry", route::MAIL_RETRY).look_up(route::MAIL_OUTBOX, "out_"),
+        // The operator.
+        Verb::new("bootstrap", route::BOOTSTRAP)
+            .needs("email", Kind::Text, "The first admin's address")
+            .needs("name", Kind::Text, "The first admin's name")
+            .field("tenant", Kind::Text, "The tenant's short name")
+            .needs("secret", Kind::Secret, "The operator secret")
+            .needs("password", Kind::Secret, "The first admin's password"),
+        Verb::new("operator tenant", route::TENANT_CREATE)
+            .takes("tenant", Kind::Text, "The tenant's short name")
+            .needs("email", Kind::Text, "Its admin's address")
+            .needs("name", Kind::Text, "Its admin's name")
+            .needs("secret", Kind::Secret, "The operator secret")
+            .needs("password", Kind::Secret, "Its admin's password"),
+        Verb::new("operator revoke", route::OPERATOR_REVOKE)
+            .takes("issued_before", Kind::Text, "The moment, such as 2026-11-22T02:38:46Z")
+            .needs("secret", Kind::Secret, "The operator secret")
+            .asks("End every credential of every tenant that was made before {issued_before}?"),
+        Verb::new("ready", route::READYZ),
+    ]
+}
+
+/// The routes that no verb of the table calls, and what calls them, or why nothing does.
+#[cfg(test)]
+pub(crate) const ELSEWHERE: &[(&Route, &str)] = &[
+    (route::DOCTOR, "doctor"),
+    (route::HEALTHZ, "for load balancers; `ready` says more"),
+    (route::SIGN_IN, "auth login --password"),
+    (route::DEVICE_CODE, "auth login, and whatever needs a session"),
+    (route::DEVICE_TOKEN, "auth login, and whatever needs a session"),
+    (route::LOGOUT, "auth logout ends a credential of any kind by the next route"),
+    (route::OWN_END, "auth logout"),
+    (route::TICK, "for the host and timers"),
+    (route::CLI_INSTALL, "what puts this command on a machine"),
+    (route::CLI_MANIFEST, "self update"),
+    (route::CLI_LATEST, "self update reads the manifest, which says it too"),
+    (route::CLI_DOWNLOAD, "self update"),
+    (route::CLI_WHEEL, "for pip and uv"),
+    (route::CLI_SIMPLE, "for pip and uv"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use common::route::{Group, Query, ROUTES};
+
+    use super::*;
+
+    /// R106: every route for people or agents has a verb, or a reason.
+    #[test]
+    fn every_route_has_a_verb_or_a_reason() {
+        let verbs = all();
+        let has_verb = |route: &Route| verbs.iter().any(|verb| verb.route == route || verb.bulk == Some(route));
+        for route in ROUTES.iter().filter(|route| !matches!(route.group, Group::Web | Group::Docs)) {
+            let reasons = ELSEWHERE.iter().filter(|(known, _)| known == route).count();
+            assert_eq!(usize::from(has_verb(route)) + reasons, 1, "{} {}", route.method, route.path);
+        }
+    }
+
+    #[test]
+    fn the_verbs_are_well_formed() {
+        let mut words = BTreeSet::new();
+        for verb in all() {
+            assert!(words.insert(verb.words), "{} stands twice", verb.words);
+            let mut typed: BTreeSet<&str> = verb.names().collect();
+            for input in &verb.inputs {
+                let is_new = typed.insert(input.name);
+                // `agents keys create AGENT NAME` has two names.
+                assert!(is_new || input.name == "name", "{}: {}", verb.words, input.name);
+                if let (At::Query, Query::Only(known)) = (input.at, verb.route.query) {
+                    assert!(known.contains(&input.name), "{}: {}", verb.words, input.name);
+                }
+            }
+            let questions = [verb.asks, if let Show::Done(done) = verb.show { Some(done) } else { None }];
+            for text in questions.into_iter().flatten() {
+                let mut named = text.split('{').skip(1).filter_map(|rest| rest.split('}').next());
+                assert!(named.all(|name| typed.contains(name)), "{}: {text}", verb.words);
+            }
+            if verb.route.method == "DELETE" {
+                assert!(verb.asks.is_some(), "{} asks nothing", verb.words);
+            }
+        }
+    }
+}

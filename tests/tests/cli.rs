@@ -1,0 +1,452 @@
+//! R104 to R107: the command `accredit`, the real program against the real host.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests: whatever is not as expected ends the test"
+)]
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpListener,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+    thread,
+};
+
+use serde_json::{Value as Json, json};
+use sha2::Digest as _;
+use tests::{
+    Client, Server,
+    cli::{Cli, program},
+    host,
+    server::{PASSWORD, text},
+};
+
+/// A user whose session is saved.
+fn signed_in(server: &Server) -> Cli {
+    let cli = Cli::of(server.host().base_url());
+    cli.fed(&format!("{PASSWORD}\n"), &["auth", "login", "--password", "--email", "ada@example.com"]).is(0);
+    cli
+}
+
+/// A server that says the same to everybody.
+fn saying(answer: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                drop(stream.read(&mut bytes));
+                if answer.is_empty() {
+                    // Says nothing, until the client gives up.
+                    while stream.read(&mut bytes).is_ok_and(|read| read > 0) {}
+                }
+                drop(stream.write_all(answer.as_bytes()));
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o777
+}
+
+fn approve(session: &Client, code: &str, body: &Json) {
+    session.post(&format!("/auth/device/{code}/approve"), body).is(200);
+}
+
+/// R107: each kind of outcome has an exit status of its own.
+#[test]
+fn outcomes_are_told_apart_by_the_exit_status() {
+    let (server, admin) = Server::with_admin();
+    let url = server.host().base_url();
+    assert!(Cli::new().run(&["whoami"]).is(64).err.contains("ACCREDIT_URL"));
+    assert!(Cli::of(url).run(&["whoami"]).is(2).err.contains("accredit auth login"));
+    for words in
+        [vec![], vec!["nonsense"], vec!["agents"], vec!["agents", "get", "--nonsense"], vec!["agents", "create"]]
+    {
+        Cli::of(url).run(&words).is(64);
+    }
+    for words in [vec!["--help"], vec!["agents", "--help"], vec!["token", "create", "--help"], vec!["--version"]] {
+        let ran = Cli::of(url).run(&words).is(0);
+        assert!(!ran.out.is_empty() && ran.err.is_empty(), "{ran:?}");
+    }
+    let of_admin = Cli::of(url).variable("ACCREDIT_TOKEN", admin.bearer());
+    of_admin.run(&["whoami"]).is(0);
+    of_admin.run(&["agents", "get", "nobody"]).is(1);
+    Cli::of(url).variable("ACCREDIT_TOKEN", "nonsense").run(&["whoami"]).is(2);
+    let unknown = tests::secret::credential("acr_pat_");
+    Cli::of(url).variable("ACCREDIT_TOKEN", &unknown).run(&["whoami"]).is(2);
+    Cli::of("http://127.0.0.1:1").variable("ACCREDIT_TOKEN", admin.bearer()).run(&["whoami"]).is(3);
+    for bad in ["nonsense", "http://accredit.example", "ftp://127.0.0.1"] {
+        Cli::of(bad).run(&["whoami"]).is(64);
+    }
+}
+
+/// R107: the files are for their owner alone, however they were; no output shows the credential; signing out ends it.
+#[test]
+fn a_credential_is_kept_in_a_file_for_its_owner_alone() {
+    let (server, _) = Server::with_admin();
+    let cli = Cli::of(server.host().base_url());
+    fs::create_dir_all(cli.folder()).unwrap();
+    fs::set_permissions(cli.folder(), fs::Permissions::from_mode(0o755)).unwrap();
+    let words = ["auth", "login", "--password", "--email", "ada@example.com"];
+    let ran = cli.fed(&format!("{PASSWORD}\n"), &words).is(0);
+    let file = cli.folder().join("credentials.json");
+    assert_eq!((mode(&cli.folder()), mode(&file)), (0o700, 0o600));
+    let token = serde_json::from_str::<Json>(&cli.saved()).unwrap()["profiles"]["default"]["token"].clone();
+    let token = text(&token).to_owned();
+    for ran in
+        [ran, cli.run(&["whoami"]).is(0), cli.run(&["auth", "status"]).is(0), cli.run(&["whoami", "--json"]).is(0)]
+    {
+        assert!(!ran.out.contains(&token) && !ran.err.contains(&token), "{ran:?}");
+    }
+    // Only what asks for it gets it.
+    let line = format!("export ACCREDIT_URL='{}' ACCREDIT_TOKEN='{token}'\n", server.host().base_url());
+    assert_eq!(cli.run(&["auth", "status", "--export"]).is(0).out, line);
+    // An existing file that is wider is narrowed.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    cli.run(&["whoami"]).is(0);
+    assert_eq!(mode(&file), 0o600);
+
+    let before = cli.saved();
+    let refused =
+        cli.fed(&format!("{}\n", tests::secret::credential("acr_pat_")), &["auth", "import-token", "--token", "-"]);
+    refused.is(2);
+    cli.fed("nonsense\n", &["auth", "import-token", "--token", "-"]).is(2);
+    cli.fed("wrong\n", &words).is(2);
+    assert_eq!(cli.saved(), before);
+
+    cli.run(&["auth", "logout"]).is(0);
+    server.with(&token).get("/api/auth/whoami").refused(401, "token_revoked");
+    assert!(!cli.saved().contains(&token));
+    cli.run(&["whoami"]).is(2);
+    cli.run(&["auth", "logout"]).is(0);
+
+    fs::write(&file, "{ not json").unwrap();
+    let ran = cli.run(&["whoami"]).is(2);
+    assert!(ran.err.contains("damaged"), "{ran:?}");
+}
+
+/// R107: a saved credential goes to the server that it was saved with, and to no other.
+#[test]
+fn a_credential_is_sent_to_its_own_server_alone() {
+    let (server, admin) = Server::with_admin();
+    let cli = signed_in(&server);
+    let other = Server::empty();
+    let ran = cli.run(&["whoami", "--url", other.host().base_url()]).is(2);
+    assert!(ran.err.contains("no credential"), "{ran:?}");
+    // Profiles keep several apart.
+    cli.fed(&format!("{}\n", admin.bearer()), &["auth", "import-token", "--token", "-", "--profile", "second"]).is(0);
+    let own = Cli::new();
+    fs::create_dir_all(own.folder()).unwrap();
+    fs::copy(cli.folder().join("credentials.json"), own.folder().join("credentials.json")).unwrap();
+    own.run(&["whoami", "--profile", "second"]).is(0);
+    own.run(&["whoami"]).is(0);
+    own.run(&["whoami", "--profile", "third"]).is(64);
+    // The installer writes the address, and XDG names another place.
+    let third = Cli::new();
+    fs::create_dir_all(third.home().join("xdg/accredit")).unwrap();
+    let config = format!("url = \"{}\"\n", server.host().base_url());
+    fs::write(third.home().join("xdg/accredit/config.toml"), config).unwrap();
+    let xdg = third.home().join("xdg");
+    let third = third.variable("XDG_CONFIG_HOME", xdg.to_str().unwrap());
+    third.run(&["ready"]).is(0);
+    third.run(&["whoami"]).is(2);
+}
+
+/// R104, R106: signing in by a code, and a session of ten minutes for what only a session may do, stored nowhere.
+#[test]
+fn a_terminal_signs_in_by_a_code() {
+    let (server, admin) = Server::with_admin();
+    let cli = Cli::of(server.host().base_url());
+    let waiting = cli.waiting(&["auth", "login", "--scope", "agents.read,agents.list"]);
+    let shown = admin.get(&format!("/auth/device/{}", waiting.code)).is(200);
+    assert_eq!((&shown["client"], &shown["scope"]), (&json!("accredit"), &json!(["agents.read", "agents.list"])));
+    assert!(waiting.shown.contains(&format!("/device?user_code={}", waiting.code)), "{}", waiting.shown);
+    approve(&admin, &waiting.code, &json!({ "scope": ["*"], "expires_in_days": 1 }));
+    let ran = waiting.ended().is(0);
+    assert!(ran.out.contains("Signed in as ada@example.com"), "{ran:?}");
+    let saved = cli.saved();
+    assert!(saved.contains("acr_pat_"));
+    assert_eq!(cli.run(&["whoami", "--json"]).is(0).json()["credential"]["kind"], "pat");
+
+    let waiting = cli.waiting(&["token", "create", "ci", "--scope", "agents.read", "--ttl", "7d", "--raw"]);
+    approve(&admin, &waiting.code, &json!({}));
+    let ran = waiting.ended().is(0);
+    assert!(ran.out.starts_with("acr_pat_") && ran.out.lines().count() == 1, "{ran:?}");
+    assert!(!ran.err.contains(ran.out.trim()));
+    assert_eq!(cli.saved(), saved);
+    assert_eq!(server.number("SELECT count(*) FROM credentials WHERE kind = 'pat' AND name = 'ci'"), 1);
+
+    let waiting = cli.waiting(&["token", "create", "more"]);
+    admin.post(&format!("/auth/device/{}/deny", waiting.code), &json!({})).is(200);
+    let ran = waiting.ended().is(2);
+    assert!(ran.err.contains("denied"), "{ran:?}");
+}
+
+/// R107: tables fit a narrow terminal; a pipe gets neither colours nor a spinner; `--json` is the API's answer.
+#[test]
+fn what_is_shown_fits_its_reader() {
+    let (server, admin) = Server::with_admin();
+    let cli = signed_in(&server);
+    let long = "an-agent-with-a-name-that-is-much-longer-than-any-column-is";
+    for name in ["scout", "builder", long] {
+        admin
+            .post("/api/agents", &json!({ "name": name, "description": "Does what it does, for a very long time" }))
+            .is(201);
+    }
+    let narrow = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", admin.bearer()).variable("COLUMNS", "60");
+    for words in [
+        vec!["agents", "list"],
+        vec!["agents", "get", long],
+        vec!["whoami"],
+        vec!["doctor", "--expect", "agents.list,agents.token.issue"],
+        vec!["admin", "users", "list"],
+        vec!["admin", "tokens", "list"],
+        vec!["admin", "audit", "list"],
+        vec!["auth", "sessions", "list"],
+        vec!["scopes", "list"],
+        vec!["presets", "list"],
+        vec!["admin", "usage"],
+        vec!["can", "agents.update", "--object", "scout"],
+        vec!["skills", "list"],
+    ] {
+        let ran = narrow.run(&words).is(0);
+        assert!(!ran.out.is_empty() && !ran.out.contains('\u{1b}') && !ran.err.contains('\u{1b}'), "{ran:?}");
+        for line in ran.out.lines() {
+            assert!(line.chars().count() <= 60, "{words:?}: {line:?}");
+        }
+    }
+    // In a pipe each row is one line.
+    let listed = cli.run(&["agents", "list"]).is(0);
+    assert!(listed.out.lines().any(|line| line.starts_with(long)), "{}", listed.out);
+    assert_eq!(listed.out.lines().count(), 4);
+    assert_eq!(cli.run(&["agents", "get", "scout", "--json"]).is(0).json(), admin.get("/api/agents/scout").is(200));
+    let refused = cli.run(&["agents", "get", "nobody", "--json"]).is(1);
+    assert_eq!(refused.json()["error"], "agent_not_found");
+    assert!(refused.err.is_empty());
+    // A reader that is gone is no error.
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    assert_eq!(cli.run_into(full, &["agents", "list"]), 0);
+}
+
+/// R106: the life of an agent by its verbs; what destroys asks; a refusal has its step as a command, its page and its request.
+#[test]
+fn an_agent_lives_by_verbs() {
+    let (server, _) = Server::with_admin();
+    let cli = signed_in(&server);
+    let url = server.host().base_url();
+    let made = cli.run(&["agents", "create", "scout", "--preset", "worker", "--labels", "team=a", "--raw"]).is(0);
+    let scout = Cli::of(url).variable("ACCREDIT_TOKEN", made.out.trim());
+    assert_eq!(scout.run(&["whoami", "--json"]).is(0).json()["agent_name"], "scout");
+    let ran = cli.run(&["agents", "create", "builder", "--parent", "scout", "--scope", "agents.read"]).is(0);
+    assert!(ran.out.contains("acr_agt_") && ran.err.contains("shown this once"), "{ran:?}");
+    assert_eq!(cli.run(&["agents", "tree"]).is(0).out, "scout  running\n  builder  running\n");
+    scout.run(&["agents", "log", "Started the build", "--level", "warn"]).is(0);
+    assert!(cli.run(&["agents", "logs", "scout"]).is(0).out.contains("warn  Started the build"));
+    scout.run(&["notify", "Build failed", "The tests fail."]).is(0);
+    assert!(cli.run(&["notifications", "list"]).is(0).out.contains("Build failed"));
+
+    // A scope that it lacks: the step is a command that works.
+    let refused = scout.run(&["agents", "create", "more"]).is(1);
+    let fix = refused.err.lines().find_map(|line| line.strip_prefix("fix: ")).unwrap();
+    assert!(fix.contains("accredit access request agents.create --reason"), "{refused:?}");
+    assert!(refused.err.contains(&format!("page: {url}/docs/agents/")) && refused.err.contains("request: req_"));
+    scout.run(&["access", "request", "agents.create", "--reason", "To build"]).is(0);
+    let asked = cli.run(&["access", "list", "--state", "open", "--json"]).is(0).json();
+    let id = text(&asked["items"][0]["id"]).to_owned();
+    // The first letters are enough.
+    cli.run(&["access", "approve", &id[..20], "--hours", "1", "--yes"]).is(0);
+    scout.run(&["agents", "create", "more"]).is(0);
+    assert!(scout.run(&["inbox", "read"]).is(0).out.contains("scope_granted"));
+
+    // Several at once.
+    let ran = cli.run(&["agents", "stop", "scout", "nobody"]).is(1);
+    assert!(ran.out.contains("scout  stopped") && ran.err.contains("nobody"), "{ran:?}");
+    let ran = scout.run(&["agents", "list"]).is(1);
+    assert!(ran.err.contains("stopped"), "{ran:?}");
+    cli.run(&["agents", "start", "scout"]).is(0);
+
+    // What destroys asks: without anybody to answer nothing happens.
+    let ran = cli.run(&["agents", "delete", "builder"]).is(64);
+    assert!(ran.err.contains("--yes"), "{ran:?}");
+    assert_eq!(server.number("SELECT count(*) FROM agents WHERE archived_at IS NOT NULL"), 0);
+    cli.run(&["agents", "delete", "builder", "--yes"]).is(0);
+    assert_eq!(server.number("SELECT count(*) FROM agents WHERE archived_at IS NOT NULL"), 1);
+    cli.run(&["agents", "restore", "builder"]).is(0);
+
+    // Out and in again.
+    let export = cli.run(&["agents", "export", "scout"]).is(0).out;
+    fs::write(cli.home().join("tree.json"), &export).unwrap();
+    cli.run(&["agents", "delete", "scout", "--confirm", "true", "--yes"]).is(0);
+    cli.run(&["agents", "import", "tree.json"]).is(0);
+    cli.run(&["agents", "get", "scout"]).is(0);
+    // Each create had a key of its own.
+    assert!(server.number("SELECT count(*) FROM idempotency") >= 4);
+}
+
+/// R107: a token is named by id, prefix or name; what can mean several means none.
+#[test]
+fn a_name_that_can_mean_several_is_refused_with_the_candidates() {
+    let (server, admin) = Server::with_admin();
+    let cli = signed_in(&server);
+    let make = |name: &str| admin.post("/auth/tokens", &json!({ "name": name })).is(201);
+    let (one, two, other) = (make("twin"), make("twin"), make("other"));
+    let live = || server.number("SELECT count(*) FROM credentials WHERE kind = 'pat' AND revoked_at IS NULL");
+    for ambiguous in ["twin", "tok_", "acr_pat_"] {
+        let ran = cli.run(&["token", "revoke", ambiguous, "--yes"]).is(64);
+        for token in [&one, &two] {
+            assert!(ran.err.contains(text(&token["id"])), "{ran:?}");
+        }
+    }
+    assert_eq!(live(), 3);
+    cli.run(&["token", "revoke", "other", "--yes"]).is(0);
+    cli.run(&["token", "revoke", text(&one["prefix"]), "--yes"]).is(0);
+    // One twin is left, so the name means it.
+    let rotated = cli.run(&["token", "rotate", "twin", "--raw", "--yes"]).is(0);
+    server.with(rotated.out.trim()).get("/api/auth/whoami").is(200);
+    assert_eq!(live(), 1);
+    cli.run(&["token", "get", text(&other["id"])]).is(0);
+    assert!(cli.run(&["token", "revoke", "nothing", "--yes"]).is(1).err.contains("does not exist"));
+    // Users by address.
+    server.user(&admin, "max@example.com", "member");
+    assert_eq!(cli.run(&["admin", "users", "get", "max@example.com", "--json"]).is(0).json()["role"], "member");
+    cli.run(&["admin", "users", "update", "max@example.com", "--role", "viewer"]).is(0);
+    assert_eq!(server.texts("SELECT role FROM users WHERE email = 'max@example.com'"), ["viewer"]);
+}
+
+/// R107: what answers may be no Accredit; what it says controls no terminal; and it gets no credential by leading elsewhere.
+#[test]
+fn a_stranger_in_the_servers_place_is_found_out() {
+    let token = tests::secret::credential("acr_pat_");
+    let asked = |url: &str, words: &[&str]| Cli::of(url).variable("ACCREDIT_TOKEN", &token).run(words);
+    let html =
+        "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 13\r\nconnection: close\r\n\r\n<html></html>";
+    let error =
+        "HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/html\r\ncontent-length: 4\r\nconnection: close\r\n\r\noops";
+    let cut =
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\nconnection: close\r\n\r\n{\"a\":";
+    let no_json =
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{a";
+    for answer in [html, error, cut, no_json, "nonsense\r\n\r\n"] {
+        let ran = asked(&saying(answer), &["whoami"]).is(3);
+        assert!(ran.out.is_empty() && ran.err.contains("fix:") && !ran.err.contains(&token), "{ran:?}");
+    }
+    let moved =
+        "HTTP/1.1 302 Found\r\nlocation: http://evil.example/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let ran = asked(&saying(moved), &["whoami"]).is(3);
+    assert!(ran.err.contains("evil.example"), "{ran:?}");
+    let hostile = "HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: 118\r\nconnection: close\r\n\r\n{\"error\":\"x\",\"detail\":\"\\u001b[31mred\\u202e\\u0007\",\"fix\":\"\\u001b]0;t\\u0007\",\"doc_url\":\"/\\u001b[2J\",\"request_id\":\"r\\u009b1\"}";
+    let hostile = hostile.replace("118", &hostile.split("\r\n\r\n").nth(1).unwrap().len().to_string());
+    let ran = asked(&saying(hostile.leak()), &["agents", "get", "a"]).is(1);
+    assert!(!ran.err.chars().any(|c| c.is_control() && c != '\n') && !ran.err.contains('\u{202e}'), "{ran:?}");
+    // A server that says nothing.
+    let ran = asked(&saying(""), &["whoami", "--timeout", "1"]).is(3);
+    assert!(ran.err.contains("cannot be reached"), "{ran:?}");
+}
+
+#[test]
+fn some_verbs_ask_no_server() {
+    let cli = Cli::new();
+    let token = tests::secret::credential("acr_agt_");
+    let ran = cli.fed(&format!("{token}\n"), &["token", "check", "-"]).is(0);
+    assert!(ran.out.contains(&token[..16]) && !ran.out.contains(&token), "{ran:?}");
+    cli.fed(&format!("{token}x\n"), &["token", "check"]).is(1);
+    assert_eq!(cli.fed(&format!("{token}\n"), &["token", "check", "--json"]).is(0).json()["kind"], "agent_token");
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(cli.run(&["completions", shell]).is(0).out.contains("accredit"));
+    }
+    assert!(cli.run(&["man"]).is(0).out.contains(".TH accredit"));
+    cli.run(&["skills", "install", "skills"]).is(0);
+    let installed = fs::read_to_string(cli.home().join("skills/accredit/SKILL.md")).unwrap();
+    assert_eq!(cli.run(&["skills", "show", "accredit"]).is(0).out, installed);
+    cli.run(&["skills", "show", "nonsense"]).is(64);
+}
+
+/// `doctor` ends as its finding is.
+#[test]
+fn the_doctor_says_how_it_stands_by_its_exit_status() {
+    let (server, admin) = Server::with_admin();
+    let url = server.host().base_url();
+    let scout = server.agent(&admin, "scout", &["agents.read"]);
+    let cli = Cli::of(url).variable("ACCREDIT_TOKEN", scout.client.bearer());
+    cli.run(&["doctor"]).is(0);
+    let ran = cli.run(&["doctor", "--expect", "agents.read,agents.update"]).is(1);
+    assert!(
+        ran.out.contains("missing_scope") && ran.err.contains("fix: ") && ran.err.contains("accredit access request"),
+        "{ran:?}"
+    );
+    admin.post("/api/agents/scout/pause", &json!({})).is(200);
+    cli.run(&["doctor"]).is(1);
+    Cli::of(url).run(&["doctor"]).is(2);
+    admin.delete("/api/agents/scout/token").is(204);
+    cli.run(&["doctor"]).is(2);
+    Cli::of("http://127.0.0.1:1").run(&["doctor"]).is(3);
+}
+
+/// The first admin, and their first steps, from a terminal alone.
+#[test]
+fn a_server_is_set_up_from_a_terminal() {
+    let server = Server::empty();
+    let cli = Cli::of(server.host().base_url());
+    let secrets = format!("{}\n{PASSWORD}\n", server.operator_secret());
+    let ran = cli.fed(&secrets, &["bootstrap", "--email", "ada@example.com", "--name", "Ada"]).is(0);
+    assert!(!ran.out.contains(PASSWORD) && !ran.err.contains(server.operator_secret()), "{ran:?}");
+    cli.fed(&format!("{PASSWORD}\n"), &["auth", "login", "--password", "--email", "ada@example.com"]).is(0);
+    cli.run(&["admin", "users", "create", "max@example.com", "--name", "Max", "--role", "member"]).is(0);
+    cli.fed(&format!("{PASSWORD}\n"), &["admin", "users", "set-password", "max@example.com"]).is(0);
+    server.sign_in("max@example.com", None);
+    assert_eq!(cli.run(&["ready", "--json"]).is(0).json()["bootstrapped"], true);
+}
+
+/// R107: an update is what the manifest says, or it is none; and it is in its place at once.
+#[test]
+fn the_program_replaces_itself_by_what_the_server_hands_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let dist = folder.path().join("dist");
+    fs::create_dir_all(&dist).unwrap();
+    let new = b"#!/bin/sh\necho new\n";
+    let sha256: String = sha2::Sha256::digest(new).iter().map(|byte| format!("{byte:02x}")).collect();
+    let list = |sha256: &str| {
+        let file = json!({ "kind": "binary", "platform": { "os": "linux", "arch": std::env::consts::ARCH },
+            "file": "accredit-9.9.9", "size": new.len(), "sha256": sha256 });
+        fs::write(dist.join("manifest.json"), json!({ "version": "9.9.9", "files": [file] }).to_string()).unwrap();
+    };
+    fs::write(dist.join("accredit-9.9.9"), new).unwrap();
+    let bin = folder.path().join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    let own = bin.join("accredit");
+    fs::copy(program(), &own).unwrap();
+    let manifest = host::write_manifest(folder.path());
+
+    list(&"0".repeat(64));
+    let server = Server::settings().manifest(manifest.clone()).start();
+    let cli = Cli::of(server.host().base_url()).program(own.clone());
+    let ran = cli.run(&["self", "update"]).is(1);
+    assert!(ran.err.contains("SHA-256") && ran.err.contains("Nothing was changed"), "{ran:?}");
+    assert_eq!(fs::read(&own).unwrap(), fs::read(program()).unwrap());
+    assert_eq!(fs::read_dir(&bin).unwrap().count(), 1);
+    drop(server);
+
+    list(&sha256);
+    let server = Server::settings().manifest(manifest).start();
+    let cli = Cli::of(server.host().base_url()).program(own.clone());
+    assert!(cli.run(&["self", "update", "--check"]).is(1).out.contains("9.9.9"));
+    let ran = cli.run(&["self", "update"]).is(0);
+    assert!(ran.out.contains("9.9.9"), "{ran:?}");
+    assert_eq!((fs::read(&own).unwrap().as_slice(), mode(&own)), (&new[..], 0o755));
+    assert_eq!(cli.run(&[]).is(0).out, "new\n");
+    assert_eq!(fs::read_dir(&bin).unwrap().count(), 1);
+    // A server without a release.
+    let empty = Server::empty();
+    let cli = Cli::of(empty.host().base_url());
+    if !host::manifest().with_file_name("dist/manifest.json").exists() {
+        assert!(cli.run(&["self", "update"]).is(1).err.contains("offers no CLI"));
+    }
+}
