@@ -263,7 +263,11 @@ fn own() -> Vec<(&'static str, Command)> {
         (
             "auth import-token",
             Command::new("import-token").about("Save a token, after the server has accepted it").args([
-                token().required(true).help("The token, from standard input"),
+                Arg::new("token")
+                    .long("token")
+                    .value_name("-")
+                    .required(true)
+                    .help("The token; - reads it from standard input"),
                 Arg::new("skip-verify").long("skip-verify").action(ArgAction::SetTrue).help("Do not ask the server"),
             ]),
         ),

@@ -45,7 +45,13 @@ pub(crate) fn login(context: &Context, typed: &ArgMatches) -> Result<u8, Failure
 /// `auth import-token`.
 pub(crate) fn import(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
     let url = context.settings.server()?.clone();
-    let token = read_token(&read_secret("Token")?, "Standard input")?;
+    let typed_token = typed.get_one::<String>("token").map_or("-", String::as_str);
+    let token = if typed_token == "-" {
+        read_token(&read_secret("Token")?, "Standard input")?
+    } else {
+        show::warn("a token on a command line is seen by others on this machine and kept by the shell: use --token -");
+        read_token(typed_token, "--token")?
+    };
     if typed.get_flag("skip-verify") {
         context.settings.save(&url, &token)?;
         show::out(&format!("Saved {}… for {}, without asking it.", token.shown(), url.as_str()));

@@ -75,8 +75,13 @@ impl Site {
         self.leave_no_page();
         let pages = self.server.number("PRAGMA page_count");
         let method = row.split(' ').next().unwrap();
-        let sent = body.to_string();
-        let answer = client.call(method, path, &[], Some(sent.as_bytes()).filter(|_| !body.is_null()));
+        // A text is a form.
+        let (media, sent) = match body.as_str() {
+            Some(form) => ("application/x-www-form-urlencoded", form.to_owned()),
+            None => ("application/json", body.to_string()),
+        };
+        let sent = Some(sent.as_bytes()).filter(|_| !body.is_null());
+        let answer = client.call(method, path, &[("content-type", media)], sent);
         match full {
             Refused => {
                 answer.refused(503, "storage_full");
@@ -183,6 +188,15 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         (code(format!("/api/users/{halted}/reset-password")), code(format!("/api/users/{bare}/invite")));
 
     let enrolment = text(&admin.post("/api/agents/third/enrolment", &json!({})).is(201)["code"]).to_owned();
+    let device = || {
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        let codes = server.nobody().call("POST", "/auth/device/code", &form, Some(b"name=laptop")).is(200);
+        let path = format!("/auth/device/{}", text(&codes["user_code"]));
+        (path, text(&codes["device_code"]).to_owned())
+    };
+    let (waiting, unwanted, trusted) = (device(), device(), device());
+    admin.post(&format!("{}/approve", trusted.0), &json!({})).is(200);
+    let redeem = json!(format!("grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code={}", trusted.1));
 
     // Full, and beyond the bound: as after many revocations.
     server.execute("INSERT INTO attempts (key, count, ends_at) VALUES (randomblob(3000000), 1, 9000000000000)");
@@ -200,6 +214,9 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     for (row, client, path, body) in [
         ("POST /operator/tenants", admin, "/operator/tenants".to_owned(), &tenant),
         ("POST /auth/tokens", admin, "/auth/tokens".to_owned(), &json!({ "name": "more" })),
+        ("POST /auth/device/code", admin, "/auth/device/code".to_owned(), &json!("name=more")),
+        ("POST /auth/device/{id}/approve", admin, format!("{}/approve", waiting.0), &empty),
+        ("POST /auth/device/token", admin, "/auth/device/token".to_owned(), &redeem),
         ("POST /auth/tokens/{id}/rotate", admin, format!("{}/rotate", first.0), &nothing),
         ("POST /api/users", admin, "/api/users".to_owned(), &new_user),
         ("POST /auth/factor", admin, "/auth/factor".to_owned(), &nothing),
@@ -365,6 +382,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         ("DELETE /auth/sessions", &max, "/auth/sessions".to_owned(), &nothing),
         ("DELETE /auth/tokens/{id}", admin, first.0.clone(), &nothing),
         ("DELETE /auth/admin/tokens/{id}", admin, second.0.replace("/auth/tokens", "/auth/admin/tokens"), &nothing),
+        ("POST /auth/device/{id}/deny", admin, format!("{}/deny", unwanted.0), &nothing),
         ("POST /auth/leaks", admin, "/auth/leaks".to_owned(), &json!({ "token": third.1 })),
         ("DELETE /auth/tokens/me", &own, "/auth/tokens/me".to_owned(), &nothing),
         ("POST /api/users/{id}/deactivate", admin, format!("/api/users/{halted}/deactivate"), &empty),
