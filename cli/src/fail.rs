@@ -1,6 +1,9 @@
 //! Why a command did not do its work: a sentence, a step, a page, and the exit status.
 
-use std::fmt::Display;
+use std::{
+    fmt::Display,
+    ops::{Deref, DerefMut},
+};
 
 use serde_json::Value as Json;
 
@@ -17,9 +20,13 @@ pub(crate) enum Exit {
     Usage = 64,
 }
 
-/// A failure.
+/// A failure. Boxed, so that a `Result` stays small.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct Failure(Box<Cause>);
+
+/// What a failure says.
+#[derive(Debug)]
+pub(crate) struct Cause {
     pub(crate) exit: Exit,
     pub(crate) sentence: String,
     pub(crate) fix: Option<String>,
@@ -31,9 +38,23 @@ pub(crate) struct Failure {
     pub(crate) answer: Option<Json>,
 }
 
+impl Deref for Failure {
+    type Target = Cause;
+
+    fn deref(&self) -> &Cause {
+        &self.0
+    }
+}
+
+impl DerefMut for Failure {
+    fn deref_mut(&mut self) -> &mut Cause {
+        &mut self.0
+    }
+}
+
 impl Failure {
     pub(crate) fn new(exit: Exit, sentence: impl Display) -> Self {
-        Self {
+        Self(Box::new(Cause {
             exit,
             sentence: sentence.to_string(),
             fix: None,
@@ -41,7 +62,7 @@ impl Failure {
             page: None,
             request: None,
             answer: None,
-        }
+        }))
     }
 
     pub(crate) fn usage(sentence: impl Display) -> Self {

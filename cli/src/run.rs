@@ -124,7 +124,7 @@ fn choose(items: &[Json], typed: &str) -> Result<String, Failure> {
     }
     // A name of something that has ended may have been used again.
     let is_live = |item: &&Json| !matches!(text(item, "status").as_str(), "revoked" | "expired");
-    if found.iter().any(|item| is_live(item)) {
+    if found.iter().any(is_live) {
         found.retain(is_live);
     }
     match found.as_slice() {

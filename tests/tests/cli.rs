@@ -1,10 +1,6 @@
 //! R104 to R107: the command `accredit`, the real program against the real host.
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "helpers of tests: whatever is not as expected ends the test"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
 
 use std::{
     fs,
