@@ -88,7 +88,7 @@ fn command(request: &Request<'_>) -> Option<String> {
 
 fn flag(verb: &Verb, at: At, name: &str, value: &str) -> String {
     let input = verb.inputs.iter().find(|input| input.at == at && input.name == name);
-    let name = name.replace('_', "-");
+    let name = verbs::long(name);
     match input {
         Some(input) if input.is_positional => value.to_owned(),
         // A secret is asked for.

@@ -157,9 +157,9 @@ pub(crate) fn path_id(name: &str) -> String {
     format!("path {name}")
 }
 
-/// The id of an argument for an input.
+/// The id of an argument for an input. Each command has `--url` for the server.
 pub(crate) fn input_id(input: &Input) -> &'static str {
-    input.name
+    if input.name == "url" { "agent_url" } else { input.name }
 }
 
 fn of_verb(verb: &Verb) -> Command {
@@ -177,7 +177,11 @@ fn of_verb(verb: &Verb) -> Command {
         };
         // `agents log TEXT` is about the caller: what is typed first is the text.
         if verb.is_about_me && verb.inputs.iter().any(|input| input.is_positional) {
-            arg = Arg::new(path_id(name)).long("agent").value_name("NAME").default_value("me");
+            arg = Arg::new(path_id(name))
+                .long("agent")
+                .value_name("NAME")
+                .default_value("me")
+                .help("The agent, if not yourself");
         }
         command = command.arg(arg);
     }
@@ -200,16 +204,15 @@ fn of_verb(verb: &Verb) -> Command {
 
 /// The flag of a field or parameter.
 fn flag(name: &'static str) -> Arg {
-    Arg::new(name).long(name.replace('_', "-")).value_name(name.to_uppercase())
+    Arg::new(name).long(verbs::long(name)).value_name(name.to_uppercase())
 }
 
 fn of_input(input: &Input) -> Arg {
-    let arg = match (input.is_positional, input.name) {
-        (true, name) => Arg::new(name).value_name(name.to_uppercase()).required(true),
-        (false, "expires_in_days") => flag(input.name).long("ttl").alias("expires-in-days").value_name("TIME"),
-        (false, "issue_token") => Arg::new(input.name).long("no-token"),
-        (false, name) => flag(name),
+    let arg = match input.is_positional {
+        true => Arg::new(input_id(input)).required(true),
+        false => Arg::new(input_id(input)).long(verbs::long(input.name)),
     };
+    let arg = arg.value_name(if input.kind == Kind::Days { "TIME".to_owned() } else { input.name.to_uppercase() });
     let arg = arg.help(input.help);
     match input.kind {
         Kind::No => arg.action(ArgAction::SetTrue).num_args(0),

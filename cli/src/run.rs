@@ -15,7 +15,7 @@ use crate::{
     http::{Answer, Call, Client},
     line::{input_id, path_id},
     login, show,
-    verbs::{At, Input, Kind, LookUp, Show, Verb},
+    verbs::{self, At, Input, Kind, LookUp, Show, Verb},
 };
 
 /// Items of a list that a short name is looked up among.
@@ -170,7 +170,7 @@ fn field(input: &Input, typed: &ArgMatches) -> Result<Option<Json>, Failure> {
     let id = input_id(input);
     let text = || typed.get_one::<String>(id).map(String::as_str);
     let all = || typed.get_many::<String>(id).map(|all| all.map(|one| one.trim()).filter(|one| !one.is_empty()));
-    let flag = input.name.replace('_', "-");
+    let flag = verbs::long(input.name);
     Ok(match input.kind {
         Kind::Text => text().map(Json::from),
         Kind::Number => typed.get_one::<i64>(id).map(|number| json!(number)),

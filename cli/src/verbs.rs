@@ -181,6 +181,16 @@ impl Verb {
     }
 }
 
+/// The flag of a field or parameter, without its hyphens.
+pub(crate) fn long(name: &str) -> String {
+    match name {
+        "expires_in_days" => "ttl".to_owned(),
+        "issue_token" => "no-token".to_owned(),
+        "url" => "agent-url".to_owned(),
+        name => name.replace('_', "-"),
+    }
+}
+
 /// The names in a route's path, in order.
 pub(crate) fn names(route: &'static Route) -> impl Iterator<Item = &'static str> {
     route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
@@ -234,7 +244,7 @@ pub(crate) fn all() -> Vec<Verb> {
         Verb::new("auth device get", route::DEVICE_GET),
         Verb::new("auth device approve", route::DEVICE_APPROVE)
             .field("scope", Kind::Words, "What its token may do: scopes, separated by commas")
-            .field("expires_in_days", Kind::Number, "Days that its token lives, 1 to 90")
+            .field("expires_in_days", Kind::Days, "How long its token lives: 1d to 90d")
             .asks("Does the device in front of you show {id}, and did you start it?")
             .done("Approved."),
         Verb::new("auth device deny", route::DEVICE_DENY).done("Denied."),

@@ -180,6 +180,7 @@ fn pages(admin: &Client, agent: &Agent) -> Vec<String> {
         "/access",
         "/tokens?status=all",
         "/security",
+        "/device",
         "/notifications",
         "/admin/users",
         "/admin/audit?verify=1",
@@ -194,6 +195,64 @@ fn pages(admin: &Client, agent: &Agent) -> Vec<String> {
     pages.push(format!("/access/{}", id_of("/api/access-requests")));
     pages.push(format!("/admin/users/{}", id_of("/api/users")));
     pages
+}
+
+/// R104: a person compares the code of a device and decides by form; the link fills in the code and nothing else.
+#[test]
+fn a_device_is_signed_in_by_form() {
+    let (server, admin) = Server::with_admin();
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let nobody = server.nobody();
+    let ask = |body: &str| nobody.call("POST", "/auth/device/code", &form, Some(body.as_bytes())).is(200);
+    let poll = |codes: &Json| {
+        let code = text(&codes["device_code"]);
+        let body = format!("grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code={code}");
+        nobody.call("POST", "/auth/device/token", &form, Some(body.as_bytes()))
+    };
+    let codes = ask(&format!("name={}&client_id={}&scope=agents.read+agents.list", encoded(HOSTILE), encoded(HOSTILE)));
+    let link = text(&codes["verification_uri_complete"]).strip_prefix(nobody.base_url()).unwrap_or_default().to_owned();
+
+    // Without a session the link leads through the sign-in, and back to itself.
+    let browser = Browser::new(&server);
+    leads_to(&browser.send("GET", &link, &[], None), &format!("/login?next={}", encoded(&link).replace("%2D", "-")));
+    leads_to(&browser.sign_in("ada@example.com", PASSWORD, &link), &link);
+    let page = browser.page(&format!("{link}&scope=*&days=1"));
+    assert!(
+        page.contains(text(&codes["user_code"])) && page.contains("127.0.0.1") && !page.contains(HOSTILE),
+        "{page}"
+    );
+    assert_eq!(page.matches("name=\"scope\"").count(), page.matches(" checked").count(), "{page}");
+    assert!(page.contains("<option value=\"90\" selected>"), "{page}");
+
+    // Nothing happens without the token of the form, nor by opening the page.
+    let fields = [("act", "approve"), ("user_code", text(&codes["user_code"]))];
+    assert_eq!(browser.post_from(nobody.base_url(), "/device", &fields).status(), 403);
+    poll(&codes).refused(400, "authorization_pending");
+    let answer = browser.submit_in(&page, "/device", &[("scope", "agents.read"), ("days", "7")]);
+    leads_to(&answer, "/device?done=device-approved");
+    assert!(browser.page("/device?done=device-approved").contains("Approved."));
+    assert_eq!(poll(&codes).is(200)["scope"], "agents.read");
+    assert!(browser.page("/tokens").contains("acr_pat_"));
+
+    // Typed by hand, however; denied; and a code that is none keeps what was typed.
+    let codes = ask("name=laptop&want=session");
+    let typed = text(&codes["user_code"]).to_lowercase().replace('-', "");
+    let page = browser.page(&format!("/device?user_code={typed}"));
+    assert!(
+        page.contains("ten minutes") && page.contains(text(&codes["user_code"])) && !page.contains("name=\"scope\"")
+    );
+    let deny = page.rsplit_once("<form").map(|(_, rest)| format!("<form{rest}")).unwrap_or_default();
+    leads_to(&browser.submit_in(&deny, "/device", &[]), "/device?done=device-denied");
+    poll(&codes).refused(400, "access_denied");
+    let answer = browser.send("GET", "/device?user_code=BCDF-GHJK", &[], None);
+    assert_eq!(answer.status(), 404);
+    is_page(&answer);
+    assert!(
+        answer.text().contains("value=\"BCDF-GHJK\"") && answer.text().contains("No device waits"),
+        "{}",
+        answer.text()
+    );
+    drop(admin);
 }
 
 /// R28: a page without a session leads to the form for signing in, which knows where the visitor wanted to go; programs get JSON.

@@ -78,7 +78,12 @@ mod tests {
         for (name, _, text) in SKILLS {
             for line in text.lines().filter_map(|line| line.trim().strip_prefix("accredit ")) {
                 let line = line.split(" #").next().unwrap_or_default().split(" |").next().unwrap_or_default();
-                let words = line.split_whitespace().map(|word| word.trim_matches('\''));
+                // What stands in quotes is one word.
+                let parts = line.split('\'').enumerate();
+                let words = parts.flat_map(|(place, part)| match place % 2 {
+                    0 => part.split_whitespace().collect(),
+                    _ => vec![part],
+                });
                 let matched = crate::line::command().try_get_matches_from(std::iter::once("accredit").chain(words));
                 assert!(matched.is_ok(), "{name}: accredit {line}: {}", matched.unwrap_err());
                 count += 1;
