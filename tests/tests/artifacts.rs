@@ -8,7 +8,7 @@
 )]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
@@ -491,6 +491,35 @@ fn the_script_installs_into_an_empty_home() {
         assert!(again.status.success() && !said(&again).contains("not in your PATH"), "{}", said(&again));
         assert!(home.state() == before && home.has_no_leftovers(), "{shell:?}");
     }
+}
+
+/// The user's own places are used where they are absolute, and nothing is written elsewhere.
+#[test]
+fn the_script_installs_where_the_user_says() {
+    let site = site();
+    let script = site.nobody().get(SCRIPT).text();
+    let with = |home: &Home, name: &str, place: &str| {
+        let place = place.replace('~', &home.path("").display().to_string());
+        home.run(&["sh"], &format!("{name}='{place}'; export {name}\n{script}"), &[])
+    };
+    for (name, place, program, config) in [
+        ("ACCREDIT_INSTALL_DIR", "~opt/my bin/", "opt/my bin/accredit", ".config/accredit/config.toml"),
+        ("XDG_CONFIG_HOME", "~xdg", ".local/bin/accredit", "xdg/accredit/config.toml"),
+        ("ACCREDIT_CONFIG_DIR", "~own", ".local/bin/accredit", "own/config.toml"),
+        ("XDG_CONFIG_HOME", "relative", ".local/bin/accredit", ".config/accredit/config.toml"),
+    ] {
+        let home = Home::new();
+        let output = with(&home, name, place);
+        assert!(output.status.success(), "{name}: {}", said(&output));
+        let files = home.state().into_iter().filter(|(path, _)| path.is_file()).map(|(path, _)| path);
+        let expected: BTreeSet<PathBuf> = [home.path(program), home.path(config)].into();
+        assert_eq!(files.collect::<BTreeSet<_>>(), expected, "{name}");
+        assert!(home.has_no_leftovers());
+    }
+    let home = Home::new();
+    let output = with(&home, "ACCREDIT_INSTALL_DIR", "bin");
+    assert!(output.status.code() == Some(1) && said(&output).contains("absolute"), "{}", said(&output));
+    assert!(home.state().is_empty());
 }
 
 /// Existing content stays: other keys, comments, tables, the credentials; a folder that was open to others is narrowed.

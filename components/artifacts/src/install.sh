@@ -23,7 +23,8 @@ choose() {
 
 usage() {
   cat <<'END'
-Installs accredit to ~/.local/bin and writes the server's address to ~/.config/accredit/config.toml.
+Installs accredit to ~/.local/bin, or to the directory in ACCREDIT_INSTALL_DIR, and writes the server's address to
+~/.config/accredit/config.toml (or below XDG_CONFIG_HOME or ACCREDIT_CONFIG_DIR, where accredit looks for it).
 
   --dry-run   show what would be done, and change nothing
   --help      show this text
@@ -196,7 +197,19 @@ main() {
     *) fail "HOME is not set to an absolute path" ;;
   esac
   bin=$HOME/.local/bin
+  case "${ACCREDIT_INSTALL_DIR:-}" in
+    '') ;;
+    /*) bin=${ACCREDIT_INSTALL_DIR%/} ;;
+    *) fail "ACCREDIT_INSTALL_DIR is not set to an absolute path" ;;
+  esac
+  # Where the program looks for it; a path that is not absolute does not count there either.
   folder=$HOME/.config/accredit
+  case "${XDG_CONFIG_HOME:-}" in
+    /*) folder=$XDG_CONFIG_HOME/accredit ;;
+  esac
+  case "${ACCREDIT_CONFIG_DIR:-}" in
+    /*) folder=$ACCREDIT_CONFIG_DIR ;;
+  esac
   config=$folder/config.toml
 
   tell_platform
@@ -237,7 +250,10 @@ main() {
       say ""
       say "$bin is not in your PATH. To add it, append this line to your shell's profile:"
       # shellcheck disable=SC2016
-      say '  export PATH="$HOME/.local/bin:$PATH"'
+      case "$bin" in
+        "$HOME/.local/bin") say '  export PATH="$HOME/.local/bin:$PATH"' ;;
+        *) say "  export PATH=\"$bin:\$PATH\"" ;;
+      esac
       ;;
   esac
   say ""
