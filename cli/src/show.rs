@@ -2,7 +2,7 @@
 //! terminal no line that is wider than it.
 
 use std::{
-    io::{IsTerminal as _, Write as _},
+    io::{ErrorKind, IsTerminal as _, Write as _},
     time::Duration,
 };
 
@@ -12,7 +12,7 @@ use common::text::is_unseen;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value as Json;
 
-use crate::fail::Failure;
+use crate::fail::{Exit, Failure};
 
 const BOLD: Style = Style::new().effects(Effects::BOLD);
 const BAD: Style = AnsiColor::Red.on_default().effects(Effects::BOLD);
@@ -33,15 +33,28 @@ pub(crate) fn prose(text: &str) -> String {
     text.chars().filter(|c| *c == '\n' || !is_unseen(*c)).collect()
 }
 
-/// Writes a line to standard output. A reader that is gone needs no report.
+/// Writes a line to standard output.
 pub(crate) fn out(text: &str) {
-    drop(writeln!(anstream::stdout(), "{text}"));
+    let mut stdout = anstream::stdout();
+    written(writeln!(stdout, "{text}").and_then(|()| stdout.flush()));
+}
+
+/// Ends the command where its output cannot be written: half of it must not look like all. A reader that is gone has what it wanted.
+fn written(result: std::io::Result<()>) {
+    match result {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            say(&format!("{BAD}error:{BAD:#} standard output: {error}"));
+            std::process::exit(Exit::Refused as i32);
+        }
+    }
 }
 
 /// Writes as it comes, without a line end of its own.
 pub(crate) fn raw(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+    written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
 }
 
 /// Writes a line beside the output.
@@ -131,7 +144,7 @@ pub(crate) fn table(rows: &[Json], columns: &[(&str, &str)]) -> String {
     for row in rows {
         table.add_row(columns.iter().map(|(_, name)| shorter(member(row, name))));
     }
-    trimmed(&table.to_string())
+    laid_out(table)
 }
 
 /// Each member of an object in a line.
@@ -146,12 +159,15 @@ pub(crate) fn facts(json: &Json, without: &[&str]) -> String {
             table.add_row([line(name), short(value)]);
         }
     }
-    trimmed(&table.to_string())
+    laid_out(table)
 }
 
-/// Without the blanks that pad a table.
-fn trimmed(table: &str) -> String {
-    table.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+/// The text of a table: two blanks between columns, and none at the ends of lines.
+fn laid_out(mut table: Table) -> String {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
 /// A question that is answered by yes or no. `None`: there is nobody who could answer.

@@ -227,9 +227,12 @@ fn what_is_shown_fits_its_reader() {
     let refused = cli.run(&["agents", "get", "nobody", "--json"]).is(1);
     assert_eq!(refused.json()["error"], "agent_not_found");
     assert!(refused.err.is_empty());
-    // A reader that is gone is no error.
+    // What cannot be written does not look as if it had been; a reader that is gone has what it wanted.
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    assert_eq!(cli.run_into(full, &["agents", "list"]), 0);
+    assert_eq!(cli.run_into(full, &["agents", "list"]), 1);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(cli.run_into(fs::File::from(std::os::fd::OwnedFd::from(writer)), &["agents", "list"]), 0);
 }
 
 /// R106: the life of an agent by its verbs; what destroys asks; a refusal has its step as a command, its page and its request.
