@@ -50,6 +50,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("admin", "Users, credentials, audit trail and mail of the tenant"),
     ("admin audit", "The audit trail"),
     ("admin mail", "Mails"),
+    ("admin tenant", "The tenant's name and settings"),
     ("admin tokens", "Every credential of the tenant"),
     ("admin users", "Users"),
     ("agents", "Agents"),
@@ -59,6 +60,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("agents token", "An agent's token"),
     ("auth", "Sign in and out"),
     ("auth device", "Devices that wait to be signed in"),
+    ("auth factor", "Your second factor"),
     ("auth sessions", "Your sessions"),
     ("inbox", "Events for the calling agent"),
     ("notifications", "Notifications for you"),
@@ -273,6 +275,12 @@ fn own() -> Vec<(&'static str, Command)> {
                     .help("The token; - reads it from standard input"),
                 Arg::new("skip-verify").long("skip-verify").action(ArgAction::SetTrue).help("Do not ask the server"),
             ]),
+        ),
+        (
+            "auth enroll",
+            Command::new("enroll").about("Trade an enrolment code for the agent's token, and save it").arg(
+                Arg::new("code").value_name("-").default_value("-").help("The code; - reads it from standard input"),
+            ),
         ),
         ("auth status", Command::new("status").about("Server, profile and credential that are used").arg(file())),
         (

@@ -60,6 +60,23 @@ pub(crate) fn import(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
     verify_and_save(context, &Client::new(&url, None, context.patience)?, token)
 }
 
+/// `auth enroll`: a runtime trades a one-time code for the token of its agent. What it was given is saved before anything else is asked:
+/// the code is spent.
+pub(crate) fn enroll(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
+    let url = context.settings.server()?.clone();
+    let client = Client::new(&url, None, context.patience)?;
+    let code = match typed.get_one::<String>("code").map(String::as_str) {
+        None | Some("-") => read_secret("Enrolment code")?,
+        Some(code) => code.to_owned(),
+    };
+    let body = json!({ "code": code.trim() });
+    let answer = client.call(route::ENROL, Call { body: Some(body), ..Call::default() })?.json;
+    let text = answer.get("token").or_else(|| answer.get("auth_token")).and_then(Json::as_str).unwrap_or_default();
+    let token = Secret::parse(text).ok_or_else(|| Failure::unreachable("The server's answer holds no credential."))?;
+    context.settings.save(&url, &token)?;
+    verify_and_save(context, &client, token)
+}
+
 /// Asks the server who the token is, and saves it only then: a refusal leaves what was saved before.
 fn verify_and_save(context: &Context, client: &Client, token: Secret) -> Result<u8, Failure> {
     let copy = read_token(token.reveal(), "The answer")?;

@@ -38,6 +38,7 @@ pub(crate) fn offline(words: &str, typed: &ArgMatches) -> Option<Result<u8, Fail
 pub(crate) fn online(words: &str, context: &Context, typed: &ArgMatches) -> Option<Result<u8, Failure>> {
     Some(match words {
         "auth login" => login::login(context, typed),
+        "auth enroll" => login::enroll(context, typed),
         "auth import-token" => login::import(context, typed),
         "auth status" => status(context, typed),
         "auth logout" => logout(context, typed),

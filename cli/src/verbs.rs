@@ -241,6 +241,15 @@ pub(crate) fn all() -> Vec<Verb> {
             .field("current", Kind::Secret, "Your present password")
             .needs("new", Kind::Secret, "Your new password")
             .done("Changed. Your other sessions are ended."),
+        Verb::new("auth factor get", route::FACTOR),
+        Verb::new("auth factor set-up", route::FACTOR_BEGIN),
+        Verb::new("auth factor confirm", route::FACTOR_CONFIRM).takes(
+            "code",
+            Kind::Text,
+            "The code that the app shows",
+        ),
+        Verb::new("auth factor remove", route::FACTOR_REMOVE).asks("Remove your second factor?").done("Removed."),
+        Verb::new("auth factor recovery-codes", route::FACTOR_CODES).asks("Replace your recovery codes?"),
         Verb::new("auth device get", route::DEVICE_GET),
         Verb::new("auth device approve", route::DEVICE_APPROVE)
             .field("scope", Kind::Words, "What its token may do: scopes, separated by commas")
@@ -329,6 +338,10 @@ pub(crate) fn all() -> Vec<Verb> {
             .field("grace_seconds", Kind::Number, grace)
             .asks("Replace the token of {name}?")
             .show(Show::Secret("token")),
+        Verb::new("agents enrol", route::ENROLMENT_CREATE).bulk(route::ENROLMENT_BULK).show(Show::Secret("code")),
+        Verb::new("agents enrol-end", route::ENROLMENT_REVOKE)
+            .asks("End the unused enrolment codes of {name}?")
+            .done("Ended."),
         Verb::new("agents token revoke", route::TOKEN_REVOKE).asks("Revoke the token of {name}?").done("Revoked."),
         Verb::new("agents keys list", route::KEYS_LIST).table(KEYS),
         keys(Verb::new("agents keys get", route::KEYS_GET)),
@@ -440,6 +453,15 @@ pub(crate) fn all() -> Vec<Verb> {
         users(Verb::new("admin users set-password", route::PASSWORD_SET))
             .needs("password", Kind::Secret, "The new password")
             .done("Set."),
+        users(Verb::new("admin users remove-factor", route::USERS_FACTOR))
+            .asks("Remove the second factor of the user {id}?")
+            .done("Removed."),
+        Verb::new("admin tenant get", route::TENANT),
+        Verb::new("admin tenant update", route::TENANT_PATCH)
+            .field("name", Kind::Text, "The tenant's name")
+            .field("ways", Kind::Words, "Ways to sign in, separated by commas")
+            .field("second_factor", Kind::Text, "Of whom a second factor is demanded")
+            .field("pat_days", Kind::Number, "Days that a personal access token lives, if nobody says"),
         Verb::new("admin usage", route::USAGE).show(Show::Table(
             "users",
             &[("USER", "user_email"), ("AGENTS", "agents"), ("CREDENTIALS", "credentials"), ("BYTES", "bytes")],
@@ -490,6 +512,7 @@ pub(crate) fn all() -> Vec<Verb> {
             .needs("secret", Kind::Secret, "The operator secret")
             .asks("End every credential of every tenant that was made before {issued_before}?"),
         Verb::new("ready", route::READYZ),
+        Verb::new("auth ways", route::WAYS),
     ]
 }
 
@@ -503,6 +526,11 @@ pub(crate) const ELSEWHERE: &[(&Route, &str)] = &[
     (route::DEVICE_TOKEN, "auth login, and whatever needs a session"),
     (route::LOGOUT, "auth logout ends a credential of any kind by the next route"),
     (route::OWN_END, "auth logout"),
+    (route::FACTOR_VERIFY, "the second step of a sign-in in a browser; a terminal signs in by a code"),
+    (route::REAUTHENTICATE, "for a session that is kept; a terminal gets a fresh one of ten minutes"),
+    (route::ENROL, "auth enroll"),
+    (route::NOTIFICATIONS_STREAM, "for pages; notifications list reads the same"),
+    (route::INBOX_STREAM, "for runtimes; inbox read --wait waits too"),
     (route::TICK, "for the host and timers"),
     (route::CLI_INSTALL, "what puts this command on a machine"),
     (route::CLI_MANIFEST, "self update"),

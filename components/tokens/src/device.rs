@@ -244,6 +244,10 @@ pub(crate) async fn approve(change: Change<Body<Approve>>, Path(code): Path) -> 
             let now = write.now();
             let waiting = device::find_waiting(&write.tx, &code, now).await?.ok_or(Code::DeviceNotFound)?;
             let scope = given(&write.caller, &waiting, body)?;
+            if waiting.is_session {
+                // The new session counts as a proof of who the person is: an old one must not hand on what it lacks.
+                write.require_fresh()?;
+            }
             if !waiting.is_session {
                 quota::check_credentials(write.app(), &write.tx, &write.caller, write.caller.user_id()).await?;
             }
