@@ -2,6 +2,7 @@
 
 mod app;
 mod bench;
+mod browser;
 mod build;
 mod check;
 mod command;

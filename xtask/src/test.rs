@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result};
 
-use crate::build;
+use crate::{browser, build};
 use crate::command::{self, ending};
 use crate::ui::{out, say};
 use crate::workspace::Workspace;
@@ -69,6 +69,9 @@ pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
     if workspace.has("tests") {
         tell("tests", over_http(&workspace, filter));
     }
+    if filter.is_none_or(|filter| browser::has_any(&workspace, filter)) {
+        tell("tests of the pages in a browser", in_a_browser(&workspace, filter));
+    }
 
     if !names.is_empty() {
         say("\nfailed:");
@@ -100,6 +103,15 @@ fn over_http(workspace: &Workspace, filter: Option<&str>) -> Result<(Count, BTre
     count(&mut cargo, &mut io::stdout())
 }
 
+/// The pages, in Chromium. Where it or its packages cannot be had, that is a failure.
+fn in_a_browser(workspace: &Workspace, filter: Option<&str>) -> Result<(Count, BTreeSet<String>)> {
+    build::components(workspace, &workspace.components())?;
+    let host = build::host(workspace)?;
+    let mut node = browser::tests(workspace, &host, filter)?;
+    say("==> node --test (tests of the pages in a browser) …");
+    count(&mut node, &mut io::stdout())
+}
+
 fn cargo_test(workspace: &Workspace, packages: &[&str], filter: Option<&str>) -> Command {
     let mut cargo = command::cargo();
     cargo.current_dir(&workspace.root).args(["test", "--no-fail-fast"]);
@@ -111,9 +123,11 @@ fn cargo_test(workspace: &Workspace, packages: &[&str], filter: Option<&str>) ->
     cargo
 }
 
-/// Runs `cargo test`, passes on what it prints, and counts; also the names of those that failed.
+/// Runs `cargo test`, or what writes results in the same way, passes on what it prints, and counts; also the names of those that failed.
 fn count(cargo: &mut Command, shown: &mut impl io::Write) -> Result<(Count, BTreeSet<String>)> {
-    let mut child = cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start `cargo test`")?;
+    let program = cargo.get_program().to_string_lossy().into_owned();
+    let mut child =
+        cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {program}"))?;
     let mut count = Count::default();
     let mut failed = BTreeSet::new();
     let mut lines = BufReader::new(child.stdout.take().context("no standard output")?);
@@ -130,7 +144,7 @@ fn count(cargo: &mut Command, shown: &mut impl io::Write) -> Result<(Count, BTre
     if !status.success() && count.failed == 0 {
         // It did not compile, or a test took the whole process with it.
         count.failed = 1;
-        failed.insert(format!("(a run of cargo test that did not finish: {})", ending(status)));
+        failed.insert(format!("(a run of {program} that did not finish: {})", ending(status)));
     }
     Ok((count, failed))
 }

@@ -139,6 +139,7 @@ pub(crate) fn setup(only_check: bool) -> Result<()> {
     } else {
         say(format_args!("ok       {}", Toolchain::ensure()?.name()));
     }
+    complete &= crate::browser::setup(only_check);
     for (tool, why) in [
         ("wrk", "cargo xtask bench installs it"),
         ("cargo-deny", "for cargo xtask check: `cargo install --locked cargo-deny`"),

@@ -1,0 +1,66 @@
+// Chromium, and pages that are watched: whatever a page must never do is remembered.
+
+import { chromium } from "./packages.mjs";
+import { PASSWORD } from "./server.mjs";
+
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  // Nothing but our host can be reached, whatever a page asks for.
+  "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+];
+
+/** Starts Chromium with an empty profile. */
+export function launch() {
+  return chromium.launch({ executablePath: process.env.ACCREDIT_CHROMIUM ?? "/usr/bin/chromium", headless: true, args: FLAGS });
+}
+
+/** How pages are looked at. */
+export const MODES = {
+  light: { colorScheme: "light", viewport: { width: 1280, height: 900 } },
+  dark: { colorScheme: "dark", viewport: { width: 1280, height: 900 } },
+  phone: { colorScheme: "light", viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true },
+};
+
+/**
+ * A visitor with a profile of their own. `faults` collects what no page may do: open a dialog, ask another server, run against its
+ * policy, write an error into the console, or fail.
+ */
+export async function visitor(browser, server, options = MODES.light) {
+  const context = await browser.newContext({ baseURL: server.url, reducedMotion: "reduce", ...options });
+  const faults = [];
+  context.on("dialog", (dialog) => {
+    faults.push(`dialog: ${dialog.message()}`);
+    dialog.dismiss();
+  });
+  context.on("request", (request) => {
+    const url = request.url();
+    if (!url.startsWith(server.url) && !url.startsWith("data:") && !url.startsWith("blob:")) faults.push(`request to ${url}`);
+  });
+  context.on("console", (message) => {
+    // A refusal is a page with a status of its own; the browser writes that down as an error.
+    if (message.type() === "error" && !/Failed to load resource: the server responded with a status of 4\d\d/.test(message.text())) {
+      faults.push(`console: ${message.text()}`);
+    }
+  });
+  context.on("weberror", (error) => faults.push(`script: ${error.error().message}`));
+  const page = await context.newPage();
+  await page.addInitScript(() => {
+    document.addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));
+  });
+  return { context, page, faults, close: () => context.close() };
+}
+
+/** Signs in by the form. */
+export async function enter(page, email = "ada@example.com", { next = "/", tenant = "northwind" } = {}) {
+  await page.goto(`/login?next=${encodeURIComponent(next)}&tenant=${tenant}`);
+  await page.getByLabel("E-mail").fill(email);
+  await page.getByLabel("Password").fill(PASSWORD);
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
+  await page.waitForURL((url) => !url.pathname.startsWith("/login") && !url.pathname.startsWith("/auth/"));
+}

@@ -1,0 +1,153 @@
+// Every page of pages.mjs, in light, in dark and on a phone: what is wrong with it as a page.
+
+import assert from "node:assert/strict";
+import { mkdirSync } from "node:fs";
+import path from "node:path";
+import { after, before, test } from "node:test";
+
+import { MODES, enter, launch, visitor } from "./browser.mjs";
+import { HtmlValidate, axe } from "./packages.mjs";
+import { PAGES, pathOf } from "./pages.mjs";
+import { start } from "./server.mjs";
+import { fill, hostile, plain } from "./world.mjs";
+
+const SCREENSHOTS = process.env.ACCREDIT_SCREENSHOTS;
+/** The most that a page, its style and its script may have together. */
+const MOST_BYTES = 60 * 1024;
+
+const validator = new HtmlValidate({
+  extends: ["html-validate:recommended", "html-validate:document"],
+  rules: {
+    // Style of writing, of which the templates have another one.
+    "doctype-style": ["error", { style: "lowercase" }],
+    "no-trailing-whitespace": "off",
+    "long-title": "off",
+    // A row has its own form with the same hidden fields, and a button says more to those who cannot see.
+    "form-dup-name": "off",
+    // `role=search` on a form: the element <search> is younger than some browsers in use.
+    "prefer-native-element": "off",
+  },
+});
+
+/** What WCAG 2.2 AA asks for, as far as a program can tell. */
+const AXE = { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] };
+
+let browser;
+const worlds = {};
+
+before(async () => {
+  if (SCREENSHOTS) mkdirSync(SCREENSHOTS, { recursive: true });
+  browser = await launch();
+  for (const [name, say] of [["plain", plain], ["hostile", hostile]]) {
+    const server = await start();
+    worlds[name] = { server, world: await fill(server, say) };
+  }
+});
+
+after(async () => {
+  await browser?.close();
+  for (const { server } of Object.values(worlds)) await server.stop();
+});
+
+/** Visits every page in a mode, signed in as it says, and gives each to `look`. */
+async function visit(which, mode, look) {
+  const { server, world } = worlds[which];
+  const guests = new Map();
+  const wrong = [];
+  for (const page of PAGES) {
+    const as = page.as === undefined ? "ada@example.com" : page.as;
+    if (!guests.has(as)) {
+      const guest = await visitor(browser, server, MODES[mode]);
+      if (as) await enter(guest.page, as);
+      guests.set(as, guest);
+    }
+    const guest = guests.get(as);
+    const answer = await guest.page.goto(pathOf(page, world));
+    const say = (text) => wrong.push(`${page.name} (${mode}): ${text}`);
+    if (answer.status() !== (page.status ?? 200)) say(`answered ${answer.status()}`);
+    await look({ ...page, mode, guest, answer, say, tab: guest.page });
+    for (const fault of guest.faults.splice(0)) say(fault);
+  }
+  for (const guest of guests.values()) await guest.close();
+  assert.deepEqual(wrong, []);
+}
+
+async function accessible({ tab, say }) {
+  await tab.evaluate(axe);
+  const found = await tab.evaluate((options) => globalThis.axe.run(document, options), AXE);
+  for (const rule of found.violations) for (const node of rule.nodes) say(`${rule.id}: ${node.html.slice(0, 200)} ${node.failureSummary ?? ""}`);
+}
+
+async function narrow({ tab, say }) {
+  const [wide, room] = await tab.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  if (wide > room) say(`is ${wide} px wide, which is more than ${room}`);
+}
+
+async function still({ tab, say }) {
+  const moved = await tab.evaluate(
+    () =>
+      new Promise((resolve) => {
+        let sum = 0;
+        new PerformanceObserver((list) => {
+          for (const entry of list.getEntries()) sum += entry.value;
+        }).observe({ type: "layout-shift", buffered: true });
+        requestAnimationFrame(() => requestAnimationFrame(() => resolve(sum)));
+      }),
+  );
+  if (moved > 0) say(`moves by ${moved} while it loads`);
+}
+
+async function photographed({ tab, name, mode }) {
+  if (SCREENSHOTS) await tab.screenshot({ path: path.join(SCREENSHOTS, `${name}-${mode}.png`), fullPage: true });
+}
+
+async function timed({ tab, say }) {
+  const bad = await tab.evaluate(() =>
+    [...document.querySelectorAll("time")].filter((time) => !time.dateTime || !/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$/.test(time.title)).map((time) => time.outerHTML),
+  );
+  for (const html of bad) say(`a time without the exact one: ${html}`);
+}
+
+for (const mode of Object.keys(MODES)) {
+  test(`every page is accessible, still and without an error (${mode})`, () =>
+    visit("plain", mode, async (page) => {
+      await photographed(page);
+      await narrow(page);
+      await still(page);
+      await accessible(page);
+      await timed(page);
+    }));
+}
+
+test("every page is valid HTML, and small", () =>
+  visit("plain", "light", async ({ answer, say, tab }) => {
+    const html = await answer.text();
+    const report = await validator.validateString(html);
+    for (const { messages } of report.results) for (const found of messages) say(`${found.ruleId} at ${found.line}:${found.column}: ${found.message}`);
+    const links = await tab.evaluate(() => [...document.querySelectorAll("link[rel=stylesheet], script[src]")].map((one) => one.href ?? one.src));
+    let bytes = Buffer.byteLength(html);
+    for (const link of links) {
+      const kept = await fetch(link);
+      bytes += (await kept.arrayBuffer()).byteLength;
+      const again = await fetch(link, { headers: { "if-none-match": kept.headers.get("etag") } });
+      if (again.status !== 304) say(`${link} is sent again although the browser has it`);
+    }
+    if (links.length > 2) say(`asks for ${links.length} files`);
+    if (bytes > MOST_BYTES) say(`has ${bytes} bytes with its files`);
+  }));
+
+test("hostile texts are text on every page", async () => {
+  let shown = 0;
+  const look = async ({ answer, say, tab }) => {
+    const html = await answer.text();
+    shown += html.includes("&#60;img") || html.includes("&lt;img") ? 1 : 0;
+    const report = await validator.validateString(html);
+    for (const { messages } of report.results) for (const found of messages) say(`${found.ruleId} at ${found.line}:${found.column}: ${found.message}`);
+    const made = await tab.evaluate(() => document.querySelectorAll("img, script:not([src]), [onerror], iframe, object").length);
+    if (made) say("has an element of a text");
+    await narrow({ say, tab });
+  };
+  await visit("hostile", "light", look);
+  await visit("hostile", "phone", look);
+  assert.ok(shown > 20, `hostile texts are on ${shown} pages only`);
+});

@@ -1,0 +1,372 @@
+// What people do, as they do it.
+
+import assert from "node:assert/strict";
+import { after, before, beforeEach, test } from "node:test";
+
+import { MODES, enter, launch, visitor } from "./browser.mjs";
+import { PASSWORD, signIn, start } from "./server.mjs";
+
+let browser;
+let server;
+let admin;
+let open = [];
+
+before(async () => {
+  browser = await launch();
+  server = await start();
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+beforeEach(async () => {
+  for (const one of open) await one.close();
+  open = [];
+});
+
+/** A visitor, whose faults are looked at when `work` is done. */
+async function as(email, work, options) {
+  const guest = await visitor(browser, server, options);
+  open.push(guest);
+  if (email) await enter(guest.page, email);
+  await work(guest.page, guest);
+  assert.deepEqual(guest.faults, []);
+}
+
+/** Registers an agent by the API; answers the API as the agent sees it. */
+async function agent(name, scope = ["agents.read"]) {
+  const made = await admin.post("/api/agents", { name, scope });
+  return server.api(made.auth_token);
+}
+
+const stateOf = async (name) => (await admin.get(`/api/agents/${name}`)).state;
+
+test("a server is set up in a browser", () =>
+  as(null, async (page) => {
+    await page.goto("/");
+    await page.waitForURL("**/setup");
+    await page.getByLabel("Operator secret").fill("not-the-secret");
+    await page.getByLabel("Your name").fill("Ada Example");
+    await page.getByLabel("E-mail").fill("ada@example.com");
+    await page.getByLabel("Password").fill(PASSWORD);
+    await page.getByText("Name of the tenant").click();
+    await page.getByLabel("Tenant").fill("northwind");
+    await page.getByRole("button", { name: "Set up" }).click();
+    // What was typed is still there, but no secret.
+    await page.getByRole("alert").waitFor();
+    assert.equal(await page.getByLabel("Your name").inputValue(), "Ada Example");
+    assert.equal(await page.getByLabel("Password").inputValue(), "");
+    assert.equal(await page.getByLabel("Operator secret").inputValue(), "");
+    await page.getByLabel("Operator secret").fill(server.secret);
+    await page.getByLabel("Password").fill(PASSWORD);
+    await page.getByRole("button", { name: "Set up" }).click();
+    await page.waitForURL("**/login?done=set-up");
+    admin = await signIn(server, "ada@example.com");
+    assert.equal((await admin.get("/api/auth/whoami")).role, "admin");
+  }));
+
+test("a person signs in and comes to the page that was asked for", () =>
+  as(null, async (page) => {
+    await page.goto("/agents?q=scout");
+    await page.waitForURL("**/login?next=*");
+    await page.getByLabel("E-mail").fill("ada@example.com");
+    await page.getByLabel("Password").fill("wrong-horse-battery");
+    await page.getByText("Another tenant").click();
+    await page.getByLabel("Tenant").fill("northwind");
+    await page.getByRole("button", { name: "Sign in", exact: true }).click();
+    await page.getByRole("alert").waitFor();
+    assert.equal(await page.getByLabel("E-mail").inputValue(), "ada@example.com");
+    assert.equal(await page.getByLabel("Password").inputValue(), "");
+    await page.getByLabel("Password").fill(PASSWORD);
+    await page.getByRole("button", { name: "Sign in", exact: true }).click();
+    await page.waitForURL("**/agents?q=scout");
+  }));
+
+test("an agent is registered, and its token leaves the page when it is hidden", () =>
+  as("ada@example.com", async (page) => {
+    await page.goto("/");
+    await page.getByRole("link", { name: "New agent" }).click();
+    await page.getByLabel("Name", { exact: false }).first().fill("Support Desk");
+    await page.getByLabel("What it does").fill("Answers tickets");
+    await page.getByRole("button", { name: "Register" }).click();
+    const token = await page.locator("#secret").textContent();
+    const own = await server.api(token).get("/api/auth/whoami");
+    assert.equal(own.agent_name, "support-desk");
+    await page.getByRole("button", { name: "Hide" }).click();
+    assert.ok(!(await page.content()).includes(token));
+    await page.getByRole("link", { name: "Done" }).click();
+    await page.waitForURL("**/agents/support-desk");
+    await page.goBack();
+    assert.ok(!(await page.content()).includes(token));
+  }));
+
+test("a wrong field says so beside it, and keeps what was typed", () =>
+  as("ada@example.com", async (page) => {
+    await page.goto("/register");
+    await page.getByLabel("Name", { exact: false }).first().fill("///");
+    await page.getByLabel("What it does").fill("Answers tickets");
+    await page.getByRole("button", { name: "Register" }).click();
+    const name = page.locator("input[name=name]");
+    await page.locator("[aria-invalid=true]").waitFor();
+    assert.equal(await name.getAttribute("aria-invalid"), "true");
+    const told = await name.getAttribute("aria-describedby");
+    assert.ok((await page.locator(`#${told.split(" ").pop()}`).textContent()).length > 5);
+    assert.equal(await page.getByLabel("What it does").inputValue(), "Answers tickets");
+  }));
+
+test("a part of a request is approved, and another one is denied with a word", () =>
+  as("ada@example.com", async (page) => {
+    const scout = await agent("scout");
+    const ask = (scope) => scout.post("/api/access-requests", { scope, reason: "For ticket 8812" });
+    await ask(["agents.create", "agents.update"]);
+    await page.goto("/");
+    await page.getByRole("link", { name: /Decide/ }).first().click();
+    await page.getByText("For ticket 8812").first().waitFor();
+    await page.getByRole("checkbox", { name: /agents\.update/ }).uncheck();
+    await page.getByLabel("For how many hours").fill("2");
+    await page.getByRole("button", { name: "Approve" }).click();
+    await page.getByRole("status").first().waitFor();
+    assert.deepEqual((await scout.get("/api/auth/whoami")).scope, ["agents.read", "agents.create"]);
+    const other = await ask(["agents.lifecycle"]);
+    // By the notification, which leads to the page that decides.
+    await page.goto("/notifications");
+    await page.getByRole("link", { name: /Decide/ }).first().click();
+    await page.waitForURL(`**/access/${other.id}`);
+    await page.getByLabel("A word to the agent").fill("Not today");
+    await page.getByRole("button", { name: "Deny" }).click();
+    await page.getByRole("status").first().waitFor();
+    assert.equal((await admin.get(`/api/access-requests/${other.id}`)).state, "denied");
+    const told = JSON.stringify(await scout.get("/api/agents/me/inbox"));
+    assert.ok(told.includes("Not today"), told);
+  }));
+
+test("two people who decide at once: the second one is told what the first one did", async () => {
+  const noor = await admin.post("/api/users", { email: "noor@example.com", name: "Noor", role: "admin" });
+  await admin.post(`/api/users/${noor.id}/set-password`, { password: PASSWORD });
+  const racer = await agent("racer");
+  const { id } = await racer.post("/api/access-requests", { scope: ["agents.update"], reason: "Two at once" });
+  await as("ada@example.com", async (first) => {
+    await as("noor@example.com", async (second) => {
+      await first.goto(`/access/${id}`);
+      await second.goto(`/access/${id}`);
+      await first.getByRole("button", { name: "Approve" }).click();
+      await first.getByRole("status").first().waitFor();
+      await second.getByRole("button", { name: "Deny" }).click();
+      await second.getByRole("alert").waitFor();
+      // And sees how it stands now, with no form that could still decide.
+      await second.locator("h1 + .state.good, .state.good").first().waitFor();
+      assert.equal(await second.getByRole("button", { name: "Deny" }).count(), 0);
+      assert.equal((await admin.get(`/api/access-requests/${id}`)).state, "approved");
+    });
+  });
+});
+
+test("one agent is stopped by a click, and all by two", () =>
+  as("ada@example.com", async (page) => {
+    await page.goto("/");
+    await page.getByRole("button", { name: "Stop scout" }).click();
+    await page.getByRole("status").first().waitFor();
+    assert.equal(await stateOf("scout"), "stopped");
+    assert.equal(await stateOf("racer"), "running");
+    await page.getByRole("link", { name: /Stop all/ }).click();
+    await page.getByRole("button", { name: /^Stop/ }).click();
+    await page.getByRole("status").first().waitFor();
+    for (const { state } of (await admin.get("/api/agents")).items) assert.equal(state, "stopped");
+  }));
+
+test("an agent's settings are changed, it is archived, restored and purged", () =>
+  as("ada@example.com", async (page) => {
+    await agent("short-lived");
+    await page.goto("/agents/short-lived/settings");
+    await page.getByLabel("What it does").fill("Looks after the garden");
+    await page.getByLabel("Labels").fill("team: garden\nregion: eu");
+    await page.getByLabel("Budget").fill("12.50");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByRole("status").first().waitFor();
+    const changed = await admin.get("/api/agents/short-lived");
+    assert.equal(changed.description, "Looks after the garden");
+    assert.deepEqual(changed.labels, { team: "garden", region: "eu" });
+    assert.equal(changed.budget_cents, 1250);
+    await page.goto("/agents/short-lived");
+    await page.getByText("Archive…").click();
+    await page.getByRole("button", { name: "Archive short-lived" }).click();
+    await page.waitForURL("**/agents?done=archived");
+    assert.equal((await admin.send("GET", "/api/agents/short-lived")).status, 404);
+    await page.getByRole("link", { name: "Archived" }).click();
+    await page.getByRole("button", { name: /Restore/ }).first().click();
+    await page.waitForURL("**/agents/short-lived?done=restored");
+    assert.equal(await stateOf("short-lived"), "stopped");
+    await admin.must("DELETE", "/api/agents/short-lived");
+    await page.goto("/archived");
+    await page.getByRole("link", { name: /Purge/ }).first().click();
+    await page.getByRole("button", { name: /Purge/ }).click();
+    await page.waitForURL("**/archived?done=purged");
+    assert.deepEqual((await admin.get("/api/agents/archived")).items, []);
+  }));
+
+test("a token is made and revoked, by its owner and by an admin", () =>
+  as("ada@example.com", async (page) => {
+    await page.goto("/tokens");
+    await page.getByLabel("Name", { exact: false }).first().fill("laptop");
+    await page.getByRole("button", { name: "Make the token" }).click();
+    const first = server.api(await page.locator("#secret").textContent());
+    await first.get("/api/auth/whoami");
+    await page.goto("/tokens");
+    await page.locator("summary", { hasText: "laptop" }).click();
+    await page.getByRole("button", { name: "Revoke" }).click();
+    await page.getByRole("status").first().waitFor();
+    assert.equal((await first.send("GET", "/api/auth/whoami")).json.error, "token_revoked");
+    const made = await admin.post("/auth/tokens", { name: "second" });
+    await page.goto("/admin/tokens?kind=pat");
+    await page.locator("summary", { hasText: "second" }).click();
+    await page.getByRole("button", { name: /revoke/i }).first().click();
+    await page.getByRole("status").first().waitFor();
+    assert.equal((await server.api(made.token).send("GET", "/api/auth/whoami")).json.error, "token_revoked");
+  }));
+
+test("a coding agent is set up with a text to copy, also where the clipboard is blocked", () =>
+  as("ada@example.com", async (page, { context }) => {
+    await page.goto("/");
+    await page.getByRole("link", { name: "Set up a coding agent" }).click();
+    // Before anything is made the same text is shown with a placeholder.
+    const preview = await page.locator("[data-preview]").textContent();
+    await page.getByRole("button", { name: "Make a token and the text" }).click();
+    const text = await page.locator("#secret").textContent();
+    const token = text.match(/acr_pat_[A-Za-z0-9]+/)[0];
+    assert.equal(text.replaceAll(token, "acr_pat_…"), preview);
+    await server.api(token).get("/api/auth/whoami");
+    await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+    await page.getByRole("button", { name: "Copy" }).click();
+    await page.getByText("Copied.").waitFor();
+    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), text);
+    await page.evaluate(() => {
+      navigator.clipboard.writeText = () => Promise.reject(new Error("blocked"));
+    });
+    await page.getByRole("button", { name: "Copy" }).click();
+    const field = page.getByRole("textbox", { name: /copy/i });
+    assert.equal(await field.inputValue(), text);
+    assert.equal(await field.evaluate((one) => one === document.activeElement && one.selectionEnd - one.selectionStart), text.length);
+    await page.getByRole("button", { name: "Hide" }).click();
+    assert.ok(!(await page.content()).includes(token));
+    assert.equal(await page.locator("textarea").count(), 0);
+  }));
+
+test("the trail is exported as a file", () =>
+  as("ada@example.com", async (page) => {
+    await page.goto("/admin/audit?action=agent.create");
+    const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: /Export/ }).click()]);
+    const chunks = [];
+    for await (const chunk of await download.createReadStream()) chunks.push(chunk);
+    const rows = Buffer.concat(chunks).toString().trim().split("\n").map((line) => JSON.parse(line));
+    assert.match(download.suggestedFilename(), /\.ndjson$/);
+    assert.ok(rows.length > 2 && rows.every((row) => row.action === "agent.create"), JSON.stringify(rows));
+  }));
+
+test("everything can be done with the keyboard alone", () =>
+  as(null, async (page) => {
+    await agent("by-keyboard");
+    const focused = () => page.evaluate(() => document.activeElement.innerText || document.activeElement.name || document.activeElement.tagName);
+    /** Presses Tab until this has the focus. */
+    const to = async (wanted) => {
+      for (let i = 0; i < 120; i++) {
+        await page.keyboard.press("Tab");
+        if (await page.evaluate(([text]) => {
+          const one = document.activeElement;
+          const said = [one.innerText, one.name, one.getAttribute("aria-label"), one.labels?.[0]?.innerText].filter(Boolean).join(" ");
+          return said.replace(/\s+/g, " ").includes(text);
+        }, [wanted])) {
+          const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+          assert.notEqual(outline, "none", `the focus on ${wanted} cannot be seen`);
+          return;
+        }
+      }
+      assert.fail(`${wanted} cannot be reached; the focus is on ${await focused()}`);
+    };
+    await page.goto("/login?tenant=northwind");
+    // The first field has the focus already.
+    await page.keyboard.type("ada@example.com");
+    await to("Password");
+    await page.keyboard.type(PASSWORD);
+    await page.keyboard.press("Enter");
+    await page.waitForURL((url) => url.pathname === "/");
+    await page.keyboard.press("Tab");
+    assert.equal(await focused(), "Skip to content");
+    await page.goto("/agents");
+    await to("by-keyboard");
+    await page.keyboard.press("Enter");
+    await page.waitForURL("**/agents/by-keyboard");
+    await to("Stop");
+    await page.keyboard.press("Enter");
+    await page.getByRole("status").first().waitFor();
+    assert.equal(await stateOf("by-keyboard"), "stopped");
+    // A step that is meant twice opens, closes by Escape, and gives the focus back.
+    await page.goto("/agents/by-keyboard/credentials");
+    await to("Revoke…");
+    await page.keyboard.press("Enter");
+    await page.getByRole("button", { name: "Yes, revoke it" }).waitFor();
+    await page.keyboard.press("Escape");
+    assert.equal(await page.getByRole("button", { name: "Yes, revoke it" }).isVisible(), false);
+    assert.ok((await focused()).includes("Revoke…"));
+    await to("Account of");
+    await page.keyboard.press("Enter");
+    await to("Sign out");
+    await page.keyboard.press("Enter");
+    await page.waitForURL("**/login?done=signed-out");
+  }));
+
+test("everything works on a phone", () =>
+  as("ada@example.com", async (page) => {
+    await agent("pocket");
+    await page.goto("/agents?q=pocket");
+    await page.getByRole("button", { name: "Stop pocket" }).tap();
+    await page.getByRole("status").first().waitFor();
+    assert.equal(await stateOf("pocket"), "stopped");
+    await page.getByRole("link", { name: "pocket", exact: true }).tap();
+    await page.getByRole("button", { name: "Start" }).tap();
+    await page.getByRole("status").first().waitFor();
+    assert.equal(await stateOf("pocket"), "running");
+  }, MODES.phone));
+
+test("everything works without scripts", () =>
+  as(null, async (page) => {
+    await agent("plainly");
+    await enter(page);
+    await page.getByRole("button", { name: "Stop plainly" }).click();
+    await page.getByRole("status").first().waitFor();
+    assert.equal(await stateOf("plainly"), "stopped");
+    await page.goto("/tokens");
+    await page.getByLabel("Name", { exact: false }).first().fill("without scripts");
+    await page.getByRole("button", { name: "Make the token" }).click();
+    const token = await page.locator("#secret").textContent();
+    await server.api(token).get("/api/auth/whoami");
+    assert.equal(await page.getByRole("button", { name: "Copy" }).count(), 0);
+  }, { ...MODES.light, javaScriptEnabled: false }));
+
+test("a session that has ended leads to the sign-in, and back", () =>
+  as("ada@example.com", async (page) => {
+    await page.goto("/agents");
+    const own = await signIn(server, "ada@example.com");
+    await own.must("DELETE", "/auth/sessions");
+    admin = own;
+    await page.getByRole("link", { name: "Audit" }).click();
+    await page.waitForURL("**/login?next=*");
+    await page.getByLabel("E-mail").fill("ada@example.com");
+    await page.getByLabel("Password").fill(PASSWORD);
+    await page.getByText("Another tenant").click();
+    await page.getByLabel("Tenant").fill("northwind");
+    await page.getByRole("button", { name: "Sign in", exact: true }).click();
+    await page.waitForURL("**/admin/audit");
+  }));
+
+test("a person signs out", () =>
+  as("ada@example.com", async (page, { context }) => {
+    const session = (await context.cookies()).find((cookie) => cookie.name === "accredit").value;
+    await page.locator("details.menu summary").click();
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.waitForURL("**/login?done=signed-out");
+    await page.goto("/agents");
+    await page.waitForURL("**/login?next=*");
+    assert.equal((await server.api(session).send("GET", "/api/auth/whoami")).status, 401);
+  }));

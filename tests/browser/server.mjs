@@ -1,0 +1,96 @@
+// A host with the real components on an empty state, and its API.
+
+import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { createInterface } from "node:readline";
+
+export const PASSWORD = "zebra-lantern-quiet-orbit";
+
+/** Starts a host. `variables` are variables of the application. */
+export async function start(variables = {}) {
+  const state = mkdtempSync(path.join(tmpdir(), "accredit-browser-"));
+  const secret = randomBytes(16).toString("hex");
+  const all = { operator_secret: secret, audit_key: secret, hashes_per_second: "1000000", ...variables };
+  const env = { ...process.env };
+  for (const [name, value] of Object.entries(all)) env[`SPIN_VARIABLE_${name.toUpperCase()}`] = value;
+  const flags = ["--format", "json", "--listen", "127.0.0.1:0", "--no-tick", "--quiet"];
+  const host = spawn(
+    process.env.ACCREDIT_HOST_BIN,
+    [...flags, "--from", process.env.ACCREDIT_MANIFEST, "--state-dir", state],
+    { env, stdio: ["ignore", "pipe", "inherit"] },
+  );
+  const ended = new Promise((resolve) => host.once("exit", resolve));
+  // Whatever ends this process ends the host too.
+  process.once("exit", () => host.kill());
+  const url = await new Promise((resolve, reject) => {
+    host.once("error", reject);
+    ended.then((code) => reject(new Error(`the host ended with ${code} before it served`)));
+    createInterface({ input: host.stdout }).once("line", (line) => resolve(JSON.parse(line).base_url));
+  });
+  const stop = async () => {
+    host.kill();
+    await ended;
+    rmSync(state, { recursive: true, force: true });
+  };
+  return { url, secret, stop, api: (bearer) => new Api(url, bearer) };
+}
+
+/** The API, asked with a credential or without one. */
+export class Api {
+  constructor(url, bearer) {
+    this.url = url;
+    this.bearer = bearer;
+  }
+
+  /** Sends a request; answers its status and its JSON. */
+  async send(method, path, body) {
+    const headers = { accept: "application/json" };
+    if (this.bearer) headers.authorization = `Bearer ${this.bearer}`;
+    if (body !== undefined) headers["content-type"] = "application/json";
+    const answer = await fetch(this.url + path, { method, headers, body: body && JSON.stringify(body), redirect: "manual" });
+    const text = await answer.text();
+    let json = null;
+    try {
+      json = JSON.parse(text);
+    } catch {
+      // No JSON: 204, or a page.
+    }
+    return { status: answer.status, json, text };
+  }
+
+  /** Sends a request that must succeed; answers its JSON. */
+  async must(method, path, body) {
+    const { status, json, text } = await this.send(method, path, body);
+    if (status >= 300) throw new Error(`${method} ${path} answered ${status}: ${text}`);
+    return json;
+  }
+
+  get(path) {
+    return this.must("GET", path);
+  }
+
+  post(path, body = {}) {
+    return this.must("POST", path, body);
+  }
+}
+
+/** Makes the first tenant and its admin, who signs in; answers the API as the admin sees it. */
+export async function bootstrap(server, name = "Ada Example") {
+  await server.api().post("/auth/bootstrap", {
+    secret: server.secret,
+    email: "ada@example.com",
+    name,
+    password: PASSWORD,
+    tenant: "northwind",
+  });
+  return signIn(server, "ada@example.com");
+}
+
+/** The API as a person sees it. */
+export async function signIn(server, email) {
+  const session = await server.api().post("/auth/token", { email, password: PASSWORD, tenant: "northwind" });
+  return server.api(session.access_token);
+}

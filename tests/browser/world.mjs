@@ -1,0 +1,96 @@
+// A tenant in which something is on every page. Its texts come from `say`: plain ones for the screenshots, hostile ones for the tests
+// that no text is ever more than text.
+
+import { PASSWORD, bootstrap, signIn } from "./server.mjs";
+
+/** Texts as people write them. */
+export const plain = (text) => text;
+
+/** The same with what would do something if it were ever read as HTML, as a script or as an address. */
+export const hostile = (text) =>
+  `${text.slice(0, 20)}"'><img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}`.slice(0, 120);
+const hostileShort = (text) => `${text.slice(0, 8)}"'><img src=x onerror=alert(1)>`.slice(0, 60);
+
+/** Fills a new server; answers what the pages' paths name. */
+export async function fill(server, say = plain) {
+  const short = say === hostile ? hostileShort : say;
+  const admin = await bootstrap(server, short("Ada Example"));
+  const people = {};
+  for (const [email, name, role] of [
+    ["max@example.com", "Max Weber", "member"],
+    ["noor@example.com", "Noor Haddad", "admin"],
+    ["lea@example.com", "Lea Marchand", "viewer"],
+    ["old@example.com", "Otto Lind", "member"],
+  ]) {
+    const user = await admin.post("/api/users", { email, name: short(name), role });
+    await admin.must("POST", `/api/users/${user.id}/set-password`, { password: PASSWORD });
+    people[email] = user.id;
+  }
+  await admin.post("/api/scopes/custom", { name: "x.payments.refund", description: say("Pay a customer back, up to 50 € each.") });
+  const max = await signIn(server, "max@example.com");
+
+  const agents = {};
+  const register = async (by, body) => {
+    const made = await by.post("/api/agents", body);
+    agents[made.name] = { id: made.id, name: made.name, api: server.api(made.auth_token) };
+  };
+  await register(admin, {
+    name: "support-desk",
+    description: say("Answers tickets, and hands refunds on."),
+    runtime: short("langgraph 1.4"),
+    model: short("claude-opus-4-7"),
+    url: "https://agents.example.com/support",
+    labels: { team: short("support"), region: "eu" },
+    budget_cents: 20000,
+    scope: ["agents.list", "agents.read", "agents.logs", "agents.message", "agents.create", "ui.notify"],
+  });
+  await register(admin, { name: "refunds", parent: "support-desk", description: say("Pays customers back."), scope: ["agents.read", "ui.notify"] });
+  await register(admin, { name: "translator", parent: "support-desk", display_name: short("Translator"), scope: ["ui.notify"] });
+  await register(max, { name: "build-bot", description: say("CI of the shop."), preset: "engineer" });
+  await register(max, { name: "build-bot-7", parent: "build-bot", scope: ["agents.read", "ui.notify"] });
+  await register(max, { name: "night-report", preset: "reader", expires_in_days: 3 });
+  await register(admin, { name: "scout", preset: "reader" });
+  await register(admin, { name: "old-scraper", description: say("Was replaced by scout."), preset: "reader" });
+
+  await agents["support-desk"].api.post("/api/agents/me/heartbeat", { spent_cents: 1240 });
+  await agents["build-bot"].api.post("/api/agents/me/heartbeat", {});
+  await admin.post("/api/agents/refunds/pause");
+  await admin.post("/api/agents/scout/stop");
+  await admin.must("DELETE", "/api/agents/old-scraper");
+  for (const [level, text] of [["info", "Started with 4 queues."], ["warn", "The queue of billing is slow."], ["error", "Ticket 8812: no customer."]]) {
+    await agents["support-desk"].api.post("/api/agents/support-desk/logs", { lines: [{ level, text: say(text) }] });
+  }
+  const ask = (name, scope, reason) => agents[name].api.post("/api/access-requests", { scope, reason: say(reason), hours: 24 });
+  await admin.post("/api/agents/refunds/resume");
+  const request = await ask("refunds", ["x.payments.refund", "agents.logs"], "Ticket 8812: the customer was charged twice.");
+  await ask("night-report", ["agents.logs"], "The report lists what went wrong.");
+  const given = await ask("build-bot-7", ["agents.logs"], "To see why the release failed.");
+  await admin.must("POST", `/api/access-requests/${given.id}/approve`, { hours: 8 });
+  const denied = await ask("build-bot-7", ["agents.update"], "A second runner.");
+  await admin.must("POST", `/api/access-requests/${denied.id}/deny`, { reason: say("Ask Max first.") });
+  await admin.post("/api/agents/refunds/pause");
+
+  await agents["support-desk"].api.post("/api/ui/notify", {
+    title: say("12 tickets answered"),
+    body: say("Two of them wait for a person."),
+    action_url: "https://desk.example.com/tickets",
+    priority: "high",
+  });
+  await agents["support-desk"].api.post("/api/ui/notify", { title: say("Quiet night"), body: say("Nothing to report."), action_url: "/agents/support-desk" });
+  // Refusals, as they stand in the trail.
+  for (let i = 0; i < 3; i++) await agents.translator.api.send("GET", "/api/agents");
+
+  await admin.post("/auth/tokens", { name: short("laptop") });
+  await admin.post("/auth/tokens", { name: short("deploy (GitHub)"), scope: ["agents.deploy", "agents.read"], expires_in_days: 3 });
+  const gone = await admin.post("/auth/tokens", { name: short("old notebook"), scope: ["agents.read"], expires_in_days: null });
+  await admin.must("DELETE", `/auth/tokens/${gone.id}`);
+  await max.post("/auth/tokens", { name: short("ci") });
+  const key = await admin.post("/api/agents/support-desk/keys", { name: short("acme/ci"), type: "external", expires_in_days: 5 });
+  await admin.post("/api/agents/support-desk/grants", { subject: "max@example.com", relation: "editor" });
+  await admin.post("/api/agents/support-desk/grants", { subject: "scout", relation: "viewer" });
+  await admin.post(`/api/agents/support-desk/keys/${key.id}/grants`, { subject: "max@example.com", relation: "viewer" });
+  await admin.must("POST", `/api/users/${people["old@example.com"]}/deactivate`);
+  await server.api().post("/internal/tick");
+  const archived = (await admin.get("/api/agents/archived")).items[0].id;
+  return { admin, max, people, agents, request: request.id, given: given.id, key: key.id, archived };
+}
