@@ -25,10 +25,9 @@ fn missing() -> Vec<(&'static str, String)> {
     let mut missing = Vec::new();
     match output_of("node", &["--version"]) {
         Some(line) if version(&line).is_some_and(|found| found >= OLDEST_NODE) => {}
-        Some(line) => missing.push((
-            "nodejs",
-            format!("node is {line}; {}.{} or newer is needed", OLDEST_NODE.0, OLDEST_NODE.1),
-        )),
+        Some(line) => {
+            missing.push(("nodejs", format!("node is {line}; {}.{} or newer is needed", OLDEST_NODE.0, OLDEST_NODE.1)))
+        }
         None => missing.push(("nodejs", "no node".to_owned())),
     }
     if on_path("npm").is_none() {
@@ -189,7 +188,8 @@ mod tests {
 
     #[test]
     fn the_advice_says_what_is_missing_and_what_helps() {
-        let text = advice(&[("nodejs", "no node".to_owned()), ("chromium", "no chromium".to_owned())], Some("no apt-get"));
+        let text =
+            advice(&[("nodejs", "no node".to_owned()), ("chromium", "no chromium".to_owned())], Some("no apt-get"));
         for part in ["cannot run", "no node, no chromium", "no apt-get", "nodejs, chromium", "ACCREDIT_CHROMIUM"] {
             assert!(text.contains(part), "{part} is not in: {text}");
         }

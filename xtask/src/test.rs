@@ -8,10 +8,10 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result};
 
-use crate::{browser, build};
 use crate::command::{self, ending};
 use crate::ui::{out, say};
 use crate::workspace::Workspace;
+use crate::{browser, build};
 
 /// How many tests passed, failed and were left out.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]

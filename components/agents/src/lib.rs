@@ -13,6 +13,7 @@ mod grants;
 mod heartbeat;
 mod list;
 mod logs;
+mod overview;
 mod presets;
 #[cfg(test)]
 mod reach;

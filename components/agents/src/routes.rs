@@ -2,13 +2,14 @@ use common::route::{self, Group};
 use service::router::{Router, Routes};
 
 use crate::{
-    access_requests, archived, change, explain, export_import, get, grants, heartbeat, list, logs, presets, register,
-    state,
+    access_requests, archived, change, explain, export_import, get, grants, heartbeat, list, logs, overview, presets,
+    register, state,
 };
 
 fn routes() -> Routes {
     Routes::new(Group::Agents)
         .on(route::AGENTS_LIST, list::list)
+        .on(route::OVERVIEW, overview::overview)
         .on(route::AGENTS_CREATE, register::register)
         .on(route::AGENTS_GET, get::get)
         .on(route::AGENTS_PATCH, change::patch)

@@ -17,6 +17,7 @@
 //! link, mail                  links that open something once; mail that a change leaves behind
 //! quota                       what one person and one tenant may store
 //! guard                       lets a caller in, or says why not
+//! whoami                      the caller, as it is told about itself
 //! caller, fixes, credential   the caller, and how it fixes a refusal
 //! form                        bodies and queries, field by field
 //! site                        the address of this server
@@ -59,3 +60,4 @@ pub mod settings;
 pub mod site;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
+pub mod whoami;

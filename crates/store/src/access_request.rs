@@ -210,7 +210,11 @@ pub async fn list(
     let mut sql =
         select(&now, "") + &format!("r.tenant_id = {tenant} AND (r.created_at, r.id) < ({at}, {id}) AND {may}");
     if let Some(only) = filter.state {
-        sql.push_str(&format!(" AND {} = {}", state(&now), binder.bind(only.as_str())));
+        match only {
+            // In the words of the index.
+            AccessRequestState::Open => sql.push_str(" AND r.state = 'open'"),
+            _ => sql.push_str(&format!(" AND {} = {}", state(&now), binder.bind(only.as_str()))),
+        }
     }
     if let Some(agent) = filter.agent {
         let agent = binder.bind(agent);

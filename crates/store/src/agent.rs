@@ -3,6 +3,7 @@
 pub mod archived;
 pub mod list;
 pub mod log;
+pub mod overview;
 pub mod secret;
 pub mod state;
 pub mod tree;

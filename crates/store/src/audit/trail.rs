@@ -212,8 +212,14 @@ pub async fn list(
             format!("r.seq IN ({} UNION {})", rows("agent_id"), rows("object_id")),
         )
     };
+    let sql = select(&with, &tenant, &may) + &format!(" WHERE {wanted} {newest}");
+    reads.list(&sql, binder.into_args()).await
+}
+
+/// The columns of an [`Entry`]; `may` says whether the caller may read the agent `a`.
+fn select(with: &str, tenant: &str, may: &str) -> String {
     let hidden = format!("EXISTS (SELECT 1 FROM agents a WHERE a.id = r.object_id AND NOT {may})");
-    let sql = format!(
+    format!(
         "{with}SELECT r.id, r.at, r.action, r.outcome, r.count, r.user_id,
                 (SELECT u.email FROM users u WHERE u.id = r.user_id AND u.tenant_id = {tenant}) AS email, r.agent_id,
                 (SELECT a.name FROM agents a WHERE a.id = r.agent_id AND a.tenant_id = {tenant} AND {may}) AS agent,
@@ -221,8 +227,63 @@ pub async fn list(
                 ifnull((SELECT c.kind FROM credentials c WHERE c.id = r.credential_id),
                        (SELECT p.kind FROM purged_credentials p WHERE p.id = r.credential_id)) AS kind, r.address, r.request_id, r.object_id,
                 iif({hidden}, NULL, r.before) AS before, iif({hidden}, NULL, r.after) AS after
-         FROM audit r WHERE {wanted} {newest}"
+         FROM audit r"
+    )
+}
+
+/// Rows that are counted at most.
+const COUNTED: i64 = 20_000;
+
+/// What was done and what was refused in an hour.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Hour {
+    /// When it begins.
+    pub at: Timestamp,
+    /// Changes.
+    pub done: i64,
+    /// Refusals.
+    pub refused: i64,
+}
+
+impl FromRow for Hour {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { at: row.take()?, done: row.take()?, refused: row.take()? })
+    }
+}
+
+/// What was done and refused since then, hour for hour, the newest [`COUNTED`] rows at most: by everybody for a caller that sees all, or
+/// else by the caller and the caller's agents. Hours in which nothing happened are left out.
+pub async fn hours(
+    reads: &dyn Rows,
+    subject: &Subject,
+    sees_all: bool,
+    since: Timestamp,
+) -> Result<Vec<Hour>, DbError> {
+    let by = if sees_all { "" } else { " AND user_id = ?3" };
+    let sql = format!(
+        "SELECT hour * 3600000 AS at, sum(iif(outcome = 'done', count, 0)) AS done, sum(iif(outcome = 'refused', count, 0)) AS refused FROM (
+             SELECT at / 3600000 AS hour, outcome, count FROM audit WHERE tenant_id = ?1 AND at >= ?2{by} ORDER BY at DESC LIMIT {COUNTED})
+         GROUP BY hour ORDER BY hour"
     );
+    let mut args = args![&subject.tenant, since];
+    if !sees_all {
+        args.push(Value::from(&subject.user));
+    }
+    reads.list(&sql, args).await
+}
+
+/// The newest rows of what the subject and its agents did since then, as [`list`] shows them.
+pub async fn own(reads: &dyn Rows, subject: &Subject, since: Timestamp, limit: i64) -> Result<Vec<Entry>, DbError> {
+    let mut binder = Binder::default();
+    let (tenant, user) = (binder.bind(&subject.tenant), binder.bind(&subject.user));
+    let (since, limit) = (binder.bind(since), binder.bind(limit));
+    let may = permission::on_agent(subject, Action::Read, &mut binder);
+    let sql = select("", &tenant, &may)
+        + &format!(
+            " WHERE r.seq IN (SELECT seq FROM audit WHERE tenant_id = {tenant} AND at >= {since} AND user_id = {user}
+                              ORDER BY at DESC LIMIT {limit})
+              ORDER BY r.seq DESC"
+        );
     reads.list(&sql, binder.into_args()).await
 }
 
@@ -274,6 +335,9 @@ pub async fn raw_rows(reads: &dyn Rows, after: i64, to: i64, limit: i64) -> Resu
 /// A case of [`UNINDEXED`]: an index, and the column by which it finds rows.
 macro_rules! lacks {
     ($index:literal, $column:literal) => {
+        lacks!($index, $column, "")
+    };
+    ($index:literal, $column:literal, $more:literal) => {
         concat!(
             " WHEN t.",
             $column,
@@ -283,6 +347,7 @@ macro_rules! lacks {
             $column,
             " = t.",
             $column,
+            $more,
             " AND i.seq = t.seq) THEN '",
             $index,
             "'"
@@ -299,6 +364,7 @@ pub(super) const UNINDEXED: &str = concat!(
     lacks!("audit_by_agent", "agent_id"),
     lacks!("audit_by_credential", "credential_id"),
     lacks!("audit_by_request", "request_id"),
+    lacks!("audit_by_time", "tenant_id", " AND i.at = t.at"),
     " END AS name FROM audit t NOT INDEXED WHERE t.seq > ?1 AND t.seq <= ?2) WHERE name IS NOT NULL ORDER BY seq LIMIT 1"
 );
 

@@ -203,6 +203,13 @@ pub async fn list(
     reads.list(&sql, binder.into_args()).await
 }
 
+/// How many live credentials of a person and of that person's agents, beside sessions, end before this moment.
+pub async fn ending(reads: &dyn Rows, user: &UserId, now: Timestamp, before: Timestamp) -> Result<i64, DbError> {
+    let sql = "SELECT count(*) AS n FROM credentials
+               WHERE user_id = ?1 AND revoked_at IS NULL AND kind <> 'session' AND expires_at > ?2 AND expires_at < ?3";
+    Ok(reads.find(sql, args![user, now, before]).await?.unwrap_or_default())
+}
+
 /// One credential of the tenant; with `own`, only a PAT of that person.
 pub async fn find(
     reads: &dyn Rows,

@@ -332,6 +332,7 @@ async fn an_index_that_hides_a_row_is_found(new: fn() -> TestDb) {
         ("audit_by_agent", "agent_id"),
         ("audit_by_credential", "credential_id"),
         ("audit_by_request", "request_id"),
+        ("audit_by_time", "tenant_id, at"),
     ] {
         let (t, _) = sealed(new).await;
         t.execute(

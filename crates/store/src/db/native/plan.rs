@@ -94,10 +94,12 @@ fn reads_all(step: &str) -> bool {
     GROWING.contains(&what)
         && match how {
             Some("SCAN") => !step.contains("VIRTUAL TABLE"),
-            // A page of the audit trail goes by its number; admins are few.
+            // A page of the audit trail goes by its number; admins are few; agents in each state are counted up to a bound, by the index alone.
             Some("SEARCH") => {
                 step.ends_with("(tenant_id=?)")
-                    && !["audit_by_tenant", "users_admins"].iter().any(|few| step.contains(few))
+                    && !["audit_by_tenant", "users_admins", "COVERING INDEX agents_by_state"]
+                        .iter()
+                        .any(|few| step.contains(few))
             }
             _ => false,
         }

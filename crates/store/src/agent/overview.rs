@@ -1,0 +1,105 @@
+//! Agents, counted and in few words, for the first page of a person.
+
+use common::{agent::AgentState, permission::Action, scope::Patterns, time::Timestamp};
+use serde::Serialize;
+
+use crate::{
+    db::{DbError, FromRow, Reads, Row, Rows, page},
+    permission::{Binder, PermissionSql},
+    subject::Subject,
+};
+
+/// Agents that are counted at most.
+pub const COUNTED: i64 = 10_000;
+
+/// How many agents the caller may read.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Running.
+    pub running: i64,
+    /// Paused.
+    pub paused: i64,
+    /// Stopped.
+    pub stopped: i64,
+    /// Of how many people they are.
+    pub owners: i64,
+    /// Whether there are more than were counted.
+    pub is_more: bool,
+}
+
+impl FromRow for Counts {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            running: row.take()?,
+            paused: row.take()?,
+            stopped: row.take()?,
+            owners: row.take()?,
+            is_more: row.take()?,
+        })
+    }
+}
+
+/// Counts the agents that the caller may read, [`COUNTED`] at most.
+pub async fn count(reads: &dyn Rows, subject: &Subject) -> Result<Counts, DbError> {
+    let mut binder = Binder::default();
+    let permission = PermissionSql::new(subject, &mut binder);
+    // Last: SQLite refuses more values than the highest parameter that a text names.
+    let most = binder.bind(COUNTED);
+    let agents = permission.readable_states(&format!("{most} + 1"));
+    let sql = format!(
+        "SELECT count(*) FILTER (WHERE state = 'running') AS running, count(*) FILTER (WHERE state = 'paused') AS paused,
+                count(*) FILTER (WHERE state = 'stopped') AS stopped, count(DISTINCT owner_id) AS owners, count(*) > {most} AS more
+         FROM ({agents})"
+    );
+    Ok(reads.optional(&sql, binder.into_args()).await?.unwrap_or_default())
+}
+
+/// An agent in few words.
+#[derive(Debug, Serialize)]
+pub struct Brief {
+    /// The name.
+    pub name: String,
+    /// Its name for people, or else its description.
+    pub title: Option<String>,
+    /// Its state.
+    pub state: AgentState,
+    /// Its owner's address.
+    pub owner: String,
+    /// The name of the agent above it, for a caller that may read that one.
+    pub parent: Option<String>,
+    /// Its ceiling.
+    pub scope: Patterns,
+    /// Its last heartbeat.
+    pub last_seen_at: Option<Timestamp>,
+}
+
+impl FromRow for Brief {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            name: row.take()?,
+            title: row.take()?,
+            state: row.take()?,
+            owner: row.take()?,
+            parent: row.take()?,
+            scope: row.take()?,
+            last_seen_at: row.take()?,
+        })
+    }
+}
+
+/// The newest agents that the caller may read.
+pub async fn newest(reads: &dyn Rows, subject: &Subject, most: i64) -> Result<Vec<Brief>, DbError> {
+    let mut binder = Binder::default();
+    let (at, id) = (binder.bind(i64::MAX), binder.bind(""));
+    let permission = PermissionSql::new(subject, &mut binder);
+    let most = binder.bind(most);
+    let above = permission.about("p").on_agent(Action::Read);
+    let ids = permission.readable("", (&at, &id), &most);
+    let sql = format!(
+        "SELECT json_array(a.name, ifnull(a.display_name, substr(a.description, 1, 120)), a.state, u.email, CASE WHEN {above} THEN p.name END,
+                           a.scope, a.last_seen_at) AS r
+         FROM (SELECT id FROM ({ids}) ORDER BY id DESC) l CROSS JOIN agents a ON a.id = l.id
+         JOIN users u ON u.id = a.owner_id LEFT JOIN agents p ON p.id = a.parent_id AND p.archived_at IS NULL"
+    );
+    reads.packed(&page(&sql), binder.into_args()).await
+}
