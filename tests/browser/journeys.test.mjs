@@ -98,7 +98,9 @@ test("an agent is registered, and its token leaves the page when it is hidden", 
     assert.ok(!(await page.content()).includes(token));
     await page.getByRole("link", { name: "Done" }).click();
     await page.waitForURL("**/agents/support-desk");
-    await page.goBack();
+    // Chromium does not keep the answer to the form, and asks before it would send it again.
+    await page.goBack().catch(() => {});
+    await page.waitForLoadState();
     assert.ok(!(await page.content()).includes(token));
   }));
 
@@ -208,7 +210,7 @@ test("an agent's settings are changed, it is archived, restored and purged", () 
 
 test("a token is made and revoked, by its owner and by an admin", () =>
   as("ada@example.com", async (page) => {
-    await page.goto("/tokens");
+    await page.goto("/tokens?new=1");
     await page.getByLabel("Name", { exact: false }).first().fill("laptop");
     await page.getByRole("button", { name: "Make the token" }).click();
     const first = server.api(await page.locator("#secret").textContent());
@@ -234,7 +236,7 @@ test("a coding agent is set up with a text to copy, also where the clipboard is 
     const preview = await page.locator("[data-preview]").textContent();
     await page.getByRole("button", { name: "Make a token and the text" }).click();
     const text = await page.locator("#secret").textContent();
-    const token = text.match(/acr_pat_[A-Za-z0-9]+/)[0];
+    const token = text.match(/acr_pat_\S+/)[0];
     assert.equal(text.replaceAll(token, "acr_pat_…"), preview);
     await server.api(token).get("/api/auth/whoami");
     await context.grantPermissions(["clipboard-read", "clipboard-write"]);
@@ -274,6 +276,7 @@ test("everything can be done with the keyboard alone", () =>
         await page.keyboard.press("Tab");
         if (await page.evaluate(([text]) => {
           const one = document.activeElement;
+          if (one === document.body) return false;
           const said = [one.innerText, one.name, one.getAttribute("aria-label"), one.labels?.[0]?.innerText].filter(Boolean).join(" ");
           return said.replace(/\s+/g, " ").includes(text);
         }, [wanted])) {
@@ -336,7 +339,7 @@ test("everything works without scripts", () =>
     await page.getByRole("button", { name: "Stop plainly" }).click();
     await page.getByRole("status").first().waitFor();
     assert.equal(await stateOf("plainly"), "stopped");
-    await page.goto("/tokens");
+    await page.goto("/tokens?new=1");
     await page.getByLabel("Name", { exact: false }).first().fill("without scripts");
     await page.getByRole("button", { name: "Make the token" }).click();
     const token = await page.locator("#secret").textContent();

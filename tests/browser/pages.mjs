@@ -1,11 +1,13 @@
 // Every page for people. A page that is not in this list is not tested: add yours when you add it. See docs/testing.md.
 //
 // name: of its screenshots. path: a path, or a function of the world (world.mjs). as: the visitor's address, by default the admin;
-// `null`: nobody. status: what it answers, by default 200. open: what to click before it is looked at.
+// `null`: nobody. status: what it answers, by default 200. isNew: on a server that nobody has set up.
 
 export const PAGES = [
+  { name: "setup", path: "/setup", as: null, isNew: true },
   { name: "login", path: "/login", as: null },
   { name: "login-note", path: "/login?done=signed-out", as: null },
+  { name: "forgot", path: "/forgot", as: null },
   { name: "install-public", path: "/install", as: null },
   { name: "home", path: "/" },
   { name: "home-member", path: "/", as: "max@example.com" },
@@ -21,7 +23,7 @@ export const PAGES = [
   { name: "agent-paused", path: "/agents/refunds" },
   { name: "agent-settings", path: "/agents/support-desk/settings" },
   { name: "agent-credentials", path: "/agents/support-desk/credentials" },
-  { name: "agent-key", path: (world) => `/agents/support-desk/keys?key=${world.key}` },
+  { name: "agent-key", path: (world) => `/agents/support-desk/key?key=${world.key}` },
   { name: "agent-sharing", path: "/agents/support-desk/sharing" },
   { name: "agent-why", path: "/agents/support-desk/why?subject=max@example.com&action=delete" },
   { name: "agent-log", path: "/agents/support-desk/log" },
@@ -32,6 +34,8 @@ export const PAGES = [
   { name: "tokens", path: "/tokens" },
   { name: "tokens-all", path: "/tokens?status=all&sort=expires_at" },
   { name: "notifications", path: "/notifications" },
+  { name: "security", path: "/security" },
+  { name: "tenant", path: "/admin/tenant" },
   { name: "users", path: "/admin/users" },
   { name: "user", path: (world) => `/admin/users/${world.people["max@example.com"]}` },
   { name: "all-tokens", path: "/admin/tokens" },

@@ -24,7 +24,10 @@ export async function start(variables = {}) {
   );
   const ended = new Promise((resolve) => host.once("exit", resolve));
   // Whatever ends this process ends the host too.
-  process.once("exit", () => host.kill());
+  process.once("exit", () => {
+    host.kill();
+    rmSync(state, { recursive: true, force: true });
+  });
   const url = await new Promise((resolve, reject) => {
     host.once("error", reject);
     ended.then((code) => reject(new Error(`the host ended with ${code} before it served`)));

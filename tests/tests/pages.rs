@@ -176,6 +176,7 @@ fn pages(admin: &Client, agent: &Agent) -> Vec<String> {
         "/",
         "/agents",
         "/register",
+        "/archived",
         "/stop-all",
         "/access",
         "/tokens?status=all",
@@ -183,13 +184,14 @@ fn pages(admin: &Client, agent: &Agent) -> Vec<String> {
         "/device",
         "/notifications",
         "/admin/users",
+        "/admin/tokens",
         "/admin/audit?verify=1",
         "/admin/tenant",
     ]
     .map(str::to_owned)
     .into();
     pages.extend(
-        ["", "/credentials", "/secrets", "/sharing", "/why", "/log", "/history"]
+        ["", "/credentials", "/secrets", "/sharing", "/why", "/log", "/history", "/settings"]
             .map(|tab| format!("/agents/{name}{tab}")),
     );
     pages.push(format!("/access/{}", id_of("/api/access-requests")));
@@ -730,6 +732,7 @@ fn pages_for_admins_are_refused_to_others() {
             format!("/admin/users/{id}"),
             "/admin/audit".to_owned(),
             "/admin/tenant".to_owned(),
+            "/admin/tokens".to_owned(),
             "/stop-all".to_owned(),
         ] {
             let refused = browser.send("GET", &path, &[], None);
@@ -1161,4 +1164,149 @@ fn pages_of_links_spend_codes_by_their_own_forms_only() {
     let refused = stranger.submit("/forgot", "/forgot", &[("email", "no address")]);
     assert_eq!(refused.status(), 400);
     assert!(refused.text().contains("value=\"no address\""), "{}", refused.text());
+}
+
+/// Every part of an agent that a form sends is changed, and nothing else; an owner is given away by a form of its own.
+#[test]
+fn an_agents_settings_are_changed_by_forms() {
+    let (server, admin) = Server::with_admin();
+    server.user(&admin, "max@example.com", "member");
+    server.agent(&admin, "boss", &["agents.read"]);
+    let agent = server.agent(&admin, "scout", &["agents.read", "agents.list"]);
+    let browser = Browser::of(&server, &admin);
+    let (page, form) = ("/agents/scout/settings", "/agents/scout/settings");
+    let done = "/agents/scout/settings?done=changed";
+    let get = || admin.get("/api/agents/scout").is(200);
+    let before = get();
+    let wrong = browser.submit(page, form, &[("budget", "a lot"), ("description", "Looks around"), ("tier", "2")]);
+    is_page(&wrong);
+    let html = wrong.text();
+    assert!(
+        wrong.status() == 400 && html.contains("value=\"a lot\"") && html.contains("id=\"wrong-budget\""),
+        "{html}"
+    );
+    assert_eq!(get(), before);
+    let typed = [
+        ("display_name", "Scout"),
+        ("description", "Looks around"),
+        ("url", "https://agents.example.com/scout"),
+        ("tier", "2"),
+        ("max_concurrent_tasks", "4"),
+        ("budget", "12,50"),
+        ("labels", "team: market\neu"),
+    ];
+    leads_to(&browser.submit(page, form, &typed), done);
+    let after = get();
+    for (field, value) in [
+        ("display_name", json!("Scout")),
+        ("description", json!("Looks around")),
+        ("url", json!("https://agents.example.com/scout")),
+        ("tier", json!(2)),
+        ("max_concurrent_tasks", json!(4)),
+        ("budget_cents", json!(1250)),
+        ("labels", json!({ "team": "market", "eu": "" })),
+        ("scope", before["scope"].clone()),
+    ] {
+        assert_eq!(after[field], value, "{field}");
+    }
+    let own = |fields: &[(&str, &str)]| {
+        let token = browser.page(page);
+        let token =
+            token.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
+        let mut sent = vec![("csrf", token.as_str())];
+        sent.extend(fields);
+        browser.post_from(browser.client.base_url(), form, &sent)
+    };
+    leads_to(&own(&[("form", "ceiling"), ("scope", "agents.read")]), done);
+    assert_eq!(agent.client.get("/api/auth/whoami").is(200)["scope"], json!(["agents.read"]));
+    leads_to(&own(&[("form", "place"), ("parent", "boss"), ("parent_now", "")]), done);
+    assert_eq!(get()["parent"], "boss");
+    let cycle = own(&[("form", "place"), ("parent", "scout"), ("parent_now", "boss")]);
+    assert!(cycle.status() == 409 && cycle.text().contains("id=\"wrong-parent\""), "{}", cycle.text());
+    leads_to(&own(&[("form", "place"), ("parent", ""), ("parent_now", "boss"), ("owner", "max@example.com")]), done);
+    assert_eq!((&get()["owner"]["email"], &get()["parent"]), (&json!("max@example.com"), &Json::Null));
+    agent.client.get("/api/auth/whoami").refused(401, "token_revoked");
+}
+
+/// An archived agent is restored by a click and purged by two.
+#[test]
+fn archived_agents_are_restored_and_purged_by_forms() {
+    let (server, admin) = Server::with_admin();
+    let agent = server.agent(&admin, "scout", &["agents.read"]);
+    let browser = Browser::of(&server, &admin);
+    let (page, own) = ("/archived", format!("/archived/{}", agent.id));
+    browser.submit("/agents/scout", "/agents/scout/archive", &[]);
+    leads_to(&browser.submit(page, &format!("{own}/restore"), &[]), "/agents/scout?done=restored");
+    assert_eq!(admin.get("/api/agents/scout").is(200)["state"], "stopped");
+    assert_eq!(browser.send("GET", &own, &[], None).status(), 404);
+    browser.submit("/agents/scout", "/agents/scout/archive", &[]);
+    assert!(browser.page(&own).contains("Purge scout for good?"));
+    leads_to(&browser.submit(&own, &format!("{own}/purge"), &[]), "/archived?done=purged");
+    assert_eq!(server.number("SELECT count(*) FROM agents"), 0);
+}
+
+/// An admin revokes any credential, and sees those of one person; nobody else does.
+#[test]
+fn every_credential_is_revoked_by_form() {
+    let (server, admin) = Server::with_admin();
+    let max = server.user(&admin, "max@example.com", "member");
+    let agent = server.agent(&max, "scout", &["agents.read"]);
+    let browser = Browser::of(&server, &admin);
+    let id = text(&max.get("/api/auth/whoami").is(200)["user_id"]).to_owned();
+    let page = format!("/admin/tokens?user={id}&kind=agent_token");
+    let html = browser.page(&page);
+    assert!(html.contains("scout") && html.matches("Yes, revoke it").count() == 1, "{html}");
+    let token = text(&admin.get(&format!("/auth/admin/tokens?user={id}&kind=agent_token")).is(200)["items"][0]["id"])
+        .to_owned();
+    let done = format!("{page}&done=revoked");
+    leads_to(&browser.submit(&page, &format!("/admin/tokens/{token}/revoke"), &[]), &done);
+    agent.client.get("/api/auth/whoami").refused(401, "token_revoked");
+    let html =
+        Browser::of(&server, &max).page("/tokens").replace("action=\"/tokens\"", "action=\"/admin/tokens/x/revoke\"");
+    assert_eq!(Browser::of(&server, &max).submit_in(&html, "/admin/tokens/x/revoke", &[]).status(), 403);
+}
+
+/// The trail is passed on as a file: the same bytes as the API's, and refused to others.
+#[test]
+fn the_trail_is_a_file() {
+    let (server, admin) = Server::with_admin();
+    for number in 0..120 {
+        admin.post("/api/agents", &json!({ "name": format!("a{number}"), "issue_token": false })).is(201);
+    }
+    let browser = Browser::of(&server, &admin);
+    let file = browser.send("GET", "/admin/audit/export?action=agent.create", &[], None);
+    assert_eq!((file.status(), file.header("content-type")), (200, "application/x-ndjson"));
+    assert_eq!(file.header("content-disposition"), "attachment; filename=\"audit.ndjson\"");
+    assert_eq!(file.text().lines().count(), 120);
+    assert_eq!(file.text(), admin.get("/api/audit/export?action=agent.create").text());
+    let refused = browser.send("GET", "/admin/audit/export?actor=%00", &[], None);
+    is_page(&refused);
+    assert_eq!(refused.status(), 400);
+    leads_to(
+        &Browser::new(&server).send("GET", "/admin/audit/export", &[], None),
+        "/login?next=%2Fadmin%2Faudit%2Fexport",
+    );
+}
+
+/// Everybody sees how to install; the token of a coding agent is in the answer to the form alone.
+#[test]
+fn a_coding_agent_is_set_up_by_a_text() {
+    let (server, admin) = Server::with_admin();
+    let public = Browser::new(&server).page("/install");
+    assert!(public.contains(&format!("curl -fsSL {}/cli/install.sh | sh", server.nobody().base_url())), "{public}");
+    assert!(public.contains("/login?next=%2Finstall"), "{public}");
+    let browser = Browser::of(&server, &admin);
+    assert!(browser.page("/install").contains("acr_pat_…"));
+    let made = browser.submit("/install", "/install", &[("name", "laptop"), ("may", "agents")]);
+    is_page(&made);
+    let html = made.text();
+    let token = html.split("--token ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+    let own = server.with(token).get("/api/auth/whoami").is(200);
+    assert!(
+        own["scope"].as_array().unwrap().contains(&json!("agents.create")) && own["scope"] != json!(["*"]),
+        "{own}"
+    );
+    assert!(!browser.page("/install").contains(token) && !browser.page("/tokens").contains(token));
+    let wrong = browser.submit("/install", "/install", &[("name", &"x".repeat(65))]);
+    assert!(wrong.status() == 400 && wrong.text().contains("id=\"wrong-name\""), "{}", wrong.text());
 }

@@ -173,8 +173,9 @@ async fn notify_owner(write: &Write<'_>, new: &access_request::New<'_>) -> Resul
         "Scope: {scope}\nHours: {hours}\nReason, in the agent's words: \"{reason}\"\nTo decide, send POST /api/access-requests/{id}/approve or POST /api/access-requests/{id}/deny.",
     );
     let agent = caller.agent_id().ok_or(Code::AgentRequired)?;
-    let event = Event::of_agent(EventKind::AccessRequested, agent).notifying(caller.user_id(), title, body);
-    write.emit(event.data(json!({ "request": id, "scope": new.scope, "hours": hours }))).await.map(drop)
+    let event = Event::of_agent(EventKind::AccessRequested, agent);
+    write.emit(event.data(json!({ "request": id, "scope": new.scope, "hours": hours }))).await?;
+    write.notify_with(caller.user_id(), &title, &body, &format!("/access/{id}")).await
 }
 
 form! {

@@ -7,6 +7,7 @@ use common::{
 };
 use http::StatusCode;
 use serde::Serialize;
+use serde_json::Value as Json;
 use service::{
     app::App,
     caller::Caller,
@@ -125,13 +126,25 @@ async fn lately(app: &App, caller: &Caller) -> Result<Lately, ApiError> {
     let sees_all = caller.scope().contains(Scope::AuditReadAll);
     let since = app.now().plus_seconds(-HOURS);
     let since = Timestamp::from_millis(since.millis() - since.millis().rem_euclid(3_600_000));
-    let hours = trail::hours(db, subject, sees_all, since).await?;
-    let events = match sees_all {
+    let hours = trail::hours(db, subject, sees_all, (since, app.now())).await?;
+    let mut events = match sees_all {
         true => trail::list(db, subject, true, &trail::Filter::default(), "", EVENTS).await?,
         // What they and their agents did: to find what was done to each agent that they may read takes a walk through all of the tenant.
         false => trail::own(db, subject, since, EVENTS).await?,
     };
+    for event in &mut events {
+        event.before = named(&event.before);
+        event.after = named(&event.after);
+    }
     Ok(Lately { since, hours, events })
+}
+
+/// Of what a row holds only what names its object: a row can have some 100 KB.
+fn named(side: &Json) -> Json {
+    let members = side.as_object().into_iter().flatten();
+    let named = members.filter(|(name, _)| matches!(name.as_str(), "name" | "email" | "scope"));
+    let named: serde_json::Map<String, Json> = named.map(|(name, value)| (name.clone(), value.clone())).collect();
+    if named.is_empty() { Json::Null } else { named.into() }
 }
 
 #[cfg(test)]

@@ -104,15 +104,21 @@ async fn show(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -> Re
     write_with(&page, status)
 }
 
-pub(crate) fn possible(scope: &str, ticked: &[&str], custom: &Json) -> Possible {
+/// What a scope or a pattern means; `custom` are the tenant's own scopes, as far as they are known.
+pub(crate) fn meaning(scope: &str, custom: &Json) -> String {
     let covered = ScopeSet::expand(scope).unwrap_or_default();
     let names: Vec<&Scope> = Scope::ALL.iter().filter(|known| covered.contains(**known)).collect();
     let described = custom.list("items").iter().find(|known| known.text("name") == scope);
-    let sentence = match names.as_slice() {
+    match names.as_slice() {
         [] => described.map_or("A scope of your own.", |known| known.text("description")).to_owned(),
         [only] => only.describe().to_owned(),
         many => format!("{} at once.", words::count(many.len(), "scope")),
-    };
+    }
+}
+
+pub(crate) fn possible(scope: &str, ticked: &[&str], custom: &Json) -> Possible {
+    let covered = ScopeSet::expand(scope).unwrap_or_default();
+    let sentence = meaning(scope, custom);
     let is_opened = |access: Access| matches!(access, Access::Scope(needed) if covered.contains(needed));
     let opens = ROUTES.iter().filter(|route| is_opened(route.access)).map(|route| route.title).collect();
     Possible { scope: scope.to_owned(), is_ticked: ticked.is_empty() || ticked.contains(&scope), sentence, opens }

@@ -6,11 +6,12 @@ use common::{
     permission::Action,
     route::{self, Route},
 };
-use futures_util::future::join;
+use futures_util::future::{join, join3};
 use serde_json::{Map, Value as Json, json};
 use service::{app::App, extract::Path, response::Response};
 
 use crate::{
+    access::meaning,
     agents::Secret,
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, number},
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// The tabs: the last part of the path, and the word for it.
-const TABS: [(&str, &str); 7] = [
+const TABS: [(&str, &str); 8] = [
     ("", "State"),
     ("credentials", "Credentials"),
     ("secrets", "Secrets"),
@@ -28,14 +29,17 @@ const TABS: [(&str, &str); 7] = [
     ("why", "Why"),
     ("log", "Log"),
     ("history", "History"),
+    ("settings", "Settings"),
 ];
+/// A page of one key, which `key` in the query names; it belongs to the credentials.
+const KEY: &str = "key";
 
 /// What every tab shows.
 struct Head {
     agent: Json,
     state: Html,
     tab: &'static str,
-    tabs: [(&'static str, &'static str); 7],
+    tabs: [(&'static str, &'static str); 8],
 }
 
 impl Head {
@@ -48,9 +52,16 @@ impl Head {
     }
 
     fn money(&self, member: &str) -> String {
-        let cents = self.agent.number(member);
-        format!("{}.{:02}", cents / 100, cents % 100)
+        money(self.agent.number(member))
     }
+
+    fn is_at(&self, tab: &str) -> bool {
+        self.tab == tab || (tab == "credentials" && self.tab == KEY)
+    }
+}
+
+fn money(cents: i64) -> String {
+    format!("{}.{:02}", cents / 100, cents % 100)
 }
 
 #[derive(Template)]
@@ -60,8 +71,9 @@ struct StatePage {
     head: Head,
     below: Vec<Json>,
     labels: Vec<(String, String)>,
-    scope: Html,
-    approved: Html,
+    /// What it may do, and for a time: each scope with what it means.
+    may: Vec<(String, String)>,
+    approved: Vec<(String, String)>,
 }
 
 #[derive(Template)]
@@ -72,10 +84,24 @@ struct CredentialsPage {
     typed: Form,
     /// `None`: the visitor may not read them.
     keys: Option<Vec<Json>>,
+    more: String,
     kinds: [(&'static str, &'static str); 4],
 }
 
 impl CredentialsPage {
+    /// Two forms of this page have the same fields: what was sent stands in the one that was sent.
+    fn sent<'a>(&'a self, form: &str, field: &str) -> &'a str {
+        if self.typed.is("form", form) { self.typed.text(field) } else { "" }
+    }
+
+    fn flaw(&self, form: &str, field: &str) -> Html {
+        self.shell.flaw(if self.typed.is("form", form) { field } else { "" })
+    }
+
+    fn told(&self, form: &str, field: &str) -> Html {
+        self.shell.told(if self.typed.is("form", form) { field } else { "" })
+    }
+
     fn tags(&self, of: &Json) -> Html {
         words::tags(of.list("scope"), 3)
     }
@@ -108,12 +134,56 @@ impl SecretsPage {
 }
 
 #[derive(Template)]
+#[template(path = "agent_key.html")]
+struct KeyPage {
+    shell: Shell,
+    head: Head,
+    typed: Form,
+    key: Json,
+    status: Html,
+    scope: Html,
+    /// `None`: the visitor may not read them.
+    grants: Option<Vec<Json>>,
+}
+
+#[derive(Template)]
+#[template(path = "agent_settings.html")]
+struct SettingsPage {
+    shell: Shell,
+    head: Head,
+    typed: Form,
+    labels: String,
+    scope: String,
+    budget: String,
+}
+
+impl SettingsPage {
+    /// What stands in a field: what was typed, or else what is.
+    fn value(&self, field: &str) -> String {
+        match self.typed.is("form", "settings") {
+            true => self.typed.text(field).to_owned(),
+            false => match self.head.agent.at(field) {
+                Json::String(text) => text.clone(),
+                Json::Number(number) => number.to_string(),
+                _ => String::new(),
+            },
+        }
+    }
+
+    /// The same of a field that the agent has in another form.
+    fn typed_or<'a>(&'a self, form: &str, field: &str, otherwise: &'a str) -> &'a str {
+        if self.typed.is("form", form) { self.typed.text(field) } else { otherwise }
+    }
+}
+
+#[derive(Template)]
 #[template(path = "agent_sharing.html")]
 struct SharingPage {
     shell: Shell,
     head: Head,
     typed: Form,
     grants: Option<Vec<Json>>,
+    more: String,
 }
 
 #[derive(Template)]
@@ -165,8 +235,8 @@ pub(crate) async fn overview(app: App, Path(name): Path) -> Result<Response, Api
 
 /// `GET /agents/{name}/{tab}`.
 pub(crate) async fn tab(app: App, Path(name): Path, Path(tab): Path) -> Result<Response, ApiError> {
-    let known = TABS.iter().find(|(path, _)| *path == tab && !path.is_empty());
-    let (tab, _) = known.ok_or_else(|| ApiError::from(Code::NotFound))?;
+    let known = TABS.iter().map(|(path, _)| *path).chain([KEY]).find(|path| *path == tab && !path.is_empty());
+    let tab = known.ok_or_else(|| ApiError::from(Code::NotFound))?;
     answer(&app, show(&app, &name, tab, &Form::query(&app), None)).await
 }
 
@@ -187,15 +257,18 @@ async fn show(
     };
     match tab {
         "credentials" => {
-            let (head, keys) = join(head, api.get(route::KEYS_LIST, &[name], &[("limit", "200")])).await;
+            let mut asked = vec![("limit", "50")];
+            asked.extend(typed.pairs(&["cursor"]));
+            let (head, keys) = join(head, api.get(route::KEYS_LIST, &[name], &asked)).await;
             let kinds = [
                 ("external", "A bearer key, for another program of this agent"),
                 ("internal", "A bearer key, for use inside"),
                 ("github", "The secret of a GitHub webhook"),
                 ("slack", "The signing secret of a Slack app"),
             ];
+            let more = next(&keys);
             let ((shell, head), keys) = (head?, readable(keys)?);
-            write_with(&CredentialsPage { shell, head, typed: typed.clone(), keys, kinds }, status)
+            write_with(&CredentialsPage { shell, head, typed: typed.clone(), keys, more, kinds }, status)
         }
         "secrets" => {
             let asked = join(api.get(route::SECRETS_LIST, &[name], &[]), api.get(route::PROBES_LIST, &[name], &[]));
@@ -204,9 +277,33 @@ async fn show(
             write_with(&SecretsPage { shell, head, typed: typed.clone(), secrets, probes }, status)
         }
         "sharing" => {
-            let (head, grants) = join(head, api.get(route::GRANTS_LIST, &[name], &[("limit", "200")])).await;
+            let mut asked = vec![("limit", "50")];
+            asked.extend(typed.pairs(&["cursor"]));
+            let (head, grants) = join(head, api.get(route::GRANTS_LIST, &[name], &asked)).await;
+            let more = next(&grants);
             let ((shell, head), grants) = (head?, readable(grants)?);
-            write_with(&SharingPage { shell, head, typed: typed.clone(), grants }, status)
+            write_with(&SharingPage { shell, head, typed: typed.clone(), grants, more }, status)
+        }
+        KEY => {
+            let names = [name, typed.text("key")];
+            let most = [("limit", "200")];
+            let key = api.get(route::KEYS_GET, &names, &[]);
+            let (head, key, grants) = join3(head, key, api.get(route::KEY_GRANTS_LIST, &names, &most)).await;
+            let ((shell, head), key, grants) = (head?, key?, readable(grants)?);
+            let (status_word, scope) = (words::state(key.text("status")), words::tags(key.list("scope"), usize::MAX));
+            let page = KeyPage { shell, head, typed: typed.clone(), key, status: status_word, scope, grants };
+            write_with(&page, status)
+        }
+        "settings" => {
+            let (shell, head) = head.await?;
+            let labels = head.agent.at("labels").as_object().map(labels).unwrap_or_default();
+            let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+            let budget = head.agent.at("budget_cents").as_i64().map(money).unwrap_or_default();
+            let scope = head.agent.words("scope").join("\n");
+            write_with(
+                &SettingsPage { shell, typed: typed.clone(), labels: labels.join("\n"), scope, budget, head },
+                status,
+            )
         }
         "why" => {
             let mut asked = typed.pairs(&["subject", "action"]);
@@ -243,15 +340,24 @@ async fn show(
             write_with(&HistoryPage { shell, head, events, more }, status)
         }
         _ => {
-            let (head, below) =
-                join(head, api.get(route::AGENTS_LIST, &[], &[("parent", name), ("limit", "50")])).await;
+            let below = [("parent", name), ("limit", "50")];
+            let below = api.get(route::AGENTS_LIST, &[], &below);
+            let (head, below, custom) = join3(head, below, api.get(route::SCOPES_CUSTOM, &[], &[])).await;
             let ((shell, head), below) = (head?, readable(below)?.unwrap_or_default());
+            let custom = custom.unwrap_or_default();
+            let meant = |scopes: Vec<&str>| {
+                scopes.into_iter().map(|scope| (scope.to_owned(), meaning(scope, &custom))).collect::<Vec<_>>()
+            };
             let labels = head.agent.at("labels").as_object().map(labels).unwrap_or_default();
-            let scope = words::tags(head.agent.list("scope"), usize::MAX);
-            let approved = words::tags(head.agent.list("approved"), usize::MAX);
-            write_with(&StatePage { shell, head, below, labels, scope, approved }, status)
+            let (may, approved) = (meant(head.agent.words("scope")), meant(head.agent.words("approved")));
+            write_with(&StatePage { shell, head, below, labels, may, approved }, status)
         }
     }
+}
+
+/// Where the next page of a list begins; empty: there is none, or the visitor may not read it.
+fn next(list: &Result<Json, Trouble>) -> String {
+    list.as_ref().map(|list| list.text("next_cursor").to_owned()).unwrap_or_default()
 }
 
 fn labels(members: &Map<String, Json>) -> Vec<(String, String)> {
@@ -304,6 +410,9 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
         "new-probe" => asked(route::PROBES_CREATE, "secrets", "made"),
         "run-probe" => about(route::PROBES_RUN, "ran", "probe"),
         "delete-probe" => about(route::PROBES_DELETE, "deleted", "probe"),
+        "share-key" => Asked { tab: KEY, ..about_key(route::KEY_GRANTS_GIVE, "shared") },
+        "unshare-key" => Asked { tab: KEY, ..about_key(route::KEY_GRANTS_TAKE, "unshared") },
+        "settings" => asked(route::AGENTS_PATCH, "settings", "changed"),
         "share" => asked(route::GRANTS_GIVE, "sharing", "shared"),
         "unshare" => asked(route::GRANTS_TAKE, "sharing", "unshared"),
         _ => return Err(Code::NotFound.into()),
@@ -314,7 +423,12 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
             Ok(_) if act == "archive" => Ok(see(&app, "/agents?done=archived")),
             Ok(made) if asked.done.is_empty() => secret(&name, &act, &made).show(&app, &api, "agents").await,
             Ok(_) => {
-                let tab = if asked.tab.is_empty() { String::new() } else { format!("/{}", asked.tab) };
+                let tab = match asked.tab {
+                    "" => String::new(),
+                    // The page of the key has a query already.
+                    KEY => "/credentials".to_owned(),
+                    tab => format!("/{tab}"),
+                };
                 Ok(see_done(&app, &typed, &format!("/agents/{name}{tab}"), asked.done))
             }
             Err(Trouble::Refused(refusal))
@@ -332,6 +446,14 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
 async fn send(api: &Api<'_>, name: &str, asked: &Asked, typed: &Form) -> Result<Json, Trouble> {
     let change = |body: Json| Change { form: typed, body };
     let route = asked.route;
+    let grant = typed.pairs(&["subject", "relation"]);
+    if asked.tab == KEY {
+        let names = [name, typed.text("key")];
+        return match route.method {
+            "DELETE" => api.change_with(route, &names, &grant, change(Json::Null)).await,
+            _ => api.change(route, &names, change(typed.filled(&["subject", "relation"]).into())).await,
+        };
+    }
     if !asked.about.is_empty() {
         let body = match route.method {
             "DELETE" => Json::Null,
@@ -342,10 +464,8 @@ async fn send(api: &Api<'_>, name: &str, asked: &Asked, typed: &Form) -> Result<
         return api.change(route, &[name, typed.text(asked.about)], change(body)).await;
     }
     match (route.method, asked.tab) {
-        ("DELETE", "sharing") => {
-            let grant = typed.pairs(&["subject", "relation"]);
-            api.change_with(route, &[name], &grant, change(Json::Null)).await
-        }
+        ("DELETE", "sharing") => api.change_with(route, &[name], &grant, change(Json::Null)).await,
+        (_, "settings") => api.change(route, &[name], change(settings(typed)?.into())).await,
         ("DELETE", "") => api.change_with(route, &[name], &[("confirm", "true")], change(Json::Null)).await,
         ("DELETE", _) => api.change(route, &[name], change(Json::Null)).await,
         (_, "sharing") => api.change(route, &[name], change(typed.filled(&["subject", "relation"]).into())).await,
@@ -358,13 +478,89 @@ async fn send(api: &Api<'_>, name: &str, asked: &Asked, typed: &Form) -> Result<
         }
         (_, "credentials") => {
             let mut body = typed.filled(&["name", "type", "value"]);
-            if let Some(days) = Some(typed.text("days")).filter(|days| !days.is_empty()) {
-                body.insert("expires_in_days".to_owned(), number(days));
+            for (field, member) in [("days", "expires_in_days"), ("grace", "grace_seconds")] {
+                if !typed.text(field).is_empty() {
+                    body.insert(member.to_owned(), number(typed.text(field)));
+                }
+            }
+            let scope = scopes(typed.text("scope"));
+            if !scope.is_empty() {
+                body.insert("scope".to_owned(), scope.into());
             }
             api.change(route, &[name], change(body.into())).await
         }
         _ => api.change(route, &[name], change(Json::Null)).await,
     }
+}
+
+/// Words with blanks, commas or line ends between them.
+pub(crate) fn scopes(text: &str) -> Vec<Json> {
+    text.split([' ', ',', '\n', '\r']).filter(|word| !word.is_empty()).map(Json::from).collect()
+}
+
+/// What a form of the settings changes. A field that was emptied is cleared; one that the form does not have stays.
+fn settings(typed: &Form) -> Result<Map<String, Json>, Trouble> {
+    let mut body = Map::new();
+    let mut set = |member: &str, value: Json| drop(body.insert(member.to_owned(), value));
+    match typed.text("form") {
+        "ceiling" => set("scope", scopes(typed.text("scope")).into()),
+        "spent" => set("spent_cents", 0.into()),
+        "place" => {
+            let parent = typed.text("parent");
+            if parent != typed.text("parent_now") {
+                set("parent", if parent.is_empty() { Json::Null } else { parent.into() });
+            }
+            if !typed.text("owner").is_empty() && typed.text("owner") != typed.text("owner_now") {
+                set("owner", typed.text("owner").into());
+            }
+        }
+        _ => {
+            for member in ["display_name", "description", "runtime", "model", "url"] {
+                let text = typed.text(member);
+                set(member, if text.is_empty() { Json::Null } else { text.into() });
+            }
+            for member in ["tier", "max_concurrent_tasks"] {
+                if !typed.text(member).is_empty() {
+                    set(member, number(typed.text(member)));
+                }
+            }
+            let budget = typed.text("budget");
+            set(
+                "budget_cents",
+                if budget.is_empty() { Json::Null } else { cents(budget).ok_or_else(no_amount)?.into() },
+            );
+            set("labels", label_lines(typed.text("labels")));
+        }
+    }
+    Ok(body)
+}
+
+fn no_amount() -> Trouble {
+    let fix = "An amount such as 200 or 12.50; empty for no limit.";
+    let mut refusal = Refusal::own(400, "This is not an amount.", fix);
+    refusal.fields = vec![("budget".to_owned(), fix.to_owned())];
+    Trouble::Refused(refusal)
+}
+
+/// `12.50` or `12,5` as 1250.
+fn cents(text: &str) -> Option<i64> {
+    let (whole, part) = text.split_once(['.', ',']).unwrap_or((text, ""));
+    let is_number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || !is_number(whole) || !is_number(part) || part.len() > 2 {
+        return None;
+    }
+    let part: i64 = format!("{part:0<2}").parse().ok()?;
+    whole.parse::<i64>().ok()?.checked_mul(100)?.checked_add(part)
+}
+
+/// A label a line: `name: value`.
+fn label_lines(text: &str) -> Json {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let labels = lines.map(|line| match line.split_once(':') {
+        Some((name, value)) => (name.trim().to_owned(), Json::from(value.trim())),
+        None => (line.to_owned(), Json::from("")),
+    });
+    Json::Object(labels.collect())
 }
 
 /// The page of a secret that a form made.
@@ -386,5 +582,31 @@ fn secret(name: &str, act: &str, made: &Json) -> Secret {
         ends: made.text("expires_at").to_owned(),
         warnings: made.words("warnings").into_iter().map(str::to_owned).collect(),
         back: format!("/agents/{name}/credentials"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn amounts_and_labels_are_read_as_people_write_them() {
+        for (text, read) in [
+            ("200", Some(20_000)),
+            ("12.5", Some(1250)),
+            ("12,05", Some(1205)),
+            ("0", Some(0)),
+            ("", None),
+            ("1.234", None),
+            ("-1", None),
+            ("a", None),
+        ] {
+            assert_eq!(cents(text), read, "{text}");
+        }
+        assert_eq!(cents("99999999999999999999"), None);
+        let read = label_lines("team: support\n\n eu \nurl: https://a:1");
+        assert_eq!(read, json!({ "team": "support", "eu": "", "url": "https://a:1" }));
     }
 }

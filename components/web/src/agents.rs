@@ -15,8 +15,6 @@ use crate::{
 
 /// Agents on a page.
 const PAGE: &str = "50";
-/// Pages of 200 that are counted before the stop for all.
-const COUNTED: usize = 25;
 
 /// An agent in a table.
 pub(crate) struct AgentRow {
@@ -40,7 +38,10 @@ impl AgentRow {
             "paused" => ("resume", "Resume"),
             _ => ("start", "Start"),
         };
-        let what = [agent.text("display_name"), agent.text("description")].into_iter().find(|text| !text.is_empty());
+        // In an overview: one of both, and the owner's address.
+        let what = ["display_name", "description", "title"].map(|member| agent.text(member));
+        let what = what.into_iter().find(|text| !text.is_empty());
+        let owner = agent.at("owner");
         Self {
             name: agent.text("name").to_owned(),
             what: what.unwrap_or_default().to_owned(),
@@ -48,15 +49,15 @@ impl AgentRow {
             state: words::state(agent.text("state")),
             act,
             act_word,
-            owner: agent.at("owner").text("email").to_owned(),
+            owner: owner.as_str().unwrap_or_else(|| owner.text("email")).to_owned(),
             tags: words::tags(agent.list("scope"), 2),
             seen: shell.when(agent.text("last_seen_at")),
         }
     }
 }
 
-/// Agents as a tree: each below the one above it, if that is in the list too; in the order of their names, at most so many.
-pub(crate) fn tree(agents: &[Json], shell: &Shell, most: usize) -> Vec<AgentRow> {
+/// Agents as a tree: each below the one above it, if that is in the list too; in the order of their names.
+pub(crate) fn tree(agents: &[Json], shell: &Shell) -> Vec<AgentRow> {
     let mut sorted: Vec<&Json> = agents.iter().collect();
     sorted.sort_by_key(|agent| agent.text("name"));
     let is_listed = |name: &str| agents.iter().any(|agent| agent.text("name") == name);
@@ -67,9 +68,6 @@ pub(crate) fn tree(agents: &[Json], shell: &Shell, most: usize) -> Vec<AgentRow>
     waiting.reverse();
     while let Some((depth, agent)) = waiting.pop() {
         rows.push(AgentRow::new(agent, depth, shell));
-        if rows.len() == most {
-            break;
-        }
         let below = sorted.iter().rev().filter(|one| one.text("parent") == agent.text("name"));
         waiting.extend(below.map(|one| (depth + 1, *one)));
     }
@@ -112,7 +110,7 @@ async fn show_list(app: &App) -> Result<Response, Trouble> {
     };
     let next = list.text("next_cursor");
     let more = if next.is_empty() { String::new() } else { with_cursor(&filters, next) };
-    let rows = tree(list.list("items"), &shell, usize::MAX);
+    let rows = tree(list.list("items"), &shell);
     let (is_filtered, is_first) = (!filters.is_empty(), asked.text("cursor").is_empty());
     let mut here = filters;
     here.extend(asked.pairs(&["cursor"]));
@@ -229,41 +227,23 @@ struct StopAllPage {
     shell: Shell,
     /// Agents that are not stopped yet.
     live: usize,
-    /// There are more than were counted.
-    is_more: bool,
 }
 
 /// `GET /stop-all`: says how many.
 pub(crate) async fn confirm_stop_all(app: App) -> Result<Response, ApiError> {
     answer(&app, async {
         let api = Api::of(&app)?;
-        let (shell, live) = join(Shell::load(&app, &api, "Stop all", "agents"), live(&api)).await;
-        let (shell, (live, is_more)) = (shell?, live?);
+        let (overview, tenant) = join(api.get(route::OVERVIEW, &[], &[]), api.get(route::TENANT, &[], &[])).await;
+        let overview = overview?;
+        let (shell, agents) = (Shell::of(&app, "Stop all", "agents", (&overview, tenant)), overview.at("agents"));
+        let live = usize::try_from(agents.number("running") + agents.number("paused")).unwrap_or_default();
         if !shell.may("agents.stop_all") {
             let fix = "Ask an admin. You can stop each of your own agents on its page.";
             return Err(Trouble::Refused(Refusal::own(403, "Only admins can stop every agent of the tenant.", fix)));
         }
-        write(&StopAllPage { shell, live, is_more })
+        write(&StopAllPage { shell, live })
     })
     .await
-}
-
-/// How many agents are not stopped.
-async fn live(api: &Api<'_>) -> Result<(usize, bool), Trouble> {
-    let (mut live, mut cursor) = (0, String::new());
-    for _ in 0..COUNTED {
-        let mut asked = vec![("limit", "200")];
-        if !cursor.is_empty() {
-            asked.push(("cursor", cursor.as_str()));
-        }
-        let page = api.get(route::AGENTS_LIST, &[], &asked).await?;
-        live += page.list("items").iter().filter(|agent| agent.text("state") != "stopped").count();
-        page.text("next_cursor").clone_into(&mut cursor);
-        if cursor.is_empty() {
-            return Ok((live, false));
-        }
-    }
-    Ok((live, true))
 }
 
 /// `POST /stop-all`.

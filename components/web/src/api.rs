@@ -11,9 +11,12 @@ use common::route::{self, Object, Route};
 use http::{HeaderValue, Request, StatusCode, header, request::Builder};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value as Json, json};
-use service::{app::App, credential};
+use service::{app::App, body::Body, credential, response::Response};
 
-use crate::form::{Form, query};
+use crate::{
+    form::{Form, query},
+    help,
+};
 
 /// What a segment of a path cannot hold as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -42,7 +45,7 @@ pub(crate) struct Refusal {
     pub(crate) slug: String,
     pub(crate) detail: String,
     pub(crate) fix: String,
-    /// Fields with what is wrong about them.
+    /// The form's fields, each with what is wrong about it.
     pub(crate) fields: Vec<(String, String)>,
     /// What a form goes on with.
     pub(crate) next: Box<Next>,
@@ -79,19 +82,21 @@ impl Refusal {
     }
 
     fn read(status: u16, body: &Json) -> Self {
-        let fields = body.list("fields").iter();
-        Self {
-            status,
-            slug: body.text("error").to_owned(),
-            detail: body.text("detail").to_owned(),
-            fix: body.text("fix").to_owned(),
-            next: Box::new(Next {
-                way: body.text("way").to_owned(),
-                ticket: body.text("ticket").to_owned(),
-                path: body.text("next").to_owned(),
-            }),
-            fields: fields.map(|field| (field.text("field").to_owned(), field.text("problem").to_owned())).collect(),
+        let slug = body.text("error");
+        let fix = help::step(slug, status, body.text("fix"));
+        let named = body.list("fields").iter().map(|field| (field.text("field"), field.text("problem")));
+        let mut fields: Vec<(String, String)> = named
+            .flat_map(|(field, problem)| help::fields(slug, field).into_iter().map(|name| (name, problem.to_owned())))
+            .collect();
+        if fields.is_empty() {
+            fields = help::fields(slug, body.text("field")).into_iter().map(|name| (name, fix.clone())).collect();
         }
+        let next = Box::new(Next {
+            way: body.text("way").to_owned(),
+            ticket: body.text("ticket").to_owned(),
+            path: body.text("next").to_owned(),
+        });
+        Self { status, slug: slug.to_owned(), detail: body.text("detail").to_owned(), fix, fields, next }
     }
 
     /// Whether the visitor can mend it in the form.
@@ -232,6 +237,32 @@ impl<'a> Api<'a> {
         request
     }
 
+    /// Reads what is too long to be held: passes it on piece by piece, as a file of this name. A refusal is read, as always.
+    pub(crate) async fn download(
+        &self,
+        route: &Route,
+        asked: &[(&str, &str)],
+        (media_type, name): (&'static str, &str),
+    ) -> Result<Response, Trouble> {
+        let request = self.request(route, &[], asked).body(String::new());
+        let request = request.map_err(|error| Trouble::Outage(error.to_string()))?;
+        let (status, body) = begin(request).await.map_err(Trouble::Outage)?;
+        if status != StatusCode::OK {
+            let bytes = body.collect().await.map_err(|_| Trouble::Outage("an answer broke off".to_owned()))?;
+            return self.read(status, &bytes, route.path).and_then(|_| Err(Trouble::Outage(status.to_string())));
+        }
+        let mut response = service::response::bytes(StatusCode::OK, media_type, body);
+        let headers = [
+            (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+            (header::CACHE_CONTROL, "no-store".to_owned()),
+        ];
+        for (name, value) in headers {
+            response.headers_mut().insert(name, header_value(&value));
+        }
+        Ok(response)
+    }
+
     fn request(&self, route: &Route, names: &[&str], asked: &[(&str, &str)]) -> Builder {
         let mut names = names.iter();
         let segments = route.path.split('/').skip(1).map(|segment| match segment.starts_with('{') {
@@ -264,8 +295,12 @@ impl<'a> Api<'a> {
             .map_err(|error| Trouble::Outage(error.to_string()))?;
         let path = request.uri().path().to_owned();
         let reply = send(request).await.map_err(Trouble::Outage)?;
-        let json = serde_json::from_slice(&reply.body).unwrap_or(Json::Null);
-        match reply.status.as_u16() {
+        self.read(reply.status, &reply.body, &path)
+    }
+
+    fn read(&self, status: StatusCode, body: &[u8], path: &str) -> Result<Json, Trouble> {
+        let json = serde_json::from_slice(body).unwrap_or(Json::Null);
+        match status.as_u16() {
             200..=299 => Ok(json),
             401 if self.cookie.is_some() => Err(Trouble::SignIn),
             // Also 503 in the API's own words: what is missing on this server.
@@ -282,18 +317,36 @@ fn header_value(text: &str) -> HeaderValue {
 
 #[cfg(target_family = "wasm")]
 async fn send(request: Request<String>) -> Result<Reply, String> {
-    use http_body_util::BodyExt;
+    let (status, body) = begin(request).await?;
+    let body = body.collect().await.map_err(|_| "the answer broke off".to_owned())?;
+    Ok(Reply { status, body })
+}
+
+/// Sends a request; its answer's body is still to come.
+#[cfg(target_family = "wasm")]
+async fn begin(request: Request<String>) -> Result<(StatusCode, Body), String> {
+    use futures_util::StreamExt;
+    use http_body_util::BodyStream;
     use spin_sdk::http::FullBody;
 
     let request = request.map(|body| FullBody::new(Bytes::from(body)));
     let response = spin_sdk::http::send(request).await.map_err(|error| format!("{error:?}"))?;
     let (parts, body) = response.into_parts();
-    let body = body.collect().await.map_err(|error| format!("{error:?}"))?.to_bytes();
-    Ok(Reply { status: parts.status, body })
+    let pieces = BodyStream::new(body);
+    let pieces = pieces.filter_map(async |frame| match frame {
+        Ok(frame) => frame.into_data().ok().map(Ok),
+        Err(error) => Some(Err(error)),
+    });
+    Ok((parts.status, Body::pieces(pieces)))
 }
 
 /// Natively there are no other components: every page is an outage.
 #[cfg(not(target_family = "wasm"))]
 async fn send(request: Request<String>) -> Result<Reply, String> {
+    begin(request).await.map(|(status, _)| Reply { status, body: Bytes::new() })
+}
+
+#[cfg(not(target_family = "wasm"))]
+async fn begin(request: Request<String>) -> Result<(StatusCode, Body), String> {
     Err(format!("{} is not called by a native build", request.uri()))
 }

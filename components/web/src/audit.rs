@@ -15,6 +15,8 @@ use crate::{
     words::{self, Event},
 };
 
+/// Rows on a page.
+const PAGE: &str = "25";
 /// Parts of the trail that one click verifies at most.
 const PARTS: usize = 50;
 
@@ -50,12 +52,13 @@ pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
 async fn show(app: &App) -> Result<Response, Trouble> {
     let (api, asked) = (Api::of(app)?, Form::query(app));
     let filters = asked.pairs(&FILTERS);
-    let since = since(asked.text("since"));
+    let since = words::first_moment(asked.text("since"));
     let mut pairs: Vec<(&str, &str)> = filters.iter().filter(|(name, _)| *name != "since").copied().collect();
     if !since.is_empty() {
         pairs.push(("since", &since));
     }
     pairs.extend(asked.pairs(&["cursor"]));
+    pairs.push(("limit", PAGE));
     let verified = async { if asked.is("verify", "1") { verify(&api).await.map(Some) } else { Ok(None) } };
     // For the names of ids.
     let most = [("limit", "200")];
@@ -80,10 +83,19 @@ async fn show(app: &App) -> Result<Response, Trouble> {
     write_with(&page, status)
 }
 
-/// A day as its first moment; anything else as it was typed, for the API to judge.
-fn since(text: &str) -> String {
-    let is_day = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-    if is_day { format!("{text}T00:00:00Z") } else { text.to_owned() }
+/// `GET /admin/audit/export`: the rows of these filters as a file, passed on while they are read.
+pub(crate) async fn export(app: App) -> Result<Response, ApiError> {
+    answer(&app, async {
+        let (api, asked) = (Api::of(&app)?, Form::query(&app));
+        let since = words::first_moment(asked.text("since"));
+        let mut pairs: Vec<(&str, &str)> =
+            asked.pairs(&FILTERS).into_iter().filter(|(name, _)| *name != "since").collect();
+        if !since.is_empty() {
+            pairs.push(("since", &since));
+        }
+        api.download(route::AUDIT_EXPORT, &pairs, ("application/x-ndjson", "audit.ndjson")).await
+    })
+    .await
 }
 
 /// Verifies the trail, part for part.

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use common::{error::ApiError, route};
-use futures_util::future::join3;
+use futures_util::future::join;
 use http::header;
 use serde_json::Value as Json;
 use service::{
@@ -13,14 +13,10 @@ use service::{
 use crate::{
     agents::{self, AgentRow},
     api::{Api, Members, Trouble},
+    chart::Chart,
     page::{Shell, answer, write},
     words::{self, Event},
 };
-
-/// Agents that this page asks for and counts; a plus says that there are more.
-const COUNTED: &str = "100";
-/// Rows of the tree on this page.
-const MOST: usize = 40;
 
 #[derive(Template)]
 #[template(path = "home.html")]
@@ -28,15 +24,17 @@ struct HomePage {
     shell: Shell,
     rows: Vec<AgentRow>,
     back: &'static str,
-    /// `12`, or `100+` when there are more than were asked for.
-    all: String,
-    /// The plus.
-    more: &'static str,
-    running: usize,
-    paused: usize,
-    stopped: usize,
+    /// All that the visitor may read.
+    all: i64,
+    running: i64,
+    paused: i64,
+    stopped: i64,
     /// Agents of how many people.
     owners: usize,
+    /// Credentials that end within a week.
+    ending: i64,
+    /// `None`: the visitor may not read the trail.
+    chart: Option<Chart>,
     events: Vec<Event>,
 }
 
@@ -51,31 +49,22 @@ pub(crate) async fn home(app: App) -> Result<Response, ApiError> {
 
 async fn show(app: &App) -> Result<Response, Trouble> {
     let api = Api::of(app)?;
-    let (shell, list, trail) = join3(
-        Shell::load(app, &api, "Home", "home"),
-        api.get(route::AGENTS_LIST, &[], &[("limit", COUNTED)]),
-        api.get(route::AUDIT_LIST, &[], &[("limit", "10")]),
-    )
-    .await;
-    let (shell, list) = (shell?, list?);
-    let agents = list.list("items");
-    let more = if list.at("next_cursor").is_null() { "" } else { "+" };
-    let in_state = |state: &str| agents.iter().filter(|agent| agent.text("state") == state).count();
-    let mut owners: Vec<&str> = agents.iter().map(|agent| agent.at("owner").text("id")).collect();
-    owners.sort_unstable();
-    owners.dedup();
-    let trail = trail.unwrap_or_default();
-    let events = events(&trail, agents, &shell);
+    let (overview, tenant) = join(api.get(route::OVERVIEW, &[], &[]), api.get(route::TENANT, &[], &[])).await;
+    let overview = overview?;
+    let shell = Shell::of(app, "Home", "home", (&overview, tenant));
+    let (agents, lately) = (overview.at("agents"), overview.at("lately"));
+    let (running, paused, stopped) = (agents.number("running"), agents.number("paused"), agents.number("stopped"));
     let page = HomePage {
-        rows: agents::tree(agents, &shell, MOST),
+        rows: agents::tree(agents.list("newest"), &shell),
         back: "/",
-        all: format!("{}{more}", agents.len()),
-        more,
-        running: in_state("running"),
-        paused: in_state("paused"),
-        stopped: in_state("stopped"),
-        owners: owners.len(),
-        events,
+        all: running + paused + stopped,
+        running,
+        paused,
+        stopped,
+        owners: usize::try_from(agents.number("owners")).unwrap_or_default(),
+        ending: overview.number("ending"),
+        chart: (!lately.is_null()).then(|| Chart::of(lately.list("hours"), shell.now)),
+        events: events_of(lately.list("events"), agents.list("newest"), &shell),
         shell,
     };
     write(&page)
@@ -83,6 +72,10 @@ async fn show(app: &App) -> Result<Response, Trouble> {
 
 /// The rows of an answer of the trail, with the names of these agents and people.
 pub(crate) fn events(trail: &Json, known: &[Json], shell: &Shell) -> Vec<Event> {
+    events_of(trail.list("items"), known, shell)
+}
+
+fn events_of(rows: &[Json], known: &[Json], shell: &Shell) -> Vec<Event> {
     let named = |id: &str| known.iter().find(|one| one.text("id") == id).map(|one| one.text("name").to_owned());
-    trail.list("items").iter().map(|row| words::event(row, shell.now, &named)).collect()
+    rows.iter().map(|row| words::event(row, shell.now, &named)).collect()
 }

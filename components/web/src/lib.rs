@@ -5,12 +5,15 @@
 //!
 //! ```text
 //! routes                                            from a row to its page
-//! home, agents, agent, access, tokens, security,
-//! device, notifications, users, tenant, audit,
-//! login, setup, links, providers, webhooks          one file for each page
+//! home, agents, agent, archived, access, tokens,
+//! install, security, device, notifications, users,
+//! tenant, all_tokens, webhooks, audit, login, setup,
+//! links, providers                                  one file for each page
 //! page                                              what every page has: header, note, policy
 //! api                                               requests to the other components
 //! qr                                                QR codes
+//! chart                                             what happened, as a drawing
+//! help                                              refusals in words for people
 //! assets, form, words                               style and script; what was typed; times, states and events in words
 //! ```
 #![forbid(unsafe_code)]
@@ -18,12 +21,17 @@
 mod access;
 mod agent;
 mod agents;
+mod all_tokens;
 mod api;
+mod archived;
 mod assets;
 mod audit;
+mod chart;
 mod device;
 mod form;
+mod help;
 mod home;
+mod install;
 mod links;
 mod login;
 mod notifications;

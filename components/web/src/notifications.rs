@@ -34,13 +34,20 @@ impl NotificationsPage {
         item.text("source").strip_prefix("agent:").unwrap_or_default()
     }
 
-    /// The page that decides, of what the server itself says about an access request: its last line names the request.
+    /// What it says; the last line of what is said about an access request is for programs.
+    fn body(&self, item: &Json) -> String {
+        let body = item.text("body");
+        match body.rsplit_once('\n') {
+            Some((rest, _)) if !self.decides(item).is_empty() => rest.to_owned(),
+            _ => body.to_owned(),
+        }
+    }
+
+    /// The page that decides, of what the server itself says about an access request.
     fn decides(&self, item: &Json) -> String {
-        let last = item.text("body").lines().last().filter(|_| item.text("source") == "accredit");
-        let id =
-            last.and_then(|line| line.split_once("/api/access-requests/")).and_then(|(_, rest)| rest.split('/').next());
-        let id = id.filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
-        id.map(|id| format!("{}/access/{id}", self.shell.link())).unwrap_or_default()
+        let url = item.text("action_url");
+        let is_request = item.text("source") == "accredit" && url.starts_with("/access/") && local(url) == url;
+        if is_request { format!("{}{url}", self.shell.link()) } else { String::new() }
     }
 
     /// Where it leads: a path of this site with what comes before it, or a page elsewhere. Anything else is no link.
@@ -48,6 +55,7 @@ impl NotificationsPage {
         let url = item.text("action_url");
         match url {
             "" => String::new(),
+            _ if !self.decides(item).is_empty() => String::new(),
             _ if url.starts_with("https://") => url.to_owned(),
             _ if local(url) == url => format!("{}{url}", self.shell.link()),
             _ => String::new(),

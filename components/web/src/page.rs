@@ -10,7 +10,7 @@ use common::{
     route,
     time::Timestamp,
 };
-use futures_util::future::join4;
+use futures_util::future::join;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::Value as Json;
 use service::{
@@ -58,12 +58,14 @@ const DONE: &[(&str, &str)] = &[
     ("password", "Your password is changed. Your other sessions are ended."),
     ("password-set", "Your password is set. Sign in with it."),
     ("paused", "Paused, with all agents below it. Requests are refused from now on."),
+    ("purged", "Deleted for good. The audit trail keeps what it did."),
     (
         "reset-asked",
         "If this address has an account, a mail with a link to set a new password is on its way. The link works once, for 24 hours.",
     ),
     ("ran", "Run. Its result is in the list."),
     ("restarted", "Restarted."),
+    ("restored", "Restored: it is stopped, and has no credentials. Issue a token and start it."),
     ("resumed", "Resumed."),
     ("revoked", "Revoked. It is refused from now on."),
     ("set", "Set. The agent was told."),
@@ -119,6 +121,20 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
+    /// The attributes of a field that was sent wrong.
+    pub(crate) fn flaw(&self, field: &str) -> Html {
+        words::flaw(self.wrong(), field)
+    }
+
+    /// What is wrong about it.
+    pub(crate) fn told(&self, field: &str) -> Html {
+        words::told(self.wrong(), field)
+    }
+
+    fn wrong(&self) -> &[(String, String)] {
+        self.note.as_ref().map_or(&[], |note| &note.fields)
+    }
+
     pub(crate) fn new(app: &App, title: &str, note: Option<Note>) -> Self {
         let link = app.settings().link().to_owned();
         Self { title: title.to_owned(), link, version: assets::version(), note: note.or_else(|| Note::done(app)) }
@@ -139,36 +155,52 @@ pub(crate) struct Shell {
     pub(crate) tenant: Json,
     /// Access requests that wait for the visitor.
     pub(crate) requests: Vec<Json>,
+    /// A plus where there are more of them.
+    pub(crate) more_requests: &'static str,
     pub(crate) unread: i64,
     pub(crate) now: Timestamp,
     once: String,
 }
 
 impl Shell {
-    /// Asks for what the header shows. A part that cannot be had is left out; only the visitor has to be known.
+    /// Asks for what the header shows.
     pub(crate) fn load<'a>(app: &'a App, api: &'a Api<'_>, title: &'a str, nav: &'static str) -> Loading<'a> {
-        Box::pin(Self::load_now(app, api, title, nav))
+        Box::pin(async move {
+            let overview = api.get(route::OVERVIEW, &[], &[("parts", "head")]);
+            let (overview, tenant) = join(overview, api.get(route::TENANT, &[], &[])).await;
+            Ok(Self::of(app, title, nav, (&overview?, tenant)))
+        })
     }
 
-    async fn load_now(app: &App, api: &Api<'_>, title: &str, nav: &'static str) -> Result<Self, Trouble> {
-        let (who, tenant, requests, unread) = join4(
-            api.get(route::WHOAMI, &[], &[]),
-            api.get(route::TENANT, &[], &[]),
-            api.get(route::ACCESS_LIST, &[], &[("state", "open")]),
-            api.get(route::NOTIFICATIONS_COUNT, &[], &[]),
-        )
-        .await;
-        let requests = requests.map(|page| page.list("items").to_vec()).unwrap_or_default();
-        Ok(Self {
+    /// The same from answers that are there. Without the tenant's settings a page is shown all the same.
+    pub(crate) fn of(
+        app: &App,
+        title: &str,
+        nav: &'static str,
+        (overview, tenant): (&Json, Result<Json, Trouble>),
+    ) -> Self {
+        let waiting = overview.at("waiting");
+        Self {
             frame: Frame::new(app, title, None),
             nav,
-            who: who?,
+            who: overview.at("caller").clone(),
             tenant: tenant.unwrap_or_default(),
-            requests,
-            unread: unread.map(|count| count.number("unread")).unwrap_or_default(),
+            requests: waiting.list("items").to_vec(),
+            more_requests: if waiting.is("is_more") { "+" } else { "" },
+            unread: overview.number("unread"),
             now: app.now(),
             once: app.request_id().to_string(),
-        })
+        }
+    }
+
+    /// The attributes of a field that was sent wrong.
+    pub(crate) fn flaw(&self, field: &str) -> Html {
+        self.frame.flaw(field)
+    }
+
+    /// What is wrong about it.
+    pub(crate) fn told(&self, field: &str) -> Html {
+        self.frame.told(field)
     }
 
     /// With a note about a form that was sent.
@@ -272,9 +304,7 @@ fn explain(app: &App, trouble: Trouble) -> Result<Response, ApiError> {
                 503 => OUTAGE,
                 _ => "This did not work",
             };
-            // The API's own step is for programs.
-            let fix = if refusal.slug == "database_unavailable" { AGAIN.to_owned() } else { refusal.fix };
-            (refusal.status, heading, refusal.detail, fix)
+            (refusal.status, heading, refusal.detail, refusal.fix)
         }
         Trouble::Outage(cause) => {
             log(app.request_id(), app.path(), &cause);

@@ -2,8 +2,8 @@ use common::route::{self, Group};
 use service::router::{Router, Routes};
 
 use crate::{
-    access, agent, agents, assets, audit, device, home, links, login, notifications, providers, security, setup,
-    tenant, tokens, users, webhooks,
+    access, agent, agents, all_tokens, archived, assets, audit, device, home, install, links, login, notifications,
+    providers, security, setup, tenant, tokens, users, webhooks,
 };
 
 fn routes() -> Routes {
@@ -37,6 +37,11 @@ fn routes() -> Routes {
         .on_open(route::WEB_AGENT, agent::overview)
         .on_open(route::WEB_AGENT_TAB, agent::tab)
         .on_open(route::WEB_AGENT_ACT, agent::act)
+        .on_open(route::WEB_ARCHIVED, archived::list)
+        .on_open(route::WEB_ARCHIVED_ONE, archived::confirm_purge)
+        .on_open(route::WEB_ARCHIVED_ACT, archived::act)
+        .on_open(route::WEB_INSTALL, install::show)
+        .on_open(route::WEB_SET_UP_AGENT, install::set_up)
         .on_open(route::WEB_REGISTER, agents::form)
         .on_open(route::WEB_REGISTERED, agents::register)
         .on_open(route::WEB_STOP_ALL, agents::confirm_stop_all)
@@ -62,7 +67,10 @@ fn routes() -> Routes {
         .on_open(route::WEB_WEBHOOK_CREATE, webhooks::create)
         .on_open(route::WEB_WEBHOOK, webhooks::one)
         .on_open(route::WEB_WEBHOOK_ACT, webhooks::act)
+        .on_open(route::WEB_ALL_TOKENS, all_tokens::list)
+        .on_open(route::WEB_ALL_TOKENS_ACT, all_tokens::revoke)
         .on_open(route::WEB_AUDIT, audit::list)
+        .on_open(route::WEB_AUDIT_EXPORT, audit::export)
 }
 
 /// The component's routes.

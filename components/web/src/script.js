@@ -15,7 +15,19 @@
         await navigator.clipboard.writeText(secret.textContent);
         say("Copied.");
       } catch {
-        getSelection().selectAllChildren(secret);
+        // Pages may not copy here: a field with all of it selected, to copy by keyboard.
+        const holder = secret.closest("[data-secret]") ?? secret.parentElement;
+        let field = holder.querySelector("textarea");
+        if (!field) {
+          field = document.createElement("textarea");
+          field.readOnly = true;
+          field.rows = 6;
+          field.setAttribute("aria-label", "Text to copy");
+          secret.after(field);
+        }
+        field.value = secret.textContent;
+        field.focus();
+        field.select();
         say("This browser does not let pages copy. It is selected: copy it with the keyboard.");
       }
     });

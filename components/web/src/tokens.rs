@@ -10,9 +10,10 @@ use serde_json::Value as Json;
 use service::{app::App, extract::Path, response::Response};
 
 use crate::{
-    agents::Secret,
+    agent::scopes,
+    agents::{Secret, with_cursor},
     api::{Api, Change, Members, Refusal, Trouble},
-    form::{Form, number},
+    form::{Form, number, query},
     page::{Shell, answer, see, write_with},
     words::{self, Html},
 };
@@ -23,11 +24,19 @@ struct TokensPage {
     shell: Shell,
     typed: Form,
     status: String,
+    sort: String,
     tokens: Vec<Json>,
     more: String,
+    /// The form for a new one is open.
+    is_new: bool,
 }
 
 impl TokensPage {
+    fn sorter(&self, text: &str, by: &str) -> Html {
+        let address = query(&[("status", &self.status), ("sort", by)]);
+        words::sorter(text, by, &self.sort, &format!("{}/tokens?{address}", self.shell.link()))
+    }
+
     fn tags(&self, token: &Json) -> Html {
         words::tags(token.list("scope"), 3)
     }
@@ -49,11 +58,11 @@ pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
 async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
     let (api, asked) = (Api::of(app)?, Form::query(app));
     let status = asked.or("status", "active").to_owned();
-    let mut pairs = vec![("limit", "100")];
+    let mut pairs = vec![("limit", "50")];
     if status != "all" {
         pairs.push(("status", status.as_str()));
     }
-    pairs.extend(asked.pairs(&["cursor"]));
+    pairs.extend(asked.pairs(&["sort", "cursor"]));
     let (shell, tokens) =
         join(Shell::load(app, &api, "Tokens", "tokens"), api.get(route::PATS_LIST, &[], &pairs)).await;
     let code = refusal.as_ref().map_or(200, |refusal| refusal.status);
@@ -61,7 +70,16 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
     let page = TokensPage {
         shell,
         typed: typed.clone(),
-        more: tokens.text("next_cursor").to_owned(),
+        more: match tokens.text("next_cursor") {
+            "" => String::new(),
+            next => {
+                let mut here = vec![("status", status.as_str())];
+                here.extend(asked.pairs(&["sort"]));
+                with_cursor(&here, next)
+            }
+        },
+        sort: asked.or("sort", "created_at").to_owned(),
+        is_new: asked.is("new", "1") || (tokens.list("items").is_empty() && status == "active"),
         tokens: tokens.list("items").to_vec(),
         status,
     };
@@ -72,8 +90,7 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
 pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> {
     answer(&app, async {
         let mut body = typed.filled(&["name"]);
-        let scope: Vec<Json> =
-            typed.text("scope").split([' ', ',', '\n', '\r']).filter(|word| !word.is_empty()).map(Json::from).collect();
+        let scope = scopes(typed.text("scope"));
         if !scope.is_empty() {
             body.insert("scope".to_owned(), scope.into());
         }

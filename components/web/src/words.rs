@@ -29,6 +29,13 @@ impl Display for Html {
 
 impl HtmlSafe for Html {}
 
+impl Html {
+    /// Of what was put together elsewhere, where no text of a visitor's is in it or each is escaped.
+    pub(crate) fn made(html: String) -> Self {
+        Self(html)
+    }
+}
+
 /// Escapes a text for HTML, in text and in quoted attributes.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -51,6 +58,27 @@ pub(crate) fn hidden(csrf: &str, once: &str) -> Html {
     Html(format!(
         "<input type=\"hidden\" name=\"csrf\" value=\"{csrf}\"><input type=\"hidden\" name=\"once\" value=\"{once}\">"
     ))
+}
+
+/// The attributes of a field that is wrong; nothing for others.
+pub(crate) fn flaw(wrong: &[(String, String)], field: &str) -> Html {
+    match wrong.iter().any(|(name, _)| name == field) {
+        true => Html(format!(" aria-invalid=\"true\" aria-describedby=\"wrong-{}\"", escape(field))),
+        false => Html(String::new()),
+    }
+}
+
+/// What is wrong about a field, to stand behind it.
+pub(crate) fn told(wrong: &[(String, String)], field: &str) -> Html {
+    match wrong.iter().find(|(name, _)| name == field) {
+        Some((_, problem)) => {
+            let mut letters = problem.chars();
+            let problem: String =
+                letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default();
+            Html(format!("<span class=\"wrong\" id=\"wrong-{}\">{}</span>", escape(field), escape(&problem)))
+        }
+        None => Html(String::new()),
+    }
 }
 
 /// A time as a distance from now, with the exact one beside it. `otherwise` stands for no time.
@@ -212,6 +240,14 @@ const EVENTS: &[(&str, &str)] = &[
     ("webhook.update", "changed the webhook"),
 ];
 
+/// A head of a column that sorts by it: the address says by what.
+pub(crate) fn sorter(text: &str, by: &str, sorted: &str, address: &str) -> Html {
+    let (text, address) = (escape(text), escape(address));
+    let (sort, mark) =
+        if by == sorted { (" aria-sort=\"descending\"", " <span aria-hidden=\"true\">↓</span>") } else { ("", "") };
+    Html(format!("<th scope=\"col\"{sort}><a href=\"{address}\">{text}{mark}</a></th>"))
+}
+
 /// A row of the audit trail, to be shown.
 pub(crate) struct Event {
     pub(crate) at: Html,
@@ -290,6 +326,12 @@ pub(crate) fn person(email: &str, visitor: &str) -> String {
     }
 }
 
+/// A day as its first moment; anything else as it was typed, for the API to judge.
+pub(crate) fn first_moment(text: &str) -> String {
+    let is_day = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    if is_day { format!("{text}T00:00:00Z") } else { text.to_owned() }
+}
+
 /// `1 agent`, `2 agents`.
 pub(crate) fn count(number: impl Borrow<usize>, noun: &str) -> String {
     let number = *number.borrow();
@@ -329,7 +371,10 @@ mod tests {
     fn what_is_built_by_hand_is_escaped() {
         let hostile = "\"'><script>alert(1)</script>";
         let scopes = [json!(hostile), json!("*"), json!("agents.read")];
-        for html in [state(hostile), tags(&scopes, 2), hidden(hostile, hostile), when(NOW, hostile, hostile)] {
+        let wrong = [(hostile.to_owned(), hostile.to_owned())];
+        let fields = [flaw(&wrong, hostile), told(&wrong, hostile), sorter(hostile, "a", "b", hostile)];
+        let others = [state(hostile), tags(&scopes, 2), hidden(hostile, hostile), when(NOW, hostile, hostile)];
+        for html in fields.into_iter().chain(others) {
             assert!(!html.to_string().contains("<script") && !html.to_string().contains(hostile), "{html}");
         }
     }

@@ -665,8 +665,13 @@ routes! {
         WEB_IDENTITY_ACT = post("/profile/identities/{id}/{act}", "Link or unlink an identity by form").public().form().any_query();
         WEB_AGENTS = get("/agents", "Agents: search, filter").public().any_query();
         WEB_AGENT = get("/agents/{name}", "An agent: its state").public().any_query();
-        WEB_AGENT_TAB = get("/agents/{name}/{part}", "An agent: credentials, sharing, why, log, history").public().any_query();
+        WEB_AGENT_TAB = get("/agents/{name}/{part}", "An agent: credentials, a key, sharing, settings, why, log, history").public().any_query();
         WEB_AGENT_ACT = post("/agents/{name}/{part}", "Change an agent by form").public().form().any_query();
+        WEB_ARCHIVED = get("/archived", "Archived agents").public().any_query();
+        WEB_ARCHIVED_ONE = get("/archived/{id}", "Confirmation of purging an archived agent").public().any_query();
+        WEB_ARCHIVED_ACT = post("/archived/{id}/{act}", "Restore or purge an archived agent by form").public().form().any_query();
+        WEB_INSTALL = get("/install", "How to install the CLI and set up a coding agent").public().any_query();
+        WEB_SET_UP_AGENT = post("/install", "Create the token and the text that set up a coding agent, by form").public().form().any_query();
         WEB_REGISTER = get("/register", "Form for a new agent").public().any_query();
         WEB_REGISTERED = post("/register", "Register an agent by form").public().form().any_query();
         WEB_STOP_ALL = get("/stop-all", "Confirmation of stopping every agent").public().any_query();
@@ -692,7 +697,10 @@ routes! {
         WEB_WEBHOOK_CREATE = post("/admin/webhooks", "Create a webhook by form").public().form().any_query();
         WEB_WEBHOOK = get("/admin/webhooks/{id}", "A webhook with its deliveries").public().any_query();
         WEB_WEBHOOK_ACT = post("/admin/webhooks/{id}/{act}", "Change a webhook by form").public().form().any_query();
+        WEB_ALL_TOKENS = get("/admin/tokens", "Every credential of the tenant").public().any_query();
+        WEB_ALL_TOKENS_ACT = post("/admin/tokens/{id}/revoke", "Revoke any credential of the tenant by form").public().form().any_query();
         WEB_AUDIT = get("/admin/audit", "The audit trail").public().any_query();
+        WEB_AUDIT_EXPORT = get("/admin/audit/export", "The audit trail as a file").public().any_query();
     }
 }
 

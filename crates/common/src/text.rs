@@ -35,7 +35,7 @@ pub fn within(field: &'static str, value: i64, range: std::ops::RangeInclusive<i
         return Ok(value);
     }
     let (least, most) = (range.start().to_string(), range.end().to_string());
-    Err(Code::InvalidNumber.with("field", field).with("least", least).with("most", most))
+    Err(Code::InvalidNumber.with("field", field).with("least", least).with("most", most).extra("field", field))
 }
 
 /// Control, bidirectional and zero-width characters: they make a text look like another.

@@ -326,9 +326,20 @@ impl Write<'_> {
 
     /// Sends a person a notification of the server's own.
     pub async fn notify(&self, user: &UserId, title: &str, body: &str) -> Result<(), ApiError> {
+        self.send_own(user, title, body).await.map(drop)
+    }
+
+    /// The same with a link to the page of this site where the person can act.
+    pub async fn notify_with(&self, user: &UserId, title: &str, body: &str, page: &str) -> Result<(), ApiError> {
+        let id = self.send_own(user, title, body).await?;
+        Ok(notification::link_own(&self.tx, &id, title, page).await?)
+    }
+
+    async fn send_own(&self, user: &UserId, title: &str, body: &str) -> Result<NotificationId, ApiError> {
         let id = NotificationId::generate(self.now(), self.app.chance());
         let whose = (user, Some(&self.cause));
-        Ok(notification::insert_own(&self.tx, &id, self.caller.tenant_id(), whose, (title, body), self.now()).await?)
+        notification::insert_own(&self.tx, &id, self.caller.tenant_id(), whose, (title, body), self.now()).await?;
+        Ok(id)
     }
 
     /// Mails a person of the tenant, whoever did what it tells of, and has the mail sent after the answer. `data` is an object without

@@ -257,6 +257,12 @@ pub async fn insert_own(
     .await
 }
 
+/// Gives a notification of the server's own a link, if it is there and says what it was meant to say.
+pub async fn link_own(tx: &Tx<'_>, id: &NotificationId, title: &str, action_url: &str) -> Result<(), DbError> {
+    let sql = "UPDATE notifications SET action_url = ?3 WHERE id = ?1 AND title = ?2";
+    tx.execute(sql, args![id, title, action_url]).await
+}
+
 /// A person's notifications, the newest first.
 pub async fn list(
     reads: &dyn Rows,

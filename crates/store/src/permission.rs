@@ -155,24 +155,22 @@ impl<'a> PermissionSql<'a> {
         )
     }
 
-    /// The same agents, at most `most` of them in no order, as a statement that gives their ids, owners and states: to be counted.
-    pub fn readable_states(&self, most: &str) -> String {
+    /// The same agents, counted: a statement that gives owner, state and number.
+    pub fn readable_states(&self) -> String {
         let (tenant, user) = (&self.tenant, &self.user);
-        // The index has all three, and its rows are short.
-        let own = format!(
-            "SELECT a.id, a.owner_id, a.state FROM agents a INDEXED BY agents_by_state
-             WHERE a.tenant_id = {tenant} AND a.archived_at IS NULL"
-        );
+        // In the order of the index, which has all of it: nothing is sorted, and no agent's row is read.
+        let own = "SELECT a.owner_id, a.state, count(*) AS n FROM agents a INDEXED BY agents_by_state";
+        let (at, each) = (format!("a.tenant_id = {tenant} AND a.archived_at IS NULL"), "GROUP BY a.owner_id, a.state");
         match (&self.agent, self.subject.role) {
-            (None, Role::Admin) => format!("{own} LIMIT {most}"),
+            (None, Role::Admin) => format!("{own} WHERE {at} {each}"),
+            // Several grants of one agent are one; an owner needs none.
             (None, _) => format!(
-                "{own} AND a.owner_id = {user}
-                 UNION
-                 SELECT a.id, a.owner_id, a.state FROM grants g CROSS JOIN agents a ON a.id = g.object_id
-                 WHERE g.subject_id = {user} AND a.tenant_id = {tenant} AND a.archived_at IS NULL
-                 LIMIT {most}"
+                "{own} WHERE {at} AND a.owner_id = {user} {each}
+                 UNION ALL
+                 SELECT a.owner_id, a.state, count(DISTINCT a.id) AS n FROM grants g CROSS JOIN agents a ON a.id = g.object_id
+                 WHERE g.subject_id = {user} AND {at} AND a.owner_id <> {user} {each}"
             ),
-            (Some(_), _) => format!("{own} AND {} LIMIT {most}", self.on_agent(Action::Read)),
+            (Some(_), _) => format!("{own} WHERE {at} AND {} {each}", self.on_agent(Action::Read)),
         }
     }
 

@@ -77,6 +77,10 @@ async fn an_approved_scope_can_be_used_until_the_approval_ends() {
     }
     let notified = t.texts("SELECT user_id || ' ' || source || ' ' || title FROM notifications").await;
     assert_eq!(notified, [format!("{} accredit scout asks for access", max.user)]);
+    assert_eq!(
+        t.texts("SELECT action_url FROM notifications").await,
+        t.texts("SELECT '/access/' || id FROM access_requests").await
+    );
     let body = t.texts("SELECT body FROM notifications").await;
     assert!(body[0].contains("\nReason, in the agent's words: \"to see who there is\"\n"), "{body:?}");
     t.wait(10);

@@ -231,9 +231,6 @@ fn select(with: &str, tenant: &str, may: &str) -> String {
     )
 }
 
-/// Rows that are counted at most.
-const COUNTED: i64 = 20_000;
-
 /// What was done and what was refused in an hour.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Hour {
@@ -251,25 +248,35 @@ impl FromRow for Hour {
     }
 }
 
-/// What was done and refused since then, hour for hour, the newest [`COUNTED`] rows at most: by everybody for a caller that sees all, or
-/// else by the caller and the caller's agents. Hours in which nothing happened are left out.
+/// What was done and refused in the hour that begins then and in the hours after it: by everybody for a caller that sees all, or else by
+/// the caller and the caller's agents. Hours in which nothing happened are left out.
 pub async fn hours(
     reads: &dyn Rows,
     subject: &Subject,
     sees_all: bool,
-    since: Timestamp,
+    (since, until): (Timestamp, Timestamp),
 ) -> Result<Vec<Hour>, DbError> {
-    let by = if sees_all { "" } else { " AND user_id = ?3" };
+    let by = if sees_all { "" } else { " AND r.user_id = ?4" };
+    // An hour is a stretch of the index, which is in the order of time: nothing is sorted.
+    let sum = |outcome: &str| {
+        format!(
+            "(SELECT ifnull(sum(r.count), 0) FROM audit r
+              WHERE r.tenant_id = ?1 AND r.at >= h.at AND r.at < h.at + 3600000 AND r.outcome = '{outcome}'{by})"
+        )
+    };
     let sql = format!(
-        "SELECT hour * 3600000 AS at, sum(iif(outcome = 'done', count, 0)) AS done, sum(iif(outcome = 'refused', count, 0)) AS refused FROM (
-             SELECT at / 3600000 AS hour, outcome, count FROM audit WHERE tenant_id = ?1 AND at >= ?2{by} ORDER BY at DESC LIMIT {COUNTED})
-         GROUP BY hour ORDER BY hour"
+        "WITH RECURSIVE h (at) AS (SELECT ?2 UNION ALL SELECT h.at + 3600000 FROM h WHERE h.at + 3600000 <= ?3)
+         SELECT h.at AS at, {} AS done, {} AS refused FROM h ORDER BY at",
+        sum("done"),
+        sum("refused")
     );
-    let mut args = args![&subject.tenant, since];
+    let mut args = args![&subject.tenant, since, until];
     if !sees_all {
         args.push(Value::from(&subject.user));
     }
-    reads.list(&sql, args).await
+    let mut hours: Vec<Hour> = reads.list(&sql, args).await?;
+    hours.retain(|hour| hour.done + hour.refused > 0);
+    Ok(hours)
 }
 
 /// The newest rows of what the subject and its agents did since then, as [`list`] shows them.

@@ -1,0 +1,144 @@
+//! `/admin/tokens`: every credential of the tenant, by owner, to revoke.
+
+use askama::Template;
+use common::{error::ApiError, route};
+use futures_util::future::join3;
+use serde_json::Value as Json;
+use service::{app::App, extract::Path, response::Response};
+
+use crate::{
+    agents::with_cursor,
+    api::{Api, Change, Members, Refusal, Trouble},
+    form::{Form, query},
+    page::{Shell, answer, see_done, write_with},
+    words::{self, Html},
+};
+
+const FILTERS: [&str; 5] = ["user", "kind", "status", "unused_since", "sort"];
+
+/// Kinds of credentials, with the words for them.
+const KINDS: [(&str, &str); 4] =
+    [("session", "Session"), ("pat", "Personal"), ("agent_token", "Agent's token"), ("api_key", "Agent's key")];
+const STATUS: [&str; 5] = ["active", "expiring", "expired", "revoked", "deactivated"];
+
+#[derive(Template)]
+#[template(path = "all_tokens.html")]
+struct AllTokensPage {
+    shell: Shell,
+    asked: Form,
+    tokens: Vec<Json>,
+    /// Those that store the most, with their numbers.
+    owners: Vec<Json>,
+    /// Credentials and agents of the whole tenant.
+    tenant: Json,
+    /// The person whose credentials are shown.
+    owner: String,
+    kinds: [(&'static str, &'static str); 4],
+    statuses: [&'static str; 5],
+    more: String,
+    is_first: bool,
+    is_filtered: bool,
+    back: String,
+}
+
+impl AllTokensPage {
+    fn state(&self, token: &Json) -> Html {
+        // A session always ends soon: that is nothing to look at.
+        match (token.text("kind"), token.text("status")) {
+            ("session", "expiring") => words::state("active"),
+            (_, status) => words::state(status),
+        }
+    }
+
+    fn kind(&self, token: &Json) -> &'static str {
+        KINDS.iter().find(|(kind, _)| *kind == token.text("kind")).map_or("", |(_, word)| word)
+    }
+
+    /// What it is called: its own name, or its agent's.
+    fn name<'a>(&self, token: &'a Json) -> &'a str {
+        let names = [token.text("name"), token.text("agent_name")];
+        names.into_iter().find(|name| !name.is_empty()).unwrap_or("session")
+    }
+
+    fn is_live(&self, token: &Json) -> bool {
+        matches!(token.text("status"), "active" | "expiring")
+    }
+
+    fn sorter(&self, text: &str, by: &str) -> Html {
+        let mut pairs = self.asked.pairs(&["user", "kind", "status", "unused_since"]);
+        pairs.push(("sort", by));
+        let address = format!("{}/admin/tokens?{}", self.shell.link(), query(&pairs));
+        words::sorter(text, by, self.asked.or("sort", "created_at"), &address)
+    }
+}
+
+/// `GET /admin/tokens`.
+pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
+    answer(&app, show(&app, &Form::query(&app), None)).await
+}
+
+async fn show(app: &App, asked: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+    let api = Api::of(app)?;
+    let filters = asked.pairs(&FILTERS);
+    let since = words::first_moment(asked.text("unused_since"));
+    let mut pairs: Vec<(&str, &str)> = filters.iter().filter(|(name, _)| *name != "unused_since").copied().collect();
+    if !since.is_empty() {
+        pairs.push(("unused_since", &since));
+    }
+    pairs.extend(asked.pairs(&["cursor"]));
+    let (shell, tokens, usage) = join3(
+        Shell::load(app, &api, "Credentials", "all-tokens"),
+        api.get(route::TOKENS_LIST, &[], &pairs),
+        api.get(route::USAGE, &[], &[]),
+    )
+    .await;
+    let mut status = refusal.as_ref().map_or(200, |refusal| refusal.status);
+    let mut shell = shell?.admins_only()?.with(refusal);
+    let tokens = match tokens {
+        Ok(tokens) => tokens,
+        Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
+            status = refusal.status;
+            shell = shell.with(Some(refusal));
+            Json::Null
+        }
+        Err(trouble) => return Err(trouble),
+    };
+    let usage = usage?;
+    let next = tokens.text("next_cursor");
+    let more = if next.is_empty() { String::new() } else { with_cursor(&filters, next) };
+    let owners = usage.list("users").to_vec();
+    let owner =
+        owners.iter().find(|one| one.text("user_id") == asked.text("user")).map(|one| one.text("email").to_owned());
+    let mut here = filters.clone();
+    here.extend(asked.pairs(&["cursor"]));
+    let back = if here.is_empty() { "/admin/tokens".to_owned() } else { format!("/admin/tokens?{}", query(&here)) };
+    let page = AllTokensPage {
+        shell,
+        owner: owner.unwrap_or_else(|| asked.text("user").to_owned()),
+        tokens: tokens.list("items").to_vec(),
+        owners,
+        tenant: usage.at("tenant").clone(),
+        kinds: KINDS,
+        statuses: STATUS,
+        more,
+        is_first: asked.text("cursor").is_empty(),
+        is_filtered: !filters.is_empty(),
+        back,
+        asked: asked.clone(),
+    };
+    write_with(&page, status)
+}
+
+/// `POST /admin/tokens/{id}/revoke`.
+pub(crate) async fn revoke(app: App, Path(id): Path, typed: Form) -> Result<Response, ApiError> {
+    answer(&app, async {
+        match Api::of(&app)?.change(route::TOKENS_REVOKE, &[&id], Change { form: &typed, body: Json::Null }).await {
+            Ok(_) => Ok(see_done(&app, &typed, "/admin/tokens", "revoked")),
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
+                show(&app, &Form::default(), Some(refusal)).await
+            }
+            Err(trouble) => Err(trouble),
+        }
+    })
+    .await
+}

@@ -1,0 +1,164 @@
+//! Refusals in words for people: the API's own steps are for programs.
+
+/// Marks of a step that is a request.
+const REQUESTS: [&str; 11] = [
+    "GET ",
+    "POST ",
+    "PUT ",
+    "PATCH ",
+    "DELETE ",
+    "/api/",
+    "header",
+    "Idempotency-Key",
+    "?confirm",
+    "doc_url",
+    "in fields",
+];
+
+/// What to do instead, by slug.
+const STEPS: &[(&str, &str)] = &[
+    ("agent_not_found", "It may have been archived, or it was never shared with you."),
+    ("already_decided", "Somebody decided it meanwhile. This page shows what was decided."),
+    ("credential_in_text", "Take the credential out, and revoke it: others may have read it."),
+    ("csrf_failed", "Nothing was changed. Send it once more."),
+    ("database_unavailable", "Wait some seconds, then open this page again."),
+    ("email_taken", "Look for that person under People, or type another address."),
+    ("has_parent", "Give away the whole tree from its root, or take it out from below the other agent first."),
+    ("idempotency_mismatch", "This form was sent before, with something else in it. Open the page again."),
+    ("idempotency_ended", "It was made before, and has ended since. Open the page again to make another one."),
+    ("illegal_state", "It has changed meanwhile. This page shows the state as it is now."),
+    ("key_ended", "Delete it and make a new one. The name can be used again."),
+    ("key_taken", "Choose another name, or rotate the key that has it."),
+    ("last_admin", "Make another person an admin first."),
+    ("lifetime_too_long", "Leave it empty to get all of the time that is left."),
+    ("nothing_approved", "Nothing of it is approved any more. This page shows how it stands."),
+    ("owns_agents", "Give the agents to somebody else, or archive them, and try again."),
+    ("parent_halted", "Start or resume the agent above it first."),
+    ("parent_of_another_owner", "Choose an agent of the same owner, or leave it empty."),
+    ("permission_denied", "Ask its owner or an admin of your tenant to do it, or to share it with you."),
+    ("quota_reached", "Revoke or archive what nobody needs any more, or ask the operator for more room."),
+    ("rotation_too_wide", "Make a new key that carries less, or ask the agent's owner to rotate this one."),
+    ("scope_denied", "Your role does not allow it. Ask an admin of your tenant."),
+    ("self_deactivation", "Ask another admin of your tenant to do it."),
+    ("self_deletion", "Ask another admin of your tenant to do it."),
+    ("subject_not_found", "Type the e-mail of an active person, or the name of an agent that you may see."),
+    ("token_ended", "Make a new token."),
+    ("token_replaced", "Use the token that replaced it, or rotate that one."),
+    ("tree_cycle", "Choose an agent that is not below this one, or leave it empty."),
+    ("tree_too_deep", "Choose an agent closer to the root."),
+    ("unknown_preset", "Choose one of the presets of the list."),
+    (
+        "unknown_scope",
+        "Scopes are words such as agents.read. With agents.* all below agents are meant, with * all that there are.",
+    ),
+    ("validation_error", "Correct what is marked, and send it again."),
+];
+
+/// The form's field that a refusal is about, where the API does not name one.
+const FIELDS: &[(&str, &[&str])] = &[
+    ("approval_too_wide", &["scope"]),
+    ("email_taken", &["email"]),
+    ("invalid_agent_url", &["url"]),
+    ("invalid_email", &["email"]),
+    ("invalid_grace", &["grace"]),
+    ("invalid_labels", &["labels"]),
+    ("invalid_lifetime", &["days"]),
+    ("invalid_name", &["name"]),
+    ("invalid_tenant", &["tenant"]),
+    ("invalid_webhook_secret", &["value"]),
+    ("key_taken", &["name"]),
+    ("lifetime_too_long", &["days"]),
+    ("name_taken", &["name"]),
+    ("parent_of_another_owner", &["parent"]),
+    ("scope_too_wide", &["scope"]),
+    ("subject_not_found", &["subject", "owner"]),
+    ("tree_cycle", &["parent"]),
+    ("tree_too_deep", &["parent"]),
+    ("unknown_preset", &["preset"]),
+    ("unknown_relation", &["relation"]),
+    ("unknown_role", &["role"]),
+    ("unknown_scope", &["scope"]),
+    ("weak_password", &["password", "new"]),
+    ("wrong_password", &["current"]),
+];
+
+/// The step for a person. `fix` is the API's, which does if it is no request.
+pub(crate) fn step(slug: &str, status: u16, fix: &str) -> String {
+    if let Some((_, step)) = STEPS.iter().find(|(known, _)| *known == slug) {
+        return (*step).to_owned();
+    }
+    if !REQUESTS.iter().any(|mark| fix.contains(mark)) {
+        return plainly(fix);
+    }
+    match status {
+        403 => "Ask an admin of your tenant.",
+        404 => "It may have been deleted, or it was never shared with you.",
+        408 | 429 | 503 => "Wait a moment, then try again.",
+        409 => "It has changed meanwhile. Open the page again to see how it stands.",
+        _ => "Change what you typed, and send it again.",
+    }
+    .to_owned()
+}
+
+/// `Send hours as a whole number …` → `A whole number …`.
+fn plainly(fix: &str) -> String {
+    let rest = fix.strip_prefix("Send ").and_then(|rest| rest.split_once(' '));
+    let Some(rest) = rest.and_then(|(_, rest)| rest.strip_prefix("as ")) else { return fix.to_owned() };
+    let mut letters = rest.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+/// The names that a form has for the field that a refusal is about.
+pub(crate) fn fields(slug: &str, field: &str) -> Vec<String> {
+    let own = match field {
+        "expires_in_days" => "days",
+        "budget_cents" => "budget",
+        "grace_seconds" => "grace",
+        other => other,
+    };
+    let known = FIELDS.iter().find(|(known, _)| *known == slug).map_or(&[][..], |(_, fields)| fields);
+    match own {
+        "" => known.iter().map(|field| (*field).to_owned()).collect(),
+        // `scope[0]` is one of the words of the field.
+        own => vec![own.split(['[', '.']).next().unwrap_or(own).to_owned()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::error::Code;
+
+    use super::*;
+
+    #[test]
+    fn a_step_is_said_without_requests() {
+        assert_eq!(
+            step("invalid_number", 400, "Send hours as a whole number from 1 to 720."),
+            "A whole number from 1 to 720."
+        );
+        assert_eq!(
+            step("too_many_mails", 429, "Wait for the number of seconds in the header Retry-After."),
+            "Wait a moment, then try again."
+        );
+        assert_eq!(step("invalid_name", 400, "Choose another name."), "Choose another name.");
+    }
+
+    /// R109: nobody is told to send a request, whatever refuses them.
+    #[test]
+    fn no_step_is_a_request() {
+        for code in Code::ALL {
+            let row = code.row();
+            let step = step(row.slug, row.status, row.fix);
+            let is_request = ["GET ", "POST ", "PUT ", "PATCH ", "DELETE ", "header ", "/api/"];
+            assert!(!is_request.iter().any(|mark| step.contains(mark)), "{}: {step}", row.slug);
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_about_a_field_of_the_form() {
+        assert_eq!(fields("validation_error", "expires_in_days"), ["days"]);
+        assert_eq!(fields("validation_error", "scope[1]"), ["scope"]);
+        assert_eq!(fields("weak_password", ""), ["password", "new"]);
+        assert_eq!(fields("agent_not_found", ""), Vec::<String>::new());
+    }
+}
