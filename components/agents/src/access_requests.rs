@@ -49,6 +49,10 @@ pub(crate) struct ScopeList(Vec<String>);
 impl Field for ScopeList {
     const EXPECTED: &'static str = "a string of scopes separated by spaces, or a list of strings";
 
+    fn schema() -> Json {
+        json!({ "anyOf": [String::schema(), Vec::<String>::schema()] })
+    }
+
     fn from_json(value: Json) -> Option<Self> {
         match value {
             Json::String(text) => Some(Self(text.split_ascii_whitespace().map(str::to_owned).collect())),

@@ -8,6 +8,7 @@ use common::{
     scope::Scope,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use service::{
     app::App,
@@ -29,8 +30,8 @@ form! {
     }
 }
 
-#[derive(Serialize)]
-struct Explanation {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Explanation {
     agent: String,
     subject: Named,
     action: &'static str,

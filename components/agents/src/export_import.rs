@@ -7,15 +7,16 @@ use common::{
     route::Route,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value as Json, Value::Null, json};
+use serde_json::{Value as Json, Value::Null, json};
 use service::{
     app::App,
     caller::Caller,
     change::{Answer, Audited, Change},
     extract::{Body, Path},
     form,
-    form::{Form, nested},
+    form::{Form, Objects, nested},
     object,
     response::{self, Response},
 };
@@ -31,8 +32,9 @@ const FORMAT: &str = "accredit-agents-1";
 /// The most agents of a document.
 const MOST: usize = 100;
 
-#[derive(Serialize)]
-struct Document {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ExportedAgents")]
+pub(crate) struct Document {
     format: &'static str,
     agents: Vec<Json>,
 }
@@ -71,12 +73,13 @@ pub(crate) async fn export(
 form! {
     pub(crate) struct Import {
         format: Option<String>,
-        agents: Vec<Map<String, Json>>,
+        agents: Objects<Create>,
     }
 }
 
-#[derive(Serialize)]
-struct Imported<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ImportedAgents")]
+pub(crate) struct Imported<'a> {
     agents: Vec<Created<'a>>,
 }
 
@@ -115,11 +118,12 @@ async fn read(change: &Change<Body<Import>>) -> Result<Vec<Draft>, ApiError> {
     if document.format.as_deref().is_some_and(|format| format != FORMAT) {
         return Err(ApiError::field("format", format!("must be {FORMAT}")));
     }
-    if document.agents.is_empty() || document.agents.len() > MOST {
+    let agents = &document.agents.items;
+    if agents.is_empty() || agents.len() > MOST {
         return Err(ApiError::field("agents", format!("must contain 1 to {MOST} agents")));
     }
     let mut drafts = Vec::new();
-    for (at, agent) in document.agents.iter().enumerate() {
+    for (at, agent) in agents.iter().enumerate() {
         let mut form: Create = nested(&format!("agents[{at}]."), agent.clone())?;
         form.issue_token = form.issue_token.or(Some(false));
         let draft = Draft::read(&change.app, &change.caller, &form).await;

@@ -12,6 +12,7 @@ use common::{
     time::Timestamp,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use service::{
     app::{App, log},
@@ -34,8 +35,9 @@ form! {
     }
 }
 
-#[derive(Serialize)]
-struct Answer {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Heartbeat")]
+pub(crate) struct Answer {
     state: AgentState,
     warnings: Vec<String>,
     unread: i64,
@@ -43,7 +45,8 @@ struct Answer {
 }
 
 /// A probe of the agent, with its last result.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "HeartbeatProbe")]
 struct Probe {
     name: String,
     status: Option<ProbeStatus>,

@@ -7,14 +7,15 @@ use common::{
     text::{moment, prose, within},
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 use service::{
     app::App,
     caller::Caller,
     extract::{Body, Path, Query},
     form,
-    form::nested,
+    form::{Objects, nested},
     object, quota,
     response::{Response, json},
 };
@@ -37,8 +38,8 @@ form! {
     }
 }
 
-#[derive(Serialize)]
-struct Log {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Log {
     name: String,
     lines: Vec<LogLine>,
 }
@@ -60,17 +61,23 @@ pub(crate) async fn read(
 
 form! {
     pub(crate) struct Append {
-        lines: Option<Vec<Map<String, Json>>>,
+        lines: Option<Objects<NewLine>>,
         text: Option<String>,
         level: Option<String>,
     }
 }
 
 form! {
-    struct NewLine {
+    /// A line to be appended.
+    pub(crate) struct NewLine {
         text: String,
         level: Option<String>,
     }
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Appended {
+    appended: usize,
 }
 
 /// `POST /api/agents/{name}/logs`: the agent itself appends lines, all of them or none. One hot statement.
@@ -91,7 +98,7 @@ pub(crate) async fn append(
         quota::check_bytes(&app, app.db(), caller.tenant_id(), (caller.user_id(), most)).await?;
         return Err(Code::AgentNotFound.into()); // archived since the caller was looked up
     }
-    json(StatusCode::CREATED, &json!({ "appended": appended }))
+    json(StatusCode::CREATED, &Appended { appended })
 }
 
 /// The checked lines of a body, which holds a list of them or one.
@@ -103,6 +110,7 @@ fn checked(body: Append) -> Result<Vec<Json>, ApiError> {
     if body.text.is_some() || body.level.is_some() {
         return Err(ApiError::field("lines", "must not be sent together with text or level"));
     }
+    let lines = lines.items;
     if !(1..=MOST_LINES).contains(&lines.len()) {
         return Err(ApiError::field("lines", format!("must contain 1 to {MOST_LINES} lines")));
     }

@@ -7,6 +7,7 @@ use common::{
     text::text,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{
     Map,
@@ -34,8 +35,9 @@ const NAME: usize = 32;
 /// The most names of secrets, or of probes, in a preset.
 const NAMES: usize = 32;
 
-#[derive(Serialize)]
-struct All {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Presets")]
+pub(crate) struct All {
     items: Vec<Preset>,
 }
 
@@ -124,8 +126,9 @@ fn audited(preset: &Preset) -> Json {
     })
 }
 
-#[derive(Serialize)]
-struct WithVersions<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PresetWithVersions")]
+pub(crate) struct WithVersions<'a> {
     #[serde(flatten)]
     newest: &'a Preset,
     versions: &'a [Preset],
@@ -156,8 +159,8 @@ pub(crate) async fn delete(change: Change<()>, Path(name): Path) -> Result<Respo
         .await
 }
 
-#[derive(Serialize)]
-struct Drift {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Drift {
     preset: String,
     version: i64,
     #[serde(flatten)]
@@ -165,7 +168,7 @@ struct Drift {
 }
 
 /// An agent that lacks something of its preset.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Lacking {
     agent: String,
     preset_version: Option<i64>,

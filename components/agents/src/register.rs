@@ -12,6 +12,7 @@ use common::{
     secret::{Kind, Secret},
     time::Lifetime,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value::Null, json};
 use service::{
@@ -211,7 +212,8 @@ pub(crate) struct Registered {
 }
 
 /// The form in which it is answered.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RegisteredAgent")]
 pub(crate) struct Created<'a> {
     #[serde(flatten)]
     agent: &'a Agent,

@@ -15,6 +15,7 @@ use common::{
     route::Route,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 use service::{
@@ -143,8 +144,20 @@ fn illegal(agent: &Agent) -> ApiError {
         .extra("legal", legal)
 }
 
-#[derive(Serialize)]
-struct Stepped<'a> {
+/// The result of each agent by the name that was sent: `ok`, and the new state or a refusal.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Results {
+    results: Map<String, Json>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct StoppedAll {
+    stopped: i64,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SteppedAgent")]
+pub(crate) struct Stepped<'a> {
     #[serde(flatten)]
     agent: &'a Agent,
     below: usize,
@@ -208,7 +221,7 @@ pub(crate) async fn many(mut change: Change<Body<Bulk>>) -> Result<Response, Api
                 return Err(ApiError::from(Code::NoneChanged).extra("results", results));
             }
             let status = if failed == 0 { StatusCode::OK } else { StatusCode::MULTI_STATUS };
-            Ok(Answer::json(status, &json!({ "results": results }))?.audited_all(changes))
+            Ok(Answer::json(status, &Results { results })?.audited_all(changes))
         })
         .await
 }

@@ -1,5 +1,6 @@
 use common::error::ApiError;
 use http::{HeaderValue, StatusCode, header};
+use schemars::JsonSchema;
 use serde::Serialize;
 use service::{
     app::App,
@@ -8,13 +9,15 @@ use service::{
 
 use crate::dist::{Artifact, Dist, Kind};
 
-#[derive(Serialize)]
-struct Listing<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CliManifest")]
+pub(crate) struct Listing<'a> {
     version: &'a str,
     files: Vec<Listed<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CliFile")]
 struct Listed<'a> {
     kind: &'static str,
     platform: ListedPlatform<'a>,
@@ -25,14 +28,16 @@ struct Listed<'a> {
     url: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CliPlatform")]
 struct ListedPlatform<'a> {
     os: &'a str,
     arch: &'a str,
 }
 
-#[derive(Serialize)]
-struct Latest<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CliVersion")]
+pub(crate) struct Latest<'a> {
     version: &'a str,
 }
 

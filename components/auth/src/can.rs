@@ -17,6 +17,7 @@ use common::{
     secret::Kind,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use service::{
     app::App,
@@ -34,8 +35,8 @@ form! {
     }
 }
 
-#[derive(Serialize)]
-struct Decision<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Decision<'a> {
     /// Whether a route of the scope would let the caller in; of a custom scope, whether the credential carries it.
     allowed: bool,
     factors: Vec<ExplainedFactor>,
@@ -44,7 +45,7 @@ struct Decision<'a> {
 }
 
 /// The decision of one route of the scope.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct RouteDecision {
     method: &'static str,
     path: &'static str,

@@ -16,6 +16,7 @@ use common::{
     secret::Kind,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use service::{
     app::App,
@@ -54,13 +55,13 @@ impl Needed {
     }
 }
 
-#[derive(Serialize)]
-struct Diagnosis {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Diagnosis {
     overall: &'static str,
     checks: Vec<Check>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Check {
     check: &'static str,
     requires: String,

@@ -1,5 +1,6 @@
 use common::error::ApiError;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use service::{
     app::App,
@@ -7,13 +8,13 @@ use service::{
 };
 use store::tenant;
 
-#[derive(Serialize)]
-struct Health {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Health {
     status: &'static str,
 }
 
-#[derive(Serialize)]
-struct Ready {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Ready {
     status: &'static str,
     bootstrapped: bool,
 }

@@ -11,6 +11,7 @@ use common::{
     secret::{Kind, Secret},
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use service::{
     app::App,
@@ -19,13 +20,24 @@ use service::{
     response::{Response, json},
 };
 
-#[derive(Serialize)]
-struct Inactive {
+/// What a service is told of a credential.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "Introspection")]
+pub(crate) enum Told<'a> {
+    Active(Active<'a>),
+    Inactive(Inactive),
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "InactiveToken")]
+pub(crate) struct Inactive {
     active: bool,
 }
 
-#[derive(Serialize)]
-struct Active<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ActiveToken")]
+pub(crate) struct Active<'a> {
     active: bool,
     scope: String,
     token_type: &'static str,
@@ -41,8 +53,9 @@ struct Active<'a> {
     exp: Option<i64>,
 }
 
-#[derive(Serialize)]
-struct Actor<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ActingAgent")]
+pub(crate) struct Actor<'a> {
     sub: &'a str,
     name: &'a str,
 }
@@ -61,7 +74,9 @@ pub(crate) async fn introspect(app: App, caller: Caller, UrlEncoded(form): UrlEn
     let is_told = |found: &Caller| {
         found.tenant_id() == caller.tenant_id() && found.credential_kind() != Kind::Session && found.is_accepted()
     };
-    let Some(found) = found.filter(is_told) else { return json(StatusCode::OK, &Inactive { active: false }) };
+    let Some(found) = found.filter(is_told) else {
+        return json(StatusCode::OK, &Told::Inactive(Inactive { active: false }));
+    };
     let scopes = found.scopes().and(&caller.scopes());
     let form = Active {
         active: true,
@@ -73,7 +88,7 @@ pub(crate) async fn introspect(app: App, caller: Caller, UrlEncoded(form): UrlEn
         iat: found.issued_at().millis().div_euclid(1000),
         exp: found.expires_at().map(|end| end.millis().div_euclid(1000)),
     };
-    json(StatusCode::OK, &form)
+    json(StatusCode::OK, &Told::Active(form))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod can;
 mod doctor;
 mod health;
+mod index;
 mod introspect;
 mod routes;
 mod whoami;

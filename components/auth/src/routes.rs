@@ -1,16 +1,23 @@
 use common::route::{self, Group};
 use service::router::{Router, Routes};
 
-use crate::{can, doctor, health, introspect, whoami};
+use crate::{can, doctor, health, index, introspect, whoami};
 
 fn routes() -> Routes {
     Routes::new(Group::Auth)
         .on(route::WHOAMI, whoami::whoami)
+        .gives::<service::whoami::Whoami>(&[200])
         .on(route::CAN, can::can)
+        .gives::<can::Decision>(&[200])
         .on(route::DOCTOR, doctor::doctor)
+        .gives::<doctor::Diagnosis>(&[200])
         .on(route::INTROSPECT, introspect::introspect)
+        .gives::<introspect::Told>(&[200])
+        .on(route::API_INDEX, index::index)
         .on(route::HEALTHZ, health::healthz)
+        .gives::<health::Health>(&[200])
         .on(route::READYZ, health::readyz)
+        .gives::<health::Ready>(&[200])
 }
 
 /// The component's routes.

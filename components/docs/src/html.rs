@@ -1,13 +1,26 @@
 //! Markdown to HTML: our own pages only, so raw HTML in them is text, and each heading has the anchor that GitHub would give it.
 
+use http::{HeaderValue, header};
 use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
 /// Nothing but our style sheet: no script at all.
-pub(crate) const POLICY: &str =
+const POLICY: &str =
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The pages' style: readable at any width, light and dark.
 pub(crate) const STYLE: &str = include_str!("style.css");
+
+/// Sets what every page is sent with.
+pub(crate) fn protect(headers: &mut http::HeaderMap) {
+    for (name, value) in [
+        (header::VARY, "accept"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
 
 /// A whole page. `link` comes before every path.
 pub(crate) fn document(link: &str, markdown: &str) -> String {
@@ -30,7 +43,8 @@ pub(crate) fn document(link: &str, markdown: &str) -> String {
          <link rel=\"stylesheet\" href=\"{link}/docs/style.css\">\n</head>\n<body>\n\
          <header><a href=\"{link}/docs/\">Accredit</a> <nav><a href=\"{link}/docs/agents/concepts/agents\">Agents</a> \
          <a href=\"{link}/docs/agents/concepts/credentials\">Credentials</a> <a href=\"{link}/docs/agents/concepts/permissions\">Permissions</a> \
-         <a href=\"{link}/docs/agents/errors\">Errors</a></nav></header>\n<main>\n{body}</main>\n</body>\n</html>\n"
+         <a href=\"{link}/docs/agents/errors\">Errors</a> \
+         <a href=\"{link}/docs/api\">API</a></nav></header>\n<main>\n{body}</main>\n</body>\n</html>\n"
     )
 }
 

@@ -1,27 +1,23 @@
-//! The documentation: HTML for browsers, Markdown for every other client. Two sections are made from the code's own tables, so that
-//! they cannot differ from it: the errors and the scopes.
-
-use std::{path, sync::Arc};
+//! The documentation: HTML for browsers, Markdown for every other client. What is made from the code's own tables, so that it cannot
+//! differ from it, is in `tables.rs`.
 
 use common::{
-    error::{ApiError, Code, anchor},
-    role::Role,
-    route::{Access, ROUTES},
-    scope::Scope,
+    error::{ApiError, Code},
+    route::Route,
 };
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 use service::{
     app::App,
-    call::{Call, FromCall},
     extract::Path,
     headers::Headers,
-    response::{Response, bytes},
+    response::{Response, see_other},
 };
 
-use crate::html;
-
-/// Where the component sees the pages' folder.
-const GRANTED: &str = "/";
+use crate::{
+    html,
+    library::{Form, Library, Written},
+    tables,
+};
 
 /// The pages, by their paths below `/docs/` without the extension. Nothing else is read, whatever a request names.
 const PAGES: &[&str] = &[
@@ -59,56 +55,27 @@ const PAGES: &[&str] = &[
     "agents/recipes/stop-trusting-a-token",
 ];
 
-/// The folder with the pages.
-#[derive(Clone)]
-pub(crate) struct Folder(Arc<path::Path>);
-
-impl FromCall for Folder {
-    fn from_call(call: &mut Call) -> Result<Self, ApiError> {
-        call.held()
-    }
-}
-
-impl Folder {
-    /// The folder that `spin.toml` grants.
-    pub(crate) fn granted() -> Self {
-        Self::at(path::Path::new(GRANTED))
-    }
-
-    /// A folder.
-    pub(crate) fn at(folder: &path::Path) -> Self {
-        Self(folder.into())
-    }
-
-    /// Reads a page of the list. Every release has all of them, so a missing one is the server's fault.
-    fn read(&self, page: &str) -> Result<String, ApiError> {
-        let name = if page.ends_with('/') { format!("{page}index.md") } else { format!("{page}.md") };
-        std::fs::read_to_string(self.0.join(&name)).map_err(|error| {
-            Code::Internal
-                .detail(
-                    "A page of the documentation cannot be read on this server. The error was logged with this request_id.",
-                )
-                .cause(format!("docs/{name}: {error}"))
-        })
-    }
-}
-
-/// Where the table of errors goes.
-const ERRORS: &str = "<!-- generated: errors -->";
-/// Where the table of scopes goes.
+/// Where the list of scopes goes.
 const SCOPES: &str = "<!-- generated: scopes -->";
 
+/// `GET /docs`.
+pub(crate) async fn to_docs(app: App) -> Result<Response, ApiError> {
+    Ok(see_other(&format!("{}/docs/", app.settings().link())))
+}
+
 /// `GET /docs/`: the first page.
-pub(crate) async fn first(app: App, folder: Folder, headers: Headers) -> Result<Response, ApiError> {
-    answer(&app, &folder, &headers, "agents/")
+pub(crate) async fn first(app: App, library: Library, headers: Headers) -> Result<Response, ApiError> {
+    answer(&app, &library, &headers, "agents/")
 }
 
 /// `GET /docs/{page}`: a page, with or without `.md`; or the pages' style sheet.
-pub(crate) async fn page(app: App, folder: Folder, headers: Headers, Path(path): Path) -> Result<Response, ApiError> {
+pub(crate) async fn page(app: App, library: Library, headers: Headers, Path(path): Path) -> Result<Response, ApiError> {
     if path == "style.css" {
-        return Ok(bytes(StatusCode::OK, "text/css; charset=utf-8", html::STYLE));
+        let style =
+            library.kept("style.css", || Ok(Written::new("text/css; charset=utf-8", html::STYLE.to_owned())))?;
+        return Ok(style.answer(&headers));
     }
-    answer(&app, &folder, &headers, &path)
+    answer(&app, &library, &headers, &path)
 }
 
 /// Whether a client prefers HTML over Markdown (RFC 9110, section 12.5.1). A client that names neither gets Markdown.
@@ -128,110 +95,95 @@ fn wants_html(accept: &str) -> bool {
     html > 0 && html >= weight("text/markdown").unwrap_or(0)
 }
 
-fn answer(app: &App, folder: &Folder, headers: &Headers, path: &str) -> Result<Response, ApiError> {
+fn answer(app: &App, library: &Library, headers: &Headers, path: &str) -> Result<Response, ApiError> {
     let bare = match path.strip_suffix(".md").unwrap_or(path) {
         "agents" | "agents/index" => "agents/",
         other => other,
     };
-    let Some(page) = PAGES.iter().find(|page| **page == bare) else {
-        return Err(Code::NotFound.detail("This page does not exist.").extra("pages", names(app.settings().link())));
-    };
-    let markdown = folder.read(page)?.replace(ERRORS, &errors()).replace(SCOPES, &scopes());
+    let link = app.settings().link();
     let accept = headers.first("accept").unwrap_or_default();
-    let wants_html = !path.ends_with(".md") && wants_html(&accept);
-    let (media_type, body) = if wants_html {
-        ("text/html; charset=utf-8", html::document(app.settings().link(), &markdown))
-    } else {
-        ("text/markdown; charset=utf-8", markdown.replace("](/docs/", &format!("]({}/docs/", app.settings().link())))
+    let form = if !path.ends_with(".md") && wants_html(&accept) { Form::Html } else { Form::Markdown };
+    let Some(page) = Page::find(bare) else {
+        return Err(Code::NotFound.detail("This page does not exist.").extra("pages", names(link)));
     };
-    let mut response = bytes(StatusCode::OK, media_type, body);
-    for (name, value) in [
-        (header::VARY, "accept"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::CONTENT_SECURITY_POLICY, html::POLICY),
-    ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    let written = library.kept(&format!("{form:?} {bare}"), || {
+        let markdown = page.markdown(library)?;
+        Ok(match form {
+            Form::Html => Written::new("text/html; charset=utf-8", html::document(link, &markdown)),
+            Form::Markdown => Written::new("text/markdown; charset=utf-8", linked(&markdown, link)),
+        })
+    })?;
+    let mut response = written.answer(headers);
+    if response.status() == StatusCode::OK {
+        html::protect(response.headers_mut());
     }
     Ok(response)
+}
+
+/// The text with the path of `public_url` before each link to a page.
+pub(crate) fn linked(markdown: &str, link: &str) -> String {
+    markdown.replace("](/docs/", &format!("]({link}/docs/"))
 }
 
 fn names(link: &str) -> Vec<String> {
     PAGES.iter().map(|name| format!("{link}/docs/{name}")).collect()
 }
 
-/// One section for each error.
-fn errors() -> String {
-    let mut text = String::new();
-    for code in Code::ALL {
-        let row = code.row();
-        text.push_str(&format!("## {}\n\n", anchor(row.slug)));
-        text.push_str(&format!(
-            "`{}`, status {}. {}\n\nTo fix it: {}\n\n",
-            row.slug,
-            row.status,
-            row.detail,
-            plain(row.fix)
-        ));
-        if let Some(fix) = row.agent_fix {
-            text.push_str(&format!("As an agent: {}\n\n", plain(fix)));
-        }
-        if !row.page.is_empty() {
-            text.push_str(&format!("More: [{0}]({0}).\n\n", row.page));
-        }
-    }
-    text
+/// A page of the manual.
+enum Page {
+    /// A file, by its path below `/docs/` without the extension.
+    File(&'static str),
+    /// Every slug.
+    Errors,
+    /// Of one slug.
+    Error(Code),
+    /// Of one scope.
+    Scope(common::scope::Scope),
+    /// Of one route.
+    Route(&'static Route),
+    /// Every route, for people.
+    Api,
 }
 
-/// The text that a reader sees for a placeholder whose own name is not clear enough.
-const WORDS: [(&str, &str); 7] = [
-    ("{bound}", "<least or most>"),
-    ("{excess}", "<the scopes in excess_scopes>"),
-    ("{legal}", "<the words in legal>"),
-    (
-        "{person_steps}",
-        "Sign in with POST /auth/token: a session carries everything that your role allows. If your role does not allow the scope, ask an admin to raise the role with PATCH /api/users/<id>",
-    ),
-    ("{step}", "<the request to send>"),
-    ("{steps}", "<the requests to send>"),
-    ("{verb}", "<resume or start>"),
-];
-
-/// A template for a reader: doubled braces stand for single ones, and `{name}`, which the response fills in, becomes `<name>`. A
-/// placeholder at the beginning, before a capital letter, stands for a whole sentence or nothing: it is left out.
-fn plain(template: &str) -> String {
-    let mut text = template;
-    if let Some((name, rest)) = text.strip_prefix('{').and_then(|text| text.split_once('}'))
-        && !name.starts_with('{')
-        && rest.starts_with(char::is_uppercase)
-    {
-        text = rest;
-    }
-    let mut text = text.replace("{{", "\u{1}").replace("}}", "\u{2}");
-    for (name, words) in WORDS {
-        text = text.replace(name, words);
-    }
-    text.replace('{', "<").replace('}', ">").replace('\u{1}', "{").replace('\u{2}', "}")
-}
-
-/// One section for each scope.
-fn scopes() -> String {
-    let mut text = String::new();
-    for scope in Scope::ALL {
-        text.push_str(&format!("### {}\n\n`{}`: {}\n\n", anchor(scope.as_str()), scope.as_str(), scope.describe()));
-        for route in ROUTES.iter().filter(|route| route.access == Access::Scope(*scope)) {
-            text.push_str(&format!("- `{} {}`: {}\n", route.method, route.path, route.title));
+impl Page {
+    fn find(path: &str) -> Option<Self> {
+        if path == "api" {
+            return Some(Self::Api);
         }
-        for route in ROUTES {
-            for field in route.fields.iter().filter(|field| field.scope == Some(*scope)) {
-                text.push_str(&format!("- `{} {}`: the field `{}`\n", route.method, route.path, field.name));
+        if path == "agents/errors/all" {
+            return Some(Self::Errors);
+        }
+        if let Some(name) = path.strip_prefix("agents/errors/") {
+            return tables::error_of(name).map(Self::Error);
+        }
+        if let Some(name) = path.strip_prefix("agents/scopes/") {
+            return tables::scope_of(name).map(Self::Scope);
+        }
+        if let Some(name) = path.strip_prefix("agents/routes/") {
+            return tables::route_of(name).map(Self::Route);
+        }
+        PAGES.iter().find(|page| **page == path).map(|page| Self::File(page))
+    }
+
+    fn markdown(&self, library: &Library) -> Result<String, ApiError> {
+        Ok(match self {
+            Self::File(page) => file(library, page)?,
+            Self::Errors => tables::errors(),
+            Self::Error(code) => tables::error(*code),
+            Self::Scope(scope) => tables::scope(*scope),
+            Self::Route(route) => {
+                let fields = library.fields()?;
+                tables::route(route, &fields)
             }
-        }
-        let roles: Vec<&str> =
-            Role::ALL.into_iter().filter(|role| role.ceiling().contains(*scope)).map(Role::as_str).collect();
-        text.push_str(&format!("\nRoles that allow it: {}.\n\n", roles.join(", ")));
+            Self::Api => tables::api(),
+        })
     }
-    text
+}
+
+/// A page that is a file, with what is made from the tables.
+pub(crate) fn file(library: &Library, page: &str) -> Result<String, ApiError> {
+    let name = if page.ends_with('/') { format!("{page}index.md") } else { format!("{page}.md") };
+    Ok(library.read(&name)?.replace(SCOPES, &tables::scopes()))
 }
 
 #[cfg(test)]
@@ -239,15 +191,27 @@ mod tests {
     use serde_json::Value::Null;
     use service::testing::TestApp;
 
+    use std::path;
+
+    use common::{error::ApiError, route::ROUTES, scope::Scope};
+
     use super::*;
-    use crate::routes::over;
+    use crate::{router_for_tests as router, routes::over, tables::plain};
+
+    /// The largest page of the manual.
+    const MOST: usize = 12 * 1024;
 
     fn docs() -> std::path::PathBuf {
         path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
     }
 
-    fn router() -> service::router::Router {
-        over(Folder::at(&docs()))
+    /// The paths of the pages that are made from the tables.
+    fn made() -> Vec<String> {
+        let errors = Code::ALL.iter().map(|code| code.reference_path());
+        let scopes =
+            Scope::ALL.iter().map(|scope| format!("/docs/agents/scopes/{}", common::error::anchor(scope.as_str())));
+        let routes = ROUTES.iter().filter(|route| route.group != common::route::Group::Web);
+        errors.chain(scopes).chain(routes.map(|route| route.reference_path())).collect()
     }
 
     fn files(folder: &path::Path, found: &mut Vec<String>) {
@@ -310,8 +274,12 @@ mod tests {
     #[tokio::test]
     async fn the_page_of_errors_can_be_read() {
         let t = TestApp::new(router());
-        let page = t.call("GET", "/docs/agents/errors", &[("accept", "text/html")], Null).await.text;
-        assert!(page.contains("Authorization: Bearer &lt;token&gt;") && page.contains("&lt;the requests to send&gt;"));
+        let of = async |slug: &str| {
+            let path = format!("/docs/agents/errors/{slug}");
+            t.call("GET", &path, &[("accept", "text/html")], Null).await.text
+        };
+        assert!(of("missing-credential").await.contains("Authorization: Bearer &lt;token&gt;"));
+        assert!(of("scope-denied").await.contains("&lt;the requests to send&gt;"));
         for code in Code::ALL {
             for fix in [code.row().fix].into_iter().chain(code.row().agent_fix).map(plain) {
                 assert!(fix.starts_with(char::is_alphanumeric) || fix.starts_with('<'), "{fix}");
@@ -330,9 +298,7 @@ mod tests {
         for code in Code::ALL {
             urls.push(ApiError::from(*code).envelope("req_1", "", None).doc_url);
         }
-        urls.extend(
-            Scope::ALL.iter().map(|scope| format!("/docs/agents/concepts/permissions#{}", anchor(scope.as_str()))),
-        );
+        urls.extend(made());
         for url in urls {
             let (path, anchor) =
                 url.split_once('#').map_or((url.as_str(), None), |(path, anchor)| (path, Some(anchor)));
@@ -366,7 +332,7 @@ mod tests {
     /// A page that is missing from the folder is an error that says so, and no path leads beyond the list of pages.
     #[tokio::test]
     async fn a_missing_page_is_an_error_and_nothing_else_is_read() {
-        let t = TestApp::new(over(Folder::at(path::Path::new("/nowhere"))));
+        let t = TestApp::new(over(Library::at(path::Path::new("/nowhere"))));
         let refused = t.nobody("GET", "/docs/agents/errors", Null).await.refused(500, "internal");
         assert!(
             refused["detail"].as_str().unwrap().contains("documentation") && !refused.to_string().contains("nowhere")
@@ -383,14 +349,46 @@ mod tests {
         }
     }
 
+    /// R122: a page is small enough to be read whole.
+    #[tokio::test]
+    async fn no_page_is_large() {
+        let t = TestApp::new(router());
+        let files = PAGES.iter().map(|name| format!("/docs/{name}"));
+        for path in files.chain(made()).chain(["/docs/api".to_owned(), "/docs/agents/errors/all".to_owned()]) {
+            let page = t.nobody("GET", &path, Null).await;
+            page.is(200);
+            assert!(page.text.len() <= MOST, "{path}: {}", page.text.len());
+        }
+    }
+
+    /// R122: the page of a route has its fields, an example and what it answers.
+    #[tokio::test]
+    async fn the_page_of_a_route_says_what_to_send() {
+        let t = TestApp::new(router());
+        let page = t.nobody("GET", "/docs/agents/routes/post-api-ui-notify", Null).await.text;
+        for part in [
+            "# `POST /api/ui/notify`",
+            "scope [`ui.notify`](/docs/agents/scopes/ui-notify)",
+            "| `title` | a string | required |",
+            "| `priority` | a string |  |",
+            "Answers 201 with `delivered`, `notification_id`.",
+            "Authorization: Bearer <token>",
+        ] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        let page = t.nobody("GET", "/docs/agents/routes/post-api-agents-name-logs", Null).await.text;
+        assert!(page.contains("a list of objects {text, level}"), "{page}");
+    }
+
     /// Links between pages lead somewhere.
     #[tokio::test]
     async fn every_link_in_a_page_leads_somewhere() {
         let t = TestApp::new(router());
-        for name in PAGES {
-            let html = t.call("GET", &format!("/docs/{name}"), &[("accept", "text/html")], Null).await.text;
+        let files = PAGES.iter().map(|name| format!("/docs/{name}"));
+        for name in files.chain(made()).chain(["/docs/api".to_owned()]) {
+            let html = t.call("GET", &name, &[("accept", "text/html")], Null).await.text;
             for target in html.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
-                if target.starts_with("/docs/") {
+                if target.starts_with('/') {
                     let (path, anchor) = target.split_once('#').map_or((target, ""), |(path, anchor)| (path, anchor));
                     let page = t.call("GET", path, &[("accept", "text/html")], Null).await;
                     page.is(200);

@@ -17,6 +17,7 @@ use common::{
     vault,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{
     Value::{self as Json, Null},
@@ -179,8 +180,9 @@ impl KeySecret {
 }
 
 /// A key, and the one time that its secret is shown.
-#[derive(Serialize)]
-struct Shown<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "NewKey")]
+pub(crate) struct Shown<'a> {
     #[serde(flatten)]
     record: &'a Key,
     key: &'a str,

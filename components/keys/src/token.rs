@@ -11,6 +11,7 @@ use common::{
     secret::Kind,
     time::{Lifetime, Timestamp},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value as Json, Value::Null, json};
 use service::{
@@ -125,7 +126,8 @@ impl Plan {
 }
 
 /// A token that was just issued, as it is answered.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "IssuedToken")]
 pub(crate) struct Issued {
     token: String,
     id: CredentialId,

@@ -8,6 +8,7 @@ use common::{
     time::Timestamp,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value as Json;
 use service::{
@@ -32,7 +33,8 @@ form! {
 }
 
 /// An event as it is answered.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Event")]
 pub(crate) struct Shown {
     pub(crate) id: String,
     pub(crate) r#type: String,
@@ -46,8 +48,9 @@ impl From<Event> for Shown {
     }
 }
 
-#[derive(Serialize)]
-struct Page {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Events")]
+pub(crate) struct Page {
     items: Vec<Shown>,
     /// The last id of the page: `after` for the next one, `upto` to acknowledge this one. Of an empty page: the `after` of the request.
     cursor: Option<String>,
@@ -99,8 +102,8 @@ form! {
     }
 }
 
-#[derive(Serialize)]
-struct Acknowledged {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Acknowledged {
     acknowledged: usize,
     unread: i64,
 }

@@ -7,6 +7,7 @@ use common::{
     text::prose,
     time::Timestamp,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value as Json, Value::Null, json};
 use service::{
@@ -30,8 +31,9 @@ form! {
     }
 }
 
-#[derive(Serialize)]
-struct Sent {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SentMessage")]
+pub(crate) struct Sent {
     id: String,
     created_at: Timestamp,
 }

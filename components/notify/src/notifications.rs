@@ -2,10 +2,10 @@
 
 use common::{
     error::{ApiError, Code},
-    secret::Digest,
     text::moment,
 };
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use service::{
     app::App,
@@ -14,7 +14,7 @@ use service::{
     form,
     form::PageQuery,
     headers::Headers,
-    response::{Response, empty, json, no_content},
+    response::{Fresh, Response, json, no_content},
 };
 use store::notification;
 
@@ -46,23 +46,10 @@ pub(crate) async fn count(app: App, caller: Caller, headers: Headers) -> Result<
     tagged(&headers, &count.ok_or_else(|| ApiError::from(Code::Internal).cause("no count"))?)
 }
 
-/// A JSON answer with an entity tag, or 304 for a client that has it already (RFC 9110, section 13.1.2).
+/// A JSON answer with an entity tag.
 fn tagged(headers: &Headers, form: &impl Serialize) -> Result<Response, ApiError> {
     let text = serde_json::to_string(form).map_err(|error| ApiError::from(Code::Internal).cause(error))?;
-    let digest: String =
-        Digest::of(text.as_bytes()).bytes().iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-    let tag = format!("\"{digest}\"");
-    let sent = headers.first("if-none-match").unwrap_or_default();
-    let is_known =
-        sent.split(',').map(|tag| tag.trim().trim_start_matches("W/")).any(|known| known == "*" || known == tag);
-    let mut response = match is_known {
-        true => empty(StatusCode::NOT_MODIFIED),
-        false => json(StatusCode::OK, form)?,
-    };
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        response.headers_mut().insert(header::ETAG, tag);
-    }
-    Ok(response)
+    Ok(Fresh::new(text).answer(headers, StatusCode::OK, "application/json"))
 }
 
 /// `POST /api/notifications/{id}/read`: marks one as read. Repeated, it keeps the first time.
@@ -71,8 +58,9 @@ pub(crate) async fn read(app: App, caller: Caller, Path(id): Path, _: Body<Empty
     json(StatusCode::OK, &marked.ok_or(Code::NotificationNotFound)?)
 }
 
-#[derive(Serialize)]
-struct Marked {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "MarkedAsRead")]
+pub(crate) struct Marked {
     read: usize,
 }
 

@@ -7,6 +7,7 @@ use common::{
     text::{prose, text},
     url::{self, Url},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use service::{
     app::App,
@@ -39,8 +40,8 @@ form! {
 const FREE: &str =
     "The person can delete notifications with DELETE /api/notifications/<id>, which GET /api/notifications lists";
 
-#[derive(Serialize)]
-struct Delivered<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Delivered<'a> {
     delivered: bool,
     notification_id: &'a NotificationId,
 }

@@ -11,6 +11,7 @@ use common::{
     text::text,
 };
 use http::{HeaderValue, StatusCode, header};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value::Null, json};
 use service::{
@@ -54,13 +55,14 @@ form! {
     }
 }
 
-#[derive(Serialize)]
-struct Created {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TenantAndAdmin")]
+pub(crate) struct Created {
     tenant: CreatedTenant,
     user: user::User,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct CreatedTenant {
     id: TenantId,
     slug: String,

@@ -3,6 +3,7 @@
 
 use common::{error::ApiError, route::Route, text::moment, time::Timestamp};
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value::Null, json};
 use service::{
@@ -27,8 +28,9 @@ form! {
     }
 }
 
-#[derive(Serialize)]
-struct Revoked {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "OperatorRevoked")]
+pub(crate) struct Revoked {
     revoked: i64,
     issued_before: Timestamp,
 }

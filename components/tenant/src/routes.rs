@@ -1,17 +1,30 @@
 use common::route::{self, Group};
 use service::router::{Router, Routes};
+use store::{
+    audit::{chain::Report, trail::Entry},
+    custom_scope::CustomScope,
+    page::Page,
+    user::User,
+};
 
 use crate::{audit, scopes, settings, usage, users};
 
 fn routes() -> Routes {
     Routes::new(Group::Tenant)
         .on(route::USERS_LIST, users::list)
+        .gives::<Page<User>>(&[200])
         .on(route::USERS_CREATE, users::create)
+        .gives::<User>(&[201])
         .on(route::USERS_GET, users::get)
+        .gives::<User>(&[200])
         .on(route::USERS_PATCH, users::patch)
+        .gives::<User>(&[200])
         .on(route::USERS_DELETE, users::leaving::delete)
+        .gives_nothing()
         .on(route::USERS_ACTIVATE, users::leaving::activate)
+        .gives::<User>(&[200])
         .on(route::USERS_DEACTIVATE, users::leaving::deactivate)
+        .gives::<User>(&[200])
         .on(route::USERS_FACTOR, users::remove_factor)
         .on(route::TENANT, settings::get)
         .on(route::TENANT_PATCH, settings::patch)
@@ -19,13 +32,20 @@ fn routes() -> Routes {
         .on(route::USER_INVITE, users::joining::invite)
         .on(route::USER_RESET_LINK, users::joining::reset)
         .on(route::USAGE, usage::get)
+        .gives::<usage::Everything>(&[200])
         .on(route::AUDIT_LIST, audit::list)
+        .gives::<Page<Entry>>(&[200])
         .on(route::AUDIT_EXPORT, audit::export)
         .on(route::AUDIT_VERIFY, audit::verify)
+        .gives::<Report>(&[200])
         .on(route::SCOPES, scopes::all)
+        .gives::<scopes::All>(&[200])
         .on(route::SCOPES_CUSTOM, scopes::list)
+        .gives::<scopes::Custom>(&[200])
         .on(route::SCOPES_DEFINE, scopes::define)
+        .gives::<CustomScope>(&[201])
         .on(route::SCOPES_REMOVE, scopes::remove)
+        .gives_nothing()
 }
 
 /// The component's routes.

@@ -9,6 +9,7 @@ use common::{
     text::text,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value::Null, json};
 use service::{
@@ -21,14 +22,16 @@ use service::{
 };
 use store::custom_scope::{self, CustomScope, Inserted};
 
-#[derive(Serialize)]
-struct All {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Scopes")]
+pub(crate) struct All {
     scopes: Vec<BuiltIn>,
     roles: Vec<Ceiling>,
     presets: Vec<PresetScopes>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Scope")]
 struct BuiltIn {
     name: &'static str,
     description: &'static str,
@@ -39,14 +42,15 @@ struct BuiltIn {
     fields: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RoleCeiling")]
 struct Ceiling {
     role: Role,
     scope: Vec<&'static str>,
     custom_scopes: &'static str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct PresetScopes {
     name: &'static str,
     scope: Vec<&'static str>,
@@ -86,8 +90,9 @@ pub(crate) async fn all() -> Result<Response, ApiError> {
     response::json(StatusCode::OK, &form)
 }
 
-#[derive(Serialize)]
-struct Custom {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CustomScopes")]
+pub(crate) struct Custom {
     items: Vec<CustomScope>,
 }
 

@@ -2,6 +2,7 @@
 
 use common::error::ApiError;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use service::{
     app::App,
@@ -13,28 +14,32 @@ use store::usage::{self, OfUser, Quotas};
 /// The most users in an answer.
 const MOST: i64 = 100;
 
-#[derive(Serialize)]
-struct Everything {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Usage")]
+pub(crate) struct Everything {
     quotas: Each,
     tenant: OfTenant,
     users: Vec<OfUser>,
 }
 
 /// The quotas of each user and of the tenant.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AllQuotas")]
 struct Each {
     user: Quotas,
     tenant: QuotasOfTenant,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TenantQuotas")]
 struct QuotasOfTenant {
     agents: i64,
     credentials: i64,
     bytes: i64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TenantUsage")]
 struct OfTenant {
     agents: i64,
     credentials: i64,

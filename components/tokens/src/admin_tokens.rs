@@ -7,6 +7,7 @@ use common::{
     time::Timestamp,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use service::{
     app::App,
@@ -36,8 +37,9 @@ form! {
 }
 
 /// A credential with its owner.
-#[derive(Serialize)]
-struct Owned {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "OwnedToken")]
+pub(crate) struct Owned {
     #[serde(flatten)]
     token: Token,
     #[serde(flatten)]

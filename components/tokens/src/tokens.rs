@@ -13,6 +13,7 @@ use common::{
     time::{Lifetime, Timestamp},
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value::Null, json};
 use service::{
@@ -45,8 +46,9 @@ form! {
 }
 
 /// A new PAT: its record, and the one time that its secret is shown.
-#[derive(Serialize)]
-struct Shown<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "NewToken")]
+pub(crate) struct Shown<'a> {
     #[serde(flatten)]
     record: &'a Token,
     token: &'a str,

@@ -15,6 +15,7 @@ use common::{
     time::Timestamp,
 };
 use http::{Request, StatusCode, header};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value as Json, Value::Null, json};
 use service::{
@@ -191,8 +192,9 @@ async fn send_some(app: &App, mail: &Mail, left: &mut usize, until: Timestamp) -
     Ok(())
 }
 
-#[derive(Serialize)]
-struct Queued {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "QueuedMail")]
+pub(crate) struct Queued {
     queued: bool,
     id: MailId,
 }

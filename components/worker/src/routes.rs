@@ -1,13 +1,17 @@
 use common::route::{self, Group};
 use service::router::{Router, Routes};
+use store::{outbox::Mail, page::Page};
 
 use crate::{mail, probes, tick, webhooks};
 
 fn routes() -> Routes {
     Routes::new(Group::Worker)
         .on(route::MAIL_TEST, mail::test)
+        .gives::<mail::Queued>(&[202])
         .on(route::MAIL_OUTBOX, mail::list)
+        .gives::<Page<Mail>>(&[200])
         .on(route::MAIL_RETRY, mail::retry)
+        .gives::<Mail>(&[200])
         .on(route::PROBES_LIST, probes::list)
         .on(route::PROBES_CREATE, probes::create)
         .on(route::PROBES_RUN, probes::run)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -63,7 +64,7 @@ impl AgentName {
 }
 
 /// The state of an agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AgentState {
     /// Its credentials are accepted.
@@ -100,7 +101,7 @@ pub type Labels = BTreeMap<String, String>;
 pub const MOST_CENTS: i64 = 1_000_000_000_000;
 
 /// The settings of an agent: all of them can be set and changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AgentSettings {
     /// A name for people.
     pub display_name: Option<String>,

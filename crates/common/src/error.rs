@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
@@ -634,7 +635,7 @@ errors! {
 }
 
 /// The body of every refusal.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct Envelope<'a> {
     /// The slug.
     pub error: &'static str,
@@ -655,7 +656,7 @@ pub struct Envelope<'a> {
 }
 
 /// The members that RFC 9457 registers, besides `detail`, which the envelope has already.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct Problem {
     /// The page that explains it.
     pub r#type: String,
@@ -715,6 +716,11 @@ impl Code {
     /// Its row of the table.
     pub const fn row(self) -> &'static Row {
         self.0
+    }
+
+    /// Its own page, as a path on this server.
+    pub fn reference_path(self) -> String {
+        format!("/docs/agents/errors/{}", anchor(self.row().slug))
     }
 
     /// The code with a sentence of its own.
@@ -876,15 +882,15 @@ impl ApiError {
         let row = self.0.code.row();
         match (self.0.missing_scopes.and_then(|missing| missing.names().first().copied()), row.page) {
             (Some(scope), "") if scope != "*" => {
-                format!("{link}/docs/agents/concepts/permissions#{}", anchor(scope))
+                format!("{link}/docs/agents/scopes/{}", anchor(scope))
             }
-            (_, "") => format!("{link}/docs/agents/errors#{}", anchor(row.slug)),
+            (_, "") => format!("{link}{}", self.0.code.reference_path()),
             (_, page) => format!("{link}{page}"),
         }
     }
 }
 
-/// The anchor of a heading that is a scope or a slug: dots and underscores become hyphens.
+/// The last part of the path of a page about a scope or a slug: dots and underscores become hyphens.
 pub fn anchor(name: &str) -> String {
     name.replace(['.', '_'], "-")
 }

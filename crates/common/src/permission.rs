@@ -1,6 +1,7 @@
 //! The words of permission: the actions of callers on objects, and the relations of subjects to objects. Which relation allows
 //! which action is decided here; `store::permission` compiles it to SQL.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// An action of a caller on an object.
@@ -17,7 +18,7 @@ pub enum Action {
 }
 
 /// A relation of a subject to an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum Relation {
     /// The object's one owner.
     #[serde(rename = "owner")]

@@ -1,11 +1,12 @@
 //! Roles of people in a tenant.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::scope::{CustomScopes, Scope, ScopeSet, Scopes, sorted};
 
 /// A person's role in a tenant; each has a ceiling that no credential of that person reaches beyond.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Looks at what was shared.

@@ -438,6 +438,7 @@ routes! {
         CAN = get("/api/auth/can", "Whether the caller may do something, with every factor of the decision").while_halted().query(&["action", "object"]).page("concepts/sharing");
         DOCTOR = get("/api/auth/doctor", "Diagnosis of the caller's credential, with fixes").while_halted().query(&["expect"]).page("concepts/doctor");
         INTROSPECT = post("/auth/introspect", "Introspect a token (RFC 7662)").scope(TokensIntrospect).form().changes_nothing().page("concepts/introspection");
+        API_INDEX = get("/api", "Every route with its scope and page; with for=me, the routes that the caller can use").public().query(&["for", "group"]);
         HEALTHZ = get("/healthz", "Liveness: whether the process answers").public().any_query().page("#is-the-server-well");
         READYZ = get("/readyz", "Readiness: whether the database answers and the server is bootstrapped").public().any_query().page("#is-the-server-well");
     }
@@ -630,7 +631,10 @@ routes! {
     }
 
     Docs {
-        API_INDEX = get("/api", "Every route, with its scope and page").public().any_query();
+        LLMS = get("/llms.txt", "Compact manual for agents: what to send, and what to do when refused").public().any_query();
+        LLMS_FULL = get("/llms-full.txt", "Manual for agents on one page").public().any_query();
+        OPENAPI = get("/openapi.json", "This API as an OpenAPI 3.1 document").public().any_query();
+        SECURITY_TXT = get("/.well-known/security.txt", "Where to report a vulnerability (RFC 9116)").public().any_query();
         DOCS_INDEX = get("/docs", "Redirect to the documentation").public().any_query();
         DOCS_INDEX_SLASH = get("/docs/", "First page of the documentation").public().any_query();
         DOCS_PAGE = get("/docs/{*page}", "Page of the documentation").public().any_query();
@@ -727,6 +731,21 @@ impl Route {
         })
     }
 
+    /// The last part of the path of its own page: the method and the path, with hyphens.
+    pub fn slug(&self) -> String {
+        let mut slug = self.method.to_ascii_lowercase();
+        for part in self.path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty()) {
+            slug.push('-');
+            slug.push_str(part);
+        }
+        if self.path.ends_with('/') { slug + "-" } else { slug }
+    }
+
+    /// Its own page, with its fields and its answer, as a path on this server.
+    pub fn reference_path(&self) -> String {
+        format!("/docs/agents/routes/{}", self.slug())
+    }
+
     /// The page that explains it, as a path on this server.
     pub fn page_path(&self) -> String {
         format!("/docs/agents/{}", self.page)
@@ -739,9 +758,10 @@ mod tests {
 
     #[test]
     fn no_two_rows_have_the_same_method_and_path() {
-        let mut seen = std::collections::BTreeSet::new();
+        let (mut seen, mut slugs) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
         for route in ROUTES {
             assert!(seen.insert((route.method, route.path)), "{} {}", route.method, route.path);
+            assert!(slugs.insert(route.slug()), "{} {}", route.method, route.path);
         }
     }
 

@@ -174,6 +174,20 @@ impl FromIterator<Scope> for ScopeSet {
     }
 }
 
+impl schemars::JsonSchema for ScopeSet {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Scopes".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Vec::<String>::json_schema(generator)
+    }
+}
+
 impl Serialize for ScopeSet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.names())
@@ -372,6 +386,20 @@ fn covers(of: &str, pattern: &str) -> bool {
     match of.strip_suffix('*') {
         Some(below) => pattern.starts_with(below),
         None => of == pattern,
+    }
+}
+
+impl schemars::JsonSchema for Patterns {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Scopes".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Vec::<String>::json_schema(generator)
     }
 }
 

@@ -74,7 +74,8 @@ impl Chance {
 }
 
 /// The kinds of credential, each with its own prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+#[schemars(rename = "CredentialKind")]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A person who signed in.

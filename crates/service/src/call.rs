@@ -7,7 +7,7 @@ use common::{
 };
 use http::{Extensions, Method};
 
-use crate::{app::App, caller::Caller, headers::Headers};
+use crate::{app::App, caller::Caller, form::Shape, headers::Headers};
 
 /// A request on its way to its handler.
 pub struct Call {
@@ -45,10 +45,22 @@ impl Call {
     }
 }
 
+/// What handlers read of a request, as the types of their arguments say.
+#[derive(Clone, Default)]
+pub struct Takes {
+    /// The fields of the body; `None`: its fields are not known by name, or it takes none.
+    pub body: Option<Vec<Shape>>,
+    /// The fields of the query.
+    pub query: Option<Vec<Shape>>,
+}
+
 /// An argument of a handler.
 pub trait FromCall: Sized {
     /// Whether it is made of the body.
     const READS_BODY: bool = false;
+
+    /// Says what it reads of a request.
+    fn takes(_: &mut Takes) {}
 
     /// Makes it, or says why the request is refused.
     fn from_call(call: &mut Call) -> Result<Self, ApiError>;

@@ -41,7 +41,7 @@ use store::{
 pub use crate::idempotency::Answer;
 use crate::{
     app::App,
-    call::{Call, FromCall},
+    call::{Call, FromCall, Takes},
     caller::Caller,
     event::{self, Event},
     extract::{Body, Empty},
@@ -65,6 +65,10 @@ pub struct Change<T> {
 
 impl<T: FromCall> FromCall for Change<T> {
     const READS_BODY: bool = true;
+
+    fn takes(takes: &mut Takes) {
+        T::takes(takes);
+    }
 
     fn from_call(call: &mut Call) -> Result<Self, ApiError> {
         let caller = Caller::from_call(call)?;

@@ -8,7 +8,7 @@ use common::{
 
 use crate::{
     body::{RequestBody, Unusable},
-    call::{Call, FromCall},
+    call::{Call, FromCall, Takes},
     form,
     form::{Form, Input},
     headers::Headers,
@@ -19,6 +19,10 @@ pub struct Body<T>(pub T);
 
 impl<T: Form> FromCall for Body<T> {
     const READS_BODY: bool = true;
+
+    fn takes(takes: &mut Takes) {
+        takes.body = Some(T::shapes());
+    }
 
     fn from_call(call: &mut Call) -> Result<Self, ApiError> {
         Input::body(&call.body()?, call.route.secrets)?.read().map(Self)
@@ -34,6 +38,10 @@ form! {
 pub struct Query<T>(pub T);
 
 impl<T: Form> FromCall for Query<T> {
+    fn takes(takes: &mut Takes) {
+        takes.query = Some(T::shapes());
+    }
+
     fn from_call(call: &mut Call) -> Result<Self, ApiError> {
         Input::query(call.app.head().uri.query().unwrap_or_default())?.read().map(Self)
     }
@@ -44,6 +52,10 @@ pub struct QueryOrBody<T>(pub T);
 
 impl<T: Form> FromCall for QueryOrBody<T> {
     const READS_BODY: bool = true;
+
+    fn takes(takes: &mut Takes) {
+        takes.query = Some(T::shapes());
+    }
 
     fn from_call(call: &mut Call) -> Result<Self, ApiError> {
         let bytes = call.body()?;

@@ -32,10 +32,24 @@ pub trait Field: Sized {
     fn left_out() -> Option<Self> {
         None
     }
+
+    /// The expected value, with what only its type knows.
+    fn expected() -> String {
+        Self::EXPECTED.to_owned()
+    }
+
+    /// The expected value as a JSON Schema.
+    fn schema() -> Json {
+        serde_json::json!({ "description": Self::EXPECTED })
+    }
 }
 
 impl Field for String {
     const EXPECTED: &'static str = "a string";
+
+    fn schema() -> Json {
+        typed("string")
+    }
 
     fn from_json(value: Json) -> Option<Self> {
         match value {
@@ -45,8 +59,17 @@ impl Field for String {
     }
 }
 
+/// The JSON Schema of a type without anything more to it.
+fn typed(name: &str) -> Json {
+    serde_json::json!({ "type": name })
+}
+
 impl Field for i64 {
     const EXPECTED: &'static str = "a whole number";
+
+    fn schema() -> Json {
+        typed("integer")
+    }
 
     fn from_json(value: Json) -> Option<Self> {
         value.as_i64()
@@ -60,6 +83,10 @@ impl Field for i64 {
 impl Field for bool {
     const EXPECTED: &'static str = "true or false";
 
+    fn schema() -> Json {
+        typed("boolean")
+    }
+
     fn from_json(value: Json) -> Option<Self> {
         value.as_bool()
     }
@@ -72,6 +99,10 @@ impl Field for bool {
 impl Field for Vec<String> {
     const EXPECTED: &'static str = "a list of strings";
 
+    fn schema() -> Json {
+        serde_json::json!({ "type": "array", "items": String::schema() })
+    }
+
     fn from_json(value: Json) -> Option<Self> {
         match value {
             Json::Array(items) => items.into_iter().map(String::from_json).collect(),
@@ -83,6 +114,10 @@ impl Field for Vec<String> {
 impl Field for BTreeMap<String, String> {
     const EXPECTED: &'static str = "an object whose values are strings";
 
+    fn schema() -> Json {
+        serde_json::json!({ "type": "object", "additionalProperties": String::schema() })
+    }
+
     fn from_json(value: Json) -> Option<Self> {
         let Json::Object(members) = value else { return None };
         members.into_iter().map(|(name, value)| Some((name, String::from_json(value)?))).collect()
@@ -91,6 +126,10 @@ impl Field for BTreeMap<String, String> {
 
 impl Field for Map<String, Json> {
     const EXPECTED: &'static str = "an object";
+
+    fn schema() -> Json {
+        typed("object")
+    }
 
     fn from_json(value: Json) -> Option<Self> {
         match value {
@@ -111,6 +150,10 @@ impl Field for Json {
 
 impl Field for Vec<Map<String, Json>> {
     const EXPECTED: &'static str = "a list of objects";
+
+    fn schema() -> Json {
+        serde_json::json!({ "type": "array", "items": Map::schema() })
+    }
 
     fn from_json(value: Json) -> Option<Self> {
         match value {
@@ -135,6 +178,76 @@ impl<T: Field> Field for Option<T> {
     fn left_out() -> Option<Self> {
         Some(None)
     }
+
+    fn expected() -> String {
+        T::expected()
+    }
+
+    fn schema() -> Json {
+        T::schema()
+    }
+}
+
+/// A list of objects, each to be read into a form by [`nested`]. The problem of one that is no list of objects names their fields.
+pub struct Objects<T> {
+    /// The objects.
+    pub items: Vec<Map<String, Json>>,
+    of: std::marker::PhantomData<fn() -> T>,
+}
+
+impl<T: Form> Field for Objects<T> {
+    const EXPECTED: &'static str = "a list of objects";
+
+    fn from_json(value: Json) -> Option<Self> {
+        Vec::from_json(value).map(|items| Self { items, of: std::marker::PhantomData })
+    }
+
+    fn expected() -> String {
+        format!("{} {}", Self::EXPECTED, braced(T::fields()))
+    }
+
+    fn schema() -> Json {
+        serde_json::json!({ "type": "array", "items": object(T::shapes()) })
+    }
+}
+
+/// The names of fields as an object is written.
+fn braced(fields: Vec<&'static str>) -> String {
+    format!("{{{}}}", fields.join(", "))
+}
+
+/// A field of a form, as it is described to others.
+#[derive(Clone)]
+pub struct Shape {
+    /// The name.
+    pub name: &'static str,
+    /// Whether it must be sent.
+    pub is_required: bool,
+    /// The expected value, in words.
+    pub expected: String,
+    /// The expected value as a JSON Schema.
+    pub schema: Json,
+}
+
+impl Shape {
+    /// The field of this name and type.
+    pub fn of<T: Field>(name: &'static str) -> Self {
+        Self { name, is_required: T::left_out().is_none(), expected: T::expected(), schema: T::schema() }
+    }
+}
+
+/// The JSON Schema of an object with these fields and no others.
+pub fn object(shapes: Vec<Shape>) -> Json {
+    let required: Vec<&str> = shapes.iter().filter(|shape| shape.is_required).map(|shape| shape.name).collect();
+    let mut schema = serde_json::json!({ "type": "object", "additionalProperties": false });
+    if let Some(members) = schema.as_object_mut() {
+        if !required.is_empty() {
+            members.insert("required".to_owned(), required.into());
+        }
+        let fields: Map<String, Json> = shapes.into_iter().map(|shape| (shape.name.to_owned(), shape.schema)).collect();
+        members.insert("properties".to_owned(), fields.into());
+    }
+    schema
 }
 
 /// A field for which null means something: "none" or "never". As `Option<Nullable<T>>` it distinguishes null from left out.
@@ -150,12 +263,27 @@ impl<T: Field> Field for Nullable<T> {
             other => T::from_json(other).map(|value| Self(Some(value))),
         }
     }
+
+    fn expected() -> String {
+        format!("{} or null", T::expected())
+    }
+
+    fn schema() -> Json {
+        let mut schema = T::schema();
+        if let Some(name) = schema.get_mut("type") {
+            *name = serde_json::json!([*name, "null"]);
+        }
+        schema
+    }
 }
 
 /// A struct that is read from a body or a query; made by [`form!`](crate::form!).
 pub trait Form: Sized {
     /// The names of its fields.
     fn fields() -> Vec<&'static str>;
+
+    /// Its fields, as they are described to others.
+    fn shapes() -> Vec<Shape>;
 
     /// Takes its fields. `None`: something is wrong with one of them, and `input` knows what.
     fn read(input: &mut Input) -> Option<Self>;
@@ -178,6 +306,11 @@ macro_rules! form {
             fn fields() -> Vec<&'static str> {
                 let own: &[&'static str] = &[$($crate::form::plain(stringify!($field))),*];
                 own.iter().copied()$(.chain(<$part_type as $crate::form::Form>::fields()))?.collect()
+            }
+
+            fn shapes() -> Vec<$crate::form::Shape> {
+                let own = [$($crate::form::Shape::of::<$type>($crate::form::plain(stringify!($field)))),*];
+                own.into_iter()$(.chain(<$part_type as $crate::form::Form>::shapes()))?.collect()
             }
 
             fn read(input: &mut $crate::form::Input) -> Option<Self> {
@@ -265,7 +398,7 @@ impl Input {
             (None, _) => {
                 let default = T::left_out();
                 if default.is_none() {
-                    self.problem(name, "is missing");
+                    self.problem(name, &format!("is missing: {}", T::expected()));
                 }
                 return default;
             }
@@ -273,7 +406,7 @@ impl Input {
             (Some(value), _) => T::from_json(value),
         };
         if read.is_none() {
-            self.problem(name, &format!("must be {}", T::EXPECTED));
+            self.problem(name, &format!("must be {}", T::expected()));
         }
         read
     }

@@ -1,14 +1,16 @@
 //! Responses, and the one function that makes a response of a refusal.
 
+use bytes::Bytes;
 use common::{
     error::{ApiError, Code, Problem, Reader, RefusalHeader},
     id::RequestId,
+    secret::Digest,
 };
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
-use crate::body::Body;
+use crate::{body::Body, headers::Headers};
 
 /// A response.
 pub type Response = http::Response<Body>;
@@ -31,6 +33,38 @@ pub fn bytes(status: StatusCode, media_type: &'static str, body: impl Into<Body>
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
+}
+
+/// A body with its entity tag. Cheap to clone.
+#[derive(Clone)]
+pub struct Fresh {
+    body: Bytes,
+    tag: HeaderValue,
+}
+
+impl Fresh {
+    /// A text and the tag that belongs to it.
+    pub fn new(text: String) -> Self {
+        let digest = Digest::of(text.as_bytes());
+        let tag: String = digest.bytes().iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+        let tag = HeaderValue::from_str(&format!("\"{tag}\"")).unwrap_or(HeaderValue::from_static("\"\""));
+        Self { body: text.into(), tag }
+    }
+
+    /// The body, or 304 for a client that has it already (RFC 9110, section 13.1.2).
+    pub fn answer(&self, headers: &Headers, status: StatusCode, media_type: &'static str) -> Response {
+        let sent = headers.first("if-none-match").unwrap_or_default();
+        let is_known = sent
+            .split(',')
+            .map(|tag| tag.trim().trim_start_matches("W/"))
+            .any(|known| known == "*" || known.as_bytes() == self.tag.as_bytes());
+        let mut response = match is_known {
+            true => empty(StatusCode::NOT_MODIFIED),
+            false => bytes(status, media_type, self.body.clone()),
+        };
+        response.headers_mut().insert(header::ETAG, self.tag.clone());
+        response
+    }
 }
 
 /// An answer without a body.

@@ -18,11 +18,12 @@ use common::{
 };
 use http::{Extensions, HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery};
 use percent_encoding::percent_decode_str;
+use schemars::JsonSchema;
 
 use crate::{
     app::App,
     body::{Body, RequestBody},
-    call::{Call, FromCall},
+    call::{Call, FromCall, Takes},
     caller::Caller,
     extract, guard,
     response::Response,
@@ -35,6 +36,9 @@ pub type Answering = Pin<Box<dyn Future<Output = Result<Response, ApiError>>>>;
 pub trait Handler<T>: Send + Sync + 'static {
     /// Whether one of the arguments is made of the body.
     const READS_BODY: bool;
+
+    /// Says what the arguments are made of.
+    fn takes() -> Takes;
 
     /// Makes the arguments and starts the function.
     fn start(&self, call: &mut Call) -> Result<Answering, ApiError>;
@@ -49,6 +53,13 @@ macro_rules! handlers {
             $($argument: FromCall,)*
         {
             const READS_BODY: bool = false $(|| $argument::READS_BODY)*;
+
+            fn takes() -> Takes {
+                #[allow(unused_mut, reason = "a handler without arguments takes nothing")]
+                let mut takes = Takes::default();
+                $($argument::takes(&mut takes);)*
+                takes
+            }
 
             fn start(&self, _call: &mut Call) -> Result<Answering, ApiError> {
                 Ok(Box::pin(self($($argument::from_call(_call)?),*)))
@@ -68,9 +79,34 @@ pub(crate) struct Outcome {
 type Answered<'a> = Pin<Box<dyn Future<Output = Outcome> + 'a>>;
 type Start = dyn Fn(&mut Call) -> Result<Answering, ApiError> + Send + Sync;
 
+/// What a successful answer is: its statuses and, natively, how its JSON Schema is made. A component does not carry the schemas.
+#[cfg(not(target_family = "wasm"))]
+#[derive(Clone, Copy)]
+pub struct Given {
+    /// The statuses.
+    pub statuses: &'static [u16],
+    /// Makes the schema of the body; `None`: there is no body.
+    pub schema: Option<fn(&mut schemars::SchemaGenerator) -> schemars::Schema>,
+}
+
+/// A row as it is described to others.
+#[cfg(not(target_family = "wasm"))]
+pub struct Described {
+    /// The row.
+    pub route: &'static Route,
+    /// What its handler reads.
+    pub takes: Takes,
+    /// What it answers, if that was said.
+    pub gives: Option<Given>,
+}
+
 /// A row with its handler, and how the row lets callers in.
 struct Mounted {
     route: &'static Route,
+    #[cfg(not(target_family = "wasm"))]
+    takes: fn() -> Takes,
+    #[cfg(not(target_family = "wasm"))]
+    gives: Option<Given>,
     reads_body: bool,
     start: Box<Start>,
     door: for<'a> fn(&'a Self, Call, RequestBody) -> Answered<'a>,
@@ -82,7 +118,16 @@ impl Mounted {
         handler: H,
         door: for<'a> fn(&'a Self, Call, RequestBody) -> Answered<'a>,
     ) -> Self {
-        Self { route, reads_body: H::READS_BODY, start: Box::new(move |call| handler.start(call)), door }
+        Self {
+            route,
+            #[cfg(not(target_family = "wasm"))]
+            takes: H::takes,
+            #[cfg(not(target_family = "wasm"))]
+            gives: None,
+            reads_body: H::READS_BODY,
+            start: Box::new(move |call| handler.start(call)),
+            door,
+        }
     }
 
     /// Behind the guard.
@@ -171,6 +216,13 @@ impl Router {
     pub fn together(routers: impl IntoIterator<Item = Self>) -> Self {
         let places = routers.into_iter().filter_map(|router| Arc::into_inner(router.places));
         Self::of(places.flatten().collect())
+    }
+
+    /// Its rows, as they are described to others.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn described(&self) -> Vec<Described> {
+        let rows = self.places.iter().flat_map(|place| &place.rows);
+        rows.map(|row| Described { route: row.route, takes: (row.takes)(), gives: row.gives }).collect()
     }
 
     fn of(places: Vec<Place>) -> Self {
@@ -283,12 +335,13 @@ fn decoded(text: &str) -> String {
 pub struct Routes {
     group: Group,
     places: Vec<Place>,
+    last: Option<&'static Route>,
 }
 
 impl Routes {
     /// An empty router for the group.
     pub fn new(group: Group) -> Self {
-        Self { group, places: Vec::new() }
+        Self { group, places: Vec::new(), last: None }
     }
 
     /// Mounts a handler behind the guard.
@@ -307,7 +360,50 @@ impl Routes {
         self
     }
 
+    /// Says of the row that was mounted last that it answers with a `T` when it succeeds, with one of these statuses. The document at
+    /// `/openapi.json` says so, and the tests compare every answer with it.
+    #[must_use]
+    #[cfg(not(target_family = "wasm"))]
+    pub fn gives<T: JsonSchema>(self, statuses: &'static [u16]) -> Self {
+        self.given(Given { statuses, schema: Some(|generator| generator.subschema_for::<T>()) })
+    }
+
+    /// A component does not carry the schemas.
+    #[must_use]
+    #[cfg(target_family = "wasm")]
+    pub fn gives<T: JsonSchema>(self, _: &'static [u16]) -> Self {
+        self
+    }
+
+    /// Says of the row that was mounted last that it answers 204 when it succeeds.
+    #[must_use]
+    #[cfg(not(target_family = "wasm"))]
+    pub fn gives_nothing(self) -> Self {
+        self.given(Given { statuses: &[204], schema: None })
+    }
+
+    /// A component does not carry the schemas.
+    #[must_use]
+    #[cfg(target_family = "wasm")]
+    pub fn gives_nothing(self) -> Self {
+        self
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn given(mut self, given: Given) -> Self {
+        if let Some(row) = self.last.and_then(|path| self.row(path)) {
+            row.gives = Some(given);
+        }
+        self
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn row(&mut self, route: &Route) -> Option<&mut Mounted> {
+        self.places.iter_mut().flat_map(|place| &mut place.rows).find(|row| row.route == route)
+    }
+
     fn mount(&mut self, row: Mounted) {
+        self.last = Some(row.route);
         let path = row.route.path;
         match self.places.iter_mut().find(|place| place.path == path) {
             Some(place) => place.rows.push(row),

@@ -13,6 +13,7 @@ use common::{
     time::Timestamp,
 };
 use http::{HeaderValue, StatusCode, header};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value::Null, json};
 use store::{
@@ -102,8 +103,9 @@ impl Second {
     }
 }
 
-#[derive(Serialize)]
-struct SignedIn<'a> {
+/// What a person gets who has signed in: a session, once.
+#[derive(Serialize, JsonSchema)]
+pub struct SignedIn<'a> {
     access_token: &'a str,
     token_type: &'static str,
     user_id: &'a UserId,

@@ -32,6 +32,8 @@ pub struct Settings {
     pub audit_keys: Vec<Key>,
     /// Encrypts secrets that must be read again: those of agents and webhooks. Without keys none is accepted.
     pub vault: Vault,
+    /// Where to report a vulnerability of this server: a `mailto:` or `https:` URL. Unset: `security.txt` is not served.
+    pub security_contact: Option<String>,
     /// Passwords that the server checks in one second at most.
     pub hashes_per_second: Option<i64>,
     /// What one person may store; a tenant may store more ([`Quotas::of_tenant`]).
@@ -57,6 +59,7 @@ impl Default for Settings {
             trusted_proxies: Vec::new(),
             audit_keys: Vec::new(),
             vault: Vault::default(),
+            security_contact: None,
             hashes_per_second: None,
             quotas: default_quotas(DEFAULT_MIB),
             mail_provider: None,
@@ -77,6 +80,12 @@ fn default_quotas(mib: i64) -> Quotas {
         bytes: mib.saturating_mul(MIB),
         notifications: mib.saturating_mul(128).clamp(1_000, 20_000),
     }
+}
+
+/// Whether a text can stand in `security.txt`: one URL on one line.
+fn is_contact(url: &str) -> bool {
+    let rest = url.strip_prefix("mailto:").or_else(|| url.strip_prefix("https://"));
+    rest.is_some_and(|rest| !rest.is_empty()) && url.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Reads `quotas`: `name=number` for each that differs, such as `agents=500 mib=64`.
@@ -279,6 +288,10 @@ impl Settings {
                 .collect::<Result<_, _>>()?,
             audit_keys: chain::keys(&get("audit_key").unwrap_or_default()),
             vault: Vault::parse(&get("secrets_key").unwrap_or_default()).ok_or("secrets_key")?,
+            security_contact: match get("security_contact") {
+                Some(url) if !is_contact(&url) => return Err("security_contact"),
+                contact => contact,
+            },
             hashes_per_second: number("hashes_per_second", 1)?,
             mail: match mail_provider {
                 None => None,
@@ -305,6 +318,7 @@ pub const NAMES: &[&str] = &[
     "public_url",
     "database_max_mib",
     "trusted_proxies",
+    "security_contact",
     "hashes_per_second",
     "quotas",
     "mail_provider",

@@ -3,6 +3,7 @@
 //! An approved scope is the agent's, not a credential's: [`crate::credential::find`] reads it anew for every request of
 //! the agent's token, so that it begins, ends and is revoked without a new token.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -25,7 +26,7 @@ use common::{
 pub const MOST_OPEN: i64 = 20;
 
 /// The state of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AccessRequestState {
     /// Nobody has decided yet.
@@ -68,7 +69,7 @@ impl FromValue for AccessRequestState {
 }
 
 /// A request, as the agent and the person who decides about it see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct AccessRequest {
     /// The id.
     pub id: AccessRequestId,
@@ -98,7 +99,7 @@ pub struct AccessRequest {
 }
 
 /// The agent of a request.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct RequestingAgent {
     /// Its id.
     pub id: AgentId,

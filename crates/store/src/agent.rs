@@ -17,6 +17,7 @@ use common::{
     scope::Patterns,
     time::Timestamp,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -28,7 +29,7 @@ use crate::{
 };
 
 /// An agent, as a caller that may read it sees it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Agent {
     /// The id.
     pub id: AgentId,
@@ -65,7 +66,8 @@ pub struct Agent {
 }
 
 /// The owner of an agent.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "AgentOwner")]
 pub struct Owner {
     /// The user's id.
     pub id: UserId,

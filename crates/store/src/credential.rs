@@ -12,6 +12,7 @@ use crate::{
 use std::sync::LazyLock;
 
 use common::agent::AgentState;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -374,7 +375,7 @@ pub async fn revoke_sessions(
 }
 
 /// A person's session, as that person may see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Session {
     /// The record's id.
     pub id: CredentialId,
@@ -429,7 +430,7 @@ pub async fn sessions(
 }
 
 /// An agent's active token, as much as may be shown.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct TokenRecord {
     /// The record's id.
     pub id: CredentialId,

@@ -1,5 +1,6 @@
 //! Table `custom_scopes`.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -15,7 +16,7 @@ use common::{
 pub const MOST: i64 = 100;
 
 /// A custom scope.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct CustomScope {
     /// The name, such as `x.crm.read`.
     pub name: String,

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use common::{id::AgentId, permission::Action};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -13,7 +14,8 @@ use crate::{
 };
 
 /// A factor of a decision about an agent, and whether it holds.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Factor")]
 pub struct ExplainedFactor {
     /// Its word.
     pub factor: &'static str,

@@ -5,6 +5,7 @@ use common::{
     permission::{Action, Relation},
     time::Timestamp,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
 pub const MOST: i64 = 1_000;
 
 /// A grant, as a caller that may share the object sees it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Grant {
     /// The user or agent that has it.
     pub subject: Named,
@@ -33,7 +34,8 @@ pub struct Grant {
 }
 
 /// A user or an agent.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "GrantSubject")]
 pub struct Named {
     /// `user` or `agent`.
     pub kind: &'static str,

@@ -4,6 +4,7 @@
 //! The secret of a bearer is the one row of `credentials` with the key's id that nothing has replaced; one that was replaced
 //! may live beside it through its grace. The secret of a webhook is in the key's own row, sealed.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -29,7 +30,7 @@ use common::{
 const MOST: i64 = 500;
 
 /// The type of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyType {
     /// A bearer for what runs elsewhere.
@@ -77,7 +78,7 @@ impl FromValue for KeyType {
 }
 
 /// A key, as a caller that may read it sees it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Key {
     /// The id.
     pub id: KeyId,

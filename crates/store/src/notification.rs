@@ -1,5 +1,6 @@
 //! Table `notifications`: messages of agents, and of the server itself, to people.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -16,7 +17,7 @@ use common::{
 };
 
 /// A notification as its person sees it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Notification {
     /// The id.
     pub id: NotificationId,
@@ -294,7 +295,8 @@ pub async fn behind(
 }
 
 /// How many there are of a person's.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "NotificationCount")]
 pub struct Count {
     /// Not read yet.
     pub unread: i64,

@@ -4,6 +4,7 @@
 //! conditional statement, for [`LEASE`] seconds, and writes what came of it. Only a sender that ends between the provider's
 //! answer and that write makes a mail go out twice.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -33,7 +34,8 @@ const SENT_KEPT: i64 = 7;
 const DEAD_KEPT: i64 = 30;
 
 /// The kind of a mail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "MailKind")]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A second factor of the person was removed: `{by, address}`; `by` is null if they did it themselves.
@@ -223,7 +225,7 @@ pub async fn purge(db: &Db, now: Timestamp, most: i64) -> Result<(), DbError> {
 }
 
 /// A mail as admins see it: neither its text nor what the text is made of.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Mail {
     /// The id.
     pub id: MailId,

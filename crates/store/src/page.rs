@@ -1,6 +1,7 @@
 //! Pages of a list: how many rows, and behind which one they begin.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use common::{
@@ -10,7 +11,8 @@ use common::{
 };
 
 /// One page of a list.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PageOf{T}")]
 pub struct Page<T> {
     /// The page's rows.
     pub items: Vec<T>,

@@ -1,6 +1,7 @@
 //! Table `presets`: what a class of agents needs, in versions. The built-in presets are version 1 of their names; a tenant's
 //! own versions come after them.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
@@ -27,7 +28,7 @@ const MOST_VERSIONS: i64 = 1_000;
 const LISTED: i64 = 100;
 
 /// One version of a preset.
-#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, PartialEq, Eq, JsonSchema)]
 pub struct Preset {
     /// Its name.
     pub name: String,

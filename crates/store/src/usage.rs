@@ -1,5 +1,6 @@
 //! Table `usage`: what tenants and people store, counted by triggers; and the quotas that bound it.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -13,7 +14,7 @@ use common::{
 };
 
 /// The most of each that one person may have, with all of their agents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Quotas {
     /// Agents that are not archived.
     pub agents: i64,
@@ -123,7 +124,8 @@ pub async fn add_to_trail(tx: &Tx<'_>, user: &UserId, bytes: i64, now: Timestamp
 }
 
 /// A user who stores something.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "UserUsage")]
 pub struct OfUser {
     /// The user.
     pub user_id: UserId,

@@ -1,5 +1,6 @@
 //! Table `users`.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -16,7 +17,7 @@ use common::{
 };
 
 /// A user, as admins may see them.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct User {
     /// The id.
     pub id: UserId,

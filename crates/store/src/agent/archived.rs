@@ -1,5 +1,6 @@
 //! Archived rows of table `agents`.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -20,7 +21,8 @@ use common::{
 };
 
 /// An archived agent, as a caller that may restore it sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ArchivedAgent")]
 pub struct Archived {
     /// The id, by which it is named: another agent may have its name by now.
     pub id: AgentId,

@@ -1,5 +1,6 @@
 //! Table `agent_logs`: what agents write into their logs, the newest 10,000 lines of each.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
 use common::{id::AgentId, time::Timestamp};
 
 /// A line as it is read.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct LogLine {
     /// When it was written.
     pub at: Timestamp,

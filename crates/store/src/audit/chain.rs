@@ -9,6 +9,7 @@
 //! 5. While the schema is not the one that the migrations make, rows are sealed all the same, so that nobody edits them later. Each such
 //!    seal lists the difference first, in place of a row ([`mark`]): what was written meanwhile never looks as if all had been well.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -169,7 +170,8 @@ impl Head {
 }
 
 /// The result of verifying.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AuditReport")]
 pub struct Report {
     /// Whether all that was looked at is as it was sealed.
     pub ok: bool,
@@ -188,7 +190,8 @@ pub struct Report {
 }
 
 /// Something that is not as it was sealed, or that makes the trail look other than it is.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "AuditMismatch")]
 pub struct Mismatch {
     /// The row's number; 0: it is about no row.
     pub seq: i64,

@@ -1,5 +1,6 @@
 //! Table `audit`, as it is read: which caller may see which rows, and which parts of them.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -17,7 +18,8 @@ use common::{
 };
 
 /// A row of the trail, as it is answered.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AuditRow")]
 pub struct Entry {
     /// The id.
     pub id: AuditId,
@@ -48,7 +50,8 @@ pub struct Entry {
 }
 
 /// A person or an agent that did something.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AuditActor")]
 pub struct Actor {
     /// The person: of an agent, its owner at that time.
     pub user_id: Option<String>,

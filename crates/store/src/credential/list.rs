@@ -1,5 +1,6 @@
 //! Table `credentials` as its people see it: personal access tokens, and all credentials of a tenant for its admins.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::status::{CredentialStatus, REVOKED, status};
@@ -18,7 +19,7 @@ use common::{
 };
 
 /// A credential's record, as much as may be shown.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Token {
     /// The record's id.
     pub id: CredentialId,
@@ -59,7 +60,8 @@ pub struct Token {
 }
 
 /// The owner of a credential.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "TokenOwner")]
 pub struct Owner {
     /// The person.
     pub user_id: UserId,

@@ -1,5 +1,6 @@
 //! The status of a credential: one expression decides everywhere whether it is live.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::db::{DbError, FromValue, Value};
@@ -10,7 +11,7 @@ pub const SESSION_IDLE: i64 = 2 * 3600;
 pub const EXPIRING: i64 = 7 * 86_400;
 
 /// The status of a credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CredentialStatus {
     /// Live.

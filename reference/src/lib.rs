@@ -1,0 +1,138 @@
+//! What the server says about its own routes, made of the route table and of the types of the handlers: [`openapi`], which the server
+//! hands out as `/openapi.json`, and [`fields`], which `GET /api?for=me`, `/llms.txt` and the pages of the routes are made of.
+//!
+//! Both are files below `docs/reference`, so that no component carries the types of another. `cargo xtask reference` writes them, and
+//! a test fails when they are stale.
+
+mod examples;
+mod fields;
+mod openapi;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value as Json;
+use service::router::Described;
+
+pub use examples::{body as example_body, query as example_query};
+pub use fields::fields;
+pub use openapi::openapi;
+
+/// The rows of every component but the pages for people, in the order of the table.
+fn described() -> Vec<Described> {
+    let routers = [
+        agents::router(),
+        artifacts::router(),
+        auth::router(),
+        docs::router(),
+        keys::router(),
+        notify::router(),
+        signin::router(),
+        tenant::router(),
+        tokens::router(),
+        worker::router(),
+    ];
+    let mut rows: Vec<Described> = routers.iter().flat_map(service::router::Router::described).collect();
+    rows.sort_by_key(|row| common::route::ROUTES.iter().position(|route| *route == row.route));
+    rows
+}
+
+/// The files with their contents.
+pub fn files() -> Vec<(PathBuf, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference");
+    let rows = described();
+    vec![(folder.join("openapi.json"), lines(&openapi(&rows))), (folder.join("fields.json"), lines(&fields(&rows)))]
+}
+
+/// A document with one line for each path, each schema and each route: small, and a change of one route is a change of one line.
+fn lines(document: &Json) -> String {
+    let mut text = String::new();
+    write(&mut text, document, "");
+    text + "\n"
+}
+
+fn write(text: &mut String, value: &Json, name: &str) {
+    let is_spread = ["", "paths", "components", "schemas"].contains(&name);
+    let Some(members) = value.as_object().filter(|_| is_spread) else {
+        text.push_str(&value.to_string());
+        return;
+    };
+    text.push('{');
+    for (at, (name, value)) in members.iter().enumerate() {
+        text.push_str(if at == 0 { "\n" } else { ",\n" });
+        text.push_str(&format!("{}: ", Json::from(name.as_str())));
+        write(text, value, name);
+    }
+    text.push_str("\n}");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use common::route::{Group, ROUTES};
+
+    use super::*;
+
+    /// R120: the files are what the code says.
+    #[test]
+    fn the_files_are_up_to_date() {
+        for (path, contents) in files() {
+            let stored = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(stored == contents, "{} is stale: run `cargo xtask reference`", path.display());
+        }
+    }
+
+    /// R120: every row of the table but the pages is an operation, and no two have one id.
+    #[test]
+    fn every_row_of_the_table_is_an_operation() {
+        let document = openapi(&described());
+        let paths = document["paths"].as_object().unwrap();
+        let operations: Vec<&Json> = paths.values().flat_map(|path| path.as_object().unwrap().values()).collect();
+        assert_eq!(operations.len(), ROUTES.iter().filter(|route| route.group != Group::Web).count());
+        let ids: BTreeSet<&str> =
+            operations.iter().map(|operation| operation["operationId"].as_str().unwrap()).collect();
+        assert_eq!(ids.len(), operations.len());
+    }
+
+    /// R120: no schema's name stands for two types: the second would be numbered.
+    #[test]
+    fn each_schema_has_a_name_of_its_own() {
+        let document = openapi(&described());
+        for name in document["components"]["schemas"].as_object().unwrap().keys() {
+            assert!(!name.ends_with(|c: char| c.is_ascii_digit()), "{name} is the name of two types");
+        }
+    }
+
+    /// R120: every reference leads somewhere.
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = openapi(&described());
+        let text = document.to_string();
+        for target in text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(document.pointer(target).is_some(), "{target}");
+        }
+    }
+
+    /// R121: a field that must be sent is in the example, and each row with such fields has one.
+    #[test]
+    fn examples_have_every_field_that_must_be_sent() {
+        for row in described() {
+            let required = |shapes: &Option<Vec<service::form::Shape>>| -> Vec<&str> {
+                shapes.iter().flatten().filter(|shape| shape.is_required).map(|shape| shape.name).collect()
+            };
+            let (body, query) = (required(&row.takes.body), required(&row.takes.query));
+            if !body.is_empty() {
+                let example = example_body(&row).unwrap();
+                assert!(body.iter().all(|name| !example[*name].is_null()), "{}: {example}", row.route.path);
+            }
+            if !query.is_empty() {
+                let example = example_query(&row).unwrap();
+                assert!(
+                    query.iter().all(|name| example.contains(&format!("{name}="))),
+                    "{}: {example}",
+                    row.route.path
+                );
+            }
+        }
+    }
+}

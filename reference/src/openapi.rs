@@ -1,0 +1,233 @@
+//! The OpenAPI document.
+
+use std::collections::BTreeSet;
+
+use common::{
+    error::{Code, Envelope},
+    route::{Access, Callers, Group, Media, Route},
+};
+use schemars::{SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Map, Value as Json, json};
+use service::{form, form::Shape, router::Described};
+
+use crate::{examples, fields};
+
+/// Makes schemas as OpenAPI 3.1 has them, of what is written and not of what is read.
+pub(crate) fn generator() -> SchemaGenerator {
+    let mut settings = SchemaSettings::draft2020_12().for_serialize();
+    settings.definitions_path = "/components/schemas".into();
+    settings.meta_schema = None;
+    settings.into_generator()
+}
+
+/// The document.
+pub fn openapi(rows: &[Described]) -> Json {
+    let mut generator = generator();
+    let refusal = generator.subschema_for::<Envelope<'static>>();
+    let mut paths: Map<String, Json> = Map::new();
+    let mut groups = BTreeSet::new();
+    for row in rows.iter().filter(|row| row.route.group != Group::Web) {
+        groups.insert(row.route.group);
+        let operation = operation(row, &mut generator);
+        let path = paths.entry(path(row.route)).or_insert_with(|| json!({}));
+        if let Some(path) = path.as_object_mut() {
+            path.insert(row.route.method.to_ascii_lowercase(), operation);
+        }
+    }
+    let tags: Vec<Json> =
+        groups.into_iter().map(|group| json!({ "name": group.as_str(), "description": group.title() })).collect();
+    json!({
+        "openapi": "3.1.0",
+        "info": info(),
+        "servers": [{ "url": "/", "description": "This server" }],
+        "tags": tags,
+        "security": [{ "bearer": [] }, { "cookie": [] }],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A session, a personal access token, an agent's token or a key. A session is what POST /auth/token answers.",
+                },
+                "cookie": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "__Host-accredit",
+                    "description": "A browser's session. A change by cookie also sends the header x-csrf-token, which whoami answers, and comes from this site.",
+                },
+            },
+            "parameters": {
+                "IdempotencyKey": {
+                    "name": "Idempotency-Key",
+                    "in": "header",
+                    "description": "Sent again with the same key, the request is answered as before and does nothing twice.",
+                    "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+                },
+            },
+            "responses": {
+                "Refusal": {
+                    "description": "Refused: what is wrong, the step that fixes it, and the page that explains it.",
+                    "content": { "application/json": { "schema": refusal, "example": refused() } },
+                },
+            },
+            "schemas": generator.take_definitions(true),
+        },
+    })
+}
+
+fn info() -> Json {
+    json!({
+        "title": "Accredit",
+        "version": env!("CARGO_PKG_VERSION"),
+        "summary": "The authority for the identity and the tokens of AI agents and of the people who own them",
+        "description": "Begin with /llms.txt. Every refusal has the schema Envelope: follow its fix.",
+        "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+    })
+}
+
+/// The example of a refusal.
+fn refused() -> Json {
+    json!(common::error::ApiError::from(Code::AgentNotFound).envelope("req_01K000000000000000000000AB", "", None))
+}
+
+/// The path as OpenAPI writes it.
+fn path(route: &Route) -> String {
+    route.path.replace("{*", "{")
+}
+
+/// The names in a path.
+fn names(route: &Route) -> Vec<&'static str> {
+    let segments = route.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
+    segments.map(|name| name.trim_start_matches('*')).collect()
+}
+
+fn operation(row: &Described, generator: &mut SchemaGenerator) -> Json {
+    let route = row.route;
+    let mut operation = Map::new();
+    let mut put = |name: &str, value: Json| {
+        operation.insert(name.to_owned(), value);
+    };
+    put("operationId", json!(id(route)));
+    put("summary", json!(route.title));
+    put("tags", json!([route.group.as_str()]));
+    put("externalDocs", json!({ "url": route.page_path() }));
+    if route.access == Access::Public {
+        put("security", json!([]));
+    }
+    if let Access::Scope(scope) = route.access {
+        put("x-required-scopes", json!([scope.as_str()]));
+    }
+    if route.is_idempotent {
+        put("x-idempotent", json!(true));
+    }
+    let callers = match route.callers {
+        Callers::Everyone => None,
+        Callers::People => Some("people"),
+        Callers::Agents => Some("agents"),
+        Callers::Sessions => Some("sessions"),
+    };
+    if let Some(callers) = callers {
+        put("x-callers", json!(callers));
+    }
+    if route.while_halted {
+        put("x-while-halted", json!(true));
+    }
+    let parameters = parameters(row);
+    if !parameters.is_empty() {
+        put("parameters", json!(parameters));
+    }
+    if let Some(body) = request_body(row) {
+        put("requestBody", body);
+    }
+    put("responses", responses(row, generator));
+    Json::Object(operation)
+}
+
+/// Method and path as one word.
+fn id(route: &Route) -> String {
+    let mut id = route.method.to_ascii_lowercase();
+    let mut is_start = true;
+    for c in route.path.chars() {
+        match c {
+            c if !c.is_ascii_alphanumeric() => is_start = true,
+            c if is_start => {
+                id.extend(c.to_uppercase());
+                is_start = false;
+            }
+            c => id.push(c),
+        }
+    }
+    if route.path.ends_with('/') { id + "Slash" } else { id }
+}
+
+fn parameters(row: &Described) -> Vec<Json> {
+    let in_path = names(row.route).into_iter().map(
+        |name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } }),
+    );
+    let in_query = fields::query(row).into_iter().map(|shape| {
+        let mut schema = shape.schema;
+        if schema.get("type").is_none() {
+            schema = json!({ "type": "string" });
+        }
+        let example = matches!(shape.name, "limit" | "lines").then_some(50);
+        let mut parameter =
+            json!({ "name": shape.name, "in": "query", "required": shape.is_required, "schema": schema });
+        if let (Some(example), Some(members)) = (example, parameter.as_object_mut()) {
+            members.insert("example".to_owned(), json!(example));
+        }
+        parameter
+    });
+    let key = row.route.is_idempotent.then(|| json!({ "$ref": "#/components/parameters/IdempotencyKey" }));
+    in_path.chain(in_query).chain(key).collect()
+}
+
+fn request_body(row: &Described) -> Option<Json> {
+    if row.route.media == Media::Form {
+        let schema = json!({
+            "type": "object",
+            "required": ["token"],
+            "properties": { "token": { "type": "string" } },
+        });
+        return Some(json!({ "required": true, "content": { row.route.media.as_str(): { "schema": schema } } }));
+    }
+    let shapes: &Vec<Shape> = row.takes.body.as_ref().filter(|shapes| !shapes.is_empty())?;
+    let mut content = json!({ "schema": form::object(shapes.clone()) });
+    if let (Some(example), Some(members)) = (examples::body(row), content.as_object_mut()) {
+        members.insert("example".to_owned(), example);
+    }
+    let is_required = shapes.iter().any(|shape| shape.is_required);
+    Some(json!({ "required": is_required, "content": { row.route.media.as_str(): content } }))
+}
+
+fn responses(row: &Described, generator: &mut SchemaGenerator) -> Json {
+    let mut responses = Map::new();
+    match row.gives {
+        Some(given) => {
+            for status in given.statuses {
+                let mut response = json!({ "description": meaning(*status) });
+                if let (Some(schema), Some(members)) = (given.schema, response.as_object_mut()) {
+                    let content = json!({ "application/json": { "schema": schema(generator) } });
+                    members.insert("content".to_owned(), content);
+                }
+                responses.insert(status.to_string(), response);
+            }
+        }
+        None => {
+            responses.insert("2XX".to_owned(), json!({ "description": "Done" }));
+        }
+    }
+    responses.insert("4XX".to_owned(), json!({ "$ref": "#/components/responses/Refusal" }));
+    responses.insert("5XX".to_owned(), json!({ "$ref": "#/components/responses/Refusal" }));
+    Json::Object(responses)
+}
+
+fn meaning(status: u16) -> &'static str {
+    match status {
+        201 => "Created",
+        202 => "Accepted",
+        204 => "Done; there is no body",
+        207 => "Done in part; each result says more",
+        _ => "Done",
+    }
+}
