@@ -64,6 +64,13 @@ impl Answer {
         self.json()
     }
 
+    /// Asserts the status, and that the body, which is text, has this in it.
+    #[track_caller]
+    pub fn is_text(&self, status: u16, part: &str) {
+        assert_eq!(self.status(), status, "{}: {}", self.what, self.text());
+        assert!(self.text().contains(part), "{}: no {part:?} in {}", self.what, self.text());
+    }
+
     /// R58, R59: asserts a refusal, that its envelope is whole, that its headers fit, and that its page is there.
     #[track_caller]
     pub fn refused(&self, status: u16, slug: &str) -> Json {

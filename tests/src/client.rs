@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use crate::{Answer, raw};
+use crate::{Answer, raw, schema};
 
 /// A client of one server, with or without a credential.
 #[derive(Clone)]
@@ -83,6 +83,7 @@ impl Client {
         let answer = Answer::new(what, &self.base_url, response);
         if self.is_of_accredit {
             answer.is_ours();
+            schema::check(what, &answer);
         }
         Ok(answer)
     }

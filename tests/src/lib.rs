@@ -6,6 +6,7 @@
 //! - [`totp`] is an authenticator app; [`sink`] is a server that mail is sent to;
 //!   [`provider`] are providers through which people sign in; [`tls`] is what both speak.
 //! - [`cli`] is the command accredit.
+//! - [`schema`] compares every answer with the OpenAPI document.
 //! - [`docs`] fetches every `doc_url` that a test meets; [`secret`] makes credentials that no route makes yet.
 
 #![expect(
@@ -22,6 +23,7 @@ pub mod docs;
 pub mod host;
 pub mod provider;
 pub mod raw;
+pub mod schema;
 pub mod secret;
 pub mod server;
 pub mod sink;

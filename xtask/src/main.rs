@@ -55,6 +55,8 @@ enum Task {
     },
     /// Build the CLI as the server hands it out, into dist/
     Dist,
+    /// Write what the server says about its own routes, from the code
+    Reference,
     /// Format, lints, licences, advisories
     Check,
     /// Measure the routes against a component that only says hello
@@ -93,6 +95,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Up(up) => return up.run(),
         Task::Test { filter } => return test::run(filter.as_deref()),
         Task::Dist => dist::run()?,
+        Task::Reference => command::run(command::cargo().args(["run", "--quiet", "--package", "reference"]))?,
         Task::Check => return check::run(),
         Task::Bench(bench) => return bench.run(),
         Task::Soak(soak) => return soak.run(),

@@ -56,7 +56,7 @@ pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
 
     // First the tests that need no wasm: the quickest answer.
     let mut native = workspace.native_packages();
-    native.extend(["seed", "accredit-cli"].into_iter().filter(|package| workspace.has(package)));
+    native.extend(["reference", "seed", "accredit-cli"].into_iter().filter(|package| workspace.has(package)));
     for packages in [vec!["xtask"], native] {
         let mut cargo = cargo_test(&workspace, &packages, filter);
         tell(&packages.join(" "), count(&mut cargo, &mut io::stdout()));

@@ -9,7 +9,7 @@
 use common::{
     error::{ApiError, Code},
     event::EventKind,
-    id::AccessRequestId,
+    id::{AccessRequestId, AgentId},
     role::Role,
     scope::{Patterns, Scope, Scopes},
     secret::Kind,
@@ -32,7 +32,7 @@ use service::{
     response::{Response, json},
 };
 use store::{
-    access_request::{self, AccessRequest, AccessRequestState, Filter, InsertOutcome},
+    access_request::{self, AccessRequest, AccessRequestState, Filter, InsertOutcome, Open},
     db::Rows,
 };
 
@@ -93,6 +93,11 @@ form! {
 /// `POST /api/access-requests`: the agent asks, and its owner is notified. The same open request is the same row.
 pub(crate) async fn ask(change: Change<Body<Ask>>) -> Result<Response, ApiError> {
     let Body(body) = &change.input;
+    if body.scope.0.iter().any(|pattern| pattern == "*") {
+        let detail = "An agent cannot ask for everything: the people who decide must see what it is for.";
+        let rest = "Name the scopes that you need: missing_scopes of a refusal has them, and GET /api/scopes lists all with their routes. ";
+        return Err(Code::ScopeNotGrantable.detail(detail).with("rest", rest));
+    }
     change.caller.read_scope(&body.scope.0)?; // read again under the lock: a custom scope may be deleted meanwhile
     let reason = prose("reason", &body.reason, REASON)?;
     let hours = hours(body.hours.unwrap_or(HOURS))?;
@@ -103,23 +108,69 @@ pub(crate) async fn ask(change: Change<Body<Ask>>) -> Result<Response, ApiError>
             // One by one and sorted, so that the same request is the same text; scopes that are defined later are not part of it.
             let scope = caller.read_scope(&body.scope.0)?.scopes(caller.custom_scopes());
             may_ask(caller, &scope)?;
+            let (scope, replaced, covering) = merged(write, agent, scope, hours).await?;
             let id = AccessRequestId::generate(write.now(), write.app().chance());
             let scope = scope.to_patterns();
             let new = access_request::New { id: &id, agent, scope: &scope, reason: &reason, hours, now: write.now() };
-            match access_request::insert(&write.tx, &new).await? {
+            let get = async |id: &str| access_request::get(&write.tx, caller.subject(), id, write.now()).await;
+            for open in &replaced {
+                access_request::withdraw(&write.tx, &open.id).await?;
+            }
+            let replaced: Vec<&str> = replaced.iter().map(|open| open.id.as_str()).collect();
+            match access_request::insert(&write.tx, &new, covering.as_ref()).await? {
                 InsertOutcome::Done => {}
-                InsertOutcome::Already(id) => {
-                    let open = access_request::get(&write.tx, caller.subject(), &id, write.now()).await?;
-                    return Ok(Answer::ok(&open)?.unchanged());
+                InsertOutcome::Already { id, is_changed } => {
+                    let open = get(&id).await?;
+                    let after = json!({ "request": id, "scope": open.scope, "reason": reason, "hours": hours });
+                    let answer = Answer::ok(&open)?;
+                    return Ok(if is_changed { answer.audited(agent, Null, after) } else { answer.unchanged() });
                 }
                 InsertOutcome::TooMany => return Err(Code::TooManyRequests.with("owner", caller.email())),
             }
             notify_owner(write, &new).await?;
-            let asked = access_request::get(&write.tx, caller.subject(), id.as_str(), write.now()).await?;
-            let after = json!({ "request": id, "scope": scope, "reason": reason, "hours": hours });
+            let asked = get(id.as_str()).await?;
+            let after =
+                json!({ "request": id, "scope": scope, "reason": reason, "hours": hours, "replaces": replaced });
             Ok(Answer::created(&asked)?.audited(agent, Null, after))
         })
         .await
+}
+
+/// What becomes of a request beside the agent's open ones: its scopes with those of the open ones that it overlaps, which it replaces; or
+/// the open one that covers it, for as long at least. One that replaces others has an id of its own, so that nobody approves by an id more
+/// than they have read there.
+async fn merged(
+    write: &Write<'_>,
+    agent: &AgentId,
+    scope: Scopes,
+    hours: i64,
+) -> Result<(Scopes, Vec<Open>, Option<Open>), ApiError> {
+    let custom = write.caller.custom_scopes();
+    let mut open = access_request::open(&write.tx, agent).await?;
+    let covers = |open: &Open| hours <= open.hours && scope.clone().without(&open.scope.scopes(custom)).is_empty();
+    if let Some(at) = open.iter().position(covers) {
+        return Ok((scope, Vec::new(), Some(open.swap_remove(at))));
+    }
+    let (mut all, mut replaced) = (scope, Vec::new());
+    // Each that is taken in may overlap with one that was not.
+    while let Some(at) = open.iter().position(|open| !open.scope.scopes(custom).and(&all).is_empty()) {
+        let open = open.swap_remove(at);
+        all = all.or(open.scope.scopes(custom));
+        replaced.push(open);
+    }
+    Ok((all, replaced, None))
+}
+
+/// `DELETE /api/access-requests/{id}`: the agent takes an open request back, as if it had not asked.
+pub(crate) async fn withdraw(change: Change<()>, Path(id): Path) -> Result<Response, ApiError> {
+    decide(change, &id, async |write, found| {
+        if !access_request::withdraw(&write.tx, found.id.as_str()).await? {
+            return Err(already_decided(&found));
+        }
+        let before = json!({ "request": found.id, "scope": found.scope, "reason": found.reason, "hours": found.hours });
+        Ok(Answer::no_content().audited(found.agent.id, before, Null))
+    })
+    .await
 }
 
 /// Refuses a request that no approval could fulfil, and one that is fulfilled already.
@@ -154,9 +205,7 @@ fn may_ask(caller: &Caller, scope: &Scopes) -> Result<(), ApiError> {
         }
         if !beyond.is_empty() {
             why.push(format!("The role {} of your owner does not allow {}.", caller.role().as_str(), names(&beyond)));
-            next.push(format!(
-                "Ask an admin of your tenant to raise the role of {owner} before you ask for what that role does not allow. "
-            ));
+            next.push(format!("Tell {owner} what you need it for: nobody else can help. "));
         }
         return Err(Code::ScopeNotGrantable.detail(why.join(" ")).with("rest", rest(&left) + &next.concat()));
     }

@@ -50,7 +50,8 @@ pub(crate) async fn explain(
 ) -> Result<Response, ApiError> {
     let action = query.action.as_deref().map_or(Ok(Action::Read), action)?;
     let target = object::agent(app.db(), &caller, route, &name, app.now()).await?;
-    let subject = query.subject.as_deref();
+    // `me` is the asking caller, as in paths.
+    let subject = query.subject.as_deref().filter(|text| *text != "me");
     // Decided before any subject is looked up: a caller that may not ask about others does not learn which subjects exist.
     if !subject.is_none_or(|text| is_caller(&caller, text)) {
         caller.require(Scope::AgentsShare)?;
@@ -80,6 +81,8 @@ pub(crate) async fn explain(
 
 fn action(word: &str) -> Result<Action, ApiError> {
     let valid = Action::ALL.map(Action::as_str).join(", ");
+    // `can` takes the scope for the same question.
+    let word = word.strip_prefix("agents.").unwrap_or(word);
     Action::from_word(word).ok_or_else(|| Code::UnknownAction.with("valid", valid))
 }
 

@@ -42,6 +42,9 @@ pub(crate) struct Answer {
     warnings: Vec<String>,
     unread: i64,
     probes: Vec<Probe>,
+    /// What the agent has spent in all, as it is kept.
+    spent_cents: i64,
+    budget_cents: Option<i64>,
 }
 
 /// A probe of the agent, with its last result.
@@ -71,9 +74,17 @@ pub(crate) async fn heartbeat(app: App, caller: Caller, Body(body): Body<Heartbe
     }
     let mut warnings = warnings(&app, &caller, &beat);
     warnings.extend(beat.probes.iter().filter_map(failure));
+    if let Some(sent) = spent.filter(|sent| *sent < beat.spent_cents) {
+        let kept = beat.spent_cents;
+        warnings.push(format!(
+            "You sent {sent} cents, which is less than the {kept} that you have reported before. spent_cents is a running total: {kept} \
+             is kept. Your owner can reset it."
+        ));
+    }
     let shown = |found: ProbeResult| Probe { name: found.name, status: found.status, checked_at: found.checked_at };
-    let probes = beat.probes.into_iter().map(shown).collect();
-    json(StatusCode::OK, &Answer { state: beat.state, warnings, unread: beat.unread, probes })
+    let HeartbeatState { state, unread, spent_cents, budget_cents, probes, .. } = beat;
+    let probes = probes.into_iter().map(shown).collect();
+    json(StatusCode::OK, &Answer { state, warnings, unread, probes, spent_cents, budget_cents })
 }
 
 /// The warning of a probe that failed.

@@ -86,6 +86,8 @@ fn routes() -> Routes {
         .gives::<Page<AccessRequest>>(&[200])
         .on(route::ACCESS_GET, access_requests::get)
         .gives::<AccessRequest>(&[200])
+        .on(route::ACCESS_WITHDRAW, access_requests::withdraw)
+        .gives_nothing()
         .on(route::ACCESS_APPROVE, access_requests::approve)
         .gives::<AccessRequest>(&[200])
         .on(route::ACCESS_DENY, access_requests::deny)

@@ -57,7 +57,12 @@ struct RouteDecision {
 
 /// The handler.
 pub(crate) async fn can(app: App, caller: Caller, Query(query): Query<Can>) -> Result<Response, ApiError> {
-    let Some(scope) = Scope::from_text(&query.action) else {
+    // `explain` takes the bare word for the same question.
+    let asked = match Action::from_word(&query.action) {
+        Some(action) => format!("agents.{}", action.as_str()),
+        None => query.action.clone(),
+    };
+    let Some(scope) = Scope::from_text(&asked) else {
         return custom(&caller, &query.action, query.object.is_some());
     };
     let mut rows: Vec<&Route> = ROUTES.iter().copied().filter(|row| row.access == Access::Scope(scope)).collect();
@@ -85,9 +90,10 @@ pub(crate) async fn can(app: App, caller: Caller, Query(query): Query<Can>) -> R
             }
         }
     };
+    let names_own = |row: &Route| query.object.as_deref().is_some_and(|name| guard::is_own(name, &caller, row));
     let is_let_in = |row: &Route| {
         let is_accepted = row.while_halted || caller.is_accepted();
-        is_accepted && carries && guard::check_kind(&caller, row).is_ok()
+        is_accepted && (carries || names_own(row)) && guard::check_kind(&caller, row).is_ok()
     };
     let decide = |row: &&Route| RouteDecision {
         method: row.method,

@@ -49,6 +49,8 @@ struct IndexedRoute {
     for_agents: bool,
     /// Whether every credential but a session is refused.
     session_only: bool,
+    /// Whether a session has to have proved lately who its person is.
+    fresh: bool,
     /// Whether a paused, stopped or overspent agent gets an answer.
     while_halted: bool,
     /// Whether `Idempotency-Key` is kept.
@@ -100,6 +102,7 @@ impl IndexedRoute {
             for_people: matches!(route.callers, Callers::People | Callers::Sessions),
             for_agents: route.callers == Callers::Agents,
             session_only: route.callers == Callers::Sessions,
+            fresh: route.is_fresh,
             while_halted: route.while_halted,
             idempotent: route.is_idempotent,
             audit: route.audit,
@@ -236,9 +239,10 @@ async fn for_caller(app: &App, routes: impl Iterator<Item = &'static Route>) -> 
         let has_scope = match route.access {
             Access::Public => false,
             Access::Credential => true,
-            Access::Scope(scope) => caller.scope().contains(scope),
+            Access::Scope(scope) => caller.scope().contains(scope) || guard::is_own("me", &caller, route),
         };
-        has_scope && guard::check_kind(&caller, route).is_ok() && guard::stay(&caller, route).is_ok()
+        let has_factor = route.before_factor || caller.check_factor().is_ok();
+        has_scope && has_factor && guard::check_kind(&caller, route).is_ok() && guard::stay(&caller, route).is_ok()
     };
     let shown =
         |route: &Route| UsableRoute::new(route, fields.get(&format!("{} {}", route.method, route.path)), &caller);

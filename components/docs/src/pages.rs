@@ -283,7 +283,7 @@ mod tests {
         for code in Code::ALL {
             for fix in [code.row().fix].into_iter().chain(code.row().agent_fix).map(plain) {
                 assert!(fix.starts_with(char::is_alphanumeric) || fix.starts_with('<'), "{fix}");
-                for word in ["<rest>", "<first>", "<bound>", "<verb>", "<steps>"] {
+                for word in ["<rest>", "<bound>", "<verb>", "<steps>"] {
                     assert!(!fix.contains(word), "{fix}");
                 }
             }

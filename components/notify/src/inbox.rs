@@ -52,8 +52,9 @@ impl From<Event> for Shown {
 #[schemars(rename = "Events")]
 pub(crate) struct Page {
     items: Vec<Shown>,
-    /// The last id of the page: `after` for the next one, `upto` to acknowledge this one. Of an empty page: the `after` of the request.
-    cursor: Option<String>,
+    /// The last id of the page: `after` for the next one, `upto` to acknowledge this one. Of an empty page: the `after`
+    /// of the request, or the place before the first event.
+    cursor: String,
 }
 
 fn number(id: &str) -> Result<i64, ApiError> {
@@ -88,7 +89,7 @@ pub(crate) async fn read(
         };
         if !events.is_empty() || looks == 0 {
             let items: Vec<Shown> = events.into_iter().map(Shown::from).collect();
-            let cursor = items.last().map(|event| event.id.clone()).or(query.after);
+            let cursor = items.last().map(|event| event.id.clone()).unwrap_or_else(|| inbox::id(after));
             return json(StatusCode::OK, &Page { items, cursor });
         }
         looks -= 1;

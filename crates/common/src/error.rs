@@ -9,7 +9,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
-use crate::scope::ScopeSet;
+use crate::{
+    route::{Group, Route},
+    scope::ScopeSet,
+};
 
 /// `Retry-After` for a refusal that an operator has to fix, seconds.
 const OPERATOR_TAKES: i64 = 3_600;
@@ -280,7 +283,7 @@ errors! {
 
     ScopeDenied 403 "scope_denied": "This credential lacks a scope that this route needs.",
         "{person_steps}.",
-        agent: "{first}Ask for it: {steps}.";
+        agent: "Ask for it: {steps}.";
     PersonRequired 403 "person_required": "Only people may do this, whatever an agent's credential carries.",
         "Sign in as a person with POST /auth/token and send the token of that session.",
         agent: "Ask {owner}, or an admin of your tenant, to do it.",
@@ -350,7 +353,7 @@ errors! {
         page: "/docs/agents/concepts/providers#which-account";
 
     NotFound 404 "not_found": "This path does not exist.",
-        "Send GET /api to list every route of this server.";
+        "Send GET /api to list every route of this server, or GET /llms.txt to read its manual.";
     AgentNotFound 404 "agent_not_found": "This agent does not exist, or you may not read it.",
         "Send GET /api/agents to list the agents that you may read. Names are in lower case.";
     ParentNotFound 404 "parent_not_found": "The agent in parent does not exist, or you may not read it.",
@@ -420,7 +423,8 @@ errors! {
         page: "/docs/agents/cli#downloads";
 
     MethodNotAllowed 405 "method_not_allowed": "This path does not support this method.",
-        "Use a method from the header Allow. GET /api lists every route with its method.";
+        "Use a method from the header Allow. GET /api lists every route with its method.",
+        agent: "Use a method from the header Allow, which names those that agents can use here. GET /api?for=me lists your routes.";
 
     NameTaken 409 "name_taken": "This name and its variants with -2 to -100 are taken.",
         "Choose another name.", page: "/docs/agents/concepts/agents#names";
@@ -539,10 +543,11 @@ errors! {
         "Send the request that needs the scope, with the agent's token. GET /api/auth/whoami lists everything that the token can use.",
         page: "/docs/agents/concepts/access#asking";
     TooManyRequests 409 "too_many_access_requests": "The agent has the maximum of 20 open requests.",
-        "Wait until {owner} has decided some of them. GET /api/access-requests?state=open lists them.",
+        "Wait until {owner} has decided some of them, or withdraw one that you no longer need with DELETE /api/access-requests/<its id>. GET /api/access-requests?state=open lists them.",
         page: "/docs/agents/concepts/access#asking";
     AlreadyDecided 409 "already_decided": "This request was already decided.",
         "Send GET /api/access-requests/{request} to see the decision. To revoke an approval, send POST /api/access-requests/{request}/revoke.",
+        agent: "Send GET /api/access-requests/{request} to see the decision. Only open requests can be withdrawn. {owner} can revoke an approval.",
         page: "/docs/agents/concepts/access#deciding";
     NothingApproved 409 "nothing_approved": "This request has no approval that could be revoked.",
         "Send GET /api/access-requests/{request} to see its state. To refuse an open request, send POST /api/access-requests/{request}/deny.",
@@ -575,7 +580,7 @@ errors! {
         page: "/docs/agents/cli#downloads";
 
     ValidationError 422 "validation_error": "A field is missing, unknown or of the wrong type.",
-        "Fix every field that fields lists, and send the request again. GET /api names the page of each route.";
+        "Fix every field that fields lists, and send the request again. The page in doc_url lists all fields of the route.";
     CredentialInText 422 "credential_in_text": "A text of this request holds a credential of this server. Nothing was stored.",
         "Remove the credential from the fields that fields lists, and send the request again. Replace the credential where it is used, and revoke it with POST /auth/leaks {{\"token\": \"<the credential>\"}}: others may have read the text before.",
         page: "/docs/agents/concepts/credentials#credentials-in-texts-and-urls";
@@ -694,6 +699,7 @@ struct Inner {
     retry_after: Option<i64>,
     cause: Option<String>,
     headers: Vec<(RefusalHeader, String)>,
+    route: Option<&'static Route>,
 }
 
 impl From<Code> for ApiError {
@@ -708,6 +714,7 @@ impl From<Code> for ApiError {
             retry_after: None,
             cause: None,
             headers: Vec::new(),
+            route: None,
         }))
     }
 }
@@ -804,6 +811,23 @@ impl ApiError {
         self
     }
 
+    /// Says at which route it happened: the page of a refusal of fields is that of the route, which lists them.
+    #[must_use]
+    pub fn at(mut self, route: &'static Route) -> Self {
+        if self.0.code == Code::ValidationError && route.group != Group::Web {
+            self.0.route = Some(route);
+        }
+        self
+    }
+
+    /// Adds to the detail.
+    #[must_use]
+    pub fn also(mut self, sentence: &str) -> Self {
+        let detail = self.0.detail.take().unwrap_or_else(|| self.0.code.row().detail.to_owned());
+        self.0.detail = Some(format!("{detail} {sentence}"));
+        self
+    }
+
     /// The same refusal under another code.
     #[must_use]
     pub fn instead(mut self, code: Code) -> Self {
@@ -880,6 +904,9 @@ impl ApiError {
 
     fn page(&self, link: &str) -> String {
         let row = self.0.code.row();
+        if let Some(route) = self.0.route {
+            return format!("{link}{}", route.reference_path());
+        }
         match (self.0.missing_scopes.and_then(|missing| missing.names().first().copied()), row.page) {
             (Some(scope), "") if scope != "*" => {
                 format!("{link}/docs/agents/scopes/{}", anchor(scope))

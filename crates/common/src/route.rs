@@ -228,7 +228,7 @@ pub struct Route {
     pub callers: Callers,
     /// Whether it also accepts an agent that is paused, stopped or over its budget.
     pub while_halted: bool,
-    /// Whether a credential needs no scope if the path names that same credential.
+    /// Whether a credential needs no scope if the path names that same credential, or an agent's token if it names that agent.
     pub own_needs_no_scope: bool,
     /// Whether it takes a session only whose person has proved within the last minutes who they are.
     pub is_fresh: bool,
@@ -556,6 +556,7 @@ routes! {
         ACCESS_ASK = post("/api/access-requests", "Ask for a scope that the calling agent lacks").for_agents().idempotent().audited("access.request").page("concepts/access");
         ACCESS_LIST = get("/api/access-requests", "List access requests of the calling agent, or those that the caller may decide").query(&["state", "agent", "cursor", "limit"]).page("concepts/access");
         ACCESS_GET = get("/api/access-requests/{id}", "Get an access request with its decision").on_access_request(Share).page("concepts/access");
+        ACCESS_WITHDRAW = delete("/api/access-requests/{id}", "Withdraw an open access request of the calling agent").for_agents().on_access_request(Share).revokes().audited("access.withdraw").page("concepts/access");
         ACCESS_APPROVE = post("/api/access-requests/{id}/approve", "Approve an access request for a number of hours").for_sessions().on_access_request(Share).idempotent().audited("access.approve").page("concepts/access");
         ACCESS_DENY = post("/api/access-requests/{id}/deny", "Deny an access request").for_sessions().on_access_request(Share).idempotent().revokes().audited("access.deny").page("concepts/access");
         ACCESS_REVOKE = post("/api/access-requests/{id}/revoke", "Revoke an approval").for_sessions().on_access_request(Share).revokes().audited("access.revoke").page("concepts/access");
@@ -567,7 +568,7 @@ routes! {
     }
 
     Keys {
-        TOKEN_ISSUE = post("/api/agents/{name}/token/issue", "Issue the agent's token, which replaces the previous one").scope(AgentsTokenIssue).on_agent(Update).idempotent().audited("agent.token.issue").page("concepts/credentials");
+        TOKEN_ISSUE = post("/api/agents/{name}/token/issue", "Issue the agent's token, which replaces the previous one").scope(AgentsTokenIssue).own_needs_no_scope().on_agent(Update).idempotent().audited("agent.token.issue").page("concepts/credentials");
         TOKEN_REVOKE = delete("/api/agents/{name}/token", "Revoke the agent's token").scope(AgentsTokenRevoke).on_agent(Update).revokes().audited("agent.token.revoke").page("concepts/credentials");
         ENROLMENT_CREATE = post("/api/agents/{name}/enrolment", "Make a one-time code that a runtime trades for the agent's token").scope(AgentsTokenIssue).on_agent(Update).idempotent().audited("agent.enrolment.create").page("concepts/enrolment");
         ENROLMENT_REVOKE = delete("/api/agents/{name}/enrolment", "End the agent's unused enrolment codes").scope(AgentsTokenRevoke).on_agent(Update).revokes().audited("agent.enrolment.revoke").page("concepts/enrolment");

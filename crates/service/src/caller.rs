@@ -223,7 +223,8 @@ impl Caller {
             return Ok(());
         }
         let missing: ScopeSet = std::iter::once(scope).collect();
-        let refusal = fixes::missing_scope(&self.0.row, scope.as_str(), |role| role.ceiling().contains(scope));
+        let refusal =
+            fixes::missing_scope(&self.0.row, scope.as_str(), self.can_notify(), |role| role.ceiling().contains(scope));
         Err(refusal.scopes(missing, missing))
     }
 
@@ -232,7 +233,13 @@ impl Caller {
         if self.scopes().has_custom(name) {
             return Ok(());
         }
-        Err(fixes::missing_scope(&self.0.row, name, |role| role.scopes(self.custom_scopes()).has_custom(name)))
+        Err(fixes::missing_scope(&self.0.row, name, self.can_notify(), |role| {
+            role.scopes(self.custom_scopes()).has_custom(name)
+        }))
+    }
+
+    fn can_notify(&self) -> bool {
+        self.0.scope.contains(Scope::UiNotify)
     }
 
     /// The request that an agent's owner must send for a token that can share, beside everything that this one carries within the ceiling.

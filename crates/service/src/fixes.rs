@@ -37,7 +37,12 @@ fn replaced(code: Code, next: &str, step: &str) -> ApiError {
 
 /// The refusal of a caller that lacks a scope. An agent reads how to ask for it, a person how to get it. `allows`: the roles whose
 /// ceiling has the scope.
-pub(crate) fn missing_scope(row: &CredentialRow, scope: &str, allows: impl Fn(Role) -> bool) -> ApiError {
+pub(crate) fn missing_scope(
+    row: &CredentialRow,
+    scope: &str,
+    can_notify: bool,
+    allows: impl Fn(Role) -> bool,
+) -> ApiError {
     let refusal = Code::ScopeDenied.detail(format!("This credential lacks the scope {scope}, which this route needs."));
     let (role, user) = (row.subject.role, row.subject.user.as_str());
     let raise = (!allows(role)).then(|| {
@@ -55,9 +60,23 @@ pub(crate) fn missing_scope(row: &CredentialRow, scope: &str, allows: impl Fn(Ro
         };
         return refusal.with("person_steps", steps);
     };
-    let first =
-        raise.map(|raise| format!("First ask an admin of your tenant to raise the role of {}: {raise}. ", row.email));
-    refusal.with("first", first.unwrap_or_default()).with("steps", agent_steps(row, agent, scope))
+    if raise.is_some() {
+        let tell = tell_owner(&row.email, can_notify, "This route", scope);
+        return refusal
+            .fix(format!("The role of your owner does not allow {scope}, so nobody can approve it for you. {tell}"));
+    }
+    refusal.with("steps", agent_steps(row, agent, scope))
+}
+
+/// How an agent tells its owner that it lacks something that it cannot ask for.
+pub(crate) fn tell_owner(owner: &str, can_notify: bool, call: &str, scope: &str) -> String {
+    match can_notify {
+        true => format!(
+            "Tell your owner {owner}: POST /api/ui/notify {{\"title\": \"I cannot do this myself\", \"body\": \"{call} needs {scope}, and more \
+             than I can ask for.\"}}."
+        ),
+        false => format!("Tell your owner {owner}, and go on with something else."),
+    }
 }
 
 /// How an agent asks for a scope. An approval counts for its token, never for a key.

@@ -18,14 +18,30 @@ pub fn admit(app: &App, caller: &Caller, route: &Route) -> Result<(), ApiError> 
     if !route.before_factor {
         caller.check_factor()?;
     }
-    // A credential may always read and revoke itself.
-    if route.own_needs_no_scope && app.path().rsplit('/').next() == Some(caller.credential_id().as_str()) {
+    if route.own_needs_no_scope && names_own(app.path(), caller, route) {
         return Ok(());
     }
     if let Access::Scope(scope) = route.access {
         caller.require(scope)?;
     }
     if route.is_fresh { caller.check_fresh(app.now()) } else { Ok(()) }
+}
+
+/// Whether the path names the credential that is presented: a credential may always read and revoke itself, and an agent's token may
+/// always replace itself.
+fn names_own(path: &str, caller: &Caller, route: &Route) -> bool {
+    let names = route.path.split('/').zip(path.split('/'));
+    let mut named = names.filter(|(pattern, _)| pattern.starts_with('{')).map(|(_, name)| name);
+    named.next().is_some_and(|name| is_own(name, caller, route))
+}
+
+/// The same for a name.
+pub fn is_own(name: &str, caller: &Caller, route: &Route) -> bool {
+    route.own_needs_no_scope
+        && match route.object {
+            Some(_) => caller.credential_kind() == Kind::AgentToken && caller.is_itself(name),
+            None => caller.credential_id().as_str() == name,
+        }
 }
 
 /// Checks a caller again that was let in before and looked up again: for requests that wait.

@@ -10,6 +10,8 @@
 //! secrets                     secrets of agents, sealed and opened
 //! change                      the one way to change something
 //! extract, idempotency        the arguments of handlers; kept answers
+//! paths                       which path is of which row, and which was meant
+//! missing                     what a caller lacks beside a scope
 //! session                     the end of every way to sign in
 //! call                        a request on its way to its handler
 //! grantee, mint, object       what every new credential must respect; the object that a request names
@@ -49,8 +51,10 @@ pub mod link;
 mod macros;
 pub mod mail;
 pub mod mint;
+mod missing;
 pub mod object;
 pub mod outbound;
+mod paths;
 pub mod quota;
 pub mod response;
 pub mod router;

@@ -16,7 +16,7 @@ use common::{
     route::{Access, Group, ROUTES, Route},
     secret::Secret,
 };
-use http::{Extensions, HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery};
+use http::{Extensions, HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery};
 use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 
@@ -25,7 +25,8 @@ use crate::{
     body::{Body, RequestBody},
     call::{Call, FromCall, Takes},
     caller::Caller,
-    extract, guard,
+    extract, guard, missing,
+    paths::{self, matched},
     response::Response,
 };
 
@@ -110,13 +111,25 @@ struct Mounted {
     reads_body: bool,
     start: Box<Start>,
     door: for<'a> fn(&'a Self, Call, RequestBody) -> Answered<'a>,
+    /// Finds a live caller, where the row's component can.
+    look: for<'a> fn(&'a App) -> Looked<'a>,
+}
+
+type Looked<'a> = Pin<Box<dyn Future<Output = Option<Caller>> + 'a>>;
+
+fn look(app: &App) -> Looked<'_> {
+    Box::pin(async { Caller::authenticate(app).await.ok().filter(|caller| caller.check_live().is_ok()) })
+}
+
+fn look_nowhere(_: &App) -> Looked<'_> {
+    Box::pin(async { None })
 }
 
 impl Mounted {
     fn new<H: Handler<T>, T>(
         route: &'static Route,
         handler: H,
-        door: for<'a> fn(&'a Self, Call, RequestBody) -> Answered<'a>,
+        (door, look): (for<'a> fn(&'a Self, Call, RequestBody) -> Answered<'a>, for<'a> fn(&'a App) -> Looked<'a>),
     ) -> Self {
         Self {
             route,
@@ -127,6 +140,7 @@ impl Mounted {
             reads_body: H::READS_BODY,
             start: Box::new(move |call| handler.start(call)),
             door,
+            look,
         }
     }
 
@@ -135,7 +149,7 @@ impl Mounted {
         Box::pin(async move {
             let result = match enter(&mut call).await {
                 Ok(()) => self.answer(&mut call, body).await,
-                Err(refusal) => Err(refusal),
+                Err(refusal) => Err(missing::beside(&call, refusal).await),
             };
             leave(call, result).await
         })
@@ -249,19 +263,22 @@ impl Router {
         let method = if is_head { "GET" } else { head.method.as_str() };
         let mut outcome = match self.find(path) {
             _ if holds_credential(&head.uri) => Outcome { result: Err(Code::CredentialInUrl.into()), caller: None },
-            None => Outcome { result: Err(Code::NotFound.into()), caller: None },
+            None => Outcome { result: Err(paths::not_found(method, path)), caller: None },
             Some((place, segments)) => match place.rows.iter().find(|row| row.route.method == method) {
-                None => Outcome { result: Err(place.method_not_allowed()), caller: None },
+                None => place.method_not_allowed(app).await,
                 Some(row) => {
                     let segments = segments.into_iter();
                     let (app, held) = (app.clone(), self.held.clone());
                     let call = Call { app, route: row.route, caller: None, body: None, segments, held };
-                    (row.door)(row, call, body).await
+                    let mut outcome = (row.door)(row, call, body).await;
+                    outcome.result = outcome.result.map_err(|refusal| refusal.at(row.route));
+                    outcome
                 }
             },
         };
         if let Ok(response) = &mut outcome.result {
             set_length(response);
+            say_that_key_is_ignored(app, response);
             if is_head {
                 *response.body_mut() = Body::empty();
             }
@@ -288,11 +305,41 @@ fn set_length(response: &mut Response) {
     }
 }
 
+/// Says that an `Idempotency-Key` had no effect: a client must not rely on what the server does not do.
+fn say_that_key_is_ignored(app: &App, response: &mut Response) {
+    let is_kept = |route: &&Route| route.is_idempotent && app.head().method.as_str() == route.method;
+    let is_change = !matches!(app.head().method, Method::GET | Method::HEAD);
+    if is_change && app.headers().first("idempotency-key").is_some() {
+        let known = ROUTES.iter().copied().filter(is_kept).any(|route| matched(route.path, app.path()).is_some());
+        if !known {
+            response.headers_mut().insert(KEY_STATUS, HeaderValue::from_static("ignored"));
+        }
+    }
+}
+
+/// The header that says what became of an `Idempotency-Key`.
+const KEY_STATUS: HeaderName = HeaderName::from_static("idempotency-key-status");
+
 impl Place {
-    /// 405, with the methods that the path has.
-    fn method_not_allowed(&self) -> ApiError {
+    /// 405, with the methods that the path has for a caller of this kind; the refusal of its kind if there are none.
+    async fn method_not_allowed(&self, app: &App) -> Outcome {
+        let caller = match self.rows.first() {
+            Some(row) => (row.look)(app).await,
+            None => None,
+        };
+        let is_taken =
+            |row: &&Mounted| caller.as_ref().is_none_or(|caller| guard::check_kind(caller, row.route).is_ok());
+        let rows: Vec<&Mounted> = self.rows.iter().filter(is_taken).collect();
+        let refusal = match (rows.is_empty(), &caller, self.rows.first()) {
+            (true, Some(caller), Some(row)) => guard::check_kind(caller, row.route).err(),
+            _ => None,
+        };
+        Outcome { result: Err(refusal.unwrap_or_else(|| Self::allowing(&rows))), caller }
+    }
+
+    fn allowing(rows: &[&Mounted]) -> ApiError {
         let mut allowed = Vec::new();
-        for row in &self.rows {
+        for row in rows {
             allowed.push(row.route.method);
             if row.route.method == "GET" {
                 allowed.push("HEAD");
@@ -300,30 +347,6 @@ impl Place {
         }
         Code::MethodNotAllowed.header(RefusalHeader::Allow, allowed.join(","))
     }
-}
-
-/// Whether a path is of a pattern: how general the pattern is, where its first segments count most, and what its names stand for.
-/// A name at the end stands for something.
-fn matched<'p>(pattern: &str, path: &'p str) -> Option<(u64, Vec<&'p str>)> {
-    let (mut rank, mut weight, mut named, mut left) = (0, 1 << 60, Vec::new(), Some(path));
-    for segment in pattern.split('/') {
-        let rest = left?;
-        let (first, others) = rest.split_once('/').map_or((rest, None), |(first, others)| (first, Some(others)));
-        left = others;
-        if segment.starts_with("{*") {
-            named.push(rest);
-            left = None;
-            rank += 2 * weight;
-        } else if segment.starts_with('{') {
-            named.push(first);
-            rank += weight;
-        } else if segment != first {
-            return None;
-        }
-        weight >>= 2;
-    }
-    let is_whole = left.is_none() && !(pattern.ends_with('}') && named.last()?.is_empty());
-    is_whole.then_some((rank, named))
 }
 
 /// A segment, percent-decoded. A segment that is not UTF-8 names nothing.
@@ -347,7 +370,7 @@ impl Routes {
     /// Mounts a handler behind the guard.
     #[must_use]
     pub fn on<H: Handler<T>, T>(mut self, route: &'static Route, handler: H) -> Self {
-        self.mount(Mounted::new(route, handler, Mounted::guarded));
+        self.mount(Mounted::new(route, handler, (Mounted::guarded, look)));
         self
     }
 
@@ -355,7 +378,7 @@ impl Routes {
     #[must_use]
     pub fn on_open<H: Handler<T>, T>(mut self, route: &'static Route, handler: H) -> Self {
         if route.access == Access::Public {
-            self.mount(Mounted::new(route, handler, Mounted::open));
+            self.mount(Mounted::new(route, handler, (Mounted::open, look_nowhere)));
         }
         self
     }
@@ -434,7 +457,7 @@ mod tests {
     fn router(group: Group) -> Router {
         let mut routes = Routes::new(group);
         for row in ROUTES.iter().filter(|row| row.group == group) {
-            routes.mount(Mounted::new(row, nothing, Mounted::guarded));
+            routes.mount(Mounted::new(row, nothing, (Mounted::guarded, look)));
         }
         routes.build()
     }

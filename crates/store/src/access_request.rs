@@ -244,28 +244,70 @@ pub struct New<'a> {
 /// The outcome of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum InsertOutcome {
-    /// The request is there now.
+    /// The request is there now, in the place of open ones that asked for a part of it.
     Done,
-    /// The same is open already, under this id.
-    Already(String),
+    /// An open one asks for all of it already. `is_changed`: it has another reason or fewer hours now.
+    Already {
+        /// Its id.
+        id: String,
+        /// Whether it was changed.
+        is_changed: bool,
+    },
     /// The agent has as many open ones as it may.
     TooMany,
 }
 
-/// Stores a request. A repeated request is stored once: the index on open ones decides.
-pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<InsertOutcome, DbError> {
+/// An open request.
+pub struct Open {
+    /// The id.
+    pub id: String,
+    /// The scopes that are asked for.
+    pub scope: Patterns,
+    /// For how long.
+    pub hours: i64,
+}
+
+impl FromRow for Open {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { id: row.take()?, scope: row.take()?, hours: row.take()? })
+    }
+}
+
+/// The agent's open requests, the oldest first.
+pub async fn open(reads: &dyn Rows, agent: &AgentId) -> Result<Vec<Open>, DbError> {
+    let sql =
+        "SELECT id, scope, hours FROM access_requests WHERE agent_id = ?1 AND state = 'open' ORDER BY created_at, id";
+    reads.list(sql, args![agent]).await
+}
+
+/// The id of the agent's open request that asks for this scope.
+pub async fn open_for(reads: &dyn Rows, agent: &AgentId, scope: &str) -> Result<Option<String>, DbError> {
+    let open = open(reads, agent).await?;
+    Ok(open.into_iter().find(|open| open.scope.to_column().split(' ').any(|name| name == scope)).map(|open| open.id))
+}
+
+/// Stores a request. One that an open request covers changes only that one's reason, and its hours if they are not more: a person
+/// who approves it by its id never gives more than they have read.
+pub async fn insert(tx: &Tx<'_>, new: &New<'_>, covered_by: Option<&Open>) -> Result<InsertOutcome, DbError> {
+    if let Some(open) = covered_by {
+        let sql = "UPDATE access_requests SET reason = ?2, hours = ?3
+                   WHERE id = ?1 AND state = 'open' AND (reason, hours) IS NOT (?2, ?3) RETURNING 1";
+        let is_changed = tx.optional::<Affected>(sql, args![&open.id, new.reason, new.hours]).await?.is_some();
+        return Ok(InsertOutcome::Already { id: open.id.clone(), is_changed });
+    }
     let sql = "INSERT INTO access_requests (id, tenant_id, agent_id, scope, reason, hours, created_at)
                SELECT ?1, a.tenant_id, a.id, ?3, ?4, ?5, ?6 FROM agents a
                WHERE a.id = ?2 AND (SELECT count(*) FROM access_requests o WHERE o.agent_id = a.id AND o.state = 'open') < ?7
                ON CONFLICT (agent_id, scope) WHERE state = 'open' DO NOTHING RETURNING 1";
-    let scope = new.scope.to_column();
-    let row = args![new.id, new.agent, &scope, new.reason, new.hours, new.now, MOST_OPEN];
-    if tx.optional::<Affected>(sql, row).await?.is_some() {
-        return Ok(InsertOutcome::Done);
-    }
-    let sql = "SELECT id FROM access_requests WHERE agent_id = ?1 AND scope = ?2 AND state = 'open'";
-    let open = tx.optional::<String>(sql, args![new.agent, scope]).await?;
-    Ok(open.map_or(InsertOutcome::TooMany, InsertOutcome::Already))
+    let row = args![new.id, new.agent, new.scope.to_column(), new.reason, new.hours, new.now, MOST_OPEN];
+    let is_stored = tx.optional::<Affected>(sql, row).await?.is_some();
+    Ok(if is_stored { InsertOutcome::Done } else { InsertOutcome::TooMany })
+}
+
+/// Withdraws an open request, which is then gone; `false`: it is not open any more.
+pub async fn withdraw(tx: &Tx<'_>, id: &str) -> Result<bool, DbError> {
+    let sql = "DELETE FROM access_requests WHERE id = ?1 AND state = 'open' RETURNING 1";
+    Ok(tx.optional::<Affected>(sql, args![id]).await?.is_some())
 }
 
 /// Approves an open request; `false`: it is not open any more.

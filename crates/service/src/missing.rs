@@ -1,0 +1,82 @@
+//! What an agent lacks beside the scope that it was refused for: an ask that cannot help must not be advised, nor one that is open.
+
+use common::{
+    error::{ApiError, Code},
+    route::Object,
+    scope::Scope,
+    secret::Kind,
+};
+use store::{access_request, agent, key};
+
+use crate::{call::Call, caller::Caller, object};
+
+/// The refusal of a scope with what else is in the way: a relation to the object that the path names, or an open request for this scope.
+/// An object that the caller may not read is in the way as an absent one is.
+pub(crate) async fn beside(call: &Call, refusal: ApiError) -> ApiError {
+    let Some(caller) = call.caller.as_ref().filter(|_| refusal.code() == Code::ScopeDenied) else { return refusal };
+    let (Some(id), Some(scope)) = (caller.agent_id(), refusal.missing().and_then(|set| set.names().first().copied()))
+    else {
+        return refusal;
+    };
+    match relation(call, caller).await {
+        Ok(None) => {}
+        Ok(Some(why)) => {
+            let tell = caller.tell_owner(&format!("{} {}", call.route.method, call.route.path), scope);
+            return refusal.also(why).fix(format!("Asking for the scope does not help: {why} {tell}"));
+        }
+        // The refusal stands without it.
+        Err(_) => return refusal,
+    }
+    // An approval counts for the agent's token alone, and not for one that an editor issued.
+    if caller.credential_kind() != Kind::AgentToken || caller.grantee().is_some() {
+        return refusal;
+    }
+    match access_request::open_for(call.app.db(), id, scope).await {
+        Ok(Some(request)) => refusal
+            .fix(format!(
+                "You have asked for it already: {request} is open. Wait for the event scope_granted or access_denied: GET \
+                 /api/agents/me/inbox?wait=25."
+            ))
+            .extra("access_request", request),
+        _ => refusal,
+    }
+}
+
+/// Why the caller could not do it even with the scope, as a sentence.
+async fn relation(call: &Call, caller: &Caller) -> Result<Option<&'static str>, ApiError> {
+    let (db, subject, now) = (call.app.db(), caller.subject(), call.app.now());
+    let mut names = call.segments.as_slice().iter().map(String::as_str);
+    // Routes about several agents name them in their bodies.
+    let (Some(object), Some(name)) = (call.route.object, names.next()) else { return Ok(None) };
+    let found = match object {
+        Object::OwnAgent if caller.is_itself(name) => return Ok(None),
+        Object::OwnAgent => return Ok(Some("only the agent itself may do this.")),
+        Object::Agent(action) => agent::get(db, subject, name, action, now).await.map(drop),
+        Object::AgentState(action) => match agent::get(db, subject, name, action, now).await {
+            Ok(found) if object::is_at_or_above(db, caller, &found.id).await? => {
+                return Ok(Some("an agent cannot set its own state or the state of an agent above it."));
+            }
+            found => found.map(drop),
+        },
+        Object::Key(action) => {
+            let path = (name, names.next().unwrap_or_default());
+            key::get(db, subject, path, action, now).await.map(drop)
+        }
+        Object::AccessRequest(_) => return Ok(None),
+    };
+    match found {
+        Ok(()) => Ok(None),
+        Err(refusal) => match refusal.code().row().status {
+            403 => Ok(Some("you may read this object, but you also lack the relation that lets you do this with it.")),
+            404 => Ok(Some("this object does not exist, or you may not read it.")),
+            _ => Err(refusal),
+        },
+    }
+}
+
+impl Caller {
+    /// How an agent tells its owner that it lacks something.
+    fn tell_owner(&self, call: &str, scope: &str) -> String {
+        crate::fixes::tell_owner(self.email(), self.scope().contains(Scope::UiNotify), call, scope)
+    }
+}

@@ -1,0 +1,76 @@
+//! R120: every answer that any test gets is compared with the OpenAPI document of this repository.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
+
+use jsonschema::Validator;
+use serde_json::{Value as Json, json};
+
+use crate::{Answer, host};
+
+static DOCUMENT: LazyLock<Json> = LazyLock::new(|| {
+    let path = host::root().join("docs/reference/openapi.json");
+    serde_json::from_str(&fs::read_to_string(path).expect("the OpenAPI document")).expect("a JSON document")
+});
+
+/// Validators by the schema that they are for.
+static VALIDATORS: Mutex<BTreeMap<String, Arc<Validator>>> = Mutex::new(BTreeMap::new());
+
+/// Asserts that an answer to `what` (`GET /api/agents?limit=5`) is what the document says. Paths that it does not have, and requests
+/// that are no method and path, are passed over.
+#[track_caller]
+pub fn check(what: &str, answer: &Answer) {
+    let Some((method, target)) = what.split_once(' ') else { return };
+    let path = target.split(['?', '#']).next().unwrap_or_default();
+    let Some(template) = template(path) else { return };
+    let Some(operation) = DOCUMENT["paths"][template].get(method.to_ascii_lowercase()) else { return };
+    let (status, responses) = (answer.status(), &operation["responses"]);
+    match status {
+        200..=299 if responses.get("2XX").is_some() => {}
+        200..=299 => {
+            let Some(response) = responses.get(status.to_string()) else {
+                panic!("{what}: /openapi.json says nothing of {status}: {answer:?}");
+            };
+            match response["content"]["application/json"].get("schema") {
+                Some(schema) => valid(what, schema, &answer.json()),
+                None => assert_eq!(answer.text(), "", "{what}: {status} has no body"),
+            }
+        }
+        400..=599 if answer.header("content-type").contains("json") => {
+            valid(what, &json!({ "$ref": "#/components/schemas/Envelope" }), &answer.json());
+        }
+        _ => {}
+    }
+}
+
+#[track_caller]
+fn valid(what: &str, schema: &Json, body: &Json) {
+    let validator = {
+        let mut known = VALIDATORS.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || {
+            let mut schema = schema.clone();
+            schema["components"] = DOCUMENT["components"].clone();
+            Arc::new(jsonschema::draft202012::new(&schema).expect("a schema"))
+        };
+        Arc::clone(known.entry(schema.to_string()).or_insert_with(make))
+    };
+    let problems: Vec<String> =
+        validator.iter_errors(body).map(|error| format!("{error} at {}", error.instance_path())).collect();
+    assert!(problems.is_empty(), "{what} is not as /openapi.json says ({schema}): {problems:?}: {body}");
+}
+
+/// The path of the document that a path is of: a literal segment comes before a name.
+fn template(path: &str) -> Option<&'static str> {
+    let paths = DOCUMENT["paths"].as_object()?;
+    let fits = |template: &str| {
+        let (own, sent): (Vec<&str>, Vec<&str>) = (template.split('/').collect(), path.split('/').collect());
+        let is_name = |own: &str, sent: &str| own.starts_with('{') && !sent.is_empty();
+        own.len() == sent.len() && own.iter().zip(sent).all(|(own, sent)| *own == sent || is_name(own, sent))
+    };
+    // The first name as late as possible.
+    let found = paths.keys().filter(|template| fits(template));
+    found.max_by_key(|template| template.find('{').unwrap_or(usize::MAX)).map(String::as_str)
+}
