@@ -88,7 +88,10 @@ mod tests {
         let document = openapi(&described());
         let paths = document["paths"].as_object().unwrap();
         let operations: Vec<&Json> = paths.values().flat_map(|path| path.as_object().unwrap().values()).collect();
-        assert_eq!(operations.len(), ROUTES.iter().filter(|route| route.group != Group::Web).count());
+        assert_eq!(
+            operations.len(),
+            ROUTES.iter().filter(|route| route.group != Group::Web && !route.path.ends_with('/')).count()
+        );
         let ids: BTreeSet<&str> =
             operations.iter().map(|operation| operation["operationId"].as_str().unwrap()).collect();
         assert_eq!(ids.len(), operations.len());

@@ -26,7 +26,8 @@ pub fn openapi(rows: &[Described]) -> Json {
     let refusal = generator.subschema_for::<Envelope<'static>>();
     let mut paths: Map<String, Json> = Map::new();
     let mut groups = BTreeSet::new();
-    for row in rows.iter().filter(|row| row.route.group != Group::Web) {
+    // The first page of the manual has two paths; one of them is enough.
+    for row in rows.iter().filter(|row| row.route.group != Group::Web && !row.route.path.ends_with('/')) {
         groups.insert(row.route.group);
         let operation = operation(row, &mut generator);
         let path = paths.entry(path(row.route)).or_insert_with(|| json!({}));
@@ -158,7 +159,7 @@ fn id(route: &Route) -> String {
             c => id.push(c),
         }
     }
-    if route.path.ends_with('/') { id + "Slash" } else { id }
+    id
 }
 
 fn parameters(row: &Described) -> Vec<Json> {

@@ -157,6 +157,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         format!("/api/access-requests/{}", text(&made["id"]))
     };
     let (open, denied, approved) = (ask("agents.list"), ask("agents.update"), ask("agents.delete"));
+    let withdrawn = ask("agents.create");
     admin.post(&format!("{approved}/approve"), &json!({})).is(200);
     admin.post("/api/scopes/custom", &json!({ "name": "x.crm.read", "description": "d" })).is(201);
     let preset = |scope: &[&str]| json!({ "scope": scope });
@@ -405,6 +406,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         ("POST /api/notifications/{id}/read", admin, format!("/api/notifications/{notified}/read"), &nothing),
         ("POST /api/notifications/read-all", admin, "/api/notifications/read-all".to_owned(), &nothing),
         ("DELETE /api/notifications/{id}", admin, format!("/api/notifications/{notified}"), &nothing),
+        ("DELETE /api/access-requests/{id}", &scout.client, withdrawn, &nothing),
         ("POST /api/access-requests/{id}/deny", admin, format!("{denied}/deny"), &json!({ "reason": "no" })),
         ("POST /api/access-requests/{id}/revoke", admin, format!("{approved}/revoke"), &nothing),
         (

@@ -9,6 +9,9 @@ use crate::ui::{Step, say};
 use crate::wasm::Toolchain;
 use crate::workspace::{WASM, Workspace};
 
+/// The linter of the OpenAPI document.
+const REDOCLY: &str = "@redocly/cli@2.77.0";
+
 pub(crate) fn run() -> Result<ExitCode> {
     let workspace = Workspace::load()?;
     let mut failed = Vec::new();
@@ -43,6 +46,14 @@ pub(crate) fn run() -> Result<ExitCode> {
         check("advisories", command::cargo().args(["deny", "--workspace", "check", "advisories"]));
     } else {
         say("skipped: licences and advisories need `cargo install --locked cargo-deny`");
+    }
+
+    if command::on_path("npm").is_some() {
+        let mut redocly = Command::new("npm");
+        redocly.args(["exec", "--yes", "--package", REDOCLY, "--", "redocly", "lint", "--config", "redocly.yaml"]);
+        check("OpenAPI document", redocly.args(["--max-problems", "20", "docs/reference/openapi.json"]));
+    } else {
+        say("skipped: linting the OpenAPI document needs npm");
     }
 
     if failed.is_empty() {

@@ -526,7 +526,7 @@ mod tests {
         assert_eq!((whole.id.as_str(), whole.part.name.as_str()), ("1", "a"));
         let refusal = Input::body(br#"{"id": "1", "x": 2}"#, &[]).and_then(Input::read::<Whole>).err().unwrap();
         let known = "is unknown; the known fields are: id, name, days, type";
-        let expected = [("name", "is missing"), ("x", known)];
+        let expected = [("name", "is missing: a string"), ("x", known)];
         assert_eq!(problems(&refusal), expected.map(|(field, problem)| (field.to_owned(), problem.to_owned())));
     }
 
@@ -535,8 +535,8 @@ mod tests {
         let refusal = read(r#"{"days": 1.5, "type": null, "x": 1, "y": 2}"#).unwrap_err();
         let known = "is unknown; the known fields are: name, days, type";
         let expected = [
-            ("name", "is missing"),
-            ("days", "must be a whole number"),
+            ("name", "is missing: a string"),
+            ("days", "must be a whole number or null"),
             ("type", "must be a string"),
             ("x", known),
             ("y", known),

@@ -21,7 +21,9 @@ async fn beat(t: &TestApp, scout: &Actor, body: Json) -> Json {
 #[tokio::test]
 async fn a_heartbeat_is_recorded_and_answers_the_agents_state() {
     let (t, ada, scout) = stage().await;
-    let well = json!({ "state": "running", "warnings": [], "unread": 0, "probes": [] });
+    let well = json!({
+        "state": "running", "warnings": [], "unread": 0, "probes": [], "spent_cents": 0, "budget_cents": null,
+    });
     assert_eq!(beat(&t, &scout, Null).await, well);
     t.wait(61);
     let at = t.now();
@@ -92,16 +94,16 @@ async fn the_agent_is_warned_of_its_state_budget_and_end() {
         ("stopped", "You are stopped. ada@example.com can start you again."),
     ] {
         t.execute(&format!("UPDATE agents SET state = '{state}'")).await.unwrap();
-        assert_eq!(warnings(0).await, [warning, over]);
+        assert_eq!(warnings(101).await, [warning, over]);
     }
     t.execute("UPDATE agents SET state = 'running', budget_cents = NULL").await.unwrap();
     let ends = (t.now().millis() / 1000 + 8 * 86_400) * 1000;
     t.execute(&format!("UPDATE credentials SET expires_at = {ends} WHERE agent_id IS NOT NULL")).await.unwrap();
     t.wait(86_400);
-    assert_eq!(warnings(0).await, Vec::<String>::new(), "seven days are left");
+    assert_eq!(warnings(101).await, Vec::<String>::new(), "seven days are left");
     t.wait(1);
     let warning = "The token that you sent expires at 2026-01-10T03:04:05.000Z. Ask ada@example.com for a new one: POST /api/agents/scout/token/issue.";
-    assert_eq!(warnings(0).await, [warning]);
+    assert_eq!(warnings(101).await, [warning]);
     let ends = Some(t.now().plus_seconds(60));
     let key = t.credential(Kind::ApiKey, &ada.tenant, &ada.user, scout.agent.as_ref(), "ui.notify", ends).await;
     let warning = "The key that you sent expires at 2026-01-03T03:05:06.000Z. ada@example.com can replace it.";

@@ -17,7 +17,7 @@ async fn a_person_is_told_who_they_are() {
         body,
         json!({
             "tenant": "main", "user_id": ada.user, "email": "Ada@example.com", "role": "viewer",
-            "agent_id": null, "agent_name": null, "agent_state": null,
+            "agent_id": null, "agent_name": null, "agent_state": null, "owner": null, "ceiling": null,
             "credential": {
                 "id": ada.credential, "kind": "session", "prefix": &ada.token[..16],
                 "expires_at": "2026-01-03T03:04:05.000Z",
@@ -96,6 +96,7 @@ async fn a_key_is_told_whose_it_is() {
         json!({
             "tenant": "main", "user_id": ada.user, "email": "ada@example.com", "role": "member",
             "agent_id": scout.agent, "agent_name": "scout", "agent_state": "stopped",
+            "owner": "ada@example.com", "ceiling": ["agents.read", "agents.list"],
             "credential": { "id": key.credential, "kind": "api_key", "prefix": &key.token[..16], "expires_at": null },
             "scope": ["agents.read"],
         })

@@ -8,7 +8,7 @@ use crate::router::Router;
 use common::{
     id::NotificationId,
     role::Role,
-    route::{Access, Group, OIDC_LINK, PRESET_PUT, ROUTES, Route},
+    route::{Access, Callers, Group, OIDC_LINK, PRESET_PUT, ROUTES, Route},
     secret::Kind,
 };
 use store::notification;
@@ -23,6 +23,8 @@ struct Case {
 struct World {
     admin: Actor,
     member: Actor,
+    /// An agent of the member.
+    agent: Actor,
     agents: Vec<String>,
     pats: Vec<String>,
     sessions: Vec<String>,
@@ -160,9 +162,11 @@ async fn world(t: &TestApp) -> World {
         .expect("a key");
         keys.push(vec!["open".to_owned(), id.to_owned()]);
     }
+    let agent = t.agent(&member, "own", "*").await;
     World {
         admin,
         member,
+        agent,
         agents,
         pats,
         sessions,
@@ -219,7 +223,8 @@ impl World {
         } else if route.path.starts_with("/api/agents/{name}") {
             (self.member, "nothing", self.agents)
         } else if route.path.starts_with("/api/access-requests/{id}") {
-            (self.member, "acc_nothing", self.requests)
+            let caller = if route.callers == Callers::Agents { self.agent } else { self.member };
+            (caller, "acc_nothing", self.requests)
         } else if route.path.starts_with("/api/presets/{name}") {
             (self.admin, "nothing", self.presets)
         } else if route.path.starts_with("/auth/tokens/{id}") {
