@@ -17,6 +17,7 @@ use common::{
 use data_encoding::BASE32_NOPAD;
 use http::StatusCode;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value::Null, json};
 use service::{
@@ -48,8 +49,9 @@ const TRIES_OF_ALL: i64 = 50;
 /// The window, seconds.
 const WINDOW_OF_ALL: i64 = 24 * 3600;
 
-#[derive(Serialize)]
-struct State {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SecondFactor")]
+pub(crate) struct State {
     enabled: bool,
     confirmed_at: Option<Timestamp>,
     /// Whether one is begun, and waits for its first code.
@@ -74,8 +76,9 @@ pub(crate) async fn get(app: App, caller: Caller) -> Result<Response, ApiError> 
     answer(StatusCode::OK, &state)
 }
 
-#[derive(Serialize)]
-struct Begun<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "BegunSecondFactor")]
+pub(crate) struct Begun<'a> {
     secret: &'a str,
     uri: &'a str,
 }
@@ -134,8 +137,9 @@ fn recovery_digest(user: &UserId, code: &str) -> Digest {
     Digest::of_parts(&["recovery code", user.as_str(), code])
 }
 
-#[derive(Serialize)]
-struct Recovery {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RecoveryCodes")]
+pub(crate) struct Recovery {
     recovery_codes: Vec<String>,
 }
 

@@ -5,6 +5,7 @@ use common::{
     error::{ApiError, Code},
     time::Timestamp,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value::Null, json};
 use service::{
@@ -31,8 +32,8 @@ form! {
     }
 }
 
-#[derive(Serialize)]
-struct Proved {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Proved {
     proved_at: Timestamp,
     fresh_until: Timestamp,
 }

@@ -26,6 +26,7 @@ fn routes() -> Routes {
         .on(route::USERS_DEACTIVATE, users::leaving::deactivate)
         .gives::<User>(&[200])
         .on(route::USERS_FACTOR, users::remove_factor)
+        .gives_nothing()
         .on(route::TENANT, settings::get)
         .on(route::TENANT_PATCH, settings::patch)
         .on(route::WAYS, settings::ways)
