@@ -1,5 +1,7 @@
 //! What an agent reads: R119 (what it can use), R120 (one description of the API), R121 (no refusal leads nowhere), R122 (small pages).
 
+#![expect(clippy::indexing_slicing, reason = "helpers of tests: whatever is not as expected ends the test")]
+
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};

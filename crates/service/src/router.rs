@@ -56,10 +56,9 @@ macro_rules! handlers {
             const READS_BODY: bool = false $(|| $argument::READS_BODY)*;
 
             fn takes() -> Takes {
-                #[allow(unused_mut, reason = "a handler without arguments takes nothing")]
-                let mut takes = Takes::default();
-                $($argument::takes(&mut takes);)*
-                takes
+                let takes = &mut Takes::default();
+                $($argument::takes(takes);)*
+                std::mem::take(takes)
             }
 
             fn start(&self, _call: &mut Call) -> Result<Answering, ApiError> {
@@ -110,10 +109,13 @@ struct Mounted {
     gives: Option<Given>,
     reads_body: bool,
     start: Box<Start>,
-    door: for<'a> fn(&'a Self, Call, RequestBody) -> Answered<'a>,
+    door: Door,
     /// Finds a live caller, where the row's component can.
-    look: for<'a> fn(&'a App) -> Looked<'a>,
+    look: Look,
 }
+
+type Door = for<'a> fn(&'a Mounted, Call, RequestBody) -> Answered<'a>;
+type Look = for<'a> fn(&'a App) -> Looked<'a>;
 
 type Looked<'a> = Pin<Box<dyn Future<Output = Option<Caller>> + 'a>>;
 
@@ -126,11 +128,7 @@ fn look_nowhere(_: &App) -> Looked<'_> {
 }
 
 impl Mounted {
-    fn new<H: Handler<T>, T>(
-        route: &'static Route,
-        handler: H,
-        (door, look): (for<'a> fn(&'a Self, Call, RequestBody) -> Answered<'a>, for<'a> fn(&'a App) -> Looked<'a>),
-    ) -> Self {
+    fn new<H: Handler<T>, T>(route: &'static Route, handler: H, (door, look): (Door, Look)) -> Self {
         Self {
             route,
             #[cfg(not(target_family = "wasm"))]
