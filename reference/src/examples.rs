@@ -48,6 +48,7 @@ const SHOWN: &[(&str, &str, &str)] = &[
     ("POST", "/api/agents/{name}/logs", r#"{"level": "info", "text": "Started."}"#),
     ("PATCH", "/api/agents/{name}", r#"{"description": "Reads the news."}"#),
     ("PUT", "/api/agents/{name}", r#"{"scope": ["agents.read"]}"#),
+    ("POST", "/auth/password", r#"{"current": "the present password", "new": "correct horse battery"}"#),
     ("PATCH", "/api/users/{id}", r#"{"role": "member"}"#),
     ("POST", "/api/access-requests/{id}/approve", r#"{"hours": 24}"#),
 ];

@@ -354,6 +354,7 @@ fn a_halted_agent_is_refused_on_its_next_request() {
         "/api/auth/can",
         "/api/auth/doctor",
         "/api/agents/me/inbox",
+        "/api/agents/me/inbox/stream",
         "/api/agents/me/heartbeat",
         "/auth/tokens/me",
     ];

@@ -185,9 +185,10 @@ fn an_agent_replaces_and_ends_its_own_token_without_any_scope() {
     let site = site();
     let old = site.0.agent(&site.1, "turning", &["agents.read"]).client;
     assert_eq!(old.get("/api/auth/can?action=agents.token.issue&object=me").is(200)["allowed"], true);
+    let before = old.get("/api/auth/whoami").is(200);
     let issued = old.post("/api/agents/me/token/issue", &json!({})).is(200);
     let new = site.0.with(text(&issued["token"]));
-    let (before, after) = (old.get("/api/auth/whoami").is(200), new.get("/api/auth/whoami").is(200));
+    let after = new.get("/api/auth/whoami").is(200);
     assert_eq!(
         (&before["scope"], &before["credential"]["expires_at"]),
         (&after["scope"], &after["credential"]["expires_at"])
