@@ -8,6 +8,7 @@ use crate::verbs::{self, At, Input, Kind, Verb};
 /// What each parameter of a query means; the route table has their names.
 const PARAMETERS: &[(&str, &str)] = &[
     ("after", "The id of the last event that you have"),
+    ("format", "json, env (lines for a shell) or files"),
     ("limit", "Items on a page, 1 to 200"),
     ("cursor", "Go on where the last page ended"),
     ("q", "Only what has this in its name or address"),
@@ -56,6 +57,10 @@ const GROUPS: &[(&str, &str)] = &[
     ("agents", "Agents"),
     ("agents grants", "Who else may read or edit an agent"),
     ("agents keys", "Keys of an agent"),
+    ("agents probes", "Checks of other services' APIs with an agent's secrets"),
+    ("agents secrets", "Secrets of an agent: names and ages, never values"),
+    ("secrets", "The calling agent's own secrets"),
+    ("admin webhooks", "Where events are sent"),
     ("agents keys grants", "Who else may read or edit a key"),
     ("agents token", "An agent's token"),
     ("auth", "Sign in and out"),

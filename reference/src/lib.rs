@@ -26,6 +26,7 @@ fn described() -> Vec<Described> {
         docs::router(),
         keys::router(),
         notify::router(),
+        oidc::router(),
         signin::router(),
         tenant::router(),
         tokens::router(),

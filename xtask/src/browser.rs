@@ -51,7 +51,7 @@ fn chromium() -> Option<PathBuf> {
 }
 
 /// Installs node, npm and Chromium where they are missing. The error says what the tests of the pages lack.
-fn ensure() -> Result<()> {
+pub(crate) fn ensure() -> Result<()> {
     let lacking = missing();
     if lacking.is_empty() {
         return Ok(());

@@ -94,6 +94,10 @@ fn over_http(workspace: &Workspace, filter: Option<&str>) -> Result<(Count, BTre
     build::components(workspace, &workspace.test_components())?;
     let host = build::host(workspace)?;
     let cli = build::native(workspace, "accredit-cli", "accredit")?;
+    // A provider of identities from npm is one of the servers that they start. Without node its tests say so.
+    if let Err(error) = browser::ensure() {
+        say(format_args!("{error:#}"));
+    }
     let mut cargo = cargo_test(workspace, &["tests"], filter);
     cargo
         .env("ACCREDIT_HOST_BIN", host)

@@ -21,6 +21,10 @@ pub fn parse(text: &str) -> Option<String> {
     if is_plain(text) {
         return parse_ascii(text);
     }
+    // Domains are mapped, and some of these are mapped to nothing.
+    if text.contains(is_unseen) {
+        return None;
+    }
     let (local, domain) = text.rsplit_once('@')?;
     let (deny, hyphens) = (AsciiDenyList::STD3, Hyphens::CheckFirstLast);
     let sent = Uts46::new().to_ascii(domain.as_bytes(), deny, hyphens, DnsLength::Verify).ok()?;

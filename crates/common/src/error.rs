@@ -100,10 +100,10 @@ errors! {
     UnknownRole 400 "unknown_role": "This role does not exist.",
         "Send role as one of: viewer, member, curator, admin.", page: "/docs/agents/concepts/permissions#roles";
     UnknownPreset 400 "unknown_preset": "This preset does not exist.",
-        "Send preset as a name that GET /api/presets lists, such as worker.", page: "/docs/agents/concepts/permissions#presets";
+        "Send preset as a name that GET /api/presets lists, such as worker.", page: "/docs/agents/concepts/presets";
     InvalidPresetName 400 "invalid_preset_name": "This name is not allowed for a preset.",
         "Choose a name of 1 to 32 lower-case letters, digits and hyphens that starts and ends with a letter or digit.",
-        page: "/docs/agents/concepts/permissions#presets";
+        page: "/docs/agents/concepts/presets";
     InvalidCode 400 "invalid_code": "This code does not work: it is unknown, has expired, or was used before.",
         "Open the newest link that you have, or get another one: with POST /auth/email/link or POST /auth/forgot, or from an admin of your tenant.",
         page: "/docs/agents/concepts/people#codes-of-links";
@@ -385,7 +385,7 @@ errors! {
     RequestNotFound 404 "request_not_found": "This request does not exist, or you may not read the agent that made it.",
         "Send GET /api/access-requests to list the requests that you may see.", page: "/docs/agents/concepts/access";
     PresetNotFound 404 "preset_not_found": "Your tenant has no preset with this name.",
-        "Send GET /api/presets to list the presets of your tenant.", page: "/docs/agents/concepts/permissions#presets";
+        "Send GET /api/presets to list the presets of your tenant.", page: "/docs/agents/concepts/presets";
     SubjectNotFound 404 "subject_not_found": "Your tenant has no such user, and no agent with this name that you may read.",
         "Send subject as a user's address or id, or as the name or id of an agent. GET /api/agents lists the agents that you may read.",
         page: "/docs/agents/concepts/sharing";
@@ -501,13 +501,13 @@ errors! {
     TooManyScopes 409 "too_many_scopes": "The tenant has the maximum of 100 custom scopes.",
         "Delete a custom scope that nobody needs with DELETE /api/scopes/custom?name=<name>.";
     TooManyPresets 409 "too_many_presets": "A tenant can create or change at most 50 presets, with at most 1000 versions each.",
-        "Use another preset that GET /api/presets lists.", page: "/docs/agents/concepts/permissions#presets";
+        "Use another preset that GET /api/presets lists.", page: "/docs/agents/concepts/presets";
     PresetInUse 409 "preset_in_use": "Agents have this preset.",
         "Give these agents another preset with PATCH /api/agents/<name> {{\"preset\": \"…\"}}, then send the request again.",
-        page: "/docs/agents/concepts/permissions#presets";
+        page: "/docs/agents/concepts/presets";
     PresetBuiltIn 409 "preset_built_in": "This preset is built in, and the tenant has no version of its own that could be deleted.",
         "Create a version of your own with PUT /api/presets/{preset} {{\"scope\": […]}}, or leave the preset as it is.",
-        page: "/docs/agents/concepts/permissions#presets";
+        page: "/docs/agents/concepts/presets";
     TooManySecrets 409 "too_many_secrets": "An agent can have at most 64 secrets.",
         "Delete a secret that nobody needs with DELETE /api/agents/{agent}/secrets/<name>. GET /api/agents/{agent}/secrets lists the names.",
         page: "/docs/agents/concepts/secrets";
@@ -538,7 +538,7 @@ errors! {
     QuotaReached 409 "quota_reached": "A quota is reached: this person or this tenant stores as much as it may.",
         "{free}. An admin can read who stores how much with GET /api/usage, and the operator can raise the variable quotas.",
         agent: "Ask {owner} to make room. {free}.",
-        page: "/docs/agents/concepts/people#quotas";
+        page: "/docs/agents/concepts/quotas";
     AlreadyGranted 409 "already_granted": "The agent's token can already use everything that was asked for.",
         "Send the request that needs the scope, with the agent's token. GET /api/auth/whoami lists everything that the token can use.",
         page: "/docs/agents/concepts/access#asking";
@@ -604,7 +604,7 @@ errors! {
         page: "/docs/agents/concepts/notifications#the-stream";
     TooManyChanges 429 "too_many_changes": "You have changed as much in a day as one person may, with all of their agents.",
         "Wait for the number of seconds in the header Retry-After, then send the request again. Requests that only take rights away still work.",
-        page: "/docs/agents/concepts/people#quotas";
+        page: "/docs/agents/concepts/quotas";
     ProbeBusy 429 "probe_busy": "This probe is being run, or was run a moment ago.",
         "Wait for the number of seconds in the header Retry-After, then send the request again, or read the result with GET /api/agents/{agent}/probes.",
         page: "/docs/agents/concepts/probes";

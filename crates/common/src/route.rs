@@ -509,7 +509,7 @@ routes! {
         TENANT = get("/api/tenant", "The tenant's name and settings").for_people().before_factor().page("concepts/tenant");
         TENANT_PATCH = patch("/api/tenant", "Change the tenant's name and settings").scope(UsersWrite).fresh().audited("tenant.update").page("concepts/tenant");
         WAYS = get("/auth/ways", "The ways to sign in that the usual tenant allows").public().page("concepts/tenant");
-        USAGE = get("/api/usage", "What the tenant and its users store, and their quotas").scope(UsersRead).for_people().page("concepts/people#quotas");
+        USAGE = get("/api/usage", "What the tenant and its users store, and their quotas").scope(UsersRead).for_people().page("concepts/quotas");
         AUDIT_LIST = get("/api/audit", "List audit rows of the agents that the caller may read, or of the whole tenant").scope(AuditRead).query(&["actor", "action", "object", "credential", "request", "outcome", "since", "until", "cursor", "limit"]).page("concepts/audit");
         AUDIT_EXPORT = get("/api/audit/export", "Export audit rows, one JSON object per line").scope(AuditRead).query(&["actor", "action", "object", "credential", "request", "outcome", "since", "until"]).page("concepts/audit");
         AUDIT_VERIFY = get("/api/audit/verify", "Verify that the audit trail is as it was sealed").scope(AuditReadAll).for_people().query(&["head", "from"]).page("concepts/audit");
@@ -521,7 +521,7 @@ routes! {
 
     Agents {
         AGENTS_LIST = get("/api/agents", "List the agents that the caller may read").scope(AgentsList).query(&["q", "state", "owner", "parent", "has_token", "cursor", "limit"]).page("concepts/agents");
-        OVERVIEW = get("/api/overview", "What a person sees first: agents counted, requests that wait, what happened lately").for_people().query(&["parts"]).page("concepts/agents#overview");
+        OVERVIEW = get("/api/overview", "What a person sees first: agents counted, requests that wait, what happened lately").for_people().query(&["parts"]).page("concepts/overview");
         AGENTS_CREATE = post("/api/agents", "Register an agent and issue its token").scope(AgentsCreate).idempotent().audited("agent.create").page("concepts/agents");
         AGENTS_GET = get("/api/agents/{name}", "Get an agent").scope(AgentsRead).on_agent(Read).page("concepts/agents");
         AGENTS_PATCH = patch("/api/agents/{name}", "Change an agent").scope(AgentsUpdate).on_agent(Update).fields(BOUNDS_AND_PLACE).may_narrow().audited("agent.update").page("concepts/agents");
@@ -560,11 +560,11 @@ routes! {
         ACCESS_APPROVE = post("/api/access-requests/{id}/approve", "Approve an access request for a number of hours").for_sessions().on_access_request(Share).idempotent().audited("access.approve").page("concepts/access");
         ACCESS_DENY = post("/api/access-requests/{id}/deny", "Deny an access request").for_sessions().on_access_request(Share).idempotent().revokes().audited("access.deny").page("concepts/access");
         ACCESS_REVOKE = post("/api/access-requests/{id}/revoke", "Revoke an approval").for_sessions().on_access_request(Share).revokes().audited("access.revoke").page("concepts/access");
-        PRESETS_LIST = get("/api/presets", "List the presets in their newest versions").page("concepts/permissions#presets");
-        PRESET_PUT = put("/api/presets/{name}", "Create a new version of a preset").scope(PresetsWrite).for_people().may_narrow().audited("preset.put").page("concepts/permissions#presets");
-        PRESET_GET = get("/api/presets/{name}", "Get a preset with its versions").page("concepts/permissions#presets");
-        PRESET_DELETE = delete("/api/presets/{name}", "Delete the tenant's versions of a preset that no agent has").scope(PresetsWrite).for_people().audited("preset.delete").page("concepts/permissions#presets");
-        PRESET_DRIFT = get("/api/presets/{name}/drift", "List the agents of a preset that lack something of its newest version").scope(AgentsList).query(&["cursor", "limit"]).page("concepts/permissions#presets");
+        PRESETS_LIST = get("/api/presets", "List the presets in their newest versions").page("concepts/presets");
+        PRESET_PUT = put("/api/presets/{name}", "Create a new version of a preset").scope(PresetsWrite).for_people().may_narrow().audited("preset.put").page("concepts/presets");
+        PRESET_GET = get("/api/presets/{name}", "Get a preset with its versions").page("concepts/presets");
+        PRESET_DELETE = delete("/api/presets/{name}", "Delete the tenant's versions of a preset that no agent has").scope(PresetsWrite).for_people().audited("preset.delete").page("concepts/presets");
+        PRESET_DRIFT = get("/api/presets/{name}/drift", "List the agents of a preset that lack something of its newest version").scope(AgentsList).query(&["cursor", "limit"]).page("concepts/presets");
     }
 
     Keys {

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use crate::{
     args,
     db::{Affected, Db, DbError, Purpose, Reads, Tx},
+    inbox::NEWEST,
     origin::Origin,
 };
 use common::{
@@ -74,6 +75,14 @@ pub async fn push_to_many(tx: &Tx<'_>, origin: &Origin<'_>, many: &Many<'_>) -> 
     );
     let row = args![many.subject, many.kind.in_inbox(), json::to_text(many.data), origin.now];
     tx.execute(&sql, row).await?;
+    // Few inboxes have had so many events that there are old ones to forget.
+    let sql = format!(
+        "{with} DELETE FROM inbox WHERE (agent_id, seq) IN (
+             SELECT i.agent_id, i.seq FROM agents a
+             JOIN inbox i ON i.agent_id = a.id AND i.caused_by = '' AND i.seq <= a.inbox_seq + 1 - ?2
+             WHERE a.inbox_seq >= ?2 AND {which})"
+    );
+    tx.execute(&sql, args![many.subject, NEWEST]).await?;
     insert_for_many(tx, origin, many).await
 }
 

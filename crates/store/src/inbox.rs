@@ -86,7 +86,7 @@ pub async fn push(
 }
 
 /// Of the events that count for nobody, an inbox keeps those among its last events, of this number.
-const NEWEST: i64 = 1_000;
+pub(crate) const NEWEST: i64 = 1_000;
 
 /// Puts an event into an agent's inbox that always arrives and counts for nobody, since the agent must learn of it: such as a stop. Of
 /// these the newest are kept. Gives its number; `None`: the agent is purged.
