@@ -3,6 +3,8 @@
 -- The check of a table cannot be changed, so the table is made anew.
 DROP INDEX api_keys_by_age
 --- next
+DROP INDEX api_keys_by_key
+--- next
 DROP INDEX api_keys_under_grants
 --- next
 CREATE TABLE api_keys_before AS SELECT * FROM api_keys
@@ -34,6 +36,8 @@ SELECT id, tenant_id, agent_id, name, type, sealed, sealed_at, created_at, creat
 DROP TABLE api_keys_before
 --- next
 CREATE INDEX api_keys_by_age ON api_keys (agent_id, created_at, id)
+--- next
+CREATE INDEX api_keys_by_key ON api_keys (substr(sealed, 1, 8)) WHERE sealed IS NOT NULL
 --- next
 CREATE INDEX api_keys_under_grants ON api_keys (grantee) WHERE grantee IS NOT NULL AND sealed IS NOT NULL
 --- next

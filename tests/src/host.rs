@@ -337,6 +337,7 @@ pub fn write_manifest(directory: &Path) -> PathBuf {
     let text = text.replace("\"target/wasm32-wasip1/release/", &format!("\"{}/", wasm.display()));
     fs::write(&path, text).expect("to write the manifest");
     copy_all(&original.with_file_name("docs/agents"), &directory.join("docs/agents"));
+    copy_all(&original.with_file_name("docs/reference"), &directory.join("docs/reference"));
     path
 }
 
