@@ -106,10 +106,11 @@ impl Client {
         self.call("GET", path, &[], None)
     }
 
-    /// POST of a JSON body.
+    /// POST of a JSON body; null: without one.
     #[track_caller]
     pub fn post(&self, path: &str, body: &Json) -> Answer {
-        self.call("POST", path, &[], Some(body.to_string().as_bytes()))
+        let body = (!body.is_null()).then(|| body.to_string());
+        self.call("POST", path, &[], body.as_deref().map(str::as_bytes))
     }
 
     /// POST of a JSON body with an `Idempotency-Key`.

@@ -157,7 +157,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         format!("/api/access-requests/{}", text(&made["id"]))
     };
     let (open, denied, approved) = (ask("agents.list"), ask("agents.update"), ask("agents.delete"));
-    let withdrawn = ask("agents.create");
+    let withdrawn = ask("guides.read");
     admin.post(&format!("{approved}/approve"), &json!({})).is(200);
     admin.post("/api/scopes/custom", &json!({ "name": "x.crm.read", "description": "d" })).is(201);
     let preset = |scope: &[&str]| json!({ "scope": scope });

@@ -40,7 +40,7 @@ fn from_bootstrap_to_deletion() {
         who,
         json!({
             "tenant": "acme", "user_id": made["user"]["id"], "email": "Ada@Example.com", "role": "admin",
-            "agent_id": null, "agent_name": null, "agent_state": null,
+            "agent_id": null, "agent_name": null, "agent_state": null, "owner": null, "ceiling": null,
             "credential": {
                 "id": who["credential"]["id"], "kind": "session", "prefix": ada.bearer()[..16], "expires_at": signed_in["expires_at"],
             },

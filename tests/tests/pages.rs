@@ -411,7 +411,7 @@ fn a_page_passes_the_visitors_own_address_on() {
         ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
     ];
     assert_eq!(browser.send("POST", "/auth/login", &headers, Some(body.as_bytes())).status(), 303);
-    assert!(browser.page("/tokens").contains("Firefox on Linux"));
+    assert!(browser.page("/security").contains("Firefox on Linux"));
     server
         .nobody()
         .call(
@@ -726,7 +726,8 @@ fn pages_for_admins_are_refused_to_others() {
     let id = text(&admin.get("/api/users").is(200)["items"][0]["id"]).to_owned();
     for role in ["viewer", "member", "curator"] {
         let browser = Browser::of(&server, &server.user(&admin, &format!("{role}@example.com"), role));
-        assert!(!browser.page("/").contains("/admin/"), "{role}");
+        // Whoever may have webhooks has the page about them.
+        assert!(!browser.page("/").replace("/admin/webhooks", "").contains("/admin/"), "{role}");
         for path in [
             "/admin/users".to_owned(),
             format!("/admin/users/{id}"),

@@ -298,8 +298,9 @@ fn a_credential_in_somebody_elses_text_is_stored_nowhere() {
             (format!(r#"{{"{live}": "x"}}"#), ""),
             (format!(r#"{{"{live}": "x", "{live}": "y"}}"#), ""),
         ] {
+            let media = route["content_type"].as_str().unwrap_or("application/json");
             let answer = client.call(method, &path, &[], Some(body.as_bytes()));
-            if !WITHOUT_BODY.contains(&pattern) {
+            if !WITHOUT_BODY.contains(&pattern) && media == "application/json" {
                 assert_eq!(answer.refused(422, "credential_in_text")["fields"][0]["field"], field, "{method} {path}");
             }
             later.push(answer);

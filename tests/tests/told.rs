@@ -112,6 +112,7 @@ fn a_person_and_an_agent_are_told_of_credentials_that_another_revoked() {
     let session = server.sign_in("mia@example.com", None);
     let new = mia.post("/api/agents/scout/keys", &json!({ "name": "ci" })).is(201);
     let (key, secret) = (text(&new["id"]).to_owned(), server.with(text(&new["key"])));
+    assert_eq!(events(&server, &scout.id)[0].0, "agent.key_created");
     let revoke = |id: &str| admin.delete(&format!("/auth/admin/tokens/{id}")).is(204);
     for (credential, title) in [
         (credential(&pat), "Your personal access token was revoked"),
