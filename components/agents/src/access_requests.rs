@@ -12,7 +12,7 @@ use common::{
     id::{AccessRequestId, AgentId},
     role::Role,
     scope::{Patterns, Scope, Scopes},
-    secret::Kind,
+    secret,
     text::{prose, within},
 };
 use http::StatusCode;
@@ -28,12 +28,14 @@ use service::{
     extract::{Body, Empty, Path, Query},
     form,
     form::{Field, PageQuery},
-    guard,
+    guard, mail,
     response::{Response, json},
 };
 use store::{
     access_request::{self, AccessRequest, AccessRequestState, Filter, InsertOutcome, Open},
     db::Rows,
+    outbox::Kind,
+    user,
 };
 
 /// The most characters of a reason.
@@ -127,7 +129,7 @@ pub(crate) async fn ask(change: Change<Body<Ask>>) -> Result<Response, ApiError>
                 }
                 InsertOutcome::TooMany => return Err(Code::TooManyRequests.with("owner", caller.email())),
             }
-            notify_owner(write, &new).await?;
+            tell(write, &new).await?;
             let asked = get(id.as_str()).await?;
             let after =
                 json!({ "request": id, "scope": scope, "reason": reason, "hours": hours, "replaces": replaced });
@@ -210,15 +212,17 @@ fn may_ask(caller: &Caller, scope: &Scopes) -> Result<(), ApiError> {
         return Err(Code::ScopeNotGrantable.detail(why.join(" ")).with("rest", rest(&left) + &next.concat()));
     }
     // An approval counts for the agent's token, which may lack what another of its credentials carries.
-    if caller.credential_kind() == Kind::AgentToken && scope.clone().without(&caller.scopes()).is_empty() {
+    if caller.credential_kind() == secret::Kind::AgentToken && scope.clone().without(&caller.scopes()).is_empty() {
         return Err(Code::AlreadyGranted.into());
     }
     Ok(())
 }
 
-async fn notify_owner(write: &Write<'_>, new: &access_request::New<'_>) -> Result<(), ApiError> {
+/// Notifies the owner, and mails the owner and the admins, where there is mail.
+async fn tell(write: &Write<'_>, new: &access_request::New<'_>) -> Result<(), ApiError> {
     let caller = &write.caller;
-    let title = format!("{} asks for access", caller.agent().map_or("", |(name, _)| name));
+    let name = caller.agent().map_or("", |(name, _)| name);
+    let title = format!("{name} asks for access");
     // The agent's words stand in quotes and on one line, so that they cannot pass for the server's.
     let reason = new.reason.replace(char::is_whitespace, " ");
     let (scope, hours, id) = (new.scope.to_column(), new.hours, new.id);
@@ -228,7 +232,12 @@ async fn notify_owner(write: &Write<'_>, new: &access_request::New<'_>) -> Resul
     let agent = caller.agent_id().ok_or(Code::AgentRequired)?;
     let event = Event::of_agent(EventKind::AccessRequested, agent);
     write.emit(event.data(json!({ "request": id, "scope": new.scope, "hours": hours }))).await?;
-    write.notify_with(caller.user_id(), &title, &body, &format!("/access/{id}")).await
+    write.notify_with(caller.user_id(), &title, &body, &format!("/access/{id}")).await?;
+    let data = json!({ "agent": name, "request": id, "scope": scope, "hours": hours });
+    for user in user::owner_and_admins(&write.tx, caller.tenant_id(), caller.user_id()).await? {
+        mail::queue(write.app(), &write.tx, (caller.tenant_id(), &user.id), Kind::AccessRequest, data.clone()).await?;
+    }
+    Ok(())
 }
 
 form! {

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use common::{
-    agent::{AgentSettings, Labels, MOST_CENTS},
+    agent::{AgentSettings, Labels, MOST_CENTS, MOST_SILENT_MINUTES},
     error::{ApiError, Code},
     event::EventKind,
     id::{AgentId, UserId},
@@ -57,6 +57,7 @@ form! {
         pub(crate) tier: Option<i64>,
         max_concurrent_tasks: Option<i64>,
         budget_cents: Option<Nullable<i64>>,
+        silent_after_minutes: Option<Nullable<i64>>,
     }
 }
 
@@ -87,6 +88,9 @@ impl AgentChanges {
         }
         set(&mut settings.budget_cents, self.budget_cents.as_ref(), |cents| {
             within("budget_cents", *cents, 0..=MOST_CENTS)
+        })?;
+        set(&mut settings.silent_after_minutes, self.silent_after_minutes.as_ref(), |minutes| {
+            within("silent_after_minutes", *minutes, 1..=MOST_SILENT_MINUTES)
         })
     }
 }

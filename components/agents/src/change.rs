@@ -146,6 +146,7 @@ impl Edit {
             "max_concurrent_tasks" => new.max_concurrent_tasks != old.max_concurrent_tasks,
             "budget_cents" => new.budget_cents != old.budget_cents,
             "spent_cents" => new.spent_cents != old.spent_cents,
+            "silent_after_minutes" => new.silent_after_minutes != old.silent_after_minutes,
             _ => false, // parent and owner were checked when the agent was found
         }
     }

@@ -5,6 +5,7 @@ mod inbox;
 mod messages;
 mod notifications;
 mod notify;
+mod preferences;
 mod routes;
 mod stream;
 

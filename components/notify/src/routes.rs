@@ -5,7 +5,7 @@ use store::{
     page::Page,
 };
 
-use crate::{inbox, messages, notifications, notify, stream};
+use crate::{inbox, messages, notifications, notify, preferences, stream};
 
 fn routes() -> Routes {
     Routes::new(Group::Notify)
@@ -16,6 +16,8 @@ fn routes() -> Routes {
         .on(route::NOTIFICATIONS_COUNT, notifications::count)
         .gives::<Count>(&[200])
         .on(route::NOTIFICATIONS_STREAM, stream::notifications)
+        .on(route::NOTIFICATIONS_PREFERENCES, preferences::get)
+        .on(route::NOTIFICATIONS_PREFER, preferences::patch)
         .on(route::NOTIFICATION_READ, notifications::read)
         .gives::<Notification>(&[200])
         .on(route::NOTIFICATIONS_READ_ALL, notifications::read_all)

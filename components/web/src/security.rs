@@ -2,7 +2,7 @@
 
 use askama::Template;
 use common::{error::ApiError, route};
-use futures_util::future::join4;
+use futures_util::future::join5;
 use serde_json::{Value as Json, json};
 use service::{app::App, extract::Path, response::Response};
 
@@ -18,6 +18,14 @@ use crate::{
 /// The sessions' form that ends all others names this instead of an id.
 const OTHERS: &str = "others";
 
+/// The kinds of mail that people choose, by their names at the API.
+const MAILS: [(&str, &str, &str); 4] = [
+    ("access_requests", "Access requests", "an agent asks for more than it may do"),
+    ("leaks", "Leaks", "a credential was reported as leaked"),
+    ("expiring", "Credentials that end", "a token or a key ends within a week"),
+    ("silent_agents", "Silent agents", "an agent of yours was not heard of for longer than you set"),
+];
+
 #[derive(Template)]
 #[template(path = "security.html")]
 struct SecurityPage {
@@ -25,6 +33,8 @@ struct SecurityPage {
     factor: Json,
     sessions: Vec<Json>,
     identities: Identities,
+    /// Which mails the visitor gets; null where that cannot be had.
+    mails: Json,
 }
 
 impl SecurityPage {
@@ -75,11 +85,12 @@ pub(crate) async fn get(app: App) -> Result<Response, ApiError> {
 
 async fn show(app: &App, refusal: Option<Refusal>) -> Result<Response, Trouble> {
     let api = Api::of(app)?;
-    let (shell, factor, sessions, identities) = join4(
+    let (shell, factor, sessions, identities, mails) = join5(
         Shell::load(app, &api, "Security", "security"),
         api.get(route::FACTOR, &[], &[]),
         api.get(route::SESSIONS_LIST, &[], &[("limit", "50")]),
         Identities::load(app, &api),
+        api.get(route::NOTIFICATIONS_PREFERENCES, &[], &[]),
     )
     .await;
     let code = refusal.as_ref().map_or(200, |refusal| refusal.status);
@@ -89,7 +100,8 @@ async fn show(app: &App, refusal: Option<Refusal>) -> Result<Response, Trouble> 
         sessions => sessions?,
     };
     let sessions = sessions.list("items").to_vec();
-    write_with(&SecurityPage { shell: shell?.with(refusal), factor: factor?, sessions, identities }, code)
+    let mails = mails.unwrap_or_default();
+    write_with(&SecurityPage { shell: shell?.with(refusal), factor: factor?, sessions, identities, mails }, code)
 }
 
 /// The page once more, with a note.
@@ -191,6 +203,20 @@ pub(crate) async fn end_session(app: App, Path(id): Path, typed: Form) -> Result
         };
         match ended {
             Ok(_) => Ok(see(&app, "/security?done=ended")),
+            Err(trouble) => again(&app, trouble).await,
+        }
+    })
+    .await
+}
+
+/// `POST /profile/mails`: a box that is not ticked turns its kind off.
+pub(crate) async fn choose_mails(app: App, typed: Form) -> Result<Response, ApiError> {
+    answer(&app, async {
+        let chosen = typed.all("mail");
+        let body = MAILS.iter().map(|(name, ..)| ((*name).to_owned(), Json::from(chosen.contains(name)))).collect();
+        let change = Change { form: &typed, body: Json::Object(body) };
+        match Api::of(&app)?.change(route::NOTIFICATIONS_PREFER, &[], change).await {
+            Ok(_) => Ok(see(&app, "/security?done=changed")),
             Err(trouble) => again(&app, trouble).await,
         }
     })

@@ -5,18 +5,20 @@ use serde_json::json;
 use service::{
     app::App,
     event::{self, Event},
+    mail,
 };
 use store::{
     credential::expiring,
     db::{DbError, Purpose},
     housekeeping,
+    outbox::Kind,
 };
 
-/// Tells what there is to tell, at most once a minute.
-pub(crate) async fn tell(app: &App) -> Result<(), DbError> {
+/// Tells what there is to tell, at most once a minute; `true`: somebody was told. The first time it is mailed, too.
+pub(crate) async fn tell(app: &App) -> Result<bool, DbError> {
     if !housekeeping::take_minute(app.db(), "expiring", app.now()).await? || !expiring::any(app.db(), app.now()).await?
     {
-        return Ok(());
+        return Ok(false);
     }
     let tx = app.db().begin(Purpose::Durable).await?;
     for found in expiring::take(&tx, app.now()).await? {
@@ -49,6 +51,13 @@ pub(crate) async fn tell(app: &App) -> Result<(), DbError> {
         };
         let event = event.data(data).notifying(&found.user, title, body);
         event::deliver(&tx, &app.origin(&found.tenant, None), None, &event).await?;
+        if found.is_first {
+            // Of a key the owner did not choose the name: it stays out of the mail.
+            let name = found.name.filter(|_| found.agent.is_none());
+            let data = json!({ "agent": found.agent_name, "kind": found.kind, "name": name, "expires_at": found.expires_at });
+            mail::put(app, &tx, (&found.tenant, &found.user), Kind::Expiring, &data).await?;
+        }
     }
-    tx.commit().await
+    tx.commit().await?;
+    Ok(true)
 }

@@ -10,7 +10,7 @@ use service::{
 };
 use store::{
     db::Purpose,
-    outbox::{DueMail, Kind},
+    outbox::{DueMail, Kind, MOST_WAITING},
     user,
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct Letter {
     pub(crate) subject: String,
     /// What happened, or was asked for.
     paragraphs: Vec<String>,
+    /// Several things, each with the page that shows it.
+    items: Vec<Item>,
     /// The one thing to do.
     button: Option<Button>,
     /// When it ends, and what to do if it was not the reader.
@@ -31,6 +33,13 @@ pub(crate) struct Letter {
     instance: String,
     /// Where the instance is; without `public_url` nobody outside knows.
     home: Option<String>,
+}
+
+/// One thing of several.
+struct Item {
+    text: String,
+    /// Where it is shown; empty: nobody knows.
+    url: String,
 }
 
 /// A link that stands out.
@@ -48,7 +57,11 @@ impl Letter {
     /// As plain text.
     pub(crate) fn text(&self) -> String {
         let button = self.button.as_ref().map(|button| format!("{}:\n{}", button.label, button.url));
-        let parts = self.paragraphs.iter().cloned().chain(button).chain(self.notes.iter().cloned());
+        let item = |item: &Item| match item.url.as_str() {
+            "" => format!("* {}", item.text),
+            url => format!("* {}\n  {url}", item.text),
+        };
+        let parts = self.paragraphs.iter().cloned().chain(self.items.iter().map(item)).chain(button).chain(self.notes.iter().cloned());
         let end = self.home.iter().fold(self.instance.clone(), |end, home| format!("{end}\n{home}"));
         parts.fold(String::new(), |text, part| format!("{text}{part}\n\n")) + &format!("-- \n{end}\n")
     }
@@ -60,10 +73,17 @@ struct Draft<'a> {
     due: &'a DueMail,
 }
 
-/// Writes the letter of a mail whose turn it is.
-pub(crate) async fn write(app: &App, due: &DueMail) -> Result<Letter, Failure> {
+/// Writes the letter of a mail whose turn it is, or one letter of several to the same person.
+pub(crate) async fn write(app: &App, taken: &[DueMail]) -> Result<Letter, Failure> {
+    let Some(due) = taken.first() else { return Err(Failure::for_good("there is nothing to say")) };
     let draft = Draft { app, due };
+    if taken.len() > 1 {
+        return Ok(draft.digest(taken));
+    }
     match due.kind {
+        Kind::AccessRequest => Ok(draft.access_request()),
+        Kind::Expiring => Ok(draft.expiring()),
+        Kind::Silent => Ok(draft.silent()),
         Kind::FactorRemoved => Ok(draft.factor_removed()),
         Kind::Invite => draft.invite().await,
         Kind::Leak => Ok(draft.leak()),
@@ -105,6 +125,7 @@ impl Draft<'_> {
         Letter {
             subject: subject.to_owned(),
             paragraphs: vec![paragraph],
+            items: Vec::new(),
             button: None,
             notes: Vec::new(),
             instance: self.instance(),
@@ -247,6 +268,122 @@ impl Draft<'_> {
         self.letter("A credential was leaked", text)
     }
 
+    /// A page of this server; empty where nobody knows its address.
+    fn page(&self, path: &str) -> String {
+        self.home().map(|home| format!("{home}{path}")).unwrap_or_default()
+    }
+
+    /// A letter that leads to one page.
+    fn leading_to(&self, subject: &str, paragraph: String, label: &'static str, path: &str) -> Letter {
+        let button = Some(self.page(path)).filter(|url| !url.is_empty()).map(|url| Button { label, url });
+        Letter { button, ..self.letter(subject, paragraph) }
+    }
+
+    /// How to get fewer of them.
+    fn choice(&self) -> String {
+        "You get at most one such mail an hour. Choose on the page Security which mails you get.".to_owned()
+    }
+
+    /// What an agent asks for. Its reason stands on the page alone: no words of an agent's are in a mail.
+    fn wish(&self) -> String {
+        let (scope, hours) = (self.member("scope"), self.number("hours"));
+        let scope = match scope.split(' ').count() {
+            many if many > 8 => format!("{many} scopes"),
+            _ => scope.replace(' ', ", "),
+        };
+        let hours = if hours == 1 { "an hour".to_owned() } else { format!("{hours} hours") };
+        format!("{scope}, for {hours}")
+    }
+
+    fn number(&self, name: &str) -> i64 {
+        self.due.data.get(name).and_then(Json::as_i64).unwrap_or_default()
+    }
+
+    fn access_request(&self) -> Letter {
+        let agent = self.member("agent");
+        let asked = format!("The agent {agent} asks for more than it may do: {}.", self.wish());
+        let subject = format!("{agent} asks for access");
+        let path = format!("/access/{}", self.member("request"));
+        let mut letter = self.leading_to(&subject, asked, "Look at it and decide", &path);
+        letter.notes = vec![
+            "Nothing is allowed until somebody decides. The link only shows the request: you sign in, read the agent's reason, and allow all or a part, or deny it.".to_owned(),
+            self.choice(),
+        ];
+        letter
+    }
+
+    fn silence(&self) -> String {
+        let (since, minutes) = (moment_of(self.member("last_seen_at")), self.number("minutes"));
+        let minutes = if minutes == 1 { "one minute".to_owned() } else { format!("{minutes} minutes") };
+        format!("The agent {} was last heard of at {since}. Its limit is {minutes}.", self.member("agent"))
+    }
+
+    fn silent(&self) -> Letter {
+        let agent = self.member("agent");
+        let path = format!("/agents/{agent}");
+        let mut letter =
+            self.leading_to(&format!("{agent} has gone silent"), self.silence(), "Look at the agent", &path);
+        letter.notes = vec![
+            "You are told once. When the agent has sent a heartbeat, you are told of its next silence.".to_owned(),
+            self.choice(),
+        ];
+        letter
+    }
+
+    /// The credential that ends, as the beginning of a sentence.
+    fn ending(&self) -> String {
+        match (self.member("agent"), self.member("kind")) {
+            ("", _) => format!("Your personal access token {}", self.member("name")),
+            (agent, "api_key") => format!("A key of the agent {agent}"),
+            (agent, _) => format!("The token of the agent {agent}"),
+        }
+    }
+
+    /// The page that can replace it.
+    fn ending_path(&self) -> String {
+        match self.member("agent") {
+            "" => "/tokens".to_owned(),
+            agent => format!("/agents/{agent}/credentials"),
+        }
+    }
+
+    fn expiring(&self) -> Letter {
+        let (what, at) = (self.ending(), moment_of(self.member("expires_at")));
+        let text = format!("{what} ends at {at}. From then on it is refused.");
+        let subject = if self.member("agent").is_empty() { "Your token ends soon".to_owned() } else { format!("{what} ends soon") };
+        let mut letter = self.leading_to(&subject, text, "Replace it", &self.ending_path());
+        letter.notes = vec![self.choice()];
+        letter
+    }
+
+    /// Several things in one letter, each with its page.
+    fn digest(&self, taken: &[DueMail]) -> Letter {
+        let item = |due| {
+            let one = Draft { app: self.app, due };
+            let (text, path) = match due.kind {
+                Kind::AccessRequest => (
+                    format!("The agent {} asks for {}.", one.member("agent"), one.wish()),
+                    format!("/access/{}", one.member("request")),
+                ),
+                Kind::Silent => (one.silence(), format!("/agents/{}", one.member("agent"))),
+                _ => (
+                    format!("{} ends at {}.", one.ending(), moment_of(one.member("expires_at"))),
+                    one.ending_path(),
+                ),
+            };
+            Item { text, url: one.page(&path) }
+        };
+        let number = taken.len();
+        let said = format!("{number} things have come since your last mail.");
+        let mut letter = self.letter(&format!("{number} messages from Accredit"), said);
+        letter.items = taken.iter().map(item).collect();
+        if i64::try_from(number).is_ok_and(|number| number >= MOST_WAITING) {
+            letter.notes.push("There may be more than these: look at the pages Access and Notifications.".to_owned());
+        }
+        letter.notes.push(self.choice());
+        letter
+    }
+
     fn test(&self) -> Letter {
         let asked = "You requested this mail to test whether mail works. It does.".to_owned();
         self.letter("Mail from Accredit works", asked)
@@ -255,7 +392,12 @@ impl Draft<'_> {
 
 /// `2026-11-26 19:45 UTC`.
 fn moment(at: Timestamp) -> String {
-    at.to_string().get(..16).map(|text| format!("{} UTC", text.replace('T', " "))).unwrap_or_default()
+    moment_of(&at.to_string())
+}
+
+/// The same of a moment as it is written in JSON.
+fn moment_of(text: &str) -> String {
+    text.get(..16).map(|text| format!("{} UTC", text.replace('T', " "))).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod mail;
 mod probes;
 mod reseal;
 mod routes;
+mod silence;
 mod tick;
 mod webhooks;
 

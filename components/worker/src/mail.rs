@@ -4,7 +4,8 @@
 //! 2. The tick calls [`send_due`] after its response, each time that it is called: a component that has queued a mail calls the tick, which
 //!    may have run in the same second. One instance of all hosts sends at a time, and each row is taken by one statement, so that two
 //!    never send the same mail at once.
-//! 3. A mail that the provider accepted is sent. Otherwise it is tried again, later each time, until it is dead; a mail that the
+//! 3. Of the kinds that can wait a person gets one letter in an hour, with all that has come meanwhile.
+//! 4. A mail that the provider accepted is sent. Otherwise it is tried again, later each time, until it is dead; a mail that the
 //!    provider refuses for good is dead at once.
 
 use common::{
@@ -52,8 +53,9 @@ const TESTS: i64 = 5;
 /// The window, seconds.
 const WINDOW: i64 = 3_600;
 
-/// The provider's request for a letter.
-fn request(mail: &Mail, due: &DueMail, letter: &Letter) -> Result<Request<String>, Failure> {
+/// The provider's request for the letter of one mail, or of several to one person.
+fn request(mail: &Mail, taken: &[DueMail], letter: &Letter) -> Result<Request<String>, Failure> {
+    let Some(due) = taken.first() else { return Err(Failure::for_good("there is nothing to say")) };
     // It was checked when it was stored. A provider might take a text that is not a single address for several.
     let Some(to) = email::sent_to(&due.recipient) else {
         return Err(Failure::for_good("the address is not one that mail can be sent to"));
@@ -97,11 +99,21 @@ fn request(mail: &Mail, due: &DueMail, letter: &Letter) -> Result<Request<String
     if matches!(mail.provider, Provider::Resend | Provider::Webhook) {
         // A provider that knows this header sends a mail once, even if the request had to be repeated. It refuses another text under
         // the same key: a mail with a code has another one in each try.
-        let key = if due.kind.has_code() { format!("{}-{}", due.id, due.tries) } else { due.id.to_string() };
+        let key = match taken {
+            [one] if one.kind.has_code() => format!("{}-{}", one.id, one.tries),
+            [one] => one.id.to_string(),
+            several => digest_key(several),
+        };
         request = request.header("idempotency-key", key);
     }
     let unusable = |_| Failure::for_now("the settings do not make a valid request");
     request.body(body.to_string()).map_err(unusable)
+}
+
+/// The key of a letter of several mails: the same when the same are sent again.
+fn digest_key(mails: &[DueMail]) -> String {
+    let ids: Vec<&str> = mails.iter().map(|mail| mail.id.as_str()).collect();
+    Digest::of_parts(&ids).bytes().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Why a mail did not go out.
@@ -145,8 +157,8 @@ fn judge(provider: Provider, answer: &outbound::Answer) -> Result<(), Failure> {
     })
 }
 
-async fn deliver(app: &App, mail: &Mail, due: &DueMail) -> Result<(), Failure> {
-    let request = request(mail, due, &letter::write(app, due).await?)?;
+async fn deliver(app: &App, mail: &Mail, taken: &[DueMail]) -> Result<(), Failure> {
+    let request = request(mail, taken, &letter::write(app, taken).await?)?;
     let answer = outbound::send(request, MOST_READ).await.map_err(|cause| {
         let cause: String = cause.replace(|c: char| c.is_control(), " ").chars().take(120).collect();
         Failure { cause: format!("no answer: {cause}"), is_final: false }
@@ -180,12 +192,22 @@ async fn send_some(app: &App, mail: &Mail, left: &mut usize, until: Timestamp) -
         if now > until {
             break;
         }
-        let Some(due) = outbox::take(app.db(), now).await? else { break };
-        match deliver(app, mail, &due).await {
-            Ok(()) => outbox::sent(app.db(), &due, app.clock().now()).await?,
+        let mut taken = outbox::take(app.db(), now).await?;
+        let Some(first) = taken.first() else { break };
+        if first.kind.can_wait() {
+            let dropped = outbox::drop_decided(app.db(), &first.user_id).await?;
+            taken.retain(|due| !dropped.contains(&due.id));
+            if taken.is_empty() {
+                continue;
+            }
+        }
+        match deliver(app, mail, &taken).await {
+            Ok(()) => outbox::sent(app.db(), &taken, app.clock().now()).await?,
             Err(failure) => {
-                log(app.request_id(), &format!("mail {} try {}", due.id, due.tries), &failure.cause);
-                outbox::failed(app.db(), &due, &failure.cause, failure.is_final, app.clock().now()).await?;
+                for due in &taken {
+                    log(app.request_id(), &format!("mail {} try {}", due.id, due.tries), &failure.cause);
+                    outbox::failed(app.db(), due, &failure.cause, failure.is_final, app.clock().now()).await?;
+                }
             }
         }
     }
@@ -280,4 +302,6 @@ pub(crate) async fn retry(change: Change<Body<Empty>>, Path(id): Path) -> Result
 }
 
 #[cfg(test)]
-mod tests;
+mod digest;
+#[cfg(test)]
+pub(crate) mod tests;

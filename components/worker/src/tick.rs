@@ -12,7 +12,7 @@ use store::{
     housekeeping,
 };
 
-use crate::{deliver, expiring, mail, probes, reseal};
+use crate::{deliver, expiring, mail, probes, reseal, silence};
 
 /// The handler. A failure is logged and tried again by the next tick; the caller could do nothing about it.
 pub(crate) async fn tick(app: App) -> Result<Response, ApiError> {
@@ -32,8 +32,14 @@ async fn run(app: &App) -> Result<(), DbError> {
     let prober = app.clone();
     app.after_response(async move { probes::run_due(&prober).await }).await;
     reseal::run(app).await?;
-    if let Err(error) = expiring::tell(app).await {
-        log(app.request_id(), "tick", &format!("credentials that end soon: {error}"));
+    for (what, told) in
+        [("silent agents", silence::tell(app).await), ("credentials that end soon", expiring::tell(app).await)]
+    {
+        match told {
+            Ok(false) => {}
+            Ok(true) => mail::send_soon(app).await,
+            Err(error) => log(app.request_id(), "tick", &format!("{what}: {error}")),
+        }
     }
     housekeeping::purge(app.db(), &app.settings().quotas, app.now()).await?;
     tell_when_nearly_full(app).await?;

@@ -100,6 +100,9 @@ pub type Labels = BTreeMap<String, String>;
 /// The most cents of a budget, and that can have been spent.
 pub const MOST_CENTS: i64 = 1_000_000_000_000;
 
+/// The most minutes of a silence: a year.
+pub const MOST_SILENT_MINUTES: i64 = 525_600;
+
 /// The settings of an agent: all of them can be set and changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AgentSettings {
@@ -133,6 +136,8 @@ pub struct AgentSettings {
     pub budget_cents: Option<i64>,
     /// Cents that it has spent, as it reports.
     pub spent_cents: i64,
+    /// Minutes without a heartbeat from which on its people are told that it is silent. `None`: they are not.
+    pub silent_after_minutes: Option<i64>,
 }
 
 impl AgentSettings {
@@ -154,6 +159,7 @@ impl AgentSettings {
             max_concurrent_tasks: 1,
             budget_cents: None,
             spent_cents: 0,
+            silent_after_minutes: None,
         }
     }
 

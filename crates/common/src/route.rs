@@ -152,8 +152,14 @@ const fn bound(name: &'static str) -> Field {
 }
 
 /// The bounds of an agent.
-const BOUNDS: &[Field] =
-    &[bound("scope"), bound("preset"), bound("tier"), bound("max_concurrent_tasks"), bound("budget_cents")];
+const BOUNDS: &[Field] = &[
+    bound("scope"),
+    bound("preset"),
+    bound("tier"),
+    bound("max_concurrent_tasks"),
+    bound("budget_cents"),
+    bound("silent_after_minutes"),
+];
 
 /// The bounds of an agent, and what only people may change of it.
 const BOUNDS_AND_PLACE: &[Field] = &[
@@ -162,6 +168,7 @@ const BOUNDS_AND_PLACE: &[Field] = &[
     bound("tier"),
     bound("max_concurrent_tasks"),
     bound("budget_cents"),
+    bound("silent_after_minutes"),
     people_field("spent_cents"),
     place("owner"),
     place("parent"),
@@ -593,6 +600,8 @@ routes! {
         NOTIFICATIONS_LIST = get("/api/notifications", "List the caller's notifications").scope(NotificationsRead).for_people().query(&["unread_only", "since", "cursor", "limit"]).page("concepts/notifications");
         NOTIFICATIONS_COUNT = get("/api/notifications/count", "Count the caller's notifications").scope(NotificationsRead).for_people().page("concepts/notifications");
         NOTIFICATIONS_STREAM = get("/api/notifications/stream", "Stream the caller's notifications as server-sent events").scope(NotificationsRead).for_people().page("concepts/notifications#the-stream");
+        NOTIFICATIONS_PREFERENCES = get("/api/notifications/preferences", "The kinds of mail that the caller gets").scope(NotificationsRead).for_people().page("concepts/mail#what-you-get");
+        NOTIFICATIONS_PREFER = patch("/api/notifications/preferences", "Choose the kinds of mail to get").scope(NotificationsWrite).for_people().audited("user.choose_mail").page("concepts/mail#what-you-get");
         NOTIFICATION_READ = post("/api/notifications/{id}/read", "Mark a notification as read").scope(NotificationsWrite).for_people().page("concepts/notifications");
         NOTIFICATIONS_READ_ALL = post("/api/notifications/read-all", "Mark all of the caller's notifications as read").scope(NotificationsWrite).for_people().page("concepts/notifications");
         NOTIFICATION_DELETE = delete("/api/notifications/{id}", "Delete a notification").scope(NotificationsWrite).for_people().page("concepts/notifications");
@@ -666,6 +675,7 @@ routes! {
         WEB_PROFILE = get("/profile", "Redirect to the visitor's sign-in and sessions").public().any_query();
         WEB_SECURITY = get("/security", "The visitor's second factor, sessions and password").public().any_query();
         WEB_SECURITY_ACT = post("/security/{act}", "Change the visitor's second factor by form").public().form().any_query();
+        WEB_MAILS = post("/profile/mails", "Choose by form the kinds of mail to get").public().form().any_query();
         WEB_PASSWORD = post("/profile/password", "Change the visitor's own password by form").public().form().any_query();
         WEB_IDENTITY_ACT = post("/profile/identities/{id}/{act}", "Link or unlink an identity by form").public().form().any_query();
         WEB_AGENTS = get("/agents", "Agents: search, filter").public().any_query();

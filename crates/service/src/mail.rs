@@ -9,7 +9,7 @@ use common::{
 };
 use serde_json::{Value as Json, json};
 use store::{
-    db::Tx,
+    db::{DbError, Tx},
     outbox::{self, Kind},
     user,
 };
@@ -17,26 +17,44 @@ use store::{
 use crate::app::App;
 
 /// Queues a mail to a person of the tenant, in the transaction of what it tells of, and has it sent after the answer. Its data is an
-/// object without secrets; the address of the request goes with it. `false`: this server sends no mail, or the account is not active.
+/// object without secrets; the address of the request goes with it. `false`: this server sends no mail, the account is not active, or the
+/// person does not want mails of this kind.
 pub async fn queue(
+    app: &App,
+    tx: &Tx<'_>,
+    whose: (&TenantId, &UserId),
+    kind: Kind,
+    mut data: Json,
+) -> Result<bool, ApiError> {
+    if let Some(members) = data.as_object_mut() {
+        members.insert("address".to_owned(), json!(app.address()));
+    }
+    let is_queued = put(app, tx, whose, kind, &data).await?;
+    if is_queued {
+        hurry(app);
+    }
+    Ok(is_queued)
+}
+
+/// The same of what no request has caused, for the component that sends mail.
+pub async fn put(
     app: &App,
     tx: &Tx<'_>,
     (tenant, user): (&TenantId, &UserId),
     kind: Kind,
-    mut data: Json,
-) -> Result<bool, ApiError> {
+    data: &Json,
+) -> Result<bool, DbError> {
     if app.settings().mail_provider.is_none() {
         return Ok(false);
     }
     let Some(person) = user::find(tx, tenant, user.as_str()).await?.filter(|person| person.active) else {
         return Ok(false);
     };
-    if let Some(members) = data.as_object_mut() {
-        members.insert("address".to_owned(), json!(app.address()));
+    let mail = outbox::New { tenant, user, recipient: &person.email, kind, data };
+    if Kind::CHOSEN.contains(&kind) {
+        return outbox::offer(tx, &mail, app.chance(), app.now()).await;
     }
-    let mail = outbox::New { tenant, user, recipient: &person.email, kind, data: &data };
     outbox::queue(tx, &mail, app.chance(), app.now()).await?;
-    hurry(app);
     Ok(true)
 }
 

@@ -4,6 +4,7 @@ pub mod archived;
 pub mod list;
 pub mod log;
 pub mod overview;
+pub mod silence;
 pub mod secret;
 pub mod state;
 pub mod tree;
@@ -79,7 +80,7 @@ pub struct Owner {
 }
 
 /// The columns of [`AgentSettings`], in the order in which they are read and written.
-const SETTINGS: [&str; 15] = [
+const SETTINGS: [&str; 16] = [
     "display_name",
     "description",
     "runtime",
@@ -95,6 +96,7 @@ const SETTINGS: [&str; 15] = [
     "max_concurrent_tasks",
     "budget_cents",
     "spent_cents",
+    "silent_after_minutes",
 ];
 
 /// The values of [`SETTINGS`].
@@ -116,6 +118,7 @@ fn setting_values(settings: &AgentSettings) -> Result<Vec<Value>, DbError> {
         settings.max_concurrent_tasks,
         settings.budget_cents,
         settings.spent_cents,
+        settings.silent_after_minutes,
     ])
 }
 
@@ -141,6 +144,7 @@ impl FromRow for AgentSettings {
             max_concurrent_tasks: row.take()?,
             budget_cents: row.take()?,
             spent_cents: row.take()?,
+            silent_after_minutes: row.take()?,
         })
     }
 }

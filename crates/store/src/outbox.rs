@@ -33,11 +33,20 @@ const SENT_KEPT: i64 = 7;
 /// Days that a dead mail's row is kept.
 const DEAD_KEPT: i64 = 30;
 
+/// Mails to one person that wait to go out together, at most; further ones are left out.
+pub const MOST_WAITING: i64 = 100;
+/// The time between two mails to one person of kinds that can wait, seconds.
+const DIGEST: i64 = 3_600;
+
 /// The kind of a mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "MailKind")]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
+    /// An agent asks for a scope: `{agent, request, scope, hours, reason}`.
+    AccessRequest,
+    /// A credential ends soon: `{title, text, path}`.
+    Expiring,
     /// A second factor of the person was removed: `{by, address}`; `by` is null if they did it themselves.
     FactorRemoved,
     /// A person was invited, and sets a password by the link: `{by, address, base}`.
@@ -52,12 +61,16 @@ pub enum Kind {
     Reset,
     /// The person's role allows less than before: `{by, address, was, now}`.
     RoleLowered,
+    /// An agent has not been heard of for longer than its people have set: `{agent, minutes, last_seen_at}`.
+    Silent,
     /// A user asked for a mail to their own address, to see that mail works: `{}`.
     Test,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 11] = [
+        Self::AccessRequest,
+        Self::Expiring,
         Self::FactorRemoved,
         Self::Invite,
         Self::Leak,
@@ -65,17 +78,28 @@ impl Kind {
         Self::PasswordChanged,
         Self::Reset,
         Self::RoleLowered,
+        Self::Silent,
         Self::Test,
     ];
+
+    /// The kinds that people choose. All others tell of the security of their own account, or were asked for.
+    pub const CHOSEN: [Self; 4] = [Self::AccessRequest, Self::Leak, Self::Expiring, Self::Silent];
 
     /// Whether its text has a one-time code, which is made when it is sent.
     pub const fn has_code(self) -> bool {
         matches!(self, Self::Invite | Self::Link | Self::Reset)
     }
 
+    /// Whether it can wait: of such mails a person gets one in an hour, and what comes meanwhile goes out together.
+    pub const fn can_wait(self) -> bool {
+        matches!(self, Self::AccessRequest | Self::Expiring | Self::Silent)
+    }
+
     /// The word that is stored.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::AccessRequest => "access_request",
+            Self::Expiring => "expiring",
             Self::FactorRemoved => "factor_removed",
             Self::Invite => "invite",
             Self::Leak => "leak",
@@ -83,6 +107,7 @@ impl Kind {
             Self::PasswordChanged => "password_changed",
             Self::Reset => "reset",
             Self::RoleLowered => "role_lowered",
+            Self::Silent => "silent",
             Self::Test => "test",
         }
     }
@@ -124,6 +149,35 @@ pub async fn queue(tx: &Tx<'_>, new: &New<'_>, chance: &Chance, now: Timestamp) 
     Ok(id)
 }
 
+/// The kinds that can wait, as SQL has them.
+const WAITING: &str = "'access_request', 'expiring', 'silent'";
+
+/// The moment from which on one more mail that can wait may go to the user `?2`; `?1` is now.
+fn earliest() -> String {
+    format!(
+        "max(?1, ifnull((SELECT s.due_at + {DIGEST}000 FROM outbox s
+                         WHERE s.user_id = ?2 AND s.state = 'sent' AND s.due_at > ?1 - {DIGEST}000 AND s.kind IN ({WAITING})
+                         ORDER BY s.due_at DESC LIMIT 1), 0))"
+    )
+}
+
+/// Queues a mail of a kind that people choose, in the transaction that it reports. `false`: the person has turned the kind off, or it can
+/// wait and as many as may wait for them already.
+pub async fn offer(tx: &Tx<'_>, new: &New<'_>, chance: &Chance, now: Timestamp) -> Result<bool, DbError> {
+    let id = MailId::generate(now, chance);
+    let (due, most) = if new.kind.can_wait() { (earliest(), MOST_WAITING) } else { ("?1".to_owned(), i64::MAX) };
+    let sql = format!(
+        "INSERT INTO outbox (id, tenant_id, user_id, kind, recipient, data, due_at, created_at)
+         SELECT ?3, ?4, u.id, ?5, ?6, ?7, {due}, ?1 FROM users u
+         WHERE u.id = ?2 AND instr(u.mails_off, ' ' || ?5 || ' ') = 0
+           AND (SELECT count(*) FROM (SELECT 1 FROM outbox o WHERE o.user_id = ?2 AND o.state = 'due' AND o.kind IN ({WAITING}) LIMIT ?8)) < ?8
+         RETURNING 1"
+    );
+    let row =
+        args![now, new.user, &id, new.tenant, new.kind.as_str(), new.recipient, json::to_text(new.data), most];
+    Ok(tx.optional::<Affected>(&sql, row).await?.is_some())
+}
+
 /// A mail whose turn it is.
 pub struct DueMail {
     /// The id.
@@ -160,7 +214,7 @@ impl FromRow for DueMail {
 }
 
 /// The kinds that this release sends, as SQL has them. Those of a newer release are left for that release.
-const KINDS: &str = "'factor_removed', 'invite', 'leak', 'link', 'password_changed', 'reset', 'role_lowered', 'test'";
+const KINDS: &str = "'access_request', 'expiring', 'factor_removed', 'invite', 'leak', 'link', 'password_changed', 'reset', 'role_lowered', 'silent', 'test'";
 
 /// Makes the caller the only sender until `ends`, if something is due; `false`: nothing is, or somebody sends already.
 pub async fn begin_sending(db: &Db, now: Timestamp, ends: Timestamp) -> Result<bool, DbError> {
@@ -182,21 +236,52 @@ pub async fn end_sending(db: &Db, ends: Timestamp) -> Result<(), DbError> {
     db.hot::<Affected>(sql, args![ends]).await.map(drop)
 }
 
-/// Takes the mail that has been due the longest: for the time of a try nobody else gets it.
-pub async fn take(db: &Db, now: Timestamp) -> Result<Option<DueMail>, DbError> {
+/// Takes the mails of the next letter: the one that has been due the longest or, if it can wait, all of its recipient's that can and are
+/// due, the oldest first. For the time of a try nobody else gets them. Empty: nothing is due.
+pub async fn take(db: &Db, now: Timestamp) -> Result<Vec<DueMail>, DbError> {
     let sql = format!(
-        "UPDATE outbox SET tries = tries + 1, due_at = ?2
-         WHERE id = (SELECT id FROM outbox WHERE state = 'due' AND due_at <= ?1 AND kind IN ({KINDS}) ORDER BY due_at LIMIT 1)
+        "WITH next AS (SELECT id, user_id, kind IN ({WAITING}) AS waits FROM outbox
+                       WHERE state = 'due' AND due_at <= ?1 AND kind IN ({KINDS}) ORDER BY due_at LIMIT 1)
+         UPDATE outbox SET tries = tries + 1, due_at = ?2
+         WHERE id IN (SELECT id FROM next
+                      UNION ALL
+                      SELECT * FROM (SELECT o.id FROM next CROSS JOIN outbox o
+                                     ON o.user_id = next.user_id AND o.state = 'due' AND o.due_at <= ?1
+                                     WHERE next.waits AND o.kind IN ({WAITING}) AND o.id <> next.id LIMIT {MOST_WAITING}))
          RETURNING id, kind, tenant_id, (SELECT slug FROM tenants t WHERE t.id = tenant_id) AS slug, user_id, recipient, data, tries"
     );
-    Ok(db.hot(&sql, args![now, now.plus_seconds(LEASE)]).await?.into_iter().next())
+    let mut taken: Vec<DueMail> = db.hot(&sql, args![now, now.plus_seconds(LEASE)]).await?;
+    taken.sort_by(|one, other| one.id.as_str().cmp(other.id.as_str()));
+    Ok(taken)
 }
 
-/// Writes that a mail went out.
-pub async fn sent(db: &Db, mail: &DueMail, now: Timestamp) -> Result<(), DbError> {
-    let sql = "UPDATE outbox SET state = 'sent', sent_at = ?2, due_at = ?2, last_error = NULL
-               WHERE id = ?1 AND state <> 'sent' RETURNING 1";
-    db.single::<Affected>(Purpose::Durable, sql, args![&mail.id, now]).await.map(drop)
+/// Drops what waits about access requests that need no decision of the person any more: somebody has decided, or the person may not. Gives
+/// the ids.
+pub async fn drop_decided(db: &Db, user: &UserId) -> Result<Vec<MailId>, DbError> {
+    let sql = "DELETE FROM outbox
+               WHERE user_id = ?1 AND state = 'due' AND kind = 'access_request' AND NOT EXISTS (
+                   SELECT 1 FROM access_requests r JOIN agents a ON a.id = r.agent_id JOIN users u ON u.id = outbox.user_id
+                   WHERE r.id = outbox.data ->> 'request' AND r.state = 'open' AND a.archived_at IS NULL
+                     AND (a.owner_id = u.id OR u.role = 'admin'))
+               RETURNING id";
+    db.hot(sql, args![user]).await
+}
+
+/// Writes that a letter went out. Of its recipient's mails that can wait, the others wait for an hour then.
+pub async fn sent(db: &Db, mails: &[DueMail], now: Timestamp) -> Result<(), DbError> {
+    let Some(first) = mails.first() else { return Ok(()) };
+    let tx = db.begin(Purpose::Durable).await?;
+    let sql = "UPDATE outbox SET state = 'sent', sent_at = ?2, due_at = ?2, last_error = NULL WHERE id = ?1 AND state <> 'sent'";
+    for mail in mails {
+        tx.execute(sql, args![&mail.id, now]).await?;
+    }
+    if first.kind.can_wait() {
+        let sql = format!(
+            "UPDATE outbox SET due_at = ?2 WHERE user_id = ?1 AND state = 'due' AND due_at < ?2 AND kind IN ({WAITING})"
+        );
+        tx.execute(&sql, args![&first.user_id, now.plus_seconds(DIGEST)]).await?;
+    }
+    tx.commit().await
 }
 
 /// Writes that a try failed: the mail waits for the next one, or is dead if this was the last or `is_final`.
@@ -317,7 +402,9 @@ mod tests {
     fn kinds_are_stored_by_their_words() {
         for kind in Kind::ALL {
             assert_eq!(Kind::from_value(kind.as_str().into()).unwrap(), kind);
-            assert!(KINDS.split(", ").any(|word| word == format!("'{}'", kind.as_str())));
+            let is_among = |words: &str| words.split(", ").any(|word| word == format!("'{}'", kind.as_str()));
+            assert!(is_among(KINDS));
+            assert_eq!(is_among(WAITING), kind.can_wait(), "{kind:?}");
         }
         assert!(Kind::from_value("other".into()).is_err());
     }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::{
     args, credential,
     db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx, Value},
+    outbox::Kind,
     page::PageRequest,
 };
 use common::{
@@ -329,6 +330,24 @@ pub async fn deactivate(tx: &Tx<'_>, user: &UserId, by: &UserId, now: Timestamp)
     credential::revoke_sessions(tx, user, None, now).await?;
     tx.execute("DELETE FROM outbox WHERE user_id = ?1 AND state <> 'sent'", args![user]).await?;
     Ok(true)
+}
+
+/// The kinds of mail that a person has turned off, of those that people choose.
+pub async fn mails_off(reads: &dyn Rows, user: &UserId) -> Result<Vec<Kind>, DbError> {
+    let sql = "SELECT mails_off FROM users WHERE id = ?1";
+    let off: String = reads.optional(sql, args![user]).await?.unwrap_or_default();
+    Ok(Kind::CHOSEN.into_iter().filter(|kind| off.split_ascii_whitespace().any(|word| word == kind.as_str())).collect())
+}
+
+/// Turns kinds of mail off, and all others that people choose on. What waits of a kind that is off is not sent.
+pub async fn set_mails_off(tx: &Tx<'_>, user: &UserId, off: &[Kind]) -> Result<(), DbError> {
+    let words: String = off.iter().map(|kind| format!(" {}", kind.as_str())).collect();
+    tx.execute("UPDATE users SET mails_off = ?2 WHERE id = ?1", args![user, format!("{words} ")]).await?;
+    let sql = "DELETE FROM outbox WHERE user_id = ?1 AND state = 'due' AND kind = ?2";
+    for kind in off {
+        tx.execute(sql, args![user, kind.as_str()]).await?;
+    }
+    Ok(())
 }
 
 /// Activates an account again.

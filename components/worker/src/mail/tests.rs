@@ -13,7 +13,7 @@ const TEST: &str = "/api/mail/test";
 const OUTBOX: &str = "/api/mail/outbox";
 const STATE: &str = "SELECT state || ' ' || tries || ' ' || ifnull(last_error, '-') FROM outbox";
 
-fn settings(provider: &'static str) -> Settings {
+pub(crate) fn settings(provider: &'static str) -> Settings {
     let read = Settings::read(|name| {
         let value = match name {
             "mail_provider" => provider,

@@ -154,7 +154,7 @@ pub async fn heartbeat(
     spent: Option<i64>,
     now: Timestamp,
 ) -> Result<Option<HeartbeatState>, DbError> {
-    let sql = "UPDATE agents SET last_seen_at = ?2, spent_cents = max(spent_cents, ifnull(?3, 0)),
+    let sql = "UPDATE agents SET last_seen_at = ?2, silent_told_at = NULL, spent_cents = max(spent_cents, ifnull(?3, 0)),
                                  over_budget_at = iif(max(spent_cents, ifnull(?3, 0)) > budget_cents, over_budget_at, NULL)
                WHERE id = (SELECT ?1) AND archived_at IS NULL
                RETURNING state, budget_cents, spent_cents, (SELECT count(*) FROM inbox WHERE agent_id = (SELECT ?1)) AS unread, over_budget_at,

@@ -45,6 +45,8 @@ pub struct Expiring {
     pub expires_at: Timestamp,
     /// 7 or 1.
     pub days: i64,
+    /// Whether nobody was told of it before.
+    pub is_first: bool,
 }
 
 impl FromRow for Expiring {
@@ -63,6 +65,7 @@ impl FromRow for Expiring {
             agent_name: row.take()?,
             expires_at: row.take()?,
             days: row.take()?,
+            is_first: row.take()?,
         })
     }
 }
@@ -76,7 +79,7 @@ pub async fn any(reads: &dyn Rows, now: Timestamp) -> Result<bool, DbError> {
 pub async fn take(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Expiring>, DbError> {
     let sql = format!(
         "SELECT c.id, c.kind, c.name, c.key_id, c.tenant_id, ifnull(a.owner_id, c.user_id) AS owner, c.agent_id, a.name AS agent, c.expires_at,
-                iif(c.expires_at <= ?1 + 86400000, 1, 7) AS days {NEWS} LIMIT ?2"
+                iif(c.expires_at <= ?1 + 86400000, 1, 7) AS days, c.told_days IS NULL AS is_first {NEWS} LIMIT ?2"
     );
     let found: Vec<Expiring> = tx.list(&sql, args![now, BATCH]).await?;
     for one in &found {

@@ -1,0 +1,44 @@
+//! Agents that have gone silent: their owner is told by a notification and by mail, and the agent above by an event. Once for each silence.
+
+use common::event::EventKind;
+use serde_json::json;
+use service::{
+    app::App,
+    event::{self, Event},
+    mail,
+};
+use store::{
+    agent::silence::{self, Silent},
+    db::{DbError, Purpose, Tx},
+    outbox::Kind,
+};
+
+/// Tells of those that there are now; `true`: somebody was told.
+pub(crate) async fn tell(app: &App) -> Result<bool, DbError> {
+    // Read first: mostly there are none, and nobody has to wait for the lock.
+    if !silence::any(app.db(), app.now()).await? {
+        return Ok(false);
+    }
+    let tx = app.db().begin(Purpose::Durable).await?;
+    for silent in silence::take(&tx, app.now()).await? {
+        tell_of(app, &tx, &silent).await?;
+    }
+    tx.commit().await?;
+    Ok(true)
+}
+
+async fn tell_of(app: &App, tx: &Tx<'_>, silent: &Silent) -> Result<(), DbError> {
+    let Silent { id, name, tenant, owner, last_seen_at, minutes } = silent;
+    let title = format!("{name} has gone silent");
+    let body = format!(
+        "Its last heartbeat came at {last_seen_at}, which is more than {minutes} minutes ago. Look whether it still runs. You are told again after its next heartbeat."
+    );
+    let data = json!({ "last_seen_at": last_seen_at, "silent_after_minutes": minutes });
+    let event = Event::of_agent(EventKind::AgentSilent, id).data(data).notifying(owner, title, body);
+    event::deliver(tx, &app.origin(tenant, None), None, &event).await?;
+    let data = json!({ "agent": name, "minutes": minutes, "last_seen_at": last_seen_at });
+    mail::put(app, tx, (tenant, owner), Kind::Silent, &data).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests;
