@@ -15,4 +15,4 @@ CREATE INDEX agents_by_silence ON agents (max(last_seen_at, ifnull(state_changed
 WHERE silent_after_minutes IS NOT NULL AND silent_told_at IS NULL AND state = 'running' AND archived_at IS NULL
 --- next
 -- A person's mails: those that wait, and those of the last hour.
-CREATE INDEX outbox_by_user ON outbox (user_id, state, due_at)
+CREATE INDEX outbox_by_turn ON outbox (user_id, state, due_at)

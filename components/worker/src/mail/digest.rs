@@ -150,7 +150,7 @@ async fn a_digest_that_fails_is_tried_again_and_is_sent_once() {
     assert_eq!(t.texts("SELECT DISTINCT state || tries FROM outbox").await, ["sent2"]);
 
     t.execute("UPDATE outbox SET state = 'due', due_at = 0").await.unwrap();
-    let taken = at_once(8, async |_| outbox::take(t.db(), t.now()).await.unwrap().len()).await;
+    let taken = at_once(8, async |_| outbox::take(t.db(), t.now()).await.unwrap().len());
     assert_eq!(taken.iter().sum::<usize>(), 3, "{taken:?}");
     assert_eq!(taken.iter().max(), Some(&3), "all by one");
 }
