@@ -12,7 +12,7 @@ use common::{
     id::{AccessRequestId, AgentId},
     role::Role,
     scope::{Patterns, Scope, Scopes},
-    secret,
+    secret::Kind,
     text::{prose, within},
 };
 use http::StatusCode;
@@ -34,8 +34,7 @@ use service::{
 use store::{
     access_request::{self, AccessRequest, AccessRequestState, Filter, InsertOutcome, Open},
     db::Rows,
-    outbox::Kind,
-    user,
+    outbox, user,
 };
 
 /// The most characters of a reason.
@@ -212,7 +211,7 @@ fn may_ask(caller: &Caller, scope: &Scopes) -> Result<(), ApiError> {
         return Err(Code::ScopeNotGrantable.detail(why.join(" ")).with("rest", rest(&left) + &next.concat()));
     }
     // An approval counts for the agent's token, which may lack what another of its credentials carries.
-    if caller.credential_kind() == secret::Kind::AgentToken && scope.clone().without(&caller.scopes()).is_empty() {
+    if caller.credential_kind() == Kind::AgentToken && scope.clone().without(&caller.scopes()).is_empty() {
         return Err(Code::AlreadyGranted.into());
     }
     Ok(())
@@ -235,7 +234,8 @@ async fn tell(write: &Write<'_>, new: &access_request::New<'_>) -> Result<(), Ap
     write.notify_with(caller.user_id(), &title, &body, &format!("/access/{id}")).await?;
     let data = json!({ "agent": name, "request": id, "scope": scope, "hours": hours });
     for user in user::owner_and_admins(&write.tx, caller.tenant_id(), caller.user_id()).await? {
-        mail::queue(write.app(), &write.tx, (caller.tenant_id(), &user.id), Kind::AccessRequest, data.clone()).await?;
+        mail::queue(write.app(), &write.tx, (caller.tenant_id(), &user.id), outbox::Kind::AccessRequest, data.clone())
+            .await?;
     }
     Ok(())
 }

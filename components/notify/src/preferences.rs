@@ -124,7 +124,8 @@ mod tests {
         assert_eq!(t.as_(&max, "PATCH", PATH, sent).await.is(200), some, "once more");
         assert_eq!(t.as_(&max, "GET", PATH, Null).await.is(200), some);
         assert_eq!(t.as_(&ada, "GET", PATH, Null).await.is(200), all);
-        let waits = "SELECT kind FROM outbox WHERE user_id = (SELECT id FROM users WHERE email_key = 'max@example.com')";
+        let waits =
+            "SELECT kind FROM outbox WHERE user_id = (SELECT id FROM users WHERE email_key = 'max@example.com')";
         assert_eq!(t.texts(waits).await, ["password_changed"]);
         assert_eq!(t.number("SELECT count(*) FROM outbox").await, 4);
         let told = t.texts("SELECT action || ' ' || before || ' ' || after FROM audit").await;

@@ -54,7 +54,8 @@ pub(crate) async fn tell(app: &App) -> Result<bool, DbError> {
         if found.is_first {
             // Of a key the owner did not choose the name: it stays out of the mail.
             let name = found.name.filter(|_| found.agent.is_none());
-            let data = json!({ "agent": found.agent_name, "kind": found.kind, "name": name, "expires_at": found.expires_at });
+            let data =
+                json!({ "agent": found.agent_name, "kind": found.kind, "name": name, "expires_at": found.expires_at });
             mail::put(app, &tx, (&found.tenant, &found.user), Kind::Expiring, &data).await?;
         }
     }

@@ -61,7 +61,13 @@ impl Letter {
             "" => format!("* {}", item.text),
             url => format!("* {}\n  {url}", item.text),
         };
-        let parts = self.paragraphs.iter().cloned().chain(self.items.iter().map(item)).chain(button).chain(self.notes.iter().cloned());
+        let parts = self
+            .paragraphs
+            .iter()
+            .cloned()
+            .chain(self.items.iter().map(item))
+            .chain(button)
+            .chain(self.notes.iter().cloned());
         let end = self.home.iter().fold(self.instance.clone(), |end, home| format!("{end}\n{home}"));
         parts.fold(String::new(), |text, part| format!("{text}{part}\n\n")) + &format!("-- \n{end}\n")
     }
@@ -350,7 +356,11 @@ impl Draft<'_> {
     fn expiring(&self) -> Letter {
         let (what, at) = (self.ending(), moment_of(self.member("expires_at")));
         let text = format!("{what} ends at {at}. From then on it is refused.");
-        let subject = if self.member("agent").is_empty() { "Your token ends soon".to_owned() } else { format!("{what} ends soon") };
+        let subject = if self.member("agent").is_empty() {
+            "Your token ends soon".to_owned()
+        } else {
+            format!("{what} ends soon")
+        };
         let mut letter = self.leading_to(&subject, text, "Replace it", &self.ending_path());
         letter.notes = vec![self.choice()];
         letter
@@ -366,10 +376,7 @@ impl Draft<'_> {
                     format!("/access/{}", one.member("request")),
                 ),
                 Kind::Silent => (one.silence(), format!("/agents/{}", one.member("agent"))),
-                _ => (
-                    format!("{} ends at {}.", one.ending(), moment_of(one.member("expires_at"))),
-                    one.ending_path(),
-                ),
+                _ => (format!("{} ends at {}.", one.ending(), moment_of(one.member("expires_at"))), one.ending_path()),
             };
             Item { text, url: one.page(&path) }
         };

@@ -4,8 +4,8 @@ pub mod archived;
 pub mod list;
 pub mod log;
 pub mod overview;
-pub mod silence;
 pub mod secret;
+pub mod silence;
 pub mod state;
 pub mod tree;
 

@@ -45,7 +45,7 @@ const DIGEST: i64 = 3_600;
 pub enum Kind {
     /// An agent asks for a scope: `{agent, request, scope, hours, reason}`.
     AccessRequest,
-    /// A credential ends soon: `{title, text, path}`.
+    /// A credential ends soon: `{agent, kind, name, expires_at}`.
     Expiring,
     /// A second factor of the person was removed: `{by, address}`; `by` is null if they did it themselves.
     FactorRemoved,
@@ -173,8 +173,7 @@ pub async fn offer(tx: &Tx<'_>, new: &New<'_>, chance: &Chance, now: Timestamp) 
            AND (SELECT count(*) FROM (SELECT 1 FROM outbox o WHERE o.user_id = ?2 AND o.state = 'due' AND o.kind IN ({WAITING}) LIMIT ?8)) < ?8
          RETURNING 1"
     );
-    let row =
-        args![now, new.user, &id, new.tenant, new.kind.as_str(), new.recipient, json::to_text(new.data), most];
+    let row = args![now, new.user, &id, new.tenant, new.kind.as_str(), new.recipient, json::to_text(new.data), most];
     Ok(tx.optional::<Affected>(&sql, row).await?.is_some())
 }
 

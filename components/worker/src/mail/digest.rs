@@ -1,15 +1,18 @@
 //! What goes out together, and when.
 
-use common::role::Role;
+use common::{role::Role, secret};
 use serde_json::{Value as Json, Value::Null, json};
-use service::testing::{Actor, TestApp, at_once};
+use service::{
+    outbound::stub,
+    testing::{Actor, TestApp, at_once},
+};
 use store::{
     db::Purpose,
     outbox::{self, Kind},
 };
 
 use super::tests::settings;
-use crate::{outbound::stub, with_neighbours};
+use crate::with_neighbours;
 
 const ASK: &str = "/api/access-requests";
 
@@ -125,6 +128,34 @@ async fn further_mails_of_an_hour_are_one_digest() {
     assert_eq!(sent(&t).await, []);
     t.wait(3_600);
     assert_eq!(sent(&t).await.len(), 1);
+}
+
+/// R123: a credential that ends in a week is mailed to its person, and to an agent's owner: once, not again on its last day.
+#[tokio::test]
+async fn a_credential_that_ends_soon_is_mailed_once() {
+    let Stage { t, ada, max, scout } = stage().await;
+    let end = Some(t.now().plus_seconds(8 * 86_400));
+    t.credential(secret::Kind::Pat, &ada.tenant, &ada.user, None, "*", end).await;
+    t.credential(secret::Kind::Session, &ada.tenant, &ada.user, None, "*", end).await;
+    t.execute(&format!("UPDATE credentials SET expires_at = {} WHERE agent_id IS NOT NULL", end.unwrap().millis()))
+        .await
+        .unwrap();
+    assert_eq!(sent(&t).await, [], "not yet");
+    t.wait(2 * 86_400);
+    let letters = sent(&t).await;
+    let told: Vec<_> = letters.iter().map(|(to, subject, _)| (to.as_str(), subject.as_str())).collect();
+    assert_eq!(
+        told,
+        [("ada@example.com", "Your token ends soon"), ("max@example.com", "The token of the agent scout ends soon")]
+    );
+    for ((_, _, text), page) in letters.iter().zip(["/tokens", "/agents/scout/credentials"]) {
+        assert!(text.contains("ends at 2026-01-10 03:04 UTC. From then on it is refused."), "{text}");
+        assert!(text.contains(&format!("https://accredit.example/acme{page}\n")), "{text}");
+        assert!(!text.contains(&max.token) && !text.contains(&scout.token), "{text}");
+    }
+    t.wait(5 * 86_400 + 3_600);
+    assert_eq!(sent(&t).await, [], "the last day is a notification alone");
+    assert_eq!(t.number("SELECT count(*) FROM notifications").await, 4);
 }
 
 /// R124: what fails together is tried again together, under the same key; two senders at once send it once.

@@ -1,8 +1,11 @@
 use common::role::Role;
 use serde_json::{Value as Json, Value::Null, json};
-use service::testing::{Actor, TestApp};
+use service::{
+    outbound::stub,
+    testing::{Actor, TestApp},
+};
 
-use crate::{mail::tests::settings, outbound::stub, with_neighbours};
+use crate::{mail::tests::settings, with_neighbours};
 
 struct Stage {
     t: TestApp,
@@ -71,11 +74,7 @@ async fn a_silence_is_told_once_and_again_after_a_heartbeat() {
     // At once, with one link, which only shows.
     let sent = stub::sent().pop().unwrap();
     let body: Json = serde_json::from_str(sent.body()).unwrap();
-    assert_eq!(
-        (&body["to"], &body["subject"]),
-        (&json!("max@example.com"), &json!("scout has gone silent")),
-        "{body}"
-    );
+    assert_eq!((&body["to"], &body["subject"]), (&json!("max@example.com"), &json!("scout has gone silent")), "{body}");
     let text = body["text"].as_str().unwrap();
     assert!(text.contains("https://accredit.example/acme/agents/scout\n"), "{text}");
     assert!(text.contains("Its limit is 30 minutes."), "{text}");
