@@ -166,6 +166,7 @@ impl Verb {
             .field("tier", Kind::Number, "Its tier, 1 to 5")
             .field("max_concurrent_tasks", Kind::Number, "Tasks that it may do at the same time")
             .field("budget_cents", Kind::Number, "Its budget, in cents")
+            .field("silent_after_minutes", Kind::Number, "Tell me when it sends no heartbeat for so many minutes")
     }
 
     /// What a credential carries and how long it lives.
@@ -453,6 +454,12 @@ pub(crate) fn all() -> Vec<Verb> {
             ("ID", "id"),
         ]),
         Verb::new("notifications count", route::NOTIFICATIONS_COUNT),
+        Verb::new("notifications mails", route::NOTIFICATIONS_PREFERENCES),
+        Verb::new("notifications choose-mails", route::NOTIFICATIONS_PREFER)
+            .field("access_requests", Kind::Data, "true or false: an agent asks for access")
+            .field("leaks", Kind::Data, "true or false: a credential was leaked")
+            .field("expiring", Kind::Data, "true or false: a credential ends soon")
+            .field("silent_agents", Kind::Data, "true or false: an agent has gone silent"),
         notifications(Verb::new("notifications read", route::NOTIFICATION_READ)).done("Read."),
         Verb::new("notifications read-all", route::NOTIFICATIONS_READ_ALL).done("Read."),
         notifications(Verb::new("notifications delete", route::NOTIFICATION_DELETE))

@@ -186,7 +186,7 @@ mod tests {
             "name": "hand", "display_name": "Hand", "description": "Helps.", "runtime": "docker", "model": "m", "parent": "boss",
             "compute": { "cpu": 2 }, "access": "The tickets.",
             "url": "https://hand.example.com/", "labels": { "a": "1" }, "scope": ["agents.read"], "tier": 4,
-            "max_concurrent_tasks": 2, "budget_cents": 7, "issue_token": false,
+            "max_concurrent_tasks": 2, "budget_cents": 7, "silent_after_minutes": null, "issue_token": false,
         });
         t.as_(&ada, "POST", "/api/agents", body.clone()).await.is(201);
         let document = t.as_(&ada, "GET", "/api/agents/boss/export", Null).await.is(200);
@@ -194,7 +194,7 @@ mod tests {
         let boss = json!({
             "name": "boss", "display_name": null, "description": null, "runtime": null, "model": null, "parent": null,
             "url": null, "compute": null, "access": null, "labels": {}, "scope": scope, "tier": 3, "max_concurrent_tasks": 1, "budget_cents": null,
-            "issue_token": false,
+            "silent_after_minutes": null, "issue_token": false,
         });
         assert_eq!(document, json!({ "format": FORMAT, "agents": [boss, body] }));
         let alone = t.as_(&ada, "GET", "/api/agents/hand/export", Null).await.is(200);
