@@ -51,6 +51,7 @@ const SHOWN: &[(&str, &str, &str)] = &[
     ("POST", "/auth/password", r#"{"current": "the present password", "new": "correct horse battery"}"#),
     ("PATCH", "/api/users/{id}", r#"{"role": "member"}"#),
     ("POST", "/api/access-requests/{id}/approve", r#"{"hours": 24}"#),
+    ("PUT", "/api/agents/{name}/secrets", r#"{"secrets": {"OPENAI_KEY": "sk-example"}}"#),
 ];
 
 fn value(path: &str, shape: &Shape) -> Json {

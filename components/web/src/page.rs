@@ -12,7 +12,7 @@ use common::{
 };
 use futures_util::future::join;
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use service::{
     app::{App, log},
     response::{Response, bytes, see_other},
@@ -168,7 +168,16 @@ impl Shell {
         Box::pin(async move {
             let overview = api.get(route::OVERVIEW, &[], &[("parts", "head")]);
             let (overview, tenant) = join(overview, api.get(route::TENANT, &[], &[])).await;
-            Ok(Self::of(app, title, nav, (&overview?, tenant)))
+            let overview = match overview {
+                // The page where the second factor is set up is open before there is one. Its header shows who is here, and nothing more.
+                Err(Trouble::Refused(refusal))
+                    if refusal.slug == "second_factor_setup_required" && app.path().starts_with("/security") =>
+                {
+                    json!({ "caller": api.get(route::WHOAMI, &[], &[]).await? })
+                }
+                overview => overview?,
+            };
+            Ok(Self::of(app, title, nav, (&overview, tenant)))
         })
     }
 

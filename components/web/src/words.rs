@@ -198,6 +198,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("agent.update", "changed"),
     ("identity.link", "linked an identity:"),
     ("identity.unlink", "unlinked an identity:"),
+    ("user.choose_mail", "chose mails"),
     ("credential.end", "ended credentials of an editor for"),
     ("factor.begin", "began to set up a second factor for"),
     ("factor.confirm", "set up a second factor for"),
