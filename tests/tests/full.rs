@@ -309,6 +309,12 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
             "/api/ui/notify".to_owned(),
             &json!({ "title": "t", "body": "b".repeat(4_000) }),
         ),
+        (
+            "PATCH /api/notifications/preferences",
+            admin,
+            "/api/notifications/preferences".to_owned(),
+            &json!({ "silent_agents": false }),
+        ),
         ("POST /api/agents/{name}/messages", admin, "/api/agents/scout/messages".to_owned(), &json!({ "text": long })),
     ] {
         site.ask(row, Refused, client, &path, body);

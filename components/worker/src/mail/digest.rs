@@ -134,10 +134,10 @@ async fn further_mails_of_an_hour_are_one_digest() {
 #[tokio::test]
 async fn a_credential_that_ends_soon_is_mailed_once() {
     let Stage { t, ada, max, scout } = stage().await;
-    let end = Some(t.now().plus_seconds(8 * 86_400));
-    t.credential(secret::Kind::Pat, &ada.tenant, &ada.user, None, "*", end).await;
-    t.credential(secret::Kind::Session, &ada.tenant, &ada.user, None, "*", end).await;
-    t.execute(&format!("UPDATE credentials SET expires_at = {} WHERE agent_id IS NOT NULL", end.unwrap().millis()))
+    let end = t.now().plus_seconds(8 * 86_400);
+    t.credential(secret::Kind::Pat, &ada.tenant, &ada.user, None, "*", Some(end)).await;
+    t.credential(secret::Kind::Session, &ada.tenant, &ada.user, None, "*", Some(end)).await;
+    t.execute(&format!("UPDATE credentials SET expires_at = {} WHERE agent_id IS NOT NULL", end.millis()))
         .await
         .unwrap();
     assert_eq!(sent(&t).await, [], "not yet");
