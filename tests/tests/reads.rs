@@ -160,7 +160,7 @@ fn no_example_is_refused_for_what_it_sends() {
         else {
             continue;
         };
-        let path = path.replace("{name}", "none").replace("{id}", "none")
+        let path = path.replace("{name}", "none").replace("{id}", "none").replace("{key}", "OPENAI_KEY")
             + known["example_query"].as_str().unwrap_or_default();
         let body = (!known["example"].is_null()).then(|| known["example"].to_string());
         let mut fits = false;
