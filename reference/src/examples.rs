@@ -15,6 +15,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("/api/agents/{name}/keys", "name", r#""ci""#),
     ("/api/agents/import", "agents", r#"[{"name": "scout"}]"#),
     ("/api/presets", "scope", r#"["agents.list", "agents.read"]"#),
+    ("/api/agents/{name}/probes", "secret", r#""OPENAI_KEY""#),
     ("/auth/leaks", "token", r#""<the leaked credential>""#),
     ("/auth/introspect", "token", r#""<the token to ask about>""#),
     ("", "name", r#""scout""#),
