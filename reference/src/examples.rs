@@ -16,6 +16,8 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("/api/agents/import", "agents", r#"[{"name": "scout"}]"#),
     ("/api/presets", "scope", r#"["agents.list", "agents.read"]"#),
     ("/api/agents/{name}/probes", "secret", r#""OPENAI_KEY""#),
+    ("/cli/download", "os", r#""linux""#),
+    ("/cli/download", "arch", r#""x86_64""#),
     ("/auth/leaks", "token", r#""<the leaked credential>""#),
     ("/auth/introspect", "token", r#""<the token to ask about>""#),
     ("", "name", r#""scout""#),
