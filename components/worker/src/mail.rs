@@ -188,12 +188,12 @@ async fn send_some(app: &App, mail: &Mail, left: &mut usize, until: Timestamp) -
     mail_request::settle(app.db(), app.chance(), app.clock().now()).await?;
     while *left > 0 {
         let now = app.clock().now();
-        *left -= 1;
         if now > until {
             break;
         }
         let mut taken = outbox::take(app.db(), now).await?;
         let Some(first) = taken.first() else { break };
+        *left -= 1;
         if first.kind.can_wait() {
             let dropped = outbox::drop_decided(app.db(), &first.user_id).await?;
             taken.retain(|due| !dropped.contains(&due.id));
