@@ -49,6 +49,15 @@ pub(crate) struct Answer {
     pub(crate) json: Json,
 }
 
+impl Answer {
+    /// Prints it as it came, with one line end.
+    pub(crate) fn print(&self) {
+        if !self.text.is_empty() {
+            show::raw(&format!("{}\n", self.text.trim_end_matches('\n')));
+        }
+    }
+}
+
 impl Client {
     pub(crate) fn new(url: &Url, token: Option<Secret>, patience: u64) -> Result<Self, Failure> {
         let tls = TlsConfig::builder().root_certs(roots()?).build();

@@ -11,15 +11,14 @@ use common::{
 use serde_json::{Value as Json, json};
 
 use crate::{
-    Context,
     config::read_token,
+    context::Context,
     fail::{Exit, Failure},
     http::{Call, Client},
-    run::{read_secret, show_json},
     show,
 };
 
-/// What the server is told that asks.
+/// What this program calls itself to the server.
 const CLIENT: &str = "accredit";
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// Seconds between two polls, if the server does not say.
@@ -32,7 +31,7 @@ pub(crate) fn login(context: &Context, typed: &ArgMatches) -> Result<u8, Failure
     let url = context.settings.server()?.clone();
     let client = Client::new(&url, None, context.patience)?;
     let token = if typed.contains_id("token") {
-        read_token(&read_secret("Token")?, "Standard input")?
+        read_token(&show::secret("Token")?, "Standard input")?
     } else if typed.get_flag("password") {
         by_password(&client, typed)?
     } else {
@@ -47,7 +46,7 @@ pub(crate) fn import(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
     let url = context.settings.server()?.clone();
     let typed_token = typed.get_one::<String>("token").map_or("-", String::as_str);
     let token = if typed_token == "-" {
-        read_token(&read_secret("Token")?, "Standard input")?
+        read_token(&show::secret("Token")?, "Standard input")?
     } else {
         show::warn("a token on a command line is seen by others on this machine and kept by the shell: use --token -");
         read_token(typed_token, "--token")?
@@ -66,13 +65,12 @@ pub(crate) fn enroll(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
     let url = context.settings.server()?.clone();
     let client = Client::new(&url, None, context.patience)?;
     let code = match typed.get_one::<String>("code").map(String::as_str) {
-        None | Some("-") => read_secret("Enrolment code")?,
+        None | Some("-") => show::secret("Enrolment code")?,
         Some(code) => code.to_owned(),
     };
     let body = json!({ "code": code.trim() });
     let answer = client.call(route::ENROL, Call { body: Some(body), ..Call::default() })?.json;
-    let text = answer.get("token").or_else(|| answer.get("auth_token")).and_then(Json::as_str).unwrap_or_default();
-    let token = Secret::parse(text).ok_or_else(|| Failure::unreachable("The server's answer holds no credential."))?;
+    let token = token_of(&answer, "token")?;
     context.settings.save(&url, &token)?;
     verify_and_save(context, &client, token)
 }
@@ -84,7 +82,7 @@ fn verify_and_save(context: &Context, client: &Client, token: Secret) -> Result<
     let who = client.call(route::WHOAMI, Call::default())?;
     context.settings.save(&client.url, &token)?;
     if context.is_json {
-        show_json(&who);
+        who.print();
         return Ok(0);
     }
     let text = |name: &str| who.json.get(name).and_then(Json::as_str).map(show::line);
@@ -99,16 +97,16 @@ fn verify_and_save(context: &Context, client: &Client, token: Secret) -> Result<
 
 fn by_password(client: &Client, typed: &ArgMatches) -> Result<Secret, Failure> {
     let email = typed.get_one::<String>("email").ok_or_else(|| Failure::usage("--password needs --email."))?;
-    let mut body = json!({ "email": email, "password": read_secret("Password")? });
+    let mut body = json!({ "email": email, "password": show::secret("Password")? });
     if let (Some(tenant), Some(members)) = (typed.get_one::<String>("tenant"), body.as_object_mut()) {
         members.insert("tenant".to_owned(), tenant.clone().into());
     }
     let answer = client.call(route::SIGN_IN, Call { body: Some(body), ..Call::default() })?;
-    token_of(&answer.json)
+    token_of(&answer.json, "access_token")
 }
 
-fn token_of(answer: &Json) -> Result<Secret, Failure> {
-    let text = answer.get("access_token").and_then(Json::as_str).unwrap_or_default();
+fn token_of(answer: &Json, member: &str) -> Result<Secret, Failure> {
+    let text = answer.get(member).and_then(Json::as_str).unwrap_or_default();
     Secret::parse(text).ok_or_else(|| Failure::unreachable("The server's answer holds no credential."))
 }
 
@@ -151,7 +149,7 @@ fn by_device(client: &Client, want: &str, scope: &str) -> Result<Secret, Failure
         thread::sleep(Duration::from_secs(interval.clamp(1, 60)));
     };
     spinner.finish_and_clear();
-    token_of(&answer)
+    token_of(&answer, "access_token")
 }
 
 /// A session for a route that takes nothing else, where the caller is a person with another credential. `None`: what is sent is as good

@@ -8,6 +8,7 @@
 //! run                   a verb of the table: what was typed, the request, the answer
 //! login                 sign-in, and a session for what only sessions may do
 //! line                  the command line
+//! context               what every verb has
 //! http                  requests
 //! fix                   steps of refusals as commands
 //! verbs, config, show   the table of verbs; files of the user; what a person sees
@@ -16,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod context;
 mod fail;
 mod fix;
 mod http;
@@ -31,46 +33,9 @@ use std::process::ExitCode;
 use clap::{ArgMatches, error::ErrorKind};
 
 use crate::{
-    config::{Asked, Settings},
+    context::Context,
     fail::{Exit, Failure},
-    http::{Client, PATIENCE},
 };
-
-/// What every verb has.
-struct Context {
-    settings: Settings,
-    is_json: bool,
-    is_sure: bool,
-    patience: u64,
-}
-
-impl Context {
-    fn of(matches: &ArgMatches) -> Result<Self, Failure> {
-        let text = |name: &str| matches.get_one::<String>(name).cloned();
-        let asked = Asked { url: text("url"), profile: text("profile") };
-        let patience = matches.get_one::<u64>("timeout").copied().unwrap_or(PATIENCE);
-        let settings = Settings::load(&asked)?;
-        Ok(Self { settings, is_json: matches.get_flag("json"), is_sure: matches.get_flag("yes"), patience })
-    }
-
-    /// The server, asked with the credential, if there is one.
-    fn client(&self) -> Result<Client, Failure> {
-        let token = self.settings.token.as_ref().and_then(|token| common::secret::Secret::parse(token.reveal()));
-        Client::new(self.settings.server()?, token, self.patience)
-    }
-
-    /// Asks before something that cannot be undone.
-    fn make_sure(&self, question: &str) -> Result<(), Failure> {
-        if self.is_sure {
-            return Ok(());
-        }
-        match show::ask(question) {
-            Some(true) => Ok(()),
-            Some(false) => Err(Failure::new(Exit::Refused, "Nothing was done.")),
-            None => Err(Failure::usage(format!("{question} Nobody is here to answer.")).fix("Add --yes.")),
-        }
-    }
-}
 
 fn main() -> ExitCode {
     let matches = match line::command().try_get_matches() {

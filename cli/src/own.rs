@@ -10,11 +10,11 @@ use common::{route, secret::Secret};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    Context,
+    context::Context,
     fail::{Exit, Failure},
     http::Call,
     line, login,
-    run::{list, read_secret, show_json},
+    run::{items, list},
     show,
 };
 
@@ -25,7 +25,7 @@ const CHECKS: &[(&str, &str)] = &[("CHECK", "requires"), ("STATUS", "status"), (
 pub(crate) fn offline(words: &str, typed: &ArgMatches) -> Option<Result<u8, Failure>> {
     Some(match words {
         "token check" => check(typed),
-        "skills list" => skills::list(),
+        "skills list" => skills::list(typed),
         "skills show" => skills::show(typed),
         "skills install" => skills::install(typed),
         "completions" => completions(typed),
@@ -51,7 +51,7 @@ pub(crate) fn online(words: &str, context: &Context, typed: &ArgMatches) -> Opti
 
 /// `token check`: form and checksum.
 fn check(typed: &ArgMatches) -> Result<u8, Failure> {
-    let text = read_secret("Token")?;
+    let text = show::secret("Token")?;
     let is_json = typed.get_flag("json");
     match Secret::parse(text.trim()) {
         Some(secret) if is_json => {
@@ -103,7 +103,7 @@ fn status(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
     }
     let who = context.client()?.call(route::WHOAMI, Call::default())?;
     if context.is_json {
-        show_json(&who);
+        who.print();
         return Ok(0);
     }
     let from =
@@ -143,17 +143,7 @@ fn tree(context: &Context) -> Result<u8, Failure> {
     if client.token().is_none() {
         return Err(Failure::credential(format!("There is no credential for {}.", client.url.as_str())));
     }
-    let (mut agents, mut cursor) = (Vec::new(), None);
-    loop {
-        let mut query = vec![("limit".to_owned(), "200".to_owned())];
-        query.extend(cursor.map(|cursor: String| ("cursor".to_owned(), cursor)));
-        let page = client.call(route::AGENTS_LIST, Call { query, ..Call::default() })?.json;
-        agents.extend(list(&page, "items").to_vec());
-        cursor = page.get("next_cursor").and_then(Json::as_str).map(str::to_owned);
-        if cursor.is_none() {
-            break;
-        }
-    }
+    let agents = items(&client, route::AGENTS_LIST, &[], usize::MAX)?;
     if context.is_json {
         show::out(&json!({ "items": agents }).to_string());
         return Ok(0);
@@ -204,7 +194,7 @@ fn doctor(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
     let answer = client.call(route::DOCTOR, Call { query, ..Call::default() })?;
     let is_well = answer.json.get("overall").and_then(Json::as_str) != Some("fail");
     if context.is_json {
-        show_json(&answer);
+        answer.print();
         return Ok(u8::from(!is_well));
     }
     let checks = list(&answer.json, "checks");

@@ -1,6 +1,6 @@
 //! A verb of the table: from what was typed to the request, and from the answer to what a person sees.
 
-use std::io::{BufRead as _, IsTerminal as _, Read as _};
+use std::io::Read as _;
 
 use clap::ArgMatches;
 use common::{
@@ -10,8 +10,8 @@ use common::{
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
-    Context,
-    fail::{Exit, Failure, of_file},
+    context::Context,
+    fail::{Exit, Failure},
     http::{Answer, Call, Client},
     line::{input_id, path_id},
     login, show,
@@ -52,18 +52,11 @@ pub(crate) fn run(context: &Context, verb: &Verb, typed: &ArgMatches) -> Result<
     };
     let answer = client.call(verb.route, call)?;
     if context.is_json {
-        show_json(&answer);
+        answer.print();
     } else {
         show_answer(verb, typed, &names, &answer);
     }
     Ok(u8::from(answer.json.get("allowed") == Some(&Json::Bool(false))))
-}
-
-/// The API's answer as it came, in one line more at most.
-pub(crate) fn show_json(answer: &Answer) {
-    if !answer.text.is_empty() {
-        show::raw(&format!("{}\n", answer.text.trim_end_matches('\n')));
-    }
 }
 
 /// What the names in the path stand for; and all that were typed for the last one, where several may be.
@@ -91,25 +84,28 @@ fn find(client: &Client, look_up: LookUp, above: &[String], typed: &str) -> Resu
         return Ok(typed.to_owned());
     }
     let above: Vec<String> = above.iter().take(look_up.route.path.matches('{').count()).cloned().collect();
-    let mut items: Vec<Json> = Vec::new();
-    let mut cursor = None;
-    while items.len() < MOST_LOOKED_UP {
+    match items(client, look_up.route, &above, MOST_LOOKED_UP) {
+        Ok(items) => choose(&items, typed),
+        // A caller that may not see the list can still know the id.
+        Err(refusal) if refusal.exit == Exit::Refused => Ok(typed.to_owned()),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// The items of a list, page by page, until there are as many as `most` or no more.
+pub(crate) fn items(client: &Client, route: &Route, names: &[String], most: usize) -> Result<Vec<Json>, Failure> {
+    let (mut items, mut cursor) = (Vec::new(), None);
+    while items.len() < most {
         let mut query = vec![("limit".to_owned(), "200".to_owned())];
         query.extend(cursor.map(|cursor: String| ("cursor".to_owned(), cursor)));
-        let call = Call { names: above.clone(), query, ..Call::default() };
-        // Whoever may not see the list can still know the id.
-        let page = match client.call(look_up.route, call) {
-            Ok(answer) => answer.json,
-            Err(refusal) if refusal.exit == Exit::Refused => return Ok(typed.to_owned()),
-            Err(failure) => return Err(failure),
-        };
-        items.extend(page.get("items").and_then(Json::as_array).cloned().unwrap_or_default());
+        let page = client.call(route, Call { names: names.to_vec(), query, ..Call::default() })?.json;
+        items.extend_from_slice(list(&page, "items"));
         cursor = page.get("next_cursor").and_then(Json::as_str).map(str::to_owned);
         if cursor.is_none() {
             break;
         }
     }
-    choose(&items, typed)
+    Ok(items)
 }
 
 /// The one item that a short name means. Several are named, and none of them is taken.
@@ -183,7 +179,7 @@ fn field(input: &Input, typed: &ArgMatches) -> Result<Option<Json>, Failure> {
                 serde_json::from_str(text).map_err(|error| Failure::usage(format!("--{flag} is no JSON: {error}")))
             })
             .transpose()?,
-        Kind::Secret if text().is_some() || input.is_required => Some(secret(input)?.into()),
+        Kind::Secret if text().is_some() || input.is_required => Some(show::secret(input.help)?.into()),
         Kind::Secret => None,
         Kind::File => text().map(read_file).transpose()?,
     })
@@ -220,25 +216,6 @@ fn read_file(path: &str) -> Result<Json, Failure> {
     if json.is_object() { Ok(json) } else { Err(Failure::usage(format!("{path} is no JSON object."))) }
 }
 
-/// A secret: asked for without an echo, or the next line of standard input.
-fn secret(input: &Input) -> Result<String, Failure> {
-    read_secret(input.help)
-}
-
-/// The same, for other verbs.
-pub(crate) fn read_secret(what: &str) -> Result<String, Failure> {
-    if std::io::stdin().is_terminal() {
-        return rpassword::prompt_password(format!("{what}: ")).map_err(of_file("the terminal"));
-    }
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).map_err(of_file("standard input"))?;
-    let text = line.trim_end_matches(['\n', '\r']);
-    if text.is_empty() {
-        return Err(Failure::usage(format!("Standard input has no line for: {what}.")));
-    }
-    Ok(text.to_owned())
-}
-
 /// A sentence with what was typed.
 fn filled(sentence: &str, verb: &Verb, typed: &ArgMatches, names: &[String]) -> String {
     let mut text = sentence.to_owned();
@@ -271,7 +248,7 @@ fn bulk(context: &Context, client: &Client, route: &'static Route, names: &[Stri
         }
     }
     if context.is_json {
-        show_json(&answer);
+        answer.print();
     }
     Ok(u8::from(has_failed))
 }
@@ -279,7 +256,7 @@ fn bulk(context: &Context, client: &Client, route: &'static Route, names: &[Stri
 fn show_answer(verb: &Verb, typed: &ArgMatches, names: &[String], answer: &Answer) {
     let json = &answer.json;
     match verb.show {
-        Show::Plain => show_json(answer),
+        Show::Plain => answer.print(),
         Show::Done(sentence) => show::out(&filled(sentence, verb, typed, names)),
         Show::Log => {
             for line in list(json, "lines") {

@@ -2,7 +2,7 @@
 //! terminal no line that is wider than it.
 
 use std::{
-    io::{ErrorKind, IsTerminal as _, Write as _},
+    io::{BufRead as _, ErrorKind, IsTerminal as _, Write as _},
     time::Duration,
 };
 
@@ -12,7 +12,7 @@ use common::text::is_unseen;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value as Json;
 
-use crate::fail::{Exit, Failure};
+use crate::fail::{Exit, Failure, of_file};
 
 const BOLD: Style = Style::new().effects(Effects::BOLD);
 const BAD: Style = AnsiColor::Red.on_default().effects(Effects::BOLD);
@@ -179,6 +179,20 @@ pub(crate) fn ask(question: &str) -> Option<bool> {
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).ok()?;
     Some(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// A secret: asked for without an echo, or the next line of standard input.
+pub(crate) fn secret(what: &str) -> Result<String, Failure> {
+    if std::io::stdin().is_terminal() {
+        return rpassword::prompt_password(format!("{what}: ")).map_err(of_file("the terminal"));
+    }
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).map_err(of_file("standard input"))?;
+    let text = line.trim_end_matches(['\n', '\r']);
+    if text.is_empty() {
+        return Err(Failure::usage(format!("Standard input has no line for: {what}.")));
+    }
+    Ok(text.to_owned())
 }
 
 /// A spinner beside the output, while something takes long. Where standard error is no terminal, nothing is drawn.

@@ -273,7 +273,7 @@ pub(crate) fn all() -> Vec<Verb> {
         pats(Verb::new("token revoke", route::PATS_REVOKE)).asks("Revoke the token {id}?").done("Revoked."),
         Verb::new("token report-leak", route::LEAKS)
             .needs("token", Kind::Secret, "The credential that was found")
-            .asks("Revoke this credential, whoever it belongs to?")
+            .asks("Revoke this credential, no matter whose it is?")
             .done("Reported. If it was a live credential of this server, it is revoked."),
         Verb::new("token introspect", route::INTROSPECT).needs("token", Kind::Secret, "The credential to ask about"),
         // Agents.
@@ -636,7 +636,7 @@ mod tests {
 
     use super::*;
 
-    /// R106: every route for people or agents has a verb, or a reason.
+    /// R66, R106: every route for people or agents has a verb, or a reason.
     #[test]
     fn every_route_has_a_verb_or_a_reason() {
         let verbs = all();

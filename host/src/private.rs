@@ -1,4 +1,4 @@
-//! Files and directories for this user only: who reads a database, reads what all tenants keep in it.
+//! Files and directories for this user only: a reader of the database reads what all tenants keep in it.
 
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io::{ErrorKind, Result};

@@ -108,7 +108,7 @@ fn read(file: &Path) -> Result<Option<BTreeMap<String, String>>> {
     if mode & 0o077 != 0 {
         fs::set_permissions(file, fs::Permissions::from_mode(0o600))?;
         say(format_args!(
-            "warning: {} could be read by others (mode {mode:o}); now it is yours alone, but who has read it knows it",
+            "warning: {} could be read by others (mode {mode:o}); now only you can, but others may have read it before",
             file.display()
         ));
     }

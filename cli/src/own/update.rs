@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Context,
+    context::Context,
     fail::{Exit, Failure, of_file},
     http::{Call, Client},
     run::list,
