@@ -18,7 +18,7 @@ CREATE INDEX codes_of_a_user ON codes (user_id, kind)
 --- next
 CREATE INDEX codes_of_an_agent ON codes (agent_id, kind)
 --- next
--- Whoever may not use the account any more has no way in by a code that was sent before: it ends with the account, and does not come
+-- An account that may not be used any more has no way in by a code that was sent before: the code ends with the account, and does not come
 -- back with it. Another address ends what was mailed to the old one.
 CREATE TRIGGER codes_end_with_the_account AFTER UPDATE OF deactivated_at, deleted_at, email_key ON users
 WHEN NEW.deactivated_at IS NOT NULL OR NEW.deleted_at IS NOT NULL OR NEW.email_key <> OLD.email_key

@@ -28,7 +28,7 @@ BEGIN
     UPDATE users SET email_verified_at = NULL WHERE id = NEW.id;
 END
 --- next
--- A link to sign in is only ever mailed: whoever spends it reads the mail of the address.
+-- A link to sign in is only ever mailed: the person that spends it reads the mail of the address.
 CREATE TRIGGER a_mailed_link_verifies_the_address AFTER UPDATE OF spent_at ON codes
 WHEN NEW.kind = 'link' AND NEW.spent_at IS NOT NULL AND NEW.user_id IS NOT NULL
 BEGIN

@@ -100,7 +100,7 @@ BEGIN
             json_object('notification_id', NEW.id, 'user_id', NEW.user_id, 'priority', NEW.priority));
 END
 --- next
--- Who may not use the account any more gets no events by a webhook made before.
+-- A deleted user gets no events by a webhook made before.
 CREATE TRIGGER webhooks_end_with_the_user AFTER UPDATE OF deleted_at ON users WHEN NEW.deleted_at IS NOT NULL
 BEGIN
     DELETE FROM webhooks WHERE user_id = NEW.id;

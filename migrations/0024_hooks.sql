@@ -3,8 +3,6 @@
 -- The check of a table cannot be changed, so the table is made anew.
 DROP INDEX api_keys_by_age
 --- next
-DROP INDEX api_keys_by_key
---- next
 DROP INDEX api_keys_under_grants
 --- next
 CREATE TABLE api_keys_before AS SELECT * FROM api_keys

@@ -1,11 +1,19 @@
 //! The fields of each route: what is sent, and what is answered.
 
 use common::route::{Group, Query};
-use schemars::SchemaGenerator;
+use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value as Json, json};
 use service::{form::Shape, router::Described};
 
-use crate::{examples, openapi::generator};
+use crate::examples;
+
+/// Makes schemas as OpenAPI 3.1 has them, of what is written and not of what is read.
+pub(crate) fn generator() -> SchemaGenerator {
+    let mut settings = SchemaSettings::draft2020_12().for_serialize();
+    settings.definitions_path = "/components/schemas".into();
+    settings.meta_schema = None;
+    settings.into_generator()
+}
 
 /// By method and path: the fields of the body and of the query, each with its name, whether it must be sent and its form in words; an
 /// example; the status and the members of a successful answer.
@@ -53,7 +61,7 @@ pub(crate) fn query(row: &Described) -> Vec<Shape> {
         Query::Any => shapes.cloned().collect(),
         Query::Only(names) => {
             let of = |name: &&'static str| {
-                let known = row.takes.query.iter().flatten().find(|shape| shape.name == *name);
+                let known = shapes.clone().find(|shape| shape.name == *name);
                 known.cloned().unwrap_or_else(|| Shape::of::<Option<String>>(name))
             };
             names.iter().map(of).collect()

@@ -6,19 +6,11 @@ use common::{
     error::{Code, Envelope},
     route::{Access, Callers, Group, Media, Route},
 };
-use schemars::{SchemaGenerator, generate::SchemaSettings};
+use schemars::SchemaGenerator;
 use serde_json::{Map, Value as Json, json};
 use service::{form, form::Shape, router::Described};
 
-use crate::{examples, fields};
-
-/// Makes schemas as OpenAPI 3.1 has them, of what is written and not of what is read.
-pub(crate) fn generator() -> SchemaGenerator {
-    let mut settings = SchemaSettings::draft2020_12().for_serialize();
-    settings.definitions_path = "/components/schemas".into();
-    settings.meta_schema = None;
-    settings.into_generator()
-}
+use crate::{examples, fields, fields::generator};
 
 /// The document.
 pub fn openapi(rows: &[Described]) -> Json {

@@ -136,7 +136,7 @@ pub struct AgentSettings {
     pub budget_cents: Option<i64>,
     /// Cents that it has spent, as it reports.
     pub spent_cents: i64,
-    /// Minutes without a heartbeat from which on its people are told that it is silent. `None`: they are not.
+    /// Minutes without a heartbeat after which its people are told that it is silent. `None`: they are not.
     pub silent_after_minutes: Option<i64>,
 }
 

@@ -7,8 +7,8 @@ const NAME: usize = 64;
 /// Bytes of a value at most: a certificate's key or a service account in JSON fits.
 const VALUE: usize = 8 * 1024;
 
-/// Names that steer the shell, the loader, an interpreter or a client that reads them, and are no secrets: whoever set one of them would run
-/// code where the agent runs, or send its traffic elsewhere.
+/// Names that steer the shell, the loader, an interpreter or a client that reads them, and are no secrets: a caller that set one of them could
+/// run code where the agent runs, or send its traffic elsewhere.
 const RESERVED: &[&str] = &[
     "ALL_PROXY",
     "BASHOPTS",

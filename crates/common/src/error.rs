@@ -198,7 +198,7 @@ errors! {
     InvalidUrl 400 "invalid_url": "This URL is not allowed.",
         "Send {field} as a whole https URL without a user name, or as a path on this site that starts with a single /, of at most 2000 characters.",
         page: "/docs/agents/concepts/notifications";
-    InvalidEnrolmentCode 400 "invalid_enrolment_code": "This enrolment code is unknown, used or expired, or whoever made it may not issue the agent's token any more.",
+    InvalidEnrolmentCode 400 "invalid_enrolment_code": "This enrolment code is unknown, used or expired, or its maker may not issue the agent's token any more.",
         "Get a new code: the agent's owner makes one with POST /api/agents/{name}/enrolment. It works once, for 15 minutes.",
         page: "/docs/agents/concepts/enrolment";
     InvalidOutboundUrl 400 "invalid_outbound_url": "This server does not call this URL.",
@@ -771,7 +771,7 @@ impl ApiError {
         self
     }
 
-    /// Replaces the table's fix, for whoever reads it.
+    /// Replaces the table's fix, for people and for agents.
     #[must_use]
     pub fn fix(mut self, fix: impl Into<String>) -> Self {
         self.0.fix = Some(fix.into());

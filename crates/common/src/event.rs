@@ -127,11 +127,6 @@ kinds! {
 }
 
 impl EventKind {
-    /// The kind that a word names.
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|kind| kind.as_str() == word)
-    }
-
     /// Whether there can be very many of it, so that it is the first to be left out for a receiver that does not keep up.
     pub const fn is_frequent(self) -> bool {
         matches!(self, Self::Message | Self::Hook | Self::Notification)
@@ -162,7 +157,6 @@ mod tests {
         for kind in EventKind::ALL {
             let word = kind.as_str();
             assert!(seen.insert(word), "{word} twice");
-            assert_eq!(EventKind::from_word(word), Some(*kind));
             assert!(word.bytes().all(|b| b.is_ascii_lowercase() || b"._".contains(&b)), "{word}");
             let sentence = kind.sentence();
             assert!(sentence.ends_with('.') && sentence.starts_with(|c: char| c.is_ascii_uppercase()), "{sentence}");

@@ -118,7 +118,7 @@ impl NotificationId {
         Self(prefixed(Self::PREFIX, now, [0; 10]))
     }
 
-    /// When the notification was made that an id names, whether it is there or not. `None`: the text is no such id.
+    /// When the notification that an id names was made, whether it is still there or not. `None`: the text is no such id.
     pub fn time_of(text: &str) -> Option<Timestamp> {
         if !is_id(text, &[Self::PREFIX]) {
             return None;

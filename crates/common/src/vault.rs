@@ -15,7 +15,7 @@ const LEAST: usize = 32;
 /// Bytes that say which key, at the beginning of what is sealed.
 pub const KEY_ID: usize = 8;
 
-/// The purpose of a webhook's secret; its place is agent and key.
+/// The purpose of the secret of a webhook's key, with which another service signs; its place is agent and key.
 pub const WEBHOOK: &str = "webhook";
 /// The purpose of a second factor's secret; its place is the person.
 pub const TOTP: &str = "totp";

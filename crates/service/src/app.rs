@@ -141,7 +141,8 @@ impl App {
         }
     }
 
-    /// Where a change of this request comes from if no credential authorises it: on the public routes. `None`: the operator.
+    /// Where a change of this request comes from if no credential authorises it: on the public routes. `None`: the operator,
+    /// or a stranger.
     pub fn origin<'a>(&'a self, tenant: &'a TenantId, user: Option<&'a UserId>) -> Origin<'a> {
         Origin {
             tenant,

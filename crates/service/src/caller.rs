@@ -238,7 +238,8 @@ impl Caller {
         }))
     }
 
-    fn can_notify(&self) -> bool {
+    /// Whether it may send notifications, by which an agent reaches its owner.
+    pub(crate) fn can_notify(&self) -> bool {
         self.0.scope.contains(Scope::UiNotify)
     }
 

@@ -246,8 +246,8 @@ fn begin<'a>(
 }
 
 /// Changes something in the name of the caller that made a one-time code, whose credential has the record `maker`. `tx` has spent the
-/// code. Everything is decided anew, as if that caller did now what the row `made_by` does; whoever sends the code learns nothing of why
-/// it is refused, so every such refusal is `refusal`.
+/// code. Everything is decided anew, as if that caller did now what the row `made_by` does. The sender of the code learns nothing of why
+/// it is refused: every such refusal is `refusal`, and the code stays unspent.
 pub async fn in_the_name_of(
     app: &App,
     tx: Tx<'_>,
@@ -346,7 +346,7 @@ impl Write<'_> {
         Ok(id)
     }
 
-    /// Mails a person of the tenant, whoever did what it tells of, and has the mail sent after the answer. `data` is an object without
+    /// Mails a person of the tenant, also one that did it themselves, and has the mail sent after the answer. `data` is an object without
     /// secrets; it is sent with `by`, the address of the caller where somebody else did it, and the request's `address`.
     pub async fn mail(&self, user: &UserId, kind: Kind, mut data: Json) -> Result<(), ApiError> {
         let by = (user != self.caller.user_id()).then(|| self.author());

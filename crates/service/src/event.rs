@@ -67,7 +67,7 @@ impl<'a> Event<'a> {
         self
     }
 
-    /// The same with a notification to a person, whoever did it.
+    /// The same with a notification to a person, also one that did it themselves.
     #[must_use]
     pub fn notifying(mut self, user: &'a UserId, title: impl Into<String>, body: impl Into<String>) -> Self {
         self.told.push(Told { user, title: title.into(), body: body.into(), always: true });

@@ -447,7 +447,7 @@ impl Input {
 }
 
 /// The refusal of a text that holds one of our credentials, by the field that it stands in.
-pub(crate) fn credential_in(field: &str) -> ApiError {
+pub fn credential_in(field: &str) -> ApiError {
     ApiError::field(field, "holds a credential of this server").instead(Code::CredentialInText)
 }
 

@@ -18,10 +18,9 @@ pub fn admit(app: &App, caller: &Caller, route: &Route) -> Result<(), ApiError> 
     if !route.before_factor {
         caller.check_factor()?;
     }
-    if route.own_needs_no_scope && names_own(app.path(), caller, route) {
-        return Ok(());
-    }
-    if let Access::Scope(scope) = route.access {
+    if let Access::Scope(scope) = route.access
+        && !names_own(app.path(), caller, route)
+    {
         caller.require(scope)?;
     }
     if route.is_fresh { caller.check_fresh(app.now()) } else { Ok(()) }
@@ -30,6 +29,9 @@ pub fn admit(app: &App, caller: &Caller, route: &Route) -> Result<(), ApiError> 
 /// Whether the path names the credential that is presented: a credential may always read and revoke itself, and an agent's token may
 /// always replace itself.
 fn names_own(path: &str, caller: &Caller, route: &Route) -> bool {
+    if !route.own_needs_no_scope {
+        return false;
+    }
     let names = route.path.split('/').zip(path.split('/'));
     let mut named = names.filter(|(pattern, _)| pattern.starts_with('{')).map(|(_, name)| name);
     named.next().is_some_and(|name| is_own(name, caller, route))

@@ -17,7 +17,7 @@
 //! grantee, mint, object       what every new credential must respect; the object that a request names
 //! event                       delivers what happened to all whom it concerns
 //! link, mail                  links that open something once; mail that a change leaves behind
-//! quota                       what one person and one tenant may store
+//! quota, throttle             what one person and one tenant may store; how often something may be asked for
 //! guard                       lets a caller in, or says why not
 //! whoami                      the caller, as it is told about itself
 //! caller, fixes, credential   the caller, and how it fixes a refusal
@@ -64,4 +64,5 @@ pub mod settings;
 pub mod site;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
+pub mod throttle;
 pub mod whoami;

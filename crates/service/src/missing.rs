@@ -3,12 +3,11 @@
 use common::{
     error::{ApiError, Code},
     route::Object,
-    scope::Scope,
     secret::Kind,
 };
 use store::{access_request, agent, key};
 
-use crate::{call::Call, caller::Caller, object};
+use crate::{call::Call, caller::Caller, fixes, object};
 
 /// The refusal of a scope with what else is in the way: a relation to the object that the path names, or an open request for this scope.
 /// An object that the caller may not read is in the way as an absent one is.
@@ -21,7 +20,8 @@ pub(crate) async fn beside(call: &Call, refusal: ApiError) -> ApiError {
     match relation(call, caller).await {
         Ok(None) => {}
         Ok(Some(why)) => {
-            let tell = caller.tell_owner(&format!("{} {}", call.route.method, call.route.path), scope);
+            let sent = format!("{} {}", call.route.method, call.route.path);
+            let tell = fixes::tell_owner(caller.email(), caller.can_notify(), &sent, scope);
             return refusal.also(why).fix(format!("Asking for the scope does not help: {why} {tell}"));
         }
         // The refusal stands without it.
@@ -71,12 +71,5 @@ async fn relation(call: &Call, caller: &Caller) -> Result<Option<&'static str>, 
             404 => Ok(Some("this object does not exist, or you may not read it.")),
             _ => Err(refusal),
         },
-    }
-}
-
-impl Caller {
-    /// How an agent tells its owner that it lacks something.
-    fn tell_owner(&self, call: &str, scope: &str) -> String {
-        crate::fixes::tell_owner(self.email(), self.scope().contains(Scope::UiNotify), call, scope)
     }
 }

@@ -22,6 +22,13 @@ pub fn json(status: StatusCode, form: &impl Serialize) -> Result<Response, ApiEr
     Ok(written_json(status, text))
 }
 
+/// The same for an answer that no cache may keep, since it holds a credential or leads to one (RFC 6749, section 5.1).
+pub fn uncached_json(status: StatusCode, form: &impl Serialize) -> Result<Response, ApiError> {
+    let mut response = json(status, form)?;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
 /// An answer of written JSON.
 pub fn written_json(status: StatusCode, text: impl Into<Body>) -> Response {
     bytes(status, "application/json", text)

@@ -178,8 +178,10 @@ async fn enter(call: &mut Call) -> Result<(), ApiError> {
     if route.access != Access::Public {
         // Known from here on: a refusal below is counted as this caller's.
         let caller = call.caller.insert(Caller::authenticate(app).await?);
-        guard::admit(app, caller, route)?;
+        // Before all that depends on the person's rights: a change of another site's page is refused for that alone.
+        caller.check_live()?;
         guard::check_same_site(app, caller, route)?;
+        guard::admit(app, caller, route)?;
     } else {
         guard::check_own_page(app, route)?;
     }
@@ -265,10 +267,12 @@ impl Router {
             Some((place, segments)) => match place.rows.iter().find(|row| row.route.method == method) {
                 None => place.method_not_allowed(app).await,
                 Some(row) => {
-                    let segments = segments.into_iter();
-                    let (app, held) = (app.clone(), self.held.clone());
-                    let call = Call { app, route: row.route, caller: None, body: None, segments, held };
+                    let (segments, held) = (segments.into_iter(), self.held.clone());
+                    let call = Call { app: app.clone(), route: row.route, caller: None, body: None, segments, held };
                     let mut outcome = (row.door)(row, call, body).await;
+                    if let Ok(response) = &mut outcome.result {
+                        say_if_key_is_ignored(app, row.route, response);
+                    }
                     outcome.result = outcome.result.map_err(|refusal| refusal.at(row.route));
                     outcome
                 }
@@ -276,7 +280,6 @@ impl Router {
         };
         if let Ok(response) = &mut outcome.result {
             set_length(response);
-            say_that_key_is_ignored(app, response);
             if is_head {
                 *response.body_mut() = Body::empty();
             }
@@ -303,20 +306,16 @@ fn set_length(response: &mut Response) {
     }
 }
 
-/// Says that an `Idempotency-Key` had no effect: a client must not rely on what the server does not do.
-fn say_that_key_is_ignored(app: &App, response: &mut Response) {
-    let is_kept = |route: &&Route| route.is_idempotent && app.head().method.as_str() == route.method;
-    let is_change = !matches!(app.head().method, Method::GET | Method::HEAD);
-    if is_change && app.headers().first("idempotency-key").is_some() {
-        let known = ROUTES.iter().copied().filter(is_kept).any(|route| matched(route.path, app.path()).is_some());
-        if !known {
-            response.headers_mut().insert(KEY_STATUS, HeaderValue::from_static("ignored"));
-        }
-    }
-}
-
 /// The header that says what became of an `Idempotency-Key`.
 const KEY_STATUS: HeaderName = HeaderName::from_static("idempotency-key-status");
+
+/// Says of a change that its `Idempotency-Key` had no effect: a client must not rely on what the server does not do.
+fn say_if_key_is_ignored(app: &App, route: &Route, response: &mut Response) {
+    let is_change = !matches!(app.head().method, Method::GET | Method::HEAD);
+    if is_change && !route.is_idempotent && app.headers().first("idempotency-key").is_some() {
+        response.headers_mut().insert(KEY_STATUS, HeaderValue::from_static("ignored"));
+    }
+}
 
 impl Place {
     /// 405, with the methods that the path has for a caller of this kind; the refusal of its kind if there are none.

@@ -12,7 +12,7 @@ use common::{
     text::is_unseen,
     time::Timestamp,
 };
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value::Null, json};
@@ -55,13 +55,21 @@ pub enum Way {
 }
 
 impl Way {
-    /// The word in the audit row. Of a way that a tenant can switch off it is that of its [`Entrance`].
-    pub const fn as_str(self) -> &'static str {
+    /// The same as a way that a tenant can switch off. `None`: no tenant can.
+    const fn entrance(self) -> Option<Entrance> {
         match self {
-            Self::Link => "link",
-            Self::Password => "password",
-            Self::Oidc { .. } => "oidc",
-            Self::Device => "device",
+            Self::Link => Some(Entrance::Link),
+            Self::Password => Some(Entrance::Password),
+            Self::Oidc { .. } => Some(Entrance::Oidc),
+            Self::Device => None,
+        }
+    }
+
+    /// The word in the audit row.
+    const fn as_str(self) -> &'static str {
+        match self.entrance() {
+            Some(entrance) => entrance.as_str(),
+            None => "device",
         }
     }
 
@@ -103,7 +111,7 @@ impl Second {
     }
 }
 
-/// What a person gets who has signed in: a session, once.
+/// What a person that has signed in gets: a session, once.
 #[derive(Serialize, JsonSchema)]
 pub struct SignedIn<'a> {
     access_token: &'a str,
@@ -119,7 +127,7 @@ pub struct SignedIn<'a> {
 /// is the password's hash, where it was made anew; `refusal` is what a changed or deactivated account gets.
 ///
 /// A way that the tenant has switched off is 403 `way_disabled`. A person with a second factor gets 401 `second_factor_required` with a
-/// ticket, and what `tx` has done before lasts; a browser goes on by [`to_second_factor`].
+/// ticket, and what `tx` has done before lasts.
 pub async fn let_in(
     app: &App,
     tx: Tx<'_>,
@@ -134,19 +142,19 @@ pub async fn let_in(
     if !user::signed_in(&tx, login, rehashed, at).await? {
         return Err(refusal.into());
     }
-    check_way(&rules.ways, way.as_str())?;
+    check_way(&rules.ways, way.entrance())?;
     if is_asked {
         return Err(hand_out_ticket(app, tx, login, way).await?);
     }
     begin(app, tx, login, (way.as_str(), None), (way.proves_two_factors(), way.life())).await
 }
 
-/// Lets a person in that has begun to sign in by `way`, and has proved the second factor in the same transaction.
+/// The same for a person that came in by `entrance`, and has proved the second factor in the same transaction.
 pub async fn let_in_by_code(
     app: &App,
     tx: Tx<'_>,
     login: &user::Login,
-    (way, second): (&str, Second),
+    (entrance, second): (Entrance, Second),
     rehashed: Option<&str>,
     refusal: Code,
 ) -> Result<Response, ApiError> {
@@ -154,13 +162,13 @@ pub async fn let_in_by_code(
     if !user::signed_in(&tx, login, rehashed, Some(app.now())).await? {
         return Err(refusal.into());
     }
-    check_way(&rules.ways, way)?;
-    begin(app, tx, login, (way, Some(second)), (true, LIFE)).await
+    check_way(&rules.ways, Some(entrance))?;
+    begin(app, tx, login, (entrance.as_str(), Some(second)), (true, LIFE)).await
 }
 
 /// Refuses a way that the tenant has switched off.
-fn check_way(allowed: &Entrances, way: &str) -> Result<(), ApiError> {
-    match Entrance::from_word(way) {
+fn check_way(allowed: &Entrances, entrance: Option<Entrance>) -> Result<(), ApiError> {
+    match entrance {
         Some(entrance) if !allowed.allow(entrance) => Err(Code::WayDisabled.into()),
         _ => Ok(()),
     }
@@ -181,7 +189,9 @@ async fn hand_out_ticket(app: &App, tx: Tx<'_>, login: &user::Login, way: Way) -
     };
     let ends = code::insert(&tx, &new, app.now()).await?;
     tx.commit().await?;
-    Ok(ApiError::from(Code::SecondFactorRequired).extra(TICKET, ticket.reveal()).extra("expires_at", ends.to_string()))
+    Ok(ApiError::from(Code::SecondFactorRequired)
+        .extra("ticket", ticket.reveal())
+        .extra("expires_at", ends.to_string()))
 }
 
 /// Makes the session with its audit row, and commits; `life` in seconds.
@@ -229,9 +239,7 @@ async fn begin(
         role: login.role,
         expires_at,
     };
-    let mut response = response::json(StatusCode::OK, &form)?;
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    response::uncached_json(StatusCode::OK, &form)
 }
 
 /// The client's own description of itself, without the characters that cannot be seen and without credentials.
@@ -241,33 +249,23 @@ fn user_agent(app: &App) -> Option<String> {
     Some(Secret::cut_off(text).chars().take(USER_AGENT).collect())
 }
 
+/// The value of `Set-Cookie` by which a browser keeps a value for so many seconds, or with 0 forgets the one that it has.
+fn set_cookie(app: &App, name: &str, value: &str, life: i64) -> String {
+    format!("{name}={value}; Path=/; Max-Age={life};{} HttpOnly; SameSite=Lax", secure(app))
+}
+
 /// The value of `Set-Cookie` that leaves a session with a browser. `None`: this site has no cookie.
 pub fn cookie(app: &App, token: &str) -> Option<String> {
-    cookie_name(app)
-        .map(|name| format!("{name}={token}; Path=/; Max-Age={LIFE};{} HttpOnly; SameSite=Lax", secure(app)))
+    cookie_name(app).map(|name| set_cookie(app, name, token, LIFE))
 }
 
 /// The value of `Set-Cookie` by which a browser forgets its session. `None`: this site has no cookie.
 pub fn no_cookie(app: &App) -> Option<String> {
-    cookie_name(app).map(|name| format!("{name}=; Path=/; Max-Age=0;{} HttpOnly; SameSite=Lax", secure(app)))
+    cookie_name(app).map(|name| set_cookie(app, name, "", 0))
 }
 
-/// The member of the refusal `second_factor_required` that holds the ticket.
-pub const TICKET: &str = "ticket";
 /// How long a browser keeps a ticket, seconds: as long as it lives.
 const TICKET_LIFE: i64 = code::Kind::Ticket.life();
-
-/// Leads a browser whose sign-in waits for its second factor to the page that asks for the code, and from there to `next`, a path of this
-/// site. `None`: the refusal is another one.
-pub fn to_second_factor(app: &App, refusal: &ApiError, next: &str) -> Option<Response> {
-    let ticket = refusal.member(TICKET)?.as_str()?;
-    let next = form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
-    let mut response = response::see_other(&format!("{}/login/factor?{next}", app.settings().link()));
-    if let Ok(cookie) = HeaderValue::from_str(&ticket_cookie(app, ticket)) {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
-    Some(response)
-}
 
 /// The name of the cookie that keeps a ticket between two pages.
 pub fn ticket_cookie_name(app: &App) -> &'static str {
@@ -276,13 +274,12 @@ pub fn ticket_cookie_name(app: &App) -> &'static str {
 
 /// The value of `Set-Cookie` that leaves a ticket with a browser.
 pub fn ticket_cookie(app: &App, ticket: &str) -> String {
-    let name = ticket_cookie_name(app);
-    format!("{name}={ticket}; Path=/; Max-Age={TICKET_LIFE};{} HttpOnly; SameSite=Lax", secure(app))
+    set_cookie(app, ticket_cookie_name(app), ticket, TICKET_LIFE)
 }
 
 /// The value of `Set-Cookie` by which a browser forgets a ticket.
 pub fn no_ticket_cookie(app: &App) -> String {
-    format!("{}=; Path=/; Max-Age=0;{} HttpOnly; SameSite=Lax", ticket_cookie_name(app), secure(app))
+    set_cookie(app, ticket_cookie_name(app), "", 0)
 }
 
 /// The attribute of cookies of a site that is reached by https.

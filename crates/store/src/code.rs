@@ -99,21 +99,17 @@ pub struct Granted {
     pub agent_id: Option<AgentId>,
     /// What it stands for beside that.
     pub data: Json,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When it ends.
-    pub expires_at: Timestamp,
 }
 
 impl FromRow for Granted {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         let (tenant_id, user_id, agent_id, data) = (row.take()?, row.take()?, row.take()?, row.take::<String>()?);
         let data = json::parse(&data).ok_or(DbError::Row("a code's data is no JSON"))?;
-        Ok(Self { tenant_id, user_id, agent_id, data, created_at: row.take()?, expires_at: row.take()? })
+        Ok(Self { tenant_id, user_id, agent_id, data })
     }
 }
 
-const COLUMNS: &str = "tenant_id, user_id, agent_id, data, created_at, expires_at";
+const COLUMNS: &str = "tenant_id, user_id, agent_id, data";
 
 /// What a live code stands for, without spending it: for the page that asks before it does. `None`: unknown, expired or spent.
 pub async fn find(reads: &dyn Rows, kind: Kind, code: &Digest, now: Timestamp) -> Result<Option<Granted>, DbError> {
@@ -130,7 +126,8 @@ pub async fn spend(tx: &Tx<'_>, kind: Kind, code: &Digest, now: Timestamp) -> Re
     tx.optional(&sql, args![code, kind.as_str(), now]).await
 }
 
-/// Whether a code was spent before, said to one caller only: it may have been stolen, and its owner should hear of it once.
+/// What a code stands for that was spent before, said to the first caller that asks: it may have been stolen, and its owner should hear of
+/// it once.
 pub async fn was_spent(tx: &Tx<'_>, kind: Kind, code: &Digest) -> Result<Option<Granted>, DbError> {
     let sql = format!(
         "UPDATE codes SET data = json_set(data, '$.sent_again', json('true'))
@@ -162,7 +159,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{db::Purpose, testing::TestDb};
+    use crate::{credential, db::Purpose, testing::TestDb};
 
     /// R22: a code is spent once, by one kind, and ends by itself.
     #[tokio::test]
@@ -182,5 +179,25 @@ mod tests {
         let granted = spend(&tx, Kind::Link, &code.digest(), now).await.unwrap().unwrap();
         assert_eq!((granted.user_id, granted.data), (Some(ada), data));
         assert!(spend(&tx, Kind::Link, &code.digest(), now).await.unwrap().is_none());
+    }
+    /// A restored backup may hold a code that was spent since.
+    #[tokio::test]
+    async fn a_code_ends_with_the_credentials_that_were_issued_before_a_moment() {
+        let t = TestDb::new();
+        let ada = t.ada().await;
+        let data = json!({});
+        let tx = t.db().begin(Purpose::Durable).await.unwrap();
+        let mut codes = Vec::new();
+        for seconds in [0, 60] {
+            let code = OneTimeCode::generate(t.chance());
+            let (tenant, user) = (&ada.tenant, Some(&ada.user));
+            let new = New { code: &code, kind: Kind::Invite, tenant, user, agent: None, data: &data };
+            insert(&tx, &new, t.now().plus_seconds(seconds)).await.unwrap();
+            codes.push(code.digest());
+        }
+        let before = t.now().plus_seconds(60);
+        credential::revoke_issued_before(&tx, before, before).await.unwrap();
+        assert!(find(&tx, Kind::Invite, &codes[0], before).await.unwrap().is_none());
+        assert!(find(&tx, Kind::Invite, &codes[1], before).await.unwrap().is_some());
     }
 }

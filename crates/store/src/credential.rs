@@ -6,7 +6,7 @@ pub mod list;
 pub mod status;
 
 use crate::{
-    credential::status::{CredentialStatus, REVOKED, status},
+    credential::status::{CredentialStatus, REVOKED, is_unended, status},
     subject::Subject,
 };
 use std::sync::LazyLock;
@@ -214,8 +214,8 @@ pub async fn digest_of(reads: &dyn Rows, id: &str) -> Result<Option<Digest>, DbE
 
 /// Whether the credential with this digest is known, and has been revoked or has reached its end.
 pub async fn has_ended(reads: &dyn Rows, digest: &Digest, now: Timestamp) -> Result<bool, DbError> {
-    let sql = "SELECT 1 FROM credentials WHERE digest = ?1 AND (revoked_at IS NOT NULL OR expires_at <= ?2)";
-    Ok(reads.optional::<Affected>(sql, args![digest, now]).await?.is_some())
+    let sql = format!("SELECT 1 FROM credentials c WHERE c.digest = ?1 AND NOT ({})", is_unended("?2"));
+    Ok(reads.optional::<Affected>(&sql, args![digest, now]).await?.is_some())
 }
 
 /// A credential to be stored.
@@ -318,8 +318,8 @@ pub async fn revoke(tx: &Tx<'_>, id: &CredentialId, now: Timestamp) -> Result<bo
     Ok(tx.optional::<Affected>(sql, args![id, now]).await?.is_some())
 }
 
-/// Revokes every live credential that was made before a moment, and every webhook's secret that was, of all tenants; gives
-/// each tenant with how many there were.
+/// Revokes every live credential that was made before a moment, every secret of a webhook's key, and every one-time code, of all tenants;
+/// gives each tenant with how many there were, without the codes.
 pub async fn revoke_issued_before(
     tx: &Tx<'_>,
     before: Timestamp,
@@ -333,6 +333,7 @@ pub async fn revoke_issued_before(
     let sql = "UPDATE credentials SET revoked_at = ?2 WHERE revoked_at IS NULL AND created_at < ?1";
     tx.execute(sql, args![before, now]).await?;
     tx.execute("UPDATE api_keys SET sealed = NULL WHERE sealed_at < ?1", args![before]).await?;
+    tx.execute("DELETE FROM codes WHERE created_at < ?1", args![before]).await?;
     Ok(counts.into_iter().map(|Counted(tenant, count)| (tenant, count)).collect())
 }
 

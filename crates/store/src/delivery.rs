@@ -20,11 +20,11 @@ use common::{
     time::Timestamp,
 };
 
-/// Seconds to wait behind each try that fails: a day in all. The last try ends it.
+/// Seconds to wait after each try that fails: a day in all. The last try ends it.
 const WAITS: [i64; 9] = [5, 30, 120, 600, 1_800, 7_200, 14_400, 28_800, 36_000];
 /// How long a row is its sender's, seconds: longer than any try takes.
 const LEASE: i64 = 60;
-/// Days that the row of a delivery is kept that arrived.
+/// Days that the row of a delivery that arrived is kept.
 const SENT_KEPT: i64 = 7;
 /// Days that the row of a dead one is kept.
 const DEAD_KEPT: i64 = 30;
@@ -82,8 +82,7 @@ impl FromRow for Due {
     }
 }
 
-/// Takes the delivery of a webhook that has been due the longest, and reads in the same transaction what its webhook and its person are
-/// now.
+/// Takes the delivery of a webhook that has been due the longest, and then reads what its webhook and its person are now.
 pub async fn take(db: &Db, webhook: &WebhookId, now: Timestamp) -> Result<Option<Due>, DbError> {
     let sql = "UPDATE deliveries SET tries = tries + 1, due_at = ?3
                WHERE id = (SELECT d.id FROM deliveries d WHERE d.webhook_id = ?1 AND d.state = 'due' AND d.due_at <= ?2
@@ -143,7 +142,7 @@ pub async fn withhold(db: &Db, due: &Due, why: &str, now: Timestamp) -> Result<(
     db.single::<Affected>(Purpose::Revoking, sql, args![&due.id, now, why]).await.map(drop)
 }
 
-/// Seconds to wait behind so many tries; `None`: that was the last one.
+/// Seconds to wait after so many tries; `None`: that was the last one.
 fn wait(tries: i64) -> Option<i64> {
     WAITS.get(usize::try_from(tries - 1).ok()?).copied()
 }
@@ -238,7 +237,7 @@ pub async fn find(reads: &dyn Rows, webhook: &WebhookId, id: &str) -> Result<Opt
     reads.optional(&sql, args![webhook, id]).await
 }
 
-/// Makes a delivery due again that has ended, with all its tries; `None`: it is due already.
+/// Makes a delivery that has ended due again, with all its tries; `None`: it is due already.
 pub async fn requeue(tx: &Tx<'_>, webhook: &WebhookId, id: &str, now: Timestamp) -> Result<Option<Delivery>, DbError> {
     let sql = format!(
         "UPDATE deliveries SET state = 'due', tries = 0, due_at = ?3

@@ -3,6 +3,8 @@
 //! An event is written in the transaction of the change that it reports, and only where there is an active webhook: without one it costs
 //! a look at an index. The tick gives it to the webhooks that ask for it ([`fan_out`]), so that a change does not pay for their number.
 
+use std::sync::LazyLock;
+
 use serde_json::Value as Json;
 
 use crate::{
@@ -102,9 +104,8 @@ pub async fn insert_for_many(tx: &Tx<'_>, origin: &Origin<'_>, many: &Many<'_>) 
     tx.execute(&sql, row).await
 }
 
-/// What an event `e` must be for the webhook `w` of the user `u`, in the agent `a` that may no longer be there: asked for, and about an
-/// agent that this person may read now. Admins see all of their tenant; others what is about themselves, and about agents that they
-/// own or were granted.
+/// Whether the user `u` may see the event `e` now; `a` is the agent that it is about, where that is still there. Admins see all of their
+/// tenant; others what is about themselves, and about agents that they own or were granted.
 macro_rules! may_see {
     ($e:literal) => {
         concat!(
@@ -116,25 +117,28 @@ macro_rules! may_see {
 }
 pub(crate) use may_see;
 
-/// The events and the webhooks that they match.
-const MATCHES: &str = concat!(
-    "WITH some AS MATERIALIZED (SELECT * FROM events ORDER BY seq LIMIT ?1),
-          hooks AS MATERIALIZED (
-              SELECT w.id, w.tenant_id, w.user_id, w.kinds, w.agents, w.created_at,
-                     (SELECT count(*) FROM (SELECT 1 FROM deliveries d WHERE d.webhook_id = w.id AND d.state = 'due' LIMIT ?2)) AS due
-              FROM webhooks w WHERE w.state = 'active' AND w.tenant_id IN (SELECT tenant_id FROM some)),
-          matches AS MATERIALIZED (
-              SELECT e.*, w.id AS webhook_id, w.due < iif(e.kind IN ('message', 'hook', 'notification'), ?3, ?2) AS has_room
-              FROM some e JOIN hooks w ON w.tenant_id = e.tenant_id
-              JOIN users u ON u.id = w.user_id AND u.deactivated_at IS NULL
-              LEFT JOIN agents a ON a.id = e.agent_id
-              WHERE w.created_at <= e.at
-                AND (w.kinds IS NULL OR EXISTS (SELECT 1 FROM json_each(w.kinds) k WHERE e.kind GLOB k.value))
-                AND (w.agents IS NULL OR EXISTS (SELECT 1 FROM json_each(w.agents) k WHERE k.value = e.agent_id))
-                AND ",
-    may_see!("e"),
-    ") "
-);
+/// The events and the webhooks that they match. Put together once.
+static MATCHES: LazyLock<String> = LazyLock::new(|| {
+    let frequent = EventKind::ALL.iter().filter(|kind| kind.is_frequent());
+    let frequent = frequent.map(|kind| format!("'{}'", kind.as_str())).collect::<Vec<_>>().join(", ");
+    format!(
+        "WITH some AS MATERIALIZED (SELECT * FROM events ORDER BY seq LIMIT ?1),
+              hooks AS MATERIALIZED (
+                  SELECT w.id, w.tenant_id, w.user_id, w.kinds, w.agents, w.created_at,
+                         (SELECT count(*) FROM (SELECT 1 FROM deliveries d WHERE d.webhook_id = w.id AND d.state = 'due' LIMIT ?2)) AS due
+                  FROM webhooks w WHERE w.state = 'active' AND w.tenant_id IN (SELECT tenant_id FROM some)),
+              matches AS MATERIALIZED (
+                  SELECT e.*, w.id AS webhook_id, w.due < iif(e.kind IN ({frequent}), ?3, ?2) AS has_room
+                  FROM some e JOIN hooks w ON w.tenant_id = e.tenant_id
+                  JOIN users u ON u.id = w.user_id AND u.deactivated_at IS NULL
+                  LEFT JOIN agents a ON a.id = e.agent_id
+                  WHERE w.created_at <= e.at
+                    AND (w.kinds IS NULL OR EXISTS (SELECT 1 FROM json_each(w.kinds) k WHERE e.kind GLOB k.value))
+                    AND (w.agents IS NULL OR EXISTS (SELECT 1 FROM json_each(w.agents) k WHERE k.value = e.agent_id))
+                    AND {})",
+        may_see!("e")
+    )
+});
 
 /// Gives events that wait to the webhooks that ask for them; `true`: there may be more.
 pub async fn fan_out(db: &Db, chance: &Chance, now: Timestamp) -> Result<bool, DbError> {
@@ -144,21 +148,63 @@ pub async fn fan_out(db: &Db, chance: &Chance, now: Timestamp) -> Result<bool, D
     }
     let tx = db.begin(Purpose::Durable).await?;
     let Some(last) = tx.optional::<i64>(last, args![BATCH]).await? else { return Ok(false) };
-    let id = DeliveryId::generate(now, chance);
+    // Counted before anything is given: what is given takes room.
     let sql = format!(
-        "{MATCHES} INSERT INTO deliveries (id, webhook_id, event_id, kind, agent_id, agent, user_id, at, data, due_at, created_at)
-         SELECT ?4 || lower(hex(randomblob(8))), webhook_id, id, kind, agent_id, agent, user_id, at, data, ?5, ?5
-         FROM matches WHERE has_room"
-    );
-    tx.execute(&sql, args![BATCH, MOST_DUE, MOST_FREQUENT_DUE, id.time_part(), now]).await?;
-    let sql = format!(
-        "{MATCHES} UPDATE webhooks SET left_out = left_out + f.number
+        "{} UPDATE webhooks SET left_out = left_out + f.number
          FROM (SELECT webhook_id, count(*) AS number FROM matches WHERE NOT has_room GROUP BY webhook_id) f
-         WHERE webhooks.id = f.webhook_id"
+         WHERE webhooks.id = f.webhook_id",
+        *MATCHES
     );
     tx.execute(&sql, args![BATCH, MOST_DUE, MOST_FREQUENT_DUE]).await?;
+    let id = DeliveryId::generate(now, chance);
+    let sql = format!(
+        "{} INSERT INTO deliveries (id, webhook_id, event_id, kind, agent_id, agent, user_id, at, data, due_at, created_at)
+         SELECT ?4 || lower(hex(randomblob(8))), webhook_id, id, kind, agent_id, agent, user_id, at, data, ?5, ?5
+         FROM matches WHERE has_room",
+        *MATCHES
+    );
+    tx.execute(&sql, args![BATCH, MOST_DUE, MOST_FREQUENT_DUE, id.time_part(), now]).await?;
     let sql = "DELETE FROM events WHERE seq <= ?1 RETURNING 1";
     let given = tx.list::<Affected>(sql, args![last]).await?.len();
     tx.commit().await?;
     Ok(i64::try_from(given).unwrap_or(0) >= BATCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use common::role::Role;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        testing::TestDb,
+        webhook::{self, Settings},
+    };
+
+    /// An event is given or left out, and never counted as both.
+    #[tokio::test]
+    async fn an_event_is_left_out_only_where_no_room_was_left_before() {
+        let t = TestDb::new();
+        let tenant = t.tenant("main").await;
+        let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+        let id = common::id::WebhookId::generate(t.now(), t.chance());
+        let tx = t.db().begin(Purpose::Durable).await.unwrap();
+        let settings =
+            Settings { name: "x", url: "https://hooks.example", kinds: None, agents: None, takes_notifications: false };
+        webhook::insert(&tx, &id, (&tenant, &ada.user), (&settings, vec![1]), t.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        let due = "SELECT count(*) FROM deliveries WHERE state = 'due'";
+        let left_out = "SELECT left_out FROM webhooks";
+        for (events, expected) in [(999, (999, 0)), (2, (1_001, 0)), (2, (1_001, 2))] {
+            let tx = t.db().begin(Purpose::Durable).await.unwrap();
+            for _ in 0..events {
+                let data = json!({});
+                let new = New { kind: EventKind::Message, agent: None, user: Some(&ada.user), data: &data };
+                insert(&tx, (&tenant, t.chance(), t.now()), &new).await.unwrap();
+            }
+            tx.commit().await.unwrap();
+            while fan_out(t.db(), t.chance(), t.now()).await.unwrap() {}
+            assert_eq!((t.number(due).await, t.number(left_out).await), expected);
+        }
+    }
 }

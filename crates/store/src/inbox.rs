@@ -17,7 +17,7 @@ use common::{
 
 /// Events that one agent's inbox holds at most before messages are refused.
 pub const MOST: i64 = 10_000;
-/// Those among them that one person causes who does not own the agent: nobody fills the inbox for its owner.
+/// Those among them that one person causes that is not the agent's owner, so that nobody else can fill the inbox.
 pub const MOST_OF_ANOTHER: i64 = 1_000;
 
 /// The prefix of every event's id; its number follows, in 16 digits, so that text order is their order.
@@ -50,7 +50,7 @@ impl FromRow for Option<Event> {
     }
 }
 
-/// Bytes of data from which on an event is large.
+/// An event with more bytes of data is large.
 const LARGE: usize = 64 * 1024;
 /// Large events of a page at most, so that a page stays within a few MiB.
 const MOST_LARGE: usize = 2;

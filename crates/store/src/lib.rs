@@ -5,19 +5,21 @@
 //! ```text
 //! testing                               a database for tests, with people and agents in it
 //! housekeeping                          what the tick purges
-//! explain, grant, hook, key, preset     tables about agents, and why a subject may do something
+//! hook                                  keys of which signed requests are taken
+//! explain, grant, key, preset, probe    tables about agents, and why a subject may do something
 //! access_request, agent, notification   tables about what users have
 //! mail_request                          mails that strangers ask for, by the address of a user
 //! delivery, webhook                     where events are sent, and what was
 //! credential::list                      lists of credentials, narrowed to a user
 //! identity                              who a person is at a provider
 //! user                                  the table of users; another password ends their sessions
+//! event                                 what has happened, for webhooks and for many inboxes at once
+//! inbox                                 what an agent reads, with the credential that it presents
 //! attempt, audit, credential            tables that name no other
-//! code, custom_scope, device, event          …
-//! factor, inbox                         …
-//! kept_answer                           …
+//! code, custom_scope, device            …
+//! factor, kept_answer                   …
 //! usage                                 what tenants and people store, for their quotas
-//! outbox, stream, tenant                …
+//! outbox, sealed, stream, tenant        …
 //! permission                            who may do what, compiled to SQL
 //! page, origin, subject                 pages of lists; where a change comes from; the caller as a subject
 //! db                                    connections and transactions over Spin's SQLite, or rusqlite in native tests; migrations
@@ -52,6 +54,7 @@ pub mod page;
 pub mod permission;
 pub mod preset;
 pub mod probe;
+pub mod sealed;
 pub mod stream;
 pub mod subject;
 pub mod tenant;

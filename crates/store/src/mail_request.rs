@@ -1,5 +1,5 @@
-//! Table `mail_requests`: mails that somebody without a session asks for. The request stores what was sent and looks at no account; who
-//! sends mail looks, and queues a mail where there is an active account.
+//! Table `mail_requests`: mails that somebody without a session asks for. The request stores what was sent and looks at no account; the
+//! sender of mails looks, and queues a mail where there is an active account.
 
 use serde_json::Value as Json;
 

@@ -152,7 +152,7 @@ pub async fn queue(tx: &Tx<'_>, new: &New<'_>, chance: &Chance, now: Timestamp) 
 /// The kinds that can wait, as SQL has them.
 const WAITING: &str = "'access_request', 'expiring', 'silent'";
 
-/// The moment from which on one more mail that can wait may go to the user `?2`; `?1` is now.
+/// The earliest moment at which one more mail that can wait may go to the user `?2`; `?1` is now.
 fn earliest() -> String {
     format!(
         "max(?1, ifnull((SELECT s.due_at + {DIGEST}000 FROM outbox s

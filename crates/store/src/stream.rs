@@ -8,7 +8,7 @@ use common::{id::RequestId, time::Timestamp};
 
 /// Streams that one person or agent has at once at most.
 pub const MOST: i64 = 5;
-/// How long a stream counts as open that is not renewed, seconds: an instance that ended cannot close it.
+/// How long a stream that is not renewed counts as open, seconds: an instance that ended cannot close it.
 const RENEWED_WITHIN: i64 = 40;
 
 /// Opens a stream; `false`: the subject has as many as it may.

@@ -248,7 +248,7 @@ pub async fn delete(tx: &Tx<'_>, id: &WebhookId) -> Result<(), DbError> {
     tx.execute("DELETE FROM webhooks WHERE id = ?1", args![id]).await
 }
 
-/// Ends the secrets that were made before a moment, after an old backup was restored; gives how many there were.
+/// Ends the secrets that were made before a moment, after an old backup was restored.
 pub async fn revoke_before(tx: &Tx<'_>, before: Timestamp, now: Timestamp) -> Result<(), DbError> {
     let sql = "UPDATE webhooks SET sealed = NULL, former = NULL, former_ends = NULL, state = 'disabled', why = 'revoked', updated_at = ?2
                WHERE sealed_at < ?1 AND sealed IS NOT NULL";

@@ -198,7 +198,7 @@ impl World {
                 Case { caller: self.member, objects: keys },
             ];
         }
-        // Whoever may read an agent may know the names of its secrets and probes: only the agent can be hidden.
+        // A caller that may read an agent may know the names of its secrets and probes: only the agent can be hidden.
         for (path, inner) in [("/api/agents/{name}/secrets/{", "A"), ("/api/agents/{name}/probes/{", "prb_nothing")] {
             if route.path.starts_with(path) {
                 let of = |agent: &str| vec![agent.to_owned(), inner.to_owned()];

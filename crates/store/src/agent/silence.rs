@@ -1,4 +1,4 @@
-//! Agents of which nothing was heard for longer than their people have set. The heartbeat forgets that it was told.
+//! Agents of which nothing was heard for longer than their people have set. A heartbeat clears the mark that they were told.
 
 use crate::{
     args,

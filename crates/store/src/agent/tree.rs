@@ -147,21 +147,28 @@ pub async fn release_all(
     let data = if is_archived { json!({ "with": from }) } else { json!({ "owner": to, "former_owner": from }) };
     let which = "a.id IN (SELECT id FROM below) AND a.archived_at IS NULL";
     let many = event::Many { with: OWNED, which, subject: from.as_str(), kind, data: &data };
-    event::insert_for_many(tx, origin, &many).await?;
+    // An archived agent reads no inbox.
+    if is_archived {
+        event::insert_for_many(tx, origin, &many).await?;
+    } else {
+        event::push_to_many(tx, origin, &many).await?;
+    }
     end_for_new_owner(tx, (origin, action), (OWNED, from.as_str()), to, is_archived).await?;
     if is_archived {
         let sql = format!("{OWNED} DELETE FROM grants WHERE subject_id IN (SELECT id FROM below)");
         tx.execute(&sql, args![from]).await?;
     }
     let sql = format!(
-        "{OWNED} UPDATE agents SET owner_id = ?2, updated_at = ?3, archived_at = iif(?4, ifnull(archived_at, ?3), archived_at)
+        "{OWNED} UPDATE agents SET owner_id = ?2, updated_at = ?3, archived_at = iif(?4, ifnull(archived_at, ?3), archived_at),
+                inbox_seq = inbox_seq + (archived_at IS NULL AND NOT ?4)
          WHERE id IN (SELECT id FROM below)"
     );
     tx.execute(&sql, args![from, to, origin.now, is_archived]).await
 }
 
 /// Gives an agent and all agents below it to another owner. Credentials, keys, secrets, probes, approvals and grants end, so that nobody
-/// whom the former owner chose can act for the new one, and the new one not with what the former gave. Each agent below has an audit row of its own.
+/// whom the former owner chose can act for the new one, and the new owner cannot use what the former one gave. Each agent below has an audit
+/// row of its own.
 pub async fn transfer(
     tx: &Tx<'_>,
     (origin, action): (&Origin<'_>, &str),
@@ -243,4 +250,45 @@ async fn end_rights(
          WHERE agent_id IN (SELECT id FROM below) AND revoked_at IS NULL RETURNING id"
     );
     tx.list(&sql, args![subject, now]).await
+}
+
+#[cfg(test)]
+mod tests {
+    use common::{id::RequestId, role::Role};
+
+    use super::*;
+    use crate::{db::Purpose, testing::TestDb};
+
+    /// Whether its owner gave an agent away or was deleted, its inbox says that it has another one.
+    #[tokio::test]
+    async fn an_agent_reads_in_its_inbox_that_its_former_owner_was_deleted() {
+        for (fate, expected) in
+            [(AgentDisposal::Transferred, vec!["hand 1 1 agent.transferred"]), (AgentDisposal::Archived, vec![])]
+        {
+            let t = TestDb::new();
+            let ada = t.ada().await;
+            let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+            t.agent(&max, "old", "*").await;
+            t.execute("UPDATE agents SET archived_at = 1").await.unwrap();
+            t.agent(&max, "hand", "*").await;
+            let (request, now) = (RequestId::generate(t.now(), t.chance()), t.now());
+            let origin = Origin {
+                tenant: &ada.tenant,
+                user: Some(&ada.user),
+                agent: None,
+                credential: None,
+                address: "",
+                request: &request,
+                now,
+                chance: t.chance(),
+            };
+            let tx = t.db().begin(Purpose::Durable).await.unwrap();
+            release_all(&tx, (&origin, "user.delete"), &max.user, &ada.user, fate).await.unwrap();
+            tx.commit().await.unwrap();
+            let inboxes = "SELECT a.name || ' ' || a.inbox_seq || ' ' || i.seq || ' ' || i.kind
+                           FROM agents a JOIN inbox i ON i.agent_id = a.id";
+            assert_eq!(t.texts(inboxes).await, expected);
+            assert_eq!(t.number("SELECT inbox_seq FROM agents WHERE name = 'old'").await, 0);
+        }
+    }
 }

@@ -12,7 +12,7 @@ use common::{
 /// Credentials that one tick tells of at most.
 const BATCH: i64 = 200;
 
-/// What is told of each: 7 days and 1 day before the end, once each, and not to somebody that made it for less time than that.
+/// What is told of each: 7 days and 1 day before the end, once each, and not of a credential that was made for less time than that.
 const NEWS: &str = "FROM tenants t CROSS JOIN credentials c ON c.tenant_id = t.id
     JOIN users u ON u.id = c.user_id AND u.deactivated_at IS NULL
     LEFT JOIN agents a ON a.id = c.agent_id
