@@ -211,9 +211,9 @@ pub(crate) async fn take(
 async fn tell(write: &Write<'_>, shared: &Shared, taken: &[grant::Grant]) -> Result<(), ApiError> {
     for grant in taken {
         let (subject, relation) = (grant.subject.id.clone(), grant.relation.as_str());
+        let data =
+            json!({ "agent": shared.agent, "agent_id": shared.agent_id, "key": shared.key, "relation": relation });
         if let Ok(agent) = AgentId::try_from(subject.clone()) {
-            let data =
-                json!({ "agent": shared.agent, "agent_id": shared.agent_id, "key": shared.key, "relation": relation });
             write.emit(Event::of_agent(EventKind::GrantTaken, &agent).data(data)).await?;
         } else if let Ok(user) = UserId::try_from(subject) {
             let (of, key) = match &shared.key {
@@ -223,8 +223,6 @@ async fn tell(write: &Write<'_>, shared: &Shared, taken: &[grant::Grant]) -> Res
             let body =
                 format!("{} took away your grant {relation} of {key}the agent {}.", write.author(), shared.agent);
             let title = format!("You are no longer {relation} of {of}{}", shared.agent);
-            let data =
-                json!({ "agent": shared.agent, "agent_id": shared.agent_id, "key": shared.key, "relation": relation });
             write.emit(Event::of_user(EventKind::GrantTaken, &user).data(data).telling(&user, title, body)).await?;
         }
     }

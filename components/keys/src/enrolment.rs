@@ -26,7 +26,7 @@ use service::{
 use store::{
     agent::{self, Agent},
     code::{self, Granted, Kind},
-    db::Purpose,
+    db::{Purpose, Tx},
     notification,
 };
 
@@ -184,8 +184,7 @@ pub(crate) async fn enrol(app: App, route: &'static Route, Body(body): Body<Enro
     let code = OneTimeCode::parse(body.code.trim()).ok_or(refusal)?;
     let tx = app.db().begin(Purpose::Durable).await?;
     let Some(granted) = code::spend(&tx, Kind::Enrolment, &code.digest(), app.now()).await? else {
-        drop(tx);
-        tell_of_second_use(&app, &code).await?;
+        tell_of_second_use(&app, tx, &code).await?;
         return Err(refusal.into());
     };
     let member = |name: &str| granted.data.get(name).cloned();
@@ -209,22 +208,21 @@ pub(crate) async fn enrol(app: App, route: &'static Route, Body(body): Body<Enro
 }
 
 /// Tells the owner, once, that a used code was sent again: one of the two senders may have stolen it.
-async fn tell_of_second_use(app: &App, code: &OneTimeCode) -> Result<(), ApiError> {
-    let tx = app.db().begin(Purpose::Entry).await?;
+async fn tell_of_second_use(app: &App, tx: Tx<'_>, code: &OneTimeCode) -> Result<(), ApiError> {
     let spent = code::was_spent(&tx, Kind::Enrolment, &code.digest()).await?;
     let Some(Granted { tenant_id, agent_id: Some(agent), .. }) = spent else { return Ok(()) };
     if let Some(agent) = agent::by_id(&tx, &agent, app.now()).await? {
         let id = NotificationId::generate(app.now(), app.chance());
         let title = format!("An enrolment code of {} was sent twice", agent.name);
         let body = format!(
-            "The code had given a token to the first sender, and {} sent it again. If you do not know both senders, revoke the token of {} and make a new code.",
+            "The code gave a token to its first sender, and {} sent it again. If you do not know both senders, revoke the token of {} and make a new code.",
             app.address(),
             agent.name
         );
         let told = (&agent.owner.id, None);
         notification::insert_own(&tx, &id, &tenant_id, told, (&title, &body), app.now()).await?;
     }
-    Ok(tx.commit().await?)
+    Ok(tx.commit_as(Purpose::Entry).await?)
 }
 
 #[cfg(test)]

@@ -74,18 +74,19 @@ fn is_signed(app: &App, r#type: KeyType, secret: &WebhookSecret, body: &[u8]) ->
 
 /// Finds the key, and checks the signature over the raw body.
 async fn verify(app: &App, id: &str, body: &[u8]) -> Result<Hook, ApiError> {
-    let refused = || ApiError::from(Code::HookRefused);
     let found = hook::find(app.db(), id).await?;
-    let place = found.as_ref().map(|found| [found.agent.as_str(), found.key.as_str()]);
-    let opened = match (&found, &place) {
-        (Some(found), Some(place)) => Some(app.settings().vault.open(vault::WEBHOOK, place, &found.sealed)?),
-        _ => None,
+    let opened = match &found {
+        Some(found) => {
+            let place = [found.agent.as_str(), found.key.as_str()];
+            Some(app.settings().vault.open(vault::WEBHOOK, &place, &found.sealed)?)
+        }
+        None => None,
     };
     // Without a key the same work is done, with a secret that nobody has.
     let r#type = found.as_ref().map_or_else(|| look(app), |found| found.r#type);
     let secret = opened.map_or_else(|| signature::generate(app.chance()), WebhookSecret::of);
     let is_good = is_signed(app, r#type, &secret, body);
-    found.filter(|_| is_good).ok_or_else(refused)
+    found.filter(|_| is_good).ok_or_else(|| Code::HookRefused.into())
 }
 
 /// Reads what a service says about its request beside the body.
@@ -113,7 +114,7 @@ fn parse(content_type: &str, body: &[u8]) -> Json {
     }
 }
 
-/// By what a request is known when it comes again: by the sender's id, and by what was signed, since a sender's id is not always.
+/// The digests by which a request is known when it comes again: of the sender's id, and of the body where no id is signed.
 fn known_by(r#type: KeyType, sent: &Sent, body: &[u8]) -> Vec<Digest> {
     let by_id = sent.id.as_ref().map(|id| Digest::of_parts(&["id", id]));
     let by_body = (r#type != KeyType::Standard).then(|| Digest::of_parts(&["body", &Digest::of(body).to_string()]));

@@ -14,7 +14,7 @@ use serde_json::{Map, Value as Json, Value::Null, json};
 use service::{
     app::App,
     caller::Caller,
-    change::{Answer, Change, Done, Write},
+    change::{Answer, Change, Write},
     extract::{Body, Path, Query},
     form, object,
     response::{Response, json},
@@ -73,9 +73,9 @@ pub(crate) async fn set_several(mut change: Change<Body<Several>>, Path(name): P
     let new = NewSecrets::read(sent)?;
     change
         .on_agent(&name, async |write, agent, _| {
-            let done = store(write, &agent, &new).await?;
+            let (before, after) = store(write, &agent, &new).await?;
             let items = secret::list(&write.tx, &agent.id).await?;
-            Ok(done(Answer::ok(&All { items })?))
+            Ok(Answer::ok(&All { items })?.audited(&agent.id, before, after))
         })
         .await
 }
@@ -96,27 +96,21 @@ pub(crate) async fn set(
     let new = NewSecrets::read(BTreeMap::from([(key.clone(), value)]))?;
     change
         .on_agent(&name, async |write, agent, _| {
-            let done = store(write, &agent, &new).await?;
+            let (before, after) = store(write, &agent, &new).await?;
             let made = secret::find(&write.tx, &agent.id, &key).await?.ok_or_else(|| not_found(&agent))?;
-            Ok(done(Answer::ok(&made)?))
+            Ok(Answer::ok(&made)?.audited(&agent.id, before, after))
         })
         .await
 }
 
-/// Stores secrets and tells the agent; ends the change with any answer.
-async fn store(
-    write: &Write<'_>,
-    agent: &Agent,
-    new: &NewSecrets,
-) -> Result<impl FnOnce(Answer) -> Done + use<>, ApiError> {
+/// Stores secrets and tells the agent. Gives what the audit row says of before and after.
+async fn store(write: &Write<'_>, agent: &Agent, new: &NewSecrets) -> Result<(Json, Json), ApiError> {
     let names = new.names();
     let before: Vec<SecretRecord> = secret::list(&write.tx, &agent.id).await?;
     let replaced: Vec<&SecretRecord> = before.iter().filter(|old| names.contains(&old.name)).collect();
     new.store(write, agent).await?;
     secrets::tell(write, &agent.id, &names, &[]).await?;
-    let (before, after) = (json!({ "replaced": replaced }), json!({ "set": names }));
-    let id = agent.id.clone();
-    Ok(move |answer: Answer| answer.audited(id, before, after))
+    Ok((json!({ "replaced": replaced }), json!({ "set": names })))
 }
 
 /// `DELETE /api/agents/{name}/secrets/{key}`.

@@ -83,11 +83,6 @@ impl Plan {
         if let Some(own) = active.filter(|active| active.id == *caller.credential_id()) {
             return Self::rotate_own(caller, own, &requested);
         }
-        // A token of the agent that is live but not the active one is in its grace. If it could issue, it would end the token that
-        // replaced it, for one that lives no longer than the grace.
-        if caller.agent_id() == Some(&agent.id) && caller.credential_kind() == Kind::AgentToken {
-            return Err(Code::TokenReplaced.with("step", format!("POST /api/agents/{}/token/issue", agent.name)));
-        }
         let plan = Self::fresh(write, agent, requested.scope, requested.lifetime).await?;
         Ok(Self { grace: mint::grace(requested.grace_seconds, 0)?, ..plan })
     }
@@ -100,6 +95,7 @@ impl Plan {
         lifetime: Option<Lifetime>,
     ) -> Result<Self, ApiError> {
         let caller = &write.caller;
+        check_not_replaced(write, agent).await?;
         let scope = scope.unwrap_or_else(|| agent.settings.scope.clone());
         let grantee = grantee::of(&write.tx, &write.caller, agent, write.now()).await?;
         let scope = grantable_scope(write, agent, &scope, grantee.is_none())?;
@@ -125,6 +121,19 @@ impl Plan {
     }
 }
 
+/// Refuses a token of the agent that is in its grace: live, but not the active one. If it could issue, it would end the token that replaced
+/// it, for one that lives no longer than the grace.
+async fn check_not_replaced(write: &Write<'_>, agent: &Agent) -> Result<(), ApiError> {
+    let caller = &write.caller;
+    if caller.agent_id() != Some(&agent.id) || caller.credential_kind() != Kind::AgentToken {
+        return Ok(());
+    }
+    match credential::active(&write.tx, &agent.id).await? {
+        Some(active) if active.id == *caller.credential_id() => Ok(()),
+        _ => Err(Code::TokenReplaced.with("step", format!("POST /api/agents/{}/token/issue", agent.name))),
+    }
+}
+
 /// A token that was just issued, as it is answered.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "IssuedToken")]
@@ -142,7 +151,7 @@ pub(crate) struct Issued {
 }
 
 impl Issued {
-    /// Mints the token, which takes the place of the agent's one before.
+    /// Mints the token, which takes the place of the agent's one before, and delivers that to the agent.
     pub(crate) async fn mint(write: &Write<'_>, agent: &Agent, plan: Plan) -> Result<Self, ApiError> {
         let Plan { scope, expires_at, grace, warnings, grantee } = plan;
         let grace_ends = (grace > 0).then(|| write.now().plus_seconds(grace));
@@ -161,6 +170,8 @@ impl Issued {
         };
         let secret = mint::credential(&write.tx, &write.origin(), &new).await?;
         let (id, token, prefix) = (new.id, secret.reveal().to_owned(), secret.shown());
+        let data = json!({ "token": id, "grace_ends": grace_ends });
+        write.emit(Event::of_agent(EventKind::AgentTokenRotated, &agent.id).data(data)).await?;
         Ok(Self { token, id, prefix, issued_at: write.now(), expires_at, scope, warnings, grace_ends })
     }
 
@@ -177,8 +188,6 @@ pub(crate) async fn issue(change: Change<Body<Issue>>, Path(name): Path) -> Resu
         .on_agent(&name, async |write, agent, _| {
             let plan = Plan::make(write, &agent, requested).await?;
             let issued = Issued::mint(write, &agent, plan).await?;
-            let data = json!({ "token": issued.id, "grace_ends": issued.grace_ends });
-            write.emit(Event::of_agent(EventKind::AgentTokenRotated, &agent.id).data(data)).await?;
             Ok(Answer::ok(&issued)?.with_secret().audited(&agent.id, Null, issued.audited()))
         })
         .await

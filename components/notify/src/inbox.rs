@@ -57,13 +57,13 @@ pub(crate) struct Page {
     cursor: String,
 }
 
-fn number(id: &str) -> Result<i64, ApiError> {
+/// The number in an event's id.
+pub(crate) fn number(id: &str) -> Result<i64, ApiError> {
     inbox::seq(id).ok_or_else(|| Code::InvalidEvent.into())
 }
 
 /// `GET /api/agents/me/inbox?after=&wait=`: the events behind `after`, the oldest first. With `wait` it answers as soon as there
-/// is one, or when that many seconds are over. Each look
-/// decides by the same statement whether the credential is still live.
+/// is one, or when that many seconds are over. Each look decides by the same statement whether the credential is still live.
 pub(crate) async fn read(
     app: App,
     route: &'static Route,

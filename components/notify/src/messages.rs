@@ -62,7 +62,7 @@ pub(crate) async fn send(change: Change<Body<Message>>, Path(name): Path) -> Res
             let event = Event::of_agent(EventKind::Message, &agent.id).data(event).for_webhooks(json!({ "from": from }));
             let seq = write.emit(event).await?.ok_or_else(|| {
                 let most = inbox::MOST_OF_ANOTHER;
-                Code::InboxFull.detail(format!("This agent's inbox holds {most} events that you caused, the most for one who does not own the agent."))
+                Code::InboxFull.detail(format!("This agent's inbox holds {most} events that you caused, the most for a person who does not own the agent."))
             })?;
             let id = inbox::id(seq);
             let after = json!({ "event": id });

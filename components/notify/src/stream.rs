@@ -1,8 +1,8 @@
 //! Streams of events (HTML Standard, section 9.2, server-sent events): what a person is told, and an agent's inbox, as it comes.
 //!
-//! A stream looks when somebody has written to the database since its last look, and at least each [`CHECKED_EVERY`] seconds. Each look
-//! decides by one statement, or after looking up the caller anew, whether the credential is still live. A stream ends after
-//! [`LONGEST`]; the client comes again with the last id that it has.
+//! A stream looks when somebody has written to the database since its last look, and at least each [`CHECKED_EVERY`] seconds. Before each
+//! look the caller is looked up anew: a stream ends with its credential. It ends after [`LONGEST`] too; the client comes again with the
+//! last id that it has.
 
 use std::{cell::Cell, collections::VecDeque, convert::Infallible, time::Duration};
 
@@ -28,7 +28,7 @@ use service::{
 };
 use store::{inbox, notification, stream as streams};
 
-use crate::inbox::Shown;
+use crate::inbox::{Shown, number};
 
 /// How long a stream lives, seconds.
 const LONGEST: i64 = 600;
@@ -42,7 +42,7 @@ const MOST: usize = 100;
 const LATE: i64 = 10;
 
 thread_local! {
-    /// The version of the database that this instance saw last, and when: all streams of an instance ask once.
+    /// When this instance asked for the version of the database, and the version: all streams of an instance ask once.
     static SEEN: Cell<(i64, i64)> = const { Cell::new((i64::MIN, 0)) };
 }
 
@@ -60,7 +60,7 @@ async fn version(app: &App) -> Result<i64, ApiError> {
 
 /// What a stream is about.
 trait Source {
-    /// The events since the last look, the oldest first, written as they are sent. An error ends the stream.
+    /// Events since the last look, the oldest first, written as they are sent; none: there are no more. An error ends the stream.
     async fn look(&mut self, app: &App, caller: &Caller) -> Result<Vec<String>, ApiError>;
 }
 
@@ -76,7 +76,7 @@ struct Open<S> {
     caller: Caller,
     route: &'static Route,
     source: S,
-    /// The version of the database at the last look.
+    /// The version of the database at the last look, if that found nothing.
     version: Option<i64>,
     checked_at: Timestamp,
     ends_at: Timestamp,
@@ -122,8 +122,10 @@ impl<S: Source> Open<S> {
         }
         self.caller = self.caller.reload(self.app.db(), now).await?;
         guard::admit(&self.app, &self.caller, self.route)?;
-        self.version = Some(version);
-        self.waiting.extend(self.source.look(&self.app, &self.caller).await?);
+        let found = self.source.look(&self.app, &self.caller).await?;
+        // There may be more than one look brings, so the next look does not wait until somebody writes.
+        self.version = found.is_empty().then_some(version);
+        self.waiting.extend(found);
         if is_due {
             self.checked_at = now;
             streams::renew(self.app.db(), self.app.request_id(), now).await?;
@@ -180,35 +182,38 @@ async fn answer<S: Source + 'static>(
 
 /// A person's notifications.
 struct Told {
-    /// Where the next look begins.
+    /// Where a look begins that is not to go on behind a row.
     since: Timestamp,
+    /// The row behind which the next look goes on, since there are more.
+    behind: Option<(Timestamp, NotificationId)>,
     /// Those that were sent, as far back as a look goes.
     sent: VecDeque<(Timestamp, NotificationId)>,
 }
 
 impl Source for Told {
     async fn look(&mut self, app: &App, caller: &Caller) -> Result<Vec<String>, ApiError> {
-        let (mut written, mut begin) = (Vec::new(), (self.since, String::new()));
         loop {
-            let rows = notification::behind(app.db(), caller.user_id(), (begin.0, &begin.1), MOST).await?;
+            let begin = self.behind.as_ref().map_or((self.since, ""), |(at, id)| (*at, id.as_str()));
+            let rows = notification::behind(app.db(), caller.user_id(), begin, MOST).await?;
             let is_last = rows.len() < MOST;
+            self.behind = rows.last().filter(|_| !is_last).map(|row| (row.created_at, row.id.clone()));
+            let mut written = Vec::new();
             for row in rows {
-                begin = (row.created_at, row.id.to_string());
                 if self.sent.iter().all(|(_, id)| *id != row.id) {
                     written.push(event(row.id.as_str(), "notification", &row)?);
                     self.sent.push_back((row.created_at, row.id));
                 }
             }
-            if is_last {
-                break;
+            if let Some(last) = self.sent.iter().map(|(at, _)| *at).max() {
+                self.since = self.since.max(last.plus_seconds(-LATE));
+                let since = self.since;
+                self.sent.retain(|(at, _)| *at >= since);
+            }
+            // Rows that were sent before are read again, and may fill a page.
+            if is_last || !written.is_empty() {
+                return Ok(written);
             }
         }
-        if let Some(last) = self.sent.iter().map(|(at, _)| *at).max() {
-            self.since = self.since.max(last.plus_seconds(-LATE));
-            let since = self.since;
-            self.sent.retain(|(at, _)| *at >= since);
-        }
-        Ok(written)
     }
 }
 
@@ -223,7 +228,7 @@ pub(crate) async fn notifications(
     let since = last.as_deref().map(|last| NotificationId::time_of(last).ok_or(Code::InvalidEvent)).transpose()?;
     // Those that are not much older than the last one are sent once more: they may have been stored after it.
     let since = since.map_or(app.now(), |at| at.plus_seconds(-LATE));
-    let mut told = Told { since, sent: VecDeque::new() };
+    let mut told = Told { since, behind: None, sent: VecDeque::new() };
     if let Some(last) = last.and_then(|last| NotificationId::try_from(last).ok()) {
         told.sent.push_back((since.plus_seconds(LATE), last));
     }
@@ -266,6 +271,72 @@ pub(crate) async fn own_inbox(
     Query(query): Query<Begin>,
 ) -> Result<Response, ApiError> {
     let last = headers.first("last-event-id").or(query.after);
-    let after = last.map(|id| inbox::seq(&id).ok_or(Code::InvalidEvent)).transpose()?.unwrap_or(0);
+    let after = last.as_deref().map(number).transpose()?.unwrap_or(0);
     answer(app, caller, route, Inbox { after }).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{thread, time::Duration};
+
+    use serde_json::{Value::Null, json};
+    use service::testing::{Actor, TestApp, at_once};
+
+    use crate::router;
+
+    /// What a stream sends until it is over. All that it needs is there: nobody writes meanwhile.
+    async fn sent(t: &TestApp, by: &Actor, path: &str, last: &str) -> String {
+        let bearer = format!("Bearer {}", by.token);
+        let headers = [("authorization", bearer.as_str()), ("last-event-id", last)];
+        let begun = t.db().statements();
+        let texts = at_once(2, async |number| {
+            if number == 0 {
+                return t.call("GET", path, &headers, Null).await.text;
+            }
+            // Once the stream asks nothing more of the database, it has sent what there is. After ten minutes it ends.
+            let mut seen = begun;
+            while seen == begun || t.db().statements() != seen {
+                seen = t.db().statements();
+                thread::sleep(Duration::from_millis(100));
+            }
+            t.wait(600);
+            String::new()
+        });
+        texts.concat()
+    }
+
+    /// R57: an inbox that holds more than one look brings is sent whole.
+    #[tokio::test]
+    async fn a_full_inbox_is_sent_at_once() {
+        let t = TestApp::new(router());
+        let ada = t.ada().await;
+        let scout = t.agent(&ada, "scout", "agents.read").await;
+        t.execute(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 250)
+             INSERT INTO inbox (agent_id, seq, kind, data, created_at, caused_by)
+             SELECT a.id, i, 'x', '{}', 0, '' FROM n, agents a",
+        )
+        .await
+        .unwrap();
+        let sent = sent(&t, &scout, "/api/agents/me/inbox/stream", "evt_0000000000000000").await;
+        assert_eq!(sent.matches("\nevent: x\n").count(), 250);
+    }
+
+    /// R55: notifications that are more than one look brings are sent whole, in order and once, although all are of one moment.
+    #[tokio::test]
+    async fn many_notifications_are_sent_at_once() {
+        let t = TestApp::new(router());
+        let ada = t.ada().await;
+        let scout = t.agent(&ada, "scout", "ui.notify").await;
+        let mut ids = Vec::new();
+        for _ in 0..250 {
+            let made = t.as_(&scout, "POST", "/api/ui/notify", json!({ "title": "t", "body": "b" })).await.is(201);
+            ids.push(made["notification_id"].as_str().unwrap().to_owned());
+        }
+        ids.sort();
+        let first = ids.remove(0);
+        let sent = sent(&t, &ada, "/api/notifications/stream", &first).await;
+        let told: Vec<&str> = sent.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+        assert_eq!(told, ids);
+    }
 }

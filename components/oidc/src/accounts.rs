@@ -3,6 +3,7 @@
 use common::{
     email,
     error::{ApiError, Code},
+    event::EventKind,
     id::{IdentityId, TenantId, UserId},
     role::Role,
     text,
@@ -10,6 +11,7 @@ use common::{
 use serde_json::{Value::Null, json};
 use service::{
     app::{App, log},
+    event,
     response::Response,
     session::{self, Way},
     settings::provider::{Domain, IdentityProvider},
@@ -30,7 +32,7 @@ const LINK: &str = "identity.link";
 /// Characters of a name at most.
 const NAME: usize = 64;
 
-/// Who somebody is at a provider.
+/// A person, as a provider knows them.
 #[derive(Debug)]
 pub(crate) struct Identity {
     /// The provider's own name for itself.
@@ -99,7 +101,7 @@ async fn account(
     let Some((email, domain)) = allowed(provider, identity) else { return Err(Code::NoAccount.into()) };
     let slug = domain.tenant.as_deref();
     if let Some(login) = user::find_login(reads, slug, email).await? {
-        // Whoever wrote the address down may have meant another person, or be one: an address that is not proved opens nothing.
+        // It may have been entered for another person, or by one: an address that is not proved opens nothing.
         if !user::has_verified_email(reads, &login.id).await? {
             return Err(Code::AddressNotVerified.into());
         }
@@ -150,6 +152,9 @@ async fn create(
     let after = json!({ "email": email, "name": name, "role": role, "provider": provider.name });
     let event = Event { action: "user.create", object: id.as_str(), before: Null, after };
     audit::insert(tx, &origin, &event).await?;
+    let created = json!({ "email": email, "name": name, "role": role });
+    let created = event::Event::of_user(EventKind::UserCreated, &id).data(created);
+    event::deliver(tx, &origin, Some(&id), &created).await?;
     insert(app, tx, &origin, provider, identity).await?;
     let login = user::login_of(tx, &id).await?;
     login.ok_or_else(|| ApiError::from(Code::Internal).cause("a new account is not there"))

@@ -4,12 +4,10 @@
 use common::{
     error::{ApiError, Code},
     json,
-    secret::Digest,
 };
 use http::{Method, Request, header, request::Builder};
 use serde_json::Value as Json;
-use service::{app::App, outbound};
-use store::attempt;
+use service::{app::App, outbound, throttle};
 
 /// Bytes of an answer that are read at most: key sets of large providers have some 10 KB.
 const MOST_READ: usize = 256 * 1024;
@@ -23,12 +21,7 @@ pub(crate) const WINDOW: i64 = 600;
 
 /// Counts a request that makes the server ask a provider: nobody may do that without end.
 pub(crate) async fn admit(app: &App) -> Result<(), ApiError> {
-    let network = Digest::of_parts(&["oidc", &app.network()]);
-    let tries = attempt::count(app.db(), &network, TRIES, app.now(), WINDOW).await?;
-    if tries.count > TRIES {
-        return Err(ApiError::from(Code::TooManySignIns).retry_after(app.now().seconds_until(tries.ends_at)));
-    }
-    Ok(())
+    throttle::count(app, &["oidc", &app.network()], (TRIES, WINDOW), Code::TooManySignIns).await
 }
 
 /// An answer of a provider.
@@ -41,7 +34,12 @@ pub(crate) struct Answer {
 
 /// Reads something that everybody may read.
 pub(crate) async fn get(url: &str) -> Result<Json, ApiError> {
-    let answer = send(request(Method::GET, url), String::new()).await?;
+    read(url, request(Method::GET, url)).await
+}
+
+/// Reads what a request to this URL asks for.
+pub(crate) async fn read(url: &str, request: Builder) -> Result<Json, ApiError> {
+    let answer = send(request, String::new()).await?;
     if answer.status == 200 { Ok(answer.body) } else { Err(outage(format!("{url} answered {}", answer.status))) }
 }
 

@@ -11,7 +11,7 @@ use common::{
     error::{ApiError, Code},
     secret::Digest,
 };
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 use serde_json::{Value as Json, json};
 use service::{
     app::App,
@@ -133,7 +133,7 @@ async fn identify(app: &App, provider: &IdentityProvider, begun: &Flow, code: &s
 
 fn linked(provider: &IdentityProvider, identity: &Identity, begun: &Flow) -> Result<Response, ApiError> {
     let linked = json!({ "provider": provider.name, "email": identity.said_email });
-    no_store(response::json(StatusCode::OK, &json!({ "linked": linked, "next": begun.next() }))?)
+    response::uncached_json(StatusCode::OK, &json!({ "linked": linked, "next": begun.next() }))
 }
 
 /// Adds to the answer of a sign-in where the person wanted to go.
@@ -143,12 +143,7 @@ async fn with_next(signed_in: Response, begun: &Flow) -> Result<Response, ApiErr
     let bytes = body.collect().await.map_err(|_| internal())?;
     let mut answer: Json = serde_json::from_slice(&bytes).map_err(|_| internal())?;
     answer.as_object_mut().ok_or_else(internal)?.insert("next".to_owned(), begun.next().into());
-    no_store(response::json(parts.status, &answer)?)
-}
-
-fn no_store(mut response: Response) -> Result<Response, ApiError> {
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    response::uncached_json(parts.status, &answer)
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// Begins. `session`: an identity shall be linked to the person of this session.
+    /// Begins. `session`: an identity is to be linked to the person of this session.
     pub(crate) fn begin(next: &str, session: Option<Digest>, now: Timestamp, chance: &Chance) -> Self {
         Self {
             next: Some(local(next)).filter(|next| next.len() <= MOST_NEXT).unwrap_or("/").to_owned(),

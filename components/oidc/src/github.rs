@@ -7,7 +7,7 @@ use service::settings::provider::IdentityProvider;
 
 use crate::{
     accounts::Identity,
-    call::{self, outage, text},
+    call::{self, text},
     id_token::invalid,
 };
 
@@ -47,6 +47,5 @@ async fn ask(url: &str, token: &str) -> Result<Json, ApiError> {
     let request = call::request(Method::GET, url)
         .header(header::AUTHORIZATION, format!("Bearer {token}"))
         .header("x-github-api-version", "2022-11-28");
-    let answer = call::send(request, String::new()).await?;
-    if answer.status == 200 { Ok(answer.body) } else { Err(outage(format!("{url} answered {}", answer.status))) }
+    call::read(url, request).await
 }

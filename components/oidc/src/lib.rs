@@ -14,8 +14,8 @@
 //! ```text
 //! routes
 //! start, finish, identities   the handlers
-//! accounts                    from an identity to an account
 //! id_token, github            from the provider's answers to an identity
+//! accounts                    from an identity to an account
 //! exchange                    the code for tokens
 //! discovery, jws              what a provider says of itself; signatures
 //! flow, providers             what was begun; the providers by name

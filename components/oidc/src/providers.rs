@@ -5,7 +5,7 @@ use http::StatusCode;
 use serde_json::{Value as Json, json};
 use service::{
     app::App,
-    credential::own_origin,
+    credential::own_base,
     response::{self, Response},
     settings::provider::IdentityProvider,
 };
@@ -19,8 +19,8 @@ pub(crate) fn find<'a>(app: &'a App, name: &str) -> Result<&'a IdentityProvider,
 /// Where a provider sends the browser back to. Each has a path of its own: an answer that one provider gives in the place of another
 /// arrives at the wrong one (RFC 9700, section 4.4.2.2).
 pub(crate) fn redirect_uri(app: &App, provider: &IdentityProvider) -> Result<String, ApiError> {
-    let origin = own_origin(app).ok_or(Code::PublicUrlMissing)?;
-    Ok(format!("{origin}{}/auth/oidc/{}/callback", app.settings().link(), provider.name))
+    let base = own_base(app).ok_or(Code::PublicUrlMissing)?;
+    Ok(format!("{base}/auth/oidc/{}/callback", provider.name))
 }
 
 /// `GET /auth/oidc`: what a page needs for its buttons.

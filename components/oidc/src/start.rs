@@ -4,7 +4,7 @@ use common::{
     error::{ApiError, Code},
     secret::Digest,
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use service::{
     app::App,
@@ -50,9 +50,7 @@ async fn answer(app: &App, name: &str, begin: Begin, session: Option<Digest>) ->
     let flow = Flow::begin(&next, session, app.now(), app.chance());
     let url = authentication_request(app, provider, &flow).await?;
     let begun = json!({ "url": url, "flow": flow.seal(provider, app.chance())?, "expires_in": flow::LIFE });
-    let mut response = response::json(StatusCode::OK, &begun)?;
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    response::uncached_json(StatusCode::OK, &begun)
 }
 
 /// The authentication request: RFC 6749, section 4.1.1; OpenID Connect Core 1.0, section 3.1.2.1; RFC 7636, section 4.3.
@@ -75,7 +73,7 @@ async fn authentication_request(app: &App, provider: &IdentityProvider, flow: &F
         Some(nonce) => pairs.extend([("scope", "openid email profile"), ("nonce", nonce.as_str())]),
     }
     if flow.is_link() && matches!(provider.preset, Preset::Google | Preset::Microsoft) {
-        // Not whoever is signed in there at the moment: the person shall see what is linked. Not every provider knows the word.
+        // The person has to see which account is linked: not the one that happens to be signed in. Not every provider knows the word.
         pairs.push(("prompt", "select_account"));
     }
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();

@@ -10,7 +10,7 @@ use common::{
     secret::Digest,
     text::text,
 };
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value::Null, json};
@@ -153,9 +153,7 @@ async fn create(app: &App, checked: Checked, route: &'static Route, is_first: bo
     let user = user::get(&tx, &tenant_id, user_id.as_str()).await?;
     tx.commit().await?;
     let created = Created { tenant: CreatedTenant { id: tenant_id, slug: checked.slug }, user };
-    let mut response = response::json(StatusCode::CREATED, &created)?;
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    response::uncached_json(StatusCode::CREATED, &created)
 }
 
 async fn insert_admin(app: &App, tx: &Tx<'_>, tenant_id: &TenantId, checked: &Checked) -> Result<UserId, ApiError> {

@@ -11,7 +11,6 @@ use common::{
 };
 use serde_json::{Value::Null, json};
 use service::{
-    app::App,
     change::{Answer, Change},
     event::Event,
     extract::Body,
@@ -43,7 +42,8 @@ pub(crate) async fn change(change: Change<Body<NewPassword>>) -> Result<Response
     }
     if let Some(stored) = &stored {
         let current = body.current.as_deref().ok_or_else(|| ApiError::field("current", "is missing"))?;
-        tries::check(app, &guesses(app, caller.email()), Code::WrongPassword, check(app, current, stored)).await?;
+        tries::check(app, &guesses(app, caller.email()), Code::WrongPassword, password::check(app, current, stored))
+            .await?;
     }
     password::take_turn(app).await?;
     // Before the transaction: nothing slow may happen under the write lock.
@@ -63,11 +63,6 @@ pub(crate) async fn change(change: Change<Body<NewPassword>>) -> Result<Response
             Ok(Answer::no_content().audited(me, Null, after).narrowing(stored.is_some()))
         })
         .await
-}
-
-async fn check(app: &App, current: &str, stored: &str) -> Result<(), ApiError> {
-    password::take_turn(app).await?;
-    if password::verify(current, Some(stored))? { Ok(()) } else { Err(Code::WrongPassword.into()) }
 }
 
 #[cfg(test)]

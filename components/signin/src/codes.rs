@@ -3,19 +3,21 @@
 
 use common::{
     error::{ApiError, Code},
+    event::EventKind,
     route::Route,
     secret::OneTimeCode,
 };
 use serde_json::{Value::Null, json};
 use service::{
     app::App,
+    event::{self, Event},
     extract::Body,
     form, mail,
     response::{Response, no_content},
     session::{self, Way},
 };
 use store::{
-    audit::{self, Event},
+    audit,
     code::{self, Kind},
     credential,
     db::Purpose,
@@ -91,9 +93,12 @@ async fn set_password(
         return Err(Code::InvalidCode.into());
     }
     let ended = credential::revoke_sessions(&tx, user, None, app.now()).await?;
-    let after = json!({ "ended_sessions": ended });
-    let event = Event { action: route.audit.unwrap_or_default(), object: user.as_str(), before: Null, after };
-    audit::insert(&tx, &app.origin(tenant, Some(user)), &event).await?;
+    let (origin, after) = (app.origin(tenant, Some(user)), json!({ "ended_sessions": ended }));
+    let set = Event::of_user(EventKind::UserPasswordSet, user).data(after.clone());
+    event::deliver(&tx, &origin, Some(user), &set).await?;
+    let action = route.audit.unwrap_or_default();
+    let row = audit::Event { action, object: user.as_str(), before: Null, after };
+    audit::insert(&tx, &origin, &row).await?;
     if kind == Kind::Reset {
         mail::queue(app, &tx, (tenant, user), outbox::Kind::PasswordChanged, json!({ "by": null })).await?;
     }

@@ -3,11 +3,12 @@
 //! 1. A factor is begun, which shows its secret once, and counts only when a first code has confirmed it.
 //! 2. The end of a sign-in asks for it with a ticket (`service::session`), which `POST /auth/factor/verify` spends with a code.
 //! 3. A code of the app is taken once: the newest time step is kept, by one statement. A recovery code is taken once too.
-//! 4. Wrong codes are throttled as passwords are, by account and network. Six digits can be guessed from many networks by whoever knows the
-//!    password, so that wrong codes of the app are counted for the account as a whole too; recovery codes, which cannot be guessed, go on
-//!    letting its person in then.
+//! 4. Wrong codes are throttled as passwords are, by account and network. A caller that knows the password could guess six digits from
+//!    many networks, so wrong codes of the app are counted for the account as a whole too. Recovery codes cannot be guessed: they go on
+//!    letting the person in.
 
 use common::{
+    entrance::Entrance,
     error::{ApiError, Code},
     id::{NotificationId, UserId},
     secret::{Chance, Digest, OneTimeCode},
@@ -19,7 +20,10 @@ use http::StatusCode;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value::Null, json};
+use serde_json::{
+    Value::{self as Json, Null},
+    json,
+};
 use service::{
     app::App,
     caller::Caller,
@@ -219,8 +223,9 @@ pub(crate) async fn verify(app: App, Body(body): Body<Verify>) -> Result<Respons
         let spent = code::spend(&tx, code::Kind::Ticket, &ticket, app.now()).await?.ok_or(Code::TicketEnded)?;
         let login = user::login_of(&tx, &user).await?.ok_or(Code::TicketEnded)?;
         let second = take(&app, &tx, &user, &typed).await?;
-        let way = spent.data.get("way").and_then(serde_json::Value::as_str).unwrap_or_default();
-        session::let_in_by_code(&app, tx, &login, (way, second), None, Code::TicketEnded).await
+        let entrance = spent.data.get("way").and_then(Json::as_str).and_then(Entrance::from_word);
+        let by = (entrance.ok_or(Code::TicketEnded)?, second);
+        session::let_in_by_code(&app, tx, &login, by, None, Code::TicketEnded).await
     };
     throttled(&app, &user, &typed, finish).await
 }

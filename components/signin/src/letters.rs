@@ -8,7 +8,6 @@
 use common::{
     email,
     error::{ApiError, Code},
-    secret::Digest,
 };
 use serde_json::{Value as Json, json};
 use service::{
@@ -19,9 +18,9 @@ use service::{
     form::Nullable,
     mail,
     response::{Response, local, no_content},
+    throttle,
 };
 use store::{
-    attempt,
     mail_request::{self, New},
     outbox::Kind,
 };
@@ -29,7 +28,7 @@ use store::{
 use crate::bootstrap::is_slug;
 
 /// What may be asked for from one network for one address, for one address from anywhere, and from one network, each in so many seconds.
-/// Whoever gets mails that they did not ask for gets few; and an office behind one address may forget several passwords.
+/// A person for whom somebody else asks gets few mails; and an office behind one address may forget several passwords.
 const OF_ADDRESS_AND_NETWORK: (i64, i64) = (5, 600);
 const OF_ADDRESS: (i64, i64) = (10, 3_600);
 const OF_NETWORK: (i64, i64) = (30, 600);
@@ -78,16 +77,10 @@ async fn ask(
         return Err(Code::InvalidTenant.into());
     }
     let (key, network) = (email::key(&email), app.network());
-    for (parts, (most, seconds)) in [
-        (&["mail", "", &network], OF_NETWORK),
-        (&["mail", &key, &network], OF_ADDRESS_AND_NETWORK),
-        (&["mail", &key, ""], OF_ADDRESS),
-    ] as [(&[&str; 3], (i64, i64)); 3]
+    for (of_address, of_network, most) in
+        [("", network.as_str(), OF_NETWORK), (&key, &network, OF_ADDRESS_AND_NETWORK), (&key, "", OF_ADDRESS)]
     {
-        let asked = attempt::count(app.db(), &Digest::of_parts(parts), most, app.now(), seconds).await?;
-        if asked.count > most {
-            return Err(ApiError::from(Code::TooManyMails).retry_after(app.now().seconds_until(asked.ends_at)));
-        }
+        throttle::count(app, &["mail", of_address, of_network], most, Code::TooManyMails).await?;
     }
     if let Some(members) = data.as_object_mut() {
         members.insert("base".to_owned(), base.into());

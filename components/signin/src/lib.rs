@@ -1,5 +1,5 @@
-//! Component `signin`: the routes that hash passwords or take codes of second factors, and those of the operator. A hash occupies its whole instance for some 60 ms,
-//! which is why they are apart from all others.
+//! Component `signin`: the routes that hash passwords or take codes of second factors, and those of the operator. A hash occupies its
+//! whole instance for some 60 ms, which is why they are apart from all others.
 #![forbid(unsafe_code)]
 
 mod bootstrap;

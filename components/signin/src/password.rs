@@ -10,7 +10,7 @@ use argon2::{
 use common::{
     error::{ApiError, Code},
     event::EventKind,
-    secret::{Chance, Digest},
+    secret::Chance,
 };
 use serde_json::{Value::Null, json};
 use service::{
@@ -20,8 +20,9 @@ use service::{
     extract::{Body, Path},
     form,
     response::Response,
+    throttle,
 };
-use store::{attempt, credential, outbox, user};
+use store::{credential, outbox, user};
 
 /// Memory of a hash, KiB.
 const MEMORY: u32 = 19 * 1024;
@@ -170,12 +171,15 @@ pub(crate) async fn take_turn(app: &App) -> Result<(), ApiError> {
     // One network has at most three of four places, so that it cannot keep all others out.
     let (own, all) = (["hashes", &app.network()], ["hashes", ""]);
     for (key, limit) in [(own, (limit * 3 / 4).max(1)), (all, limit)] {
-        let count = attempt::count(app.db(), &Digest::of_parts(&key), limit, app.now(), 1).await?;
-        if count.count > limit {
-            return Err(ApiError::from(Code::TooManyHashes).retry_after(1));
-        }
+        throttle::count(app, &key, (limit, 1), Code::TooManyHashes).await?;
     }
     Ok(())
+}
+
+/// Compares what was sent as the present password with the stored hash, when its turn comes.
+pub(crate) async fn check(app: &App, sent: &str, stored: &str) -> Result<(), ApiError> {
+    take_turn(app).await?;
+    if verify(sent, Some(stored))? { Ok(()) } else { Err(Code::WrongPassword.into()) }
 }
 
 form! {

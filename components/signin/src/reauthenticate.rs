@@ -9,7 +9,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value::Null, json};
 use service::{
-    app::App,
     caller::{FRESH, WayToProve},
     change::{Answer, Change, Done, Write},
     extract::Body,
@@ -66,12 +65,13 @@ pub(crate) async fn reauthenticate(change: Change<Body<Proof>>) -> Result<Respon
                     "is not asked for: you have no second factor, so send password alone",
                 ));
             }
-            let check = check(&app, &caller, password);
-            let checked = tries::check(&app, &guesses(&app, caller.email()), Code::WrongPassword, check).await?;
+            let stored = user::password_hash(app.db(), caller.user_id()).await?.ok_or(Code::WrongPassword)?;
+            let check = password::check(&app, password, &stored);
+            tries::check(&app, &guesses(&app, caller.email()), Code::WrongPassword, check).await?;
             change
                 .run(async |write, _| {
                     // It may have been changed since it was checked.
-                    if user::password_hash(&write.tx, write.caller.user_id()).await? != Some(checked) {
+                    if user::password_hash(&write.tx, write.caller.user_id()).await? != Some(stored) {
                         return Err(Code::WrongPassword.into());
                     }
                     proved(write, "password").await
@@ -79,16 +79,6 @@ pub(crate) async fn reauthenticate(change: Change<Body<Proof>>) -> Result<Respon
                 .await
         }
         WayToProve::SignIn => Err(caller.must_prove()),
-    }
-}
-
-/// Compares the password; gives the hash that it was compared with.
-async fn check(app: &App, caller: &service::caller::Caller, sent: &str) -> Result<String, ApiError> {
-    password::take_turn(app).await?;
-    let stored = user::password_hash(app.db(), caller.user_id()).await?;
-    match stored {
-        Some(stored) if password::verify(sent, Some(&stored))? => Ok(stored),
-        _ => Err(Code::WrongPassword.into()),
     }
 }
 

@@ -10,7 +10,7 @@ use common::{
     text::text,
     time::Timestamp,
 };
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 use serde::Serialize;
 use serde_json::json;
 use service::{
@@ -79,9 +79,9 @@ pub(crate) async fn recover(app: App, route: &'static Route, Body(body): Body<Re
             (insert(&app, &tx, &tenant, (&email, &name.ok_or_else(missing)?), hash.as_deref()).await?, json!(null))
         }
     };
-    // Nor could the code of an app be had, perhaps.
+    // The app with their second factor may be lost too.
     let had_factor = factor::remove(&tx, &id).await?;
-    // Whoever is in the account now is not the admin who asked the operator.
+    // A session that is open now is not that of the admin who asked the operator.
     let ended = credential::revoke_sessions(&tx, &id, None, app.now()).await?;
     let page = if known.is_some() { Page::Reset } else { Page::Invite };
     let link = match (base, &body.password) {
@@ -96,9 +96,7 @@ pub(crate) async fn recover(app: App, route: &'static Route, Body(body): Body<Re
     tx.commit().await?;
     let (url, expires_at) = link.map(|link| (link.url, link.expires_at)).unzip();
     let status = if known.is_some() { StatusCode::OK } else { StatusCode::CREATED };
-    let mut response = response::json(status, &Recovered { user, url, expires_at })?;
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    response::uncached_json(status, &Recovered { user, url, expires_at })
 }
 
 async fn insert(
@@ -114,7 +112,7 @@ async fn insert(
     if user::insert(tx, &new).await? { Ok(id) } else { Err(Code::EmailTaken.into()) }
 }
 
-/// The tenant's admins learn who is one of them now.
+/// Tells the other admins of the tenant of the new one.
 async fn tell(app: &App, tx: &Tx<'_>, tenant: &TenantId, admin: &User) -> Result<(), ApiError> {
     let body = format!("The operator of this server made {} an admin of your tenant.", admin.email);
     for person in user::owner_and_admins(tx, tenant, &admin.id).await? {

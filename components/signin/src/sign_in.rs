@@ -5,11 +5,12 @@
 //! 2. Take a place among the hashes of this second.
 //! 3. Find the account and check the password, or nobody's hash: the same statements and the same work for an unknown
 //!    address, an unknown tenant, a wrong password and an inactive account.
-//! 4. Right: where a code of the second factor came with it, it is taken. In one transaction the sign-in is recorded, on the condition that the account is still as it was checked, and
-//!    the session is made.
+//! 4. Right: in one transaction the code of the second factor is taken, where one was sent, the sign-in is recorded, on the condition
+//!    that the account is still as it was checked, and the session is made.
 
 use common::{
     email,
+    entrance::Entrance,
     error::{ApiError, Code},
 };
 use service::{
@@ -83,7 +84,7 @@ async fn check(
     let finish = async {
         let tx = app.db().begin(Purpose::Entry).await?;
         let second = factor::take(app, &tx, &login.id, &typed).await?;
-        let by = (Way::Password.as_str(), second);
+        let by = (Entrance::Password, second);
         session::let_in_by_code(app, tx, login, by, rehashed.as_deref(), Code::LoginFailed).await
     };
     factor::throttled(app, &login.id, &typed, finish).await

@@ -60,18 +60,19 @@ pub(crate) async fn patch(change: Change<Body<Patch>>) -> Result<Response, ApiEr
         .run(async |write, _| {
             let id = write.caller.tenant_id();
             let found = tenant::get(&write.tx, id).await?;
+            let was = found.clone();
             let changed = Tenant {
-                slug: found.slug.clone(),
-                name: name.unwrap_or_else(|| found.name.clone()),
-                ways: ways.unwrap_or_else(|| found.ways.clone()),
-                second_factor: demand.unwrap_or(found.second_factor),
-                pat_days: pat_days.unwrap_or(found.pat_days),
+                name: name.unwrap_or(was.name),
+                ways: ways.unwrap_or(was.ways),
+                second_factor: demand.unwrap_or(was.second_factor),
+                pat_days: pat_days.unwrap_or(was.pat_days),
+                ..was
             };
             let answer = Answer::ok(&changed)?;
             if changed == found {
                 return Ok(answer.unchanged());
             }
-            // Whoever demands it can fulfil it, so that no demand locks everybody out.
+            // An admin that demands it has one, so that no demand locks everybody out.
             let is_new_demand = changed.second_factor != found.second_factor && changed.second_factor != Demand::Nobody;
             if is_new_demand && write.caller.way_to_prove() != WayToProve::Code {
                 return Err(Code::OwnFactorFirst.into());

@@ -172,7 +172,7 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
             if before == after {
                 return Ok(answer.unchanged());
             }
-            // Making an admin; and whoever has the address of a person gets what is mailed to them, such as a link to sign in.
+            // It makes an admin, or sends to another address what is mailed to the person, such as links to sign in.
             if user.role == Role::Admin && was.role != Role::Admin || user.email != was.email {
                 write.require_fresh()?;
             }

@@ -16,7 +16,7 @@ use common::{
     text::within,
     time::Timestamp,
 };
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value::Null, json};
 use service::{
@@ -27,12 +27,11 @@ use service::{
     form,
     mint::{self, NewCredential},
     quota,
-    response::{Response, json},
+    response::{Response, json, uncached_json},
     session::{self, Way},
-    site,
+    site, throttle,
 };
 use store::{
-    attempt,
     audit::{self, Event},
     db::{Purpose, Tx},
     device::{self, Approved, Standing, Waiting},
@@ -80,8 +79,7 @@ impl Parameters {
     fn name(&self, name: &'static str, otherwise: &str) -> Result<String, ApiError> {
         let Some(sent) = self.find(name)? else { return Ok(otherwise.to_owned()) };
         if Secret::is_in(sent.as_bytes()) {
-            let fields = json!([{ "field": name, "problem": "holds a credential of this server" }]);
-            return Err(ApiError::from(Code::CredentialInText).extra("fields", fields));
+            return Err(form::credential_in(name));
         }
         common::text::text(name, sent, MOST_NAME).map_err(|_| {
             let detail = format!("{name} has more than {MOST_NAME} characters, or some that cannot be seen.");
@@ -126,12 +124,8 @@ async fn ask_for(app: &App, form: &Parameters) -> Result<Response, ApiError> {
     };
     let server = site::address(app).ok_or(Code::InvalidHost)?;
 
-    let key = Digest::of_parts(&["device-code", &app.network()]);
-    let tries = attempt::count(app.db(), &key, REQUESTS, app.now(), WINDOW).await?;
-    if tries.count > REQUESTS {
-        let detail = "Too many devices asked to be signed in from this address.";
-        return Err(Code::TooManyAttempts.detail(detail).retry_after(app.now().seconds_until(tries.ends_at)));
-    }
+    let refusal = Code::TooManyAttempts.detail("Too many devices asked to be signed in from this address.");
+    throttle::count(app, &["device-code", &app.network()], (REQUESTS, WINDOW), refusal).await?;
     let code = OneTimeCode::generate(app.chance());
     let new =
         device::New { code: &code, name: &name, client: &client, address: app.address(), scope: &scope, is_session };
@@ -148,7 +142,7 @@ async fn ask_for(app: &App, form: &Parameters) -> Result<Response, ApiError> {
         expires_in: device::LIFE,
         interval: device::INTERVAL,
     };
-    unkept(&answer)
+    uncached_json(StatusCode::OK, &answer)
 }
 
 /// Stores a request under a user code that is free.
@@ -177,21 +171,10 @@ fn wanted(scope: &str) -> Result<String, ApiError> {
     Ok(words.join(" "))
 }
 
-/// RFC 6749, section 5.1: no cache keeps what holds a token or leads to one.
-fn unkept(answer: &impl Serialize) -> Result<Response, ApiError> {
-    let mut response = json(StatusCode::OK, answer)?;
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
-}
-
 /// Counts a look-up of a user code, and reads the code.
 async fn look_up(app: &App, caller: &Caller, typed: &str) -> Result<Digest, ApiError> {
-    let key = Digest::of_parts(&["user-code", caller.user_id().as_str()]);
-    let tries = attempt::count(app.db(), &key, LOOK_UPS, app.now(), WINDOW).await?;
-    if tries.count > LOOK_UPS {
-        let detail = "You have tried too many codes of devices.";
-        return Err(Code::TooManyAttempts.detail(detail).retry_after(app.now().seconds_until(tries.ends_at)));
-    }
+    let refusal = Code::TooManyAttempts.detail("You have tried too many codes of devices.");
+    throttle::count(app, &["user-code", caller.user_id().as_str()], (LOOK_UPS, WINDOW), refusal).await?;
     Ok(UserCode::parse(typed).ok_or(Code::DeviceNotFound)?.digest())
 }
 
@@ -206,6 +189,11 @@ struct Shown<'a> {
     expires_at: Timestamp,
 }
 
+/// The word for what is asked for.
+const fn want(is_session: bool) -> &'static str {
+    if is_session { "session" } else { "token" }
+}
+
 /// `GET /auth/device/{id}`: what the person decides about.
 pub(crate) async fn get(app: App, caller: Caller, Path(code): Path) -> Result<Response, ApiError> {
     let code = look_up(&app, &caller, &code).await?;
@@ -215,7 +203,7 @@ pub(crate) async fn get(app: App, caller: Caller, Path(code): Path) -> Result<Re
         client: &found.client,
         address: &found.address,
         scope: found.scope.split_ascii_whitespace().collect(),
-        want: if found.is_session { "session" } else { "token" },
+        want: want(found.is_session),
         created_at: found.created_at,
         expires_at: found.expires_at,
     };
@@ -247,8 +235,7 @@ pub(crate) async fn approve(change: Change<Body<Approve>>, Path(code): Path) -> 
             if waiting.is_session {
                 // The new session counts as a proof of who the person is: an old one must not hand on what it lacks.
                 write.require_fresh()?;
-            }
-            if !waiting.is_session {
+            } else {
                 quota::check_credentials(write.app(), &write.tx, &write.caller, write.caller.user_id()).await?;
             }
             if !device::approve(&write.tx, &code, write.caller.user_id(), (&scope, days), now).await? {
@@ -256,7 +243,7 @@ pub(crate) async fn approve(change: Change<Body<Approve>>, Path(code): Path) -> 
             }
             let after = json!({
                 "name": waiting.name, "client": waiting.client, "address": waiting.address, "scope": scope,
-                "want": if waiting.is_session { "session" } else { "token" },
+                "want": want(waiting.is_session),
             });
             let answer = Answer::ok(&Decided { state: "approved", name: &waiting.name })?;
             Ok(answer.audited(write.caller.user_id(), Null, after))
@@ -361,7 +348,7 @@ async fn spend(app: &App, route: &Route, code: &Digest) -> Result<Response, ApiE
         email: &login.email,
         expires_at,
     };
-    unkept(&answer)
+    uncached_json(StatusCode::OK, &answer)
 }
 
 /// Makes the token, as `POST /auth/tokens` would for the person who approved.

@@ -7,7 +7,7 @@ use common::{
     error::{ApiError, Code},
     event::EventKind,
     route::Route,
-    secret::{Digest, Secret},
+    secret::Secret,
 };
 use serde_json::{Value::Null, json};
 use service::{
@@ -17,9 +17,10 @@ use service::{
     extract::Body,
     form, mail, quota,
     response::{Response, no_content},
+    throttle,
 };
 use store::{
-    attempt, audit, credential,
+    audit, credential,
     db::{Purpose, Tx},
     origin::Origin,
     outbox, user,
@@ -38,11 +39,7 @@ form! {
 
 /// The handler.
 pub(crate) async fn report(app: App, route: &'static Route, Body(leak): Body<Leak>) -> Result<Response, ApiError> {
-    let key = Digest::of_parts(&["leak", &app.network()]);
-    let tries = attempt::count(app.db(), &key, REPORTS, app.now(), WINDOW).await?;
-    if tries.count > REPORTS {
-        return Err(ApiError::from(Code::TooManyReports).retry_after(app.now().seconds_until(tries.ends_at)));
-    }
+    throttle::count(&app, &["leak", &app.network()], (REPORTS, WINDOW), Code::TooManyReports).await?;
     let Some(secret) = Secret::parse(leak.token.trim()) else { return Ok(no_content()) };
     let Some(found) = Caller::find_by_secret(app.db(), secret, app.now()).await? else { return Ok(no_content()) };
     let tx = app.db().begin(Purpose::Revoking).await?;
@@ -54,16 +51,7 @@ pub(crate) async fn report(app: App, route: &'static Route, Body(leak): Body<Lea
     let is_news =
         was_live || (successor.is_some() && !audit::exists(&tx, found.credential_id().as_str(), action).await?);
     if is_news {
-        let origin = Origin {
-            tenant: found.tenant_id(),
-            user: None,
-            agent: None,
-            credential: None,
-            address: app.address(),
-            request: app.request_id(),
-            now: app.now(),
-            chance: app.chance(),
-        };
+        let origin = app.origin(found.tenant_id(), None);
         let event = audit::Event {
             action,
             object: found.credential_id().as_str(),

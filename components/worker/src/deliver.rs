@@ -2,11 +2,11 @@
 //! `webhook-signature`.
 //!
 //! 1. What happened waits in `events`, from the transaction of its change on. [`send_due`] gives it to the webhooks that ask for it.
-//! 2. It takes the webhooks for which something is due, each for itself, and sends to all of them at the same time: a receiver that is slow
-//!    holds up nobody. In order, as far as each arrives at once.
-//! 3. Each try reads anew where to, with which secrets, and whether the webhook's person may still see the event.
-//! 4. After a failure the webhook has a pause, longer each time, and the delivery a later turn, until it is dead after a day. A webhook
-//!    whose receiver answers 410, or for which nothing has arrived for days, is turned off, and its person told.
+//! 2. It takes each webhook for which something is due, and sends to all of them at the same time, so that a slow receiver holds up no
+//!    other. A webhook gets its events in order, as long as no try fails.
+//! 3. Each try reads again where to send, with which secrets, and whether the webhook's person may still see the event.
+//! 4. After a failure the webhook pauses, longer each time, and the delivery is tried again later, until it is dead after a day. A webhook
+//!    whose receiver answers 410, or that nothing has reached for three days, is turned off, and its person is told.
 
 use common::{
     event::EventKind,
@@ -52,7 +52,7 @@ const PATIENCE: i64 = 3 * 86_400;
 /// Bytes of an answer that are kept.
 const MOST_KEPT: usize = 2 * 1024;
 
-/// Sends after the response what is due, if there is anything.
+/// Sends what is due after the response, which a slow receiver does not delay.
 pub(crate) async fn send_soon(app: &App) {
     let sender = app.clone();
     app.after_response(async move { send_due(&sender).await }).await;
@@ -114,7 +114,7 @@ async fn round(app: &App, id: &WebhookId, until: Timestamp, ends: Timestamp) -> 
     webhook::give_back(app.db(), id, ends, next).await
 }
 
-/// Seconds that nothing is sent to a webhook behind so many failures in a row.
+/// Seconds that a webhook pauses after so many failures in a row.
 fn pause(failures: i64) -> i64 {
     let doublings = u32::try_from(failures - 1).unwrap_or(0).min(20);
     (1_i64 << doublings).min(LONGEST_PAUSE)
@@ -156,11 +156,14 @@ async fn send(app: &App, id: &WebhookId, due: &Due) -> Outcome {
             let kept = Secret::cut_off(String::from_utf8_lossy(kept).into_owned());
             Outcome { status: Some(status), answer: Some(kept), error }
         }
-        Err(cause) => {
-            let cause: String = cause.replace(|c: char| c.is_control(), " ").chars().take(120).collect();
-            Outcome::error(format!("no answer: {cause}"))
-        }
+        Err(cause) => Outcome::error(no_answer(&cause)),
     }
+}
+
+/// Why no answer came, in one short line.
+pub(crate) fn no_answer(cause: &str) -> String {
+    let cause: String = cause.replace(|c: char| c.is_control(), " ").chars().take(120).collect();
+    format!("no answer: {cause}")
 }
 
 /// Makes the request, or says why there can be none.

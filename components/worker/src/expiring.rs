@@ -1,4 +1,4 @@
-//! Credentials that end soon: 7 days and 1 day before, once each, all whom it concerns are told.
+//! Credentials that end soon: the people and agents that they concern are told once 7 days before, and once the day before.
 
 use common::event::EventKind;
 use serde_json::json;
@@ -52,7 +52,7 @@ pub(crate) async fn tell(app: &App) -> Result<bool, DbError> {
         let event = event.data(data).notifying(&found.user, title, body);
         event::deliver(&tx, &app.origin(&found.tenant, None), None, &event).await?;
         if found.is_first {
-            // Of a key the owner did not choose the name: it stays out of the mail.
+            // The owner may not have chosen a key's name, so it stays out of the mail.
             let name = found.name.filter(|_| found.agent.is_none());
             let data =
                 json!({ "agent": found.agent_name, "kind": found.kind, "name": name, "expires_at": found.expires_at });

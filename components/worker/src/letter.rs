@@ -14,8 +14,6 @@ use store::{
     user,
 };
 
-use crate::mail::Failure;
-
 /// A mail as it is sent.
 #[derive(Template)]
 #[template(path = "letter.html")]
@@ -70,6 +68,26 @@ impl Letter {
             .chain(self.notes.iter().cloned());
         let end = self.home.iter().fold(self.instance.clone(), |end, home| format!("{end}\n{home}"));
         parts.fold(String::new(), |text, part| format!("{text}{part}\n\n")) + &format!("-- \n{end}\n")
+    }
+}
+
+/// Why a mail did not go out.
+pub(crate) struct Failure {
+    /// A few words, without the provider's prose, which might repeat the mail.
+    pub(crate) cause: String,
+    /// Whether another try would be refused as well.
+    pub(crate) is_final: bool,
+}
+
+impl Failure {
+    /// Another try would fail as well.
+    pub(crate) fn for_good(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), is_final: true }
+    }
+
+    /// Another try may go well.
+    pub(crate) fn for_now(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), is_final: false }
     }
 }
 

@@ -4,7 +4,7 @@
 //! 2. The tick calls [`send_due`] after its response, each time that it is called: a component that has queued a mail calls the tick, which
 //!    may have run in the same second. One instance of all hosts sends at a time, and each row is taken by one statement, so that two
 //!    never send the same mail at once.
-//! 3. Of the kinds that can wait a person gets one letter in an hour, with all that has come meanwhile.
+//! 3. A person gets at most one letter an hour of the kinds that can wait, with all that has come meanwhile.
 //! 4. A mail that the provider accepted is sent. Otherwise it is tried again, later each time, until it is dead; a mail that the
 //!    provider refuses for good is dead at once.
 
@@ -37,7 +37,10 @@ use store::{
     outbox::{self, DueMail, Kind},
 };
 
-use crate::letter::{self, Letter};
+use crate::{
+    deliver::no_answer,
+    letter::{self, Failure, Letter},
+};
 
 /// Bytes that are read of a provider's answer at most.
 const MOST_READ: usize = 4 * 1024;
@@ -61,7 +64,7 @@ fn request(mail: &Mail, taken: &[DueMail], letter: &Letter) -> Result<Request<St
         return Err(Failure::for_good("the address is not one that mail can be sent to"));
     };
     let (from, subject) = (&mail.from, &letter.subject);
-    let unwritten = |error: askama::Error| Failure { cause: format!("no text: {error}"), is_final: false };
+    let unwritten = |error: askama::Error| Failure::for_now(format!("no text: {error}"));
     let (text, html) = (letter.text(), letter.html().map_err(unwritten)?);
     // A link that a provider counts the clicks of would lead through that provider, with the code in it.
     let (path, body) = match mail.provider {
@@ -116,26 +119,6 @@ fn digest_key(mails: &[DueMail]) -> String {
     Digest::of_parts(&ids).bytes().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Why a mail did not go out.
-pub(crate) struct Failure {
-    /// A few words, without the provider's prose, which might repeat the mail.
-    pub(crate) cause: String,
-    /// Whether another try would be refused as well.
-    pub(crate) is_final: bool,
-}
-
-impl Failure {
-    /// Another try would fail as well.
-    pub(crate) fn for_good(cause: &str) -> Self {
-        Self { cause: cause.to_owned(), is_final: true }
-    }
-
-    /// Another try may go well.
-    pub(crate) fn for_now(cause: &str) -> Self {
-        Self { cause: cause.to_owned(), is_final: false }
-    }
-}
-
 /// The meaning of a provider's answer.
 fn judge(provider: Provider, answer: &outbound::Answer) -> Result<(), Failure> {
     let status = answer.status;
@@ -159,10 +142,7 @@ fn judge(provider: Provider, answer: &outbound::Answer) -> Result<(), Failure> {
 
 async fn deliver(app: &App, mail: &Mail, taken: &[DueMail]) -> Result<(), Failure> {
     let request = request(mail, taken, &letter::write(app, taken).await?)?;
-    let answer = outbound::send(request, MOST_READ).await.map_err(|cause| {
-        let cause: String = cause.replace(|c: char| c.is_control(), " ").chars().take(120).collect();
-        Failure { cause: format!("no answer: {cause}"), is_final: false }
-    })?;
+    let answer = outbound::send(request, MOST_READ).await.map_err(|cause| Failure::for_now(no_answer(&cause)))?;
     judge(mail.provider, &answer)
 }
 
@@ -171,7 +151,7 @@ pub(crate) async fn send_due(app: &App) -> Result<(), DbError> {
     let Some(mail) = &app.settings().mail else { return Ok(()) };
     let until = app.clock().now().plus_seconds(LONGEST);
     let mut left = MOST_AT_ONCE;
-    // Again after the end: a mail that was queued while this one sent had nobody else who would send it now.
+    // Look again after the end: while this call was the only sender, no other one took what was queued.
     while left > 0 && app.clock().now() <= until {
         let ends = app.clock().now().plus_seconds(LEASE);
         if !outbox::begin_sending(app.db(), app.clock().now(), ends).await? {

@@ -2,8 +2,8 @@
 //! stale, and when its secret was set.
 //!
 //! 1. The URL is checked against the operator's list when the probe is made and at every run; the host refuses private addresses.
-//! 2. One run at a time has a probe, by one statement. The request is sent outside of any transaction.
-//! 3. What was found is stored with what it leads to: on a change the agent's inbox and its owner hear of it.
+//! 2. One statement lets one run at a time have a probe. The request is sent outside of any transaction.
+//! 3. A finding is stored in one transaction with what it leads to: when the outcome has changed, the agent and its owner are told.
 
 mod verdict;
 
@@ -164,7 +164,7 @@ impl Draft {
     }
 }
 
-/// `POST /api/agents/{name}/probes`: makes a probe. It is not run by that.
+/// `POST /api/agents/{name}/probes`: makes a probe, and does not run it.
 pub(crate) async fn create(change: Change<Body<Create>>, Path(name): Path) -> Result<Response, ApiError> {
     let draft = Draft::read(&change.input.0)?;
     change
@@ -321,11 +321,11 @@ struct Whose<'a> {
     agent: &'a AgentId,
     agent_name: &'a str,
     owner: &'a UserId,
-    /// The person whom what is sent counts for.
+    /// The person for whose quota the event counts.
     cause: &'a UserId,
 }
 
-/// Stores a finding. When the outcome is another one than before, the agent's inbox and its owner hear of it, unless the owner ran it.
+/// Stores a finding. When the outcome has changed, the agent is told, and its owner too, unless the owner ran it.
 async fn settle(
     tx: &Tx<'_>,
     origin: &Origin<'_>,

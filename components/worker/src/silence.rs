@@ -1,4 +1,4 @@
-//! Agents that have gone silent: their owner is told by a notification and by mail, and the agent above by an event. Once for each silence.
+//! Agents that have gone silent: once for each silence, the owner is told by a notification and by mail, and the agent above by an event.
 
 use common::event::EventKind;
 use serde_json::json;
@@ -15,7 +15,7 @@ use store::{
 
 /// Tells of those that there are now; `true`: somebody was told.
 pub(crate) async fn tell(app: &App) -> Result<bool, DbError> {
-    // Read first: mostly there are none, and nobody has to wait for the lock.
+    // Read first: mostly there are none, and then nothing waits for the lock.
     if !silence::any(app.db(), app.now()).await? {
         return Ok(false);
     }
@@ -31,7 +31,7 @@ async fn tell_of(app: &App, tx: &Tx<'_>, silent: &Silent) -> Result<(), DbError>
     let Silent { id, name, tenant, owner, last_seen_at, minutes } = silent;
     let title = format!("{name} has gone silent");
     let body = format!(
-        "Its last heartbeat came at {last_seen_at}, which is more than {minutes} minutes ago. Look whether it still runs. You are told again after its next heartbeat."
+        "Its last heartbeat came at {last_seen_at}, which is more than {minutes} minutes ago. Check whether it still runs. You are not told again before its next heartbeat."
     );
     let data = json!({ "last_seen_at": last_seen_at, "silent_after_minutes": minutes });
     let event = Event::of_agent(EventKind::AgentSilent, id).data(data).notifying(owner, title, body);

@@ -1,5 +1,5 @@
-//! `POST /internal/tick`: mail and housekeeping. Public, without a body, always 204. A lease in the database lets housekeeping run once a
-//! second, however many callers there are and however often they call; sending mail has a lease of its own.
+//! `POST /internal/tick`: mail, webhooks, probes and housekeeping. Public, without a body, always 204. A lease in the database lets all but
+//! mail run once a second, however many callers there are and however often they call; sending mail has a lease of its own.
 
 use common::error::ApiError;
 use service::{

@@ -53,7 +53,7 @@ async fn find(reads: &dyn Rows, caller: &Caller, id: &str) -> Result<Found, ApiE
     Ok(Found(webhook::find(reads, caller.subject(), id).await?.ok_or(Code::WebhookNotFound)?))
 }
 
-/// `GET /api/webhooks`: one's own, of an admin all of the tenant, the newest first.
+/// `GET /api/webhooks`: the caller's own, and for an admin all of the tenant's, the newest first.
 pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<PageQuery>) -> Result<Response, ApiError> {
     let page = caller.page(&app, &query)?;
     let rows = webhook::list(app.db(), caller.subject(), &page).await?;
@@ -179,7 +179,7 @@ form! {
     }
 }
 
-/// `PATCH /api/webhooks/{id}`: changes what is sent. Turned on, it has no failures, and what waits for it is sent.
+/// `PATCH /api/webhooks/{id}`: changes the fields that are sent. A webhook that is turned on has no failures, and gets what waits for it.
 pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result<Response, ApiError> {
     let (app, caller, Body(body)) = (&change.app, &change.caller, &change.input);
     find(app.db(), caller, &id).await?;
@@ -244,7 +244,7 @@ form! {
     }
 }
 
-/// `POST /api/webhooks/{id}/rotate`: another secret. During the overlap both sign, so that the receiver can change in its own time.
+/// `POST /api/webhooks/{id}/rotate`: makes another secret. During the overlap both sign, so that the receiver can change at any time in it.
 pub(crate) async fn rotate(change: Change<Body<Rotate>>, Path(id): Path) -> Result<Response, ApiError> {
     let hours = change.input.0.overlap_hours.unwrap_or(OVERLAP);
     let hours = within("overlap_hours", hours, 0..=LONGEST_OVERLAP)?;
@@ -317,7 +317,7 @@ pub(crate) async fn deliveries(
     json(StatusCode::OK, &page.page(rows, |row| (row.created_at, row.id.to_string())))
 }
 
-/// `POST /api/webhooks/{id}/deliveries/{delivery}/retry`: sends one again that has ended, dead or not. One that is due is answered as it is.
+/// `POST /api/webhooks/{id}/deliveries/{delivery}/retry`: sends a delivery again that arrived or is dead. One that is due is answered as it is.
 pub(crate) async fn retry(
     change: Change<Body<Empty>>,
     Path(id): Path,

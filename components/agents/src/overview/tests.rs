@@ -129,7 +129,7 @@ async fn an_overview_counts_credentials_that_end_soon() {
         t.as_(&ada, "POST", "/auth/tokens", body).await.is(201);
     }
     t.as_(&ada, "POST", "/api/agents", json!({ "name": "brief", "expires_in_days": 2 })).await.is(201);
-    t.as_(&max, "POST", "/auth/tokens", json!({ "name": "his", "scope": ["agents.read"], "expires_in_days": 1 }))
+    t.as_(&max, "POST", "/auth/tokens", json!({ "name": "max", "scope": ["agents.read"], "expires_in_days": 1 }))
         .await
         .is(201);
     assert_eq!(overview(&t, &ada).await["ending"], 2);

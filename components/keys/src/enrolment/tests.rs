@@ -37,6 +37,10 @@ async fn a_code_is_traded_once_for_the_token() {
     t.call("GET", "/api/agents/me", &[("authorization", &bearer)], Null).await.is(200);
     let actions = t.texts("SELECT action FROM audit WHERE action LIKE 'agent.enrol%' ORDER BY id").await;
     assert_eq!(actions, ["agent.enrolment.create", "agent.enroll"]);
+    // The agent hears of it as of every other new token.
+    let events = t.texts("SELECT kind || ' ' || data FROM inbox").await;
+    let data = json!({ "token": got["id"], "grace_ends": null });
+    assert_eq!(events, [format!("token_rotated {data}")]);
     let code = made["code"].as_str().unwrap();
     assert_eq!(t.number(&format!("SELECT count(*) FROM codes WHERE digest = CAST('{code}' AS BLOB)")).await, 0);
     assert_eq!(t.number(&format!("SELECT count(*) FROM audit WHERE after LIKE '%{code}%'")).await, 0);
@@ -121,6 +125,20 @@ async fn a_code_ends_with_the_right_of_its_maker() {
     let made = t.as_(&ada, "POST", MAKE, json!({})).await.is(201);
     t.execute("UPDATE agents SET archived_at = 1").await.unwrap();
     enrol(&t, &made).await.refused(400, "invalid_enrolment_code");
+}
+
+/// R11: a token in its grace ends the one that replaced it neither by a new code nor by one that it made before.
+#[tokio::test]
+async fn a_token_in_its_grace_makes_no_code() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let scout = t.agent(&ada, "scout", "agents.read agents.token.issue").await;
+    let made = t.as_(&scout, "POST", MAKE, json!({})).await.is(201);
+    let issued = t.as_(&scout, "POST", "/api/agents/scout/token/issue", json!({})).await.is(200);
+    t.as_(&scout, "POST", MAKE, json!({})).await.refused(409, "token_replaced");
+    enrol(&t, &made).await.refused(400, "invalid_enrolment_code");
+    let bearer = format!("Bearer {}", issued["token"].as_str().unwrap());
+    t.call("POST", MAKE, &[("authorization", &bearer)], json!({})).await.is(201);
 }
 
 /// R3: of several agents, one's refusal does not keep the others from their codes, and one that has a token is skipped.

@@ -94,6 +94,26 @@ async fn a_person_of_an_allowed_domain_gets_an_account_and_later_the_same_one() 
     );
 }
 
+/// A webhook learns of an account that a first sign-in makes, as of every other one.
+#[tokio::test]
+async fn a_new_account_is_an_event() {
+    let (t, world, ada) = stage().await;
+    t.execute(&format!(
+        "INSERT INTO webhooks (id, tenant_id, user_id, name, url, takes_notifications, sealed, sealed_at, created_at, updated_at)
+         VALUES ('whk_1', '{}', '{}', 'w', 'https://a.example', 1, x'00', 0, 0, 0)",
+        ada.tenant, ada.user
+    ))
+    .await
+    .unwrap();
+    for _ in 0..2 {
+        sign_in(&t, &world, &[]).await.is(200);
+    }
+    assert_eq!(
+        t.texts("SELECT kind || ' ' || data FROM events").await,
+        [r#"user.created {"email":"max@acme.example","name":"Max","role":"member"}"#]
+    );
+}
+
 /// R102: whatever is wrong with a token, nobody is let in and nothing is stored.
 #[tokio::test]
 async fn a_token_with_anything_wrong_lets_nobody_in() {
@@ -521,13 +541,18 @@ async fn a_person_links_and_unlinks_an_identity() {
 async fn a_page_of_another_site_cannot_begin_a_link() {
     let (t, _, ada) = stage().await;
     let cookie = format!("__Host-accredit={}", ada.token);
-    for headers in [
-        vec![("cookie", cookie.as_str())],
-        vec![("cookie", cookie.as_str()), ("origin", "https://evil.example")],
-        vec![("cookie", cookie.as_str()), ("origin", "https://accredit.example")],
-    ] {
-        t.call("POST", "/auth/oidc/acme/link", &headers, json!({})).await.refused(403, "csrf_failed");
+    // Whether the session's proof is fresh or old: that is not looked at before.
+    for seconds in [0, 16 * 60] {
+        t.wait(seconds);
+        for headers in [
+            vec![("cookie", cookie.as_str())],
+            vec![("cookie", cookie.as_str()), ("origin", "https://evil.example")],
+            vec![("cookie", cookie.as_str()), ("origin", "https://accredit.example")],
+        ] {
+            t.call("POST", "/auth/oidc/acme/link", &headers, json!({})).await.refused(403, "csrf_failed");
+        }
     }
+    t.as_(&ada, "POST", "/auth/oidc/acme/link", json!({})).await.refused(403, "reauthentication_required");
     t.nobody("POST", "/auth/oidc/acme/link", json!({})).await.refused(401, "missing_credential");
 }
 

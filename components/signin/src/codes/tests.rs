@@ -83,6 +83,26 @@ async fn a_reset_sets_a_password_ends_sessions_and_signs_nobody_in() {
     }
 }
 
+/// A webhook learns of a new password, whatever has set it.
+#[tokio::test]
+async fn a_password_that_a_code_has_set_is_an_event() {
+    let (t, ada) = stage().await;
+    t.execute(&format!(
+        "INSERT INTO webhooks (id, tenant_id, user_id, name, url, takes_notifications, sealed, sealed_at, created_at, updated_at)
+         VALUES ('whk_1', '{}', '{}', 'w', 'https://a.example', 1, x'00', 0, 0, 0)",
+        ada.tenant, ada.user
+    ))
+    .await
+    .unwrap();
+    for kind in [Kind::Invite, Kind::Reset] {
+        let (path, body) = spending(kind, &code(&t, kind, &ada.user).await);
+        t.nobody("POST", path, body).await.is(204);
+    }
+    let events = t.texts("SELECT kind || ' ' || user_id || ' ' || data FROM events ORDER BY data DESC").await;
+    let event = |ended: i64| format!("user.password_set {} {{\"ended_sessions\":{ended}}}", ada.user);
+    assert_eq!(events, [event(1), event(0)]);
+}
+
 /// R92: a code opens one thing, ends by itself, and ends with whatever made it right.
 #[tokio::test]
 async fn a_code_is_useless_after_anything_that_makes_it_wrong() {

@@ -163,7 +163,7 @@ async fn a_sign_in_ends_with_a_code() {
     assert_eq!(t.number("SELECT sum(count) FROM refusals WHERE slug = 'wrong_code'").await, 2);
 }
 
-/// R96: whoever does not know the password learns nothing of a second factor, and does the same work.
+/// R96: a caller that does not know the password learns nothing of a second factor, and costs the same work.
 #[tokio::test]
 async fn only_the_right_password_tells_of_a_second_factor() {
     let (t, ada) = with_ada().await;
@@ -450,7 +450,7 @@ async fn a_demanded_factor_is_set_up_before_anything_else() {
     t.as_(&eve, "POST", "/auth/password", first).await.is(204);
 }
 
-/// R99: a way that was switched off lets nobody in, and says so only to whoever has the right password.
+/// R99: a way that was switched off lets nobody in, and says so only to a caller with the right password.
 #[tokio::test]
 async fn a_way_that_is_switched_off_lets_nobody_in() {
     let (t, ada) = with_ada().await;

@@ -96,7 +96,7 @@ async fn a_way_stays_by_which_an_admin_gets_in() {
     assert_eq!(t.texts("SELECT ways FROM tenants").await, ["link"]);
 }
 
-/// R99: whoever demands a second factor has one, so that the demand can be fulfilled.
+/// R99: an admin that demands a second factor has one, so that the demand can be fulfilled.
 #[tokio::test]
 async fn a_factor_is_demanded_by_those_who_have_one() {
     let (t, ada) = with_ada(Settings::default()).await;

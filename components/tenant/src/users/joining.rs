@@ -2,7 +2,6 @@
 //! invited by mail, where there is mail.
 
 use common::error::{ApiError, Code};
-use common::secret::Digest;
 use serde_json::{Value::Null, json};
 use service::{
     app::App,
@@ -11,9 +10,10 @@ use service::{
     extract::{Body, Empty, Path},
     link::{self, Page},
     response::Response,
+    throttle,
 };
 use store::{
-    attempt, outbox,
+    outbox,
     user::{self, User},
 };
 
@@ -76,13 +76,12 @@ pub(crate) enum Invitation {
 impl Invitation {
     /// Decides it, and counts it where a mail is sent.
     pub(crate) async fn decide(app: &App, admin: &str, is_asked: bool) -> Result<Self, ApiError> {
-        let (true, base) = (is_asked, own_base(app)) else { return Ok(Self::None) };
-        let Some(base) = base.filter(|_| app.settings().mail_provider.is_some()) else { return Ok(Self::ByHand) };
-        let sent =
-            attempt::count(app.db(), &Digest::of_parts(&["invitations", admin]), MOST, app.now(), WINDOW).await?;
-        if sent.count > MOST {
-            return Err(ApiError::from(Code::TooManyMails).retry_after(app.now().seconds_until(sent.ends_at)));
+        if !is_asked {
+            return Ok(Self::None);
         }
+        let base = own_base(app).filter(|_| app.settings().mail_provider.is_some());
+        let Some(base) = base else { return Ok(Self::ByHand) };
+        throttle::count(app, &["invitations", admin], (MOST, WINDOW), Code::TooManyMails).await?;
         Ok(Self::Mail(base))
     }
 

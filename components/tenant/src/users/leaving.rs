@@ -1,7 +1,9 @@
 //! The end of accounts: deactivate and activate, delete.
 
-use common::error::{ApiError, Code};
-use common::event::EventKind;
+use common::{
+    error::{ApiError, Code},
+    event::EventKind,
+};
 use serde_json::{Value::Null, json};
 use service::{
     change::{Answer, Change, new_owner},

@@ -173,7 +173,7 @@ async fn an_approval_is_spent_once() {
     assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'pat'").await, 1);
 }
 
-/// R19, R105: whoever is deactivated between approval and redemption is refused, and stays so after an activation.
+/// R19, R105: an account that is deactivated between approval and redemption is refused, and stays so after an activation.
 #[tokio::test]
 async fn a_deactivated_persons_approval_gives_nothing() {
     let t = TestApp::new(with_neighbours());

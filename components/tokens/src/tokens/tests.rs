@@ -145,7 +145,7 @@ async fn a_session_rotates_at_once_and_another_pat_does_not() {
     let second = t.as_(&ada, "POST", &rotate, Json::Null).await.is(201);
     t.as_(&with(&ada, &first), "GET", &path(&first), Json::Null).await.refused(401, "token_revoked");
     t.as_(&with(&ada, &second), "GET", &path(&second), Json::Null).await.is(200);
-    // R88: whoever lost the answer is told which token works now, and goes on with that one.
+    // R88: a caller that lost the answer is told which token works now, and goes on with that one.
     let refused = t.as_(&ada, "POST", &rotate, Json::Null).await.refused(409, "token_replaced");
     assert_eq!(refused["replaced_by"], second["id"]);
     // The token itself is told, too, wherever it is sent.

@@ -186,7 +186,7 @@ async fn a_digest_that_fails_is_tried_again_and_is_sent_once() {
     assert_eq!(taken.iter().max(), Some(&3), "all by one");
 }
 
-/// R124: who has turned a kind off gets none of it, and all else.
+/// R124: a person gets no mail of a kind that they have turned off, and all others.
 #[tokio::test]
 async fn a_kind_that_is_turned_off_is_not_mailed() {
     let Stage { t, ada, max, scout } = stage().await;

@@ -19,7 +19,7 @@ fn settings(hosts: &str) -> Settings {
     Settings { vault: Vault::parse(KEY).unwrap(), outbound_hosts, ..Settings::default() }
 }
 
-/// Ada owns the agent scout, which has a secret. Her admin is Max.
+/// Ada owns the agent scout, which has a secret. Max is the admin.
 async fn stage_with(settings: Settings) -> (TestApp, Actor, Actor, Actor) {
     let t = TestApp::with(with_neighbours(), settings);
     let tenant = t.tenant("main").await;

@@ -84,7 +84,7 @@ fn kinds(sent: &[Json]) -> Vec<String> {
 
 /// R115: what happened is sent to the webhooks that ask for it, signed by Standard Webhooks, once.
 #[tokio::test]
-async fn an_event_is_signed_and_sent_once_to_those_who_ask_for_it() {
+async fn an_event_is_signed_and_sent_once_to_each_webhook_that_asks_for_it() {
     let s = stage().await;
     let made = s.webhook(&s.max, json!({ "name": "Pager", "kinds": ["agent.*"] })).await;
     let expected = json!({
