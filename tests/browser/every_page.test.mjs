@@ -1,4 +1,4 @@
-// Every page of pages.mjs, in light, in dark and on a phone: what is wrong with it as a page.
+// R110: every page of pages.mjs, in light, in dark and on a phone: what is wrong with it as a page.
 
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
@@ -8,12 +8,24 @@ import { after, before, test } from "node:test";
 import { MODES, enter, launch, visitor } from "./browser.mjs";
 import { HtmlValidate, axe } from "./packages.mjs";
 import { PAGES, pathOf } from "./pages.mjs";
-import { start } from "./server.mjs";
-import { fill, hostile, plain } from "./world.mjs";
+import { bootstrap, start } from "./server.mjs";
+import { VARIABLES, fill, hostile, plain } from "./world.mjs";
 
 const SCREENSHOTS = process.env.ACCREDIT_SCREENSHOTS;
 /** The most that a page, its style and its script may have together. */
 const MOST_BYTES = 60 * 1024;
+/** What a server needs to send mail and to know two providers. None of them is called. */
+const WIRED = {
+  ...VARIABLES,
+  mail_provider: "webhook",
+  mail_host: "127.0.0.1:9",
+  mail_from: "accredit@example.com",
+  mail_token: "one",
+  oidc_1: "preset=google client_id=one",
+  oidc_1_secret: "one",
+  oidc_2: "preset=github client_id=two label=GitHub Enterprise",
+  oidc_2_secret: "two",
+};
 
 const validator = new HtmlValidate({
   extends: ["html-validate:recommended", "html-validate:document"],
@@ -41,8 +53,10 @@ before(async () => {
   if (SCREENSHOTS) mkdirSync(SCREENSHOTS, { recursive: true });
   browser = await launch();
   worlds.empty = { server: await start(), world: {} };
+  worlds.wired = { server: await start(WIRED), world: {} };
+  await bootstrap(worlds.wired.server);
   for (const [name, say] of [["plain", plain], ["hostile", hostile]]) {
-    const server = await start();
+    const server = await start(VARIABLES);
     worlds[name] = { server, world: await fill(server, say) };
   }
 });
@@ -57,7 +71,7 @@ async function visit(which, mode, look) {
   const guests = new Map();
   const wrong = [];
   for (const page of PAGES) {
-    const { server, world } = worlds[page.isNew ? "empty" : which];
+    const { server, world } = worlds[page.on ?? which];
     const as = page.as === undefined ? "ada@example.com" : page.as;
     const who = `${as} ${server.url}`;
     if (!guests.has(who)) {
@@ -66,7 +80,11 @@ async function visit(which, mode, look) {
       guests.set(who, guest);
     }
     const guest = guests.get(who);
-    const answer = await guest.page.goto(pathOf(page, world));
+    let answer = await guest.page.goto(await pathOf(page, world));
+    if (page.send) {
+      [answer] = await Promise.all([guest.page.waitForEvent("response", (one) => one.request().isNavigationRequest()), page.send(guest.page)]);
+      await guest.page.waitForLoadState();
+    }
     const say = (text) => wrong.push(`${page.name} (${mode}): ${text}`);
     if (answer.status() !== (page.status ?? 200)) say(`answered ${answer.status()}`);
     await look({ ...page, mode, guest, answer, say, tab: guest.page });
@@ -83,8 +101,14 @@ async function accessible({ tab, say }) {
 }
 
 async function narrow({ tab, say }) {
-  const [wide, room] = await tab.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  // Not `innerWidth`: a phone shows more of a page that is too wide for it.
+  const room = tab.viewportSize().width;
+  const [wide, hidden] = await tab.evaluate((room) => {
+    const isHidden = (one) => one.getBoundingClientRect().left < 0 || one.getBoundingClientRect().right > room;
+    return [document.documentElement.scrollWidth, [...document.querySelectorAll("nav [aria-current]")].filter(isHidden).map((one) => one.innerText)];
+  }, room);
   if (wide > room) say(`is ${wide} px wide, which is more than ${room}`);
+  for (const text of hidden) say(`does not show that ${text} is open`);
 }
 
 async function still({ tab, say }) {

@@ -1,4 +1,4 @@
-// What people do, as they do it.
+// R110: what people do, as they do it.
 
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
@@ -187,12 +187,18 @@ test("an agent's settings are changed, it is archived, restored and purged", () 
     await page.getByLabel("What it does").fill("Looks after the garden");
     await page.getByLabel("Labels").fill("team: garden\nregion: eu");
     await page.getByLabel("Budget").fill("12.50");
+    await page.getByLabel("Silent after").fill("30");
     await page.getByRole("button", { name: "Save" }).click();
     await page.getByRole("status").first().waitFor();
     const changed = await admin.get("/api/agents/short-lived");
     assert.equal(changed.description, "Looks after the garden");
     assert.deepEqual(changed.labels, { team: "garden", region: "eu" });
     assert.equal(changed.budget_cents, 1250);
+    assert.equal(changed.silent_after_minutes, 30);
+    await page.getByLabel("Silent after").fill("");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.waitForLoadState();
+    assert.equal((await admin.get("/api/agents/short-lived")).silent_after_minutes, null);
     await page.goto("/agents/short-lived");
     await page.getByText("Archive…").click();
     await page.getByRole("button", { name: "Archive short-lived" }).click();

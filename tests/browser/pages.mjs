@@ -1,18 +1,44 @@
-// Every page for people. A page that is not in this list is not tested: add yours when you add it. See docs/testing.md.
+// R110: every page for people. A page that is not in this list is not tested: add yours when you add it. See docs/testing.md.
 //
 // name: of its screenshots. path: a path, or a function of the world (world.mjs). as: the visitor's address, by default the admin;
-// `null`: nobody. status: what it answers, by default 200. isNew: on a server that nobody has set up.
+// `null`: nobody. send: fills a form of the page in and sends it, where the page to look at is the form's answer. status: what it
+// answers, by default 200. on: "empty", a server that nobody has set up, or "wired", one with mail and providers; by default one in
+// which something is on every page.
+
+import { PASSWORD } from "./server.mjs";
+
+/** Fills in the form that has the button, by the first words of its labels, and presses it. */
+const form = (name, fields = {}) => async (tab) => {
+  const button = tab.getByRole("button", { name });
+  const own = tab.locator("form").filter({ has: button });
+  for (const [label, text] of Object.entries(fields)) await own.getByLabel(new RegExp(`^${label}`)).fill(text);
+  await button.click();
+};
+
+/** The same where the form has to be opened first. */
+const folded = (summary, button, fields) => async (tab) => {
+  await tab.locator("summary", { hasText: summary }).click();
+  await form(button, fields)(tab);
+};
 
 export const PAGES = [
-  { name: "setup", path: "/setup", as: null, isNew: true },
+  { name: "setup", path: "/setup", as: null, on: "empty" },
   { name: "login", path: "/login", as: null },
   { name: "login-note", path: "/login?done=signed-out", as: null },
+  { name: "login-wired", path: "/login", as: null, on: "wired" },
   { name: "forgot", path: "/forgot", as: null },
+  { name: "forgot-wired", path: "/forgot?tenant=northwind", as: null, on: "wired" },
+  { name: "link", path: "/auth/email/verify?code=abc", as: null },
+  { name: "reset", path: "/reset?code=abc", as: null },
+  { name: "reset-refused", path: "/reset?code=abc", as: null, send: form("Set the password", { Password: "password" }), status: 400 },
+  { name: "reset-closed", path: "/reset", as: null, status: 400 },
+  { name: "invite", path: "/invite?code=abc", as: null },
   { name: "install-public", path: "/install", as: null },
   { name: "home", path: "/" },
   { name: "home-member", path: "/", as: "max@example.com" },
   { name: "home-viewer", path: "/", as: "lea@example.com" },
   { name: "install", path: "/install" },
+  { name: "install-made", path: "/install", on: "wired", send: form("Make a token and the text") },
   { name: "agents", path: "/agents" },
   { name: "agents-none", path: "/agents?q=nothing-like-this" },
   { name: "agents-archived", path: "/archived" },
@@ -22,6 +48,15 @@ export const PAGES = [
   { name: "agent", path: "/agents/support-desk" },
   { name: "agent-paused", path: "/agents/refunds" },
   { name: "agent-settings", path: "/agents/support-desk/settings" },
+  { name: "agent-settings-refused", path: "/agents/support-desk/settings", send: form("Save", { "Silent after": "a while" }), status: 422 },
+  { name: "agent-secrets", path: "/agents/support-desk/secrets" },
+  { name: "agent-secrets-none", path: "/agents/scout/secrets" },
+  {
+    name: "agent-secret-refused",
+    path: "/agents/support-desk/secrets",
+    send: folded("Set a secret…", "Set it", { Name: "lower case", Value: "a" }),
+    status: 400,
+  },
   { name: "agent-credentials", path: "/agents/support-desk/credentials" },
   { name: "agent-key", path: (world) => `/agents/support-desk/key?key=${world.key}` },
   { name: "agent-sharing", path: "/agents/support-desk/sharing" },
@@ -33,9 +68,32 @@ export const PAGES = [
   { name: "decided", path: (world) => `/access/${world.given}` },
   { name: "tokens", path: "/tokens" },
   { name: "tokens-all", path: "/tokens?status=all&sort=expires_at" },
+  { name: "token-made", path: "/tokens?new=1", on: "wired", send: form("Make the token", { Name: "laptop" }) },
+  { name: "device", path: "/device" },
+  { name: "device-code", path: async (world) => `/device?user_code=${await world.device()}` },
+  { name: "device-unknown", path: "/device?user_code=BCDF-GHJK", status: 404 },
   { name: "notifications", path: "/notifications" },
   { name: "security", path: "/security" },
+  { name: "security-wired", path: "/security", on: "wired" },
+  {
+    name: "security-refused",
+    path: "/security",
+    as: "max@example.com",
+    send: form("Change it", { "Present password": PASSWORD, "New password": "password" }),
+    status: 400,
+  },
+  { name: "factor", path: "/security", on: "wired", send: form(/Set it up|Begin again/) },
   { name: "tenant", path: "/admin/tenant" },
+  { name: "tenant-refused", path: "/admin/tenant", send: form("Save", { "A new token ends after": "99999" }), status: 400 },
+  { name: "webhooks", path: "/admin/webhooks" },
+  { name: "webhooks-none", path: "/admin/webhooks", as: "max@example.com" },
+  {
+    name: "webhook-refused",
+    path: "/admin/webhooks",
+    send: folded("New webhook…", "Make the webhook", { Address: "https://elsewhere.example.com/" }),
+    status: 403,
+  },
+  { name: "webhook", path: (world) => `/admin/webhooks/${world.webhook}` },
   { name: "users", path: "/admin/users" },
   { name: "user", path: (world) => `/admin/users/${world.people["max@example.com"]}` },
   { name: "all-tokens", path: "/admin/tokens" },

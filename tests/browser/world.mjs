@@ -3,6 +3,9 @@
 
 import { PASSWORD, bootstrap, signIn } from "./server.mjs";
 
+/** The variables that such a world needs of its server. */
+export const VARIABLES = { secrets_key: "k".repeat(32), outbound_hosts: "hooks.example.com" };
+
 /** Texts as people write them. */
 export const plain = (text) => text;
 
@@ -91,6 +94,17 @@ export async function fill(server, say = plain) {
   await admin.post(`/api/agents/support-desk/keys/${key.id}/grants`, { subject: "max@example.com", relation: "viewer" });
   await admin.must("POST", `/api/users/${people["old@example.com"]}/deactivate`);
   await server.api().post("/internal/tick");
+  await admin.must("PUT", "/api/agents/support-desk/secrets/GITHUB_TOKEN", { value: "one" });
+  await admin.post("/api/agents/support-desk/probes", { name: "github", url: "https://hooks.example.com/user", secret: "GITHUB_TOKEN" });
+  const webhook = await admin.post("/api/webhooks", { url: "https://hooks.example.com/accredit", name: short("desk"), kinds: ["agent.*"] });
+  await admin.post(`/api/webhooks/${webhook.id}/test`);
+  // The code of a device that waits now: it waits for ten minutes.
+  const device = async () => {
+    const asked = new URLSearchParams({ name: short("notebook"), client_id: "cli", scope: "agents.read agents.create" });
+    const answer = await fetch(`${server.url}/auth/device/code`, { method: "POST", body: asked });
+    return (await answer.json()).user_code;
+  };
   const archived = (await admin.get("/api/agents/archived")).items[0].id;
-  return { admin, max, people, agents, request: request.id, given: given.id, key: key.id, archived };
+  const ids = { request: request.id, given: given.id, key: key.id, archived, webhook: webhook.id };
+  return { admin, max, people, agents, device, ...ids };
 }

@@ -14,7 +14,7 @@ use crate::{
     access::meaning,
     agents::Secret,
     api::{Api, Change, Members, Refusal, Trouble},
-    form::{Form, number},
+    form::{Form, number, several},
     home::events,
     page::{Shell, answer, see, see_done, write_with},
     words::{self, Event, Html},
@@ -483,7 +483,7 @@ async fn send(api: &Api<'_>, name: &str, asked: &Asked, typed: &Form) -> Result<
                     body.insert(member.to_owned(), number(typed.text(field)));
                 }
             }
-            let scope = scopes(typed.text("scope"));
+            let scope = several(typed.text("scope"));
             if !scope.is_empty() {
                 body.insert("scope".to_owned(), scope.into());
             }
@@ -493,17 +493,12 @@ async fn send(api: &Api<'_>, name: &str, asked: &Asked, typed: &Form) -> Result<
     }
 }
 
-/// Words with blanks, commas or line ends between them.
-pub(crate) fn scopes(text: &str) -> Vec<Json> {
-    text.split([' ', ',', '\n', '\r']).filter(|word| !word.is_empty()).map(Json::from).collect()
-}
-
 /// What a form of the settings changes. A field that was emptied is cleared; one that the form does not have stays.
 fn settings(typed: &Form) -> Result<Map<String, Json>, Trouble> {
     let mut body = Map::new();
     let mut set = |member: &str, value: Json| drop(body.insert(member.to_owned(), value));
     match typed.text("form") {
-        "ceiling" => set("scope", scopes(typed.text("scope")).into()),
+        "ceiling" => set("scope", several(typed.text("scope")).into()),
         "spent" => set("spent_cents", 0.into()),
         "place" => {
             let parent = typed.text("parent");
@@ -524,6 +519,8 @@ fn settings(typed: &Form) -> Result<Map<String, Json>, Trouble> {
                     set(member, number(typed.text(member)));
                 }
             }
+            let minutes = typed.text("silent_after_minutes");
+            set("silent_after_minutes", if minutes.is_empty() { Json::Null } else { number(minutes) });
             let budget = typed.text("budget");
             set(
                 "budget_cents",

@@ -86,7 +86,9 @@ impl Refusal {
         let fix = help::step(slug, status, body.text("fix"));
         let named = body.list("fields").iter().map(|field| (field.text("field"), field.text("problem")));
         let mut fields: Vec<(String, String)> = named
-            .flat_map(|(field, problem)| help::fields(slug, field).into_iter().map(|name| (name, problem.to_owned())))
+            .flat_map(|(field, problem)| {
+                help::fields(slug, field).into_iter().map(|name| (name, help::problem(problem)))
+            })
             .collect();
         if fields.is_empty() {
             fields = help::fields(slug, body.text("field")).into_iter().map(|name| (name, fix.clone())).collect();

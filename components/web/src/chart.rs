@@ -97,7 +97,7 @@ fn draw(bars: &[(i64, i64, i64)], (done, refused): (i64, i64)) -> Html {
         svg.push_str("</g>");
     }
     svg.push_str("</svg>");
-    Html::made(svg)
+    Html::written(svg)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use service::{app::App, response::Response};
 use crate::{
     access::{Possible, possible},
     api::{Api, Change, Members, Refusal, Trouble},
-    form::{Form, number},
+    form::{Form, number, several},
     page::{Shell, answer, see, write_with},
 };
 
@@ -99,9 +99,7 @@ pub(crate) async fn act(app: App, typed: Form) -> Result<Response, ApiError> {
 /// What the visitor gives. The form for a session has neither field.
 fn approval(typed: &Form) -> Map<String, Json> {
     let mut body = Map::new();
-    let words = typed.all("scope").join(" ");
-    let scope: Vec<Json> =
-        words.split([' ', ',', '\n', '\r']).filter(|word| !word.is_empty()).map(Json::from).collect();
+    let scope = several(&typed.all("scope").join(" "));
     // Boxes of which none is ticked give nothing; a line that is empty gives what was asked for, which is all.
     if !scope.is_empty() || typed.is("from", "boxes") {
         body.insert("scope".to_owned(), scope.into());

@@ -102,6 +102,11 @@ pub(crate) fn number(text: &str) -> Json {
     text.parse::<i64>().map_or_else(|_| text.into(), Json::from)
 }
 
+/// The words of a field that takes several, with blanks, commas or line ends between them.
+pub(crate) fn several(text: &str) -> Vec<Json> {
+    text.split([' ', ',', '\n', '\r']).filter(|word| !word.is_empty()).map(Json::from).collect()
+}
+
 /// A query of pairs.
 pub(crate) fn query(pairs: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()

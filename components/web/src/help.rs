@@ -52,6 +52,10 @@ const STEPS: &[(&str, &str)] = &[
         "Scopes are words such as agents.read. With agents.* all below agents are meant, with * all that there are.",
     ),
     ("validation_error", "Correct what is marked, and send it again."),
+    (
+        "wrong_code",
+        "Type the next code that the app shows, or a recovery code. If it is refused too, set the clock of the device.",
+    ),
 ];
 
 /// The form's field that a refusal is about, where the API does not name one.
@@ -64,16 +68,21 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("invalid_labels", &["labels"]),
     ("invalid_lifetime", &["days"]),
     ("invalid_name", &["name"]),
+    ("invalid_outbound_url", &["url"]),
+    ("invalid_secret_name", &["key"]),
+    ("invalid_secret_value", &["value"]),
     ("invalid_tenant", &["tenant"]),
     ("invalid_webhook_secret", &["value"]),
     ("key_taken", &["name"]),
     ("lifetime_too_long", &["days"]),
     ("name_taken", &["name"]),
     ("parent_of_another_owner", &["parent"]),
+    ("probe_taken", &["name"]),
     ("scope_too_wide", &["scope"]),
     ("subject_not_found", &["subject", "owner"]),
     ("tree_cycle", &["parent"]),
     ("tree_too_deep", &["parent"]),
+    ("unknown_event_kind", &["kinds"]),
     ("unknown_preset", &["preset"]),
     ("unknown_relation", &["relation"]),
     ("unknown_role", &["role"]),
@@ -106,6 +115,11 @@ fn plainly(fix: &str) -> String {
     let Some(rest) = rest.and_then(|(_, rest)| rest.strip_prefix("as ")) else { return fix.to_owned() };
     let mut letters = rest.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+/// What is wrong about a field, for a person: a field that is empty is what the API calls `null`.
+pub(crate) fn problem(text: &str) -> String {
+    text.trim_end_matches(" or null").to_owned()
 }
 
 /// The names that a form has for the field that a refusal is about.
@@ -141,6 +155,12 @@ mod tests {
             "Wait a moment, then try again."
         );
         assert_eq!(step("invalid_name", 400, "Choose another name."), "Choose another name.");
+    }
+
+    #[test]
+    fn a_problem_is_said_without_null() {
+        assert_eq!(problem("must be a whole number or null"), "must be a whole number");
+        assert_eq!(problem("holds a credential of this server"), "holds a credential of this server");
     }
 
     /// R109: nobody is told to send a request, whatever refuses them.

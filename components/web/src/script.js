@@ -1,4 +1,4 @@
-// What pages do beyond what works without a script: copy and hide a secret, keep times current, close menus.
+// What pages do beyond what works without a script: copy and hide a secret, keep times current, close menus, show what is open.
 (() => {
   "use strict";
   const say = (text) => {
@@ -54,6 +54,12 @@
     }
   };
   setInterval(update, 15000);
+
+  // Where a row of links scrolls, the open one is in sight.
+  for (const open of document.querySelectorAll(".bar nav [aria-current], .tabs [aria-current]")) {
+    const row = open.parentElement;
+    row.scrollLeft = open.offsetLeft - (row.clientWidth - open.offsetWidth) / 2;
+  }
 
   const close = (but) => {
     for (const open of document.querySelectorAll("details.menu[open], details.sure[open]")) {

@@ -23,7 +23,7 @@ const MAILS: [(&str, &str, &str); 4] = [
     ("access_requests", "Access requests", "an agent asks for more than it may do"),
     ("leaks", "Leaks", "a credential was reported as leaked"),
     ("expiring", "Credentials that end", "a token or a key ends within a week"),
-    ("silent_agents", "Silent agents", "an agent of yours was not heard of for longer than you set"),
+    ("silent_agents", "Silent agents", "an agent of yours has sent no heartbeat for longer than its settings allow"),
 ];
 
 #[derive(Template)]

@@ -10,10 +10,9 @@ use serde_json::Value as Json;
 use service::{app::App, extract::Path, response::Response};
 
 use crate::{
-    agent::scopes,
     agents::{Secret, with_cursor},
     api::{Api, Change, Members, Refusal, Trouble},
-    form::{Form, number, query},
+    form::{Form, number, query, several},
     page::{Shell, answer, see, write_with},
     words::{self, Html},
 };
@@ -90,7 +89,7 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
 pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> {
     answer(&app, async {
         let mut body = typed.filled(&["name"]);
-        let scope = scopes(typed.text("scope"));
+        let scope = several(typed.text("scope"));
         if !scope.is_empty() {
             body.insert("scope".to_owned(), scope.into());
         }

@@ -12,7 +12,7 @@ use service::{app::App, extract::Path, response::Response};
 use crate::{
     agents::{Secret, with_cursor},
     api::{Api, Change, Members, Refusal, Trouble},
-    form::Form,
+    form::{Form, several},
     page::{Shell, answer, see, write_with},
     words::{self, Html},
 };
@@ -66,8 +66,8 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
 
 /// The words of a field, as a list; nothing typed: `null`, which is all.
 fn words_of(typed: &Form, name: &str) -> Json {
-    let words: Vec<&str> = typed.text(name).split([' ', ',', '\n', '\r']).filter(|word| !word.is_empty()).collect();
-    if words.is_empty() { Json::Null } else { json!(words) }
+    let words = several(typed.text(name));
+    if words.is_empty() { Json::Null } else { words.into() }
 }
 
 fn body(typed: &Form) -> Map<String, Json> {

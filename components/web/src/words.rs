@@ -29,13 +29,6 @@ impl Display for Html {
 
 impl HtmlSafe for Html {}
 
-impl Html {
-    /// Of what was put together elsewhere, where no text of a visitor's is in it or each is escaped.
-    pub(crate) fn made(html: String) -> Self {
-        Self(html)
-    }
-}
-
 /// Escapes a text for HTML, in text and in quoted attributes.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
