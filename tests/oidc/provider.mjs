@@ -20,7 +20,7 @@ const people = {
   zoe: { email: "zoe@foreign.example", email_verified: true, name: "Zoe" },
   ada: { email: "ada@example.com", email_verified: true, name: "Ada" },
 };
-// Who is at the browser; nobody of the above agrees to nothing.
+// The person at the browser. One that is not listed above does not agree.
 let present = "max";
 
 const made = (type, options) => promisify(generateKeyPair)(type, options);

@@ -119,6 +119,12 @@ impl Client {
         self.call("POST", path, &[("idempotency-key", key)], Some(body.to_string().as_bytes()))
     }
 
+    /// PUT of a JSON body.
+    #[track_caller]
+    pub fn put(&self, path: &str, body: &Json) -> Answer {
+        self.call("PUT", path, &[], Some(body.to_string().as_bytes()))
+    }
+
     /// PATCH with a JSON body.
     #[track_caller]
     pub fn patch(&self, path: &str, body: &Json) -> Answer {

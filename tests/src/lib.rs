@@ -5,9 +5,9 @@
 //!   no well-behaved client would.
 //! - [`totp`] is an authenticator app; [`sink`] is a server that mail is sent to;
 //!   [`provider`] are providers through which people sign in; [`tls`] is what both speak.
-//! - [`cli`] is the command accredit.
+//! - [`browser`] is a browser without a script; [`cli`] is the command accredit.
 //! - [`schema`] compares every answer with the OpenAPI document.
-//! - [`docs`] fetches every `doc_url` that a test meets; [`secret`] makes credentials that no route makes yet.
+//! - [`docs`] fetches every `doc_url` that a test meets; [`secret`] makes credentials beside the routes.
 
 #![expect(
     clippy::expect_used,
@@ -17,6 +17,7 @@
 )]
 
 pub mod answer;
+pub mod browser;
 pub mod cli;
 pub mod client;
 pub mod docs;

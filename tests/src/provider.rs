@@ -104,7 +104,7 @@ fn installed(cache: &Path) -> PathBuf {
             let is_done = npm.as_ref().is_ok_and(|status| status.success());
             assert!(
                 is_done,
-                "npm ci failed ({npm:?}): this test needs node 20 or newer and npm, and fetches packages once"
+                "npm ci failed ({npm:?}): this test needs node and npm, which `cargo xtask setup` installs, and fetches packages once"
             );
             // Another process may have been faster.
             drop(fs::rename(made.keep(), &home));

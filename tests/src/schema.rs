@@ -1,4 +1,4 @@
-//! R120: every answer that any test gets is compared with the OpenAPI document of this repository.
+//! R61, R120: every answer that any test gets is compared with the OpenAPI document of this repository.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! Credentials that no route makes yet, built as the contract says: prefix, 43 characters of base64url, 6 of base 62 that
+//! Credentials beside the routes, built as the contract says: prefix, 43 characters of base64url, 6 of base 62 that
 //! are the CRC-32 of all before them.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};

@@ -249,7 +249,22 @@ impl Server {
         }
     }
 
-    /// Puts a PAT of the person behind `session` into the database, since no route makes one yet.
+    /// Every route but the pages, as the index shows it.
+    #[track_caller]
+    pub fn routes(&self) -> Vec<Json> {
+        let index = self.nobody().get("/api").is(200);
+        let groups = index["groups"].as_array().expect("groups").iter();
+        groups.flat_map(|group| group["routes"].as_array().expect("routes").clone()).collect()
+    }
+
+    /// A tick now, whenever the last one was.
+    #[track_caller]
+    pub fn tick(&self) {
+        self.execute("UPDATE leases SET until = 0 WHERE name = 'tick'");
+        assert_eq!(self.nobody().post("/internal/tick", &json!({})).status(), 204);
+    }
+
+    /// Puts a PAT of the person behind `session` into the database, beside the routes.
     pub fn plant_pat(&self, session: &Client, scope: &str) -> Client {
         let pat = secret::credential("acr_pat_");
         let planted = self.database().execute(

@@ -76,13 +76,11 @@ fn a_field_with_a_scope_of_its_own_is_refused_without_it() {
     let (server, admin) = Server::with_admin();
     server.user(&admin, "mia@example.com", "member");
     server.agent(&admin, "boss", &["*"]);
-    let index = admin.get("/api").is(200);
-    let groups = index["groups"].as_array().into_iter().flatten();
-    let routes = groups.flat_map(|group| group["routes"].as_array().into_iter().flatten());
+    let routes = server.routes();
     let scopes = admin.get("/api/scopes").is(200);
     let scopes: Vec<&str> = scopes["scopes"].as_array().into_iter().flatten().map(|one| text(&one["name"])).collect();
     let mut tried = Vec::new();
-    for (route, field) in routes.flat_map(|route| {
+    for (route, field) in routes.iter().flat_map(|route| {
         route["fields"]
             .as_array()
             .into_iter()

@@ -1,4 +1,4 @@
-//! R104 to R107: the command `accredit`, the real program against the real host.
+//! R65, R66, R104 to R107: the command `accredit`, the real program against the real host.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
 
@@ -56,7 +56,7 @@ fn approve(session: &Client, code: &str, body: &Json) {
     session.post(&format!("/auth/device/{code}/approve"), body).is(200);
 }
 
-/// R107: each kind of outcome has an exit status of its own.
+/// R66, R107: each kind of outcome has an exit status of its own.
 #[test]
 fn outcomes_are_told_apart_by_the_exit_status() {
     let (server, admin) = Server::with_admin();
@@ -84,7 +84,7 @@ fn outcomes_are_told_apart_by_the_exit_status() {
     }
 }
 
-/// R107: the files are for their owner alone, however they were; no output shows the credential; signing out ends it.
+/// R65, R107: the files are for their owner alone, however they were; no output shows the credential; signing out ends it.
 #[test]
 fn a_credential_is_kept_in_a_file_for_its_owner_alone() {
     let (server, _) = Server::with_admin();
@@ -186,7 +186,7 @@ fn a_terminal_signs_in_by_a_code() {
     assert!(ran.err.contains("denied"), "{ran:?}");
 }
 
-/// R107: tables fit a narrow terminal; a pipe gets neither colours nor a spinner; `--json` is the API's answer.
+/// R66, R107: tables fit a narrow terminal; a pipe gets neither colours nor a spinner; `--json` is the API's answer, and no table.
 #[test]
 fn what_is_shown_fits_its_reader() {
     let (server, admin) = Server::with_admin();
@@ -214,6 +214,8 @@ fn what_is_shown_fits_its_reader() {
         vec!["skills", "list"],
     ] {
         let ran = narrow.run(&words).is(0);
+        let json = narrow.run(&[words.clone(), vec!["--json"]].concat()).is(0);
+        assert!(json.json().is_object() && json.out != ran.out, "{json:?}");
         assert!(!ran.out.is_empty() && !ran.out.contains('\u{1b}') && !ran.err.contains('\u{1b}'), "{ran:?}");
         for line in ran.out.lines() {
             assert!(line.chars().count() <= 60, "{words:?}: {line:?}");

@@ -21,17 +21,11 @@ fn stage(provider: &str) -> (Sink, Server, Client) {
     (sink, server, admin)
 }
 
-/// A tick now, whenever the last one was.
-fn tick(server: &Server) {
-    server.execute("UPDATE leases SET until = 0 WHERE name = 'tick'");
-    assert_eq!(server.nobody().post("/internal/tick", &json!({})).status(), 204);
-}
-
 /// Ticks until the only mail is in this state.
 #[track_caller]
 fn until_state(server: &Server, state: &str) {
     until(state, || {
-        tick(server);
+        server.tick();
         (server.texts(STATE) == [state]).then_some(())
     });
 }
@@ -75,7 +69,7 @@ fn each_provider_gets_its_request_once() {
         until("the mail at the sink, without a tick", || (!sink.received().is_empty()).then_some(()));
         until_state(&server, "sent 1 -");
         for _ in 0..3 {
-            tick(&server);
+            server.tick();
         }
         let received = sink.received();
         assert_eq!(received.len(), 1, "{received:?}");
@@ -116,7 +110,7 @@ fn what_fails_is_tried_again_and_what_is_refused_is_dead() {
     let id = text(&admin.post(TEST, &json!({})).is(202)["id"]).to_owned();
     until_state(&server, "due 1 the provider answered 500");
     for _ in 0..3 {
-        tick(&server);
+        server.tick();
     }
     assert_eq!(sink.received().len(), 1, "not before its time");
     let wait = server.number("SELECT due_at - created_at FROM outbox");
@@ -144,28 +138,28 @@ fn a_provider_that_does_not_answer_holds_up_nobody() {
     admin.post(TEST, &json!({})).is(202);
     until("the request at the sink", || {
         let begun = Instant::now();
-        tick(&server);
+        server.tick();
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
         (!sink.received().is_empty()).then_some(())
     });
     let begun = Instant::now();
     for _ in 0..20 {
         admin.get("/api/notifications/count").is(200);
-        tick(&server);
+        server.tick();
     }
     admin.post(TEST, &json!({})).is(202);
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     // It is given up within ten seconds, and the next one has its turn; of its endless answer only the beginning is read.
     let refused = "SELECT count(*) FROM outbox WHERE state = 'dead' AND last_error = 'the provider answered 400'";
     until("an end of both", || {
-        tick(&server);
+        server.tick();
         (server.number("SELECT count(*) FROM outbox WHERE last_error LIKE 'no answer: %' AND state = 'due'") == 1
             && server.number(refused) == 1)
             .then_some(())
     });
     server.execute("UPDATE outbox SET due_at = 0 WHERE state = 'due'");
     until("the mail sent", || {
-        tick(&server);
+        server.tick();
         (server.number("SELECT count(*) FROM outbox WHERE state = 'sent'") == 1).then_some(())
     });
 }
@@ -177,13 +171,13 @@ fn a_mail_survives_a_killed_host() {
     sink.will(&[Reply::Silence]);
     admin.post(TEST, &json!({})).is(202);
     until("the request at the sink", || {
-        tick(&server);
+        server.tick();
         (!sink.received().is_empty()).then_some(())
     });
     // Killed while it waits for the answer: the mail is its sender's until the lease is over, and then anybody's.
     server.kill_and_restart();
     assert_eq!(server.texts(STATE), ["due 1 -"]);
-    tick(&server);
+    server.tick();
     assert_eq!(sink.received().len(), 1);
     server.execute("UPDATE outbox SET due_at = 0; UPDATE leases SET until = 0");
     until_state(&server, "sent 2 -");
@@ -204,7 +198,7 @@ fn two_hosts_send_each_mail_once() {
         for host in [&server, &second, &server, &second] {
             scope.spawn(move || {
                 until("all mails sent", || {
-                    tick(host);
+                    host.tick();
                     // As if the other's turn were over: the rows alone keep the two apart.
                     host.execute("UPDATE leases SET until = 0 WHERE name = 'mail'");
                     (host.number("SELECT count(*) FROM outbox WHERE state <> 'sent'") == 0).then_some(())
@@ -227,7 +221,7 @@ fn a_leak_is_mailed_to_owner_and_admins() {
     let scout = server.agent(&max, "scout", &["agents.read"]).client;
     server.nobody().post("/auth/leaks", &json!({ "token": scout.bearer() })).is(204);
     until("two mails", || {
-        tick(&server);
+        server.tick();
         (sink.received().len() == 2).then_some(())
     });
     let mut received = sink.received();
@@ -248,7 +242,7 @@ fn without_configuration_there_is_no_mail_and_leaks_still_work() {
     assert!(text(&refused["fix"]).contains("mail_provider"), "{refused}");
     let scout = server.agent(&admin, "scout", &["agents.read"]).client;
     server.nobody().post("/auth/leaks", &json!({ "token": scout.bearer() })).is(204);
-    tick(&server);
+    server.tick();
     scout.get("/api/auth/whoami").refused(401, "token_revoked");
     assert_eq!(server.number("SELECT count(*) FROM notifications"), 1);
     assert_eq!(server.number("SELECT count(*) FROM outbox"), 0);
@@ -283,7 +277,7 @@ fn a_mail_host_that_is_not_trusted_gets_nothing() {
     let admin = server.bootstrap();
     admin.post(TEST, &json!({})).is(202);
     until("a failed try", || {
-        tick(&server);
+        server.tick();
         let said = server.texts(STATE)[0].clone();
         said.starts_with("due 1 no answer: ").then_some(())
     });

@@ -3,15 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
 
 use std::{
-    cell::RefCell,
-    collections::BTreeMap,
     path::Path,
     time::{Duration, Instant, SystemTime},
 };
 
 use serde_json::{Value as Json, json};
 use tests::{
-    Answer, Client, Server,
+    Client, Server,
+    browser::{Browser, encoded, hidden, unescaped},
     provider::{EvilProvider, Fault, RealProvider, Signed, public_key},
     server::{Settings, text},
 };
@@ -19,61 +18,12 @@ use tests::{
 const SECRET: &str = "s3cret+/=of-the-client";
 const IDENTITIES: &str = "SELECT count(*) FROM identities";
 
-/// A browser without a script.
-struct Browser {
-    client: Client,
-    cookies: RefCell<BTreeMap<String, String>>,
-}
-
-impl Browser {
-    fn new(server: &Server) -> Self {
-        Self { client: server.nobody(), cookies: RefCell::default() }
-    }
-
-    fn send(&self, method: &str, path: &str, more: &[(&str, &str)], body: Option<&str>) -> Answer {
-        let cookies = self.cookies.borrow().iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
-        let cookies = cookies.join("; ");
-        let mut headers = vec![("accept", "text/html")];
-        if !cookies.is_empty() {
-            headers.push(("cookie", cookies.as_str()));
-        }
-        headers.extend(more);
-        let answer = self.client.call(method, path, &headers, body.map(str::as_bytes));
-        for (_, cookie) in answer.headers().iter().filter(|(name, _)| name == "set-cookie") {
-            assert!(cookie.contains("HttpOnly; SameSite=Lax") && cookie.contains("Path=/;"), "{cookie}");
-            let (name, rest) = cookie.split_once('=').unwrap();
-            let value = rest.split(';').next().unwrap_or_default().to_owned();
-            match cookie.contains("Max-Age=0") {
-                true => self.cookies.borrow_mut().remove(name),
-                false => self.cookies.borrow_mut().insert(name.to_owned(), value),
-            };
-        }
-        answer
-    }
-
-    fn get(&self, path: &str) -> Answer {
-        self.send("GET", path, &[], None)
-    }
-
-    /// Begins to sign in; returns where the browser is sent to.
-    #[track_caller]
-    fn begin(&self, provider: &str, next: &str) -> String {
-        let answer = self.get(&format!("/auth/oidc/{provider}/login?next={}", encoded(next)));
-        assert_eq!(answer.status(), 303, "{}", answer.text());
-        answer.header("location").to_owned()
-    }
-
-    /// Whether the browser holds a session.
-    fn is_signed_in(&self) -> bool {
-        let cookies = self.cookies.borrow();
-        let Some(session) = cookies.get("accredit") else { return false };
-        let cookie = format!("accredit={session}");
-        self.client.call("GET", "/api/auth/whoami", &[("cookie", &cookie)], None).status() == 200
-    }
-}
-
-fn encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+/// Begins to sign in; returns where the browser is sent to.
+#[track_caller]
+fn begin(browser: &Browser, provider: &str, next: &str) -> String {
+    let answer = browser.get(&format!("/auth/oidc/{provider}/login?next={}", encoded(next)));
+    assert_eq!(answer.status(), 303, "{}", answer.text());
+    answer.header("location").to_owned()
 }
 
 /// A parameter of a URL; none of those that are asked for here is encoded.
@@ -125,7 +75,7 @@ fn a_person_signs_in_at_a_real_provider() {
         assert_eq!(parameter(&back, "iss"), encoded_url(&format!("https://{}", provider.address())), "{back}");
         let arrived = browser.get(&back);
         assert_eq!((arrived.status(), arrived.header("location")), (303, "/agents?q=a"), "{}", arrived.text());
-        assert!(browser.is_signed_in() && !browser.cookies.borrow().contains_key("accredit-oidc"));
+        assert!(browser.is_signed_in() && browser.cookie("accredit-oidc").is_none());
         assert_eq!(browser.get("/agents?q=a").status(), 200);
 
         // The same address once more, as from the browser's history: with what was begun, and without.
@@ -160,7 +110,7 @@ fn whom_the_server_does_not_know_is_told_so() {
         ("nobody", 403, "The provider did not sign you in."),
     ] {
         let browser = Browser::new(&server);
-        let page = browser.get(&provider.sign_in(name, &browser.begin("rs", "/agents")));
+        let page = browser.get(&provider.sign_in(name, &begin(&browser, "rs", "/agents")));
         assert_eq!(page.status(), status, "{name}: {}", page.text());
         let html = page.text();
         assert!(html.contains(words) && html.contains("name=\"next\" value=\"/agents\""), "{name}: {html}");
@@ -171,12 +121,12 @@ fn whom_the_server_does_not_know_is_told_so() {
     // Proved, the account is the identity's; its role stays.
     server.execute("UPDATE users SET email_verified_at = 1");
     let browser = Browser::new(&server);
-    assert_eq!(browser.get(&provider.sign_in("max", &browser.begin("es", "/"))).header("location"), "/");
+    assert_eq!(browser.get(&provider.sign_in("max", &begin(&browser, "es", "/"))).header("location"), "/");
     assert_eq!((server.number(IDENTITIES), server.number("SELECT count(*) FROM users")), (1, 2));
     // R19: a deactivated account is out of this door too, on the next request.
     server.execute("UPDATE users SET deactivated_at = 1 WHERE email = 'max@acme.example'");
     let browser = Browser::new(&server);
-    let page = browser.get(&provider.sign_in("max", &browser.begin("rs", "/")));
+    let page = browser.get(&provider.sign_in("max", &begin(&browser, "rs", "/")));
     assert!(page.status() == 401 && page.text().contains("deactivated") && !browser.is_signed_in(), "{}", page.text());
 }
 
@@ -184,40 +134,31 @@ fn whom_the_server_does_not_know_is_told_so() {
 #[test]
 fn a_person_links_an_identity_by_form() {
     let (provider, server, admin) = real();
-    let browser = Browser::new(&server);
-    browser.cookies.borrow_mut().insert("accredit".to_owned(), admin.bearer().to_owned());
-    let csrf = |browser: &Browser| {
-        let page = browser.get("/security").text();
-        let (_, rest) = page.split_once("name=\"csrf\" value=\"").unwrap();
-        rest.split('"').next().unwrap().to_owned()
-    };
-    let post = |browser: &Browser, path: &str, csrf: &str| {
-        let form = ("content-type", "application/x-www-form-urlencoded");
-        let origin = browser.client.base_url().to_owned();
-        browser.send("POST", path, &[form, ("origin", &origin)], Some(&format!("csrf={csrf}")))
-    };
+    let browser = Browser::of(&server, &admin);
+    let csrf = || hidden(&browser.page("/security"), "csrf");
+    let post = |path: &str, csrf: &str| browser.post_from(browser.base_url(), path, &[("csrf", csrf)]);
     assert!(browser.get("/security").text().contains("action=\"/profile/identities/rs/link\""));
-    let refused = post(&browser, "/profile/identities/rs/link", "none");
+    let refused = post("/profile/identities/rs/link", "none");
     assert_eq!(refused.status(), 403, "{}", refused.text());
-    let leave = post(&browser, "/profile/identities/rs/link", &csrf(&browser));
+    let leave = post("/profile/identities/rs/link", &csrf());
     assert_eq!(leave.status(), 200, "{}", leave.text());
     let html = leave.text();
     let (_, url) = html.split_once("class=\"button main\" href=\"").unwrap();
-    let url = url.split('"').next().unwrap().replace("&#38;", "&").replace("&amp;", "&");
+    let url = unescaped(url.split('"').next().unwrap());
     let back = browser.get(&provider.sign_in("ada", &url));
     assert_eq!((back.status(), back.header("location")), (303, "/security?done=linked"), "{}", back.text());
     let page = browser.get("/security?done=linked").text();
     assert!(page.contains("Linked. From now on") && page.contains("Acme rs") && page.contains("ada@example.com"));
 
     let other = Browser::new(&server);
-    assert_eq!(other.get(&provider.sign_in("ada", &other.begin("ed", "/tokens"))).header("location"), "/tokens");
+    assert_eq!(other.get(&provider.sign_in("ada", &begin(&other, "ed", "/tokens"))).header("location"), "/tokens");
     assert_eq!(server.number("SELECT count(*) FROM users"), 1);
     let id = server.texts("SELECT id FROM identities").remove(0);
-    let ended = post(&browser, &format!("/profile/identities/{id}/unlink"), &csrf(&browser));
+    let ended = post(&format!("/profile/identities/{id}/unlink"), &csrf());
     assert_eq!(ended.header("location"), "/security?done=unlinked");
     assert_eq!(server.number(IDENTITIES), 0);
     let other = Browser::new(&server);
-    assert_eq!(other.get(&provider.sign_in("ada", &other.begin("rs", "/"))).status(), 403);
+    assert_eq!(other.get(&provider.sign_in("ada", &begin(&other, "rs", "/"))).status(), 403);
     let audit = "SELECT action FROM audit WHERE action LIKE 'identity.%' ORDER BY seq";
     assert_eq!(server.texts(audit), ["identity.link", "identity.unlink"]);
 }
@@ -227,7 +168,7 @@ fn a_person_links_an_identity_by_form() {
 fn a_provider_that_has_gone_is_a_page_that_says_so() {
     let (mut provider, server, _) = real();
     let browser = Browser::new(&server);
-    let back = provider.sign_in("max", &browser.begin("rs", "/agents"));
+    let back = provider.sign_in("max", &begin(&browser, "rs", "/agents"));
     provider.stop();
     let page = browser.get(&back);
     assert_eq!(page.status(), 503, "{}", page.text());
@@ -235,7 +176,7 @@ fn a_provider_that_has_gone_is_a_page_that_says_so() {
         page.text().contains("The provider does not answer at the moment") && page.text().contains("name=\"password\"")
     );
     assert!(
-        browser.begin("rs", "/").starts_with(&format!("https://{}/auth?", provider.address())),
+        begin(&browser, "rs", "/").starts_with(&format!("https://{}/auth?", provider.address())),
         "its endpoints are known"
     );
     let started = server.nobody().post("/auth/oidc/rs/start", &json!({ "next": "/" })).is(200);
@@ -296,7 +237,7 @@ fn an_evil_provider_lets_nobody_in() {
     ];
     for (what, change, signed) in cases {
         let browser = Browser::new(&server);
-        let url = browser.begin("evil", "/agents");
+        let url = begin(&browser, "evil", "/agents");
         let mut claims = claims(&evil, &url);
         change(&mut claims);
         evil.trades(&claims, &signed);
@@ -308,17 +249,17 @@ fn an_evil_provider_lets_nobody_in() {
     // The reason is in the log, and the token is not.
     tests::host::until_logged(server.host(), "the token has another nonce");
     let browser = Browser::new(&server);
-    let url = browser.begin("evil", "/agents");
+    let url = begin(&browser, "evil", "/agents");
     evil.trades(&claims(&evil, &url), &Signed::By("one"));
     // RFC 9207, and RFC 9700 section 4.4: another issuer's answer; the answer at another provider's path.
     evil.asked();
     let page = browser.get(&format!("{}&iss=https%3A%2F%2Faccounts.google.com", back("evil", &url)));
     assert_eq!((page.status(), evil.asked()), (403, Vec::new()));
-    let url = browser.begin("evil", "/agents");
+    let url = begin(&browser, "evil", "/agents");
     assert_eq!(browser.get(&back("other", &url)).status(), 400);
     assert_eq!(evil.asked(), Vec::<String>::new());
     // And what is right is let in.
-    let url = browser.begin("evil", "/agents");
+    let url = begin(&browser, "evil", "/agents");
     evil.trades(&claims(&evil, &url), &Signed::By("one"));
     assert_eq!(browser.get(&back("evil", &url)).header("location"), "/agents");
     assert!(browser.is_signed_in());
@@ -345,7 +286,7 @@ fn a_provider_that_fails_is_a_page_that_says_so() {
     for path in ["/token", "/keys"] {
         for fault in [Fault::Huge, Fault::Redirect, Fault::Status(502), Fault::Broken] {
             let browser = Browser::new(&server);
-            let url = browser.begin("evil", "/agents");
+            let url = begin(&browser, "evil", "/agents");
             evil.trades(&claims(&evil, &url), &Signed::By("one"));
             evil.fails(path, Some(fault));
             let page = browser.get(&back("evil", &url));
@@ -367,7 +308,7 @@ fn keys_are_kept_and_rotated_keys_are_fetched() {
     let (evil, _, server) = evil();
     let sign_in = |server: &Server, key: &str| {
         let browser = Browser::new(server);
-        let url = browser.begin("evil", "/");
+        let url = begin(&browser, "evil", "/");
         evil.trades(&claims(&evil, &url), &Signed::By(key));
         browser.get(&back("evil", &url)).status()
     };

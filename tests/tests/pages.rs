@@ -1,166 +1,21 @@
 //! The pages: as a browser without a script uses them, with its cookies and its forms.
 
 #![expect(
-    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     reason = "helpers of tests: whatever is not as expected ends the test"
 )]
 
-use std::{cell::RefCell, collections::BTreeMap};
-
 use serde_json::{Value as Json, json};
 use tests::{
     Agent, Answer, Client, Server,
+    browser::{Browser, encoded, has_policy, hidden, is_page},
     server::{PASSWORD, text},
     totp::{Authenticator, age_proofs},
 };
 
-const HTML: &str = "text/html,application/xhtml+xml,*/*;q=0.8";
 /// A text that would be markup if any page wrote it as it is.
 const HOSTILE: &str = "\"'><img src=x onerror=alert(1)>&amp;";
-
-/// A browser without a script: it keeps cookies, and sends forms as they stand in a page.
-struct Browser {
-    client: Client,
-    cookies: RefCell<BTreeMap<String, String>>,
-}
-
-impl Browser {
-    fn new(server: &Server) -> Self {
-        Self { client: server.nobody(), cookies: RefCell::default() }
-    }
-
-    /// Somebody who is signed in.
-    fn of(server: &Server, session: &Client) -> Self {
-        let browser = Self::new(server);
-        browser.cookies.borrow_mut().insert("accredit".to_owned(), session.bearer().to_owned());
-        browser
-    }
-
-    fn cookie(&self) -> String {
-        let cookies = self.cookies.borrow();
-        cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
-    }
-
-    fn send(&self, method: &str, path: &str, more: &[(&str, &str)], body: Option<&[u8]>) -> Answer {
-        let cookie = self.cookie();
-        let mut headers = vec![("accept", HTML)];
-        if !cookie.is_empty() {
-            headers.push(("cookie", &cookie));
-        }
-        headers.extend(more);
-        let answer = self.client.call(method, path, &headers, body);
-        for (_, value) in answer.headers().iter().filter(|(name, _)| name == "set-cookie") {
-            let (name, rest) = value.split_once('=').expect("a cookie");
-            let value_text = rest.split(';').next().unwrap_or_default();
-            assert!(
-                value.contains("HttpOnly") && value.contains("SameSite=Lax") && value.contains("Path=/"),
-                "{value}"
-            );
-            match value.contains("Max-Age=0") {
-                true => self.cookies.borrow_mut().remove(name),
-                false => self.cookies.borrow_mut().insert(name.to_owned(), value_text.to_owned()),
-            };
-        }
-        answer
-    }
-
-    /// A page, as every page must be.
-    #[track_caller]
-    fn page(&self, path: &str) -> String {
-        let answer = self.send("GET", path, &[], None);
-        assert_eq!(answer.status(), 200, "{path}: {}", answer.text());
-        is_page(&answer);
-        answer.text()
-    }
-
-    /// Sends a form with an origin.
-    fn post_from(&self, origin: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
-        let body: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
-        let headers = [("content-type", "application/x-www-form-urlencoded"), ("origin", origin)];
-        self.send("POST", path, &headers, Some(body.join("&").as_bytes()))
-    }
-
-    /// Sends the form that a page has for this path, with these fields filled in: the hidden ones are sent as they stand there.
-    #[track_caller]
-    fn submit(&self, page: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
-        let html = self.page(page);
-        self.submit_in(&html, path, fields)
-    }
-
-    #[track_caller]
-    fn submit_in(&self, html: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
-        let form = html.split("<form").find(|form| form.contains(&format!("method=\"post\" action=\"{path}\"")));
-        let form = form.unwrap_or_else(|| panic!("no form for {path} in {html}"));
-        let form = form.split("</form>").next().unwrap_or_default();
-        let hidden = form.split("<input type=\"hidden\" name=\"").skip(1);
-        let hidden = hidden.filter_map(|rest| rest.split_once("\" value=\""));
-        let hidden: Vec<(&str, String)> =
-            hidden.map(|(name, rest)| (name, unescaped(rest.split('"').next().unwrap_or_default()))).collect();
-        let mut sent: Vec<(&str, &str)> = hidden.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        sent.extend(fields);
-        self.post_from(self.client.base_url(), path, &sent)
-    }
-
-    /// Signs in by the form.
-    #[track_caller]
-    fn sign_in(&self, email: &str, password: &str, next: &str) -> Answer {
-        self.submit(
-            &format!("/login?next={}", encoded(next)),
-            "/auth/login",
-            &[("email", email), ("password", password)],
-        )
-    }
-}
-
-/// As a browser reads the value of an attribute.
-fn unescaped(text: &str) -> String {
-    let marks = [
-        ("&#34;", "\""),
-        ("&quot;", "\""),
-        ("&#39;", "'"),
-        ("&#60;", "<"),
-        ("&lt;", "<"),
-        ("&#62;", ">"),
-        ("&gt;", ">"),
-    ];
-    let text = marks.iter().fold(text.to_owned(), |text, (mark, letter)| text.replace(mark, letter));
-    text.replace("&#38;", "&").replace("&amp;", "&")
-}
-
-fn encoded(text: &str) -> String {
-    text.bytes()
-        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
-        .collect()
-}
-
-/// Asserts what every page has: HTML, a strict policy, nothing kept, nothing inline.
-#[track_caller]
-fn is_page(answer: &Answer) {
-    assert_eq!(answer.header("content-type"), "text/html; charset=utf-8", "{answer:?}");
-    has_policy(answer);
-    let html = answer.text();
-    assert!(html.starts_with("<!doctype html>") && html.trim_end().ends_with("</html>"), "{html}");
-    for inline in [" style=", "<style", " onclick=", "href=\"javascript:", "<script>"] {
-        assert!(!html.contains(inline), "{inline} in {html}");
-    }
-    // Our one script, and no other.
-    assert_eq!(html.matches("<script").count(), 1, "{html}");
-}
-
-#[track_caller]
-fn has_policy(answer: &Answer) {
-    let policy = answer.header("content-security-policy");
-    for part in
-        ["default-src 'none'", "script-src 'self'", "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'"]
-    {
-        assert!(policy.contains(part), "{policy:?}: {answer:?}");
-    }
-    assert!(!policy.contains("unsafe"), "{policy}");
-    assert_eq!(answer.header("x-content-type-options"), "nosniff");
-    assert_eq!(answer.header("cache-control"), "no-store");
-}
 
 #[track_caller]
 fn leads_to(answer: &Answer, path: &str) {
@@ -216,10 +71,7 @@ fn a_device_is_signed_in_by_form() {
 
     // Without a session the link leads through the sign-in, and back to itself.
     let browser = Browser::new(&server);
-    leads_to(
-        &browser.send("GET", &link, &[], None),
-        &format!("/login?next={}", encoded(&link).replace("%2D", "-").replace("%5F", "_")),
-    );
+    leads_to(&browser.get(&link), &format!("/login?next={}", encoded(&link).replace("%2D", "-").replace("%5F", "_")));
     leads_to(&browser.sign_in("ada@example.com", PASSWORD, &link), &link);
     let page = browser.page(&format!("{link}&scope=*&days=1"));
     assert!(
@@ -249,7 +101,7 @@ fn a_device_is_signed_in_by_form() {
     let deny = page.rsplit_once("<form").map(|(_, rest)| format!("<form{rest}")).unwrap_or_default();
     leads_to(&browser.submit_in(&deny, "/device", &[]), "/device?done=device-denied");
     poll(&codes).refused(400, "access_denied");
-    let answer = browser.send("GET", "/device?user_code=BCDF-GHJK", &[], None);
+    let answer = browser.get("/device?user_code=BCDF-GHJK");
     assert_eq!(answer.status(), 404);
     is_page(&answer);
     assert!(
@@ -268,21 +120,18 @@ fn a_page_without_a_session_leads_to_the_sign_in() {
     agent.client.post("/api/access-requests", &json!({ "scope": ["agents.update"], "reason": "Why not" })).is(201);
     let browser = Browser::new(&server);
     for path in pages(&admin, &agent) {
-        leads_to(&browser.send("GET", &path, &[], None), &format!("/login?next={}", plus(&path)));
+        leads_to(&browser.get(&path), &format!("/login?next={}", plus(&path)));
     }
     // A session that has ended is none.
     let gone = server.sign_in("ada@example.com", None);
     gone.post("/auth/logout", &json!({})).is(204);
-    leads_to(
-        &Browser::of(&server, &gone).send("GET", "/agents?q=a%20b", &[], None),
-        "/login?next=%2Fagents%3Fq%3Da%2520b",
-    );
+    leads_to(&Browser::of(&server, &gone).get("/agents?q=a%20b"), "/login?next=%2Fagents%3Fq%3Da%2520b");
     // A form of somebody who is signed out changes nothing.
-    leads_to(&browser.post_from(browser.client.base_url(), "/stop-all", &[("csrf", "x")]), "/login?next=%2F");
+    leads_to(&browser.post_from(browser.base_url(), "/stop-all", &[("csrf", "x")]), "/login?next=%2F");
     assert_eq!(server.number("SELECT count(*) FROM agents WHERE state = 'running'"), 1);
     // What is not a page is as it was.
-    browser.send("GET", "/api/agents", &[], None).refused(401, "missing_credential");
-    browser.send("GET", "/nothing", &[], None).refused(404, "not_found");
+    browser.get("/api/agents").refused(401, "missing_credential");
+    browser.get("/nothing").refused(404, "not_found");
     browser.send("PUT", "/agents", &[], Some(b"")).refused(405, "method_not_allowed");
     assert_eq!(server.nobody().get("/").header("location"), "/docs/");
 }
@@ -360,7 +209,7 @@ fn forms_of_other_sites_are_refused() {
     let before = sessions();
     let browser = Browser::new(&server);
     let html = browser.page("/login");
-    let token = html.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
+    let token = hidden(&html, "csrf");
     let typed = [("email", "ada@example.com"), ("password", PASSWORD), ("next", "/")];
     let with = |csrf: &str| {
         typed.iter().copied().chain([("csrf", csrf)]).map(|(n, v)| (n.to_owned(), v.to_owned())).collect::<Vec<_>>()
@@ -380,7 +229,7 @@ fn forms_of_other_sites_are_refused() {
     let agent = server.agent(&admin, "scout", &["agents.read"]);
     let signed_in = Browser::of(&server, &admin);
     let html = signed_in.page("/agents/scout");
-    let token = html.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
+    let token = hidden(&html, "csrf");
     for (origin, csrf) in [("https://evil.example", token.as_str()), ("null", &token), (&own, ""), (&own, "x")] {
         let refused = signed_in.post_from(origin, "/agents/scout/stop", &[("csrf", csrf)]);
         assert_eq!(refused.status(), 403, "{origin} {csrf}");
@@ -400,9 +249,9 @@ fn a_page_passes_the_visitors_own_address_on() {
     let (server, admin) = Server::with_admin();
     let browser = Browser::new(&server);
     let html = browser.page("/login");
-    let token = html.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let token = hidden(&html, "csrf");
     let body = format!("csrf={token}&email={}&password={}", encoded("ada@example.com"), encoded(PASSWORD));
-    let own = browser.client.base_url();
+    let own = browser.base_url();
     let headers = [
         ("content-type", "application/x-www-form-urlencoded"),
         ("origin", own),
@@ -466,7 +315,7 @@ fn nobody_outside_names_another_host() {
 fn a_server_is_set_up_once() {
     let server = Server::empty();
     let browser = Browser::new(&server);
-    leads_to(&browser.send("GET", "/login", &[], None), "/setup");
+    leads_to(&browser.get("/login"), "/setup");
     let typed = |secret| [("secret", secret), ("name", "Ada"), ("email", "ada@example.com"), ("password", PASSWORD)];
     let wrong = browser.submit("/setup", "/setup", &typed("not-the-operator-secret"));
     is_page(&wrong);
@@ -481,7 +330,7 @@ fn a_server_is_set_up_once() {
     assert_eq!(server.number("SELECT count(*) FROM users"), 0);
     leads_to(&browser.submit("/setup", "/setup", &typed(server.operator_secret())), "/login?done=set-up");
     assert_eq!(server.number("SELECT count(*) FROM users"), 1);
-    leads_to(&browser.send("GET", "/setup", &[], None), "/login");
+    leads_to(&browser.get("/setup"), "/login");
     // The form that was open elsewhere.
     leads_to(&browser.submit_in(&html, "/setup", &typed(server.operator_secret())), "/login");
     leads_to(&browser.sign_in("ada@example.com", PASSWORD, "/"), "/");
@@ -494,10 +343,10 @@ fn signing_out_ends_the_session() {
     let (server, _) = Server::with_admin();
     let browser = Browser::new(&server);
     browser.sign_in("ada@example.com", PASSWORD, "/");
-    let session = browser.cookies.borrow()["accredit"].clone();
+    let session = browser.cookie("accredit").unwrap();
     server.with(&session).get("/api/auth/whoami").is(200);
     leads_to(&browser.submit("/", "/logout", &[]), "/login?done=signed-out");
-    assert!(!browser.cookies.borrow().contains_key("accredit"));
+    assert!(browser.cookie("accredit").is_none());
     server.with(&session).get("/api/auth/whoami").refused(401, "token_revoked");
     assert!(browser.page("/login?done=signed-out").contains("You are signed out."));
 }
@@ -572,7 +421,7 @@ fn an_agent_lives_by_forms() {
     key.get("/api/auth/whoami").refused(401, "token_revoked");
     leads_to(&browser.submit("/agents/support-desk", "/agents/support-desk/archive", &[]), "/agents?done=archived");
     admin.get("/api/agents/support-desk").refused(404, "agent_not_found");
-    let missing = browser.send("GET", "/agents/support-desk", &[], None);
+    let missing = browser.get("/agents/support-desk");
     is_page(&missing);
     assert_eq!(missing.status(), 404);
 }
@@ -609,7 +458,7 @@ fn secrets_and_probes_are_kept_by_forms() {
     let fields = [("name", "desk"), ("url", "https://evil.example.com/"), ("secret", "DEPLOY_KEY")];
     let refused = browser.submit(page, &at("new-probe"), &fields);
     assert!(refused.status() == 403 && refused.text().contains("outbound_hosts"), "{}", refused.text());
-    put(&admin, "/api/agents/scout/secrets/TOKEN", &json!({ "value": "one-line-of-text" }));
+    admin.put("/api/agents/scout/secrets/TOKEN", &json!({ "value": "one-line-of-text" })).is(200);
     let fields = [("name", "desk"), ("url", "https://localhost:1/me"), ("secret", "TOKEN"), ("every_hours", "")];
     leads_to(&browser.submit(page, &at("new-probe"), &fields), "/agents/scout/secrets?done=made");
     assert!(browser.page(page).contains("Not run"));
@@ -628,10 +477,6 @@ fn secrets_and_probes_are_kept_by_forms() {
     admin.post("/api/agents/scout/grants", &json!({ "subject": "vic@example.com", "relation": "viewer" })).is(201);
     let html = Browser::of(&server, &vic).page(page);
     assert!(html.contains("You may not see the secrets of this agent.") && !html.contains("TOKEN"), "{html}");
-}
-
-fn put(client: &Client, path: &str, body: &Json) {
-    client.call("PUT", path, &[], Some(body.to_string().as_bytes())).is(200);
 }
 
 fn secret_in(html: &str) -> String {
@@ -708,7 +553,7 @@ fn hostile_texts_are_text_on_every_page() {
     all.push(format!("/tokens?status=all&done={}", encoded(HOSTILE)));
     all.push(format!("/agents/{}", encoded(HOSTILE)));
     for path in all {
-        let answer = browser.send("GET", &path, &[], None);
+        let answer = browser.get(&path);
         is_page(&answer);
         let html = answer.text();
         for raw in ["<img", "<script src=//", "<b>O'Hara", "\"><script>", "'><script"] {
@@ -736,7 +581,7 @@ fn pages_for_admins_are_refused_to_others() {
             "/admin/tokens".to_owned(),
             "/stop-all".to_owned(),
         ] {
-            let refused = browser.send("GET", &path, &[], None);
+            let refused = browser.get(&path);
             assert_eq!(refused.status(), 403, "{role} {path}");
             is_page(&refused);
         }
@@ -862,7 +707,7 @@ fn a_second_factor_is_set_up_and_asked_for_by_forms() {
     let server = Server::settings().variable("secrets_key", &"k".repeat(40)).start();
     let admin = server.bootstrap();
     let browser = Browser::of(&server, &admin);
-    leads_to(&browser.send("GET", "/profile", &[], None), "/security");
+    leads_to(&browser.get("/profile"), "/security");
     let begun = browser.submit("/security", "/security/begin", &[]);
     is_page(&begun);
     let html = begun.text();
@@ -892,12 +737,12 @@ fn a_second_factor_is_set_up_and_asked_for_by_forms() {
 
     // The sign-in by form: where it wanted to go is kept, a wrong code asks again, and a ticket that ended begins anew.
     let other = Browser::new(&server);
-    leads_to(&other.send("GET", "/login/factor", &[], None), "/login");
+    leads_to(&other.get("/login/factor"), "/login");
     let next = "/agents?q=a&state=running";
     let asked = other.sign_in("ada@example.com", PASSWORD, next);
     leads_to(&asked, &format!("/login/factor?next={}", plus(next)));
     let asked = other.page(&format!("/login/factor?next={}", plus(next)));
-    assert!(!other.cookies.borrow().contains_key("accredit"), "no session before the code");
+    assert!(other.cookie("accredit").is_none(), "no session before the code");
     let wrong = other.submit_in(&asked, "/login/factor", &[("code", "000000")]);
     assert_eq!(wrong.status(), 403);
     is_page(&wrong);
@@ -905,8 +750,7 @@ fn a_second_factor_is_set_up_and_asked_for_by_forms() {
         other.post_from("https://evil.example", "/login/factor", &[("code", &app.code(&server)), ("next", "/")]);
     assert_eq!(foreign.status(), 403);
     leads_to(&other.submit_in(&wrong.text(), "/login/factor", &[("code", &app.code(&server))]), next);
-    let cookies = other.cookies.borrow().clone();
-    assert!(cookies.contains_key("accredit") && !cookies.contains_key("accredit-ticket"), "{cookies:?}");
+    assert!(other.cookie("accredit").is_some() && other.cookie("accredit-ticket").is_none());
     other.page(next);
     let late = Browser::new(&server);
     late.sign_in("ada@example.com", PASSWORD, next);
@@ -1019,7 +863,7 @@ fn the_tenant_is_set_by_a_form() {
     leads_to(&browser.submit("/admin/tenant", "/admin/tenant", &settings("all", "30")), "/admin/tenant?done=changed");
     let of_eve = Browser::of(&server, &eve);
     for path in ["/", "/agents", "/tokens", "/notifications"] {
-        leads_to(&of_eve.send("GET", path, &[], None), "/security");
+        leads_to(&of_eve.get(path), "/security");
     }
     let page = of_eve.page("/security");
     assert!(page.contains("asks you for a second factor") && page.contains("action=\"/security/begin\""), "{page}");
@@ -1039,7 +883,7 @@ fn an_outage_is_a_page() {
     browser.page("/agents");
     server.execute("ALTER TABLE credentials RENAME TO gone");
     for path in ["/", "/agents", "/tokens", "/admin/audit"] {
-        let answer = browser.send("GET", path, &[], None);
+        let answer = browser.get(path);
         assert_eq!(answer.status(), 503, "{path}");
         is_page(&answer);
         assert!(answer.header("retry-after") == "5" && answer.text().contains("not available"), "{}", answer.text());
@@ -1082,7 +926,7 @@ fn a_colleague_joins_by_a_link_that_is_handed_over() {
     assert!(!browser.page(&format!("/admin/users/{id}")).contains("code="), "shown once");
 
     let eve = Browser::new(&server);
-    let answer = eve.send("GET", &link, &[], None);
+    let answer = eve.get(&link);
     is_page(&answer);
     assert_eq!(answer.header("referrer-policy"), "strict-origin");
     let html = answer.text();
@@ -1115,7 +959,7 @@ fn pages_of_links_spend_codes_by_their_own_forms_only() {
     let browser = Browser::new(&server);
     let asked = browser.submit("/login?next=%2Ftokens", "/auth/login", &[]).text();
     assert!(asked.contains("formaction=\"/login/link\""), "{asked}");
-    let csrf = browser.cookies.borrow()["accredit-form"].clone();
+    let csrf = browser.cookie("accredit-form").unwrap();
     let base = server.host().base_url().to_owned();
     let fields = |next: &'static str| {
         [("csrf", csrf.clone()), ("email", "ada@example.com".to_owned()), ("next", next.to_owned())]
@@ -1138,11 +982,7 @@ fn pages_of_links_spend_codes_by_their_own_forms_only() {
         .collect();
     let link = links.iter().find(|link| link.ends_with("next=%2Ftokens")).expect("the second link").clone();
     let html = browser.page(&link);
-    let hidden = |name: &str| {
-        let rest = html.split(&format!("name=\"{name}\" value=\"")).nth(1).expect("a field");
-        unescaped(rest.split('"').next().unwrap_or_default())
-    };
-    let (code, csrf) = (hidden("code"), hidden("csrf"));
+    let (code, csrf) = (hidden(&html, "code"), hidden(&html, "csrf"));
     let foreign = browser.post_from("https://evil.example", "/auth/email/verify", &[("csrf", &csrf), ("code", &code)]);
     assert_eq!(foreign.status(), 403);
     let without = browser.post_from(&base, "/auth/email/verify", &[("code", &code)]);
@@ -1154,7 +994,7 @@ fn pages_of_links_spend_codes_by_their_own_forms_only() {
 
     let stranger = Browser::new(&server);
     for path in ["/reset", "/invite", "/auth/email/verify"] {
-        let answer = stranger.send("GET", path, &[], None);
+        let answer = stranger.get(path);
         assert_eq!(answer.status(), 400);
         is_page(&answer);
         assert!(!answer.text().contains("<form"), "{}", answer.text());
@@ -1211,12 +1051,10 @@ fn an_agents_settings_are_changed_by_forms() {
         assert_eq!(after[field], value, "{field}");
     }
     let own = |fields: &[(&str, &str)]| {
-        let token = browser.page(page);
-        let token =
-            token.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
+        let token = hidden(&browser.page(page), "csrf");
         let mut sent = vec![("csrf", token.as_str())];
         sent.extend(fields);
-        browser.post_from(browser.client.base_url(), form, &sent)
+        browser.post_from(browser.base_url(), form, &sent)
     };
     leads_to(&own(&[("form", "ceiling"), ("scope", "agents.read")]), done);
     assert_eq!(agent.client.get("/api/auth/whoami").is(200)["scope"], json!(["agents.read"]));
@@ -1239,7 +1077,7 @@ fn archived_agents_are_restored_and_purged_by_forms() {
     browser.submit("/agents/scout", "/agents/scout/archive", &[]);
     leads_to(&browser.submit(page, &format!("{own}/restore"), &[]), "/agents/scout?done=restored");
     assert_eq!(admin.get("/api/agents/scout").is(200)["state"], "stopped");
-    assert_eq!(browser.send("GET", &own, &[], None).status(), 404);
+    assert_eq!(browser.get(&own).status(), 404);
     browser.submit("/agents/scout", "/agents/scout/archive", &[]);
     assert!(browser.page(&own).contains("Purge scout for good?"));
     leads_to(&browser.submit(&own, &format!("{own}/purge"), &[]), "/archived?done=purged");
@@ -1275,18 +1113,15 @@ fn the_trail_is_a_file() {
         admin.post("/api/agents", &json!({ "name": format!("a{number}"), "issue_token": false })).is(201);
     }
     let browser = Browser::of(&server, &admin);
-    let file = browser.send("GET", "/admin/audit/export?action=agent.create", &[], None);
+    let file = browser.get("/admin/audit/export?action=agent.create");
     assert_eq!((file.status(), file.header("content-type")), (200, "application/x-ndjson"));
     assert_eq!(file.header("content-disposition"), "attachment; filename=\"audit.ndjson\"");
     assert_eq!(file.text().lines().count(), 120);
     assert_eq!(file.text(), admin.get("/api/audit/export?action=agent.create").text());
-    let refused = browser.send("GET", "/admin/audit/export?actor=%00", &[], None);
+    let refused = browser.get("/admin/audit/export?actor=%00");
     is_page(&refused);
     assert_eq!(refused.status(), 400);
-    leads_to(
-        &Browser::new(&server).send("GET", "/admin/audit/export", &[], None),
-        "/login?next=%2Fadmin%2Faudit%2Fexport",
-    );
+    leads_to(&Browser::new(&server).get("/admin/audit/export"), "/login?next=%2Fadmin%2Faudit%2Fexport");
 }
 
 /// Everybody sees how to install; the token of a coding agent is in the answer to the form alone.

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value as Json, json};
 use tests::{
-    Agent, Answer, Client, Server,
+    Agent, Client, Server,
     server::{Settings, text},
     sink::{Reply, Sink},
     until,
@@ -34,15 +34,11 @@ fn settings(sink: &Sink) -> Settings {
         .flag("--allow-private", &sink.address())
 }
 
-fn put(client: &Client, path: &str, body: &Json) -> Answer {
-    client.call("PUT", path, &[], Some(body.to_string().as_bytes()))
-}
-
 fn stage_of(settings: Settings, sink: Sink) -> Stage {
     let server = settings.start();
     let admin = server.bootstrap();
     let scout = server.agent(&admin, "scout", &["agents.*"]);
-    put(&admin, "/api/agents/scout/secrets", &json!({ "secrets": { "GITHUB_TOKEN": VALUE } })).is(200);
+    admin.put("/api/agents/scout/secrets", &json!({ "secrets": { "GITHUB_TOKEN": VALUE } })).is(200);
     Stage { sink, server, admin, scout }
 }
 
@@ -65,11 +61,6 @@ impl Stage {
         self.server.execute("UPDATE probes SET busy_until = 0");
         self.admin.post(&format!("{probe}/run"), &json!({})).is(200)
     }
-}
-
-fn tick(server: &Server) {
-    server.execute("UPDATE leases SET until = 0 WHERE name = 'tick'");
-    assert_eq!(server.nobody().post("/internal/tick", &json!({})).status(), 204);
 }
 
 /// R113: each service's own answer, over the wire, in the result, the fix, the doctor, and in nobody's log with the secret.
@@ -223,14 +214,14 @@ fn due_probes_are_run_once_over_two_hosts() {
     let second = stage.server.second();
     std::thread::scope(|scope| {
         for host in [&stage.server, &second, &stage.server, &second] {
-            scope.spawn(move || tick(host));
+            scope.spawn(move || host.tick());
         }
     });
     until("a result", || {
-        tick(&stage.server);
+        stage.server.tick();
         (stage.server.texts("SELECT ifnull(status, '') FROM probes") == ["unauthorized"]).then_some(())
     });
-    tick(&second);
+    second.tick();
     assert_eq!(stage.sink.received().len(), 1);
     let inbox = stage.scout.client.get("/api/agents/me/inbox").is(200);
     let kinds: Vec<&str> = inbox["items"].as_array().into_iter().flatten().map(|event| text(&event["type"])).collect();
@@ -240,7 +231,7 @@ fn due_probes_are_run_once_over_two_hosts() {
     // The next run is due in an hour, and mends it.
     stage.server.execute("UPDATE probes SET due_at = 0, busy_until = 0");
     until("a recovery", || {
-        tick(&stage.server);
+        stage.server.tick();
         (stage.server.texts("SELECT status FROM probes") == ["ok"]).then_some(())
     });
     let inbox = stage.scout.client.get("/api/agents/me/inbox").is(200);
@@ -252,7 +243,7 @@ fn due_probes_are_run_once_over_two_hosts() {
 fn a_shell_starts_a_process_with_the_agents_secrets() {
     let stage = stage();
     let odd = "it's $(touch /nowhere/x) `id` \\ \"q\"\nsecond line\n";
-    put(&stage.admin, "/api/agents/scout/secrets/ODD", &json!({ "value": odd })).is(200);
+    stage.admin.put("/api/agents/scout/secrets/ODD", &json!({ "value": odd })).is(200);
     let script = r#"set -eu
         secrets=$(curl -fsS "$ACCREDIT_URL/api/agents/me/secrets/values?format=env" -H "Authorization: Bearer $ACCREDIT_TOKEN")
         eval "$secrets"
@@ -283,7 +274,7 @@ fn a_value_is_nowhere_in_clear_and_survives_a_new_key() {
     let key = "SELECT hex(substr(sealed, 1, 8)) FROM agent_secrets";
     let old = server.texts(key);
     until("another key", || {
-        tick(&both);
+        both.tick();
         (server.texts(key) != old).then_some(())
     });
     tests::host::until_logged(both.host(), "1 secrets were sealed under the first key; none is left under that key");

@@ -112,6 +112,31 @@ fn a_forgotten_password_is_set_anew_by_mail() {
     assert_eq!(server.number("SELECT count(*) FROM audit WHERE action = 'user.reset_password'"), 1);
 }
 
+/// R23: the code of a reset sets a password and does nothing else: it signs nobody in, before or after. The code of a link sets none.
+#[test]
+fn a_reset_signs_nobody_in_and_a_link_sets_no_password() {
+    let (sink, server, admin) = stage();
+    let nobody = server.nobody();
+    nobody.post("/auth/forgot", &json!({ "email": "ada@example.com" })).is(204);
+    let reset = code(&link(&server, &mail(&sink, 0)));
+    nobody.post("/auth/email/link", &json!({ "email": "ada@example.com" })).is(204);
+    let sign_in = code(&link(&server, &mail(&sink, 1)));
+    nobody.post("/auth/email/token", &json!({ "code": reset })).refused(400, "invalid_code");
+    nobody.post("/auth/reset", &json!({ "code": sign_in, "new": NEW })).refused(400, "invalid_code");
+    for other in [&reset, &sign_in] {
+        nobody.post("/auth/invite", &json!({ "code": other, "password": NEW })).refused(400, "invalid_code");
+    }
+    nobody.post("/auth/reset", &json!({ "code": reset })).refused(422, "validation_error");
+    nobody.post("/auth/reset", &json!({ "code": reset, "new": "short" })).refused(400, "weak_password");
+    assert_eq!(server.number("SELECT count(*) FROM codes WHERE spent_at IS NOT NULL"), 0);
+    admin.get("/api/auth/whoami").is(200);
+
+    let done = nobody.post("/auth/reset", &json!({ "code": reset, "new": NEW }));
+    assert_eq!((done.status(), done.text().as_str(), done.header("set-cookie")), (204, "", ""));
+    let sessions = "SELECT count(*) FROM credentials WHERE kind = 'session' AND revoked_at IS NULL";
+    assert_eq!(server.number(sessions), 0);
+}
+
 /// R92: an invitation by mail, and what ends it.
 #[test]
 fn an_invitation_is_mailed_and_ends_with_the_account() {

@@ -24,12 +24,6 @@ fn stage() -> (Sink, Server, Client) {
     (sink, server, admin)
 }
 
-/// A tick now, whenever the last one was.
-fn tick(server: &Server) {
-    server.execute("UPDATE leases SET until = 0 WHERE name = 'tick'");
-    assert_eq!(server.nobody().post("/internal/tick", &json!({})).status(), 204);
-}
-
 fn webhook(sink: &Sink, admin: &Client, path: &str, agents: &[&str]) -> Json {
     let url = format!("https://{}{path}", sink.address());
     admin.post(WEBHOOKS, &json!({ "url": url, "name": path, "kinds": ["agent.*"], "agents": agents })).is(201)
@@ -44,7 +38,7 @@ fn a_stop_reaches_a_receiver() {
     admin.post("/api/agents/scout/stop", &json!({})).is(200);
     let begun = Instant::now();
     let got = until("the event at the receiver", || {
-        tick(&server);
+        server.tick();
         sink.received().into_iter().find(|one| one.body["kind"] == "agent.state_changed")
     });
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
@@ -65,7 +59,7 @@ fn bad_receivers_hold_up_no_other() {
     bad.will(&[Reply::Silence]);
     admin.post("/api/agents/one/pause", &json!({})).is(200);
     until("the request that is not answered", || {
-        tick(&server);
+        server.tick();
         (!bad.received().is_empty()).then_some(())
     });
     webhook(&bad, &admin, "/quick", &["two"]);
@@ -73,7 +67,7 @@ fn bad_receivers_hold_up_no_other() {
     let begun = Instant::now();
     admin.post("/api/agents/two/pause", &json!({})).is(200);
     until("the redirect", || {
-        tick(&server);
+        server.tick();
         let errors = server.texts("SELECT error FROM deliveries WHERE status = 302");
         (errors == ["the receiver answered 302: redirects are not followed"]).then_some(())
     });
