@@ -10,5 +10,6 @@ const load = createRequire(path.join(folder, "package.json"));
 
 export const { chromium } = load("playwright-core");
 export const { HtmlValidate } = load("html-validate");
+export const selfsigned = load("selfsigned");
 /** The text of axe-core, to be run in a page. */
 export const axe = readFileSync(load.resolve("axe-core/axe.min.js"), "utf8");

@@ -1,0 +1,66 @@
+// A mail provider that keeps what it is sent. It speaks TLS, as providers do, with a certificate that only the host's worker trusts.
+
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import https from "node:https";
+import { tmpdir } from "node:os";
+import path from "node:path";
+
+import { selfsigned } from "./packages.mjs";
+
+/** Starts it. `variables` and `flags` are what a host needs to send its mail here. */
+export async function sink() {
+  const names = [{ type: 2, value: "localhost" }];
+  const { cert, private: key } = await selfsigned.generate([{ name: "commonName", value: "localhost" }], {
+    keyType: "ec",
+    algorithm: "sha256",
+    extensions: [
+      { name: "basicConstraints", cA: false, critical: true },
+      { name: "subjectAltName", altNames: names },
+    ],
+  });
+  const folder = mkdtempSync(path.join(tmpdir(), "accredit-sink-"));
+  writeFileSync(path.join(folder, "ca.pem"), cert);
+  const config = path.join(folder, "runtime-config.toml");
+  writeFileSync(config, '[[client_tls]]\ncomponent_ids = ["worker"]\nhosts = ["localhost"]\nca_roots_file = "ca.pem"\n');
+
+  const mails = [];
+  let wake = () => {};
+  const server = https.createServer({ cert, key }, (request, answer) => {
+    let body = "";
+    request.on("data", (part) => (body += part));
+    request.on("end", () => {
+      mails.push(JSON.parse(body));
+      wake();
+      answer.end("{}");
+    });
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const host = `localhost:${server.address().port}`;
+
+  /** The first mail to this address that nobody has taken yet. */
+  async function next(to) {
+    const given = setTimeout(() => wake(new Error(`no mail to ${to} has come in a minute`)), 60_000);
+    for (;;) {
+      const place = mails.findIndex((mail) => mail.to === to);
+      if (place >= 0) {
+        clearTimeout(given);
+        return mails.splice(place, 1)[0];
+      }
+      const error = await new Promise((resolve) => (wake = resolve));
+      if (error) throw error;
+    }
+  }
+  /** The path of the only link to a page of ours in a mail. */
+  const linkIn = (mail) => {
+    const found = mail.text.match(/http:\/\/127\.0\.0\.1:\d+(\/\S*code=\S+)/);
+    if (!found) throw new Error(`no link in: ${mail.text}`);
+    return found[1];
+  };
+  const stop = () => {
+    server.closeAllConnections();
+    server.close();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  const variables = { mail_provider: "webhook", mail_host: host, mail_from: "accredit@example.com", mail_token: "one" };
+  return { variables, flags: ["--runtime-config-file", config, "--allow-private", host], next, linkIn, stop };
+}

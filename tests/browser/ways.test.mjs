@@ -1,0 +1,272 @@
+// R110: the ways into an account, as people go them: what is mailed, what is typed, and what a second try gets.
+
+import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
+import { after, before, beforeEach, test } from "node:test";
+
+import { enter, launch, visitor } from "./browser.mjs";
+import { PASSWORD, bootstrap, signIn, start } from "./server.mjs";
+import { sink } from "./sink.mjs";
+
+const NEW_PASSWORD = "maple-harbour-silent-comet";
+
+let browser;
+let server;
+let mails;
+let admin;
+let open = [];
+
+before(async () => {
+  browser = await launch();
+  mails = await sink();
+  server = await start({ ...mails.variables, secrets_key: "a-key-of-the-operator-that-is-long-enough" }, mails.flags);
+  admin = await bootstrap(server);
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+  mails?.stop();
+});
+
+beforeEach(async () => {
+  for (const one of open) await one.close();
+  open = [];
+});
+
+/** A visitor who is not signed in, and whose faults are looked at when `work` is done. */
+async function visit(work) {
+  const guest = await visitor(browser, server);
+  open.push(guest);
+  await work(guest.page);
+  assert.deepEqual(guest.faults, []);
+}
+
+/** A member with a password, whose address nobody else has. */
+async function member(name) {
+  const email = `${name.toLowerCase()}@example.com`;
+  const user = await admin.post("/api/users", { email, name, role: "member", invite: false });
+  await admin.post(`/api/users/${user.id}/set-password`, { password: PASSWORD });
+  return { email, id: user.id };
+}
+
+const signInButton = (page) => page.getByRole("button", { name: "Sign in", exact: true });
+
+/** Types address and password into the form for signing in. */
+async function type(page, email, password) {
+  await page.goto("/login?tenant=northwind");
+  await page.getByLabel("E-mail").fill(email);
+  await page.getByLabel("Password").fill(password);
+  await signInButton(page).click();
+}
+
+/** Waits for the home page. */
+const isIn = (page) => page.waitForURL((url) => url.pathname === "/");
+
+test("an invited colleague sets a password and signs in", () =>
+  visit(async (page) => {
+    await enter(page);
+    await page.goto("/admin/users");
+    await page.getByRole("link", { name: "Add a person" }).click();
+    await page.getByRole("textbox", { name: "Name" }).fill("Noor Example");
+    await page.getByRole("textbox", { name: "E-mail" }).fill("noor@example.com");
+    await page.getByRole("button", { name: "Add", exact: true }).click();
+    await page.getByRole("status").first().waitFor();
+    const link = mails.linkIn(await mails.next("noor@example.com"));
+    await visit(async (theirs) => {
+      // What opens links for a person, as mail scanners do, spends nothing.
+      for (const _ of [1, 2]) assert.equal((await theirs.goto(link)).status(), 200);
+      await theirs.getByLabel("Password").fill("password");
+      await theirs.locator("form .button.main").click();
+      await theirs.locator("[aria-invalid=true]").waitFor();
+      await theirs.getByLabel("Password").fill(PASSWORD);
+      await theirs.locator("form .button.main").click();
+      await theirs.waitForURL("**/login?*");
+      // Nobody is signed in by it.
+      assert.equal((await theirs.context().cookies()).filter((cookie) => cookie.name === "accredit").length, 0);
+      await type(theirs, "noor@example.com", PASSWORD);
+      await isIn(theirs);
+      // The link is of no use any more.
+      await theirs.context().clearCookies();
+      await theirs.goto(link);
+      await theirs.getByLabel("Password").fill(NEW_PASSWORD);
+      await theirs.locator("form .button.main").click();
+      await theirs.getByRole("alert").waitFor();
+    });
+    await page.goto("/admin/users?q=noor");
+    assert.equal(await page.getByText("never").count(), 0);
+  }));
+
+test("a forgotten password is replaced by a mailed link", async () => {
+  const max = await member("Max");
+  await visit(async (page) => {
+    await page.goto("/login?tenant=northwind");
+    await page.getByRole("link", { name: "Forgot your password?" }).click();
+    // An address that nobody has gets the same answer, and no mail.
+    for (const email of ["nobody@example.com", max.email]) {
+      await page.goto("/forgot");
+      await page.getByLabel("E-mail").fill(email);
+      await page.getByText("Another tenant").click();
+      await page.getByLabel("Tenant").fill("northwind");
+      await page.getByRole("button", { name: "Mail me a link" }).click();
+      await page.getByRole("status").waitFor();
+    }
+    await page.goto(mails.linkIn(await mails.next(max.email)));
+    await page.getByLabel("Password").fill(NEW_PASSWORD);
+    await page.locator("form .button.main").click();
+    await page.waitForURL("**/login?*");
+    assert.match((await mails.next(max.email)).subject, /password/);
+    await type(page, max.email, PASSWORD);
+    await page.getByRole("alert").waitFor();
+    await type(page, max.email, NEW_PASSWORD);
+    await isIn(page);
+  });
+});
+
+test("a mailed link signs in by its button, once, and leads to the page that was asked for", async () => {
+  const kim = await member("Kim");
+  await visit(async (page) => {
+    await page.goto("/login?tenant=northwind&next=%2Fagents%3Fq%3Dscout");
+    await page.getByLabel("E-mail").fill(kim.email);
+    await page.getByRole("button", { name: "Mail me a link instead" }).click();
+    await page.getByRole("status").waitFor();
+    const link = mails.linkIn(await mails.next(kim.email));
+    await page.goto(link);
+    await page.goto(link);
+    await page.locator("form .button.main").click();
+    await page.waitForURL("**/agents?q=scout");
+    await visit(async (other) => {
+      await other.goto(link);
+      const button = other.locator("form .button.main");
+      if (await button.count()) await button.click();
+      await other.getByRole("alert").waitFor();
+    });
+  });
+});
+
+/** The code of a second factor: RFC 6238, SHA-1, six digits; `later` steps from now. */
+function totp(secret, later = 0) {
+  const bits = [...secret].map((letter) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter).toString(2).padStart(5, "0")).join("");
+  const key = Buffer.from(bits.match(/.{8}/g).map((byte) => parseInt(byte, 2)));
+  const step = Buffer.alloc(8);
+  step.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + later));
+  const mac = createHmac("sha1", key).update(step).digest();
+  const number = mac.readUInt32BE(mac.at(-1) & 15) & 0x7fffffff;
+  return String(number % 1_000_000).padStart(6, "0");
+}
+
+test("a second factor is set up, asked for, replaced by a recovery code once, and removed", async () => {
+  const lea = await member("Lea");
+  await visit(async (page) => {
+    await type(page, lea.email, PASSWORD);
+    await isIn(page);
+    await page.goto("/security");
+    await page.getByRole("button", { name: "Set it up" }).click();
+    const secret = (await page.locator("#secret").textContent()).replaceAll(/\s/g, "");
+    await page.getByLabel("The code that the app shows").fill("000000");
+    await page.getByRole("button", { name: "Turn it on" }).click();
+    await page.getByRole("alert").waitFor();
+    await page.getByLabel("The code that the app shows").fill(totp(secret));
+    await page.getByRole("button", { name: "Turn it on" }).click();
+    const codes = (await page.locator("#codes").textContent()).trim().split(/\s+/);
+    assert.equal(codes.length, 10);
+
+    const withCode = async (code) => {
+      await page.context().clearCookies();
+      await type(page, lea.email, PASSWORD);
+      await page.waitForURL("**/login/factor?*");
+      await page.getByLabel(/The code that your app shows/).fill(code);
+      await signInButton(page).click();
+    };
+    await withCode("000000");
+    await page.getByRole("alert").waitFor();
+    await withCode(totp(secret, 1));
+    await isIn(page);
+    await withCode(codes[0]);
+    await isIn(page);
+    await withCode(codes[0]);
+    await page.getByRole("alert").waitFor();
+    await withCode(codes[1]);
+    await isIn(page);
+    await page.goto("/security");
+    await page.getByText("8 of your 10 recovery codes are left").waitFor();
+    await page.getByText("Remove…").click();
+    await page.getByRole("button", { name: "Remove it" }).click();
+    await page.getByRole("button", { name: "Set it up" }).waitFor();
+    await page.context().clearCookies();
+    await type(page, lea.email, PASSWORD);
+    await isIn(page);
+  });
+});
+
+test("a device is signed in by its code, with the scopes that the person leaves", async () => {
+  const form = async (path, fields) => {
+    const answer = await fetch(server.url + path, { method: "POST", body: new URLSearchParams(fields) });
+    return { status: answer.status, json: await answer.json() };
+  };
+  const ask = async () => (await form("/auth/device/code", { client_id: "cli", name: "build-7", scope: "agents.read agents.create" })).json;
+  const poll = (device_code) => form("/auth/device/token", { grant_type: "urn:ietf:params:oauth:grant-type:device_code", device_code });
+  await visit(async (page) => {
+    const asked = await ask();
+    await page.goto(asked.verification_uri_complete);
+    // The code survives the sign-in.
+    await page.getByLabel("E-mail").fill("ada@example.com");
+    await page.getByLabel("Password").fill(PASSWORD);
+    await page.getByText("Another tenant").click();
+    await page.getByLabel("Tenant").fill("northwind");
+    await signInButton(page).click();
+    await page.getByText("build-7").first().waitFor();
+    assert.equal((await page.locator(".compare").textContent()).trim(), asked.user_code);
+    await page.getByRole("checkbox", { name: /agents\.create/ }).uncheck();
+    await page.getByRole("button", { name: "Approve" }).click();
+    await page.getByRole("status").first().waitFor();
+    const got = await poll(asked.device_code);
+    assert.equal(got.status, 200, JSON.stringify(got.json));
+    assert.deepEqual((await server.api(got.json.access_token).get("/api/auth/whoami")).scope, ["agents.read"]);
+    const denied = await ask();
+    await page.goto("/device");
+    await page.getByLabel("Code").fill(denied.user_code.toLowerCase());
+    await page.getByRole("button", { name: "Go on" }).click();
+    await page.getByRole("button", { name: "Deny" }).click();
+    await page.getByRole("status").first().waitFor();
+    assert.equal((await poll(denied.device_code)).json.error, "access_denied");
+  });
+});
+
+test("a deactivated person is out on the next click, and back in after an activation", async () => {
+  const sam = await member("Sam");
+  await visit(async (theirs) => {
+    await type(theirs, sam.email, PASSWORD);
+    await isIn(theirs);
+    await visit(async (page) => {
+      await enter(page);
+      await page.goto(`/admin/users/${sam.id}`);
+      await page.getByText("Deactivate…").click();
+      await page.getByRole("button", { name: "Deactivate Sam" }).click();
+      await page.getByRole("status").first().waitFor();
+      await theirs.goto("/agents");
+      await theirs.waitForURL("**/login?*");
+      await type(theirs, sam.email, PASSWORD);
+      await theirs.getByRole("alert").waitFor();
+      await page.getByRole("button", { name: "Activate the account" }).click();
+      await page.getByRole("status").first().waitFor();
+      await type(theirs, sam.email, PASSWORD);
+      await isIn(theirs);
+    });
+  });
+});
+
+test("a person ends another session of theirs, and that browser is out", async () => {
+  const ivo = await member("Ivo");
+  const other = await signIn(server, ivo.email);
+  await visit(async (page) => {
+    await type(page, ivo.email, PASSWORD);
+    await isIn(page);
+    await page.goto("/security");
+    await page.getByRole("button", { name: "End all others" }).click();
+    await page.getByRole("status").first().waitFor();
+    assert.equal((await other.send("GET", "/api/auth/whoami")).status, 401);
+    await page.goto("/security");
+    assert.equal(await page.getByRole("button", { name: "End all others" }).count(), 0);
+  });
+});
