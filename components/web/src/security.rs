@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use service::{app::App, extract::Path, response::Response};
 
 use crate::{
+    agents::with_cursor,
     api::{Api, Change, Members, Refusal, Trouble},
     form::Form,
     page::{Shell, answer, see, write, write_with},
@@ -32,6 +33,8 @@ struct SecurityPage {
     shell: Shell,
     factor: Json,
     sessions: Vec<Json>,
+    /// The query of older sessions; empty: there are none.
+    more: String,
     identities: Identities,
     /// Which mails the visitor gets; null where that cannot be had.
     mails: Json,
@@ -84,11 +87,11 @@ pub(crate) async fn get(app: App) -> Result<Response, ApiError> {
 }
 
 async fn show(app: &App, refusal: Option<Refusal>) -> Result<Response, Trouble> {
-    let api = Api::of(app)?;
+    let (api, asked) = (Api::of(app)?, Form::query(app));
     let (shell, factor, sessions, identities, mails) = join5(
         Shell::load(app, &api, "Security", "security"),
         api.get(route::FACTOR, &[], &[]),
-        api.get(route::SESSIONS_LIST, &[], &[("limit", "50")]),
+        api.get(route::SESSIONS_LIST, &[], &asked.pairs(&["cursor"])),
         Identities::load(app, &api),
         api.get(route::NOTIFICATIONS_PREFERENCES, &[], &[]),
     )
@@ -99,9 +102,10 @@ async fn show(app: &App, refusal: Option<Refusal>) -> Result<Response, Trouble> 
         Err(Trouble::Refused(refusal)) if refusal.slug == "second_factor_setup_required" => Json::Null,
         sessions => sessions?,
     };
-    let sessions = sessions.list("items").to_vec();
-    let mails = mails.unwrap_or_default();
-    write_with(&SecurityPage { shell: shell?.with(refusal), factor: factor?, sessions, identities, mails }, code)
+    let next = sessions.text("next_cursor");
+    let more = if next.is_empty() { String::new() } else { with_cursor(&[], next) };
+    let (sessions, mails) = (sessions.list("items").to_vec(), mails.unwrap_or_default());
+    write_with(&SecurityPage { shell: shell?.with(refusal), factor: factor?, sessions, more, identities, mails }, code)
 }
 
 /// The page once more, with a note.

@@ -1,5 +1,5 @@
 //! Table `mail_requests`: mails that somebody without a session asks for. The request stores what was sent and looks at no account; the
-//! sender of mails looks, and queues a mail where there is an active account.
+//! sender of mails looks, and queues a mail where there is an active account whose tenant allows the way that it leads to.
 
 use serde_json::Value as Json;
 
@@ -9,9 +9,9 @@ use crate::{
     db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row},
     origin::Origin,
     outbox::{self, Kind},
-    user,
+    tenant, user,
 };
-use common::{email, id::RequestId, json, secret::Chance, time::Timestamp};
+use common::{email, entrance::Entrance, id::RequestId, json, secret::Chance, time::Timestamp};
 
 /// Requests that are settled in one transaction at most.
 const BATCH: i64 = 20;
@@ -88,6 +88,11 @@ pub async fn settle(db: &Db, chance: &Chance, now: Timestamp) -> Result<(), DbEr
         let login = user::find_login(&tx, asked.tenant.as_deref(), &asked.email).await?;
         let Some(login) = login.filter(|login| login.is_active) else { continue };
         let (tenant, user) = (&login.tenant_id, &login.id);
+        // A link would lead to a way that lets nobody in.
+        let entrance = if asked.kind == Kind::Link { Entrance::Link } else { Entrance::Password };
+        if !tenant::get(&tx, tenant).await?.ways.allow(entrance) {
+            continue;
+        }
         let mail = outbox::New { tenant, user, recipient: &login.email, kind: asked.kind, data: &asked.data };
         outbox::queue(&tx, &mail, chance, now).await?;
         let (address, request) = (asked.address.as_str(), &asked.request);

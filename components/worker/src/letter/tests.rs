@@ -231,6 +231,12 @@ async fn requests_are_settled_by_the_accounts_that_they_name() {
     ask("link", "'main'", "idle@example.com", 0).await;
     ask("link", "'main'", "nobody@example.com", 0).await;
     ask("link", "'main'", "ada@example.com", 3_600).await;
+    // Ways that their tenant has switched off.
+    let strict = t.tenant("strict").await;
+    t.user(&strict, "kim@example.com", Role::Member).await;
+    t.execute(&format!("UPDATE tenants SET ways = 'oidc' WHERE id = '{strict}'")).await.unwrap();
+    ask("link", "'strict'", "kim@example.com", 0).await;
+    ask("reset", "'strict'", "kim@example.com", 0).await;
     t.nobody("POST", "/internal/tick", Null).await.is(204);
     assert_eq!(stub::sent().len(), 2);
     assert_eq!(
