@@ -85,7 +85,7 @@ struct CredentialsPage {
     /// `None`: the visitor may not read them.
     keys: Option<Vec<Json>>,
     more: String,
-    kinds: [(&'static str, &'static str); 4],
+    kinds: [(&'static str, &'static str); 5],
 }
 
 impl CredentialsPage {
@@ -265,6 +265,7 @@ async fn show(
                 ("internal", "A bearer key, for use inside"),
                 ("github", "The secret of a GitHub webhook"),
                 ("slack", "The signing secret of a Slack app"),
+                ("standard", "The secret of another service, by Standard Webhooks"),
             ];
             let more = next(&keys);
             let ((shell, head), keys) = (head?, readable(keys)?);
