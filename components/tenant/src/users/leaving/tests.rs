@@ -34,7 +34,8 @@ async fn a_deactivated_account_is_refused_until_it_is_activated() {
     for actor in [&max, &pat, &scout] {
         t.as_(actor, "GET", WHOAMI, Null).await.is(200);
     }
-    let user = step(&t, &ada, &max, "deactivate").await.is(200);
+    let mut user = step(&t, &ada, &max, "deactivate").await.is(200);
+    user.as_object_mut().unwrap().remove("closure");
     assert_eq!((&user["active"], &user["deactivated_by"]), (&json!(false), &json!(ada.user)));
     assert!(user["deactivated_at"].is_string());
     t.as_(&max, "GET", WHOAMI, Null).await.refused(401, "token_revoked");
