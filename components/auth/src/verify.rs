@@ -18,7 +18,7 @@ use service::{
     app::App,
     caller::Caller,
     extract::Path,
-    guard, proxy,
+    guard, missing, proxy,
     response::{Response, empty},
 };
 use store::tenant;
@@ -108,7 +108,12 @@ async fn decide(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Response,
         guard::check_kind_for(caller, scope)?;
     }
     let names: Vec<&str> = wanted.scopes.iter().map(String::as_str).collect();
-    caller.require_all(&names)?;
+    if let Err(refusal) = caller.require_all(&names) {
+        let own = caller.scopes();
+        let own = own.all_names();
+        let missing: Vec<&str> = names.into_iter().filter(|name| !own.contains(name)).collect();
+        return Err(missing::asked_already(app, caller, &missing, refusal).await);
+    }
     let mut response = empty(StatusCode::OK);
     for (name, value) in told(caller) {
         response.headers_mut().insert(name, value);

@@ -52,7 +52,7 @@ pub mod link;
 mod macros;
 pub mod mail;
 pub mod mint;
-mod missing;
+pub mod missing;
 pub mod object;
 pub mod outbound;
 mod paths;

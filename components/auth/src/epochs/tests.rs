@@ -75,20 +75,11 @@ async fn a_guard_that_cannot_be_told_starts_over() {
 async fn a_bad_question_is_refused() {
     let (t, _, scout, guard) = stage().await;
     let long = format!("guard={}", "g".repeat(65));
-    for query in [
-        "after=-1",
-        "limit=0",
-        "limit=1001",
-        "lease=5",
-        "guard=g&lease=0",
-        "guard=g&lease=61",
-        "guard=",
-        "guard=a%20b",
-        "guard=%C3%AB",
-        "after=x",
-        &long,
-    ] {
+    for query in ["lease=5", "guard=", "guard=a%20b", "guard=%C3%AB", "after=x", "limit=x", &long] {
         ask(&t, &guard, query).await.refused(422, "validation_error");
+    }
+    for query in ["after=-1", "limit=0", "limit=1001", "guard=g&lease=0", "guard=g&lease=61"] {
+        ask(&t, &guard, query).await.refused(400, "invalid_number");
     }
     ask(&t, &guard, "after=0&wait=26").await.refused(400, "invalid_wait");
     assert_eq!(t.number("SELECT count(*) FROM guards").await, 0);

@@ -115,6 +115,15 @@ async fn a_missing_scope_is_403_with_all_that_is_missing_and_a_fix() {
     );
     let told: serde_json::Value = serde_json::from_str(answer.header("x-accredit-refusal")).unwrap();
     assert_eq!(told, body);
+    // An agent that has asked waits, and does not ask again.
+    t.execute(
+        "INSERT INTO access_requests (id, tenant_id, agent_id, scope, reason, hours, created_at)
+         SELECT 'acc_1', tenant_id, id, 'ui.notify x.crm.write', 'r', 1, 0 FROM agents WHERE name = 'scout'",
+    )
+    .await
+    .unwrap();
+    let body = ask(&t, &scout, "scope=x.crm.write+ui.notify").await.refused(403, "scope_denied");
+    assert_eq!(body["access_request"], "acc_1");
     // What no admin has defined cannot be asked for.
     let body = ask(&t, &scout, "scope=x.erp").await.refused(403, "scope_denied");
     assert!(body["fix"].as_str().unwrap().contains("POST /api/scopes/custom"), "{body}");
