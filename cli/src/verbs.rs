@@ -429,6 +429,7 @@ pub(crate) fn all() -> Vec<Verb> {
             .field("hours", Kind::Number, "For how many hours, 1 to 720"),
         Verb::new("access list", route::ACCESS_LIST).table(REQUESTS),
         requests(Verb::new("access get", route::ACCESS_GET)),
+        Verb::new("closures get", route::CLOSURE_GET),
         requests(Verb::new("access withdraw", route::ACCESS_WITHDRAW))
             .asks("Withdraw the request {id}?")
             .done("Withdrawn."),
@@ -620,6 +621,9 @@ pub(crate) const ELSEWHERE: &[(&Route, &str)] = &[
     (route::NOTIFICATIONS_STREAM, "for pages; notifications list reads the same"),
     (route::INBOX_STREAM, "for runtimes; inbox read --wait waits too"),
     (route::TICK, "for the host and timers"),
+    (route::VERIFY, "for proxies; whoami says who a credential is"),
+    (route::VERIFY_BELOW, "for proxies that put a path before that of the request"),
+    (route::EPOCHS, "for guards, which ask again and again"),
     (route::CLI_INSTALL, "what puts this command on a machine"),
     (route::CLI_MANIFEST, "self update"),
     (route::CLI_LATEST, "self update reads the manifest, which says it too"),

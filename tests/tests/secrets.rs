@@ -268,6 +268,7 @@ fn a_credential_in_somebody_elses_text_is_stored_nowhere() {
             .replace("{id}", "some-id")
             .replace("{key}", "SOME_KEY")
             .replace("{*page}", "x")
+            .replace("{scope}/{*path}", "-/x")
             .replace("{file}", "x");
         let client = match (route["access"] == "public", route["for_agents"] == true) {
             (true, _) => server.nobody(),

@@ -64,6 +64,7 @@ fn rows(server: &Server) -> Vec<Row> {
 fn example(pattern: &str) -> String {
     let segments = pattern.split('/').map(|segment| match segment {
         "{*page}" => "agents/errors",
+        "{*path}" => "orders/1",
         _ if segment.starts_with('{') => "some-thing",
         _ => segment,
     });
@@ -152,6 +153,8 @@ fn every_other_method_is_refused_with_those_that_are_allowed() {
         }
     }
     let nobody = site.0.nobody();
+    // Proxies ask there by the method of the request that they pass on.
+    places.retain(|path, _| !path.starts_with("/auth/verify"));
     for (path, Methods { known, of_people }) in places {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"] {
             if known.contains(method) {

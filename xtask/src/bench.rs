@@ -181,6 +181,7 @@ fn prepare(workspace: &Workspace, host: &Path, seed: &Path, tokens: u64, index: 
     let issue = (1..AGENTS).map(|number| format!("/api/agents/agent-{number}/token/issue")).collect();
     let mut rows = vec![
         Row::new("whoami", index, "GET", vec!["/api/auth/whoami".to_owned()], &asking),
+        Row::new("verify", index, "GET", vec!["/auth/verify?scope=agents.read&tenant=main".to_owned()], &asking),
         Row { connections: 8, body: "{}", ..Row::new("issue", index, "POST", issue, &app.session) },
         Row::new("list", index, "GET", vec!["/api/agents".to_owned()], &app.session),
         Row::new("check", index, "GET", vec!["/api/auth/can?action=agents.update&object=asking".to_owned()], &asking),

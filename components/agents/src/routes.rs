@@ -1,5 +1,8 @@
 use common::route::{self, Group};
-use service::router::{Router, Routes};
+use service::{
+    change::Closing,
+    router::{Router, Routes},
+};
 use store::{
     access_request::AccessRequest,
     agent::{Agent, archived::Archived},
@@ -41,9 +44,9 @@ fn routes() -> Routes {
         .on(route::AGENT_START, state::one)
         .gives::<state::Stepped>(&[200])
         .on(route::AGENT_STOP, state::one)
-        .gives::<state::Stepped>(&[200])
+        .gives::<Closing<state::Stepped>>(&[200])
         .on(route::AGENT_PAUSE, state::one)
-        .gives::<state::Stepped>(&[200])
+        .gives::<Closing<state::Stepped>>(&[200])
         .on(route::AGENT_RESUME, state::one)
         .gives::<state::Stepped>(&[200])
         .on(route::AGENT_RESTART, state::one)
@@ -51,15 +54,15 @@ fn routes() -> Routes {
         .on(route::BULK_START, state::many)
         .gives::<state::Results>(&[200, 207])
         .on(route::BULK_STOP, state::many)
-        .gives::<state::Results>(&[200, 207])
+        .gives::<Closing<state::Results>>(&[200, 207])
         .on(route::BULK_PAUSE, state::many)
-        .gives::<state::Results>(&[200, 207])
+        .gives::<Closing<state::Results>>(&[200, 207])
         .on(route::BULK_RESUME, state::many)
         .gives::<state::Results>(&[200, 207])
         .on(route::BULK_RESTART, state::many)
         .gives::<state::Results>(&[200, 207])
         .on(route::STOP_ALL, state::stop_all)
-        .gives::<state::StoppedAll>(&[200])
+        .gives::<Closing<state::StoppedAll>>(&[200])
         .on(route::HEARTBEAT, heartbeat::heartbeat)
         .gives::<heartbeat::Answer>(&[200])
         .on(route::LOGS_READ, logs::read)
@@ -93,7 +96,7 @@ fn routes() -> Routes {
         .on(route::ACCESS_DENY, access_requests::deny)
         .gives::<AccessRequest>(&[200])
         .on(route::ACCESS_REVOKE, access_requests::revoke)
-        .gives::<AccessRequest>(&[200])
+        .gives::<Closing<AccessRequest>>(&[200])
         .on(route::PRESETS_LIST, presets::list)
         .gives::<presets::All>(&[200])
         .on(route::PRESET_PUT, presets::put)

@@ -242,7 +242,12 @@ async fn for_caller(app: &App, routes: impl Iterator<Item = &'static Route>) -> 
             Access::Scope(scope) => caller.scope().contains(scope) || guard::is_own("me", &caller, route),
         };
         let has_factor = route.before_factor || caller.check_factor().is_ok();
-        has_scope && has_factor && guard::check_kind(&caller, route).is_ok() && guard::stay(&caller, route).is_ok()
+        // Proxies ask in the names of others.
+        !route.for_proxies
+            && has_scope
+            && has_factor
+            && guard::check_kind(&caller, route).is_ok()
+            && guard::stay(&caller, route).is_ok()
     };
     let shown =
         |route: &Route| UsableRoute::new(route, fields.get(&format!("{} {}", route.method, route.path)), &caller);

@@ -1,7 +1,8 @@
 use common::route::{self, Group};
 use service::router::{Router, Routes};
+use store::closure::Closure;
 
-use crate::{can, doctor, health, index, introspect, whoami};
+use crate::{can, closures, doctor, epochs, health, index, introspect, verify, whoami};
 
 fn routes() -> Routes {
     Routes::new(Group::Auth)
@@ -13,6 +14,14 @@ fn routes() -> Routes {
         .gives::<doctor::Diagnosis>(&[200])
         .on(route::INTROSPECT, introspect::introspect)
         .gives::<introspect::Told>(&[200])
+        .on(route::VERIFY, verify::verify)
+        .gives_no_body(&[200])
+        .on(route::VERIFY_BELOW, verify::verify_below)
+        .gives_no_body(&[200])
+        .on(route::EPOCHS, epochs::read)
+        .gives::<epochs::Page>(&[200])
+        .on(route::CLOSURE_GET, closures::get)
+        .gives::<Closure>(&[200])
         .on(route::API_INDEX, index::index)
         .on(route::HEALTHZ, health::healthz)
         .gives::<health::Health>(&[200])

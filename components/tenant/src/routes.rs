@@ -1,5 +1,8 @@
 use common::route::{self, Group};
-use service::router::{Router, Routes};
+use service::{
+    change::Closing,
+    router::{Router, Routes},
+};
 use store::{
     audit::{chain::Report, trail::Entry},
     custom_scope::CustomScope,
@@ -24,7 +27,7 @@ fn routes() -> Routes {
         .on(route::USERS_ACTIVATE, users::leaving::activate)
         .gives::<User>(&[200])
         .on(route::USERS_DEACTIVATE, users::leaving::deactivate)
-        .gives::<User>(&[200])
+        .gives::<Closing<User>>(&[200])
         .on(route::USERS_FACTOR, users::remove_factor)
         .gives_nothing()
         .on(route::TENANT, settings::get)

@@ -40,9 +40,16 @@ struct Head {
     state: Html,
     tab: &'static str,
     tabs: [(&'static str, &'static str); 8],
+    /// What a stop that was just asked for has ended; null: nothing was asked for, or the visitor may not read it.
+    closure: Json,
 }
 
 impl Head {
+    /// Since when nobody accepts what was stopped, or until when a guard still can.
+    fn closed(&self) -> String {
+        closed(self.name(), &self.closure)
+    }
+
     fn name(&self) -> &str {
         self.agent.text("name")
     }
@@ -58,6 +65,21 @@ impl Head {
     fn is_at(&self, tab: &str) -> bool {
         self.tab == tab || (tab == "credentials" && self.tab == KEY)
     }
+}
+
+/// The sentence of a closure; empty: there is none.
+fn closed(name: &str, closure: &Json) -> String {
+    // `2026-11-26T12:04:31.220Z`
+    let time = |member: &str| closure.text(member).get(11..23).unwrap_or_default().to_owned();
+    let (since, until) = (time("closed_at"), time("latest"));
+    if !since.is_empty() {
+        return format!("Nothing of {name} can be accepted anywhere since {since} UTC.");
+    }
+    if until.is_empty() {
+        return String::new();
+    }
+    let guards = words::count(closure.list("waiting").len(), "guard");
+    format!("{guards} not yet heard from: until {until} UTC at most, requests of {name} may still be accepted there.")
 }
 
 fn money(cents: i64) -> String {
@@ -249,11 +271,17 @@ async fn show(
 ) -> Result<Response, Trouble> {
     let (api, status) = (Api::of(app)?, refusal.as_ref().map_or(200, |refusal| refusal.status));
     let head = async {
-        let (shell, agent) =
-            join(Shell::load(app, &api, name, "agents"), api.get(route::AGENTS_GET, &[name], &[])).await;
+        let closure = async {
+            match typed.text("closure") {
+                "" => Json::Null,
+                id => api.get(route::CLOSURE_GET, &[id], &[]).await.unwrap_or_default(),
+            }
+        };
+        let agent = api.get(route::AGENTS_GET, &[name], &[]);
+        let (shell, agent, closure) = join3(Shell::load(app, &api, name, "agents"), agent, closure).await;
         let (shell, agent) = (shell?.with(refusal), agent?);
         let state = words::state(agent.text("state"));
-        Ok::<_, Trouble>((shell, Head { agent, state, tab, tabs: TABS }))
+        Ok::<_, Trouble>((shell, Head { agent, state, tab, tabs: TABS, closure }))
     };
     match tab {
         "credentials" => {
@@ -423,14 +451,16 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
         match send(&api, &name, &asked, &typed).await {
             Ok(_) if act == "archive" => Ok(see(&app, "/agents?done=archived")),
             Ok(made) if asked.done.is_empty() => secret(&name, &act, &made).show(&app, &api, "agents").await,
-            Ok(_) => {
+            Ok(made) => {
                 let tab = match asked.tab {
                     "" => String::new(),
                     // The page of the key has a query already.
                     KEY => "/credentials".to_owned(),
                     tab => format!("/{tab}"),
                 };
-                Ok(see_done(&app, &typed, &format!("/agents/{name}{tab}"), asked.done))
+                let closure = made.at("closure").text("id");
+                let done = if closure.is_empty() { asked.done } else { &format!("{}&closure={closure}", asked.done) };
+                Ok(see_done(&app, &typed, &format!("/agents/{name}{tab}"), done))
             }
             Err(Trouble::Refused(refusal))
                 if refusal.is_for_the_form()
@@ -588,6 +618,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// R148
+    #[test]
+    fn a_closure_says_since_when_nothing_is_accepted() {
+        let mut closure = json!({ "closed_at": "2026-11-26T12:04:31.220Z", "latest": null, "waiting": [] });
+        assert_eq!(closed("scout", &closure), "Nothing of scout can be accepted anywhere since 12:04:31.220 UTC.");
+        closure = json!({ "closed_at": null, "latest": "2026-11-26T12:04:41.220Z", "waiting": [{ "guard": "g" }] });
+        let told = "1 guard not yet heard from: until 12:04:41.220 UTC at most, requests of scout may still be accepted there.";
+        assert_eq!(closed("scout", &closure), told);
+        assert_eq!(closed("scout", &Json::Null), "");
+    }
 
     #[test]
     fn amounts_and_labels_are_read_as_people_write_them() {

@@ -8,11 +8,15 @@ use service::{
 };
 use store::{
     audit::chain,
+    closure,
     db::{DbError, schema},
     housekeeping,
 };
 
 use crate::{deliver, expiring, mail, probes, reseal, silence};
+
+/// Closures that one tick looks at.
+const MOST_CLOSURES: i64 = 200;
 
 /// The handler. A failure is logged and tried again by the next tick; the caller could do nothing about it.
 pub(crate) async fn tick(app: App) -> Result<Response, ApiError> {
@@ -27,6 +31,12 @@ async fn run(app: &App) -> Result<(), DbError> {
     mail::send_soon(app).await;
     if !housekeeping::take_lease(app.db(), app.now()).await? {
         return Ok(());
+    }
+    // The clock is read after they were found, and so after their transactions have committed.
+    let open = closure::list_open(app.db(), MOST_CLOSURES).await?;
+    if !open.is_empty() {
+        let ids: Vec<&str> = open.iter().map(String::as_str).collect();
+        closure::close(app.db(), &ids, app.clock().now()).await?;
     }
     deliver::send_soon(app).await;
     let prober = app.clone();

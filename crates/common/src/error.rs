@@ -131,6 +131,15 @@ errors! {
     InvalidCursor 400 "invalid_cursor": "This cursor is not valid for you, this list and these filters.",
         "Leave out cursor to start at the beginning. For each further page, send the next_cursor of the previous page with the same filters.",
         page: "/docs/agents/concepts/lists";
+    ClosureNotFound 404 "closure_not_found": "There is no closure with this id that you may read.",
+        "Use the id in closure, or in the header X-Accredit-Closure, of the answer to your own request. Admins can read every closure of their tenant.",
+        page: "/docs/agents/concepts/closures";
+    EpochsForgotten 410 "epochs_forgotten": "What came behind this epoch is no longer known, or the epoch was never given.",
+        "Forget everything that was remembered of credentials, and begin anew: GET /auth/epochs without after.",
+        page: "/docs/agents/concepts/guard#starting-over";
+    TooManyGuards 409 "too_many_guards": "The tenant has the maximum of 1000 guards at once.",
+        "Wait a minute for the leases of guards that have ended, and let each process keep one name as long as it runs.",
+        page: "/docs/agents/concepts/guard#epochs";
     InvalidLimit 400 "invalid_limit": "limit is out of range.",
         "Send limit as a whole number from 1 to 200.", page: "/docs/agents/concepts/lists";
     InvalidFilter 400 "invalid_filter": "A filter has an unknown value.",
@@ -700,6 +709,8 @@ struct Inner {
     cause: Option<String>,
     headers: Vec<(RefusalHeader, String)>,
     route: Option<&'static Route>,
+    for_proxy: bool,
+    metadata: Option<String>,
 }
 
 impl From<Code> for ApiError {
@@ -715,6 +726,8 @@ impl From<Code> for ApiError {
             cause: None,
             headers: Vec::new(),
             route: None,
+            for_proxy: false,
+            metadata: None,
         }))
     }
 }
@@ -802,6 +815,30 @@ impl ApiError {
     pub fn scopes(mut self, required: ScopeSet, missing: ScopeSet) -> Self {
         self.0.missing_scopes = Some(missing);
         self.extra("required_scopes", required.names()).extra("missing_scopes", missing.names())
+    }
+
+    /// The same by name, custom scopes included.
+    #[must_use]
+    pub fn lacking(self, required: Vec<&str>, missing: Vec<&str>) -> Self {
+        self.extra("required_scopes", required).extra("missing_scopes", missing)
+    }
+
+    /// Makes it a refusal that a proxy passes on. `metadata` is where the metadata of the protected service are (RFC 9728).
+    #[must_use]
+    pub fn to_proxy(mut self, metadata: Option<String>) -> Self {
+        self.0.for_proxy = true;
+        self.0.metadata = metadata;
+        self
+    }
+
+    /// Whether a proxy passes it on.
+    pub fn is_for_proxy(&self) -> bool {
+        self.0.for_proxy
+    }
+
+    /// Where the metadata of the protected service are.
+    pub fn metadata(&self) -> Option<&str> {
+        self.0.metadata.as_deref()
     }
 
     /// Sets `Retry-After`, in seconds.

@@ -102,6 +102,8 @@ ids! {
     WebhookId = "whk_";
     /// An event on its way to one webhook.
     DeliveryId = "dlv_";
+    /// What a change has ended, and since when nobody accepts it.
+    ClosureId = "cls_";
     /// One request, in the header `x-request-id` and in every refusal.
     RequestId = "req_";
 }

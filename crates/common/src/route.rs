@@ -264,6 +264,11 @@ pub struct Route {
     pub query: Query,
     /// The page that explains it, below `/docs/agents/`.
     pub page: &'static str,
+    /// Whether a proxy asks it in the name of the request that it is about to pass on: with that request's method, whatever it is, and with
+    /// the credential of its `Authorization` header alone.
+    pub for_proxies: bool,
+    /// Whether its answer says what has ended, and from when on nobody accepts it any more: a closure.
+    pub closes: bool,
 }
 
 /// A row with the default values. The methods below set what differs.
@@ -290,6 +295,8 @@ const fn route(method: &'static str, path: &'static str, title: &'static str) ->
         changes_nothing: false,
         query: Query::Only(&[]),
         page: "",
+        for_proxies: false,
+        closes: false,
     }
 }
 
@@ -405,6 +412,15 @@ impl Route {
         Self { rights: Rights::Takes, ..self }
     }
 
+    /// It takes rights away, and its answer has a closure.
+    const fn closes(self) -> Self {
+        Self { rights: Rights::Takes, closes: true, ..self }
+    }
+
+    const fn for_proxies(self) -> Self {
+        Self { for_proxies: true, ..self }
+    }
+
     const fn may_narrow(self) -> Self {
         Self { rights: Rights::Decided, ..self }
     }
@@ -445,6 +461,10 @@ routes! {
         CAN = get("/api/auth/can", "Whether the caller may do something, with every factor of the decision").while_halted().query(&["action", "object"]).page("concepts/sharing");
         DOCTOR = get("/api/auth/doctor", "Diagnosis of the caller's credential, with fixes").while_halted().query(&["expect"]).page("concepts/doctor");
         INTROSPECT = post("/auth/introspect", "Introspect a token (RFC 7662)").scope(TokensIntrospect).form().changes_nothing().page("concepts/introspection");
+        VERIFY = get("/auth/verify", "Verify, for a proxy, that the sender of a request may use a service (forward auth)").for_proxies().query(&["scope", "resource", "tenant"]).page("concepts/guard");
+        VERIFY_BELOW = get("/auth/verify/{scope}/{*path}", "The same for a proxy that puts a path before the path of the request").for_proxies().any_query().page("concepts/guard#envoy");
+        EPOCHS = get("/auth/epochs", "What has ended or was narrowed since an epoch, for guards").scope(TokensIntrospect).query(&["after", "wait", "limit", "guard", "lease"]).page("concepts/guard#epochs");
+        CLOSURE_GET = get("/api/closures/{id}", "Get a closure: what has ended, and since when nobody accepts it").query(&["wait"]).page("concepts/closures");
         API_INDEX = get("/api", "Every route with its scope and page; with for=me, the routes that the caller can use").public().query(&["for", "group"]);
         HEALTHZ = get("/healthz", "Liveness: whether the process answers").public().any_query().page("#is-the-server-well");
         READYZ = get("/readyz", "Readiness: whether the database answers and the server is bootstrapped").public().any_query().page("#is-the-server-well");
@@ -481,10 +501,10 @@ routes! {
         PATS_LIST = get("/auth/tokens", "List the caller's personal access tokens").scope(TokensRead).for_people().query(&["sort", "status", "cursor", "limit"]).page("concepts/pats");
         PATS_GET = get("/auth/tokens/{id}", "Get one of the caller's personal access tokens").scope(TokensRead).for_people().own_needs_no_scope().page("concepts/pats");
         PATS_ROTATE = post("/auth/tokens/{id}/rotate", "Rotate a personal access token").for_people().idempotent().audited("token.rotate").page("concepts/pats");
-        PATS_REVOKE = delete("/auth/tokens/{id}", "Revoke a personal access token").scope(TokensWrite).for_people().own_needs_no_scope().revokes().audited("token.revoke").page("concepts/pats");
-        OWN_END = delete("/auth/tokens/me", "End the credential that sends the request").while_halted().before_factor().revokes().audited("token.revoke").page("concepts/credentials#revocation");
+        PATS_REVOKE = delete("/auth/tokens/{id}", "Revoke a personal access token").scope(TokensWrite).for_people().own_needs_no_scope().closes().audited("token.revoke").page("concepts/pats");
+        OWN_END = delete("/auth/tokens/me", "End the credential that sends the request").while_halted().before_factor().closes().audited("token.revoke").page("concepts/credentials#revocation");
         TOKENS_LIST = get("/auth/admin/tokens", "List every credential of the tenant").scope(TokensAdmin).for_people().query(&["user", "kind", "status", "unused_since", "sort", "cursor", "limit"]).page("concepts/pats");
-        TOKENS_REVOKE = delete("/auth/admin/tokens/{id}", "Revoke any credential of the tenant").scope(TokensAdmin).for_people().revokes().audited("token.revoke").page("concepts/pats");
+        TOKENS_REVOKE = delete("/auth/admin/tokens/{id}", "Revoke any credential of the tenant").scope(TokensAdmin).for_people().closes().audited("token.revoke").page("concepts/pats");
         DEVICE_CODE = post("/auth/device/code", "Ask to sign a device in (RFC 8628)").public().form().any_query().page("concepts/device");
         DEVICE_TOKEN = post("/auth/device/token", "Get the token of a device that a person approved (RFC 8628)").public().form().any_query().audited("token.create").page("concepts/device");
         DEVICE_GET = get("/auth/device/{id}", "Get the device that waits with this user code").for_sessions().page("concepts/device");
@@ -507,11 +527,11 @@ routes! {
         USERS_CREATE = post("/api/users", "Create a user").scope(UsersWrite).for_sessions().idempotent().audited("user.create").page("concepts/people");
         USERS_GET = get("/api/users/{id}", "Get a user").scope(UsersRead).for_people().page("concepts/people");
         USERS_PATCH = patch("/api/users/{id}", "Change a user's name, role or address").scope(UsersWrite).for_sessions().may_narrow().audited("user.update").page("concepts/people");
-        USERS_DELETE = delete("/api/users/{id}", "Delete a user, and transfer or archive the user's agents").scope(UsersWrite).for_sessions().revokes().audited("user.delete").query(&["agents"]).page("concepts/people");
+        USERS_DELETE = delete("/api/users/{id}", "Delete a user, and transfer or archive the user's agents").scope(UsersWrite).for_sessions().closes().audited("user.delete").query(&["agents"]).page("concepts/people");
         USERS_ACTIVATE = post("/api/users/{id}/activate", "Activate an account").scope(UsersWrite).for_sessions().idempotent().audited("user.activate").page("concepts/people");
         USER_INVITE = post("/api/users/{id}/invite", "Make a link by which a user sets the first password").scope(UsersWrite).fresh().audited("user.invite").page("concepts/people#invitations");
         USER_RESET_LINK = post("/api/users/{id}/reset-password", "Make a link by which a user sets a new password").scope(UsersWrite).fresh().audited("user.reset_link").page("concepts/people#a-forgotten-password");
-        USERS_DEACTIVATE = post("/api/users/{id}/deactivate", "Deactivate an account, with all its credentials").scope(UsersWrite).for_sessions().idempotent().revokes().audited("user.deactivate").page("concepts/people");
+        USERS_DEACTIVATE = post("/api/users/{id}/deactivate", "Deactivate an account, with all its credentials").scope(UsersWrite).for_sessions().idempotent().closes().audited("user.deactivate").page("concepts/people");
         USERS_FACTOR = delete("/api/users/{id}/factor", "Remove a user's second factor").scope(UsersWrite).fresh().audited("user.remove_factor").page("concepts/second-factor");
         TENANT = get("/api/tenant", "The tenant's name and settings").for_people().before_factor().page("concepts/tenant");
         TENANT_PATCH = patch("/api/tenant", "Change the tenant's name and settings").scope(UsersWrite).fresh().audited("tenant.update").page("concepts/tenant");
@@ -533,23 +553,23 @@ routes! {
         AGENTS_GET = get("/api/agents/{name}", "Get an agent").scope(AgentsRead).on_agent(Read).page("concepts/agents");
         AGENTS_PATCH = patch("/api/agents/{name}", "Change an agent").scope(AgentsUpdate).on_agent(Update).fields(BOUNDS_AND_PLACE).may_narrow().audited("agent.update").page("concepts/agents");
         AGENTS_PUT = put("/api/agents/{name}", "Replace all settings of an agent").scope(AgentsUpdate).on_agent(Update).fields(BOUNDS).may_narrow().audited("agent.update").page("concepts/agents");
-        AGENTS_DELETE = delete("/api/agents/{name}", "Archive an agent and all agents below it, and revoke their credentials").scope(AgentsDelete).on_agent(Delete).revokes().audited("agent.archive").query(&["confirm"]).page("concepts/agents");
+        AGENTS_DELETE = delete("/api/agents/{name}", "Archive an agent and all agents below it, and revoke their credentials").scope(AgentsDelete).on_agent(Delete).closes().audited("agent.archive").query(&["confirm"]).page("concepts/agents");
         ARCHIVED_LIST = get("/api/agents/archived", "List the archived agents that the caller may restore").scope(AgentsDelete).query(&["cursor", "limit"]).page("concepts/agents");
         ARCHIVED_RESTORE = post("/api/agents/archived/{id}/restore", "Restore an archived agent, stopped and without credentials").scope(AgentsDelete).idempotent().audited("agent.restore").page("concepts/agents");
         ARCHIVED_PURGE = delete("/api/agents/archived/{id}", "Purge an archived agent permanently").scope(AgentsDelete).for_people().revokes().audited("agent.purge").page("concepts/agents");
         AGENTS_EXPORT = get("/api/agents/{name}/export", "Export an agent and the agents below it").scope(AgentsRead).on_agent(Read).page("concepts/tree#export-and-import");
         AGENTS_IMPORT = post("/api/agents/import", "Import exported agents, all or none").scope(AgentsCreate).idempotent().audited("agent.import").page("concepts/tree#export-and-import");
         AGENT_START = post("/api/agents/{name}/start", "Start a stopped agent").scope(AgentsLifecycle).on_agent_state(Update).idempotent().audited("agent.start").page("concepts/lifecycle");
-        AGENT_STOP = post("/api/agents/{name}/stop", "Stop an agent and all agents below it").scope(AgentsLifecycle).on_agent_state(Update).idempotent().revokes().audited("agent.stop").page("concepts/lifecycle");
-        AGENT_PAUSE = post("/api/agents/{name}/pause", "Pause an agent and all agents below it").scope(AgentsLifecycle).on_agent_state(Update).idempotent().revokes().audited("agent.pause").page("concepts/lifecycle");
+        AGENT_STOP = post("/api/agents/{name}/stop", "Stop an agent and all agents below it").scope(AgentsLifecycle).on_agent_state(Update).idempotent().closes().audited("agent.stop").page("concepts/lifecycle");
+        AGENT_PAUSE = post("/api/agents/{name}/pause", "Pause an agent and all agents below it").scope(AgentsLifecycle).on_agent_state(Update).idempotent().closes().audited("agent.pause").page("concepts/lifecycle");
         AGENT_RESUME = post("/api/agents/{name}/resume", "Resume a paused agent").scope(AgentsLifecycle).on_agent_state(Update).idempotent().audited("agent.resume").page("concepts/lifecycle");
         AGENT_RESTART = post("/api/agents/{name}/restart", "Restart an agent").scope(AgentsLifecycle).on_agent_state(Update).idempotent().audited("agent.restart").page("concepts/lifecycle");
         BULK_START = post("/api/agents/bulk/start", "Start several agents, each decided separately").scope(AgentsLifecycle).on_agent_state(Update).idempotent().audited("agent.start").page("concepts/lifecycle");
-        BULK_STOP = post("/api/agents/bulk/stop", "Stop several agents").scope(AgentsLifecycle).on_agent_state(Update).idempotent().revokes().audited("agent.stop").page("concepts/lifecycle");
-        BULK_PAUSE = post("/api/agents/bulk/pause", "Pause several agents").scope(AgentsLifecycle).on_agent_state(Update).idempotent().revokes().audited("agent.pause").page("concepts/lifecycle");
+        BULK_STOP = post("/api/agents/bulk/stop", "Stop several agents").scope(AgentsLifecycle).on_agent_state(Update).idempotent().closes().audited("agent.stop").page("concepts/lifecycle");
+        BULK_PAUSE = post("/api/agents/bulk/pause", "Pause several agents").scope(AgentsLifecycle).on_agent_state(Update).idempotent().closes().audited("agent.pause").page("concepts/lifecycle");
         BULK_RESUME = post("/api/agents/bulk/resume", "Resume several paused agents").scope(AgentsLifecycle).on_agent_state(Update).idempotent().audited("agent.resume").page("concepts/lifecycle");
         BULK_RESTART = post("/api/agents/bulk/restart", "Restart several agents").scope(AgentsLifecycle).on_agent_state(Update).idempotent().audited("agent.restart").page("concepts/lifecycle");
-        STOP_ALL = post("/api/agents/stop-all", "Stop every agent of the tenant").scope(AgentsStopAll).for_people().idempotent().revokes().audited("agent.stop_all").page("concepts/lifecycle");
+        STOP_ALL = post("/api/agents/stop-all", "Stop every agent of the tenant").scope(AgentsStopAll).for_people().idempotent().closes().audited("agent.stop_all").page("concepts/lifecycle");
         HEARTBEAT = post("/api/agents/me/heartbeat", "Send a heartbeat and get the calling agent's state").for_agents().while_halted().page("concepts/lifecycle");
         LOGS_READ = get("/api/agents/{name}/logs", "Read the newest lines of an agent's log").scope(AgentsLogs).on_agent(Read).query(&["lines", "since"]).page("concepts/lifecycle");
         LOGS_APPEND = post("/api/agents/{name}/logs", "Append to the calling agent's log").scope(AgentsLogs).on_own_agent().page("concepts/lifecycle");
@@ -566,7 +586,7 @@ routes! {
         ACCESS_WITHDRAW = delete("/api/access-requests/{id}", "Withdraw an open access request of the calling agent").for_agents().on_access_request(Share).revokes().audited("access.withdraw").page("concepts/access");
         ACCESS_APPROVE = post("/api/access-requests/{id}/approve", "Approve an access request for a number of hours").for_sessions().on_access_request(Share).idempotent().audited("access.approve").page("concepts/access");
         ACCESS_DENY = post("/api/access-requests/{id}/deny", "Deny an access request").for_sessions().on_access_request(Share).idempotent().revokes().audited("access.deny").page("concepts/access");
-        ACCESS_REVOKE = post("/api/access-requests/{id}/revoke", "Revoke an approval").for_sessions().on_access_request(Share).revokes().audited("access.revoke").page("concepts/access");
+        ACCESS_REVOKE = post("/api/access-requests/{id}/revoke", "Revoke an approval").for_sessions().on_access_request(Share).closes().audited("access.revoke").page("concepts/access");
         PRESETS_LIST = get("/api/presets", "List the presets in their newest versions").page("concepts/presets");
         PRESET_PUT = put("/api/presets/{name}", "Create a new version of a preset").scope(PresetsWrite).for_people().may_narrow().audited("preset.put").page("concepts/presets");
         PRESET_GET = get("/api/presets/{name}", "Get a preset with its versions").page("concepts/presets");
@@ -576,7 +596,7 @@ routes! {
 
     Keys {
         TOKEN_ISSUE = post("/api/agents/{name}/token/issue", "Issue the agent's token, which replaces the previous one").scope(AgentsTokenIssue).own_needs_no_scope().on_agent(Update).idempotent().audited("agent.token.issue").page("concepts/credentials");
-        TOKEN_REVOKE = delete("/api/agents/{name}/token", "Revoke the agent's token").scope(AgentsTokenRevoke).on_agent(Update).revokes().audited("agent.token.revoke").page("concepts/credentials");
+        TOKEN_REVOKE = delete("/api/agents/{name}/token", "Revoke the agent's token").scope(AgentsTokenRevoke).on_agent(Update).closes().audited("agent.token.revoke").page("concepts/credentials");
         ENROLMENT_CREATE = post("/api/agents/{name}/enrolment", "Make a one-time code that a runtime trades for the agent's token").scope(AgentsTokenIssue).on_agent(Update).idempotent().audited("agent.enrolment.create").page("concepts/enrolment");
         ENROLMENT_REVOKE = delete("/api/agents/{name}/enrolment", "End the agent's unused enrolment codes").scope(AgentsTokenRevoke).on_agent(Update).revokes().audited("agent.enrolment.revoke").page("concepts/enrolment");
         ENROLMENT_BULK = post("/api/agents/bulk/enrolment", "Make enrolment codes for several agents, each decided separately").scope(AgentsTokenIssue).on_agent(Update).idempotent().audited("agent.enrolment.create").page("concepts/enrolment#many-agents-at-once");
@@ -584,7 +604,7 @@ routes! {
         KEYS_LIST = get("/api/agents/{name}/keys", "List the agent's keys that the caller may read").scope(AgentsKeysRead).on_agent(Read).query(&["name", "type", "cursor", "limit"]).page("concepts/keys");
         KEYS_CREATE = post("/api/agents/{name}/keys", "Create a key of the agent").scope(AgentsKeysWrite).on_agent(Update).idempotent().audited("agent.key.create").page("concepts/keys");
         KEYS_GET = get("/api/agents/{name}/keys/{id}", "Get a key").scope(AgentsKeysRead).on_key(Read).page("concepts/keys");
-        KEYS_DELETE = delete("/api/agents/{name}/keys/{id}", "Delete a key and revoke its secret").scope(AgentsKeysWrite).on_key(Delete).revokes().audited("agent.key.delete").page("concepts/keys");
+        KEYS_DELETE = delete("/api/agents/{name}/keys/{id}", "Delete a key and revoke its secret").scope(AgentsKeysWrite).on_key(Delete).closes().audited("agent.key.delete").page("concepts/keys");
         SECRETS_LIST = get("/api/agents/{name}/secrets", "List the names of an agent's secrets").scope(AgentsSecretsRead).on_agent(Read).page("concepts/secrets");
         SECRETS_SET = put("/api/agents/{name}/secrets", "Set several secrets of an agent, all or none").scope(AgentsSecretsWrite).on_agent(Update).audited("agent.secret.set").page("concepts/secrets");
         SECRETS_GET = get("/api/agents/{name}/secrets/{key}", "Get the age of an agent's secret").scope(AgentsSecretsRead).on_agent(Read).page("concepts/secrets");

@@ -43,6 +43,18 @@ impl<'a> Url<'a> {
         is_whole.then_some(Self { is_secure, host, port, path, fragment })
     }
 
+    /// Where the metadata of the service with this identifier are: between its host and its path (RFC 9728, section 3.1). `None`: it has
+    /// a fragment, which no identifier has.
+    pub fn metadata(&self) -> Option<String> {
+        if self.fragment.is_some() {
+            return None;
+        }
+        let scheme = if self.is_secure { "https" } else { "http" };
+        let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+        let path = if self.path == "/" { "" } else { self.path };
+        Some(format!("{scheme}://{}{port}/.well-known/oauth-protected-resource{path}", self.host))
+    }
+
     /// Whether its host looks public: a name with a dot, no literal address, no name of a private network. Who calls it checks what
     /// the name resolves to when the connection is made.
     pub fn has_public_host(&self) -> bool {
@@ -90,6 +102,33 @@ mod tests {
 
     fn is_public(text: &str) -> bool {
         Url::parse(text).is_some_and(|url| url.is_secure && url.fragment.is_none() && url.has_public_host())
+    }
+
+    /// R143
+    #[test]
+    fn the_metadata_of_a_service_are_between_its_host_and_its_path() {
+        let metadata = |text: &str| Url::parse(text).and_then(|url| url.metadata());
+        for (resource, at) in [
+            ("https://crm.example.com", "https://crm.example.com/.well-known/oauth-protected-resource"),
+            ("https://crm.example.com/", "https://crm.example.com/.well-known/oauth-protected-resource"),
+            ("http://127.0.0.1:8080/a/b?c=d", "http://127.0.0.1:8080/.well-known/oauth-protected-resource/a/b?c=d"),
+        ] {
+            assert_eq!(metadata(resource).as_deref(), Some(at));
+        }
+        for resource in [
+            "",
+            "crm",
+            "ftp://a",
+            "https://",
+            "https://a b",
+            "https://a\"",
+            "https://a/\"",
+            "https://a#b",
+            "https://u@a",
+            "https://\u{e9}",
+        ] {
+            assert_eq!(metadata(resource), None, "{resource}");
+        }
     }
 
     /// R49, of the part that can be seen: no literal address in any form, no user, no private name. R85: no fragment.

@@ -238,6 +238,33 @@ impl Caller {
         }))
     }
 
+    /// Refuses a caller that lacks one of these scopes of `service`, known or custom, and names all that it lacks.
+    pub fn require_all(&self, required: &[&str]) -> Result<(), ApiError> {
+        let has = |scopes: &Scopes, name: &str| match Scope::from_text(name) {
+            Some(scope) => scopes.known.contains(scope),
+            None => scopes.has_custom(name),
+        };
+        let own = self.scopes();
+        let missing: Vec<&str> = required.iter().copied().filter(|name| !has(&own, name)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let (custom, names) = (self.custom_scopes(), missing.join(", "));
+        let refusal = Code::ScopeDenied.detail(format!("This credential lacks {names}, which this service needs."));
+        let is_unknown =
+            |name: &&str| Scope::from_text(name).is_none() && !custom.names().iter().any(|known| known == name);
+        let refusal = match missing.iter().copied().find(is_unknown) {
+            Some(unknown) => refusal.fix(format!(
+                "Nobody can have {unknown} yet: an admin of your tenant defines it with POST /api/scopes/custom {{\"name\": \"{unknown}\", \
+                 \"description\": \"…\"}}, and then gives it to you."
+            )),
+            None => fixes::steps_to(refusal, &self.0.row, &missing, self.can_notify(), |role| {
+                missing.iter().all(|name| has(&role.scopes(custom), name))
+            }),
+        };
+        Err(refusal.lacking(required.to_vec(), missing))
+    }
+
     /// Whether it may send notifications, by which an agent reaches its owner.
     pub(crate) fn can_notify(&self) -> bool {
         self.0.scope.contains(Scope::UiNotify)

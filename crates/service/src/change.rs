@@ -28,9 +28,10 @@ use store::{
     access_request::AccessRequest,
     agent::{Agent, archived::Archived},
     audit,
+    closure::{self, Closure},
     credential::list::Token,
     db::{Purpose, Rows, Tx},
-    grant,
+    epoch, grant,
     key::AgentKey,
     notification,
     origin::Origin,
@@ -239,7 +240,8 @@ fn begin<'a>(
             Some(answer) if route.rights != Rights::Takes => Ok(Begun::Replayed(answer)),
             first => {
                 let cause = quota::person_behind(&tx, &caller).await?;
-                Ok(Begun::Write(Box::new(Write { tx, caller, cause, app, route, kept, first })))
+                let since = if route.closes { epoch::last(&tx, caller.tenant_id()).await? } else { 0 };
+                Ok(Begun::Write(Box::new(Write { tx, caller, cause, app, route, kept, first, since })))
             }
         }
     })
@@ -259,7 +261,7 @@ pub async fn in_the_name_of(
         let caller = Caller::of_record(&tx, maker, app.now()).await?.ok_or(refusal)?;
         guard::admit(app, &caller, made_by)?;
         let cause = quota::person_behind(&tx, &caller).await?;
-        let write = Write { tx, caller, cause, app, route, kept: None, first: None };
+        let write = Write { tx, caller, cause, app, route, kept: None, first: None, since: 0 };
         let outcome = act(&write).await;
         write.finish(outcome).await
     };
@@ -282,6 +284,8 @@ pub struct Write<'a> {
     kept: Option<IdempotencyKey>,
     /// The first answer, where it is no reason not to act.
     first: Option<Response>,
+    /// The tenant's last epoch before the change, where that is closed.
+    since: i64,
 }
 
 impl Write<'_> {
@@ -407,7 +411,7 @@ impl<'a> Write<'a> {
                     outcome?
                 }
             };
-            let Done { answer, changes, only_narrows } = done;
+            let Done { mut answer, changes, only_narrows } = done;
             let Some(changes) = changes else { return Ok(answer.into_response()) };
             // The one place that decides whether a change goes through when the database is full.
             let purpose = match self.route.rights {
@@ -419,7 +423,17 @@ impl<'a> Write<'a> {
             let gives = purpose == Purpose::Durable;
             let (app, caller, cause) = (self.app, &self.caller, &self.cause);
             let mut bytes = 0;
-            for Audited { object, before, after } in changes {
+            // First what goes with it, so that the row of the change can say all that it has ended.
+            let mut closing = None;
+            if self.route.closes {
+                grantee::end(&self.tx, &self.origin(), cause).await?;
+                closing = self.close(changes.first()).await?;
+            }
+            let mut unsaid = closing.as_ref();
+            for Audited { object, before, mut after } in changes {
+                if let Some(stored) = unsaid.take() {
+                    stored.add_to(&mut after);
+                }
                 let event = audit::Event { action: self.action(), object: &object, before, after };
                 bytes += quota::size(&event);
                 audit::insert(&self.tx, &self.origin(), &event).await?;
@@ -427,7 +441,17 @@ impl<'a> Write<'a> {
             if gives {
                 quota::count_trail(app, &self.tx, cause, bytes).await?;
             }
-            grantee::end(&self.tx, &self.origin(), cause).await?;
+            if !self.route.closes {
+                grantee::end(&self.tx, &self.origin(), cause).await?;
+            }
+            let whole = match &closing {
+                // What is kept says what was known before the commit: that some guard may not have heard of it.
+                Some(stored) => {
+                    let kept = answer.closing(&stored.provisional()?)?;
+                    Some(std::mem::replace(&mut answer, kept))
+                }
+                None => None,
+            };
             if let Some(kept) = &self.kept {
                 let person = (cause, app.settings().quotas.bytes);
                 let is_kept = match quota::check_bytes(app, &self.tx, caller.tenant_id(), person).await {
@@ -443,8 +467,19 @@ impl<'a> Write<'a> {
                 }
             }
             self.tx.commit_as(purpose).await?;
-            Ok(answer.into_response())
+            let (Some(stored), Some(whole)) = (closing, whole) else { return Ok(answer.into_response()) };
+            let provisional = stored.provisional()?;
+            // From here on it has happened, whatever fails: then the answer says what is surely true.
+            let closure = stored.settled(app.db(), app.clock().now()).await.unwrap_or(provisional);
+            Ok(whole.closing(&closure)?.into_response())
         })
+    }
+
+    /// Writes down what the change has ended.
+    async fn close(&self, change: Option<&Audited>) -> Result<Option<closure::Stored>, ApiError> {
+        let (object, user) = (change.map_or("", |change| &change.object), self.caller.user_id().as_str());
+        let new = closure::New { action: self.action(), object, since: self.since, user };
+        Ok(closure::open(&self.tx, &self.origin(), &new).await?)
     }
 }
 
@@ -490,6 +525,18 @@ impl Answer {
     pub fn unchanged(self) -> Done {
         Done { answer: self, changes: None, only_narrows: false }
     }
+}
+
+/// An answer with the closure of its change, which [`Change`] adds to it: for the description of a route.
+#[derive(schemars::JsonSchema)]
+#[schemars(rename = "{T}AndClosure")]
+#[expect(dead_code, reason = "only its schema is used")]
+pub struct Closing<T> {
+    #[schemars(flatten)]
+    answer: T,
+    /// What has ended, and since when nobody accepts it; not there: nothing has ended that had not ended before.
+    #[schemars(default)]
+    closure: Option<Closure>,
 }
 
 /// The active user of the tenant that an agent can be given to: one whose role is at least member.

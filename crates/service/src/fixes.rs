@@ -6,6 +6,7 @@ use common::{
     scope::{Scope, Scopes},
     secret::Kind,
 };
+use serde_json::json;
 use store::credential::{AgentRow, CredentialRow};
 
 /// The refusal of a credential that ended, with the step to the next one. Of one that was replaced the next one is there: a client that
@@ -44,6 +45,18 @@ pub(crate) fn missing_scope(
     allows: impl Fn(Role) -> bool,
 ) -> ApiError {
     let refusal = Code::ScopeDenied.detail(format!("This credential lacks the scope {scope}, which this route needs."));
+    steps_to(refusal, row, &[scope], can_notify, allows)
+}
+
+/// The refusal with the steps to these scopes, of which there is at least one.
+pub(crate) fn steps_to(
+    refusal: ApiError,
+    row: &CredentialRow,
+    missing: &[&str],
+    can_notify: bool,
+    allows: impl Fn(Role) -> bool,
+) -> ApiError {
+    let scope = &missing.join(", ");
     let (role, user) = (row.subject.role, row.subject.user.as_str());
     let raise = (!allows(role)).then(|| {
         let least = Role::ALL.into_iter().find(|role| allows(*role)).unwrap_or(Role::Admin).as_str();
@@ -65,7 +78,7 @@ pub(crate) fn missing_scope(
         return refusal
             .fix(format!("The role of your owner does not allow {scope}, so nobody can approve it for you. {tell}"));
     }
-    refusal.with("steps", agent_steps(row, agent, scope))
+    refusal.with("steps", agent_steps(row, agent, missing))
 }
 
 /// How an agent tells its owner that it lacks something that it cannot ask for.
@@ -80,7 +93,7 @@ pub(crate) fn tell_owner(owner: &str, can_notify: bool, call: &str, scope: &str)
 }
 
 /// How an agent asks for a scope. An approval counts for its token, never for a key.
-fn agent_steps(row: &CredentialRow, agent: &AgentRow, scope: &str) -> String {
+fn agent_steps(row: &CredentialRow, agent: &AgentRow, scope: &[&str]) -> String {
     let owner = &row.email;
     if row.kind == Kind::ApiKey {
         let step = widened(row, agent, scope, |scopes| {
@@ -101,11 +114,15 @@ fn agent_steps(row: &CredentialRow, agent: &AgentRow, scope: &str) -> String {
         );
     }
     // It is never approved for a limited time, since a grant outlasts the approval.
-    if scope == Scope::AgentsShare.as_str() {
+    if scope.contains(&Scope::AgentsShare.as_str()) {
         return format!("{owner} can send {}", sharing(row));
     }
+    let asked = match scope {
+        [one] => json!(one),
+        several => json!(several),
+    };
     format!(
-        "POST /api/access-requests {{\"scope\": \"{scope}\", \"reason\": \"…\"}}. When {owner} or an admin has approved it, your \
+        "POST /api/access-requests {{\"scope\": {asked}, \"reason\": \"…\"}}. When {owner} or an admin has approved it, your \
          token can use it"
     )
 }
@@ -114,29 +131,29 @@ fn agent_steps(row: &CredentialRow, agent: &AgentRow, scope: &str) -> String {
 /// ceiling. Empty for a person.
 pub(crate) fn sharing(row: &CredentialRow) -> String {
     let Some(agent) = &row.agent else { return String::new() };
-    widened(row, agent, Scope::AgentsShare.as_str(), |scopes| {
+    widened(row, agent, &[Scope::AgentsShare.as_str()], |scopes| {
         format!("POST /api/agents/{}/token/issue {{\"scope\": {scopes}}}", agent.name)
     })
 }
 
 /// The step that makes a credential with `scope` and everything that this one carries within the ceiling; before it the step that puts
 /// the scope into the agent's ceiling, if it is not there.
-fn widened(row: &CredentialRow, agent: &AgentRow, scope: &str, make: impl Fn(String) -> String) -> String {
+fn widened(row: &CredentialRow, agent: &AgentRow, scope: &[&str], make: impl Fn(String) -> String) -> String {
     let covered = |patterns: &str| Scopes::stored(patterns, &row.custom_scopes);
-    let json = |names: Vec<&str>| serde_json::to_string(&names).unwrap_or_default();
-    let (ceiling, needed) = (covered(&agent.scope), covered(scope));
+    let as_json = |names: Vec<&str>| json!(names).to_string();
+    let (ceiling, needed) = (covered(&agent.scope), covered(&scope.join(" ")));
     let allowed = ceiling.clone().or(needed.clone());
     let is_kept = |pattern: &&str| {
         let set = covered(pattern);
-        *pattern != scope && !set.is_empty() && set.without(&allowed).is_empty()
+        !scope.contains(pattern) && !set.is_empty() && set.without(&allowed).is_empty()
     };
     let mut carried: Vec<&str> = row.scope.split_ascii_whitespace().filter(is_kept).collect();
-    carried.push(scope);
-    let make = make(json(carried));
+    carried.extend(scope);
+    let make = make(as_json(carried));
     if needed.without(&ceiling).is_empty() {
         return make;
     }
     let mut wider: Vec<&str> = agent.scope.split_ascii_whitespace().collect();
-    wider.push(scope);
-    format!("PATCH /api/agents/{} {{\"scope\": {}}}, then {make}", agent.name, json(wider))
+    wider.extend(scope);
+    format!("PATCH /api/agents/{} {{\"scope\": {}}}, then {make}", agent.name, as_json(wider))
 }

@@ -17,6 +17,7 @@ use common::{
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 use store::{
+    closure::Closure,
     credential,
     db::{Rows, Tx},
     kept_answer::{self, KeptAnswer},
@@ -30,6 +31,8 @@ use crate::{
     response::{Response, bytes, empty, written_json},
 };
 
+/// The closure of a change, by its id: an answer without a body has no other place for it.
+const CLOSURE: HeaderName = HeaderName::from_static("x-accredit-closure");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The media type of every answer that is kept.
@@ -183,18 +186,19 @@ pub struct Answer {
     media: &'static str,
     text: String,
     holds_secret: bool,
+    closure: Option<String>,
 }
 
 impl Answer {
     /// A JSON answer with this status.
     pub fn json(status: StatusCode, form: &impl serde::Serialize) -> Result<Self, ApiError> {
         let text = serde_json::to_string(form).map_err(|error| ApiError::from(Code::Internal).cause(error))?;
-        Ok(Self { status, media: JSON, text, holds_secret: false })
+        Ok(Self { status, media: JSON, text, holds_secret: false, closure: None })
     }
 
     /// 200, with a text of this media type. Only JSON is kept and replayed: for routes that keep no answers.
     pub fn text(media: &'static str, text: String) -> Self {
-        Self { status: StatusCode::OK, media, text, holds_secret: false }
+        Self { status: StatusCode::OK, media, text, holds_secret: false, closure: None }
     }
 
     /// 200.
@@ -209,7 +213,7 @@ impl Answer {
 
     /// 204.
     pub fn no_content() -> Self {
-        Self { status: StatusCode::NO_CONTENT, media: JSON, text: String::new(), holds_secret: false }
+        Self { status: StatusCode::NO_CONTENT, media: JSON, text: String::new(), holds_secret: false, closure: None }
     }
 
     /// The same, marked as showing a secret: it is replayed only to the credential that got it.
@@ -218,12 +222,28 @@ impl Answer {
         Self { holds_secret: true, ..self }
     }
 
+    /// The same with a closure: as a member of the answer, if that is an object, and by its id in a header.
+    pub(crate) fn closing(&self, closure: &Closure) -> Result<Self, ApiError> {
+        let member = serde_json::to_string(closure).map_err(|error| ApiError::from(Code::Internal).cause(error))?;
+        let text = match self.text.strip_suffix('}') {
+            Some("{") => format!("{{\"closure\":{member}}}"),
+            Some(members) => format!("{members},\"closure\":{member}}}"),
+            None => self.text.clone(),
+        };
+        let (status, media, holds_secret) = (self.status, self.media, self.holds_secret);
+        Ok(Self { status, media, text, holds_secret, closure: Some(closure.id.to_string()) })
+    }
+
     /// The response.
     pub fn into_response(self) -> Response {
-        match self.media {
+        let mut response = match self.media {
             JSON => written(self.status, self.text.into_bytes()),
             media => bytes(self.status, media, self.text),
+        };
+        if let Some(id) = self.closure.and_then(|id| HeaderValue::from_str(&id).ok()) {
+            response.headers_mut().insert(CLOSURE, id);
         }
+        response
     }
 }
 

@@ -19,6 +19,7 @@
 //! link, mail                  links that open something once; mail that a change leaves behind
 //! quota, throttle             what one person and one tenant may store; how often something may be asked for
 //! guard                       lets a caller in, or says why not
+//! proxy                       what a proxy asks in the name of a request that it passes on
 //! whoami                      the caller, as it is told about itself
 //! caller, fixes, credential   the caller, and how it fixes a refusal
 //! form                        bodies and queries, field by field
@@ -51,10 +52,11 @@ pub mod link;
 mod macros;
 pub mod mail;
 pub mod mint;
-mod missing;
+pub mod missing;
 pub mod object;
 pub mod outbound;
 mod paths;
+pub mod proxy;
 pub mod quota;
 pub mod response;
 pub mod router;

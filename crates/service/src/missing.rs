@@ -7,13 +7,13 @@ use common::{
 };
 use store::{access_request, agent, key};
 
-use crate::{call::Call, caller::Caller, fixes, object};
+use crate::{app::App, call::Call, caller::Caller, fixes, object};
 
 /// The refusal of a scope with what else is in the way: a relation to the object that the path names, or an open request for this scope.
 /// An object that the caller may not read is in the way as an absent one is.
 pub(crate) async fn beside(call: &Call, refusal: ApiError) -> ApiError {
     let Some(caller) = call.caller.as_ref().filter(|_| refusal.code() == Code::ScopeDenied) else { return refusal };
-    let (Some(id), Some(scope)) = (caller.agent_id(), refusal.missing().and_then(|set| set.names().first().copied()))
+    let (Some(_), Some(scope)) = (caller.agent_id(), refusal.missing().and_then(|set| set.names().first().copied()))
     else {
         return refusal;
     };
@@ -27,18 +27,30 @@ pub(crate) async fn beside(call: &Call, refusal: ApiError) -> ApiError {
         // The refusal stands without it.
         Err(_) => return refusal,
     }
+    asked_already(&call.app, caller, &[scope], refusal).await
+}
+
+/// The refusal of a scope, or of several, with the open request that asks for all of them, if there is one.
+pub async fn asked_already(app: &App, caller: &Caller, missing: &[&str], refusal: ApiError) -> ApiError {
     // An approval counts for the agent's token alone, and not for one that an editor issued.
-    if caller.credential_kind() != Kind::AgentToken || caller.grantee().is_some() {
-        return refusal;
+    let is_token = caller.credential_kind() == Kind::AgentToken && caller.grantee().is_none();
+    let Some(id) = caller.agent_id().filter(|_| is_token) else { return refusal };
+    let mut open: Option<String> = None;
+    for scope in missing {
+        match access_request::open_for(app.db(), id, scope).await {
+            Ok(Some(request)) if open.as_ref().is_none_or(|open| *open == request) => open = Some(request),
+            // The refusal stands without it.
+            _ => return refusal,
+        }
     }
-    match access_request::open_for(call.app.db(), id, scope).await {
-        Ok(Some(request)) => refusal
+    match open {
+        Some(request) => refusal
             .fix(format!(
                 "You have asked for it already: {request} is open. Wait for the event scope_granted or access_denied: GET \
                  /api/agents/me/inbox?wait=25."
             ))
             .extra("access_request", request),
-        _ => refusal,
+        None => refusal,
     }
 }
 

@@ -9,7 +9,7 @@ use common::{
 const MOST: usize = 3;
 
 /// Whether a path is of a pattern: how general the pattern is, where its first segments count most, and what its names stand for.
-/// A name at the end stands for something.
+/// A name of one segment at the end stands for something.
 pub(crate) fn matched<'p>(pattern: &str, path: &'p str) -> Option<(u64, Vec<&'p str>)> {
     let (mut rank, mut weight, mut named, mut left) = (0, 1 << 60, Vec::new(), Some(path));
     for segment in pattern.split('/') {
@@ -28,7 +28,8 @@ pub(crate) fn matched<'p>(pattern: &str, path: &'p str) -> Option<(u64, Vec<&'p 
         }
         weight >>= 2;
     }
-    let is_whole = left.is_none() && !(pattern.ends_with('}') && named.last()?.is_empty());
+    let takes_nothing = pattern.rsplit('/').next().is_some_and(|last| last.starts_with('{') && !last.starts_with("{*"));
+    let is_whole = left.is_none() && !(takes_nothing && named.last()?.is_empty());
     is_whole.then_some((rank, named))
 }
 

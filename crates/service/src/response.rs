@@ -9,6 +9,7 @@ use common::{
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
+use serde_json::Value as Json;
 
 use crate::{body::Body, headers::Headers};
 
@@ -131,7 +132,10 @@ pub fn refusal(
     // Into memory: it cannot fail.
     drop(serde_json::to_writer(&mut text, &body));
     let media_type = if wants_problem { "application/problem+json" } else { "application/json" };
-    let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    // Some proxies know of 401 and 403 alone, and take anything else for a failure of this server.
+    let status = if refusal.is_for_proxy() && row.status == 402 { 403 } else { row.status };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let in_header = refusal.is_for_proxy().then(|| in_a_header(&text)).flatten();
     let length = text.len();
     let mut response = bytes(status, media_type, text);
     let headers = response.headers_mut();
@@ -143,12 +147,34 @@ pub fn refusal(
     if let Some(challenge) = challenge(refusal).and_then(|text| HeaderValue::from_str(&text).ok()) {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
+    if let Some(value) = in_header {
+        headers.insert(REFUSAL, value);
+    }
     for (name, value) in refusal.headers() {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(header_name(*name), value);
         }
     }
     response
+}
+
+/// The envelope once more, for proxies that drop the body of a refusal.
+const REFUSAL: HeaderName = HeaderName::from_static("x-accredit-refusal");
+
+/// JSON as the value of a header: what is not ASCII is escaped.
+fn in_a_header(json: &[u8]) -> Option<HeaderValue> {
+    let mut value = String::with_capacity(json.len());
+    for c in std::str::from_utf8(json).ok()?.chars() {
+        if c.is_ascii() && !c.is_ascii_control() {
+            value.push(c);
+        } else {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                value.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    HeaderValue::from_str(&value).ok()
 }
 
 /// As a constant: a name that is made at run time is looked up among all known names.
@@ -163,15 +189,19 @@ fn header_name(header: RefusalHeader) -> HeaderName {
 
 /// `WWW-Authenticate` (RFC 6750, section 3).
 fn challenge(refusal: &ApiError) -> Option<String> {
-    match (refusal.code(), refusal.missing()) {
-        (Code::MissingCredential, _) => Some("Bearer realm=\"accredit\"".to_owned()),
+    let mut challenge = match (refusal.code(), refusal.member("missing_scopes").and_then(Json::as_array)) {
+        (Code::MissingCredential, _) => "Bearer realm=\"accredit\"".to_owned(),
         (_, Some(missing)) => {
-            let scope = missing.names().join(" ");
-            Some(format!("Bearer realm=\"accredit\", error=\"insufficient_scope\", scope=\"{scope}\""))
+            let scope = missing.iter().filter_map(Json::as_str).collect::<Vec<_>>().join(" ");
+            format!("Bearer realm=\"accredit\", error=\"insufficient_scope\", scope=\"{scope}\"")
         }
-        (code, _) if code.row().status == 401 => Some("Bearer realm=\"accredit\", error=\"invalid_token\"".to_owned()),
-        _ => None,
+        (code, _) if code.row().status == 401 => "Bearer realm=\"accredit\", error=\"invalid_token\"".to_owned(),
+        _ => return None,
+    };
+    if let Some(metadata) = refusal.metadata() {
+        challenge.push_str(&format!(", resource_metadata=\"{metadata}\""));
     }
+    Some(challenge)
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ use crate::{
     caller::Caller,
     extract, guard, missing,
     paths::{self, matched},
+    proxy,
     response::Response,
 };
 
@@ -175,6 +176,9 @@ impl Mounted {
 /// Finds the caller and asks the guard.
 async fn enter(call: &mut Call) -> Result<(), ApiError> {
     let (app, route) = (&call.app, call.route);
+    if route.for_proxies {
+        proxy::check_header(app)?;
+    }
     if route.access != Access::Public {
         // Known from here on: a refusal below is counted as this caller's.
         let caller = call.caller.insert(Caller::authenticate(app).await?);
@@ -264,19 +268,25 @@ impl Router {
         let mut outcome = match self.find(path) {
             _ if holds_credential(&head.uri) => Outcome { result: Err(Code::CredentialInUrl.into()), caller: None },
             None => Outcome { result: Err(paths::not_found(method, path)), caller: None },
-            Some((place, segments)) => match place.rows.iter().find(|row| row.route.method == method) {
-                None => place.method_not_allowed(app).await,
-                Some(row) => {
-                    let (segments, held) = (segments.into_iter(), self.held.clone());
-                    let call = Call { app: app.clone(), route: row.route, caller: None, body: None, segments, held };
-                    let mut outcome = (row.door)(row, call, body).await;
-                    if let Ok(response) = &mut outcome.result {
-                        say_if_key_is_ignored(app, row.route, response);
+            Some((place, segments)) => {
+                match place.rows.iter().find(|row| row.route.method == method || row.route.for_proxies) {
+                    None => place.method_not_allowed(app).await,
+                    Some(row) => {
+                        let (segments, held) = (segments.into_iter(), self.held.clone());
+                        let call =
+                            Call { app: app.clone(), route: row.route, caller: None, body: None, segments, held };
+                        let mut outcome = (row.door)(row, call, body).await;
+                        if let Ok(response) = &mut outcome.result {
+                            say_if_key_is_ignored(app, row.route, response);
+                        }
+                        outcome.result = outcome.result.map_err(|refusal| match row.route.for_proxies {
+                            true => proxy::refusal(app, refusal),
+                            false => refusal.at(row.route),
+                        });
+                        outcome
                     }
-                    outcome.result = outcome.result.map_err(|refusal| refusal.at(row.route));
-                    outcome
                 }
-            },
+            }
         };
         if let Ok(response) = &mut outcome.result {
             set_length(response);
@@ -395,6 +405,20 @@ impl Routes {
         self
     }
 
+    /// Says of the row that was mounted last that it answers with one of these statuses and without a body when it succeeds.
+    #[must_use]
+    #[cfg(not(target_family = "wasm"))]
+    pub fn gives_no_body(self, statuses: &'static [u16]) -> Self {
+        self.given(Given { statuses, schema: None })
+    }
+
+    /// A component does not carry the schemas.
+    #[must_use]
+    #[cfg(target_family = "wasm")]
+    pub fn gives_no_body(self, _: &'static [u16]) -> Self {
+        self
+    }
+
     /// Says of the row that was mounted last that it answers 204 when it succeeds.
     #[must_use]
     #[cfg(not(target_family = "wasm"))]
@@ -467,6 +491,7 @@ mod tests {
             let path = row
                 .path
                 .replace("{*page}", "x/y")
+                .replace("{*path}", "x/y")
                 .split('/')
                 .map(|segment| match segment.starts_with('{') {
                     true => "a%2Fb%20c",

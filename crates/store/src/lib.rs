@@ -17,7 +17,8 @@
 //! inbox                                 what an agent reads, with the credential that it presents
 //! attempt, audit, credential            tables that name no other
 //! code, custom_scope, device            …
-//! factor, kept_answer                   …
+//! closure                               what a change has ended; who can still accept it
+//! epoch, factor, guard, kept_answer     tables that name no other
 //! usage                                 what tenants and people store, for their quotas
 //! outbox, sealed, stream, tenant        …
 //! permission                            who may do what, compiled to SQL
@@ -30,16 +31,19 @@ pub mod access_request;
 pub mod agent;
 pub mod attempt;
 pub mod audit;
+pub mod closure;
 pub mod code;
 pub mod credential;
 pub mod custom_scope;
 pub mod db;
 pub mod delivery;
 pub mod device;
+pub mod epoch;
 pub mod event;
 pub mod explain;
 pub mod factor;
 pub mod grant;
+pub mod guard;
 pub mod hook;
 pub mod housekeeping;
 pub mod identity;

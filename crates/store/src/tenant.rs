@@ -116,6 +116,12 @@ pub async fn find(reads: &dyn Rows, slug: Option<&str>) -> Result<Option<TenantI
     reads.optional(sql, args![slug]).await
 }
 
+/// Whether it is the tenant of the bootstrap.
+pub async fn is_first(reads: &dyn Rows, tenant: &TenantId) -> Result<bool, DbError> {
+    let sql = "SELECT 1 FROM bootstrap WHERE tenant_id = ?1";
+    Ok(reads.find::<Affected>(sql, args![tenant]).await?.is_some())
+}
+
 /// Spends the one bootstrap; `false`: it was spent before.
 pub async fn claim_bootstrap(tx: &Tx<'_>, tenant: &TenantId, now: Timestamp) -> Result<bool, DbError> {
     let sql = "INSERT INTO bootstrap (id, tenant_id, at) VALUES (1, ?1, ?2) ON CONFLICT (id) DO NOTHING RETURNING 1";

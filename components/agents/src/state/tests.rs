@@ -69,9 +69,11 @@ async fn a_step_is_taken_from_the_states_that_allow_it() {
                 assert_eq!((&answer["state"], &answer["below"]), (&json!(to), &json!(0)), "{verb} {state}");
                 assert_eq!(answer["state_changed_at"], json!(now));
                 assert_eq!(answer["state_changed_by"], "ada@example.com");
-                answer.as_object_mut().unwrap().remove("below");
+                for member in ["below", "closure"] {
+                    answer.as_object_mut().unwrap().remove(member);
+                }
                 assert_eq!(t.as_(&ada, "GET", "/api/agents/scout", Null).await.is(200), answer);
-                let row = "SELECT action || ' ' || before || ' ' || after FROM audit ORDER BY seq DESC LIMIT 1";
+                let row = "SELECT action || ' ' || before || ' ' || json_remove(after, '$.closure') FROM audit ORDER BY seq DESC LIMIT 1";
                 let row = t.texts(row).await.concat();
                 let after = format!("{{\"state\":\"{to}\",\"below\":0}}");
                 assert_eq!(row, format!("agent.{verb} {{\"state\":\"{state}\"}} {after}"));
@@ -121,7 +123,7 @@ async fn halting_reaches_all_below_and_resuming_reaches_one() {
     let by = "SELECT group_concat(name, ' ') FROM (SELECT name FROM agents WHERE state_changed_by = 'ada@example.com' AND state_changed_at = ";
     assert_eq!(t.texts(&format!("{by}{at} ORDER BY name)")).await.concat(), "boss lead");
     // R31: a row for each of them, with its state before.
-    let rows = "SELECT a.name || ' ' || r.before || ' ' || r.after FROM audit r JOIN agents a ON a.id = r.object_id
+    let rows = "SELECT a.name || ' ' || r.before || ' ' || json_remove(r.after, '$.closure') FROM audit r JOIN agents a ON a.id = r.object_id
                 WHERE action = 'agent.pause' ORDER BY a.name";
     let expected =
         [r#"boss {"state":"running"} {"state":"paused","below":1}"#, r#"lead {"state":"running"} {"state":"paused"}"#];
@@ -231,7 +233,15 @@ async fn a_repeated_step_is_replayed() {
         let rows = t.number("SELECT count(*) FROM audit WHERE outcome = 'done'").await;
         let again = t.call("POST", path, &headers, body).await;
         assert_eq!(again.header("idempotency-replayed"), "true");
-        assert_eq!((first.status, &first.text), (again.status, &again.text));
+        // What is kept is what was known of the closure before the commit.
+        let known = |answer: &Answer| {
+            let mut body = answer.is(answer.status.as_u16());
+            if let Some(closure) = body.get_mut("closure").and_then(Json::as_object_mut) {
+                closure.retain(|name, _| !["status", "closed_at"].contains(&name.as_str()));
+            }
+            body
+        };
+        assert_eq!(known(&first), known(&again));
         assert_eq!(t.number("SELECT count(*) FROM audit WHERE outcome = 'done'").await, rows);
     }
     t.execute("DELETE FROM grants").await.unwrap();
@@ -369,7 +379,13 @@ async fn halting_goes_through_when_the_database_is_full() {
     }
     assert!(full, "the bound was never reached");
     file.execute_batch("UPDATE agents SET state = 'running'").unwrap();
-    assert_eq!(t.as_(&ada, "POST", "/api/agents/stop-all", Null).await.is(200), json!({ "stopped": 2 }));
+    let all = t.as_(&ada, "POST", "/api/agents/stop-all", Null).await.is(200);
+    // R147: a full database keeps neither the epochs nor the closure out.
+    assert_eq!(
+        (&all["stopped"], &all["closure"]["ended"]["agents"], &all["closure"]["status"]),
+        (&json!(2), &json!(2), &json!("closed"))
+    );
+    assert_eq!(t.number("SELECT max(epoch) FROM epochs").await, all["closure"]["epoch"].as_i64().unwrap());
     assert_eq!(states(&t).await, "other=stopped scout=stopped");
 }
 
@@ -472,7 +488,7 @@ async fn stop_all_stops_the_agents_of_the_tenant_alone() {
     t.as_(&ada, "POST", "/api/agents/stop-all", Null).await.refused(403, "scope_denied");
     let strong = t.agent(&admin, "strong", "*").await;
     t.as_(&strong, "POST", "/api/agents/stop-all", Null).await.refused(403, "person_required");
-    assert_eq!(t.as_(&admin, "POST", "/api/agents/stop-all", Null).await.is(200), json!({ "stopped": 4 }));
+    assert_eq!(t.as_(&admin, "POST", "/api/agents/stop-all", Null).await.is(200)["stopped"], 4);
     for agent in [&boss, &helper, &strong] {
         t.as_(agent, "GET", "/api/agents", Null).await.refused(403, "agent_stopped");
     }
@@ -481,7 +497,8 @@ async fn stop_all_stops_the_agents_of_the_tenant_alone() {
     assert_eq!(t.number(by).await, 4);
     assert_eq!(t.as_(&admin, "POST", "/api/agents/stop-all", Null).await.is(200), json!({ "stopped": 0 }));
     // A row for the tenant, and one for each agent with its state before.
-    let rows = "SELECT after FROM audit WHERE action = 'agent.stop_all' AND object_id LIKE 'ten_%'";
+    let rows =
+        "SELECT json_remove(after, '$.closure') FROM audit WHERE action = 'agent.stop_all' AND object_id LIKE 'ten_%'";
     assert_eq!(t.texts(rows).await, ["{\"stopped\":4}"]);
     let rows = "SELECT a.name || ' ' || r.before || r.after FROM audit r JOIN agents a ON a.id = r.object_id
                 WHERE r.action = 'agent.stop_all' ORDER BY a.name";

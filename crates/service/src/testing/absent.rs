@@ -89,6 +89,13 @@ async fn world(t: &TestApp) -> World {
         .expect("a request");
         requests.push(format!("acc_{name}"));
         t.execute(&format!(
+            "INSERT INTO closures (id, tenant_id, user_id, action, object_id, at, since, epoch, ended)
+             VALUES ('cls_{name}', '{}', '{}', 'agent.stop', '{agent}', 0, 0, 1, '{{}}')",
+            owner.tenant, owner.user
+        ))
+        .await
+        .expect("a closure");
+        t.execute(&format!(
             "INSERT INTO identities (id, user_id, issuer, subject, provider, created_at)
              VALUES ('idn_{name}', '{}', 'https://sso.example', '{name}', 'acme', 0)",
             owner.user
@@ -241,6 +248,9 @@ impl World {
             (self.member, "ntf_nothing", self.notifications)
         } else if route.path.starts_with("/api/mail/outbox/{id}") {
             (self.admin, "out_nothing", self.mails)
+        } else if route.path.starts_with("/api/closures/{id}") {
+            let closures = self.agents.iter().map(|name| format!("cls_{name}")).collect();
+            (self.member, "cls_nothing", closures)
         } else if route.path.starts_with("/api/webhooks/{id}") {
             (self.member, "whk_nothing", self.webhooks)
         } else {

@@ -4,7 +4,7 @@ use crate::{
     agent::{Agent, tree::BELOW},
     args,
     audit::{self, Many},
-    db::{Affected, Db, DbError, FromRow, Reads, Row, Tx},
+    db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Tx},
     event,
     origin::Origin,
 };
@@ -160,7 +160,12 @@ pub async fn heartbeat(
                RETURNING state, budget_cents, spent_cents, (SELECT count(*) FROM inbox WHERE agent_id = (SELECT ?1)) AS unread, over_budget_at,
                          (SELECT json_group_array(json_array(p.name, p.status, p.detail, p.checked_at))
                           FROM (SELECT * FROM probes WHERE agent_id = (SELECT ?1) ORDER BY name) p) AS probes";
-    Ok(db.hot(sql, args![id, now, spent]).await?.into_iter().next())
+    let beats = match db.hot(sql, args![id, now, spent]).await {
+        // One that puts the agent over its budget has an epoch, which a full database must not keep out.
+        Err(DbError::Full) => db.single(Purpose::Revoking, sql, args![id, now, spent]).await,
+        beats => beats,
+    };
+    Ok(beats?.into_iter().next())
 }
 
 /// Remembers that an agent has spent more than its budget; `false`: that was known.

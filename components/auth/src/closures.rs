@@ -1,0 +1,76 @@
+//! `GET /api/closures/{id}?wait=`: what a change has ended, and since when nobody accepts it.
+
+use std::time::Duration;
+
+use common::{
+    error::{ApiError, Code},
+    role::Role,
+    route::Route,
+};
+use http::StatusCode;
+use service::{
+    app::App,
+    caller::Caller,
+    clock,
+    extract::{Path, Query},
+    form, guard,
+    response::{Response, json},
+};
+use store::closure::{self, Status, Stored};
+
+/// The longest wait, seconds: less than what proxies usually allow a request.
+pub(crate) const MOST_WAIT: i64 = 25;
+/// Looks in a second.
+pub(crate) const LOOKS: i64 = 4;
+
+form! {
+    pub(crate) struct Follow {
+        wait: Option<i64>,
+    }
+}
+
+/// How many looks a wait is.
+pub(crate) fn looks(wait: Option<i64>) -> Result<i64, ApiError> {
+    let wait = wait.unwrap_or(0);
+    if (0..=MOST_WAIT).contains(&wait) { Ok(wait * LOOKS) } else { Err(Code::InvalidWait.into()) }
+}
+
+/// Waits until the next look.
+pub(crate) async fn next_look() {
+    clock::sleep(Duration::from_millis(1000 / u64::try_from(LOOKS).unwrap_or(1))).await;
+}
+
+/// The handler. With `wait` it answers as soon as the closure is closed, or when that many seconds are over.
+pub(crate) async fn get(
+    app: App,
+    route: &'static Route,
+    caller: Caller,
+    Path(id): Path,
+    Query(query): Query<Follow>,
+) -> Result<Response, ApiError> {
+    let mut looks = looks(query.wait)?;
+    loop {
+        let caller = caller.reload(app.db(), app.clock().now()).await?;
+        guard::admit(&app, &caller, route)?;
+        let stored = closure::find(app.db(), &id).await?.filter(|stored| may_read(&caller, stored));
+        // The clock is read after the row was seen, and so after its transaction has committed.
+        let closure = stored.ok_or(Code::ClosureNotFound)?.settled(app.db(), app.clock().now()).await?;
+        if closure.status == Status::Closed || looks == 0 {
+            return json(StatusCode::OK, &closure);
+        }
+        looks -= 1;
+        next_look().await;
+    }
+}
+
+/// The person behind the change, admins, and the agent that made it.
+fn may_read(caller: &Caller, stored: &Stored) -> bool {
+    let own = match caller.agent_id() {
+        Some(agent) => caller.grantee().is_none() && stored.agent.as_deref() == Some(agent.as_str()),
+        None => caller.role() == Role::Admin || stored.user == caller.user_id().as_str(),
+    };
+    own && stored.tenant == *caller.tenant_id()
+}
+
+#[cfg(test)]
+mod tests;

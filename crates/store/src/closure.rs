@@ -1,0 +1,268 @@
+//! Table `closures`: what a change has ended, and since when no guard can accept it.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use crate::{
+    args,
+    credential::status::is_unended,
+    db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Rows, Tx},
+    guard::{self, Waiting},
+    origin::Origin,
+};
+use common::{
+    id::{ClosureId, TenantId},
+    time::Timestamp,
+};
+
+/// How many of each kind can be used no longer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Ended {
+    /// Agents that were halted or archived, or whose owner can no longer sign in.
+    pub agents: i64,
+    /// Accounts.
+    pub people: i64,
+    /// Tokens of agents, and personal access tokens.
+    pub tokens: i64,
+    /// API keys of agents, and secrets of webhooks of others.
+    pub keys: i64,
+    /// Sessions.
+    pub sessions: i64,
+    /// Approvals that counted.
+    pub approvals: i64,
+    /// Event streams that were open, which end at their next look.
+    pub streams: i64,
+}
+
+impl FromRow for Ended {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            agents: row.take()?,
+            people: row.take()?,
+            tokens: row.take()?,
+            keys: row.take()?,
+            sessions: row.take()?,
+            approvals: row.take()?,
+            streams: row.take()?,
+        })
+    }
+}
+
+/// Whether a guard can still accept any of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// None can.
+    Closed,
+    /// Some guards have not heard of it, and their leases run.
+    Partial,
+}
+
+/// A closure as it is answered.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Closure {
+    /// The id.
+    pub id: ClosureId,
+    /// The number of the last thing that the change took away.
+    pub epoch: i64,
+    /// The action, as in the audit trail.
+    pub action: String,
+    /// The id of the object that was named.
+    pub object: String,
+    /// The time of the request.
+    pub at: Timestamp,
+    /// What has ended.
+    pub ended: Ended,
+    /// Whether a guard can still accept any of it.
+    pub status: Status,
+    /// Since when nobody accepts any of it; null while a guard still can.
+    pub closed_at: Option<Timestamp>,
+    /// The latest moment at which a guard can still accept some of it; null if none can.
+    pub latest: Option<Timestamp>,
+    /// The guards that have not heard of it.
+    pub waiting: Vec<Waiting>,
+}
+
+/// A closure as it is stored.
+#[derive(Debug)]
+pub struct Stored {
+    /// The id.
+    pub id: ClosureId,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The person behind the change.
+    pub user: String,
+    /// The agent that made it.
+    pub agent: Option<String>,
+    action: String,
+    object: String,
+    at: Timestamp,
+    epoch: i64,
+    ended: String,
+    closed_at: Option<Timestamp>,
+}
+
+impl FromRow for Stored {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.take()?,
+            tenant: row.take()?,
+            user: row.take()?,
+            agent: row.take()?,
+            action: row.take()?,
+            object: row.take()?,
+            at: row.take()?,
+            epoch: row.take()?,
+            ended: row.take()?,
+            closed_at: row.take()?,
+        })
+    }
+}
+
+const COLUMNS: &str = "id, tenant_id, user_id, agent_id, action, object_id, at, epoch, ended, closed_at";
+
+/// The change that opens a closure.
+pub struct New<'a> {
+    /// Its audited action.
+    pub action: &'a str,
+    /// The id of its object.
+    pub object: &'a str,
+    /// The tenant's last number before it.
+    pub since: i64,
+    /// The person behind it.
+    pub user: &'a str,
+}
+
+/// What the numbers between `?2` and `?3` of the tenant `?1` are about, at the moment `?4`. A credential counts once, whether it was
+/// revoked itself or is its agent's or its person's.
+fn counts() -> String {
+    let live = is_unended("?4");
+    format!(
+        "WITH e AS (SELECT kind, object_id, change FROM epochs WHERE tenant_id = ?1 AND epoch > ?2 AND epoch <= ?3),
+              people AS (SELECT DISTINCT object_id AS id FROM e WHERE kind = 'user' AND change = 'ended'),
+              gone AS (SELECT object_id AS id FROM e WHERE kind = 'agent' AND change <> 'narrowed'
+                       UNION SELECT a.id FROM people CROSS JOIN agents a ON a.owner_id = people.id WHERE a.archived_at IS NULL),
+              ids AS (SELECT object_id AS id FROM e WHERE kind = 'credential' AND change = 'ended'
+                      UNION SELECT c.id FROM gone CROSS JOIN credentials c ON c.agent_id = gone.id WHERE {live}
+                      UNION SELECT c.id FROM people CROSS JOIN credentials c ON c.user_id = people.id WHERE c.agent_id IS NULL AND {live}),
+              kinds AS (SELECT c.kind, count(*) AS number FROM ids CROSS JOIN credentials c ON c.id = ids.id GROUP BY c.kind),
+              subjects AS (SELECT id FROM gone UNION SELECT id FROM people)
+         SELECT (SELECT count(*) FROM gone) AS agents, (SELECT count(*) FROM people) AS people,
+                (SELECT ifnull(sum(number), 0) FROM kinds WHERE kind IN ('pat', 'agent_token')) AS tokens,
+                (SELECT ifnull(sum(number), 0) FROM kinds WHERE kind = 'api_key') + (SELECT count(*) FROM e WHERE kind = 'key') AS keys,
+                (SELECT ifnull(sum(number), 0) FROM kinds WHERE kind = 'session') AS sessions,
+                (SELECT count(*) FROM gone CROSS JOIN access_requests ON access_requests.agent_id = gone.id
+                 WHERE access_requests.state = 'approved' AND access_requests.ends_at > ?4)
+                + (SELECT count(*) FROM (SELECT DISTINCT object_id AS id FROM e WHERE kind = 'agent' AND change = 'narrowed') AS less
+                   CROSS JOIN access_requests ON access_requests.agent_id = less.id
+                   WHERE access_requests.state = 'revoked' AND access_requests.decided_at = ?4) AS approvals,
+                (SELECT count(*) FROM subjects CROSS JOIN streams ON streams.subject_id = subjects.id WHERE streams.until > ?4) AS streams"
+    )
+}
+
+/// Writes down what a change has ended, in its transaction. `None`: nothing.
+pub async fn open(tx: &Tx<'_>, origin: &Origin<'_>, new: &New<'_>) -> Result<Option<Stored>, DbError> {
+    let epoch = crate::epoch::last(tx, origin.tenant).await?;
+    if epoch == new.since {
+        return Ok(None);
+    }
+    let ended: Option<Ended> = tx.optional(&counts(), args![origin.tenant, new.since, epoch, origin.now]).await?;
+    let ended = serde_json::to_string(&ended.unwrap_or_default()).unwrap_or_default();
+    let sql = format!(
+        "INSERT INTO closures (id, tenant_id, user_id, agent_id, action, object_id, at, since, epoch, ended)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) RETURNING {COLUMNS}"
+    );
+    let id = ClosureId::generate(origin.now, origin.chance);
+    let row =
+        args![&id, origin.tenant, new.user, origin.agent, new.action, new.object, origin.now, new.since, epoch, ended];
+    tx.optional(&sql, row).await
+}
+
+/// The closure with this id.
+pub async fn find(reads: &dyn Rows, id: &str) -> Result<Option<Stored>, DbError> {
+    let sql = format!("SELECT {COLUMNS} FROM closures WHERE id = ?1");
+    reads.optional(&sql, args![id]).await
+}
+
+impl Stored {
+    /// Adds it to what the audit row of its change says of the object afterwards, so that the sealed trail holds it.
+    pub fn add_to(&self, after: &mut Json) {
+        let closure = serde_json::json!({ "id": self.id, "epoch": self.epoch, "ended": self.counted() });
+        match after {
+            Json::Object(members) => drop(members.insert("closure".to_owned(), closure)),
+            after => *after = serde_json::json!({ "closure": closure }),
+        }
+    }
+
+    fn counted(&self) -> Json {
+        serde_json::from_str(&self.ended).unwrap_or_default()
+    }
+
+    /// The closure before its transaction has committed: a guard may still accept all of it.
+    pub fn provisional(&self) -> Result<Closure, DbError> {
+        self.shown(Status::Partial, Vec::new())
+    }
+
+    /// The closure at `now`, a moment after its transaction has committed, and closed from then on if no guard can accept any of it.
+    pub async fn settled(mut self, db: &Db, now: Timestamp) -> Result<Closure, DbError> {
+        let mut waiting = match self.closed_at {
+            Some(_) => Vec::new(),
+            None => guard::waiting(db, &self.tenant, self.epoch, now).await?,
+        };
+        if waiting.is_empty() && self.closed_at.is_none() {
+            // Another one may have closed it: the first moment stays.
+            close(db, &[self.id.as_str()], now).await?;
+            self.closed_at = find(db, self.id.as_str()).await?.and_then(|stored| stored.closed_at);
+            if self.closed_at.is_none() {
+                waiting = guard::waiting(db, &self.tenant, self.epoch, now).await?;
+            }
+        }
+        let status = if self.closed_at.is_some() { Status::Closed } else { Status::Partial };
+        self.shown(status, waiting)
+    }
+
+    fn shown(&self, status: Status, waiting: Vec<Waiting>) -> Result<Closure, DbError> {
+        let count = |name: &str| self.counted().get(name).and_then(Json::as_i64).ok_or(DbError::Row("no counts"));
+        Ok(Closure {
+            id: self.id.clone(),
+            epoch: self.epoch,
+            action: self.action.clone(),
+            object: self.object.clone(),
+            at: self.at,
+            ended: Ended {
+                agents: count("agents")?,
+                people: count("people")?,
+                tokens: count("tokens")?,
+                keys: count("keys")?,
+                sessions: count("sessions")?,
+                approvals: count("approvals")?,
+                streams: count("streams")?,
+            },
+            status,
+            closed_at: self.closed_at,
+            latest: waiting.first().map(|guard| guard.until),
+            waiting,
+        })
+    }
+}
+
+/// Closures that are open, the oldest first.
+pub async fn list_open(reads: &dyn Rows, most: i64) -> Result<Vec<String>, DbError> {
+    let sql = "SELECT id FROM closures WHERE closed_at IS NULL ORDER BY tenant_id, id LIMIT ?1";
+    reads.list(sql, args![most]).await
+}
+
+/// Closes those of these closures that no guard can accept any of. `now` is a moment after they were found, so that it is one after their
+/// transactions have committed.
+pub async fn close(db: &Db, ids: &[&str], now: Timestamp) -> Result<(), DbError> {
+    let sql = "UPDATE closures SET closed_at = ?2
+               WHERE id IN (SELECT value FROM json_each(?1)) AND closed_at IS NULL
+                 AND NOT EXISTS (SELECT 1 FROM guards g WHERE g.tenant_id = closures.tenant_id AND g.until > ?2 AND g.heard < closures.epoch)
+               RETURNING 1";
+    let ids = serde_json::json!(ids).to_string();
+    match db.hot::<Affected>(sql, args![&ids, now]).await {
+        Err(DbError::Full) => db.single::<Affected>(Purpose::Revoking, sql, args![&ids, now]).await.map(drop),
+        closed => closed.map(drop),
+    }
+}

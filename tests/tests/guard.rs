@@ -1,0 +1,335 @@
+//! Services behind Accredit: a real nginx with the configuration of the recipe; and a stop that holds everywhere from its closure on.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+use tests::{Agent, Client, Server, at_once, host, server::text, until};
+
+/// The headers that a service is told.
+const TOLD: [&str; 8] = [
+    "x-accredit-subject",
+    "x-accredit-kind",
+    "x-accredit-agent",
+    "x-accredit-agent-id",
+    "x-accredit-owner",
+    "x-accredit-tenant",
+    "x-accredit-scopes",
+    "x-accredit-credential",
+];
+
+/// A service that answers with the head of the request, and remembers how many it got.
+struct Service {
+    address: String,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Service {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&heads);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // A client that goes away is no fault of the service.
+                drop(Self::answer(stream, &kept));
+            }
+        });
+        Self { address, heads }
+    }
+
+    fn answer(mut stream: TcpStream, heads: &Mutex<Vec<String>>) -> std::io::Result<()> {
+        let mut head = String::new();
+        let mut reader = BufReader::new(stream.try_clone()?);
+        while reader.read_line(&mut head)? > 2 {}
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{head}", head.len())?;
+        heads.lock().unwrap().push(head);
+        Ok(())
+    }
+
+    fn count(&self) -> usize {
+        self.heads.lock().unwrap().len()
+    }
+}
+
+/// A real nginx, which ends with the test.
+struct Nginx {
+    process: Child,
+    client: Client,
+    _folder: TempDir,
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+impl Nginx {
+    /// With the configuration of the recipe, in which only the addresses are others. `None`: there is no nginx here.
+    fn start(accredit: &str, service: &str) -> Option<Self> {
+        let program = ["nginx", "/usr/sbin/nginx"].into_iter().find(|program| {
+            let version = Command::new(program).arg("-V").output();
+            version.is_ok_and(|said| String::from_utf8_lossy(&said.stderr).contains("http_auth_request_module"))
+        })?;
+        let recipe = host::root().join("docs/agents/recipes/protect-a-service.md");
+        let recipe = fs::read_to_string(recipe).unwrap();
+        let site = recipe.split("```nginx\n").nth(1).unwrap().split("```").next().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut own = site.to_owned();
+        for (said, here) in [
+            ("127.0.0.1:3000", accredit.to_owned()),
+            ("127.0.0.1:8080", service.to_owned()),
+            ("listen 80;", format!("listen 127.0.0.1:{port};")),
+        ] {
+            assert_eq!(own.matches(said).count(), 1, "{said} in the recipe");
+            own = own.replace(said, &here);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().display();
+        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|kind| format!("{kind}_temp_path {place}/{kind};"));
+        let main = format!(
+            "daemon off; worker_processes 1; pid {place}/pid; error_log stderr; {}\nevents {{ worker_connections 64; }}\n\
+             http {{ access_log off; {} {own} }}",
+            // Workers of a master that is root must be able to use the folder.
+            "master_process off;",
+            temporary.concat()
+        );
+        let configuration = folder.path().join("nginx.conf");
+        fs::write(&configuration, main).unwrap();
+        let mut command = Command::new(program);
+        command.arg("-p").arg(folder.path()).arg("-e").arg("stderr").arg("-c").arg(&configuration);
+        let process = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
+        let client = Client::plain(&format!("http://127.0.0.1:{port}"));
+        let nginx = Self { process, client, _folder: folder };
+        until("nginx answers", || nginx.client.try_call("GET", "/", &[], None).ok());
+        Some(nginx)
+    }
+}
+
+fn define(admin: &Client, scope: &str) {
+    admin.post("/api/scopes/custom", &json!({ "name": scope, "description": "d" })).is(201);
+}
+
+/// R143: behind a real nginx with the configuration of the recipe: the service is told who calls, by Accredit alone; every refusal is
+/// Accredit's own; and a stop ends access at the next request.
+#[test]
+fn a_real_nginx_protects_a_service_as_the_recipe_says() {
+    let (server, admin) = Server::with_admin();
+    define(&admin, "x.crm.read");
+    let reader = server.agent(&admin, "reader", &["x.crm.read"]);
+    let other = server.agent(&admin, "other", &["agents.read"]);
+    let service = Service::start();
+    let Some(nginx) = Nginx::start(server.host().address(), &service.address) else {
+        eprintln!("left out: no nginx with auth_request here");
+        return;
+    };
+    assert_eq!(service.count(), 0);
+    let at = |agent: &Agent| nginx.client.with(agent.client.bearer());
+
+    // Who calls, and nothing that the client says of itself: in any case, twice, or written otherwise.
+    let mut forged: Vec<(String, String)> = Vec::new();
+    for name in TOLD {
+        for written in [name.to_owned(), name.to_uppercase(), name.replace('-', "_"), name.to_owned()] {
+            forged.push((written, "forged".to_owned()));
+        }
+    }
+    let headers: Vec<(&str, &str)> = forged.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    for method in ["GET", "POST", "DELETE", "OPTIONS"] {
+        let answer = at(&reader).call(method, "/orders/1?scope=x.other&tenant=evil", &headers, None);
+        assert_eq!(answer.status(), 200, "{method}: {answer:?}");
+        let head = answer.text().to_ascii_lowercase();
+        assert!(
+            head.starts_with(&format!("{} /orders/1?scope=x.other&tenant=evil ", method.to_ascii_lowercase())),
+            "{head}"
+        );
+        assert!(!head.contains("forged") && !head.contains("authorization"), "{head}");
+        let told = |name: &str| {
+            let mut lines = head.lines().filter_map(|line| line.split_once(": ")).filter(|(key, _)| *key == name);
+            let value = lines.next().map(|(_, value)| value.to_owned());
+            assert_eq!(lines.next(), None, "{name} twice: {head}");
+            value.unwrap_or_default()
+        };
+        assert_eq!((told("x-accredit-agent"), told("x-accredit-agent-id")), ("reader".to_owned(), reader.id.clone()));
+        assert_eq!(
+            (told("x-accredit-owner"), told("x-accredit-tenant")),
+            ("ada@example.com".to_owned(), "main".to_owned())
+        );
+        assert_eq!(
+            (told("x-accredit-scopes"), told("x-accredit-kind")),
+            ("x.crm.read".to_owned(), "agent_token".to_owned())
+        );
+    }
+    // A person has no agent: then the header is not there at all, whatever the client sends.
+    let pat = server.plant_pat(&admin, "x.crm.read");
+    let head = nginx.client.with(pat.bearer()).call("GET", "/", &headers, None);
+    assert_eq!(head.status(), 200);
+    assert!(
+        !head.text().to_ascii_lowercase().contains("forged") && !head.text().contains("X-Accredit-Agent"),
+        "{}",
+        head.text()
+    );
+
+    // Refusals are Accredit's own, and none of them reaches the service.
+    let served = service.count();
+    let refused = |answer: &tests::Answer, status: u16, slug: &str| {
+        assert_eq!(answer.status(), status, "{answer:?}");
+        let body: Json = serde_json::from_str(&answer.text()).unwrap();
+        assert_eq!(body["error"], slug, "{body}");
+        let challenge = answer.header("www-authenticate");
+        (body, challenge.to_owned())
+    };
+    let metadata = "resource_metadata=\"https://crm.example.com/.well-known/oauth-protected-resource\"";
+    let (_, challenge) = refused(&nginx.client.get("/"), 401, "missing_credential");
+    assert_eq!(challenge, format!("Bearer realm=\"accredit\", {metadata}"));
+    refused(&nginx.client.with("nonsense").get("/"), 401, "invalid_token");
+    refused(&nginx.client.with(admin.bearer()).get("/"), 401, "invalid_token");
+    let (body, challenge) = refused(&at(&other).get("/"), 403, "scope_denied");
+    assert_eq!(body["missing_scopes"], json!(["x.crm.read"]));
+    assert_eq!(
+        challenge,
+        format!("Bearer realm=\"accredit\", error=\"insufficient_scope\", scope=\"x.crm.read\", {metadata}")
+    );
+    server.execute("UPDATE agents SET budget_cents = 1, spent_cents = 2 WHERE name = 'reader'");
+    refused(&at(&reader).get("/"), 403, "over_budget");
+    server.execute("UPDATE agents SET budget_cents = NULL WHERE name = 'reader'");
+    assert_eq!(at(&reader).get("/").status(), 200);
+
+    // A stop, and a revocation, at the next request.
+    for (step, slug, status) in [("pause", "agent_paused", 403), ("stop", "agent_stopped", 403)] {
+        let closure = admin.post(&format!("/api/agents/reader/{step}"), &Json::Null).is(200)["closure"].clone();
+        assert_eq!(closure["status"], "closed");
+        refused(&at(&reader).get("/"), status, slug);
+    }
+    admin.post("/api/agents/reader/start", &Json::Null).is(200);
+    assert_eq!(at(&reader).get("/").status(), 200);
+    admin.call("DELETE", "/api/agents/reader/token", &[], None).is(204);
+    refused(&at(&reader).get("/"), 401, "token_revoked");
+    assert_eq!(service.count(), served + 2);
+
+    // Without Accredit nothing is let through.
+    drop(server);
+    assert_eq!(nginx.client.with(pat.bearer()).get("/").status(), 500);
+    assert_eq!(service.count(), served + 2);
+}
+
+fn millis() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+/// `2026-11-26T12:04:31.220Z` as milliseconds, as SQLite reads it.
+fn moment(server: &Server, at: &Json) -> i64 {
+    server.number(&format!("SELECT CAST(round(unixepoch('{}', 'subsec') * 1000) AS INTEGER)", text(at)))
+}
+
+/// A tree of agents: ten below the top, and four below each of these.
+fn tree(server: &Server, admin: &Client) -> Vec<Agent> {
+    let mut agents = vec![server.agent(admin, "top", &["agents.read"])];
+    for number in 1..=50 {
+        let parent = if number <= 10 { "top".to_owned() } else { format!("a{}", number % 10 + 1) };
+        let body = json!({ "name": format!("a{number}"), "scope": ["agents.read"], "parent": parent });
+        let made = admin.post("/api/agents", &body).is(201);
+        let client = server.with(text(&made["auth_token"]));
+        agents.push(Agent { name: text(&made["name"]).to_owned(), id: text(&made["id"]).to_owned(), client });
+    }
+    agents
+}
+
+/// R147: callers hammer through two hosts while the top of a tree of 51 agents is stopped: what begins after the closure's moment is
+/// refused, on both hosts. A guard that says nothing holds the closure open until its lease ends, and no longer.
+#[test]
+fn nothing_that_begins_after_a_closure_is_admitted() {
+    let (server, admin) = Server::with_admin();
+    let second = server.second();
+    let agents = tree(&server, &admin);
+    let guard = server.plant_pat(&admin, "tokens.introspect");
+    let (is_over, let_in, stopped) = (AtomicBool::new(false), AtomicUsize::new(0), Mutex::new(Json::Null));
+    let admitted = at_once(9, |number| {
+        if number == 0 {
+            until("callers are let in", || (let_in.load(Ordering::Acquire) > 100).then_some(()));
+            guard.get("/auth/epochs?guard=cut-off&lease=1&after=0").is(200);
+            let closure = admin.post("/api/agents/top/stop", &Json::Null).is(200)["closure"].clone();
+            let follow = format!("/api/closures/{}?wait=25", text(&closure["id"]));
+            let followed = admin.at(second.host().base_url()).get(&follow).is(200);
+            *stopped.lock().unwrap() = json!([closure, followed]);
+            is_over.store(true, Ordering::Release);
+            return Vec::new();
+        }
+        let at = if number % 2 == 0 { &server } else { &second };
+        let (mut begun, mut turn) = (Vec::new(), number);
+        loop {
+            // Looked at before: each caller asks for every agent once after the closure.
+            let is_last = is_over.load(Ordering::Acquire);
+            for _ in 0..if is_last { agents.len() } else { 1 } {
+                turn += 1;
+                let began = millis();
+                let agent = &agents[turn % agents.len()];
+                let answer = agent.client.at(at.host().base_url()).get("/auth/verify?scope=agents.read&tenant=main");
+                match answer.status() {
+                    200 => {
+                        let_in.fetch_add(1, Ordering::AcqRel);
+                        begun.push(began);
+                    }
+                    _ => drop(answer.refused(403, "agent_stopped")),
+                }
+            }
+            if is_last {
+                return begun;
+            }
+        }
+    });
+    let both = stopped.lock().unwrap().clone();
+    let (first, followed) = (&both[0], &both[1]);
+    assert_eq!(followed["status"], "closed", "{followed}");
+    assert_eq!(followed["ended"]["agents"], 51);
+    assert_eq!(followed["ended"]["tokens"], 51);
+    // The lease of the silent guard ran for a second; if the stop came later than that, it was closed at once.
+    if first["status"] == "partial" {
+        assert_eq!(first["waiting"][0]["guard"], "cut-off");
+        assert!(moment(&server, &followed["closed_at"]) >= moment(&server, &first["latest"]), "{both}");
+    }
+    let closed = moment(&server, &followed["closed_at"]);
+    let all: Vec<i64> = admitted.concat();
+    assert!(all.iter().all(|began| *began <= closed), "{closed}: {:?}", all.iter().max());
+    let page = guard.get("/auth/epochs?after=0&limit=1000").is(200);
+    let numbers: Vec<i64> =
+        page["items"].as_array().unwrap().iter().map(|item| item["epoch"].as_i64().unwrap()).collect();
+    assert_eq!(numbers, (1..=51).collect::<Vec<i64>>());
+}
+
+/// R145: a guard that waits hears of a stop while it waits, on another host; without news it is answered within half of its lease.
+#[test]
+fn a_guard_that_waits_hears_of_a_stop() {
+    let (server, admin) = Server::with_admin();
+    let second = server.second();
+    server.agent(&admin, "scout", &["agents.read"]);
+    let guard = server.plant_pat(&admin, "tokens.introspect").at(second.host().base_url());
+    let pages = at_once(2, |number| match number {
+        0 => guard.get("/auth/epochs?after=0&wait=25&guard=g1&lease=60").is(200),
+        _ => admin.post("/api/agents/scout/pause", &Json::Null).is(200),
+    });
+    assert_eq!(pages[0]["items"][0]["change"], "halted");
+    // It has not taken it in before it says so.
+    let path = format!("/api/closures/{}", text(&pages[1]["closure"]["id"]));
+    guard.get("/auth/epochs?after=1&guard=g1").is(200);
+    assert_eq!(admin.get(&path).is(200)["status"], "closed");
+    let quiet = guard.call("GET", "/auth/epochs?after=1&wait=25&guard=g1&lease=1", &[("if-none-match", "\"1\"")], None);
+    assert_eq!((quiet.status(), quiet.text()), (304, String::new()));
+    assert!(quiet.header("x-accredit-held-ms").parse::<u32>().unwrap() < 20_000, "{quiet:?}");
+}
