@@ -63,7 +63,7 @@ fn arguments(row: &Described) -> Json {
         properties.insert(name, json!({ "type": "string", "minLength": 1, "description": about }));
     }
     let example = examples::body(row).unwrap_or_default();
-    for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+    for (name, schema) in schema.get("properties").and_then(Json::as_object).into_iter().flatten() {
         let mut schema = schema.clone();
         if let (Some(example), Some(members)) = (example.get(name), schema.as_object_mut()) {
             members.insert("examples".to_owned(), json!([example]));
@@ -78,7 +78,7 @@ fn arguments(row: &Described) -> Json {
             json!({ "type": "string", "minLength": 1, "maxLength": 255, "description": about }),
         );
     }
-    required.extend(schema["required"].as_array().into_iter().flatten().cloned());
+    required.extend(schema.get("required").and_then(Json::as_array).into_iter().flatten().cloned());
     if let Some(members) = schema.as_object_mut() {
         members.insert("properties".to_owned(), Json::Object(properties));
         if !required.is_empty() {

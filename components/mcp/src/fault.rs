@@ -11,9 +11,12 @@ use service::{
 
 use crate::metadata;
 
-/// What is wrong, or why there is no result.
+/// What is wrong, or why there is no result. Boxed, so that a `Result` stays small.
 #[derive(Debug)]
-pub(crate) struct Fault {
+pub(crate) struct Fault(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     status: u16,
     code: i64,
     message: String,
@@ -32,7 +35,12 @@ struct Challenge {
 
 impl Fault {
     fn new(status: u16, code: i64, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), data: Json::Null, challenge: None }
+        Self(Box::new(Inner { status, code, message: message.into(), data: Json::Null, challenge: None }))
+    }
+
+    fn data(mut self, data: Json) -> Self {
+        self.0.data = data;
+        self
     }
 
     /// The body is no JSON.
@@ -59,7 +67,7 @@ impl Fault {
     pub(crate) fn resource(uri: &str, is_modern: bool) -> Self {
         // The code of earlier revisions must not be sent by this one.
         let code = if is_modern { -32602 } else { -32002 };
-        Self { data: json!({ "uri": uri }), ..Self::new(400, code, "Resource not found") }
+        Self::new(400, code, "Resource not found").data(json!({ "uri": uri }))
     }
 
     /// A header says something else than the body, or is missing.
@@ -70,7 +78,7 @@ impl Fault {
     /// The revision is not one of these.
     pub(crate) fn version(requested: &str, supported: &[&str]) -> Self {
         let data = json!({ "supported": supported, "requested": requested });
-        Self { data, ..Self::new(400, -32022, "Unsupported protocol version") }
+        Self::new(400, -32022, "Unsupported protocol version").data(data)
     }
 
     /// The server failed; the cause was logged.
@@ -81,42 +89,43 @@ impl Fault {
     /// The request needs a credential: there is none, or it is not good.
     pub(crate) fn unauthorized(envelope: Json, is_missing: bool) -> Self {
         let error = (!is_missing).then_some("invalid_token");
-        Self::refused(401, envelope, Challenge { error, scope: None })
+        Self::of_api(401, envelope).challenging(Challenge { error, scope: None })
     }
 
     /// The credential lacks scopes that its client can get by asking its person again.
     pub(crate) fn insufficient_scope(envelope: Json, scope: String) -> Self {
-        Self::refused(403, envelope, Challenge { error: Some("insufficient_scope"), scope: Some(scope) })
+        Self::of_api(403, envelope).challenging(Challenge { error: Some("insufficient_scope"), scope: Some(scope) })
     }
 
-    /// Another refusal of the API that no tool can pass on.
+    /// A refusal of the API that no tool can pass on. The code is the status: it is no code of the protocol's.
     pub(crate) fn of_api(status: u16, envelope: Json) -> Self {
-        Self { challenge: None, ..Self::refused(status, envelope, Challenge { error: None, scope: None }) }
-    }
-
-    /// The code is the status: it is no code of the protocol's.
-    fn refused(status: u16, envelope: Json, challenge: Challenge) -> Self {
         let sentence = |name: &str| envelope.get(name).and_then(Json::as_str).unwrap_or_default();
         let message = format!("{} {}", sentence("detail"), sentence("fix"));
-        Self { status, code: i64::from(status), message, data: envelope, challenge: Some(challenge) }
+        Self::new(status, i64::from(status), message).data(envelope)
+    }
+
+    fn challenging(mut self, challenge: Challenge) -> Self {
+        self.0.challenge = Some(challenge);
+        self
     }
 
     /// The code, for tests.
     #[cfg(test)]
     pub(crate) fn code(&self) -> i64 {
-        self.code
+        self.0.code
     }
 
     /// As it is answered. Clients of earlier revisions take a status other than 200 for a fault of the transport, which is what they are
     /// told of credentials and versions only.
     pub(crate) fn response(self, app: &App, id: Option<&Json>, is_modern: bool) -> Response {
-        let is_of_transport = matches!(self.status, 401 | 403) || self.code == -32022;
-        let status = if is_modern || is_of_transport { self.status } else { 200 };
+        let Inner { status, code, message, data, challenge } = *self.0;
+        let is_of_transport = matches!(status, 401 | 403) || code == -32022;
+        let status = if is_modern || is_of_transport { status } else { 200 };
         let mut error = Map::new();
-        error.insert("code".to_owned(), json!(self.code));
-        error.insert("message".to_owned(), json!(self.message));
-        if !self.data.is_null() {
-            error.insert("data".to_owned(), self.data);
+        error.insert("code".to_owned(), json!(code));
+        error.insert("message".to_owned(), json!(message));
+        if !data.is_null() {
+            error.insert("data".to_owned(), data);
         }
         let mut body = Map::new();
         body.insert("jsonrpc".to_owned(), json!("2.0"));
@@ -128,7 +137,7 @@ impl Fault {
         let mut response = written_json(status, Json::Object(body).to_string());
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(challenge) = self.challenge {
+        if let Some(challenge) = challenge {
             let mut text = "Bearer realm=\"accredit\"".to_owned();
             for (name, value) in [
                 ("error", challenge.error.map(str::to_owned)),
