@@ -630,6 +630,9 @@ pub(crate) const ELSEWHERE: &[(&Route, &str)] = &[
     (route::CLI_DOWNLOAD, "self update"),
     (route::CLI_WHEEL, "for pip and uv"),
     (route::CLI_SIMPLE, "for pip and uv"),
+    (route::MCP, "for clients of models"),
+    (route::MCP_RESOURCE, "for clients of models"),
+    (route::MCP_RESOURCE_OF, "for clients of models"),
 ];
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! What the server says about its own routes, made of the route table and of the types of the handlers: [`openapi`], which the server
-//! hands out as `/openapi.json`, and [`fields`], which `GET /api?for=me`, `/llms.txt` and the pages of the routes are made of.
+//! hands out as `/openapi.json`, and [`fields`], which `GET /api?for=me`, `/llms.txt` and the pages of the routes are made of, and [`tools`], which `/mcp`
+//! hands out.
 //!
-//! Both are files below `docs/reference`, so that no component carries the types of another. `cargo xtask reference` writes them, and
+//! All are files below `docs/reference`, so that no component carries the types of another. `cargo xtask reference` writes them, and
 //! a test fails when they are stale.
 
 mod examples;
 mod fields;
 mod openapi;
+mod tools;
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +18,7 @@ use service::router::Described;
 pub use examples::{body as example_body, query as example_query};
 pub use fields::fields;
 pub use openapi::openapi;
+pub use tools::tools;
 
 /// The rows of every component but the pages for people, in the order of the table.
 fn described() -> Vec<Described> {
@@ -25,6 +28,7 @@ fn described() -> Vec<Described> {
         auth::router(),
         docs::router(),
         keys::router(),
+        mcp::router(),
         notify::router(),
         oidc::router(),
         signin::router(),
@@ -41,7 +45,11 @@ fn described() -> Vec<Described> {
 pub fn files() -> Vec<(PathBuf, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference");
     let rows = described();
-    vec![(folder.join("openapi.json"), lines(&openapi(&rows))), (folder.join("fields.json"), lines(&fields(&rows)))]
+    vec![
+        (folder.join("openapi.json"), lines(&openapi(&rows))),
+        (folder.join("fields.json"), lines(&fields(&rows))),
+        (folder.join("mcp.json"), lines(&tools(&rows, &folder.join("..")))),
+    ]
 }
 
 /// A document with one line for each path, each schema and each route: small, and a change of one route is a change of one line.
@@ -52,7 +60,7 @@ fn lines(document: &Json) -> String {
 }
 
 fn write(text: &mut String, value: &Json, name: &str) {
-    let is_spread = ["", "paths", "components", "schemas"].contains(&name);
+    let is_spread = ["", "paths", "components", "schemas", "tools", "pages"].contains(&name);
     let Some(members) = value.as_object().filter(|_| is_spread) else {
         text.push_str(&value.to_string());
         return;

@@ -210,8 +210,22 @@ fn responses(row: &Described, generator: &mut SchemaGenerator) -> Json {
             responses.insert("2XX".to_owned(), json!({ "description": "Done" }));
         }
     }
-    responses.insert("4XX".to_owned(), json!({ "$ref": "#/components/responses/Refusal" }));
-    responses.insert("5XX".to_owned(), json!({ "$ref": "#/components/responses/Refusal" }));
+    // A message is refused as its own protocol has it; what the transport refuses is an envelope.
+    let refusal = match row.route == common::route::MCP {
+        true => json!({ "description": "Refused", "content": { "application/json": { "schema": { "anyOf": [
+            { "$ref": "#/components/schemas/Envelope" },
+            { "type": "object", "required": ["jsonrpc", "error"], "properties": {
+                "jsonrpc": { "const": "2.0" },
+                "id": { "type": ["string", "integer"] },
+                "error": { "type": "object", "required": ["code", "message"], "properties": {
+                    "code": { "type": "integer" }, "message": { "type": "string" },
+                } },
+            } },
+        ] } } } }),
+        false => json!({ "$ref": "#/components/responses/Refusal" }),
+    };
+    responses.insert("4XX".to_owned(), refusal.clone());
+    responses.insert("5XX".to_owned(), refusal);
     Json::Object(responses)
 }
 

@@ -4,7 +4,7 @@
 //! - [`client`] sends requests; [`answer`] is a response, with the checks that every answer of ours must pass; [`raw`] sends what
 //!   no well-behaved client would.
 //! - [`totp`] is an authenticator app; [`sink`] is a server that mail is sent to;
-//!   [`provider`] are providers through which people sign in; [`tls`] is what both speak.
+//!   [`provider`] are providers through which people sign in; [`tls`] is what both speak; [`packages`] fetches what others made.
 //! - [`browser`] is a browser without a script; [`cli`] is the command accredit.
 //! - [`schema`] compares every answer with the OpenAPI document.
 //! - [`docs`] fetches every `doc_url` that a test meets; [`secret`] makes credentials beside the routes.
@@ -22,6 +22,7 @@ pub mod cli;
 pub mod client;
 pub mod docs;
 pub mod host;
+pub mod packages;
 pub mod provider;
 pub mod raw;
 pub mod schema;

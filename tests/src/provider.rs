@@ -2,11 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, MutexGuard, Once, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
@@ -16,8 +15,7 @@ use p256::ecdsa::{Signature, SigningKey, signature::Signer};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    Client, PATIENCE,
-    host::root,
+    Client, PATIENCE, packages,
     tls::{Authority, Stream},
 };
 
@@ -33,7 +31,7 @@ pub struct RealProvider {
 impl RealProvider {
     /// Starts it. `cache`: a folder in which its packages are kept.
     pub fn start(cache: &Path) -> Self {
-        let home = installed(cache);
+        let home = packages::npm(cache, "oidc");
         let authority = Authority::new(&["oidc"]);
         let mut process = Command::new("node")
             .arg("provider.mjs")
@@ -83,35 +81,6 @@ impl Drop for RealProvider {
         drop(self.process.kill());
         drop(self.process.wait());
     }
-}
-
-/// The folder with the provider and its packages, which are fetched once for each lock file.
-fn installed(cache: &Path) -> PathBuf {
-    static ONCE: Once = Once::new();
-    let source = root().join("tests/oidc");
-    let lock = fs::read_to_string(source.join("package-lock.json")).expect("tests/oidc/package-lock.json");
-    let home = cache.join(format!("oidc-provider-{:08x}", crc32fast::hash(lock.as_bytes())));
-    ONCE.call_once(|| {
-        if !home.join("node_modules/oidc-provider").is_dir() {
-            let made = tempfile::tempdir_in(cache).expect("a folder for the packages");
-            for name in ["package.json", "package-lock.json"] {
-                fs::copy(source.join(name), made.path().join(name)).expect("to copy a file");
-            }
-            let npm = Command::new("npm")
-                .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"])
-                .current_dir(made.path())
-                .status();
-            let is_done = npm.as_ref().is_ok_and(|status| status.success());
-            assert!(
-                is_done,
-                "npm ci failed ({npm:?}): this test needs node and npm, which `cargo xtask setup` installs, and fetches packages once"
-            );
-            // Another process may have been faster.
-            drop(fs::rename(made.keep(), &home));
-        }
-        fs::copy(source.join("provider.mjs"), home.join("provider.mjs")).expect("to copy the provider");
-    });
-    home
 }
 
 /// What is wrong with the answers to requests of a path.

@@ -8,6 +8,7 @@ mod pages;
 mod routes;
 mod tables;
 
+pub use pages::page_names;
 pub use routes::router;
 
 #[cfg(test)]

@@ -42,6 +42,7 @@ const PAGES: &[&str] = &[
     "agents/concepts/lifecycle",
     "agents/concepts/lists",
     "agents/concepts/mail",
+    "agents/concepts/mcp",
     "agents/concepts/notifications",
     "agents/concepts/overview",
     "agents/concepts/pats",
@@ -60,6 +61,7 @@ const PAGES: &[&str] = &[
     "agents/recipes/ask-for-a-scope",
     "agents/recipes/connect-github-or-slack",
     "agents/recipes/enrol-an-agent",
+    "agents/recipes/connect-by-mcp",
     "agents/recipes/first-agent",
     "agents/recipes/give-a-secret",
     "agents/recipes/invite-a-colleague",
@@ -72,6 +74,11 @@ const PAGES: &[&str] = &[
     "agents/recipes/stop-an-agent",
     "agents/recipes/stop-trusting-a-token",
 ];
+
+/// The pages that are files, by their paths below `/docs/`.
+pub const fn page_names() -> &'static [&'static str] {
+    PAGES
+}
 
 /// Where the list of scopes goes.
 const SCOPES: &str = "<!-- generated: scopes -->";

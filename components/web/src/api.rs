@@ -1,31 +1,19 @@
-//! Requests to the other components, by Spin's service chaining: `http://<component>.spin.internal`. The route table names the component
-//! of a route; `spin.toml` grants those that are called here.
-//!
-//! A request carries what its visitor sent to prove itself (cookie, `Origin`, CSRF token), and what the other component cannot see: the
-//! visitor's address and agent string, and the host that was asked. Rules, audit rows and refusals are the other component's own.
+//! The API as a visitor of a page sees it: requests to the other components ([`service::inside`]), with what the visitor sent to prove
+//! itself: cookie, `Origin`, CSRF token.
 
 use std::{future::Future, pin::Pin};
 
-use bytes::Bytes;
 use common::route::{self, Object, Route};
-use http::{HeaderValue, Request, StatusCode, header, request::Builder};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use http::{StatusCode, header, request::Builder};
 use serde_json::{Value as Json, json};
-use service::{app::App, body::Body, credential, response::Response};
-
-use crate::{
-    form::{Form, query},
-    help,
+use service::{
+    app::App,
+    credential,
+    inside::{self, header_value},
+    response::Response,
 };
 
-/// What a segment of a path cannot hold as it is.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-
-/// The answer of a component.
-struct Reply {
-    status: StatusCode,
-    body: Bytes,
-}
+use crate::{form::Form, help};
 
 /// Why a page cannot be as it was meant.
 pub(crate) enum Trouble {
@@ -248,7 +236,7 @@ impl<'a> Api<'a> {
     ) -> Result<Response, Trouble> {
         let request = self.request(route, &[], asked).body(String::new());
         let request = request.map_err(|error| Trouble::Outage(error.to_string()))?;
-        let (status, body) = begin(request).await.map_err(Trouble::Outage)?;
+        let inside::Reply { status, body, .. } = inside::send(request).await.map_err(Trouble::Outage)?;
         if status != StatusCode::OK {
             let bytes = body.collect().await.map_err(|_| Trouble::Outage("an answer broke off".to_owned()))?;
             return self.read(status, &bytes, route.path).and_then(|_| Err(Trouble::Outage(status.to_string())));
@@ -266,22 +254,7 @@ impl<'a> Api<'a> {
     }
 
     fn request(&self, route: &Route, names: &[&str], asked: &[(&str, &str)]) -> Builder {
-        let mut names = names.iter();
-        let segments = route.path.split('/').skip(1).map(|segment| match segment.starts_with('{') {
-            true => format!("/{}", utf8_percent_encode(names.next().unwrap_or(&""), SEGMENT)),
-            false => format!("/{segment}"),
-        });
-        let mut uri = format!("http://{}.spin.internal{}", route.group.as_str(), segments.collect::<String>());
-        if !asked.is_empty() {
-            uri = format!("{uri}?{}", query(asked));
-        }
-        let mut request =
-            Request::builder().method(route.method).uri(uri).header("x-forwarded-for", self.app.address());
-        for (from, to) in [("host", "x-forwarded-host"), ("user-agent", "user-agent")] {
-            if let Some(value) = self.app.headers().first(from) {
-                request = request.header(to, value);
-            }
-        }
+        let mut request = inside::request(self.app, route, names, asked);
         if let Some(cookie) = &self.cookie {
             request = request.header(header::COOKIE, header_value(cookie));
         }
@@ -296,8 +269,9 @@ impl<'a> Api<'a> {
             .body(text)
             .map_err(|error| Trouble::Outage(error.to_string()))?;
         let path = request.uri().path().to_owned();
-        let reply = send(request).await.map_err(Trouble::Outage)?;
-        self.read(reply.status, &reply.body, &path)
+        let reply = inside::send(request).await.map_err(Trouble::Outage)?;
+        let body = reply.body.collect().await.map_err(|_| Trouble::Outage("an answer broke off".to_owned()))?;
+        self.read(reply.status, &body, &path)
     }
 
     fn read(&self, status: StatusCode, body: &[u8], path: &str) -> Result<Json, Trouble> {
@@ -310,45 +284,4 @@ impl<'a> Api<'a> {
             status => Err(Trouble::Outage(format!("{path} answered {status} {}", json.text("error")))),
         }
     }
-}
-
-/// A text that cannot be in a header is none: the API then refuses.
-fn header_value(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
-}
-
-#[cfg(target_family = "wasm")]
-async fn send(request: Request<String>) -> Result<Reply, String> {
-    let (status, body) = begin(request).await?;
-    let body = body.collect().await.map_err(|_| "the answer broke off".to_owned())?;
-    Ok(Reply { status, body })
-}
-
-/// Sends a request; its answer's body is still to come.
-#[cfg(target_family = "wasm")]
-async fn begin(request: Request<String>) -> Result<(StatusCode, Body), String> {
-    use futures_util::StreamExt;
-    use http_body_util::BodyStream;
-    use spin_sdk::http::FullBody;
-
-    let request = request.map(|body| FullBody::new(Bytes::from(body)));
-    let response = spin_sdk::http::send(request).await.map_err(|error| format!("{error:?}"))?;
-    let (parts, body) = response.into_parts();
-    let pieces = BodyStream::new(body);
-    let pieces = pieces.filter_map(async |frame| match frame {
-        Ok(frame) => frame.into_data().ok().map(Ok),
-        Err(error) => Some(Err(error)),
-    });
-    Ok((parts.status, Body::pieces(pieces)))
-}
-
-/// Natively there are no other components: every page is an outage.
-#[cfg(not(target_family = "wasm"))]
-async fn send(request: Request<String>) -> Result<Reply, String> {
-    begin(request).await.map(|(status, _)| Reply { status, body: Bytes::new() })
-}
-
-#[cfg(not(target_family = "wasm"))]
-async fn begin(request: Request<String>) -> Result<(StatusCode, Body), String> {
-    Err(format!("{} is not called by a native build", request.uri()))
 }

@@ -9,6 +9,7 @@
 //! vault                  encryption of what has to be read again
 //! signature              signatures of webhooks
 //! error                  the table of refusals
+//! tool                   the routes that are tools of models
 //! route, event           the table of routes; the kinds of events
 //! probe                  what a check of another service's API has found
 //! role, preset           named sets of scopes
@@ -35,5 +36,6 @@ pub mod secret;
 pub mod signature;
 pub mod text;
 pub mod time;
+pub mod tool;
 pub mod url;
 pub mod vault;

@@ -34,6 +34,8 @@ pub enum Group {
     Docs,
     /// The pages for people.
     Web,
+    /// The Model Context Protocol.
+    Mcp,
 }
 
 impl Group {
@@ -52,6 +54,7 @@ impl Group {
             Self::Artifacts => "artifacts",
             Self::Docs => "docs",
             Self::Web => "web",
+            Self::Mcp => "mcp",
         }
     }
 
@@ -70,6 +73,7 @@ impl Group {
             Self::Artifacts => "Command-line tool: install and download",
             Self::Docs => "Documentation",
             Self::Web => "Pages for people",
+            Self::Mcp => "Model Context Protocol",
         }
     }
 }
@@ -221,6 +225,8 @@ pub enum Rights {
 /// One row of the table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Route {
+    /// The row's name in the table. Tools of models are called so: it stays what it is.
+    pub name: &'static str,
     /// The method.
     pub method: &'static str,
     /// The path. `{name}` stands for one segment, `{*name}` for the rest.
@@ -274,6 +280,7 @@ pub struct Route {
 /// A row with the default values. The methods below set what differs.
 const fn route(method: &'static str, path: &'static str, title: &'static str) -> Route {
     Route {
+        name: "",
         method,
         path,
         group: Group::Docs,
@@ -324,6 +331,10 @@ const fn delete(path: &'static str, title: &'static str) -> Route {
 impl Route {
     const fn group(self, group: Group) -> Self {
         Self { group, ..self }
+    }
+
+    const fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
     }
 
     const fn public(self) -> Self {
@@ -377,6 +388,11 @@ impl Route {
     /// Any body of at most so many bytes, as another service signs it.
     const fn raw(self, most_body: usize) -> Self {
         Self { media: Media::Any, most_body, ..self }
+    }
+
+    /// A JSON body of at most so many bytes.
+    const fn up_to(self, most_body: usize) -> Self {
+        Self { most_body, ..self }
     }
 
     const fn secrets(self, fields: &'static [&'static str]) -> Self {
@@ -448,7 +464,7 @@ impl Route {
 
 macro_rules! routes {
     ($($group:ident { $($name:ident = $route:expr;)* })*) => {
-        $($(#[doc = "A row of the table."] pub const $name: &Route = &$route.group(Group::$group);)*)*
+        $($(#[doc = "A row of the table."] pub const $name: &Route = &$route.group(Group::$group).named(stringify!($name));)*)*
 
         /// The table.
         pub const ROUTES: &[&Route] = &[$($($name,)*)*];
@@ -737,6 +753,13 @@ routes! {
         WEB_AUDIT = get("/admin/audit", "The audit trail").public().any_query();
         WEB_AUDIT_EXPORT = get("/admin/audit/export", "The audit trail as a file").public().any_query();
     }
+
+    // Public, since it asks the routes above with the credential of its caller, and they decide. A change is theirs too.
+    Mcp {
+        MCP = post("/mcp", "Use this API by the Model Context Protocol: tools, resources, prompts").public().up_to(80 * 1024).any_query().page("concepts/mcp");
+        MCP_RESOURCE = get("/.well-known/oauth-protected-resource", "Where clients of this server get a token (RFC 9728)").public().any_query().page("concepts/mcp#who-you-are");
+        MCP_RESOURCE_OF = get("/.well-known/oauth-protected-resource/mcp", "Where clients of /mcp get a token (RFC 9728)").public().any_query().page("concepts/mcp#who-you-are");
+    }
 }
 
 impl Route {
@@ -818,8 +841,8 @@ mod tests {
                 assert!(route.is_safe() && route.audit.is_some(), "{name}");
                 continue;
             }
-            // A form of a page is sent on to the route that changes something.
-            if !is_hot && route.group != Group::Web {
+            // A form of a page, and a call of a tool, is sent on to the route that changes something.
+            if !is_hot && !matches!(route.group, Group::Web | Group::Mcp) {
                 assert_eq!(route.is_safe(), route.audit.is_none(), "{name}");
             }
             if let Access::Scope(scope) = route.access {
@@ -830,7 +853,10 @@ mod tests {
             // Only a session has a moment at which its person proved who they are.
             assert!(!route.is_fresh || route.callers == Callers::Sessions, "{name}");
             assert!(route.rights == Rights::Gives || !route.is_safe(), "{name}");
-            assert!(!matches!(route.group, Group::Docs | Group::Web) || route.access == Access::Public, "{name}");
+            assert!(
+                !matches!(route.group, Group::Docs | Group::Web | Group::Mcp) || route.access == Access::Public,
+                "{name}"
+            );
         }
     }
 }

@@ -93,7 +93,7 @@ pub(crate) fn check_same_site(app: &App, caller: &Caller, route: &Route) -> Resu
 /// Refuses a change at a public row that a page of another site asks for. Such a page has no credential of ours, and needs none here: it
 /// could lock its reader out of the sign-in, or guess from inside of a network. Browsers say where a request comes from; programs say
 /// nothing. A page of the same site but of another origin is another page: `same-site` names every port of a machine.
-pub(crate) fn check_own_page(app: &App, route: &Route) -> Result<(), ApiError> {
+pub fn check_own_page(app: &App, route: &Route) -> Result<(), ApiError> {
     if route.is_safe() {
         return Ok(());
     }

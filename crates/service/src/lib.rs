@@ -25,6 +25,7 @@
 //! form                        bodies and queries, field by field
 //! site                        the address of this server
 //! app, response, body         the request's view of the instance; responses
+//! inside                      requests to other components
 //! outbound                    requests to other servers
 //! clock, headers, settings    what comes from outside
 //! ```
@@ -48,6 +49,7 @@ pub mod guard;
 pub mod headers;
 pub mod http;
 pub mod idempotency;
+pub mod inside;
 pub mod link;
 mod macros;
 pub mod mail;

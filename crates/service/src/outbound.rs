@@ -123,10 +123,14 @@ pub mod stub {
         SENT.take()
     }
 
+    /// What the server that was set answers; `None`: none was.
+    pub(crate) fn served(request: &Request<String>) -> Option<Result<(u16, String), String>> {
+        SERVER.with_borrow(|server| server.as_ref().map(|server| server(request)))
+    }
+
     pub(super) fn answer(request: Request<String>, most: usize) -> Result<Answer, String> {
         let next = ANSWERS.with_borrow_mut(VecDeque::pop_front);
-        let served = || SERVER.with_borrow(|server| server.as_ref().map(|server| server(&request)));
-        let answer = next.or_else(served).unwrap_or(Ok((200, String::new())));
+        let answer = next.or_else(|| served(&request)).unwrap_or(Ok((200, String::new())));
         SENT.with_borrow_mut(|sent| sent.push(request));
         let (status, body) = answer?;
         let is_whole = body.len() <= most;

@@ -1,0 +1,111 @@
+//! Resources: the pages of the manual, and what the caller may see of itself.
+
+use common::route;
+use http::{Request, header};
+use serde_json::{Value as Json, json};
+use service::inside;
+
+use crate::{api::Api, fault::Fault, tools};
+
+/// What stands before the path of a page. Pages may be read without a credential too, below `/docs/`.
+pub(crate) const MANUAL: &str = "accredit://manual/";
+/// Who is calling, and what may they use.
+const WHOAMI: &str = "accredit://whoami";
+/// The events that wait for an agent.
+pub(crate) const INBOX: &str = "accredit://inbox";
+/// What a person was told.
+pub(crate) const NOTIFICATIONS: &str = "accredit://notifications";
+
+/// How long a page may be kept, milliseconds: until the next release, as far as anybody knows.
+const PAGE_LIVES: i64 = 3_600_000;
+
+/// Whether the credential is an agent's.
+pub(crate) fn is_agent(whoami: &Json) -> bool {
+    whoami.get("agent_id").is_some_and(Json::is_string)
+}
+
+/// `resources/list`.
+pub(crate) fn list(whoami: &Json) -> Result<Json, Fault> {
+    let json_of = |uri: &str, title: &str, description: &str| {
+        json!({ "uri": uri, "name": uri.trim_start_matches("accredit://"), "title": title, "description": description,
+                "mimeType": "application/json" })
+    };
+    let mut resources = vec![json_of(WHOAMI, "Who I am", "The caller's identity, state and effective scopes.")];
+    resources.push(match is_agent(whoami) {
+        true => json_of(INBOX, "My inbox", "Events that wait for the calling agent, the oldest first."),
+        false => json_of(NOTIFICATIONS, "My notifications", "What the caller was told, the newest first."),
+    });
+    resources.extend(tools::pages()?.iter().map(|(page, title)| {
+        json!({ "uri": format!("{MANUAL}{page}"), "name": page, "title": title, "mimeType": "text/markdown" })
+    }));
+    Ok(json!(resources))
+}
+
+/// `resources/templates/list`: the pages that are made from the server's own tables.
+pub(crate) fn templates() -> Json {
+    let template = |of: &str, name: &str, title: &str, description: &str| {
+        json!({ "uriTemplate": format!("{MANUAL}agents/{of}/{{{name}}}"), "name": of, "title": title,
+                "description": description, "mimeType": "text/markdown" })
+    };
+    json!([
+        template(
+            "errors",
+            "slug",
+            "A refusal",
+            "What a slug such as scope-denied means, and how to fix it. Underscores become hyphens."
+        ),
+        template(
+            "scopes",
+            "scope",
+            "A scope",
+            "What a scope such as agents-read allows, and who may use it. Dots become hyphens."
+        ),
+        template("routes", "route", "A route", "The fields and the answer of a route, such as post-api-ui-notify."),
+    ])
+}
+
+/// What was read.
+pub(crate) struct Content {
+    pub(crate) contents: Json,
+    /// How long it may be kept, milliseconds.
+    pub(crate) lives: i64,
+    /// Whether it is the same for everybody.
+    pub(crate) is_public: bool,
+}
+
+/// `resources/read`.
+pub(crate) async fn read(api: &Api<'_>, uri: &str, is_modern: bool) -> Result<Content, Fault> {
+    let absent = || Fault::resource(uri, is_modern);
+    if let Some(page) = uri.strip_prefix(MANUAL) {
+        // Only who may use this server reads here: nobody else has got an answer of another method either.
+        api.whoami().await?;
+        let page = page.split(['#', '?']).next().unwrap_or_default();
+        let is_plain = page.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_'));
+        if !is_plain || page.len() > 200 {
+            return Err(absent());
+        }
+        let address = format!("http://{}.spin.internal/docs/{page}", route::DOCS_PAGE.group.as_str());
+        let request = inside::from(api.app, Request::builder().uri(address)).header(header::ACCEPT, "text/markdown");
+        let reply = api.send(request, String::new()).await?;
+        let contents = json!([{ "uri": uri, "mimeType": "text/markdown", "text": reply.text }]);
+        return match reply.status {
+            200 => Ok(Content { contents, lives: PAGE_LIVES, is_public: true }),
+            _ => Err(absent()),
+        };
+    }
+    let route = match uri {
+        WHOAMI => route::WHOAMI,
+        INBOX => route::INBOX,
+        NOTIFICATIONS => route::NOTIFICATIONS_LIST,
+        _ => {
+            api.whoami().await?;
+            return Err(absent());
+        }
+    };
+    let reply = api.get(route, &[], &[]).await?;
+    if !reply.is_done() {
+        return Err(Fault::of_api(reply.status, reply.json()));
+    }
+    let contents = json!([{ "uri": uri, "mimeType": "application/json", "text": reply.text }]);
+    Ok(Content { contents, lives: 0, is_public: false })
+}

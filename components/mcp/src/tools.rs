@@ -1,0 +1,289 @@
+//! Tools: routes of the API that a model may call. What a tool says of itself was written from the types of its handler
+//! (`docs/reference/mcp.json`); which tools a caller sees is what `GET /api?for=me` says; what a call does is the route's own.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+};
+
+use common::{
+    error::ApiError,
+    route::{self, Access, Query, ROUTES, Route},
+    tool,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value as Json, json};
+use service::inside;
+
+use crate::{
+    api::{Api, Reply},
+    fault::{Fault, envelope},
+};
+
+/// What `cargo xtask reference` has written of tools and of pages.
+const REFERENCE: &str = include_str!("../../../docs/reference/mcp.json");
+
+#[derive(Deserialize)]
+struct Reference {
+    /// By name.
+    tools: BTreeMap<String, Map<String, Json>>,
+    /// The titles of the manual's pages, by their paths below `/docs/`.
+    pages: Map<String, Json>,
+}
+
+fn reference() -> Result<&'static Reference, Fault> {
+    static READ: OnceLock<Option<Reference>> = OnceLock::new();
+    READ.get_or_init(|| serde_json::from_str(REFERENCE).ok()).as_ref().ok_or_else(Fault::internal)
+}
+
+/// The manual's pages with their titles.
+pub(crate) fn pages() -> Result<&'static Map<String, Json>, Fault> {
+    Ok(&reference()?.pages)
+}
+
+/// The tools that the caller can use now, as `tools/list` has them, in an order that stays.
+pub(crate) async fn usable(api: &Api<'_>) -> Result<Vec<Json>, Fault> {
+    let reply = api.get(route::API_INDEX, &[], &[("for", "me")]).await?;
+    if !reply.is_done() {
+        return Err(Fault::of_api(reply.status, reply.json()));
+    }
+    let listed = reply.json();
+    let routes = listed.get("routes").and_then(Json::as_array).map_or(&[][..], Vec::as_slice);
+    let calls = routes.iter().filter_map(|route| route.get("call")?.as_str()?.split('?').next());
+    let calls: BTreeSet<&str> = calls.collect();
+    let known = &reference()?.tools;
+    let is_usable = |route: &&Route| calls.contains(format!("{} {}", route.method, route.path).as_str());
+    let usable = tool::tools().filter(is_usable).filter_map(|route| {
+        let name = tool::name(route);
+        let mut shown = Map::new();
+        shown.insert("name".to_owned(), json!(name));
+        shown.extend(known.get(&name)?.clone());
+        Some(Json::Object(shown))
+    });
+    Ok(usable.collect())
+}
+
+/// The tool of this name.
+pub(crate) fn find(name: &str) -> Option<&'static Route> {
+    tool::tools().find(|route| tool::name(route) == name)
+}
+
+/// A call of a tool, as a request of its route.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Call {
+    pub(crate) route: &'static Route,
+    names: Vec<String>,
+    query: Vec<(String, String)>,
+    body: Option<Json>,
+    key: Option<String>,
+}
+
+impl Call {
+    /// Shares the arguments out to path, query and body. What the route does not know goes there too, so that it says so.
+    pub(crate) fn new(route: &'static Route, mut arguments: Map<String, Json>) -> Result<Self, ApiError> {
+        let mut names = Vec::new();
+        for name in tool::path_arguments(route) {
+            names.push(match arguments.shift_remove(&name) {
+                Some(Json::String(text)) if !text.is_empty() => text,
+                Some(_) => return Err(ApiError::field(name, "must be a string that is not empty")),
+                None => return Err(ApiError::field(name, "is missing: a string")),
+            });
+        }
+        let mut key = None;
+        if route.is_idempotent
+            && let Some(sent) = arguments.shift_remove("idempotency_key")
+        {
+            match sent {
+                Json::String(text) => key = Some(text),
+                _ => return Err(ApiError::field("idempotency_key", "must be a string")),
+            }
+        }
+        let has_body = !matches!(route.method, "GET" | "DELETE");
+        let is_of_query = |name: &str| match route.query {
+            Query::Only(known) => known.contains(&name),
+            Query::Any => false,
+        };
+        let (mut query, mut body) = (Vec::new(), Map::new());
+        for (name, value) in arguments {
+            if has_body && !is_of_query(&name) {
+                body.insert(name, value);
+                continue;
+            }
+            match value {
+                Json::Null => {}
+                Json::String(text) => query.push((name, text)),
+                other => query.push((name, other.to_string())),
+            }
+        }
+        Ok(Self { route, names, query, body: has_body.then_some(Json::Object(body)), key })
+    }
+
+    /// Whether the body holds a field.
+    fn has_field(&self, name: &str) -> bool {
+        self.body.as_ref().is_some_and(|body| body.get(name).is_some())
+    }
+
+    /// All scopes that the request needs.
+    pub(crate) fn scopes(&self) -> Vec<&'static str> {
+        let of_row = match self.route.access {
+            Access::Scope(scope) => Some(scope),
+            Access::Public | Access::Credential => None,
+        };
+        let of_fields = self.route.sent_fields(|name| self.has_field(name)).filter_map(|field| field.scope);
+        let mut scopes = Vec::new();
+        for scope in of_row.into_iter().chain(of_fields).map(common::scope::Scope::as_str) {
+            if !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+        }
+        scopes
+    }
+
+    /// Sends it.
+    pub(crate) async fn send(&self, api: &Api<'_>) -> Result<Reply, Fault> {
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        let query: Vec<(&str, &str)> = self.query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let mut request = inside::request(api.app, self.route, &names, &query);
+        if let Some(key) = &self.key {
+            request = request.header("idempotency-key", inside::header_value(key));
+        }
+        api.send(request, self.body.as_ref().map(Json::to_string).unwrap_or_default()).await
+    }
+}
+
+/// What a tool has answered.
+pub(crate) fn done(reply: &Reply) -> Json {
+    let json = reply.json();
+    let text = if reply.text.is_empty() { "Done.".to_owned() } else { reply.text.clone() };
+    let mut result = json!({ "content": [{ "type": "text", "text": text }], "isError": false });
+    // Earlier revisions know objects alone.
+    if let (true, Some(members)) = (json.is_object(), result.as_object_mut()) {
+        members.insert("structuredContent".to_owned(), json);
+    }
+    result
+}
+
+/// A refusal, as an error that a model can act on.
+pub(crate) fn refused(envelope: Json) -> Json {
+    let text = |name: &str| envelope.get(name).and_then(Json::as_str).unwrap_or_default();
+    let mut said = format!("Refused, {}. {}", text("error"), text("detail"));
+    for field in envelope.get("fields").and_then(Json::as_array).into_iter().flatten() {
+        let of = |name: &str| field.get(name).and_then(Json::as_str).unwrap_or_default();
+        said.push_str(&format!("\n- {} {}", of("field"), of("problem")));
+    }
+    said.push_str(&format!("\nWhat to do: {}", text("fix")));
+    for (call, tool) in named(text("fix")) {
+        said.push_str(&format!("\nThe tool {tool} sends {call}."));
+    }
+    if let Some((_, page)) = text("doc_url").split_once("/docs/") {
+        said.push_str(&format!("\nRead: {}{page}", crate::resources::MANUAL));
+    }
+    json!({ "content": [{ "type": "text", "text": said }], "structuredContent": envelope, "isError": true })
+}
+
+/// The same for a refusal of this component's own.
+pub(crate) fn own(api: &Api<'_>, refusal: ApiError, route: &'static Route) -> Json {
+    refused(envelope(api.app, &refusal.at(route)))
+}
+
+/// The tools that send the requests which a fix names.
+fn named(fix: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut words = fix.split_ascii_whitespace().peekable();
+    while let Some(method) = words.next() {
+        let Some(path) = words.peek().filter(|path| path.starts_with('/')) else { continue };
+        let path = path.split('?').next().unwrap_or_default().trim_end_matches(['.', ',', ':', ';']);
+        let fits = |route: &&&Route| {
+            let (mut own, mut sent) = (route.path.split('/'), path.split('/'));
+            let pairs = own.by_ref().zip(sent.by_ref()).all(|(own, sent)| own == sent || own.starts_with('{'));
+            pairs && route.path.matches('/').count() == path.matches('/').count()
+        };
+        // A literal path comes before one with names.
+        let rows = ROUTES.iter().filter(|route| route.method == method).filter(fits);
+        let Some(route) = rows.min_by_key(|route| route.path.matches('{').count()) else { continue };
+        let pair = (format!("{method} {}", route.path), tool::name(route));
+        if tool::is_tool(route) && !found.contains(&pair) {
+            found.push(pair);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(route: &'static Route, arguments: Json) -> Result<Call, ApiError> {
+        Call::new(route, arguments.as_object().cloned().unwrap_or_default())
+    }
+
+    /// R138: each tool is described, and with every name of its path.
+    #[test]
+    fn every_tool_is_described() {
+        let reference = reference().unwrap();
+        for route in tool::tools() {
+            let described = &reference.tools[&tool::name(route)];
+            assert!(described["description"].as_str().is_some_and(|text| text.len() > 20), "{}", route.path);
+            assert_eq!(described["inputSchema"]["type"], "object");
+            for name in tool::path_arguments(route) {
+                assert!(described["inputSchema"]["properties"].get(&name).is_some(), "{} {name}", route.path);
+            }
+        }
+        assert_eq!(reference.tools.len(), tool::tools().count());
+        assert!(reference.pages.contains_key("agents/concepts/mcp"));
+    }
+
+    /// R138: arguments go to path, query and body, and what nobody knows goes along, so that it is refused.
+    #[test]
+    fn arguments_are_shared_out() {
+        let made = call(
+            route::KEYS_CREATE,
+            json!({ "agent": "scout", "name": "ci", "scope": ["agents.read"], "idempotency_key": "k", "x": null }),
+        )
+        .unwrap();
+        assert_eq!((&made.names[..], made.key.as_deref()), (&["scout".to_owned()][..], Some("k")));
+        assert_eq!(made.body, Some(json!({ "name": "ci", "scope": ["agents.read"], "x": null })));
+        let read = call(route::INBOX, json!({ "wait": 5, "after": "evt_1", "limit": null, "y": true })).unwrap();
+        let pairs: Vec<String> = read.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!((pairs.join("&").as_str(), read.body), ("wait=5&after=evt_1&y=true", None));
+        for (arguments, problem) in
+            [(json!({}), "is missing: a string"), (json!({ "agent": 1 }), "string"), (json!({ "agent": "" }), "string")]
+        {
+            let refusal = call(route::AGENTS_GET, arguments).unwrap_err();
+            let fields = refusal.member("fields").cloned().unwrap();
+            assert_eq!(fields[0]["field"], "agent");
+            assert!(fields[0]["problem"].as_str().unwrap().contains(problem), "{fields}");
+        }
+        // No key is kept by a route that keeps none: it is a field that nobody knows.
+        let beat = call(route::HEARTBEAT, json!({ "idempotency_key": "k" })).unwrap();
+        assert_eq!((beat.key, beat.body), (None, Some(json!({ "idempotency_key": "k" }))));
+    }
+
+    /// R140: all scopes that a request needs, by its row and by the fields that it sends.
+    #[test]
+    fn all_scopes_are_named_at_once() {
+        let change = call(route::AGENTS_PATCH, json!({ "agent": "scout", "owner": "mia@example.com" })).unwrap();
+        assert_eq!(change.scopes(), ["agents.update", "agents.share"]);
+        assert_eq!(call(route::WHOAMI, json!({})).unwrap().scopes(), Vec::<&str>::new());
+    }
+
+    /// R140: the requests of a fix are named as tools, and only those that are tools.
+    #[test]
+    fn a_refusal_names_the_tools_of_its_fix() {
+        let fix = "Ask for it: POST /api/access-requests {\"scope\": \"agents.list\"}. Then GET /api/agents/me/inbox?wait=25.";
+        let tools: Vec<String> = named(fix).into_iter().map(|(_, tool)| tool).collect();
+        assert_eq!(tools, ["access_ask", "inbox"]);
+        let tools: Vec<String> =
+            named("Send PATCH /api/agents/scout, then POST /auth/token.").into_iter().map(|(_, tool)| tool).collect();
+        assert_eq!(tools, ["agents_patch"]);
+        let shown = refused(
+            json!({ "error": "scope_denied", "detail": "No.", "fix": fix, "doc_url": "/x/docs/agents/scopes/a" }),
+        );
+        let text = shown["content"][0]["text"].as_str().unwrap();
+        assert!(
+            text.contains("accredit://manual/agents/scopes/a") && text.contains("The tool access_ask sends"),
+            "{text}"
+        );
+        assert_eq!((&shown["isError"], &shown["structuredContent"]["error"]), (&json!(true), &json!("scope_denied")));
+    }
+}

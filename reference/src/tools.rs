@@ -1,0 +1,96 @@
+//! What a model reads of each tool, and the titles of the manual's pages, for component `mcp`.
+
+use std::{fs, path::Path};
+
+use common::{
+    route::{Access, Object},
+    tool,
+};
+use serde_json::{Map, Value as Json, json};
+use service::{form, router::Described};
+
+use crate::{examples, fields};
+
+/// By name: title, description, schema of the arguments, hints. Then the pages, by their paths below `/docs/`.
+pub fn tools(rows: &[Described], docs: &Path) -> Json {
+    let of = |row: &&Described| tool::is_tool(row.route);
+    let tools: Map<String, Json> = rows.iter().filter(of).map(|row| (tool::name(row.route), described(row))).collect();
+    let pages: Map<String, Json> =
+        docs::page_names().iter().map(|page| ((*page).to_owned(), title(docs, page))).collect();
+    json!({ "tools": tools, "pages": pages })
+}
+
+fn described(row: &Described) -> Json {
+    let route = row.route;
+    let needs = match route.access {
+        Access::Scope(scope) => format!("Needs the scope {}.", scope.as_str()),
+        Access::Public | Access::Credential => "Needs no scope.".to_owned(),
+    };
+    let page = route.page.split('#').next().unwrap_or_default();
+    let arguments = arguments(row);
+    json!({
+        "title": route.title,
+        "description": format!("{}. {needs} Details: accredit://manual/agents/{page}", route.title),
+        "inputSchema": arguments,
+        "annotations": {
+            "readOnlyHint": route.is_safe(),
+            "destructiveHint": tool::is_destructive(route),
+            "idempotentHint": tool::is_repeatable(route),
+            "openWorldHint": tool::is_of_the_world(route),
+        },
+    })
+}
+
+/// The schema of a tool's arguments: the names in the path, the query and the fields of the body, from the types that the route reads.
+fn arguments(row: &Described) -> Json {
+    let route = row.route;
+    let mut shapes = fields::query(row);
+    // What a DELETE names may be sent in the query or in the body.
+    if !matches!(route.method, "GET" | "DELETE") {
+        shapes.extend(row.takes.body.iter().flatten().cloned());
+    }
+    let mut schema = form::object(shapes);
+    let mut required: Vec<Json> = Vec::new();
+    let mut properties = Map::new();
+    for name in tool::path_arguments(route) {
+        let about = match (name.as_str(), route.object) {
+            ("agent", Some(Object::OwnAgent)) => "me",
+            ("agent", _) => "The agent's name. An agent is itself by me.",
+            (name, _) if name.ends_with("_id") => "The id.",
+            _ => "The name.",
+        };
+        required.push(json!(name));
+        properties.insert(name, json!({ "type": "string", "minLength": 1, "description": about }));
+    }
+    let example = examples::body(row).unwrap_or_default();
+    for (name, schema) in schema.get("properties").and_then(Json::as_object).into_iter().flatten() {
+        let mut schema = schema.clone();
+        if let (Some(example), Some(members)) = (example.get(name), schema.as_object_mut()) {
+            members.insert("examples".to_owned(), json!([example]));
+        }
+        let before = properties.insert(name.clone(), schema);
+        assert!(before.is_none(), "{} has two arguments {name}", route.path);
+    }
+    if route.is_idempotent {
+        let about = "A text of your own: sent again with it, the same call does nothing twice.";
+        properties.insert(
+            "idempotency_key".to_owned(),
+            json!({ "type": "string", "minLength": 1, "maxLength": 255, "description": about }),
+        );
+    }
+    required.extend(schema.get("required").and_then(Json::as_array).into_iter().flatten().cloned());
+    if let Some(members) = schema.as_object_mut() {
+        members.insert("properties".to_owned(), Json::Object(properties));
+        if !required.is_empty() {
+            members.insert("required".to_owned(), json!(required));
+        }
+    }
+    schema
+}
+
+/// The heading of a page.
+fn title(docs: &Path, page: &str) -> Json {
+    let name = if page.ends_with('/') { format!("{page}index.md") } else { format!("{page}.md") };
+    let text = fs::read_to_string(docs.join(name)).unwrap_or_default();
+    json!(text.lines().find_map(|line| line.strip_prefix("# ")).unwrap_or(page).replace('`', ""))
+}

@@ -1,0 +1,79 @@
+//! Packages of npm and of PyPI that tests run, fetched once for each list of them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Mutex, PoisonError},
+};
+
+use crate::host::root;
+
+/// Two tests of a process fetch one after the other.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// The copy of a folder of `tests/` with the packages of its list, below `cache`; `fetch` fetches them into a new folder.
+fn installed(cache: &Path, (folder, list): (&str, &str), fetch: impl FnOnce(&Path)) -> PathBuf {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let source = root().join("tests").join(folder);
+    let text = fs::read_to_string(source.join(list)).expect("a list of packages");
+    let name = list.split(['.', '-']).next().unwrap_or_default();
+    let home = cache.join(format!("{folder}-{name}-{:08x}", crc32fast::hash(text.as_bytes())));
+    let copy = |to: &Path| {
+        for entry in fs::read_dir(&source).expect("a folder of tests").flatten() {
+            if entry.path().is_file() {
+                fs::copy(entry.path(), to.join(entry.file_name())).expect("to copy a file");
+            }
+        }
+    };
+    if !home.join("fetched").is_file() {
+        let made = tempfile::tempdir_in(cache).expect("a folder for the packages");
+        copy(made.path());
+        fetch(made.path());
+        fs::write(made.path().join("fetched"), "").expect("to write a file");
+        // Another process may have been faster.
+        drop(fs::rename(made.keep(), &home));
+    }
+    copy(&home);
+    home
+}
+
+/// A folder of `tests/` with the packages of npm that its lock file names.
+pub fn npm(cache: &Path, folder: &str) -> PathBuf {
+    installed(cache, (folder, "package-lock.json"), |made| {
+        let npm = Command::new("npm")
+            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"])
+            .current_dir(made)
+            .status();
+        let is_done = npm.as_ref().is_ok_and(|status| status.success());
+        assert!(
+            is_done,
+            "npm ci failed ({npm:?}): this test needs node and npm, which `cargo xtask setup` installs, and fetches packages once"
+        );
+    })
+}
+
+/// A folder of `tests/` with the packages of PyPI that its `requirements.txt` names, in `packages`, for `PYTHONPATH`.
+pub fn pypi(cache: &Path, folder: &str) -> PathBuf {
+    installed(cache, (folder, "requirements.txt"), |made| {
+        let pip = Command::new("python3")
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--target",
+                "packages",
+                "-r",
+                "requirements.txt",
+            ])
+            .current_dir(made)
+            .status();
+        let is_done = pip.as_ref().is_ok_and(|status| status.success());
+        assert!(
+            is_done,
+            "pip failed ({pip:?}): this test needs Python 3.10 or newer with pip, and fetches packages once"
+        );
+    })
+}
