@@ -217,6 +217,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         ("POST /auth/tokens", admin, "/auth/tokens".to_owned(), &json!({ "name": "more" })),
         ("POST /auth/device/{id}/approve", admin, format!("{}/approve", waiting.0), &empty),
         ("POST /auth/device/token", admin, "/auth/device/token".to_owned(), &redeem),
+        ("POST /oauth/token", admin, "/oauth/token".to_owned(), &redeem),
         ("POST /auth/tokens/{id}/rotate", admin, format!("{}/rotate", first.0), &nothing),
         ("POST /api/users", admin, "/api/users".to_owned(), &new_user),
         ("POST /auth/factor", admin, "/auth/factor".to_owned(), &nothing),

@@ -41,6 +41,7 @@ const PAGES: &[&str] = &[
     "agents/concepts/lists",
     "agents/concepts/mail",
     "agents/concepts/notifications",
+    "agents/concepts/oauth",
     "agents/concepts/overview",
     "agents/concepts/pats",
     "agents/concepts/people",

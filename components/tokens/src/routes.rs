@@ -5,7 +5,11 @@ use store::{
     page::Page,
 };
 
-use crate::{admin_tokens, device, leaks, sessions, tokens};
+use crate::{
+    admin_tokens, device, leaks,
+    oauth::{jwks, metadata, token},
+    sessions, tokens,
+};
 
 fn routes() -> Routes {
     Routes::new(Group::Tokens)
@@ -40,6 +44,12 @@ fn routes() -> Routes {
         .on(route::DEVICE_DENY, device::deny)
         .on(route::LEAKS, leaks::report)
         .gives_nothing()
+        .on(route::OAUTH_TOKEN, token::token)
+        .on(route::OAUTH_METADATA, metadata::get)
+        .gives::<metadata::Metadata>(&[200])
+        .on(route::OAUTH_METADATA_ALIAS, metadata::get)
+        .gives::<metadata::Metadata>(&[200])
+        .on(route::OAUTH_JWKS, jwks::get)
 }
 
 /// The component's routes.

@@ -153,7 +153,7 @@ errors! {
     InvalidRequest 400 "invalid_request": "The form lacks a parameter or contains it twice.",
         "Send a form (application/x-www-form-urlencoded) that contains {field}=<value> exactly once.";
     UnsupportedGrant 400 "unsupported_grant_type": "This grant type is not supported here.",
-        "Send grant_type=urn:ietf:params:oauth:grant-type:device_code.", page: "/docs/agents/concepts/device#polling";
+        "Send grant_type as one of: {grants}.", page: "/docs/agents/concepts/oauth#grants";
     InvalidScope 400 "invalid_scope": "A requested scope does not exist.",
         "Send scope as names of GET /api/scopes or of your tenant's custom scopes, separated by spaces, or leave it out.",
         page: "/docs/agents/concepts/device#asking";

@@ -490,6 +490,10 @@ routes! {
         DEVICE_GET = get("/auth/device/{id}", "Get the device that waits with this user code").for_sessions().page("concepts/device");
         DEVICE_APPROVE = post("/auth/device/{id}/approve", "Sign a device in: give it a token, or a session of ten minutes").for_sessions().audited("device.approve").page("concepts/device");
         DEVICE_DENY = post("/auth/device/{id}/deny", "Deny a device").for_sessions().revokes().audited("device.deny").page("concepts/device");
+        OAUTH_TOKEN = post("/oauth/token", "Get a token by a grant of OAuth").public().form().any_query().audited("token.create").page("concepts/oauth");
+        OAUTH_METADATA = get("/.well-known/oauth-authorization-server", "What the authorization server supports (RFC 8414)").public().any_query().page("concepts/oauth");
+        OAUTH_METADATA_ALIAS = get("/.well-known/openid-configuration", "The same document, where some clients look first").public().any_query().page("concepts/oauth");
+        OAUTH_JWKS = get("/oauth/jwks", "The public keys of signed tokens (RFC 7517)").public().any_query().page("concepts/oauth#keys");
         LEAKS = post("/auth/leaks", "Report a leaked credential, which revokes it").public().secrets(&["token"]).revokes().audited("token.leaked").page("concepts/credentials");
     }
 
