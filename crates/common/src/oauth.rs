@@ -28,7 +28,10 @@ fn has_dots(path: &str) -> bool {
         let plain = segment.to_ascii_lowercase().replace("%2e", ".");
         plain == "." || plain == ".."
     };
-    path.split('/').any(is_dots) || path.to_ascii_lowercase().contains("%2f") || path.contains("%5c") || path.contains("%5C")
+    path.split('/').any(is_dots)
+        || path.to_ascii_lowercase().contains("%2f")
+        || path.contains("%5c")
+        || path.contains("%5C")
 }
 
 /// Takes a redirect URI that a client may register: https, or http of this computer itself; without a user part, a fragment, segments of
@@ -154,7 +157,8 @@ mod tests {
     /// R133.
     #[test]
     fn only_https_and_this_computer_can_be_registered() {
-        for good in ["https://a.example", "https://a.example/cb?tenant=1", "http://127.0.0.1/", "http://localhost:1/x"] {
+        for good in ["https://a.example", "https://a.example/cb?tenant=1", "http://127.0.0.1/", "http://localhost:1/x"]
+        {
             assert!(redirect_uri(good).is_some(), "{good}");
         }
         for bad in [

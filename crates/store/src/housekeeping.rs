@@ -3,7 +3,7 @@
 use crate::{
     args, audit, code,
     db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Tx},
-    delivery, device, hook, notification, outbox, stream,
+    delivery, device, hook, notification, oauth_document, oauth_grant, outbox, stream,
     usage::Quotas,
 };
 use common::{
@@ -85,6 +85,8 @@ pub async fn purge(db: &Db, quotas: &Quotas, now: Timestamp) -> Result<(), DbErr
     hook::purge(db, now, BATCH).await?;
     delivery::purge(db, now, BATCH).await?;
     device::purge(db, now, BATCH).await?;
+    oauth_document::purge(db, now, BATCH).await?;
+    oauth_grant::purge(db, now, BATCH).await?;
     outbox::purge(db, now, BATCH).await
 }
 

@@ -18,6 +18,8 @@
 //! attempt, audit, credential            tables that name no other
 //! code, custom_scope, device            …
 //! factor, kept_answer                   …
+//! oauth_client, oauth_document          …
+//! oauth_grant                           …
 //! usage                                 what tenants and people store, for their quotas
 //! outbox, sealed, stream, tenant        …
 //! permission                            who may do what, compiled to SQL
@@ -48,6 +50,9 @@ pub mod kept_answer;
 pub mod key;
 pub mod mail_request;
 pub mod notification;
+pub mod oauth_client;
+pub mod oauth_document;
+pub mod oauth_grant;
 pub mod origin;
 pub mod outbox;
 pub mod page;
