@@ -10,4 +10,6 @@ pub(crate) mod jwks;
 pub(crate) mod metadata;
 pub(crate) mod refresh_token;
 pub(crate) mod revoke;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod token;

@@ -27,6 +27,7 @@ mod archived;
 mod assets;
 mod audit;
 mod chart;
+mod authorize;
 mod device;
 mod form;
 mod help;

@@ -165,6 +165,8 @@ fn header_name(header: RefusalHeader) -> HeaderName {
 fn challenge(refusal: &ApiError) -> Option<String> {
     match (refusal.code(), refusal.missing()) {
         (Code::MissingCredential, _) => Some("Bearer realm=\"accredit\"".to_owned()),
+        // RFC 6749, section 5.2.
+        (Code::InvalidClient, _) => Some("Basic realm=\"accredit\"".to_owned()),
         (_, Some(missing)) => {
             let scope = missing.names().join(" ");
             Some(format!("Bearer realm=\"accredit\", error=\"insufficient_scope\", scope=\"{scope}\""))

@@ -367,6 +367,8 @@ form! {
 #[schemars(rename = "AuthorizationResponse")]
 pub(crate) struct Decided {
     redirect_to: String,
+    /// The code in it; null: it holds an error.
+    code: Option<String>,
 }
 
 /// `POST /api/oauth/authorize`: makes a code for what the person allows.
@@ -379,7 +381,7 @@ pub(crate) async fn allow(change: Change<Body<Allow>>) -> Result<Response, ApiEr
                 Read::Asked(asked) => asked,
                 Read::Faulty { redirect_uri, state, fault, .. } => {
                     let redirect_to = faulty(app, &redirect_uri, state.as_deref(), &fault)?;
-                    return Ok(Answer::ok(&Decided { redirect_to })?.unchanged());
+                    return Ok(Answer::ok(&Decided { redirect_to, code: None })?.unchanged());
                 }
             };
             let scope = chosen(&write.caller, &asked, body.scope.as_deref())?;
@@ -414,7 +416,8 @@ pub(crate) async fn allow(change: Change<Body<Allow>>) -> Result<Response, ApiEr
                 "name": asked.client.name, "client_id": asked.client.id, "redirect_uri": asked.redirect_uri,
                 "resource": asked.target.identifier(), "scope": scope, "expires_in_days": days,
             });
-            Ok(Answer::ok(&Decided { redirect_to })?.with_secret().audited(user, Null, after))
+            let decided = Decided { redirect_to, code: Some(code.reveal().to_owned()) };
+            Ok(Answer::ok(&decided)?.with_secret().audited(user, Null, after))
         })
         .await
 }
@@ -456,7 +459,7 @@ pub(crate) async fn deny(change: Change<Body<Deny>>) -> Result<Response, ApiErro
             let fault = fault("access_denied", "the person denied the request");
             let redirect_to = faulty(app, &redirect, state.as_deref(), &fault)?;
             let after = json!({ "name": client.name, "client_id": client.id, "redirect_uri": redirect });
-            Ok(Answer::ok(&Decided { redirect_to })?.audited(write.caller.user_id(), Null, after))
+            Ok(Answer::ok(&Decided { redirect_to, code: None })?.audited(write.caller.user_id(), Null, after))
         })
         .await
 }

@@ -98,3 +98,6 @@ async fn tell(app: &App, tx: &Tx<'_>, grant: &Grant, title: &str, body: &str) ->
     notification::insert_own(tx, &id, &grant.tenant, (&grant.user, None), (title, body), app.now()).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
