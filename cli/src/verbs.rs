@@ -512,7 +512,11 @@ pub(crate) fn all() -> Vec<Verb> {
             .field("ways", Kind::Words, "Ways to sign in, separated by commas")
             .field("second_factor", Kind::Text, "Of whom a second factor is demanded")
             .field("pat_days", Kind::Number, "Days that a personal access token lives, if nobody says"),
-        Verb::new("admin clients list", route::CLIENTS_LIST).table(&[("NAME", "name"), ("SECRET", "confidential"), ("ID", "id")]),
+        Verb::new("admin clients list", route::CLIENTS_LIST).table(&[
+            ("NAME", "name"),
+            ("SECRET", "confidential"),
+            ("ID", "id"),
+        ]),
         Verb::new("admin clients get", route::CLIENTS_GET),
         Verb::new("admin clients create", route::CLIENTS_CREATE)
             .needs("name", Kind::Text, "The name that people see")

@@ -4,19 +4,16 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
+use crate::browser::encoded as escape;
+
 /// Where the app is sent back to.
 pub const CALLBACK: &str = "https://app.example.com/cb";
 /// What the app proves its codes with (RFC 7636).
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
-/// A text as the value of a parameter.
-pub fn escaped(text: &str) -> String {
-    text.bytes().map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
-}
-
 /// Pairs as a form or a query.
 pub fn encoded(pairs: &[(&str, &str)]) -> String {
-    pairs.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect::<Vec<_>>().join("&")
+    pairs.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect::<Vec<_>>().join("&")
 }
 
 /// A request of a client for two scopes.

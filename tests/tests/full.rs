@@ -202,7 +202,8 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     let body = json!({ "name": "App", "redirect_uris": ["https://app.example.com/cb"], "confidential": false });
     let client_id = text(&admin.post("/api/oauth/clients", &body).is(201)["id"]).to_owned();
     let asked = json!({ "request": tests::oauth::request(&client_id) });
-    let trade = || tests::oauth::trade(&client_id, &tests::oauth::code(&admin.post("/api/oauth/authorize", &asked).is(200)));
+    let trade =
+        || tests::oauth::trade(&client_id, &tests::oauth::code(&admin.post("/api/oauth/authorize", &asked).is(200)));
     let let_in = || {
         let form = [("content-type", "application/x-www-form-urlencoded")];
         let got = server.nobody().call("POST", "/oauth/token", &form, Some(trade().as_bytes())).is(200);
@@ -213,7 +214,8 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     let refresh_form = json!(format!("grant_type=refresh_token&client_id={client_id}&refresh_token={app_refresh}"));
     let app_id = text(&admin.get("/auth/apps").is(200)["items"][0]["id"]).to_owned();
     let client_path = format!("/api/oauth/clients/{client_id}");
-    let confidential = json!({ "name": "Server", "redirect_uris": ["https://app.example.com/cb"], "confidential": true });
+    let confidential =
+        json!({ "name": "Server", "redirect_uris": ["https://app.example.com/cb"], "confidential": true });
     let made = admin.post("/api/oauth/clients", &confidential).is(201);
     let secret_client = format!("/api/oauth/clients/{}", text(&made["id"]));
 

@@ -99,10 +99,7 @@ pub(crate) async fn act(app: App, typed: Form) -> Result<Response, ApiError> {
     let (route, body) = match typed.text("act") {
         "allow" => {
             let days = typed.or("days", "90");
-            (
-                route::AUTHORIZE,
-                json!({ "request": text, "scope": typed.all("scope"), "expires_in_days": number(days) }),
-            )
+            (route::AUTHORIZE, json!({ "request": text, "scope": typed.all("scope"), "expires_in_days": number(days) }))
         }
         "deny" => (route::AUTHORIZE_DENY, json!({ "request": text })),
         _ => return Err(Code::NotFound.into()),
@@ -113,7 +110,9 @@ pub(crate) async fn act(app: App, typed: Form) -> Result<Response, ApiError> {
         read(&api, &text).await?;
         match api.change(route, &[], Change { form: &typed, body }).await {
             Ok(answer) => Ok(see_other_site(answer.text("redirect_to"))),
-            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => page(&app, &text, &typed, Some(refusal)).await,
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
+                page(&app, &text, &typed, Some(refusal)).await
+            }
             Err(trouble) => Err(trouble),
         }
     })
@@ -148,7 +147,12 @@ mod tests {
         };
         let added = policy("redirect_uri=https%3A%2F%2Fapp.example.com%3A8443%2Fcb");
         assert!(added.contains("form-action 'self' https://app.example.com:8443; frame-ancestors 'none'"), "{added}");
-        for bad in ["", "redirect_uri=https%3A%2F%2Fa.example%3B%20script-src%20*", "redirect_uri=javascript:alert(1)", "redirect_uri=*"] {
+        for bad in [
+            "",
+            "redirect_uri=https%3A%2F%2Fa.example%3B%20script-src%20*",
+            "redirect_uri=javascript:alert(1)",
+            "redirect_uri=*",
+        ] {
             assert_eq!(policy(bad), "", "{bad}");
         }
     }

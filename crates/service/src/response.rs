@@ -101,7 +101,7 @@ pub fn local(text: &str) -> &str {
     for _ in 0..4 {
         let mut first = form.chars();
         let is_local = first.next() == Some('/') && !matches!(first.next(), Some('/' | '\\'));
-        if !is_local || form.len() > 2000 || form.chars().any(char::is_control) {
+        if !is_local || form.len() > 4000 || form.chars().any(char::is_control) {
             return "/";
         }
         let decoded = percent_decode_str(&form).decode_utf8_lossy().into_owned();
@@ -207,6 +207,6 @@ mod tests {
         ] {
             assert_eq!(local(text), "/", "{text}");
         }
-        assert_eq!(local(&format!("/{}", "a".repeat(2000))), "/");
+        assert_eq!(local(&format!("/{}", "a".repeat(4000))), "/");
     }
 }
