@@ -85,8 +85,8 @@ impl Drop for RealProvider {
     }
 }
 
-/// The folder with the provider and its packages, which are fetched once for each lock file.
-fn installed(cache: &Path) -> PathBuf {
+/// The folder with the scripts of `tests/oidc` and their packages, which are fetched once for each lock file.
+pub fn installed(cache: &Path) -> PathBuf {
     static ONCE: Once = Once::new();
     let source = root().join("tests/oidc");
     let lock = fs::read_to_string(source.join("package-lock.json")).expect("tests/oidc/package-lock.json");
@@ -109,7 +109,9 @@ fn installed(cache: &Path) -> PathBuf {
             // Another process may have been faster.
             drop(fs::rename(made.keep(), &home));
         }
-        fs::copy(source.join("provider.mjs"), home.join("provider.mjs")).expect("to copy the provider");
+        for name in ["provider.mjs", "client.mjs"] {
+            fs::copy(source.join(name), home.join(name)).expect("to copy a script");
+        }
     });
     home
 }

@@ -1,11 +1,18 @@
 //! Apps that a person lets in, over HTTP: the page of consent, clients that an admin registered or that are known by a document, the tokens,
 //! and races over two hosts.
 
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Command, Stdio},
+};
+
 use serde_json::{Value as Json, json};
 use tests::{
     Answer, Client, Server, at_once,
     browser::{Browser, is_page, unescaped},
     oauth::{CALLBACK, code, parameter, refresh, request, request_for, trade, trade_for},
+    provider::installed,
     server::{PASSWORD, text},
     sink::{Reply, Sink},
 };
@@ -127,6 +134,31 @@ fn only_a_registered_redirect_uri_is_ever_answered() {
     assert_eq!((answer.status(), answer.header("location")), (400, ""));
 }
 
+/// R133: scopes of which a route takes a fresh proof are given with one, which is asked for in place and leads on to the app.
+#[test]
+fn a_fresh_proof_is_asked_for_in_place() {
+    let (server, admin) = Server::with_admin();
+    let id = registered(&admin);
+    let browser = Browser::of(&server, &admin);
+    let page = browser.page(&format!("/oauth/authorize?{}", request_for(&id, CALLBACK, "users.read users.write")));
+    server.execute("UPDATE credentials SET proved_at = 1 WHERE kind = 'session'");
+    let ticked = [("scope", "users.read"), ("scope", "users.write"), ("days", "1")];
+    let asked = browser.submit_in(&page, "/oauth/authorize", &ticked);
+    asked.is_text(403, "Is it you?");
+    is_page(&asked);
+    // A browser holds the redirect after this form against the policy too.
+    assert!(
+        asked.header("content-security-policy").contains("form-action 'self' https://app.example.com;"),
+        "{asked:?}"
+    );
+    let answer = browser.submit_in(&asked.text(), "/oauth/authorize", &[("proof_password", "not this one")]);
+    answer.is_text(403, "Is it you?");
+    let answer = browser.submit_in(&asked.text(), "/oauth/authorize", &[("proof_password", PASSWORD)]);
+    assert_eq!(answer.status(), 303, "{}", answer.text());
+    assert!(answer.header("location").starts_with("https://app.example.com/cb?code="), "{answer:?}");
+    assert_eq!(server.texts("SELECT json_extract(data, '$.scope') FROM codes"), ["users.read users.write"]);
+}
+
 fn document(id: &str, redirect: &str) -> &'static str {
     let text = json!({
         "client_id": id, "client_name": "Editor", "redirect_uris": [redirect], "token_endpoint_auth_method": "none",
@@ -192,6 +224,34 @@ fn a_client_is_known_by_its_document() {
         "{}",
         answer.text()
     );
+}
+
+/// R134: an app that is made of npm's openid-client needs nothing but the server's address and its client id.
+#[test]
+fn openid_client_is_let_in() {
+    let (server, admin) = Server::with_admin();
+    let id = registered(&admin);
+    let issuer = server.host().base_url();
+    let mut process = Command::new("node")
+        .args(["client.mjs", issuer, &id, CALLBACK])
+        .current_dir(installed(Path::new(env!("CARGO_TARGET_TMPDIR"))))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let address = lines.next().expect("the address for the browser").unwrap();
+    let path = address.strip_prefix(issuer).unwrap();
+    let browser = Browser::of(&server, &admin);
+    let page = browser.page(path);
+    let ticked = [("scope", "agents.read"), ("scope", "tokens.read"), ("days", "90")];
+    let answer = browser.submit_in(&page, "/oauth/authorize", &ticked);
+    writeln!(process.stdin.as_ref().unwrap(), "{}", answer.header("location")).unwrap();
+    let done: Json = serde_json::from_str(&lines.next().expect("what came of it").unwrap()).unwrap();
+    let expected =
+        json!({ "scope": ["agents.read", "tokens.read"], "expires_in": 3600, "rotated": true, "after": 401 });
+    assert_eq!(done, expected);
+    process.wait().unwrap();
 }
 
 /// R136: sixteen requests at once over two hosts: one gets tokens for a code, one for a refresh token, and what was sent twice ends.
