@@ -180,13 +180,6 @@ impl<'a> Api<'a> {
         Box::pin(self.ask(request, Json::Null))
     }
 
-    /// Reads, with a query as it came.
-    pub(crate) fn get_as_asked(&self, route: &Route, query: &str) -> Asking<'_> {
-        let uri = format!("http://{}.spin.internal{}?{query}", route.group.as_str(), route.path);
-        let request = self.request(route, &[], &[]).uri(uri);
-        Box::pin(self.ask(request, Json::Null))
-    }
-
     /// Changes something.
     pub(crate) fn change(&self, route: &Route, names: &[&str], change: Change<'_>) -> Asking<'_> {
         self.change_with(route, names, &[], change)

@@ -8,7 +8,7 @@ use common::{
     route,
 };
 use futures_util::future::join3;
-use http::{HeaderValue, header, uri::PathAndQuery};
+use http::{HeaderValue, header};
 use serde_json::{Value as Json, json};
 use service::{app::App, response::Response};
 
@@ -54,12 +54,11 @@ async fn read(api: &Api<'_>, text: &str) -> Result<Json, Trouble> {
     if document_url(&client).is_some() {
         api.get(route::CLIENT_DOCUMENT, &[], &[("client_id", &client)]).await?;
     }
-    api.get_as_asked(route::AUTHORIZATION, text).await
+    api.get(route::AUTHORIZATION, &[], &[("request", text)]).await
 }
 
 async fn page(app: &App, text: &str, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
     let api = Api::of(app)?;
-    check(text)?;
     let (shell, request, custom) = join3(
         Shell::load(app, &api, "Let an app in", "tokens"),
         read(&api, text),
@@ -84,15 +83,6 @@ async fn page(app: &App, text: &str, typed: &Form, refusal: Option<Refusal>) -> 
     write_with(&page, status)
 }
 
-/// Refuses what cannot be a query.
-fn check(text: &str) -> Result<(), Trouble> {
-    if format!("/?{text}").parse::<PathAndQuery>().is_ok_and(|whole| whole.query() == Some(text)) {
-        return Ok(());
-    }
-    let refusal = Refusal::own(400, "This request is not whole.", "Start again in the app.");
-    Err(Trouble::Refused(refusal))
-}
-
 /// `POST /oauth/authorize`.
 pub(crate) async fn act(app: App, typed: Form) -> Result<Response, ApiError> {
     let text = typed.raw("request").to_owned();
@@ -105,7 +95,6 @@ pub(crate) async fn act(app: App, typed: Form) -> Result<Response, ApiError> {
         _ => return Err(Code::NotFound.into()),
     };
     let decided = answer(&app, async {
-        check(&text)?;
         let api = Api::of(&app)?;
         read(&api, &text).await?;
         match api.change(route, &[], Change { form: &typed, body }).await {

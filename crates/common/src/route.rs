@@ -501,7 +501,7 @@ routes! {
         CLIENTS_PATCH = patch("/api/oauth/clients/{id}", "Change an OAuth client").scope(ScopesWrite).for_people().audited("oauth.client.update").page("concepts/oauth-clients#registering");
         CLIENTS_DELETE = delete("/api/oauth/clients/{id}", "Delete an OAuth client, and end all that it was given").scope(ScopesWrite).for_people().revokes().audited("oauth.client.delete").page("concepts/oauth-clients#registering");
         CLIENTS_ROTATE = post("/api/oauth/clients/{id}/rotate", "Replace the secret of an OAuth client").scope(ScopesWrite).for_people().idempotent().audited("oauth.client.rotate").page("concepts/oauth-clients#registering");
-        AUTHORIZATION = get("/api/oauth/authorize", "What an app asks of the caller, for the page that decides").for_sessions().any_query().page("concepts/oauth-clients#asking");
+        AUTHORIZATION = get("/api/oauth/authorize", "What an app asks of the caller, for the page that decides").for_sessions().query(&["request"]).page("concepts/oauth-clients#asking");
         AUTHORIZE = post("/api/oauth/authorize", "Let an app in").for_sessions().audited("oauth.allow").page("concepts/oauth-clients#asking");
         AUTHORIZE_DENY = post("/api/oauth/authorize/deny", "Do not let an app in").for_sessions().revokes().audited("oauth.deny").page("concepts/oauth-clients#asking");
         APPS_LIST = get("/auth/apps", "List the apps that the caller let in").scope(TokensRead).for_people().query(&["cursor", "limit"]).page("concepts/oauth-clients#what-a-person-sees");

@@ -26,7 +26,7 @@ use service::{
     caller::Caller,
     change::{Answer, Change},
     credential::own_base,
-    extract::Body,
+    extract::{self, Body},
     form, quota,
     response::{Response, uncached_json},
 };
@@ -341,10 +341,19 @@ fn shown(app: &App, read: Read) -> Result<Shown, ApiError> {
     })
 }
 
-/// `GET /api/oauth/authorize`: what the request in the query asks. It grants nothing.
-pub(crate) async fn get(app: App, caller: Caller) -> Result<Response, ApiError> {
-    let text = app.head().uri.query().unwrap_or_default();
-    let read = read(&app, app.db(), &caller, text).await?;
+form! {
+    pub(crate) struct Ask {
+        request: String,
+    }
+}
+
+/// `GET /api/oauth/authorize`: what a request asks. It grants nothing.
+pub(crate) async fn get(
+    app: App,
+    caller: Caller,
+    extract::Query(ask): extract::Query<Ask>,
+) -> Result<Response, ApiError> {
+    let read = read(&app, app.db(), &caller, &ask.request).await?;
     uncached_json(StatusCode::OK, &shown(&app, read)?)
 }
 

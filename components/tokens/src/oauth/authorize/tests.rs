@@ -19,7 +19,7 @@ async fn stage() -> (TestApp, Actor, String) {
 }
 
 fn path(request: &str) -> String {
-    format!("{AUTHORIZE}?{request}")
+    format!("{AUTHORIZE}?{}", encoded(&[("request", request)]))
 }
 
 /// R133: a request is shown with what the person may grant of it, and reading it grants nothing.
