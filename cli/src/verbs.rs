@@ -258,6 +258,13 @@ pub(crate) fn all() -> Vec<Verb> {
             .asks("Does the device in front of you show {id}, and did you start it?")
             .done("Approved."),
         Verb::new("auth device deny", route::DEVICE_DENY).done("Denied."),
+        Verb::new("auth apps list", route::APPS_LIST).table(&[
+            ("APP", "client_name"),
+            ("USED", "used_at"),
+            ("ENDS", "ends_at"),
+            ("ID", "id"),
+        ]),
+        Verb::new("auth apps end", route::APPS_END).asks("End what you gave the app {id}?").done("Ended."),
         // Tokens.
         Verb::new("token create", route::PATS_CREATE)
             .takes("name", Kind::Text, "Its name: the machine or job that gets it")
@@ -506,6 +513,23 @@ pub(crate) fn all() -> Vec<Verb> {
             .field("ways", Kind::Words, "Ways to sign in, separated by commas")
             .field("second_factor", Kind::Text, "Of whom a second factor is demanded")
             .field("pat_days", Kind::Number, "Days that a personal access token lives, if nobody says"),
+        Verb::new("admin clients list", route::CLIENTS_LIST).table(&[
+            ("NAME", "name"),
+            ("SECRET", "confidential"),
+            ("ID", "id"),
+        ]),
+        Verb::new("admin clients get", route::CLIENTS_GET),
+        Verb::new("admin clients create", route::CLIENTS_CREATE)
+            .needs("name", Kind::Text, "The name that people see")
+            .needs("redirect_uris", Kind::Words, "Where browsers are sent back to, separated by commas")
+            .field("confidential", Kind::Data, "true: it proves itself with a secret"),
+        Verb::new("admin clients update", route::CLIENTS_PATCH)
+            .field("name", Kind::Text, "The name that people see")
+            .field("redirect_uris", Kind::Words, "Where browsers are sent back to, separated by commas"),
+        Verb::new("admin clients delete", route::CLIENTS_DELETE)
+            .asks("Delete the client {id}, and end all that people gave it?")
+            .done("Deleted."),
+        Verb::new("admin clients rotate", route::CLIENTS_ROTATE).show(Show::Secret("client_secret")),
         Verb::new("admin webhooks list", route::WEBHOOKS_LIST).table(&[
             ("URL", "url"),
             ("STATE", "state"),
@@ -599,6 +623,15 @@ pub(crate) const ELSEWHERE: &[(&Route, &str)] = &[
     (route::SIGN_IN, "auth login --password"),
     (route::DEVICE_CODE, "auth login, and whatever needs a session"),
     (route::DEVICE_TOKEN, "auth login, and whatever needs a session"),
+    (route::OAUTH_TOKEN, "for clients of OAuth; `auth login` gets a token"),
+    (route::OAUTH_METADATA, "for clients of OAuth"),
+    (route::OAUTH_METADATA_ALIAS, "for clients of OAuth"),
+    (route::OAUTH_JWKS, "for services that verify signed tokens"),
+    (route::OAUTH_REVOKE, "for clients of OAuth; auth apps end does it for a person"),
+    (route::AUTHORIZATION, "for the page that decides, where an app sends its person"),
+    (route::AUTHORIZE, "for the page that decides, where an app sends its person"),
+    (route::AUTHORIZE_DENY, "for the page that decides, where an app sends its person"),
+    (route::CLIENT_DOCUMENT, "for the page that decides, where an app sends its person"),
     (route::LOGOUT, "auth logout ends a credential of any kind by the next route"),
     (route::OWN_END, "auth logout"),
     (route::FACTOR_VERIFY, "the second step of a sign-in in a browser; a terminal signs in by a code"),

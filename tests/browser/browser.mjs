@@ -28,10 +28,10 @@ export const MODES = {
 };
 
 /**
- * A visitor with a profile of their own. `faults` collects what no page may do: open a dialog, ask another server, run against its
+ * A visitor with a profile of their own; `also` are addresses of other servers that are asked on purpose. `faults` collects what no page may do: open a dialog, ask another server, run against its
  * policy, write an error into the console, or fail.
  */
-export async function visitor(browser, server, options = MODES.light) {
+export async function visitor(browser, server, { also = [], ...options } = MODES.light) {
   const context = await browser.newContext({ baseURL: server.url, reducedMotion: "reduce", ...options });
   const faults = [];
   context.on("dialog", (dialog) => {
@@ -40,7 +40,8 @@ export async function visitor(browser, server, options = MODES.light) {
   });
   context.on("request", (request) => {
     const url = request.url();
-    if (!url.startsWith(server.url) && !url.startsWith("data:") && !url.startsWith("blob:")) faults.push(`request to ${url}`);
+    const isMeant = [server.url, ...also].some((known) => url.startsWith(known));
+    if (!isMeant && !url.startsWith("data:") && !url.startsWith("blob:")) faults.push(`request to ${url}`);
   });
   context.on("console", (message) => {
     // A refusal is a page with a status of its own; the browser writes that down as an error.

@@ -98,6 +98,27 @@ export async function fill(server, say = plain) {
   await admin.post("/api/agents/support-desk/probes", { name: "github", url: "https://hooks.example.com/user", secret: "GITHUB_TOKEN" });
   const webhook = await admin.post("/api/webhooks", { url: "https://hooks.example.com/accredit", name: short("desk"), kinds: ["agent.*"] });
   await admin.post(`/api/webhooks/${webhook.id}/test`);
+  // An app that was let in, and what another one would ask.
+  const client = await admin.post("/api/oauth/clients", { name: short("Planner"), redirect_uris: ["https://planner.example.com/cb"] });
+  const asks = new URLSearchParams({
+    response_type: "code",
+    client_id: client.id,
+    redirect_uri: "https://planner.example.com/cb",
+    code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+    code_challenge_method: "S256",
+    scope: "agents.read agents.create agents.token.issue x.payments.refund",
+    state: say("state"),
+  });
+  const { code } = await admin.post("/api/oauth/authorize", { request: `${asks}` });
+  const trade = new URLSearchParams({
+    grant_type: "authorization_code",
+    client_id: client.id,
+    code,
+    redirect_uri: "https://planner.example.com/cb",
+    code_verifier: "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+  });
+  await fetch(`${server.url}/oauth/token`, { method: "POST", body: trade });
+  const authorize = `/oauth/authorize?${asks}`;
   // The code of a device that waits now: it waits for ten minutes.
   const device = async () => {
     const asked = new URLSearchParams({ name: short("notebook"), client_id: "cli", scope: "agents.read agents.create" });
@@ -105,6 +126,6 @@ export async function fill(server, say = plain) {
     return (await answer.json()).user_code;
   };
   const archived = (await admin.get("/api/agents/archived")).items[0].id;
-  const ids = { request: request.id, given: given.id, key: key.id, archived, webhook: webhook.id };
+  const ids = { request: request.id, given: given.id, key: key.id, archived, webhook: webhook.id, authorize };
   return { admin, max, people, agents, device, ...ids };
 }

@@ -5,6 +5,7 @@
 //!   no well-behaved client would.
 //! - [`totp`] is an authenticator app; [`sink`] is a server that mail is sent to;
 //!   [`provider`] are providers through which people sign in; [`tls`] is what both speak; [`packages`] fetches what others made.
+//! - [`oauth`] is an app that a person lets in.
 //! - [`browser`] is a browser without a script; [`cli`] is the command accredit.
 //! - [`schema`] compares every answer with the OpenAPI document.
 //! - [`docs`] fetches every `doc_url` that a test meets; [`secret`] makes credentials beside the routes.
@@ -22,6 +23,7 @@ pub mod cli;
 pub mod client;
 pub mod docs;
 pub mod host;
+pub mod oauth;
 pub mod packages;
 pub mod provider;
 pub mod raw;

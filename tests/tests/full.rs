@@ -201,6 +201,26 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     admin.post(&format!("{}/approve", trusted.0), &json!({})).is(200);
     let redeem = json!(format!("grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code={}", trusted.1));
 
+    let body = json!({ "name": "App", "redirect_uris": ["https://app.example.com/cb"], "confidential": false });
+    let client_id = text(&admin.post("/api/oauth/clients", &body).is(201)["id"]).to_owned();
+    let asked = json!({ "request": tests::oauth::request(&client_id) });
+    let trade =
+        || tests::oauth::trade(&client_id, &tests::oauth::code(&admin.post("/api/oauth/authorize", &asked).is(200)));
+    let let_in = || {
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        let got = server.nobody().call("POST", "/oauth/token", &form, Some(trade().as_bytes())).is(200);
+        text(&got["refresh_token"]).to_owned()
+    };
+    let (code_form, app_refresh, _more) = (json!(trade()), let_in(), let_in());
+    let revoke_form = json!(format!("client_id={client_id}&token={app_refresh}"));
+    let refresh_form = json!(format!("grant_type=refresh_token&client_id={client_id}&refresh_token={app_refresh}"));
+    let app_id = text(&admin.get("/auth/apps").is(200)["items"][0]["id"]).to_owned();
+    let client_path = format!("/api/oauth/clients/{client_id}");
+    let confidential =
+        json!({ "name": "Server", "redirect_uris": ["https://app.example.com/cb"], "confidential": true });
+    let made = admin.post("/api/oauth/clients", &confidential).is(201);
+    let secret_client = format!("/api/oauth/clients/{}", text(&made["id"]));
+
     // Full, and beyond the bound: as after many revocations.
     server.execute("INSERT INTO attempts (key, count, ends_at) VALUES (randomblob(3000000), 1, 9000000000000)");
     let nothing = Json::Null;
@@ -219,6 +239,13 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         ("POST /auth/tokens", admin, "/auth/tokens".to_owned(), &json!({ "name": "more" })),
         ("POST /auth/device/{id}/approve", admin, format!("{}/approve", waiting.0), &empty),
         ("POST /auth/device/token", admin, "/auth/device/token".to_owned(), &redeem),
+        ("POST /oauth/token", admin, "/oauth/token".to_owned(), &redeem),
+        ("POST /oauth/token", admin, "/oauth/token".to_owned(), &code_form),
+        ("POST /oauth/token", admin, "/oauth/token".to_owned(), &refresh_form),
+        ("POST /api/oauth/authorize", admin, "/api/oauth/authorize".to_owned(), &asked),
+        ("POST /api/oauth/clients", admin, "/api/oauth/clients".to_owned(), &body),
+        ("PATCH /api/oauth/clients/{id}", admin, client_path.clone(), &json!({ "name": long.get(..64) })),
+        ("POST /api/oauth/clients/{id}/rotate", admin, format!("{secret_client}/rotate"), &nothing),
         ("POST /auth/tokens/{id}/rotate", admin, format!("{}/rotate", first.0), &nothing),
         ("POST /api/users", admin, "/api/users".to_owned(), &new_user),
         ("POST /auth/factor", admin, "/auth/factor".to_owned(), &nothing),
@@ -394,6 +421,10 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         ("DELETE /auth/admin/tokens/{id}", admin, second.0.replace("/auth/tokens", "/auth/admin/tokens"), &nothing),
         ("POST /auth/device/{id}/deny", admin, format!("{}/deny", unwanted.0), &nothing),
         ("POST /auth/leaks", admin, "/auth/leaks".to_owned(), &json!({ "token": third.1 })),
+        ("POST /api/oauth/authorize/deny", admin, "/api/oauth/authorize/deny".to_owned(), &asked),
+        ("POST /oauth/revoke", admin, "/oauth/revoke".to_owned(), &revoke_form),
+        ("DELETE /auth/apps/{id}", admin, format!("/auth/apps/{app_id}"), &nothing),
+        ("DELETE /api/oauth/clients/{id}", admin, client_path.clone(), &nothing),
         ("DELETE /auth/tokens/me", &own, "/auth/tokens/me".to_owned(), &nothing),
         ("POST /api/users/{id}/deactivate", admin, format!("/api/users/{halted}/deactivate"), &empty),
         ("DELETE /api/users/{id}", admin, format!("/api/users/{gone}"), &nothing),

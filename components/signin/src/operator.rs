@@ -16,7 +16,7 @@ use store::{
     audit::{self, Event},
     credential,
     db::Purpose,
-    device, webhook,
+    device, oauth_grant, webhook,
 };
 
 use crate::bootstrap::check_secret;
@@ -44,6 +44,7 @@ pub(crate) async fn revoke(app: App, route: &'static Route, Body(body): Body<Rev
     let ended = credential::revoke_issued_before(&tx, issued_before, app.now()).await?;
     webhook::revoke_before(&tx, issued_before, app.now()).await?;
     device::end_made_before(&tx, issued_before).await?;
+    oauth_grant::end_made_before(&tx, issued_before, app.now()).await?;
     for (tenant, count) in &ended {
         let event = Event {
             action: route.audit.unwrap_or_default(),

@@ -38,8 +38,10 @@ use store::{
     user,
 };
 
+use crate::oauth::form::{Parameters, as_oauth};
+
 /// The grant type of section 3.4.
-const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+pub(crate) const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// Requests that one network may make in a window.
 const REQUESTS: i64 = 30;
 /// User codes that one person may look up in a window.
@@ -48,53 +50,10 @@ const LOOK_UPS: i64 = 60;
 const WINDOW: i64 = 600;
 /// The longest scope that is asked for, characters.
 const MOST_SCOPE: usize = 2_000;
-/// The longest name of a machine and of a program, characters.
-const MOST_NAME: usize = 64;
 /// Days that a token lives, at most and if the person does not say.
 const DAYS: i64 = 90;
 /// User codes that are tried until one is free.
 const CODES: usize = 8;
-
-/// A form of OAuth: unknown parameters are ignored, an empty one is left out, and none may come twice (RFC 6749, section 3.1).
-struct Parameters(Vec<(String, String)>);
-
-impl Parameters {
-    fn find(&self, name: &'static str) -> Result<Option<&str>, ApiError> {
-        let mut sent = self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.trim());
-        match (sent.next(), sent.next()) {
-            (value, None) => Ok(value.filter(|value| !value.is_empty())),
-            (_, Some(_)) => Err(Code::InvalidRequest
-                .detail(format!("The form contains {name} more than once."))
-                .with("field", name)),
-        }
-    }
-
-    fn get(&self, name: &'static str) -> Result<&str, ApiError> {
-        let missing = || Code::InvalidRequest.detail(format!("The form lacks {name}.")).with("field", name);
-        self.find(name)?.ok_or_else(missing)
-    }
-
-    /// What a client calls itself. A person reads it, so it is one line that shows all that is in it; and it is kept, so it holds no
-    /// credential.
-    fn name(&self, name: &'static str, otherwise: &str) -> Result<String, ApiError> {
-        let Some(sent) = self.find(name)? else { return Ok(otherwise.to_owned()) };
-        if Secret::is_in(sent.as_bytes()) {
-            return Err(form::credential_in(name));
-        }
-        common::text::text(name, sent, MOST_NAME).map_err(|_| {
-            let detail = format!("{name} has more than {MOST_NAME} characters, or some that cannot be seen.");
-            Code::InvalidRequest.detail(detail).with("field", name)
-        })
-    }
-}
-
-/// Adds the sentence under the name that it has in RFC 6749, section 5.2.
-fn as_oauth(refusal: ApiError) -> ApiError {
-    let row = refusal.code().row();
-    let has_name = row.status == 400;
-    let sentence = refusal.sentence().to_owned();
-    if has_name { refusal.extra("error_description", sentence) } else { refusal }
-}
 
 #[derive(Serialize)]
 struct Codes<'a> {
@@ -286,13 +245,18 @@ pub(crate) async fn redeem(
     route: &'static Route,
     UrlEncoded(form): UrlEncoded,
 ) -> Result<Response, ApiError> {
-    try_redeem(&app, route, &Parameters(form)).await.map_err(as_oauth)
+    let form = Parameters(form);
+    let granted = async {
+        match form.get("grant_type")? {
+            GRANT => grant(&app, route, &form).await,
+            _ => Err(Code::UnsupportedGrant.with("grants", GRANT)),
+        }
+    };
+    granted.await.map_err(as_oauth)
 }
 
-async fn try_redeem(app: &App, route: &Route, form: &Parameters) -> Result<Response, ApiError> {
-    if form.get("grant_type")? != GRANT {
-        return Err(Code::UnsupportedGrant.into());
-    }
+/// The grant of section 3.4, also at `POST /oauth/token`.
+pub(crate) async fn grant(app: &App, route: &Route, form: &Parameters) -> Result<Response, ApiError> {
     let code = OneTimeCode::parse(form.get("device_code")?).ok_or(Code::InvalidGrant)?.digest();
     let mut standing = device::find(app.db(), &code, app.now()).await?.ok_or(Code::InvalidGrant)?;
     if matches!(standing, Standing::Waiting { .. }) {

@@ -7,7 +7,7 @@ use common::{
     error::{ApiError, Code},
     event::EventKind,
     route::Route,
-    secret::Secret,
+    secret::{RefreshToken, Secret},
 };
 use serde_json::{Value::Null, json};
 use service::{
@@ -26,6 +26,8 @@ use store::{
     outbox, user,
 };
 
+use crate::oauth::issued;
+
 /// Reports that one network may send in a window.
 const REPORTS: i64 = 30;
 /// The window, seconds.
@@ -40,6 +42,10 @@ form! {
 /// The handler.
 pub(crate) async fn report(app: App, route: &'static Route, Body(leak): Body<Leak>) -> Result<Response, ApiError> {
     throttle::count(&app, &["leak", &app.network()], (REPORTS, WINDOW), Code::TooManyReports).await?;
+    if let Some(token) = RefreshToken::parse(leak.token.trim()) {
+        issued::end_leaked(&app, route, &token).await?;
+        return Ok(no_content());
+    }
     let Some(secret) = Secret::parse(leak.token.trim()) else { return Ok(no_content()) };
     let Some(found) = Caller::find_by_secret(app.db(), secret, app.now()).await? else { return Ok(no_content()) };
     let tx = app.db().begin(Purpose::Revoking).await?;

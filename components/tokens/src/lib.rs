@@ -1,9 +1,10 @@
-//! Component `tokens`: sessions, personal access tokens, devices that are signed in, every credential for admins, leaks.
+//! Component `tokens`: sessions, personal access tokens, devices that are signed in, every credential for admins, leaks, and OAuth.
 #![forbid(unsafe_code)]
 
 mod admin_tokens;
 mod device;
 mod leaks;
+mod oauth;
 mod routes;
 mod sessions;
 mod tokens;

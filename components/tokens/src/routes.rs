@@ -2,10 +2,16 @@ use common::route::{self, Group};
 use service::router::{Router, Routes};
 use store::{
     credential::{Session, list::Token},
+    oauth_client::Client,
+    oauth_grant::Grant,
     page::Page,
 };
 
-use crate::{admin_tokens, device, leaks, sessions, tokens};
+use crate::{
+    admin_tokens, device, leaks,
+    oauth::{apps, authorize, clients, jwks, metadata, revoke, token},
+    sessions, tokens,
+};
 
 fn routes() -> Routes {
     Routes::new(Group::Tokens)
@@ -38,8 +44,37 @@ fn routes() -> Routes {
         .on(route::DEVICE_GET, device::get)
         .on(route::DEVICE_APPROVE, device::approve)
         .on(route::DEVICE_DENY, device::deny)
+        .on(route::OAUTH_REVOKE, revoke::revoke)
+        .on(route::APPS_LIST, apps::list)
+        .gives::<Page<Grant>>(&[200])
+        .on(route::APPS_END, apps::end)
+        .gives_nothing()
+        .on(route::CLIENTS_LIST, clients::list)
+        .gives::<Page<Client>>(&[200])
+        .on(route::CLIENTS_CREATE, clients::create)
+        .gives::<clients::Shown>(&[201])
+        .on(route::CLIENTS_GET, clients::get)
+        .gives::<Client>(&[200])
+        .on(route::CLIENTS_PATCH, clients::patch)
+        .gives::<Client>(&[200])
+        .on(route::CLIENTS_DELETE, clients::delete)
+        .gives_nothing()
+        .on(route::CLIENTS_ROTATE, clients::rotate)
+        .gives::<clients::Shown>(&[201])
+        .on(route::AUTHORIZATION, authorize::get)
+        .gives::<authorize::Shown>(&[200])
+        .on(route::AUTHORIZE, authorize::allow)
+        .gives::<authorize::Decided>(&[200])
+        .on(route::AUTHORIZE_DENY, authorize::deny)
+        .gives::<authorize::Decided>(&[200])
         .on(route::LEAKS, leaks::report)
         .gives_nothing()
+        .on(route::OAUTH_TOKEN, token::token)
+        .on(route::OAUTH_METADATA, metadata::get)
+        .gives::<metadata::Metadata>(&[200])
+        .on(route::OAUTH_METADATA_ALIAS, metadata::get)
+        .gives::<metadata::Metadata>(&[200])
+        .on(route::OAUTH_JWKS, jwks::get)
 }
 
 /// The component's routes.

@@ -176,6 +176,9 @@ pub(crate) async fn rotate(change: Change<Body<Rotate>>, Path(id): Path) -> Resu
 
     change
         .on(&id, find, async |write, old, _| {
+            if old.client.is_some() {
+                return Err(Code::AppToken.with("token", old.id.as_str()));
+            }
             if old.replaced_by.is_some() {
                 return Err(replaced(write, &old).await?);
             }

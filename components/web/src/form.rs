@@ -34,7 +34,11 @@ impl Form {
 
     /// The query of a request.
     pub(crate) fn query(app: &App) -> Self {
-        let query = app.head().uri.query().unwrap_or_default();
+        Self::parse(app.head().uri.query().unwrap_or_default())
+    }
+
+    /// A query that stands somewhere else.
+    pub(crate) fn parse(query: &str) -> Self {
         Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
     }
 

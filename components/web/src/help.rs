@@ -27,6 +27,8 @@ const STEPS: &[(&str, &str)] = &[
     ("idempotency_mismatch", "This form was sent before, with something else in it. Open the page again."),
     ("idempotency_ended", "It was made before, and has ended since. Open the page again to make another one."),
     ("illegal_state", "It has changed meanwhile. This page shows the state as it is now."),
+    ("invalid_authorization_request", "Start again in the app."),
+    ("invalid_client_document", "Start again later, or tell the people who make the app."),
     ("key_ended", "Delete it and make a new one. The name can be used again."),
     ("key_taken", "Choose another name, or rotate the key that has it."),
     ("last_admin", "Make another person an admin first."),
@@ -37,6 +39,10 @@ const STEPS: &[(&str, &str)] = &[
     ("parent_of_another_owner", "Choose an agent of the same owner, or leave it empty."),
     ("permission_denied", "Ask its owner or an admin of your tenant to do it, or to share it with you."),
     ("quota_reached", "Revoke or archive what nobody needs any more, or ask the operator for more room."),
+    (
+        "redirect_uri_mismatch",
+        "Nothing was sent there. If you came from an app that you know, tell the people who make it; if not, leave this page.",
+    ),
     ("rotation_too_wide", "Make a new key that carries less, or ask the agent's owner to rotate this one."),
     ("scope_denied", "Your role does not allow it. Ask an admin of your tenant."),
     ("self_deactivation", "Ask another admin of your tenant to do it."),
@@ -46,6 +52,10 @@ const STEPS: &[(&str, &str)] = &[
     ("token_replaced", "Use the token that replaced it, or rotate that one."),
     ("tree_cycle", "Choose an agent that is not below this one, or leave it empty."),
     ("tree_too_deep", "Choose an agent closer to the root."),
+    (
+        "unknown_client",
+        "Nothing was sent to it. Start again in the app, or ask an admin of your tenant to register it.",
+    ),
     ("unknown_preset", "Choose one of the presets of the list."),
     (
         "unknown_scope",

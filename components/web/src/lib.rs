@@ -26,6 +26,7 @@ mod api;
 mod archived;
 mod assets;
 mod audit;
+mod authorize;
 mod chart;
 mod device;
 mod form;

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// No inline script or style, and nothing of another site.
-const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self'; \
+pub(crate) const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self'; \
      frame-ancestors 'none'; base-uri 'none'";
 
 const OUTAGE: &str = "Accredit is not available";
@@ -35,6 +35,7 @@ const AGAIN: &str = "Wait some seconds, then open this page again.";
 /// What was done, by the word in the address after a form was sent: no text of a visitor's comes this way.
 const DONE: &[(&str, &str)] = &[
     ("activated", "The account is active again."),
+    ("app-ended", "Ended. The app is refused from now on."),
     ("approved", "Approved. It works from the agent's next request on."),
     ("archived", "Archived, with all agents below it. Their credentials no longer work."),
     ("changed", "Saved."),

@@ -2,8 +2,8 @@ use common::route::{self, Group};
 use service::router::{Router, Routes};
 
 use crate::{
-    access, agent, agents, all_tokens, archived, assets, audit, device, home, install, links, login, notifications,
-    providers, security, setup, tenant, tokens, users, webhooks,
+    access, agent, agents, all_tokens, archived, assets, audit, authorize, device, home, install, links, login,
+    notifications, providers, security, setup, tenant, tokens, users, webhooks,
 };
 
 fn routes() -> Routes {
@@ -54,6 +54,8 @@ fn routes() -> Routes {
         .on_open(route::WEB_TOKEN_CREATE, tokens::create)
         .on_open(route::WEB_TOKEN_ACT, tokens::act)
         .on_open(route::WEB_SESSION_ACT, security::end_session)
+        .on_open(route::WEB_AUTHORIZE, authorize::show)
+        .on_open(route::WEB_AUTHORIZE_ACT, authorize::act)
         .on_open(route::WEB_DEVICE, device::show)
         .on_open(route::WEB_DEVICE_ACT, device::act)
         .on_open(route::WEB_NOTIFICATIONS, notifications::list)

@@ -5,7 +5,7 @@ use common::{
     error::{ApiError, Code},
     route,
 };
-use futures_util::future::join;
+use futures_util::future::join3;
 use serde_json::Value as Json;
 use service::{app::App, extract::Path, response::Response};
 
@@ -25,6 +25,8 @@ struct TokensPage {
     status: String,
     sort: String,
     tokens: Vec<Json>,
+    /// The apps that the visitor let in.
+    apps: Vec<Json>,
     more: String,
     /// The form for a new one is open.
     is_new: bool,
@@ -38,6 +40,11 @@ impl TokensPage {
 
     fn tags(&self, token: &Json) -> Html {
         words::tags(token.list("scope"), 3)
+    }
+
+    /// An app as its person knows it: by its host, if its id is the address of a document.
+    fn host(&self, app: &Json) -> String {
+        common::url::Url::parse(app.text("client_id")).map_or_else(String::new, |url| url.host.to_owned())
     }
 
     fn state(&self, token: &Json) -> Html {
@@ -62,8 +69,12 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
         pairs.push(("status", status.as_str()));
     }
     pairs.extend(asked.pairs(&["sort", "cursor"]));
-    let (shell, tokens) =
-        join(Shell::load(app, &api, "Tokens", "tokens"), api.get(route::PATS_LIST, &[], &pairs)).await;
+    let (shell, tokens, apps) = join3(
+        Shell::load(app, &api, "Tokens", "tokens"),
+        api.get(route::PATS_LIST, &[], &pairs),
+        api.get(route::APPS_LIST, &[], &[("limit", "200")]),
+    )
+    .await;
     let code = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let (shell, tokens) = (shell?.with(refusal), tokens?);
     let page = TokensPage {
@@ -79,7 +90,9 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
         },
         sort: asked.or("sort", "created_at").to_owned(),
         is_new: asked.is("new", "1") || (tokens.list("items").is_empty() && status == "active"),
-        tokens: tokens.list("items").to_vec(),
+        // What an app renews itself is with the apps.
+        tokens: tokens.list("items").iter().filter(|token| token.at("client").is_null()).cloned().collect(),
+        apps: apps?.list("items").to_vec(),
         status,
     };
     write_with(&page, code)
@@ -133,6 +146,7 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
     let route = match act.as_str() {
         "rotate" => route::PATS_ROTATE,
         "revoke" => route::PATS_REVOKE,
+        "end-app" => route::APPS_END,
         _ => return Err(Code::NotFound.into()),
     };
     answer(&app, async {
@@ -141,6 +155,7 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
             Ok(made) if act == "rotate" => {
                 secret(&made, "is rotated", "The one before it no longer works.").show(&app, &api, "tokens").await
             }
+            Ok(_) if act == "end-app" => Ok(see(&app, "/tokens?done=app-ended")),
             Ok(_) => Ok(see(&app, "/tokens?done=revoked")),
             Err(trouble) => again(&app, &typed, trouble).await,
         }

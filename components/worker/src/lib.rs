@@ -2,6 +2,7 @@
 //! allows.
 #![forbid(unsafe_code)]
 
+mod client_documents;
 mod deliver;
 mod expiring;
 mod letter;

@@ -2,7 +2,7 @@ use common::route::{self, Group};
 use service::router::{Router, Routes};
 use store::{outbox::Mail, page::Page};
 
-use crate::{mail, probes, tick, webhooks};
+use crate::{client_documents, mail, probes, tick, webhooks};
 
 fn routes() -> Routes {
     Routes::new(Group::Worker)
@@ -25,6 +25,8 @@ fn routes() -> Routes {
         .on(route::WEBHOOKS_TEST, webhooks::test)
         .on(route::DELIVERIES_LIST, webhooks::deliveries)
         .on(route::DELIVERY_RETRY, webhooks::retry)
+        .on(route::CLIENT_DOCUMENT, client_documents::get)
+        .gives::<client_documents::Shown>(&[200])
         .on(route::TICK, tick::tick)
 }
 

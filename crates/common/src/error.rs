@@ -159,10 +159,13 @@ errors! {
     InvalidScopeName 400 "invalid_scope_name": "This name is not allowed for a custom scope.",
         "Send name as x. followed by one or more parts of lower-case letters, digits, - and _, with dots between the parts and at most 64 characters in all, such as x.crm.read.",
         page: "/docs/agents/concepts/permissions#custom-scopes";
+    InvalidTarget 400 "invalid_target": "The tenant has no resource with this identifier.",
+        "Send resource as an identifier that GET /api/resources lists, byte by byte: https://a.example and https://a.example/ are two. An admin registers a resource with POST /api/resources.",
+        page: "/docs/agents/concepts/resources#getting-a-token";
     InvalidRequest 400 "invalid_request": "The form lacks a parameter or contains it twice.",
         "Send a form (application/x-www-form-urlencoded) that contains {field}=<value> exactly once.";
     UnsupportedGrant 400 "unsupported_grant_type": "This grant type is not supported here.",
-        "Send grant_type=urn:ietf:params:oauth:grant-type:device_code.", page: "/docs/agents/concepts/device#polling";
+        "Send grant_type as one of: {grants}.", page: "/docs/agents/concepts/oauth#grants";
     InvalidScope 400 "invalid_scope": "A requested scope does not exist.",
         "Send scope as names of GET /api/scopes or of your tenant's custom scopes, separated by spaces, or leave it out.",
         page: "/docs/agents/concepts/device#asking";
@@ -177,8 +180,26 @@ errors! {
         page: "/docs/agents/concepts/device#polling";
     DeviceCodeExpired 400 "expired_token": "This device code has expired.",
         "Ask for a new one with POST /auth/device/code.", page: "/docs/agents/concepts/device#polling";
-    InvalidGrant 400 "invalid_grant": "This device code is unknown or was used before.",
-        "Ask for a new one with POST /auth/device/code.", page: "/docs/agents/concepts/device#polling";
+    InvalidGrant 400 "invalid_grant": "What was sent for a token is unknown, has ended or was used before.",
+        "Begin again: a device with POST /auth/device/code, an app by sending its person to /oauth/authorize.", page: "/docs/agents/concepts/oauth#grants";
+    UnauthorizedClient 400 "unauthorized_client": "This client may not do this with what it sent.",
+        "Send the client_id that the token was issued to.", page: "/docs/agents/concepts/oauth-clients#revoking";
+    UnsupportedTokenType 400 "unsupported_token_type": "Only refresh tokens and access tokens of apps can be revoked here.",
+        "Revoke any other credential with DELETE /auth/tokens/me, sent with that credential.", page: "/docs/agents/concepts/oauth-clients#revoking";
+    UnknownClient 400 "unknown_client": "No app with this client_id is known here.",
+        "Send the client_id of a client that an admin of the person's tenant registered with POST /api/oauth/clients, or the https URL of a client's metadata document.",
+        page: "/docs/agents/concepts/oauth-clients#the-client-id";
+    RedirectUriMismatch 400 "redirect_uri_mismatch": "The app has not registered this redirect_uri.",
+        "Send redirect_uri exactly as the client registered it. Only the port of http://127.0.0.1, http://[::1] and http://localhost may differ.",
+        page: "/docs/agents/concepts/oauth-clients#redirect-uris";
+    InvalidAuthorization 400 "invalid_authorization_request": "This request is longer than an address may be.",
+        "Send at most 3000 characters of parameters to /oauth/authorize.", page: "/docs/agents/concepts/oauth-clients#asking";
+    InvalidClientDocument 400 "invalid_client_document": "The document of this client cannot be used.",
+        "Serve a JSON object of at most 10 KiB at the client_id, with status 200, client_id equal to the URL, client_name, redirect_uris, and no secret.",
+        page: "/docs/agents/concepts/oauth-clients#metadata-documents";
+    InvalidRedirectUri 400 "invalid_redirect_uri": "These redirect URIs are not allowed.",
+        "Send redirect_uris as 1 to 16 different URIs of at most 500 characters: https, or http of 127.0.0.1, [::1] or localhost, without a user name, a fragment, dot segments and encoded slashes.",
+        page: "/docs/agents/concepts/oauth-clients#redirect-uris";
 
     SignInExpired 400 "sign_in_expired": "This sign-in through a provider was not begun in this browser, was finished before, or took more than ten minutes.",
         "Begin again at /login, or as a program with POST /auth/oidc/{provider}/start.",
@@ -257,6 +278,9 @@ errors! {
     HookRefused 401 "hook_refused": "This request is not signed with the secret of such a key, or it is too old.",
         "Send it to the id of a key of type github, slack or standard, signed with the secret of that key over the raw body, at most five minutes ago.",
         page: "/docs/agents/concepts/hooks#signatures";
+    InvalidClient 401 "invalid_client": "The client is unknown, or has not proved who it is.",
+        "Send client_id. A confidential client adds its secret: in the header Authorization: Basic, or as client_secret.",
+        page: "/docs/agents/concepts/oauth-clients#the-token-requests";
     MissingCredential 401 "missing_credential": "This route needs a credential, and the request has none.",
         "Send the header Authorization: Bearer <token>. A person gets a token with POST /auth/token {{\"email\": \"…\", \"password\": \"…\"}}; an agent gets one from its owner.",
         page: "/docs/agents/concepts/credentials#sending-one";
@@ -414,6 +438,10 @@ errors! {
         "Send GET /auth/oidc to list the providers.", page: "/docs/agents/concepts/providers";
     IdentityNotFound 404 "identity_not_found": "You have no such identity.",
         "Send GET /auth/identities to list your identities.", page: "/docs/agents/concepts/providers#linking";
+    ClientNotFound 404 "client_not_found": "Your tenant has no such OAuth client.",
+        "Send GET /api/oauth/clients to list the clients.", page: "/docs/agents/concepts/oauth-clients#registering";
+    AppNotFound 404 "app_not_found": "You have let no such app in.",
+        "Send GET /auth/apps to list the apps that you let in.", page: "/docs/agents/concepts/oauth-clients#what-a-person-sees";
     DeviceNotFound 404 "device_request_not_found": "No device waits for a decision with this code.",
         "Compare the code with the one that the device shows, or start again at the device: a code lives for 10 minutes and is decided about once.",
         page: "/docs/agents/concepts/device#deciding";
@@ -564,6 +592,12 @@ errors! {
     TokenEnded 409 "token_ended": "This token has expired or was revoked, so it cannot be rotated.",
         "Create a new token with POST /auth/tokens {{\"name\": \"…\"}} from a session.",
         page: "/docs/agents/concepts/pats#rotation";
+    AppToken 409 "app_token": "This token is an app's, which renews it itself, so it cannot be rotated.",
+        "To end it, send DELETE /auth/tokens/{token}. A token of your own is made with POST /auth/tokens.",
+        page: "/docs/agents/concepts/oauth-clients#what-a-person-sees";
+    PublicClient 409 "public_client": "This client is public: it has no secret that could be replaced.",
+        "Register a confidential client with POST /api/oauth/clients {{\"name\": \"…\", \"redirect_uris\": […], \"confidential\": true}}.",
+        page: "/docs/agents/concepts/oauth-clients#registering";
     TokenReplaced 409 "token_replaced": "This token was already replaced. It works until its grace period ends, and cannot be rotated again.",
         "Use the token that replaced it. If that token is lost, send POST /auth/tokens/{successor}/rotate from a session.",
         agent: "Use the token that replaced it. If the request that replaced it had an Idempotency-Key, repeat that request to get the token again. If the token is lost, ask {owner} for {step} before the grace period ends.",

@@ -88,6 +88,10 @@ ids! {
     ProbeId = "prb_";
     /// A person's identity at a provider through which they sign in.
     IdentityId = "idn_";
+    /// An OAuth client that an admin registered.
+    ClientId = "cli_";
+    /// What a person gave an OAuth client.
+    AppGrantId = "apg_";
     /// A request for access.
     AccessRequestId = "acc_";
     /// A notification.

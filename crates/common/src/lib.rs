@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! text, url, json, email rules for texts
+//! oauth                  rules for what OAuth clients send: redirect URIs, challenges of PKCE, client ids that are URLs
 //! entrance               ways to sign in, and the demand of a second factor
 //! agent, agent_secret    names, states and settings of agents; names and values of their secrets
 //! vault                  encryption of what has to be read again
@@ -26,6 +27,7 @@ pub mod error;
 pub mod event;
 pub mod id;
 pub mod json;
+pub mod oauth;
 pub mod permission;
 pub mod preset;
 pub mod probe;

@@ -526,6 +526,22 @@ routes! {
         DEVICE_GET = get("/auth/device/{id}", "Get the device that waits with this user code").for_sessions().page("concepts/device");
         DEVICE_APPROVE = post("/auth/device/{id}/approve", "Sign a device in: give it a token, or a session of ten minutes").for_sessions().audited("device.approve").page("concepts/device");
         DEVICE_DENY = post("/auth/device/{id}/deny", "Deny a device").for_sessions().revokes().audited("device.deny").page("concepts/device");
+        OAUTH_TOKEN = post("/oauth/token", "Get a token by a grant of OAuth").public().form().any_query().audited("token.create").page("concepts/oauth");
+        OAUTH_METADATA = get("/.well-known/oauth-authorization-server", "What the authorization server supports (RFC 8414)").public().any_query().page("concepts/oauth");
+        OAUTH_METADATA_ALIAS = get("/.well-known/openid-configuration", "The same document, where some clients look first").public().any_query().page("concepts/oauth");
+        OAUTH_JWKS = get("/oauth/jwks", "The public keys of signed tokens (RFC 7517)").public().any_query().page("concepts/oauth#keys");
+        OAUTH_REVOKE = post("/oauth/revoke", "Revoke a token of an app (RFC 7009)").public().form().any_query().revokes().audited("oauth.revoke").page("concepts/oauth-clients#revoking");
+        CLIENTS_LIST = get("/api/oauth/clients", "List the tenant's OAuth clients").scope(ScopesWrite).for_people().query(&["cursor", "limit"]).page("concepts/oauth-clients#registering");
+        CLIENTS_CREATE = post("/api/oauth/clients", "Register an OAuth client").scope(ScopesWrite).for_people().idempotent().audited("oauth.client.create").page("concepts/oauth-clients#registering");
+        CLIENTS_GET = get("/api/oauth/clients/{id}", "Get an OAuth client").scope(ScopesWrite).for_people().page("concepts/oauth-clients#registering");
+        CLIENTS_PATCH = patch("/api/oauth/clients/{id}", "Change an OAuth client").scope(ScopesWrite).for_people().audited("oauth.client.update").page("concepts/oauth-clients#registering");
+        CLIENTS_DELETE = delete("/api/oauth/clients/{id}", "Delete an OAuth client, and end all that it was given").scope(ScopesWrite).for_people().revokes().audited("oauth.client.delete").page("concepts/oauth-clients#registering");
+        CLIENTS_ROTATE = post("/api/oauth/clients/{id}/rotate", "Replace the secret of an OAuth client").scope(ScopesWrite).for_people().idempotent().audited("oauth.client.rotate").page("concepts/oauth-clients#registering");
+        AUTHORIZATION = get("/api/oauth/authorize", "What an app asks of the caller, for the page that decides").for_sessions().query(&["request"]).page("concepts/oauth-clients#asking");
+        AUTHORIZE = post("/api/oauth/authorize", "Let an app in").for_sessions().audited("oauth.allow").page("concepts/oauth-clients#asking");
+        AUTHORIZE_DENY = post("/api/oauth/authorize/deny", "Do not let an app in").for_sessions().revokes().audited("oauth.deny").page("concepts/oauth-clients#asking");
+        APPS_LIST = get("/auth/apps", "List the apps that the caller let in").scope(TokensRead).for_people().query(&["cursor", "limit"]).page("concepts/oauth-clients#what-a-person-sees");
+        APPS_END = delete("/auth/apps/{id}", "End what an app was given").scope(TokensWrite).for_people().revokes().audited("oauth.revoke").page("concepts/oauth-clients#what-a-person-sees");
         LEAKS = post("/auth/leaks", "Report a leaked credential, which revokes it").public().secrets(&["token"]).revokes().audited("token.leaked").page("concepts/credentials");
     }
 
@@ -664,6 +680,7 @@ routes! {
         WEBHOOKS_TEST = post("/api/webhooks/{id}/test", "Send a test event to a webhook").scope(WebhooksWrite).for_people().idempotent().audited("webhook.test").page("concepts/webhooks#test");
         DELIVERIES_LIST = get("/api/webhooks/{id}/deliveries", "List a webhook's deliveries, with the answers").scope(WebhooksRead).for_people().query(&["state", "cursor", "limit"]).page("concepts/webhooks#deliveries");
         DELIVERY_RETRY = post("/api/webhooks/{id}/deliveries/{delivery}/retry", "Send a delivery again that has ended").scope(WebhooksWrite).for_people().idempotent().audited("webhook.retry").page("concepts/webhooks#deliveries");
+        CLIENT_DOCUMENT = get("/api/oauth/documents", "Read what the metadata document of an OAuth client says").for_sessions().query(&["client_id"]).page("concepts/oauth-clients#metadata-documents");
         TICK = post("/internal/tick", "Run housekeeping, at most once a second").public().any_query().page("#is-the-server-well");
     }
 
@@ -736,6 +753,8 @@ routes! {
         WEB_SESSION_ACT = post("/sessions/{id}/end", "End a session, or all others, by form").public().form().any_query();
         WEB_DEVICE = get("/device", "Sign a device in with its code").public().any_query();
         WEB_DEVICE_ACT = post("/device", "Approve or deny a device by form").public().form().any_query();
+        WEB_AUTHORIZE = get("/oauth/authorize", "Let an app in (RFC 6749), or not").public().any_query();
+        WEB_AUTHORIZE_ACT = post("/oauth/authorize", "Decide by form whether an app is let in").public().form().any_query();
         WEB_NOTIFICATIONS = get("/notifications", "The visitor's notifications").public().any_query();
         WEB_NOTIFICATION_ACT = post("/notifications/{id}/{act}", "Mark a notification as read, or delete it, by form").public().form().any_query();
         WEB_USERS = get("/admin/users", "The tenant's users").public().any_query();

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
 /// The regular expression by which a scanner finds any of our credentials.
-pub const PATTERN: &str = "acr_(ses|pat|agt|key)_[A-Za-z0-9_-]{43}[0-9A-Za-z]{6}";
+pub const PATTERN: &str = "acr_(ses|pat|agt|key|ref|cls)_[A-Za-z0-9_-]{43}[0-9A-Za-z]{6}";
 
 /// Characters of 32 random bytes in base64url without padding.
 const BODY: usize = 43;
@@ -137,10 +137,7 @@ pub struct Secret {
 impl Secret {
     /// A new credential.
     pub fn generate(kind: Kind, chance: &Chance) -> Self {
-        let mut text = format!("{}{}", kind.prefix(), URL_SAFE_NO_PAD.encode(chance.bytes::<32>()));
-        let check = checksum(text.as_bytes());
-        text.extend(check.into_iter().map(char::from));
-        Self { kind, text }
+        Self { kind, text: written(kind.prefix(), chance.bytes()) }
     }
 
     /// Takes what a caller presented, if prefix, length, alphabet and checksum are right. Reads nothing but the text.
@@ -196,14 +193,109 @@ impl Secret {
 
 /// Where the first of our credentials stands in a text.
 fn place(text: &[u8]) -> Option<usize> {
-    text.windows(LENGTH).position(|part| part.starts_with(BEGINNING) && kind(part).is_some())
+    let is_ours = |part: &[u8]| kind(part).is_some() || has_form(part, REFRESH) || has_form(part, CLIENT);
+    text.windows(LENGTH).position(|part| part.starts_with(BEGINNING) && is_ours(part))
 }
 
 /// The kind of credential that a text is, if it is one.
 fn kind(text: &[u8]) -> Option<Kind> {
-    let (body, check) = text.split_last_chunk::<CHECK>()?;
-    let kind = Kind::ALL.into_iter().find(|kind| text.starts_with(kind.prefix().as_bytes()))?;
-    (text.len() == LENGTH && text.is_ascii() && checksum(body) == *check).then_some(kind)
+    Kind::ALL.into_iter().find(|kind| has_form(text, kind.prefix()))
+}
+
+/// Prefix, body and checksum.
+fn written(prefix: &str, body: [u8; 32]) -> String {
+    let mut text = format!("{prefix}{}", URL_SAFE_NO_PAD.encode(body));
+    let check = checksum(text.as_bytes());
+    text.extend(check.into_iter().map(char::from));
+    text
+}
+
+/// Whether a text is a secret with this prefix.
+fn has_form(text: &[u8], prefix: &str) -> bool {
+    let Some((body, check)) = text.split_last_chunk::<CHECK>() else { return false };
+    text.len() == LENGTH && text.starts_with(prefix.as_bytes()) && text.is_ascii() && checksum(body) == *check
+}
+
+/// The prefix of refresh tokens.
+const REFRESH: &str = "acr_ref_";
+/// The prefix of secrets of OAuth clients.
+const CLIENT: &str = "acr_cls_";
+
+/// What an OAuth client gets new access tokens with. Its first half names its family, and is the same in all tokens of one grant; the second
+/// half is new in each. So a token that was replaced still names the grant that it was of. No request presents it as a credential. Like
+/// [`Secret`] it cannot be copied or printed.
+pub struct RefreshToken {
+    text: String,
+    family: [u8; 16],
+}
+
+impl RefreshToken {
+    /// The first token of a new family.
+    pub fn generate(chance: &Chance) -> Self {
+        Self::of(chance.bytes(), chance)
+    }
+
+    /// The next token of this one's family.
+    #[must_use]
+    pub fn next(&self, chance: &Chance) -> Self {
+        Self::of(self.family, chance)
+    }
+
+    fn of(family: [u8; 16], chance: &Chance) -> Self {
+        let mut body = [0_u8; 32];
+        for (to, from) in body.iter_mut().zip(family.into_iter().chain(chance.bytes::<16>())) {
+            *to = from;
+        }
+        Self { text: written(REFRESH, body), family }
+    }
+
+    /// Takes what a client sent, if it has the form of a refresh token.
+    pub fn parse(text: &str) -> Option<Self> {
+        let body = text.get(PREFIX..PREFIX + BODY).filter(|_| has_form(text.as_bytes(), REFRESH))?;
+        let body = URL_SAFE_NO_PAD.decode(body).ok()?;
+        let family = *body.first_chunk::<16>()?;
+        Some(Self { text: text.to_owned(), family })
+    }
+
+    /// The plaintext, for the one answer that shows it.
+    pub fn reveal(&self) -> &str {
+        &self.text
+    }
+
+    /// The digest of this token.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.text.as_bytes())
+    }
+
+    /// The digest of its family.
+    pub fn family(&self) -> Digest {
+        Digest::of(&self.family)
+    }
+}
+
+/// What a confidential OAuth client proves itself with. Like [`Secret`] it cannot be copied or printed.
+pub struct ClientSecret(String);
+
+impl ClientSecret {
+    /// A new one.
+    pub fn generate(chance: &Chance) -> Self {
+        Self(written(CLIENT, chance.bytes()))
+    }
+
+    /// Takes what a client sent, if it has the form of such a secret.
+    pub fn parse(text: &str) -> Option<Self> {
+        has_form(text.as_bytes(), CLIENT).then(|| Self(text.to_owned()))
+    }
+
+    /// The plaintext, for the one answer that shows it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// The digest, which is stored.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.0.as_bytes())
+    }
 }
 
 /// A secret that somebody else's server signs its calls with. Never a credential of ours; like [`Secret`] it cannot be copied
@@ -512,6 +604,29 @@ mod tests {
                 assert!(!Secret::is_in(text.as_bytes()) && Secret::cut_off(text.to_owned()) == text, "{text}");
             }
         }
+    }
+
+    /// R134: a refresh token names its family, of which each token is another one; what is no credential of a request is found in texts too.
+    #[test]
+    fn a_refresh_token_names_its_family() {
+        let chance = Chance::seeded(7);
+        let first = RefreshToken::generate(&chance);
+        let next = RefreshToken::parse(first.reveal()).unwrap().next(&chance);
+        assert_eq!(first.family(), next.family());
+        assert_ne!(first.digest(), next.digest());
+        assert_ne!(RefreshToken::generate(&chance).family(), first.family());
+        let secret = ClientSecret::generate(&chance);
+        assert!(ClientSecret::parse(secret.reveal()).is_some_and(|parsed| parsed.digest() == secret.digest()));
+        for text in [next.reveal(), secret.reveal()] {
+            assert!(Secret::parse(text).is_none(), "{text}");
+            assert!(Secret::is_in(format!("x {text}").as_bytes()), "{text}");
+            assert_eq!(Secret::cut_off(format!("x {text}")), format!("x {REMOVED}"));
+            assert!(Secret::all_in(text).is_empty());
+        }
+        for bad in ["", "acr_ref_", secret.reveal(), &next.reveal()[1..], &format!("{}0", next.reveal())] {
+            assert!(RefreshToken::parse(bad).is_none(), "{bad}");
+        }
+        assert!(ClientSecret::parse(next.reveal()).is_none());
     }
 
     #[test]

@@ -102,7 +102,7 @@ pub fn local(text: &str) -> &str {
     for _ in 0..4 {
         let mut first = form.chars();
         let is_local = first.next() == Some('/') && !matches!(first.next(), Some('/' | '\\'));
-        if !is_local || form.len() > 2000 || form.chars().any(char::is_control) {
+        if !is_local || form.len() > 4000 || form.chars().any(char::is_control) {
             return "/";
         }
         let decoded = percent_decode_str(&form).decode_utf8_lossy().into_owned();
@@ -191,6 +191,8 @@ fn header_name(header: RefusalHeader) -> HeaderName {
 fn challenge(refusal: &ApiError) -> Option<String> {
     let mut challenge = match (refusal.code(), refusal.member("missing_scopes").and_then(Json::as_array)) {
         (Code::MissingCredential, _) => "Bearer realm=\"accredit\"".to_owned(),
+        // RFC 6749, section 5.2.
+        (Code::InvalidClient, _) => "Basic realm=\"accredit\"".to_owned(),
         (_, Some(missing)) => {
             let scope = missing.iter().filter_map(Json::as_str).collect::<Vec<_>>().join(" ");
             format!("Bearer realm=\"accredit\", error=\"insufficient_scope\", scope=\"{scope}\"")
@@ -235,6 +237,6 @@ mod tests {
         ] {
             assert_eq!(local(text), "/", "{text}");
         }
-        assert_eq!(local(&format!("/{}", "a".repeat(2000))), "/");
+        assert_eq!(local(&format!("/{}", "a".repeat(4000))), "/");
     }
 }

@@ -26,6 +26,8 @@ pub enum Kind {
     Ticket,
     /// Gives a runtime the token of its agent.
     Enrolment,
+    /// Gives an OAuth client what a person gave it (RFC 6749, section 4.1.2).
+    Authorization,
 }
 
 impl Kind {
@@ -37,6 +39,7 @@ impl Kind {
             Self::Link => "link",
             Self::Ticket => "ticket",
             Self::Enrolment => "enrolment",
+            Self::Authorization => "authorization",
         }
     }
 
@@ -47,6 +50,7 @@ impl Kind {
             Self::Invite => 7 * 24 * 3_600,
             Self::Link | Self::Enrolment => 15 * 60,
             Self::Ticket => 10 * 60,
+            Self::Authorization => 60,
         }
     }
 }
@@ -124,6 +128,17 @@ pub async fn spend(tx: &Tx<'_>, kind: Kind, code: &Digest, now: Timestamp) -> Re
         "UPDATE codes SET spent_at = ?3 WHERE digest = ?1 AND kind = ?2 AND spent_at IS NULL AND expires_at > ?3 RETURNING {COLUMNS}"
     );
     tx.optional(&sql, args![code, kind.as_str(), now]).await
+}
+
+/// Whether a code was spent, and nobody has sent it again since.
+pub async fn is_spent(reads: &dyn Rows, kind: Kind, code: &Digest) -> Result<bool, DbError> {
+    let sql = "SELECT 1 FROM codes WHERE digest = ?1 AND kind = ?2 AND spent_at IS NOT NULL AND json_extract(data, '$.sent_again') IS NULL";
+    Ok(reads.optional::<Affected>(sql, args![code, kind.as_str()]).await?.is_some())
+}
+
+/// Adds to a code that was spent what it gave: one that is sent again ends it.
+pub async fn set_given(tx: &Tx<'_>, code: &Digest, given: &str) -> Result<(), DbError> {
+    tx.execute("UPDATE codes SET data = json_set(data, '$.given', ?2) WHERE digest = ?1", args![code, given]).await
 }
 
 /// What a code stands for that was spent before, said to the first caller that asks: it may have been stolen, and its owner should hear of

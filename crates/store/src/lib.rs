@@ -19,6 +19,8 @@
 //! code, custom_scope, device            …
 //! closure                               what a change has ended; who can still accept it
 //! epoch, factor, guard, kept_answer     tables that name no other
+//! oauth_client, oauth_document          …
+//! oauth_grant                           …
 //! usage                                 what tenants and people store, for their quotas
 //! outbox, sealed, stream, tenant        …
 //! permission                            who may do what, compiled to SQL
@@ -52,6 +54,9 @@ pub mod kept_answer;
 pub mod key;
 pub mod mail_request;
 pub mod notification;
+pub mod oauth_client;
+pub mod oauth_document;
+pub mod oauth_grant;
 pub mod origin;
 pub mod outbox;
 pub mod page;

@@ -318,3 +318,28 @@ async fn the_operators_revocation_ends_requests() {
     tx.commit().await.unwrap();
     poll(&t, &codes).await.refused(400, "invalid_grant");
 }
+
+/// R126: the common token endpoint has the same grant, with the same refusals, and spends the same approval.
+#[tokio::test]
+async fn the_token_endpoint_has_the_grant_too() {
+    let t = TestApp::new(with_neighbours());
+    let ada = ada(&t).await;
+    let codes = asked(&t, "name=build-1").await;
+    let form = format!("grant_type={GRANT}&device_code={}", codes["device_code"].as_str().unwrap());
+    let refused = form_to(&t, "/oauth/token", &form).await.refused(400, "authorization_pending");
+    assert_eq!(refused["error_description"], refused["detail"]);
+    t.as_(&ada, "POST", &path(&codes, "/approve"), json!({ "scope": ["agents.read"] })).await.is(200);
+    let answer = form_to(&t, "/oauth/token", &form).await;
+    assert_eq!((&answer.is(200)["scope"], answer.header("cache-control")), (&json!("agents.read"), "no-store"));
+    poll(&t, &codes).await.refused(400, "invalid_grant");
+
+    for (form, slug) in [
+        ("", "invalid_request"),
+        ("grant_type=", "invalid_request"),
+        (&format!("grant_type={GRANT}&grant_type={GRANT}"), "invalid_request"),
+        ("grant_type=password", "unsupported_grant_type"),
+        ("grant_type=client_credentials", "unsupported_grant_type"),
+    ] {
+        form_to(&t, "/oauth/token", form).await.refused(400, slug);
+    }
+}

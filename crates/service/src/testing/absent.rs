@@ -41,6 +41,8 @@ struct World {
     webhook: String,
     /// Agent and key.
     keys: Vec<Vec<String>>,
+    clients: Vec<String>,
+    apps: Vec<String>,
 }
 
 /// A body with which the route would succeed if the object existed.
@@ -169,6 +171,21 @@ async fn world(t: &TestApp) -> World {
         .expect("a key");
         keys.push(vec!["open".to_owned(), id.to_owned()]);
     }
+    t.execute(&format!("INSERT INTO oauth_clients VALUES ('cli_foreign', '{other}', 'c', '[]', NULL, 0, 0, 'u')"))
+        .await
+        .expect("a client");
+    let clients = vec!["cli_foreign".to_owned()];
+    let mut apps = vec![];
+    for (owner, id, digits) in [(&mia, "apg_hidden", "1"), (&eve, "apg_foreign", "2")] {
+        let digest = digits.repeat(64);
+        t.execute(&format!(
+            "INSERT INTO oauth_grants VALUES ('{id}', '{}', '{}', 'c', 'n', NULL, '*', NULL, x'{digest}', x'{digest}', 0, 0, 9e15, 9e15, NULL)",
+            owner.tenant, owner.user
+        ))
+        .await
+        .expect("an app");
+        apps.push(id.to_owned());
+    }
     let agent = t.agent(&member, "own", "*").await;
     World {
         admin,
@@ -188,6 +205,8 @@ async fn world(t: &TestApp) -> World {
         webhooks,
         webhook,
         keys,
+        clients,
+        apps,
     }
 }
 
@@ -253,6 +272,10 @@ impl World {
             (self.member, "cls_nothing", closures)
         } else if route.path.starts_with("/api/webhooks/{id}") {
             (self.member, "whk_nothing", self.webhooks)
+        } else if route.path.starts_with("/api/oauth/clients/{id}") {
+            (self.admin, "cli_nothing", self.clients)
+        } else if route.path.starts_with("/auth/apps/{id}") {
+            (self.member, "apg_nothing", self.apps)
         } else {
             return vec![];
         };

@@ -1,4 +1,5 @@
-//! Credentials that end soon, of which their people are told. Sessions are none of them.
+//! Credentials that end soon, of which their people are told. Sessions are none of them, nor what OAuth clients renew
+//! themselves.
 
 use crate::{
     args,
@@ -19,7 +20,7 @@ const NEWS: &str = "FROM tenants t CROSS JOIN credentials c ON c.tenant_id = t.i
     WHERE c.revoked_at IS NULL AND c.kind <> 'session' AND c.replaced_by IS NULL AND c.expires_at > ?1 AND c.expires_at <= ?1 + 604800000
       AND c.created_at <= c.expires_at - iif(c.expires_at <= ?1 + 86400000, 86400000, 604800000)
       AND ifnull(c.told_days, 99) > iif(c.expires_at <= ?1 + 86400000, 1, 7)
-      AND a.archived_at IS NULL";
+      AND a.archived_at IS NULL AND NOT EXISTS (SELECT 1 FROM oauth_grants o WHERE o.credential_id = c.id)";
 
 /// A credential that ends soon.
 pub struct Expiring {

@@ -51,6 +51,8 @@ pub struct Token {
     pub last_used_at: Option<Timestamp>,
     /// From where.
     pub last_used_ip: Option<String>,
+    /// The name of the OAuth client that it was given to; null: it is no access token of one.
+    pub client: Option<String>,
     /// Its owner; of an agent's: the person who owns the agent now.
     #[serde(skip)]
     pub owner: Owner,
@@ -91,6 +93,7 @@ impl FromRow for Token {
             grantee: row.take()?,
             last_used_at: row.take()?,
             last_used_ip: row.take()?,
+            client: row.take()?,
             owner: Owner {
                 user_id: row.take()?,
                 user_email: row.take()?,
@@ -157,9 +160,10 @@ pub struct Filter<'a> {
 fn select(now: &str, place: &str) -> String {
     format!(
         "SELECT c.id, c.kind, c.name, c.prefix, c.scope, {} AS status, c.created_at, c.expires_at, c.revoked_at, c.replaced_by,
-                c.minted_by, c.minted_with, c.grantee, c.last_used_at, c.last_used_address, u.id, u.email, a.id, a.name, {place} AS place
+                c.minted_by, c.minted_with, c.grantee, c.last_used_at, c.last_used_address, o.client_name, u.id, u.email, a.id, a.name, {place} AS place
          FROM credentials c
          LEFT JOIN agents a ON a.id = c.agent_id
+         LEFT JOIN oauth_grants o ON o.credential_id = c.id
          JOIN users u ON u.id = ifnull(a.owner_id, c.user_id)",
         status(now, REVOKED)
     )
@@ -205,10 +209,12 @@ pub async fn list(
     reads.list(&sql, binder.into_args()).await
 }
 
-/// How many live credentials of a person and of that person's agents, beside sessions, end before this moment.
+/// How many live credentials of a person and of that person's agents, beside sessions and what clients renew themselves, end before this
+/// moment.
 pub async fn ending(reads: &dyn Rows, user: &UserId, now: Timestamp, before: Timestamp) -> Result<i64, DbError> {
     let sql = "SELECT count(*) AS n FROM credentials
-               WHERE user_id = ?1 AND revoked_at IS NULL AND kind <> 'session' AND expires_at > ?2 AND expires_at < ?3";
+               WHERE user_id = ?1 AND revoked_at IS NULL AND kind <> 'session' AND expires_at > ?2 AND expires_at < ?3
+                 AND NOT EXISTS (SELECT 1 FROM oauth_grants o WHERE o.credential_id = credentials.id)";
     Ok(reads.find(sql, args![user, now, before]).await?.unwrap_or_default())
 }
 

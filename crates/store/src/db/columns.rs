@@ -3,7 +3,7 @@
 use common::{
     agent::{AgentState, Labels},
     id::{
-        AccessRequestId, AgentId, AuditId, ClosureId, CredentialId, DeliveryId, EventId, IdentityId, KeyId, MailId,
+        AccessRequestId, AgentId, AppGrantId, AuditId, ClientId, ClosureId, CredentialId, DeliveryId, EventId, IdentityId, KeyId, MailId,
         NotificationId, ProbeId, RequestId, TenantId, UserId, WebhookId,
     },
     json,
@@ -40,7 +40,7 @@ macro_rules! ids {
     )*};
 }
 
-ids! { AccessRequestId AgentId AuditId ClosureId CredentialId DeliveryId EventId IdentityId KeyId MailId NotificationId ProbeId RequestId TenantId UserId WebhookId }
+ids! { AccessRequestId AgentId AppGrantId AuditId ClientId ClosureId CredentialId DeliveryId EventId IdentityId KeyId MailId NotificationId ProbeId RequestId TenantId UserId WebhookId }
 
 /// Enums that are stored by their words.
 macro_rules! words {

@@ -1,0 +1,477 @@
+//! What an app asks of a person (RFC 6749, section 4.1.1; OAuth 2.1), and what the person decides. The page `/oauth/authorize` sends the
+//! request on as it came, so that one reading of it decides about what is shown and about what is given.
+//!
+//! 1. Client and redirect URI first: as long as one of them is wrong, nothing is sent anywhere.
+//! 2. Every other fault is an answer to the client, at its redirect URI.
+//! 3. What is left are scopes that the client asks for and that the person may grant. Allowing them makes a code, bound to client, redirect
+//!    URI, challenge and resource. It holds for a minute.
+
+use std::sync::LazyLock;
+
+use common::{
+    error::{ApiError, Code},
+    oauth::{is_challenge, is_local, is_registered, redirect_uri},
+    route::{Access, ROUTES},
+    scope::{Patterns, ScopeSet, Scopes},
+    secret::{OneTimeCode, Secret},
+    text::within,
+    url::Url,
+};
+use http::StatusCode;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value::Null, json};
+use service::{
+    app::App,
+    caller::Caller,
+    change::{Answer, Change},
+    credential::own_base,
+    extract::{self, Body},
+    form, quota,
+    response::{Response, uncached_json},
+};
+use store::{
+    code::{self, Kind},
+    db::Rows,
+    oauth_grant,
+};
+
+use super::{
+    clients::{self, Known},
+    issued::is_own,
+};
+
+/// The longest request, characters: with all of it encoded once more it still is an address that a sign-in can lead back to.
+const MOST: usize = 3_000;
+/// Days that a grant lives, at most and if the person does not say.
+const DAYS: i64 = 90;
+/// A scope that asks for refresh tokens (OpenID Connect). Every client gets one, so that it changes nothing.
+const OFFLINE: &str = "offline_access";
+/// Parameters of which a request has at most one (RFC 6749, section 3.1).
+const ONCE: [&str; 13] = [
+    "client_id",
+    "redirect_uri",
+    "response_type",
+    "response_mode",
+    "state",
+    "scope",
+    "code_challenge",
+    "code_challenge_method",
+    "resource",
+    "prompt",
+    "request",
+    "request_uri",
+    "nonce",
+];
+
+/// The scopes that some routes take only with a fresh proof of who the person is. To give them away takes one too.
+static FRESH: LazyLock<ScopeSet> = LazyLock::new(|| {
+    let scope = |access| if let Access::Scope(scope) = access { Some(scope) } else { None };
+    ROUTES.iter().filter(|route| route.is_fresh).filter_map(|route| scope(route.access)).collect()
+});
+
+/// What a request asks for.
+struct Asked {
+    client: Known,
+    redirect_uri: String,
+    state: Option<String>,
+    challenge: String,
+    /// The resource as the client named it.
+    resource: Option<String>,
+    target: Target,
+    /// What the client asks for and the person may grant.
+    offered: Scopes,
+    /// What the client asks for and the person may not grant.
+    left_out: Vec<String>,
+    /// Whether the client named scopes. If not, the person chooses among all.
+    names_scopes: bool,
+}
+
+/// What the tokens are for.
+enum Target {
+    /// This server.
+    Own,
+}
+
+impl Target {
+    /// The identifier that a grant has; `None`: this server.
+    const fn identifier(&self) -> Option<&str> {
+        match self {
+            Self::Own => None,
+        }
+    }
+}
+
+/// An answer to the client that is no code (RFC 6749, section 4.1.2.1).
+struct Fault {
+    error: &'static str,
+    why: String,
+}
+
+/// How a request is read.
+enum Read {
+    Asked(Box<Asked>),
+    /// Only its client and its redirect URI are good.
+    Faulty {
+        client: Known,
+        redirect_uri: String,
+        state: Option<String>,
+        fault: Fault,
+    },
+}
+
+fn fault(error: &'static str, why: impl Into<String>) -> Fault {
+    Fault { error, why: why.into() }
+}
+
+/// The parameters of a request. An empty one is left out.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn find(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, value)| known == name && !value.is_empty()).map(|(_, value)| value.as_str())
+    }
+
+    fn count(&self, name: &str) -> usize {
+        self.0.iter().filter(|(known, _)| known == name).count()
+    }
+}
+
+/// Reads a request. `Err`: nothing may be sent to its redirect URI.
+async fn read(app: &App, reads: &dyn Rows, caller: &Caller, text: &str) -> Result<Read, ApiError> {
+    if text.len() > MOST {
+        return Err(Code::InvalidAuthorization.into());
+    }
+    let query = Query(form_urlencoded::parse(text.as_bytes()).into_owned().collect());
+    let client_id = query.find("client_id").filter(|_| query.count("client_id") == 1).ok_or(Code::UnknownClient)?;
+    let client = clients::of_request(app, reads, caller, client_id).await?;
+    let redirect_uri = query.find("redirect_uri").filter(|_| query.count("redirect_uri") == 1);
+    let redirect_uri = redirect_uri.filter(|sent| client.redirect_uris.iter().any(|known| is_registered(known, sent)));
+    let redirect_uri = redirect_uri.ok_or(Code::RedirectUriMismatch)?.to_owned();
+    // RFC 6749, appendix A.5. What is of other characters could not be given back as it came.
+    let is_state = |state: &&str| state.bytes().all(|b| (b' '..=b'~').contains(&b)) && !Secret::is_in(state.as_bytes());
+    let state = query.find("state").filter(|state| query.count("state") == 1 && is_state(state)).map(str::to_owned);
+    match judge(app, caller, &query) {
+        Err(fault) => Ok(Read::Faulty { client, redirect_uri, state, fault }),
+        Ok(_) if state.is_none() && query.find("state").is_some() => {
+            let fault = fault("invalid_request", "state has characters that are not of visible ASCII");
+            Ok(Read::Faulty { client, redirect_uri, state, fault })
+        }
+        Ok(judged) => {
+            let Judged { challenge, resource, target, offered, left_out, names_scopes } = judged;
+            let asked =
+                Asked { client, redirect_uri, state, challenge, resource, target, offered, left_out, names_scopes };
+            Ok(Read::Asked(Box::new(asked)))
+        }
+    }
+}
+
+struct Judged {
+    challenge: String,
+    resource: Option<String>,
+    target: Target,
+    offered: Scopes,
+    left_out: Vec<String>,
+    names_scopes: bool,
+}
+
+/// Reads all of a request but its client, redirect URI and state.
+fn judge(app: &App, caller: &Caller, query: &Query) -> Result<Judged, Fault> {
+    // RFC 8707 lets a client name several resources; a token of this server is for one.
+    if query.count("resource") > 1 {
+        return Err(fault("invalid_target", "a request names at most one resource"));
+    }
+    if let Some(name) = ONCE.into_iter().find(|name| query.count(name) > 1) {
+        return Err(fault("invalid_request", format!("{name} is there more than once")));
+    }
+    for (name, error) in [("request", "request_not_supported"), ("request_uri", "request_uri_not_supported")] {
+        if query.find(name).is_some() {
+            return Err(fault(error, format!("the parameter {name} is not supported")));
+        }
+    }
+    match query.find("response_type") {
+        Some("code") => {}
+        None => return Err(fault("invalid_request", "response_type is missing")),
+        Some(_) => return Err(fault("unsupported_response_type", "response_type can only be code")),
+    }
+    if query.find("response_mode").is_some_and(|mode| mode != "query") {
+        return Err(fault("invalid_request", "response_mode can only be query"));
+    }
+    if query.find("prompt").is_some_and(|prompt| prompt.split(' ').any(|word| word == "none")) {
+        return Err(fault("interaction_required", "a person decides about each request"));
+    }
+    let challenge =
+        query.find("code_challenge").ok_or_else(|| fault("invalid_request", "code_challenge is missing"))?;
+    if query.find("code_challenge_method") != Some("S256") {
+        return Err(fault("invalid_request", "code_challenge_method must be S256"));
+    }
+    if !is_challenge(challenge) {
+        return Err(fault("invalid_request", "code_challenge is not 43 characters of base64url"));
+    }
+    let resource = query.find("resource").map(str::to_owned);
+    let target = target(app, resource.as_deref())?;
+
+    let custom = caller.custom_scopes();
+    let words = query.find("scope").unwrap_or_default().split(' ').filter(|word| !word.is_empty() && *word != OFFLINE);
+    let words: Vec<String> = words.map(str::to_owned).collect();
+    let can = caller.scopes();
+    let wanted = match words.as_slice() {
+        [] => can.clone(),
+        words => match Patterns::parse(words, custom) {
+            Ok(patterns) => patterns.scopes(custom),
+            Err(unknown) => {
+                let unknown = Secret::cut_off(unknown.join(" "));
+                return Err(fault("invalid_scope", format!("no such scope: {}", visible(&unknown))));
+            }
+        },
+    };
+    let offered = wanted.clone().and(&can);
+    let left_out = wanted.without(&can).all_names().into_iter().map(str::to_owned).collect();
+    if offered.is_empty() {
+        return Err(fault("invalid_scope", "the person may grant none of these scopes"));
+    }
+    let names_scopes = !words.is_empty();
+    Ok(Judged { challenge: challenge.to_owned(), resource, target, offered, left_out, names_scopes })
+}
+
+/// The characters of a text that may be in `error_description` (RFC 6749, section 4.1.2.1), of a bounded number.
+fn visible(text: &str) -> String {
+    text.chars().filter(|c| (' '..='~').contains(c) && !matches!(c, '"' | '\\')).take(100).collect()
+}
+
+/// What a resource names (RFC 8707): this server, also with the path where it speaks MCP.
+fn target(app: &App, resource: Option<&str>) -> Result<Target, Fault> {
+    let Some(resource) = resource else { return Ok(Target::Own) };
+    if is_own(&own_base(app).unwrap_or_default(), resource) {
+        return Ok(Target::Own);
+    }
+    Err(fault("invalid_target", "no service with this identifier is known here"))
+}
+
+/// The address of an answer: the redirect URI with these parameters, `state` and `iss` (RFC 9207).
+fn answer_to(app: &App, redirect: &str, state: Option<&str>, pairs: &[(&str, &str)]) -> Result<String, ApiError> {
+    let issuer = own_base(app).ok_or(Code::PublicUrlMissing)?;
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(pairs);
+    if let Some(state) = state {
+        query.append_pair("state", state);
+    }
+    query.append_pair("iss", &issuer);
+    let sign = if redirect.contains('?') { '&' } else { '?' };
+    Ok(format!("{redirect}{sign}{}", query.finish()))
+}
+
+fn faulty(app: &App, redirect: &str, state: Option<&str>, fault: &Fault) -> Result<String, ApiError> {
+    answer_to(app, redirect, state, &[("error", fault.error), ("error_description", &fault.why)])
+}
+
+/// The client, as a page shows it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AskingClient")]
+struct ShownClient {
+    id: String,
+    /// As it calls itself, or as the admin who registered it does.
+    name: String,
+    /// The host of a client id that is a URL.
+    host: Option<String>,
+    /// Whether an admin of the tenant registered it.
+    is_registered: bool,
+}
+
+/// What an app asks.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AuthorizationRequest")]
+pub(crate) struct Shown {
+    client: ShownClient,
+    redirect_uri: String,
+    /// Host and port of the redirect URI.
+    returns_to: String,
+    /// Whether that is a program on the person's own computer.
+    is_local: bool,
+    /// The service that the tokens would be for; null: this server.
+    resource: Option<String>,
+    /// What the app asks for and the caller may grant.
+    scope: Vec<String>,
+    /// What the app asks for and the caller may not grant.
+    left_out: Vec<String>,
+    /// Whether the app named scopes; if not, `scope` is all that the caller may grant.
+    names_scopes: bool,
+    /// Where the browser has to go if nothing can be decided: the redirect URI with an error. Else null.
+    redirect_to: Option<String>,
+    /// That error.
+    error: Option<String>,
+    error_description: Option<String>,
+}
+
+fn host_of(url: &Url<'_>) -> String {
+    url.port.map_or_else(|| url.host.to_owned(), |port| format!("{}:{port}", url.host))
+}
+
+fn shown(app: &App, read: Read) -> Result<Shown, ApiError> {
+    let of = |client: Known, redirect: String| Shown {
+        returns_to: redirect_uri(&redirect).map(|url| host_of(&url)).unwrap_or_default(),
+        is_local: is_local(&redirect),
+        client: ShownClient {
+            host: Url::parse(&client.id).map(|url| host_of(&url)),
+            id: client.id,
+            name: client.name,
+            is_registered: client.is_registered,
+        },
+        redirect_uri: redirect,
+        resource: None,
+        scope: Vec::new(),
+        left_out: Vec::new(),
+        names_scopes: false,
+        redirect_to: None,
+        error: None,
+        error_description: None,
+    };
+    Ok(match read {
+        Read::Faulty { client, redirect_uri, state, fault } => {
+            let redirect_to = Some(faulty(app, &redirect_uri, state.as_deref(), &fault)?);
+            let (error, error_description) = (Some(fault.error.to_owned()), Some(fault.why));
+            Shown { redirect_to, error, error_description, ..of(client, redirect_uri) }
+        }
+        Read::Asked(asked) => {
+            let scope = asked.offered.all_names().into_iter().map(str::to_owned).collect();
+            let resource = asked.target.identifier().map(str::to_owned);
+            let Asked { client, redirect_uri, left_out, names_scopes, .. } = *asked;
+            Shown { resource, scope, left_out, names_scopes, ..of(client, redirect_uri) }
+        }
+    })
+}
+
+form! {
+    pub(crate) struct Ask {
+        request: String,
+    }
+}
+
+/// `GET /api/oauth/authorize`: what a request asks. It grants nothing.
+pub(crate) async fn get(
+    app: App,
+    caller: Caller,
+    extract::Query(ask): extract::Query<Ask>,
+) -> Result<Response, ApiError> {
+    let read = read(&app, app.db(), &caller, &ask.request).await?;
+    uncached_json(StatusCode::OK, &shown(&app, read)?)
+}
+
+form! {
+    pub(crate) struct Allow {
+        request: String,
+        scope: Option<Vec<String>>,
+        expires_in_days: Option<i64>,
+    }
+}
+
+form! {
+    pub(crate) struct Deny {
+        request: String,
+    }
+}
+
+/// Where the browser goes with the answer.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AuthorizationResponse")]
+pub(crate) struct Decided {
+    redirect_to: String,
+    /// The code in it; null: it holds an error.
+    code: Option<String>,
+}
+
+/// `POST /api/oauth/authorize`: makes a code for what the person allows.
+pub(crate) async fn allow(change: Change<Body<Allow>>) -> Result<Response, ApiError> {
+    let days = within("expires_in_days", change.input.0.expires_in_days.unwrap_or(DAYS), 1..=DAYS)?;
+    change
+        .run(async |write, Body(body)| {
+            let app = write.app();
+            let asked = match read(app, &write.tx, &write.caller, &body.request).await? {
+                Read::Asked(asked) => asked,
+                Read::Faulty { redirect_uri, state, fault, .. } => {
+                    let redirect_to = faulty(app, &redirect_uri, state.as_deref(), &fault)?;
+                    return Ok(Answer::ok(&Decided { redirect_to, code: None })?.unchanged());
+                }
+            };
+            let scope = chosen(&write.caller, &asked, body.scope.as_deref())?;
+            if !scope.set().and(*FRESH).is_empty() {
+                write.require_fresh()?;
+            }
+            let user = write.caller.user_id();
+            if oauth_grant::count(&write.tx, user, write.now()).await? >= oauth_grant::MOST {
+                let free = "End apps that you do not use with DELETE /auth/apps/<id>, which GET /auth/apps lists";
+                return Err(quota::reached("apps", free, "person", oauth_grant::MOST));
+            }
+            if matches!(asked.target, Target::Own) {
+                quota::check_credentials(app, &write.tx, &write.caller, user).await?;
+            }
+            let code = OneTimeCode::generate(app.chance());
+            let data = json!({
+                "client_id": asked.client.id, "client_name": asked.client.name, "redirect_uri": asked.redirect_uri,
+                "challenge": asked.challenge, "resource": asked.resource, "service": asked.target.identifier(),
+                "scope": scope.to_column(), "days": days,
+            });
+            let new = code::New {
+                code: &code,
+                kind: Kind::Authorization,
+                tenant: write.caller.tenant_id(),
+                user: Some(user),
+                agent: None,
+                data: &data,
+            };
+            code::insert(&write.tx, &new, write.now()).await?;
+            let redirect_to = answer_to(app, &asked.redirect_uri, asked.state.as_deref(), &[("code", code.reveal())])?;
+            let after = json!({
+                "name": asked.client.name, "client_id": asked.client.id, "redirect_uri": asked.redirect_uri,
+                "resource": asked.target.identifier(), "scope": scope, "expires_in_days": days,
+            });
+            let decided = Decided { redirect_to, code: Some(code.reveal().to_owned()) };
+            Ok(Answer::ok(&decided)?.with_secret().audited(user, Null, after))
+        })
+        .await
+}
+
+/// What the person gives: what they chose, or all that is offered.
+fn chosen(caller: &Caller, asked: &Asked, scope: Option<&[String]>) -> Result<Patterns, ApiError> {
+    let custom = caller.custom_scopes();
+    let chosen = match scope {
+        None => asked.offered.clone(),
+        Some([]) => {
+            return Err(ApiError::field("scope", "must name at least one scope; to give none, deny the request"));
+        }
+        Some(scope) => caller.read_scope(scope)?.scopes(custom),
+    };
+    let excess = chosen.clone().without(&asked.offered);
+    if !excess.is_empty() {
+        let problem = format!(
+            "holds what the app does not ask for, or what you may not grant: {}",
+            excess.all_names().join(", ")
+        );
+        return Err(ApiError::field("scope", problem));
+    }
+    // One by one: a scope that is defined later is not given.
+    Ok(chosen.to_patterns())
+}
+
+/// `POST /api/oauth/authorize/deny`.
+pub(crate) async fn deny(change: Change<Body<Deny>>) -> Result<Response, ApiError> {
+    change
+        .run(async |write, Body(body)| {
+            let app = write.app();
+            let (client, redirect, state) = match read(app, &write.tx, &write.caller, &body.request).await? {
+                Read::Asked(asked) => {
+                    let Asked { client, redirect_uri, state, .. } = *asked;
+                    (client, redirect_uri, state)
+                }
+                Read::Faulty { client, redirect_uri, state, .. } => (client, redirect_uri, state),
+            };
+            let fault = fault("access_denied", "the person denied the request");
+            let redirect_to = faulty(app, &redirect, state.as_deref(), &fault)?;
+            let after = json!({ "name": client.name, "client_id": client.id, "redirect_uri": redirect });
+            Ok(Answer::ok(&Decided { redirect_to, code: None })?.audited(write.caller.user_id(), Null, after))
+        })
+        .await
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+//! Clients that admins register: `/api/oauth/clients`; and how a client is found and proves itself at the token endpoint.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use common::{
+    error::{ApiError, Code},
+    id::ClientId,
+    oauth::{MOST_URIS, document_url, redirect_uri},
+    secret::ClientSecret,
+    text::text,
+};
+use http::StatusCode;
+use percent_encoding::percent_decode_str;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value as Json, Value::Null, json};
+use service::{
+    app::App,
+    caller::Caller,
+    change::{Answer, Change, Identified},
+    extract::{Body, Empty, Path, Query},
+    form,
+    form::PageQuery,
+    quota,
+    response::{Response, json},
+};
+use store::{
+    audit,
+    db::Rows,
+    oauth_client::{self, Client},
+    oauth_document, oauth_grant,
+};
+
+use super::form::Parameters;
+
+/// How a person makes room.
+const FREE: &str =
+    "Delete clients that nobody needs with DELETE /api/oauth/clients/<id>, which GET /api/oauth/clients lists";
+
+/// A client that a request names.
+struct Found(Client);
+
+impl Identified for Found {
+    fn id(&self) -> &str {
+        self.0.id.as_str()
+    }
+}
+
+async fn find(reads: &dyn Rows, caller: &Caller, id: &str) -> Result<Found, ApiError> {
+    let found = oauth_client::find(reads, id).await?.filter(|client| client.tenant == *caller.tenant_id());
+    Ok(Found(found.ok_or(Code::ClientNotFound)?))
+}
+
+/// `GET /api/oauth/clients`: the newest first.
+pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<PageQuery>) -> Result<Response, ApiError> {
+    let page = caller.page(&app, &query)?;
+    let rows = oauth_client::list(app.db(), caller.tenant_id(), &page).await?;
+    json(StatusCode::OK, &page.page(rows, |row| (row.created_at, row.id.to_string())))
+}
+
+/// `GET /api/oauth/clients/{id}`.
+pub(crate) async fn get(app: App, caller: Caller, Path(id): Path) -> Result<Response, ApiError> {
+    json(StatusCode::OK, &find(app.db(), &caller, &id).await?.0)
+}
+
+form! {
+    pub(crate) struct Create {
+        name: String,
+        redirect_uris: Vec<String>,
+        confidential: Option<bool>,
+    }
+}
+
+/// A client, and the one time that its secret is shown.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "NewOauthClient")]
+pub(crate) struct Shown<'a> {
+    #[serde(flatten)]
+    client: &'a Client,
+    /// What a confidential client proves itself with; null: it is public.
+    client_secret: Option<&'a str>,
+}
+
+/// Checks redirect URIs.
+fn check_uris(uris: &[String]) -> Result<(), ApiError> {
+    let is_repeated = |(at, uri): (usize, &String)| uris.iter().take(at).any(|other| other == uri);
+    let bad: Vec<&String> = uris.iter().filter(|uri| redirect_uri(uri).is_none()).collect();
+    if !(1..=MOST_URIS).contains(&uris.len()) || !bad.is_empty() || uris.iter().enumerate().any(is_repeated) {
+        return Err(ApiError::from(Code::InvalidRedirectUri)
+            .extra("field", "redirect_uris")
+            .extra("refused", json!(bad)));
+    }
+    Ok(())
+}
+
+/// For the audit trail.
+fn audited(client: &Client) -> Json {
+    json!({ "name": client.name, "redirect_uris": client.redirect_uris, "confidential": client.confidential })
+}
+
+/// `POST /api/oauth/clients`.
+pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, ApiError> {
+    let Body(body) = &change.input;
+    let name = text("name", &body.name, 64)?;
+    check_uris(&body.redirect_uris)?;
+    change
+        .run(async |write, Body(body)| {
+            let id = ClientId::generate(write.now(), write.app().chance());
+            let secret = (body.confidential == Some(true)).then(|| ClientSecret::generate(write.app().chance()));
+            let digest = secret.as_ref().map(ClientSecret::digest);
+            let whose = (write.caller.tenant_id(), &id, write.caller.user_id());
+            let settings = (name.as_str(), body.redirect_uris.as_slice());
+            if !oauth_client::insert(&write.tx, whose, settings, digest.as_ref(), write.now()).await? {
+                return Err(quota::reached("OAuth clients", FREE, "tenant", oauth_client::MOST));
+            }
+            let Found(made) = find(&write.tx, &write.caller, id.as_str()).await?;
+            let shown = Shown { client: &made, client_secret: secret.as_ref().map(ClientSecret::reveal) };
+            Ok(Answer::created(&shown)?.with_secret().audited(&id, Null, audited(&made)))
+        })
+        .await
+}
+
+form! {
+    pub(crate) struct Patch {
+        name: Option<String>,
+        redirect_uris: Option<Vec<String>>,
+    }
+}
+
+/// `PATCH /api/oauth/clients/{id}`: changes the fields that are sent.
+pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result<Response, ApiError> {
+    let Body(body) = &change.input;
+    let name = body.name.as_deref().map(|name| text("name", name, 64)).transpose()?;
+    body.redirect_uris.as_deref().map(check_uris).transpose()?;
+    change
+        .on(&id, find, async |write, Found(before), Body(body)| {
+            let name = name.as_deref().unwrap_or(&before.name);
+            let uris = body.redirect_uris.as_ref().unwrap_or(&before.redirect_uris);
+            oauth_client::update(&write.tx, &before.id, (name, uris), write.now()).await?;
+            let Found(after) = find(&write.tx, &write.caller, before.id.as_str()).await?;
+            let (old, new) = audit::changed(audited(&before), audited(&after));
+            Ok(Answer::ok(&after)?.audited(&before.id, old, new))
+        })
+        .await
+}
+
+/// `DELETE /api/oauth/clients/{id}`: with it ends all that people gave the client.
+pub(crate) async fn delete(change: Change<()>, Path(id): Path) -> Result<Response, ApiError> {
+    change
+        .on(&id, find, async |write, Found(found), ()| {
+            let ended = oauth_grant::end_of_client(&write.tx, found.id.as_str(), write.now()).await?;
+            oauth_client::delete(&write.tx, &found.id).await?;
+            Ok(Answer::no_content().audited(&found.id, audited(&found), json!({ "grants_ended": ended })))
+        })
+        .await
+}
+
+/// `POST /api/oauth/clients/{id}/rotate`: another secret; the one before ends at once.
+pub(crate) async fn rotate(change: Change<Body<Empty>>, Path(id): Path) -> Result<Response, ApiError> {
+    change
+        .on(&id, find, async |write, Found(found), _| {
+            let secret = ClientSecret::generate(write.app().chance());
+            if !oauth_client::replace_secret(&write.tx, &found.id, &secret.digest(), write.now()).await? {
+                return Err(Code::PublicClient.into());
+            }
+            let Found(after) = find(&write.tx, &write.caller, found.id.as_str()).await?;
+            let shown = Shown { client: &after, client_secret: Some(secret.reveal()) };
+            Ok(Answer::created(&shown)?.with_secret().audited(&found.id, Null, json!({ "secret": "replaced" })))
+        })
+        .await
+}
+
+/// A client as an authorization request names it.
+pub(super) struct Known {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) redirect_uris: Vec<String>,
+    /// Whether an admin of the tenant registered it. Of others nobody here has looked at more than their document.
+    pub(super) is_registered: bool,
+}
+
+/// The client that an authorization request of this person names.
+pub(super) async fn of_request(app: &App, reads: &dyn Rows, caller: &Caller, id: &str) -> Result<Known, ApiError> {
+    if document_url(id).is_some() {
+        // The page has it read before.
+        let found = oauth_document::find(reads, id, app.now()).await?.ok_or(Code::UnknownClient)?;
+        return Ok(Known {
+            id: id.to_owned(),
+            name: found.name,
+            redirect_uris: found.redirect_uris,
+            is_registered: false,
+        });
+    }
+    let found = find(reads, caller, id).await.map_err(|refusal| match refusal.code() {
+        Code::ClientNotFound => Code::UnknownClient.into(),
+        _ => refusal,
+    })?;
+    let Found(Client { id, name, redirect_uris, .. }) = found;
+    Ok(Known { id: id.to_string(), name, redirect_uris, is_registered: true })
+}
+
+/// Finds the client that sends a form, and has it prove itself; returns its id. One that is known by a URL, or has no secret, is public: what
+/// it says it is.
+pub(super) async fn authenticate(app: &App, form: &Parameters) -> Result<String, ApiError> {
+    let basic = basic(app)?;
+    let (id, secret) = match (basic, form.find("client_secret")?) {
+        (Some(_), Some(_)) => {
+            return Err(Code::InvalidRequest
+                .detail("The client proves itself in the header and in the form.")
+                .with("field", "client_id"));
+        }
+        (Some((id, secret)), None) => {
+            if form.find("client_id")?.is_some_and(|sent| sent != id) {
+                return Err(Code::InvalidClient.into());
+            }
+            (id, Some(secret))
+        }
+        (None, secret) => {
+            let id = form.find("client_id")?.ok_or(Code::InvalidClient)?;
+            (id.to_owned(), secret.map(str::to_owned))
+        }
+    };
+    let secret = secret.filter(|secret| !secret.is_empty());
+    if document_url(&id).is_some() {
+        return if secret.is_none() { Ok(id) } else { Err(Code::InvalidClient.into()) };
+    }
+    let client = oauth_client::find(app.db(), &id).await?.ok_or(Code::InvalidClient)?;
+    let is_proved = match (&client.secret, secret) {
+        (None, None) => true,
+        (Some(known), Some(sent)) => ClientSecret::parse(&sent).is_some_and(|sent| sent.digest().matches(known)),
+        _ => false,
+    };
+    if is_proved { Ok(id) } else { Err(Code::InvalidClient.into()) }
+}
+
+/// Id and secret of the header (RFC 6749, section 2.3.1). `None`: there is no header.
+fn basic(app: &App) -> Result<Option<(String, String)>, ApiError> {
+    let sent = app.headers().texts("authorization");
+    let (first, more) = match sent.as_slice() {
+        [] => return Ok(None),
+        [first, more @ ..] => (first, more),
+    };
+    let decoded = || {
+        let (scheme, text) = first.trim().split_once(' ').filter(|_| more.is_empty() && first.len() <= 4_096)?;
+        let bytes = STANDARD.decode(text.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+        let text = String::from_utf8(bytes).ok()?;
+        let (id, secret) = text.split_once(':')?;
+        let plain =
+            |part: &str| percent_decode_str(&part.replace('+', " ")).decode_utf8().ok().map(|part| part.into_owned());
+        Some((plain(id)?, plain(secret)?))
+    };
+    decoded().map(Some).ok_or_else(|| Code::InvalidClient.into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! Forms of OAuth, and its refusals.
+
+use common::{
+    error::{ApiError, Code},
+    secret::Secret,
+};
+use service::form;
+
+/// The longest name of a machine and of a program, characters.
+const MOST_NAME: usize = 64;
+
+/// A form of OAuth: unknown parameters are ignored, an empty one is left out, and none may come twice (RFC 6749, section 3.1).
+pub(crate) struct Parameters(pub(crate) Vec<(String, String)>);
+
+impl Parameters {
+    /// The value of a parameter that may be left out.
+    pub(crate) fn find(&self, name: &'static str) -> Result<Option<&str>, ApiError> {
+        let mut sent = self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.trim());
+        match (sent.next(), sent.next()) {
+            (value, None) => Ok(value.filter(|value| !value.is_empty())),
+            (_, Some(_)) => Err(Code::InvalidRequest
+                .detail(format!("The form contains {name} more than once."))
+                .with("field", name)),
+        }
+    }
+
+    /// The value of a parameter that must be there.
+    pub(crate) fn get(&self, name: &'static str) -> Result<&str, ApiError> {
+        let missing = || Code::InvalidRequest.detail(format!("The form lacks {name}.")).with("field", name);
+        self.find(name)?.ok_or_else(missing)
+    }
+
+    /// What a client calls itself. A person reads it, so it is one line that shows all that is in it; and it is kept, so it holds no
+    /// credential.
+    pub(crate) fn name(&self, name: &'static str, otherwise: &str) -> Result<String, ApiError> {
+        let Some(sent) = self.find(name)? else { return Ok(otherwise.to_owned()) };
+        if Secret::is_in(sent.as_bytes()) {
+            return Err(form::credential_in(name));
+        }
+        common::text::text(name, sent, MOST_NAME).map_err(|_| {
+            let detail = format!("{name} has more than {MOST_NAME} characters, or some that cannot be seen.");
+            Code::InvalidRequest.detail(detail).with("field", name)
+        })
+    }
+}
+
+/// Adds the sentence under the name that it has in RFC 6749, section 5.2.
+pub(crate) fn as_oauth(refusal: ApiError) -> ApiError {
+    let row = refusal.code().row();
+    let has_name = row.status == 400 || refusal.code() == Code::InvalidClient;
+    let sentence = refusal.sentence().to_owned();
+    if has_name { refusal.extra("error_description", sentence) } else { refusal }
+}

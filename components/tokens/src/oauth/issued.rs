@@ -1,0 +1,103 @@
+//! What the grants of a person have in common: the answer, the resource, and the end of a grant of which something was sent twice.
+
+use common::{
+    error::{ApiError, Code},
+    id::NotificationId,
+    route::Route,
+    scope::Patterns,
+    secret::RefreshToken,
+};
+use serde::Serialize;
+use serde_json::{Value::Null, json};
+use service::{app::App, site};
+use store::{
+    audit::{self, Event},
+    db::{Purpose, Tx},
+    notification,
+    oauth_grant::{self, Grant},
+};
+
+use super::form::Parameters;
+
+/// The answer (RFC 6749, section 5.1).
+#[derive(Serialize)]
+pub(super) struct Issued {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: i64,
+    refresh_token: String,
+    scope: String,
+}
+
+impl Issued {
+    pub(super) fn new(access_token: String, expires_in: i64, refresh: &RefreshToken, scope: &Patterns) -> Self {
+        let (refresh_token, scope) = (refresh.reveal().to_owned(), scope.to_column());
+        Self { access_token, token_type: "Bearer", expires_in, refresh_token, scope }
+    }
+}
+
+/// The resource that a token request names (RFC 8707): one at most.
+pub(super) fn resource(form: &Parameters) -> Result<Option<&str>, ApiError> {
+    form.find("resource").map_err(|_| Code::InvalidTarget.detail("A request names at most one resource."))
+}
+
+/// Whether what a client names is this server: its address, also with the path where it speaks MCP.
+pub(super) fn is_own(base: &str, resource: &str) -> bool {
+    matches!(resource.strip_prefix(base), Some("" | "/" | "/mcp")) && !base.is_empty()
+}
+
+/// Refuses a token request that names another resource than the person was asked about.
+pub(super) fn check_resource(app: &App, sent: Option<&str>, service: Option<&str>) -> Result<(), ApiError> {
+    let Some(sent) = sent else { return Ok(()) };
+    let is_right = match service {
+        Some(service) => sent == service,
+        None => is_own(&site::address(app).unwrap_or_default(), sent),
+    };
+    if is_right { Ok(()) } else { Err(Code::InvalidTarget.detail("The person was not asked about this resource.")) }
+}
+
+/// Ends a grant of which a code or a refresh token was sent twice, with its audit row, and tells its person.
+pub(super) async fn end_for_replay(app: &App, tx: &Tx<'_>, grant: &Grant, what: &str) -> Result<(), ApiError> {
+    if !oauth_grant::end(tx, grant.id.as_str(), app.now()).await? {
+        return Ok(());
+    }
+    let after = json!({ "name": grant.client_name, "client_id": grant.client_id, "sent_twice": what });
+    let event = Event { action: "oauth.replay", object: grant.id.as_str(), before: Null, after };
+    audit::insert(tx, &app.origin(&grant.tenant, None), &event).await?;
+    let title = format!("{} was signed out", grant.client_name);
+    let body = format!(
+        "A {what} of the app {} was sent twice. Somebody may have copied it, so everything that you gave the app has ended. Let the app in again if you use it.",
+        grant.client_name
+    );
+    tell(app, tx, grant, &title, &body).await
+}
+
+/// Ends the grant of a refresh token that somebody found in the open, and tells its person.
+pub(crate) async fn end_leaked(app: &App, route: &Route, token: &RefreshToken) -> Result<(), ApiError> {
+    let found = oauth_grant::of_family(app.db(), token, app.now()).await?.filter(|found| found.is_live);
+    let Some(grant) = found else { return Ok(()) };
+    let tx = app.db().begin(Purpose::Revoking).await?;
+    if oauth_grant::end(&tx, grant.id.as_str(), app.now()).await? {
+        let after = json!({ "kind": "refresh_token", "name": grant.client_name, "client_id": grant.client_id, "revoked": true });
+        let event = Event { action: route.audit.unwrap_or_default(), object: grant.id.as_str(), before: Null, after };
+        audit::insert(&tx, &app.origin(&grant.tenant, None), &event).await?;
+        let title = format!("{} was signed out", grant.client_name);
+        let body = format!(
+            "A refresh token of the app {} was reported as leaked, so everything that you gave the app has ended. Check what it was used for.",
+            grant.client_name
+        );
+        tell(app, &tx, &grant, &title, &body).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+/// Sends the person of a grant a notification.
+async fn tell(app: &App, tx: &Tx<'_>, grant: &Grant, title: &str, body: &str) -> Result<(), ApiError> {
+    let id = NotificationId::generate(app.now(), app.chance());
+    notification::insert_own(tx, &id, &grant.tenant, (&grant.user, None), (title, body), app.now()).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

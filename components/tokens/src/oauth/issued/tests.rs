@@ -1,0 +1,329 @@
+use common::role::Role;
+use serde_json::{Value as Json, Value::Null, json};
+use service::{
+    settings::Settings,
+    testing::{Actor, TestApp, at_once},
+};
+use store::oauth_grant;
+
+use crate::{
+    oauth::testing::{TOKEN, allowed, bearing, client, encoded, form_with, refresh, request, tokens, trade},
+    with_neighbours,
+};
+
+async fn stage() -> (TestApp, Actor, String) {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let made = client(&t, &ada, false).await;
+    (t, ada, made["id"].as_str().unwrap().to_owned())
+}
+
+async fn works(t: &TestApp, app: &Actor) -> bool {
+    t.as_(app, "GET", "/auth/apps", Null).await.status == 200
+}
+
+/// All scopes that are in the tests.
+const SCOPES: &str = "agents.read tokens.read tokens.write";
+
+async fn given(t: &TestApp, person: &Actor, id: &str) -> Json {
+    let code = allowed(t, person, &request(id, &[("scope", SCOPES)])).await;
+    form_with(t, TOKEN, None, &trade(id, &code, &[])).await.is(200)
+}
+
+/// R134: a code gives an access token of an hour, listed with the app's name where the person sees their tokens, and a refresh token.
+#[tokio::test]
+async fn a_code_gives_tokens() {
+    let (t, ada, id) = stage().await;
+    let code = allowed(&t, &ada, &request(&id, &[("scope", SCOPES)])).await;
+    let answer = form_with(&t, TOKEN, None, &trade(&id, &code, &[])).await;
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let got = answer.is(200);
+    assert_eq!(
+        got,
+        json!({
+            "access_token": got["access_token"], "token_type": "Bearer", "expires_in": 3600, "refresh_token": got["refresh_token"],
+            "scope": SCOPES,
+        })
+    );
+    let app = bearing(&ada, &got);
+    let list = t.as_(&app, "GET", "/auth/tokens", Null).await.is(200);
+    let one = &list["items"][0];
+    assert_eq!(
+        (&one["client"], &one["kind"], &one["expires_at"]),
+        (&json!("Planner"), &json!("pat"), &json!("2026-01-02T04:04:05.000Z"))
+    );
+    let apps = t.as_(&ada, "GET", "/auth/apps", Null).await.is(200);
+    assert_eq!(
+        apps["items"],
+        json!([{
+            "id": apps["items"][0]["id"], "client_id": id, "client_name": "Planner", "resource": null,
+            "scope": ["agents.read", "tokens.read", "tokens.write"], "credential_id": one["id"], "created_at": "2026-01-02T03:04:05.000Z",
+            "used_at": "2026-01-02T03:04:05.000Z", "ends_at": "2026-02-01T03:04:05.000Z", "expires_at": "2026-04-02T03:04:05.000Z",
+        }])
+    );
+    // It does no more than was given, and makes no token that outlives it.
+    t.as_(&app, "GET", "/auth/admin/tokens", Null).await.refused(403, "scope_denied");
+    t.as_(&app, "POST", "/auth/tokens", json!({ "name": "x" })).await.refused(403, "session_required");
+    let path = format!("/auth/tokens/{}/rotate", one["id"].as_str().unwrap());
+    t.as_(&app, "POST", &path, json!({})).await.refused(409, "app_token");
+    t.as_(&ada, "POST", &path, json!({})).await.refused(409, "app_token");
+    t.wait(3_600);
+    t.as_(&app, "GET", "/auth/tokens", Null).await.refused(401, "token_expired");
+    let audited = t.texts("SELECT action FROM audit ORDER BY seq").await;
+    assert_eq!(audited, ["oauth.client.create", "oauth.allow", "oauth.token"]);
+    for secret in [&got["access_token"], &got["refresh_token"]] {
+        let all = t.texts("SELECT ifnull(after, '') || ifnull(before, '') FROM audit").await;
+        assert!(!all.concat().contains(secret.as_str().unwrap()));
+    }
+}
+
+/// R134: a code is bound to client, redirect URI, challenge and resource, holds for a minute, and is spent by whoever sends it.
+#[tokio::test]
+async fn a_code_is_nothing_for_anybody_else() {
+    let (t, ada, id) = stage().await;
+    let other = client(&t, &ada, false).await;
+    let other = other["id"].as_str().unwrap();
+    let verifier = "x".repeat(43);
+    for changes in [
+        vec![("client_id", other)],
+        vec![("redirect_uri", "http://127.0.0.1/cb")],
+        vec![("redirect_uri", "https://app.example.com/cb?")],
+        vec![("code_verifier", verifier.as_str())],
+        vec![("code_verifier", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM")],
+    ] {
+        let code = allowed(&t, &ada, &request(&id, &[])).await;
+        form_with(&t, TOKEN, None, &trade(&id, &code, &changes)).await.refused(400, "invalid_grant");
+        // It was seen by somebody else, so that it is nothing any more for its own client.
+        form_with(&t, TOKEN, None, &trade(&id, &code, &[])).await.refused(400, "invalid_grant");
+    }
+    let code = allowed(&t, &ada, &request(&id, &[])).await;
+    for (changes, slug) in [
+        (vec![("code_verifier", "")], "invalid_request"),
+        (vec![("redirect_uri", "")], "invalid_request"),
+        (vec![("code", "")], "invalid_request"),
+        (vec![("code", "x")], "invalid_grant"),
+        (vec![("resource", "https://other.example.com")], "invalid_target"),
+    ] {
+        form_with(&t, TOKEN, None, &trade(&id, &code, &changes)).await.refused(400, slug);
+    }
+    let twice = format!("{}&resource=a&resource=b", trade(&id, &code, &[]));
+    form_with(&t, TOKEN, None, &twice).await.refused(400, "invalid_target");
+    let twice = format!("{}&code={code}", trade(&id, &code, &[]));
+    form_with(&t, TOKEN, None, &twice).await.refused(400, "invalid_request");
+    form_with(&t, TOKEN, None, &trade(&id, &code, &[("resource", "http://127.0.0.1:3000/mcp")])).await.is(200);
+    let code = allowed(&t, &ada, &request(&id, &[])).await;
+    t.wait(60);
+    form_with(&t, TOKEN, None, &trade(&id, &code, &[])).await.refused(400, "invalid_grant");
+    let code = allowed(&t, &ada, &request(&id, &[])).await;
+    let sql = format!("UPDATE users SET deactivated_at = 1 WHERE id = '{}'", ada.user);
+    t.execute(&sql).await.unwrap();
+    form_with(&t, TOKEN, None, &trade(&id, &code, &[])).await.refused(400, "invalid_grant");
+}
+
+/// R134: a code that is sent twice ends what it gave the first time, and the person is told.
+#[tokio::test]
+async fn a_code_that_is_sent_again_ends_what_it_gave() {
+    let (t, ada, id) = stage().await;
+    let code = allowed(&t, &ada, &request(&id, &[("scope", SCOPES)])).await;
+    let got = form_with(&t, TOKEN, None, &trade(&id, &code, &[])).await.is(200);
+    let next = refresh(&t, &id, &got["refresh_token"]).await.is(200);
+    assert!(works(&t, &bearing(&ada, &next)).await);
+    t.wait(3_000);
+    form_with(&t, TOKEN, None, &trade(&id, &code, &[])).await.refused(400, "invalid_grant");
+    t.as_(&bearing(&ada, &next), "GET", "/auth/apps", Null).await.refused(401, "token_revoked");
+    refresh(&t, &id, &next["refresh_token"]).await.refused(400, "invalid_grant");
+    assert_eq!(t.texts("SELECT title FROM notifications").await, ["Planner was signed out"]);
+    assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'oauth.replay'").await, 1);
+    form_with(&t, TOKEN, None, &trade(&id, &code, &[])).await.refused(400, "invalid_grant");
+    assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'oauth.replay'").await, 1);
+}
+
+/// R134: a refresh replaces both tokens; one that was replaced ends the grant, whenever it comes.
+#[tokio::test]
+async fn a_refresh_token_works_once() {
+    let (t, ada, id) = stage().await;
+    let first = given(&t, &ada, &id).await;
+    t.wait(4_000);
+    let second = refresh(&t, &id, &first["refresh_token"]).await.is(200);
+    assert_eq!((&second["expires_in"], &second["scope"]), (&json!(3600), &json!(SCOPES)));
+    t.as_(&bearing(&ada, &first), "GET", "/auth/apps", Null).await.refused(401, "invalid_token");
+    assert!(works(&t, &bearing(&ada, &second)).await);
+    let third = refresh(&t, &id, &second["refresh_token"]).await.is(200);
+    assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'pat'").await, 1, "one row for one app");
+    // The first one of all, although two came after it.
+    refresh(&t, &id, &first["refresh_token"]).await.refused(400, "invalid_grant");
+    t.as_(&bearing(&ada, &third), "GET", "/auth/apps", Null).await.refused(401, "token_revoked");
+    refresh(&t, &id, &third["refresh_token"]).await.refused(400, "invalid_grant");
+    assert_eq!(t.texts("SELECT title FROM notifications").await, ["Planner was signed out"]);
+}
+
+/// R134: a refresh can ask for less, never for more, and for no other resource or client.
+#[tokio::test]
+async fn a_refresh_gives_no_more_than_the_person_did() {
+    let (t, ada, id) = stage().await;
+    let other = client(&t, &ada, false).await;
+    let first = given(&t, &ada, &id).await;
+    let token = first["refresh_token"].as_str().unwrap().to_owned();
+    let send = async |client: &str, token: &str, more: &[(&str, &str)]| {
+        let mut pairs = vec![("grant_type", "refresh_token"), ("client_id", client), ("refresh_token", token)];
+        pairs.extend(more);
+        form_with(&t, TOKEN, None, &encoded(&pairs)).await
+    };
+    send(&id, &token, &[("scope", "agents.read users.read")]).await.refused(400, "invalid_scope");
+    send(&id, &token, &[("scope", "*")]).await.refused(400, "invalid_scope");
+    send(&id, &token, &[("resource", "https://other.example.com")]).await.refused(400, "invalid_target");
+    send(other["id"].as_str().unwrap(), &token, &[]).await.refused(400, "invalid_grant");
+    send(&id, "acr_ref_x", &[]).await.refused(400, "invalid_grant");
+    send(&id, first["access_token"].as_str().unwrap(), &[]).await.refused(400, "invalid_grant");
+    let less = send(&id, &token, &[("scope", "agents.read")]).await.is(200);
+    assert_eq!(less["scope"], "agents.read");
+    t.as_(&bearing(&ada, &less), "GET", "/auth/apps", Null).await.refused(403, "scope_denied");
+    // The next one has all again.
+    let all = refresh(&t, &id, &less["refresh_token"]).await.is(200);
+    assert_eq!(all["scope"], SCOPES);
+    assert!(works(&t, &bearing(&ada, &all)).await);
+}
+
+/// R135: a grant ends after 30 days without a token, after the days that the person gave, with the account for good, and within the role.
+#[tokio::test]
+async fn a_grant_ends_by_itself_and_with_the_person() {
+    let (t, ada, id) = stage().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    let idle = given(&t, &max, &id).await;
+    let used = given(&t, &max, &id).await;
+    t.wait(oauth_grant::IDLE - 1);
+    let used = refresh(&t, &id, &used["refresh_token"]).await.is(200);
+    t.wait(1);
+    refresh(&t, &id, &idle["refresh_token"]).await.refused(400, "invalid_grant");
+    t.wait(oauth_grant::IDLE - 2);
+    let used = refresh(&t, &id, &used["refresh_token"]).await.is(200);
+    t.wait(oauth_grant::IDLE - 10);
+    let used = refresh(&t, &id, &used["refresh_token"]).await.is(200);
+    assert_eq!(used["expires_in"], json!(12), "never beyond the days that were given");
+    t.wait(12);
+    refresh(&t, &id, &used["refresh_token"]).await.refused(400, "invalid_grant");
+
+    let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
+    let got = given(&t, &eve, &id).await;
+    let set =
+        async |column: &str| t.execute(&format!("UPDATE users SET {column} WHERE id = '{}'", eve.user)).await.unwrap();
+    set("role = 'viewer'").await;
+    assert!(works(&t, &bearing(&eve, &got)).await);
+    set("deactivated_at = 5").await;
+    assert!(!works(&t, &bearing(&eve, &got)).await);
+    refresh(&t, &id, &got["refresh_token"]).await.refused(400, "invalid_grant");
+    set("deactivated_at = NULL").await;
+    assert!(!works(&t, &bearing(&eve, &got)).await);
+    refresh(&t, &id, &got["refresh_token"]).await.refused(400, "invalid_grant");
+    // Nobody is told of access tokens that end, since apps renew them.
+    assert_eq!(t.number("SELECT count(*) FROM notifications").await, 0);
+}
+
+/// R135: whatever is ended of a grant, all of it ends.
+#[tokio::test]
+async fn a_grant_and_its_access_token_end_together() {
+    let (t, ada, id) = stage().await;
+    for way in ["app", "token", "itself", "leak", "revoke", "revoke-access"] {
+        let got = given(&t, &ada, &id).await;
+        let app = bearing(&ada, &got);
+        let one = t.as_(&ada, "GET", "/auth/apps", Null).await.is(200)["items"][0].clone();
+        let text = |json: &Json| json.as_str().unwrap().to_owned();
+        let (refresh_token, access) = (text(&got["refresh_token"]), text(&got["access_token"]));
+        match way {
+            "app" => drop(t.as_(&ada, "DELETE", &format!("/auth/apps/{}", text(&one["id"])), Null).await.is(204)),
+            "token" => drop(
+                t.as_(&ada, "DELETE", &format!("/auth/tokens/{}", text(&one["credential_id"])), Null).await.is(204),
+            ),
+            "itself" => drop(t.as_(&app, "DELETE", "/auth/tokens/me", Null).await.is(204)),
+            "leak" => drop(t.nobody("POST", "/auth/leaks", json!({ "token": refresh_token })).await.is(204)),
+            _ => {
+                let token = if way == "revoke" { &refresh_token } else { &access };
+                let form = encoded(&[("client_id", &id), ("token", token), ("token_type_hint", "nonsense")]);
+                let answer = form_with(&t, "/oauth/revoke", None, &form).await;
+                assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, ""));
+            }
+        }
+        t.as_(&app, "GET", "/auth/apps", Null).await.refused(401, "token_revoked");
+        refresh(&t, &id, &got["refresh_token"]).await.refused(400, "invalid_grant");
+        assert_eq!(t.as_(&ada, "GET", "/auth/apps", Null).await.is(200)["items"], json!([]), "{way}");
+        t.as_(&ada, "DELETE", &format!("/auth/apps/{}", text(&one["id"])), Null).await.is(204);
+    }
+    let other = t.user(&ada.tenant, "max@example.com", Role::Admin).await;
+    given(&t, &ada, &id).await;
+    let one = t.as_(&ada, "GET", "/auth/apps", Null).await.is(200)["items"][0]["id"].as_str().unwrap().to_owned();
+    t.as_(&other, "DELETE", &format!("/auth/apps/{one}"), Null).await.refused(404, "app_not_found");
+}
+
+/// R135: a client revokes what it was given, and nothing else.
+#[tokio::test]
+async fn a_client_revokes_its_own_tokens_only() {
+    let (t, ada, id) = stage().await;
+    let other = client(&t, &ada, false).await;
+    let other = other["id"].as_str().unwrap();
+    let got = given(&t, &ada, &id).await;
+    let token = got["refresh_token"].as_str().unwrap();
+    let send = async |pairs: &[(&str, &str)]| form_with(&t, "/oauth/revoke", None, &encoded(pairs)).await;
+    send(&[("client_id", other), ("token", token)]).await.refused(400, "unauthorized_client");
+    send(&[("token", token)]).await.refused(401, "invalid_client");
+    send(&[("client_id", &id)]).await.refused(400, "invalid_request");
+    send(&[("client_id", &id), ("token", &ada.token)]).await.refused(400, "unsupported_token_type");
+    send(&[("client_id", &id), ("token", "nothing")]).await.is(200);
+    assert!(works(&t, &bearing(&ada, &got)).await);
+    send(&[("client_id", &id), ("token", token)]).await.is(200);
+    send(&[("client_id", &id), ("token", token)]).await.is(200);
+    assert!(!works(&t, &bearing(&ada, &got)).await);
+    assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'oauth.revoke'").await, 1);
+}
+
+/// R136: of sixteen requests at once over two hosts one gets tokens for a code; the others end them.
+#[tokio::test]
+async fn sixteen_requests_at_once_get_one_answer_for_a_code() {
+    let (t, ada, id) = stage().await;
+    let second = TestApp::over(with_neighbours(), &t);
+    for _ in 0..4 {
+        let code = allowed(&t, &ada, &request(&id, &[])).await;
+        let form = trade(&id, &code, &[]);
+        let answers = at_once(16, async |number| {
+            let at = if number % 2 == 0 { &t } else { &second };
+            form_with(at, TOKEN, None, &form).await.status.as_u16()
+        });
+        assert_eq!(answers.iter().filter(|status| **status == 200).count(), 1, "{answers:?}");
+    }
+    assert_eq!(t.number("SELECT count(*) FROM oauth_grants").await, 4);
+    assert_eq!(t.number("SELECT count(*) FROM oauth_grants WHERE ended_at IS NULL").await, 0);
+    assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'pat' AND revoked_at IS NULL").await, 0);
+}
+
+/// R136: of sixteen refreshes at once over two hosts one gets tokens; the others end the grant.
+#[tokio::test]
+async fn sixteen_refreshes_at_once_get_one_answer() {
+    let (t, ada, id) = stage().await;
+    let second = TestApp::over(with_neighbours(), &t);
+    for round in 1..5 {
+        let got = tokens(&t, &ada, &id).await;
+        let answers = at_once(16, async |number| {
+            let at = if number % 2 == 0 { &t } else { &second };
+            refresh(at, &id, &got["refresh_token"]).await.status.as_u16()
+        });
+        assert_eq!(answers.iter().filter(|status| **status == 200).count(), 1, "{answers:?}");
+        assert_eq!(t.number("SELECT count(*) FROM oauth_grants WHERE ended_at IS NOT NULL").await, round);
+    }
+    assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'pat' AND revoked_at IS NULL").await, 0);
+}
+
+/// R135: an app that asks for tokens again and again is told to wait.
+#[tokio::test]
+async fn refreshes_are_counted() {
+    let t = TestApp::with(with_neighbours(), Settings::default());
+    let ada = t.ada().await;
+    let made = client(&t, &ada, false).await;
+    let id = made["id"].as_str().unwrap();
+    let mut got = tokens(&t, &ada, id).await;
+    for _ in 0..60 {
+        got = refresh(&t, id, &got["refresh_token"]).await.is(200);
+    }
+    let refused = refresh(&t, id, &got["refresh_token"]).await;
+    refused.refused(429, "too_many_attempts");
+    t.wait(600);
+    refresh(&t, id, &got["refresh_token"]).await.is(200);
+}

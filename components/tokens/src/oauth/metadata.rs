@@ -1,0 +1,79 @@
+//! What the authorization server says of itself (RFC 8414). The same document is at the path of OpenID Connect Discovery, where some
+//! clients look first; it promises no ID tokens, since there are none.
+
+use common::{
+    error::{ApiError, Code},
+    scope::Scope,
+};
+use http::{HeaderValue, StatusCode, header};
+use schemars::JsonSchema;
+use serde::Serialize;
+use service::{
+    app::App,
+    response::{Response, json},
+    site,
+};
+
+use super::token::GRANTS;
+
+/// Seconds for which others may keep the metadata and the keys.
+const KEPT: &str = "public, max-age=300";
+
+/// How clients prove themselves.
+const CLIENTS: &[&str] = &["none", "client_secret_basic", "client_secret_post"];
+
+/// The document.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AuthorizationServer")]
+pub(crate) struct Metadata {
+    issuer: String,
+    authorization_endpoint: String,
+    authorization_response_iss_parameter_supported: bool,
+    client_id_metadata_document_supported: bool,
+    code_challenge_methods_supported: &'static [&'static str],
+    response_modes_supported: &'static [&'static str],
+    revocation_endpoint: String,
+    revocation_endpoint_auth_methods_supported: &'static [&'static str],
+    scopes_supported: Vec<&'static str>,
+    token_endpoint: String,
+    token_endpoint_auth_methods_supported: &'static [&'static str],
+    device_authorization_endpoint: String,
+    introspection_endpoint: String,
+    introspection_endpoint_auth_methods_supported: &'static [&'static str],
+    jwks_uri: String,
+    grant_types_supported: &'static [&'static str],
+    response_types_supported: &'static [&'static str],
+    service_documentation: String,
+}
+
+/// `GET /.well-known/oauth-authorization-server`, and its alias.
+pub(crate) async fn get(app: App) -> Result<Response, ApiError> {
+    let issuer = site::address(&app).ok_or(Code::InvalidHost)?;
+    let metadata = Metadata {
+        token_endpoint: format!("{issuer}/oauth/token"),
+        token_endpoint_auth_methods_supported: CLIENTS,
+        authorization_endpoint: format!("{issuer}/oauth/authorize"),
+        authorization_response_iss_parameter_supported: true,
+        client_id_metadata_document_supported: true,
+        code_challenge_methods_supported: &["S256"],
+        response_modes_supported: &["query"],
+        revocation_endpoint: format!("{issuer}/oauth/revoke"),
+        revocation_endpoint_auth_methods_supported: CLIENTS,
+        scopes_supported: Scope::ALL.iter().map(|scope| scope.as_str()).collect(),
+        device_authorization_endpoint: format!("{issuer}/auth/device/code"),
+        introspection_endpoint: format!("{issuer}/auth/introspect"),
+        introspection_endpoint_auth_methods_supported: &["Bearer"],
+        jwks_uri: format!("{issuer}/oauth/jwks"),
+        grant_types_supported: GRANTS,
+        response_types_supported: &["code"],
+        service_documentation: format!("{issuer}/docs/agents/concepts/oauth"),
+        issuer,
+    };
+    Ok(kept(json(StatusCode::OK, &metadata)?))
+}
+
+/// An answer that others may keep for a while.
+pub(super) fn kept(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(KEPT));
+    response
+}

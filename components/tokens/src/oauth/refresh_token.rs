@@ -1,0 +1,102 @@
+//! The grant `refresh_token` (RFC 6749, section 6): a new access token, and the next refresh token, for the one that is sent.
+//!
+//! Exactly one refresh token of a grant works. One that came before is known by its family: somebody has it who should not, or the client
+//! lost an answer. Nothing tells the two apart, so that it ends the grant, without a grace (RFC 9700, section 4.14.2).
+
+use common::{
+    error::{ApiError, Code},
+    scope::Patterns,
+    secret::{Kind, RefreshToken, Secret},
+};
+use http::StatusCode;
+use serde_json::{Value::Null, json};
+use service::{
+    app::App,
+    response::{Response, uncached_json},
+    throttle,
+};
+use store::{
+    audit::{self, Event},
+    db::Purpose,
+    oauth_grant::{self, Grant},
+    user,
+};
+
+use super::{
+    clients,
+    form::Parameters,
+    issued::{self, Issued},
+};
+
+/// The grant type.
+pub(crate) const GRANT: &str = "refresh_token";
+/// How often a client may send one in a window, and the window, seconds.
+const REFRESHES: (i64, i64) = (60, 600);
+
+fn invalid() -> ApiError {
+    Code::InvalidGrant.detail("This refresh token is unknown, has ended or was replaced.")
+}
+
+/// Answers a request with this grant type.
+pub(crate) async fn grant(app: &App, form: &Parameters) -> Result<Response, ApiError> {
+    let client = clients::authenticate(app, form).await?;
+    let sent = RefreshToken::parse(form.get("refresh_token")?).ok_or_else(invalid)?;
+    let (scope, resource) = (form.find("scope")?, issued::resource(form)?);
+    let found = find(app, &sent, &client).await?;
+    let scope = narrowed(&found, scope)?;
+    issued::check_resource(app, resource, found.resource.as_deref())?;
+    let refusal = Code::TooManyAttempts.detail("This client gets new tokens too often.");
+    throttle::count(app, &["refresh", found.id.as_str()], REFRESHES, refusal).await?;
+
+    let tx = app.db().begin(Purpose::Durable).await?;
+    let login = user::login_of(&tx, &found.user).await?.filter(|login| login.is_active);
+    login.ok_or_else(invalid)?;
+    let (now, next) = (app.now(), sent.next(app.chance()));
+    if !oauth_grant::refresh(&tx, &found.id, (&sent, &next), now).await? {
+        // Another request was first: it has the next token.
+        drop(tx);
+        find(app, &sent, &client).await?;
+        return Err(invalid());
+    }
+    let ends = now.plus_seconds(oauth_grant::ACCESS).min(found.expires_at);
+    let secret = Secret::generate(Kind::Pat, app.chance());
+    let record = found.credential_id.as_deref().ok_or_else(invalid)?;
+    if !oauth_grant::replace_access(&tx, record, (&secret, &scope), ends).await? {
+        return Err(invalid());
+    }
+    let origin = app.origin(&found.tenant, Some(&found.user));
+    let after =
+        json!({ "name": found.client_name, "client_id": found.client_id, "scope": scope, "credential": record });
+    let event = Event { action: "oauth.refresh", object: found.id.as_str(), before: Null, after };
+    audit::insert(&tx, &origin, &event).await?;
+    tx.commit().await?;
+    let answer = Issued::new(secret.reveal().to_owned(), now.seconds_until(ends), &next, &scope);
+    uncached_json(StatusCode::OK, &answer)
+}
+
+/// The live grant of which this is the refresh token that works. One that was replaced ends it.
+async fn find(app: &App, sent: &RefreshToken, client: &str) -> Result<Grant, ApiError> {
+    let found = oauth_grant::of_family(app.db(), sent, app.now()).await?;
+    let found = found.filter(|found| found.client_id == client && found.is_live).ok_or_else(invalid)?;
+    if found.refresh.matches(&sent.digest()) {
+        return Ok(found);
+    }
+    let tx = app.db().begin(Purpose::Revoking).await?;
+    issued::end_for_replay(app, &tx, &found, "refresh token").await?;
+    tx.commit().await?;
+    Err(invalid())
+}
+
+/// The scope that the client asks for: all, or less.
+fn narrowed(found: &Grant, asked: Option<&str>) -> Result<Patterns, ApiError> {
+    let Some(asked) = asked else { return Ok(found.scope.clone()) };
+    let given = found.scope.to_column();
+    let given: Vec<&str> = given.split(' ').collect();
+    let mut words: Vec<&str> = asked.split(' ').filter(|word| !word.is_empty() && *word != "offline_access").collect();
+    if words.iter().any(|word| !given.contains(word)) {
+        return Err(Code::InvalidScope.detail("The scope holds more than the person gave."));
+    }
+    words.sort_unstable();
+    words.dedup();
+    Ok(if words.is_empty() { found.scope.clone() } else { Patterns::stored(&words.join(" ")) })
+}

@@ -1,0 +1,63 @@
+//! `POST /oauth/revoke` (RFC 7009): a client gives back what it was given. Each token of a grant ends all of it.
+
+use common::{
+    error::{ApiError, Code},
+    route::Route,
+    secret::{RefreshToken, Secret},
+};
+use http::StatusCode;
+use serde_json::{Value::Null, json};
+use service::{
+    app::App,
+    extract::UrlEncoded,
+    response::{Response, empty},
+};
+use store::{
+    audit::{self, Event},
+    credential,
+    db::Purpose,
+    oauth_grant::{self, Grant},
+};
+
+use super::{
+    clients,
+    form::{Parameters, as_oauth},
+};
+
+/// The handler.
+pub(crate) async fn revoke(
+    app: App,
+    route: &'static Route,
+    UrlEncoded(form): UrlEncoded,
+) -> Result<Response, ApiError> {
+    try_revoke(&app, route, &Parameters(form)).await.map_err(as_oauth)
+}
+
+async fn try_revoke(app: &App, route: &Route, form: &Parameters) -> Result<Response, ApiError> {
+    let client = clients::authenticate(app, form).await?;
+    let Some(grant) = find(app, form.get("token")?).await? else { return Ok(empty(StatusCode::OK)) };
+    if grant.client_id != client {
+        return Err(Code::UnauthorizedClient.into());
+    }
+    let tx = app.db().begin(Purpose::Revoking).await?;
+    if oauth_grant::end(&tx, grant.id.as_str(), app.now()).await? {
+        let before = json!({ "name": grant.client_name, "client_id": grant.client_id, "scope": grant.scope });
+        let event = Event { action: route.audit.unwrap_or_default(), object: grant.id.as_str(), before, after: Null };
+        audit::insert(&tx, &app.origin(&grant.tenant, None), &event).await?;
+        tx.commit().await?;
+    }
+    Ok(empty(StatusCode::OK))
+}
+
+/// The grant that a token is of. `None`: the token is unknown, which is no error (section 2.2).
+async fn find(app: &App, token: &str) -> Result<Option<Grant>, ApiError> {
+    if let Some(token) = RefreshToken::parse(token) {
+        return Ok(oauth_grant::of_family(app.db(), &token, app.now()).await?);
+    }
+    let Some(secret) = Secret::parse(token) else { return Ok(None) };
+    let Some(known) = credential::find(app.db(), &secret.digest(), app.now()).await? else { return Ok(None) };
+    match oauth_grant::of_credential(app.db(), &known.id, app.now()).await? {
+        Some(grant) => Ok(Some(grant)),
+        None => Err(Code::UnsupportedTokenType.into()),
+    }
+}

@@ -1,0 +1,31 @@
+//! `POST /oauth/token` (RFC 6749, section 3.2): finds the grant that the form names. Each grant has a file of its own.
+
+use common::{
+    error::{ApiError, Code},
+    route::Route,
+};
+use service::{app::App, extract::UrlEncoded, response::Response};
+
+use super::{
+    authorization_code,
+    form::{Parameters, as_oauth},
+    refresh_token,
+};
+use crate::device;
+
+/// The grants, as the metadata lists them.
+pub(crate) const GRANTS: &[&str] = &[device::GRANT, authorization_code::GRANT, refresh_token::GRANT];
+
+/// The handler.
+pub(crate) async fn token(app: App, route: &'static Route, UrlEncoded(form): UrlEncoded) -> Result<Response, ApiError> {
+    grant(&app, route, &Parameters(form)).await.map_err(as_oauth)
+}
+
+async fn grant(app: &App, route: &'static Route, form: &Parameters) -> Result<Response, ApiError> {
+    match form.get("grant_type")? {
+        device::GRANT => device::grant(app, route, form).await,
+        authorization_code::GRANT => authorization_code::grant(app, form).await,
+        refresh_token::GRANT => refresh_token::grant(app, form).await,
+        _ => Err(Code::UnsupportedGrant.with("grants", GRANTS.join(", "))),
+    }
+}

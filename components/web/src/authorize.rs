@@ -1,0 +1,148 @@
+//! `/oauth/authorize`: an app asks to be let in, and the visitor decides (RFC 6749, section 3.1). The request is passed on as it came, so
+//! that the API alone reads it. Nothing is granted by opening the page.
+
+use askama::Template;
+use common::{
+    error::{ApiError, Code},
+    oauth::{document_url, origin_of},
+    route,
+};
+use futures_util::future::join3;
+use http::{HeaderValue, header};
+use serde_json::{Value as Json, json};
+use service::{app::App, response::Response};
+
+use crate::{
+    access::{Possible, possible},
+    api::{Api, Change, Members, Refusal, Trouble},
+    form::{Form, number},
+    page::{POLICY, Shell, answer, see_other_site, write_with},
+};
+
+#[derive(Template)]
+#[template(path = "authorize.html")]
+struct AuthorizePage {
+    shell: Shell,
+    typed: Form,
+    /// The request, as it came.
+    text: String,
+    request: Json,
+    possible: Vec<Possible>,
+}
+
+impl AuthorizePage {
+    fn client(&self) -> &Json {
+        self.request.at("client")
+    }
+
+    /// How many scopes are left out, in words.
+    fn left_out(&self) -> String {
+        self.request.words("left_out").join(", ")
+    }
+}
+
+/// `GET /oauth/authorize`.
+pub(crate) async fn show(app: App) -> Result<Response, ApiError> {
+    let text = app.head().uri.query().unwrap_or_default().to_owned();
+    let shown = answer(&app, page(&app, &text, &Form::default(), None)).await?;
+    Ok(leading_back(shown, &text))
+}
+
+/// The request as the API reads it. A document by which a client is known is read first.
+async fn read(api: &Api<'_>, text: &str) -> Result<Json, Trouble> {
+    let client = Form::parse(text).raw("client_id").to_owned();
+    if document_url(&client).is_some() {
+        api.get(route::CLIENT_DOCUMENT, &[], &[("client_id", &client)]).await?;
+    }
+    api.get(route::AUTHORIZATION, &[], &[("request", text)]).await
+}
+
+async fn page(app: &App, text: &str, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+    let api = Api::of(app)?;
+    let (shell, request, custom) = join3(
+        Shell::load(app, &api, "Let an app in", "tokens"),
+        read(&api, text),
+        api.get(route::SCOPES_CUSTOM, &[], &[]),
+    )
+    .await;
+    let (shell, request) = (shell?, request?);
+    // An app that nobody here has looked at sends the visitor nowhere by itself (RFC 9700, section 4.11.2).
+    if !request.at("redirect_to").is_null() && request.at("client").is("is_registered") {
+        return Ok(see_other_site(request.text("redirect_to")));
+    }
+    let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
+    let (custom, ticked) = (custom.unwrap_or_default(), typed.all("scope"));
+    let is_all = typed.text("from").is_empty() && request.is("names_scopes");
+    let possible = request.words("scope").into_iter().map(|scope| {
+        let is_ticked = is_all || ticked.contains(&scope);
+        Possible { is_ticked, ..possible(scope, &ticked, &custom) }
+    });
+    let possible = possible.collect();
+    let page =
+        AuthorizePage { shell: shell.with(refusal), typed: typed.clone(), text: text.to_owned(), request, possible };
+    write_with(&page, status)
+}
+
+/// `POST /oauth/authorize`.
+pub(crate) async fn act(app: App, typed: Form) -> Result<Response, ApiError> {
+    let text = typed.raw("request").to_owned();
+    let (route, body) = match typed.text("act") {
+        "allow" => {
+            let days = typed.or("days", "90");
+            (route::AUTHORIZE, json!({ "request": text, "scope": typed.all("scope"), "expires_in_days": number(days) }))
+        }
+        "deny" => (route::AUTHORIZE_DENY, json!({ "request": text })),
+        _ => return Err(Code::NotFound.into()),
+    };
+    let decided = answer(&app, async {
+        let api = Api::of(&app)?;
+        read(&api, &text).await?;
+        match api.change(route, &[], Change { form: &typed, body }).await {
+            Ok(answer) => Ok(see_other_site(answer.text("redirect_to"))),
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
+                page(&app, &text, &typed, Some(refusal)).await
+            }
+            Err(trouble) => Err(trouble),
+        }
+    })
+    .await?;
+    Ok(leading_back(decided, &text))
+}
+
+/// Lets the forms of this page lead to where the app is answered: browsers hold the redirect after a form against `form-action` too.
+fn leading_back(mut response: Response, text: &str) -> Response {
+    let form = Form::parse(text);
+    let Some(origin) = origin_of(form.raw("redirect_uri")) else { return response };
+    let policy = POLICY.replace("form-action 'self'", &format!("form-action 'self' {origin}"));
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use service::response::no_content;
+
+    use super::*;
+
+    /// R137: a form of the page leads to the app's own origin and to no other, and no address writes more into the policy.
+    #[test]
+    fn only_the_apps_own_origin_is_added_to_the_policy() {
+        let policy = |text: &str| {
+            let response = leading_back(no_content(), text);
+            let policy = response.headers().get(header::CONTENT_SECURITY_POLICY);
+            policy.map(|policy| policy.to_str().unwrap().to_owned()).unwrap_or_default()
+        };
+        let added = policy("redirect_uri=https%3A%2F%2Fapp.example.com%3A8443%2Fcb");
+        assert!(added.contains("form-action 'self' https://app.example.com:8443; frame-ancestors 'none'"), "{added}");
+        for bad in [
+            "",
+            "redirect_uri=https%3A%2F%2Fa.example%3B%20script-src%20*",
+            "redirect_uri=javascript:alert(1)",
+            "redirect_uri=*",
+        ] {
+            assert_eq!(policy(bad), "", "{bad}");
+        }
+    }
+}

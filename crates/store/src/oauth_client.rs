@@ -1,0 +1,132 @@
+//! Table `oauth_clients`: clients of the authorization server that admins registered.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use crate::{
+    args,
+    db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx},
+    page::PageRequest,
+};
+use common::{
+    id::{ClientId, TenantId, UserId},
+    json,
+    secret::Digest,
+    time::Timestamp,
+};
+
+/// Clients of one tenant at most.
+pub const MOST: i64 = 200;
+
+/// A client, as admins see it: never its secret.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "OauthClient")]
+pub struct Client {
+    /// The id, which the client sends as `client_id`.
+    pub id: ClientId,
+    /// The name that people see.
+    pub name: String,
+    /// Where browsers are sent back to.
+    pub redirect_uris: Vec<String>,
+    /// Whether it proves itself with a secret.
+    pub confidential: bool,
+    /// When it was registered.
+    pub created_at: Timestamp,
+    /// When it was changed.
+    pub updated_at: Timestamp,
+    /// Its tenant.
+    #[serde(skip)]
+    pub tenant: TenantId,
+    /// The digest of its secret.
+    #[serde(skip)]
+    pub secret: Option<Digest>,
+}
+
+/// A list of texts as it is stored.
+pub(crate) fn texts(column: &str) -> Result<Vec<String>, DbError> {
+    let list = json::parse(column)
+        .as_ref()
+        .and_then(Json::as_array)
+        .map(|list| list.iter().filter_map(Json::as_str).map(str::to_owned).collect());
+    list.ok_or(DbError::Row("a list of texts that is none"))
+}
+
+/// The column of a list of texts.
+pub(crate) fn column(texts: &[String]) -> String {
+    json::to_text(&serde_json::json!(texts))
+}
+
+impl FromRow for Client {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        let (id, name, redirect_uris) = (row.take()?, row.take()?, texts(&row.take::<String>()?)?);
+        let secret = row.take::<Option<Digest>>()?;
+        Ok(Self {
+            id,
+            name,
+            redirect_uris,
+            confidential: secret.is_some(),
+            secret,
+            created_at: row.take()?,
+            updated_at: row.take()?,
+            tenant: row.take()?,
+        })
+    }
+}
+
+const COLUMNS: &str = "id, name, redirect_uris, secret, created_at, updated_at, tenant_id";
+
+/// The tenant's clients, the newest first.
+pub async fn list(reads: &dyn Rows, tenant: &TenantId, page: &PageRequest) -> Result<Vec<Client>, DbError> {
+    let (at, id) = page.after();
+    let sql = format!(
+        "SELECT {COLUMNS} FROM oauth_clients WHERE tenant_id = ?1 AND (created_at, id) < (?2, ?3) ORDER BY created_at DESC, id DESC LIMIT ?4"
+    );
+    reads.list(&sql, args![tenant, at, id, page.rows()]).await
+}
+
+/// The client with this id, of any tenant: what a client sends names no tenant.
+pub async fn find(reads: &dyn Rows, id: &str) -> Result<Option<Client>, DbError> {
+    reads.optional(&format!("SELECT {COLUMNS} FROM oauth_clients WHERE id = ?1"), args![id]).await
+}
+
+/// Stores a client; `false`: the tenant has as many as it may.
+pub async fn insert(
+    tx: &Tx<'_>,
+    (tenant, id, by): (&TenantId, &ClientId, &UserId),
+    (name, redirect_uris): (&str, &[String]),
+    secret: Option<&Digest>,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let count = "SELECT count(*) FROM oauth_clients WHERE tenant_id = ?1";
+    if tx.optional::<i64>(count, args![tenant]).await?.unwrap_or(0) >= MOST {
+        return Ok(false);
+    }
+    let sql =
+        "INSERT INTO oauth_clients (id, tenant_id, name, redirect_uris, secret, created_at, updated_at, created_by)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)";
+    tx.execute(sql, args![id, tenant, name, column(redirect_uris), secret, now, by]).await?;
+    Ok(true)
+}
+
+/// Changes what may change of a client.
+pub async fn update(
+    tx: &Tx<'_>,
+    id: &ClientId,
+    (name, redirect_uris): (&str, &[String]),
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let sql = "UPDATE oauth_clients SET name = ?2, redirect_uris = ?3, updated_at = ?4 WHERE id = ?1";
+    tx.execute(sql, args![id, name, column(redirect_uris), now]).await
+}
+
+/// Replaces the secret of a confidential client; `false`: it has none.
+pub async fn replace_secret(tx: &Tx<'_>, id: &ClientId, secret: &Digest, now: Timestamp) -> Result<bool, DbError> {
+    let sql = "UPDATE oauth_clients SET secret = ?2, updated_at = ?3 WHERE id = ?1 AND secret IS NOT NULL RETURNING 1";
+    Ok(tx.optional::<Affected>(sql, args![id, secret, now]).await?.is_some())
+}
+
+/// Deletes a client.
+pub async fn delete(tx: &Tx<'_>, id: &ClientId) -> Result<(), DbError> {
+    tx.execute("DELETE FROM oauth_clients WHERE id = ?1", args![id]).await
+}

@@ -1,0 +1,223 @@
+//! Table `oauth_grants`: what people gave clients of the authorization server.
+//!
+//! A grant for this server has one record of a personal access token, whose secret is replaced at each refresh: so a person sees one row
+//! for one client, and what ends that row ends the grant. Of refresh tokens exactly one works. All that came before it name the same
+//! family, so that one that is sent again is known, and ends the grant.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::{
+    args,
+    db::{Affected, Db, DbError, FromRow, Reads, Row, Rows, Tx},
+    page::PageRequest,
+};
+use common::{
+    id::{AppGrantId, CredentialId, TenantId, UserId},
+    scope::Patterns,
+    secret::{Digest, RefreshToken, Secret},
+    time::Timestamp,
+};
+
+/// A grant ends when its client got no token for this long, seconds.
+pub const IDLE: i64 = 30 * 86_400;
+/// How long an access token for this server lives at most, seconds.
+pub const ACCESS: i64 = 3_600;
+/// Live grants of one person at most.
+pub const MOST: i64 = 200;
+/// Seconds for which a grant that has ended is kept.
+const KEPT: i64 = 30 * 86_400;
+
+/// A grant, as its person sees it.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "AppGrant")]
+pub struct Grant {
+    /// The id.
+    pub id: AppGrantId,
+    /// The client's id: of one that an admin registered, or the URL of its document.
+    pub client_id: String,
+    /// Its name, as the person saw it.
+    pub client_name: String,
+    /// The service of the tenant that it is for; null: this server.
+    pub resource: Option<String>,
+    /// What the client may do, within the person's role.
+    pub scope: Patterns,
+    /// The record's id of its access token, of a grant for this server.
+    pub credential_id: Option<String>,
+    /// When the person gave it.
+    pub created_at: Timestamp,
+    /// When the client last got a token.
+    pub used_at: Timestamp,
+    /// Its end, unless the client gets a token before.
+    pub ends_at: Timestamp,
+    /// Its end at the latest.
+    pub expires_at: Timestamp,
+    /// The tenant.
+    #[serde(skip)]
+    pub tenant: TenantId,
+    /// The person.
+    #[serde(skip)]
+    pub user: UserId,
+    /// Whether it has not ended.
+    #[serde(skip)]
+    pub is_live: bool,
+    /// The digest of the one refresh token that works.
+    #[serde(skip)]
+    pub refresh: Digest,
+}
+
+impl FromRow for Grant {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.take()?,
+            client_id: row.take()?,
+            client_name: row.take()?,
+            resource: row.take()?,
+            scope: row.take()?,
+            credential_id: row.take()?,
+            created_at: row.take()?,
+            used_at: row.take()?,
+            ends_at: row.take()?,
+            expires_at: row.take()?,
+            tenant: row.take()?,
+            user: row.take()?,
+            is_live: row.take()?,
+            refresh: row.take()?,
+        })
+    }
+}
+
+/// `?1` is now.
+const SELECT: &str = "SELECT id, client_id, client_name, resource, scope, credential_id, created_at, used_at, ends_at, expires_at, tenant_id, user_id,
+        ended_at IS NULL AND ends_at > ?1 AS live, refresh FROM oauth_grants";
+
+/// A grant to be stored.
+pub struct New<'a> {
+    /// The id.
+    pub id: &'a AppGrantId,
+    /// The tenant.
+    pub tenant: &'a TenantId,
+    /// The person.
+    pub user: &'a UserId,
+    /// The client's id.
+    pub client_id: &'a str,
+    /// Its name.
+    pub client_name: &'a str,
+    /// The service that it is for.
+    pub resource: Option<&'a str>,
+    /// The scope.
+    pub scope: &'a Patterns,
+    /// The record of its access token.
+    pub credential: Option<&'a CredentialId>,
+    /// Its first refresh token.
+    pub refresh: &'a RefreshToken,
+    /// Its end at the latest.
+    pub expires_at: Timestamp,
+}
+
+/// Stores a grant.
+pub async fn insert(tx: &Tx<'_>, new: &New<'_>, now: Timestamp) -> Result<(), DbError> {
+    let sql = "INSERT INTO oauth_grants (id, tenant_id, user_id, client_id, client_name, resource, scope, credential_id, family, refresh,
+                                         created_at, used_at, expires_at, ends_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12, min(?12, ?13))";
+    tx.execute(
+        sql,
+        args![
+            new.id,
+            new.tenant,
+            new.user,
+            new.client_id,
+            new.client_name,
+            new.resource,
+            new.scope.to_column(),
+            new.credential,
+            &new.refresh.family(),
+            &new.refresh.digest(),
+            now,
+            new.expires_at,
+            now.plus_seconds(IDLE),
+        ],
+    )
+    .await
+}
+
+/// The grant that a refresh token is of, whichever of its family it is.
+pub async fn of_family(reads: &dyn Rows, token: &RefreshToken, now: Timestamp) -> Result<Option<Grant>, DbError> {
+    reads.optional(&format!("{SELECT} WHERE family = ?2"), args![now, &token.family()]).await
+}
+
+/// The grant that an access token is of.
+pub async fn of_credential(reads: &dyn Rows, id: &CredentialId, now: Timestamp) -> Result<Option<Grant>, DbError> {
+    reads.optional(&format!("{SELECT} WHERE credential_id = ?2"), args![now, id]).await
+}
+
+/// Replaces the refresh token of a live grant by the next one; `false`: the grant has ended, or another token works.
+pub async fn refresh(
+    tx: &Tx<'_>,
+    id: &AppGrantId,
+    (sent, next): (&RefreshToken, &RefreshToken),
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let sql = "UPDATE oauth_grants SET refresh = ?3, used_at = ?4, ends_at = min(expires_at, ?5)
+               WHERE id = ?1 AND refresh = ?2 AND ended_at IS NULL AND ends_at > ?4 RETURNING 1";
+    let row = args![id, &sent.digest(), &next.digest(), now, now.plus_seconds(IDLE)];
+    Ok(tx.optional::<Affected>(sql, row).await?.is_some())
+}
+
+/// Replaces the secret of a grant's access token, with the scope that the client wants of what it was given; `false`: it was revoked.
+pub async fn replace_access(
+    tx: &Tx<'_>,
+    credential: &str,
+    (secret, scope): (&Secret, &Patterns),
+    expires_at: Timestamp,
+) -> Result<bool, DbError> {
+    let sql = "UPDATE credentials SET digest = ?2, prefix = ?3, scope = ?4, expires_at = ?5
+               WHERE id = ?1 AND kind = 'pat' AND revoked_at IS NULL RETURNING 1";
+    let row = args![credential, &secret.digest(), secret.shown(), scope.to_column(), expires_at];
+    Ok(tx.optional::<Affected>(sql, row).await?.is_some())
+}
+
+/// Ends a grant, and by a trigger its access token; `false`: it was ended before.
+pub async fn end(tx: &Tx<'_>, id: &str, now: Timestamp) -> Result<bool, DbError> {
+    let sql = "UPDATE oauth_grants SET ended_at = ?2 WHERE id = ?1 AND ended_at IS NULL RETURNING 1";
+    Ok(tx.optional::<Affected>(sql, args![id, now]).await?.is_some())
+}
+
+/// Ends all grants of a client; returns how many there were.
+pub async fn end_of_client(tx: &Tx<'_>, client: &str, now: Timestamp) -> Result<usize, DbError> {
+    let sql = "UPDATE oauth_grants SET ended_at = ?2 WHERE client_id = ?1 AND ended_at IS NULL RETURNING 1";
+    Ok(tx.list::<Affected>(sql, args![client, now]).await?.len())
+}
+
+/// Ends the grants that were made before a moment, after an old backup was restored.
+pub async fn end_made_before(tx: &Tx<'_>, before: Timestamp, now: Timestamp) -> Result<(), DbError> {
+    tx.execute("UPDATE oauth_grants SET ended_at = ?2 WHERE ended_at IS NULL AND created_at < ?1", args![before, now])
+        .await
+}
+
+/// A person's live grants, the newest first.
+pub async fn list(reads: &dyn Rows, user: &UserId, page: &PageRequest, now: Timestamp) -> Result<Vec<Grant>, DbError> {
+    let (at, id) = page.after();
+    let sql = format!(
+        "{SELECT} WHERE user_id = ?2 AND (created_at, id) < (?3, ?4) AND ended_at IS NULL AND ends_at > ?1
+         ORDER BY created_at DESC, id DESC LIMIT ?5"
+    );
+    reads.list(&sql, args![now, user, at, id, page.rows()]).await
+}
+
+/// One of a person's grants, ended or not.
+pub async fn find(reads: &dyn Rows, user: &UserId, id: &str, now: Timestamp) -> Result<Option<Grant>, DbError> {
+    reads.optional(&format!("{SELECT} WHERE id = ?2 AND user_id = ?3"), args![now, id, user]).await
+}
+
+/// How many live grants a person has, counted up to the most that they may.
+pub async fn count(reads: &dyn Rows, user: &UserId, now: Timestamp) -> Result<i64, DbError> {
+    let sql = "SELECT count(*) FROM (SELECT 1 FROM oauth_grants WHERE user_id = ?1 AND ended_at IS NULL AND ends_at > ?2 LIMIT ?3)";
+    Ok(reads.optional(sql, args![user, now, MOST]).await?.unwrap_or(0))
+}
+
+/// Purges grants that ended a month ago.
+pub async fn purge(db: &Db, now: Timestamp, most: i64) -> Result<(), DbError> {
+    let sql = "DELETE FROM oauth_grants WHERE id IN (SELECT id FROM oauth_grants WHERE ends_at <= ?1 LIMIT ?2)";
+    db.hot::<Affected>(sql, args![now.plus_seconds(-KEPT), most]).await.map(drop)
+}

@@ -1,0 +1,296 @@
+//! Apps that a person lets in, over HTTP: the page of consent, clients that an admin registered or that are known by a document, the tokens,
+//! and races over two hosts.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use serde_json::{Value as Json, json};
+use tests::{
+    Answer, Client, Server, at_once,
+    browser::{Browser, is_page, unescaped},
+    oauth::{CALLBACK, code, parameter, refresh, request, request_for, trade, trade_for},
+    packages,
+    server::{PASSWORD, text},
+    sink::{Reply, Sink},
+};
+
+const CLIENTS: &str = "/api/oauth/clients";
+
+fn registered(admin: &Client) -> String {
+    let body = json!({ "name": "Planner", "redirect_uris": [CALLBACK, "http://127.0.0.1/cb"] });
+    text(&admin.post(CLIENTS, &body).is(201)["id"]).to_owned()
+}
+
+fn form(server: &Client, path: &str, body: &str) -> Answer {
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    server.call("POST", path, &headers, Some(body.as_bytes()))
+}
+
+/// R133, R134, R137: from an app's link through sign-in and consent to a token that works, and to the person's page that ends it.
+#[test]
+fn a_person_lets_an_app_in_and_ends_it() {
+    let (server, admin) = Server::with_admin();
+    let id = registered(&admin);
+    let browser = Browser::new(&server);
+    let path = format!("/oauth/authorize?{}", request_for(&id, CALLBACK, "agents.read tokens.read tokens.write"));
+    let answer = browser.get(&path);
+    assert_eq!(answer.status(), 303);
+    assert!(answer.header("location").starts_with("/login?next=%2Foauth%2Fauthorize%3F"), "{answer:?}");
+    let answer = browser.sign_in("ada@example.com", PASSWORD, &path);
+    assert_eq!((answer.status(), answer.header("location")), (303, path.as_str()));
+
+    let page = browser.page(&path);
+    for part in
+        ["Let Planner in?", "app.example.com", "Read an agent: its state", "this server, in your name", "90 days"]
+    {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    let policy = browser.get(&path).header("content-security-policy").to_owned();
+    assert!(policy.contains("form-action 'self' https://app.example.com; frame-ancestors 'none'"), "{policy}");
+    // Nothing is given by looking, by a form of another site, or with no box ticked.
+    assert_eq!(server.number("SELECT count(*) FROM codes"), 0);
+    let text_of_request = path.split_once('?').unwrap().1;
+    let stolen = [("act", "allow"), ("request", text_of_request), ("scope", "agents.read"), ("csrf", "x")];
+    let answer = browser.post_from("https://evil.example", "/oauth/authorize", &stolen);
+    assert_eq!(answer.status(), 403, "{answer:?}");
+    let answer = browser.submit_in(&page, "/oauth/authorize", &[("days", "7")]);
+    answer.is_text(422, "checkbox");
+    assert_eq!(server.number("SELECT count(*) FROM codes"), 0);
+
+    let ticked = [("scope", "agents.read"), ("scope", "tokens.read"), ("days", "7")];
+    let answer = browser.submit_in(&page, "/oauth/authorize", &ticked);
+    assert_eq!(answer.status(), 303, "{}", answer.text());
+    let to = answer.header("location").to_owned();
+    assert!(to.starts_with("https://app.example.com/cb?code="), "{to}");
+    assert_eq!(unescaped(&parameter(&to, "state")), "s-1");
+    let issuer = parameter(&to, "iss").replace("%3A", ":").replace("%2F", "/");
+    assert_eq!(issuer, server.nobody().get("/.well-known/oauth-authorization-server").is(200)["issuer"]);
+
+    let got = form(&server.nobody(), "/oauth/token", &trade(&id, &parameter(&to, "code"))).is(200);
+    assert_eq!(got["scope"], "agents.read tokens.read");
+    let app = server.with(text(&got["access_token"]));
+    assert_eq!(app.get("/api/auth/whoami").is(200)["scope"], json!(["agents.read", "tokens.read"]));
+    app.get("/api/users").refused(403, "scope_denied");
+    let tokens = browser.page("/tokens");
+    assert!(tokens.contains("Apps that you let in") && tokens.contains("Planner"), "{tokens}");
+    let one = text(&admin.get("/auth/apps").is(200)["items"][0]["id"]).to_owned();
+    let answer = browser.submit_in(&tokens, &format!("/tokens/{one}/end-app"), &[]);
+    assert_eq!((answer.status(), answer.header("location")), (303, "/tokens?done=app-ended"));
+    app.get("/api/auth/whoami").refused(401, "token_revoked");
+    form(&server.nobody(), "/oauth/token", &refresh(&id, text(&got["refresh_token"]))).refused(400, "invalid_grant");
+
+    let denied = browser.submit_in(page.split("<h2>Or not</h2>").nth(1).unwrap(), "/oauth/authorize", &[]);
+    assert_eq!(denied.status(), 303);
+    assert!(denied.header("location").contains("error=access_denied"), "{denied:?}");
+}
+
+/// R133: what is wrong about client or redirect URI is a page that leads nowhere; all else goes to the app.
+#[test]
+fn only_a_registered_redirect_uri_is_ever_answered() {
+    let (server, admin) = Server::with_admin();
+    let id = registered(&admin);
+    let browser = Browser::of(&server, &admin);
+    for bad in [
+        request("cli_nobody"),
+        request_for(&id, "https://evil.example/cb", "agents.read"),
+        request_for(&id, "https://app.example.com/cb/../evil", "agents.read"),
+        request_for(&id, "https://app.example.com@evil.example/cb", "agents.read"),
+        format!("{}&redirect_uri=https%3A%2F%2Fevil.example%2Fcb", request(&id)),
+        String::new(),
+    ] {
+        for answer in [
+            browser.get(&format!("/oauth/authorize?{bad}")),
+            browser.post_from(browser.base_url(), "/oauth/authorize", &[("act", "deny"), ("request", &bad)]),
+        ] {
+            assert_eq!((answer.status(), answer.header("location")), (400, ""), "{bad}: {}", answer.text());
+            is_page(&answer);
+            assert!(!answer.text().contains("evil.example"), "{}", answer.text());
+        }
+    }
+    let plain = request(&id).replace("S256", "plain");
+    let answer = browser.get(&format!("/oauth/authorize?{plain}"));
+    assert_eq!(answer.status(), 303);
+    let to = answer.header("location");
+    assert!(to.starts_with("https://app.example.com/cb?error=invalid_request&"), "{to}");
+    assert_eq!((parameter(to, "state"), parameter(to, "iss").is_empty()), ("s-1".to_owned(), false));
+
+    // A long state survives the sign-in.
+    let state = "s".repeat(2_200);
+    let long = request(&id).replace("s-1", &state);
+    let visitor = Browser::new(&server);
+    let path = format!("/oauth/authorize?{long}");
+    let answer = visitor.get(&path);
+    let login = answer.header("location").to_owned();
+    visitor.page(&login);
+    let answer = visitor.sign_in("ada@example.com", PASSWORD, &path);
+    assert_eq!(answer.header("location"), path);
+    let page = visitor.page(&path);
+    let answer = visitor.submit_in(&page, "/oauth/authorize", &[("scope", "agents.read"), ("days", "1")]);
+    assert_eq!(parameter(answer.header("location"), "state"), state);
+    let answer = visitor.get(&format!("{path}{}", "x".repeat(1_000)));
+    assert_eq!((answer.status(), answer.header("location")), (400, ""));
+}
+
+/// R133: scopes of which a route takes a fresh proof are given with one, which is asked for in place and leads on to the app.
+#[test]
+fn a_fresh_proof_is_asked_for_in_place() {
+    let (server, admin) = Server::with_admin();
+    let id = registered(&admin);
+    let browser = Browser::of(&server, &admin);
+    let page = browser.page(&format!("/oauth/authorize?{}", request_for(&id, CALLBACK, "users.read users.write")));
+    server.execute("UPDATE credentials SET proved_at = 1 WHERE kind = 'session'");
+    let ticked = [("scope", "users.read"), ("scope", "users.write"), ("days", "1")];
+    let asked = browser.submit_in(&page, "/oauth/authorize", &ticked);
+    asked.is_text(403, "Is it you?");
+    is_page(&asked);
+    // A browser holds the redirect after this form against the policy too.
+    assert!(
+        asked.header("content-security-policy").contains("form-action 'self' https://app.example.com;"),
+        "{asked:?}"
+    );
+    let answer = browser.submit_in(&asked.text(), "/oauth/authorize", &[("proof_password", "not this one")]);
+    answer.is_text(403, "Is it you?");
+    let answer = browser.submit_in(&asked.text(), "/oauth/authorize", &[("proof_password", PASSWORD)]);
+    assert_eq!(answer.status(), 303, "{}", answer.text());
+    assert!(answer.header("location").starts_with("https://app.example.com/cb?code="), "{answer:?}");
+    assert_eq!(server.texts("SELECT json_extract(data, '$.scope') FROM codes"), ["users.read users.write"]);
+}
+
+fn document(id: &str, redirect: &str) -> &'static str {
+    let text = json!({
+        "client_id": id, "client_name": "Editor", "redirect_uris": [redirect], "token_endpoint_auth_method": "none",
+    });
+    Box::leak(text.to_string().into_boxed_str())
+}
+
+/// R132: a client is known by a document that this server fetches once, of an allowed host, for a person who is signed in.
+#[test]
+fn a_client_is_known_by_its_document() {
+    let sink = Sink::new();
+    let server = Server::settings()
+        .variable("outbound_hosts", &sink.address())
+        .flag("--runtime-config-file", &sink.runtime_config().to_string_lossy())
+        .flag("--allow-private", &sink.address())
+        .start();
+    let admin = server.bootstrap();
+    let id = format!("https://{}/client.json", sink.address());
+    let asked = |id: &str| request_for(id, "http://127.0.0.1:51004/callback", "agents.read");
+    let path = |id: &str| format!("/oauth/authorize?{}", asked(id));
+    assert_eq!(Browser::new(&server).get(&path(&id)).status(), 303);
+    assert!(sink.received().is_empty(), "no stranger has anything fetched");
+
+    let browser = Browser::of(&server, &admin);
+    for (reply, why) in [
+        (Reply::Status(404, "{}"), "answered 404"),
+        (Reply::Status(200, "{"), "no JSON object"),
+        (Reply::Status(200, document("https://other.example/client.json", "http://127.0.0.1/callback")), "not its URL"),
+        (Reply::Redirect("https://localhost:1/client.json".to_owned()), "redirects are not followed"),
+        (Reply::Endless, "answered 400"),
+    ] {
+        sink.will(&[reply]);
+        let answer = browser.get(&path(&id));
+        assert_eq!(answer.header("location"), "");
+        answer.is_text(400, why);
+    }
+    browser.get(&path("https://elsewhere.example.com/client.json")).is_text(403, "elsewhere.example.com");
+
+    let before = sink.received().len();
+    sink.will(&[Reply::Status(200, document(&id, "http://127.0.0.1/callback"))]);
+    let page = browser.page(&path(&id));
+    for part in
+        ["Let Editor in?", &sink.address(), "which calls itself so", "127.0.0.1:51004", "other programs could pretend"]
+    {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    let answer = browser.submit_in(&page, "/oauth/authorize", &[("scope", "agents.read"), ("days", "30")]);
+    let to = answer.header("location").to_owned();
+    assert!(to.starts_with("http://127.0.0.1:51004/callback?code="), "{to}");
+    let body = trade_for(&id, &parameter(&to, "code"), "http://127.0.0.1:51004/callback");
+    let got = form(&server.nobody(), "/oauth/token", &body).is(200);
+    form(&server.nobody(), "/oauth/token", &refresh(&id, text(&got["refresh_token"]))).is(200);
+    let received = sink.received();
+    assert_eq!(received.len(), before + 1, "kept for a while");
+    let sent = received.last().unwrap();
+    assert_eq!((sent.line.as_str(), sent.header("cookie"), sent.header("authorization")), ("GET /client.json", "", ""));
+
+    // A fault of an app that nobody here has looked at leads there by a link alone.
+    let answer = browser.get(&format!("/oauth/authorize?{}", asked(&id).replace("S256", "plain")));
+    assert_eq!((answer.status(), answer.header("location")), (200, ""));
+    assert!(
+        answer.text().contains("href=\"http://127.0.0.1:51004/callback?error=invalid_request"),
+        "{}",
+        answer.text()
+    );
+}
+
+/// R134: an app that is made of npm's openid-client needs nothing but the server's address and its client id.
+#[test]
+fn openid_client_is_let_in() {
+    let (server, admin) = Server::with_admin();
+    let id = registered(&admin);
+    let issuer = server.host().base_url();
+    let mut process = Command::new("node")
+        .args(["client.mjs", issuer, &id, CALLBACK])
+        .current_dir(packages::npm(Path::new(env!("CARGO_TARGET_TMPDIR")), "oidc"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let address = lines.next().expect("the address for the browser").unwrap();
+    let path = address.strip_prefix(issuer).unwrap();
+    let browser = Browser::of(&server, &admin);
+    let page = browser.page(path);
+    let ticked = [("scope", "agents.read"), ("scope", "tokens.read"), ("days", "90")];
+    let answer = browser.submit_in(&page, "/oauth/authorize", &ticked);
+    writeln!(process.stdin.as_ref().unwrap(), "{}", answer.header("location")).unwrap();
+    let done: Json = serde_json::from_str(&lines.next().expect("what came of it").unwrap()).unwrap();
+    let expected =
+        json!({ "scope": ["agents.read", "tokens.read"], "expires_in": 3600, "rotated": true, "after": 401 });
+    assert_eq!(done, expected);
+    process.wait().unwrap();
+}
+
+/// R136: sixteen requests at once over two hosts: one gets tokens for a code, one for a refresh token, and what was sent twice ends.
+#[test]
+fn sixteen_at_once_over_two_hosts_get_one_answer() {
+    let (server, admin) = Server::with_admin();
+    let second = server.second();
+    let id = registered(&admin);
+    let send = |body: &str| -> Vec<Json> {
+        let answers = at_once(16, |number| {
+            let at = if number % 2 == 0 { &server } else { &second };
+            form(&server.nobody().at(at.host().base_url()), "/oauth/token", body)
+        });
+        for answer in &answers {
+            assert!(matches!(answer.status(), 200 | 400 | 503), "{answer:?}");
+        }
+        answers.iter().filter(|answer| answer.status() == 200).map(Answer::json).collect()
+    };
+    for _ in 0..3 {
+        let decided = admin.post("/api/oauth/authorize", &json!({ "request": request(&id) })).is(200);
+        let got = send(&trade(&id, &code(&decided)));
+        assert_eq!(got.len(), 1, "{got:?}");
+        assert_eq!(server.number("SELECT count(*) FROM oauth_grants WHERE ended_at IS NULL"), 0);
+        server.with(text(&got[0]["access_token"])).get("/api/auth/whoami").refused(401, "token_revoked");
+
+        let decided = admin.post("/api/oauth/authorize", &json!({ "request": request(&id) })).is(200);
+        let first = form(&server.nobody(), "/oauth/token", &trade(&id, &code(&decided))).is(200);
+        let got = send(&refresh(&id, text(&first["refresh_token"])));
+        assert_eq!(got.len(), 1, "{got:?}");
+        assert_eq!(server.number("SELECT count(*) FROM oauth_grants WHERE ended_at IS NULL"), 0);
+        server.with(text(&got[0]["access_token"])).get("/api/auth/whoami").refused(401, "token_revoked");
+    }
+    let metadata = server.nobody().get("/.well-known/oauth-authorization-server").is(200);
+    for (member, value) in [
+        ("code_challenge_methods_supported", json!(["S256"])),
+        ("response_types_supported", json!(["code"])),
+        ("client_id_metadata_document_supported", json!(true)),
+        ("authorization_response_iss_parameter_supported", json!(true)),
+    ] {
+        assert_eq!(metadata[member], value, "{member}");
+    }
+}
