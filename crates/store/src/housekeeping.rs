@@ -3,7 +3,7 @@
 use crate::{
     args, audit, code,
     db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Tx},
-    delivery, device, hook, notification, outbox, stream,
+    delivery, device, hook, notification, outbox, signed_token, stream,
     usage::Quotas,
 };
 use common::{
@@ -85,6 +85,7 @@ pub async fn purge(db: &Db, quotas: &Quotas, now: Timestamp) -> Result<(), DbErr
     hook::purge(db, now, BATCH).await?;
     delivery::purge(db, now, BATCH).await?;
     device::purge(db, now, BATCH).await?;
+    signed_token::purge(db, now, BATCH).await?;
     outbox::purge(db, now, BATCH).await
 }
 

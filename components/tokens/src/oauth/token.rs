@@ -6,11 +6,14 @@ use common::{
 };
 use service::{app::App, extract::UrlEncoded, response::Response};
 
-use super::form::{Parameters, as_oauth};
+use super::{
+    exchange,
+    form::{Parameters, as_oauth},
+};
 use crate::device;
 
 /// The grants, as the metadata lists them.
-pub(crate) const GRANTS: &[&str] = &[device::GRANT];
+pub(crate) const GRANTS: &[&str] = &[device::GRANT, exchange::GRANT];
 
 /// The handler.
 pub(crate) async fn token(app: App, route: &'static Route, UrlEncoded(form): UrlEncoded) -> Result<Response, ApiError> {
@@ -20,6 +23,7 @@ pub(crate) async fn token(app: App, route: &'static Route, UrlEncoded(form): Url
 async fn grant(app: &App, route: &'static Route, form: &Parameters) -> Result<Response, ApiError> {
     match form.get("grant_type")? {
         device::GRANT => device::grant(app, route, form).await,
+        exchange::GRANT => exchange::grant(app, form).await,
         _ => Err(Code::UnsupportedGrant.with("grants", GRANTS.join(", "))),
     }
 }
