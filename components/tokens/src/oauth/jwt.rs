@@ -12,7 +12,7 @@ use common::{
     time::Timestamp,
 };
 use serde_json::{Value as Json, Value::Null, json};
-use service::{app::App, caller::Caller, quota, site};
+use service::{app::App, caller::Caller, credential::own_base, quota};
 use store::{
     audit::{self, Event},
     db::Purpose,
@@ -55,7 +55,7 @@ pub(crate) struct Issued {
 /// all that it rests on is accepted.
 pub(crate) async fn issue(app: &App, subject: &Caller, by: &Caller, grant: &Grant<'_>) -> Result<Issued, ApiError> {
     let secret = app.settings().signing_keys.first().ok_or(Code::SigningDisabled)?;
-    let issuer = site::address(app).ok_or(Code::InvalidHost)?;
+    let issuer = own_base(app).ok_or(Code::PublicUrlMissing)?;
     let now = app.now();
     let begins = now.millis().div_euclid(1000);
     let ends = [subject.expires_at(), grant.ends].into_iter().flatten().map(|end| end.millis().div_euclid(1000));

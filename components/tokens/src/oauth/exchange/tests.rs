@@ -502,6 +502,41 @@ async fn the_operators_secrets_sign_one_after_the_other() {
     assert!(!answer.text.contains('d') || answer.is(200)["keys"][0].get("d").is_none());
 }
 
+/// R126: the issuer is the address that the operator set, whatever host a request names; without one it is a loopback host's.
+#[tokio::test]
+async fn the_issuer_is_never_what_a_stranger_says() {
+    let site = Site::new().await;
+    let ask = async |t: &TestApp, host: &str, path: &str, form: &str| {
+        let request = if form.is_empty() { Request::get(path) } else { Request::post(path) };
+        let request = request.header("host", host).header("content-type", "application/x-www-form-urlencoded");
+        t.send(request.body(RequestBody::from(form.to_owned())).unwrap()).await
+    };
+    let form = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs([
+            ("grant_type", GRANT),
+            ("subject_token", &*site.scout.token),
+            ("subject_token_type", ACCESS_TOKEN),
+        ])
+        .append_pair("resource", CRM)
+        .finish();
+    let metadata = "/.well-known/oauth-authorization-server";
+    ask(&site.t, "evil.example", metadata, "").await.refused(503, "public_url_missing");
+    ask(&site.t, "evil.example", "/oauth/token", &form).await.refused(503, "public_url_missing");
+    assert_eq!(site.t.number("SELECT count(*) FROM signed_tokens").await, 0);
+    let named = Settings {
+        public_url: service::settings::PublicUrl::parse("https://acme.example/accredit/"),
+        ..settings(SECRET)
+    };
+    let named = TestApp::over_with(with_neighbours(), named, &site.t);
+    let told = ask(&named, "evil.example", metadata, "").await.is(200);
+    assert_eq!(
+        (&told["issuer"], &told["jwks_uri"]),
+        (&json!("https://acme.example/accredit"), &json!("https://acme.example/accredit/oauth/jwks"))
+    );
+    let token = text(&ask(&named, "evil.example", "/oauth/token", &form).await.is(200)["access_token"]);
+    assert_eq!(part(&token, 1)["iss"], "https://acme.example/accredit");
+}
+
 /// R128: tokens are bounded, ended ones are purged, and the resource takes its tokens with it.
 #[tokio::test]
 async fn tokens_are_bounded_and_purged() {
