@@ -108,6 +108,10 @@ ids! {
     DeliveryId = "dlv_";
     /// What a change has ended, and since when nobody accepts it.
     ClosureId = "cls_";
+    /// A service of a tenant that takes signed tokens.
+    ResourceId = "res_";
+    /// A signed token: its `jti`.
+    SignedTokenId = "jti_";
     /// One request, in the header `x-request-id` and in every refusal.
     RequestId = "req_";
 }

@@ -5,6 +5,7 @@
 //! ```text
 //! testing                               a database for tests, with people and agents in it
 //! housekeeping                          what the tick purges
+//! signed_token                          signed tokens that are out, each for a resource
 //! hook                                  keys of which signed requests are taken
 //! explain, grant, key, preset, probe    tables about agents, and why a subject may do something
 //! access_request, agent, notification   tables about what users have
@@ -20,7 +21,7 @@
 //! closure                               what a change has ended; who can still accept it
 //! epoch, factor, guard, kept_answer     tables that name no other
 //! oauth_client, oauth_document          …
-//! oauth_grant                           …
+//! oauth_grant, resource                 …
 //! usage                                 what tenants and people store, for their quotas
 //! outbox, sealed, stream, tenant        …
 //! permission                            who may do what, compiled to SQL
@@ -63,7 +64,9 @@ pub mod page;
 pub mod permission;
 pub mod preset;
 pub mod probe;
+pub mod resource;
 pub mod sealed;
+pub mod signed_token;
 pub mod stream;
 pub mod subject;
 pub mod tenant;
