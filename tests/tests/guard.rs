@@ -1,6 +1,10 @@
 //! Services behind Accredit: a real nginx with the configuration of the recipe; and a stop that holds everywhere from its closure on.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests: whatever is not as expected ends the test"
+)]
 
 use std::{
     fs,
@@ -17,7 +21,7 @@ use std::{
 
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
-use tests::{Agent, Client, Server, at_once, host, server::text, until};
+use tests::{Agent, Client, Server, Start, at_once, host, server::text, until};
 
 /// The headers that a service is told.
 const TOLD: [&str; 8] = [
@@ -227,6 +231,89 @@ fn a_real_nginx_protects_a_service_as_the_recipe_says() {
     drop(server);
     assert_eq!(nginx.client.with(pat.bearer()).get("/").status(), 500);
     assert_eq!(service.count(), served + 2);
+}
+
+/// An application behind the component `guard`: that has no route, and says with which request it was reached.
+const GUARDED: &str = r#"
+spin_manifest_version = 2
+[application]
+name = "guarded"
+version = "0.1.0"
+
+[[trigger.http]]
+route = "/..."
+component = "guard"
+[[trigger.http]]
+route = { private = true }
+component = "app"
+
+[component.guard]
+source = "GUARD"
+allowed_outbound_hosts = ["http://ACCREDIT", "http://app.spin.internal"]
+[component.guard.variables]
+accredit = "http://ACCREDIT"
+app = "app"
+resource = "https://crm.example.com/v1"
+scope = "x.crm.read"
+tenant = "main"
+
+[component.app]
+source = "../../target/wasm32-wasip1/release/trap.wasm"
+environment = { NAME = "app" }
+"#;
+
+/// R143: the guard before an application on the same host: it passes requests on with their bodies, tells who calls, lets nothing forged
+/// through, says where to get a token, and refuses when it cannot ask.
+#[test]
+fn the_guard_protects_an_application_on_the_same_host() {
+    let (server, admin) = Server::with_admin();
+    define(&admin, "x.crm.read");
+    let reader = server.agent(&admin, "reader", &["x.crm.read"]);
+    let other = server.agent(&admin, "other", &["agents.read"]);
+    let address = server.host().address().to_owned();
+    let wasm = host::wasm_directory().join("guard.wasm").canonicalize().unwrap();
+    let manifest = GUARDED.replace("ACCREDIT", &address).replace("GUARD", &wasm.to_string_lossy());
+    let guarded = Start::trap(&manifest).flag("--allow-private", &address).run();
+    let at = |bearer: &str| guarded.client().with(bearer);
+    let forged: Vec<(&str, &str)> =
+        TOLD.iter().map(|name| (*name, "forged")).chain([("x_accredit_agent", "forged")]).collect();
+    for (method, path, body) in [("GET", "/orders/who?x=1", None), ("POST", "/orders/body", Some(&[b'a'; 70_000][..]))]
+    {
+        let answer = at(reader.client.bearer()).call(method, path, &forged, body);
+        assert_eq!(answer.status(), 200, "{answer:?}");
+        let reached: Json = serde_json::from_str(&answer.text()).unwrap();
+        if body.is_some() {
+            assert_eq!(reached["bytes"], 70_000);
+            continue;
+        }
+        assert_eq!((&reached["name"], &reached["method"]), (&json!("app"), &json!("GET")));
+        assert!(text(&reached["uri"]).ends_with("/orders/who?x=1"), "{reached}");
+        let all = reached["headers"].to_string().to_ascii_lowercase();
+        assert!(!all.contains("forged") && !all.contains("authorization"), "{all}");
+        assert!(all.contains(&format!("[\"x-accredit-agent-id\",\"{}\"]", reader.id)), "{all}");
+    }
+    let refused = |bearer: &str, status: u16, slug: &str| {
+        let answer = at(bearer).get("/orders/who");
+        assert_eq!(answer.status(), status, "{answer:?}");
+        let body: Json = serde_json::from_str(&answer.text()).unwrap();
+        assert_eq!(body["error"], slug, "{body}");
+        answer.header("www-authenticate").to_owned()
+    };
+    let metadata = "resource_metadata=\"https://crm.example.com/.well-known/oauth-protected-resource/v1\"";
+    assert!(refused(other.client.bearer(), 403, "scope_denied").ends_with(metadata));
+    assert!(refused("nonsense", 401, "invalid_token").ends_with(metadata));
+    let told = guarded.client().get("/.well-known/oauth-protected-resource/v1");
+    let told: Json = serde_json::from_str(&told.text()).unwrap();
+    assert_eq!(
+        (&told["resource"], &told["scopes_supported"]),
+        (&json!("https://crm.example.com/v1"), &json!(["x.crm.read"]))
+    );
+    admin.post("/api/agents/reader/stop", &Json::Null).is(200);
+    refused(reader.client.bearer(), 403, "agent_stopped");
+    let pat = server.plant_pat(&admin, "x.crm.read");
+    assert_eq!(at(pat.bearer()).get("/orders/who").status(), 200);
+    drop(server);
+    refused(pat.bearer(), 503, "not_verified");
 }
 
 fn millis() -> i64 {

@@ -69,15 +69,21 @@ impl Workspace {
         self.below("components").filter(|package| package.is_component).map(|package| package.name.as_str()).collect()
     }
 
-    /// Names of the packages in `crates/` and `components/`, whose tests need no wasm.
+    /// Names of the packages in `crates/` and `components/`, and the guard, whose tests need no wasm.
     pub(crate) fn native_packages(&self) -> Vec<&str> {
-        let packages = self.below("crates").chain(self.below("components"));
+        let packages = self.below("crates").chain(self.below("components")).chain(self.guard());
         packages.map(|package| package.name.as_str()).collect()
     }
 
-    /// Names of the components that only tests use, in folders below `tests/`.
+    /// Names of the components that this application does not have: those of tests, in folders below `tests/`, and the guard, which is for
+    /// the applications of others.
     pub(crate) fn test_components(&self) -> Vec<&str> {
-        self.below("tests").filter(|package| package.is_component).map(|package| package.name.as_str()).collect()
+        let packages = self.below("tests").chain(self.guard());
+        packages.filter(|package| package.is_component).map(|package| package.name.as_str()).collect()
+    }
+
+    fn guard(&self) -> impl Iterator<Item = &Package> {
+        self.packages.iter().filter(|package| package.folder == self.root.join("guard"))
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -118,12 +124,13 @@ mod tests {
         let metadata = json!({"workspace_root": "/w", "target_directory": "/cache/t", "packages": [
             package("signin", "components/signin", "cdylib"), package("auth", "components/auth", "cdylib"),
             package("common", "crates/common", "lib"), package("trap", "tests/trap", "cdylib"),
+            package("guard", "guard", "cdylib"),
             package("tests", "tests", "lib"), package("hello", "bench/hello", "cdylib"),
         ]});
         let workspace = Workspace::parse(&metadata).unwrap();
         assert_eq!(workspace.components(), ["auth", "signin"]);
-        assert_eq!(workspace.native_packages(), ["common", "auth", "signin"]);
-        assert_eq!(workspace.test_components(), ["trap"]);
+        assert_eq!(workspace.native_packages(), ["common", "auth", "signin", "guard"]);
+        assert_eq!(workspace.test_components(), ["trap", "guard"]);
         assert_eq!(workspace.wasm_folder(), Path::new("/w/target/wasm32-wasip1/release"));
         assert_eq!(workspace.native("accredit-host"), Path::new("/cache/t/native/accredit-host"));
     }
