@@ -213,6 +213,7 @@ pub(crate) fn all() -> Vec<Verb> {
     let pats = |verb: Verb| verb.look_up(route::PATS_LIST, "tok_");
     let users = |verb: Verb| verb.look_up(route::USERS_LIST, "usr_");
     let keys = |verb: Verb| verb.look_up(route::KEYS_LIST, "key_");
+    let resources = |verb: Verb| verb.look_up(route::RESOURCES_LIST, "res_");
     let requests = |verb: Verb| verb.look_up(route::ACCESS_LIST, "acc_");
     let notifications = |verb: Verb| verb.look_up(route::NOTIFICATIONS_LIST, "ntf_");
     let archived = |verb: Verb| verb.look_up(route::ARCHIVED_LIST, "agt_");
@@ -430,6 +431,27 @@ pub(crate) fn all() -> Vec<Verb> {
             .takes_query("name", "Its name")
             .asks("Delete the scope {name}?")
             .done("Deleted {name}."),
+        Verb::new("resources list", route::RESOURCES_LIST).table(&[
+            ("IDENTIFIER", "identifier"),
+            ("NAME", "name"),
+            ("SCOPES", "scopes"),
+            ("ID", "id"),
+        ]),
+        resources(Verb::new("resources get", route::RESOURCES_GET)),
+        Verb::new("resources create", route::RESOURCES_CREATE)
+            .takes("identifier", Kind::Text, "Its address, such as https://crm.example.com")
+            .field("name", Kind::Text, "A name for people")
+            .field("scopes", Kind::Words, "The custom scopes that tokens for it can carry, separated by commas")
+            .field("introspectors", Kind::Words, "Users and agents whose credentials are the service's own")
+            .field("signing_alg", Kind::Text, "EdDSA or ES256"),
+        resources(Verb::new("resources update", route::RESOURCES_PATCH))
+            .field("name", Kind::Text, "A name for people")
+            .field("scopes", Kind::Words, "The custom scopes that tokens for it can carry, separated by commas")
+            .field("introspectors", Kind::Words, "Users and agents whose credentials are the service's own")
+            .field("signing_alg", Kind::Text, "EdDSA or ES256"),
+        resources(Verb::new("resources delete", route::RESOURCES_DELETE))
+            .asks("Delete the service {id}, and end its tokens?")
+            .done("Deleted."),
         Verb::new("access request", route::ACCESS_ASK)
             .takes("scope", Kind::Words, "The scopes, separated by commas")
             .needs("reason", Kind::Text, "What for")

@@ -98,6 +98,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     let server = Server::settings()
         .variable("database_max_mib", "2")
         .variable("secrets_key", "a-key-of-the-operator-that-is-long-enough")
+        .variable("signing_key", "a-key-of-the-operator-that-is-long-enough")
         .variable("outbound_hosts", "localhost:1")
         .start();
     let admin = server.bootstrap();
@@ -160,6 +161,14 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     let withdrawn = ask("guides.read");
     admin.post(&format!("{approved}/approve"), &json!({})).is(200);
     admin.post("/api/scopes/custom", &json!({ "name": "x.crm.read", "description": "d" })).is(201);
+    let body = json!({ "identifier": "https://crm.example", "scopes": ["x.crm.read"], "introspectors": ["scout"] });
+    let resource = format!("/api/resources/{}", text(&admin.post("/api/resources", &body).is(201)["id"]));
+    let open_service = json!({ "identifier": "https://open.example" });
+    admin.post("/api/resources", &open_service).is(201);
+    let exchange = json!(format!(
+        "grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token={}&subject_token_type=urn:ietf:params:oauth:token-type:access_token&resource=https://open.example",
+        scout.client.bearer()
+    ));
     let preset = |scope: &[&str]| json!({ "scope": scope });
     admin.put("/api/presets/own", &preset(&["agents.*"])).is(200);
     admin.put("/api/presets/unused", &preset(&["agents.*"])).is(200);
@@ -244,6 +253,10 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         ("POST /api/oauth/clients", admin, "/api/oauth/clients".to_owned(), &body),
         ("PATCH /api/oauth/clients/{id}", admin, client_path.clone(), &json!({ "name": long.get(..64) })),
         ("POST /api/oauth/clients/{id}/rotate", admin, format!("{secret_client}/rotate"), &nothing),
+        ("POST /oauth/token", admin, "/oauth/token".to_owned(), &exchange),
+        ("POST /api/resources", admin, "/api/resources".to_owned(), &json!({ "identifier": "https://more.example" })),
+        ("PATCH /api/resources/{id}", admin, resource.clone(), &json!({ "introspectors": ["scout", "other"] })),
+        ("PATCH /api/resources/{id}", admin, resource.clone(), &json!({ "name": "CRM", "introspectors": [] })),
         ("POST /auth/tokens/{id}/rotate", admin, format!("{}/rotate", first.0), &nothing),
         ("POST /api/users", admin, "/api/users".to_owned(), &new_user),
         ("POST /auth/factor", admin, "/auth/factor".to_owned(), &nothing),
@@ -384,6 +397,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     ] {
         site.ask("PATCH /api/agents/{name}", Works, admin, "/api/agents/fifth", &narrower);
     }
+    site.ask("PATCH /api/resources/{id}", Works, admin, &resource, &json!({ "introspectors": [], "scopes": [] }));
     let put = json!({ "scope": ["agents.read"], "tier": 5, "max_concurrent_tasks": 2, "budget_cents": 0 });
     let after = site.ask("PUT /api/agents/{name}", Works, admin, "/api/agents/fifth", &put);
     assert_eq!((&after["max_concurrent_tasks"], &after["tier"]), (&json!(2), &json!(5)));
@@ -426,6 +440,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         ("DELETE /auth/tokens/me", &own, "/auth/tokens/me".to_owned(), &nothing),
         ("POST /api/users/{id}/deactivate", admin, format!("/api/users/{halted}/deactivate"), &empty),
         ("DELETE /api/users/{id}", admin, format!("/api/users/{gone}"), &nothing),
+        ("DELETE /api/resources/{id}", admin, resource, &nothing),
         ("DELETE /api/scopes/custom", admin, "/api/scopes/custom?name=x.crm.read".to_owned(), &nothing),
         ("DELETE /api/agents/archived/{id}", admin, purged, &nothing),
         ("POST /api/agents/{name}/pause", admin, "/api/agents/other/pause".to_owned(), &nothing),

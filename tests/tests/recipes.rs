@@ -160,7 +160,8 @@ fn every_recipe_does_what_it_says() {
 
 /// Replays one; gives the number of its blocks.
 fn replay(path: &Path) -> usize {
-    let server = Server::settings().variable("secrets_key", "a-key-of-the-operator-that-is-long-enough").start();
+    let key = "a-key-of-the-operator-that-is-long-enough";
+    let server = Server::settings().variable("secrets_key", key).variable("signing_key", key).start();
     server.bootstrap();
     let given = [("email", EMAIL), ("password", PASSWORD)];
     let mut values: Values = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();

@@ -326,6 +326,7 @@ fn the_manifest_passes_settings_under_their_own_names() {
                 "secrets_key" => {
                     assert!(["agents", "keys", "signin", "worker"].contains(&id.as_str()), "{id} has the vault's key")
                 }
+                "signing_key" => assert_eq!(id, "tokens"),
                 "audit_key" => assert!(["tenant", "worker"].contains(&id.as_str()), "{id} has the audit key"),
                 _ => {}
             }

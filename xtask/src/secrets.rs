@@ -16,7 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::ui::say;
 
 /// The variables of `spin.toml` that get a value of 32 random bytes, base64url.
-pub(crate) const KEPT: [&str; 3] = ["operator_secret", "audit_key", "secrets_key"];
+pub(crate) const KEPT: [&str; 4] = ["operator_secret", "audit_key", "secrets_key", "signing_key"];
 const FILE: &str = "secrets.toml";
 const HEADER: &str = "# Made by `cargo xtask up` at its first start. Every reader of this file can act as the operator.\n\
                       # Back it up, apart from the database: without audit_key the seals of its audit trail cannot be\n\

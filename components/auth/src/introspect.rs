@@ -3,7 +3,9 @@
 //! 1. The form holds `token`; all other parameters are ignored (RFC 7662, section 2.1).
 //! 2. A credential that is not live now, belongs to another tenant or to a halted agent gives `{"active": false}`, and nothing more; so
 //!    does a session, which is for this server alone: whoever brings one to a service has stolen it, or was made to give it away.
-//! 3. A live credential gives what a service decides by: the scopes that it can use now, of those that the service's own credential
+//! 3. A signed token (RFC 9068) is told to the services alone that it is for, as long as all that it rests on is accepted: nothing of it is
+//!    verified here, since it is found by its digest among those that this server signed.
+//! 4. A live credential gives what a service decides by: the scopes that it can use now, of those that the service's own credential
 //!    carries; `sub`, the person whose authority it carries; `act`, the agent that acts with it (RFC 8693, section 4.1); its end.
 
 use common::{
@@ -13,12 +15,14 @@ use common::{
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value as Json;
 use service::{
     app::App,
     caller::Caller,
     extract::UrlEncoded,
     response::{Response, json},
 };
+use store::signed_token;
 
 /// What a service is told of a credential.
 #[derive(Serialize, JsonSchema)]
@@ -26,6 +30,7 @@ use service::{
 #[schemars(rename = "Introspection")]
 pub(crate) enum Told<'a> {
     Active(Active<'a>),
+    Signed(Box<Signed>),
     Inactive(Inactive),
 }
 
@@ -53,6 +58,27 @@ pub(crate) struct Active<'a> {
     exp: Option<i64>,
 }
 
+/// A signed token, with its claims as they are now.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ActiveSignedToken")]
+pub(crate) struct Signed {
+    active: bool,
+    /// What it carries, of what its subject can use now and the service takes now.
+    scope: String,
+    token_type: &'static str,
+    /// The agent, or else the person, whose authority it carries.
+    sub: String,
+    /// The services that act, the last one outside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<Json>,
+    client_id: String,
+    /// The identifier of the service that it is for.
+    aud: String,
+    jti: String,
+    iat: i64,
+    exp: i64,
+}
+
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "ActingAgent")]
 pub(crate) struct Actor<'a> {
@@ -67,16 +93,15 @@ pub(crate) async fn introspect(app: App, caller: Caller, UrlEncoded(form): UrlEn
         let detail = "The form must contain the parameter token exactly once.";
         return Err(Code::InvalidRequest.with("field", "token").detail(detail).extra("error_description", detail));
     };
-    let found = match Secret::parse(token.trim()) {
+    let token = token.trim();
+    let found = match Secret::parse(token) {
         Some(secret) => Caller::find_by_secret(app.db(), secret, app.now()).await?,
-        None => None,
+        None => return introspect_signed(&app, &caller, token).await,
     };
     let is_told = |found: &Caller| {
         found.tenant_id() == caller.tenant_id() && found.credential_kind() != Kind::Session && found.is_accepted()
     };
-    let Some(found) = found.filter(is_told) else {
-        return json(StatusCode::OK, &Told::Inactive(Inactive { active: false }));
-    };
+    let Some(found) = found.filter(is_told) else { return inactive() };
     let scopes = found.scopes().and(&caller.scopes());
     let form = Active {
         active: true,
@@ -89,6 +114,34 @@ pub(crate) async fn introspect(app: App, caller: Caller, UrlEncoded(form): UrlEn
         exp: found.expires_at().map(|end| end.millis().div_euclid(1000)),
     };
     json(StatusCode::OK, &Told::Active(form))
+}
+
+fn inactive() -> Result<Response, ApiError> {
+    json(StatusCode::OK, &Told::Inactive(Inactive { active: false }))
+}
+
+/// The same for a signed token.
+async fn introspect_signed(app: &App, caller: &Caller, token: &str) -> Result<Response, ApiError> {
+    let asking = (caller.tenant_id(), caller.subject().id());
+    let Some(found) = signed_token::find(app.db(), token, asking, app.now()).await? else { return inactive() };
+    let subject = Caller::of_record(app.db(), &found.credential, app.now()).await?;
+    let Some(subject) = subject.filter(Caller::is_accepted) else { return inactive() };
+    let usable = subject.scopes();
+    let is_carried = |name: &&str| usable.has_custom(name) && found.resource.scopes.iter().any(|taken| taken == name);
+    let carried: Vec<&str> = found.scope.split_ascii_whitespace().filter(is_carried).collect();
+    let form = Signed {
+        active: true,
+        scope: carried.join(" "),
+        token_type: "Bearer",
+        sub: subject.subject().id().to_owned(),
+        act: found.act.as_deref().and_then(common::json::parse),
+        client_id: found.client_id,
+        aud: found.resource.identifier,
+        jti: found.id,
+        iat: found.created_at.millis().div_euclid(1000),
+        exp: found.expires_at.millis().div_euclid(1000),
+    };
+    json(StatusCode::OK, &Told::Signed(Box::new(form)))
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@ use store::{
     audit::{chain::Report, trail::Entry},
     custom_scope::CustomScope,
     page::Page,
+    resource::Resource,
     user::User,
 };
 
-use crate::{audit, scopes, settings, usage, users};
+use crate::{audit, resources, scopes, settings, usage, users};
 
 fn routes() -> Routes {
     Routes::new(Group::Tenant)
@@ -45,6 +46,16 @@ fn routes() -> Routes {
         .gives::<scopes::Custom>(&[200])
         .on(route::SCOPES_DEFINE, scopes::define)
         .gives::<CustomScope>(&[201])
+        .on(route::RESOURCES_LIST, resources::list)
+        .gives::<Page<Resource>>(&[200])
+        .on(route::RESOURCES_GET, resources::get)
+        .gives::<Resource>(&[200])
+        .on(route::RESOURCES_CREATE, resources::create)
+        .gives::<Resource>(&[201])
+        .on(route::RESOURCES_PATCH, resources::patch)
+        .gives::<Resource>(&[200])
+        .on(route::RESOURCES_DELETE, resources::delete)
+        .gives_nothing()
         .on(route::SCOPES_REMOVE, scopes::remove)
         .gives_nothing()
 }

@@ -13,4 +13,4 @@ pub use routes::router;
 
 service::component!(crate::router);
 
-service::with_neighbours!(tenant);
+service::with_neighbours!(auth, tenant);

@@ -1,12 +1,30 @@
-//! The OAuth 2.1 authorization server: the token endpoint with one file for each grant, what it says of itself, its keys.
+//! The OAuth 2.1 authorization server: the token endpoint with one file for each grant, what it says of itself, and signed tokens.
+//!
+//! ```text
+//! token               the endpoint: finds the grant
+//! authorization_code  what a person's decision gave an app
+//! refresh_token       the next tokens of an app
+//! exchange            token exchange (RFC 8693)
+//! issued              what the grants of a person have in common
+//! authorize           what an app asks of a person, and what the person decides
+//! clients             clients of admins, and how a client proves itself
+//! apps, revoke        the end of what an app was given, by its person and by itself
+//! jwt                 signed tokens for the services of a tenant (RFC 9068)
+//! jwks, keys          the public keys, and how keys are derived
+//! metadata            what the server says of itself (RFC 8414)
+//! form                forms and refusals
+//! ```
 
 pub(crate) mod apps;
 pub(crate) mod authorization_code;
 pub(crate) mod authorize;
 pub(crate) mod clients;
+pub(crate) mod exchange;
 pub(crate) mod form;
 pub(crate) mod issued;
 pub(crate) mod jwks;
+pub(crate) mod jwt;
+mod keys;
 pub(crate) mod metadata;
 pub(crate) mod refresh_token;
 pub(crate) mod revoke;

@@ -150,6 +150,9 @@ errors! {
     InvalidScopeName 400 "invalid_scope_name": "This name is not allowed for a custom scope.",
         "Send name as x. followed by one or more parts of lower-case letters, digits, - and _, with dots between the parts and at most 64 characters in all, such as x.crm.read.",
         page: "/docs/agents/concepts/permissions#custom-scopes";
+    InvalidIdentifier 400 "invalid_identifier": "This is not allowed as the identifier of a resource.",
+        "Send identifier as the address of the service, exactly as it knows itself: a whole https URL of at most 500 characters, without a user name and without a fragment after #, such as https://crm.example.com. Plain http is for a loopback host only. The address of this server is none.",
+        page: "/docs/agents/concepts/resources#registering";
     InvalidTarget 400 "invalid_target": "The tenant has no resource with this identifier.",
         "Send resource as an identifier that GET /api/resources lists, byte by byte: https://a.example and https://a.example/ are two. An admin registers a resource with POST /api/resources.",
         page: "/docs/agents/concepts/resources#getting-a-token";
@@ -404,6 +407,8 @@ errors! {
     TenantNotFound 404 "tenant_not_found": "This server has no tenant with this slug.",
         "Send tenant as the slug of an existing tenant. The first one is called main unless the bootstrap named it.",
         page: "/docs/agents/concepts/people#tenants";
+    ResourceNotFound 404 "resource_not_found": "Your tenant has no such resource.",
+        "Send GET /api/resources to list the resources of your tenant.", page: "/docs/agents/concepts/resources";
     ScopeNotFound 404 "scope_not_found": "The tenant has no custom scope with this name.",
         "Send GET /api/scopes/custom to list the tenant's custom scopes.";
     RequestNotFound 404 "request_not_found": "This request does not exist, or you may not read the agent that made it.",
@@ -524,6 +529,9 @@ errors! {
         page: "/docs/agents/concepts/tenant#ways-to-sign-in";
     TenantTaken 409 "tenant_taken": "Another tenant already has this slug.",
         "Choose another slug.";
+    ResourceTaken 409 "resource_taken": "A resource with this identifier is registered on this server already, by your tenant or by another one.",
+        "Look with GET /api/resources whether your tenant has it. If not, ask the operator which tenant the service belongs to: tokens for one identifier are those of one tenant.",
+        page: "/docs/agents/concepts/resources#registering";
     ScopeTaken 409 "scope_taken": "The tenant already has a custom scope with this name.",
         "Use the existing scope, which GET /api/scopes/custom lists, or choose another name.";
     TooManyScopes 409 "too_many_scopes": "The tenant has the maximum of 100 custom scopes.",
@@ -627,6 +635,9 @@ errors! {
         page: "/docs/agents/concepts/credentials#sessions";
     TooManySignIns 429 "too_many_sign_ins": "There were too many sign-ins through providers from this address.",
         "Wait for the number of seconds in the header Retry-After, then begin again.", page: "/docs/agents/concepts/providers#what-can-go-wrong";
+    TooManySignedTokens 429 "too_many_signed_tokens": "Too many signed tokens that rest on this credential have not ended yet.",
+        "Use a signed token until its end instead of getting one for each request. Wait for the number of seconds in the header Retry-After.",
+        page: "/docs/agents/concepts/resources#getting-a-token";
     TooManyReports 429 "too_many_reports": "There were too many reports from this address.",
         "Wait for the number of seconds in the header Retry-After, then send the report again.",
         page: "/docs/agents/concepts/credentials#leaks";
@@ -666,6 +677,9 @@ errors! {
     PublicUrlMissing 503 "public_url_missing": "This server does not know its own address, because the variable public_url is not set.",
         "Ask the operator to set the variable public_url.",
         page: "/docs/agents/concepts/people#codes-of-links";
+    SigningDisabled 503 "signing_disabled": "This server signs no tokens, because the variable signing_key is not set.",
+        "Ask the operator to set the variable signing_key to a value of at least 32 characters. Until then, let the service introspect tokens with POST /auth/introspect.",
+        page: "/docs/agents/concepts/oauth#keys";
     SecretsDisabled 503 "secrets_disabled": "This server cannot store or read encrypted secrets, because the variable secrets_key does not hold the key for them.",
         "Ask the operator to set the variable secrets_key to a value of at least 32 characters, or to its previous value. Then send the request again.",
         page: "/docs/agents/concepts/secrets#without-a-key";
@@ -734,6 +748,7 @@ struct Inner {
     cause: Option<String>,
     headers: Vec<(RefusalHeader, String)>,
     route: Option<&'static Route>,
+    page: Option<&'static str>,
 }
 
 impl From<Code> for ApiError {
@@ -749,6 +764,7 @@ impl From<Code> for ApiError {
             cause: None,
             headers: Vec::new(),
             route: None,
+            page: None,
         }))
     }
 }
@@ -809,6 +825,13 @@ impl ApiError {
     #[must_use]
     pub fn fix(mut self, fix: impl Into<String>) -> Self {
         self.0.fix = Some(fix.into());
+        self
+    }
+
+    /// Replaces the table's page, for a slug that a standard has for several things.
+    #[must_use]
+    pub fn page(mut self, page: &'static str) -> Self {
+        self.0.page = Some(page);
         self
     }
 
@@ -929,15 +952,18 @@ impl ApiError {
             error: row.slug,
             detail: self.sentence(),
             fix: self.0.fix.as_deref().map_or_else(|| filled(template, &params), Cow::Borrowed),
-            doc_url: self.page(link),
+            doc_url: self.doc_url(link),
             extra: &self.0.extra,
             problem: None,
             request_id,
         }
     }
 
-    fn page(&self, link: &str) -> String {
+    fn doc_url(&self, link: &str) -> String {
         let row = self.0.code.row();
+        if let Some(page) = self.0.page {
+            return format!("{link}{page}");
+        }
         if let Some(route) = self.0.route {
             return format!("{link}{}", route.reference_path());
         }

@@ -106,6 +106,10 @@ ids! {
     WebhookId = "whk_";
     /// An event on its way to one webhook.
     DeliveryId = "dlv_";
+    /// A service of a tenant that takes signed tokens.
+    ResourceId = "res_";
+    /// A signed token: its `jti`.
+    SignedTokenId = "jti_";
     /// One request, in the header `x-request-id` and in every refusal.
     RequestId = "req_";
 }

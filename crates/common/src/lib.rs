@@ -8,7 +8,7 @@
 //! entrance               ways to sign in, and the demand of a second factor
 //! agent, agent_secret    names, states and settings of agents; names and values of their secrets
 //! vault                  encryption of what has to be read again
-//! signature              signatures of webhooks
+//! signature, signing     signatures of webhooks; what the keys of signed tokens are derived from
 //! error                  the table of refusals
 //! route, event           the table of routes; the kinds of events
 //! probe                  what a check of another service's API has found
@@ -35,6 +35,7 @@ pub mod route;
 pub mod scope;
 pub mod secret;
 pub mod signature;
+pub mod signing;
 pub mod text;
 pub mod time;
 pub mod url;

@@ -539,6 +539,11 @@ routes! {
         SCOPES = get("/api/scopes", "List every scope with its routes").public().page("concepts/permissions");
         SCOPES_CUSTOM = get("/api/scopes/custom", "List the tenant's custom scopes").page("concepts/permissions");
         SCOPES_DEFINE = post("/api/scopes/custom", "Define a custom scope").scope(ScopesWrite).for_people().idempotent().audited("scope.define").page("concepts/permissions");
+        RESOURCES_LIST = get("/api/resources", "List the tenant's services that take signed tokens").query(&["cursor", "limit"]).page("concepts/resources");
+        RESOURCES_GET = get("/api/resources/{id}", "Get a service that takes signed tokens").page("concepts/resources");
+        RESOURCES_CREATE = post("/api/resources", "Register a service that takes signed tokens").scope(ScopesWrite).for_people().idempotent().audited("resource.create").page("concepts/resources#registering");
+        RESOURCES_PATCH = patch("/api/resources/{id}", "Change a service that takes signed tokens").scope(ScopesWrite).for_people().may_narrow().audited("resource.update").page("concepts/resources#registering");
+        RESOURCES_DELETE = delete("/api/resources/{id}", "Delete a service that takes signed tokens, and end its tokens").scope(ScopesWrite).for_people().revokes().audited("resource.delete").page("concepts/resources#registering");
         SCOPES_REMOVE = delete("/api/scopes/custom", "Delete a custom scope").scope(ScopesWrite).for_people().revokes().audited("scope.remove").query(&["name"]).page("concepts/permissions");
     }
 

@@ -263,7 +263,7 @@ impl Caller {
     }
 
     /// Records the use of the credential: at most once a minute, and at once when the address has changed.
-    pub(crate) async fn record_use(&self, app: &App) {
+    pub async fn record_use(&self, app: &App) {
         let (row, now) = (&self.0.row, app.now());
         let last = row.last_used_address.as_deref();
         let is_recent = row.last_used_at.is_some_and(|used| used.plus_seconds(USE_RECORDED_EVERY) > now);

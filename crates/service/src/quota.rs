@@ -103,13 +103,13 @@ pub fn reached(what: &'static str, free: &'static str, whose: &'static str, most
 }
 
 /// Bytes that an audit row takes, with its indexes.
-pub(crate) fn size(event: &Event<'_>) -> i64 {
+pub fn size(event: &Event<'_>) -> i64 {
     let length = |json: &Json| if json.is_null() { 0 } else { json.to_string().len() };
     i64::try_from(400 + length(&event.before) + length(&event.after)).unwrap_or(i64::MAX)
 }
 
 /// Counts what a change adds to the audit trail; refuses it when the person has added as much in a day as they may store.
-pub(crate) async fn count_trail(app: &App, tx: &Tx<'_>, person: &UserId, bytes: i64) -> Result<(), ApiError> {
+pub async fn count_trail(app: &App, tx: &Tx<'_>, person: &UserId, bytes: i64) -> Result<(), ApiError> {
     let added = usage::add_to_trail(tx, person, bytes, app.now()).await?;
     if added.bytes > app.settings().quotas.bytes {
         return Err(ApiError::from(Code::TooManyChanges).retry_after(app.now().seconds_until(added.ends_at)));

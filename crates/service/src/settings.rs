@@ -3,6 +3,7 @@
 use common::{
     email,
     secret::{Digest, Key},
+    signing,
     url::{OutboundHosts, is_label},
     vault::Vault,
 };
@@ -32,6 +33,8 @@ pub struct Settings {
     pub audit_keys: Vec<Key>,
     /// Encrypts secrets that must be read again: those of agents and webhooks. Without keys none is accepted.
     pub vault: Vault,
+    /// Keys from which those of signed tokens are derived: the first one signs, all of them are published. None: no token is signed.
+    pub signing_keys: Vec<Key>,
     /// Where to report a vulnerability of this server: a `mailto:` or `https:` URL. Unset: `security.txt` is not served.
     pub security_contact: Option<String>,
     /// Passwords that the server checks in one second at most.
@@ -59,6 +62,7 @@ impl Default for Settings {
             trusted_proxies: Vec::new(),
             audit_keys: Vec::new(),
             vault: Vault::default(),
+            signing_keys: Vec::new(),
             security_contact: None,
             hashes_per_second: None,
             quotas: default_quotas(DEFAULT_MIB),
@@ -288,6 +292,7 @@ impl Settings {
                 .collect::<Result<_, _>>()?,
             audit_keys: chain::keys(&get("audit_key").unwrap_or_default()),
             vault: Vault::parse(&get("secrets_key").unwrap_or_default()).ok_or("secrets_key")?,
+            signing_keys: signing::keys(&get("signing_key").unwrap_or_default()).ok_or("signing_key")?,
             security_contact: match get("security_contact") {
                 Some(url) if !is_contact(&url) => return Err("security_contact"),
                 contact => contact,
@@ -315,6 +320,7 @@ pub const NAMES: &[&str] = &[
     "operator_secret",
     "audit_key",
     "secrets_key",
+    "signing_key",
     "public_url",
     "database_max_mib",
     "trusted_proxies",
@@ -345,7 +351,7 @@ mod tests {
         for nothing in [None, Some(String::new()), Some("  ".to_owned())] {
             let settings = Settings::read(|_| nothing.clone()).unwrap();
             assert!(settings.operator_secret.is_none() && settings.public_url.is_none());
-            assert!(settings.audit_keys.is_empty());
+            assert!(settings.audit_keys.is_empty() && settings.signing_keys.is_empty());
             assert!(settings.vault.seal("a", &[], "b", &common::secret::Chance::seeded(1)).is_err());
             assert!(settings.mail.is_none() && settings.mail_provider.is_none());
             assert_eq!(settings.outbound_hosts, OutboundHosts::default());
@@ -372,6 +378,8 @@ mod tests {
             ("quotas", "mib=many"),
             ("secrets_key", "a text of less than 32 characters"),
             ("secrets_key", "0123456789abcdef0123456789abcdef,short"),
+            ("signing_key", "a text of less than 32 characters"),
+            ("signing_key", "0123456789abcdef0123456789abcdef,short"),
             ("lowest_tier", "0"),
             ("lowest_tier", "6"),
             ("lowest_tier", "main"),

@@ -3,7 +3,7 @@
 use crate::{
     args, audit, code,
     db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Tx},
-    delivery, device, hook, notification, oauth_document, oauth_grant, outbox, stream,
+    delivery, device, hook, notification, oauth_document, oauth_grant, outbox, signed_token, stream,
     usage::Quotas,
 };
 use common::{
@@ -87,6 +87,7 @@ pub async fn purge(db: &Db, quotas: &Quotas, now: Timestamp) -> Result<(), DbErr
     device::purge(db, now, BATCH).await?;
     oauth_document::purge(db, now, BATCH).await?;
     oauth_grant::purge(db, now, BATCH).await?;
+    signed_token::purge(db, now, BATCH).await?;
     outbox::purge(db, now, BATCH).await
 }
 

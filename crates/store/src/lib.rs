@@ -5,6 +5,7 @@
 //! ```text
 //! testing                               a database for tests, with people and agents in it
 //! housekeeping                          what the tick purges
+//! signed_token                          signed tokens that are out, each for a resource
 //! hook                                  keys of which signed requests are taken
 //! explain, grant, key, preset, probe    tables about agents, and why a subject may do something
 //! access_request, agent, notification   tables about what users have
@@ -17,7 +18,7 @@
 //! inbox                                 what an agent reads, with the credential that it presents
 //! attempt, audit, credential            tables that name no other
 //! code, custom_scope, device            …
-//! factor, kept_answer                   …
+//! factor, kept_answer, resource         …
 //! oauth_client, oauth_document          …
 //! oauth_grant                           …
 //! usage                                 what tenants and people store, for their quotas
@@ -59,7 +60,9 @@ pub mod page;
 pub mod permission;
 pub mod preset;
 pub mod probe;
+pub mod resource;
 pub mod sealed;
+pub mod signed_token;
 pub mod stream;
 pub mod subject;
 pub mod tenant;

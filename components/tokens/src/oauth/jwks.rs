@@ -1,15 +1,21 @@
-//! `GET /oauth/jwks` (RFC 7517): the public keys that verify what this server signs.
+//! `GET /oauth/jwks` (RFC 7517): the public keys that verify what this server signs. All of the operator's keys are listed, so that a
+//! verifier knows the next one before it signs, and the last one as long as its tokens live.
 
 use common::error::{ApiError, Code};
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 use service::{
+    app::App,
     headers::Headers,
     response::{Fresh, Response},
 };
+use store::resource::SigningAlg;
 
-use super::metadata::kept;
+use super::{
+    keys::{Jwk, SigningKey},
+    metadata::kept,
+};
 
 /// A set of keys.
 #[derive(Serialize, JsonSchema)]
@@ -18,23 +24,14 @@ pub(crate) struct KeySet {
     keys: Vec<Jwk>,
 }
 
-/// A public key (RFC 7518, section 6; RFC 8037).
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "PublicKey")]
-pub(crate) struct Jwk {
-    kty: &'static str,
-    crv: &'static str,
-    x: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    y: Option<String>,
-    alg: &'static str,
-    r#use: &'static str,
-    kid: String,
-}
-
 /// The handler.
-pub(crate) async fn get(headers: Headers) -> Result<Response, ApiError> {
-    let set = KeySet { keys: Vec::new() };
-    let text = serde_json::to_string(&set).map_err(|error| ApiError::from(Code::Internal).cause(error))?;
+pub(crate) async fn get(app: App, headers: Headers) -> Result<Response, ApiError> {
+    let mut keys = Vec::new();
+    for secret in &app.settings().signing_keys {
+        for alg in [SigningAlg::EdDsa, SigningAlg::Es256] {
+            keys.push(SigningKey::derive(secret, alg)?.public());
+        }
+    }
+    let text = serde_json::to_string(&KeySet { keys }).map_err(|error| ApiError::from(Code::Internal).cause(error))?;
     Ok(kept(Fresh::new(text).answer(&headers, StatusCode::OK, "application/jwk-set+json")))
 }

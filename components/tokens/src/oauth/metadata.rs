@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use service::{
     app::App,
+    credential::own_base,
     response::{Response, json},
-    site,
 };
 
 use super::token::GRANTS;
@@ -46,9 +46,10 @@ pub(crate) struct Metadata {
     service_documentation: String,
 }
 
-/// `GET /.well-known/oauth-authorization-server`, and its alias.
+/// `GET /.well-known/oauth-authorization-server`, and its alias. Without `public_url` there is an issuer on a loopback host only: what a
+/// caller sends is no name of this server.
 pub(crate) async fn get(app: App) -> Result<Response, ApiError> {
-    let issuer = site::address(&app).ok_or(Code::InvalidHost)?;
+    let issuer = own_base(&app).ok_or(Code::PublicUrlMissing)?;
     let metadata = Metadata {
         token_endpoint: format!("{issuer}/oauth/token"),
         token_endpoint_auth_methods_supported: CLIENTS,

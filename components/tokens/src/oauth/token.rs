@@ -7,14 +7,14 @@ use common::{
 use service::{app::App, extract::UrlEncoded, response::Response};
 
 use super::{
-    authorization_code,
+    authorization_code, exchange,
     form::{Parameters, as_oauth},
     refresh_token,
 };
 use crate::device;
 
 /// The grants, as the metadata lists them.
-pub(crate) const GRANTS: &[&str] = &[device::GRANT, authorization_code::GRANT, refresh_token::GRANT];
+pub(crate) const GRANTS: &[&str] = &[device::GRANT, authorization_code::GRANT, refresh_token::GRANT, exchange::GRANT];
 
 /// The handler.
 pub(crate) async fn token(app: App, route: &'static Route, UrlEncoded(form): UrlEncoded) -> Result<Response, ApiError> {
@@ -26,6 +26,7 @@ async fn grant(app: &App, route: &'static Route, form: &Parameters) -> Result<Re
         device::GRANT => device::grant(app, route, form).await,
         authorization_code::GRANT => authorization_code::grant(app, form).await,
         refresh_token::GRANT => refresh_token::grant(app, form).await,
+        exchange::GRANT => exchange::grant(app, form).await,
         _ => Err(Code::UnsupportedGrant.with("grants", GRANTS.join(", "))),
     }
 }

@@ -36,6 +36,7 @@ struct World {
     archived: Vec<String>,
     requests: Vec<String>,
     presets: Vec<String>,
+    resources: Vec<String>,
     webhooks: Vec<String>,
     /// The member's own.
     webhook: String,
@@ -64,6 +65,7 @@ fn body(route: &Route) -> Json {
             json!({ "name": "a", "url": "https://api.example.com/", "secret": "A" })
         }
         ("POST", "/api/users/{id}/set-password") => json!({ "password": "a quiet orbit of nine" }),
+        ("PATCH", "/api/resources/{id}") => json!({ "name": "New" }),
         ("PATCH", "/api/users/{id}") => json!({ "name": "New" }),
         _ => Json::Null,
     }
@@ -133,6 +135,13 @@ async fn world(t: &TestApp) -> World {
     .await
     .expect("a mail");
     let mails = vec![id];
+    t.execute(&format!(
+        "INSERT INTO resources (id, tenant_id, identifier, name, scopes, introspectors, signing_alg, created_at, created_by, updated_at)
+         VALUES ('res_foreign', '{other}', 'https://a.example', 'a', '', '[]', 'EdDSA', 0, 'u', 0)"
+    ))
+    .await
+    .expect("a resource");
+    let resources = vec!["res_foreign".to_owned()];
     let mut webhooks = vec![];
     for (owner, id) in [(&mia, "whk_hidden"), (&eve, "whk_foreign"), (&member, "whk_own")] {
         t.execute(&format!(
@@ -195,6 +204,7 @@ async fn world(t: &TestApp) -> World {
         archived,
         requests,
         presets,
+        resources,
         webhooks,
         webhook,
         keys,
@@ -246,6 +256,8 @@ impl World {
             (caller, "acc_nothing", self.requests)
         } else if route.path.starts_with("/api/presets/{name}") {
             (self.admin, "nothing", self.presets)
+        } else if route.path.starts_with("/api/resources/{id}") {
+            (self.admin, "res_nothing", self.resources)
         } else if route.path.starts_with("/auth/tokens/{id}") {
             (self.member, "tok_nothing", self.pats)
         } else if route.path.starts_with("/auth/admin/tokens/{id}") {

@@ -4,7 +4,7 @@ use common::{
     agent::{AgentState, Labels},
     id::{
         AccessRequestId, AgentId, AppGrantId, AuditId, ClientId, CredentialId, DeliveryId, EventId, IdentityId, KeyId,
-        MailId, NotificationId, ProbeId, RequestId, TenantId, UserId, WebhookId,
+        MailId, NotificationId, ProbeId, RequestId, ResourceId, SignedTokenId, TenantId, UserId, WebhookId,
     },
     json,
     permission::Relation,
@@ -40,7 +40,7 @@ macro_rules! ids {
     )*};
 }
 
-ids! { AccessRequestId AgentId AppGrantId AuditId ClientId CredentialId DeliveryId EventId IdentityId KeyId MailId NotificationId ProbeId RequestId TenantId UserId WebhookId }
+ids! { AccessRequestId AgentId AppGrantId AuditId ClientId CredentialId DeliveryId EventId IdentityId KeyId MailId NotificationId ProbeId RequestId ResourceId SignedTokenId TenantId UserId WebhookId }
 
 /// Enums that are stored by their words.
 macro_rules! words {

@@ -1,0 +1,185 @@
+//! Table `signed_tokens`: the signed tokens (JWT) that are out, each until its end.
+//!
+//! A token is known by the digest of its text, as every other credential is. So what is found here was signed here, for this resource and
+//! with these claims, and nothing that was made up, changed or signed by somebody else can be found. A token is worth something as long as
+//! all credentials that it rests on are: that of the agent or person whose authority it carries, and that of each service that acts.
+
+use std::sync::LazyLock;
+
+use common::{
+    id::{CredentialId, ResourceId, SignedTokenId, TenantId},
+    secret::Digest,
+    time::Timestamp,
+};
+
+use crate::{
+    args,
+    credential::status::{REVOKED, status},
+    db::{Affected, Db, DbError, FromRow, Reads, Row, Rows, Tx, Value},
+    resource::Resource,
+};
+
+/// Live tokens that rest on one credential at most.
+pub const MOST: i64 = 5_000;
+
+/// Whether all credentials of a list in JSON are accepted now: live, of an active account and of an agent that runs within its budget.
+fn are_accepted(list: &str, now: &str) -> String {
+    format!(
+        "NOT EXISTS (
+             SELECT 1 FROM json_each({list}) j
+             LEFT JOIN credentials c ON c.id = j.value
+             LEFT JOIN agents a ON a.id = c.agent_id
+             LEFT JOIN users u ON u.id = ifnull(a.owner_id, c.user_id)
+             WHERE c.id IS NULL OR {} NOT IN ('active', 'expiring')
+                OR (a.id IS NOT NULL AND (a.state <> 'running' OR a.spent_cents > a.budget_cents IS TRUE)))",
+        status(now, REVOKED)
+    )
+}
+
+/// A token to be stored.
+pub struct New<'a> {
+    /// Its `jti`.
+    pub id: &'a SignedTokenId,
+    /// The digest of its text.
+    pub digest: Digest,
+    /// The resource that it is for.
+    pub resource: &'a ResourceId,
+    /// The records of all credentials that it rests on; the first one is that whose authority it carries.
+    pub rests_on: &'a [String],
+    /// Its `client_id`.
+    pub client_id: &'a str,
+    /// Its `act`, as JSON.
+    pub act: Option<&'a str>,
+    /// Names, separated by blanks.
+    pub scope: &'a str,
+    /// When it is made.
+    pub created_at: Timestamp,
+    /// Its end.
+    pub expires_at: Timestamp,
+}
+
+static INSERT: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "INSERT INTO signed_tokens (digest, id, resource_id, credential_id, rests_on, client_id, act, scope, created_at, expires_at)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
+         WHERE EXISTS (SELECT 1 FROM resources r WHERE r.id = ?3)
+           AND (SELECT count(*) FROM (SELECT 1 FROM signed_tokens s WHERE s.credential_id = ?4 LIMIT ?11)) < ?11
+           AND {}
+         RETURNING 1",
+        are_accepted("?5", "?9")
+    )
+});
+
+impl New<'_> {
+    fn args(&self) -> Vec<Value> {
+        let rests_on = common::json::to_text(&serde_json::json!(self.rests_on));
+        let first = self.rests_on.first().map(String::as_str).unwrap_or_default();
+        args![
+            &self.digest,
+            self.id,
+            self.resource,
+            first,
+            rests_on,
+            self.client_id,
+            self.act,
+            self.scope,
+            self.created_at,
+            self.expires_at,
+            MOST
+        ]
+    }
+}
+
+/// Stores a token, if everything that it rests on is accepted at this moment: between the look at the credential and this statement
+/// somebody may have pressed Stop. `false`: it is not, the resource is gone, or there are too many.
+///
+/// A token that is lost in a power cut before it was used is one that nobody can introspect: it takes no right away from anybody.
+pub async fn insert_hot(db: &Db, new: &New<'_>) -> Result<bool, DbError> {
+    Ok(!db.hot::<Affected>(&INSERT, new.args()).await?.is_empty())
+}
+
+/// The same in a transaction, where there is more to write.
+pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<bool, DbError> {
+    Ok(tx.optional::<Affected>(&INSERT, new.args()).await?.is_some())
+}
+
+/// Whether a token of this credential for this resource and client is out: then the trail names it already.
+pub async fn is_out(
+    reads: &dyn Rows,
+    (credential, resource, client): (&CredentialId, &ResourceId, &str),
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let sql = "SELECT 1 FROM signed_tokens
+               WHERE credential_id = ?1 AND resource_id = ?2 AND expires_at > ?3 AND client_id = ?4 LIMIT 1";
+    Ok(reads.optional::<Affected>(sql, args![credential, resource, now, client]).await?.is_some())
+}
+
+/// A token that is out.
+#[derive(Debug)]
+pub struct SignedToken {
+    /// Its `jti`.
+    pub id: String,
+    /// The record of the credential whose authority it carries.
+    pub credential: String,
+    /// The records of all credentials that it rests on.
+    pub rests_on: Vec<String>,
+    /// Its `client_id`.
+    pub client_id: String,
+    /// Its `act`, as JSON.
+    pub act: Option<String>,
+    /// Names, separated by blanks.
+    pub scope: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Its end.
+    pub expires_at: Timestamp,
+    /// The resource that it is for.
+    pub resource: Resource,
+}
+
+impl FromRow for SignedToken {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        let (id, credential, rests_on) = (row.take()?, row.take()?, row.take::<String>()?);
+        let rests_on = serde_json::from_str(&rests_on).map_err(|_| DbError::Row("what a token rests on is no list"))?;
+        Ok(Self {
+            id,
+            credential,
+            rests_on,
+            client_id: row.take()?,
+            act: row.take()?,
+            scope: row.take()?,
+            created_at: row.take()?,
+            expires_at: row.take()?,
+            resource: Resource::from_row(row)?,
+        })
+    }
+}
+
+static FIND: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT s.id, s.credential_id, s.rests_on, s.client_id, s.act, s.scope, s.created_at, s.expires_at, {}
+         FROM signed_tokens s JOIN resources r ON r.id = s.resource_id
+         WHERE s.digest = ?1 AND s.expires_at > ?4 AND r.tenant_id = ?2
+           AND EXISTS (SELECT 1 FROM json_each(r.introspectors) i WHERE i.value = ?3) AND {}",
+        crate::resource::COLUMNS,
+        are_accepted("s.rests_on", "?4")
+    )
+});
+
+/// The token with this text, for one of the resources that `asking`, the id of a user or an agent of the tenant, is for: if everything
+/// that it rests on is accepted now. `None` does not say which of all that it is not.
+pub async fn find(
+    reads: &dyn Rows,
+    text: &str,
+    (tenant, asking): (&TenantId, &str),
+    now: Timestamp,
+) -> Result<Option<SignedToken>, DbError> {
+    reads.optional(&FIND, args![&Digest::of(text.as_bytes()), tenant, asking, now]).await
+}
+
+/// Purges tokens that have ended.
+pub async fn purge(db: &Db, now: Timestamp, most: i64) -> Result<(), DbError> {
+    let sql =
+        "DELETE FROM signed_tokens WHERE digest IN (SELECT digest FROM signed_tokens WHERE expires_at <= ?1 LIMIT ?2)";
+    db.hot::<Affected>(sql, args![now, most]).await.map(drop)
+}
