@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! token               the endpoint: finds the grant
+//! authorization_code  what a person's decision gave an app
+//! refresh_token       the next tokens of an app
 //! exchange            token exchange (RFC 8693)
-//! authorization_code, refresh_token   the grants of apps that people let in
-//! authorize, clients, apps            what a person is asked; the clients; what was let in
-//! issued, revoke      what an app is given; how it gives it back (RFC 7009)
+//! issued              what the grants of a person have in common
+//! authorize           what an app asks of a person, and what the person decides
+//! clients             clients of admins, and how a client proves itself
+//! apps, revoke        the end of what an app was given, by its person and by itself
 //! jwt                 signed tokens for the services of a tenant (RFC 9068)
 //! jwks, keys          the public keys, and how keys are derived
 //! metadata            what the server says of itself (RFC 8414)

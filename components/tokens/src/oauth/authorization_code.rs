@@ -21,13 +21,15 @@ use store::{
     audit::{self, Event},
     code::{self, Granted},
     db::{Purpose, Tx},
-    oauth_grant, user,
+    oauth_grant,
+    resource::Resource,
+    user,
 };
 
 use super::{
     clients,
     form::Parameters,
-    issued::{self, Issued},
+    issued::{self, Issued, Service},
 };
 
 /// The grant type.
@@ -63,9 +65,9 @@ pub(crate) async fn grant(app: &App, form: &Parameters) -> Result<Response, ApiE
         return Err(unknown());
     };
     match issue(app, &tx, &code, &granted, &sent).await {
-        Ok(answer) => {
+        Ok(given) => {
             tx.commit().await?;
-            uncached_json(StatusCode::OK, &answer)
+            answer(app, &given, &sent).await
         }
         // The code stays spent.
         Err(refusal) if refusal.code() == Code::InvalidGrant => {
@@ -84,8 +86,31 @@ struct Sent<'a> {
     resource: Option<&'a str>,
 }
 
+/// What a code gave.
+struct Given {
+    /// The record of the access token; of a grant for a service, what its signed tokens rest on, whose secret nobody has.
+    credential: CredentialId,
+    secret: Secret,
+    expires_in: i64,
+    refresh: RefreshToken,
+    scope: Patterns,
+    service: Option<Resource>,
+}
+
+async fn answer(app: &App, given: &Given, sent: &Sent<'_>) -> Result<Response, ApiError> {
+    let issued = match &given.service {
+        None => Issued::new(given.secret.reveal().to_owned(), given.expires_in, &given.refresh, &given.scope),
+        Some(service) => {
+            let record = (given.credential.as_str(), sent.client);
+            let (signed, scope) = issued::sign(app, service, record, &given.scope).await?;
+            Issued::new(signed.token, signed.expires_in, &given.refresh, &scope)
+        }
+    };
+    uncached_json(StatusCode::OK, &issued)
+}
+
 /// Makes what a code stands for.
-async fn issue(app: &App, tx: &Tx<'_>, code: &Digest, granted: &Granted, sent: &Sent<'_>) -> Result<Issued, ApiError> {
+async fn issue(app: &App, tx: &Tx<'_>, code: &Digest, granted: &Granted, sent: &Sent<'_>) -> Result<Given, ApiError> {
     let text = |name: &str| granted.data.get(name).and_then(Json::as_str);
     if text("client_id") != Some(sent.client) {
         return Err(invalid("This code was made for another client."));
@@ -101,12 +126,16 @@ async fn issue(app: &App, tx: &Tx<'_>, code: &Digest, granted: &Granted, sent: &
     // The codes of a deactivated account have ended with it; this is what decides all the same.
     user::login_of(tx, user).await?.filter(|login| login.is_active).ok_or_else(unknown)?;
 
+    let service = match text("service") {
+        None => None,
+        Some(identifier) => Some(Service { identifier, tenant: &granted.tenant_id }.find(app).await?),
+    };
     let (now, chance) = (app.now(), app.chance());
     let (id, refresh) = (AppGrantId::generate(now, chance), RefreshToken::generate(chance));
     let (name, scope) = (text("client_name").unwrap_or("app"), Patterns::stored(text("scope").unwrap_or_default()));
     let days = granted.data.get("days").and_then(Json::as_i64).unwrap_or(1);
     let ends = now.plus_seconds(days * 86_400);
-    let access_ends = now.plus_seconds(oauth_grant::ACCESS).min(ends);
+    let access_ends = if service.is_some() { ends } else { now.plus_seconds(oauth_grant::ACCESS).min(ends) };
     let origin = app.origin(&granted.tenant_id, Some(user));
     let credential = CredentialId::generate(now, chance);
     let new = NewCredential {
@@ -138,7 +167,7 @@ async fn issue(app: &App, tx: &Tx<'_>, code: &Digest, granted: &Granted, sent: &
     let after =
         json!({ "name": name, "client_id": sent.client, "scope": scope, "expires_at": ends, "credential": credential });
     audit::insert(tx, &origin, &Event { action: "oauth.token", object: id.as_str(), before: Null, after }).await?;
-    Ok(Issued::new(secret.reveal().to_owned(), now.seconds_until(access_ends), &refresh, &scope))
+    Ok(Given { credential, secret, expires_in: now.seconds_until(access_ends), refresh, scope, service })
 }
 
 /// Ends what a code gave that is sent again, and tells its person once.

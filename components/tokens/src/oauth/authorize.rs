@@ -34,6 +34,7 @@ use store::{
     code::{self, Kind},
     db::Rows,
     oauth_grant,
+    resource::{self, Resource},
 };
 
 use super::{
@@ -91,13 +92,27 @@ struct Asked {
 enum Target {
     /// This server.
     Own,
+    /// A service of the tenant.
+    Service(Box<Resource>),
 }
 
 impl Target {
     /// The identifier that a grant has; `None`: this server.
-    const fn identifier(&self) -> Option<&str> {
+    fn identifier(&self) -> Option<&str> {
         match self {
             Self::Own => None,
+            Self::Service(service) => Some(&service.identifier),
+        }
+    }
+
+    /// What tokens for it can carry, of what the person can use.
+    fn within(&self, can: Scopes) -> Scopes {
+        match self {
+            Self::Own => can,
+            Self::Service(service) => {
+                let custom = can.custom.into_iter().filter(|name| service.scopes.contains(name)).collect();
+                Scopes { known: ScopeSet::EMPTY, custom }
+            }
         }
     }
 }
@@ -151,7 +166,7 @@ async fn read(app: &App, reads: &dyn Rows, caller: &Caller, text: &str) -> Resul
     // RFC 6749, appendix A.5. What is of other characters could not be given back as it came.
     let is_state = |state: &&str| state.bytes().all(|b| (b' '..=b'~').contains(&b)) && !Secret::is_in(state.as_bytes());
     let state = query.find("state").filter(|state| query.count("state") == 1 && is_state(state)).map(str::to_owned);
-    match judge(app, caller, &query) {
+    match judge(app, reads, caller, &query).await? {
         Err(fault) => Ok(Read::Faulty { client, redirect_uri, state, fault }),
         Ok(_) if state.is_none() && query.find("state").is_some() => {
             let fault = fault("invalid_request", "state has characters that are not of visible ASCII");
@@ -176,7 +191,32 @@ struct Judged {
 }
 
 /// Reads all of a request but its client, redirect URI and state.
-fn judge(app: &App, caller: &Caller, query: &Query) -> Result<Judged, Fault> {
+async fn judge(app: &App, reads: &dyn Rows, caller: &Caller, query: &Query) -> Result<Result<Judged, Fault>, ApiError> {
+    let challenge = match challenge(query) {
+        Ok(challenge) => challenge.to_owned(),
+        Err(fault) => return Ok(Err(fault)),
+    };
+    let resource = query.find("resource").map(str::to_owned);
+    let target = match resource.as_deref() {
+        None => Target::Own,
+        Some(resource) if is_own(&own_base(app).unwrap_or_default(), resource) => Target::Own,
+        Some(resource) => match resource::identified(reads, caller.tenant_id(), resource).await? {
+            Some(service) => Target::Service(Box::new(service)),
+            None => return Ok(Err(fault("invalid_target", "no service with this identifier is known here"))),
+        },
+    };
+    Ok(scopes(caller, &target, query).map(|(offered, left_out, names_scopes)| Judged {
+        challenge,
+        resource,
+        target,
+        offered,
+        left_out,
+        names_scopes,
+    }))
+}
+
+/// Reads what stands alone; returns the challenge.
+fn challenge(query: &Query) -> Result<&str, Fault> {
     // RFC 8707 lets a client name several resources; a token of this server is for one.
     if query.count("resource") > 1 {
         return Err(fault("invalid_target", "a request names at most one resource"));
@@ -208,13 +248,15 @@ fn judge(app: &App, caller: &Caller, query: &Query) -> Result<Judged, Fault> {
     if !is_challenge(challenge) {
         return Err(fault("invalid_request", "code_challenge is not 43 characters of base64url"));
     }
-    let resource = query.find("resource").map(str::to_owned);
-    let target = target(app, resource.as_deref())?;
+    Ok(challenge)
+}
 
+/// What the client asks for of what the person may grant, what it asks for beside that, and whether it names scopes.
+fn scopes(caller: &Caller, target: &Target, query: &Query) -> Result<(Scopes, Vec<String>, bool), Fault> {
     let custom = caller.custom_scopes();
     let words = query.find("scope").unwrap_or_default().split(' ').filter(|word| !word.is_empty() && *word != OFFLINE);
     let words: Vec<String> = words.map(str::to_owned).collect();
-    let can = caller.scopes();
+    let can = target.within(caller.scopes());
     let wanted = match words.as_slice() {
         [] => can.clone(),
         words => match Patterns::parse(words, custom) {
@@ -230,22 +272,12 @@ fn judge(app: &App, caller: &Caller, query: &Query) -> Result<Judged, Fault> {
     if offered.is_empty() {
         return Err(fault("invalid_scope", "the person may grant none of these scopes"));
     }
-    let names_scopes = !words.is_empty();
-    Ok(Judged { challenge: challenge.to_owned(), resource, target, offered, left_out, names_scopes })
+    Ok((offered, left_out, !words.is_empty()))
 }
 
 /// The characters of a text that may be in `error_description` (RFC 6749, section 4.1.2.1), of a bounded number.
 fn visible(text: &str) -> String {
     text.chars().filter(|c| (' '..='~').contains(c) && !matches!(c, '"' | '\\')).take(100).collect()
-}
-
-/// What a resource names (RFC 8707): this server, also with the path where it speaks MCP.
-fn target(app: &App, resource: Option<&str>) -> Result<Target, Fault> {
-    let Some(resource) = resource else { return Ok(Target::Own) };
-    if is_own(&own_base(app).unwrap_or_default(), resource) {
-        return Ok(Target::Own);
-    }
-    Err(fault("invalid_target", "no service with this identifier is known here"))
 }
 
 /// The address of an answer: the redirect URI with these parameters, `state` and `iss` (RFC 9207).
@@ -402,9 +434,7 @@ pub(crate) async fn allow(change: Change<Body<Allow>>) -> Result<Response, ApiEr
                 let free = "End apps that you do not use with DELETE /auth/apps/<id>, which GET /auth/apps lists";
                 return Err(quota::reached("apps", free, "person", oauth_grant::MOST));
             }
-            if matches!(asked.target, Target::Own) {
-                quota::check_credentials(app, &write.tx, &write.caller, user).await?;
-            }
+            quota::check_credentials(app, &write.tx, &write.caller, user).await?;
             let code = OneTimeCode::generate(app.chance());
             let data = json!({
                 "client_id": asked.client.id, "client_name": asked.client.name, "redirect_uri": asked.redirect_uri,

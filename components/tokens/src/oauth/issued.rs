@@ -2,22 +2,23 @@
 
 use common::{
     error::{ApiError, Code},
-    id::NotificationId,
+    id::{NotificationId, TenantId},
     route::Route,
     scope::Patterns,
     secret::RefreshToken,
 };
 use serde::Serialize;
 use serde_json::{Value::Null, json};
-use service::{app::App, site};
+use service::{app::App, caller::Caller, site};
 use store::{
     audit::{self, Event},
     db::{Purpose, Tx},
     notification,
     oauth_grant::{self, Grant},
+    resource::{self, Resource},
 };
 
-use super::form::Parameters;
+use super::{form::Parameters, jwt};
 
 /// The answer (RFC 6749, section 5.1).
 #[derive(Serialize)]
@@ -34,6 +35,45 @@ impl Issued {
         let (refresh_token, scope) = (refresh.reveal().to_owned(), scope.to_column());
         Self { access_token, token_type: "Bearer", expires_in, refresh_token, scope }
     }
+}
+
+/// Who gets a token for a service, and for which.
+pub(super) struct Service<'a> {
+    /// Its identifier.
+    pub(super) identifier: &'a str,
+    /// The tenant.
+    pub(super) tenant: &'a TenantId,
+}
+
+impl Service<'_> {
+    /// The service, if this server signs tokens.
+    pub(super) async fn find(&self, app: &App) -> Result<Resource, ApiError> {
+        if app.settings().signing_keys.is_empty() {
+            return Err(Code::SigningDisabled.into());
+        }
+        Ok(resource::identified(app.db(), self.tenant, self.identifier).await?.ok_or(Code::InvalidTarget)?)
+    }
+}
+
+/// Makes a signed token for a service, which rests on the record of a grant: it ends at introspection with the grant. Its scope is what of the
+/// granted one the person can use now and the service takes now.
+pub(super) async fn sign(
+    app: &App,
+    service: &Resource,
+    (record, client): (&str, &str),
+    scope: &Patterns,
+) -> Result<(jwt::Issued, Patterns), ApiError> {
+    let ended = || Code::InvalidGrant.detail("What the person gave has ended.");
+    let subject = Caller::of_record(app.db(), record, app.now()).await?.ok_or_else(ended)?;
+    subject.check_live().map_err(|_| ended())?;
+    let can = subject.scopes();
+    let asked = scope.to_column();
+    let names: Vec<String> = asked.split(' ').filter(|name| can.has_custom(name)).map(str::to_owned).collect();
+    let names: Vec<String> = names.into_iter().filter(|name| service.scopes.contains(name)).collect();
+    let grant =
+        jwt::Grant { resource: service, scopes: &names, client_id: client, act: None, rests_on: &[], ends: None };
+    let issued = jwt::issue(app, &subject, &subject, &grant).await?;
+    Ok((issued, Patterns::stored(&names.join(" "))))
 }
 
 /// The resource that a token request names (RFC 8707): one at most.

@@ -25,7 +25,7 @@ use store::{
 use super::{
     clients,
     form::Parameters,
-    issued::{self, Issued},
+    issued::{self, Issued, Service},
 };
 
 /// The grant type.
@@ -48,6 +48,15 @@ pub(crate) async fn grant(app: &App, form: &Parameters) -> Result<Response, ApiE
     let refusal = Code::TooManyAttempts.detail("This client gets new tokens too often.");
     throttle::count(app, &["refresh", found.id.as_str()], REFRESHES, refusal).await?;
 
+    let record = found.credential_id.as_deref().ok_or_else(invalid)?;
+    // Before the refresh token is spent: whatever is refused here, the client can send it again.
+    let signed = match &found.resource {
+        None => None,
+        Some(identifier) => {
+            let service = Service { identifier, tenant: &found.tenant }.find(app).await?;
+            Some(issued::sign(app, &service, (record, &client), &scope).await?)
+        }
+    };
     let tx = app.db().begin(Purpose::Durable).await?;
     let login = user::login_of(&tx, &found.user).await?.filter(|login| login.is_active);
     login.ok_or_else(invalid)?;
@@ -60,8 +69,7 @@ pub(crate) async fn grant(app: &App, form: &Parameters) -> Result<Response, ApiE
     }
     let ends = now.plus_seconds(oauth_grant::ACCESS).min(found.expires_at);
     let secret = Secret::generate(Kind::Pat, app.chance());
-    let record = found.credential_id.as_deref().ok_or_else(invalid)?;
-    if !oauth_grant::replace_access(&tx, record, (&secret, &scope), ends).await? {
+    if signed.is_none() && !oauth_grant::replace_access(&tx, record, (&secret, &scope), ends).await? {
         return Err(invalid());
     }
     let origin = app.origin(&found.tenant, Some(&found.user));
@@ -70,7 +78,10 @@ pub(crate) async fn grant(app: &App, form: &Parameters) -> Result<Response, ApiE
     let event = Event { action: "oauth.refresh", object: found.id.as_str(), before: Null, after };
     audit::insert(&tx, &origin, &event).await?;
     tx.commit().await?;
-    let answer = Issued::new(secret.reveal().to_owned(), now.seconds_until(ends), &next, &scope);
+    let answer = match signed {
+        None => Issued::new(secret.reveal().to_owned(), now.seconds_until(ends), &next, &scope),
+        Some((signed, scope)) => Issued::new(signed.token, signed.expires_in, &next, &scope),
+    };
     uncached_json(StatusCode::OK, &answer)
 }
 

@@ -14,8 +14,7 @@ use super::{
 use crate::device;
 
 /// The grants, as the metadata lists them.
-pub(crate) const GRANTS: &[&str] =
-    &[device::GRANT, authorization_code::GRANT, refresh_token::GRANT, exchange::GRANT];
+pub(crate) const GRANTS: &[&str] = &[device::GRANT, authorization_code::GRANT, refresh_token::GRANT, exchange::GRANT];
 
 /// The handler.
 pub(crate) async fn token(app: App, route: &'static Route, UrlEncoded(form): UrlEncoded) -> Result<Response, ApiError> {

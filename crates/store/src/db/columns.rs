@@ -3,8 +3,9 @@
 use common::{
     agent::{AgentState, Labels},
     id::{
-        AccessRequestId, AgentId, AppGrantId, AuditId, ClientId, ClosureId, CredentialId, DeliveryId, EventId, IdentityId, KeyId, MailId,
-        NotificationId, ProbeId, RequestId, ResourceId, SignedTokenId, TenantId, UserId, WebhookId,
+        AccessRequestId, AgentId, AppGrantId, AuditId, ClientId, ClosureId, CredentialId, DeliveryId, EventId,
+        IdentityId, KeyId, MailId, NotificationId, ProbeId, RequestId, ResourceId, SignedTokenId, TenantId, UserId,
+        WebhookId,
     },
     json,
     permission::Relation,

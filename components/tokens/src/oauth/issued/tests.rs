@@ -1,3 +1,4 @@
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::role::Role;
 use serde_json::{Value as Json, Value::Null, json};
 use service::{
@@ -20,6 +21,11 @@ async fn stage() -> (TestApp, Actor, String) {
 
 async fn works(t: &TestApp, app: &Actor) -> bool {
     t.as_(app, "GET", "/auth/apps", Null).await.status == 200
+}
+
+async fn tokens_for(t: &TestApp, person: &Actor, id: &str, asked: &str) -> Json {
+    let code = allowed(t, person, asked).await;
+    form_with(t, TOKEN, None, &trade(id, &code, &[])).await.is(200)
 }
 
 /// All scopes that are in the tests.
@@ -273,6 +279,84 @@ async fn a_client_revokes_its_own_tokens_only() {
     send(&[("client_id", &id), ("token", token)]).await.is(200);
     assert!(!works(&t, &bearing(&ada, &got)).await);
     assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'oauth.revoke'").await, 1);
+}
+
+/// R134: for a service of the tenant the access token is a signed one, of five minutes, with what of the person's decision they can use and
+/// the service takes; and it ends at introspection with the grant.
+#[tokio::test]
+async fn a_grant_for_a_service_gives_signed_tokens() {
+    let keys = common::signing::keys("a-secret-of-the-operator-that-is-long-enough").unwrap();
+    let t = TestApp::with(with_neighbours(), Settings { signing_keys: keys, ..Settings::default() });
+    let ada = t.ada().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    for scope in ["x.crm.read", "x.crm.write", "x.mail.send"] {
+        t.execute(&format!("INSERT INTO custom_scopes VALUES ('{}', '{scope}', 'd', 0, 'u')", ada.tenant))
+            .await
+            .unwrap();
+    }
+    let crm = t.agent(&ada, "crm", "x.* tokens.introspect").await;
+    let service = "https://crm.example.com";
+    let body = json!({ "identifier": service, "scopes": ["x.crm.read", "x.crm.write"], "introspectors": ["crm"] });
+    t.as_(&ada, "POST", "/api/resources", body).await.is(201);
+    let made = client(&t, &ada, false).await;
+    let id = made["id"].as_str().unwrap();
+
+    let asked = request(id, &[("scope", "x.crm.* x.mail.send agents.read"), ("resource", service)]);
+    let path = format!("/api/oauth/authorize?{}", encoded(&[("request", &asked)]));
+    let shown = t.as_(&max, "GET", &path, Null).await.is(200);
+    assert_eq!(
+        (&shown["resource"], &shown["scope"], &shown["left_out"]),
+        (&json!(service), &json!(["x.crm.read", "x.crm.write"]), &json!(["agents.read", "x.mail.send"]))
+    );
+    let other = request(id, &[("resource", "https://crm.example.com/")]);
+    let other =
+        t.as_(&max, "GET", &format!("/api/oauth/authorize?{}", encoded(&[("request", &other)])), Null).await.is(200);
+    assert_eq!(other["error"], "invalid_target");
+
+    let code = allowed(&t, &max, &asked).await;
+    let wrong = trade(id, &code, &[("resource", "http://127.0.0.1:3000")]);
+    form_with(&t, TOKEN, None, &wrong).await.refused(400, "invalid_target");
+    let got = form_with(&t, TOKEN, None, &trade(id, &code, &[("resource", service)])).await.is(200);
+    assert_eq!((&got["expires_in"], &got["scope"]), (&json!(300), &json!("x.crm.read x.crm.write")));
+    let claims = |token: &Json| -> Json {
+        let part = token.as_str().unwrap().split('.').nth(1).unwrap().to_owned();
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+    };
+    let told = claims(&got["access_token"]);
+    assert_eq!(
+        (&told["aud"], &told["sub"], &told["client_id"], &told["scope"]),
+        (&json!(service), &json!(max.user), &json!(id), &json!("x.crm.read x.crm.write"))
+    );
+    let introspect = async |token: &Json| {
+        let request = http::Request::post("/auth/introspect")
+            .header("host", "127.0.0.1:3000")
+            .header("authorization", format!("Bearer {}", crm.token))
+            .header("content-type", "application/x-www-form-urlencoded");
+        let form = encoded(&[("token", token.as_str().unwrap())]);
+        t.send(request.body(service::body::RequestBody::from(form)).unwrap()).await.is(200)
+    };
+    assert_eq!(introspect(&got["access_token"]).await["active"], json!(true));
+    // It is nothing at this server.
+    t.as_(&bearing(&max, &got), "GET", "/auth/apps", Null).await.refused(401, "invalid_token");
+    // A viewer can use what ends in `.read`.
+    t.execute(&format!("UPDATE users SET role = 'viewer' WHERE id = '{}'", max.user)).await.unwrap();
+    let next = refresh(&t, id, &got["refresh_token"]).await.is(200);
+    assert_eq!((&next["scope"], &claims(&next["access_token"])["scope"]), (&json!("x.crm.read"), &json!("x.crm.read")));
+    let apps = t.as_(&max, "GET", "/auth/apps", Null).await.is(200);
+    assert_eq!(apps["items"][0]["resource"], service);
+    t.as_(&max, "DELETE", &format!("/auth/apps/{}", apps["items"][0]["id"].as_str().unwrap()), Null).await.is(204);
+    for token in [&got["access_token"], &next["access_token"]] {
+        assert_eq!(introspect(token).await, json!({ "active": false }));
+    }
+    refresh(&t, id, &next["refresh_token"]).await.refused(400, "invalid_grant");
+
+    // Without a key nothing is signed, and neither a code nor a refresh token is lost.
+    let (code, kept) = (allowed(&t, &ada, &asked).await, tokens_for(&t, &ada, id, &asked).await);
+    let keyless = TestApp::over(with_neighbours(), &t);
+    form_with(&keyless, TOKEN, None, &trade(id, &code, &[])).await.refused(503, "signing_disabled");
+    refresh(&keyless, id, &kept["refresh_token"]).await.refused(503, "signing_disabled");
+    form_with(&t, TOKEN, None, &trade(id, &code, &[])).await.is(200);
+    refresh(&t, id, &kept["refresh_token"]).await.is(200);
 }
 
 /// R136: of sixteen requests at once over two hosts one gets tokens for a code; the others end them.
