@@ -23,7 +23,10 @@ use service::{
     response::{Response, json},
 };
 use store::{
-    agent::state::{self, HeartbeatState, ProbeResult},
+    agent::{
+        deploy,
+        state::{self, HeartbeatState, ProbeResult},
+    },
     credential::status::EXPIRING,
     db::{DbError, Purpose},
     probe,
@@ -60,13 +63,19 @@ struct Probe {
 pub(crate) async fn heartbeat(app: App, caller: Caller, Body(body): Body<Heartbeat>) -> Result<Response, ApiError> {
     let spent = body.spent_cents.map(|cents| within("spent_cents", cents, 0..=MOST_CENTS)).transpose()?;
     let agent = caller.agent_id().ok_or(Code::AgentRequired)?;
-    let beat = state::heartbeat(app.db(), agent, spent, app.now()).await?;
+    let beat = state::heartbeat(app.db(), (agent, caller.credential_id()), spent, app.now()).await?;
     let beat = beat.ok_or(Code::AgentNotFound)?; // archived since the caller was looked up
     if beat.over_budget_at.is_none() && beat.budget_cents.is_some_and(|budget| beat.spent_cents > budget) {
         // A full database takes no event. The agent is refused all the same.
         if let Err(error) = tell_over_budget(&app, &caller, agent, &beat).await {
             log(app.request_id(), "heartbeat", &error.to_string());
         }
+    }
+    if beat.is_deployed
+        && let Err(error) = tell_deployed(&app, &caller, agent).await
+    {
+        // A full database: the next heartbeat tries again.
+        log(app.request_id(), "heartbeat", &error.to_string());
     }
     let is_stale = |found: &ProbeResult| probe::is_stale(found.checked_at, app.now());
     if beat.state == AgentState::Running && beat.probes.iter().any(is_stale) {
@@ -110,6 +119,15 @@ async fn tell_over_budget(app: &App, caller: &Caller, agent: &AgentId, beat: &He
         .notifying(caller.user_id(), format!("The agent {name} is over its budget"), body);
     // Nobody is its author, so that the agent hears of it too.
     event::deliver(&tx, &app.origin(caller.tenant_id(), None), None, &event).await?;
+    tx.commit().await
+}
+
+/// Ends a deployment well, and tells the agent above and webhooks.
+async fn tell_deployed(app: &App, caller: &Caller, agent: &AgentId) -> Result<(), DbError> {
+    let tx = app.db().begin(Purpose::Durable).await?;
+    let Some(asked_at) = deploy::succeed(&tx, agent, caller.credential_id(), app.now()).await? else { return Ok(()) };
+    let event = Event::of_agent(EventKind::AgentDeployed, agent).data(serde_json::json!({ "asked_at": asked_at }));
+    event::deliver(&tx, &caller.origin(app), None, &event).await?;
     tx.commit().await
 }
 

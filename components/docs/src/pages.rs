@@ -28,6 +28,7 @@ const PAGES: &[&str] = &[
     "agents/concepts/agents",
     "agents/concepts/audit",
     "agents/concepts/credentials",
+    "agents/concepts/deployment",
     "agents/concepts/device",
     "agents/concepts/doctor",
     "agents/concepts/enrolment",
@@ -49,6 +50,7 @@ const PAGES: &[&str] = &[
     "agents/concepts/probes",
     "agents/concepts/providers",
     "agents/concepts/quotas",
+    "agents/concepts/runtime",
     "agents/concepts/second-factor",
     "agents/concepts/secrets",
     "agents/concepts/sharing",
@@ -57,6 +59,7 @@ const PAGES: &[&str] = &[
     "agents/concepts/webhooks",
     "agents/recipes/ask-for-a-scope",
     "agents/recipes/connect-github-or-slack",
+    "agents/recipes/deploy-an-agent",
     "agents/recipes/enrol-an-agent",
     "agents/recipes/first-agent",
     "agents/recipes/give-a-secret",
@@ -72,6 +75,9 @@ const PAGES: &[&str] = &[
 
 /// Where the list of scopes goes.
 const SCOPES: &str = "<!-- generated: scopes -->";
+
+/// Where the reference runtime goes, which the tests run.
+const RUNTIME: (&str, &str) = ("<!-- generated: runtime -->", include_str!("../../../tests/runtime/runtime.py"));
 
 /// `GET /docs`.
 pub(crate) async fn to_docs(app: App) -> Result<Response, ApiError> {
@@ -198,7 +204,8 @@ impl Page {
 /// A page that is a file, with what is made from the tables.
 pub(crate) fn file(library: &Library, page: &str) -> Result<String, ApiError> {
     let name = if page.ends_with('/') { format!("{page}index.md") } else { format!("{page}.md") };
-    Ok(library.read(&name)?.replace(SCOPES, &tables::scopes()))
+    let text = library.read(&name)?.replace(SCOPES, &tables::scopes());
+    Ok(text.replace(RUNTIME.0, &format!("```python\n{}```", RUNTIME.1)))
 }
 
 #[cfg(test)]

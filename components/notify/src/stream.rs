@@ -249,7 +249,7 @@ impl Source for Inbox {
         let mut written = Vec::new();
         for found in events {
             self.after = found.seq;
-            let shown = Shown::from(found);
+            let shown = Shown::to(caller, found);
             written.push(event(&shown.id, &shown.r#type, &shown)?);
         }
         Ok(written)

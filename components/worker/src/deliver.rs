@@ -188,10 +188,17 @@ fn request(app: &App, id: &WebhookId, due: &Due) -> Result<Request<String>, Stri
         .map_err(|_| "the URL does not make a valid request".to_owned())
 }
 
-/// The body: the same in each try.
+/// The body: the same in each try. A code for the agent's token is for those that may change the agent, now.
 fn body(due: &Due) -> Json {
+    let mut data = due.data.clone();
+    if due.kind == EventKind::AgentDeploy.as_str()
+        && !due.may_change
+        && let Some(members) = data.as_object_mut()
+    {
+        members.retain(|name, _| !name.starts_with("code"));
+    }
     let agent = due.agent.as_ref().map(|(id, name)| json!({ "id": id, "name": name }));
-    json!({ "id": due.event, "kind": due.kind, "at": due.at, "tenant": due.tenant, "agent": agent, "data": due.data })
+    json!({ "id": due.event, "kind": due.kind, "at": due.at, "tenant": due.tenant, "agent": agent, "data": data })
 }
 
 /// The secrets that sign: the present one, and the one before through the overlap.

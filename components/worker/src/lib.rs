@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod deliver;
+mod deployments;
 mod expiring;
 mod letter;
 mod mail;

@@ -12,7 +12,7 @@ use store::{
     housekeeping,
 };
 
-use crate::{deliver, expiring, mail, probes, reseal, silence};
+use crate::{deliver, deployments, expiring, mail, probes, reseal, silence};
 
 /// The handler. A failure is logged and tried again by the next tick; the caller could do nothing about it.
 pub(crate) async fn tick(app: App) -> Result<Response, ApiError> {
@@ -40,6 +40,9 @@ async fn run(app: &App) -> Result<(), DbError> {
             Ok(true) => mail::send_soon(app).await,
             Err(error) => log(app.request_id(), "tick", &format!("{what}: {error}")),
         }
+    }
+    if let Err(error) = deployments::end_late(app).await {
+        log(app.request_id(), "tick", &format!("deployments: {error}"));
     }
     housekeeping::purge(app.db(), &app.settings().quotas, app.now()).await?;
     tell_when_nearly_full(app).await?;
