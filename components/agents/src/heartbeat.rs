@@ -19,7 +19,7 @@ use service::{
     caller::Caller,
     event::{self, Event},
     extract::Body,
-    form,
+    form, mail,
     response::{Response, json},
 };
 use store::{
@@ -79,7 +79,9 @@ pub(crate) async fn heartbeat(app: App, caller: Caller, Body(body): Body<Heartbe
     }
     let is_stale = |found: &ProbeResult| probe::is_stale(found.checked_at, app.now());
     if beat.state == AgentState::Running && beat.probes.iter().any(is_stale) {
-        probe::heartbeat(app.db(), agent, app.now()).await?;
+        if probe::heartbeat(app.db(), agent, app.now()).await? {
+            mail::hurry(&app);
+        }
     }
     let mut warnings = warnings(&app, &caller, &beat);
     warnings.extend(beat.probes.iter().filter_map(failure));
@@ -119,6 +121,7 @@ async fn tell_over_budget(app: &App, caller: &Caller, agent: &AgentId, beat: &He
         .notifying(caller.user_id(), format!("The agent {name} is over its budget"), body);
     // Nobody is its author, so that the agent hears of it too.
     event::deliver(&tx, &app.origin(caller.tenant_id(), None), None, &event).await?;
+    mail::hurry_if_left(app, &tx);
     tx.commit().await
 }
 
@@ -128,6 +131,7 @@ async fn tell_deployed(app: &App, caller: &Caller, agent: &AgentId) -> Result<()
     let Some(asked_at) = deploy::succeed(&tx, agent, caller.credential_id(), app.now()).await? else { return Ok(()) };
     let event = Event::of_agent(EventKind::AgentDeployed, agent).data(serde_json::json!({ "asked_at": asked_at }));
     event::deliver(&tx, &caller.origin(app), None, &event).await?;
+    mail::hurry_if_left(app, &tx);
     tx.commit().await
 }
 

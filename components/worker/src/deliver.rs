@@ -60,6 +60,14 @@ pub(crate) async fn send_soon(app: &App) {
 
 /// Gives out what has happened, and sends what is due, a bounded part of it.
 pub(crate) async fn send_due(app: &App) -> Result<(), DbError> {
+    let until = app.clock().now().plus_seconds(LONGEST);
+    // Look again after the end: what came while this call had a webhook, no other one could send.
+    while send_some(app, until).await? && app.clock().now() < until {}
+    Ok(())
+}
+
+/// `false`: nothing is due.
+async fn send_some(app: &App, until: Timestamp) -> Result<bool, DbError> {
     let begun = app.clock().now();
     while fan_out(app.db(), app.chance(), app.clock().now()).await? && app.clock().now() < begun.plus_seconds(FAN_OUT) {
     }
@@ -71,8 +79,9 @@ pub(crate) async fn send_due(app: &App) -> Result<(), DbError> {
     {
         taken.push(id);
     }
-    let rounds = taken.iter().map(|id| round(app, id, now.plus_seconds(LONGEST), ends));
-    join_all(rounds).await.into_iter().collect()
+    let rounds = taken.iter().map(|id| round(app, id, until, ends));
+    join_all(rounds).await.into_iter().collect::<Result<(), DbError>>()?;
+    Ok(!taken.is_empty())
 }
 
 /// Sends what is due for one webhook, until something fails.

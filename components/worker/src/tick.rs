@@ -1,5 +1,6 @@
-//! `POST /internal/tick`: mail, webhooks, probes and housekeeping. Public, without a body, always 204. A lease in the database lets all but
-//! mail run once a second, however many callers there are and however often they call; sending mail has a lease of its own.
+//! `POST /internal/tick`: mail, webhooks, probes and housekeeping. Public, without a body, always 204. What waits to be sent,
+//! mail, webhooks and probes, is looked for at each call and has leases of its own. A lease in the database lets all else run once a second,
+//! however many callers there are and however often they call.
 
 use common::error::ApiError;
 use service::{
@@ -25,12 +26,12 @@ pub(crate) async fn tick(app: App) -> Result<Response, ApiError> {
 async fn run(app: &App) -> Result<(), DbError> {
     // Before the lease, which the last tick of the same second may have: what was queued since is sent now.
     mail::send_soon(app).await;
-    if !housekeeping::take_lease(app.db(), app.now()).await? {
-        return Ok(());
-    }
     deliver::send_soon(app).await;
     let prober = app.clone();
     app.after_response(async move { probes::run_due(&prober).await }).await;
+    if !housekeeping::take_lease(app.db(), app.now()).await? {
+        return Ok(());
+    }
     reseal::run(app).await?;
     for (what, told) in
         [("silent agents", silence::tell(app).await), ("credentials that end soon", expiring::tell(app).await)]

@@ -602,7 +602,7 @@ routes! {
         NOTIFY = post("/api/ui/notify", "Send a notification to the agent's owner").scope(UiNotify).for_agents().idempotent().page("concepts/notifications");
         NOTIFICATIONS_LIST = get("/api/notifications", "List the caller's notifications").scope(NotificationsRead).for_people().query(&["unread_only", "since", "cursor", "limit"]).page("concepts/notifications");
         NOTIFICATIONS_COUNT = get("/api/notifications/count", "Count the caller's notifications").scope(NotificationsRead).for_people().page("concepts/notifications");
-        NOTIFICATIONS_STREAM = get("/api/notifications/stream", "Stream the caller's notifications as server-sent events").scope(NotificationsRead).for_people().page("concepts/notifications#the-stream");
+        NOTIFICATIONS_STREAM = get("/api/notifications/stream", "Stream the caller's notifications as server-sent events").scope(NotificationsRead).for_people().query(&["changes"]).page("concepts/notifications#the-stream");
         NOTIFICATIONS_PREFERENCES = get("/api/notifications/preferences", "The kinds of mail that the caller gets").scope(NotificationsRead).for_people().page("concepts/mail#what-you-get");
         NOTIFICATIONS_PREFER = patch("/api/notifications/preferences", "Choose the kinds of mail to get").scope(NotificationsWrite).for_people().audited("user.choose_mail").page("concepts/mail#what-you-get");
         NOTIFICATION_READ = post("/api/notifications/{id}/read", "Mark a notification as read").scope(NotificationsWrite).for_people().page("concepts/notifications");

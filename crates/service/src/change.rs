@@ -442,6 +442,7 @@ impl<'a> Write<'a> {
                     return Err(refusal);
                 }
             }
+            mail::hurry_if_left(app, &self.tx);
             self.tx.commit_as(purpose).await?;
             Ok(answer.into_response())
         })

@@ -49,8 +49,12 @@ pub async fn insert(
     let sql = "INSERT INTO events (id, tenant_id, kind, agent_id, agent, user_id, at, data)
                SELECT ?1, ?2, ?3, ?4, (SELECT a.name FROM agents a WHERE a.id = ?4),
                       ifnull(?5, (SELECT a.owner_id FROM agents a WHERE a.id = ?4)), ?6, ?7
-               WHERE EXISTS (SELECT 1 FROM webhooks w WHERE w.tenant_id = ?2 AND w.state = 'active')";
-    tx.execute(sql, args![&id, tenant, new.kind.as_str(), new.agent, new.user, now, json::to_text(new.data)]).await
+               WHERE EXISTS (SELECT 1 FROM webhooks w WHERE w.tenant_id = ?2 AND w.state = 'active') RETURNING 1";
+    let row = args![&id, tenant, new.kind.as_str(), new.agent, new.user, now, json::to_text(new.data)];
+    if tx.optional::<Affected>(sql, row).await?.is_some() {
+        tx.leave_work();
+    }
+    Ok(())
 }
 
 /// Many agents that an event is about.
@@ -94,6 +98,7 @@ pub async fn insert_for_many(tx: &Tx<'_>, origin: &Origin<'_>, many: &Many<'_>) 
     if tx.optional::<Affected>(sql, args![origin.tenant]).await?.is_none() {
         return Ok(());
     }
+    tx.leave_work();
     let Many { with, which, .. } = many;
     let id = EventId::generate(origin.now, origin.chance);
     let sql = format!(

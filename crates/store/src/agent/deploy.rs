@@ -76,7 +76,7 @@ pub async fn find(reads: &dyn Rows, id: &AgentId) -> Result<Deployment, DbError>
 /// Begins a deployment, in place of the one before; gives until when its first heartbeat is awaited.
 pub async fn begin(tx: &Tx<'_>, id: &AgentId, by: &str, now: Timestamp) -> Result<Timestamp, DbError> {
     let until = now.plus_seconds(AWAITED);
-    let sql = "UPDATE agents SET deploy_status = 'deploying', deploy_at = ?2, deploy_by = ?3, deploy_until = ?4, deploy_ended_at = NULL, deploy_reason = NULL
+    let sql = "UPDATE agents SET deploy_status = 'deploying', deploy_at = ?2, deploy_by = ?3, deploy_until = ?4, deploy_ended_at = NULL, deploy_reason = NULL, updated_at = ?2
                WHERE id = ?1";
     tx.execute(sql, args![id, now, by, until]).await?;
     Ok(until)
@@ -90,7 +90,7 @@ pub async fn succeed(
     now: Timestamp,
 ) -> Result<Option<Timestamp>, DbError> {
     let sql = concat!(
-        "UPDATE agents SET deploy_status = 'running', deploy_ended_at = ?3, deploy_reason = NULL WHERE id = ?1 AND ",
+        "UPDATE agents SET deploy_status = 'running', deploy_ended_at = ?3, deploy_reason = NULL, updated_at = ?3 WHERE id = ?1 AND ",
         is_deployed!("?2"),
         " RETURNING deploy_at"
     );
@@ -100,7 +100,7 @@ pub async fn succeed(
 /// Ends a deployment badly, for a reason that the runtime gives; `false`: the agent is not being deployed.
 pub async fn fail(tx: &Tx<'_>, id: &AgentId, reason: &str, now: Timestamp) -> Result<bool, DbError> {
     let sql =
-        "UPDATE agents SET deploy_status = 'failed', deploy_ended_at = ?3, deploy_reason = ?2, deploy_until = NULL
+        "UPDATE agents SET deploy_status = 'failed', deploy_ended_at = ?3, deploy_reason = ?2, deploy_until = NULL, updated_at = ?3
                WHERE id = ?1 AND deploy_status = 'deploying' RETURNING 1";
     Ok(tx.optional::<Affected>(sql, args![id, reason, now]).await?.is_some())
 }
@@ -135,7 +135,7 @@ pub async fn any_late(db: &Db, now: Timestamp) -> Result<bool, DbError> {
 /// Ends some of them.
 pub async fn take_late(tx: &Tx<'_>, reason: &str, now: Timestamp) -> Result<Vec<Late>, DbError> {
     let sql = format!(
-        "UPDATE agents SET deploy_status = 'failed', deploy_ended_at = ?1, deploy_reason = ?3
+        "UPDATE agents SET deploy_status = 'failed', deploy_ended_at = ?1, deploy_reason = ?3, updated_at = ?1
          WHERE id IN (SELECT id FROM agents WHERE {IS_LATE} LIMIT ?2) RETURNING id, name, tenant_id, owner_id"
     );
     tx.list(&sql, args![now, BATCH, reason]).await
