@@ -325,6 +325,20 @@ pub(crate) fn all() -> Vec<Verb> {
         Verb::new("agents stop-all", route::STOP_ALL)
             .asks("Stop every agent of the tenant?")
             .done("Stopped every agent of the tenant."),
+        Verb::new("agents deploy", route::DEPLOY)
+            .takes("name", Kind::Text, "The agent")
+            .field(
+                "create",
+                Kind::Data,
+                "How to register it if there is none: a JSON object such as {\"parent\": \"boss\"}",
+            )
+            .field("expires_in_days", Kind::Days, "How long its token lives: 30d, or never")
+            .show(Show::Facts),
+        Verb::new("agents deploy-status", route::DEPLOY_STATUS).about_me(),
+        Verb::new("agents deploy-failed", route::DEPLOY_FAILED)
+            .about_me()
+            .needs("reason", Kind::Text, "Why its runtime cannot run it")
+            .done("Reported."),
         Verb::new("agents heartbeat", route::HEARTBEAT).field(
             "spent_cents",
             Kind::Number,

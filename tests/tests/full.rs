@@ -199,6 +199,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     let (reset, invitation) =
         (code(format!("/api/users/{halted}/reset-password")), code(format!("/api/users/{bare}/invite")));
 
+    admin.post("/api/agents/deploy", &json!({ "name": "other" })).is(202);
     let enrolment = text(&admin.post("/api/agents/third/enrolment", &json!({})).is(201)["code"]).to_owned();
     let device = || {
         let form = [("content-type", "application/x-www-form-urlencoded")];
@@ -341,6 +342,18 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
             admin,
             "/api/agents/bulk/enrolment".to_owned(),
             &json!({ "names": ["other"], "with_token": true }),
+        ),
+        (
+            "POST /api/agents/deploy",
+            admin,
+            "/api/agents/deploy".to_owned(),
+            &json!({ "name": "deployed", "create": { "scope": ["agents.read"] } }),
+        ),
+        (
+            "POST /api/agents/{name}/deploy-status",
+            admin,
+            "/api/agents/other/deploy-status".to_owned(),
+            &json!({ "reason": "x" }),
         ),
         ("POST /api/agents/enroll", admin, "/api/agents/enroll".to_owned(), &json!({ "code": enrolment })),
         ("POST /api/agents/{name}/keys", admin, "/api/agents/scout/keys".to_owned(), &json!({ "name": "more" })),

@@ -19,11 +19,14 @@ use service::{
     caller::Caller,
     event::{self, Event},
     extract::Body,
-    form,
+    form, mail,
     response::{Response, json},
 };
 use store::{
-    agent::state::{self, HeartbeatState, ProbeResult},
+    agent::{
+        deploy,
+        state::{self, HeartbeatState, ProbeResult},
+    },
     credential::status::EXPIRING,
     db::{DbError, Purpose},
     probe,
@@ -60,7 +63,7 @@ struct Probe {
 pub(crate) async fn heartbeat(app: App, caller: Caller, Body(body): Body<Heartbeat>) -> Result<Response, ApiError> {
     let spent = body.spent_cents.map(|cents| within("spent_cents", cents, 0..=MOST_CENTS)).transpose()?;
     let agent = caller.agent_id().ok_or(Code::AgentRequired)?;
-    let beat = state::heartbeat(app.db(), agent, spent, app.now()).await?;
+    let beat = state::heartbeat(app.db(), (agent, caller.credential_id()), spent, app.now()).await?;
     let beat = beat.ok_or(Code::AgentNotFound)?; // archived since the caller was looked up
     if beat.over_budget_at.is_none() && beat.budget_cents.is_some_and(|budget| beat.spent_cents > budget) {
         // A full database takes no event. The agent is refused all the same.
@@ -68,9 +71,17 @@ pub(crate) async fn heartbeat(app: App, caller: Caller, Body(body): Body<Heartbe
             log(app.request_id(), "heartbeat", &error.to_string());
         }
     }
+    if beat.is_deployed
+        && let Err(error) = tell_deployed(&app, &caller, agent).await
+    {
+        // A full database: the next heartbeat tries again.
+        log(app.request_id(), "heartbeat", &error.to_string());
+    }
     let is_stale = |found: &ProbeResult| probe::is_stale(found.checked_at, app.now());
     if beat.state == AgentState::Running && beat.probes.iter().any(is_stale) {
-        probe::heartbeat(app.db(), agent, app.now()).await?;
+        if probe::heartbeat(app.db(), agent, app.now()).await? {
+            mail::hurry(&app);
+        }
     }
     let mut warnings = warnings(&app, &caller, &beat);
     warnings.extend(beat.probes.iter().filter_map(failure));
@@ -110,6 +121,17 @@ async fn tell_over_budget(app: &App, caller: &Caller, agent: &AgentId, beat: &He
         .notifying(caller.user_id(), format!("The agent {name} is over its budget"), body);
     // Nobody is its author, so that the agent hears of it too.
     event::deliver(&tx, &app.origin(caller.tenant_id(), None), None, &event).await?;
+    mail::hurry_if_left(app, &tx);
+    tx.commit().await
+}
+
+/// Ends a deployment well, and tells the agent above and webhooks.
+async fn tell_deployed(app: &App, caller: &Caller, agent: &AgentId) -> Result<(), DbError> {
+    let tx = app.db().begin(Purpose::Durable).await?;
+    let Some(asked_at) = deploy::succeed(&tx, agent, caller.credential_id(), app.now()).await? else { return Ok(()) };
+    let event = Event::of_agent(EventKind::AgentDeployed, agent).data(serde_json::json!({ "asked_at": asked_at }));
+    event::deliver(&tx, &caller.origin(app), None, &event).await?;
+    mail::hurry_if_left(app, &tx);
     tx.commit().await
 }
 

@@ -6,6 +6,7 @@ mod access_requests;
 mod archived;
 mod bounds;
 mod change;
+mod deploy;
 mod explain;
 mod export_import;
 mod get;

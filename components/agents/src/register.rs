@@ -43,12 +43,12 @@ const DEFAULT_PRESET: &str = "worker";
 
 form! {
     pub(crate) struct Create {
-        name: String,
-        parent: Option<Nullable<String>>,
-        expires_in_days: Option<Nullable<i64>>,
+        pub(crate) name: String,
+        pub(crate) parent: Option<Nullable<String>>,
+        pub(crate) expires_in_days: Option<Nullable<i64>>,
         pub(crate) issue_token: Option<bool>,
-        secrets: Option<BTreeMap<String, String>>,
-        ..changes: AgentChanges,
+        pub(crate) secrets: Option<BTreeMap<String, String>>,
+        ..pub(crate) changes: AgentChanges,
     }
 }
 
@@ -208,7 +208,7 @@ impl Draft {
 pub(crate) struct Registered {
     pub(crate) agent: Agent,
     pub(crate) token: Option<Secret>,
-    warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// The form in which it is answered.

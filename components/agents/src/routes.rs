@@ -12,8 +12,8 @@ use store::{
 };
 
 use crate::{
-    access_requests, archived, change, explain, export_import, get, grants, heartbeat, list, logs, overview, presets,
-    register, state,
+    access_requests, archived, change, deploy, explain, export_import, get, grants, heartbeat, list, logs, overview,
+    presets, register, state,
 };
 
 fn routes() -> Routes {
@@ -63,6 +63,12 @@ fn routes() -> Routes {
         .gives::<state::Results>(&[200, 207])
         .on(route::STOP_ALL, state::stop_all)
         .gives::<Closing<state::StoppedAll>>(&[200])
+        .on(route::DEPLOY, deploy::deploy)
+        .gives::<deploy::Asked>(&[202])
+        .on(route::DEPLOY_STATUS, deploy::status)
+        .gives::<deploy::Status>(&[200])
+        .on(route::DEPLOY_FAILED, deploy::failed)
+        .gives::<deploy::Status>(&[200])
         .on(route::HEARTBEAT, heartbeat::heartbeat)
         .gives::<heartbeat::Answer>(&[200])
         .on(route::LOGS_READ, logs::read)

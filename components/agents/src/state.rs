@@ -128,7 +128,7 @@ impl Taken {
 
 /// The caller that sets a state, as it is stored beside the state. Of an agent it is the id alone, since a caller that may read the
 /// one agent need not be allowed to read the other.
-fn actor(caller: &Caller) -> String {
+pub(crate) fn actor(caller: &Caller) -> String {
     caller.agent_id().map_or_else(|| caller.email().to_owned(), ToString::to_string)
 }
 

@@ -29,6 +29,7 @@ const PAGES: &[&str] = &[
     "agents/concepts/audit",
     "agents/concepts/closures",
     "agents/concepts/credentials",
+    "agents/concepts/deployment",
     "agents/concepts/device",
     "agents/concepts/doctor",
     "agents/concepts/enrolment",
@@ -55,6 +56,7 @@ const PAGES: &[&str] = &[
     "agents/concepts/providers",
     "agents/concepts/quotas",
     "agents/concepts/resources",
+    "agents/concepts/runtime",
     "agents/concepts/second-factor",
     "agents/concepts/secrets",
     "agents/concepts/sharing",
@@ -63,6 +65,7 @@ const PAGES: &[&str] = &[
     "agents/concepts/webhooks",
     "agents/recipes/ask-for-a-scope",
     "agents/recipes/connect-github-or-slack",
+    "agents/recipes/deploy-an-agent",
     "agents/recipes/enrol-an-agent",
     "agents/recipes/connect-by-mcp",
     "agents/recipes/first-agent",
@@ -87,6 +90,9 @@ pub const fn page_names() -> &'static [&'static str] {
 
 /// Where the list of scopes goes.
 const SCOPES: &str = "<!-- generated: scopes -->";
+
+/// Where the reference runtime goes, which the tests run.
+const RUNTIME: (&str, &str) = ("<!-- generated: runtime -->", include_str!("../../../tests/runtime/runtime.py"));
 
 /// `GET /docs`.
 pub(crate) async fn to_docs(app: App) -> Result<Response, ApiError> {
@@ -213,7 +219,8 @@ impl Page {
 /// A page that is a file, with what is made from the tables.
 pub(crate) fn file(library: &Library, page: &str) -> Result<String, ApiError> {
     let name = if page.ends_with('/') { format!("{page}index.md") } else { format!("{page}.md") };
-    Ok(library.read(&name)?.replace(SCOPES, &tables::scopes()))
+    let text = library.read(&name)?.replace(SCOPES, &tables::scopes());
+    Ok(text.replace(RUNTIME.0, &format!("```python\n{}```", RUNTIME.1)))
 }
 
 #[cfg(test)]

@@ -3,13 +3,15 @@
 //! A code gives nothing by itself. When it is traded, everything is decided as if its maker issued the token at that moment: the maker's
 //! credential must still be accepted, and must still allow it.
 
+use std::collections::BTreeMap;
+
 use common::{
+    agent::AgentState,
     error::{ApiError, Code},
     id::NotificationId,
     route::{self, Route},
-    scope::Patterns,
+    scope::{Patterns, Scope},
     secret::OneTimeCode,
-    time::Timestamp,
 };
 use http::StatusCode;
 use serde::Serialize;
@@ -17,20 +19,23 @@ use serde_json::{Map, Value as Json, Value::Null, json};
 use service::{
     app::App,
     change::{self, Answer, Audited, Change, Write},
+    enrolment::{OF_DEPLOYMENT, make},
     extract::{Body, Path},
     form,
     form::Nullable,
+    issue::{Plan, Requested},
     mint, object,
     response::Response,
+    secrets,
 };
 use store::{
-    agent::{self, Agent},
+    agent::{self, Agent, secret},
     code::{self, Granted, Kind},
     db::{Purpose, Tx},
     notification,
 };
 
-use crate::token::{Issued, Plan, Requested};
+use crate::token::Issued;
 
 form! {
     pub(crate) struct New {
@@ -40,61 +45,15 @@ form! {
     }
 }
 
-#[derive(Serialize)]
-struct Made {
-    code: String,
-    expires_at: Timestamp,
-    agent_id: String,
-    agent_name: String,
-    scope: Patterns,
-    token_expires_at: Option<Timestamp>,
-    warnings: Vec<String>,
-}
-
-impl Made {
-    fn audited(&self) -> Json {
-        json!({ "expires_at": self.expires_at, "scope": self.scope })
-    }
-}
-
-/// Makes a code for the agent, and ends those that it had. What the code would bring is refused here as it would be then.
-async fn make(
-    write: &Write<'_>,
-    agent: &Agent,
-    requested: &Requested,
-    days: &Option<Nullable<i64>>,
-) -> Result<Made, ApiError> {
-    let Plan { scope, expires_at, warnings, .. } =
-        Plan::fresh(write, agent, requested.scope.clone(), requested.lifetime).await?;
-    let code = OneTimeCode::generate(write.app().chance());
-    let mut data = json!({ "maker": write.caller.credential_id(), "scope": requested.scope });
-    if let (Some(Nullable(days)), Some(members)) = (days, data.as_object_mut()) {
-        members.insert("expires_in_days".to_owned(), json!(days));
-    }
-    let tenant = write.caller.tenant_id();
-    let new = code::New { code: &code, kind: Kind::Enrolment, tenant, user: None, agent: Some(&agent.id), data: &data };
-    code::end_of_agent(&write.tx, Kind::Enrolment, &agent.id).await?;
-    let ends = code::insert(&write.tx, &new, write.now()).await?;
-    Ok(Made {
-        code: code.reveal().to_owned(),
-        expires_at: ends,
-        agent_id: agent.id.to_string(),
-        agent_name: agent.name.clone(),
-        scope,
-        token_expires_at: expires_at,
-        warnings,
-    })
-}
-
 /// `POST /api/agents/{name}/enrolment`: makes a code. An agent has at most one that was not used.
 pub(crate) async fn create(change: Change<Body<New>>, Path(name): Path) -> Result<Response, ApiError> {
     let Body(body) = &change.input;
     let asked = (body.scope.as_deref(), body.preset.as_deref());
     let days = body.expires_in_days.clone();
-    let requested = Requested::fresh(&change.app, &change.caller, asked, days.clone()).await?;
+    let requested = Requested::read(&change.app, &change.caller, asked, days.clone()).await?;
     change
         .on_agent(&name, async |write, agent, _| {
-            let made = make(write, &agent, &requested, &days).await?;
+            let made = make(write, &agent, (&requested, &days), false).await?;
             Ok(Answer::created(&made)?.with_secret().audited(&agent.id, Null, made.audited()))
         })
         .await
@@ -131,7 +90,7 @@ pub(crate) async fn create_many(mut change: Change<Body<NewOfMany>>) -> Result<R
     let Body(body) = &change.input;
     let asked = (body.scope.as_deref(), body.preset.as_deref());
     let (days, also_with_token) = (body.expires_in_days.clone(), body.with_token.unwrap_or(false));
-    let requested = Requested::fresh(&change.app, &change.caller, asked, days.clone()).await?;
+    let requested = Requested::read(&change.app, &change.caller, asked, days.clone()).await?;
     change
         .run(async |write, _| {
             let (mut issued, mut skipped, mut failed) = (Map::new(), Map::new(), Map::new());
@@ -142,7 +101,7 @@ pub(crate) async fn create_many(mut change: Change<Body<NewOfMany>>) -> Result<R
                         skipped.insert(name, json!({ "reason": "has_token" }));
                         continue;
                     }
-                    Ok(agent) => make(write, &agent, &requested, &days).await.map(|made| (agent, made)),
+                    Ok(agent) => make(write, &agent, (&requested, &days), false).await.map(|made| (agent, made)),
                     Err(refusal) => Err(refusal),
                 };
                 match outcome {
@@ -176,9 +135,39 @@ struct Enrolled<'a> {
     agent: &'a Agent,
     #[serde(flatten)]
     token: Issued,
+    /// The agent's secrets. `None`: the token may not read them, or the agent does not run.
+    secrets: Option<BTreeMap<String, String>>,
 }
 
-/// `POST /api/agents/enroll`: trades a code for the agent's token, which ends the one before, and for the agent as it may see itself.
+/// The secrets that the new token could read with its first request, each with its value; reading them is an audit row. A token that may not
+/// read them brings none, and says so.
+async fn secrets_of(
+    write: &Write<'_>,
+    agent: &Agent,
+    token: &mut Issued,
+) -> Result<Option<BTreeMap<String, String>>, ApiError> {
+    let custom = write.caller.custom_scopes();
+    let usable = token.scope.scopes(custom).and(&agent.owner.role.scopes(custom));
+    let why = if agent.state != AgentState::Running {
+        format!("the agent is {}", agent.state.as_str())
+    } else if !usable.known.contains(Scope::AgentsSecretsRead) {
+        "its token lacks the scope agents.secrets.read".to_owned()
+    } else {
+        let values = secrets::values(write.app(), &write.tx, write.caller.tenant_id(), &agent.id).await?;
+        let names: Vec<&str> = values.iter().map(|(name, _)| name.as_str()).collect();
+        let after = json!({ "format": "enrolment", "names": names });
+        write.record("agent.secret.read", agent.id.as_str(), Null, after).await?;
+        let shown = values.iter().map(|(name, value)| (name.as_str().to_owned(), value.reveal().to_owned()));
+        return Ok(Some(shown.collect()));
+    };
+    if !secret::list(&write.tx, &agent.id).await?.is_empty() {
+        token.warnings.push(format!("The agent has secrets that this answer does not hold, because {why}."));
+    }
+    Ok(None)
+}
+
+/// `POST /api/agents/enroll`: trades a code for the agent's token, which ends the one before, for its secrets, and for the agent as it may
+/// see itself.
 pub(crate) async fn enrol(app: App, route: &'static Route, Body(body): Body<Enrol>) -> Result<Response, ApiError> {
     let refusal = Code::InvalidEnrolmentCode;
     let code = OneTimeCode::parse(body.code.trim()).ok_or(refusal)?;
@@ -194,15 +183,17 @@ pub(crate) async fn enrol(app: App, route: &'static Route, Body(body): Body<Enro
     let scope = scope.map(|scope| Patterns::stored(&scope));
     let lifetime = mint::lifetime(member("expires_in_days").map(|days| Nullable(days.as_i64())))?;
     let id = granted.agent_id.ok_or(refusal)?;
-    let rows = (maker.as_str(), route::ENROLMENT_CREATE, route);
-    change::in_the_name_of(&app, tx, rows, refusal, async |write| {
-        let agent = object::agent(&write.tx, &write.caller, route::ENROLMENT_CREATE, id.as_str(), write.now()).await?;
-        let plan = Plan::fresh(write, &agent, scope, lifetime).await?;
-        let token = Issued::mint(write, &agent, plan).await?;
+    let is_of_deployment = member(OF_DEPLOYMENT).is_some();
+    let made_by = if is_of_deployment { route::DEPLOY } else { route::ENROLMENT_CREATE };
+    change::in_the_name_of(&app, tx, (maker.as_str(), made_by, route), refusal, async |write| {
+        let agent = object::agent(&write.tx, &write.caller, made_by, id.as_str(), write.now()).await?;
+        let plan = Plan::fresh(write, &agent, Requested { scope, lifetime }).await?;
+        let mut token = Issued::mint(write, &agent, plan).await?;
+        let secrets = secrets_of(write, &agent, &mut token).await?;
         let (after, id) = (token.audited(), agent.id.clone());
         // The agent above may be one that the maker reads and the agent itself does not.
         let agent = Agent { parent: None, ..agent };
-        Ok(Answer::ok(&Enrolled { agent: &agent, token })?.with_secret().audited(&id, Null, after))
+        Ok(Answer::ok(&Enrolled { agent: &agent, token, secrets })?.with_secret().audited(&id, Null, after))
     })
     .await
 }

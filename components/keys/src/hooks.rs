@@ -19,7 +19,7 @@ use service::{
     app::App,
     event::{self, Event},
     extract::{Path, Raw},
-    quota,
+    mail, quota,
     response::{Response, json},
 };
 use store::{
@@ -175,6 +175,7 @@ async fn store(
     let after = json!({ "event": event, "key": found.key });
     let row = audit::Event { action, object: found.agent.as_str(), before: Null, after };
     audit::insert(&tx, &origin, &row).await?;
+    mail::hurry_if_left(&app, &tx);
     tx.commit().await?;
     json(StatusCode::ACCEPTED, &json!({ "accepted": true, "event": event }))
 }

@@ -32,6 +32,7 @@ use service::{
     form,
     form::{Nullable, PageQuery},
     grantee,
+    issue::grantable_scope,
     mint::{self, NewCredential},
     object, quota,
     response::{Response, json},
@@ -43,8 +44,6 @@ use store::{
     grant,
     key::{self, AgentKey, Filter, Key, KeyType, Sealed},
 };
-
-use crate::token::grantable_scope;
 
 form! {
     pub(crate) struct List {

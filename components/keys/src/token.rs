@@ -7,9 +7,9 @@ use common::{
     error::{ApiError, Code},
     event::EventKind,
     id::CredentialId,
-    scope::{Patterns, Scopes},
+    scope::Patterns,
     secret::Kind,
-    time::{Lifetime, Timestamp},
+    time::Timestamp,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -22,7 +22,7 @@ use service::{
     extract::{Body, Path},
     form,
     form::Nullable,
-    grantee,
+    issue::{Plan, Requested},
     mint::{self, NewCredential},
     response::Response,
 };
@@ -40,98 +40,44 @@ form! {
     }
 }
 
-/// The fields of the request for the new token.
-pub(crate) struct Requested {
-    pub(crate) scope: Option<Patterns>,
-    pub(crate) lifetime: Option<Lifetime>,
+/// The fields of the request for the new token, with the seconds that the one before lives on.
+struct Wanted {
+    requested: Requested,
     grace_seconds: Option<i64>,
 }
 
-impl Requested {
+impl Wanted {
     async fn read(app: &App, caller: &Caller, body: &Issue) -> Result<Self, ApiError> {
         mint::grace(body.grace_seconds, 0)?;
         let scope = (body.scope.as_deref(), body.preset.as_deref());
-        let fresh = Self::fresh(app, caller, scope, body.expires_in_days.clone()).await?;
-        Ok(Self { grace_seconds: body.grace_seconds, ..fresh })
+        let requested = Requested::read(app, caller, scope, body.expires_in_days.clone()).await?;
+        Ok(Self { requested, grace_seconds: body.grace_seconds })
     }
 
-    /// The fields of a request for a token that leaves none in its grace.
-    pub(crate) async fn fresh(
-        app: &App,
-        caller: &Caller,
-        (scope, preset): (Option<&[String]>, Option<&str>),
-        expires_in_days: Option<Nullable<i64>>,
-    ) -> Result<Self, ApiError> {
-        let scope = mint::requested_scope(app.db(), caller, scope, preset).await?.map(|requested| requested.scope);
-        Ok(Self { scope, lifetime: mint::lifetime(expires_in_days)?, grace_seconds: None })
-    }
-}
-
-/// The scopes of the new token, and how long the old one lives on, seconds.
-pub(crate) struct Plan {
-    pub(crate) scope: Patterns,
-    pub(crate) expires_at: Option<Timestamp>,
-    grace: i64,
-    pub(crate) warnings: Vec<String>,
-    grantee: Option<String>,
-}
-
-impl Plan {
-    async fn make(write: &Write<'_>, agent: &Agent, requested: Requested) -> Result<Self, ApiError> {
+    async fn plan(self, write: &Write<'_>, agent: &Agent) -> Result<Plan, ApiError> {
         let caller = &write.caller;
         let active = credential::active(&write.tx, &agent.id).await?;
         if let Some(own) = active.filter(|active| active.id == *caller.credential_id()) {
-            return Self::rotate_own(caller, own, &requested);
+            return rotate_own(caller, own, &self);
         }
-        let plan = Self::fresh(write, agent, requested.scope, requested.lifetime).await?;
-        Ok(Self { grace: mint::grace(requested.grace_seconds, 0)?, ..plan })
-    }
-
-    /// A token that ends the one before at once.
-    pub(crate) async fn fresh(
-        write: &Write<'_>,
-        agent: &Agent,
-        scope: Option<Patterns>,
-        lifetime: Option<Lifetime>,
-    ) -> Result<Self, ApiError> {
-        let caller = &write.caller;
-        check_not_replaced(write, agent).await?;
-        let scope = scope.unwrap_or_else(|| agent.settings.scope.clone());
-        let grantee = grantee::of(&write.tx, &write.caller, agent, write.now()).await?;
-        let scope = grantable_scope(write, agent, &scope, grantee.is_none())?;
-        let (expires_at, capped) = caller.cap_life(lifetime, write.now())?;
-        let mut warnings = Vec::from_iter(capped);
-        mint::warn_of_no_effect(caller, &scope, agent.owner.role, true, &mut warnings);
-        Ok(Self { scope, expires_at, grace: 0, warnings, grantee })
-    }
-
-    /// A token that replaces itself keeps its scope and its end, and leaves its bearer time to take the new one into use.
-    fn rotate_own(caller: &Caller, own: ActiveToken, requested: &Requested) -> Result<Self, ApiError> {
-        if requested.scope.is_some() || requested.lifetime.is_some() {
-            return Err(Code::RotationKeepsRights.into());
-        }
-        let grace = mint::grace(requested.grace_seconds, mint::OWN_GRACE)?;
-        Ok(Self {
-            scope: Patterns::stored(&own.scope),
-            expires_at: own.expires_at,
-            grace,
-            warnings: Vec::new(),
-            grantee: caller.grantee().map(str::to_owned),
-        })
+        let plan = Plan::fresh(write, agent, self.requested).await?;
+        Ok(Plan { grace: mint::grace(self.grace_seconds, 0)?, ..plan })
     }
 }
 
-/// Refuses a token of the agent that is in its grace: live, but not the active one. If it could issue, it would end the token that replaced
-/// it, for one that lives no longer than the grace.
-async fn check_not_replaced(write: &Write<'_>, agent: &Agent) -> Result<(), ApiError> {
-    let caller = &write.caller;
-    if caller.agent_id() != Some(&agent.id) || caller.credential_kind() != Kind::AgentToken {
-        return Ok(());
+/// A token that replaces itself keeps its scope and its end, and leaves its bearer time to take the new one into use.
+fn rotate_own(caller: &Caller, own: ActiveToken, wanted: &Wanted) -> Result<Plan, ApiError> {
+    if wanted.requested.scope.is_some() || wanted.requested.lifetime.is_some() {
+        return Err(Code::RotationKeepsRights.into());
     }
-    match credential::active(&write.tx, &agent.id).await? {
-        Some(active) if active.id == *caller.credential_id() => Ok(()),
-        _ => Err(Code::TokenReplaced.with("step", format!("POST /api/agents/{}/token/issue", agent.name))),
-    }
+    let grace = mint::grace(wanted.grace_seconds, mint::OWN_GRACE)?;
+    Ok(Plan {
+        scope: Patterns::stored(&own.scope),
+        expires_at: own.expires_at,
+        grace,
+        warnings: Vec::new(),
+        grantee: caller.grantee().map(str::to_owned),
+    })
 }
 
 /// A token that was just issued, as it is answered.
@@ -143,8 +89,8 @@ pub(crate) struct Issued {
     prefix: String,
     issued_at: Timestamp,
     expires_at: Option<Timestamp>,
-    scope: Patterns,
-    warnings: Vec<String>,
+    pub(crate) scope: Patterns,
+    pub(crate) warnings: Vec<String>,
     /// When the one before ends, if it has a grace.
     #[serde(skip)]
     grace_ends: Option<Timestamp>,
@@ -183,33 +129,14 @@ impl Issued {
 
 /// `POST /api/agents/{name}/token/issue`: replaces the agent's token.
 pub(crate) async fn issue(change: Change<Body<Issue>>, Path(name): Path) -> Result<Response, ApiError> {
-    let requested = Requested::read(&change.app, &change.caller, &change.input.0).await?;
+    let wanted = Wanted::read(&change.app, &change.caller, &change.input.0).await?;
     change
         .on_agent(&name, async |write, agent, _| {
-            let plan = Plan::make(write, &agent, requested).await?;
+            let plan = wanted.plan(write, &agent).await?;
             let issued = Issued::mint(write, &agent, plan).await?;
             Ok(Answer::ok(&issued)?.with_secret().audited(&agent.id, Null, issued.audited()))
         })
         .await
-}
-
-/// The part of this scope that a credential of the agent may carry. For every caller it refuses scopes beyond the agent's
-/// ceiling, and scopes wider than the caller, which gets the secret. A refusal names all of them.
-pub(crate) fn grantable_scope(
-    write: &Write<'_>,
-    agent: &Agent,
-    scope: &Patterns,
-    may_share: bool,
-) -> Result<Patterns, ApiError> {
-    let caller = &write.caller;
-    let asked = scope.scopes(caller.custom_scopes());
-    let mut excess = asked.clone().without(&agent.settings.scope.scopes(caller.custom_scopes()));
-    // An agent owns itself, so its credentials can share and archive it: a caller that may not do that gives no such credential.
-    if !may_share {
-        let owners = Scopes::stored("agents.delete agents.share", caller.custom_scopes());
-        excess = excess.or(asked.clone().and(&owners));
-    }
-    caller.may_mint(asked, excess, &agent.owner.id, scope)
 }
 
 /// `DELETE /api/agents/{name}/token`: revokes the agent's token, and the one in its grace. 204 too when there is none.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use common::{
     error::{ApiError, Code},
+    event::EventKind,
     route::Route,
+    scope::Scope,
     time::Timestamp,
 };
 use http::StatusCode;
@@ -42,8 +44,16 @@ pub(crate) struct Shown {
     data: Json,
 }
 
-impl From<Event> for Shown {
-    fn from(event: Event) -> Self {
+impl Shown {
+    /// The event as this caller may see it. Any credential of an agent reads its inbox, but a code for the token of an agent below is for
+    /// those that deploy.
+    pub(crate) fn to(caller: &Caller, mut event: Event) -> Self {
+        if event.kind == EventKind::AgentDeploy.in_inbox()
+            && !caller.scope().contains(Scope::AgentsDeploy)
+            && let Some(members) = event.data.as_object_mut()
+        {
+            members.retain(|name, _| !name.starts_with("code"));
+        }
         Self { id: inbox::id(event.seq), r#type: event.kind, at: event.at, data: event.data }
     }
 }
@@ -88,7 +98,7 @@ pub(crate) async fn read(
             return Err(Code::InvalidToken.into());
         };
         if !events.is_empty() || looks == 0 {
-            let items: Vec<Shown> = events.into_iter().map(Shown::from).collect();
+            let items: Vec<Shown> = events.into_iter().map(|event| Shown::to(&caller, event)).collect();
             let cursor = items.last().map(|event| event.id.clone()).unwrap_or_else(|| inbox::id(after));
             return json(StatusCode::OK, &Page { items, cursor });
         }

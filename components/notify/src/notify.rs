@@ -16,7 +16,7 @@ use service::{
     form,
     form::Nullable,
     idempotency::{Answer, IdempotencyKey, KEPT_FOR},
-    quota,
+    mail, quota,
     response::Response,
 };
 use store::{
@@ -91,14 +91,17 @@ pub(crate) async fn notify(
         is_owners: caller.grantee().is_none(),
     };
     match notification::notify(app.db(), agent, &new, app.now().plus_seconds(KEPT_FOR)).await {
-        Ok(true) => Ok(answer.into_response()),
-        Ok(false) if key.is_some() && kept_answer::is_full(app.db(), new.caller).await? => {
-            Err(Code::TooManyKeys.into())
+        Ok(Some(is_heard)) => {
+            if is_heard {
+                mail::hurry(&app);
+            }
+            Ok(answer.into_response())
         }
-        Ok(false) if notification::is_enough(app.db(), agent, new.user, new.most, new.is_owners).await? => {
+        Ok(None) if key.is_some() && kept_answer::is_full(app.db(), new.caller).await? => Err(Code::TooManyKeys.into()),
+        Ok(None) if notification::is_enough(app.db(), agent, new.user, new.most, new.is_owners).await? => {
             Err(quota::reached("notifications", FREE, "person", new.most))
         }
-        Ok(false) => Err(Code::RecipientNotFound.into()),
+        Ok(None) => Err(Code::RecipientNotFound.into()),
         // A concurrent request with the same key was first: its row made the whole statement fail.
         Err(error @ DbError::Unavailable(_)) => match &key {
             Some(key) => key.replay(&app, app.db(), &caller).await?.ok_or_else(|| error.into()),

@@ -11,6 +11,7 @@ use common::{
     error::{ApiError, Code},
     id::NotificationId,
     route::Route,
+    scope::Scope,
     time::Timestamp,
 };
 use futures_util::stream;
@@ -26,7 +27,10 @@ use service::{
     headers::Headers,
     response::{Response, bytes},
 };
-use store::{inbox, notification, stream as streams};
+use store::{
+    inbox, notification,
+    stream::{self as streams, Glance},
+};
 
 use crate::inbox::{Shown, number};
 
@@ -188,6 +192,23 @@ struct Told {
     behind: Option<(Timestamp, NotificationId)>,
     /// Those that were sent, as far back as a look goes.
     sent: VecDeque<(Timestamp, NotificationId)>,
+    /// What was said of changes last, if that was asked for.
+    glance: Option<Option<Glance>>,
+}
+
+impl Told {
+    /// An event without an id, which nobody resumes from, if something has changed.
+    async fn changed(&mut self, app: &App, caller: &Caller) -> Result<Option<String>, ApiError> {
+        let Some(before) = &mut self.glance else { return Ok(None) };
+        let sees_agents = caller.scope().contains(Scope::AgentsList);
+        let now = streams::glance(app.db(), caller.subject(), sees_agents).await?;
+        if before.as_ref() == Some(&now) {
+            return Ok(None);
+        }
+        let data = serde_json::to_string(&now).map_err(|error| ApiError::from(Code::Internal).cause(error))?;
+        *before = Some(now);
+        Ok(Some(format!("event: changed\ndata: {data}\n\n")))
+    }
 }
 
 impl Source for Told {
@@ -211,24 +232,34 @@ impl Source for Told {
             }
             // Rows that were sent before are read again, and may fill a page.
             if is_last || !written.is_empty() {
+                written.extend(self.changed(app, caller).await?);
                 return Ok(written);
             }
         }
     }
 }
 
-/// `GET /api/notifications/stream`: what the caller is told from now on, or since the notification that `Last-Event-ID` names.
+form! {
+    pub(crate) struct Watch {
+        changes: Option<bool>,
+    }
+}
+
+/// `GET /api/notifications/stream?changes=`: what the caller is told from now on, or since the notification that `Last-Event-ID` names.
+/// With `changes` also that something has changed that an open page may show.
 pub(crate) async fn notifications(
     app: App,
     route: &'static Route,
     caller: Caller,
     headers: Headers,
+    Query(query): Query<Watch>,
 ) -> Result<Response, ApiError> {
     let last = headers.first("last-event-id");
     let since = last.as_deref().map(|last| NotificationId::time_of(last).ok_or(Code::InvalidEvent)).transpose()?;
     // Those that are not much older than the last one are sent once more: they may have been stored after it.
     let since = since.map_or(app.now(), |at| at.plus_seconds(-LATE));
-    let mut told = Told { since, behind: None, sent: VecDeque::new() };
+    let mut told =
+        Told { since, behind: None, sent: VecDeque::new(), glance: query.changes.unwrap_or(false).then_some(None) };
     if let Some(last) = last.and_then(|last| NotificationId::try_from(last).ok()) {
         told.sent.push_back((since.plus_seconds(LATE), last));
     }
@@ -249,7 +280,7 @@ impl Source for Inbox {
         let mut written = Vec::new();
         for found in events {
             self.after = found.seq;
-            let shown = Shown::from(found);
+            let shown = Shown::to(caller, found);
             written.push(event(&shown.id, &shown.r#type, &shown)?);
         }
         Ok(written)

@@ -11,7 +11,7 @@ use common::{
 use serde_json::{Value::Null, json};
 use service::{
     app::{App, log},
-    event,
+    event, mail,
     response::Response,
     session::{self, Way},
     settings::provider::{Domain, IdentityProvider},
@@ -155,6 +155,7 @@ async fn create(
     let created = json!({ "email": email, "name": name, "role": role });
     let created = event::Event::of_user(EventKind::UserCreated, &id).data(created);
     event::deliver(tx, &origin, Some(&id), &created).await?;
+    mail::hurry_if_left(app, tx);
     insert(app, tx, &origin, provider, identity).await?;
     let login = user::login_of(tx, &id).await?;
     login.ok_or_else(|| ApiError::from(Code::Internal).cause("a new account is not there"))

@@ -110,6 +110,7 @@ async fn notify(
         event = event.notifying(&user.id, title, body.as_str());
     }
     event::deliver(tx, origin, Some(&cause), &event).await?;
+    mail::hurry_if_left(app, tx);
     for user in &people {
         mail::queue(app, tx, (found.tenant_id(), &user.id), outbox::Kind::Leak, data.clone()).await?;
     }

@@ -96,6 +96,8 @@ struct StatePage {
     /// What it may do, and for a time: each scope with what it means.
     may: Vec<(String, String)>,
     approved: Vec<(String, String)>,
+    /// The last deployment; null: there was none.
+    deployment: Json,
 }
 
 #[derive(Template)]
@@ -379,7 +381,11 @@ async fn show(
             };
             let labels = head.agent.at("labels").as_object().map(labels).unwrap_or_default();
             let (may, approved) = (meant(head.agent.words("scope")), meant(head.agent.words("approved")));
-            write_with(&StatePage { shell, head, below, labels, may, approved }, status)
+            let deployment = match head.agent.text("deploy_status") {
+                "" => Json::Null,
+                _ => api.get(route::DEPLOY_STATUS, &[name], &[]).await?,
+            };
+            write_with(&StatePage { shell, head, below, labels, may, approved, deployment }, status)
         }
     }
 }

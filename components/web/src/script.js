@@ -1,4 +1,4 @@
-// What pages do beyond what works without a script: copy and hide a secret, keep times current, close menus, show what is open.
+// What pages do beyond what works without a script: copy and hide a secret, keep times current, close menus, show what is open and what has changed.
 (() => {
   "use strict";
   const say = (text) => {
@@ -73,4 +73,67 @@
     close(null);
     open?.querySelector("summary").focus();
   });
+
+  // What changes while the page is open: the counts above, states, requests. Numbers and words change in their places, and not below a
+  // pointer or around the focus; what was decided elsewhere fades; for whatever is new there is a link, since a new row would move the others.
+  const address = document.body.dataset.stream;
+  if (!address || !("EventSource" in window)) return;
+  const every = (root, name) => new Map([...root.querySelectorAll(`[data-${name}]`)].map((one) => [one.dataset[name], one]));
+  const isBusy = (one) => (one.closest("[data-still], nav") ?? one).matches(":hover, :focus-within");
+  let stream, timer, mark, late;
+
+  const look = async () => {
+    let answer;
+    try {
+      answer = await fetch(location.href, { headers: { accept: "text/html" } });
+    } catch {
+      return;
+    }
+    if (!answer.ok || answer.redirected || document.hidden) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const [parts, items] = [every(page, "live"), every(page, "item")];
+    let isLate = false;
+    for (const [name, one] of every(document, "live")) {
+      const now = parts.get(name);
+      if (!now || now.textContent === one.textContent) continue;
+      if (isBusy(one)) isLate = true;
+      else one.replaceChildren(...now.childNodes);
+    }
+    const before = every(document, "item");
+    for (const [name, one] of before) one.inert = !items.has(name) && one.hasAttribute("data-still");
+    const place = document.querySelector("[data-changed]");
+    const isOther = [...items.keys()].some((name) => !before.has(name));
+    if (isOther && !place.firstChild) {
+      const link = document.createElement("a");
+      link.className = "button main";
+      link.href = location.href;
+      link.textContent = "This page has changed: show it";
+      place.append(link);
+    }
+    clearTimeout(late);
+    if (isLate) late = setTimeout(look, 2000);
+  };
+
+  const open = () => {
+    if (stream || document.hidden) return;
+    stream = new EventSource(address);
+    stream.addEventListener("changed", (event) => {
+      const told = JSON.stringify(JSON.parse(event.data));
+      // The first one says how it is; a page that was hidden compares it with what it knew.
+      if (mark !== undefined && told !== mark) {
+        clearTimeout(timer);
+        timer = setTimeout(look, 300);
+      }
+      mark = told;
+    });
+    stream.addEventListener("refused", shut);
+  };
+  const shut = () => {
+    stream?.close();
+    stream = undefined;
+  };
+  document.addEventListener("visibilitychange", () => (document.hidden ? shut() : open()));
+  addEventListener("pagehide", shut);
+  addEventListener("pageshow", open);
+  open();
 })();

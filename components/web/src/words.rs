@@ -101,6 +101,8 @@ fn distance(now: Timestamp, at: Timestamp) -> String {
 pub(crate) fn state(word: &str) -> Html {
     let (class, text) = match word {
         "running" => ("good", "Running"),
+        "deploying" => ("wait", "Deploying"),
+        "failed" => ("bad", "Failed"),
         "paused" => ("wait", "Paused"),
         "stopped" => ("bad", "Stopped"),
         "open" => ("wait", "Waiting"),
@@ -158,6 +160,8 @@ const EVENTS: &[(&str, &str)] = &[
     ("access.revoke", "took an approval back from"),
     ("agent.archive", "archived"),
     ("agent.create", "registered"),
+    ("agent.deploy", "asked for the deployment of"),
+    ("agent.deploy.fail", "reported a failed deployment of"),
     ("agent.export", "exported"),
     ("agent.import", "imported"),
     ("agent.key.create", "made a key for"),

@@ -60,6 +60,14 @@ pub(crate) async fn send_soon(app: &App) {
 
 /// Gives out what has happened, and sends what is due, a bounded part of it.
 pub(crate) async fn send_due(app: &App) -> Result<(), DbError> {
+    let until = app.clock().now().plus_seconds(LONGEST);
+    // Look again after the end: what came while this call had a webhook, no other one could send.
+    while send_some(app, until).await? && app.clock().now() < until {}
+    Ok(())
+}
+
+/// `false`: nothing is due.
+async fn send_some(app: &App, until: Timestamp) -> Result<bool, DbError> {
     let begun = app.clock().now();
     while fan_out(app.db(), app.chance(), app.clock().now()).await? && app.clock().now() < begun.plus_seconds(FAN_OUT) {
     }
@@ -71,8 +79,9 @@ pub(crate) async fn send_due(app: &App) -> Result<(), DbError> {
     {
         taken.push(id);
     }
-    let rounds = taken.iter().map(|id| round(app, id, now.plus_seconds(LONGEST), ends));
-    join_all(rounds).await.into_iter().collect()
+    let rounds = taken.iter().map(|id| round(app, id, until, ends));
+    join_all(rounds).await.into_iter().collect::<Result<(), DbError>>()?;
+    Ok(!taken.is_empty())
 }
 
 /// Sends what is due for one webhook, until something fails.
@@ -188,10 +197,17 @@ fn request(app: &App, id: &WebhookId, due: &Due) -> Result<Request<String>, Stri
         .map_err(|_| "the URL does not make a valid request".to_owned())
 }
 
-/// The body: the same in each try.
+/// The body: the same in each try. A code for the agent's token is for those that may change the agent, now.
 fn body(due: &Due) -> Json {
+    let mut data = due.data.clone();
+    if due.kind == EventKind::AgentDeploy.as_str()
+        && !due.may_change
+        && let Some(members) = data.as_object_mut()
+    {
+        members.retain(|name, _| !name.starts_with("code"));
+    }
     let agent = due.agent.as_ref().map(|(id, name)| json!({ "id": id, "name": name }));
-    json!({ "id": due.event, "kind": due.kind, "at": due.at, "tenant": due.tenant, "agent": agent, "data": due.data })
+    json!({ "id": due.event, "kind": due.kind, "at": due.at, "tenant": due.tenant, "agent": agent, "data": data })
 }
 
 /// The secrets that sign: the present one, and the one before through the overlap.

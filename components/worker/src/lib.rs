@@ -4,6 +4,7 @@
 
 mod client_documents;
 mod deliver;
+mod deployments;
 mod expiring;
 mod letter;
 mod mail;

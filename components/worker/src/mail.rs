@@ -161,6 +161,10 @@ pub(crate) async fn send_due(app: &App) -> Result<(), DbError> {
         outbox::end_sending(app.db(), ends).await?;
         sending?;
     }
+    // All that one call may send: another one goes on at once.
+    if left == 0 && outbox::is_due(app.db(), app.clock().now()).await? {
+        service::mail::call_worker(app).await;
+    }
     Ok(())
 }
 

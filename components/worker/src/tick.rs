@@ -1,5 +1,6 @@
-//! `POST /internal/tick`: mail, webhooks, probes and housekeeping. Public, without a body, always 204. A lease in the database lets all but
-//! mail run once a second, however many callers there are and however often they call; sending mail has a lease of its own.
+//! `POST /internal/tick`: mail, webhooks, probes and housekeeping. Public, without a body, always 204. What waits to be sent,
+//! mail, webhooks and probes, is looked for at each call and has leases of its own. A lease in the database lets all else run once a second,
+//! however many callers there are and however often they call.
 
 use common::error::ApiError;
 use service::{
@@ -13,7 +14,7 @@ use store::{
     housekeeping,
 };
 
-use crate::{deliver, expiring, mail, probes, reseal, silence};
+use crate::{deliver, deployments, expiring, mail, probes, reseal, silence};
 
 /// Closures that one tick looks at.
 const MOST_CLOSURES: i64 = 200;
@@ -29,6 +30,9 @@ pub(crate) async fn tick(app: App) -> Result<Response, ApiError> {
 async fn run(app: &App) -> Result<(), DbError> {
     // Before the lease, which the last tick of the same second may have: what was queued since is sent now.
     mail::send_soon(app).await;
+    deliver::send_soon(app).await;
+    let prober = app.clone();
+    app.after_response(async move { probes::run_due(&prober).await }).await;
     if !housekeeping::take_lease(app.db(), app.now()).await? {
         return Ok(());
     }
@@ -38,9 +42,6 @@ async fn run(app: &App) -> Result<(), DbError> {
         let ids: Vec<&str> = open.iter().map(String::as_str).collect();
         closure::close(app.db(), &ids, app.clock().now()).await?;
     }
-    deliver::send_soon(app).await;
-    let prober = app.clone();
-    app.after_response(async move { probes::run_due(&prober).await }).await;
     reseal::run(app).await?;
     for (what, told) in
         [("silent agents", silence::tell(app).await), ("credentials that end soon", expiring::tell(app).await)]
@@ -50,6 +51,9 @@ async fn run(app: &App) -> Result<(), DbError> {
             Ok(true) => mail::send_soon(app).await,
             Err(error) => log(app.request_id(), "tick", &format!("{what}: {error}")),
         }
+    }
+    if let Err(error) = deployments::end_late(app).await {
+        log(app.request_id(), "tick", &format!("deployments: {error}"));
     }
     housekeeping::purge(app.db(), &app.settings().quotas, app.now()).await?;
     tell_when_nearly_full(app).await?;

@@ -94,6 +94,37 @@ impl AgentState {
     }
 }
 
+/// What has become of the last request that an agent's runtime run it. It decides about nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DeployStatus {
+    /// The runtime was asked.
+    Deploying,
+    /// The agent has sent a heartbeat since.
+    Running,
+    /// The runtime has said that it cannot run it, or nothing was heard in time.
+    Failed,
+}
+
+impl DeployStatus {
+    /// Every status.
+    pub const ALL: [Self; 3] = [Self::Deploying, Self::Running, Self::Failed];
+
+    /// The word that is stored and answered.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deploying => "deploying",
+            Self::Running => "running",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The status that a word names.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
+    }
+}
+
 /// Texts by name, at most 32.
 pub type Labels = BTreeMap<String, String>;
 

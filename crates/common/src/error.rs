@@ -567,6 +567,8 @@ errors! {
     KeyTaken 409 "key_taken": "The agent already has a key with this name and type.",
         "Send another name, or send POST /api/agents/{agent}/keys/<its id>/rotate to replace the secret of the existing key.",
         page: "/docs/agents/concepts/keys#names";
+    NotDeploying 409 "not_deploying": "The agent is not being deployed, so its deployment cannot fail.",
+        "Nothing is left to report. GET /api/agents/{agent}/deploy-status says what has become of the last deployment.", page: "/docs/agents/concepts/deployment#the-status";
     WebhookOff 409 "webhook_off": "This webhook is turned off.",
         "Turn it on first: PATCH /api/webhooks/{webhook} {{\"state\": \"active\"}}.", page: "/docs/agents/concepts/webhooks#off";
     WebhookWithoutSecret 409 "webhook_without_secret": "The operator has revoked the secret of this webhook, so it cannot be turned on.",

@@ -95,6 +95,8 @@ kinds! {
     AgentRestart = "agent.restart": AGENT_AND_ABOVE, Newest, "An agent's runtime is asked to start it anew.";
     AgentTransferred = "agent.transferred": NOT_ADMINS, Newest, "An agent got another owner: its credentials, keys and grants ended.";
     AgentDeploy = "agent.deploy": AGENT_AND_ABOVE, Newest, "An agent's runtime is asked to run it.";
+    AgentDeployed = "agent.deployed": ABOVE, Newest, "An agent that was deployed has sent its first heartbeat.";
+    AgentDeployFailed = "agent.deploy_failed": ABOVE_AND_PERSON, Newest, "An agent could not be deployed: its runtime says why, or nothing was heard of it in time.";
     AgentTokenRotated = "agent.token_rotated", in inboxes "token_rotated": AGENT, Counted, "An agent's token was issued or replaced.";
     AgentTokenRevoked = "agent.token_revoked", in inboxes "credentials_ended": AGENT_AND_PERSON, Counted, "A token of an agent was revoked, or its credentials ended with the grant that they rested on.";
     AgentKeyCreated = "agent.key_created": AGENT, Newest, "A key of an agent was created.";

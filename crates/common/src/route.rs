@@ -607,6 +607,9 @@ routes! {
         BULK_RESUME = post("/api/agents/bulk/resume", "Resume several paused agents").scope(AgentsLifecycle).on_agent_state(Update).idempotent().audited("agent.resume").page("concepts/lifecycle");
         BULK_RESTART = post("/api/agents/bulk/restart", "Restart several agents").scope(AgentsLifecycle).on_agent_state(Update).idempotent().audited("agent.restart").page("concepts/lifecycle");
         STOP_ALL = post("/api/agents/stop-all", "Stop every agent of the tenant").scope(AgentsStopAll).for_people().idempotent().closes().audited("agent.stop_all").page("concepts/lifecycle");
+        DEPLOY = post("/api/agents/deploy", "Ask an agent's runtime to run it; register the agent first if there is none").scope(AgentsDeploy).on_agent(Update).idempotent().audited("agent.deploy").page("concepts/deployment");
+        DEPLOY_STATUS = get("/api/agents/{name}/deploy-status", "Get what has become of an agent's last deployment").scope(AgentsRead).on_agent(Read).page("concepts/deployment#the-status");
+        DEPLOY_FAILED = post("/api/agents/{name}/deploy-status", "Report that an agent cannot be deployed").scope(AgentsDeploy).own_needs_no_scope().on_agent(Update).audited("agent.deploy.fail").page("concepts/deployment#the-status");
         HEARTBEAT = post("/api/agents/me/heartbeat", "Send a heartbeat and get the calling agent's state").for_agents().while_halted().page("concepts/lifecycle");
         LOGS_READ = get("/api/agents/{name}/logs", "Read the newest lines of an agent's log").scope(AgentsLogs).on_agent(Read).query(&["lines", "since"]).page("concepts/lifecycle");
         LOGS_APPEND = post("/api/agents/{name}/logs", "Append to the calling agent's log").scope(AgentsLogs).on_own_agent().page("concepts/lifecycle");
@@ -656,7 +659,7 @@ routes! {
         NOTIFY = post("/api/ui/notify", "Send a notification to the agent's owner").scope(UiNotify).for_agents().idempotent().page("concepts/notifications");
         NOTIFICATIONS_LIST = get("/api/notifications", "List the caller's notifications").scope(NotificationsRead).for_people().query(&["unread_only", "since", "cursor", "limit"]).page("concepts/notifications");
         NOTIFICATIONS_COUNT = get("/api/notifications/count", "Count the caller's notifications").scope(NotificationsRead).for_people().page("concepts/notifications");
-        NOTIFICATIONS_STREAM = get("/api/notifications/stream", "Stream the caller's notifications as server-sent events").scope(NotificationsRead).for_people().page("concepts/notifications#the-stream");
+        NOTIFICATIONS_STREAM = get("/api/notifications/stream", "Stream the caller's notifications as server-sent events").scope(NotificationsRead).for_people().query(&["changes"]).page("concepts/notifications#the-stream");
         NOTIFICATIONS_PREFERENCES = get("/api/notifications/preferences", "The kinds of mail that the caller gets").scope(NotificationsRead).for_people().page("concepts/mail#what-you-get");
         NOTIFICATIONS_PREFER = patch("/api/notifications/preferences", "Choose the kinds of mail to get").scope(NotificationsWrite).for_people().audited("user.choose_mail").page("concepts/mail#what-you-get");
         NOTIFICATION_READ = post("/api/notifications/{id}/read", "Mark a notification as read").scope(NotificationsWrite).for_people().page("concepts/notifications");

@@ -466,6 +466,7 @@ impl<'a> Write<'a> {
                     return Err(refusal);
                 }
             }
+            mail::hurry_if_left(app, &self.tx);
             self.tx.commit_as(purpose).await?;
             let (Some(stored), Some(whole)) = (closing, whole) else { return Ok(answer.into_response()) };
             let provisional = stored.provisional()?;

@@ -21,6 +21,7 @@ pub struct Event<'a> {
     user: Option<&'a UserId>,
     data: Json,
     hooks: Option<Json>,
+    above: Option<Json>,
     told: Vec<Told<'a>>,
 }
 
@@ -35,7 +36,7 @@ struct Told<'a> {
 
 impl<'a> Event<'a> {
     fn new(kind: EventKind, agent: Option<&'a AgentId>, user: Option<&'a UserId>) -> Self {
-        Self { kind, agent, user, data: json!({}), hooks: None, told: Vec::new() }
+        Self { kind, agent, user, data: json!({}), hooks: None, above: None, told: Vec::new() }
     }
 
     /// An event about an agent.
@@ -58,6 +59,12 @@ impl<'a> Event<'a> {
     #[must_use]
     pub fn for_webhooks(self, data: Json) -> Self {
         Self { hooks: Some(data), ..self }
+    }
+
+    /// The same with other data for the agent above, which may know more of those below it than they do.
+    #[must_use]
+    pub fn for_above(self, data: Json) -> Self {
+        Self { above: Some(data), ..self }
     }
 
     /// The same with a notification to a person, unless they did it themselves or an agent of theirs did.
@@ -99,7 +106,10 @@ pub async fn deliver(
             };
         }
         if to.above {
-            inbox::push_above(tx, agent, origin.agent, content, now).await?;
+            let content = (event.kind.in_inbox(), event.above.as_ref().unwrap_or(&event.data));
+            // An agent that deploys one below it is the one that is to run it.
+            let but = origin.agent.filter(|_| event.kind != EventKind::AgentDeploy);
+            inbox::push_above(tx, agent, but, content, now).await?;
         }
     }
     for told in &event.told {

@@ -211,6 +211,29 @@ impl<T: Form> Field for Objects<T> {
     }
 }
 
+/// An object, to be read into a form by [`nested`].
+pub struct Object<T> {
+    /// Its members.
+    pub members: Map<String, Json>,
+    of: std::marker::PhantomData<fn() -> T>,
+}
+
+impl<T: Form> Field for Object<T> {
+    const EXPECTED: &'static str = "an object";
+
+    fn from_json(value: Json) -> Option<Self> {
+        Map::from_json(value).map(|members| Self { members, of: std::marker::PhantomData })
+    }
+
+    fn expected() -> String {
+        format!("{} {}", Self::EXPECTED, braced(T::fields()))
+    }
+
+    fn schema() -> Json {
+        object(T::shapes())
+    }
+}
+
 /// The names of fields as an object is written.
 fn braced(fields: Vec<&'static str>) -> String {
     format!("{{{}}}", fields.join(", "))

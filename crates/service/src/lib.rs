@@ -7,7 +7,8 @@
 //! entry, testing              where requests come from: the host, or a test
 //! http                        one request: router, refusal, headers of every response
 //! router                      from the path to the row and its handler
-//! secrets                     secrets of agents, sealed and opened
+//! enrolment                   one-time codes for the token of an agent
+//! issue, secrets              what a token of an agent may carry; secrets of agents, sealed and opened
 //! change                      the one way to change something
 //! extract, idempotency        the arguments of handlers; kept answers
 //! paths                       which path is of which row, and which was meant
@@ -38,6 +39,7 @@ pub mod caller;
 pub mod change;
 pub mod clock;
 pub mod credential;
+pub mod enrolment;
 #[cfg(target_family = "wasm")]
 pub mod entry;
 pub mod event;
@@ -50,6 +52,7 @@ pub mod headers;
 pub mod http;
 pub mod idempotency;
 pub mod inside;
+pub mod issue;
 pub mod link;
 mod macros;
 pub mod mail;

@@ -1,5 +1,5 @@
-//! Mail that a change leaves behind: it is queued in the change's transaction, and the component that sends mail is called once the answer
-//! is decided.
+//! Mail that a change leaves behind: it is queued in the change's transaction. The component that sends it, as it does webhooks and probes,
+//! is called once the answer is decided.
 
 use std::{future::Future, pin::Pin};
 
@@ -63,16 +63,48 @@ pub fn hurry(app: &App) {
     app.mark_urgent(wake);
 }
 
+/// The same if a transaction leaves something behind for the worker. If it does not commit, the answer is a refusal, and nobody is called.
+pub fn hurry_if_left(app: &App, tx: &Tx<'_>) {
+    if tx.leaves_work() {
+        hurry(app);
+    }
+}
+
 /// The call. A component has the import for it only if it marks something as urgent.
 fn wake(app: App) -> Pin<Box<dyn Future<Output = ()>>> {
     Box::pin(async move {
         #[cfg(target_family = "wasm")]
-        match spin_sdk::http::post("http://worker.spin.internal/internal/tick", "").await {
-            Ok(answer) if answer.status().is_success() => {}
-            Ok(answer) => crate::app::log(app.request_id(), "calling the worker", &answer.status().to_string()),
-            Err(error) => crate::app::log(app.request_id(), "calling the worker", &format!("{error:?}")),
+        {
+            use std::{cell::Cell, time::Duration};
+
+            thread_local! {
+                /// Whether a call is about to be made, which finds what is left behind meanwhile too.
+                static IS_SOON: Cell<bool> = const { Cell::new(false) };
+            }
+            /// How long one call waits for others.
+            const GATHERED: Duration = Duration::from_millis(100);
+
+            if IS_SOON.replace(true) {
+                return;
+            }
+            crate::clock::sleep(GATHERED).await;
+            IS_SOON.set(false);
+            call_worker(&app).await;
         }
         // Natively there is no other component.
         drop(app);
     })
+}
+
+/// Calls the worker: for the worker itself, when a call of its own has done all that one call may do and more is left.
+#[cfg_attr(not(target_family = "wasm"), expect(clippy::unused_async, reason = "natively there is no other component"))]
+pub async fn call_worker(app: &App) {
+    #[cfg(target_family = "wasm")]
+    match spin_sdk::http::post("http://worker.spin.internal/internal/tick", "").await {
+        Ok(answer) if answer.status().is_success() => {}
+        Ok(answer) => crate::app::log(app.request_id(), "calling the worker", &answer.status().to_string()),
+        Err(error) => crate::app::log(app.request_id(), "calling the worker", &format!("{error:?}")),
+    }
+    #[cfg(not(target_family = "wasm"))]
+    let _ = app;
 }

@@ -1,6 +1,7 @@
 //! Table `agents`. Every statement that names an agent on behalf of a subject contains the permission's expression.
 
 pub mod archived;
+pub mod deploy;
 pub mod list;
 pub mod log;
 pub mod overview;
@@ -10,7 +11,7 @@ pub mod state;
 pub mod tree;
 
 use common::{
-    agent::{AgentName, AgentSettings, AgentState},
+    agent::{AgentName, AgentSettings, AgentState, DeployStatus},
     error::{ApiError, Code},
     id::{AgentId, TenantId, UserId},
     permission::Action,
@@ -51,6 +52,8 @@ pub struct Agent {
     pub updated_at: Timestamp,
     /// Its last heartbeat.
     pub last_seen_at: Option<Timestamp>,
+    /// What has become of the last deployment. `None`: there was none.
+    pub deploy_status: Option<DeployStatus>,
     /// The scopes that people approved for its token beyond the ceiling, while the approval lasts.
     pub approved: Patterns,
     /// Its owner.
@@ -164,6 +167,7 @@ impl FromRow for Agent {
             created_at: row.take()?,
             updated_at: row.take()?,
             last_seen_at: row.take()?,
+            deploy_status: row.take()?,
             approved: row.take::<Option<_>>()?.unwrap_or_else(|| Patterns::stored("")),
             has_token: false,
             token: None,
@@ -205,7 +209,7 @@ fn select_from(from: &str, now: &str, above: &str, extra: &str) -> String {
     format!(
         "SELECT json_array(
                 a.id, a.name, {settings}, a.state, a.state_changed_at, a.state_changed_by, a.owner_id, u.email, u.role,
-                CASE WHEN {above} THEN p.name END, p.id, a.created_at, a.updated_at, a.last_seen_at,
+                CASE WHEN {above} THEN p.name END, p.id, a.created_at, a.updated_at, a.last_seen_at, a.deploy_status,
                 {approved}, c.id, c.prefix, c.created_at, c.expires_at, c.last_used_at, c.scope, c.minted_by,
                 c.minted_with, c.grantee{extra}) AS r
          FROM {from} {joins}"

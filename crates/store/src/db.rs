@@ -7,6 +7,7 @@
 //! behind is decided at its end, by what it has done (see [`Purpose`]): until then nobody knows whether it takes rights away.
 
 use std::{
+    cell::Cell,
     future::Future,
     pin::Pin,
     sync::{
@@ -324,7 +325,7 @@ impl Db {
             let turn = self.writers.turn().await;
             let kept = self.writer().await?;
             kept.get()?.execute("BEGIN IMMEDIATE", vec![]).await?;
-            Ok(Tx { kept, purpose, _turn: turn })
+            Ok(Tx { kept, purpose, leaves_work: Cell::new(false), _turn: turn })
         })
     }
 }
@@ -433,6 +434,7 @@ impl Checkout<'_> {
 pub struct Tx<'a> {
     kept: Checkout<'a>,
     purpose: Purpose,
+    leaves_work: Cell<bool>,
     _turn: backend::Turn<'a>,
 }
 
@@ -440,6 +442,16 @@ impl<'a> Tx<'a> {
     /// Runs a statement for its effect.
     pub async fn execute(&self, sql: &str, args: Vec<Value>) -> Result<(), DbError> {
         self.rows(sql, args).await.map(drop)
+    }
+
+    /// Says that it leaves something behind for the worker.
+    pub(crate) fn leave_work(&self) {
+        self.leaves_work.set(true);
+    }
+
+    /// Whether it leaves something behind for the worker: an event that a webhook waits for, or a probe that is due.
+    pub fn leaves_work(&self) -> bool {
+        self.leaves_work.get()
     }
 
     /// Makes it last. When this answers an error, it may or may not have happened: the caller must say 503.

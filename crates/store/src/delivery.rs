@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use crate::{
     args,
     db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Rows, Tx},
-    event::may_see,
+    event::{may_change, may_see},
     page::PageRequest,
 };
 use common::{
@@ -58,6 +58,8 @@ pub struct Due {
     pub former: Option<Vec<u8>>,
     /// Whether the webhook's person may see it now.
     pub may_see: bool,
+    /// Whether that person may change the agent.
+    pub may_change: bool,
 }
 
 impl FromRow for Due {
@@ -78,6 +80,7 @@ impl FromRow for Due {
             sealed: row.take()?,
             former: row.take()?,
             may_see: row.take()?,
+            may_change: row.take()?,
         })
     }
 }
@@ -95,7 +98,9 @@ pub async fn take(db: &Db, webhook: &WebhookId, now: Timestamp) -> Result<Option
                 iif(w.state = 'active', w.sealed, NULL) AS sealed, iif(w.former_ends > ?2, w.former, NULL) AS former,
                 (d.kind = 'webhook.test' OR u.deactivated_at IS NULL AND ",
         may_see!("d"),
-        ") AS may_see
+        ") AS may_see, ifnull(",
+        may_change!(),
+        ", 0) AS may_change
          FROM deliveries d JOIN webhooks w ON w.id = d.webhook_id JOIN users u ON u.id = w.user_id
          LEFT JOIN agents a ON a.id = d.agent_id
          WHERE d.id = ?1"

@@ -49,8 +49,12 @@ pub async fn insert(
     let sql = "INSERT INTO events (id, tenant_id, kind, agent_id, agent, user_id, at, data)
                SELECT ?1, ?2, ?3, ?4, (SELECT a.name FROM agents a WHERE a.id = ?4),
                       ifnull(?5, (SELECT a.owner_id FROM agents a WHERE a.id = ?4)), ?6, ?7
-               WHERE EXISTS (SELECT 1 FROM webhooks w WHERE w.tenant_id = ?2 AND w.state = 'active')";
-    tx.execute(sql, args![&id, tenant, new.kind.as_str(), new.agent, new.user, now, json::to_text(new.data)]).await
+               WHERE EXISTS (SELECT 1 FROM webhooks w WHERE w.tenant_id = ?2 AND w.state = 'active') RETURNING 1";
+    let row = args![&id, tenant, new.kind.as_str(), new.agent, new.user, now, json::to_text(new.data)];
+    if tx.optional::<Affected>(sql, row).await?.is_some() {
+        tx.leave_work();
+    }
+    Ok(())
 }
 
 /// Many agents that an event is about.
@@ -94,6 +98,7 @@ pub async fn insert_for_many(tx: &Tx<'_>, origin: &Origin<'_>, many: &Many<'_>) 
     if tx.optional::<Affected>(sql, args![origin.tenant]).await?.is_none() {
         return Ok(());
     }
+    tx.leave_work();
     let Many { with, which, .. } = many;
     let id = EventId::generate(origin.now, origin.chance);
     let sql = format!(
@@ -116,6 +121,28 @@ macro_rules! may_see {
     };
 }
 pub(crate) use may_see;
+
+/// Whether the user `u` may change the agent `a`, and so get a code for its token.
+macro_rules! may_change {
+    () => {
+        "(u.role <> 'viewer' AND (u.role = 'admin' OR a.owner_id = u.id OR EXISTS (
+             SELECT 1 FROM grants g WHERE g.object_id = a.id AND g.subject_id = u.id AND g.relation = 'editor')))"
+    };
+}
+pub(crate) use may_change;
+
+/// Whether a webhook asks for events of a kind about an agent, of a person that may change the agent.
+pub async fn is_heard(tx: &Tx<'_>, kind: EventKind, agent: &AgentId) -> Result<bool, DbError> {
+    let sql = concat!(
+        "SELECT 1 FROM agents a JOIN webhooks w ON w.tenant_id = a.tenant_id AND w.state = 'active'
+         JOIN users u ON u.id = w.user_id AND u.deactivated_at IS NULL
+         WHERE a.id = ?1 AND ",
+        may_change!(),
+        " AND (w.kinds IS NULL OR EXISTS (SELECT 1 FROM json_each(w.kinds) k WHERE ?2 GLOB k.value))
+           AND (w.agents IS NULL OR EXISTS (SELECT 1 FROM json_each(w.agents) k WHERE k.value = a.id)) LIMIT 1"
+    );
+    Ok(tx.optional::<Affected>(sql, args![agent, kind.as_str()]).await?.is_some())
+}
 
 /// The events and the webhooks that they match. Put together once.
 static MATCHES: LazyLock<String> = LazyLock::new(|| {

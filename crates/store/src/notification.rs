@@ -101,10 +101,14 @@ fn of_others(most: i64) -> i64 {
     (most / 2).max(1)
 }
 
+/// Whether a webhook waits for notifications of the agent `?2`, in the words of the trigger that makes them events.
+const IS_HEARD: &str = "EXISTS (SELECT 1 FROM agents b JOIN webhooks w ON w.tenant_id = b.tenant_id AND w.state = 'active' AND w.takes_notifications = 1
+                                WHERE b.id = ?2) AS heard";
+
 /// Notifies a person, in one statement: the recipient is the agent's owner, or a user who may read the agent; the answer is kept
-/// with it. `false`: there is no such recipient, or they have as many notifications as they may, or the caller keeps as many answers as
-/// it may.
-pub async fn notify(db: &Db, agent: &AgentId, new: &New<'_>, ends: Timestamp) -> Result<bool, DbError> {
+/// with it. Gives whether a webhook waits for it. `None`: there is no such recipient, or they have as many notifications as they may, or the
+/// caller keeps as many answers as it may.
+pub async fn notify(db: &Db, agent: &AgentId, new: &New<'_>, ends: Timestamp) -> Result<Option<bool>, DbError> {
     let (column, user) = new.user.map(user::named).map_or(("id", None), |(column, user)| (column, Some(user)));
     let counted;
     let room = match (new.counts(), new.is_owners) {
@@ -120,7 +124,8 @@ pub async fn notify(db: &Db, agent: &AgentId, new: &New<'_>, ends: Timestamp) ->
     let mut row =
         args![new.id, agent, new.title, new.body, new.priority, new.app_origin, new.action_url, new.now, user,];
     let Some((digest, kept)) = &new.kept else {
-        return Ok(!db.hot::<Affected>(&format!("{NOTIFY} {recipient} RETURNING 1"), row).await?.is_empty());
+        let heard: Vec<i64> = db.hot(&format!("{NOTIFY} {recipient} RETURNING {IS_HEARD}"), row).await?;
+        return Ok(heard.first().map(|heard| *heard == 1));
     };
     row.extend(args![
         *digest,
@@ -133,9 +138,9 @@ pub async fn notify(db: &Db, agent: &AgentId, new: &New<'_>, ends: Timestamp) ->
         new.caller,
     ]);
     let sql = format!(
-        "{NOTIFY_AND_KEEP} {recipient} AND (SELECT count(*) FROM idempotency i WHERE i.caller = ?17) < ?16 RETURNING 1"
+        "{NOTIFY_AND_KEEP} {recipient} AND (SELECT count(*) FROM idempotency i WHERE i.caller = ?17) < ?16 RETURNING {IS_HEARD}"
     );
-    Ok(!db.hot::<Affected>(&sql, row).await?.is_empty())
+    Ok(db.hot::<i64>(&sql, row).await?.first().map(|heard| *heard == 1))
 }
 
 const NOTIFY: &str = "

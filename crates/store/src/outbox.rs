@@ -215,16 +215,26 @@ impl FromRow for DueMail {
 /// The kinds that this release sends, as SQL has them. Those of a newer release are left for that release.
 const KINDS: &str = "'access_request', 'expiring', 'factor_removed', 'invite', 'leak', 'link', 'password_changed', 'reset', 'role_lowered', 'silent', 'test'";
 
-/// Makes the caller the only sender until `ends`, if something is due; `false`: nothing is, or somebody sends already.
-pub async fn begin_sending(db: &Db, now: Timestamp, ends: Timestamp) -> Result<bool, DbError> {
-    let is_due = format!(
+/// The condition that something is due; `?1` is now.
+fn some_is_due() -> String {
+    format!(
         "(EXISTS (SELECT 1 FROM outbox WHERE state = 'due' AND due_at <= ?1 AND kind IN ({KINDS}))
           OR EXISTS (SELECT 1 FROM mail_requests))"
-    );
+    )
+}
+
+/// Whether something is due.
+pub async fn is_due(db: &Db, now: Timestamp) -> Result<bool, DbError> {
+    Ok(db.optional::<i64>(&format!("SELECT {} AS due", some_is_due()), args![now]).await? == Some(1))
+}
+
+/// Makes the caller the only sender until `ends`, if something is due; `false`: nothing is, or somebody sends already.
+pub async fn begin_sending(db: &Db, now: Timestamp, ends: Timestamp) -> Result<bool, DbError> {
     // Read first: anybody may call the tick, and a statement that may write waits for the lock.
-    if db.optional::<i64>(&format!("SELECT {is_due} AS due"), args![now]).await? != Some(1) {
+    if !is_due(db, now).await? {
         return Ok(false);
     }
+    let is_due = some_is_due();
     let sql = format!("UPDATE leases SET until = ?2 WHERE name = 'mail' AND until <= ?1 AND {is_due} RETURNING 1");
     Ok(!db.hot::<Affected>(&sql, args![now, ends]).await?.is_empty())
 }

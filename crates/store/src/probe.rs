@@ -245,16 +245,19 @@ pub async fn put_off(db: &Db, id: &ProbeId, now: Timestamp) -> Result<(), DbErro
 /// Makes the probes due that send one of these secrets of an agent, since it is another one now.
 pub async fn secrets_were_set(tx: &Tx<'_>, agent: &AgentId, names: &[String], now: Timestamp) -> Result<(), DbError> {
     let names = common::json::to_text(&names.into());
-    let sql = "UPDATE probes SET due_at = ?3 WHERE agent_id = ?1 AND secret IN (SELECT value FROM json_each(?2))";
-    tx.execute(sql, args![agent, names, now]).await
+    let sql =
+        "UPDATE probes SET due_at = ?3 WHERE agent_id = ?1 AND secret IN (SELECT value FROM json_each(?2)) RETURNING 1";
+    if tx.optional::<Affected>(sql, args![agent, names, now]).await?.is_some() {
+        tx.leave_work();
+    }
+    Ok(())
 }
 
-/// Makes the agent's probes due whose results are stale. One hot statement.
-pub async fn heartbeat(db: &Db, agent: &AgentId, now: Timestamp) -> Result<(), DbError> {
+/// Makes the agent's probes due whose results are stale; `true`: there is one. One hot statement.
+pub async fn heartbeat(db: &Db, agent: &AgentId, now: Timestamp) -> Result<bool, DbError> {
     let sql = "UPDATE probes SET due_at = ?2
                WHERE agent_id = ?1 AND due_at IS NULL AND ifnull(checked_at, 0) <= ?3 RETURNING 1";
-    db.hot::<Affected>(sql, args![agent, now, now.plus_seconds(-STALE)]).await?;
-    Ok(())
+    Ok(!db.hot::<Affected>(sql, args![agent, now, now.plus_seconds(-STALE)]).await?.is_empty())
 }
 
 /// Whether a result of this time is stale: a heartbeat makes its probe due.

@@ -1,10 +1,13 @@
 //! Table `streams`: the event streams that are open now.
 
+use serde::Serialize;
+
 use crate::{
     args,
-    db::{Affected, Db, DbError},
+    db::{Affected, Db, DbError, FromRow, Reads, Row},
+    subject::Subject,
 };
-use common::{id::RequestId, time::Timestamp};
+use common::{id::RequestId, role::Role, time::Timestamp};
 
 /// Streams that one person or agent has at once at most.
 pub const MOST: i64 = 5;
@@ -29,6 +32,44 @@ pub async fn renew(db: &Db, id: &RequestId, now: Timestamp) -> Result<(), DbErro
 /// Closes a stream.
 pub async fn close(db: &Db, id: &RequestId) -> Result<(), DbError> {
     db.hot::<Affected>("DELETE FROM streams WHERE id = ?1 RETURNING 1", args![id.as_str()]).await.map(drop)
+}
+
+/// What an open page wants to know: is it still as it was?
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Glance {
+    /// Notifications that the person has not read.
+    pub unread: i64,
+    /// Another text when an agent that the person may read has changed, or a request for access that they may decide. It means nothing else.
+    pub mark: String,
+}
+
+impl FromRow for Glance {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { unread: row.take()?, mark: row.take()? })
+    }
+}
+
+/// A glance at what concerns a person, by indexes alone: it is taken by every open page whenever somebody has written. `sees_agents`:
+/// whether the mark is about agents too.
+pub async fn glance(db: &Db, subject: &Subject, sees_agents: bool) -> Result<Glance, DbError> {
+    let (agents, requests) = match subject.role {
+        Role::Admin => (
+            "SELECT max(a.updated_at) FROM agents a WHERE a.tenant_id = ?2",
+            "SELECT count(*) || '-' || ifnull(max(r.id), '') FROM access_requests r WHERE r.tenant_id = ?2 AND r.state = 'open'",
+        ),
+        _ => (
+            "SELECT concat((SELECT max(a.updated_at) FROM agents a WHERE a.owner_id = ?1), '-',
+                           (SELECT max(a.updated_at) FROM grants g JOIN agents a ON a.id = g.object_id WHERE g.subject_id = ?1))",
+            "SELECT count(*) || '-' || ifnull(max(r.id), '') FROM access_requests r JOIN agents a ON a.id = r.agent_id
+             WHERE r.tenant_id = ?2 AND r.state = 'open' AND a.owner_id = ?1",
+        ),
+    };
+    let sql = format!(
+        "SELECT (SELECT count(*) FROM notifications n WHERE n.user_id = ?1 AND n.read_at IS NULL) AS unread,
+                concat(iif(?3, ({agents}), ''), ' ', ({requests})) AS mark"
+    );
+    let found = db.optional(&sql, args![&subject.user, &subject.tenant, sees_agents]).await?;
+    found.ok_or(DbError::Row("no glance"))
 }
 
 /// Purges the rows of streams that nobody closed.

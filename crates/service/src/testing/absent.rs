@@ -57,6 +57,7 @@ fn body(route: &Route) -> Json {
             json!({ "subject": "max@example.com" })
         }
         ("POST", "/api/agents/{name}/logs") => json!({ "text": "hello" }),
+        ("POST", "/api/agents/{name}/deploy-status") => json!({ "reason": "x" }),
         ("PUT", "/api/agents/{name}") => json!({ "preset": "worker" }),
         ("POST", "/api/agents/{name}/messages") => json!({ "text": "hello" }),
         ("PUT", "/api/agents/{name}/secrets") => json!({ "secrets": { "A": "x" } }),

@@ -114,7 +114,7 @@ pub async fn restore(
     parent: Option<&AgentId>,
     now: Timestamp,
 ) -> Result<bool, DbError> {
-    let sql = "UPDATE agents SET archived_at = NULL, name = ?3, parent_id = ?4, state = 'stopped', state_changed_at = ?5, state_changed_by = NULL, updated_at = ?5
+    let sql = "UPDATE agents SET archived_at = NULL, name = ?3, parent_id = ?4, state = 'stopped', state_changed_at = ?5, state_changed_by = NULL, updated_at = ?5, deploy_status = NULL
                WHERE id = ?1 AND archived_at IS NOT NULL
                  AND NOT EXISTS (SELECT 1 FROM agents o WHERE o.tenant_id = ?2 AND o.name = ?3 AND o.archived_at IS NULL)
                RETURNING 1";

@@ -20,11 +20,12 @@ fn written(now: &str, above: &str) -> String {
     let id = |column: &str| format!("ifnull('\"' || {column} || '\"', 'null')");
     let list = |words: &str| format!("iif({words} = '', '[]', '[\"' || replace({words}, ' ', '\",\"') || '\"]')");
     format!(
-        r#"a.written, ',"approved":', {approved}, ',"owner":{{"id":"', a.owner_id, '","email":', json_quote(u.email), '}},"parent":',
+        r#"a.written, ',"deploy_status":', {deploy_status}, ',"approved":', {approved}, ',"owner":{{"id":"', a.owner_id, '","email":', json_quote(u.email), '}},"parent":',
             json_quote(CASE WHEN {above} THEN p.name END), iif(c.id IS NULL, ',"has_token":false,"token":null}}', concat(
             ',"has_token":true,"token":{{"id":"', c.id, '","prefix":"', c.prefix, '","issued_at":', {issued}, ',"expires_at":', {expires},
             ',"last_used_at":', {used}, ',"scope":', {scope}, ',"minted_by":', {minted_by}, ',"minted_with":', {minted_with},
             ',"grantee":', {grantee}, '}}}}'))"#,
+        deploy_status = id("a.deploy_status"),
         approved = list(&format!("ifnull({}, '')", approved(now))),
         issued = at("c.created_at"),
         expires = at("c.expires_at"),

@@ -1,7 +1,7 @@
 //! An agent's state and what it spends: columns of table `agents`.
 
 use crate::{
-    agent::{Agent, tree::BELOW},
+    agent::{Agent, deploy::is_deployed, tree::BELOW},
     args,
     audit::{self, Many},
     db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Tx},
@@ -12,7 +12,7 @@ use common::{
     agent::AgentState,
     error::{ApiError, Code},
     event::EventKind,
-    id::AgentId,
+    id::{AgentId, CredentialId},
     probe::ProbeStatus,
     time::Timestamp,
 };
@@ -104,6 +104,8 @@ pub struct HeartbeatState {
     pub over_budget_at: Option<Timestamp>,
     /// Its probes, by name.
     pub probes: Vec<ProbeResult>,
+    /// Whether this is the first heartbeat since it was deployed.
+    pub is_deployed: bool,
 }
 
 /// A probe of an agent, with what its last run found.
@@ -142,6 +144,7 @@ impl FromRow for HeartbeatState {
             unread: row.take()?,
             over_budget_at: row.take()?,
             probes: probes(&row.take::<String>()?).ok_or(DbError::Row("not the probes of an agent"))?,
+            is_deployed: row.take()?,
         })
     }
 }
@@ -150,19 +153,24 @@ impl FromRow for HeartbeatState {
 /// `None`: the agent is archived.
 pub async fn heartbeat(
     db: &Db,
-    id: &AgentId,
+    (id, credential): (&AgentId, &CredentialId),
     spent: Option<i64>,
     now: Timestamp,
 ) -> Result<Option<HeartbeatState>, DbError> {
-    let sql = "UPDATE agents SET last_seen_at = ?2, silent_told_at = NULL, spent_cents = max(spent_cents, ifnull(?3, 0)),
+    let sql = concat!(
+        "UPDATE agents SET last_seen_at = ?2, silent_told_at = NULL, spent_cents = max(spent_cents, ifnull(?3, 0)),
                                  over_budget_at = iif(max(spent_cents, ifnull(?3, 0)) > budget_cents, over_budget_at, NULL)
                WHERE id = (SELECT ?1) AND archived_at IS NULL
                RETURNING state, budget_cents, spent_cents, (SELECT count(*) FROM inbox WHERE agent_id = (SELECT ?1)) AS unread, over_budget_at,
                          (SELECT json_group_array(json_array(p.name, p.status, p.detail, p.checked_at))
-                          FROM (SELECT * FROM probes WHERE agent_id = (SELECT ?1) ORDER BY name) p) AS probes";
-    let beats = match db.hot(sql, args![id, now, spent]).await {
+                          FROM (SELECT * FROM probes WHERE agent_id = (SELECT ?1) ORDER BY name) p) AS probes,
+                         ",
+        is_deployed!("(SELECT ?4)"),
+        " AS is_deployed"
+    );
+    let beats = match db.hot(sql, args![id, now, spent, credential]).await {
         // One that puts the agent over its budget has an epoch, which a full database must not keep out.
-        Err(DbError::Full) => db.single(Purpose::Revoking, sql, args![id, now, spent]).await,
+        Err(DbError::Full) => db.single(Purpose::Revoking, sql, args![id, now, spent, credential]).await,
         beats => beats,
     };
     Ok(beats?.into_iter().next())

@@ -1,7 +1,7 @@
 //! How the words of the domain are stored: ids, digests, times and enums as columns.
 
 use common::{
-    agent::{AgentState, Labels},
+    agent::{AgentState, DeployStatus, Labels},
     id::{
         AccessRequestId, AgentId, AppGrantId, AuditId, ClientId, ClosureId, CredentialId, DeliveryId, EventId,
         IdentityId, KeyId, MailId, NotificationId, ProbeId, RequestId, ResourceId, SignedTokenId, TenantId, UserId,
@@ -62,6 +62,7 @@ macro_rules! words {
 
 words! {
     AgentState: from_word, "not a state of an agent";
+    DeployStatus: from_word, "not a status of a deployment";
     Kind: from_word, "not a kind of credential";
     Relation: of_grant, "not a relation of a grant";
     Role: from_word, "not a role";
