@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::backup::{Backup, Restore};
 use crate::compile;
 
 /// Runs the Spin application of a manifest.
@@ -83,6 +84,8 @@ pub(crate) struct Flags {
 /// What the host does instead of serving.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Backup(Backup),
+    Restore(Restore),
     /// Compiles for the process that started this one.
     #[command(name = compile::SUBCOMMAND, hide = true)]
     Compile(compile::Job),

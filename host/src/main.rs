@@ -16,17 +16,19 @@
 //! | `engine`, `instances` | what components are linked to; how instances are made and reused |
 //! | `guest` | one instance's state, and what its component was granted |
 //! | `sqlite`, `key_value`, `outbound`, `logs` | what components can do |
+//! | `backup` | the database as one file, and back |
 //! | `runtime_config`, `files` | what belongs to the place where the application runs; the files that components read |
 //! | `variables` | variables and their values |
 //! | `manifest`, `allowed`, `body`, `cache` | the manifest; which hosts may be called; bodies; compiled components on disk |
 //! | `address`, `connections`, `deadline` | public and private addresses; the bound and the shares of connections; moving deadlines |
-//! | `private`, `route`, `temporary`, `threads` | files for this user only; routes; temporary directories; blocking threads |
+//! | `lock`, `private`, `route`, `temporary`, `threads` | who uses a directory; files for this user only; routes; temporary directories; blocking threads |
 
 #![deny(unsafe_code, reason = "only `cache` may, for compiled code that it wrote itself")]
 
 mod address;
 mod allowed;
 mod app;
+mod backup;
 mod body;
 mod cache;
 mod compile;
@@ -40,6 +42,7 @@ mod instances;
 mod key_value;
 #[cfg(test)]
 mod layers;
+mod lock;
 mod logs;
 mod manifest;
 mod outbound;
@@ -76,6 +79,8 @@ fn main() -> ExitCode {
     let flags = Flags::parse();
     let result = match &flags.command {
         Some(Command::Compile(job)) => job.run(),
+        Some(Command::Backup(backup)) => backup.run(),
+        Some(Command::Restore(restore)) => restore.run(),
         None => run(&flags),
     };
     match result {

@@ -24,7 +24,7 @@ use crate::outbound::{self, Outbound};
 use crate::route::{self, Router};
 use crate::runtime_config::{RuntimeConfig, tls_config};
 use crate::variables::{self, Provider};
-use crate::{compile, engine, private};
+use crate::{compile, engine, lock, private};
 
 /// Bytes of memory that one instance may have if neither a flag nor the runtime configuration sets them.
 const MEMORY: usize = 256 << 20;
@@ -79,6 +79,9 @@ impl Start {
         let limits = self.limits(flags)?;
         let (databases, stores) = (self.databases(flags), self.stores(flags));
         make_private(databases.values().chain(stores.values()))?;
+        for folder in databases.values().flatten().filter_map(|path| path.parent()) {
+            lock::share(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?;
+        }
         let store = |(label, path): (String, _)| (label.clone(), Arc::new(Store::new(label, path)));
         let stores = stores.into_iter().map(store).collect();
         let shares = Shares { staged, databases, stores, outbound: Arc::new(self.outbound(flags)?) };
@@ -210,18 +213,13 @@ impl Start {
 
     /// `None`: in memory.
     fn state_dir(&self, flags: &Flags) -> Option<PathBuf> {
-        match flags.state_dir.as_deref().or(self.config.state_dir.as_deref()) {
-            None => Some(self.home.join(".spin")),
-            Some("") => None,
-            Some(path) => Some(path.into()),
-        }
+        self.config.state_dir(flags.state_dir.as_deref(), &self.home)
     }
 
     fn databases(&self, flags: &Flags) -> BTreeMap<String, Option<PathBuf>> {
         let mut databases = self.config.sqlite_databases.clone();
-        databases
-            .entry("default".to_owned())
-            .or_insert_with(|| self.state_dir(flags).map(|path| path.join("sqlite_db.db")));
+        let usual = self.config.database("default", flags.state_dir.as_deref(), &self.home);
+        databases.insert("default".to_owned(), usual);
         databases
     }
 
