@@ -76,6 +76,15 @@ pub(crate) struct Flags {
     /// Send no `POST /internal/tick`.
     #[arg(long)]
     pub(crate) no_tick: bool,
+    /// Write a line of JSON for each request from outside into this file, or to the standard output: `-`. SIGHUP opens the file anew.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) access_log: Option<PathBuf>,
+    /// Answer `GET /metrics` on this address, in Prometheus' format. It must be a loopback address.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Let `--metrics` have an address that others can reach.
+    #[arg(long, requires = "metrics")]
+    pub(crate) metrics_for_others: bool,
     /// What to do instead of serving.
     #[command(subcommand)]
     pub(crate) command: Option<Command>,

@@ -128,7 +128,7 @@ impl Start {
             let id: &String = id;
             let service = loaded.and_then(|loaded| engine::link(id, &linker, &loaded));
             let service = service.with_context(|| in_component(id))?;
-            Ok((id.as_str(), Handler::new(Instances { grants, service, reuse })))
+            Ok((id.as_str(), Handler::new(Instances { grants, service, reuse, live: Arc::default() })))
         };
         used.into_iter()
             .zip(grants)
@@ -246,17 +246,24 @@ impl Start {
     }
 
     /// Reports that the host serves.
-    pub(crate) fn announce(&self, flags: &Flags, address: SocketAddr) -> Result<()> {
+    pub(crate) fn announce(&self, flags: &Flags, address: SocketAddr, metrics: Option<SocketAddr>) -> Result<()> {
         let base_url = format!("http://{address}");
         if flags.format == Format::Json {
             let mut stdout = std::io::stdout().lock();
-            writeln!(stdout, "{}", serde_json::json!({ "base_url": base_url }))?;
+            let mut line = serde_json::json!({ "base_url": base_url });
+            if let (Some(line), Some(metrics)) = (line.as_object_mut(), metrics) {
+                line.insert("metrics".to_owned(), format!("http://{metrics}/metrics").into());
+            }
+            writeln!(stdout, "{line}")?;
             stdout.flush()?;
         }
         if flags.quiet {
             return Ok(());
         }
         eprintln!("Serving {base_url}");
+        if let Some(metrics) = metrics {
+            eprintln!("Counters at http://{metrics}/metrics");
+        }
         for trigger in &self.manifest.triggers {
             let component = self.manifest.components.get(&trigger.component);
             let description = component.map(|component| component.description.as_str()).unwrap_or_default();

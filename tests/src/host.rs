@@ -178,8 +178,9 @@ impl Start {
         let stdout = child.stdout.take().expect("its output");
         BufReader::new(stdout).read_line(&mut line).expect("a line of output");
         drop(turn);
-        let mut host = Host { child: Some(child), base_url: String::new(), home: self.home };
         let said: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+        let metrics = said["metrics"].as_str().map(|url| url.trim_end_matches("/metrics").to_owned());
+        let mut host = Host { child: Some(child), base_url: String::new(), metrics, home: self.home };
         let Some(base_url) = said["base_url"].as_str() else {
             panic!("the host did not start: {line:?}\n{}", host.log())
         };
@@ -201,6 +202,7 @@ impl Start {
 pub struct Host {
     child: Option<Child>,
     base_url: String,
+    metrics: Option<String>,
     home: TempDir,
 }
 
@@ -218,6 +220,11 @@ impl Host {
     /// Asks it without a credential, and expects nothing that only Accredit answers.
     pub fn client(&self) -> Client {
         Client::plain(&self.base_url)
+    }
+
+    /// Asks it for its counters, if `--metrics` was set.
+    pub fn metrics(&self) -> Client {
+        Client::plain(self.metrics.as_deref().expect("the address of its counters"))
     }
 
     /// Its standard error so far.

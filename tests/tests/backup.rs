@@ -81,8 +81,7 @@ fn a_running_server_is_backed_up_and_brought_back() {
     scout.get("/api/auth/whoami").is(200);
     let said = restored.said.split_once("POST /operator/revoke ").unwrap().1.lines().next().unwrap();
     let asked: serde_json::Value = serde_json::from_str(said).unwrap();
-    let operator = format!("{}", server.operator_secret());
-    let body = json!({ "secret": operator, "issued_before": asked["issued_before"] });
+    let body = json!({ "secret": server.operator_secret(), "issued_before": asked["issued_before"] });
     server.nobody().post("/operator/revoke", &body).is(200);
     scout.get("/api/auth/whoami").refused(401, "token_revoked");
     admin.get("/api/auth/whoami").refused(401, "token_revoked");
