@@ -136,8 +136,9 @@ impl Restore {
         let moved = part.persist_noclobber(&database).map_err(|kept| kept.error);
         moved.with_context(|| format!("cannot write {}", database.display()))?;
         File::open(folder)?.sync_all()?;
-        let now: String =
-            Connection::open_in_memory()?.query_row("SELECT strftime('%Y-%m-%dT%H:%M:%SZ')", [], |row| row.get(0))?;
+        // The next whole second: all that came back is older.
+        let now = "SELECT strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '+1 second')";
+        let now: String = Connection::open_in_memory()?.query_row(now, [], |row| row.get(0))?;
         let kept = kept.map(|path| format!("The database that was there is {}.\n", path.display())).unwrap_or_default();
         say(&format!(
             "Restored {} to {}: schema version {}.\nintegrity: ok\nschema: {}\n{kept}\n\

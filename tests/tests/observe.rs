@@ -1,10 +1,6 @@
 //! R151: what an operator sees of requests: the access log, the counters, and the dashboard for them.
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "helpers of tests: whatever is not as expected ends the test"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
 
 use std::{
     collections::BTreeSet,
@@ -101,7 +97,7 @@ fn the_counters_are_of_what_happened() {
     for _ in 0..5 {
         nobody.get("/healthz").is(200);
     }
-    nobody.get("/api/auth/whoami").refused(401, "credential_required");
+    nobody.get("/api/auth/whoami").refused(401, "missing_credential");
     let asked = || counters(&metrics);
     let count = |text: &str| sum(text, "accredit_requests_total", "component=\"auth\"");
     until("six requests", || (count(&asked()) >= 6.0).then_some(()));
