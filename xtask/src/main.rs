@@ -9,6 +9,7 @@ mod command;
 mod dist;
 mod dist_server;
 mod http;
+mod schemathesis;
 mod secrets;
 mod server;
 mod soak;
