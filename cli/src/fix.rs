@@ -11,16 +11,33 @@ const OTHERS: &[(&Route, &str)] = &[
     (route::DOCTOR, "accredit doctor"),
     (route::OWN_END, "accredit auth logout"),
     (route::LOGOUT, "accredit auth logout"),
+    (route::DEVICE_CODE, "accredit auth login"),
+    (route::FACTOR_VERIFY, "accredit auth login"),
+    (route::API_INDEX, "accredit --help"),
 ];
 
 /// The text with each request that has a verb as the command.
 pub(crate) fn in_commands(text: &str) -> String {
     let (mut written, mut rest) = (String::new(), text);
-    while let Some((before, request, after)) = next_request(rest) {
-        written.push_str(before);
-        match command(&request) {
-            Some(command) => written.push_str(&command),
-            None => written.push_str(rest.get(before.len()..rest.len() - after.len()).unwrap_or_default()),
+    while let Some((before, mut request, mut after)) = next_request(rest) {
+        let Some(first) = command(&request) else {
+            written.push_str(rest.get(..rest.len() - after.len()).unwrap_or_default());
+            rest = after;
+            continue;
+        };
+        // A request is sent; a command is run.
+        written.push_str(&match before.strip_suffix("end ") {
+            Some(start) if start.ends_with('S') => format!("{}Run ", start.trim_end_matches('S')),
+            Some(start) if start.ends_with('s') => format!("{}run ", start.trim_end_matches('s')),
+            _ => before.to_owned(),
+        });
+        written.push_str(&first);
+        // Another body for the same request.
+        while let Some((body, left)) = after.strip_prefix(" or ").and_then(next_body) {
+            request.body = body;
+            written.push_str(" or ");
+            written.push_str(&command(&request).unwrap_or_default());
+            after = left;
         }
         rest = after;
     }
@@ -43,25 +60,38 @@ fn next_request(text: &str) -> Option<(&str, Request<'_>, &str)> {
     let (at, method) = places.min_by_key(|(at, _)| *at)?;
     let (before, from) = text.split_at_checked(at)?;
     let from = from.get(method.len() + 1..)?;
-    let end = from.find([' ', ',', ';', ')', ':']).unwrap_or(from.len());
+    // What stands in angles is to be filled in, and may have blanks.
+    let mut is_hole = false;
+    let ends = |c: char| {
+        is_hole = (is_hole || c == '<') && c != '>';
+        !is_hole && matches!(c, ' ' | ',' | ';' | ')' | ':')
+    };
+    let end = from.find(ends).unwrap_or(from.len());
     let (target, mut after) = from.split_at_checked(end)?;
     let bare = target.trim_end_matches('.');
     if bare.len() < target.len() {
         after = from.get(bare.len()..)?;
     }
     let (path, query) = bare.split_once('?').unwrap_or((bare, ""));
-    let mut body = None;
-    if let Some(object) = after.strip_prefix(' ').filter(|rest| rest.starts_with('{')) {
-        let close = object.find('}')?;
-        let (object, left) = object.split_at_checked(close + 1)?;
-        // A form with holes: what the person has to fill in stands in angles.
-        body = serde_json::from_str(&object.replace(": <", ": \"<").replace(">}", ">\"}").replace(">,", ">\",")).ok();
+    let body = after.strip_prefix(' ').and_then(next_body).map(|(body, left)| {
         after = left;
-    }
-    Some((before, Request { method, path, query, body }, after))
+        body
+    });
+    Some((before, Request { method, path, query, body: body.flatten() }, after))
+}
+
+/// The object that a text begins with, and what stands after it. `None`: there is none. A form with holes: what the person has to fill in
+/// stands in angles.
+fn next_body(text: &str) -> Option<(Option<Json>, &str)> {
+    let (object, left) = text.split_at_checked(text.starts_with('{').then(|| text.find('}'))?? + 1)?;
+    let whole = object.replace(": <", ": \"<").replace(">}", ">\"}").replace(">,", ">\",");
+    Some((serde_json::from_str(&whole).ok(), left))
 }
 
 fn command(request: &Request<'_>) -> Option<String> {
+    if let Some(agent) = request.path.strip_prefix("/api/agents/").and_then(|rest| rest.strip_suffix("/<step>")) {
+        return Some(format!("accredit agents '<step>' {}", quoted(agent)));
+    }
     let other = OTHERS.iter().find(|(route, _)| route.method == request.method && route.path == request.path);
     if let Some((_, command)) = other {
         return Some((*command).to_owned());
@@ -83,16 +113,18 @@ fn command(request: &Request<'_>) -> Option<String> {
         };
         words.push(flag(verb, At::Body, name, &quoted(&value)));
     }
+    words.retain(|word| !word.is_empty());
     Some(words.join(" "))
 }
 
 fn flag(verb: &Verb, at: At, name: &str, value: &str) -> String {
     let input = verb.inputs.iter().find(|input| input.at == at && input.name == name);
-    let name = verbs::long(name);
+    let name = input.map_or_else(|| verbs::long(name), verbs::Input::long);
     match input {
         Some(input) if input.is_positional => value.to_owned(),
         // A secret is asked for.
         Some(input) if input.kind == Kind::Secret => format!("--{name} -"),
+        Some(input) if matches!(input.kind, Kind::No) && value == "true" => String::new(),
         Some(input) if input.kind == Kind::No => format!("--{name}"),
         _ => format!("--{name} {value}"),
     }
@@ -125,6 +157,35 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
+    /// R149: a step that a person can take in a terminal is a command; what is left is for programs, browsers or other people's clients.
+    #[test]
+    fn no_step_of_the_table_is_left_as_a_request() {
+        // A browser's: links of mails, and providers. A client's own: files of the command, and the manual.
+        let others = [
+            "POST /auth/email/link",
+            "POST /auth/forgot",
+            "/auth/oidc",
+            "/auth/identities",
+            "GET /llms.txt",
+            "GET /docs/agents/",
+            "GET /cli/manifest.json",
+        ];
+        let mut left = Vec::new();
+        for code in common::error::Code::ALL {
+            let row = code.row();
+            for fix in [Some(row.fix), row.agent_fix].into_iter().flatten() {
+                let fix = fix.replace("{verb}", "start").replace("{{", "{").replace("}}", "}");
+                let shown = in_commands(&fix);
+                let is_other = others.iter().any(|other| shown.contains(other));
+                let methods = ["GET /", "POST /", "PUT /", "PATCH /", "DELETE /"];
+                if !is_other && methods.iter().any(|method| shown.contains(method)) {
+                    left.push(format!("{}: {shown}", row.slug));
+                }
+            }
+        }
+        assert!(left.is_empty(), "{left:#?}");
+    }
+
     #[test]
     fn a_step_is_a_command() {
         for (text, expected) in [
@@ -134,11 +195,11 @@ mod tests {
             ),
             (
                 "Send GET /api/agents to list them. Names are short.",
-                "Send accredit agents list to list them. Names are short.",
+                "Run accredit agents list to list them. Names are short.",
             ),
             (
                 "Sign in again with POST /auth/token {\"email\": \"…\", \"password\": \"…\"}. To create one, send POST /auth/tokens {\"name\": \"…\"} with it.",
-                "Sign in again with accredit auth login. To create one, send accredit token create '…' with it.",
+                "Sign in again with accredit auth login. To create one, run accredit token create '…' with it.",
             ),
             (
                 "Ask for it: POST /api/access-requests {\"scope\": \"agents.delete\", \"reason\": \"…\"}. Then wait.",
@@ -146,9 +207,18 @@ mod tests {
             ),
             (
                 "Raise it: PATCH /api/agents/scout {\"budget_cents\": <more>} or {\"spent_cents\": 0}.",
-                "Raise it: accredit agents update scout --budget-cents '<more>' or {\"spent_cents\": 0}.",
+                "Raise it: accredit agents update scout --budget-cents '<more>' or accredit agents update scout --spent-cents 0.",
             ),
-            ("Send GET /api to list every route.", "Send GET /api to list every route."),
+            ("Send GET /api to list every route.", "Run accredit --help to list every route."),
+            ("Send GET /auth/oidc to list the providers.", "Send GET /auth/oidc to list the providers."),
+            (
+                "Send another name, or send POST /api/agents/scout/keys/<its id>/rotate to replace it.",
+                "Send another name, or run accredit agents keys rotate scout '<its id>' to replace it.",
+            ),
+            (
+                "Send POST /api/agents/scout/<step> with one of these steps: stop.",
+                "Run accredit agents '<step>' scout with one of these steps: stop.",
+            ),
             (
                 "GET /auth/tokens and GET /api/agents/<name>/keys list them",
                 "accredit token list and accredit agents keys list '<name>' list them",

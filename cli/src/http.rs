@@ -40,6 +40,8 @@ pub(crate) struct Call<'a> {
     pub(crate) body: Option<Json>,
     /// A form instead.
     pub(crate) form: Option<Vec<(&'a str, String)>>,
+    /// The entity tag of the answer that the caller has.
+    pub(crate) known: Option<String>,
 }
 
 /// An answer that is none of the refusals.
@@ -47,6 +49,9 @@ pub(crate) struct Answer {
     pub(crate) text: String,
     /// Null, if there is none.
     pub(crate) json: Json,
+    pub(crate) tag: Option<String>,
+    /// The answer is the one that the caller has.
+    pub(crate) is_known: bool,
 }
 
 impl Answer {
@@ -103,6 +108,9 @@ impl Client {
         if route.is_idempotent {
             request = request.header("idempotency-key", once()?);
         }
+        if let Some(tag) = &call.known {
+            request = request.header("if-none-match", tag);
+        }
         let body = match (call.body, call.form) {
             (Some(json), _) => {
                 request = request.header("content-type", "application/json");
@@ -120,7 +128,7 @@ impl Client {
         } else {
             self.agent.run(request.body(()).map_err(unusable)?)
         };
-        self.read(response.map_err(|error| self.lost(&error))?)
+        self.read(response.map_err(|error| self.lost(&error))?, call.known.is_some())
     }
 
     /// The bytes of a file that the server hands out, in pieces.
@@ -129,11 +137,11 @@ impl Client {
         let response = self.agent.run(request).map_err(|error| self.lost(&error))?;
         match response.status().as_u16() {
             200 => Ok(response.into_body()),
-            _ => Err(self.read(response).err().unwrap_or_else(|| self.stranger(""))),
+            _ => Err(self.read(response, false).err().unwrap_or_else(|| self.stranger(""))),
         }
     }
 
-    fn read(&self, response: ureq::http::Response<ureq::Body>) -> Result<Answer, Failure> {
+    fn read(&self, response: ureq::http::Response<ureq::Body>, is_asked: bool) -> Result<Answer, Failure> {
         let (parts, mut body) = response.into_parts();
         let text = body.with_config().limit(MOST).read_to_string().map_err(|error| self.lost(&error))?;
         let status = parts.status.as_u16();
@@ -141,10 +149,12 @@ impl Client {
         let media = header("content-type").split(';').next().unwrap_or_default().trim();
         let is_json = media == "application/json";
         let json = if is_json { serde_json::from_str(&text).unwrap_or_default() } else { Json::Null };
+        let tag = Some(header("etag")).filter(|tag| !tag.is_empty()).map(str::to_owned);
         match status {
-            200..=299 if is_json && !json.is_null() => Ok(Answer { text, json }),
-            204 => Ok(Answer { text, json }),
-            200..=299 if media == "application/x-ndjson" => Ok(Answer { text, json }),
+            200..=299 if is_json && !json.is_null() => Ok(Answer { text, json, tag, is_known: false }),
+            204 => Ok(Answer { text, json, tag, is_known: false }),
+            304 if is_asked => Ok(Answer { text, json, tag, is_known: true }),
+            200..=299 if media == "application/x-ndjson" => Ok(Answer { text, json, tag, is_known: false }),
             300..=399 => {
                 let place = show::line(header("location"));
                 let fix = "Use the address that the server really has. No credential was sent on.";

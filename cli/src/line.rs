@@ -176,7 +176,8 @@ fn of_verb(verb: &Verb) -> Command {
     let mut command = Command::new(verb.words).about(verb.route.title);
     let is_alone = verb.names().count() == 1;
     for name in verb.names() {
-        let mut arg = Arg::new(path_id(name)).value_name(name.to_uppercase());
+        let shown = if verb.route.path.starts_with("/api/agents/{name}") && name == "name" { "agent" } else { name };
+        let mut arg = Arg::new(path_id(name)).value_name(shown.to_uppercase());
         arg = match (verb.is_about_me, verb.bulk.is_some() && is_alone) {
             (true, _) => arg.default_value("me").help("An agent's name or id"),
             (_, true) => arg.required(true).num_args(1..).help("Names or ids"),
@@ -220,9 +221,13 @@ fn flag(name: &'static str) -> Arg {
 fn of_input(input: &Input) -> Arg {
     let arg = match input.is_positional {
         true => Arg::new(input_id(input)).required(true),
-        false => Arg::new(input_id(input)).long(verbs::long(input.name)),
+        false => Arg::new(input_id(input)).long(input.long()),
     };
-    let arg = arg.value_name(if input.kind == Kind::Days { "TIME".to_owned() } else { input.name.to_uppercase() });
+    let arg = arg.value_name(match input.kind {
+        Kind::Days => "TIME".to_owned(),
+        Kind::Object => "FILE".to_owned(),
+        _ => input.name.to_uppercase(),
+    });
     let arg = arg.help(input.help);
     match input.kind {
         Kind::No => arg.action(ArgAction::SetTrue).num_args(0),
@@ -234,7 +239,7 @@ fn of_input(input: &Input) -> Arg {
             let help = format!("{}: - reads it from standard input; left out, it is asked for", input.help);
             arg.help(if input.is_required { help } else { format!("{}: - reads it from standard input", input.help) })
         }
-        Kind::Text | Kind::Days | Kind::Data | Kind::File => arg.required(input.is_required),
+        Kind::Text | Kind::Days | Kind::Data | Kind::File | Kind::Object => arg.required(input.is_required),
     }
 }
 
@@ -251,6 +256,8 @@ fn own() -> Vec<(&'static str, Command)> {
             .action(ArgAction::SetTrue)
             .help("Print a line for the shell that sets both variables")
     };
+    let whose =
+        || Arg::new("agent").long("agent").value_name("NAME").help("Refuse unless the credential is this agent's");
     vec![
         (
             "auth login",
@@ -298,6 +305,40 @@ fn own() -> Vec<(&'static str, Command)> {
             ),
         ),
         ("agents tree", Command::new("tree").about("The agents that you may read, as a tree")),
+        (
+            "agents watch",
+            Command::new("watch").about("The tree as it changes; in a pipe, a line for each change").arg(
+                Arg::new("every")
+                    .long("every")
+                    .value_name("SECONDS")
+                    .value_parser(value_parser!(u64).range(1..=3600))
+                    .help("Look every so many seconds; left out, 2"),
+            ),
+        ),
+        (
+            "secrets exec",
+            Command::new("exec").about("Run a command with the agent's secrets in its environment").args([
+                whose(),
+                Arg::new("command")
+                    .value_name("CMD")
+                    .last(true)
+                    .required(true)
+                    .num_args(1..)
+                    .value_parser(value_parser!(std::ffi::OsString))
+                    .help("The command and what it takes; it has no file with them"),
+            ]),
+        ),
+        (
+            "secrets write",
+            Command::new("write").about("Write each secret into a file that only you can read").args([
+                whose(),
+                Arg::new("folder")
+                    .value_name("DIR")
+                    .required(true)
+                    .value_parser(value_parser!(std::path::PathBuf))
+                    .help("A directory of mode 0700, or one that is not there yet"),
+            ]),
+        ),
         (
             "doctor",
             Command::new("doctor").about("What prevents you from working, and how to fix it").arg(

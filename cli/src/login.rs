@@ -154,12 +154,12 @@ fn by_device(client: &Client, want: &str, scope: &str) -> Result<Secret, Failure
 
 /// A session for a route that takes nothing else, where the caller is a person with another credential. `None`: what is sent is as good
 /// as it gets.
-pub(crate) fn session_for(client: &Client, route: &Route) -> Result<Option<Secret>, Failure> {
+pub(crate) fn session_for(context: &Context, client: &Client, route: &Route) -> Result<Option<Secret>, Failure> {
     let is_pat = client.token().is_some_and(|token| token.kind() == Kind::Pat);
     if route.callers != Callers::Sessions || !is_pat {
         return Ok(None);
     }
-    let nobody = Client::new(&client.url, None, crate::http::PATIENCE)?;
+    let nobody = Client::new(&client.url, None, context.patience)?;
     by_device(&nobody, "session", "").map(Some)
 }
 

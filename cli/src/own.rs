@@ -1,7 +1,9 @@
 //! The verbs that are more than one route, or none.
 
+mod secrets;
 mod skills;
 mod update;
+mod watch;
 
 use std::collections::BTreeMap;
 
@@ -43,6 +45,9 @@ pub(crate) fn online(words: &str, context: &Context, typed: &ArgMatches) -> Opti
         "auth status" => status(context, typed),
         "auth logout" => logout(context, typed),
         "agents tree" => tree(context),
+        "agents watch" => watch::watch(context, typed),
+        "secrets exec" => secrets::exec(context, typed),
+        "secrets write" => secrets::write(context, typed),
         "doctor" => doctor(context, typed),
         "self update" => update::update(context, typed),
         _ => return None,

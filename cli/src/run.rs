@@ -12,10 +12,11 @@ use serde_json::{Map, Value as Json, json};
 use crate::{
     context::Context,
     fail::{Exit, Failure},
+    fix,
     http::{Answer, Call, Client},
     line::{input_id, path_id},
     login, show,
-    verbs::{self, At, Input, Kind, LookUp, Show, Verb},
+    verbs::{At, Input, Kind, LookUp, Show, Verb},
 };
 
 /// Items of a list that a short name is looked up among.
@@ -34,11 +35,11 @@ pub(crate) fn run(context: &Context, verb: &Verb, typed: &ArgMatches) -> Result<
     if let Some(question) = verb.asks {
         context.make_sure(&filled(question, verb, typed, &names))?;
     }
-    if let Some(session) = login::session_for(&client, verb.route)? {
+    if let Some(session) = login::session_for(context, &client, verb.route)? {
         client = client.with(session);
     }
     if let (Some(route), true) = (verb.bulk, several.len() > 1) {
-        return bulk(context, &client, route, &several);
+        return bulk(context, &client, route, &several, body.unwrap_or_default());
     }
     let body = body.filter(|_| !matches!(verb.route.method, "GET" | "DELETE"));
     let call = match (verb.route.media, body) {
@@ -166,7 +167,7 @@ fn field(input: &Input, typed: &ArgMatches) -> Result<Option<Json>, Failure> {
     let id = input_id(input);
     let text = || typed.get_one::<String>(id).map(String::as_str);
     let all = || typed.get_many::<String>(id).map(|all| all.map(|one| one.trim()).filter(|one| !one.is_empty()));
-    let flag = verbs::long(input.name);
+    let flag = input.long();
     Ok(match input.kind {
         Kind::Text => text().map(Json::from),
         Kind::Number => typed.get_one::<i64>(id).map(|number| json!(number)),
@@ -181,7 +182,7 @@ fn field(input: &Input, typed: &ArgMatches) -> Result<Option<Json>, Failure> {
             .transpose()?,
         Kind::Secret if text().is_some() || input.is_required => Some(show::secret(input.help)?.into()),
         Kind::Secret => None,
-        Kind::File => text().map(read_file).transpose()?,
+        Kind::File | Kind::Object => text().map(read_file).transpose()?,
     })
 }
 
@@ -231,20 +232,43 @@ fn filled(sentence: &str, verb: &Verb, typed: &ArgMatches, names: &[String]) -> 
 }
 
 /// Several agents at once, each decided by itself.
-fn bulk(context: &Context, client: &Client, route: &'static Route, names: &[String]) -> Result<u8, Failure> {
-    let answer = client.call(route, Call { body: Some(json!({ "names": names })), ..Call::default() })?;
-    let results = answer.json.get("results").and_then(Json::as_object);
+fn bulk(
+    context: &Context,
+    client: &Client,
+    route: &'static Route,
+    names: &[String],
+    mut body: Map<String, Json>,
+) -> Result<u8, Failure> {
+    body.insert("names".to_owned(), json!(names));
+    let answer = client.call(route, Call { body: Some(Json::Object(body)), ..Call::default() })?;
     let mut has_failed = false;
-    for (name, result) in results.into_iter().flatten() {
-        let is_ok = result.get("ok") == Some(&Json::Bool(true));
+    let mut said = |name: &str, result: &Json, is_ok: bool| {
         has_failed |= !is_ok;
-        if !context.is_json {
-            let text = |member: &str| result.get(member).and_then(Json::as_str).map(show::line).unwrap_or_default();
-            let name = show::line(name);
-            match is_ok {
-                true => show::out(&format!("{name}  {}", text("state"))),
-                false => show::say(&format!("{name}  {}", text("detail"))),
+        if context.is_json {
+            return;
+        }
+        let texts = ["code", "state", "detail", "fix"].map(|member| result.get(member).and_then(Json::as_str));
+        let [code, state, detail, fix] = texts.map(|text| text.map(show::line).unwrap_or_default());
+        let name = show::line(name);
+        match is_ok {
+            true => show::out(&format!("{name}  {code}{state}")),
+            false => {
+                show::say(&format!("{name}  {detail}"));
+                show::say(&format!("{:1$}  fix: {2}", "", name.chars().count(), fix::in_commands(&fix)));
             }
+        }
+    };
+    // Steps are one list; enrolment has one for each outcome.
+    let members = |name: &str| answer.json.get(name).and_then(Json::as_object).into_iter().flatten();
+    for (name, result) in members("results") {
+        said(name, result, result.get("ok") == Some(&Json::Bool(true)));
+    }
+    for (list, is_ok) in [("issued", true), ("failed", false)] {
+        members(list).for_each(|(name, result)| said(name, result, is_ok));
+    }
+    if !context.is_json {
+        for (name, _) in members("skipped") {
+            show::say(&format!("{}  skipped: it has a live token", show::line(name)));
         }
     }
     if context.is_json {

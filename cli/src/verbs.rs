@@ -32,7 +32,20 @@ pub(crate) struct Input {
     pub(crate) is_required: bool,
     /// Typed in its place, without a flag.
     pub(crate) is_positional: bool,
+    /// Its flag, where the name of the field would say something else here.
+    flag: Option<&'static str>,
     pub(crate) help: &'static str,
+}
+
+impl Input {
+    fn new(name: &'static str, at: At, kind: Kind, help: &'static str) -> Self {
+        Self { name, at, kind, is_required: false, is_positional: false, flag: None, help }
+    }
+
+    /// Its flag, without the hyphens.
+    pub(crate) fn long(&self) -> String {
+        self.flag.map_or_else(|| long(self.name), str::to_owned)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -60,6 +73,8 @@ pub(crate) enum Kind {
     Secret,
     /// A file with a JSON object, whose members are the body.
     File,
+    /// A file with a JSON object, which is the field: what it holds is not typed.
+    Object,
 }
 
 /// The list in which a short name is looked up.
@@ -130,22 +145,31 @@ impl Verb {
 
     /// A field of the body that has a flag.
     fn field(self, name: &'static str, kind: Kind, help: &'static str) -> Self {
-        self.input(Input { name, at: At::Body, kind, is_required: false, is_positional: false, help })
+        self.input(Input::new(name, At::Body, kind, help))
     }
 
     /// A field of the body that must be sent.
     fn needs(self, name: &'static str, kind: Kind, help: &'static str) -> Self {
-        self.input(Input { name, at: At::Body, kind, is_required: true, is_positional: false, help })
+        self.input(Input { is_required: true, ..Input::new(name, At::Body, kind, help) })
     }
 
     /// A field of the body that is typed in its place.
     fn takes(self, name: &'static str, kind: Kind, help: &'static str) -> Self {
-        self.input(Input { name, at: At::Body, kind, is_required: true, is_positional: true, help })
+        self.input(Input { is_required: true, is_positional: true, ..Input::new(name, At::Body, kind, help) })
     }
 
     /// A parameter of the query that is typed in its place.
     fn takes_query(self, name: &'static str, help: &'static str) -> Self {
-        self.input(Input { name, at: At::Query, kind: Kind::Text, is_required: true, is_positional: true, help })
+        let input = Input::new(name, At::Query, Kind::Text, help);
+        self.input(Input { is_required: true, is_positional: true, ..input })
+    }
+
+    /// Gives the last field another flag: `--url` is the server's.
+    fn flagged(mut self, flag: &'static str) -> Self {
+        if let Some(input) = self.inputs.last_mut() {
+            input.flag = Some(flag);
+        }
+        self
     }
 
     fn input(mut self, input: Input) -> Self {
@@ -160,6 +184,9 @@ impl Verb {
             .field("runtime", Kind::Text, "What runs it")
             .field("model", Kind::Text, "The model that it uses")
             .field("url", Kind::Text, "Where it is reached: a public https URL")
+            .flagged("agent-url")
+            .field("compute", Kind::Data, "What it runs on, as JSON")
+            .field("access", Kind::Text, "How people reach it, for people")
             .field("labels", Kind::Pairs, "Labels, each as name=value")
             .field("scope", Kind::Words, "Its ceiling: scopes, separated by commas")
             .field("preset", Kind::Text, "Its ceiling by a preset, such as worker")
@@ -186,8 +213,6 @@ impl Verb {
 pub(crate) fn long(name: &str) -> String {
     match name {
         "expires_in_days" => "ttl".to_owned(),
-        "issue_token" => "no-token".to_owned(),
-        "url" => "agent-url".to_owned(),
         name => name.replace('_', "-"),
     }
 }
@@ -292,6 +317,12 @@ pub(crate) fn all() -> Vec<Verb> {
             .of_agent()
             .field("expires_in_days", Kind::Days, "How long its token lives: 30d, or never")
             .field("issue_token", Kind::No, "Make no token")
+            .flagged("no-token")
+            .field(
+                "secrets",
+                Kind::Object,
+                "A file of JSON with its secrets, {\"NAME\": \"value\"}; - is standard input",
+            )
             .show(Show::Secret("auth_token")),
         Verb::new("agents get", route::AGENTS_GET).about_me(),
         Verb::new("agents update", route::AGENTS_PATCH)
@@ -361,7 +392,10 @@ pub(crate) fn all() -> Vec<Verb> {
             .field("grace_seconds", Kind::Number, grace)
             .asks("Replace the token of {name}?")
             .show(Show::Secret("token")),
-        Verb::new("agents enrol", route::ENROLMENT_CREATE).bulk(route::ENROLMENT_BULK).show(Show::Secret("code")),
+        Verb::new("agents enrol", route::ENROLMENT_CREATE)
+            .bulk(route::ENROLMENT_BULK)
+            .of_credential()
+            .show(Show::Secret("code")),
         Verb::new("agents enrol-end", route::ENROLMENT_REVOKE)
             .asks("End the unused enrolment codes of {name}?")
             .done("Ended."),
@@ -370,7 +404,7 @@ pub(crate) fn all() -> Vec<Verb> {
         keys(Verb::new("agents keys get", route::KEYS_GET)),
         Verb::new("agents keys create", route::KEYS_CREATE)
             .takes("name", Kind::Text, "The key's name")
-            .field("type", Kind::Text, "external, internal, github or slack")
+            .field("type", Kind::Text, "external, internal, github, slack or standard")
             .of_credential()
             .field("value", Kind::Secret, "The webhook's secret that you bring")
             .show(Show::Secret("key")),
@@ -408,6 +442,7 @@ pub(crate) fn all() -> Vec<Verb> {
         Verb::new("agents probes create", route::PROBES_CREATE)
             .takes("name", Kind::Text, "The probe's name")
             .needs("url", Kind::Text, "The URL that it calls")
+            .flagged("probe-url")
             .needs("secret", Kind::Text, "The name of the secret that it sends")
             .field("method", Kind::Text, "GET, HEAD or POST")
             .field("header", Kind::Text, "The header that the secret goes into")
@@ -431,7 +466,15 @@ pub(crate) fn all() -> Vec<Verb> {
             ("VERSION", "version"),
             ("SCOPE", "scope"),
         ]),
-        Verb::new("presets put", route::PRESET_PUT).needs("scope", Kind::Words, "Its scopes, separated by commas"),
+        Verb::new("presets put", route::PRESET_PUT)
+            .needs("scope", Kind::Words, "Its scopes, separated by commas")
+            .field("secrets", Kind::Words, "Names of secrets that such an agent needs, separated by commas")
+            .field("probes", Kind::Words, "Names of probes that such an agent needs, separated by commas")
+            .field(
+                "defaults",
+                Kind::Data,
+                "A JSON object with what a new agent gets: runtime, model, tier and the like",
+            ),
         Verb::new("presets get", route::PRESET_GET),
         Verb::new("presets delete", route::PRESET_DELETE).asks("Delete the preset {name}?").done("Deleted."),
         Verb::new("presets drift", route::PRESET_DRIFT).table(&[("AGENT", "agent"), ("LACKS", "missing_scopes")]),
@@ -526,7 +569,9 @@ pub(crate) fn all() -> Vec<Verb> {
         Verb::new("admin users create", route::USERS_CREATE)
             .takes("email", Kind::Text, "The address")
             .needs("name", Kind::Text, "The name")
-            .field("role", Kind::Text, "viewer, member, curator or admin"),
+            .field("role", Kind::Text, "viewer, member, curator or admin")
+            .field("invite", Kind::No, "Send no invitation")
+            .flagged("no-invite"),
         users(Verb::new("admin users update", route::USERS_PATCH))
             .field("name", Kind::Text, "The name")
             .field("role", Kind::Text, "viewer, member, curator or admin")
@@ -574,12 +619,14 @@ pub(crate) fn all() -> Vec<Verb> {
         Verb::new("admin webhooks get", route::WEBHOOKS_GET),
         Verb::new("admin webhooks create", route::WEBHOOKS_CREATE)
             .needs("url", Kind::Text, "Where events are sent: an https URL of an allowed host")
+            .flagged("webhook-url")
             .field("name", Kind::Text, "Its name")
             .field("kinds", Kind::Words, "Kinds of events, separated by commas; left out: all")
             .field("agents", Kind::Words, "Agents that the events are about, separated by commas; left out: all")
             .show(Show::Secret("secret")),
         Verb::new("admin webhooks update", route::WEBHOOKS_PATCH)
             .field("url", Kind::Text, "Where events are sent")
+            .flagged("webhook-url")
             .field("name", Kind::Text, "Its name")
             .field("kinds", Kind::Words, "Kinds of events, separated by commas")
             .field("agents", Kind::Words, "Agents that the events are about, separated by commas")
@@ -724,6 +771,27 @@ mod tests {
         let routes = ROUTES.iter().filter(|route| !matches!(route.group, Group::Web | Group::Docs) && !is_once(route));
         let wrong: Vec<String> = routes.map(|route| format!("{} {}", route.method, route.path)).collect();
         assert!(wrong.is_empty(), "neither a verb nor a reason, or both: {wrong:#?}");
+    }
+
+    /// R149: every field of a route's body can be typed, and nothing that it has not; the reference is written from the routes' forms.
+    #[test]
+    fn every_field_can_be_typed() {
+        let fields: serde_json::Value = serde_json::from_str(include_str!("../../docs/reference/fields.json")).unwrap();
+        // `agents log` sends one line; the list of several is for programs.
+        let left_out = [("agents log", "lines")];
+        let mut wrong = Vec::new();
+        for verb in all() {
+            let Some(body) = fields[format!("{} {}", verb.route.method, verb.route.path)]["body"].as_array() else {
+                continue;
+            };
+            let is_file = verb.inputs.iter().any(|input| input.kind == Kind::File);
+            let known: BTreeSet<&str> = body.iter().filter_map(|field| field[0].as_str()).collect();
+            let typed: BTreeSet<&str> =
+                verb.inputs.iter().filter(|input| input.at == At::Body).map(|input| input.name).collect();
+            let differ = known.symmetric_difference(&typed).filter(|name| !left_out.contains(&(verb.words, name)));
+            wrong.extend(differ.filter(|_| !is_file).map(|name| format!("{}: {name}", verb.words)));
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::body::full;
 use crate::instances::Handler;
+use crate::observe::Late;
 use crate::outbound::{Inside, Target};
 use crate::route::{Router, whole};
 
@@ -94,7 +96,9 @@ impl Endpoint {
                     Ok(Err(error)) if began.elapsed() < limit && !error.is::<ExpirationError>() => error,
                     _ => {
                         eprintln!("accredit-host: {} gave no response within the time-out", self.id);
-                        return come_again(TOO_LATE);
+                        let mut response = come_again(TOO_LATE);
+                        response.extensions_mut().insert(Late);
+                        return response;
                     }
                 }
             }
@@ -140,6 +144,20 @@ impl App {
             request.headers_mut().append(name, value);
         }
         endpoint.respond(request).await
+    }
+
+    /// The pattern and the component of the route that a path from outside belongs to. `None`: the host answers it.
+    pub(crate) fn place(&self, path: &str) -> Option<(String, Arc<str>)> {
+        let found = if path.starts_with(WELL_KNOWN) { None } else { self.router.find(path) }?;
+        Some((found.route.pattern.clone(), found.route.target.id.clone()))
+    }
+
+    /// Live instances by component.
+    pub(crate) fn instances(&self) -> Vec<(String, u64)> {
+        let count = |endpoint: &Endpoint| endpoint.handler.state().live.load(Ordering::Relaxed);
+        let mut all: Vec<_> = self.components.iter().map(|(id, endpoint)| (id.clone(), count(endpoint))).collect();
+        all.sort();
+        all
     }
 
     /// Answers a request of one of the application's components to the application.

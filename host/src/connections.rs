@@ -83,6 +83,11 @@ impl Connections {
         Some(Admitted { connections: self.clone(), number, visit })
     }
 
+    /// How many are open, and how many may be.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        (self.lock().visits.len(), self.most)
+    }
+
     /// The client whose share counts: an IPv4 address, or the network of an IPv6 address. `None`: it is trusted.
     fn client(&self, peer: IpAddr) -> Option<IpAddr> {
         let peer = peer.to_canonical();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::backup::{Backup, Restore};
 use crate::compile;
 
 /// Runs the Spin application of a manifest.
@@ -75,6 +76,15 @@ pub(crate) struct Flags {
     /// Send no `POST /internal/tick`.
     #[arg(long)]
     pub(crate) no_tick: bool,
+    /// Write a line of JSON for each request from outside into this file, or to the standard output: `-`. SIGHUP opens the file anew.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) access_log: Option<PathBuf>,
+    /// Answer `GET /metrics` on this address, in Prometheus' format. It must be a loopback address.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Let `--metrics` have an address that others can reach.
+    #[arg(long, requires = "metrics")]
+    pub(crate) metrics_for_others: bool,
     /// What to do instead of serving.
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -83,6 +93,8 @@ pub(crate) struct Flags {
 /// What the host does instead of serving.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Backup(Backup),
+    Restore(Restore),
     /// Compiles for the process that started this one.
     #[command(name = compile::SUBCOMMAND, hide = true)]
     Compile(compile::Job),

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,24 @@ pub(crate) struct Instances {
     pub(crate) service: ServicePre<Guest>,
     /// How they are reused.
     pub(crate) reuse: Reuse,
+    /// How many there are.
+    pub(crate) live: Arc<AtomicU64>,
+}
+
+/// An instance that counts until this is dropped.
+struct Live(Arc<AtomicU64>);
+
+impl Live {
+    fn new(count: &Arc<AtomicU64>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl HandlerState for Instances {
@@ -68,7 +86,12 @@ impl HandlerState for Instances {
             proxy,
             view: WasiHttpView::http,
             expiration: Expiration { reuse: self.reuse, is_late: is_late.clone(), sleep: None },
-            state: Worker { component: self.grants.id.clone(), reuse: self.reuse, is_late },
+            state: Worker {
+                component: self.grants.id.clone(),
+                reuse: self.reuse,
+                is_late,
+                _live: Live::new(&self.live),
+            },
         })
     }
 }
@@ -79,6 +102,7 @@ pub(crate) struct Worker {
     reuse: Reuse,
     /// Set when a request took too long.
     is_late: Arc<AtomicBool>,
+    _live: Live,
 }
 
 impl WorkerState for Worker {

@@ -16,17 +16,20 @@
 //! | `engine`, `instances` | what components are linked to; how instances are made and reused |
 //! | `guest` | one instance's state, and what its component was granted |
 //! | `sqlite`, `key_value`, `outbound`, `logs` | what components can do |
+//! | `backup` | the database as one file, and back |
 //! | `runtime_config`, `files` | what belongs to the place where the application runs; the files that components read |
-//! | `variables` | variables and their values |
+//! | `observe`, `variables` | what an operator sees of requests; variables and their values |
 //! | `manifest`, `allowed`, `body`, `cache` | the manifest; which hosts may be called; bodies; compiled components on disk |
-//! | `address`, `connections`, `deadline` | public and private addresses; the bound and the shares of connections; moving deadlines |
-//! | `private`, `route`, `temporary`, `threads` | files for this user only; routes; temporary directories; blocking threads |
+//! | `access_log`, `address`, `connections`, `deadline`, `metrics` | the log of requests; counters; public and private addresses; the bound and the shares of connections; moving deadlines |
+//! | `lock`, `private`, `route`, `temporary`, `threads` | who uses a directory; files for this user only; routes; temporary directories; blocking threads |
 
 #![deny(unsafe_code, reason = "only `cache` may, for compiled code that it wrote itself")]
 
+mod access_log;
 mod address;
 mod allowed;
 mod app;
+mod backup;
 mod body;
 mod cache;
 mod compile;
@@ -40,8 +43,11 @@ mod instances;
 mod key_value;
 #[cfg(test)]
 mod layers;
+mod lock;
 mod logs;
 mod manifest;
+mod metrics;
+mod observe;
 mod outbound;
 mod private;
 mod route;
@@ -53,19 +59,24 @@ mod temporary;
 mod threads;
 mod variables;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::Parser as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::access_log::AccessLog;
+use crate::app::App;
 use crate::body::Pace;
 use crate::connections::Connections;
 use crate::files::Staged;
 use crate::flags::{Command, Flags};
+use crate::metrics::Metrics;
+use crate::observe::Observer;
 use crate::start::Start;
 
 /// Requests allocate and free memory of many sizes on all threads, which the system's allocator is slow at.
@@ -76,6 +87,8 @@ fn main() -> ExitCode {
     let flags = Flags::parse();
     let result = match &flags.command {
         Some(Command::Compile(job)) => job.run(),
+        Some(Command::Backup(backup)) => backup.run(),
+        Some(Command::Restore(restore)) => restore.run(),
         None => run(&flags),
     };
     match result {
@@ -106,6 +119,11 @@ async fn start_and_serve(flags: &Flags) -> Result<()> {
     let listener =
         TcpListener::bind(flags.listen).await.with_context(|| format!("cannot listen on {}", flags.listen))?;
     let address = listener.local_addr()?;
+    let metrics = match flags.metrics {
+        Some(address) => Some(listen_for_metrics(flags, address).await?),
+        None => None,
+    };
+    let log = flags.access_log.as_deref().map(AccessLog::open).transpose()?;
     let app = tokio::task::block_in_place(|| start.build(flags, staged.as_ref(), address))?;
 
     let (stop, stopped) = watch::channel(false);
@@ -117,16 +135,56 @@ async fn start_and_serve(flags: &Flags) -> Result<()> {
         }
         stop.send_replace(true);
     });
-    start.announce(flags, address)?;
+    let metrics_address = metrics.as_ref().map(TcpListener::local_addr).transpose()?;
+    start.announce(flags, address, metrics_address)?;
     let ticking = (!flags.no_tick).then(|| tokio::spawn(serve::tick(app.clone())));
     let trusted = start.trusted_proxies();
     let connections = Connections::new(flags.max_connections, flags.max_connections_per_address, trusted);
     let pace = Pace { pause: flags.body_pause, rate: flags.body_rate, whole: Some(flags.body_timeout) };
-    let served = serve::serve(app.clone(), listener, Arc::new(connections), pace, stopped).await;
+    let connections = Arc::new(connections);
+    let observer = observe(&app, &connections, log, metrics)?;
+    let served = serve::serve(app.clone(), listener, connections, pace, stopped, observer.clone()).await;
+    if let Some(log) = observer.as_ref().and_then(|observer| observer.log.as_ref()) {
+        tokio::task::block_in_place(|| log.end());
+    }
     if let Some(ticking) = ticking {
         ticking.abort();
     }
     // Instances end with the process: if they were dropped here, each idle one would be logged as one that failed.
     std::mem::forget(app);
     served
+}
+
+/// Listens for whoever collects the counters, who is on this machine unless the operator says otherwise.
+async fn listen_for_metrics(flags: &Flags, address: SocketAddr) -> Result<TcpListener> {
+    ensure!(
+        address.ip().is_loopback() || flags.metrics_for_others,
+        "--metrics {address} is no loopback address, so others could read the counters; add --metrics-for-others if they may"
+    );
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for --metrics"))
+}
+
+/// Who looks at requests. `None`: nobody asked.
+fn observe(
+    app: &Arc<App>,
+    connections: &Arc<Connections>,
+    log: Option<AccessLog>,
+    metrics: Option<TcpListener>,
+) -> Result<Option<Arc<Observer>>> {
+    if log.is_none() && metrics.is_none() {
+        return Ok(None);
+    }
+    let mut hangup = log.is_some().then(|| signal(SignalKind::hangup())).transpose()?;
+    let observer = Arc::new(Observer { log, metrics: Metrics::new(app.components.keys().cloned()) });
+    let of_log = observer.clone();
+    tokio::spawn(async move {
+        while let (Some(hangup), Some(log)) = (&mut hangup, &of_log.log) {
+            hangup.recv().await;
+            log.reopen();
+        }
+    });
+    if let Some(listener) = metrics {
+        tokio::spawn(serve::metrics(listener, app.clone(), connections.clone(), observer.clone()));
+    }
+    Ok(Some(observer))
 }

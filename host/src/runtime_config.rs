@@ -20,7 +20,7 @@ use crate::variables::Provider;
 #[derive(Default)]
 pub(crate) struct RuntimeConfig {
     /// The directory of databases and stores if no flag sets it; empty: they are in memory.
-    pub(crate) state_dir: Option<String>,
+    state_dir: Option<String>,
     /// Where Spin would write the output of components. This host prints it on its own stderr only.
     pub(crate) log_dir: Option<String>,
     /// Bytes of memory that one instance may have if no flag sets them.
@@ -60,6 +60,23 @@ impl RuntimeConfig {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let home = path.parent().unwrap_or(Path::new("."));
         Self::parse(&text, home).with_context(|| format!("in the runtime configuration {}", path.display()))
+    }
+
+    /// The directory of databases and stores. `None`: they are in memory.
+    pub(crate) fn state_dir(&self, flag: Option<&str>, home: &Path) -> Option<PathBuf> {
+        match flag.or(self.state_dir.as_deref()) {
+            None => Some(home.join(".spin")),
+            Some("") => None,
+            Some(path) => Some(path.into()),
+        }
+    }
+
+    /// The file of a database. `None`: it is in memory.
+    pub(crate) fn database(&self, label: &str, flag: Option<&str>, home: &Path) -> Option<PathBuf> {
+        match self.sqlite_databases.get(label) {
+            Some(path) => path.clone(),
+            None => self.state_dir(flag, home).map(|path| path.join("sqlite_db.db")),
+        }
     }
 
     /// The TLS settings of a component, by host.

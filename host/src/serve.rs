@@ -6,15 +6,16 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use bytes::Bytes;
-use http::header::CONNECTION;
-use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http::header::{CONNECTION, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -29,6 +30,8 @@ use crate::app::App;
 use crate::body::{Pace, Timed, full};
 use crate::connections::{Admitted, Answering, Connections, Visit};
 use crate::deadline;
+use crate::metrics::{Gauges, Wait};
+use crate::observe::{Observer, Seen};
 
 /// From the first byte of a request to its last header, and from the start of a connection.
 const HEAD: Duration = Duration::from_secs(10);
@@ -40,6 +43,8 @@ const WRITE: Duration = Duration::from_secs(30);
 const STOP: Duration = Duration::from_secs(30);
 /// Refusals at a time; further connections are closed without an answer.
 const REFUSALS: usize = 64;
+/// Collectors of counters at a time; further ones are closed.
+const COLLECTORS: usize = 16;
 const TICK: &str = "/internal/tick";
 
 const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
@@ -53,6 +58,7 @@ pub(crate) async fn serve(
     connections: Arc<Connections>,
     pace: Pace,
     mut stop: watch::Receiver<bool>,
+    observer: Option<Arc<Observer>>,
 ) -> Result<()> {
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     // Each connection has a sender: when all of them are gone, so are the connections.
@@ -72,13 +78,18 @@ pub(crate) async fn serve(
             }
         };
         if let Some(admitted) = connections.admit(peer.ip()) {
-            let (app, stop, running) = (app.clone(), stop.clone(), running.clone());
+            let (app, stop, running, observer) = (app.clone(), stop.clone(), running.clone(), observer.clone());
             tokio::spawn(async move {
-                connection(app, stream, peer, pace, stop, admitted).await;
+                connection(app, stream, peer, pace, stop, admitted, observer).await;
                 drop(running);
             });
-        } else if let Ok(permit) = refusals.clone().try_acquire_owned() {
-            tokio::spawn(refuse(stream, permit));
+        } else {
+            if let Some(observer) = &observer {
+                observer.metrics.refused_connections.fetch_add(1, Ordering::Relaxed);
+            }
+            if let Ok(permit) = refusals.clone().try_acquire_owned() {
+                tokio::spawn(refuse(stream, permit));
+            }
         }
     }
     drop((listener, running));
@@ -95,17 +106,20 @@ async fn connection(
     pace: Pace,
     mut stop: watch::Receiver<bool>,
     admitted: Admitted,
+    observer: Option<Arc<Observer>>,
 ) {
     // Otherwise answers would wait for acknowledgements. A socket that refuses this fails soon anyway.
     drop(stream.set_nodelay(true));
     let Ok(client) = HeaderValue::try_from(peer.to_string()) else { return };
     let visit = admitted.visit.clone();
-    let io = TokioIo::new(Guarded::new(stream, visit.clone()));
+    let io = TokioIo::new(Guarded::new(stream, visit.clone(), observer.clone()));
     let service = service_fn(move |request: Request<Incoming>| {
         let is_whole = request.body().is_end_stream();
         let answering = Answering::new(visit.clone(), is_whole);
         let (app, client) = (app.clone(), client.clone());
+        let seen = observer.as_ref().map(|observer| observer.begin(&request, app.place(request.uri().path())));
         async move {
+            let mut seen = seen;
             let request = request.map(|body| match is_whole {
                 true => full(Bytes::new()),
                 false => Timed::new(body, pace, answering.receiving()).boxed_unsync(),
@@ -115,7 +129,10 @@ async fn connection(
                 // The rest of the body is not read.
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Error>(response.map(|body| Answer { body, _answering: answering }))
+            if let Some(seen) = &mut seen {
+                seen.answered(&response);
+            }
+            Ok::<_, Error>(response.map(|body| Answer { body, _answering: answering, seen }))
         }
     });
     // A client that has sent its request may close its half of the connection, and still gets the answer.
@@ -165,10 +182,50 @@ pub(crate) async fn tick(app: Arc<App>) {
     }
 }
 
+/// Answers `GET /metrics` for whoever collects the counters, on a listener of its own: no client of the application reaches it.
+pub(crate) async fn metrics(
+    listener: TcpListener,
+    app: Arc<App>,
+    connections: Arc<Connections>,
+    observer: Arc<Observer>,
+) {
+    let room = Arc::new(Semaphore::new(COLLECTORS));
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let Ok(permit) = room.clone().try_acquire_owned() else { continue };
+        let (app, connections, observer) = (app.clone(), connections.clone(), observer.clone());
+        tokio::spawn(async move {
+            let service = service_fn(move |request: Request<Incoming>| {
+                let is_asked = request.uri().path() == "/metrics" && request.method() == Method::GET;
+                let response = if is_asked {
+                    let (open, most) = connections.count();
+                    let gauges = Gauges { connections: open, most_connections: most, instances: app.instances() };
+                    let mut response = Response::new(Full::<Bytes>::from(observer.metrics.text(&gauges)));
+                    let form = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                    response.headers_mut().insert(CONTENT_TYPE, form);
+                    response
+                } else {
+                    let mut response = Response::new(Full::<Bytes>::from("GET /metrics\n"));
+                    *response.status_mut() = StatusCode::NOT_FOUND;
+                    response
+                };
+                std::future::ready(Ok::<_, Infallible>(response))
+            });
+            let connection = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
+            drop(timeout(HEAD, connection).await);
+            drop(permit);
+        });
+    }
+}
+
 /// A response's body. The request is being answered until it is dropped.
 struct Answer {
     body: WasiBody,
     _answering: Answering,
+    seen: Option<Seen>,
 }
 
 impl Body for Answer {
@@ -176,7 +233,11 @@ impl Body for Answer {
     type Error = Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let (Some(seen), Poll::Ready(Some(Ok(frame)))) = (&mut self.seen, &polled) {
+            seen.sent(frame.data_ref().map_or(0, Bytes::len));
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -200,11 +261,20 @@ struct Guarded {
     /// When the client stopped reading.
     stuck: Option<Instant>,
     writing: Option<Pin<Box<Sleep>>>,
+    observer: Option<Arc<Observer>>,
 }
 
 impl Guarded {
-    fn new(stream: TcpStream, visit: Arc<Visit>) -> Self {
-        Self { stream, visit, seen: 0, since: Some((Instant::now(), HEAD)), reading: None, stuck: None, writing: None }
+    fn new(stream: TcpStream, visit: Arc<Visit>, observer: Option<Arc<Observer>>) -> Self {
+        let since = Some((Instant::now(), HEAD));
+        Self { stream, visit, seen: 0, since, reading: None, stuck: None, writing: None, observer }
+    }
+
+    fn too_slow(&self, wait: Wait) -> std::io::Error {
+        if let Some(observer) = &self.observer {
+            observer.metrics.timed_out(wait);
+        }
+        std::io::ErrorKind::TimedOut.into()
     }
 
     fn poll_slow_reader(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Error> {
@@ -213,7 +283,7 @@ impl Guarded {
             visit.wait();
             Instant::now()
         });
-        deadline::poll(&mut self.writing, cx, since + WRITE).map(|()| too_slow())
+        deadline::poll(&mut self.writing, cx, since + WRITE).map(|()| self.too_slow(Wait::Write))
     }
 
     /// The client reads again.
@@ -231,10 +301,6 @@ impl Guarded {
         }
         self.visit.is_answering()
     }
-}
-
-fn too_slow() -> std::io::Error {
-    std::io::ErrorKind::TimedOut.into()
 }
 
 impl AsyncRead for Guarded {
@@ -259,7 +325,10 @@ impl AsyncRead for Guarded {
             return Poll::Pending;
         }
         let (since, limit) = self.since.unwrap_or((self.visit.idle_since(), IDLE));
-        deadline::poll(&mut self.reading, cx, since + limit).map(|()| Err(too_slow()))
+        // A connection that waits for its next request is closed in time, and is no fault.
+        let is_fault = limit == HEAD;
+        deadline::poll(&mut self.reading, cx, since + limit)
+            .map(|()| Err(if is_fault { self.too_slow(Wait::Head) } else { std::io::ErrorKind::TimedOut.into() }))
     }
 }
 

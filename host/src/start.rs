@@ -24,7 +24,7 @@ use crate::outbound::{self, Outbound};
 use crate::route::{self, Router};
 use crate::runtime_config::{RuntimeConfig, tls_config};
 use crate::variables::{self, Provider};
-use crate::{compile, engine, private};
+use crate::{compile, engine, lock, private};
 
 /// Bytes of memory that one instance may have if neither a flag nor the runtime configuration sets them.
 const MEMORY: usize = 256 << 20;
@@ -79,6 +79,9 @@ impl Start {
         let limits = self.limits(flags)?;
         let (databases, stores) = (self.databases(flags), self.stores(flags));
         make_private(databases.values().chain(stores.values()))?;
+        for folder in databases.values().flatten().filter_map(|path| path.parent()) {
+            lock::share(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?;
+        }
         let store = |(label, path): (String, _)| (label.clone(), Arc::new(Store::new(label, path)));
         let stores = stores.into_iter().map(store).collect();
         let shares = Shares { staged, databases, stores, outbound: Arc::new(self.outbound(flags)?) };
@@ -125,7 +128,7 @@ impl Start {
             let id: &String = id;
             let service = loaded.and_then(|loaded| engine::link(id, &linker, &loaded));
             let service = service.with_context(|| in_component(id))?;
-            Ok((id.as_str(), Handler::new(Instances { grants, service, reuse })))
+            Ok((id.as_str(), Handler::new(Instances { grants, service, reuse, live: Arc::default() })))
         };
         used.into_iter()
             .zip(grants)
@@ -210,18 +213,13 @@ impl Start {
 
     /// `None`: in memory.
     fn state_dir(&self, flags: &Flags) -> Option<PathBuf> {
-        match flags.state_dir.as_deref().or(self.config.state_dir.as_deref()) {
-            None => Some(self.home.join(".spin")),
-            Some("") => None,
-            Some(path) => Some(path.into()),
-        }
+        self.config.state_dir(flags.state_dir.as_deref(), &self.home)
     }
 
     fn databases(&self, flags: &Flags) -> BTreeMap<String, Option<PathBuf>> {
         let mut databases = self.config.sqlite_databases.clone();
-        databases
-            .entry("default".to_owned())
-            .or_insert_with(|| self.state_dir(flags).map(|path| path.join("sqlite_db.db")));
+        let usual = self.config.database("default", flags.state_dir.as_deref(), &self.home);
+        databases.insert("default".to_owned(), usual);
         databases
     }
 
@@ -248,17 +246,24 @@ impl Start {
     }
 
     /// Reports that the host serves.
-    pub(crate) fn announce(&self, flags: &Flags, address: SocketAddr) -> Result<()> {
+    pub(crate) fn announce(&self, flags: &Flags, address: SocketAddr, metrics: Option<SocketAddr>) -> Result<()> {
         let base_url = format!("http://{address}");
         if flags.format == Format::Json {
             let mut stdout = std::io::stdout().lock();
-            writeln!(stdout, "{}", serde_json::json!({ "base_url": base_url }))?;
+            let mut line = serde_json::json!({ "base_url": base_url });
+            if let (Some(line), Some(metrics)) = (line.as_object_mut(), metrics) {
+                line.insert("metrics".to_owned(), format!("http://{metrics}/metrics").into());
+            }
+            writeln!(stdout, "{line}")?;
             stdout.flush()?;
         }
         if flags.quiet {
             return Ok(());
         }
         eprintln!("Serving {base_url}");
+        if let Some(metrics) = metrics {
+            eprintln!("Counters at http://{metrics}/metrics");
+        }
         for trigger in &self.manifest.triggers {
             let component = self.manifest.components.get(&trigger.component);
             let description = component.map(|component| component.description.as_str()).unwrap_or_default();

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     thread,
 };
 
@@ -108,6 +108,14 @@ impl Cli {
         status.code().unwrap_or(-1)
     }
 
+    /// Starts a command that goes on until it is ended.
+    #[track_caller]
+    pub fn started(&self, words: &[&str]) -> Started {
+        let mut child = self.command(words).stdin(Stdio::null()).spawn().expect("the command accredit");
+        let lines = BufReader::new(child.stdout.take().expect("its output"));
+        Started { child, lines }
+    }
+
     /// Starts a command that waits for somebody to approve a code, and reads the code.
     #[track_caller]
     pub fn waiting(&self, words: &[&str]) -> Waiting {
@@ -125,6 +133,37 @@ impl Cli {
             rest
         });
         Waiting { child, code, shown, rest }
+    }
+}
+
+/// A command that goes on until it is ended.
+pub struct Started {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Started {
+    /// Reads its output up to this line.
+    #[track_caller]
+    pub fn until(&mut self, wanted: &str) {
+        let mut read = String::new();
+        loop {
+            let mut line = String::new();
+            assert!(self.lines.read_line(&mut line).expect("a line") > 0, "it ended before {wanted:?}: {read}");
+            if line.trim_end() == wanted {
+                return;
+            }
+            read.push_str(&line);
+        }
+    }
+
+    /// Sends it a signal, by its name, and waits for its end.
+    #[track_caller]
+    pub fn signalled(mut self, name: &str) -> i32 {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status().expect("kill");
+        assert!(sent.success(), "kill -s {name} {id}");
+        self.child.wait().expect("its end").code().unwrap_or(-1)
     }
 }
 

@@ -76,6 +76,7 @@ pub struct Start {
     environment: Vec<(String, String)>,
     /// Shell commands before the host, such as limits that it inherits.
     before: String,
+    program: PathBuf,
     home: TempDir,
 }
 
@@ -87,6 +88,7 @@ impl Start {
             flags: Vec::new(),
             environment: Vec::new(),
             before: String::new(),
+            program: program(),
             home: home_directory(),
         }
     }
@@ -96,8 +98,14 @@ impl Start {
         let home = home_directory();
         let manifest = write_trap_manifest(home.path(), manifest);
         let state = home.path().join("state");
-        Self { manifest, flags: Vec::new(), environment: Vec::new(), before: String::new(), home }
-            .flag("--state-dir", state)
+        Self { home, ..Self::new(manifest) }.flag("--state-dir", state)
+    }
+
+    /// Another copy of the program.
+    #[must_use]
+    pub fn program(mut self, path: impl Into<PathBuf>) -> Self {
+        self.program = path.into();
+        self
     }
 
     /// With one more flag.
@@ -144,7 +152,7 @@ impl Start {
         let mut command = Command::new("sh");
         command
             .args(["-c", &format!("{}exec \"$0\" \"$@\"", self.before)])
-            .arg(program())
+            .arg(&self.program)
             .arg("--from")
             .arg(&self.manifest)
             .args(["--format", "json", "--quiet"])
@@ -165,7 +173,7 @@ impl Start {
             }
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        let host = program();
+        let host = &self.program;
         assert!(host.exists(), "{} is not there; cargo xtask build makes it", host.display());
         command.spawn().expect("a shell")
     }
@@ -178,8 +186,9 @@ impl Start {
         let stdout = child.stdout.take().expect("its output");
         BufReader::new(stdout).read_line(&mut line).expect("a line of output");
         drop(turn);
-        let mut host = Host { child: Some(child), base_url: String::new(), home: self.home };
         let said: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+        let metrics = said["metrics"].as_str().map(|url| url.trim_end_matches("/metrics").to_owned());
+        let mut host = Host { child: Some(child), base_url: String::new(), metrics, home: self.home };
         let Some(base_url) = said["base_url"].as_str() else {
             panic!("the host did not start: {line:?}\n{}", host.log())
         };
@@ -201,6 +210,7 @@ impl Start {
 pub struct Host {
     child: Option<Child>,
     base_url: String,
+    metrics: Option<String>,
     home: TempDir,
 }
 
@@ -218,6 +228,11 @@ impl Host {
     /// Asks it without a credential, and expects nothing that only Accredit answers.
     pub fn client(&self) -> Client {
         Client::plain(&self.base_url)
+    }
+
+    /// Asks it for its counters, if `--metrics` was set.
+    pub fn metrics(&self) -> Client {
+        Client::plain(self.metrics.as_deref().expect("the address of its counters"))
     }
 
     /// Its standard error so far.

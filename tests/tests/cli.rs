@@ -27,6 +27,13 @@ fn signed_in(server: &Server) -> Cli {
     cli
 }
 
+/// A server that keeps secrets of agents, and its first admin.
+fn with_secrets() -> (Server, Client) {
+    let server = Server::settings().variable("secrets_key", "a-key-of-the-operator-that-is-long-enough").start();
+    let admin = server.bootstrap();
+    (server, admin)
+}
+
 /// A server that says the same to everybody.
 fn saying(answer: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -292,6 +299,181 @@ fn an_agent_lives_by_verbs() {
     assert!(server.number("SELECT count(*) FROM idempotency") >= 4);
 }
 
+/// R149: a program gets the agent's secrets by its environment, byte for byte, and ends as it ends by itself: by its status, and by signals.
+#[test]
+fn a_program_runs_with_the_secrets_of_its_agent() {
+    let (server, admin) = with_secrets();
+    let url = server.host().base_url();
+    let scout = server.agent(&admin, "scout", &["agents.read", "agents.secrets.read"]);
+    let value = "a'b\"$(id)`id`\n\tlast\\";
+    admin.put("/api/agents/scout/secrets", &json!({ "secrets": { "ONE": value, "TWO": "2" } })).is(200);
+    let cli = Cli::of(url).variable("ACCREDIT_TOKEN", scout.client.bearer());
+    let shown = cli.run(&["secrets", "exec", "--", "/bin/sh", "-c", "printf '%s|%s' \"$ONE\" \"$TWO\""]).is(0);
+    assert_eq!((shown.out.as_str(), shown.err.as_str()), (format!("{value}|2").as_str(), ""));
+    cli.run(&["secrets", "exec", "--", "/bin/sh", "-c", "exit 7"]).is(7);
+    cli.run(&["secrets", "exec", "--agent", "scout", "--", "/bin/true"]).is(0);
+    let ran = cli.run(&["secrets", "exec", "--", "/nowhere/program"]).is(127);
+    assert!(ran.err.contains("cannot be run") && !ran.err.contains(value), "{ran:?}");
+    cli.run(&["secrets", "exec", "--", "/"]).is(126);
+    // A signal reaches the program itself.
+    let script = "trap 'exit 9' TERM; echo ready; while :; do sleep 0.05; done";
+    let mut started = cli.started(&["secrets", "exec", "--", "/bin/sh", "-c", script]);
+    started.until("ready");
+    assert_eq!(started.signalled("TERM"), 9);
+    // Nothing was left in the home.
+    assert_eq!(fs::read_dir(cli.home()).unwrap().count(), 0);
+
+    // Another agent's, a person's, or none.
+    let reads = || server.number("SELECT count(*) FROM audit WHERE action = 'agent.secret.read'");
+    let before = reads();
+    let ran = cli.run(&["secrets", "exec", "--agent", "other", "--", "/bin/true"]).is(1);
+    assert!(ran.err.contains("that of scout, not of other"), "{ran:?}");
+    assert_eq!(reads(), before);
+    let of_admin = Cli::of(url).variable("ACCREDIT_TOKEN", admin.bearer());
+    let ran = of_admin.run(&["secrets", "exec", "--", "/bin/echo", "ran"]).is(1);
+    assert!(ran.out.is_empty() && ran.err.contains("page:"), "{ran:?}");
+    Cli::of(url).run(&["secrets", "exec", "--", "/bin/true"]).is(2);
+    cli.run(&["secrets", "exec", "/bin/true"]).is(64);
+    // A server that would steer the program.
+    let answer = r#"{"secrets":{"GOOD":"1","LD_PRELOAD":"/tmp/x.so"}}"#;
+    let hostile = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",
+        answer.len()
+    );
+    let stranger = Cli::of(&saying(hostile.leak())).variable("ACCREDIT_TOKEN", scout.client.bearer());
+    let ran = stranger.run(&["secrets", "exec", "--", "/bin/echo", "ran"]).is(1);
+    assert!(ran.out.is_empty() && ran.err.contains("LD_PRELOAD"), "{ran:?}");
+}
+
+/// R149: secrets in files are for their owner alone, whole or not there, and never behind a link.
+#[test]
+fn secrets_are_written_into_a_directory_and_not_out_of_it() {
+    let (server, admin) = with_secrets();
+    let scout = server.agent(&admin, "scout", &["agents.read", "agents.secrets.read"]);
+    admin.put("/api/agents/scout/secrets", &json!({ "secrets": { "ONE": "1\n2", "TWO": "zwei" } })).is(200);
+    let cli = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", scout.client.bearer());
+    let folder = cli.home().join("run");
+    let ran = cli.run(&["secrets", "write", "run", "--agent", "scout"]).is(0);
+    assert_eq!(ran.out, "run/ONE\nrun/TWO\n");
+    assert_eq!((mode(&folder), mode(&folder.join("ONE"))), (0o700, 0o600));
+    assert_eq!(fs::read_to_string(folder.join("ONE")).unwrap(), "1\n2");
+
+    // A link in a file's place is replaced; what it led to stays.
+    let outside = cli.home().join("outside");
+    fs::write(&outside, "precious").unwrap();
+    fs::remove_file(folder.join("ONE")).unwrap();
+    std::os::unix::fs::symlink(&outside, folder.join("ONE")).unwrap();
+    std::os::unix::fs::symlink(&outside, folder.join(".TWO.part")).unwrap();
+    admin.delete("/api/agents/scout/secrets/TWO").is(204);
+    admin.put("/api/agents/scout/secrets/ONE", &json!({ "value": "new" })).is(200);
+    let ran = cli.run(&["secrets", "write", "run/"]).is(0);
+    assert!(ran.err.contains("run/TWO is no secret of this agent any more"), "{ran:?}");
+    assert_eq!(fs::read_to_string(&outside).unwrap(), "precious");
+    assert!(fs::symlink_metadata(folder.join("ONE")).unwrap().is_file());
+    assert_eq!(fs::read_to_string(folder.join("ONE")).unwrap(), "new");
+
+    // A directory that others can enter, one behind a link, and one in a file's place are refused before the values are read.
+    let reads = || server.number("SELECT count(*) FROM audit WHERE action = 'agent.secret.read'");
+    let before = reads();
+    std::os::unix::fs::symlink(&folder, cli.home().join("link")).unwrap();
+    fs::write(cli.home().join("file"), "").unwrap();
+    fs::create_dir(cli.home().join("wide")).unwrap();
+    fs::set_permissions(cli.home().join("wide"), fs::Permissions::from_mode(0o750)).unwrap();
+    for bad in ["link", "link/", "file", "wide", "none/below"] {
+        let ran = cli.run(&["secrets", "write", bad]).is(1);
+        assert!(ran.out.is_empty(), "{ran:?}");
+    }
+    assert_eq!((reads(), fs::read_dir(cli.home().join("wide")).unwrap().count()), (before, 0));
+    fs::remove_file(folder.join("ONE")).unwrap();
+    fs::create_dir(folder.join("ONE")).unwrap();
+    assert!(cli.run(&["secrets", "write", "run"]).is(1).err.contains("is a directory"));
+    let left: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().contains("ONE.part")), "{left:?}");
+}
+
+/// R149: in a pipe a watcher gets a line for each change, asks again only for what has changed, and ends well when it is told to.
+#[test]
+fn a_watcher_is_told_of_each_change() {
+    let (server, admin) = Server::with_admin();
+    server.agent(&admin, "scout", &["agents.read"]);
+    let cli = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", admin.bearer());
+    let mut watching = cli.started(&["agents", "watch", "--every", "1"]);
+    watching.until("scout  running");
+    admin.post("/api/agents/scout/pause", &json!({})).is(200);
+    watching.until("scout  paused");
+    server.agent(&admin, "builder", &["agents.read"]);
+    watching.until("builder  running");
+    admin.delete("/api/agents/scout").is(204);
+    watching.until("scout  gone");
+    assert_eq!(watching.signalled("INT"), 0);
+    let mut watching = cli.started(&["agents", "watch", "--every", "1", "--json"]);
+    watching.until(r#"{"name":"builder","state":"running"}"#);
+    assert_eq!(watching.signalled("TERM"), 0);
+    let first = admin.get("/api/agents");
+    let tag = first.header("etag").to_owned();
+    let headers = [("if-none-match", tag.as_str())];
+    assert_eq!(admin.call("GET", "/api/agents", &headers, None).status(), 304);
+    // A credential that ends ends the watcher, with the reason.
+    let scout = server.agent(&admin, "short", &["agents.list"]);
+    let cli = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", scout.client.bearer());
+    admin.delete("/api/agents/short/token").is(204);
+    assert!(cli.run(&["agents", "watch"]).is(2).err.contains("fix:"));
+}
+
+/// R149: what creates can be told all that the route takes, and several agents get their codes at once.
+#[test]
+fn every_field_of_a_route_can_be_typed() {
+    let (server, admin) = with_secrets();
+    let cli = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", admin.bearer());
+    fs::write(cli.home().join("secrets.json"), r#"{"GITHUB_TOKEN": "ghp_1"}"#).unwrap();
+    let words = [
+        "agents",
+        "create",
+        "scout",
+        "--secrets",
+        "secrets.json",
+        "--access",
+        "Ask Ada",
+        "--compute",
+        r#"{"host": "ci"}"#,
+        "--agent-url",
+        "https://scout.example.com/",
+        "--no-token",
+    ];
+    cli.run(&words).is(0);
+    let made = admin.get("/api/agents/scout").is(200);
+    assert_eq!(
+        (&made["access"], &made["compute"]["host"], &made["url"]),
+        (&json!("Ask Ada"), &json!("ci"), &json!("https://scout.example.com/"))
+    );
+    assert_eq!(admin.get("/api/agents/scout/secrets").is(200)["items"][0]["name"], "GITHUB_TOKEN");
+    cli.run(&[
+        "presets",
+        "put",
+        "builder",
+        "--scope",
+        "agents.read",
+        "--secrets",
+        "GITHUB_TOKEN",
+        "--probes",
+        "github",
+        "--defaults",
+        r#"{"tier": 4}"#,
+    ])
+    .is(0);
+    let preset = admin.get("/api/presets/builder").is(200);
+    assert_eq!((&preset["secrets"], &preset["defaults"]["tier"]), (&json!(["GITHUB_TOKEN"]), &json!(4)));
+    cli.run(&["admin", "users", "create", "max@example.com", "--name", "Max", "--no-invite"]).is(0);
+    let help = cli.run(&["agents", "keys", "create", "--help"]).is(0);
+    assert!(help.out.contains("<AGENT> <NAME>") && help.out.contains("standard"), "{}", help.out);
+    assert!(cli.run(&["admin", "webhooks", "create", "--help"]).is(0).out.contains("--webhook-url"));
+    assert!(cli.run(&["agents", "probes", "create", "--help"]).is(0).out.contains("--probe-url"));
+    server.agent(&admin, "helper", &["agents.read"]);
+    let ran = cli.run(&["agents", "enrol", "scout", "helper", "nobody", "--scope", "agents.read"]).is(1);
+    assert!(ran.out.starts_with("scout  ") && ran.out.lines().count() == 1, "{ran:?}");
+    assert!(ran.err.contains("helper  skipped") && ran.err.contains("nobody  "), "{ran:?}");
+}
+
 /// R107: a token is named by id, prefix or name; what can mean several means none.
 #[test]
 fn a_name_that_can_mean_several_is_refused_with_the_candidates() {
@@ -349,6 +531,9 @@ fn a_stranger_in_the_servers_place_is_found_out() {
     assert!(!ran.err.chars().any(|c| c.is_control() && c != '\n') && !ran.err.contains('\u{202e}'), "{ran:?}");
     // A server that says nothing.
     let ran = asked(&saying(""), &["whoami", "--timeout", "1"]).is(3);
+    assert!(ran.err.contains("cannot be reached"), "{ran:?}");
+    // Also where a session is asked for first.
+    let ran = asked(&saying(""), &["token", "create", "ci", "--timeout", "1"]).is(3);
     assert!(ran.err.contains("cannot be reached"), "{ran:?}");
 }
 

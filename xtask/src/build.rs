@@ -24,6 +24,9 @@ pub(crate) fn components(workspace: &Workspace, names: &[&str]) -> Result<()> {
     for name in names {
         cargo.args(["--package", name]);
     }
+    if let Some((commit, time)) = commit(workspace) {
+        cargo.env("ACCREDIT_COMMIT", commit).env("ACCREDIT_BUILT_AT", time);
+    }
     command::run(&mut cargo)?;
     let folder = workspace.wasm_folder();
     fs::create_dir_all(&folder)?;
@@ -40,6 +43,25 @@ pub(crate) fn components(workspace: &Workspace, names: &[&str]) -> Result<()> {
     say(format_args!("    {:<14} {:>5} KB of at most {} KB{remark}", "all", all.div_ceil(1000), HEAVY / 1000));
     step.done();
     Ok(())
+}
+
+/// The commit that is built, with `-dirty` where files differ from it, and the time of the build: that of the commit, so that the same source
+/// makes the same bytes, or what `SOURCE_DATE_EPOCH` says. `None`: this is no repository.
+pub(crate) fn commit(workspace: &Workspace) -> Option<(String, String)> {
+    let root = workspace.root.to_str()?;
+    let commit =
+        command::output_of("git", &["-C", root, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"])?;
+    let time = match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(seconds) => command::output_of("date", &["-u", "-d", &format!("@{seconds}"), "+%Y-%m-%dT%H:%M:%SZ"])?,
+        Err(_) => {
+            let form = "--format=%cd";
+            let date = ["-c", "log.showSignature=false", "log", "-1", form, "--date=format-local:%Y-%m-%dT%H:%M:%SZ"];
+            let output =
+                std::process::Command::new("git").args(["-C", root]).args(date).env("TZ", "UTC").output().ok()?;
+            String::from_utf8(output.stdout).ok()?
+        }
+    };
+    Some((commit.trim().to_owned(), time.trim().to_owned()))
 }
 
 /// Builds a package's native program in the profile `native`; returns its path.

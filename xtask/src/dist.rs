@@ -126,7 +126,7 @@ fn clear(folder: &Path) -> Result<()> {
 }
 
 #[cfg(unix)]
-fn make_executable(path: &Path) -> Result<()> {
+pub(crate) fn make_executable(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
 }
@@ -150,7 +150,7 @@ fn listed(kind: &str, target: &Target, file: &str, bytes: &[u8]) -> Value {
     json!({ "kind": kind, "platform": platform, "file": file, "size": bytes.len(), "sha256": sha256(bytes) })
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -7,7 +7,9 @@ mod build;
 mod check;
 mod command;
 mod dist;
+mod dist_server;
 mod http;
+mod schemathesis;
 mod secrets;
 mod server;
 mod soak;
@@ -54,7 +56,17 @@ enum Task {
         filter: Option<String>,
     },
     /// Build the CLI as the server hands it out, into dist/
-    Dist,
+    Dist {
+        /// The server as one archive instead, into target/server/
+        #[arg(long)]
+        server: bool,
+        /// Pack what was built before
+        #[arg(long, requires = "server")]
+        no_build: bool,
+        /// Another folder for the archive
+        #[arg(long, requires = "server", value_name = "FOLDER")]
+        into: Option<std::path::PathBuf>,
+    },
     /// Write what the server says about its own routes, from the code
     Reference,
     /// Format, lints, licences, advisories
@@ -94,7 +106,8 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Build(what) => what.build()?,
         Task::Up(up) => return up.run(),
         Task::Test { filter } => return test::run(filter.as_deref()),
-        Task::Dist => dist::run()?,
+        Task::Dist { server: false, .. } => dist::run()?,
+        Task::Dist { no_build, into, .. } => dist_server::run(no_build, into)?,
         Task::Reference => command::run(command::cargo().args(["run", "--quiet", "--package", "reference"]))?,
         Task::Check => return check::run(),
         Task::Bench(bench) => return bench.run(),

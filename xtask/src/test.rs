@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use crate::command::{self, ending};
 use crate::ui::{out, say};
 use crate::workspace::Workspace;
-use crate::{browser, build};
+use crate::{browser, build, schemathesis};
 
 /// How many tests passed, failed and were left out.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -102,6 +102,13 @@ fn over_http(workspace: &Workspace, filter: Option<&str>) -> Result<(Count, BTre
         say(format_args!("{error:#}"));
     }
     let mut cargo = cargo_test(workspace, &["tests"], filter);
+    // The same for a client that knows the OpenAPI document.
+    if filter.is_none_or(|filter| "whatever_is_sent_an_answer_is_one_that_is_described".contains(filter)) {
+        match schemathesis::ensure() {
+            Ok(program) => drop(cargo.env("ACCREDIT_SCHEMATHESIS", program)),
+            Err(error) => say(format_args!("{error:#}")),
+        }
+    }
     cargo
         .env("ACCREDIT_HOST_BIN", host)
         .env("ACCREDIT_CLI_BIN", cli)

@@ -12,7 +12,8 @@ use service::{
     extract::Query,
     form,
     form::PageQuery,
-    response::{Response, written_json},
+    headers::Headers,
+    response::{Fresh, Response},
 };
 use store::agent::list::{self, Filter};
 
@@ -27,8 +28,13 @@ form! {
     }
 }
 
-/// `GET /api/agents`: the agents that the caller may read.
-pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) -> Result<Response, ApiError> {
+/// `GET /api/agents`: the agents that the caller may read. A client that asks again and again gets 304 while nothing has changed.
+pub(crate) async fn list(
+    app: App,
+    caller: Caller,
+    headers: Headers,
+    Query(query): Query<List>,
+) -> Result<Response, ApiError> {
     let q = query.q.as_deref().filter(|q| !q.trim().is_empty()).map(|q| text("q", q, 100)).transpose()?;
     let wanted = caller.page(&app, &query.page)?;
     let filter = Filter {
@@ -39,7 +45,7 @@ pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) ->
         has_token: query.has_token.as_deref().map(has_token).transpose()?,
     };
     let page = list::list(app.db(), caller.subject(), &filter, &wanted, app.now()).await?;
-    Ok(written_json(StatusCode::OK, page))
+    Ok(Fresh::new(page).answer(&headers, StatusCode::OK, "application/json"))
 }
 
 fn state(word: &str) -> Result<AgentState, ApiError> {

@@ -23,6 +23,10 @@ use service::{
 struct Index {
     name: &'static str,
     version: &'static str,
+    /// The commit that it was built from; null where the build did not say.
+    commit: Option<&'static str>,
+    /// When that was built.
+    built_at: Option<&'static str>,
     docs: String,
     /// For secret scanners.
     credential_pattern: &'static str,
@@ -156,6 +160,8 @@ fn all(app: &App, routes: impl Iterator<Item = &'static Route>) -> Result<Respon
     let form = Index {
         name: "accredit",
         version: env!("CARGO_PKG_VERSION"),
+        commit: option_env!("ACCREDIT_COMMIT"),
+        built_at: option_env!("ACCREDIT_BUILT_AT"),
         docs: format!("{link}/docs/"),
         credential_pattern: secret::PATTERN,
         groups,

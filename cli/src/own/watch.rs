@@ -1,0 +1,192 @@
+//! `agents watch`: the tree as it changes. On a terminal it is drawn anew in its place; into a pipe goes a line for each change.
+
+use std::{
+    collections::BTreeMap,
+    io::IsTerminal as _,
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::Duration,
+};
+
+use clap::ArgMatches;
+use common::route;
+use serde_json::{Value as Json, json};
+
+use super::lines_of_tree;
+use crate::{
+    context::Context,
+    fail::{Exit, Failure},
+    http::{Call, Client},
+    run::list,
+    show,
+};
+
+/// A page of the list as it was last read.
+#[derive(Default)]
+struct Page {
+    tag: Option<String>,
+    items: Vec<Json>,
+    next: Option<String>,
+}
+
+pub(super) fn watch(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
+    let client = context.client()?;
+    if client.token().is_none() {
+        return Err(Failure::credential(format!("There is no credential for {}.", client.url.as_str())));
+    }
+    let every = Duration::from_secs(typed.get_one::<u64>("every").copied().unwrap_or(2));
+    let end = end_of_watch()?;
+    let mut shown = Shown::default();
+    let mut pages = Vec::new();
+    let mut agents = read(&client, &mut pages)?;
+    let mut is_lost = false;
+    loop {
+        shown.show(&agents, context.is_json);
+        match end.recv_timeout(every) {
+            Err(RecvTimeoutError::Timeout) => {}
+            _ => return Ok(0),
+        }
+        match read(&client, &mut pages) {
+            Ok(read) => {
+                if std::mem::take(&mut is_lost) {
+                    shown.say("It answers again.");
+                }
+                agents = read;
+            }
+            Err(failure) if failure.exit == Exit::Unreachable => {
+                if !std::mem::replace(&mut is_lost, true) {
+                    shown.say(&format!("{} Trying again.", failure.sentence));
+                }
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// All agents that the caller may read. A page that is as it was is not sent again.
+fn read(client: &Client, pages: &mut Vec<Page>) -> Result<Vec<Json>, Failure> {
+    let (mut at, mut cursor) = (0, None);
+    loop {
+        if at == pages.len() {
+            pages.push(Page::default());
+        }
+        let Some(page) = pages.get_mut(at) else { break };
+        let mut query = vec![("limit".to_owned(), "200".to_owned())];
+        query.extend(cursor.take().map(|cursor: String| ("cursor".to_owned(), cursor)));
+        let answer = client.call(route::AGENTS_LIST, Call { query, known: page.tag.clone(), ..Call::default() })?;
+        if !answer.is_known {
+            page.items = list(&answer.json, "items").to_vec();
+            page.next = answer.json.get("next_cursor").and_then(Json::as_str).map(str::to_owned);
+            page.tag = answer.tag;
+        }
+        at += 1;
+        cursor.clone_from(&page.next);
+        if cursor.is_none() {
+            break;
+        }
+    }
+    pages.truncate(at);
+    Ok(pages.iter().flat_map(|page| page.items.iter().cloned()).collect())
+}
+
+/// What the reader has seen.
+#[derive(Default)]
+struct Shown {
+    states: BTreeMap<String, String>,
+    lines: Vec<String>,
+}
+
+impl Shown {
+    fn show(&mut self, agents: &[Json], is_json: bool) {
+        match is_json || !std::io::stdout().is_terminal() {
+            true => self.tell(agents, is_json),
+            false => self.draw(lines_of_tree(agents)),
+        }
+    }
+
+    /// A line for each agent that is new, has another state, or is gone.
+    fn tell(&mut self, agents: &[Json], is_json: bool) {
+        let text = |agent: &Json, name: &str| agent.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
+        let states: BTreeMap<String, String> =
+            agents.iter().map(|agent| (text(agent, "name"), text(agent, "state"))).collect();
+        let gone = self.states.keys().filter(|name| !states.contains_key(*name)).map(|name| (name, None));
+        let changed = states.iter().filter(|(name, state)| self.states.get(*name) != Some(state));
+        for (name, state) in changed.map(|(name, state)| (name, Some(state))).chain(gone) {
+            show::out(&match is_json {
+                true => json!({ "name": name, "state": state }).to_string(),
+                false => format!("{}  {}", show::line(name), show::line(state.map_or("gone", |state| state))),
+            });
+        }
+        self.states = states;
+    }
+
+    /// Draws the tree over the one before, as much of it as there is room for.
+    fn draw(&mut self, mut lines: Vec<String>) {
+        let terminal = console::Term::stdout();
+        let (rows, columns) = terminal.size();
+        let room = usize::from(rows).saturating_sub(2).max(1);
+        if lines.len() > room {
+            let more = lines.len() - room;
+            lines.truncate(room);
+            lines.push(format!("and {more} more"));
+        }
+        if lines.is_empty() {
+            lines.push("There are no agents.".to_owned());
+        }
+        let lines: Vec<String> =
+            lines.into_iter().map(|line| line.chars().take(usize::from(columns).max(1)).collect()).collect();
+        if lines != self.lines {
+            drop(terminal.clear_last_lines(self.lines.len()));
+            show::out(&lines.join("\n"));
+            self.lines = lines;
+        }
+    }
+
+    /// A word beside the output; the tree is drawn below it.
+    fn say(&mut self, text: &str) {
+        show::say(text);
+        self.lines.clear();
+    }
+}
+
+/// Gets a message when the watcher ends it by Ctrl-C.
+#[cfg(unix)]
+fn end_of_watch() -> Result<Receiver<()>, Failure> {
+    use signal_hook::{
+        consts::{SIGINT, SIGTERM},
+        iterator::Signals,
+    };
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(crate::fail::of_file("signals"))?;
+    std::thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            _ = sender.send(());
+            // The other thread may wait for a server that says nothing.
+            std::thread::sleep(Duration::from_millis(500));
+            std::process::exit(0);
+        }
+    });
+    Ok(receiver)
+}
+
+#[cfg(not(unix))]
+fn end_of_watch() -> Result<Receiver<()>, Failure> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    // Never sent: the system ends the program.
+    std::mem::forget(sender);
+    Ok(receiver)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_that_is_as_it_was_is_not_drawn_again() {
+        let mut shown = Shown::default();
+        let agents = |state: &str| vec![json!({ "name": "a", "state": state })];
+        shown.tell(&agents("running"), true);
+        assert_eq!(shown.states, BTreeMap::from([("a".to_owned(), "running".to_owned())]));
+        shown.tell(&[], true);
+        assert!(shown.states.is_empty());
+    }
+}

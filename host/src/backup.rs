@@ -1,0 +1,384 @@
+//! `backup` and `restore`: the database as one file, checked both ways.
+//!
+//! A backup is one reading transaction of a running database (`VACUUM INTO`): writers go on, and what was deleted is not in it. It is
+//! written beside its place and moved there when it was checked. A restore checks the copy that it will use, keeps the database that it
+//! replaces, and needs the directory alone.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+
+use crate::runtime_config::RuntimeConfig;
+use crate::{lock, private};
+
+/// The label of the database that is meant.
+const LABEL: &str = "default";
+/// What a file of SQLite begins with.
+const HEAD: &[u8; 16] = b"SQLite format 3\0";
+
+/// Where the database is, said as a host is told it.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// The manifest, or its directory.
+    #[arg(short = 'f', long = "from", default_value = "spin.toml")]
+    from: PathBuf,
+    /// The directory of databases, as for the host. By default `.spin` beside the manifest.
+    #[arg(long)]
+    state_dir: Option<String>,
+    /// The runtime configuration, if the host has one.
+    #[arg(long, env = "RUNTIME_CONFIG_FILE")]
+    runtime_config_file: Option<PathBuf>,
+}
+
+impl Place {
+    fn database(&self) -> Result<PathBuf> {
+        let home = if self.from.is_dir() { Some(self.from.as_path()) } else { self.from.parent() };
+        let config = match &self.runtime_config_file {
+            Some(path) => RuntimeConfig::read(path)?,
+            None => RuntimeConfig::default(),
+        };
+        let path = config.database(LABEL, self.state_dir.as_deref(), home.unwrap_or(Path::new("")));
+        path.context("the database is in memory")
+    }
+}
+
+/// Writes a copy of the database into a new file, also while a host runs.
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// The file to write. It must not be there yet.
+    file: PathBuf,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Puts a backup in the database's place, while no host runs on it.
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The backup.
+    file: PathBuf,
+    #[command(flatten)]
+    place: Place,
+    /// Replace the database that is there. It is kept beside, as `….before-1`.
+    #[arg(long)]
+    replace: bool,
+    /// Restore also where the backup's tables, indexes, triggers and views are not those of the database that it replaces.
+    #[arg(long)]
+    other_schema: bool,
+}
+
+/// What was found in a database.
+struct Checked {
+    /// The application's version of the schema.
+    version: i64,
+    /// SHA-256 over the texts of the schema.
+    schema: String,
+}
+
+impl Backup {
+    pub(crate) fn run(&self) -> Result<()> {
+        let database = self.place.database()?;
+        ensure!(database.is_file(), "there is no database at {}", database.display());
+        ensure!(!self.file.exists(), "{} is there already; name another file", self.file.display());
+        let folder = folder_of(&self.file);
+        // 0600, and removed unless it is kept.
+        let part = tempfile::Builder::new().prefix(".accredit-backup-").tempfile_in(folder);
+        let part = part.with_context(|| format!("cannot write into {}", folder.display()))?;
+        let source = open(&database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let copied = source.execute("VACUUM INTO ?1", [part.path().to_string_lossy()]);
+        copied.with_context(|| format!("cannot copy {}", database.display()))?;
+        let (before, after) = (schema(&source)?, check(part.path())?);
+        ensure!(
+            (before.version, &before.schema) == (after.version, &after.schema),
+            "the schema of the database was changed meanwhile; make the backup again"
+        );
+        part.as_file().sync_all()?;
+        let (bytes, sha256) = digest(part.path())?;
+        part.persist_noclobber(&self.file)
+            .map_err(|kept| kept.error)
+            .with_context(|| self.file.display().to_string())?;
+        File::open(folder)?.sync_all()?;
+        say(&format!(
+            "Backed up {} to {}: {bytes} bytes, schema version {}.\nintegrity: ok\nschema: {}\nsha256: {sha256}",
+            database.display(),
+            self.file.display(),
+            after.version,
+            after.schema,
+        ))
+    }
+}
+
+impl Restore {
+    pub(crate) fn run(&self) -> Result<()> {
+        let database = self.place.database()?;
+        let folder = folder_of(&database);
+        private::directory(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let running = || format!("a host runs on {}; stop it first", folder.display());
+        let _alone = lock::own(folder)?.with_context(running)?;
+        let part = self.copy(folder)?;
+        let new = check(part.path()).with_context(|| format!("{} cannot be restored", self.file.display()))?;
+        ensure!(new.version > 0, "{} is an empty database", self.file.display());
+        let mut kept = None;
+        if database.exists() {
+            ensure!(
+                self.replace,
+                "there is a database at {}; with --replace it is kept beside, and the backup takes its place",
+                database.display()
+            );
+            self.compare(&database, &new)?;
+            kept = Some(put_aside(&database)?);
+        }
+        let moved = part.persist_noclobber(&database).map_err(|kept| kept.error);
+        moved.with_context(|| format!("cannot write {}", database.display()))?;
+        File::open(folder)?.sync_all()?;
+        // The next whole second: all that came back is older.
+        let now = "SELECT strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '+1 second')";
+        let now: String = Connection::open_in_memory()?.query_row(now, [], |row| row.get(0))?;
+        let kept = kept.map(|path| format!("The database that was there is {}.\n", path.display())).unwrap_or_default();
+        say(&format!(
+            "Restored {} to {}: schema version {}.\nintegrity: ok\nschema: {}\n{kept}\n\
+             Were credentials revoked since this backup was made? They work again, and so do sessions that were ended, accounts that\n\
+             were deactivated, and old passwords. Unless you are sure that there were none, start the host where nobody else reaches\n\
+             it, and end every credential from before now:\n\n\
+             POST /operator/revoke {{\"secret\": \"<the operator secret>\", \"issued_before\": \"{now}\"}}\n\n\
+             docs/operations.md, \"Restoring a backup\", has the other steps.",
+            self.file.display(),
+            database.display(),
+            new.version,
+            new.schema,
+        ))
+    }
+
+    /// A copy of the backup beside the database: what is checked is what is used.
+    fn copy(&self, folder: &Path) -> Result<NamedTempFile> {
+        for end in ["-wal", "-journal"] {
+            let beside = with_end(&self.file, end);
+            let has_more = beside.metadata().is_ok_and(|found| found.len() > 0);
+            ensure!(!has_more, "{} belongs to it, so this is no backup: make one with `backup`", beside.display());
+        }
+        let unreadable = || format!("cannot read {}", self.file.display());
+        let mut from = File::open(&self.file).with_context(unreadable)?;
+        ensure!(from.metadata().with_context(unreadable)?.is_file(), "{} is no file", self.file.display());
+        let mut part = tempfile::Builder::new().prefix(".accredit-restore-").tempfile_in(folder)?;
+        std::io::copy(&mut from, part.as_file_mut()).with_context(unreadable)?;
+        part.as_file().sync_all()?;
+        Ok(part)
+    }
+
+    /// Compares the backup with the database that it replaces. Whatever has that one open must go first; one that is damaged is not
+    /// compared.
+    fn compare(&self, database: &Path, new: &Checked) -> Result<()> {
+        let old = match leave_alone(database).and_then(|()| schema(&open(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?))
+        {
+            Ok(old) => old,
+            Err(error) => match error.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code) {
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                    bail!("another program has {} open; stop it first", database.display())
+                }
+                _ => {
+                    eprintln!("accredit-host: {} is damaged, so it is not compared: {error:#}", database.display());
+                    return Ok(());
+                }
+            },
+        };
+        ensure!(
+            self.other_schema || old.version != new.version || old.schema == new.schema,
+            "both databases have the schema version {}, and their schemas differ: somebody has added something to one of them, or \
+             removed it; with --other-schema the backup is restored as it is",
+            new.version
+        );
+        Ok(())
+    }
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut text = path.as_os_str().to_owned();
+    text.push(end);
+    text.into()
+}
+
+fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    connection.with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// Ends the write-ahead log of a database, which no other connection may have open. A file of another kind is not opened: SQLite would
+/// take away what is left beside it.
+fn leave_alone(database: &Path) -> Result<()> {
+    let mut head = [0; HEAD.len()];
+    File::open(database)?.read_exact(&mut head).context("it has no head")?;
+    ensure!(&head == HEAD, "it has the head of another kind of file");
+    let connection = open(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.busy_timeout(std::time::Duration::ZERO)?;
+    connection.query_row("PRAGMA journal_mode=DELETE", [], |_| Ok(()))?;
+    Ok(connection.execute_batch("BEGIN EXCLUSIVE; ROLLBACK")?)
+}
+
+fn schema(connection: &Connection) -> Result<Checked> {
+    let version = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let sql = "SELECT type || char(0) || name || char(0) || tbl_name || char(0) || ifnull(sql, '') FROM sqlite_schema \
+               WHERE name NOT LIKE 'sqlite~_stat%' ESCAPE '~' ORDER BY 1";
+    let mut hash = Sha256::new();
+    let mut statement = connection.prepare(sql)?;
+    for text in statement.query_map([], |row| row.get::<_, String>(0))? {
+        hash.update(text?);
+        hash.update([0, b'\n']);
+    }
+    Ok(Checked { version, schema: hex(&hash.finalize()) })
+}
+
+/// Checks a database from its first page to its last.
+fn check(path: &Path) -> Result<Checked> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let damaged = "the file is damaged, or no database";
+    let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).context(damaged)?;
+    ensure!(found == "ok", "{damaged}: {found}");
+    let is_whole = !connection.prepare("PRAGMA foreign_key_check")?.exists([])?;
+    ensure!(is_whole, "{damaged}: a row names another one that is not there");
+    schema(&connection)
+}
+
+/// Moves a database aside, with what SQLite may have left beside it.
+fn put_aside(database: &Path) -> Result<PathBuf> {
+    let free = (1..).map(|number| with_end(database, &format!(".before-{number}"))).find(|path| !path.exists());
+    let kept = free.context("no name is free")?;
+    for end in ["", "-wal", "-shm", "-journal"] {
+        let from = with_end(database, end);
+        if from.exists() {
+            std::fs::rename(&from, with_end(&kept, end)).with_context(|| format!("cannot move {}", from.display()))?;
+        }
+    }
+    Ok(kept)
+}
+
+/// Bytes and SHA-256 of a file.
+fn digest(path: &Path) -> Result<(u64, String)> {
+    let (mut file, mut hash, mut buffer, mut bytes) = (File::open(path)?, Sha256::new(), vec![0; 1 << 16], 0);
+    loop {
+        let read = file.read(&mut buffer)?;
+        let Some(piece) = buffer.get(..read).filter(|piece| !piece.is_empty()) else { break };
+        hash.update(piece);
+        bytes += piece.len() as u64;
+    }
+    Ok((bytes, hex(&hash.finalize())))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn say(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{text}")?;
+    Ok(stdout.flush()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(folder: &Path) -> Place {
+        let state_dir = Some(folder.to_string_lossy().into_owned());
+        Place { from: "spin.toml".into(), state_dir, runtime_config_file: None }
+    }
+
+    fn database(folder: &Path) -> (PathBuf, Connection) {
+        let path = folder.join("sqlite_db.db");
+        let connection = Connection::open(&path).unwrap();
+        let sql =
+            "PRAGMA journal_mode=WAL; PRAGMA user_version=3; CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT) STRICT;
+                   CREATE INDEX i ON t (b); INSERT INTO t (b) VALUES ('one')";
+        connection.execute_batch(sql).unwrap();
+        (path, connection)
+    }
+
+    fn backup(folder: &Path, file: &Path) -> Result<()> {
+        Backup { file: file.to_owned(), place: place(folder) }.run()
+    }
+
+    fn restore(folder: &Path, file: &Path, replace: bool) -> Result<()> {
+        Restore { file: file.to_owned(), place: place(folder), replace, other_schema: false }.run()
+    }
+
+    fn rows(path: &Path) -> i64 {
+        Connection::open(path).unwrap().query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
+    }
+
+    /// R150.
+    #[test]
+    fn a_backup_is_whole_and_for_its_owner_alone() {
+        let (state, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (path, connection) = database(state.path());
+        // An open write does not hold it up, and is not in it.
+        connection.execute_batch("BEGIN IMMEDIATE; INSERT INTO t (b) VALUES ('two')").unwrap();
+        let file = out.path().join("backup.db");
+        backup(state.path(), &file).unwrap();
+        connection.execute_batch("COMMIT").unwrap();
+        assert_eq!((rows(&file), rows(&path)), (1, 2));
+        let mode = std::os::unix::fs::MetadataExt::mode(&file.metadata().unwrap());
+        assert_eq!(mode & 0o777, 0o600);
+        let error = backup(state.path(), &file).unwrap_err().to_string();
+        assert!(error.contains("is there already"), "{error}");
+        assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 1);
+        let empty = tempfile::tempdir().unwrap();
+        assert!(backup(empty.path(), &out.path().join("other.db")).unwrap_err().to_string().contains("no database"));
+    }
+
+    /// R150: what is damaged, open or not asked for is not restored, and what is replaced is kept.
+    #[test]
+    fn a_restore_replaces_nothing_silently() {
+        let (state, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (path, connection) = database(state.path());
+        let file = out.path().join("backup.db");
+        backup(state.path(), &file).unwrap();
+        connection.execute_batch("INSERT INTO t (b) VALUES ('two')").unwrap();
+        let refused = |replace, part: &str| {
+            let error = format!("{:#}", restore(state.path(), &file, replace).unwrap_err());
+            assert!(error.contains(part), "{error}");
+        };
+        refused(false, "--replace");
+        refused(true, "another program");
+        drop(connection);
+        assert_eq!(rows(&path), 2);
+        // Another schema of the same version is named.
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("CREATE TRIGGER x AFTER INSERT ON t BEGIN DELETE FROM t; END").unwrap();
+        drop(other);
+        refused(true, "--other-schema");
+        Connection::open(&path).unwrap().execute_batch("DROP TRIGGER x").unwrap();
+        restore(state.path(), &file, true).unwrap();
+        assert_eq!((rows(&path), rows(&with_end(&path, ".before-1"))), (1, 2));
+        // A damaged backup, a text, an empty file and none at all.
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes.iter_mut().skip(4096).for_each(|byte| *byte = 7);
+        for (name, bytes) in [("damaged", bytes.as_slice()), ("text", b"no database"), ("empty", b"")] {
+            std::fs::write(out.path().join(name), bytes).unwrap();
+            assert!(restore(state.path(), &out.path().join(name), true).is_err(), "{name}");
+        }
+        assert!(restore(state.path(), &out.path().join("none"), true).is_err());
+        assert_eq!(rows(&path), 1);
+        // A database that is damaged is what restores are for; what SQLite left beside it moves with it.
+        std::fs::write(&path, "damaged").unwrap();
+        std::fs::write(with_end(&path, "-wal"), "left").unwrap();
+        restore(state.path(), &file, true).unwrap();
+        assert_eq!(rows(&path), 1);
+        assert_eq!(std::fs::read(with_end(&path, ".before-2-wal")).unwrap(), b"left");
+        let left = std::fs::read_dir(state.path())
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with(".accredit"));
+        assert_eq!(left.count(), 0);
+        // Into an empty place.
+        let empty = tempfile::tempdir().unwrap();
+        restore(&empty.path().join("new"), &file, false).unwrap();
+        assert_eq!(rows(&empty.path().join("new/sqlite_db.db")), 1);
+    }
+}

@@ -1,0 +1,89 @@
+//! R150: backups of a server that runs, and what comes back with them.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use serde_json::json;
+use tests::{Server, host};
+
+struct Ran {
+    is_well: bool,
+    said: String,
+}
+
+/// Runs the host's program on a state directory.
+fn ran(words: &[&str], state: &Path) -> Ran {
+    let mut command = Command::new(host::program());
+    command.args(words).arg("--state-dir").arg(state);
+    let output = command.output().unwrap();
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    Ran { is_well: output.status.success(), said }
+}
+
+/// R75, R150.
+#[test]
+fn a_running_server_is_backed_up_and_brought_back() {
+    let (mut server, admin) = Server::with_admin();
+    let out = tempfile::tempdir().unwrap();
+    let file = out.path().join("accredit.db");
+    let path = file.to_str().unwrap().to_owned();
+    let scout = server.agent(&admin, "scout", &["agents.read"]);
+    let state = server.state().clone();
+
+    // Others write meanwhile, and nobody is held up.
+    let is_done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut written = 0;
+            while !is_done.load(Ordering::Relaxed) {
+                admin.post("/auth/tokens", &json!({ "name": format!("t{written}") })).is(201);
+                written += 1;
+            }
+            written
+        });
+        let made = ran(&["backup", &path], state.path());
+        is_done.store(true, Ordering::Relaxed);
+        assert!(made.is_well && made.said.contains("integrity: ok"), "{}", made.said);
+        assert!(writer.join().unwrap() > 0);
+    });
+    assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+    let again = ran(&["backup", &path], state.path());
+    assert!(!again.is_well && again.said.contains("is there already"), "{}", again.said);
+
+    // After the backup: a token is revoked, and an agent made.
+    admin.delete("/api/agents/scout/token").is(204);
+    scout.client.get("/api/auth/whoami").refused(401, "token_revoked");
+    server.agent(&admin, "later", &["agents.read"]);
+
+    // Not while a host runs, and not over a database that nobody wants replaced.
+    let refused = ran(&["restore", &path, "--replace"], state.path());
+    assert!(!refused.is_well && refused.said.contains("a host runs on"), "{}", refused.said);
+    server.host().terminate();
+    server.host_mut().ended();
+    let refused = ran(&["restore", &path], state.path());
+    assert!(!refused.is_well && refused.said.contains("--replace"), "{}", refused.said);
+    let restored = ran(&["restore", &path, "--replace"], state.path());
+    assert!(restored.is_well && restored.said.contains("POST /operator/revoke"), "{}", restored.said);
+    assert!(state.path().join("sqlite_db.db.before-1").exists());
+
+    let server = Server::settings().on(&state).start();
+    let (admin, scout) = (admin.at(server.host().base_url()), scout.client.at(server.host().base_url()));
+    admin.get("/api/agents/later").refused(404, "agent_not_found");
+    // What was revoked since works again, until the step that the restore names.
+    scout.get("/api/auth/whoami").is(200);
+    let said = restored.said.split_once("POST /operator/revoke ").unwrap().1.lines().next().unwrap();
+    let asked: serde_json::Value = serde_json::from_str(said).unwrap();
+    let body = json!({ "secret": server.operator_secret(), "issued_before": asked["issued_before"] });
+    server.nobody().post("/operator/revoke", &body).is(200);
+    scout.get("/api/auth/whoami").refused(401, "token_revoked");
+    admin.get("/api/auth/whoami").refused(401, "token_revoked");
+    server.sign_in("ada@example.com", None);
+}

@@ -1,0 +1,100 @@
+//! R120: Schemathesis, a client that knows the OpenAPI document and nothing else, asks every operation with good and bad values. Whatever it
+//! sends, an answer is one that the document describes, and never a fault of the server.
+//!
+//! `cargo xtask test` installs it from PyPI; `ACCREDIT_SCHEMATHESIS` names another copy of the program.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests: whatever is not as expected ends the test"
+)]
+
+use std::{fs, path::PathBuf, process::Command};
+
+use serde_json::{Value as Json, json};
+use tests::Server;
+
+/// Seconds for each kind of caller. It stops where it is then.
+const SECONDS: &str = "45";
+const SEED: &str = "1";
+/// What would end the caller's own credential or lock it out, waits for long, or asks for a secret that no caller has.
+const EXCLUDED: &str = "/stream$|/inbox$|^/auth/(logout|tokens/me|sessions|password|leaks|factor|oidc|token$)|^/operator/|^/internal|^/api/tenant$";
+const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,\
+                      response_schema_conformance";
+
+/// The program.
+fn program() -> PathBuf {
+    let named = std::env::var_os("ACCREDIT_SCHEMATHESIS").map(PathBuf::from);
+    named.unwrap_or_else(|| {
+        panic!(
+            "Schemathesis is missing. `cargo xtask test` installs it with python3 and its module venv from PyPI; or install it by \
+             hand, and name the program in ACCREDIT_SCHEMATHESIS"
+        )
+    })
+}
+
+/// Asks all operations as this caller; gives the report.
+fn ask(server: &Server, bearer: &str) -> Json {
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("report.json");
+    let mut command = Command::new(program());
+    command.current_dir(folder.path()).arg("run").arg(format!("{}/openapi.json", server.host().base_url()));
+    command.args([
+        "--phases",
+        "examples,coverage,fuzzing",
+        "--max-examples",
+        "5",
+        "--max-time",
+        SECONDS,
+        "--seed",
+        SEED,
+    ]);
+    // In one thread: the order of what it sends is the seed's.
+    command.args([
+        "--workers",
+        "1",
+        "--request-timeout",
+        "60",
+        "--continue-on-failure",
+        "--no-shrink",
+        "--warnings",
+        "off",
+    ]);
+    command.args(["--generation-database", "none", "--checks", CHECKS, "--exclude-path-regex", EXCLUDED]);
+    command.args(["--header", &format!("Authorization: Bearer {bearer}"), "--report", "json", "--report-json-path"]);
+    let output = command.arg(&report).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = fs::read_to_string(&report).unwrap_or_else(|error| panic!("no report: {error}\n{said}"));
+    let report: Json = serde_json::from_str(&text).unwrap();
+    let failures = report["failures"].as_array().unwrap();
+    assert!(failures.is_empty(), "{failures:#?}\n{said}");
+    report
+}
+
+fn asked_enough(report: &Json) {
+    let count = |path: &str| report.pointer(path).and_then(Json::as_u64).unwrap_or_default();
+    assert!(count("/operations/tested") > 100, "{}", report["operations"]);
+    assert!(count("/test_cases/generated") > 500, "{}", report["test_cases"]);
+}
+
+#[test]
+fn whatever_is_sent_an_answer_is_one_that_is_described() {
+    let mail = [
+        ("mail_provider", "webhook"),
+        ("mail_host", "localhost:9"),
+        ("mail_from", "a@example.com"),
+        ("mail_token", "t"),
+    ];
+    let settings = Server::settings().variable("secrets_key", "a-key-of-the-operator-that-is-long-enough");
+    let settings = settings.variable("audit_key", "another-key-of-the-operator-that-is-long-enough");
+    let server = mail.into_iter().fold(settings, |settings, (name, value)| settings.variable(name, value)).start();
+    let admin = server.bootstrap();
+    asked_enough(&ask(&server, admin.bearer()));
+    // It has not locked itself out: what it asked was answered by routes, not by the guard.
+    admin.get("/api/auth/whoami").is(200);
+
+    let scout = server.agent(&admin, "fuzzed", &["*"]);
+    admin.post("/api/agents/fuzzed/start", &json!({}));
+    asked_enough(&ask(&server, scout.client.bearer()));
+}

@@ -1,0 +1,96 @@
+//! R152: the server as an archive: unpacked into an empty place it serves, with nothing of this repository.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value as Json;
+use tests::{Start, host};
+
+/// Packs what was built, and unpacks it into another place.
+fn unpacked(folder: &Path) -> PathBuf {
+    let mut pack = Command::new(env!("CARGO"));
+    pack.current_dir(host::root()).args(["run", "--quiet", "--package", "xtask", "--"]);
+    let packed = pack.args(["dist", "--server", "--no-build", "--into"]).arg(folder.join("made")).output().unwrap();
+    assert!(packed.status.success(), "{}", String::from_utf8_lossy(&packed.stderr));
+    let archives = fs::read_dir(folder.join("made")).unwrap().map(|entry| entry.unwrap().path());
+    let archive = archives.into_iter().find(|path| path.to_string_lossy().ends_with(".tar.gz")).unwrap();
+    let mut sum = Command::new("sha256sum");
+    sum.current_dir(folder.join("made")).args(["--check", "--quiet"]).arg(archive.with_extension("gz.sha256"));
+    assert!(sum.status().unwrap().success());
+    let to = folder.join("unpacked");
+    fs::create_dir(&to).unwrap();
+    assert!(Command::new("tar").arg("-C").arg(&to).arg("-xf").arg(&archive).status().unwrap().success());
+    fs::remove_dir_all(folder.join("made")).unwrap();
+    let server = fs::read_dir(&to).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(fs::read_dir(&to).unwrap().count(), 1);
+    server
+}
+
+/// R152.
+#[test]
+fn the_archive_serves_from_an_empty_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = unpacked(folder.path());
+    let checked =
+        Command::new("sha256sum").args(["--check", "--quiet", "SHA256SUMS"]).current_dir(&server).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let mode = fs::metadata(server.join("accredit-host")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o111, 0o111);
+    let readme = fs::read_to_string(server.join("README.md")).unwrap();
+    assert!(!readme.contains('{') && readme.contains("glibc"), "{readme}");
+    for file in ["accredit.service", "accredit.env.example", "Containerfile", "LICENSE", "docs/operations.md"] {
+        assert!(server.join(file).is_file(), "{file}");
+    }
+
+    let state = folder.path().join("state");
+    let start = Start::new(server.join("spin.toml")).program(server.join("accredit-host")).switch("--no-tick");
+    let host = start.flag("--state-dir", &state).run();
+    let client = host.client();
+    assert_eq!(client.get("/readyz").is(200)["status"], "ready");
+    let index = client.get("/api").is(200);
+    assert_eq!(index["version"], env!("CARGO_PKG_VERSION"));
+    // Both where the build said so, or neither.
+    assert_eq!(index["commit"].is_string(), index["built_at"].is_string(), "{}", index["commit"]);
+    client.get("/llms.txt").is_text(200, "Accredit");
+    client.get("/openapi.json").is(200);
+    assert!(state.join("sqlite_db.db").exists());
+}
+
+/// R152: the bill of materials names each crate once, with its licence, and what it stands on.
+#[test]
+fn the_bill_of_materials_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = unpacked(folder.path());
+    let bill: Json = serde_json::from_str(&fs::read_to_string(server.join("sbom.cdx.json")).unwrap()).unwrap();
+    assert_eq!((&bill["bomFormat"], &bill["specVersion"]), (&"CycloneDX".into(), &"1.6".into()));
+    let parts = bill["components"].as_array().unwrap();
+    let names: BTreeSet<&str> = parts.iter().filter_map(|part| part["name"].as_str()).collect();
+    for name in ["wasmtime", "rusqlite", "spin-sdk", "accredit-host", "web", "common"] {
+        assert!(names.contains(name), "{name}");
+    }
+    // What only tests and builds need is not in it.
+    assert!(!names.contains("xtask") && !names.contains("tests") && !names.contains("proptest"));
+    let references: BTreeSet<&str> = parts.iter().filter_map(|part| part["bom-ref"].as_str()).collect();
+    assert_eq!(references.len(), parts.len());
+    for part in parts {
+        assert!(part["licenses"].is_array(), "{part}");
+        let is_from_registry = part["purl"].is_string();
+        let digest = part["hashes"].as_array().and_then(|all| all.first()?["content"].as_str());
+        assert_eq!(digest.map(str::len), is_from_registry.then_some(64), "{part}");
+    }
+    let own = bill["metadata"]["component"]["bom-ref"].as_str().unwrap();
+    for edge in bill["dependencies"].as_array().unwrap() {
+        let from = edge["ref"].as_str().unwrap();
+        assert!(from == own || references.contains(from), "{from}");
+        for to in edge["dependsOn"].as_array().unwrap() {
+            assert!(references.contains(to.as_str().unwrap()), "{to}");
+        }
+    }
+}
