@@ -7,7 +7,10 @@
 
 use std::time::Duration;
 
-use common::{id::AccessRequestId, route};
+use common::{
+    id::{AccessRequestId, is_id},
+    route,
+};
 use serde_json::{Value as Json, json};
 use service::{clock, inside, site};
 
@@ -43,7 +46,8 @@ impl Retry {
         match message.params.get("requestState") {
             None => Ok(None),
             Some(state) => {
-                let id = state.as_str().and_then(|id| AccessRequestId::try_from(id.to_owned()).ok());
+                let id = state.as_str().filter(|id| is_id(id, &[AccessRequestId::PREFIX]));
+                let id = id.and_then(|id| AccessRequestId::try_from(id.to_owned()).ok());
                 let request =
                     id.ok_or_else(|| Fault::params("Invalid params: requestState is none of this server's"))?;
                 Ok(Some(Self { request, is_declined }))
