@@ -230,7 +230,9 @@ fn without_a_good_credential_the_answer_says_where_to_get_one() {
     // Nor is a notification taken, nor said what is wrong with a message.
     raw(&nobody, &[], r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).is(401);
     raw(&ended, &[], r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).is(401);
-    raw(&nobody, &[], "{").is(401);
+    for client in [&nobody, &ended] {
+        raw(client, &[], "{").is(401);
+    }
     for path in ["/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/mcp"] {
         let metadata = nobody.get(path).is(200);
         assert_eq!(metadata["resource"], format!("{base}/mcp"));
@@ -507,6 +509,11 @@ fn a_client_that_opens_no_addresses_is_told_what_to_do() {
         assert_eq!(refused["isError"], true, "{tool}: {refused}");
         assert!(refused["structuredContent"]["access_request"].is_null(), "{tool}: {refused}");
     }
+    // What is approved never counts for a key.
+    let key = admin.post("/api/agents/plain/keys", &json!({ "name": "by-key", "scope": ["agents.read"] })).is(201);
+    let key = server.with(text(&key["key"]));
+    let refused = result(&key, "tools/call", &opening("agents_create", &json!({ "name": "x" })));
+    assert!(refused["isError"] == true && refused["structuredContent"]["access_request"].is_null(), "{refused}");
     assert_eq!(server.number(requests), 1);
 }
 

@@ -19,7 +19,7 @@ use crate::{
     fault::Fault,
     message::Message,
     resources::is_agent,
-    tools::{Call, refused},
+    tools::{Call, named, refused},
 };
 
 /// The name of the question that is put to the client's person.
@@ -78,7 +78,7 @@ pub(crate) async fn missing(
     api: &Api<'_>,
     message: &Message,
     call: &Call,
-    mut envelope: Json,
+    envelope: Json,
     earlier: Option<(Retry, String)>,
 ) -> Result<Json, Fault> {
     let whoami = api.whoami().await?;
@@ -140,9 +140,6 @@ pub(crate) async fn missing(
          for, if you talk to one. Call the tool inbox with wait 25 until the event scope_granted or access_denied arrives, then call {tool} \
          again, once."
     );
-    if let Some(members) = envelope.as_object_mut() {
-        members.shift_remove("access_request");
-    }
     Ok(told(envelope, &request, address, fix))
 }
 
@@ -158,10 +155,14 @@ fn told(mut envelope: Json, request: &str, address: Option<String>, fix: String)
     refused(envelope)
 }
 
-/// Opens the access request, or finds the one that is open. `None`: nobody could approve it, or it would not help.
+/// Opens the access request, or finds the one that is open. `None`: nobody could approve it, or an approval would not help.
 async fn opened(api: &Api<'_>, call: &Call, envelope: &Json) -> Result<Option<String>, Fault> {
-    // Beside the scope something else is in the way.
-    if envelope.get("obstacle").is_some() {
+    if let Some(id) = envelope.get("access_request").and_then(Json::as_str) {
+        return Ok(Some(id.to_owned()));
+    }
+    // The API advises an ask only where it helps: not for a key, nor where a relation is missing too.
+    let fix = envelope.get("fix").and_then(Json::as_str).unwrap_or_default();
+    if !named(fix).iter().any(|(_, tool)| *tool == common::tool::name(route::ACCESS_ASK)) {
         return Ok(None);
     }
     let tool = common::tool::name(call.route);
