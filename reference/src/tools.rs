@@ -11,7 +11,7 @@ use service::{form, router::Described};
 
 use crate::{examples, fields};
 
-/// By name: title, description, schema of the arguments, hints. Then the pages, by their paths below `/docs/`.
+/// By name: title, description, schema of the arguments, the route, hints. Then the pages, by their paths below `/docs/`.
 pub fn tools(rows: &[Described], docs: &Path) -> Json {
     let of = |row: &&Described| tool::is_tool(row.route);
     let tools: Map<String, Json> = rows.iter().filter(of).map(|row| (tool::name(row.route), described(row))).collect();
@@ -32,6 +32,7 @@ fn described(row: &Described) -> Json {
         "title": route.title,
         "description": format!("{}. {needs} Details: accredit://manual/agents/{page}", route.title),
         "inputSchema": arguments,
+        "_meta": { "accredit/route": format!("{} {}", route.method, route.path) },
         "annotations": {
             "readOnlyHint": route.is_safe(),
             "destructiveHint": tool::is_destructive(route),

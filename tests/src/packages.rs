@@ -62,6 +62,8 @@ pub fn pypi(cache: &Path, folder: &str) -> PathBuf {
                 "pip",
                 "install",
                 "--quiet",
+                "--no-deps",
+                "--root-user-action=ignore",
                 "--disable-pip-version-check",
                 "--target",
                 "packages",

@@ -37,7 +37,12 @@ fn send(client: &Client, method: &str, params: &Json) -> Answer {
     params["_meta"] =
         json!({ format!("{META}protocolVersion"): VERSION, format!("{META}clientCapabilities"): capabilities });
     let message = json!({ "jsonrpc": "2.0", "id": "one", "method": method, "params": params });
-    let name = params["name"].as_str().or(params["uri"].as_str()).unwrap_or_default().to_owned();
+    let name = match method {
+        "tools/call" | "prompts/get" => params["name"].as_str(),
+        "resources/read" => params["uri"].as_str(),
+        _ => None,
+    };
+    let name = name.unwrap_or_default().to_owned();
     let mut headers = vec![("mcp-protocol-version", VERSION), ("mcp-method", method)];
     if !name.is_empty() {
         headers.push(("mcp-name", &name));
@@ -178,11 +183,13 @@ fn messages_that_are_wrong_are_refused_by_their_code() {
     site.1.call("POST", "/mcp", &[("content-type", "text/plain")], Some(b"{}")).refused(415, "unsupported_media_type");
     site.1.call("POST", "/mcp", &[], Some(&vec![b' '; 81 * 1024])).refused(413, "body_too_large");
     for origin in ["https://evil.example", "null", "http://127.0.0.1:1"] {
-        raw(&site.1, &[("origin", origin)], bare).refused(403, "cross_site");
+        raw(&site.1, &[("origin", origin)], bare).refused(403, "cross_site_request");
     }
     let own = format!("http://{}", site.1.address());
     raw(&site.1, &[("origin", &own)], bare).is(200);
-    site.1.call("POST", "/mcp", &[("sec-fetch-site", "cross-site")], Some(bare.as_bytes())).refused(403, "cross_site");
+    site.1
+        .call("POST", "/mcp", &[("sec-fetch-site", "cross-site")], Some(bare.as_bytes()))
+        .refused(403, "cross_site_request");
 }
 
 /// R140: without a good credential nothing is answered, and the refusal says where to get one.
@@ -223,7 +230,9 @@ fn without_a_good_credential_the_answer_says_where_to_get_one() {
     // Nor is a notification taken, nor said what is wrong with a message.
     raw(&nobody, &[], r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).is(401);
     raw(&ended, &[], r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).is(401);
-    raw(&nobody, &[], "{").is(401);
+    for client in [&nobody, &ended] {
+        raw(client, &[], "{").is(401);
+    }
     for path in ["/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/mcp"] {
         let metadata = nobody.get(path).is(200);
         assert_eq!(metadata["resource"], format!("{base}/mcp"));
@@ -325,7 +334,6 @@ fn a_call_is_the_request_of_its_route() {
 #[test]
 fn tools_allow_exactly_what_http_allows() {
     let (server, admin) = Server::with_admin();
-    server.execute("DELETE FROM access_requests");
     let mut callers = vec![("the admin".to_owned(), admin.clone())];
     for role in ["viewer", "member"] {
         let person = server.user(&admin, &format!("{role}@example.com"), role);
@@ -362,8 +370,7 @@ fn tools_allow_exactly_what_http_allows() {
             // Each request carries what no route knows: whose refusal names it has passed the guard, and nothing happens.
             let mut arguments = json!({ "not-a-parameter": 1 });
             for property in tool["inputSchema"]["required"].as_array().into_iter().flatten().map(text) {
-                let schema = &tool["inputSchema"]["properties"][property];
-                if schema["minLength"] == 1 {
+                if tool["inputSchema"]["properties"][property]["minLength"] == 1 {
                     arguments[property] = json!("none");
                 }
             }
@@ -374,12 +381,18 @@ fn tools_allow_exactly_what_http_allows() {
                 403 => answer.json()["error"]["data"].clone(),
                 _ => panic!("{what}"),
             };
+            let (method, path) = text(&tool["_meta"]["accredit/route"]).split_once(' ').unwrap();
+            let segments = path.split('/').map(|segment| if segment.starts_with('{') { "none" } else { segment });
+            let path = segments.collect::<Vec<_>>().join("/");
+            let by_http = client.call(method, &format!("{path}?not-a-parameter=1"), &[], None);
+            assert_eq!(envelope["error"], by_http.json()["error"], "{what}");
             let is_let_in = envelope["error"] == "validation_error";
-            assert_eq!(is_let_in, seen.contains(name), "{what}");
+            // What a credential may always do with itself is listed, and here another one is named.
+            let is_own = ["token_issue", "pats_get", "pats_revoke"].contains(&name.as_str());
+            assert!(is_let_in == seen.contains(name) || (is_own && !is_let_in), "{what}");
             if is_let_in {
-                let fields: Vec<&str> =
-                    envelope["fields"].as_array().unwrap().iter().map(|field| text(&field["field"])).collect();
-                assert!(fields.contains(&"not-a-parameter"), "{what}");
+                let mut fields = envelope["fields"].as_array().unwrap().iter().map(|field| text(&field["field"]));
+                assert!(fields.any(|field| field == "not-a-parameter"), "{what}");
             } else if answer.status() == 403 {
                 assert_eq!(envelope["error"], "scope_denied", "{what}");
                 assert!(answer.header("www-authenticate").contains("error=\"insufficient_scope\", scope=\""), "{what}");
@@ -496,6 +509,11 @@ fn a_client_that_opens_no_addresses_is_told_what_to_do() {
         assert_eq!(refused["isError"], true, "{tool}: {refused}");
         assert!(refused["structuredContent"]["access_request"].is_null(), "{tool}: {refused}");
     }
+    // What is approved never counts for a key.
+    let key = admin.post("/api/agents/plain/keys", &json!({ "name": "by-key", "scope": ["agents.read"] })).is(201);
+    let key = server.with(text(&key["key"]));
+    let refused = result(&key, "tools/call", &opening("agents_create", &json!({ "name": "x" })));
+    assert!(refused["isError"] == true && refused["structuredContent"]["access_request"].is_null(), "{refused}");
     assert_eq!(server.number(requests), 1);
 }
 

@@ -7,7 +7,10 @@
 
 use std::time::Duration;
 
-use common::{id::AccessRequestId, route};
+use common::{
+    id::{AccessRequestId, is_id},
+    route,
+};
 use serde_json::{Value as Json, json};
 use service::{clock, inside, site};
 
@@ -16,7 +19,7 @@ use crate::{
     fault::Fault,
     message::Message,
     resources::is_agent,
-    tools::{Call, refused},
+    tools::{Call, named, refused},
 };
 
 /// The name of the question that is put to the client's person.
@@ -43,7 +46,8 @@ impl Retry {
         match message.params.get("requestState") {
             None => Ok(None),
             Some(state) => {
-                let id = state.as_str().and_then(|id| AccessRequestId::try_from(id.to_owned()).ok());
+                let id = state.as_str().filter(|id| is_id(id, &[AccessRequestId::PREFIX]));
+                let id = id.and_then(|id| AccessRequestId::try_from(id.to_owned()).ok());
                 let request =
                     id.ok_or_else(|| Fault::params("Invalid params: requestState is none of this server's"))?;
                 Ok(Some(Self { request, is_declined }))
@@ -74,7 +78,7 @@ pub(crate) async fn missing(
     api: &Api<'_>,
     message: &Message,
     call: &Call,
-    mut envelope: Json,
+    envelope: Json,
     earlier: Option<(Retry, String)>,
 ) -> Result<Json, Fault> {
     let whoami = api.whoami().await?;
@@ -136,9 +140,6 @@ pub(crate) async fn missing(
          for, if you talk to one. Call the tool inbox with wait 25 until the event scope_granted or access_denied arrives, then call {tool} \
          again, once."
     );
-    if let Some(members) = envelope.as_object_mut() {
-        members.shift_remove("access_request");
-    }
     Ok(told(envelope, &request, address, fix))
 }
 
@@ -154,10 +155,14 @@ fn told(mut envelope: Json, request: &str, address: Option<String>, fix: String)
     refused(envelope)
 }
 
-/// Opens the access request, or finds the one that is open. `None`: nobody could approve it, or it would not help.
+/// Opens the access request, or finds the one that is open. `None`: nobody could approve it, or an approval would not help.
 async fn opened(api: &Api<'_>, call: &Call, envelope: &Json) -> Result<Option<String>, Fault> {
-    // Beside the scope something else is in the way.
-    if envelope.get("obstacle").is_some() {
+    if let Some(id) = envelope.get("access_request").and_then(Json::as_str) {
+        return Ok(Some(id.to_owned()));
+    }
+    // The API advises an ask only where it helps: not for a key, nor where a relation is missing too.
+    let fix = envelope.get("fix").and_then(Json::as_str).unwrap_or_default();
+    if !named(fix).iter().any(|(_, tool)| *tool == common::tool::name(route::ACCESS_ASK)) {
         return Ok(None);
     }
     let tool = common::tool::name(call.route);

@@ -51,7 +51,13 @@ pub(crate) async fn post(app: App, Raw(body): Raw) -> Result<Response, ApiError>
 /// Without a credential nothing is answered, not even what is wrong with the message.
 async fn answer(app: &App, read: Result<Message, Fault>) -> Result<Response, Fault> {
     let api = Api::of(app)?;
-    let message = read?;
+    let message = match read {
+        Ok(message) => message,
+        Err(fault) => {
+            api.whoami().await?;
+            return Err(fault);
+        }
+    };
     let Some(id) = &message.id else {
         api.whoami().await?;
         return Ok(response::empty(StatusCode::ACCEPTED));

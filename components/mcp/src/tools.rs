@@ -186,8 +186,8 @@ pub(crate) fn own(api: &Api<'_>, refusal: ApiError, route: &'static Route) -> Js
     refused(envelope(api.app, &refusal.at(route)))
 }
 
-/// The tools that send the requests which a fix names.
-fn named(fix: &str) -> Vec<(String, String)> {
+/// The requests that a fix names, and the tools that send them.
+pub(crate) fn named(fix: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut words = fix.split_ascii_whitespace().peekable();
     while let Some(method) = words.next() {

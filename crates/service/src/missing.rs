@@ -22,10 +22,7 @@ pub(crate) async fn beside(call: &Call, refusal: ApiError) -> ApiError {
         Ok(Some(why)) => {
             let sent = format!("{} {}", call.route.method, call.route.path);
             let tell = fixes::tell_owner(caller.email(), caller.can_notify(), &sent, scope);
-            return refusal
-                .also(why)
-                .fix(format!("Asking for the scope does not help: {why} {tell}"))
-                .extra("obstacle", why);
+            return refusal.also(why).fix(format!("Asking for the scope does not help: {why} {tell}"));
         }
         // The refusal stands without it.
         Err(_) => return refusal,
