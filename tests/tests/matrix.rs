@@ -359,6 +359,8 @@ fn a_halted_agent_is_refused_on_its_next_request() {
         for row in &rows(&server) {
             assert_eq!(row.while_halted, open.contains(&row.path.as_str()), "{} {}", row.method, row.path);
             if !row.while_halted {
+                // Some proxies take a 402 for a failure.
+                let status = if row.path == "/auth/verify" { 403 } else { status };
                 ask(&agent.client, row).refused(status, slug);
             }
         }

@@ -84,15 +84,16 @@ pub(crate) async fn read(
     let most_looks = if query.guard.is_some() { lease * LOOKS / 2 } else { i64::MAX };
     let mut looks = looks(query.wait)?.min(most_looks);
     let tenant = caller.tenant_id();
-    if let Some(after) = after {
+    let mut now = app.now();
+    if let (Some(after), true) = (after, looks > 0) {
         while looks > 0 && epoch::last(app.db(), tenant).await? == after {
             looks -= 1;
             next_look().await;
         }
+        // It may have been long: what is answered is what the credential may still be told.
+        now = app.clock().now();
+        guard::admit(&app, &caller.reload(app.db(), now).await?, route)?;
     }
-    // Waits may have been long: what is answered is what the credential may still be told.
-    let now = app.clock().now();
-    guard::admit(&app, &caller.reload(app.db(), now).await?, route)?;
     // First the lease, then the look: whatever is not seen by this look sees the lease.
     if let Some(name) = &query.guard {
         let heard = match after {

@@ -31,7 +31,7 @@ fn routes() -> Routes {
 
 /// The component's routes.
 pub fn router() -> Router {
-    routes().build()
+    routes().build().holding(verify::First::default())
 }
 
 service::tests_of_routes!(Auth);

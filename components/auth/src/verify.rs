@@ -7,8 +7,11 @@
 //! 3. It carries every scope that the proxy names.
 //! 4. The answer says all of the headers, those without a value too: a proxy that copies them overwrites whatever the client has sent.
 
+use std::sync::{Arc, OnceLock};
+
 use common::{
     error::{ApiError, Code},
+    id::TenantId,
     scope::{CustomScopes, Scope},
     secret::Kind,
 };
@@ -16,6 +19,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use service::{
     app::App,
+    call::{Call, FromCall},
     caller::Caller,
     extract::Path,
     guard, missing, proxy,
@@ -76,22 +80,50 @@ impl Wanted {
 }
 
 /// `GET /auth/verify?scope=&resource=&tenant=`, by any method.
-pub(crate) async fn verify(app: App, caller: Caller) -> Result<Response, ApiError> {
+pub(crate) async fn verify(app: App, caller: Caller, first: First) -> Result<Response, ApiError> {
     let wanted = Wanted::of_query(app.head().uri.query().unwrap_or_default())?;
-    decide(&app, &caller, &wanted).await
+    decide(&app, &caller, &wanted, &first).await
 }
 
 /// `/auth/verify/{scope}/…`: for proxies that put a path before that of the request. What comes behind it, and the query, are the
 /// client's own, and nothing of them is read.
-pub(crate) async fn verify_below(app: App, caller: Caller, Path(scope): Path) -> Result<Response, ApiError> {
+pub(crate) async fn verify_below(
+    app: App,
+    caller: Caller,
+    Path(scope): Path,
+    first: First,
+) -> Result<Response, ApiError> {
     let mut wanted = Wanted::default();
     if scope != "-" {
         wanted.add(&scope)?;
     }
-    decide(&app, &caller, &wanted).await
+    decide(&app, &caller, &wanted, &first).await
 }
 
-async fn decide(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Response, ApiError> {
+/// The tenant of the bootstrap, once this instance has seen it: no other one ever takes its place.
+#[derive(Clone, Default)]
+pub(crate) struct First(Arc<OnceLock<TenantId>>);
+
+impl FromCall for First {
+    fn from_call(call: &mut Call) -> Result<Self, ApiError> {
+        call.held()
+    }
+}
+
+impl First {
+    async fn is(&self, app: &App, tenant: &TenantId) -> Result<bool, ApiError> {
+        if let Some(first) = self.0.get() {
+            return Ok(first == tenant);
+        }
+        let is_first = tenant::is_first(app.db(), tenant).await?;
+        if is_first {
+            self.0.get_or_init(|| tenant.clone());
+        }
+        Ok(is_first)
+    }
+}
+
+async fn decide(app: &App, caller: &Caller, wanted: &Wanted, first: &First) -> Result<Response, ApiError> {
     if caller.credential_kind() == Kind::Session {
         return Err(Code::InvalidToken
             .detail("A session is for this server alone, and no service behind a proxy takes it.")
@@ -99,7 +131,7 @@ async fn decide(app: &App, caller: &Caller, wanted: &Wanted) -> Result<Response,
     }
     let is_of_tenant = match &wanted.tenant {
         Some(slug) => caller.tenant() == slug,
-        None => tenant::is_first(app.db(), caller.tenant_id()).await?,
+        None => first.is(app, caller.tenant_id()).await?,
     };
     if !is_of_tenant {
         return Err(Code::InvalidToken.into());

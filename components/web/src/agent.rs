@@ -464,7 +464,8 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
                     KEY => "/credentials".to_owned(),
                     tab => format!("/{tab}"),
                 };
-                let closure = made.at("closure").text("id");
+                // Only the agent's own page shows it.
+                let closure = if typed.text("back").is_empty() { made.at("closure").text("id") } else { "" };
                 let done = if closure.is_empty() { asked.done } else { &format!("{}&closure={closure}", asked.done) };
                 Ok(see_done(&app, &typed, &format!("/agents/{name}{tab}"), done))
             }

@@ -232,8 +232,12 @@ impl Router {
     /// The routes of several components as one router's: for tests that pass through more than one.
     #[cfg(not(target_family = "wasm"))]
     pub fn together(routers: impl IntoIterator<Item = Self>) -> Self {
-        let places = routers.into_iter().filter_map(|router| Arc::into_inner(router.places));
-        Self::of(places.flatten().collect())
+        let (mut all, mut held) = (Vec::new(), Extensions::new());
+        for router in routers {
+            held.extend(router.held);
+            all.extend(Arc::into_inner(router.places).unwrap_or_default());
+        }
+        Self { held, ..Self::of(all) }
     }
 
     /// Its rows, as they are described to others.
