@@ -113,7 +113,9 @@ pub(crate) async fn act(app: App, typed: Form) -> Result<Response, ApiError> {
 fn leading_back(mut response: Response, text: &str) -> Response {
     let form = Form::parse(text);
     let Some(origin) = origin_of(form.raw("redirect_uri")) else { return response };
-    let policy = POLICY.replace("form-action 'self'", &format!("form-action 'self' {origin}"));
+    // A policy cannot name an IPv6 address, so that it names the scheme.
+    let source = origin.split_once("://[").map_or_else(|| origin.to_owned(), |(scheme, _)| format!("{scheme}:"));
+    let policy = POLICY.replace("form-action 'self'", &format!("form-action 'self' {source}"));
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     }
@@ -136,6 +138,8 @@ mod tests {
         };
         let added = policy("redirect_uri=https%3A%2F%2Fapp.example.com%3A8443%2Fcb");
         assert!(added.contains("form-action 'self' https://app.example.com:8443; frame-ancestors 'none'"), "{added}");
+        let local = policy("redirect_uri=http%3A%2F%2F%5B%3A%3A1%5D%3A9%2Fcb");
+        assert!(local.contains("form-action 'self' http:; frame-ancestors 'none'"), "{local}");
         for bad in [
             "",
             "redirect_uri=https%3A%2F%2Fa.example%3B%20script-src%20*",
