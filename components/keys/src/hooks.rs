@@ -179,7 +179,7 @@ async fn store(
     let after = json!({ "event": event, "key": found.key });
     let row = audit::Event { action, object: found.agent.as_str(), before: Null, after };
     audit::insert(&tx, &origin, &row).await?;
-    mail::hurry_if_left(&app, &tx);
+    mail::hurry_if_left(app, &tx);
     tx.commit().await?;
     json(StatusCode::ACCEPTED, &json!({ "accepted": true, "event": event }))
 }
