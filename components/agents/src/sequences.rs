@@ -167,9 +167,6 @@ impl World {
             }
             self.keep(holder, token);
         }
-        if what == 18 {
-            eprintln!("MAKE {} {}", answer.status, answer.text);
-        }
         if let (18, Some(code)) = (what, issued["code"].as_str()) {
             self.codes.push((holder, code.to_owned()));
         }
@@ -185,7 +182,6 @@ impl World {
         }
         let (maker, code) = self.codes.swap_remove(at % self.codes.len());
         let answer = self.t.nobody("POST", "/api/agents/enroll", json!({ "code": code })).await;
-        eprintln!("TRADE {} {}", answer.status, answer.text);
         let issued: Json = serde_json::from_str(&answer.text).unwrap_or_default();
         if let Some(token) = issued["token"].as_str() {
             let (own, own_end) = self.power(&self.holders[maker].token).await;
@@ -257,8 +253,8 @@ fn no_sequence_gives_more_than_it_began_with() {
         .run(&steps, |steps| {
             runtime.block_on(async {
                 let (mut world, end) = World::new().await;
-                // A few agents and keys to begin with: some that carry much, one that carries little and soon ends.
-                for (what, other, asked) in [(0, 0, 3), (0, 0, 3), (1, 0, 1), (11, 0, 0), (10, 1, 1)] {
+                // A few agents, keys and a code to begin with: some that carry much, one that carries little and soon ends.
+                for (what, other, asked) in [(0, 0, 3), (0, 0, 3), (1, 0, 1), (11, 0, 0), (10, 1, 1), (18, 0, 3)] {
                     world.step((what, 0, 0, other, asked)).await?;
                 }
                 for step in steps {
