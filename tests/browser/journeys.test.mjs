@@ -467,6 +467,37 @@ test("a session that has ended leads to the sign-in, and back", () =>
     await page.waitForURL("**/admin/audit");
   }));
 
+// R155: states change in their places, and not below the pointer; for what is new there is a link; a hidden page holds no stream.
+test("an open page shows what changes", () =>
+  as("ada@example.com", async (page) => {
+    await agent("watched");
+    await page.goto("/agents?q=watched");
+    const streaming = page.locator("body[data-streaming]");
+    await streaming.waitFor({ state: "attached" });
+    const state = (word) => page.locator('[data-live="state watched"]', { hasText: word });
+    await admin.post("/api/agents/watched/pause");
+    await state("Paused").waitFor();
+    await page.getByRole("button", { name: "Resume watched" }).waitFor();
+    const place = await page.getByRole("button", { name: "Resume watched" }).boundingBox();
+    await page.getByRole("button", { name: "Resume watched" }).hover();
+    const looked = page.waitForResponse((answer) => answer.url().includes("/agents?q=watched"));
+    await admin.post("/api/agents/watched/stop");
+    await looked;
+    assert.equal(await state("Paused").count(), 1, "what the pointer is over stays");
+    assert.deepEqual(await page.getByRole("button", { name: "Resume watched" }).boundingBox(), place);
+    await page.mouse.move(1, 1);
+    await state("Stopped").waitFor();
+    await agent("watched-too");
+    await page.getByRole("link", { name: "This page has changed: show it" }).click();
+    await page.getByRole("link", { name: "watched-too", exact: true }).waitFor();
+    await streaming.waitFor({ state: "attached" });
+    await page.evaluate(() => {
+      Object.defineProperty(document, "hidden", { value: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    });
+    await streaming.waitFor({ state: "detached" });
+  }));
+
 test("a person signs out", () =>
   as("ada@example.com", async (page, { context }) => {
     const session = (await context.cookies()).find((cookie) => cookie.name === "accredit").value;

@@ -40,6 +40,8 @@ pub struct Received {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Json,
+    /// The body as it came.
+    pub raw: Vec<u8>,
 }
 
 impl Received {
@@ -140,7 +142,7 @@ fn serve(mut stream: &mut Stream, shared: &Shared) -> std::io::Result<()> {
         take(length.unwrap_or(0), &mut stream)?;
     }
     let line = line.rsplit_once(' ').map(|(line, _)| line.to_owned()).unwrap_or_default();
-    let received = Received { line, headers, body: serde_json::from_slice(&body).unwrap_or_default() };
+    let received = Received { line, headers, body: serde_json::from_slice(&body).unwrap_or_default(), raw: body };
     let reply = shared.replies.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     shared.received.lock().unwrap_or_else(PoisonError::into_inner).push(received);
 

@@ -136,7 +136,7 @@ fn a_bent_trail_is_found() {
     assert_eq!(
         whole,
         json!({
-            "ok": true, "rows": rows, "sealed_to": rows, "head": head.split_once("%20").unwrap().1, "unsealed": 0,
+            "ok": true, "verified_from": 1, "rows": rows, "sealed_to": rows, "head": head.split_once("%20").unwrap().1, "unsealed": 0,
             "next_from": null, "first_bad": null,
         })
     );

@@ -296,3 +296,17 @@ fn mail_settings_that_cannot_be_used_stop_the_component_that_sends() {
         server.nobody().get("/api/auth/whoami").refused(401, "missing_credential");
     }
 }
+
+/// R156: what is beyond the mails that one call sends is sent by another call at once, and no tick is needed.
+#[test]
+fn many_mails_are_sent_without_a_tick() {
+    let (sink, server, admin) = stage("webhook");
+    server.execute(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50)
+         INSERT INTO outbox (id, tenant_id, user_id, kind, recipient, data, due_at, created_at)
+         SELECT 'out_' || i, u.tenant_id, u.id, 'test', u.email, '{}', 0, 0 FROM n, users u",
+    );
+    admin.post(TEST, &json!({})).is(202);
+    until("all mails", || (sink.received().len() == 51).then_some(()));
+    server.until_number("SELECT count(*) FROM outbox WHERE state = 'sent'", 51);
+}

@@ -4,7 +4,7 @@
 use std::{
     io::{BufRead, BufReader, Write},
     net::{Shutdown, TcpStream},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value as Json, json};
@@ -132,4 +132,45 @@ fn a_person_has_five_streams_at_once() {
         (server.number("SELECT count(*) FROM streams") < 5).then_some(())
     });
     Stream::open(&admin, TOLD, None).close();
+}
+
+/// R155: a thousand open streams cost little memory, and little of what whoami can do. The figures are printed; only what no machine explains
+/// away fails: an answer that does not come, or memory by the megabyte for each stream.
+#[test]
+fn a_thousand_open_streams_cost_little() {
+    const STREAMS: usize = 1_000;
+    const ASKED: usize = 2_000;
+    // All connections come from this one address.
+    let server =
+        Server::settings().flag("--max-connections", "4000").flag("--max-connections-per-address", "4000").start();
+    let admin = server.bootstrap();
+    let agents: Vec<_> =
+        (0..STREAMS / 5).map(|number| server.agent(&admin, &format!("a{number}"), &["agents.read"])).collect();
+    let rate = |what: &str| {
+        let begun = Instant::now();
+        for _ in 0..ASKED {
+            admin.get("/api/auth/whoami").is(200);
+        }
+        let rate = ASKED as f64 / begun.elapsed().as_secs_f64();
+        println!("whoami {what}: {rate:.0} requests/s, {} MiB", server.host().memory() / 1024);
+        rate
+    };
+    rate("before");
+    let (before, alone) = (server.host().memory(), rate("without streams"));
+    let mut streams = Vec::with_capacity(STREAMS);
+    for agent in &agents {
+        // As many as one agent may have.
+        streams.extend((0..5).map(|_| Stream::open(&agent.client, INBOX, None)));
+    }
+    let with = rate("with streams");
+    let grown = server.host().memory().saturating_sub(before) / 1024;
+    println!("{STREAMS} streams: {grown} MiB, whoami at {:.2} of its rate", with / alone);
+    assert!(grown < STREAMS as u64, "{grown} MiB");
+    // They are alive: what comes reaches the last one.
+    admin.post("/api/agents/a199/messages", &json!({ "text": "hello" })).is(201);
+    let (_, kind, _) = streams.last_mut().unwrap().event().unwrap();
+    assert_eq!(kind, "message");
+    for stream in streams {
+        stream.close();
+    }
 }

@@ -79,3 +79,67 @@ fn bad_receivers_hold_up_no_other() {
         list["items"][0]["error"].as_str().is_some_and(|error| error.starts_with("no answer")).then_some(())
     });
 }
+
+/// R156: the components that change something wake the worker: no tick is needed, and a receiver has an event within two seconds.
+#[test]
+fn receivers_have_events_without_a_tick() {
+    let (sink, server, admin) = stage();
+    let url = format!("https://{}/in", sink.address());
+    let scout = server.agent(&admin, "scout", &["agents.read", "ui.notify"]);
+    admin.post(WEBHOOKS, &json!({ "url": url })).is(201);
+    let mut seen = 0;
+    for (kind, ask) in [
+        ("agent.state_changed", &(|| drop(admin.post("/api/agents/scout/pause", &json!({})).is(200))) as &dyn Fn()),
+        ("agent.state_changed", &|| drop(admin.post("/api/agents/scout/resume", &json!({})).is(200))),
+        ("agent.key_created", &|| drop(admin.post("/api/agents/scout/keys", &json!({ "name": "ci" })).is(201))),
+        ("message", &|| drop(admin.post("/api/agents/scout/messages", &json!({ "text": "hi" })).is(201))),
+        ("notification", &|| {
+            drop(scout.client.post("/api/ui/notify", &json!({ "title": "t", "body": "b" })).is(201));
+        }),
+        ("user.created", &|| {
+            let body = json!({ "email": "max@example.com", "name": "Max", "invite": false });
+            drop(admin.post("/api/users", &body).is(201));
+        }),
+    ] {
+        ask();
+        let begun = Instant::now();
+        until(kind, || sink.received().get(seen..)?.iter().any(|one| one.body["kind"] == kind).then_some(()));
+        println!("{kind}: {:?}", begun.elapsed());
+        seen = sink.received().len();
+    }
+}
+
+/// R115: what is sent is signed as the library of Standard Webhooks for Python verifies it, where that is installed.
+#[test]
+fn a_real_library_verifies_what_is_sent() {
+    let python = |code: &str, arguments: &[&str], input: &[u8]| -> Option<std::process::Output> {
+        let mut child = std::process::Command::new("python3")
+            .args(["-c", code])
+            .args(arguments)
+            .stdin(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .ok()?;
+        std::io::Write::write_all(&mut child.stdin.take()?, input).ok()?;
+        child.wait_with_output().ok()
+    };
+    if !python("import standardwebhooks", &[], b"").is_some_and(|output| output.status.success()) {
+        eprintln!("left out: no standardwebhooks for python3 here");
+        return;
+    }
+    let (sink, server, admin) = stage();
+    server.agent(&admin, "scout", &["agents.read"]);
+    let made = webhook(&sink, &admin, "/in", &["scout"]);
+    admin.post("/api/agents/scout/pause", &json!({})).is(200);
+    let got = until("the event", || sink.received().into_iter().next());
+    const VERIFY: &str = "import sys, standardwebhooks as s; h = dict(zip(sys.argv[2::2], sys.argv[3::2])); \
+                          s.Webhook(sys.argv[1]).verify(sys.stdin.buffer.read().decode(), h)";
+    for (secret, is_good) in [(text(&made["secret"]), true), ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", false)] {
+        let mut arguments = vec![secret];
+        for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
+            arguments.extend([name, got.header(name)]);
+        }
+        let output = python(VERIFY, &arguments, &got.raw).unwrap();
+        assert_eq!(output.status.success(), is_good, "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}

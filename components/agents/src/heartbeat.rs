@@ -78,10 +78,11 @@ pub(crate) async fn heartbeat(app: App, caller: Caller, Body(body): Body<Heartbe
         log(app.request_id(), "heartbeat", &error.to_string());
     }
     let is_stale = |found: &ProbeResult| probe::is_stale(found.checked_at, app.now());
-    if beat.state == AgentState::Running && beat.probes.iter().any(is_stale) {
-        if probe::heartbeat(app.db(), agent, app.now()).await? {
-            mail::hurry(&app);
-        }
+    if beat.state == AgentState::Running
+        && beat.probes.iter().any(is_stale)
+        && probe::heartbeat(app.db(), agent, app.now()).await?
+    {
+        mail::hurry(&app);
     }
     let mut warnings = warnings(&app, &caller, &beat);
     warnings.extend(beat.probes.iter().filter_map(failure));

@@ -1,4 +1,4 @@
-//! R8, R41, R46 over random sequences: whatever is registered, issued, rotated, changed, moved, archived, restored, imported and
+//! R8, R41, R46 over random sequences: whatever is registered, issued, enrolled, rotated, changed, moved, archived, restored, imported and
 //! approved, and by whom, no credential is wider or lives longer than the one that all of it began with, and the tree stays a tree.
 
 use std::collections::BTreeMap;
@@ -58,6 +58,9 @@ struct World {
     holders: Vec<Actor>,
     /// The session that approves requests for access.
     owner: Actor,
+    /// Enrolment codes that were not traded yet, each with its maker.
+    codes: Vec<(usize, String)>,
+    enrolled: usize,
     made: usize,
 }
 
@@ -68,7 +71,7 @@ impl World {
         let max = t.user(&tenant, "max@example.com", Role::Member).await;
         let end = t.now().plus_seconds(10 * 86_400);
         let first = t.credential(Kind::Pat, &max.tenant, &max.user, None, BEGINNING, Some(end)).await;
-        (Self { t, holders: vec![first], owner: max, made: 0 }, end)
+        (Self { t, holders: vec![first], owner: max, codes: Vec::new(), enrolled: 0, made: 0 }, end)
     }
 
     async fn names(&self) -> Vec<String> {
@@ -135,6 +138,8 @@ impl World {
                 let key = keys.get(asked % keys.len().max(1)).cloned().unwrap_or_else(|| "nobody/keys/none".to_owned());
                 ("POST", format!("/api/agents/{key}/rotate"), json!({ "grace_seconds": 60 }))
             }
+            18 => ("POST", format!("{at}/enrolment"), json!({ "scope": scope })),
+            19 => return self.enrol(asked).await,
             17 => {
                 let body =
                     json!({ "scope": ["agents.logs", "ui.notify", "agents.create", "agents.update"], "reason": "r" });
@@ -162,8 +167,30 @@ impl World {
             }
             self.keep(holder, token);
         }
+        if let (18, Some(code)) = (what, issued["code"].as_str()) {
+            self.codes.push((holder, code.to_owned()));
+        }
         // A restored agent is stopped; it is started here, so that later steps can use it.
         self.t.execute("UPDATE agents SET state = 'running'").await.unwrap();
+        Ok(answer.status.as_u16())
+    }
+
+    /// Trades one of the codes, perhaps long after it was made: it brings no more than its maker may give now.
+    async fn enrol(&mut self, at: usize) -> Result<u16, TestCaseError> {
+        if self.codes.is_empty() {
+            return Ok(404);
+        }
+        let (maker, code) = self.codes.swap_remove(at % self.codes.len());
+        let answer = self.t.nobody("POST", "/api/agents/enroll", json!({ "code": code })).await;
+        let issued: Json = serde_json::from_str(&answer.text).unwrap_or_default();
+        if let Some(token) = issued["token"].as_str() {
+            let (own, own_end) = self.power(&self.holders[maker].token).await;
+            let (gained, gained_end) = self.power(token).await;
+            prop_assert!(gained.without(&own).is_empty(), "a code gave more than its maker has");
+            prop_assert!(gained_end.is_some() && gained_end <= own_end, "{gained_end:?}, {own_end:?}");
+            self.enrolled += 1;
+        }
+        self.keep(maker, &issued["token"]);
         Ok(answer.status.as_u16())
     }
 
@@ -219,15 +246,15 @@ fn no_sequence_gives_more_than_it_began_with() {
     let mut config = Config::with_cases(48);
     config.failure_persistence = None;
     let steps =
-        proptest::collection::vec((0..18_u8, any::<usize>(), any::<usize>(), any::<usize>(), any::<usize>()), 6..30);
+        proptest::collection::vec((0..20_u8, any::<usize>(), any::<usize>(), any::<usize>(), any::<usize>()), 6..30);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (succeeded, rotated) = (std::cell::Cell::new(0_usize), std::cell::Cell::new(0_usize));
+    let [succeeded, rotated, enrolled] = std::array::from_fn(|_| std::cell::Cell::new(0_usize));
     TestRunner::new(config)
         .run(&steps, |steps| {
             runtime.block_on(async {
                 let (mut world, end) = World::new().await;
-                // A few agents and keys to begin with: some that carry much, one that carries little and soon ends.
-                for (what, other, asked) in [(0, 0, 3), (0, 0, 3), (1, 0, 1), (11, 0, 0), (10, 1, 1)] {
+                // A few agents, keys and a code to begin with: some that carry much, one that carries little and soon ends.
+                for (what, other, asked) in [(0, 0, 3), (0, 0, 3), (1, 0, 1), (11, 0, 0), (10, 1, 1), (18, 0, 3)] {
                     world.step((what, 0, 0, other, asked)).await?;
                 }
                 for step in steps {
@@ -238,13 +265,14 @@ fn no_sequence_gives_more_than_it_began_with() {
                     world.no_credential_has_more(end).await?;
                     world.is_a_tree().await?;
                 }
+                enrolled.set(enrolled.get() + world.enrolled);
                 Ok(())
             })
         })
         .unwrap();
-    let (succeeded, rotated) = (succeeded.get(), rotated.get());
+    let (succeeded, rotated, enrolled) = (succeeded.get(), rotated.get(), enrolled.get());
     assert!(
-        succeeded > 200 && rotated > 20,
-        "the steps do something: {succeeded}, {rotated} of them rotations of keys"
+        succeeded > 200 && rotated > 20 && enrolled > 5,
+        "the steps do something: {succeeded}, {rotated} of them rotations of keys, and {enrolled} codes traded"
     );
 }

@@ -427,9 +427,12 @@ pub(crate) async fn delete(change: Change<()>, Path(name): Path, Path(id): Path)
         .on_key((&name, &id), async |write, found, ()| {
             let revoked = key::delete(&write.tx, &found, write.now()).await?;
             if let Some(agent) = agent::by_id(&write.tx, &found.agent_id, write.now()).await? {
+                let key = found.key.id.to_string();
                 let what = format!("deleted the key {}", found.key.name);
+                // Of a key whose secret had ended, or is no credential, the key itself has ended.
+                let ended = if revoked.is_empty() { std::slice::from_ref(&key) } else { &revoked };
                 write
-                    .emit_ended(EventKind::AgentKeyDeleted, (&agent.id, &agent.name), &agent.owner.id, &what, &revoked)
+                    .emit_ended(EventKind::AgentKeyDeleted, (&agent.id, &agent.name), &agent.owner.id, &what, ended)
                     .await?;
             }
             let after = json!({ "revoked": revoked });

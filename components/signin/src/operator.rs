@@ -1,7 +1,9 @@
 //! The operator's route for a database that was restored from a backup: credentials that were revoked since the backup live
 //! again in it, and nobody knows which. So all that was issued before a moment can be ended at once.
 
-use common::{error::ApiError, route::Route, text::moment, time::Timestamp};
+use std::collections::BTreeMap;
+
+use common::{error::ApiError, id::TenantId, route::Route, text::moment, time::Timestamp};
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -42,10 +44,14 @@ pub(crate) async fn revoke(app: App, route: &'static Route, Body(body): Body<Rev
     let issued_before = moment("issued_before", &body.issued_before)?;
     let tx = app.db().begin(Purpose::Revoking).await?;
     let ended = credential::revoke_issued_before(&tx, issued_before, app.now()).await?;
-    webhook::revoke_before(&tx, issued_before, app.now()).await?;
+    let mut ended: BTreeMap<String, (TenantId, i64)> =
+        ended.into_iter().map(|(tenant, count)| (tenant.to_string(), (tenant, count))).collect();
+    for tenant in webhook::revoke_before(&tx, issued_before, app.now()).await? {
+        ended.entry(tenant.to_string()).or_insert((tenant, 0)).1 += 1;
+    }
     device::end_made_before(&tx, issued_before).await?;
     oauth_grant::end_made_before(&tx, issued_before, app.now()).await?;
-    for (tenant, count) in &ended {
+    for (tenant, count) in ended.values() {
         let event = Event {
             action: route.audit.unwrap_or_default(),
             object: tenant.as_str(),
@@ -55,7 +61,7 @@ pub(crate) async fn revoke(app: App, route: &'static Route, Body(body): Body<Rev
         audit::insert(&tx, &app.origin(tenant, None), &event).await?;
     }
     tx.commit().await?;
-    response::json(StatusCode::OK, &Revoked { revoked: ended.iter().map(|(_, count)| count).sum(), issued_before })
+    response::json(StatusCode::OK, &Revoked { revoked: ended.values().map(|(_, count)| count).sum(), issued_before })
 }
 
 #[cfg(test)]
@@ -105,5 +111,28 @@ mod tests {
         let set = format!("/api/users/{}/set-password", ada.user);
         t.as_(&eve, "POST", &set, json!({ "password": "x" })).await.refused(401, "token_revoked");
         assert_eq!(t.number("SELECT count(*) FROM audit WHERE action = 'operator.revoke'").await, 2);
+    }
+    /// R12, R117: a tenant that has nothing but webhooks made before the moment gets its row in the trail too.
+    #[tokio::test]
+    async fn webhooks_that_end_are_in_the_trail() {
+        let settings = Settings { operator_secret: Some(Digest::of(b"operator")), ..Settings::default() };
+        let t = TestApp::with(router(), settings);
+        let ada = t.ada().await;
+        t.execute("DELETE FROM credentials").await.unwrap();
+        t.execute(&format!(
+            "INSERT INTO webhooks (id, tenant_id, user_id, name, url, takes_notifications, sealed, sealed_at, created_at, updated_at)
+             VALUES ('whk_a', '{}', '{}', 'a', 'https://a.example', 0, x'00', 0, 0, 0)",
+            ada.tenant, ada.user
+        ))
+        .await
+        .unwrap();
+        let body = json!({ "secret": "operator", "issued_before": "2026-01-02T03:05:00Z" });
+        let answer = t.nobody("POST", "/operator/revoke", body).await.is(200);
+        assert_eq!(answer["revoked"], 1);
+        let rows = t
+            .texts("SELECT object_id || ' ' || (after ->> 'revoked') FROM audit WHERE action = 'operator.revoke'")
+            .await;
+        assert_eq!(rows, [format!("{} 1", ada.tenant)]);
+        assert_eq!(t.texts("SELECT why FROM webhooks").await, ["revoked"]);
     }
 }

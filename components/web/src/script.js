@@ -125,12 +125,14 @@
         timer = setTimeout(look, 300);
       }
       mark = told;
+      document.body.dataset.streaming = "";
     });
     stream.addEventListener("refused", shut);
   };
   const shut = () => {
     stream?.close();
     stream = undefined;
+    delete document.body.dataset.streaming;
   };
   document.addEventListener("visibilitychange", () => (document.hidden ? shut() : open()));
   addEventListener("pagehide", shut);

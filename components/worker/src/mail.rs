@@ -162,7 +162,7 @@ pub(crate) async fn send_due(app: &App) -> Result<(), DbError> {
         sending?;
     }
     // All that one call may send: another one goes on at once.
-    if left == 0 && outbox::is_due(app.db(), app.clock().now()).await? {
+    if (left == 0 || app.clock().now() > until) && outbox::is_due(app.db(), app.clock().now()).await? {
         service::mail::call_worker(app).await;
     }
     Ok(())

@@ -8,7 +8,7 @@ use service::{
     response::{Response, no_content},
 };
 use store::{
-    audit::chain,
+    audit::{chain, retention},
     closure,
     db::{DbError, schema},
     housekeeping,
@@ -55,7 +55,8 @@ async fn run(app: &App) -> Result<(), DbError> {
     if let Err(error) = deployments::end_late(app).await {
         log(app.request_id(), "tick", &format!("deployments: {error}"));
     }
-    housekeeping::purge(app.db(), &app.settings().quotas, app.now()).await?;
+    housekeeping::purge(app.db(), &app.settings().quotas, app.settings().retention_days, app.now()).await?;
+    purge_trail(app).await;
     tell_when_nearly_full(app).await?;
     let written = housekeeping::write_refusals(app.db(), app.chance(), app.now()).await;
     let schema = schema::look(app.db()).await?;
@@ -69,6 +70,21 @@ async fn run(app: &App) -> Result<(), DbError> {
         log(app.request_id(), "tick", &format!("audit head {head}"));
     }
     written
+}
+
+/// Deletes audit rows that are older than the operator keeps them. A failure is logged: the rest of the tick goes on.
+async fn purge_trail(app: &App) {
+    let settings = app.settings();
+    let Some(days) = settings.audit_retention_days else { return };
+    match retention::run(app.db(), &settings.audit_keys, days, app.now()).await {
+        Ok(None) => {}
+        Ok(Some(made)) => log(
+            app.request_id(),
+            "tick",
+            &format!("audit rows up to {} are deleted: {} in all", made.to_seq, made.rows),
+        ),
+        Err(error) => log(app.request_id(), "tick", &format!("audit retention: {error}")),
+    }
 }
 
 /// Tells the operator once, in the log and as a notification, that little room is left; and again when that comes about again.

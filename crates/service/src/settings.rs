@@ -19,6 +19,11 @@ const MIB: i64 = 1024 * 1024;
 /// The bound of the database where the operator sets none: no client can fill the disk with requests.
 pub const DEFAULT_MIB: i64 = 10 * 1024;
 
+/// Days that what has ended is kept, by default.
+const RETENTION: i64 = 90;
+/// Days that audit rows are kept at least.
+const LEAST_AUDIT: i64 = 30;
+
 /// The operator's settings.
 pub struct Settings {
     /// Digest of the operator secret; unset: bootstrap, tenants and the operator's revocation do not answer.
@@ -47,6 +52,10 @@ pub struct Settings {
     pub mail: Option<Mail>,
     /// The lowest number that the tier of an agent may have, which is the most trusted one; unset: 1, which is every tier.
     pub lowest_tier: LowestTier,
+    /// Days that what has ended is kept; unset: 90.
+    pub retention_days: i64,
+    /// Days that rows of the audit trail are kept; unset: for ever.
+    pub audit_retention_days: Option<i64>,
     /// The hosts that webhooks and probes may call; unset: none.
     pub outbound_hosts: OutboundHosts,
     /// The providers through which people sign in; known to the component that asks them.
@@ -69,6 +78,8 @@ impl Default for Settings {
             mail_provider: None,
             mail: None,
             lowest_tier: LowestTier::default(),
+            retention_days: RETENTION,
+            audit_retention_days: None,
             outbound_hosts: OutboundHosts::default(),
             identity_providers: Vec::new(),
         }
@@ -303,6 +314,8 @@ impl Settings {
                 Some(provider) => mail(provider, &given)?,
             },
             mail_provider,
+            retention_days: number("retention_days", 1)?.unwrap_or(RETENTION),
+            audit_retention_days: number("audit_retention_days", LEAST_AUDIT)?,
             lowest_tier: LowestTier::parse(&get("lowest_tier").unwrap_or_default()).ok_or("lowest_tier")?,
             outbound_hosts: OutboundHosts::parse(&get("outbound_hosts").unwrap_or_default()).ok_or("outbound_hosts")?,
             identity_providers: provider::read_all(get)?,
@@ -333,6 +346,8 @@ pub const NAMES: &[&str] = &[
     "mail_token",
     "outbound_hosts",
     "lowest_tier",
+    "retention_days",
+    "audit_retention_days",
     "oidc_1",
     "oidc_1_secret",
     "oidc_2",
@@ -371,6 +386,8 @@ mod tests {
             ("public_url", "https://x/#y"),
             ("database_max_mib", "0"),
             ("database_max_mib", "many"),
+            ("retention_days", "0"),
+            ("audit_retention_days", "29"),
             ("trusted_proxies", "10.0.0.1, proxy"),
             ("quotas", "agents"),
             ("quotas", "agents=0"),

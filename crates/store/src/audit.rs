@@ -2,6 +2,7 @@
 
 pub mod chain;
 pub mod refusals;
+pub mod retention;
 pub mod seal;
 pub mod trail;
 

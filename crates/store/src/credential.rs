@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::{
     args,
-    db::{Affected, Db, DbError, FromRow, Reads, Row, Rows, Tx},
+    db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Rows, Tx},
     page::PageRequest,
 };
 use common::{
@@ -335,6 +335,26 @@ pub async fn revoke_issued_before(
     tx.execute("UPDATE api_keys SET sealed = NULL WHERE sealed_at < ?1", args![before]).await?;
     tx.execute("DELETE FROM codes WHERE created_at < ?1", args![before]).await?;
     Ok(counts.into_iter().map(|Counted(tenant, count)| (tenant, count)).collect())
+}
+
+/// Purges credentials that ended before this moment, but for the last secret of a key, which the key is shown by. The audit trail goes on to
+/// know what they were.
+pub async fn purge(db: &Db, since: Timestamp, most: i64) -> Result<(), DbError> {
+    const OLD: &str = "ifnull(revoked_at, expires_at) <= ?1 AND (key_id IS NULL OR replaced_by IS NOT NULL)";
+    let any = format!("SELECT 1 FROM credentials WHERE {OLD} LIMIT 1");
+    if db.optional::<Affected>(&any, args![since]).await?.is_none() {
+        return Ok(());
+    }
+    let old =
+        format!("SELECT digest FROM credentials WHERE {OLD} ORDER BY ifnull(revoked_at, expires_at), digest LIMIT ?2");
+    let tx = db.begin(Purpose::Revoking).await?;
+    let sql = format!(
+        "INSERT INTO purged_credentials (id, kind, key_id) SELECT id, kind, key_id FROM credentials WHERE digest IN ({old})
+         ON CONFLICT (id) DO NOTHING"
+    );
+    tx.execute(&sql, args![since, most]).await?;
+    tx.execute(&format!("DELETE FROM credentials WHERE digest IN ({old})"), args![since, most]).await?;
+    tx.commit().await
 }
 
 struct Counted(TenantId, i64);

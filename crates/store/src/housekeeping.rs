@@ -1,9 +1,11 @@
 //! The work of the tick: it purges ended rows, and turns counters of refusals into audit rows.
 
 use crate::{
-    args, audit, code,
+    agent::log,
+    args, audit, code, credential,
     db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Tx},
-    delivery, device, epoch, guard, hook, notification, oauth_document, oauth_grant, outbox, signed_token, stream,
+    delivery, device, epoch, guard, hook, inbox, notification, oauth_document, oauth_grant, outbox, signed_token,
+    stream,
     usage::Quotas,
 };
 use common::{
@@ -14,9 +16,6 @@ use common::{
 
 /// Rows that one tick purges of a table at most, so that it never holds the write lock for long.
 const BATCH: i64 = 2_000;
-
-/// How long notifications are kept, seconds: 90 days.
-const NOTIFICATIONS_KEPT: i64 = 90 * 86_400;
 
 /// Takes the tick's lease for a second; `false`: another instance or host has it.
 pub async fn take_lease(db: &Db, now: Timestamp) -> Result<bool, DbError> {
@@ -62,8 +61,13 @@ impl FromRow for Operator {
     }
 }
 
-/// Purges kept answers, counters and codes that have ended, old notifications and old mails.
-pub async fn purge(db: &Db, quotas: &Quotas, now: Timestamp) -> Result<(), DbError> {
+/// Purges kept answers, counters and codes that have ended, and what ended, or was not read or acknowledged, so many days ago: credentials,
+/// notifications, events of inboxes, lines of logs, deliveries, mails.
+pub async fn purge(db: &Db, quotas: &Quotas, days: i64, now: Timestamp) -> Result<(), DbError> {
+    let kept_since = now.plus_seconds(-days * 86_400);
+    credential::purge(db, kept_since, BATCH).await?;
+    inbox::purge(db, kept_since, BATCH).await?;
+    log::purge(db, kept_since, BATCH).await?;
     db.hot::<Affected>(
         "DELETE FROM idempotency WHERE digest IN (SELECT digest FROM idempotency WHERE expires_at <= ?1 LIMIT ?2)",
         args![now, BATCH],
@@ -76,21 +80,21 @@ pub async fn purge(db: &Db, quotas: &Quotas, now: Timestamp) -> Result<(), DbErr
     .await?;
     db.hot::<Affected>(
         "DELETE FROM notifications WHERE id IN (SELECT id FROM notifications WHERE id < ?1 LIMIT ?2)",
-        args![&NotificationId::first_at(now.plus_seconds(-NOTIFICATIONS_KEPT)), BATCH],
+        args![&NotificationId::first_at(kept_since), BATCH],
     )
     .await?;
     notification::forget_enough(db, quotas.notifications).await?;
     code::purge(db, now, BATCH).await?;
     stream::purge(db, now, BATCH).await?;
     hook::purge(db, now, BATCH).await?;
-    delivery::purge(db, now, BATCH).await?;
+    delivery::purge(db, days, now, BATCH).await?;
     device::purge(db, now, BATCH).await?;
     epoch::purge(db, now, BATCH).await?;
     guard::purge(db, now, BATCH).await?;
     oauth_document::purge(db, now, BATCH).await?;
     oauth_grant::purge(db, now, BATCH).await?;
     signed_token::purge(db, now, BATCH).await?;
-    outbox::purge(db, now, BATCH).await
+    outbox::purge(db, days, now, BATCH).await
 }
 
 /// Writes one audit row for each subject, slug and minute that is over, and takes the counters away with it.

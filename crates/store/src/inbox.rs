@@ -214,6 +214,13 @@ pub async fn acknowledge(db: &Db, agent: &AgentId, upto: i64) -> Result<usize, D
     Ok(db.hot::<Affected>(sql, args![agent, upto]).await?.len())
 }
 
+/// Purges events that nobody has acknowledged since this moment.
+pub async fn purge(db: &Db, since: Timestamp, most: i64) -> Result<(), DbError> {
+    let sql =
+        "DELETE FROM inbox WHERE (agent_id, seq) IN (SELECT agent_id, seq FROM inbox WHERE created_at <= ?1 LIMIT ?2)";
+    db.hot::<Affected>(sql, args![since, most]).await.map(drop)
+}
+
 /// The number of an agent's last event; 0 before the first one.
 pub async fn last(reads: &dyn Rows, agent: &AgentId) -> Result<i64, DbError> {
     Ok(reads.optional("SELECT inbox_seq FROM agents WHERE id = ?1", args![agent]).await?.unwrap_or(0))

@@ -309,11 +309,11 @@ fn wait(tries: i64) -> i64 {
     (FIRST_WAIT << doublings).min(LONGEST_WAIT)
 }
 
-/// Purges rows of mails that were sent, or given up, long ago.
-pub async fn purge(db: &Db, now: Timestamp, most: i64) -> Result<(), DbError> {
+/// Purges rows of mails that were sent, or given up, long ago: after `most_days` at the latest.
+pub async fn purge(db: &Db, most_days: i64, now: Timestamp, most: i64) -> Result<(), DbError> {
     let sql = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE state = ?1 AND due_at <= ?2 LIMIT ?3)";
     for (state, days) in [("sent", SENT_KEPT), ("dead", DEAD_KEPT)] {
-        db.hot::<Affected>(sql, args![state, now.plus_seconds(-days * 86_400), most]).await?;
+        db.hot::<Affected>(sql, args![state, now.plus_seconds(-most_days.min(days) * 86_400), most]).await?;
     }
     Ok(())
 }

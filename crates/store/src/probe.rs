@@ -202,6 +202,11 @@ impl FromRow for Due {
 
 /// Takes one due probe, the one that waits longest; nobody else has it until then.
 pub async fn take_due(db: &Db, now: Timestamp, until: Timestamp) -> Result<Option<Due>, DbError> {
+    // Read first: anybody may call the tick, and a statement that may write waits for the lock.
+    let due = "SELECT 1 FROM probes WHERE due_at <= ?1 AND busy_until <= ?1 LIMIT 1";
+    if db.optional::<Affected>(due, args![now]).await?.is_none() {
+        return Ok(None);
+    }
     let sql = "UPDATE probes SET busy_until = ?2
                WHERE id = (SELECT id FROM probes WHERE due_at <= ?1 AND busy_until <= ?1 ORDER BY due_at LIMIT 1) RETURNING id";
     let taken: Option<String> = db.hot(sql, args![now, until]).await?.into_iter().next();

@@ -248,11 +248,11 @@ pub async fn delete(tx: &Tx<'_>, id: &WebhookId) -> Result<(), DbError> {
     tx.execute("DELETE FROM webhooks WHERE id = ?1", args![id]).await
 }
 
-/// Ends the secrets that were made before a moment, after an old backup was restored.
-pub async fn revoke_before(tx: &Tx<'_>, before: Timestamp, now: Timestamp) -> Result<(), DbError> {
+/// Ends the secrets that were made before a moment, after an old backup was restored; gives the tenant of each.
+pub async fn revoke_before(tx: &Tx<'_>, before: Timestamp, now: Timestamp) -> Result<Vec<TenantId>, DbError> {
     let sql = "UPDATE webhooks SET sealed = NULL, former = NULL, former_ends = NULL, state = 'disabled', why = 'revoked', updated_at = ?2
-               WHERE sealed_at < ?1 AND sealed IS NOT NULL";
-    tx.execute(sql, args![before, now]).await
+               WHERE sealed_at < ?1 AND sealed IS NOT NULL RETURNING tenant_id";
+    tx.list(sql, args![before, now]).await
 }
 
 /// Takes the webhook that has waited the longest, so that nobody else sends to it until `ends`. `None`: nothing is due, or as many as may

@@ -3,7 +3,10 @@ use common::{
     secret::Kind::{Pat, Session},
 };
 use serde_json::{Value as Json, Value::Null, json};
-use service::testing::{Actor, TestApp};
+use service::{
+    settings::Settings,
+    testing::{Actor, TestApp, at_once},
+};
 
 use crate::with_neighbours;
 
@@ -44,6 +47,54 @@ async fn a_code_is_traded_once_for_the_token() {
     let code = made["code"].as_str().unwrap();
     assert_eq!(t.number(&format!("SELECT count(*) FROM codes WHERE digest = CAST('{code}' AS BLOB)")).await, 0);
     assert_eq!(t.number(&format!("SELECT count(*) FROM audit WHERE after LIKE '%{code}%'")).await, 0);
+}
+
+/// R22: of 20 trades at the same time, over two hosts, one gets the token.
+#[test]
+fn a_code_is_traded_once_by_twenty_at_once() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (t, ada, _) = runtime.block_on(stage());
+    let second = TestApp::over(with_neighbours(), &t);
+    let made = runtime.block_on(async { t.as_(&ada, "POST", MAKE, json!({})).await.is(201) });
+    let answers = at_once(20, |number| {
+        let (t, made) = (if number % 2 == 0 { &t } else { &second }, &made);
+        async move { enrol(t, made).await.status.as_u16() }
+    });
+    assert_eq!(answers.iter().filter(|status| **status == 200).count(), 1, "{answers:?}");
+    assert!(answers.iter().all(|status| matches!(status, 200 | 400 | 503)), "{answers:?}");
+    let live = "SELECT count(*) FROM credentials WHERE kind = 'agent_token' AND revoked_at IS NULL";
+    assert_eq!(runtime.block_on(t.number(live)), 1);
+}
+
+/// R111, R154: the secrets come with the token if it may read them, and the reading is in the trail; else the answer says why not.
+#[tokio::test]
+async fn a_code_brings_the_secrets_that_the_token_may_read() {
+    let vault = common::vault::Vault::parse("a-key-of-the-operator-that-is-long-enough").unwrap();
+    let t = TestApp::with(with_neighbours(), Settings { vault, ..Settings::default() });
+    let ada = t.ada().await;
+    t.agent(&ada, "scout", "agents.read agents.secrets.read").await;
+    t.as_(&ada, "PUT", "/api/agents/scout/secrets", json!({ "secrets": { "A": "x", "B": "y z" } })).await.is(200);
+    let made = t.as_(&ada, "POST", MAKE, json!({})).await.is(201);
+    let got = enrol(&t, &made).await.is(200);
+    assert_eq!((&got["secrets"], &got["warnings"]), (&json!({ "A": "x", "B": "y z" }), &json!([])));
+    let read = "SELECT after FROM audit WHERE action = 'agent.secret.read'";
+    assert_eq!(t.texts(read).await, [r#"{"format":"enrolment","names":["A","B"]}"#]);
+    let narrow = t.as_(&ada, "POST", MAKE, json!({ "scope": ["agents.read"] })).await.is(201);
+    let got = enrol(&t, &narrow).await.is(200);
+    assert_eq!(got["secrets"], Null);
+    assert!(got["warnings"].to_string().contains("lacks the scope agents.secrets.read"), "{got}");
+    t.execute("UPDATE agents SET state = 'paused'").await.unwrap();
+    let made = t.as_(&ada, "POST", MAKE, json!({})).await.is(201);
+    let got = enrol(&t, &made).await.is(200);
+    assert_eq!(got["secrets"], Null);
+    assert!(got["warnings"].to_string().contains("the agent is paused"), "{got}");
+    assert_eq!(t.texts(read).await.len(), 1);
+    // Secrets that cannot be opened now: an outage, and the code is not spent.
+    t.execute("UPDATE agents SET state = 'running'").await.unwrap();
+    let made = t.as_(&ada, "POST", MAKE, json!({})).await.is(201);
+    let without = TestApp::over(with_neighbours(), &t);
+    enrol(&without, &made).await.refused(503, "secrets_disabled");
+    enrol(&t, &made).await.is(200);
 }
 
 /// R22: one that is sent again is refused like an unknown one, and the owner hears of it once.

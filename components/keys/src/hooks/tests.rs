@@ -264,3 +264,26 @@ async fn large_bodies_arrive_a_few_at_a_time() {
     }
     assert_eq!(seen, [0, 1, 2, 3, 4]);
 }
+
+/// R33: a known key whose secret cannot be opened, since secrets_key is missing or another one, is refused like an unknown one.
+#[tokio::test]
+async fn a_key_that_cannot_be_opened_is_refused_like_an_unknown_one() {
+    let stage = stage().await;
+    let path = stage.key("github", GITHUB).await;
+    let other = Vault::parse("another-key-of-the-operator-that-is-long").unwrap();
+    let (body, signature) = OPENED;
+    for vault in [Vault::default(), other] {
+        let t = TestApp::over_with(with_neighbours(), Settings { vault, ..Settings::default() }, &stage.t);
+        let mut refusals = Vec::new();
+        for path in [path.as_str(), "/api/hooks/key_nothing"] {
+            let mut request = Request::post(path).header("content-type", "application/json");
+            request = request.header("x-hub-signature-256", signature).header("x-github-event", "pull_request");
+            let answer = t.send(request.body(RequestBody::from(body.to_owned())).unwrap()).await;
+            let mut refused = answer.refused(401, "hook_refused");
+            refused["request_id"] = Null;
+            refusals.push(refused);
+        }
+        assert_eq!(refusals[0], refusals[1]);
+    }
+    assert_eq!(stage.t.texts(EVENTS).await.len(), 0);
+}

@@ -902,3 +902,18 @@ async fn an_answer_whose_token_has_ended_is_not_replayed() {
     let headers = [("authorization", bearer.as_str()), ("idempotency-key", "another")];
     t.call("POST", issue, &headers, json!({})).await.is(200);
 }
+
+/// A key whose secret had ended, or is no credential, is named itself when it is deleted: never an empty list.
+#[tokio::test]
+async fn a_deleted_key_is_named_although_its_secret_had_ended() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    t.agent(&ada, "scout", "agents.read").await;
+    let made =
+        t.as_(&ada, "POST", "/api/agents/scout/keys", json!({ "name": "ci", "expires_in_days": 1 })).await.is(201);
+    t.execute("UPDATE credentials SET revoked_at = 1 WHERE kind = 'api_key'").await.unwrap();
+    let path = format!("/api/agents/scout/keys/{}", made["id"].as_str().unwrap());
+    t.as_(&ada, "DELETE", &path, Null).await.is(204);
+    let told = t.texts("SELECT data FROM inbox WHERE kind = 'credentials_ended'").await;
+    assert_eq!(told, [json!({ "credentials": [made["id"]], "grantee": null }).to_string()]);
+}

@@ -512,7 +512,7 @@ async fn verifying_names_the_first_bad_row_of_the_callers_tenant() {
         chain::run(s.t.db(), &settings().audit_keys, &Schema::AsMade, s.t.now()).await.unwrap().unwrap().to_string();
     let path = format!("/api/audit/verify?head={}", head.replace(' ', "%20"));
     let whole = json!({
-        "ok": true, "rows": 3, "sealed_to": 3, "head": &head[2..], "unsealed": 0, "next_from": null, "first_bad": null,
+        "ok": true, "verified_from": 1, "rows": 3, "sealed_to": 3, "head": &head[2..], "unsealed": 0, "next_from": null, "first_bad": null,
     });
     assert_eq!(s.t.as_(&s.ada, "GET", &path, Null).await.is(200), whole);
     let guard = s.t.texts("SELECT sql FROM sqlite_schema WHERE name = 'an_audit_row_is_never_changed'").await.remove(0);

@@ -14,7 +14,7 @@ async fn the_tick_runs_once_a_second_however_often_it_is_called() {
     tick(&t).await;
     let before = t.db().statements();
     tick(&t).await;
-    assert_eq!(t.db().statements() - before, 1, "the lease alone");
+    assert_eq!(t.db().statements() - before, 4, "is an event, a delivery or a probe due? And the lease");
     t.wait(1);
     let before = t.db().statements();
     tick(&t).await;
@@ -225,4 +225,56 @@ async fn who_was_notified_enough_is_notified_again() {
     t.execute("UPDATE users SET is_notified_enough = 1").await.unwrap();
     tick(&t).await;
     assert_eq!(t.number("SELECT sum(is_notified_enough) FROM users").await, 0);
+}
+
+/// R158: what has ended goes after the operator's days, and not before; what has not stays. The last secret of a key stays with the key, and
+/// the trail goes on to know what the others were.
+#[tokio::test]
+async fn what_has_ended_is_purged_after_the_operators_days() {
+    let t = TestApp::with(with_neighbours(), Settings { retention_days: 10, ..Settings::default() });
+    let ada = t.ada().await;
+    let scout = t.agent(&ada, "scout", "agents.logs agents.read").await;
+    let id = scout.agent.as_ref().unwrap();
+    let now = t.now().millis();
+    t.execute(&format!(
+        "INSERT INTO api_keys (id, tenant_id, agent_id, name, type, created_at, created_by) VALUES ('key_a', '{}', '{id}', 'a', 'external', 0, '{}')",
+        ada.tenant, ada.user
+    ))
+    .await
+    .unwrap();
+    for (number, kind, more, revoked, expires) in [
+        (1, "pat", "NULL, NULL, NULL, NULL", format!("{now}"), "NULL".to_owned()),
+        (2, "pat", "NULL, NULL, NULL, NULL", "NULL".to_owned(), format!("{now}")),
+        (3, "pat", "NULL, NULL, NULL, NULL", format!("{}", now + 1_000), format!("{now}")),
+        (4, "api_key", "AGENT, NULL, 'key_a', 'tok_5'", format!("{now}"), "NULL".to_owned()),
+        (5, "api_key", "AGENT, NULL, 'key_a', NULL", format!("{now}"), "NULL".to_owned()),
+        (6, "pat", "NULL, NULL, NULL, NULL", "NULL".to_owned(), "NULL".to_owned()),
+    ] {
+        let more = more.replace("AGENT", &format!("'{id}'"));
+        t.execute(&format!(
+            "INSERT INTO credentials (digest, id, kind, prefix, tenant_id, user_id, scope, created_at, agent_id, place, key_id, replaced_by, revoked_at, expires_at)
+             VALUES (randomblob(32), 'tok_{number}', '{kind}', 'x', '{}', '{}', '*', 0, {more}, {revoked}, {expires})",
+            ada.tenant, ada.user
+        ))
+        .await
+        .unwrap();
+    }
+    t.as_(&scout, "POST", "/api/agents/me/logs", serde_json::json!({ "text": "hello" })).await.is(201);
+    t.execute(&format!("INSERT INTO inbox (agent_id, seq, kind, data, created_at, caused_by) VALUES ('{id}', 1, 'x', '{{}}', {now}, '')")).await.unwrap();
+    let stored = format!("SELECT stored_bytes FROM agents WHERE id = '{id}'");
+    assert!(t.number(&stored).await > 0);
+    let left = "SELECT id FROM credentials WHERE id LIKE 'tok_%' AND length(id) = 5 ORDER BY id";
+    let others = "SELECT (SELECT count(*) FROM inbox) * 10 + (SELECT count(*) FROM agent_logs)";
+    t.wait(10 * 86_400 - 1);
+    tick(&t).await;
+    assert_eq!((t.texts(left).await.len(), t.number(others).await), (6, 11));
+    t.wait(1);
+    tick(&t).await;
+    assert_eq!(t.texts(left).await, ["tok_3", "tok_5", "tok_6"]);
+    assert_eq!(t.number(others).await, 0);
+    assert_eq!(t.number(&stored).await, 0, "what they took is given back");
+    assert_eq!(
+        t.texts("SELECT id || ' ' || ifnull(key_id, '') FROM purged_credentials ORDER BY id").await,
+        ["tok_1 ", "tok_2 ", "tok_4 key_a"]
+    );
 }

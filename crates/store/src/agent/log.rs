@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::{
     args,
-    db::{Affected, Db, DbError, FromRow, Reads, Row, Rows},
+    db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Rows},
 };
 use common::{id::AgentId, time::Timestamp};
 
@@ -55,4 +55,22 @@ pub async fn list(
                    WHERE agent_id = ?1 AND at >= ifnull(?2, at) ORDER BY seq DESC LIMIT ?3)
                ORDER BY seq";
     reads.list(sql, args![agent, since, most]).await
+}
+
+/// Purges lines that were written before this moment, and gives back what they took.
+pub async fn purge(db: &Db, since: Timestamp, most: i64) -> Result<(), DbError> {
+    if db.optional::<Affected>("SELECT 1 FROM agent_logs WHERE at <= ?1 LIMIT 1", args![since]).await?.is_none() {
+        return Ok(());
+    }
+    // The same lines for both, by the index.
+    let old = "SELECT agent_id, seq, text FROM agent_logs WHERE at <= ?1 ORDER BY at, agent_id, seq LIMIT ?2";
+    let tx = db.begin(Purpose::Revoking).await?;
+    let sql = format!(
+        "UPDATE agents SET stored_bytes = max(0, stored_bytes - gone.bytes)
+         FROM (SELECT agent_id, sum(64 + length(CAST(text AS BLOB))) AS bytes FROM ({old}) GROUP BY agent_id) gone WHERE agents.id = gone.agent_id"
+    );
+    tx.execute(&sql, args![since, most]).await?;
+    let sql = format!("DELETE FROM agent_logs WHERE (agent_id, seq) IN (SELECT agent_id, seq FROM ({old}))");
+    tx.execute(&sql, args![since, most]).await?;
+    tx.commit().await
 }

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::{
     audit::{
+        retention,
         seal::{self, Seal, SealEnd},
         trail::{self, RawRow},
     },
@@ -81,7 +82,7 @@ fn mac(key: &Key, before: Option<&Digest>, seal: &Seal) -> Digest {
 }
 
 /// The name of a key in its seals: it does not reveal the key.
-fn key_id(key: &Key) -> Vec<u8> {
+pub(crate) fn key_id(key: &Key) -> Vec<u8> {
     key.mac(b"key id").bytes().iter().take(8).copied().collect()
 }
 
@@ -175,6 +176,9 @@ impl Head {
 pub struct Report {
     /// Whether all that was looked at is as it was sealed.
     pub ok: bool,
+    /// The number of the first row that can be verified: those before it were deleted by the operator's setting, and a sealed check-point
+    /// stands in their place. 1: the trail is whole.
+    pub verified_from: i64,
     /// Rows that were looked at.
     pub rows: i64,
     /// The number of the last row that is sealed; 0: none is.
@@ -229,6 +233,8 @@ pub async fn verify(
     let mut fault = schema::look(db).await?.fault().map(|(what, object)| Mismatch::with(0, what, object));
     let is_as_made = fault.is_none();
     let first = from.unwrap_or(i64::MIN);
+    let checkpoint = retention::find(db).await?;
+    let gone_to = checkpoint.as_ref().map_or(0, |point| point.to_seq);
     let newest = seal::before(db, i64::MAX).await?;
     let sealed_to = newest.as_ref().map_or(0, |end| end.to_seq);
     let mut walk = Walk {
@@ -237,7 +243,7 @@ pub async fn verify(
         keys,
         tenant,
         sealed_to,
-        before: seal::before(db, first).await?,
+        before: seal::before(db, first).await?.or(checkpoint.as_ref().map(retention::Checkpoint::end)),
         rows: Vec::new().into_iter().peekable(),
         read_to: None,
         looked_at: 0,
@@ -249,6 +255,12 @@ pub async fn verify(
             && let Some(fault) = fault.take()
         {
             break 'walk Some(fault);
+        }
+        if let Some(what) = checkpoint.as_ref().and_then(|point| point.fault(keys)) {
+            break 'walk Some(Mismatch::at(gone_to, what));
+        }
+        if let Some(row) = trail::raw_rows(db, i64::MIN, gone_to, 1).await?.first().filter(|_| gone_to > 0) {
+            break 'walk Some(Mismatch { id: row.id_within(tenant), ..Mismatch::at(row.seq, "added") });
         }
         let mut budget = VERIFIED;
         while walk.sealed() < sealed_to {
@@ -269,7 +281,9 @@ pub async fn verify(
         }
         None
     };
-    if let Some(head) = head.filter(|_| first_bad.is_none())
+    // Of a head from before the check-point nothing is left to compare.
+    let is_gone = |head: &&Head| head.seq.is_some_and(|seq| seq <= gone_to);
+    if let Some(head) = head.filter(|head| first_bad.is_none() && !is_gone(head))
         && !seal::is_known(db, &head.mac).await?
     {
         let seq = head.seq.map_or(sealed_to + 1, |seq| seq.min(sealed_to + 1));
@@ -282,6 +296,7 @@ pub async fn verify(
     let first_bad = first_bad.or(fault);
     Ok(Report {
         ok: first_bad.is_none(),
+        verified_from: gone_to + 1,
         rows: walk.looked_at,
         sealed_to,
         head: newest.map(|end| end.mac.to_string()),
@@ -289,6 +304,26 @@ pub async fn verify(
         next_from: next_from.filter(|_| first_bad.is_none()),
         first_bad,
     })
+}
+
+/// Whether the rows up to `to` are as they were sealed, behind the seal `before`: what is not may not be deleted as if it were.
+pub(crate) async fn is_as_sealed(db: &Db, keys: &[Key], before: Option<SealEnd>, to: i64) -> Result<bool, DbError> {
+    let ids = keys.iter().map(key_id).collect();
+    let rows = Vec::new().into_iter().peekable();
+    let mut walk = Walk { db, ids, keys, tenant: "", sealed_to: to, before, rows, read_to: None, looked_at: 0 };
+    while walk.sealed() < to {
+        let seals = seal::after(db, walk.sealed(), to, ROWS).await?;
+        if seals.is_empty() {
+            return Ok(false);
+        }
+        for seal in seals {
+            // That the schema was another one for a while was sealed as well, and is said as long as the seal is kept.
+            if walk.step(seal).await?.is_some_and(|bad| bad.what != "schema_changed") {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// The first row up to `to` that one of the table's indexes does not have: lists and exports would not show it.

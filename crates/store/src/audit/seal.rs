@@ -64,6 +64,18 @@ pub async fn after(reads: &dyn Rows, seq: i64, to: i64, limit: i64) -> Result<Ve
     reads.list(sql, args![seq, to, limit]).await
 }
 
+/// The ends of at most `limit` seals that begin after `seq`, the oldest first, each with when it was made.
+pub async fn ends(reads: &dyn Rows, seq: i64, limit: i64) -> Result<Vec<(Timestamp, SealEnd)>, DbError> {
+    let sql = "SELECT sealed_at, to_seq, key_id, mac FROM audit_seals WHERE from_seq > ?1 ORDER BY from_seq LIMIT ?2";
+    reads.list(sql, args![seq, limit]).await
+}
+
+impl FromRow for (Timestamp, SealEnd) {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok((row.take()?, SealEnd::from_row(row)?))
+    }
+}
+
 /// Whether there is a seal with this HMAC.
 pub async fn is_known(reads: &dyn Rows, mac: &Digest) -> Result<bool, DbError> {
     let sql = "SELECT 1 FROM audit_seals WHERE mac = ?1 LIMIT 1";

@@ -69,7 +69,7 @@ async fn what_is_new_is_sealed_and_nothing_else(new: fn() -> TestDb) {
     rows(&t, 1).await;
     let report = verified(&t, "key", i64::MIN, Some(&first)).await;
     let expected = serde_json::json!({
-        "ok": true, "rows": 2, "sealed_to": 2, "head": &first[2..], "unsealed": 1, "next_from": null, "first_bad": null,
+        "ok": true, "verified_from": 1, "rows": 2, "sealed_to": 2, "head": &first[2..], "unsealed": 1, "next_from": null, "first_bad": null,
     });
     assert_eq!(serde_json::to_value(report).unwrap(), expected);
 }
