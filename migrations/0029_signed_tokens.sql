@@ -33,4 +33,5 @@ CREATE TABLE signed_tokens (
 --- next
 CREATE INDEX signed_tokens_by_end ON signed_tokens (expires_at)
 --- next
-CREATE INDEX signed_tokens_of_a_credential ON signed_tokens (credential_id, resource_id, expires_at)
+-- The live ones of a credential, without those that nobody has purged yet.
+CREATE INDEX signed_tokens_of_a_credential ON signed_tokens (credential_id, expires_at, resource_id, client_id)

@@ -74,6 +74,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("operator", "For the operator, with the operator secret"),
     ("presets", "Named sets of scopes"),
     ("scopes", "Scopes"),
+    ("resources", "Services of the tenant that take signed tokens"),
     ("self", "This program"),
     ("skills", "Short guides for coding agents"),
     ("token", "Your personal access tokens"),

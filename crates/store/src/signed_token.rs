@@ -63,7 +63,7 @@ static INSERT: LazyLock<String> = LazyLock::new(|| {
         "INSERT INTO signed_tokens (digest, id, resource_id, credential_id, rests_on, client_id, act, scope, created_at, expires_at)
          SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
          WHERE EXISTS (SELECT 1 FROM resources r WHERE r.id = ?3)
-           AND (SELECT count(*) FROM (SELECT 1 FROM signed_tokens s WHERE s.credential_id = ?4 LIMIT ?11)) < ?11
+           AND (SELECT count(*) FROM (SELECT 1 FROM signed_tokens s WHERE s.credential_id = ?4 AND s.expires_at > ?9 LIMIT ?11)) < ?11
            AND {}
          RETURNING 1",
         are_accepted("?5", "?9")
