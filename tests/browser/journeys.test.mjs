@@ -416,7 +416,8 @@ test("an app is let in by a person who signs in for it, works, and is ended", as
       const next = await token({ grant_type: "refresh_token", refresh_token: got.refresh_token });
       await server.api(next.access_token).get("/api/agents");
       await page.goto(`${server.url}/tokens`);
-      await page.getByRole("button", { name: "End Planner" }).click();
+      await page.locator("summary", { hasText: "End…" }).click();
+      await page.getByRole("button", { name: "Yes, end it" }).click();
       await page.getByRole("status").first().waitFor();
       assert.equal((await server.api(next.access_token).send("GET", "/api/agents")).status, 401);
       assert.equal((await token({ grant_type: "refresh_token", refresh_token: next.refresh_token })).error, "invalid_grant");

@@ -2,6 +2,8 @@
 //! and races over two hosts.
 #![expect(clippy::indexing_slicing, reason = "helpers of tests: whatever is not as expected ends the test")]
 
+#![expect(clippy::indexing_slicing, reason = "helpers of tests: whatever is not as expected ends the test")]
+
 use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
@@ -109,6 +111,7 @@ fn only_a_registered_redirect_uri_is_ever_answered() {
             assert_eq!((answer.status(), answer.header("location")), (400, ""), "{bad}: {}", answer.text());
             is_page(&answer);
             assert!(!answer.text().contains("evil.example"), "{}", answer.text());
+            assert!(!answer.header("content-security-policy").contains("evil.example"), "{answer:?}");
         }
     }
     let plain = request(&id).replace("S256", "plain");

@@ -8,7 +8,7 @@ use common::{
     route,
 };
 use futures_util::future::join3;
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value as Json, json};
 use service::{app::App, response::Response};
 
@@ -112,7 +112,9 @@ pub(crate) async fn act(app: App, typed: Form) -> Result<Response, ApiError> {
 /// Lets the forms of this page lead to where the app is answered: browsers hold the redirect after a form against `form-action` too.
 fn leading_back(mut response: Response, text: &str) -> Response {
     let form = Form::parse(text);
-    let Some(origin) = origin_of(form.raw("redirect_uri")) else { return response };
+    // Where client or redirect URI is wrong, nothing leads there.
+    let is_wrong = response.status() == StatusCode::BAD_REQUEST;
+    let Some(origin) = origin_of(form.raw("redirect_uri")).filter(|_| !is_wrong) else { return response };
     // A policy cannot name an IPv6 address, so that it names the scheme.
     let source = origin.split_once("://[").map_or_else(|| origin.to_owned(), |(scheme, _)| format!("{scheme}:"));
     let policy = POLICY.replace("form-action 'self'", &format!("form-action 'self' {source}"));
