@@ -96,16 +96,33 @@ pub fn asked(headers: &[Header], client: Option<&str>) -> Vec<Header> {
     asked
 }
 
+/// Headers that are about one connection (RFC 9110, section 7.6.1), and the host's own words about it.
+fn is_of_the_connection(name: &str) -> bool {
+    const OF_ONE: [&str; 9] = [
+        "connection",
+        "host",
+        "http2-settings",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    OF_ONE.contains(&name) || name.starts_with("spin-")
+}
+
 /// The headers for the application: those of the client without its credential and without anything that could be taken for Accredit's,
-/// and those of Accredit.
-pub fn passed(headers: Vec<Header>, answer: Vec<Header>) -> Vec<Header> {
+/// the client's address behind those that it names itself, and those of Accredit.
+pub fn passed(headers: Vec<Header>, client: Option<&str>, answer: Vec<Header>) -> Vec<Header> {
     // Some frameworks take `_` for `-`.
     let name_of = |name: &str| name.to_ascii_lowercase().replace('_', "-");
     let is_clients = |name: &str| {
         let name = name_of(name);
-        name != "authorization" && name != "host" && !name.starts_with(TOLD)
+        name != "authorization" && !is_of_the_connection(&name) && !name.starts_with(TOLD)
     };
     let mut passed: Vec<Header> = headers.into_iter().filter(|(name, _)| is_clients(name)).collect();
+    passed.extend(client.map(|client| ("x-forwarded-for".to_owned(), client.as_bytes().to_vec())));
     passed.extend(answer.into_iter().filter(|(name, value)| name_of(name).starts_with(TOLD) && !value.is_empty()));
     passed
 }
@@ -197,12 +214,16 @@ mod tests {
             ("Authorization", "Bearer a"),
             ("host", "crm.example.com"),
             ("cookie", "c"),
+            ("Connection", "keep-alive"),
+            ("spin-client-addr", "192.0.2.1:4000"),
         ];
         let sent: Vec<Header> = sent.iter().map(|(name, value)| header(name, value)).collect();
         let answer =
             vec![header("x-accredit-subject", "usr_1"), header("x-accredit-agent", ""), header("content-length", "0")];
-        let expected = vec![header("Accept", "*/*"), header("cookie", "c"), header("x-accredit-subject", "usr_1")];
-        assert_eq!(passed(sent.clone(), answer), expected);
+        let client = header("x-forwarded-for", "192.0.2.1");
+        let expected =
+            vec![header("Accept", "*/*"), header("cookie", "c"), client, header("x-accredit-subject", "usr_1")];
+        assert_eq!(passed(sent.clone(), Some("192.0.2.1"), answer), expected);
         let asked = asked(&sent, Some("192.0.2.1"));
         assert_eq!(
             asked,

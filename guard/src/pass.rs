@@ -7,7 +7,7 @@ use spin_sdk::{
     wasip3::{
         exports::http::handler::Guest,
         http::{
-            client,
+            client as wasi_client,
             types::{ErrorCode, Fields, Method, Request, Response, Scheme},
         },
         spawn, wit_future, wit_stream,
@@ -53,7 +53,8 @@ async fn pass(request: Request, settings: &Settings) -> Result<Response, ErrorCo
         return own(200, "application/json", metadata);
     }
     let headers = request.get_headers().copy_all();
-    let answer = match ask(settings, &headers).await {
+    let client = client(&headers);
+    let answer = match ask(settings, &headers, client.as_deref()).await {
         Ok(answer) => answer,
         Err(why) => {
             eprintln!("Accredit does not answer: {why}");
@@ -62,7 +63,7 @@ async fn pass(request: Request, settings: &Settings) -> Result<Response, ErrorCo
     };
     let told = answer.get_headers().copy_all();
     match answer.get_status_code() {
-        200 => forward(request, &path, settings, decide::passed(headers, told)).await,
+        200 => forward(request, &path, settings, decide::passed(headers, client.as_deref(), told)).await,
         // It says why, and how to fix it.
         401 | 403 => {
             let status = answer.get_status_code();
@@ -79,13 +80,16 @@ async fn pass(request: Request, settings: &Settings) -> Result<Response, ErrorCo
     }
 }
 
+/// The client's address, which the host appends behind what the client has sent.
+fn client(headers: &[Header]) -> Option<String> {
+    let (_, value) = headers.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case("spin-client-addr"))?;
+    let peer = std::str::from_utf8(value).ok()?;
+    Some(peer.parse::<std::net::SocketAddr>().map_or_else(|_| peer.to_owned(), |at| at.ip().to_string()))
+}
+
 /// Asks Accredit about the sender of these headers.
-async fn ask(settings: &Settings, headers: &[Header]) -> Result<Response, String> {
-    let text = |value: &[u8]| std::str::from_utf8(value).ok().map(str::to_owned);
-    // The host appends it behind what the client has sent.
-    let peer = headers.iter().rev().find(|(name, _)| name == "spin-client-addr").and_then(|(_, value)| text(value));
-    let peer = peer.map(|peer| peer.parse::<std::net::SocketAddr>().map_or(peer, |at| at.ip().to_string()));
-    let asked = fields(decide::asked(headers, peer.as_deref())).map_err(|error| error.to_string())?;
+async fn ask(settings: &Settings, headers: &[Header], client: Option<&str>) -> Result<Response, String> {
+    let asked = fields(decide::asked(headers, client)).map_err(|error| error.to_string())?;
     let (trailers, end) = wit_future::new(|| Ok(None));
     drop(trailers); // which says that there are none
     let (question, _) = Request::new(asked, None, end, None);
@@ -98,7 +102,7 @@ async fn ask(settings: &Settings, headers: &[Header]) -> Result<Response, String
     if !is_set {
         return Err("its address cannot be used".to_owned());
     }
-    let sent = std::pin::pin!(client::send(question));
+    let sent = std::pin::pin!(wasi_client::send(question));
     let late = std::pin::pin!(sleep(PATIENCE));
     match futures_util::future::select(sent, late).await {
         futures_util::future::Either::Left((answer, _)) => answer.map_err(|error| error.to_string()),
@@ -122,7 +126,7 @@ async fn forward(
         && onward.set_scheme(Some(&Scheme::Http)).is_ok()
         && onward.set_authority(Some(&app)).is_ok()
         && onward.set_path_with_query(Some(path)).is_ok();
-    if is_set { client::send(onward).await } else { Err(broken("a request that cannot be passed on")) }
+    if is_set { wasi_client::send(onward).await } else { Err(broken("a request that cannot be passed on")) }
 }
 
 fn fields(headers: Vec<Header>) -> Result<Fields, ErrorCode> {

@@ -528,7 +528,7 @@ impl Answer {
     }
 }
 
-/// An answer with the closure of its change, which [`Change`] adds to it: for the description of a route.
+/// An answer with the closure of its change.
 #[derive(schemars::JsonSchema)]
 #[schemars(rename = "{T}AndClosure")]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -536,7 +536,7 @@ pub struct Closing<T> {
     #[schemars(flatten)]
     answer: T,
     /// What has ended, and since when nobody accepts it; not there: nothing has ended that had not ended before.
-    #[schemars(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     closure: Option<Closure>,
 }
 

@@ -1,4 +1,4 @@
-//! Table `guards`: who decides by what they have heard, and until when.
+//! Table `guards`: the guards that have asked lately, and until when their leases run.
 
 use crate::{
     args,
