@@ -139,7 +139,7 @@ impl World {
                 ("POST", format!("/api/agents/{key}/rotate"), json!({ "grace_seconds": 60 }))
             }
             18 => ("POST", format!("{at}/enrolment"), json!({ "scope": scope })),
-            19 => return self.enrol(asked).await,
+            19..=21 => return self.enrol(asked).await,
             17 => {
                 let body =
                     json!({ "scope": ["agents.logs", "ui.notify", "agents.create", "agents.update"], "reason": "r" });
@@ -246,7 +246,7 @@ fn no_sequence_gives_more_than_it_began_with() {
     let mut config = Config::with_cases(48);
     config.failure_persistence = None;
     let steps =
-        proptest::collection::vec((0..20_u8, any::<usize>(), any::<usize>(), any::<usize>(), any::<usize>()), 6..30);
+        proptest::collection::vec((0..22_u8, any::<usize>(), any::<usize>(), any::<usize>(), any::<usize>()), 6..30);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let [succeeded, rotated, enrolled] = std::array::from_fn(|_| std::cell::Cell::new(0_usize));
     TestRunner::new(config)
