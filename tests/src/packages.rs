@@ -56,26 +56,17 @@ pub fn npm(cache: &Path, folder: &str) -> PathBuf {
 /// A folder of `tests/` with the packages of PyPI that its `requirements.txt` names, in `packages`, for `PYTHONPATH`.
 pub fn pypi(cache: &Path, folder: &str) -> PathBuf {
     installed(cache, (folder, "requirements.txt"), |made| {
-        let pip = Command::new("python3")
-            .args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--no-deps",
-                "--root-user-action=ignore",
-                "--disable-pip-version-check",
-                "--target",
-                "packages",
-                "-r",
-                "requirements.txt",
-            ])
+        // Debian's Python has no pip of its own, and no environment without the package python3-venv, which `cargo xtask test` installs.
+        let venv = Command::new("python3").args(["-m", "venv", "venv"]).current_dir(made).status();
+        let pip = Command::new(made.join("venv/bin/python"))
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", "packages"])
+            .args(["-r", "requirements.txt"])
             .current_dir(made)
             .status();
         let is_done = pip.as_ref().is_ok_and(|status| status.success());
         assert!(
             is_done,
-            "pip failed ({pip:?}): this test needs Python 3.10 or newer with pip, and fetches packages once"
+            "no packages ({venv:?}, {pip:?}): this test needs Python 3.10 or newer with venv, and fetches packages once"
         );
     })
 }
