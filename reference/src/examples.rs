@@ -41,6 +41,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("", "key", r#""OPENAI_KEY""#),
     ("", "value", r#""sk-example""#),
     ("", "url", r#""https://example.com/""#),
+    ("", "redirect_uris", r#"["https://example.com/callback"]"#),
     ("", "code", r#""<the code>""#),
     ("", "token", r#""<the token>""#),
 ];

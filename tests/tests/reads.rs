@@ -162,7 +162,7 @@ fn no_example_is_refused_for_what_it_sends() {
             // No example can know a code or an event of this server.
             assert!(
                 !matches!(answer.status(), 400 | 422)
-                    || is_one_of(&["invalid_code", "invalid_enrolment_code", "invalid_event"]),
+                    || is_one_of(&["invalid_code", "invalid_enrolment_code", "invalid_event", "unknown_client"]),
                 "{call}: {}",
                 answer.text()
             );

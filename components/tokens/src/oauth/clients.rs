@@ -239,6 +239,10 @@ fn basic(app: &App) -> Result<Option<(String, String)>, ApiError> {
         [] => return Ok(None),
         [first, more @ ..] => (first, more),
     };
+    // Another scheme proves nothing about a client.
+    if !first.trim().to_ascii_lowercase().starts_with("basic") {
+        return Ok(None);
+    }
     let decoded = || {
         let (scheme, text) = first.trim().split_once(' ').filter(|_| more.is_empty() && first.len() <= 4_096)?;
         let bytes = STANDARD.decode(text.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
