@@ -129,8 +129,8 @@ fn a_person_and_an_agent_are_told_of_credentials_that_another_revoked() {
     }
     admin.delete(&format!("/api/agents/scout/keys/{key}")).is(204);
     assert_eq!(told(&mia), ["A credential of scout was revoked"]);
-    let none = json!({ "credentials": [], "grantee": null });
-    assert_eq!(events(&server, &scout.id), [("credentials_ended".to_owned(), none)], "its secret had ended before");
+    let data = json!({ "credentials": [key], "grantee": null });
+    assert_eq!(events(&server, &scout.id), [("credentials_ended".to_owned(), data)], "its secret had ended before");
     let again = server.with(text(&mia.post("/api/agents/scout/token/issue", &json!({})).is(200)["token"]));
     events(&server, &scout.id);
     let token = credential(&again);
