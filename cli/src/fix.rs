@@ -160,8 +160,9 @@ mod tests {
     /// R149: a step that a person can take in a terminal is a command; what is left is for programs, browsers or other people's clients.
     #[test]
     fn no_step_of_the_table_is_left_as_a_request() {
-        // A browser's: links of mails, and providers. A client's own: files of the command, and the manual.
+        // A browser's: links of mails, and providers. A client's own: files of the command, and the manual. A guard's: epochs.
         let others = [
+            "GET /auth/epochs",
             "POST /auth/email/link",
             "POST /auth/forgot",
             "/auth/oidc",
