@@ -20,6 +20,8 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("/cli/download", "arch", r#""x86_64""#),
     ("/auth/leaks", "token", r#""<the leaked credential>""#),
     ("/auth/introspect", "token", r#""<the token to ask about>""#),
+    ("/api/oauth", "request", r#""client_id=cli_00000000000000000000000000""#),
+    ("/api/oauth/documents", "client_id", r#""https://example.com/client.json""#),
     ("", "name", r#""scout""#),
     ("", "names", r#"["scout"]"#),
     ("", "email", r#""mia@example.com""#),

@@ -165,7 +165,8 @@ fn a_client_finds_the_server_by_its_metadata() {
         if path.is_empty() {
             continue;
         }
-        let method = if name == "jwks_uri" || name == "service_documentation" { "GET" } else { "POST" };
+        let is_read = ["jwks_uri", "service_documentation", "authorization_endpoint"].contains(&name.as_str());
+        let method = if is_read { "GET" } else { "POST" };
         assert_ne!(nobody.call(method, path, &[], None).status(), 404, "{name}");
     }
     for grant in metadata["grant_types_supported"].as_array().unwrap() {

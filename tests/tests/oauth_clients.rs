@@ -122,7 +122,7 @@ fn only_a_registered_redirect_uri_is_ever_answered() {
 
     // A long state survives the sign-in.
     let state = "s".repeat(2_200);
-    let long = request(&id).replace("s-1", &state);
+    let long = request(&id).replace("s%2D1", &state);
     let visitor = Browser::new(&server);
     let path = format!("/oauth/authorize?{long}");
     let answer = visitor.get(&path);

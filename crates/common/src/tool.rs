@@ -27,9 +27,17 @@ const FIRST: &[&Route] = &[
     route::AGENT_STOP,
 ];
 
-/// Rows that are no tools although a credential of any kind may call them: what streams, what is a file, and the values of secrets, which
-/// belong into a process and not into what a model reads.
-const NOT: &[&Route] = &[route::INBOX_STREAM, route::NOTIFICATIONS_STREAM, route::AUDIT_EXPORT, route::SECRETS_VALUES];
+/// Rows that are no tools although a credential of any kind may call them: what streams, what is a file, what is for proxies and guards, and
+/// the values of secrets, which belong into a process and not into what a model reads.
+const NOT: &[&Route] = &[
+    route::INBOX_STREAM,
+    route::NOTIFICATIONS_STREAM,
+    route::AUDIT_EXPORT,
+    route::VERIFY,
+    route::VERIFY_BELOW,
+    route::EPOCHS,
+    route::SECRETS_VALUES,
+];
 
 /// Whether a row is a tool. What takes a session is none: a person does it, and no model for them.
 pub fn is_tool(route: &Route) -> bool {
