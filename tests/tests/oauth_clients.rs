@@ -1,7 +1,6 @@
 //! Apps that a person lets in, over HTTP: the page of consent, clients that an admin registered or that are known by a document, the tokens,
 //! and races over two hosts.
 #![expect(clippy::indexing_slicing, reason = "helpers of tests: whatever is not as expected ends the test")]
-#![expect(clippy::indexing_slicing, reason = "helpers of tests: whatever is not as expected ends the test")]
 
 use std::{
     io::{BufRead, BufReader, Write},
