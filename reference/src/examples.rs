@@ -20,6 +20,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("/cli/download", "arch", r#""x86_64""#),
     ("/auth/leaks", "token", r#""<the leaked credential>""#),
     ("/auth/introspect", "token", r#""<the token to ask about>""#),
+    ("/api/resources", "identifier", r#""https://crm.example.com""#),
     ("/api/oauth", "request", r#""client_id=cli_00000000000000000000000000""#),
     ("/api/oauth/documents", "client_id", r#""https://example.com/client.json""#),
     ("", "name", r#""scout""#),

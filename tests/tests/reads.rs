@@ -84,9 +84,9 @@ fn a_missing_relation_is_named_beside_the_missing_scope() {
     server.agent(admin, "other", &["agents.read"]);
     for (path, why) in [
         ("/api/agents/modest/stop", "an agent cannot set its own state"),
-        ("/api/agents/other/stop", "this object does not exist, or you may not read it"),
-        ("/api/agents/absent/stop", "this object does not exist, or you may not read it"),
-        ("/api/agents/other/logs", "only the agent itself may do this"),
+        ("/api/agents/other/stop", "This object does not exist, or you may not read it"),
+        ("/api/agents/absent/stop", "This object does not exist, or you may not read it"),
+        ("/api/agents/other/logs", "Only the agent itself may do this"),
     ] {
         let refused = agent.post(path, &json!({})).refused(403, "scope_denied");
         let fix = text(&refused["fix"]).to_owned();

@@ -62,11 +62,11 @@ async fn relation(call: &Call, caller: &Caller) -> Result<Option<&'static str>, 
     let (Some(object), Some(name)) = (call.route.object, names.next()) else { return Ok(None) };
     let found = match object {
         Object::OwnAgent if caller.is_itself(name) => return Ok(None),
-        Object::OwnAgent => return Ok(Some("only the agent itself may do this.")),
+        Object::OwnAgent => return Ok(Some("Only the agent itself may do this.")),
         Object::Agent(action) => agent::get(db, subject, name, action, now).await.map(drop),
         Object::AgentState(action) => match agent::get(db, subject, name, action, now).await {
             Ok(found) if object::is_at_or_above(db, caller, &found.id).await? => {
-                return Ok(Some("an agent cannot set its own state or the state of an agent above it."));
+                return Ok(Some("An agent cannot set its own state or the state of an agent above it."));
             }
             found => found.map(drop),
         },
@@ -79,8 +79,8 @@ async fn relation(call: &Call, caller: &Caller) -> Result<Option<&'static str>, 
     match found {
         Ok(()) => Ok(None),
         Err(refusal) => match refusal.code().row().status {
-            403 => Ok(Some("you may read this object, but you also lack the relation that lets you do this with it.")),
-            404 => Ok(Some("this object does not exist, or you may not read it.")),
+            403 => Ok(Some("You may read this object, but you also lack the relation that lets you do this with it.")),
+            404 => Ok(Some("This object does not exist, or you may not read it.")),
             _ => Err(refusal),
         },
     }
