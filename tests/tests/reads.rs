@@ -83,7 +83,7 @@ fn a_missing_relation_is_named_beside_the_missing_scope() {
     let mute = server.agent(admin, "mute", &["agents.read"]).client;
     server.agent(admin, "other", &["agents.read"]);
     for (path, why) in [
-        ("/api/agents/modest/stop", "an agent cannot set its own state"),
+        ("/api/agents/modest/stop", "An agent cannot set its own state"),
         ("/api/agents/other/stop", "This object does not exist, or you may not read it"),
         ("/api/agents/absent/stop", "This object does not exist, or you may not read it"),
         ("/api/agents/other/logs", "Only the agent itself may do this"),
