@@ -86,8 +86,8 @@ async fn show(app: &App, asked: &Form, refusal: Option<Refusal>) -> Result<Respo
         pairs.push(("unused_since", &since));
     }
     pairs.extend(asked.pairs(&["cursor"]));
-    // Fifty rows with their forms would be more than a page may have.
-    pairs.push(("limit", "40"));
+    // More rows, with their forms, would be more than a page may have.
+    pairs.push(("limit", "30"));
     let (shell, tokens, usage) = join3(
         Shell::load(app, &api, "Credentials", "all-tokens"),
         api.get(route::TOKENS_LIST, &[], &pairs),
