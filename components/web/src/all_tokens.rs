@@ -87,7 +87,7 @@ async fn show(app: &App, asked: &Form, refusal: Option<Refusal>) -> Result<Respo
     }
     pairs.extend(asked.pairs(&["cursor"]));
     // More rows, with their forms, would be more than a page may have.
-    pairs.push(("limit", "30"));
+    pairs.push(("limit", "20"));
     let (shell, tokens, usage) = join3(
         Shell::load(app, &api, "Credentials", "all-tokens"),
         api.get(route::TOKENS_LIST, &[], &pairs),
