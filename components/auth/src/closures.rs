@@ -44,14 +44,12 @@ pub(crate) async fn next_look() {
 pub(crate) async fn get(
     app: App,
     route: &'static Route,
-    caller: Caller,
+    mut caller: Caller,
     Path(id): Path,
     Query(query): Query<Follow>,
 ) -> Result<Response, ApiError> {
     let mut looks = looks(query.wait)?;
     loop {
-        let caller = caller.reload(app.db(), app.clock().now()).await?;
-        guard::admit(&app, &caller, route)?;
         let stored = closure::find(app.db(), &id).await?.filter(|stored| may_read(&caller, stored));
         // The clock is read after the row was seen, and so after its transaction has committed.
         let closure = stored.ok_or(Code::ClosureNotFound)?.settled(app.db(), app.clock().now()).await?;
@@ -60,6 +58,8 @@ pub(crate) async fn get(
         }
         looks -= 1;
         next_look().await;
+        caller = caller.reload(app.db(), app.clock().now()).await?;
+        guard::admit(&app, &caller, route)?;
     }
 }
 
