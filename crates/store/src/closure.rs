@@ -52,6 +52,7 @@ impl FromRow for Ended {
 
 /// Whether a guard can still accept any of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ClosureStatus")]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// None can.
