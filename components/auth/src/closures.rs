@@ -18,8 +18,6 @@ use service::{
 };
 use store::closure::{self, Status, Stored};
 
-/// The longest wait, seconds: less than what proxies usually allow a request.
-pub(crate) const MOST_WAIT: i64 = 25;
 /// Looks in a second.
 pub(crate) const LOOKS: i64 = 4;
 
@@ -31,8 +29,7 @@ form! {
 
 /// How many looks a wait is.
 pub(crate) fn looks(wait: Option<i64>) -> Result<i64, ApiError> {
-    let wait = wait.unwrap_or(0);
-    if (0..=MOST_WAIT).contains(&wait) { Ok(wait * LOOKS) } else { Err(Code::InvalidWait.into()) }
+    Ok(clock::wait(wait)? * LOOKS)
 }
 
 /// Waits until the next look.
