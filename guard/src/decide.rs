@@ -71,12 +71,14 @@ impl Settings {
         (url.is_secure, format!("{}{port}", url.host))
     }
 
-    /// The metadata of the service, if that is what the path asks for (RFC 9728).
+    /// The metadata of the service, if that is what path and query ask for (RFC 9728). A query that the identifier does not have changes
+    /// nothing.
     pub fn metadata(&self, path: &str) -> Option<String> {
         let at = Url::parse(&self.resource)?.metadata()?;
-        let own = Url::parse(&at)?.path.to_owned();
+        let own = Url::parse(&at)?.path;
+        let is_asked = path == own || path.split('?').next() == Some(own);
         let scopes: Vec<&str> = self.scope.split_ascii_whitespace().collect();
-        (path == own).then(|| {
+        is_asked.then(|| {
             json!({
                 "resource": self.resource,
                 "authorization_servers": [self.accredit],
@@ -236,7 +238,18 @@ mod tests {
         let settings = settings(&[]).unwrap();
         let told = settings.metadata("/.well-known/oauth-protected-resource/v1").unwrap();
         assert!(told.contains("\"authorization_servers\":[\"https://accredit.example.com/base\"]"), "{told}");
+        assert_eq!(settings.metadata("/.well-known/oauth-protected-resource/v1?x=1"), Some(told));
         for path in ["/", "/.well-known/oauth-protected-resource", "/v1/.well-known/oauth-protected-resource"] {
+            assert_eq!(settings.metadata(path), None, "{path}");
+        }
+    }
+
+    /// The challenge of a refusal names the place with the query.
+    #[test]
+    fn the_metadata_of_a_service_with_a_query_are_at_their_place() {
+        let settings = settings(&[("resource", "https://crm.example.com/v1?tenant=1")]).unwrap();
+        assert!(settings.metadata("/.well-known/oauth-protected-resource/v1?tenant=1").is_some());
+        for path in ["/.well-known/oauth-protected-resource/v1", "/.well-known/oauth-protected-resource/v1?tenant=2"] {
             assert_eq!(settings.metadata(path), None, "{path}");
         }
     }

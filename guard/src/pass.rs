@@ -48,7 +48,7 @@ impl Guest for Component {
 async fn pass(request: Request, settings: &Settings) -> Result<Response, ErrorCode> {
     let path = request.get_path_with_query().unwrap_or_else(|| "/".to_owned());
     if matches!(request.get_method(), Method::Get | Method::Head)
-        && let Some(metadata) = settings.metadata(path.split('?').next().unwrap_or_default())
+        && let Some(metadata) = settings.metadata(&path)
     {
         return own(200, "application/json", metadata);
     }

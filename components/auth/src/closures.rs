@@ -18,8 +18,6 @@ use service::{
 };
 use store::closure::{self, Status, Stored};
 
-/// The longest wait, seconds: less than what proxies usually allow a request.
-pub(crate) const MOST_WAIT: i64 = 25;
 /// Looks in a second.
 pub(crate) const LOOKS: i64 = 4;
 
@@ -31,8 +29,7 @@ form! {
 
 /// How many looks a wait is.
 pub(crate) fn looks(wait: Option<i64>) -> Result<i64, ApiError> {
-    let wait = wait.unwrap_or(0);
-    if (0..=MOST_WAIT).contains(&wait) { Ok(wait * LOOKS) } else { Err(Code::InvalidWait.into()) }
+    Ok(clock::wait(wait)? * LOOKS)
 }
 
 /// Waits until the next look.
@@ -44,14 +41,12 @@ pub(crate) async fn next_look() {
 pub(crate) async fn get(
     app: App,
     route: &'static Route,
-    caller: Caller,
+    mut caller: Caller,
     Path(id): Path,
     Query(query): Query<Follow>,
 ) -> Result<Response, ApiError> {
     let mut looks = looks(query.wait)?;
     loop {
-        let caller = caller.reload(app.db(), app.clock().now()).await?;
-        guard::admit(&app, &caller, route)?;
         let stored = closure::find(app.db(), &id).await?.filter(|stored| may_read(&caller, stored));
         // The clock is read after the row was seen, and so after its transaction has committed.
         let closure = stored.ok_or(Code::ClosureNotFound)?.settled(app.db(), app.clock().now()).await?;
@@ -60,6 +55,8 @@ pub(crate) async fn get(
         }
         looks -= 1;
         next_look().await;
+        caller = caller.reload(app.db(), app.clock().now()).await?;
+        guard::admit(&app, &caller, route)?;
     }
 }
 

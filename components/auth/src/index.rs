@@ -8,7 +8,7 @@ use common::{
     scope::Scope,
     secret,
 };
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use service::{
@@ -16,7 +16,7 @@ use service::{
     caller::Caller,
     extract::Query,
     form, guard,
-    response::{Response, json},
+    response::{Response, json, uncached_json},
 };
 
 #[derive(Serialize)]
@@ -262,9 +262,7 @@ async fn for_caller(app: &App, routes: impl Iterator<Item = &'static Route>) -> 
         routes: routes.filter(is_open).map(shown).collect(),
         more: format!("{}/llms.txt", app.settings().link()),
     };
-    let mut response = json(StatusCode::OK, &form)?;
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    uncached_json(StatusCode::OK, &form)
 }
 
 #[cfg(test)]

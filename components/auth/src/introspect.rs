@@ -2,7 +2,7 @@
 //!
 //! 1. The form holds `token`; all other parameters are ignored (RFC 7662, section 2.1).
 //! 2. A credential that is not live now, belongs to another tenant or to a halted agent gives `{"active": false}`, and nothing more; so
-//!    does a session, which is for this server alone: whoever brings one to a service has stolen it, or was made to give it away.
+//!    does a session, which is for this server alone: one that comes to a service was stolen, or its person was made to give it away.
 //! 3. A signed token (RFC 9068) is told to the services alone that it is for, as long as all that it rests on is accepted: nothing of it is
 //!    verified here, since it is found by its digest among those that this server signed.
 //! 4. A live credential gives what a service decides by: the scopes that it can use now, of those that the service's own credential

@@ -39,13 +39,13 @@ struct Wanted {
 
 impl Wanted {
     fn of_query(query: &str) -> Result<Self, ApiError> {
-        let (mut wanted, mut resources) = (Self::default(), 0);
+        let (mut wanted, mut has_resource) = (Self::default(), false);
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
                 "scope" => wanted.add(&value)?,
                 "tenant" if wanted.tenant.is_none() => wanted.tenant = Some(value.into_owned()),
-                "resource" if resources == 0 && proxy::metadata(&value).is_some() => resources += 1,
-                "resource" if resources == 0 => {
+                "resource" if !has_resource && proxy::metadata(&value).is_some() => has_resource = true,
+                "resource" if !has_resource => {
                     return Err(ApiError::field(
                         "resource",
                         "must be the URL of the service, without a fragment, such as https://crm.example.com",
@@ -141,10 +141,7 @@ async fn decide(app: &App, caller: &Caller, wanted: &Wanted, first: &First) -> R
     }
     let names: Vec<&str> = wanted.scopes.iter().map(String::as_str).collect();
     if let Err(refusal) = caller.require_all(&names) {
-        let own = caller.scopes();
-        let own = own.all_names();
-        let missing: Vec<&str> = names.into_iter().filter(|name| !own.contains(name)).collect();
-        return Err(missing::asked_already(app, caller, &missing, refusal).await);
+        return Err(missing::asked_already(app, caller, refusal).await);
     }
     let mut response = empty(StatusCode::OK);
     for (name, value) in told(caller) {

@@ -23,9 +23,6 @@ use service::{
 };
 use store::inbox::{self, Event};
 
-/// The longest wait for an event, seconds: less than what proxies usually allow a request.
-const MOST_WAIT: i64 = 25;
-
 form! {
     pub(crate) struct Read {
         after: Option<String>,
@@ -85,11 +82,7 @@ pub(crate) async fn read(
     if !(1..=200).contains(&limit) {
         return Err(Code::InvalidLimit.into());
     }
-    let wait = query.wait.unwrap_or(0);
-    if !(0..=MOST_WAIT).contains(&wait) {
-        return Err(Code::InvalidWait.into());
-    }
-    let (digest, mut looks) = (caller.digest(), wait);
+    let (digest, mut looks) = (caller.digest(), clock::wait(query.wait)?);
     loop {
         let now = app.clock().now();
         let Some(events) = inbox::read(app.db(), &digest, now, after, limit).await? else {

@@ -958,9 +958,10 @@ impl ApiError {
         self.0.cause.as_deref()
     }
 
-    /// The missing scopes.
-    pub fn missing(&self) -> Option<ScopeSet> {
-        self.0.missing_scopes
+    /// The names of the missing scopes, custom ones included.
+    pub fn missing_scopes(&self) -> Vec<&str> {
+        let names = self.member("missing_scopes").and_then(Json::as_array);
+        names.map(|names| names.iter().filter_map(Json::as_str).collect()).unwrap_or_default()
     }
 
     /// The value of `Retry-After`, in seconds. 429 and 503 always have one.

@@ -22,16 +22,10 @@ fn path_of<'a>(url: &Url<'a>) -> &'a str {
     url.path.split('?').next().unwrap_or_default()
 }
 
-/// Whether a path has segments that another reader would take away.
+/// Whether a path has segments that another reader would take away, or slashes that are encoded.
 fn has_dots(path: &str) -> bool {
-    let is_dots = |segment: &str| {
-        let plain = segment.to_ascii_lowercase().replace("%2e", ".");
-        plain == "." || plain == ".."
-    };
-    path.split('/').any(is_dots)
-        || path.to_ascii_lowercase().contains("%2f")
-        || path.contains("%5c")
-        || path.contains("%5C")
+    let path = path.to_ascii_lowercase().replace("%2e", ".");
+    path.split('/').any(|segment| matches!(segment, "." | "..")) || path.contains("%2f") || path.contains("%5c")
 }
 
 /// Takes a redirect URI that a client may register: https, or http of this computer itself; without a user part, a fragment, segments of

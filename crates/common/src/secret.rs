@@ -470,7 +470,17 @@ impl std::fmt::Display for Digest {
 /// A 32-byte key for keyed digests and for sealing. Like [`Secret`] it cannot be copied or printed.
 pub struct Key([u8; 32]);
 
+/// Characters of an operator's secret at least.
+const LEAST: usize = 32;
+
 impl Key {
+    /// The keys for a purpose from an operator's variable: one secret, or several with commas or blanks between them. `None`: one is shorter
+    /// than 32 characters.
+    pub fn read_all(variable: &str, purpose: &str) -> Option<Vec<Self>> {
+        let secrets = variable.split([',', ' ']).filter(|secret| !secret.is_empty());
+        secrets.map(|secret| (secret.len() >= LEAST).then(|| Self::derive(secret.as_bytes(), purpose, &[]))).collect()
+    }
+
     /// Derives a key: HMAC-SHA-256 under `secret` over a purpose and parts, each with its length.
     pub fn derive(secret: &[u8], purpose: &str, parts: &[&str]) -> Self {
         let inputs: Vec<&str> = std::iter::once(purpose).chain(parts.iter().copied()).collect();

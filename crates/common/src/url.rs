@@ -55,7 +55,7 @@ impl<'a> Url<'a> {
         Some(format!("{scheme}://{}{port}/.well-known/oauth-protected-resource{path}", self.host))
     }
 
-    /// Whether its host looks public: a name with a dot, no literal address, no name of a private network. Who calls it checks what
+    /// Whether its host looks public: a name with a dot, no literal address, no name of a private network. The caller checks what
     /// the name resolves to when the connection is made.
     pub fn has_public_host(&self) -> bool {
         let last = self.host.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();

@@ -10,8 +10,6 @@ use crate::{
     secret::{Chance, Digest, Key},
 };
 
-/// Characters of a key at least.
-const LEAST: usize = 32;
 /// Bytes that say which key, at the beginning of what is sealed.
 pub const KEY_ID: usize = 8;
 
@@ -47,10 +45,7 @@ impl From<OpenError> for ApiError {
 impl Vault {
     /// Reads the variable; `None`: a key is shorter than 32 characters.
     pub fn parse(text: &str) -> Option<Self> {
-        let keys = text.split([',', ' ']).filter(|part| !part.is_empty());
-        let keys =
-            keys.map(|part| (part.len() >= LEAST).then(|| Key::derive(part.as_bytes(), "accredit vault 1", &[])));
-        keys.collect::<Option<_>>().map(Self)
+        Key::read_all(text, "accredit vault 1").map(Self)
     }
 
     /// Encrypts a text for one place: a purpose, and the ids that name the row.

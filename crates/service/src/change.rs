@@ -411,7 +411,7 @@ impl<'a> Write<'a> {
                     outcome?
                 }
             };
-            let Done { mut answer, changes, only_narrows } = done;
+            let Done { answer, changes, only_narrows } = done;
             let Some(changes) = changes else { return Ok(answer.into_response()) };
             // The one place that decides whether a change goes through when the database is full.
             let purpose = match self.route.rights {
@@ -444,18 +444,13 @@ impl<'a> Write<'a> {
             if !self.route.closes {
                 grantee::end(&self.tx, &self.origin(), cause).await?;
             }
-            let whole = match &closing {
-                // What is kept says what was known before the commit: that some guard may not have heard of it.
-                Some(stored) => {
-                    let kept = answer.closing(&stored.provisional()?)?;
-                    Some(std::mem::replace(&mut answer, kept))
-                }
-                None => None,
-            };
             if let Some(kept) = &self.kept {
+                // What is kept says what was known before the commit: that some guard may not have heard of it.
+                let closed = closing.as_ref().map(|stored| answer.closing(&stored.provisional())).transpose()?;
+                let first = closed.as_ref().unwrap_or(&answer);
                 let person = (cause, app.settings().quotas.bytes);
                 let is_kept = match quota::check_bytes(app, &self.tx, caller.tenant_id(), person).await {
-                    Ok(()) if kept.keep(app, &self.tx, (caller, cause), &answer).await? => Ok(()),
+                    Ok(()) if kept.keep(app, &self.tx, (caller, cause), first).await? => Ok(()),
                     Ok(()) => Err(Code::TooManyKeys.into()),
                     Err(refusal) => Err(refusal),
                 };
@@ -468,11 +463,11 @@ impl<'a> Write<'a> {
             }
             mail::hurry_if_left(app, &self.tx);
             self.tx.commit_as(purpose).await?;
-            let (Some(stored), Some(whole)) = (closing, whole) else { return Ok(answer.into_response()) };
-            let provisional = stored.provisional()?;
+            let Some(stored) = closing else { return Ok(answer.into_response()) };
+            let provisional = stored.provisional();
             // From here on it has happened, whatever fails: then the answer says what is surely true.
             let closure = stored.settled(app.db(), app.clock().now()).await.unwrap_or(provisional);
-            Ok(whole.closing(&closure)?.into_response())
+            Ok(answer.closing(&closure)?.into_response())
         })
     }
 

@@ -1,6 +1,12 @@
 //! The clock.
 
-use common::time::Timestamp;
+use common::{
+    error::{ApiError, Code},
+    time::Timestamp,
+};
+
+/// The longest time that a request can wait for something, seconds: less than what proxies usually allow one.
+const MOST_WAIT: i64 = 25;
 
 /// Where `now` comes from: read once for each request.
 #[derive(Clone, Debug)]
@@ -25,6 +31,12 @@ impl Clock {
             Self::Fixed(millis) => Timestamp::from_millis(millis.load(std::sync::atomic::Ordering::SeqCst)),
         }
     }
+}
+
+/// Takes the seconds that a request wants to wait for something; left out: it does not wait.
+pub fn wait(seconds: Option<i64>) -> Result<i64, ApiError> {
+    let seconds = seconds.unwrap_or(0);
+    if (0..=MOST_WAIT).contains(&seconds) { Ok(seconds) } else { Err(Code::InvalidWait.into()) }
 }
 
 /// Lets time pass. Natively, in tests, it does not: their clock is moved by hand.

@@ -53,7 +53,7 @@ pub fn from(app: &App, mut request: Builder) -> Builder {
     request
 }
 
-/// A text that cannot be in a header is none: the API then refuses.
+/// A text as the value of a header. One that no header can hold becomes empty, which the other component refuses.
 pub fn header_value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
 }

@@ -13,10 +13,7 @@ use crate::{app::App, call::Call, caller::Caller, fixes, object};
 /// An object that the caller may not read is in the way as an absent one is.
 pub(crate) async fn beside(call: &Call, refusal: ApiError) -> ApiError {
     let Some(caller) = call.caller.as_ref().filter(|_| refusal.code() == Code::ScopeDenied) else { return refusal };
-    let (Some(_), Some(scope)) = (caller.agent_id(), refusal.missing().and_then(|set| set.names().first().copied()))
-    else {
-        return refusal;
-    };
+    let (Some(_), Some(scope)) = (caller.agent_id(), refusal.missing_scopes().first().copied()) else { return refusal };
     match relation(call, caller).await {
         Ok(None) => {}
         Ok(Some(why)) => {
@@ -27,16 +24,16 @@ pub(crate) async fn beside(call: &Call, refusal: ApiError) -> ApiError {
         // The refusal stands without it.
         Err(_) => return refusal,
     }
-    asked_already(&call.app, caller, &[scope], refusal).await
+    asked_already(&call.app, caller, refusal).await
 }
 
-/// The refusal of a scope, or of several, with the open request that asks for all of them, if there is one.
-pub async fn asked_already(app: &App, caller: &Caller, missing: &[&str], refusal: ApiError) -> ApiError {
+/// The refusal of scopes with the open request that asks for all that are missing, if there is one.
+pub async fn asked_already(app: &App, caller: &Caller, refusal: ApiError) -> ApiError {
     // An approval counts for the agent's token alone, and not for one that an editor issued.
     let is_token = caller.credential_kind() == Kind::AgentToken && caller.grantee().is_none();
     let Some(id) = caller.agent_id().filter(|_| is_token) else { return refusal };
     let mut open: Option<String> = None;
-    for scope in missing {
+    for scope in refusal.missing_scopes() {
         match access_request::open_for(app.db(), id, scope).await {
             Ok(Some(request)) if open.as_ref().is_none_or(|open| *open == request) => open = Some(request),
             // The refusal stands without it.

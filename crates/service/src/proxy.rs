@@ -3,6 +3,7 @@
 
 use common::{
     error::{ApiError, Code},
+    route::{Query, Route},
     url::Url,
 };
 
@@ -14,9 +15,13 @@ pub(crate) fn check_header(app: &App) -> Result<(), ApiError> {
     if app.headers().all("authorization").is_empty() { Err(Code::MissingCredential.into()) } else { Ok(()) }
 }
 
-/// A refusal that a proxy can pass on, with the place of the metadata of the service that it protects.
-pub(crate) fn refusal(app: &App, refusal: ApiError) -> ApiError {
-    let query = app.head().uri.query().unwrap_or_default();
+/// A refusal that a proxy can pass on, with the place of the metadata of the service that it protects. At a row that takes any query the
+/// query is the client's own: a link could name the metadata of a stranger there, and the client would send its person there to sign in.
+pub(crate) fn refusal(app: &App, route: &Route, refusal: ApiError) -> ApiError {
+    let query = match route.query {
+        Query::Any => "",
+        Query::Only(_) => app.head().uri.query().unwrap_or_default(),
+    };
     let resource = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "resource");
     refusal.to_proxy(resource.and_then(|(_, resource)| metadata(&resource)))
 }

@@ -9,7 +9,6 @@ use common::{
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
-use serde_json::Value as Json;
 
 use crate::{body::Body, headers::Headers};
 
@@ -189,16 +188,15 @@ fn header_name(header: RefusalHeader) -> HeaderName {
 
 /// `WWW-Authenticate` (RFC 6750, section 3).
 fn challenge(refusal: &ApiError) -> Option<String> {
-    let mut challenge = match (refusal.code(), refusal.member("missing_scopes").and_then(Json::as_array)) {
+    let mut challenge = match (refusal.code(), refusal.missing_scopes().as_slice()) {
         (Code::MissingCredential, _) => "Bearer realm=\"accredit\"".to_owned(),
         // RFC 6749, section 5.2.
         (Code::InvalidClient, _) => "Basic realm=\"accredit\"".to_owned(),
-        (_, Some(missing)) => {
-            let scope = missing.iter().filter_map(Json::as_str).collect::<Vec<_>>().join(" ");
-            format!("Bearer realm=\"accredit\", error=\"insufficient_scope\", scope=\"{scope}\"")
+        (code, []) if code.row().status == 401 => "Bearer realm=\"accredit\", error=\"invalid_token\"".to_owned(),
+        (_, []) => return None,
+        (_, missing) => {
+            format!("Bearer realm=\"accredit\", error=\"insufficient_scope\", scope=\"{}\"", missing.join(" "))
         }
-        (code, _) if code.row().status == 401 => "Bearer realm=\"accredit\", error=\"invalid_token\"".to_owned(),
-        _ => return None,
     };
     if let Some(metadata) = refusal.metadata() {
         challenge.push_str(&format!(", resource_metadata=\"{metadata}\""));

@@ -284,7 +284,7 @@ impl Router {
                             say_if_key_is_ignored(app, row.route, response);
                         }
                         outcome.result = outcome.result.map_err(|refusal| match row.route.for_proxies {
-                            true => proxy::refusal(app, refusal),
+                            true => proxy::refusal(app, row.route, refusal),
                             false => refusal.at(row.route),
                         });
                         outcome

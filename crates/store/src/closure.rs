@@ -1,7 +1,7 @@
 //! Table `closures`: what a change has ended, and since when no guard can accept it.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::{
@@ -13,11 +13,12 @@ use crate::{
 };
 use common::{
     id::{ClosureId, TenantId},
+    json,
     time::Timestamp,
 };
 
 /// How many of each kind can be used no longer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ended {
     /// Agents that were halted or archived, or whose owner can no longer sign in.
     pub agents: i64,
@@ -51,6 +52,7 @@ impl FromRow for Ended {
 
 /// Whether a guard can still accept any of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ClosureStatus")]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// None can.
@@ -99,7 +101,7 @@ pub struct Stored {
     object: String,
     at: Timestamp,
     epoch: i64,
-    ended: String,
+    ended: Ended,
     closed_at: Option<Timestamp>,
 }
 
@@ -114,7 +116,7 @@ impl FromRow for Stored {
             object: row.take()?,
             at: row.take()?,
             epoch: row.take()?,
-            ended: row.take()?,
+            ended: serde_json::from_str(&row.take::<String>()?).map_err(|_| DbError::Row("no counts of a closure"))?,
             closed_at: row.take()?,
         })
     }
@@ -168,7 +170,7 @@ pub async fn open(tx: &Tx<'_>, origin: &Origin<'_>, new: &New<'_>) -> Result<Opt
         return Ok(None);
     }
     let ended: Option<Ended> = tx.optional(&counts(), args![origin.tenant, new.since, epoch, origin.now]).await?;
-    let ended = serde_json::to_string(&ended.unwrap_or_default()).unwrap_or_default();
+    let ended = json::to_text(&serde_json::json!(ended.unwrap_or_default()));
     let sql = format!(
         "INSERT INTO closures (id, tenant_id, user_id, agent_id, action, object_id, at, since, epoch, ended)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) RETURNING {COLUMNS}"
@@ -188,19 +190,15 @@ pub async fn find(reads: &dyn Rows, id: &str) -> Result<Option<Stored>, DbError>
 impl Stored {
     /// Adds it to what the audit row of its change says of the object afterwards, so that the sealed trail holds it.
     pub fn add_to(&self, after: &mut Json) {
-        let closure = serde_json::json!({ "id": self.id, "epoch": self.epoch, "ended": self.counted() });
+        let closure = serde_json::json!({ "id": self.id, "epoch": self.epoch, "ended": self.ended });
         match after {
             Json::Object(members) => drop(members.insert("closure".to_owned(), closure)),
             after => *after = serde_json::json!({ "closure": closure }),
         }
     }
 
-    fn counted(&self) -> Json {
-        serde_json::from_str(&self.ended).unwrap_or_default()
-    }
-
     /// The closure before its transaction has committed: a guard may still accept all of it.
-    pub fn provisional(&self) -> Result<Closure, DbError> {
+    pub fn provisional(&self) -> Closure {
         self.shown(Status::Partial, Vec::new())
     }
 
@@ -219,31 +217,22 @@ impl Stored {
             }
         }
         let status = if self.closed_at.is_some() { Status::Closed } else { Status::Partial };
-        self.shown(status, waiting)
+        Ok(self.shown(status, waiting))
     }
 
-    fn shown(&self, status: Status, waiting: Vec<Waiting>) -> Result<Closure, DbError> {
-        let count = |name: &str| self.counted().get(name).and_then(Json::as_i64).ok_or(DbError::Row("no counts"));
-        Ok(Closure {
+    fn shown(&self, status: Status, waiting: Vec<Waiting>) -> Closure {
+        Closure {
             id: self.id.clone(),
             epoch: self.epoch,
             action: self.action.clone(),
             object: self.object.clone(),
             at: self.at,
-            ended: Ended {
-                agents: count("agents")?,
-                people: count("people")?,
-                tokens: count("tokens")?,
-                keys: count("keys")?,
-                sessions: count("sessions")?,
-                approvals: count("approvals")?,
-                streams: count("streams")?,
-            },
+            ended: self.ended.clone(),
             status,
             closed_at: self.closed_at,
             latest: waiting.first().map(|guard| guard.until),
             waiting,
-        })
+        }
     }
 }
 
@@ -260,7 +249,7 @@ pub async fn close(db: &Db, ids: &[&str], now: Timestamp) -> Result<(), DbError>
                WHERE id IN (SELECT value FROM json_each(?1)) AND closed_at IS NULL
                  AND NOT EXISTS (SELECT 1 FROM guards g WHERE g.tenant_id = closures.tenant_id AND g.until > ?2 AND g.heard < closures.epoch)
                RETURNING 1";
-    let ids = serde_json::json!(ids).to_string();
+    let ids = json::to_text(&serde_json::json!(ids));
     match db.hot::<Affected>(sql, args![&ids, now]).await {
         Err(DbError::Full) => db.single::<Affected>(Purpose::Revoking, sql, args![&ids, now]).await.map(drop),
         closed => closed.map(drop),

@@ -5,24 +5,78 @@ use serde::Serialize;
 
 use crate::{
     args,
-    db::{Affected, Db, DbError, FromRow, Reads, Row, Rows},
+    db::{Affected, Db, DbError, FromRow, FromValue, Reads, Row, Rows, Value},
 };
 use common::{id::TenantId, time::Timestamp};
 
 /// How long a number is kept, seconds: a day. The newest one of each tenant stays.
 const KEPT: i64 = 86_400;
 
+/// What a change is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "EpochKind")]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A credential.
+    Credential,
+    /// The secret of a webhook of others.
+    Key,
+    /// An agent.
+    Agent,
+    /// A person with all of their agents.
+    User,
+    /// The whole tenant.
+    Tenant,
+}
+
+impl FromValue for Kind {
+    fn from_value(value: Value) -> Result<Self, DbError> {
+        match String::from_value(value)?.as_str() {
+            "credential" => Ok(Self::Credential),
+            "key" => Ok(Self::Key),
+            "agent" => Ok(Self::Agent),
+            "user" => Ok(Self::User),
+            "tenant" => Ok(Self::Tenant),
+            _ => Err(DbError::Row("not a kind of an epoch")),
+        }
+    }
+}
+
+/// What has become of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "EpochChange")]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// It ended: for good, or until an admin undoes it.
+    Ended,
+    /// It was paused or stopped, or is over its budget.
+    Halted,
+    /// It may do less.
+    Narrowed,
+}
+
+impl FromValue for Change {
+    fn from_value(value: Value) -> Result<Self, DbError> {
+        match String::from_value(value)?.as_str() {
+            "ended" => Ok(Self::Ended),
+            "halted" => Ok(Self::Halted),
+            "narrowed" => Ok(Self::Narrowed),
+            _ => Err(DbError::Row("not a change of an epoch")),
+        }
+    }
+}
+
 /// A change that took a right away.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Epoch {
     /// Its number.
     pub epoch: i64,
-    /// What it is about: `credential`, `key` (the secret of a webhook), `agent`, `user` with all of their agents, or the whole `tenant`.
-    pub kind: String,
+    /// What it is about.
+    pub kind: Kind,
     /// The id of that.
     pub id: String,
-    /// `ended`: for good, or until an admin undoes it; `halted`: paused, stopped or over budget; `narrowed`: it may do less.
-    pub change: String,
+    /// What has become of it.
+    pub change: Change,
 }
 
 impl FromRow for Epoch {

@@ -131,6 +131,19 @@ macro_rules! may_change {
 }
 pub(crate) use may_change;
 
+/// Whether the webhook `w` asks for events of a kind about an agent, by its id.
+macro_rules! asks_for {
+    ($kind:literal, $agent:literal) => {
+        concat!(
+            "(w.kinds IS NULL OR EXISTS (SELECT 1 FROM json_each(w.kinds) k WHERE ",
+            $kind,
+            " GLOB k.value)) AND (w.agents IS NULL OR EXISTS (SELECT 1 FROM json_each(w.agents) k WHERE k.value = ",
+            $agent,
+            "))"
+        )
+    };
+}
+
 /// Whether a webhook asks for events of a kind about an agent, of a person that may change the agent.
 pub async fn is_heard(tx: &Tx<'_>, kind: EventKind, agent: &AgentId) -> Result<bool, DbError> {
     let sql = concat!(
@@ -138,8 +151,9 @@ pub async fn is_heard(tx: &Tx<'_>, kind: EventKind, agent: &AgentId) -> Result<b
          JOIN users u ON u.id = w.user_id AND u.deactivated_at IS NULL
          WHERE a.id = ?1 AND ",
         may_change!(),
-        " AND (w.kinds IS NULL OR EXISTS (SELECT 1 FROM json_each(w.kinds) k WHERE ?2 GLOB k.value))
-           AND (w.agents IS NULL OR EXISTS (SELECT 1 FROM json_each(w.agents) k WHERE k.value = a.id)) LIMIT 1"
+        " AND ",
+        asks_for!("?2", "a.id"),
+        " LIMIT 1"
     );
     Ok(tx.optional::<Affected>(sql, args![agent, kind.as_str()]).await?.is_some())
 }
@@ -159,10 +173,8 @@ static MATCHES: LazyLock<String> = LazyLock::new(|| {
                   FROM some e JOIN hooks w ON w.tenant_id = e.tenant_id
                   JOIN users u ON u.id = w.user_id AND u.deactivated_at IS NULL
                   LEFT JOIN agents a ON a.id = e.agent_id
-                  WHERE w.created_at <= e.at
-                    AND (w.kinds IS NULL OR EXISTS (SELECT 1 FROM json_each(w.kinds) k WHERE e.kind GLOB k.value))
-                    AND (w.agents IS NULL OR EXISTS (SELECT 1 FROM json_each(w.agents) k WHERE k.value = e.agent_id))
-                    AND {})",
+                  WHERE w.created_at <= e.at AND {} AND {})",
+        asks_for!("e.kind", "e.agent_id"),
         may_see!("e")
     )
 });

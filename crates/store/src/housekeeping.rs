@@ -64,7 +64,7 @@ impl FromRow for Operator {
 /// Purges kept answers, counters and codes that have ended, and what ended, or was not read or acknowledged, so many days ago: credentials,
 /// notifications, events of inboxes, lines of logs, deliveries, mails.
 pub async fn purge(db: &Db, quotas: &Quotas, days: i64, now: Timestamp) -> Result<(), DbError> {
-    let kept_since = now.plus_seconds(-days * 86_400);
+    let kept_since = now.plus_seconds(-days.saturating_mul(86_400));
     credential::purge(db, kept_since, BATCH).await?;
     inbox::purge(db, kept_since, BATCH).await?;
     log::purge(db, kept_since, BATCH).await?;
@@ -128,5 +128,28 @@ async fn ended(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<(String, String, i64)>
 impl crate::db::FromRow for (String, String, i64) {
     fn from_row(row: &mut crate::db::Row) -> Result<Self, DbError> {
         Ok((row.take()?, row.take()?, row.take()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestDb;
+
+    /// R158: an operator that wants to keep everything sets as many days as there are numbers.
+    #[tokio::test]
+    async fn the_longest_retention_keeps_everything() {
+        let t = TestDb::new();
+        let ada = t.ada().await;
+        let scout = t.agent(&ada, "scout", "*").await;
+        t.execute(&format!(
+            "INSERT INTO inbox (agent_id, seq, kind, data, created_at, caused_by) VALUES ('{}', 1, 'x', '{{}}', 0, '')",
+            scout.agent.unwrap()
+        ))
+        .await
+        .unwrap();
+        let quotas = Quotas { agents: 1, credentials: 1, bytes: 1, notifications: 1 };
+        purge(t.db(), &quotas, i64::MAX, t.now()).await.unwrap();
+        assert_eq!(t.number("SELECT count(*) FROM inbox").await, 1);
     }
 }

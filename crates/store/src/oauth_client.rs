@@ -2,7 +2,6 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value as Json;
 
 use crate::{
     args,
@@ -11,7 +10,6 @@ use crate::{
 };
 use common::{
     id::{ClientId, TenantId, UserId},
-    json,
     secret::Digest,
     time::Timestamp,
 };
@@ -43,23 +41,9 @@ pub struct Client {
     pub secret: Option<Digest>,
 }
 
-/// A list of texts as it is stored.
-pub(crate) fn texts(column: &str) -> Result<Vec<String>, DbError> {
-    let list = json::parse(column)
-        .as_ref()
-        .and_then(Json::as_array)
-        .map(|list| list.iter().filter_map(Json::as_str).map(str::to_owned).collect());
-    list.ok_or(DbError::Row("a list of texts that is none"))
-}
-
-/// The column of a list of texts.
-pub(crate) fn column(texts: &[String]) -> String {
-    json::to_text(&serde_json::json!(texts))
-}
-
 impl FromRow for Client {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        let (id, name, redirect_uris) = (row.take()?, row.take()?, texts(&row.take::<String>()?)?);
+        let (id, name, redirect_uris) = (row.take()?, row.take()?, row.take()?);
         let secret = row.take::<Option<Digest>>()?;
         Ok(Self {
             id,
@@ -105,7 +89,7 @@ pub async fn insert(
     let sql =
         "INSERT INTO oauth_clients (id, tenant_id, name, redirect_uris, secret, created_at, updated_at, created_by)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)";
-    tx.execute(sql, args![id, tenant, name, column(redirect_uris), secret, now, by]).await?;
+    tx.execute(sql, args![id, tenant, name, redirect_uris, secret, now, by]).await?;
     Ok(true)
 }
 
@@ -117,7 +101,7 @@ pub async fn update(
     now: Timestamp,
 ) -> Result<(), DbError> {
     let sql = "UPDATE oauth_clients SET name = ?2, redirect_uris = ?3, updated_at = ?4 WHERE id = ?1";
-    tx.execute(sql, args![id, name, column(redirect_uris), now]).await
+    tx.execute(sql, args![id, name, redirect_uris, now]).await
 }
 
 /// Replaces the secret of a confidential client; `false`: it has none.

@@ -5,7 +5,6 @@ use common::time::Timestamp;
 use crate::{
     args,
     db::{Affected, Db, DbError, FromRow, Reads, Row, Rows},
-    oauth_client::{column, texts},
 };
 
 /// How long a document counts, seconds.
@@ -22,7 +21,7 @@ pub struct Document {
 
 impl FromRow for Document {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Ok(Self { name: row.take()?, redirect_uris: texts(&row.take::<String>()?)? })
+        Ok(Self { name: row.take()?, redirect_uris: row.take()? })
     }
 }
 
@@ -36,7 +35,7 @@ pub async fn find(reads: &dyn Rows, url: &str, now: Timestamp) -> Result<Option<
 pub async fn put(db: &Db, url: &str, document: &Document, now: Timestamp) -> Result<(), DbError> {
     let sql = "INSERT INTO oauth_documents (url, name, redirect_uris, expires_at) VALUES (?1, ?2, ?3, ?4)
                ON CONFLICT (url) DO UPDATE SET name = ?2, redirect_uris = ?3, expires_at = ?4 RETURNING 1";
-    let row = args![url, &document.name, column(&document.redirect_uris), now.plus_seconds(LIFE)];
+    let row = args![url, &document.name, document.redirect_uris.as_slice(), now.plus_seconds(LIFE)];
     db.hot::<Affected>(sql, row).await.map(drop)
 }
 

@@ -249,7 +249,6 @@ pub async fn put_off(db: &Db, id: &ProbeId, now: Timestamp) -> Result<(), DbErro
 
 /// Makes the probes due that send one of these secrets of an agent, since it is another one now.
 pub async fn secrets_were_set(tx: &Tx<'_>, agent: &AgentId, names: &[String], now: Timestamp) -> Result<(), DbError> {
-    let names = common::json::to_text(&names.into());
     let sql =
         "UPDATE probes SET due_at = ?3 WHERE agent_id = ?1 AND secret IN (SELECT value FROM json_each(?2)) RETURNING 1";
     if tx.optional::<Affected>(sql, args![agent, names, now]).await?.is_some() {

@@ -3,7 +3,6 @@
 
 use common::{
     id::{ResourceId, TenantId, UserId},
-    json,
     time::Timestamp,
 };
 use schemars::JsonSchema;
@@ -81,18 +80,11 @@ impl FromRow for Resource {
             name: row.take()?,
             scopes: row.take::<String>()?.split_ascii_whitespace().map(str::to_owned).collect(),
             signing_alg: row.take()?,
-            introspectors: Some(ids(&row.take::<String>()?)?),
+            introspectors: Some(row.take()?),
             created_at: row.take()?,
             updated_at: row.take()?,
         })
     }
-}
-
-fn ids(text: &str) -> Result<Vec<String>, DbError> {
-    let wrong = DbError::Row("the introspectors of a resource are no list");
-    let Some(serde_json::Value::Array(items)) = json::parse(text) else { return Err(wrong) };
-    let ids: Option<Vec<String>> = items.into_iter().map(|id| id.as_str().map(str::to_owned)).collect();
-    ids.ok_or(wrong)
 }
 
 pub(crate) const COLUMNS: &str =
@@ -159,8 +151,7 @@ pub async fn insert(
     let sql = "INSERT INTO resources (id, tenant_id, identifier, name, scopes, introspectors, signing_alg, created_at, created_by, updated_at)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?8) ON CONFLICT (identifier) DO NOTHING RETURNING 1";
     let Settings { name, scopes, signing_alg, introspectors } = settings;
-    let (scopes, introspectors) = (scopes.join(" "), json::to_text(&serde_json::json!(introspectors)));
-    let row = args![id, tenant, identifier, *name, scopes, introspectors, signing_alg.as_str(), now, by];
+    let row = args![id, tenant, identifier, *name, scopes.join(" "), *introspectors, signing_alg.as_str(), now, by];
     Ok(if tx.optional::<Affected>(sql, row).await?.is_some() { Inserted::Created } else { Inserted::Taken })
 }
 
@@ -168,8 +159,7 @@ pub async fn insert(
 pub async fn update(tx: &Tx<'_>, id: &ResourceId, settings: &Settings<'_>, now: Timestamp) -> Result<(), DbError> {
     let sql = "UPDATE resources SET name = ?2, scopes = ?3, introspectors = ?4, signing_alg = ?5, updated_at = ?6 WHERE id = ?1";
     let Settings { name, scopes, signing_alg, introspectors } = settings;
-    let (scopes, introspectors) = (scopes.join(" "), json::to_text(&serde_json::json!(introspectors)));
-    tx.execute(sql, args![id, *name, scopes, introspectors, signing_alg.as_str(), now]).await
+    tx.execute(sql, args![id, *name, scopes.join(" "), *introspectors, signing_alg.as_str(), now]).await
 }
 
 /// Deletes a resource. Its tokens are nothing from then on.

@@ -72,14 +72,13 @@ static INSERT: LazyLock<String> = LazyLock::new(|| {
 
 impl New<'_> {
     fn args(&self) -> Vec<Value> {
-        let rests_on = common::json::to_text(&serde_json::json!(self.rests_on));
         let first = self.rests_on.first().map(String::as_str).unwrap_or_default();
         args![
             &self.digest,
             self.id,
             self.resource,
             first,
-            rests_on,
+            self.rests_on,
             self.client_id,
             self.act,
             self.scope,
@@ -139,12 +138,10 @@ pub struct SignedToken {
 
 impl FromRow for SignedToken {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        let (id, credential, rests_on) = (row.take()?, row.take()?, row.take::<String>()?);
-        let rests_on = serde_json::from_str(&rests_on).map_err(|_| DbError::Row("what a token rests on is no list"))?;
         Ok(Self {
-            id,
-            credential,
-            rests_on,
+            id: row.take()?,
+            credential: row.take()?,
+            rests_on: row.take()?,
             client_id: row.take()?,
             act: row.take()?,
             scope: row.take()?,

@@ -89,6 +89,22 @@ async fn any_method_and_any_path_below_are_answered() {
     ask_by(&t, &scout, "OPTIONS", "/auth/verify/x.crm.read*").await.refused(404, "not_found");
 }
 
+/// R143: below the path the query is the client's own. A link to the service does not choose whose metadata its refusal names.
+#[tokio::test]
+async fn a_refusal_below_names_no_metadata_that_the_client_chose() {
+    let (t, _, scout) = stage().await;
+    let below = "/auth/verify/x.crm.write/orders?resource=https://evil.example.com";
+    let answer = t.nobody("GET", below, Null).await;
+    answer.refused(401, "missing_credential");
+    assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"accredit\"");
+    let answer = ask_by(&t, &scout, "GET", below).await;
+    answer.refused(403, "scope_denied");
+    assert_eq!(
+        answer.header("www-authenticate"),
+        "Bearer realm=\"accredit\", error=\"insufficient_scope\", scope=\"x.crm.write\""
+    );
+}
+
 async fn ask_by(t: &TestApp, actor: &Actor, method: &str, path: &str) -> Answer {
     let request =
         Request::builder().method(method).uri(path).header("authorization", format!("Bearer {}", actor.token));

@@ -95,7 +95,8 @@ async fn world(t: &TestApp) -> World {
         requests.push(format!("acc_{name}"));
         t.execute(&format!(
             "INSERT INTO closures (id, tenant_id, user_id, action, object_id, at, since, epoch, ended)
-             VALUES ('cls_{name}', '{}', '{}', 'agent.stop', '{agent}', 0, 0, 1, '{{}}')",
+             VALUES ('cls_{name}', '{}', '{}', 'agent.stop', '{agent}', 0, 0, 1,
+                     '{{\"agents\":1,\"people\":0,\"tokens\":0,\"keys\":0,\"sessions\":0,\"approvals\":0,\"streams\":0}}')",
             owner.tenant, owner.user
         ))
         .await

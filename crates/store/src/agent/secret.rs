@@ -47,7 +47,6 @@ pub async fn missing(reads: &dyn Rows, agent: &AgentId, names: &[String]) -> Res
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let names = serde_json::to_string(names).map_err(|_| DbError::Row("names that cannot be written"))?;
     let sql = "SELECT n.value FROM json_each(?2) n
                WHERE NOT EXISTS (SELECT 1 FROM agent_secrets s WHERE s.agent_id = ?1 AND s.name = n.value) ORDER BY n.key";
     reads.list(sql, args![agent, names]).await

@@ -107,6 +107,21 @@ impl FromValue for CustomScopes {
     }
 }
 
+/// A JSON array of texts.
+impl FromValue for Vec<String> {
+    fn from_value(value: Value) -> Result<Self, DbError> {
+        let no_texts = || DbError::Row("not a JSON array of texts");
+        let json = json::parse(&String::from_value(value)?).ok_or_else(no_texts)?;
+        serde_json::from_value(json).map_err(|_| no_texts())
+    }
+}
+
+impl From<&[String]> for Value {
+    fn from(texts: &[String]) -> Self {
+        Self::Text(json::to_text(&texts.into()))
+    }
+}
+
 impl FromValue for Labels {
     fn from_value(value: Value) -> Result<Self, DbError> {
         let no_labels = || DbError::Row("labels that are not a JSON object of texts");
