@@ -192,7 +192,7 @@ pub(super) async fn of_request(app: &App, reads: &dyn Rows, caller: &Caller, id:
 
 /// Finds the client that sends a form, and has it prove itself; returns its id. One that is known by a URL, or has no secret, is public: what
 /// it says it is.
-pub(super) async fn authenticate(app: &App, form: &Parameters) -> Result<String, ApiError> {
+pub(super) async fn authenticate(app: &App, reads: &dyn Rows, form: &Parameters) -> Result<String, ApiError> {
     let basic = basic(app)?;
     let (id, secret) = match (basic, form.find("client_secret")?) {
         (Some(_), Some(_)) => {
@@ -215,7 +215,7 @@ pub(super) async fn authenticate(app: &App, form: &Parameters) -> Result<String,
     if document_url(&id).is_some() {
         return if secret.is_none() { Ok(id) } else { Err(Code::InvalidClient.into()) };
     }
-    let client = oauth_client::find(app.db(), &id).await?.ok_or(Code::InvalidClient)?;
+    let client = oauth_client::find(reads, &id).await?.ok_or(Code::InvalidClient)?;
     let is_proved = match (&client.secret, secret) {
         (None, None) => true,
         (Some(known), Some(sent)) => ClientSecret::parse(&sent).is_some_and(|sent| sent.digest().matches(known)),
