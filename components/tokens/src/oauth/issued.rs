@@ -69,6 +69,10 @@ pub(super) async fn sign(
     let (given, can) = (scope.to_column(), subject.scopes());
     let is_carried = |name: &&str| can.has_custom(name) && service.scopes.iter().any(|taken| taken == name);
     let names: Vec<String> = given.split(' ').filter(is_carried).map(str::to_owned).collect();
+    // A service that tells callers apart by scopes would let in a token without any of them, if it looked at the signature alone.
+    if names.is_empty() {
+        return Err(Code::InvalidScope.detail("The person can use none of the given scopes at this service now."));
+    }
     let grant =
         jwt::Grant { resource: service, scopes: &names, client_id: client, act: None, rests_on: &[], ends: None };
     let issued = jwt::issue(app, &subject, &subject, &grant).await?;
