@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 
 use common::{
-    agent::AgentState,
     error::{ApiError, Code},
     id::NotificationId,
     route::{self, Route},
@@ -18,6 +17,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json, Value::Null, json};
 use service::{
     app::App,
+    caller::Caller,
     change::{self, Answer, Audited, Change, Write},
     enrolment::{OF_DEPLOYMENT, make},
     extract::{Body, Path},
@@ -135,24 +135,20 @@ struct Enrolled<'a> {
     agent: &'a Agent,
     #[serde(flatten)]
     token: Issued,
-    /// The agent's secrets. `None`: the token may not read them, or the agent does not run.
+    /// The agent's secrets. `None`: the token cannot read them now.
     secrets: Option<BTreeMap<String, String>>,
 }
 
-/// The secrets that the new token could read with its first request, each with its value; reading them is an audit row. A token that may not
-/// read them brings none, and says so.
+/// The secrets that the new token could read with its first request, each with its value; reading them is an audit row. A token that could
+/// not read them brings none, and says so.
 async fn secrets_of(
     write: &Write<'_>,
     agent: &Agent,
     token: &mut Issued,
 ) -> Result<Option<BTreeMap<String, String>>, ApiError> {
-    let custom = write.caller.custom_scopes();
-    let usable = token.scope.scopes(custom).and(&agent.owner.role.scopes(custom));
-    let why = if agent.state != AgentState::Running {
-        format!("the agent is {}", agent.state.as_str())
-    } else if !usable.known.contains(Scope::AgentsSecretsRead) {
-        "its token lacks the scope agents.secrets.read".to_owned()
-    } else {
+    let bearer = Caller::of_record(&write.tx, token.id.as_str(), write.now()).await?.ok_or(Code::InvalidToken)?;
+    let can_read = bearer.check_live().and_then(|()| bearer.check_agent());
+    let Err(refusal) = can_read.and_then(|()| bearer.require(Scope::AgentsSecretsRead)) else {
         let values = secrets::values(write.app(), &write.tx, write.caller.tenant_id(), &agent.id).await?;
         let names: Vec<&str> = values.iter().map(|(name, _)| name.as_str()).collect();
         let after = json!({ "format": "enrolment", "names": names });
@@ -161,6 +157,12 @@ async fn secrets_of(
         return Ok(Some(shown.collect()));
     };
     if !secret::list(&write.tx, &agent.id).await?.is_empty() {
+        let why = match refusal.code() {
+            Code::AgentPaused | Code::AgentStopped => format!("the agent is {}", agent.state.as_str()),
+            Code::OverBudget => "the agent has spent more than its budget".to_owned(),
+            Code::AccountDeactivated => "the account of its owner is deactivated".to_owned(),
+            _ => "its token lacks the scope agents.secrets.read".to_owned(),
+        };
         token.warnings.push(format!("The agent has secrets that this answer does not hold, because {why}."));
     }
     Ok(None)

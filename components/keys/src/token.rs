@@ -85,11 +85,11 @@ fn rotate_own(caller: &Caller, own: ActiveToken, wanted: &Wanted) -> Result<Plan
 #[schemars(rename = "IssuedToken")]
 pub(crate) struct Issued {
     token: String,
-    id: CredentialId,
+    pub(crate) id: CredentialId,
     prefix: String,
     issued_at: Timestamp,
     expires_at: Option<Timestamp>,
-    pub(crate) scope: Patterns,
+    scope: Patterns,
     pub(crate) warnings: Vec<String>,
     /// When the one before ends, if it has a grace.
     #[serde(skip)]

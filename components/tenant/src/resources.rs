@@ -15,7 +15,7 @@ use serde_json::{Value as Json, Value::Null, json};
 use service::{
     app::App,
     caller::Caller,
-    change::{Answer, Change, Identified, Write},
+    change::{Answer, Change},
     extract::{Body, Path, Query},
     form,
     form::PageQuery,
@@ -41,17 +41,8 @@ const MOST_INTROSPECTORS: usize = 20;
 /// How an admin makes room.
 const FREE: &str = "Delete resources that nobody needs with DELETE /api/resources/<id>, which GET /api/resources lists";
 
-/// A resource that a request names.
-struct Found(Resource);
-
-impl Identified for Found {
-    fn id(&self) -> &str {
-        self.0.id.as_str()
-    }
-}
-
-async fn find(reads: &dyn Rows, caller: &Caller, id: &str) -> Result<Found, ApiError> {
-    Ok(Found(resource::find(reads, caller.tenant_id(), id).await?.ok_or(Code::ResourceNotFound)?))
+async fn find(reads: &dyn Rows, caller: &Caller, id: &str) -> Result<Resource, ApiError> {
+    Ok(resource::find(reads, caller.tenant_id(), id).await?.ok_or(Code::ResourceNotFound)?)
 }
 
 /// The resource as this caller sees it: who may introspect is for those that may change it.
@@ -70,7 +61,7 @@ pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<PageQuery
 
 /// `GET /api/resources/{id}`.
 pub(crate) async fn get(app: App, caller: Caller, Path(id): Path) -> Result<Response, ApiError> {
-    let Found(found) = find(app.db(), &caller, &id).await?;
+    let found = find(app.db(), &caller, &id).await?;
     json(StatusCode::OK, &shown(&caller, found))
 }
 
@@ -180,14 +171,10 @@ pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, Api
                 Inserted::Taken => return Err(Code::ResourceTaken.into()),
                 Inserted::TooMany => return Err(quota::reached("resources", FREE, "tenant", MOST)),
             }
-            let made = reread(write, id.as_str()).await?;
+            let made = find(&write.tx, &write.caller, id.as_str()).await?;
             Ok(Answer::created(&made)?.audited(&id, Null, audited(&made)))
         })
         .await
-}
-
-async fn reread(write: &Write<'_>, id: &str) -> Result<Resource, ApiError> {
-    find(&write.tx, &write.caller, id).await.map(|Found(resource)| resource)
 }
 
 form! {
@@ -208,7 +195,7 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
         return Err(ApiError::field("", "send at least one of: name, scopes, introspectors, signing_alg"));
     }
     change
-        .on(&id, find, async |write, Found(before), Body(body)| {
+        .on(&id, find, async |write, before, Body(body)| {
             let were = before.introspectors.clone().unwrap_or_default();
             let scopes = match &body.scopes {
                 // What is left of it may name a scope that was deleted meanwhile.
@@ -237,7 +224,7 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                 introspectors: &introspectors,
             };
             resource::update(&write.tx, &before.id, &settings, write.now()).await?;
-            let after = reread(write, before.id.as_str()).await?;
+            let after = find(&write.tx, &write.caller, before.id.as_str()).await?;
             let (old, new) = audit::changed(audited(&before), audited(&after));
             Ok(Answer::ok(&after)?.audited(&before.id, old, new).narrowing(only_narrows))
         })
@@ -247,7 +234,7 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
 /// `DELETE /api/resources/{id}`: from now on no token is made for it, and none is told as active.
 pub(crate) async fn delete(change: Change<()>, Path(id): Path) -> Result<Response, ApiError> {
     change
-        .on(&id, find, async |write, Found(found), ()| {
+        .on(&id, find, async |write, found, ()| {
             resource::delete(&write.tx, &found.id).await?;
             Ok(Answer::no_content().audited(&found.id, audited(&found), Null))
         })

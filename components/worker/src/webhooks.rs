@@ -16,7 +16,7 @@ use serde_json::{Value as Json, Value::Null, json};
 use service::{
     app::App,
     caller::Caller,
-    change::{Answer, Change, Identified, Write},
+    change::{Answer, Change, Write},
     extract::{Body, Empty, Path, Query},
     form,
     form::{Nullable, PageQuery},
@@ -40,17 +40,8 @@ const LONGEST_OVERLAP: i64 = 168;
 /// How a person makes room.
 const FREE: &str = "Delete webhooks that nobody needs with DELETE /api/webhooks/<id>, which GET /api/webhooks lists";
 
-/// A webhook that a request names.
-struct Found(Webhook);
-
-impl Identified for Found {
-    fn id(&self) -> &str {
-        self.0.id.as_str()
-    }
-}
-
-async fn find(reads: &dyn Rows, caller: &Caller, id: &str) -> Result<Found, ApiError> {
-    Ok(Found(webhook::find(reads, caller.subject(), id).await?.ok_or(Code::WebhookNotFound)?))
+async fn find(reads: &dyn Rows, caller: &Caller, id: &str) -> Result<Webhook, ApiError> {
+    Ok(webhook::find(reads, caller.subject(), id).await?.ok_or(Code::WebhookNotFound)?)
 }
 
 /// `GET /api/webhooks`: the caller's own, and for an admin all of the tenant's, the newest first.
@@ -62,7 +53,7 @@ pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<PageQuery
 
 /// `GET /api/webhooks/{id}`.
 pub(crate) async fn get(app: App, caller: Caller, Path(id): Path) -> Result<Response, ApiError> {
-    json(StatusCode::OK, &find(app.db(), &caller, &id).await?.0)
+    json(StatusCode::OK, &find(app.db(), &caller, &id).await?)
 }
 
 /// A webhook, and the one time that its secret is shown.
@@ -155,7 +146,7 @@ pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, Api
                     return Err(quota::reached("webhooks", FREE, of, most));
                 }
             }
-            let Found(made) = find(&write.tx, &write.caller, id.as_str()).await?;
+            let made = find(&write.tx, &write.caller, id.as_str()).await?;
             let shown = Shown { webhook: &made, secret: secret.reveal() };
             Ok(Answer::created(&shown)?.with_secret().audited(&id, Null, audited(&made)))
         })
@@ -199,7 +190,7 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
         Some(_) => return Err(ApiError::field("state", "must be active or disabled")),
     };
     change
-        .on(&id, find, async |write, Found(before), Body(body)| {
+        .on(&id, find, async |write, before, Body(body)| {
             let only_narrows =
                 is_on == Some(false) && body.url.is_none() && name.is_none() && kinds.is_none() && agents.is_none();
             let kinds = kinds.unwrap_or_else(|| before.kinds.clone());
@@ -221,7 +212,7 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                 Some(false) => drop(webhook::disable(&write.tx, &before.id, Why::ByHand, write.now()).await?),
                 Some(true) | None => {}
             }
-            let Found(after) = find(&write.tx, &write.caller, before.id.as_str()).await?;
+            let after = find(&write.tx, &write.caller, before.id.as_str()).await?;
             let (old, new) = audit::changed(audited(&before), audited(&after));
             Ok(Answer::ok(&after)?.audited(&before.id, old, new).narrowing(only_narrows))
         })
@@ -231,7 +222,7 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
 /// `DELETE /api/webhooks/{id}`: with all its deliveries. What is being sent at this moment still arrives.
 pub(crate) async fn delete(change: Change<()>, Path(id): Path) -> Result<Response, ApiError> {
     change
-        .on(&id, find, async |write, Found(found), ()| {
+        .on(&id, find, async |write, found, ()| {
             webhook::delete(&write.tx, &found.id).await?;
             Ok(Answer::no_content().audited(&found.id, audited(&found), Null))
         })
@@ -249,11 +240,11 @@ pub(crate) async fn rotate(change: Change<Body<Rotate>>, Path(id): Path) -> Resu
     let hours = change.input.0.overlap_hours.unwrap_or(OVERLAP);
     let hours = within("overlap_hours", hours, 0..=LONGEST_OVERLAP)?;
     change
-        .on(&id, find, async |write, Found(found), _| {
+        .on(&id, find, async |write, found, _| {
             let secret = signature::generate(write.app().chance());
             let ends = (hours > 0).then(|| write.now().plus_seconds(hours * 3_600));
             webhook::rotate(&write.tx, &found.id, seal(write, &found.id, &secret)?, ends, write.now()).await?;
-            let Found(after) = find(&write.tx, &write.caller, found.id.as_str()).await?;
+            let after = find(&write.tx, &write.caller, found.id.as_str()).await?;
             let shown = Shown { webhook: &after, secret: secret.reveal() };
             let audited = json!({ "former_secret_ends": after.former_secret_ends });
             Ok(Answer::created(&shown)?.with_secret().audited(&found.id, Null, audited))
@@ -271,7 +262,7 @@ struct Queued {
 pub(crate) async fn test(change: Change<Body<Empty>>, Path(id): Path) -> Result<Response, ApiError> {
     let app = change.app.clone();
     let answer = change
-        .on(&id, find, async |write, Found(found), _| {
+        .on(&id, find, async |write, found, _| {
             check_on(&found)?;
             let data = json!({ "webhook": found.id, "name": found.name });
             let (chance, now) = (write.app().chance(), write.now());
@@ -312,7 +303,7 @@ pub(crate) async fn deliveries(
         return Err(Code::InvalidFilter.with("field", "state").with("valid", delivery::STATES.join(", ")));
     }
     let page = caller.page(&app, &query.page)?;
-    let Found(found) = find(app.db(), &caller, &id).await?;
+    let found = find(app.db(), &caller, &id).await?;
     let rows = delivery::list(app.db(), &found.id, state, &page).await?;
     json(StatusCode::OK, &page.page(rows, |row| (row.created_at, row.id.to_string())))
 }
@@ -326,12 +317,12 @@ pub(crate) async fn retry(
     let app = change.app.clone();
     let find_both = async |reads: &dyn Rows, caller: &Caller, id: &str| {
         let found = find(reads, caller, id).await?;
-        let known = delivery::find(reads, &found.0.id, &delivery).await?;
+        let known = delivery::find(reads, &found.id, &delivery).await?;
         known.ok_or_else(|| Code::DeliveryNotFound.with("webhook", id))?;
         Ok(found)
     };
     let answer = change
-        .on(&id, find_both, async |write, Found(found), _| {
+        .on(&id, find_both, async |write, found, _| {
             check_on(&found)?;
             let before = delivery::find(&write.tx, &found.id, &delivery).await?;
             let before = before.ok_or_else(|| Code::DeliveryNotFound.with("webhook", found.id.as_str()))?;

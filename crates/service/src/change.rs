@@ -34,9 +34,13 @@ use store::{
     epoch, grant,
     key::AgentKey,
     notification,
+    oauth_client::Client,
+    oauth_grant::Grant,
     origin::Origin,
     outbox::{Kind, Mail},
+    resource::Resource,
     user::User,
+    webhook::Webhook,
 };
 
 pub use crate::idempotency::Answer;
@@ -107,9 +111,13 @@ identified! {
     Agent: id;
     AgentKey: key.id;
     Archived: id;
+    Client: id;
+    Grant: id;
     Mail: id;
+    Resource: id;
     Token: id;
     User: id;
+    Webhook: id;
 }
 
 impl<T> Change<T> {

@@ -88,6 +88,16 @@ async fn a_code_brings_the_secrets_that_the_token_may_read() {
     let got = enrol(&t, &made).await.is(200);
     assert_eq!(got["secrets"], Null);
     assert!(got["warnings"].to_string().contains("the agent is paused"), "{got}");
+    // What the first request with the token would be refused for keeps the secrets back.
+    t.execute("UPDATE agents SET state = 'running', budget_cents = 100, spent_cents = 101").await.unwrap();
+    let made = t.as_(&ada, "POST", MAKE, json!({})).await.is(201);
+    let got = enrol(&t, &made).await.is(200);
+    assert_eq!(got["secrets"], Null);
+    assert!(got["warnings"].to_string().contains("the agent has spent more than its budget"), "{got}");
+    let bearer = format!("Bearer {}", got["token"].as_str().unwrap());
+    let values = "/api/agents/me/secrets/values?format=json";
+    t.call("GET", values, &[("authorization", &bearer)], Null).await.refused(402, "over_budget");
+    t.execute("UPDATE agents SET budget_cents = NULL").await.unwrap();
     assert_eq!(t.texts(read).await.len(), 1);
     // Secrets that cannot be opened now: an outage, and the code is not spent.
     t.execute("UPDATE agents SET state = 'running'").await.unwrap();

@@ -6,7 +6,7 @@ use serde_json::{Value::Null, json};
 use service::{
     app::App,
     caller::Caller,
-    change::{Answer, Change, Identified},
+    change::{Answer, Change},
     extract::{Path, Query},
     form::PageQuery,
     response::{Response, json},
@@ -15,15 +15,6 @@ use store::{
     db::Rows,
     oauth_grant::{self, Grant},
 };
-
-/// A grant that a request names.
-struct Found(Grant);
-
-impl Identified for Found {
-    fn id(&self) -> &str {
-        self.0.id.as_str()
-    }
-}
 
 /// `GET /auth/apps`: the live ones, the newest first.
 pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<PageQuery>) -> Result<Response, ApiError> {
@@ -36,11 +27,11 @@ pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<PageQuery
 pub(crate) async fn end(change: Change<()>, Path(id): Path) -> Result<Response, ApiError> {
     let now = change.app.now();
     let find = async |reads: &dyn Rows, caller: &Caller, id: &str| {
-        let found = oauth_grant::find(reads, caller.user_id(), id, now).await?;
-        Ok(Found(found.ok_or(Code::AppNotFound)?))
+        let found: Option<Grant> = oauth_grant::find(reads, caller.user_id(), id, now).await?;
+        found.ok_or_else(|| ApiError::from(Code::AppNotFound))
     };
     change
-        .on(&id, find, async |write, Found(found), ()| {
+        .on(&id, find, async |write, found, ()| {
             if !oauth_grant::end(&write.tx, found.id.as_str(), write.now()).await? {
                 return Ok(Answer::no_content().unchanged());
             }

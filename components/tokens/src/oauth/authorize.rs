@@ -71,11 +71,36 @@ static FRESH: LazyLock<ScopeSet> = LazyLock::new(|| {
     ROUTES.iter().filter(|route| route.is_fresh).filter_map(|route| scope(route.access)).collect()
 });
 
-/// What a request asks for.
+/// A request whose client and redirect URI are good: whatever is decided about it, the client is told.
 struct Asked {
     client: Known,
     redirect_uri: String,
     state: Option<String>,
+    wanted: Result<Wanted, Fault>,
+}
+
+impl Asked {
+    /// The address of an answer: the redirect URI with these parameters, `state` and `iss` (RFC 9207).
+    fn answer(&self, app: &App, pairs: &[(&str, &str)]) -> Result<String, ApiError> {
+        let issuer = own_base(app).ok_or(Code::PublicUrlMissing)?;
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(pairs);
+        if let Some(state) = &self.state {
+            query.append_pair("state", state);
+        }
+        query.append_pair("iss", &issuer);
+        let sign = if self.redirect_uri.contains('?') { '&' } else { '?' };
+        Ok(format!("{}{sign}{}", self.redirect_uri, query.finish()))
+    }
+
+    /// The address of an answer that is no code.
+    fn refusal(&self, app: &App, fault: &Fault) -> Result<String, ApiError> {
+        self.answer(app, &[("error", fault.error), ("error_description", &fault.why)])
+    }
+}
+
+/// What a request asks for.
+struct Wanted {
     challenge: String,
     /// The resource as the client named it.
     resource: Option<String>,
@@ -123,18 +148,6 @@ struct Fault {
     why: String,
 }
 
-/// How a request is read.
-enum Read {
-    Asked(Box<Asked>),
-    /// Only its client and its redirect URI are good.
-    Faulty {
-        client: Known,
-        redirect_uri: String,
-        state: Option<String>,
-        fault: Fault,
-    },
-}
-
 fn fault(error: &'static str, why: impl Into<String>) -> Fault {
     Fault { error, why: why.into() }
 }
@@ -153,7 +166,7 @@ impl Query {
 }
 
 /// Reads a request. `Err`: nothing may be sent to its redirect URI.
-async fn read(app: &App, reads: &dyn Rows, caller: &Caller, text: &str) -> Result<Read, ApiError> {
+async fn read(app: &App, reads: &dyn Rows, caller: &Caller, text: &str) -> Result<Asked, ApiError> {
     if text.len() > MOST {
         return Err(Code::InvalidAuthorization.into());
     }
@@ -166,32 +179,22 @@ async fn read(app: &App, reads: &dyn Rows, caller: &Caller, text: &str) -> Resul
     // RFC 6749, appendix A.5. What is of other characters could not be given back as it came.
     let is_state = |state: &&str| state.bytes().all(|b| (b' '..=b'~').contains(&b)) && !Secret::is_in(state.as_bytes());
     let state = query.find("state").filter(|state| query.count("state") == 1 && is_state(state)).map(str::to_owned);
-    match judge(app, reads, caller, &query).await? {
-        Err(fault) => Ok(Read::Faulty { client, redirect_uri, state, fault }),
+    let wanted = match wanted(app, reads, caller, &query).await? {
         Ok(_) if state.is_none() && query.find("state").is_some() => {
-            let fault = fault("invalid_request", "state has characters that are not of visible ASCII");
-            Ok(Read::Faulty { client, redirect_uri, state, fault })
+            Err(fault("invalid_request", "state is not of visible ASCII, or holds a credential of this server"))
         }
-        Ok(judged) => {
-            let Judged { challenge, resource, target, offered, left_out, names_scopes } = judged;
-            let asked =
-                Asked { client, redirect_uri, state, challenge, resource, target, offered, left_out, names_scopes };
-            Ok(Read::Asked(Box::new(asked)))
-        }
-    }
-}
-
-struct Judged {
-    challenge: String,
-    resource: Option<String>,
-    target: Target,
-    offered: Scopes,
-    left_out: Vec<String>,
-    names_scopes: bool,
+        wanted => wanted,
+    };
+    Ok(Asked { client, redirect_uri, state, wanted })
 }
 
 /// Reads all of a request but its client, redirect URI and state.
-async fn judge(app: &App, reads: &dyn Rows, caller: &Caller, query: &Query) -> Result<Result<Judged, Fault>, ApiError> {
+async fn wanted(
+    app: &App,
+    reads: &dyn Rows,
+    caller: &Caller,
+    query: &Query,
+) -> Result<Result<Wanted, Fault>, ApiError> {
     let challenge = match challenge(query) {
         Ok(challenge) => challenge.to_owned(),
         Err(fault) => return Ok(Err(fault)),
@@ -199,13 +202,13 @@ async fn judge(app: &App, reads: &dyn Rows, caller: &Caller, query: &Query) -> R
     let resource = query.find("resource").map(str::to_owned);
     let target = match resource.as_deref() {
         None => Target::Own,
-        Some(resource) if is_own(&own_base(app).unwrap_or_default(), resource) => Target::Own,
+        Some(resource) if is_own(app, resource) => Target::Own,
         Some(resource) => match resource::identified(reads, caller.tenant_id(), resource).await? {
             Some(service) => Target::Service(Box::new(service)),
             None => return Ok(Err(fault("invalid_target", "no service with this identifier is known here"))),
         },
     };
-    Ok(scopes(caller, &target, query).map(|(offered, left_out, names_scopes)| Judged {
+    Ok(scopes(caller, &target, query).map(|(offered, left_out, names_scopes)| Wanted {
         challenge,
         resource,
         target,
@@ -280,23 +283,6 @@ fn visible(text: &str) -> String {
     text.chars().filter(|c| (' '..='~').contains(c) && !matches!(c, '"' | '\\')).take(100).collect()
 }
 
-/// The address of an answer: the redirect URI with these parameters, `state` and `iss` (RFC 9207).
-fn answer_to(app: &App, redirect: &str, state: Option<&str>, pairs: &[(&str, &str)]) -> Result<String, ApiError> {
-    let issuer = own_base(app).ok_or(Code::PublicUrlMissing)?;
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    query.extend_pairs(pairs);
-    if let Some(state) = state {
-        query.append_pair("state", state);
-    }
-    query.append_pair("iss", &issuer);
-    let sign = if redirect.contains('?') { '&' } else { '?' };
-    Ok(format!("{redirect}{sign}{}", query.finish()))
-}
-
-fn faulty(app: &App, redirect: &str, state: Option<&str>, fault: &Fault) -> Result<String, ApiError> {
-    answer_to(app, redirect, state, &[("error", fault.error), ("error_description", &fault.why)])
-}
-
 /// The client, as a page shows it.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "AskingClient")]
@@ -339,8 +325,10 @@ fn host_of(url: &Url<'_>) -> String {
     url.port.map_or_else(|| url.host.to_owned(), |port| format!("{}:{port}", url.host))
 }
 
-fn shown(app: &App, read: Read) -> Result<Shown, ApiError> {
-    let of = |client: Known, redirect: String| Shown {
+fn shown(app: &App, asked: Asked) -> Result<Shown, ApiError> {
+    let redirect_to = asked.wanted.as_ref().err().map(|fault| asked.refusal(app, fault)).transpose()?;
+    let Asked { client, redirect_uri: redirect, wanted, .. } = asked;
+    let shown = Shown {
         returns_to: redirect_uri(&redirect).map(|url| host_of(&url)).unwrap_or_default(),
         is_local: is_local(&redirect),
         client: ShownClient {
@@ -354,21 +342,15 @@ fn shown(app: &App, read: Read) -> Result<Shown, ApiError> {
         scope: Vec::new(),
         left_out: Vec::new(),
         names_scopes: false,
-        redirect_to: None,
+        redirect_to,
         error: None,
         error_description: None,
     };
-    Ok(match read {
-        Read::Faulty { client, redirect_uri, state, fault } => {
-            let redirect_to = Some(faulty(app, &redirect_uri, state.as_deref(), &fault)?);
-            let (error, error_description) = (Some(fault.error.to_owned()), Some(fault.why));
-            Shown { redirect_to, error, error_description, ..of(client, redirect_uri) }
-        }
-        Read::Asked(asked) => {
-            let scope = asked.offered.all_names().into_iter().map(str::to_owned).collect();
-            let resource = asked.target.identifier().map(str::to_owned);
-            let Asked { client, redirect_uri, left_out, names_scopes, .. } = *asked;
-            Shown { resource, scope, left_out, names_scopes, ..of(client, redirect_uri) }
+    Ok(match wanted {
+        Err(Fault { error, why }) => Shown { error: Some(error.to_owned()), error_description: Some(why), ..shown },
+        Ok(Wanted { target, offered, left_out, names_scopes, .. }) => {
+            let scope = offered.all_names().into_iter().map(str::to_owned).collect();
+            Shown { resource: target.identifier().map(str::to_owned), scope, left_out, names_scopes, ..shown }
         }
     })
 }
@@ -385,8 +367,8 @@ pub(crate) async fn get(
     caller: Caller,
     extract::Query(ask): extract::Query<Ask>,
 ) -> Result<Response, ApiError> {
-    let read = read(&app, app.db(), &caller, &ask.request).await?;
-    uncached_json(StatusCode::OK, &shown(&app, read)?)
+    let asked = read(&app, app.db(), &caller, &ask.request).await?;
+    uncached_json(StatusCode::OK, &shown(&app, asked)?)
 }
 
 form! {
@@ -418,14 +400,15 @@ pub(crate) async fn allow(change: Change<Body<Allow>>) -> Result<Response, ApiEr
     change
         .run(async |write, Body(body)| {
             let app = write.app();
-            let asked = match read(app, &write.tx, &write.caller, &body.request).await? {
-                Read::Asked(asked) => asked,
-                Read::Faulty { redirect_uri, state, fault, .. } => {
-                    let redirect_to = faulty(app, &redirect_uri, state.as_deref(), &fault)?;
+            let asked = read(app, &write.tx, &write.caller, &body.request).await?;
+            let wanted = match &asked.wanted {
+                Ok(wanted) => wanted,
+                Err(fault) => {
+                    let redirect_to = asked.refusal(app, fault)?;
                     return Ok(Answer::ok(&Decided { redirect_to, code: None })?.unchanged());
                 }
             };
-            let scope = chosen(&write.caller, &asked, body.scope.as_deref())?;
+            let scope = chosen(&write.caller, &wanted.offered, body.scope.as_deref())?;
             if !scope.set().and(*FRESH).is_empty() {
                 write.require_fresh()?;
             }
@@ -438,7 +421,7 @@ pub(crate) async fn allow(change: Change<Body<Allow>>) -> Result<Response, ApiEr
             let code = OneTimeCode::generate(app.chance());
             let data = json!({
                 "client_id": asked.client.id, "client_name": asked.client.name, "redirect_uri": asked.redirect_uri,
-                "challenge": asked.challenge, "resource": asked.resource, "service": asked.target.identifier(),
+                "challenge": wanted.challenge, "resource": wanted.resource, "service": wanted.target.identifier(),
                 "scope": scope.to_column(), "days": days,
             });
             let new = code::New {
@@ -450,10 +433,10 @@ pub(crate) async fn allow(change: Change<Body<Allow>>) -> Result<Response, ApiEr
                 data: &data,
             };
             code::insert(&write.tx, &new, write.now()).await?;
-            let redirect_to = answer_to(app, &asked.redirect_uri, asked.state.as_deref(), &[("code", code.reveal())])?;
+            let redirect_to = asked.answer(app, &[("code", code.reveal())])?;
             let after = json!({
                 "name": asked.client.name, "client_id": asked.client.id, "redirect_uri": asked.redirect_uri,
-                "resource": asked.target.identifier(), "scope": scope, "expires_in_days": days,
+                "resource": wanted.target.identifier(), "scope": scope, "expires_in_days": days,
             });
             let decided = Decided { redirect_to, code: Some(code.reveal().to_owned()) };
             Ok(Answer::ok(&decided)?.with_secret().audited(user, Null, after))
@@ -462,16 +445,16 @@ pub(crate) async fn allow(change: Change<Body<Allow>>) -> Result<Response, ApiEr
 }
 
 /// What the person gives: what they chose, or all that is offered.
-fn chosen(caller: &Caller, asked: &Asked, scope: Option<&[String]>) -> Result<Patterns, ApiError> {
+fn chosen(caller: &Caller, offered: &Scopes, scope: Option<&[String]>) -> Result<Patterns, ApiError> {
     let custom = caller.custom_scopes();
     let chosen = match scope {
-        None => asked.offered.clone(),
+        None => offered.clone(),
         Some([]) => {
             return Err(ApiError::field("scope", "must name at least one scope; to give none, deny the request"));
         }
         Some(scope) => caller.read_scope(scope)?.scopes(custom),
     };
-    let excess = chosen.clone().without(&asked.offered);
+    let excess = chosen.clone().without(offered);
     if !excess.is_empty() {
         let problem = format!(
             "holds what the app does not ask for, or what you may not grant: {}",
@@ -488,16 +471,10 @@ pub(crate) async fn deny(change: Change<Body<Deny>>) -> Result<Response, ApiErro
     change
         .run(async |write, Body(body)| {
             let app = write.app();
-            let (client, redirect, state) = match read(app, &write.tx, &write.caller, &body.request).await? {
-                Read::Asked(asked) => {
-                    let Asked { client, redirect_uri, state, .. } = *asked;
-                    (client, redirect_uri, state)
-                }
-                Read::Faulty { client, redirect_uri, state, .. } => (client, redirect_uri, state),
-            };
-            let fault = fault("access_denied", "the person denied the request");
-            let redirect_to = faulty(app, &redirect, state.as_deref(), &fault)?;
-            let after = json!({ "name": client.name, "client_id": client.id, "redirect_uri": redirect });
+            let asked = read(app, &write.tx, &write.caller, &body.request).await?;
+            let redirect_to = asked.refusal(app, &fault("access_denied", "the person denied the request"))?;
+            let (client, redirect_uri) = (&asked.client, &asked.redirect_uri);
+            let after = json!({ "name": client.name, "client_id": client.id, "redirect_uri": redirect_uri });
             Ok(Answer::ok(&Decided { redirect_to, code: None })?.audited(write.caller.user_id(), Null, after))
         })
         .await

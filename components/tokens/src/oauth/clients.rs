@@ -16,7 +16,7 @@ use serde_json::{Value as Json, Value::Null, json};
 use service::{
     app::App,
     caller::Caller,
-    change::{Answer, Change, Identified},
+    change::{Answer, Change},
     extract::{Body, Empty, Path, Query},
     form,
     form::PageQuery,
@@ -36,18 +36,13 @@ use super::form::Parameters;
 const FREE: &str =
     "Delete clients that nobody needs with DELETE /api/oauth/clients/<id>, which GET /api/oauth/clients lists";
 
-/// A client that a request names.
-struct Found(Client);
-
-impl Identified for Found {
-    fn id(&self) -> &str {
-        self.0.id.as_str()
-    }
+/// The tenant's own client with this id.
+async fn registered(reads: &dyn Rows, caller: &Caller, id: &str) -> Result<Option<Client>, ApiError> {
+    Ok(oauth_client::find(reads, id).await?.filter(|client| client.tenant == *caller.tenant_id()))
 }
 
-async fn find(reads: &dyn Rows, caller: &Caller, id: &str) -> Result<Found, ApiError> {
-    let found = oauth_client::find(reads, id).await?.filter(|client| client.tenant == *caller.tenant_id());
-    Ok(Found(found.ok_or(Code::ClientNotFound)?))
+async fn find(reads: &dyn Rows, caller: &Caller, id: &str) -> Result<Client, ApiError> {
+    Ok(registered(reads, caller, id).await?.ok_or(Code::ClientNotFound)?)
 }
 
 /// `GET /api/oauth/clients`: the newest first.
@@ -59,7 +54,7 @@ pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<PageQuery
 
 /// `GET /api/oauth/clients/{id}`.
 pub(crate) async fn get(app: App, caller: Caller, Path(id): Path) -> Result<Response, ApiError> {
-    json(StatusCode::OK, &find(app.db(), &caller, &id).await?.0)
+    json(StatusCode::OK, &find(app.db(), &caller, &id).await?)
 }
 
 form! {
@@ -112,7 +107,7 @@ pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, Api
             if !oauth_client::insert(&write.tx, whose, settings, digest.as_ref(), write.now()).await? {
                 return Err(quota::reached("OAuth clients", FREE, "tenant", oauth_client::MOST));
             }
-            let Found(made) = find(&write.tx, &write.caller, id.as_str()).await?;
+            let made = find(&write.tx, &write.caller, id.as_str()).await?;
             let shown = Shown { client: &made, client_secret: secret.as_ref().map(ClientSecret::reveal) };
             Ok(Answer::created(&shown)?.with_secret().audited(&id, Null, audited(&made)))
         })
@@ -132,11 +127,11 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
     let name = body.name.as_deref().map(|name| text("name", name, 64)).transpose()?;
     body.redirect_uris.as_deref().map(check_uris).transpose()?;
     change
-        .on(&id, find, async |write, Found(before), Body(body)| {
+        .on(&id, find, async |write, before, Body(body)| {
             let name = name.as_deref().unwrap_or(&before.name);
             let uris = body.redirect_uris.as_ref().unwrap_or(&before.redirect_uris);
             oauth_client::update(&write.tx, &before.id, (name, uris), write.now()).await?;
-            let Found(after) = find(&write.tx, &write.caller, before.id.as_str()).await?;
+            let after = find(&write.tx, &write.caller, before.id.as_str()).await?;
             let (old, new) = audit::changed(audited(&before), audited(&after));
             Ok(Answer::ok(&after)?.audited(&before.id, old, new))
         })
@@ -146,7 +141,7 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
 /// `DELETE /api/oauth/clients/{id}`: with it ends all that people gave the client.
 pub(crate) async fn delete(change: Change<()>, Path(id): Path) -> Result<Response, ApiError> {
     change
-        .on(&id, find, async |write, Found(found), ()| {
+        .on(&id, find, async |write, found, ()| {
             let ended = oauth_grant::end_of_client(&write.tx, found.id.as_str(), write.now()).await?;
             oauth_client::delete(&write.tx, &found.id).await?;
             Ok(Answer::no_content().audited(&found.id, audited(&found), json!({ "grants_ended": ended })))
@@ -157,12 +152,12 @@ pub(crate) async fn delete(change: Change<()>, Path(id): Path) -> Result<Respons
 /// `POST /api/oauth/clients/{id}/rotate`: another secret; the one before ends at once.
 pub(crate) async fn rotate(change: Change<Body<Empty>>, Path(id): Path) -> Result<Response, ApiError> {
     change
-        .on(&id, find, async |write, Found(found), _| {
+        .on(&id, find, async |write, found, _| {
             let secret = ClientSecret::generate(write.app().chance());
             if !oauth_client::replace_secret(&write.tx, &found.id, &secret.digest(), write.now()).await? {
                 return Err(Code::PublicClient.into());
             }
-            let Found(after) = find(&write.tx, &write.caller, found.id.as_str()).await?;
+            let after = find(&write.tx, &write.caller, found.id.as_str()).await?;
             let shown = Shown { client: &after, client_secret: Some(secret.reveal()) };
             Ok(Answer::created(&shown)?.with_secret().audited(&found.id, Null, json!({ "secret": "replaced" })))
         })
@@ -190,17 +185,14 @@ pub(super) async fn of_request(app: &App, reads: &dyn Rows, caller: &Caller, id:
             is_registered: false,
         });
     }
-    let found = find(reads, caller, id).await.map_err(|refusal| match refusal.code() {
-        Code::ClientNotFound => Code::UnknownClient.into(),
-        _ => refusal,
-    })?;
-    let Found(Client { id, name, redirect_uris, .. }) = found;
+    let found = registered(reads, caller, id).await?.ok_or(Code::UnknownClient)?;
+    let Client { id, name, redirect_uris, .. } = found;
     Ok(Known { id: id.to_string(), name, redirect_uris, is_registered: true })
 }
 
 /// Finds the client that sends a form, and has it prove itself; returns its id. One that is known by a URL, or has no secret, is public: what
 /// it says it is.
-pub(super) async fn authenticate(app: &App, form: &Parameters) -> Result<String, ApiError> {
+pub(super) async fn authenticate(app: &App, reads: &dyn Rows, form: &Parameters) -> Result<String, ApiError> {
     let basic = basic(app)?;
     let (id, secret) = match (basic, form.find("client_secret")?) {
         (Some(_), Some(_)) => {
@@ -223,7 +215,7 @@ pub(super) async fn authenticate(app: &App, form: &Parameters) -> Result<String,
     if document_url(&id).is_some() {
         return if secret.is_none() { Ok(id) } else { Err(Code::InvalidClient.into()) };
     }
-    let client = oauth_client::find(app.db(), &id).await?.ok_or(Code::InvalidClient)?;
+    let client = oauth_client::find(reads, &id).await?.ok_or(Code::InvalidClient)?;
     let is_proved = match (&client.secret, secret) {
         (None, None) => true,
         (Some(known), Some(sent)) => ClientSecret::parse(&sent).is_some_and(|sent| sent.digest().matches(known)),

@@ -8,8 +8,8 @@ use common::{
     secret::RefreshToken,
 };
 use serde::Serialize;
-use serde_json::{Value::Null, json};
-use service::{app::App, caller::Caller, site};
+use serde_json::{Value as Json, Value::Null, json};
+use service::{app::App, caller::Caller, credential::own_base};
 use store::{
     audit::{self, Event},
     db::{Purpose, Tx},
@@ -37,7 +37,7 @@ impl Issued {
     }
 }
 
-/// Who gets a token for a service, and for which.
+/// A service for which a token is made.
 pub(super) struct Service<'a> {
     /// Its identifier.
     pub(super) identifier: &'a str,
@@ -66,10 +66,13 @@ pub(super) async fn sign(
     let ended = || Code::InvalidGrant.detail("What the person gave has ended.");
     let subject = Caller::of_record(app.db(), record, app.now()).await?.ok_or_else(ended)?;
     subject.check_live().map_err(|_| ended())?;
-    let can = subject.scopes();
-    let asked = scope.to_column();
-    let names: Vec<String> = asked.split(' ').filter(|name| can.has_custom(name)).map(str::to_owned).collect();
-    let names: Vec<String> = names.into_iter().filter(|name| service.scopes.contains(name)).collect();
+    let (given, can) = (scope.to_column(), subject.scopes());
+    let is_carried = |name: &&str| can.has_custom(name) && service.scopes.iter().any(|taken| taken == name);
+    let names: Vec<String> = given.split(' ').filter(is_carried).map(str::to_owned).collect();
+    // A service that tells callers apart by scopes would let in a token without any of them, if it looked at the signature alone.
+    if names.is_empty() {
+        return Err(Code::InvalidScope.detail("The person can use none of the given scopes at this service now."));
+    }
     let grant =
         jwt::Grant { resource: service, scopes: &names, client_id: client, act: None, rests_on: &[], ends: None };
     let issued = jwt::issue(app, &subject, &subject, &grant).await?;
@@ -82,8 +85,8 @@ pub(super) fn resource(form: &Parameters) -> Result<Option<&str>, ApiError> {
 }
 
 /// Whether what a client names is this server: its address, also with the path where it speaks MCP.
-pub(super) fn is_own(base: &str, resource: &str) -> bool {
-    matches!(resource.strip_prefix(base), Some("" | "/" | "/mcp")) && !base.is_empty()
+pub(super) fn is_own(app: &App, resource: &str) -> bool {
+    own_base(app).is_some_and(|base| matches!(resource.strip_prefix(base.as_str()), Some("" | "/" | "/mcp")))
 }
 
 /// Refuses a token request that names another resource than the person was asked about.
@@ -91,51 +94,52 @@ pub(super) fn check_resource(app: &App, sent: Option<&str>, service: Option<&str
     let Some(sent) = sent else { return Ok(()) };
     let is_right = match service {
         Some(service) => sent == service,
-        None => is_own(&site::address(app).unwrap_or_default(), sent),
+        None => is_own(app, sent),
     };
     if is_right { Ok(()) } else { Err(Code::InvalidTarget.detail("The person was not asked about this resource.")) }
 }
 
-/// Ends a grant of which a code or a refresh token was sent twice, with its audit row, and tells its person.
+/// Ends a grant of which a code or a refresh token was sent twice.
 pub(super) async fn end_for_replay(app: &App, tx: &Tx<'_>, grant: &Grant, what: &str) -> Result<(), ApiError> {
-    if !oauth_grant::end(tx, grant.id.as_str(), app.now()).await? {
-        return Ok(());
-    }
     let after = json!({ "name": grant.client_name, "client_id": grant.client_id, "sent_twice": what });
-    let event = Event { action: "oauth.replay", object: grant.id.as_str(), before: Null, after };
-    audit::insert(tx, &app.origin(&grant.tenant, None), &event).await?;
-    let title = format!("{} was signed out", grant.client_name);
     let body = format!(
         "A {what} of the app {} was sent twice. Somebody may have copied it, so everything that you gave the app has ended. Let the app in again if you use it.",
         grant.client_name
     );
-    tell(app, tx, grant, &title, &body).await
+    end_and_tell(app, tx, grant, ("oauth.replay", after), &body).await
 }
 
-/// Ends the grant of a refresh token that somebody found in the open, and tells its person.
+/// Ends the grant of a refresh token that somebody found in the open.
 pub(crate) async fn end_leaked(app: &App, route: &Route, token: &RefreshToken) -> Result<(), ApiError> {
     let found = oauth_grant::of_family(app.db(), token, app.now()).await?.filter(|found| found.is_live);
     let Some(grant) = found else { return Ok(()) };
     let tx = app.db().begin(Purpose::Revoking).await?;
-    if oauth_grant::end(&tx, grant.id.as_str(), app.now()).await? {
-        let after = json!({ "kind": "refresh_token", "name": grant.client_name, "client_id": grant.client_id, "revoked": true });
-        let event = Event { action: route.audit.unwrap_or_default(), object: grant.id.as_str(), before: Null, after };
-        audit::insert(&tx, &app.origin(&grant.tenant, None), &event).await?;
-        let title = format!("{} was signed out", grant.client_name);
-        let body = format!(
-            "A refresh token of the app {} was reported as leaked, so everything that you gave the app has ended. Check what it was used for.",
-            grant.client_name
-        );
-        tell(app, &tx, &grant, &title, &body).await?;
-        tx.commit().await?;
-    }
-    Ok(())
+    let after =
+        json!({ "kind": "refresh_token", "name": grant.client_name, "client_id": grant.client_id, "revoked": true });
+    let body = format!(
+        "A refresh token of the app {} was reported as leaked, so everything that you gave the app has ended. Check what it was used for.",
+        grant.client_name
+    );
+    end_and_tell(app, &tx, &grant, (route.audit.unwrap_or_default(), after), &body).await?;
+    Ok(tx.commit().await?)
 }
 
-/// Sends the person of a grant a notification.
-async fn tell(app: &App, tx: &Tx<'_>, grant: &Grant, title: &str, body: &str) -> Result<(), ApiError> {
+/// Ends a grant that nobody asked to end, with its audit row, and tells its person. One that was ended before changes nothing.
+async fn end_and_tell(
+    app: &App,
+    tx: &Tx<'_>,
+    grant: &Grant,
+    (action, after): (&'static str, Json),
+    body: &str,
+) -> Result<(), ApiError> {
+    if !oauth_grant::end(tx, grant.id.as_str(), app.now()).await? {
+        return Ok(());
+    }
+    let event = Event { action, object: grant.id.as_str(), before: Null, after };
+    audit::insert(tx, &app.origin(&grant.tenant, None), &event).await?;
     let id = NotificationId::generate(app.now(), app.chance());
-    notification::insert_own(tx, &id, &grant.tenant, (&grant.user, None), (title, body), app.now()).await?;
+    let title = format!("{} was signed out", grant.client_name);
+    notification::insert_own(tx, &id, &grant.tenant, (&grant.user, None), (&title, body), app.now()).await?;
     Ok(())
 }
 

@@ -17,6 +17,7 @@ use store::{
     credential,
     db::Purpose,
     oauth_grant::{self, Grant},
+    signed_token,
 };
 
 use super::{
@@ -34,7 +35,7 @@ pub(crate) async fn revoke(
 }
 
 async fn try_revoke(app: &App, route: &Route, form: &Parameters) -> Result<Response, ApiError> {
-    let client = clients::authenticate(app, form).await?;
+    let client = clients::authenticate(app, app.db(), form).await?;
     let Some(grant) = find(app, form.get("token")?).await? else { return Ok(empty(StatusCode::OK)) };
     if grant.client_id != client {
         return Err(Code::UnauthorizedClient.into());
@@ -54,9 +55,13 @@ async fn find(app: &App, token: &str) -> Result<Option<Grant>, ApiError> {
     if let Some(token) = RefreshToken::parse(token) {
         return Ok(oauth_grant::of_family(app.db(), &token, app.now()).await?);
     }
-    let Some(secret) = Secret::parse(token) else { return Ok(None) };
-    let Some(known) = credential::find(app.db(), &secret.digest(), app.now()).await? else { return Ok(None) };
-    match oauth_grant::of_credential(app.db(), &known.id, app.now()).await? {
+    let record = match Secret::parse(token) {
+        Some(secret) => credential::find(app.db(), &secret.digest(), app.now()).await?.map(|known| known.id),
+        // The access token of a grant for a service is a signed one.
+        None => signed_token::credential_of(app.db(), token).await?,
+    };
+    let Some(record) = record else { return Ok(None) };
+    match oauth_grant::of_credential(app.db(), &record, app.now()).await? {
         Some(grant) => Ok(Some(grant)),
         None => Err(Code::UnsupportedTokenType.into()),
     }

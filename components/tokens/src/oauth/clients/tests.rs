@@ -1,7 +1,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use common::role::Role;
 use serde_json::{Value as Json, json};
-use service::testing::TestApp;
+use service::testing::{TestApp, at_once};
 
 use super::*;
 use crate::{
@@ -159,4 +159,25 @@ async fn a_deleted_client_has_nothing_left() {
             .unwrap(),
     ];
     assert_eq!(audited, [json!({ "grants_ended": 1 })]);
+}
+
+/// R132: a client that is deleted while its codes are traded has nothing left either.
+#[tokio::test]
+async fn a_code_races_with_the_end_of_its_client() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    for _ in 0..8 {
+        let made = client(&t, &ada, false).await;
+        let id = made["id"].as_str().unwrap();
+        let mut codes = Vec::new();
+        for _ in 0..7 {
+            codes.push(allowed(&t, &ada, &request(id, &[])).await);
+        }
+        let answers = at_once(8, async |number| match codes.get(number) {
+            Some(code) => form_with(&t, TOKEN, None, &trade(id, code, &[])).await.status.as_u16(),
+            None => t.as_(&ada, "DELETE", &format!("{CLIENTS}/{id}"), Null).await.status.as_u16(),
+        });
+        assert!(answers.iter().all(|status| matches!(status, 200 | 204 | 401)), "{answers:?}");
+        assert_eq!(t.number("SELECT count(*) FROM oauth_grants WHERE ended_at IS NULL").await, 0);
+    }
 }

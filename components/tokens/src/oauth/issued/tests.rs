@@ -350,6 +350,27 @@ async fn a_grant_for_a_service_gives_signed_tokens() {
     }
     refresh(&t, id, &next["refresh_token"]).await.refused(400, "invalid_grant");
 
+    // Nor is a token signed that carries none of what was given.
+    let asked_write = request(id, &[("scope", "x.crm.write"), ("resource", service)]);
+    let set = async |role: &str| {
+        t.execute(&format!("UPDATE users SET role = '{role}' WHERE id = '{}'", max.user)).await.unwrap();
+    };
+    set("member").await;
+    let got = tokens_for(&t, &max, id, &asked_write).await;
+    set("viewer").await;
+    refresh(&t, id, &got["refresh_token"]).await.refused(400, "invalid_scope");
+    set("member").await;
+    refresh(&t, id, &got["refresh_token"]).await.is(200);
+    set("viewer").await;
+
+    // The signed token is an access token of the app's too: revoking it ends the grant.
+    let got = tokens_for(&t, &max, id, &asked).await;
+    let signed = got["access_token"].as_str().unwrap();
+    let form = encoded(&[("client_id", id), ("token", signed)]);
+    assert_eq!(form_with(&t, "/oauth/revoke", None, &form).await.status.as_u16(), 200);
+    refresh(&t, id, &got["refresh_token"]).await.refused(400, "invalid_grant");
+    assert_eq!(introspect(&got["access_token"]).await, json!({ "active": false }));
+
     // Without a key nothing is signed, and neither a code nor a refresh token is lost.
     let (code, kept) = (allowed(&t, &ada, &asked).await, tokens_for(&t, &ada, id, &asked).await);
     let keyless = TestApp::over(with_neighbours(), &t);
