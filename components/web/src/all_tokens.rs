@@ -7,10 +7,9 @@ use serde_json::Value as Json;
 use service::{app::App, extract::Path, response::Response};
 
 use crate::{
-    agents::with_cursor,
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, query},
-    page::{Shell, answer, see_done, write_with},
+    page::{Shell, answer, next_page, see_done, write_with},
     words::{self, Html},
 };
 
@@ -107,8 +106,7 @@ async fn show(app: &App, asked: &Form, refusal: Option<Refusal>) -> Result<Respo
         Err(trouble) => return Err(trouble),
     };
     let usage = usage?;
-    let next = tokens.text("next_cursor");
-    let more = if next.is_empty() { String::new() } else { with_cursor(&filters, next) };
+    let more = next_page(&filters, &tokens);
     let owners = usage.list("users").to_vec();
     let owner =
         owners.iter().find(|one| one.text("user_id") == asked.text("user")).map(|one| one.text("email").to_owned());
