@@ -28,8 +28,8 @@ export const MODES = {
 };
 
 /**
- * A visitor with a profile of their own; `also` are addresses of other servers that are asked on purpose. `faults` collects what no page may do: open a dialog, ask another server, run against its
- * policy, write an error into the console, or fail.
+ * A visitor with a profile of their own; `also` are addresses of other servers that are asked on purpose. `faults` collects what no page
+ * may do: open a dialog, ask another server, run against its policy, write an error into the console, or fail.
  */
 export async function visitor(browser, server, { also = [], ...options } = MODES.light) {
   const context = await browser.newContext({ baseURL: server.url, reducedMotion: "reduce", ...options });
@@ -64,4 +64,13 @@ export async function enter(page, email = "ada@example.com", { next = "/", tenan
   await page.getByLabel("Password").fill(PASSWORD);
   await page.getByRole("button", { name: "Sign in", exact: true }).click();
   await page.waitForURL((url) => !url.pathname.startsWith("/login") && !url.pathname.startsWith("/auth/"));
+}
+
+/** Fills in the form for signing in that a page has led to, which does not know the tenant yet, and sends it. */
+export async function signInHere(page, password = PASSWORD) {
+  await page.getByLabel("E-mail").fill("ada@example.com");
+  await page.getByLabel("Password").fill(password);
+  await page.getByText("Another tenant").click();
+  await page.getByLabel("Tenant").fill("northwind");
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
 }

@@ -9,6 +9,7 @@ import { MODES, enter, launch, visitor } from "./browser.mjs";
 import { HtmlValidate, axe } from "./packages.mjs";
 import { PAGES, pathOf } from "./pages.mjs";
 import { bootstrap, start } from "./server.mjs";
+import { mailBy } from "./sink.mjs";
 import { VARIABLES, fill, hostile, plain } from "./world.mjs";
 
 const SCREENSHOTS = process.env.ACCREDIT_SCREENSHOTS;
@@ -17,10 +18,7 @@ const MOST_BYTES = 60 * 1024;
 /** What a server needs to send mail and to know two providers. None of them is called. */
 const WIRED = {
   ...VARIABLES,
-  mail_provider: "webhook",
-  mail_host: "127.0.0.1:9",
-  mail_from: "accredit@example.com",
-  mail_token: "one",
+  ...mailBy("127.0.0.1:9"),
   oidc_1: "preset=google client_id=one",
   oidc_1_secret: "one",
   oidc_2: "preset=github client_id=two label=GitHub Enterprise",

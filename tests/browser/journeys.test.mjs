@@ -5,7 +5,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { createServer } from "node:http";
 import { after, before, beforeEach, test } from "node:test";
 
-import { MODES, enter, launch, visitor } from "./browser.mjs";
+import { MODES, enter, launch, signInHere, visitor } from "./browser.mjs";
 import { PASSWORD, signIn, start } from "./server.mjs";
 
 let browser;
@@ -73,11 +73,7 @@ test("a person signs in and comes to the page that was asked for", () =>
   as(null, async (page) => {
     await page.goto("/agents?q=scout");
     await page.waitForURL("**/login?next=*");
-    await page.getByLabel("E-mail").fill("ada@example.com");
-    await page.getByLabel("Password").fill("wrong-horse-battery");
-    await page.getByText("Another tenant").click();
-    await page.getByLabel("Tenant").fill("northwind");
-    await page.getByRole("button", { name: "Sign in", exact: true }).click();
+    await signInHere(page, "wrong-horse-battery");
     await page.getByRole("alert").waitFor();
     assert.equal(await page.getByLabel("E-mail").inputValue(), "ada@example.com");
     assert.equal(await page.getByLabel("Password").inputValue(), "");
@@ -357,51 +353,41 @@ test("everything works without scripts", () =>
     assert.equal(await page.getByRole("button", { name: "Copy" }).count(), 0);
   }, { ...MODES.light, javaScriptEnabled: false }));
 
-/** An app on this computer: a page with a link, and the place that its person is sent back to. */
-async function startApp(request) {
+/**
+ * An app on this computer, registered by this name: a page with a link, and the place that its person is sent back to. `asks` is what its
+ * request holds beside the client, the redirect URI and S256.
+ */
+async function startApp(name, asks) {
+  const client = await admin.post("/api/oauth/clients", { name, redirect_uris: ["http://127.0.0.1/cb"] });
   let back;
   const returned = new Promise((resolve) => (back = resolve));
   const app = createServer((asked, answer) => {
     const url = new URL(asked.url, "http://127.0.0.1");
     answer.setHeader("content-type", "text/html; charset=utf-8");
     if (url.pathname === "/cb") back(url.searchParams);
-    const link = `<a href="${request().replaceAll("&", "&amp;")}">Connect</a>`;
+    const link = `<a href="${request.replaceAll("&", "&amp;")}">Connect</a>`;
     answer.end(`<!doctype html><html lang="en"><title>App</title><h1>${url.pathname === "/cb" ? "You are back" : link}</h1></html>`);
   });
   await new Promise((resolve) => app.listen(0, "127.0.0.1", resolve));
-  return { url: `http://127.0.0.1:${app.address().port}`, returned, stop: () => app.close() };
+  const url = `http://127.0.0.1:${app.address().port}`;
+  const callback = `${url}/cb`;
+  const all = { response_type: "code", client_id: client.id, redirect_uri: callback, code_challenge_method: "S256", ...asks };
+  const request = `${server.url}/oauth/authorize?${new URLSearchParams(all)}`;
+  return { url, client_id: client.id, callback, request, returned, stop: () => app.close() };
 }
 
 test("an app is let in by a person who signs in for it, works, and is ended", async () => {
-  const client = await admin.post("/api/oauth/clients", { name: "Planner", redirect_uris: ["http://127.0.0.1/cb"] });
   const verifier = randomBytes(32).toString("base64url");
   const state = randomBytes(8).toString("hex");
-  let app;
-  const request = () =>
-    `${server.url}/oauth/authorize?${new URLSearchParams({
-      response_type: "code",
-      client_id: client.id,
-      redirect_uri: `${app.url}/cb`,
-      code_challenge: createHash("sha256").update(verifier).digest("base64url"),
-      code_challenge_method: "S256",
-      scope: "agents.list tokens.read tokens.write",
-      state,
-    })}`;
-  app = await startApp(request);
-  const token = async (form) => {
-    const answer = await fetch(`${server.url}/oauth/token`, { method: "POST", body: new URLSearchParams({ client_id: client.id, ...form }) });
-    return { status: answer.status, ...(await answer.json()) };
-  };
+  const code_challenge = createHash("sha256").update(verifier).digest("base64url");
+  const app = await startApp("Planner", { code_challenge, scope: "agents.list tokens.read tokens.write", state });
+  const token = async (fields) => (await server.api().form("/oauth/token", { client_id: app.client_id, ...fields })).json;
   try {
     await as(null, async (page) => {
       await page.goto(app.url);
       await page.getByRole("link", { name: "Connect" }).click();
       await page.waitForURL("**/login?next=*");
-      await page.getByLabel("E-mail").fill("ada@example.com");
-      await page.getByLabel("Password").fill(PASSWORD);
-      await page.getByText("Another tenant").click();
-      await page.getByLabel("Tenant").fill("northwind");
-      await page.getByRole("button", { name: "Sign in", exact: true }).click();
+      await signInHere(page);
       await page.getByRole("heading", { name: "Let Planner in?" }).waitFor();
       await page.getByRole("checkbox", { name: /tokens\.write/ }).uncheck();
       await page.getByLabel("For how long").selectOption("7");
@@ -409,7 +395,7 @@ test("an app is let in by a person who signs in for it, works, and is ended", as
       await page.getByRole("heading", { name: "You are back" }).waitFor();
       const answer = await app.returned;
       assert.deepEqual([answer.get("state"), answer.get("iss"), answer.get("error")], [state, server.url, null]);
-      const form = { grant_type: "authorization_code", code: answer.get("code"), redirect_uri: `${app.url}/cb`, code_verifier: verifier };
+      const form = { grant_type: "authorization_code", code: answer.get("code"), redirect_uri: app.callback, code_verifier: verifier };
       const got = await token(form);
       assert.equal(got.scope, "agents.list tokens.read");
       assert.deepEqual((await server.api(got.access_token).get("/api/auth/whoami")).scope, ["agents.list", "tokens.read"]);
@@ -428,21 +414,11 @@ test("an app is let in by a person who signs in for it, works, and is ended", as
 });
 
 test("an app that is denied on a phone hears of it", async () => {
-  let app;
-  const client = await admin.post("/api/oauth/clients", { name: "Directory", redirect_uris: ["http://127.0.0.1/cb"] });
-  const request = () =>
-    `${server.url}/oauth/authorize?${new URLSearchParams({
-      response_type: "code",
-      client_id: client.id,
-      redirect_uri: `${app.url}/cb`,
-      code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
-      code_challenge_method: "S256",
-      scope: "users.read users.write",
-    })}`;
-  app = await startApp(request);
+  const code_challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+  const app = await startApp("Directory", { code_challenge, scope: "users.read users.write" });
   try {
     await as("ada@example.com", async (page) => {
-      await page.goto(request());
+      await page.goto(app.request);
       await page.getByRole("button", { name: "Deny" }).click();
       await page.getByRole("heading", { name: "You are back" }).waitFor();
       assert.equal((await app.returned).get("error"), "access_denied");
@@ -460,11 +436,7 @@ test("a session that has ended leads to the sign-in, and back", () =>
     admin = own;
     await page.getByRole("link", { name: "Audit" }).click();
     await page.waitForURL("**/login?next=*");
-    await page.getByLabel("E-mail").fill("ada@example.com");
-    await page.getByLabel("Password").fill(PASSWORD);
-    await page.getByText("Another tenant").click();
-    await page.getByLabel("Tenant").fill("northwind");
-    await page.getByRole("button", { name: "Sign in", exact: true }).click();
+    await signInHere(page);
     await page.waitForURL("**/admin/audit");
   }));
 

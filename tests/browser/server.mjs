@@ -53,7 +53,16 @@ export class Api {
     const headers = { accept: "application/json" };
     if (this.bearer) headers.authorization = `Bearer ${this.bearer}`;
     if (body !== undefined) headers["content-type"] = "application/json";
-    const answer = await fetch(this.url + path, { method, headers, body: body && JSON.stringify(body), redirect: "manual" });
+    return this.read(fetch(this.url + path, { method, headers, body: body && JSON.stringify(body), redirect: "manual" }));
+  }
+
+  /** Sends a form without the credential, as apps and devices send it; answers the same. */
+  form(path, fields) {
+    return this.read(fetch(this.url + path, { method: "POST", body: new URLSearchParams(fields) }));
+  }
+
+  async read(sent) {
+    const answer = await sent;
     const text = await answer.text();
     let json = null;
     try {

@@ -7,6 +7,9 @@ import path from "node:path";
 
 import { selfsigned } from "./packages.mjs";
 
+/** The variables by which a host sends its mail to such a provider. */
+export const mailBy = (host) => ({ mail_provider: "webhook", mail_host: host, mail_from: "accredit@example.com", mail_token: "one" });
+
 /** Starts it. `variables` and `flags` are what a host needs to send its mail here. */
 export async function sink() {
   const names = [{ type: 2, value: "localhost" }];
@@ -61,6 +64,5 @@ export async function sink() {
     server.close();
     rmSync(folder, { recursive: true, force: true });
   };
-  const variables = { mail_provider: "webhook", mail_host: host, mail_from: "accredit@example.com", mail_token: "one" };
-  return { variables, flags: ["--runtime-config-file", config, "--allow-private", host], next, linkIn, stop };
+  return { variables: mailBy(host), flags: ["--runtime-config-file", config, "--allow-private", host], next, linkIn, stop };
 }

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { after, before, beforeEach, test } from "node:test";
 
-import { enter, launch, visitor } from "./browser.mjs";
+import { enter, launch, signInHere, visitor } from "./browser.mjs";
 import { PASSWORD, bootstrap, signIn, start } from "./server.mjs";
 import { sink } from "./sink.mjs";
 
@@ -200,21 +200,14 @@ test("a second factor is set up, asked for, replaced by a recovery code once, an
 });
 
 test("a device is signed in by its code, with the scopes that the person leaves", async () => {
-  const form = async (path, fields) => {
-    const answer = await fetch(server.url + path, { method: "POST", body: new URLSearchParams(fields) });
-    return { status: answer.status, json: await answer.json() };
-  };
-  const ask = async () => (await form("/auth/device/code", { client_id: "cli", name: "build-7", scope: "agents.read agents.create" })).json;
-  const poll = (device_code) => form("/auth/device/token", { grant_type: "urn:ietf:params:oauth:grant-type:device_code", device_code });
+  const nobody = server.api();
+  const ask = async () => (await nobody.form("/auth/device/code", { client_id: "cli", name: "build-7", scope: "agents.read agents.create" })).json;
+  const poll = (device_code) => nobody.form("/auth/device/token", { grant_type: "urn:ietf:params:oauth:grant-type:device_code", device_code });
   await visit(async (page) => {
     const asked = await ask();
     await page.goto(asked.verification_uri_complete);
     // The code survives the sign-in.
-    await page.getByLabel("E-mail").fill("ada@example.com");
-    await page.getByLabel("Password").fill(PASSWORD);
-    await page.getByText("Another tenant").click();
-    await page.getByLabel("Tenant").fill("northwind");
-    await signInButton(page).click();
+    await signInHere(page);
     await page.getByText("build-7").first().waitFor();
     assert.equal((await page.locator(".compare").textContent()).trim(), asked.user_code);
     await page.getByRole("checkbox", { name: /agents\.create/ }).uncheck();

@@ -110,20 +110,19 @@ export async function fill(server, say = plain) {
     state: say("state"),
   });
   const { code } = await admin.post("/api/oauth/authorize", { request: `${asks}` });
-  const trade = new URLSearchParams({
+  const traded = await server.api().form("/oauth/token", {
     grant_type: "authorization_code",
     client_id: client.id,
     code,
     redirect_uri: "https://planner.example.com/cb",
     code_verifier: "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
   });
-  await fetch(`${server.url}/oauth/token`, { method: "POST", body: trade });
+  if (traded.status !== 200) throw new Error(`the code of the app was refused: ${traded.text}`);
   const authorize = `/oauth/authorize?${asks}`;
   // The code of a device that waits now: it waits for ten minutes.
   const device = async () => {
-    const asked = new URLSearchParams({ name: short("notebook"), client_id: "cli", scope: "agents.read agents.create" });
-    const answer = await fetch(`${server.url}/auth/device/code`, { method: "POST", body: asked });
-    return (await answer.json()).user_code;
+    const asked = { name: short("notebook"), client_id: "cli", scope: "agents.read agents.create" };
+    return (await server.api().form("/auth/device/code", asked)).json.user_code;
   };
   const archived = (await admin.get("/api/agents/archived")).items[0].id;
   const ids = { request: request.id, given: given.id, key: key.id, archived, webhook: webhook.id, authorize };

@@ -89,7 +89,8 @@ impl Browser {
         self.send("POST", path, &headers, Some(body.join("&").as_bytes()))
     }
 
-    /// Sends the form that a page has for this path, with these fields filled in: the hidden ones are sent as they stand there.
+    /// Sends the form that a page has for this path, or that has a button for it, with these fields filled in: the hidden ones are sent as
+    /// they stand there.
     #[track_caller]
     pub fn submit(&self, page: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
         let html = self.page(page);
@@ -99,7 +100,8 @@ impl Browser {
     /// The same with a page that is there already.
     #[track_caller]
     pub fn submit_in(&self, html: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
-        let form = html.split("<form").find(|form| form.contains(&format!("method=\"post\" action=\"{path}\"")));
+        let ways = [format!("method=\"post\" action=\"{path}\""), format!(" formaction=\"{path}\"")];
+        let form = html.split("<form").find(|form| ways.iter().any(|way| form.contains(way)));
         let form = form.unwrap_or_else(|| panic!("no form for {path} in {html}"));
         let form = form.split("</form>").next().unwrap_or_default();
         let hidden: Vec<(&str, String)> = all_hidden(form).collect();

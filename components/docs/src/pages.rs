@@ -65,10 +65,10 @@ const PAGES: &[&str] = &[
     "agents/concepts/webhooks",
     "agents/recipes/a-token-lacks-a-scope",
     "agents/recipes/ask-for-a-scope",
+    "agents/recipes/connect-by-mcp",
     "agents/recipes/connect-github-or-slack",
     "agents/recipes/deploy-an-agent",
     "agents/recipes/enrol-an-agent",
-    "agents/recipes/connect-by-mcp",
     "agents/recipes/first-agent",
     "agents/recipes/give-a-secret",
     "agents/recipes/headless-in-ci",
@@ -97,7 +97,11 @@ pub const fn page_names() -> &'static [&'static str] {
 const SCOPES: &str = "<!-- generated: scopes -->";
 
 /// Where the reference runtime goes, which the tests run.
-const RUNTIME: (&str, &str) = ("<!-- generated: runtime -->", include_str!("../../../tests/runtime/runtime.py"));
+const RUNTIME: &str = "<!-- generated: runtime -->";
+
+fn runtime() -> String {
+    format!("```python\n{}```", include_str!("../../../tests/runtime/runtime.py"))
+}
 
 /// `GET /docs`.
 pub(crate) async fn to_docs(app: App) -> Result<Response, ApiError> {
@@ -224,8 +228,13 @@ impl Page {
 /// A page that is a file, with what is made from the tables.
 pub(crate) fn file(library: &Library, page: &str) -> Result<String, ApiError> {
     let name = if page.ends_with('/') { format!("{page}index.md") } else { format!("{page}.md") };
-    let text = library.read(&name)?.replace(SCOPES, &tables::scopes());
-    Ok(text.replace(RUNTIME.0, &format!("```python\n{}```", RUNTIME.1)))
+    let mut text = library.read(&name)?;
+    for (mark, made) in [(SCOPES, tables::scopes as fn() -> String), (RUNTIME, runtime)] {
+        if text.contains(mark) {
+            text = text.replace(mark, &made());
+        }
+    }
+    Ok(text)
 }
 
 #[cfg(test)]

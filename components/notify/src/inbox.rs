@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use common::{
     error::{ApiError, Code},
-    event::EventKind,
     route::Route,
     scope::Scope,
     time::Timestamp,
@@ -17,6 +16,7 @@ use service::{
     app::App,
     caller::Caller,
     clock,
+    enrolment::without_code,
     extract::{Body, Query},
     form, guard,
     response::{Response, json},
@@ -44,14 +44,10 @@ pub(crate) struct Shown {
 impl Shown {
     /// The event as this caller may see it. Any credential of an agent reads its inbox, but a code for the token of an agent below is for
     /// those that deploy.
-    pub(crate) fn to(caller: &Caller, mut event: Event) -> Self {
-        if event.kind == EventKind::AgentDeploy.in_inbox()
-            && !caller.scope().contains(Scope::AgentsDeploy)
-            && let Some(members) = event.data.as_object_mut()
-        {
-            members.retain(|name, _| !name.starts_with("code"));
-        }
-        Self { id: inbox::id(event.seq), r#type: event.kind, at: event.at, data: event.data }
+    pub(crate) fn to(caller: &Caller, event: Event) -> Self {
+        let may_deploy = caller.scope().contains(Scope::AgentsDeploy);
+        let data = if may_deploy { event.data } else { without_code(&event.kind, event.data) };
+        Self { id: inbox::id(event.seq), r#type: event.kind, at: event.at, data }
     }
 }
 

@@ -192,21 +192,25 @@ struct Told {
     behind: Option<(Timestamp, NotificationId)>,
     /// Those that were sent, as far back as a look goes.
     sent: VecDeque<(Timestamp, NotificationId)>,
-    /// What was said of changes last, if that was asked for.
-    glance: Option<Option<Glance>>,
+    /// Whether changes are told too.
+    changes: bool,
+    /// What was said of them last.
+    glance: Option<Glance>,
 }
 
 impl Told {
     /// An event without an id, which nobody resumes from, if something has changed.
     async fn changed(&mut self, app: &App, caller: &Caller) -> Result<Option<String>, ApiError> {
-        let Some(before) = &mut self.glance else { return Ok(None) };
+        if !self.changes {
+            return Ok(None);
+        }
         let sees_agents = caller.scope().contains(Scope::AgentsList);
         let now = streams::glance(app.db(), caller.subject(), sees_agents).await?;
-        if before.as_ref() == Some(&now) {
+        if self.glance.as_ref() == Some(&now) {
             return Ok(None);
         }
         let data = serde_json::to_string(&now).map_err(|error| ApiError::from(Code::Internal).cause(error))?;
-        *before = Some(now);
+        self.glance = Some(now);
         Ok(Some(format!("event: changed\ndata: {data}\n\n")))
     }
 }
@@ -258,8 +262,8 @@ pub(crate) async fn notifications(
     let since = last.as_deref().map(|last| NotificationId::time_of(last).ok_or(Code::InvalidEvent)).transpose()?;
     // Those that are not much older than the last one are sent once more: they may have been stored after it.
     let since = since.map_or(app.now(), |at| at.plus_seconds(-LATE));
-    let mut told =
-        Told { since, behind: None, sent: VecDeque::new(), glance: query.changes.unwrap_or(false).then_some(None) };
+    let changes = query.changes.unwrap_or(false);
+    let mut told = Told { since, behind: None, sent: VecDeque::new(), changes, glance: None };
     if let Some(last) = last.and_then(|last| NotificationId::try_from(last).ok()) {
         told.sent.push_back((since.plus_seconds(LATE), last));
     }

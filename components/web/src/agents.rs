@@ -9,7 +9,7 @@ use service::{app::App, response::Response};
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, number, query},
-    page::{Shell, answer, see, write, write_with},
+    page::{Shell, answer, next_page, see, write, write_with},
     words::{self, Html},
 };
 
@@ -108,21 +108,13 @@ async fn show_list(app: &App) -> Result<Response, Trouble> {
         Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => (Json::Null, shell.with(Some(refusal))),
         Err(trouble) => return Err(trouble),
     };
-    let next = list.text("next_cursor");
-    let more = if next.is_empty() { String::new() } else { with_cursor(&filters, next) };
+    let more = next_page(&filters, &list);
     let rows = tree(list.list("items"), &shell);
     let (is_filtered, is_first) = (!filters.is_empty(), asked.text("cursor").is_empty());
     let mut here = filters;
     here.extend(asked.pairs(&["cursor"]));
     let back = if here.is_empty() { "/agents".to_owned() } else { format!("/agents?{}", query(&here)) };
     write(&AgentsPage { shell, rows, back, more, is_filtered, is_first, asked: asked.clone() })
-}
-
-/// The query of the next page.
-pub(crate) fn with_cursor<'a>(filters: &[(&'a str, &'a str)], cursor: &'a str) -> String {
-    let mut pairs = filters.to_vec();
-    pairs.push(("cursor", cursor));
-    query(&pairs)
 }
 
 #[derive(Template)]

@@ -7,10 +7,9 @@ use serde_json::Value as Json;
 use service::{app::App, extract::Path, response::Response};
 
 use crate::{
-    agents::with_cursor,
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, query},
-    page::{Shell, answer, see_done, write_with},
+    page::{Shell, answer, next_page, see_done, write_with},
     words::{self, Html},
 };
 
@@ -19,6 +18,8 @@ const FILTERS: [&str; 5] = ["user", "kind", "status", "unused_since", "sort"];
 /// Kinds of credentials, with the words for them.
 const KINDS: [(&str, &str); 4] =
     [("session", "Session"), ("pat", "Personal"), ("agent_token", "Agent's token"), ("api_key", "Agent's key")];
+/// Rows of a page. More would be more bytes than a page may have.
+const MOST: &str = "25";
 const STATUS: [&str; 5] = ["active", "expiring", "expired", "revoked", "deactivated"];
 
 #[derive(Template)]
@@ -86,8 +87,7 @@ async fn show(app: &App, asked: &Form, refusal: Option<Refusal>) -> Result<Respo
         pairs.push(("unused_since", &since));
     }
     pairs.extend(asked.pairs(&["cursor"]));
-    // More rows, with their forms, would be more than a page may have.
-    pairs.push(("limit", "20"));
+    pairs.push(("limit", MOST));
     let (shell, tokens, usage) = join3(
         Shell::load(app, &api, "Credentials", "all-tokens"),
         api.get(route::TOKENS_LIST, &[], &pairs),
@@ -106,8 +106,7 @@ async fn show(app: &App, asked: &Form, refusal: Option<Refusal>) -> Result<Respo
         Err(trouble) => return Err(trouble),
     };
     let usage = usage?;
-    let next = tokens.text("next_cursor");
-    let more = if next.is_empty() { String::new() } else { with_cursor(&filters, next) };
+    let more = next_page(&filters, &tokens);
     let owners = usage.list("users").to_vec();
     let owner =
         owners.iter().find(|one| one.text("user_id") == asked.text("user")).map(|one| one.text("email").to_owned());
@@ -143,4 +142,50 @@ pub(crate) async fn revoke(app: App, Path(id): Path, typed: Form) -> Result<Resp
         }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::MOST;
+    use crate::{assets, testing::Visitor};
+
+    fn token(number: usize) -> Json {
+        json!({
+            "id": format!("tok_01K7{number:022}"), "kind": "agent_token", "prefix": "acr_agt_1234", "status": "active",
+            "agent_name": format!("support-desk-{number}"), "user_email": "noor.haddad@example.com",
+            "last_used_at": "2026-01-02T03:00:00.000Z", "expires_at": "2026-02-02T03:00:00.000Z",
+        })
+    }
+
+    fn owner(number: usize) -> Json {
+        let email = format!("colleague-{number}@example.com");
+        json!({ "user_id": format!("usr_01K7{number:022}"), "email": email, "agents": 3, "credentials": 9 })
+    }
+
+    /// R110: a page that is full is small with its files, and each of its buttons revokes one credential.
+    #[tokio::test]
+    async fn a_full_page_is_small() {
+        let rows: usize = MOST.parse().unwrap();
+        let visitor = Visitor::new(move |_, path| {
+            let body = match path {
+                "/api/overview" => {
+                    json!({ "caller": { "role": "admin", "scope": ["*"], "csrf_token": "c".repeat(43) } })
+                }
+                "/auth/admin/tokens" => {
+                    json!({ "items": (0..rows).map(token).collect::<Vec<_>>(), "next_cursor": "n".repeat(60) })
+                }
+                "/api/usage" => json!({ "users": (0..5).map(owner).collect::<Vec<_>>() }),
+                _ => json!({}),
+            };
+            (200, body)
+        });
+        let page = visitor.open("/admin/tokens?kind=agent_token&sort=expires_at").await;
+        let html = page.text;
+        assert_eq!((page.status.as_u16(), html.matches(" formaction=").count()), (200, rows), "{html}");
+        assert!(html.contains("formaction=\"/admin/tokens/tok_01K70000000000000000000003/revoke\">Yes, revoke it"));
+        assert_eq!(html.matches("name=\"csrf\"").count(), 2, "of the table and of the sign-out: {html}");
+        assert!(html.len() + assets::BYTES <= 60 * 1024, "{} and {}", html.len(), assets::BYTES);
+    }
 }

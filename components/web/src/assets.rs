@@ -11,6 +11,10 @@ use service::{
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
+/// What both files have together.
+#[cfg(test)]
+pub(crate) const BYTES: usize = STYLE.len() + SCRIPT.len();
+
 /// FNV-1a over both files: it tells two versions apart, and protects nothing.
 const DIGEST: u64 = digest(SCRIPT.as_bytes(), digest(STYLE.as_bytes(), 0xcbf2_9ce4_8422_2325));
 

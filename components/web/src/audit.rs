@@ -7,11 +7,10 @@ use serde_json::Value as Json;
 use service::{app::App, response::Response};
 
 use crate::{
-    agents::with_cursor,
     api::{Api, Members, Trouble},
     form::Form,
     home::events,
-    page::{Shell, answer, write_with},
+    page::{Shell, answer, next_page, write_with},
     words::{self, Event},
 };
 
@@ -75,8 +74,7 @@ async fn show(app: &App) -> Result<Response, Trouble> {
         }
         Err(trouble) => return Err(trouble),
     };
-    let next = trail.text("next_cursor");
-    let more = if next.is_empty() { String::new() } else { with_cursor(&filters, next) };
+    let more = next_page(&filters, &trail);
     let known: Vec<Json> = [agents, users].into_iter().flatten().flat_map(|list| list.list("items").to_vec()).collect();
     let (events, is_filtered) = (events(&trail, &known, &shell), !filters.is_empty());
     let page = AuditPage { shell, events, more, is_filtered, verified: verified?, asked: asked.clone() };

@@ -8,7 +8,7 @@ use common::{
     route,
 };
 use futures_util::future::join3;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, header};
 use serde_json::{Value as Json, json};
 use service::{app::App, response::Response};
 
@@ -44,8 +44,11 @@ impl AuthorizePage {
 /// `GET /oauth/authorize`.
 pub(crate) async fn show(app: App) -> Result<Response, ApiError> {
     let text = app.head().uri.query().unwrap_or_default().to_owned();
-    let shown = answer(&app, page(&app, &text, &Form::default(), None)).await?;
-    Ok(leading_back(shown, &text))
+    answer(&app, async {
+        let shown = page(&app, &text, &Form::default(), None).await?;
+        Ok(leading_back(shown, &text))
+    })
+    .await
 }
 
 /// The request as the API reads it. A document by which a client is known is read first.
@@ -94,9 +97,11 @@ pub(crate) async fn act(app: App, typed: Form) -> Result<Response, ApiError> {
         "deny" => (route::AUTHORIZE_DENY, json!({ "request": text })),
         _ => return Err(Code::NotFound.into()),
     };
+    let mut is_read = false;
     let decided = answer(&app, async {
         let api = Api::of(&app)?;
         read(&api, &text).await?;
+        is_read = true;
         match api.change(route, &[], Change { form: &typed, body }).await {
             Ok(answer) => Ok(see_other_site(answer.text("redirect_to"))),
             Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
@@ -106,15 +111,15 @@ pub(crate) async fn act(app: App, typed: Form) -> Result<Response, ApiError> {
         }
     })
     .await?;
-    Ok(leading_back(decided, &text))
+    // Also where a proof is asked for first: its form leads back to the app in the end.
+    Ok(if is_read { leading_back(decided, &text) } else { decided })
 }
 
-/// Lets the forms of this page lead to where the app is answered: browsers hold the redirect after a form against `form-action` too.
+/// Lets the forms of this page lead to where the app is answered: browsers hold the redirect after a form against `form-action` too. For
+/// requests that the API has read alone: where client or redirect URI is wrong, nothing leads there.
 fn leading_back(mut response: Response, text: &str) -> Response {
     let form = Form::parse(text);
-    // Where client or redirect URI is wrong, nothing leads there.
-    let is_wrong = response.status() == StatusCode::BAD_REQUEST;
-    let Some(origin) = origin_of(form.raw("redirect_uri")).filter(|_| !is_wrong) else { return response };
+    let Some(origin) = origin_of(form.raw("redirect_uri")) else { return response };
     // A policy cannot name an IPv6 address, so that it names the scheme.
     let source = origin.split_once("://[").map_or_else(|| origin.to_owned(), |(scheme, _)| format!("{scheme}:"));
     let policy = POLICY.replace("form-action 'self'", &format!("form-action 'self' {source}"));
@@ -129,6 +134,43 @@ mod tests {
     use service::response::no_content;
 
     use super::*;
+    use crate::testing::Visitor;
+
+    const CALLBACK: &str = "redirect_uri=https%3A%2F%2Fapp.example.com%2Fcb";
+
+    /// R137: also the form of a page that says what was wrong leads to the app, whatever its status.
+    #[tokio::test]
+    async fn a_form_that_was_refused_leads_to_the_app_the_next_time() {
+        let visitor = Visitor::new(|method, path| match (method, path) {
+            ("POST", "/api/oauth/authorize") => (400, json!({ "error": "unknown_scope", "fix": "Choose others." })),
+            ("GET", "/api/oauth/authorize") => {
+                (200, json!({ "client": { "name": "Planner" }, "scope": ["agents.read"] }))
+            }
+            _ => (200, json!({})),
+        });
+        let refused = visitor.send("/oauth/authorize", &[("act", "allow"), ("request", CALLBACK)]).await;
+        assert!(refused.status == 400 && refused.text.contains(">Allow</button>"), "{}", refused.text);
+        let policy = refused.header("content-security-policy");
+        assert!(policy.contains("form-action 'self' https://app.example.com;"), "{policy}");
+    }
+
+    /// R133: a request that the API does not take leads nowhere, whatever is wrong about it.
+    #[tokio::test]
+    async fn a_request_that_cannot_be_read_leads_nowhere() {
+        for (status, slug) in [(400, "redirect_uri_mismatch"), (403, "host_not_allowed"), (429, "too_many_attempts")] {
+            let visitor = Visitor::new(move |_, path| match path {
+                "/api/oauth/authorize" => (status, json!({ "error": slug, "detail": "No.", "fix": "Stop." })),
+                _ => (200, json!({})),
+            });
+            let opened = visitor.open(&format!("/oauth/authorize?{CALLBACK}")).await;
+            let sent = visitor.send("/oauth/authorize", &[("act", "deny"), ("request", CALLBACK)]).await;
+            for answer in [opened, sent] {
+                assert_eq!(answer.status, status, "{}", answer.text);
+                let policy = answer.header("content-security-policy");
+                assert!(policy.contains("form-action 'self';"), "{policy}");
+            }
+        }
+    }
 
     /// R137: a form of the page leads to the app's own origin and to no other, and no address writes more into the policy.
     #[test]

@@ -43,6 +43,8 @@ mod routes;
 mod security;
 mod setup;
 mod tenant;
+#[cfg(test)]
+mod testing;
 mod tokens;
 mod users;
 mod webhooks;

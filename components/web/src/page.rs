@@ -388,6 +388,14 @@ pub(crate) fn see_done(app: &App, form: &Form, otherwise: &str, done: &str) -> R
     see(app, &format!("{back}{sign}done={done}"))
 }
 
+/// The query of the page after this one of a list; empty: there is none.
+pub(crate) fn next_page<'a>(filters: &[(&'a str, &'a str)], list: &'a Json) -> String {
+    match list.text("next_cursor") {
+        "" => String::new(),
+        cursor => query(&[filters, &[("cursor", cursor)]].concat()),
+    }
+}
+
 /// Writes a page.
 pub(crate) fn write(page: &impl Template) -> Result<Response, Trouble> {
     let html = page.render().map_err(|error| Trouble::Outage(error.to_string()))?;

@@ -118,13 +118,12 @@
     if (stream || document.hidden) return;
     stream = new EventSource(address);
     stream.addEventListener("changed", (event) => {
-      const told = JSON.stringify(JSON.parse(event.data));
       // The first one says how it is; a page that was hidden compares it with what it knew.
-      if (mark !== undefined && told !== mark) {
+      if (mark !== undefined && event.data !== mark) {
         clearTimeout(timer);
         timer = setTimeout(look, 300);
       }
-      mark = told;
+      mark = event.data;
       document.body.dataset.streaming = "";
     });
     stream.addEventListener("refused", shut);

@@ -7,10 +7,9 @@ use serde_json::{Value as Json, json};
 use service::{app::App, extract::Path, response::Response};
 
 use crate::{
-    agents::with_cursor,
     api::{Api, Change, Members, Refusal, Trouble},
     form::Form,
-    page::{Shell, answer, see, write, write_with},
+    page::{Shell, answer, next_page, see, write, write_with},
     providers::Identities,
     qr,
     words::Html,
@@ -102,8 +101,7 @@ async fn show(app: &App, refusal: Option<Refusal>) -> Result<Response, Trouble> 
         Err(Trouble::Refused(refusal)) if refusal.slug == "second_factor_setup_required" => Json::Null,
         sessions => sessions?,
     };
-    let next = sessions.text("next_cursor");
-    let more = if next.is_empty() { String::new() } else { with_cursor(&[], next) };
+    let more = next_page(&[], &sessions);
     let (sessions, mails) = (sessions.list("items").to_vec(), mails.unwrap_or_default());
     write_with(&SecurityPage { shell: shell?.with(refusal), factor: factor?, sessions, more, identities, mails }, code)
 }

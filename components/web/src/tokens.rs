@@ -10,10 +10,10 @@ use serde_json::Value as Json;
 use service::{app::App, extract::Path, response::Response};
 
 use crate::{
-    agents::{Secret, with_cursor},
+    agents::Secret,
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, number, query, several},
-    page::{Shell, answer, see, write_with},
+    page::{Shell, answer, next_page, see, write_with},
     words::{self, Html},
 };
 
@@ -77,21 +77,17 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
     .await;
     let code = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let (shell, tokens) = (shell?.with(refusal), tokens?);
+    let mut here = vec![("status", status.as_str())];
+    here.extend(asked.pairs(&["sort"]));
+    // What an app renews itself is with the apps.
+    let own: Vec<Json> = tokens.list("items").iter().filter(|token| token.at("client").is_null()).cloned().collect();
     let page = TokensPage {
         shell,
         typed: typed.clone(),
-        more: match tokens.text("next_cursor") {
-            "" => String::new(),
-            next => {
-                let mut here = vec![("status", status.as_str())];
-                here.extend(asked.pairs(&["sort"]));
-                with_cursor(&here, next)
-            }
-        },
+        more: next_page(&here, &tokens),
         sort: asked.or("sort", "created_at").to_owned(),
-        is_new: asked.is("new", "1") || (tokens.list("items").is_empty() && status == "active"),
-        // What an app renews itself is with the apps.
-        tokens: tokens.list("items").iter().filter(|token| token.at("client").is_null()).cloned().collect(),
+        is_new: asked.is("new", "1") || (own.is_empty() && status == "active"),
+        tokens: own,
         apps: apps?.list("items").to_vec(),
         status,
     };

@@ -11,10 +11,10 @@ use serde_json::{Value as Json, json};
 use service::{app::App, extract::Path, response::Response};
 
 use crate::{
-    agents::{Secret, with_cursor},
+    agents::Secret,
     api::{Api, Change, Members, Refusal, Trouble},
     form::Form,
-    page::{Shell, answer, see, write_with},
+    page::{Shell, answer, next_page, see, write_with},
     words::{self, Html},
 };
 
@@ -60,8 +60,7 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
     let (shell, page) = join(Shell::load(app, &api, "People", "users"), api.get(route::USERS_LIST, &[], &pairs)).await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let (shell, page) = (shell?.admins_only()?.with(refusal), page?);
-    let next = page.text("next_cursor");
-    let more = if next.is_empty() { String::new() } else { with_cursor(&filters, next) };
+    let more = next_page(&filters, &page);
     let users = page.list("items").to_vec();
     let has_mail = app.settings().mail_provider.is_some();
     let page = UsersPage { shell, users, roles: ROLES, more, typed: typed.clone(), asked: asked.clone(), has_mail };

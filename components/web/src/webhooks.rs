@@ -10,10 +10,10 @@ use serde_json::{Map, Value as Json, json};
 use service::{app::App, extract::Path, response::Response};
 
 use crate::{
-    agents::{Secret, with_cursor},
+    agents::Secret,
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, several},
-    page::{Shell, answer, see, write_with},
+    page::{Shell, answer, next_page, see, write_with},
     words::{self, Html},
 };
 
@@ -58,8 +58,7 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
         join(Shell::load(app, &api, "Webhooks", "webhooks"), api.get(route::WEBHOOKS_LIST, &[], &pairs)).await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let (shell, page) = (shell?.with(refusal), page?);
-    let next = page.text("next_cursor");
-    let more = if next.is_empty() { String::new() } else { with_cursor(&[], next) };
+    let more = next_page(&[], &page);
     let webhooks = page.list("items").to_vec();
     write_with(&WebhooksPage { shell, typed: typed.clone(), webhooks, more }, status)
 }
@@ -155,8 +154,7 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
     .await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let (shell, webhook, page) = (shell?.with(refusal), webhook?, page?);
-    let next = page.text("next_cursor");
-    let more = if next.is_empty() { String::new() } else { with_cursor(&filters, next) };
+    let more = next_page(&filters, &page);
     let page = WebhookPage {
         shell,
         typed: typed.clone(),

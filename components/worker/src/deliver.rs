@@ -21,6 +21,7 @@ use http::{Request, header};
 use serde_json::{Value as Json, json};
 use service::{
     app::{App, log},
+    enrolment::without_code,
     event::{self, Event},
     outbound,
 };
@@ -61,7 +62,7 @@ pub(crate) async fn send_soon(app: &App) {
 /// Gives out what has happened, and sends what is due, a bounded part of it.
 pub(crate) async fn send_due(app: &App) -> Result<(), DbError> {
     let until = app.clock().now().plus_seconds(LONGEST);
-    // Look again after the end: what came while this call had a webhook, no other one could send.
+    // Look again after the end: while this call had a webhook, no other one could send what came for it.
     while send_some(app, until).await? && app.clock().now() < until {}
     Ok(())
 }
@@ -199,13 +200,8 @@ fn request(app: &App, id: &WebhookId, due: &Due) -> Result<Request<String>, Stri
 
 /// The body: the same in each try. A code for the agent's token is for those that may change the agent, now.
 fn body(due: &Due) -> Json {
-    let mut data = due.data.clone();
-    if due.kind == EventKind::AgentDeploy.as_str()
-        && !due.may_change
-        && let Some(members) = data.as_object_mut()
-    {
-        members.retain(|name, _| !name.starts_with("code"));
-    }
+    let data = due.data.clone();
+    let data = if due.may_change { data } else { without_code(&due.kind, data) };
     let agent = due.agent.as_ref().map(|(id, name)| json!({ "id": id, "name": name }));
     json!({ "id": due.event, "kind": due.kind, "at": due.at, "tenant": due.tenant, "agent": agent, "data": data })
 }

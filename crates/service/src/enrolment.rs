@@ -1,7 +1,7 @@
 //! Enrolment codes: one-time codes that a runtime trades for the token of its agent. A code gives nothing by itself: when it is traded,
 //! everything is decided as if its maker issued the token at that moment.
 
-use common::{error::ApiError, scope::Patterns, secret::OneTimeCode, time::Timestamp};
+use common::{error::ApiError, event::EventKind, scope::Patterns, secret::OneTimeCode, time::Timestamp};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use store::{
@@ -35,6 +35,16 @@ impl Made {
     pub fn audited(&self) -> Json {
         json!({ "expires_at": self.expires_at, "scope": self.scope })
     }
+}
+
+/// The data of an event as a reader gets it that may not deploy the agent: without the code for its token.
+pub fn without_code(kind: &str, mut data: Json) -> Json {
+    if kind == EventKind::AgentDeploy.as_str()
+        && let Some(members) = data.as_object_mut()
+    {
+        members.retain(|name, _| !name.starts_with("code"));
+    }
+    data
 }
 
 /// The member of a code's data that says that it was made by a deployment, which takes another scope than making a code.

@@ -1,0 +1,42 @@
+//! For native tests: pages, and an API that answers what a test says.
+
+use http::Request;
+use serde_json::{Value as Json, Value::Null};
+use service::{
+    body::RequestBody,
+    outbound::stub,
+    testing::{Answer, TestApp},
+};
+
+use crate::{form::query, router};
+
+const COOKIE: &str = "accredit=one";
+
+/// A visitor with a session.
+pub(crate) struct Visitor(TestApp);
+
+impl Visitor {
+    /// The API answers by `api`: from a method and a path to a status and a body.
+    pub(crate) fn new(api: impl Fn(&str, &str) -> (u16, Json) + 'static) -> Self {
+        stub::serve(Box::new(move |request| {
+            let (status, body) = api(request.method().as_str(), request.uri().path());
+            Ok((status, body.to_string()))
+        }));
+        Self(TestApp::new(router()))
+    }
+
+    /// Opens a page.
+    pub(crate) async fn open(&self, path: &str) -> Answer {
+        self.0.call("GET", path, &[("cookie", COOKIE)], Null).await
+    }
+
+    /// Sends a form.
+    pub(crate) async fn send(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let request = Request::post(path)
+            .header("host", "127.0.0.1:3000")
+            .header("cookie", COOKIE)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(RequestBody::from(query(fields)));
+        self.0.send(request.unwrap()).await
+    }
+}
