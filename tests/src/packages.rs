@@ -22,7 +22,7 @@ fn installed(cache: &Path, (folder, list): (&str, &str), fetch: impl FnOnce(&Pat
     let copy = |to: &Path| {
         for entry in fs::read_dir(&source).expect("a folder of tests").flatten() {
             if entry.path().is_file() {
-                fs::copy(entry.path(), to.join(entry.file_name())).expect("to copy a file");
+                copy_changed(&entry.path(), &to.join(entry.file_name()));
             }
         }
     };
@@ -31,11 +31,19 @@ fn installed(cache: &Path, (folder, list): (&str, &str), fetch: impl FnOnce(&Pat
         copy(made.path());
         fetch(made.path());
         fs::write(made.path().join("fetched"), "").expect("to write a file");
-        // Another process may have been faster.
-        drop(fs::rename(made.keep(), &home));
+        // Another process may have been faster: then this one's folder is deleted.
+        drop(fs::rename(made.path(), &home));
     }
     copy(&home);
     home
+}
+
+/// Copies a file that is another one there. What is the same is left alone: a program that another test has started may be reading it.
+fn copy_changed(from: &Path, to: &Path) {
+    let bytes = fs::read(from).expect("to read a file");
+    if fs::read(to).ok().as_ref() != Some(&bytes) {
+        fs::write(to, bytes).expect("to write a file");
+    }
 }
 
 /// A folder of `tests/` with the packages of npm that its lock file names.
@@ -69,4 +77,26 @@ pub fn pypi(cache: &Path, folder: &str) -> PathBuf {
             "no packages ({venv:?}, {pip:?}): this test needs Python 3.10 or newer with venv, and fetches packages once"
         );
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_the_same_is_not_written_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        fs::write(&from, "one").expect("to write a file");
+        copy_changed(&from, &to);
+        let long_ago = std::time::SystemTime::UNIX_EPOCH;
+        fs::File::options().write(true).open(&to).and_then(|file| file.set_modified(long_ago)).expect("to set a time");
+        copy_changed(&from, &to);
+        let modified = || fs::metadata(&to).and_then(|found| found.modified()).expect("its time");
+        assert_eq!(modified(), long_ago);
+        fs::write(&from, "two").expect("to write a file");
+        copy_changed(&from, &to);
+        assert_eq!(fs::read(&to).expect("to read a file"), b"two");
+        assert_ne!(modified(), long_ago);
+    }
 }
