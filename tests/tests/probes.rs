@@ -2,14 +2,12 @@
 
 #![expect(clippy::indexing_slicing, reason = "helpers of tests: whatever is not as expected ends the test")]
 
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 use tests::{
     Agent, Client, Server,
+    process::asking,
     server::{Settings, text},
     sink::{Reply, Sink},
     until,
@@ -249,7 +247,7 @@ fn a_shell_starts_a_process_with_the_agents_secrets() {
         eval "$secrets"
         unset secrets ACCREDIT_TOKEN
         exec sh -c 'printf "%s|%s|" "$GITHUB_TOKEN" "$ODD"'"#;
-    let out = Command::new("sh")
+    let out = asking("sh")
         .args(["-c", script])
         .env("ACCREDIT_URL", stage.server.host().base_url())
         .env("ACCREDIT_TOKEN", stage.scout.client.bearer())

@@ -5,13 +5,13 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag};
 use serde_json::{Value as Json, json};
 use tests::{
     Client, Server, at_once,
+    process::asking,
     server::{EMAIL, PASSWORD},
 };
 
@@ -138,7 +138,7 @@ fn replay_request(client: &Client, request: &str, (status, answer): (u16, Option
 fn replay_commands(server: &Server, commands: &str, values: &Values) {
     let variables = values.iter().map(|(name, value)| (name.to_uppercase(), value));
     let home = tempfile::tempdir().unwrap();
-    let ran = Command::new("bash")
+    let ran = asking("bash")
         .args(["-e", "-c", commands])
         .env("ACCREDIT_URL", server.host().base_url())
         .env("HOME", home.path())
