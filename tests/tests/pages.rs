@@ -60,13 +60,12 @@ fn pages(admin: &Client, agent: &Agent) -> Vec<String> {
 #[test]
 fn a_device_is_signed_in_by_form() {
     let (server, admin) = Server::with_admin();
-    let form = [("content-type", "application/x-www-form-urlencoded")];
     let nobody = server.nobody();
-    let ask = |body: &str| nobody.call("POST", "/auth/device/code", &form, Some(body.as_bytes())).is(200);
+    let ask = |body: &str| nobody.form("/auth/device/code", body).is(200);
     let poll = |codes: &Json| {
         let code = text(&codes["device_code"]);
         let body = format!("grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code={code}");
-        nobody.call("POST", "/auth/device/token", &form, Some(body.as_bytes()))
+        nobody.form("/auth/device/token", &body)
     };
     let codes = ask(&format!("name={}&client_id={}&scope=agents.read+agents.list", encoded(HOSTILE), encoded(HOSTILE)));
     let link = text(&codes["verification_uri_complete"]).strip_prefix(nobody.base_url()).unwrap_or_default().to_owned();
