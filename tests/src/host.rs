@@ -169,6 +169,10 @@ impl Start {
         if !self.flags.iter().any(|flag| flag == "--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
+        // Without a home, each start would compile every component.
+        if ["HOME", "XDG_CACHE_HOME"].iter().all(|name| std::env::var_os(name).is_none()) {
+            command.env("XDG_CACHE_HOME", root().join("target/tmp"));
+        }
         // Nothing from the environment of the tests.
         for (name, _) in std::env::vars() {
             if name.starts_with("SPIN_") || name == "RUNTIME_CONFIG_FILE" {

@@ -12,13 +12,14 @@ use crate::host::root;
 /// Two tests of a process fetch one after the other.
 static ONE: Mutex<()> = Mutex::new(());
 
-/// The copy of a folder of `tests/` with the packages of its list, below `cache`; `fetch` fetches them into a new folder.
-fn installed(cache: &Path, (folder, list): (&str, &str), fetch: impl FnOnce(&Path)) -> PathBuf {
+/// The copy of a folder of `tests/` with the packages of its list, for this version of what runs them, below `cache`; `fetch` fetches them into
+/// a new folder.
+fn installed(cache: &Path, (folder, list): (&str, &str), version: &str, fetch: impl FnOnce(&Path)) -> PathBuf {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let source = root().join("tests").join(folder);
     let text = fs::read_to_string(source.join(list)).expect("a list of packages");
     let name = list.split(['.', '-']).next().unwrap_or_default();
-    let home = cache.join(format!("{folder}-{name}-{:08x}", crc32fast::hash(text.as_bytes())));
+    let home = cache.join(format!("{folder}-{name}-{:08x}", crc32fast::hash((text + version).as_bytes())));
     let copy = |to: &Path| {
         for entry in fs::read_dir(&source).expect("a folder of tests").flatten() {
             if entry.path().is_file() {
@@ -48,7 +49,7 @@ fn copy_changed(from: &Path, to: &Path) {
 
 /// A folder of `tests/` with the packages of npm that its lock file names.
 pub fn npm(cache: &Path, folder: &str) -> PathBuf {
-    installed(cache, (folder, "package-lock.json"), |made| {
+    installed(cache, (folder, "package-lock.json"), "", |made| {
         let npm = Command::new("npm")
             .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"])
             .current_dir(made)
@@ -63,7 +64,9 @@ pub fn npm(cache: &Path, folder: &str) -> PathBuf {
 
 /// A folder of `tests/` with the packages of PyPI that its `requirements.txt` names, in `packages`, for `PYTHONPATH`.
 pub fn pypi(cache: &Path, folder: &str) -> PathBuf {
-    installed(cache, (folder, "requirements.txt"), |made| {
+    // Some of them are compiled for one version of Python.
+    let version = Command::new("python3").arg("--version").output().map(|output| output.stdout).unwrap_or_default();
+    installed(cache, (folder, "requirements.txt"), &String::from_utf8_lossy(&version), |made| {
         // Debian's Python has no pip of its own, and no environment without the package python3-venv, which `cargo xtask test` installs.
         let venv = Command::new("python3").args(["-m", "venv", "venv"]).current_dir(made).status();
         let pip = Command::new(made.join("venv/bin/python"))

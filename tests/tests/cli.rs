@@ -18,7 +18,7 @@ use tests::{
     cli::{Cli, program},
     host,
     process::Signal,
-    server::{PASSWORD, text},
+    server::{KEY, PASSWORD, text},
 };
 
 /// A user whose session is saved.
@@ -30,7 +30,7 @@ fn signed_in(server: &Server) -> Cli {
 
 /// A server that keeps secrets of agents, and its first admin.
 fn with_secrets() -> (Server, Client) {
-    let server = Server::settings().variable("secrets_key", "a-key-of-the-operator-that-is-long-enough").start();
+    let server = Server::settings().variable("secrets_key", KEY).start();
     let admin = server.bootstrap();
     (server, admin)
 }

@@ -17,12 +17,10 @@ use tests::{
     Client, Server,
     host::root,
     process::{Running, asking, kill_group},
-    server::text,
+    server::{KEY, text},
     sink::Sink,
     until,
 };
-
-const KEY: &str = "a-key-of-the-operator-that-is-long-enough";
 
 /// Whether this machine can run the reference runtime.
 fn has_python() -> bool {

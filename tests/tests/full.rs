@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value as Json, json};
 use tests::{
     Answer, Client, Server,
-    server::{PASSWORD, text},
+    server::{KEY, PASSWORD, text},
     totp::Authenticator,
 };
 
@@ -99,8 +99,8 @@ impl Site {
 fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     let server = Server::settings()
         .variable("database_max_mib", "2")
-        .variable("secrets_key", "a-key-of-the-operator-that-is-long-enough")
-        .variable("signing_key", "a-key-of-the-operator-that-is-long-enough")
+        .variable("secrets_key", KEY)
+        .variable("signing_key", KEY)
         .variable("outbound_hosts", "localhost:1")
         .start();
     let admin = server.bootstrap();

@@ -13,7 +13,7 @@
 use std::{fs, path::PathBuf};
 
 use serde_json::{Value as Json, json};
-use tests::{Server, process::asking};
+use tests::{Server, process::asking, server::KEY};
 
 /// Seconds for each kind of caller. It stops where it is then; a slow machine, on which that was too early, has the next of them too.
 const SECONDS: [&str; 3] = ["45", "180", "720"];
@@ -92,7 +92,7 @@ fn whatever_is_sent_an_answer_is_one_that_is_described() {
         ("mail_from", "a@example.com"),
         ("mail_token", "t"),
     ];
-    let settings = Server::settings().variable("secrets_key", "a-key-of-the-operator-that-is-long-enough");
+    let settings = Server::settings().variable("secrets_key", KEY);
     let settings = settings.variable("audit_key", "another-key-of-the-operator-that-is-long-enough");
     let server = mail.into_iter().fold(settings, |settings, (name, value)| settings.variable(name, value)).start();
     let admin = server.bootstrap();

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use tests::{
     Agent, Answer, Client, Server,
     browser::{Browser, encoded, has_policy, hidden, is_page},
-    server::{PASSWORD, text},
+    server::{KEY, PASSWORD, text},
     totp::{Authenticator, age_proofs},
 };
 
@@ -435,10 +435,7 @@ fn an_agent_lives_by_forms() {
 /// R111, R113: secrets are set and deleted by forms and never shown; probes are made and run, and say what they found.
 #[test]
 fn secrets_and_probes_are_kept_by_forms() {
-    let server = Server::settings()
-        .variable("secrets_key", "a-key-of-the-operator-that-is-long-enough")
-        .variable("outbound_hosts", "localhost:1")
-        .start();
+    let server = Server::settings().variable("secrets_key", KEY).variable("outbound_hosts", "localhost:1").start();
     let admin = server.bootstrap();
     let scout = server.agent(&admin, "scout", &["agents.secrets.read"]);
     let browser = Browser::of(&server, &admin);

@@ -8,12 +8,11 @@ use serde_json::{Value as Json, json};
 use tests::{
     Agent, Client, Server,
     process::asking,
-    server::{Settings, text},
+    server::{KEY, Settings, text},
     sink::{Reply, Sink},
     until,
 };
 
-const KEY: &str = "a-key-of-the-operator-that-is-long-enough";
 const VALUE: &str = "ghp_0123456789abcdefghij";
 const VALUES: &str = "/api/agents/me/secrets/values";
 

@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use tests::{
     Client, Server, at_once,
     process::asking,
-    server::{EMAIL, PASSWORD},
+    server::{EMAIL, KEY, PASSWORD},
 };
 
 fn folder() -> PathBuf {
@@ -160,8 +160,7 @@ fn every_recipe_does_what_it_says() {
 
 /// Replays one; gives the number of its blocks.
 fn replay(path: &Path) -> usize {
-    let key = "a-key-of-the-operator-that-is-long-enough";
-    let server = Server::settings().variable("secrets_key", key).variable("signing_key", key).start();
+    let server = Server::settings().variable("secrets_key", KEY).variable("signing_key", KEY).start();
     let admin = server.bootstrap();
     let given = [("email", EMAIL), ("password", PASSWORD)];
     let mut values: Values = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
