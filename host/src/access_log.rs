@@ -29,7 +29,7 @@ pub(crate) struct Line<'a> {
     pub(crate) route: Option<&'a str>,
     pub(crate) component: Option<&'a str>,
     pub(crate) status: u16,
-    /// Microseconds until the response began.
+    /// Microseconds until the response began, or the client went away.
     pub(crate) us: u64,
     /// Bytes of its body that were sent.
     pub(crate) bytes: u64,
