@@ -77,6 +77,11 @@ impl Failure {
         Self::new(Exit::Credential, sentence).fix("Sign in: accredit auth login")
     }
 
+    /// Nothing to show the server, where it asks for something.
+    pub(crate) fn no_credential(url: impl Display) -> Self {
+        Self::credential(format!("There is no credential for {url}."))
+    }
+
     pub(crate) fn fix(mut self, fix: impl Display) -> Self {
         self.fix = Some(fix.to_string());
         self

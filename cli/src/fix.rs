@@ -26,11 +26,11 @@ pub(crate) fn in_commands(text: &str) -> String {
             continue;
         };
         // A request is sent; a command is run.
-        written.push_str(&match before.strip_suffix("end ") {
-            Some(start) if start.ends_with('S') => format!("{}Run ", start.trim_end_matches('S')),
-            Some(start) if start.ends_with('s') => format!("{}run ", start.trim_end_matches('s')),
-            _ => before.to_owned(),
-        });
+        let instead = [("Send ", "Run "), ("send ", "run ")];
+        let instead = instead.iter().find_map(|(send, run)| Some((before.strip_suffix(send)?, *run)));
+        let (start, run) = instead.unwrap_or((before, ""));
+        written.push_str(start);
+        written.push_str(run);
         written.push_str(&first);
         // Another body for the same request.
         while let Some((body, left)) = after.strip_prefix(" or ").and_then(next_body) {
@@ -103,7 +103,7 @@ fn command(request: &Request<'_>) -> Option<String> {
     let mut words = vec!["accredit".to_owned(), verb.words.to_owned()];
     words.extend(names.into_iter().map(quoted));
     for (name, value) in form_urlencoded::parse(request.query.as_bytes()) {
-        words.push(flag(verb, At::Query, &name, &quoted(&value)));
+        words.extend(flag(verb, At::Query, &name, &quoted(&value)));
     }
     for (name, value) in request.body.iter().filter_map(Json::as_object).flatten() {
         let value = match value {
@@ -111,23 +111,23 @@ fn command(request: &Request<'_>) -> Option<String> {
             Json::Array(list) => list.iter().filter_map(Json::as_str).collect::<Vec<_>>().join(","),
             other => other.to_string(),
         };
-        words.push(flag(verb, At::Body, name, &quoted(&value)));
+        words.extend(flag(verb, At::Body, name, &quoted(&value)));
     }
-    words.retain(|word| !word.is_empty());
     Some(words.join(" "))
 }
 
-fn flag(verb: &Verb, at: At, name: &str, value: &str) -> String {
+/// What is typed for a member. `None`: nothing.
+fn flag(verb: &Verb, at: At, name: &str, value: &str) -> Option<String> {
     let input = verb.inputs.iter().find(|input| input.at == at && input.name == name);
     let name = input.map_or_else(|| verbs::long(name), verbs::Input::long);
-    match input {
+    Some(match input {
         Some(input) if input.is_positional => value.to_owned(),
         // A secret is asked for.
         Some(input) if input.kind == Kind::Secret => format!("--{name} -"),
-        Some(input) if matches!(input.kind, Kind::No) && value == "true" => String::new(),
+        Some(input) if input.kind == Kind::No && value == "true" => return None,
         Some(input) if input.kind == Kind::No => format!("--{name}"),
         _ => format!("--{name} {value}"),
-    }
+    })
 }
 
 /// What the names of a pattern stand for in a path. `None`: it is of another pattern.

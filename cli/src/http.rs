@@ -131,6 +131,14 @@ impl Client {
         self.read(response.map_err(|error| self.lost(&error))?, call.known.is_some())
     }
 
+    /// This client, if it has a credential.
+    pub(crate) fn signed_in(self) -> Result<Self, Failure> {
+        match self.token {
+            Some(_) => Ok(self),
+            None => Err(Failure::no_credential(self.url.as_str())),
+        }
+    }
+
     /// The bytes of a file that the server hands out, in pieces.
     pub(crate) fn download(&self, path: &str) -> Result<ureq::Body, Failure> {
         let request = Request::builder().uri(self.url.of_link(path)).body(()).map_err(unusable)?;

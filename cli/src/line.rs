@@ -326,7 +326,7 @@ fn own() -> Vec<(&'static str, Command)> {
                     .required(true)
                     .num_args(1..)
                     .value_parser(value_parser!(std::ffi::OsString))
-                    .help("The command and what it takes; it has no file with them"),
+                    .help("The command and its arguments; no file is written"),
             ]),
         ),
         (

@@ -97,10 +97,7 @@ fn man() -> Result<u8, Failure> {
 fn status(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
     let settings = &context.settings;
     let url = settings.server()?;
-    let token = settings
-        .token
-        .as_ref()
-        .ok_or_else(|| Failure::credential(format!("There is no credential for {}.", url.as_str())))?;
+    let token = settings.token.as_ref().ok_or_else(|| Failure::no_credential(url.as_str()))?;
     if typed.get_flag("export") {
         // Nothing in either needs more than these quotes: an address has no quote, and a credential has letters, digits, - and _.
         show::out(&format!("export ACCREDIT_URL='{}' ACCREDIT_TOKEN='{}'", url.as_str(), token.reveal()));
@@ -144,10 +141,7 @@ fn logout(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
 
 /// `agents tree`: all that the caller may read, each below the one above it.
 fn tree(context: &Context) -> Result<u8, Failure> {
-    let client = context.client()?;
-    if client.token().is_none() {
-        return Err(Failure::credential(format!("There is no credential for {}.", client.url.as_str())));
-    }
+    let client = context.client()?.signed_in()?;
     let agents = items(&client, route::AGENTS_LIST, &[], usize::MAX)?;
     if context.is_json {
         show::out(&json!({ "items": agents }).to_string());

@@ -25,9 +25,8 @@ const MOST_LOOKED_UP: usize = 2_000;
 /// Runs a verb; returns the exit status.
 pub(crate) fn run(context: &Context, verb: &Verb, typed: &ArgMatches) -> Result<u8, Failure> {
     let mut client = context.client()?;
-    let is_public = verb.route.access == Access::Public;
-    if !is_public && client.token().is_none() {
-        return Err(Failure::credential(format!("There is no credential for {}.", client.url.as_str())));
+    if verb.route.access != Access::Public {
+        client = client.signed_in()?;
     }
     let (names, several) = names(&client, verb, typed)?;
     let query = query(verb, typed);
@@ -241,12 +240,18 @@ fn bulk(
 ) -> Result<u8, Failure> {
     body.insert("names".to_owned(), json!(names));
     let answer = client.call(route, Call { body: Some(Json::Object(body)), ..Call::default() })?;
-    let mut has_failed = false;
-    let mut said = |name: &str, result: &Json, is_ok: bool| {
-        has_failed |= !is_ok;
-        if context.is_json {
-            return;
-        }
+    let members = |name: &str| answer.json.get(name).and_then(Json::as_object).into_iter().flatten();
+    // Steps are one list; enrolment has one for each outcome.
+    let results = members("results").map(|(name, result)| (name, result, result.get("ok") == Some(&Json::Bool(true))));
+    let issued = members("issued").map(|(name, result)| (name, result, true));
+    let failed = members("failed").map(|(name, result)| (name, result, false));
+    let all: Vec<(&String, &Json, bool)> = results.chain(issued).chain(failed).collect();
+    let has_failed = u8::from(all.iter().any(|(_, _, is_ok)| !is_ok));
+    if context.is_json {
+        answer.print();
+        return Ok(has_failed);
+    }
+    for (name, result, is_ok) in all {
         let texts = ["code", "state", "detail", "fix"].map(|member| result.get(member).and_then(Json::as_str));
         let [code, state, detail, fix] = texts.map(|text| text.map(show::line).unwrap_or_default());
         let name = show::line(name);
@@ -257,24 +262,11 @@ fn bulk(
                 show::say(&format!("{:1$}  fix: {2}", "", name.chars().count(), fix::in_commands(&fix)));
             }
         }
-    };
-    // Steps are one list; enrolment has one for each outcome.
-    let members = |name: &str| answer.json.get(name).and_then(Json::as_object).into_iter().flatten();
-    for (name, result) in members("results") {
-        said(name, result, result.get("ok") == Some(&Json::Bool(true)));
     }
-    for (list, is_ok) in [("issued", true), ("failed", false)] {
-        members(list).for_each(|(name, result)| said(name, result, is_ok));
+    for (name, _) in members("skipped") {
+        show::say(&format!("{}  skipped: it has a live token", show::line(name)));
     }
-    if !context.is_json {
-        for (name, _) in members("skipped") {
-            show::say(&format!("{}  skipped: it has a live token", show::line(name)));
-        }
-    }
-    if context.is_json {
-        answer.print();
-    }
-    Ok(u8::from(has_failed))
+    Ok(has_failed)
 }
 
 fn show_answer(verb: &Verb, typed: &ArgMatches, names: &[String], answer: &Answer) {

@@ -7,9 +7,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -29,7 +30,7 @@ pub(crate) struct Line<'a> {
     pub(crate) route: Option<&'a str>,
     pub(crate) component: Option<&'a str>,
     pub(crate) status: u16,
-    /// Microseconds until the response began.
+    /// Microseconds until the response began, or the client went away.
     pub(crate) us: u64,
     /// Bytes of its body that were sent.
     pub(crate) bytes: u64,
@@ -40,6 +41,8 @@ pub(crate) struct Line<'a> {
 pub(crate) struct AccessLog {
     sender: SyncSender<Message>,
     lost: AtomicU64,
+    /// Another program has moved the file away.
+    is_moved: Arc<AtomicBool>,
 }
 
 enum Message {
@@ -62,8 +65,12 @@ impl AccessLog {
         };
         let (sender, receiver) = sync_channel(WAITING);
         let thread = std::thread::Builder::new().name("access log".to_owned());
-        thread.spawn(move || write(&receiver, target)).context("cannot start the thread of the access log")?;
-        Ok(Self { sender, lost: AtomicU64::new(0) })
+        let log = Self { sender, lost: AtomicU64::new(0), is_moved: Arc::default() };
+        let is_moved = log.is_moved.clone();
+        thread
+            .spawn(move || write(&receiver, target, &is_moved))
+            .context("cannot start the thread of the access log")?;
+        Ok(log)
     }
 
     pub(crate) fn write(&self, line: &Line<'_>) {
@@ -81,15 +88,23 @@ impl AccessLog {
 
     /// Opens the file anew: another program has moved it away.
     pub(crate) fn reopen(&self) {
+        self.is_moved.store(true, Ordering::Release);
+        // Where there is no room for it, the thread is awake.
         drop(self.sender.try_send(Message::Reopen));
     }
 
     /// Waits until the lines so far are written, but not for long.
     pub(crate) fn end(&self) {
-        let (done, ended) = sync_channel(1);
-        if self.sender.try_send(Message::End(done)).is_ok() {
-            _ = ended.recv_timeout(END);
+        let (until, (done, ended)) = (Instant::now() + END, sync_channel(1));
+        let mut message = Message::End(done);
+        while let Err(refused) = self.sender.try_send(message) {
+            match refused {
+                TrySendError::Full(again) if Instant::now() < until => message = again,
+                _ => return,
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
+        _ = ended.recv_timeout(until.saturating_duration_since(Instant::now()));
     }
 }
 
@@ -98,7 +113,7 @@ fn append(name: &Path) -> Result<File> {
     opened.with_context(|| format!("cannot write the access log {}", name.display()))
 }
 
-fn write(receiver: &Receiver<Message>, mut target: Target) {
+fn write(receiver: &Receiver<Message>, mut target: Target, is_moved: &AtomicBool) {
     let mut has_failed = false;
     let mut buffer = Vec::new();
     while let Ok(first) = receiver.recv() {
@@ -109,20 +124,27 @@ fn write(receiver: &Receiver<Message>, mut target: Target) {
                 Message::Line(line) => buffer.extend_from_slice(line.as_bytes()),
                 Message::Reopen => {
                     flush(&mut buffer, &mut target, &mut has_failed);
-                    if let Target::File(name, file) = &mut target {
-                        match append(name) {
-                            Ok(new) => *file = new,
-                            Err(error) => eprintln!("accredit-host: {error:#}"),
-                        }
-                    }
+                    follow(&mut target, is_moved);
                 }
                 Message::End(done) => ended = Some(done),
             }
             next = receiver.try_recv().ok();
         }
         flush(&mut buffer, &mut target, &mut has_failed);
+        // The message may have had no room.
+        follow(&mut target, is_moved);
         if let Some(done) = ended {
             _ = done.send(());
+        }
+    }
+}
+
+/// Opens the file anew, if it was moved.
+fn follow(target: &mut Target, is_moved: &AtomicBool) {
+    if let (true, Target::File(name, file)) = (is_moved.swap(false, Ordering::AcqRel), target) {
+        match append(name) {
+            Ok(new) => *file = new,
+            Err(error) => eprintln!("accredit-host: {error:#}"),
         }
     }
 }
@@ -178,5 +200,24 @@ mod tests {
         let mode = std::os::unix::fs::MetadataExt::mode(&file.metadata().unwrap());
         assert_eq!(mode & 0o777, 0o600);
         assert!(AccessLog::open(&folder.path().join("none/log")).is_err());
+    }
+
+    /// R151.
+    #[test]
+    fn a_log_that_is_behind_opens_a_moved_file_anew_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, moved) = (folder.path().join("log"), folder.path().join("log.1"));
+        let (sender, receiver) = sync_channel(1);
+        let log = AccessLog { sender, lost: AtomicU64::new(0), is_moved: Arc::default() };
+        let target = Target::File(file.clone(), append(&file).unwrap());
+        // No more has room.
+        log.write(&line("GET"));
+        std::fs::rename(&file, &moved).unwrap();
+        log.reopen();
+        let is_moved = log.is_moved.clone();
+        drop(log);
+        write(&receiver, target, &is_moved);
+        assert!(std::fs::read_to_string(&moved).unwrap().contains("GET"));
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "");
     }
 }

@@ -14,8 +14,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
+use crate::private::{BESIDE, folder_of, with_end};
 use crate::runtime_config::RuntimeConfig;
-use crate::{lock, private};
+use crate::{cache, lock, private};
 
 /// The label of the database that is meant.
 const LABEL: &str = "default";
@@ -38,12 +39,12 @@ pub(crate) struct Place {
 
 impl Place {
     fn database(&self) -> Result<PathBuf> {
-        let home = if self.from.is_dir() { Some(self.from.as_path()) } else { self.from.parent() };
+        let home = if self.from.is_dir() { self.from.as_path() } else { folder_of(&self.from) };
         let config = match &self.runtime_config_file {
             Some(path) => RuntimeConfig::read(path)?,
             None => RuntimeConfig::default(),
         };
-        let path = config.database(LABEL, self.state_dir.as_deref(), home.unwrap_or(Path::new("")));
+        let path = config.database(LABEL, self.state_dir.as_deref(), home);
         path.context("the database is in memory")
     }
 }
@@ -89,7 +90,7 @@ impl Backup {
         // 0600, and removed unless it is kept.
         let part = tempfile::Builder::new().prefix(".accredit-backup-").tempfile_in(folder);
         let part = part.with_context(|| format!("cannot write into {}", folder.display()))?;
-        let source = open(&database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let source = open(&database)?;
         let copied = source.execute("VACUUM INTO ?1", [part.path().to_string_lossy()]);
         copied.with_context(|| format!("cannot copy {}", database.display()))?;
         let (before, after) = (schema(&source)?, check(part.path())?);
@@ -173,8 +174,7 @@ impl Restore {
     /// Compares the backup with the database that it replaces. Whatever has that one open must go first; one that is damaged is not
     /// compared.
     fn compare(&self, database: &Path, new: &Checked) -> Result<()> {
-        let old = match leave_alone(database).and_then(|()| schema(&open(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?))
-        {
+        let old = match leave_alone(database).and_then(|()| schema(&open(database)?)) {
             Ok(old) => old,
             Err(error) => match error.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code) {
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
@@ -196,18 +196,10 @@ impl Restore {
     }
 }
 
-fn folder_of(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn with_end(path: &Path, end: &str) -> PathBuf {
-    let mut text = path.as_os_str().to_owned();
-    text.push(end);
-    text.into()
-}
-
-fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
-    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+/// Opens a database that is there.
+fn open(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags);
     connection.with_context(|| format!("cannot open {}", path.display()))
 }
 
@@ -217,7 +209,7 @@ fn leave_alone(database: &Path) -> Result<()> {
     let mut head = [0; HEAD.len()];
     File::open(database)?.read_exact(&mut head).context("it has no head")?;
     ensure!(&head == HEAD, "it has the head of another kind of file");
-    let connection = open(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let connection = open(database)?;
     connection.busy_timeout(std::time::Duration::ZERO)?;
     connection.query_row("PRAGMA journal_mode=DELETE", [], |_| Ok(()))?;
     Ok(connection.execute_batch("BEGIN EXCLUSIVE; ROLLBACK")?)
@@ -233,12 +225,12 @@ fn schema(connection: &Connection) -> Result<Checked> {
         hash.update(text?);
         hash.update([0, b'\n']);
     }
-    Ok(Checked { version, schema: hex(&hash.finalize()) })
+    Ok(Checked { version, schema: cache::hex(&hash.finalize()) })
 }
 
 /// Checks a database from its first page to its last.
 fn check(path: &Path) -> Result<Checked> {
-    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let connection = open(path)?;
     let damaged = "the file is damaged, or no database";
     let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).context(damaged)?;
     ensure!(found == "ok", "{damaged}: {found}");
@@ -251,7 +243,7 @@ fn check(path: &Path) -> Result<Checked> {
 fn put_aside(database: &Path) -> Result<PathBuf> {
     let free = (1..).map(|number| with_end(database, &format!(".before-{number}"))).find(|path| !path.exists());
     let kept = free.context("no name is free")?;
-    for end in ["", "-wal", "-shm", "-journal"] {
+    for end in BESIDE {
         let from = with_end(database, end);
         if from.exists() {
             std::fs::rename(&from, with_end(&kept, end)).with_context(|| format!("cannot move {}", from.display()))?;
@@ -269,11 +261,7 @@ fn digest(path: &Path) -> Result<(u64, String)> {
         hash.update(piece);
         bytes += piece.len() as u64;
     }
-    Ok((bytes, hex(&hash.finalize())))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok((bytes, cache::hex(&hash.finalize())))
 }
 
 fn say(text: &str) -> Result<()> {

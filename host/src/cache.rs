@@ -105,8 +105,12 @@ pub(crate) fn key(engine: &Engine, wasm: &[u8]) -> String {
     digest.update(WASMTIME);
     digest.update(settings.finish().to_le_bytes());
     digest.update(wasm);
-    let hex: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    hex + ".cwasm"
+    hex(&digest.finalize()) + ".cwasm"
+}
+
+/// The bytes as lowercase hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@
 //! | `observe`, `variables` | what an operator sees of requests; variables and their values |
 //! | `manifest`, `allowed`, `body`, `cache` | the manifest; which hosts may be called; bodies; compiled components on disk |
 //! | `access_log`, `address`, `connections`, `deadline`, `metrics` | the log of requests; counters; public and private addresses; the bound and the shares of connections; moving deadlines |
-//! | `lock`, `private`, `route`, `temporary`, `threads` | who uses a directory; files for this user only; routes; temporary directories; blocking threads |
+//! | `lock`, `private`, `route`, `temporary`, `threads` | which programs use a directory; files for this user only; routes; temporary directories; blocking threads |
 
 #![deny(unsafe_code, reason = "only `cache` may, for compiled code that it wrote itself")]
 
@@ -139,9 +139,8 @@ async fn start_and_serve(flags: &Flags) -> Result<()> {
     start.announce(flags, address, metrics_address)?;
     let ticking = (!flags.no_tick).then(|| tokio::spawn(serve::tick(app.clone())));
     let trusted = start.trusted_proxies();
-    let connections = Connections::new(flags.max_connections, flags.max_connections_per_address, trusted);
+    let connections = Arc::new(Connections::new(flags.max_connections, flags.max_connections_per_address, trusted));
     let pace = Pace { pause: flags.body_pause, rate: flags.body_rate, whole: Some(flags.body_timeout) };
-    let connections = Arc::new(connections);
     let observer = observe(&app, &connections, log, metrics)?;
     let served = serve::serve(app.clone(), listener, connections, pace, stopped, observer.clone()).await;
     if let Some(log) = observer.as_ref().and_then(|observer| observer.log.as_ref()) {
@@ -155,7 +154,7 @@ async fn start_and_serve(flags: &Flags) -> Result<()> {
     served
 }
 
-/// Listens for whoever collects the counters, who is on this machine unless the operator says otherwise.
+/// Listens for the program that collects the counters. It must be on this machine unless the operator says otherwise.
 async fn listen_for_metrics(flags: &Flags, address: SocketAddr) -> Result<TcpListener> {
     ensure!(
         address.ip().is_loopback() || flags.metrics_for_others,
@@ -164,7 +163,7 @@ async fn listen_for_metrics(flags: &Flags, address: SocketAddr) -> Result<TcpLis
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for --metrics"))
 }
 
-/// Who looks at requests. `None`: nobody asked.
+/// Looks at requests, as the flags say. `None`: no flag does.
 fn observe(
     app: &Arc<App>,
     connections: &Arc<Connections>,
@@ -174,15 +173,15 @@ fn observe(
     if log.is_none() && metrics.is_none() {
         return Ok(None);
     }
-    let mut hangup = log.is_some().then(|| signal(SignalKind::hangup())).transpose()?;
     let observer = Arc::new(Observer { log, metrics: Metrics::new(app.components.keys().cloned()) });
-    let of_log = observer.clone();
-    tokio::spawn(async move {
-        while let (Some(hangup), Some(log)) = (&mut hangup, &of_log.log) {
-            hangup.recv().await;
-            log.reopen();
-        }
-    });
+    if observer.log.is_some() {
+        let (mut hangup, observer) = (signal(SignalKind::hangup())?, observer.clone());
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                observer.log.iter().for_each(AccessLog::reopen);
+            }
+        });
+    }
     if let Some(listener) = metrics {
         tokio::spawn(serve::metrics(listener, app.clone(), connections.clone(), observer.clone()));
     }

@@ -13,7 +13,7 @@ use crate::metrics::{Metrics, Wait};
 /// The longest method and request id that are written, in bytes: a client may send any.
 const LONGEST: usize = 64;
 
-/// Who looks.
+/// What looks at requests.
 pub(crate) struct Observer {
     pub(crate) log: Option<AccessLog>,
     pub(crate) metrics: Metrics,
@@ -57,7 +57,7 @@ impl Observer {
 impl Seen {
     /// The response begins.
     pub(crate) fn answered<B>(&mut self, response: &Response<B>) {
-        self.micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.micros = self.waited();
         self.status = response.status().as_u16();
         let id = response.headers().get("x-request-id").and_then(|id| id.to_str().ok());
         self.request_id = id.map(|id| id.chars().take(LONGEST).collect());
@@ -67,6 +67,11 @@ impl Seen {
         if response.extensions().get::<Late>().is_some() {
             self.observer.metrics.timed_out(Wait::Response);
         }
+    }
+
+    /// Microseconds since its head was there.
+    fn waited(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     /// A piece of the body goes out.
@@ -79,7 +84,7 @@ impl Drop for Seen {
     fn drop(&mut self) {
         // The client went away before there was an answer.
         if self.status == 0 {
-            self.status = 499;
+            (self.status, self.micros) = (499, self.waited());
         }
         let component = self.place.as_ref().map(|(_, component)| &**component);
         self.observer.metrics.answered(component, self.status, self.micros, self.bytes);
@@ -95,5 +100,29 @@ impl Drop for Seen {
             bytes: self.bytes,
             request_id: self.request_id.as_deref(),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::metrics::Gauges;
+
+    /// R151.
+    #[test]
+    fn a_client_that_goes_away_has_waited() {
+        let observer = Arc::new(Observer { log: None, metrics: Metrics::new(std::iter::empty()) });
+        let mut seen = observer.begin(&Request::new(()), None);
+        seen.began -= Duration::from_secs(1);
+        drop(seen);
+        let text = observer.metrics.text(&Gauges { connections: 0, most_connections: 0, instances: Vec::new() });
+        for line in [
+            "accredit_requests_total{component=\"\",status=\"499\"} 1",
+            "accredit_request_duration_seconds_bucket{component=\"\",le=\"0.5\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
+        }
     }
 }

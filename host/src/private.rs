@@ -8,7 +8,19 @@ use std::path::{Path, PathBuf};
 /// The bits of a mode that open something to other users.
 const OTHERS: u32 = 0o077;
 /// What SQLite appends to a database's name for the files beside it. It makes them with the database's mode.
-const BESIDE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+pub(crate) const BESIDE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+
+/// The path with this at its end.
+pub(crate) fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut text = path.as_os_str().to_owned();
+    text.push(end);
+    text.into()
+}
+
+/// The directory that a file is in.
+pub(crate) fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
 
 /// Makes a directory, and those above it, if they are missing. Returns whether the directory is open to other users: it may be one
 /// that others need, so it is not changed.
@@ -29,9 +41,7 @@ pub(crate) fn file(path: &Path) -> Result<()> {
 pub(crate) fn narrow(database: &Path) -> Result<Vec<PathBuf>> {
     let mut narrowed = Vec::new();
     for end in BESIDE {
-        let mut path = database.as_os_str().to_owned();
-        path.push(end);
-        let path = PathBuf::from(path);
+        let path = with_end(database, end);
         match path.metadata() {
             Ok(found) if found.is_file() && found.mode() & OTHERS != 0 => {
                 std::fs::set_permissions(&path, Permissions::from_mode(found.mode() & 0o700))?;

@@ -182,7 +182,7 @@ pub(crate) async fn tick(app: Arc<App>) {
     }
 }
 
-/// Answers `GET /metrics` for whoever collects the counters, on a listener of its own: no client of the application reaches it.
+/// Answers `GET /metrics` with the counters, on a listener of its own: no client of the application reaches it.
 pub(crate) async fn metrics(
     listener: TcpListener,
     app: Arc<App>,
@@ -270,6 +270,7 @@ impl Guarded {
         Self { stream, visit, seen: 0, since, reading: None, stuck: None, writing: None, observer }
     }
 
+    /// Counts a client that is too slow; the connection fails with this.
     fn too_slow(&self, wait: Wait) -> std::io::Error {
         if let Some(observer) = &self.observer {
             observer.metrics.timed_out(wait);
@@ -326,7 +327,7 @@ impl AsyncRead for Guarded {
         }
         let (since, limit) = self.since.unwrap_or((self.visit.idle_since(), IDLE));
         // A connection that waits for its next request is closed in time, and is no fault.
-        let is_fault = limit == HEAD;
+        let is_fault = self.since.is_some();
         deadline::poll(&mut self.reading, cx, since + limit)
             .map(|()| Err(if is_fault { self.too_slow(Wait::Head) } else { std::io::ErrorKind::TimedOut.into() }))
     }

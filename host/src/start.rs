@@ -50,7 +50,7 @@ impl Start {
     pub(crate) fn read(flags: &Flags) -> Result<Self> {
         let path = if flags.from.is_dir() { flags.from.join("spin.toml") } else { flags.from.clone() };
         let manifest = Manifest::read(&path)?;
-        let home = path.parent().filter(|home| !home.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+        let home = private::folder_of(&path).to_owned();
         let mut config = match &flags.runtime_config_file {
             Some(path) => RuntimeConfig::read(path)?,
             None => RuntimeConfig::default(),
@@ -79,8 +79,8 @@ impl Start {
         let limits = self.limits(flags)?;
         let (databases, stores) = (self.databases(flags), self.stores(flags));
         make_private(databases.values().chain(stores.values()))?;
-        for folder in databases.values().flatten().filter_map(|path| path.parent()) {
-            lock::share(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?;
+        for path in databases.values().flatten() {
+            lock::share(private::folder_of(path))?;
         }
         let store = |(label, path): (String, _)| (label.clone(), Arc::new(Store::new(label, path)));
         let stores = stores.into_iter().map(store).collect();

@@ -11,7 +11,10 @@ use std::{
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
-use crate::host::root;
+use crate::{
+    host::root,
+    process::{self, Running, Signal},
+};
 
 /// The program.
 pub fn program() -> PathBuf {
@@ -113,7 +116,7 @@ impl Cli {
     pub fn started(&self, words: &[&str]) -> Started {
         let mut child = self.command(words).stdin(Stdio::null()).spawn().expect("the command accredit");
         let lines = BufReader::new(child.stdout.take().expect("its output"));
-        Started { child, lines }
+        Started { child: Running(child), lines }
     }
 
     /// Starts a command that waits for somebody to approve a code, and reads the code.
@@ -138,7 +141,7 @@ impl Cli {
 
 /// A command that goes on until it is ended.
 pub struct Started {
-    child: Child,
+    child: Running,
     lines: BufReader<ChildStdout>,
 }
 
@@ -157,13 +160,11 @@ impl Started {
         }
     }
 
-    /// Sends it a signal, by its name, and waits for its end.
+    /// Sends it a signal, and waits for its end.
     #[track_caller]
-    pub fn signalled(mut self, name: &str) -> i32 {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &id]).status().expect("kill");
-        assert!(sent.success(), "kill -s {name} {id}");
-        self.child.wait().expect("its end").code().unwrap_or(-1)
+    pub fn signalled(mut self, signal: Signal) -> i32 {
+        process::signal(self.child.0.id(), signal);
+        self.child.0.wait().expect("its end").code().unwrap_or(-1)
     }
 }
 

@@ -119,6 +119,12 @@ impl Client {
         self.call("POST", path, &[("idempotency-key", key)], Some(body.to_string().as_bytes()))
     }
 
+    /// POST of a form.
+    #[track_caller]
+    pub fn form(&self, path: &str, body: &str) -> Answer {
+        self.call("POST", path, &[("content-type", "application/x-www-form-urlencoded")], Some(body.as_bytes()))
+    }
+
     /// PUT of a JSON body.
     #[track_caller]
     pub fn put(&self, path: &str, body: &Json) -> Answer {

@@ -11,10 +11,13 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::{Client, PATIENCE, until};
+use crate::{
+    Client, PATIENCE,
+    process::{self, Signal},
+    until,
+};
 
 /// One start at a time: the first compiles the components, the others find them in the cache.
 static STARTING: Mutex<()> = Mutex::new(());
@@ -166,6 +169,10 @@ impl Start {
         if !self.flags.iter().any(|flag| flag == "--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
+        // Without a home, each start would compile every component.
+        if ["HOME", "XDG_CACHE_HOME"].iter().all(|name| std::env::var_os(name).is_none()) {
+            command.env("XDG_CACHE_HOME", root().join("target/tmp"));
+        }
         // Nothing from the environment of the tests.
         for (name, _) in std::env::vars() {
             if name.starts_with("SPIN_") || name == "RUNTIME_CONFIG_FILE" {
@@ -260,9 +267,7 @@ impl Host {
 
     /// Asks it to stop.
     pub fn terminate(&self) {
-        let id = self.child.as_ref().map_or(0, Child::id);
-        let pid = i32::try_from(id).ok().and_then(Pid::from_raw).expect("a running host");
-        kill_process(pid, Signal::TERM).expect("to signal the host");
+        process::signal(self.id(), Signal::TERM);
     }
 
     /// Waits for it to end by itself.

@@ -4,7 +4,8 @@
 //! - [`client`] sends requests; [`answer`] is a response, with the checks that every answer of ours must pass; [`raw`] sends what
 //!   no well-behaved client would.
 //! - [`totp`] is an authenticator app; [`sink`] is a server that mail is sent to;
-//!   [`provider`] are providers through which people sign in; [`tls`] is what both speak; [`packages`] fetches what others made.
+//!   [`provider`] are providers through which people sign in; [`tls`] is what both speak.
+//! - [`packages`] fetches what others made; [`process`] starts it, and ends it with the test.
 //! - [`oauth`] is an app that a person lets in.
 //! - [`browser`] is a browser without a script; [`cli`] is the command accredit.
 //! - [`schema`] compares every answer with the OpenAPI document.
@@ -25,6 +26,7 @@ pub mod docs;
 pub mod host;
 pub mod oauth;
 pub mod packages;
+pub mod process;
 pub mod provider;
 pub mod raw;
 pub mod schema;

@@ -12,17 +12,18 @@ use crate::host::root;
 /// Two tests of a process fetch one after the other.
 static ONE: Mutex<()> = Mutex::new(());
 
-/// The copy of a folder of `tests/` with the packages of its list, below `cache`; `fetch` fetches them into a new folder.
-fn installed(cache: &Path, (folder, list): (&str, &str), fetch: impl FnOnce(&Path)) -> PathBuf {
+/// The copy of a folder of `tests/` with the packages of its list, for this version of what runs them, below `cache`; `fetch` fetches them into
+/// a new folder.
+fn installed(cache: &Path, (folder, list): (&str, &str), version: &str, fetch: impl FnOnce(&Path)) -> PathBuf {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let source = root().join("tests").join(folder);
     let text = fs::read_to_string(source.join(list)).expect("a list of packages");
     let name = list.split(['.', '-']).next().unwrap_or_default();
-    let home = cache.join(format!("{folder}-{name}-{:08x}", crc32fast::hash(text.as_bytes())));
+    let home = cache.join(format!("{folder}-{name}-{:08x}", crc32fast::hash((text + version).as_bytes())));
     let copy = |to: &Path| {
         for entry in fs::read_dir(&source).expect("a folder of tests").flatten() {
             if entry.path().is_file() {
-                fs::copy(entry.path(), to.join(entry.file_name())).expect("to copy a file");
+                copy_changed(&entry.path(), &to.join(entry.file_name()));
             }
         }
     };
@@ -31,16 +32,24 @@ fn installed(cache: &Path, (folder, list): (&str, &str), fetch: impl FnOnce(&Pat
         copy(made.path());
         fetch(made.path());
         fs::write(made.path().join("fetched"), "").expect("to write a file");
-        // Another process may have been faster.
-        drop(fs::rename(made.keep(), &home));
+        // Another process may have been faster: then this one's folder is deleted.
+        drop(fs::rename(made.path(), &home));
     }
     copy(&home);
     home
 }
 
+/// Copies a file that is another one there. What is the same is left alone: a program that another test has started may be reading it.
+fn copy_changed(from: &Path, to: &Path) {
+    let bytes = fs::read(from).expect("to read a file");
+    if fs::read(to).ok().as_ref() != Some(&bytes) {
+        fs::write(to, bytes).expect("to write a file");
+    }
+}
+
 /// A folder of `tests/` with the packages of npm that its lock file names.
 pub fn npm(cache: &Path, folder: &str) -> PathBuf {
-    installed(cache, (folder, "package-lock.json"), |made| {
+    installed(cache, (folder, "package-lock.json"), "", |made| {
         let npm = Command::new("npm")
             .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"])
             .current_dir(made)
@@ -55,7 +64,9 @@ pub fn npm(cache: &Path, folder: &str) -> PathBuf {
 
 /// A folder of `tests/` with the packages of PyPI that its `requirements.txt` names, in `packages`, for `PYTHONPATH`.
 pub fn pypi(cache: &Path, folder: &str) -> PathBuf {
-    installed(cache, (folder, "requirements.txt"), |made| {
+    // Some of them are compiled for one version of Python.
+    let version = Command::new("python3").arg("--version").output().map(|output| output.stdout).unwrap_or_default();
+    installed(cache, (folder, "requirements.txt"), &String::from_utf8_lossy(&version), |made| {
         // Debian's Python has no pip of its own, and no environment without the package python3-venv, which `cargo xtask test` installs.
         let venv = Command::new("python3").args(["-m", "venv", "venv"]).current_dir(made).status();
         let pip = Command::new(made.join("venv/bin/python"))
@@ -69,4 +80,26 @@ pub fn pypi(cache: &Path, folder: &str) -> PathBuf {
             "no packages ({venv:?}, {pip:?}): this test needs Python 3.10 or newer with venv, and fetches packages once"
         );
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_the_same_is_not_written_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        fs::write(&from, "one").expect("to write a file");
+        copy_changed(&from, &to);
+        let long_ago = std::time::SystemTime::UNIX_EPOCH;
+        fs::File::options().write(true).open(&to).and_then(|file| file.set_modified(long_ago)).expect("to set a time");
+        copy_changed(&from, &to);
+        let modified = || fs::metadata(&to).and_then(|found| found.modified()).expect("its time");
+        assert_eq!(modified(), long_ago);
+        fs::write(&from, "two").expect("to write a file");
+        copy_changed(&from, &to);
+        assert_eq!(fs::read(&to).expect("to read a file"), b"two");
+        assert_ne!(modified(), long_ago);
+    }
 }

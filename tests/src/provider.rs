@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
@@ -16,12 +16,13 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     Client, PATIENCE, packages,
+    process::Running,
     tls::{Authority, Stream},
 };
 
 /// npm's `oidc-provider` in a process of its own.
 pub struct RealProvider {
-    process: Child,
+    process: Running,
     authority: Authority,
     port: u16,
     /// Somebody's browser at the provider.
@@ -47,7 +48,7 @@ impl RealProvider {
         let ports: Vec<u16> = line.split_whitespace().filter_map(|port| port.parse().ok()).collect();
         let [port, beside] = ports[..] else { panic!("the provider did not start: {line:?}; run `node provider.mjs`") };
         let browser = Client::plain(&format!("http://127.0.0.1:{beside}"));
-        Self { process, authority, port, browser }
+        Self { process: Running(process), authority, port, browser }
     }
 
     /// Host and port.
@@ -71,15 +72,8 @@ impl RealProvider {
 
     /// Ends it.
     pub fn stop(&mut self) {
-        self.process.kill().expect("to kill the provider");
-        self.process.wait().expect("to wait for the provider");
-    }
-}
-
-impl Drop for RealProvider {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
+        self.process.0.kill().expect("to kill the provider");
+        self.process.0.wait().expect("to wait for the provider");
     }
 }
 

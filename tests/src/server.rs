@@ -14,6 +14,9 @@ use crate::{Client, Host, Start, host, secret, until};
 /// The address of the first admin.
 pub const EMAIL: &str = "ada@example.com";
 
+/// A secret of the operator that is long enough for every key.
+pub const KEY: &str = "a-key-of-the-operator-that-is-long-enough";
+
 /// A password that every rule accepts.
 pub const PASSWORD: &str = "zebra-lantern-quiet-orbit";
 

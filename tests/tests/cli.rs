@@ -17,7 +17,8 @@ use tests::{
     Client, Server,
     cli::{Cli, program},
     host,
-    server::{PASSWORD, text},
+    process::Signal,
+    server::{KEY, PASSWORD, text},
 };
 
 /// A user whose session is saved.
@@ -29,7 +30,7 @@ fn signed_in(server: &Server) -> Cli {
 
 /// A server that keeps secrets of agents, and its first admin.
 fn with_secrets() -> (Server, Client) {
-    let server = Server::settings().variable("secrets_key", "a-key-of-the-operator-that-is-long-enough").start();
+    let server = Server::settings().variable("secrets_key", KEY).start();
     let admin = server.bootstrap();
     (server, admin)
 }
@@ -319,7 +320,7 @@ fn a_program_runs_with_the_secrets_of_its_agent() {
     let script = "trap 'exit 9' TERM; echo ready; while :; do sleep 0.05; done";
     let mut started = cli.started(&["secrets", "exec", "--", "/bin/sh", "-c", script]);
     started.until("ready");
-    assert_eq!(started.signalled("TERM"), 9);
+    assert_eq!(started.signalled(Signal::TERM), 9);
     // Nothing was left in the home.
     assert_eq!(fs::read_dir(cli.home()).unwrap().count(), 0);
 
@@ -405,10 +406,10 @@ fn a_watcher_is_told_of_each_change() {
     watching.until("builder  running");
     admin.delete("/api/agents/scout").is(204);
     watching.until("scout  gone");
-    assert_eq!(watching.signalled("INT"), 0);
+    assert_eq!(watching.signalled(Signal::INT), 0);
     let mut watching = cli.started(&["agents", "watch", "--every", "1", "--json"]);
     watching.until(r#"{"name":"builder","state":"running"}"#);
-    assert_eq!(watching.signalled("TERM"), 0);
+    assert_eq!(watching.signalled(Signal::TERM), 0);
     let first = admin.get("/api/agents");
     let tag = first.header("etag").to_owned();
     let headers = [("if-none-match", tag.as_str())];

@@ -6,18 +6,23 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::{Arc, Mutex},
     thread,
 };
 
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
-use tests::{Client, Server, host::root, server::text, sink::Sink, until};
+use tests::{
+    Client, Server,
+    host::root,
+    process::{Running, asking, kill_group},
+    server::{KEY, text},
+    sink::Sink,
+    until,
+};
 
-const KEY: &str = "a-key-of-the-operator-that-is-long-enough";
-
-/// Whether a program of this system can be called so.
+/// Whether this machine can run the reference runtime.
 fn has_python() -> bool {
     let has = Command::new("python3").args(["-c", "import sys; sys.exit(sys.version_info < (3, 8))"]).output();
     let has = has.is_ok_and(|output| output.status.success());
@@ -29,7 +34,7 @@ fn has_python() -> bool {
 
 /// A running runtime; dropped, it is killed, and what it started with it.
 struct Runtime {
-    child: Child,
+    _child: Running,
     home: TempDir,
     said: Arc<Mutex<Vec<String>>>,
 }
@@ -38,7 +43,7 @@ impl Runtime {
     /// Of the agent above with this token, with the command of each agent that it runs.
     fn start(server: &Server, token: &str, command: &[&str]) -> Self {
         let home = tempfile::Builder::new().prefix("accredit-runtime-").tempdir().unwrap();
-        let mut child = Command::new("python3")
+        let mut child = asking("python3")
             .arg(root().join("tests/runtime/runtime.py"))
             .args(["--every", "1"])
             .args(command)
@@ -55,7 +60,7 @@ impl Runtime {
                 lines.lock().unwrap().push(line);
             }
         });
-        Self { child, home, said }
+        Self { _child: Running(child), home, said }
     }
 
     /// Waits for a line that begins so.
@@ -73,10 +78,8 @@ impl Runtime {
 impl Drop for Runtime {
     fn drop(&mut self) {
         if let Some(process) = self.process() {
-            let _ = Command::new("kill").args(["-9", &format!("-{process}")]).stderr(Stdio::null()).status();
+            kill_group(process.parse().unwrap());
         }
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value as Json, json};
 use tests::{
     Answer, Client, Server,
-    server::{PASSWORD, text},
+    server::{KEY, PASSWORD, text},
     totp::Authenticator,
 };
 
@@ -99,8 +99,8 @@ impl Site {
 fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     let server = Server::settings()
         .variable("database_max_mib", "2")
-        .variable("secrets_key", "a-key-of-the-operator-that-is-long-enough")
-        .variable("signing_key", "a-key-of-the-operator-that-is-long-enough")
+        .variable("secrets_key", KEY)
+        .variable("signing_key", KEY)
         .variable("outbound_hosts", "localhost:1")
         .start();
     let admin = server.bootstrap();
@@ -202,8 +202,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     admin.post("/api/agents/deploy", &json!({ "name": "other" })).is(202);
     let enrolment = text(&admin.post("/api/agents/third/enrolment", &json!({})).is(201)["code"]).to_owned();
     let device = || {
-        let form = [("content-type", "application/x-www-form-urlencoded")];
-        let codes = server.nobody().call("POST", "/auth/device/code", &form, Some(b"name=laptop")).is(200);
+        let codes = server.nobody().form("/auth/device/code", "name=laptop").is(200);
         let path = format!("/auth/device/{}", text(&codes["user_code"]));
         (path, text(&codes["device_code"]).to_owned())
     };
@@ -217,8 +216,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     let trade =
         || tests::oauth::trade(&client_id, &tests::oauth::code(&admin.post("/api/oauth/authorize", &asked).is(200)));
     let let_in = || {
-        let form = [("content-type", "application/x-www-form-urlencoded")];
-        let got = server.nobody().call("POST", "/oauth/token", &form, Some(trade().as_bytes())).is(200);
+        let got = server.nobody().form("/oauth/token", &trade()).is(200);
         text(&got["refresh_token"]).to_owned()
     };
     let (code_form, app_refresh, _more) = (json!(trade()), let_in(), let_in());

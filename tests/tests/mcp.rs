@@ -13,12 +13,16 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::{Shutdown, TcpStream},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::Arc,
 };
 
 use serde_json::{Value as Json, json};
-use tests::{Answer, Client, PATIENCE, Server, Shared, packages, server::text};
+use tests::{
+    Answer, Client, PATIENCE, Server, Shared, packages,
+    process::{Running, asking},
+    server::text,
+};
 
 const VERSION: &str = "2026-07-28";
 const META: &str = "io.modelcontextprotocol/";
@@ -689,7 +693,7 @@ fn a_stream_tells_what_has_changed() {
 
 /// An official client in a process of its own.
 struct Journey {
-    process: Child,
+    process: Running,
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
 }
 
@@ -697,7 +701,7 @@ impl Journey {
     fn begin(mut command: Command) -> Self {
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        Self { process, lines }
+        Self { process: Running(process), lines }
     }
 
     /// The next step.
@@ -708,14 +712,7 @@ impl Journey {
     }
 
     fn go_on(&mut self) {
-        self.process.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
-    }
-}
-
-impl Drop for Journey {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
+        self.process.0.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
     }
 }
 
@@ -778,7 +775,7 @@ fn journey(command: impl Fn(&str, &str, &str) -> Command) {
 fn the_official_client_for_typescript_works() {
     let home = packages::npm(Path::new(env!("CARGO_TARGET_TMPDIR")), "mcp");
     journey(|url, token, mode| {
-        let mut command = Command::new("node");
+        let mut command = asking("node");
         command.args(["client.mjs", url, token, mode]).current_dir(&home);
         command
     });
@@ -789,7 +786,7 @@ fn the_official_client_for_typescript_works() {
 fn the_official_client_for_python_works() {
     let home = packages::pypi(Path::new(env!("CARGO_TARGET_TMPDIR")), "mcp");
     journey(|url, token, mode| {
-        let mut command = Command::new("python3");
+        let mut command = asking("python3");
         command.args(["client.py", url, token, mode]).current_dir(&home).env("PYTHONPATH", home.join("packages"));
         command
     });

@@ -14,7 +14,9 @@ use serde_json::{Value as Json, json};
 use sha2::Sha256;
 use tests::{
     Answer, Client, Server, at_once,
+    oauth::encoded,
     server::{Agent, text},
+    until,
 };
 
 const CRM: &str = "https://crm.example.com";
@@ -56,16 +58,7 @@ impl Site {
 }
 
 fn form(client: &Client, path: &str, pairs: &[(&str, &str)]) -> Answer {
-    let encoded = |text: &str| {
-        let bytes = text.bytes().map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => char::from(byte).to_string(),
-            byte => format!("%{byte:02X}"),
-        });
-        bytes.collect::<String>()
-    };
-    let pairs = pairs.iter().map(|(name, value)| format!("{name}={}", encoded(value)));
-    let body = pairs.collect::<Vec<_>>().join("&");
-    client.call("POST", path, &[("content-type", "application/x-www-form-urlencoded")], Some(body.as_bytes()))
+    client.form(path, &encoded(pairs))
 }
 
 fn exchange(client: &Client, token: &str, resource: &str) -> Answer {
@@ -272,9 +265,7 @@ fn no_token_is_made_after_a_stop() {
     let has_stopped = AtomicBool::new(false);
     let made = at_once(16, |number| {
         if number == 0 {
-            while site.server.number("SELECT count(*) FROM signed_tokens") < 8 {
-                std::thread::yield_now();
-            }
+            until("eight tokens", || (site.server.number("SELECT count(*) FROM signed_tokens") >= 8).then_some(()));
             site.admin.post("/api/agents/scout/stop", &json!({})).is(200);
             has_stopped.store(true, Ordering::SeqCst);
             return 0;

@@ -5,7 +5,7 @@
 use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 use serde_json::{Value as Json, json};
@@ -14,6 +14,7 @@ use tests::{
     browser::{Browser, is_page, unescaped},
     oauth::{CALLBACK, code, parameter, refresh, request, request_for, trade, trade_for},
     packages,
+    process::asking,
     server::{PASSWORD, text},
     sink::{Reply, Sink},
 };
@@ -23,11 +24,6 @@ const CLIENTS: &str = "/api/oauth/clients";
 fn registered(admin: &Client) -> String {
     let body = json!({ "name": "Planner", "redirect_uris": [CALLBACK, "http://127.0.0.1/cb"] });
     text(&admin.post(CLIENTS, &body).is(201)["id"]).to_owned()
-}
-
-fn form(server: &Client, path: &str, body: &str) -> Answer {
-    let headers = [("content-type", "application/x-www-form-urlencoded")];
-    server.call("POST", path, &headers, Some(body.as_bytes()))
 }
 
 /// R133, R134, R137: from an app's link through sign-in and consent to a token that works, and to the person's page that ends it.
@@ -70,7 +66,7 @@ fn a_person_lets_an_app_in_and_ends_it() {
     let issuer = parameter(&to, "iss").replace("%3A", ":").replace("%2F", "/");
     assert_eq!(issuer, server.nobody().get("/.well-known/oauth-authorization-server").is(200)["issuer"]);
 
-    let got = form(&server.nobody(), "/oauth/token", &trade(&id, &parameter(&to, "code"))).is(200);
+    let got = server.nobody().form("/oauth/token", &trade(&id, &parameter(&to, "code"))).is(200);
     assert_eq!(got["scope"], "agents.read tokens.read");
     let app = server.with(text(&got["access_token"]));
     assert_eq!(app.get("/api/auth/whoami").is(200)["scope"], json!(["agents.read", "tokens.read"]));
@@ -81,7 +77,7 @@ fn a_person_lets_an_app_in_and_ends_it() {
     let answer = browser.submit_in(&tokens, &format!("/tokens/{one}/end-app"), &[]);
     assert_eq!((answer.status(), answer.header("location")), (303, "/tokens?done=app-ended"));
     app.get("/api/auth/whoami").refused(401, "token_revoked");
-    form(&server.nobody(), "/oauth/token", &refresh(&id, text(&got["refresh_token"]))).refused(400, "invalid_grant");
+    server.nobody().form("/oauth/token", &refresh(&id, text(&got["refresh_token"]))).refused(400, "invalid_grant");
 
     let denied = browser.submit_in(page.split("<h2>Or not</h2>").nth(1).unwrap(), "/oauth/authorize", &[]);
     assert_eq!(denied.status(), 303);
@@ -211,8 +207,8 @@ fn a_client_is_known_by_its_document() {
     let to = answer.header("location").to_owned();
     assert!(to.starts_with("http://127.0.0.1:51004/callback?code="), "{to}");
     let body = trade_for(&id, &parameter(&to, "code"), "http://127.0.0.1:51004/callback");
-    let got = form(&server.nobody(), "/oauth/token", &body).is(200);
-    form(&server.nobody(), "/oauth/token", &refresh(&id, text(&got["refresh_token"]))).is(200);
+    let got = server.nobody().form("/oauth/token", &body).is(200);
+    server.nobody().form("/oauth/token", &refresh(&id, text(&got["refresh_token"]))).is(200);
     let received = sink.received();
     assert_eq!(received.len(), before + 1, "kept for a while");
     let sent = received.last().unwrap();
@@ -234,7 +230,7 @@ fn openid_client_is_let_in() {
     let (server, admin) = Server::with_admin();
     let id = registered(&admin);
     let issuer = server.host().base_url();
-    let mut process = Command::new("node")
+    let mut process = asking("node")
         .args(["client.mjs", issuer, &id, CALLBACK])
         .current_dir(packages::npm(Path::new(env!("CARGO_TARGET_TMPDIR")), "oidc"))
         .stdin(Stdio::piped())
@@ -265,7 +261,7 @@ fn sixteen_at_once_over_two_hosts_get_one_answer() {
     let send = |body: &str| -> Vec<Json> {
         let answers = at_once(16, |number| {
             let at = if number % 2 == 0 { &server } else { &second };
-            form(&server.nobody().at(at.host().base_url()), "/oauth/token", body)
+            server.nobody().at(at.host().base_url()).form("/oauth/token", body)
         });
         for answer in &answers {
             assert!(matches!(answer.status(), 200 | 400 | 503), "{answer:?}");
@@ -280,7 +276,7 @@ fn sixteen_at_once_over_two_hosts_get_one_answer() {
         server.with(text(&got[0]["access_token"])).get("/api/auth/whoami").refused(401, "token_revoked");
 
         let decided = admin.post("/api/oauth/authorize", &json!({ "request": request(&id) })).is(200);
-        let first = form(&server.nobody(), "/oauth/token", &trade(&id, &code(&decided))).is(200);
+        let first = server.nobody().form("/oauth/token", &trade(&id, &code(&decided))).is(200);
         let got = send(&refresh(&id, text(&first["refresh_token"])));
         assert_eq!(got.len(), 1, "{got:?}");
         assert_eq!(server.number("SELECT count(*) FROM oauth_grants WHERE ended_at IS NULL"), 0);

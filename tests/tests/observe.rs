@@ -9,7 +9,12 @@ use std::{
 };
 
 use serde_json::{Value as Json, json};
-use tests::{Client, Server, Start, host, secret::unique, until};
+use tests::{
+    Client, Server, Start, host,
+    process::{self, Signal},
+    secret::unique,
+    until,
+};
 
 /// The lines of an access log, once there are this many.
 fn lines(file: &Path, count: usize) -> Vec<Json> {
@@ -65,8 +70,7 @@ fn a_log_can_be_moved_and_is_whole_at_the_end() {
     lines(&log, 1);
     let moved = folder.path().join("access.log.1");
     fs::rename(&log, &moved).unwrap();
-    let id = server.host().id().to_string();
-    assert!(std::process::Command::new("kill").args(["-s", "HUP", &id]).status().unwrap().success());
+    process::signal(server.host().id(), Signal::HUP);
     until("the new file", || log.exists().then_some(()));
     for _ in 0..40 {
         nobody.get("/healthz").is(200);

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use tests::{
     Agent, Answer, Client, Server,
     browser::{Browser, encoded, has_policy, hidden, is_page},
-    server::{PASSWORD, text},
+    server::{KEY, PASSWORD, text},
     totp::{Authenticator, age_proofs},
 };
 
@@ -60,13 +60,12 @@ fn pages(admin: &Client, agent: &Agent) -> Vec<String> {
 #[test]
 fn a_device_is_signed_in_by_form() {
     let (server, admin) = Server::with_admin();
-    let form = [("content-type", "application/x-www-form-urlencoded")];
     let nobody = server.nobody();
-    let ask = |body: &str| nobody.call("POST", "/auth/device/code", &form, Some(body.as_bytes())).is(200);
+    let ask = |body: &str| nobody.form("/auth/device/code", body).is(200);
     let poll = |codes: &Json| {
         let code = text(&codes["device_code"]);
         let body = format!("grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code={code}");
-        nobody.call("POST", "/auth/device/token", &form, Some(body.as_bytes()))
+        nobody.form("/auth/device/token", &body)
     };
     let codes = ask(&format!("name={}&client_id={}&scope=agents.read+agents.list", encoded(HOSTILE), encoded(HOSTILE)));
     let link = text(&codes["verification_uri_complete"]).strip_prefix(nobody.base_url()).unwrap_or_default().to_owned();
@@ -436,10 +435,7 @@ fn an_agent_lives_by_forms() {
 /// R111, R113: secrets are set and deleted by forms and never shown; probes are made and run, and say what they found.
 #[test]
 fn secrets_and_probes_are_kept_by_forms() {
-    let server = Server::settings()
-        .variable("secrets_key", "a-key-of-the-operator-that-is-long-enough")
-        .variable("outbound_hosts", "localhost:1")
-        .start();
+    let server = Server::settings().variable("secrets_key", KEY).variable("outbound_hosts", "localhost:1").start();
     let admin = server.bootstrap();
     let scout = server.agent(&admin, "scout", &["agents.secrets.read"]);
     let browser = Browser::of(&server, &admin);

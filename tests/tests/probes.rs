@@ -2,20 +2,17 @@
 
 #![expect(clippy::indexing_slicing, reason = "helpers of tests: whatever is not as expected ends the test")]
 
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 use tests::{
     Agent, Client, Server,
-    server::{Settings, text},
+    process::asking,
+    server::{KEY, Settings, text},
     sink::{Reply, Sink},
     until,
 };
 
-const KEY: &str = "a-key-of-the-operator-that-is-long-enough";
 const VALUE: &str = "ghp_0123456789abcdefghij";
 const VALUES: &str = "/api/agents/me/secrets/values";
 
@@ -249,7 +246,7 @@ fn a_shell_starts_a_process_with_the_agents_secrets() {
         eval "$secrets"
         unset secrets ACCREDIT_TOKEN
         exec sh -c 'printf "%s|%s|" "$GITHUB_TOKEN" "$ODD"'"#;
-    let out = Command::new("sh")
+    let out = asking("sh")
         .args(["-c", script])
         .env("ACCREDIT_URL", stage.server.host().base_url())
         .env("ACCREDIT_TOKEN", stage.scout.client.bearer())

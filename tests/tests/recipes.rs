@@ -5,14 +5,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag};
 use serde_json::{Value as Json, json};
 use tests::{
     Client, Server, at_once,
-    server::{EMAIL, PASSWORD},
+    process::asking,
+    server::{EMAIL, KEY, PASSWORD},
 };
 
 fn folder() -> PathBuf {
@@ -138,7 +138,7 @@ fn replay_request(client: &Client, request: &str, (status, answer): (u16, Option
 fn replay_commands(server: &Server, commands: &str, values: &Values) {
     let variables = values.iter().map(|(name, value)| (name.to_uppercase(), value));
     let home = tempfile::tempdir().unwrap();
-    let ran = Command::new("bash")
+    let ran = asking("bash")
         .args(["-e", "-c", commands])
         .env("ACCREDIT_URL", server.host().base_url())
         .env("HOME", home.path())
@@ -160,8 +160,7 @@ fn every_recipe_does_what_it_says() {
 
 /// Replays one; gives the number of its blocks.
 fn replay(path: &Path) -> usize {
-    let key = "a-key-of-the-operator-that-is-long-enough";
-    let server = Server::settings().variable("secrets_key", key).variable("signing_key", key).start();
+    let server = Server::settings().variable("secrets_key", KEY).variable("signing_key", KEY).start();
     let admin = server.bootstrap();
     let given = [("email", EMAIL), ("password", PASSWORD)];
     let mut values: Values = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();

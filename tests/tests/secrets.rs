@@ -286,7 +286,7 @@ fn a_credential_in_somebody_elses_text_is_stored_nowhere() {
         if route["content_type"] == FORM {
             for field in ["client_id", "name", "scope", "anything"] {
                 let body = format!("{field}={live}");
-                let answer = client.call(method, &path, &[("content-type", FORM)], Some(body.as_bytes()));
+                let answer = client.form(&path, &body);
                 // What a device calls itself is kept. Everything else is compared or dropped.
                 if pattern == "/auth/device/code" && matches!(field, "client_id" | "name") {
                     assert_eq!(answer.refused(422, "credential_in_text")["fields"][0]["field"], field);
@@ -342,8 +342,7 @@ fn a_credential_in_somebody_elses_text_is_stored_nowhere() {
     later.push(admin.post("/auth/password", &json!({ "current": live, "new": "another quiet orbit" })));
     later.last().unwrap().refused(403, "wrong_password");
     let form = format!("token={live}");
-    let introspected = admin.call("POST", "/auth/introspect", &[("content-type", FORM)], Some(form.as_bytes()));
-    assert_eq!(introspected.is(200)["active"], true);
+    assert_eq!(admin.form("/auth/introspect", &form).is(200)["active"], true);
     let like = tests::secret::credential("acr_pat_");
     let like = format!("{}{}", &like[..56], if like.ends_with('0') { '1' } else { '0' });
     admin.patch("/api/agents/scout", &json!({ "description": format!("not {like}, nor acr_pat_…") })).is(200);

@@ -8,10 +8,12 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
 };
 
 use serde_json::Value as Json;
-use tests::{Start, host};
+use tempfile::TempDir;
+use tests::{Shared, Start, host};
 
 /// Packs what was built, and unpacks it into another place.
 fn unpacked(folder: &Path) -> PathBuf {
@@ -26,20 +28,36 @@ fn unpacked(folder: &Path) -> PathBuf {
     assert!(sum.status().unwrap().success());
     let to = folder.join("unpacked");
     fs::create_dir(&to).unwrap();
-    assert!(Command::new("tar").arg("-C").arg(&to).arg("-xf").arg(&archive).status().unwrap().success());
+    assert!(Command::new("tar").arg("-C").arg(&to).arg("-xpf").arg(&archive).status().unwrap().success());
     fs::remove_dir_all(folder.join("made")).unwrap();
     let server = fs::read_dir(&to).unwrap().next().unwrap().unwrap().path();
     assert_eq!(fs::read_dir(&to).unwrap().count(), 1);
     server
 }
 
+/// The server, unpacked into a place of its own.
+struct Archive {
+    folder: TempDir,
+    server: PathBuf,
+}
+
+static ARCHIVE: Shared<Archive> = Shared::new();
+
+fn archive() -> Arc<Archive> {
+    ARCHIVE.get(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let server = unpacked(folder.path());
+        Archive { folder, server }
+    })
+}
+
 /// R152.
 #[test]
 fn the_archive_serves_from_an_empty_place() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = unpacked(folder.path());
+    let archive = archive();
+    let server = &archive.server;
     let checked =
-        Command::new("sha256sum").args(["--check", "--quiet", "SHA256SUMS"]).current_dir(&server).output().unwrap();
+        Command::new("sha256sum").args(["--check", "--quiet", "SHA256SUMS"]).current_dir(server).output().unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     let mode = fs::metadata(server.join("accredit-host")).unwrap().permissions().mode();
     assert_eq!(mode & 0o111, 0o111);
@@ -49,7 +67,7 @@ fn the_archive_serves_from_an_empty_place() {
         assert!(server.join(file).is_file(), "{file}");
     }
 
-    let state = folder.path().join("state");
+    let state = archive.folder.path().join("state");
     let start = Start::new(server.join("spin.toml")).program(server.join("accredit-host")).switch("--no-tick");
     let host = start.flag("--state-dir", &state).run();
     let client = host.client();
@@ -66,8 +84,8 @@ fn the_archive_serves_from_an_empty_place() {
 /// R152: the bill of materials names each crate once, with its licence, and what it stands on.
 #[test]
 fn the_bill_of_materials_is_whole() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = unpacked(folder.path());
+    let archive = archive();
+    let server = &archive.server;
     let bill: Json = serde_json::from_str(&fs::read_to_string(server.join("sbom.cdx.json")).unwrap()).unwrap();
     assert_eq!((&bill["bomFormat"], &bill["specVersion"]), (&"CycloneDX".into(), &"1.6".into()));
     let parts = bill["components"].as_array().unwrap();

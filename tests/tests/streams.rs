@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::{Value as Json, json};
-use tests::{Client, Server, server::text, until};
+use tests::{Client, Server, process::raise_limit_of_files, server::text, until};
 
 /// An open stream.
 struct Stream {
@@ -140,6 +140,7 @@ fn a_person_has_five_streams_at_once() {
 fn a_thousand_open_streams_cost_little() {
     const STREAMS: usize = 1_000;
     const ASKED: usize = 2_000;
+    raise_limit_of_files();
     // All connections come from this one address.
     let server =
         Server::settings().flag("--max-connections", "4000").flag("--max-connections-per-address", "4000").start();

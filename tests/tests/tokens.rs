@@ -17,8 +17,7 @@ fn pat(session: &Client, ask: &Json) -> (Client, Json) {
 }
 
 fn introspect(asking: &Client, token: &str) -> Json {
-    let headers = [("content-type", "application/x-www-form-urlencoded")];
-    asking.call("POST", "/auth/introspect", &headers, Some(format!("token={token}").as_bytes())).is(200)
+    asking.form("/auth/introspect", &format!("token={token}")).is(200)
 }
 
 /// R6, R11: made, used, rotated by itself, revoked; each refused on the next request, on a second host on the same files too.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value as Json, json};
 use tests::{
     Client, Server,
-    server::text,
+    server::{KEY, text},
     sink::{Reply, Sink},
     until,
 };
@@ -16,7 +16,7 @@ fn stage() -> (Sink, Server, Client) {
     let sink = Sink::new();
     let server = Server::settings()
         .variable("outbound_hosts", &sink.address())
-        .variable("secrets_key", "a-key-of-the-operator-that-is-long-enough")
+        .variable("secrets_key", KEY)
         .flag("--runtime-config-file", &sink.runtime_config().to_string_lossy())
         .flag("--allow-private", &sink.address())
         .start();

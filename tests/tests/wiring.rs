@@ -300,8 +300,8 @@ fn a_setting_that_cannot_be_used_serves_nothing() {
     }
 }
 
-/// R73: the manifest passes each setting under its own name, or fills a slot with it; all may be left unset, secrets are marked as secrets, and each
-/// component gets only the secrets that it has a use for.
+/// R73: the manifest passes each setting under its own name, or fills a slot with it; all may be left unset, secrets are marked as secrets,
+/// and each component gets only the secrets that it has a use for.
 #[test]
 fn the_manifest_passes_settings_under_their_own_names() {
     let manifest = manifest();

@@ -1,4 +1,5 @@
-//! Schemathesis from PyPI, in an environment of Python's own in the user's cache: nothing of it is in the project's tree.
+//! Schemathesis from PyPI, in an environment of Python's own in the user's cache, or below the target folder where the user has none: nothing
+//! of it is in the project's tree.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,18 +9,21 @@ use anyhow::{Context as _, Result, ensure};
 use crate::command::{self, on_path};
 use crate::ui::Step;
 use crate::wasm::install_debian_packages;
+use crate::workspace::Workspace;
 
 const VERSION: &str = "4.32.5";
+/// What makes the values: with another version of it, a seed means other values.
+const HYPOTHESIS: &str = "hypothesis==6.170.17";
 
 /// The program; installed, if it is missing. The error says what prevents that.
-pub(crate) fn ensure() -> Result<PathBuf> {
+pub(crate) fn ensure(workspace: &Workspace) -> Result<PathBuf> {
     if let Some(named) = std::env::var_os("ACCREDIT_SCHEMATHESIS") {
         return Ok(named.into());
     }
     let home = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = home("XDG_CACHE_HOME").or_else(|| home("HOME").map(|home| home.join(".cache")));
-    let folder =
-        cache.context("there is no HOME for a cache")?.join("accredit").join(format!("schemathesis-{VERSION}"));
+    let cache = cache.map_or_else(|| workspace.target.clone(), |cache| cache.join("accredit"));
+    let folder = cache.join(format!("schemathesis-{VERSION}"));
     let program = folder.join("bin/schemathesis");
     // The program is there before what it imports: the last step says that all of it is there.
     if program.exists() && folder.join("whole").exists() {
@@ -36,7 +40,7 @@ pub(crate) fn ensure() -> Result<PathBuf> {
         command::run(&mut venv).context("python3 makes no venv: install Debian's python3-venv")?;
     }
     let mut pip = Command::new(folder.join("bin/pip"));
-    pip.args(["install", "--quiet", "--disable-pip-version-check", &format!("schemathesis=={VERSION}")]);
+    pip.args(["install", "--quiet", "--disable-pip-version-check", &format!("schemathesis=={VERSION}"), HYPOTHESIS]);
     command::run(&mut pip)
         .context("pip cannot install schemathesis from PyPI; or name the program in ACCREDIT_SCHEMATHESIS")?;
     ensure!(program.exists(), "pip left no {}", program.display());

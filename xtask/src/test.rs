@@ -104,7 +104,7 @@ fn over_http(workspace: &Workspace, filter: Option<&str>) -> Result<(Count, BTre
     let mut cargo = cargo_test(workspace, &["tests"], filter);
     // The same for a client that knows the OpenAPI document.
     if filter.is_none_or(|filter| "whatever_is_sent_an_answer_is_one_that_is_described".contains(filter)) {
-        match schemathesis::ensure() {
+        match schemathesis::ensure(workspace) {
             Ok(program) => drop(cargo.env("ACCREDIT_SCHEMATHESIS", program)),
             Err(error) => say(format_args!("{error:#}")),
         }

@@ -24,10 +24,7 @@ type Secrets = BTreeMap<String, SecretValue>;
 
 /// The secrets of the calling agent. A name that steers programs is refused here too, whatever the server lets pass.
 fn values(context: &Context, typed: &ArgMatches) -> Result<Secrets, Failure> {
-    let client = context.client()?;
-    if client.token().is_none() {
-        return Err(Failure::credential(format!("There is no credential for {}.", client.url.as_str())));
-    }
+    let client = context.client()?.signed_in()?;
     if let Some(meant) = typed.get_one::<String>("agent") {
         let who = client.call(route::WHOAMI, Call::default())?.json;
         let is = |member: &str| who.get(member).and_then(Json::as_str) == Some(meant);

@@ -29,10 +29,7 @@ struct Page {
 }
 
 pub(super) fn watch(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
-    let client = context.client()?;
-    if client.token().is_none() {
-        return Err(Failure::credential(format!("There is no credential for {}.", client.url.as_str())));
-    }
+    let client = context.client()?.signed_in()?;
     let every = Duration::from_secs(typed.get_one::<u64>("every").copied().unwrap_or(2));
     let end = end_of_watch()?;
     let mut shown = Shown::default();
@@ -181,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tree_that_is_as_it_was_is_not_drawn_again() {
+    fn states_are_remembered_and_an_agent_that_is_gone_is_forgotten() {
         let mut shown = Shown::default();
         let agents = |state: &str| vec![json!({ "name": "a", "state": state })];
         shown.tell(&agents("running"), true);
