@@ -188,7 +188,7 @@ errors! {
     UnauthorizedClient 400 "unauthorized_client": "This token was issued to another client.",
         "Send the client_id of the client that the token was issued to.", page: "/docs/agents/concepts/oauth-clients#revoking";
     UnsupportedTokenType 400 "unsupported_token_type": "Only refresh tokens and access tokens of apps can be revoked here.",
-        "Revoke any other credential with DELETE /auth/tokens/me, sent with that credential.", page: "/docs/agents/concepts/oauth-clients#revoking";
+        "Revoke any other credential with DELETE /auth/tokens/me, sent with that credential. A signed token of an agent ends with the credential that it was exchanged for.", page: "/docs/agents/concepts/oauth-clients#revoking";
     UnknownClient 400 "unknown_client": "No app with this client_id is known here.",
         "Send the client_id of a client that an admin of the person's tenant registered with POST /api/oauth/clients, or the https URL of a client's metadata document.",
         page: "/docs/agents/concepts/oauth-clients#the-client-id";
