@@ -64,6 +64,7 @@ const PAGES: &[&str] = &[
     "agents/concepts/tree",
     "agents/concepts/webhooks",
     "agents/recipes/a-token-lacks-a-scope",
+    "agents/recipes/accept-signed-tokens",
     "agents/recipes/ask-for-a-scope",
     "agents/recipes/connect-by-mcp",
     "agents/recipes/connect-github-or-slack",
@@ -76,7 +77,6 @@ const PAGES: &[&str] = &[
     "agents/recipes/leave-the-company",
     "agents/recipes/let-an-app-in",
     "agents/recipes/protect-a-service",
-    "agents/recipes/protect-your-service",
     "agents/recipes/receive-webhooks",
     "agents/recipes/reset-a-password",
     "agents/recipes/rotate-a-fleet",
@@ -311,6 +311,14 @@ mod tests {
         let mut served = PAGES.to_vec();
         served.sort_unstable();
         assert_eq!(names, served);
+    }
+
+    #[test]
+    fn the_first_page_links_every_page() {
+        let first = std::fs::read_to_string(docs().join("agents/index.md")).unwrap();
+        for page in PAGES.iter().filter(|page| **page != "agents/") {
+            assert!(first.contains(&format!("](/docs/{page})")), "{page}");
+        }
     }
 
     #[test]

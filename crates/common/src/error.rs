@@ -135,7 +135,7 @@ errors! {
         "Use the id in closure, or in the header X-Accredit-Closure, of the answer to your own request. Admins can read every closure of their tenant.",
         page: "/docs/agents/concepts/closures";
     EpochsForgotten 410 "epochs_forgotten": "What came behind this epoch is no longer known, or the epoch was never given.",
-        "Forget everything that was remembered of credentials, and begin anew: GET /auth/epochs without after.",
+        "Forget everything that you remember of credentials, and begin anew: GET /auth/epochs without after.",
         page: "/docs/agents/concepts/guard#starting-over";
     TooManyGuards 409 "too_many_guards": "The tenant has the maximum of 1000 guards at once.",
         "Wait a minute for the leases of guards that have ended, and let each process keep one name as long as it runs.",
@@ -160,10 +160,10 @@ errors! {
         "Send name as x. followed by one or more parts of lower-case letters, digits, - and _, with dots between the parts and at most 64 characters in all, such as x.crm.read.",
         page: "/docs/agents/concepts/permissions#custom-scopes";
     InvalidIdentifier 400 "invalid_identifier": "This is not allowed as the identifier of a resource.",
-        "Send identifier as the address of the service, exactly as it knows itself: a whole https URL of at most 500 characters, without a user name and without a fragment after #, such as https://crm.example.com. Plain http is for a loopback host only. The address of this server is none.",
+        "Send identifier as the address of the service, exactly as it knows itself: a whole https URL of at most 500 characters, without a user name and without a fragment after #, such as https://crm.example.com. Plain http is for a loopback host only. The address of this server cannot be registered.",
         page: "/docs/agents/concepts/resources#registering";
     InvalidTarget 400 "invalid_target": "The tenant has no resource with this identifier.",
-        "Send resource as an identifier that GET /api/resources lists, byte by byte: https://a.example and https://a.example/ are two. An admin registers a resource with POST /api/resources.",
+        "Send resource once, as an identifier that GET /api/resources lists, byte by byte: https://a.example and https://a.example/ are two. An admin registers a resource with POST /api/resources. An app sends the one that its person was asked about, or leaves it out.",
         page: "/docs/agents/concepts/resources#getting-a-token";
     InvalidRequest 400 "invalid_request": "The form lacks a parameter or contains it twice.",
         "Send a form (application/x-www-form-urlencoded) that contains {field}=<value> exactly once.";
@@ -185,10 +185,10 @@ errors! {
         "Ask for a new one with POST /auth/device/code.", page: "/docs/agents/concepts/device#polling";
     InvalidGrant 400 "invalid_grant": "What was sent for a token is unknown, has ended or was used before.",
         "Begin again: a device with POST /auth/device/code, an app by sending its person to /oauth/authorize.", page: "/docs/agents/concepts/oauth#grants";
-    UnauthorizedClient 400 "unauthorized_client": "This client may not do this with what it sent.",
-        "Send the client_id that the token was issued to.", page: "/docs/agents/concepts/oauth-clients#revoking";
+    UnauthorizedClient 400 "unauthorized_client": "This token was issued to another client.",
+        "Send the client_id of the client that the token was issued to.", page: "/docs/agents/concepts/oauth-clients#revoking";
     UnsupportedTokenType 400 "unsupported_token_type": "Only refresh tokens and access tokens of apps can be revoked here.",
-        "Revoke any other credential with DELETE /auth/tokens/me, sent with that credential.", page: "/docs/agents/concepts/oauth-clients#revoking";
+        "Revoke any other credential with DELETE /auth/tokens/me, sent with that credential. A signed token of an agent ends with the credential that it was exchanged for.", page: "/docs/agents/concepts/oauth-clients#revoking";
     UnknownClient 400 "unknown_client": "No app with this client_id is known here.",
         "Send the client_id of a client that an admin of the person's tenant registered with POST /api/oauth/clients, or the https URL of a client's metadata document.",
         page: "/docs/agents/concepts/oauth-clients#the-client-id";
@@ -198,10 +198,10 @@ errors! {
     InvalidAuthorization 400 "invalid_authorization_request": "This request is longer than an address may be.",
         "Send at most 3000 characters of parameters to /oauth/authorize.", page: "/docs/agents/concepts/oauth-clients#asking";
     InvalidClientDocument 400 "invalid_client_document": "The document of this client cannot be used.",
-        "Serve a JSON object of at most 10 KiB at the client_id, with status 200, client_id equal to the URL, client_name, redirect_uris, and no secret.",
+        "Serve a JSON object of at most 10 KiB at the client_id, with status 200: client_id is the URL, client_name has 1 to 64 characters, at least one of redirect_uris is allowed here, token_endpoint_auth_method is none or left out, and no secret is in it.",
         page: "/docs/agents/concepts/oauth-clients#metadata-documents";
     InvalidRedirectUri 400 "invalid_redirect_uri": "These redirect URIs are not allowed.",
-        "Send redirect_uris as 1 to 16 different URIs of at most 500 characters: https, or http of 127.0.0.1, [::1] or localhost, without a user name, a fragment, dot segments and encoded slashes.",
+        "Send redirect_uris as 1 to 16 different URIs of at most 500 characters: https, or http of 127.0.0.1, [::1] or localhost, without a user name, a fragment, dot segments or encoded slashes.",
         page: "/docs/agents/concepts/oauth-clients#redirect-uris";
 
     SignInExpired 400 "sign_in_expired": "This sign-in through a provider was not begun in this browser, was finished before, or took more than ten minutes.",
