@@ -1,7 +1,5 @@
 //! An agent's inbox: numbered events, delivered in order and at least once, until the agent acknowledges them by the last id.
 
-use std::time::Duration;
-
 use common::{
     error::{ApiError, Code},
     route::Route,
@@ -15,11 +13,11 @@ use serde_json::Value as Json;
 use service::{
     app::App,
     caller::Caller,
-    clock,
     enrolment::without_code,
     extract::{Body, Query},
     form, guard,
     response::{Response, json},
+    watch::{self, Watch},
 };
 use store::inbox::{self, Event};
 
@@ -65,8 +63,27 @@ pub(crate) fn number(id: &str) -> Result<i64, ApiError> {
     inbox::seq(id).ok_or_else(|| Code::InvalidEvent.into())
 }
 
-/// `GET /api/agents/me/inbox?after=&wait=`: the events behind `after`, the oldest first. With `wait` it answers as soon as there
-/// is one, or when that many seconds are over. Each look decides by the same statement whether the credential is still live.
+/// The events behind `after`, the oldest first. One statement decides whether the credential is still live, and reads them.
+pub(crate) async fn look(
+    app: &App,
+    caller: &Caller,
+    route: &Route,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Event>, ApiError> {
+    let now = app.clock().now();
+    match inbox::read(app.db(), &caller.digest(), now, after, limit).await? {
+        Some(events) => Ok(events),
+        None => {
+            // It has ended since the guard let it in; look why.
+            guard::stay(&caller.reload(app.db(), now).await?, route)?;
+            Err(Code::InvalidToken.into())
+        }
+    }
+}
+
+/// `GET /api/agents/me/inbox?after=&wait=`: the events behind `after`. With `wait` it answers as soon as there is one, or when that many
+/// seconds are over.
 pub(crate) async fn read(
     app: App,
     route: &'static Route,
@@ -78,21 +95,18 @@ pub(crate) async fn read(
     if !(1..=200).contains(&limit) {
         return Err(Code::InvalidLimit.into());
     }
-    let (digest, mut looks) = (caller.digest(), clock::wait(query.wait)?);
+    let (mut watch, mut looks) = (Watch::default(), watch::looks(query.wait)?);
     loop {
-        let now = app.clock().now();
-        let Some(events) = inbox::read(app.db(), &digest, now, after, limit).await? else {
-            // It has ended since the guard let it in; look why.
-            guard::stay(&caller.reload(app.db(), now).await?, route)?;
-            return Err(Code::InvalidToken.into());
-        };
-        if !events.is_empty() || looks == 0 {
-            let items: Vec<Shown> = events.into_iter().map(|event| Shown::to(&caller, event)).collect();
-            let cursor = items.last().map(|event| event.id.clone()).unwrap_or_else(|| inbox::id(after));
-            return json(StatusCode::OK, &Page { items, cursor });
+        if looks == 0 || watch.has_changed(&app).await? {
+            let events = look(&app, &caller, route, after, limit).await?;
+            if !events.is_empty() || looks == 0 {
+                let items: Vec<Shown> = events.into_iter().map(|event| Shown::to(&caller, event)).collect();
+                let cursor = items.last().map(|event| event.id.clone()).unwrap_or_else(|| inbox::id(after));
+                return json(StatusCode::OK, &Page { items, cursor });
+            }
         }
         looks -= 1;
-        clock::sleep(Duration::from_secs(1)).await;
+        watch::next_look(&app).await;
     }
 }
 
@@ -182,5 +196,19 @@ mod tests {
         for (query, slug) in [("after=x", "invalid_event"), ("limit=0", "invalid_limit"), ("wait=26", "invalid_wait")] {
             t.as_(&scout, "GET", &format!("{INBOX}?{query}"), Null).await.refused(400, slug);
         }
+    }
+
+    /// R57: a waiting inbox is read when somebody has written, and once more at its end.
+    #[tokio::test]
+    async fn a_waiting_inbox_asks_nothing_while_nobody_writes() {
+        let (t, _ada, scout) = stage().await;
+        let asked = async |path: &str| {
+            let before = t.db().statements();
+            t.as_(&scout, "GET", path, Null).await.is(200);
+            t.db().statements() - before
+        };
+        let at_once = asked(INBOX).await;
+        // The version of the database, and the last look.
+        assert!(asked(&format!("{INBOX}?wait=25")).await <= at_once + 2);
     }
 }

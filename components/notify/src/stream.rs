@@ -1,10 +1,10 @@
 //! Streams of events (HTML Standard, section 9.2, server-sent events): what a person is told, and an agent's inbox, as it comes.
 //!
-//! A stream looks when somebody has written to the database since its last look, and at least each [`CHECKED_EVERY`] seconds. Before each
-//! look the caller is looked up anew: a stream ends with its credential. It ends after [`LONGEST`] too; the client comes again with the
-//! last id that it has.
+//! A stream looks when somebody has written to the database since its last look, and at least each [`CHECKED_EVERY`] seconds. Before it
+//! sends what it found, the caller is looked up anew: a stream ends with its credential. It ends after [`LONGEST`] too; the client comes
+//! again with the last id that it has.
 
-use std::{cell::Cell, collections::VecDeque, convert::Infallible, time::Duration};
+use std::{collections::VecDeque, convert::Infallible};
 
 use bytes::Bytes;
 use common::{
@@ -21,49 +21,33 @@ use service::{
     app::App,
     body::Body,
     caller::Caller,
-    clock,
     extract::Query,
     form, guard,
     headers::Headers,
     response::{Response, bytes},
+    watch,
 };
 use store::{
-    inbox, notification,
+    notification,
     stream::{self as streams, Glance},
 };
 
-use crate::inbox::{Shown, number};
+use crate::inbox::{self, Shown, number};
 
 /// How long a stream lives, seconds.
 const LONGEST: i64 = 600;
 /// How often the credential is asked again, and the connection kept from falling asleep, seconds.
 const CHECKED_EVERY: i64 = 15;
-/// How often an instance asks whether the database was written to.
-const LOOK: Duration = Duration::from_millis(100);
 /// The most rows that are read at once.
 const MOST: usize = 100;
 /// Notifications are ordered by the moment of their request, and may be stored a little later: so far back each look begins, seconds.
 const LATE: i64 = 10;
 
-thread_local! {
-    /// When this instance asked for the version of the database, and the version: all streams of an instance ask once.
-    static SEEN: Cell<(i64, i64)> = const { Cell::new((i64::MIN, 0)) };
-}
-
-/// The version of the database: another number means that somebody has written to it.
-async fn version(app: &App) -> Result<i64, ApiError> {
-    let now = app.clock().now().millis();
-    let (asked_at, version) = SEEN.get();
-    if (0..i64::try_from(LOOK.as_millis()).unwrap_or(0)).contains(&now.saturating_sub(asked_at)) {
-        return Ok(version);
-    }
-    let version = app.db().version().await?;
-    SEEN.set((now, version));
-    Ok(version)
-}
-
 /// What a stream is about.
 trait Source {
+    /// Whether a look finds out by itself that the credential has ended.
+    const FINDS_THE_END: bool = false;
+
     /// Events since the last look, the oldest first, written as they are sent; none: there are no more. An error ends the stream.
     async fn look(&mut self, app: &App, caller: &Caller) -> Result<Vec<String>, ApiError>;
 }
@@ -80,8 +64,7 @@ struct Open<S> {
     caller: Caller,
     route: &'static Route,
     source: S,
-    /// The version of the database at the last look, if that found nothing.
-    version: Option<i64>,
+    watch: watch::Watch,
     checked_at: Timestamp,
     ends_at: Timestamp,
     waiting: VecDeque<String>,
@@ -118,17 +101,19 @@ impl<S: Source> Open<S> {
             self.is_over = true;
             return Ok(());
         }
-        let version = version(&self.app).await?;
         let is_due = self.checked_at.plus_seconds(CHECKED_EVERY) <= now;
-        if self.version == Some(version) && !is_due {
-            clock::sleep(LOOK).await;
+        if !self.watch.has_changed(&self.app).await? && !is_due {
+            watch::next_look(&self.app).await;
             return Ok(());
         }
-        self.caller = self.caller.reload(self.app.db(), now).await?;
-        guard::admit(&self.app, &self.caller, self.route)?;
         let found = self.source.look(&self.app, &self.caller).await?;
-        // There may be more than one look brings, so the next look does not wait until somebody writes.
-        self.version = found.is_empty().then_some(version);
+        if !S::FINDS_THE_END || is_due || !found.is_empty() {
+            self.caller = self.caller.reload(self.app.db(), now).await?;
+            guard::admit(&self.app, &self.caller, self.route)?;
+        }
+        if !found.is_empty() {
+            self.watch.look_again();
+        }
         self.waiting.extend(found);
         if is_due {
             self.checked_at = now;
@@ -166,7 +151,7 @@ async fn answer<S: Source + 'static>(
         caller,
         route,
         source,
-        version: None,
+        watch: watch::Watch::default(),
         checked_at: now,
         ends_at: now.plus_seconds(LONGEST),
         waiting: VecDeque::from(["retry: 2000\n\n".to_owned()]),
@@ -272,15 +257,15 @@ pub(crate) async fn notifications(
 
 /// An agent's inbox.
 struct Inbox {
+    route: &'static Route,
     after: i64,
 }
 
 impl Source for Inbox {
+    const FINDS_THE_END: bool = true;
+
     async fn look(&mut self, app: &App, caller: &Caller) -> Result<Vec<String>, ApiError> {
-        let now = app.clock().now();
-        let events = inbox::read(app.db(), &caller.digest(), now, self.after, i64::try_from(MOST).unwrap_or(0))
-            .await?
-            .ok_or(Code::InvalidToken)?;
+        let events = inbox::look(app, caller, self.route, self.after, i64::try_from(MOST).unwrap_or(0)).await?;
         let mut written = Vec::new();
         for found in events {
             self.after = found.seq;
@@ -307,7 +292,7 @@ pub(crate) async fn own_inbox(
 ) -> Result<Response, ApiError> {
     let last = headers.first("last-event-id").or(query.after);
     let after = last.as_deref().map(number).transpose()?.unwrap_or(0);
-    answer(app, caller, route, Inbox { after }).await
+    answer(app, caller, route, Inbox { route, after }).await
 }
 
 #[cfg(test)]

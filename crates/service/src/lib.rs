@@ -25,6 +25,7 @@
 //! caller, fixes, credential   the caller, and how it fixes a refusal
 //! form                        bodies and queries, field by field
 //! site                        the address of this server
+//! watch                       requests that wait until somebody has written
 //! app, response, body         the request's view of the instance; responses
 //! inside                      requests to other components
 //! outbound                    requests to other servers
@@ -72,4 +73,5 @@ pub mod site;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 pub mod throttle;
+pub mod watch;
 pub mod whoami;

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use common::{
     error::{ApiError, Code, Problem, Reader, RefusalHeader},
     id::RequestId,
-    secret::Digest,
 };
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use percent_encoding::percent_decode_str;
@@ -52,8 +51,9 @@ pub struct Fresh {
 impl Fresh {
     /// A text and the tag that belongs to it.
     pub fn new(text: String) -> Self {
-        let digest = Digest::of(text.as_bytes());
-        let tag: String = digest.bytes().iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+        // SHA-256, which has no instructions of its own in WebAssembly, took a sixth of a list's time.
+        let digest = blake3::hash(text.as_bytes()).to_hex();
+        let tag = digest.get(..24).unwrap_or_default();
         let tag = HeaderValue::from_str(&format!("\"{tag}\"")).unwrap_or(HeaderValue::from_static("\"\""));
         Self { body: text.into(), tag }
     }

@@ -1,0 +1,57 @@
+//! Requests that wait until somebody has written to the database.
+
+use std::{cell::Cell, time::Duration};
+
+use common::{error::ApiError, time::Timestamp};
+
+use crate::{app::App, clock};
+
+/// How often in a second an instance asks whether somebody has written: what happens reaches those who wait within 200 ms.
+const LOOKS: i64 = 6;
+/// The time between two looks.
+const LOOK: Duration = Duration::from_millis(1000 / LOOKS.unsigned_abs());
+
+thread_local! {
+    /// When this instance asked last, and the version of the database then: all that wait in it look at the same moments, and ask once.
+    static ASKED: Cell<(Option<Timestamp>, i64)> = const { Cell::new((None, 0)) };
+}
+
+/// How long this instance does not ask again.
+fn rest(now: Timestamp) -> Option<Duration> {
+    let since = u64::try_from(now.millis() - ASKED.get().0?.millis()).ok()?;
+    LOOK.checked_sub(Duration::from_millis(since)).filter(|rest| !rest.is_zero())
+}
+
+/// What one request has seen.
+#[derive(Default)]
+pub struct Watch {
+    version: Option<i64>,
+}
+
+impl Watch {
+    /// Whether somebody may have written since this was asked last. The first time: yes. Ask before you read: what is written meanwhile is
+    /// then seen by the next look.
+    pub async fn has_changed(&mut self, app: &App) -> Result<bool, ApiError> {
+        let now = app.clock().now();
+        if rest(now).is_none() {
+            ASKED.set((Some(now), app.db().version().await?));
+        }
+        let version = Some(ASKED.get().1);
+        Ok(std::mem::replace(&mut self.version, version) != version)
+    }
+
+    /// Reads again at the next look: there was more than this one took.
+    pub fn look_again(&mut self) {
+        self.version = None;
+    }
+}
+
+/// How many looks are in a wait of these seconds, as a query gives them.
+pub fn looks(wait: Option<i64>) -> Result<i64, ApiError> {
+    Ok(clock::wait(wait)? * LOOKS)
+}
+
+/// Waits until the instance looks again.
+pub async fn next_look(app: &App) {
+    clock::sleep(rest(app.clock().now()).unwrap_or(LOOK)).await;
+}
