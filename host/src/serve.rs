@@ -113,10 +113,11 @@ async fn connection(
     let Ok(client) = HeaderValue::try_from(peer.to_string()) else { return };
     let visit = admitted.visit.clone();
     let io = TokioIo::new(Guarded::new(stream, visit.clone(), observer.clone()));
+    let stopping = stop.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let is_whole = request.body().is_end_stream();
         let answering = Answering::new(visit.clone(), is_whole);
-        let (app, client) = (app.clone(), client.clone());
+        let (app, client, stopping) = (app.clone(), client.clone(), stopping.clone());
         let seen = observer.as_ref().map(|observer| observer.begin(&request, app.place(request.uri().path())));
         async move {
             let mut seen = seen;
@@ -132,7 +133,8 @@ async fn connection(
             if let Some(seen) = &mut seen {
                 seen.answered(&response);
             }
-            Ok::<_, Error>(response.map(|body| Answer { body, _answering: answering, seen }))
+            let ends = is_event_stream(&response).then(|| ending(stopping));
+            Ok::<_, Error>(response.map(|body| Answer { body, ends, _answering: answering, seen }))
         }
     });
     // A client that has sent its request may close its half of the connection, and still gets the answer.
@@ -221,9 +223,24 @@ pub(crate) async fn metrics(
     }
 }
 
+/// Whether a response is a stream of events (HTML Standard, section 9.2), which would go on for as long as its reader stays.
+fn is_event_stream(response: &Response<WasiBody>) -> bool {
+    let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    media_type.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("text/event-stream"))
+}
+
+type Ending = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Is over when the host stops.
+fn ending(mut stop: watch::Receiver<bool>) -> Ending {
+    Box::pin(async move { drop(stop.wait_for(|is_stopping| *is_stopping).await) })
+}
+
 /// A response's body. The request is being answered until it is dropped.
 struct Answer {
     body: WasiBody,
+    /// Of a stream of events: when this is over, so is the stream. Its reader comes again, to the next host.
+    ends: Option<Ending>,
     _answering: Answering,
     seen: Option<Seen>,
 }
@@ -233,6 +250,9 @@ impl Body for Answer {
     type Error = Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if self.ends.as_mut().is_some_and(|ends| ends.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(None);
+        }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if let (Some(seen), Poll::Ready(Some(Ok(frame)))) = (&mut self.seen, &polled) {
             seen.sent(frame.data_ref().map_or(0, Bytes::len));

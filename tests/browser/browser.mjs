@@ -11,8 +11,8 @@ const FLAGS = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
-  // Nothing but our host can be reached, whatever a page asks for.
-  "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+  // Nothing but this computer can be reached, whatever a page asks for.
+  "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ];
 
 /** Starts Chromium with an empty profile. */
@@ -45,7 +45,7 @@ export async function visitor(browser, server, { also = [], ...options } = MODES
   });
   context.on("console", (message) => {
     // A refusal is a page with a status of its own; the browser writes that down as an error.
-    if (message.type() === "error" && !/Failed to load resource: the server responded with a status of 4\d\d/.test(message.text())) {
+    if (message.type() === "error" && !/Failed to load resource: the server responded with a status of (4\d\d|503)/.test(message.text())) {
       faults.push(`console: ${message.text()}`);
     }
   });

@@ -1,31 +1,15 @@
 // A mail provider that keeps what it is sent. It speaks TLS, as providers do, with a certificate that only the host's worker trusts.
 
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import https from "node:https";
-import { tmpdir } from "node:os";
-import path from "node:path";
 
-import { selfsigned } from "./packages.mjs";
+import { trustedBy } from "./tls.mjs";
 
 /** The variables by which a host sends its mail to such a provider. */
 export const mailBy = (host) => ({ mail_provider: "webhook", mail_host: host, mail_from: "accredit@example.com", mail_token: "one" });
 
 /** Starts it. `variables` and `flags` are what a host needs to send its mail here. */
 export async function sink() {
-  const names = [{ type: 2, value: "localhost" }];
-  const { cert, private: key } = await selfsigned.generate([{ name: "commonName", value: "localhost" }], {
-    keyType: "ec",
-    algorithm: "sha256",
-    extensions: [
-      { name: "basicConstraints", cA: false, critical: true },
-      { name: "subjectAltName", altNames: names },
-    ],
-  });
-  const folder = mkdtempSync(path.join(tmpdir(), "accredit-sink-"));
-  writeFileSync(path.join(folder, "ca.pem"), cert);
-  const config = path.join(folder, "runtime-config.toml");
-  writeFileSync(config, '[[client_tls]]\ncomponent_ids = ["worker"]\nhosts = ["localhost"]\nca_roots_file = "ca.pem"\n');
-
+  const { cert, key, flagsFor, remove } = await trustedBy("worker");
   const mails = [];
   let wake = () => {};
   const server = https.createServer({ cert, key }, (request, answer) => {
@@ -62,7 +46,7 @@ export async function sink() {
   const stop = () => {
     server.closeAllConnections();
     server.close();
-    rmSync(folder, { recursive: true, force: true });
+    remove();
   };
-  return { variables: mailBy(host), flags: ["--runtime-config-file", config, "--allow-private", host], next, linkIn, stop };
+  return { variables: mailBy(host), flags: flagsFor(host), next, linkIn, stop };
 }

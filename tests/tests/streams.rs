@@ -118,6 +118,23 @@ fn an_inbox_is_streamed_until_the_credential_ends() {
     }
 }
 
+/// R69, R55: a stop ends a stream as a server that is done does, so its reader comes again, and no stream holds the stop up, whether its
+/// reader is still there or has gone.
+#[test]
+fn a_stop_ends_streams() {
+    let (mut server, admin) = Server::with_admin();
+    let mut stream = Stream::open(&admin, TOLD, None);
+    let gone = Stream::open(&admin, TOLD, None);
+    gone.close();
+    server.host().terminate();
+    // The last chunk is the empty one: the body is whole.
+    let lines: Vec<String> = std::iter::from_fn(|| stream.line()).collect();
+    assert_eq!(lines.iter().rev().find(|line| !line.is_empty()).map(String::as_str), Some("0"), "{lines:?}");
+    assert!(server.host_mut().ended().success());
+    let log = server.host().log();
+    assert!(!log.contains("still running"), "{log}");
+}
+
 /// One person has a few streams at once; one that was closed makes room.
 #[test]
 fn a_person_has_five_streams_at_once() {

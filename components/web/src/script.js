@@ -127,6 +127,12 @@
       document.body.dataset.streaming = "";
     });
     stream.addEventListener("refused", shut);
+    // A browser comes again by itself when a stream has ended, but not when it is refused, as while a server restarts.
+    stream.addEventListener("error", () => {
+      if (stream?.readyState !== EventSource.CLOSED) return;
+      shut();
+      setTimeout(open, 45_000);
+    });
   };
   const shut = () => {
     stream?.close();

@@ -1,0 +1,111 @@
+// R100, R101: people sign in at their company's provider, in a browser.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+
+import { enter, launch, visitor } from "./browser.mjs";
+import { company } from "./provider.mjs";
+import { bootstrap, start } from "./server.mjs";
+
+let browser;
+let acme;
+let server;
+
+before(async () => {
+  browser = await launch();
+  acme = await company();
+  server = await start(acme.variables, acme.flags);
+  await bootstrap(server);
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+  acme?.close();
+  acme?.remove();
+});
+
+/** Lets somebody with a fresh browser do something; what a page must never do is an error. */
+async function visit(act, at = server) {
+  const guest = await visitor(browser, at, { also: [acme.url], ignoreHTTPSErrors: true });
+  try {
+    await act(guest.page, guest);
+    assert.deepEqual(guest.faults, []);
+  } finally {
+    await guest.close();
+  }
+}
+
+/** Goes through the pages of the provider, which asks for a name unless it knows the browser. */
+async function through(page, name, agrees = "Agree") {
+  await page.waitForURL(`${acme.url}/**`);
+  if (name) {
+    await page.getByLabel("Name").fill(name);
+    await page.getByRole("button", { name: "Go on" }).click();
+  }
+  await page.getByRole("button", { name: agrees }).click();
+  await page.waitForURL(`${server.url}/**`);
+}
+
+test("a colleague signs in at the company's provider and comes to the page that was asked for", () =>
+  visit(async (page) => {
+    await page.goto("/agents?q=scout");
+    await page.waitForURL("**/login?next=*");
+    await page.getByRole("link", { name: "Continue with Acme" }).click();
+    await through(page, "max");
+    assert.equal(new URL(page.url()).pathname + new URL(page.url()).search, "/agents?q=scout");
+    await page.locator(".menu > summary").click();
+    await page.getByText("max@acme.example", { exact: true }).waitFor();
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.waitForURL("**/login*");
+    // The provider still knows who that is.
+    await page.getByRole("link", { name: "Continue with Acme" }).click();
+    await through(page);
+    await page.waitForURL(`${server.url}/`);
+    await page.getByRole("heading", { name: "Home" }).waitFor();
+  }));
+
+test("a person who does not agree at the provider is told so, and has the other ways", () =>
+  visit(async (page) => {
+    await page.goto("/login");
+    await page.getByRole("link", { name: "Continue with Acme" }).click();
+    await through(page, "max", "Refuse");
+    await page.getByText("The provider did not sign you in.").waitFor();
+    await page.getByRole("link", { name: "Continue with Acme" }).waitFor();
+    await page.getByLabel("Password").waitFor();
+  }));
+
+test("a person links an identity, signs in with it, and unlinks it", () =>
+  visit(async (page) => {
+    await enter(page, "ada@example.com", { next: "/security" });
+    await page.getByRole("button", { name: "Link Acme" }).click();
+    await through(page, "ada");
+    await page.waitForURL("**/security*");
+    await page.getByRole("row", { name: /Acme.*ada@example\.com/ }).waitFor();
+    await page.locator(".menu > summary").click();
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.waitForURL("**/login*");
+    await page.getByRole("link", { name: "Continue with Acme" }).click();
+    await through(page);
+    await page.waitForURL(`${server.url}/`);
+    await page.goto("/security");
+    await page.getByRole("button", { name: /^Unlink/ }).click();
+    await page.getByRole("row", { name: /Acme.*ada@example\.com/ }).waitFor({ state: "detached" });
+  }));
+
+test("a provider that is away is a page that says so", async () => {
+  acme.close();
+  // One that has not asked the provider yet.
+  const fresh = await start(acme.variables, acme.flags);
+  try {
+    await bootstrap(fresh);
+    await visit(async (page) => {
+      await page.goto("/login");
+      await page.getByRole("link", { name: "Continue with Acme" }).click();
+      await page.getByText("The provider does not answer at the moment").waitFor();
+      await page.getByLabel("Password").waitFor();
+    }, fresh);
+  } finally {
+    await fresh.stop();
+  }
+});
