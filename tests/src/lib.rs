@@ -50,6 +50,9 @@ pub use server::{Agent, Server};
 /// The longest wait for anything here.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// When a component gives up another server that does not answer: what takes less has not waited for one.
+pub const GIVEN_UP: Duration = Duration::from_secs(10);
+
 /// Asks until there is an answer, at most for [`PATIENCE`].
 #[track_caller]
 pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {

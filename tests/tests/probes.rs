@@ -2,11 +2,11 @@
 
 #![expect(clippy::indexing_slicing, reason = "helpers of tests: whatever is not as expected ends the test")]
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value as Json, json};
 use tests::{
-    Agent, Client, Server,
+    Agent, Client, GIVEN_UP, PATIENCE, Server,
     process::asking,
     server::{KEY, Settings, text},
     sink::{Reply, Sink},
@@ -144,11 +144,11 @@ fn a_server_that_misbehaves_is_no_outage_of_ours() {
             until("the request at the sink", || (!stage.sink.received().is_empty()).then_some(()));
             let asked = Instant::now();
             stage.scout.client.get("/api/auth/whoami").is(200);
-            assert!(asked.elapsed() < Duration::from_secs(2), "{reply:?}");
+            assert!(asked.elapsed() < GIVEN_UP, "{reply:?}");
             let ran = running.join().unwrap_or_default();
             assert_eq!(ran["status"], found, "{reply:?}: {ran}");
         });
-        assert!(begun.elapsed() < Duration::from_secs(14), "{reply:?}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < PATIENCE, "{reply:?}: {:?}", begun.elapsed());
     }
     assert!(elsewhere.received().is_empty(), "no redirect is followed");
 }
