@@ -35,6 +35,7 @@ const PAGES: &[&str] = &[
     "agents/concepts/enrolment",
     "agents/concepts/events",
     "agents/concepts/guard",
+    "agents/concepts/guides",
     "agents/concepts/hooks",
     "agents/concepts/idempotency",
     "agents/concepts/inbox",

@@ -104,6 +104,8 @@ errors! {
     InvalidPresetName 400 "invalid_preset_name": "This name is not allowed for a preset.",
         "Choose a name of 1 to 32 lower-case letters, digits and hyphens that starts and ends with a letter or digit.",
         page: "/docs/agents/concepts/presets";
+    InvalidSource 400 "invalid_source": "This is not the name of a source of guides.",
+        "Send it as app: and 1 to 63 lower-case letters, digits and hyphens, such as app:crm.", page: "/docs/agents/concepts/guides";
     InvalidCode 400 "invalid_code": "This code does not work: it is unknown, has expired, or was used before.",
         "Open the newest link that you have, or get another one: with POST /auth/email/link or POST /auth/forgot, or from an admin of your tenant.",
         page: "/docs/agents/concepts/people#codes-of-links";
@@ -422,6 +424,8 @@ errors! {
         "Send GET /api/scopes/custom to list the tenant's custom scopes.";
     RequestNotFound 404 "request_not_found": "This request does not exist, or you may not read the agent that made it.",
         "Send GET /api/access-requests to list the requests that you may see.", page: "/docs/agents/concepts/access";
+    SourceNotFound 404 "source_not_found": "Your tenant has no guides of this source.",
+        "Send GET /api/guides to list the guides with their sources.", page: "/docs/agents/concepts/guides";
     PresetNotFound 404 "preset_not_found": "Your tenant has no preset with this name.",
         "Send GET /api/presets to list the presets of your tenant.", page: "/docs/agents/concepts/presets";
     SubjectNotFound 404 "subject_not_found": "Your tenant has no such user, and no agent with this name that you may read.",
@@ -543,6 +547,8 @@ errors! {
         page: "/docs/agents/concepts/resources#registering";
     ScopeTaken 409 "scope_taken": "The tenant already has a custom scope with this name.",
         "Use the existing scope, which GET /api/scopes/custom lists, or choose another name.";
+    TooManyGuides 409 "too_many_guides": "The tenant would have more than 500 pages of guides, or more than 100 sources.",
+        "Put fewer pages, or delete a source that nobody needs with DELETE /api/guides/<source>.", page: "/docs/agents/concepts/guides";
     TooManyScopes 409 "too_many_scopes": "The tenant has the maximum of 100 custom scopes.",
         "Delete a custom scope that nobody needs with DELETE /api/scopes/custom?name=<name>.";
     TooManyPresets 409 "too_many_presets": "A tenant can create or change at most 50 presets, with at most 1000 versions each.",

@@ -580,6 +580,10 @@ routes! {
         RESOURCES_CREATE = post("/api/resources", "Register a service that takes signed tokens").scope(ScopesWrite).for_people().idempotent().audited("resource.create").page("concepts/resources#registering");
         RESOURCES_PATCH = patch("/api/resources/{id}", "Change a service that takes signed tokens").scope(ScopesWrite).for_people().may_narrow().audited("resource.update").page("concepts/resources#registering");
         RESOURCES_DELETE = delete("/api/resources/{id}", "Delete a service that takes signed tokens, and end its tokens").scope(ScopesWrite).for_people().revokes().audited("resource.delete").page("concepts/resources#registering");
+        GUIDES_LIST = get("/api/guides", "List the tenant's guides, or search them").scope(GuidesRead).query(&["q", "source"]).page("concepts/guides");
+        GUIDES_PROMPT = get("/api/guides/prompt", "Get a system prompt that is built from the guides").scope(GuidesRead).query(&["budget"]).page("concepts/guides#the-prompt");
+        GUIDES_PUT = put("/api/guides/{source}", "Replace the guides of a source").scope(GuidesWrite).audited("guide.put").page("concepts/guides");
+        GUIDES_DELETE = delete("/api/guides/{source}", "Delete the guides of a source").scope(GuidesWrite).audited("guide.delete").page("concepts/guides");
         SCOPES_REMOVE = delete("/api/scopes/custom", "Delete a custom scope").scope(ScopesWrite).for_people().revokes().audited("scope.remove").query(&["name"]).page("concepts/permissions");
     }
 

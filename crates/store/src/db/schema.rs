@@ -136,8 +136,23 @@ fn is_sqlites_own(name: &str, sql: &str) -> bool {
         "sqlite_sequence" => sql == "CREATE TABLE sqlite_sequence(name,seq)",
         "sqlite_stat1" => sql == "CREATE TABLE sqlite_stat1(tbl,idx,stat)",
         "sqlite_stat4" => sql == "CREATE TABLE sqlite_stat4(tbl,idx,neq,nlt,ndlt,sample)",
-        _ => sql.is_empty() && name.starts_with("sqlite_autoindex_"),
+        _ if sql.is_empty() => name.starts_with("sqlite_autoindex_"),
+        _ => is_of_index(name, sql),
     }
+}
+
+/// A table in which FTS5 keeps the words of an index that the migrations make.
+fn is_of_index(name: &str, sql: &str) -> bool {
+    const INDEX: &str = "guides_text";
+    let columns = match name.strip_prefix(INDEX).unwrap_or_default() {
+        "_data" => "(id INTEGER PRIMARY KEY, block BLOB)",
+        "_idx" => "(segid, term, pgno, PRIMARY KEY(segid, term)) WITHOUT ROWID",
+        "_docsize" => "(id INTEGER PRIMARY KEY, sz BLOB)",
+        "_config" => "(k PRIMARY KEY, v) WITHOUT ROWID",
+        _ => return false,
+    };
+    let rest = sql.strip_prefix("CREATE TABLE '").and_then(|rest| rest.strip_prefix(name));
+    rest.and_then(|rest| rest.strip_prefix('\'')) == Some(columns)
 }
 
 /// The kind and the name of an object.
@@ -178,7 +193,7 @@ fn made(version: i64) -> Vec<Object> {
     let files = migrate::ALL.iter().take(usize::try_from(version).unwrap_or(0));
     for sql in files.copied().flatten().copied() {
         match words(sql) {
-            ["CREATE", "UNIQUE", _, name] | ["CREATE", _, name, _] => {
+            ["CREATE", "UNIQUE" | "VIRTUAL", _, name] | ["CREATE", _, name, _] => {
                 objects.push(Object { name, sql: Cow::Borrowed(sql) });
             }
             ["DROP", _, name, _] => objects.retain(|object| object.name != name),
