@@ -11,7 +11,7 @@ async fn seen(t: &TestDb) -> Schema {
 async fn the_migrations_make_what_they_are_read_to_make(new: fn() -> TestDb) {
     let t = new();
     let kept = t
-        .texts("SELECT name || ' = ' || sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%'")
+        .texts("SELECT name || ' = ' || sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%' AND name NOT LIKE 'guides~_text~_%' ESCAPE '~'")
         .await;
     let read: Vec<String> =
         made(migrate::newest()).iter().map(|object| format!("{} = {}", object.name, object.sql)).collect();
