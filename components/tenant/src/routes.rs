@@ -6,6 +6,7 @@ use service::{
 use store::{
     audit::{chain::Report, trail::Entry},
     custom_scope::CustomScope,
+    guide::{Guide, Listed},
     page::Page,
     resource::Resource,
     user::User,
@@ -60,7 +61,9 @@ fn routes() -> Routes {
         .on(route::RESOURCES_DELETE, resources::delete)
         .gives_nothing()
         .on(route::GUIDES_LIST, guides::list)
-        .gives::<guides::All>(&[200])
+        .gives::<Page<Listed>>(&[200])
+        .on(route::GUIDES_GET, guides::get)
+        .gives::<Guide>(&[200])
         .on(route::GUIDES_PROMPT, guides::prompt)
         .gives::<guides::Prompt>(&[200])
         .on(route::GUIDES_PUT, guides::put)

@@ -424,6 +424,8 @@ errors! {
         "Send GET /api/scopes/custom to list the tenant's custom scopes.";
     RequestNotFound 404 "request_not_found": "This request does not exist, or you may not read the agent that made it.",
         "Send GET /api/access-requests to list the requests that you may see.", page: "/docs/agents/concepts/access";
+    GuideNotFound 404 "guide_not_found": "Your tenant has no guide of this source and name.",
+        "Send GET /api/guides to list the guides with their sources and names.", page: "/docs/agents/concepts/guides";
     SourceNotFound 404 "source_not_found": "Your tenant has no guides of this source.",
         "Send GET /api/guides to list the guides with their sources.", page: "/docs/agents/concepts/guides";
     PresetNotFound 404 "preset_not_found": "Your tenant has no preset with this name.",
@@ -547,8 +549,6 @@ errors! {
         page: "/docs/agents/concepts/resources#registering";
     ScopeTaken 409 "scope_taken": "The tenant already has a custom scope with this name.",
         "Use the existing scope, which GET /api/scopes/custom lists, or choose another name.";
-    TooManyGuides 409 "too_many_guides": "The tenant would have more than 500 pages of guides, or more than 100 sources.",
-        "Put fewer pages, or delete a source that nobody needs with DELETE /api/guides/<source>.", page: "/docs/agents/concepts/guides";
     TooManyScopes 409 "too_many_scopes": "The tenant has the maximum of 100 custom scopes.",
         "Delete a custom scope that nobody needs with DELETE /api/scopes/custom?name=<name>.";
     TooManyPresets 409 "too_many_presets": "A tenant can create or change at most 50 presets, with at most 1000 versions each.",

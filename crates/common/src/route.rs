@@ -580,7 +580,8 @@ routes! {
         RESOURCES_CREATE = post("/api/resources", "Register a service that takes signed tokens").scope(ScopesWrite).for_people().idempotent().audited("resource.create").page("concepts/resources#registering");
         RESOURCES_PATCH = patch("/api/resources/{id}", "Change a service that takes signed tokens").scope(ScopesWrite).for_people().may_narrow().audited("resource.update").page("concepts/resources#registering");
         RESOURCES_DELETE = delete("/api/resources/{id}", "Delete a service that takes signed tokens, and end its tokens").scope(ScopesWrite).for_people().revokes().audited("resource.delete").page("concepts/resources#registering");
-        GUIDES_LIST = get("/api/guides", "List the tenant's guides, or search them").scope(GuidesRead).query(&["q", "source"]).page("concepts/guides");
+        GUIDES_LIST = get("/api/guides", "List the tenant's guides, or search them").scope(GuidesRead).query(&["q", "source", "cursor", "limit"]).page("concepts/guides");
+        GUIDES_GET = get("/api/guides/{source}/{name}", "Read a guide").scope(GuidesRead).page("concepts/guides");
         GUIDES_PROMPT = get("/api/guides/prompt", "Get a system prompt that is built from the guides").scope(GuidesRead).query(&["budget"]).page("concepts/guides#the-prompt");
         GUIDES_PUT = put("/api/guides/{source}", "Replace the guides of a source").scope(GuidesWrite).audited("guide.put").page("concepts/guides");
         GUIDES_DELETE = delete("/api/guides/{source}", "Delete the guides of a source").scope(GuidesWrite).audited("guide.delete").page("concepts/guides");
@@ -767,6 +768,8 @@ routes! {
         WEB_DEVICE_ACT = post("/device", "Approve or deny a device by form").public().form().any_query();
         WEB_AUTHORIZE = get("/oauth/authorize", "Let an app in (RFC 6749), or not").public().any_query();
         WEB_AUTHORIZE_ACT = post("/oauth/authorize", "Decide by form whether an app is let in").public().form().any_query();
+        WEB_GUIDES = get("/guides", "The tenant's guides for agents: by source, search").public().any_query();
+        WEB_GUIDE = get("/guides/{source}/{name}", "A guide").public().any_query();
         WEB_NOTIFICATIONS = get("/notifications", "The visitor's notifications").public().any_query();
         WEB_NOTIFICATION_ACT = post("/notifications/{id}/{act}", "Mark a notification as read, or delete it, by form").public().form().any_query();
         WEB_USERS = get("/admin/users", "The tenant's users").public().any_query();
