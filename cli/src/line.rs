@@ -11,7 +11,7 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("format", "json, env (lines for a shell) or files"),
     ("limit", "Items on a page, 1 to 200"),
     ("cursor", "Go on where the last page ended"),
-    ("q", "Only what has this in its name or address"),
+    ("q", "Only what has this in its name, address or text"),
     ("state", "Only those in this state"),
     ("status", "Only those with this status"),
     ("owner", "Only those of this user"),

@@ -515,6 +515,7 @@ pub(crate) fn all() -> Vec<Verb> {
             ("TITLE", "title"),
             ("SINCE", "updated_at"),
         ]),
+        Verb::new("guides get", route::GUIDES_GET),
         Verb::new("guides prompt", route::GUIDES_PROMPT),
         Verb::new("guides put", route::GUIDES_PUT).takes(
             "file",

@@ -78,6 +78,7 @@ const PAGES: &[&str] = &[
     "agents/recipes/leave-the-company",
     "agents/recipes/let-an-app-in",
     "agents/recipes/protect-a-service",
+    "agents/recipes/put-guides",
     "agents/recipes/receive-webhooks",
     "agents/recipes/reset-a-password",
     "agents/recipes/rotate-a-fleet",

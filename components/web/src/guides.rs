@@ -34,6 +34,26 @@ struct GuidePage {
     known: Vec<Json>,
 }
 
+impl GuidesPage {
+    fn by<'a>(&'a self, item: &'a Json) -> &'a str {
+        name_of(&self.known, item.text("updated_by"))
+    }
+
+    fn source(&self, item: &Json) -> String {
+        of_source(&self.shell, item.text("source"))
+    }
+}
+
+impl GuidePage {
+    fn by(&self) -> &str {
+        name_of(&self.known, self.guide.text("updated_by"))
+    }
+
+    fn source(&self) -> String {
+        of_source(&self.shell, self.guide.text("source"))
+    }
+}
+
 /// The name of the user or agent with this id; the id itself if nobody is known by it.
 fn name_of<'a>(known: &'a [Json], id: &'a str) -> &'a str {
     let one = known.iter().find(|one| one.text("id") == id);
@@ -132,12 +152,19 @@ mod tests {
                 let html = page.text;
                 assert_eq!(page.status.as_u16(), 200, "{html}");
                 assert!(!html.contains("<script>alert") && !html.contains("<script>\""), "{html}");
-                assert!(html.contains("&lt;/p&gt;&lt;script&gt;") || html.contains("&#60;/p&#62;&#60;script&#62;"), "{html}");
+                assert!(
+                    html.contains("&lt;/p&gt;&lt;script&gt;") || html.contains("&#60;/p&#62;&#60;script&#62;"),
+                    "{html}"
+                );
                 assert_eq!(html.contains("librarian"), is_named, "{path}: {html}");
             }
         }
         let html = visitor("member").open("/guides?q=refund").await.text;
-        assert!(html.contains("href=\"/guides?q=refund&#38;cursor=next\"") || html.contains("/guides?q=refund&amp;cursor=next"), "{html}");
+        assert!(
+            html.contains("href=\"/guides?q=refund&#38;cursor=next\"")
+                || html.contains("/guides?q=refund&amp;cursor=next"),
+            "{html}"
+        );
         assert!(html.contains("href=\"/guides/app:crm/one\""), "{html}");
     }
 
