@@ -287,7 +287,7 @@ errors! {
         "Send client_id. A confidential client adds its secret: in the header Authorization: Basic, or as client_secret.",
         page: "/docs/agents/concepts/oauth-clients#the-token-requests";
     MissingCredential 401 "missing_credential": "This route needs a credential, and the request has none.",
-        "Send the header Authorization: Bearer <token>. A person gets a token with POST /auth/token {{\"email\": \"…\", \"password\": \"…\"}}; an agent gets one from its owner.",
+        "Send the header Authorization: Bearer <token>. A person gets a token with POST /auth/token {{\"email\": \"…\", \"password\": \"…\"}}; an agent gets one from its owner, or for a one-time code with POST /api/agents/enroll {{\"code\": \"…\"}}.",
         page: "/docs/agents/concepts/credentials#sending-one";
     InvalidToken 401 "invalid_token": "This credential is malformed or unknown.",
         "Send the whole token as it was issued, in the header Authorization: Bearer <token>. If you do not have it: a person signs in with POST /auth/token, an agent asks its owner for a new token.",
