@@ -1,7 +1,7 @@
 """An agent without a model, to prove `cargo xtask conformance`: it knows the task's words and HTTP, and of Accredit what it reads.
 
-It reads `/` (which leads to the manual for agents), `/llms.txt`, `GET /api?for=me`, and the `fix` and `fields` of refusals. No path, no
-field and no value of the API is written here: calls are found by what the manual says that agents do.
+It reads `/` (which leads to the manual for agents), `/llms.txt`, `GET /api?for=me`, and the `fix` and `fields` of refusals. As the agent
+that does its tasks it has no path of the API: calls are found by what the manual says that agents do, fields are those of its lines.
 
     agent.py            does the task
     agent.py --lazy     does nothing
