@@ -1,7 +1,7 @@
 //! R160, R161: `cargo xtask conformance` tells an agent that does its tasks from one that does nothing and from one that does something
 //! else; a script that knows of Accredit only what the server says of itself does all of them.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
 
 use std::{collections::BTreeMap, path::PathBuf, process::Command};
 

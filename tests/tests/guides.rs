@@ -1,10 +1,6 @@
 //! R62, R153, R159: guides over the real wasm: putting, searching, reading, the prompt; what people, clients of MCP and the command see.
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "helpers of tests: whatever is not as expected ends the test"
-)]
+#![expect(clippy::indexing_slicing, reason = "helpers of tests: whatever is not as expected ends the test")]
 
 use serde_json::{Value as Json, json};
 use tests::{Answer, Client, Server, cli::Cli};

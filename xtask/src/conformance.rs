@@ -54,16 +54,19 @@ impl Conformance {
     pub(crate) fn run(&self) -> Result<ExitCode> {
         let chosen = self.chosen()?;
         let workspace = Workspace::load()?;
-        let host = if self.no_build {
-            std::env::var_os("ACCREDIT_HOST_BIN").map_or_else(|| workspace.native("accredit-host"), PathBuf::from)
+        let (host, manifest) = if self.no_build {
+            // The same as the tests take.
+            let named = |name: &str, otherwise: PathBuf| std::env::var_os(name).map_or(otherwise, PathBuf::from);
+            let host = named("ACCREDIT_HOST_BIN", workspace.native("accredit-host"));
+            (host, named("ACCREDIT_MANIFEST", workspace.manifest()))
         } else {
             build::components(&workspace, &workspace.components())?;
-            build::host(&workspace)?
+            (build::host(&workspace)?, workspace.manifest())
         };
         let state = TemporaryState::new("conformance")?;
         let log = state.path().join("access.log");
         let (operator, sealing) = (random()?, random()?);
-        let mut command = server::host(&host, &workspace.manifest(), "127.0.0.1:0", state.path());
+        let mut command = server::host(&host, &manifest, "127.0.0.1:0", state.path());
         command.arg("--quiet").arg("--access-log").arg(&log);
         command.arg("--variable").arg(format!("operator_secret={operator}"));
         command.arg("--variable").arg(format!("secrets_key={sealing}"));
