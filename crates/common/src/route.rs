@@ -624,11 +624,11 @@ routes! {
         GRANTS_LIST = get("/api/agents/{name}/grants", "List the grants of an agent").scope(AgentsShare).on_agent(Share).query(&["cursor", "limit"]).page("concepts/sharing");
         GRANTS_GIVE = post("/api/agents/{name}/grants", "Let a user or an agent read or edit an agent").scope(AgentsShare).on_agent(Share).idempotent().audited("agent.share").page("concepts/sharing");
         GRANTS_TAKE = delete("/api/agents/{name}/grants", "Delete a grant of an agent").scope(AgentsShare).on_agent(Share).revokes().audited("agent.unshare").query(&["subject", "relation"]).page("concepts/sharing");
-        EXPLAIN = get("/api/agents/{name}/explain", "Explain why a subject may do something with an agent, or may not").scope(AgentsRead).on_agent(Read).query(&["subject", "action"]).page("concepts/sharing");
+        EXPLAIN = get("/api/agents/{name}/explain", "Explain who may do what with an agent, and why").scope(AgentsRead).on_agent(Read).query(&["subject", "action"]).page("concepts/sharing");
         ACCESS_ASK = post("/api/access-requests", "Ask for a scope that the calling agent lacks").for_agents().idempotent().audited("access.request").page("concepts/access");
         ACCESS_LIST = get("/api/access-requests", "List own access requests, or those to decide").query(&["state", "agent", "cursor", "limit"]).page("concepts/access");
         ACCESS_GET = get("/api/access-requests/{id}", "Get an access request with its decision").on_access_request(Share).page("concepts/access");
-        ACCESS_WITHDRAW = delete("/api/access-requests/{id}", "Withdraw an open access request of the calling agent").for_agents().on_access_request(Share).revokes().audited("access.withdraw").page("concepts/access");
+        ACCESS_WITHDRAW = delete("/api/access-requests/{id}", "Withdraw an own open access request").for_agents().on_access_request(Share).revokes().audited("access.withdraw").page("concepts/access");
         ACCESS_APPROVE = post("/api/access-requests/{id}/approve", "Approve an access request for a number of hours").for_sessions().on_access_request(Share).idempotent().audited("access.approve").page("concepts/access");
         ACCESS_DENY = post("/api/access-requests/{id}/deny", "Deny an access request").for_sessions().on_access_request(Share).idempotent().revokes().audited("access.deny").page("concepts/access");
         ACCESS_REVOKE = post("/api/access-requests/{id}/revoke", "Revoke an approval").for_sessions().on_access_request(Share).closes().audited("access.revoke").page("concepts/access");
