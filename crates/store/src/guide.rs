@@ -130,7 +130,7 @@ pub async fn search(
     let of = |columns: &str, words: String| format!("tenant_id : \"{}\" AND {columns} : ({words})", tenant.as_str());
     let (all, any) = (of("{title body}", words.join(" AND ")), of("title", words.join(" OR ")));
     let sql = format!(
-        "SELECT {LISTED}, snippet(guides_text, 2, '', '', '…', 32) AS excerpt
+        "SELECT {LISTED}, snippet(guides_text, 2, '', '', '…', 64) AS excerpt
          FROM guides_text CROSS JOIN guides g ON g.id = guides_text.rowid
          WHERE guides_text MATCH ?2 AND g.tenant_id = ?1 AND (?4 IS NULL OR g.source = ?4)
          ORDER BY g.id IN (SELECT t.rowid FROM guides_text t WHERE t.guides_text MATCH ?3) DESC, g.source, g.place LIMIT ?5"
