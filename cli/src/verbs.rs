@@ -509,6 +509,22 @@ pub(crate) fn all() -> Vec<Verb> {
         resources(Verb::new("resources delete", route::RESOURCES_DELETE))
             .asks("Delete the service {id}, and end its tokens?")
             .done("Deleted."),
+        Verb::new("guides list", route::GUIDES_LIST).table(&[
+            ("SOURCE", "source"),
+            ("NAME", "name"),
+            ("TITLE", "title"),
+            ("SINCE", "updated_at"),
+        ]),
+        Verb::new("guides get", route::GUIDES_GET),
+        Verb::new("guides prompt", route::GUIDES_PROMPT),
+        Verb::new("guides put", route::GUIDES_PUT).takes(
+            "file",
+            Kind::File,
+            "A file of JSON: {\"pages\": [{\"name\", \"title\", \"text\"}]}; - is standard input",
+        ),
+        Verb::new("guides delete", route::GUIDES_DELETE)
+            .asks("Delete the guides of {source}?")
+            .done("Deleted the guides of {source}."),
         Verb::new("access request", route::ACCESS_ASK)
             .takes("scope", Kind::Words, "The scopes, separated by commas")
             .needs("reason", Kind::Text, "What for")

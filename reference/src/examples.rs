@@ -31,7 +31,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("", "current", r#""the present password""#),
     ("", "secret", r#""<the operator secret>""#),
     ("", "scope", r#""agents.update""#),
-    ("", "reason", r#""To update my own description.""#),
+    ("", "reason", r#""For my task.""#),
     ("", "subject", r#""mia@example.com""#),
     ("", "relation", r#""viewer""#),
     ("", "action", r#""agents.read""#),

@@ -76,6 +76,10 @@ export const PAGES = [
   { name: "authorize-open", path: (world) => world.authorize.replace(/&scope=[^&]*/, ""), as: "max@example.com" },
   { name: "authorize-unknown", path: "/oauth/authorize?client_id=cli_nobody", status: 400 },
   { name: "notifications", path: "/notifications" },
+  { name: "guides", path: "/guides" },
+  { name: "guides-found", path: "/guides?q=refunds&source=app:crm", as: "max@example.com" },
+  { name: "guides-refused", path: `/guides?q=${"x".repeat(201)}`, status: 400 },
+  { name: "guide", path: "/guides/app:crm/refunds" },
   { name: "security", path: "/security" },
   { name: "security-wired", path: "/security", on: "wired" },
   {

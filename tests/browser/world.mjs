@@ -55,6 +55,15 @@ export async function fill(server, say = plain) {
   await register(admin, { name: "scout", preset: "reader" });
   await register(admin, { name: "old-scraper", description: say("Was replaced by scout."), preset: "reader" });
 
+  const guide = (name, title, text) => ({ name, title: say(title), text: say(text) });
+  await admin.must("PUT", "/api/guides/app:crm", {
+    pages: [
+      guide("refunds", "Refunds", "Refunds above 50 € need the form R-7.\nAsk the customer for the invoice first."),
+      guide("tone", "How we write", "Short, friendly, and never in capitals."),
+    ],
+  });
+  await admin.must("PUT", "/api/guides/app:wiki", { pages: [guide("people", "Who knows what", "Refunds: Noor. Invoices: Max.")] });
+
   await agents["support-desk"].api.post("/api/agents/me/heartbeat", { spent_cents: 1240 });
   await agents["build-bot"].api.post("/api/agents/me/heartbeat", {});
   await admin.post("/api/agents/refunds/pause");

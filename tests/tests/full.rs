@@ -171,6 +171,8 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         "grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token={}&subject_token_type=urn:ietf:params:oauth:token-type:access_token&resource=https://open.example",
         scout.client.bearer()
     ));
+    let guides = |text: &str| json!({ "pages": [{ "name": "a", "title": "A", "text": text }] });
+    admin.put("/api/guides/app:kept", &guides("before")).is(200);
     let preset = |scope: &[&str]| json!({ "scope": scope });
     admin.put("/api/presets/own", &preset(&["agents.*"])).is(200);
     admin.put("/api/presets/unused", &preset(&["agents.*"])).is(200);
@@ -319,6 +321,8 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         ("PUT /api/presets/{name}", admin, "/api/presets/own".to_owned(), &preset(&["agents.*", "ui.notify"])),
         ("PUT /api/presets/{name}", admin, "/api/presets/another".to_owned(), &preset(&["agents.read"])),
         ("DELETE /api/presets/{name}", admin, "/api/presets/unused".to_owned(), &nothing),
+        ("PUT /api/guides/{source}", admin, "/api/guides/app:kept".to_owned(), &guides(&long)),
+        ("DELETE /api/guides/{source}", admin, "/api/guides/app:kept".to_owned(), &nothing),
         (
             "PUT /api/agents/{name}/secrets",
             admin,

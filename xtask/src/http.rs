@@ -12,6 +12,8 @@ pub(crate) struct Client {
 
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// The id that the server gave to the request; empty if it gave none.
+    pub(crate) request_id: String,
     /// The body, or null when it is not JSON.
     pub(crate) body: Value,
 }
@@ -40,8 +42,10 @@ impl Client {
         };
         let mut answer = answer.with_context(|| format!("{method} {path}"))?;
         let status = answer.status().as_u16();
+        let request_id =
+            answer.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
         let text = answer.body_mut().read_to_string().with_context(|| format!("{method} {path}"))?;
-        Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::Null) })
+        Ok(Answer { status, request_id, body: serde_json::from_str(&text).unwrap_or(Value::Null) })
     }
 
     /// As `call`, for a call that must succeed.

@@ -6,6 +6,7 @@ mod browser;
 mod build;
 mod check;
 mod command;
+mod conformance;
 mod dist;
 mod dist_server;
 mod http;
@@ -73,6 +74,8 @@ enum Task {
     Check,
     /// Measure the routes against a component that only says hello
     Bench(bench::Bench),
+    /// Give an agent ten tasks in plain English on a server of its own, and tell which of them it did
+    Conformance(conformance::Conformance),
     /// Load of all kinds for a while: memory must stay flat, answers right
     Soak(soak::Soak),
 }
@@ -111,6 +114,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Reference => command::run(command::cargo().args(["run", "--quiet", "--package", "reference"]))?,
         Task::Check => return check::run(),
         Task::Bench(bench) => return bench.run(),
+        Task::Conformance(conformance) => return conformance.run(),
         Task::Soak(soak) => return soak.run(),
     }
     Ok(ExitCode::SUCCESS)

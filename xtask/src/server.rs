@@ -121,6 +121,12 @@ pub(crate) fn host(program: &Path, manifest: &Path, listen: &str, state: &Path) 
 /// terminal reaches us alone, and we pass on one signal.
 pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped());
+    die_with_us(command);
+    command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))
+}
+
+/// Lets a child end with us, whatever happens to us.
+pub(crate) fn die_with_us(command: &mut Command) {
     let parent = rustix::process::getpid();
     #[expect(unsafe_code, reason = "pre_exec is the one way to be followed into death by a child")]
     // SAFETY: between fork and exec the closure makes two system calls and nothing else: no allocation, no lock.
@@ -131,7 +137,6 @@ pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
             if rustix::process::getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
         });
     }
-    command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))
 }
 
 /// Asks a child to stop. Its number is its own until we have waited for it.

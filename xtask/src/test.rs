@@ -111,6 +111,7 @@ fn over_http(workspace: &Workspace, filter: Option<&str>) -> Result<(Count, BTre
     }
     cargo
         .env("ACCREDIT_HOST_BIN", host)
+        .env("ACCREDIT_XTASK", std::env::current_exe()?)
         .env("ACCREDIT_CLI_BIN", cli)
         .env("ACCREDIT_MANIFEST", workspace.manifest())
         .env("ACCREDIT_TEST_WASM_DIR", workspace.wasm_folder());

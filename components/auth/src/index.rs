@@ -198,7 +198,7 @@ struct UsableRoute {
     does: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'static str>,
-    /// The fields of the query; those with `?` may be left out.
+    /// The fields of the query, without those of pages; those with `?` may be left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     query: Option<String>,
     /// The fields of the body; those with `?` may be left out.
@@ -220,6 +220,11 @@ impl UsableRoute {
                 names.map(|(name, is_required, _)| if *is_required { name.clone() } else { format!("{name}?") });
             Some(marked.collect::<Vec<_>>().join(", ")).filter(|names| !names.is_empty())
         };
+        // Every list has pages, as its own page of the manual says.
+        let without_pages = |names: String| match names.strip_suffix("cursor?, limit?") {
+            Some(rest) => Some(rest.trim_end_matches(", ").to_owned()).filter(|rest| !rest.is_empty()),
+            None => Some(names),
+        };
         let query = fields.and_then(|fields| fields.example_query.as_deref()).unwrap_or_default();
         Self {
             call: format!("{} {}{query}", route.method, route.path),
@@ -228,7 +233,7 @@ impl UsableRoute {
                 Access::Scope(scope) => Some(scope.as_str()),
                 Access::Public | Access::Credential => None,
             },
-            query: fields.and_then(|fields| listed(&fields.query)),
+            query: fields.and_then(|fields| listed(&fields.query)).and_then(without_pages),
             body: fields.and_then(|fields| listed(&fields.body)),
             example: fields.and_then(|fields| fields.example.clone()),
         }

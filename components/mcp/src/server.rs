@@ -111,7 +111,7 @@ async fn called(api: &Api<'_>, message: &Message) -> Result<Map<String, Json>, F
         ("tools/call", _) => call(api, message).await?,
         ("resources/list", _) => {
             let whoami = api.whoami().await?;
-            kept(json!({ "resources": resources::list(&whoami)? }), FIXED_LIVES, false)
+            kept(json!({ "resources": resources::list(api, &whoami).await? }), LIST_LIVES, false)
         }
         ("resources/templates/list", _) => {
             api.whoami().await?;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod audit;
+mod guides;
 mod resources;
 mod routes;
 mod scopes;

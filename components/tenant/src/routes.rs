@@ -6,12 +6,13 @@ use service::{
 use store::{
     audit::{chain::Report, trail::Entry},
     custom_scope::CustomScope,
+    guide::{Guide, Listed},
     page::Page,
     resource::Resource,
     user::User,
 };
 
-use crate::{audit, resources, scopes, settings, usage, users};
+use crate::{audit, guides, resources, scopes, settings, usage, users};
 
 fn routes() -> Routes {
     Routes::new(Group::Tenant)
@@ -58,6 +59,16 @@ fn routes() -> Routes {
         .on(route::RESOURCES_PATCH, resources::patch)
         .gives::<Resource>(&[200])
         .on(route::RESOURCES_DELETE, resources::delete)
+        .gives_nothing()
+        .on(route::GUIDES_LIST, guides::list)
+        .gives::<Page<Listed>>(&[200])
+        .on(route::GUIDES_GET, guides::get)
+        .gives::<Guide>(&[200])
+        .on(route::GUIDES_PROMPT, guides::prompt)
+        .gives::<guides::Prompt>(&[200])
+        .on(route::GUIDES_PUT, guides::put)
+        .gives::<guides::Source>(&[200])
+        .on(route::GUIDES_DELETE, guides::delete)
         .gives_nothing()
         .on(route::SCOPES_REMOVE, scopes::remove)
         .gives_nothing()

@@ -8,7 +8,7 @@
 //! home, agents, agent, archived, access, tokens,
 //! install, security, device, notifications, users,
 //! tenant, all_tokens, webhooks, audit, login, setup,
-//! links, providers                                  one file for each page
+//! links, providers, guides                          one file for each page
 //! page                                              what every page has: header, note, policy
 //! api                                               requests to the other components
 //! qr                                                QR codes
@@ -30,6 +30,7 @@ mod authorize;
 mod chart;
 mod device;
 mod form;
+mod guides;
 mod help;
 mod home;
 mod install;

@@ -2,7 +2,7 @@ use common::route::{self, Group};
 use service::router::{Router, Routes};
 
 use crate::{
-    access, agent, agents, all_tokens, archived, assets, audit, authorize, device, home, install, links, login,
+    access, agent, agents, all_tokens, archived, assets, audit, authorize, device, guides, home, install, links, login,
     notifications, providers, security, setup, tenant, tokens, users, webhooks,
 };
 
@@ -60,6 +60,8 @@ fn routes() -> Routes {
         .on_open(route::WEB_DEVICE_ACT, device::act)
         .on_open(route::WEB_NOTIFICATIONS, notifications::list)
         .on_open(route::WEB_NOTIFICATION_ACT, notifications::act)
+        .on_open(route::WEB_GUIDES, guides::list)
+        .on_open(route::WEB_GUIDE, guides::one)
         .on_open(route::WEB_USERS, users::list)
         .on_open(route::WEB_USER_CREATE, users::create)
         .on_open(route::WEB_USER, users::one)

@@ -216,6 +216,8 @@ const EVENTS: &[(&str, &str)] = &[
     ("mail.retry", "had a mail sent again:"),
     ("mail.test", "sent a test mail:"),
     ("preset.delete", "deleted the preset"),
+    ("guide.delete", "deleted the guides of"),
+    ("guide.put", "replaced the guides of"),
     ("preset.put", "changed the preset"),
     ("resource.create", "registered the service"),
     ("resource.delete", "deleted the service"),

@@ -104,6 +104,8 @@ errors! {
     InvalidPresetName 400 "invalid_preset_name": "This name is not allowed for a preset.",
         "Choose a name of 1 to 32 lower-case letters, digits and hyphens that starts and ends with a letter or digit.",
         page: "/docs/agents/concepts/presets";
+    InvalidSource 400 "invalid_source": "This is not the name of a source of guides.",
+        "Send it as app: and 1 to 63 lower-case letters, digits and hyphens, such as app:crm.", page: "/docs/agents/concepts/guides";
     InvalidCode 400 "invalid_code": "This code does not work: it is unknown, has expired, or was used before.",
         "Open the newest link that you have, or get another one: with POST /auth/email/link or POST /auth/forgot, or from an admin of your tenant.",
         page: "/docs/agents/concepts/people#codes-of-links";
@@ -285,7 +287,7 @@ errors! {
         "Send client_id. A confidential client adds its secret: in the header Authorization: Basic, or as client_secret.",
         page: "/docs/agents/concepts/oauth-clients#the-token-requests";
     MissingCredential 401 "missing_credential": "This route needs a credential, and the request has none.",
-        "Send the header Authorization: Bearer <token>. A person gets a token with POST /auth/token {{\"email\": \"…\", \"password\": \"…\"}}; an agent gets one from its owner.",
+        "Send the header Authorization: Bearer <token>. A person gets a token with POST /auth/token {{\"email\": \"…\", \"password\": \"…\"}}; an agent gets one from its owner, or for a one-time code with POST /api/agents/enroll {{\"code\": \"…\"}}.",
         page: "/docs/agents/concepts/credentials#sending-one";
     InvalidToken 401 "invalid_token": "This credential is malformed or unknown.",
         "Send the whole token as it was issued, in the header Authorization: Bearer <token>. If you do not have it: a person signs in with POST /auth/token, an agent asks its owner for a new token.",
@@ -422,6 +424,10 @@ errors! {
         "Send GET /api/scopes/custom to list the tenant's custom scopes.";
     RequestNotFound 404 "request_not_found": "This request does not exist, or you may not read the agent that made it.",
         "Send GET /api/access-requests to list the requests that you may see.", page: "/docs/agents/concepts/access";
+    GuideNotFound 404 "guide_not_found": "Your tenant has no guide of this source and name.",
+        "Send GET /api/guides to list the guides with their sources and names.", page: "/docs/agents/concepts/guides";
+    SourceNotFound 404 "source_not_found": "Your tenant has no guides of this source.",
+        "Send GET /api/guides to list the guides with their sources.", page: "/docs/agents/concepts/guides";
     PresetNotFound 404 "preset_not_found": "Your tenant has no preset with this name.",
         "Send GET /api/presets to list the presets of your tenant.", page: "/docs/agents/concepts/presets";
     SubjectNotFound 404 "subject_not_found": "Your tenant has no such user, and no agent with this name that you may read.",

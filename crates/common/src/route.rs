@@ -474,13 +474,13 @@ macro_rules! routes {
 routes! {
     Auth {
         WHOAMI = get("/api/auth/whoami", "Identity and effective scopes of the caller").while_halted().before_factor().page("concepts/credentials");
-        CAN = get("/api/auth/can", "Whether the caller may do something, with every factor of the decision").while_halted().query(&["action", "object"]).page("concepts/sharing");
+        CAN = get("/api/auth/can", "Whether the caller may do something, and why not").while_halted().query(&["action", "object"]).page("concepts/sharing");
         DOCTOR = get("/api/auth/doctor", "Diagnosis of the caller's credential, with fixes").while_halted().query(&["expect"]).page("concepts/doctor");
         INTROSPECT = post("/auth/introspect", "Introspect a token (RFC 7662)").scope(TokensIntrospect).form().changes_nothing().page("concepts/introspection");
         VERIFY = get("/auth/verify", "Verify, for a proxy, that the sender of a request may use a service (forward auth)").for_proxies().query(&["scope", "resource", "tenant"]).page("concepts/guard");
         VERIFY_BELOW = get("/auth/verify/{scope}/{*path}", "The same for a proxy that puts a path before the path of the request").for_proxies().any_query().page("concepts/guard#envoy");
         EPOCHS = get("/auth/epochs", "What has ended or was narrowed since an epoch, for guards").scope(TokensIntrospect).query(&["after", "wait", "limit", "guard", "lease"]).page("concepts/guard#epochs");
-        CLOSURE_GET = get("/api/closures/{id}", "Get a closure: what has ended, and since when nobody accepts it").query(&["wait"]).page("concepts/closures");
+        CLOSURE_GET = get("/api/closures/{id}", "Get a closure: what has ended, and since when").query(&["wait"]).page("concepts/closures");
         API_INDEX = get("/api", "Every route with its scope and page; with for=me, the routes that the caller can use").public().query(&["for", "group"]);
         HEALTHZ = get("/healthz", "Liveness: whether the process answers").public().any_query().page("#is-the-server-well");
         READYZ = get("/readyz", "Readiness: whether the database answers and the server is bootstrapped").public().any_query().page("#is-the-server-well");
@@ -575,11 +575,16 @@ routes! {
         SCOPES = get("/api/scopes", "List every scope with its routes").public().page("concepts/permissions");
         SCOPES_CUSTOM = get("/api/scopes/custom", "List the tenant's custom scopes").page("concepts/permissions");
         SCOPES_DEFINE = post("/api/scopes/custom", "Define a custom scope").scope(ScopesWrite).for_people().idempotent().audited("scope.define").page("concepts/permissions");
-        RESOURCES_LIST = get("/api/resources", "List the tenant's services that take signed tokens").query(&["cursor", "limit"]).page("concepts/resources");
+        RESOURCES_LIST = get("/api/resources", "List services that take signed tokens").query(&["cursor", "limit"]).page("concepts/resources");
         RESOURCES_GET = get("/api/resources/{id}", "Get a service that takes signed tokens").page("concepts/resources");
         RESOURCES_CREATE = post("/api/resources", "Register a service that takes signed tokens").scope(ScopesWrite).for_people().idempotent().audited("resource.create").page("concepts/resources#registering");
         RESOURCES_PATCH = patch("/api/resources/{id}", "Change a service that takes signed tokens").scope(ScopesWrite).for_people().may_narrow().audited("resource.update").page("concepts/resources#registering");
         RESOURCES_DELETE = delete("/api/resources/{id}", "Delete a service that takes signed tokens, and end its tokens").scope(ScopesWrite).for_people().revokes().audited("resource.delete").page("concepts/resources#registering");
+        GUIDES_LIST = get("/api/guides", "List or search guides").scope(GuidesRead).query(&["q", "source", "cursor", "limit"]).page("concepts/guides");
+        GUIDES_GET = get("/api/guides/{source}/{name}", "Read a guide").scope(GuidesRead).page("concepts/guides");
+        GUIDES_PROMPT = get("/api/guides/prompt", "Get a prompt made of the guides").scope(GuidesRead).query(&["budget"]).page("concepts/guides#the-prompt");
+        GUIDES_PUT = put("/api/guides/{source}", "Replace the guides of a source").scope(GuidesWrite).audited("guide.put").page("concepts/guides");
+        GUIDES_DELETE = delete("/api/guides/{source}", "Delete the guides of a source").scope(GuidesWrite).audited("guide.delete").page("concepts/guides");
         SCOPES_REMOVE = delete("/api/scopes/custom", "Delete a custom scope").scope(ScopesWrite).for_people().revokes().audited("scope.remove").query(&["name"]).page("concepts/permissions");
     }
 
@@ -608,8 +613,8 @@ routes! {
         BULK_RESTART = post("/api/agents/bulk/restart", "Restart several agents").scope(AgentsLifecycle).on_agent_state(Update).idempotent().audited("agent.restart").page("concepts/lifecycle");
         STOP_ALL = post("/api/agents/stop-all", "Stop every agent of the tenant").scope(AgentsStopAll).for_people().idempotent().closes().audited("agent.stop_all").page("concepts/lifecycle");
         DEPLOY = post("/api/agents/deploy", "Ask an agent's runtime to run it; register the agent first if there is none").scope(AgentsDeploy).on_agent(Update).idempotent().audited("agent.deploy").page("concepts/deployment");
-        DEPLOY_STATUS = get("/api/agents/{name}/deploy-status", "Get what has become of an agent's last deployment").scope(AgentsRead).on_agent(Read).page("concepts/deployment#the-status");
-        DEPLOY_FAILED = post("/api/agents/{name}/deploy-status", "Report that an agent cannot be deployed").scope(AgentsDeploy).own_needs_no_scope().on_agent(Update).audited("agent.deploy.fail").page("concepts/deployment#the-status");
+        DEPLOY_STATUS = get("/api/agents/{name}/deploy-status", "Get an agent's last deployment").scope(AgentsRead).on_agent(Read).page("concepts/deployment#the-status");
+        DEPLOY_FAILED = post("/api/agents/{name}/deploy-status", "Report a failed deployment").scope(AgentsDeploy).own_needs_no_scope().on_agent(Update).audited("agent.deploy.fail").page("concepts/deployment#the-status");
         HEARTBEAT = post("/api/agents/me/heartbeat", "Send a heartbeat and get the calling agent's state").for_agents().while_halted().page("concepts/lifecycle");
         LOGS_READ = get("/api/agents/{name}/logs", "Read the newest lines of an agent's log").scope(AgentsLogs).on_agent(Read).query(&["lines", "since"]).page("concepts/lifecycle");
         LOGS_APPEND = post("/api/agents/{name}/logs", "Append to the calling agent's log").scope(AgentsLogs).on_own_agent().page("concepts/lifecycle");
@@ -619,11 +624,11 @@ routes! {
         GRANTS_LIST = get("/api/agents/{name}/grants", "List the grants of an agent").scope(AgentsShare).on_agent(Share).query(&["cursor", "limit"]).page("concepts/sharing");
         GRANTS_GIVE = post("/api/agents/{name}/grants", "Let a user or an agent read or edit an agent").scope(AgentsShare).on_agent(Share).idempotent().audited("agent.share").page("concepts/sharing");
         GRANTS_TAKE = delete("/api/agents/{name}/grants", "Delete a grant of an agent").scope(AgentsShare).on_agent(Share).revokes().audited("agent.unshare").query(&["subject", "relation"]).page("concepts/sharing");
-        EXPLAIN = get("/api/agents/{name}/explain", "Explain why a subject may do something with an agent, or may not").scope(AgentsRead).on_agent(Read).query(&["subject", "action"]).page("concepts/sharing");
+        EXPLAIN = get("/api/agents/{name}/explain", "Explain who may do what with an agent, and why").scope(AgentsRead).on_agent(Read).query(&["subject", "action"]).page("concepts/sharing");
         ACCESS_ASK = post("/api/access-requests", "Ask for a scope that the calling agent lacks").for_agents().idempotent().audited("access.request").page("concepts/access");
-        ACCESS_LIST = get("/api/access-requests", "List access requests of the calling agent, or those that the caller may decide").query(&["state", "agent", "cursor", "limit"]).page("concepts/access");
+        ACCESS_LIST = get("/api/access-requests", "List own access requests, or those to decide").query(&["state", "agent", "cursor", "limit"]).page("concepts/access");
         ACCESS_GET = get("/api/access-requests/{id}", "Get an access request with its decision").on_access_request(Share).page("concepts/access");
-        ACCESS_WITHDRAW = delete("/api/access-requests/{id}", "Withdraw an open access request of the calling agent").for_agents().on_access_request(Share).revokes().audited("access.withdraw").page("concepts/access");
+        ACCESS_WITHDRAW = delete("/api/access-requests/{id}", "Withdraw an own open access request").for_agents().on_access_request(Share).revokes().audited("access.withdraw").page("concepts/access");
         ACCESS_APPROVE = post("/api/access-requests/{id}/approve", "Approve an access request for a number of hours").for_sessions().on_access_request(Share).idempotent().audited("access.approve").page("concepts/access");
         ACCESS_DENY = post("/api/access-requests/{id}/deny", "Deny an access request").for_sessions().on_access_request(Share).idempotent().revokes().audited("access.deny").page("concepts/access");
         ACCESS_REVOKE = post("/api/access-requests/{id}/revoke", "Revoke an approval").for_sessions().on_access_request(Share).closes().audited("access.revoke").page("concepts/access");
@@ -631,7 +636,7 @@ routes! {
         PRESET_PUT = put("/api/presets/{name}", "Create a new version of a preset").scope(PresetsWrite).for_people().may_narrow().audited("preset.put").page("concepts/presets");
         PRESET_GET = get("/api/presets/{name}", "Get a preset with its versions").page("concepts/presets");
         PRESET_DELETE = delete("/api/presets/{name}", "Delete the tenant's versions of a preset that no agent has").scope(PresetsWrite).for_people().audited("preset.delete").page("concepts/presets");
-        PRESET_DRIFT = get("/api/presets/{name}/drift", "List the agents of a preset that lack something of its newest version").scope(AgentsList).query(&["cursor", "limit"]).page("concepts/presets");
+        PRESET_DRIFT = get("/api/presets/{name}/drift", "List the agents of a preset that lag behind it").scope(AgentsList).query(&["cursor", "limit"]).page("concepts/presets");
     }
 
     Keys {
@@ -666,7 +671,7 @@ routes! {
         NOTIFICATIONS_READ_ALL = post("/api/notifications/read-all", "Mark all of the caller's notifications as read").scope(NotificationsWrite).for_people().page("concepts/notifications");
         NOTIFICATION_DELETE = delete("/api/notifications/{id}", "Delete a notification").scope(NotificationsWrite).for_people().page("concepts/notifications");
         INBOX = get("/api/agents/me/inbox", "List the events in the calling agent's inbox").for_agents().while_halted().query(&["after", "wait", "limit"]).page("concepts/inbox");
-        INBOX_STREAM = get("/api/agents/me/inbox/stream", "Stream the calling agent's inbox as server-sent events").for_agents().while_halted().query(&["after"]).page("concepts/inbox#the-stream");
+        INBOX_STREAM = get("/api/agents/me/inbox/stream", "Stream the inbox as server-sent events").for_agents().while_halted().query(&["after"]).page("concepts/inbox#the-stream");
         INBOX_ACK = post("/api/agents/me/inbox/ack", "Acknowledge events, which deletes them").for_agents().page("concepts/inbox");
         MESSAGE = post("/api/agents/{name}/messages", "Send a message to an agent's inbox").scope(AgentsMessage).on_agent(Read).idempotent().audited("agent.message").page("concepts/inbox");
     }
@@ -763,6 +768,8 @@ routes! {
         WEB_DEVICE_ACT = post("/device", "Approve or deny a device by form").public().form().any_query();
         WEB_AUTHORIZE = get("/oauth/authorize", "Let an app in (RFC 6749), or not").public().any_query();
         WEB_AUTHORIZE_ACT = post("/oauth/authorize", "Decide by form whether an app is let in").public().form().any_query();
+        WEB_GUIDES = get("/guides", "The tenant's guides for agents: by source, search").public().any_query();
+        WEB_GUIDE = get("/guides/{source}/{name}", "A guide").public().any_query();
         WEB_NOTIFICATIONS = get("/notifications", "The visitor's notifications").public().any_query();
         WEB_NOTIFICATION_ACT = post("/notifications/{id}/{act}", "Mark a notification as read, or delete it, by form").public().form().any_query();
         WEB_USERS = get("/admin/users", "The tenant's users").public().any_query();

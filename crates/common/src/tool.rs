@@ -28,7 +28,8 @@ const FIRST: &[&Route] = &[
 ];
 
 /// Rows that are no tools although a credential of any kind may call them: what streams, what is a file, what is for proxies and guards, and
-/// the values of secrets, which belong into a process and not into what a model reads.
+/// the values of secrets, which belong into a process and not into what a model reads. A guide is read as a resource, like the manual, and the
+/// prompt that is made of guides is for what starts a model.
 const NOT: &[&Route] = &[
     route::INBOX_STREAM,
     route::NOTIFICATIONS_STREAM,
@@ -37,6 +38,8 @@ const NOT: &[&Route] = &[
     route::VERIFY_BELOW,
     route::EPOCHS,
     route::SECRETS_VALUES,
+    route::GUIDES_GET,
+    route::GUIDES_PROMPT,
 ];
 
 /// Whether a row is a tool. What takes a session is none: a person does it, and no model for them.

@@ -47,6 +47,7 @@ pub mod explain;
 pub mod factor;
 pub mod grant;
 pub mod guard;
+pub mod guide;
 pub mod hook;
 pub mod housekeeping;
 pub mod identity;

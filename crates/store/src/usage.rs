@@ -20,7 +20,7 @@ pub struct Quotas {
     pub agents: i64,
     /// Live credentials beside sessions.
     pub credentials: i64,
-    /// Bytes in inboxes, logs, secrets and kept answers; and bytes that they add to the audit trail in a day.
+    /// Bytes in inboxes, logs, secrets, guides and kept answers; and bytes that they add to the audit trail in a day.
     pub bytes: i64,
     /// Notifications for them.
     pub notifications: i64,

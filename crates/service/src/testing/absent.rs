@@ -8,7 +8,7 @@ use crate::router::Router;
 use common::{
     id::NotificationId,
     role::Role,
-    route::{Access, Callers, Group, OIDC_LINK, PRESET_PUT, ROUTES, Route},
+    route::{Access, Callers, GUIDES_PUT, Group, OIDC_LINK, PRESET_PUT, ROUTES, Route},
     secret::Kind,
 };
 use store::notification;
@@ -127,6 +127,9 @@ async fn world(t: &TestApp) -> World {
     .await
     .expect("a preset");
     let presets = vec!["foreign".to_owned()];
+    t.execute(&format!("INSERT INTO guides VALUES (1, '{other}', 'app:foreign', 0, 'foreign', 't', 'b', 0, 'u', 'u')"))
+        .await
+        .expect("a guide");
     let mut archived = vec![];
     for owner in [&mia, &eve] {
         let gone = t.agent(owner, "gone", "*").await.agent.expect("an agent");
@@ -256,6 +259,10 @@ impl World {
                 },
             ];
         }
+        if route.path.starts_with("/api/guides/{source}") {
+            let of = |source: &str| vec![format!("app:{source}"), source.to_owned()];
+            return vec![Case { caller: self.admin, objects: ["nothing", "foreign"].map(of).to_vec() }];
+        }
         let (caller, absent, objects) = if route.path.starts_with("/api/agents/archived/{id}") {
             (self.member, "agt_nothing", self.archived)
         } else if route.path.starts_with("/api/agents/{name}") {
@@ -315,9 +322,9 @@ fn filled(path: &str, segments: &[String]) -> String {
 #[expect(clippy::expect_used, reason = "tests only")]
 pub async fn foreign_objects_are_absent(group: Group, router: fn() -> Router) {
     let named = ROUTES.iter().filter(|row| {
-        // A preset's name is made by the PUT that names it, and every tenant has its own. A provider is everybody's, and so is a device: it
+        // A preset's name is made by the PUT that names it, and every tenant has its own; so is a source of guides. A provider is everybody's, and so is a device: it
         // is named by a secret code.
-        let is_everybodys = row.path.starts_with("/auth/device/") || [PRESET_PUT, OIDC_LINK].contains(row);
+        let is_everybodys = row.path.starts_with("/auth/device/") || [PRESET_PUT, GUIDES_PUT, OIDC_LINK].contains(row);
         let names_no_object = row.path.contains("{*") || is_everybodys;
         let is_of_an_object = row.path.contains('{') && !names_no_object;
         row.group == group && row.access != Access::Public && is_of_an_object

@@ -124,7 +124,7 @@ fn compare(version: i64, count: usize, objects: Option<&str>) -> Schema {
         }
     }
     match missing.first() {
-        Some(object) => Schema::Changed(shown(&object.sql, object.name)),
+        Some(object) => Schema::Changed(shown(&object.sql, &object.name)),
         None if seen == count => Schema::AsMade,
         None => Schema::Changed("object".to_owned()),
     }
@@ -168,9 +168,18 @@ fn words(sql: &str) -> [&str; 4] {
 
 /// An object as SQLite keeps it.
 struct Object {
-    name: &'static str,
+    name: Cow<'static, str>,
     sql: Cow<'static, str>,
 }
+
+/// The tables that FTS5 makes itself for an index whose texts are in a table of ours: the ends of their names, and their columns. The index
+/// is of no use without them, so they are expected like the index, and nothing else beside them is.
+const FTS5: &[(&str, &str)] = &[
+    ("_data", "(id INTEGER PRIMARY KEY, block BLOB)"),
+    ("_idx", "(segid, term, pgno, PRIMARY KEY(segid, term)) WITHOUT ROWID"),
+    ("_docsize", "(id INTEGER PRIMARY KEY, sz BLOB)"),
+    ("_config", "(k PRIMARY KEY, v) WITHOUT ROWID"),
+];
 
 /// The objects that the migrations up to a version make.
 fn made(version: i64) -> Vec<Object> {
@@ -178,8 +187,14 @@ fn made(version: i64) -> Vec<Object> {
     let files = migrate::ALL.iter().take(usize::try_from(version).unwrap_or(0));
     for sql in files.copied().flatten().copied() {
         match words(sql) {
-            ["CREATE", "UNIQUE", _, name] | ["CREATE", _, name, _] => {
-                objects.push(Object { name, sql: Cow::Borrowed(sql) });
+            ["CREATE", kind @ ("UNIQUE" | "VIRTUAL"), _, name] | ["CREATE", kind, name, _] => {
+                objects.push(Object { name: Cow::Borrowed(name), sql: Cow::Borrowed(sql) });
+                if kind == "VIRTUAL" {
+                    objects.extend(FTS5.iter().map(|(end, columns)| Object {
+                        name: Cow::Owned([name, *end].concat()),
+                        sql: Cow::Owned(["CREATE TABLE '", name, *end, "'", *columns].concat()),
+                    }));
+                }
             }
             ["DROP", _, name, _] => objects.retain(|object| object.name != name),
             ["ALTER", _, name, "ADD"] => {
