@@ -370,7 +370,7 @@ async fn tell(write: &Write<'_>, new: &access_request::New<'_>) -> Result<(), Ap
     write.notify_with(caller.user_id(), &title, &body, &format!("/access/{id}")).await?;
     let mut data = json!({ "agent": agent_name, "request": id, "scope": scope, "hours": hours });
     if let (Some(members), Some(exact)) = (data.as_object_mut(), new.exact) {
-        members.insert("action".to_owned(), exact.words().into());
+        members.insert("action".to_owned(), exact.own_words().into());
     }
     for user in user::owner_and_admins(&write.tx, caller.tenant_id(), caller.user_id()).await? {
         mail::queue(write.app(), &write.tx, (caller.tenant_id(), &user.id), outbox::Kind::AccessRequest, data.clone())

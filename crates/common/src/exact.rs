@@ -3,7 +3,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::{
-    route::{Access, Callers, ROUTES, Route},
+    route::{Access, Callers, Object, ROUTES, Route},
     secret::{Digest, Secret},
 };
 
@@ -92,15 +92,27 @@ impl Exact {
         named.into_iter().map(decoded).collect()
     }
 
-    /// The same in words: what the route does, and with what.
+    /// The same in words: what the route does, and with what. What the names stand for is written as in the path, so that no text of an agent's
+    /// passes for one of the server's.
     pub fn words(&self) -> String {
-        let mut with = self.names();
-        if let Some((_, query)) = self.path.split_once('?') {
-            with.push(query.to_owned());
+        let (bare, query) = self.path.split_once('?').unwrap_or((&self.path, ""));
+        let mut with = matched(self.route.path, bare).map(|(_, named)| named).unwrap_or_default();
+        if !query.is_empty() {
+            with.push(query);
         }
         match with.is_empty() {
             true => self.route.title.to_owned(),
             false => format!("{}: {}", self.route.title, with.join(", ")),
+        }
+    }
+
+    /// In words that an agent has no part in: what the route does, and with which agent, where it is about one.
+    pub fn own_words(&self) -> String {
+        match (self.route.object, self.names().first()) {
+            (Some(Object::Agent(_) | Object::AgentState(_) | Object::Key(_)), Some(name)) => {
+                format!("{}: {name}", self.route.title)
+            }
+            _ => self.route.title.to_owned(),
         }
     }
 
@@ -189,6 +201,7 @@ mod tests {
         assert_eq!(Exact::sent(made.route(), "/api/agents", Some(""), b"").unwrap().body(), None);
         let odd = Exact::new("GET", "/api/agents/a%2Fb%20c", None).unwrap();
         assert_eq!((odd.path(), odd.names()), ("/api/agents/a%2Fb%20c", vec!["a/b c".to_owned()]));
+        assert_eq!(odd.words(), "Get an agent: a%2Fb%20c");
         for one in [&plain, &made, &odd] {
             let again = Exact::stored(one.route().method, one.path().to_owned(), one.body().map(str::to_owned));
             assert_eq!(again.as_ref(), Some(one));

@@ -96,7 +96,7 @@ async fn a_replay_spends_nothing_and_a_refused_change_neither() {
     let (call, body) = (("POST", "/api/agents"), r#"{"name":"helper","parent":"hand"}"#);
     let first = approved_once(&t, &scout, &max, call, body).await;
     // There is no such parent yet: refused before anything was changed.
-    send(&t, &scout, call, body, Some("k")).await.refused(404, "agent_not_found");
+    send(&t, &scout, call, body, Some("k")).await.refused(404, "parent_not_found");
     assert_eq!(t.as_(&max, "GET", &first, Null).await.is(200)["state"], "approved");
     t.agent_below(&max, Some(&scout), "hand", "ui.notify").await;
     let made = send(&t, &scout, call, body, Some("k")).await;
@@ -173,6 +173,7 @@ async fn an_approval_for_once_ends_and_is_for_one_agent() {
     let other = t.agent(&max, "other", "agents.read").await;
     let key = t.credential(Kind::ApiKey, &max.tenant, &max.user, scout.agent.as_ref(), "agents.read", None).await;
     for end in ["time", "revoke", "role", "renamed", "scope", "archive"] {
+        let max = session(&t, &max).await;
         let path = approved_once(&t, &scout, &max, call, body).await;
         for actor in [&other, &key] {
             assert_eq!(send(&t, actor, call, body, None).await.status, 403);
