@@ -69,6 +69,7 @@ const PAGES: &[&str] = &[
     "agents/recipes/connect-by-mcp",
     "agents/recipes/connect-github-or-slack",
     "agents/recipes/deploy-an-agent",
+    "agents/recipes/do-one-thing-once",
     "agents/recipes/enrol-an-agent",
     "agents/recipes/first-agent",
     "agents/recipes/give-a-secret",
