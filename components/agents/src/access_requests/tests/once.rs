@@ -388,3 +388,18 @@ async fn a_denied_agent_is_told_so_and_does_not_ask_again_at_once() {
     t.as_(&scout, "POST", ASK, other["ask"]["body"].clone()).await.refused(409, "recently_denied");
     t.as_(&scout, "POST", ASK, request_for("agents.create agents.list")).await.is(201);
 }
+
+/// R174: a caller that has the scope pays nothing for what others were approved once: the same statements run.
+#[tokio::test]
+async fn a_caller_that_has_the_scope_looks_for_no_approval() {
+    let Stage { t, max, scout, .. } = stage("agents.list agents.read").await;
+    let statements = async || {
+        t.as_(&scout, "GET", LIST, Null).await.is(200);
+        let before = t.db().statements();
+        t.as_(&scout, "GET", LIST, Null).await.is(200);
+        t.db().statements() - before
+    };
+    let before = statements().await;
+    approved_once(&t, &scout, &max, ("POST", "/api/agents"), HELPER).await;
+    assert_eq!(statements().await, before);
+}
