@@ -269,12 +269,14 @@ impl Mounted {
     }
 }
 
-/// The request as it can be named. `None`: no approval could help it, or its body could not be read.
+/// The request as it can be named. `None`: no approval could help it, or its body could not be read. A HEAD is none: what was approved is to
+/// be read.
 fn exact(call: &Call) -> Option<Exact> {
-    if matches!(call.body, Some(Err(_))) {
+    let head = call.app.head();
+    if matches!(call.body, Some(Err(_))) || head.method == Method::HEAD {
         return None;
     }
-    let uri = &call.app.head().uri;
+    let uri = &head.uri;
     Exact::sent(call.route, uri.path(), uri.query(), &call.body_bytes())
 }
 
