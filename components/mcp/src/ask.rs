@@ -149,6 +149,8 @@ pub(crate) async fn missing(
 /// The refusal with the request that was opened for it.
 fn told(mut envelope: Json, request: &str, address: Option<String>, fix: String) -> Json {
     if let Some(members) = envelope.as_object_mut() {
+        // It was asked.
+        members.shift_remove("ask");
         members.insert("fix".to_owned(), json!(fix));
         members.insert("access_request".to_owned(), json!(request));
         if let Some(address) = address {
