@@ -1,4 +1,5 @@
 //! Refusals that finish the job: agents that know nothing but what the answers say, and a person who clicks once for each.
+#![expect(clippy::indexing_slicing, reason = "helpers of tests: whatever is not as expected ends the test")]
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
