@@ -138,7 +138,6 @@ fn stage() -> (Server, Client, Client) {
 
 /// R174, R176: ten of ten reach their answer with one click of a person, and can do it once. What it took is printed.
 #[test]
-#[expect(clippy::print_stdout, reason = "the figures are what this test is read for")]
 fn ten_agents_without_documentation_reach_their_answer_with_one_click() {
     let (server, _admin, max) = stage();
     let wishes = ten(&server, &max);
