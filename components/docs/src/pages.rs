@@ -47,6 +47,7 @@ const PAGES: &[&str] = &[
     "agents/concepts/notifications",
     "agents/concepts/oauth",
     "agents/concepts/oauth-clients",
+    "agents/concepts/once",
     "agents/concepts/overview",
     "agents/concepts/pats",
     "agents/concepts/people",
