@@ -230,8 +230,14 @@ const KEYS: &[(&str, &str)] =
     &[("NAME", "name"), ("TYPE", "type"), ("STATUS", "status"), ("USED", "last_used_at"), ("ID", "id")];
 const GRANTS: &[(&str, &str)] = &[("SUBJECT", "subject.name"), ("RELATION", "relation"), ("SINCE", "created_at")];
 const FACTORS: &[(&str, &str)] = &[("FACTOR", "factor"), ("HOLDS", "holds"), ("WHY", "why")];
-const REQUESTS: &[(&str, &str)] =
-    &[("AGENT", "agent.name"), ("STATE", "state"), ("SCOPE", "scope"), ("REASON", "reason"), ("ID", "id")];
+const REQUESTS: &[(&str, &str)] = &[
+    ("AGENT", "agent.name"),
+    ("STATE", "state"),
+    ("SCOPE", "scope"),
+    ("FOR", "for.words"),
+    ("REASON", "reason"),
+    ("ID", "id"),
+];
 
 /// Every verb that is one route.
 pub(crate) fn all() -> Vec<Verb> {
@@ -528,7 +534,8 @@ pub(crate) fn all() -> Vec<Verb> {
         Verb::new("access request", route::ACCESS_ASK)
             .takes("scope", Kind::Words, "The scopes, separated by commas")
             .needs("reason", Kind::Text, "What for")
-            .field("hours", Kind::Number, "For how many hours, 1 to 720"),
+            .field("hours", Kind::Number, "For how many hours, 1 to 720")
+            .field("for", Kind::Data, "The one request that it is for: {method, path, body_sha256}"),
         Verb::new("access list", route::ACCESS_LIST).table(REQUESTS),
         requests(Verb::new("access get", route::ACCESS_GET)),
         Verb::new("closures get", route::CLOSURE_GET),
@@ -537,6 +544,7 @@ pub(crate) fn all() -> Vec<Verb> {
             .done("Withdrawn."),
         requests(Verb::new("access approve", route::ACCESS_APPROVE))
             .field("scope", Kind::Words, "A part of what was asked for")
+            .field("lasts", Kind::Text, "once, hours or always")
             .field("hours", Kind::Number, "For how many hours, 1 to 720")
             .asks("Approve the request {id}?"),
         requests(Verb::new("access deny", route::ACCESS_DENY)).field("reason", Kind::Text, "A word to the agent"),

@@ -144,6 +144,42 @@ test("a part of a request is approved, and another one is denied with a word", (
     assert.ok(told.includes("Not today"), told);
   }));
 
+test("one request is read in words and approved once, and another request for good", () =>
+  as("ada@example.com", async (page) => {
+    const clerk = await agent("clerk");
+    const sent = { name: "clerks-helper" };
+    const refused = await clerk.send("POST", "/api/agents", sent);
+    assert.equal(refused.status, 403);
+    const asked = await clerk.post("/api/access-requests", refused.json.ask.body);
+    await page.goto("/access");
+    await page.getByText("Register an agent and issue its token").first().waitFor();
+    await page.getByRole("link", { name: "Decide… about clerk" }).click();
+    await page.getByRole("heading", { name: "Let clerk do this?" }).waitFor();
+    await page.getByText("POST /api/agents", { exact: true }).waitFor();
+    const choices = page.getByRole("radio");
+    assert.deepEqual(await choices.evaluateAll((all) => all.map(({ value, checked, disabled }) => [value, checked, disabled])), [
+      ["once", true, false],
+      ["hours", false, false],
+      ["always", false, true],
+    ]);
+    await page.getByRole("button", { name: "Approve" }).click();
+    await page.getByRole("status").first().waitFor();
+    assert.equal((await clerk.send("POST", "/api/agents", sent)).status, 201);
+    assert.equal((await clerk.send("POST", "/api/agents", sent)).status, 403);
+    await page.goto(`/access/${asked.id}`);
+    await page.getByText("Used", { exact: true }).first().waitFor();
+    // For good, once the ceiling has it.
+    const listing = await clerk.post("/api/access-requests", { scope: "agents.list", reason: "To see who there is" });
+    await admin.must("PATCH", "/api/agents/clerk", { scope: ["agents.read", "agents.list"] });
+    await page.goto(`/access/${listing.id}`);
+    await page.getByRole("radio", { name: "For good" }).check();
+    await page.getByRole("button", { name: "Approve" }).click();
+    await page.getByRole("status").first().waitFor();
+    const decided = await admin.get(`/api/access-requests/${listing.id}`);
+    assert.deepEqual([decided.state, decided.lasts, decided.ends_at], ["approved", "always", null]);
+    await clerk.get("/api/agents");
+  }));
+
 test("two people who decide at once: the second one is told what the first one did", async () => {
   const noor = await admin.post("/api/users", { email: "noor@example.com", name: "Noor", role: "admin" });
   await admin.post(`/api/users/${noor.id}/set-password`, { password: PASSWORD });

@@ -65,6 +65,7 @@ export const PAGES = [
   { name: "agent-history", path: "/agents/support-desk/history" },
   { name: "access", path: "/access" },
   { name: "decide", path: (world) => `/access/${world.request}` },
+  { name: "decide-once", path: (world) => `/access/${world.exact}` },
   { name: "decided", path: (world) => `/access/${world.given}` },
   { name: "tokens", path: "/tokens" },
   { name: "tokens-all", path: "/tokens?status=all&sort=expires_at" },

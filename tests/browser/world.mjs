@@ -76,6 +76,9 @@ export async function fill(server, say = plain) {
   await admin.post("/api/agents/refunds/resume");
   const request = await ask("refunds", ["x.payments.refund", "agents.logs"], "Ticket 8812: the customer was charged twice.");
   await ask("night-report", ["agents.logs"], "The report lists what went wrong.");
+  const desk = agents["support-desk"].api;
+  const refused = await desk.send("PATCH", "/api/agents/translator", { tier: 2 });
+  const exact = await desk.post("/api/access-requests", refused.json.ask.body);
   const given = await ask("build-bot-7", ["agents.logs"], "To see why the release failed.");
   await admin.must("POST", `/api/access-requests/${given.id}/approve`, { hours: 8 });
   const denied = await ask("build-bot-7", ["agents.update"], "A second runner.");
@@ -134,6 +137,6 @@ export async function fill(server, say = plain) {
     return (await server.api().form("/auth/device/code", asked)).json.user_code;
   };
   const archived = (await admin.get("/api/agents/archived")).items[0].id;
-  const ids = { request: request.id, given: given.id, key: key.id, archived, webhook: webhook.id, authorize };
+  const ids = { request: request.id, exact: exact.id, given: given.id, key: key.id, archived, webhook: webhook.id, authorize };
   return { admin, max, people, agents, device, ...ids };
 }

@@ -464,6 +464,30 @@ fn a_call_that_lacks_a_scope_asks_for_it_and_goes_through_once_approved() {
     }
 }
 
+/// R174: a call that was approved once goes through once, with its own arguments.
+#[test]
+fn a_call_that_was_approved_once_goes_through_once() {
+    let site = site();
+    let (server, admin) = (&site.0, &site.1);
+    let agent = server.agent(admin, "asks-once", &["agents.read"]).client;
+    let arguments = json!({ "name": "made-once" });
+    let asked = result(&agent, "tools/call", &opening("agents_create", &arguments));
+    let id = text(&asked["requestState"]).to_owned();
+    let request = admin.get(&format!("/api/access-requests/{id}")).is(200);
+    assert_eq!((&request["for"]["method"], &request["for"]["path"]), (&json!("POST"), &json!("/api/agents")));
+    admin.post(&format!("/api/access-requests/{id}/approve"), &json!({ "lasts": "once" })).is(200);
+    let other = result(&agent, "tools/call", &opening("agents_create", &json!({ "name": "another" })));
+    assert_eq!(other["resultType"], "input_required", "{other}");
+    assert_ne!(other["requestState"], id.as_str());
+    let mut params = opening("agents_create", &arguments);
+    params["requestState"] = json!(id);
+    let done = result(&agent, "tools/call", &params);
+    assert_eq!((&done["isError"], &done["structuredContent"]["name"]), (&json!(false), &json!("made-once")), "{done}");
+    let again = result(&agent, "tools/call", &params);
+    assert_eq!(again["isError"], true, "{again}");
+    assert_eq!(admin.get(&format!("/api/access-requests/{id}")).is(200)["state"], "spent");
+}
+
 /// R142: a denial is the answer: the retried call is refused, and nobody is asked again by it.
 #[test]
 fn a_denial_ends_the_call() {

@@ -1,16 +1,23 @@
-//! Requests for access: an agent asks for a scope that it lacks, and a person approves it for some hours, for this agent alone.
+//! Requests for access: an agent asks for a scope that it lacks, and a person approves it once, for some hours or for good, for this agent
+//! alone.
 //!
-//! 1. The agent asks. A scope that no approval could let it use is refused at once; asking twice for the same makes one request.
+//! 1. The agent asks, and can name the one request that it is for. A scope that no approval could let it use is refused at once, and what
+//!    was denied lately; asking twice for the same makes one request.
 //! 2. Its owner, or an admin, approves all or a part of it, or denies it, with a session. Of several decisions at once, one statement
 //!    lets one through.
 //! 3. An approved scope counts for the agent's token from the next request on, until its end or until a person revokes it. It outlives
-//!    the token, and nothing can be minted from it.
+//!    the token, and nothing can be minted from it. One for a single request counts for nothing else: that request spends it
+//!    (`service::once`).
+
+use std::time::Duration;
 
 use common::{
     error::{ApiError, Code},
     event::EventKind,
+    exact::Exact,
     id::{AccessRequestId, AgentId},
     role::Role,
+    route::{Access, Route},
     scope::{Patterns, Scope, Scopes},
     secret::Kind,
     text::{prose, within},
@@ -24,15 +31,16 @@ use service::{
     app::App,
     caller::Caller,
     change::{Answer, Change, Done, Write},
+    clock,
     event::Event,
     extract::{Body, Empty, Path, Query},
     form,
-    form::{Field, PageQuery},
-    guard, mail,
+    form::{Field, Nullable, Object, PageQuery, nested},
+    guard, mail, missing,
     response::{Response, json},
 };
 use store::{
-    access_request::{self, AccessRequest, AccessRequestState, Filter, InsertOutcome, Open},
+    access_request::{self, AccessRequest, AccessRequestState, ExactRequest, Filter, InsertOutcome, Lasts, Open},
     db::Rows,
     outbox, user,
 };
@@ -84,36 +92,88 @@ fn names(scopes: &Scopes) -> String {
 }
 
 form! {
+    /// The one request that an agent asks for.
+    pub(crate) struct Named {
+        method: String,
+        path: String,
+        body_sha256: Option<Nullable<String>>,
+    }
+}
+
+form! {
     pub(crate) struct Ask {
-        scope: ScopeList,
+        scope: Option<ScopeList>,
         reason: String,
         hours: Option<i64>,
+        r#for: Option<Object<Named>>,
     }
+}
+
+/// What is asked for: the one request, if one is named, and the scopes; without any those that the request needs by its row.
+fn asked(body: &Ask) -> Result<(Option<Exact>, Vec<String>), ApiError> {
+    let exact = body.r#for.as_ref().map(exact).transpose()?;
+    let scope = match (&body.scope, &exact) {
+        (Some(ScopeList(scope)), _) => scope.clone(),
+        (None, Some(exact)) => needed(exact).first().map(|scope| scope.as_str().to_owned()).into_iter().collect(),
+        (None, None) => return Err(ApiError::field("scope", format!("is missing: {}", ScopeList::EXPECTED))),
+    };
+    let of_row = exact.as_ref().map(needed).unwrap_or_default();
+    let is_foreign = |name: &&String| exact.is_some() && !of_row.iter().any(|scope| scope.as_str() == name.as_str());
+    match scope.iter().find(is_foreign) {
+        Some(name) => Err(ApiError::field("scope", format!("holds {name}, which the request in for does not need"))),
+        None => Ok((exact, scope)),
+    }
+}
+
+fn exact(named: &Object<Named>) -> Result<Exact, ApiError> {
+    let named: Named = nested("for.", named.members.clone())?;
+    let body = named.body_sha256.and_then(|Nullable(digest)| digest);
+    Exact::new(&named.method, &named.path, body.as_deref())
+        .map_err(|(member, problem)| ApiError::field(format!("for.{member}"), problem))
+}
+
+/// The scopes that a request can be refused for: that of its row first, and those of the fields that its body may have.
+fn needed(exact: &Exact) -> Vec<Scope> {
+    let of_row = match exact.route().access {
+        Access::Scope(scope) => Some(scope),
+        Access::Public | Access::Credential => None,
+    };
+    of_row.into_iter().chain(exact.route().fields.iter().filter_map(|field| field.scope)).collect()
 }
 
 /// `POST /api/access-requests`: the agent asks, and its owner is notified. The same open request is the same row.
 pub(crate) async fn ask(change: Change<Body<Ask>>) -> Result<Response, ApiError> {
     let Body(body) = &change.input;
-    if body.scope.0.iter().any(|pattern| pattern == "*") {
+    let (exact, scope) = asked(body)?;
+    if scope.iter().any(|pattern| pattern == "*") {
         let detail = "An agent cannot ask for everything: the people who decide must see what it is for.";
         let rest = "Name the scopes that you need: missing_scopes of a refusal has them, and GET /api/scopes lists all with their routes. ";
         return Err(Code::ScopeNotGrantable.detail(detail).with("rest", rest));
     }
-    change.caller.read_scope(&body.scope.0)?; // read again under the lock: a custom scope may be deleted meanwhile
+    change.caller.read_scope(&scope)?; // read again under the lock: a custom scope may be deleted meanwhile
     let reason = prose("reason", &body.reason, REASON)?;
     let hours = hours(body.hours.unwrap_or(HOURS))?;
     change
-        .run(async |write, Body(body)| {
-            let caller = &write.caller;
+        .run(async |write, Body(_)| {
+            let (caller, exact) = (&write.caller, exact.as_ref());
             let agent = caller.agent_id().ok_or(Code::AgentRequired)?;
             // One by one and sorted, so that the same request is the same text; scopes that are defined later are not part of it.
-            let scope = caller.read_scope(&body.scope.0)?.scopes(caller.custom_scopes());
+            let scope = caller.read_scope(&scope)?.scopes(caller.custom_scopes());
             may_ask(caller, &scope)?;
-            let (scope, replaced, covering) = merged(write, agent, scope, hours).await?;
+            may_name(write, exact).await?;
+            if let Some(denied) = missing::denied(&write.tx, caller, &scope, exact, write.now()).await? {
+                let refusal =
+                    Code::RecentlyDenied.detail(missing::said(&denied)).with("until", missing::until(&denied));
+                return Err(refusal.extra("request", denied.id));
+            }
+            let (scope, replaced, covering) = merged(write, agent, (scope, exact), hours).await?;
             let id = AccessRequestId::generate(write.now(), write.app().chance());
             let scope = scope.to_patterns();
-            let new = access_request::New { id: &id, agent, scope: &scope, reason: &reason, hours, now: write.now() };
-            let get = async |id: &str| access_request::get(&write.tx, caller.subject(), id, write.now()).await;
+            let now = write.now();
+            let new = access_request::New { id: &id, agent, scope: &scope, reason: &reason, hours, exact, now };
+            let get = async |id: &str| -> Result<AccessRequest, ApiError> {
+                Ok(shown(caller, access_request::get(&write.tx, caller.subject(), id, write.now()).await?))
+            };
             for open in &replaced {
                 access_request::withdraw(&write.tx, &open.id).await?;
             }
@@ -130,11 +190,81 @@ pub(crate) async fn ask(change: Change<Body<Ask>>) -> Result<Response, ApiError>
             }
             tell(write, &new).await?;
             let asked = get(id.as_str()).await?;
-            let after =
+            let mut after =
                 json!({ "request": id, "scope": scope, "reason": reason, "hours": hours, "replaces": replaced });
+            name(&mut after, exact);
             Ok(Answer::created(&asked)?.audited(agent, Null, after))
         })
         .await
+}
+
+/// Adds the one request that is asked for or approved to what is told of it.
+fn name(told: &mut Json, exact: Option<&Exact>) {
+    if let (Some(members), Some(exact)) = (told.as_object_mut(), exact) {
+        members.insert("for".to_owned(), json!(ExactRequest::of(exact)));
+    }
+}
+
+/// Refuses to ask for a request that an approval would not help: the agent may not do it with what the path names.
+async fn may_name(write: &Write<'_>, exact: Option<&Exact>) -> Result<(), ApiError> {
+    let Some(exact) = exact else { return Ok(()) };
+    let named = (exact.route(), exact.names());
+    match missing::lacking_relation(&write.tx, &write.caller, (named.0, &named.1), write.now()).await? {
+        None => Ok(()),
+        Some(why) => Err(Code::ScopeNotGrantable
+            .detail(format!("An approval would not help: {why}"))
+            .with("rest", String::new())),
+    }
+}
+
+/// The request as the caller sees it: the agent that asks reads what it does next.
+fn shown(caller: &Caller, request: AccessRequest) -> AccessRequest {
+    match caller.agent_id() == Some(&request.agent.id) {
+        true => AccessRequest { next: Some(next(&request)), ..request },
+        false => request,
+    }
+}
+
+fn next(request: &AccessRequest) -> String {
+    let again = match &request.exact {
+        None => "Send the request that was refused again".to_owned(),
+        Some(exact) => {
+            let same = if exact.body().is_some() { " with the same body" } else { "" };
+            format!("Send {} {} again{same}", exact.route().method, exact.path())
+        }
+    };
+    match (request.state, request.lasts) {
+        (AccessRequestState::Open, _) => {
+            let (id, owner) = (&request.id, &request.owner);
+            format!("Wait for the decision of {owner} or an admin: GET /api/access-requests/{id}?wait=25.")
+        }
+        (AccessRequestState::Approved, Some(Lasts::Once)) => match request.ends_at {
+            Some(end) => format!("{again}, once, before {end}."),
+            None => format!("{again}, once."),
+        },
+        (AccessRequestState::Approved, _) => format!("{again}."),
+        (AccessRequestState::Denied, _) => {
+            let by = request.decided_by.as_ref().map(|by| match &request.denial_reason {
+                Some(word) => format!("{by} denied it: \"{}\".", word.replace(char::is_whitespace, " ")),
+                None => format!("{by} denied it, without a word."),
+            });
+            let until = request.decided_at.map(|at| at.plus_seconds(access_request::DENIED_FOR));
+            match by.zip(until) {
+                Some((by, until)) => format!("{by} Do not ask for it again before {until}. Go on with something else."),
+                None => "Nobody can approve it any more. Go on with something else.".to_owned(),
+            }
+        }
+        (AccessRequestState::Spent, _) => {
+            "You have sent it. With the same Idempotency-Key you get its answer again; to do it once more, ask again."
+                .to_owned()
+        }
+        (AccessRequestState::Revoked | AccessRequestState::Ended, _) => {
+            let scope = json!(request.scope);
+            format!(
+                "The approval has ended. If you still need it, ask again: POST /api/access-requests {{\"scope\": {scope}, \"reason\": \"…\"}}."
+            )
+        }
+    }
 }
 
 /// What becomes of a request beside the agent's open ones: its scopes with those of the open ones that it overlaps, which it replaces; or
@@ -143,11 +273,13 @@ pub(crate) async fn ask(change: Change<Body<Ask>>) -> Result<Response, ApiError>
 async fn merged(
     write: &Write<'_>,
     agent: &AgentId,
-    scope: Scopes,
+    (scope, exact): (Scopes, Option<&Exact>),
     hours: i64,
 ) -> Result<(Scopes, Vec<Open>, Option<Open>), ApiError> {
     let custom = write.caller.custom_scopes();
     let mut open = access_request::open(&write.tx, agent).await?;
+    // One for a single request is beside none but those for the same.
+    open.retain(|open| open.exact.as_ref() == exact);
     let covers = |open: &Open| hours <= open.hours && scope.clone().without(&open.scope.scopes(custom)).is_empty();
     if let Some(at) = open.iter().position(covers) {
         return Ok((scope, Vec::new(), Some(open.swap_remove(at))));
@@ -220,19 +352,26 @@ fn may_ask(caller: &Caller, scope: &Scopes) -> Result<(), ApiError> {
 /// Notifies the owner, and mails the owner and the admins, where there is mail.
 async fn tell(write: &Write<'_>, new: &access_request::New<'_>) -> Result<(), ApiError> {
     let caller = &write.caller;
-    let name = caller.agent().map_or("", |(name, _)| name);
-    let title = format!("{name} asks for access");
+    let agent_name = caller.agent().map_or("", |(name, _)| name);
+    let title = format!("{agent_name} asks for access");
     // The agent's words stand in quotes and on one line, so that they cannot pass for the server's.
     let reason = new.reason.replace(char::is_whitespace, " ");
     let (scope, hours, id) = (new.scope.to_column(), new.hours, new.id);
+    let exact = new.exact.map(|exact| format!("For: {} ({} {})\n", exact.words(), exact.route().method, exact.path()));
+    let exact = exact.unwrap_or_default();
     let body = format!(
-        "Scope: {scope}\nHours: {hours}\nReason, in the agent's words: \"{reason}\"\nTo decide, send POST /api/access-requests/{id}/approve or POST /api/access-requests/{id}/deny.",
+        "{exact}Scope: {scope}\nHours: {hours}\nReason, in the agent's words: \"{reason}\"\nTo decide, send POST /api/access-requests/{id}/approve or POST /api/access-requests/{id}/deny.",
     );
     let agent = caller.agent_id().ok_or(Code::AgentRequired)?;
     let event = Event::of_agent(EventKind::AccessRequested, agent);
-    write.emit(event.data(json!({ "request": id, "scope": new.scope, "hours": hours }))).await?;
+    let mut told = json!({ "request": id, "scope": new.scope, "hours": hours });
+    name(&mut told, new.exact);
+    write.emit(event.data(told)).await?;
     write.notify_with(caller.user_id(), &title, &body, &format!("/access/{id}")).await?;
-    let data = json!({ "agent": name, "request": id, "scope": scope, "hours": hours });
+    let mut data = json!({ "agent": agent_name, "request": id, "scope": scope, "hours": hours });
+    if let (Some(members), Some(exact)) = (data.as_object_mut(), new.exact) {
+        members.insert("action".to_owned(), exact.own_words().into());
+    }
     for user in user::owner_and_admins(&write.tx, caller.tenant_id(), caller.user_id()).await? {
         mail::queue(write.app(), &write.tx, (caller.tenant_id(), &user.id), outbox::Kind::AccessRequest, data.clone())
             .await?;
@@ -256,6 +395,7 @@ pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) ->
     let wanted = caller.page(&app, &query.page)?;
     let filter = Filter { state, agent };
     let rows = access_request::list(app.db(), caller.subject(), &filter, &wanted, app.now()).await?;
+    let rows: Vec<AccessRequest> = rows.into_iter().map(|row| shown(&caller, row)).collect();
     json(StatusCode::OK, &wanted.page(rows, |row| (row.created_at, row.id.to_string())))
 }
 
@@ -265,9 +405,35 @@ fn state(word: &str) -> Result<AccessRequestState, ApiError> {
     AccessRequestState::from_word(word).ok_or_else(unknown)
 }
 
-/// `GET /api/access-requests/{id}`: one request.
-pub(crate) async fn get(app: App, caller: Caller, Path(id): Path) -> Result<Response, ApiError> {
-    json(StatusCode::OK, &access_request::get(app.db(), caller.subject(), &id, app.now()).await?)
+/// Looks in a second.
+const LOOKS: i64 = 2;
+
+form! {
+    pub(crate) struct Follow {
+        wait: Option<i64>,
+    }
+}
+
+/// `GET /api/access-requests/{id}?wait=`: one request. With `wait` it answers as soon as somebody has decided, or when that many seconds are
+/// over; also an agent that is halted.
+pub(crate) async fn get(
+    app: App,
+    route: &'static Route,
+    mut caller: Caller,
+    Path(id): Path,
+    Query(query): Query<Follow>,
+) -> Result<Response, ApiError> {
+    let mut looks = clock::wait(query.wait)? * LOOKS;
+    loop {
+        let found = access_request::get(app.db(), caller.subject(), &id, app.clock().now()).await?;
+        if found.state != AccessRequestState::Open || looks == 0 {
+            return json(StatusCode::OK, &shown(&caller, found));
+        }
+        looks -= 1;
+        clock::sleep(Duration::from_millis(1000 / u64::try_from(LOOKS).unwrap_or(1))).await;
+        caller = caller.reload(app.db(), app.clock().now()).await?;
+        guard::admit(&app, &caller, route)?;
+    }
 }
 
 /// Changes the request with this id, if the caller may decide about it.
@@ -297,32 +463,87 @@ fn already_decided(found: &AccessRequest) -> ApiError {
     Code::AlreadyDecided.detail(detail).with("request", found.id.as_str()).extra("state", state)
 }
 
+/// For how long, in a body.
+pub(crate) struct LastsWord(Lasts);
+
+impl Field for LastsWord {
+    const EXPECTED: &'static str = "once, hours or always";
+
+    fn schema() -> Json {
+        json!({ "type": "string", "enum": Lasts::ALL.map(Lasts::as_str) })
+    }
+
+    fn from_json(value: Json) -> Option<Self> {
+        Lasts::ALL.into_iter().find(|lasts| Some(lasts.as_str()) == value.as_str()).map(Self)
+    }
+}
+
 form! {
     pub(crate) struct Approve {
         scope: Option<ScopeList>,
+        lasts: Option<LastsWord>,
         hours: Option<i64>,
     }
 }
 
-/// `POST /api/access-requests/{id}/approve`: all of it or a part, for as long as was asked or as the approver says.
+/// `POST /api/access-requests/{id}/approve`: all of it or a part; once, for as long as was asked or as the approver says, or for good.
 pub(crate) async fn approve(change: Change<Body<Approve>>, Path(id): Path) -> Result<Response, ApiError> {
     let Body(body) = &change.input;
     let scope = body.scope.as_ref().map(|ScopeList(scope)| change.caller.read_scope(scope)).transpose()?;
     let given = body.hours.map(hours).transpose()?;
+    let lasts = body.lasts.as_ref().map_or(Lasts::Hours, |LastsWord(lasts)| *lasts);
+    if lasts == Lasts::Always && given.is_some() {
+        return Err(ApiError::field("hours", "means nothing beside \"lasts\": \"always\": leave it out"));
+    }
     decide(change, &id, async |write, found| {
         let granted = approvable(&write.caller, &found, scope)?;
+        match lasts {
+            Lasts::Once if found.exact.is_none() => {
+                let problem = "cannot be once: the agent has named no request, so send hours or always";
+                return Err(ApiError::field("lasts", problem));
+            }
+            Lasts::Always => check_ceiling(&write.caller, &found, &granted)?,
+            Lasts::Once | Lasts::Hours => {}
+        }
         if is_wide(&write.caller, &granted) {
             write.require_fresh()?;
         }
         let ends_at = write.now().plus_seconds(given.unwrap_or(found.hours) * 3600);
         let by = write.caller.user_id();
-        if !access_request::approve(&write.tx, &found.id, &granted, ends_at, by, write.now()).await? {
+        if !access_request::approve(&write.tx, &found.id, (&granted, lasts), ends_at, by, write.now()).await? {
             return Err(already_decided(&found));
         }
-        let data = json!({ "request": found.id, "scope": granted, "ends_at": ends_at });
+        let ends_at = (lasts != Lasts::Always).then_some(ends_at);
+        let mut data = json!({ "request": found.id, "scope": granted, "lasts": lasts, "ends_at": ends_at });
+        name(&mut data, found.exact.as_ref());
         decided(write, found, EventKind::AccessApproved, data).await
     })
     .await
+}
+
+/// Refuses to approve for good what the agent's ceiling lacks: a wider ceiling is a change of its own, which everybody sees at the agent.
+fn check_ceiling(caller: &Caller, found: &AccessRequest, granted: &Patterns) -> Result<(), ApiError> {
+    let custom = caller.custom_scopes();
+    let beyond = granted.scopes(custom).without(&found.ceiling.scopes(custom));
+    if beyond.is_empty() {
+        return Ok(());
+    }
+    let wider: Vec<String> = format!("{} {}", found.ceiling.to_column(), beyond.to_patterns().to_column())
+        .split_ascii_whitespace()
+        .map(str::to_owned)
+        .collect();
+    let rest = format!(
+        "Send the same request with \"lasts\": \"hours\", or widen the ceiling first: PATCH /api/agents/{} {{\"scope\": {}}}. ",
+        found.agent.name,
+        json!(wider)
+    );
+    let detail = format!("The agent's ceiling lacks {}, and nothing is approved for good beyond it.", names(&beyond));
+    let excess: Vec<String> = beyond.all_names().into_iter().map(str::to_owned).collect();
+    Err(Code::ApprovalTooWide
+        .detail(detail)
+        .with("rest", rest)
+        .with("request", found.id.as_str())
+        .extra("excess_scopes", excess))
 }
 
 /// The scopes to be approved: all that were asked for, or those that the approver names; never more than was asked for,
@@ -363,7 +584,7 @@ form! {
 pub(crate) async fn deny(change: Change<Body<Deny>>, Path(id): Path) -> Result<Response, ApiError> {
     let reason = change.input.0.reason.as_deref().map(|reason| prose("reason", reason, REASON)).transpose()?;
     decide(change, &id, async |write, found| {
-        if !access_request::deny(&write.tx, &found.id, write.caller.user_id(), write.now()).await? {
+        if !access_request::deny(&write.tx, &found.id, reason.as_deref(), write.caller.user_id(), write.now()).await? {
             return Err(already_decided(&found));
         }
         let data = json!({ "request": found.id, "scope": found.scope, "reason": reason });
@@ -378,7 +599,9 @@ pub(crate) async fn revoke(change: Change<Body<Empty>>, Path(id): Path) -> Resul
     decide(change, &id, async |write, found| {
         if !access_request::revoke(&write.tx, &found.id, write.caller.user_id(), write.now()).await? {
             return match found.state {
-                AccessRequestState::Revoked | AccessRequestState::Ended => Ok(Answer::ok(&found)?.unchanged()),
+                AccessRequestState::Revoked | AccessRequestState::Ended | AccessRequestState::Spent => {
+                    Ok(Answer::ok(&found)?.unchanged())
+                }
                 _ => Err(Code::NothingApproved.with("request", found.id.as_str()).extra("state", found.state.as_str())),
             };
         }

@@ -22,7 +22,7 @@ use service::{
     call::{Call, FromCall},
     caller::Caller,
     extract::Path,
-    guard, missing, proxy,
+    guard, proxy,
     response::{Response, empty},
 };
 use store::tenant;
@@ -140,9 +140,7 @@ async fn decide(app: &App, caller: &Caller, wanted: &Wanted, first: &First) -> R
         guard::check_kind_for(caller, scope)?;
     }
     let names: Vec<&str> = wanted.scopes.iter().map(String::as_str).collect();
-    if let Err(refusal) = caller.require_all(&names) {
-        return Err(missing::asked_already(app, caller, refusal).await);
-    }
+    caller.require_all(&names)?;
     let mut response = empty(StatusCode::OK);
     for (name, value) in told(caller) {
         response.headers_mut().insert(name, value);

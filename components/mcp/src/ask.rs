@@ -19,7 +19,7 @@ use crate::{
     fault::Fault,
     message::Message,
     resources::is_agent,
-    tools::{Call, named, refused},
+    tools::{Call, refused},
 };
 
 /// The name of the question that is put to the client's person.
@@ -104,7 +104,10 @@ pub(crate) async fn missing(
             let id = retry.request.as_str().to_owned();
             let fix = match state.as_str() {
                 "approved" => {
-                    format!("The request {id} was approved in part only. Tell {owner} what you still cannot do.")
+                    format!(
+                        "The request {id} was approved, but not for this call: in part, or once for the call as it was first sent. Tell \
+                         {owner} what you still cannot do."
+                    )
                 }
                 _ => format!(
                     "The request {id} is {state}: that is the answer. Do not ask again. Tell {owner} what you could not do, and go on with \
@@ -146,6 +149,8 @@ pub(crate) async fn missing(
 /// The refusal with the request that was opened for it.
 fn told(mut envelope: Json, request: &str, address: Option<String>, fix: String) -> Json {
     if let Some(members) = envelope.as_object_mut() {
+        // It was asked.
+        members.shift_remove("ask");
         members.insert("fix".to_owned(), json!(fix));
         members.insert("access_request".to_owned(), json!(request));
         if let Some(address) = address {
@@ -160,14 +165,12 @@ async fn opened(api: &Api<'_>, call: &Call, envelope: &Json) -> Result<Option<St
     if let Some(id) = envelope.get("access_request").and_then(Json::as_str) {
         return Ok(Some(id.to_owned()));
     }
-    // The API advises an ask only where it helps: not for a key, nor where a relation is missing too.
-    let fix = envelope.get("fix").and_then(Json::as_str).unwrap_or_default();
-    if !named(fix).iter().any(|(_, tool)| *tool == common::tool::name(route::ACCESS_ASK)) {
-        return Ok(None);
+    // The API carries an ask only where it helps: not for a key, nor where a relation is missing too, nor after a denial.
+    let Some(mut body) = envelope.get("ask").and_then(|ask| ask.get("body")).cloned() else { return Ok(None) };
+    if let Some(members) = body.as_object_mut() {
+        let tool = common::tool::name(call.route);
+        members.insert("reason".to_owned(), format!("The tool {tool} needs it: {}.", call.route.title).into());
     }
-    let tool = common::tool::name(call.route);
-    let reason = format!("The tool {tool} needs it: {}.", call.route.title);
-    let body = json!({ "scope": envelope.get("missing_scopes"), "reason": reason });
     let reply = api.send(inside::request(api.app, route::ACCESS_ASK, &[], &[]), body.to_string()).await?;
     let id = reply.json().get("id").and_then(Json::as_str).map(str::to_owned);
     Ok(id.filter(|_| reply.is_done()))

@@ -187,7 +187,7 @@ pub(crate) fn own(api: &Api<'_>, refusal: ApiError, route: &'static Route) -> Js
 }
 
 /// The requests that a fix names, and the tools that send them.
-pub(crate) fn named(fix: &str) -> Vec<(String, String)> {
+fn named(fix: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut words = fix.split_ascii_whitespace().peekable();
     while let Some(method) = words.next() {

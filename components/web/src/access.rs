@@ -70,6 +70,59 @@ struct DecidePage {
     possible: Vec<Possible>,
     agent: Json,
     holds: Html,
+    /// For how long it can be given.
+    terms: Vec<Term>,
+}
+
+/// One of the answers to "for how long".
+struct Term {
+    word: &'static str,
+    title: &'static str,
+    sentence: String,
+    is_chosen: bool,
+    is_possible: bool,
+}
+
+/// Once where the agent has named the request, for a time, and for good where its ceiling has what it asks for.
+fn terms(request: &Json, agent: &Json, chosen: &str) -> Vec<Term> {
+    let (exact, name) = (request.at("for"), request.at("agent").text("name"));
+    let chosen = match (chosen, exact.is_null()) {
+        ("", true) => "hours",
+        ("", false) => "once",
+        (chosen, _) => chosen,
+    };
+    let ceiling = agent.words("scope");
+    let known = ScopeSet::stored(&ceiling.join(" "));
+    let is_beyond = |scope: &&&str| match Scope::from_text(scope) {
+        Some(scope) => !known.contains(scope),
+        None => !ceiling
+            .iter()
+            .any(|of| *of == "*" || of == *scope || of.strip_suffix('*').is_some_and(|at| scope.starts_with(at))),
+    };
+    let asked = request.words("scope");
+    let beyond: Vec<&str> = asked.iter().filter(is_beyond).copied().collect();
+    let term =
+        |word, title, sentence, is_possible| Term { word, title, sentence, is_chosen: word == chosen, is_possible };
+    let mut terms = Vec::new();
+    if !exact.is_null() {
+        let body = if exact.text("body_sha256").is_empty() { "" } else { ", with the body that it has tried to send" };
+        terms.push(term("once", "Once", format!("Only this, one time: {}{body}.", exact.text("words")), true));
+    }
+    terms.push(term(
+        "hours",
+        "For a time",
+        "All that the ticked scopes open, as often as it likes, until the hours are over.".to_owned(),
+        true,
+    ));
+    let always = match beyond.is_empty() || agent.is_null() {
+        true => "All that the ticked scopes open, until you take it back or its ceiling gets narrower.".to_owned(),
+        false => format!(
+            "Not while the ceiling of {name} lacks {}: widen it first, on the page of {name}.",
+            beyond.join(", ")
+        ),
+    };
+    terms.push(term("always", "For good", always, beyond.is_empty() || agent.is_null()));
+    terms
 }
 
 /// `GET /access/{id}`.
@@ -96,6 +149,7 @@ async fn show(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -> Re
         state: words::state(request.text("state")),
         granted: words::tags(request.list("granted"), usize::MAX),
         holds: words::tags(agent.list("scope"), usize::MAX),
+        terms: terms(&request, &agent, typed.text("lasts")),
         shell,
         request,
         possible,
@@ -151,7 +205,12 @@ fn approval(typed: &Form) -> Map<String, Json> {
     let mut body = Map::new();
     let ticked: Vec<Json> = typed.all("scope").into_iter().map(Json::from).collect();
     body.insert("scope".to_owned(), ticked.into());
-    if !typed.text("hours").is_empty() {
+    let lasts = typed.text("lasts");
+    if !lasts.is_empty() {
+        body.insert("lasts".to_owned(), lasts.into());
+    }
+    // The field is on the page also where it means nothing.
+    if !typed.text("hours").is_empty() && lasts != "always" {
         body.insert("hours".to_owned(), number(typed.text("hours")));
     }
     body

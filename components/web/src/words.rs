@@ -109,6 +109,7 @@ pub(crate) fn state(word: &str) -> Html {
         "approved" => ("good", "Approved"),
         "denied" => ("bad", "Denied"),
         "ended" => ("off", "Ended"),
+        "spent" => ("off", "Used"),
         "active" => ("good", "Active"),
         "expiring" => ("wait", "Ends soon"),
         "expired" => ("off", "Expired"),
@@ -158,6 +159,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("access.request", "asked for access:"),
     ("access.withdraw", "withdrew a request:"),
     ("access.revoke", "took an approval back from"),
+    ("access.spend", "used what was approved once:"),
     ("agent.archive", "archived"),
     ("agent.create", "registered"),
     ("agent.deploy", "asked for the deployment of"),
@@ -297,13 +299,17 @@ pub(crate) fn event(row: &Json, now: Timestamp, named: &dyn Fn(&str) -> Option<S
     // A changed object says its own name.
     let own = ["after", "before"].into_iter().map(|side| row.at(side));
     let own = own.flat_map(|side| [side.text("name"), side.text("email")]).find(|name| !name.is_empty());
-    let is_agent = object.starts_with("agt_") && action != "access.request";
+    let is_agent = object.starts_with("agt_") && !["access.request", "access.spend"].contains(&action);
     // What the row names beside its agent is no name of the agent.
     let about_key = action.starts_with("agent.key") || action.starts_with("agent.probe");
     let name = match named(object) {
         _ if is_refused => action.to_owned(),
         // The agent is the actor.
         _ if action == "access.request" => row.at("after").words("scope").join(", "),
+        _ if action == "access.spend" => {
+            let sent = row.at("after").at("for");
+            format!("{} {}", sent.text("method"), sent.text("path"))
+        }
         Some(name) => name,
         None if action == "session.start" || object.starts_with("ten_") => String::new(),
         None if about_key || own.is_none() => shortened(object),

@@ -325,12 +325,15 @@ impl Draft<'_> {
 
     fn access_request(&self) -> Letter {
         let agent = self.member("agent");
-        let asked = format!("The agent {agent} asks for more than it may do: {}.", self.wish());
+        let asked = match self.member("action") {
+            "" => format!("The agent {agent} asks for more than it may do: {}.", self.wish()),
+            action => format!("The agent {agent} asks to do one thing: {action}. It needs {}.", self.wish()),
+        };
         let subject = format!("{agent} asks for access");
         let path = format!("/access/{}", self.member("request"));
         let mut letter = self.leading_to(&subject, asked, "Look at it and decide", &path);
         letter.notes = vec![
-            "Nothing is allowed until somebody decides. The link only shows the request: you sign in, read the agent's reason, and allow all or a part, or deny it.".to_owned(),
+            "Nothing is allowed until somebody decides. The link only shows the request: you sign in, read the agent's reason, and allow it once, for a time or for good, or deny it.".to_owned(),
             self.choice(),
         ];
         letter
@@ -390,7 +393,10 @@ impl Draft<'_> {
             let one = Draft { app: self.app, due };
             let (text, path) = match due.kind {
                 Kind::AccessRequest => (
-                    format!("The agent {} asks for {}.", one.member("agent"), one.wish()),
+                    match one.member("action") {
+                        "" => format!("The agent {} asks for {}.", one.member("agent"), one.wish()),
+                        action => format!("The agent {} asks to do one thing: {action}.", one.member("agent")),
+                    },
                     format!("/access/{}", one.member("request")),
                 ),
                 Kind::Silent => (one.silence(), format!("/agents/{}", one.member("agent"))),

@@ -210,10 +210,15 @@ pub(crate) async fn delete(change: Change<()>, Path(name): Path, Path(id): Path)
 }
 
 /// `POST /api/agents/{name}/probes/{id}/run`: sends the request now, and answers what was found.
-pub(crate) async fn run(change: Change<Body<Empty>>, Path(name): Path, Path(id): Path) -> Result<Response, ApiError> {
+pub(crate) async fn run(
+    mut change: Change<Body<Empty>>,
+    Path(name): Path,
+    Path(id): Path,
+) -> Result<Response, ApiError> {
     let app = change.app.clone();
     let agent = object::agent(app.db(), &change.caller, change.route(), &name, app.now()).await?;
     let found = probe::find(app.db(), &agent.id, &id).await?.ok_or_else(|| not_found(&agent.name))?;
+    change.spend_first().await?;
     let until = app.now().plus_seconds(LEASE);
     if let Err(busy_until) = probe::begin(app.db(), &found.id, app.now(), until).await? {
         let seconds = app.now().seconds_until(busy_until);

@@ -598,6 +598,9 @@ errors! {
     TooManyRequests 409 "too_many_access_requests": "The agent has the maximum of 20 open requests.",
         "Wait until {owner} has decided some of them, or withdraw one that you no longer need with DELETE /api/access-requests/<its id>. GET /api/access-requests?state=open lists them.",
         page: "/docs/agents/concepts/access#asking";
+    RecentlyDenied 409 "recently_denied": "A person has denied this agent the same within the last hour.",
+        "Do not ask for it again before {until}. Go on with something else.",
+        page: "/docs/agents/concepts/access#denied";
     AlreadyDecided 409 "already_decided": "This request was already decided.",
         "Send GET /api/access-requests/{request} to see the decision. To revoke an approval, send POST /api/access-requests/{request}/revoke.",
         agent: "Send GET /api/access-requests/{request} to see the decision. Only open requests can be withdrawn. {owner} can revoke an approval.",
@@ -867,6 +870,13 @@ impl ApiError {
     #[must_use]
     pub fn extra(mut self, name: &str, value: impl Into<Json>) -> Self {
         self.0.extra.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same without a member that was added.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.0.extra.shift_remove(name);
         self
     }
 

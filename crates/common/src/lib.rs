@@ -10,6 +10,7 @@
 //! vault                  encryption of what has to be read again
 //! signature, signing     signatures of webhooks; what the keys of signed tokens are derived from
 //! error                  the table of refusals
+//! exact                  one request of a route, named exactly
 //! tool                   the routes that are tools of models
 //! route, event           the table of routes; the kinds of events
 //! probe                  what a check of another service's API has found
@@ -25,6 +26,7 @@ pub mod email;
 pub mod entrance;
 pub mod error;
 pub mod event;
+pub mod exact;
 pub mod id;
 pub mod json;
 pub mod oauth;

@@ -627,9 +627,9 @@ routes! {
         EXPLAIN = get("/api/agents/{name}/explain", "Explain who may do what with an agent, and why").scope(AgentsRead).on_agent(Read).query(&["subject", "action"]).page("concepts/sharing");
         ACCESS_ASK = post("/api/access-requests", "Ask for a scope that the calling agent lacks").for_agents().idempotent().audited("access.request").page("concepts/access");
         ACCESS_LIST = get("/api/access-requests", "List own access requests, or those to decide").query(&["state", "agent", "cursor", "limit"]).page("concepts/access");
-        ACCESS_GET = get("/api/access-requests/{id}", "Get an access request with its decision").on_access_request(Share).page("concepts/access");
+        ACCESS_GET = get("/api/access-requests/{id}", "Get an access request, or wait for its decision").on_access_request(Share).while_halted().query(&["wait"]).page("concepts/access");
         ACCESS_WITHDRAW = delete("/api/access-requests/{id}", "Withdraw an own open access request").for_agents().on_access_request(Share).revokes().audited("access.withdraw").page("concepts/access");
-        ACCESS_APPROVE = post("/api/access-requests/{id}/approve", "Approve an access request for a number of hours").for_sessions().on_access_request(Share).idempotent().audited("access.approve").page("concepts/access");
+        ACCESS_APPROVE = post("/api/access-requests/{id}/approve", "Approve an access request: once, for some hours, or for good").for_sessions().on_access_request(Share).idempotent().audited("access.approve").page("concepts/access");
         ACCESS_DENY = post("/api/access-requests/{id}/deny", "Deny an access request").for_sessions().on_access_request(Share).idempotent().revokes().audited("access.deny").page("concepts/access");
         ACCESS_REVOKE = post("/api/access-requests/{id}/revoke", "Revoke an approval").for_sessions().on_access_request(Share).closes().audited("access.revoke").page("concepts/access");
         PRESETS_LIST = get("/api/presets", "List the presets in their newest versions").page("concepts/presets");

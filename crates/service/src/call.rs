@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use common::{
     error::{ApiError, Code},
+    exact::{decoded, matched},
     route::Route,
 };
 use http::{Extensions, Method};
@@ -39,6 +40,12 @@ impl Call {
         }
     }
 
+    /// Finds again what the names of the path stand for.
+    pub(crate) fn find_names(&mut self) {
+        let named = matched(self.route.path, self.app.path()).map(|(_, named)| named).unwrap_or_default();
+        self.segments = named.into_iter().map(decoded).collect::<Vec<_>>().into_iter();
+    }
+
     /// The value of this type that the router holds.
     pub fn held<T: Clone + Send + Sync + 'static>(&self) -> Result<T, ApiError> {
         self.held.get().cloned().ok_or_else(|| ApiError::from(Code::Internal).cause("the router holds no such value"))
@@ -58,6 +65,8 @@ pub struct Takes {
 pub trait FromCall: Sized {
     /// Whether it is made of the body.
     const READS_BODY: bool = false;
+    /// Whether it changes something in a transaction of its own.
+    const CHANGES: bool = false;
 
     /// Says what it reads of a request.
     fn takes(_: &mut Takes) {}

@@ -13,6 +13,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::{
     agent::AgentState,
     error::{ApiError, Code, Reader},
+    exact::Exact,
     id::{AgentId, CredentialId, TenantId, UserId},
     role::Role,
     scope::{CustomScopes, Scope, ScopeSet, Scopes},
@@ -20,6 +21,7 @@ use common::{
     time::Timestamp,
 };
 use store::{
+    access_request::Once,
     audit::{self, Event, refusals},
     credential::{self, CredentialRow, status::CredentialStatus},
     db::{DbError, Purpose, Rows},
@@ -64,7 +66,17 @@ impl WayToProve {
 
 /// A caller whose credential is known. Cheap to clone.
 #[derive(Clone)]
-pub struct Caller(Arc<Inner>);
+pub struct Caller(Arc<Inner>, Option<Arc<OneRequest>>);
+
+/// The one request that a caller may send by an approval for once.
+pub(crate) struct OneRequest {
+    /// The approval.
+    pub(crate) once: Once,
+    /// The request.
+    pub(crate) exact: Exact,
+    /// Whether this very request has spent the approval.
+    pub(crate) is_paid: bool,
+}
 
 struct Inner {
     row: CredentialRow,
@@ -88,7 +100,37 @@ impl Caller {
             Some(Presented { secret, by_cookie: presented.by_cookie })
         };
         let presented = self.0.presented.as_ref().and_then(again);
-        Self::look_up(reads, self.0.digest, presented, now).await
+        let Self(inner, _) = Self::look_up(reads, self.0.digest, presented, now).await?;
+        Ok(Self(inner, self.1.clone()))
+    }
+
+    /// The same caller with what was approved for this one request.
+    pub(crate) fn with_once(&self, once: Once, exact: Exact) -> Self {
+        Self(Arc::clone(&self.0), Some(Arc::new(OneRequest { once, exact, is_paid: false })))
+    }
+
+    /// The same caller, whose request has spent its approval.
+    pub(crate) fn paid(&self) -> Self {
+        let paid =
+            |one: &Arc<OneRequest>| OneRequest { once: one.once.clone(), exact: one.exact.clone(), is_paid: true };
+        Self(Arc::clone(&self.0), self.1.as_ref().map(paid).map(Arc::new))
+    }
+
+    /// The same caller without what was approved for this one request.
+    pub(crate) fn without_once(&self) -> Self {
+        Self(Arc::clone(&self.0), None)
+    }
+
+    /// The approval for one request by which it may do more than it may without.
+    pub(crate) fn once(&self) -> Option<&OneRequest> {
+        let one = self.1.as_deref()?;
+        let own = self.without_once().scopes();
+        (!self.by_once(one).without(&own).is_empty()).then_some(one)
+    }
+
+    /// The scopes of an approval for one request, as far as the owner's role allows them now.
+    pub(crate) fn by_once(&self, one: &OneRequest) -> Scopes {
+        one.once.scope.scopes(self.custom_scopes()).and(&self.role().scopes(self.custom_scopes())).for_agents()
     }
 
     /// The caller whose credential has this record: for what was made in a caller's name and is used by somebody else, later.
@@ -129,10 +171,14 @@ impl Caller {
                     .editor
                     .iter()
                     .fold(own, |own, editor| own.and(editor.role.ceiling()).and(ScopeSet::stored(&editor.scope)));
-                own.or(ScopeSet::stored(&agent.approved)).and(ceiling).for_agents()
+                let lasting = match for_good(&agent.approved) {
+                    None => ScopeSet::default(),
+                    Some(lasting) => ScopeSet::stored(&lasting).and(ScopeSet::stored(&agent.scope)),
+                };
+                own.or(ScopeSet::stored(&agent.approved)).or(lasting).and(ceiling).for_agents()
             }
         };
-        Ok(Self(Arc::new(Inner { row, digest, presented, scope })))
+        Ok(Self(Arc::new(Inner { row, digest, presented, scope }), None))
     }
 
     /// Whether the credential would be let in somewhere now: it is live, its account active, its agent running and within budget.
@@ -219,13 +265,26 @@ impl Caller {
 
     /// Refuses a caller that lacks the scope.
     pub fn require(&self, scope: Scope) -> Result<(), ApiError> {
-        if self.0.scope.contains(scope) {
+        if self.scope().contains(scope) {
             return Ok(());
         }
         let missing: ScopeSet = std::iter::once(scope).collect();
         let refusal =
             fixes::missing_scope(&self.0.row, scope.as_str(), self.can_notify(), |role| role.ceiling().contains(scope));
         Err(refusal.scopes(missing, missing))
+    }
+
+    /// Refuses a caller that lacks one of these scopes, known or custom.
+    pub(crate) fn require_each(&self, scopes: &Scopes) -> Result<(), ApiError> {
+        scopes.all_names().into_iter().try_for_each(|name| match Scope::from_text(name) {
+            Some(scope) => self.require(scope),
+            None => self.require_custom(name),
+        })
+    }
+
+    /// Whether what people approve at `/api/access-requests` applies to this credential: it is an agent's token, and rests on no grant.
+    pub fn takes_approvals(&self) -> bool {
+        self.agent_id().is_some() && self.credential_kind() == Kind::AgentToken && self.grantee().is_none()
     }
 
     /// Refuses a caller that lacks the custom scope.
@@ -267,7 +326,7 @@ impl Caller {
 
     /// Whether it may send notifications, by which an agent reaches its owner.
     pub(crate) fn can_notify(&self) -> bool {
-        self.0.scope.contains(Scope::UiNotify)
+        self.scope().contains(Scope::UiNotify)
     }
 
     /// The request that an agent's owner must send for a token that can share, beside everything that this one carries within the ceiling.
@@ -466,15 +525,19 @@ impl Caller {
 
     /// The built-in scopes that the caller can use now.
     pub fn scope(&self) -> ScopeSet {
-        self.0.scope
+        match &self.1 {
+            None => self.0.scope,
+            Some(one) => self.0.scope.or(self.by_once(one).known),
+        }
     }
 
     /// The scopes that the caller can use now, custom ones included.
     pub fn scopes(&self) -> Scopes {
-        if self.custom_scopes().names().is_empty() {
-            return Scopes { known: self.0.scope, custom: Vec::new() };
-        }
-        effective(&self.0.row, true)
+        let own = match self.custom_scopes().names().is_empty() {
+            true => Scopes { known: self.0.scope, custom: Vec::new() },
+            false => effective(&self.0.row, true),
+        };
+        self.1.iter().fold(own, |own, one| own.or(self.by_once(one)))
     }
 
     /// The scopes that the caller may give to new credentials: those that it can use, except those that were approved for it.
@@ -499,6 +562,19 @@ fn effective(row: &CredentialRow, approved: bool) -> Scopes {
         .editor
         .iter()
         .fold(own, |own, editor| own.and(&editor.role.scopes(custom)).and(&Scopes::stored(&editor.scope, custom)));
-    let own = if approved { own.or(Scopes::stored(&agent.approved, custom)) } else { own };
-    own.and(&role).for_agents()
+    if !approved {
+        return own.and(&role).for_agents();
+    }
+    let lasting = for_good(&agent.approved).unwrap_or_default();
+    let lasting = Scopes::stored(&lasting, custom).and(&Scopes::stored(&agent.scope, custom));
+    own.or(Scopes::stored(&agent.approved, custom)).or(lasting).and(&role).for_agents()
+}
+
+/// The patterns that were approved for good, of all that were approved. `None`: there are none, as for nearly every request. No other
+/// reader takes a pattern with a `=` before it for a scope.
+fn for_good(approved: &str) -> Option<String> {
+    approved.contains('=').then(|| {
+        let lasting: Vec<&str> = approved.split_ascii_whitespace().filter_map(|word| word.strip_prefix('=')).collect();
+        lasting.join(" ")
+    })
 }

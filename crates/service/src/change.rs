@@ -52,7 +52,7 @@ use crate::{
     extract::{Body, Empty},
     grantee, guard,
     idempotency::IdempotencyKey,
-    mail, object, quota,
+    mail, object, once, quota,
     response::Response,
 };
 
@@ -70,6 +70,7 @@ pub struct Change<T> {
 
 impl<T: FromCall> FromCall for Change<T> {
     const READS_BODY: bool = true;
+    const CHANGES: bool = true;
 
     fn takes(takes: &mut Takes) {
         T::takes(takes);
@@ -138,6 +139,12 @@ impl<T> Change<T> {
     /// change does says so itself.
     pub fn require_fresh(&self) -> Result<(), ApiError> {
         self.caller.check_fresh(self.app.now())
+    }
+
+    /// Spends an approval for this one request now: for handlers that do something before the change that cannot be taken back.
+    pub async fn spend_first(&mut self) -> Result<(), ApiError> {
+        self.caller = once::spend_alone(&self.app, &self.caller).await?;
+        Ok(())
     }
 
     /// Changes something that has no object yet, or none beside the caller.
@@ -244,9 +251,10 @@ fn begin<'a>(
             None => None,
         };
         match first {
-            // What takes a right away is done again: meanwhile somebody may have given it back.
-            Some(answer) if route.rights != Rights::Takes => Ok(Begun::Replayed(answer)),
+            // What takes a right away is done again: meanwhile somebody may have given it back. Not what was approved once.
+            Some(answer) if route.rights != Rights::Takes || caller.once().is_some() => Ok(Begun::Replayed(answer)),
             first => {
+                once::spend(&tx, app, &caller).await?;
                 let cause = quota::person_behind(&tx, &caller).await?;
                 let since = if route.closes { epoch::last(&tx, caller.tenant_id()).await? } else { 0 };
                 Ok(Begun::Write(Box::new(Write { tx, caller, cause, app, route, kept, first, since })))

@@ -3,6 +3,7 @@
 use common::{
     error::{ApiError, Code},
     role::Role,
+    route::ACCESS_ASK,
     scope::{Scope, Scopes},
     secret::Kind,
 };
@@ -78,7 +79,24 @@ pub(crate) fn steps_to(
         return refusal
             .fix(format!("The role of your owner does not allow {scope}, so nobody can approve it for you. {tell}"));
     }
-    refusal.with("steps", agent_steps(row, agent, missing))
+    let refusal = refusal.with("steps", agent_steps(row, agent, missing));
+    match can_ask(row, missing) {
+        true => refusal.extra(
+            "ask",
+            json!({
+                "method": ACCESS_ASK.method,
+                "path": ACCESS_ASK.path,
+                "body": { "scope": missing, "reason": format!("A service that I call needs {scope}.") },
+            }),
+        ),
+        false => refusal,
+    }
+}
+
+/// Whether an approval could help: it counts for the agent's token alone, and not for one that an editor issued. `agents.share` is never
+/// approved, since a grant outlasts the approval.
+fn can_ask(row: &CredentialRow, missing: &[&str]) -> bool {
+    row.kind == Kind::AgentToken && row.subject.grantee.is_none() && !missing.contains(&Scope::AgentsShare.as_str())
 }
 
 /// How an agent tells its owner that it lacks something that it cannot ask for.

@@ -19,6 +19,7 @@
 //! event                       delivers what happened to all whom it concerns
 //! link, mail                  links that open something once; mail that a change leaves behind
 //! quota, throttle             what one person and one tenant may store; how often something may be asked for
+//! once                        what was approved for one request alone is spent by it
 //! guard                       lets a caller in, or says why not
 //! proxy                       what a proxy asks in the name of a request that it passes on
 //! whoami                      the caller, as it is told about itself
@@ -60,6 +61,7 @@ pub mod mail;
 pub mod mint;
 pub mod missing;
 pub mod object;
+mod once;
 pub mod outbound;
 mod paths;
 pub mod proxy;

@@ -1,17 +1,26 @@
-//! What an agent lacks beside the scope that it was refused for: an ask that cannot help must not be advised, nor one that is open.
+//! What an agent can do about a scope that it lacks: an ask that cannot help must not be advised, nor one that is open or was denied.
 
 use common::{
     error::{ApiError, Code},
-    route::Object,
-    secret::Kind,
+    exact::Exact,
+    route::{Object, Route},
+    scope::Scopes,
+    time::Timestamp,
 };
-use store::{access_request, agent, key};
+use serde_json::{Value as Json, json};
+use store::{
+    access_request::{self, DENIED_FOR, Denied, Open},
+    agent,
+    db::{DbError, Rows},
+    key,
+};
 
 use crate::{app::App, call::Call, caller::Caller, fixes, object};
 
-/// The refusal of a scope with what else is in the way: a relation to the object that the path names, or an open request for this scope.
-/// An object that the caller may not read is in the way as an absent one is.
-pub(crate) async fn beside(call: &Call, refusal: ApiError) -> ApiError {
+/// The refusal of a scope with what else is in the way: a relation to the object that the path names, an open request for this scope, or one
+/// that was denied. An object that the caller may not read is in the way as an absent one is. Else the refusal carries the ask as a request
+/// that can be sent as it is; `exact` is what was refused.
+pub(crate) async fn beside(call: &Call, refusal: ApiError, exact: Option<&Exact>) -> ApiError {
     let Some(caller) = call.caller.as_ref().filter(|_| refusal.code() == Code::ScopeDenied) else { return refusal };
     let (Some(_), Some(scope)) = (caller.agent_id(), refusal.missing_scopes().first().copied()) else { return refusal };
     match relation(call, caller).await {
@@ -19,57 +28,144 @@ pub(crate) async fn beside(call: &Call, refusal: ApiError) -> ApiError {
         Ok(Some(why)) => {
             let sent = format!("{} {}", call.route.method, call.route.path);
             let tell = fixes::tell_owner(caller.email(), caller.can_notify(), &sent, scope);
-            return refusal.also(why).fix(format!("Asking for the scope does not help: {why} {tell}"));
+            return refusal.without(ASK).also(why).fix(format!("Asking for the scope does not help: {why} {tell}"));
         }
         // The refusal stands without it.
         Err(_) => return refusal,
     }
-    asked_already(&call.app, caller, refusal).await
+    let refusal = match exact {
+        None => refusal,
+        Some(exact) => naming(refusal, exact),
+    };
+    match decided(&call.app, caller, &refusal, exact).await {
+        Ok(Some(Decided::Open(open))) => refusal
+            .without(ASK)
+            .fix(format!(
+                "You have asked for it already: {open} is open. Wait for the decision: GET /api/access-requests/{open}?wait=25."
+            ))
+            .extra("access_request", open),
+        Ok(Some(Decided::Denied(denied))) => refused_before(refusal, &denied),
+        // The refusal stands without it.
+        Ok(None) | Err(_) => refusal,
+    }
 }
 
-/// The refusal of scopes with the open request that asks for all that are missing, if there is one.
-pub async fn asked_already(app: &App, caller: &Caller, refusal: ApiError) -> ApiError {
-    // An approval counts for the agent's token alone, and not for one that an editor issued.
-    let is_token = caller.credential_kind() == Kind::AgentToken && caller.grantee().is_none();
-    let Some(id) = caller.agent_id().filter(|_| is_token) else { return refusal };
-    let mut open: Option<String> = None;
-    for scope in refusal.missing_scopes() {
-        match access_request::open_for(app.db(), id, scope).await {
-            Ok(Some(request)) if open.as_ref().is_none_or(|open| *open == request) => open = Some(request),
-            // The refusal stands without it.
-            _ => return refusal,
-        }
+/// The member of a refusal that holds the ask.
+pub(crate) const ASK: &str = "ask";
+/// The most characters of a reason.
+const REASON: usize = 500;
+
+/// The refusal whose ask names the request that was refused.
+fn naming(refusal: ApiError, exact: &Exact) -> ApiError {
+    let Some(mut ask) = refusal.member(ASK).cloned() else { return refusal };
+    let route = exact.route();
+    let reason: String = format!("{}: {} {}", route.title, route.method, exact.path()).chars().take(REASON).collect();
+    let mut named = json!({ "method": route.method, "path": exact.path() });
+    if let (Some(members), Some(digest)) = (named.as_object_mut(), exact.body()) {
+        members.insert("body_sha256".to_owned(), digest.into());
     }
-    match open {
-        Some(request) => refusal
-            .fix(format!(
-                "You have asked for it already: {request} is open. Wait for the event scope_granted or access_denied: GET \
-                 /api/agents/me/inbox?wait=25."
-            ))
-            .extra("access_request", request),
-        None => refusal,
+    if let Some(body) = ask.get_mut("body").and_then(Json::as_object_mut) {
+        body.insert("reason".to_owned(), reason.into());
+        body.insert("for".to_owned(), named);
+    }
+    refusal.extra(ASK, ask)
+}
+
+/// What has become of an ask that would be sent again.
+enum Decided {
+    /// Nobody has decided about the request with this id.
+    Open(String),
+    /// A person said no.
+    Denied(Denied),
+}
+
+async fn decided(
+    app: &App,
+    caller: &Caller,
+    refusal: &ApiError,
+    exact: Option<&Exact>,
+) -> Result<Option<Decided>, DbError> {
+    // Without an ask there is nothing to be approved.
+    let Some(id) = caller.agent_id().filter(|_| refusal.member(ASK).is_some()) else { return Ok(None) };
+    let missing = Scopes::stored(&refusal.missing_scopes().join(" "), caller.custom_scopes());
+    let covers = |open: &Open| missing.clone().without(&open.scope.scopes(caller.custom_scopes())).is_empty();
+    let is_same = |open: &Open| covers(open) && (open.exact.is_none() || open.exact.as_ref() == exact);
+    if let Some(open) = access_request::open(app.db(), id).await?.into_iter().find(is_same) {
+        return Ok(Some(Decided::Open(open.id)));
+    }
+    Ok(denied(app.db(), caller, &missing, exact, app.now()).await?.map(Decided::Denied))
+}
+
+/// Whether a person denied the agent the same lately: all of these scopes, for this request or for all.
+pub async fn denied(
+    reads: &dyn Rows,
+    caller: &Caller,
+    scope: &Scopes,
+    exact: Option<&Exact>,
+    now: Timestamp,
+) -> Result<Option<Denied>, DbError> {
+    let Some(id) = caller.agent_id() else { return Ok(None) };
+    let covers = |denied: &Denied| scope.clone().without(&denied.scope.scopes(caller.custom_scopes())).is_empty();
+    let is_same = |denied: &Denied| covers(denied) && (denied.exact.is_none() || denied.exact.as_ref() == exact);
+    Ok(access_request::denied(reads, id, now).await?.into_iter().find(is_same))
+}
+
+/// What a denied agent is told beside its refusal: by whom, when, with which word, and from when on it may ask again.
+pub fn refused_before(refusal: ApiError, denied: &Denied) -> ApiError {
+    let until = until(denied);
+    let told =
+        json!({ "request": denied.id, "by": denied.by, "at": denied.at, "reason": denied.reason, "until": until });
+    refusal
+        .without(ASK)
+        .also(&said(denied))
+        .fix(format!(
+            "Do not ask for it again before {until}, and do not send the request again. Go on with something else."
+        ))
+        .extra("denied", told)
+}
+
+/// Until when a denial stands.
+pub fn until(denied: &Denied) -> String {
+    denied.at.plus_seconds(DENIED_FOR).to_string()
+}
+
+/// Who denied it, and with which word, as a sentence. The person's words stand in quotes and on one line.
+pub fn said(denied: &Denied) -> String {
+    match &denied.reason {
+        Some(word) => format!("{} denied it: \"{}\".", denied.by, word.replace(char::is_whitespace, " ")),
+        None => format!("{} denied it, without a word.", denied.by),
     }
 }
 
 /// Why the caller could not do it even with the scope, as a sentence.
 async fn relation(call: &Call, caller: &Caller) -> Result<Option<&'static str>, ApiError> {
-    let (db, subject, now) = (call.app.db(), caller.subject(), call.app.now());
-    let mut names = call.segments.as_slice().iter().map(String::as_str);
     // Routes about several agents name them in their bodies.
-    let (Some(object), Some(name)) = (call.route.object, names.next()) else { return Ok(None) };
+    lacking_relation(call.app.db(), caller, (call.route, call.segments.as_slice()), call.app.now()).await
+}
+
+/// Why the caller could not do what a route does with what its path names, whatever its scope, as a sentence.
+pub async fn lacking_relation(
+    reads: &dyn Rows,
+    caller: &Caller,
+    (route, names): (&Route, &[String]),
+    now: Timestamp,
+) -> Result<Option<&'static str>, ApiError> {
+    let subject = caller.subject();
+    let mut names = names.iter().map(String::as_str);
+    let (Some(object), Some(name)) = (route.object, names.next()) else { return Ok(None) };
     let found = match object {
         Object::OwnAgent if caller.is_itself(name) => return Ok(None),
         Object::OwnAgent => return Ok(Some("Only the agent itself may do this.")),
-        Object::Agent(action) => agent::get(db, subject, name, action, now).await.map(drop),
-        Object::AgentState(action) => match agent::get(db, subject, name, action, now).await {
-            Ok(found) if object::is_at_or_above(db, caller, &found.id).await? => {
+        Object::Agent(action) => agent::get(reads, subject, name, action, now).await.map(drop),
+        Object::AgentState(action) => match agent::get(reads, subject, name, action, now).await {
+            Ok(found) if object::is_at_or_above(reads, caller, &found.id).await? => {
                 return Ok(Some("An agent cannot set its own state or the state of an agent above it."));
             }
             found => found.map(drop),
         },
         Object::Key(action) => {
             let path = (name, names.next().unwrap_or_default());
-            key::get(db, subject, path, action, now).await.map(drop)
+            key::get(reads, subject, path, action, now).await.map(drop)
         }
         Object::AccessRequest(_) => return Ok(None),
     };

@@ -1,5 +1,6 @@
 //! Patterns of paths: which path is of which row, and which row was meant by a path that is of none.
 
+pub(crate) use common::exact::matched;
 use common::{
     error::{ApiError, Code},
     route::{Group, ROUTES, Route},
@@ -7,31 +8,6 @@ use common::{
 
 /// The most routes that are named.
 const MOST: usize = 3;
-
-/// Whether a path is of a pattern: how general the pattern is, where its first segments count most, and what its names stand for.
-/// A name of one segment at the end stands for something.
-pub(crate) fn matched<'p>(pattern: &str, path: &'p str) -> Option<(u64, Vec<&'p str>)> {
-    let (mut rank, mut weight, mut named, mut left) = (0, 1 << 60, Vec::new(), Some(path));
-    for segment in pattern.split('/') {
-        let rest = left?;
-        let (first, others) = rest.split_once('/').map_or((rest, None), |(first, others)| (first, Some(others)));
-        left = others;
-        if segment.starts_with("{*") {
-            named.push(rest);
-            left = None;
-            rank += 2 * weight;
-        } else if segment.starts_with('{') {
-            named.push(first);
-            rank += weight;
-        } else if segment != first {
-            return None;
-        }
-        weight >>= 2;
-    }
-    let takes_nothing = pattern.rsplit('/').next().is_some_and(|last| last.starts_with('{') && !last.starts_with("{*"));
-    let is_whole = left.is_none() && !(takes_nothing && named.last()?.is_empty());
-    is_whole.then_some((rank, named))
-}
 
 /// 404 for a path that no row has. A path that is a row's but for its case or its slashes, or that ends as one does, names that row.
 pub(crate) fn not_found(method: &str, path: &str) -> ApiError {

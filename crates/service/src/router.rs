@@ -13,21 +13,23 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use common::{
     error::{ApiError, Code, RefusalHeader},
+    exact::{Exact, decoded, matched},
     route::{Access, Group, ROUTES, Route},
     secret::Secret,
 };
 use http::{Extensions, HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery};
 use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
+use store::access_request;
 
 use crate::{
     app::App,
     body::{Body, RequestBody},
     call::{Call, FromCall, Takes},
     caller::Caller,
-    extract, guard, missing,
-    paths::{self, matched},
-    proxy,
+    extract, guard,
+    idempotency::{IdempotencyKey, KEPT_FOR},
+    missing, once, paths, proxy,
     response::Response,
 };
 
@@ -38,6 +40,8 @@ pub type Answering = Pin<Box<dyn Future<Output = Result<Response, ApiError>>>>;
 pub trait Handler<T>: Send + Sync + 'static {
     /// Whether one of the arguments is made of the body.
     const READS_BODY: bool;
+    /// Whether one of the arguments changes something in a transaction of its own.
+    const CHANGES: bool;
 
     /// Says what the arguments are made of.
     fn takes() -> Takes;
@@ -55,6 +59,7 @@ macro_rules! handlers {
             $($argument: FromCall,)*
         {
             const READS_BODY: bool = false $(|| $argument::READS_BODY)*;
+            const CHANGES: bool = false $(|| $argument::CHANGES)*;
 
             fn takes() -> Takes {
                 let takes = &mut Takes::default();
@@ -109,6 +114,7 @@ struct Mounted {
     #[cfg(not(target_family = "wasm"))]
     gives: Option<Given>,
     reads_body: bool,
+    changes: bool,
     start: Box<Start>,
     door: Door,
     /// Finds a live caller, where the row's component can.
@@ -137,6 +143,7 @@ impl Mounted {
             #[cfg(not(target_family = "wasm"))]
             gives: None,
             reads_body: H::READS_BODY,
+            changes: H::CHANGES,
             start: Box::new(move |call| handler.start(call)),
             door,
             look,
@@ -146,31 +153,131 @@ impl Mounted {
     /// Behind the guard.
     fn guarded(&self, mut call: Call, body: RequestBody) -> Answered<'_> {
         Box::pin(async move {
+            let mut unread = Some(body);
             let result = match enter(&mut call).await {
-                Ok(()) => self.answer(&mut call, body).await,
-                Err(refusal) => Err(missing::beside(&call, refusal).await),
+                Ok(()) => self.answer(&mut call, &mut unread).await,
+                Err(refusal) => Err(refusal),
+            };
+            let result = match result {
+                Err(refusal) if refusal.code() == Code::ScopeDenied => self.refused(&mut call, unread, refusal).await,
+                result => result,
             };
             leave(call, result).await
         })
+    }
+
+    /// What becomes of a request that is refused for want of a scope: an agent may have an approval for this one request, and else it reads
+    /// what it can do. A function of its own, and boxed: no other request pays for it.
+    fn refused<'a>(
+        &'a self,
+        call: &'a mut Call,
+        mut unread: Option<RequestBody>,
+        refusal: ApiError,
+    ) -> Pin<Box<dyn Future<Output = Result<Response, ApiError>> + 'a>> {
+        Box::pin(async move {
+            if !call.caller.as_ref().is_some_and(Caller::takes_approvals) || refusal.missing_scopes().is_empty() {
+                return Err(missing::beside(call, refusal, None).await);
+            }
+            self.read(call, &mut unread).await;
+            call.find_names();
+            let exact = exact(call);
+            let refusal = match &exact {
+                None => refusal,
+                Some(exact) => match self.once(call, exact).await {
+                    Ok(Some(response)) => return Ok(response),
+                    Ok(None) => refusal,
+                    // Another one was first.
+                    Err(refusal) if refusal.code() == Code::ScopeDenied => refusal,
+                    Err(refusal) => return Err(refusal),
+                },
+            };
+            call.find_names();
+            Err(missing::beside(call, refusal, exact.as_ref()).await)
+        })
+    }
+
+    /// Answers exactly this request if it was approved once. `None`: it was not, or was sent.
+    async fn once(&self, call: &mut Call, exact: &Exact) -> Result<Option<Response>, ApiError> {
+        let (app, route) = (call.app.clone(), call.route);
+        let Some((plain, agent)) =
+            call.caller.clone().and_then(|plain| Some((plain.clone(), plain.agent_id()?.clone())))
+        else {
+            return Ok(None);
+        };
+        let times = (app.now(), app.now().plus_seconds(-KEPT_FOR));
+        let Some(once) = access_request::find_once(app.db(), &agent, exact, times).await? else { return Ok(None) };
+        // One that was sent is answered from what was kept, or not at all.
+        let (is_spent, kept) = (once.is_spent, Option::<IdempotencyKey>::from_call(call)?);
+        if is_spent && kept.is_none() {
+            return Ok(None);
+        }
+        let caller = plain.with_once(once, exact.clone());
+        guard::admit(&app, &caller, route)?;
+        guard::check_query(route, app.head().uri.query())?;
+        if self.changes {
+            return self.start_as(call, caller).await.map(Some);
+        }
+        if let Some(kept) = kept
+            && let Some(answer) = kept.replay(&app, app.db(), &caller).await?
+        {
+            return Ok(Some(answer));
+        }
+        if is_spent {
+            return Ok(None);
+        }
+        if route.is_safe() {
+            let response = self.start_as(call, caller.clone()).await?;
+            once::spend_alone(&app, &caller).await?;
+            return Ok(Some(response));
+        }
+        let paid = once::spend_alone(&app, &caller).await?;
+        self.start_as(call, paid).await.map(Some)
+    }
+
+    /// Runs the handler for this caller; the call has its own caller again after it.
+    async fn start_as(&self, call: &mut Call, caller: Caller) -> Result<Response, ApiError> {
+        let own = call.caller.replace(caller);
+        call.find_names();
+        let started = (self.start)(call);
+        call.caller = own;
+        started?.await
     }
 
     /// For a public row in a component without a database: no credential is looked up, so that its wasm imports no database.
     fn open(&self, mut call: Call, body: RequestBody) -> Answered<'_> {
         Box::pin(async move {
             let result = match guard::check_query(call.route, call.app.head().uri.query()) {
-                Ok(()) => self.answer(&mut call, body).await,
+                Ok(()) => self.answer(&mut call, &mut Some(body)).await,
                 Err(refusal) => Err(refusal),
             };
             Outcome { result, caller: None }
         })
     }
 
-    async fn answer(&self, call: &mut Call, body: RequestBody) -> Result<Response, ApiError> {
-        if self.reads_body {
-            call.body = Some(extract::read_body(call.route, call.app.headers(), body).await);
-        }
+    async fn answer(&self, call: &mut Call, unread: &mut Option<RequestBody>) -> Result<Response, ApiError> {
+        self.read(call, unread).await;
         (self.start)(call)?.await
     }
+
+    /// Reads the body, if the handler does and it was not read yet.
+    async fn read(&self, call: &mut Call, unread: &mut Option<RequestBody>) {
+        if self.reads_body
+            && let Some(body) = unread.take()
+        {
+            call.body = Some(extract::read_body(call.route, call.app.headers(), body).await);
+        }
+    }
+}
+
+/// The request as it can be named. `None`: no approval could help it, or its body could not be read. A HEAD is none: what was approved is to
+/// be read.
+fn exact(call: &Call) -> Option<Exact> {
+    let head = call.app.head();
+    if matches!(call.body, Some(Err(_))) || head.method == Method::HEAD {
+        return None;
+    }
+    let uri = &head.uri;
+    Exact::sent(call.route, uri.path(), uri.query(), &call.body_bytes())
 }
 
 /// Finds the caller and asks the guard.
@@ -358,11 +465,6 @@ impl Place {
         }
         Code::MethodNotAllowed.header(RefusalHeader::Allow, allowed.join(","))
     }
-}
-
-/// A segment, percent-decoded. A segment that is not UTF-8 names nothing.
-fn decoded(text: &str) -> String {
-    percent_decode_str(text).decode_utf8().map(|text| text.into_owned()).unwrap_or_default()
 }
 
 /// Builds one component's router from its rows.

@@ -1,13 +1,15 @@
 //! Table `access_requests`: the scopes that agents ask for beyond their token, and the decisions of people.
 //!
 //! An approved scope is the agent's, not a credential's: [`crate::credential::find`] reads it anew for every request of
-//! the agent's token, so that it begins, ends and is revoked without a new token.
+//! the agent's token, so that it begins, ends and is revoked without a new token. What was approved for one request alone is not among it:
+//! [`find_once`] looks for that when a request would be refused, and [`spend`] lets one through.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::{
     args,
+    credential::FOR_GOOD,
     db::{Affected, DbError, FromRow, FromValue, Reads, Row, Rows, Tx, Value},
     page::PageRequest,
     permission::{Binder, PermissionSql},
@@ -15,6 +17,7 @@ use crate::{
 };
 use common::{
     error::{ApiError, Code},
+    exact::Exact,
     id::{AccessRequestId, AgentId, UserId},
     permission::Action,
     role::Role,
@@ -24,6 +27,8 @@ use common::{
 
 /// Open requests that one agent has at most.
 pub const MOST_OPEN: i64 = 20;
+/// How long a denial stands, seconds: the same is not asked again before.
+pub const DENIED_FOR: i64 = 3600;
 
 /// The state of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -39,11 +44,69 @@ pub enum AccessRequestState {
     Revoked,
     /// An approval whose time is over. It is stored as approved.
     Ended,
+    /// An approval for one request, which the agent has sent. It is stored as approved.
+    Spent,
+}
+
+/// For how long something is approved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Lasts {
+    /// For the one request that the access request names, once, until `ends_at`.
+    Once,
+    /// Until `ends_at`.
+    Hours,
+    /// Until it is revoked, as far as the agent's ceiling allows at each moment.
+    Always,
+}
+
+impl Lasts {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Once, Self::Hours, Self::Always];
+
+    /// The word that is sent and answered.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Once => "once",
+            Self::Hours => "hours",
+            Self::Always => "always",
+        }
+    }
+}
+
+/// The request that an access request names, as it is shown.
+#[derive(Debug, JsonSchema, Serialize)]
+pub struct ExactRequest {
+    /// The method.
+    pub method: &'static str,
+    /// The path with its query.
+    pub path: String,
+    /// The SHA-256 of the body in hexadecimal; null: it has none.
+    pub body_sha256: Option<String>,
+    /// What it does, and with what, in words.
+    pub words: String,
+}
+
+/// An exact request is answered with its words.
+fn shown<S: Serializer>(exact: &Option<Exact>, serializer: S) -> Result<S::Ok, S::Error> {
+    exact.as_ref().map(ExactRequest::of).serialize(serializer)
+}
+
+impl ExactRequest {
+    /// An exact request, with its words.
+    pub fn of(exact: &Exact) -> Self {
+        Self {
+            method: exact.route().method,
+            path: exact.path().to_owned(),
+            body_sha256: exact.body().map(str::to_owned),
+            words: exact.words(),
+        }
+    }
 }
 
 impl AccessRequestState {
     /// Every state.
-    pub const ALL: [Self; 5] = [Self::Open, Self::Approved, Self::Denied, Self::Revoked, Self::Ended];
+    pub const ALL: [Self; 6] = [Self::Open, Self::Approved, Self::Denied, Self::Revoked, Self::Ended, Self::Spent];
 
     /// The word that is stored and answered.
     pub const fn as_str(self) -> &'static str {
@@ -53,6 +116,7 @@ impl AccessRequestState {
             Self::Denied => "denied",
             Self::Revoked => "revoked",
             Self::Ended => "ended",
+            Self::Spent => "spent",
         }
     }
 
@@ -81,21 +145,38 @@ pub struct AccessRequest {
     pub reason: String,
     /// For how long, hours.
     pub hours: i64,
+    /// The one request that it is for, if the agent named one.
+    #[serde(rename = "for", serialize_with = "shown")]
+    #[schemars(with = "Option<ExactRequest>")]
+    pub exact: Option<Exact>,
     /// Its state.
     pub state: AccessRequestState,
     /// The scopes that were approved, if any were.
     pub granted: Option<Patterns>,
+    /// For how long they were approved.
+    pub lasts: Option<Lasts>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When somebody decided last.
     pub decided_at: Option<Timestamp>,
     /// The person who decided, by address; null when the agent's archiving or a new owner ended it.
     pub decided_by: Option<String>,
-    /// Until when the approval counts.
+    /// What the person said who denied it.
+    pub denial_reason: Option<String>,
+    /// Until when the approval counts; of one for a single request, until when that can be sent, or when it was. Null: it has no end.
     pub ends_at: Option<Timestamp>,
+    /// What the agent does next, for the agent itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
     /// The role of the agent's owner, beyond which nothing can be approved.
     #[serde(skip)]
     pub role: Role,
+    /// The agent's ceiling, beyond which nothing can be approved for good.
+    #[serde(skip)]
+    pub ceiling: Patterns,
+    /// The address of the agent's owner.
+    #[serde(skip)]
+    pub owner: String,
 }
 
 /// The agent of a request.
@@ -115,51 +196,66 @@ impl FromRow for AccessRequest {
             scope: row.take()?,
             reason: row.take()?,
             hours: row.take()?,
+            exact: exact(row)?,
             state: row.take()?,
             granted: row.take()?,
+            lasts: match (row.take::<bool>()?, row.take::<bool>()?, row.take::<bool>()?) {
+                (false, ..) => None,
+                (true, true, _) => Some(Lasts::Once),
+                (true, false, true) => Some(Lasts::Always),
+                (true, false, false) => Some(Lasts::Hours),
+            },
             created_at: row.take()?,
             decided_at: row.take()?,
             decided_by: row.take()?,
-            ends_at: row.take()?,
+            denial_reason: row.take()?,
+            ends_at: row.take::<Option<Timestamp>>()?.filter(|end| *end < FOR_GOOD),
+            next: None,
             role: row.take()?,
+            ceiling: row.take()?,
+            owner: row.take()?,
         })
     }
+}
+
+/// The exact request of the next three columns. One whose route is no more is none.
+fn exact(row: &mut Row) -> Result<Option<Exact>, DbError> {
+    let (method, path, body): (Option<String>, Option<String>, Option<String>) =
+        (row.take()?, row.take()?, row.take()?);
+    Ok(method.zip(path).and_then(|(method, path)| Exact::stored(&method, path, body)))
 }
 
 /// A request and the two answers about its agent.
 struct Decided {
     request: AccessRequest,
-    owner: String,
     may_read: bool,
     may_decide: bool,
 }
 
 impl FromRow for Decided {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Ok(Self {
-            request: AccessRequest::from_row(row)?,
-            owner: row.take()?,
-            may_read: row.take()?,
-            may_decide: row.take()?,
-        })
+        Ok(Self { request: AccessRequest::from_row(row)?, may_read: row.take()?, may_decide: row.take()? })
     }
 }
 
 /// The state as it is seen at the moment `now`, an expression.
 fn state(now: &str) -> String {
-    format!("iif(r.state = 'approved' AND r.ends_at <= {now}, 'ended', r.state)")
+    format!("iif(r.spent_at IS NOT NULL, 'spent', iif(r.state = 'approved' AND r.ends_at <= {now}, 'ended', r.state))")
 }
 
 /// Columns and joins; requests of archived agents are left out. `extra` are columns more.
 fn select(now: &str, extra: &str) -> String {
     format!(
-        "SELECT r.id, a.id, a.name, r.scope, r.reason, r.hours, {} AS state, r.granted, r.created_at, r.decided_at, d.email, r.ends_at, u.role{extra}
+        "SELECT r.id, a.id, a.name, ifnull(r.for_scope, r.scope) AS s, r.reason, r.hours, r.for_method, r.for_path, r.for_body, {} AS state,
+                ifnull(r.once, r.granted) AS g, r.granted IS NOT NULL AS h, r.once IS NOT NULL AS o, r.ends_at IS {} AS f,
+                r.created_at, r.decided_at, d.email, r.word, r.ends_at, u.role, a.scope, u.email AS w{extra}
          FROM access_requests r
          JOIN agents a ON a.id = r.agent_id AND a.archived_at IS NULL
          JOIN users u ON u.id = a.owner_id
          LEFT JOIN users d ON d.id = r.decided_by
          WHERE ",
-        state(now)
+        state(now),
+        FOR_GOOD.millis()
     )
 }
 
@@ -170,7 +266,7 @@ pub async fn get(reads: &dyn Rows, subject: &Subject, id: &str, now: Timestamp) 
     let (now, id, tenant) = (binder.bind(now), binder.bind(id), binder.bind(&subject.tenant));
     let bound = PermissionSql::new(subject, &mut binder);
     let (read, share) = (bound.on_agent(Action::Read), bound.on_agent(Action::Share));
-    let sql = select(&now, &format!(", u.email, {read} AS may_read, {share} AS may_decide"))
+    let sql = select(&now, &format!(", {read} AS may_read, {share} AS may_decide"))
         + &format!("r.id = {id} AND r.tenant_id = {tenant}");
     let found = reads.optional::<Decided>(&sql, binder.into_args()).await?;
     let Some(found) = found.filter(|found| found.may_read) else { return Err(Code::RequestNotFound.into()) };
@@ -183,7 +279,7 @@ pub async fn get(reads: &dyn Rows, subject: &Subject, id: &str, now: Timestamp) 
         "You may read the agent {name}, but to see or decide its access requests you must be one of: {}.",
         needed.join(", ")
     );
-    Err(Code::PermissionDenied.detail(detail).with("owner", found.owner).extra("required_relations", needed))
+    Err(Code::PermissionDenied.detail(detail).with("owner", found.request.owner).extra("required_relations", needed))
 }
 
 /// The filter of a list of requests.
@@ -237,6 +333,8 @@ pub struct New<'a> {
     pub reason: &'a str,
     /// For how long.
     pub hours: i64,
+    /// The one request that it is for.
+    pub exact: Option<&'a Exact>,
     /// Now.
     pub now: Timestamp,
 }
@@ -265,25 +363,118 @@ pub struct Open {
     pub scope: Patterns,
     /// For how long.
     pub hours: i64,
+    /// The one request that it is for.
+    pub exact: Option<Exact>,
 }
 
 impl FromRow for Open {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Ok(Self { id: row.take()?, scope: row.take()?, hours: row.take()? })
+        Ok(Self { id: row.take()?, scope: row.take()?, hours: row.take()?, exact: exact(row)? })
     }
 }
 
 /// The agent's open requests, the oldest first.
 pub async fn open(reads: &dyn Rows, agent: &AgentId) -> Result<Vec<Open>, DbError> {
-    let sql =
-        "SELECT id, scope, hours FROM access_requests WHERE agent_id = ?1 AND state = 'open' ORDER BY created_at, id";
+    let sql = "SELECT id, ifnull(for_scope, scope) AS s, hours, for_method, for_path, for_body
+               FROM access_requests WHERE agent_id = ?1 AND state = 'open' ORDER BY created_at, id";
     reads.list(sql, args![agent]).await
 }
 
-/// The id of the agent's open request that asks for this scope.
-pub async fn open_for(reads: &dyn Rows, agent: &AgentId, scope: &str) -> Result<Option<String>, DbError> {
-    let open = open(reads, agent).await?;
-    Ok(open.into_iter().find(|open| open.scope.to_column().split(' ').any(|name| name == scope)).map(|open| open.id))
+/// A request that a person denied.
+pub struct Denied {
+    /// The id.
+    pub id: String,
+    /// The scopes that were asked for.
+    pub scope: Patterns,
+    /// The one request that it was for.
+    pub exact: Option<Exact>,
+    /// When.
+    pub at: Timestamp,
+    /// By whom, by address.
+    pub by: String,
+    /// What they said.
+    pub reason: Option<String>,
+}
+
+impl FromRow for Denied {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.take()?,
+            scope: row.take()?,
+            exact: exact(row)?,
+            at: row.take()?,
+            by: row.take()?,
+            reason: row.take()?,
+        })
+    }
+}
+
+/// What people have denied the agent within [`DENIED_FOR`], the latest first.
+pub async fn denied(reads: &dyn Rows, agent: &AgentId, now: Timestamp) -> Result<Vec<Denied>, DbError> {
+    let sql = "SELECT r.id, ifnull(r.for_scope, r.scope) AS s, r.for_method, r.for_path, r.for_body, r.decided_at, d.email, r.word
+               FROM access_requests r JOIN users d ON d.id = r.decided_by
+               WHERE r.agent_id = ?1 AND r.state = 'denied' AND r.decided_at > ?2 ORDER BY r.decided_at DESC";
+    reads.list(sql, args![agent, now.plus_seconds(-DENIED_FOR)]).await
+}
+
+/// An approval for one request.
+#[derive(Clone, Debug)]
+pub struct Once {
+    /// The id of the access request.
+    pub id: String,
+    /// The scopes that were approved.
+    pub scope: Patterns,
+    /// Whether the agent has sent the request.
+    pub is_spent: bool,
+}
+
+impl FromRow for Once {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { id: row.take()?, scope: row.take()?, is_spent: row.take()? })
+    }
+}
+
+/// Whether `r` is about the agent that its path names now. The name is `?3`, and the tenant that of the request.
+const SAME_AGENT: &str = "(r.for_agent IS NULL OR r.for_agent = (SELECT a.id FROM agents a
+    WHERE a.tenant_id = r.tenant_id AND a.name = ?3 AND a.archived_at IS NULL))";
+
+/// What was approved once for exactly this request of the agent, and can still be sent; or else was sent after `spent_since`, which the same
+/// request with the same `Idempotency-Key` may ask about.
+pub async fn find_once(
+    reads: &dyn Rows,
+    agent: &AgentId,
+    exact: &Exact,
+    (now, spent_since): (Timestamp, Timestamp),
+) -> Result<Option<Once>, DbError> {
+    let sql = format!(
+        "SELECT r.id, r.once, r.spent_at IS NOT NULL AS spent FROM access_requests r
+         WHERE r.once IS NOT NULL AND r.agent_id = ?1 AND r.for_path = ?2 AND r.for_method = ?4 AND r.for_body IS ?5
+           AND r.state = 'approved' AND (r.ends_at > ?6 OR r.spent_at > ?7) AND {SAME_AGENT}
+         ORDER BY spent, r.ends_at LIMIT 1"
+    );
+    let args = args![agent, exact.path(), agent_name(exact), exact.route().method, exact.body(), now, spent_since];
+    reads.optional(&sql, args).await
+}
+
+/// Spends an approval for one request; `false`: it was spent, revoked, or has ended, or is for another request, or another agent has the
+/// name by now. Of several at once, one gets it.
+pub async fn spend(tx: &Tx<'_>, id: &str, agent: &AgentId, exact: &Exact, now: Timestamp) -> Result<bool, DbError> {
+    let sql = format!(
+        "UPDATE access_requests AS r SET spent_at = ?8, ends_at = ?8
+         WHERE r.id = ?1 AND r.agent_id = ?2 AND r.for_path = ?4 AND r.for_method = ?5 AND r.for_body IS ?6 AND r.once IS NOT NULL
+           AND r.spent_at IS NULL AND r.state = 'approved' AND r.ends_at > ?7 AND {SAME_AGENT} RETURNING 1"
+    );
+    let args = args![id, agent, agent_name(exact), exact.path(), exact.route().method, exact.body(), now, now];
+    Ok(tx.optional::<Affected>(&sql, args).await?.is_some())
+}
+
+/// The name of the agent that the path of a request begins with; `None`: it names none by its name.
+fn agent_name(exact: &Exact) -> Option<String> {
+    use common::route::Object;
+    let is_about_agent =
+        matches!(exact.route().object, Some(Object::Agent(_) | Object::AgentState(_) | Object::Key(_)));
+    let name = exact.names().into_iter().next().filter(|_| is_about_agent)?;
+    (name != "me" && !name.starts_with(AgentId::PREFIX)).then_some(name)
 }
 
 /// Stores a request. One that an open request covers changes only that one's reason, and its hours if they are not more: a person
@@ -295,11 +486,30 @@ pub async fn insert(tx: &Tx<'_>, new: &New<'_>, covered_by: Option<&Open>) -> Re
         let is_changed = tx.optional::<Affected>(sql, args![&open.id, new.reason, new.hours]).await?.is_some();
         return Ok(InsertOutcome::Already { id: open.id.clone(), is_changed });
     }
-    let sql = "INSERT INTO access_requests (id, tenant_id, agent_id, scope, reason, hours, created_at)
-               SELECT ?1, a.tenant_id, a.id, ?3, ?4, ?5, ?6 FROM agents a
+    let sql = "INSERT INTO access_requests (id, tenant_id, agent_id, scope, reason, hours, created_at,
+                                            for_method, for_path, for_body, for_scope, for_agent)
+               SELECT ?1, a.tenant_id, a.id, ?3, ?4, ?5, ?6, ?8, ?9, ?10, ?11,
+                      (SELECT b.id FROM agents b WHERE b.tenant_id = a.tenant_id AND b.name = ?12 AND b.archived_at IS NULL)
+               FROM agents a
                WHERE a.id = ?2 AND (SELECT count(*) FROM access_requests o WHERE o.agent_id = a.id AND o.state = 'open') < ?7
                ON CONFLICT (agent_id, scope) WHERE state = 'open' DO NOTHING RETURNING 1";
-    let row = args![new.id, new.agent, new.scope.to_column(), new.reason, new.hours, new.now, MOST_OPEN];
+    let (exact, patterns) = (new.exact, new.scope.to_column());
+    // No pattern has a `=`: it is the word that stands for the request.
+    let scope = exact.map_or_else(|| patterns.clone(), |exact| format!("{patterns} ={}", exact.digest()));
+    let row = args![
+        new.id,
+        new.agent,
+        scope,
+        new.reason,
+        new.hours,
+        new.now,
+        MOST_OPEN,
+        exact.map(|exact| exact.route().method),
+        exact.map(Exact::path),
+        exact.and_then(Exact::body),
+        exact.map(|_| patterns.as_str()),
+        exact.and_then(agent_name)
+    ];
     let is_stored = tx.optional::<Affected>(sql, row).await?.is_some();
     Ok(if is_stored { InsertOutcome::Done } else { InsertOutcome::TooMany })
 }
@@ -310,27 +520,38 @@ pub async fn withdraw(tx: &Tx<'_>, id: &str) -> Result<bool, DbError> {
     Ok(tx.optional::<Affected>(sql, args![id]).await?.is_some())
 }
 
-/// Approves an open request; `false`: it is not open any more.
+/// Approves an open request; `false`: it is not open any more, or names no request that could be sent once. An approval without an end
+/// counts as far as the agent's ceiling allows; one for a single request gives nothing by itself, and is what [`spend`] spends.
 pub async fn approve(
     tx: &Tx<'_>,
     id: &AccessRequestId,
-    granted: &Patterns,
+    (granted, lasts): (&Patterns, Lasts),
     ends_at: Timestamp,
     by: &UserId,
     now: Timestamp,
 ) -> Result<bool, DbError> {
-    let sql =
-        "UPDATE access_requests SET state = 'approved', granted = ?2, ends_at = ?3, decided_by = ?4, decided_at = ?5
-               WHERE id = ?1 AND state = 'open' RETURNING 1";
-    let args = args![id, granted.to_column(), ends_at, by, now];
+    let sql = "UPDATE access_requests SET state = 'approved', granted = ?2, ends_at = ?3, decided_by = ?4, decided_at = ?5, once = ?6
+               WHERE id = ?1 AND state = 'open' AND (?6 IS NULL OR for_path IS NOT NULL) RETURNING 1";
+    let granted = granted.to_column();
+    let args = match lasts {
+        Lasts::Once => args![id, "", ends_at, by, now, granted],
+        Lasts::Hours => args![id, granted, ends_at, by, now, None::<String>],
+        Lasts::Always => args![id, granted, FOR_GOOD, by, now, None::<String>],
+    };
     Ok(tx.optional::<Affected>(sql, args).await?.is_some())
 }
 
-/// Denies an open request; `false`: it is not open any more.
-pub async fn deny(tx: &Tx<'_>, id: &AccessRequestId, by: &UserId, now: Timestamp) -> Result<bool, DbError> {
-    let sql = "UPDATE access_requests SET state = 'denied', decided_by = ?2, decided_at = ?3
+/// Denies an open request with a word to the agent; `false`: it is not open any more.
+pub async fn deny(
+    tx: &Tx<'_>,
+    id: &AccessRequestId,
+    reason: Option<&str>,
+    by: &UserId,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let sql = "UPDATE access_requests SET state = 'denied', decided_by = ?2, decided_at = ?3, word = ?4
                WHERE id = ?1 AND state = 'open' RETURNING 1";
-    Ok(tx.optional::<Affected>(sql, args![id, by, now]).await?.is_some())
+    Ok(tx.optional::<Affected>(sql, args![id, by, now, reason]).await?.is_some())
 }
 
 /// Takes back what was approved, from the agent's next request on; `false`: there is nothing (any more) to take back.

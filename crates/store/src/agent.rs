@@ -216,11 +216,12 @@ fn select_from(from: &str, now: &str, above: &str, extra: &str) -> String {
     )
 }
 
-/// The scopes that people approved for the agent `a`, as words.
+/// The scopes that people approved for the agent `a` beyond its ceiling, as words.
 fn approved(now: &str) -> String {
     format!(
         "(SELECT group_concat(r.granted, ' ') FROM access_requests r
-          WHERE r.agent_id = a.id AND r.state = 'approved' AND r.ends_at > {now})"
+          WHERE r.agent_id = a.id AND r.state = 'approved' AND r.ends_at > {now} AND r.ends_at < {})",
+        crate::credential::FOR_GOOD.millis()
     )
 }
 

@@ -124,7 +124,8 @@ pub struct AgentRow {
     pub is_archived: bool,
     /// Whether it has spent more than its budget.
     pub is_over_budget: bool,
-    /// The scopes that people approved for it and that have not ended, if this credential is its token and rests on no grant: patterns.
+    /// The scopes that people approved for it and that have not ended, if this credential is its token and rests on no grant: patterns. One
+    /// with a `=` before it was approved for good, and counts within the agent's ceiling.
     pub approved: String,
 }
 
@@ -177,6 +178,9 @@ impl FromRow for CredentialRow {
     }
 }
 
+/// The end of what was approved for good: the last moment that has four digits for its year.
+pub const FOR_GOOD: Timestamp = Timestamp::from_millis(253_402_300_799_999);
+
 /// Put together once: `(SELECT ?1)`, not `?1`, since SQLite plans a statement anew for each value of a parameter that it compared with
 /// the condition of a partial index, which cost ten times the read (38 µs against 4) where the host does not forbid it.
 static FIND: LazyLock<String> = LazyLock::new(|| {
@@ -190,14 +194,15 @@ static FIND: LazyLock<String> = LazyLock::new(|| {
                 t.id, t.slug, u.id, u.email, u.role, a.id, a.name, a.state, a.scope, a.archived_at IS NOT NULL AS w,
                 a.spent_cents > a.budget_cents IS TRUE AS z,
                 CASE WHEN c.kind = 'agent_token' AND c.grantee IS NULL THEN (
-                    SELECT group_concat(r.granted, ' ') FROM access_requests r
+                    SELECT group_concat(iif(r.ends_at < {}, r.granted, replace(' ' || r.granted, ' ', ' =')), ' ') FROM access_requests r
                     WHERE r.agent_id = c.agent_id AND r.state = 'approved' AND r.ends_at > (SELECT ?2)) END AS y
          FROM credentials c
          LEFT JOIN agents a ON a.id = c.agent_id
          JOIN users u ON u.id = ifnull(a.owner_id, c.user_id)
          JOIN tenants t ON t.id = c.tenant_id
          WHERE c.digest = (SELECT ?1)",
-        status("(SELECT ?2)", REVOKED)
+        status("(SELECT ?2)", REVOKED),
+        FOR_GOOD.millis()
     )
 });
 

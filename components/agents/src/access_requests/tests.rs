@@ -65,15 +65,18 @@ async fn an_approved_scope_can_be_used_until_the_approval_ends() {
     let open = json!({
         "id": id, "agent": { "id": scout.agent, "name": "scout" },
         "scope": ["agents.keys.read", "agents.keys.write", "agents.list"], "reason": "to see\nwho there is", "hours": 2,
-        "state": "open", "granted": null, "created_at": "2026-01-02T03:04:05.000Z", "decided_at": null,
-        "decided_by": null, "ends_at": null,
+        "for": null, "state": "open", "granted": null, "lasts": null, "created_at": "2026-01-02T03:04:05.000Z", "decided_at": null,
+        "decided_by": null, "denial_reason": null, "ends_at": null,
     });
     assert!(id.starts_with("acc_"), "{id}");
-    assert_eq!(request, open);
+    let mut to_agent = open.clone();
+    let next = format!("Wait for the decision of max@example.com or an admin: GET /api/access-requests/{id}?wait=25.");
+    to_agent["next"] = json!(next);
+    assert_eq!(request, to_agent);
     let path = format!("{ASK}/{id}");
-    for reader in [&scout, &max] {
-        assert_eq!(t.as_(reader, "GET", &path, Null).await.is(200), open);
-        assert_eq!(t.as_(reader, "GET", ASK, Null).await.is(200), json!({ "items": [open], "next_cursor": null }));
+    for (reader, seen) in [(&scout, &to_agent), (&max, &open)] {
+        assert_eq!(t.as_(reader, "GET", &path, Null).await.is(200), *seen);
+        assert_eq!(t.as_(reader, "GET", ASK, Null).await.is(200), json!({ "items": [seen], "next_cursor": null }));
     }
     let notified = t.texts("SELECT user_id || ' ' || source || ' ' || title FROM notifications").await;
     assert_eq!(notified, [format!("{} accredit scout asks for access", max.user)]);
@@ -89,6 +92,7 @@ async fn an_approved_scope_can_be_used_until_the_approval_ends() {
     for (member, value) in [
         ("state", json!("approved")),
         ("granted", json!(["agents.list"])),
+        ("lasts", json!("hours")),
         ("decided_at", json!("2026-01-02T03:04:15.000Z")),
         ("decided_by", json!("max@example.com")),
         ("ends_at", json!("2026-01-02T05:04:15.000Z")),
@@ -99,7 +103,7 @@ async fn an_approved_scope_can_be_used_until_the_approval_ends() {
     assert_eq!(
         events(&t).await,
         [json!({ "type": "scope_granted",
-            "data": { "request": id, "scope": ["agents.list"], "ends_at": "2026-01-02T05:04:15.000Z" } })]
+            "data": { "request": id, "scope": ["agents.list"], "lasts": "hours", "ends_at": "2026-01-02T05:04:15.000Z" } })]
     );
     second.as_(&scout, "GET", LIST, Null).await.is(200);
     t.wait(2 * 3600 - 1);
@@ -206,16 +210,17 @@ async fn a_request_that_cannot_be_fulfilled_is_refused() {
     t.nobody("POST", ASK, request_for("agents.list")).await.refused(401, "missing_credential");
 }
 
-/// A halted agent can neither ask nor read its requests.
+/// A halted agent does not ask, but can wait for the decision about what it has asked.
 #[tokio::test]
 async fn a_halted_agent_does_not_ask() {
     let Stage { t, scout, .. } = stage("ui.notify").await;
     let path = asked(&t, &scout, "agents.list").await;
     t.execute("UPDATE agents SET state = 'paused'").await.unwrap();
-    for (method, path) in [("POST", ASK), ("GET", ASK), ("GET", &path)] {
+    for (method, path) in [("POST", ASK), ("GET", ASK), ("DELETE", &path)] {
         let body = if method == "POST" { request_for("agents.read") } else { Null };
         t.as_(&scout, method, path, body).await.refused(403, "agent_paused");
     }
+    assert_eq!(t.as_(&scout, "GET", &format!("{path}?wait=25"), Null).await.is(200)["state"], "open");
     t.execute("UPDATE agents SET state = 'running', budget_cents = 1, spent_cents = 2").await.unwrap();
     t.as_(&scout, "POST", ASK, request_for("agents.read")).await.refused(402, "over_budget");
 }
@@ -667,3 +672,5 @@ async fn a_wide_approval_takes_a_fresh_proof() {
     let path = asked(&t, &scout, &names[0]).await;
     t.as_(&max, "POST", &format!("{path}/approve"), Null).await.is(200);
 }
+
+mod once;
