@@ -1,4 +1,4 @@
-//! Compiled components, kept in files.
+//! Compiled components, kept in files: those that this host compiled, and those that came with the program.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -14,6 +14,9 @@ use wasmtime::component::Component;
 
 /// The version of the compiler: other versions cannot use its code.
 const WASMTIME: &str = "48.0.8";
+
+/// The folder beside the program with the components that were compiled ahead.
+const AHEAD: &str = "compiled";
 
 /// The longest time in which a process writes a compiled component.
 const UNFINISHED: Duration = Duration::from_secs(600);
@@ -90,6 +93,64 @@ impl Cache {
     }
 }
 
+/// Components that came with the program, compiled ahead for machines like the one that made the archive.
+///
+/// They run as native code, unchecked. So they count only beside the program, which runs unchecked too, and only if nobody but the program's
+/// owner can write them.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    directory: PathBuf,
+    /// The owner of the program.
+    owner: u32,
+}
+
+impl Ahead {
+    /// The folder beside the program, if there is one.
+    pub(crate) fn beside_program() -> Option<Self> {
+        Self::beside(&std::env::current_exe().ok()?)
+    }
+
+    fn beside(program: &Path) -> Option<Self> {
+        let owner = std::fs::metadata(program).ok()?.uid();
+        let directory = program.parent()?.join(AHEAD);
+        directory.is_dir().then_some(Self { directory, owner })
+    }
+
+    /// The compiled form of a wasm file with this digest. `None`: it was not compiled ahead. The error says why it cannot be used here: it was
+    /// made for processors that can do more, for another version, or for other settings. Wasmtime compares all of these.
+    pub(crate) fn find(&self, engine: &Engine, digest: &str) -> Option<Result<Component>> {
+        let path = self.directory.join(ahead_name(digest));
+        path.exists().then(|| self.load(engine, &path))
+    }
+
+    fn load(&self, engine: &Engine, path: &Path) -> Result<Component> {
+        for place in [&self.directory, path] {
+            let found = std::fs::symlink_metadata(place)?;
+            ensure!(
+                !found.is_symlink() && found.uid() == self.owner && found.mode() & 0o022 == 0,
+                "{} can be written by others than the owner of the program",
+                place.display()
+            );
+        }
+        // SAFETY: nobody could write this file but the owner of the program that runs here.
+        #[expect(unsafe_code, reason = "compiled code can only be trusted, not checked")]
+        let component = unsafe { Component::deserialize_file(engine, path) };
+        component.map_err(|error| anyhow!("{}: {error:#}", path.display()))
+    }
+
+    /// Writes the compiled form of a wasm file with this digest into a folder that may become one beside a program.
+    pub(crate) fn write(folder: &Path, digest: &str, component: &Component) -> Result<()> {
+        let path = folder.join(ahead_name(digest));
+        let compiled = component.serialize().map_err(|error| anyhow!("{error:#}"))?;
+        std::fs::write(&path, compiled).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// It does not depend on machine or settings: wasmtime says whether the content fits.
+fn ahead_name(digest: &str) -> String {
+    format!("{digest}.cwasm")
+}
+
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
@@ -97,8 +158,13 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.sync_data()
 }
 
-/// The name of a wasm file's compiled form. It depends on the file's content, the compiler and its settings.
-pub(crate) fn key(engine: &Engine, wasm: &[u8]) -> String {
+/// The digest of a wasm file, in hexadecimal digits.
+pub(crate) fn digest(wasm: &[u8]) -> String {
+    hex(&Sha256::digest(wasm))
+}
+
+/// The name of the compiled form of a wasm file with this digest. It depends on the file's content, the compiler and its settings.
+pub(crate) fn key(engine: &Engine, wasm: &str) -> String {
     let mut settings = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut settings);
     let mut digest = Sha256::new();
