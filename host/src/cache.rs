@@ -181,7 +181,10 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
     use std::time::SystemTime;
+
+    use wasmtime::Config;
 
     use super::*;
 
@@ -200,5 +203,47 @@ mod tests {
         Cache::open(directory.clone()).unwrap();
         let kept = made.map(|(name, _)| directory.join(name).exists());
         assert_eq!(kept, [true, false, true, true]);
+    }
+
+    /// R162: code that was compiled ahead is used where it fits, and only if nobody but the owner of the program could write it.
+    #[test]
+    fn only_code_that_fits_and_that_nobody_else_could_write_is_used() {
+        let home = tempfile::tempdir().unwrap();
+        let program = home.path().join("host");
+        std::fs::write(&program, "").unwrap();
+        assert!(Ahead::beside(&program).is_none());
+        let folder = home.path().join("compiled");
+        let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        DirBuilder::new().mode(0o755).create(&folder).unwrap();
+        let (engine, wasm) = (Engine::default(), b"\0asm\x0d\0\x01\0");
+        let (name, file) = (digest(wasm), folder.join(digest(wasm) + ".cwasm"));
+        Ahead::write(&folder, &name, &Component::new(&engine, wasm).unwrap()).unwrap();
+        mode(&file, 0o644);
+        let ahead = Ahead::beside(&program).unwrap();
+        assert!(ahead.find(&engine, &name).unwrap().is_ok());
+        assert!(ahead.find(&engine, &digest(b"another")).is_none());
+        let reason = |engine: &Engine| ahead.find(engine, &name).unwrap().map(drop).unwrap_err().to_string();
+        let timed = Engine::new(Config::new().epoch_interruption(true)).unwrap();
+        assert!(reason(&timed).contains("epoch"), "{}", reason(&timed));
+        for (path, open, closed) in [(&folder, 0o777, 0o755), (&folder, 0o775, 0o755), (&file, 0o646, 0o644)] {
+            mode(path, open);
+            assert!(reason(&engine).contains("can be written by others"));
+            mode(path, closed);
+        }
+        let other = Ahead { owner: ahead.owner + 1, directory: folder.clone() };
+        assert!(other.find(&engine, &name).unwrap().is_err());
+        let bytes = std::fs::read(&file).unwrap();
+        let version = WASMTIME.as_bytes();
+        let place = bytes.windows(version.len()).position(|part| part == version).unwrap();
+        let mut older = bytes.clone();
+        older[place] -= 1;
+        for broken in [&older[..], &bytes[..bytes.len() / 2], b"", b"nothing"] {
+            std::fs::write(&file, broken).unwrap();
+            assert!(!reason(&engine).is_empty());
+        }
+        std::fs::write(home.path().join("elsewhere"), &bytes).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink(home.path().join("elsewhere"), &file).unwrap();
+        assert!(reason(&engine).contains("can be written by others"));
     }
 }
