@@ -107,7 +107,9 @@ pub(crate) struct Ahead {
 impl Ahead {
     /// The folder beside the program, if there is one.
     pub(crate) fn beside_program() -> Option<Self> {
-        Self::beside(&std::env::current_exe().ok()?)
+        // Where there is no /proc, as in a bare chroot, the path by which it was started must do.
+        let by_path = || std::env::args_os().next().map(PathBuf::from).filter(|path| path.components().count() > 1);
+        Self::beside(&std::env::current_exe().ok().or_else(by_path)?)
     }
 
     fn beside(program: &Path) -> Option<Self> {

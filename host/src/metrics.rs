@@ -70,10 +70,10 @@ impl Histogram {
             _ = writeln!(text, "{name}_bucket{{{labels}le=\"{bound}\"}} {sum}");
         }
         let (all, micros) = (sum + count(&self.longer), count(&self.micros));
-        let only = labels.trim_end_matches(',');
+        let only = labels.strip_suffix(',').map(|labels| format!("{{{labels}}}")).unwrap_or_default();
         _ = writeln!(text, "{name}_bucket{{{labels}le=\"+Inf\"}} {all}");
-        _ = writeln!(text, "{name}_sum{{{only}}} {}.{:06}", micros / 1_000_000, micros % 1_000_000);
-        _ = writeln!(text, "{name}_count{{{only}}} {all}");
+        _ = writeln!(text, "{name}_sum{only} {}.{:06}", micros / 1_000_000, micros % 1_000_000);
+        _ = writeln!(text, "{name}_count{only} {all}");
     }
 }
 

@@ -47,6 +47,8 @@ const STOP: Duration = Duration::from_secs(30);
 const REFUSALS: usize = 64;
 /// Collectors of counters at a time; further ones are closed.
 const COLLECTORS: usize = 16;
+/// Bytes of a head, and of an answer that its client does not read yet: many clients may download at once.
+const BUFFER: usize = 64 * 1024;
 const TICK: &str = "/internal/tick";
 
 const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
@@ -138,7 +140,8 @@ async fn connection(
         }
     });
     // A client that has sent its request may close its half of the connection, and still gets the answer.
-    let mut connection = pin!(http1::Builder::new().half_close(true).serve_connection(io, service));
+    let mut connection =
+        pin!(http1::Builder::new().half_close(true).max_buf_size(BUFFER).serve_connection(io, service));
     // Aborts by the client, time-outs and broken requests end a connection. They are not logged.
     tokio::select! {
         ended = connection.as_mut() => drop(ended),
