@@ -9,11 +9,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use sha2::{Digest as _, Sha256};
-use wasmtime::Engine;
 use wasmtime::component::Component;
+use wasmtime::{Engine, ModuleVersionStrategy};
 
 /// The version of the compiler: other versions cannot use its code.
 const WASMTIME: &str = "48.0.8";
+
+/// What wasmtime writes into compiled code and compares when it loads some. By itself it takes code of each patch of a release.
+pub(crate) fn version() -> ModuleVersionStrategy {
+    ModuleVersionStrategy::Custom(WASMTIME.to_owned())
+}
 
 /// The folder beside the program with the components that were compiled ahead.
 const AHEAD: &str = "compiled";
@@ -217,7 +222,9 @@ mod tests {
         let folder = home.path().join("compiled");
         let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
         DirBuilder::new().mode(0o755).create(&folder).unwrap();
-        let (engine, wasm) = (Engine::default(), b"\0asm\x0d\0\x01\0");
+        let mut config = Config::new();
+        config.module_version(version()).unwrap();
+        let (engine, wasm) = (Engine::new(&config).unwrap(), b"\0asm\x0d\0\x01\0");
         let (name, file) = (digest(wasm), folder.join(digest(wasm) + ".cwasm"));
         Ahead::write(&folder, &name, &Component::new(&engine, wasm).unwrap()).unwrap();
         mode(&file, 0o644);
@@ -225,7 +232,7 @@ mod tests {
         assert!(ahead.find(&engine, &name).unwrap().is_ok());
         assert!(ahead.find(&engine, &digest(b"another")).is_none());
         let reason = |engine: &Engine| ahead.find(engine, &name).unwrap().map(drop).unwrap_err().to_string();
-        let timed = Engine::new(Config::new().epoch_interruption(true)).unwrap();
+        let timed = Engine::new(config.epoch_interruption(true)).unwrap();
         assert!(reason(&timed).contains("epoch"), "{}", reason(&timed));
         for (path, open, closed) in [(&folder, 0o777, 0o755), (&folder, 0o775, 0o755), (&file, 0o646, 0o644)] {
             mode(path, open);
@@ -235,8 +242,7 @@ mod tests {
         let other = Ahead { owner: ahead.owner + 1, directory: folder.clone() };
         assert!(other.find(&engine, &name).unwrap().is_err());
         let bytes = std::fs::read(&file).unwrap();
-        let version = WASMTIME.as_bytes();
-        let place = bytes.windows(version.len()).position(|part| part == version).unwrap();
+        let place = bytes.windows(WASMTIME.len()).position(|part| part == WASMTIME.as_bytes()).unwrap();
         let mut older = bytes.clone();
         older[place] -= 1;
         for broken in [&older[..], &bytes[..bytes.len() / 2], b"", b"nothing"] {

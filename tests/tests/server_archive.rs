@@ -83,7 +83,7 @@ fn the_archive_serves_from_an_empty_place() {
     client.get("/llms.txt").is_text(200, "Accredit");
     client.get("/openapi.json").is(200);
     client.call("GET", "/", &[("accept", "text/html")], None).is(303);
-    client.call("GET", "/setup", &[("accept", "text/html")], None).is_text(200, "operator secret");
+    client.call("GET", "/setup", &[("accept", "text/html")], None).is_text(200, "Operator secret");
     assert!(state.join("sqlite_db.db").exists());
 }
 
@@ -106,8 +106,7 @@ fn what_was_compiled_for_another_machine_is_compiled_here() {
     let smallest = all.iter().min_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
     let mut bytes = fs::read(smallest).unwrap();
     // As a file of another version says it: its header has the version of the engine.
-    let place_of = |part: &[u8]| bytes.windows(part.len()).position(|found| found == part);
-    let version = place_of(b".wasmtime.engine").map(|_| place_of(b"48.0.")).unwrap().unwrap();
+    let version = bytes.windows(5).position(|found| found == b"48.0.").unwrap();
     bytes[version] = b'3';
     // Not the file that the other copy has too.
     fs::remove_file(smallest).unwrap();
