@@ -275,7 +275,8 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
         }
         // What the database did not say is left out.
-        assert!(!text.contains("accredit_outbox{kind=\"webhook\"}") && !text.contains("accredit_unsealed_rows "));
+        assert!(!text.contains("accredit_outbox{kind=\"webhook\"}"));
+        assert!(!text.lines().any(|line| line.starts_with("accredit_unsealed_rows")));
         assert!(text.contains("accredit_sqlite_wait_seconds_bucket{le=\"2.5\"} "));
         assert!(!text.contains("{}"), "{text}");
         // Each line is a comment, or a name with labels and a number.

@@ -248,7 +248,7 @@ fn environment_name(variable: &str) -> String {
 fn plan(components: usize, is_spin: bool, listen: &str) -> String {
     let host = if is_spin { "takes `spin` as the host" } else { "builds the host" };
     format!(
-        "Nothing is built here yet. This\n  1. gets the Rust target for WebAssembly, if it is missing (seconds);\n  \
+        "Not everything is built here yet. This\n  1. gets the Rust target for WebAssembly, if it is missing (seconds);\n  \
          2. builds {components} components for it (3 to 6 minutes on two cores);\n  \
          3. {host}{};\n  \
          4. starts it on {listen}, with a database and secrets of its own (10 to 20 seconds, to compile the components for this machine).\n\
