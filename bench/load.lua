@@ -1,5 +1,5 @@
 -- What wrk sends, for `cargo xtask bench`, which says by the environment what that is:
--- LOAD_METHOD, LOAD_PATHS (sent in turn, parted by blanks), LOAD_BEARER, LOAD_BODY.
+-- LOAD_METHOD, LOAD_PATHS (sent in turn, parted by blanks), LOAD_BEARER, LOAD_HEADERS (a line for each), LOAD_BODY.
 -- At the end it prints one line, "FIGURES " and JSON.
 
 local threads = 0
@@ -14,6 +14,9 @@ function init(_)
   local bearer, body = os.getenv("LOAD_BEARER"), os.getenv("LOAD_BODY")
   if bearer and bearer ~= "" then
     headers["authorization"] = "Bearer " .. bearer
+  end
+  for name, value in (os.getenv("LOAD_HEADERS") or ""):gmatch("([^:\n]+): ([^\n]+)") do
+    headers[name] = value
   end
   if body == "" then
     body = nil

@@ -4,10 +4,15 @@
 //! compiles what is not in the cache, writes it there and ends; this process maps the files. If there is no cache, or it
 //! cannot be written, a temporary directory takes its place until the files are mapped. Only if that fails too, this
 //! process compiles, and keeps the memory.
+//!
+//! Before all of that come the components that were compiled ahead and lie beside the program. Where they do not fit the machine, the version
+//! or the flags, the wasm is compiled as if there were none, and one line of the log says why.
 
 use std::collections::BTreeMap;
+use std::fs::DirBuilder;
 use std::io::Read as _;
 use std::num::NonZero;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,7 +25,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 use wit_component::ComponentEncoder;
 
-use crate::cache::{self, Cache};
+use crate::cache::{self, Ahead, Cache};
 use crate::engine::{self, Limits};
 use crate::temporary;
 
@@ -60,7 +65,8 @@ impl Job {
         in_parallel(&self.files, |file| {
             // If there was no room for one, there is none for the others.
             if failure.get().is_none() {
-                let (key, component) = compile(&engine, file)?;
+                let (digest, component) = compile(&engine, file)?;
+                let key = cache::key(&engine, &digest);
                 cache.insert(&key, &component).unwrap_or_else(|error| _ = failure.set(error));
             }
             Ok(())
@@ -92,29 +98,60 @@ impl Job {
     }
 }
 
-/// A wasm file and the key of its compiled form.
-struct Source {
-    path: PathBuf,
-    key: String,
+/// Compiles components for machines like this one. A host that has them in the folder `compiled` beside it need not.
+#[derive(Debug, Args)]
+pub(crate) struct CompileAhead {
+    /// The folder to make. It must not be there yet.
+    #[arg(long)]
+    into: PathBuf,
+    /// The wasm files.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
 }
 
-/// Wasm files by the keys of their compiled forms: several components may have the same file.
+impl CompileAhead {
+    /// Compiles the files for a host with its usual flags.
+    pub(crate) fn run(&self) -> Result<()> {
+        // Only `is_timed` has a part in what is compiled.
+        let engine = engine::engine(Limits { instances: 1, memory: 1 << 30, is_timed: false })?;
+        let folder = &self.into;
+        let made = DirBuilder::new().mode(0o755).create(folder);
+        made.with_context(|| format!("cannot make {}", folder.display()))?;
+        let written = in_parallel(&self.files, |file| {
+            let (digest, component) = compile(&engine, file)?;
+            Ahead::write(folder, &digest, &component)
+        });
+        written.into_iter().collect::<Result<(), String>>().map_err(Error::msg)
+    }
+}
+
+/// A wasm file and its digest.
+struct Source {
+    path: PathBuf,
+    digest: String,
+}
+
+/// Wasm files by their digests: several components may have the same file.
 type Missing<'a> = BTreeMap<&'a str, &'a Path>;
-/// Components by the same keys, or why there is none.
+/// Components by the same digests, or why there is none.
 type Loaded<'a> = BTreeMap<&'a str, Result<Component, String>>;
 
-/// Loads the components in these files, in the same order. Those that are not in the cache are compiled first.
+/// Loads the components in these files, in the same order. Those that neither were compiled ahead nor are in the cache are compiled first.
 pub(crate) fn load(
     engine: &Engine,
     limits: Limits,
+    ahead: Option<&Ahead>,
     cache: Option<&Cache>,
     files: &[PathBuf],
 ) -> Vec<Result<Component>> {
-    let source = |file: &PathBuf| Ok(Source { path: file.clone(), key: cache::key(engine, &read(file)?) });
+    let source = |file: &PathBuf| Ok(Source { path: file.clone(), digest: cache::digest(&read(file)?) });
     let sources = in_parallel(files, source);
     let mut missing: Missing<'_> =
-        sources.iter().flatten().map(|source| (source.key.as_str(), source.path.as_path())).collect();
+        sources.iter().flatten().map(|source| (source.digest.as_str(), source.path.as_path())).collect();
     let mut loaded = Loaded::new();
+    if let Some(ahead) = ahead {
+        find_ahead(ahead, engine, &mut missing, &mut loaded);
+    }
     if let Some(cache) = cache {
         load_from(cache, engine, limits, &mut missing, &mut loaded);
     }
@@ -126,9 +163,9 @@ pub(crate) fn load(
     }
     let missing: Vec<_> = missing.into_iter().collect();
     let compiled = in_parallel(&missing, |(_, path)| compile(engine, path).map(|(_, component)| component));
-    loaded.extend(missing.iter().map(|(key, _)| *key).zip(compiled));
+    loaded.extend(missing.iter().map(|(digest, _)| *digest).zip(compiled));
     let component = |source: &Result<Source, String>| match source {
-        Ok(source) => loaded.get(source.key.as_str()).cloned().unwrap_or_else(|| Err("was not compiled".to_owned())),
+        Ok(source) => loaded.get(source.digest.as_str()).cloned().unwrap_or_else(|| Err("was not compiled".to_owned())),
         Err(error) => Err(error.clone()),
     };
     sources.iter().map(|source| component(source).map_err(Error::msg)).collect()
@@ -154,22 +191,43 @@ fn load_from<'a>(cache: &Cache, engine: &Engine, limits: Limits, missing: &mut M
 }
 
 fn find_in<'a>(cache: &Cache, engine: &Engine, missing: &mut Missing<'a>, loaded: &mut Loaded<'a>) {
-    missing.retain(|key, _| {
-        let found = cache.find(engine, key);
+    missing.retain(|digest, _| {
+        let found = cache.find(engine, &cache::key(engine, digest));
         let is_missing = found.is_none();
-        loaded.extend(found.map(|component| (*key, Ok(component))));
+        loaded.extend(found.map(|component| (*digest, Ok(component))));
         is_missing
     });
 }
 
-/// Compiles a wasm file, and returns the key that the cache has for it.
+/// Moves components that were compiled ahead from `missing` to `loaded`. Those that cannot be used here stay; all have the same reason.
+fn find_ahead<'a>(ahead: &Ahead, engine: &Engine, missing: &mut Missing<'a>, loaded: &mut Loaded<'a>) {
+    let mut refused = None;
+    missing.retain(|digest, _| match ahead.find(engine, digest) {
+        Some(Ok(component)) => {
+            loaded.insert(digest, Ok(component));
+            false
+        }
+        Some(Err(error)) => {
+            refused.get_or_insert(error);
+            true
+        }
+        None => true,
+    });
+    if let Some(error) = refused {
+        eprintln!(
+            "accredit-host: components that were compiled ahead are not used here, so their wasm is compiled: {error:#}"
+        );
+    }
+}
+
+/// Compiles a wasm file, and returns its digest too.
 fn compile(engine: &Engine, path: &Path) -> Result<(String, Component)> {
     let wasm = read(path)?;
-    let key = cache::key(engine, &wasm);
+    let digest = cache::digest(&wasm);
     let wasm = encode(wasm).with_context(|| format!("cannot make a component of {}", path.display()))?;
     let component =
         Component::new(engine, &wasm).map_err(|error| anyhow!("cannot compile {}: {error:?}", path.display()))?;
-    Ok((key, component))
+    Ok((digest, component))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -8,7 +8,7 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use crate::guest::Guest;
-use crate::{key_value, sqlite, variables};
+use crate::{cache, key_value, sqlite, variables};
 
 /// Bytes of an ended instance's memory that are cleared for the next instance instead of being returned to the system.
 const KEPT_MEMORY: usize = 2 << 20;
@@ -52,6 +52,7 @@ pub(crate) fn engine(limits: Limits) -> Result<Engine> {
         .max_unused_warm_slots(WARM)
         .max_memory_size(memory);
     let mut config = Config::new();
+    config.module_version(cache::version()).map_err(|error| anyhow!("{error:?}"))?;
     // The check at each loop costs some time, so there is none without a time-out.
     config.wasm_component_model_async(true).epoch_interruption(is_timed).allocation_strategy(pool);
     match Engine::new(&config) {

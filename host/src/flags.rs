@@ -95,6 +95,7 @@ pub(crate) struct Flags {
 pub(crate) enum Command {
     Backup(Backup),
     Restore(Restore),
+    CompileAhead(compile::CompileAhead),
     /// Compiles for the process that started this one.
     #[command(name = compile::SUBCOMMAND, hide = true)]
     Compile(compile::Job),

@@ -50,6 +50,9 @@ impl Guest {
         let mut wasi = WasiCtxBuilder::new();
         // Sockets and look-ups of names are not granted here: those of WASI refuse everything.
         wasi.envs(&grants.environment).stdout(log()).stderr(log());
+        // Its files are copies that this host made, a page or two at a time. On threads of their own, each of many downloads would have one, with
+        // an allocator's share of memory, and each read would cost two switches.
+        wasi.allow_blocking_current_thread(true);
         if let Some(files) = &grants.files {
             wasi.preopened_dir(files, "/", FsPerms::ReadOnly)?;
         }

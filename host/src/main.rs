@@ -18,7 +18,7 @@
 //! | `sqlite`, `key_value`, `outbound`, `logs` | what components can do |
 //! | `backup` | the database as one file, and back |
 //! | `runtime_config`, `files` | what belongs to the place where the application runs; the files that components read |
-//! | `observe`, `variables` | what an operator sees of requests; variables and their values |
+//! | `backlog`, `observe`, `variables` | what waits in the database; what an operator sees of requests; variables and their values |
 //! | `manifest`, `allowed`, `body`, `cache` | the manifest; which hosts may be called; bodies; compiled components on disk |
 //! | `access_log`, `address`, `connections`, `deadline`, `metrics` | the log of requests; counters; public and private addresses; the bound and the shares of connections; moving deadlines |
 //! | `lock`, `private`, `route`, `temporary`, `threads` | which programs use a directory; files for this user only; routes; temporary directories; blocking threads |
@@ -29,6 +29,7 @@ mod access_log;
 mod address;
 mod allowed;
 mod app;
+mod backlog;
 mod backup;
 mod body;
 mod cache;
@@ -60,6 +61,7 @@ mod threads;
 mod variables;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -89,6 +91,7 @@ fn main() -> ExitCode {
         Some(Command::Compile(job)) => job.run(),
         Some(Command::Backup(backup)) => backup.run(),
         Some(Command::Restore(restore)) => restore.run(),
+        Some(Command::CompileAhead(ahead)) => ahead.run(),
         None => run(&flags),
     };
     match result {
@@ -141,7 +144,7 @@ async fn start_and_serve(flags: &Flags) -> Result<()> {
     let trusted = start.trusted_proxies();
     let connections = Arc::new(Connections::new(flags.max_connections, flags.max_connections_per_address, trusted));
     let pace = Pace { pause: flags.body_pause, rate: flags.body_rate, whole: Some(flags.body_timeout) };
-    let observer = observe(&app, &connections, log, metrics)?;
+    let observer = observe(&app, &connections, log, metrics.map(|listener| (listener, start.database(flags))))?;
     let served = serve::serve(app.clone(), listener, connections, pace, stopped, observer.clone()).await;
     if let Some(log) = observer.as_ref().and_then(|observer| observer.log.as_ref()) {
         tokio::task::block_in_place(|| log.end());
@@ -163,12 +166,12 @@ async fn listen_for_metrics(flags: &Flags, address: SocketAddr) -> Result<TcpLis
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for --metrics"))
 }
 
-/// Looks at requests, as the flags say. `None`: no flag does.
+/// Looks at requests, as the flags say. `None`: no flag does. Beside the listener of the counters is the database that they ask.
 fn observe(
     app: &Arc<App>,
     connections: &Arc<Connections>,
     log: Option<AccessLog>,
-    metrics: Option<TcpListener>,
+    metrics: Option<(TcpListener, Option<PathBuf>)>,
 ) -> Result<Option<Arc<Observer>>> {
     if log.is_none() && metrics.is_none() {
         return Ok(None);
@@ -182,8 +185,8 @@ fn observe(
             }
         });
     }
-    if let Some(listener) = metrics {
-        tokio::spawn(serve::metrics(listener, app.clone(), connections.clone(), observer.clone()));
+    if let Some((listener, database)) = metrics {
+        tokio::spawn(serve::metrics(listener, app.clone(), connections.clone(), observer.clone(), database));
     }
     Ok(Some(observer))
 }

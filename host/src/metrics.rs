@@ -39,12 +39,64 @@ pub(crate) enum Wait {
 const WAITS: [(Wait, &str); 4] =
     [(Wait::Head, "head"), (Wait::Body, "body"), (Wait::Write, "write"), (Wait::Response, "response")];
 
+/// How often something took how long.
+#[derive(Default)]
+pub(crate) struct Histogram {
+    buckets: [AtomicU64; BUCKETS.len()],
+    /// Those beyond the last bucket.
+    longer: AtomicU64,
+    micros: AtomicU64,
+}
+
+impl Histogram {
+    /// As a constant.
+    pub(crate) const fn new() -> Self {
+        let buckets = [const { AtomicU64::new(0) }; BUCKETS.len()];
+        Self { buckets, longer: AtomicU64::new(0), micros: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn add(&self, micros: u64) {
+        let place = BUCKETS.iter().position(|(_, most)| micros <= *most);
+        let bucket = place.and_then(|place| self.buckets.get(place)).unwrap_or(&self.longer);
+        bucket.fetch_add(1, Ordering::Relaxed);
+        self.micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// `labels` are empty, or end in a comma.
+    fn write(&self, text: &mut String, name: &str, labels: &str) {
+        let mut sum = 0;
+        for ((bound, _), bucket) in BUCKETS.iter().zip(&self.buckets) {
+            sum += count(bucket);
+            _ = writeln!(text, "{name}_bucket{{{labels}le=\"{bound}\"}} {sum}");
+        }
+        let (all, micros) = (sum + count(&self.longer), count(&self.micros));
+        let only = labels.strip_suffix(',').map(|labels| format!("{{{labels}}}")).unwrap_or_default();
+        _ = writeln!(text, "{name}_bucket{{{labels}le=\"+Inf\"}} {all}");
+        _ = writeln!(text, "{name}_sum{only} {}.{:06}", micros / 1_000_000, micros % 1_000_000);
+        _ = writeln!(text, "{name}_count{only} {all}");
+    }
+}
+
+fn count(count: &AtomicU64) -> u64 {
+    count.load(Ordering::Relaxed)
+}
+
+/// What is counted of the writes to all databases of this process, whose connections are made far from where counters are read.
+pub(crate) struct Writes {
+    /// How long statements that begin to write waited for their turn.
+    pub(crate) waits: Histogram,
+    /// Statements that did not get a lock in time.
+    pub(crate) refused: AtomicU64,
+}
+
+/// The same.
+pub(crate) static WRITES: Writes = Writes { waits: Histogram::new(), refused: AtomicU64::new(0) };
+
 /// What is counted of one component.
 struct OfComponent {
     id: String,
     statuses: Vec<AtomicU64>,
-    buckets: [AtomicU64; BUCKETS.len()],
-    micros: AtomicU64,
+    durations: Histogram,
     bytes: AtomicU64,
 }
 
@@ -61,6 +113,18 @@ pub(crate) struct Gauges {
     pub(crate) most_connections: usize,
     /// Live instances by component.
     pub(crate) instances: Vec<(String, u64)>,
+    pub(crate) backlog: Backlog,
+}
+
+/// What waits in the database. `None`: it did not say so.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Backlog {
+    pub(crate) mails: Option<u64>,
+    pub(crate) deliveries: Option<u64>,
+    /// Seconds since the last seal over the audit trail was made.
+    pub(crate) seal_age: Option<u64>,
+    /// Audit rows without a seal.
+    pub(crate) unsealed: Option<u64>,
 }
 
 impl Metrics {
@@ -69,8 +133,7 @@ impl Metrics {
         let of = |id| OfComponent {
             id,
             statuses: (0..STATUSES).map(|_| AtomicU64::new(0)).collect(),
-            buckets: Default::default(),
-            micros: AtomicU64::new(0),
+            durations: Histogram::new(),
             bytes: AtomicU64::new(0),
         };
         let mut all: Vec<OfComponent> = components.map(of).collect();
@@ -86,11 +149,7 @@ impl Metrics {
         if let Some(count) = of.statuses.get(usize::from(status)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        let place = BUCKETS.iter().position(|(_, most)| micros <= *most);
-        if let Some(bucket) = place.and_then(|place| of.buckets.get(place)) {
-            bucket.fetch_add(1, Ordering::Relaxed);
-        }
-        of.micros.fetch_add(micros, Ordering::Relaxed);
+        of.durations.add(micros);
         of.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
@@ -107,7 +166,6 @@ impl Metrics {
         let head = |text: &mut String, name: &str, kind: &str, help: &str| {
             _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
         };
-        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         head(&mut text, "accredit_build_info", "gauge", "The version of the host.");
         _ = writeln!(text, "accredit_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
 
@@ -128,17 +186,7 @@ impl Metrics {
         let name = "accredit_request_duration_seconds";
         head(&mut text, name, "histogram", "Time until a response begins.");
         for of in &self.components {
-            let all: u64 = of.statuses.iter().map(count).sum();
-            let mut sum = 0;
-            for ((bound, _), bucket) in BUCKETS.iter().zip(&of.buckets) {
-                sum += count(bucket);
-                _ = writeln!(text, "{name}_bucket{{component=\"{}\",le=\"{bound}\"}} {sum}", of.id);
-            }
-            let (id, all) = (&of.id, all.max(sum));
-            let micros = count(&of.micros);
-            _ = writeln!(text, "{name}_bucket{{component=\"{id}\",le=\"+Inf\"}} {all}");
-            _ = writeln!(text, "{name}_sum{{component=\"{id}\"}} {}.{:06}", micros / 1_000_000, micros % 1_000_000);
-            _ = writeln!(text, "{name}_count{{component=\"{id}\"}} {all}");
+            of.durations.write(&mut text, name, &format!("component=\"{}\",", of.id));
         }
         let name = "accredit_response_bytes_total";
         head(&mut text, name, "counter", "Bytes of the bodies of responses.");
@@ -163,6 +211,27 @@ impl Metrics {
             let number = self.waits.get(wait as usize).map(count).unwrap_or_default();
             _ = writeln!(text, "{name}{{kind=\"{kind}\"}} {number}");
         }
+        let name = "accredit_sqlite_wait_seconds";
+        head(&mut text, name, "histogram", "Time that writes waited for their turn.");
+        WRITES.waits.write(&mut text, name, "");
+        let name = "accredit_sqlite_locked_total";
+        head(&mut text, name, "counter", "Statements that did not get the lock of the database in time.");
+        _ = writeln!(text, "{name} {}", count(&WRITES.refused));
+        let Backlog { mails, deliveries, seal_age, unsealed } = gauges.backlog;
+        let known = [
+            ("accredit_outbox", "{kind=\"mail\"}", mails, "Mails and deliveries to webhooks that wait to be sent."),
+            ("accredit_outbox", "{kind=\"webhook\"}", deliveries, ""),
+            ("accredit_seal_age_seconds", "", seal_age, "Time since the audit trail was sealed last."),
+            ("accredit_unsealed_rows", "", unsealed, "Rows of the audit trail that no seal covers yet."),
+        ];
+        for (name, labels, value, help) in known {
+            if !help.is_empty() {
+                head(&mut text, name, "gauge", help);
+            }
+            if let Some(value) = value {
+                _ = writeln!(text, "{name}{labels} {value}");
+            }
+        }
         text
     }
 }
@@ -181,7 +250,10 @@ mod tests {
         metrics.answered(None, 404, 10, 0);
         metrics.answered(Some("unknown"), 200, 1, 1);
         metrics.timed_out(Wait::Write);
-        let text = metrics.text(&Gauges { connections: 2, most_connections: 9, instances: vec![("a".to_owned(), 1)] });
+        WRITES.waits.add(2_000_000);
+        let backlog = Backlog { mails: Some(3), seal_age: Some(60), ..Backlog::default() };
+        let instances = vec![("a".to_owned(), 1)];
+        let text = metrics.text(&Gauges { connections: 2, most_connections: 9, instances, backlog });
         for line in [
             "accredit_requests_total{component=\"a\",status=\"200\"} 2",
             "accredit_requests_total{component=\"a\",status=\"503\"} 1",
@@ -197,9 +269,16 @@ mod tests {
             "accredit_connections 2",
             "accredit_timeouts_total{kind=\"write\"} 1",
             "accredit_timeouts_total{kind=\"head\"} 0",
+            "accredit_outbox{kind=\"mail\"} 3",
+            "accredit_seal_age_seconds 60",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
         }
+        // What the database did not say is left out.
+        assert!(!text.contains("accredit_outbox{kind=\"webhook\"}"));
+        assert!(!text.lines().any(|line| line.starts_with("accredit_unsealed_rows")));
+        assert!(text.contains("accredit_sqlite_wait_seconds_bucket{le=\"2.5\"} "));
+        assert!(!text.contains("{}"), "{text}");
         // Each line is a comment, or a name with labels and a number.
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             assert!(line.rsplit_once(' ').is_some_and(|(_, number)| number.parse::<f64>().is_ok()), "{line}");

@@ -108,7 +108,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::metrics::Gauges;
+    use crate::metrics::{Backlog, Gauges};
 
     /// R151.
     #[test]
@@ -117,7 +117,9 @@ mod tests {
         let mut seen = observer.begin(&Request::new(()), None);
         seen.began -= Duration::from_secs(1);
         drop(seen);
-        let text = observer.metrics.text(&Gauges { connections: 0, most_connections: 0, instances: Vec::new() });
+        let backlog = Backlog::default();
+        let gauges = Gauges { connections: 0, most_connections: 0, instances: Vec::new(), backlog };
+        let text = observer.metrics.text(&gauges);
         for line in [
             "accredit_requests_total{component=\"\",status=\"499\"} 1",
             "accredit_request_duration_seconds_bucket{component=\"\",le=\"0.5\"} 0",

@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,6 +28,7 @@ use tokio::time::{MissedTickBehavior, Sleep, interval, sleep, timeout};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::app::App;
+use crate::backlog;
 use crate::body::{Pace, Timed, full};
 use crate::connections::{Admitted, Answering, Connections, Visit};
 use crate::deadline;
@@ -45,6 +47,8 @@ const STOP: Duration = Duration::from_secs(30);
 const REFUSALS: usize = 64;
 /// Collectors of counters at a time; further ones are closed.
 const COLLECTORS: usize = 16;
+/// Bytes of a head, and of an answer that its client does not read yet: many clients may download at once.
+const BUFFER: usize = 64 * 1024;
 const TICK: &str = "/internal/tick";
 
 const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
@@ -138,7 +142,8 @@ async fn connection(
         }
     });
     // A client that has sent its request may close its half of the connection, and still gets the answer.
-    let mut connection = pin!(http1::Builder::new().half_close(true).serve_connection(io, service));
+    let mut connection =
+        pin!(http1::Builder::new().half_close(true).max_buf_size(BUFFER).serve_connection(io, service));
     // Aborts by the client, time-outs and broken requests end a connection. They are not logged.
     tokio::select! {
         ended = connection.as_mut() => drop(ended),
@@ -190,7 +195,9 @@ pub(crate) async fn metrics(
     app: Arc<App>,
     connections: Arc<Connections>,
     observer: Arc<Observer>,
+    database: Option<PathBuf>,
 ) {
+    let database: Arc<Option<PathBuf>> = Arc::new(database);
     let room = Arc::new(Semaphore::new(COLLECTORS));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -198,23 +205,29 @@ pub(crate) async fn metrics(
             continue;
         };
         let Ok(permit) = room.clone().try_acquire_owned() else { continue };
-        let (app, connections, observer) = (app.clone(), connections.clone(), observer.clone());
+        let seen = (app.clone(), connections.clone(), observer.clone(), database.clone());
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
-                let is_asked = request.uri().path() == "/metrics" && request.method() == Method::GET;
-                let response = if is_asked {
+                let (app, connections, observer, database) = seen.clone();
+                async move {
+                    if request.uri().path() != "/metrics" || request.method() != Method::GET {
+                        let mut response = Response::new(Full::<Bytes>::from("GET /metrics\n"));
+                        *response.status_mut() = StatusCode::NOT_FOUND;
+                        return Ok::<_, Infallible>(response);
+                    }
+                    let asked = tokio::task::spawn_blocking(move || backlog::of(database.as_deref()));
                     let (open, most) = connections.count();
-                    let gauges = Gauges { connections: open, most_connections: most, instances: app.instances() };
+                    let gauges = Gauges {
+                        connections: open,
+                        most_connections: most,
+                        instances: app.instances(),
+                        backlog: asked.await.unwrap_or_default(),
+                    };
                     let mut response = Response::new(Full::<Bytes>::from(observer.metrics.text(&gauges)));
                     let form = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                     response.headers_mut().insert(CONTENT_TYPE, form);
-                    response
-                } else {
-                    let mut response = Response::new(Full::<Bytes>::from("GET /metrics\n"));
-                    *response.status_mut() = StatusCode::NOT_FOUND;
-                    response
-                };
-                std::future::ready(Ok::<_, Infallible>(response))
+                    Ok(response)
+                }
             });
             let connection = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service);
             drop(timeout(HEAD, connection).await);

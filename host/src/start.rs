@@ -12,7 +12,7 @@ use rustls::RootCertStore;
 use crate::address::{self, Filter};
 use crate::allowed::AllowedHosts;
 use crate::app::{App, Endpoint};
-use crate::cache::Cache;
+use crate::cache::{Ahead, Cache};
 use crate::engine::Limits;
 use crate::files::Staged;
 use crate::flags::{Flags, Format};
@@ -123,7 +123,8 @@ impl Start {
         };
         let grants = used.iter().map(grant).collect::<Result<Vec<_>>>()?;
         let files: Vec<PathBuf> = used.iter().map(|(_, component)| self.home.join(&component.source)).collect();
-        let loaded = compile::load(&engine, limits, open_cache(flags).as_ref(), &files);
+        let loaded =
+            compile::load(&engine, limits, Ahead::beside_program().as_ref(), open_cache(flags).as_ref(), &files);
         let handler = |((id, _), grants, loaded): (_, _, Result<_>)| -> Result<(&str, Handler)> {
             let id: &String = id;
             let service = loaded.and_then(|loaded| engine::link(id, &linker, &loaded));
@@ -216,10 +217,14 @@ impl Start {
         self.config.state_dir(flags.state_dir.as_deref(), &self.home)
     }
 
+    /// The usual database. `None`: in memory.
+    pub(crate) fn database(&self, flags: &Flags) -> Option<PathBuf> {
+        self.config.database("default", flags.state_dir.as_deref(), &self.home)
+    }
+
     fn databases(&self, flags: &Flags) -> BTreeMap<String, Option<PathBuf>> {
         let mut databases = self.config.sqlite_databases.clone();
-        let usual = self.config.database("default", flags.state_dir.as_deref(), &self.home);
-        databases.insert("default".to_owned(), usual);
+        databases.insert("default".to_owned(), self.database(flags));
         databases
     }
 

@@ -980,12 +980,14 @@ impl Download {
     }
 }
 
-/// A file of 64 MiB, downloaded by eight clients at once that stop in the middle: the host holds none of it, and all get all of it.
+/// R164: a file of 10 MiB, downloaded by fifty clients at once that stop in the middle: the host holds none of it, and all get all of it.
 #[test]
 fn large_downloads_at_once_need_no_memory() {
     const MIB: u64 = 1024 * 1024;
-    const SIZE: u64 = 64 * MIB;
-    const AT_ONCE: usize = 8;
+    const SIZE: u64 = 10 * MIB;
+    const AT_ONCE: usize = 50;
+    /// KiB that the host may have more.
+    const MOST: u64 = 50_000;
     let bytes: Vec<u8> = (0..SIZE).map(|place| (place.wrapping_mul(2_654_435_761) >> 16) as u8).collect();
     let expected = sha256(&bytes);
     let release = Release::new().file("binary", "accredit-large", ("linux", "x86_64"), &bytes).list("1.2.3");
@@ -1016,12 +1018,12 @@ fn large_downloads_at_once_need_no_memory() {
         until("every download in its middle", || (arrived.load(Ordering::SeqCst) == AT_ONCE).then_some(()));
         let during = server.host().memory();
         measured.store(true, Ordering::SeqCst);
-        // Eight halves of the file are 256 MiB.
-        assert!(during < before + 128 * 1024, "{before} KiB before, {during} KiB in the middle of {AT_ONCE} downloads");
+        // Fifty halves of the file are 250 MiB.
+        assert!(during < before + MOST, "{before} KiB before, {during} KiB in the middle of {AT_ONCE} downloads");
     });
     let after = server.host().peak_memory();
     eprintln!("the host's peak: {before} KiB after one download, {after} KiB after {AT_ONCE} at once");
-    assert!(after < before + 128 * 1024, "{before} KiB after one download, {after} KiB after {AT_ONCE} at once");
+    assert!(after < before + MOST, "{before} KiB after one download, {after} KiB after {AT_ONCE} at once");
 }
 
 /// R80: a time-out for the beginning of an answer does not end its body, which takes as long as its reader needs.

@@ -550,6 +550,86 @@ fn a_stop_under_load_finishes_what_it_began() {
     }
 }
 
+/// Sends a request to the first of these hosts that answers, as a proxy before them does: one that is gone has not received it. A lock that
+/// was waited for in vain on a slow machine is no refusal of a host that ends: the same request is sent again.
+fn through(client: &Client, hosts: &[String], request: (&str, &str, &str), body: Option<&str>) -> (usize, Json) {
+    let (method, path, key) = request;
+    loop {
+        for (place, host) in hosts.iter().enumerate() {
+            let sent = client.at(host).try_call(method, path, &[("idempotency-key", key)], body.map(str::as_bytes));
+            match sent {
+                Ok(answer) if answer.status() == 503 => _ = answer.refused(503, "database_unavailable"),
+                Ok(answer) => return (place, answer.is(if method == "POST" { 201 } else { 200 })),
+                Err(error) => assert!(place + 1 < hosts.len(), "no host answers: {error}"),
+            }
+        }
+    }
+}
+
+/// Ends what runs until then, also when a test fails.
+struct Until<'a>(&'a AtomicBool);
+
+impl Drop for Until<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// R162: a new host starts beside the old one, on the same database, and takes over: under load no request is refused, none is lost, and
+/// none is done twice.
+#[test]
+fn a_host_takes_over_from_another_one_under_load() {
+    let (mut old, admin) = Server::with_admin();
+    let hosts = Mutex::new(vec![old.host().base_url().to_owned()]);
+    let (answered, is_over) = ([const { AtomicUsize::new(0) }; 3], AtomicBool::new(false));
+    let more = |stage: usize, count: usize| {
+        let before = answered[stage].load(Ordering::SeqCst);
+        until("more answers", || (answered[stage].load(Ordering::SeqCst) >= before + count).then_some(()));
+    };
+    let load = || {
+        let (mut made, mut turn) = (0, 0);
+        while !is_over.load(Ordering::SeqCst) {
+            let mut hosts = hosts.lock().unwrap().clone();
+            turn += 1;
+            // In turn, so that what one has done is used at the other one.
+            if turn % 2 == 0 {
+                hosts.reverse();
+            }
+            let (name, count) = (unique(), hosts.len());
+            let body = json!({ "name": name, "scope": ["agents.read"] }).to_string();
+            let (_, agent) = through(&admin, &hosts, ("POST", "/api/agents", &name), Some(&body));
+            made += 1;
+            hosts.reverse();
+            let own = admin.with(text(&agent["auth_token"]));
+            let (_, found) = through(&own, &hosts, ("GET", WHOAMI, &unique()), None);
+            assert_eq!(found["name"], agent["name"]);
+            answered[count].fetch_add(1, Ordering::SeqCst);
+        }
+        made
+    };
+    let made: usize = thread::scope(|scope| {
+        let all: Vec<_> = (0..4).map(|_| scope.spawn(load)).collect();
+        let over = Until(&is_over);
+        more(1, 8);
+        let new = old.second();
+        hosts.lock().unwrap().push(new.host().base_url().to_owned());
+        more(2, 8);
+        old.host().terminate();
+        assert!(old.host_mut().ended().success());
+        // The clients still know both, and the one that is gone is asked first half of the time.
+        more(2, 8);
+        hosts.lock().unwrap().remove(0);
+        more(1, 8);
+        drop(over);
+        let made = all.into_iter().map(|one| one.join().unwrap()).sum();
+        for host in [&old, &new] {
+            assert!(!host.host().log().contains("panicked"), "{}", host.host().log());
+        }
+        made
+    });
+    assert_eq!(usize::try_from(old.number("SELECT count(*) FROM agents")).unwrap(), made);
+}
+
 /// The address of a host that is gone is free again, and a second start on it serves.
 #[test]
 fn a_host_takes_the_place_of_one_that_was_killed() {

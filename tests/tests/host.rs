@@ -509,6 +509,19 @@ fn a_head_that_does_not_end_is_timed_out() {
     assert!(slow.rest().is_ok());
 }
 
+/// R164: a head is bounded. A client that sends more sees that, or the end of the connection while it still sends.
+#[test]
+fn a_head_that_is_too_large_is_refused() {
+    let host = host();
+    let ask = |length: usize| {
+        let long = "x".repeat(length);
+        host.client().try_call("GET", "/one/who", &[("x-long", &long)], None).map(|answer| answer.status())
+    };
+    assert_eq!(ask(40_000), Ok(200));
+    assert!(matches!(ask(80_000), Ok(431) | Err(_)));
+    assert_eq!(ask(1), Ok(200));
+}
+
 #[test]
 fn a_request_may_be_given_a_time_until_its_response_begins() {
     let host = Start::trap(&trap_manifest()).flag("--request-timeout", "2s").run();

@@ -13,6 +13,7 @@ use tests::{
     Client, Server, Start, host,
     process::{self, Signal},
     secret::unique,
+    server::KEY,
     until,
 };
 
@@ -120,6 +121,56 @@ fn the_counters_are_of_what_happened() {
     let silent = std::net::TcpStream::connect(server.host().address()).unwrap();
     until("a time-out", || (sum(&asked(), "accredit_timeouts_total", "kind=\"head\"") >= 1.0).then_some(()));
     drop(silent);
+}
+
+/// R163: what waits in the database is asked of it with the counters, and is left out where it cannot be known.
+#[test]
+fn what_waits_is_said_with_the_counters() {
+    let server = Server::settings().variable("audit_key", KEY).flag("--metrics", "127.0.0.1:0").start();
+    let metrics = server.host().metrics();
+    assert!(!counters(&metrics).lines().any(|line| line.starts_with("accredit_seal_age_seconds ")));
+    server.bootstrap();
+    let value = |name: &str| {
+        let text = counters(&metrics);
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<u64>().ok());
+        line.unwrap_or_else(|| panic!("{name}: {text}"))
+    };
+    assert_eq!(value("accredit_outbox{kind=\"mail\"}"), 0);
+    assert_eq!(value("accredit_outbox{kind=\"webhook\"}"), 0);
+    assert!(value("accredit_unsealed_rows") > 0);
+    server.execute(
+        "INSERT INTO outbox (id, tenant_id, user_id, kind, recipient, data, due_at, created_at)
+         SELECT 'mal_' || id, tenant_id, id, 'of a newer release', email, '{}', 0, 0 FROM users",
+    );
+    assert_eq!(value("accredit_outbox{kind=\"mail\"}"), 1);
+    server.tick();
+    until("a seal over all rows", || (value("accredit_unsealed_rows") == 0).then_some(()));
+    assert!(value("accredit_seal_age_seconds") < 3600);
+    // Without a database that can be asked, all the rest is said.
+    let start = Start::new(host::manifest()).switch("--no-tick").flag("--state-dir", Path::new(""));
+    let host = start.flag("--metrics", "127.0.0.1:0").run();
+    let text = counters(&host.metrics());
+    assert!(text.contains("# TYPE accredit_outbox gauge") && !text.contains("accredit_outbox{"), "{text}");
+}
+
+/// R163: the time that writes wait is counted, and those that find the database locked.
+#[test]
+fn waiting_for_the_database_is_counted() {
+    let server = Server::settings().flag("--metrics", "127.0.0.1:0").start();
+    let admin = server.bootstrap();
+    let text = counters(&server.host().metrics());
+    let waits = sum(&text, "accredit_sqlite_wait_seconds_count", "");
+    assert!(waits > 0.0, "{text}");
+    assert_eq!(sum(&text, "accredit_sqlite_locked_total", ""), 0.0);
+    let other = server.database();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    admin.post("/api/agents", &json!({ "name": "waiting" })).refused(503, "database_unavailable");
+    other.execute_batch("ROLLBACK").unwrap();
+    let text = counters(&server.host().metrics());
+    assert!(sum(&text, "accredit_sqlite_locked_total", "") >= 1.0, "{text}");
+    assert!(sum(&text, "accredit_sqlite_wait_seconds_count", "") > waits);
+    // The lock was waited for until the time-out of SQLite, which is longer than this.
+    assert!(sum(&text, "accredit_sqlite_wait_seconds_sum", "") > 1.0, "{text}");
 }
 
 /// R151: counters are for this machine, unless somebody says otherwise.

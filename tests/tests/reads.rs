@@ -247,6 +247,12 @@ fn the_document_is_served() {
     assert_eq!(operations.collect::<BTreeSet<_>>(), known.collect());
     let again = site.0.nobody().call("GET", "/openapi.json", &[("if-none-match", served.header("etag"))], None);
     assert_eq!((again.status(), again.text().as_str()), (304, ""));
+    // R164: a client that takes gzip gets it packed.
+    let plain = Client::plain(site.0.host().base_url());
+    let packed = plain.call("GET", "/openapi.json", &[("accept-encoding", "gzip")], None);
+    assert_eq!((packed.status(), packed.header("content-encoding")), (200, "gzip"));
+    assert_eq!(packed.header("etag"), format!("W/{}", served.header("etag")));
+    assert!(packed.text().len() * 3 < served.text().len());
     let page = site.0.nobody().call("GET", "/docs/api", &[("accept", "text/html")], None);
     assert!(
         page.text().contains("/docs/agents/routes/post-api-agents") && !page.text().contains("<script"),

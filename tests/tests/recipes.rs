@@ -158,6 +158,34 @@ fn every_recipe_does_what_it_says() {
     assert!(counts.iter().sum::<usize>() > 30, "too few blocks were found: {counts:?}");
 }
 
+/// R60: a recipe says at its top who runs it, and one that an agent runs begins with what an agent has.
+#[test]
+fn every_recipe_says_who_runs_it() {
+    let mut of_agents = 0;
+    for path in fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.ends_with("README.md") {
+            continue;
+        }
+        let (name, text) = (path.display(), fs::read_to_string(&path).unwrap());
+        let who = text.lines().nth(2).unwrap_or_default().strip_prefix("**Who runs it:** ");
+        let who = who.unwrap_or_else(|| panic!("{name} does not say who runs it"));
+        if who.starts_with("an agent") {
+            of_agents += 1;
+            let first = text.split("Bearer ").nth(1).unwrap_or_default();
+            let sign_in = text.find("/auth/token").unwrap_or(text.len());
+            let token = text.find("Bearer {{accredit_token}}").unwrap_or(text.len());
+            assert!(
+                first.starts_with("{{accredit_token}}") && token < sign_in,
+                "{name} begins with another credential"
+            );
+            assert!(text.contains("`ACCREDIT_TOKEN`"), "{name} does not say where the token is");
+        } else {
+            assert!(["a person", "an admin"].iter().any(|kind| who.starts_with(kind)), "{name}: {who}");
+        }
+    }
+    assert!(of_agents >= 5);
+}
+
 /// Replays one; gives the number of its blocks.
 fn replay(path: &Path) -> usize {
     let server = Server::settings().variable("secrets_key", KEY).variable("signing_key", KEY).start();

@@ -1,4 +1,4 @@
-//! R152: the server as an archive: unpacked into an empty place it serves, with nothing of this repository.
+//! R152, R162: the server as an archive: unpacked into an empty place it serves, with nothing of this repository, and compiles nothing.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
 
@@ -63,13 +63,17 @@ fn the_archive_serves_from_an_empty_place() {
     assert_eq!(mode & 0o111, 0o111);
     let readme = fs::read_to_string(server.join("README.md")).unwrap();
     assert!(!readme.contains('{') && readme.contains("glibc"), "{readme}");
-    for file in ["accredit.service", "accredit.env.example", "Containerfile", "LICENSE", "docs/operations.md"] {
+    for file in
+        ["accredit.service", "accredit.env.example", "Containerfile", "LICENSE", "spinapp.yaml", "docs/operations.md"]
+    {
         assert!(server.join(file).is_file(), "{file}");
     }
 
-    let state = archive.folder.path().join("state");
+    let (state, cache) = (archive.folder.path().join("state"), archive.folder.path().join("cache"));
     let start = Start::new(server.join("spin.toml")).program(server.join("accredit-host")).switch("--no-tick");
-    let host = start.flag("--state-dir", &state).run();
+    let host = start.flag("--state-dir", &state).flag("--cache-dir", &cache).run();
+    // It compiled nothing.
+    assert_eq!(kept_in(&cache), 0, "{}", host.log());
     let client = host.client();
     assert_eq!(client.get("/readyz").is(200)["status"], "ready");
     let index = client.get("/api").is(200);
@@ -78,7 +82,66 @@ fn the_archive_serves_from_an_empty_place() {
     assert_eq!(index["commit"].is_string(), index["built_at"].is_string(), "{}", index["commit"]);
     client.get("/llms.txt").is_text(200, "Accredit");
     client.get("/openapi.json").is(200);
+    client.call("GET", "/", &[("accept", "text/html")], None).is(303);
+    client.call("GET", "/setup", &[("accept", "text/html")], None).is_text(200, "Operator secret");
     assert!(state.join("sqlite_db.db").exists());
+}
+
+/// The compiled components in a cache.
+fn kept_in(cache: &Path) -> usize {
+    let files = fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().file_name());
+    files.filter(|name| name.to_string_lossy().ends_with(".cwasm")).count()
+}
+
+/// R162: a component whose compiled form is not for this version of the engine, or this class of machine, is compiled, and one line says so.
+#[test]
+fn what_was_compiled_for_another_machine_is_compiled_here() {
+    let archive = archive();
+    let place = tempfile::tempdir_in(archive.folder.path()).unwrap();
+    let server = place.path().join("server");
+    let copied = Command::new("cp").arg("-al").arg(&archive.server).arg(&server).status().unwrap();
+    assert!(copied.success());
+    let all: Vec<PathBuf> = fs::read_dir(server.join("compiled")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(all.len(), fs::read_dir(server.join("components")).unwrap().count());
+    let smallest = all.iter().min_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    let mut bytes = fs::read(smallest).unwrap();
+    // As a file of another version says it: its header has the version of the engine.
+    let version = bytes.windows(5).position(|found| found == b"48.0.").unwrap();
+    bytes[version] = b'3';
+    // Not the file that the other copy has too.
+    fs::remove_file(smallest).unwrap();
+    fs::write(smallest, bytes).unwrap();
+
+    let cache = place.path().join("cache");
+    let start = Start::new(server.join("spin.toml")).program(server.join("accredit-host")).switch("--no-tick");
+    let host = start.flag("--state-dir", place.path().join("state")).flag("--cache-dir", &cache).run();
+    assert_eq!(host.client().get("/readyz").is(200)["status"], "ready");
+    host.client().get("/cli/manifest.json");
+    assert_eq!(kept_in(&cache), 1);
+    let told = host.log().lines().filter(|line| line.contains("were compiled ahead")).count();
+    assert_eq!(told, 1, "{}", host.log());
+}
+
+/// R162: the manifest for SpinKube sets variables that the application has, and the paths of its volume.
+#[test]
+fn the_manifest_for_spinkube_fits_the_application() {
+    let archive = archive();
+    let read = |name: &str| fs::read_to_string(archive.server.join(name)).unwrap();
+    let (app, manifest) = (read("spinapp.yaml"), read("spin.toml"));
+    assert!(app.contains("apiVersion: core.spinkube.dev/v1alpha1\nkind: SpinApp\n"), "{app}");
+    assert!(app.contains(&format!("image: registry.example.com/accredit:{}\n", env!("CARGO_PKG_VERSION"))), "{app}");
+    let variables = app.split_once("  variables:\n").unwrap().1.split_once("  runtimeConfig:\n").unwrap().0;
+    let names: Vec<&str> = variables.lines().filter_map(|line| line.strip_prefix("    - name: ")).collect();
+    assert!(names.len() > 4 && names.contains(&"operator_secret"));
+    for name in names {
+        assert!(manifest.contains(&format!("\n{name} = {{ default")), "{name}");
+    }
+    // What this repository's own runtime configuration has, it has too.
+    for line in read("runtime-config.toml").lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        assert!(app.contains(&format!("    {line}\n")), "{line}");
+    }
+    let mount = app.lines().find_map(|line| line.trim().strip_prefix("mountPath: ")).unwrap();
+    assert_eq!(app.matches(&format!("path = \"{mount}/")).count(), 2);
 }
 
 /// R152: the bill of materials names each crate once, with its licence, and what it stands on.

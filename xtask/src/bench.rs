@@ -26,6 +26,9 @@ const FEW: u64 = 1_000;
 /// Goals: µs of the host's processor time for a request, over hello.
 const OVER_HELLO: [(&str, f64); 5] =
     [("bad checksum", -10.0), ("whoami", 40.0), ("check", 45.0), ("notify", 140.0), ("list", 300.0)];
+/// Goals: the least of the rate of hello. A client that takes gzip gets the manual and the document packed.
+const OF_HELLO: [(&str, f64); 4] =
+    [("openapi", 0.6), ("openapi, known", 0.8), ("page of the manual", 0.6), ("page, known", 0.8)];
 
 #[derive(Args)]
 pub(crate) struct Bench {
@@ -53,6 +56,8 @@ struct Row {
     method: &'static str,
     paths: Vec<String>,
     bearer: String,
+    /// More headers, each as a line.
+    headers: &'static str,
     body: &'static str,
     /// Whether each answer is to be a refusal.
     is_refused: bool,
@@ -196,6 +201,16 @@ fn prepare(workspace: &Workspace, host: &Path, seed: &Path, tokens: u64, index: 
             is_refused: true,
             ..Row::new("bad checksum", index, "GET", vec!["/api/auth/whoami".to_owned()], &with_bad_checksum(&asking)?)
         });
+        const BROWSER: &str = "accept: text/html\naccept-encoding: gzip";
+        const AGAIN: &str = "accept: text/html\naccept-encoding: gzip\nif-none-match: *";
+        for (name, path, headers) in [
+            ("openapi", "/openapi.json", BROWSER),
+            ("openapi, known", "/openapi.json", AGAIN),
+            ("page of the manual", "/docs/agents/concepts/agents", BROWSER),
+            ("page, known", "/docs/agents/concepts/agents", AGAIN),
+        ] {
+            rows.push(Row { headers, ..Row::new(name, index, "GET", vec![path.to_owned()], "") });
+        }
     } else {
         for row in &mut rows {
             row.name = format!("{} {tokens}", row.name);
@@ -216,6 +231,7 @@ impl Row {
             method,
             paths,
             bearer: bearer.to_owned(),
+            headers: "",
             body: "",
             is_refused: false,
             measured: Vec::new(),
@@ -242,6 +258,7 @@ impl Row {
             .env("LOAD_METHOD", self.method)
             .env("LOAD_PATHS", self.paths.join(" "))
             .env("LOAD_BEARER", &self.bearer)
+            .env("LOAD_HEADERS", self.headers)
             .env("LOAD_BODY", self.body)
             .stdin(Stdio::null())
             .output()
@@ -345,6 +362,10 @@ fn show(rows: &[Row], peaks: &[f64], many: u64, all: &StopAll) -> Result<()> {
     for (name, most) in OVER_HELLO {
         let over = of(name)?.over_hello;
         line(over <= most, format!("{name} at most {most:+} µs over hello: {over:+.0}"))?;
+    }
+    for (name, least) in OF_HELLO {
+        let ratio = of(name)?.ratio;
+        line(ratio >= least, format!("{name} at least {least} of hello: {ratio:.2}"))?;
     }
     line(
         whoami.p99_ms <= 2.5 * hello.p99_ms,

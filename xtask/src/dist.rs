@@ -10,10 +10,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::command;
 use crate::ui::{Step, out, say};
 use crate::workspace::Workspace;
 use crate::zip::Zip;
+use crate::{command, wasm};
 
 const PACKAGE: &str = "accredit-cli";
 const PROGRAM: &str = "accredit";
@@ -35,10 +35,8 @@ impl Target {
         let arch = std::env::consts::ARCH;
         let os = std::env::consts::OS;
         ensure!(os == "linux", "docs/operations.md says how to build for {os}");
-        let musl = format!("{arch}-unknown-linux-musl");
-        if has_target(&musl)
-            || command::run(std::process::Command::new("rustup").args(["target", "add", &musl])).is_ok()
-        {
+        let musl = musl();
+        if has_musl() {
             let tags = ["manylinux_2_17", "manylinux2014", "musllinux_1_1"].map(|tag| format!("{tag}_{arch}")).to_vec();
             return Ok(Self { triple: musl, os, arch, tags });
         }
@@ -48,6 +46,23 @@ impl Target {
         ));
         Ok(Self { triple, os, arch, tags: vec![format!("linux_{arch}")] })
     }
+}
+
+/// The target whose programs have no C library of their own beside them.
+pub(crate) fn musl() -> String {
+    format!("{}-unknown-linux-musl", std::env::consts::ARCH)
+}
+
+/// Whether the compiler has a standard library for it, or gets one.
+fn has_musl() -> bool {
+    let triple = musl();
+    has_target(&triple) || command::run(std::process::Command::new("rustup").args(["target", "add", &triple])).is_ok()
+}
+
+/// The same, and a C compiler for it.
+pub(crate) fn can_have_musl() -> bool {
+    let has_compiler = || command::on_path("musl-gcc").is_some();
+    has_musl() && (has_compiler() || (wasm::install_debian_packages(&["musl-tools"]).is_ok() && has_compiler()))
 }
 
 fn has_target(triple: &str) -> bool {

@@ -9,14 +9,16 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::dist::{make_executable, sha256};
-use crate::ui::{Step, out};
+use crate::ui::{Step, out, say};
 use crate::workspace::{WASM, Workspace};
-use crate::{build, command};
+use crate::{build, command, dist};
 
 /// Files that go in as they are.
 const PLAIN: [&str; 3] = ["LICENSE", "SECURITY.md", "runtime-config.toml"];
 /// Files of `packaging/`.
 const PACKAGING: [&str; 3] = ["accredit.service", "accredit.env.example", "Containerfile"];
+/// Files of `packaging/` that say which version they belong to.
+const FILLED: [&str; 2] = ["README.md", "spinapp.yaml"];
 /// Folders that the components read, and the operator's pages.
 const FOLDERS: [&str; 3] = ["docs/agents", "docs/reference", "dist"];
 const PAGES: [&str; 5] = ["architecture.md", "contract.md", "grafana.json", "operations.md", "security.md"];
@@ -25,10 +27,12 @@ const PAGES: [&str; 5] = ["architecture.md", "contract.md", "grafana.json", "ope
 pub(crate) fn run(is_built: bool, into: Option<PathBuf>) -> Result<()> {
     let workspace = Workspace::load()?;
     let components = workspace.components();
-    if !is_built {
+    let host = if is_built {
+        Host::of_this_machine(workspace.native("accredit-host"))
+    } else {
         build::components(&workspace, &components)?;
-        build::host(&workspace)?;
-    }
+        Host::build(&workspace)?
+    };
     let step = Step::begin("packing the server".to_owned());
     let version = env!("CARGO_PKG_VERSION");
     let arch = std::env::consts::ARCH;
@@ -43,8 +47,13 @@ pub(crate) fn run(is_built: bool, into: Option<PathBuf>) -> Result<()> {
         let file = format!("{component}.wasm");
         copy(&workspace.wasm_folder().join(&file), &folder.join("components").join(&file))?;
     }
-    copy(&workspace.native("accredit-host"), &folder.join("accredit-host"))?;
-    make_executable(&folder.join("accredit-host"))?;
+    let program = folder.join("accredit-host");
+    copy(&host.program, &program)?;
+    make_executable(&program)?;
+    // By the host that will use it, so that engine and settings are the same.
+    let mut ahead = std::process::Command::new(&program);
+    ahead.arg("compile-ahead").arg("--into").arg(folder.join("compiled"));
+    command::run(ahead.args(components.iter().map(|name| folder.join(format!("components/{name}.wasm")))))?;
     let manifest = fs::read_to_string(workspace.manifest())?;
     fs::write(folder.join("spin.toml"), packed(&manifest, &components)?)?;
     for file in PLAIN {
@@ -59,13 +68,12 @@ pub(crate) fn run(is_built: bool, into: Option<PathBuf>) -> Result<()> {
     for page in PAGES {
         copy(&workspace.root.join("docs").join(page), &folder.join("docs").join(page))?;
     }
-    let readme = fs::read_to_string(workspace.root.join("packaging/README.md"))?;
-    let libc = command::output_of("ldd", &["--version"]);
-    let libc = libc.as_deref().and_then(|text| text.lines().next()?.split(' ').next_back()).unwrap_or("unknown");
     let commit = build::commit(&workspace).map_or_else(|| "an unknown commit".to_owned(), |(commit, _)| commit);
-    let filled = [("version", version), ("arch", arch), ("commit", &commit), ("libc", &format!("glibc {libc}"))];
-    let readme = filled.iter().fold(readme, |text, (name, value)| text.replace(&format!("{{{name}}}"), value));
-    fs::write(folder.join("README.md"), readme)?;
+    let values = [("version", version), ("arch", arch), ("commit", &commit), ("needs", &host.needs)];
+    for file in FILLED {
+        let text = fs::read_to_string(workspace.root.join("packaging").join(file))?;
+        fs::write(folder.join(file), filled(&text, &values))?;
+    }
     let bill = bill(&workspace, &components)?;
     fs::write(folder.join("sbom.cdx.json"), format!("{bill:#}\n"))?;
     fs::write(folder.join("SHA256SUMS"), sums(&folder)?)?;
@@ -80,6 +88,46 @@ pub(crate) fn run(is_built: bool, into: Option<PathBuf>) -> Result<()> {
     step.done();
     out(format_args!("{:>9}  {}", bytes.len(), into.join(&archive).display()))?;
     Ok(())
+}
+
+/// The program that goes into the archive.
+struct Host {
+    program: PathBuf,
+    /// The C library that a machine must have for it, in words.
+    needs: String,
+}
+
+impl Host {
+    /// Without a C library of its own where that can be built, since such a program runs on every Linux; else for this machine's.
+    fn build(workspace: &Workspace) -> Result<Self> {
+        if !dist::can_have_musl() {
+            say(
+                "    the host is built for this machine's C library: neither rustup nor apt could give what a static one needs",
+            );
+            return Ok(Self::of_this_machine(build::host(workspace)?));
+        }
+        let target = dist::musl();
+        let step = Step::begin(format!("building accredit-host for {target}"));
+        let mut cargo = command::cargo();
+        cargo.current_dir(&workspace.root).args(["build", "--profile", "native", "--package", "accredit-host"]);
+        // SQLite and the allocator are C that uses the C library, so this machine's compiler alone does not do.
+        cargo.args(["--target", &target]).env(format!("CC_{}", target.replace('-', "_")), "musl-gcc");
+        command::run(&mut cargo)?;
+        step.done();
+        let program = workspace.target.join(&target).join("native/accredit-host");
+        Ok(Self { program, needs: "no C library: the program is static".to_owned() })
+    }
+
+    fn of_this_machine(program: PathBuf) -> Self {
+        let said = command::output_of("ldd", &["--version"]);
+        let version = said.as_deref().and_then(|text| text.lines().next()?.split(' ').next_back()).unwrap_or("unknown");
+        Self { program, needs: format!("glibc {version} or newer") }
+    }
+}
+
+/// A text with `{name}` replaced by its value.
+fn filled(text: &str, values: &[(&str, &str)]) -> String {
+    values.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

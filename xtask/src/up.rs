@@ -66,7 +66,13 @@ impl Up {
         if self.spin && on_path("spin").is_none() {
             bail!("--spin needs `spin` 4.1 or newer on PATH; without --spin our own host serves the same");
         }
-        build::components(&workspace, &workspace.components())?;
+        let components = workspace.components();
+        let is_built = |name: &&str| workspace.wasm_folder().join(format!("{name}.wasm")).exists();
+        let is_first = !components.iter().all(is_built) || (!self.spin && !workspace.native("accredit-host").exists());
+        if is_first {
+            say(plan(components.len(), self.spin, &self.listen));
+        }
+        build::components(&workspace, &components)?;
         let state = self.state_dir.clone().unwrap_or_else(|| workspace.root.join(".accredit"));
         let mut host = if self.spin { self.spin(&workspace, &state) } else { self.accredit_host(&workspace, &state)? };
 
@@ -238,6 +244,19 @@ fn environment_name(variable: &str) -> String {
     format!("SPIN_VARIABLE_{}", variable.to_ascii_uppercase())
 }
 
+/// What the first run in a clone does, and how long that usually takes.
+fn plan(components: usize, is_spin: bool, listen: &str) -> String {
+    let host = if is_spin { "takes `spin` as the host" } else { "builds the host" };
+    format!(
+        "Not everything is built here yet. This\n  1. gets the Rust target for WebAssembly, if it is missing (seconds);\n  \
+         2. builds {components} components for it (3 to 6 minutes on two cores);\n  \
+         3. {host}{};\n  \
+         4. starts it on {listen}, with a database and secrets of its own (10 to 20 seconds, to compile the components for this machine).\n\
+         All of it usually takes 8 to 15 minutes, and the next time some seconds. Ctrl-C stops it at any time; what was built is kept.\n",
+        if is_spin { "" } else { " (4 to 8 minutes)" },
+    )
+}
+
 fn first_steps(base_url: &str, operator_secret: &str) -> String {
     format!(
         "\nNobody has used it yet. The operator secret, shown until somebody has:\n\n    {operator_secret}\n\n\
@@ -267,6 +286,15 @@ mod tests {
         assert_eq!(value_of("operator_secret=a=b", "operator_secret").as_deref(), Some("a=b"));
         assert_eq!(value_of("operator_secret_2=a", "operator_secret"), None);
         assert_eq!(value_of("SPIN_VARIABLE_AUDIT_KEY = \"x\"", &environment_name("audit_key")).as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn a_first_run_says_what_it_does_and_how_long_that_takes() {
+        let text = plan(13, false, "127.0.0.1:3000");
+        assert!(text.contains("13 components") && text.contains("builds the host (4 to 8 minutes)"), "{text}");
+        assert!(text.contains("on 127.0.0.1:3000") && text.contains("usually takes 8 to 15 minutes"), "{text}");
+        let text = plan(13, true, "127.0.0.1:3000");
+        assert!(text.contains("takes `spin` as the host;"), "{text}");
     }
 
     #[test]

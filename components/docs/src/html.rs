@@ -13,7 +13,7 @@ pub(crate) const STYLE: &str = include_str!("style.css");
 /// Sets what every page is sent with.
 pub(crate) fn protect(headers: &mut http::HeaderMap) {
     for (name, value) in [
-        (header::VARY, "accept"),
+        (header::VARY, "accept, accept-encoding"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CONTENT_SECURITY_POLICY, POLICY),

@@ -2,22 +2,28 @@
 
 use std::{
     collections::BTreeMap,
+    io::Write as _,
     path::{self, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
+use bytes::Bytes;
 use common::{
     error::{ApiError, Code},
     route::Route,
 };
-use http::StatusCode;
+use flate2::{Compression, write::GzEncoder};
+use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::Value as Json;
 use service::{
+    body::Body,
     call::{Call, FromCall},
     headers::Headers,
     response::{Fresh, Response},
 };
+
+use crate::accept::weight;
 
 /// Where the component sees its folders.
 const GRANTED: &str = "/";
@@ -29,22 +35,53 @@ pub(crate) enum Form {
     Markdown,
 }
 
-/// A page as it is sent.
+/// What is smaller is sent as it is: a packet or two.
+const LARGE: usize = 4 * 1024;
+
+/// A page as it is sent. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Written {
     media_type: &'static str,
     fresh: Fresh,
+    /// The text in gzip's form, made when it is asked for the first time. `None`: it is too small for that.
+    packed: Option<Arc<OnceLock<Option<Bytes>>>>,
 }
 
 impl Written {
     pub(crate) fn new(media_type: &'static str, text: String) -> Self {
-        Self { media_type, fresh: Fresh::new(text) }
+        let packed = (text.len() >= LARGE).then(Arc::default);
+        Self { media_type, fresh: Fresh::new(text), packed }
     }
 
-    /// The page, or 304 for a client that has it.
+    /// The page, or 304 for a client that has it. Both forms have the same tag, weak where it is packed: they differ in bytes alone.
     pub(crate) fn answer(&self, headers: &Headers) -> Response {
-        self.fresh.answer(headers, StatusCode::OK, self.media_type)
+        let mut response = self.fresh.answer(headers, StatusCode::OK, self.media_type);
+        let Some(packed) = &self.packed else { return response };
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+        let takes = headers.first("accept-encoding").unwrap_or_default();
+        if weight(&takes, "gzip").is_none_or(|weight| weight == 0) {
+            return response;
+        }
+        if let Body::Full(text) = response.body()
+            && !text.is_empty()
+        {
+            let Some(packed) = packed.get_or_init(|| gzip(text)) else { return response };
+            *response.body_mut() = packed.clone().into();
+            response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        let tag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(|tag| format!("W/{tag}"));
+        if let Some(tag) = tag.and_then(|tag| HeaderValue::try_from(tag).ok()) {
+            response.headers_mut().insert(header::ETAG, tag);
+        }
+        response
     }
+}
+
+/// `None`: it did not become smaller.
+fn gzip(text: &[u8]) -> Option<Bytes> {
+    let mut packed = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::default());
+    packed.write_all(text).ok()?;
+    packed.finish().ok().filter(|packed| packed.len() < text.len()).map(Bytes::from)
 }
 
 /// What is known of a route beside its row: `reference/fields.json`.
@@ -139,4 +176,50 @@ fn unreadable(name: &str, error: impl std::fmt::Display) -> ApiError {
     Code::Internal
         .detail("A page of the documentation cannot be read on this server. The error was logged with this request_id.")
         .cause(format!("docs/{name}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use flate2::read::GzDecoder;
+
+    use super::*;
+
+    fn sent(written: &Written, headers: &[(&str, &str)]) -> Response {
+        written.answer(&Headers::from(headers.iter().copied()))
+    }
+
+    /// R164: a client that takes gzip gets a large page packed, and has it when its tag says so, in whichever form it came.
+    #[test]
+    fn a_large_page_is_packed_for_whom_takes_that() {
+        let text = "Agents and people. ".repeat(500);
+        let page = Written::new("text/plain", text.clone());
+        for takes in ["gzip", "br, GZIP;q=0.5", "gzip;q=1.0"] {
+            let packed = sent(&page, &[("accept-encoding", takes)]);
+            assert_eq!(packed.headers()[header::CONTENT_ENCODING], "gzip");
+            assert_eq!(packed.headers()[header::VARY], "accept-encoding");
+            assert!(packed.headers()[header::ETAG].to_str().unwrap().starts_with("W/\""));
+            let Body::Full(bytes) = packed.body() else { panic!("no bytes") };
+            let mut unpacked = String::new();
+            GzDecoder::new(&bytes[..]).read_to_string(&mut unpacked).unwrap();
+            assert_eq!(unpacked, text);
+        }
+        for takes in ["", "br", "gzip;q=0", "gzip;q=0.000", "gzipped", "*"] {
+            let plain = sent(&page, &[("accept-encoding", takes)]);
+            assert!(!plain.headers().contains_key(header::CONTENT_ENCODING), "{takes}");
+            assert_eq!(plain.headers()[header::VARY], "accept-encoding");
+            assert_eq!(plain.body().length(), Some(text.len()));
+        }
+        let tag = sent(&page, &[]).headers()[header::ETAG].to_str().unwrap().to_owned();
+        for known in [tag.clone(), format!("W/{tag}")] {
+            let again = sent(&page, &[("accept-encoding", "gzip"), ("if-none-match", &known)]);
+            assert_eq!((again.status(), again.body().length()), (StatusCode::NOT_MODIFIED, Some(0)));
+            assert_eq!(again.headers()[header::ETAG], format!("W/{tag}"));
+            assert!(!again.headers().contains_key(header::CONTENT_ENCODING));
+        }
+        let small = Written::new("text/plain", "small".to_owned());
+        let plain = sent(&small, &[("accept-encoding", "gzip")]);
+        assert!(!plain.headers().contains_key(header::CONTENT_ENCODING) && !plain.headers().contains_key(header::VARY));
+    }
 }

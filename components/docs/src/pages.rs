@@ -14,6 +14,7 @@ use service::{
 };
 
 use crate::{
+    accept::weight,
     html,
     library::{Form, Library, Written},
     tables,
@@ -129,19 +130,8 @@ pub(crate) async fn page(app: App, library: Library, headers: Headers, Path(path
 
 /// Whether a client prefers HTML over Markdown (RFC 9110, section 12.5.1). A client that names neither gets Markdown.
 fn wants_html(accept: &str) -> bool {
-    let weight = |media_type: &str| {
-        let mut ranges = accept.split(',').map(|range| range.split(';').map(str::trim));
-        let mut found = ranges.find_map(|mut parts| parts.next()?.eq_ignore_ascii_case(media_type).then_some(parts))?;
-        let q = found.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
-        // In thousandths: a weight has three decimals at most.
-        Some(q.map_or(1_000, |q| match q.strip_prefix("0.") {
-            Some(decimals) => format!("{decimals:0<3.3}").parse().unwrap_or(0),
-            None if q == "0" => 0,
-            None => 1_000,
-        }))
-    };
-    let html: u32 = weight("text/html").unwrap_or(0);
-    html > 0 && html >= weight("text/markdown").unwrap_or(0)
+    let html = weight(accept, "text/html").unwrap_or(0);
+    html > 0 && html >= weight(accept, "text/markdown").unwrap_or(0)
 }
 
 fn answer(app: &App, library: &Library, headers: &Headers, path: &str) -> Result<Response, ApiError> {

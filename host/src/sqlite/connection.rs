@@ -13,6 +13,7 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::oneshot;
 
+use crate::metrics::WRITES;
 use crate::sqlite::answer::{Answer, AnswerSender};
 use crate::sqlite::statement;
 use crate::sqlite::types::{Error, Outcome, Value, io};
@@ -94,6 +95,7 @@ impl Connection {
             Err(TryLockError::Poisoned(guard)) => guard.into_inner(),
             // Another statement of this connection is running: the queue does not wait for it.
             Err(TryLockError::WouldBlock) => {
+                count_wait(since.elapsed());
                 let connection = Arc::clone(&self);
                 threads::run(runtime, move || connection.run_blocking(&sql, &parameters, sender));
                 return;
@@ -105,6 +107,8 @@ impl Connection {
         let timeout = if waited > BUSY_TIMEOUT / 50 { own.min(BUSY_TIMEOUT.saturating_sub(waited)) } else { own };
         let mut answer = AnswerSender::whole(sender);
         let outcome = self.run_statement(guard, timeout, &sql, &parameters, &mut answer);
+        // To begin a transaction that writes takes no time but that in which another process has the lock.
+        count_wait(if statement::is_begin(&sql) { since.elapsed() } else { waited });
         let has_begun = self.in_transaction.load(Ordering::Acquire);
         let queue = self.queue.clone().filter(|_| has_begun);
         // A component that drops its connection ends the transaction: this thread must not keep the connection alive.
@@ -263,6 +267,10 @@ impl Drop for Connection {
             threads::run(&runtime, move || drop(connection));
         }
     }
+}
+
+fn count_wait(waited: Duration) {
+    WRITES.waits.add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX));
 }
 
 /// Whether the connection's transaction holds the file's write lock.

@@ -1,10 +1,13 @@
 //! One statement on an open connection: what kind it is, and how it runs.
 
-use rusqlite::fallible_iterator::FallibleIterator as _;
-use rusqlite::{Batch, Connection, Statement, params_from_iter};
+use std::sync::atomic::Ordering;
 
+use rusqlite::fallible_iterator::FallibleIterator as _;
+use rusqlite::{Batch, Connection, ErrorCode, Statement, params_from_iter};
+
+use crate::metrics::WRITES;
 use crate::sqlite::answer::{Answer, AnswerSender, FIRST_BYTES, Rest};
-use crate::sqlite::types::{Outcome, RowResult, Value, io};
+use crate::sqlite::types::{Error, Outcome, RowResult, Value, io};
 
 /// Whether the statement is a read by its first word. BEGIN and PRAGMA are read-only to SQLite, but change the connection.
 pub(super) fn is_read(sql: &str) -> bool {
@@ -14,6 +17,11 @@ pub(super) fn is_read(sql: &str) -> bool {
 /// Whether the statement is a PRAGMA.
 pub(super) fn is_pragma(sql: &str) -> bool {
     starts_with(sql, &["PRAGMA"])
+}
+
+/// Whether the statement begins a transaction.
+pub(super) fn is_begin(sql: &str) -> bool {
+    starts_with(sql, &["BEGIN"])
 }
 
 fn starts_with(sql: &str, words: &[&str]) -> bool {
@@ -62,11 +70,19 @@ pub(super) fn run_to_end(
         }
     };
     answer.set_columns(columns(statement));
-    let mut rows = statement.query(params_from_iter(parameters)).map_err(io)?;
-    while let Some(row) = rows.next().map_err(io)? {
+    let mut rows = statement.query(params_from_iter(parameters)).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
         answer.push(RowResult::read(row)?)?;
     }
     Ok(())
+}
+
+/// The failure of a statement that ran. One that waited for a lock in vain is counted.
+fn failed(error: rusqlite::Error) -> Error {
+    if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) {
+        WRITES.refused.fetch_add(1, Ordering::Relaxed);
+    }
+    io(error)
 }
 
 fn columns(statement: &Statement<'_>) -> Vec<String> {
