@@ -85,3 +85,63 @@ pub fn is_answered(settings: &Settings, value: &[u8]) -> bool {
         !value.windows(secret.len()).any(|part| part == secret)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::tests::settings;
+
+    fn header(name: &str, value: &str) -> Header {
+        (name.to_owned(), value.as_bytes().to_vec())
+    }
+
+    /// R143: nothing that a client sends under Accredit's names reaches the service, and not its credential. R180: nor what it sends in the
+    /// place of the secret.
+    #[test]
+    fn the_service_is_told_by_accredit_alone() {
+        let changes = [("secret_header", "X-Api-Key"), ("secret", "a-long-secret"), ("rules", "GET /a = x.a")];
+        let settings = settings(&changes).unwrap();
+        let sent = [
+            ("Accept", "*/*"),
+            ("X-Accredit-Subject", "forged"),
+            ("x-ACCREDIT-agent", "forged"),
+            ("X_Accredit_Agent", "forged"),
+            ("x-accredit_new", "forged"),
+            ("Authorization", "Bearer a"),
+            ("host", "crm.example.com"),
+            ("cookie", "c"),
+            ("Connection", "keep-alive"),
+            ("X-HTTP-Method-Override", "DELETE"),
+            ("X-Original-URL", "/admin"),
+            ("X-API-KEY", "forged"),
+            ("x_api_key", "forged"),
+            ("spin-client-addr", "192.0.2.1:4000"),
+        ];
+        let sent: Vec<Header> = sent.iter().map(|(name, value)| header(name, value)).collect();
+        let answer =
+            [header("x-accredit-subject", "usr_1"), header("x-accredit-agent", ""), header("content-length", "0")];
+        let client = header("x-forwarded-for", "192.0.2.1");
+        let expected = [
+            header("Accept", "*/*"),
+            header("cookie", "c"),
+            client,
+            header("x-accredit-subject", "usr_1"),
+            header("x-api-key", "a-long-secret"),
+        ];
+        assert_eq!(passed(&settings, sent.clone(), Some("192.0.2.1"), &told(&answer)), expected);
+        let asked = asked(&sent, Some("192.0.2.1"));
+        assert_eq!(
+            asked,
+            [header("Accept", "*/*"), header("Authorization", "Bearer a"), header("x-forwarded-for", "192.0.2.1")]
+        );
+        assert!(!is_answered(&settings, b"key=a-long-secret;") && is_answered(&settings, b"a-long-secre"));
+    }
+
+    /// Without rules nothing looks at the method, and without a secret every answer goes back.
+    #[test]
+    fn what_is_not_compared_is_passed() {
+        let settings = settings(&[]).unwrap();
+        assert!(is_clients(&settings, "x-http-method-override") && is_clients(&settings, "x-api-key"));
+        assert!(is_answered(&settings, b"a-long-secret"));
+    }
+}

@@ -212,3 +212,115 @@ fn added(name: Option<String>, value: Option<String>) -> Result<Option<Added>, W
     }
     Ok(Some(Added { name, value }))
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A credential of the guard.
+    pub(crate) static TOKEN: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+        use common::secret::{Chance, Kind};
+        Secret::generate(Kind::Pat, &Chance::seeded(1)).reveal().to_owned()
+    });
+
+    /// Usual settings with changes.
+    pub(crate) fn settings(changed: &[(&'static str, &str)]) -> Result<Settings, Wrong> {
+        let usual = [
+            ("accredit", "https://accredit.example.com/base/"),
+            ("resource", "https://crm.example.com/v1"),
+            ("scope", "x.crm.read x.crm.write"),
+            ("tenant", "main"),
+            ("token", TOKEN.as_str()),
+        ];
+        let find = |all: &[(&'static str, &str)], name| {
+            all.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        };
+        Settings::read(|name| find(changed, name).or_else(|| find(&usual, name)))
+    }
+
+    fn wrong(changed: &[(&'static str, &str)]) -> Option<&'static str> {
+        settings(changed).err().map(|wrong| wrong.name)
+    }
+
+    /// R143, R178: a setting that was forgotten opens nothing, and one that is wrong is refused.
+    #[test]
+    fn every_setting_must_be_there_and_be_whole() {
+        assert_eq!(wrong(&[]), None);
+        for name in ["accredit", "resource", "scope", "tenant"] {
+            for value in ["", "  "] {
+                assert_eq!(wrong(&[(name, value)]), Some(name));
+            }
+        }
+        for (name, value) in [
+            ("accredit", "accredit.example.com"),
+            ("accredit", "https://a/?x"),
+            ("ask", "somewhere"),
+            ("resource", "crm"),
+            ("resource", "https://a#b"),
+            ("scope", "x.*"),
+            ("scope", "- x.crm.read"),
+            ("token", "secret"),
+            ("token", "acr_pat_short"),
+            ("lease", "0"),
+            ("lease", "61"),
+            ("lease", "10s"),
+            ("skew", "-1"),
+            ("skew", "61"),
+            ("rules", "GET /a"),
+            ("secret", "a-long-secret"),
+            ("secret_header", "x-api-key"),
+        ] {
+            assert_eq!(
+                wrong(&[(name, value)]).map(|name| name.split('_').next().unwrap()),
+                name.split('_').next(),
+                "{name}: {value}"
+            );
+        }
+        for (header, value) in [
+            ("host", "12345678"),
+            ("x-accredit-agent", "12345678"),
+            ("a b", "12345678"),
+            ("x_key", "12345678"),
+            ("x-key", "1234567"),
+            ("x-key", "1234567\n8"),
+            ("content-length", "12345678"),
+        ] {
+            assert!(wrong(&[("secret_header", header), ("secret", value)]).is_some(), "{header}: {value}");
+        }
+        assert!(settings(&[("scope", "-")]).unwrap().scope.is_empty());
+        assert_eq!(settings(&[("ask", "chained")]).unwrap().place, Place::Chained);
+    }
+
+    /// R180: no secret is in what is printed.
+    #[test]
+    fn secrets_are_not_shown() {
+        let settings = settings(&[("secret_header", "X-Api-Key"), ("secret", "a-long-secret")]).unwrap();
+        let shown = format!("{settings:?}");
+        assert!(!shown.contains("a-long-secret") && !shown.contains(TOKEN.as_str()), "{shown}");
+        let wrong = super::tests::settings(&[("token", "acr_pat_leaked")]).unwrap_err();
+        assert!(!wrong.to_string().contains("leaked"), "{wrong}");
+        assert_eq!(settings.added.unwrap().name, "x-api-key");
+    }
+
+    #[test]
+    fn the_metadata_are_at_their_path_alone() {
+        let settings = settings(&[("rules", "GET /a = x.crm.read; GET /b = x.b")]).unwrap();
+        let told = settings.metadata("/.well-known/oauth-protected-resource/v1").unwrap();
+        assert!(told.contains("\"authorization_servers\":[\"https://accredit.example.com/base\"]"), "{told}");
+        assert!(told.contains("\"scopes_supported\":[\"x.crm.read\",\"x.crm.write\",\"x.b\"]"), "{told}");
+        assert_eq!(settings.metadata("/.well-known/oauth-protected-resource/v1?x=1"), Some(told));
+        for path in ["/", "/.well-known/oauth-protected-resource", "/v1/.well-known/oauth-protected-resource"] {
+            assert_eq!(settings.metadata(path), None, "{path}");
+        }
+    }
+
+    /// The challenge of a refusal names the place with the query.
+    #[test]
+    fn the_metadata_of_a_service_with_a_query_are_at_their_place() {
+        let settings = settings(&[("resource", "https://crm.example.com/v1?tenant=1")]).unwrap();
+        assert!(settings.metadata("/.well-known/oauth-protected-resource/v1?tenant=1").is_some());
+        for path in ["/.well-known/oauth-protected-resource/v1", "/.well-known/oauth-protected-resource/v1?tenant=2"] {
+            assert_eq!(settings.metadata(path), None, "{path}");
+        }
+    }
+}
