@@ -124,7 +124,6 @@ struct State {
     epochs: Option<Epochs>,
     fresh_until: Option<Now>,
     is_following: bool,
-    is_of_tenant: bool,
     last_request: u64,
     remembered: HashMap<[u8; 32], Remembered>,
     verified: HashMap<[u8; 32], Arc<Verified>>,
@@ -149,7 +148,7 @@ struct Remembered {
 impl State {
     /// The epochs, if the guard may go on by them now.
     fn fresh(&self, now: Now) -> Option<&Epochs> {
-        let is_fresh = self.is_following && self.is_of_tenant && self.fresh_until.is_some_and(|end| now.is_before(end));
+        let is_fresh = self.is_following && self.fresh_until.is_some_and(|end| now.is_before(end));
         self.epochs.as_ref().filter(|_| is_fresh)
     }
 
@@ -498,13 +497,6 @@ impl Guard {
             state.is_following = false;
             return None;
         }
-        if !state.is_of_tenant {
-            return Some(self.question(
-                Purpose::Tenant,
-                "tokens.introspect",
-                &self.verify(&["tokens.introspect".to_owned()]),
-            ));
-        }
         if state.keys.as_ref().is_some_and(|(_, at)| !now.is_before(at.plus(KEYS_OLD))) {
             return Some(self.question(Purpose::Keys, "", "/oauth/jwks"));
         }
@@ -546,11 +538,16 @@ impl Guard {
             (MUCH_LATER, Some(line))
         };
         match (question.purpose, answer.status) {
-            (Purpose::Tenant, 200) => state.is_of_tenant = true,
             (Purpose::Keys, _) => {
                 if !state.take_keys(&answer, sent) {
                     return (LATER, Some(format!("Accredit answered {} to a request for its keys", answer.status)));
                 }
+            }
+            (Purpose::Epochs, 200 | 304)
+                if answer.header("x-accredit-tenant") != Some(self.settings.tenant.as_str()) =>
+            {
+                state.forget();
+                return (MUCH_LATER, Some("the guard's own credential is of another tenant".to_owned()));
             }
             (Purpose::Epochs, 200 | 304) => {
                 let is_all = match (answer.status, &mut state.epochs) {
@@ -582,7 +579,6 @@ impl Guard {
                 return (LATER / 4, None);
             }
             (_, status @ (401 | 403)) => {
-                state.is_of_tenant = false;
                 state.forget();
                 return refused(status);
             }

@@ -11,8 +11,6 @@ pub enum Purpose {
     Introspect,
     /// The public keys.
     Keys,
-    /// Whether the guard's own credential is of the tenant whose callers it lets in.
-    Tenant,
     /// What has ended.
     Epochs,
 }
