@@ -1,11 +1,7 @@
 //! R181: the conformance suite of the Model Context Protocol, for the revision that the server speaks. It is run with a credential that is put
 //! in on the way. Its scenarios for what this server does not have are listed here with the reason; no other check may fail.
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "helpers of tests: whatever is not as expected ends the test"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -77,7 +77,7 @@ fn start(name: &str, make: impl Fn(&Path, u16) -> Command) -> Proxy {
         let client = Client::plain(&format!("http://127.0.0.1:{port}"));
         is_up.then_some(Proxy { client, _process: process, _folder: folder })
     });
-    started.expect("the proxy starts")
+    started.unwrap()
 }
 
 fn programs() -> PathBuf {

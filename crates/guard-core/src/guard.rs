@@ -20,7 +20,7 @@ use crate::{
     keys::Keys,
     question::{Answer, Purpose, Question},
     refusal::Refusal,
-    rules::Message,
+    rules::{Ambiguous, Message},
     settings::{Place, Settings},
     token::{self, Claims, Expected, Fault},
 };
@@ -237,7 +237,7 @@ impl Guard {
             .settings
             .rules
             .needed(asked.method, asked.path, asked.message)
-            .map_err(|()| Refusal::ambiguous(&self.settings, "The path can be read in two ways."))?;
+            .map_err(|Ambiguous| Refusal::ambiguous(&self.settings, "The path can be read in two ways."))?;
         let needed = needed.unwrap_or(&self.settings.scope).to_vec();
         self.state().last_request = now.steady;
         let mut sent = asked.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));

@@ -55,6 +55,10 @@ pub struct WrongRule {
     pub why: &'static str,
 }
 
+/// A path that can be read in two ways.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ambiguous;
+
 /// A message of the Model Context Protocol, as far as rules look at it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Message {
@@ -105,12 +109,12 @@ impl Rules {
         self.0.iter().any(|rule| rule.tool.is_some() && rule.fits(method, &path))
     }
 
-    /// The scopes that a request needs. `Ok(None)`: no rule fits. `Err`: the path can be read in two ways.
-    pub fn needed(&self, method: &str, path: &str, message: &Message) -> Result<Option<&[String]>, ()> {
+    /// The scopes that a request needs. `Ok(None)`: no rule fits.
+    pub fn needed(&self, method: &str, path: &str, message: &Message) -> Result<Option<&[String]>, Ambiguous> {
         if self.is_empty() {
             return Ok(None);
         }
-        let path = plain(path).ok_or(())?;
+        let path = plain(path).ok_or(Ambiguous)?;
         let fits = |rule: &&Rule| rule.fits(method, &path) && rule.fits_tool(message);
         Ok(self.0.iter().find(fits).map(|rule| rule.scopes.as_slice()))
     }
@@ -264,7 +268,7 @@ mod tests {
     const TEXT: &str = "# customers\nGET /customers/* = x.crm.read; PUT,PATCH /customers/* = x.crm.write x.crm.read\n\
         POST /mcp tool delete_customer = x.crm.admin; POST /mcp tool * = x.crm.write\n* /health = -\nGET /files/** = x.files\n\n";
 
-    fn needed(method: &str, path: &str, message: &Message) -> Result<Option<String>, ()> {
+    fn needed(method: &str, path: &str, message: &Message) -> Result<Option<String>, Ambiguous> {
         let rules = Rules::parse(TEXT).unwrap();
         rules.needed(method, path, message).map(|scopes| scopes.map(|scopes| scopes.join(" ")))
     }
@@ -311,7 +315,7 @@ mod tests {
             "/customers/a%0a",
             "/customers/a%3fb",
         ] {
-            assert_eq!(needed("GET", path, &Message::Other), Err(()), "{path}");
+            assert_eq!(needed("GET", path, &Message::Other), Err(Ambiguous), "{path}");
         }
         assert_eq!(
             Rules::default().needed("GET", "//x", &Message::Other),
