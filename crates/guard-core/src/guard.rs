@@ -124,6 +124,8 @@ struct State {
     epochs: Option<Epochs>,
     fresh_until: Option<Now>,
     is_following: bool,
+    /// Something was taken in that Accredit does not know to be taken in.
+    has_news: bool,
     last_request: u64,
     remembered: HashMap<[u8; 32], Remembered>,
     verified: HashMap<[u8; 32], Arc<Verified>>,
@@ -502,8 +504,9 @@ impl Guard {
         }
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("guard", &self.name).append_pair("lease", &self.settings.lease.to_string());
-        // Held back for half of the lease at most, so that there is a fresh answer when the lease ends.
-        let held = self.settings.lease / 2;
+        // Held back for half of the lease at most, so that there is a fresh answer when the lease ends. What was taken in is said at once:
+        // a closure waits for it.
+        let held = if std::mem::take(&mut state.has_news) { 0 } else { self.settings.lease / 2 };
         let (held, tag) = match &state.epochs {
             None => (0, None),
             Some(epochs) => {
@@ -550,6 +553,7 @@ impl Guard {
                 return (MUCH_LATER, Some("the guard's own credential is of another tenant".to_owned()));
             }
             (Purpose::Epochs, 200 | 304) => {
+                let before = state.epochs.as_ref().map(Epochs::last);
                 let is_all = match (answer.status, &mut state.epochs) {
                     (304, known) => known.is_some(),
                     (_, None) => {
@@ -565,13 +569,16 @@ impl Guard {
                         }
                     },
                 };
+                state.has_news = before.is_some() && before != state.epochs.as_ref().map(Epochs::last);
                 if is_all {
                     let held = answer.header("x-accredit-held-ms").and_then(|held| held.parse().ok()).unwrap_or(0);
                     let held = now.steady.saturating_sub(sent.steady).min(held);
                     state.fresh_until = Some(sent.plus(held).plus(self.settings.lease * 1000));
                 }
-                // Without a wait there must be a pause.
-                let is_at_once = !is_all || question.held > 0 || !question.path.contains("after=");
+                // An answer that says nothing new, and was not held back, is not asked for again at once.
+                let took = now.steady.saturating_sub(sent.steady);
+                let is_said = question.held == 0 && self.settings.lease > 1;
+                let is_at_once = before.is_none() || state.has_news || !is_all || is_said || took >= LATER / 4;
                 return (if is_at_once { 0 } else { LATER / 4 }, None);
             }
             (Purpose::Epochs, 410) => {

@@ -486,9 +486,12 @@ fn the_follower_renews_and_begins_anew() {
     sent(&mut site, 304, 60_000, 100, Json::Null);
     assert_eq!(fresh(&site), Some(site.now.steady + 10_000));
     let until = fresh(&site);
+    assert!(site.guard.follow(site.now).unwrap().path.ends_with("after=7&wait=5"));
     let item = json!({ "epoch": 8, "kind": "agent", "id": "agt_9", "change": "ended" });
     sent(&mut site, 200, 0, 0, json!({ "epoch": 8, "items": [item], "more": true }));
     assert_eq!(fresh(&site), until, "there is more to hear");
+    assert!(site.guard.follow(site.now).unwrap().path.ends_with("after=8&wait=0"), "a closure waits for this");
+    assert!(site.guard.follow(site.now).unwrap().path.ends_with("after=8&wait=5"));
     sent(&mut site, 503, 0, 0, Json::Null);
     assert_eq!(fresh(&site), until);
     let gap = json!({ "epoch": 10, "items": [{ "epoch": 10, "kind": "agent", "id": "agt_1", "change": "ended" }], "more": false });
