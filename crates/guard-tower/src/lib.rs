@@ -210,3 +210,45 @@ fn answer<R: From<Bytes>>(refusal: Refusal) -> Response<R> {
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+
+    use super::*;
+
+    fn settings(accredit: &str) -> Settings {
+        let rules = "GET /a = x.crm.read; POST /mcp tool * = x.crm.read";
+        let all = [
+            ("accredit", accredit),
+            ("resource", "https://crm.example.com/v1"),
+            ("scope", "-"),
+            ("tenant", "main"),
+            ("rules", rules),
+        ];
+        Settings::read(|name| all.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+            .unwrap()
+    }
+
+    /// R178: without Accredit nobody reaches the service; what needs no caller is answered.
+    #[tokio::test]
+    async fn without_accredit_nobody_is_let_in() {
+        // Nobody listens at the port of a listener that is gone.
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let layer = GuardLayer::new(settings(&format!("http://{gone}")));
+        let mut service = layer.layer(axum::Router::<()>::new().fallback(async || "reached"));
+        for (method, path, body, expected) in [
+            ("GET", "/a", "", 503),
+            ("POST", "/mcp", "{}", 503),
+            ("POST", "/mcp", "[]", 400),
+            ("GET", "/a%2fb", "", 400),
+            ("GET", "/.well-known/oauth-protected-resource/v1", "", 200),
+        ] {
+            let request = Request::builder().method(method).uri(path).header("authorization", "Bearer acr_agt_1");
+            let answer = service.call(request.body(Body::from(body)).unwrap()).await.unwrap();
+            assert_eq!(answer.status(), expected, "{method} {path}");
+            let text = to_bytes(answer.into_body(), 10_000).await.unwrap();
+            assert!(!String::from_utf8_lossy(&text).contains("reached"), "{path}");
+        }
+    }
+}
