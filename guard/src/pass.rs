@@ -1,7 +1,14 @@
-//! The host's side: a request comes in, Accredit is asked, and the request goes on to the application, or a refusal goes back.
+//! The host's side: a request comes in, is decided, and goes on to the application; or a refusal goes back.
 
-use std::time::Duration;
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
+use guard_core::{
+    Answer, Asked, Guard, Header, Now, Question, Refusal, Settings, Step, Wrong, header, question, rules,
+};
+use guard_core::{rules::Message, settings};
 use spin_sdk::{
     time::sleep,
     wasip3::{
@@ -12,71 +19,152 @@ use spin_sdk::{
         },
         spawn, wit_future, wit_stream,
     },
+    wit_bindgen::{FutureReader, StreamReader, StreamResult},
 };
 
-use crate::decide::{self, Header, Settings};
+use crate::app::App;
 
-/// The longest that a verification takes.
+/// The longest that an answer may take, beside the time for which it is held back.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How much is read of a body at once.
+const PIECE: usize = 16 * 1024;
 
 struct Component;
 
 spin_sdk::wasip3::http::service::export!(Component);
 
+/// What the instance knows, once its first request has read the settings.
+static GUARD: OnceLock<Result<(Guard, App), Wrong>> = OnceLock::new();
+
 impl Guest for Component {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
-        let mut values = Vec::new();
-        for name in ["accredit", "app", "resource", "scope", "tenant"] {
-            #[expect(clippy::disallowed_methods, reason = "the one place that reads settings")]
-            if let Ok(value) = spin_sdk::variables::get(name).await {
-                values.push((name, value));
-            }
+        if GUARD.get().is_none() {
+            let read = configured().await;
+            GUARD.get_or_init(|| read);
         }
-        let read =
-            Settings::read(|name| values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()));
-        let settings = match read {
-            Ok(settings) => settings,
-            Err(decide::Wrong(name)) => {
-                eprintln!("the variable {name} is missing or cannot be used: every request is refused");
-                return own(503, "application/json", decide::own_refusal("This service is not configured."));
+        match GUARD.get() {
+            Some(Ok((guard, app))) => pass(request, guard, app).await,
+            Some(Err(wrong)) => {
+                eprintln!("{wrong}: every request is refused");
+                own(Refusal::not_verified("This service is not configured."))
             }
-        };
-        pass(request, &settings).await
+            None => own(Refusal::not_verified("This service is not configured.")),
+        }
     }
 }
 
-async fn pass(request: Request, settings: &Settings) -> Result<Response, ErrorCode> {
-    let path = request.get_path_with_query().unwrap_or_else(|| "/".to_owned());
-    if matches!(request.get_method(), Method::Get | Method::Head)
-        && let Some(metadata) = settings.metadata(&path)
-    {
-        return own(200, "application/json", metadata);
+async fn configured() -> Result<(Guard, App), Wrong> {
+    let mut values: Vec<(&str, String)> = Vec::new();
+    for name in settings::NAMES.into_iter().chain(["app"]) {
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads settings")]
+        if let Ok(value) = spin_sdk::variables::get(name).await {
+            // Longer rules are a file that the manifest gives to the component.
+            let value = match value.strip_prefix('@').filter(|_| name == "rules") {
+                Some(path) => std::fs::read_to_string(path)
+                    .map_err(|_| Wrong::new("rules", "names a file that cannot be read"))?,
+                None => value,
+            };
+            values.push((name, value));
+        }
     }
+    let find = |name: &str| values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
+    let app = App::read(&find("app").unwrap_or_default())?;
+    Ok((Guard::new(Settings::read(find)?), app))
+}
+
+/// The time, by both clocks.
+fn now() -> Now {
+    static SINCE: OnceLock<Instant> = OnceLock::new();
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clocks")]
+    let (since, unix) =
+        (SINCE.get_or_init(Instant::now).elapsed(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+    Now { steady: millis(since), unix: i64::try_from(unix.as_millis()).unwrap_or(i64::MAX) }
+}
+
+async fn pass(request: Request, guard: &'static Guard, app: &App) -> Result<Response, ErrorCode> {
+    let path = request.get_path_with_query().unwrap_or_else(|| "/".to_owned());
+    let method = request.get_method();
+    let name = method_name(&method);
+    if let Some(metadata) = guard.metadata(name, &path) {
+        return own(metadata);
+    }
+    follow(guard);
+    let settings = guard.settings();
     let headers = request.get_headers().copy_all();
+    let (_outcome, outcome) = wit_future::new(|| Ok(()));
+    let (body, trailers) = Request::consume_body(request, outcome);
+    let mut body = Body::Passed(body);
+    let mut message = Message::Other;
+    if settings.rules.name_tools_of(name, &path) {
+        let Body::Passed(stream) = body else { return Err(broken("no body")) };
+        let Some(bytes) = read(stream, rules::MOST_BODY).await else {
+            return own(Refusal::too_large(settings, rules::MOST_BODY));
+        };
+        let named = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("mcp-name"));
+        let named = named.and_then(|(_, value)| std::str::from_utf8(value).ok());
+        message = match rules::message(&bytes, named) {
+            Ok(message) => message,
+            Err(why) => return own(Refusal::ambiguous(settings, why)),
+        };
+        body = Body::Read(bytes);
+    }
     let client = client(&headers);
-    let answer = match ask(settings, &headers, client.as_deref()).await {
-        Ok(answer) => answer,
-        Err(why) => {
-            eprintln!("Accredit does not answer: {why}");
-            return own(503, "application/json", decide::own_refusal("This request could not be verified."));
+    let asked = Asked { method: name, path: &path, headers: &headers, client: client.as_deref(), message: &message };
+    let mut check = match guard.check(&asked, now()) {
+        Ok(check) => check,
+        Err(refusal) => return own(refusal),
+    };
+    let mut step = guard.step(&mut check, now());
+    let told = loop {
+        match step {
+            Step::Pass(told) => break told,
+            Step::Refuse(refusal, why) => {
+                if let Some(why) = why {
+                    eprintln!("{why}");
+                }
+                return own(refusal);
+            }
+            Step::Ask(question) => step = guard.heard(&mut check, ask(question).await, now()),
         }
     };
-    let told = answer.get_headers().copy_all();
-    match answer.get_status_code() {
-        200 => forward(request, &path, settings, decide::passed(headers, client.as_deref(), told)).await,
-        // It says why, and how to fix it.
-        401 | 403 => {
-            let status = answer.get_status_code();
-            let (_outcome, outcome) = wit_future::new(|| Ok(()));
-            let (body, trailers) = Response::consume_body(answer, outcome);
-            let (refusal, _) = Response::new(fields(decide::refused(told))?, Some(body), trailers);
-            refusal.set_status_code(status).map_err(|()| broken("no status"))?;
-            Ok(refusal)
+    let headers = header::passed(settings, headers, client.as_deref(), &told);
+    let answer = forward((&method, &path), app, headers, body, trailers).await?;
+    hide_secret(settings, answer)
+}
+
+/// Follows the epochs beside the requests, unless this instance does so already.
+fn follow(guard: &'static Guard) {
+    if !guard.begins_to_follow() {
+        return;
+    }
+    spawn(async move {
+        while let Some(question) = guard.follow(now()) {
+            let sent = now();
+            let answer = ask(question.clone()).await;
+            let (pause, line) = guard.followed((&question, sent), answer, now());
+            if let Some(line) = line {
+                eprintln!("{line}");
+            }
+            if pause > 0 {
+                sleep(Duration::from_millis(pause)).await;
+            }
         }
-        status => {
-            eprintln!("Accredit answered {status} to a verification");
-            own(503, "application/json", decide::own_refusal("This request could not be verified."))
-        }
+    });
+}
+
+fn method_name(method: &Method) -> &str {
+    match method {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Delete => "DELETE",
+        Method::Connect => "CONNECT",
+        Method::Options => "OPTIONS",
+        Method::Trace => "TRACE",
+        Method::Patch => "PATCH",
+        Method::Other(name) => name,
     }
 }
 
@@ -87,69 +175,135 @@ fn client(headers: &[Header]) -> Option<String> {
     Some(peer.parse::<std::net::SocketAddr>().map_or_else(|_| peer.to_owned(), |at| at.ip().to_string()))
 }
 
-/// Asks Accredit about the sender of these headers.
-async fn ask(settings: &Settings, headers: &[Header], client: Option<&str>) -> Result<Response, String> {
-    let asked = fields(decide::asked(headers, client)).map_err(|error| error.to_string())?;
+/// A request's body.
+enum Body {
+    /// As it comes.
+    Passed(StreamReader<u8>),
+    /// It was looked at.
+    Read(Vec<u8>),
+}
+
+type Trailers = FutureReader<Result<Option<Fields>, ErrorCode>>;
+
+/// A whole body, if it is no longer than so many bytes.
+async fn read(mut body: StreamReader<u8>, most: usize) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        let (status, piece) = body.read(Vec::with_capacity(PIECE)).await;
+        bytes.extend(piece);
+        if bytes.len() > most {
+            return None;
+        }
+        if !matches!(status, StreamResult::Complete(_)) {
+            return Some(bytes);
+        }
+    }
+}
+
+/// A body of these bytes.
+fn written(bytes: Vec<u8>) -> (StreamReader<u8>, Trailers) {
+    let (mut writer, contents) = wit_stream::new();
     let (trailers, end) = wit_future::new(|| Ok(None));
-    drop(trailers); // which says that there are none
-    let (question, _) = Request::new(asked, None, end, None);
-    let (is_secure, authority) = settings.authority();
-    let scheme = if is_secure { Scheme::Https } else { Scheme::Http };
-    let is_set = question.set_method(&Method::Get).is_ok()
-        && question.set_scheme(Some(&scheme)).is_ok()
-        && question.set_authority(Some(&authority)).is_ok()
-        && question.set_path_with_query(Some(&settings.question())).is_ok();
+    spawn(async move {
+        drop(writer.write_all(bytes).await);
+        drop(writer);
+        drop(trailers); // which says that there are none
+    });
+    (contents, end)
+}
+
+/// Asks Accredit. `Err` says why there is no answer.
+async fn ask(question: Question) -> Result<Answer, String> {
+    let patience = PATIENCE + Duration::from_secs(question.held);
+    let sent = std::pin::pin!(send(question));
+    let late = std::pin::pin!(sleep(patience));
+    match futures_util::future::select(sent, late).await {
+        futures_util::future::Either::Left((answer, _)) => answer,
+        futures_util::future::Either::Right(_) => Err(format!("not within {} s", patience.as_secs())),
+    }
+}
+
+async fn send(question: Question) -> Result<Answer, String> {
+    let headers = fields(question.headers).map_err(|error| error.to_string())?;
+    let method = if question.method == "POST" { Method::Post } else { Method::Get };
+    let (contents, end) = if question.body.is_empty() {
+        let (trailers, end) = wit_future::new(|| Ok(None));
+        drop(trailers); // which says that there are none
+        (None, end)
+    } else {
+        let (contents, end) = written(question.body);
+        (Some(contents), end)
+    };
+    let (request, _) = Request::new(headers, contents, end, None);
+    let scheme = if question.is_secure { Scheme::Https } else { Scheme::Http };
+    let is_set = request.set_method(&method).is_ok()
+        && request.set_scheme(Some(&scheme)).is_ok()
+        && request.set_authority(Some(&question.authority)).is_ok()
+        && request.set_path_with_query(Some(&question.path)).is_ok();
     if !is_set {
         return Err("its address cannot be used".to_owned());
     }
-    let sent = std::pin::pin!(wasi_client::send(question));
-    let late = std::pin::pin!(sleep(PATIENCE));
-    match futures_util::future::select(sent, late).await {
-        futures_util::future::Either::Left((answer, _)) => answer.map_err(|error| error.to_string()),
-        futures_util::future::Either::Right(_) => Err(format!("not within {} s", PATIENCE.as_secs())),
-    }
+    let answer = wasi_client::send(request).await.map_err(|error| error.to_string())?;
+    let (status, headers) = (answer.get_status_code(), answer.get_headers().copy_all());
+    let (_outcome, outcome) = wit_future::new(|| Ok(()));
+    let (body, _trailers) = Response::consume_body(answer, outcome);
+    let body = read(body, question::MOST_BODY).await.ok_or("its answer is too long")?;
+    Ok(Answer { status, headers, body })
 }
 
 /// Passes a request on to the application, with these headers and its own body.
 async fn forward(
-    request: Request,
-    path: &str,
-    settings: &Settings,
+    (method, path): (&Method, &str),
+    app: &App,
     headers: Vec<Header>,
+    body: Body,
+    trailers: Trailers,
 ) -> Result<Response, ErrorCode> {
-    let method = request.get_method();
-    let (_outcome, outcome) = wit_future::new(|| Ok(()));
-    let (body, trailers) = Request::consume_body(request, outcome);
-    let (onward, _) = Request::new(fields(headers)?, Some(body), trailers, None);
-    let app = format!("{}.spin.internal", settings.app);
-    let is_set = onward.set_method(&method).is_ok()
-        && onward.set_scheme(Some(&Scheme::Http)).is_ok()
-        && onward.set_authority(Some(&app)).is_ok()
+    let (contents, end) = match body {
+        Body::Passed(body) => (body, trailers),
+        Body::Read(bytes) => {
+            drop(trailers);
+            written(bytes)
+        }
+    };
+    let (onward, _) = Request::new(fields(headers)?, Some(contents), end, None);
+    let scheme = if app.is_secure { Scheme::Https } else { Scheme::Http };
+    let is_set = onward.set_method(method).is_ok()
+        && onward.set_scheme(Some(&scheme)).is_ok()
+        && onward.set_authority(Some(&app.authority)).is_ok()
         && onward.set_path_with_query(Some(path)).is_ok();
     if is_set { wasi_client::send(onward).await } else { Err(broken("a request that cannot be passed on")) }
+}
+
+/// The application's answer without the headers that repeat the secret.
+fn hide_secret(settings: &Settings, answer: Response) -> Result<Response, ErrorCode> {
+    if settings.added.is_none() {
+        return Ok(answer);
+    }
+    let (status, mut headers) = (answer.get_status_code(), answer.get_headers().copy_all());
+    let before = headers.len();
+    headers.retain(|(_, value)| header::is_answered(settings, value));
+    if headers.len() == before {
+        return Ok(answer);
+    }
+    let (_outcome, outcome) = wit_future::new(|| Ok(()));
+    let (body, trailers) = Response::consume_body(answer, outcome);
+    let (hidden, _) = Response::new(fields(headers)?, Some(body), trailers);
+    hidden.set_status_code(status).map_err(|()| broken("no status"))?;
+    Ok(hidden)
 }
 
 fn fields(headers: Vec<Header>) -> Result<Fields, ErrorCode> {
     Fields::from_list(&headers).map_err(broken)
 }
 
-/// An answer of the guard's own.
-fn own(status: u16, media_type: &str, text: String) -> Result<Response, ErrorCode> {
-    let headers = [
-        ("content-type", media_type.as_bytes().to_vec()),
-        ("content-length", text.len().to_string().into_bytes()),
-        ("cache-control", b"no-store".to_vec()),
-    ];
-    let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    let (mut writer, contents) = wit_stream::new();
-    let (trailers, end) = wit_future::new(|| Ok(None));
-    spawn(async move {
-        drop(writer.write_all(text.into_bytes()).await);
-        drop(writer);
-        drop(trailers); // which says that there are none
-    });
+/// An answer of the guard's own, or a refusal of Accredit.
+fn own(refusal: Refusal) -> Result<Response, ErrorCode> {
+    let mut headers = refusal.headers;
+    headers.push(("content-length".to_owned(), refusal.body.len().to_string().into_bytes()));
+    let (contents, end) = written(refusal.body);
     let (response, _) = Response::new(fields(headers)?, Some(contents), end);
-    response.set_status_code(status).map_err(|()| broken("no status"))?;
+    response.set_status_code(refusal.status).map_err(|()| broken("no status"))?;
     Ok(response)
 }
 

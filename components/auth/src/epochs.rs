@@ -39,6 +39,8 @@ const MOST_NAME: usize = 64;
 
 /// How long the answer was held back, milliseconds.
 const HELD: HeaderName = HeaderName::from_static("x-accredit-held-ms");
+/// The tenant whose epochs these are, as `/auth/verify` names it.
+const TENANT: HeaderName = HeaderName::from_static("x-accredit-tenant");
 
 form! {
     pub(crate) struct Read {
@@ -122,6 +124,9 @@ pub(crate) async fn read(
     let mut response = if is_known { empty(StatusCode::NOT_MODIFIED) } else { json(StatusCode::OK, &page)? };
     let held = now.millis().saturating_sub(app.now().millis()).max(0);
     response.headers_mut().insert(HELD, HeaderValue::from(held));
+    if let Ok(slug) = HeaderValue::from_str(caller.tenant()) {
+        response.headers_mut().insert(TENANT, slug);
+    }
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         response.headers_mut().insert(header::ETAG, tag);
     }

@@ -1,13 +1,14 @@
 //! `POST /mcp`: from a message to the answer of its method.
 
 use common::{
-    error::ApiError,
+    error::{ApiError, Code},
     route::{self},
 };
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value as Json, json};
 use service::{
     app::App,
+    credential::own_origin,
     extract::Raw,
     guard,
     response::{self, Response, written_json},
@@ -36,6 +37,11 @@ const FIXED_LIVES: i64 = 3_600_000;
 /// The handler. What the transport refuses has the form of every refusal here; what a message is answered is of JSON-RPC.
 pub(crate) async fn post(app: App, Raw(body): Raw) -> Result<Response, ApiError> {
     guard::check_own_page(&app, route::MCP)?;
+    // A page that has made its own name lead to this machine sends that name as host and as origin: only a name that the operator says, or
+    // a loopback one, is this server's.
+    if app.headers().first("origin").is_some() && own_origin(&app).is_none() {
+        return Err(Code::CrossSite.into());
+    }
     let read = Message::read(app.headers(), &body);
     let id = match &read {
         Ok(message) => message.id.clone(),

@@ -113,6 +113,42 @@ pub async fn is_out(
     Ok(reads.optional::<Affected>(sql, args![credential, resource, now, client]).await?.is_some())
 }
 
+/// What a token rests on, for guards that hear of what has ended.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Footing {
+    /// The last epoch of the tenant at this moment.
+    pub epoch: i64,
+    /// The ids of the records of credentials, and of their agents and persons.
+    pub ids: Vec<String>,
+}
+
+struct Foot {
+    epoch: i64,
+    ids: [Option<String>; 3],
+}
+
+impl FromRow for Foot {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { epoch: row.take()?, ids: [row.take()?, row.take()?, row.take()?] })
+    }
+}
+
+/// What a token with these records of credentials rests on. It is read before [`insert`] decides: whatever ends between the two has a later
+/// epoch.
+pub async fn footing(reads: &dyn Rows, tenant: &TenantId, rests_on: &[String]) -> Result<Footing, DbError> {
+    let sql = "SELECT ifnull((SELECT max(epoch) FROM epochs WHERE tenant_id = ?1), 0), c.id, c.agent_id, ifnull(a.owner_id, c.user_id)
+               FROM json_each(?2) j JOIN credentials c ON c.id = j.value LEFT JOIN agents a ON a.id = c.agent_id";
+    let feet: Vec<Foot> = reads.list(sql, args![tenant, rests_on]).await?;
+    let epoch = feet.iter().map(|foot| foot.epoch).min().unwrap_or(0);
+    let mut ids: Vec<String> = Vec::new();
+    for id in feet.into_iter().flat_map(|foot| foot.ids).flatten() {
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    Ok(Footing { epoch, ids })
+}
+
 /// A token that is out.
 #[derive(Debug)]
 pub struct SignedToken {

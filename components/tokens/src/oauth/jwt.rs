@@ -66,17 +66,19 @@ pub(crate) async fn issue(app: &App, subject: &Caller, by: &Caller, grant: &Gran
     let id = SignedTokenId::generate(now, app.chance());
     let sub = subject.agent_id().map_or(subject.user_id().as_str(), |agent| agent.as_str());
     let scope = grant.scopes.join(" ");
+    let mut rests_on = vec![subject.credential_id().to_string()];
+    rests_on.extend(grant.rests_on.iter().cloned());
+    let footing = signed_token::footing(app.db(), subject.tenant_id(), &rests_on).await?;
     let mut claims = json!({
         "iss": issuer, "sub": sub, "aud": grant.resource.identifier, "client_id": grant.client_id, "scope": scope,
         "iat": begins, "exp": ends, "jti": id, "tenant": subject.tenant(),
+        "owner": subject.user_id(), "epoch": footing.epoch, "rests_on": footing.ids,
     });
     if let (Some(act), Some(members)) = (grant.act, claims.as_object_mut()) {
         members.insert("act".to_owned(), act.clone());
     }
     let token = sign(&SigningKey::derive(secret, grant.resource.signing_alg)?, &claims);
 
-    let mut rests_on = vec![subject.credential_id().to_string()];
-    rests_on.extend(grant.rests_on.iter().cloned());
     let act = grant.act.map(to_text);
     let new = signed_token::New {
         id: &id,

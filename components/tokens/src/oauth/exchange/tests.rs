@@ -154,6 +154,7 @@ async fn an_agent_gets_a_signed_token_for_one_service() {
         json!({
             "iss": "http://localhost:3000", "sub": site.scout.agent, "aud": CRM, "client_id": site.scout.agent, "scope": "x.crm.read",
             "iat": begins, "exp": begins + 300, "jti": claims["jti"], "tenant": "main",
+            "owner": site.ada.user, "epoch": 0, "rests_on": claims["rests_on"],
         })
     );
     assert!(claims["jti"].as_str().unwrap().starts_with("jti_") && verify(&site.t, &token).await);

@@ -1,0 +1,147 @@
+//! The headers of a request: which of them Accredit is asked with, which the service gets, and which come back.
+
+use crate::settings::Settings;
+
+/// The headers that the service is told of the caller.
+pub const TOLD: &str = "x-accredit-";
+
+/// A name and a value.
+pub type Header = (String, Vec<u8>);
+
+/// Headers that are about one connection (RFC 9110, section 7.6.1), and the host's own words about it.
+fn is_of_the_connection(name: &str) -> bool {
+    const OF_ONE: [&str; 9] = [
+        "connection",
+        "host",
+        "http2-settings",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    OF_ONE.contains(&name) || name.starts_with("spin-")
+}
+
+/// Headers by which some frameworks take another method or path than those of the request, which the rules have looked at.
+const OTHERWISE: [&str; 5] =
+    ["x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url"];
+
+/// A name as frameworks read it: some take `_` for `-`.
+fn name_of(name: &str) -> String {
+    name.to_ascii_lowercase().replace('_', "-")
+}
+
+/// Whether the service gets this header of the client: not its credential, nothing that could be taken for Accredit's, and not the
+/// place of the secret that the guard adds.
+pub fn is_clients(settings: &Settings, name: &str) -> bool {
+    let name = name_of(name);
+    let is_added = settings.added.as_ref().is_some_and(|added| added.name == name);
+    let is_otherwise = !settings.rules.is_empty() && OTHERWISE.contains(&name.as_str());
+    name != "authorization" && !name.starts_with(TOLD) && !is_added && !is_otherwise
+}
+
+/// The headers of the request that Accredit needs: the credential, every one of them, and in which form a refusal is wanted.
+pub fn asked(headers: &[Header], client: Option<&str>) -> Vec<Header> {
+    let is_needed = |name: &str| ["authorization", "accept"].iter().any(|needed| name.eq_ignore_ascii_case(needed));
+    let mut asked: Vec<Header> = headers.iter().filter(|(name, _)| is_needed(name)).cloned().collect();
+    asked.extend(client.map(|client| ("x-forwarded-for".to_owned(), client.as_bytes().to_vec())));
+    asked
+}
+
+/// The headers for a service behind a connection of the guard's own: those of the client that pass, the client's address behind those that
+/// it names itself, what Accredit says, and the secret.
+pub fn passed(settings: &Settings, headers: Vec<Header>, client: Option<&str>, told: &[Header]) -> Vec<Header> {
+    let is_passed = |name: &str| !is_of_the_connection(&name_of(name)) && is_clients(settings, name);
+    let mut passed: Vec<Header> = headers.into_iter().filter(|(name, _)| is_passed(name)).collect();
+    passed.extend(client.map(|client| ("x-forwarded-for".to_owned(), client.as_bytes().to_vec())));
+    passed.extend(added(settings, told));
+    passed
+}
+
+/// What the guard adds: the headers that have a value, of those that Accredit says, and the secret.
+pub fn added(settings: &Settings, told: &[Header]) -> Vec<Header> {
+    let mut added: Vec<Header> = told.iter().filter(|(_, value)| !value.is_empty()).cloned().collect();
+    added.extend(settings.added.as_ref().map(|secret| (secret.name.clone(), secret.reveal().as_bytes().to_vec())));
+    added
+}
+
+/// Of an answer of Accredit, the headers about the caller.
+pub fn told(answer: &[Header]) -> Vec<Header> {
+    answer.iter().filter(|(name, _)| name_of(name).starts_with(TOLD)).cloned().collect()
+}
+
+/// The headers of a refusal that the client gets.
+pub fn refused(answer: &[Header]) -> Vec<Header> {
+    const KEPT: [&str; 5] = ["content-type", "www-authenticate", "cache-control", "retry-after", "x-request-id"];
+    answer.iter().filter(|(name, _)| KEPT.iter().any(|kept| name.eq_ignore_ascii_case(kept))).cloned().collect()
+}
+
+/// Whether a header of the service's answer goes back: not one in which the service repeats the secret.
+pub fn is_answered(settings: &Settings, value: &[u8]) -> bool {
+    settings.added.as_ref().is_none_or(|added| {
+        let secret = added.reveal().as_bytes();
+        !value.windows(secret.len()).any(|part| part == secret)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::tests::settings;
+
+    fn header(name: &str, value: &str) -> Header {
+        (name.to_owned(), value.as_bytes().to_vec())
+    }
+
+    /// R143: nothing that a client sends under Accredit's names reaches the service, and not its credential. R180: nor what it sends in the
+    /// place of the secret.
+    #[test]
+    fn the_service_is_told_by_accredit_alone() {
+        let changes = [("secret_header", "X-Api-Key"), ("secret", "a-long-secret"), ("rules", "GET /a = x.a")];
+        let settings = settings(&changes).unwrap();
+        let sent = [
+            ("Accept", "*/*"),
+            ("X-Accredit-Subject", "forged"),
+            ("x-ACCREDIT-agent", "forged"),
+            ("X_Accredit_Agent", "forged"),
+            ("x-accredit_new", "forged"),
+            ("Authorization", "Bearer a"),
+            ("host", "crm.example.com"),
+            ("cookie", "c"),
+            ("Connection", "keep-alive"),
+            ("X-HTTP-Method-Override", "DELETE"),
+            ("X-Original-URL", "/admin"),
+            ("X-API-KEY", "forged"),
+            ("x_api_key", "forged"),
+            ("spin-client-addr", "192.0.2.1:4000"),
+        ];
+        let sent: Vec<Header> = sent.iter().map(|(name, value)| header(name, value)).collect();
+        let answer =
+            [header("x-accredit-subject", "usr_1"), header("x-accredit-agent", ""), header("content-length", "0")];
+        let client = header("x-forwarded-for", "192.0.2.1");
+        let expected = [
+            header("Accept", "*/*"),
+            header("cookie", "c"),
+            client,
+            header("x-accredit-subject", "usr_1"),
+            header("x-api-key", "a-long-secret"),
+        ];
+        assert_eq!(passed(&settings, sent.clone(), Some("192.0.2.1"), &told(&answer)), expected);
+        let asked = asked(&sent, Some("192.0.2.1"));
+        assert_eq!(
+            asked,
+            [header("Accept", "*/*"), header("Authorization", "Bearer a"), header("x-forwarded-for", "192.0.2.1")]
+        );
+        assert!(!is_answered(&settings, b"key=a-long-secret;") && is_answered(&settings, b"a-long-secre"));
+    }
+
+    /// Without rules nothing looks at the method, and without a secret every answer goes back.
+    #[test]
+    fn what_is_not_compared_is_passed() {
+        let settings = settings(&[]).unwrap();
+        assert!(is_clients(&settings, "x-http-method-override") && is_clients(&settings, "x-api-key"));
+        assert!(is_answered(&settings, b"a-long-secret"));
+    }
+}

@@ -1,0 +1,32 @@
+//! What a guard before a service decides, without a network, a clock or a runtime: the component `guard` and the layer `guard-tower` bring
+//! these, and ask what they are told to ask.
+//!
+//! Imports run one way, from the bottom of this list to the top:
+//!
+//! ```text
+//! header                 the headers of a request that pass, and those that do not
+//! refusal                what a caller is told instead
+//! rules                  which scopes a request needs, by method, path and tool
+//! settings               what the operator says
+//! epochs                 what has ended, as far as the guard has heard
+//! keys, token            the public keys of Accredit, and tokens that they have signed
+//! question               what Accredit is asked
+//! guard                  the decision
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod epochs;
+pub mod guard;
+pub mod header;
+pub mod keys;
+pub mod question;
+pub mod refusal;
+pub mod rules;
+pub mod settings;
+pub mod token;
+
+pub use guard::{Asked, Check, Guard, Now, Step};
+pub use header::Header;
+pub use question::{Answer, Question};
+pub use refusal::Refusal;
+pub use settings::{Settings, Wrong};

@@ -1,0 +1,428 @@
+//! R178 to R180: signed tokens at services behind a guard: the component before an application, and the layer of tower before a real
+//! server of axum. Both hear of what has ended through a line that counts the questions, and can be cut.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests: whatever is not as expected ends the test"
+)]
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use guard_tower::{GuardLayer, Settings};
+use serde_json::{Value as Json, json};
+use tests::{Agent, Answer, Client, Host, Server, Start, host, oauth::encoded, server::text, until};
+
+const ISSUER: &str = "https://accredit.example.com";
+const CRM: &str = "https://crm.example.com/v1";
+const OLD: &str = "the-old-secret-of-the-operator-is-long-enough";
+const NEW: &str = "the-new-secret-of-the-operator-is-long-enough";
+const SECRET: &str = "s3cret-of-the-upstream";
+const RULES: &str =
+    "GET /orders/* = x.crm.read; POST /mcp tool delete_order = x.crm.write; GET /admin/** = x.crm.write";
+
+/// What carries bytes between guards and Accredit, counts what is asked about credentials, and can be cut.
+struct Line {
+    address: String,
+    target: Arc<Mutex<String>>,
+    asked: Arc<AtomicUsize>,
+    is_cut: Arc<AtomicBool>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Line {
+    fn to(target: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let line = Self {
+            address: listener.local_addr().unwrap().to_string(),
+            target: Arc::new(Mutex::new(target.to_owned())),
+            asked: Arc::default(),
+            is_cut: Arc::default(),
+            open: Arc::default(),
+        };
+        let (target, asked) = (Arc::clone(&line.target), Arc::clone(&line.asked));
+        let (is_cut, open) = (Arc::clone(&line.is_cut), Arc::clone(&line.open));
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let there = target.lock().unwrap().clone();
+                let Ok(server) = TcpStream::connect(there) else { continue };
+                let mut kept = open.lock().unwrap();
+                if is_cut.load(Ordering::Acquire) {
+                    continue;
+                }
+                for stream in [&client, &server] {
+                    kept.push(stream.try_clone().unwrap());
+                }
+                let (back, there) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                let asked = Arc::clone(&asked);
+                thread::spawn(move || carry(client, server, Some(&asked)));
+                thread::spawn(move || carry(there, back, None));
+            }
+        });
+        line
+    }
+
+    fn count(&self) -> usize {
+        self.asked.load(Ordering::Acquire)
+    }
+
+    fn close_all(&self) {
+        for stream in self.open.lock().unwrap().drain(..) {
+            drop(stream.shutdown(Shutdown::Both));
+        }
+    }
+
+    fn cut(&self) {
+        self.is_cut.store(true, Ordering::Release);
+        self.close_all();
+    }
+
+    fn mend(&self, target: &str) {
+        target.clone_into(&mut self.target.lock().unwrap());
+        self.is_cut.store(false, Ordering::Release);
+        self.close_all();
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, asked: Option<&AtomicUsize>) {
+    let mut bytes = [0; 64 * 1024];
+    while let Ok(number) = from.read(&mut bytes) {
+        let text = String::from_utf8_lossy(&bytes[..number]);
+        let of_credentials = text.matches("POST /auth/introspect").count() + text.matches("GET /auth/verify").count();
+        if let Some(asked) = asked {
+            asked.fetch_add(of_credentials, Ordering::AcqRel);
+        }
+        if number == 0 || to.write_all(&bytes[..number]).is_err() {
+            break;
+        }
+    }
+    drop(to.shutdown(Shutdown::Both));
+}
+
+/// An application behind the component.
+const GUARDED: &str = r#"
+spin_manifest_version = 2
+[application]
+name = "guarded"
+version = "0.1.0"
+
+[[trigger.http]]
+route = "/..."
+component = "guard"
+[[trigger.http]]
+route = { private = true }
+component = "app"
+
+[component.guard]
+source = "GUARD"
+allowed_outbound_hosts = ["http://LINE", "http://app.spin.internal"]
+[component.guard.variables]
+app = "app"
+SETTINGS
+
+[component.app]
+source = "../../target/wasm32-wasip1/release/trap.wasm"
+environment = { NAME = "app" }
+"#;
+
+/// A server, a service's own agent, an agent that calls it, and the line between.
+struct Site {
+    server: Server,
+    admin: Client,
+    scout: Agent,
+    line: Line,
+    settings: Vec<(&'static str, String)>,
+}
+
+fn server(signing_key: &str) -> tests::server::Settings {
+    Server::settings().variable("signing_key", signing_key).variable("public_url", ISSUER)
+}
+
+impl Site {
+    fn new(lease: u32) -> Self {
+        let server = server(OLD).start();
+        let admin = server.bootstrap();
+        for name in ["x.crm.read", "x.crm.write"] {
+            admin.post("/api/scopes/custom", &json!({ "name": name, "description": "d" })).is(201);
+        }
+        let service = server.agent(&admin, "crm", &["tokens.introspect"]);
+        let scout = server.agent(&admin, "scout", &["x.crm.read", "x.crm.write"]);
+        let body = json!({ "identifier": CRM, "scopes": ["x.crm.read", "x.crm.write"], "introspectors": ["crm"] });
+        admin.post("/api/resources", &body).is(201);
+        let line = Line::to(server.host().address());
+        let settings = vec![
+            ("accredit", ISSUER.to_owned()),
+            ("ask", format!("http://{}", line.address)),
+            ("resource", CRM.to_owned()),
+            ("scope", "-".to_owned()),
+            ("tenant", "main".to_owned()),
+            ("token", service.client.bearer().to_owned()),
+            ("lease", lease.to_string()),
+            ("rules", RULES.to_owned()),
+            ("secret_header", "X-Api-Key".to_owned()),
+            ("secret", SECRET.to_owned()),
+        ];
+        Self { server, admin, scout, line, settings }
+    }
+
+    /// The component before an application.
+    fn component(&self) -> Host {
+        let settings: String = self.settings.iter().map(|(name, value)| format!("{name} = \"{value}\"\n")).collect();
+        let wasm = host::wasm_directory().join("guard.wasm").canonicalize().unwrap();
+        let manifest = GUARDED
+            .replace("LINE", &self.line.address)
+            .replace("GUARD", &wasm.to_string_lossy())
+            .replace("SETTINGS", &settings);
+        Start::trap(&manifest).flag("--allow-private", &self.line.address).run()
+    }
+
+    /// A server of axum in this process, with the layer before it; it ends with the process.
+    fn layered(&self) -> Client {
+        let settings = Settings::read(|name| {
+            self.settings.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
+        });
+        let layer = GuardLayer::new(settings.unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            runtime.block_on(async {
+                let app = axum::Router::new().fallback(reached).layer(layer);
+                axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), app).await.unwrap();
+            });
+        });
+        Client::plain(&format!("http://{address}"))
+    }
+
+    /// A signed token of the agent.
+    fn token(&self, scope: &str) -> String {
+        let agent = &self.scout.client;
+        let pairs = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", agent.bearer()),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+            ("resource", CRM),
+            ("scope", scope),
+        ];
+        text(&agent.nobody().form("/oauth/token", &encoded(&pairs)).is(200)["access_token"]).to_owned()
+    }
+
+    /// Waits until a request is let in without a question about its credential.
+    #[track_caller]
+    fn until_sure(&self, client: &Client, path: &str) -> Answer {
+        until("a request is decided without asking", || {
+            let before = self.line.count();
+            let answer = client.get(path);
+            assert_eq!(answer.status(), 200, "{answer:?}");
+            (self.line.count() == before).then_some(answer)
+        })
+    }
+
+    /// Stops the agent, and waits until nothing of it is accepted anywhere.
+    fn stop(&self) {
+        let closure = self.admin.post("/api/agents/scout/stop", &Json::Null).is(200)["closure"].clone();
+        let path = format!("/api/closures/{}?wait=25", text(&closure["id"]));
+        until("the closure is closed", || (self.admin.get(&path).is(200)["status"] == "closed").then_some(()));
+    }
+}
+
+/// What the application behind the layer says: with which request it was reached.
+async fn reached(request: axum::extract::Request) -> axum::response::Response {
+    let headers =
+        request.headers().iter().map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]));
+    let said = json!({ "uri": request.uri().to_string(), "headers": headers.collect::<Vec<_>>() });
+    let bytes = axum::body::to_bytes(request.into_body(), 1024 * 1024).await.unwrap();
+    let mut said = said;
+    said["bytes"] = json!(bytes.len());
+    axum::response::Response::builder()
+        .header("x-repeated", format!("key={SECRET}"))
+        .header("x-other", "1")
+        .body(said.to_string().into())
+        .unwrap()
+}
+
+#[track_caller]
+fn refused(answer: &Answer, status: u16, slug: &str) -> Json {
+    assert_eq!(answer.status(), status, "{answer:?}");
+    let body: Json = serde_json::from_str(&answer.text()).unwrap();
+    assert_eq!(body["error"], slug, "{body}");
+    assert!(!answer.text().contains(SECRET) && !format!("{:?}", answer.headers()).contains(SECRET));
+    if status == 401 || status == 403 {
+        let metadata = "resource_metadata=\"https://crm.example.com/.well-known/oauth-protected-resource/v1\"";
+        assert!(answer.header("www-authenticate").ends_with(metadata), "{answer:?}");
+    }
+    body
+}
+
+fn told(answer: &Answer) -> Vec<(String, String)> {
+    let said: Json = serde_json::from_str(&answer.text()).unwrap();
+    let pair = |pair: &Json| (text(&pair[0]).to_ascii_lowercase(), text(&pair[1]).to_owned());
+    said["headers"].as_array().unwrap().iter().map(pair).collect()
+}
+
+/// The same for the component and for the layer.
+fn at_each_guard(lease: u32, test: impl Fn(&Site, &Client)) {
+    let site = Site::new(lease);
+    let guarded = site.component();
+    let log = || guarded.log();
+    test(&site, &guarded.client());
+    assert!(!log().contains(SECRET) && !log().contains(site.settings[5].1.as_str()), "{}", log());
+    let site = Site::new(lease);
+    test(&site, &site.layered());
+}
+
+/// R178, R180: a signed token is let in without a question; what the service is told is Accredit's alone, with the secret; a stop holds
+/// when its closure says so; and an agent that was started again gets in with a new token.
+#[test]
+fn a_signed_token_is_let_in_until_a_stop() {
+    at_each_guard(60, |site, guarded| {
+        let forged = [("x-accredit-agent-id", "forged"), ("X-Accredit-Owner", "forged"), ("x-api-key", "forged")];
+        let token = site.token("x.crm.read");
+        let at = guarded.with(&token);
+        site.until_sure(&at, "/orders/1");
+        let answer = at.call("GET", "/orders/1?x=1", &forged, None);
+        assert_eq!(answer.status(), 200, "{answer:?}");
+        let headers = told(&answer);
+        let find = |wanted: &str| {
+            let mut found = headers.iter().filter(|(name, _)| name == wanted).map(|(_, value)| value.clone());
+            let first = found.next();
+            assert_eq!(found.next(), None, "{wanted} twice");
+            first
+        };
+        let claims: Json =
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap();
+        assert_eq!(find("x-accredit-agent-id").as_deref(), Some(site.scout.id.as_str()));
+        assert_eq!(find("x-accredit-subject").as_deref(), Some(text(&claims["owner"])));
+        assert_eq!(find("x-accredit-scopes").as_deref(), Some("x.crm.read"));
+        assert_eq!(find("x-accredit-credential").as_deref(), Some(text(&claims["jti"])));
+        assert_eq!((find("x-accredit-owner"), find("authorization")), (None, None));
+        assert_eq!(find("x-api-key").as_deref(), Some(SECRET));
+        assert!(!format!("{:?}", answer.headers()).contains(SECRET), "{answer:?}");
+
+        // The agent's own token too, once it was asked about.
+        let own = guarded.with(site.scout.client.bearer());
+        site.until_sure(&own, "/orders/1");
+
+        site.stop();
+        refused(&at.get("/orders/1"), 401, "invalid_token");
+        refused(&own.get("/orders/1"), 403, "agent_stopped");
+        site.admin.post("/api/agents/scout/start", &Json::Null).is(200);
+        site.until_sure(&guarded.with(&site.token("x.crm.read")), "/orders/1");
+    });
+}
+
+/// R178: what is not exactly a token of this server for this service is refused.
+#[test]
+fn a_token_that_is_not_exactly_right_is_refused() {
+    at_each_guard(60, |site, guarded| {
+        let token = site.token("x.crm.read");
+        site.until_sure(&guarded.with(&token), "/orders/1");
+        let [head, body, signature] = token.split('.').collect::<Vec<_>>()[..] else { unreachable!() };
+        let claims: Json = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(body).unwrap()).unwrap();
+        let encode = |json: &Json| URL_SAFE_NO_PAD.encode(json.to_string());
+        let headed = |json: Json| format!("{}.{body}.{signature}", encode(&json));
+        let header: Json = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(head).unwrap()).unwrap();
+        let mut wider = claims.clone();
+        wider["scope"] = json!("x.crm.read x.crm.write");
+        for bad in [
+            headed(json!({ "typ": "at+jwt", "alg": "none", "kid": header["kid"] })),
+            headed(json!({ "typ": "at+jwt", "alg": "HS256", "kid": header["kid"] })),
+            headed(json!({ "typ": "at+jwt", "alg": "ES256", "kid": header["kid"] })),
+            headed(json!({ "typ": "at+jwt", "alg": "EdDSA", "kid": "unknown" })),
+            format!("{head}.{}.{signature}", encode(&wider)),
+            format!("{head}.{body}."),
+            "a.b.c".to_owned(),
+        ] {
+            refused(&guarded.with(&bad).get("/orders/1"), 401, "invalid_token");
+        }
+        refused(&guarded.with("nonsense").get("/orders/1"), 401, "invalid_token");
+        refused(&guarded.get("/orders/1"), 401, "missing_credential");
+        // A key that the server has begun to sign with is fetched when it is named.
+        let second = server(&format!("{NEW},{OLD}")).on(site.server.state()).start();
+        site.line.mend(second.host().address());
+        let newer = Site {
+            scout: Agent {
+                client: site.scout.client.at(second.host().base_url()),
+                name: String::new(),
+                id: String::new(),
+            },
+            ..Site::new(60)
+        };
+        let rotated = newer.token("x.crm.read");
+        assert_ne!(rotated.split('.').next(), Some(head));
+        site.until_sure(&guarded.with(&rotated), "/orders/1");
+        site.until_sure(&guarded.with(&token), "/orders/1");
+    });
+}
+
+/// R179: what a request needs is said by its path and its tool; the body goes on as it was.
+#[test]
+fn rules_decide_by_path_and_tool() {
+    at_each_guard(60, |site, guarded| {
+        let (reader, writer) = (guarded.with(&site.token("x.crm.read")), guarded.with(&site.token("x.crm.write")));
+        assert_eq!(reader.get("/orders/1").status(), 200);
+        let body = refused(&writer.get("/orders/1"), 403, "scope_denied");
+        assert_eq!(body["missing_scopes"], json!(["x.crm.read"]));
+        for path in ["/admin", "/Admin/", "/%61dmin/x"] {
+            refused(&reader.get(path), 403, "scope_denied");
+            assert_eq!(writer.get(path).status(), 200, "{path}");
+        }
+        for path in ["/x/..%2fadmin", "//admin", "/admin;x", "/x%2fy"] {
+            refused(&writer.get(path), 400, "ambiguous_request");
+        }
+        assert_eq!(reader.get("/elsewhere").status(), 200, "no rule, and no scope is needed");
+        let call = |client: &Client, name: &str, headers: &[(&str, &str)]| {
+            let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": name } });
+            let headers = [headers, &[("content-type", "application/json")]].concat();
+            client.call("POST", "/mcp", &headers, Some(message.to_string().as_bytes()))
+        };
+        refused(&call(&reader, "delete_order", &[]), 403, "scope_denied");
+        refused(&call(&reader, "delete_order", &[("mcp-name", "list_orders")]), 400, "ambiguous_request");
+        assert_eq!(call(&writer, "delete_order", &[]).status(), 200);
+        assert_eq!(call(&reader, "list_orders", &[("mcp-name", "list_orders")]).status(), 200);
+        for body in ["[]", "{", "{\"method\":\"a\",\"method\":\"tools/call\"}"] {
+            refused(&writer.call("POST", "/mcp", &[], Some(body.as_bytes())), 400, "ambiguous_request");
+        }
+        refused(&writer.call("POST", "/mcp", &[], Some(&vec![b' '; 1024 * 1024 + 1])), 413, "body_too_large");
+        let long = vec![b' '; 700_000];
+        let answer = writer.call("POST", "/mcp/body", &[], Some(&long));
+        let said: Json = serde_json::from_str(&answer.text()).unwrap();
+        assert_eq!(said["bytes"], 700_000);
+        let metadata = guarded.get("/.well-known/oauth-protected-resource/v1");
+        let metadata: Json = serde_json::from_str(&metadata.text()).unwrap();
+        assert_eq!(metadata["scopes_supported"], json!(["x.crm.read", "x.crm.write"]));
+    });
+}
+
+/// R178: cut off from Accredit, a guard lets nobody in once its lease is over, whatever it has heard before; and everybody again afterwards.
+#[test]
+fn a_guard_that_is_cut_off_refuses() {
+    at_each_guard(1, |site, guarded| {
+        let (signed, own) = (guarded.with(&site.token("x.crm.read")), guarded.with(site.scout.client.bearer()));
+        for client in [&signed, &own] {
+            site.until_sure(client, "/orders/1");
+        }
+        site.line.cut();
+        for client in [&signed, &own] {
+            let answer =
+                until("the lease is over", || Some(client.get("/orders/1")).filter(|answer| answer.status() != 200));
+            refused(&answer, 503, "not_verified");
+            refused(&client.get("/orders/1"), 503, "not_verified");
+        }
+        // It was stopped meanwhile, and its closure waits for nobody longer than the lease.
+        site.stop();
+        site.line.mend(site.server.host().address());
+        until("the guard asks again", || (signed.get("/orders/1").status() == 401).then_some(()));
+        refused(&own.get("/orders/1"), 403, "agent_stopped");
+    });
+}
