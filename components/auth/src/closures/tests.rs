@@ -203,7 +203,7 @@ async fn whatever_takes_a_right_away_has_a_closure() {
             Null,
             nothing.clone(),
         ),
-        (ada, "PATCH", "/api/agents/hand".to_owned(), json!({ "scope": [] }), nothing.clone()),
+        (ada, "PATCH", "/api/agents/hand".to_owned(), json!({ "scope": ["ui.notify"] }), nothing.clone()),
         (ada, "PATCH", "/api/resources/res_1".to_owned(), json!({ "scopes": [] }), nothing.clone()),
         (ada, "DELETE", "/api/resources/res_1".to_owned(), Null, nothing.clone()),
         (ada, "DELETE", "/api/scopes/custom?name=x.a".to_owned(), Null, nothing.clone()),
