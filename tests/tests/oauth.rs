@@ -364,7 +364,16 @@ fn pages_of_every_origin_get_tokens_and_nothing_else() {
     assert_eq!(got.header("access-control-allow-credentials"), "");
 
     // Nowhere else: neither a preflight nor an answer; and a change by another site's page is refused as before.
-    for path in ["/api/auth/whoami", "/api/agents", "/auth/token", "/auth/device/code", "/auth/introspect", "/auth/verify", "/mcp", "/"] {
+    for path in [
+        "/api/auth/whoami",
+        "/api/agents",
+        "/auth/token",
+        "/auth/device/code",
+        "/auth/introspect",
+        "/auth/verify",
+        "/mcp",
+        "/",
+    ] {
         for method in ["OPTIONS", "GET"] {
             let answer = ask(method, path, "GET");
             assert_eq!(answer.header("access-control-allow-origin"), "", "{method} {path}");

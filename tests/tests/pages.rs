@@ -1166,7 +1166,11 @@ fn clients_and_services_are_managed_by_form() {
     let refused = browser.submit(path, path, &[("name", HOSTILE), ("redirect_uris", "http://app.example.com/cb")]);
     assert_eq!(refused.status(), 400, "{}", refused.text());
     is_page(&refused);
-    assert!(refused.text().contains("http://app.example.com/cb") && !refused.text().contains("<img"), "{}", refused.text());
+    assert!(
+        refused.text().contains("http://app.example.com/cb") && !refused.text().contains("<img"),
+        "{}",
+        refused.text()
+    );
     let uris = "https://app.example.com/cb\r\n  http://127.0.0.1/cb ";
     let made = browser.submit(path, path, &[("name", HOSTILE), ("redirect_uris", uris), ("confidential", "yes")]);
     assert_eq!(made.status(), 200, "{}", made.text());
@@ -1188,7 +1192,10 @@ fn clients_and_services_are_managed_by_form() {
         &format!("{own}?done=changed"),
     );
     let changed = admin.get(&format!("/api/oauth/clients/{}", text(&client["id"]))).is(200);
-    assert_eq!((&changed["name"], &changed["redirect_uris"]), (&json!("Planner"), &json!(["https://b.example.com/cb"])));
+    assert_eq!(
+        (&changed["name"], &changed["redirect_uris"]),
+        (&json!("Planner"), &json!(["https://b.example.com/cb"]))
+    );
     let refused = browser.submit(&own, &change, &[("name", "Planner"), ("redirect_uris", "")]);
     assert_eq!(refused.status(), 400, "{}", refused.text());
     leads_to(&browser.submit(&own, &format!("{own}/delete"), &[]), "/admin/clients?done=deleted");
@@ -1202,12 +1209,18 @@ fn clients_and_services_are_managed_by_form() {
 
     // A service.
     let path = "/admin/resources";
-    let fields = [("identifier", "ftp://crm.example.com"), ("name", HOSTILE), ("scopes", "x.crm.read"), ("signing_alg", "EdDSA")];
+    let fields = [
+        ("identifier", "ftp://crm.example.com"),
+        ("name", HOSTILE),
+        ("scopes", "x.crm.read"),
+        ("signing_alg", "EdDSA"),
+    ];
     let refused = browser.submit(path, path, &fields);
     assert_eq!(refused.status(), 400, "{}", refused.text());
     is_page(&refused);
     assert!(!refused.text().contains("<img"), "{}", refused.text());
-    let unknown = [("identifier", "https://crm.example.com"), ("introspectors", "nobody-like-this"), ("signing_alg", "EdDSA")];
+    let unknown =
+        [("identifier", "https://crm.example.com"), ("introspectors", "nobody-like-this"), ("signing_alg", "EdDSA")];
     let refused = browser.submit(path, path, &unknown);
     assert_eq!(refused.status(), 404, "{}", refused.text());
     is_page(&refused);
@@ -1231,13 +1244,17 @@ fn clients_and_services_are_managed_by_form() {
     assert!(browser.page(&own).contains("value=\"ES256\" selected"));
     // What stands in the form, sent as it is, changes nothing; without a scope and an account it takes less.
     let ids: Vec<&str> = resource["introspectors"].as_array().unwrap().iter().map(text).collect();
-    let same = [("name", "CRM"), ("scopes", "x.crm.read"), ("introspectors", &*ids.join(" ")), ("signing_alg", "ES256")];
+    let same =
+        [("name", "CRM"), ("scopes", "x.crm.read"), ("introspectors", &*ids.join(" ")), ("signing_alg", "ES256")];
     leads_to(&browser.submit(&own, &format!("{own}/change"), &same), &format!("{own}?done=changed"));
     let less = [("name", "CRM"), ("scopes", ""), ("introspectors", ""), ("signing_alg", "EdDSA")];
     leads_to(&browser.submit(&own, &format!("{own}/change"), &less), &format!("{own}?done=changed"));
     let resource = admin.get("/api/resources").is(200)["items"][0].clone();
     let expected = (&json!("CRM"), &json!([]), &json!([]), &json!("EdDSA"));
-    assert_eq!((&resource["name"], &resource["scopes"], &resource["introspectors"], &resource["signing_alg"]), expected);
+    assert_eq!(
+        (&resource["name"], &resource["scopes"], &resource["introspectors"], &resource["signing_alg"]),
+        expected
+    );
     leads_to(&browser.submit(&own, &format!("{own}/delete"), &[]), "/admin/resources?done=deleted");
     assert_eq!(browser.get(&own).status(), 404);
 }
