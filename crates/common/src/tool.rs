@@ -36,6 +36,7 @@ const NOT: &[&Route] = &[
     route::VERIFY,
     route::VERIFY_BELOW,
     route::EPOCHS,
+    route::CLOSURE_RECEIPT,
     route::SECRETS_VALUES,
 ];
 
