@@ -376,12 +376,16 @@ impl Guard {
         Self { name, client, lease: lease.into(), is_cut_off: false.into(), known: Mutex::default() }
     }
 
-    /// Asks what has ended, forgets those whom it concerns, and has its lease from the moment at which it asked.
-    fn hear(&self, wait: u64) {
+    /// Asks what has ended, forgets those whom it concerns, and has its lease from the moment at which it asked. `false`: the database was
+    /// too busy to lend it one, so that it goes on by the one that it has.
+    fn hear(&self, wait: u64) -> bool {
         let (sent, lease) = (Instant::now(), self.lease.load(Ordering::Acquire));
         let heard = self.known.lock().unwrap().heard;
         let path = format!("/auth/epochs?guard={}&lease={lease}&after={heard}&wait={wait}", self.name);
         let answer = self.client.get(&path);
+        if answer.status() == 503 {
+            return false;
+        }
         let page = answer.is(200);
         let held: u64 = answer.header("x-accredit-held-ms").parse().unwrap();
         let mut known = self.known.lock().unwrap();
@@ -390,6 +394,7 @@ impl Guard {
         }
         known.heard = page["epoch"].as_i64().unwrap();
         known.until = Some(sent + Duration::from_millis(held) + Duration::from_secs(lease));
+        true
     }
 
     fn admits(&self, agent: &Agent) -> bool {
@@ -412,6 +417,11 @@ impl Guard {
         }
         is_admitted
     }
+}
+
+/// Sends a change until the database is not too busy for it.
+fn changed(admin: &Client, path: &str, body: &Json) -> Json {
+    until(path, || Some(admin.post(path, body)).filter(|answer| answer.status() != 503)).is(200)
 }
 
 /// Sets a flag at its end.
@@ -449,13 +459,14 @@ fn nothing_that_begins_after_a_closure_is_admitted_anywhere() {
         until("callers are let in", || (let_in.load(Ordering::Acquire) > before + 200).then_some(()));
     };
     // The third guard is not heard from while this is done.
-    let without_third = |act: &dyn Fn() -> Json| {
-        third.hear(0);
+    let third_hears = || until("the third guard hears", || third.hear(0).then_some(()));
+    let without_third = |step: &str| {
+        third_hears();
         more_are_let_in();
         third.is_cut_off.store(true, Ordering::Release);
-        third.hear(0);
+        third_hears();
         let lease = server.number("SELECT until FROM guards WHERE name = 'third'");
-        let closure = act()["closure"].clone();
+        let closure = changed(&admin, &format!("/api/agents/top/{step}"), &Json::Null)["closure"].clone();
         assert_eq!((&closure["ended"]["agents"], &closure["ended"]["tokens"]), (&json!(200), &json!(200)), "{closure}");
         if closure["status"] == "partial" {
             let waiting: Vec<&str> =
@@ -470,15 +481,15 @@ fn nothing_that_begins_after_a_closure_is_admitted_anywhere() {
         // Whatever becomes of this, the callers end.
         let _over = Over(&is_over);
         // It comes back: it hears of the pause, and says so when it asks again.
-        let (paused, _) = without_third(&|| admin.post("/api/agents/top/pause", &Json::Null).is(200));
+        let (paused, _) = without_third("pause");
         third.is_cut_off.store(false, Ordering::Release);
-        third.hear(0);
-        third.hear(0);
+        third_hears();
+        third_hears();
         let first = followed(&admin.at(second.host().base_url()), &paused);
         let resumed = millis();
-        for names in agents.chunks(100) {
+        for names in agents.chunks(20) {
             let names: Vec<&str> = names.iter().map(|agent| agent.name.as_str()).collect();
-            admin.post("/api/agents/bulk/resume", &json!({ "names": names })).is(200);
+            changed(&admin, "/api/agents/bulk/resume", &json!({ "names": names }));
         }
         // It does not come back: its lease ends.
         third.lease.store(2, Ordering::Release);
@@ -487,7 +498,7 @@ fn nothing_that_begins_after_a_closure_is_admitted_anywhere() {
             1,
         );
         server.execute("DELETE FROM guards WHERE name = 'third'");
-        let (stopped, lease) = without_third(&|| admin.post("/api/agents/top/stop", &Json::Null).is(200));
+        let (stopped, lease) = without_third("stop");
         let second = followed(&admin.at(second.host().base_url()), &stopped);
         assert!(moment(&server, &second["closed_at"]) >= lease, "{second}");
         *told.lock().unwrap() =

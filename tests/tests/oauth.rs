@@ -381,7 +381,7 @@ fn pages_of_every_origin_get_tokens_and_nothing_else() {
         }
     }
     let sign_in = nobody.call("POST", "/auth/token", &page, Some(b"{}"));
-    sign_in.refused(403, "cross_site");
+    sign_in.refused(403, "cross_site_request");
     // The cookie of a session is nothing there, and no preflight asks for it.
     let cookie = format!("accredit={}", site.admin.bearer());
     let with_cookie = [&form[..], &[("cookie", cookie.as_str())]].concat();
