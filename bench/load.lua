@@ -1,5 +1,6 @@
 -- What wrk sends, for `cargo xtask bench`, which says by the environment what that is:
--- LOAD_METHOD, LOAD_PATHS (sent in turn, parted by blanks), LOAD_BEARER, LOAD_HEADERS (a line for each), LOAD_BODY.
+-- LOAD_METHOD, LOAD_PATHS (sent in turn, parted by blanks), LOAD_BEARER, LOAD_HEADERS (a line for each), LOAD_BODY; or LOAD_FORMS (forms
+-- that are sent in turn to one path).
 -- At the end it prints one line, "FIGURES " and JSON.
 
 local threads = 0
@@ -23,9 +24,16 @@ function init(_)
   else
     headers["content-type"] = "application/json"
   end
+  local bodies = { body }
+  for form in (os.getenv("LOAD_FORMS") or ""):gmatch("%S+") do
+    headers["content-type"] = "application/x-www-form-urlencoded"
+    bodies[#bodies + 1] = form
+  end
   requests = {}
   for path in os.getenv("LOAD_PATHS"):gmatch("%S+") do
-    requests[#requests + 1] = wrk.format(os.getenv("LOAD_METHOD"), path, headers, body)
+    for i = 1, math.max(#bodies, 1) do
+      requests[#requests + 1] = wrk.format(os.getenv("LOAD_METHOD"), path, headers, bodies[i])
+    end
   end
   -- Threads begin at different paths.
   at = number * 17

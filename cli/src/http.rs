@@ -155,14 +155,16 @@ impl Client {
         let status = parts.status.as_u16();
         let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let media = header("content-type").split(';').next().unwrap_or_default().trim();
-        let is_json = media == "application/json";
+        let is_json = matches!(media, "application/json" | "application/jwk-set+json");
         let json = if is_json { serde_json::from_str(&text).unwrap_or_default() } else { Json::Null };
         let tag = Some(header("etag")).filter(|tag| !tag.is_empty()).map(str::to_owned);
         match status {
             200..=299 if is_json && !json.is_null() => Ok(Answer { text, json, tag, is_known: false }),
             204 => Ok(Answer { text, json, tag, is_known: false }),
             304 if is_asked => Ok(Answer { text, json, tag, is_known: true }),
-            200..=299 if media == "application/x-ndjson" => Ok(Answer { text, json, tag, is_known: false }),
+            200..=299 if matches!(media, "application/x-ndjson" | "application/jwt") => {
+                Ok(Answer { text, json, tag, is_known: false })
+            }
             300..=399 => {
                 let place = show::line(header("location"));
                 let fix = "Use the address that the server really has. No credential was sent on.";

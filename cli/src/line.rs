@@ -78,6 +78,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("operator", "For the operator, with the operator secret"),
     ("presets", "Named sets of scopes"),
     ("scopes", "Scopes"),
+    ("receipt", "Receipts of closures"),
     ("resources", "Services of the tenant that take signed tokens"),
     ("self", "This program"),
     ("skills", "Short guides for coding agents"),
@@ -353,6 +354,20 @@ fn own() -> Vec<(&'static str, Command)> {
                     .value_delimiter(',')
                     .help("Scopes, or preset:NAME"),
             ),
+        ),
+        (
+            "receipt verify",
+            Command::new("verify").about("Whether a receipt of a closure is genuine, and what it proves").args([
+                Arg::new("file").value_name("FILE").required(true).help("The receipt; - reads it from standard input"),
+                Arg::new("jwks")
+                    .long("jwks")
+                    .value_name("FILE|URL")
+                    .help("The keys of the server that signed it; left out, it is asked for them"),
+                Arg::new("issuer")
+                    .long("issuer")
+                    .value_name("URL")
+                    .help("The server whose receipt it must be; left out, that of the keys, or the configured one"),
+            ]),
         ),
         (
             "token check",

@@ -1,5 +1,6 @@
 //! The verbs that are more than one route, or none.
 
+mod receipt;
 mod secrets;
 mod skills;
 mod update;
@@ -49,6 +50,7 @@ pub(crate) fn online(words: &str, context: &Context, typed: &ArgMatches) -> Opti
         "secrets exec" => secrets::exec(context, typed),
         "secrets write" => secrets::write(context, typed),
         "doctor" => doctor(context, typed),
+        "receipt verify" => receipt::verify(context, typed),
         "self update" => update::update(context, typed),
         _ => return None,
     })

@@ -539,6 +539,7 @@ pub(crate) fn all() -> Vec<Verb> {
         Verb::new("access list", route::ACCESS_LIST).table(REQUESTS),
         requests(Verb::new("access get", route::ACCESS_GET)),
         Verb::new("closures get", route::CLOSURE_GET),
+        Verb::new("closures receipt", route::CLOSURE_RECEIPT).show(Show::Plain),
         requests(Verb::new("access withdraw", route::ACCESS_WITHDRAW))
             .asks("Withdraw the request {id}?")
             .done("Withdrawn."),

@@ -8,17 +8,19 @@
 import { PASSWORD } from "./server.mjs";
 
 /** Fills in the form that has the button, by the first words of its labels, and presses it. */
-const form = (name, fields = {}) => async (tab) => {
+const form = (name, fields = {}, ticks = []) => async (tab) => {
   const button = tab.getByRole("button", { name });
   const own = tab.locator("form").filter({ has: button });
   for (const [label, text] of Object.entries(fields)) await own.getByLabel(new RegExp(`^${label}`)).fill(text);
+  for (const label of ticks) await own.getByLabel(new RegExp(`^${label}`)).check();
   await button.click();
 };
 
 /** The same where the form has to be opened first. */
-const folded = (summary, button, fields) => async (tab) => {
-  await tab.locator("summary", { hasText: summary }).click();
-  await form(button, fields)(tab);
+const folded = (summary, button, fields, ticks) => async (tab) => {
+  const closed = tab.locator("details:not([open]) > summary", { hasText: summary });
+  if (await closed.count()) await closed.click();
+  await form(button, fields, ticks)(tab);
 };
 
 export const PAGES = [
@@ -102,6 +104,28 @@ export const PAGES = [
     status: 403,
   },
   { name: "webhook", path: (world) => `/admin/webhooks/${world.webhook}` },
+  { name: "clients", path: "/admin/clients" },
+  {
+    name: "client-refused",
+    path: "/admin/clients",
+    send: folded("New client…", "Register the client", { Name: "Planner", "Redirect URIs": "http://elsewhere.example.com/" }),
+    status: 400,
+  },
+  { name: "client", path: (world) => `/admin/clients/${world.client}` },
+  {
+    name: "client-secret",
+    path: "/admin/clients",
+    on: "wired",
+    send: folded("New client…", "Register the client", { Name: "Planner", "Redirect URIs": "https://planner.example.com/cb" }, ["It can keep a secret"]),
+  },
+  { name: "resources", path: "/admin/resources" },
+  {
+    name: "resource-refused",
+    path: "/admin/resources",
+    send: folded("New service…", "Register the service", { Identifier: "https://crm.example.com", Scopes: "x.nothing.like.this" }),
+    status: 422,
+  },
+  { name: "resource", path: (world) => `/admin/resources/${world.service}` },
   { name: "users", path: "/admin/users" },
   { name: "user", path: (world) => `/admin/users/${world.people["max@example.com"]}` },
   { name: "all-tokens", path: "/admin/tokens" },

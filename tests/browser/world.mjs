@@ -110,6 +110,18 @@ export async function fill(server, say = plain) {
   await admin.post("/api/agents/support-desk/probes", { name: "github", url: "https://hooks.example.com/user", secret: "GITHUB_TOKEN" });
   const webhook = await admin.post("/api/webhooks", { url: "https://hooks.example.com/accredit", name: short("desk"), kinds: ["agent.*"] });
   await admin.post(`/api/webhooks/${webhook.id}/test`);
+  const service = await admin.post("/api/resources", {
+    identifier: "https://payments.example.com",
+    name: short("Payments"),
+    scopes: ["x.payments.refund"],
+    introspectors: ["support-desk"],
+  });
+  const confidential = await admin.post("/api/oauth/clients", {
+    name: short("Back office"),
+    redirect_uris: ["https://office.example.com/a/rather/long/path/of/a/redirect/uri/callback", "http://127.0.0.1/cb"],
+    confidential: true,
+  });
+  await server.api().must("POST", "/auth/leaks", { token: confidential.client_secret });
   // An app that was let in, and what another one would ask.
   const client = await admin.post("/api/oauth/clients", { name: short("Planner"), redirect_uris: ["https://planner.example.com/cb"] });
   const asks = new URLSearchParams({
@@ -137,6 +149,16 @@ export async function fill(server, say = plain) {
     return (await server.api().form("/auth/device/code", asked)).json.user_code;
   };
   const archived = (await admin.get("/api/agents/archived")).items[0].id;
-  const ids = { request: request.id, exact: exact.id, given: given.id, key: key.id, archived, webhook: webhook.id, authorize };
+  const ids = {
+    client: confidential.id,
+    service: service.id,
+    request: request.id,
+    exact: exact.id,
+    given: given.id,
+    key: key.id,
+    archived,
+    webhook: webhook.id,
+    authorize,
+  };
   return { admin, max, people, agents, device, ...ids };
 }

@@ -317,3 +317,75 @@ fn a_new_secret_takes_over_without_a_pause() {
     exchange(&site.scout.client.at(bare.host().base_url()), site.scout.client.bearer(), CRM)
         .refused(503, "signing_disabled");
 }
+
+/// R168: a page of any origin gets tokens at the endpoints of OAuth and reads their refusals, without cookies; no other path lets it in.
+#[test]
+fn pages_of_every_origin_get_tokens_and_nothing_else() {
+    let site = Site::new();
+    let nobody = site.server.nobody();
+    let page = [("origin", "https://app.example"), ("sec-fetch-site", "cross-site")];
+    let ask = |method: &str, path: &str, asked: &str| {
+        let headers = [&page[..], &[("access-control-request-method", asked)]].concat();
+        nobody.call(method, path, &headers, None)
+    };
+    let open = [
+        ("POST", "/oauth/token"),
+        ("POST", "/oauth/revoke"),
+        ("GET", "/oauth/jwks"),
+        ("GET", "/.well-known/oauth-authorization-server"),
+        ("GET", "/.well-known/openid-configuration"),
+        ("GET", "/.well-known/oauth-protected-resource"),
+        ("GET", "/.well-known/oauth-protected-resource/mcp"),
+    ];
+    for (method, path) in open {
+        let preflight = ask("OPTIONS", path, method);
+        assert_eq!((preflight.status(), preflight.text()), (204, String::new()), "{path}");
+        assert_eq!(preflight.header("access-control-allow-origin"), "*", "{path}");
+        assert_eq!(preflight.header("access-control-allow-methods"), method, "{path}");
+        let headers = preflight.header("access-control-allow-headers");
+        assert_eq!(headers, "authorization, content-type, mcp-protocol-version", "{path}");
+        // Of an error too, or the page would not know it from a network that failed.
+        let answer = ask(method, path, "");
+        let expected: &[u16] = if method == "GET" { &[200] } else { &[400, 401] };
+        assert!(expected.contains(&answer.status()), "{path}: {}", answer.text());
+        assert_eq!(answer.header("access-control-allow-origin"), "*", "{path}");
+        assert!(answer.header("access-control-expose-headers").contains("www-authenticate"), "{path}");
+    }
+    // A token, with the page's own headers.
+    let pairs = [
+        ("grant_type", EXCHANGE),
+        ("subject_token", site.scout.client.bearer()),
+        ("subject_token_type", ACCESS_TOKEN),
+        ("resource", CRM),
+    ];
+    let form = [&page[..], &[("content-type", "application/x-www-form-urlencoded")]].concat();
+    let got = nobody.call("POST", "/oauth/token", &form, Some(encoded(&pairs).as_bytes()));
+    assert_eq!((got.status(), got.header("access-control-allow-origin")), (200, "*"), "{}", got.text());
+    assert_eq!(got.header("access-control-allow-credentials"), "");
+
+    // Nowhere else: neither a preflight nor an answer; and a change by another site's page is refused as before.
+    for path in [
+        "/api/auth/whoami",
+        "/api/agents",
+        "/auth/token",
+        "/auth/device/code",
+        "/auth/introspect",
+        "/auth/verify",
+        "/mcp",
+        "/",
+    ] {
+        for method in ["OPTIONS", "GET"] {
+            let answer = ask(method, path, "GET");
+            assert_eq!(answer.header("access-control-allow-origin"), "", "{method} {path}");
+            assert_eq!(answer.header("access-control-allow-methods"), "", "{method} {path}");
+        }
+    }
+    let sign_in = nobody.call("POST", "/auth/token", &page, Some(b"{}"));
+    sign_in.refused(403, "cross_site_request");
+    // The cookie of a session is nothing there, and no preflight asks for it.
+    let cookie = format!("accredit={}", site.admin.bearer());
+    let with_cookie = [&form[..], &[("cookie", cookie.as_str())]].concat();
+    let revoke = nobody.call("POST", "/oauth/revoke", &with_cookie, Some(b"token=x"));
+    assert_eq!(revoke.is(401)["error"], "invalid_client");
+    site.admin.get("/api/auth/whoami").is(200);
+}

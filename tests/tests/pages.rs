@@ -44,6 +44,8 @@ fn pages(admin: &Client, agent: &Agent) -> Vec<String> {
         "/admin/tokens",
         "/admin/audit?verify=1",
         "/admin/tenant",
+        "/admin/clients",
+        "/admin/resources",
     ]
     .map(str::to_owned)
     .into();
@@ -580,6 +582,8 @@ fn pages_for_admins_are_refused_to_others() {
             format!("/admin/users/{id}"),
             "/admin/audit".to_owned(),
             "/admin/tenant".to_owned(),
+            "/admin/clients".to_owned(),
+            "/admin/resources".to_owned(),
             "/admin/tokens".to_owned(),
             "/stop-all".to_owned(),
         ] {
@@ -1147,4 +1151,138 @@ fn a_coding_agent_is_set_up_by_a_text() {
     assert!(!browser.page("/install").contains(token) && !browser.page("/tokens").contains(token));
     let wrong = browser.submit("/install", "/install", &[("name", &"x".repeat(65))]);
     assert!(wrong.status() == 400 && wrong.text().contains("id=\"wrong-name\""), "{}", wrong.text());
+}
+
+/// R168: admins register, change and delete OAuth clients and services on pages; a secret is shown once, and hostile texts stay texts.
+#[test]
+fn clients_and_services_are_managed_by_form() {
+    let (server, admin) = Server::with_admin();
+    let browser = Browser::of(&server, &admin);
+    admin.post("/api/scopes/custom", &json!({ "name": "x.crm.read", "description": "d" })).is(201);
+    server.agent(&admin, "crm", &["tokens.introspect"]);
+
+    // A client that keeps a secret.
+    let path = "/admin/clients";
+    let refused = browser.submit(path, path, &[("name", HOSTILE), ("redirect_uris", "http://app.example.com/cb")]);
+    assert_eq!(refused.status(), 400, "{}", refused.text());
+    is_page(&refused);
+    assert!(
+        refused.text().contains("http://app.example.com/cb") && !refused.text().contains("<img"),
+        "{}",
+        refused.text()
+    );
+    let uris = "https://app.example.com/cb\r\n  http://127.0.0.1/cb ";
+    let made = browser.submit(path, path, &[("name", HOSTILE), ("redirect_uris", uris), ("confidential", "yes")]);
+    assert_eq!(made.status(), 200, "{}", made.text());
+    is_page(&made);
+    let secret = made.text().split("acr_cls_").nth(1).map(|rest| format!("acr_cls_{}", &rest[..49])).unwrap();
+    let client = admin.get("/api/oauth/clients").is(200)["items"][0].clone();
+    assert_eq!(client["redirect_uris"], json!(["https://app.example.com/cb", "http://127.0.0.1/cb"]));
+    assert_eq!((&client["name"], &client["confidential"]), (&json!(HOSTILE), &json!(true)));
+    let own = format!("{path}/{}", text(&client["id"]));
+    for page in [path, &own] {
+        let html = browser.page(page);
+        assert!(!html.contains(&secret) && !html.contains("<img") && html.contains("&#60;img"), "{html}");
+    }
+    let other = browser.submit(&own, &format!("{own}/rotate"), &[]);
+    assert!(other.text().contains("acr_cls_") && !other.text().contains(&secret), "{}", other.text());
+    let change = format!("{own}/change");
+    leads_to(
+        &browser.submit(&own, &change, &[("name", "Planner"), ("redirect_uris", "https://b.example.com/cb")]),
+        &format!("{own}?done=changed"),
+    );
+    let changed = admin.get(&format!("/api/oauth/clients/{}", text(&client["id"]))).is(200);
+    assert_eq!(
+        (&changed["name"], &changed["redirect_uris"]),
+        (&json!("Planner"), &json!(["https://b.example.com/cb"]))
+    );
+    let refused = browser.submit(&own, &change, &[("name", "Planner"), ("redirect_uris", "")]);
+    assert_eq!(refused.status(), 400, "{}", refused.text());
+    leads_to(&browser.submit(&own, &format!("{own}/delete"), &[]), "/admin/clients?done=deleted");
+    assert_eq!(browser.get(&own).status(), 404);
+    // A public one has no secret to show.
+    let made = browser.submit(path, path, &[("name", "App"), ("redirect_uris", "http://127.0.0.1/cb")]);
+    let own = made.header("location").split('?').next().unwrap().to_owned();
+    assert_eq!(made.status(), 303, "{}", made.text());
+    assert!(!browser.page(&own).contains("New secret"), "{own}");
+    assert_eq!(browser.post_from(browser.base_url(), &format!("{own}/fly"), &[]).status(), 404);
+
+    // A service.
+    let path = "/admin/resources";
+    let fields = [
+        ("identifier", "ftp://crm.example.com"),
+        ("name", HOSTILE),
+        ("scopes", "x.crm.read"),
+        ("signing_alg", "EdDSA"),
+    ];
+    let refused = browser.submit(path, path, &fields);
+    assert_eq!(refused.status(), 400, "{}", refused.text());
+    is_page(&refused);
+    assert!(!refused.text().contains("<img"), "{}", refused.text());
+    let unknown =
+        [("identifier", "https://crm.example.com"), ("introspectors", "nobody-like-this"), ("signing_alg", "EdDSA")];
+    let refused = browser.submit(path, path, &unknown);
+    assert_eq!(refused.status(), 404, "{}", refused.text());
+    is_page(&refused);
+    let fields = [
+        ("identifier", "https://crm.example.com"),
+        ("name", HOSTILE),
+        ("scopes", "x.crm.read"),
+        ("introspectors", "crm, ada@example.com"),
+        ("signing_alg", "ES256"),
+    ];
+    let made = browser.submit(path, path, &fields);
+    assert_eq!(made.status(), 303, "{}", made.text());
+    let own = made.header("location").split('?').next().unwrap().to_owned();
+    let resource = admin.get("/api/resources").is(200)["items"][0].clone();
+    assert_eq!(own, format!("{path}/{}", text(&resource["id"])));
+    assert_eq!((&resource["signing_alg"], &resource["scopes"]), (&json!("ES256"), &json!(["x.crm.read"])));
+    for page in [path, &own] {
+        let html = browser.page(page);
+        assert!(!html.contains("<img") && html.contains("&#60;img"), "{html}");
+    }
+    assert!(browser.page(&own).contains("value=\"ES256\" selected"));
+    // What stands in the form, sent as it is, changes nothing; without a scope and an account it takes less.
+    let ids: Vec<&str> = resource["introspectors"].as_array().unwrap().iter().map(text).collect();
+    let same =
+        [("name", "CRM"), ("scopes", "x.crm.read"), ("introspectors", &*ids.join(" ")), ("signing_alg", "ES256")];
+    leads_to(&browser.submit(&own, &format!("{own}/change"), &same), &format!("{own}?done=changed"));
+    let less = [("name", "CRM"), ("scopes", ""), ("introspectors", ""), ("signing_alg", "EdDSA")];
+    leads_to(&browser.submit(&own, &format!("{own}/change"), &less), &format!("{own}?done=changed"));
+    let resource = admin.get("/api/resources").is(200)["items"][0].clone();
+    let expected = (&json!("CRM"), &json!([]), &json!([]), &json!("EdDSA"));
+    assert_eq!(
+        (&resource["name"], &resource["scopes"], &resource["introspectors"], &resource["signing_alg"]),
+        expected
+    );
+    leads_to(&browser.submit(&own, &format!("{own}/delete"), &[]), "/admin/resources?done=deleted");
+    assert_eq!(browser.get(&own).status(), 404);
+}
+
+/// R166: after a stop the page has a link to the receipt, which is a file; a server that signs nothing says so on a page.
+#[test]
+fn a_stop_leads_to_its_receipt() {
+    for key in ["", "a-secret-of-the-operator-that-is-long-enough"] {
+        let server = Server::settings().variable("signing_key", key).start();
+        let admin = server.bootstrap();
+        server.agent(&admin, "scout", &["agents.read"]);
+        let browser = Browser::of(&server, &admin);
+        let answer = browser.submit("/agents/scout", "/agents/scout/stop", &[]);
+        let html = browser.page(answer.header("location"));
+        let link = html.split("href=\"/closures/").nth(1).unwrap_or_else(|| panic!("no receipt: {html}"));
+        let path = format!("/closures/{}", link.split('"').next().unwrap());
+        let receipt = browser.get(&path);
+        if key.is_empty() {
+            assert_eq!(receipt.status(), 503);
+            is_page(&receipt);
+            continue;
+        }
+        let id = path.split('/').nth(2).unwrap();
+        assert_eq!((receipt.status(), receipt.header("content-type")), (200, "application/jwt"), "{}", receipt.text());
+        assert_eq!(receipt.header("content-disposition"), format!("attachment; filename=\"{id}.jwt\""));
+        assert_eq!(receipt.text(), admin.get(&format!("/api{path}")).text());
+        let absent = browser.get("/closures/cls_nothing/receipt");
+        assert_eq!(absent.status(), 404);
+        is_page(&absent);
+    }
 }

@@ -43,6 +43,35 @@ impl App {
         text(&agent, "auth_token")
     }
 
+    /// Creates a personal access token with one scope, in a tenant of its own in which nothing else happens.
+    pub(crate) fn quiet_token(&self, scope: &str) -> Result<String> {
+        let account = json!({"secret": OPERATOR_SECRET, "email": EMAIL, "name": "Quiet", "password": PASSWORD, "tenant": "quiet"});
+        self.client.must("POST", "/operator/tenants", None, Some(&account))?;
+        let account = json!({"email": EMAIL, "password": PASSWORD, "tenant": "quiet"});
+        let session = text(&self.client.must("POST", "/auth/token", None, Some(&account))?, "access_token")?;
+        let token = json!({"name": "guard", "scope": [scope]});
+        text(&self.client.must("POST", "/auth/tokens", Some(&session), Some(&token))?, "token")
+    }
+
+    /// Creates a service that takes signed tokens, and agents that call it; returns the forms by which these get one.
+    pub(crate) fn exchanges(&self, agents: usize) -> Result<Vec<String>> {
+        let ask =
+            |path: &str, body: &serde_json::Value| self.client.must("POST", path, Some(&self.session), Some(body));
+        ask("/api/scopes/custom", &json!({"name": "x.load.read", "description": "Read."}))?;
+        ask("/api/resources", &json!({"identifier": "https://load.example.org", "scopes": ["x.load.read"]}))?;
+        let form = |number: usize| {
+            let agent = ask("/api/agents", &json!({"name": format!("caller-{number}"), "scope": ["x.load.read"]}))?;
+            let token = text(&agent, "auth_token")?;
+            // Neither a token nor a type of token has what a form would write otherwise, but colons and slashes.
+            let urn = "urn%3Aietf%3Aparams%3Aoauth%3A";
+            Ok(format!(
+                "grant_type={urn}grant-type%3Atoken-exchange&subject_token_type={urn}token-type%3Aaccess_token&subject_token={token}\
+                 &resource=https%3A%2F%2Fload.example.org"
+            ))
+        };
+        (0..agents).map(form).collect()
+    }
+
     /// Creates a member who owns nothing; returns their session.
     pub(crate) fn create_reader(&self) -> Result<String> {
         let ask =
@@ -84,6 +113,7 @@ fn serve(workspace: &Workspace, host: &Path, state: &TemporaryState) -> Result<S
         .arg("--quiet")
         .env("SPIN_VARIABLE_OPERATOR_SECRET", OPERATOR_SECRET)
         .env("SPIN_VARIABLE_AUDIT_KEY", "only-for-this-run-too")
+        .env("SPIN_VARIABLE_SIGNING_KEY", "only-for-this-run-and-of-32-characters")
         // The load is one person's, and more than a person may store.
         .env("SPIN_VARIABLE_QUOTAS", "agents=1000000 credentials=10000000 mib=100000 notifications=100000000");
     Server::start(&mut command)

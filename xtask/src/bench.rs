@@ -6,6 +6,8 @@
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -14,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::app::{App, Stop};
 use crate::command::{on_path, run};
+use crate::http::Client;
 use crate::server::{self, Server, TemporaryState};
 use crate::ui::{Step, out, say};
 use crate::workspace::Workspace;
@@ -33,7 +36,7 @@ const OF_HELLO: [(&str, f64); 4] =
 #[derive(Args)]
 pub(crate) struct Bench {
     /// Print JSON: {"rows": [{"name", "requests_per_s", "ratio_to_hello", "us", "us_over_hello", "p50_ms", "p99_ms", "peak_memory_mb"}],
-    /// "stop_all": {"agents", "ms", "ratio_of_whoami"}}
+    /// "stop_all": {"agents", "ms", "ratio_of_whoami"}, "closures": {"stops", "p50_ms", "p99_ms"}}
     #[arg(long)]
     json: bool,
     /// For how long each row is measured in each round
@@ -59,6 +62,8 @@ struct Row {
     /// More headers, each as a line.
     headers: &'static str,
     body: &'static str,
+    /// Forms that are sent in turn instead of the body.
+    forms: Vec<String>,
     /// Whether each answer is to be a refusal.
     is_refused: bool,
     measured: Vec<Measured>,
@@ -128,18 +133,102 @@ impl Bench {
         }
         step.done();
 
+        let stops = measure_stops(apps.first().context("no app")?, &stop)?;
         let all =
             measure_stop_all(&workspace, apps.last().context("no app")?, &rows, &format!("whoami {}", self.many))?;
 
         let peaks: Vec<f64> =
             servers.iter().map(|server| Ok(server.memory()?.0 as f64 / 1024.0)).collect::<Result<_>>()?;
         if self.json {
-            out(as_json(&rows, &peaks, &all))?
+            out(as_json(&rows, &peaks, &all, &stops))?
         } else {
-            show(&rows, &peaks, self.many, &all)?
+            show(&rows, &peaks, self.many, &all, &stops)?
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Stops of one agent while callers hammer.
+struct Stops {
+    /// From the answer to the stop to the answer to the last request that was admitted, ms, in order; 0: it came before.
+    ms: Vec<f64>,
+}
+
+/// How often an agent is stopped, and how many callers hammer meanwhile.
+const STOPS: usize = 100;
+const CALLERS: usize = 8;
+
+impl Stops {
+    fn quantile(&self, of_100: usize) -> f64 {
+        let at = (self.ms.len() * of_100).div_ceil(100).saturating_sub(1);
+        self.ms.get(at).copied().unwrap_or(f64::NAN)
+    }
+}
+
+/// Stops an agent again and again while callers ask `GET /auth/verify` with its token. A request that was under way when the stop was answered
+/// may still be admitted; one that begins after that may not.
+fn measure_stops(app: &App, stop: &Stop) -> Result<Stops> {
+    let step = Step::begin(format!("{STOPS} stops while {CALLERS} callers hammer"));
+    let token = app.create_agent("stopped-again")?;
+    let is_over = AtomicBool::new(false);
+    // When the last admitted request began, and when it was answered.
+    let (admitted, last) = (AtomicUsize::new(0), Mutex::new((Instant::now(), Instant::now())));
+    let hammer = || -> Result<()> {
+        let client = Client::new(&app.server.base_url);
+        while !is_over.load(Ordering::Acquire) {
+            let began = Instant::now();
+            let answer = client.call("GET", "/auth/verify?tenant=main", Some(&token), None)?;
+            if answer.status == 200 {
+                let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+                *last = (last.0.max(began), last.1.max(Instant::now()));
+                drop(last);
+                admitted.fetch_add(1, Ordering::AcqRel);
+            } else if answer.status != 403 {
+                bail!("GET /auth/verify answered {}: {}", answer.status, answer.body);
+            }
+        }
+        Ok(())
+    };
+    let each = || -> Result<Vec<f64>> {
+        let mut all = Vec::new();
+        for _ in 0..STOPS {
+            stop.check()?;
+            let before = admitted.load(Ordering::Acquire);
+            let since = Instant::now();
+            while admitted.load(Ordering::Acquire) < before + 2 * CALLERS {
+                if since.elapsed() > Duration::from_secs(30) {
+                    bail!("no request is admitted");
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            app.client.must("POST", "/api/agents/stopped-again/stop", Some(&app.session), None)?;
+            let answered = Instant::now();
+            // Each caller has come back since: what was under way has ended.
+            std::thread::sleep(Duration::from_millis(100));
+            let (began, ended) = *last.lock().unwrap_or_else(PoisonError::into_inner);
+            if began > answered {
+                bail!("a request was admitted that began after the stop was answered");
+            }
+            all.push(ended.saturating_duration_since(answered).as_secs_f64() * 1e3);
+            app.client.must("POST", "/api/agents/stopped-again/start", Some(&app.session), None)?;
+        }
+        Ok(all)
+    };
+    let (mut ms, callers) = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..CALLERS).map(|_| scope.spawn(hammer)).collect();
+        let all = each();
+        is_over.store(true, Ordering::Release);
+        let callers: Vec<_> = callers.into_iter().map(|caller| caller.join()).collect();
+        (all, callers)
+    });
+    for caller in callers {
+        caller.map_err(|_| anyhow::anyhow!("a caller broke off"))??;
+    }
+    if let Ok(ms) = &mut ms {
+        ms.sort_by(f64::total_cmp);
+    }
+    step.done();
+    Ok(Stops { ms: ms? })
 }
 
 /// Stopping every agent of a tenant.
@@ -177,6 +266,8 @@ fn prepare(workspace: &Workspace, host: &Path, seed: &Path, tokens: u64, index: 
         app.create_agent(&format!("agent-{number}"))?;
     }
     let reader = app.create_reader()?;
+    // An agent has at most 5,000 signed tokens at once.
+    let exchanges = if tokens == FEW { app.exchanges(40)? } else { Vec::new() };
     let agents = if tokens == FEW { 0 } else { MANY_AGENTS };
     app = app.while_stopped(workspace, host, |state| {
         run(Command::new(seed).arg(state.path()).arg(tokens.to_string()).arg(agents.to_string()))
@@ -196,6 +287,14 @@ fn prepare(workspace: &Workspace, host: &Path, seed: &Path, tokens: u64, index: 
         rows.push(Row {
             body: r#"{"title": "Done", "body": "All is well."}"#,
             ..Row::new("notify", index, "POST", notify, &asking)
+        });
+        let quiet = app.quiet_token("tokens.introspect")?;
+        let epochs = |more: &str| vec![format!("/auth/epochs?after=0{more}")];
+        rows.push(Row::new("epochs, nothing new", index, "GET", epochs(""), &quiet));
+        rows.push(Row::new("epochs of a guard", index, "GET", epochs("&guard=g1&lease=10"), &quiet));
+        rows.push(Row {
+            forms: exchanges,
+            ..Row::new("token exchange", index, "POST", vec!["/oauth/token".to_owned()], "")
         });
         rows.push(Row {
             is_refused: true,
@@ -233,6 +332,7 @@ impl Row {
             bearer: bearer.to_owned(),
             headers: "",
             body: "",
+            forms: Vec::new(),
             is_refused: false,
             measured: Vec::new(),
         }
@@ -260,6 +360,7 @@ impl Row {
             .env("LOAD_BEARER", &self.bearer)
             .env("LOAD_HEADERS", self.headers)
             .env("LOAD_BODY", self.body)
+            .env("LOAD_FORMS", self.forms.join(" "))
             .stdin(Stdio::null())
             .output()
             .context("cannot start wrk")?;
@@ -326,7 +427,7 @@ fn with_bad_checksum(token: &str) -> Result<String> {
     Ok(format!("{rest}{}", if last == '0' { '1' } else { '0' }))
 }
 
-fn as_json(rows: &[Row], peaks: &[f64], all: &StopAll) -> Value {
+fn as_json(rows: &[Row], peaks: &[f64], all: &StopAll, stops: &Stops) -> Value {
     let rounded = |value: f64, digits: i32| (value * 10_f64.powi(digits)).round() / 10_f64.powi(digits);
     let row = |row: &Row| {
         let median = row.median();
@@ -342,10 +443,13 @@ fn as_json(rows: &[Row], peaks: &[f64], all: &StopAll) -> Value {
         })
     };
     let all = json!({"agents": all.agents, "ms": rounded(all.ms, 1), "ratio_of_whoami": rounded(all.whoami, 4)});
-    json!({"rows": rows.iter().map(row).collect::<Vec<_>>(), "stop_all": all})
+    let stops = json!({
+        "stops": stops.ms.len(), "p50_ms": rounded(stops.quantile(50), 2), "p99_ms": rounded(stops.quantile(99), 2),
+    });
+    json!({"rows": rows.iter().map(row).collect::<Vec<_>>(), "stop_all": all, "closures": stops})
 }
 
-fn show(rows: &[Row], peaks: &[f64], many: u64, all: &StopAll) -> Result<()> {
+fn show(rows: &[Row], peaks: &[f64], many: u64, all: &StopAll, stops: &Stops) -> Result<()> {
     out("")?;
     for row in rows {
         let peak = peaks.get(row.host).copied().unwrap_or(f64::NAN);
@@ -381,6 +485,19 @@ fn show(rows: &[Row], peaks: &[f64], many: u64, all: &StopAll) -> Result<()> {
     line(of_whoami(list) >= 0.3, format!("list of a tenth at least 0.3 of whoami: {:.2}", of_whoami(list)))?;
     line(of_whoami(far) >= 0.9 * of_whoami(list), format!("and as fast 100 pages on: {:.2}", of_whoami(far)))?;
     line(issue.p99_ms <= 100.0, format!("p99 of issue by 8 callers at most 100 ms: {:.1} ms", issue.p99_ms))?;
+    let (verify, epochs, exchange) = (of("verify")?, of("epochs, nothing new")?, of("token exchange")?);
+    let exchanged = exchange.requests_per_s / notify.requests_per_s;
+    line(of_whoami(verify) >= 0.9, format!("verify at least 0.9 of whoami: {:.2}", of_whoami(verify)))?;
+    line(
+        of_whoami(epochs) >= 0.9,
+        format!("epochs with nothing new at least 0.9 of whoami: {:.2}", of_whoami(epochs)),
+    )?;
+    line(exchanged >= 0.5, format!("token exchange at least 0.5 of notify: {exchanged:.2}"))?;
+    let (p50, p99) = (stops.quantile(50), stops.quantile(99));
+    out(format_args!(
+        "  from the answer to a stop to the last admitted request, {} stops: p50 {p50:.2} ms, p99 {p99:.2} ms; none began after the answer",
+        stops.ms.len()
+    ))?;
     // The target is for 10,000 agents.
     let (per_10_000, agents) = (all.ms * 1e4 / all.agents.max(10_000) as f64, all.agents);
     line(per_10_000 <= 1e3, format!("stop-all of 10000 agents at most 1 s: {agents} in {:.0} ms", all.ms))?;
@@ -432,8 +549,9 @@ mod tests {
         }
         let all = StopAll { agents: 100_051, ms: 412.34, whoami: 0.87654 };
         let expected = json!({"rows": [{"name": "whoami", "requests_per_s": 600.0, "ratio_to_hello": 0.6, "us": 60.0, "us_over_hello": 5.0, "p50_ms": 1.0, "p99_ms": 2.0, "peak_memory_mb": 64.5}],
-            "stop_all": {"agents": 100_051, "ms": 412.3, "ratio_of_whoami": 0.8765}});
-        assert_eq!(as_json(&[row], &[1.0, 64.5], &all), expected);
+            "stop_all": {"agents": 100_051, "ms": 412.3, "ratio_of_whoami": 0.8765}, "closures": {"stops": 4, "p50_ms": 0.5, "p99_ms": 2.25}});
+        let stops = Stops { ms: vec![0.0, 0.5, 1.0, 2.25] };
+        assert_eq!(as_json(&[row], &[1.0, 64.5], &all, &stops), expected);
     }
 
     #[test]

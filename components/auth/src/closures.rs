@@ -2,21 +2,17 @@
 
 use std::time::Duration;
 
-use common::{
-    error::{ApiError, Code},
-    role::Role,
-    route::Route,
-};
+use common::{error::ApiError, route::Route};
 use http::StatusCode;
 use service::{
     app::App,
     caller::Caller,
     clock,
     extract::{Path, Query},
-    form, guard,
+    form, guard, object,
     response::{Response, json},
 };
-use store::closure::{self, Status, Stored};
+use store::closure::Status;
 
 /// Looks in a second.
 pub(crate) const LOOKS: i64 = 4;
@@ -47,9 +43,9 @@ pub(crate) async fn get(
 ) -> Result<Response, ApiError> {
     let mut looks = looks(query.wait)?;
     loop {
-        let stored = closure::find(app.db(), &id).await?.filter(|stored| may_read(&caller, stored));
+        let mut stored = object::closure(app.db(), &caller, &id).await?;
         // The clock is read after the row was seen, and so after its transaction has committed.
-        let closure = stored.ok_or(Code::ClosureNotFound)?.settled(app.db(), app.clock().now()).await?;
+        let closure = stored.settled(app.db(), app.clock().now()).await?;
         if closure.status == Status::Closed || looks == 0 {
             return json(StatusCode::OK, &closure);
         }
@@ -58,15 +54,6 @@ pub(crate) async fn get(
         caller = caller.reload(app.db(), app.clock().now()).await?;
         guard::admit(&app, &caller, route)?;
     }
-}
-
-/// The person behind the change, admins, and the agent that made it.
-fn may_read(caller: &Caller, stored: &Stored) -> bool {
-    let own = match caller.agent_id() {
-        Some(agent) => caller.grantee().is_none() && stored.agent.as_deref() == Some(agent.as_str()),
-        None => caller.role() == Role::Admin || stored.user == caller.user_id().as_str(),
-    };
-    own && stored.tenant == *caller.tenant_id()
 }
 
 #[cfg(test)]

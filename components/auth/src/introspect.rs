@@ -22,7 +22,7 @@ use service::{
     extract::UrlEncoded,
     response::{Response, json},
 };
-use store::signed_token;
+use store::{oauth_grant, signed_token};
 
 /// What a service is told of a credential.
 #[derive(Serialize, JsonSchema)]
@@ -52,6 +52,9 @@ pub(crate) struct Active<'a> {
     act: Option<Actor<'a>>,
     /// The kind of credential: a member of our own.
     kind: Kind,
+    /// The app that a person let in, whose access token it is (RFC 7662, section 2.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<String>,
     /// Seconds since 1970-01-01T00:00:00Z, as RFC 7662 has them.
     iat: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,6 +105,10 @@ pub(crate) async fn introspect(app: App, caller: Caller, UrlEncoded(form): UrlEn
         found.tenant_id() == caller.tenant_id() && found.credential_kind() != Kind::Session && found.is_accepted()
     };
     let Some(found) = found.filter(is_told) else { return inactive() };
+    let grant = match found.credential_kind() {
+        Kind::Pat => oauth_grant::of_credential(app.db(), found.credential_id(), app.now()).await?,
+        _ => None,
+    };
     let scopes = found.scopes().and(&caller.scopes());
     let form = Active {
         active: true,
@@ -110,6 +117,7 @@ pub(crate) async fn introspect(app: App, caller: Caller, UrlEncoded(form): UrlEn
         sub: found.user_id().as_str(),
         act: found.agent_id().zip(found.agent()).map(|(id, (name, _))| Actor { sub: id.as_str(), name }),
         kind: found.credential_kind(),
+        client_id: grant.map(|grant| grant.client_id),
         iat: found.issued_at().millis().div_euclid(1000),
         exp: found.expires_at().map(|end| end.millis().div_euclid(1000)),
     };

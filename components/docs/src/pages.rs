@@ -59,6 +59,7 @@ const PAGES: &[&str] = &[
     "agents/concepts/probes",
     "agents/concepts/providers",
     "agents/concepts/quotas",
+    "agents/concepts/receipts",
     "agents/concepts/resources",
     "agents/concepts/runtime",
     "agents/concepts/second-factor",

@@ -65,7 +65,7 @@ pub(crate) async fn notify(
         return Err(Code::InvalidUrl.with("field", "action_url"));
     }
     if let Some(key) = &key
-        && let Some(answer) = key.replay(&app, app.db(), &caller).await?
+        && let Some(answer) = key.answer_again(&app, &caller).await?
     {
         return Ok(answer);
     }
@@ -104,7 +104,7 @@ pub(crate) async fn notify(
         Ok(None) => Err(Code::RecipientNotFound.into()),
         // A concurrent request with the same key was first: its row made the whole statement fail.
         Err(error @ DbError::Unavailable(_)) => match &key {
-            Some(key) => key.replay(&app, app.db(), &caller).await?.ok_or_else(|| error.into()),
+            Some(key) => key.answer_again(&app, &caller).await?.ok_or_else(|| error.into()),
             None => Err(error.into()),
         },
         Err(error) => Err(error.into()),

@@ -3,25 +3,30 @@
 
 use std::collections::BTreeMap;
 
-use common::{error::ApiError, id::TenantId, route::Route, text::moment, time::Timestamp};
+use common::{
+    error::ApiError,
+    id::{ClosureId, TenantId},
+    route::Route,
+    text::moment,
+    time::Timestamp,
+};
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value::Null, json};
 use service::{
     app::App,
+    change,
     extract::Body,
     form,
     response::{self, Response},
 };
-use store::{
-    audit::{self, Event},
-    credential,
-    db::Purpose,
-    device, oauth_grant, webhook,
-};
+use store::{audit::Event, credential, db::Purpose, device, epoch, oauth_grant, webhook};
 
 use crate::bootstrap::check_secret;
+
+/// The operator is no person of a tenant.
+const OPERATOR: &str = "operator";
 
 form! {
     pub(crate) struct Revoke {
@@ -35,6 +40,8 @@ form! {
 pub(crate) struct Revoked {
     revoked: i64,
     issued_before: Timestamp,
+    /// The closures, one of each tenant of which something has ended: its admins can read it.
+    closures: Vec<ClosureId>,
 }
 
 /// `POST /operator/revoke`: ends every credential, of all tenants, that was made before `issued_before`. People sign in again with
@@ -43,6 +50,7 @@ pub(crate) async fn revoke(app: App, route: &'static Route, Body(body): Body<Rev
     check_secret(&app, &body.secret).await?;
     let issued_before = moment("issued_before", &body.issued_before)?;
     let tx = app.db().begin(Purpose::Revoking).await?;
+    let since = epoch::last_of_each(&tx).await?;
     let ended = credential::revoke_issued_before(&tx, issued_before, app.now()).await?;
     let mut ended: BTreeMap<String, (TenantId, i64)> =
         ended.into_iter().map(|(tenant, count)| (tenant.to_string(), (tenant, count))).collect();
@@ -51,6 +59,7 @@ pub(crate) async fn revoke(app: App, route: &'static Route, Body(body): Body<Rev
     }
     device::end_made_before(&tx, issued_before).await?;
     oauth_grant::end_made_before(&tx, issued_before, app.now()).await?;
+    let mut closures = Vec::new();
     for (tenant, count) in ended.values() {
         let event = Event {
             action: route.audit.unwrap_or_default(),
@@ -58,10 +67,13 @@ pub(crate) async fn revoke(app: App, route: &'static Route, Body(body): Body<Rev
             before: Null,
             after: json!({ "revoked": count, "issued_before": issued_before }),
         };
-        audit::insert(&tx, &app.origin(tenant, None), &event).await?;
+        let since = since.iter().find(|(known, _)| known == tenant).map_or(0, |(_, last)| *last);
+        let closure = change::audit_closing(&tx, &app.origin(tenant, None), (since, OPERATOR), event).await?;
+        closures.extend(closure.map(|closure| closure.id));
     }
     tx.commit().await?;
-    response::json(StatusCode::OK, &Revoked { revoked: ended.values().map(|(_, count)| count).sum(), issued_before })
+    let revoked = ended.values().map(|(_, count)| count).sum();
+    response::json(StatusCode::OK, &Revoked { revoked, issued_before, closures })
 }
 
 #[cfg(test)]
@@ -104,7 +116,16 @@ mod tests {
         t.nobody("POST", "/operator/revoke", body("operator", "now")).await.refused(400, "invalid_time");
         assert_eq!(t.number("SELECT count(*) FROM credentials WHERE revoked_at IS NOT NULL").await, 0);
         let answer = t.nobody("POST", "/operator/revoke", body("operator", "2026-01-02T03:05:00Z")).await.is(200);
-        assert_eq!(answer, json!({ "revoked": 5, "issued_before": "2026-01-02T03:05:00.000Z" }));
+        assert_eq!((&answer["revoked"], &answer["issued_before"]), (&json!(5), &json!("2026-01-02T03:05:00.000Z")));
+        // R165: what has ended in each tenant is closed, and its admins can read that.
+        let closures = t.texts("SELECT id FROM closures ORDER BY id").await;
+        assert_eq!(answer["closures"].as_array().unwrap().len(), 2);
+        assert!(closures.iter().all(|id| answer["closures"].as_array().unwrap().contains(&json!(id))));
+        let told = t.texts("SELECT tenant_id || ended FROM closures").await.concat();
+        assert!(told.contains(&format!("{main}{{\"agents\":0,\"people\":0,\"tokens\":1,\"keys\":2,")), "{told}");
+        let named =
+            "SELECT count(*) FROM audit a JOIN closures c ON c.audit_id = a.id AND a.after ->> '$.closure.id' = c.id";
+        assert_eq!(t.number(named).await, 2);
         let live = t.texts("SELECT id FROM credentials WHERE revoked_at IS NULL").await;
         assert_eq!(live, [later.credential.to_string()]);
         assert_eq!(t.texts("SELECT id FROM api_keys WHERE sealed IS NOT NULL").await, ["key_new"]);

@@ -6,8 +6,9 @@
 use common::{
     error::{ApiError, Code},
     event::EventKind,
+    id::NotificationId,
     route::Route,
-    secret::{RefreshToken, Secret},
+    secret::{ClientSecret, RefreshToken, Secret},
 };
 use serde_json::{Value::Null, json};
 use service::{
@@ -22,6 +23,7 @@ use service::{
 use store::{
     audit, credential,
     db::{Purpose, Tx},
+    notification, oauth_client,
     origin::Origin,
     outbox, user,
 };
@@ -44,6 +46,10 @@ pub(crate) async fn report(app: App, route: &'static Route, Body(leak): Body<Lea
     throttle::count(&app, &["leak", &app.network()], (REPORTS, WINDOW), Code::TooManyReports).await?;
     if let Some(token) = RefreshToken::parse(leak.token.trim()) {
         issued::end_leaked(&app, route, &token).await?;
+        return Ok(no_content());
+    }
+    if let Some(secret) = ClientSecret::parse(leak.token.trim()) {
+        end_client_secret(&app, route, &secret).await?;
         return Ok(no_content());
     }
     let Some(secret) = Secret::parse(leak.token.trim()) else { return Ok(no_content()) };
@@ -71,6 +77,37 @@ pub(crate) async fn report(app: App, route: &'static Route, Body(leak): Body<Lea
         tx.commit().await?;
     }
     Ok(no_content())
+}
+
+/// Ends the secret of an OAuth client, and tells the person who registered it and the tenant's admins. What people gave the client stays: without
+/// its secret it gets no further token of that, until an admin gives it another one.
+async fn end_client_secret(app: &App, route: &'static Route, secret: &ClientSecret) -> Result<(), ApiError> {
+    let Some(client) = oauth_client::of_secret(app.db(), &secret.digest()).await? else { return Ok(()) };
+    let tx = app.db().begin(Purpose::Revoking).await?;
+    if !oauth_client::end_secret(&tx, &secret.digest(), app.now()).await? {
+        return Ok(());
+    }
+    let event = audit::Event {
+        action: route.audit.unwrap_or_default(),
+        object: client.id.as_str(),
+        before: Null,
+        after: json!({ "kind": "client_secret", "name": client.name, "revoked": true }),
+    };
+    audit::insert(&tx, &app.origin(&client.tenant, None), &event).await?;
+    let (whose, prefix) = (format!("the OAuth client {}", client.name), secret.shown());
+    let text = format!(
+        "The secret {prefix}… of {whose} was reported as leaked. It was ended, so the client gets no more tokens. Give it another one on the page OAuth clients, or with POST /api/oauth/clients/{}/rotate. Check what it was used for.",
+        client.id
+    );
+    for user in user::owner_and_admins(&tx, &client.tenant, &client.created_by).await? {
+        let id = NotificationId::generate(app.now(), app.chance());
+        let title = "A leaked secret of an OAuth client was ended";
+        notification::insert_own(&tx, &id, &client.tenant, (&user.id, None), (title, &text), app.now()).await?;
+        let data = json!({ "whose": whose, "prefix": prefix, "text": text });
+        mail::queue(app, &tx, (&client.tenant, &user.id), outbox::Kind::Leak, data).await?;
+    }
+    mail::hurry_if_left(app, &tx);
+    Ok(tx.commit().await?)
 }
 
 /// Notifies the credential's owner and the tenant's admins, by mail too where there is mail.

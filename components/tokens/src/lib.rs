@@ -5,6 +5,7 @@ mod admin_tokens;
 mod device;
 mod leaks;
 mod oauth;
+mod receipt;
 mod routes;
 mod sessions;
 mod tokens;

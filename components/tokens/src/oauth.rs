@@ -24,7 +24,7 @@ pub(crate) mod form;
 pub(crate) mod issued;
 pub(crate) mod jwks;
 pub(crate) mod jwt;
-mod keys;
+pub(crate) mod keys;
 pub(crate) mod metadata;
 pub(crate) mod refresh_token;
 pub(crate) mod revoke;

@@ -10,7 +10,7 @@ use store::{
 use crate::{
     admin_tokens, device, leaks,
     oauth::{apps, authorize, clients, jwks, metadata, revoke, token},
-    sessions, tokens,
+    receipt, sessions, tokens,
 };
 
 fn routes() -> Routes {
@@ -44,6 +44,7 @@ fn routes() -> Routes {
         .on(route::DEVICE_GET, device::get)
         .on(route::DEVICE_APPROVE, device::approve)
         .on(route::DEVICE_DENY, device::deny)
+        .on(route::CLOSURE_RECEIPT, receipt::get)
         .on(route::OAUTH_REVOKE, revoke::revoke)
         .on(route::APPS_LIST, apps::list)
         .gives::<Page<Grant>>(&[200])

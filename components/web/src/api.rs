@@ -231,10 +231,11 @@ impl<'a> Api<'a> {
     pub(crate) async fn download(
         &self,
         route: &Route,
+        names: &[&str],
         asked: &[(&str, &str)],
         (media_type, name): (&'static str, &str),
     ) -> Result<Response, Trouble> {
-        let request = self.request(route, &[], asked).body(String::new());
+        let request = self.request(route, names, asked).body(String::new());
         let request = request.map_err(|error| Trouble::Outage(error.to_string()))?;
         let inside::Reply { status, body, .. } = inside::send(request).await.map_err(Trouble::Outage)?;
         if status != StatusCode::OK {

@@ -91,7 +91,7 @@ pub(crate) async fn export(app: App) -> Result<Response, ApiError> {
         if !since.is_empty() {
             pairs.push(("since", &since));
         }
-        api.download(route::AUDIT_EXPORT, &pairs, ("application/x-ndjson", "audit.ndjson")).await
+        api.download(route::AUDIT_EXPORT, &[], &pairs, ("application/x-ndjson", "audit.ndjson")).await
     })
     .await
 }

@@ -75,6 +75,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("invalid_agent_url", &["url"]),
     ("invalid_email", &["email"]),
     ("invalid_grace", &["grace"]),
+    ("invalid_identifier", &["identifier"]),
     ("invalid_labels", &["labels"]),
     ("invalid_lifetime", &["days"]),
     ("invalid_name", &["name"]),
@@ -88,8 +89,9 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("name_taken", &["name"]),
     ("parent_of_another_owner", &["parent"]),
     ("probe_taken", &["name"]),
+    ("resource_taken", &["identifier"]),
     ("scope_too_wide", &["scope"]),
-    ("subject_not_found", &["subject", "owner"]),
+    ("subject_not_found", &["subject", "owner", "introspectors"]),
     ("tree_cycle", &["parent"]),
     ("tree_too_deep", &["parent"]),
     ("unknown_event_kind", &["kinds"]),
@@ -127,9 +129,10 @@ fn plainly(fix: &str) -> String {
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
-/// What is wrong about a field, for a person: a field that is empty is what the API calls `null`.
+/// What is wrong about a field, for a person: a field that is empty is what the API calls `null`, and people send no requests.
 pub(crate) fn problem(text: &str) -> String {
-    text.trim_end_matches(" or null").to_owned()
+    let (plain, _) = text.split_once(", which GET ").unwrap_or((text, ""));
+    plain.trim_end_matches(" or null").to_owned()
 }
 
 /// The names that a form has for the field that a refusal is about.
@@ -170,6 +173,7 @@ mod tests {
     #[test]
     fn a_problem_is_said_without_null() {
         assert_eq!(problem("must be a whole number or null"), "must be a whole number");
+        assert_eq!(problem("must hold names, which GET /api/scopes/custom lists"), "must hold names");
         assert_eq!(problem("holds a credential of this server"), "holds a credential of this server");
     }
 

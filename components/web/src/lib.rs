@@ -8,7 +8,8 @@
 //! home, agents, agent, archived, access, tokens,
 //! install, security, device, notifications, users,
 //! tenant, all_tokens, webhooks, audit, login, setup,
-//! links, providers, guides                          one file for each page
+//! clients, resources, receipt, guides,
+//! links, providers                                  one file for each page
 //! page                                              what every page has: header, note, policy
 //! api                                               requests to the other components
 //! qr                                                QR codes
@@ -28,6 +29,7 @@ mod assets;
 mod audit;
 mod authorize;
 mod chart;
+mod clients;
 mod device;
 mod form;
 mod guides;
@@ -40,6 +42,8 @@ mod notifications;
 mod page;
 mod providers;
 mod qr;
+mod receipt;
+mod resources;
 mod routes;
 mod security;
 mod setup;

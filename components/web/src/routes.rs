@@ -2,8 +2,8 @@ use common::route::{self, Group};
 use service::router::{Router, Routes};
 
 use crate::{
-    access, agent, agents, all_tokens, archived, assets, audit, authorize, device, guides, home, install, links, login,
-    notifications, providers, security, setup, tenant, tokens, users, webhooks,
+    access, agent, agents, all_tokens, archived, assets, audit, authorize, clients, device, guides, home, install, links,
+    login, notifications, providers, receipt, resources, security, setup, tenant, tokens, users, webhooks,
 };
 
 fn routes() -> Routes {
@@ -72,6 +72,15 @@ fn routes() -> Routes {
         .on_open(route::WEB_WEBHOOK_CREATE, webhooks::create)
         .on_open(route::WEB_WEBHOOK, webhooks::one)
         .on_open(route::WEB_WEBHOOK_ACT, webhooks::act)
+        .on_open(route::WEB_CLIENTS, clients::list)
+        .on_open(route::WEB_CLIENT_CREATE, clients::create)
+        .on_open(route::WEB_CLIENT, clients::one)
+        .on_open(route::WEB_CLIENT_ACT, clients::act)
+        .on_open(route::WEB_RESOURCES, resources::list)
+        .on_open(route::WEB_RESOURCE_CREATE, resources::create)
+        .on_open(route::WEB_RESOURCE, resources::one)
+        .on_open(route::WEB_RESOURCE_ACT, resources::act)
+        .on_open(route::WEB_RECEIPT, receipt::download)
         .on_open(route::WEB_ALL_TOKENS, all_tokens::list)
         .on_open(route::WEB_ALL_TOKENS_ACT, all_tokens::revoke)
         .on_open(route::WEB_AUDIT, audit::list)

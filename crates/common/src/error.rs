@@ -746,6 +746,10 @@ pub enum RefusalHeader {
     Accept,
     /// `Accept-Ranges`.
     AcceptRanges,
+    /// `Access-Control-Allow-Origin`: the pages that may read the refusal (the Fetch standard).
+    AccessControlAllowOrigin,
+    /// `Access-Control-Expose-Headers`: the headers of it that they may read.
+    AccessControlExposeHeaders,
     /// `Allow`.
     Allow,
     /// `Content-Range`.

@@ -275,6 +275,8 @@ pub struct Route {
     pub for_proxies: bool,
     /// Whether its answer says what has ended, and from when on nobody accepts it any more: a closure.
     pub closes: bool,
+    /// Whether pages of every origin may ask it, without cookies (CORS).
+    pub for_browsers: bool,
 }
 
 /// A row with the default values. The methods below set what differs.
@@ -304,6 +306,7 @@ const fn route(method: &'static str, path: &'static str, title: &'static str) ->
         page: "",
         for_proxies: false,
         closes: false,
+        for_browsers: false,
     }
 }
 
@@ -433,6 +436,15 @@ impl Route {
         Self { rights: Rights::Takes, closes: true, ..self }
     }
 
+    /// What it changes may take rights away: then the header of its answer names a closure.
+    const fn may_close(self) -> Self {
+        Self { closes: true, ..self }
+    }
+
+    const fn for_browsers(self) -> Self {
+        Self { for_browsers: true, ..self }
+    }
+
     const fn for_proxies(self) -> Self {
         Self { for_proxies: true, ..self }
     }
@@ -489,7 +501,7 @@ routes! {
     Signin {
         BOOTSTRAP = post("/auth/bootstrap", "Create the first tenant and its admin, once").public().secrets(&["secret"]).audited("tenant.bootstrap").page("concepts/people");
         SIGN_IN = post("/auth/token", "Sign in with a password").public().secrets(&["password", "code"]).audited("session.start").page("concepts/credentials");
-        PASSWORD_CHANGE = post("/auth/password", "Change the caller's own password").for_sessions().secrets(&["current"]).idempotent().may_narrow().audited("user.change_password").page("concepts/people");
+        PASSWORD_CHANGE = post("/auth/password", "Change the caller's own password").for_sessions().secrets(&["current"]).idempotent().may_narrow().may_close().audited("user.change_password").page("concepts/people");
         FACTOR = get("/auth/factor", "The caller's second factor").for_sessions().before_factor().page("concepts/second-factor");
         FACTOR_BEGIN = post("/auth/factor", "Begin to set up a second factor").fresh().before_factor().audited("factor.begin").page("concepts/second-factor");
         FACTOR_CONFIRM = post("/auth/factor/confirm", "Confirm a second factor with its first code").for_sessions().before_factor().secrets(&["code"]).audited("factor.confirm").page("concepts/second-factor");
@@ -505,14 +517,14 @@ routes! {
         OPERATOR_RECOVER = post("/operator/recover", "Make an admin of a tenant whose last one cannot get in").public().secrets(&["secret"]).audited("operator.recover").page("concepts/people#when-no-admin-can-get-in");
         TENANT_CREATE = post("/operator/tenants", "Create a further tenant and its admin").public().secrets(&["secret"]).audited("tenant.create").page("concepts/people");
         OPERATOR_REVOKE = post("/operator/revoke", "Revoke everything that was issued before a given time, after a backup was restored").public().secrets(&["secret"]).revokes().audited("operator.revoke").page("concepts/credentials#after-a-backup-was-restored");
-        PASSWORD_SET = post("/api/users/{id}/set-password", "Set a user's password").scope(UsersWrite).fresh().idempotent().may_narrow().audited("user.set_password").page("concepts/people");
+        PASSWORD_SET = post("/api/users/{id}/set-password", "Set a user's password").scope(UsersWrite).fresh().idempotent().may_narrow().may_close().audited("user.set_password").page("concepts/people");
     }
 
     Tokens {
-        LOGOUT = post("/auth/logout", "End the current session").for_sessions().before_factor().revokes().audited("session.end").page("concepts/credentials");
+        LOGOUT = post("/auth/logout", "End the current session").for_sessions().before_factor().closes().audited("session.end").page("concepts/credentials");
         SESSIONS_LIST = get("/auth/sessions", "List the caller's sessions").for_sessions().query(&["cursor", "limit"]).page("concepts/credentials");
-        SESSIONS_END_OTHERS = delete("/auth/sessions", "End all other sessions of the caller").for_sessions().revokes().audited("session.end_others").page("concepts/credentials");
-        SESSION_END = delete("/auth/sessions/{id}", "End one of the caller's sessions").for_sessions().revokes().audited("session.end").page("concepts/credentials");
+        SESSIONS_END_OTHERS = delete("/auth/sessions", "End all other sessions of the caller").for_sessions().closes().audited("session.end_others").page("concepts/credentials");
+        SESSION_END = delete("/auth/sessions/{id}", "End one of the caller's sessions").for_sessions().closes().audited("session.end").page("concepts/credentials");
         PATS_CREATE = post("/auth/tokens", "Create a personal access token").for_sessions().idempotent().audited("token.create").page("concepts/pats");
         PATS_LIST = get("/auth/tokens", "List the caller's personal access tokens").scope(TokensRead).for_people().query(&["sort", "status", "cursor", "limit"]).page("concepts/pats");
         PATS_GET = get("/auth/tokens/{id}", "Get one of the caller's personal access tokens").scope(TokensRead).for_people().own_needs_no_scope().page("concepts/pats");
@@ -526,22 +538,23 @@ routes! {
         DEVICE_GET = get("/auth/device/{id}", "Get the device that waits with this user code").for_sessions().page("concepts/device");
         DEVICE_APPROVE = post("/auth/device/{id}/approve", "Sign a device in: give it a token, or a session of ten minutes").for_sessions().audited("device.approve").page("concepts/device");
         DEVICE_DENY = post("/auth/device/{id}/deny", "Deny a device").for_sessions().revokes().audited("device.deny").page("concepts/device");
-        OAUTH_TOKEN = post("/oauth/token", "Get a token by a grant of OAuth").public().form().any_query().audited("token.create").page("concepts/oauth");
-        OAUTH_METADATA = get("/.well-known/oauth-authorization-server", "What the authorization server supports (RFC 8414)").public().any_query().page("concepts/oauth");
-        OAUTH_METADATA_ALIAS = get("/.well-known/openid-configuration", "The same document, where some clients look first").public().any_query().page("concepts/oauth");
-        OAUTH_JWKS = get("/oauth/jwks", "The public keys of signed tokens (RFC 7517)").public().any_query().page("concepts/oauth#keys");
-        OAUTH_REVOKE = post("/oauth/revoke", "Revoke a token of an app (RFC 7009)").public().form().any_query().revokes().audited("oauth.revoke").page("concepts/oauth-clients#revoking");
+        OAUTH_TOKEN = post("/oauth/token", "Get a token by a grant of OAuth").public().form().any_query().for_browsers().audited("token.create").page("concepts/oauth");
+        OAUTH_METADATA = get("/.well-known/oauth-authorization-server", "What the authorization server supports (RFC 8414)").public().any_query().for_browsers().page("concepts/oauth");
+        OAUTH_METADATA_ALIAS = get("/.well-known/openid-configuration", "The same document, where some clients look first").public().any_query().for_browsers().page("concepts/oauth");
+        OAUTH_JWKS = get("/oauth/jwks", "The public keys of signed tokens (RFC 7517)").public().any_query().for_browsers().page("concepts/oauth#keys");
+        CLOSURE_RECEIPT = get("/api/closures/{id}/receipt", "Get the receipt of a closure: signed, for those who do not ask this server").for_people().page("concepts/receipts");
+        OAUTH_REVOKE = post("/oauth/revoke", "Revoke a token of an app (RFC 7009)").public().form().any_query().for_browsers().revokes().audited("oauth.revoke").page("concepts/oauth-clients#revoking");
         CLIENTS_LIST = get("/api/oauth/clients", "List the tenant's OAuth clients").scope(ScopesWrite).for_people().query(&["cursor", "limit"]).page("concepts/oauth-clients#registering");
         CLIENTS_CREATE = post("/api/oauth/clients", "Register an OAuth client").scope(ScopesWrite).for_people().idempotent().audited("oauth.client.create").page("concepts/oauth-clients#registering");
         CLIENTS_GET = get("/api/oauth/clients/{id}", "Get an OAuth client").scope(ScopesWrite).for_people().page("concepts/oauth-clients#registering");
         CLIENTS_PATCH = patch("/api/oauth/clients/{id}", "Change an OAuth client").scope(ScopesWrite).for_people().audited("oauth.client.update").page("concepts/oauth-clients#registering");
-        CLIENTS_DELETE = delete("/api/oauth/clients/{id}", "Delete an OAuth client, and end all that it was given").scope(ScopesWrite).for_people().revokes().audited("oauth.client.delete").page("concepts/oauth-clients#registering");
+        CLIENTS_DELETE = delete("/api/oauth/clients/{id}", "Delete an OAuth client, and end all that it was given").scope(ScopesWrite).for_people().closes().audited("oauth.client.delete").page("concepts/oauth-clients#registering");
         CLIENTS_ROTATE = post("/api/oauth/clients/{id}/rotate", "Replace the secret of an OAuth client").scope(ScopesWrite).for_people().idempotent().audited("oauth.client.rotate").page("concepts/oauth-clients#registering");
         AUTHORIZATION = get("/api/oauth/authorize", "What an app asks of the caller, for the page that decides").for_sessions().query(&["request"]).page("concepts/oauth-clients#asking");
         AUTHORIZE = post("/api/oauth/authorize", "Let an app in").for_sessions().audited("oauth.allow").page("concepts/oauth-clients#asking");
         AUTHORIZE_DENY = post("/api/oauth/authorize/deny", "Do not let an app in").for_sessions().revokes().audited("oauth.deny").page("concepts/oauth-clients#asking");
         APPS_LIST = get("/auth/apps", "List the apps that the caller let in").scope(TokensRead).for_people().query(&["cursor", "limit"]).page("concepts/oauth-clients#what-a-person-sees");
-        APPS_END = delete("/auth/apps/{id}", "End what an app was given").scope(TokensWrite).for_people().revokes().audited("oauth.revoke").page("concepts/oauth-clients#what-a-person-sees");
+        APPS_END = delete("/auth/apps/{id}", "End what an app was given").scope(TokensWrite).for_people().closes().audited("oauth.revoke").page("concepts/oauth-clients#what-a-person-sees");
         LEAKS = post("/auth/leaks", "Report a leaked credential, which revokes it").public().secrets(&["token"]).revokes().audited("token.leaked").page("concepts/credentials");
     }
 
@@ -558,7 +571,7 @@ routes! {
         USERS_LIST = get("/api/users", "List the tenant's users").scope(UsersRead).for_people().query(&["q", "role", "active", "cursor", "limit"]).page("concepts/people");
         USERS_CREATE = post("/api/users", "Create a user").scope(UsersWrite).for_sessions().idempotent().audited("user.create").page("concepts/people");
         USERS_GET = get("/api/users/{id}", "Get a user").scope(UsersRead).for_people().page("concepts/people");
-        USERS_PATCH = patch("/api/users/{id}", "Change a user's name, role or address").scope(UsersWrite).for_sessions().may_narrow().audited("user.update").page("concepts/people");
+        USERS_PATCH = patch("/api/users/{id}", "Change a user's name, role or address").scope(UsersWrite).for_sessions().may_narrow().may_close().audited("user.update").page("concepts/people");
         USERS_DELETE = delete("/api/users/{id}", "Delete a user, and transfer or archive the user's agents").scope(UsersWrite).for_sessions().closes().audited("user.delete").query(&["agents"]).page("concepts/people");
         USERS_ACTIVATE = post("/api/users/{id}/activate", "Activate an account").scope(UsersWrite).for_sessions().idempotent().audited("user.activate").page("concepts/people");
         USER_INVITE = post("/api/users/{id}/invite", "Make a link by which a user sets the first password").scope(UsersWrite).fresh().audited("user.invite").page("concepts/people#invitations");
@@ -578,14 +591,14 @@ routes! {
         RESOURCES_LIST = get("/api/resources", "List services that take signed tokens").query(&["cursor", "limit"]).page("concepts/resources");
         RESOURCES_GET = get("/api/resources/{id}", "Get a service that takes signed tokens").page("concepts/resources");
         RESOURCES_CREATE = post("/api/resources", "Register a service that takes signed tokens").scope(ScopesWrite).for_people().idempotent().audited("resource.create").page("concepts/resources#registering");
-        RESOURCES_PATCH = patch("/api/resources/{id}", "Change a service that takes signed tokens").scope(ScopesWrite).for_people().may_narrow().audited("resource.update").page("concepts/resources#registering");
-        RESOURCES_DELETE = delete("/api/resources/{id}", "Delete a service that takes signed tokens, and end its tokens").scope(ScopesWrite).for_people().revokes().audited("resource.delete").page("concepts/resources#registering");
+        RESOURCES_PATCH = patch("/api/resources/{id}", "Change a service that takes signed tokens").scope(ScopesWrite).for_people().may_narrow().may_close().audited("resource.update").page("concepts/resources#registering");
+        RESOURCES_DELETE = delete("/api/resources/{id}", "Delete a service that takes signed tokens, and end its tokens").scope(ScopesWrite).for_people().closes().audited("resource.delete").page("concepts/resources#registering");
         GUIDES_LIST = get("/api/guides", "List or search guides").scope(GuidesRead).query(&["q", "source", "cursor", "limit"]).page("concepts/guides");
         GUIDES_GET = get("/api/guides/{source}/{name}", "Read a guide").scope(GuidesRead).page("concepts/guides");
         GUIDES_PROMPT = get("/api/guides/prompt", "Get a prompt made of the guides").scope(GuidesRead).query(&["budget"]).page("concepts/guides#the-prompt");
         GUIDES_PUT = put("/api/guides/{source}", "Replace the guides of a source").scope(GuidesWrite).audited("guide.put").page("concepts/guides");
         GUIDES_DELETE = delete("/api/guides/{source}", "Delete the guides of a source").scope(GuidesWrite).audited("guide.delete").page("concepts/guides");
-        SCOPES_REMOVE = delete("/api/scopes/custom", "Delete a custom scope").scope(ScopesWrite).for_people().revokes().audited("scope.remove").query(&["name"]).page("concepts/permissions");
+        SCOPES_REMOVE = delete("/api/scopes/custom", "Delete a custom scope").scope(ScopesWrite).for_people().closes().audited("scope.remove").query(&["name"]).page("concepts/permissions");
     }
 
     Agents {
@@ -593,8 +606,8 @@ routes! {
         OVERVIEW = get("/api/overview", "What a person sees first: agents counted, requests that wait, what happened lately").for_people().query(&["parts"]).page("concepts/overview");
         AGENTS_CREATE = post("/api/agents", "Register an agent and issue its token").scope(AgentsCreate).idempotent().audited("agent.create").page("concepts/agents");
         AGENTS_GET = get("/api/agents/{name}", "Get an agent").scope(AgentsRead).on_agent(Read).page("concepts/agents");
-        AGENTS_PATCH = patch("/api/agents/{name}", "Change an agent").scope(AgentsUpdate).on_agent(Update).fields(BOUNDS_AND_PLACE).may_narrow().audited("agent.update").page("concepts/agents");
-        AGENTS_PUT = put("/api/agents/{name}", "Replace all settings of an agent").scope(AgentsUpdate).on_agent(Update).fields(BOUNDS).may_narrow().audited("agent.update").page("concepts/agents");
+        AGENTS_PATCH = patch("/api/agents/{name}", "Change an agent").scope(AgentsUpdate).on_agent(Update).fields(BOUNDS_AND_PLACE).may_narrow().may_close().audited("agent.update").page("concepts/agents");
+        AGENTS_PUT = put("/api/agents/{name}", "Replace all settings of an agent").scope(AgentsUpdate).on_agent(Update).fields(BOUNDS).may_narrow().may_close().audited("agent.update").page("concepts/agents");
         AGENTS_DELETE = delete("/api/agents/{name}", "Archive an agent and all agents below it, and revoke their credentials").scope(AgentsDelete).on_agent(Delete).closes().audited("agent.archive").query(&["confirm"]).page("concepts/agents");
         ARCHIVED_LIST = get("/api/agents/archived", "List the archived agents that the caller may restore").scope(AgentsDelete).query(&["cursor", "limit"]).page("concepts/agents");
         ARCHIVED_RESTORE = post("/api/agents/archived/{id}/restore", "Restore an archived agent, stopped and without credentials").scope(AgentsDelete).idempotent().audited("agent.restore").page("concepts/agents");
@@ -620,10 +633,10 @@ routes! {
         LOGS_APPEND = post("/api/agents/{name}/logs", "Append to the calling agent's log").scope(AgentsLogs).on_own_agent().page("concepts/lifecycle");
         KEY_GRANTS_LIST = get("/api/agents/{name}/keys/{id}/grants", "List the grants of a key").scope(AgentsKeysRead).on_key(Share).query(&["cursor", "limit"]).page("concepts/keys");
         KEY_GRANTS_GIVE = post("/api/agents/{name}/keys/{id}/grants", "Let a user or an agent read or edit a key").scope(AgentsKeysWrite).on_key(Share).idempotent().audited("agent.key.share").page("concepts/keys");
-        KEY_GRANTS_TAKE = delete("/api/agents/{name}/keys/{id}/grants", "Delete a grant of a key").scope(AgentsKeysWrite).on_key(Share).revokes().audited("agent.key.unshare").query(&["subject", "relation"]).page("concepts/keys");
+        KEY_GRANTS_TAKE = delete("/api/agents/{name}/keys/{id}/grants", "Delete a grant of a key").scope(AgentsKeysWrite).on_key(Share).closes().audited("agent.key.unshare").query(&["subject", "relation"]).page("concepts/keys");
         GRANTS_LIST = get("/api/agents/{name}/grants", "List the grants of an agent").scope(AgentsShare).on_agent(Share).query(&["cursor", "limit"]).page("concepts/sharing");
         GRANTS_GIVE = post("/api/agents/{name}/grants", "Let a user or an agent read or edit an agent").scope(AgentsShare).on_agent(Share).idempotent().audited("agent.share").page("concepts/sharing");
-        GRANTS_TAKE = delete("/api/agents/{name}/grants", "Delete a grant of an agent").scope(AgentsShare).on_agent(Share).revokes().audited("agent.unshare").query(&["subject", "relation"]).page("concepts/sharing");
+        GRANTS_TAKE = delete("/api/agents/{name}/grants", "Delete a grant of an agent").scope(AgentsShare).on_agent(Share).closes().audited("agent.unshare").query(&["subject", "relation"]).page("concepts/sharing");
         EXPLAIN = get("/api/agents/{name}/explain", "Explain who may do what with an agent, and why").scope(AgentsRead).on_agent(Read).query(&["subject", "action"]).page("concepts/sharing");
         ACCESS_ASK = post("/api/access-requests", "Ask for a scope that the calling agent lacks").for_agents().idempotent().audited("access.request").page("concepts/access");
         ACCESS_LIST = get("/api/access-requests", "List own access requests, or those to decide").query(&["state", "agent", "cursor", "limit"]).page("concepts/access");
@@ -782,6 +795,15 @@ routes! {
         WEB_WEBHOOK_CREATE = post("/admin/webhooks", "Create a webhook by form").public().form().any_query();
         WEB_WEBHOOK = get("/admin/webhooks/{id}", "A webhook with its deliveries").public().any_query();
         WEB_WEBHOOK_ACT = post("/admin/webhooks/{id}/{act}", "Change a webhook by form").public().form().any_query();
+        WEB_CLIENTS = get("/admin/clients", "OAuth clients").public().any_query();
+        WEB_CLIENT_CREATE = post("/admin/clients", "Register an OAuth client by form").public().form().any_query();
+        WEB_CLIENT = get("/admin/clients/{id}", "An OAuth client").public().any_query();
+        WEB_CLIENT_ACT = post("/admin/clients/{id}/{act}", "Change an OAuth client by form").public().form().any_query();
+        WEB_RESOURCES = get("/admin/resources", "Services that take signed tokens").public().any_query();
+        WEB_RESOURCE_CREATE = post("/admin/resources", "Register a service by form").public().form().any_query();
+        WEB_RESOURCE = get("/admin/resources/{id}", "A service that takes signed tokens").public().any_query();
+        WEB_RESOURCE_ACT = post("/admin/resources/{id}/{act}", "Change a service by form").public().form().any_query();
+        WEB_RECEIPT = get("/closures/{id}/receipt", "The receipt of a closure as a file").public().any_query();
         WEB_ALL_TOKENS = get("/admin/tokens", "Every credential of the tenant").public().any_query();
         WEB_ALL_TOKENS_ACT = post("/admin/tokens/{id}/revoke", "Revoke any credential of the tenant by form").public().form().any_query();
         WEB_AUDIT = get("/admin/audit", "The audit trail").public().any_query();
@@ -791,8 +813,8 @@ routes! {
     // Public, since it asks the routes above with the credential of its caller, and they decide. A change is theirs too.
     Mcp {
         MCP = post("/mcp", "Use this API by the Model Context Protocol: tools, resources, prompts").public().up_to(80 * 1024).any_query().page("concepts/mcp");
-        MCP_RESOURCE = get("/.well-known/oauth-protected-resource", "Where clients of this server get a token (RFC 9728)").public().any_query().page("concepts/mcp#who-you-are");
-        MCP_RESOURCE_OF = get("/.well-known/oauth-protected-resource/mcp", "Where clients of /mcp get a token (RFC 9728)").public().any_query().page("concepts/mcp#who-you-are");
+        MCP_RESOURCE = get("/.well-known/oauth-protected-resource", "Where clients of this server get a token (RFC 9728)").public().any_query().for_browsers().page("concepts/mcp#who-you-are");
+        MCP_RESOURCE_OF = get("/.well-known/oauth-protected-resource/mcp", "Where clients of /mcp get a token (RFC 9728)").public().any_query().for_browsers().page("concepts/mcp#who-you-are");
     }
 }
 
@@ -887,6 +909,8 @@ mod tests {
             // Only a session has a moment at which its person proved who they are.
             assert!(!route.is_fresh || route.callers == Callers::Sessions, "{name}");
             assert!(route.rights == Rights::Gives || !route.is_safe(), "{name}");
+            // A page of another origin may ask only what looks at no cookie.
+            assert!(!route.for_browsers || route.access == Access::Public, "{name}");
             assert!(
                 !matches!(route.group, Group::Docs | Group::Web | Group::Mcp) || route.access == Access::Public,
                 "{name}"

@@ -287,6 +287,11 @@ impl ClientSecret {
         has_form(text.as_bytes(), CLIENT).then(|| Self(text.to_owned()))
     }
 
+    /// The part that may be shown later.
+    pub fn shown(&self) -> String {
+        self.0.chars().take(PREFIX + SHOWN).collect()
+    }
+
     /// The plaintext, for the one answer that shows it.
     pub fn reveal(&self) -> &str {
         &self.0

@@ -37,6 +37,7 @@ const NOT: &[&Route] = &[
     route::VERIFY,
     route::VERIFY_BELOW,
     route::EPOCHS,
+    route::CLOSURE_RECEIPT,
     route::SECRETS_VALUES,
     route::GUIDES_GET,
     route::GUIDES_PROMPT,

@@ -18,7 +18,7 @@ use std::pin::Pin;
 use common::{
     error::{ApiError, Code},
     event::EventKind,
-    id::{AgentId, NotificationId, UserId},
+    id::{AgentId, AuditId, NotificationId, UserId},
     role::Role,
     route::{Rights, Route},
     time::Timestamp,
@@ -51,7 +51,7 @@ use crate::{
     event::{self, Event},
     extract::{Body, Empty},
     grantee, guard,
-    idempotency::IdempotencyKey,
+    idempotency::{IdempotencyKey, Replayed, settled},
     mail, object, once, quota,
     response::Response,
 };
@@ -125,7 +125,7 @@ impl<T> Change<T> {
     /// The first answer, if the request was sent before: for handlers that do something slow before the change.
     pub async fn replay(&self) -> Result<Option<Response>, ApiError> {
         match &self.kept {
-            Some(kept) => kept.replay(&self.app, self.app.db(), &self.caller).await,
+            Some(kept) => kept.answer_again(&self.app, &self.caller).await,
             None => Ok(None),
         }
     }
@@ -155,7 +155,7 @@ impl<T> Change<T> {
         let Self { app, caller, input, route, kept } = self;
         let write = match begin(&app, caller, route, kept).await? {
             Begun::Write(write) => write,
-            Begun::Replayed(answer) => return Ok(answer),
+            Begun::Replayed(answer) => return answer.into_response(&app).await,
         };
         let outcome = act(&write, input).await;
         write.finish(outcome).await
@@ -231,7 +231,7 @@ enum Begun<'a> {
     /// Under the write lock.
     Write(Box<Write<'a>>),
     /// With the first answer, since the request was sent before.
-    Replayed(Response),
+    Replayed(Replayed),
 }
 
 /// Takes the lock and decides again: between the guard and the lock the credential may have been revoked, or its owner's role lowered.
@@ -299,7 +299,7 @@ pub struct Write<'a> {
     route: &'static Route,
     kept: Option<IdempotencyKey>,
     /// The first answer, where it is no reason not to act.
-    first: Option<Response>,
+    first: Option<Replayed>,
     /// The tenant's last epoch before the change, where that is closed.
     since: i64,
 }
@@ -417,16 +417,22 @@ impl<'a> Write<'a> {
     /// Ends a change with what the handler made of it: writes its audit rows and the kept answer, and commits.
     fn finish(mut self, outcome: Result<Done, ApiError>) -> Boxed<'a, Response> {
         Box::pin(async move {
-            let done = match (outcome, self.first.take()) {
-                (outcome, None) => outcome?,
-                // Nothing was left to take away: the first request has done it, and its answer is this one's too.
-                (Ok(Done { changes: None, .. }), Some(first)) => return Ok(first),
-                (Err(refusal), Some(first)) if refusal.code().row().status == 409 => return Ok(first),
-                (outcome, Some(_)) => {
-                    self.kept = None;
-                    outcome?
-                }
+            // Nothing was left to take away: the first request has done it, and its answer is this one's too.
+            let is_done = match &outcome {
+                Ok(done) => done.changes.is_none(),
+                Err(refusal) => refusal.code().row().status == 409,
             };
+            let first = self.first.take();
+            if first.is_some() {
+                self.kept = None;
+            }
+            if let Some(first) = first.filter(|_| is_done) {
+                // The lock is free before the closure is looked at: that may close it.
+                let Self { tx, app, .. } = self;
+                drop(tx);
+                return first.into_response(app).await;
+            }
+            let done = outcome?;
             let Done { answer, changes, only_narrows } = done;
             let Some(changes) = changes else { return Ok(answer.into_response()) };
             // The one place that decides whether a change goes through when the database is full.
@@ -441,9 +447,10 @@ impl<'a> Write<'a> {
             let mut bytes = 0;
             // First what goes with it, so that the row of the change can say all that it has ended.
             let mut closing = None;
+            let mut row = AuditId::generate(self.now(), app.chance());
             if self.route.closes {
                 grantee::end(&self.tx, &self.origin(), cause).await?;
-                closing = self.close(changes.first()).await?;
+                closing = self.close(changes.first(), &row).await?;
             }
             let mut unsaid = closing.as_ref();
             for Audited { object, before, mut after } in changes {
@@ -452,7 +459,8 @@ impl<'a> Write<'a> {
                 }
                 let event = audit::Event { action: self.action(), object: &object, before, after };
                 bytes += quota::size(&event);
-                audit::insert(&self.tx, &self.origin(), &event).await?;
+                audit::insert_as(&self.tx, &self.origin(), &row, &event).await?;
+                row = AuditId::generate(self.now(), app.chance());
             }
             if gives {
                 quota::count_trail(app, &self.tx, cause, bytes).await?;
@@ -462,7 +470,8 @@ impl<'a> Write<'a> {
             }
             if let Some(kept) = &self.kept {
                 // What is kept says what was known before the commit: that some guard may not have heard of it.
-                let closed = closing.as_ref().map(|stored| answer.closing(&stored.provisional())).transpose()?;
+                let closed =
+                    closing.as_ref().map(|stored| answer.closing(self.route, &stored.provisional())).transpose()?;
                 let first = closed.as_ref().unwrap_or(&answer);
                 let person = (cause, app.settings().quotas.bytes);
                 let is_kept = match quota::check_bytes(app, &self.tx, caller.tenant_id(), person).await {
@@ -480,19 +489,34 @@ impl<'a> Write<'a> {
             mail::hurry_if_left(app, &self.tx);
             self.tx.commit_as(purpose).await?;
             let Some(stored) = closing else { return Ok(answer.into_response()) };
-            let provisional = stored.provisional();
-            // From here on it has happened, whatever fails: then the answer says what is surely true.
-            let closure = stored.settled(app.db(), app.clock().now()).await.unwrap_or(provisional);
-            Ok(answer.closing(&closure)?.into_response())
+            Ok(answer.closing(self.route, &settled(app, stored).await)?.into_response())
         })
     }
 
     /// Writes down what the change has ended.
-    async fn close(&self, change: Option<&Audited>) -> Result<Option<closure::Stored>, ApiError> {
+    async fn close(&self, change: Option<&Audited>, row: &AuditId) -> Result<Option<closure::Stored>, ApiError> {
         let (object, user) = (change.map_or("", |change| &change.object), self.caller.user_id().as_str());
-        let new = closure::New { action: self.action(), object, since: self.since, user };
+        let new = closure::New { action: self.action(), object, since: self.since, user, audit: row };
         Ok(closure::open(&self.tx, &self.origin(), &new).await?)
     }
+}
+
+/// Ends a change that no known caller makes, such as one by a secret of the operator: writes down what it has ended, and its audit row,
+/// which names that. `since` is the tenant's last epoch before the change; `user` the person behind it.
+pub async fn audit_closing(
+    tx: &Tx<'_>,
+    origin: &Origin<'_>,
+    (since, user): (i64, &str),
+    mut event: audit::Event<'_>,
+) -> Result<Option<closure::Stored>, ApiError> {
+    let row = AuditId::generate(origin.now, origin.chance);
+    let new = closure::New { action: event.action, object: event.object, since, user, audit: &row };
+    let closing = closure::open(tx, origin, &new).await?;
+    if let Some(stored) = &closing {
+        stored.add_to(&mut event.after);
+    }
+    audit::insert_as(tx, origin, &row, &event).await?;
+    Ok(closing)
 }
 
 /// The contents of an audit row about a change.

@@ -12,12 +12,14 @@ use bytes::Bytes;
 use common::{
     error::{ApiError, Code},
     id::UserId,
+    route::{Rights, Route},
     secret::{Digest, Key, Secret},
     time::Timestamp,
 };
 use http::{HeaderName, HeaderValue, StatusCode};
+use serde_json::Value as Json;
 use store::{
-    closure::Closure,
+    closure::{self, Closure},
     credential,
     db::{Rows, Tx},
     kept_answer::{self, KeptAnswer},
@@ -93,7 +95,7 @@ impl IdempotencyKey {
         (reads, now): (&dyn Rows, Timestamp),
         caller: &Caller,
         row: &KeptAnswer,
-    ) -> Result<Response, ApiError> {
+    ) -> Result<Replayed, ApiError> {
         if !row.body_mac_matches(&self.body_mac) {
             return Err(Code::IdempotencyMismatch.into());
         }
@@ -113,9 +115,7 @@ impl IdempotencyKey {
         let status = u16::try_from(row.status).ok().and_then(|status| StatusCode::from_u16(status).ok());
         let status =
             status.ok_or_else(|| ApiError::from(Code::Internal).cause("a kept response has no valid status"))?;
-        let mut response = written(status, text);
-        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-        Ok(response)
+        Ok(Replayed { status, text })
     }
 
     /// The parts of an answer that are kept.
@@ -143,8 +143,16 @@ impl IdempotencyKey {
         &self.digest
     }
 
+    /// The first answer as a response, if the request was sent before: for what is not in a transaction.
+    pub async fn answer_again(&self, app: &App, caller: &Caller) -> Result<Option<Response>, ApiError> {
+        match self.replay(app, app.db(), caller).await? {
+            Some(first) => first.into_response(app).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// The first answer, if the request was sent before.
-    pub async fn replay(&self, app: &App, reads: &dyn Rows, caller: &Caller) -> Result<Option<Response>, ApiError> {
+    pub async fn replay(&self, app: &App, reads: &dyn Rows, caller: &Caller) -> Result<Option<Replayed>, ApiError> {
         match kept_answer::find(reads, &self.digest, app.now()).await? {
             Some(row) => self.open((reads, app.now()), caller, &row).await.map(Some),
             None => Ok(None),
@@ -178,6 +186,43 @@ fn bare(value: &str) -> Option<&str> {
     let key = value.strip_prefix('"').map_or(Some(value), |rest| rest.strip_suffix('"'))?;
     let is_plain = (1..=255).contains(&key.len()) && key.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'"');
     is_plain.then_some(key)
+}
+
+/// A closure whose change has committed. Whatever fails here, it has happened: then the closure says what is surely true.
+pub(crate) async fn settled(app: &App, mut stored: closure::Stored) -> Closure {
+    let provisional = stored.provisional();
+    stored.settled(app.db(), app.clock().now()).await.unwrap_or(provisional)
+}
+
+/// A first answer that is given again.
+pub struct Replayed {
+    status: StatusCode,
+    text: Vec<u8>,
+}
+
+impl Replayed {
+    /// The response. If a change had a closure, that is shown as it is now: what was kept is what was known before the commit. No
+    /// transaction may be open here, since a closure may be closed by being looked at.
+    pub async fn into_response(self, app: &App) -> Result<Response, ApiError> {
+        let Self { status, mut text } = self;
+        let mut closure_id = None;
+        if let Some(mut json) = serde_json::from_slice::<Json>(&text).ok().filter(|json| json.get("closure").is_some())
+        {
+            let id = json.pointer("/closure/id").and_then(Json::as_str).unwrap_or_default().to_owned();
+            if let Some(stored) = closure::find(app.db(), &id).await? {
+                let closure = settled(app, stored).await;
+                if let Some(member) = json.get_mut("closure") {
+                    *member =
+                        serde_json::to_value(&closure).map_err(|error| ApiError::from(Code::Internal).cause(error))?;
+                }
+                text = common::json::to_text(&json).into_bytes();
+                closure_id = Some(id);
+            }
+        }
+        let mut response = with_closure(written(status, text), closure_id.as_deref());
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        Ok(response)
+    }
 }
 
 /// An answer that can be kept.
@@ -222,10 +267,11 @@ impl Answer {
         Self { holds_secret: true, ..self }
     }
 
-    /// The same with a closure: as a member of the answer, if that is an object, and by its id in a header.
-    pub(crate) fn closing(&self, closure: &Closure) -> Result<Self, ApiError> {
+    /// The same with a closure: by its id in a header, and on the rows that only take rights away as a member of the answer, if that is an
+    /// object. All others answer with what was changed, as it is now, and with nothing else.
+    pub(crate) fn closing(&self, route: &Route, closure: &Closure) -> Result<Self, ApiError> {
         let member = serde_json::to_string(closure).map_err(|error| ApiError::from(Code::Internal).cause(error))?;
-        let text = match self.text.strip_suffix('}') {
+        let text = match self.text.strip_suffix('}').filter(|_| route.rights == Rights::Takes) {
             Some("{") => format!("{{\"closure\":{member}}}"),
             Some(members) => format!("{members},\"closure\":{member}}}"),
             None => self.text.clone(),
@@ -236,15 +282,20 @@ impl Answer {
 
     /// The response.
     pub fn into_response(self) -> Response {
-        let mut response = match self.media {
+        let response = match self.media {
             JSON => written(self.status, self.text.into_bytes()),
             media => bytes(self.status, media, self.text),
         };
-        if let Some(id) = self.closure.and_then(|id| HeaderValue::from_str(&id).ok()) {
-            response.headers_mut().insert(CLOSURE, id);
-        }
-        response
+        with_closure(response, self.closure.as_deref())
     }
+}
+
+/// The same with the id of the closure of its change.
+pub fn with_closure(mut response: Response, id: Option<&str>) -> Response {
+    if let Some(id) = id.and_then(|id| HeaderValue::from_str(id).ok()) {
+        response.headers_mut().insert(CLOSURE, id);
+    }
+    response
 }
 
 fn written(status: StatusCode, text: Vec<u8>) -> Response {

@@ -22,6 +22,7 @@
 //! once                        what was approved for one request alone is spent by it
 //! guard                       lets a caller in, or says why not
 //! proxy                       what a proxy asks in the name of a request that it passes on
+//! cors                        pages of other origins, where they may ask
 //! whoami                      the caller, as it is told about itself
 //! caller, fixes, credential   the caller, and how it fixes a refusal
 //! form                        bodies and queries, field by field
@@ -40,6 +41,7 @@ pub mod call;
 pub mod caller;
 pub mod change;
 pub mod clock;
+mod cors;
 pub mod credential;
 pub mod enrolment;
 #[cfg(target_family = "wasm")]

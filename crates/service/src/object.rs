@@ -6,16 +6,30 @@ use std::collections::BTreeSet;
 use common::{
     error::{ApiError, Code},
     id::AgentId,
+    role::Role,
     route::{Field, Object, Route, Senders},
     time::Timestamp,
 };
 use store::{
     agent::{self, Agent, tree},
+    closure,
     db::{DbError, Rows},
     key::{self, AgentKey},
 };
 
 use crate::caller::Caller;
+
+/// The closure with this id, for the person behind the change, admins, and the agent that made it.
+pub async fn closure(reads: &dyn Rows, caller: &Caller, id: &str) -> Result<closure::Stored, ApiError> {
+    let is_readable = |stored: &closure::Stored| {
+        let own = match caller.agent_id() {
+            Some(agent) => caller.grantee().is_none() && stored.agent.as_deref() == Some(agent.as_str()),
+            None => caller.role() == Role::Admin || stored.user == caller.user_id().as_str(),
+        };
+        own && stored.tenant == *caller.tenant_id()
+    };
+    Ok(closure::find(reads, id).await?.filter(is_readable).ok_or(Code::ClosureNotFound)?)
+}
 
 /// The most names in a request about several agents.
 const MOST_NAMES: usize = 100;

@@ -181,6 +181,8 @@ fn header_name(header: RefusalHeader) -> HeaderName {
     match header {
         RefusalHeader::Accept => header::ACCEPT,
         RefusalHeader::AcceptRanges => header::ACCEPT_RANGES,
+        RefusalHeader::AccessControlAllowOrigin => header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        RefusalHeader::AccessControlExposeHeaders => header::ACCESS_CONTROL_EXPOSE_HEADERS,
         RefusalHeader::Allow => header::ALLOW,
         RefusalHeader::ContentRange => header::CONTENT_RANGE,
     }

@@ -27,9 +27,11 @@ use crate::{
     body::{Body, RequestBody},
     call::{Call, FromCall, Takes},
     caller::Caller,
-    extract, guard,
+    cors, extract, guard,
     idempotency::{IdempotencyKey, KEPT_FOR},
-    missing, once, paths, proxy,
+    missing, once,
+    paths::{self, matched},
+    proxy,
     response::Response,
 };
 
@@ -379,6 +381,10 @@ impl Router {
         let mut outcome = match self.find(path) {
             _ if holds_credential(&head.uri) => Outcome { result: Err(Code::CredentialInUrl.into()), caller: None },
             None => Outcome { result: Err(paths::not_found(method, path)), caller: None },
+            Some((place, _)) if method == "OPTIONS" && place.is_for_browsers() => {
+                let rows = place.rows.iter().map(|row| row.route);
+                Outcome { result: Ok(cors::preflight(rows)), caller: None }
+            }
             Some((place, segments)) => {
                 match place.rows.iter().find(|row| row.route.method == method || row.route.for_proxies) {
                     None => place.method_not_allowed(app).await,
@@ -394,6 +400,9 @@ impl Router {
                             true => proxy::refusal(app, row.route, refusal),
                             false => refusal.at(row.route),
                         });
+                        if row.route.for_browsers {
+                            outcome.result = cors::open(outcome.result);
+                        }
                         outcome
                     }
                 }
@@ -439,6 +448,11 @@ fn say_if_key_is_ignored(app: &App, route: &Route, response: &mut Response) {
 }
 
 impl Place {
+    /// Whether pages of every origin may ask it.
+    fn is_for_browsers(&self) -> bool {
+        self.rows.iter().any(|row| row.route.for_browsers)
+    }
+
     /// 405, with the methods that the path has for a caller of this kind; the refusal of its kind if there are none.
     async fn method_not_allowed(&self, app: &App) -> Outcome {
         let caller = match self.rows.first() {

@@ -53,9 +53,14 @@ fn not_as_written() -> DbError {
 
 /// Writes the row of a change. An error fails the change: the row is not there, or is not what was meant.
 pub async fn insert(tx: &Tx<'_>, origin: &Origin<'_>, event: &Event<'_>) -> Result<(), DbError> {
+    insert_as(tx, origin, &AuditId::generate(origin.now, origin.chance), event).await
+}
+
+/// The same with this id.
+pub async fn insert_as(tx: &Tx<'_>, origin: &Origin<'_>, id: &AuditId, event: &Event<'_>) -> Result<(), DbError> {
     let json = |value: &Json| (!value.is_null()).then(|| json::to_text(value));
     let row = args![
-        &AuditId::generate(origin.now, origin.chance),
+        id,
         origin.now,
         origin.tenant,
         origin.user,

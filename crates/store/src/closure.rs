@@ -12,10 +12,14 @@ use crate::{
     origin::Origin,
 };
 use common::{
-    id::{ClosureId, TenantId},
+    id::{AuditId, ClosureId, TenantId},
     json,
+    secret::Digest,
     time::Timestamp,
 };
+
+/// Ids of each kind that are kept at most: of what is more, the counts say how many.
+const MOST_IDS: usize = 1_000;
 
 /// How many of each kind can be used no longer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -47,6 +51,40 @@ impl FromRow for Ended {
             approvals: row.take()?,
             streams: row.take()?,
         })
+    }
+}
+
+/// The ids of what can be used no longer, of each kind as many as are kept: in the order of their making.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ids {
+    /// Agents.
+    pub agents: Vec<String>,
+    /// Accounts.
+    pub people: Vec<String>,
+    /// Tokens of agents, and personal access tokens.
+    pub tokens: Vec<String>,
+    /// API keys of agents, and secrets of webhooks of others.
+    pub keys: Vec<String>,
+    /// Sessions.
+    pub sessions: Vec<String>,
+    /// The access requests of approvals.
+    pub approvals: Vec<String>,
+}
+
+/// Counts and ids in one row.
+struct Counted(Ended, Ids);
+
+impl FromRow for Counted {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        let ended = Ended::from_row(row)?;
+        let mut ids = || -> Result<Vec<String>, DbError> {
+            let mut ids: Vec<String> = row.take()?;
+            ids.sort_unstable();
+            Ok(ids)
+        };
+        let ids =
+            Ids { agents: ids()?, people: ids()?, tokens: ids()?, keys: ids()?, sessions: ids()?, approvals: ids()? };
+        Ok(Self(ended, ids))
     }
 }
 
@@ -103,6 +141,9 @@ pub struct Stored {
     epoch: i64,
     ended: Ended,
     closed_at: Option<Timestamp>,
+    /// The row of the change in the trail, and the ids of what has ended. `None`: it is of a release that kept neither.
+    audit: Option<AuditId>,
+    ids: Option<Ids>,
 }
 
 impl FromRow for Stored {
@@ -118,11 +159,17 @@ impl FromRow for Stored {
             epoch: row.take()?,
             ended: serde_json::from_str(&row.take::<String>()?).map_err(|_| DbError::Row("no counts of a closure"))?,
             closed_at: row.take()?,
+            audit: row.take()?,
+            ids: row
+                .take::<Option<String>>()?
+                .map(|ids| serde_json::from_str(&ids))
+                .transpose()
+                .map_err(|_| DbError::Row("no ids of a closure"))?,
         })
     }
 }
 
-const COLUMNS: &str = "id, tenant_id, user_id, agent_id, action, object_id, at, epoch, ended, closed_at";
+const COLUMNS: &str = "id, tenant_id, user_id, agent_id, action, object_id, at, epoch, ended, closed_at, audit_id, ids";
 
 /// The change that opens a closure.
 pub struct New<'a> {
@@ -134,12 +181,21 @@ pub struct New<'a> {
     pub since: i64,
     /// The person behind it.
     pub user: &'a str,
+    /// Its row in the trail.
+    pub audit: &'a AuditId,
 }
 
 /// What the numbers between `?2` and `?3` of the tenant `?1` are about, at the moment `?4`. A credential counts once, whether it was
 /// revoked itself or is its agent's or its person's.
 fn counts() -> String {
     let live = is_unended("?4");
+    let kinds = ["gone", "people", "tokens", "keys", "sessions", "approvals"];
+    let counts = kinds.map(|kind| format!("(SELECT count(*) FROM {kind}) AS number_of_{kind}")).join(", ");
+    let lists = kinds
+        .map(|kind| {
+            format!("(SELECT json_group_array(id) FROM (SELECT id FROM {kind} LIMIT {MOST_IDS})) AS ids_of_{kind}")
+        })
+        .join(", ");
     format!(
         "WITH e AS (SELECT kind, object_id, change FROM epochs WHERE tenant_id = ?1 AND epoch > ?2 AND epoch <= ?3),
               people AS (SELECT DISTINCT object_id AS id FROM e WHERE kind = 'user' AND change = 'ended'),
@@ -148,18 +204,21 @@ fn counts() -> String {
               ids AS (SELECT object_id AS id FROM e WHERE kind = 'credential' AND change = 'ended'
                       UNION SELECT c.id FROM gone CROSS JOIN credentials c ON c.agent_id = gone.id WHERE {live}
                       UNION SELECT c.id FROM people CROSS JOIN credentials c ON c.user_id = people.id WHERE c.agent_id IS NULL AND {live}),
-              kinds AS (SELECT c.kind, count(*) AS number FROM ids CROSS JOIN credentials c ON c.id = ids.id GROUP BY c.kind),
+              kinds AS (SELECT c.kind, c.id FROM ids CROSS JOIN credentials c ON c.id = ids.id),
+              tokens AS (SELECT id FROM kinds WHERE kind IN ('pat', 'agent_token')),
+              keys AS (SELECT id FROM kinds WHERE kind = 'api_key' UNION ALL SELECT object_id FROM e WHERE kind = 'key'),
+              sessions AS (SELECT id FROM kinds WHERE kind = 'session'),
+              approvals AS (SELECT access_requests.id FROM gone CROSS JOIN access_requests ON access_requests.agent_id = gone.id
+                            WHERE access_requests.state = 'approved' AND access_requests.ends_at > ?4
+                            UNION ALL
+                            SELECT access_requests.id
+                            FROM (SELECT DISTINCT object_id AS id FROM e WHERE kind = 'agent' AND change = 'narrowed') AS less
+                            CROSS JOIN access_requests ON access_requests.agent_id = less.id
+                            WHERE access_requests.state = 'revoked' AND access_requests.decided_at = ?4),
               subjects AS (SELECT id FROM gone UNION SELECT id FROM people)
-         SELECT (SELECT count(*) FROM gone) AS agents, (SELECT count(*) FROM people) AS people,
-                (SELECT ifnull(sum(number), 0) FROM kinds WHERE kind IN ('pat', 'agent_token')) AS tokens,
-                (SELECT ifnull(sum(number), 0) FROM kinds WHERE kind = 'api_key') + (SELECT count(*) FROM e WHERE kind = 'key') AS keys,
-                (SELECT ifnull(sum(number), 0) FROM kinds WHERE kind = 'session') AS sessions,
-                (SELECT count(*) FROM gone CROSS JOIN access_requests ON access_requests.agent_id = gone.id
-                 WHERE access_requests.state = 'approved' AND access_requests.ends_at > ?4)
-                + (SELECT count(*) FROM (SELECT DISTINCT object_id AS id FROM e WHERE kind = 'agent' AND change = 'narrowed') AS less
-                   CROSS JOIN access_requests ON access_requests.agent_id = less.id
-                   WHERE access_requests.state = 'revoked' AND access_requests.decided_at = ?4) AS approvals,
-                (SELECT count(*) FROM subjects CROSS JOIN streams ON streams.subject_id = subjects.id WHERE streams.until > ?4) AS streams"
+         SELECT {counts},
+                (SELECT count(*) FROM subjects CROSS JOIN streams ON streams.subject_id = subjects.id WHERE streams.until > ?4) AS streams,
+                {lists}"
     )
 }
 
@@ -169,15 +228,28 @@ pub async fn open(tx: &Tx<'_>, origin: &Origin<'_>, new: &New<'_>) -> Result<Opt
     if epoch == new.since {
         return Ok(None);
     }
-    let ended: Option<Ended> = tx.optional(&counts(), args![origin.tenant, new.since, epoch, origin.now]).await?;
-    let ended = json::to_text(&serde_json::json!(ended.unwrap_or_default()));
+    let counted = tx.optional(&counts(), args![origin.tenant, new.since, epoch, origin.now]).await?;
+    let Counted(ended, ids) = counted.ok_or(DbError::Row("no counts of a closure"))?;
+    let (ended, ids) = (json::to_text(&serde_json::json!(ended)), json::to_text(&serde_json::json!(ids)));
     let sql = format!(
-        "INSERT INTO closures (id, tenant_id, user_id, agent_id, action, object_id, at, since, epoch, ended)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) RETURNING {COLUMNS}"
+        "INSERT INTO closures (id, tenant_id, user_id, agent_id, action, object_id, at, since, epoch, ended, audit_id, ids)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) RETURNING {COLUMNS}"
     );
     let id = ClosureId::generate(origin.now, origin.chance);
-    let row =
-        args![&id, origin.tenant, new.user, origin.agent, new.action, new.object, origin.now, new.since, epoch, ended];
+    let row = args![
+        &id,
+        origin.tenant,
+        new.user,
+        origin.agent,
+        new.action,
+        new.object,
+        origin.now,
+        new.since,
+        epoch,
+        ended,
+        new.audit,
+        ids
+    ];
     tx.optional(&sql, row).await
 }
 
@@ -190,11 +262,30 @@ pub async fn find(reads: &dyn Rows, id: &str) -> Result<Option<Stored>, DbError>
 impl Stored {
     /// Adds it to what the audit row of its change says of the object afterwards, so that the sealed trail holds it.
     pub fn add_to(&self, after: &mut Json) {
-        let closure = serde_json::json!({ "id": self.id, "epoch": self.epoch, "ended": self.ended });
+        let digest = self.digest().to_string();
+        let closure = serde_json::json!({ "id": self.id, "epoch": self.epoch, "ended": self.ended, "digest": digest });
         match after {
             Json::Object(members) => drop(members.insert("closure".to_owned(), closure)),
             after => *after = serde_json::json!({ "closure": closure }),
         }
+    }
+
+    /// What never changes of it.
+    pub fn facts(&self) -> Json {
+        serde_json::json!({
+            "id": self.id, "tenant": self.tenant, "user": self.user, "agent": self.agent, "action": self.action,
+            "object": self.object, "at": self.at, "epoch": self.epoch, "ended": self.ended, "ids": self.ids,
+        })
+    }
+
+    /// The digest of [`Stored::facts`] as compact JSON: the row of the change in the trail names it.
+    pub fn digest(&self) -> Digest {
+        Digest::of(json::to_text(&self.facts()).as_bytes())
+    }
+
+    /// The row of the change in the trail.
+    pub fn audit(&self) -> Option<&AuditId> {
+        self.audit.as_ref()
     }
 
     /// The closure before its transaction has committed: a guard may still accept all of it.
@@ -203,7 +294,7 @@ impl Stored {
     }
 
     /// The closure at `now`, a moment after its transaction has committed, and closed from then on if no guard can accept any of it.
-    pub async fn settled(mut self, db: &Db, now: Timestamp) -> Result<Closure, DbError> {
+    pub async fn settled(&mut self, db: &Db, now: Timestamp) -> Result<Closure, DbError> {
         let mut waiting = match self.closed_at {
             Some(_) => Vec::new(),
             None => guard::waiting(db, &self.tenant, self.epoch, now).await?,

@@ -91,6 +91,21 @@ pub async fn last(reads: &dyn Rows, tenant: &TenantId) -> Result<i64, DbError> {
     Ok(reads.find::<Option<i64>>(sql, args![tenant]).await?.flatten().unwrap_or(0))
 }
 
+/// The last number of each tenant.
+pub async fn last_of_each(reads: &dyn Rows) -> Result<Vec<(TenantId, i64)>, DbError> {
+    let sql = "SELECT t.id, (SELECT max(epoch) FROM epochs WHERE tenant_id = t.id) AS last FROM tenants t";
+    let found: Vec<Last> = reads.list(sql, args![]).await?;
+    Ok(found.into_iter().map(|Last(tenant, last)| (tenant, last)).collect())
+}
+
+struct Last(TenantId, i64);
+
+impl FromRow for Last {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self(row.take()?, row.take::<Option<i64>>()?.unwrap_or(0)))
+    }
+}
+
 /// What came behind a number, the oldest first. `None`: some of it is no longer known, or the number was never given.
 pub async fn after(reads: &dyn Rows, tenant: &TenantId, after: i64, limit: i64) -> Result<Option<Vec<Epoch>>, DbError> {
     // Most guards ask most times for nothing.

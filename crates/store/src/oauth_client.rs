@@ -33,12 +33,17 @@ pub struct Client {
     pub created_at: Timestamp,
     /// When it was changed.
     pub updated_at: Timestamp,
+    /// When its secret was ended, since it was found in the open; null: it works, or there is none.
+    pub secret_ended_at: Option<Timestamp>,
     /// Its tenant.
     #[serde(skip)]
     pub tenant: TenantId,
     /// The digest of its secret.
     #[serde(skip)]
     pub secret: Option<Digest>,
+    /// The person who registered it.
+    #[serde(skip)]
+    pub created_by: UserId,
 }
 
 impl FromRow for Client {
@@ -54,11 +59,13 @@ impl FromRow for Client {
             created_at: row.take()?,
             updated_at: row.take()?,
             tenant: row.take()?,
+            secret_ended_at: row.take()?,
+            created_by: row.take()?,
         })
     }
 }
 
-const COLUMNS: &str = "id, name, redirect_uris, secret, created_at, updated_at, tenant_id";
+const COLUMNS: &str = "id, name, redirect_uris, secret, created_at, updated_at, tenant_id, secret_ended_at, created_by";
 
 /// The tenant's clients, the newest first.
 pub async fn list(reads: &dyn Rows, tenant: &TenantId, page: &PageRequest) -> Result<Vec<Client>, DbError> {
@@ -72,6 +79,17 @@ pub async fn list(reads: &dyn Rows, tenant: &TenantId, page: &PageRequest) -> Re
 /// The client with this id, of any tenant: what a client sends names no tenant.
 pub async fn find(reads: &dyn Rows, id: &str) -> Result<Option<Client>, DbError> {
     reads.optional(&format!("SELECT {COLUMNS} FROM oauth_clients WHERE id = ?1"), args![id]).await
+}
+
+/// The client whose secret has this digest, of any tenant.
+pub async fn of_secret(reads: &dyn Rows, secret: &Digest) -> Result<Option<Client>, DbError> {
+    reads.optional(&format!("SELECT {COLUMNS} FROM oauth_clients WHERE secret = ?1"), args![secret]).await
+}
+
+/// Ends a secret, which stays in place so that the client does not become a public one; `false`: it is not the client's, or was ended before.
+pub async fn end_secret(tx: &Tx<'_>, secret: &Digest, now: Timestamp) -> Result<bool, DbError> {
+    let sql = "UPDATE oauth_clients SET secret_ended_at = ?2, updated_at = ?2 WHERE secret = ?1 AND secret_ended_at IS NULL RETURNING 1";
+    Ok(tx.optional::<Affected>(sql, args![secret, now]).await?.is_some())
 }
 
 /// Stores a client; `false`: the tenant has as many as it may.
@@ -106,7 +124,7 @@ pub async fn update(
 
 /// Replaces the secret of a confidential client; `false`: it has none.
 pub async fn replace_secret(tx: &Tx<'_>, id: &ClientId, secret: &Digest, now: Timestamp) -> Result<bool, DbError> {
-    let sql = "UPDATE oauth_clients SET secret = ?2, updated_at = ?3 WHERE id = ?1 AND secret IS NOT NULL RETURNING 1";
+    let sql = "UPDATE oauth_clients SET secret = ?2, secret_ended_at = NULL, updated_at = ?3 WHERE id = ?1 AND secret IS NOT NULL RETURNING 1";
     Ok(tx.optional::<Affected>(sql, args![id, secret, now]).await?.is_some())
 }
 

@@ -74,7 +74,9 @@ async fn a_stop_says_what_has_ended_and_since_when() {
     let (object, after) = row.split_once(' ').unwrap();
     let after: Json = serde_json::from_str(after).unwrap();
     assert_eq!(object, s.boss.agent.as_ref().unwrap().as_str());
-    let told = json!({ "id": id, "epoch": 3, "ended": closure["ended"] });
+    let digest = after["closure"]["digest"].as_str().unwrap();
+    let told = json!({ "id": id, "epoch": 3, "ended": closure["ended"], "digest": digest });
+    assert_eq!(digest.len(), 64);
     assert_eq!(after, json!({ "state": "stopped", "below": 2, "closure": told }));
 }
 
@@ -147,6 +149,121 @@ async fn every_change_that_ends_something_has_a_closure() {
     }
 }
 
+/// R165: so has every other route that takes a right away: also one that may give some, which then names it in the header alone.
+#[tokio::test]
+async fn whatever_takes_a_right_away_has_a_closure() {
+    let s = stage().await;
+    let (t, ada) = (&s.t, &s.ada);
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    t.agent(ada, "wide", "agents.read ui.notify").await;
+    let session = async || t.credential(Kind::Session, &ada.tenant, &ada.user, None, "*", None).await;
+    let (one, own) = (session().await, session().await);
+    let app = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "agents.read", None).await;
+    let other = t.credential(Kind::Pat, &ada.tenant, &max.user, None, "agents.read", None).await;
+    for (id, client, user, credential) in
+        [("apg_1", "https://app.example/c", &ada.user, &app), ("apg_2", "cli_1", &max.user, &other)]
+    {
+        t.execute(&format!(
+            "INSERT INTO oauth_grants VALUES ('{id}', '{}', '{user}', '{client}', 'App', NULL, 'agents.read', '{}', randomblob(32),
+                                              randomblob(32), 0, 0, {end}, {end}, NULL)",
+            ada.tenant,
+            credential.credential,
+            end = t.now().plus_seconds(600).millis()
+        ))
+        .await
+        .unwrap();
+    }
+    for sql in [
+        format!(
+            "INSERT INTO oauth_clients VALUES ('cli_1', '{}', 'App', '[]', NULL, 0, 0, '{}', NULL)",
+            ada.tenant, ada.user
+        ),
+        format!("INSERT INTO custom_scopes VALUES ('{}', 'x.a', 'd', 0, 'u')", ada.tenant),
+        format!(
+            "INSERT INTO resources VALUES ('res_1', '{}', 'https://a.example', 'a', 'x.a', '[]', 'EdDSA', 0, 'u', 0)",
+            ada.tenant
+        ),
+    ] {
+        t.execute(&sql).await.unwrap();
+    }
+    for subject in ["max@example.com", "boss"] {
+        let body = json!({ "subject": subject, "relation": "viewer" });
+        t.as_(ada, "POST", "/api/agents/lead/grants", body).await.is(201);
+    }
+    let nothing = json!([]);
+    for (caller, method, path, body, ended) in [
+        (ada, "DELETE", format!("/auth/sessions/{}", one.credential), Null, json!(["sessions", 1])),
+        (&own, "POST", "/auth/logout".to_owned(), Null, json!(["sessions", 1])),
+        (ada, "DELETE", "/auth/apps/apg_1".to_owned(), Null, json!(["tokens", 1])),
+        (ada, "DELETE", "/api/oauth/clients/cli_1".to_owned(), Null, json!(["tokens", 1])),
+        (
+            ada,
+            "DELETE",
+            "/api/agents/lead/grants?subject=max@example.com&relation=viewer".to_owned(),
+            Null,
+            nothing.clone(),
+        ),
+        (ada, "PATCH", "/api/agents/wide".to_owned(), json!({ "scope": ["agents.read"] }), nothing.clone()),
+        (ada, "PATCH", "/api/resources/res_1".to_owned(), json!({ "scopes": [] }), nothing.clone()),
+        (ada, "DELETE", "/api/resources/res_1".to_owned(), Null, nothing.clone()),
+        (ada, "DELETE", "/api/scopes/custom?name=x.a".to_owned(), Null, nothing.clone()),
+        (ada, "PATCH", format!("/api/users/{}", max.user), json!({ "role": "viewer" }), nothing.clone()),
+    ] {
+        let before = t.number("SELECT count(*) FROM closures").await;
+        let answer = t.as_(caller, method, &path, body).await;
+        assert!(answer.status.is_success(), "{path}: {}", answer.text);
+        let id = answer.header("x-accredit-closure");
+        assert!(id.starts_with("cls_"), "{path}: {answer:?}");
+        assert_eq!(t.number("SELECT count(*) FROM closures").await, before + 1, "{path}");
+        // What was changed is answered as it is, with nothing beside it.
+        assert!(answer.status == 204 || answer.is(200).get("closure").is_none(), "{path}");
+        let closure = t.as_(ada, "GET", &format!("/api/closures/{id}"), Null).await.is(200);
+        let sum: i64 = closure["ended"].as_object().unwrap().values().map(|number| number.as_i64().unwrap()).sum();
+        match ended.as_array().unwrap().as_slice() {
+            [kind, number] => {
+                assert_eq!((&closure["ended"][kind.as_str().unwrap()], sum), (number, 1), "{path}: {closure}")
+            }
+            _ => assert_eq!(sum, 0, "{path}: {closure}"),
+        }
+        let row = format!(
+            "SELECT count(*) FROM closures c JOIN audit a ON a.id = c.audit_id WHERE c.id = '{id}' AND a.after ->> '$.closure.id' = c.id"
+        );
+        assert_eq!(t.number(&row).await, 1, "{path}");
+    }
+    // What gives a right, or changes none, has none.
+    for (method, path, body) in [
+        ("PATCH", "/api/agents/hand".to_owned(), json!({ "description": "d" })),
+        ("PATCH", format!("/api/users/{}", max.user), json!({ "role": "curator" })),
+        ("DELETE", "/auth/apps/apg_1".to_owned(), Null),
+    ] {
+        let answer = t.as_(ada, method, &path, body).await;
+        assert!(answer.status.is_success(), "{path}: {}", answer.text);
+        assert_eq!(answer.header("x-accredit-closure"), "", "{path}");
+    }
+    let ids = t.texts("SELECT ids ->> '$.tokens' FROM closures WHERE action = 'oauth.revoke'").await;
+    assert_eq!(ids, [json!([app.credential]).to_string()]);
+}
+
+/// R165: of what has ended each id is kept, up to a bound, and the counts say all.
+#[tokio::test]
+async fn ids_are_bounded_and_counts_are_not() {
+    let s = stage().await;
+    s.t.execute(&format!(
+        "WITH n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 1200)
+         INSERT INTO credentials (id, digest, kind, tenant_id, user_id, agent_id, prefix, scope, created_at)
+         SELECT printf('tok_many%04d', i), randomblob(32), 'api_key', '{}', '{}', '{}', 'acr_key_x', '*', 0 FROM n",
+        s.ada.tenant,
+        s.ada.user,
+        s.boss.agent.as_ref().unwrap()
+    ))
+    .await
+    .unwrap();
+    let closure = s.stop().await;
+    assert_eq!((&closure["ended"]["keys"], &closure["ended"]["agents"]), (&json!(1201), &json!(3)));
+    let ids = "SELECT json_array_length(ids, '$.keys') || ' ' || json_array_length(ids, '$.agents') FROM closures";
+    assert_eq!(s.t.texts(ids).await, ["1000 3"]);
+}
+
 /// R146: what ends nothing has no closure, and the same request again gets the first answer.
 #[tokio::test]
 async fn what_ends_nothing_has_no_closure() {
@@ -156,11 +273,9 @@ async fn what_ends_nothing_has_no_closure() {
     let first = s.t.call("POST", "/api/agents/boss/stop", &headers, Null).await.is(200);
     let again = s.t.call("POST", "/api/agents/boss/stop", &headers, Null).await;
     assert_eq!(again.header("idempotency-replayed"), "true");
+    assert_eq!(again.header("x-accredit-closure"), first["closure"]["id"].as_str().unwrap());
     let again = again.is(200);
-    assert_eq!(again["closure"]["id"], first["closure"]["id"]);
-    // What was kept is what was known before the commit; the closure itself says more.
-    assert_eq!(again["closure"]["status"], "partial");
-    assert_eq!(s.read(&again["closure"]).await, first["closure"]);
+    assert_eq!(again, first);
     let all = s.t.as_(&s.ada, "POST", "/api/agents/stop-all", Null).await;
     assert_eq!((all.is(200), all.header("x-accredit-closure")), (json!({ "stopped": 0 }), ""));
     assert_eq!(s.t.number("SELECT count(*) FROM closures").await, 1);

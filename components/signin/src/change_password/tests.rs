@@ -34,8 +34,10 @@ async fn a_changed_password_ends_the_other_sessions() {
     assert_eq!(live, ["pat0", "session1"]);
     sign_in("correct horse").await.refused(401, "login_failed");
     sign_in("battery staple").await.is(200);
-    let row = t.texts("SELECT action || ' ' || object_id || ' ' || after FROM audit WHERE action LIKE 'user%'").await;
-    assert_eq!(row, [format!("user.change_password {} {{\"ended_sessions\":1}}", eve.user)]);
+    let row = "SELECT action || ' ' || object_id || ' ' || json_remove(after, '$.closure') FROM audit WHERE action LIKE 'user%'";
+    assert_eq!(t.texts(row).await, [format!("user.change_password {} {{\"ended_sessions\":1}}", eve.user)]);
+    // R165: the session that ended is told by its closure.
+    assert_eq!(t.number("SELECT ended ->> 'sessions' FROM closures").await, 1);
 }
 
 /// R25, R7: the current password is no easier to guess than at a sign-in, and only a session can try.

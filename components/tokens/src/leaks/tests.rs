@@ -129,3 +129,48 @@ async fn reports_are_counted_by_network() {
     refused.refused(429, "too_many_reports");
     assert_eq!(refused.header("retry-after"), "600");
 }
+
+/// R168: a secret of an OAuth client that was found in the open ends, once, and only that secret; its registrant and the admins are told.
+#[tokio::test]
+async fn a_leaked_secret_of_a_client_ends_and_admins_are_told() {
+    use crate::oauth::testing::{CLIENTS, TOKEN, allowed, client, form_with, request, trade};
+    for mail_provider in [None, Some(Provider::Resend)] {
+        let t = TestApp::with(with_neighbours(), Settings { mail_provider, ..Settings::default() });
+        let ada = t.ada().await;
+        t.user(&ada.tenant, "mia@example.com", Role::Admin).await;
+        t.user(&ada.tenant, "max@example.com", Role::Member).await;
+        let made = client(&t, &ada, true).await;
+        let (id, secret) = (made["id"].as_str().unwrap(), made["client_secret"].as_str().unwrap());
+        let code = allowed(&t, &ada, &request(id, &[])).await;
+        let unknown = ClientSecret::generate(&common::secret::Chance::seeded(9));
+        for token in [unknown.reveal(), secret, secret] {
+            let answer = t.nobody("POST", "/auth/leaks", json!({ "token": token })).await;
+            answer.is(204);
+            assert!(answer.text.is_empty() && answer.headers.len() == 1, "{:?}", answer.headers);
+        }
+        // It proves nothing now, and the client did not become a public one.
+        for secret in [secret, ""] {
+            let sent = trade(id, &code, &[("client_secret", secret)]);
+            form_with(&t, TOKEN, None, &sent).await.refused(401, "invalid_client");
+        }
+        let path = format!("{CLIENTS}/{id}");
+        let got = t.as_(&ada, "GET", &path, Null).await.is(200);
+        assert_eq!((&got["secret_ended_at"], &got["confidential"]), (&json!("2026-01-02T03:04:05.000Z"), &json!(true)));
+        let rows = t.texts("SELECT object_id || after FROM audit WHERE action = 'token.leaked'").await;
+        assert_eq!(rows, [format!("{id}{{\"kind\":\"client_secret\",\"name\":\"Planner\",\"revoked\":true}}")]);
+        let told = t
+            .texts(
+                "SELECT u.email || n.title || n.body FROM notifications n JOIN users u ON u.id = n.user_id ORDER BY 1",
+            )
+            .await;
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].starts_with("ada@") && told[1].starts_with("mia@") && told[0].contains("Planner"), "{told:?}");
+        assert!(!told.concat().contains(secret), "{told:?}");
+        assert_eq!(t.number("SELECT count(*) FROM outbox").await, if mail_provider.is_some() { 2 } else { 0 });
+        // Another one works, and the client goes on with what it was given.
+        let next = t.as_(&ada, "POST", &format!("{path}/rotate"), Null).await.is(201);
+        assert_eq!(next["secret_ended_at"], Null);
+        let sent = trade(id, &code, &[("client_secret", next["client_secret"].as_str().unwrap())]);
+        form_with(&t, TOKEN, None, &sent).await.is(200);
+    }
+}

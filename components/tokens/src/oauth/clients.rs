@@ -218,7 +218,9 @@ pub(super) async fn authenticate(app: &App, reads: &dyn Rows, form: &Parameters)
     let client = oauth_client::find(reads, &id).await?.ok_or(Code::InvalidClient)?;
     let is_proved = match (&client.secret, secret) {
         (None, None) => true,
-        (Some(known), Some(sent)) => ClientSecret::parse(&sent).is_some_and(|sent| sent.digest().matches(known)),
+        (Some(known), Some(sent)) if client.secret_ended_at.is_none() => {
+            ClientSecret::parse(&sent).is_some_and(|sent| sent.digest().matches(known))
+        }
         _ => false,
     };
     if is_proved { Ok(id) } else { Err(Code::InvalidClient.into()) }

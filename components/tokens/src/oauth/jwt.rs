@@ -24,6 +24,8 @@ use super::keys::SigningKey;
 
 /// How long a token lives at most, seconds.
 pub(crate) const LIFE: i64 = 300;
+/// The type of an access token (RFC 9068, section 2.1).
+const TYPE: &str = "at+jwt";
 /// The action in the audit row of the first token of a caller for a resource.
 const ACTION: &str = "token.exchange";
 
@@ -77,7 +79,7 @@ pub(crate) async fn issue(app: &App, subject: &Caller, by: &Caller, grant: &Gran
     if let (Some(act), Some(members)) = (grant.act, claims.as_object_mut()) {
         members.insert("act".to_owned(), act.clone());
     }
-    let token = sign(&SigningKey::derive(secret, grant.resource.signing_alg)?, &claims);
+    let token = sign(&SigningKey::derive(secret, grant.resource.signing_alg)?, TYPE, &claims);
 
     let act = grant.act.map(to_text);
     let new = signed_token::New {
@@ -106,10 +108,10 @@ pub(crate) async fn issue(app: &App, subject: &Caller, by: &Caller, grant: &Gran
     Ok(Issued { token, expires_in: ends - begins })
 }
 
-/// The compact form (RFC 7515, section 7.1) with the type of RFC 9068, section 2.1.
-fn sign(key: &SigningKey, claims: &Json) -> String {
+/// The compact form (RFC 7515, section 7.1) with a type.
+pub(crate) fn sign(key: &SigningKey, r#type: &str, claims: &Json) -> String {
     let public = key.public();
-    let header = json!({ "typ": "at+jwt", "alg": public.alg, "kid": public.kid });
+    let header = json!({ "typ": r#type, "alg": public.alg, "kid": public.kid });
     let encoded = |json: &Json| URL_SAFE_NO_PAD.encode(to_text(json));
     let signed = format!("{}.{}", encoded(&header), encoded(claims));
     let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()));

@@ -9,13 +9,16 @@ use http::StatusCode;
 use serde_json::{Value::Null, json};
 use service::{
     app::App,
+    change,
     extract::UrlEncoded,
+    idempotency::with_closure,
     response::{Response, empty},
 };
 use store::{
-    audit::{self, Event},
+    audit::Event,
     credential,
     db::Purpose,
+    epoch,
     oauth_grant::{self, Grant},
     signed_token,
 };
@@ -41,13 +44,17 @@ async fn try_revoke(app: &App, route: &Route, form: &Parameters) -> Result<Respo
         return Err(Code::UnauthorizedClient.into());
     }
     let tx = app.db().begin(Purpose::Revoking).await?;
-    if oauth_grant::end(&tx, grant.id.as_str(), app.now()).await? {
-        let before = json!({ "name": grant.client_name, "client_id": grant.client_id, "scope": grant.scope });
-        let event = Event { action: route.audit.unwrap_or_default(), object: grant.id.as_str(), before, after: Null };
-        audit::insert(&tx, &app.origin(&grant.tenant, None), &event).await?;
-        tx.commit().await?;
+    let since = epoch::last(&tx, &grant.tenant).await?;
+    if !oauth_grant::end(&tx, grant.id.as_str(), app.now()).await? {
+        return Ok(empty(StatusCode::OK));
     }
-    Ok(empty(StatusCode::OK))
+    let before = json!({ "name": grant.client_name, "client_id": grant.client_id, "scope": grant.scope });
+    let event = Event { action: route.audit.unwrap_or_default(), object: grant.id.as_str(), before, after: Null };
+    let whose = (since, grant.user.as_str());
+    let closure = change::audit_closing(&tx, &app.origin(&grant.tenant, None), whose, event).await?;
+    tx.commit().await?;
+    let id = closure.as_ref().map(|closure| closure.id.as_str());
+    Ok(with_closure(empty(StatusCode::OK), id))
 }
 
 /// The grant that a token is of. `None`: the token is unknown, which is no error (section 2.2).

@@ -185,9 +185,12 @@ async fn world(t: &TestApp) -> World {
         .expect("a key");
         keys.push(vec!["open".to_owned(), id.to_owned()]);
     }
-    t.execute(&format!("INSERT INTO oauth_clients VALUES ('cli_foreign', '{other}', 'c', '[]', NULL, 0, 0, 'u')"))
-        .await
-        .expect("a client");
+    t.execute(&format!(
+        "INSERT INTO oauth_clients VALUES ('cli_foreign', '{other}', 'c', '[]', NULL, 0, 0, '{}', NULL)",
+        eve.user
+    ))
+    .await
+    .expect("a client");
     let clients = vec!["cli_foreign".to_owned()];
     let mut apps = vec![];
     for (owner, id, digits) in [(&mia, "apg_hidden", "1"), (&eve, "apg_foreign", "2")] {

@@ -49,8 +49,8 @@ pub fn keys(variable: &str) -> Vec<Key> {
     texts.map(|text| Key::derive(text.as_bytes(), "accredit audit seal 1", &[])).collect()
 }
 
-/// The digest of a row: rows that differ have digests that differ.
-fn row_digest(row: &RawRow) -> Digest {
+/// The digest of a row, as its seal lists it: rows that differ have digests that differ.
+pub fn row_digest(row: &RawRow) -> Digest {
     let mut bytes = Vec::with_capacity(512);
     let mut text = |kind: u8, part: &[u8]| {
         bytes.push(kind);

@@ -329,17 +329,27 @@ impl RawRow {
     }
 }
 
-/// At most `limit` rows of all tenants with numbers above `after` and up to `to`, the oldest first.
-pub async fn raw_rows(reads: &dyn Rows, after: i64, to: i64, limit: i64) -> Result<Vec<RawRow>, DbError> {
-    reads
-        .list(
+/// All columns of a row.
+macro_rules! raw {
+    ($where:literal) => {
+        concat!(
             "SELECT seq, CAST(id AS BLOB), at, CAST(tenant_id AS BLOB), CAST(user_id AS BLOB), CAST(agent_id AS BLOB),
                     CAST(credential_id AS BLOB), CAST(address AS BLOB), CAST(request_id AS BLOB), CAST(action AS BLOB),
                     CAST(object_id AS BLOB), CAST(outcome AS BLOB), count, CAST(before AS BLOB), CAST(after AS BLOB)
-             FROM audit WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3",
-            args![after, to, limit],
+             FROM audit WHERE ",
+            $where
         )
-        .await
+    };
+}
+
+/// At most `limit` rows of all tenants with numbers above `after` and up to `to`, the oldest first.
+pub async fn raw_rows(reads: &dyn Rows, after: i64, to: i64, limit: i64) -> Result<Vec<RawRow>, DbError> {
+    reads.list(raw!("seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3"), args![after, to, limit]).await
+}
+
+/// The row with this id. `None`: it was deleted, since it was older than the operator keeps rows.
+pub async fn raw_row(reads: &dyn Rows, id: &AuditId) -> Result<Option<RawRow>, DbError> {
+    reads.optional(raw!("id = ?1"), args![id]).await
 }
 
 /// A case of [`UNINDEXED`]: an index, and the column by which it finds rows.

@@ -1,5 +1,5 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use common::role::Role;
+use common::{role::Role, secret::Kind};
 use serde_json::{Value as Json, Value::Null, json};
 use service::{
     settings::Settings,
@@ -81,6 +81,25 @@ async fn a_code_gives_tokens() {
         let all = t.texts("SELECT ifnull(after, '') || ifnull(before, '') FROM audit").await;
         assert!(!all.concat().contains(secret.as_str().unwrap()));
     }
+}
+
+/// R168: introspection names the app whose access token it is told of, and nobody for all others.
+#[tokio::test]
+async fn introspection_names_the_app_of_a_token() {
+    let (t, ada, id) = stage().await;
+    let got = given(&t, &ada, &id).await;
+    let asking = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "tokens.introspect agents.read", None).await;
+    let bearer = format!("Bearer {}", asking.token);
+    let introspect = async |token: &str| {
+        form_with(&t, "/auth/introspect", Some(&bearer), &encoded(&[("token", token)])).await.is(200)
+    };
+    let access = got["access_token"].as_str().unwrap();
+    let told = introspect(access).await;
+    assert_eq!((&told["client_id"], &told["scope"], &told["kind"]), (&json!(id), &json!("agents.read"), &json!("pat")));
+    assert_eq!(introspect(&asking.token).await.get("client_id"), None);
+    // Of one that has ended nothing is told.
+    t.as_(&ada, "DELETE", &format!("/api/oauth/clients/{id}"), Null).await.is(204);
+    assert_eq!(introspect(access).await, json!({ "active": false }));
 }
 
 /// R134: a code is bound to client, redirect URI, challenge and resource, holds for a minute, and is spent by whoever sends it.

@@ -1,0 +1,128 @@
+//! `/admin/clients`: OAuth clients that admins register.
+
+use askama::Template;
+use common::{
+    error::{ApiError, Code},
+    route,
+};
+use futures_util::future::join;
+use serde_json::{Map, Value as Json};
+use service::{app::App, extract::Path, response::Response};
+
+use crate::{
+    agents::Secret,
+    api::{Api, Change, Members, Refusal, Trouble},
+    form::Form,
+    page::{Shell, answer, next_page, see, write_with},
+};
+
+const PATH: &str = "/admin/clients";
+
+#[derive(Template)]
+#[template(path = "clients.html")]
+struct ClientsPage {
+    shell: Shell,
+    typed: Form,
+    clients: Vec<Json>,
+    more: String,
+}
+
+/// `GET /admin/clients`.
+pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
+    answer(&app, show(&app, &Form::default(), None)).await
+}
+
+async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+    let (api, asked) = (Api::of(app)?, Form::query(app));
+    let pairs = asked.pairs(&["cursor"]);
+    let (shell, page) =
+        join(Shell::load(app, &api, "OAuth clients", "clients"), api.get(route::CLIENTS_LIST, &[], &pairs)).await;
+    let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
+    let (shell, page) = (shell?.admins_only()?.with(refusal), page?);
+    let more = next_page(&[], &page);
+    write_with(&ClientsPage { shell, typed: typed.clone(), clients: page.list("items").to_vec(), more }, status)
+}
+
+/// Name and redirect URIs as they were typed.
+fn body(typed: &Form) -> Map<String, Json> {
+    let mut body = Map::new();
+    body.insert("name".to_owned(), typed.text("name").into());
+    let uris: Json = typed.text("redirect_uris").split_whitespace().map(Json::from).collect();
+    body.insert("redirect_uris".to_owned(), uris);
+    body
+}
+
+/// `POST /admin/clients`.
+pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> {
+    answer(&app, async {
+        let api = Api::of(&app)?;
+        let mut body = body(&typed);
+        body.insert("confidential".to_owned(), typed.is("confidential", "yes").into());
+        match api.change(route::CLIENTS_CREATE, &[], Change { form: &typed, body: body.into() }).await {
+            Ok(made) if made.is("confidential") => secret(&made, "is registered").show(&app, &api, "clients").await,
+            Ok(made) => Ok(see(&app, &format!("{PATH}/{}?done=made", made.text("id")))),
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => show(&app, &typed, Some(refusal)).await,
+            Err(trouble) => Err(trouble),
+        }
+    })
+    .await
+}
+
+fn secret(made: &Json, verb: &str) -> Secret {
+    Secret {
+        heading: format!("The client {} {verb}", made.text("name")),
+        what: "This is its secret, with which it proves itself when it gets a token.".to_owned(),
+        secret: made.text("client_secret").to_owned(),
+        use_it: format!("Put it into the client's settings, with the client id {}.", made.text("id")),
+        ends: String::new(),
+        warnings: Vec::new(),
+        back: format!("{PATH}/{}", made.text("id")),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "client.html")]
+struct ClientPage {
+    shell: Shell,
+    typed: Form,
+    client: Json,
+    uris: String,
+}
+
+/// `GET /admin/clients/{id}`.
+pub(crate) async fn one(app: App, Path(id): Path) -> Result<Response, ApiError> {
+    answer(&app, show_one(&app, &id, &Form::default(), None)).await
+}
+
+async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+    let api = Api::of(app)?;
+    let client = api.get(route::CLIENTS_GET, &[id], &[]);
+    let (shell, client) = join(Shell::load(app, &api, "An OAuth client", "clients"), client).await;
+    let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
+    let (shell, client) = (shell?.admins_only()?.with(refusal), client?);
+    let uris = client.words("redirect_uris").join("\n");
+    write_with(&ClientPage { shell, typed: typed.clone(), client, uris }, status)
+}
+
+/// `POST /admin/clients/{id}/{act}`.
+pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) -> Result<Response, ApiError> {
+    let (route, body) = match act.as_str() {
+        "change" => (route::CLIENTS_PATCH, Json::from(body(&typed))),
+        "rotate" => (route::CLIENTS_ROTATE, Json::Null),
+        "delete" => (route::CLIENTS_DELETE, Json::Null),
+        _ => return Err(Code::NotFound.into()),
+    };
+    answer(&app, async {
+        let api = Api::of(&app)?;
+        match api.change(route, &[&id], Change { form: &typed, body }).await {
+            Ok(made) if act == "rotate" => secret(&made, "has another secret").show(&app, &api, "clients").await,
+            Ok(_) if act == "delete" => Ok(see(&app, &format!("{PATH}?done=deleted"))),
+            Ok(_) => Ok(see(&app, &format!("{PATH}/{id}?done=changed"))),
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
+                show_one(&app, &id, &typed, Some(refusal)).await
+            }
+            Err(trouble) => Err(trouble),
+        }
+    })
+    .await
+}

@@ -1,0 +1,123 @@
+//! `/admin/resources`: services of the tenant that take signed tokens.
+
+use askama::Template;
+use common::{
+    error::{ApiError, Code},
+    route,
+};
+use futures_util::future::join;
+use serde_json::{Map, Value as Json};
+use service::{app::App, extract::Path, response::Response};
+
+use crate::{
+    api::{Api, Change, Members, Refusal, Trouble},
+    form::{Form, several},
+    page::{Shell, answer, next_page, see, write_with},
+};
+
+const PATH: &str = "/admin/resources";
+/// What services verify, each with what to say of it.
+const ALGS: [(&str, &str); 2] = [("EdDSA", "EdDSA: Ed25519"), ("ES256", "ES256: for libraries without EdDSA")];
+
+#[derive(Template)]
+#[template(path = "resources.html")]
+struct ResourcesPage {
+    shell: Shell,
+    typed: Form,
+    resources: Vec<Json>,
+    more: String,
+}
+
+/// `GET /admin/resources`.
+pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
+    answer(&app, show(&app, &Form::default(), None)).await
+}
+
+async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+    let (api, asked) = (Api::of(app)?, Form::query(app));
+    let pairs = asked.pairs(&["cursor"]);
+    let (shell, page) =
+        join(Shell::load(app, &api, "Services", "resources"), api.get(route::RESOURCES_LIST, &[], &pairs)).await;
+    let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
+    let (shell, page) = (shell?.admins_only()?.with(refusal), page?);
+    let more = next_page(&[], &page);
+    write_with(&ResourcesPage { shell, typed: typed.clone(), resources: page.list("items").to_vec(), more }, status)
+}
+
+/// What may be changed of a service, as it was typed.
+fn body(typed: &Form) -> Map<String, Json> {
+    let mut body = typed.filled(&["name", "signing_alg"]);
+    for name in ["scopes", "introspectors"] {
+        body.insert(name.to_owned(), several(typed.text(name)).into());
+    }
+    body
+}
+
+/// Whether another name would do: a user or an agent that is not there is a 404.
+fn may_mend(refusal: &Refusal) -> bool {
+    refusal.is_for_the_form() || refusal.slug == "subject_not_found"
+}
+
+/// `POST /admin/resources`.
+pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> {
+    answer(&app, async {
+        let api = Api::of(&app)?;
+        let mut body = body(&typed);
+        body.insert("identifier".to_owned(), typed.text("identifier").into());
+        match api.change(route::RESOURCES_CREATE, &[], Change { form: &typed, body: body.into() }).await {
+            Ok(made) => Ok(see(&app, &format!("{PATH}/{}?done=made", made.text("id")))),
+            Err(Trouble::Refused(refusal)) if may_mend(&refusal) => show(&app, &typed, Some(refusal)).await,
+            Err(trouble) => Err(trouble),
+        }
+    })
+    .await
+}
+
+#[derive(Template)]
+#[template(path = "resource.html")]
+struct ResourcePage {
+    shell: Shell,
+    typed: Form,
+    resource: Json,
+    scopes: String,
+    introspectors: String,
+}
+
+impl ResourcePage {
+    fn is_alg(&self, word: &str) -> bool {
+        self.typed.or("signing_alg", self.resource.text("signing_alg")) == word
+    }
+}
+
+/// `GET /admin/resources/{id}`.
+pub(crate) async fn one(app: App, Path(id): Path) -> Result<Response, ApiError> {
+    answer(&app, show_one(&app, &id, &Form::default(), None)).await
+}
+
+async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+    let api = Api::of(app)?;
+    let resource = api.get(route::RESOURCES_GET, &[id], &[]);
+    let (shell, resource) = join(Shell::load(app, &api, "A service", "resources"), resource).await;
+    let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
+    let (shell, resource) = (shell?.admins_only()?.with(refusal), resource?);
+    let (scopes, introspectors) = (resource.words("scopes").join(" "), resource.words("introspectors").join(" "));
+    write_with(&ResourcePage { shell, typed: typed.clone(), resource, scopes, introspectors }, status)
+}
+
+/// `POST /admin/resources/{id}/{act}`.
+pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) -> Result<Response, ApiError> {
+    let (route, body) = match act.as_str() {
+        "change" => (route::RESOURCES_PATCH, Json::from(body(&typed))),
+        "delete" => (route::RESOURCES_DELETE, Json::Null),
+        _ => return Err(Code::NotFound.into()),
+    };
+    answer(&app, async {
+        match Api::of(&app)?.change(route, &[&id], Change { form: &typed, body }).await {
+            Ok(_) if act == "delete" => Ok(see(&app, &format!("{PATH}?done=deleted"))),
+            Ok(_) => Ok(see(&app, &format!("{PATH}/{id}?done=changed"))),
+            Err(Trouble::Refused(refusal)) if may_mend(&refusal) => show_one(&app, &id, &typed, Some(refusal)).await,
+            Err(trouble) => Err(trouble),
+        }
+    })
+    .await
+}
