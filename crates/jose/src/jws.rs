@@ -4,7 +4,7 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::json;
-use rsa::{BoxedUint, RsaPublicKey, pkcs1v15, signature::Verifier, traits::PublicKeyParts};
+use rsa::{BoxedUint, pkcs1v15, signature::Verifier, traits::PublicKeyParts};
 use serde_json::Value as Json;
 use sha2::Sha256;
 
@@ -128,7 +128,7 @@ impl PublicKey {
         match algorithm {
             Algorithm::Rs256 => {
                 let part = |name: &str| member(name).map(|bytes| BoxedUint::from_be_slice_vartime(&bytes));
-                let key = RsaPublicKey::new(part("n")?, part("e")?).ok()?;
+                let key = rsa::PublicKey::new(part("n")?, part("e")?).ok()?;
                 let is_good = RSA_BITS.contains(&key.n().bit_width());
                 is_good.then(|| Self::Rsa(pkcs1v15::VerifyingKey::new(key)))
             }

@@ -122,11 +122,11 @@ impl FromRow for FederatedCredential {
 /// The columns, at the moment `now`.
 fn select(now: &str) -> String {
     format!(
-        "SELECT f.id, f.tenant_id, f.agent_id, f.name, f.issuer, f.audience, f.subject, f.claims, f.scope, f.key_source, f.keys,
-                f.single_use, f.life, f.created_at, f.created_by, f.last_used_at,
-                (SELECT count(*) FROM credentials c WHERE c.federated_id = f.id AND c.revoked_at IS NULL AND c.expires_at > {now}) AS live,
+        "SELECT fed.id, fed.tenant_id, fed.agent_id, fed.name, fed.issuer, fed.audience, fed.subject, fed.claims, fed.scope, fed.key_source, fed.keys,
+                fed.single_use, fed.life, fed.created_at, fed.created_by, fed.last_used_at,
+                (SELECT count(*) FROM credentials c WHERE c.federated_id = fed.id AND c.revoked_at IS NULL AND c.expires_at > {now}) AS live,
                 s.fetched_at, s.failure
-         FROM federated_credentials f LEFT JOIN key_sets s ON s.source = f.key_source"
+         FROM federated_credentials fed LEFT JOIN key_sets s ON s.source = fed.key_source"
     )
 }
 
@@ -139,13 +139,13 @@ pub async fn list(
 ) -> Result<Vec<FederatedCredential>, DbError> {
     let (at, id) = page.after();
     let sql = select("?5")
-        + " WHERE f.agent_id = ?1 AND (f.created_at, f.id) < (?2, ?3) ORDER BY f.created_at DESC, f.id DESC LIMIT ?4";
+        + " WHERE fed.agent_id = ?1 AND (fed.created_at, fed.id) < (?2, ?3) ORDER BY fed.created_at DESC, fed.id DESC LIMIT ?4";
     reads.list(&sql, args![agent, at, id, page.rows(), now]).await
 }
 
 /// The one with this id, of any agent: what a workload sends names no other.
 pub async fn find(reads: &dyn Rows, id: &str, now: Timestamp) -> Result<Option<FederatedCredential>, DbError> {
-    reads.optional(&(select("?2") + " WHERE f.id = ?1"), args![id, now]).await
+    reads.optional(&(select("?2") + " WHERE fed.id = ?1"), args![id, now]).await
 }
 
 /// One to be stored.

@@ -82,9 +82,11 @@ pub async fn find(reads: &dyn Rows, source: &Source) -> Result<Option<KeySet>, D
 /// Asks for the set of a source. `false`: it was asked for a moment ago.
 pub async fn want(db: &Db, source: &Source, now: Timestamp) -> Result<bool, DbError> {
     let sql = "INSERT INTO key_sets (source, wanted_at, tried_at) VALUES (?1, ?2, ?2)
-               ON CONFLICT (source) DO UPDATE SET wanted_at = ?2, tried_at = ?2, ended_at = NULL WHERE tried_at <= ?3 OR tried_at > ?2
+               ON CONFLICT (source) DO UPDATE SET wanted_at = ?2, tried_at = ?2, ended_at = NULL WHERE tried_at <= ?3 OR tried_at > ?4
                RETURNING 1";
-    let rows = db.hot::<Affected>(sql, args![source.to_column(), now, now.plus_seconds(-AGAIN)]).await?;
+    let rows = db
+        .hot::<Affected>(sql, args![source.to_column(), now, now.plus_seconds(-AGAIN), now.plus_seconds(AGAIN)])
+        .await?;
     Ok(!rows.is_empty())
 }
 

@@ -34,7 +34,7 @@ const GROWING: &[&str] = &[
     "access_requests",
     "idempotency",
     "federated_credentials",
-    "f",
+    "fed",
     "key_sets",
     "assertions_seen",
 ];
