@@ -628,10 +628,14 @@ pub(crate) fn all() -> Vec<Verb> {
         Verb::new("admin clients create", route::CLIENTS_CREATE)
             .needs("name", Kind::Text, "The name that people see")
             .needs("redirect_uris", Kind::Words, "Where browsers are sent back to, separated by commas")
-            .field("confidential", Kind::Data, "true: it proves itself with a secret"),
+            .field("confidential", Kind::Data, "true: it proves itself with a secret")
+            .field("jwks", Kind::Object, "File with its public keys, in place of a secret")
+            .field("jwks_uri", Kind::Text, "Where its public keys are, in place of a secret"),
         Verb::new("admin clients update", route::CLIENTS_PATCH)
             .field("name", Kind::Text, "The name that people see")
-            .field("redirect_uris", Kind::Words, "Where browsers are sent back to, separated by commas"),
+            .field("redirect_uris", Kind::Words, "Where browsers are sent back to, separated by commas")
+            .field("jwks", Kind::Object, "File with its public keys, of a client that has some")
+            .field("jwks_uri", Kind::Text, "Where its public keys are, of a client that has some"),
         Verb::new("admin clients delete", route::CLIENTS_DELETE)
             .asks("Delete the client {id}, and end all that people gave it?")
             .done("Deleted."),

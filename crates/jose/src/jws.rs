@@ -91,6 +91,12 @@ impl<'t> Jws<'t> {
         self.signed
     }
 
+    /// A text that the token claims, before anything of it is known to be true: to find the keys that could verify it.
+    pub fn claimed(&self, name: &str) -> Option<String> {
+        let claims = std::str::from_utf8(&self.claims).ok().and_then(json::parse)?;
+        claims.get(name).and_then(Json::as_str).map(str::to_owned)
+    }
+
     /// The key of a set that the token names, or the only one that could have signed it.
     pub fn key<'k>(&self, keys: &'k [Json]) -> Option<&'k Json> {
         let mut fitting = keys.iter().filter(|key| self.fits(key));

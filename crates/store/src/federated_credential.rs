@@ -11,12 +11,11 @@ use common::{
 };
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value as Json;
 
 use crate::{
     args,
-    db::{Affected, Db, DbError, FromRow, Reads, Row, Rows, Tx},
-    key_set::Source,
+    db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Rows, Tx},
+    key_set::Keys,
     page::PageRequest,
 };
 
@@ -73,27 +72,12 @@ pub struct FederatedCredential {
     pub keys: Keys,
 }
 
-/// The keys of an issuer.
-#[derive(Clone, Debug)]
-pub enum Keys {
-    /// They are fetched.
-    From(Source),
-    /// An admin has pasted them.
-    Pasted(Vec<Json>),
-}
-
 impl FromRow for FederatedCredential {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         let (id, tenant, agent) = (row.take()?, row.take()?, row.take()?);
         let (name, issuer, audience, subject) = (row.take()?, row.take()?, row.take()?, row.take()?);
         let (claims, scope) = (row.take()?, row.take()?);
-        let source = row.take::<Option<String>>()?.as_deref().and_then(Source::stored);
-        let pasted = row.take::<Option<String>>()?.and_then(|text| json::parse(&text));
-        let keys = match (source, pasted) {
-            (Some(source), _) => Keys::From(source),
-            (None, Some(Json::Array(keys))) => Keys::Pasted(keys),
-            _ => return Err(DbError::Row("a federated credential without keys")),
-        };
+        let keys = Option::<Keys>::from_row(row)?.ok_or(DbError::Row("a federated credential without keys"))?;
         Ok(Self {
             id,
             name,
@@ -102,7 +86,7 @@ impl FromRow for FederatedCredential {
             subject,
             claims,
             scope,
-            jwks_uri: if let Keys::From(Source::Jwks(url)) = &keys { Some(url.clone()) } else { None },
+            jwks_uri: keys.jwks_uri().map(str::to_owned),
             has_pasted_keys: matches!(keys, Keys::Pasted(_)),
             single_use: row.take()?,
             expires_in: row.take()?,
@@ -197,10 +181,7 @@ pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<Inserted, DbError> {
     if tx.optional::<i64>(count, args![new.agent]).await?.unwrap_or(0) >= MOST {
         return Ok(Inserted::TooMany);
     }
-    let (source, pasted) = match new.keys {
-        Keys::From(source) => (Some(source.to_column()), None),
-        Keys::Pasted(keys) => (None, Some(json::to_text(&Json::Array(keys.clone())))),
-    };
+    let (source, pasted) = new.keys.to_columns();
     let sql =
         "INSERT INTO federated_credentials (id, tenant_id, agent_id, name, issuer, audience, subject, claims, scope,
                                                   key_source, keys, single_use, life, created_at, created_by)
@@ -255,6 +236,19 @@ pub async fn spend(tx: &Tx<'_>, assertion: &Digest, until: Timestamp) -> Result<
     let sql =
         "INSERT INTO assertions_seen (digest, expires_at) VALUES (?1, ?2) ON CONFLICT (digest) DO NOTHING RETURNING 1";
     Ok(tx.optional::<Affected>(sql, args![assertion, until]).await?.is_some())
+}
+
+/// The same without a transaction.
+pub async fn spend_at_once(db: &Db, assertion: &Digest, until: Timestamp) -> Result<bool, DbError> {
+    let sql =
+        "INSERT INTO assertions_seen (digest, expires_at) VALUES (?1, ?2) ON CONFLICT (digest) DO NOTHING RETURNING 1";
+    match db.hot::<Affected>(sql, args![assertion, until]).await {
+        // What gives back a right proves itself too.
+        Err(DbError::Full) => {
+            Ok(!db.single::<Affected>(Purpose::Revoking, sql, args![assertion, until]).await?.is_empty())
+        }
+        taken => Ok(!taken?.is_empty()),
+    }
 }
 
 /// Purges assertions that nobody takes any more.

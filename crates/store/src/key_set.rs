@@ -43,6 +43,50 @@ impl Source {
     }
 }
 
+/// The keys of another one that signs.
+#[derive(Clone, Debug)]
+pub enum Keys {
+    /// They are fetched.
+    From(Source),
+    /// An admin has pasted them.
+    Pasted(Vec<Json>),
+}
+
+impl Keys {
+    /// The texts of their two columns: the source, and the keys.
+    pub fn to_columns(&self) -> (Option<String>, Option<String>) {
+        match self {
+            Self::From(source) => (Some(source.to_column()), None),
+            Self::Pasted(keys) => (None, Some(json::to_text(&Json::Array(keys.clone())))),
+        }
+    }
+
+    /// The URL of the set, if it is known by one.
+    pub fn jwks_uri(&self) -> Option<&str> {
+        match self {
+            Self::From(Source::Jwks(url)) => Some(url),
+            _ => None,
+        }
+    }
+}
+
+/// From the two columns; `None`: both are empty.
+impl FromRow for Option<Keys> {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        let (source, pasted) = (row.take::<Option<String>>()?, row.take::<Option<String>>()?);
+        match (source, pasted) {
+            (None, None) => Ok(None),
+            (Some(text), None) => {
+                Source::stored(&text).map(|source| Some(Keys::From(source))).ok_or(DbError::Row("not a source of keys"))
+            }
+            (_, Some(text)) => match json::parse(&text) {
+                Some(Json::Array(keys)) => Ok(Some(Keys::Pasted(keys))),
+                _ => Err(DbError::Row("not a list of keys")),
+            },
+        }
+    }
+}
+
 /// A set as it is known.
 #[derive(Debug)]
 pub struct KeySet {

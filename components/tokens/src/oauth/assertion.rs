@@ -5,7 +5,7 @@ use common::{error::ApiError, secret::Digest, time::Timestamp};
 use jose::Jws;
 use serde_json::Value as Json;
 use service::app::App;
-use store::{federated_credential::Keys, key_set::Source};
+use store::key_set::{Keys, Source};
 
 use super::key_sets;
 

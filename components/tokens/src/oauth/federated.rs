@@ -30,8 +30,8 @@ use service::{
 use store::{
     agent::Agent,
     db::Rows,
-    federated_credential::{self, FederatedCredential, Inserted, Keys, New},
-    key_set::Source,
+    federated_credential::{self, FederatedCredential, Inserted, New},
+    key_set::{Keys, Source},
 };
 
 use super::key_sets;

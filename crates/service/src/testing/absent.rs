@@ -186,7 +186,7 @@ async fn world(t: &TestApp) -> World {
         .expect("a key");
         keys.push(vec!["open".to_owned(), id.to_owned()]);
     }
-    t.execute(&format!("INSERT INTO oauth_clients VALUES ('cli_foreign', '{other}', 'c', '[]', NULL, 0, 0, 'u')"))
+    t.execute(&format!("INSERT INTO oauth_clients (id, tenant_id, name, redirect_uris, secret, created_at, updated_at, created_by) VALUES ('cli_foreign', '{other}', 'c', '[]', NULL, 0, 0, 'u')"))
         .await
         .expect("a client");
     let clients = vec!["cli_foreign".to_owned()];

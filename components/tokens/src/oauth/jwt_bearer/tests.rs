@@ -1,6 +1,5 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use common::{role::Role, secret::Digest};
-use p256::ecdsa::{Signature, SigningKey, signature::Signer};
+use common::role::Role;
 use service::{
     settings::Settings,
     testing::{Actor, Answer, TestApp, at_once},
@@ -9,7 +8,7 @@ use store::key_set::{self, Source};
 
 use super::*;
 use crate::{
-    oauth::testing::{TOKEN, encoded, form_with},
+    oauth::testing::{TOKEN, encoded, form_with, public, signed},
     with_neighbours,
 };
 
@@ -17,26 +16,6 @@ const ISSUER: &str = "https://token.actions.githubusercontent.com";
 const AUDIENCE: &str = "http://127.0.0.1:3000";
 const SUBJECT: &str = "repo:acme/shop:ref:refs/heads/main";
 const CRM: &str = "https://crm.example.com";
-
-fn key(name: &str) -> SigningKey {
-    SigningKey::from_slice(Digest::of(name.as_bytes()).bytes()).unwrap()
-}
-
-/// The public key of this name, under an id of its own or another one's.
-fn public(name: &str, id: &str) -> Json {
-    let point = key(name).verifying_key().to_sec1_point(false);
-    let bytes = point.as_bytes();
-    json!({
-        "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": id,
-        "x": URL_SAFE_NO_PAD.encode(&bytes[1..33]), "y": URL_SAFE_NO_PAD.encode(&bytes[33..]),
-    })
-}
-
-fn signed(name: &str, header: &Json, claims: &str) -> String {
-    let text = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims));
-    let signature: Signature = key(name).sign(text.as_bytes());
-    format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
-}
 
 /// Ada's agent, which trusts the main branch of a repository.
 struct Site {
