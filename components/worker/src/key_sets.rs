@@ -149,13 +149,14 @@ mod tests {
         let plain = said(ISSUER, "http://keys.example.com/jwks");
         let slash = said("https://issuer.example.com/", "https://keys.example.com/jwks");
         let long = format!("{{\"keys\": [\"{}\"]}}", "x".repeat(MOST));
-        let cases: Vec<(Vec<Result<(u16, &str), &str>>, &str, usize)> = vec![
+        type Case<'a> = (Vec<Result<(u16, &'a str), &'a str>>, &'a str, usize);
+        let cases: Vec<Case<'_>> = vec![
             (vec![Ok((200, &elsewhere))], "evil.example", 1),
             (vec![Ok((200, &plain))], "URL", 1),
             (vec![Ok((200, &slash))], "another issuer", 1),
             (vec![Ok((200, "{}"))], "another issuer", 1),
-            (vec![Ok((200, "[]"))], "no JSON object", 1),
-            (vec![Ok((200, "{\"issuer\":1,\"issuer\":2}"))], "no JSON object", 1),
+            (vec![Ok((200, "[]"))], "does not answer with a JSON object", 1),
+            (vec![Ok((200, "{\"issuer\":1,\"issuer\":2}"))], "does not answer with a JSON object", 1),
             (vec![Ok((302, ""))], "redirects are not followed", 1),
             (vec![Ok((500, ""))], "answered 500", 1),
             (vec![Err("DNS says 10.0.0.7")], "does not answer, or not in time", 1),
@@ -165,7 +166,6 @@ mod tests {
         ];
         for (answers, why, asked) in cases {
             let (keys, failure, sent) = fetched(&t, &source, &answers).await;
-            let why = if why == "no JSON object" { "does not answer with a JSON object" } else { why };
             assert!(failure.contains(why) && !failure.contains("10.0.0.7"), "{failure}: {why}");
             assert_eq!((keys, sent.len()), (1, asked), "those of before count on: {answers:?}");
         }

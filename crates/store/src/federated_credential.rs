@@ -256,3 +256,35 @@ pub async fn purge_assertions(db: &Db, now: Timestamp, most: i64) -> Result<(), 
     let sql = "DELETE FROM assertions_seen WHERE digest IN (SELECT digest FROM assertions_seen WHERE expires_at <= ?1 LIMIT ?2)";
     db.hot::<Affected>(sql, args![now, most]).await.map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{agent::tree, credential, db::Purpose, testing::TestDb};
+
+    /// R171: with an archived agent ends whom it trusts; and after a backup was restored, whatever was trusted before.
+    #[tokio::test]
+    async fn what_is_trusted_ends_with_the_agent_and_after_a_restored_backup() {
+        let t = TestDb::new();
+        let ada = t.ada().await;
+        for name in ["scout", "other"] {
+            t.agent(&ada, name, "*").await;
+        }
+        t.execute(
+            "INSERT INTO federated_credentials (id, tenant_id, agent_id, name, issuer, audience, subject, claims, scope, keys,
+                                                single_use, life, created_at, created_by)
+             SELECT 'fed_' || name, tenant_id, id, 'ci', 'i', 'a', 's', '{}', '*', '[]', 1, 60, 1, owner_id FROM agents",
+        )
+        .await
+        .unwrap();
+        let rows = async || t.texts("SELECT id FROM federated_credentials ORDER BY id").await;
+        let scout = t.texts("SELECT id FROM agents WHERE name = 'scout'").await.remove(0);
+        let tx = t.db().begin(Purpose::Revoking).await.unwrap();
+        tree::archive(&tx, &scout.try_into().unwrap(), t.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(rows().await, ["fed_other"]);
+        let tx = t.db().begin(Purpose::Revoking).await.unwrap();
+        credential::revoke_issued_before(&tx, t.now(), t.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(rows().await.is_empty());
+    }
+}

@@ -103,9 +103,9 @@ pub struct KeySet {
 }
 
 impl KeySet {
-    /// Whether the keys count at this moment.
+    /// Whether the keys count at this moment. Another host, whose clock is a little ahead, may have fetched them.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
-        self.fetched_at.is_some_and(|at| at <= now && now < at.plus_seconds(LIFE))
+        self.fetched_at.is_some_and(|at| at <= now.plus_seconds(AGAIN) && now < at.plus_seconds(LIFE))
     }
 }
 
