@@ -11,11 +11,12 @@ use std::time::SystemTime;
 use serde_json::{Value as Json, json};
 use tests::{
     Answer, Client, Server, at_once,
-    oauth::encoded,
+    oauth::{CALLBACK, VERIFIER, code, encoded, request},
     provider::{EvilProvider, Fault, Signed, token},
     server::text,
 };
 
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const PATH: &str = "/api/agents/scout/federated-credentials";
 const SUBJECT: &str = "repo:acme/shop:ref:refs/heads/main";
@@ -202,4 +203,59 @@ fn sixteen_at_once_over_two_hosts_get_one_credential() {
         assert_eq!(send(&site.assertion(id, "one")), 1);
     }
     assert_eq!(site.server.number(GIVEN), 3);
+}
+
+/// R172: an OAuth client proves itself by a key that is fetched from where it serves its set; over two hosts an assertion is taken once.
+#[test]
+fn a_client_proves_itself_by_a_key_that_is_fetched() {
+    let site = Site::new();
+    let second = site.server.second();
+    let body = json!({
+        "name": "Planner", "redirect_uris": [CALLBACK], "jwks_uri": format!("{}/keys", site.issuer.issuer()),
+    });
+    let made = site.admin.post("/api/oauth/clients", &body).is(201);
+    assert_eq!((&made["token_endpoint_auth_method"], &made["client_secret"]), (&json!("private_key_jwt"), &Json::Null));
+    let id = text(&made["id"]).to_owned();
+    let hosts = [site.server.host().base_url(), second.host().base_url()];
+    let assertion = |number: &str, key: &str| {
+        let mut claims = site.claims(number);
+        (claims["iss"], claims["sub"], claims["aud"]) = (json!(id), json!(id), json!(hosts));
+        token(&claims, &Signed::By(key))
+    };
+    let decided = site.admin.post("/api/oauth/authorize", &json!({ "request": request(&id) })).is(200);
+    let trade = |assertion: &str| {
+        encoded(&[
+            ("grant_type", "authorization_code"),
+            ("code", &code(&decided)),
+            ("redirect_uri", CALLBACK),
+            ("code_verifier", VERIFIER),
+            ("client_id", &id),
+            ("client_assertion_type", ASSERTION_TYPE),
+            ("client_assertion", assertion),
+        ])
+    };
+    let nobody = site.server.nobody();
+    nobody.form("/oauth/token", &trade(&assertion("1", "two"))).refused(401, "invalid_client");
+    assert_eq!(site.issuer.asked(), ["/keys"]);
+    let got = nobody.form("/oauth/token", &trade(&assertion("1", "one"))).is(200);
+    assert!(site.issuer.asked().is_empty(), "the keys are known");
+    site.server.with(text(&got["access_token"])).get("/api/auth/whoami").is(200);
+    let refresh = |assertion: &str| {
+        encoded(&[
+            ("grant_type", "refresh_token"),
+            ("refresh_token", text(&got["refresh_token"])),
+            ("client_assertion_type", ASSERTION_TYPE),
+            ("client_assertion", assertion),
+        ])
+    };
+    nobody.form("/oauth/token", &refresh(&assertion("1", "one"))).refused(401, "invalid_client");
+    let form = refresh(&assertion("2", "one"));
+    let answers = at_once(16, |number| {
+        let at = if number % 2 == 0 { &site.server } else { &second };
+        nobody.at(at.host().base_url()).form("/oauth/token", &form)
+    });
+    for answer in &answers {
+        assert!(matches!(answer.status(), 200 | 401 | 503), "{answer:?}");
+    }
+    assert_eq!(answers.iter().filter(|answer| answer.status() == 200).count(), 1);
 }
