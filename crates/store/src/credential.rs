@@ -46,6 +46,8 @@ pub struct CredentialRow {
     pub status: CredentialStatus,
     /// The record's id of the credential that replaced it.
     pub replaced_by: Option<String>,
+    /// The federated credential that it was given for.
+    pub federated: Option<String>,
     /// Its last recorded use.
     pub last_used_at: Option<Timestamp>,
     /// From where.
@@ -138,7 +140,7 @@ impl FromRow for CredentialRow {
         }
         let (id, kind, prefix, scope) = (row.take()?, row.take()?, row.take()?, row.take()?);
         let (created_at, expires_at, status, replaced_by) = (row.take()?, row.take()?, row.take()?, row.take()?);
-        let (last_used_at, last_used_address) = (row.take()?, row.take()?);
+        let (federated, last_used_at, last_used_address) = (row.take()?, row.take()?, row.take()?);
         let proof = Option::<Proof>::from_row(row)?;
         let (tenant_id, tenant) = (row.take()?, row.take()?);
         let (user, email, role) = (row.take()?, row.take()?, row.take()?);
@@ -164,6 +166,7 @@ impl FromRow for CredentialRow {
             expires_at,
             status,
             replaced_by,
+            federated,
             last_used_at,
             last_used_address,
             proof,
@@ -186,7 +189,7 @@ static FIND: LazyLock<String> = LazyLock::new(|| {
                     SELECT e.role FROM users e
                     WHERE e.id = ifnull((SELECT g.owner_id FROM agents g WHERE g.id = c.grantee), c.grantee)) END AS er,
                 (SELECT g.scope FROM agents g WHERE g.id = c.grantee) AS es,
-                c.id, c.kind, c.prefix, c.scope, c.created_at, c.expires_at, {} AS status, c.replaced_by, c.last_used_at, c.last_used_address, {PROOF},
+                c.id, c.kind, c.prefix, c.scope, c.created_at, c.expires_at, {} AS status, c.replaced_by, c.federated_id, c.last_used_at, c.last_used_address, {PROOF},
                 t.id, t.slug, u.id, u.email, u.role, a.id, a.name, a.state, a.scope, a.archived_at IS NOT NULL AS w,
                 a.spent_cents > a.budget_cents IS TRUE AS z,
                 CASE WHEN c.kind = 'agent_token' AND c.grantee IS NULL THEN (

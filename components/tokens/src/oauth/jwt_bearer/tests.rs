@@ -150,7 +150,8 @@ async fn a_workload_gets_a_short_credential_of_its_agent() {
     let got = site.send(&site.assertion(&[]), &[("scope", "x.crm.read")]).await.is(200);
     assert_eq!(site.whoami(&got["access_token"]).await.is(200)["scope"], json!(["x.crm.read"]));
     site.t.wait(3_601);
-    site.whoami(&got["access_token"]).await.refused(401, "token_expired");
+    let refusal = site.whoami(&got["access_token"]).await.refused(401, "token_expired");
+    assert!(refusal["fix"].as_str().unwrap().contains(&format!("client_id={}", site.id)), "{refusal}");
     for beyond in ["ui.notify", "x.crm.write", "*", "agents.*", "nothing"] {
         let refusal = site.send(&site.assertion(&[]), &[("scope", beyond)]).await.refused(400, "invalid_scope");
         assert!(refusal["fix"].as_str().unwrap().contains("federated-credentials"), "{refusal}");
