@@ -406,6 +406,31 @@ pub(crate) fn all() -> Vec<Verb> {
             .asks("End the unused enrolment codes of {name}?")
             .done("Ended."),
         Verb::new("agents token revoke", route::TOKEN_REVOKE).asks("Revoke the token of {name}?").done("Revoked."),
+        Verb::new("agents federated-credentials list", route::FEDERATED_CREDENTIALS_LIST).table(&[
+            ("ID", "id"),
+            ("NAME", "name"),
+            ("ISSUER", "issuer"),
+            ("SUBJECT", "subject"),
+            ("LIVE", "live_credentials"),
+            ("LAST USED", "last_used_at"),
+        ]),
+        Verb::new("agents federated-credentials get", route::FEDERATED_CREDENTIALS_GET),
+        Verb::new("agents federated-credentials create", route::FEDERATED_CREDENTIALS_CREATE)
+            .takes("name", Kind::Text, "The name")
+            .needs("issuer", Kind::Text, "The issuer of the workload's tokens, as in iss")
+            .needs("subject", Kind::Text, "Their subject, as in sub; * stays within : and /")
+            .field("audience", Kind::Text, "Their audience; left out: the server's address")
+            .field("claims", Kind::Pairs, "Further claims, each as name=value")
+            .field("scope", Kind::Words, "What a credential carries: scopes, separated by commas")
+            .field("preset", Kind::Text, "The same by a preset")
+            .field("jwks_uri", Kind::Text, "Where the issuer's keys are, if discovery does not say it")
+            .field("jwks", Kind::Object, "File with the issuer's keys, if the server cannot reach them")
+            .field("single_use", Kind::No, "Take a token of the platform more than once, as Kubernetes needs it")
+            .flagged("reusable")
+            .field("expires_in", Kind::Number, "The life of a credential in seconds, 3600 at most"),
+        Verb::new("agents federated-credentials delete", route::FEDERATED_CREDENTIALS_DELETE)
+            .asks("Delete the federated credential {id}, and end all that it has given?")
+            .done("Deleted."),
         Verb::new("agents keys list", route::KEYS_LIST).table(KEYS),
         keys(Verb::new("agents keys get", route::KEYS_GET)),
         Verb::new("agents keys create", route::KEYS_CREATE)
@@ -628,10 +653,14 @@ pub(crate) fn all() -> Vec<Verb> {
         Verb::new("admin clients create", route::CLIENTS_CREATE)
             .needs("name", Kind::Text, "The name that people see")
             .needs("redirect_uris", Kind::Words, "Where browsers are sent back to, separated by commas")
-            .field("confidential", Kind::Data, "true: it proves itself with a secret"),
+            .field("confidential", Kind::Data, "true: it proves itself with a secret")
+            .field("jwks", Kind::Object, "File with its public keys, in place of a secret")
+            .field("jwks_uri", Kind::Text, "Where its public keys are, in place of a secret"),
         Verb::new("admin clients update", route::CLIENTS_PATCH)
             .field("name", Kind::Text, "The name that people see")
-            .field("redirect_uris", Kind::Words, "Where browsers are sent back to, separated by commas"),
+            .field("redirect_uris", Kind::Words, "Where browsers are sent back to, separated by commas")
+            .field("jwks", Kind::Object, "File with its public keys, of a client that has some")
+            .field("jwks_uri", Kind::Text, "Where its public keys are, of a client that has some"),
         Verb::new("admin clients delete", route::CLIENTS_DELETE)
             .asks("Delete the client {id}, and end all that people gave it?")
             .done("Deleted."),
@@ -762,6 +791,7 @@ pub(crate) const ELSEWHERE: &[(&Route, &str)] = &[
     (route::NOTIFICATIONS_STREAM, "for pages; notifications list reads the same"),
     (route::INBOX_STREAM, "for runtimes; inbox read --wait waits too"),
     (route::TICK, "for the host and timers"),
+    (route::KEY_SETS, "for another component of the server"),
     (route::VERIFY, "for proxies; whoami says who a credential is"),
     (route::VERIFY_BELOW, "for proxies that put a path before that of the request"),
     (route::EPOCHS, "for guards, which ask again and again"),

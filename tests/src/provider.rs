@@ -123,7 +123,7 @@ pub enum Signed<'a> {
 impl EvilProvider {
     /// Starts it.
     pub fn start() -> Self {
-        let authority = Authority::new(&["oidc"]);
+        let authority = Authority::new(&["oidc", "worker"]);
         let shared = Arc::new(Mutex::new(Shared { keys: vec!["one".to_owned()], ..Shared::default() }));
         let serving = Arc::clone(&shared);
         let port = authority.serve(move |stream| serve(stream, &serving));
@@ -177,16 +177,21 @@ impl EvilProvider {
 
     /// Trades the next codes for this token.
     pub fn trades(&self, claims: &Json, signed: &Signed<'_>) {
-        let (header, name, other) = match signed {
-            Signed::By(name) => (json!({ "alg": "ES256", "kid": name }), *name, None),
-            Signed::As(header, signature) => (header.clone(), "one", Some(*signature)),
-        };
-        let encoded = |json: &Json| URL_SAFE_NO_PAD.encode(json.to_string());
-        let text = format!("{}.{}", encoded(&header), encoded(claims));
-        let signature: Signature = key(name).sign(text.as_bytes());
-        let signature = other.map_or_else(|| URL_SAFE_NO_PAD.encode(signature.to_bytes()), str::to_owned);
-        self.shared().token = format!("{text}.{signature}");
+        self.shared().token = token(claims, signed);
     }
+}
+
+/// A token that says this.
+pub fn token(claims: &Json, signed: &Signed<'_>) -> String {
+    let (header, name, other) = match signed {
+        Signed::By(name) => (json!({ "alg": "ES256", "kid": name }), *name, None),
+        Signed::As(header, signature) => (header.clone(), "one", Some(*signature)),
+    };
+    let encoded = |json: &Json| URL_SAFE_NO_PAD.encode(json.to_string());
+    let text = format!("{}.{}", encoded(&header), encoded(claims));
+    let signature: Signature = key(name).sign(text.as_bytes());
+    let signature = other.map_or_else(|| URL_SAFE_NO_PAD.encode(signature.to_bytes()), str::to_owned);
+    format!("{text}.{signature}")
 }
 
 /// The key of this name.

@@ -231,6 +231,13 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     let made = admin.post("/api/oauth/clients", &confidential).is(201);
     let secret_client = format!("/api/oauth/clients/{}", text(&made["id"]));
 
+    let trust = json!({
+        "name": "ci", "issuer": "ci", "subject": "a:b:c",
+        "jwks": { "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" }] },
+    });
+    let federated = text(&admin.post("/api/agents/scout/federated-credentials", &trust).is(201)["id"]).to_owned();
+    let federated = format!("/api/agents/scout/federated-credentials/{federated}");
+
     // Full, and beyond the bound: as after many revocations.
     server.execute("INSERT INTO attempts (key, count, ends_at) VALUES (randomblob(3000000), 1, 9000000000000)");
     let nothing = Json::Null;
@@ -359,6 +366,12 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         ),
         ("POST /api/agents/enroll", admin, "/api/agents/enroll".to_owned(), &json!({ "code": enrolment })),
         ("POST /api/agents/{name}/keys", admin, "/api/agents/scout/keys".to_owned(), &json!({ "name": "more" })),
+        (
+            "POST /api/agents/{name}/federated-credentials",
+            admin,
+            "/api/agents/scout/federated-credentials".to_owned(),
+            &json!({ "name": "more", "issuer": "ci", "subject": "a", "jwks": trust["jwks"] }),
+        ),
         ("POST /api/agents/{name}/keys/{id}/rotate", admin, format!("{kept_key}/rotate"), &empty),
         (
             "POST /api/ui/notify",
@@ -492,6 +505,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
             &nothing,
         ),
         ("DELETE /api/agents/{name}/keys/{id}", admin, lost_key, &nothing),
+        ("DELETE /api/agents/{name}/federated-credentials/{id}", admin, federated, &nothing),
         ("DELETE /api/agents/{name}/enrolment", admin, "/api/agents/third/enrolment".to_owned(), &nothing),
         ("DELETE /api/agents/{name}/token", admin, "/api/agents/scout/token".to_owned(), &nothing),
         ("DELETE /api/agents/{name}", admin, "/api/agents/fourth".to_owned(), &nothing),

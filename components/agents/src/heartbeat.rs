@@ -157,7 +157,9 @@ fn warnings(app: &App, caller: &Caller, beat: &HeartbeatState) -> Vec<String> {
             ));
         }
     }
-    if let Some(end) = caller.expires_at().filter(|end| *end < app.now().plus_seconds(EXPIRING)) {
+    let ends = caller.expires_at().filter(|end| *end < app.now().plus_seconds(EXPIRING));
+    // A workload gets another one by itself.
+    if let Some(end) = ends.filter(|_| caller.federated().is_none()) {
         warnings.push(match caller.credential_kind() {
             Kind::ApiKey => format!("The key that you sent expires at {end}. {owner} can replace it."),
             _ => format!(

@@ -201,9 +201,10 @@ impl Patient<'_> {
         let end = caller.expires_at().map_or("never expires".to_owned(), |end| format!("expires at {end}"));
         let good = format!("The credential {what} is live and {end}.");
         let mut check = self.check("credential", "a live credential", caller.check_live(), good);
-        // A session always ends soon.
+        // A session always ends soon, and so does what a workload gets.
+        let is_short = caller.credential_kind() == Kind::Session || caller.federated().is_some();
         let is_ending = caller.expires_at().is_some_and(|end| end <= now.plus_seconds(EXPIRING));
-        if check.fix.is_none() && is_ending && caller.credential_kind() != Kind::Session {
+        if check.fix.is_none() && is_ending && !is_short {
             check.fix = Some(self.detail_and_fix(&caller.ended(Code::TokenExpired)).1);
         }
         check

@@ -7,6 +7,7 @@ use common::{
     secret::{Digest, equal},
     time::Timestamp,
 };
+use jose::Jws;
 use serde_json::Value as Json;
 use service::{
     app::App,
@@ -17,7 +18,6 @@ use crate::{
     accounts::Identity,
     call::text,
     discovery::{self, Metadata},
-    jws::Jws,
 };
 
 /// How far the provider's clock may be from ours, seconds.

@@ -17,7 +17,7 @@
 //! id_token, github            from the provider's answers to an identity
 //! accounts                    from an identity to an account
 //! exchange                    the code for tokens
-//! discovery, jws              what a provider says of itself; signatures
+//! discovery                   what a provider says of itself
 //! flow, providers             what was begun; the providers by name
 //! cache, call                 the key-value store; requests to providers
 //! ```
@@ -33,7 +33,6 @@ mod flow;
 mod github;
 mod id_token;
 mod identities;
-mod jws;
 mod providers;
 mod routes;
 mod start;

@@ -5,6 +5,9 @@
 //! authorization_code  what a person's decision gave an app
 //! refresh_token       the next tokens of an app
 //! exchange            token exchange (RFC 8693)
+//! jwt_bearer          what a workload's platform has signed, for a credential of its agent (RFC 7523)
+//! federated           whom an agent trusts
+//! assertion, key_sets assertions in JWT, and the public keys of others
 //! issued              what the grants of a person have in common
 //! authorize           what an app asks of a person, and what the person decides
 //! clients             clients of admins, and how a client proves itself
@@ -16,14 +19,18 @@
 //! ```
 
 pub(crate) mod apps;
+mod assertion;
 pub(crate) mod authorization_code;
 pub(crate) mod authorize;
 pub(crate) mod clients;
 pub(crate) mod exchange;
+pub(crate) mod federated;
 pub(crate) mod form;
 pub(crate) mod issued;
 pub(crate) mod jwks;
 pub(crate) mod jwt;
+pub(crate) mod jwt_bearer;
+mod key_sets;
 pub(crate) mod keys;
 pub(crate) mod metadata;
 pub(crate) mod refresh_token;

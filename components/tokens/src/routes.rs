@@ -2,6 +2,7 @@ use common::route::{self, Group};
 use service::router::{Router, Routes};
 use store::{
     credential::{Session, list::Token},
+    federated_credential::FederatedCredential,
     oauth_client::Client,
     oauth_grant::Grant,
     page::Page,
@@ -9,7 +10,7 @@ use store::{
 
 use crate::{
     admin_tokens, device, leaks,
-    oauth::{apps, authorize, clients, jwks, metadata, revoke, token},
+    oauth::{apps, authorize, clients, federated, jwks, metadata, revoke, token},
     receipt, sessions, tokens,
 };
 
@@ -68,6 +69,14 @@ fn routes() -> Routes {
         .gives::<authorize::Decided>(&[200])
         .on(route::AUTHORIZE_DENY, authorize::deny)
         .gives::<authorize::Decided>(&[200])
+        .on(route::FEDERATED_CREDENTIALS_LIST, federated::list)
+        .gives::<Page<FederatedCredential>>(&[200])
+        .on(route::FEDERATED_CREDENTIALS_CREATE, federated::create)
+        .gives::<FederatedCredential>(&[201])
+        .on(route::FEDERATED_CREDENTIALS_GET, federated::get)
+        .gives::<FederatedCredential>(&[200])
+        .on(route::FEDERATED_CREDENTIALS_DELETE, federated::delete)
+        .gives_nothing()
         .on(route::LEAKS, leaks::report)
         .gives_nothing()
         .on(route::OAUTH_TOKEN, token::token)

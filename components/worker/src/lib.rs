@@ -6,6 +6,7 @@ mod client_documents;
 mod deliver;
 mod deployments;
 mod expiring;
+mod key_sets;
 mod letter;
 mod mail;
 mod probes;

@@ -2,7 +2,7 @@ use common::route::{self, Group};
 use service::router::{Router, Routes};
 use store::{outbox::Mail, page::Page};
 
-use crate::{client_documents, mail, probes, tick, webhooks};
+use crate::{client_documents, key_sets, mail, probes, tick, webhooks};
 
 fn routes() -> Routes {
     Routes::new(Group::Worker)
@@ -27,6 +27,7 @@ fn routes() -> Routes {
         .on(route::DELIVERY_RETRY, webhooks::retry)
         .on(route::CLIENT_DOCUMENT, client_documents::get)
         .gives::<client_documents::Shown>(&[200])
+        .on(route::KEY_SETS, key_sets::fetch)
         .on(route::TICK, tick::tick)
 }
 

@@ -411,6 +411,8 @@ errors! {
         page: "/docs/agents/concepts/secrets";
     ProbeNotFound 404 "probe_not_found": "The agent has no such probe.",
         "Send GET /api/agents/{agent}/probes to list the agent's probes.", page: "/docs/agents/concepts/probes";
+    FederatedCredentialNotFound 404 "federated_credential_not_found": "The agent has no such federated credential.",
+        "Send GET /api/agents/{agent}/federated-credentials to list the federated credentials of this agent.", page: "/docs/agents/concepts/workload-identity";
     UserNotFound 404 "user_not_found": "Your tenant has no such user.",
         "Send GET /api/users to list the users of your tenant.";
     TokenNotFound 404 "token_not_found": "This token does not exist, or it is not yours.",
@@ -582,6 +584,12 @@ errors! {
     TooManyApiKeys 409 "too_many_api_keys": "The agent has the maximum of 500 keys.",
         "Delete a key that nobody needs with DELETE /api/agents/{agent}/keys/<its id>. GET /api/agents/{agent}/keys lists the keys.",
         page: "/docs/agents/concepts/keys";
+    FederatedCredentialTaken 409 "federated_credential_taken": "The agent already has a federated credential with this name.",
+        "Send another name, or delete the existing one with DELETE /api/agents/{agent}/federated-credentials/<its id>. GET /api/agents/{agent}/federated-credentials lists them.",
+        page: "/docs/agents/concepts/workload-identity#trusting";
+    TooManyFederatedCredentials 409 "too_many_federated_credentials": "The agent has the maximum of 32 federated credentials.",
+        "Delete one that nobody needs with DELETE /api/agents/{agent}/federated-credentials/<its id>. GET /api/agents/{agent}/federated-credentials lists them.",
+        page: "/docs/agents/concepts/workload-identity#trusting";
     KeyEnded 409 "key_ended": "This key has expired or was revoked, so it cannot be rotated.",
         "Send DELETE /api/agents/{agent}/keys/{id}, then POST /api/agents/{agent}/keys {{\"name\": \"…\"}} to create a new key. The name of the deleted key can be used again.",
         page: "/docs/agents/concepts/keys#rotation";
@@ -658,6 +666,9 @@ errors! {
     TooManySignedTokens 429 "too_many_signed_tokens": "Too many signed tokens that rest on this credential have not ended yet.",
         "Use a signed token until its end instead of getting one for each request. Wait for the number of seconds in the header Retry-After.",
         page: "/docs/agents/concepts/resources#getting-a-token";
+    TooManyFederatedTokens 429 "too_many_federated_tokens": "This federated credential has given the maximum of 200 credentials that have not ended yet.",
+        "Use a credential until its end instead of getting one for each request. Wait for the number of seconds in the header Retry-After.",
+        page: "/docs/agents/concepts/workload-identity#refusals";
     TooManyReports 429 "too_many_reports": "There were too many reports from this address.",
         "Wait for the number of seconds in the header Retry-After, then send the report again.",
         page: "/docs/agents/concepts/credentials#leaks";
@@ -691,6 +702,9 @@ errors! {
     ProviderUnavailable 503 "provider_unavailable": "The provider does not answer at the moment, or not as it should.",
         "Wait for the number of seconds in the header Retry-After, then begin again at /login, or sign in in another way.",
         page: "/docs/agents/concepts/providers#what-can-go-wrong";
+    KeySetUnavailable 503 "key_set_unavailable": "The key set that verifies this token cannot be read.",
+        "Wait for the number of seconds in the header Retry-After, then send a new token. If it stays so, ask an admin to compare the sentence in detail with the address of the keys, and the operator to name their host in the variable outbound_hosts.",
+        page: "/docs/agents/concepts/workload-identity#keys";
     MailDisabled 503 "mail_disabled": "This server sends no mail, because the variable mail_provider is not set.",
         "Ask the operator to set the variables mail_provider, mail_from and mail_token, as the page in doc_url describes.",
         page: "/docs/agents/concepts/mail#setting-it-up";

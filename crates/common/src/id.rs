@@ -90,6 +90,8 @@ ids! {
     IdentityId = "idn_";
     /// An OAuth client that an admin registered.
     ClientId = "cli_";
+    /// Whom an agent trusts, so that a workload gets credentials of it.
+    FederatedCredentialId = "fed_";
     /// What a person gave an OAuth client.
     AppGrantId = "apg_";
     /// A request for access.

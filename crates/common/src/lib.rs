@@ -44,3 +44,4 @@ pub mod time;
 pub mod tool;
 pub mod url;
 pub mod vault;
+pub mod workload;

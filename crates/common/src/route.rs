@@ -555,6 +555,10 @@ routes! {
         AUTHORIZE_DENY = post("/api/oauth/authorize/deny", "Do not let an app in").for_sessions().revokes().audited("oauth.deny").page("concepts/oauth-clients#asking");
         APPS_LIST = get("/auth/apps", "List the apps that the caller let in").scope(TokensRead).for_people().query(&["cursor", "limit"]).page("concepts/oauth-clients#what-a-person-sees");
         APPS_END = delete("/auth/apps/{id}", "End what an app was given").scope(TokensWrite).for_people().closes().audited("oauth.revoke").page("concepts/oauth-clients#what-a-person-sees");
+        FEDERATED_CREDENTIALS_LIST = get("/api/agents/{name}/federated-credentials", "List the workloads that an agent trusts").scope(AgentsKeysRead).on_agent(Read).query(&["cursor", "limit"]).page("concepts/workload-identity");
+        FEDERATED_CREDENTIALS_CREATE = post("/api/agents/{name}/federated-credentials", "Let workloads of an issuer get credentials of the agent without a secret").scope(AgentsKeysWrite).for_people().on_agent(Share).idempotent().audited("agent.federated_credential.create").page("concepts/workload-identity#trusting");
+        FEDERATED_CREDENTIALS_GET = get("/api/agents/{name}/federated-credentials/{id}", "Get a federated credential").scope(AgentsKeysRead).on_agent(Read).page("concepts/workload-identity");
+        FEDERATED_CREDENTIALS_DELETE = delete("/api/agents/{name}/federated-credentials/{id}", "Delete a federated credential, and end the credentials that it has given").scope(AgentsKeysWrite).on_agent(Update).closes().audited("agent.federated_credential.delete").page("concepts/workload-identity#ending");
         LEAKS = post("/auth/leaks", "Report a leaked credential, which revokes it").public().secrets(&["token"]).revokes().audited("token.leaked").page("concepts/credentials");
     }
 
@@ -707,6 +711,7 @@ routes! {
         DELIVERIES_LIST = get("/api/webhooks/{id}/deliveries", "List a webhook's deliveries, with the answers").scope(WebhooksRead).for_people().query(&["state", "cursor", "limit"]).page("concepts/webhooks#deliveries");
         DELIVERY_RETRY = post("/api/webhooks/{id}/deliveries/{delivery}/retry", "Send a delivery again that has ended").scope(WebhooksWrite).for_people().idempotent().audited("webhook.retry").page("concepts/webhooks#deliveries");
         CLIENT_DOCUMENT = get("/api/oauth/documents", "Read what the metadata document of an OAuth client says").for_sessions().query(&["client_id"]).page("concepts/oauth-clients#metadata-documents");
+        KEY_SETS = post("/internal/key-sets", "Fetch the key sets that are waited for").public().any_query().page("concepts/workload-identity#keys");
         TICK = post("/internal/tick", "Run housekeeping, at most once a second").public().any_query().page("#is-the-server-well");
     }
 
@@ -884,6 +889,7 @@ mod tests {
             // Writes whose row is itself a record, of a caller that belongs to no tenant yet or to its own alone, and the tick, which writes rows for other routes.
             let is_hot = [
                 "/internal/tick",
+                "/internal/key-sets",
                 "/api/ui/notify",
                 "/auth/device/code",
                 "/api/agents/me/inbox/ack",

@@ -498,6 +498,11 @@ impl Caller {
         self.0.row.kind
     }
 
+    /// The federated credential that the credential was given for: a workload gets another one by itself.
+    pub fn federated(&self) -> Option<&str> {
+        self.0.row.federated.as_deref()
+    }
+
     /// The part of the credential that may be shown.
     pub fn credential_prefix(&self) -> &str {
         &self.0.row.prefix

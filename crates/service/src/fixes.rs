@@ -18,6 +18,16 @@ pub(crate) fn ended(row: &CredentialRow, code: Code) -> ApiError {
         let step = format!("rotate it with a session: POST /auth/tokens/{next}/rotate");
         return replaced(code, next, &step);
     };
+    if let Some(federated) = &row.federated
+        && !agent.is_archived
+    {
+        return ApiError::from(code)
+            .fix(format!(
+                "Send a new token of your platform with POST /oauth/token, client_id={federated}. If that is refused, ask {} whether the agent still trusts you: GET /api/agents/{}/federated-credentials.",
+                row.email, agent.name
+            ))
+            .page("/docs/agents/concepts/workload-identity#getting-a-credential");
+    }
     // The name of an archived agent may belong to another one by now: it is registered again.
     let name = &agent.name;
     let step = match row.kind {
@@ -113,6 +123,14 @@ pub(crate) fn tell_owner(owner: &str, can_notify: bool, call: &str, scope: &str)
 /// How an agent asks for a scope. An approval counts for its token, never for a key.
 fn agent_steps(row: &CredentialRow, agent: &AgentRow, scope: &[&str]) -> String {
     let owner = &row.email;
+    if let Some(federated) = &row.federated {
+        return format!(
+            "{owner} can make a federated credential that gives more with POST /api/agents/{0}/federated-credentials: \
+             GET /api/agents/{0}/federated-credentials/{federated} shows the one that you use. What people approve at /api/access-requests \
+             applies to the agent's token, never to what a workload gets",
+            agent.name
+        );
+    }
     if row.kind == Kind::ApiKey {
         let step = widened(row, agent, scope, |scopes| {
             format!("POST /api/agents/{}/keys {{\"name\": \"<a new name>\", \"scope\": {scopes}}}", agent.name)

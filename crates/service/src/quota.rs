@@ -83,6 +83,20 @@ pub async fn check_credentials(app: &App, reads: &dyn Rows, caller: &Caller, own
     check("live credentials", free, (now.0, own), (now.1, all))
 }
 
+/// The same for a credential that no caller makes: of an agent of this person.
+pub async fn check_credentials_of(
+    app: &App,
+    reads: &dyn Rows,
+    tenant: &TenantId,
+    owner: &UserId,
+) -> Result<(), ApiError> {
+    let quotas = app.settings().quotas;
+    let (own, all) = (quotas.credentials, quotas.of_tenant().credentials);
+    let now = usage::live_credentials(reads, (tenant, all), (owner, own), app.now()).await?;
+    let free = "Revoke credentials that nobody needs: an admin lists them with GET /auth/admin/tokens?status=active";
+    check("live credentials", free, (now.0, own), (now.1, all))
+}
+
 fn check(what: &'static str, free: &'static str, person: (i64, i64), tenant: (i64, i64)) -> Result<(), ApiError> {
     for (whose, (used, most)) in [("person", person), ("tenant", tenant)] {
         if used >= most {

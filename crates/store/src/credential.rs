@@ -46,6 +46,8 @@ pub struct CredentialRow {
     pub status: CredentialStatus,
     /// The record's id of the credential that replaced it.
     pub replaced_by: Option<String>,
+    /// The federated credential that it was given for.
+    pub federated: Option<String>,
     /// Its last recorded use.
     pub last_used_at: Option<Timestamp>,
     /// From where.
@@ -139,7 +141,7 @@ impl FromRow for CredentialRow {
         }
         let (id, kind, prefix, scope) = (row.take()?, row.take()?, row.take()?, row.take()?);
         let (created_at, expires_at, status, replaced_by) = (row.take()?, row.take()?, row.take()?, row.take()?);
-        let (last_used_at, last_used_address) = (row.take()?, row.take()?);
+        let (federated, last_used_at, last_used_address) = (row.take()?, row.take()?, row.take()?);
         let proof = Option::<Proof>::from_row(row)?;
         let (tenant_id, tenant) = (row.take()?, row.take()?);
         let (user, email, role) = (row.take()?, row.take()?, row.take()?);
@@ -165,6 +167,7 @@ impl FromRow for CredentialRow {
             expires_at,
             status,
             replaced_by,
+            federated,
             last_used_at,
             last_used_address,
             proof,
@@ -190,7 +193,7 @@ static FIND: LazyLock<String> = LazyLock::new(|| {
                     SELECT e.role FROM users e
                     WHERE e.id = ifnull((SELECT g.owner_id FROM agents g WHERE g.id = c.grantee), c.grantee)) END AS er,
                 (SELECT g.scope FROM agents g WHERE g.id = c.grantee) AS es,
-                c.id, c.kind, c.prefix, c.scope, c.created_at, c.expires_at, {} AS status, c.replaced_by, c.last_used_at, c.last_used_address, {PROOF},
+                c.id, c.kind, c.prefix, c.scope, c.created_at, c.expires_at, {} AS status, c.replaced_by, c.federated_id, c.last_used_at, c.last_used_address, {PROOF},
                 t.id, t.slug, u.id, u.email, u.role, a.id, a.name, a.state, a.scope, a.archived_at IS NOT NULL AS w,
                 a.spent_cents > a.budget_cents IS TRUE AS z,
                 CASE WHEN c.kind = 'agent_token' AND c.grantee IS NULL THEN (
@@ -323,7 +326,8 @@ pub async fn revoke(tx: &Tx<'_>, id: &CredentialId, now: Timestamp) -> Result<bo
     Ok(tx.optional::<Affected>(sql, args![id, now]).await?.is_some())
 }
 
-/// Revokes every live credential that was made before a moment, every secret of a webhook's key, and every one-time code, of all tenants;
+/// Revokes every live credential that was made before a moment, every secret of a webhook's key, every federated
+/// credential, and every one-time code, of all tenants;
 /// gives each tenant with how many there were, without the codes.
 pub async fn revoke_issued_before(
     tx: &Tx<'_>,
@@ -332,12 +336,15 @@ pub async fn revoke_issued_before(
 ) -> Result<Vec<(TenantId, i64)>, DbError> {
     let sql = "SELECT tenant_id, count(*) FROM (
                    SELECT tenant_id FROM credentials WHERE revoked_at IS NULL AND created_at < ?1
-                   UNION ALL SELECT tenant_id FROM api_keys WHERE sealed IS NOT NULL AND sealed_at < ?1)
+                   UNION ALL SELECT tenant_id FROM api_keys WHERE sealed IS NOT NULL AND sealed_at < ?1
+                   UNION ALL SELECT tenant_id FROM federated_credentials WHERE created_at < ?1)
                GROUP BY tenant_id ORDER BY tenant_id";
     let counts = tx.list::<Counted>(sql, args![before]).await?;
     let sql = "UPDATE credentials SET revoked_at = ?2 WHERE revoked_at IS NULL AND created_at < ?1";
     tx.execute(sql, args![before, now]).await?;
     tx.execute("UPDATE api_keys SET sealed = NULL WHERE sealed_at < ?1", args![before]).await?;
+    // One that was deleted after the backup was made would be trusted again.
+    tx.execute("DELETE FROM federated_credentials WHERE created_at < ?1", args![before]).await?;
     tx.execute("DELETE FROM codes WHERE created_at < ?1", args![before]).await?;
     Ok(counts.into_iter().map(|Counted(tenant, count)| (tenant, count)).collect())
 }

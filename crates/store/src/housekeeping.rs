@@ -4,8 +4,8 @@ use crate::{
     agent::log,
     args, audit, code, credential,
     db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Tx},
-    delivery, device, epoch, guard, hook, inbox, notification, oauth_document, oauth_grant, outbox, signed_token,
-    stream,
+    delivery, device, epoch, federated_credential, guard, hook, inbox, key_set, notification, oauth_document,
+    oauth_grant, outbox, signed_token, stream,
     usage::Quotas,
 };
 use common::{
@@ -90,6 +90,8 @@ pub async fn purge(db: &Db, quotas: &Quotas, days: i64, now: Timestamp) -> Resul
     delivery::purge(db, days, now, BATCH).await?;
     device::purge(db, now, BATCH).await?;
     epoch::purge(db, now, BATCH).await?;
+    federated_credential::purge_assertions(db, now, BATCH).await?;
+    key_set::purge(db, now, BATCH).await?;
     guard::purge(db, now, BATCH).await?;
     oauth_document::purge(db, now, BATCH).await?;
     oauth_grant::purge(db, now, BATCH).await?;

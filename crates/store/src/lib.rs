@@ -6,6 +6,7 @@
 //! testing                               a database for tests, with people and agents in it
 //! housekeeping                          what the tick purges
 //! signed_token                          signed tokens that are out, each for a resource
+//! federated_credential                  whom an agent trusts, so that a workload needs no secret
 //! hook                                  keys of which signed requests are taken
 //! explain, grant, key, preset, probe    tables about agents, and why a subject may do something
 //! access_request, agent, notification   tables about what users have
@@ -20,6 +21,7 @@
 //! code, custom_scope, device            …
 //! closure                               what a change has ended; who can still accept it
 //! epoch, factor, guard, kept_answer     tables that name no other
+//! key_set                               the public keys of others
 //! oauth_client, oauth_document          …
 //! oauth_grant, resource                 …
 //! usage                                 what tenants and people store, for their quotas
@@ -45,6 +47,7 @@ pub mod epoch;
 pub mod event;
 pub mod explain;
 pub mod factor;
+pub mod federated_credential;
 pub mod grant;
 pub mod guard;
 pub mod guide;
@@ -54,6 +57,7 @@ pub mod identity;
 pub mod inbox;
 pub mod kept_answer;
 pub mod key;
+pub mod key_set;
 pub mod mail_request;
 pub mod notification;
 pub mod oauth_client;

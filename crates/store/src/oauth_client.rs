@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::{
     args,
     db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx},
+    key_set::Keys,
     page::PageRequest,
 };
 use common::{
@@ -27,8 +28,12 @@ pub struct Client {
     pub name: String,
     /// Where browsers are sent back to.
     pub redirect_uris: Vec<String>,
-    /// Whether it proves itself with a secret.
+    /// Whether it proves itself.
     pub confidential: bool,
+    /// How it does (RFC 7591, section 2).
+    pub token_endpoint_auth_method: AuthMethod,
+    /// Where its public keys are; null: it has none, or they are stored here.
+    pub jwks_uri: Option<String>,
     /// When it was registered.
     pub created_at: Timestamp,
     /// When it was changed.
@@ -44,28 +49,54 @@ pub struct Client {
     /// The person who registered it.
     #[serde(skip)]
     pub created_by: UserId,
+    /// Its public keys.
+    #[serde(skip)]
+    pub keys: Option<Keys>,
+}
+
+/// How a client proves itself at the token endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "OauthClientAuthMethod")]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMethod {
+    /// It is public.
+    None,
+    /// By a secret, in the header or in the form.
+    ClientSecretBasic,
+    /// By what it signs with a key of its own (RFC 7523, section 2.2).
+    PrivateKeyJwt,
 }
 
 impl FromRow for Client {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
         let (id, name, redirect_uris) = (row.take()?, row.take()?, row.take()?);
         let secret = row.take::<Option<Digest>>()?;
+        let (created_at, updated_at, tenant) = (row.take()?, row.take()?, row.take()?);
+        let keys = Option::<Keys>::from_row(row)?;
+        let method = match (&secret, &keys) {
+            (_, Some(_)) => AuthMethod::PrivateKeyJwt,
+            (Some(_), None) => AuthMethod::ClientSecretBasic,
+            (None, None) => AuthMethod::None,
+        };
         Ok(Self {
             id,
             name,
             redirect_uris,
-            confidential: secret.is_some(),
+            confidential: method != AuthMethod::None,
+            token_endpoint_auth_method: method,
+            jwks_uri: keys.as_ref().and_then(Keys::jwks_uri).map(str::to_owned),
             secret,
-            created_at: row.take()?,
-            updated_at: row.take()?,
-            tenant: row.take()?,
+            keys,
+            created_at,
+            updated_at,
+            tenant,
             secret_ended_at: row.take()?,
             created_by: row.take()?,
         })
     }
 }
 
-const COLUMNS: &str = "id, name, redirect_uris, secret, created_at, updated_at, tenant_id, secret_ended_at, created_by";
+const COLUMNS: &str = "id, name, redirect_uris, secret, created_at, updated_at, tenant_id, key_source, keys, secret_ended_at, created_by";
 
 /// The tenant's clients, the newest first.
 pub async fn list(reads: &dyn Rows, tenant: &TenantId, page: &PageRequest) -> Result<Vec<Client>, DbError> {
@@ -97,7 +128,7 @@ pub async fn insert(
     tx: &Tx<'_>,
     (tenant, id, by): (&TenantId, &ClientId, &UserId),
     (name, redirect_uris): (&str, &[String]),
-    secret: Option<&Digest>,
+    (secret, keys): (Option<&Digest>, Option<&Keys>),
     now: Timestamp,
 ) -> Result<bool, DbError> {
     let count = "SELECT count(*) FROM oauth_clients WHERE tenant_id = ?1";
@@ -105,9 +136,10 @@ pub async fn insert(
         return Ok(false);
     }
     let sql =
-        "INSERT INTO oauth_clients (id, tenant_id, name, redirect_uris, secret, created_at, updated_at, created_by)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)";
-    tx.execute(sql, args![id, tenant, name, redirect_uris, secret, now, by]).await?;
+        "INSERT INTO oauth_clients (id, tenant_id, name, redirect_uris, secret, created_at, updated_at, created_by, key_source, keys)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9)";
+    let (source, pasted) = keys.map(Keys::to_columns).unwrap_or_default();
+    tx.execute(sql, args![id, tenant, name, redirect_uris, secret, now, by, source, pasted]).await?;
     Ok(true)
 }
 
@@ -116,10 +148,12 @@ pub async fn update(
     tx: &Tx<'_>,
     id: &ClientId,
     (name, redirect_uris): (&str, &[String]),
+    keys: Option<&Keys>,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    let sql = "UPDATE oauth_clients SET name = ?2, redirect_uris = ?3, updated_at = ?4 WHERE id = ?1";
-    tx.execute(sql, args![id, name, redirect_uris, now]).await
+    let sql = "UPDATE oauth_clients SET name = ?2, redirect_uris = ?3, updated_at = ?4, key_source = ?5, keys = ?6 WHERE id = ?1";
+    let (source, pasted) = keys.map(Keys::to_columns).unwrap_or_default();
+    tx.execute(sql, args![id, name, redirect_uris, now, source, pasted]).await
 }
 
 /// Replaces the secret of a confidential client; `false`: it has none.

@@ -46,7 +46,7 @@ fn unknown() -> ApiError {
 
 /// Answers a request with this grant type.
 pub(crate) async fn grant(app: &App, form: &Parameters) -> Result<Response, ApiError> {
-    let client = clients::authenticate(app, app.db(), form).await?;
+    let client = clients::authenticate(app, form).await?;
     let code = OneTimeCode::parse(form.get("code")?).ok_or_else(unknown)?.digest();
     let sent = Sent {
         client: &client,
@@ -60,7 +60,7 @@ pub(crate) async fn grant(app: &App, form: &Parameters) -> Result<Response, ApiE
     }
     let tx = app.db().begin(Purpose::Durable).await?;
     // It may have been deleted meanwhile, and with it ended all that it was given.
-    clients::authenticate(app, &tx, form).await?;
+    clients::check_again(app, &tx, form).await?;
     let Some(granted) = code::spend(&tx, code::Kind::Authorization, &code, app.now()).await? else {
         drop(tx);
         end_given(app, &code).await?;

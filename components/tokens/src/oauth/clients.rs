@@ -7,16 +7,19 @@ use common::{
     oauth::{MOST_URIS, document_url, redirect_uri},
     secret::ClientSecret,
     text::text,
+    url::check_outbound,
 };
 use http::StatusCode;
+use jose::Jws;
 use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value as Json, Value::Null, json};
+use serde_json::{Map, Value as Json, Value::Null, json};
 use service::{
     app::App,
     caller::Caller,
     change::{Answer, Change},
+    credential::own_base,
     extract::{Body, Empty, Path, Query},
     form,
     form::PageQuery,
@@ -26,11 +29,20 @@ use service::{
 use store::{
     audit,
     db::Rows,
+    federated_credential,
+    key_set::{Keys, Source},
     oauth_client::{self, Client},
     oauth_document, oauth_grant,
 };
 
-use super::form::Parameters;
+use super::{
+    assertion::{self, Expected},
+    form::Parameters,
+    key_sets,
+};
+
+/// The type of what a client signs (RFC 7523, section 8.2).
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// How a person makes room.
 const FREE: &str =
@@ -62,6 +74,8 @@ form! {
         name: String,
         redirect_uris: Vec<String>,
         confidential: Option<bool>,
+        jwks: Option<Map<String, Json>>,
+        jwks_uri: Option<String>,
     }
 }
 
@@ -71,7 +85,7 @@ form! {
 pub(crate) struct Shown<'a> {
     #[serde(flatten)]
     client: &'a Client,
-    /// What a confidential client proves itself with; null: it is public.
+    /// What a confidential client proves itself with; null: it is public, or proves itself by a key.
     client_secret: Option<&'a str>,
 }
 
@@ -87,9 +101,31 @@ fn check_uris(uris: &[String]) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// The public keys of a client, which are sent here or fetched from there.
+fn read_keys(app: &App, jwks: Option<&Map<String, Json>>, uri: Option<&str>) -> Result<Option<Keys>, ApiError> {
+    match (jwks, uri) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(ApiError::field("jwks", "and jwks_uri cannot both be sent")),
+        (Some(set), None) => Ok(Some(Keys::Pasted(key_sets::pasted("jwks", &Json::Object(set.clone()))?))),
+        (None, Some(uri)) => {
+            check_outbound("jwks_uri", uri, &app.settings().outbound_hosts)?;
+            Ok(Some(Keys::From(Source::Jwks(uri.to_owned()))))
+        }
+    }
+}
+
 /// For the audit trail.
 fn audited(client: &Client) -> Json {
-    json!({ "name": client.name, "redirect_uris": client.redirect_uris, "confidential": client.confidential })
+    let mut shown =
+        json!({ "name": client.name, "redirect_uris": client.redirect_uris, "confidential": client.confidential });
+    if let (Some(keys), Some(members)) = (&client.keys, shown.as_object_mut()) {
+        let ids = match keys {
+            Keys::From(_) => json!(client.jwks_uri),
+            Keys::Pasted(keys) => keys.iter().map(|key| key.get("kid").cloned().unwrap_or_default()).collect(),
+        };
+        members.insert("keys".to_owned(), ids);
+    }
+    shown
 }
 
 /// `POST /api/oauth/clients`.
@@ -97,14 +133,20 @@ pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, Api
     let Body(body) = &change.input;
     let name = text("name", &body.name, 64)?;
     check_uris(&body.redirect_uris)?;
+    let keys = read_keys(&change.app, body.jwks.as_ref(), body.jwks_uri.as_deref())?;
+    if keys.is_some() && body.confidential == Some(false) {
+        return Err(ApiError::field("confidential", "must not be false for a client with keys"));
+    }
     change
         .run(async |write, Body(body)| {
             let id = ClientId::generate(write.now(), write.app().chance());
-            let secret = (body.confidential == Some(true)).then(|| ClientSecret::generate(write.app().chance()));
+            let secret = (body.confidential == Some(true) && keys.is_none())
+                .then(|| ClientSecret::generate(write.app().chance()));
             let digest = secret.as_ref().map(ClientSecret::digest);
             let whose = (write.caller.tenant_id(), &id, write.caller.user_id());
             let settings = (name.as_str(), body.redirect_uris.as_slice());
-            if !oauth_client::insert(&write.tx, whose, settings, digest.as_ref(), write.now()).await? {
+            let proof = (digest.as_ref(), keys.as_ref());
+            if !oauth_client::insert(&write.tx, whose, settings, proof, write.now()).await? {
                 return Err(quota::reached("OAuth clients", FREE, "tenant", oauth_client::MOST));
             }
             let made = find(&write.tx, &write.caller, id.as_str()).await?;
@@ -118,6 +160,8 @@ form! {
     pub(crate) struct Patch {
         name: Option<String>,
         redirect_uris: Option<Vec<String>>,
+        jwks: Option<Map<String, Json>>,
+        jwks_uri: Option<String>,
     }
 }
 
@@ -126,11 +170,19 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
     let Body(body) = &change.input;
     let name = body.name.as_deref().map(|name| text("name", name, 64)).transpose()?;
     body.redirect_uris.as_deref().map(check_uris).transpose()?;
+    let keys = read_keys(&change.app, body.jwks.as_ref(), body.jwks_uri.as_deref())?;
     change
         .on(&id, find, async |write, before, Body(body)| {
             let name = name.as_deref().unwrap_or(&before.name);
             let uris = body.redirect_uris.as_ref().unwrap_or(&before.redirect_uris);
-            oauth_client::update(&write.tx, &before.id, (name, uris), write.now()).await?;
+            if keys.is_some() && before.keys.is_none() {
+                return Err(ApiError::field(
+                    "",
+                    "keys are for a client that was registered with keys: register another one",
+                ));
+            }
+            let keys = keys.as_ref().or(before.keys.as_ref());
+            oauth_client::update(&write.tx, &before.id, (name, uris), keys, write.now()).await?;
             let after = find(&write.tx, &write.caller, before.id.as_str()).await?;
             let (old, new) = audit::changed(audited(&before), audited(&after));
             Ok(Answer::ok(&after)?.audited(&before.id, old, new))
@@ -155,7 +207,12 @@ pub(crate) async fn rotate(change: Change<Body<Empty>>, Path(id): Path) -> Resul
         .on(&id, find, async |write, found, _| {
             let secret = ClientSecret::generate(write.app().chance());
             if !oauth_client::replace_secret(&write.tx, &found.id, &secret.digest(), write.now()).await? {
-                return Err(Code::PublicClient.into());
+                return Err(match found.keys {
+                    None => Code::PublicClient.into(),
+                    Some(_) => ApiError::from(Code::PublicClient)
+                        .detail("This client proves itself by a key: it has no secret that could be replaced.")
+                        .fix("Replace its keys: send PATCH /api/oauth/clients/<id> with jwks or jwks_uri."),
+                });
             }
             let after = find(&write.tx, &write.caller, found.id.as_str()).await?;
             let shown = Shown { client: &after, client_secret: Some(secret.reveal()) };
@@ -192,38 +249,109 @@ pub(super) async fn of_request(app: &App, reads: &dyn Rows, caller: &Caller, id:
 
 /// Finds the client that sends a form, and has it prove itself; returns its id. One that is known by a URL, or has no secret, is public: what
 /// it says it is.
-pub(super) async fn authenticate(app: &App, reads: &dyn Rows, form: &Parameters) -> Result<String, ApiError> {
-    let basic = basic(app)?;
-    let (id, secret) = match (basic, form.find("client_secret")?) {
-        (Some(_), Some(_)) => {
-            return Err(Code::InvalidRequest
-                .detail("The client proves itself in the header and in the form.")
-                .with("field", "client_id"));
+pub(super) async fn authenticate(app: &App, form: &Parameters) -> Result<String, ApiError> {
+    match Proof::read(app, form)? {
+        Proof::Assertion { client, text } => by_assertion(app, client, text).await,
+        Proof::Secret { client, secret } => by_secret(app.db(), client, secret).await,
+    }
+}
+
+/// Refuses a client that has proved itself and was deleted since, or got another secret: for the transaction that gives it something.
+pub(super) async fn check_again(app: &App, reads: &dyn Rows, form: &Parameters) -> Result<(), ApiError> {
+    match Proof::read(app, form)? {
+        Proof::Secret { client, secret } => by_secret(reads, client, secret).await.map(drop),
+        // Its signature has been verified, and the assertion is spent.
+        Proof::Assertion { client, text } => {
+            let id = client.or_else(|| Jws::parse(text).ok()?.claimed("sub")).unwrap_or_default();
+            let found = oauth_client::find(reads, &id).await?;
+            found.filter(|client| client.keys.is_some()).map(drop).ok_or_else(|| Code::InvalidClient.into())
         }
-        (Some((id, secret)), None) => {
-            if form.find("client_id")?.is_some_and(|sent| sent != id) {
-                return Err(Code::InvalidClient.into());
+    }
+}
+
+/// What a client proves itself with, one way of several (RFC 6749, section 2.3).
+enum Proof<'f> {
+    /// A secret, or nothing.
+    Secret { client: String, secret: Option<String> },
+    /// What it has signed; its id may stand there alone.
+    Assertion { client: Option<String>, text: &'f str },
+}
+
+impl<'f> Proof<'f> {
+    fn read(app: &App, form: &'f Parameters) -> Result<Self, ApiError> {
+        let several =
+            || Code::InvalidRequest.detail("The client proves itself in more than one way.").with("field", "client_id");
+        let sent = form.find("client_id")?;
+        let secret = form.find("client_secret")?;
+        let (client, secret) = match (basic(app)?, secret) {
+            (Some(_), Some(_)) => return Err(several()),
+            (Some((id, _)), None) if sent.is_some_and(|sent| sent != id) => return Err(Code::InvalidClient.into()),
+            (Some((id, secret)), None) => (Some(id), Some(secret)),
+            (None, secret) => (sent.map(str::to_owned), secret.map(str::to_owned)),
+        };
+        match (form.find("client_assertion_type")?, form.find("client_assertion")?) {
+            (None, None) => {
+                let client = client.ok_or(Code::InvalidClient)?;
+                Ok(Self::Secret { client, secret: secret.filter(|secret| !secret.is_empty()) })
             }
-            (id, Some(secret))
+            (Some(ASSERTION_TYPE), Some(_)) if secret.is_some() => Err(several()),
+            (Some(ASSERTION_TYPE), Some(text)) => Ok(Self::Assertion { client, text }),
+            _ => Err(Code::InvalidRequest
+                .detail(format!(
+                    "client_assertion and client_assertion_type belong together; the type is {ASSERTION_TYPE}."
+                ))
+                .with("field", "client_assertion_type")),
         }
-        (None, secret) => {
-            let id = form.find("client_id")?.ok_or(Code::InvalidClient)?;
-            (id.to_owned(), secret.map(str::to_owned))
-        }
-    };
-    let secret = secret.filter(|secret| !secret.is_empty());
+    }
+}
+
+async fn by_secret(reads: &dyn Rows, id: String, secret: Option<String>) -> Result<String, ApiError> {
     if document_url(&id).is_some() {
         return if secret.is_none() { Ok(id) } else { Err(Code::InvalidClient.into()) };
     }
     let client = oauth_client::find(reads, &id).await?.ok_or(Code::InvalidClient)?;
     let is_proved = match (&client.secret, secret) {
-        (None, None) => true,
+        (None, None) => client.keys.is_none(),
         (Some(known), Some(sent)) if client.secret_ended_at.is_none() => {
             ClientSecret::parse(&sent).is_some_and(|sent| sent.digest().matches(known))
         }
         _ => false,
     };
     if is_proved { Ok(id) } else { Err(Code::InvalidClient.into()) }
+}
+
+/// RFC 7523, sections 2.2 and 3: the client is issuer and subject, this server is the audience.
+async fn by_assertion(app: &App, client: Option<String>, text: &str) -> Result<String, ApiError> {
+    let refused = |why: &str| {
+        Code::InvalidClient
+            .detail(format!("The client assertion is not accepted: {why}."))
+            .fix("Send as client_assertion a new JWT that a key of the client has signed: iss and sub are the client_id, aud is the issuer of this server, exp is soon, jti is a new one.")
+            .page("/docs/agents/concepts/oauth-clients#a-key-in-place-of-a-secret")
+    };
+    let id = match client {
+        Some(id) => id,
+        // Nothing is known to be true of it yet: it says whose keys to try.
+        None => Jws::parse(text).map_err(refused)?.claimed("sub").ok_or_else(|| refused("it has no sub"))?,
+    };
+    let found = oauth_client::find(app.db(), &id).await?;
+    let keys = found.and_then(|client| client.keys).ok_or(Code::InvalidClient)?;
+    let issuer = own_base(app).ok_or(Code::PublicUrlMissing)?;
+    let (token, revoke) = (format!("{issuer}/oauth/token"), format!("{issuer}/oauth/revoke"));
+    let expected = Expected {
+        issuer: &id,
+        audiences: &[issuer.as_str(), &token, &revoke],
+        types: &["jwt", "client-authentication+jwt"],
+        keys: &keys,
+    };
+    let assertion = assertion::verify(app, text, &expected, refused).await?;
+    if assertion.subject != id {
+        return Err(refused("its sub is another client"));
+    }
+    let digest = assertion.digest(&["client", &id]);
+    if !federated_credential::spend_at_once(app.db(), &digest, assertion.known_until).await? {
+        return Err(refused("it was sent before"));
+    }
+    Ok(id)
 }
 
 /// Id and secret of the header (RFC 6749, section 2.3.1). `None`: there is no header.

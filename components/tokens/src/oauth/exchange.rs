@@ -50,7 +50,7 @@ struct Exchanged<'a> {
 }
 
 /// Whom a token is about, and by what right.
-struct Subject {
+pub(super) struct Subject {
     caller: Caller,
     /// `act` of a signed token that was received.
     act: Option<Json>,
@@ -60,6 +60,13 @@ struct Subject {
     ends: Option<Timestamp>,
     /// Names that a signed token that was received could have carried and does not.
     left_out: Vec<String>,
+}
+
+impl Subject {
+    /// An agent by a credential of its own.
+    pub(super) fn new(caller: Caller) -> Self {
+        Self { caller, act: None, rests_on: Vec::new(), ends: None, left_out: Vec::new() }
+    }
 }
 
 /// The grant.
@@ -82,13 +89,7 @@ pub(crate) async fn grant(app: &App, form: &Parameters) -> Result<Response, ApiE
         None => None,
     };
     let subject = match Secret::parse(subject_token) {
-        Some(_) => Subject {
-            caller: agent(app, "subject_token", subject_token).await?,
-            act: None,
-            rests_on: Vec::new(),
-            ends: None,
-            left_out: Vec::new(),
-        },
+        Some(_) => Subject::new(agent(app, "subject_token", subject_token).await?),
         None => received(app, subject_token, actor.as_ref()).await?,
     };
     if let Some(actor) = &actor
@@ -205,7 +206,7 @@ async fn received(app: &App, sent: &str, actor: Option<&Caller>) -> Result<Subje
 }
 
 /// The names that the token carries: those that were asked for, or else all that are possible.
-fn scopes(
+pub(super) fn scopes(
     app: &App,
     subject: &Subject,
     actor: Option<&Caller>,

@@ -20,7 +20,9 @@ use super::token::GRANTS;
 const KEPT: &str = "public, max-age=300";
 
 /// How clients prove themselves.
-const CLIENTS: &[&str] = &["none", "client_secret_basic", "client_secret_post"];
+const CLIENTS: &[&str] = &["none", "client_secret_basic", "client_secret_post", "private_key_jwt"];
+/// The algorithms of what they sign.
+const CLIENT_ALGS: &[&str] = &["RS256", "ES256", "EdDSA"];
 
 /// The document.
 #[derive(Serialize, JsonSchema)]
@@ -34,9 +36,11 @@ pub(crate) struct Metadata {
     response_modes_supported: &'static [&'static str],
     revocation_endpoint: String,
     revocation_endpoint_auth_methods_supported: &'static [&'static str],
+    revocation_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
     scopes_supported: Vec<&'static str>,
     token_endpoint: String,
     token_endpoint_auth_methods_supported: &'static [&'static str],
+    token_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
     device_authorization_endpoint: String,
     introspection_endpoint: String,
     introspection_endpoint_auth_methods_supported: &'static [&'static str],
@@ -53,6 +57,7 @@ pub(crate) async fn get(app: App) -> Result<Response, ApiError> {
     let metadata = Metadata {
         token_endpoint: format!("{issuer}/oauth/token"),
         token_endpoint_auth_methods_supported: CLIENTS,
+        token_endpoint_auth_signing_alg_values_supported: CLIENT_ALGS,
         authorization_endpoint: format!("{issuer}/oauth/authorize"),
         authorization_response_iss_parameter_supported: true,
         client_id_metadata_document_supported: true,
@@ -60,6 +65,7 @@ pub(crate) async fn get(app: App) -> Result<Response, ApiError> {
         response_modes_supported: &["query"],
         revocation_endpoint: format!("{issuer}/oauth/revoke"),
         revocation_endpoint_auth_methods_supported: CLIENTS,
+        revocation_endpoint_auth_signing_alg_values_supported: CLIENT_ALGS,
         scopes_supported: Scope::ALL.iter().map(|scope| scope.as_str()).collect(),
         device_authorization_endpoint: format!("{issuer}/auth/device/code"),
         introspection_endpoint: format!("{issuer}/auth/introspect"),

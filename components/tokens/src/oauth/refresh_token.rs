@@ -39,7 +39,7 @@ fn invalid() -> ApiError {
 
 /// Answers a request with this grant type.
 pub(crate) async fn grant(app: &App, form: &Parameters) -> Result<Response, ApiError> {
-    let client = clients::authenticate(app, app.db(), form).await?;
+    let client = clients::authenticate(app, form).await?;
     let sent = RefreshToken::parse(form.get("refresh_token")?).ok_or_else(invalid)?;
     let (scope, resource) = (form.find("scope")?, issued::resource(form)?);
     let found = find(app, &sent, &client).await?;

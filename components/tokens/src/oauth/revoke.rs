@@ -38,7 +38,7 @@ pub(crate) async fn revoke(
 }
 
 async fn try_revoke(app: &App, route: &Route, form: &Parameters) -> Result<Response, ApiError> {
-    let client = clients::authenticate(app, app.db(), form).await?;
+    let client = clients::authenticate(app, form).await?;
     let Some(grant) = find(app, form.get("token")?).await? else { return Ok(empty(StatusCode::OK)) };
     if grant.client_id != client {
         return Err(Code::UnauthorizedClient.into());

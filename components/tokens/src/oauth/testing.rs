@@ -3,6 +3,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::secret::Digest;
 use http::Request;
+use p256::ecdsa::{Signature, SigningKey, signature::Signer};
 use serde_json::{Value as Json, json};
 use service::{
     body::RequestBody,
@@ -118,4 +119,26 @@ pub(crate) async fn refresh(t: &TestApp, client: &str, token: &Json) -> Answer {
 /// The person with the access token of an answer.
 pub(crate) fn bearing(person: &Actor, answer: &Json) -> Actor {
     Actor { token: answer["access_token"].as_str().unwrap().to_owned(), ..person.clone() }
+}
+
+/// The key of this name.
+fn key(name: &str) -> SigningKey {
+    SigningKey::from_slice(Digest::of(name.as_bytes()).bytes()).unwrap()
+}
+
+/// The public key of this name, under an id of its own or another one's.
+pub(crate) fn public(name: &str, id: &str) -> Json {
+    let point = key(name).verifying_key().to_sec1_point(false);
+    let bytes = point.as_bytes();
+    json!({
+        "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": id,
+        "x": URL_SAFE_NO_PAD.encode(&bytes[1..33]), "y": URL_SAFE_NO_PAD.encode(&bytes[33..]),
+    })
+}
+
+/// A token that the key of this name has signed.
+pub(crate) fn signed(name: &str, header: &Json, claims: &str) -> String {
+    let text = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims));
+    let signature: Signature = key(name).sign(text.as_bytes());
+    format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
 }

@@ -9,12 +9,13 @@ use service::{app::App, extract::UrlEncoded, response::Response};
 use super::{
     authorization_code, exchange,
     form::{Parameters, as_oauth},
-    refresh_token,
+    jwt_bearer, refresh_token,
 };
 use crate::device;
 
 /// The grants, as the metadata lists them.
-pub(crate) const GRANTS: &[&str] = &[device::GRANT, authorization_code::GRANT, refresh_token::GRANT, exchange::GRANT];
+pub(crate) const GRANTS: &[&str] =
+    &[device::GRANT, authorization_code::GRANT, refresh_token::GRANT, exchange::GRANT, jwt_bearer::GRANT];
 
 /// The handler.
 pub(crate) async fn token(app: App, route: &'static Route, UrlEncoded(form): UrlEncoded) -> Result<Response, ApiError> {
@@ -27,6 +28,7 @@ async fn grant(app: &App, route: &'static Route, form: &Parameters) -> Result<Re
         authorization_code::GRANT => authorization_code::grant(app, form).await,
         refresh_token::GRANT => refresh_token::grant(app, form).await,
         exchange::GRANT => exchange::grant(app, form).await,
+        jwt_bearer::GRANT => jwt_bearer::grant(app, form).await,
         _ => Err(Code::UnsupportedGrant.with("grants", GRANTS.join(", "))),
     }
 }

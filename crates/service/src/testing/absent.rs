@@ -50,6 +50,10 @@ struct World {
 fn body(route: &Route) -> Json {
     match (route.method, route.path) {
         ("POST", "/api/agents/{name}/keys") => json!({ "name": "ci" }),
+        ("POST", "/api/agents/{name}/federated-credentials") => {
+            let key = json!({ "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
+            json!({ "name": "ci", "issuer": "a", "subject": "b", "jwks": { "keys": [key] } })
+        }
         ("POST", "/api/agents/{name}/grants" | "/api/agents/{name}/keys/{id}/grants") => {
             json!({ "subject": "max@example.com", "relation": "viewer" })
         }
@@ -186,7 +190,8 @@ async fn world(t: &TestApp) -> World {
         keys.push(vec!["open".to_owned(), id.to_owned()]);
     }
     t.execute(&format!(
-        "INSERT INTO oauth_clients VALUES ('cli_foreign', '{other}', 'c', '[]', NULL, 0, 0, '{}', NULL)",
+        "INSERT INTO oauth_clients (id, tenant_id, name, redirect_uris, secret, created_at, updated_at, created_by)
+         VALUES ('cli_foreign', '{other}', 'c', '[]', NULL, 0, 0, '{}')",
         eve.user
     ))
     .await
@@ -242,8 +247,12 @@ impl World {
                 Case { caller: self.member, objects: keys },
             ];
         }
-        // A caller that may read an agent may know the names of its secrets and probes: only the agent can be hidden.
-        for (path, inner) in [("/api/agents/{name}/secrets/{", "A"), ("/api/agents/{name}/probes/{", "prb_nothing")] {
+        // A caller that may read an agent may know the names of its secrets and probes, and whom it trusts: only the agent can be hidden.
+        for (path, inner) in [
+            ("/api/agents/{name}/secrets/{", "A"),
+            ("/api/agents/{name}/probes/{", "prb_nothing"),
+            ("/api/agents/{name}/federated-credentials/{", "fed_nothing"),
+        ] {
             if route.path.starts_with(path) {
                 let of = |agent: &str| vec![agent.to_owned(), inner.to_owned()];
                 let objects = ["nothing", "hidden", "foreign"].map(of).to_vec();

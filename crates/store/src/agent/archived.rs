@@ -137,6 +137,7 @@ pub async fn purge(tx: &Tx<'_>, id: &AgentId) -> Result<(), DbError> {
         "DELETE FROM access_requests WHERE agent_id = ?1",
         "DELETE FROM agent_secrets WHERE agent_id = ?1",
         "DELETE FROM probes WHERE agent_id = ?1",
+        "DELETE FROM federated_credentials WHERE agent_id = ?1",
         "INSERT OR IGNORE INTO purged_credentials SELECT id, kind, key_id FROM credentials WHERE agent_id = ?1",
         "DELETE FROM credentials WHERE agent_id = ?1",
         "DELETE FROM agents WHERE id = ?1 AND archived_at IS NOT NULL",

@@ -220,13 +220,13 @@ pub async fn archive(tx: &Tx<'_>, id: &AgentId, now: Timestamp) -> Result<Vec<St
     Ok(revoked)
 }
 
-/// Deletes the keys of the agents `below` with their grants, and what they have for other services: secrets and probes. Their own
+/// Deletes the keys of the agents `below` with their grants, and what they have for other services: secrets, probes and federated credentials. Their own
 /// credentials are not ended here.
 async fn delete_keys(tx: &Tx<'_>, (with, subject): (&'static str, &str)) -> Result<(), DbError> {
     let keys = "FROM api_keys WHERE agent_id IN (SELECT id FROM below)";
     tx.execute(&format!("{with} DELETE FROM grants WHERE object_id IN (SELECT id {keys})"), args![subject]).await?;
     tx.execute(&format!("{with} DELETE {keys}"), args![subject]).await?;
-    for table in ["agent_secrets", "probes"] {
+    for table in ["agent_secrets", "probes", "federated_credentials"] {
         let sql = format!("{with} DELETE FROM {table} WHERE agent_id IN (SELECT id FROM below)");
         tx.execute(&sql, args![subject]).await?;
     }

@@ -213,7 +213,7 @@ pub async fn list(
 /// moment.
 pub async fn ending(reads: &dyn Rows, user: &UserId, now: Timestamp, before: Timestamp) -> Result<i64, DbError> {
     let sql = "SELECT count(*) AS n FROM credentials
-               WHERE user_id = ?1 AND revoked_at IS NULL AND kind <> 'session' AND expires_at > ?2 AND expires_at < ?3
+               WHERE user_id = ?1 AND revoked_at IS NULL AND kind <> 'session' AND federated_id IS NULL AND expires_at > ?2 AND expires_at < ?3
                  AND NOT EXISTS (SELECT 1 FROM oauth_grants o WHERE o.credential_id = credentials.id)";
     Ok(reads.find(sql, args![user, now, before]).await?.unwrap_or_default())
 }

@@ -4,8 +4,8 @@ use common::{
     agent::{AgentState, DeployStatus, Labels},
     id::{
         AccessRequestId, AgentId, AppGrantId, AuditId, ClientId, ClosureId, CredentialId, DeliveryId, EventId,
-        IdentityId, KeyId, MailId, NotificationId, ProbeId, RequestId, ResourceId, SignedTokenId, TenantId, UserId,
-        WebhookId,
+        FederatedCredentialId, IdentityId, KeyId, MailId, NotificationId, ProbeId, RequestId, ResourceId,
+        SignedTokenId, TenantId, UserId, WebhookId,
     },
     json,
     permission::Relation,
@@ -41,7 +41,7 @@ macro_rules! ids {
     )*};
 }
 
-ids! { AccessRequestId AgentId AppGrantId AuditId ClientId ClosureId CredentialId DeliveryId EventId IdentityId KeyId MailId NotificationId ProbeId RequestId ResourceId SignedTokenId TenantId UserId WebhookId }
+ids! { AccessRequestId AgentId AppGrantId AuditId ClientId ClosureId CredentialId DeliveryId EventId FederatedCredentialId IdentityId KeyId MailId NotificationId ProbeId RequestId ResourceId SignedTokenId TenantId UserId WebhookId }
 
 /// Enums that are stored by their words.
 macro_rules! words {

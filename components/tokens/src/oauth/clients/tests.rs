@@ -5,7 +5,9 @@ use service::testing::{TestApp, at_once};
 
 use super::*;
 use crate::{
-    oauth::testing::{CALLBACK, CLIENTS, TOKEN, allowed, client, encoded, form_with, request, tokens, trade},
+    oauth::testing::{
+        CALLBACK, CLIENTS, TOKEN, allowed, client, encoded, form_with, public, request, signed, tokens, trade,
+    },
     with_neighbours,
 };
 
@@ -21,6 +23,7 @@ async fn an_admin_registers_clients() {
         made,
         json!({
             "id": made["id"], "name": "Planner", "redirect_uris": [CALLBACK, "http://127.0.0.1/cb"], "confidential": true,
+            "token_endpoint_auth_method": "client_secret_basic", "jwks_uri": null,
             "created_at": "2026-01-02T03:04:05.000Z", "updated_at": "2026-01-02T03:04:05.000Z", "secret_ended_at": null,
             "client_secret": secret,
         })
@@ -73,7 +76,7 @@ async fn clients_are_bounded() {
     let ada = t.ada().await;
     for number in 0..oauth_client::MOST {
         t.execute(&format!(
-            "INSERT INTO oauth_clients VALUES ('cli_{number}', '{}', 'n', '[]', NULL, 0, 0, 'u', NULL)",
+            "INSERT INTO oauth_clients (id, tenant_id, name, redirect_uris, secret, created_at, updated_at, created_by) VALUES ('cli_{number}', '{}', 'n', '[]', NULL, 0, 0, 'u')",
             ada.tenant
         ))
         .await
@@ -182,5 +185,157 @@ async fn a_code_races_with_the_end_of_its_client() {
         });
         assert!(answers.iter().all(|status| matches!(status, 200 | 204 | 401)), "{answers:?}");
         assert_eq!(t.number("SELECT count(*) FROM oauth_grants WHERE ended_at IS NULL").await, 0);
+    }
+}
+
+const ISSUER: &str = "http://127.0.0.1:3000";
+
+/// A client that proves itself by the key `app`.
+async fn with_key(t: &TestApp, ada: &service::testing::Actor) -> String {
+    let body = json!({ "name": "Planner", "redirect_uris": [CALLBACK], "jwks": { "keys": [public("app", "one")] } });
+    let made = t.as_(ada, "POST", CLIENTS, body).await.is(201);
+    assert_eq!(
+        (&made["client_secret"], &made["confidential"], &made["token_endpoint_auth_method"]),
+        (&Null, &json!(true), &json!("private_key_jwt"))
+    );
+    made["id"].as_str().unwrap().to_owned()
+}
+
+/// What a client signs, in which some claims are other ones.
+fn assertion(t: &TestApp, id: &str, name: &str, changes: &[(&str, Json)]) -> String {
+    let now = t.now().millis() / 1000;
+    let mut claims = json!({ "iss": id, "sub": id, "aud": ISSUER, "iat": now, "exp": now + 60, "jti": "1" });
+    for (name, value) in changes {
+        match value {
+            Null => drop(claims.as_object_mut().unwrap().remove(*name)),
+            value => claims[*name] = value.clone(),
+        }
+    }
+    signed(name, &json!({ "typ": "JWT", "alg": "ES256", "kid": "one" }), &claims.to_string())
+}
+
+/// R172: a client with keys in place of a secret proves itself by what it signs: with each request anew, as itself, for this server.
+#[tokio::test]
+async fn a_client_proves_itself_by_a_key() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let id = with_key(&t, &ada).await;
+    let proving = |text: &str| {
+        [("client_assertion_type", ASSERTION_TYPE.to_owned()), ("client_assertion", text.to_owned())]
+            .map(|(name, value)| (name.to_owned(), value))
+    };
+    let pairs = |more: &[(String, String)], code: &str, with_id: bool| {
+        let mut all = vec![
+            ("grant_type".to_owned(), "authorization_code".to_owned()),
+            ("code".to_owned(), code.to_owned()),
+            ("redirect_uri".to_owned(), CALLBACK.to_owned()),
+            ("code_verifier".to_owned(), crate::oauth::testing::VERIFIER.to_owned()),
+        ];
+        all.extend(with_id.then(|| ("client_id".to_owned(), id.clone())));
+        all.extend(more.iter().cloned());
+        let all: Vec<(&str, &str)> = all.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        encoded(&all)
+    };
+    let code = allowed(&t, &ada, &request(&id, &[])).await;
+    for (text, why) in [
+        (assertion(&t, &id, "other", &[]), "signature is wrong"),
+        (assertion(&t, &id, "app", &[("iss", json!("cli_other"))]), "another issuer"),
+        (assertion(&t, &id, "app", &[("sub", json!("cli_other"))]), "another client"),
+        (assertion(&t, &id, "app", &[("sub", Null)]), "no sub"),
+        (assertion(&t, &id, "app", &[("aud", json!("https://other.example"))]), "another audience"),
+        (assertion(&t, &id, "app", &[("aud", json!(format!("{ISSUER}/")))]), "another audience"),
+        (assertion(&t, &id, "app", &[("exp", json!(1))]), "expired"),
+        (assertion(&t, &id, "app", &[("exp", Null)]), "no exp"),
+        ("x".to_owned(), "no parts"),
+    ] {
+        let answer = form_with(&t, TOKEN, None, &pairs(&proving(&text), &code, true)).await;
+        let refusal = answer.refused(401, "invalid_client");
+        assert!(refusal["error_description"].as_str().unwrap().contains(why), "{refusal}: {why}");
+    }
+    // Neither nothing nor a secret is a proof of this client, nor are two proofs one.
+    for more in [vec![], vec![("client_secret".to_owned(), "acr_cls_x".to_owned())]] {
+        form_with(&t, TOKEN, None, &pairs(&more, &code, true)).await.refused(401, "invalid_client");
+    }
+    let good = assertion(&t, &id, "app", &[]);
+    let mut two = proving(&good).to_vec();
+    two.push(("client_secret".to_owned(), "x".to_owned()));
+    form_with(&t, TOKEN, None, &pairs(&two, &code, true)).await.refused(400, "invalid_request");
+    form_with(&t, TOKEN, Some(&basic(&id, "x")), &pairs(&proving(&good), &code, true))
+        .await
+        .refused(400, "invalid_request");
+    for half in [&proving(&good)[..1], &proving(&good)[1..]] {
+        form_with(&t, TOKEN, None, &pairs(half, &code, true)).await.refused(400, "invalid_request");
+    }
+    let got = form_with(&t, TOKEN, None, &pairs(&proving(&good), &code, false)).await.is(200);
+
+    let refresh = |text: &str| {
+        encoded(&[
+            ("grant_type", "refresh_token"),
+            ("refresh_token", got["refresh_token"].as_str().unwrap()),
+            ("client_assertion_type", ASSERTION_TYPE),
+            ("client_assertion", text),
+        ])
+    };
+    let refusal = form_with(&t, TOKEN, None, &refresh(&good)).await.refused(401, "invalid_client");
+    assert!(refusal["detail"].as_str().unwrap().contains("sent before"), "{refusal}");
+    let answers = at_once(8, |_| async {
+        let text = assertion(&t, &id, "app", &[("jti", json!("2")), ("aud", json!([format!("{ISSUER}/oauth/token")]))]);
+        form_with(&t, TOKEN, None, &refresh(&text)).await.status.as_u16()
+    });
+    assert_eq!(answers.iter().filter(|status| **status == 200).count(), 1, "{answers:?}");
+    let revoked = encoded(&[
+        ("token", got["refresh_token"].as_str().unwrap()),
+        ("client_assertion_type", ASSERTION_TYPE),
+        ("client_assertion", &assertion(&t, &id, "app", &[("jti", json!("3"))])),
+    ]);
+    form_with(&t, "/oauth/revoke", None, &revoked).await.is(200);
+}
+
+/// R172: an admin gives a client keys or a secret, never both; keys are replaced, and a deleted client has none.
+#[tokio::test]
+async fn a_client_has_keys_or_a_secret() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let id = with_key(&t, &ada).await;
+    let path = format!("{CLIENTS}/{id}");
+    let keys = |name: &str| json!({ "keys": [public(name, "one")] });
+    for (more, status, slug) in [
+        (json!({ "jwks": keys("a"), "confidential": false }), 422, "validation_error"),
+        (json!({ "jwks": keys("a"), "jwks_uri": "https://app.example.com/keys" }), 422, "validation_error"),
+        (json!({ "jwks": { "keys": [] } }), 422, "validation_error"),
+        (json!({ "jwks_uri": "https://app.example.com/keys" }), 403, "host_not_allowed"),
+        (json!({ "jwks_uri": "http://app.example.com/keys" }), 400, "invalid_outbound_url"),
+    ] {
+        let mut body = json!({ "name": "x", "redirect_uris": [CALLBACK] });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        t.as_(&ada, "POST", CLIENTS, body).await.refused(status, slug);
+    }
+    t.as_(&ada, "POST", &format!("{path}/rotate"), Null).await.refused(409, "public_client");
+    let secret = client(&t, &ada, true).await;
+    let other = format!("{CLIENTS}/{}", secret["id"].as_str().unwrap());
+    t.as_(&ada, "PATCH", &other, json!({ "jwks": keys("a") })).await.refused(422, "validation_error");
+    t.as_(&ada, "PATCH", &path, json!({ "name": "Planner 2" })).await.is(200);
+    let prove = async |name: &str, number: &str| {
+        let text = assertion(&t, &id, name, &[("jti", json!(number))]);
+        let pairs = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", "x"),
+            ("client_assertion_type", ASSERTION_TYPE),
+            ("client_assertion", &text),
+        ];
+        form_with(&t, TOKEN, None, &encoded(&pairs)).await
+    };
+    prove("app", "1").await.refused(400, "invalid_grant");
+    t.as_(&ada, "PATCH", &path, json!({ "jwks": keys("next") })).await.is(200);
+    prove("app", "2").await.refused(401, "invalid_client");
+    prove("next", "3").await.refused(400, "invalid_grant");
+    t.as_(&ada, "DELETE", &path, Null).await.is(204);
+    prove("next", "4").await.refused(401, "invalid_client");
+    let metadata = t.nobody("GET", "/.well-known/oauth-authorization-server", Null).await.is(200);
+    for endpoint in ["token", "revocation"] {
+        let methods = &metadata[format!("{endpoint}_endpoint_auth_methods_supported")];
+        assert!(methods.as_array().unwrap().contains(&json!("private_key_jwt")), "{metadata}");
+        let algorithms = &metadata[format!("{endpoint}_endpoint_auth_signing_alg_values_supported")];
+        assert_eq!(algorithms, &json!(["RS256", "ES256", "EdDSA"]));
     }
 }

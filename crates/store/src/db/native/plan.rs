@@ -34,6 +34,10 @@ const GROWING: &[&str] = &[
     "access_requests",
     "idempotency",
     "guides",
+    "federated_credentials",
+    "fed",
+    "key_sets",
+    "assertions_seen",
 ];
 
 /// The exceptions: parts of the statements' texts.
@@ -42,6 +46,7 @@ const ALLOWED: &[&str] = &[
     "SET revoked_at = ?2 WHERE revoked_at IS NULL AND created_at < ?1",
     "UPDATE api_keys SET sealed = NULL WHERE sealed_at < ?1",
     "SELECT tenant_id, count(*) FROM (",
+    "DELETE FROM federated_credentials WHERE created_at < ?1",
     // All agents of the tenant are what is to be stopped.
     "state <> 'stopped'",
     // Purging an agent for good.

@@ -4,11 +4,11 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::json;
-use rsa::{BoxedUint, PublicKey, pkcs1v15, signature::Verifier, traits::PublicKeyParts};
+use rsa::{BoxedUint, pkcs1v15, signature::Verifier, traits::PublicKeyParts};
 use serde_json::Value as Json;
 use sha2::Sha256;
 
-use crate::call::text;
+use crate::text;
 
 /// Characters of a token at most.
 const LONGEST: usize = 16 * 1024;
@@ -16,9 +16,10 @@ const LONGEST: usize = 16 * 1024;
 const RSA_BITS: std::ops::RangeInclusive<u32> = 2048..=8192;
 
 /// A signed text, taken apart. Nothing of it is known to be true before [`Jws::verify`].
-pub(crate) struct Jws<'t> {
+pub struct Jws<'t> {
     algorithm: Algorithm,
     key_id: Option<String>,
+    typ: Option<String>,
     signed: &'t str,
     claims: Vec<u8>,
     signature: Vec<u8>,
@@ -49,11 +50,19 @@ impl Algorithm {
             Self::EdDsa => ("OKP", "Ed25519"),
         }
     }
+
+    /// Whether a key is one of this algorithm, for signatures.
+    fn takes(self, key: &Json) -> bool {
+        let (kind, curve) = self.of_key();
+        let is_of_kind = text(key, "kty") == kind && text(key, "crv") == curve;
+        let is_for_signatures = matches!(text(key, "use"), "" | "sig");
+        is_of_kind && is_for_signatures && (key.get("alg").is_none() || Self::parse(text(key, "alg")) == Some(self))
+    }
 }
 
 impl<'t> Jws<'t> {
     /// Takes the compact form apart (RFC 7515, section 3.1). `Err` says in a few words what is wrong.
-    pub(crate) fn parse(text_of_token: &'t str) -> Result<Self, &'static str> {
+    pub fn parse(text_of_token: &'t str) -> Result<Self, &'static str> {
         if text_of_token.len() > LONGEST {
             return Err("the token is too long");
         }
@@ -67,12 +76,29 @@ impl<'t> Jws<'t> {
         if header.get("crit").is_some() {
             return Err("the token has a critical header");
         }
-        let key_id = header.get("kid").and_then(Json::as_str).map(str::to_owned);
-        Ok(Self { algorithm, key_id, signed, claims: decoded(claims)?, signature: decoded(signature)? })
+        let member = |name: &str| header.get(name).and_then(Json::as_str).map(str::to_owned);
+        let (key_id, typ) = (member("kid"), member("typ"));
+        Ok(Self { algorithm, key_id, typ, signed, claims: decoded(claims)?, signature: decoded(signature)? })
+    }
+
+    /// Its type (RFC 7515, section 4.1.9), if it has one.
+    pub fn typ(&self) -> Option<&str> {
+        self.typ.as_deref()
+    }
+
+    /// What was signed: the token without its signature, of which there may be several that hold.
+    pub fn signed(&self) -> &str {
+        self.signed
+    }
+
+    /// A text that the token claims, before anything of it is known to be true: to find the keys that could verify it.
+    pub fn claimed(&self, name: &str) -> Option<String> {
+        let claims = std::str::from_utf8(&self.claims).ok().and_then(json::parse)?;
+        claims.get(name).and_then(Json::as_str).map(str::to_owned)
     }
 
     /// The key of a set that the token names, or the only one that could have signed it.
-    pub(crate) fn key<'k>(&self, keys: &'k [Json]) -> Option<&'k Json> {
+    pub fn key<'k>(&self, keys: &'k [Json]) -> Option<&'k Json> {
         let mut fitting = keys.iter().filter(|key| self.fits(key));
         let first = fitting.next()?;
         // Without a name any of several could be meant.
@@ -80,52 +106,68 @@ impl<'t> Jws<'t> {
     }
 
     fn fits(&self, key: &Json) -> bool {
-        let (kind, curve) = self.algorithm.of_key();
-        let is_of_kind = text(key, "kty") == kind && text(key, "crv") == curve;
-        let is_for_signatures = matches!(text(key, "use"), "" | "sig");
-        let is_of_algorithm = key.get("alg").is_none() || Algorithm::parse(text(key, "alg")) == Some(self.algorithm);
-        let is_named = self.key_id.as_deref().is_none_or(|id| text(key, "kid") == id);
-        is_of_kind && is_for_signatures && is_of_algorithm && is_named
+        self.algorithm.takes(key) && self.key_id.as_deref().is_none_or(|id| text(key, "kid") == id)
     }
 
     /// Verifies the signature under one of these keys, and gives the claims. `Err` says in a few words what is wrong.
-    pub(crate) fn verify(&self, keys: &[Json]) -> Result<Json, &'static str> {
-        let key = self.key(keys).ok_or("the provider has no key that could have signed the token")?;
-        let member = |name: &str| URL_SAFE_NO_PAD.decode(text(key, name)).ok();
-        let holds = match self.algorithm {
-            Algorithm::Rs256 => self.holds_rsa(member("n"), member("e")),
-            Algorithm::Es256 => self.holds_p256(member("x"), member("y")),
-            Algorithm::EdDsa => self.holds_ed25519(member("x")),
-        };
-        holds.ok_or("the provider's key cannot be used")?.then_some(()).ok_or("the token's signature is wrong")?;
+    pub fn verify(&self, keys: &[Json]) -> Result<Json, &'static str> {
+        let key = self.key(keys).ok_or("the issuer has no key that could have signed the token")?;
+        let key = PublicKey::read(self.algorithm, key).ok_or("the issuer's key cannot be used")?;
+        if !key.verifies(self.signed.as_bytes(), &self.signature) {
+            return Err("the token's signature is wrong");
+        }
         let claims = std::str::from_utf8(&self.claims).ok().and_then(json::parse);
         claims.filter(Json::is_object).ok_or("the token's claims are no JSON object")
     }
+}
 
-    fn holds_rsa(&self, n: Option<Vec<u8>>, e: Option<Vec<u8>>) -> Option<bool> {
-        let key = PublicKey::new(BoxedUint::from_be_slice_vartime(&n?), BoxedUint::from_be_slice_vartime(&e?)).ok()?;
-        if !RSA_BITS.contains(&key.n().bit_width()) {
-            return None;
+/// A public key that can be used.
+enum PublicKey {
+    Rsa(pkcs1v15::VerifyingKey<Sha256>),
+    P256(p256::ecdsa::VerifyingKey),
+    Ed25519(ed25519_dalek::VerifyingKey),
+}
+
+impl PublicKey {
+    fn read(algorithm: Algorithm, key: &Json) -> Option<Self> {
+        let member = |name: &str| URL_SAFE_NO_PAD.decode(text(key, name)).ok();
+        match algorithm {
+            Algorithm::Rs256 => {
+                let part = |name: &str| member(name).map(|bytes| BoxedUint::from_be_slice_vartime(&bytes));
+                let key = rsa::PublicKey::new(part("n")?, part("e")?).ok()?;
+                let is_good = RSA_BITS.contains(&key.n().bit_width());
+                is_good.then(|| Self::Rsa(pkcs1v15::VerifyingKey::new(key)))
+            }
+            Algorithm::Es256 => {
+                let part = |name: &str| member(name).filter(|bytes| bytes.len() == 32);
+                // SEC 1, section 2.3.3: an uncompressed point.
+                let point = [&[4], part("x")?.as_slice(), part("y")?.as_slice()].concat();
+                p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).ok().map(Self::P256)
+            }
+            Algorithm::EdDsa => {
+                let bytes = member("x")?.try_into().ok()?;
+                ed25519_dalek::VerifyingKey::from_bytes(&bytes).ok().map(Self::Ed25519)
+            }
         }
-        let signature = pkcs1v15::Signature::try_from(self.signature.as_slice());
-        let key = pkcs1v15::VerifyingKey::<Sha256>::new(key);
-        Some(signature.is_ok_and(|signature| key.verify(self.signed.as_bytes(), &signature).is_ok()))
     }
 
-    fn holds_p256(&self, x: Option<Vec<u8>>, y: Option<Vec<u8>>) -> Option<bool> {
-        let (x, y) = (x.filter(|x| x.len() == 32)?, y.filter(|y| y.len() == 32)?);
-        // SEC 1, section 2.3.3: an uncompressed point.
-        let point = [&[4], x.as_slice(), y.as_slice()].concat();
-        let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).ok()?;
-        let signature = p256::ecdsa::Signature::from_slice(&self.signature);
-        Some(signature.is_ok_and(|signature| key.verify(self.signed.as_bytes(), &signature).is_ok()))
+    fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::Rsa(key) => {
+                pkcs1v15::Signature::try_from(signature).is_ok_and(|signature| key.verify(signed, &signature).is_ok())
+            }
+            Self::P256(key) => p256::ecdsa::Signature::from_slice(signature)
+                .is_ok_and(|signature| key.verify(signed, &signature).is_ok()),
+            Self::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature)
+                .is_ok_and(|signature| key.verify_strict(signed, &signature).is_ok()),
+        }
     }
+}
 
-    fn holds_ed25519(&self, x: Option<Vec<u8>>) -> Option<bool> {
-        let key = ed25519_dalek::VerifyingKey::from_bytes(&x?.try_into().ok()?).ok()?;
-        let signature = ed25519_dalek::Signature::from_slice(&self.signature);
-        Some(signature.is_ok_and(|signature| key.verify_strict(self.signed.as_bytes(), &signature).is_ok()))
-    }
+/// Whether a key of a set can verify signatures here.
+pub(crate) fn is_usable(key: &Json) -> bool {
+    let algorithms = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa];
+    algorithms.into_iter().any(|algorithm| algorithm.takes(key) && PublicKey::read(algorithm, key).is_some())
 }
 
 #[cfg(test)]
@@ -144,14 +186,14 @@ mod tests {
         assert_eq!(jws.verify(&[key(n)]).unwrap()["iss"], "joe");
         let other = n.replace("ofgW", "ofgX");
         assert_eq!(jws.verify(&[key(&other)]), Err("the token's signature is wrong"));
-        assert_eq!(jws.verify(&[key(&n[..170])]), Err("the provider's key cannot be used"), "a key of 1024 bits");
-        assert_eq!(jws.verify(&[key("")]), Err("the provider's key cannot be used"));
+        assert_eq!(jws.verify(&[key(&n[..170])]), Err("the issuer's key cannot be used"), "a key of 1024 bits");
+        assert_eq!(jws.verify(&[key("")]), Err("the issuer's key cannot be used"));
         for key in [
             json!({ "kty": "RSA", "n": n }),
             json!({ "kty": "RSA", "n": n, "e": "AA" }),
             json!({ "kty": "RSA", "n": 7, "e": [] }),
         ] {
-            assert_eq!(jws.verify(&[key]), Err("the provider's key cannot be used"));
+            assert_eq!(jws.verify(&[key]), Err("the issuer's key cannot be used"));
         }
         let bent = token.replace("cC4hi", "cC4hj");
         assert_eq!(Jws::parse(&bent).unwrap().verify(&[key(n)]), Err("the token's signature is wrong"));
@@ -165,8 +207,8 @@ mod tests {
         let key = |x: &str, y: &str| json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y });
         let jws = Jws::parse(token).unwrap();
         assert_eq!(jws.verify(&[key(x, y)]).unwrap()["iss"], "joe");
-        assert_eq!(jws.verify(&[key(y, x)]), Err("the provider's key cannot be used"), "no point of the curve");
-        assert_eq!(jws.verify(&[key("", "")]), Err("the provider's key cannot be used"));
+        assert_eq!(jws.verify(&[key(y, x)]), Err("the issuer's key cannot be used"), "no point of the curve");
+        assert_eq!(jws.verify(&[key("", "")]), Err("the issuer's key cannot be used"));
         let nothing = format!("{}.{}", token.rsplit_once('.').unwrap().0, "A".repeat(86));
         assert_eq!(Jws::parse(&nothing).unwrap().verify(&[key(x, y)]), Err("the token's signature is wrong"));
     }

@@ -1,0 +1,75 @@
+//! The public keys of others. They are fetched by the one component that calls servers: this one writes down what it waits for, and calls
+//! that one. A set counts for an hour. A token of a key that is not in it has the set fetched again, at most once a minute.
+
+use std::time::Duration;
+
+use common::{
+    error::{ApiError, Code},
+    route,
+};
+use serde_json::{Value as Json, json};
+use service::{
+    app::{App, log},
+    clock, inside,
+};
+use store::key_set::{self, AGAIN, KeySet, Source};
+
+/// How often one that waits for a set which is being fetched for somebody else looks again, and how long it waits.
+const LOOK: Duration = Duration::from_millis(250);
+const LOOKS: usize = 40;
+/// The most bytes of a set that is kept in a row of an admin.
+const MOST_PASTED: usize = 16 * 1024;
+
+/// Reads a set that an admin has pasted.
+pub(super) fn pasted(field: &'static str, set: &Json) -> Result<Vec<Json>, ApiError> {
+    let keys = jose::read(set).map_err(|why| ApiError::field(field, format!("cannot be used: {why}")))?;
+    if common::json::to_text(&json!(keys)).len() > MOST_PASTED {
+        return Err(ApiError::field(field, "must be of at most 16 KiB"));
+    }
+    Ok(keys)
+}
+
+/// The keys of a source that are of use, among which `has` looks for the one that is needed.
+pub(super) async fn keys(app: &App, source: &Source, has: impl Fn(&[Json]) -> bool) -> Result<Vec<Json>, ApiError> {
+    let known = key_set::find(app.db(), source).await?;
+    if let Some(keys) = fresh(app, known.as_ref())
+        && has(&keys)
+    {
+        return Ok(keys);
+    }
+    key_set::want(app.db(), source, app.now()).await?;
+    let mut known = key_set::find(app.db(), source).await?;
+    if known.as_ref().is_some_and(|set| set.is_awaited) && call(app).await {
+        for _ in 0..LOOKS {
+            known = key_set::find(app.db(), source).await?;
+            if known.as_ref().is_none_or(|set| !set.is_awaited) {
+                break;
+            }
+            clock::sleep(LOOK).await;
+        }
+    }
+    fresh(app, known.as_ref()).ok_or_else(|| {
+        let why = known.as_ref().and_then(|set| set.failure.as_deref()).unwrap_or("no answer has come yet");
+        let next =
+            known.as_ref().map_or(AGAIN, |set| app.clock().now().seconds_until(set.tried_at.plus_seconds(AGAIN)));
+        Code::KeySetUnavailable
+            .detail(format!("The key set that verifies this token cannot be read: {why}."))
+            .retry_after(next.max(1))
+    })
+}
+
+/// The keys of a set that counts.
+fn fresh(app: &App, known: Option<&KeySet>) -> Option<Vec<Json>> {
+    let set = known.filter(|set| set.is_fresh(app.clock().now()))?;
+    Some(jose::read(&json!({ "keys": set.keys })).unwrap_or_default())
+}
+
+/// Calls the component that fetches; `false`: it does not answer.
+async fn call(app: &App) -> bool {
+    let request = inside::request(app, route::KEY_SETS, &[], &[]).body(String::new());
+    let sent = match request {
+        Ok(request) => inside::send(request).await,
+        Err(error) => Err(error.to_string()),
+    };
+    sent.map_err(|cause| log(app.request_id(), "calling the worker", &cause)).is_ok()
+}

@@ -1,0 +1,130 @@
+//! Patterns of subjects: which workloads of an issuer are trusted.
+//!
+//! A subject has parts with `:` and `/` between them: `repo:acme/shop:ref:refs/heads/main`, `system:serviceaccount:prod:api`,
+//! `spiffe://acme.example/ns/prod/sa/api`. In a pattern `*` stands for one or more characters of one part. The first two parts are where issuers
+//! write the kind of the workload and its owner, and an issuer that serves everybody gives everybody names below them: there a pattern has no `*`.
+
+/// The longest subject, characters (OpenID Connect Core 1.0, section 2).
+pub const LONGEST: usize = 255;
+/// Stars of one pattern at most.
+const MOST_STARS: usize = 8;
+
+fn is_end(c: char) -> bool {
+    matches!(c, ':' | '/')
+}
+
+/// Whether a text can be a subject: 1 to 255 visible characters of ASCII.
+pub fn is_subject(text: &str) -> bool {
+    (1..=LONGEST).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// Whether a text can be a pattern of subjects.
+pub fn is_pattern(text: &str) -> bool {
+    let stars = text.matches('*').count();
+    let mut parts = text.split(is_end).filter(|part| !part.is_empty());
+    let owner = [parts.next(), parts.next()];
+    let is_owned = owner.iter().all(|part| part.is_some_and(|part| !part.contains('*')));
+    is_subject(text) && stars <= MOST_STARS && !text.contains("**") && (stars == 0 || is_owned)
+}
+
+/// Whether a subject is one that the pattern stands for: byte by byte, but for its stars.
+pub fn matches(pattern: &str, subject: &str) -> bool {
+    let mut literals = pattern.split('*');
+    let Some(mut rest) = literals.next().and_then(|first| subject.strip_prefix(first)) else { return false };
+    let mut literals = literals.peekable();
+    while let Some(literal) = literals.next() {
+        let span = rest.find(is_end).unwrap_or(rest.len());
+        // Where it begins behind at least one character of the star, which ends with the part. The last one ends with the subject.
+        let is_last = literals.peek().is_none();
+        let found = if is_last {
+            rest.strip_suffix(literal).map(str::len)
+        } else {
+            (1..=span).find(|at| rest.get(*at..).is_some_and(|rest| rest.starts_with(literal)))
+        };
+        let Some(at) = found.filter(|at| (1..=span).contains(at)) else { return false };
+        rest = rest.get(at + literal.len()..).unwrap_or_default();
+    }
+    rest.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R170: a star stands for a piece of one part, and for nothing else.
+    #[test]
+    fn a_star_stays_in_its_part() {
+        let main = "repo:acme/shop:ref:refs/heads/main";
+        for (pattern, subject) in [
+            (main, main),
+            ("repo:acme/shop:ref:refs/heads/*", main),
+            ("repo:acme/*:ref:refs/heads/main", main),
+            ("repo:acme/s*p:ref:refs/*/m*n", main),
+            ("repo:acme/*:*:refs/heads/main", main),
+            ("repo:acme/*-*:x", "repo:acme/a-b-c:x"),
+            ("spiffe://acme.example/ns/*/sa/api", "spiffe://acme.example/ns/prod/sa/api"),
+            ("system:serviceaccount:prod:*", "system:serviceaccount:prod:api"),
+        ] {
+            assert!(is_pattern(pattern) && matches(pattern, subject), "{pattern} {subject}");
+        }
+        for (pattern, subject) in [
+            (main, "repo:acme/shop:ref:refs/heads/main2"),
+            (main, "repo:acme/shop:ref:refs/heads/mai"),
+            (main, "Repo:acme/shop:ref:refs/heads/main"),
+            ("repo:acme/shop:ref:refs/heads/*", "repo:acme/shop:ref:refs/heads/"),
+            ("repo:acme/shop:ref:refs/heads/*", "repo:acme/shop:ref:refs/heads/a/b"),
+            ("repo:acme/shop:ref:refs/heads/*", "repo:acme/shop:ref:refs/heads/a:b"),
+            ("repo:acme/*:ref:refs/heads/main", "repo:acme/evil/shop:ref:refs/heads/main"),
+            ("repo:acme/*:ref:refs/heads/main", "repo:acme/shop:environment:x:ref:refs/heads/main"),
+            ("repo:acme/*:ref:refs/heads/main", "repo:acme/:ref:refs/heads/main"),
+            ("repo:acme/*:environment:prod", "repo:acme/shop:environment:prod:x"),
+            ("system:serviceaccount:prod:*", "system:serviceaccount:prod:"),
+            ("system:serviceaccount:prod:*", "system:serviceaccount:test:api"),
+            ("a:b:x*", "a:b:x"),
+            ("a:b:x*x", "a:b:x"),
+            ("a:b:x*x", "a:b:xx"),
+            ("a:b:*a*", "a:b:a"),
+            ("a:b:*", "a:b"),
+        ] {
+            assert!(is_pattern(pattern) && !matches(pattern, subject), "{pattern} {subject}");
+        }
+        assert!(matches("a:b:x*x", "a:b:xyx") && matches("a:b:*a*", "a:b:bab"));
+    }
+
+    /// R170: nobody trusts all repositories of a forge, or all service accounts of a cluster.
+    #[test]
+    fn a_pattern_names_the_owner() {
+        for good in ["repo:acme/shop:*", "8a6e0804-2bd0-4672-b79d-d97027f9071a", "spiffe://a.example/*", "a"] {
+            assert!(is_pattern(good), "{good}");
+        }
+        for bad in [
+            "",
+            "*",
+            "repo:*",
+            "repo:*/shop:x",
+            "repo:acme*/shop:x",
+            "*:acme:x",
+            "rep*:acme:x",
+            "spiffe://*/ns/x",
+            "a*",
+            "repo:acme/**",
+            "repo:acme/a b",
+            "repo:acme/\u{e9}",
+            "repo:acme/\n",
+            "a:b:*-*-*-*-*-*-*-*-*",
+        ] {
+            assert!(!is_pattern(bad), "{bad}");
+        }
+        assert!(!is_pattern(&"a".repeat(256)) && is_pattern(&"a".repeat(255)));
+    }
+
+    /// Any two texts are compared without a panic, and a pattern without stars is the text itself.
+    #[test]
+    fn odd_texts_are_compared() {
+        for pattern in ["", "*", "**", "a*", "*a", ":*", "\u{e9}*x", "a:b:*\u{e9}*"] {
+            for subject in ["", "*", "a", "\u{e9}", "a:b:\u{e9}\u{e9}", "a:b:x\u{e9}y", "::", "x\u{e9}x"] {
+                let _ = matches(pattern, subject);
+            }
+        }
+    }
+}

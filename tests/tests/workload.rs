@@ -1,0 +1,261 @@
+//! Workload identity over HTTP: an issuer that speaks TLS and signs with keys of its own, the component that fetches them, two hosts.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests: whatever is not as expected ends the test"
+)]
+
+use std::time::SystemTime;
+
+use serde_json::{Value as Json, json};
+use tests::{
+    Answer, Client, Server, at_once,
+    oauth::{CALLBACK, VERIFIER, code, encoded, request},
+    provider::{EvilProvider, Fault, Signed, token},
+    server::text,
+};
+
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+const PATH: &str = "/api/agents/scout/federated-credentials";
+const SUBJECT: &str = "repo:acme/shop:ref:refs/heads/main";
+const AUDIENCE: &str = "https://accredit.example.com";
+const GIVEN: &str = "SELECT count(*) FROM credentials WHERE federated_id IS NOT NULL";
+
+/// An agent that trusts the workloads of an issuer.
+struct Site {
+    issuer: EvilProvider,
+    server: Server,
+    admin: Client,
+    id: String,
+}
+
+impl Site {
+    fn new() -> Self {
+        let issuer = EvilProvider::start();
+        let server = Server::settings()
+            .variable("outbound_hosts", &issuer.address())
+            .flag("--runtime-config-file", &issuer.runtime_config().to_string_lossy())
+            .flag("--allow-private", &issuer.address())
+            .start();
+        let admin = server.bootstrap();
+        server.agent(&admin, "scout", &["agents.read", "ui.notify"]);
+        let body = json!({
+            "name": "ci", "issuer": issuer.issuer(), "subject": "repo:acme/*:ref:refs/heads/main", "audience": AUDIENCE,
+            "scope": ["agents.read"], "claims": { "environment": "prod" },
+        });
+        let id = text(&admin.post(PATH, &body).is(201)["id"]).to_owned();
+        Self { issuer, server, admin, id }
+    }
+
+    fn claims(&self, id: &str) -> Json {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        json!({
+            "iss": self.issuer.issuer(), "sub": SUBJECT, "aud": [AUDIENCE], "environment": "prod", "jti": id,
+            "iat": now, "nbf": now, "exp": now + 600,
+        })
+    }
+
+    fn assertion(&self, id: &str, key: &str) -> String {
+        token(&self.claims(id), &Signed::By(key))
+    }
+
+    fn form(&self, assertion: &str) -> String {
+        encoded(&[("grant_type", GRANT), ("client_id", &self.id), ("assertion", assertion)])
+    }
+
+    fn send(&self, assertion: &str) -> Answer {
+        self.server.nobody().form("/oauth/token", &self.form(assertion))
+    }
+
+    /// As if a minute had passed since the keys were last asked for.
+    fn a_minute_later(&self) {
+        self.server.execute("UPDATE key_sets SET tried_at = tried_at - 61000");
+    }
+}
+
+/// R169, R170, R171: from the issuer's discovery document to a credential of the agent, which ends with the trust.
+#[test]
+fn a_workload_is_its_agent_without_a_secret() {
+    let site = Site::new();
+    assert!(site.issuer.asked().is_empty(), "nobody has waited for the keys");
+    let got = site.send(&site.assertion("1", "one")).is(200);
+    assert_eq!(site.issuer.asked(), ["/.well-known/openid-configuration", "/keys"]);
+    assert_eq!((&got["token_type"], &got["scope"]), (&json!("Bearer"), &json!("agents.read")));
+    let workload = site.server.with(text(&got["access_token"]));
+    let who = workload.get("/api/auth/whoami").is(200);
+    assert_eq!((&who["agent_name"], &who["scope"]), (&json!("scout"), &json!(["agents.read"])));
+    workload.get("/api/agents/scout").is(200);
+    workload.post("/api/ui/notify", &json!({ "title": "t", "body": "b" })).refused(403, "scope_denied");
+
+    // What is wrong, in the form of OAuth.
+    let answer = site.send(&site.assertion("1", "one"));
+    let refusal = answer.refused(400, "invalid_grant");
+    assert_eq!(refusal["error_description"], "The assertion is not accepted: it was sent before.");
+    let wrong = |change: (&str, Json)| {
+        let mut claims = site.claims("2");
+        claims[change.0] = change.1;
+        token(&claims, &Signed::By("one"))
+    };
+    for assertion in [
+        wrong(("sub", json!("repo:evil/shop:ref:refs/heads/main"))),
+        wrong(("sub", json!("repo:acme/a/shop:ref:refs/heads/main"))),
+        wrong(("environment", json!("test"))),
+        wrong(("aud", json!(format!("{AUDIENCE}/")))),
+        wrong(("iss", json!(format!("{}/", site.issuer.issuer())))),
+        wrong(("exp", json!(1000))),
+        token(&site.claims("2"), &Signed::As(json!({ "alg": "none" }), "")),
+        token(&site.claims("2"), &Signed::As(json!({ "alg": "HS256", "kid": "one" }), "AAAA")),
+        token(&site.claims("2"), &Signed::As(json!({ "alg": "ES256", "kid": "one" }), &"A".repeat(86))),
+    ] {
+        site.send(&assertion).refused(400, "invalid_grant");
+    }
+    assert!(site.issuer.asked().is_empty(), "the keys are known");
+    assert_eq!(site.server.number(GIVEN), 1);
+
+    site.admin.post("/api/agents/scout/stop", &json!({})).is(200);
+    workload.get("/api/agents/scout").refused(403, "agent_stopped");
+    assert_eq!(site.send(&site.assertion("3", "one")).refused(400, "invalid_grant")["reason"], "agent_stopped");
+    site.admin.post("/api/agents/scout/start", &json!({})).is(200);
+    site.send(&site.assertion("3", "one")).is(200);
+    let shown = site.admin.get(&format!("{PATH}/{}", site.id)).is(200);
+    assert_eq!((&shown["live_credentials"], &shown["keys_failure"]), (&json!(2), &Json::Null));
+    let answer = site.admin.delete(&format!("{PATH}/{}", site.id));
+    answer.is(204);
+    let closure = site.admin.get(&format!("/api/closures/{}", answer.header("x-accredit-closure"))).is(200);
+    assert_eq!((&closure["status"], &closure["ended"]["keys"]), (&json!("closed"), &json!(2)));
+    workload.get("/api/auth/whoami").refused(401, "token_revoked");
+    site.send(&site.assertion("4", "one")).refused(401, "invalid_client");
+    let metadata = site.server.nobody().get("/.well-known/oauth-authorization-server").is(200);
+    assert!(metadata["grant_types_supported"].as_array().unwrap().contains(&json!(GRANT)), "{metadata}");
+}
+
+/// R169: a key that is not known has the set fetched again, once a minute; an issuer that fails is told as an outage, and nothing of it is
+/// believed.
+#[test]
+fn keys_are_fetched_again_and_an_outage_is_told() {
+    let site = Site::new();
+    site.send(&site.assertion("1", "one")).is(200);
+    site.issuer.has_keys(&["one", "two"]);
+    site.issuer.asked();
+    site.send(&site.assertion("2", "two")).refused(400, "invalid_grant");
+    assert!(site.issuer.asked().is_empty(), "they were fetched a moment ago");
+    site.a_minute_later();
+    site.send(&site.assertion("2", "two")).is(200);
+    assert_eq!(site.issuer.asked().len(), 2);
+
+    for (path, fault) in [
+        ("/keys", Fault::Status(500)),
+        ("/keys", Fault::Redirect),
+        ("/keys", Fault::Huge),
+        ("/keys", Fault::Broken),
+        ("/.well-known/openid-configuration", Fault::Status(404)),
+        ("/.well-known/openid-configuration", Fault::Redirect),
+    ] {
+        site.server.execute("DELETE FROM key_sets");
+        site.issuer.fails(path, Some(fault));
+        let answer = site.send(&site.assertion("3", "one"));
+        answer.refused(503, "key_set_unavailable");
+        assert!(!answer.header("retry-after").is_empty(), "{fault:?}");
+        assert!(site.issuer.asked().iter().all(|path| !path.ends_with("/moved")), "{fault:?}");
+        site.issuer.fails(path, None);
+    }
+    for (name, value) in [
+        ("jwks_uri", json!("https://elsewhere.example.com/keys")),
+        ("jwks_uri", json!("https://169.254.169.254/keys")),
+        ("jwks_uri", json!("http://localhost/keys")),
+        ("issuer", json!("https://elsewhere.example.com")),
+    ] {
+        site.server.execute("DELETE FROM key_sets");
+        site.issuer.says(name, value);
+        site.send(&site.assertion("3", "one")).refused(503, "key_set_unavailable");
+        site.issuer.says("jwks_uri", json!(format!("{}/keys", site.issuer.issuer())));
+    }
+    site.issuer.says("issuer", json!(site.issuer.issuer()));
+    site.a_minute_later();
+    site.send(&site.assertion("3", "one")).is(200);
+    // It takes no stranger: whoever calls finds nothing to fetch.
+    site.issuer.asked();
+    assert_eq!(site.server.nobody().post("/internal/key-sets", &Json::Null).status(), 204);
+    assert!(site.issuer.asked().is_empty());
+}
+
+/// R169, R170: sixteen requests at once over two hosts: the keys are fetched once, and one assertion gives one credential.
+#[test]
+fn sixteen_at_once_over_two_hosts_get_one_credential() {
+    let site = Site::new();
+    let second = site.server.second();
+    let send = |assertion: &str| {
+        let form = site.form(assertion);
+        let answers = at_once(16, |number| {
+            let at = if number % 2 == 0 { &site.server } else { &second };
+            site.server.nobody().at(at.host().base_url()).form("/oauth/token", &form)
+        });
+        for answer in &answers {
+            assert!(matches!(answer.status(), 200 | 400 | 503), "{answer:?}");
+        }
+        answers.iter().filter(|answer| answer.status() == 200).count()
+    };
+    assert_eq!(send(&site.assertion("1", "one")), 1);
+    assert_eq!(site.issuer.asked().iter().filter(|path| *path == "/keys").count(), 1);
+    for id in ["2", "3"] {
+        assert_eq!(send(&site.assertion(id, "one")), 1);
+    }
+    assert_eq!(site.server.number(GIVEN), 3);
+}
+
+/// R172: an OAuth client proves itself by a key that is fetched from where it serves its set; over two hosts an assertion is taken once.
+#[test]
+fn a_client_proves_itself_by_a_key_that_is_fetched() {
+    let site = Site::new();
+    let second = site.server.second();
+    let body = json!({
+        "name": "Planner", "redirect_uris": [CALLBACK], "jwks_uri": format!("{}/keys", site.issuer.issuer()),
+    });
+    let made = site.admin.post("/api/oauth/clients", &body).is(201);
+    assert_eq!((&made["token_endpoint_auth_method"], &made["client_secret"]), (&json!("private_key_jwt"), &Json::Null));
+    let id = text(&made["id"]).to_owned();
+    let hosts = [site.server.host().base_url(), second.host().base_url()];
+    let assertion = |number: &str, key: &str| {
+        let mut claims = site.claims(number);
+        (claims["iss"], claims["sub"], claims["aud"]) = (json!(id), json!(id), json!(hosts));
+        token(&claims, &Signed::By(key))
+    };
+    let decided = site.admin.post("/api/oauth/authorize", &json!({ "request": request(&id) })).is(200);
+    let trade = |assertion: &str| {
+        encoded(&[
+            ("grant_type", "authorization_code"),
+            ("code", &code(&decided)),
+            ("redirect_uri", CALLBACK),
+            ("code_verifier", VERIFIER),
+            ("client_id", &id),
+            ("client_assertion_type", ASSERTION_TYPE),
+            ("client_assertion", assertion),
+        ])
+    };
+    let nobody = site.server.nobody();
+    nobody.form("/oauth/token", &trade(&assertion("1", "two"))).refused(401, "invalid_client");
+    assert_eq!(site.issuer.asked(), ["/keys"]);
+    let got = nobody.form("/oauth/token", &trade(&assertion("1", "one"))).is(200);
+    assert!(site.issuer.asked().is_empty(), "the keys are known");
+    site.server.with(text(&got["access_token"])).get("/api/auth/whoami").is(200);
+    let refresh = |assertion: &str| {
+        encoded(&[
+            ("grant_type", "refresh_token"),
+            ("refresh_token", text(&got["refresh_token"])),
+            ("client_assertion_type", ASSERTION_TYPE),
+            ("client_assertion", assertion),
+        ])
+    };
+    nobody.form("/oauth/token", &refresh(&assertion("1", "one"))).refused(401, "invalid_client");
+    let form = refresh(&assertion("2", "one"));
+    let answers = at_once(16, |number| {
+        let at = if number % 2 == 0 { &site.server } else { &second };
+        nobody.at(at.host().base_url()).form("/oauth/token", &form)
+    });
+    for answer in &answers {
+        assert!(matches!(answer.status(), 200 | 401 | 503), "{answer:?}");
+    }
+    assert_eq!(answers.iter().filter(|answer| answer.status() == 200).count(), 1);
+}
