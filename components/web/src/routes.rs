@@ -2,8 +2,8 @@ use common::route::{self, Group};
 use service::router::{Router, Routes};
 
 use crate::{
-    access, agent, agents, all_tokens, archived, assets, audit, authorize, clients, device, guides, home, install, links,
-    login, notifications, providers, receipt, resources, security, setup, tenant, tokens, users, webhooks,
+    access, agent, agents, all_tokens, archived, assets, audit, authorize, clients, device, guides, home, install,
+    links, login, notifications, providers, receipt, resources, security, setup, tenant, tokens, users, webhooks,
 };
 
 fn routes() -> Routes {

@@ -29,9 +29,7 @@ use crate::{
     caller::Caller,
     cors, extract, guard,
     idempotency::{IdempotencyKey, KEPT_FOR},
-    missing, once,
-    paths::{self, matched},
-    proxy,
+    missing, once, paths, proxy,
     response::Response,
 };
 
@@ -220,7 +218,7 @@ impl Mounted {
             return self.start_as(call, caller).await.map(Some);
         }
         if let Some(kept) = kept
-            && let Some(answer) = kept.replay(&app, app.db(), &caller).await?
+            && let Some(answer) = kept.answer_again(&app, &caller).await?
         {
             return Ok(Some(answer));
         }

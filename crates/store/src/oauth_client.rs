@@ -96,7 +96,8 @@ impl FromRow for Client {
     }
 }
 
-const COLUMNS: &str = "id, name, redirect_uris, secret, created_at, updated_at, tenant_id, key_source, keys, secret_ended_at, created_by";
+const COLUMNS: &str =
+    "id, name, redirect_uris, secret, created_at, updated_at, tenant_id, key_source, keys, secret_ended_at, created_by";
 
 /// The tenant's clients, the newest first.
 pub async fn list(reads: &dyn Rows, tenant: &TenantId, page: &PageRequest) -> Result<Vec<Client>, DbError> {
