@@ -14,6 +14,7 @@ const OTHERS: &[(&Route, &str)] = &[
     (route::DEVICE_CODE, "accredit auth login"),
     (route::FACTOR_VERIFY, "accredit auth login"),
     (route::API_INDEX, "accredit --help"),
+    (route::ENROL, "accredit auth enroll"),
 ];
 
 /// The text with each request that has a verb as the command.

@@ -40,6 +40,7 @@ fn pages(admin: &Client, agent: &Agent) -> Vec<String> {
         "/security",
         "/device",
         "/notifications",
+        "/guides",
         "/admin/users",
         "/admin/tokens",
         "/admin/audit?verify=1",

@@ -238,7 +238,7 @@ fn an_unknown_path_is_our_404() {
 #[test]
 fn what_is_not_built_yet_is_not_there() {
     let site = site();
-    for path in ["/api/guides", "/oauth/nothing"] {
+    for path in ["/api/nothing", "/oauth/nothing"] {
         let answer = site.1.post(path, &json!({}));
         answer.refused(404, "not_found");
     }

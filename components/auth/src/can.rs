@@ -344,7 +344,7 @@ mod tests {
         assert_eq!(ask(&t, &hand, "action=agents.update&object=boss").await["factors"][3]["holds"], true);
         let body = ask(&t, &ada, "action=ui.notify").await;
         assert_eq!((&body["allowed"], &body["factors"][1]["factor"]), (&json!(false), &json!("agent")));
-        assert_eq!(ask(&t, &ada, "action=guides.read").await["allowed"], false);
+        assert_eq!(ask(&t, &ada, "action=guides.read").await["allowed"], true);
         for query in ["action=agents.delete", "action=ui.notify&object=scout", "action=agents.list&object=scout"] {
             let refused =
                 t.as_(&ada, "GET", &format!("/api/auth/can?{query}"), Null).await.refused(422, "validation_error");

@@ -633,7 +633,7 @@ routes! {
         DEPLOY_STATUS = get("/api/agents/{name}/deploy-status", "Get an agent's last deployment").scope(AgentsRead).on_agent(Read).page("concepts/deployment#the-status");
         DEPLOY_FAILED = post("/api/agents/{name}/deploy-status", "Report a failed deployment").scope(AgentsDeploy).own_needs_no_scope().on_agent(Update).audited("agent.deploy.fail").page("concepts/deployment#the-status");
         HEARTBEAT = post("/api/agents/me/heartbeat", "Send a heartbeat and get the calling agent's state").for_agents().while_halted().page("concepts/lifecycle");
-        LOGS_READ = get("/api/agents/{name}/logs", "Read the newest lines of an agent's log").scope(AgentsLogs).on_agent(Read).query(&["lines", "since"]).page("concepts/lifecycle");
+        LOGS_READ = get("/api/agents/{name}/logs", "Read an agent's log").scope(AgentsLogs).on_agent(Read).query(&["lines", "since"]).page("concepts/lifecycle");
         LOGS_APPEND = post("/api/agents/{name}/logs", "Append to the calling agent's log").scope(AgentsLogs).on_own_agent().page("concepts/lifecycle");
         KEY_GRANTS_LIST = get("/api/agents/{name}/keys/{id}/grants", "List the grants of a key").scope(AgentsKeysRead).on_key(Share).query(&["cursor", "limit"]).page("concepts/keys");
         KEY_GRANTS_GIVE = post("/api/agents/{name}/keys/{id}/grants", "Let a user or an agent read or edit a key").scope(AgentsKeysWrite).on_key(Share).idempotent().audited("agent.key.share").page("concepts/keys");
@@ -649,7 +649,7 @@ routes! {
         ACCESS_APPROVE = post("/api/access-requests/{id}/approve", "Approve an access request: once, for some hours, or for good").for_sessions().on_access_request(Share).idempotent().audited("access.approve").page("concepts/access");
         ACCESS_DENY = post("/api/access-requests/{id}/deny", "Deny an access request").for_sessions().on_access_request(Share).idempotent().revokes().audited("access.deny").page("concepts/access");
         ACCESS_REVOKE = post("/api/access-requests/{id}/revoke", "Revoke an approval").for_sessions().on_access_request(Share).closes().audited("access.revoke").page("concepts/access");
-        PRESETS_LIST = get("/api/presets", "List the presets in their newest versions").page("concepts/presets");
+        PRESETS_LIST = get("/api/presets", "List the presets").page("concepts/presets");
         PRESET_PUT = put("/api/presets/{name}", "Create a new version of a preset").scope(PresetsWrite).for_people().may_narrow().audited("preset.put").page("concepts/presets");
         PRESET_GET = get("/api/presets/{name}", "Get a preset with its versions").page("concepts/presets");
         PRESET_DELETE = delete("/api/presets/{name}", "Delete the tenant's versions of a preset that no agent has").scope(PresetsWrite).for_people().audited("preset.delete").page("concepts/presets");
@@ -687,7 +687,7 @@ routes! {
         NOTIFICATION_READ = post("/api/notifications/{id}/read", "Mark a notification as read").scope(NotificationsWrite).for_people().page("concepts/notifications");
         NOTIFICATIONS_READ_ALL = post("/api/notifications/read-all", "Mark all of the caller's notifications as read").scope(NotificationsWrite).for_people().page("concepts/notifications");
         NOTIFICATION_DELETE = delete("/api/notifications/{id}", "Delete a notification").scope(NotificationsWrite).for_people().page("concepts/notifications");
-        INBOX = get("/api/agents/me/inbox", "List the events in the calling agent's inbox").for_agents().while_halted().query(&["after", "wait", "limit"]).page("concepts/inbox");
+        INBOX = get("/api/agents/me/inbox", "List the events in the inbox").for_agents().while_halted().query(&["after", "wait", "limit"]).page("concepts/inbox");
         INBOX_STREAM = get("/api/agents/me/inbox/stream", "Stream the inbox as server-sent events").for_agents().while_halted().query(&["after"]).page("concepts/inbox#the-stream");
         INBOX_ACK = post("/api/agents/me/inbox/ack", "Acknowledge events, which deletes them").for_agents().page("concepts/inbox");
         MESSAGE = post("/api/agents/{name}/messages", "Send a message to an agent's inbox").scope(AgentsMessage).on_agent(Read).idempotent().audited("agent.message").page("concepts/inbox");
