@@ -47,7 +47,7 @@ const STOP: Duration = Duration::from_secs(30);
 const REFUSALS: usize = 64;
 /// Collectors of counters at a time; further ones are closed.
 const COLLECTORS: usize = 16;
-/// Bytes of a head, and of an answer that its client does not read yet: many clients may download at once.
+/// Bytes of a head, where the last piece may exceed it, and of an answer that its client does not read yet: many clients may download at once.
 const BUFFER: usize = 64 * 1024;
 const TICK: &str = "/internal/tick";
 

@@ -602,7 +602,7 @@ fn a_host_takes_over_from_another_one_under_load() {
             hosts.reverse();
             let own = admin.with(text(&agent["auth_token"]));
             let (_, found) = through(&own, &hosts, ("GET", WHOAMI, &unique()), None);
-            assert_eq!(found["name"], agent["name"]);
+            assert_eq!(found["agent_name"], agent["name"]);
             answered[count].fetch_add(1, Ordering::SeqCst);
         }
         made

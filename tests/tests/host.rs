@@ -518,7 +518,7 @@ fn a_head_that_is_too_large_is_refused() {
         host.client().try_call("GET", "/one/who", &[("x-long", &long)], None).map(|answer| answer.status())
     };
     assert_eq!(ask(40_000), Ok(200));
-    assert!(matches!(ask(80_000), Ok(431) | Err(_)));
+    assert!(matches!(ask(200_000), Ok(431) | Err(_)));
     assert_eq!(ask(1), Ok(200));
 }
 
