@@ -192,8 +192,14 @@ fn messages_that_are_wrong_are_refused_by_their_code() {
     let own = format!("http://{}", site.1.address());
     raw(&site.1, &[("origin", &own)], bare).is(200);
     // A page whose name leads to this machine says that name as host and as origin (R181).
-    let rebound = [("host", "evil.example.com"), ("origin", "http://evil.example.com")];
-    raw(&site.1, &rebound, bare).refused(403, "cross_site_request");
+    let bearer = format!("Bearer {}", site.1.bearer());
+    let rebound = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+        ("origin", "http://evil.example.com"),
+    ];
+    let bytes = tests::raw::request("POST", "/mcp", "evil.example.com", &rebound, Some(bare.as_bytes()));
+    site.1.raw("POST /mcp", &bytes).refused(403, "cross_site_request");
     site.1
         .call("POST", "/mcp", &[("sec-fetch-site", "cross-site")], Some(bare.as_bytes()))
         .refused(403, "cross_site_request");

@@ -33,6 +33,8 @@ const UNKNOWN: usize = 8;
 const MINUTE: u64 = 60_000;
 /// For how long after the last request the epochs are followed, milliseconds.
 const IDLE: u64 = 3_000;
+/// For how long Accredit holds an answer back at most, seconds.
+const LONGEST_WAIT: u64 = 25;
 /// The most answers, and the most verified tokens, that are remembered.
 const MOST: usize = 4_096;
 
@@ -506,7 +508,7 @@ impl Guard {
         query.append_pair("guard", &self.name).append_pair("lease", &self.settings.lease.to_string());
         // Held back for half of the lease at most, so that there is a fresh answer when the lease ends. What was taken in is said at once:
         // a closure waits for it.
-        let held = if std::mem::take(&mut state.has_news) { 0 } else { self.settings.lease / 2 };
+        let held = if std::mem::take(&mut state.has_news) { 0 } else { (self.settings.lease / 2).min(LONGEST_WAIT) };
         let (held, tag) = match &state.epochs {
             None => (0, None),
             Some(epochs) => {

@@ -593,6 +593,16 @@ fn an_introspection_is_of_this_token() {
     }
 }
 
+/// R178: an answer is held back for half of the lease, and for no longer than Accredit does it.
+#[test]
+fn a_wait_is_one_that_accredit_takes() {
+    for (lease, wait) in [("1", 0), ("2", 1), ("10", 5), ("60", 25)] {
+        let site = Site::following(&[("lease", lease)]);
+        let path = site.guard.follow(site.now).unwrap().path;
+        assert!(path.ends_with(&format!("lease={lease}&after=7&wait={wait}")), "{path}");
+    }
+}
+
 /// R178: memory is bounded.
 #[test]
 fn what_is_remembered_is_bounded() {
