@@ -8,7 +8,10 @@ use common::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use crate::response::{Response, empty};
+use crate::{
+    app::App,
+    response::{Response, empty},
+};
 
 /// What a page may send beside what every page may: how a client proves itself, and what clients of MCP send with each request.
 const TAKEN: &str = "authorization, content-type, mcp-protocol-version";
@@ -18,6 +21,11 @@ const SHOWN: &str = "retry-after, www-authenticate, x-request-id";
 const KEPT: &str = "600";
 
 const ANY: &str = "*";
+
+/// Whether a browser asks whether it may send a request of a page.
+pub(crate) fn is_preflight(app: &App) -> bool {
+    app.headers().first("access-control-request-method").is_some()
+}
 
 /// Answers what a browser asks before it sends a page's request.
 pub(crate) fn preflight<'r>(rows: impl Iterator<Item = &'r Route>) -> Response {

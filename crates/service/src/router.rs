@@ -379,7 +379,8 @@ impl Router {
         let mut outcome = match self.find(path) {
             _ if holds_credential(&head.uri) => Outcome { result: Err(Code::CredentialInUrl.into()), caller: None },
             None => Outcome { result: Err(paths::not_found(method, path)), caller: None },
-            Some((place, _)) if method == "OPTIONS" && place.is_for_browsers() => {
+            // Any other OPTIONS is a method that the path has not.
+            Some((place, _)) if method == "OPTIONS" && cors::is_preflight(app) && place.is_for_browsers() => {
                 let rows = place.rows.iter().map(|row| row.route);
                 Outcome { result: Ok(cors::preflight(rows)), caller: None }
             }

@@ -339,3 +339,29 @@ async fn a_client_has_keys_or_a_secret() {
         assert_eq!(algorithms, &json!(["RS256", "ES256", "EdDSA"]));
     }
 }
+
+/// R168: a page of any origin may ask, and is told so before and with every answer; an OPTIONS that no browser sends for a page is as before.
+#[tokio::test]
+async fn a_page_of_any_origin_gets_tokens() {
+    let t = TestApp::new(with_neighbours());
+    t.ada().await;
+    let page = [("origin", "https://app.example"), ("sec-fetch-site", "cross-site")];
+    let asks = [page[0], page[1], ("access-control-request-method", "POST")];
+    for path in [TOKEN, "/oauth/revoke", "/oauth/jwks", "/.well-known/oauth-authorization-server"] {
+        let preflight = t.call("OPTIONS", path, &asks, Null).await;
+        assert_eq!((preflight.status.as_u16(), preflight.header("access-control-allow-origin")), (204, "*"), "{path}");
+        let plain = t.call("OPTIONS", path, &page, Null).await;
+        plain.refused(405, "method_not_allowed");
+        assert_eq!(plain.header("access-control-allow-origin"), "", "{path}");
+    }
+    let refused = t.call("POST", TOKEN, &page, Null).await;
+    refused.refused(400, "invalid_request");
+    assert_eq!(refused.header("access-control-allow-origin"), "*");
+    assert_eq!(refused.header("access-control-expose-headers"), "retry-after, www-authenticate, x-request-id");
+    // Nowhere else.
+    for path in [CLIENTS, "/auth/device/code", "/auth/leaks"] {
+        let preflight = t.call("OPTIONS", path, &asks, Null).await;
+        assert_eq!((preflight.status.as_u16(), preflight.header("access-control-allow-origin")), (405, ""), "{path}");
+    }
+    t.call("POST", "/auth/leaks", &page, json!({ "token": "x" })).await.refused(403, "cross_site_request");
+}
