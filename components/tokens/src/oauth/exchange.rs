@@ -319,7 +319,7 @@ fn wrong(name: &'static str, step: &str) -> ApiError {
 fn unknown(name: &'static str) -> ApiError {
     Code::InvalidRequest
         .detail(format!("{name} is unknown, has ended, or is not for the caller."))
-        .fix("Send a live credential of an agent, or a signed token that a live service was sent, from that service. POST /auth/introspect tells which it is.")
+        .fix("Send a live credential of an agent, or a signed token that a live service was sent, from that service. POST /auth/introspect tells whether it is active.")
         .page(PAGE)
         .extra("reason", "invalid_token")
 }

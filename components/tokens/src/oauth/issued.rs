@@ -81,7 +81,9 @@ pub(super) async fn sign(
 
 /// The resource that a token request names (RFC 8707): one at most.
 pub(super) fn resource(form: &Parameters) -> Result<Option<&str>, ApiError> {
-    form.find("resource").map_err(|_| Code::InvalidTarget.detail("A request names at most one resource."))
+    form.find("resource").map_err(|_| {
+        Code::InvalidTarget.detail("A request names at most one resource.").fix("Send resource once, or leave it out.")
+    })
 }
 
 /// Whether what a client names is this server: its address, also with the path where it speaks MCP.
@@ -96,7 +98,13 @@ pub(super) fn check_resource(app: &App, sent: Option<&str>, service: Option<&str
         Some(service) => sent == service,
         None => is_own(app, sent),
     };
-    if is_right { Ok(()) } else { Err(Code::InvalidTarget.detail("The person was not asked about this resource.")) }
+    if is_right {
+        Ok(())
+    } else {
+        Err(Code::InvalidTarget
+            .detail("The person was not asked about this resource.")
+            .fix("Send the resource that the authorization request named, or leave it out."))
+    }
 }
 
 /// Ends a grant of which a code or a refresh token was sent twice.
