@@ -116,7 +116,7 @@ fn ten(server: &Server, owner: &Client) -> Vec<(Client, Wish)> {
         let agent = server.agent(owner, &name, &["x.none"]).client;
         wishes.push((agent, make(&name)));
     };
-    one(&|_| wish("POST", "/api/agents", Some(json!({ "name": "helper" }))));
+    one(&|_| wish("POST", "/api/agents", Some(json!({ "name": "helper", "scope": ["x.none"] }))));
     one(&|_| wish("GET", "/api/agents?limit=5", None));
     one(&|name| wish("GET", format!("/api/agents/{name}"), None));
     one(&|name| wish("PATCH", format!("/api/agents/{name}"), Some(json!({ "description": "Sorts the mail." }))));
@@ -217,7 +217,7 @@ fn one_of_sixteen_over_two_hosts_passes() {
         }
     }
     let keyed = server.agent(&max, "keyed", &["x.none"]).client;
-    let wish = wish("POST", "/api/agents", Some(json!({ "name": "only" })));
+    let wish = wish("POST", "/api/agents", Some(json!({ "name": "only", "scope": ["x.none"] })));
     let refused = send(&keyed, &wish, Some("k")).refused(403, "scope_denied");
     let asked = keyed.post("/api/access-requests", &refused["ask"]["body"]).is(201);
     max.post(&format!("/api/access-requests/{}/approve", text(&asked["id"])), &json!({ "lasts": "once" })).is(200);

@@ -109,6 +109,10 @@ pub(crate) async fn missing(
                          {owner} what you still cannot do."
                     )
                 }
+                "spent" => format!(
+                    "The request {id} was approved once, and the call has gone through. To make it once more, call the tool without \
+                     requestState: that asks {owner} again."
+                ),
                 _ => format!(
                     "The request {id} is {state}: that is the answer. Do not ask again. Tell {owner} what you could not do, and go on with \
                      something else."
