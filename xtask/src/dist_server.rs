@@ -81,7 +81,7 @@ pub(crate) fn run(is_built: bool, into: Option<PathBuf>) -> Result<()> {
     let archive = format!("{name}.tar.gz");
     let mut tar = std::process::Command::new("tar");
     tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0", "--mode=u=rwX,go=rX"]);
-    tar.arg("-C").arg(&into).args(["-I", "gzip -n9", "-cf"]);
+    tar.arg("-C").arg(&into).args(["-I", "gzip -n6", "-cf"]);
     command::run(tar.arg(into.join(&archive)).arg(&name))?;
     let bytes = fs::read(into.join(&archive))?;
     fs::write(into.join(format!("{archive}.sha256")), format!("{}  {archive}\n", sha256(&bytes)))?;
