@@ -100,12 +100,17 @@ struct Host {
 impl Host {
     /// Without a C library of its own where that can be built, since such a program runs on every Linux; else for this machine's.
     fn build(workspace: &Workspace) -> Result<Self> {
-        if !dist::can_have_musl() {
-            say(
-                "    the host is built for this machine's C library: neither rustup nor apt could give what a static one needs",
-            );
-            return Ok(Self::of_this_machine(build::host(workspace)?));
+        if dist::can_have_musl() {
+            match Self::build_static(workspace) {
+                Ok(host) => return Ok(host),
+                Err(error) => say(format_args!("    no static host: {error:#}")),
+            }
         }
+        say("    the host is built for this machine's C library, or a newer one");
+        Ok(Self::of_this_machine(build::host(workspace)?))
+    }
+
+    fn build_static(workspace: &Workspace) -> Result<Self> {
         let target = dist::musl();
         let step = Step::begin(format!("building accredit-host for {target}"));
         let mut cargo = command::cargo();
