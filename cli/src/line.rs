@@ -59,6 +59,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("agents", "Agents"),
     ("closures", "Since when nobody accepts what was ended"),
     ("agents grants", "Who else may read or edit an agent"),
+    ("agents federated-credentials", "Whom an agent trusts: workloads that need no secret"),
     ("agents keys", "Keys of an agent"),
     ("agents probes", "Checks of other services' APIs with an agent's secrets"),
     ("agents secrets", "Secrets of an agent: names and ages, never values"),
