@@ -19,7 +19,6 @@ use crate::{
 const FULL: &[&str] = &[
     "agents/concepts/access",
     "agents/concepts/credentials",
-    "agents/concepts/doctor",
     "agents/concepts/idempotency",
     "agents/concepts/inbox",
     "agents/concepts/lifecycle",

@@ -136,7 +136,8 @@ impl FromRow for Foot {
 /// What a token with these records of credentials rests on. It is read before [`insert`] decides: whatever ends between the two has a later
 /// epoch.
 pub async fn footing(reads: &dyn Rows, tenant: &TenantId, rests_on: &[String]) -> Result<Footing, DbError> {
-    let sql = "SELECT ifnull((SELECT max(epoch) FROM epochs WHERE tenant_id = ?1), 0), c.id, c.agent_id, ifnull(a.owner_id, c.user_id)
+    let sql = "SELECT ifnull((SELECT max(epoch) FROM epochs WHERE tenant_id = ?1), 0) AS epoch, c.id, c.agent_id,
+                      ifnull(a.owner_id, c.user_id) AS owner
                FROM json_each(?2) j JOIN credentials c ON c.id = j.value LEFT JOIN agents a ON a.id = c.agent_id";
     let feet: Vec<Foot> = reads.list(sql, args![tenant, rests_on]).await?;
     let epoch = feet.iter().map(|foot| foot.epoch).min().unwrap_or(0);

@@ -175,7 +175,8 @@ async fn whatever_takes_a_right_away_has_a_closure() {
     }
     for sql in [
         format!(
-            "INSERT INTO oauth_clients VALUES ('cli_1', '{}', 'App', '[]', NULL, 0, 0, '{}', NULL)",
+            "INSERT INTO oauth_clients (id, tenant_id, name, redirect_uris, secret, created_at, updated_at, created_by)
+             VALUES ('cli_1', '{}', 'App', '[]', NULL, 0, 0, '{}')",
             ada.tenant, ada.user
         ),
         format!("INSERT INTO custom_scopes VALUES ('{}', 'x.a', 'd', 0, 'u')", ada.tenant),
