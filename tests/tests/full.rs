@@ -50,6 +50,8 @@ const ELSEWHERE: &[&str] = &[
     "POST /api/hooks/{key_id}",
     // Writes rows for other routes; `worker` tests what it leaves out.
     "POST /internal/tick",
+    // Fetches what a request for a token waits for, and may lose it.
+    "POST /internal/key-sets",
     // Sends requests of other routes.
     "POST /mcp",
 ];
