@@ -288,7 +288,7 @@ fn a_worker_sees_the_tools_that_it_can_use() {
     // Halted, it has what answers then.
     admin.post("/api/agents/tooled/pause", &json!({})).is(200);
     let halted = names(&worker.client);
-    assert_eq!(halted, ["whoami", "can", "heartbeat", "inbox", "doctor", "own_end"]);
+    assert_eq!(halted, ["whoami", "can", "heartbeat", "inbox", "access_get", "doctor", "own_end"]);
     let refused = call(&worker.client, "notify", &json!({ "title": "t", "body": "b" }));
     assert_eq!((&refused["isError"], &refused["structuredContent"]["error"]), (&json!(true), &json!("agent_paused")));
 }
