@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use crate::{docs, raw::Response};
 
 /// The paths at which pages of every origin get a token.
-const OPEN: [&str; 6] = [
+pub const OPEN: [&str; 6] = [
     "/oauth/token",
     "/oauth/revoke",
     "/oauth/jwks",
@@ -106,7 +106,11 @@ impl Answer {
         let fix = body["fix"].as_str().unwrap_or_default();
         assert!(!fix.contains("  ") && !fix.contains("{}"), "{what}: a fix with a hole: {fix}");
         match self.status() {
-            401 => assert!(self.header("www-authenticate").starts_with("Bearer "), "{what}: {self:?}"),
+            401 => {
+                // An OAuth client proves itself otherwise (RFC 6749, section 5.2).
+                let scheme = if body["error"] == "invalid_client" { "Basic " } else { "Bearer " };
+                assert!(self.header("www-authenticate").starts_with(scheme), "{what}: {self:?}");
+            }
             405 => assert!(!self.header("allow").is_empty(), "{what}: {self:?}"),
             429 | 503 => {
                 assert!(self.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0), "{what}: {self:?}");

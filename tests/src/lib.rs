@@ -42,7 +42,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use answer::Answer;
+pub use answer::{Answer, OPEN};
 pub use client::Client;
 pub use host::{Host, Start};
 pub use server::{Agent, Server};

@@ -116,7 +116,8 @@ fn an_open_request_is_named_instead_of_another_ask() {
     let asked = agent.post("/api/access-requests", &json!({ "scope": "agents.update", "reason": "Mine." })).is(201);
     let refused = agent.patch("/api/agents/waiting", &change).refused(403, "scope_denied");
     assert_eq!(refused["access_request"], asked["id"]);
-    assert!(text(&refused["fix"]).contains("GET /api/agents/me/inbox?wait=25"), "{refused}");
+    let waits = format!("GET /api/access-requests/{}?wait=25", text(&asked["id"]));
+    assert!(text(&refused["fix"]).contains(&waits), "{refused}");
     // Withdrawn, it is gone, and the fix is to ask.
     agent.delete(&format!("/api/access-requests/{}", text(&asked["id"]))).is(204);
     agent.get(&format!("/api/access-requests/{}", text(&asked["id"]))).refused(404, "request_not_found");
@@ -152,7 +153,11 @@ fn no_example_is_refused_for_what_it_sends() {
         else {
             continue;
         };
-        let path = path.replace("{name}", "none").replace("{id}", "none").replace("{key}", "OPENAI_KEY")
+        let path = path
+            .replace("{name}", "none")
+            .replace("{id}", "none")
+            .replace("{key}", "OPENAI_KEY")
+            .replace("{source}", "app:crm")
             + known["example_query"].as_str().unwrap_or_default();
         let body = (!known["example"].is_null()).then(|| known["example"].to_string());
         let mut fits = false;

@@ -246,7 +246,7 @@ fn a_token_is_shown_once() {
 }
 
 /// Where the body is dropped: one route reads none, the others none that nobody signed or nobody with a credential sent.
-const WITHOUT_BODY: [&str; 3] = ["/internal/tick", "/api/hooks/{key_id}", "/mcp"];
+const WITHOUT_BODY: [&str; 4] = ["/internal/tick", "/internal/key-sets", "/api/hooks/{key_id}", "/mcp"];
 
 const FORM: &str = "application/x-www-form-urlencoded";
 

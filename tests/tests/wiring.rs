@@ -586,7 +586,8 @@ fn every_command_of_the_docs_sends_the_media_type_of_its_route() {
             let sends = |flag: &str| command.contains(&format!(" {flag} ")) || command.contains(&format!(" {flag}="));
             let glued = ["-d'", "-d\"", "-d@", "-d{"].into_iter().any(|flag| command.contains(&format!(" {flag}")));
             let flags = ["-d", "--data", "--data-raw", "--data-binary", "--data-urlencode", "--json", "-T", "-F"];
-            if !glued && !flags.into_iter().any(sends) {
+            // With -G all of it is the query.
+            if sends("-G") || (!glued && !flags.into_iter().any(sends)) {
                 continue;
             }
             let says_json = command.to_lowercase().contains("content-type: application/json");
