@@ -62,6 +62,11 @@ const SHOWN: &[(&str, &str, &str)] = &[
     ("PATCH", "/api/users/{id}", r#"{"role": "member"}"#),
     ("POST", "/api/access-requests/{id}/approve", r#"{"hours": 24}"#),
     ("PUT", "/api/agents/{name}/secrets", r#"{"secrets": {"OPENAI_KEY": "sk-example"}}"#),
+    (
+        "PUT",
+        "/api/guides/{source}",
+        r#"{"pages": [{"name": "refunds", "title": "Refunds", "text": "A refund needs the number of its order."}]}"#,
+    ),
 ];
 
 fn value(path: &str, shape: &Shape) -> Json {

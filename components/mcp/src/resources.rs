@@ -1,6 +1,9 @@
 //! Resources: the pages of the manual, and what the caller may see of itself.
 
-use common::route;
+use common::{
+    route,
+    scope::{Scope, ScopeSet},
+};
 use http::{Request, header};
 use serde_json::{Value as Json, json};
 use service::inside;
@@ -32,8 +35,9 @@ const MOST_GUIDES: &str = "200";
 
 /// The tenant's guides, for a caller that may read them. Without an answer there are none: the rest of the list is there all the same.
 async fn guides(api: &Api<'_>, whoami: &Json) -> Result<Vec<Json>, Fault> {
-    let scopes = whoami.get("scope").and_then(Json::as_array);
-    if !scopes.is_some_and(|scopes| scopes.iter().any(|scope| scope == "guides.read")) {
+    // A request that is refused would be counted.
+    let mut scopes = whoami.get("scope").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);
+    if !scopes.any(|scope| ScopeSet::expand(scope).is_some_and(|set| set.contains(Scope::GuidesRead))) {
         return Ok(Vec::new());
     }
     let found = api.get(route::GUIDES_LIST, &[], &[("limit", MOST_GUIDES)]).await?.json();
