@@ -60,6 +60,7 @@ const SHOWN: &[(&str, &str, &str)] = &[
     ("PUT", "/api/agents/{name}", r#"{"scope": ["agents.read"]}"#),
     ("POST", "/auth/password", r#"{"current": "the present password", "new": "correct horse battery"}"#),
     ("PATCH", "/api/users/{id}", r#"{"role": "member"}"#),
+    ("POST", "/api/access-requests", r#"{"scope": "agents.update", "reason": "To update my own description."}"#),
     ("POST", "/api/access-requests/{id}/approve", r#"{"hours": 24}"#),
     ("PUT", "/api/agents/{name}/secrets", r#"{"secrets": {"OPENAI_KEY": "sk-example"}}"#),
     (
