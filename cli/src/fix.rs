@@ -84,7 +84,14 @@ fn next_request(text: &str) -> Option<(&str, Request<'_>, &str)> {
 /// The object that a text begins with, and what stands after it. `None`: there is none. A form with holes: what the person has to fill in
 /// stands in angles.
 fn next_body(text: &str) -> Option<(Option<Json>, &str)> {
-    let (object, left) = text.split_at_checked(text.starts_with('{').then(|| text.find('}'))?? + 1)?;
+    if !text.starts_with('{') {
+        return None;
+    }
+    let mut whole = serde_json::Deserializer::from_str(text).into_iter::<Json>();
+    if let Some(Ok(body)) = whole.next() {
+        return Some((Some(body), text.get(whole.byte_offset()..)?));
+    }
+    let (object, left) = text.split_at_checked(text.find('}')? + 1)?;
     let whole = object.replace(": <", ": \"<").replace(">}", ">\"}").replace(">,", ">\",");
     Some((serde_json::from_str(&whole).ok(), left))
 }

@@ -37,6 +37,8 @@ pub(crate) fn document(link: &str, markdown: &str) -> String {
     }
     let mut body = String::with_capacity(markdown.len() * 2);
     pulldown_cmark::html::push_html(&mut body, events.into_iter());
+    // What scrolls can be reached by the keyboard (WCAG 2.1, 2.1.1). A text of a page never has a bare tag.
+    let body = body.replace("<pre>", "<pre tabindex=\"0\">");
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title} · Accredit</title>\n\

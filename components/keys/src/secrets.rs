@@ -20,9 +20,12 @@ use service::{
     response::{Response, json},
     secrets::{self, NewSecrets},
 };
-use store::agent::{
-    Agent,
-    secret::{self, SecretRecord},
+use store::{
+    agent::{
+        Agent,
+        secret::{self, SecretRecord},
+    },
+    probe,
 };
 
 #[derive(Serialize)]
@@ -119,6 +122,7 @@ pub(crate) async fn delete(change: Change<()>, Path(name): Path, Path(key): Path
         .on_agent(&name, async |write, agent, ()| {
             let found = secret::find(&write.tx, &agent.id, &key).await?.ok_or_else(|| not_found(&agent))?;
             secret::delete(&write.tx, &agent.id, &found.name).await?;
+            probe::secrets_have_changed(&write.tx, &agent.id, std::slice::from_ref(&found.name), write.now()).await?;
             secrets::tell(write, &agent.id, &[], std::slice::from_ref(&found.name)).await?;
             Ok(Answer::no_content().audited(&agent.id, json!({ "secret": found }), Null))
         })

@@ -182,7 +182,11 @@ pub(crate) async fn rotate(change: Change<Body<Rotate>>, Path(id): Path) -> Resu
             if old.replaced_by.is_some() {
                 return Err(replaced(write, &old).await?);
             }
-            // Rotating is not minting: the new one has the old one's scope and end.
+            // Rotating is not minting: the new one has the old one's scope and end. But a session that nobody has proved for a while gets no
+            // secret that never ends.
+            if old.expires_at.is_none() && write.caller.credential_kind() == Kind::Session {
+                write.require_fresh()?;
+            }
             let name = old.name.as_deref().unwrap_or("PAT");
             let (record, secret) = insert(write, name, &old.scope, old.expires_at).await?;
             let grace_ends = (grace > 0).then(|| now.plus_seconds(grace));

@@ -289,7 +289,7 @@ impl Draft<'_> {
             ),
             text => text.to_owned(),
         };
-        self.letter("A credential was leaked", text)
+        self.leading_to("A credential was leaked", text, "See your credentials", "/tokens")
     }
 
     /// A page of this server; empty where nobody knows its address.

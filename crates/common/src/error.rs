@@ -234,7 +234,7 @@ errors! {
         "Send {field} as a whole https URL without a user name, or as a path on this site that starts with a single /, of at most 2000 characters.",
         page: "/docs/agents/concepts/notifications";
     InvalidEnrolmentCode 400 "invalid_enrolment_code": "This enrolment code is unknown, used or expired, or its maker may not issue the agent's token any more.",
-        "Get a new code: the agent's owner makes one with POST /api/agents/{name}/enrolment. It works once, for 15 minutes.",
+        "Get a new code: the agent's owner makes one with POST /api/agents/<name>/enrolment. It works once, for 15 minutes.",
         page: "/docs/agents/concepts/enrolment";
     InvalidOutboundUrl 400 "invalid_outbound_url": "This server does not call this URL.",
         "Send {field} as a whole https URL of at most 2000 characters, without a user name, a dot behind the host, or a fragment after #.",
@@ -370,7 +370,7 @@ errors! {
     AlreadyBootstrapped 403 "already_bootstrapped": "This server already has its first tenant and admin.",
         "Sign in with POST /auth/token, or ask your admin for an account.";
     WrongOperatorSecret 403 "wrong_operator_secret": "The operator secret is wrong.",
-        "Send the value of the variable operator_secret in secret. The command cargo xtask up prints it until the server is bootstrapped.";
+        "Send the value of the variable operator_secret in secret. The operator has set it; cargo xtask up makes one, and prints it until the server is bootstrapped.";
     CsrfFailed 403 "csrf_failed": "A change that is sent with a cookie needs this site's own origin and the CSRF token.",
         "Send the token as Authorization: Bearer <token> instead of the cookie. A page of this site sends the header x-csrf-token.",
         page: "/docs/agents/concepts/credentials#cookies";
@@ -391,7 +391,7 @@ errors! {
         page: "/docs/agents/concepts/providers#which-account";
 
     NotFound 404 "not_found": "This path does not exist.",
-        "Send GET /api to list every route of this server, or GET /llms.txt to read its manual.";
+        "Send GET /llms.txt to read the manual of this server, or GET /api?for=me with your credential to list the routes that you can use.";
     AgentNotFound 404 "agent_not_found": "This agent does not exist, or you may not read it.",
         "Send GET /api/agents to list the agents that you may read. Names are in lower case.";
     ParentNotFound 404 "parent_not_found": "The agent in parent does not exist, or you may not read it.",

@@ -3,13 +3,17 @@
 pub(crate) use common::exact::matched;
 use common::{
     error::{ApiError, Code},
-    route::{Group, ROUTES, Route},
+    route::{self, Group, ROUTES, Route},
 };
 
 /// The most routes that are named.
 const MOST: usize = 3;
 
-/// 404 for a path that no row has. A path that is a row's but for its case or its slashes, or that ends as one does, names that row.
+/// What others call the caller.
+const OWN: [&str; 4] = ["me", "self", "user", "profile"];
+
+/// 404 for a path that no row has. A path that is a row's but for its case or its slashes, or that ends as one does, names that row: never
+/// one that changes something in the place of one that was to be read, or the other way round.
 pub(crate) fn not_found(method: &str, path: &str) -> ApiError {
     let meant = meant(method, path);
     let Some(first) = meant.first() else { return Code::NotFound.into() };
@@ -22,7 +26,10 @@ fn meant(method: &str, path: &str) -> Vec<String> {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let clean = format!("/{}", segments.join("/"));
     let lower = clean.to_ascii_lowercase();
-    let known = || ROUTES.iter().copied().filter(|route| route.group != Group::Web);
+    let known = || {
+        let fits = |route: &&Route| route.group != Group::Web && (route.method == method || route.is_safe());
+        ROUTES.iter().copied().filter(fits)
+    };
     // The same path, written otherwise: what was sent stands for the names, in its own case.
     let is_same = |route: &&Route| matched(route.path, &lower).is_some() && route.path != "/docs/{*page}";
     let mut same: Vec<&Route> = known().filter(is_same).collect();
@@ -35,6 +42,9 @@ fn meant(method: &str, path: &str) -> Vec<String> {
     }
     // The last word of the path, which may be missing an `s` or have one too many.
     let Some(last) = segments.last().map(|last| last.to_ascii_lowercase()) else { return Vec::new() };
+    if OWN.contains(&last.as_str()) {
+        return vec![call(route::WHOAMI, route::WHOAMI.path)];
+    }
     let singular = |word: &str| word.trim_end_matches('s').to_owned();
     let ends_so = |route: &&Route| route.path.rsplit('/').next().is_some_and(|end| singular(end) == singular(&last));
     let mut ends: Vec<&Route> = known().filter(ends_so).collect();
@@ -71,11 +81,22 @@ mod tests {
             ("GET", "/api/inbox", "GET /api/agents/me/inbox"),
             ("POST", "/api/access-request", "POST /api/access-requests"),
             ("GET", "/OpenAPI.json", "GET /openapi.json"),
+            ("GET", "/me", "GET /api/auth/whoami"),
+            ("GET", "/api/tokens/me", "GET /api/auth/whoami"),
+            ("POST", "/v1/me", "GET /api/auth/whoami"),
         ] {
             assert_eq!(meant(method, path).first().map(String::as_str), Some(expected), "{path}");
         }
         for path in ["/", "/nothing", "/api/none/at/all", "/.env"] {
             assert!(meant("GET", path).is_empty(), "{path}: {:?}", meant("GET", path));
+        }
+        // Who reads is never told to change something.
+        for last in ROUTES.iter().filter_map(|route| route.path.rsplit('/').next()) {
+            for path in [format!("/{last}"), format!("/api/{last}"), format!("/API/agents/me/{last}/")] {
+                let named = meant("GET", &path);
+                let reads = |call: &String| call.starts_with("GET ") || call == "POST /auth/introspect";
+                assert!(named.iter().all(reads), "{path}: {named:?}");
+            }
         }
     }
 }

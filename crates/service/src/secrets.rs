@@ -54,7 +54,7 @@ impl NewSecrets {
         if !secret::set(&write.tx, &agent.id, sealed, by, write.now()).await? {
             return Err(Code::TooManySecrets.with("agent", &agent.name));
         }
-        probe::secrets_were_set(&write.tx, &agent.id, &self.names(), write.now()).await?;
+        probe::secrets_have_changed(&write.tx, &agent.id, &self.names(), write.now()).await?;
         quota::check_bytes_of_agents(app, &write.tx, &write.caller, &agent.owner.id).await
     }
 }

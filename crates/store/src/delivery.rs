@@ -242,11 +242,12 @@ pub async fn find(reads: &dyn Rows, webhook: &WebhookId, id: &str) -> Result<Opt
     reads.optional(&sql, args![webhook, id]).await
 }
 
-/// Makes a delivery that has ended due again, with all its tries; `None`: it is due already.
+/// Makes a delivery that has ended due again, with all its tries; `None`: it is due already, or was withheld, of which nothing is left.
 pub async fn requeue(tx: &Tx<'_>, webhook: &WebhookId, id: &str, now: Timestamp) -> Result<Option<Delivery>, DbError> {
     let sql = format!(
         "UPDATE deliveries SET state = 'due', tries = 0, due_at = ?3
-         WHERE id = ?2 AND webhook_id = ?1 AND state <> 'due' AND data <> '{{}}' RETURNING {COLUMNS}"
+         WHERE id = ?2 AND webhook_id = ?1 AND state <> 'due' AND (data <> '{{}}' OR agent_id IS NOT NULL)
+         RETURNING {COLUMNS}"
     );
     tx.optional(&sql, args![webhook, id, now]).await
 }

@@ -17,6 +17,8 @@ use common::{
 const MOST: i64 = 16;
 /// A result older than this is stale, seconds: a heartbeat makes the probe due.
 const STALE: i64 = 86_400;
+/// How long a due probe that could not be run waits at most, seconds: its agent may be resumed at any moment.
+const PUT_OFF: i64 = 600;
 
 impl FromValue for ProbeStatus {
     fn from_value(value: Value) -> Result<Self, DbError> {
@@ -242,13 +244,18 @@ pub async fn finish(tx: &Tx<'_>, id: &ProbeId, found: &Finding, now: Timestamp) 
 
 /// Puts a due probe off without a result: its agent is halted, or it cannot be run here.
 pub async fn put_off(db: &Db, id: &ProbeId, now: Timestamp) -> Result<(), DbError> {
-    let sql = "UPDATE probes SET due_at = ?2 + every_hours * 3600000, busy_until = 0 WHERE id = ?1 RETURNING 1";
-    db.hot::<Affected>(sql, args![id, now]).await?;
+    let sql = "UPDATE probes SET due_at = ?2 + min(ifnull(every_hours * 3600000, ?3), ?3), busy_until = 0 WHERE id = ?1 RETURNING 1";
+    db.hot::<Affected>(sql, args![id, now, PUT_OFF * 1000]).await?;
     Ok(())
 }
 
-/// Makes the probes due that send one of these secrets of an agent, since it is another one now.
-pub async fn secrets_were_set(tx: &Tx<'_>, agent: &AgentId, names: &[String], now: Timestamp) -> Result<(), DbError> {
+/// Makes the probes due that send one of these secrets of an agent, since it is another one now, or none.
+pub async fn secrets_have_changed(
+    tx: &Tx<'_>,
+    agent: &AgentId,
+    names: &[String],
+    now: Timestamp,
+) -> Result<(), DbError> {
     let sql =
         "UPDATE probes SET due_at = ?3 WHERE agent_id = ?1 AND secret IN (SELECT value FROM json_each(?2)) RETURNING 1";
     if tx.optional::<Affected>(sql, args![agent, names, now]).await?.is_some() {

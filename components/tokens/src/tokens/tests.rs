@@ -314,9 +314,12 @@ async fn a_token_that_never_ends_takes_a_fresh_proof() {
     let t = TestApp::new(with_neighbours());
     let ada = ada(&t).await;
     let never = json!({ "name": "a", "expires_in_days": null });
-    t.as_(&ada, "POST", PATS, never.clone()).await.is(201);
+    let made = t.as_(&ada, "POST", PATS, never.clone()).await.is(201);
     t.wait(900);
     t.as_(&ada, "POST", PATS, never).await.refused(403, "reauthentication_required");
+    // Nor is there another secret of one that is there.
+    let rotate = format!("{PATS}/{}/rotate", made["id"].as_str().unwrap());
+    t.as_(&ada, "POST", &rotate, Json::Null).await.refused(403, "reauthentication_required");
     t.as_(&ada, "POST", PATS, json!({ "name": "b", "expires_in_days": 3650 })).await.is(201);
     t.execute("UPDATE tenants SET pat_days = 7").await.unwrap();
     let usual = t.as_(&ada, "POST", PATS, json!({ "name": "c" })).await.is(201);
