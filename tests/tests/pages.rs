@@ -1143,7 +1143,7 @@ fn a_coding_agent_is_set_up_by_a_text() {
     let made = browser.submit("/install", "/install", &[("name", "laptop"), ("may", "agents")]);
     is_page(&made);
     let html = made.text();
-    let token = html.split("--token ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+    let token = html.split("printf %s ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
     let own = server.with(token).get("/api/auth/whoami").is(200);
     assert!(
         own["scope"].as_array().unwrap().contains(&json!("agents.create")) && own["scope"] != json!(["*"]),

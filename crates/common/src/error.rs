@@ -391,7 +391,7 @@ errors! {
         page: "/docs/agents/concepts/providers#which-account";
 
     NotFound 404 "not_found": "This path does not exist.",
-        "Send GET /llms.txt to read the manual of this server, or GET /api?for=me with your credential to list the routes that you can use.";
+        "Send GET /api?for=me with your credential to list the routes that you can use, or GET /llms.txt to read the manual of this server.";
     AgentNotFound 404 "agent_not_found": "This agent does not exist, or you may not read it.",
         "Send GET /api/agents to list the agents that you may read. Names are in lower case.";
     ParentNotFound 404 "parent_not_found": "The agent in parent does not exist, or you may not read it.",
