@@ -9,8 +9,6 @@
 //!    the token, and nothing can be minted from it. One for a single request counts for nothing else: that request spends it
 //!    (`service::once`).
 
-use std::time::Duration;
-
 use common::{
     error::{ApiError, Code},
     event::EventKind,
@@ -31,13 +29,13 @@ use service::{
     app::App,
     caller::Caller,
     change::{Answer, Change, Done, Write},
-    clock,
     event::Event,
     extract::{Body, Empty, Path, Query},
     form,
     form::{Field, Nullable, Object, PageQuery, nested},
     guard, mail, missing,
     response::{Response, json},
+    watch::Watch,
 };
 use store::{
     access_request::{self, AccessRequest, AccessRequestState, ExactRequest, Filter, InsertOutcome, Lasts, Open},
@@ -405,9 +403,6 @@ fn state(word: &str) -> Result<AccessRequestState, ApiError> {
     AccessRequestState::from_word(word).ok_or_else(unknown)
 }
 
-/// Looks in a second.
-const LOOKS: i64 = 2;
-
 form! {
     pub(crate) struct Follow {
         wait: Option<i64>,
@@ -423,14 +418,13 @@ pub(crate) async fn get(
     Path(id): Path,
     Query(query): Query<Follow>,
 ) -> Result<Response, ApiError> {
-    let mut looks = clock::wait(query.wait)? * LOOKS;
+    let mut watch = Watch::begin(&app, query.wait).await?;
     loop {
         let found = access_request::get(app.db(), caller.subject(), &id, app.clock().now()).await?;
-        if found.state != AccessRequestState::Open || looks == 0 {
+        if found.state != AccessRequestState::Open || watch.is_over() {
             return json(StatusCode::OK, &shown(&caller, found));
         }
-        looks -= 1;
-        clock::sleep(Duration::from_millis(1000 / u64::try_from(LOOKS).unwrap_or(1))).await;
+        watch.wait(&app).await?;
         caller = caller.reload(app.db(), app.clock().now()).await?;
         guard::admit(&app, &caller, route)?;
     }

@@ -1,36 +1,21 @@
 //! `GET /api/closures/{id}?wait=`: what a change has ended, and since when nobody accepts it.
 
-use std::time::Duration;
-
 use common::{error::ApiError, route::Route};
 use http::StatusCode;
 use service::{
     app::App,
     caller::Caller,
-    clock,
     extract::{Path, Query},
     form, guard, object,
     response::{Response, json},
+    watch,
 };
 use store::closure::Status;
-
-/// Looks in a second.
-pub(crate) const LOOKS: i64 = 4;
 
 form! {
     pub(crate) struct Follow {
         wait: Option<i64>,
     }
-}
-
-/// How many looks a wait is.
-pub(crate) fn looks(wait: Option<i64>) -> Result<i64, ApiError> {
-    Ok(clock::wait(wait)? * LOOKS)
-}
-
-/// Waits until the next look.
-pub(crate) async fn next_look() {
-    clock::sleep(Duration::from_millis(1000 / u64::try_from(LOOKS).unwrap_or(1))).await;
 }
 
 /// The handler. With `wait` it answers as soon as the closure is closed, or when that many seconds are over.
@@ -41,7 +26,7 @@ pub(crate) async fn get(
     Path(id): Path,
     Query(query): Query<Follow>,
 ) -> Result<Response, ApiError> {
-    let mut looks = looks(query.wait)?;
+    let mut looks = watch::looks(query.wait)?;
     loop {
         let mut stored = object::closure(app.db(), &caller, &id).await?;
         // The clock is read after the row was seen, and so after its transaction has committed.
@@ -50,7 +35,7 @@ pub(crate) async fn get(
             return json(StatusCode::OK, &closure);
         }
         looks -= 1;
-        next_look().await;
+        watch::next_look(&app).await;
         caller = caller.reload(app.db(), app.clock().now()).await?;
         guard::admit(&app, &caller, route)?;
     }

@@ -17,7 +17,7 @@ use service::{
     extract::{Body, Query},
     form, guard,
     response::{Response, json},
-    watch::{self, Watch},
+    watch::Watch,
 };
 use store::inbox::{self, Event};
 
@@ -95,18 +95,15 @@ pub(crate) async fn read(
     if !(1..=200).contains(&limit) {
         return Err(Code::InvalidLimit.into());
     }
-    let (mut watch, mut looks) = (Watch::default(), watch::looks(query.wait)?);
+    let mut watch = Watch::begin(&app, query.wait).await?;
     loop {
-        if looks == 0 || watch.has_changed(&app).await? {
-            let events = look(&app, &caller, route, after, limit).await?;
-            if !events.is_empty() || looks == 0 {
-                let items: Vec<Shown> = events.into_iter().map(|event| Shown::to(&caller, event)).collect();
-                let cursor = items.last().map(|event| event.id.clone()).unwrap_or_else(|| inbox::id(after));
-                return json(StatusCode::OK, &Page { items, cursor });
-            }
+        let events = look(&app, &caller, route, after, limit).await?;
+        if !events.is_empty() || watch.is_over() {
+            let items: Vec<Shown> = events.into_iter().map(|event| Shown::to(&caller, event)).collect();
+            let cursor = items.last().map(|event| event.id.clone()).unwrap_or_else(|| inbox::id(after));
+            return json(StatusCode::OK, &Page { items, cursor });
         }
-        looks -= 1;
-        watch::next_look(&app).await;
+        watch.wait(&app).await?;
     }
 }
 

@@ -12,8 +12,8 @@ const MOST: usize = 3;
 /// What others call the caller.
 const OWN: [&str; 4] = ["me", "self", "user", "profile"];
 
-/// 404 for a path that no row has. A path that is a row's but for its case or its slashes, or that ends as one does, names that row: never
-/// one that changes something in the place of one that was to be read, or the other way round.
+/// 404 for a path that no row has. A path that is a row's but for its case or its slashes, or that ends as one does, names that row: of
+/// the method that was sent, or one that reads.
 pub(crate) fn not_found(method: &str, path: &str) -> ApiError {
     let meant = meant(method, path);
     let Some(first) = meant.first() else { return Code::NotFound.into() };

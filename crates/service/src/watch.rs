@@ -7,7 +7,7 @@ use common::{error::ApiError, time::Timestamp};
 use crate::{app::App, clock};
 
 /// How often in a second an instance asks whether somebody has written: what happens reaches those who wait within 200 ms.
-const LOOKS: i64 = 6;
+pub const LOOKS: i64 = 6;
 /// The time between two looks.
 const LOOK: Duration = Duration::from_millis(1000 / LOOKS.unsigned_abs());
 
@@ -22,13 +22,40 @@ fn rest(now: Timestamp) -> Option<Duration> {
     LOOK.checked_sub(Duration::from_millis(since)).filter(|rest| !rest.is_zero())
 }
 
-/// What one request has seen.
+/// What one request has seen, and for how long it still waits.
 #[derive(Default)]
 pub struct Watch {
     version: Option<i64>,
+    looks: i64,
 }
 
 impl Watch {
+    /// Begins to watch before the request reads for the first time. `wait`: for how many seconds, as a query gives them.
+    pub async fn begin(app: &App, wait: Option<i64>) -> Result<Self, ApiError> {
+        let mut watch = Self { version: None, looks: looks(wait)? };
+        if !watch.is_over() {
+            watch.has_changed(app).await?;
+        }
+        Ok(watch)
+    }
+
+    /// Whether the request has waited for as long as it wants.
+    pub fn is_over(&self) -> bool {
+        self.looks == 0
+    }
+
+    /// Waits until somebody may have written, or until the time is over. Both want a look: a credential may have ended by its time.
+    pub async fn wait(&mut self, app: &App) -> Result<(), ApiError> {
+        while !self.is_over() {
+            self.looks -= 1;
+            next_look(app).await;
+            if self.has_changed(app).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether somebody may have written since this was asked last. The first time: yes. Ask before you read: what is written meanwhile is
     /// then seen by the next look.
     pub async fn has_changed(&mut self, app: &App) -> Result<bool, ApiError> {
