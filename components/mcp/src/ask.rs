@@ -5,14 +5,12 @@
 //! Between the two calls the client keeps the request's id. It proves nothing: whoever sends it reads that request with a credential of
 //! their own, or finds none.
 
-use std::time::Duration;
-
 use common::{
     id::{AccessRequestId, is_id},
     route,
 };
 use serde_json::{Value as Json, json};
-use service::{clock, inside, site};
+use service::{inside, site};
 
 use crate::{
     api::Api,
@@ -24,8 +22,8 @@ use crate::{
 
 /// The name of the question that is put to the client's person.
 const QUESTION: &str = "approval";
-/// How often a call that was sent again looks whether somebody has decided, once a second.
-const LOOKS: usize = 20;
+/// How long a call that was sent again waits for somebody to decide, seconds.
+const WAIT: &str = "20";
 
 /// A call that was sent before.
 pub(crate) struct Retry {
@@ -57,19 +55,9 @@ impl Retry {
 
     /// Waits for a while until somebody has decided. The state of the request; empty: it is not there.
     pub(crate) async fn wait(&self, api: &Api<'_>) -> Result<String, Fault> {
-        let looks = if self.is_declined { 1 } else { LOOKS };
-        let mut state = String::new();
-        for look in 0..looks {
-            if look > 0 {
-                clock::sleep(Duration::from_secs(1)).await;
-            }
-            let reply = api.get(route::ACCESS_GET, &[self.request.as_str()], &[]).await?;
-            state = reply.json().get("state").and_then(Json::as_str).unwrap_or_default().to_owned();
-            if state != "open" {
-                break;
-            }
-        }
-        Ok(state)
+        let wait = if self.is_declined { "0" } else { WAIT };
+        let reply = api.get(route::ACCESS_GET, &[self.request.as_str()], &[("wait", wait)]).await?;
+        Ok(reply.json().get("state").and_then(Json::as_str).unwrap_or_default().to_owned())
     }
 }
 
