@@ -53,7 +53,7 @@ pub(crate) fn missing_scope(
     row: &CredentialRow,
     scope: &str,
     can_notify: bool,
-    allows: impl Fn(Role) -> bool,
+    allows: &dyn Fn(Role) -> bool,
 ) -> ApiError {
     let refusal = Code::ScopeDenied.detail(format!("This credential lacks the scope {scope}, which this route needs."));
     steps_to(refusal, row, &[scope], can_notify, allows)
@@ -65,7 +65,7 @@ pub(crate) fn steps_to(
     row: &CredentialRow,
     missing: &[&str],
     can_notify: bool,
-    allows: impl Fn(Role) -> bool,
+    allows: &dyn Fn(Role) -> bool,
 ) -> ApiError {
     let scope = &missing.join(", ");
     let (role, user) = (row.subject.role, row.subject.user.as_str());
