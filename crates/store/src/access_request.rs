@@ -470,11 +470,7 @@ pub async fn spend(tx: &Tx<'_>, id: &str, agent: &AgentId, exact: &Exact, now: T
 
 /// The name of the agent that the path of a request begins with; `None`: it names none by its name.
 fn agent_name(exact: &Exact) -> Option<String> {
-    use common::route::Object;
-    let is_about_agent =
-        matches!(exact.route().object, Some(Object::Agent(_) | Object::AgentState(_) | Object::Key(_)));
-    let name = exact.names().into_iter().next().filter(|_| is_about_agent)?;
-    (name != "me" && !name.starts_with(AgentId::PREFIX)).then_some(name)
+    exact.agent().filter(|name| name != "me" && !name.starts_with(AgentId::PREFIX))
 }
 
 /// Stores a request. One that an open request covers changes only that one's reason, and its hours if they are not more: a person
