@@ -27,6 +27,8 @@ use common::{
 
 /// Open requests that one agent has at most.
 pub const MOST_OPEN: i64 = 20;
+/// The most characters of a reason, and of a word to the agent.
+pub const MOST_REASON: usize = 500;
 /// How long a denial stands, seconds: the same is not asked again before.
 pub const DENIED_FOR: i64 = 3600;
 
