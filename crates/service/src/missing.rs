@@ -124,7 +124,7 @@ fn covers(
     rest.is_empty() && (only.is_none() || only == exact)
 }
 
-/// What a denied agent is told beside its refusal: by whom, when, with which word, and from when on it may ask again.
+/// Adds to a refusal who denied the scope to the agent, when and with which word, and from when on the agent may ask again.
 fn refused_before(refusal: ApiError, denied: &Denied) -> ApiError {
     let until = until(denied.at);
     let told =
@@ -143,7 +143,7 @@ pub fn until(denied_at: Timestamp) -> String {
     denied_at.plus_seconds(DENIED_FOR).to_string()
 }
 
-/// By whom it was denied, and with which word, as a sentence. The person's words stand in quotes and on one line.
+/// Who denied it, and with which word, as a sentence. The person's words stand in quotes and on one line.
 pub fn said(by: &str, word: Option<&str>) -> String {
     match word {
         Some(word) => format!("{by} denied it: \"{}\".", word.replace(char::is_whitespace, " ")),

@@ -1,4 +1,4 @@
-//! Tables `federated_credentials` and `assertions_seen`: whom an agent trusts, so that a workload gets credentials of it without a secret.
+//! Tables `federated_credentials` and `assertions_seen`: the workloads that an agent trusts, which get credentials of it without a secret.
 
 use std::collections::BTreeMap;
 
@@ -260,7 +260,7 @@ pub async fn purge_assertions(db: &Db, now: Timestamp, most: i64) -> Result<(), 
 mod tests {
     use crate::{agent::tree, credential, db::Purpose, testing::TestDb};
 
-    /// R171: with an archived agent ends whom it trusts; and after a backup was restored, whatever was trusted before.
+    /// R171: an archived agent trusts no workload any more; nor does any agent after a backup was restored.
     #[tokio::test]
     async fn what_is_trusted_ends_with_the_agent_and_after_a_restored_backup() {
         let t = TestDb::new();

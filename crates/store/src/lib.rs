@@ -6,7 +6,7 @@
 //! testing                               a database for tests, with people and agents in it
 //! housekeeping                          what the tick purges
 //! signed_token                          signed tokens that are out, each for a resource
-//! federated_credential                  whom an agent trusts, so that a workload needs no secret
+//! federated_credential                  workloads that an agent trusts, which need no secret
 //! hook                                  keys of which signed requests are taken
 //! explain, grant, key, preset, probe    tables about agents, and why a subject may do something
 //! access_request, agent, notification   tables about what users have
