@@ -38,13 +38,13 @@ use service::{
     watch::Watch,
 };
 use store::{
-    access_request::{self, AccessRequest, AccessRequestState, ExactRequest, Filter, InsertOutcome, Lasts, Open},
+    access_request::{
+        self, AccessRequest, AccessRequestState, ExactRequest, Filter, InsertOutcome, Lasts, MOST_REASON, Open,
+    },
     db::Rows,
     outbox, user,
 };
 
-/// The most characters of a reason.
-const REASON: usize = 500;
 /// Hours of a request that names none.
 const HOURS: i64 = 24;
 /// The most hours.
@@ -149,7 +149,7 @@ pub(crate) async fn ask(change: Change<Body<Ask>>) -> Result<Response, ApiError>
         return Err(Code::ScopeNotGrantable.detail(detail).with("rest", rest));
     }
     change.caller.read_scope(&scope)?; // read again under the lock: a custom scope may be deleted meanwhile
-    let reason = prose("reason", &body.reason, REASON)?;
+    let reason = prose("reason", &body.reason, MOST_REASON)?;
     let hours = hours(body.hours.unwrap_or(HOURS))?;
     change
         .run(async |write, Body(_)| {
@@ -160,8 +160,8 @@ pub(crate) async fn ask(change: Change<Body<Ask>>) -> Result<Response, ApiError>
             may_ask(caller, &scope)?;
             may_name(write, exact).await?;
             if let Some(denied) = missing::denied(&write.tx, caller, &scope, exact, write.now()).await? {
-                let refusal =
-                    Code::RecentlyDenied.detail(missing::said(&denied)).with("until", missing::until(&denied));
+                let said = missing::said(&denied.by, denied.reason.as_deref());
+                let refusal = Code::RecentlyDenied.detail(said).with("until", missing::until(denied.at));
                 return Err(refusal.extra("request", denied.id));
             }
             let (scope, replaced, covering) = merged(write, agent, (scope, exact), hours).await?;
@@ -206,8 +206,8 @@ fn name(told: &mut Json, exact: Option<&Exact>) {
 /// Refuses to ask for a request that an approval would not help: the agent may not do it with what the path names.
 async fn may_name(write: &Write<'_>, exact: Option<&Exact>) -> Result<(), ApiError> {
     let Some(exact) = exact else { return Ok(()) };
-    let named = (exact.route(), exact.names());
-    match missing::lacking_relation(&write.tx, &write.caller, (named.0, &named.1), write.now()).await? {
+    let names = exact.names();
+    match missing::lacking_relation(&write.tx, &write.caller, (exact.route(), &names), write.now()).await? {
         None => Ok(()),
         Some(why) => Err(Code::ScopeNotGrantable
             .detail(format!("An approval would not help: {why}"))
@@ -241,17 +241,13 @@ fn next(request: &AccessRequest) -> String {
             None => format!("{again}, once."),
         },
         (AccessRequestState::Approved, _) => format!("{again}."),
-        (AccessRequestState::Denied, _) => {
-            let by = request.decided_by.as_ref().map(|by| match &request.denial_reason {
-                Some(word) => format!("{by} denied it: \"{}\".", word.replace(char::is_whitespace, " ")),
-                None => format!("{by} denied it, without a word."),
-            });
-            let until = request.decided_at.map(|at| at.plus_seconds(access_request::DENIED_FOR));
-            match by.zip(until) {
-                Some((by, until)) => format!("{by} Do not ask for it again before {until}. Go on with something else."),
-                None => "Nobody can approve it any more. Go on with something else.".to_owned(),
+        (AccessRequestState::Denied, _) => match request.decided_by.as_ref().zip(request.decided_at) {
+            Some((by, at)) => {
+                let (said, until) = (missing::said(by, request.denial_reason.as_deref()), missing::until(at));
+                format!("{said} Do not ask for it again before {until}. Go on with something else.")
             }
-        }
+            None => "Nobody can approve it any more. Go on with something else.".to_owned(),
+        },
         (AccessRequestState::Spent, _) => {
             "You have sent it. With the same Idempotency-Key you get its answer again; to do it once more, ask again."
                 .to_owned()
@@ -576,7 +572,7 @@ form! {
 
 /// `POST /api/access-requests/{id}/deny`.
 pub(crate) async fn deny(change: Change<Body<Deny>>, Path(id): Path) -> Result<Response, ApiError> {
-    let reason = change.input.0.reason.as_deref().map(|reason| prose("reason", reason, REASON)).transpose()?;
+    let reason = change.input.0.reason.as_deref().map(|reason| prose("reason", reason, MOST_REASON)).transpose()?;
     decide(change, &id, async |write, found| {
         if !access_request::deny(&write.tx, &found.id, reason.as_deref(), write.caller.user_id(), write.now()).await? {
             return Err(already_decided(&found));

@@ -75,14 +75,8 @@ async fn fetch(app: &App, caller: &Caller, id: &str) -> Result<Document, ApiErro
         // In few words: what is behind the name is for the operator's log.
         wrong("its host does not answer, or not in time").cause(cause)
     })?;
-    let document = match (answer.status, answer.is_whole) {
-        (200, true) => read(id, &answer.body)?,
-        (200, false) => return Err(wrong("it is longer than 10 KiB, or ended too late")),
-        (status @ 300..400, _) => {
-            return Err(wrong(&format!("its host answered {status}, and redirects are not followed")));
-        }
-        (status, _) => return Err(wrong(&format!("its host answered {status}"))),
-    };
+    let body = answer.found("it is longer than 10 KiB, or ended too late").map_err(|why| wrong(&why))?;
+    let document = read(id, body)?;
     oauth_document::put(app.db(), id, &document, app.now()).await?;
     Ok(document)
 }

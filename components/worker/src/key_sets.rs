@@ -86,16 +86,9 @@ async fn get(app: &App, url: &str) -> Result<Json, String> {
         log(app.request_id(), "key set", &format!("{url}: {}", cause.chars().take(120).collect::<String>()));
         "its host does not answer, or not in time"
     })?;
-    match (answer.status, answer.is_whole) {
-        (200, true) => std::str::from_utf8(&answer.body)
-            .ok()
-            .and_then(json::parse)
-            .filter(Json::is_object)
-            .ok_or_else(|| "its host does not answer with a JSON object".to_owned()),
-        (200, false) => Err("the answer is longer than 64 KiB, or ended too late".to_owned()),
-        (status @ 300..400, _) => Err(format!("its host answered {status}, and redirects are not followed")),
-        (status, _) => Err(format!("its host answered {status}")),
-    }
+    let body = answer.found("the answer is longer than 64 KiB, or ended too late")?;
+    let object = std::str::from_utf8(body).ok().and_then(json::parse).filter(Json::is_object);
+    object.ok_or_else(|| "its host does not answer with a JSON object".to_owned())
 }
 
 #[cfg(test)]

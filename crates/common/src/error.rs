@@ -54,14 +54,17 @@ macro_rules! errors {
         impl Code {
             $(
                 #[doc = $detail]
-                pub const $name: Self = Self(&Row {
-                    slug: $slug,
-                    status: $status,
-                    detail: $detail,
-                    fix: $fix,
-                    agent_fix: errors!(@option $($agent)?),
-                    page: errors!(@text $($page)?),
-                });
+                pub const $name: Self = {
+                    static ROW: Row = Row {
+                        slug: $slug,
+                        status: $status,
+                        detail: $detail,
+                        fix: $fix,
+                        agent_fix: errors!(@option $($agent)?),
+                        page: errors!(@text $($page)?),
+                    };
+                    Self(&ROW)
+                };
             )*
 
             /// Every code, in documentation order.

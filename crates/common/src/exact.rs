@@ -87,9 +87,14 @@ impl Exact {
 
     /// What the names in its path stand for.
     pub fn names(&self) -> Vec<String> {
-        let bare = self.path.split('?').next().unwrap_or_default();
-        let named = matched(self.route.path, bare).map(|(_, named)| named).unwrap_or_default();
-        named.into_iter().map(decoded).collect()
+        names(self.route, self.path.split('?').next().unwrap_or_default())
+    }
+
+    /// The name or the id of the agent that its path begins with; `None`: it is not about an agent.
+    pub fn agent(&self) -> Option<String> {
+        let is_about_agent =
+            matches!(self.route.object, Some(Object::Agent(_) | Object::AgentState(_) | Object::Key(_)));
+        self.names().into_iter().next().filter(|_| is_about_agent)
     }
 
     /// The same in words: what the route does, and with what. What the names stand for is written as in the path, so that no text of an agent's
@@ -108,11 +113,9 @@ impl Exact {
 
     /// In words that an agent has no part in: what the route does, and with which agent, where it is about one.
     pub fn own_words(&self) -> String {
-        match (self.route.object, self.names().first()) {
-            (Some(Object::Agent(_) | Object::AgentState(_) | Object::Key(_)), Some(name)) => {
-                format!("{}: {name}", self.route.title)
-            }
-            _ => self.route.title.to_owned(),
+        match self.agent() {
+            Some(name) => format!("{}: {name}", self.route.title),
+            None => self.route.title.to_owned(),
         }
     }
 
@@ -145,6 +148,12 @@ fn normal(route: &Route, path: &str) -> String {
         false => own.to_owned(),
     });
     written.collect::<Vec<_>>().join("/")
+}
+
+/// What the names of a route's path stand for in a path of it.
+pub fn names(route: &Route, path: &str) -> Vec<String> {
+    let named = matched(route.path, path).map(|(_, named)| named).unwrap_or_default();
+    named.into_iter().map(decoded).collect()
 }
 
 /// A segment, percent-decoded. A segment that is not UTF-8 names nothing.

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! text, url, json, email rules for texts
+//! workload               patterns of subjects: which workloads of an issuer are trusted
 //! oauth                  rules for what OAuth clients send: redirect URIs, challenges of PKCE, client ids that are URLs
 //! entrance               ways to sign in, and the demand of a second factor
 //! agent, agent_secret    names, states and settings of agents; names and values of their secrets

@@ -476,10 +476,17 @@ impl Route {
 
 macro_rules! routes {
     ($($group:ident { $($name:ident = $route:expr;)* })*) => {
-        $($(#[doc = "A row of the table."] pub const $name: &Route = &$route.group(Group::$group).named(stringify!($name));)*)*
+        // Rows and table are statics: of constants each crate that uses them has a copy, and all of these are in every component.
+        $($(
+            #[doc = "A row of the table."]
+            pub const $name: &Route = {
+                static ROW: Route = $route.group(Group::$group).named(stringify!($name));
+                &ROW
+            };
+        )*)*
 
         /// The table.
-        pub const ROUTES: &[&Route] = &[$($($name,)*)*];
+        pub static ROUTES: &[&Route] = &[$($($name,)*)*];
     };
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use common::{
     error::{ApiError, Code},
-    exact::{decoded, matched},
+    exact,
     route::Route,
 };
 use http::{Extensions, Method};
@@ -42,8 +42,7 @@ impl Call {
 
     /// Finds again what the names of the path stand for.
     pub(crate) fn find_names(&mut self) {
-        let named = matched(self.route.path, self.app.path()).map(|(_, named)| named).unwrap_or_default();
-        self.segments = named.into_iter().map(decoded).collect::<Vec<_>>().into_iter();
+        self.segments = exact::names(self.route, self.app.path()).into_iter();
     }
 
     /// The value of this type that the router holds.

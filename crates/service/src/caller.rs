@@ -269,8 +269,9 @@ impl Caller {
             return Ok(());
         }
         let missing: ScopeSet = std::iter::once(scope).collect();
-        let refusal =
-            fixes::missing_scope(&self.0.row, scope.as_str(), self.can_notify(), |role| role.ceiling().contains(scope));
+        let refusal = fixes::missing_scope(&self.0.row, scope.as_str(), self.can_notify(), &|role| {
+            role.ceiling().contains(scope)
+        });
         Err(refusal.scopes(missing, missing))
     }
 
@@ -292,7 +293,7 @@ impl Caller {
         if self.scopes().has_custom(name) {
             return Ok(());
         }
-        Err(fixes::missing_scope(&self.0.row, name, self.can_notify(), |role| {
+        Err(fixes::missing_scope(&self.0.row, name, self.can_notify(), &|role| {
             role.scopes(self.custom_scopes()).has_custom(name)
         }))
     }
@@ -317,7 +318,7 @@ impl Caller {
                 "Nobody can have {unknown} yet: an admin of your tenant defines it with POST /api/scopes/custom {{\"name\": \"{unknown}\", \
                  \"description\": \"…\"}}, and then gives it to you."
             )),
-            None => fixes::steps_to(refusal, &self.0.row, &missing, self.can_notify(), |role| {
+            None => fixes::steps_to(refusal, &self.0.row, &missing, self.can_notify(), &|role| {
                 missing.iter().all(|name| has(&role.scopes(custom), name))
             }),
         };

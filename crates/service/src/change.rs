@@ -155,7 +155,7 @@ impl<T> Change<T> {
         let Self { app, caller, input, route, kept } = self;
         let write = match begin(&app, caller, route, kept).await? {
             Begun::Write(write) => write,
-            Begun::Replayed(answer) => return answer.into_response(&app).await,
+            Begun::Replayed(answer) => return Ok(answer),
         };
         let outcome = act(&write, input).await;
         write.finish(outcome).await
@@ -231,7 +231,7 @@ enum Begun<'a> {
     /// Under the write lock.
     Write(Box<Write<'a>>),
     /// With the first answer, since the request was sent before.
-    Replayed(Replayed),
+    Replayed(Response),
 }
 
 /// Takes the lock and decides again: between the guard and the lock the credential may have been revoked, or its owner's role lowered.
@@ -252,7 +252,11 @@ fn begin<'a>(
         };
         match first {
             // What takes a right away is done again: meanwhile somebody may have given it back. Not what was approved once.
-            Some(answer) if route.rights != Rights::Takes || caller.once().is_some() => Ok(Begun::Replayed(answer)),
+            Some(answer) if route.rights != Rights::Takes || caller.once().is_some() => {
+                // The lock is free before a closure is looked at.
+                drop(tx);
+                answer.into_response(app).await.map(Begun::Replayed)
+            }
             first => {
                 once::spend(&tx, app, &caller).await?;
                 let cause = quota::person_behind(&tx, &caller).await?;

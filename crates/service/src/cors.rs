@@ -29,10 +29,7 @@ pub(crate) fn is_preflight(app: &App) -> bool {
 
 /// Answers what a browser asks before it sends a page's request.
 pub(crate) fn preflight<'r>(rows: impl Iterator<Item = &'r Route>) -> Response {
-    let mut methods: Vec<&str> = Vec::new();
-    for row in rows.filter(|row| row.for_browsers) {
-        methods.push(row.method);
-    }
+    let methods: Vec<&str> = rows.filter(|row| row.for_browsers).map(|row| row.method).collect();
     let mut response = empty(StatusCode::NO_CONTENT);
     let headers = response.headers_mut();
     insert(headers, header::ACCESS_CONTROL_ALLOW_ORIGIN, ANY);

@@ -53,7 +53,7 @@ pub(crate) fn missing_scope(
     row: &CredentialRow,
     scope: &str,
     can_notify: bool,
-    allows: impl Fn(Role) -> bool,
+    allows: &dyn Fn(Role) -> bool,
 ) -> ApiError {
     let refusal = Code::ScopeDenied.detail(format!("This credential lacks the scope {scope}, which this route needs."));
     steps_to(refusal, row, &[scope], can_notify, allows)
@@ -65,7 +65,7 @@ pub(crate) fn steps_to(
     row: &CredentialRow,
     missing: &[&str],
     can_notify: bool,
-    allows: impl Fn(Role) -> bool,
+    allows: &dyn Fn(Role) -> bool,
 ) -> ApiError {
     let scope = &missing.join(", ");
     let (role, user) = (row.subject.role, row.subject.user.as_str());
@@ -92,7 +92,7 @@ pub(crate) fn steps_to(
     let refusal = refusal.with("steps", agent_steps(row, agent, missing));
     match can_ask(row, missing) {
         true => refusal.extra(
-            "ask",
+            ASK,
             json!({
                 "method": ACCESS_ASK.method,
                 "path": ACCESS_ASK.path,
@@ -102,6 +102,9 @@ pub(crate) fn steps_to(
         false => refusal,
     }
 }
+
+/// The member of a refusal that holds the ask.
+pub(crate) const ASK: &str = "ask";
 
 /// Whether an approval could help: it counts for the agent's token alone, and not for one that an editor issued. `agents.share` is never
 /// approved, since a grant outlasts the approval.

@@ -4,18 +4,24 @@ use common::{
     error::{ApiError, Code},
     exact::Exact,
     route::{Object, Route},
-    scope::Scopes,
+    scope::{Patterns, Scopes},
     time::Timestamp,
 };
 use serde_json::{Value as Json, json};
 use store::{
-    access_request::{self, DENIED_FOR, Denied, Open},
+    access_request::{self, DENIED_FOR, Denied, MOST_REASON, Open},
     agent,
     db::{DbError, Rows},
     key,
 };
 
-use crate::{app::App, call::Call, caller::Caller, fixes, object};
+use crate::{
+    app::App,
+    call::Call,
+    caller::Caller,
+    fixes::{self, ASK},
+    object,
+};
 
 /// The refusal of a scope with what else is in the way: a relation to the object that the path names, an open request for this scope, or one
 /// that was denied. An object that the caller may not read is in the way as an absent one is. Else the refusal carries the ask as a request
@@ -53,16 +59,12 @@ pub(crate) async fn beside(call: &Call, refusal: ApiError, exact: Option<&Exact>
     }
 }
 
-/// The member of a refusal that holds the ask.
-pub(crate) const ASK: &str = "ask";
-/// The most characters of a reason.
-const REASON: usize = 500;
-
 /// The refusal whose ask names the request that was refused.
 fn naming(refusal: ApiError, exact: &Exact) -> ApiError {
     let Some(mut ask) = refusal.member(ASK).cloned() else { return refusal };
     let route = exact.route();
-    let reason: String = format!("{}: {} {}", route.title, route.method, exact.path()).chars().take(REASON).collect();
+    let reason: String =
+        format!("{}: {} {}", route.title, route.method, exact.path()).chars().take(MOST_REASON).collect();
     let mut named = json!({ "method": route.method, "path": exact.path() });
     if let (Some(members), Some(digest)) = (named.as_object_mut(), exact.body()) {
         members.insert("body_sha256".to_owned(), digest.into());
@@ -91,8 +93,7 @@ async fn decided(
     // Without an ask there is nothing to be approved.
     let Some(id) = caller.agent_id().filter(|_| refusal.member(ASK).is_some()) else { return Ok(None) };
     let missing = Scopes::stored(&refusal.missing_scopes().join(" "), caller.custom_scopes());
-    let covers = |open: &Open| missing.clone().without(&open.scope.scopes(caller.custom_scopes())).is_empty();
-    let is_same = |open: &Open| covers(open) && (open.exact.is_none() || open.exact.as_ref() == exact);
+    let is_same = |open: &Open| covers(caller, (&open.scope, open.exact.as_ref()), &missing, exact);
     if let Some(open) = access_request::open(app.db(), id).await?.into_iter().find(is_same) {
         return Ok(Some(Decided::Open(open.id)));
     }
@@ -108,35 +109,45 @@ pub async fn denied(
     now: Timestamp,
 ) -> Result<Option<Denied>, DbError> {
     let Some(id) = caller.agent_id() else { return Ok(None) };
-    let covers = |denied: &Denied| scope.clone().without(&denied.scope.scopes(caller.custom_scopes())).is_empty();
-    let is_same = |denied: &Denied| covers(denied) && (denied.exact.is_none() || denied.exact.as_ref() == exact);
+    let is_same = |denied: &Denied| covers(caller, (&denied.scope, denied.exact.as_ref()), scope, exact);
     Ok(access_request::denied(reads, id, now).await?.into_iter().find(is_same))
 }
 
-/// What a denied agent is told beside its refusal: by whom, when, with which word, and from when on it may ask again.
-pub fn refused_before(refusal: ApiError, denied: &Denied) -> ApiError {
-    let until = until(denied);
+/// Whether an ask for these patterns, for one request or for all, is for all that is missing.
+fn covers(
+    caller: &Caller,
+    (asked, only): (&Patterns, Option<&Exact>),
+    missing: &Scopes,
+    exact: Option<&Exact>,
+) -> bool {
+    let rest = missing.clone().without(&asked.scopes(caller.custom_scopes()));
+    rest.is_empty() && (only.is_none() || only == exact)
+}
+
+/// Adds to a refusal who denied the scope to the agent, when and with which word, and from when on the agent may ask again.
+fn refused_before(refusal: ApiError, denied: &Denied) -> ApiError {
+    let until = until(denied.at);
     let told =
         json!({ "request": denied.id, "by": denied.by, "at": denied.at, "reason": denied.reason, "until": until });
     refusal
         .without(ASK)
-        .also(&said(denied))
+        .also(&said(&denied.by, denied.reason.as_deref()))
         .fix(format!(
             "Do not ask for it again before {until}, and do not send the request again. Go on with something else."
         ))
         .extra("denied", told)
 }
 
-/// Until when a denial stands.
-pub fn until(denied: &Denied) -> String {
-    denied.at.plus_seconds(DENIED_FOR).to_string()
+/// Until when a denial of this moment stands.
+pub fn until(denied_at: Timestamp) -> String {
+    denied_at.plus_seconds(DENIED_FOR).to_string()
 }
 
 /// Who denied it, and with which word, as a sentence. The person's words stand in quotes and on one line.
-pub fn said(denied: &Denied) -> String {
-    match &denied.reason {
-        Some(word) => format!("{} denied it: \"{}\".", denied.by, word.replace(char::is_whitespace, " ")),
-        None => format!("{} denied it, without a word.", denied.by),
+pub fn said(by: &str, word: Option<&str>) -> String {
+    match word {
+        Some(word) => format!("{by} denied it: \"{}\".", word.replace(char::is_whitespace, " ")),
+        None => format!("{by} denied it, without a word."),
     }
 }
 

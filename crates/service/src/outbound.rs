@@ -16,6 +16,18 @@ pub struct Answer {
     pub is_whole: bool,
 }
 
+impl Answer {
+    /// The whole body of an answer with status 200; else why there is none, in few words. `cut` says that it is not whole.
+    pub fn found(&self, cut: &str) -> Result<&[u8], String> {
+        match (self.status, self.is_whole) {
+            (200, true) => Ok(&self.body),
+            (200, false) => Err(cut.to_owned()),
+            (status @ 300..400, _) => Err(format!("its host answered {status}, and redirects are not followed")),
+            (status, _) => Err(format!("its host answered {status}")),
+        }
+    }
+}
+
 #[cfg(target_family = "wasm")]
 pub use wasm::send;
 

@@ -90,7 +90,7 @@ mod tests {
         for path in ["/", "/nothing", "/api/none/at/all", "/.env"] {
             assert!(meant("GET", path).is_empty(), "{path}: {:?}", meant("GET", path));
         }
-        // Who reads is never told to change something.
+        // A caller that reads is never told to change something.
         for last in ROUTES.iter().filter_map(|route| route.path.rsplit('/').next()) {
             for path in [format!("/{last}"), format!("/api/{last}"), format!("/API/agents/me/{last}/")] {
                 let named = meant("GET", &path);

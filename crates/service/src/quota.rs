@@ -76,11 +76,9 @@ pub async fn check_bytes_of_agents(
 
 /// Refuses more live credentials of this person than they, or their tenant, may have.
 pub async fn check_credentials(app: &App, reads: &dyn Rows, caller: &Caller, owner: &UserId) -> Result<(), ApiError> {
-    let quotas = app.settings().quotas;
-    let (own, all) = (most_of(caller, owner, quotas.credentials), quotas.of_tenant().credentials);
-    let now = usage::live_credentials(reads, (caller.tenant_id(), all), (owner, own), app.now()).await?;
+    let most = most_of(caller, owner, app.settings().quotas.credentials);
     let free = "Revoke personal access tokens and delete keys that nobody needs: GET /auth/tokens and GET /api/agents/<name>/keys list them";
-    check("live credentials", free, (now.0, own), (now.1, all))
+    check_live(app, reads, caller.tenant_id(), (owner, most), free).await
 }
 
 /// The same for a credential that no caller makes: of an agent of this person.
@@ -90,10 +88,19 @@ pub async fn check_credentials_of(
     tenant: &TenantId,
     owner: &UserId,
 ) -> Result<(), ApiError> {
-    let quotas = app.settings().quotas;
-    let (own, all) = (quotas.credentials, quotas.of_tenant().credentials);
-    let now = usage::live_credentials(reads, (tenant, all), (owner, own), app.now()).await?;
     let free = "Revoke credentials that nobody needs: an admin lists them with GET /auth/admin/tokens?status=active";
+    check_live(app, reads, tenant, (owner, app.settings().quotas.credentials), free).await
+}
+
+async fn check_live(
+    app: &App,
+    reads: &dyn Rows,
+    tenant: &TenantId,
+    (owner, own): (&UserId, i64),
+    free: &'static str,
+) -> Result<(), ApiError> {
+    let all = app.settings().quotas.of_tenant().credentials;
+    let now = usage::live_credentials(reads, (tenant, all), (owner, own), app.now()).await?;
     check("live credentials", free, (now.0, own), (now.1, all))
 }
 

@@ -199,13 +199,10 @@ impl Mounted {
     /// Answers exactly this request if it was approved once. `None`: it was not, or was sent.
     async fn once(&self, call: &mut Call, exact: &Exact) -> Result<Option<Response>, ApiError> {
         let (app, route) = (call.app.clone(), call.route);
-        let Some((plain, agent)) =
-            call.caller.clone().and_then(|plain| Some((plain.clone(), plain.agent_id()?.clone())))
-        else {
-            return Ok(None);
-        };
+        let Some(plain) = call.caller.clone() else { return Ok(None) };
+        let Some(agent) = plain.agent_id() else { return Ok(None) };
         let times = (app.now(), app.now().plus_seconds(-KEPT_FOR));
-        let Some(once) = access_request::find_once(app.db(), &agent, exact, times).await? else { return Ok(None) };
+        let Some(once) = access_request::find_once(app.db(), agent, exact, times).await? else { return Ok(None) };
         // One that was sent is answered from what was kept, or not at all.
         let (is_spent, kept) = (once.is_spent, Option::<IdempotencyKey>::from_call(call)?);
         if is_spent && kept.is_none() {

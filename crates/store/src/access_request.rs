@@ -27,6 +27,8 @@ use common::{
 
 /// Open requests that one agent has at most.
 pub const MOST_OPEN: i64 = 20;
+/// The most characters of a reason, and of a word to the agent.
+pub const MOST_REASON: usize = 500;
 /// How long a denial stands, seconds: the same is not asked again before.
 pub const DENIED_FOR: i64 = 3600;
 
@@ -470,11 +472,7 @@ pub async fn spend(tx: &Tx<'_>, id: &str, agent: &AgentId, exact: &Exact, now: T
 
 /// The name of the agent that the path of a request begins with; `None`: it names none by its name.
 fn agent_name(exact: &Exact) -> Option<String> {
-    use common::route::Object;
-    let is_about_agent =
-        matches!(exact.route().object, Some(Object::Agent(_) | Object::AgentState(_) | Object::Key(_)));
-    let name = exact.names().into_iter().next().filter(|_| is_about_agent)?;
-    (name != "me" && !name.starts_with(AgentId::PREFIX)).then_some(name)
+    exact.agent().filter(|name| name != "me" && !name.starts_with(AgentId::PREFIX))
 }
 
 /// Stores a request. One that an open request covers changes only that one's reason, and its hours if they are not more: a person

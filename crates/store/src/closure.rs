@@ -55,20 +55,14 @@ impl FromRow for Ended {
 }
 
 /// The ids of what can be used no longer, of each kind as many as are kept: in the order of their making.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ids {
-    /// Agents.
-    pub agents: Vec<String>,
-    /// Accounts.
-    pub people: Vec<String>,
-    /// Tokens of agents, and personal access tokens.
-    pub tokens: Vec<String>,
-    /// API keys of agents, and secrets of webhooks of others.
-    pub keys: Vec<String>,
-    /// Sessions.
-    pub sessions: Vec<String>,
-    /// The access requests of approvals.
-    pub approvals: Vec<String>,
+#[derive(Serialize)]
+struct Ids {
+    agents: Vec<String>,
+    people: Vec<String>,
+    tokens: Vec<String>,
+    keys: Vec<String>,
+    sessions: Vec<String>,
+    approvals: Vec<String>,
 }
 
 /// Counts and ids in one row.
@@ -143,7 +137,7 @@ pub struct Stored {
     closed_at: Option<Timestamp>,
     /// The row of the change in the trail, and the ids of what has ended. `None`: it is of a release that kept neither.
     audit: Option<AuditId>,
-    ids: Option<Ids>,
+    ids: Option<Json>,
 }
 
 impl FromRow for Stored {
@@ -162,9 +156,8 @@ impl FromRow for Stored {
             audit: row.take()?,
             ids: row
                 .take::<Option<String>>()?
-                .map(|ids| serde_json::from_str(&ids))
-                .transpose()
-                .map_err(|_| DbError::Row("no ids of a closure"))?,
+                .map(|ids| json::parse(&ids).ok_or(DbError::Row("no ids of a closure")))
+                .transpose()?,
         })
     }
 }

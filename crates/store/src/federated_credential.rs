@@ -1,4 +1,4 @@
-//! Tables `federated_credentials` and `assertions_seen`: whom an agent trusts, so that a workload gets credentials of it without a secret.
+//! Tables `federated_credentials` and `assertions_seen`: the workloads that an agent trusts, which get credentials of it without a secret.
 
 use std::collections::BTreeMap;
 
@@ -231,21 +231,20 @@ pub async fn give(
     Ok(true)
 }
 
+const SPEND: &str =
+    "INSERT INTO assertions_seen (digest, expires_at) VALUES (?1, ?2) ON CONFLICT (digest) DO NOTHING RETURNING 1";
+
 /// Takes an assertion that is known until a moment; `false`: it was taken before.
 pub async fn spend(tx: &Tx<'_>, assertion: &Digest, until: Timestamp) -> Result<bool, DbError> {
-    let sql =
-        "INSERT INTO assertions_seen (digest, expires_at) VALUES (?1, ?2) ON CONFLICT (digest) DO NOTHING RETURNING 1";
-    Ok(tx.optional::<Affected>(sql, args![assertion, until]).await?.is_some())
+    Ok(tx.optional::<Affected>(SPEND, args![assertion, until]).await?.is_some())
 }
 
 /// The same without a transaction.
 pub async fn spend_at_once(db: &Db, assertion: &Digest, until: Timestamp) -> Result<bool, DbError> {
-    let sql =
-        "INSERT INTO assertions_seen (digest, expires_at) VALUES (?1, ?2) ON CONFLICT (digest) DO NOTHING RETURNING 1";
-    match db.hot::<Affected>(sql, args![assertion, until]).await {
+    match db.hot::<Affected>(SPEND, args![assertion, until]).await {
         // What gives back a right proves itself too.
         Err(DbError::Full) => {
-            Ok(!db.single::<Affected>(Purpose::Revoking, sql, args![assertion, until]).await?.is_empty())
+            Ok(!db.single::<Affected>(Purpose::Revoking, SPEND, args![assertion, until]).await?.is_empty())
         }
         taken => Ok(!taken?.is_empty()),
     }
@@ -261,7 +260,7 @@ pub async fn purge_assertions(db: &Db, now: Timestamp, most: i64) -> Result<(), 
 mod tests {
     use crate::{agent::tree, credential, db::Purpose, testing::TestDb};
 
-    /// R171: with an archived agent ends whom it trusts; and after a backup was restored, whatever was trusted before.
+    /// R171: an archived agent trusts no workload any more; nor does any agent after a backup was restored.
     #[tokio::test]
     async fn what_is_trusted_ends_with_the_agent_and_after_a_restored_backup() {
         let t = TestDb::new();

@@ -6,7 +6,7 @@
 //! testing                               a database for tests, with people and agents in it
 //! housekeeping                          what the tick purges
 //! signed_token                          signed tokens that are out, each for a resource
-//! federated_credential                  whom an agent trusts, so that a workload needs no secret
+//! federated_credential                  workloads that an agent trusts, which need no secret
 //! hook                                  keys of which signed requests are taken
 //! explain, grant, key, preset, probe    tables about agents, and why a subject may do something
 //! access_request, agent, notification   tables about what users have
@@ -17,13 +17,14 @@
 //! user                                  the table of users; another password ends their sessions
 //! event                                 what has happened, for webhooks and for many inboxes at once
 //! inbox                                 what an agent reads, with the credential that it presents
+//! closure                               what a change has ended; who can still accept it
 //! attempt, audit, credential            tables that name no other
 //! code, custom_scope, device            …
-//! closure                               what a change has ended; who can still accept it
-//! epoch, factor, guard, kept_answer     tables that name no other
-//! key_set                               the public keys of others
+//! epoch, factor, guard, guide           …
+//! kept_answer                           …
 //! oauth_client, oauth_document          …
 //! oauth_grant, resource                 …
+//! key_set                               the public keys of others
 //! usage                                 what tenants and people store, for their quotas
 //! outbox, sealed, stream, tenant        …
 //! permission                            who may do what, compiled to SQL

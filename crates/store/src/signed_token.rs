@@ -211,7 +211,7 @@ pub async fn find(
     reads.optional(&FIND, args![&Digest::of(text.as_bytes()), tenant, asking, now]).await
 }
 
-/// The record of the credential whose authority the token with this text carries, whoever asks.
+/// The record of the credential whose authority the token with this text carries, for every caller.
 pub async fn credential_of(reads: &dyn Rows, text: &str) -> Result<Option<CredentialId>, DbError> {
     let sql = "SELECT credential_id FROM signed_tokens WHERE digest = ?1";
     reads.optional(sql, args![&Digest::of(text.as_bytes())]).await

@@ -247,7 +247,8 @@ impl World {
                 Case { caller: self.member, objects: keys },
             ];
         }
-        // A caller that may read an agent may know the names of its secrets and probes, and whom it trusts: only the agent can be hidden.
+        // A caller that may read an agent may know the names of its secrets, probes and federated credentials: only the agent can be
+        // hidden.
         for (path, inner) in [
             ("/api/agents/{name}/secrets/{", "A"),
             ("/api/agents/{name}/probes/{", "prb_nothing"),
@@ -334,8 +335,8 @@ fn filled(path: &str, segments: &[String]) -> String {
 #[expect(clippy::expect_used, reason = "tests only")]
 pub async fn foreign_objects_are_absent(group: Group, router: fn() -> Router) {
     let named = ROUTES.iter().filter(|row| {
-        // A preset's name is made by the PUT that names it, and every tenant has its own; so is a source of guides. A provider is everybody's, and so is a device: it
-        // is named by a secret code.
+        // A preset's name is made by the PUT that names it, and every tenant has its own; so is the name of a source of guides. A provider
+        // is everybody's, and so is a device: it is named by a secret code.
         let is_everybodys = row.path.starts_with("/auth/device/") || [PRESET_PUT, GUIDES_PUT, OIDC_LINK].contains(row);
         let names_no_object = row.path.contains("{*") || is_everybodys;
         let is_of_an_object = row.path.contains('{') && !names_no_object;
