@@ -242,14 +242,13 @@ pub(super) async fn authenticate(app: &App, form: &Parameters) -> Result<String,
     }
 }
 
-/// Refuses a client that has proved itself and was deleted since, or got another secret: for the transaction that gives it something.
-pub(super) async fn check_again(app: &App, reads: &dyn Rows, form: &Parameters) -> Result<(), ApiError> {
+/// Refuses a client that has proved itself as this one and was deleted since, or got another secret: for the transaction that gives it something.
+pub(super) async fn check_again(app: &App, reads: &dyn Rows, form: &Parameters, id: &str) -> Result<(), ApiError> {
     match Proof::read(app, form)? {
         Proof::Secret { client, secret } => by_secret(reads, client, secret).await.map(drop),
         // Its signature has been verified, and the assertion is spent.
-        Proof::Assertion { client, text } => {
-            let id = client.or_else(|| Jws::parse(text).ok()?.claimed("sub")).unwrap_or_default();
-            let found = oauth_client::find(reads, &id).await?;
+        Proof::Assertion { .. } => {
+            let found = oauth_client::find(reads, id).await?;
             found.filter(|client| client.keys.is_some()).map(drop).ok_or_else(|| Code::InvalidClient.into())
         }
     }
