@@ -21,7 +21,7 @@ use crate::{
     question::{Answer, Purpose, Question},
     refusal::Refusal,
     rules::{Ambiguous, Message},
-    settings::{Place, Settings},
+    settings::{Place, Settings, TOLD},
     token::{self, Claims, Expected, Fault},
 };
 
@@ -630,7 +630,7 @@ fn told(claims: &Claims, scopes: &[String]) -> Vec<Header> {
         ("credential", &claims.id),
         ("scopes", &scopes.join(" ")),
     ];
-    headers.map(|(name, value)| (format!("{}{name}", header::TOLD), written(value))).to_vec()
+    headers.map(|(name, value)| (format!("{TOLD}{name}"), written(value))).to_vec()
 }
 
 /// Visible ASCII, as Accredit writes its own headers: nothing of a token breaks a line.
