@@ -231,21 +231,20 @@ pub async fn give(
     Ok(true)
 }
 
+const SPEND: &str =
+    "INSERT INTO assertions_seen (digest, expires_at) VALUES (?1, ?2) ON CONFLICT (digest) DO NOTHING RETURNING 1";
+
 /// Takes an assertion that is known until a moment; `false`: it was taken before.
 pub async fn spend(tx: &Tx<'_>, assertion: &Digest, until: Timestamp) -> Result<bool, DbError> {
-    let sql =
-        "INSERT INTO assertions_seen (digest, expires_at) VALUES (?1, ?2) ON CONFLICT (digest) DO NOTHING RETURNING 1";
-    Ok(tx.optional::<Affected>(sql, args![assertion, until]).await?.is_some())
+    Ok(tx.optional::<Affected>(SPEND, args![assertion, until]).await?.is_some())
 }
 
 /// The same without a transaction.
 pub async fn spend_at_once(db: &Db, assertion: &Digest, until: Timestamp) -> Result<bool, DbError> {
-    let sql =
-        "INSERT INTO assertions_seen (digest, expires_at) VALUES (?1, ?2) ON CONFLICT (digest) DO NOTHING RETURNING 1";
-    match db.hot::<Affected>(sql, args![assertion, until]).await {
+    match db.hot::<Affected>(SPEND, args![assertion, until]).await {
         // What gives back a right proves itself too.
         Err(DbError::Full) => {
-            Ok(!db.single::<Affected>(Purpose::Revoking, sql, args![assertion, until]).await?.is_empty())
+            Ok(!db.single::<Affected>(Purpose::Revoking, SPEND, args![assertion, until]).await?.is_empty())
         }
         taken => Ok(!taken?.is_empty()),
     }
