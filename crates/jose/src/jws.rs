@@ -93,8 +93,11 @@ impl<'t> Jws<'t> {
 
     /// A text that the token claims, before anything of it is known to be true: to find the keys that could verify it.
     pub fn claimed(&self, name: &str) -> Option<String> {
-        let claims = std::str::from_utf8(&self.claims).ok().and_then(json::parse)?;
-        claims.get(name).and_then(Json::as_str).map(str::to_owned)
+        self.claims()?.get(name).and_then(Json::as_str).map(str::to_owned)
+    }
+
+    fn claims(&self) -> Option<Json> {
+        std::str::from_utf8(&self.claims).ok().and_then(json::parse)
     }
 
     /// The key of a set that the token names, or the only one that could have signed it.
@@ -116,8 +119,7 @@ impl<'t> Jws<'t> {
         if !key.verifies(self.signed.as_bytes(), &self.signature) {
             return Err("the token's signature is wrong");
         }
-        let claims = std::str::from_utf8(&self.claims).ok().and_then(json::parse);
-        claims.filter(Json::is_object).ok_or("the token's claims are no JSON object")
+        self.claims().filter(Json::is_object).ok_or("the token's claims are no JSON object")
     }
 }
 
