@@ -15,15 +15,15 @@
 //! ```
 #![forbid(unsafe_code)]
 
-pub mod epochs;
-pub mod guard;
+mod epochs;
+mod guard;
 pub mod header;
-pub mod keys;
+mod keys;
 pub mod question;
-pub mod refusal;
+mod refusal;
 pub mod rules;
 pub mod settings;
-pub mod token;
+mod token;
 
 pub use guard::{Asked, Check, Guard, Now, Step};
 pub use header::Header;
