@@ -15,6 +15,9 @@ const LONGEST: usize = 16 * 1024;
 /// Bits of an RSA key at least (RFC 7518, section 3.3) and at most.
 const RSA_BITS: std::ops::RangeInclusive<u32> = 2048..=8192;
 
+/// The accepted algorithms, as metadata lists them.
+pub const ALGORITHMS: &[&str] = &["RS256", "ES256", "EdDSA"];
+
 /// A signed text, taken apart. Nothing of it is known to be true before [`Jws::verify`].
 pub struct Jws<'t> {
     algorithm: Algorithm,
@@ -168,8 +171,8 @@ impl PublicKey {
 
 /// Whether a key of a set can verify signatures here.
 pub(crate) fn is_usable(key: &Json) -> bool {
-    let algorithms = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa];
-    algorithms.into_iter().any(|algorithm| algorithm.takes(key) && PublicKey::read(algorithm, key).is_some())
+    let takes = |algorithm: Algorithm| algorithm.takes(key) && PublicKey::read(algorithm, key).is_some();
+    ALGORITHMS.iter().filter_map(|word| Algorithm::parse(word)).any(takes)
 }
 
 #[cfg(test)]
