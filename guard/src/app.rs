@@ -25,8 +25,7 @@ impl App {
         let url = url.filter(|url| url.is_secure || is_local(url.host));
         let url = url
             .ok_or_else(|| Wrong::new("app", "is neither the id of a component nor an https address without a path"))?;
-        let port = url.port.map(|port| format!(":{port}")).unwrap_or_default();
-        Ok(Self { is_secure: url.is_secure, authority: format!("{}{port}", url.host) })
+        Ok(Self { is_secure: url.is_secure, authority: url.authority() })
     }
 }
 

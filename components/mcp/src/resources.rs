@@ -22,6 +22,8 @@ pub(crate) const NOTIFICATIONS: &str = "accredit://notifications";
 /// What stands before the source and the name of a guide.
 const GUIDES: &str = "accredit://guides/";
 
+/// The guides that a list names; a search finds the others too.
+const MOST_GUIDES: &str = "200";
 /// How long a page may be kept, milliseconds: until the next release, as far as anybody knows.
 const PAGE_LIVES: i64 = 3_600_000;
 
@@ -29,9 +31,6 @@ const PAGE_LIVES: i64 = 3_600_000;
 pub(crate) fn is_agent(whoami: &Json) -> bool {
     whoami.get("agent_id").is_some_and(Json::is_string)
 }
-
-/// The guides that a list names; a search finds the others too.
-const MOST_GUIDES: &str = "200";
 
 /// The tenant's guides, for a caller that may read them. Without an answer there are none: the rest of the list is there all the same.
 async fn guides(api: &Api<'_>, whoami: &Json) -> Result<Vec<Json>, Fault> {
@@ -94,6 +93,14 @@ pub(crate) fn templates() -> Json {
     ])
 }
 
+/// Source and name of the guide with this address.
+fn guide_of(uri: &str) -> Option<[&str; 2]> {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b':' | b'.' | b'-' | b'_');
+    let is_one = |word: &str| !word.is_empty() && word.len() <= 100 && word.bytes().all(is_plain);
+    let (source, name) = uri.strip_prefix(GUIDES)?.split_once('/')?;
+    (is_one(source) && is_one(name)).then_some([source, name])
+}
+
 /// What was read.
 pub(crate) struct Content {
     pub(crate) contents: Json,
@@ -123,32 +130,21 @@ pub(crate) async fn read(api: &Api<'_>, uri: &str, is_modern: bool) -> Result<Co
             _ => Err(absent()),
         };
     }
-    let guide = uri.strip_prefix(GUIDES).map(|rest| rest.split_once('/').unwrap_or((rest, "")));
-    if let Some((source, name)) = guide {
-        api.whoami().await?;
-        let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b':' | b'.' | b'-' | b'_');
-        let is_one = |word: &str| !word.is_empty() && word.len() <= 100 && word.bytes().all(is_plain);
-        if !is_one(source) || !is_one(name) {
-            return Err(absent());
-        }
-        let reply = api.get(route::GUIDES_GET, &[source, name], &[]).await?;
-        let contents = json!([{ "uri": uri, "mimeType": "application/json", "text": reply.text }]);
-        return match reply.status {
-            200 => Ok(Content { contents, lives: 0, is_public: false }),
-            404 => Err(absent()),
-            status => Err(Fault::of_api(status, reply.json())),
-        };
-    }
-    let route = match uri {
-        WHOAMI => route::WHOAMI,
-        INBOX => route::INBOX,
-        NOTIFICATIONS => route::NOTIFICATIONS_LIST,
+    let guide = guide_of(uri);
+    let (route, names) = match (uri, &guide) {
+        (WHOAMI, _) => (route::WHOAMI, &[][..]),
+        (INBOX, _) => (route::INBOX, &[][..]),
+        (NOTIFICATIONS, _) => (route::NOTIFICATIONS_LIST, &[][..]),
+        (_, Some(names)) => (route::GUIDES_GET, &names[..]),
         _ => {
             api.whoami().await?;
             return Err(absent());
         }
     };
-    let reply = api.get(route, &[], &[]).await?;
+    let reply = api.get(route, names, &[]).await?;
+    if guide.is_some() && reply.status == 404 {
+        return Err(absent());
+    }
     if !reply.is_done() {
         return Err(Fault::of_api(reply.status, reply.json()));
     }

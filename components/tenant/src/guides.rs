@@ -73,13 +73,10 @@ pub(crate) async fn get(app: App, caller: Caller, Path(source): Path, Path(name)
     response::json(StatusCode::OK, &found.ok_or(Code::GuideNotFound)?)
 }
 
-/// A source: `app:` and a name of 1 to 63 lower-case letters, digits and hyphens.
-fn read_source(source: &str) -> Result<&str, ApiError> {
-    let is_name = |name: &str| {
-        (1..=63).contains(&name.len())
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    };
-    source.strip_prefix("app:").filter(|name| is_name(name)).map(|_| source).ok_or_else(|| Code::InvalidSource.into())
+/// Whether it can be a source: `app:` and 1 to 63 lower-case letters, digits and hyphens.
+fn is_source(source: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    source.strip_prefix("app:").is_some_and(|app| (1..=63).contains(&app.len()) && app.bytes().all(is_plain))
 }
 
 form! {
@@ -144,7 +141,9 @@ fn bad_text(field: String, most: usize) -> ApiError {
 
 /// `PUT /api/guides/{source}`: replaces the pages of this source, and of no other. The same again changes nothing.
 pub(crate) async fn put(change: Change<Body<Put>>, Path(source): Path) -> Result<Response, ApiError> {
-    read_source(&source)?;
+    if !is_source(&source) {
+        return Err(Code::InvalidSource.into());
+    }
     let pages = change.input.0.pages()?;
     change
         .run(async |write, _| {

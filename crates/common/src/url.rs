@@ -50,9 +50,13 @@ impl<'a> Url<'a> {
             return None;
         }
         let scheme = if self.is_secure { "https" } else { "http" };
-        let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
         let path = if self.path == "/" { "" } else { self.path };
-        Some(format!("{scheme}://{}{port}/.well-known/oauth-protected-resource{path}", self.host))
+        Some(format!("{scheme}://{}/.well-known/oauth-protected-resource{path}", self.authority()))
+    }
+
+    /// The host, with the port if it names one.
+    pub fn authority(&self) -> String {
+        self.port.map_or_else(|| self.host.to_owned(), |port| format!("{}:{port}", self.host))
     }
 
     /// Whether its host looks public: a name with a dot, no literal address, no name of a private network. The caller checks what

@@ -17,7 +17,7 @@ struct Change {
 
 /// The changes since a beginning, without gaps.
 #[derive(Debug)]
-pub struct Epochs {
+pub(crate) struct Epochs {
     /// Everything behind this number is known.
     begins: i64,
     /// The last number that was taken in.
@@ -27,17 +27,17 @@ pub struct Epochs {
 
 impl Epochs {
     /// Nothing is known before this number.
-    pub fn begin(epoch: i64) -> Self {
+    pub(crate) fn begin(epoch: i64) -> Self {
         Self { begins: epoch, last: epoch, changes: VecDeque::new() }
     }
 
     /// The last number that was taken in.
-    pub fn last(&self) -> i64 {
+    pub(crate) fn last(&self) -> i64 {
         self.last
     }
 
     /// Takes in a page of them. `None`: it is none, or does not follow what is known.
-    pub fn take(&mut self, page: &Json) -> Option<Taken> {
+    pub(crate) fn take(&mut self, page: &Json) -> Option<Taken> {
         let items = page.get("items")?.as_array()?;
         let mut changes = Vec::new();
         for (item, expected) in items.iter().zip(self.last.checked_add(1)?..) {
@@ -67,7 +67,7 @@ impl Epochs {
     }
 
     /// Whether something that was true at `epoch`, and rests on these ids, may have ended since.
-    pub fn concern<'i>(&self, epoch: i64, rests_on: impl Iterator<Item = &'i str> + Clone) -> bool {
+    pub(crate) fn concern<'i>(&self, epoch: i64, rests_on: impl Iterator<Item = &'i str> + Clone) -> bool {
         if !(self.begins..=self.last).contains(&epoch) {
             return true;
         }
@@ -79,9 +79,9 @@ impl Epochs {
 
 /// What a page left.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Taken {
+pub(crate) struct Taken {
     /// Whether there was nothing more at that moment.
-    pub is_all: bool,
+    pub(crate) is_all: bool,
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::{
     question::{Answer, Purpose, Question},
     refusal::Refusal,
     rules::{Ambiguous, Message},
-    settings::{Place, Settings},
+    settings::{Place, Settings, TOLD},
     token::{self, Claims, Expected, Fault},
 };
 
@@ -389,8 +389,7 @@ impl Guard {
             Place::Chained => "http://auth.spin.internal".to_owned(),
         };
         let url = common::url::Url::parse(&base);
-        let port = url.and_then(|url| url.port).map(|port| format!(":{port}")).unwrap_or_default();
-        let authority = format!("{}{port}", url.map_or("", |url| url.host));
+        let authority = url.map(|url| url.authority()).unwrap_or_default();
         let path = format!("{}{path}", url.map_or("", |url| url.path));
         let mut headers = vec![("accept".to_owned(), b"application/json".to_vec())];
         if let Some(token) = self.settings.token.as_ref().filter(|_| !scope.is_empty()) {
@@ -630,7 +629,7 @@ fn told(claims: &Claims, scopes: &[String]) -> Vec<Header> {
         ("credential", &claims.id),
         ("scopes", &scopes.join(" ")),
     ];
-    headers.map(|(name, value)| (format!("{}{name}", header::TOLD), written(value))).to_vec()
+    headers.map(|(name, value)| (format!("{TOLD}{name}"), written(value))).to_vec()
 }
 
 /// Visible ASCII, as Accredit writes its own headers: nothing of a token breaks a line.

@@ -1,9 +1,6 @@
 //! The headers of a request: which of them Accredit is asked with, which the service gets, and which come back.
 
-use crate::settings::Settings;
-
-/// The headers that the service is told of the caller.
-pub const TOLD: &str = "x-accredit-";
+use crate::settings::{Settings, TOLD};
 
 /// A name and a value.
 pub type Header = (String, Vec<u8>);

@@ -9,7 +9,7 @@ const MOST: usize = 64;
 
 /// A set of keys.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Keys(Vec<Key>);
+pub(crate) struct Keys(Vec<Key>);
 
 #[derive(Debug, PartialEq, Eq)]
 struct Key {
@@ -25,18 +25,18 @@ enum Kind {
 
 impl Keys {
     /// Reads a set. Keys of other kinds are left out. `None`: it is no set.
-    pub fn parse(set: &Json) -> Option<Self> {
+    pub(crate) fn parse(set: &Json) -> Option<Self> {
         let keys = set.get("keys")?.as_array()?;
         Some(Self(keys.iter().take(MOST).filter_map(Key::parse).collect()))
     }
 
     /// Whether a key has this name.
-    pub fn has(&self, id: &str) -> bool {
+    pub(crate) fn has(&self, id: &str) -> bool {
         self.0.iter().any(|key| key.id == id)
     }
 
     /// Whether the key with this name, which must be one of this algorithm, has signed a text.
-    pub fn verify(&self, id: &str, algorithm: &str, text: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn verify(&self, id: &str, algorithm: &str, text: &[u8], signature: &[u8]) -> bool {
         let holds = |key: &Key| match (&key.kind, algorithm) {
             (Kind::EdDsa(key), "EdDSA") => ed25519_dalek::Signature::from_slice(signature)
                 .is_ok_and(|signature| key.verify_strict(text, &signature).is_ok()),

@@ -4,26 +4,26 @@
 //! Imports run one way, from the bottom of this list to the top:
 //!
 //! ```text
-//! header                 the headers of a request that pass, and those that do not
-//! refusal                what a caller is told instead
 //! rules                  which scopes a request needs, by method, path and tool
 //! settings               what the operator says
+//! header                 the headers of a request that pass, and those that do not
+//! question               what Accredit is asked
+//! refusal                what a caller is told instead
 //! epochs                 what has ended, as far as the guard has heard
 //! keys, token            the public keys of Accredit, and tokens that they have signed
-//! question               what Accredit is asked
 //! guard                  the decision
 //! ```
 #![forbid(unsafe_code)]
 
-pub mod epochs;
-pub mod guard;
+mod epochs;
+mod guard;
 pub mod header;
-pub mod keys;
+mod keys;
 pub mod question;
-pub mod refusal;
+mod refusal;
 pub mod rules;
 pub mod settings;
-pub mod token;
+mod token;
 
 pub use guard::{Asked, Check, Guard, Now, Step};
 pub use header::Header;

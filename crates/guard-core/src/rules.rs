@@ -146,12 +146,10 @@ impl Rule {
             return Err("names a tool, which a POST calls, and another method");
         }
         let scopes: Vec<String> = match scopes.trim() {
+            "" => return Err("names no scope; \"-\" says that none is needed"),
             "-" => Vec::new(),
             scopes => scopes.split_ascii_whitespace().map(str::to_owned).collect(),
         };
-        if scopes.is_empty() && text.split_once('=').is_none_or(|(_, scopes)| scopes.trim() != "-") {
-            return Err("names no scope; \"-\" says that none is needed");
-        }
         if !scopes.iter().all(|name| is_scope(name)) {
             return Err("has a scope that cannot be one");
         }

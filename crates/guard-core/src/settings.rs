@@ -9,6 +9,8 @@ use crate::rules::{Rules, is_scope};
 const LEASE: u64 = 10;
 /// The skew of clocks that is allowed if none is said, seconds.
 const SKEW: i64 = 30;
+/// What the names of the headers begin with that tell the service of the caller.
+pub(crate) const TOLD: &str = "x-accredit-";
 /// The names of all settings.
 pub const NAMES: [&str; 11] =
     ["accredit", "ask", "resource", "scope", "tenant", "token", "lease", "skew", "rules", "secret_header", "secret"];
@@ -202,7 +204,7 @@ fn added(name: Option<String>, value: Option<String>) -> Result<Option<Added>, W
     let is_token = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     const TAKEN: [&str; 7] =
         ["host", "connection", "content-length", "transfer-encoding", "upgrade", "x-forwarded-for", "te"];
-    if !is_token(&name) || TAKEN.contains(&name.as_str()) || name.starts_with(crate::header::TOLD) {
+    if !is_token(&name) || TAKEN.contains(&name.as_str()) || name.starts_with(TOLD) {
         return Err(Wrong::new("secret_header", "is no name of a header that can carry a secret"));
     }
     // A shorter one could stand in any header of an answer by chance.

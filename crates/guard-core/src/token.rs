@@ -10,43 +10,43 @@ const LONGEST: usize = 16 * 1024;
 
 /// What a token must say.
 #[derive(Clone, Copy, Debug)]
-pub struct Expected<'e> {
+pub(crate) struct Expected<'e> {
     /// `iss`.
-    pub issuer: &'e str,
+    pub(crate) issuer: &'e str,
     /// `aud`.
-    pub audience: &'e str,
+    pub(crate) audience: &'e str,
     /// `tenant`.
-    pub tenant: &'e str,
+    pub(crate) tenant: &'e str,
 }
 
 /// What a token says, once its signature was verified.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Claims {
+pub(crate) struct Claims {
     /// The agent, or else the person.
-    pub subject: String,
+    pub(crate) subject: String,
     /// The person whose authority it carries.
-    pub owner: Option<String>,
+    pub(crate) owner: Option<String>,
     /// The tenant.
-    pub tenant: String,
+    pub(crate) tenant: String,
     /// Names of scopes.
-    pub scopes: Vec<String>,
+    pub(crate) scopes: Vec<String>,
     /// `jti`.
-    pub id: String,
+    pub(crate) id: String,
     /// `iat`.
-    pub issued: i64,
+    pub(crate) issued: i64,
     /// `nbf`.
-    pub begins: Option<i64>,
+    pub(crate) begins: Option<i64>,
     /// `exp`.
-    pub ends: i64,
+    pub(crate) ends: i64,
     /// The last epoch before it was made.
-    pub epoch: Option<i64>,
+    pub(crate) epoch: Option<i64>,
     /// The ids of everything that must go on for it to be accepted.
-    pub rests_on: Vec<String>,
+    pub(crate) rests_on: Vec<String>,
 }
 
 /// Why a token is not taken.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// No key has the name that it says.
     UnknownKey,
     /// In a few words.
@@ -63,7 +63,7 @@ struct Jws<'t> {
 }
 
 /// Whether a credential has the form of a signed token: three parts.
-pub fn is_jwt(text: &str) -> bool {
+pub(crate) fn is_jwt(text: &str) -> bool {
     text.split('.').count() == 3 && !text.starts_with("acr_")
 }
 
@@ -97,7 +97,7 @@ fn object(part: &str) -> Option<Json> {
 }
 
 /// Verifies a token by its signature and by all that does not change with time.
-pub fn verify(token: &str, keys: &Keys, expected: Expected<'_>) -> Result<Claims, Fault> {
+pub(crate) fn verify(token: &str, keys: &Keys, expected: Expected<'_>) -> Result<Claims, Fault> {
     let jws = Jws::parse(token).map_err(Fault::Wrong)?;
     if !keys.has(&jws.key) {
         return Err(Fault::UnknownKey);
@@ -149,7 +149,7 @@ fn read(claims: &Json, expected: Expected<'_>) -> Result<Claims, &'static str> {
 
 impl Claims {
     /// Why it does not hold at this moment, in seconds since 1970.
-    pub fn check_time(&self, now: i64, skew: i64) -> Result<(), &'static str> {
+    pub(crate) fn check_time(&self, now: i64, skew: i64) -> Result<(), &'static str> {
         if self.ends.saturating_add(skew) <= now {
             return Err("it has expired");
         }

@@ -15,6 +15,9 @@ const LONGEST: usize = 16 * 1024;
 /// Bits of an RSA key at least (RFC 7518, section 3.3) and at most.
 const RSA_BITS: std::ops::RangeInclusive<u32> = 2048..=8192;
 
+/// The accepted algorithms, as metadata lists them.
+pub const ALGORITHMS: &[&str] = &["RS256", "ES256", "EdDSA"];
+
 /// A signed text, taken apart. Nothing of it is known to be true before [`Jws::verify`].
 pub struct Jws<'t> {
     algorithm: Algorithm,
@@ -93,8 +96,11 @@ impl<'t> Jws<'t> {
 
     /// A text that the token claims, before anything of it is known to be true: to find the keys that could verify it.
     pub fn claimed(&self, name: &str) -> Option<String> {
-        let claims = std::str::from_utf8(&self.claims).ok().and_then(json::parse)?;
-        claims.get(name).and_then(Json::as_str).map(str::to_owned)
+        self.claims()?.get(name).and_then(Json::as_str).map(str::to_owned)
+    }
+
+    fn claims(&self) -> Option<Json> {
+        std::str::from_utf8(&self.claims).ok().and_then(json::parse)
     }
 
     /// The key of a set that the token names, or the only one that could have signed it.
@@ -116,8 +122,7 @@ impl<'t> Jws<'t> {
         if !key.verifies(self.signed.as_bytes(), &self.signature) {
             return Err("the token's signature is wrong");
         }
-        let claims = std::str::from_utf8(&self.claims).ok().and_then(json::parse);
-        claims.filter(Json::is_object).ok_or("the token's claims are no JSON object")
+        self.claims().filter(Json::is_object).ok_or("the token's claims are no JSON object")
     }
 }
 
@@ -166,8 +171,8 @@ impl PublicKey {
 
 /// Whether a key of a set can verify signatures here.
 pub(crate) fn is_usable(key: &Json) -> bool {
-    let algorithms = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa];
-    algorithms.into_iter().any(|algorithm| algorithm.takes(key) && PublicKey::read(algorithm, key).is_some())
+    let takes = |algorithm: Algorithm| algorithm.takes(key) && PublicKey::read(algorithm, key).is_some();
+    ALGORITHMS.iter().filter_map(|word| Algorithm::parse(word)).any(takes)
 }
 
 #[cfg(test)]

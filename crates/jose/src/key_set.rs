@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 use crate::{jws::is_usable, text};
 
 /// Keys of a set that are kept at most.
-pub const MOST_KEYS: usize = 32;
+const MOST_KEYS: usize = 32;
 /// Members of a public key that are kept: RFC 7517, section 4; RFC 7518, section 6; RFC 8037, section 2.
 const MEMBERS: [&str; 9] = ["kty", "kid", "use", "alg", "crv", "x", "y", "n", "e"];
 /// Members of a private key, and of one that both sides share.

@@ -4,8 +4,8 @@
 mod jws;
 mod key_set;
 
-pub use jws::Jws;
-pub use key_set::{MOST_KEYS, read};
+pub use jws::{ALGORITHMS, Jws};
+pub use key_set::read;
 use serde_json::Value as Json;
 
 /// A text of an object; empty if there is none.

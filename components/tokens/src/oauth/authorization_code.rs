@@ -60,7 +60,7 @@ pub(crate) async fn grant(app: &App, form: &Parameters) -> Result<Response, ApiE
     }
     let tx = app.db().begin(Purpose::Durable).await?;
     // It may have been deleted meanwhile, and with it ended all that it was given.
-    clients::check_again(app, &tx, form).await?;
+    clients::check_again(app, &tx, form, &client).await?;
     let Some(granted) = code::spend(&tx, code::Kind::Authorization, &code, app.now()).await? else {
         drop(tx);
         end_given(app, &code).await?;

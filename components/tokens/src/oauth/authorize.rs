@@ -321,18 +321,14 @@ pub(crate) struct Shown {
     error_description: Option<String>,
 }
 
-fn host_of(url: &Url<'_>) -> String {
-    url.port.map_or_else(|| url.host.to_owned(), |port| format!("{}:{port}", url.host))
-}
-
 fn shown(app: &App, asked: Asked) -> Result<Shown, ApiError> {
     let redirect_to = asked.wanted.as_ref().err().map(|fault| asked.refusal(app, fault)).transpose()?;
     let Asked { client, redirect_uri: redirect, wanted, .. } = asked;
     let shown = Shown {
-        returns_to: redirect_uri(&redirect).map(|url| host_of(&url)).unwrap_or_default(),
+        returns_to: redirect_uri(&redirect).map(|url| url.authority()).unwrap_or_default(),
         is_local: is_local(&redirect),
         client: ShownClient {
-            host: Url::parse(&client.id).map(|url| host_of(&url)),
+            host: Url::parse(&client.id).map(|url| url.authority()),
             id: client.id,
             name: client.name,
             is_registered: client.is_registered,

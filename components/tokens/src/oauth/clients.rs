@@ -7,7 +7,6 @@ use common::{
     oauth::{MOST_URIS, document_url, redirect_uri},
     secret::ClientSecret,
     text::text,
-    url::check_outbound,
 };
 use http::StatusCode;
 use jose::Jws;
@@ -30,7 +29,7 @@ use store::{
     audit,
     db::Rows,
     federated_credential,
-    key_set::{Keys, Source},
+    key_set::Keys,
     oauth_client::{self, Client},
     oauth_document, oauth_grant,
 };
@@ -101,19 +100,6 @@ fn check_uris(uris: &[String]) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The public keys of a client, which are sent here or fetched from there.
-fn read_keys(app: &App, jwks: Option<&Map<String, Json>>, uri: Option<&str>) -> Result<Option<Keys>, ApiError> {
-    match (jwks, uri) {
-        (None, None) => Ok(None),
-        (Some(_), Some(_)) => Err(ApiError::field("jwks", "and jwks_uri cannot both be sent")),
-        (Some(set), None) => Ok(Some(Keys::Pasted(key_sets::pasted("jwks", &Json::Object(set.clone()))?))),
-        (None, Some(uri)) => {
-            check_outbound("jwks_uri", uri, &app.settings().outbound_hosts)?;
-            Ok(Some(Keys::From(Source::Jwks(uri.to_owned()))))
-        }
-    }
-}
-
 /// For the audit trail.
 fn audited(client: &Client) -> Json {
     let mut shown =
@@ -133,7 +119,7 @@ pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, Api
     let Body(body) = &change.input;
     let name = text("name", &body.name, 64)?;
     check_uris(&body.redirect_uris)?;
-    let keys = read_keys(&change.app, body.jwks.as_ref(), body.jwks_uri.as_deref())?;
+    let keys = key_sets::read(&change.app, body.jwks.as_ref(), body.jwks_uri.as_deref())?;
     if keys.is_some() && body.confidential == Some(false) {
         return Err(ApiError::field("confidential", "must not be false for a client with keys"));
     }
@@ -170,7 +156,7 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
     let Body(body) = &change.input;
     let name = body.name.as_deref().map(|name| text("name", name, 64)).transpose()?;
     body.redirect_uris.as_deref().map(check_uris).transpose()?;
-    let keys = read_keys(&change.app, body.jwks.as_ref(), body.jwks_uri.as_deref())?;
+    let keys = key_sets::read(&change.app, body.jwks.as_ref(), body.jwks_uri.as_deref())?;
     change
         .on(&id, find, async |write, before, Body(body)| {
             let name = name.as_deref().unwrap_or(&before.name);
@@ -256,14 +242,13 @@ pub(super) async fn authenticate(app: &App, form: &Parameters) -> Result<String,
     }
 }
 
-/// Refuses a client that has proved itself and was deleted since, or got another secret: for the transaction that gives it something.
-pub(super) async fn check_again(app: &App, reads: &dyn Rows, form: &Parameters) -> Result<(), ApiError> {
+/// Refuses a client that has proved itself as this one and was deleted since, or got another secret: for the transaction that gives it something.
+pub(super) async fn check_again(app: &App, reads: &dyn Rows, form: &Parameters, id: &str) -> Result<(), ApiError> {
     match Proof::read(app, form)? {
         Proof::Secret { client, secret } => by_secret(reads, client, secret).await.map(drop),
         // Its signature has been verified, and the assertion is spent.
-        Proof::Assertion { client, text } => {
-            let id = client.or_else(|| Jws::parse(text).ok()?.claimed("sub")).unwrap_or_default();
-            let found = oauth_client::find(reads, &id).await?;
+        Proof::Assertion { .. } => {
+            let found = oauth_client::find(reads, id).await?;
             found.filter(|client| client.keys.is_some()).map(drop).ok_or_else(|| Code::InvalidClient.into())
         }
     }

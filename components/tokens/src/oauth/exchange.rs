@@ -26,7 +26,7 @@ use service::{
 use store::{resource, signed_token};
 
 use super::{
-    form::Parameters,
+    form::{self, Parameters},
     jwt::{self, Grant},
 };
 
@@ -324,18 +324,9 @@ fn unknown(name: &'static str) -> ApiError {
         .extra("reason", "invalid_token")
 }
 
-/// A refusal of ours in the words of RFC 8693, section 2.2.2, with the same sentence and the same step. One that is nobody's fault stays.
+/// A refusal of ours in the words of RFC 8693, section 2.2.2.
 fn unacceptable(app: &App, caller: &Caller, refusal: ApiError) -> ApiError {
-    let row = refusal.code().row();
-    if row.status >= 429 || row.status == 400 {
-        return refusal;
-    }
-    let envelope = refusal.envelope("", app.settings().link(), Some(caller.reader()));
-    Code::InvalidRequest
-        .detail(refusal.sentence())
-        .fix(envelope.fix.clone().into_owned())
-        .page(PAGE)
-        .extra("reason", envelope.error)
+    form::as_code(Code::InvalidRequest, PAGE, (app, caller), refusal)
 }
 
 #[cfg(test)]

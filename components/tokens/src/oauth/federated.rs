@@ -151,26 +151,18 @@ fn check_claims(claims: &BTreeMap<String, String>) -> Result<(), ApiError> {
 
 /// Where the keys come from: pasted, at a URL, or by discovery of the issuer.
 fn read_keys(app: &App, body: &Create) -> Result<Keys, ApiError> {
-    let allowed = &app.settings().outbound_hosts;
-    match (&body.jwks, &body.jwks_uri) {
-        (Some(_), Some(_)) => Err(ApiError::field("jwks", "and jwks_uri cannot both be sent")),
-        (Some(set), None) => Ok(Keys::Pasted(key_sets::pasted("jwks", &Json::Object(set.clone()))?)),
-        (None, Some(uri)) => {
-            check_outbound("jwks_uri", uri, allowed)?;
-            Ok(Keys::From(Source::Jwks(uri.clone())))
-        }
-        (None, None) => {
-            let has_discovery = Url::parse(&body.issuer).is_some_and(|url| !url.path.contains('?'));
-            if !has_discovery {
-                return Err(ApiError::field(
-                    "issuer",
-                    "must be an https URL without a query, or jwks_uri or jwks must be sent",
-                ));
-            }
-            check_outbound("issuer", &body.issuer, allowed)?;
-            Ok(Keys::From(Source::Issuer(body.issuer.clone())))
-        }
+    if let Some(keys) = key_sets::read(app, body.jwks.as_ref(), body.jwks_uri.as_deref())? {
+        return Ok(keys);
     }
+    let has_discovery = Url::parse(&body.issuer).is_some_and(|url| !url.path.contains('?'));
+    if !has_discovery {
+        return Err(ApiError::field(
+            "issuer",
+            "must be an https URL without a query, or jwks_uri or jwks must be sent",
+        ));
+    }
+    check_outbound("issuer", &body.issuer, &app.settings().outbound_hosts)?;
+    Ok(Keys::From(Source::Issuer(body.issuer.clone())))
 }
 
 /// For the audit trail.

@@ -4,7 +4,7 @@ use common::{
     error::{ApiError, Code},
     secret::Secret,
 };
-use service::form;
+use service::{app::App, caller::Caller, form};
 
 /// The longest name of a machine and of a program, characters.
 const MOST_NAME: usize = 64;
@@ -42,6 +42,17 @@ impl Parameters {
             Code::InvalidRequest.detail(detail).with("field", name)
         })
     }
+}
+
+/// A refusal of ours under a code of OAuth, with the same sentence and the same step, and a page that explains it. One that is nobody's fault
+/// stays.
+pub(super) fn as_code(code: Code, page: &'static str, (app, caller): (&App, &Caller), refusal: ApiError) -> ApiError {
+    let row = refusal.code().row();
+    if row.status >= 429 || row.status == 400 {
+        return refusal;
+    }
+    let envelope = refusal.envelope("", app.settings().link(), Some(caller.reader()));
+    code.detail(refusal.sentence()).fix(envelope.fix.clone().into_owned()).page(page).extra("reason", envelope.error)
 }
 
 /// Adds the sentence under the name that it has in RFC 6749, section 5.2.

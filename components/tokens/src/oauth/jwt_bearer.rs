@@ -35,7 +35,7 @@ use store::{
 use super::{
     assertion::{self, Assertion, Expected},
     exchange,
-    form::Parameters,
+    form::{self, Parameters},
     issued::{self, Service},
     jwt,
 };
@@ -182,7 +182,8 @@ async fn give(
         return Err(ApiError::from(Code::TooManyFederatedTokens).retry_after(trust.expires_in));
     }
     let caller = Caller::of_record(tx, id.as_str(), now).await?.ok_or_else(unknown)?;
-    caller.check_live().and_then(|()| caller.check_agent()).map_err(|refusal| halted(app, &caller, refusal))?;
+    let can_act = caller.check_live().and_then(|()| caller.check_agent());
+    can_act.map_err(|refusal| form::as_code(Code::InvalidGrant, PAGE, (app, &caller), refusal))?;
     let scopes = match service {
         None => scope.to_column().split(' ').map(str::to_owned).collect(),
         Some(service) => {
@@ -215,20 +216,6 @@ fn narrowed(trust: &FederatedCredential, asked: &str) -> Result<Patterns, ApiErr
             .page(PAGE));
     }
     Ok(patterns)
-}
-
-/// The refusal of an agent that may do nothing now, in the words of RFC 6749. One that is nobody's fault stays.
-fn halted(app: &App, caller: &Caller, refusal: ApiError) -> ApiError {
-    let row = refusal.code().row();
-    if row.status >= 429 || row.status == 400 {
-        return refusal;
-    }
-    let envelope = refusal.envelope("", app.settings().link(), Some(caller.reader()));
-    Code::InvalidGrant
-        .detail(refusal.sentence())
-        .fix(envelope.fix.clone().into_owned())
-        .page(PAGE)
-        .extra("reason", envelope.error)
 }
 
 #[cfg(test)]

@@ -6,13 +6,14 @@ use std::time::Duration;
 use common::{
     error::{ApiError, Code},
     route,
+    url::check_outbound,
 };
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 use service::{
     app::{App, log},
     clock, inside,
 };
-use store::key_set::{self, AGAIN, KeySet, Source};
+use store::key_set::{self, AGAIN, KeySet, Keys, Source};
 
 /// How often one that waits for a set which is being fetched for somebody else looks again, and how long it waits.
 const LOOK: Duration = Duration::from_millis(250);
@@ -20,11 +21,24 @@ const LOOKS: usize = 40;
 /// The most bytes of a set that is kept in a row of an admin.
 const MOST_PASTED: usize = 16 * 1024;
 
+/// Reads the fields `jwks` and `jwks_uri` of a form, of which one at most is sent.
+pub(super) fn read(app: &App, jwks: Option<&Map<String, Json>>, uri: Option<&str>) -> Result<Option<Keys>, ApiError> {
+    match (jwks, uri) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(ApiError::field("jwks", "and jwks_uri cannot both be sent")),
+        (Some(set), None) => Ok(Some(Keys::Pasted(pasted(&Json::Object(set.clone()))?))),
+        (None, Some(uri)) => {
+            check_outbound("jwks_uri", uri, &app.settings().outbound_hosts)?;
+            Ok(Some(Keys::From(Source::Jwks(uri.to_owned()))))
+        }
+    }
+}
+
 /// Reads a set that an admin has pasted.
-pub(super) fn pasted(field: &'static str, set: &Json) -> Result<Vec<Json>, ApiError> {
-    let keys = jose::read(set).map_err(|why| ApiError::field(field, format!("cannot be used: {why}")))?;
+fn pasted(set: &Json) -> Result<Vec<Json>, ApiError> {
+    let keys = jose::read(set).map_err(|why| ApiError::field("jwks", format!("cannot be used: {why}")))?;
     if common::json::to_text(&json!(keys)).len() > MOST_PASTED {
-        return Err(ApiError::field(field, "must be of at most 16 KiB"));
+        return Err(ApiError::field("jwks", "must be of at most 16 KiB"));
     }
     Ok(keys)
 }

@@ -21,8 +21,6 @@ const KEPT: &str = "public, max-age=300";
 
 /// How clients prove themselves.
 const CLIENTS: &[&str] = &["none", "client_secret_basic", "client_secret_post", "private_key_jwt"];
-/// The algorithms of what they sign.
-const CLIENT_ALGS: &[&str] = &["RS256", "ES256", "EdDSA"];
 
 /// The document.
 #[derive(Serialize, JsonSchema)]
@@ -57,7 +55,7 @@ pub(crate) async fn get(app: App) -> Result<Response, ApiError> {
     let metadata = Metadata {
         token_endpoint: format!("{issuer}/oauth/token"),
         token_endpoint_auth_methods_supported: CLIENTS,
-        token_endpoint_auth_signing_alg_values_supported: CLIENT_ALGS,
+        token_endpoint_auth_signing_alg_values_supported: jose::ALGORITHMS,
         authorization_endpoint: format!("{issuer}/oauth/authorize"),
         authorization_response_iss_parameter_supported: true,
         client_id_metadata_document_supported: true,
@@ -65,7 +63,7 @@ pub(crate) async fn get(app: App) -> Result<Response, ApiError> {
         response_modes_supported: &["query"],
         revocation_endpoint: format!("{issuer}/oauth/revoke"),
         revocation_endpoint_auth_methods_supported: CLIENTS,
-        revocation_endpoint_auth_signing_alg_values_supported: CLIENT_ALGS,
+        revocation_endpoint_auth_signing_alg_values_supported: jose::ALGORITHMS,
         scopes_supported: Scope::ALL.iter().map(|scope| scope.as_str()).collect(),
         device_authorization_endpoint: format!("{issuer}/auth/device/code"),
         introspection_endpoint: format!("{issuer}/auth/introspect"),

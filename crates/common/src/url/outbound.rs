@@ -89,8 +89,7 @@ pub fn check_outbound<'a>(field: &'static str, text: &'a str, allowed: &Outbound
     if allowed.allow(&url) {
         return Ok(url);
     }
-    let host = url.port.map_or_else(|| url.host.to_owned(), |port| format!("{}:{port}", url.host));
-    Err(Code::HostNotAllowed.with("host", host).extra("field", field))
+    Err(Code::HostNotAllowed.with("host", url.authority()).extra("field", field))
 }
 
 #[cfg(test)]
