@@ -2,7 +2,7 @@
 
 use askama::Template;
 use common::{error::ApiError, route};
-use futures_util::future::{join, join4};
+use futures_util::future::join4;
 use serde_json::Value as Json;
 use service::{app::App, response::Response};
 
@@ -59,11 +59,9 @@ async fn show(app: &App) -> Result<Response, Trouble> {
     pairs.extend(asked.pairs(&["cursor"]));
     pairs.push(("limit", PAGE));
     let verified = async { if asked.is("verify", "1") { verify(&api).await.map(Some) } else { Ok(None) } };
-    // For the names of ids.
-    let most = [("limit", "200")];
-    let known = join(api.get(route::AGENTS_LIST, &[], &most), api.get(route::USERS_LIST, &[], &most));
-    let (shell, trail, verified, (agents, users)) =
-        join4(Shell::load(app, &api, "Audit", "audit"), api.get(route::AUDIT_LIST, &[], &pairs), verified, known).await;
+    let trail = api.get(route::AUDIT_LIST, &[], &pairs);
+    let (shell, trail, verified, known) =
+        join4(Shell::load(app, &api, "Audit", "audit"), trail, verified, api.known()).await;
     let (mut shell, mut status) = (shell?.admins_only()?, 200);
     let trail = match trail {
         Ok(trail) => trail,
@@ -75,7 +73,6 @@ async fn show(app: &App) -> Result<Response, Trouble> {
         Err(trouble) => return Err(trouble),
     };
     let more = next_page(&filters, &trail);
-    let known: Vec<Json> = [agents, users].into_iter().flatten().flat_map(|list| list.list("items").to_vec()).collect();
     let (events, is_filtered) = (events(&trail, &known, &shell), !filters.is_empty());
     let page = AuditPage { shell, events, more, is_filtered, verified: verified?, asked: asked.clone() };
     write_with(&page, status)

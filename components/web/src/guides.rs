@@ -68,12 +68,7 @@ fn of_source(shell: &Shell, source: &str) -> String {
 
 /// Users and agents, for admins.
 async fn known(api: &Api<'_>, shell: &Shell) -> Vec<Json> {
-    if !shell.is_admin() {
-        return Vec::new();
-    }
-    let most = [("limit", "200")];
-    let (agents, users) = join(api.get(route::AGENTS_LIST, &[], &most), api.get(route::USERS_LIST, &[], &most)).await;
-    [agents, users].into_iter().flatten().flat_map(|list| list.list("items").to_vec()).collect()
+    if shell.is_admin() { api.known().await } else { Vec::new() }
 }
 
 /// `GET /guides`.
