@@ -62,20 +62,11 @@ async fn show(app: &App) -> Result<Response, Trouble> {
     let trail = api.get(route::AUDIT_LIST, &[], &pairs);
     let (shell, trail, verified, known) =
         join4(Shell::load(app, &api, "Audit", "audit"), trail, verified, api.known()).await;
-    let (mut shell, mut status) = (shell?.admins_only()?, 200);
-    let trail = match trail {
-        Ok(trail) => trail,
-        Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
-            status = refusal.status;
-            shell = shell.with(Some(refusal));
-            Json::Null
-        }
-        Err(trouble) => return Err(trouble),
-    };
+    let (shell, trail, refused) = shell?.admins_only()?.with_list(trail)?;
     let more = next_page(&filters, &trail);
     let (events, is_filtered) = (events(&trail, &known, &shell), !filters.is_empty());
     let page = AuditPage { shell, events, more, is_filtered, verified: verified?, asked: asked.clone() };
-    write_with(&page, status)
+    write_with(&page, refused.unwrap_or(200))
 }
 
 /// `GET /admin/audit/export`: the rows of these filters as a file, passed on while they are read.

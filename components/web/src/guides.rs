@@ -84,19 +84,10 @@ async fn show(app: &App) -> Result<Response, Trouble> {
     pairs.push(("limit", PAGE));
     let (shell, list) =
         join(Shell::load(app, &api, "Guides", "guides"), api.get(route::GUIDES_LIST, &[], &pairs)).await;
-    let (mut shell, mut status) = (shell?, 200);
-    let list = match list {
-        Ok(list) => list,
-        Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
-            status = refusal.status;
-            shell = shell.with(Some(refusal));
-            Json::Null
-        }
-        Err(trouble) => return Err(trouble),
-    };
+    let (shell, list, refused) = shell?.with_list(list)?;
     let known = known(&api, &shell).await;
     let (items, more) = (list.list("items").to_vec(), next_page(&filters, &list));
-    write_with(&GuidesPage { shell, items, known, more, asked: asked.clone() }, status)
+    write_with(&GuidesPage { shell, items, known, more, asked: asked.clone() }, refused.unwrap_or(200))
 }
 
 /// `GET /guides/{source}/{name}`.
