@@ -2,6 +2,7 @@
 
 import https from "node:https";
 
+import { client, consent, serve, settings } from "../oidc/company.mjs";
 import { Provider } from "./packages.mjs";
 import { trustedBy } from "./tls.mjs";
 
@@ -20,29 +21,13 @@ export async function company() {
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   const host = `localhost:${server.address().port}`;
   const provider = new Provider(`https://${host}`, {
-    clients: [
-      {
-        client_id: "accredit",
-        client_secret: SECRET,
-        // Of a native application every port of loopback may be used (RFC 8252, section 7.3).
-        application_type: "native",
-        redirect_uris: ["http://127.0.0.1/auth/oidc/acme/callback"],
-        response_types: ["code"],
-        grant_types: ["authorization_code"],
-      },
-    ],
-    claims: { openid: ["sub"], email: ["email", "email_verified"], profile: ["name"] },
-    conformIdTokenClaims: false,
-    pkce: { required: () => true },
-    cookies: { keys: ["of the tests"] },
-    features: { devInteractions: { enabled: false } },
-    interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
-    findAccount: (_, accountId) => ({ accountId, claims: () => ({ sub: accountId, ...PEOPLE[accountId] }) }),
+    ...settings(PEOPLE),
+    clients: [client("accredit", SECRET, ["acme"])],
   });
 
   async function interact(request, answer) {
-    const { prompt, params, session } = await provider.interactionDetails(request, answer);
-    const isLogin = prompt.name === "login";
+    const details = await provider.interactionDetails(request, answer);
+    const isLogin = details.prompt.name === "login";
     if (request.method === "GET") {
       answer.setHeader("content-type", "text/html; charset=utf-8");
       return answer.end(
@@ -56,15 +41,9 @@ export async function company() {
     const form = new URLSearchParams(body);
     if (isLogin) return provider.interactionFinished(request, answer, { login: { accountId: form.get("name") } });
     if (form.get("agrees") === "no") return provider.interactionFinished(request, answer, { error: "access_denied" });
-    const grant = new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
-    grant.addOIDCScope("openid email profile");
-    return provider.interactionFinished(request, answer, { consent: { grantId: await grant.save() } });
+    return provider.interactionFinished(request, answer, await consent(provider, details));
   }
-  const others = provider.callback();
-  server.on("request", (request, answer) => {
-    if (!request.url.startsWith("/interaction/")) return others(request, answer);
-    interact(request, answer).catch((error) => answer.writeHead(500).end(String(error)));
-  });
+  serve(server, provider, interact);
 
   const variables = {
     oidc_host_1: host,

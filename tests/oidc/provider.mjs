@@ -12,6 +12,8 @@ import { createServer, get } from "node:https";
 import { promisify } from "node:util";
 import Provider from "oidc-provider";
 
+import { client, consent, serve, settings } from "./company.mjs";
+
 const [certificate, key] = process.argv.slice(2).map((path) => readFileSync(path));
 
 const people = {
@@ -34,14 +36,8 @@ for (const [type, options, alg] of [
   keys.push({ ...privateKey.export({ format: "jwk" }), alg, use: "sig", kid: alg.toLowerCase() });
 }
 
-const client = (client_id, id_token_signed_response_alg, more = {}) => ({
-  client_id,
-  client_secret: "s3cret+/=of-the-client",
-  // Of a native application every port of loopback may be used (RFC 8252, section 7.3).
-  application_type: "native",
-  redirect_uris: ["rs", "es", "ed"].map((name) => `http://127.0.0.1/auth/oidc/${name}/callback`),
-  response_types: ["code"],
-  grant_types: ["authorization_code"],
+const signedBy = (client_id, id_token_signed_response_alg, more = {}) => ({
+  ...client(client_id, "s3cret+/=of-the-client", ["rs", "es", "ed"]),
   id_token_signed_response_alg,
   ...more,
 });
@@ -51,43 +47,28 @@ await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
 const { port } = server.address();
 
 const provider = new Provider(`https://localhost:${port}`, {
+  ...settings(people),
   clients: [
-    client("of-rs", "RS256"),
-    client("of-es", "ES256", { token_endpoint_auth_method: "client_secret_basic" }),
-    client("of-ed", "EdDSA"),
+    signedBy("of-rs", "RS256"),
+    signedBy("of-es", "ES256", { token_endpoint_auth_method: "client_secret_basic" }),
+    signedBy("of-ed", "EdDSA"),
   ],
   jwks: { keys },
   enabledJWA: { idTokenSigningAlgValues: ["RS256", "ES256", "EdDSA"] },
-  claims: { openid: ["sub"], email: ["email", "email_verified"], profile: ["name"] },
-  conformIdTokenClaims: false,
-  pkce: { required: () => true },
-  cookies: { keys: ["of the tests"] },
-  features: { devInteractions: { enabled: false } },
-  interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
-  findAccount: (_, accountId) => ({ accountId, claims: () => ({ sub: accountId, ...people[accountId] }) }),
 });
 
 async function interact(request, response) {
-  const { prompt, params, session } = await provider.interactionDetails(request, response);
+  const details = await provider.interactionDetails(request, response);
   if (!(present in people)) {
     return provider.interactionFinished(request, response, { error: "access_denied", error_description: "<b>no</b>" });
   }
-  if (prompt.name === "login") {
+  if (details.prompt.name === "login") {
     return provider.interactionFinished(request, response, { login: { accountId: present } });
   }
-  const grant = new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
-  grant.addOIDCScope("openid email profile");
-  return provider.interactionFinished(request, response, { consent: { grantId: await grant.save() } });
+  return provider.interactionFinished(request, response, await consent(provider, details));
 }
 
-const others = provider.callback();
-server.on("request", (request, response) => {
-  if (request.url.startsWith("/interaction/")) {
-    interact(request, response).catch((error) => response.writeHead(500).end(String(error)));
-  } else {
-    others(request, response);
-  }
-});
+serve(server, provider, interact);
 
 async function browse(first) {
   const cookies = new Map();

@@ -190,9 +190,9 @@ mod tests {
         written.answer(&Headers::from(headers.iter().copied()))
     }
 
-    /// R164: a client that takes gzip gets a large page packed, and has it when its tag says so, in whichever form it came.
+    /// R164: a client that takes gzip gets a large page packed, and knows either form by its tag.
     #[test]
-    fn a_large_page_is_packed_for_whom_takes_that() {
+    fn a_large_page_is_packed_for_clients_that_take_gzip() {
         let text = "Agents and people. ".repeat(500);
         let page = Written::new("text/plain", text.clone());
         for takes in ["gzip", "br, GZIP;q=0.5", "gzip;q=1.0"] {

@@ -4,7 +4,7 @@ use askama::Template;
 use common::{
     error::{ApiError, Code},
     route::{self, Access, ROUTES},
-    scope::{Scope, ScopeSet},
+    scope::{Patterns, Scope, ScopeSet},
 };
 use futures_util::future::{join, join3};
 use serde_json::{Map, Value as Json};
@@ -91,16 +91,11 @@ fn terms(request: &Json, agent: &Json, chosen: &str) -> Vec<Term> {
         ("", false) => "once",
         (chosen, _) => chosen,
     };
-    let ceiling = agent.words("scope");
-    let known = ScopeSet::stored(&ceiling.join(" "));
-    let is_beyond = |scope: &&&str| match Scope::from_text(scope) {
-        Some(scope) => !known.contains(scope),
-        None => !ceiling
-            .iter()
-            .any(|of| *of == "*" || of == *scope || of.strip_suffix('*').is_some_and(|at| scope.starts_with(at))),
-    };
-    let asked = request.words("scope");
-    let beyond: Vec<&str> = asked.iter().filter(is_beyond).copied().collect();
+    let ceiling = Patterns::stored(&agent.words("scope").join(" "));
+    let asked = request.words("scope").into_iter();
+    let beyond: Vec<&str> = asked.filter(|scope| !Patterns::stored(scope).is_within(&ceiling)).collect();
+    // Without the agent its ceiling is not known: the API decides.
+    let is_within = beyond.is_empty() || agent.is_null();
     let term =
         |word, title, sentence, is_possible| Term { word, title, sentence, is_chosen: word == chosen, is_possible };
     let mut terms = Vec::new();
@@ -114,14 +109,13 @@ fn terms(request: &Json, agent: &Json, chosen: &str) -> Vec<Term> {
         "All that the ticked scopes open, as often as it likes, until the hours are over.".to_owned(),
         true,
     ));
-    let always = match beyond.is_empty() || agent.is_null() {
-        true => "All that the ticked scopes open, until you take it back or its ceiling gets narrower.".to_owned(),
-        false => format!(
-            "Not while the ceiling of {name} lacks {}: widen it first, on the page of {name}.",
-            beyond.join(", ")
-        ),
+    let always = if is_within {
+        "All that the ticked scopes open, until you take it back or its ceiling gets narrower.".to_owned()
+    } else {
+        let lacking = beyond.join(", ");
+        format!("Not while the ceiling of {name} lacks {lacking}: widen it first, on the page of {name}.")
     };
-    terms.push(term("always", "For good", always, beyond.is_empty() || agent.is_null()));
+    terms.push(term("always", "For good", always, is_within));
     terms
 }
 

@@ -101,13 +101,7 @@ async fn show_list(app: &App) -> Result<Response, Trouble> {
     pairs.push(("limit", PAGE));
     let (shell, list) =
         join(Shell::load(app, &api, "Agents", "agents"), api.get(route::AGENTS_LIST, &[], &pairs)).await;
-    let shell = shell?;
-    let (list, shell) = match list {
-        Ok(list) => (list, shell),
-        // A filter that the API does not take is said above an empty list.
-        Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => (Json::Null, shell.with(Some(refusal))),
-        Err(trouble) => return Err(trouble),
-    };
+    let (shell, list, _) = shell?.with_list(list)?;
     let more = next_page(&filters, &list);
     let rows = tree(list.list("items"), &shell);
     let (is_filtered, is_first) = (!filters.is_empty(), asked.text("cursor").is_empty());

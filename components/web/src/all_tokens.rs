@@ -94,17 +94,8 @@ async fn show(app: &App, asked: &Form, refusal: Option<Refusal>) -> Result<Respo
         api.get(route::USAGE, &[], &[]),
     )
     .await;
-    let mut status = refusal.as_ref().map_or(200, |refusal| refusal.status);
-    let mut shell = shell?.admins_only()?.with(refusal);
-    let tokens = match tokens {
-        Ok(tokens) => tokens,
-        Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
-            status = refusal.status;
-            shell = shell.with(Some(refusal));
-            Json::Null
-        }
-        Err(trouble) => return Err(trouble),
-    };
+    let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
+    let (shell, tokens, refused) = shell?.admins_only()?.with(refusal).with_list(tokens)?;
     let usage = usage?;
     let more = next_page(&filters, &tokens);
     let owners = usage.list("users").to_vec();
@@ -127,7 +118,7 @@ async fn show(app: &App, asked: &Form, refusal: Option<Refusal>) -> Result<Respo
         back,
         asked: asked.clone(),
     };
-    write_with(&page, status)
+    write_with(&page, refused.unwrap_or(status))
 }
 
 /// `POST /admin/tokens/{id}/revoke`.

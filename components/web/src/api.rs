@@ -4,6 +4,7 @@
 use std::{future::Future, pin::Pin};
 
 use common::route::{self, Object, Route};
+use futures_util::future::join;
 use http::{StatusCode, header, request::Builder};
 use serde_json::{Value as Json, json};
 use service::{
@@ -166,6 +167,14 @@ impl<'a> Api<'a> {
     pub(crate) fn get(&self, route: &Route, names: &[&str], asked: &[(&str, &str)]) -> Asking<'_> {
         let request = self.request(route, names, asked);
         Box::pin(self.ask(request, Json::Null))
+    }
+
+    /// Agents and users of the tenant, for the names of ids; those that the visitor may not list are left out.
+    pub(crate) async fn known(&self) -> Vec<Json> {
+        let most = [("limit", "200")];
+        let (agents, users) =
+            join(self.get(route::AGENTS_LIST, &[], &most), self.get(route::USERS_LIST, &[], &most)).await;
+        [agents, users].into_iter().flatten().flat_map(|list| list.list("items").to_vec()).collect()
     }
 
     /// Changes something.

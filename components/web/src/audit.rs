@@ -2,7 +2,7 @@
 
 use askama::Template;
 use common::{error::ApiError, route};
-use futures_util::future::{join, join4};
+use futures_util::future::join4;
 use serde_json::Value as Json;
 use service::{app::App, response::Response};
 
@@ -59,26 +59,14 @@ async fn show(app: &App) -> Result<Response, Trouble> {
     pairs.extend(asked.pairs(&["cursor"]));
     pairs.push(("limit", PAGE));
     let verified = async { if asked.is("verify", "1") { verify(&api).await.map(Some) } else { Ok(None) } };
-    // For the names of ids.
-    let most = [("limit", "200")];
-    let known = join(api.get(route::AGENTS_LIST, &[], &most), api.get(route::USERS_LIST, &[], &most));
-    let (shell, trail, verified, (agents, users)) =
-        join4(Shell::load(app, &api, "Audit", "audit"), api.get(route::AUDIT_LIST, &[], &pairs), verified, known).await;
-    let (mut shell, mut status) = (shell?.admins_only()?, 200);
-    let trail = match trail {
-        Ok(trail) => trail,
-        Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
-            status = refusal.status;
-            shell = shell.with(Some(refusal));
-            Json::Null
-        }
-        Err(trouble) => return Err(trouble),
-    };
+    let trail = api.get(route::AUDIT_LIST, &[], &pairs);
+    let (shell, trail, verified, known) =
+        join4(Shell::load(app, &api, "Audit", "audit"), trail, verified, api.known()).await;
+    let (shell, trail, refused) = shell?.admins_only()?.with_list(trail)?;
     let more = next_page(&filters, &trail);
-    let known: Vec<Json> = [agents, users].into_iter().flatten().flat_map(|list| list.list("items").to_vec()).collect();
     let (events, is_filtered) = (events(&trail, &known, &shell), !filters.is_empty());
     let page = AuditPage { shell, events, more, is_filtered, verified: verified?, asked: asked.clone() };
-    write_with(&page, status)
+    write_with(&page, refused.unwrap_or(200))
 }
 
 /// `GET /admin/audit/export`: the rows of these filters as a file, passed on while they are read.

@@ -89,6 +89,13 @@ struct ClientPage {
     uris: String,
 }
 
+impl ClientPage {
+    /// Whether it proves itself with a secret, and not by a key.
+    fn has_secret(&self) -> bool {
+        self.client.is("confidential") && self.client.text("token_endpoint_auth_method") != "private_key_jwt"
+    }
+}
+
 /// `GET /admin/clients/{id}`.
 pub(crate) async fn one(app: App, Path(id): Path) -> Result<Response, ApiError> {
     answer(&app, show_one(&app, &id, &Form::default(), None)).await
@@ -125,4 +132,32 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::Visitor;
+
+    /// R172: a client is offered another secret only if it has one.
+    #[tokio::test]
+    async fn only_a_client_with_a_secret_is_offered_another_one() {
+        for (confidential, method, has_secret) in
+            [(true, "client_secret_basic", true), (true, "private_key_jwt", false), (false, "none", false)]
+        {
+            let visitor = Visitor::new(move |_, path| match path {
+                "/api/overview" => (200, json!({ "caller": { "role": "admin", "csrf_token": "c" } })),
+                "/api/oauth/clients/cli_1" => {
+                    (200, json!({ "confidential": confidential, "token_endpoint_auth_method": method }))
+                }
+                _ => (200, json!({})),
+            });
+            let page = visitor.open("/admin/clients/cli_1").await;
+            assert_eq!(page.status, 200, "{}", page.text);
+            assert_eq!(page.text.contains("New secret"), has_secret, "{method}: {}", page.text);
+            assert_eq!(page.text.contains("with a secret"), has_secret, "{method}");
+            assert_eq!(page.text.contains("by a key of its own"), method == "private_key_jwt", "{method}");
+        }
+    }
 }

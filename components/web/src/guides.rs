@@ -68,12 +68,7 @@ fn of_source(shell: &Shell, source: &str) -> String {
 
 /// Users and agents, for admins.
 async fn known(api: &Api<'_>, shell: &Shell) -> Vec<Json> {
-    if !shell.is_admin() {
-        return Vec::new();
-    }
-    let most = [("limit", "200")];
-    let (agents, users) = join(api.get(route::AGENTS_LIST, &[], &most), api.get(route::USERS_LIST, &[], &most)).await;
-    [agents, users].into_iter().flatten().flat_map(|list| list.list("items").to_vec()).collect()
+    if shell.is_admin() { api.known().await } else { Vec::new() }
 }
 
 /// `GET /guides`.
@@ -89,19 +84,10 @@ async fn show(app: &App) -> Result<Response, Trouble> {
     pairs.push(("limit", PAGE));
     let (shell, list) =
         join(Shell::load(app, &api, "Guides", "guides"), api.get(route::GUIDES_LIST, &[], &pairs)).await;
-    let (mut shell, mut status) = (shell?, 200);
-    let list = match list {
-        Ok(list) => list,
-        Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
-            status = refusal.status;
-            shell = shell.with(Some(refusal));
-            Json::Null
-        }
-        Err(trouble) => return Err(trouble),
-    };
+    let (shell, list, refused) = shell?.with_list(list)?;
     let known = known(&api, &shell).await;
     let (items, more) = (list.list("items").to_vec(), next_page(&filters, &list));
-    write_with(&GuidesPage { shell, items, known, more, asked: asked.clone() }, status)
+    write_with(&GuidesPage { shell, items, known, more, asked: asked.clone() }, refused.unwrap_or(200))
 }
 
 /// `GET /guides/{source}/{name}`.

@@ -221,6 +221,18 @@ impl Shell {
         self
     }
 
+    /// With the answer to a filter: the list, or an empty one and the status of the refusal, which is said above it.
+    pub(crate) fn with_list(self, list: Result<Json, Trouble>) -> Result<(Self, Json, Option<u16>), Trouble> {
+        match list {
+            Ok(list) => Ok((self, list, None)),
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
+                let refused = refusal.status;
+                Ok((self.with(Some(refusal)), Json::Null, Some(refused)))
+            }
+            Err(trouble) => Err(trouble),
+        }
+    }
+
     pub(crate) fn link(&self) -> &str {
         &self.frame.link
     }
