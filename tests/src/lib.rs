@@ -37,7 +37,10 @@ pub mod tls;
 pub mod totp;
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -84,6 +87,15 @@ pub fn at_once<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec
             .map(|thread| thread.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause)))
             .collect()
     })
+}
+
+/// Sets a flag when it is dropped, also by a test that fails: threads that go on until then would go on for ever.
+pub struct Over<'a>(pub &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// One thing that the tests of a file share. It is dropped when the last of them ends, not with the process: what a

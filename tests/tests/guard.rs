@@ -22,7 +22,7 @@ use std::{
 
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
-use tests::{Agent, Client, Server, Start, at_once, host, process::Running, server::text, until};
+use tests::{Agent, Client, Over, Server, Start, at_once, host, process::Running, server::text, until};
 
 /// The headers that a service is told.
 const TOLD: [&str; 8] = [
@@ -422,15 +422,6 @@ impl Guard {
 /// Sends a change until the database is not too busy for it.
 fn changed(admin: &Client, path: &str, body: &Json) -> Json {
     until(path, || Some(admin.post(path, body)).filter(|answer| answer.status() != 503)).is(200)
-}
-
-/// Sets a flag at its end.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
 }
 
 /// Follows a closure on a host until it is closed.
