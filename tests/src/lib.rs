@@ -5,6 +5,7 @@
 //!   no well-behaved client would.
 //! - [`totp`] is an authenticator app; [`sink`] is a server that mail is sent to;
 //!   [`provider`] are providers through which people sign in; [`tls`] is what both speak.
+//! - [`proxy`] is what stands before a service, and the service.
 //! - [`packages`] fetches what others made; [`process`] starts it, and ends it with the test.
 //! - [`oauth`] is an app that a person lets in.
 //! - [`browser`] is a browser without a script; [`cli`] is the command accredit.
@@ -28,6 +29,7 @@ pub mod oauth;
 pub mod packages;
 pub mod process;
 pub mod provider;
+pub mod proxy;
 pub mod raw;
 pub mod schema;
 pub mod secret;
