@@ -47,6 +47,8 @@ fn envoy(accredit: &str, service: &str) -> Proxy {
             ("address: 0.0.0.0, port_value: 80 ", format!("address: 127.0.0.1, port_value: {port} ")),
             ("port_value: 3000", format!("port_value: {}", at(accredit))),
             ("port_value: 8080", format!("port_value: {}", at(service))),
+            // A busy machine may need longer.
+            ("timeout: 2s", "timeout: 30s".to_owned()),
         ];
         let file = folder.join("envoy.yaml");
         fs::write(&file, proxy::configuration("Envoy", "yaml", &changes)).unwrap();
