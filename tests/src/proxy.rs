@@ -1,4 +1,4 @@
-//! Services behind Accredit, and the real proxies before them, with the configurations of the recipe.
+//! Services behind Accredit, and what stands before them: real proxies with the configurations of the recipe, or the component `guard`.
 
 use std::{
     fs::{self, File},
@@ -15,7 +15,12 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{Client, host::root, process::Running, until};
+use crate::{
+    Client, Host, Start,
+    host::{root, wasm_directory},
+    process::Running,
+    until,
+};
 
 /// The headers that a service is told.
 pub const TOLD: [&str; 8] = [
@@ -84,7 +89,7 @@ pub fn configuration(section: &str, language: &str, changes: &[(&str, String)]) 
 
 /// A real proxy, which ends with the test.
 pub struct Proxy {
-    /// Who asks it.
+    /// Asks it.
     pub client: Client,
     _process: Running,
     _folder: TempDir,
@@ -129,4 +134,40 @@ impl Proxy {
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port()
+}
+
+/// An application behind the component `guard`. It has no route of its own, and says with which request it was reached.
+const GUARDED: &str = r#"
+spin_manifest_version = 2
+[application]
+name = "guarded"
+version = "0.1.0"
+
+[[trigger.http]]
+route = "/..."
+component = "guard"
+[[trigger.http]]
+route = { private = true }
+component = "app"
+
+[component.guard]
+source = "GUARD"
+allowed_outbound_hosts = ["http://ACCREDIT", "http://app.spin.internal"]
+[component.guard.variables]
+app = "app"
+SETTINGS
+
+[component.app]
+source = "../../target/wasm32-wasip1/release/trap.wasm"
+environment = { NAME = "app" }
+"#;
+
+/// A host with an application behind the component `guard`, which has these settings and asks Accredit at this host and port.
+#[track_caller]
+pub fn guarded(accredit: &str, settings: &[(&str, String)]) -> Host {
+    let settings: String = settings.iter().map(|(name, value)| format!("{name} = \"{value}\"\n")).collect();
+    let wasm = wasm_directory().join("guard.wasm").canonicalize().expect("the component guard");
+    let manifest =
+        GUARDED.replace("ACCREDIT", accredit).replace("GUARD", &wasm.to_string_lossy()).replace("SETTINGS", &settings);
+    Start::trap(&manifest).flag("--allow-private", accredit).run()
 }

@@ -19,7 +19,7 @@ use std::{
 
 use serde_json::{Value as Json, json};
 use tests::{
-    Agent, Client, Over, Server, Start, at_once, host,
+    Agent, Client, Over, Server, at_once,
     proxy::{self, Proxy, Service, TOLD},
     server::text,
     until,
@@ -162,35 +162,6 @@ fn a_real_nginx_protects_a_service_as_the_recipe_says() {
     assert_eq!(service.count(), served + 2);
 }
 
-/// An application behind the component `guard`: that has no route, and says with which request it was reached.
-const GUARDED: &str = r#"
-spin_manifest_version = 2
-[application]
-name = "guarded"
-version = "0.1.0"
-
-[[trigger.http]]
-route = "/..."
-component = "guard"
-[[trigger.http]]
-route = { private = true }
-component = "app"
-
-[component.guard]
-source = "GUARD"
-allowed_outbound_hosts = ["http://ACCREDIT", "http://app.spin.internal"]
-[component.guard.variables]
-accredit = "http://ACCREDIT"
-app = "app"
-resource = "https://crm.example.com/v1"
-scope = "x.crm.read"
-tenant = "main"
-
-[component.app]
-source = "../../target/wasm32-wasip1/release/trap.wasm"
-environment = { NAME = "app" }
-"#;
-
 /// R143: the guard before an application on the same host: it passes requests on with their bodies, tells who calls, lets nothing forged
 /// through, says where to get a token, and refuses when it cannot ask.
 #[test]
@@ -199,10 +170,14 @@ fn the_guard_protects_an_application_on_the_same_host() {
     define(&admin, "x.crm.read");
     let reader = server.agent(&admin, "reader", &["x.crm.read"]);
     let other = server.agent(&admin, "other", &["agents.read"]);
-    let address = server.host().address().to_owned();
-    let wasm = host::wasm_directory().join("guard.wasm").canonicalize().unwrap();
-    let manifest = GUARDED.replace("ACCREDIT", &address).replace("GUARD", &wasm.to_string_lossy());
-    let guarded = Start::trap(&manifest).flag("--allow-private", &address).run();
+    let address = server.host().address();
+    let settings = [
+        ("accredit", format!("http://{address}")),
+        ("resource", "https://crm.example.com/v1".to_owned()),
+        ("scope", "x.crm.read".to_owned()),
+        ("tenant", "main".to_owned()),
+    ];
+    let guarded = proxy::guarded(address, &settings);
     let at = |bearer: &str| guarded.client().with(bearer);
     let forged: Vec<(&str, &str)> =
         TOLD.iter().map(|name| (*name, "forged")).chain([("x_accredit_agent", "forged")]).collect();

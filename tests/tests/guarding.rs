@@ -20,7 +20,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use guard_tower::{GuardLayer, Settings};
 use serde_json::{Value as Json, json};
-use tests::{Agent, Answer, Client, Host, Server, Start, host, oauth::encoded, server::text, until};
+use tests::{Agent, Answer, Client, Host, Server, oauth::encoded, proxy, server::text, until};
 
 const ISSUER: &str = "https://accredit.example.com";
 const CRM: &str = "https://crm.example.com/v1";
@@ -108,32 +108,6 @@ fn carry(mut from: TcpStream, mut to: TcpStream, asked: Option<&AtomicUsize>) {
     drop(to.shutdown(Shutdown::Both));
 }
 
-/// An application behind the component.
-const GUARDED: &str = r#"
-spin_manifest_version = 2
-[application]
-name = "guarded"
-version = "0.1.0"
-
-[[trigger.http]]
-route = "/..."
-component = "guard"
-[[trigger.http]]
-route = { private = true }
-component = "app"
-
-[component.guard]
-source = "GUARD"
-allowed_outbound_hosts = ["http://LINE", "http://app.spin.internal"]
-[component.guard.variables]
-app = "app"
-SETTINGS
-
-[component.app]
-source = "../../target/wasm32-wasip1/release/trap.wasm"
-environment = { NAME = "app" }
-"#;
-
 /// A server, a service's own agent, an agent that calls it, and the line between.
 struct Site {
     server: Server,
@@ -176,13 +150,7 @@ impl Site {
 
     /// The component before an application.
     fn component(&self) -> Host {
-        let settings: String = self.settings.iter().map(|(name, value)| format!("{name} = \"{value}\"\n")).collect();
-        let wasm = host::wasm_directory().join("guard.wasm").canonicalize().unwrap();
-        let manifest = GUARDED
-            .replace("LINE", &self.line.address)
-            .replace("GUARD", &wasm.to_string_lossy())
-            .replace("SETTINGS", &settings);
-        Start::trap(&manifest).flag("--allow-private", &self.line.address).run()
+        proxy::guarded(&self.line.address, &self.settings)
     }
 
     /// A server of axum in this process, with the layer before it; it ends with the process.
