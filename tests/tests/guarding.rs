@@ -20,7 +20,13 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use guard_tower::{GuardLayer, Settings};
 use serde_json::{Value as Json, json};
-use tests::{Agent, Answer, Client, Host, Server, oauth::encoded, proxy, server::text, until};
+use tests::{
+    Agent, Answer, Client, Host, Server,
+    oauth::{encoded, exchange},
+    proxy,
+    server::text,
+    until,
+};
 
 const ISSUER: &str = "https://accredit.example.com";
 const CRM: &str = "https://crm.example.com/v1";
@@ -174,15 +180,13 @@ impl Site {
 
     /// A signed token of the agent.
     fn token(&self, scope: &str) -> String {
-        let agent = &self.scout.client;
-        let pairs = [
-            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
-            ("subject_token", agent.bearer()),
-            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
-            ("resource", CRM),
-            ("scope", scope),
-        ];
-        text(&agent.nobody().form("/oauth/token", &encoded(&pairs)).is(200)["access_token"]).to_owned()
+        self.token_of(&self.server, scope)
+    }
+
+    /// The same, signed by a server that has the same database.
+    fn token_of(&self, server: &Server, scope: &str) -> String {
+        let form = exchange(self.scout.client.bearer(), CRM) + "&" + &encoded(&[("scope", scope)]);
+        text(&server.nobody().form("/oauth/token", &form).is(200)["access_token"]).to_owned()
     }
 
     /// Waits until a request is let in without a question about its credential.
@@ -318,15 +322,7 @@ fn a_token_that_is_not_exactly_right_is_refused() {
         // A key that the server has begun to sign with is fetched when it is named.
         let second = server(&format!("{NEW},{OLD}")).on(site.server.state()).start();
         site.line.mend(second.host().address());
-        let newer = Site {
-            scout: Agent {
-                client: site.scout.client.at(second.host().base_url()),
-                name: String::new(),
-                id: String::new(),
-            },
-            ..Site::new(10)
-        };
-        let rotated = newer.token("x.crm.read");
+        let rotated = site.token_of(&second, "x.crm.read");
         assert_ne!(rotated.split('.').next(), Some(head));
         site.until_sure(&guarded.with(&rotated), "/orders/1");
         site.until_sure(&guarded.with(&token), "/orders/1");

@@ -23,9 +23,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value as Json, json};
 use sha2::Sha256;
 use tests::{
-    Server, host,
-    oauth::encoded,
-    packages,
+    Server, host, oauth, packages,
     process::{Running, asking},
     server::text,
 };
@@ -129,14 +127,8 @@ fn verifies(start: impl Fn(&Keys) -> Service) {
         admin.post("/api/resources", &body).is(201);
     }
     let exchange = |at: &str, resource: &str| {
-        let agent = &scout.client;
-        let pairs = [
-            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
-            ("subject_token", agent.bearer()),
-            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
-            ("resource", resource),
-        ];
-        text(&agent.nobody().at(at).form("/oauth/token", &encoded(&pairs)).is(200)["access_token"]).to_owned()
+        let form = oauth::exchange(scout.client.bearer(), resource);
+        text(&server.nobody().at(at).form("/oauth/token", &form).is(200)["access_token"]).to_owned()
     };
     let here = server.host().base_url().to_owned();
     let own = SigningKey::from_bytes(&[7; 32]);
