@@ -7,7 +7,7 @@
 //!   [`provider`] are providers through which people sign in; [`tls`] is what both speak.
 //! - [`proxy`] is what stands before a service, and the service.
 //! - [`packages`] fetches what others made; [`process`] starts it, and ends it with the test.
-//! - [`oauth`] is an app that a person lets in.
+//! - [`oauth`] is an app that a person lets in; [`mcp`] sends messages of the Model Context Protocol.
 //! - [`browser`] is a browser without a script; [`cli`] is the command accredit.
 //! - [`schema`] compares every answer with the OpenAPI document.
 //! - [`docs`] fetches every `doc_url` that a test meets; [`secret`] makes credentials beside the routes.
@@ -25,6 +25,7 @@ pub mod cli;
 pub mod client;
 pub mod docs;
 pub mod host;
+pub mod mcp;
 pub mod oauth;
 pub mod packages;
 pub mod process;
