@@ -14,9 +14,15 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value as Json, json};
 use sha2::Sha256;
 use tempfile::TempDir;
-use tests::{Client, Server, cli::Cli, host::root, oauth::exchange, packages, server::text};
+use tests::{
+    Client, Server,
+    cli::Cli,
+    host::root,
+    oauth::exchange,
+    packages,
+    server::{KEY, text},
+};
 
-const KEY: &str = "a-secret-of-the-operator-that-is-long-enough";
 const OTHER: &str = "another-secret-of-the-operator-that-is-long-enough";
 
 fn server(key: &str) -> (Server, Client) {
