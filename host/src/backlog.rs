@@ -16,8 +16,8 @@ const MOST: i64 = 100_000;
 
 const MAILS: &str = "SELECT count(*) FROM (SELECT 1 FROM outbox WHERE state = 'due' LIMIT ?1)";
 const DELIVERIES: &str = "SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 'due' LIMIT ?1)";
-/// Milliseconds; the parameter is not used.
-const SEALED: &str = "SELECT sealed_at FROM audit_seals WHERE ?1 > 0 ORDER BY from_seq DESC LIMIT 1";
+/// Milliseconds. The first row is of the last seal, and no other one is read.
+const SEALED: &str = "SELECT sealed_at FROM audit_seals ORDER BY from_seq DESC LIMIT ?1";
 const UNSEALED: &str = "SELECT count(*) FROM (SELECT 1 FROM audit
                         WHERE seq > (SELECT ifnull(max(to_seq), 0) FROM audit_seals) LIMIT ?1)";
 
@@ -55,7 +55,9 @@ mod tests {
         let none = Backlog { mails: Some(0), deliveries: Some(0), seal_age: None, unsealed: Some(0) };
         assert_eq!(of(Some(&path)), none);
         // A writer that has the lock holds no question up.
-        writer.execute_batch("INSERT INTO outbox VALUES ('due'), ('sent'), ('due'); INSERT INTO audit VALUES (1), (2), (3); INSERT INTO audit_seals VALUES (1, 1, 0); BEGIN IMMEDIATE").unwrap();
+        let rows = "INSERT INTO outbox VALUES ('due'), ('sent'), ('due'); INSERT INTO audit VALUES (1), (2), (3);
+                    INSERT INTO audit_seals VALUES (1, 1, 0); BEGIN IMMEDIATE";
+        writer.execute_batch(rows).unwrap();
         let found = of(Some(&path));
         assert_eq!((found.mails, found.deliveries, found.unsealed), (Some(2), Some(0), Some(2)));
         assert!(found.seal_age.unwrap() > 1_700_000_000);

@@ -50,8 +50,8 @@ impl Guest {
         let mut wasi = WasiCtxBuilder::new();
         // Sockets and look-ups of names are not granted here: those of WASI refuse everything.
         wasi.envs(&grants.environment).stdout(log()).stderr(log());
-        // Its files are copies that this host made, a page or two at a time. On threads of their own, each of many downloads would have one, with
-        // an allocator's share of memory, and each read would cost two switches.
+        // Its files are copies that this host made, read a page or two at a time. Otherwise each read would go to another thread: two switches,
+        // and with many downloads at once as many threads, each with an allocator's share of memory.
         wasi.allow_blocking_current_thread(true);
         if let Some(files) = &grants.files {
             wasi.preopened_dir(files, "/", FsPerms::ReadOnly)?;

@@ -1,4 +1,5 @@
-//! Which programs use a state directory: each host holds a shared lock on it for as long as it lives, and a restore holds it alone. The lock is on the directory itself, so it leaves no file, and the system ends it with its process.
+//! Which programs use a state directory: each host holds a shared lock on it for as long as it lives, and a restore holds it alone. The lock
+//! is on the directory itself, so it leaves no file, and the system ends it with its process.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;

@@ -23,7 +23,7 @@
 //! | `access_log`, `address`, `connections`, `deadline`, `metrics` | the log of requests; counters; public and private addresses; the bound and the shares of connections; moving deadlines |
 //! | `lock`, `private`, `route`, `temporary`, `threads` | which programs use a directory; files for this user only; routes; temporary directories; blocking threads |
 
-#![deny(unsafe_code, reason = "only `cache` may, for compiled code that it wrote itself")]
+#![deny(unsafe_code, reason = "only `cache` may, to load compiled code")]
 
 mod access_log;
 mod address;

@@ -47,7 +47,8 @@ const STOP: Duration = Duration::from_secs(30);
 const REFUSALS: usize = 64;
 /// Collectors of counters at a time; further ones are closed.
 const COLLECTORS: usize = 16;
-/// Bytes of a head, where the last piece may exceed it, and of an answer that its client does not read yet: many clients may download at once.
+/// The most bytes that are kept of a head, which its last piece may exceed, and of an answer that its client has not read yet: many clients
+/// may download at once.
 const BUFFER: usize = 64 * 1024;
 const TICK: &str = "/internal/tick";
 
@@ -197,7 +198,6 @@ pub(crate) async fn metrics(
     observer: Arc<Observer>,
     database: Option<PathBuf>,
 ) {
-    let database: Arc<Option<PathBuf>> = Arc::new(database);
     let room = Arc::new(Semaphore::new(COLLECTORS));
     loop {
         let Ok((stream, _)) = listener.accept().await else {

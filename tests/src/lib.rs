@@ -5,8 +5,9 @@
 //!   no well-behaved client would.
 //! - [`totp`] is an authenticator app; [`sink`] is a server that mail is sent to;
 //!   [`provider`] are providers through which people sign in; [`tls`] is what both speak.
+//! - [`proxy`] is what stands before a service, and the service.
 //! - [`packages`] fetches what others made; [`process`] starts it, and ends it with the test.
-//! - [`oauth`] is an app that a person lets in.
+//! - [`oauth`] is an app that a person lets in; [`mcp`] sends messages of the Model Context Protocol.
 //! - [`browser`] is a browser without a script; [`cli`] is the command accredit.
 //! - [`schema`] compares every answer with the OpenAPI document.
 //! - [`docs`] fetches every `doc_url` that a test meets; [`secret`] makes credentials beside the routes.
@@ -24,10 +25,12 @@ pub mod cli;
 pub mod client;
 pub mod docs;
 pub mod host;
+pub mod mcp;
 pub mod oauth;
 pub mod packages;
 pub mod process;
 pub mod provider;
+pub mod proxy;
 pub mod raw;
 pub mod schema;
 pub mod secret;
@@ -37,7 +40,10 @@ pub mod tls;
 pub mod totp;
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -84,6 +90,15 @@ pub fn at_once<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec
             .map(|thread| thread.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause)))
             .collect()
     })
+}
+
+/// Sets a flag when it is dropped, also by a test that fails: threads that go on until then would go on for ever.
+pub struct Over<'a>(pub &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// One thing that the tests of a file share. It is dropped when the last of them ends, not with the process: what a

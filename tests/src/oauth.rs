@@ -62,6 +62,21 @@ pub fn trade_for(client: &str, code: &str, redirect: &str) -> String {
     ])
 }
 
+/// The grant that exchanges a token for a signed one for a service (RFC 8693).
+pub const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+/// The type of a token that is exchanged.
+pub const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+/// The form that exchanges a token for one for a service.
+pub fn exchange(token: &str, resource: &str) -> String {
+    encoded(&[
+        ("grant_type", EXCHANGE),
+        ("subject_token", token),
+        ("subject_token_type", ACCESS_TOKEN),
+        ("resource", resource),
+    ])
+}
+
 /// The form that sends a refresh token.
 pub fn refresh(client: &str, token: &str) -> String {
     encoded(&[("grant_type", "refresh_token"), ("client_id", client), ("refresh_token", token)])

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::{Value as Json, json};
-use tests::{Answer, Client, Server, at_once, server::text};
+use tests::{Answer, Client, Over, Server, at_once, server::text};
 
 /// A request that an agent wants to send.
 struct Wish {
@@ -82,15 +82,6 @@ fn person(owner: &Client, (verb, body): (&str, &Json), is_over: &AtomicBool) -> 
         thread::sleep(Duration::from_millis(20));
     }
     clicks
-}
-
-/// Says that it is over when it is dropped, also by a script that panics.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, SeqCst);
-    }
 }
 
 /// Runs the scripts side by side, with a person who decides.

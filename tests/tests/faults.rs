@@ -20,7 +20,7 @@ use std::{
 use rusqlite::Connection as Database;
 use serde_json::{Value as Json, json};
 use tests::{
-    Client, Server, at_once, host,
+    Client, Over, Server, at_once, host,
     raw::{self, Connection},
     secret::{credential, unique},
     server::{state_directory, text},
@@ -566,15 +566,6 @@ fn through(client: &Client, hosts: &[String], request: (&str, &str, &str), body:
     }
 }
 
-/// Ends what runs until then, also when a test fails.
-struct Until<'a>(&'a AtomicBool);
-
-impl Drop for Until<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
 /// R162: a new host starts beside the old one, on the same database, and takes over: under load no request is refused, none is lost, and
 /// none is done twice.
 #[test]
@@ -609,7 +600,7 @@ fn a_host_takes_over_from_another_one_under_load() {
     };
     let made: usize = thread::scope(|scope| {
         let all: Vec<_> = (0..4).map(|_| scope.spawn(load)).collect();
-        let over = Until(&is_over);
+        let over = Over(&is_over);
         more(1, 8);
         let new = old.second();
         hosts.lock().unwrap().push(new.host().base_url().to_owned());

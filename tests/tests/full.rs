@@ -169,10 +169,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
     let resource = format!("/api/resources/{}", text(&admin.post("/api/resources", &body).is(201)["id"]));
     let open_service = json!({ "identifier": "https://open.example" });
     admin.post("/api/resources", &open_service).is(201);
-    let exchange = json!(format!(
-        "grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token={}&subject_token_type=urn:ietf:params:oauth:token-type:access_token&resource=https://open.example",
-        scout.client.bearer()
-    ));
+    let exchange = json!(tests::oauth::exchange(scout.client.bearer(), "https://open.example"));
     let guides = |text: &str| json!({ "pages": [{ "name": "a", "title": "A", "text": text }] });
     admin.put("/api/guides/app:kept", &guides("before")).is(200);
     let preset = |scope: &[&str]| json!({ "scope": scope });

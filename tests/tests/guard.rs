@@ -9,132 +9,51 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{BufRead as _, BufReader, Write as _},
-    net::{TcpListener, TcpStream},
-    process::{Command, Stdio},
+    process::Command,
     sync::{
-        Arc, Mutex,
+        Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::{Value as Json, json};
-use tempfile::TempDir;
-use tests::{Agent, Client, Server, Start, at_once, host, process::Running, server::text, until};
+use tests::{
+    Agent, Client, Over, Server, at_once,
+    proxy::{self, Proxy, Service, TOLD},
+    server::text,
+    until,
+};
 
-/// The headers that a service is told.
-const TOLD: [&str; 8] = [
-    "x-accredit-subject",
-    "x-accredit-kind",
-    "x-accredit-agent",
-    "x-accredit-agent-id",
-    "x-accredit-owner",
-    "x-accredit-tenant",
-    "x-accredit-scopes",
-    "x-accredit-credential",
-];
-
-/// A service that answers with the head of the request, and remembers how many it got.
-struct Service {
-    address: String,
-    heads: Arc<Mutex<Vec<String>>>,
-}
-
-impl Service {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let heads = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&heads);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                // A client that goes away is no fault of the service.
-                drop(Self::answer(stream, &kept));
-            }
-        });
-        Self { address, heads }
-    }
-
-    fn answer(mut stream: TcpStream, heads: &Mutex<Vec<String>>) -> std::io::Result<()> {
-        let mut head = String::new();
-        let mut reader = BufReader::new(stream.try_clone()?);
-        while reader.read_line(&mut head)? > 2 {}
-        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{head}", head.len())?;
-        heads.lock().unwrap().push(head);
-        Ok(())
-    }
-
-    fn count(&self) -> usize {
-        self.heads.lock().unwrap().len()
-    }
-}
-
-/// A real nginx, which ends with the test.
-struct Nginx {
-    process: Running,
-    client: Client,
-    _folder: TempDir,
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-impl Nginx {
-    /// With the configuration of the recipe, in which only the addresses are others. `None`: there is no nginx here.
-    fn start(accredit: &str, service: &str) -> Option<Self> {
-        let program = ["nginx", "/usr/sbin/nginx"].into_iter().find(|program| {
-            let version = Command::new(program).arg("-V").output();
-            version.is_ok_and(|said| String::from_utf8_lossy(&said.stderr).contains("http_auth_request_module"))
-        })?;
-        let recipe = host::root().join("docs/agents/recipes/protect-a-service.md");
-        let recipe = fs::read_to_string(recipe).unwrap();
-        let site = recipe.split("```nginx\n").nth(1).unwrap().split("```").next().unwrap();
-        // Another program may take a port that was free: then nginx ends, and has another one.
-        let started = (0..5).find_map(|_| Self::at(free_port(), program, site, accredit, service));
-        assert!(started.is_some(), "nginx does not start");
-        started
-    }
-
-    /// At this port. `None`: it has ended.
-    fn at(port: u16, program: &str, site: &str, accredit: &str, service: &str) -> Option<Self> {
-        let mut own = site.to_owned();
-        for (said, here) in [
+/// A real nginx with the configuration of the recipe, in which only the addresses are others. `None`: there is no nginx here.
+fn nginx(accredit: &str, service: &str) -> Option<Proxy> {
+    let program = ["nginx", "/usr/sbin/nginx"].into_iter().find(|program| {
+        let version = Command::new(program).arg("-V").output();
+        version.is_ok_and(|said| String::from_utf8_lossy(&said.stderr).contains("http_auth_request_module"))
+    })?;
+    Some(Proxy::start("nginx", |folder, port| {
+        let changes = [
             ("127.0.0.1:3000", accredit.to_owned()),
             ("127.0.0.1:8080", service.to_owned()),
             ("listen 80;", format!("listen 127.0.0.1:{port};")),
-        ] {
-            assert_eq!(own.matches(said).count(), 1, "{said} in the recipe");
-            own = own.replace(said, &here);
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let place = folder.path().display();
+        ];
+        let site = proxy::configuration("nginx", "nginx", &changes);
+        let place = folder.display();
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|kind| format!("{kind}_temp_path {place}/{kind};"));
         let main = format!(
             "daemon off; worker_processes 1; pid {place}/pid; error_log stderr; {}\nevents {{ worker_connections 64; }}\n\
-             http {{ access_log off; {} {own} }}",
+             http {{ access_log off; {} {site} }}",
             // Workers of a master that is root must be able to use the folder.
             "master_process off;",
             temporary.concat()
         );
-        let configuration = folder.path().join("nginx.conf");
-        fs::write(&configuration, main).unwrap();
+        let file = folder.join("nginx.conf");
+        fs::write(&file, main).unwrap();
         let mut command = Command::new(program);
-        command.arg("-p").arg(folder.path()).arg("-e").arg("stderr").arg("-c").arg(&configuration);
-        let process = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
-        let client = Client::plain(&format!("http://127.0.0.1:{port}"));
-        let mut nginx = Self { process: Running(process), client, _folder: folder };
-        until("nginx answers, or ends", || {
-            let answer = nginx.client.try_call("GET", "/", &[], None);
-            let has_answered = answer.is_ok_and(|answer| answer.header("server").starts_with("nginx"));
-            let has_ended = nginx.process.0.try_wait().unwrap().is_some();
-            (has_answered || has_ended).then_some(!has_ended)
-        })
-        .then_some(nginx)
-    }
+        command.arg("-p").arg(folder).arg("-e").arg("stderr").arg("-c").arg(&file);
+        command
+    }))
 }
 
 fn define(admin: &Client, scope: &str) {
@@ -150,7 +69,7 @@ fn a_real_nginx_protects_a_service_as_the_recipe_says() {
     let reader = server.agent(&admin, "reader", &["x.crm.read"]);
     let other = server.agent(&admin, "other", &["agents.read"]);
     let service = Service::start();
-    let Some(nginx) = Nginx::start(server.host().address(), &service.address) else {
+    let Some(nginx) = nginx(server.host().address(), &service.address) else {
         eprintln!("left out: no nginx with auth_request here");
         return;
     };
@@ -243,35 +162,6 @@ fn a_real_nginx_protects_a_service_as_the_recipe_says() {
     assert_eq!(service.count(), served + 2);
 }
 
-/// An application behind the component `guard`: that has no route, and says with which request it was reached.
-const GUARDED: &str = r#"
-spin_manifest_version = 2
-[application]
-name = "guarded"
-version = "0.1.0"
-
-[[trigger.http]]
-route = "/..."
-component = "guard"
-[[trigger.http]]
-route = { private = true }
-component = "app"
-
-[component.guard]
-source = "GUARD"
-allowed_outbound_hosts = ["http://ACCREDIT", "http://app.spin.internal"]
-[component.guard.variables]
-accredit = "http://ACCREDIT"
-app = "app"
-resource = "https://crm.example.com/v1"
-scope = "x.crm.read"
-tenant = "main"
-
-[component.app]
-source = "../../target/wasm32-wasip1/release/trap.wasm"
-environment = { NAME = "app" }
-"#;
-
 /// R143: the guard before an application on the same host: it passes requests on with their bodies, tells who calls, lets nothing forged
 /// through, says where to get a token, and refuses when it cannot ask.
 #[test]
@@ -280,10 +170,14 @@ fn the_guard_protects_an_application_on_the_same_host() {
     define(&admin, "x.crm.read");
     let reader = server.agent(&admin, "reader", &["x.crm.read"]);
     let other = server.agent(&admin, "other", &["agents.read"]);
-    let address = server.host().address().to_owned();
-    let wasm = host::wasm_directory().join("guard.wasm").canonicalize().unwrap();
-    let manifest = GUARDED.replace("ACCREDIT", &address).replace("GUARD", &wasm.to_string_lossy());
-    let guarded = Start::trap(&manifest).flag("--allow-private", &address).run();
+    let address = server.host().address();
+    let settings = [
+        ("accredit", format!("http://{address}")),
+        ("resource", "https://crm.example.com/v1".to_owned()),
+        ("scope", "x.crm.read".to_owned()),
+        ("tenant", "main".to_owned()),
+    ];
+    let guarded = proxy::guarded(address, &settings);
     let at = |bearer: &str| guarded.client().with(bearer);
     let forged: Vec<(&str, &str)> =
         TOLD.iter().map(|name| (*name, "forged")).chain([("x_accredit_agent", "forged")]).collect();
@@ -422,15 +316,6 @@ impl Guard {
 /// Sends a change until the database is not too busy for it.
 fn changed(admin: &Client, path: &str, body: &Json) -> Json {
     until(path, || Some(admin.post(path, body)).filter(|answer| answer.status() != 503)).is(200)
-}
-
-/// Sets a flag at its end.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
 }
 
 /// Follows a closure on a host until it is closed.

@@ -20,7 +20,13 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use guard_tower::{GuardLayer, Settings};
 use serde_json::{Value as Json, json};
-use tests::{Agent, Answer, Client, Host, Server, Start, host, oauth::encoded, server::text, until};
+use tests::{
+    Agent, Answer, Client, Host, Server,
+    oauth::{encoded, exchange},
+    proxy,
+    server::text,
+    until,
+};
 
 const ISSUER: &str = "https://accredit.example.com";
 const CRM: &str = "https://crm.example.com/v1";
@@ -108,32 +114,6 @@ fn carry(mut from: TcpStream, mut to: TcpStream, asked: Option<&AtomicUsize>) {
     drop(to.shutdown(Shutdown::Both));
 }
 
-/// An application behind the component.
-const GUARDED: &str = r#"
-spin_manifest_version = 2
-[application]
-name = "guarded"
-version = "0.1.0"
-
-[[trigger.http]]
-route = "/..."
-component = "guard"
-[[trigger.http]]
-route = { private = true }
-component = "app"
-
-[component.guard]
-source = "GUARD"
-allowed_outbound_hosts = ["http://LINE", "http://app.spin.internal"]
-[component.guard.variables]
-app = "app"
-SETTINGS
-
-[component.app]
-source = "../../target/wasm32-wasip1/release/trap.wasm"
-environment = { NAME = "app" }
-"#;
-
 /// A server, a service's own agent, an agent that calls it, and the line between.
 struct Site {
     server: Server,
@@ -174,23 +154,18 @@ impl Site {
         Self { server, admin, scout, line, settings }
     }
 
+    fn setting(&self, name: &str) -> Option<String> {
+        self.settings.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
+    }
+
     /// The component before an application.
     fn component(&self) -> Host {
-        let settings: String = self.settings.iter().map(|(name, value)| format!("{name} = \"{value}\"\n")).collect();
-        let wasm = host::wasm_directory().join("guard.wasm").canonicalize().unwrap();
-        let manifest = GUARDED
-            .replace("LINE", &self.line.address)
-            .replace("GUARD", &wasm.to_string_lossy())
-            .replace("SETTINGS", &settings);
-        Start::trap(&manifest).flag("--allow-private", &self.line.address).run()
+        proxy::guarded(&self.line.address, &self.settings)
     }
 
     /// A server of axum in this process, with the layer before it; it ends with the process.
     fn layered(&self) -> Client {
-        let settings = Settings::read(|name| {
-            self.settings.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
-        });
-        let layer = GuardLayer::new(settings.unwrap());
+        let layer = GuardLayer::new(Settings::read(|name| self.setting(name)).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -206,15 +181,13 @@ impl Site {
 
     /// A signed token of the agent.
     fn token(&self, scope: &str) -> String {
-        let agent = &self.scout.client;
-        let pairs = [
-            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
-            ("subject_token", agent.bearer()),
-            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
-            ("resource", CRM),
-            ("scope", scope),
-        ];
-        text(&agent.nobody().form("/oauth/token", &encoded(&pairs)).is(200)["access_token"]).to_owned()
+        self.token_of(&self.server, scope)
+    }
+
+    /// The same, signed by a server that has the same database.
+    fn token_of(&self, server: &Server, scope: &str) -> String {
+        let form = exchange(self.scout.client.bearer(), CRM) + "&" + &encoded(&[("scope", scope)]);
+        text(&server.nobody().form("/oauth/token", &form).is(200)["access_token"]).to_owned()
     }
 
     /// Waits until a request is let in without a question about its credential.
@@ -240,9 +213,8 @@ impl Site {
 async fn reached(request: axum::extract::Request) -> axum::response::Response {
     let headers =
         request.headers().iter().map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]));
-    let said = json!({ "uri": request.uri().to_string(), "headers": headers.collect::<Vec<_>>() });
+    let mut said = json!({ "uri": request.uri().to_string(), "headers": headers.collect::<Vec<_>>() });
     let bytes = axum::body::to_bytes(request.into_body(), 1024 * 1024).await.unwrap();
-    let mut said = said;
     said["bytes"] = json!(bytes.len());
     axum::response::Response::builder()
         .header("x-repeated", format!("key={SECRET}"))
@@ -274,9 +246,9 @@ fn told(answer: &Answer) -> Vec<(String, String)> {
 fn at_each_guard(lease: u32, test: impl Fn(&Site, &Client)) {
     let site = Site::new(lease);
     let guarded = site.component();
-    let log = || guarded.log();
     test(&site, &guarded.client());
-    assert!(!log().contains(SECRET) && !log().contains(site.settings[5].1.as_str()), "{}", log());
+    let (log, own) = (guarded.log(), site.setting("token").unwrap());
+    assert!(!log.contains(SECRET) && !log.contains(&own), "{log}");
     let site = Site::new(lease);
     test(&site, &site.layered());
 }
@@ -350,15 +322,7 @@ fn a_token_that_is_not_exactly_right_is_refused() {
         // A key that the server has begun to sign with is fetched when it is named.
         let second = server(&format!("{NEW},{OLD}")).on(site.server.state()).start();
         site.line.mend(second.host().address());
-        let newer = Site {
-            scout: Agent {
-                client: site.scout.client.at(second.host().base_url()),
-                name: String::new(),
-                id: String::new(),
-            },
-            ..Site::new(10)
-        };
-        let rotated = newer.token("x.crm.read");
+        let rotated = site.token_of(&second, "x.crm.read");
         assert_ne!(rotated.split('.').next(), Some(head));
         site.until_sure(&guarded.with(&rotated), "/orders/1");
         site.until_sure(&guarded.with(&token), "/orders/1");

@@ -1,26 +1,10 @@
 //! R62, R153, R159: guides over the real wasm: putting, searching, reading, the prompt; what people, clients of MCP and the command see.
 
-#![expect(clippy::indexing_slicing, reason = "helpers of tests: whatever is not as expected ends the test")]
-
 use serde_json::{Value as Json, json};
-use tests::{Answer, Client, Server, cli::Cli};
+use tests::{Client, Server, cli::Cli, mcp::send};
 
 fn page(name: &str, title: &str, text: &str) -> Json {
     json!({ "name": name, "title": title, "text": text })
-}
-
-/// A request of MCP's newest revision.
-fn mcp(client: &Client, method: &str, uri: Option<&str>) -> Answer {
-    const META: &str = "io.modelcontextprotocol/";
-    let mut params =
-        json!({ "_meta": { format!("{META}protocolVersion"): "2026-07-28", format!("{META}clientCapabilities"): {} } });
-    let mut headers = vec![("mcp-protocol-version", "2026-07-28"), ("mcp-method", method)];
-    if let Some(uri) = uri {
-        params["uri"] = json!(uri);
-        headers.push(("mcp-name", uri));
-    }
-    let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-    client.call("POST", "/mcp", &headers, Some(message.to_string().as_bytes()))
 }
 
 /// R62, R153: an application's agent puts a source, another one finds, reads and is prompted with it; nobody else can write.
@@ -132,23 +116,23 @@ fn guides_are_resources_and_commands() {
     let worker = server.agent(&admin, "worker", &["guides.read"]).client;
     let blind = server.agent(&admin, "blind", &["agents.read"]).client;
     let has = |client: &Client| {
-        let listed = mcp(client, "resources/list", None).is(200);
+        let listed = send(client, "resources/list", &json!({})).is(200);
         listed["result"]["resources"].as_array().unwrap().iter().any(|one| one["uri"] == uri)
     };
     assert!(has(&worker) && has(&admin) && !has(&blind));
-    let read = mcp(&worker, "resources/read", Some(uri)).is(200);
+    let read = send(&worker, "resources/read", &json!({ "uri": uri })).is(200);
     let content = &read["result"]["contents"][0];
     assert_eq!((&content["uri"], &read["result"]["cacheScope"]), (&json!(uri), &json!("private")));
     let data: Json = serde_json::from_str(content["text"].as_str().unwrap()).unwrap();
     assert_eq!((&data["text"], &data["source"]), (&json!(text), &json!("app:crm")));
-    assert_eq!(mcp(&blind, "resources/read", Some(uri)).status(), 403);
+    assert_eq!(send(&blind, "resources/read", &json!({ "uri": uri })).status(), 403);
     for bad in [
         "accredit://guides/",
         "accredit://guides/app:crm",
         "accredit://guides/app:crm/none",
         "accredit://guides/app:crm/../x",
     ] {
-        assert_eq!(mcp(&worker, "resources/read", Some(bad)).is(400)["error"]["code"], -32602, "{bad}");
+        assert_eq!(send(&worker, "resources/read", &json!({ "uri": bad })).is(400)["error"]["code"], -32602, "{bad}");
     }
     cli.run(&["guides", "delete", "app:crm", "--yes"]).is(0);
     assert!(!has(&worker));

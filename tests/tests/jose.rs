@@ -23,9 +23,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value as Json, json};
 use sha2::Sha256;
 use tests::{
-    Server, host,
-    oauth::encoded,
-    packages,
+    Server, host, oauth, packages,
     process::{Running, asking},
     server::text,
 };
@@ -122,21 +120,14 @@ fn verifies(start: impl Fn(&Keys) -> Service) {
     let admin = server.bootstrap();
     admin.post("/api/scopes/custom", &json!({ "name": "x.crm.read", "description": "d" })).is(201);
     let scout = server.agent(&admin, "scout", &["x.crm.read"]);
-    for (identifier, alg) in
-        [(CRM, "EdDSA"), ("https://crm.example.com/", "EdDSA"), ("https://mail.example.com", "ES256")]
-    {
+    let resources = [(CRM, "EdDSA"), ("https://crm.example.com/", "EdDSA"), ("https://mail.example.com", "ES256")];
+    let [crm, ..] = resources.map(|(identifier, alg)| {
         let body = json!({ "identifier": identifier, "scopes": ["x.crm.read"], "signing_alg": alg });
-        admin.post("/api/resources", &body).is(201);
-    }
+        format!("/api/resources/{}", text(&admin.post("/api/resources", &body).is(201)["id"]))
+    });
     let exchange = |at: &str, resource: &str| {
-        let agent = &scout.client;
-        let pairs = [
-            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
-            ("subject_token", agent.bearer()),
-            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
-            ("resource", resource),
-        ];
-        text(&agent.nobody().at(at).form("/oauth/token", &encoded(&pairs)).is(200)["access_token"]).to_owned()
+        let form = oauth::exchange(scout.client.bearer(), resource);
+        text(&server.nobody().at(at).form("/oauth/token", &form).is(200)["access_token"]).to_owned()
     };
     let here = server.host().base_url().to_owned();
     let own = SigningKey::from_bytes(&[7; 32]);
@@ -150,14 +141,7 @@ fn verifies(start: impl Fn(&Keys) -> Service) {
         assert!(service.says(&exchange(&here, other), "x.crm.read").starts_with("refused"), "{other}");
     }
     // ES256, for its own service.
-    let id = admin.get("/api/resources").is(200)["items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|found| found["identifier"] == CRM)
-        .map(|found| text(&found["id"]).to_owned())
-        .unwrap();
-    admin.patch(&format!("/api/resources/{id}"), &json!({ "signing_alg": "ES256" })).is(200);
+    admin.patch(&crm, &json!({ "signing_alg": "ES256" })).is(200);
     let es256 = exchange(&here, CRM);
     assert_eq!(service.says(&es256, "x.crm.read"), taken);
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde_json::{Value as Json, json};
-use tests::{Answer, Client, Server, at_once, server::text, until};
+use tests::{Answer, Client, Over, Server, at_once, server::text, until};
 
 /// Agents that run below one that does not: there must be none.
 const RUNS_BELOW_HALTED: &str = "SELECT count(*) FROM agents a JOIN agents p ON p.id = a.parent_id
@@ -57,15 +57,6 @@ fn tree(server: &Server, admin: &Client) -> Vec<String> {
     names
 }
 
-/// Ends a watcher's watch, also when the test fails: otherwise it would watch for ever.
-struct Ended<'a>(&'a AtomicBool);
-
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
 /// R43: forty callers over two hosts halt, let go on, register below and move; at no moment does an agent run below a halted
 /// one, and the trail has a row for each step that was answered.
 #[test]
@@ -84,7 +75,7 @@ fn what_many_do_to_a_tree_at_once_leaves_nothing_running_below_what_is_halted() 
             }
             looks
         });
-        let ended = Ended(&is_over);
+        let ended = Over(&is_over);
         let steps = at_once(40, |number| {
             let at = if number % 2 == 0 { &server } else { &second };
             let admin = admin.at(at.host().base_url());

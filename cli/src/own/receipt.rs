@@ -22,7 +22,7 @@ use crate::{
 /// The longest receipt and the longest set of keys that are read, bytes.
 const MOST: u64 = 4 << 20;
 /// Where a server's keys are.
-const KEYS: &str = "/oauth/jwks";
+const KEYS: &str = route::OAUTH_JWKS.path;
 
 /// The verb.
 pub(super) fn verify(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
@@ -30,17 +30,16 @@ pub(super) fn verify(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
     let receipt = read(text("file").unwrap_or("-"), "the receipt")?;
     // Keys from an address are those of the server there.
     let named = text("jwks").filter(|place| place.contains("://")).map(server_of).transpose()?;
-    let own = context.settings.url.as_ref();
-    let issuer = match (text("issuer"), &named, own) {
-        (Some(issuer), ..) => issuer.trim_end_matches('/'),
-        (None, Some(server), _) => server.as_str(),
-        (None, None, Some(server)) => server.as_str(),
-        (None, None, None) => {
+    let server = named.as_ref().or(context.settings.url.as_ref());
+    let issuer = match (text("issuer"), server) {
+        (Some(issuer), _) => issuer.trim_end_matches('/'),
+        (None, Some(server)) => server.as_str(),
+        (None, None) => {
             return Err(Failure::usage("Nobody said which server's receipt this should be.")
                 .fix("Add --issuer https://…, the address of the server that you trust."));
         }
     };
-    let keys = match (text("jwks"), named.as_ref().or(own)) {
+    let keys = match (text("jwks"), server) {
         (Some(file), _) if named.is_none() => read(file, "the keys")?,
         (_, Some(server)) => {
             if server.as_str() != issuer {
@@ -141,8 +140,7 @@ fn check(receipt: &str, keys: &Json, issuer: &str) -> Result<Proved, String> {
         // A server that signs this has a fault.
         _ => return Err("what it says does not fit together.".to_owned()),
     }
-    let kid = kid.to_owned();
-    Ok(Proved { claims, key: kid })
+    Ok(Proved { claims, key: kid.to_owned() })
 }
 
 /// What a receipt says, in lines.

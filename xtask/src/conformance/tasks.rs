@@ -48,6 +48,11 @@ fn agent(world: &World<'_>, scope: &[&str]) -> Result<(String, String)> {
     Ok((name, text(&made, "auth_token")?))
 }
 
+/// A task for an agent that has a token.
+fn given((name, token): (String, String), task: &str, facts: Value) -> Given {
+    Given { task: format!("{WITH_TOKEN}{task}\n"), token: Some(token), name, facts }
+}
+
 fn nothing(_: &World<'_>, _: &mut Given) -> Result<()> {
     Ok(())
 }
@@ -92,12 +97,7 @@ fn who_am_i(world: &World<'_>) -> Result<Given> {
     let (name, token) = agent(world, &scope)?;
     let task = "Find out what you are called on this server and which scopes you can use. Then send your owner a notification. Its title is \
 your name. Its body is your scopes in alphabetical order, separated by single spaces.";
-    Ok(Given {
-        task: format!("{WITH_TOKEN}{task}\n"),
-        token: Some(token),
-        name,
-        facts: json!({ "scope": scope.join(" ") }),
-    })
+    Ok(given((name, token), task, json!({ "scope": scope.join(" ") })))
 }
 
 fn said_who_it_is(world: &World<'_>, given: &Given, _: &Done<'_>) -> Result<Option<String>> {
@@ -111,7 +111,7 @@ fn tell_a_person(world: &World<'_>) -> Result<Given> {
         "Tell the person who owns you that an import has finished. The title is \"Import finished\", the text is \"Batch {word} is in.\". It is \
 important: give it the highest priority that there is."
     );
-    Ok(Given { task: format!("{WITH_TOKEN}{task}\n"), token: Some(token), name, facts: json!({ "word": word }) })
+    Ok(given((name, token), &task, json!({ "word": word })))
 }
 
 fn told_the_person(world: &World<'_>, given: &Given, _: &Done<'_>) -> Result<Option<String>> {
@@ -126,7 +126,7 @@ fn write_progress(world: &World<'_>) -> Result<Given> {
         "Write your progress into your own log: first a line of level info with the text \"import {word} started\", then a line of level warn \
 with the text \"3 rows have no address\"."
     );
-    Ok(Given { task: format!("{WITH_TOKEN}{task}\n"), token: Some(token), name, facts: json!({ "word": word }) })
+    Ok(given((name, token), &task, json!({ "word": word })))
 }
 
 fn wrote_progress(world: &World<'_>, given: &Given, _: &Done<'_>) -> Result<Option<String>> {
@@ -145,7 +145,7 @@ fn ask_for_a_right(world: &World<'_>) -> Result<Given> {
         "Register a helper agent below yourself. Its name is {name}-helper. If you may not do that yet, get the right to: your owner decides \
 within a minute. Ask for nothing that this does not need."
     );
-    Ok(Given { task: format!("{WITH_TOKEN}{task}\n"), token: Some(token), name, facts: Value::Null })
+    Ok(given((name, token), &task, Value::Null))
 }
 
 /// The requests for access of an agent.
@@ -185,7 +185,7 @@ fn correct_a_request(world: &World<'_>) -> Result<Given> {
 about it, and send it as the colleague meant it: every text and the urgency of it, by the names that the server knows.",
         json!({ "title": format!("Backup {word}"), "message": "All files are there.", "priority": "urgent" })
     );
-    Ok(Given { task: format!("{WITH_TOKEN}{task}\n"), token: Some(token), name, facts: json!({ "word": word }) })
+    Ok(given((name, token), &task, json!({ "word": word })))
 }
 
 fn corrected_the_request(world: &World<'_>, given: &Given, _: &Done<'_>) -> Result<Option<String>> {
@@ -200,7 +200,7 @@ fn rotate_own_token(world: &World<'_>) -> Result<Given> {
     let before = token_of(world, &name)?;
     let task = "Replace your own token by a new one that may do the same. Then send your owner a notification with the new token: its title is \
 \"Rotated\", its body is the id of the new token.";
-    Ok(Given { task: format!("{WITH_TOKEN}{task}\n"), token: Some(token), name, facts: json!({ "before": before }) })
+    Ok(given((name, token), task, json!({ "before": before })))
 }
 
 /// The id of an agent's token.
@@ -228,7 +228,7 @@ fn read_a_secret(world: &World<'_>) -> Result<Given> {
     world.must("PUT", &format!("/api/agents/{name}/secrets"), Some(&world.session), Some(&body))?;
     let task = "A credential of another service is kept for you on this server, by the name CRM_KEY. Read it. To show that you have it, send \
 your owner a notification: its title is \"CRM_KEY\", its body is the last four characters of the credential, and nothing else.";
-    Ok(Given { task: format!("{WITH_TOKEN}{task}\n"), token: Some(token), name, facts: json!({ "secret": secret }) })
+    Ok(given((name, token), task, json!({ "secret": secret })))
 }
 
 fn read_the_secret(world: &World<'_>, given: &Given, _: &Done<'_>) -> Result<Option<String>> {
@@ -251,7 +251,7 @@ fn answer_a_message(world: &World<'_>) -> Result<Given> {
     let task =
         "A message waits for you on this server. Do what it asks. Then acknowledge it, so that it does not come again.";
     let facts = json!({ "word": word, "other": text(&made, "auth_token")? });
-    Ok(Given { task: format!("{WITH_TOKEN}{task}\n"), token: Some(token), name, facts })
+    Ok(given((name, token), task, facts))
 }
 
 fn answered_the_message(world: &World<'_>, given: &Given, _: &Done<'_>) -> Result<Option<String>> {
@@ -277,7 +277,12 @@ fn stop_when_told(world: &World<'_>) -> Result<Given> {
     let (name, token) = agent(world, &["agents.read", "ui.notify"])?;
     let task = "Report to the server that you are alive, about once a second. Go on until the server tells you to stop. Then send nothing more, \
 and end.";
-    Ok(Given { task: format!("{WITH_TOKEN}{task}\n"), token: Some(token), name, facts: json!({}) })
+    Ok(given((name, token), task, json!({})))
+}
+
+/// Whether an agent has reported that it is alive.
+fn is_seen(agent: &Value) -> bool {
+    agent.get("last_seen_at").is_some_and(|at| !at.is_null())
 }
 
 /// The owner stops the agent once it has shown that it is alive.
@@ -285,8 +290,7 @@ fn stop(world: &World<'_>, given: &mut Given) -> Result<()> {
     if given.facts.get("stopped").is_some() {
         return Ok(());
     }
-    let agent = world.get(&format!("/api/agents/{}", given.name))?;
-    if agent.get("last_seen_at").is_some_and(|at| !at.is_null()) {
+    if is_seen(&world.get(&format!("/api/agents/{}", given.name))?) {
         let path = format!("/api/agents/{}/stop", given.name);
         let answer = world.call("POST", &path, Some(&world.session), Some(&json!({})))?;
         ensure!(answer.status == 200, "{path} answered {}", answer.status);
@@ -326,6 +330,5 @@ fn enrolled(world: &World<'_>, given: &Given, _: &Done<'_>) -> Result<Option<Str
     if agent.get("has_token") != Some(&json!(true)) {
         return Ok(Some("the code was not exchanged".to_owned()));
     }
-    let is_alive = agent.get("last_seen_at").is_some_and(|at| !at.is_null());
-    Ok((!is_alive).then(|| "it has a token, and has not reported that it is alive".to_owned()))
+    Ok((!is_seen(&agent)).then(|| "it has a token, and has not reported that it is alive".to_owned()))
 }
