@@ -12,11 +12,13 @@
 //!    runs it as in 4 from then on.
 //! 3. A statement that begins to write waits in the queue of its file. The queue's one thread runs the statements one
 //!    after the other; when one of them begins a transaction, it waits for the transaction's end ([`write_queue`]).
+//!    A statement that changes rows outside a transaction does not run on its own connection ([`shared_writer`]).
 //! 4. Everything else runs on a blocking thread. The first rows come back with the answer; the rest is streamed.
 
 mod answer;
 mod connection;
 mod interface;
+mod shared_writer;
 mod statement;
 #[cfg(test)]
 mod tests;

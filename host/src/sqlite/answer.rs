@@ -53,6 +53,12 @@ impl AnswerSender {
         self.columns = columns;
     }
 
+    /// Forgets the rows of a statement that is undone. Only of an answer that is collected whole.
+    pub(super) fn forget(&mut self) {
+        self.batch.clear();
+        self.bytes = 0;
+    }
+
     /// Adds a row.
     pub(super) fn push(&mut self, row: RowResult) -> Outcome {
         self.bytes += row.size();

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
@@ -15,9 +15,10 @@ use tokio::sync::oneshot;
 
 use crate::metrics::WRITES;
 use crate::sqlite::answer::{Answer, AnswerSender};
+use crate::sqlite::shared_writer::{Effect, Settings, Single};
 use crate::sqlite::statement;
 use crate::sqlite::types::{Error, Outcome, Value, io};
-use crate::sqlite::write_queue::{BUSY_TIMEOUT, WriteQueue};
+use crate::sqlite::write_queue::{BUSY_TIMEOUT, Job, WriteQueue};
 use crate::{private, threads};
 
 /// Steps of SQLite's machine between two calls of the progress handler.
@@ -40,6 +41,11 @@ pub(super) struct Connection {
     busy_timeout: AtomicU64,
     /// Whether the last statement left a transaction open.
     in_transaction: AtomicBool,
+    /// What this connection was set to. `None`: it is not open yet, or has something that no other connection has, and so all of its
+    /// statements run on itself.
+    settings: Mutex<Option<Arc<Settings>>>,
+    /// What the last statement did, if it ran on another connection.
+    effect: Arc<Mutex<Option<Effect>>>,
     /// The queue of the file. A database in memory has none: no other connection writes to it. Without a thread for it there is none
     /// either, and SQLite alone decides who writes next.
     queue: Option<Arc<WriteQueue>>,
@@ -56,6 +62,8 @@ impl Connection {
             calls_left: Arc::new(AtomicI64::new(i64::MAX)),
             busy_timeout: AtomicU64::new(u64::try_from(BUSY_TIMEOUT.as_millis()).unwrap_or(u64::MAX)),
             in_transaction: AtomicBool::new(false),
+            settings: Mutex::default(),
+            effect: Arc::default(),
         }
     }
 
@@ -72,13 +80,30 @@ impl Connection {
             // Not awaited: the thread goes on with the rows that come after the first ones.
             None => threads::run(&Runtime::current(), move || self.run_blocking(&sql, &parameters, sender)),
             Some(queue) => {
-                let (since, runtime) = (Instant::now(), Runtime::current());
-                let connection = Arc::clone(&self);
-                let job = move || connection.run_in_turn(sql, parameters, sender, since, &runtime);
-                queue.push(Box::new(job)).map_err(io)?;
+                let since = Instant::now();
+                let job = match self.shared_settings(&sql) {
+                    Some(settings) => {
+                        Job::Single(Single::new(settings, sql, parameters, sender, since, Arc::clone(&self.effect)))
+                    }
+                    None => {
+                        let (connection, runtime) = (Arc::clone(&self), Runtime::current());
+                        let run = move || connection.run_in_turn(sql, parameters, sender, since, &runtime);
+                        Job::Own(Box::new(run))
+                    }
+                };
+                queue.push(job).map_err(io)?;
             }
         }
         answer.await.map_err(io)
+    }
+
+    /// The settings of the connection that runs this statement in the place of this one, if one may.
+    fn shared_settings(&self, sql: &str) -> Option<Arc<Settings>> {
+        let has_own_patience = self.busy_timeout() != BUSY_TIMEOUT;
+        if has_own_patience || !statement::is_change(sql) {
+            return None;
+        }
+        lock(&self.settings).clone()
     }
 
     /// Runs a write on the queue's thread (point 3 in the documentation of [`crate::sqlite`]).
@@ -103,8 +128,7 @@ impl Connection {
         };
         // Time in the queue counts towards the time that the statement may wait for another process.
         let waited = since.elapsed();
-        let own = self.busy_timeout();
-        let timeout = if waited > BUSY_TIMEOUT / 50 { own.min(BUSY_TIMEOUT.saturating_sub(waited)) } else { own };
+        let timeout = self.busy_timeout().min(patience(waited));
         let mut answer = AnswerSender::whole(sender);
         let outcome = self.run_statement(guard, timeout, &sql, &parameters, &mut answer);
         // To begin a transaction that writes takes no time but that in which another process has the lock.
@@ -156,7 +180,7 @@ impl Connection {
 
     /// The reads that took too many steps inline.
     pub(super) fn slow_reads(&self) -> MutexGuard<'_, HashSet<u64>> {
-        self.slow_reads.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.slow_reads)
     }
 
     fn run_blocking(&self, sql: &str, parameters: &[Value], sender: oneshot::Sender<Answer>) {
@@ -193,6 +217,9 @@ impl Connection {
             let set: i64 = connection.query_row("PRAGMA busy_timeout", [], |row| row.get(0)).map_err(io)?;
             self.busy_timeout.store(u64::try_from(set).unwrap_or(0), Ordering::Relaxed);
         }
+        if outcome.is_ok() && !statement::is_read(sql) {
+            self.learn(sql);
+        }
         let was_open = self.in_transaction.swap(!connection.is_autocommit(), Ordering::AcqRel);
         if let Some(queue) = &self.queue {
             // Before the answer is sent: the component may end the transaction at once.
@@ -205,31 +232,33 @@ impl Connection {
         outcome
     }
 
+    /// Keeps what a statement that ran here means for the next ones.
+    fn learn(&self, sql: &str) {
+        *lock(&self.effect) = None;
+        let mut settings = lock(&self.settings);
+        *settings = settings.take().and_then(|settings| Settings::after(settings, sql));
+    }
+
     fn open(&self) -> rusqlite::Result<rusqlite::Connection> {
-        let mut connection = match &self.path {
-            Some(path) => {
-                if self.queue.as_ref().is_none_or(|queue| !queue.is_connected()) {
-                    // SQLite says what is wrong with the path.
-                    drop(private::file(path));
-                }
-                rusqlite::Connection::open(path)?
-            }
-            None => rusqlite::Connection::open_in_memory()?,
-        };
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        // Without this setting SQLite plans a statement anew for each new value of a parameter that a partial index depends on.
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        connection.authorizer(Some(|context: AuthContext<'_>| match context.action {
-            AuthAction::Attach { filename } if !matches!(filename, "" | ":memory:") => Authorization::Deny,
-            _ => Authorization::Allow,
-        }))?;
+        let is_first = self.queue.as_ref().is_none_or(|queue| !queue.is_connected());
+        let mut connection = open(self.path.as_deref(), is_first)?;
         let calls_left = self.calls_left.clone();
         connection.progress_handler(STEPS, Some(move || calls_left.fetch_sub(1, Ordering::Relaxed) <= 0))?;
         if let Some(queue) = &self.queue {
             queue.connected();
+            *lock(&self.settings) = Some(Arc::default());
         }
         Ok(connection)
+    }
+
+    /// What the last statement changed. From now on all statements run on this connection, which keeps count.
+    pub(super) async fn effect(self: Arc<Self>) -> Effect {
+        lock(&self.settings).take();
+        let elsewhere = *lock(&self.effect);
+        match elsewhere {
+            Some(effect) => effect,
+            None => self.ask(Effect::of).await,
+        }
     }
 
     /// Asks the connection a question that takes no time. A connection that has run no statement answers with the default, and so
@@ -269,7 +298,40 @@ impl Drop for Connection {
     }
 }
 
-fn count_wait(waited: Duration) {
+/// Opens a connection to the file at `path`, which only this user may read. `None`: to a new database in memory.
+pub(super) fn open(path: Option<&Path>, is_first: bool) -> rusqlite::Result<rusqlite::Connection> {
+    let mut connection = match path {
+        Some(path) => {
+            if is_first {
+                // SQLite says what is wrong with the path.
+                drop(private::file(path));
+            }
+            rusqlite::Connection::open(path)?
+        }
+        None => rusqlite::Connection::open_in_memory()?,
+    };
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Without this setting SQLite plans a statement anew for each new value of a parameter that a partial index depends on.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.authorizer(Some(|context: AuthContext<'_>| match context.action {
+        AuthAction::Attach { filename } if !matches!(filename, "" | ":memory:") => Authorization::Deny,
+        _ => Authorization::Allow,
+    }))?;
+    Ok(connection)
+}
+
+/// How long a statement that has waited in the queue may wait for another process: what is left, if the wait was not short.
+pub(super) fn patience(waited: Duration) -> Duration {
+    if waited > BUSY_TIMEOUT / 50 { BUSY_TIMEOUT.saturating_sub(waited) } else { BUSY_TIMEOUT }
+}
+
+/// A panic while something is locked leaves it as it was before or after a change.
+pub(super) fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn count_wait(waited: Duration) {
     WRITES.waits.add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX));
 }
 

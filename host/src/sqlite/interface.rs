@@ -89,23 +89,23 @@ pub(crate) fn add_to_linker<T: Send>(linker: &mut Linker<T>, view: fn(&mut T) ->
         "[method]connection.last-insert-rowid",
         move |mut store, (handle,): (Resource<Handle>,)| {
             let connection = view(store.data_mut()).connection(&handle);
-            Box::new(async move { Ok((connection?.ask(rusqlite::Connection::last_insert_rowid).await,)) })
+            Box::new(async move { Ok((connection?.effect().await.last_row,)) })
         },
     )?;
     sqlite.func_wrap_concurrent(
         "[method]connection.last-insert-rowid-async",
         move |accessor, (handle,): (Resource<Handle>,)| {
             let connection = accessor.with(|mut access| view(access.data_mut()).connection(&handle));
-            Box::pin(async move { Ok((connection?.ask(rusqlite::Connection::last_insert_rowid).await,)) })
+            Box::pin(async move { Ok((connection?.effect().await.last_row,)) })
         },
     )?;
     sqlite.func_wrap_async("[method]connection.changes", move |mut store, (handle,): (Resource<Handle>,)| {
         let connection = view(store.data_mut()).connection(&handle);
-        Box::new(async move { Ok((connection?.ask(rusqlite::Connection::changes).await,)) })
+        Box::new(async move { Ok((connection?.effect().await.changes,)) })
     })?;
     sqlite.func_wrap_concurrent("[method]connection.changes-async", move |accessor, (handle,): (Resource<Handle>,)| {
         let connection = accessor.with(|mut access| view(access.data_mut()).connection(&handle));
-        Box::pin(async move { Ok((connection?.ask(rusqlite::Connection::changes).await,)) })
+        Box::pin(async move { Ok((connection?.effect().await.changes,)) })
     })
 }
 

@@ -24,6 +24,11 @@ pub(super) fn is_begin(sql: &str) -> bool {
     starts_with(sql, &["BEGIN"])
 }
 
+/// Whether the statement changes rows and nothing else.
+pub(super) fn is_change(sql: &str) -> bool {
+    starts_with(sql, &["INSERT", "UPDATE", "DELETE", "REPLACE"])
+}
+
 fn starts_with(sql: &str, words: &[&str]) -> bool {
     let first = sql.trim_start().split(|letter: char| !letter.is_ascii_alphabetic()).next().unwrap_or_default();
     words.iter().any(|word| word.eq_ignore_ascii_case(first))
@@ -52,7 +57,7 @@ pub(super) fn read_inline(connection: &Connection, sql: &str, parameters: &[Valu
 
 /// Runs a statement to its end and gives its columns and rows to `answer`.
 pub(super) fn run_to_end(
-    connection: &mut Connection,
+    connection: &Connection,
     sql: &str,
     parameters: &[Value],
     answer: &mut AnswerSender,

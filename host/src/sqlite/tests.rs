@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use tempfile::TempDir;
 use tokio::runtime::Handle;
@@ -9,8 +10,9 @@ use tokio::sync::oneshot;
 
 use crate::sqlite::answer::{self, Answer, AnswerSender, FIRST_BYTES, Rest};
 use crate::sqlite::connection::Connection;
+use crate::sqlite::shared_writer::Effect;
 use crate::sqlite::types::{RowResult, Value};
-use crate::sqlite::write_queue::{BUSY_TIMEOUT, WriteQueue};
+use crate::sqlite::write_queue::{BUSY_TIMEOUT, Job, WriteQueue};
 use crate::threads;
 
 fn in_memory() -> Arc<Connection> {
@@ -76,7 +78,7 @@ async fn a_write_and_a_read_in_a_transaction_never_run_inline() {
     assert!(connection.run_inline("SELECT 1", &[]).is_none());
     rows(&connection, "COMMIT").await.unwrap();
     assert_eq!(rows(&connection, "INSERT INTO t VALUES (7) RETURNING a").await.unwrap(), [[Value::Integer(7)]]);
-    assert_eq!(connection.clone().ask(rusqlite::Connection::changes).await, 1);
+    assert_eq!(connection.clone().effect().await.changes, 1);
 }
 
 /// The first connection to a file is opened on a blocking thread, further ones where their first read runs. After the
@@ -130,7 +132,7 @@ async fn a_write_waits_neither_for_a_transaction_that_only_reads_nor_for_a_dropp
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_panic_in_the_queue_fails_its_own_statement_only() {
     let (_directory, path, [one, ..]) = on_a_file().await;
-    WriteQueue::of(&path).unwrap().push(Box::new(|| panic!("for this test"))).unwrap();
+    WriteQueue::of(&path).unwrap().push(Job::Own(Box::new(|| panic!("for this test")))).unwrap();
     rows(&one, "INSERT INTO t VALUES (1)").await.unwrap();
 }
 
@@ -185,4 +187,86 @@ async fn a_busy_timeout_that_the_component_sets_is_kept() {
     rows(&connection, "PRAGMA busy_timeout = 70").await.unwrap();
     rows(&connection, "SELECT 1").await.unwrap();
     assert_eq!(rows(&connection, "PRAGMA busy_timeout").await.unwrap(), [[Value::Integer(70)]]);
+}
+
+/// Writes that wait for an open transaction, then run together: how each ended.
+async fn together(path: &Path, statements: &[&str]) -> Vec<Result<Vec<Vec<Value>>, String>> {
+    let first = to(path);
+    let others: Vec<Arc<Connection>> = statements.iter().map(|_| to(path)).collect();
+    for connection in &others {
+        rows(connection, "SELECT 1").await.unwrap();
+    }
+    rows(&first, "BEGIN IMMEDIATE").await.unwrap();
+    let mut waiting: Vec<_> = others.iter().zip(statements).map(|(by, sql)| Box::pin(rows(by, sql))).collect();
+    for write in &mut waiting {
+        // Its first step is to enter the queue.
+        assert!(write.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    rows(&first, "COMMIT").await.unwrap();
+    let mut ended = Vec::new();
+    for write in waiting {
+        ended.push(write.await);
+    }
+    ended
+}
+
+/// One that fails, at once or only at the end of the transaction, fails alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_that_run_together_fail_alone() {
+    let (_directory, path, [one, ..]) = on_a_file().await;
+    rows(&one, "CREATE TABLE u(a INTEGER PRIMARY KEY, b INTEGER REFERENCES u DEFERRABLE INITIALLY DEFERRED)")
+        .await
+        .unwrap();
+    let wrong = ["INSERT INTO u VALUES (1, NULL)", "INSERT INTO u VALUES (7, 99)", "nonsense"];
+    for wrong in wrong {
+        rows(&one, "DELETE FROM t").await.unwrap();
+        let count = "INSERT INTO t SELECT count(*) FROM t RETURNING a";
+        rows(&one, "INSERT OR IGNORE INTO u VALUES (1, NULL)").await.unwrap();
+        let ended = together(&path, &[count, count, wrong, count]).await;
+        let number = |number| Ok(vec![vec![Value::Integer(number)]]);
+        assert!(ended[2].is_err(), "{wrong}: {ended:?}");
+        assert_eq!([&ended[0], &ended[1], &ended[3]], [&number(0), &number(1), &number(2)], "{wrong}");
+        assert_eq!(rows(&one, "SELECT count(*) FROM t").await.unwrap(), [[Value::Integer(3)]]);
+        assert_eq!(rows(&one, "SELECT count(*) FROM u").await.unwrap(), [[Value::Integer(1)]]);
+    }
+}
+
+/// A statement that runs elsewhere runs as on its own connection: with its settings, and with what only that connection has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_is_that_of_its_own_connection() {
+    let (_directory, path, [one, two, three]) = on_a_file().await;
+    rows(&one, "INSERT INTO t VALUES (1), (2)").await.unwrap();
+    rows(&two, "SELECT 1").await.unwrap();
+    rows(&two, "UPDATE t SET a = 9").await.unwrap();
+    rows(&two, "INSERT INTO t VALUES (3)").await.unwrap();
+    assert_eq!(two.clone().effect().await, Effect { changes: 1, last_row: 3 });
+    rows(&two, "UPDATE t SET a = 9").await.unwrap();
+    assert_eq!(two.clone().effect().await.changes, 3);
+    // A bound of one connection is none of another one.
+    let pages = rows(&three, "PRAGMA max_page_count = 3").await.unwrap();
+    assert_eq!(pages, [[Value::Integer(3)]]);
+    let large = "INSERT INTO t VALUES (zeroblob(20000)) RETURNING length(a)";
+    assert!(rows(&three, large).await.unwrap_err().contains("full"));
+    assert_eq!(rows(&one, large).await.unwrap(), [[Value::Integer(20_000)]]);
+    // What is temporary is seen by its own connection alone.
+    let own = to(&path);
+    rows(&own, "CREATE TEMP TABLE t(a)").await.unwrap();
+    rows(&own, "INSERT INTO t VALUES (1)").await.unwrap();
+    assert_eq!(rows(&own, "SELECT count(*) FROM t").await.unwrap(), [[Value::Integer(1)]]);
+    assert_eq!(rows(&one, "SELECT count(*) FROM t").await.unwrap(), [[Value::Integer(4)]]);
+}
+
+/// When no component has the file open, neither has the queue: SQLite has written its log back and deleted it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_queue_closes_the_file_with_the_last_connection() {
+    let (_directory, path, connections) = on_a_file().await;
+    for connection in &connections {
+        rows(connection, "INSERT INTO t VALUES (1)").await.unwrap();
+    }
+    let log = path.with_file_name("test.db-wal");
+    assert!(log.exists());
+    drop(connections);
+    while log.exists() {
+        tokio::task::yield_now().await;
+    }
 }

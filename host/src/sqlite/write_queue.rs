@@ -1,21 +1,34 @@
 //! The queue of writes to one file.
 //!
 //! SQLite waits for a lock by sleeping and looking again, and waking a thread for each statement costs as much as a
-//! short INSERT. So each file has one thread, which runs the waiting statements one after the other.
+//! short INSERT. So each file has one thread, which runs the waiting statements one after the other, or together
+//! where it can ([`crate::sqlite::shared_writer`]).
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{SendError, Sender, channel};
+use std::sync::mpsc::{Receiver, SendError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
+
+use crate::sqlite::shared_writer::{SharedWriter, Single};
 
 /// How long a statement waits for a lock, as in Spin.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A statement to run.
-pub(super) type Job = Box<dyn FnOnce() + Send>;
+/// Statements that run together at most: the others wait for them.
+const TOGETHER: usize = 64;
+
+/// Something for the thread to do.
+pub(super) enum Job {
+    /// A statement that runs on its own connection.
+    Own(Box<dyn FnOnce() + Send>),
+    /// A statement that may run on another connection, together with others.
+    Single(Single),
+    /// No connection to the file is open any more.
+    Close,
+}
 
 /// The queue of one file.
 pub(super) struct WriteQueue {
@@ -38,8 +51,8 @@ impl WriteQueue {
             return Some(queue.clone());
         }
         let (jobs, waiting) = channel::<Job>();
-        // A job that panics drops its sender, which tells its caller; the next job still runs.
-        let run = move || waiting.into_iter().for_each(|job| drop(catch_unwind(AssertUnwindSafe(job))));
+        let writer = SharedWriter::new(path);
+        let run = move || run(&waiting, writer);
         std::thread::Builder::new().spawn(run).ok()?;
         let queue = Self { jobs, is_open: Mutex::new(false), ended: Condvar::new(), connections: AtomicUsize::new(0) };
         Some(queues.entry(path.to_owned()).or_insert(Arc::new(queue)).clone())
@@ -78,6 +91,36 @@ impl WriteQueue {
 
     /// A connection to the file was closed.
     pub(super) fn disconnected(&self) {
-        self.connections.fetch_sub(1, Ordering::AcqRel);
+        if self.connections.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // A thread that has ended has closed its connections.
+            drop(self.push(Job::Close));
+        }
+    }
+}
+
+/// Runs jobs until nobody can send any. One that panics drops its sender, which tells its caller; the next job still runs.
+fn run(waiting: &Receiver<Job>, mut writer: SharedWriter) {
+    let mut next = None;
+    while let Some(job) = next.take().or_else(|| waiting.recv().ok()) {
+        let done = match job {
+            Job::Own(job) => catch_unwind(AssertUnwindSafe(job)),
+            Job::Close => catch_unwind(AssertUnwindSafe(|| writer.close())),
+            Job::Single(first) => {
+                let mut batch = vec![first];
+                while batch.len() < TOGETHER {
+                    match waiting.try_recv() {
+                        Ok(Job::Single(single)) if single.fits(&batch) => batch.push(single),
+                        other => {
+                            next = other.ok();
+                            break;
+                        }
+                    }
+                }
+                catch_unwind(AssertUnwindSafe(|| writer.run(batch)))
+            }
+        };
+        if done.is_err() {
+            writer.close();
+        }
     }
 }
