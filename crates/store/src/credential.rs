@@ -473,8 +473,6 @@ pub struct TokenRecord {
     pub issued_at: Timestamp,
     /// Its end; null is never.
     pub expires_at: Option<Timestamp>,
-    /// Its last recorded use.
-    pub last_used_at: Option<Timestamp>,
     /// The patterns that it carries; it can use those within the ceiling and the owner's role.
     pub scope: common::scope::Patterns,
     /// The id of the user or agent that made it; null: unknown, since it is older than this record.
@@ -483,6 +481,8 @@ pub struct TokenRecord {
     pub minted_with: Option<String>,
     /// The id of the editor on whose grant it rests; null: its maker was the agent's owner or an admin.
     pub grantee: Option<String>,
+    /// Its last recorded use.
+    pub last_used_at: Option<Timestamp>,
 }
 
 /// The row of an agent's active token that decides how it is replaced.

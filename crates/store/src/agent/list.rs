@@ -11,29 +11,17 @@ use crate::{
     user::{self, like},
 };
 
-/// The agent `a` as JSON: what its row decides was written when it changed (`written_agents` in the migrations), the rest is appended
-/// here. Ids, times and prefixes hold nothing that JSON escapes. Arguments of `concat`, which copies its parts once; `||` copies them each
-/// time anew.
+/// The agent `a` as JSON: what its row and that of its token decide was written when they changed (`written_agents` and `written_tokens`
+/// in the migrations), the rest is appended here. Ids and times hold nothing that JSON escapes. Arguments of `concat`, which copies its
+/// parts once; `||` copies them each time anew.
 fn written(now: &str, above: &str) -> String {
-    let at =
-        |column: &str| format!("ifnull(strftime('\"%Y-%m-%dT%H:%M:%fZ\"', {column} / 1000.0, 'unixepoch'), 'null')");
-    let id = |column: &str| format!("ifnull('\"' || {column} || '\"', 'null')");
-    let list = |words: &str| format!("iif({words} = '', '[]', '[\"' || replace({words}, ' ', '\",\"') || '\"]')");
+    let approved = approved(now);
     format!(
-        r#"a.written, ',"deploy_status":', {deploy_status}, ',"approved":', {approved}, ',"owner":{{"id":"', a.owner_id, '","email":', json_quote(u.email), '}},"parent":',
-            json_quote(CASE WHEN {above} THEN p.name END), iif(c.id IS NULL, ',"has_token":false,"token":null}}', concat(
-            ',"has_token":true,"token":{{"id":"', c.id, '","prefix":"', c.prefix, '","issued_at":', {issued}, ',"expires_at":', {expires},
-            ',"last_used_at":', {used}, ',"scope":', {scope}, ',"minted_by":', {minted_by}, ',"minted_with":', {minted_with},
-            ',"grantee":', {grantee}, '}}}}'))"#,
-        deploy_status = id("a.deploy_status"),
-        approved = list(&format!("ifnull({}, '')", approved(now))),
-        issued = at("c.created_at"),
-        expires = at("c.expires_at"),
-        used = at("c.last_used_at"),
-        scope = list("c.scope"),
-        minted_by = id("c.minted_by"),
-        minted_with = id("c.minted_with"),
-        grantee = id("c.grantee"),
+        r#"a.written, ',"deploy_status":', ifnull('"' || a.deploy_status || '"', 'null'),
+            ',"approved":', ifnull('["' || replace({approved}, ' ', '","') || '"]', '[]'),
+            ',"owner":{{"id":"', a.owner_id, '","email":', json_quote(u.email), '}},"parent":', json_quote(CASE WHEN {above} THEN p.name END),
+            iif(c.id IS NULL, ',"has_token":false,"token":null}}', concat(',"has_token":true,"token":{{', c.written, ',"last_used_at":',
+                ifnull(strftime('"%Y-%m-%dT%H:%M:%fZ"', c.last_used_at / 1000.0, 'unixepoch'), 'null'), '}}}}'))"#
     )
 }
 

@@ -60,6 +60,7 @@ const ALLOWED: &[&str] = &[
     "UPDATE agents SET stored_bytes =\nifnull",
     "INSERT INTO usage (subject_id, agents, bytes)",
     "UPDATE agents SET written = (SELECT w.text",
+    "UPDATE credentials SET written = (SELECT w.text",
     // A migration makes the table anew.
     "CREATE TABLE api_keys_before",
     // An admin asks which users store the most.
