@@ -545,6 +545,7 @@ routes! {
         DEVICE_GET = get("/auth/device/{id}", "Get the device that waits with this user code").for_sessions().page("concepts/device");
         DEVICE_APPROVE = post("/auth/device/{id}/approve", "Sign a device in: give it a token, or a session of ten minutes").for_sessions().audited("device.approve").page("concepts/device");
         DEVICE_DENY = post("/auth/device/{id}/deny", "Deny a device").for_sessions().revokes().audited("device.deny").page("concepts/device");
+        PROOFS = post("/internal/proofs", "Verify the signature of a proof of a key").public().page("concepts/dpop");
         OAUTH_TOKEN = post("/oauth/token", "Get a token by a grant of OAuth").public().form().any_query().for_browsers().audited("token.create").page("concepts/oauth");
         OAUTH_METADATA = get("/.well-known/oauth-authorization-server", "What the authorization server supports (RFC 8414)").public().any_query().for_browsers().page("concepts/oauth");
         OAUTH_METADATA_ALIAS = get("/.well-known/openid-configuration", "The same document, where some clients look first").public().any_query().for_browsers().page("concepts/oauth");
@@ -897,6 +898,7 @@ mod tests {
             let is_hot = [
                 "/internal/tick",
                 "/internal/key-sets",
+                "/internal/proofs",
                 "/api/ui/notify",
                 "/auth/device/code",
                 "/api/agents/me/inbox/ack",

@@ -52,6 +52,8 @@ pub struct New<'a> {
     pub act: Option<&'a str>,
     /// Names, separated by blanks.
     pub scope: &'a str,
+    /// The thumbprint of the key that it is bound to.
+    pub bound_to: Option<&'a str>,
     /// When it is made.
     pub created_at: Timestamp,
     /// Its end.
@@ -60,8 +62,8 @@ pub struct New<'a> {
 
 static INSERT: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "INSERT INTO signed_tokens (digest, id, resource_id, credential_id, rests_on, client_id, act, scope, created_at, expires_at)
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
+        "INSERT INTO signed_tokens (digest, id, resource_id, credential_id, rests_on, client_id, act, scope, created_at, expires_at, bound_to)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?12
          WHERE EXISTS (SELECT 1 FROM resources r WHERE r.id = ?3)
            AND (SELECT count(*) FROM (SELECT 1 FROM signed_tokens s WHERE s.credential_id = ?4 AND s.expires_at > ?9 LIMIT ?11)) < ?11
            AND {}
@@ -84,7 +86,8 @@ impl New<'_> {
             self.scope,
             self.created_at,
             self.expires_at,
-            MOST
+            MOST,
+            self.bound_to
         ]
     }
 }
@@ -165,6 +168,8 @@ pub struct SignedToken {
     pub act: Option<String>,
     /// Names, separated by blanks.
     pub scope: String,
+    /// The thumbprint of the key that it is bound to.
+    pub bound_to: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
     /// Its end.
@@ -182,6 +187,7 @@ impl FromRow for SignedToken {
             client_id: row.take()?,
             act: row.take()?,
             scope: row.take()?,
+            bound_to: row.take()?,
             created_at: row.take()?,
             expires_at: row.take()?,
             resource: Resource::from_row(row)?,
@@ -191,7 +197,7 @@ impl FromRow for SignedToken {
 
 static FIND: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT s.id, s.credential_id, s.rests_on, s.client_id, s.act, s.scope, s.created_at, s.expires_at, {}
+        "SELECT s.id, s.credential_id, s.rests_on, s.client_id, s.act, s.scope, s.bound_to, s.created_at, s.expires_at, {}
          FROM signed_tokens s JOIN resources r ON r.id = s.resource_id
          WHERE s.digest = ?1 AND s.expires_at > ?4 AND r.tenant_id = ?2
            AND EXISTS (SELECT 1 FROM json_each(r.introspectors) i WHERE i.value = ?3) AND {}",

@@ -57,8 +57,8 @@ pub(super) fn as_code(code: Code, page: &'static str, (app, caller): (&App, &Cal
 
 /// Adds the sentence under the name that it has in RFC 6749, section 5.2.
 pub(crate) fn as_oauth(refusal: ApiError) -> ApiError {
-    let row = refusal.code().row();
-    let has_name = row.status == 400 || refusal.code() == Code::InvalidClient;
+    let refusal = if refusal.code() == Code::InvalidProof { refusal.as_bad_request() } else { refusal };
+    let has_name = refusal.status() == 400 || refusal.code() == Code::InvalidClient;
     let sentence = refusal.sentence().to_owned();
     if has_name { refusal.extra("error_description", sentence) } else { refusal }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Grant<'a> {
     pub(crate) rests_on: &'a [String],
     /// The end of what it is exchanged for.
     pub(crate) ends: Option<Timestamp>,
+    /// The thumbprint of the key that it is bound to.
+    pub(crate) key: Option<&'a str>,
 }
 
 /// A token that was made.
@@ -76,8 +78,10 @@ pub(crate) async fn issue(app: &App, subject: &Caller, by: &Caller, grant: &Gran
         "iat": begins, "exp": ends, "jti": id, "tenant": subject.tenant(),
         "owner": subject.user_id(), "epoch": footing.epoch, "rests_on": footing.ids,
     });
-    if let (Some(act), Some(members)) = (grant.act, claims.as_object_mut()) {
-        members.insert("act".to_owned(), act.clone());
+    if let Some(members) = claims.as_object_mut() {
+        members.extend(grant.act.map(|act| ("act".to_owned(), act.clone())));
+        // RFC 9449, section 6.1.
+        members.extend(grant.key.map(|key| ("cnf".to_owned(), json!({ "jkt": key }))));
     }
     let token = sign(&SigningKey::derive(secret, grant.resource.signing_alg)?, TYPE, &claims);
 
@@ -90,6 +94,7 @@ pub(crate) async fn issue(app: &App, subject: &Caller, by: &Caller, grant: &Gran
         client_id: grant.client_id,
         act: act.as_deref(),
         scope: &scope,
+        bound_to: grant.key,
         created_at: now,
         expires_at: Timestamp::from_millis(ends * 1000),
     };

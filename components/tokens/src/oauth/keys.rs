@@ -4,7 +4,8 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::{
     error::{ApiError, Code},
-    secret::{Digest, Key},
+    proof::thumbprint,
+    secret::Key,
 };
 use p256::ecdsa::signature::Signer;
 use schemars::JsonSchema;
@@ -76,13 +77,6 @@ impl SigningKey {
         let kid = thumbprint(kty, crv, &x, y.as_deref());
         Jwk { kty, crv, x, y, alg, r#use: "sig", kid }
     }
-}
-
-/// The thumbprint of a key (RFC 7638): the digest of its required members in the order of their names.
-fn thumbprint(kty: &str, crv: &str, x: &str, y: Option<&str>) -> String {
-    let y = y.map(|y| format!(",\"y\":\"{y}\"")).unwrap_or_default();
-    let members = format!("{{\"crv\":\"{crv}\",\"kty\":\"{kty}\",\"x\":\"{x}\"{y}}}");
-    URL_SAFE_NO_PAD.encode(Digest::of(members.as_bytes()).bytes())
 }
 
 #[cfg(test)]

@@ -276,6 +276,7 @@ async fn a_stop_is_never_overtaken() {
             client_id: "c",
             act: None,
             scope: "",
+            bound_to: None,
             created_at: site.t.now(),
             expires_at: site.t.now().plus_seconds(300),
         };
