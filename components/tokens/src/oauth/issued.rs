@@ -9,11 +9,11 @@ use common::{
 };
 use serde::Serialize;
 use serde_json::{Value as Json, Value::Null, json};
-use service::{app::App, caller::Caller, credential::own_base};
+use service::{app::App, caller::Caller, change, credential::own_base};
 use store::{
-    audit::{self, Event},
+    audit::Event,
     db::{Purpose, Tx},
-    notification,
+    epoch, notification,
     oauth_grant::{self, Grant},
     resource::{self, Resource},
 };
@@ -146,11 +146,13 @@ async fn end_and_tell(
     (action, after): (&'static str, Json),
     body: &str,
 ) -> Result<(), ApiError> {
+    let since = epoch::last(tx, &grant.tenant).await?;
     if !oauth_grant::end(tx, grant.id.as_str(), app.now()).await? {
         return Ok(());
     }
     let event = Event { action, object: grant.id.as_str(), before: Null, after };
-    audit::insert(tx, &app.origin(&grant.tenant, None), &event).await?;
+    // Its person and the admins can follow it.
+    change::audit_closing(tx, &app.origin(&grant.tenant, None), (since, grant.user.as_str()), event).await?;
     let id = NotificationId::generate(app.now(), app.chance());
     let title = format!("{} was signed out", grant.client_name);
     notification::insert_own(tx, &id, &grant.tenant, (&grant.user, None), (&title, body), app.now()).await?;
