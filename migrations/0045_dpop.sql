@@ -17,6 +17,3 @@ CREATE TABLE proofs_seen (
 ) STRICT, WITHOUT ROWID
 --- next
 CREATE INDEX proofs_seen_by_end ON proofs_seen (expires_at)
---- next
--- Older code would take a bound credential from everybody.
-UPDATE schema_info SET oldest_code = 45

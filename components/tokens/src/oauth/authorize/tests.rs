@@ -162,7 +162,7 @@ async fn a_person_allows_what_they_tick() {
     assert_eq!(
         data,
         json!({
-            "client_id": id, "client_name": "Planner", "redirect_uri": CALLBACK, "challenge": challenge(VERIFIER), "resource": null,
+            "client_id": id, "client_name": "Planner", "redirect_uri": CALLBACK, "challenge": challenge(VERIFIER), "dpop_jkt": null, "resource": null,
             "service": null, "scope": "agents.list", "days": 7,
         })
     );

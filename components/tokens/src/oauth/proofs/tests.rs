@@ -178,9 +178,9 @@ async fn every_rule_of_the_standard_is_checked() {
         let changed = site.for_whoami("a", &token, &[(name, value.clone())]);
         assert!(site.ask(WHOAMI, "DPoP", &token, &[&changed]).await.status == 200, "{name} {value}");
     }
-    let queried = site.for_whoami("a", &token, &[("htu", json!("http://127.0.0.1:3000/auth/apps"))]);
+    let queried = site.for_whoami("a", &token, &[("htu", json!("http://127.0.0.1:3000/api/auth/doctor"))]);
     assert!(
-        site.ask(("GET", "/auth/apps?limit=5"), "DPoP", &token, &[&queried]).await.status == 200,
+        site.ask(("GET", "/api/auth/doctor?expect=agents.read"), "DPoP", &token, &[&queried]).await.status == 200,
         "without its query"
     );
     let two = [site.for_whoami("a", &token, &[]), site.for_whoami("a", &token, &[])];
