@@ -1,10 +1,6 @@
 //! R33: requests that GitHub's, Slack's and Standard Webhooks' own libraries sign at this moment become events of an agent.
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "helpers of tests: whatever is not as expected ends the test"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
 
 use std::{
     path::Path,
