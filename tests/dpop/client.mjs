@@ -49,7 +49,7 @@ const { token, dpop_jkt } = await enrolled.json();
 said.token = token;
 said.bound = dpop_jkt;
 said.whoami = await status(key, token, "GET", "/api/auth/whoami");
-said.again = await status(key, token, "GET", "/api/auth/whoami?a=b");
+said.again = await status(key, token, "GET", "/api/agents?limit=5");
 said.other = await status(other, token, "GET", "/api/auth/whoami");
 said.bearer = await status(undefined, token, "GET", "/api/auth/whoami");
 const version = { "mcp-protocol-version": "2025-11-25", accept: "application/json, text/event-stream" };
