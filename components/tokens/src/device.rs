@@ -251,6 +251,7 @@ pub(crate) async fn redeem(
 ) -> Result<Response, ApiError> {
     let form = Parameters(form);
     let granted = async {
+        form.check_once()?;
         match form.get("grant_type")? {
             GRANT => {
                 let key = proof::of_request(&app).await?;

@@ -28,6 +28,7 @@ pub(crate) async fn token(app: App, route: &'static Route, UrlEncoded(form): Url
 }
 
 async fn grant(app: &App, route: &'static Route, form: &Parameters) -> Result<Response, ApiError> {
+    form.check_once()?;
     let grant = form.get("grant_type")?;
     let key = proof::of_request(app).await?;
     let key = key.as_deref();
