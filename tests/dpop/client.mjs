@@ -59,6 +59,7 @@ for (const [name, message] of Object.entries({ list, call })) {
   const answer = await send(key, token, "POST", "/mcp", JSON.stringify(message), version);
   said[name] = [answer.status, (await answer.text()).includes('"error"')];
 }
+said.tools = await status(other, token, "POST", "/mcp", JSON.stringify(list), version);
 const next = await (await send(key, token, "POST", "/api/agents/me/token/issue", "{}")).json();
 said.next = await status(key, next.token, "GET", "/api/auth/whoami");
 said.stolen = await status(undefined, next.token, "GET", "/api/auth/whoami");

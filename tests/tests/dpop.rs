@@ -60,6 +60,7 @@ fn a_library_binds_tokens_and_uses_them() {
         ("bearer", json!("401 dpop invalid_token")),
         ("list", json!([200, false])),
         ("call", json!([200, false])),
+        ("tools", json!("401 dpop invalid_dpop_proof")),
         ("next", json!(200)),
         ("stolen", json!("401 dpop invalid_token")),
     ] {
