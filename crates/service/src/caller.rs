@@ -16,6 +16,7 @@ use common::{
     exact::Exact,
     id::{AgentId, CredentialId, TenantId, UserId},
     role::Role,
+    route::Route,
     scope::{CustomScopes, Scope, ScopeSet, Scopes},
     secret::{Digest, Key, Kind, Secret},
     time::Timestamp,
@@ -90,15 +91,15 @@ struct Inner {
 impl Caller {
     /// Finds the caller that presents the request's credential. One that is bound to a key must prove the key.
     pub async fn authenticate(app: &App) -> Result<Self, ApiError> {
-        Self::authenticated(app, false).await
+        Self::authenticated(app, None).await
     }
 
-    /// The same for a request about which a proxy asks.
-    pub(crate) async fn of_proxy(app: &App) -> Result<Self, ApiError> {
-        Self::authenticated(app, true).await
+    /// The same for a request about which a proxy asks at this route.
+    pub(crate) async fn of_proxy(app: &App, route: &Route) -> Result<Self, ApiError> {
+        Self::authenticated(app, Some(route)).await
     }
 
-    async fn authenticated(app: &App, is_of_proxy: bool) -> Result<Self, ApiError> {
+    async fn authenticated(app: &App, asked: Option<&Route>) -> Result<Self, ApiError> {
         let presented = presented(app)?;
         let is_dpop = presented.is_dpop;
         let caller = Self::look_up(app.db(), presented.secret.digest(), Some(presented), app.now()).await?;
@@ -107,7 +108,7 @@ impl Caller {
             (Some(key), true) => {
                 let token = caller.0.presented.as_ref().map_or("", |presented| presented.secret.reveal());
                 // Boxed: no other request pays for it.
-                Box::pin(proof::check(app, is_of_proxy, token, key)).await?;
+                Box::pin(proof::check(app, asked, token, key)).await?;
                 Ok(caller)
             }
             (key, _) => Err(proof::wrong_scheme(key.is_some())),

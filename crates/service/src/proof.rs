@@ -6,6 +6,7 @@
 use common::{
     error::{ApiError, Code},
     proof::{ALGORITHMS, Expected, Proof},
+    route::{Query, Route},
     secret::equal,
     time::Timestamp,
     url::Url,
@@ -36,9 +37,12 @@ pub async fn of_request(app: &App) -> Result<Option<String>, ApiError> {
     verify(app, (method, &url.ok_or(Code::PublicUrlMissing)?), None).await.map(Some)
 }
 
-/// Refuses a request that does not prove the key that its credential is bound to. `is_of_proxy`: a proxy asks about a request.
-pub(crate) async fn check(app: &App, is_of_proxy: bool, token: &str, key: &str) -> Result<(), ApiError> {
-    let (method, url) = if is_of_proxy { asked_by_proxy(app)? } else { asked(app)? };
+/// Refuses a request that does not prove the key that its credential is bound to. `of_proxy`: at this route a proxy asks about a request.
+pub(crate) async fn check(app: &App, of_proxy: Option<&Route>, token: &str, key: &str) -> Result<(), ApiError> {
+    let (method, url) = match of_proxy {
+        Some(route) => asked_by_proxy(app, route)?,
+        None => asked(app)?,
+    };
     let proved = verify(app, (&method, &url), Some(token)).await?;
     if equal(&proved, key) { Ok(()) } else { Err(refused("its key is not the one that the credential is bound to")) }
 }
@@ -55,9 +59,13 @@ fn asked(app: &App) -> Result<(String, String), ApiError> {
 
 /// Method and address of the request that a proxy asks about: the service's origin is that of `resource`, which its operator has written into
 /// the proxy's configuration, and method and path are what the proxy says in its headers. A proxy that does not set them lets its client say
-/// them, who could then use a proof for another request: so they must be there.
-fn asked_by_proxy(app: &App) -> Result<(String, String), ApiError> {
-    let query = app.head().uri.query().unwrap_or_default();
+/// them, who could then use a proof for another request: so they must be there. At a row that takes any query the query is the client's own, so
+/// that nothing there names the service.
+fn asked_by_proxy(app: &App, route: &Route) -> Result<(String, String), ApiError> {
+    let query = match route.query {
+        Query::Any => "",
+        Query::Only(_) => app.head().uri.query().unwrap_or_default(),
+    };
     let resource = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "resource");
     let origin = resource.and_then(|(_, resource)| {
         let url = Url::parse(&resource)?;

@@ -285,7 +285,8 @@ async fn enter(call: &mut Call) -> Result<(), ApiError> {
     }
     if route.access != Access::Public {
         // Known from here on: a refusal below is counted as this caller's.
-        let found = if route.for_proxies { Caller::of_proxy(app).await } else { Caller::authenticate(app).await };
+        let found =
+            if route.for_proxies { Caller::of_proxy(app, route).await } else { Caller::authenticate(app).await };
         let caller = call.caller.insert(found?);
         // Before all that depends on the person's rights: a change of another site's page is refused for that alone.
         caller.check_live()?;

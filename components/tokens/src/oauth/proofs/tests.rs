@@ -377,6 +377,9 @@ async fn forward_auth_wants_proofs_for_the_services_request() {
     refused(&verify, &good(), &said[..1]).await;
     refused(&verify, &good(), &said[1..]).await;
     refused("/auth/verify", &good(), &said).await;
+    // Where the query is the client's own, it names no service.
+    let below = format!("/auth/verify/-/v1/contacts?resource={CRM}/v1");
+    refused(&below, &good(), &said).await;
     let twice = [said[0], said[1], said[1]];
     refused(&verify, &good(), &twice).await;
     let answer = refused(&verify, &of("GET", "https://crm.example.com/"), &said).await;
