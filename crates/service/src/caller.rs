@@ -91,25 +91,27 @@ struct Inner {
 impl Caller {
     /// Finds the caller that presents the request's credential. One that is bound to a key must prove the key.
     pub async fn authenticate(app: &App) -> Result<Self, ApiError> {
-        Self::authenticated(app, None).await
+        let caller = Self::presenting(app).await?;
+        caller.check_proof(app, None).await?;
+        Ok(caller)
     }
 
-    /// The same for a request about which a proxy asks at this route.
-    pub(crate) async fn of_proxy(app: &App, route: &Route) -> Result<Self, ApiError> {
-        Self::authenticated(app, Some(route)).await
-    }
-
-    async fn authenticated(app: &App, asked: Option<&Route>) -> Result<Self, ApiError> {
+    /// Finds the caller that presents the request's credential, whether or not it proves the key that the credential is bound to.
+    pub(crate) async fn presenting(app: &App) -> Result<Self, ApiError> {
         let presented = presented(app)?;
-        let is_dpop = presented.is_dpop;
-        let caller = Self::look_up(app.db(), presented.secret.digest(), Some(presented), app.now()).await?;
-        match (caller.bound_to(), is_dpop) {
-            (None, false) => Ok(caller),
+        Self::look_up(app.db(), presented.secret.digest(), Some(presented), app.now()).await
+    }
+
+    /// Refuses a request that does not prove the key that its credential is bound to, and one that proves a key for a credential that is bound
+    /// to none. `of_proxy`: at this route a proxy asks about a request.
+    pub(crate) async fn check_proof(&self, app: &App, of_proxy: Option<&Route>) -> Result<(), ApiError> {
+        let is_dpop = self.0.presented.as_ref().is_some_and(|presented| presented.is_dpop);
+        match (self.bound_to(), is_dpop) {
+            (None, false) => Ok(()),
             (Some(key), true) => {
-                let token = caller.0.presented.as_ref().map_or("", |presented| presented.secret.reveal());
+                let token = self.0.presented.as_ref().map_or("", |presented| presented.secret.reveal());
                 // Boxed: no other request pays for it.
-                Box::pin(proof::check(app, asked, token, key)).await?;
-                Ok(caller)
+                Box::pin(proof::check(app, of_proxy, token, key)).await
             }
             (key, _) => Err(proof::wrong_scheme(key.is_some())),
         }

@@ -105,6 +105,9 @@ async fn a_bound_token_needs_a_proof_of_its_key() {
     assert_eq!(answer.header("www-authenticate"), challenge);
     let other = site.for_whoami("b", &token, &[]);
     site.ask(WHOAMI, "DPoP", &token, &[&other]).await.refused(401, "invalid_dpop_proof");
+    // Each is counted as a refusal of that caller, for the trail.
+    let counted = site.t.texts("SELECT slug || ' ' || count FROM refusals ORDER BY slug").await;
+    assert_eq!(counted, ["invalid_dpop_proof 2", "invalid_token 2"]);
     // A session is bound to nothing, and no proof makes it so.
     let session = site.ada.token.clone();
     let proved = site.for_whoami("a", &session, &[]);
