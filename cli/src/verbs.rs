@@ -792,6 +792,7 @@ pub(crate) const ELSEWHERE: &[(&Route, &str)] = &[
     (route::INBOX_STREAM, "for runtimes; inbox read --wait waits too"),
     (route::TICK, "for the host and timers"),
     (route::KEY_SETS, "for another component of the server"),
+    (route::PROOFS, "for other components of the server"),
     (route::VERIFY, "for proxies; whoami says who a credential is"),
     (route::VERIFY_BELOW, "for proxies that put a path before that of the request"),
     (route::EPOCHS, "for guards, which ask again and again"),

@@ -52,6 +52,8 @@ const ELSEWHERE: &[&str] = &[
     "POST /internal/tick",
     // Fetches what a request for a token waits for, and may lose it.
     "POST /internal/key-sets",
+    // Stores nothing.
+    "POST /internal/proofs",
     // Sends requests of other routes.
     "POST /mcp",
 ];

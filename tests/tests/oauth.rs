@@ -335,7 +335,7 @@ fn pages_of_every_origin_get_tokens_and_nothing_else() {
         assert_eq!(preflight.header("access-control-allow-origin"), "*", "{path}");
         assert_eq!(preflight.header("access-control-allow-methods"), method, "{path}");
         let headers = preflight.header("access-control-allow-headers");
-        assert_eq!(headers, "authorization, content-type, mcp-protocol-version", "{path}");
+        assert_eq!(headers, "authorization, content-type, dpop, mcp-protocol-version", "{path}");
         // Of an error too, or the page would not know it from a network that failed.
         let answer = ask(method, path, "");
         let expected: &[u16] = if method == "GET" { &[200] } else { &[400, 401] };

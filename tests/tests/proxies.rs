@@ -1,4 +1,4 @@
-//! R181: real Caddy and Envoy with the configurations of the recipe: who calls, and nothing that the client says of itself.
+//! R181: real Caddy, Traefik and Envoy with the configurations of the recipe: who calls, and nothing that the client says of itself.
 
 #![expect(
     clippy::indexing_slicing,
@@ -39,6 +39,28 @@ fn caddy(accredit: &str, service: &str) -> Proxy {
     })
 }
 
+fn traefik(accredit: &str, service: &str) -> Proxy {
+    let program = programs().join("bin/traefik");
+    Proxy::start("traefik", |folder, port| {
+        let changes = [
+            ("127.0.0.1:3000", accredit.to_owned()),
+            ("127.0.0.1:8080", service.to_owned()),
+            ("Host(`crm.example.com`)", "PathPrefix(`/`)".to_owned()),
+            // It does not say its own name.
+            ("[\"accredit\", \"without-token\"]", "[\"named\", \"accredit\", \"without-token\"]".to_owned()),
+            ("  middlewares:\n    accredit:\n", "  middlewares:\n    named:\n      headers:\n        customResponseHeaders: { Via: traefik }\n    accredit:\n".to_owned()),
+        ];
+        let file = folder.join("dynamic.yaml");
+        fs::write(&file, proxy::configuration("Traefik", "yaml", &changes)).unwrap();
+        let mut command = Command::new(&program);
+        command
+            .arg(format!("--entryPoints.web.address=127.0.0.1:{port}"))
+            .args(["--global.checkNewVersion=false", "--global.sendAnonymousUsage=false", "--log.level=ERROR"])
+            .arg(format!("--providers.file.filename={}", file.display()));
+        command
+    })
+}
+
 fn envoy(accredit: &str, service: &str) -> Proxy {
     let program = programs().join("envoy/_bin/envoy");
     Proxy::start("envoy", |folder, port| {
@@ -65,7 +87,7 @@ fn refused(answer: &Answer, status: u16, slug: &str) {
     assert!(answer.header("www-authenticate").starts_with("Bearer realm=\"accredit\""), "{answer:?}");
 }
 
-/// The same for both; `cut_off` is what the proxy answers when it cannot ask.
+/// The same for all; `cut_off` is what the proxy answers when it cannot ask.
 fn protects(run: impl Fn(&str, &str) -> Proxy, cut_off: u16) {
     let (server, admin) = Server::with_admin();
     admin.post("/api/scopes/custom", &json!({ "name": "x.crm.read", "description": "d" })).is(201);
@@ -117,6 +139,11 @@ fn protects(run: impl Fn(&str, &str) -> Proxy, cut_off: u16) {
 #[test]
 fn caddy_protects_a_service() {
     protects(caddy, 502);
+}
+
+#[test]
+fn traefik_protects_a_service() {
+    protects(traefik, 500);
 }
 
 #[test]

@@ -55,6 +55,9 @@ pub(crate) struct Active<'a> {
     /// The app that a person let in, whose access token it is (RFC 7662, section 2.2).
     #[serde(skip_serializing_if = "Option::is_none")]
     client_id: Option<String>,
+    /// The key that the sender must prove.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation>,
     /// Seconds since 1970-01-01T00:00:00Z, as RFC 7662 has them.
     iat: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,11 +78,33 @@ pub(crate) struct Signed {
     #[serde(skip_serializing_if = "Option::is_none")]
     act: Option<Json>,
     client_id: String,
+    /// The key that the sender must prove.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation>,
     /// The identifier of the service that it is for.
     aud: String,
     jti: String,
     iat: i64,
     exp: i64,
+}
+
+/// The key that a token is bound to (RFC 9449, section 6.2).
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Confirmation")]
+pub(crate) struct Confirmation {
+    /// The thumbprint of the key (RFC 7638).
+    jkt: String,
+}
+
+impl Confirmation {
+    fn of(key: Option<&str>) -> Option<Self> {
+        key.map(|key| Self { jkt: key.to_owned() })
+    }
+}
+
+/// The type of a token: one that is bound to a key is worth nothing without a proof of that key.
+const fn token_type(cnf: Option<&Confirmation>) -> &'static str {
+    if cnf.is_some() { "DPoP" } else { "Bearer" }
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -110,14 +135,16 @@ pub(crate) async fn introspect(app: App, caller: Caller, UrlEncoded(form): UrlEn
         _ => None,
     };
     let scopes = found.scopes().and(&caller.scopes());
+    let cnf = Confirmation::of(found.bound_to());
     let form = Active {
         active: true,
         scope: scopes.all_names().join(" "),
-        token_type: "Bearer",
+        token_type: token_type(cnf.as_ref()),
         sub: found.user_id().as_str(),
         act: found.agent_id().zip(found.agent()).map(|(id, (name, _))| Actor { sub: id.as_str(), name }),
         kind: found.credential_kind(),
         client_id: grant.map(|grant| grant.client_id),
+        cnf,
         iat: found.issued_at().millis().div_euclid(1000),
         exp: found.expires_at().map(|end| end.millis().div_euclid(1000)),
     };
@@ -137,13 +164,15 @@ async fn introspect_signed(app: &App, caller: &Caller, token: &str) -> Result<Re
     let usable = subject.scopes();
     let is_carried = |name: &&str| usable.has_custom(name) && found.resource.scopes.iter().any(|taken| taken == name);
     let carried: Vec<&str> = found.scope.split_ascii_whitespace().filter(is_carried).collect();
+    let cnf = Confirmation::of(found.bound_to.as_deref());
     let form = Signed {
         active: true,
         scope: carried.join(" "),
-        token_type: "Bearer",
+        token_type: token_type(cnf.as_ref()),
         sub: subject.subject().id().to_owned(),
         act: found.act.as_deref().and_then(common::json::parse),
         client_id: found.client_id,
+        cnf,
         aud: found.resource.identifier,
         jti: found.id,
         iat: found.created_at.millis().div_euclid(1000),

@@ -24,7 +24,7 @@ use service::{
     form,
     form::Nullable,
     issue::{Plan, Requested},
-    mint, object,
+    mint, object, proof,
     response::Response,
     secrets,
 };
@@ -173,6 +173,8 @@ async fn secrets_of(
 pub(crate) async fn enrol(app: App, route: &'static Route, Body(body): Body<Enrol>) -> Result<Response, ApiError> {
     let refusal = Code::InvalidEnrolmentCode;
     let code = OneTimeCode::parse(body.code.trim()).ok_or(refusal)?;
+    // Before the code is spent.
+    let key = proof::of_request(&app).await?;
     let tx = app.db().begin(Purpose::Durable).await?;
     let Some(granted) = code::spend(&tx, Kind::Enrolment, &code.digest(), app.now()).await? else {
         tell_of_second_use(&app, tx, &code).await?;
@@ -190,7 +192,7 @@ pub(crate) async fn enrol(app: App, route: &'static Route, Body(body): Body<Enro
     change::in_the_name_of(&app, tx, (maker.as_str(), made_by, route), refusal, async |write| {
         let agent = object::agent(&write.tx, &write.caller, made_by, id.as_str(), write.now()).await?;
         let plan = Plan::fresh(write, &agent, Requested { scope, lifetime }).await?;
-        let mut token = Issued::mint(write, &agent, plan).await?;
+        let mut token = Issued::mint(write, &agent, plan, key).await?;
         let secrets = secrets_of(write, &agent, &mut token).await?;
         let (after, id) = (token.audited(), agent.id.clone());
         // The agent above may be one that the maker reads and the agent itself does not.

@@ -7,6 +7,7 @@ use common::{
     error::{ApiError, Code},
     event::EventKind,
     id::CredentialId,
+    proof::is_thumbprint,
     scope::Patterns,
     secret::Kind,
     time::Timestamp,
@@ -24,6 +25,7 @@ use service::{
     form::Nullable,
     issue::{Plan, Requested},
     mint::{self, NewCredential},
+    proof,
     response::Response,
 };
 use store::{
@@ -37,6 +39,7 @@ form! {
         preset: Option<String>,
         expires_in_days: Option<Nullable<i64>>,
         grace_seconds: Option<i64>,
+        dpop_jkt: Option<String>,
     }
 }
 
@@ -44,6 +47,8 @@ form! {
 struct Wanted {
     requested: Requested,
     grace_seconds: Option<i64>,
+    /// The thumbprint of the key that it is to be bound to.
+    key: Option<String>,
 }
 
 impl Wanted {
@@ -51,17 +56,40 @@ impl Wanted {
         mint::grace(body.grace_seconds, 0)?;
         let scope = (body.scope.as_deref(), body.preset.as_deref());
         let requested = Requested::read(app, caller, scope, body.expires_in_days.clone()).await?;
-        Ok(Self { requested, grace_seconds: body.grace_seconds })
+        let key = key(app, caller, body.dpop_jkt.as_deref()).await?;
+        Ok(Self { requested, grace_seconds: body.grace_seconds, key })
     }
 
-    async fn plan(self, write: &Write<'_>, agent: &Agent) -> Result<Plan, ApiError> {
+    /// What is issued, and the key that it is bound to.
+    async fn plan(mut self, write: &Write<'_>, agent: &Agent) -> Result<(Plan, Option<String>), ApiError> {
         let caller = &write.caller;
         let active = credential::active(&write.tx, &agent.id).await?;
         if let Some(own) = active.filter(|active| active.id == *caller.credential_id()) {
-            return rotate_own(caller, own, &self);
+            let plan = rotate_own(caller, own, &self)?;
+            // A token that is bound makes none that is not.
+            return Ok((plan, self.key.or(caller.bound_to().map(str::to_owned))));
         }
+        let key = self.key.take();
         let plan = Plan::fresh(write, agent, self.requested).await?;
-        Ok(Plan { grace: mint::grace(self.grace_seconds, 0)?, ..plan })
+        Ok((Plan { grace: mint::grace(self.grace_seconds, 0)?, ..plan }, key))
+    }
+}
+
+/// The key that the new token is to be bound to: the one whose thumbprint is sent, or else the one that the request proves. The proof of a
+/// caller whose own credential is bound is about that one.
+async fn key(app: &App, caller: &Caller, sent: Option<&str>) -> Result<Option<String>, ApiError> {
+    if let Some(sent) = sent
+        && !is_thumbprint(sent)
+    {
+        let problem = "must be the SHA-256 thumbprint of a public key (RFC 7638): 43 characters of base64url";
+        return Err(ApiError::field("dpop_jkt", problem));
+    }
+    let proved = if caller.bound_to().is_none() { proof::of_request(app).await? } else { None };
+    match (sent, proved) {
+        (Some(sent), Some(proved)) if sent != proved => {
+            Err(ApiError::field("dpop_jkt", "is not the thumbprint of the key that the header DPoP proves"))
+        }
+        (sent, proved) => Ok(proved.or(sent.map(str::to_owned))),
     }
 }
 
@@ -90,6 +118,9 @@ pub(crate) struct Issued {
     issued_at: Timestamp,
     expires_at: Option<Timestamp>,
     scope: Patterns,
+    /// The thumbprint of the key that it is bound to: without proofs of that key it is worth nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dpop_jkt: Option<String>,
     pub(crate) warnings: Vec<String>,
     /// When the one before ends, if it has a grace.
     #[serde(skip)]
@@ -98,7 +129,12 @@ pub(crate) struct Issued {
 
 impl Issued {
     /// Mints the token, which takes the place of the agent's one before, and delivers that to the agent.
-    pub(crate) async fn mint(write: &Write<'_>, agent: &Agent, plan: Plan) -> Result<Self, ApiError> {
+    pub(crate) async fn mint(
+        write: &Write<'_>,
+        agent: &Agent,
+        plan: Plan,
+        key: Option<String>,
+    ) -> Result<Self, ApiError> {
         let Plan { scope, expires_at, grace, warnings, grantee } = plan;
         let grace_ends = (grace > 0).then(|| write.now().plus_seconds(grace));
         let id = CredentialId::generate(write.now(), write.app().chance());
@@ -115,15 +151,23 @@ impl Issued {
             grantee: grantee.as_deref(),
         };
         let secret = mint::credential(&write.tx, &write.origin(), &new).await?;
+        if let Some(key) = &key {
+            credential::bind(&write.tx, &new.id, key).await?;
+        }
         let (id, token, prefix) = (new.id, secret.reveal().to_owned(), secret.shown());
         let data = json!({ "token": id, "grace_ends": grace_ends });
         write.emit(Event::of_agent(EventKind::AgentTokenRotated, &agent.id).data(data)).await?;
-        Ok(Self { token, id, prefix, issued_at: write.now(), expires_at, scope, warnings, grace_ends })
+        let issued_at = write.now();
+        Ok(Self { token, id, prefix, issued_at, expires_at, scope, dpop_jkt: key, warnings, grace_ends })
     }
 
     /// What the audit row says of it.
     pub(crate) fn audited(&self) -> Json {
-        json!({ "token": self.id, "scope": self.scope, "expires_at": self.expires_at, "grace_ends": self.grace_ends })
+        let mut row = json!({ "token": self.id, "scope": self.scope, "expires_at": self.expires_at, "grace_ends": self.grace_ends });
+        if let (Some(key), Some(members)) = (&self.dpop_jkt, row.as_object_mut()) {
+            members.insert("dpop_jkt".to_owned(), json!(key));
+        }
+        row
     }
 }
 
@@ -132,8 +176,8 @@ pub(crate) async fn issue(change: Change<Body<Issue>>, Path(name): Path) -> Resu
     let wanted = Wanted::read(&change.app, &change.caller, &change.input.0).await?;
     change
         .on_agent(&name, async |write, agent, _| {
-            let plan = wanted.plan(write, &agent).await?;
-            let issued = Issued::mint(write, &agent, plan).await?;
+            let (plan, key) = wanted.plan(write, &agent).await?;
+            let issued = Issued::mint(write, &agent, plan, key).await?;
             Ok(Answer::ok(&issued)?.with_secret().audited(&agent.id, Null, issued.audited()))
         })
         .await

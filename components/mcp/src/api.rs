@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use service::{
     app::{self, App},
     body::Body,
-    inside,
+    inside, proof,
 };
 
 use crate::fault::{Fault, envelope};
@@ -70,6 +70,15 @@ impl<'a> Api<'a> {
     pub(crate) async fn begin(&self, mut request: Builder, body: String) -> Result<(u16, Body), Fault> {
         for value in self.app.headers().all("authorization") {
             request = request.header(header::AUTHORIZATION, value);
+        }
+        // What proves the caller's key is for this request, whatever is asked for it.
+        if proof::is_sent(self.app) {
+            for value in self.app.headers().all(proof::HEADER) {
+                request = request.header(proof::HEADER, value);
+            }
+            let [method, path, id] = proof::FOR;
+            request = request.header(method, self.app.head().method.as_str()).header(path, self.app.path());
+            request = request.header(id, self.app.request_id().as_str());
         }
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");

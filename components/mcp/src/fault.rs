@@ -31,6 +31,8 @@ struct Challenge {
     error: Option<&'static str>,
     /// The scopes that the request needs.
     scope: Option<String>,
+    /// The algorithms of proofs, if the credential needs a proof of its key (RFC 9449, section 7.1).
+    algs: Option<String>,
 }
 
 impl Fault {
@@ -88,13 +90,23 @@ impl Fault {
 
     /// The request needs a credential: there is none, or it is not good.
     pub(crate) fn unauthorized(envelope: Json, is_missing: bool) -> Self {
-        let error = (!is_missing).then_some("invalid_token");
-        Self::of_api(401, envelope).challenging(Challenge { error, scope: None })
+        let word = |name: &str| envelope.get(name).and_then(Json::as_str);
+        let algs = word("algs").map(str::to_owned);
+        let error = match word("error") {
+            _ if is_missing => None,
+            Some("invalid_dpop_proof") => Some("invalid_dpop_proof"),
+            _ => Some("invalid_token"),
+        };
+        Self::of_api(401, envelope).challenging(Challenge { error, scope: None, algs })
     }
 
     /// The credential lacks scopes that its client can get by asking its person again.
     pub(crate) fn insufficient_scope(envelope: Json, scope: String) -> Self {
-        Self::of_api(403, envelope).challenging(Challenge { error: Some("insufficient_scope"), scope: Some(scope) })
+        Self::of_api(403, envelope).challenging(Challenge {
+            error: Some("insufficient_scope"),
+            scope: Some(scope),
+            algs: None,
+        })
     }
 
     /// A refusal of the API that no tool can pass on. The code is the status: it is no code of the protocol's.
@@ -138,10 +150,12 @@ impl Fault {
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(challenge) = challenge {
-            let mut text = "Bearer realm=\"accredit\"".to_owned();
+            let scheme = if challenge.algs.is_some() { "DPoP" } else { "Bearer" };
+            let mut text = format!("{scheme} realm=\"accredit\"");
             for (name, value) in [
                 ("error", challenge.error.map(str::to_owned)),
                 ("scope", challenge.scope),
+                ("algs", challenge.algs),
                 ("resource_metadata", metadata::address(app)),
             ] {
                 if let Some(value) = value {

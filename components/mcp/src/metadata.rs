@@ -24,6 +24,7 @@ pub(crate) struct Metadata {
     /// What a client needs to begin with. What it lacks, a refusal names.
     scopes_supported: Vec<&'static str>,
     bearer_methods_supported: Vec<&'static str>,
+    dpop_signing_alg_values_supported: &'static [&'static str],
     resource_name: &'static str,
     resource_documentation: String,
 }
@@ -35,6 +36,7 @@ pub(crate) async fn get(app: App) -> Result<Response, ApiError> {
         resource: format!("{server}/mcp"),
         scopes_supported: Preset::Worker.scope().split_ascii_whitespace().collect(),
         bearer_methods_supported: vec!["header"],
+        dpop_signing_alg_values_supported: common::proof::ALGORITHMS,
         resource_name: "Accredit",
         resource_documentation: format!("{server}/docs/agents/concepts/mcp"),
         authorization_servers: vec![server],

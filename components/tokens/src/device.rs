@@ -26,19 +26,23 @@ use service::{
     extract::{Body, Path, UrlEncoded},
     form,
     mint::{self, NewCredential},
-    quota,
+    proof, quota,
     response::{Response, json, uncached_json},
     session::{self, Way},
     site, throttle,
 };
 use store::{
     audit::{self, Event},
+    credential,
     db::{Purpose, Tx},
     device::{self, Approved, Standing, Waiting},
     user,
 };
 
-use crate::oauth::form::{Parameters, as_oauth};
+use crate::oauth::{
+    form::{Parameters, as_oauth},
+    token::token_type,
+};
 
 /// The grant type of section 3.4.
 pub(crate) const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -247,8 +251,12 @@ pub(crate) async fn redeem(
 ) -> Result<Response, ApiError> {
     let form = Parameters(form);
     let granted = async {
+        form.check_once()?;
         match form.get("grant_type")? {
-            GRANT => grant(&app, route, &form).await,
+            GRANT => {
+                let key = proof::of_request(&app).await?;
+                grant(&app, route, &form, key.as_deref()).await
+            }
             _ => Err(Code::UnsupportedGrant.with("grants", GRANT)),
         }
     };
@@ -256,7 +264,12 @@ pub(crate) async fn redeem(
 }
 
 /// The grant of section 3.4, also at `POST /oauth/token`.
-pub(crate) async fn grant(app: &App, route: &Route, form: &Parameters) -> Result<Response, ApiError> {
+pub(crate) async fn grant(
+    app: &App,
+    route: &Route,
+    form: &Parameters,
+    key: Option<&str>,
+) -> Result<Response, ApiError> {
     let code = OneTimeCode::parse(form.get("device_code")?).ok_or(Code::InvalidGrant)?.digest();
     let mut standing = device::find(app.db(), &code, app.now()).await?.ok_or(Code::InvalidGrant)?;
     if matches!(standing, Standing::Waiting { .. }) {
@@ -270,7 +283,7 @@ pub(crate) async fn grant(app: &App, route: &Route, form: &Parameters) -> Result
         Standing::Denied => Err(Code::AccessDenied.into()),
         Standing::Expired => Err(Code::DeviceCodeExpired.into()),
         Standing::Spent => Err(Code::InvalidGrant.into()),
-        Standing::Approved => spend(app, route, &code).await,
+        Standing::Approved => spend(app, route, &code, key).await,
     }
 }
 
@@ -288,7 +301,7 @@ struct Redeemed<'a> {
 }
 
 /// Spends an approval, and makes what it was given for, in one transaction.
-async fn spend(app: &App, route: &Route, code: &Digest) -> Result<Response, ApiError> {
+async fn spend(app: &App, route: &Route, code: &Digest, key: Option<&str>) -> Result<Response, ApiError> {
     let tx = app.db().begin(Purpose::Durable).await?;
     let approved = device::spend(&tx, code, app.now()).await?.ok_or(Code::InvalidGrant)?;
     // The approval of a deactivated account has ended with it; this is what decides all the same.
@@ -299,11 +312,14 @@ async fn spend(app: &App, route: &Route, code: &Digest) -> Result<Response, ApiE
     }
     let expires_at = app.now().plus_seconds(approved.days * 86_400);
     let (id, secret) = mint(app, &tx, route, &login.tenant_id, &approved, expires_at).await?;
+    if let Some(key) = key {
+        credential::bind(&tx, &id, key).await?;
+    }
     tx.commit().await?;
     let scope = approved.scope.to_column();
     let answer = Redeemed {
         access_token: secret.reveal(),
-        token_type: "Bearer",
+        token_type: token_type(key),
         expires_in: app.now().seconds_until(expires_at),
         scope,
         id: &id,

@@ -14,6 +14,7 @@ use serde_json::{Value::Null, json};
 use service::{
     app::App,
     caller::Caller,
+    change,
     event::{self, Event},
     extract::Body,
     form, mail, quota,
@@ -23,7 +24,7 @@ use service::{
 use store::{
     audit, credential,
     db::{Purpose, Tx},
-    notification, oauth_client,
+    epoch, notification, oauth_client,
     origin::Origin,
     outbox, user,
 };
@@ -55,6 +56,7 @@ pub(crate) async fn report(app: App, route: &'static Route, Body(leak): Body<Lea
     let Some(secret) = Secret::parse(leak.token.trim()) else { return Ok(no_content()) };
     let Some(found) = Caller::find_by_secret(app.db(), secret, app.now()).await? else { return Ok(no_content()) };
     let tx = app.db().begin(Purpose::Revoking).await?;
+    let since = epoch::last(&tx, found.tenant_id()).await?;
     let was_live = credential::revoke(&tx, found.credential_id(), app.now()).await?;
     // A thief may have rotated it: the successor stays live, and only the owner knows who holds it.
     let successor = credential::successor(&tx, found.credential_id(), found.agent_id(), app.now()).await?;
@@ -72,7 +74,8 @@ pub(crate) async fn report(app: App, route: &'static Route, Body(leak): Body<Lea
                 "kind": found.credential_kind(), "prefix": found.credential_prefix(), "revoked": was_live, "successor": successor,
             }),
         };
-        audit::insert(&tx, &origin, &event).await?;
+        // Its owner and the admins can follow it; the reporter is told nothing.
+        change::audit_closing(&tx, &origin, (since, found.user_id().as_str()), event).await?;
         notify(&app, (&tx, &origin), &found, was_live, successor.as_deref()).await?;
         tx.commit().await?;
     }

@@ -14,6 +14,7 @@
 //! apps, revoke        the end of what an app was given, by its person and by itself
 //! jwt                 signed tokens for the services of a tenant (RFC 9068)
 //! jwks, keys          the public keys, and how keys are derived
+//! proofs              whether the key in a proof of possession has signed it (RFC 9449)
 //! metadata            what the server says of itself (RFC 8414)
 //! form                forms and refusals
 //! ```
@@ -33,6 +34,7 @@ pub(crate) mod jwt_bearer;
 mod key_sets;
 pub(crate) mod keys;
 pub(crate) mod metadata;
+pub(crate) mod proofs;
 pub(crate) mod refresh_token;
 pub(crate) mod revoke;
 #[cfg(test)]

@@ -22,7 +22,7 @@ use store::{
     resource::SigningAlg,
 };
 
-use crate::oauth::{jwt, keys::SigningKey};
+use crate::oauth::{jwt, keys::Signer};
 
 /// The type in the header of the signature.
 const TYPE: &str = "closure+jwt";
@@ -47,7 +47,7 @@ pub(crate) async fn get(app: App, caller: Caller, Path(id): Path) -> Result<Resp
         "waiting": closure.waiting,
         "audit": row(&app, &stored).await?,
     });
-    let text = jwt::sign(&SigningKey::derive(secret, SigningAlg::EdDsa)?, TYPE, &claims);
+    let text = jwt::sign(&*Signer::of(secret, SigningAlg::EdDsa)?, TYPE, &claims);
     let mut response = bytes(StatusCode::OK, "application/jwt", text);
     if let Ok(name) = HeaderValue::from_str(&format!("attachment; filename=\"{}.jwt\"", stored.id.as_str())) {
         response.headers_mut().insert(header::CONTENT_DISPOSITION, name);

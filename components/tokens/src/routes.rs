@@ -10,7 +10,7 @@ use store::{
 
 use crate::{
     admin_tokens, device, leaks,
-    oauth::{apps, authorize, clients, federated, jwks, metadata, revoke, token},
+    oauth::{apps, authorize, clients, federated, jwks, metadata, proofs, revoke, token},
     receipt, sessions, tokens,
 };
 
@@ -78,6 +78,8 @@ fn routes() -> Routes {
         .on(route::FEDERATED_CREDENTIALS_DELETE, federated::delete)
         .gives_nothing()
         .on(route::LEAKS, leaks::report)
+        .gives_nothing()
+        .on(route::PROOFS, proofs::verify)
         .gives_nothing()
         .on(route::OAUTH_TOKEN, token::token)
         .on(route::OAUTH_METADATA, metadata::get)

@@ -189,6 +189,7 @@ pub(crate) async fn rotate(change: Change<Body<Rotate>>, Path(id): Path) -> Resu
             }
             let name = old.name.as_deref().unwrap_or("PAT");
             let (record, secret) = insert(write, name, &old.scope, old.expires_at).await?;
+            credential::bind_as(&write.tx, &record.id, &old.id).await?;
             let grace_ends = (grace > 0).then(|| now.plus_seconds(grace));
             // A rotation must not bring back to life what has ended.
             if !list::replace(&write.tx, &old.id, &record.id, grace_ends, now).await? {

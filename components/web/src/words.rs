@@ -287,6 +287,8 @@ pub(crate) struct Event {
     pub(crate) request: String,
     /// What a closer look shows.
     pub(crate) details: String,
+    /// The id of the closure of what it ended; empty: it ended nothing.
+    pub(crate) closure: String,
 }
 
 /// Makes a row of the audit trail readable; `named` gives the name of an id that the page knows.
@@ -335,6 +337,7 @@ pub(crate) fn event(row: &Json, now: Timestamp, named: &dyn Fn(&str) -> Option<S
         address: row.text("address").to_owned(),
         request: row.text("request_id").to_owned(),
         details: details.join("\n"),
+        closure: row.at("after").at("closure").text("id").to_owned(),
     }
 }
 
@@ -419,7 +422,9 @@ mod tests {
             (told.actor.as_str(), told.verb.as_str(), told.object.as_str()),
             ("ada@example.com", "stopped", "scout")
         );
-        assert_eq!(told.path, "/agents/agt_1");
+        assert_eq!((told.path.as_str(), told.closure.as_str()), ("/agents/agt_1", ""));
+        let row = json!({ "action": "token.leaked", "after": { "revoked": true, "closure": { "id": "cls_1" } } });
+        assert_eq!(event(&row, NOW, &|_| None).closure, "cls_1");
         let row =
             json!({ "action": "scope_denied", "outcome": "refused", "count": 6, "actor": { "agent_name": "scout" } });
         let told = event(&row, NOW, &|_| None);

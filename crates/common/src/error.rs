@@ -295,6 +295,9 @@ errors! {
     InvalidToken 401 "invalid_token": "This credential is malformed or unknown.",
         "Send the whole token as it was issued, in the header Authorization: Bearer <token>. If you do not have it: a person signs in with POST /auth/token, an agent asks its owner for a new token.",
         page: "/docs/agents/concepts/credentials#sending-one";
+    InvalidProof 401 "invalid_dpop_proof": "This request does not prove the key that its credential is bound to.",
+        "Send in the header DPoP one new JWT for this request, signed by the key: typ dpop+jwt, alg ES256 or EdDSA, jwk the public key, htm the method, htu the address without its query, iat now, jti a new text, and with a credential ath, the SHA-256 of the credential in base64url.",
+        page: "/docs/agents/concepts/dpop#refusals";
     TokenExpired 401 "token_expired": "This credential has expired.",
         "Sign in again with POST /auth/token {{\"email\": \"…\", \"password\": \"…\", \"tenant\": \"{tenant}\"}}. To create a new personal access token, send POST /auth/tokens {{\"name\": \"…\"}} with that session.",
         agent: "Ask {owner} for a new token: {step}.",
@@ -790,6 +793,7 @@ struct Inner {
     headers: Vec<(RefusalHeader, String)>,
     route: Option<&'static Route>,
     for_proxy: bool,
+    bad_request: bool,
     metadata: Option<String>,
     page: Option<&'static str>,
 }
@@ -808,6 +812,7 @@ impl From<Code> for ApiError {
             headers: Vec::new(),
             route: None,
             for_proxy: false,
+            bad_request: false,
             metadata: None,
             page: None,
         }))
@@ -966,6 +971,18 @@ impl ApiError {
     pub fn instead(mut self, code: Code) -> Self {
         self.0.code = code;
         self
+    }
+
+    /// Answers with another status than the code's: what is 401 at a route is 400 where a token is asked for.
+    #[must_use]
+    pub fn as_bad_request(mut self) -> Self {
+        self.0.bad_request = true;
+        self
+    }
+
+    /// Its status.
+    pub fn status(&self) -> u16 {
+        if self.0.bad_request { 400 } else { self.0.code.row().status }
     }
 
     /// Adds a response header. The name is in lower case.

@@ -5,6 +5,7 @@
 //! ```text
 //! text, url, json, email rules for texts
 //! workload               patterns of subjects: which workloads of an issuer are trusted
+//! proof                  proofs that a sender has a key (DPoP)
 //! oauth                  rules for what OAuth clients send: redirect URIs, challenges of PKCE, client ids that are URLs
 //! entrance               ways to sign in, and the demand of a second factor
 //! agent, agent_secret    names, states and settings of agents; names and values of their secrets
@@ -34,6 +35,7 @@ pub mod oauth;
 pub mod permission;
 pub mod preset;
 pub mod probe;
+pub mod proof;
 pub mod role;
 pub mod route;
 pub mod scope;

@@ -535,7 +535,7 @@ routes! {
         PATS_CREATE = post("/auth/tokens", "Create a personal access token").for_sessions().idempotent().audited("token.create").page("concepts/pats");
         PATS_LIST = get("/auth/tokens", "List the caller's personal access tokens").scope(TokensRead).for_people().query(&["sort", "status", "cursor", "limit"]).page("concepts/pats");
         PATS_GET = get("/auth/tokens/{id}", "Get one of the caller's personal access tokens").scope(TokensRead).for_people().own_needs_no_scope().page("concepts/pats");
-        PATS_ROTATE = post("/auth/tokens/{id}/rotate", "Rotate a personal access token").for_people().idempotent().audited("token.rotate").page("concepts/pats");
+        PATS_ROTATE = post("/auth/tokens/{id}/rotate", "Rotate a personal access token").for_people().idempotent().may_close().audited("token.rotate").page("concepts/pats");
         PATS_REVOKE = delete("/auth/tokens/{id}", "Revoke a personal access token").scope(TokensWrite).for_people().own_needs_no_scope().closes().audited("token.revoke").page("concepts/pats");
         OWN_END = delete("/auth/tokens/me", "End the credential that sends the request").while_halted().before_factor().closes().audited("token.revoke").page("concepts/credentials#revocation");
         TOKENS_LIST = get("/auth/admin/tokens", "List every credential of the tenant").scope(TokensAdmin).for_people().query(&["user", "kind", "status", "unused_since", "sort", "cursor", "limit"]).page("concepts/pats");
@@ -545,6 +545,7 @@ routes! {
         DEVICE_GET = get("/auth/device/{id}", "Get the device that waits with this user code").for_sessions().page("concepts/device");
         DEVICE_APPROVE = post("/auth/device/{id}/approve", "Sign a device in: give it a token, or a session of ten minutes").for_sessions().audited("device.approve").page("concepts/device");
         DEVICE_DENY = post("/auth/device/{id}/deny", "Deny a device").for_sessions().revokes().audited("device.deny").page("concepts/device");
+        PROOFS = post("/internal/proofs", "Verify the signature of a proof of a key").public().page("concepts/dpop");
         OAUTH_TOKEN = post("/oauth/token", "Get a token by a grant of OAuth").public().form().any_query().for_browsers().audited("token.create").page("concepts/oauth");
         OAUTH_METADATA = get("/.well-known/oauth-authorization-server", "What the authorization server supports (RFC 8414)").public().any_query().for_browsers().page("concepts/oauth");
         OAUTH_METADATA_ALIAS = get("/.well-known/openid-configuration", "The same document, where some clients look first").public().any_query().for_browsers().page("concepts/oauth");
@@ -664,12 +665,12 @@ routes! {
     }
 
     Keys {
-        TOKEN_ISSUE = post("/api/agents/{name}/token/issue", "Issue the agent's token, which replaces the previous one").scope(AgentsTokenIssue).own_needs_no_scope().on_agent(Update).idempotent().audited("agent.token.issue").page("concepts/credentials");
+        TOKEN_ISSUE = post("/api/agents/{name}/token/issue", "Issue the agent's token, which replaces the previous one").scope(AgentsTokenIssue).own_needs_no_scope().on_agent(Update).idempotent().may_close().audited("agent.token.issue").page("concepts/credentials");
         TOKEN_REVOKE = delete("/api/agents/{name}/token", "Revoke the agent's token").scope(AgentsTokenRevoke).on_agent(Update).closes().audited("agent.token.revoke").page("concepts/credentials");
         ENROLMENT_CREATE = post("/api/agents/{name}/enrolment", "Make a one-time code that a runtime trades for the agent's token").scope(AgentsTokenIssue).on_agent(Update).idempotent().audited("agent.enrolment.create").page("concepts/enrolment");
         ENROLMENT_REVOKE = delete("/api/agents/{name}/enrolment", "End the agent's unused enrolment codes").scope(AgentsTokenRevoke).on_agent(Update).revokes().audited("agent.enrolment.revoke").page("concepts/enrolment");
         ENROLMENT_BULK = post("/api/agents/bulk/enrolment", "Make enrolment codes for several agents, each decided separately").scope(AgentsTokenIssue).on_agent(Update).idempotent().audited("agent.enrolment.create").page("concepts/enrolment#many-agents-at-once");
-        ENROL = post("/api/agents/enroll", "Trade an enrolment code for the agent's token and settings").public().audited("agent.enroll").page("concepts/enrolment");
+        ENROL = post("/api/agents/enroll", "Trade an enrolment code for the agent's token and settings").public().may_close().audited("agent.enroll").page("concepts/enrolment");
         KEYS_LIST = get("/api/agents/{name}/keys", "List the agent's keys that the caller may read").scope(AgentsKeysRead).on_agent(Read).query(&["name", "type", "cursor", "limit"]).page("concepts/keys");
         KEYS_CREATE = post("/api/agents/{name}/keys", "Create a key of the agent").scope(AgentsKeysWrite).on_agent(Update).idempotent().audited("agent.key.create").page("concepts/keys");
         KEYS_GET = get("/api/agents/{name}/keys/{id}", "Get a key").scope(AgentsKeysRead).on_key(Read).page("concepts/keys");
@@ -681,7 +682,7 @@ routes! {
         SECRETS_DELETE = delete("/api/agents/{name}/secrets/{key}", "Delete a secret of an agent").scope(AgentsSecretsWrite).on_agent(Update).revokes().audited("agent.secret.delete").page("concepts/secrets");
         SECRETS_VALUES = get("/api/agents/me/secrets/values", "Read the values of the calling agent's own secrets").scope(AgentsSecretsRead).for_agents().audited("agent.secret.read").query(&["format"]).page("concepts/secrets#into-the-process");
         HOOK = post("/api/hooks/{key_id}", "Take a signed webhook of GitHub, Slack or a sender of Standard Webhooks").public().raw(1024 * 1024).any_query().audited("agent.hook").page("concepts/hooks");
-        KEYS_ROTATE = post("/api/agents/{name}/keys/{id}/rotate", "Rotate the secret of a key").scope(AgentsKeysWrite).on_key(Update).idempotent().audited("agent.key.rotate").page("concepts/keys");
+        KEYS_ROTATE = post("/api/agents/{name}/keys/{id}/rotate", "Rotate the secret of a key").scope(AgentsKeysWrite).on_key(Update).idempotent().may_close().audited("agent.key.rotate").page("concepts/keys");
     }
 
     Notify {
@@ -897,6 +898,7 @@ mod tests {
             let is_hot = [
                 "/internal/tick",
                 "/internal/key-sets",
+                "/internal/proofs",
                 "/api/ui/notify",
                 "/auth/device/code",
                 "/api/agents/me/inbox/ack",

@@ -18,6 +18,7 @@ use crate::{
     epochs::Epochs,
     header::{self, Header},
     keys::Keys,
+    proof,
     question::{Answer, Purpose, Question},
     refusal::Refusal,
     rules::{Ambiguous, Message},
@@ -81,6 +82,19 @@ pub struct Check {
     headers: Vec<Header>,
     asked: Option<Sent>,
     has_asked_keys: bool,
+    /// Whether it came as a credential that is bound to a key.
+    is_dpop: bool,
+    /// What the proof of that key is for, and the proof.
+    proved: Proved,
+}
+
+/// What a proof of a key must be for.
+struct Proved {
+    method: String,
+    url: String,
+    headers: Vec<Header>,
+    /// It was verified before.
+    is_done: bool,
 }
 
 enum Credential {
@@ -131,6 +145,7 @@ struct State {
     last_request: u64,
     remembered: HashMap<[u8; 32], Remembered>,
     verified: HashMap<[u8; 32], Arc<Verified>>,
+    proofs: proof::Seen,
 }
 
 #[derive(Debug)]
@@ -245,17 +260,24 @@ impl Guard {
         let needed = needed.unwrap_or(&self.settings.scope).to_vec();
         self.state().last_request = now.steady;
         let mut sent = asked.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
-        let credential = match (sent.next(), sent.next()) {
+        let (credential, is_dpop) = match (sent.next(), sent.next()) {
             (Some((_, value)), None) => credential(value),
-            _ => Credential::Unclear,
+            _ => (Credential::Unclear, false),
         };
         let credential = match credential {
             // Without a credential of its own the guard cannot hear of what has ended.
             Credential::Signed(digest, _) if self.settings.token.is_none() => Credential::Opaque(digest),
             credential => credential,
         };
-        let headers = header::asked(asked.headers, asked.client);
-        Ok(Check { credential, needed, headers, asked: None, has_asked_keys: false })
+        let mut headers = header::asked(asked.headers, asked.client);
+        let mut proved =
+            Proved { method: asked.method.to_owned(), url: String::new(), headers: Vec::new(), is_done: false };
+        if is_dpop {
+            proved.url = self.settings.url(asked.path);
+            proved.headers = header::proved(asked.headers, (asked.method, asked.path));
+            headers.extend(proved.headers.iter().cloned());
+        }
+        Ok(Check { credential, needed, headers, asked: None, has_asked_keys: false, is_dpop, proved })
     }
 
     /// The next step for a request.
@@ -264,7 +286,9 @@ impl Guard {
             Credential::Signed(..) => self.step_signed(check, now),
             Credential::Opaque(digest) => {
                 let state = self.state();
-                let found = state.recall(digest, now).filter(|found| lacking(&check.needed, &found.scopes).is_empty());
+                // Each request of a bound one has a proof of its own, which Accredit verifies.
+                let found = state.recall(digest, now).filter(|_| !check.is_dpop);
+                let found = found.filter(|found| lacking(&check.needed, &found.scopes).is_empty());
                 match found.map(|found| Arc::clone(&found.told)) {
                     Some(told) => Step::Pass(told),
                     // Of what is missing Accredit says how to get it.
@@ -318,6 +342,29 @@ impl Guard {
         let claims = &verified.claims;
         if let Err(why) = claims.check_time(now.unix.div_euclid(1000), self.settings.skew) {
             return self.refuse_token(why);
+        }
+        match (&claims.key, check.is_dpop) {
+            (None, false) => {}
+            (None, true) => return self.refuse_token("it is not bound to a key: send it as Bearer"),
+            (Some(_), false) => {
+                let why = "the token came as Bearer";
+                return Step::Refuse(Refusal::not_proved(&self.settings, "invalid_token", why), None);
+            }
+            (Some(key), true) if !check.proved.is_done => {
+                let (proved, seconds) = (&check.proved, now.unix.div_euclid(1000));
+                let (method, url) = (proved.method.as_str(), proved.url.as_str());
+                let expected = common::proof::Expected { method, url, token: Some(token), now: seconds };
+                let read = proof::verify(&proved.headers, &expected, key).map_err(proof::Fault::Wrong);
+                match read.and_then(|read| state.proofs.take(&read, seconds)) {
+                    Ok(()) => check.proved.is_done = true,
+                    Err(proof::Fault::Full) => return cannot("more proofs of keys come than can be remembered"),
+                    Err(proof::Fault::Wrong(why)) => {
+                        let refusal = Refusal::not_proved(&self.settings, "invalid_dpop_proof", why);
+                        return Step::Refuse(refusal, None);
+                    }
+                }
+            }
+            (Some(_), true) => {}
         }
         if let Some(refusal) = self.lacks(check, &claims.scopes) {
             return refusal;
@@ -429,6 +476,7 @@ impl Guard {
         // Headers that an older server does not send, or a proxy takes away, name nothing that could be heard of.
         let [credential, _, subject] = &ids;
         if let (Credential::Opaque(digest), Some(epoch)) = (&check.credential, sent.epoch)
+            && !check.is_dpop
             && !credential.is_empty()
             && !subject.is_empty()
         {
@@ -596,16 +644,18 @@ impl Guard {
     }
 }
 
-/// The credential of a header.
-fn credential(value: &[u8]) -> Credential {
-    let Ok(text) = std::str::from_utf8(value) else { return Credential::Unclear };
-    let Some((scheme, token)) = text.trim().split_once(' ') else { return Credential::Unclear };
-    let token = token.trim();
-    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
-        return Credential::Unclear;
+/// The credential of a header, and whether it came as one that is bound to a key.
+fn credential(value: &[u8]) -> (Credential, bool) {
+    const UNCLEAR: (Credential, bool) = (Credential::Unclear, false);
+    let Ok(text) = std::str::from_utf8(value) else { return UNCLEAR };
+    let Some((scheme, token)) = text.trim().split_once(' ') else { return UNCLEAR };
+    let (token, is_dpop) = (token.trim(), scheme.eq_ignore_ascii_case("dpop"));
+    if !(is_dpop || scheme.eq_ignore_ascii_case("bearer")) || token.is_empty() {
+        return UNCLEAR;
     }
     let digest = Digest::of(token.as_bytes());
-    if token::is_jwt(token) { Credential::Signed(digest, token.to_owned()) } else { Credential::Opaque(digest) }
+    let signed = token::is_jwt(token);
+    (if signed { Credential::Signed(digest, token.to_owned()) } else { Credential::Opaque(digest) }, is_dpop)
 }
 
 fn cannot(why: &str) -> Step {

@@ -1,6 +1,9 @@
 //! The headers of a request: which of them Accredit is asked with, which the service gets, and which come back.
 
-use crate::settings::{Settings, TOLD};
+use crate::{
+    proof::HEADER,
+    settings::{Settings, TOLD},
+};
 
 /// A name and a value.
 pub type Header = (String, Vec<u8>);
@@ -36,7 +39,7 @@ pub fn is_clients(settings: &Settings, name: &str) -> bool {
     let name = name_of(name);
     let is_added = settings.added.as_ref().is_some_and(|added| added.name == name);
     let is_otherwise = !settings.rules.is_empty() && OTHERWISE.contains(&name.as_str());
-    name != "authorization" && !name.starts_with(TOLD) && !is_added && !is_otherwise
+    name != "authorization" && name != HEADER && !name.starts_with(TOLD) && !is_added && !is_otherwise
 }
 
 /// The headers of the request that Accredit needs: the credential, every one of them, and in which form a refusal is wanted.
@@ -45,6 +48,13 @@ pub fn asked(headers: &[Header], client: Option<&str>) -> Vec<Header> {
     let mut asked: Vec<Header> = headers.iter().filter(|(name, _)| is_needed(name)).cloned().collect();
     asked.extend(client.map(|client| ("x-forwarded-for".to_owned(), client.as_bytes().to_vec())));
     asked
+}
+
+/// What Accredit needs beside, to verify the proof of a key: the proof, and which request it is for.
+pub fn proved(headers: &[Header], (method, path): (&str, &str)) -> Vec<Header> {
+    let proofs = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(HEADER)).cloned();
+    let said = [("x-forwarded-method", method), ("x-forwarded-uri", path)];
+    proofs.chain(said.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))).collect()
 }
 
 /// The headers for a service behind a connection of the guard's own: those of the client that pass, the client's address behind those that

@@ -10,6 +10,7 @@
 //! question               what Accredit is asked
 //! refusal                what a caller is told instead
 //! epochs                 what has ended, as far as the guard has heard
+//! proof                  proofs that a sender has the key that its token is bound to
 //! keys, token            the public keys of Accredit, and tokens that they have signed
 //! guard                  the decision
 //! ```
@@ -19,6 +20,7 @@ mod epochs;
 mod guard;
 pub mod header;
 mod keys;
+mod proof;
 pub mod question;
 mod refusal;
 pub mod rules;

@@ -62,6 +62,15 @@ impl Refusal {
         Self::json(401, body.to_string()).with_challenge(settings, "error=\"invalid_token\", ")
     }
 
+    /// A proof that does not count, or a signed token that came without one that it needs (RFC 9449, section 7.1).
+    pub fn not_proved(settings: &Settings, error: &str, why: &str) -> Self {
+        let detail = format!("The key that the signed token is bound to is not proved: {why}.");
+        let fix = "Send Authorization: DPoP <token>, and in the header DPoP a new proof of the key for this request.";
+        let algs = common::proof::ALGORITHMS.join(" ");
+        let body = Self::json(401, envelope(settings, error, &detail, fix).to_string());
+        body.with_scheme(settings, "DPoP", &format!("error=\"{error}\", algs=\"{algs}\", "))
+    }
+
     /// A signed token without the scopes that the request needs.
     pub fn insufficient(settings: &Settings, missing: &[&str]) -> Self {
         let detail = "The signed token does not carry every scope that this request needs.";
@@ -79,9 +88,13 @@ impl Refusal {
         Self::json(403, body.to_string()).with_challenge(settings, &challenge)
     }
 
-    fn with_challenge(mut self, settings: &Settings, what: &str) -> Self {
+    fn with_challenge(self, settings: &Settings, what: &str) -> Self {
+        self.with_scheme(settings, "Bearer", what)
+    }
+
+    fn with_scheme(mut self, settings: &Settings, scheme: &str, what: &str) -> Self {
         let metadata = settings.metadata_url();
-        let value = format!("Bearer realm=\"accredit\", {what}resource_metadata=\"{metadata}\"");
+        let value = format!("{scheme} realm=\"accredit\", {what}resource_metadata=\"{metadata}\"");
         self.headers.push(("www-authenticate".to_owned(), value.into_bytes()));
         self
     }

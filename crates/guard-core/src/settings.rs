@@ -156,6 +156,13 @@ impl Settings {
         Url::parse(&self.resource).and_then(|url| url.metadata()).unwrap_or_default()
     }
 
+    /// The address of a request for this path: at the origin of the service.
+    pub(crate) fn url(&self, path: &str) -> String {
+        let url = Url::parse(&self.resource);
+        let scheme = if url.is_none_or(|url| url.is_secure) { "https" } else { "http" };
+        format!("{scheme}://{}{path}", url.map(|url| url.authority()).unwrap_or_default())
+    }
+
     /// The metadata of the service, if that is what path and query ask for (RFC 9728). A query that the identifier does not have changes
     /// nothing.
     pub fn metadata(&self, path: &str) -> Option<String> {
@@ -170,6 +177,7 @@ impl Settings {
                 "resource": self.resource,
                 "authorization_servers": [self.accredit],
                 "bearer_methods_supported": ["header"],
+                "dpop_signing_alg_values_supported": common::proof::ALGORITHMS,
                 "scopes_supported": scopes,
             })
             .to_string()

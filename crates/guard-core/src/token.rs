@@ -42,6 +42,8 @@ pub(crate) struct Claims {
     pub(crate) epoch: Option<i64>,
     /// The ids of everything that must go on for it to be accepted.
     pub(crate) rests_on: Vec<String>,
+    /// The thumbprint of the key that it is bound to.
+    pub(crate) key: Option<String>,
 }
 
 /// Why a token is not taken.
@@ -122,9 +124,14 @@ fn read(claims: &Json, expected: Expected<'_>) -> Result<Claims, &'static str> {
     if word("tenant") != Some(expected.tenant) {
         return Err("it is of another tenant");
     }
-    if claims.get("cnf").is_some() {
-        return Err("it is bound to a key, which this service cannot verify");
-    }
+    let key = match claims.get("cnf") {
+        None => None,
+        // RFC 9449, section 6.1. What it is bound to in another way, or in two, nothing here could verify.
+        Some(Json::Object(cnf)) if cnf.len() == 1 => {
+            Some(cnf.get("jkt").and_then(Json::as_str).ok_or("it is bound in a way that is not known here")?.to_owned())
+        }
+        Some(_) => return Err("it is bound in a way that is not known here"),
+    };
     let begins = match claims.get("nbf") {
         None => None,
         Some(_) => Some(number("nbf").ok_or("its nbf is no number of seconds")?),
@@ -144,6 +151,7 @@ fn read(claims: &Json, expected: Expected<'_>) -> Result<Claims, &'static str> {
         ends: number("exp").ok_or("it has no exp")?,
         epoch: number("epoch"),
         rests_on: ids("rests_on").iter().filter_map(Json::as_str).map(str::to_owned).collect(),
+        key,
     })
 }
 

@@ -3,7 +3,10 @@
 //! (RFC 8725, section 3.1).
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use common::json;
+use common::{
+    json,
+    proof::{self, Proof},
+};
 use rsa::{BoxedUint, pkcs1v15, signature::Verifier, traits::PublicKeyParts};
 use serde_json::Value as Json;
 use sha2::Sha256;
@@ -169,6 +172,19 @@ impl PublicKey {
     }
 }
 
+/// Whether the key of a proof of possession has signed it.
+pub fn has_signed(proof: &Proof<'_>) -> bool {
+    let (algorithm, key, signed, signature) = proof.signature();
+    let key = match algorithm {
+        proof::Algorithm::Es256 => p256::ecdsa::VerifyingKey::from_sec1_bytes(key).ok().map(PublicKey::P256),
+        proof::Algorithm::EdDsa => {
+            let bytes = key.try_into().ok();
+            bytes.and_then(|bytes| ed25519_dalek::VerifyingKey::from_bytes(bytes).ok()).map(PublicKey::Ed25519)
+        }
+    };
+    key.is_some_and(|key| key.verifies(signed, signature))
+}
+
 /// Whether a key of a set can verify signatures here.
 pub(crate) fn is_usable(key: &Json) -> bool {
     let takes = |algorithm: Algorithm| algorithm.takes(key) && PublicKey::read(algorithm, key).is_some();
@@ -229,6 +245,30 @@ mod tests {
         );
         let bent = token.replace("hgyY", "hgyZ");
         assert_eq!(Jws::parse(&bent).unwrap().verify(&[key]), Err("the token's signature is wrong"));
+    }
+
+    /// RFC 9449, section 4.1: the proof of the standard, and one whose key is another.
+    #[test]
+    fn the_proof_of_the_standard_is_signed_by_its_key() {
+        let text = "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6IkVDIiwieCI6Imw4dEZyaHgtMzR0VjNoUklDUkRZOXpDa0RscEJoRjQyVVFVZldWQVdCRnMiLCJ5IjoiOVZFNGpmX09rX282NHpiVFRsY3VOSmFqSG10NnY5VERWclUwQ2R2R1JEQSIsImNydiI6IlAtMjU2In19.eyJqdGkiOiItQndDM0VTYzZhY2MybFRjIiwiaHRtIjoiUE9TVCIsImh0dSI6Imh0dHBzOi8vc2VydmVyLmV4YW1wbGUuY29tL3Rva2VuIiwiaWF0IjoxNTYyMjYyNjE2fQ.2-GxA6T8lP4vfrg8v-FdWP0A0zdrj8igiMLvqRMUvwnQg4PtFLbdLXiOSsX0x7NVY-FNyJK70nfbV37xRZT3Lg";
+        assert!(has_signed(&Proof::parse(text).unwrap()));
+        let bent = text.replace(".2-GxA", ".2-GxB");
+        assert!(!has_signed(&Proof::parse(&bent).unwrap()));
+        let other = |key: Json, alg: &str| {
+            let header = json!({ "typ": "dpop+jwt", "alg": alg, "jwk": key });
+            let (_, rest) = text.split_once('.').unwrap();
+            format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header.to_string()))
+        };
+        // A key that is no point, one of another curve, and another one than that which has signed.
+        let zero = URL_SAFE_NO_PAD.encode([0; 32]);
+        let (x, y) = ("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0");
+        for (key, alg) in [
+            (json!({ "kty": "EC", "crv": "P-256", "x": zero, "y": zero }), "ES256"),
+            (json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y }), "ES256"),
+            (json!({ "kty": "OKP", "crv": "Ed25519", "x": zero }), "EdDSA"),
+        ] {
+            assert!(!has_signed(&Proof::parse(&other(key, alg)).unwrap()), "{alg}");
+        }
     }
 
     /// Of several keys the named one counts, of its own kind and for signatures; without a name there must be no choice.

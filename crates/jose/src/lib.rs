@@ -4,7 +4,7 @@
 mod jws;
 mod key_set;
 
-pub use jws::{ALGORITHMS, Jws};
+pub use jws::{ALGORITHMS, Jws, has_signed};
 pub use key_set::read;
 use serde_json::Value as Json;
 

@@ -16,6 +16,7 @@ use common::{
     exact::Exact,
     id::{AgentId, CredentialId, TenantId, UserId},
     role::Role,
+    route::Route,
     scope::{CustomScopes, Scope, ScopeSet, Scopes},
     secret::{Digest, Key, Kind, Secret},
     time::Timestamp,
@@ -35,6 +36,7 @@ use crate::{
     credential::{Presented, presented},
     fixes,
     form::PageQuery,
+    proof,
 };
 
 /// How long a proof of who somebody is lets them do what needs a fresh one, seconds.
@@ -87,17 +89,39 @@ struct Inner {
 }
 
 impl Caller {
-    /// Finds the caller that presents the request's credential.
+    /// Finds the caller that presents the request's credential. One that is bound to a key must prove the key.
     pub async fn authenticate(app: &App) -> Result<Self, ApiError> {
+        let caller = Self::presenting(app).await?;
+        caller.check_proof(app, None).await?;
+        Ok(caller)
+    }
+
+    /// Finds the caller that presents the request's credential, whether or not it proves the key that the credential is bound to.
+    pub(crate) async fn presenting(app: &App) -> Result<Self, ApiError> {
         let presented = presented(app)?;
         Self::look_up(app.db(), presented.secret.digest(), Some(presented), app.now()).await
+    }
+
+    /// Refuses a request that does not prove the key that its credential is bound to, and one that proves a key for a credential that is bound
+    /// to none. `of_proxy`: at this route a proxy asks about a request.
+    pub(crate) async fn check_proof(&self, app: &App, of_proxy: Option<&Route>) -> Result<(), ApiError> {
+        let is_dpop = self.0.presented.as_ref().is_some_and(|presented| presented.is_dpop);
+        match (self.bound_to(), is_dpop) {
+            (None, false) => Ok(()),
+            (Some(key), true) => {
+                let token = self.0.presented.as_ref().map_or("", |presented| presented.secret.reveal());
+                // Boxed: no other request pays for it.
+                Box::pin(proof::check(app, of_proxy, token, key)).await
+            }
+            (key, _) => Err(proof::wrong_scheme(key.is_some())),
+        }
     }
 
     /// The same caller as the database knows it now: inside of a transaction, or after a wait.
     pub async fn reload(&self, reads: &dyn Rows, now: Timestamp) -> Result<Self, ApiError> {
         let again = |presented: &Presented| {
             let secret = Secret::parse(presented.secret.reveal())?;
-            Some(Presented { secret, by_cookie: presented.by_cookie })
+            Some(Presented { secret, by_cookie: presented.by_cookie, is_dpop: presented.is_dpop })
         };
         let presented = self.0.presented.as_ref().and_then(again);
         let Self(inner, _) = Self::look_up(reads, self.0.digest, presented, now).await?;
@@ -143,7 +167,9 @@ impl Caller {
 
     /// The caller that would present this secret, if it is known: for routes about other people's credentials.
     pub async fn find_by_secret(reads: &dyn Rows, secret: Secret, now: Timestamp) -> Result<Option<Self>, ApiError> {
-        match Self::look_up(reads, secret.digest(), Some(Presented { secret, by_cookie: false }), now).await {
+        match Self::look_up(reads, secret.digest(), Some(Presented { secret, by_cookie: false, is_dpop: false }), now)
+            .await
+        {
             Ok(caller) => Ok(Some(caller)),
             Err(refusal) if refusal.code() == Code::InvalidToken => Ok(None),
             Err(refusal) => Err(refusal),
@@ -502,6 +528,11 @@ impl Caller {
     /// The federated credential that the credential was given for: a workload gets another one by itself.
     pub fn federated(&self) -> Option<&str> {
         self.0.row.federated.as_deref()
+    }
+
+    /// The thumbprint of the key that the credential is bound to.
+    pub fn bound_to(&self) -> Option<&str> {
+        self.0.row.bound_to.as_deref()
     }
 
     /// The part of the credential that may be shown.

@@ -281,7 +281,8 @@ pub async fn in_the_name_of(
         let caller = Caller::of_record(&tx, maker, app.now()).await?.ok_or(refusal)?;
         guard::admit(app, &caller, made_by)?;
         let cause = quota::person_behind(&tx, &caller).await?;
-        let write = Write { tx, caller, cause, app, route, kept: None, first: None, since: 0 };
+        let since = if route.closes { epoch::last(&tx, caller.tenant_id()).await? } else { 0 };
+        let write = Write { tx, caller, cause, app, route, kept: None, first: None, since };
         let outcome = act(&write).await;
         write.finish(outcome).await
     };

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What a page may send beside what every page may: how a client proves itself, and what clients of MCP send with each request.
-const TAKEN: &str = "authorization, content-type, mcp-protocol-version";
+const TAKEN: &str = "authorization, content-type, dpop, mcp-protocol-version";
 /// What a page may read beside what every page may.
 const SHOWN: &str = "retry-after, www-authenticate, x-request-id";
 /// Seconds for which a browser need not ask again.

@@ -1,4 +1,4 @@
-//! The credential of a request: the one `Authorization: Bearer` header, else the session's cookie. Any `Authorization` header, valid
+//! The credential of a request: the one `Authorization` header, `Bearer` or `DPoP`, else the session's cookie. Any `Authorization` header, valid
 //! or not, makes the cookie irrelevant (RFC 6750, section 2: one method per request).
 
 use common::{
@@ -22,6 +22,8 @@ pub(crate) struct Presented {
     pub(crate) secret: Secret,
     /// Whether it came in the cookie, which a browser sends with the requests of every page.
     pub(crate) by_cookie: bool,
+    /// Whether it came as one that is bound to a key (RFC 9449, section 7.1).
+    pub(crate) is_dpop: bool,
 }
 
 /// Takes the request's credential. A wrong prefix, length or checksum is refused here, without the database.
@@ -36,15 +38,16 @@ pub(crate) fn presented(app: &App) -> Result<Presented, ApiError> {
         }
         let text = value.to_str().unwrap_or_default().trim();
         let (scheme, token) = text.split_once(|c: char| c.is_ascii_whitespace()).unwrap_or((text, ""));
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(Code::InvalidToken.detail("The scheme of the Authorization header is not Bearer."));
+        let is_dpop = scheme.eq_ignore_ascii_case("dpop");
+        if !is_dpop && !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(Code::InvalidToken.detail("The scheme of the Authorization header is neither Bearer nor DPoP."));
         }
         let secret = Secret::parse(token.trim()).ok_or(Code::InvalidToken)?;
-        return Ok(Presented { secret, by_cookie: false });
+        return Ok(Presented { secret, by_cookie: false, is_dpop });
     }
     let cookie = cookie(app).ok_or(Code::MissingCredential)?;
     let secret = Secret::parse(&cookie).filter(|secret| secret.kind() == Kind::Session).ok_or(Code::InvalidToken)?;
-    Ok(Presented { secret, by_cookie: true })
+    Ok(Presented { secret, by_cookie: true, is_dpop: false })
 }
 
 /// The name of the session's cookie: the secure one where `public_url` is https, the plain one only on loopback without `public_url`.

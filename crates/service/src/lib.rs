@@ -25,6 +25,7 @@
 //! cors                        pages of other origins, where they may ask
 //! whoami                      the caller, as it is told about itself
 //! caller, fixes, credential   the caller, and how it fixes a refusal
+//! proof                       proofs that a sender has the key that its credential is bound to
 //! form                        bodies and queries, field by field
 //! site                        the address of this server
 //! watch                       requests that wait until somebody has written
@@ -66,6 +67,7 @@ pub mod object;
 mod once;
 pub mod outbound;
 mod paths;
+pub mod proof;
 pub mod proxy;
 pub mod quota;
 pub mod response;

@@ -132,7 +132,7 @@ pub fn refusal(
     drop(serde_json::to_writer(&mut text, &body));
     let media_type = if wants_problem { "application/problem+json" } else { "application/json" };
     // Some proxies know of 401 and 403 alone, and take anything else for a failure of this server.
-    let status = if refusal.is_for_proxy() && row.status == 402 { 403 } else { row.status };
+    let status = if refusal.is_for_proxy() && row.status == 402 { 403 } else { refusal.status() };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let in_header = refusal.is_for_proxy().then(|| in_a_header(&text)).flatten();
     let length = text.len();
@@ -191,10 +191,16 @@ fn header_name(header: RefusalHeader) -> HeaderName {
 /// `WWW-Authenticate` (RFC 6750, section 3).
 fn challenge(refusal: &ApiError) -> Option<String> {
     let mut challenge = match (refusal.code(), refusal.missing_scopes().as_slice()) {
+        // RFC 9449, section 7.1.
+        (code, _) if refusal.status() == 401 && refusal.member("algs").is_some() => {
+            let algs = common::proof::ALGORITHMS.join(" ");
+            let error = if code == Code::InvalidProof { code.row().slug } else { "invalid_token" };
+            format!("DPoP realm=\"accredit\", error=\"{error}\", algs=\"{algs}\"")
+        }
         (Code::MissingCredential, _) => "Bearer realm=\"accredit\"".to_owned(),
         // RFC 6749, section 5.2.
         (Code::InvalidClient, _) => "Basic realm=\"accredit\"".to_owned(),
-        (code, []) if code.row().status == 401 => "Bearer realm=\"accredit\", error=\"invalid_token\"".to_owned(),
+        (_, []) if refusal.status() == 401 => "Bearer realm=\"accredit\", error=\"invalid_token\"".to_owned(),
         (_, []) => return None,
         (_, missing) => {
             format!("Bearer realm=\"accredit\", error=\"insufficient_scope\", scope=\"{}\"", missing.join(" "))

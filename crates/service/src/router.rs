@@ -285,7 +285,8 @@ async fn enter(call: &mut Call) -> Result<(), ApiError> {
     }
     if route.access != Access::Public {
         // Known from here on: a refusal below is counted as this caller's.
-        let caller = call.caller.insert(Caller::authenticate(app).await?);
+        let caller = call.caller.insert(Caller::presenting(app).await?);
+        caller.check_proof(app, route.for_proxies.then_some(route)).await?;
         // Before all that depends on the person's rights: a change of another site's page is refused for that alone.
         caller.check_live()?;
         guard::check_same_site(app, caller, route)?;

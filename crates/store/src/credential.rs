@@ -48,6 +48,8 @@ pub struct CredentialRow {
     pub replaced_by: Option<String>,
     /// The federated credential that it was given for.
     pub federated: Option<String>,
+    /// The thumbprint of the key that it is bound to.
+    pub bound_to: Option<String>,
     /// Its last recorded use.
     pub last_used_at: Option<Timestamp>,
     /// From where.
@@ -141,7 +143,8 @@ impl FromRow for CredentialRow {
         }
         let (id, kind, prefix, scope) = (row.take()?, row.take()?, row.take()?, row.take()?);
         let (created_at, expires_at, status, replaced_by) = (row.take()?, row.take()?, row.take()?, row.take()?);
-        let (federated, last_used_at, last_used_address) = (row.take()?, row.take()?, row.take()?);
+        let (federated, bound_to, last_used_at, last_used_address) =
+            (row.take()?, row.take()?, row.take()?, row.take()?);
         let proof = Option::<Proof>::from_row(row)?;
         let (tenant_id, tenant) = (row.take()?, row.take()?);
         let (user, email, role) = (row.take()?, row.take()?, row.take()?);
@@ -168,6 +171,7 @@ impl FromRow for CredentialRow {
             status,
             replaced_by,
             federated,
+            bound_to,
             last_used_at,
             last_used_address,
             proof,
@@ -193,7 +197,7 @@ static FIND: LazyLock<String> = LazyLock::new(|| {
                     SELECT e.role FROM users e
                     WHERE e.id = ifnull((SELECT g.owner_id FROM agents g WHERE g.id = c.grantee), c.grantee)) END AS er,
                 (SELECT g.scope FROM agents g WHERE g.id = c.grantee) AS es,
-                c.id, c.kind, c.prefix, c.scope, c.created_at, c.expires_at, {} AS status, c.replaced_by, c.federated_id, c.last_used_at, c.last_used_address, {PROOF},
+                c.id, c.kind, c.prefix, c.scope, c.created_at, c.expires_at, {} AS status, c.replaced_by, c.federated_id, c.bound_to, c.last_used_at, c.last_used_address, {PROOF},
                 t.id, t.slug, u.id, u.email, u.role, a.id, a.name, a.state, a.scope, a.archived_at IS NOT NULL AS w,
                 a.spent_cents > a.budget_cents IS TRUE AS z,
                 CASE WHEN c.kind = 'agent_token' AND c.grantee IS NULL THEN (
@@ -293,6 +297,17 @@ pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<(), DbError> {
         ],
     )
     .await
+}
+
+/// Binds a credential that was just made to the key with this thumbprint.
+pub async fn bind(tx: &Tx<'_>, id: &CredentialId, key: &str) -> Result<(), DbError> {
+    tx.execute("UPDATE credentials SET bound_to = ?2 WHERE id = ?1", args![id, key]).await
+}
+
+/// Binds a credential that was just made as the one is bound that it replaces.
+pub async fn bind_as(tx: &Tx<'_>, id: &CredentialId, before: &CredentialId) -> Result<(), DbError> {
+    let sql = "UPDATE credentials SET bound_to = b.bound_to FROM credentials b WHERE credentials.id = ?1 AND b.id = ?2 AND b.bound_to IS NOT NULL";
+    tx.execute(sql, args![id, before]).await
 }
 
 /// Records a use. Never touches a revoked row, and decides again whether it is due, since many may come at once.

@@ -5,7 +5,7 @@ use crate::{
     args, audit, code, credential,
     db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Tx},
     delivery, device, epoch, federated_credential, guard, hook, inbox, key_set, notification, oauth_document,
-    oauth_grant, outbox, signed_token, stream,
+    oauth_grant, outbox, proof, signed_token, stream,
     usage::Quotas,
 };
 use common::{
@@ -95,6 +95,7 @@ pub async fn purge(db: &Db, quotas: &Quotas, days: i64, now: Timestamp) -> Resul
     guard::purge(db, now, BATCH).await?;
     oauth_document::purge(db, now, BATCH).await?;
     oauth_grant::purge(db, now, BATCH).await?;
+    proof::purge(db, now, BATCH).await?;
     signed_token::purge(db, now, BATCH).await?;
     outbox::purge(db, days, now, BATCH).await
 }

@@ -24,7 +24,7 @@
 //! kept_answer                           …
 //! oauth_client, oauth_document          …
 //! oauth_grant, resource                 …
-//! key_set                               the public keys of others
+//! key_set, proof                        the public keys of others; proofs of keys that were taken
 //! usage                                 what tenants and people store, for their quotas
 //! outbox, sealed, stream, tenant        …
 //! permission                            who may do what, compiled to SQL
@@ -70,6 +70,7 @@ pub mod page;
 pub mod permission;
 pub mod preset;
 pub mod probe;
+pub mod proof;
 pub mod resource;
 pub mod sealed;
 pub mod signed_token;

@@ -64,6 +64,9 @@ pub struct Grant {
     /// The digest of the one refresh token that works.
     #[serde(skip)]
     pub refresh: Digest,
+    /// The thumbprint of the key that its refresh tokens are bound to.
+    #[serde(skip)]
+    pub bound_to: Option<String>,
 }
 
 impl FromRow for Grant {
@@ -83,13 +86,14 @@ impl FromRow for Grant {
             user: row.take()?,
             is_live: row.take()?,
             refresh: row.take()?,
+            bound_to: row.take()?,
         })
     }
 }
 
 /// `?1` is now.
 const SELECT: &str = "SELECT id, client_id, client_name, resource, scope, credential_id, created_at, used_at, ends_at, expires_at, tenant_id, user_id,
-        ended_at IS NULL AND ends_at > ?1 AS live, refresh FROM oauth_grants";
+        ended_at IS NULL AND ends_at > ?1 AS live, refresh, bound_to FROM oauth_grants";
 
 /// A grant to be stored.
 pub struct New<'a> {
@@ -113,13 +117,15 @@ pub struct New<'a> {
     pub refresh: &'a RefreshToken,
     /// Its end at the latest.
     pub expires_at: Timestamp,
+    /// The thumbprint of the key that its refresh tokens are bound to.
+    pub bound_to: Option<&'a str>,
 }
 
 /// Stores a grant.
 pub async fn insert(tx: &Tx<'_>, new: &New<'_>, now: Timestamp) -> Result<(), DbError> {
     let sql = "INSERT INTO oauth_grants (id, tenant_id, user_id, client_id, client_name, resource, scope, credential_id, family, refresh,
-                                         created_at, used_at, expires_at, ends_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12, min(?12, ?13))";
+                                         created_at, used_at, expires_at, ends_at, bound_to)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12, min(?12, ?13), ?14)";
     tx.execute(
         sql,
         args![
@@ -136,6 +142,7 @@ pub async fn insert(tx: &Tx<'_>, new: &New<'_>, now: Timestamp) -> Result<(), Db
             now,
             new.expires_at,
             now.plus_seconds(IDLE),
+            new.bound_to,
         ],
     )
     .await
@@ -164,16 +171,17 @@ pub async fn refresh(
     Ok(tx.optional::<Affected>(sql, row).await?.is_some())
 }
 
-/// Replaces the secret of a grant's access token, with the scope that the client wants of what it was given; `false`: it was revoked.
+/// Replaces the secret of a grant's access token and the key that it is bound to, with the scope that the client wants of what it was given; `false`: it was revoked.
 pub async fn replace_access(
     tx: &Tx<'_>,
     credential: &str,
     (secret, scope): (&Secret, &Patterns),
+    key: Option<&str>,
     expires_at: Timestamp,
 ) -> Result<bool, DbError> {
-    let sql = "UPDATE credentials SET digest = ?2, prefix = ?3, scope = ?4, expires_at = ?5
+    let sql = "UPDATE credentials SET digest = ?2, prefix = ?3, scope = ?4, expires_at = ?5, bound_to = ?6
                WHERE id = ?1 AND kind = 'pat' AND revoked_at IS NULL RETURNING 1";
-    let row = args![credential, &secret.digest(), secret.shown(), scope.to_column(), expires_at];
+    let row = args![credential, &secret.digest(), secret.shown(), scope.to_column(), expires_at, key];
     Ok(tx.optional::<Affected>(sql, row).await?.is_some())
 }
 

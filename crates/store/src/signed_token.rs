@@ -52,6 +52,8 @@ pub struct New<'a> {
     pub act: Option<&'a str>,
     /// Names, separated by blanks.
     pub scope: &'a str,
+    /// The thumbprint of the key that it is bound to.
+    pub bound_to: Option<&'a str>,
     /// When it is made.
     pub created_at: Timestamp,
     /// Its end.
@@ -60,8 +62,8 @@ pub struct New<'a> {
 
 static INSERT: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "INSERT INTO signed_tokens (digest, id, resource_id, credential_id, rests_on, client_id, act, scope, created_at, expires_at)
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
+        "INSERT INTO signed_tokens (digest, id, resource_id, credential_id, rests_on, client_id, act, scope, created_at, expires_at, bound_to)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?12
          WHERE EXISTS (SELECT 1 FROM resources r WHERE r.id = ?3)
            AND (SELECT count(*) FROM (SELECT 1 FROM signed_tokens s WHERE s.credential_id = ?4 AND s.expires_at > ?9 LIMIT ?11)) < ?11
            AND {}
@@ -84,7 +86,8 @@ impl New<'_> {
             self.scope,
             self.created_at,
             self.expires_at,
-            MOST
+            MOST,
+            self.bound_to
         ]
     }
 }
@@ -102,17 +105,6 @@ pub async fn insert(tx: &Tx<'_>, new: &New<'_>) -> Result<bool, DbError> {
     Ok(tx.optional::<Affected>(&INSERT, new.args()).await?.is_some())
 }
 
-/// Whether a token of this credential for this resource and client is out: then the trail names it already.
-pub async fn is_out(
-    reads: &dyn Rows,
-    (credential, resource, client): (&CredentialId, &ResourceId, &str),
-    now: Timestamp,
-) -> Result<bool, DbError> {
-    let sql = "SELECT 1 FROM signed_tokens
-               WHERE credential_id = ?1 AND resource_id = ?2 AND expires_at > ?3 AND client_id = ?4 LIMIT 1";
-    Ok(reads.optional::<Affected>(sql, args![credential, resource, now, client]).await?.is_some())
-}
-
 /// What a token rests on, for guards that hear of what has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Footing {
@@ -120,26 +112,37 @@ pub struct Footing {
     pub epoch: i64,
     /// The ids of the records of credentials, and of their agents and persons.
     pub ids: Vec<String>,
+    /// Whether such a token is out already: then the trail names it.
+    pub is_out: bool,
 }
 
 struct Foot {
     epoch: i64,
+    is_out: bool,
     ids: [Option<String>; 3],
 }
 
 impl FromRow for Foot {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Ok(Self { epoch: row.take()?, ids: [row.take()?, row.take()?, row.take()?] })
+        Ok(Self { epoch: row.take()?, is_out: row.take()?, ids: [row.take()?, row.take()?, row.take()?] })
     }
 }
 
-/// What a token with these records of credentials rests on. It is read before [`insert`] decides: whatever ends between the two has a later
+/// What a token with these records of credentials rests on, and whether one of this credential for this resource and client is out. It is read before [`insert`] decides: whatever ends between the two has a later
 /// epoch.
-pub async fn footing(reads: &dyn Rows, tenant: &TenantId, rests_on: &[String]) -> Result<Footing, DbError> {
-    let sql = "SELECT ifnull((SELECT max(epoch) FROM epochs WHERE tenant_id = ?1), 0) AS epoch, c.id, c.agent_id,
-                      ifnull(a.owner_id, c.user_id) AS owner
+pub async fn footing(
+    reads: &dyn Rows,
+    tenant: &TenantId,
+    rests_on: &[String],
+    (credential, resource, client): (&CredentialId, &ResourceId, &str),
+    now: Timestamp,
+) -> Result<Footing, DbError> {
+    let sql = "SELECT ifnull((SELECT max(epoch) FROM epochs WHERE tenant_id = ?1), 0) AS epoch,
+                      EXISTS (SELECT 1 FROM signed_tokens WHERE credential_id = ?3 AND resource_id = ?4 AND expires_at > ?6 AND client_id = ?5) AS is_out,
+                      c.id, c.agent_id, ifnull(a.owner_id, c.user_id) AS owner
                FROM json_each(?2) j JOIN credentials c ON c.id = j.value LEFT JOIN agents a ON a.id = c.agent_id";
-    let feet: Vec<Foot> = reads.list(sql, args![tenant, rests_on]).await?;
+    let feet: Vec<Foot> = reads.list(sql, args![tenant, rests_on, credential, resource, client, now]).await?;
+    let is_out = feet.iter().any(|foot| foot.is_out);
     let epoch = feet.iter().map(|foot| foot.epoch).min().unwrap_or(0);
     let mut ids: Vec<String> = Vec::new();
     for id in feet.into_iter().flat_map(|foot| foot.ids).flatten() {
@@ -147,7 +150,7 @@ pub async fn footing(reads: &dyn Rows, tenant: &TenantId, rests_on: &[String]) -
             ids.push(id);
         }
     }
-    Ok(Footing { epoch, ids })
+    Ok(Footing { epoch, ids, is_out })
 }
 
 /// A token that is out.
@@ -165,6 +168,8 @@ pub struct SignedToken {
     pub act: Option<String>,
     /// Names, separated by blanks.
     pub scope: String,
+    /// The thumbprint of the key that it is bound to.
+    pub bound_to: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
     /// Its end.
@@ -182,6 +187,7 @@ impl FromRow for SignedToken {
             client_id: row.take()?,
             act: row.take()?,
             scope: row.take()?,
+            bound_to: row.take()?,
             created_at: row.take()?,
             expires_at: row.take()?,
             resource: Resource::from_row(row)?,
@@ -191,7 +197,7 @@ impl FromRow for SignedToken {
 
 static FIND: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT s.id, s.credential_id, s.rests_on, s.client_id, s.act, s.scope, s.created_at, s.expires_at, {}
+        "SELECT s.id, s.credential_id, s.rests_on, s.client_id, s.act, s.scope, s.bound_to, s.created_at, s.expires_at, {}
          FROM signed_tokens s JOIN resources r ON r.id = s.resource_id
          WHERE s.digest = ?1 AND s.expires_at > ?4 AND r.tenant_id = ?2
            AND EXISTS (SELECT 1 FROM json_each(r.introspectors) i WHERE i.value = ?3) AND {}",

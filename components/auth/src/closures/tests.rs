@@ -165,7 +165,7 @@ async fn whatever_takes_a_right_away_has_a_closure() {
     {
         t.execute(&format!(
             "INSERT INTO oauth_grants VALUES ('{id}', '{}', '{user}', '{client}', 'App', NULL, 'agents.read', '{}', randomblob(32),
-                                              randomblob(32), 0, 0, {end}, {end}, NULL)",
+                                              randomblob(32), 0, 0, {end}, {end}, NULL, NULL)",
             ada.tenant,
             credential.credential,
             end = t.now().plus_seconds(600).millis()
@@ -191,6 +191,8 @@ async fn whatever_takes_a_right_away_has_a_closure() {
         let body = json!({ "subject": subject, "relation": "viewer" });
         t.as_(ada, "POST", "/api/agents/lead/grants", body).await.is(201);
     }
+    let replaced = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "agents.read", None).await;
+    let key = t.as_(ada, "POST", "/api/agents/hand/keys", json!({ "name": "k" })).await.is(201)["id"].clone();
     let nothing = json!([]);
     for (caller, method, path, body, ended) in [
         (ada, "DELETE", format!("/auth/sessions/{}", one.credential), Null, json!(["sessions", 1])),
@@ -209,6 +211,11 @@ async fn whatever_takes_a_right_away_has_a_closure() {
         (ada, "DELETE", "/api/resources/res_1".to_owned(), Null, nothing.clone()),
         (ada, "DELETE", "/api/scopes/custom?name=x.a".to_owned(), Null, nothing.clone()),
         (ada, "PATCH", format!("/api/users/{}", max.user), json!({ "role": "viewer" }), nothing.clone()),
+        // What is replaced ends now, or has an earlier end.
+        (ada, "POST", "/api/agents/hand/token/issue".to_owned(), json!({}), json!(["tokens", 1])),
+        (ada, "POST", "/api/agents/hand/token/issue".to_owned(), json!({ "grace_seconds": 60 }), nothing.clone()),
+        (ada, "POST", format!("/auth/tokens/{}/rotate", replaced.credential), json!({}), json!(["tokens", 1])),
+        (ada, "POST", format!("/api/agents/hand/keys/{}/rotate", key.as_str().unwrap()), json!({}), json!(["keys", 1])),
     ] {
         let before = t.number("SELECT count(*) FROM closures").await;
         let answer = t.as_(caller, method, &path, body).await;
@@ -217,7 +224,7 @@ async fn whatever_takes_a_right_away_has_a_closure() {
         assert!(id.starts_with("cls_"), "{path}: {answer:?}");
         assert_eq!(t.number("SELECT count(*) FROM closures").await, before + 1, "{path}");
         // What was changed is answered as it is, with nothing beside it.
-        assert!(answer.status == 204 || answer.is(200).get("closure").is_none(), "{path}");
+        assert!(answer.status == 204 || answer.is(answer.status.as_u16()).get("closure").is_none(), "{path}");
         let closure = t.as_(ada, "GET", &format!("/api/closures/{id}"), Null).await.is(200);
         let sum: i64 = closure["ended"].as_object().unwrap().values().map(|number| number.as_i64().unwrap()).sum();
         match ended.as_array().unwrap().as_slice() {
@@ -230,6 +237,16 @@ async fn whatever_takes_a_right_away_has_a_closure() {
             "SELECT count(*) FROM closures c JOIN audit a ON a.id = c.audit_id WHERE c.id = '{id}' AND a.after ->> '$.closure.id' = c.id"
         );
         assert_eq!(t.number(&row).await, 1, "{path}");
+    }
+    // Somebody's report ends a token too; the reporter is told nothing, and the owner and admins find the closure.
+    let found = t.credential(Kind::Pat, &ada.tenant, &max.user, None, "agents.read", None).await;
+    let answer = t.nobody("POST", "/auth/leaks", json!({ "token": found.token })).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-accredit-closure")), (204, ""));
+    let ids = t.texts("SELECT id || ' ' || (ids ->> '$.tokens') FROM closures WHERE action = 'token.leaked'").await;
+    let (id, ended) = ids[0].split_once(' ').unwrap();
+    assert_eq!((ids.len(), ended), (1, json!([found.credential]).to_string().as_str()));
+    for who in [ada, &max] {
+        t.as_(who, "GET", &format!("/api/closures/{id}"), Null).await.is(200);
     }
     // What gives a right, or changes none, has none.
     for (method, path, body) in [

@@ -167,3 +167,45 @@ async fn a_repeated_issue_gives_the_first_token_again() {
     let other = t.call("POST", ISSUE, &headers, json!({})).await;
     assert_eq!((other.is(200)["token"] == first["token"], other.header("idempotency-replayed")), (false, ""));
 }
+
+/// R210: a token is bound to the key whose thumbprint its issuer names. With a proof that is none, nothing is issued.
+#[tokio::test]
+async fn a_token_is_bound_to_the_key_that_is_named() {
+    const KEY: &str = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let scout = t.agent(&ada, "scout", "agents.*").await;
+    for wrong in [json!(""), json!("short"), json!("=".repeat(43)), json!(KEY.replace('4', "!"))] {
+        t.as_(&ada, "POST", ISSUE, json!({ "dpop_jkt": wrong })).await.refused(422, "validation_error");
+    }
+    let bearer = format!("Bearer {}", ada.token);
+    let headers = [("authorization", bearer.as_str()), ("dpop", "a.b.c")];
+    t.call("POST", ISSUE, &headers, json!({})).await.refused(401, "invalid_dpop_proof");
+    t.as_(&scout, "GET", SELF, Null).await.is(200);
+
+    let issued = t.as_(&ada, "POST", ISSUE, json!({ "dpop_jkt": KEY })).await.is(200);
+    assert_eq!(issued["dpop_jkt"], KEY);
+    let bound = with(&scout, &issued);
+    t.as_(&bound, "GET", SELF, Null).await.refused(401, "invalid_token");
+    t.as_(&bound, "POST", ISSUE, json!({})).await.refused(401, "invalid_token");
+    let audited = t.texts("SELECT after FROM audit WHERE action = 'agent.token.issue'").await;
+    assert!(audited.len() == 1 && audited[0].contains(KEY), "{audited:?}");
+    let plain = t.as_(&ada, "POST", ISSUE, json!({})).await.is(200);
+    assert_eq!(plain.get("dpop_jkt"), None);
+    t.as_(&with(&scout, &plain), "GET", SELF, Null).await.is(200);
+}
+
+/// R210: a code is not spent by a request with a proof that is none.
+#[tokio::test]
+async fn a_bad_proof_spends_no_code() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    t.agent(&ada, "scout", "agents.*").await;
+    let made = t.as_(&ada, "POST", "/api/agents/scout/enrolment", json!({})).await.is(201);
+    let body = json!({ "code": made["code"] });
+    for proof in ["", "a.b.c"] {
+        let answer = t.call("POST", "/api/agents/enroll", &[("dpop", proof)], body.clone()).await;
+        answer.refused(401, "invalid_dpop_proof");
+    }
+    t.nobody("POST", "/api/agents/enroll", body).await.is(200);
+}

@@ -20,6 +20,7 @@ use service::{
 use store::{
     audit::{self, Event},
     code::{self, Granted},
+    credential,
     db::{Purpose, Tx},
     oauth_grant,
     resource::Resource,
@@ -45,7 +46,7 @@ fn unknown() -> ApiError {
 }
 
 /// Answers a request with this grant type.
-pub(crate) async fn grant(app: &App, form: &Parameters) -> Result<Response, ApiError> {
+pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Result<Response, ApiError> {
     let client = clients::authenticate(app, form).await?;
     let code = OneTimeCode::parse(form.get("code")?).ok_or_else(unknown)?.digest();
     let sent = Sent {
@@ -53,6 +54,8 @@ pub(crate) async fn grant(app: &App, form: &Parameters) -> Result<Response, ApiE
         redirect_uri: form.get("redirect_uri")?,
         verifier: form.get("code_verifier")?,
         resource: issued::resource(form)?,
+        key,
+        is_public: clients::is_public(app, form)?,
     };
     if code::find(app.db(), code::Kind::Authorization, &code, app.now()).await?.is_none() {
         end_given(app, &code).await?;
@@ -86,6 +89,9 @@ struct Sent<'a> {
     redirect_uri: &'a str,
     verifier: &'a str,
     resource: Option<&'a str>,
+    /// The thumbprint of the key that it proves.
+    key: Option<&'a str>,
+    is_public: bool,
 }
 
 /// What a code gave.
@@ -101,11 +107,14 @@ struct Given {
 
 async fn answer(app: &App, given: &Given, sent: &Sent<'_>) -> Result<Response, ApiError> {
     let issued = match &given.service {
-        None => Issued::new(given.secret.reveal().to_owned(), given.expires_in, &given.refresh, &given.scope),
+        None => {
+            let access = (given.secret.reveal().to_owned(), given.expires_in);
+            Issued::new(access, &given.refresh, &given.scope, sent.key)
+        }
         Some(service) => {
             let record = (given.credential.as_str(), sent.client);
-            let (signed, scope) = issued::sign(app, service, record, &given.scope).await?;
-            Issued::new(signed.token, signed.expires_in, &given.refresh, &scope)
+            let (signed, scope) = issued::sign(app, service, record, &given.scope, sent.key).await?;
+            Issued::new((signed.token, signed.expires_in), &given.refresh, &scope, sent.key)
         }
     };
     uncached_json(StatusCode::OK, &issued)
@@ -122,6 +131,10 @@ async fn issue(app: &App, tx: &Tx<'_>, code: &Digest, granted: &Granted, sent: &
     }
     if !verifies(text("challenge").unwrap_or_default(), sent.verifier) {
         return Err(invalid("code_verifier is not what code_challenge was made of."));
+    }
+    // RFC 9449, section 10: the code is for the key that the client named when it asked.
+    if text("dpop_jkt").is_some_and(|key| sent.key != Some(key)) {
+        return Err(invalid("The request does not prove the key that dpop_jkt of the authorization request named."));
     }
     issued::check_resource(app, sent.resource, text("service"))?;
     let user = granted.user_id.as_ref().ok_or_else(unknown)?;
@@ -152,6 +165,9 @@ async fn issue(app: &App, tx: &Tx<'_>, code: &Digest, granted: &Granted, sent: &
         grantee: None,
     };
     let secret: Secret = mint::credential(tx, &origin, &new).await?;
+    if let (Some(key), None) = (sent.key, &service) {
+        credential::bind(tx, &credential, key).await?;
+    }
     let new = oauth_grant::New {
         id: &id,
         tenant: &granted.tenant_id,
@@ -163,6 +179,7 @@ async fn issue(app: &App, tx: &Tx<'_>, code: &Digest, granted: &Granted, sent: &
         credential: Some(&credential),
         refresh: &refresh,
         expires_at: ends,
+        bound_to: sent.key.filter(|_| sent.is_public),
     };
     oauth_grant::insert(tx, &new, now).await?;
     code::set_given(tx, code, id.as_str()).await?;

@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 use common::{
     error::{ApiError, Code},
     oauth::{is_challenge, is_local, is_registered, redirect_uri},
+    proof::is_thumbprint,
     route::{Access, ROUTES},
     scope::{Patterns, ScopeSet, Scopes},
     secret::{OneTimeCode, Secret},
@@ -49,7 +50,7 @@ const DAYS: i64 = 90;
 /// A scope that asks for refresh tokens (OpenID Connect). Every client gets one, so that it changes nothing.
 const OFFLINE: &str = "offline_access";
 /// Parameters of which a request has at most one (RFC 6749, section 3.1).
-const ONCE: [&str; 13] = [
+const ONCE: [&str; 14] = [
     "client_id",
     "redirect_uri",
     "response_type",
@@ -63,6 +64,7 @@ const ONCE: [&str; 13] = [
     "request",
     "request_uri",
     "nonce",
+    "dpop_jkt",
 ];
 
 /// The scopes that some routes take only with a fresh proof of who the person is. To give them away takes one too.
@@ -102,6 +104,8 @@ impl Asked {
 /// What a request asks for.
 struct Wanted {
     challenge: String,
+    /// The thumbprint of the key that the client will prove.
+    key: Option<String>,
     /// The resource as the client named it.
     resource: Option<String>,
     target: Target,
@@ -199,6 +203,7 @@ async fn wanted(
         Ok(challenge) => challenge.to_owned(),
         Err(fault) => return Ok(Err(fault)),
     };
+    let key = query.find("dpop_jkt").map(str::to_owned);
     let resource = query.find("resource").map(str::to_owned);
     let target = match resource.as_deref() {
         None => Target::Own,
@@ -210,6 +215,7 @@ async fn wanted(
     };
     Ok(scopes(caller, &target, query).map(|(offered, left_out, names_scopes)| Wanted {
         challenge,
+        key,
         resource,
         target,
         offered,
@@ -250,6 +256,9 @@ fn challenge(query: &Query) -> Result<&str, Fault> {
     }
     if !is_challenge(challenge) {
         return Err(fault("invalid_request", "code_challenge is not 43 characters of base64url"));
+    }
+    if query.find("dpop_jkt").is_some_and(|key| !is_thumbprint(key)) {
+        return Err(fault("invalid_request", "dpop_jkt is no thumbprint of a key: 43 characters of base64url"));
     }
     Ok(challenge)
 }
@@ -417,7 +426,7 @@ pub(crate) async fn allow(change: Change<Body<Allow>>) -> Result<Response, ApiEr
             let code = OneTimeCode::generate(app.chance());
             let data = json!({
                 "client_id": asked.client.id, "client_name": asked.client.name, "redirect_uri": asked.redirect_uri,
-                "challenge": wanted.challenge, "resource": wanted.resource, "service": wanted.target.identifier(),
+                "challenge": wanted.challenge, "dpop_jkt": wanted.key, "resource": wanted.resource, "service": wanted.target.identifier(),
                 "scope": scope.to_column(), "days": days,
             });
             let new = code::New {

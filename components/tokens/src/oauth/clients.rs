@@ -242,6 +242,11 @@ pub(super) async fn authenticate(app: &App, form: &Parameters) -> Result<String,
     }
 }
 
+/// Whether the client that sends a form and has proved itself is a public one: it has sent nothing to prove itself with.
+pub(super) fn is_public(app: &App, form: &Parameters) -> Result<bool, ApiError> {
+    Ok(matches!(Proof::read(app, form)?, Proof::Secret { secret: None, .. }))
+}
+
 /// Refuses a client that has proved itself as this one and was deleted since, or got another secret: for the transaction that gives it something.
 pub(super) async fn check_again(app: &App, reads: &dyn Rows, form: &Parameters, id: &str) -> Result<(), ApiError> {
     match Proof::read(app, form)? {

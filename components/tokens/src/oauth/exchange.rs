@@ -21,6 +21,7 @@ use serde_json::{Value as Json, json};
 use service::{
     app::App,
     caller::Caller,
+    proof,
     response::{Response, uncached_json},
 };
 use store::{resource, signed_token};
@@ -28,6 +29,7 @@ use store::{resource, signed_token};
 use super::{
     form::{self, Parameters},
     jwt::{self, Grant},
+    token::token_type,
 };
 
 /// The grant type (RFC 8693, section 2.1).
@@ -70,7 +72,7 @@ impl Subject {
 }
 
 /// The grant.
-pub(crate) async fn grant(app: &App, form: &Parameters) -> Result<Response, ApiError> {
+pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Result<Response, ApiError> {
     let issued_token_type = match form.find("requested_token_type")? {
         None | Some(ACCESS_TOKEN) => ACCESS_TOKEN,
         Some(JWT) => JWT,
@@ -85,11 +87,11 @@ pub(crate) async fn grant(app: &App, form: &Parameters) -> Result<Response, ApiE
     }
 
     let actor = match actor_token {
-        Some(sent) => Some(agent(app, "actor_token", sent).await?),
+        Some(sent) => Some(agent(app, "actor_token", sent, key).await?),
         None => None,
     };
     let subject = match Secret::parse(subject_token) {
-        Some(_) => Subject::new(agent(app, "subject_token", subject_token).await?),
+        Some(_) => Subject::new(agent(app, "subject_token", subject_token, key).await?),
         None => received(app, subject_token, actor.as_ref()).await?,
     };
     if let Some(actor) = &actor
@@ -116,6 +118,7 @@ pub(crate) async fn grant(app: &App, form: &Parameters) -> Result<Response, ApiE
         act: act.as_ref(),
         rests_on: &rests_on,
         ends,
+        key,
     };
     let issued =
         jwt::issue(app, &subject.caller, by, &grant).await.map_err(|refusal| unacceptable(app, by, refusal))?;
@@ -123,7 +126,7 @@ pub(crate) async fn grant(app: &App, form: &Parameters) -> Result<Response, ApiE
     let answer = Exchanged {
         access_token: &issued.token,
         issued_token_type,
-        token_type: "Bearer",
+        token_type: token_type(key),
         expires_in: issued.expires_in,
         scope: scopes.join(" "),
     };
@@ -168,7 +171,7 @@ fn actor_token(form: &Parameters) -> Result<Option<&str>, ApiError> {
 }
 
 /// The agent whose credential this is, if it is accepted now.
-async fn agent(app: &App, name: &'static str, sent: &str) -> Result<Caller, ApiError> {
+async fn agent(app: &App, name: &'static str, sent: &str, key: Option<&str>) -> Result<Caller, ApiError> {
     let found = match Secret::parse(sent) {
         Some(secret) => Caller::find_by_secret(app.db(), secret, app.now()).await?,
         None => None,
@@ -180,6 +183,9 @@ async fn agent(app: &App, name: &'static str, sent: &str) -> Result<Caller, ApiE
             .fix("Send the token or a key of an agent: services are called by agents. An agent is registered with POST /api/agents.")
             .page(PAGE)
             .extra("reason", "agent_required"));
+    }
+    if caller.bound_to().is_some_and(|bound| key != Some(bound)) {
+        return Err(proof::refused(&format!("{name} is bound to a key, and the request does not prove that key")));
     }
     caller.check_live().and_then(|()| caller.check_agent()).map_err(|refusal| unacceptable(app, &caller, refusal))?;
     Ok(caller)

@@ -12,7 +12,36 @@ const MOST_NAME: usize = 64;
 /// A form of OAuth: unknown parameters are ignored, an empty one is left out, and none may come twice (RFC 6749, section 3.1).
 pub(crate) struct Parameters(pub(crate) Vec<(String, String)>);
 
+/// Parameters of requests for a token. Of resources a standard allows several (RFC 8707), which have a refusal of their own.
+const ONCE: [&str; 19] = [
+    "grant_type",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "scope",
+    "code",
+    "code_verifier",
+    "redirect_uri",
+    "refresh_token",
+    "device_code",
+    "assertion",
+    "subject_token",
+    "subject_token_type",
+    "actor_token",
+    "actor_token_type",
+    "requested_token_type",
+    "username",
+    "password",
+];
+
 impl Parameters {
+    /// Refuses a form in which a parameter of requests for a token stands twice, whichever grant reads it: two readers of the request could
+    /// take it for two things (RFC 6749, section 3.2).
+    pub(crate) fn check_once(&self) -> Result<(), ApiError> {
+        ONCE.into_iter().try_for_each(|name| self.find(name).map(drop))
+    }
+
     /// The value of a parameter that may be left out.
     pub(crate) fn find(&self, name: &'static str) -> Result<Option<&str>, ApiError> {
         let mut sent = self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.trim());
@@ -57,8 +86,8 @@ pub(super) fn as_code(code: Code, page: &'static str, (app, caller): (&App, &Cal
 
 /// Adds the sentence under the name that it has in RFC 6749, section 5.2.
 pub(crate) fn as_oauth(refusal: ApiError) -> ApiError {
-    let row = refusal.code().row();
-    let has_name = row.status == 400 || refusal.code() == Code::InvalidClient;
+    let refusal = if refusal.code() == Code::InvalidProof { refusal.as_bad_request() } else { refusal };
+    let has_name = refusal.status() == 400 || refusal.code() == Code::InvalidClient;
     let sentence = refusal.sentence().to_owned();
     if has_name { refusal.extra("error_description", sentence) } else { refusal }
 }

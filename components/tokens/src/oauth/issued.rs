@@ -9,16 +9,16 @@ use common::{
 };
 use serde::Serialize;
 use serde_json::{Value as Json, Value::Null, json};
-use service::{app::App, caller::Caller, credential::own_base};
+use service::{app::App, caller::Caller, change, credential::own_base};
 use store::{
-    audit::{self, Event},
+    audit::Event,
     db::{Purpose, Tx},
-    notification,
+    epoch, notification,
     oauth_grant::{self, Grant},
     resource::{self, Resource},
 };
 
-use super::{form::Parameters, jwt};
+use super::{form::Parameters, jwt, token::token_type};
 
 /// The answer (RFC 6749, section 5.1).
 #[derive(Serialize)]
@@ -31,9 +31,14 @@ pub(super) struct Issued {
 }
 
 impl Issued {
-    pub(super) fn new(access_token: String, expires_in: i64, refresh: &RefreshToken, scope: &Patterns) -> Self {
+    pub(super) fn new(
+        (access_token, expires_in): (String, i64),
+        refresh: &RefreshToken,
+        scope: &Patterns,
+        key: Option<&str>,
+    ) -> Self {
         let (refresh_token, scope) = (refresh.reveal().to_owned(), scope.to_column());
-        Self { access_token, token_type: "Bearer", expires_in, refresh_token, scope }
+        Self { access_token, token_type: token_type(key), expires_in, refresh_token, scope }
     }
 }
 
@@ -62,6 +67,7 @@ pub(super) async fn sign(
     service: &Resource,
     (record, client): (&str, &str),
     scope: &Patterns,
+    key: Option<&str>,
 ) -> Result<(jwt::Issued, Patterns), ApiError> {
     let ended = || Code::InvalidGrant.detail("What the person gave has ended.");
     let subject = Caller::of_record(app.db(), record, app.now()).await?.ok_or_else(ended)?;
@@ -74,7 +80,7 @@ pub(super) async fn sign(
         return Err(Code::InvalidScope.detail("The person can use none of the given scopes at this service now."));
     }
     let grant =
-        jwt::Grant { resource: service, scopes: &names, client_id: client, act: None, rests_on: &[], ends: None };
+        jwt::Grant { resource: service, scopes: &names, client_id: client, act: None, rests_on: &[], ends: None, key };
     let issued = jwt::issue(app, &subject, &subject, &grant).await?;
     Ok((issued, Patterns::stored(&names.join(" "))))
 }
@@ -140,11 +146,13 @@ async fn end_and_tell(
     (action, after): (&'static str, Json),
     body: &str,
 ) -> Result<(), ApiError> {
+    let since = epoch::last(tx, &grant.tenant).await?;
     if !oauth_grant::end(tx, grant.id.as_str(), app.now()).await? {
         return Ok(());
     }
     let event = Event { action, object: grant.id.as_str(), before: Null, after };
-    audit::insert(tx, &app.origin(&grant.tenant, None), &event).await?;
+    // Its person and the admins can follow it.
+    change::audit_closing(tx, &app.origin(&grant.tenant, None), (since, grant.user.as_str()), event).await?;
     let id = NotificationId::generate(app.now(), app.chance());
     let title = format!("{} was signed out", grant.client_name);
     notification::insert_own(tx, &id, &grant.tenant, (&grant.user, None), (&title, body), app.now()).await?;

@@ -20,7 +20,7 @@ use store::{
     signed_token,
 };
 
-use super::keys::SigningKey;
+use super::keys::Signer;
 
 /// How long a token lives at most, seconds.
 pub(crate) const LIFE: i64 = 300;
@@ -43,6 +43,8 @@ pub(crate) struct Grant<'a> {
     pub(crate) rests_on: &'a [String],
     /// The end of what it is exchanged for.
     pub(crate) ends: Option<Timestamp>,
+    /// The thumbprint of the key that it is bound to.
+    pub(crate) key: Option<&'a str>,
 }
 
 /// A token that was made.
@@ -70,16 +72,19 @@ pub(crate) async fn issue(app: &App, subject: &Caller, by: &Caller, grant: &Gran
     let scope = grant.scopes.join(" ");
     let mut rests_on = vec![subject.credential_id().to_string()];
     rests_on.extend(grant.rests_on.iter().cloned());
-    let footing = signed_token::footing(app.db(), subject.tenant_id(), &rests_on).await?;
+    let what = (subject.credential_id(), &grant.resource.id, grant.client_id);
+    let footing = signed_token::footing(app.db(), subject.tenant_id(), &rests_on, what, now).await?;
     let mut claims = json!({
         "iss": issuer, "sub": sub, "aud": grant.resource.identifier, "client_id": grant.client_id, "scope": scope,
         "iat": begins, "exp": ends, "jti": id, "tenant": subject.tenant(),
         "owner": subject.user_id(), "epoch": footing.epoch, "rests_on": footing.ids,
     });
-    if let (Some(act), Some(members)) = (grant.act, claims.as_object_mut()) {
-        members.insert("act".to_owned(), act.clone());
+    if let Some(members) = claims.as_object_mut() {
+        members.extend(grant.act.map(|act| ("act".to_owned(), act.clone())));
+        // RFC 9449, section 6.1.
+        members.extend(grant.key.map(|key| ("cnf".to_owned(), json!({ "jkt": key }))));
     }
-    let token = sign(&SigningKey::derive(secret, grant.resource.signing_alg)?, TYPE, &claims);
+    let token = sign(&*Signer::of(secret, grant.resource.signing_alg)?, TYPE, &claims);
 
     let act = grant.act.map(to_text);
     let new = signed_token::New {
@@ -90,11 +95,11 @@ pub(crate) async fn issue(app: &App, subject: &Caller, by: &Caller, grant: &Gran
         client_id: grant.client_id,
         act: act.as_deref(),
         scope: &scope,
+        bound_to: grant.key,
         created_at: now,
         expires_at: Timestamp::from_millis(ends * 1000),
     };
-    let what = (subject.credential_id(), &grant.resource.id, grant.client_id);
-    let is_stored = if signed_token::is_out(app.db(), what, now).await? {
+    let is_stored = if footing.is_out {
         signed_token::insert_hot(app.db(), &new).await?
     } else {
         let after = json!({
@@ -109,12 +114,12 @@ pub(crate) async fn issue(app: &App, subject: &Caller, by: &Caller, grant: &Gran
 }
 
 /// The compact form (RFC 7515, section 7.1) with a type.
-pub(crate) fn sign(key: &SigningKey, r#type: &str, claims: &Json) -> String {
-    let public = key.public();
+pub(crate) fn sign(signer: &Signer, r#type: &str, claims: &Json) -> String {
+    let public = &signer.public;
     let header = json!({ "typ": r#type, "alg": public.alg, "kid": public.kid });
     let encoded = |json: &Json| URL_SAFE_NO_PAD.encode(to_text(json));
     let signed = format!("{}.{}", encoded(&header), encoded(claims));
-    let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()));
+    let signature = URL_SAFE_NO_PAD.encode(signer.key.sign(signed.as_bytes()));
     format!("{signed}.{signature}")
 }
 

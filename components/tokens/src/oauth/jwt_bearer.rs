@@ -26,6 +26,7 @@ use service::{
 use store::{
     agent,
     audit::{self, Event},
+    credential,
     db::{Purpose, Tx},
     federated_credential::{self, FederatedCredential},
     origin::Origin,
@@ -38,6 +39,7 @@ use super::{
     form::{self, Parameters},
     issued::{self, Service},
     jwt,
+    token::token_type,
 };
 
 /// The grant type (RFC 7523, section 8.1).
@@ -76,7 +78,7 @@ fn unknown() -> ApiError {
 }
 
 /// Answers a request with this grant type.
-pub(crate) async fn grant(app: &App, form: &Parameters) -> Result<Response, ApiError> {
+pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Result<Response, ApiError> {
     let (id, text) = (form.get("client_id")?, form.get("assertion")?);
     let (asked, target) =
         (form.find("scope")?, issued::resource(form)?.filter(|resource| !issued::is_own(app, resource)));
@@ -100,6 +102,9 @@ pub(crate) async fn grant(app: &App, form: &Parameters) -> Result<Response, ApiE
         return Err(invalid("it was sent before"));
     }
     let given = give(app, &tx, (&trust, &assertion), service.as_ref(), asked).await?;
+    if let (Some(key), None) = (key, &service) {
+        credential::bind(&tx, given.caller.credential_id(), key).await?;
+    }
     tx.commit().await?;
     let (access_token, expires_in) = match &service {
         None => (given.secret.reveal().to_owned(), app.now().seconds_until(given.ends)),
@@ -111,13 +116,14 @@ pub(crate) async fn grant(app: &App, form: &Parameters) -> Result<Response, ApiE
                 act: None,
                 rests_on: &[],
                 ends: None,
+                key,
             };
             let signed = jwt::issue(app, &given.caller, &given.caller, &grant).await?;
             (signed.token, signed.expires_in)
         }
     };
     let scope = given.scopes.join(" ");
-    uncached_json(StatusCode::OK, &Issued { access_token, token_type: "Bearer", expires_in, scope })
+    uncached_json(StatusCode::OK, &Issued { access_token, token_type: token_type(key), expires_in, scope })
 }
 
 /// Holds subject and further claims against what is trusted. What the assertion says is told to its sender, who has it; what is trusted is not.

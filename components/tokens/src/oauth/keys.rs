@@ -1,12 +1,15 @@
-//! The keys of signed tokens: of each secret of the operator one for Ed25519 and one for P-256. They are derived where they are needed,
-//! which costs some tens of microseconds, and kept nowhere.
+//! The keys of signed tokens: of each secret of the operator one for Ed25519 and one for P-256. The one that signs is kept by the instance, as
+//! the secret is: to derive it costs as much as a signature, some hundred microseconds.
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::{
     error::{ApiError, Code},
-    secret::{Digest, Key},
+    proof::thumbprint,
+    secret::Key,
 };
-use p256::ecdsa::signature::Signer;
+use p256::ecdsa::signature::Signer as _;
 use schemars::JsonSchema;
 use serde::Serialize;
 use store::resource::SigningAlg;
@@ -23,6 +26,33 @@ pub(crate) struct Jwk {
     pub(crate) alg: SigningAlg,
     pub(crate) r#use: &'static str,
     pub(crate) kid: String,
+}
+
+/// The key that has signed last, with its public key, and the number that it was derived from.
+static LAST: Mutex<Option<([u8; 32], Arc<Signer>)>> = Mutex::new(None);
+
+/// A key that signs, with its public key.
+pub(crate) struct Signer {
+    pub(crate) key: SigningKey,
+    pub(crate) public: Jwk,
+}
+
+impl Signer {
+    /// The key of an algorithm from a secret of the operator.
+    pub(crate) fn of(secret: &Key, alg: SigningAlg) -> Result<Arc<Self>, ApiError> {
+        let number = *secret.mac(format!("kept {}", alg.as_str()).as_bytes()).bytes();
+        let kept = |last: &Option<([u8; 32], Arc<Self>)>| {
+            last.as_ref().filter(|(known, _)| *known == number).map(|(_, signer)| Arc::clone(signer))
+        };
+        let last = || LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(signer) = kept(&last()) {
+            return Ok(signer);
+        }
+        let key = SigningKey::derive(secret, alg)?;
+        let signer = Arc::new(Self { public: key.public(), key });
+        *last() = Some((number, Arc::clone(&signer)));
+        Ok(signer)
+    }
 }
 
 /// A key that signs. It cannot be copied or printed.
@@ -78,13 +108,6 @@ impl SigningKey {
     }
 }
 
-/// The thumbprint of a key (RFC 7638): the digest of its required members in the order of their names.
-fn thumbprint(kty: &str, crv: &str, x: &str, y: Option<&str>) -> String {
-    let y = y.map(|y| format!(",\"y\":\"{y}\"")).unwrap_or_default();
-    let members = format!("{{\"crv\":\"{crv}\",\"kty\":\"{kty}\",\"x\":\"{x}\"{y}}}");
-    URL_SAFE_NO_PAD.encode(Digest::of(members.as_bytes()).bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +127,18 @@ mod tests {
             [SigningAlg::EdDsa, SigningAlg::Es256].map(|alg| SigningKey::derive(&secret, alg).unwrap().public())
         };
         assert_eq!(keys("a"), keys("a"));
+        // The one that is kept is the one that is asked for.
+        for (text, alg, at) in [
+            ("a", SigningAlg::EdDsa, 0),
+            ("a", SigningAlg::EdDsa, 0),
+            ("a", SigningAlg::Es256, 1),
+            ("b", SigningAlg::Es256, 1),
+            ("b", SigningAlg::EdDsa, 0),
+        ] {
+            let secret = common::signing::keys(&text.repeat(32)).unwrap().remove(0);
+            let signer = Signer::of(&secret, alg).unwrap();
+            assert_eq!((&signer.public, &signer.key.public()), (&keys(text)[at], &keys(text)[at]));
+        }
         let ([a, b], [c, d]) = (keys("a"), keys("b"));
         let kids = std::collections::BTreeSet::from([&a.kid, &b.kid, &c.kid, &d.kid]);
         assert_eq!((kids.len(), a.x.len(), b.y.map(|y| y.len())), (4, 43, Some(43)));

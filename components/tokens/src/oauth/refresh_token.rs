@@ -12,6 +12,7 @@ use http::StatusCode;
 use serde_json::{Value::Null, json};
 use service::{
     app::App,
+    proof,
     response::{Response, uncached_json},
     throttle,
 };
@@ -38,11 +39,15 @@ fn invalid() -> ApiError {
 }
 
 /// Answers a request with this grant type.
-pub(crate) async fn grant(app: &App, form: &Parameters) -> Result<Response, ApiError> {
+pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Result<Response, ApiError> {
     let client = clients::authenticate(app, form).await?;
     let sent = RefreshToken::parse(form.get("refresh_token")?).ok_or_else(invalid)?;
     let (scope, resource) = (form.find("scope")?, issued::resource(form)?);
     let found = find(app, &sent, &client).await?;
+    // Its token is worth nothing to whom has not the key; nothing is spent.
+    if found.bound_to.as_deref().is_some_and(|bound| key != Some(bound)) {
+        return Err(proof::refused("this refresh token is bound to a key, and the request does not prove that key"));
+    }
     let scope = narrowed(&found, scope)?;
     issued::check_resource(app, resource, found.resource.as_deref())?;
     let refusal = Code::TooManyAttempts.detail("This client gets new tokens too often.");
@@ -54,7 +59,7 @@ pub(crate) async fn grant(app: &App, form: &Parameters) -> Result<Response, ApiE
         None => None,
         Some(identifier) => {
             let service = Service { identifier, tenant: &found.tenant }.find(app).await?;
-            Some(issued::sign(app, &service, (record, &client), &scope).await?)
+            Some(issued::sign(app, &service, (record, &client), &scope, key).await?)
         }
     };
     let tx = app.db().begin(Purpose::Durable).await?;
@@ -69,7 +74,7 @@ pub(crate) async fn grant(app: &App, form: &Parameters) -> Result<Response, ApiE
     }
     let ends = now.plus_seconds(oauth_grant::ACCESS).min(found.expires_at);
     let secret = Secret::generate(Kind::Pat, app.chance());
-    if signed.is_none() && !oauth_grant::replace_access(&tx, record, (&secret, &scope), ends).await? {
+    if signed.is_none() && !oauth_grant::replace_access(&tx, record, (&secret, &scope), key, ends).await? {
         return Err(invalid());
     }
     let origin = app.origin(&found.tenant, Some(&found.user));
@@ -79,8 +84,8 @@ pub(crate) async fn grant(app: &App, form: &Parameters) -> Result<Response, ApiE
     audit::insert(&tx, &origin, &event).await?;
     tx.commit().await?;
     let answer = match signed {
-        None => Issued::new(secret.reveal().to_owned(), now.seconds_until(ends), &next, &scope),
-        Some((signed, scope)) => Issued::new(signed.token, signed.expires_in, &next, &scope),
+        None => Issued::new((secret.reveal().to_owned(), now.seconds_until(ends)), &next, &scope, key),
+        Some((signed, scope)) => Issued::new((signed.token, signed.expires_in), &next, &scope, key),
     };
     uncached_json(StatusCode::OK, &answer)
 }

@@ -142,3 +142,44 @@ pub(crate) fn signed(name: &str, header: &Json, claims: &str) -> String {
     let signature: Signature = key(name).sign(text.as_bytes());
     format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
 }
+
+/// The public key of this name as it stands in a proof.
+pub(crate) fn jwk(name: &str) -> Json {
+    let mut key = public(name, "");
+    key.as_object_mut().unwrap().retain(|member, _| ["kty", "crv", "x", "y"].contains(&member.as_str()));
+    key
+}
+
+/// The thumbprint of the key of this name.
+pub(crate) fn thumbprint(name: &str) -> String {
+    let key = jwk(name);
+    common::proof::thumbprint("EC", "P-256", key["x"].as_str().unwrap(), key["y"].as_str())
+}
+
+/// A proof of the key of this name for a request, in which some members of header or claims are other ones; null leaves one out.
+pub(crate) fn proof(
+    t: &TestApp,
+    name: &str,
+    (method, path): (&str, &str),
+    token: Option<&str>,
+    changes: &[(&str, Json)],
+) -> String {
+    static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let mut header = json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": jwk(name) });
+    let mut claims = json!({
+        "jti": format!("proof-{count}"), "htm": method, "htu": format!("http://127.0.0.1:3000{path}"),
+        "iat": t.now().millis() / 1000,
+    });
+    if let Some(token) = token {
+        claims["ath"] = json!(challenge(token));
+    }
+    for (member, value) in changes {
+        let part = if ["typ", "alg", "jwk", "kid"].contains(member) { &mut header } else { &mut claims };
+        part[*member] = value.clone();
+        if value.is_null() {
+            part.as_object_mut().unwrap().shift_remove(*member);
+        }
+    }
+    signed(name, &header, &claims.to_string())
+}

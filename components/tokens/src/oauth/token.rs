@@ -4,7 +4,7 @@ use common::{
     error::{ApiError, Code},
     route::Route,
 };
-use service::{app::App, extract::UrlEncoded, response::Response};
+use service::{app::App, extract::UrlEncoded, proof, response::Response};
 
 use super::{
     authorization_code, exchange,
@@ -17,18 +17,27 @@ use crate::device;
 pub(crate) const GRANTS: &[&str] =
     &[device::GRANT, authorization_code::GRANT, refresh_token::GRANT, exchange::GRANT, jwt_bearer::GRANT];
 
+/// The type of a token that is bound to a key, or to none (RFC 9449, section 5).
+pub(crate) const fn token_type(key: Option<&str>) -> &'static str {
+    if key.is_some() { "DPoP" } else { "Bearer" }
+}
+
 /// The handler.
 pub(crate) async fn token(app: App, route: &'static Route, UrlEncoded(form): UrlEncoded) -> Result<Response, ApiError> {
     grant(&app, route, &Parameters(form)).await.map_err(as_oauth)
 }
 
 async fn grant(app: &App, route: &'static Route, form: &Parameters) -> Result<Response, ApiError> {
-    match form.get("grant_type")? {
-        device::GRANT => device::grant(app, route, form).await,
-        authorization_code::GRANT => authorization_code::grant(app, form).await,
-        refresh_token::GRANT => refresh_token::grant(app, form).await,
-        exchange::GRANT => exchange::grant(app, form).await,
-        jwt_bearer::GRANT => jwt_bearer::grant(app, form).await,
+    form.check_once()?;
+    let grant = form.get("grant_type")?;
+    let key = proof::of_request(app).await?;
+    let key = key.as_deref();
+    match grant {
+        device::GRANT => device::grant(app, route, form, key).await,
+        authorization_code::GRANT => authorization_code::grant(app, form, key).await,
+        refresh_token::GRANT => refresh_token::grant(app, form, key).await,
+        exchange::GRANT => exchange::grant(app, form, key).await,
+        jwt_bearer::GRANT => jwt_bearer::grant(app, form, key).await,
         _ => Err(Code::UnsupportedGrant.with("grants", GRANTS.join(", "))),
     }
 }

@@ -612,3 +612,114 @@ fn what_is_remembered_is_bounded() {
     }
     assert!(site.guard.state().remembered.len() <= MOST);
 }
+
+/// A proof by the signers' key for P-256 of a request, in which some claims are other ones.
+fn proof(signers: &Signers, token: &str, changes: &[(&str, Json)]) -> String {
+    let mut jwk = signers.public().remove(1);
+    jwk.as_object_mut().unwrap().retain(|name, _| ["kty", "crv", "x", "y"].contains(&name.as_str()));
+    let mut claims = json!({
+        "jti": "1", "htm": "GET", "htu": "https://crm.example.com/orders", "iat": SECONDS,
+        "ath": encoded(Digest::of(token.as_bytes()).bytes()),
+    });
+    for (name, value) in changes {
+        claims[*name] = value.clone();
+    }
+    signers.sign(&json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": jwk }), &claims.to_string())
+}
+
+fn thumbprint(signers: &Signers) -> String {
+    let key = signers.public().remove(1);
+    common::proof::thumbprint("EC", "P-256", key["x"].as_str().unwrap(), key["y"].as_str())
+}
+
+/// R215: a signed token that is bound to a key needs a proof of that key for this very request, once.
+#[test]
+fn a_bound_token_needs_a_proof() {
+    let mut site = Site::following(&[]);
+    let own = Signers::new(9, "own");
+    let other = Signers::new(10, "other");
+    let token = site.signers.token("EdDSA", json!({ "cnf": { "jkt": thumbprint(&own) } }));
+    let dpop = format!("DPoP {token}");
+    let send = |site: &mut Site, proof: &str| site.request(&[("Authorization", &dpop), ("dpop", proof)]).map(|_| ());
+    assert_eq!(send(&mut site, &proof(&own, &token, &[])), Ok(()));
+    assert_eq!(send(&mut site, &proof(&own, &token, &[])), Err(401), "it was sent before");
+    assert_eq!(site.send(&token), Err(401), "as Bearer");
+    assert_eq!(site.request(&[("Authorization", &dpop)]), Err(401), "without a proof");
+    let refused = [
+        ("htm", json!("POST")),
+        ("htu", json!("https://crm.example.com/other")),
+        ("htu", json!("https://accredit.example.com/orders")),
+        ("ath", json!("AAAA")),
+        ("iat", json!(SECONDS - 60)),
+        ("iat", json!(SECONDS + 61)),
+    ];
+    for (count, (name, value)) in refused.into_iter().enumerate() {
+        let changed = proof(&own, &token, &[("jti", json!(format!("changed {count}"))), (name, value)]);
+        assert_eq!(send(&mut site, &changed), Err(401), "{name}");
+    }
+    assert_eq!(send(&mut site, &proof(&other, &token, &[("jti", json!("2"))])), Err(401), "of another key");
+    let forged = proof(&own, &token, &[("jti", json!("3"))]);
+    let forged = format!("{}.AAAA", forged.rsplit_once('.').unwrap().0);
+    assert_eq!(send(&mut site, &forged), Err(401), "of no signature");
+    let two = [
+        ("Authorization", &*dpop),
+        ("dpop", &proof(&own, &token, &[("jti", json!("4"))])),
+        ("DPoP", &proof(&own, &token, &[("jti", json!("5"))])),
+    ];
+    assert_eq!(site.request(&two), Err(401), "two headers");
+    let good = [("jti", json!("6")), ("htu", json!("https://CRM.example.com:443/orders?a=b"))];
+    assert_eq!(send(&mut site, &proof(&own, &token, &good)), Ok(()));
+    assert_eq!(site.asked(), [Purpose::Keys], "nothing else was asked");
+    // One that is not bound is none by a proof, and what is bound in another way is refused.
+    let plain = site.signers.token("EdDSA", json!({}));
+    let authorization = format!("DPoP {plain}");
+    let proved = proof(&own, &plain, &[("jti", json!("7"))]);
+    assert_eq!(site.request(&[("Authorization", &authorization), ("dpop", &proved)]), Err(401));
+    for cnf in
+        [json!({ "x5t#S256": "a" }), json!({}), json!("a"), json!({ "jkt": "a", "jwk": {} }), json!({ "jkt": 7 })]
+    {
+        let token = site.signers.token("EdDSA", json!({ "cnf": cnf }));
+        assert_eq!(site.request(&[("Authorization", &format!("DPoP {token}"))]), Err(401), "{cnf}");
+    }
+}
+
+/// R215: Accredit verifies each proof of a credential of its own: nothing is remembered of one, and the service gets no proof.
+#[test]
+fn proofs_of_credentials_are_accredits() {
+    let mut site = Site::following(&[]);
+    let headers = [
+        ("Authorization", "DPoP acr_agt_1"),
+        ("DPoP", "a.b.c"),
+        ("X-Forwarded-Method", "POST"),
+        ("X-Forwarded-Uri", "/forged"),
+    ];
+    let headers: Vec<Header> =
+        headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
+    for _ in 0..2 {
+        let asked =
+            Asked { method: "GET", path: "/orders?a=b", headers: &headers, client: None, message: &Message::Other };
+        let mut check = site.guard.check(&asked, site.now).unwrap();
+        let Step::Ask(question) = site.guard.step(&mut check, site.now) else { panic!("it is asked each time") };
+        let sent = |wanted: &str| -> Vec<&str> {
+            let values = question.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
+            values.map(|(_, value)| std::str::from_utf8(value).unwrap()).collect()
+        };
+        assert_eq!(sent("authorization"), ["DPoP acr_agt_1"]);
+        assert_eq!(sent("dpop"), ["a.b.c"]);
+        assert_eq!((sent("x-forwarded-method"), sent("x-forwarded-uri")), (vec!["GET"], vec!["/orders?a=b"]));
+        let answer = site.answer(&question);
+        assert!(matches!(site.guard.heard(&mut check, answer, site.now), Step::Pass(_)));
+    }
+    assert!(!header::is_clients(site.guard.settings(), "DPoP"));
+    // As Bearer it says nothing of requests.
+    let asked = Asked {
+        method: "GET",
+        path: "/orders",
+        headers: &[("authorization".to_owned(), b"Bearer acr_agt_2".to_vec())],
+        client: None,
+        message: &Message::Other,
+    };
+    let mut check = site.guard.check(&asked, site.now).unwrap();
+    let Step::Ask(question) = site.guard.step(&mut check, site.now) else { panic!("it is asked") };
+    assert!(!question.headers.iter().any(|(name, _)| name.starts_with("x-forwarded-")));
+}

@@ -201,7 +201,7 @@ async fn world(t: &TestApp) -> World {
     for (owner, id, digits) in [(&mia, "apg_hidden", "1"), (&eve, "apg_foreign", "2")] {
         let digest = digits.repeat(64);
         t.execute(&format!(
-            "INSERT INTO oauth_grants VALUES ('{id}', '{}', '{}', 'c', 'n', NULL, '*', NULL, x'{digest}', x'{digest}', 0, 0, 9e15, 9e15, NULL)",
+            "INSERT INTO oauth_grants VALUES ('{id}', '{}', '{}', 'c', 'n', NULL, '*', NULL, x'{digest}', x'{digest}', 0, 0, 9e15, 9e15, NULL, NULL)",
             owner.tenant, owner.user
         ))
         .await

@@ -162,7 +162,7 @@ async fn a_person_allows_what_they_tick() {
     assert_eq!(
         data,
         json!({
-            "client_id": id, "client_name": "Planner", "redirect_uri": CALLBACK, "challenge": challenge(VERIFIER), "resource": null,
+            "client_id": id, "client_name": "Planner", "redirect_uri": CALLBACK, "challenge": challenge(VERIFIER), "dpop_jkt": null, "resource": null,
             "service": null, "scope": "agents.list", "days": 7,
         })
     );
@@ -239,7 +239,7 @@ async fn apps_are_bounded() {
     for number in 0..oauth_grant::MOST {
         let (one, ends) = (format!("{number:064x}"), t.now().plus_seconds(9).millis());
         t.execute(&format!(
-            "INSERT INTO oauth_grants VALUES ('apg_{number}', '{}', '{}', 'c', 'n', NULL, '*', NULL, x'{one}', x'{one}', 0, 0, {ends}, {ends}, NULL)",
+            "INSERT INTO oauth_grants VALUES ('apg_{number}', '{}', '{}', 'c', 'n', NULL, '*', NULL, x'{one}', x'{one}', 0, 0, {ends}, {ends}, NULL, NULL)",
             ada.tenant, ada.user
         ))
         .await

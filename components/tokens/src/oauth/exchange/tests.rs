@@ -276,6 +276,7 @@ async fn a_stop_is_never_overtaken() {
             client_id: "c",
             act: None,
             scope: "",
+            bound_to: None,
             created_at: site.t.now(),
             expires_at: site.t.now().plus_seconds(300),
         };
@@ -552,7 +553,7 @@ async fn tokens_are_bounded_and_purged() {
     site.t
         .execute(&format!(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {})
-             INSERT INTO signed_tokens SELECT randomblob(32), 'jti', 'res', '{credential}', '[]', 'c', NULL, '', 0, {} FROM n",
+             INSERT INTO signed_tokens SELECT randomblob(32), 'jti', 'res', '{credential}', '[]', 'c', NULL, '', 0, {}, NULL FROM n",
             signed_token::MOST - 1,
             site.t.now().plus_seconds(300).millis()
         ))

@@ -451,3 +451,23 @@ async fn refreshes_are_counted() {
     t.wait(600);
     refresh(&t, id, &got["refresh_token"]).await.is(200);
 }
+
+/// R216: RFC 6749, section 3.2: no parameter stands twice, also where this grant does not read it; nothing is spent by such a request.
+#[tokio::test]
+async fn a_parameter_that_stands_twice_is_refused() {
+    let (t, ada, id) = stage().await;
+    let code = allowed(&t, &ada, &request(&id, &[("scope", SCOPES)])).await;
+    let good = trade(&id, &code, &[]);
+    for twice in [
+        "scope=a&scope=b",
+        "refresh_token=a&refresh_token=b",
+        "code=a",
+        "grant_type=authorization_code",
+        "client_id=a",
+        "code_verifier=a",
+    ] {
+        let refused = form_with(&t, TOKEN, None, &format!("{good}&{twice}")).await.refused(400, "invalid_request");
+        assert!(refused["error_description"].as_str().unwrap().contains("more than once"), "{twice}: {refused}");
+    }
+    form_with(&t, TOKEN, None, &format!("{good}&unknown=a&unknown=b")).await.is(200);
+}

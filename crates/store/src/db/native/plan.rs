@@ -38,6 +38,7 @@ const GROWING: &[&str] = &[
     "fed",
     "key_sets",
     "assertions_seen",
+    "proofs_seen",
 ];
 
 /// The exceptions: parts of the statements' texts.
