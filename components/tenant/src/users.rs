@@ -185,7 +185,7 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                         let body = format!(
                             "{by} changed your role from {was} to {now}. Your credentials and your agents can use what {now} allows, and no more."
                         );
-                        event = event.telling(&user.id, format!("Your role is now {now}"), body);
+                        event = event.saying(format!("Your role is now {now}"), body);
                         write.mail(&user.id, Kind::RoleLowered, json!({ "was": was, "now": now })).await?;
                     }
                     write.emit(event.data(json!({ "before": before, "after": after }))).await?;

@@ -59,6 +59,22 @@ pub(crate) async fn send_soon(app: &App) {
     app.after_response(async move { send_due(&sender).await }).await;
 }
 
+/// Sends one delivery after the response, at once, also while its webhook pauses after failures: somebody waits to see whether it arrives.
+/// When it does, the pause is over, and everything else follows.
+pub(crate) async fn send_now(app: &App, webhook: &WebhookId, delivery: &str) {
+    let (sender, webhook, delivery) = (app.clone(), webhook.clone(), delivery.to_owned());
+    app.after_response(async move {
+        let now = sender.clock().now();
+        if let Some(due) = delivery::take_one(sender.db(), &webhook, &delivery, now).await?
+            && attempt(&sender, &webhook, &due).await? == Tried::Arrived
+        {
+            webhook::end_pause(sender.db(), &webhook).await?;
+        }
+        send_due(&sender).await
+    })
+    .await;
+}
+
 /// Gives out what has happened, and sends what is due, a bounded part of it.
 pub(crate) async fn send_due(app: &App) -> Result<(), DbError> {
     let until = app.clock().now().plus_seconds(LONGEST);
@@ -94,34 +110,58 @@ async fn round(app: &App, id: &WebhookId, until: Timestamp, ends: Timestamp) -> 
             break;
         }
         let Some(due) = delivery::take(app.db(), id, now).await? else { break };
-        if !due.may_see {
-            delivery::withhold(app.db(), &due, "the person of this webhook may not read the agent any more", now)
-                .await?;
-            continue;
-        }
-        let outcome = send(app, id, &due).await;
-        let now = app.clock().now();
-        if outcome.error.is_none() {
-            delivery::sent(app.db(), &due, &outcome, now).await?;
-            if !std::mem::replace(&mut has_arrived, true) {
-                webhook::forget_failures(app.db(), id).await?;
+        match attempt(app, id, &due).await? {
+            Tried::Withheld => {}
+            Tried::Arrived => {
+                if !std::mem::replace(&mut has_arrived, true) {
+                    webhook::forget_failures(app.db(), id).await?;
+                }
             }
-            continue;
+            Tried::Failed(failures) => {
+                next = app.clock().now().plus_seconds(pause(failures));
+                break;
+            }
         }
-        let what = format!("webhook {id} delivery {} try {}", due.id, due.tries);
-        log(app.request_id(), &what, outcome.error.as_deref().unwrap_or_default());
-        let is_gone = outcome.status == Some(410);
-        delivery::failed(app.db(), &due, &outcome, is_gone, now).await?;
-        let Some((failures, since)) = webhook::count_failure(app.db(), id, now).await? else { break };
-        if is_gone {
-            turn_off(app, id, Why::Gone, "its receiver answered 410, which means that it is gone for good").await?;
-        } else if since.plus_seconds(PATIENCE) <= now {
-            turn_off(app, id, Why::Failing, "nothing that was sent to it has arrived for three days").await?;
-        }
-        next = now.plus_seconds(pause(failures));
-        break;
     }
     webhook::give_back(app.db(), id, ends, next).await
+}
+
+/// What came of one try.
+#[derive(PartialEq)]
+enum Tried {
+    /// The receiver has it.
+    Arrived,
+    /// Nothing was sent: the webhook's person may not see it any more.
+    Withheld,
+    /// It did not arrive; so many tries in a row did not.
+    Failed(i64),
+}
+
+/// Sends one delivery that was taken, and writes what came of it.
+async fn attempt(app: &App, id: &WebhookId, due: &Due) -> Result<Tried, DbError> {
+    if !due.may_see {
+        let why = "the person of this webhook may not read the agent any more";
+        delivery::withhold(app.db(), due, why, app.clock().now()).await?;
+        return Ok(Tried::Withheld);
+    }
+    let outcome = send(app, id, due).await;
+    let now = app.clock().now();
+    if outcome.error.is_none() {
+        delivery::sent(app.db(), due, &outcome, now).await?;
+        return Ok(Tried::Arrived);
+    }
+    let what = format!("webhook {id} delivery {} try {}", due.id, due.tries);
+    log(app.request_id(), &what, outcome.error.as_deref().unwrap_or_default());
+    let is_gone = outcome.status == Some(410);
+    delivery::failed(app.db(), due, &outcome, is_gone, now).await?;
+    // Of a webhook that was deleted meanwhile there is nothing to count.
+    let Some((failures, since)) = webhook::count_failure(app.db(), id, now).await? else { return Ok(Tried::Failed(1)) };
+    if is_gone {
+        turn_off(app, id, Why::Gone, "its receiver answered 410, which means that it is gone for good").await?;
+    } else if since.plus_seconds(PATIENCE) <= now {
+        turn_off(app, id, Why::Failing, "nothing that was sent to it has arrived for three days").await?;
+    }
+    Ok(Tried::Failed(failures))
 }
 
 /// Seconds that a webhook pauses after so many failures in a row.
@@ -142,8 +182,8 @@ async fn turn_off(app: &App, id: &WebhookId, why: Why, words: &str) -> Result<()
     );
     let event = Event::of_user(EventKind::WebhookDisabled, &off.user)
         .data(json!({ "webhook": id, "why": why.as_str() }))
-        .notifying(&off.user, title, body);
-    event::deliver(&tx, &app.origin(&off.tenant, None), None, &event).await?;
+        .saying(title, body);
+    event::deliver(app, &tx, &app.origin(&off.tenant, None), None, &event).await?;
     tx.commit().await
 }
 

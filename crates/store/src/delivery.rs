@@ -24,10 +24,6 @@ use common::{
 const WAITS: [i64; 9] = [5, 30, 120, 600, 1_800, 7_200, 14_400, 28_800, 36_000];
 /// How long a row is its sender's, seconds: longer than any try takes.
 const LEASE: i64 = 60;
-/// Days that the row of a delivery that arrived is kept.
-const SENT_KEPT: i64 = 7;
-/// Days that the row of a dead one is kept.
-const DEAD_KEPT: i64 = 30;
 
 /// The states that a delivery can be in.
 pub const STATES: [&str; 3] = ["due", "sent", "dead"];
@@ -92,6 +88,19 @@ pub async fn take(db: &Db, webhook: &WebhookId, now: Timestamp) -> Result<Option
                            ORDER BY d.due_at, d.id LIMIT 1)
                RETURNING id";
     let taken: Option<DeliveryId> = db.hot(sql, args![webhook, now, now.plus_seconds(LEASE)]).await?.into_iter().next();
+    read(db, taken, now).await
+}
+
+/// The same of one delivery, when it is due.
+pub async fn take_one(db: &Db, webhook: &WebhookId, id: &str, now: Timestamp) -> Result<Option<Due>, DbError> {
+    let sql = "UPDATE deliveries SET tries = tries + 1, due_at = ?4
+               WHERE id = ?1 AND webhook_id = ?2 AND state = 'due' AND due_at <= ?3 RETURNING id";
+    let row = args![id, webhook, now, now.plus_seconds(LEASE)];
+    let taken: Option<DeliveryId> = db.hot(sql, row).await?.into_iter().next();
+    read(db, taken, now).await
+}
+
+async fn read(db: &Db, taken: Option<DeliveryId>, now: Timestamp) -> Result<Option<Due>, DbError> {
     let Some(id) = taken else { return Ok(None) };
     let sql = concat!(
         "SELECT d.id, d.event_id, d.kind, w.tenant_id, d.agent_id, d.agent, d.at, d.data, d.tries, w.url,
@@ -242,22 +251,23 @@ pub async fn find(reads: &dyn Rows, webhook: &WebhookId, id: &str) -> Result<Opt
     reads.optional(&sql, args![webhook, id]).await
 }
 
-/// Makes a delivery that has ended due again, with all its tries; `None`: it is due already, or was withheld, of which nothing is left.
+/// Makes a delivery due at once: one that has ended with all its tries, and one that waits for its next try with those that it has left.
+/// `None`: it was withheld, and nothing is left of it.
 pub async fn requeue(tx: &Tx<'_>, webhook: &WebhookId, id: &str, now: Timestamp) -> Result<Option<Delivery>, DbError> {
     let sql = format!(
-        "UPDATE deliveries SET state = 'due', tries = 0, due_at = ?3
-         WHERE id = ?2 AND webhook_id = ?1 AND state <> 'due' AND (data <> '{{}}' OR agent_id IS NOT NULL)
+        "UPDATE deliveries SET state = 'due', tries = iif(state = 'due', tries, 0), due_at = ?3
+         WHERE id = ?2 AND webhook_id = ?1 AND (data <> '{{}}' OR agent_id IS NOT NULL)
          RETURNING {COLUMNS}"
     );
     tx.optional(&sql, args![webhook, id, now]).await
 }
 
-/// Purges rows of deliveries that arrived, or were given up, long ago: after `most_days` at the latest.
-pub async fn purge(db: &Db, most_days: i64, now: Timestamp, most: i64) -> Result<(), DbError> {
+/// Purges rows of deliveries that arrived, or were given up, before `kept_since`.
+pub async fn purge(db: &Db, kept_since: Timestamp, most: i64) -> Result<(), DbError> {
     let sql =
         "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE state = ?1 AND due_at <= ?2 LIMIT ?3)";
-    for (state, days) in [("sent", SENT_KEPT), ("dead", DEAD_KEPT)] {
-        db.hot::<Affected>(sql, args![state, now.plus_seconds(-most_days.min(days) * 86_400), most]).await?;
+    for state in ["sent", "dead"] {
+        db.hot::<Affected>(sql, args![state, kept_since, most]).await?;
     }
     Ok(())
 }
