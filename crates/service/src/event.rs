@@ -3,6 +3,8 @@
 //! The list of kinds ([`EventKind`]) says which inboxes an event goes to; a handler adds what its people are told. Webhooks get what they ask
 //! for from the tick.
 
+use std::{future::Future, pin::Pin};
+
 use common::{
     event::{Admins, EventKind, Mail, Person, Room},
     id::{AgentId, NotificationId, UserId},
@@ -19,6 +21,9 @@ use store::{
 use crate::{app::App, mail};
 
 mod words;
+
+/// Boxed, so that a component has the code once, and not in each handler that delivers an event.
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, DbError>> + 'a>>;
 
 /// An event.
 pub struct Event<'a> {
@@ -130,94 +135,98 @@ impl<'a> Event<'a> {
 
 /// Delivers an event: to the inboxes and the people that its kind names, and to webhooks. `cause`: the person whom it counts for; `None`:
 /// nobody. An agent is not told what it did itself. Gives the number in the agent's own inbox; `None`: it is in none.
-pub async fn deliver(
-    app: &App,
-    tx: &Tx<'_>,
-    origin: &Origin<'_>,
-    cause: Option<&UserId>,
-    event: &Event<'_>,
-) -> Result<Option<i64>, DbError> {
-    let (to, now) = (event.kind.to(), origin.now);
-    let content = (event.kind.in_inbox(), &event.data);
-    let mut seq = None;
-    if let Some(agent) = event.agent {
-        if to.agent && (origin.agent != Some(agent) || event.kind == EventKind::Message) {
-            seq = match (event.kind.room(), cause) {
-                (Room::Counted, Some(cause)) => inbox::push(tx, agent, cause, content, now).await?,
-                _ => inbox::push_newest(tx, agent, content, now).await?,
-            };
+pub fn deliver<'a>(
+    app: &'a App,
+    tx: &'a Tx<'_>,
+    origin: &'a Origin<'_>,
+    cause: Option<&'a UserId>,
+    event: &'a Event<'_>,
+) -> Boxed<'a, Option<i64>> {
+    Box::pin(async move {
+        let (to, now) = (event.kind.to(), origin.now);
+        let content = (event.kind.in_inbox(), &event.data);
+        let mut seq = None;
+        if let Some(agent) = event.agent {
+            if to.agent && (origin.agent != Some(agent) || event.kind == EventKind::Message) {
+                seq = match (event.kind.room(), cause) {
+                    (Room::Counted, Some(cause)) => inbox::push(tx, agent, cause, content, now).await?,
+                    _ => inbox::push_newest(tx, agent, content, now).await?,
+                };
+            }
+            if to.above {
+                let content = (event.kind.in_inbox(), event.above.as_ref().unwrap_or(&event.data));
+                // An agent that deploys one below it is the one that is to run it.
+                let but = origin.agent.filter(|_| event.kind != EventKind::AgentDeploy);
+                inbox::push_above(tx, agent, but, content, now).await?;
+            }
         }
-        if to.above {
-            let content = (event.kind.in_inbox(), event.above.as_ref().unwrap_or(&event.data));
-            // An agent that deploys one below it is the one that is to run it.
-            let but = origin.agent.filter(|_| event.kind != EventKind::AgentDeploy);
-            inbox::push_above(tx, agent, but, content, now).await?;
-        }
-    }
-    tell_people(app, tx, origin, cause, event).await?;
-    let new = event::New { kind: event.kind, agent: event.agent, user: event.user, data: event.outside() };
-    event::insert(tx, (origin.tenant, origin.chance, now), &new).await?;
-    Ok(seq)
+        tell_people(app, tx, origin, cause, event).await?;
+        let new = event::New { kind: event.kind, agent: event.agent, user: event.user, data: event.outside() };
+        event::insert(tx, (origin.tenant, origin.chance, now), &new).await?;
+        Ok(seq)
+    })
 }
 
 /// Tells the people that an event's kind names, and those that it names itself: by a notification, and by mail where it is mailed. Nobody
 /// is told of what they did themselves.
-pub async fn tell_people(
-    app: &App,
-    tx: &Tx<'_>,
-    origin: &Origin<'_>,
-    cause: Option<&UserId>,
-    event: &Event<'_>,
-) -> Result<(), DbError> {
-    for Told { user, title, body } in event.told.iter().filter(|told| origin.user != Some(told.user)) {
-        notify(tx, origin, (user, cause), (title, body), None).await?;
-    }
-    let to = event.kind.to();
-    if event.is_no_news || (to.person == Person::No && to.admins == Admins::No) {
-        return Ok(());
-    }
-    let Some(subject) = addressee::subject(tx, event.agent, event.user, origin.user).await? else { return Ok(()) };
-    let is_own = origin.user == Some(&subject.person)
-        && (origin.agent.is_none() || to.person == Person::OfOthers || event.user.is_some());
-    let mut people = Vec::new();
-    if to.person != Person::No && !is_own {
-        people.push(subject.person.clone());
-    }
-    let needs_admins = to.admins == Admins::Always || (to.admins == Admins::ForOwner && !subject.is_active);
-    let is_mailed = event.mail.is_some() && to.mail != Mail::No;
-    let mut admins = Vec::new();
-    if needs_admins || (is_mailed && to.mail == Mail::AdminsToo) {
-        admins = addressee::admins(tx, origin.tenant).await?;
-        admins.retain(|admin| *admin != subject.person && origin.user != Some(admin));
-    }
-    if needs_admins {
-        people.append(&mut admins);
-    }
-    people.retain(|user| event.told.iter().all(|told| told.user != user));
-    if people.is_empty() && admins.is_empty() {
-        return Ok(());
-    }
-    let words;
-    let (title, body) = match &event.said {
-        Some(said) => said,
-        None => {
-            words = words::of(event.kind, &subject, origin, &event.data);
-            &words
+pub fn tell_people<'a>(
+    app: &'a App,
+    tx: &'a Tx<'_>,
+    origin: &'a Origin<'_>,
+    cause: Option<&'a UserId>,
+    event: &'a Event<'_>,
+) -> Boxed<'a, ()> {
+    Box::pin(async move {
+        for Told { user, title, body } in event.told.iter().filter(|told| origin.user != Some(told.user)) {
+            notify(tx, origin, (user, cause), (title, body), None).await?;
         }
-    };
-    for user in &people {
-        notify(tx, origin, (user, cause), (title, body), event.page.as_deref()).await?;
-    }
-    let Some((kind, data)) = event.mail.as_ref().filter(|_| is_mailed) else { return Ok(()) };
-    let mut data = data.clone();
-    if let Some(members) = data.as_object_mut().filter(|_| !origin.address.is_empty()) {
-        members.insert("address".to_owned(), json!(origin.address));
-    }
-    // Where the admins are told already, none is left.
-    for user in people.iter().chain(&admins) {
-        mail::put(app, tx, (origin.tenant, user), *kind, &data).await?;
-    }
-    Ok(())
+        let to = event.kind.to();
+        if event.is_no_news || (to.person == Person::No && to.admins == Admins::No) {
+            return Ok(());
+        }
+        let Some(subject) = addressee::subject(tx, event.agent, event.user, origin.user).await? else { return Ok(()) };
+        let is_own = origin.user == Some(&subject.person)
+            && (origin.agent.is_none() || to.person == Person::OfOthers || event.user.is_some());
+        let mut people = Vec::new();
+        if to.person != Person::No && !is_own {
+            people.push(subject.person.clone());
+        }
+        let needs_admins = to.admins == Admins::Always || (to.admins == Admins::ForOwner && !subject.is_active);
+        let is_mailed = event.mail.is_some() && to.mail != Mail::No;
+        let mut admins = Vec::new();
+        if needs_admins || (is_mailed && to.mail == Mail::AdminsToo) {
+            admins = addressee::admins(tx, origin.tenant).await?;
+            admins.retain(|admin| *admin != subject.person && origin.user != Some(admin));
+        }
+        if needs_admins {
+            people.append(&mut admins);
+        }
+        people.retain(|user| event.told.iter().all(|told| told.user != user));
+        if people.is_empty() && admins.is_empty() {
+            return Ok(());
+        }
+        let words;
+        let (title, body) = match &event.said {
+            Some(said) => said,
+            None => {
+                words = words::of(event.kind, &subject, origin, &event.data);
+                &words
+            }
+        };
+        for user in &people {
+            notify(tx, origin, (user, cause), (title, body), event.page.as_deref()).await?;
+        }
+        let Some((kind, data)) = event.mail.as_ref().filter(|_| is_mailed) else { return Ok(()) };
+        let mut data = data.clone();
+        if let Some(members) = data.as_object_mut().filter(|_| !origin.address.is_empty()) {
+            members.insert("address".to_owned(), json!(origin.address));
+        }
+        // Where the admins are told already, none is left.
+        for user in people.iter().chain(&admins) {
+            mail::put(app, tx, (origin.tenant, user), *kind, &data).await?;
+        }
+        Ok(())
+    })
 }
 
 async fn notify(
