@@ -200,10 +200,11 @@ pub async fn fan_out(db: &Db, chance: &Chance, now: Timestamp) -> Result<bool, D
         *MATCHES
     );
     tx.execute(&sql, args![BATCH, MOST_DUE, MOST_FREQUENT_DUE]).await?;
+    // Their ids sort as the events happened, and so they are sent in that order.
     let id = DeliveryId::generate(now, chance);
     let sql = format!(
         "{} INSERT INTO deliveries (id, webhook_id, event_id, kind, agent_id, agent, user_id, at, data, due_at, created_at)
-         SELECT ?4 || lower(hex(randomblob(8))), m.webhook_id, e.id, e.kind, e.agent_id, e.agent, e.user_id, e.at, e.data, ?5, ?5
+         SELECT ?4 || printf('%08x', e.seq % 4294967296) || lower(hex(randomblob(4))), m.webhook_id, e.id, e.kind, e.agent_id, e.agent, e.user_id, e.at, e.data, ?5, ?5
          FROM matches m JOIN some e ON e.alike = m.alike AND m.since <= e.at WHERE m.has_room",
         *MATCHES
     );

@@ -382,6 +382,20 @@ async fn bad_input_is_refused_by_its_field() {
     bare.as_(&eve, "POST", WEBHOOKS, json!({ "url": url })).await.refused(503, "secrets_disabled");
 }
 
+/// R115: what happened before one call of the tick is sent in the order in which it happened.
+#[tokio::test]
+async fn events_are_sent_in_their_order() {
+    let s = stage().await;
+    s.webhook(&s.max, json!({ "kinds": ["agent.state_changed"] })).await;
+    let steps = ["pause", "resume", "pause", "stop", "start", "pause", "resume", "stop"];
+    for step in steps {
+        s.step("helper", step).await;
+    }
+    s.tick().await;
+    let order: Vec<Json> = sent().iter().map(|one| one["data"]["step"].clone()).collect();
+    assert_eq!(json!(order), json!(steps));
+}
+
 /// R195: a test event and a delivery that a person sends again go at once, also while the webhook pauses; when one arrives, the pause is over.
 #[tokio::test]
 async fn a_test_and_a_retry_by_hand_wait_for_no_pause() {
