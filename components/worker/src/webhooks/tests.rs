@@ -463,6 +463,8 @@ async fn the_end_of_an_approval_by_time_is_told_once() {
     let s = stage().await;
     s.webhook(&s.max, json!({ "kinds": ["access.ended"] })).await;
     let asker = s.t.agent(&s.max, "asker", "agents.read").await;
+    // Only a session decides.
+    let eve = s.t.user(&s.max.tenant, "eve@example.com", Role::Admin).await;
     let ask = |scope: &str, hours: i64| json!({ "scope": [scope], "hours": hours, "reason": "work" });
     let mut ids = Vec::new();
     for (scope, hours) in [("ui.notify", 1), ("agents.logs", 2), ("agents.message", 3)] {
@@ -470,9 +472,9 @@ async fn the_end_of_an_approval_by_time_is_told_once() {
         ids.push(asked["id"].as_str().unwrap().to_owned());
     }
     for id in &ids {
-        s.t.as_(&s.ada, "POST", &format!("/api/access-requests/{id}/approve"), json!({})).await.is(200);
+        s.t.as_(&eve, "POST", &format!("/api/access-requests/{id}/approve"), json!({})).await.is(200);
     }
-    s.t.as_(&s.ada, "POST", &format!("/api/access-requests/{}/revoke", ids[2]), Null).await.is(200);
+    s.t.as_(&eve, "POST", &format!("/api/access-requests/{}/revoke", ids[2]), Null).await.is(200);
     s.tick().await;
     sent();
     let told = "SELECT count(*) FROM notifications WHERE title = 'An approval of asker has ended'";
