@@ -212,6 +212,30 @@ kinds! {
 }
 
 impl EventKind {
+    /// Whether a person should look soon: a right ends, something has failed, or somebody waits for them. All else is good to know.
+    pub const fn is_pressing(self) -> bool {
+        !matches!(
+            self,
+            Self::AgentUpdated
+                | Self::AgentRestored
+                | Self::AgentStateChanged
+                | Self::AgentRestart
+                | Self::AgentDeploy
+                | Self::AgentTokenRotated
+                | Self::AgentKeyCreated
+                | Self::AgentKeyRotated
+                | Self::AccessApproved
+                | Self::AccessDenied
+                | Self::AccessEnded
+                | Self::SecretChanged
+                | Self::ProbeRecovered
+                | Self::UserCreated
+                | Self::UserActivated
+                | Self::UserDeactivated
+                | Self::UserDeleted
+        )
+    }
+
     /// Whether there can be very many of it, so that it is the first to be left out for a receiver that does not keep up.
     pub const fn is_frequent(self) -> bool {
         matches!(self, Self::Message | Self::Hook | Self::Notification)

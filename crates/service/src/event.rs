@@ -178,7 +178,7 @@ pub fn tell_people<'a>(
 ) -> Boxed<'a, ()> {
     Box::pin(async move {
         for Told { user, title, body } in event.told.iter().filter(|told| origin.user != Some(told.user)) {
-            notify(tx, origin, (user, cause), (title, body), None).await?;
+            notify(tx, (event.kind, origin), (user, cause), (title, body), None).await?;
         }
         let to = event.kind.to();
         if event.is_no_news || (to.person == Person::No && to.admins == Admins::No) {
@@ -214,7 +214,7 @@ pub fn tell_people<'a>(
             }
         };
         for user in &people {
-            notify(tx, origin, (user, cause), (title, body), event.page.as_deref()).await?;
+            notify(tx, (event.kind, origin), (user, cause), (title, body), event.page.as_deref()).await?;
         }
         let Some((kind, data)) = event.mail.as_ref().filter(|_| is_mailed) else { return Ok(()) };
         let mut data = data.clone();
@@ -231,13 +231,14 @@ pub fn tell_people<'a>(
 
 async fn notify(
     tx: &Tx<'_>,
-    origin: &Origin<'_>,
+    (kind, origin): (EventKind, &Origin<'_>),
     whose: (&UserId, Option<&UserId>),
     (title, body): (&str, &str),
     page: Option<&str>,
 ) -> Result<(), DbError> {
     let id = NotificationId::generate(origin.now, origin.chance);
-    notification::insert_own(tx, &id, origin.tenant, whose, (title, body), origin.now).await?;
+    let priority = if kind.is_pressing() { "high" } else { "normal" };
+    notification::insert_own_as(priority, tx, &id, origin.tenant, whose, (title, body), origin.now).await?;
     match page {
         Some(page) => notification::link_own(tx, &id, title, page).await,
         None => Ok(()),

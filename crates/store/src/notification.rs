@@ -249,17 +249,30 @@ pub async fn insert_own(
     id: &NotificationId,
     tenant: &TenantId,
     (user, cause): (&UserId, Option<&UserId>),
+    text: (&str, &str),
+    now: Timestamp,
+) -> Result<(), DbError> {
+    insert_own_as("high", tx, id, tenant, (user, cause), text, now).await
+}
+
+/// The same with another priority.
+pub async fn insert_own_as(
+    priority: &str,
+    tx: &Tx<'_>,
+    id: &NotificationId,
+    tenant: &TenantId,
+    (user, cause): (&UserId, Option<&UserId>),
     (title, body): (&str, &str),
     now: Timestamp,
 ) -> Result<(), DbError> {
     let most = if cause.is_none_or(|cause| cause == user) { UNREAD } else { UNREAD_BY_ANOTHER };
     tx.execute(
         "INSERT INTO notifications (id, tenant_id, user_id, source, title, body, priority, created_at, caused_by)
-         SELECT ?1, ?2, ?3, 'accredit', iif(count(*) < ?8, ?4, ?9), iif(count(*) < ?8, ?5, ?10), 'high', ?6, ?7
+         SELECT ?1, ?2, ?3, 'accredit', iif(count(*) < ?8, ?4, ?9), iif(count(*) < ?8, ?5, ?10), ?11, ?6, ?7
          FROM notifications o
          WHERE o.user_id = ?3 AND o.caused_by IS ?7 AND o.source = 'accredit' AND o.read_at IS NULL
          HAVING count(*) <= ?8",
-        args![id, tenant, user, title, body, now, cause, most, MORE.0, MORE.1],
+        args![id, tenant, user, title, body, now, cause, most, MORE.0, MORE.1, priority],
     )
     .await
 }
