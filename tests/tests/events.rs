@@ -87,7 +87,7 @@ fn stage() -> Stage {
         (id, server.plant_pat(&client, "*"))
     };
     let (eve, max) = (person("eve@example.com", "admin"), person("max@example.com", "member"));
-    server.agent(&max.1, "boss", &["*"]);
+    server.agent(&max.1, "boss", &["agents.*", "ui.notify"]);
     let hook = json!({ "url": format!("https://{}/all", sink.address()) });
     ada.post("/api/webhooks", &hook).is(201);
     Stage { server, sink, ada, eve, max }
