@@ -1,7 +1,7 @@
 //! A server that mail is sent to: TLS with a certificate of its own authority, which the host is told to trust.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io::{BufRead, Write},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -29,6 +29,10 @@ pub enum Reply {
     Silence,
     /// Answers 400 with a body that never ends.
     Endless,
+    /// Answers 200 and says that the body has so many bytes, whatever it has; then closes the connection.
+    Length(usize, &'static str),
+    /// Answers 200 with so many chunks, and neither a last one nor an end of the connection.
+    Chunks(usize),
 }
 
 /// A request that has arrived.
@@ -55,6 +59,8 @@ impl Received {
 struct Shared {
     received: Mutex<Vec<Received>>,
     replies: Mutex<VecDeque<Reply>>,
+    /// What is answered at a path, each time.
+    paths: Mutex<BTreeMap<String, Reply>>,
 }
 
 /// The server. Its threads end with the process.
@@ -101,6 +107,11 @@ impl Sink {
         self.shared.replies.lock().unwrap_or_else(PoisonError::into_inner).extend(replies.iter().cloned());
     }
 
+    /// What is done with every request for this path from now on.
+    pub fn answers(&self, path: &str, reply: Reply) {
+        self.shared.paths.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), reply);
+    }
+
     /// All that has arrived.
     pub fn received(&self) -> Vec<Received> {
         self.shared.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -143,7 +154,9 @@ fn serve(mut stream: &mut Stream, shared: &Shared) -> std::io::Result<()> {
     }
     let line = line.rsplit_once(' ').map(|(line, _)| line.to_owned()).unwrap_or_default();
     let received = Received { line, headers, body: serde_json::from_slice(&body).unwrap_or_default(), raw: body };
-    let reply = shared.replies.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let path = received.line.split(' ').nth(1).unwrap_or_default();
+    let reply = shared.paths.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+    let reply = reply.or_else(|| shared.replies.lock().unwrap_or_else(PoisonError::into_inner).pop_front());
     shared.received.lock().unwrap_or_else(PoisonError::into_inner).push(received);
 
     let stream = stream.get_mut();
@@ -158,6 +171,18 @@ fn serve(mut stream: &mut Stream, shared: &Shared) -> std::io::Result<()> {
             stream.write_all(head(302, &more).as_bytes())?;
         }
         Reply::Silence => thread::sleep(PATIENCE),
+        Reply::Length(said, body) => {
+            let length = format!("content-length: {said}\r\n\r\n{body}");
+            stream.write_all(head(200, &length).as_bytes())?;
+        }
+        Reply::Chunks(number) => {
+            stream.write_all(head(200, "transfer-encoding: chunked\r\n\r\n").as_bytes())?;
+            for _ in 0..number {
+                stream.write_all(format!("400\r\n{}\r\n", "x".repeat(1024)).as_bytes())?;
+            }
+            stream.flush()?;
+            thread::sleep(PATIENCE);
+        }
         Reply::Endless => {
             stream.write_all(head(400, "\r\n").as_bytes())?;
             while stream.write_all(&[b' '; 1024]).is_ok() {

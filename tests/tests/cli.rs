@@ -335,6 +335,9 @@ fn a_program_runs_with_the_secrets_of_its_agent() {
     assert!(ran.out.is_empty() && ran.err.contains("page:"), "{ran:?}");
     Cli::of(url).run(&["secrets", "exec", "--", "/bin/true"]).is(2);
     cli.run(&["secrets", "exec", "/bin/true"]).is(64);
+    // As the recipe has it: lines for a shell.
+    let ran = cli.run(&["secrets", "values", "--format", "env"]).is(0);
+    assert!(ran.out.starts_with("export ONE='a'") && ran.out.ends_with("export TWO='2'\n"), "{ran:?}");
     // A server that would steer the program.
     let answer = r#"{"secrets":{"GOOD":"1","LD_PRELOAD":"/tmp/x.so"}}"#;
     let hostile = format!(
@@ -380,11 +383,15 @@ fn secrets_are_written_into_a_directory_and_not_out_of_it() {
     fs::write(cli.home().join("file"), "").unwrap();
     fs::create_dir(cli.home().join("wide")).unwrap();
     fs::set_permissions(cli.home().join("wide"), fs::Permissions::from_mode(0o750)).unwrap();
-    for bad in ["link", "link/", "file", "wide", "none/below"] {
+    for bad in ["link", "link/", "file", "wide", "file/below"] {
         let ran = cli.run(&["secrets", "write", bad]).is(1);
         assert!(ran.out.is_empty(), "{ran:?}");
     }
     assert_eq!((reads(), fs::read_dir(cli.home().join("wide")).unwrap().count()), (before, 0));
+    // What is above it and not there is made, for its owner alone.
+    let ran = cli.run(&["secrets", "write", "new/agent/secrets"]).is(0);
+    assert_eq!(ran.out, "new/agent/secrets/ONE\n");
+    assert_eq!((mode(&cli.home().join("new")), mode(&cli.home().join("new/agent/secrets"))), (0o700, 0o700));
     fs::remove_file(folder.join("ONE")).unwrap();
     fs::create_dir(folder.join("ONE")).unwrap();
     assert!(cli.run(&["secrets", "write", "run"]).is(1).err.contains("is a directory"));

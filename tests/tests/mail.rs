@@ -261,7 +261,7 @@ fn a_private_mail_host_is_refused() {
         .start();
     let admin = server.bootstrap();
     admin.post(TEST, &json!({})).is(202);
-    until_state(&server, "due 1 no answer: DestinationIpProhibited");
+    until_state(&server, "due 1 no answer: its address is not public (DestinationIpProhibited)");
     assert!(sink.received().is_empty());
 }
 

@@ -12,7 +12,9 @@ use serde_json::{Value as Json, json};
 use tests::{
     Client, Server, at_once,
     process::asking,
-    server::{EMAIL, KEY, PASSWORD},
+    server::{EMAIL, KEY, PASSWORD, text},
+    sink::{Reply, Sink},
+    until,
 };
 
 fn folder() -> PathBuf {
@@ -188,13 +190,18 @@ fn every_recipe_says_who_runs_it() {
 
 /// Replays one; gives the number of its blocks.
 fn replay(path: &Path) -> usize {
+    let sink = Sink::new();
     let server = Server::settings()
         .variable("secrets_key", KEY)
         .variable("signing_key", KEY)
-        .variable("outbound_hosts", "token.actions.githubusercontent.com")
+        .variable("outbound_hosts", &format!("token.actions.githubusercontent.com {}", sink.address()))
+        .flag("--runtime-config-file", &sink.runtime_config().to_string_lossy())
+        .flag("--allow-private", &sink.address())
         .start();
     let admin = server.bootstrap();
-    let given = [("email", EMAIL), ("password", PASSWORD)];
+    sink.answers("/user", Reply::Status(401, r#"{"message": "Bad credentials"}"#));
+    let host = sink.address();
+    let given = [("email", EMAIL), ("password", PASSWORD), ("receiver", &*host), ("service", &*host)];
     let mut values: Values = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let text = fs::read_to_string(path).unwrap();
     if text.contains("{{accredit_token}}") {
@@ -212,6 +219,49 @@ fn replay(path: &Path) -> usize {
         }
     }
     blocks.len()
+}
+
+/// A block of a recipe in this language.
+fn code(recipe: &str, language: &str) -> String {
+    let page = fs::read_to_string(folder().join(recipe)).unwrap();
+    let code = page.split(&format!("```{language}\n")).nth(1).unwrap_or_else(|| panic!("no {language} in {recipe}"));
+    code.split("```").next().unwrap().to_owned()
+}
+
+/// R60, R115: the programs of the recipe, in Python and in a shell, check what this server sends, and refuse what was changed.
+#[test]
+fn the_programs_of_the_recipe_check_webhooks() {
+    let sink = Sink::new();
+    let server = Server::settings()
+        .variable("secrets_key", KEY)
+        .variable("outbound_hosts", &sink.address())
+        .flag("--runtime-config-file", &sink.runtime_config().to_string_lossy())
+        .flag("--allow-private", &sink.address())
+        .start();
+    let admin = server.bootstrap();
+    let made = admin.post("/api/webhooks", &json!({ "url": format!("https://{}/accredit", sink.address()) })).is(201);
+    admin.post(&format!("/api/webhooks/{}/test", text(&made["id"])), &json!({})).is(202);
+    let got = until("the event", || sink.received().into_iter().next());
+    let (id, at, signature) =
+        (got.header("webhook-id"), got.header("webhook-timestamp"), got.header("webhook-signature"));
+    let home = tempfile::tempdir().unwrap();
+    let body = home.path().join("body.json");
+    let python = code("receive-webhooks.md", "python")
+        + "import os, sys\nnames = ['webhook-id', 'webhook-timestamp', 'webhook-signature']\n\
+           print(is_from_accredit(os.environ['SECRET'], dict(zip(names, sys.argv[1:])), open('body.json', 'rb').read()))\n";
+    let shell = code("receive-webhooks.md", "sh");
+    for is_changed in [false, true] {
+        fs::write(&body, if is_changed { [&*got.raw, b" "].concat() } else { got.raw.clone() }).unwrap();
+        let run = |program: &str, arguments: &[&str]| {
+            let mut command = asking(program);
+            command.args(arguments).current_dir(home.path()).env("SECRET", text(&made["secret"]));
+            let output = command.env("WEBHOOK_ID", id).env("WEBHOOK_TIMESTAMP", at).output().unwrap();
+            assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        };
+        assert_eq!(run("python3", &["-c", &python, id, at, signature]), if is_changed { "False" } else { "True" });
+        assert_eq!(format!("v1,{}", run("sh", &["-e", "-c", &shell])) == signature, !is_changed);
+    }
 }
 
 /// What is compared, so that a page that says too little or too much fails.

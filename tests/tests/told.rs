@@ -91,7 +91,11 @@ fn a_person_and_an_agent_are_told_of_a_grant_that_was_taken() {
         let of = if path.contains("keys") { "a key of " } else { "" };
         assert_eq!(
             told(&max),
-            [format!("You are no longer viewer of {of}scout"), format!("You are no longer editor of {of}scout")]
+            [
+                format!("You are no longer viewer of {of}scout"),
+                format!("You are no longer editor of {of}scout"),
+                "The agent helper lost a grant".to_owned()
+            ]
         );
         let key = if path.contains("keys") { json!(key) } else { Json::Null };
         let data = json!({ "agent": "scout", "agent_id": scout.id, "key": key, "relation": "viewer" });
@@ -158,7 +162,7 @@ fn a_person_is_told_of_a_lower_role_and_of_a_password_that_ended_sessions() {
     for (role, titles) in [
         ("member", vec!["Your role is now member"]),
         ("viewer", vec!["Your role is now viewer"]),
-        ("curator", vec![]),
+        ("curator", vec!["Your role is now curator"]),
         ("curator", vec![]),
     ] {
         admin.patch(&path, &json!({ "role": role })).is(200);
@@ -170,7 +174,7 @@ fn a_person_is_told_of_a_lower_role_and_of_a_password_that_ended_sessions() {
     // One's own role.
     admin.patch(&path, &json!({ "role": "admin" })).is(200);
     mia.patch(&path, &json!({ "role": "member" })).is(200);
-    assert_eq!((told(&mia), told(&admin)), (vec![], vec![]));
+    assert_eq!((told(&mia), told(&admin)), (vec!["Your role is now admin".to_owned()], vec![]));
 }
 
 /// R78: a credential of any kind ends itself, and nothing beside it, whatever it carries and while its agent is halted; nobody is told,

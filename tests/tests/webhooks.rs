@@ -1,10 +1,11 @@
 //! Webhooks over HTTP: from a change of one component through the tick to receivers that speak TLS, good ones and bad ones.
 
-use std::time::Instant;
+use std::{path::Path, process::Stdio, time::Instant};
 
 use serde_json::{Value as Json, json};
 use tests::{
-    Client, GIVEN_UP, Server,
+    Client, GIVEN_UP, Server, packages,
+    process::asking,
     server::{KEY, text},
     sink::{Reply, Sink},
     until,
@@ -107,37 +108,73 @@ fn receivers_have_events_without_a_tick() {
     }
 }
 
-/// R115: what is sent is signed as the library of Standard Webhooks for Python verifies it, where that is installed.
+/// R116, R195: a receiver that lies about the length of its answer, either way, or never ends it, has answered: the status decides. What was read
+/// is kept up to 2 KB, and nobody waits for it.
+#[test]
+fn receivers_that_lie_about_their_length_cost_nothing() {
+    let (sink, server, admin) = stage();
+    server.agent(&admin, "scout", &["agents.read"]);
+    let made = webhook(&sink, &admin, "/liar", &["scout"]);
+    let path = format!("{WEBHOOKS}/{}", text(&made["id"]));
+    for (what, reply, answer) in [
+        ("longer than it is", Reply::Length(5_000, "short"), Some("short".to_owned())),
+        ("shorter than it is", Reply::Length(2, "longer"), Some("lo".to_owned())),
+        ("longer than any", Reply::Length(usize::MAX, "short"), None),
+        ("chunks that never end", Reply::Chunks(1), Some("x".repeat(1_024))),
+        ("many chunks that never end", Reply::Chunks(64), Some("x".repeat(2_048))),
+    ] {
+        sink.answers("/liar", reply);
+        let queued = admin.post(&format!("{path}/test"), &json!({})).is(202);
+        let ended = until(what, || {
+            let list = admin.get(&format!("{path}/deliveries")).is(200);
+            let all = list["items"].as_array()?;
+            all.iter()
+                .find(|one| one["id"] == queued["delivery_id"] && one["tries"] == 1 && one["due_at"] != one["at"])
+                .cloned()
+                .filter(|one| one["state"] != "due" || !one["error"].is_null())
+        });
+        match answer {
+            Some(answer) => assert_eq!(
+                (&ended["state"], &ended["status"], &ended["answer"]),
+                (&json!("sent"), &json!(200), &json!(answer)),
+                "{what}"
+            ),
+            None => assert!(ended["answer"].as_str().is_none_or(|kept| kept.len() <= 2_048), "{what}: {ended}"),
+        }
+    }
+    // The server is as well as before.
+    sink.answers("/liar", Reply::Status(200, "{}"));
+    admin.post("/api/agents/scout/pause", &json!({})).is(200);
+    until("the next event", || {
+        sink.received().iter().any(|one| one.body["kind"] == "agent.state_changed").then_some(())
+    });
+}
+
+/// R115: what is sent is signed as the library of Standard Webhooks for Python verifies it, and nothing else: the list of packages pins it.
 #[test]
 fn a_real_library_verifies_what_is_sent() {
-    let python = |code: &str, arguments: &[&str], input: &[u8]| -> Option<std::process::Output> {
-        let mut child = std::process::Command::new("python3")
-            .args(["-c", code])
-            .args(arguments)
-            .stdin(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped())
-            .spawn()
-            .ok()?;
-        std::io::Write::write_all(&mut child.stdin.take()?, input).ok()?;
-        child.wait_with_output().ok()
-    };
-    if !python("import standardwebhooks", &[], b"").is_some_and(|output| output.status.success()) {
-        eprintln!("left out: no standardwebhooks for python3 here");
-        return;
-    }
+    const VERIFY: &str = "import sys, standardwebhooks as s; h = dict(zip(sys.argv[2::2], sys.argv[3::2])); \
+                          s.Webhook(sys.argv[1]).verify(sys.stdin.buffer.read().decode(), h)";
+    let packages = packages::pypi(Path::new(env!("CARGO_TARGET_TMPDIR")), "webhooks").join("packages");
     let (sink, server, admin) = stage();
     server.agent(&admin, "scout", &["agents.read"]);
     let made = webhook(&sink, &admin, "/in", &["scout"]);
     admin.post("/api/agents/scout/pause", &json!({})).is(200);
     let got = until("the event", || sink.received().into_iter().next());
-    const VERIFY: &str = "import sys, standardwebhooks as s; h = dict(zip(sys.argv[2::2], sys.argv[3::2])); \
-                          s.Webhook(sys.argv[1]).verify(sys.stdin.buffer.read().decode(), h)";
-    for (secret, is_good) in [(text(&made["secret"]), true), ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", false)] {
-        let mut arguments = vec![secret];
+    let changed = [got.raw.as_slice(), b" "].concat();
+    let (secret, another) = (text(&made["secret"]), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    for (secret, body, is_good) in [(secret, &got.raw, true), (secret, &changed, false), (another, &got.raw, false)] {
+        let mut command = asking("python3");
+        command.env("PYTHONPATH", &packages).args(["-c", VERIFY, secret]);
         for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
-            arguments.extend([name, got.header(name)]);
+            command.args([name, got.header(name)]);
         }
-        let output = python(VERIFY, &arguments, &got.raw).unwrap();
-        assert_eq!(output.status.success(), is_good, "{}", String::from_utf8_lossy(&output.stderr));
+        command.stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("python3");
+        std::io::Write::write_all(&mut child.stdin.take().expect("its input"), body).expect("to write the body");
+        let output = child.wait_with_output().expect("its end");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.success(), is_good, "{said}");
+        assert!(is_good || said.contains("WebhookVerificationError"), "{said}");
     }
 }

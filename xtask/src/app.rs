@@ -28,8 +28,13 @@ pub(crate) struct App {
 impl App {
     /// Serves on a free port, with a first administrator who has signed in.
     pub(crate) fn start(workspace: &Workspace, host: &Path, name: &str) -> Result<Self> {
+        Self::start_with(workspace, host, name, &[])
+    }
+
+    /// The same with more arguments for the host.
+    pub(crate) fn start_with(workspace: &Workspace, host: &Path, name: &str, more: &[&str]) -> Result<Self> {
         let state = TemporaryState::new(name)?;
-        let server = serve(workspace, host, &state)?;
+        let server = serve(workspace, host, &state, more)?;
         let client = Client::new(&server.base_url);
         let account = json!({"secret": OPERATOR_SECRET, "email": EMAIL, "name": "Load", "password": PASSWORD});
         client.must("POST", "/auth/bootstrap", None, Some(&account))?;
@@ -101,7 +106,7 @@ impl App {
         let Self { server, state, session, .. } = self;
         drop(server);
         act(&state)?;
-        let server = serve(workspace, host, &state)?;
+        let server = serve(workspace, host, &state, &[])?;
         let client = Client::new(&server.base_url);
         Ok(Self { server, state, client, session })
     }
@@ -112,10 +117,11 @@ fn sign_in(client: &Client, account: &Value) -> Result<String> {
     text(&client.must("POST", "/auth/token", None, Some(account))?, "access_token")
 }
 
-fn serve(workspace: &Workspace, host: &Path, state: &TemporaryState) -> Result<Server> {
+fn serve(workspace: &Workspace, host: &Path, state: &TemporaryState, more: &[&str]) -> Result<Server> {
     let mut command = server::host(host, &workspace.manifest(), "127.0.0.1:0", state.path());
     command
         .arg("--quiet")
+        .args(more)
         .env("SPIN_VARIABLE_OPERATOR_SECRET", OPERATOR_SECRET)
         .env("SPIN_VARIABLE_AUDIT_KEY", "only-for-this-run-too")
         .env("SPIN_VARIABLE_SIGNING_KEY", "only-for-this-run-and-of-32-characters")

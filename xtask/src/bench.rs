@@ -22,6 +22,8 @@ use crate::ui::{Step, out, say};
 use crate::workspace::Workspace;
 use crate::{build, wasm};
 
+mod reach;
+
 const AGENTS: usize = 50;
 /// Agents of the larger database, of which `reader` may read each tenth.
 const MANY_AGENTS: u64 = 100_000;
@@ -36,7 +38,8 @@ const OF_HELLO: [(&str, f64); 4] =
 #[derive(Args)]
 pub(crate) struct Bench {
     /// Print JSON: {"rows": [{"name", "requests_per_s", "ratio_to_hello", "us", "us_over_hello", "p50_ms", "p99_ms", "peak_memory_mb"}],
-    /// "stop_all": {"agents", "ms", "ratio_of_whoami"}, "closures": {"stops", "p50_ms", "p99_ms"}}
+    /// "stop_all": {"agents", "ms", "ratio_of_whoami"}, "closures": {"stops", "p50_ms", "p99_ms"},
+    /// "reach": {"inbox", "stream", "webhook": {"p50_ms", "p99_ms"}, "notify_with_webhooks"}}
     #[arg(long)]
     json: bool,
     /// For how long each row is measured in each round
@@ -92,6 +95,7 @@ impl Bench {
         build::components(&workspace, &components)?;
         let host = build::host(&workspace)?;
         let seed = build::native(&workspace, "seed", "seed")?;
+        let receiver = build::native(&workspace, "receiver", "receiver")?;
         let stop = Stop::on_signal()?;
 
         let hello_state = TemporaryState::new("bench-hello")?;
@@ -139,10 +143,16 @@ impl Bench {
 
         let peaks: Vec<f64> =
             servers.iter().map(|server| Ok(server.memory()?.0 as f64 / 1024.0)).collect::<Result<_>>()?;
+        let reach = reach::measure(&workspace, (&host, &receiver), (self.seconds, self.rounds), &stop)?;
         if self.json {
-            out(as_json(&rows, &peaks, &all, &stops))?
+            let mut json = as_json(&rows, &peaks, &all, &stops);
+            if let Some(members) = json.as_object_mut() {
+                members.insert("reach".to_owned(), reach.as_json());
+            }
+            out(json)?
         } else {
-            show(&rows, &peaks, self.many, &all, &stops)?
+            show(&rows, &peaks, self.many, &all, &stops)?;
+            reach.show()?
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -106,9 +106,9 @@ mod files {
     //! Every step is relative to the open directory, and follows no link: a link in the place of a file is replaced, not written through.
 
     use std::{
-        fs::File,
+        fs::{DirBuilder, File},
         io::{self, Write as _},
-        os::fd::OwnedFd,
+        os::{fd::OwnedFd, unix::fs::DirBuilderExt as _},
         path::{Path, PathBuf},
     };
 
@@ -133,7 +133,15 @@ mod files {
             // A slash at the end would follow a link.
             let path: PathBuf = folder.components().collect();
             let failed = |error: Errno| of_file(path.display())(error.into());
-            match mkdirat(CWD, &path, Mode::from_raw_mode(0o700)) {
+            let make = || mkdirat(CWD, &path, Mode::from_raw_mode(0o700));
+            let made = match (make(), path.parent()) {
+                (Err(Errno::NOENT), Some(above)) => {
+                    DirBuilder::new().recursive(true).mode(0o700).create(above).map_err(of_file(above.display()))?;
+                    make()
+                }
+                (made, _) => made,
+            };
+            match made {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(error) => return Err(failed(error)),
             }

@@ -33,7 +33,7 @@ use service::{
     extract::{Body, Empty, Path, Query},
     form,
     form::{Field, Nullable, Object, PageQuery, nested},
-    guard, mail, missing,
+    guard, missing,
     response::{Response, json},
     watch::Watch,
 };
@@ -42,7 +42,7 @@ use store::{
         self, AccessRequest, AccessRequestState, ExactRequest, Filter, InsertOutcome, Lasts, MOST_REASON, Open,
     },
     db::Rows,
-    outbox, user,
+    outbox,
 };
 
 /// Hours of a request that names none.
@@ -357,20 +357,15 @@ async fn tell(write: &Write<'_>, new: &access_request::New<'_>) -> Result<(), Ap
         "{exact}Scope: {scope}\nHours: {hours}\nReason, in the agent's words: \"{reason}\"\nTo decide, send POST /api/access-requests/{id}/approve or POST /api/access-requests/{id}/deny.",
     );
     let agent = caller.agent_id().ok_or(Code::AgentRequired)?;
-    let event = Event::of_agent(EventKind::AccessRequested, agent);
+    let event =
+        Event::of_agent(EventKind::AccessRequested, agent).saying(title, body).leading_to(format!("/access/{id}"));
     let mut told = json!({ "request": id, "scope": new.scope, "hours": hours });
     name(&mut told, new.exact);
-    write.emit(event.data(told)).await?;
-    write.notify_with(caller.user_id(), &title, &body, &format!("/access/{id}")).await?;
     let mut data = json!({ "agent": agent_name, "request": id, "scope": scope, "hours": hours });
     if let (Some(members), Some(exact)) = (data.as_object_mut(), new.exact) {
         members.insert("action".to_owned(), exact.own_words().into());
     }
-    for user in user::owner_and_admins(&write.tx, caller.tenant_id(), caller.user_id()).await? {
-        mail::queue(write.app(), &write.tx, (caller.tenant_id(), &user.id), outbox::Kind::AccessRequest, data.clone())
-            .await?;
-    }
-    Ok(())
+    write.emit(event.data(told).mailing(outbox::Kind::AccessRequest, data)).await.map(drop)
 }
 
 form! {

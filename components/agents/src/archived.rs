@@ -63,7 +63,7 @@ pub(crate) async fn archive(change: Change<QueryOrBody<Confirm>>, Path(name): Pa
                 agent.id
             );
             let event = Event::of_agent(EventKind::AgentArchived, &agent.id).data(json!({ "below": below.len() }));
-            write.emit(event.telling(&agent.owner.id, format!("The agent {} was archived", agent.name), body)).await?;
+            write.emit(event.saying(format!("The agent {} was archived", agent.name), body)).await?;
             let with_it = below.iter().map(|id| Audited {
                 object: id.to_string(),
                 before: json!({ "with": agent.id }),
@@ -131,9 +131,7 @@ pub(crate) async fn purge(change: Change<()>, Path(id): Path) -> Result<Response
         .on(&id, find, async |write, found, ()| {
             let body = format!("{} deleted it for good. The audit trail keeps what it did.", write.author());
             let event = Event::of_agent(EventKind::AgentPurged, &found.id);
-            write
-                .emit(event.telling(&found.owner.id, format!("The archived agent {} was deleted", found.name), body))
-                .await?;
+            write.emit(event.saying(format!("The archived agent {} was deleted", found.name), body)).await?;
             archived::purge(&write.tx, &found.id).await?;
             Ok(Answer::no_content().audited(&found.id, json!(found), Null))
         })

@@ -245,7 +245,8 @@ impl Edit {
         }
         let (old, new) = audit::changed(audited(before), audited(&after));
         if after.settings != before.settings || after.parent_id != before.parent_id {
-            let changed: Vec<&String> = new.as_object().into_iter().flat_map(|new| new.keys()).collect();
+            let names = new.as_object().into_iter().flat_map(|new| new.keys());
+            let changed: Vec<&String> = names.filter(|name| *name != "updated_at").collect();
             write
                 .emit(Event::of_agent(EventKind::AgentUpdated, &before.id).data(json!({ "changed": changed })))
                 .await?;
@@ -288,7 +289,7 @@ async fn transfer(write: &Write<'_>, agent: &Agent, owner: &UserId) -> Result<()
     tree::transfer(&write.tx, (&origin, write.action()), &agent.id, owner).await?;
     let title = format!("You now own the agent {}", agent.name);
     let body = format!("{} gave it to you, with all agents below it.", write.caller.email());
-    let event = Event::of_agent(EventKind::AgentTransferred, &agent.id).notifying(owner, title, body);
+    let event = Event::of_agent(EventKind::AgentTransferred, &agent.id).telling(owner, title, body);
     let body = format!(
         "{} gave the agent {}, with all agents below it, to another owner. Its credentials, keys and grants have ended.",
         write.author(),

@@ -207,7 +207,7 @@ pub(crate) async fn failed(change: Change<Body<Failed>>, Path(name): Path) -> Re
             let title = format!("{} could not be deployed", agent.name);
             let event = Event::of_agent(EventKind::AgentDeployFailed, &agent.id)
                 .data(json!({ "reason": reason, "by": by }))
-                .notifying(&agent.owner.id, title, format!("Its runtime says: {reason}"));
+                .saying(title, format!("Its runtime says: {reason}"));
             write.emit(event).await?;
             let status = Status::of(&write.tx, &agent).await?;
             Ok(Answer::ok(&status)?.audited(&agent.id, Null, json!({ "reason": reason })))

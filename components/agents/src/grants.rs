@@ -223,7 +223,7 @@ async fn tell(write: &Write<'_>, shared: &Shared, taken: &[grant::Grant]) -> Res
             let body =
                 format!("{} took away your grant {relation} of {key}the agent {}.", write.author(), shared.agent);
             let title = format!("You are no longer {relation} of {of}{}", shared.agent);
-            write.emit(Event::of_user(EventKind::GrantTaken, &user).data(data).telling(&user, title, body)).await?;
+            write.emit(Event::of_user(EventKind::GrantTaken, &user).data(data).saying(title, body)).await?;
         }
     }
     Ok(())

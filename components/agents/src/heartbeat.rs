@@ -119,9 +119,9 @@ async fn tell_over_budget(app: &App, caller: &Caller, agent: &AgentId, beat: &He
     );
     let event = Event::of_agent(EventKind::AgentOverBudget, agent)
         .data(serde_json::json!({ "spent_cents": spent, "budget_cents": budget }))
-        .notifying(caller.user_id(), format!("The agent {name} is over its budget"), body);
+        .saying(format!("The agent {name} is over its budget"), body);
     // Nobody is its author, so that the agent hears of it too.
-    event::deliver(&tx, &app.origin(caller.tenant_id(), None), None, &event).await?;
+    event::deliver(app, &tx, &app.origin(caller.tenant_id(), None), None, &event).await?;
     mail::hurry_if_left(app, &tx);
     tx.commit().await
 }
@@ -131,7 +131,7 @@ async fn tell_deployed(app: &App, caller: &Caller, agent: &AgentId) -> Result<()
     let tx = app.db().begin(Purpose::Durable).await?;
     let Some(asked_at) = deploy::succeed(&tx, agent, caller.credential_id(), app.now()).await? else { return Ok(()) };
     let event = Event::of_agent(EventKind::AgentDeployed, agent).data(serde_json::json!({ "asked_at": asked_at }));
-    event::deliver(&tx, &caller.origin(app), None, &event).await?;
+    event::deliver(app, &tx, &caller.origin(app), None, &event).await?;
     mail::hurry_if_left(app, &tx);
     tx.commit().await
 }

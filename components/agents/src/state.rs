@@ -21,6 +21,7 @@ use serde_json::{Map, Value as Json, json};
 use service::{
     caller::Caller,
     change::{Answer, Audited, Change, Write},
+    event::Event,
     extract::{Body, Empty, Path},
     form, object,
     response::Response,
@@ -30,7 +31,7 @@ use store::{
         self, Agent,
         state::{self, StateChange, parent_halted},
     },
-    inbox,
+    inbox, notification,
 };
 
 /// A step from one state to another.
@@ -98,6 +99,7 @@ impl Step {
         below.retain(|id| *id != agent.id);
         let data = self.event(&by, None);
         inbox::push_above(&write.tx, &agent.id, write.caller.agent_id(), (kind.in_inbox(), &data), write.now()).await?;
+        write.emit_to_people(Event::of_agent(kind, &agent.id).data(data)).await?;
         let before = std::mem::replace(&mut agent.state, self.to);
         agent.state_changed_at = Some(write.now());
         agent.state_changed_by = Some(by);
@@ -233,6 +235,9 @@ pub(crate) async fn stop_all(change: Change<Body<Empty>>) -> Result<Response, Ap
             let by = actor(&write.caller);
             let data = json!({ "step": "stop-all", "state": AgentState::Stopped, "by": by });
             let event = (EventKind::AgentStateChanged, &data);
+            let body =
+                format!("{} stopped all agents of the tenant. Each stays stopped until it is started.", write.author());
+            notification::insert_for_owners_of_running(&write.tx, &write.origin(), &write.cause, &body).await?;
             let stopped = state::stop_all(&write.tx, (&write.origin(), write.action()), &by, event).await?;
             let form = json!({ "stopped": stopped });
             let answer = Answer::ok(&form)?;

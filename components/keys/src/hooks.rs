@@ -174,7 +174,7 @@ async fn store(
     });
     let event = Event::of_agent(EventKind::Hook, &found.agent).data(data).for_webhooks(json!({ "key": key }));
     let origin = app.origin(&found.tenant, None);
-    let seq = event::deliver(&tx, &origin, Some(&found.owner), &event).await?.ok_or(Code::InboxFull)?;
+    let seq = event::deliver(app, &tx, &origin, Some(&found.owner), &event).await?.ok_or(Code::InboxFull)?;
     let (event, action) = (inbox::id(seq), route.audit.unwrap_or_default());
     let after = json!({ "event": event, "key": found.key });
     let row = audit::Event { action, object: found.agent.as_str(), before: Null, after };

@@ -431,9 +431,7 @@ pub(crate) async fn delete(change: Change<()>, Path(name): Path, Path(id): Path)
                 let what = format!("deleted the key {}", found.key.name);
                 // Of a key whose secret had ended, or is no credential, the key itself has ended.
                 let ended = if revoked.is_empty() { std::slice::from_ref(&key) } else { &revoked };
-                write
-                    .emit_ended(EventKind::AgentKeyDeleted, (&agent.id, &agent.name), &agent.owner.id, &what, ended)
-                    .await?;
+                write.emit_ended(EventKind::AgentKeyDeleted, (&agent.id, &agent.name), &what, ended).await?;
             }
             let after = json!({ "revoked": revoked });
             Ok(Answer::no_content().audited(&found.agent_id, audited(&found.key), after))

@@ -192,13 +192,7 @@ pub(crate) async fn revoke(change: Change<()>, Path(name): Path) -> Result<Respo
                 return Ok(Answer::no_content().unchanged());
             }
             write
-                .emit_ended(
-                    EventKind::AgentTokenRevoked,
-                    (&agent.id, &agent.name),
-                    &agent.owner.id,
-                    "revoked the token",
-                    &revoked,
-                )
+                .emit_ended(EventKind::AgentTokenRevoked, (&agent.id, &agent.name), "revoked the token", &revoked)
                 .await?;
             Ok(Answer::no_content().audited(&agent.id, Null, json!({ "revoked": revoked })))
         })

@@ -154,7 +154,7 @@ async fn create(
     audit::insert(tx, &origin, &event).await?;
     let created = json!({ "email": email, "name": name, "role": role });
     let created = event::Event::of_user(EventKind::UserCreated, &id).data(created);
-    event::deliver(tx, &origin, Some(&id), &created).await?;
+    event::deliver(app, tx, &origin, Some(&id), &created).await?;
     mail::hurry_if_left(app, tx);
     insert(app, tx, &origin, provider, identity).await?;
     let login = user::login_of(tx, &id).await?;

@@ -95,7 +95,7 @@ async fn set_password(
     let ended = credential::revoke_sessions(&tx, user, None, app.now()).await?;
     let (origin, after) = (app.origin(tenant, Some(user)), json!({ "ended_sessions": ended }));
     let set = Event::of_user(EventKind::UserPasswordSet, user).data(after.clone());
-    event::deliver(&tx, &origin, Some(user), &set).await?;
+    event::deliver(app, &tx, &origin, Some(user), &set).await?;
     mail::hurry_if_left(app, &tx);
     let action = route.audit.unwrap_or_default();
     let row = audit::Event { action, object: user.as_str(), before: Null, after };

@@ -212,7 +212,9 @@ pub(crate) async fn set(change: Change<Body<Set>>, Path(id): Path) -> Result<Res
             if ended > 0 {
                 let body =
                     format!("{} set a new password for you, which ended {ended} sessions of yours.", write.author());
-                event = event.telling(&user.id, "Your password was set", body);
+                event = event.saying("Your password was set", body);
+            } else if !had_one {
+                event = event.no_news(); // the first one: the person asked for it, or gets it from an admin
             }
             if had_one {
                 write.mail(&user.id, outbox::Kind::PasswordChanged, json!({})).await?;

@@ -180,12 +180,16 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                 UpdateOutcome::Done => {
                     let only_narrows = user.role < was.role && user.name == was.name && user.email == was.email;
                     let mut event = Event::of_user(EventKind::UserUpdated, &user.id);
+                    if user.role > was.role {
+                        let (now, was, by) = (user.role.as_str(), was.role.as_str(), write.author());
+                        event = event.saying(format!("Your role is now {now}"), format!("{by} changed your role from {was} to {now}."));
+                    }
                     if user.role < was.role {
                         let (now, was, by) = (user.role.as_str(), was.role.as_str(), write.author());
                         let body = format!(
                             "{by} changed your role from {was} to {now}. Your credentials and your agents can use what {now} allows, and no more."
                         );
-                        event = event.telling(&user.id, format!("Your role is now {now}"), body);
+                        event = event.saying(format!("Your role is now {now}"), body);
                         write.mail(&user.id, Kind::RoleLowered, json!({ "was": was, "now": now })).await?;
                     }
                     write.emit(event.data(json!({ "before": before, "after": after }))).await?;

@@ -138,22 +138,16 @@ async fn notify(
     let title =
         if was_live { "A leaked credential was revoked" } else { "A credential that no longer works was leaked" };
     let cause = quota::person_behind(tx, found).await?;
-    let people = user::owner_and_admins(tx, found.tenant_id(), found.user_id()).await?;
     let event = match found.agent_id() {
         Some(agent) => Event::of_agent(EventKind::CredentialLeaked, agent),
         None => Event::of_user(EventKind::CredentialLeaked, found.user_id()),
     };
-    let mut event = event.data(json!({
+    let event = event.data(json!({
         "credential": found.credential_id(), "kind": found.credential_kind(), "prefix": prefix, "revoked": was_live,
     }));
-    for user in &people {
-        event = event.notifying(&user.id, title, body.as_str());
-    }
-    event::deliver(tx, origin, Some(&cause), &event).await?;
+    let event = event.saying(title, body).mailing(outbox::Kind::Leak, data);
+    event::deliver(app, tx, origin, Some(&cause), &event).await?;
     mail::hurry_if_left(app, tx);
-    for user in &people {
-        mail::queue(app, tx, (found.tenant_id(), &user.id), outbox::Kind::Leak, data.clone()).await?;
-    }
     Ok(())
 }
 

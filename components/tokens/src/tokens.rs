@@ -230,15 +230,7 @@ pub(crate) async fn revoke_found(write: &Write<'_>, found: Token) -> Result<Done
     let agent = found.owner.agent_id.clone().and_then(|id| AgentId::try_from(id).ok());
     match (agent, &found.owner.agent_name) {
         (Some(agent), Some(name)) => {
-            write
-                .emit_ended(
-                    EventKind::AgentTokenRevoked,
-                    (&agent, name),
-                    &found.owner.user_id,
-                    &what,
-                    &[found.id.to_string()],
-                )
-                .await?;
+            write.emit_ended(EventKind::AgentTokenRevoked, (&agent, name), &what, &[found.id.to_string()]).await?;
         }
         _ => {
             let name = found.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();

@@ -10,7 +10,7 @@
 
 use common::{
     event::EventKind,
-    id::WebhookId,
+    id::{DeliveryId, WebhookId},
     secret::{Secret, WebhookSecret},
     signature,
     time::Timestamp,
@@ -42,6 +42,9 @@ const MOST_WEBHOOKS: usize = 32;
 /// Deliveries that one call sends to a webhook at most, and how long it goes on beginning to send, seconds.
 const MOST_AT_ONCE: usize = 200;
 const LONGEST: i64 = 8;
+/// Deliveries of a webhook that have arrived and are not written at most, and for how long, ms: a sender that dies sends these again.
+const MOST_UNWRITTEN: usize = 32;
+const LONGEST_UNWRITTEN: i64 = 250;
 /// How long a webhook is its sender's, seconds: [`LONGEST`], one more try, and a little.
 const LEASE: i64 = 45;
 /// How long one call gives out what has happened, seconds.
@@ -57,6 +60,23 @@ const MOST_KEPT: usize = 2 * 1024;
 pub(crate) async fn send_soon(app: &App) {
     let sender = app.clone();
     app.after_response(async move { send_due(&sender).await }).await;
+}
+
+/// Sends one delivery after the response, at once, also while its webhook pauses after failures: somebody waits to see whether it arrives.
+/// When it does, the pause is over, and everything else follows.
+pub(crate) async fn send_now(app: &App, webhook: &WebhookId, delivery: &str) {
+    let (sender, webhook, delivery) = (app.clone(), webhook.clone(), delivery.to_owned());
+    app.after_response(async move {
+        let now = sender.clock().now();
+        if let Some(due) = delivery::take_one(sender.db(), &webhook, &delivery, now).await?
+            && let Tried::Arrived(outcome) = attempt(&sender, &webhook, &due).await?
+        {
+            delivery::sent(sender.db(), &[(due.id, outcome)], sender.clock().now()).await?;
+            webhook::end_pause(sender.db(), &webhook).await?;
+        }
+        send_due(&sender).await
+    })
+    .await;
 }
 
 /// Gives out what has happened, and sends what is due, a bounded part of it.
@@ -85,43 +105,100 @@ async fn send_some(app: &App, until: Timestamp) -> Result<bool, DbError> {
     Ok(!taken.is_empty())
 }
 
+/// What has arrived at a webhook and is not written yet.
+#[derive(Default)]
+struct Arrived {
+    rows: Vec<(DeliveryId, Outcome)>,
+    since: Option<Timestamp>,
+}
+
+impl Arrived {
+    fn push(&mut self, id: DeliveryId, outcome: Outcome, now: Timestamp) {
+        self.rows.push((id, outcome));
+        self.since.get_or_insert(now);
+    }
+
+    /// Whether it should be written: it is much, or some time has passed.
+    fn is_enough(&self, now: Timestamp) -> bool {
+        self.rows.len() >= MOST_UNWRITTEN
+            || self.since.is_some_and(|since| now.millis() - since.millis() >= LONGEST_UNWRITTEN)
+    }
+
+    async fn write(&mut self, app: &App) -> Result<(), DbError> {
+        delivery::sent(app.db(), &self.rows, app.clock().now()).await?;
+        *self = Self::default();
+        Ok(())
+    }
+}
+
 /// Sends what is due for one webhook, until something fails.
 async fn round(app: &App, id: &WebhookId, until: Timestamp, ends: Timestamp) -> Result<(), DbError> {
     let (mut has_arrived, mut next) = (false, Timestamp::from_millis(0));
+    let (mut arrived, mut last) = (Arrived::default(), None);
     for _ in 0..MOST_AT_ONCE {
         let now = app.clock().now();
         if now > until {
             break;
         }
-        let Some(due) = delivery::take(app.db(), id, now).await? else { break };
-        if !due.may_see {
-            delivery::withhold(app.db(), &due, "the person of this webhook may not read the agent any more", now)
-                .await?;
-            continue;
-        }
-        let outcome = send(app, id, &due).await;
-        let now = app.clock().now();
-        if outcome.error.is_none() {
-            delivery::sent(app.db(), &due, &outcome, now).await?;
-            if !std::mem::replace(&mut has_arrived, true) {
-                webhook::forget_failures(app.db(), id).await?;
+        // Read for each, so that what its person may not see any more is not sent.
+        let Some(due) = delivery::next(app.db(), id, last.as_ref(), now).await? else { break };
+        match attempt(app, id, &due).await? {
+            Tried::Withheld => {}
+            Tried::Arrived(outcome) => {
+                let now = app.clock().now();
+                arrived.push(due.id.clone(), outcome, now);
+                if arrived.is_enough(now) {
+                    arrived.write(app).await?;
+                }
+                if !std::mem::replace(&mut has_arrived, true) {
+                    webhook::forget_failures(app.db(), id).await?;
+                }
             }
-            continue;
+            Tried::Failed(failures) => {
+                next = app.clock().now().plus_seconds(pause(failures));
+                break;
+            }
         }
-        let what = format!("webhook {id} delivery {} try {}", due.id, due.tries);
-        log(app.request_id(), &what, outcome.error.as_deref().unwrap_or_default());
-        let is_gone = outcome.status == Some(410);
-        delivery::failed(app.db(), &due, &outcome, is_gone, now).await?;
-        let Some((failures, since)) = webhook::count_failure(app.db(), id, now).await? else { break };
-        if is_gone {
-            turn_off(app, id, Why::Gone, "its receiver answered 410, which means that it is gone for good").await?;
-        } else if since.plus_seconds(PATIENCE) <= now {
-            turn_off(app, id, Why::Failing, "nothing that was sent to it has arrived for three days").await?;
-        }
-        next = now.plus_seconds(pause(failures));
-        break;
+        last = Some(due);
     }
+    arrived.write(app).await?;
     webhook::give_back(app.db(), id, ends, next).await
+}
+
+/// What came of one try.
+enum Tried {
+    /// The receiver has it, which is still to be written.
+    Arrived(Outcome),
+    /// Nothing was sent: the webhook's person may not see it any more.
+    Withheld,
+    /// It did not arrive; so many tries in a row did not.
+    Failed(i64),
+}
+
+/// Sends one delivery, and writes what came of it unless it arrived.
+async fn attempt(app: &App, id: &WebhookId, due: &Due) -> Result<Tried, DbError> {
+    if !due.may_see {
+        let why = "the person of this webhook may not read the agent any more";
+        delivery::withhold(app.db(), due, why, app.clock().now()).await?;
+        return Ok(Tried::Withheld);
+    }
+    let outcome = send(app, id, due).await;
+    let now = app.clock().now();
+    if outcome.error.is_none() {
+        return Ok(Tried::Arrived(outcome));
+    }
+    let what = format!("webhook {id} delivery {} try {}", due.id, due.tries);
+    log(app.request_id(), &what, outcome.error.as_deref().unwrap_or_default());
+    let is_gone = outcome.status == Some(410);
+    delivery::failed(app.db(), due, &outcome, is_gone, now).await?;
+    // Of a webhook that was deleted meanwhile there is nothing to count.
+    let Some((failures, since)) = webhook::count_failure(app.db(), id, now).await? else { return Ok(Tried::Failed(1)) };
+    if is_gone {
+        turn_off(app, id, Why::Gone, "its receiver answered 410, which means that it is gone for good").await?;
+    } else if since.plus_seconds(PATIENCE) <= now {
+        turn_off(app, id, Why::Failing, "nothing that was sent to it has arrived for three days").await?;
+    }
+    Ok(Tried::Failed(failures))
 }
 
 /// Seconds that a webhook pauses after so many failures in a row.
@@ -142,8 +219,8 @@ async fn turn_off(app: &App, id: &WebhookId, why: Why, words: &str) -> Result<()
     );
     let event = Event::of_user(EventKind::WebhookDisabled, &off.user)
         .data(json!({ "webhook": id, "why": why.as_str() }))
-        .notifying(&off.user, title, body);
-    event::deliver(&tx, &app.origin(&off.tenant, None), None, &event).await?;
+        .saying(title, body);
+    event::deliver(app, &tx, &app.origin(&off.tenant, None), None, &event).await?;
     tx.commit().await
 }
 

@@ -14,11 +14,11 @@ use store::{
 /// The reason.
 const LATE: &str = "No heartbeat came within 20 minutes.";
 
-/// Ends those that there are now, and tells of them.
-pub(crate) async fn end_late(app: &App) -> Result<(), DbError> {
+/// Ends those that there are now, and tells of them; `true`: somebody was told.
+pub(crate) async fn end_late(app: &App) -> Result<bool, DbError> {
     // Read first: mostly there are none, and then nothing waits for the lock.
     if !deploy::any_late(app.db(), app.now()).await? {
-        return Ok(());
+        return Ok(false);
     }
     let tx = app.db().begin(Purpose::Durable).await?;
     for late in deploy::take_late(&tx, LATE, app.now()).await? {
@@ -28,8 +28,9 @@ pub(crate) async fn end_late(app: &App) -> Result<(), DbError> {
         );
         let event = Event::of_agent(EventKind::AgentDeployFailed, &late.id)
             .data(json!({ "reason": LATE, "by": null }))
-            .notifying(&late.owner, title, body);
-        event::deliver(&tx, &app.origin(&late.tenant, None), None, &event).await?;
+            .saying(title, body);
+        event::deliver(app, &tx, &app.origin(&late.tenant, None), None, &event).await?;
     }
-    tx.commit().await
+    tx.commit().await?;
+    Ok(true)
 }

@@ -5,7 +5,6 @@ use serde_json::json;
 use service::{
     app::App,
     event::{self, Event},
-    mail,
 };
 use store::{
     credential::expiring,
@@ -49,15 +48,16 @@ pub(crate) async fn tell(app: &App) -> Result<bool, DbError> {
             Some(agent) => Event::of_agent(EventKind::TokenExpiring, agent),
             None => Event::of_user(EventKind::TokenExpiring, &found.user),
         };
-        let event = event.data(data).notifying(&found.user, title, body);
-        event::deliver(&tx, &app.origin(&found.tenant, None), None, &event).await?;
+        let mut event = event.data(data).saying(title, body);
         if found.is_first {
             // The owner may not have chosen a key's name, so it stays out of the mail.
             let name = found.name.filter(|_| found.agent.is_none());
-            let data =
-                json!({ "agent": found.agent_name, "kind": found.kind, "name": name, "expires_at": found.expires_at });
-            mail::put(app, &tx, (&found.tenant, &found.user), Kind::Expiring, &data).await?;
+            event = event.mailing(
+                Kind::Expiring,
+                json!({ "agent": found.agent_name, "kind": found.kind, "name": name, "expires_at": found.expires_at }),
+            );
         }
+        event::deliver(app, &tx, &app.origin(&found.tenant, None), None, &event).await?;
     }
     tx.commit().await?;
     Ok(true)

@@ -2,6 +2,7 @@
 //! allows.
 #![forbid(unsafe_code)]
 
+mod approvals;
 mod client_documents;
 mod deliver;
 mod deployments;

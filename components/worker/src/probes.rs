@@ -229,9 +229,8 @@ pub(crate) async fn run(
         .on_agent(agent.id.as_str(), async |write, agent, _| {
             // Deleted meanwhile, or another agent's by now.
             let before = probe::find(&write.tx, &agent.id, &id).await?.ok_or_else(|| not_found(&agent.name))?;
-            let whose =
-                Whose { agent: &agent.id, agent_name: &agent.name, owner: &agent.owner.id, cause: &write.cause };
-            settle(&write.tx, &write.origin(), &whose, &before, &finding).await?;
+            let whose = Whose { agent: &agent.id, agent_name: &agent.name, cause: &write.cause };
+            settle(write.app(), &write.tx, &write.origin(), &whose, &before, &finding).await?;
             let after = probe::find(&write.tx, &agent.id, &id).await?.ok_or_else(|| not_found(&agent.name))?;
             let audited = |probe: &Probe| json!({ "probe": probe.id, "status": probe.status });
             let (old, new) = (audited(&before), audited(&after));
@@ -240,8 +239,9 @@ pub(crate) async fn run(
         .await
 }
 
-/// Runs due probes, a bounded number of them, side by side: one that waits for a slow server holds up none of the others.
-pub(crate) async fn run_due(app: &App) -> Result<(), DbError> {
+/// Runs due probes, a bounded number of them, side by side: one that waits for a slow server holds up none of the others. `true`: there were
+/// some.
+pub(crate) async fn run_due(app: &App) -> Result<bool, DbError> {
     let mut taken = Vec::new();
     for _ in 0..MOST_AT_ONCE {
         let now = app.clock().now();
@@ -251,7 +251,7 @@ pub(crate) async fn run_due(app: &App) -> Result<(), DbError> {
     for outcome in futures_util::future::join_all(taken.iter().map(|due| run_one(app, due))).await {
         outcome?;
     }
-    Ok(())
+    Ok(!taken.is_empty())
 }
 
 async fn run_one(app: &App, due: &Due) -> Result<(), DbError> {
@@ -271,9 +271,9 @@ async fn run_one(app: &App, due: &Due) -> Result<(), DbError> {
     let tx = app.db().begin(Purpose::Durable).await?;
     // What was found is of no use if the probe was deleted, or its agent given away, meanwhile.
     let Some(before) = probe::find(&tx, &due.agent, due.probe.id.as_str()).await? else { return Ok(()) };
-    let whose = Whose { agent: &due.agent, agent_name: &due.agent_name, owner: &due.owner, cause: &due.owner };
+    let whose = Whose { agent: &due.agent, agent_name: &due.agent_name, cause: &due.owner };
     let origin = Origin { now, ..app.origin(&due.tenant, None) };
-    settle(&tx, &origin, &whose, &before, &finding).await?;
+    settle(app, &tx, &origin, &whose, &before, &finding).await?;
     tx.commit().await
 }
 
@@ -325,13 +325,13 @@ fn request(probe: &Probe, secret: &SecretValue) -> Option<Request<String>> {
 struct Whose<'a> {
     agent: &'a AgentId,
     agent_name: &'a str,
-    owner: &'a UserId,
     /// The person for whose quota the event counts.
     cause: &'a UserId,
 }
 
 /// Stores a finding. When the outcome has changed, the agent is told, and its owner too, unless the owner ran it.
 async fn settle(
+    app: &App,
     tx: &Tx<'_>,
     origin: &Origin<'_>,
     whose: &Whose<'_>,
@@ -352,8 +352,8 @@ async fn settle(
     let data = json!({ "id": before.id, "probe": name, "status": found.status, "detail": found.detail });
     let fix = found.status.fix(&found.detail, agent, &before.secret, before.id.as_str());
     let body = fix.unwrap_or_else(|| found.detail.clone());
-    let event = Event::of_agent(kind, whose.agent).data(data).telling(whose.owner, title, body);
-    event::deliver(tx, origin, Some(whose.cause), &event).await.map(drop)
+    let event = Event::of_agent(kind, whose.agent).data(data).saying(title, body);
+    event::deliver(app, tx, origin, Some(whose.cause), &event).await.map(drop)
 }
 
 #[cfg(test)]

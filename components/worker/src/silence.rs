@@ -5,7 +5,6 @@ use serde_json::json;
 use service::{
     app::App,
     event::{self, Event},
-    mail,
 };
 use store::{
     agent::silence::{self, Silent},
@@ -28,16 +27,15 @@ pub(crate) async fn tell(app: &App) -> Result<bool, DbError> {
 }
 
 async fn tell_of(app: &App, tx: &Tx<'_>, silent: &Silent) -> Result<(), DbError> {
-    let Silent { id, name, tenant, owner, last_seen_at, minutes } = silent;
+    let Silent { id, name, tenant, last_seen_at, minutes } = silent;
     let title = format!("{name} has gone silent");
     let body = format!(
         "Its last heartbeat came at {last_seen_at}, which is more than {minutes} minutes ago. Check whether it still runs. You are not told again before its next heartbeat."
     );
     let data = json!({ "last_seen_at": last_seen_at, "silent_after_minutes": minutes });
-    let event = Event::of_agent(EventKind::AgentSilent, id).data(data).notifying(owner, title, body);
-    event::deliver(tx, &app.origin(tenant, None), None, &event).await?;
-    let data = json!({ "agent": name, "minutes": minutes, "last_seen_at": last_seen_at });
-    mail::put(app, tx, (tenant, owner), Kind::Silent, &data).await.map(drop)
+    let event = Event::of_agent(EventKind::AgentSilent, id).data(data).saying(title, body);
+    let mail = json!({ "agent": name, "minutes": minutes, "last_seen_at": last_seen_at });
+    event::deliver(app, tx, &app.origin(tenant, None), None, &event.mailing(Kind::Silent, mail)).await.map(drop)
 }
 
 #[cfg(test)]

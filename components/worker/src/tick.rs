@@ -14,7 +14,7 @@ use store::{
     housekeeping,
 };
 
-use crate::{deliver, deployments, expiring, mail, probes, reseal, silence};
+use crate::{approvals, deliver, deployments, expiring, mail, probes, reseal, silence};
 
 /// Closures that one tick looks at.
 const MOST_CLOSURES: i64 = 200;
@@ -32,7 +32,11 @@ async fn run(app: &App) -> Result<(), DbError> {
     mail::send_soon(app).await;
     deliver::send_soon(app).await;
     let prober = app.clone();
-    app.after_response(async move { probes::run_due(&prober).await }).await;
+    app.after_response(async move {
+        // What they have found is sent at once, too.
+        if probes::run_due(&prober).await? { deliver::send_due(&prober).await } else { Ok(()) }
+    })
+    .await;
     if !housekeeping::take_lease(app.db(), app.now()).await? {
         return Ok(());
     }
@@ -43,17 +47,22 @@ async fn run(app: &App) -> Result<(), DbError> {
         closure::close(app.db(), &ids, app.clock().now()).await?;
     }
     reseal::run(app).await?;
-    for (what, told) in
-        [("silent agents", silence::tell(app).await), ("credentials that end soon", expiring::tell(app).await)]
-    {
+    let mut was_told = false;
+    for (what, told) in [
+        ("silent agents", silence::tell(app).await),
+        ("credentials that end soon", expiring::tell(app).await),
+        ("approvals that ended", approvals::tell_ended(app).await),
+        ("deployments", deployments::end_late(app).await),
+    ] {
         match told {
-            Ok(false) => {}
-            Ok(true) => mail::send_soon(app).await,
+            Ok(told) => was_told |= told,
             Err(error) => log(app.request_id(), "tick", &format!("{what}: {error}")),
         }
     }
-    if let Err(error) = deployments::end_late(app).await {
-        log(app.request_id(), "tick", &format!("deployments: {error}"));
+    // What was told just now does not wait for the next tick, which may be far away.
+    if was_told {
+        mail::send_soon(app).await;
+        deliver::send_soon(app).await;
     }
     housekeeping::purge(app.db(), &app.settings().quotas, app.settings().retention_days, app.now()).await?;
     purge_trail(app).await;

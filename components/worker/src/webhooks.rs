@@ -261,6 +261,7 @@ struct Queued {
 /// `POST /api/webhooks/{id}/test`: an event for this webhook alone, sent at once.
 pub(crate) async fn test(change: Change<Body<Empty>>, Path(id): Path) -> Result<Response, ApiError> {
     let app = change.app.clone();
+    let mut queued = None;
     let answer = change
         .on(&id, find, async |write, found, _| {
             check_on(&found)?;
@@ -269,11 +270,14 @@ pub(crate) async fn test(change: Change<Body<Empty>>, Path(id): Path) -> Result<
             let delivery =
                 delivery::queue(&write.tx, (&found.id, EventKind::WebhookTest), &data, (chance, now)).await?;
             let audited = json!({ "delivery": delivery });
+            queued = Some((found.id.clone(), delivery.clone()));
             let answer = Answer::json(StatusCode::ACCEPTED, &Queued { queued: true, delivery_id: delivery })?;
             Ok(answer.audited(&found.id, Null, audited))
         })
         .await?;
-    deliver::send_soon(&app).await;
+    if let Some((webhook, delivery)) = queued {
+        deliver::send_now(&app, &webhook, delivery.as_str()).await;
+    }
     Ok(answer)
 }
 
@@ -308,13 +312,15 @@ pub(crate) async fn deliveries(
     json(StatusCode::OK, &page.page(rows, |row| (row.created_at, row.id.to_string())))
 }
 
-/// `POST /api/webhooks/{id}/deliveries/{delivery}/retry`: sends a delivery again that arrived or is dead. One that is due is answered as it is.
+/// `POST /api/webhooks/{id}/deliveries/{delivery}/retry`: sends a delivery at once that arrived, is dead, or waits for its next try, also
+/// while the webhook pauses.
 pub(crate) async fn retry(
     change: Change<Body<Empty>>,
     Path(id): Path,
     Path(delivery): Path,
 ) -> Result<Response, ApiError> {
     let app = change.app.clone();
+    let mut queued = None;
     let find_both = async |reads: &dyn Rows, caller: &Caller, id: &str| {
         let found = find(reads, caller, id).await?;
         let known = delivery::find(reads, &found.id, &delivery).await?;
@@ -326,17 +332,16 @@ pub(crate) async fn retry(
             check_on(&found)?;
             let before = delivery::find(&write.tx, &found.id, &delivery).await?;
             let before = before.ok_or_else(|| Code::DeliveryNotFound.with("webhook", found.id.as_str()))?;
-            match delivery::requeue(&write.tx, &found.id, &delivery, write.now()).await? {
-                Some(again) => {
-                    let (was, now) =
-                        (json!({ "state": before.state }), json!({ "delivery": again.id, "state": again.state }));
-                    Ok(Answer::ok(&again)?.audited(&found.id, was, now))
-                }
-                None => Ok(Answer::ok(&before)?.unchanged()),
-            }
+            let again = delivery::requeue(&write.tx, &found.id, &delivery, write.now()).await?;
+            let again = again.ok_or(Code::DeliveryWithheld)?;
+            queued = Some((found.id.clone(), again.id.clone()));
+            let (was, now) = (json!({ "state": before.state }), json!({ "delivery": again.id, "state": again.state }));
+            Ok(Answer::ok(&again)?.audited(&found.id, was, now))
         })
         .await?;
-    deliver::send_soon(&app).await;
+    if let Some((webhook, delivery)) = queued {
+        deliver::send_now(&app, &webhook, delivery.as_str()).await;
+    }
     Ok(answer)
 }
 

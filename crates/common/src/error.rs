@@ -585,6 +585,9 @@ errors! {
         "Nothing is left to report. GET /api/agents/{agent}/deploy-status says what has become of the last deployment.", page: "/docs/agents/concepts/deployment#the-status";
     WebhookOff 409 "webhook_off": "This webhook is turned off.",
         "Turn it on first: PATCH /api/webhooks/{webhook} {{\"state\": \"active\"}}.", page: "/docs/agents/concepts/webhooks#off";
+    DeliveryWithheld 409 "delivery_withheld": "Nothing is left of this delivery to send: the person of the webhook could not see its event any more.",
+        "Later events arrive once that person may read the agent again. What happened meanwhile is in the audit trail: GET /api/audit.",
+        page: "/docs/agents/concepts/webhooks#deliveries";
     WebhookWithoutSecret 409 "webhook_without_secret": "The operator has revoked the secret of this webhook, so it cannot be turned on.",
         "Give it another one first: POST /api/webhooks/{webhook}/rotate. Then turn it on.", page: "/docs/agents/concepts/webhooks#off";
     TooManyApiKeys 409 "too_many_api_keys": "The agent has the maximum of 500 keys.",

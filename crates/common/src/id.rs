@@ -153,7 +153,7 @@ macro_rules! time_parts {
     )*};
 }
 
-time_parts! { AuditId EventId DeliveryId }
+time_parts! { AuditId EventId DeliveryId NotificationId }
 
 /// Makes the request ids of one instance: a random start, then a counter. An id has to be unique, not secret, and reading
 /// randomness for every request costs measurable time.

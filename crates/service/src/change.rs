@@ -355,20 +355,9 @@ impl Write<'_> {
 
     /// Sends a person a notification of the server's own.
     pub async fn notify(&self, user: &UserId, title: &str, body: &str) -> Result<(), ApiError> {
-        self.send_own(user, title, body).await.map(drop)
-    }
-
-    /// The same with a link to the page of this site where the person can act.
-    pub async fn notify_with(&self, user: &UserId, title: &str, body: &str, page: &str) -> Result<(), ApiError> {
-        let id = self.send_own(user, title, body).await?;
-        Ok(notification::link_own(&self.tx, &id, title, page).await?)
-    }
-
-    async fn send_own(&self, user: &UserId, title: &str, body: &str) -> Result<NotificationId, ApiError> {
         let id = NotificationId::generate(self.now(), self.app.chance());
         let whose = (user, Some(&self.cause));
-        notification::insert_own(&self.tx, &id, self.caller.tenant_id(), whose, (title, body), self.now()).await?;
-        Ok(id)
+        Ok(notification::insert_own(&self.tx, &id, self.caller.tenant_id(), whose, (title, body), self.now()).await?)
     }
 
     /// Mails a person of the tenant, also one that did it themselves, and has the mail sent after the answer. `data` is an object without
@@ -384,7 +373,12 @@ impl Write<'_> {
     /// Delivers an event to all whom it concerns. Gives its number in the agent's own inbox; `None`: it is not there, since that holds as
     /// many events of this person's making as it may.
     pub async fn emit(&self, event: Event<'_>) -> Result<Option<i64>, ApiError> {
-        Ok(event::deliver(&self.tx, &self.origin(), Some(&self.cause), &event).await?)
+        Ok(event::deliver(self.app, &self.tx, &self.origin(), Some(&self.cause), &event).await?)
+    }
+
+    /// Tells the people whom an event concerns, where the inboxes and webhooks have it already.
+    pub async fn emit_to_people(&self, event: Event<'_>) -> Result<(), ApiError> {
+        Ok(event::tell_people(self.app, &self.tx, &self.origin(), Some(&self.cause), &event).await?)
     }
 
     /// Delivers that credentials of an agent have ended: to the agent, and to its owner.
@@ -392,7 +386,6 @@ impl Write<'_> {
         &self,
         kind: EventKind,
         agent: (&AgentId, &str),
-        owner: &UserId,
         what: &str,
         ended: &[String],
     ) -> Result<(), ApiError> {
@@ -400,7 +393,7 @@ impl Write<'_> {
         let by = self.author();
         let title = format!("A credential of {name} was revoked");
         let body = format!("{by} {what} of the agent {name}. If the agent needs another one, issue it.");
-        let event = Event::of_agent(kind, id).telling(owner, title, body);
+        let event = Event::of_agent(kind, id).saying(title, body);
         self.emit(event.data(serde_json::json!({ "credentials": ended, "grantee": null }))).await.map(drop)
     }
 
@@ -454,7 +447,7 @@ impl<'a> Write<'a> {
             let mut closing = None;
             let mut row = AuditId::generate(self.now(), app.chance());
             if self.route.closes {
-                grantee::end(&self.tx, &self.origin(), cause).await?;
+                grantee::end(app, &self.tx, &self.origin(), cause).await?;
                 closing = self.close(changes.first(), &row).await?;
             }
             let mut unsaid = closing.as_ref();
@@ -471,7 +464,7 @@ impl<'a> Write<'a> {
                 quota::count_trail(app, &self.tx, cause, bytes).await?;
             }
             if !self.route.closes {
-                grantee::end(&self.tx, &self.origin(), cause).await?;
+                grantee::end(app, &self.tx, &self.origin(), cause).await?;
             }
             if let Some(kept) = &self.kept {
                 // What is kept says what was known before the commit: that some guard may not have heard of it.

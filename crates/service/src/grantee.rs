@@ -16,7 +16,7 @@ use store::{
     origin::Origin,
 };
 
-use crate::{caller::Caller, event};
+use crate::{app::App, caller::Caller, event};
 
 /// The id of the editor on whose grant a credential of this agent rests that the caller makes; `None`: the caller is its owner, or an
 /// admin, or an agent above it. What is made with a credential that rests on a grant rests on the same one.
@@ -33,9 +33,9 @@ pub async fn of(reads: &dyn Rows, caller: &Caller, agent: &Agent, now: Timestamp
 
 /// Ends the credentials whose grants this change took away. Each agent has an audit row of its own and an event; its owner is notified,
 /// unless the change is theirs.
-pub(crate) async fn end(tx: &Tx<'_>, origin: &Origin<'_>, cause: &UserId) -> Result<(), ApiError> {
+pub(crate) async fn end(app: &App, tx: &Tx<'_>, origin: &Origin<'_>, cause: &UserId) -> Result<(), ApiError> {
     let mut rest = grantee::end(tx, origin.tenant, origin.now).await?;
-    while let Some(Ended { agent, agent_name, owner, grantee, .. }) = rest.first().cloned() {
+    while let Some(Ended { agent, agent_name, grantee, .. }) = rest.first().cloned() {
         let (these, others): (Vec<Ended>, Vec<Ended>) = rest.into_iter().partition(|ended| ended.agent == agent);
         rest = others;
         let ids: Vec<&str> = these.iter().map(|ended| ended.id.as_str()).collect();
@@ -46,7 +46,7 @@ pub(crate) async fn end(tx: &Tx<'_>, origin: &Origin<'_>, cause: &UserId) -> Res
             ids.join(", ")
         );
         let ended = event::Event::of_agent(EventKind::AgentTokenRevoked, &agent).data(data.clone());
-        event::deliver(tx, origin, Some(cause), &ended.telling(&owner, title, body)).await?;
+        event::deliver(app, tx, origin, Some(cause), &ended.saying(title, body)).await?;
         let event = Event { action: "credential.end", object: agent.as_str(), before: data, after: Null };
         audit::insert(tx, origin, &event).await?;
     }

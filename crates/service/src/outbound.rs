@@ -28,6 +28,28 @@ impl Answer {
     }
 }
 
+/// Why there was no answer, for people: what the host's error code means, and its name.
+#[cfg_attr(all(not(target_family = "wasm"), not(test)), expect(dead_code, reason = "natively only tests call it"))]
+fn words(error: &str) -> String {
+    let name = error.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+    let words = match name {
+        "DnsError" | "DnsTimeout" | "DestinationNotFound" => "its name was not found",
+        "DestinationIpProhibited" => "its address is not public",
+        "DestinationIpUnroutable" | "DestinationUnavailable" => "its address cannot be reached",
+        "ConnectionRefused" => "it refused the connection",
+        "ConnectionTerminated" => "it closed the connection",
+        "ConnectionTimeout" => "no connection came about in time",
+        "ConnectionReadTimeout" | "HttpResponseTimeout" => "it said nothing in time",
+        "ConnectionWriteTimeout" => "it took no request in time",
+        "TlsCertificateError" => "its certificate is not trusted",
+        "TlsProtocolError" | "TlsAlertReceived" => "no encrypted connection came about",
+        "HttpProtocolError" | "HttpResponseIncomplete" => "its answer is no HTTP",
+        "HttpRequestDenied" => "this server may not call it",
+        _ => return error.to_owned(),
+    };
+    format!("{words} ({name})")
+}
+
 #[cfg(target_family = "wasm")]
 pub use wasm::send;
 
@@ -44,7 +66,7 @@ mod wasm {
         wasip3::{http::types::RequestOptions, http_compat::RequestOptionsExtension},
     };
 
-    use super::{Answer, Request};
+    use super::{Answer, Request, words};
 
     /// Nanoseconds until the connection stands.
     const CONNECT: u64 = 3_000_000_000;
@@ -61,8 +83,10 @@ mod wasm {
         let mut request = request.map(|body| FullBody::new(Bytes::from(body)));
         request.extensions_mut().insert(RequestOptionsExtension(options));
         let response = match select(pin!(spin_sdk::http::send(request)), pin!(sleep(FIRST_BYTE))).await {
-            Either::Left((response, _)) => response.map_err(|error| format!("{error:?}").replace("ErrorCode::", ""))?,
-            Either::Right(_) => return Err("ConnectionReadTimeout".to_owned()),
+            Either::Left((response, _)) => {
+                response.map_err(|error| words(&format!("{error:?}").replace("ErrorCode::", "")))?
+            }
+            Either::Right(_) => return Err(words("ConnectionReadTimeout")),
         };
         let mut answer = Answer { status: response.status().as_u16(), body: Vec::new(), is_whole: false };
         // What was read in time counts, and the rest is missing.
@@ -147,5 +171,18 @@ pub mod stub {
         let (status, body) = answer?;
         let is_whole = body.len() <= most;
         Ok(Answer { status, body: body.into_bytes().into_iter().take(most).collect(), is_whole })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words;
+
+    #[test]
+    fn an_error_of_the_host_is_told_in_words_with_its_name() {
+        let dns = "DnsError(DnsErrorPayload { rcode: Some(\"address not available\"), info-code: Some(0) })";
+        assert_eq!(words(dns), "its name was not found (DnsError)");
+        assert_eq!(words("DestinationIpProhibited"), "its address is not public (DestinationIpProhibited)");
+        assert_eq!(words("InternalError(Some(\"x\"))"), "InternalError(Some(\"x\"))");
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 pub use store::testing::{Actor, START, TestDb};
 
 use crate::{
-    app::{Env, Head},
+    app::{App, Env, Head},
     body::RequestBody,
     clock::Clock,
     headers::Headers,
@@ -125,6 +125,16 @@ impl TestApp {
             settings,
         };
         Self { env: Arc::new(env), router, db }
+    }
+
+    /// A request that has begun, for tests of what handlers call.
+    pub fn app(&self) -> App {
+        let head = Head {
+            method: http::Method::GET,
+            uri: http::Uri::from_static("/"),
+            headers: Headers::new(HeaderMap::new()),
+        };
+        App::new(&self.env, head)
     }
 
     /// Sends a request as it is.

@@ -18,7 +18,7 @@ use crate::{
 use common::{
     error::{ApiError, Code},
     exact::Exact,
-    id::{AccessRequestId, AgentId, UserId},
+    id::{AccessRequestId, AgentId, TenantId, UserId},
     permission::Action,
     role::Role,
     scope::Patterns,
@@ -557,4 +557,56 @@ pub async fn revoke(tx: &Tx<'_>, id: &AccessRequestId, by: &UserId, now: Timesta
     let sql = "UPDATE access_requests SET state = 'revoked', decided_by = ?2, decided_at = ?3
                WHERE id = ?1 AND state = 'approved' AND ends_at > ?3 RETURNING 1";
     Ok(tx.optional::<Affected>(sql, args![id, by, now]).await?.is_some())
+}
+
+/// Approvals of whose end one tick tells at most.
+const MOST_ENDED: i64 = 200;
+
+/// What has ended by time that nobody was told of. What the agent has spent is none of it.
+const HAS_ENDED: &str = "state = 'approved' AND spent_at IS NULL AND end_told_at IS NULL AND ends_at <= ?1";
+
+/// An approval whose time is over.
+pub struct EndedByTime {
+    /// The id of the access request.
+    pub id: AccessRequestId,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The agent.
+    pub agent: AgentId,
+    /// The scopes that were approved.
+    pub scope: Patterns,
+    /// When it ended.
+    pub ends_at: Timestamp,
+    /// Whether the agent is there, and not archived.
+    pub is_live: bool,
+}
+
+impl FromRow for EndedByTime {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.take()?,
+            tenant: row.take()?,
+            agent: row.take()?,
+            scope: row.take()?,
+            ends_at: row.take()?,
+            is_live: row.take()?,
+        })
+    }
+}
+
+/// Whether an approval has ended by time of which nobody was told.
+pub async fn any_ended(reads: &dyn Rows, now: Timestamp) -> Result<bool, DbError> {
+    let sql = format!("SELECT 1 FROM access_requests WHERE {HAS_ENDED} LIMIT 1");
+    Ok(reads.optional::<Affected>(&sql, args![now]).await?.is_some())
+}
+
+/// Takes some of them, so that each end is told once.
+pub async fn take_ended(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<EndedByTime>, DbError> {
+    let sql = format!(
+        "UPDATE access_requests SET end_told_at = ?1
+         WHERE id IN (SELECT id FROM access_requests WHERE {HAS_ENDED} ORDER BY ends_at LIMIT ?2)
+         RETURNING id, tenant_id, agent_id, ifnull(once, granted) AS scope, ends_at,
+                   ifnull((SELECT a.archived_at IS NULL FROM agents a WHERE a.id = agent_id), 0) AS is_live"
+    );
+    tx.list(&sql, args![now, MOST_ENDED]).await
 }

@@ -162,10 +162,10 @@ pub async fn end_of_user(tx: &Tx<'_>, kind: Kind, user: &UserId) -> Result<(), D
     tx.execute("DELETE FROM codes WHERE user_id = ?1 AND kind = ?2", args![user, kind.as_str()]).await
 }
 
-/// Purges codes that ended a day ago: until then a code that is sent once more is known to have been spent.
-pub async fn purge(db: &Db, now: Timestamp, most: i64) -> Result<(), DbError> {
+/// Purges codes that ended before `kept_since`: until then a code that is sent once more is known to have been spent.
+pub async fn purge(db: &Db, kept_since: Timestamp, most: i64) -> Result<(), DbError> {
     let sql = "DELETE FROM codes WHERE digest IN (SELECT digest FROM codes WHERE expires_at <= ?1 LIMIT ?2)";
-    db.hot::<Affected>(sql, args![now.plus_seconds(-86_400), most]).await.map(drop)
+    db.hot::<Affected>(sql, args![kept_since, most]).await.map(drop)
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Table `deliveries`: events on their way to one webhook each, and those that arrived or could not.
 //!
-//! An event is sent at least once. A sender takes the webhook for a while ([`crate::webhook::take`]), and each row by one conditional
-//! statement; what came of it is written at once.
+//! An event is sent at least once. A sender takes the webhook for a while ([`crate::webhook::take`]), so its rows are nobody else's; each is
+//! read at the moment of its sending. What has arrived is written for several at once: a sender that dies before that sends these again.
 
 use serde::Serialize;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::{
     args,
@@ -24,10 +24,6 @@ use common::{
 const WAITS: [i64; 9] = [5, 30, 120, 600, 1_800, 7_200, 14_400, 28_800, 36_000];
 /// How long a row is its sender's, seconds: longer than any try takes.
 const LEASE: i64 = 60;
-/// Days that the row of a delivery that arrived is kept.
-const SENT_KEPT: i64 = 7;
-/// Days that the row of a dead one is kept.
-const DEAD_KEPT: i64 = 30;
 
 /// The states that a delivery can be in.
 pub const STATES: [&str; 3] = ["due", "sent", "dead"];
@@ -36,6 +32,8 @@ pub const STATES: [&str; 3] = ["due", "sent", "dead"];
 pub struct Due {
     /// The id.
     pub id: DeliveryId,
+    /// Since when it is its turn.
+    pub due_at: Timestamp,
     /// The event: the same for all webhooks.
     pub event: EventId,
     /// Its kind.
@@ -64,11 +62,13 @@ pub struct Due {
 
 impl FromRow for Due {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        let (id, event, kind, tenant) = (row.take()?, row.take()?, row.take()?, row.take()?);
+        let (id, due_at) = (row.take()?, row.take()?);
+        let (event, kind, tenant) = (row.take()?, row.take()?, row.take()?);
         let (agent, name): (Option<String>, Option<String>) = (row.take()?, row.take()?);
         let (at, data) = (row.take()?, row.take::<String>()?);
         Ok(Self {
             id,
+            due_at,
             event,
             kind,
             tenant,
@@ -85,27 +85,36 @@ impl FromRow for Due {
     }
 }
 
-/// Takes the delivery of a webhook that has been due the longest, and then reads what its webhook and its person are now.
-pub async fn take(db: &Db, webhook: &WebhookId, now: Timestamp) -> Result<Option<Due>, DbError> {
-    let sql = "UPDATE deliveries SET tries = tries + 1, due_at = ?3
-               WHERE id = (SELECT d.id FROM deliveries d WHERE d.webhook_id = ?1 AND d.state = 'due' AND d.due_at <= ?2
-                           ORDER BY d.due_at, d.id LIMIT 1)
-               RETURNING id";
-    let taken: Option<DeliveryId> = db.hot(sql, args![webhook, now, now.plus_seconds(LEASE)]).await?.into_iter().next();
-    let Some(id) = taken else { return Ok(None) };
-    let sql = concat!(
-        "SELECT d.id, d.event_id, d.kind, w.tenant_id, d.agent_id, d.agent, d.at, d.data, d.tries, w.url,
-                iif(w.state = 'active', w.sealed, NULL) AS sealed, iif(w.former_ends > ?2, w.former, NULL) AS former,
-                (d.kind = 'webhook.test' OR u.deactivated_at IS NULL AND ",
-        may_see!("d"),
-        ") AS may_see, ifnull(",
-        may_change!(),
-        ", 0) AS may_change
-         FROM deliveries d JOIN webhooks w ON w.id = d.webhook_id JOIN users u ON u.id = w.user_id
-         LEFT JOIN agents a ON a.id = d.agent_id
-         WHERE d.id = ?1"
+/// A delivery, its webhook and its person, as they are now.
+const READ: &str = concat!(
+    "SELECT d.id, d.due_at, d.event_id, d.kind, w.tenant_id, d.agent_id, d.agent, d.at, d.data, d.tries + 1 AS tries, w.url,
+            iif(w.state = 'active', w.sealed, NULL) AS sealed, iif(w.former_ends > ?2, w.former, NULL) AS former,
+            (d.kind = 'webhook.test' OR u.deactivated_at IS NULL AND ",
+    may_see!("d"),
+    ") AS may_see, ifnull(",
+    may_change!(),
+    ", 0) AS may_change
+     FROM deliveries d JOIN webhooks w ON w.id = d.webhook_id JOIN users u ON u.id = w.user_id
+     LEFT JOIN agents a ON a.id = d.agent_id"
+);
+
+/// The delivery of a webhook that has been due the longest, behind the one that was sent before it.
+pub async fn next(db: &Db, webhook: &WebhookId, after: Option<&Due>, now: Timestamp) -> Result<Option<Due>, DbError> {
+    let sql = format!(
+        "{READ} WHERE d.webhook_id = ?1 AND d.state = 'due' AND d.due_at <= ?2 AND (d.due_at, d.id) > (?3, ?4) ORDER BY d.due_at, d.id LIMIT 1"
     );
-    db.optional(sql, args![&id, now]).await
+    let (at, id) = after.map_or((i64::MIN, ""), |after| (after.due_at.millis(), after.id.as_str()));
+    db.optional(&sql, args![webhook, now, at, id]).await
+}
+
+/// Takes one delivery that is due, so that nobody else sends it for a while.
+pub async fn take_one(db: &Db, webhook: &WebhookId, id: &str, now: Timestamp) -> Result<Option<Due>, DbError> {
+    let sql = "UPDATE deliveries SET due_at = ?4 WHERE id = ?1 AND webhook_id = ?2 AND state = 'due' AND due_at <= ?3 RETURNING id";
+    let row = args![id, webhook, now, now.plus_seconds(LEASE)];
+    if db.hot::<DeliveryId>(sql, row).await?.is_empty() {
+        return Ok(None);
+    }
+    db.optional(&format!("{READ} WHERE d.id = ?1"), args![id, now]).await
 }
 
 /// What came of a try.
@@ -119,19 +128,22 @@ pub struct Outcome {
     pub error: Option<String>,
 }
 
-/// Writes that a delivery arrived.
-pub async fn sent(db: &Db, due: &Due, outcome: &Outcome, now: Timestamp) -> Result<(), DbError> {
-    let sql = "UPDATE deliveries SET state = 'sent', due_at = ?2, status = ?3, answer = ?4, error = NULL
-               WHERE id = ?1 AND state <> 'sent' RETURNING 1";
-    let status = outcome.status.map(i64::from);
-    db.single::<Affected>(Purpose::Durable, sql, args![&due.id, now, status, outcome.answer.as_deref()]).await.map(drop)
+/// Writes that deliveries arrived, by one statement.
+pub async fn sent(db: &Db, arrived: &[(DeliveryId, Outcome)], now: Timestamp) -> Result<(), DbError> {
+    if arrived.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<Json> = arrived.iter().map(|(id, outcome)| json!([id, outcome.status, outcome.answer])).collect();
+    let sql = "UPDATE deliveries SET state = 'sent', due_at = ?1, tries = tries + 1, status = s.value ->> 1, answer = s.value ->> 2, error = NULL
+               FROM json_each(?2) s WHERE deliveries.id = s.value ->> 0 AND deliveries.state <> 'sent' RETURNING 1";
+    db.single::<Affected>(Purpose::Durable, sql, args![now, json::to_text(&Json::Array(rows))]).await.map(drop)
 }
 
 /// Writes that a try failed: the delivery waits for the next one, or is dead if this was the last or `is_final`.
 pub async fn failed(db: &Db, due: &Due, outcome: &Outcome, is_final: bool, now: Timestamp) -> Result<(), DbError> {
-    // A sender that was slower than its lease does not take the row from the sender that has it now.
-    let sql = "UPDATE deliveries SET state = ?3, due_at = ?4, status = ?5, answer = ?6, error = ?7
-               WHERE id = ?1 AND tries = ?2 AND state = 'due' RETURNING 1";
+    // A sender that was slower than its lease writes nothing over what another one has.
+    let sql = "UPDATE deliveries SET tries = ?2, state = ?3, due_at = ?4, status = ?5, answer = ?6, error = ?7
+               WHERE id = ?1 AND tries = ?2 - 1 AND state = 'due' RETURNING 1";
     let wait = wait(due.tries).filter(|_| !is_final);
     let (state, due_at) = wait.map_or(("dead", now), |wait| ("due", now.plus_seconds(wait)));
     let status = outcome.status.map(i64::from);
@@ -242,22 +254,23 @@ pub async fn find(reads: &dyn Rows, webhook: &WebhookId, id: &str) -> Result<Opt
     reads.optional(&sql, args![webhook, id]).await
 }
 
-/// Makes a delivery that has ended due again, with all its tries; `None`: it is due already, or was withheld, of which nothing is left.
+/// Makes a delivery due at once: one that has ended with all its tries, and one that waits for its next try with those that it has left.
+/// `None`: it was withheld, and nothing is left of it.
 pub async fn requeue(tx: &Tx<'_>, webhook: &WebhookId, id: &str, now: Timestamp) -> Result<Option<Delivery>, DbError> {
     let sql = format!(
-        "UPDATE deliveries SET state = 'due', tries = 0, due_at = ?3
-         WHERE id = ?2 AND webhook_id = ?1 AND state <> 'due' AND (data <> '{{}}' OR agent_id IS NOT NULL)
+        "UPDATE deliveries SET state = 'due', tries = iif(state = 'due', tries, 0), due_at = ?3
+         WHERE id = ?2 AND webhook_id = ?1 AND (data <> '{{}}' OR agent_id IS NOT NULL)
          RETURNING {COLUMNS}"
     );
     tx.optional(&sql, args![webhook, id, now]).await
 }
 
-/// Purges rows of deliveries that arrived, or were given up, long ago: after `most_days` at the latest.
-pub async fn purge(db: &Db, most_days: i64, now: Timestamp, most: i64) -> Result<(), DbError> {
+/// Purges rows of deliveries that arrived, or were given up, before `kept_since`.
+pub async fn purge(db: &Db, kept_since: Timestamp, most: i64) -> Result<(), DbError> {
     let sql =
         "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE state = ?1 AND due_at <= ?2 LIMIT ?3)";
-    for (state, days) in [("sent", SENT_KEPT), ("dead", DEAD_KEPT)] {
-        db.hot::<Affected>(sql, args![state, now.plus_seconds(-most_days.min(days) * 86_400), most]).await?;
+    for state in ["sent", "dead"] {
+        db.hot::<Affected>(sql, args![state, kept_since, most]).await?;
     }
     Ok(())
 }

@@ -158,22 +158,26 @@ pub async fn is_heard(tx: &Tx<'_>, kind: EventKind, agent: &AgentId) -> Result<b
     Ok(tx.optional::<Affected>(sql, args![agent, kind.as_str()]).await?.is_some())
 }
 
-/// The events and the webhooks that they match. Put together once.
+/// The events, and the webhooks that they match: found once for all that are alike, since a load makes many of one kind about one agent. Put
+/// together once.
 static MATCHES: LazyLock<String> = LazyLock::new(|| {
     let frequent = EventKind::ALL.iter().filter(|kind| kind.is_frequent());
     let frequent = frequent.map(|kind| format!("'{}'", kind.as_str())).collect::<Vec<_>>().join(", ");
     format!(
-        "WITH some AS MATERIALIZED (SELECT * FROM events ORDER BY seq LIMIT ?1),
+        "WITH some AS MATERIALIZED (
+                  SELECT *, dense_rank() OVER (ORDER BY tenant_id, kind, agent_id, user_id) AS alike
+                  FROM (SELECT * FROM events ORDER BY seq LIMIT ?1)),
               hooks AS MATERIALIZED (
                   SELECT w.id, w.tenant_id, w.user_id, w.kinds, w.agents, w.created_at,
                          (SELECT count(*) FROM (SELECT 1 FROM deliveries d WHERE d.webhook_id = w.id AND d.state = 'due' LIMIT ?2)) AS due
                   FROM webhooks w WHERE w.state = 'active' AND w.tenant_id IN (SELECT tenant_id FROM some)),
               matches AS MATERIALIZED (
-                  SELECT e.*, w.id AS webhook_id, w.due < iif(e.kind IN ({frequent}), ?3, ?2) AS has_room
-                  FROM some e JOIN hooks w ON w.tenant_id = e.tenant_id
+                  SELECT e.alike, w.id AS webhook_id, w.created_at AS since, w.due < iif(e.kind IN ({frequent}), ?3, ?2) AS has_room
+                  FROM (SELECT DISTINCT alike, tenant_id, kind, agent_id, user_id FROM some) e
+                  JOIN hooks w ON w.tenant_id = e.tenant_id
                   JOIN users u ON u.id = w.user_id AND u.deactivated_at IS NULL
                   LEFT JOIN agents a ON a.id = e.agent_id
-                  WHERE w.created_at <= e.at AND {} AND {})",
+                  WHERE {} AND {})",
         asks_for!("e.kind", "e.agent_id"),
         may_see!("e")
     )
@@ -190,16 +194,18 @@ pub async fn fan_out(db: &Db, chance: &Chance, now: Timestamp) -> Result<bool, D
     // Counted before anything is given: what is given takes room.
     let sql = format!(
         "{} UPDATE webhooks SET left_out = left_out + f.number
-         FROM (SELECT webhook_id, count(*) AS number FROM matches WHERE NOT has_room GROUP BY webhook_id) f
+         FROM (SELECT m.webhook_id, count(*) AS number FROM matches m JOIN some e ON e.alike = m.alike AND m.since <= e.at
+               WHERE NOT m.has_room GROUP BY m.webhook_id) f
          WHERE webhooks.id = f.webhook_id",
         *MATCHES
     );
     tx.execute(&sql, args![BATCH, MOST_DUE, MOST_FREQUENT_DUE]).await?;
+    // Their ids sort as the events happened, and so they are sent in that order.
     let id = DeliveryId::generate(now, chance);
     let sql = format!(
         "{} INSERT INTO deliveries (id, webhook_id, event_id, kind, agent_id, agent, user_id, at, data, due_at, created_at)
-         SELECT ?4 || lower(hex(randomblob(8))), webhook_id, id, kind, agent_id, agent, user_id, at, data, ?5, ?5
-         FROM matches WHERE has_room",
+         SELECT ?4 || printf('%08x', e.seq % 4294967296) || lower(hex(randomblob(4))), m.webhook_id, e.id, e.kind, e.agent_id, e.agent, e.user_id, e.at, e.data, ?5, ?5
+         FROM matches m JOIN some e ON e.alike = m.alike AND m.since <= e.at WHERE m.has_room",
         *MATCHES
     );
     tx.execute(&sql, args![BATCH, MOST_DUE, MOST_FREQUENT_DUE, id.time_part(), now]).await?;

@@ -61,8 +61,8 @@ impl FromRow for Operator {
     }
 }
 
-/// Purges kept answers, counters and codes that have ended, and what ended, or was not read or acknowledged, so many days ago: credentials,
-/// notifications, events of inboxes, lines of logs, deliveries, mails.
+/// Purges kept answers and counters that have ended, and what ended, or was not read or acknowledged, so many days ago: credentials, codes,
+/// notifications, events of inboxes, lines of logs, deliveries; mails sooner.
 pub async fn purge(db: &Db, quotas: &Quotas, days: i64, now: Timestamp) -> Result<(), DbError> {
     let kept_since = now.plus_seconds(-days.saturating_mul(86_400));
     credential::purge(db, kept_since, BATCH).await?;
@@ -84,10 +84,10 @@ pub async fn purge(db: &Db, quotas: &Quotas, days: i64, now: Timestamp) -> Resul
     )
     .await?;
     notification::forget_enough(db, quotas.notifications).await?;
-    code::purge(db, now, BATCH).await?;
+    code::purge(db, kept_since, BATCH).await?;
     stream::purge(db, now, BATCH).await?;
     hook::purge(db, now, BATCH).await?;
-    delivery::purge(db, days, now, BATCH).await?;
+    delivery::purge(db, kept_since, BATCH).await?;
     device::purge(db, now, BATCH).await?;
     epoch::purge(db, now, BATCH).await?;
     federated_credential::purge_assertions(db, now, BATCH).await?;

@@ -34,6 +34,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access_request;
+pub mod addressee;
 pub mod agent;
 pub mod attempt;
 pub mod audit;

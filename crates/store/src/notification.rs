@@ -7,6 +7,7 @@ use crate::{
     args,
     db::{Affected, Db, DbError, FromRow, Reads, Row, Rows, Tx},
     kept_answer::{KeptAnswer, MOST_KEPT},
+    origin::Origin,
     page::PageRequest,
     user,
 };
@@ -248,17 +249,52 @@ pub async fn insert_own(
     id: &NotificationId,
     tenant: &TenantId,
     (user, cause): (&UserId, Option<&UserId>),
+    text: (&str, &str),
+    now: Timestamp,
+) -> Result<(), DbError> {
+    insert_own_as("high", tx, id, tenant, (user, cause), text, now).await
+}
+
+/// The same with another priority.
+pub async fn insert_own_as(
+    priority: &str,
+    tx: &Tx<'_>,
+    id: &NotificationId,
+    tenant: &TenantId,
+    (user, cause): (&UserId, Option<&UserId>),
     (title, body): (&str, &str),
     now: Timestamp,
 ) -> Result<(), DbError> {
     let most = if cause.is_none_or(|cause| cause == user) { UNREAD } else { UNREAD_BY_ANOTHER };
     tx.execute(
         "INSERT INTO notifications (id, tenant_id, user_id, source, title, body, priority, created_at, caused_by)
-         SELECT ?1, ?2, ?3, 'accredit', iif(count(*) < ?8, ?4, ?9), iif(count(*) < ?8, ?5, ?10), 'high', ?6, ?7
+         SELECT ?1, ?2, ?3, 'accredit', iif(count(*) < ?8, ?4, ?9), iif(count(*) < ?8, ?5, ?10), ?11, ?6, ?7
          FROM notifications o
          WHERE o.user_id = ?3 AND o.caused_by IS ?7 AND o.source = 'accredit' AND o.read_at IS NULL
          HAVING count(*) <= ?8",
-        args![id, tenant, user, title, body, now, cause, most, MORE.0, MORE.1],
+        args![id, tenant, user, title, body, now, cause, most, MORE.0, MORE.1, priority],
+    )
+    .await
+}
+
+/// Tells the owners of a tenant's agents, before they are all stopped, that they are; an owner that does it is not told. One statement, and one
+/// notification for each owner, however many agents there are.
+pub async fn insert_for_owners_of_running(
+    tx: &Tx<'_>,
+    origin: &Origin<'_>,
+    cause: &UserId,
+    body: &str,
+) -> Result<(), DbError> {
+    let id = NotificationId::generate(origin.now, origin.chance);
+    tx.execute(
+        "INSERT INTO notifications (id, tenant_id, user_id, source, title, body, priority, created_at, caused_by)
+         SELECT ?1 || lower(hex(randomblob(8))), ?2, o.owner_id, 'accredit',
+                iif(o.number = 1, 'The agent ' || o.name || ' was stopped', o.number || ' of your agents were stopped'), ?3, 'high', ?4, ?5
+         FROM (SELECT a.owner_id, count(*) AS number, min(a.name) AS name FROM agents a
+               WHERE a.tenant_id = ?2 AND a.archived_at IS NULL AND a.state <> 'stopped' AND a.owner_id IS NOT ?6 GROUP BY a.owner_id) o
+         WHERE (SELECT count(*) FROM notifications n
+                WHERE n.user_id = o.owner_id AND n.caused_by IS ?5 AND n.source = 'accredit' AND n.read_at IS NULL) <= ?7",
+        args![id.time_part(), origin.tenant, body, origin.now, cause, origin.user, UNREAD_BY_ANOTHER],
     )
     .await
 }

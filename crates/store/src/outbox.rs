@@ -146,6 +146,7 @@ pub async fn queue(tx: &Tx<'_>, new: &New<'_>, chance: &Chance, now: Timestamp) 
         args![&id, new.tenant, new.user, new.kind.as_str(), new.recipient, json::to_text(new.data), now],
     )
     .await?;
+    tx.leave_work();
     Ok(id)
 }
 
@@ -174,7 +175,11 @@ pub async fn offer(tx: &Tx<'_>, new: &New<'_>, chance: &Chance, now: Timestamp) 
          RETURNING 1"
     );
     let row = args![now, new.user, &id, new.tenant, new.kind.as_str(), new.recipient, json::to_text(new.data), most];
-    Ok(tx.optional::<Affected>(&sql, row).await?.is_some())
+    let is_queued = tx.optional::<Affected>(&sql, row).await?.is_some();
+    if is_queued {
+        tx.leave_work();
+    }
+    Ok(is_queued)
 }
 
 /// A mail whose turn it is.

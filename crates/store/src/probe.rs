@@ -95,7 +95,10 @@ pub async fn list(reads: &dyn Rows, agent: &AgentId) -> Result<Vec<Probe>, DbErr
 
 /// One probe of an agent.
 pub async fn find(reads: &dyn Rows, agent: &AgentId, id: &str) -> Result<Option<Probe>, DbError> {
-    let sql = format!("SELECT {COLUMNS} FROM probes WHERE id = ?1 AND agent_id = ?2");
+    // An agent has few probes. One whose name is another's id gives way to it.
+    let sql = format!(
+        "SELECT {COLUMNS} FROM probes WHERE agent_id = ?2 AND (id = ?1 OR name = ?1) ORDER BY id = ?1 DESC LIMIT 1"
+    );
     reads.optional(&sql, args![id, agent]).await
 }
 

@@ -295,6 +295,12 @@ impl FromRow for Failures {
     }
 }
 
+/// Ends the pause of a webhook after failures, and forgets them, since something has arrived: what waits for it is sent now.
+pub async fn end_pause(db: &Db, id: &WebhookId) -> Result<(), DbError> {
+    let sql = "UPDATE webhooks SET failures = 0, failing_since = NULL, leased_until = 0 WHERE id = ?1 AND failures > 0 RETURNING 1";
+    db.hot::<Affected>(sql, args![id]).await.map(drop)
+}
+
 /// Forgets the failures of a webhook, since something has arrived.
 pub async fn forget_failures(db: &Db, id: &WebhookId) -> Result<(), DbError> {
     let sql = "UPDATE webhooks SET failures = 0, failing_since = NULL WHERE id = ?1 AND failures > 0 RETURNING 1";

@@ -112,7 +112,7 @@ pub(crate) async fn delete(change: Change<Query<Delete>>, Path(id): Path) -> Res
                     "{} transferred {live} agents and {archived} archived agents to you. Their credentials were revoked: issue new tokens.",
                     write.caller.email()
                 );
-                event = event.notifying(&to, title, body);
+                event = event.telling(&to, title, body);
             }
             write.emit(event.data(json!({ "email": found.email, "agents": count }))).await?;
             let after = match fate {

@@ -227,9 +227,7 @@ pub(crate) async fn delete(change: Change<()>, Path(name): Path, Path(id): Path)
             let itself = found.id.to_string();
             let ended = if revoked.is_empty() { std::slice::from_ref(&itself) } else { &revoked };
             let what = format!("deleted the federated credential {}", found.name);
-            write
-                .emit_ended(EventKind::AgentKeyDeleted, (&agent.id, &agent.name), &agent.owner.id, &what, ended)
-                .await?;
+            write.emit_ended(EventKind::AgentKeyDeleted, (&agent.id, &agent.name), &what, ended).await?;
             let after = json!({ "revoked": revoked });
             Ok(Answer::no_content().audited(&agent.id, audited(&found), after))
         })

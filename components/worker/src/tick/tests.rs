@@ -259,19 +259,43 @@ async fn what_has_ended_is_purged_after_the_operators_days() {
         .await
         .unwrap();
     }
+    t.execute(&format!(
+        "INSERT INTO webhooks (id, tenant_id, user_id, name, url, sealed_at, takes_notifications, state, why, created_at, updated_at)
+         VALUES ('whk_a', '{}', '{}', 'a', 'https://a.example/', 0, 0, 'disabled', 'by_hand', 0, 0)",
+        ada.tenant, ada.user
+    ))
+    .await
+    .unwrap();
     t.as_(&scout, "POST", "/api/agents/me/logs", serde_json::json!({ "text": "hello" })).await.is(201);
     t.execute(&format!("INSERT INTO inbox (agent_id, seq, kind, data, created_at, caused_by) VALUES ('{id}', 1, 'x', '{{}}', {now}, '')")).await.unwrap();
     let stored = format!("SELECT stored_bytes FROM agents WHERE id = '{id}'");
     assert!(t.number(&stored).await > 0);
+    for (number, state) in [(1, "sent"), (2, "dead"), (3, "due")] {
+        t.execute(&format!(
+            "INSERT INTO deliveries (id, webhook_id, event_id, kind, at, data, state, due_at, created_at)
+             VALUES ('del_{number}', 'whk_a', 'msg_a', 'webhook.test', 0, '{{}}', '{state}', {now}, 0)"
+        ))
+        .await
+        .unwrap();
+        t.execute(&format!(
+            "INSERT INTO codes (digest, kind, tenant_id, data, created_at, expires_at, spent_at)
+             VALUES (randomblob(32), 'link', '{}', '{{}}', 0, {}, 1)",
+            ada.tenant,
+            now + (number / 3) * 1_000
+        ))
+        .await
+        .unwrap();
+    }
     let left = "SELECT id FROM credentials WHERE id LIKE 'tok_%' AND length(id) = 5 ORDER BY id";
-    let others = "SELECT (SELECT count(*) FROM inbox) * 10 + (SELECT count(*) FROM agent_logs)";
+    let others = "SELECT (SELECT count(*) FROM codes) * 1000 + (SELECT count(*) FROM deliveries) * 100 + (SELECT count(*) FROM inbox) * 10
+                         + (SELECT count(*) FROM agent_logs)";
     t.wait(10 * 86_400 - 1);
     tick(&t).await;
-    assert_eq!((t.texts(left).await.len(), t.number(others).await), (6, 11));
+    assert_eq!((t.texts(left).await.len(), t.number(others).await), (6, 3_311));
     t.wait(1);
     tick(&t).await;
     assert_eq!(t.texts(left).await, ["tok_3", "tok_5", "tok_6"]);
-    assert_eq!(t.number(others).await, 0);
+    assert_eq!(t.number(others).await, 1_100, "a code that ended later, and what is still due");
     assert_eq!(t.number(&stored).await, 0, "what they took is given back");
     assert_eq!(
         t.texts("SELECT id || ' ' || ifnull(key_id, '') FROM purged_credentials ORDER BY id").await,

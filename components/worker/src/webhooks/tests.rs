@@ -382,6 +382,116 @@ async fn bad_input_is_refused_by_its_field() {
     bare.as_(&eve, "POST", WEBHOOKS, json!({ "url": url })).await.refused(503, "secrets_disabled");
 }
 
+/// R115: what happened before one call of the tick is sent in the order in which it happened.
+#[tokio::test]
+async fn events_are_sent_in_their_order() {
+    let s = stage().await;
+    s.webhook(&s.max, json!({ "kinds": ["agent.state_changed"] })).await;
+    let steps = ["pause", "resume", "pause", "stop", "start", "pause", "resume", "stop"];
+    for step in steps {
+        s.step("helper", step).await;
+    }
+    s.tick().await;
+    let order: Vec<Json> = sent().iter().map(|one| one["data"]["step"].clone()).collect();
+    assert_eq!(json!(order), json!(steps));
+}
+
+/// R195: a test event and a delivery that a person sends again go at once, also while the webhook pauses; when one arrives, the pause is over.
+#[tokio::test]
+async fn a_test_and_a_retry_by_hand_wait_for_no_pause() {
+    let s = stage().await;
+    let made = s.webhook(&s.max, json!({ "kinds": ["agent.*"], "agents": ["helper"] })).await;
+    let path = format!("{WEBHOOKS}/{}", id(&made));
+    s.step("helper", "pause").await;
+    stub::will_answer(&[Err("no"); 7]);
+    s.tick().await;
+    for _ in 0..5 {
+        s.t.wait(7_200);
+        s.tick().await;
+    }
+    s.step("helper", "resume").await;
+    s.tick().await;
+    assert_eq!(sent().len(), 6, "the webhook pauses");
+    // One that fails changes nothing; one that waits for its next try keeps its tries.
+    s.t.as_(&s.max, "POST", &format!("{path}/test"), Null).await.is(202);
+    assert_eq!(kinds(&sent()), ["webhook.test -"], "at once, and nothing else");
+    let list = s.t.as_(&s.max, "GET", &format!("{path}/deliveries"), Null).await.is(200);
+    let waiting = list["items"].as_array().unwrap().iter().find(|one| one["tries"] == 6).unwrap().clone();
+    let retry = format!("{path}/deliveries/{}/retry", id(&waiting));
+    stub::clear();
+    let again = s.t.as_(&s.max, "POST", &retry, Null).await.is(200);
+    assert_eq!((&again["state"], &again["tries"]), (&json!("due"), &json!(6)));
+    assert_eq!(kinds(&sent()), ["agent.state_changed helper"; 2], "it, and what waited behind the pause");
+    let found = s.t.as_(&s.max, "GET", &path, Null).await.is(200);
+    assert_eq!((&found["failures"], &found["failing_since"]), (&json!(0), &Null));
+    let states = "SELECT kind || ' ' || state || ' ' || tries FROM deliveries ORDER BY kind, tries";
+    assert_eq!(
+        s.t.texts(states).await,
+        ["agent.state_changed sent 1", "agent.state_changed sent 7", "webhook.test due 1"]
+    );
+    // And one that was sent is sent again.
+    s.t.as_(&s.max, "POST", &retry, Null).await.is(200);
+    assert_eq!(kinds(&sent()), ["agent.state_changed helper"]);
+}
+
+/// R195: nothing is left of what was withheld, and the answer says so.
+#[tokio::test]
+async fn a_withheld_delivery_cannot_be_sent_again() {
+    let s = stage().await;
+    let mia = s.t.user(&s.max.tenant, "mia@example.com", Role::Member).await;
+    s.t.grant(s.helper.agent.as_ref().unwrap(), &s.max.tenant, mia.user.as_str(), "viewer", &s.max.user).await;
+    let made = s.webhook(&mia, json!({ "kinds": ["agent.*"] })).await;
+    s.step("helper", "pause").await;
+    stub::will_answer(&[Err("no")]);
+    s.tick().await;
+    s.t.execute("DELETE FROM grants").await.unwrap();
+    s.t.wait(600);
+    s.tick().await;
+    sent();
+    let path = format!("{WEBHOOKS}/{}/deliveries", id(&made));
+    let dead = s.t.as_(&mia, "GET", &format!("{path}?state=dead"), Null).await.is(200)["items"][0].clone();
+    let retry = format!("{path}/{}/retry", id(&dead));
+    s.t.as_(&mia, "POST", &retry, Null).await.refused(409, "delivery_withheld");
+    assert_eq!(s.t.texts("SELECT state FROM deliveries").await, ["dead"]);
+    assert!(sent().is_empty());
+}
+
+/// R196: an approval that ends by time is told once, as one that is revoked: to its agent, its owner and webhooks, also after a gap, and by the
+/// same call of the tick.
+#[tokio::test]
+async fn the_end_of_an_approval_by_time_is_told_once() {
+    let s = stage().await;
+    s.webhook(&s.max, json!({ "kinds": ["access.ended"] })).await;
+    let asker = s.t.agent(&s.max, "asker", "agents.read").await;
+    // Only a session decides.
+    let eve = s.t.user(&s.max.tenant, "eve@example.com", Role::Admin).await;
+    let ask = |scope: &str, hours: i64| json!({ "scope": [scope], "hours": hours, "reason": "work" });
+    let mut ids = Vec::new();
+    for (scope, hours) in [("ui.notify", 1), ("agents.logs", 2), ("agents.message", 3)] {
+        let asked = s.t.as_(&asker, "POST", "/api/access-requests", ask(scope, hours)).await.is(201);
+        ids.push(asked["id"].as_str().unwrap().to_owned());
+    }
+    for id in &ids {
+        s.t.as_(&eve, "POST", &format!("/api/access-requests/{id}/approve"), json!({})).await.is(200);
+    }
+    s.t.as_(&eve, "POST", &format!("/api/access-requests/{}/revoke", ids[2]), Null).await.is(200);
+    s.tick().await;
+    sent();
+    let told = "SELECT count(*) FROM notifications WHERE title = 'An approval of asker has ended'";
+    assert_eq!(s.t.number(told).await, 0, "nothing has ended by time");
+    // Nothing ran for a day: each end is told, and once.
+    s.t.wait(86_400);
+    s.t.nobody("POST", "/internal/tick", Null).await.is(204);
+    assert_eq!(kinds(&sent()), ["access.ended asker"; 2], "by the same tick");
+    for _ in 0..3 {
+        s.tick().await;
+    }
+    assert!(sent().is_empty());
+    assert_eq!(s.t.number(told).await, 2);
+    let inbox = "SELECT json_extract(data, '$.request') FROM inbox WHERE kind = 'access_denied' AND json_extract(data, '$.ended') = 1 ORDER BY seq";
+    assert_eq!(s.t.texts(inbox).await, ids[..2], "the one that was revoked was told then");
+}
+
 /// R118: 7 days and 1 day before a credential ends, once each: to its agent, its person, and webhooks.
 #[tokio::test]
 async fn the_end_of_a_credential_is_told_a_week_and_a_day_before() {

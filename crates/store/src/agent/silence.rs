@@ -5,7 +5,7 @@ use crate::{
     db::{Affected, Db, DbError, FromRow, Reads, Row, Tx},
 };
 use common::{
-    id::{AgentId, TenantId, UserId},
+    id::{AgentId, TenantId},
     time::Timestamp,
 };
 
@@ -20,8 +20,6 @@ pub struct Silent {
     pub name: String,
     /// The tenant.
     pub tenant: TenantId,
-    /// The owner.
-    pub owner: UserId,
     /// Its last heartbeat.
     pub last_seen_at: Timestamp,
     /// The minutes that its people have set.
@@ -34,7 +32,6 @@ impl FromRow for Silent {
             id: row.take()?,
             name: row.take()?,
             tenant: row.take()?,
-            owner: row.take()?,
             last_seen_at: row.take()?,
             minutes: row.take()?,
         })
@@ -55,7 +52,7 @@ pub async fn any(db: &Db, now: Timestamp) -> Result<bool, DbError> {
 pub async fn take(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Silent>, DbError> {
     let sql = format!(
         "UPDATE agents SET silent_told_at = ?1 WHERE id IN (SELECT id FROM agents WHERE {IS_SILENT} LIMIT ?2)
-         RETURNING id, name, tenant_id, owner_id, last_seen_at, silent_after_minutes"
+         RETURNING id, name, tenant_id, last_seen_at, silent_after_minutes"
     );
     tx.list(&sql, args![now, BATCH]).await
 }

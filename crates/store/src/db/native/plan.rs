@@ -60,6 +60,7 @@ const ALLOWED: &[&str] = &[
     // After an upgrade the first instance counts and writes what is there.
     "UPDATE agents SET stored_bytes =\nifnull",
     "INSERT INTO usage (subject_id, agents, bytes)",
+    "UPDATE access_requests SET end_told_at = ends_at",
     "UPDATE agents SET written = (SELECT w.text",
     "UPDATE credentials SET written = (SELECT w.text",
     // A migration makes the table anew.
