@@ -3,7 +3,10 @@
 use common::route::{self, Route};
 use serde_json::Value as Json;
 
-use crate::verbs::{self, At, Kind, Verb};
+use crate::{
+    show,
+    verbs::{self, At, Kind, Verb},
+};
 
 /// What a person does for these, although they are routes of programs.
 const OTHERS: &[(&Route, &str)] = &[
@@ -44,6 +47,13 @@ pub(crate) fn in_commands(text: &str) -> String {
     }
     written.push_str(rest);
     written
+}
+
+/// The ask of a refusal, as a command. `None`: it is none that this CLI knows.
+pub(crate) fn of_ask(ask: &Json) -> Option<String> {
+    let (method, path) = (ask.get("method")?.as_str()?, ask.get("path")?.as_str()?);
+    let command = command(&Request { method, path, query: "", body: ask.get("body").cloned() })?;
+    Some(show::line(&command))
 }
 
 /// A request that stands in a text.
@@ -110,6 +120,10 @@ fn command(request: &Request<'_>) -> Option<String> {
     let (verb, names) = matching.min_by_key(|(_, names)| names.len())?;
     let mut words = vec!["accredit".to_owned(), verb.words.to_owned()];
     words.extend(names.into_iter().map(quoted));
+    // It waits until somebody has decided, and not once.
+    if verb.route == route::ACCESS_GET && request.query.starts_with("wait=") {
+        return Some(words.join(" ").replacen(verb.words, "access wait", 1));
+    }
     for (name, value) in form_urlencoded::parse(request.query.as_bytes()) {
         words.extend(flag(verb, At::Query, &name, &quoted(&value)));
     }
@@ -195,6 +209,22 @@ mod tests {
         assert!(left.is_empty(), "{left:#?}");
     }
 
+    /// R208: in the shell's quotes, in one line.
+    #[test]
+    fn an_ask_is_a_command() {
+        let ask = |reason: &str| {
+            let once = serde_json::json!({ "method": "POST", "path": "/api/agents", "body_sha256": "ab" });
+            let body = serde_json::json!({ "scope": ["agents.create", "agents.read"], "reason": reason, "for": once });
+            of_ask(&serde_json::json!({ "method": "POST", "path": "/api/access-requests", "body": body }))
+        };
+        let command = ask("It's mine: $(x)\n\u{1b}").unwrap();
+        let (scope, rest) = command.split_once(" --").unwrap();
+        assert_eq!(scope, "accredit access request agents.create,agents.read");
+        assert!(rest.contains(r"reason 'It'\''s mine: $(x) '"), "{rest}");
+        assert!(rest.contains(r#"for '{"#) && rest.contains(r#""body_sha256":"ab""#), "{rest}");
+        assert_eq!(of_ask(&serde_json::json!({ "method": "POST", "path": "/nowhere" })), None);
+    }
+
     #[test]
     fn a_step_is_a_command() {
         for (text, expected) in [
@@ -231,6 +261,10 @@ mod tests {
             (
                 "GET /auth/tokens and GET /api/agents/<name>/keys list them",
                 "accredit token list and accredit agents keys list '<name>' list them",
+            ),
+            (
+                "Wait for the decision of ada@example.com or an admin: GET /api/access-requests/acc_1?wait=25.",
+                "Wait for the decision of ada@example.com or an admin: accredit access wait acc_1.",
             ),
             ("Wait.", "Wait."),
             ("GET /", "GET /"),

@@ -318,7 +318,7 @@ fn own() -> Vec<(&'static str, Command)> {
                     .long("every")
                     .value_name("SECONDS")
                     .value_parser(value_parser!(u64).range(1..=3600))
-                    .help("Look every so many seconds; left out, 2"),
+                    .help("Look every so many seconds, whatever the server's events say"),
             ),
         ),
         (
@@ -344,6 +344,12 @@ fn own() -> Vec<(&'static str, Command)> {
                     .value_parser(value_parser!(std::path::PathBuf))
                     .help("A directory of mode 0700, or one that is not there yet"),
             ]),
+        ),
+        (
+            "access wait",
+            Command::new("wait").about("Wait until somebody has decided a request").arg(
+                Arg::new("id").value_name("ID").required(true).help("The id, the first letters of it, or the reason"),
+            ),
         ),
         (
             "doctor",

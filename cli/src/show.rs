@@ -73,7 +73,9 @@ pub(crate) fn failure(failure: &Failure) {
     for line in &failure.lines {
         say(&format!("  {line}"));
     }
-    for (name, value) in [("fix", &failure.fix), ("page", &failure.page), ("request", &failure.request)] {
+    for (name, value) in
+        [("fix", &failure.fix), ("ask", &failure.ask), ("page", &failure.page), ("request", &failure.request)]
+    {
         if let Some(value) = value {
             say(&format!("{BOLD}{name}:{BOLD:#} {value}"));
         }
