@@ -214,7 +214,8 @@ impl Waiting {
 }
 
 impl Ran {
-    fn of(output: std::process::Output) -> Self {
+    /// Of a program that has ended.
+    pub fn of(output: std::process::Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
     }

@@ -92,7 +92,7 @@ impl Terminal {
 
     /// Waits for the end of the program: its exit status, and all that was shown.
     #[track_caller]
-    pub fn ended(mut self) -> (i32, String) {
+    pub fn ended(&mut self) -> (i32, String) {
         let status = self.child.0.wait().expect("its end");
         while let Ok(bytes) = self.screen.recv_timeout(PATIENCE) {
             self.shown.extend(bytes);

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use tests::{
     Client, PATIENCE, Server,
     cli::Cli,
@@ -183,10 +183,7 @@ fn a_terminal_asks_for_the_second_factor() {
     terminal.until("recovery code: ").types("wrong-code\n");
     terminal.until("This code is wrong").until("recovery code: ");
     let code = app.code(&server);
-    let (status, shown) = {
-        terminal.types(&format!("{code}\n"));
-        terminal.ended()
-    };
+    let (status, shown) = terminal.types(&format!("{code}\n")).ended();
     assert_eq!(status, 0, "{shown}");
     assert!(shown.contains("Signed in as ada@example.com"), "{shown}");
     assert!(!shown.contains(PASSWORD) && !shown.contains(&code) && !shown.contains("wrong-code"), "{shown}");
