@@ -134,7 +134,7 @@ fn with_streams(asked: Sender<String>) -> String {
                 continue;
             }
             // Open for as long as the watcher wants it.
-            thread::spawn(move || drop(BufReader::new(stream).lines().count()));
+            thread::spawn(move || BufReader::new(stream).lines().count());
         }
     });
     format!("http://{address}")
