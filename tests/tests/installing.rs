@@ -139,7 +139,7 @@ fn the_text_for_a_coding_agent_is_followed_to_the_letter() {
         assert!(fs::read_to_string(&file).unwrap().contains(token));
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         // What the text installs says how to go on when the token has been revoked.
-        site.server.with(token).post("/auth/token/end", &serde_json::json!({}));
+        site.server.with(token).delete("/auth/tokens/me").is(204);
         let again = lines(&["PATH=\"$HOME/.local/bin:$PATH\"", "accredit whoami"]);
         let ran = person.types(&again, &[]).is(2);
         assert!(ran.err.contains("revoked") && ran.err.contains("fix:"), "{ran:?}");

@@ -52,7 +52,7 @@ fn a_watcher_is_told_of_each_change() {
 #[test]
 fn an_agent_watches_those_below_it() {
     let (server, admin) = Server::with_admin();
-    let boss = server.agent(&admin, "boss", &["agents.list", "agents.read", "inbox.read"]);
+    let boss = server.agent(&admin, "boss", &["agents.list", "agents.read"]);
     admin.post("/api/agents", &json!({ "name": "hand", "parent": "boss", "scope": ["agents.read"] })).is(201);
     let cli = of(&server, &boss.client);
     let mut watching = cli.started(&["agents", "watch", "--every", NEVER]);
@@ -93,7 +93,7 @@ fn a_watcher_ends_with_its_credential() {
         let mut watching = cli.started(&["agents", "watch", "--every", NEVER]);
         watching.until("scout  running");
         match end {
-            "" => drop(client.post("/auth/token/end", &json!({}))),
+            "" => drop(client.delete("/auth/tokens/me").is(204)),
             path => drop(admin.delete(path).is(204)),
         }
         let (code, err) = watching.ended();
