@@ -275,6 +275,9 @@ fn show_answer(verb: &Verb, typed: &ArgMatches, names: &[String], answer: &Answe
         Show::Plain => answer.print(),
         Show::Done(sentence) => show::out(&filled(sentence, verb, typed, names)),
         Show::Log => {
+            if list(json, "lines").is_empty() {
+                show::say("There is nothing.");
+            }
             for line in list(json, "lines") {
                 let text = |member: &str| line.get(member).and_then(Json::as_str).map(show::line).unwrap_or_default();
                 show::out(&format!("{} {:<5} {}", text("at"), text("level"), text("text")));

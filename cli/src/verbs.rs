@@ -699,7 +699,7 @@ pub(crate) fn all() -> Vec<Verb> {
         Verb::new("admin webhooks retry", route::DELIVERY_RETRY),
         Verb::new("admin usage", route::USAGE).show(Show::Table(
             "users",
-            &[("USER", "user_email"), ("AGENTS", "agents"), ("CREDENTIALS", "credentials"), ("BYTES", "bytes")],
+            &[("USER", "email"), ("AGENTS", "agents"), ("CREDENTIALS", "credentials"), ("BYTES", "bytes")],
         )),
         Verb::new("admin tokens list", route::TOKENS_LIST).table(&[
             ("OWNER", "user_email"),

@@ -11,10 +11,10 @@ use std::{
 
 use rustix::{
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{Winsize, tcsetwinsize},
+    termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
 };
 
-use crate::{PATIENCE, process::Running};
+use crate::{PATIENCE, process::Running, until};
 
 /// A terminal with a program that owns it.
 pub struct Terminal {
@@ -81,6 +81,16 @@ impl Terminal {
                 Err(error) => panic!("{wanted:?} was not shown ({error}): {}", self.shown()),
             }
         }
+    }
+
+    /// Waits until what is typed is not shown. A program says what it asks for a moment before.
+    #[track_caller]
+    pub fn hidden(&mut self) -> &mut Self {
+        until("a terminal without an echo", || {
+            let modes = tcgetattr(&self.keyboard).expect("its modes").local_modes;
+            (!modes.contains(LocalModes::ECHO)).then_some(())
+        });
+        self
     }
 
     /// Types this. `\u{3}` is Ctrl-C.

@@ -264,8 +264,7 @@ fn an_agent_lives_by_verbs() {
 
     // A scope that it lacks: the step is a command that works.
     let refused = scout.run(&["agents", "create", "more"]).is(1);
-    let fix = refused.err.lines().find_map(|line| line.strip_prefix("fix: ")).unwrap();
-    assert!(fix.contains("accredit access request agents.create --reason"), "{refused:?}");
+    assert!(said(&refused.err, "ask: ").starts_with("accredit access request agents.create --reason"), "{refused:?}");
     assert!(refused.err.contains(&format!("page: {url}/docs/agents/")) && refused.err.contains("request: req_"));
     scout.run(&["access", "request", "agents.create", "--reason", "To build"]).is(0);
     let asked = cli.run(&["access", "list", "--state", "open", "--json"]).is(0).json();
