@@ -107,6 +107,21 @@ fn a_watcher_ends_with_its_credential() {
     }
 }
 
+/// R206: without the right to a stream a watcher looks by itself, and is refused once, not again and again.
+#[test]
+fn a_watcher_without_a_stream_looks_by_itself() {
+    let (server, admin) = Server::with_admin();
+    server.agent(&admin, "scout", &["agents.read"]);
+    let pat = server.plant_pat(&admin, "agents.list agents.read");
+    let mut watching = of(&server, &pat).started(&["agents", "watch"]);
+    watching.until("scout  running");
+    for (step, state) in [("pause", "paused"), ("resume", "running"), ("pause", "paused")] {
+        admin.post(&format!("/api/agents/scout/{step}"), &json!({})).is(200);
+        watching.until(&format!("scout  {state}"));
+    }
+    assert_eq!(watching.signalled(Signal::INT), 0);
+}
+
 /// A server of one agent. It tells the last id that each stream asked for; its first stream ends behind one event.
 fn with_streams(asked: Sender<String>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -221,4 +236,38 @@ fn the_second_factor_is_read_from_a_pipe() {
     cli.run(&["whoami"]).is(0);
     // None of it can be typed as an argument.
     cli.run(&[&SIGN_IN[..], &["--code", "123456"]].concat()).is(64);
+}
+
+/// R30, R66, R209: a terminal gets colours unless NO_COLOR is set, lines no wider than itself, and ids that can be copied; a failure names its
+/// request.
+#[test]
+fn a_terminal_gets_what_fits_it() {
+    let (server, admin) = Server::with_admin();
+    server.agent(&admin, "scout", &["agents.read"]);
+    admin
+        .post("/api/agents/scout/keys", &json!({ "name": "ci", "type": "internal", "scope": ["agents.read"] }))
+        .is(201);
+    for (cli, is_coloured) in [(of(&server, &admin), true), (of(&server, &admin).variable("NO_COLOR", "1"), false)] {
+        let (status, shown) = cli.in_terminal(60, &["agents", "get", "nobody"]).ended();
+        assert_eq!((status, shown.contains("\u{1b}[")), (1, is_coloured), "{shown:?}");
+        assert!(shown.contains("req_") && shown.contains("accredit agents list"), "{shown}");
+        for words in [
+            &["agents", "keys", "list", "scout"][..],
+            &["auth", "sessions", "list"],
+            &["admin", "tokens", "list"],
+            &["agents", "get", "scout"],
+            &["whoami"],
+        ] {
+            let (status, shown) = cli.in_terminal(60, words).ended();
+            assert_eq!(status, 0, "{shown}");
+            assert!(shown.lines().all(|line| line.trim_end().chars().count() <= 60), "{words:?}: {shown}");
+            let json = cli.run(&[words, &["--json"]].concat()).is(0).json();
+            let first = json["items"].get(0).unwrap_or(&json);
+            let id = ["id", "prefix", "user_id"].into_iter().find_map(|name| first[name].as_str()).unwrap();
+            assert!(
+                shown.contains(id) || shown.contains(first["prefix"].as_str().unwrap_or("-")),
+                "{words:?} {id}: {shown}"
+            );
+        }
+    }
 }

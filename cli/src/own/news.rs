@@ -63,6 +63,8 @@ pub(super) fn listen(client: &Client, news: &Sender<News>) {
             Err(failure) if failure.exit == Exit::Unreachable => {
                 listener.tell(News::Look).and_then(|()| listener.rest())
             }
+            // It would be refused each time, and each time is in the audit trail.
+            Err(failure) if failure.slug() == "scope_denied" => listener.tell(News::Every(OFTEN)).and(Err(Gone)),
             Err(_) if is_agent => listener.inbox(),
             Err(_) => listener.without(),
         };

@@ -41,7 +41,9 @@ pub(super) fn watch(context: &Context, typed: &ArgMatches) -> Result<u8, Failure
     let mut pages = Vec::new();
     let mut agents = read(&client, &mut pages)?;
     let listener = context.client()?;
-    std::thread::spawn(move || news::listen(&listener, &news));
+    // Held here too: a listener that has nothing to listen to ends, and the watcher goes on.
+    let to_listener = news.clone();
+    std::thread::spawn(move || news::listen(&listener, &to_listener));
     let mut every = 1;
     let mut is_lost = false;
     loop {
