@@ -21,7 +21,7 @@
 //! | `backlog`, `observe`, `variables` | what waits in the database; what an operator sees of requests; variables and their values |
 //! | `manifest`, `allowed`, `body`, `cache` | the manifest; which hosts may be called; bodies; compiled components on disk |
 //! | `access_log`, `address`, `connections`, `deadline`, `metrics` | the log of requests; counters; public and private addresses; the bound and the shares of connections; moving deadlines |
-//! | `lock`, `private`, `route`, `temporary`, `threads` | which programs use a directory; files for this user only; routes; temporary directories; blocking threads |
+//! | `lock`, `patterns`, `private`, `route`, `temporary`, `threads` | which programs use a directory; patterns of the log; files for this user only; routes; temporary directories; blocking threads |
 
 #![deny(unsafe_code, reason = "only `cache` may, to load compiled code")]
 
