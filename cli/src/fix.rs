@@ -20,6 +20,9 @@ const OTHERS: &[(&Route, &str)] = &[
     (route::ENROL, "accredit auth enroll"),
 ];
 
+/// Stands for one of several steps.
+const STEP: &str = "'<step>'";
+
 /// The text with each request that has a verb as the command.
 pub(crate) fn in_commands(text: &str) -> String {
     let (mut written, mut rest) = (String::new(), text);
@@ -35,6 +38,11 @@ pub(crate) fn in_commands(text: &str) -> String {
         let (start, run) = instead.unwrap_or((before, ""));
         written.push_str(start);
         written.push_str(run);
+        if let Some((steps, left)) = steps_of(&first, after) {
+            written.push_str(&steps);
+            rest = left;
+            continue;
+        }
         written.push_str(&first);
         // Another body for the same request.
         while let Some((body, left)) = after.strip_prefix(" or ").and_then(next_body) {
@@ -47,6 +55,14 @@ pub(crate) fn in_commands(text: &str) -> String {
     }
     written.push_str(rest);
     written
+}
+
+/// A command with a hole for a step, with each of the steps that a text names behind it in its place.
+fn steps_of<'t>(command: &str, after: &'t str) -> Option<(String, &'t str)> {
+    let named = after.strip_prefix(" with one of these steps: ").filter(|_| command.contains(STEP))?;
+    let (steps, left) = named.split_at_checked(named.find('.').unwrap_or(named.len()))?;
+    let commands: Vec<String> = steps.split(", ").map(|step| command.replace(STEP, step.trim())).collect();
+    Some((commands.join(" or "), left))
 }
 
 /// The ask of a refusal, as a command. `None`: it is none that this CLI knows.
@@ -108,7 +124,7 @@ fn next_body(text: &str) -> Option<(Option<Json>, &str)> {
 
 fn command(request: &Request<'_>) -> Option<String> {
     if let Some(agent) = request.path.strip_prefix("/api/agents/").and_then(|rest| rest.strip_suffix("/<step>")) {
-        return Some(format!("accredit agents '<step>' {}", quoted(agent)));
+        return Some(format!("accredit agents {STEP} {}", quoted(agent)));
     }
     let other = OTHERS.iter().find(|(route, _)| route.method == request.method && route.path == request.path);
     if let Some((_, command)) = other {
@@ -254,9 +270,10 @@ mod tests {
                 "Send another name, or send POST /api/agents/scout/keys/<its id>/rotate to replace it.",
                 "Send another name, or run accredit agents keys rotate scout '<its id>' to replace it.",
             ),
+            ("Send POST /api/agents/scout/<step> with one of these steps: stop.", "Run accredit agents stop scout."),
             (
-                "Send POST /api/agents/scout/<step> with one of these steps: stop.",
-                "Run accredit agents '<step>' scout with one of these steps: stop.",
+                "Send POST /api/agents/scout/<step> with one of these steps: pause, stop. Then wait.",
+                "Run accredit agents pause scout or accredit agents stop scout. Then wait.",
             ),
             (
                 "GET /auth/tokens and GET /api/agents/<name>/keys list them",

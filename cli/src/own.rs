@@ -133,6 +133,10 @@ fn logout(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
             _ => {}
         }
     }
+    if settings.is_from_environment && typed.get_flag("keep") {
+        show::out("Nothing is saved for it: unset ACCREDIT_TOKEN, which still works.");
+        return Ok(0);
+    }
     if settings.is_from_environment {
         show::out("Ended. Unset ACCREDIT_TOKEN: it no longer works.");
         return Ok(0);

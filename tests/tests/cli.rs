@@ -262,6 +262,8 @@ fn an_agent_lives_by_verbs() {
     scout.run(&["notify", "Build failed", "The tests fail."]).is(0);
     assert!(cli.run(&["notifications", "list"]).is(0).out.contains("Build failed"));
 
+    let kept = scout.run(&["auth", "logout", "--keep"]).is(0);
+    assert!(kept.out.contains("still works"), "{kept:?}");
     // A scope that it lacks: the step is a command that works.
     let refused = scout.run(&["agents", "create", "more"]).is(1);
     assert!(said(&refused.err, "ask: ").starts_with("accredit access request agents.create --reason"), "{refused:?}");
