@@ -120,11 +120,17 @@ fn over_http(workspace: &Workspace, filter: Option<&str>) -> Result<(Count, BTre
     count(&mut cargo, &mut io::stdout())
 }
 
-/// The CLI as a server hands it out, for the tests that install it. A filter gets the program of the other tests, packed; without one it is
-/// built as it is released.
+/// The CLI as a server hands it out, for the tests that install it: built as it is released. A filter gets the program of the other tests,
+/// packed, and so does a machine that cannot build a release.
 fn release(workspace: &Workspace, filter: Option<&str>) -> Result<PathBuf> {
-    let folder = workspace.target.join(if filter.is_none() { "release-of-tests" } else { "packed-for-tests" });
-    dist::run(filter.is_some(), Some(&folder))?;
+    let folder = workspace.target.join("release-of-tests");
+    if filter.is_none() {
+        match dist::run(false, Some(&folder)) {
+            Ok(()) => return Ok(folder),
+            Err(error) => say(format_args!("no release can be built here: {error:#}")),
+        }
+    }
+    dist::run(true, Some(&folder))?;
     Ok(folder)
 }
 
