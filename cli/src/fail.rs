@@ -30,6 +30,8 @@ pub(crate) struct Cause {
     pub(crate) exit: Exit,
     pub(crate) sentence: String,
     pub(crate) fix: Option<String>,
+    /// A command that asks for exactly what was refused, whole: it is pasted.
+    pub(crate) ask: Option<String>,
     /// Lines below the sentence: fields with problems, candidates.
     pub(crate) lines: Vec<String>,
     pub(crate) page: Option<String>,
@@ -58,6 +60,7 @@ impl Failure {
             exit,
             sentence: sentence.to_string(),
             fix: None,
+            ask: None,
             lines: Vec::new(),
             page: None,
             request: None,

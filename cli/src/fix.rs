@@ -3,7 +3,10 @@
 use common::route::{self, Route};
 use serde_json::Value as Json;
 
-use crate::verbs::{self, At, Kind, Verb};
+use crate::{
+    show,
+    verbs::{self, At, Kind, Verb},
+};
 
 /// What a person does for these, although they are routes of programs.
 const OTHERS: &[(&Route, &str)] = &[
@@ -16,6 +19,9 @@ const OTHERS: &[(&Route, &str)] = &[
     (route::API_INDEX, "accredit --help"),
     (route::ENROL, "accredit auth enroll"),
 ];
+
+/// Stands for one of several steps.
+const STEP: &str = "'<step>'";
 
 /// The text with each request that has a verb as the command.
 pub(crate) fn in_commands(text: &str) -> String {
@@ -32,6 +38,11 @@ pub(crate) fn in_commands(text: &str) -> String {
         let (start, run) = instead.unwrap_or((before, ""));
         written.push_str(start);
         written.push_str(run);
+        if let Some((steps, left)) = steps_of(&first, after) {
+            written.push_str(&steps);
+            rest = left;
+            continue;
+        }
         written.push_str(&first);
         // Another body for the same request.
         while let Some((body, left)) = after.strip_prefix(" or ").and_then(next_body) {
@@ -44,6 +55,21 @@ pub(crate) fn in_commands(text: &str) -> String {
     }
     written.push_str(rest);
     written
+}
+
+/// A command with a hole for a step, with each of the steps that a text names behind it in its place.
+fn steps_of<'t>(command: &str, after: &'t str) -> Option<(String, &'t str)> {
+    let named = after.strip_prefix(" with one of these steps: ").filter(|_| command.contains(STEP))?;
+    let (steps, left) = named.split_at_checked(named.find('.').unwrap_or(named.len()))?;
+    let commands: Vec<String> = steps.split(", ").map(|step| command.replace(STEP, step.trim())).collect();
+    Some((commands.join(" or "), left))
+}
+
+/// The ask of a refusal, as a command. `None`: it is none that this CLI knows.
+pub(crate) fn of_ask(ask: &Json) -> Option<String> {
+    let (method, path) = (ask.get("method")?.as_str()?, ask.get("path")?.as_str()?);
+    let command = command(&Request { method, path, query: "", body: ask.get("body").cloned() })?;
+    Some(show::line(&command))
 }
 
 /// A request that stands in a text.
@@ -98,7 +124,7 @@ fn next_body(text: &str) -> Option<(Option<Json>, &str)> {
 
 fn command(request: &Request<'_>) -> Option<String> {
     if let Some(agent) = request.path.strip_prefix("/api/agents/").and_then(|rest| rest.strip_suffix("/<step>")) {
-        return Some(format!("accredit agents '<step>' {}", quoted(agent)));
+        return Some(format!("accredit agents {STEP} {}", quoted(agent)));
     }
     let other = OTHERS.iter().find(|(route, _)| route.method == request.method && route.path == request.path);
     if let Some((_, command)) = other {
@@ -110,6 +136,10 @@ fn command(request: &Request<'_>) -> Option<String> {
     let (verb, names) = matching.min_by_key(|(_, names)| names.len())?;
     let mut words = vec!["accredit".to_owned(), verb.words.to_owned()];
     words.extend(names.into_iter().map(quoted));
+    // It waits until somebody has decided, and not once.
+    if verb.route == route::ACCESS_GET && request.query.starts_with("wait=") {
+        return Some(words.join(" ").replacen(verb.words, "access wait", 1));
+    }
     for (name, value) in form_urlencoded::parse(request.query.as_bytes()) {
         words.extend(flag(verb, At::Query, &name, &quoted(&value)));
     }
@@ -195,6 +225,22 @@ mod tests {
         assert!(left.is_empty(), "{left:#?}");
     }
 
+    /// R208: in the shell's quotes, in one line.
+    #[test]
+    fn an_ask_is_a_command() {
+        let ask = |reason: &str| {
+            let once = serde_json::json!({ "method": "POST", "path": "/api/agents", "body_sha256": "ab" });
+            let body = serde_json::json!({ "scope": ["agents.create", "agents.read"], "reason": reason, "for": once });
+            of_ask(&serde_json::json!({ "method": "POST", "path": "/api/access-requests", "body": body }))
+        };
+        let command = ask("It's mine: $(x)\n\u{1b}").unwrap();
+        let (scope, rest) = command.split_once(" --").unwrap();
+        assert_eq!(scope, "accredit access request agents.create,agents.read");
+        assert!(rest.contains(r"reason 'It'\''s mine: $(x) '"), "{rest}");
+        assert!(rest.contains(r#"for '{"#) && rest.contains(r#""body_sha256":"ab""#), "{rest}");
+        assert_eq!(of_ask(&serde_json::json!({ "method": "POST", "path": "/nowhere" })), None);
+    }
+
     #[test]
     fn a_step_is_a_command() {
         for (text, expected) in [
@@ -224,13 +270,18 @@ mod tests {
                 "Send another name, or send POST /api/agents/scout/keys/<its id>/rotate to replace it.",
                 "Send another name, or run accredit agents keys rotate scout '<its id>' to replace it.",
             ),
+            ("Send POST /api/agents/scout/<step> with one of these steps: stop.", "Run accredit agents stop scout."),
             (
-                "Send POST /api/agents/scout/<step> with one of these steps: stop.",
-                "Run accredit agents '<step>' scout with one of these steps: stop.",
+                "Send POST /api/agents/scout/<step> with one of these steps: pause, stop. Then wait.",
+                "Run accredit agents pause scout or accredit agents stop scout. Then wait.",
             ),
             (
                 "GET /auth/tokens and GET /api/agents/<name>/keys list them",
                 "accredit token list and accredit agents keys list '<name>' list them",
+            ),
+            (
+                "Wait for the decision of ada@example.com or an admin: GET /api/access-requests/acc_1?wait=25.",
+                "Wait for the decision of ada@example.com or an admin: accredit access wait acc_1.",
             ),
             ("Wait.", "Wait."),
             ("GET /", "GET /"),

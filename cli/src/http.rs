@@ -1,8 +1,11 @@
 //! Requests: one at a time, with a time-out, and never to where a redirect leads: the credential is for one server.
 
-use std::time::Duration;
+use std::{
+    io::{BufRead, BufReader},
+    time::Duration,
+};
 
-use common::{route::Route, secret::Secret};
+use common::{error::Code, route::Route, secret::Secret};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value as Json;
 use ureq::{
@@ -21,6 +24,13 @@ use crate::{
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// The longest answer that is read: an export of the audit trail of a large tenant.
 const MOST: u64 = 1 << 30;
+/// The step of a refusal that carries an ask.
+const ASK: &str = "Ask for exactly this by the command below, which a person can approve. Its answer says how to wait for the decision. \
+                   Once it is approved, run your command again.";
+/// The media type of a stream of events.
+const EVENTS: &str = "text/event-stream";
+/// How long a stream is read before it is opened anew.
+const STREAM: Duration = Duration::from_secs(150);
 /// Seconds that a server may take for an answer, unless the user says otherwise.
 pub(crate) const PATIENCE: u64 = 40;
 
@@ -139,6 +149,41 @@ impl Client {
         }
     }
 
+    /// A stream of events, behind the one that was read last. It ends after some minutes at the latest; the caller comes again.
+    pub(crate) fn stream(
+        &self,
+        route: &Route,
+        query: &[(&str, &str)],
+        last: Option<&str>,
+    ) -> Result<impl BufRead + use<>, Failure> {
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+        let uri = self.url.join(route.path);
+        let uri = if query.is_empty() { uri } else { format!("{uri}?{query}") };
+        let mut request = Request::builder().uri(uri).header("accept", EVENTS).header("cache-control", "no-store");
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {}", token.reveal()));
+        }
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let request = request.body(()).map_err(unusable)?;
+        // A connection that is dead without a word is noticed by this alone.
+        let request = self.agent.configure_request(request).timeout_recv_body(Some(STREAM)).build();
+        let response = self.agent.run(request).map_err(|error| self.lost(&error))?;
+        let media = response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        match response.status().as_u16() {
+            200 if media.starts_with(EVENTS) => Ok(BufReader::new(response.into_body().into_reader())),
+            _ => Err(self.read(response, false).err().unwrap_or_else(|| self.stranger(""))),
+        }
+    }
+
+    /// The refusal that ends a stream: the envelope alone, without a status.
+    pub(crate) fn refused(&self, envelope: Json) -> Failure {
+        let slug = envelope.get("error").and_then(Json::as_str).unwrap_or_default();
+        let status = Code::ALL.iter().map(|code| code.row()).find(|row| row.slug == slug).map_or(401, |row| row.status);
+        self.refusal(status, envelope)
+    }
+
     /// The bytes of a file that the server hands out, in pieces.
     pub(crate) fn download(&self, path: &str) -> Result<ureq::Body, Failure> {
         let request = Request::builder().uri(self.url.of_link(path)).body(()).map_err(unusable)?;
@@ -200,6 +245,10 @@ impl Client {
         };
         let mut failure = Failure::new(exit, text("detail").unwrap_or_default());
         failure.fix = text("fix").map(|fix| fix::in_commands(&fix));
+        failure.ask = answer.get("ask").and_then(fix::of_ask);
+        if failure.ask.is_some() {
+            failure.fix = Some(ASK.to_owned());
+        }
         failure.page = answer.get("doc_url").and_then(Json::as_str).map(|link| show::line(&self.url.of_link(link)));
         failure.request = text("request_id");
         let fields = answer.get("fields").and_then(Json::as_array).into_iter().flatten();

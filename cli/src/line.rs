@@ -97,7 +97,8 @@ pub(crate) fn command() -> Command {
     }
     let commands = root.into_commands("");
     let after = "Set ACCREDIT_URL and ACCREDIT_TOKEN, or sign in with: accredit auth login\n\
-                 Exit status: 0 done, 1 refused, 2 no or bad credential, 3 not reachable, 64 usage.";
+                 Exit status: 0 done, 1 refused, 2 no or bad credential, 3 not reachable, 64 usage.\n\
+                 Times are in UTC.";
     Command::new("accredit")
         .version(env!("CARGO_PKG_VERSION"))
         .about("The command of an Accredit server: agents, their tokens, and what they may do")
@@ -106,23 +107,24 @@ pub(crate) fn command() -> Command {
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .max_term_width(100)
-        .args([
-            Arg::new("url").long("url").value_name("URL").global(true).help("The server [env: ACCREDIT_URL]"),
-            Arg::new("profile")
-                .long("profile")
-                .value_name("NAME")
-                .global(true)
-                .help("The profile [env: ACCREDIT_PROFILE]"),
-            Arg::new("json").long("json").action(ArgAction::SetTrue).global(true).help("Print the API's answer"),
-            Arg::new("yes").long("yes").short('y').action(ArgAction::SetTrue).global(true).help("Ask nothing"),
-            Arg::new("timeout")
-                .long("timeout")
-                .value_name("SECONDS")
-                .value_parser(value_parser!(u64).range(1..=3600))
-                .global(true)
-                .help("Wait no longer for the server"),
-        ])
+        .args(of_every_command())
         .subcommands(commands)
+}
+
+/// What every command takes. It stands below the command's own options.
+fn of_every_command() -> [Arg; 5] {
+    let text = |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value);
+    let switch = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
+    [
+        text("url", "URL").help("The server [env: ACCREDIT_URL]"),
+        text("profile", "NAME").help("The profile [env: ACCREDIT_PROFILE]"),
+        switch("json").help("Print the API's answer, as JSON"),
+        switch("yes").short('y').help("Ask no question: the answer is yes"),
+        text("timeout", "SECONDS")
+            .value_parser(value_parser!(u64).range(1..=3600))
+            .help("Wait so long for an answer; left out, 40"),
+    ]
+    .map(|arg| arg.global(true).help_heading("Options of every command"))
 }
 
 /// Commands by their words.
@@ -241,7 +243,7 @@ fn of_input(input: &Input) -> Arg {
         Kind::Words | Kind::Pairs => arg.action(ArgAction::Append).value_delimiter(','),
         // A secret on a command line is in the list of processes and in the shell's history.
         Kind::Secret => {
-            let arg = arg.value_name("-").value_parser(["-"]);
+            let arg = arg.value_name("-").value_parser(["-"]).hide_possible_values(true);
             let help = format!("{}: - reads it from standard input; left out, it is asked for", input.help);
             arg.help(if input.is_required { help } else { format!("{}: - reads it from standard input", input.help) })
         }
@@ -255,7 +257,7 @@ fn raw() -> Arg {
 
 /// The verbs that are more than one route, or none.
 fn own() -> Vec<(&'static str, Command)> {
-    let token = || Arg::new("token").long("token").value_name("-").value_parser(["-"]);
+    let token = || Arg::new("token").long("token").value_name("-").value_parser(["-"]).hide_possible_values(true);
     let file = || {
         Arg::new("export")
             .long("export")
@@ -318,7 +320,7 @@ fn own() -> Vec<(&'static str, Command)> {
                     .long("every")
                     .value_name("SECONDS")
                     .value_parser(value_parser!(u64).range(1..=3600))
-                    .help("Look every so many seconds; left out, 2"),
+                    .help("Look every so many seconds, whatever the server's events say"),
             ),
         ),
         (
@@ -344,6 +346,12 @@ fn own() -> Vec<(&'static str, Command)> {
                     .value_parser(value_parser!(std::path::PathBuf))
                     .help("A directory of mode 0700, or one that is not there yet"),
             ]),
+        ),
+        (
+            "access wait",
+            Command::new("wait").about("Wait until somebody has decided a request").arg(
+                Arg::new("id").value_name("ID").required(true).help("The id, the first letters of it, or the reason"),
+            ),
         ),
         (
             "doctor",
@@ -376,6 +384,7 @@ fn own() -> Vec<(&'static str, Command)> {
                 Arg::new("token")
                     .value_name("-")
                     .value_parser(["-"])
+                    .hide_possible_values(true)
                     .default_value("-")
                     .help("Read from standard input"),
             ),

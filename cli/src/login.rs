@@ -1,6 +1,6 @@
 //! Signing in, and a session of ten minutes for what only sessions may do.
 
-use std::{thread, time::Duration};
+use std::{io::IsTerminal as _, thread, time::Duration};
 
 use clap::ArgMatches;
 use common::{
@@ -23,6 +23,8 @@ const CLIENT: &str = "accredit";
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// Seconds between two polls, if the server does not say.
 const INTERVAL: u64 = 5;
+/// Codes of a second factor that are asked for in a terminal.
+const TRIES: u8 = 3;
 /// The longest name of a machine, characters.
 const MOST_NAME: usize = 64;
 
@@ -96,13 +98,40 @@ fn verify_and_save(context: &Context, client: &Client, token: Secret) -> Result<
 }
 
 fn by_password(client: &Client, typed: &ArgMatches) -> Result<Secret, Failure> {
-    let email = typed.get_one::<String>("email").ok_or_else(|| Failure::usage("--password needs --email."))?;
+    let email = typed.get_one::<String>("email").ok_or_else(|| {
+        Failure::usage("--password needs --email.")
+            .fix("Add --email you@example.com, or approve a code in a browser: accredit auth login")
+    })?;
     let mut body = json!({ "email": email, "password": show::secret("Password")? });
     if let (Some(tenant), Some(members)) = (typed.get_one::<String>("tenant"), body.as_object_mut()) {
         members.insert("tenant".to_owned(), tenant.clone().into());
     }
-    let answer = client.call(route::SIGN_IN, Call { body: Some(body), ..Call::default() })?;
-    token_of(&answer.json, "access_token")
+    match client.call(route::SIGN_IN, Call { body: Some(body), ..Call::default() }) {
+        Ok(answer) => token_of(&answer.json, "access_token"),
+        Err(refusal) if refusal.slug() == "second_factor_required" => by_second_factor(client, refusal),
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// Asks for the code that the password alone does not replace. It is on no command line: the ticket lives for some minutes, and survives a
+/// code that was mistyped.
+fn by_second_factor(client: &Client, required: Failure) -> Result<Secret, Failure> {
+    let ticket = required.answer.as_ref().and_then(|answer| answer.get("ticket")).cloned().unwrap_or_default();
+    let is_asked = std::io::stdin().is_terminal();
+    for left in (0..TRIES).rev() {
+        let code = show::secret("Code of your authenticator app, or a recovery code").map_err(|mut failure| {
+            failure.fix =
+                Some("Give it as the next line, or approve a code in a browser: accredit auth login".to_owned());
+            failure
+        })?;
+        let body = json!({ "ticket": ticket, "code": code.trim() });
+        match client.call(route::FACTOR_VERIFY, Call { body: Some(body), ..Call::default() }) {
+            Ok(answer) => return token_of(&answer.json, "access_token"),
+            Err(refusal) if refusal.slug() == "wrong_code" && is_asked && left > 0 => show::say(&refusal.sentence),
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    Err(required)
 }
 
 fn token_of(answer: &Json, member: &str) -> Result<Secret, Failure> {

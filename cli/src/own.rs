@@ -1,5 +1,6 @@
 //! The verbs that are more than one route, or none.
 
+mod news;
 mod receipt;
 mod secrets;
 mod skills;
@@ -17,8 +18,9 @@ use crate::{
     fail::{Exit, Failure},
     http::Call,
     line, login,
-    run::{items, list},
+    run::{find, items, list, show_next},
     show,
+    verbs::LookUp,
 };
 
 /// Checks that a table of the doctor shows.
@@ -47,6 +49,7 @@ pub(crate) fn online(words: &str, context: &Context, typed: &ArgMatches) -> Opti
         "auth logout" => logout(context, typed),
         "agents tree" => tree(context),
         "agents watch" => watch::watch(context, typed),
+        "access wait" => wait(context, typed),
         "secrets exec" => secrets::exec(context, typed),
         "secrets write" => secrets::write(context, typed),
         "doctor" => doctor(context, typed),
@@ -130,6 +133,10 @@ fn logout(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
             _ => {}
         }
     }
+    if settings.is_from_environment && typed.get_flag("keep") {
+        show::out("Nothing is saved for it: unset ACCREDIT_TOKEN, which still works.");
+        return Ok(0);
+    }
     if settings.is_from_environment {
         show::out("Ended. Unset ACCREDIT_TOKEN: it no longer works.");
         return Ok(0);
@@ -178,6 +185,29 @@ fn lines_of_tree(agents: &[Json]) -> Vec<String> {
         left.extend(below.remove(&name).unwrap_or_default().into_iter().rev().map(|agent| (depth + 1, agent)));
     }
     lines
+}
+
+/// `access wait`: 0 if it was approved, 1 if it was decided otherwise.
+fn wait(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
+    let client = context.client()?.signed_in()?;
+    let look_up = LookUp { route: route::ACCESS_LIST, prefix: "acc_" };
+    let id = find(&client, look_up, &[], typed.get_one::<String>("id").map_or("", String::as_str))?;
+    let spinner = show::spinner("Waiting for the decision");
+    let answer = loop {
+        let query = vec![("wait".to_owned(), "25".to_owned())];
+        let answer = client.call(route::ACCESS_GET, Call { names: vec![id.clone()], query, ..Call::default() })?;
+        if answer.json.get("state").and_then(Json::as_str) != Some("open") {
+            break answer;
+        }
+    };
+    spinner.finish_and_clear();
+    if context.is_json {
+        answer.print();
+    } else {
+        show::out(&show::facts(&answer.json, &["next"]));
+        show_next(&answer.json);
+    }
+    Ok(u8::from(answer.json.get("state").and_then(Json::as_str) != Some("approved")))
 }
 
 /// `doctor`: 0 if nothing is wrong, 1 if something is, 2 without a live credential, 3 without a server.

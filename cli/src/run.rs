@@ -79,7 +79,7 @@ fn names(client: &Client, verb: &Verb, typed: &ArgMatches) -> Result<(Vec<String
 }
 
 /// The id that was meant: an id as it is, the first letters of one, a name or an address. What is not found is left to the server.
-fn find(client: &Client, look_up: LookUp, above: &[String], typed: &str) -> Result<String, Failure> {
+pub(crate) fn find(client: &Client, look_up: LookUp, above: &[String], typed: &str) -> Result<String, Failure> {
     if is_id(typed, &[look_up.prefix]) {
         return Ok(typed.to_owned());
     }
@@ -275,6 +275,9 @@ fn show_answer(verb: &Verb, typed: &ArgMatches, names: &[String], answer: &Answe
         Show::Plain => answer.print(),
         Show::Done(sentence) => show::out(&filled(sentence, verb, typed, names)),
         Show::Log => {
+            if list(json, "lines").is_empty() {
+                show::say("There is nothing.");
+            }
             for line in list(json, "lines") {
                 let text = |member: &str| line.get(member).and_then(Json::as_str).map(show::line).unwrap_or_default();
                 show::out(&format!("{} {:<5} {}", text("at"), text("level"), text("text")));
@@ -306,10 +309,18 @@ fn show_answer(verb: &Verb, typed: &ArgMatches, names: &[String], answer: &Answe
                 show::say("Copy it now: it is shown this once.");
             }
         }
-        Show::Facts => show::out(&show::facts(json, &["warnings", "csrf_token"])),
+        Show::Facts => show::out(&show::facts(json, &["warnings", "csrf_token", "next"])),
     }
+    show_next(json);
     for warning in list(json, "warnings").iter().filter_map(Json::as_str) {
         show::warn(&show::line(warning));
+    }
+}
+
+/// What to do now, on a line of its own: a command in it is pasted.
+pub(crate) fn show_next(json: &Json) {
+    if let Some(next) = json.get("next").and_then(Json::as_str) {
+        show::out(&format!("next: {}", fix::in_commands(&show::line(next))));
     }
 }
 

@@ -7,10 +7,10 @@ use std::{
 };
 
 use anstyle::{AnsiColor, Effects, Style};
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use common::text::is_unseen;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use crate::fail::{Exit, Failure, of_file};
 
@@ -20,6 +20,8 @@ const WAIT: Style = AnsiColor::Yellow.on_default().effects(Effects::BOLD);
 
 /// Scopes of a list that a table shows.
 const MOST_WORDS: usize = 3;
+/// Blanks between two columns.
+const GAP: u16 = 2;
 /// The narrowest terminal that is laid out for.
 const NARROWEST: u16 = 24;
 
@@ -73,7 +75,9 @@ pub(crate) fn failure(failure: &Failure) {
     for line in &failure.lines {
         say(&format!("  {line}"));
     }
-    for (name, value) in [("fix", &failure.fix), ("page", &failure.page), ("request", &failure.request)] {
+    for (name, value) in
+        [("fix", &failure.fix), ("ask", &failure.ask), ("page", &failure.page), ("request", &failure.request)]
+    {
         if let Some(value) = value {
             say(&format!("{BOLD}{name}:{BOLD:#} {value}"));
         }
@@ -106,7 +110,7 @@ fn short(value: &Json) -> String {
         Json::Array(list) if list.is_empty() => "-".to_owned(),
         Json::Array(list) => list.iter().map(short).collect::<Vec<_>>().join(" "),
         Json::Object(members) if members.is_empty() => "-".to_owned(),
-        Json::Object(members) => match ["name", "email"].iter().find_map(|name| members.get(*name)?.as_str()) {
+        Json::Object(members) => match name_of(members) {
             Some(name) => line(name),
             None => members
                 .iter()
@@ -115,6 +119,15 @@ fn short(value: &Json) -> String {
                 .join(" "),
         },
     }
+}
+
+/// What people call an object that has a name.
+fn name_of(members: &Map<String, Json>) -> Option<&str> {
+    ["name", "email"].iter().find_map(|name| members.get(*name)?.as_str())
+}
+
+fn is_named(members: &Map<String, Json>) -> bool {
+    name_of(members).is_some()
 }
 
 /// A list that says how much it leaves out.
@@ -134,38 +147,79 @@ fn moment(text: &str) -> Option<String> {
     text.get(..16).map(|minute| minute.replace('T', " "))
 }
 
-/// A table of rows: headings and members.
+/// A table of rows: headings and members. Where the words of a row have no room beside each other, each row is a block of lines: an id that
+/// is broken in two can be neither read nor copied.
 pub(crate) fn table(rows: &[Json], columns: &[(&str, &str)]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(columns.iter().map(|(heading, _)| *heading));
-    if let Some(width) = width() {
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-    }
-    for row in rows {
-        table.add_row(columns.iter().map(|(_, name)| shorter(member(row, name))));
-    }
-    laid_out(table)
+    let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
+    let cells: Vec<Vec<String>> =
+        rows.iter().map(|row| columns.iter().map(|(_, name)| shorter(member(row, name))).collect()).collect();
+    laid_out_for(&headings, &cells, width())
 }
 
-/// Each member of an object in a line.
-pub(crate) fn facts(json: &Json, without: &[&str]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    if let Some(width) = width() {
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+fn laid_out_for(headings: &[&str], cells: &[Vec<String>], width: Option<u16>) -> String {
+    let longest = |text: &str| text.split(' ').map(|word| word.chars().count()).max().unwrap_or(0);
+    let of_column = |(at, heading): (usize, &&str)| {
+        let below = cells.iter().filter_map(|row| row.get(at)).map(|cell| longest(cell)).max().unwrap_or(0);
+        u16::try_from(below.max(longest(heading))).unwrap_or(u16::MAX)
+    };
+    let least: Vec<u16> = headings.iter().enumerate().map(of_column).collect();
+    let needed: usize = least.iter().map(|words| usize::from(*words) + usize::from(GAP)).sum();
+    if width.is_some_and(|width| needed > usize::from(width + GAP)) {
+        let block = |row: &Vec<String>| {
+            let lines = headings.iter().zip(row).map(|(heading, cell)| [(*heading).to_owned(), cell.clone()]);
+            pairs(lines.collect(), width)
+        };
+        return cells.iter().map(block).collect::<Vec<_>>().join("\n\n");
     }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(headings.to_vec());
+    for row in cells {
+        table.add_row(row);
+    }
+    let last = least.len().saturating_sub(1);
+    for (at, (column, words)) in table.column_iter_mut().zip(&least).enumerate() {
+        let gap = if at == last { 0 } else { GAP };
+        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(words.saturating_add(gap))));
+    }
+    laid_out(table, width)
+}
+
+/// Each member of an object in a line, and each member of a member: `token.prefix`.
+pub(crate) fn facts(json: &Json, without: &[&str]) -> String {
+    let mut lines = Vec::new();
     for (name, value) in json.as_object().into_iter().flatten() {
-        if !without.contains(&name.as_str()) && !value.is_null() {
-            table.add_row([line(name), short(value)]);
+        if without.contains(&name.as_str()) || value.is_null() {
+            continue;
+        }
+        match value.as_object().filter(|members| !members.is_empty() && !is_named(members) && name != "labels") {
+            None => lines.push([line(name), short(value)]),
+            Some(members) => {
+                let present = members.iter().filter(|(_, value)| !value.is_null());
+                lines.extend(present.map(|(below, value)| [format!("{}.{}", line(name), line(below)), short(value)]));
+            }
         }
     }
-    laid_out(table)
+    pairs(lines, width())
 }
 
-/// The text of a table: two blanks between columns, and none at the ends of lines.
-fn laid_out(mut table: Table) -> String {
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+/// Names, and what stands beside them.
+fn pairs(lines: Vec<[String; 2]>, width: Option<u16>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    for line in lines {
+        table.add_row(line);
+    }
+    laid_out(table, width)
+}
+
+/// The text of a table: blanks between columns, and none at the ends of lines.
+fn laid_out(mut table: Table, width: Option<u16>) -> String {
+    if let Some(width) = width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    let last = table.column_count().saturating_sub(1);
+    for (at, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, if at == last { 0 } else { GAP }));
     }
     table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
@@ -190,7 +244,8 @@ pub(crate) fn secret(what: &str) -> Result<String, Failure> {
     std::io::stdin().lock().read_line(&mut line).map_err(of_file("standard input"))?;
     let text = line.trim_end_matches(['\n', '\r']);
     if text.is_empty() {
-        return Err(Failure::usage(format!("Standard input has no line for: {what}.")));
+        return Err(Failure::usage(format!("Standard input has no line for: {what}."))
+            .fix("Give it as a line of standard input, or run this in a terminal, which asks for it."));
     }
     Ok(text.to_owned())
 }
@@ -229,6 +284,43 @@ mod tests {
             &[("N", "name"), ("L", "list"), ("O", "object")],
         );
         assert!(!shown.chars().any(|c| is_unseen(c) && c != '\n'), "{shown:?}");
+    }
+
+    /// R209: what has room is a table, in which no word is broken; what has none is a block for each row.
+    #[test]
+    fn a_word_is_never_broken_in_a_table() {
+        let id = "key_01m8dwhk0g6ww26xz0ep8paevh";
+        let row =
+            |name: &str| vec![name.to_owned(), "internal".to_owned(), "2026-11-27 06:54".to_owned(), id.to_owned()];
+        let headings = ["NAME", "TYPE", "USED", "ID"];
+        for (width, is_table) in
+            [(None, true), (Some(80), true), (Some(60), true), (Some(56), false), (Some(40), false)]
+        {
+            let text = laid_out_for(&headings, &[row("ci"), row("build")], width);
+            assert_eq!(text.starts_with("NAME   TYPE"), is_table, "{width:?}\n{text}");
+            assert_eq!(text.matches(id).count(), 2, "{width:?}\n{text}");
+            let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(width.is_none_or(|width| widest <= usize::from(width)), "{width:?}\n{text}");
+            assert_eq!(text.contains("\n\n"), !is_table, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_object_within_has_a_line_for_each_member() {
+        let json = json!({ "name": "scout", "labels": { "a": "b" }, "owner": { "id": "x", "email": "ada@example.com" },
+            "token": { "id": "tok_1", "expires_at": null, "scope": ["a", "b"] }, "none": null });
+        let text = facts(&json, &[]);
+        let shown: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(
+            shown,
+            [
+                vec!["name", "scout"],
+                vec!["labels", "a=b"],
+                vec!["owner", "ada@example.com"],
+                vec!["token.id", "tok_1"],
+                vec!["token.scope", "a", "b"],
+            ]
+        );
     }
 
     #[test]

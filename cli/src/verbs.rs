@@ -699,7 +699,7 @@ pub(crate) fn all() -> Vec<Verb> {
         Verb::new("admin webhooks retry", route::DELIVERY_RETRY),
         Verb::new("admin usage", route::USAGE).show(Show::Table(
             "users",
-            &[("USER", "user_email"), ("AGENTS", "agents"), ("CREDENTIALS", "credentials"), ("BYTES", "bytes")],
+            &[("USER", "email"), ("AGENTS", "agents"), ("CREDENTIALS", "credentials"), ("BYTES", "bytes")],
         )),
         Verb::new("admin tokens list", route::TOKENS_LIST).table(&[
             ("OWNER", "user_email"),
@@ -771,7 +771,7 @@ pub(crate) const ELSEWHERE: &[(&Route, &str)] = &[
     (route::CLIENT_DOCUMENT, "for the page that decides, where an app sends its person"),
     (route::LOGOUT, "auth logout ends a credential of any kind by the next route"),
     (route::OWN_END, "auth logout"),
-    (route::FACTOR_VERIFY, "the second step of a sign-in in a browser; a terminal signs in by a code"),
+    (route::FACTOR_VERIFY, "auth login --password"),
     (route::REAUTHENTICATE, "for a session that is kept; a terminal gets a fresh one of ten minutes"),
     (route::LINK_ASK, "for a browser; a terminal signs in by a code"),
     (route::LINK_SIGN_IN, "for a browser; a terminal signs in by a code"),

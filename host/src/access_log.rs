@@ -26,7 +26,7 @@ pub(crate) struct Line<'a> {
     /// When its head had arrived.
     pub(crate) time: String,
     pub(crate) method: &'a str,
-    /// The pattern of the manifest. `None`: no route has this path.
+    /// The pattern of the application's route, or else of the manifest's. `None`: no route has this path.
     pub(crate) route: Option<&'a str>,
     pub(crate) component: Option<&'a str>,
     pub(crate) status: u16,

@@ -21,7 +21,7 @@
 //! | `backlog`, `observe`, `variables` | what waits in the database; what an operator sees of requests; variables and their values |
 //! | `manifest`, `allowed`, `body`, `cache` | the manifest; which hosts may be called; bodies; compiled components on disk |
 //! | `access_log`, `address`, `connections`, `deadline`, `metrics` | the log of requests; counters; public and private addresses; the bound and the shares of connections; moving deadlines |
-//! | `lock`, `private`, `route`, `temporary`, `threads` | which programs use a directory; files for this user only; routes; temporary directories; blocking threads |
+//! | `lock`, `patterns`, `private`, `route`, `temporary`, `threads` | which programs use a directory; patterns of the log; files for this user only; routes; temporary directories; blocking threads |
 
 #![deny(unsafe_code, reason = "only `cache` may, to load compiled code")]
 
@@ -50,6 +50,7 @@ mod manifest;
 mod metrics;
 mod observe;
 mod outbound;
+mod patterns;
 mod private;
 mod route;
 mod runtime_config;
@@ -79,6 +80,7 @@ use crate::files::Staged;
 use crate::flags::{Command, Flags};
 use crate::metrics::Metrics;
 use crate::observe::Observer;
+use crate::patterns::Patterns;
 use crate::start::Start;
 
 /// Requests allocate and free memory of many sizes on all threads, which the system's allocator is slow at.
@@ -127,6 +129,7 @@ async fn start_and_serve(flags: &Flags) -> Result<()> {
         None => None,
     };
     let log = flags.access_log.as_deref().map(AccessLog::open).transpose()?;
+    let patterns = if log.is_some() { start.patterns()? } else { Patterns::default() };
     let app = tokio::task::block_in_place(|| start.build(flags, staged.as_ref(), address))?;
 
     let (stop, stopped) = watch::channel(false);
@@ -144,7 +147,8 @@ async fn start_and_serve(flags: &Flags) -> Result<()> {
     let trusted = start.trusted_proxies();
     let connections = Arc::new(Connections::new(flags.max_connections, flags.max_connections_per_address, trusted));
     let pace = Pace { pause: flags.body_pause, rate: flags.body_rate, whole: Some(flags.body_timeout) };
-    let observer = observe(&app, &connections, log, metrics.map(|listener| (listener, start.database(flags))))?;
+    let observer =
+        observe(&app, &connections, (log, patterns), metrics.map(|listener| (listener, start.database(flags))))?;
     let served = serve::serve(app.clone(), listener, connections, pace, stopped, observer.clone()).await;
     if let Some(log) = observer.as_ref().and_then(|observer| observer.log.as_ref()) {
         tokio::task::block_in_place(|| log.end());
@@ -170,13 +174,13 @@ async fn listen_for_metrics(flags: &Flags, address: SocketAddr) -> Result<TcpLis
 fn observe(
     app: &Arc<App>,
     connections: &Arc<Connections>,
-    log: Option<AccessLog>,
+    (log, patterns): (Option<AccessLog>, Patterns),
     metrics: Option<(TcpListener, Option<PathBuf>)>,
 ) -> Result<Option<Arc<Observer>>> {
     if log.is_none() && metrics.is_none() {
         return Ok(None);
     }
-    let observer = Arc::new(Observer { log, metrics: Metrics::new(app.components.keys().cloned()) });
+    let observer = Arc::new(Observer { log, patterns, metrics: Metrics::new(app.components.keys().cloned()) });
     if observer.log.is_some() {
         let (mut hangup, observer) = (signal(SignalKind::hangup())?, observer.clone());
         tokio::spawn(async move {

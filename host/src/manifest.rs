@@ -17,6 +17,8 @@ pub(crate) struct Manifest {
     pub(crate) name: String,
     /// The version; empty if the manifest has none.
     pub(crate) version: String,
+    /// The file of the patterns that the access log names requests by, relative to the manifest.
+    pub(crate) patterns: Option<PathBuf>,
     /// Application variables by name.
     pub(crate) variables: BTreeMap<String, Variable>,
     /// HTTP triggers in the order of the manifest. If two have the same pattern, the last one counts.
@@ -131,6 +133,7 @@ impl Manifest {
         let name = text_of("name");
         ensure!(!name.is_empty(), "[application] needs a `name`");
 
+        let patterns = patterns(&application)?;
         let components = each("component", top.get("component"), COMPONENT, |id, value| {
             ensure!(is_id(id), "component id {id:?} is not kebab-case");
             if value.get("source").is_some_and(Value::is_table) {
@@ -145,8 +148,19 @@ impl Manifest {
             Ok(variable)
         })?;
         let triggers = triggers(top.get("trigger"), &components)?;
-        Ok(Self { name, version: text_of("version"), variables, triggers, components })
+        Ok(Self { name, version: text_of("version"), patterns, variables, triggers, components })
     }
+}
+
+/// What `[application.tool.accredit-host]` says. Other tools' tables are theirs.
+fn patterns(application: &Table) -> Result<Option<PathBuf>> {
+    const PLACE: &str = "[application.tool.accredit-host]";
+    let Some(own) = application.get("tool").and_then(|tool| tool.get("accredit-host")) else { return Ok(None) };
+    let own = table(PLACE, Some(own))?;
+    only(PLACE, &own, &["patterns"])?;
+    let file =
+        own.get("patterns").and_then(Value::as_str).with_context(|| format!("{PLACE} needs `patterns`, a file"))?;
+    Ok(Some(file.into()))
 }
 
 fn triggers(value: Option<&Value>, components: &BTreeMap<String, Component>) -> Result<Vec<Trigger>> {
@@ -262,6 +276,18 @@ mod tests {
         assert!(refusal("[[trigger.http]]\nroute='/w'\ncomponent='one'\nexecutor={type='wagi'}").contains("wagi"));
         assert!(refusal("[[trigger.http]]\nroute='/w'\nstatic_response={}").contains("`static_response`"));
         assert!(refusal("[component.two]\nsource={url='https://x',digest='sha256:0'}").contains("does not fetch wasm"));
+    }
+
+    #[test]
+    fn the_table_of_this_tool_is_read_and_those_of_others_are_not() {
+        let with =
+            |more: &str| Manifest::parse(&SMALL.replace("[[trigger.http]]", &format!("{more}\n[[trigger.http]]")));
+        assert_eq!(with("[application.tool.other]\nx = 1").unwrap().patterns, None);
+        let named = with("[application.tool.accredit-host]\npatterns = 'a/routes.txt'").unwrap();
+        assert_eq!(named.patterns.as_deref(), Some(Path::new("a/routes.txt")));
+        for wrong in ["", "patterns = 1", "pattern = 'x'"] {
+            assert!(with(&format!("[application.tool.accredit-host]\n{wrong}")).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use time::macros::format_description;
 
 use crate::access_log::{AccessLog, Line};
 use crate::metrics::{Metrics, Wait};
+use crate::patterns::Patterns;
 
 /// The longest method and request id that are written, in bytes: a client may send any.
 const LONGEST: usize = 64;
@@ -16,6 +17,8 @@ const LONGEST: usize = 64;
 /// What looks at requests.
 pub(crate) struct Observer {
     pub(crate) log: Option<AccessLog>,
+    /// What the log names requests by, where one of them covers the path.
+    pub(crate) patterns: Patterns,
     pub(crate) metrics: Metrics,
 }
 
@@ -30,7 +33,7 @@ pub(crate) struct Seen {
     time: Option<OffsetDateTime>,
     method: String,
     /// The pattern of the route, and the component.
-    place: Option<(String, Arc<str>)>,
+    place: Option<(Arc<str>, Arc<str>)>,
     status: u16,
     micros: u64,
     bytes: u64,
@@ -40,6 +43,10 @@ pub(crate) struct Seen {
 impl Observer {
     /// A request whose head is there, and the route and component that it belongs to.
     pub(crate) fn begin<B>(self: &Arc<Self>, request: &Request<B>, place: Option<(String, Arc<str>)>) -> Seen {
+        let place = place.map(|(pattern, component)| {
+            let finer = self.log.as_ref().and_then(|_| self.patterns.find(request.uri().path()));
+            (finer.unwrap_or_else(|| pattern.into()), component)
+        });
         Seen {
             observer: self.clone(),
             began: Instant::now(),
@@ -93,7 +100,7 @@ impl Drop for Seen {
         log.write(&Line {
             time: time.format(form).unwrap_or_default(),
             method: &self.method,
-            route: self.place.as_ref().map(|(pattern, _)| pattern.as_str()),
+            route: self.place.as_ref().map(|(pattern, _)| &**pattern),
             component,
             status: self.status,
             us: self.micros,
@@ -113,7 +120,8 @@ mod tests {
     /// R151.
     #[test]
     fn a_client_that_goes_away_has_waited() {
-        let observer = Arc::new(Observer { log: None, metrics: Metrics::new(std::iter::empty()) });
+        let observer =
+            Arc::new(Observer { log: None, patterns: Patterns::default(), metrics: Metrics::new(std::iter::empty()) });
         let mut seen = observer.begin(&Request::new(()), None);
         seen.began -= Duration::from_secs(1);
         drop(seen);

@@ -21,6 +21,7 @@ use crate::instances::{Handler, Instances, Reuse};
 use crate::key_value::Store;
 use crate::manifest::{self, Manifest};
 use crate::outbound::{self, Outbound};
+use crate::patterns::Patterns;
 use crate::route::{self, Router};
 use crate::runtime_config::{RuntimeConfig, tls_config};
 use crate::variables::{self, Provider};
@@ -46,6 +47,14 @@ struct Shares<'a> {
 }
 
 impl Start {
+    /// What the access log names requests by.
+    pub(crate) fn patterns(&self) -> Result<Patterns> {
+        let Some(file) = &self.manifest.patterns else { return Ok(Patterns::default()) };
+        let file = self.home.join(file);
+        let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        Ok(Patterns::parse(&text))
+    }
+
     /// Reads the manifest, the runtime configuration and the variables.
     pub(crate) fn read(flags: &Flags) -> Result<Self> {
         let path = if flags.from.is_dir() { flags.from.join("spin.toml") } else { flags.from.clone() };

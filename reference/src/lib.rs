@@ -1,6 +1,6 @@
 //! What the server says about its own routes, made of the route table and of the types of the handlers: [`openapi`], which the server
 //! hands out as `/openapi.json`, and [`fields`], which `GET /api?for=me`, `/llms.txt` and the pages of the routes are made of, and [`tools`], which `/mcp`
-//! hands out.
+//! hands out; and the patterns of the routes, by which the host's log names requests.
 //!
 //! All are files below `docs/reference`, so that no component carries the types of another. `cargo xtask reference` writes them, and
 //! a test fails when they are stale.
@@ -48,8 +48,15 @@ pub fn files() -> Vec<(PathBuf, String)> {
     vec![
         (folder.join("openapi.json"), lines(&openapi(&rows))),
         (folder.join("fields.json"), lines(&fields(&rows))),
+        (folder.join("routes.txt"), patterns()),
         (folder.join("mcp.json"), lines(&tools(&rows, &folder.join("..")))),
     ]
+}
+
+/// The patterns of all routes and pages, one a line: the access log of the host names requests by them.
+fn patterns() -> String {
+    let all: std::collections::BTreeSet<&str> = common::route::ROUTES.iter().map(|route| route.path).collect();
+    all.into_iter().map(|path| format!("{path}\n")).collect()
 }
 
 /// A document with one line for each path, each schema and each route: small, and a change of one route is a change of one line.

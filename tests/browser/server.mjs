@@ -9,8 +9,8 @@ import { createInterface } from "node:readline";
 
 export const PASSWORD = "zebra-lantern-quiet-orbit";
 
-/** Starts a host. `variables` are variables of the application, `more` further flags. */
-export async function start(variables = {}, more = []) {
+/** Starts a host. `variables` are variables of the application, `more` further flags, `manifest` another manifest. */
+export async function start(variables = {}, more = [], manifest = process.env.ACCREDIT_MANIFEST) {
   const state = mkdtempSync(path.join(tmpdir(), "accredit-browser-"));
   const secret = randomBytes(16).toString("hex");
   const all = { operator_secret: secret, audit_key: secret, hashes_per_second: "1000000", ...variables };
@@ -19,7 +19,7 @@ export async function start(variables = {}, more = []) {
   const flags = ["--format", "json", "--listen", "127.0.0.1:0", "--no-tick", "--quiet"];
   const host = spawn(
     process.env.ACCREDIT_HOST_BIN,
-    [...flags, ...more, "--from", process.env.ACCREDIT_MANIFEST, "--state-dir", state],
+    [...flags, ...more, "--from", manifest, "--state-dir", state],
     { env, stdio: ["ignore", "pipe", "inherit"] },
   );
   const ended = new Promise((resolve) => host.once("exit", resolve));

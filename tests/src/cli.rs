@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use crate::{
     host::root,
     process::{self, Running, Signal},
+    terminal::Terminal,
 };
 
 /// The program.
@@ -105,6 +106,17 @@ impl Cli {
         Ran::of(self.command(words).stdin(Stdio::null()).output().expect("the command accredit"))
     }
 
+    /// Runs a line in a shell of this user, in which `accredit` is this program.
+    #[track_caller]
+    pub fn shell(&self, line: &str) -> Ran {
+        let folder = self.program.parent().expect("a folder").display();
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", line]).env_clear().env("HOME", self.home()).current_dir(self.home());
+        shell.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        shell.env("PATH", format!("{folder}:/usr/bin:/bin"));
+        Ran::of(shell.stdin(Stdio::null()).output().expect("a shell"))
+    }
+
     /// Runs a command with this file as standard output.
     pub fn run_into(&self, file: File, words: &[&str]) -> i32 {
         let status = self.command(words).stdin(Stdio::null()).stdout(file).status().expect("the command accredit");
@@ -117,6 +129,12 @@ impl Cli {
         let mut child = self.command(words).stdin(Stdio::null()).spawn().expect("the command accredit");
         let lines = BufReader::new(child.stdout.take().expect("its output"));
         Started { child: Running(child), lines }
+    }
+
+    /// Starts a command in a terminal with so many columns.
+    #[track_caller]
+    pub fn in_terminal(&self, columns: u16, words: &[&str]) -> Terminal {
+        Terminal::start(&self.command(words), columns)
     }
 
     /// Starts a command that waits for somebody to approve a code, and reads the code.
@@ -160,6 +178,14 @@ impl Started {
         }
     }
 
+    /// Waits for its end: the exit status, and standard error.
+    #[track_caller]
+    pub fn ended(mut self) -> (i32, String) {
+        let mut err = String::new();
+        drop(self.child.0.stderr.take().expect("its errors").read_to_string(&mut err));
+        (self.child.0.wait().expect("its end").code().unwrap_or(-1), err)
+    }
+
     /// Sends it a signal, and waits for its end.
     #[track_caller]
     pub fn signalled(mut self, signal: Signal) -> i32 {
@@ -188,7 +214,8 @@ impl Waiting {
 }
 
 impl Ran {
-    fn of(output: std::process::Output) -> Self {
+    /// Of a program that has ended.
+    pub fn of(output: std::process::Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
     }

@@ -36,6 +36,7 @@ pub mod schema;
 pub mod secret;
 pub mod server;
 pub mod sink;
+pub mod terminal;
 pub mod tls;
 pub mod totp;
 

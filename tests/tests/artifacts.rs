@@ -1,5 +1,5 @@
 //! R63, R64: the CLI as the server hands it out, and the installer, run for real. The program is a stand-in, since
-//! the server only hands out bytes.
+//! the server only hands out bytes; `installing.rs` installs the real one.
 
 #![expect(
     clippy::indexing_slicing,
@@ -691,69 +691,6 @@ fn the_script_takes_the_tools_that_are_there() {
         let output = home.run_with(&["/bin/sh"], &script, &[], &tools.path().to_string_lossy());
         assert!(output.status.code() == Some(1) && said(&output).contains(words), "{}", said(&output));
         assert!(home.state().is_empty() && home.has_no_leftovers());
-    }
-}
-
-/// Makes a wheel, at the path of the first argument, whose one program is the second argument.
-const MAKE_WHEEL: &str = r#"
-import base64, hashlib, sys, zipfile
-files = {
-    "accredit-1.2.3.data/scripts/accredit": sys.argv[2],
-    "accredit-1.2.3.dist-info/METADATA": "Metadata-Version: 2.1\nName: accredit\nVersion: 1.2.3\n",
-    "accredit-1.2.3.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: false\nTag: py3-none-any\n",
-}
-record = "accredit-1.2.3.dist-info/RECORD"
-lines = [record + ",,"]
-with zipfile.ZipFile(sys.argv[1], "w") as wheel:
-    for name, text in files.items():
-        info = zipfile.ZipInfo(name)
-        info.external_attr = 0o100755 << 16
-        wheel.writestr(info, text)
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
-        lines.append(f"{name},sha256={digest},{len(text)}")
-    wheel.writestr(record, "\n".join(lines) + "\n")
-"#;
-
-/// R64: pip and uv install the wheel from the server, where they are here.
-#[test]
-fn the_wheel_is_installed_by_pip_and_uv() {
-    let works = |program: &str, arguments: &[&str]| {
-        Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
-    };
-    if !works("python3", &["-c", "import zipfile"]) {
-        eprintln!("left out: no python3 here to make a wheel with");
-        return;
-    }
-    const NAME: &str = "accredit-1.2.3-py3-none-any.whl";
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(NAME);
-    let program = std::str::from_utf8(PROGRAM).unwrap();
-    let made = Command::new("python3").args(["-c", MAKE_WHEEL]).arg(&path).arg(program).output().unwrap();
-    assert!(made.status.success(), "{}", said(&made));
-    let wheel = fs::read(&path).unwrap();
-    let server = Release::new().file("wheel", NAME, ("linux", "x86_64"), &wheel).list("1.2.3").serve();
-    let url = format!("{}/cli/wheel/{NAME}", server.host().base_url());
-    let check = |installed: &Path, output: &Output| {
-        assert!(output.status.success(), "{}", said(output));
-        let ran = Command::new(installed).output().unwrap();
-        assert_eq!(ran.stdout, b"accredit 1.2.3\n");
-    };
-    if works("python3", &["-m", "pip", "--version"]) {
-        let target = folder.path().join("pip");
-        let mut pip = Command::new("python3");
-        pip.args(["-m", "pip", "install", "--quiet", "--no-index", "--no-cache-dir", "--disable-pip-version-check"]);
-        check(&target.join("bin/accredit"), &pip.arg("--target").arg(&target).arg(&url).output().unwrap());
-    } else {
-        eprintln!("left out: no pip here");
-    }
-    if works("uv", &["--version"]) {
-        let place = |name: &str| folder.path().join(name);
-        let mut uv = Command::new("uv");
-        uv.args(["tool", "install", "--quiet", "--no-index", "--no-config", "--no-python-downloads"]).arg(&url);
-        uv.env("UV_TOOL_DIR", place("tools")).env("UV_TOOL_BIN_DIR", place("uv")).env("UV_CACHE_DIR", place("cache"));
-        check(&place("uv").join("accredit"), &uv.output().unwrap());
-    } else {
-        eprintln!("left out: no uv here");
     }
 }
 

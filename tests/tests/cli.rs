@@ -262,10 +262,11 @@ fn an_agent_lives_by_verbs() {
     scout.run(&["notify", "Build failed", "The tests fail."]).is(0);
     assert!(cli.run(&["notifications", "list"]).is(0).out.contains("Build failed"));
 
+    let kept = scout.run(&["auth", "logout", "--keep"]).is(0);
+    assert!(kept.out.contains("still works"), "{kept:?}");
     // A scope that it lacks: the step is a command that works.
     let refused = scout.run(&["agents", "create", "more"]).is(1);
-    let fix = refused.err.lines().find_map(|line| line.strip_prefix("fix: ")).unwrap();
-    assert!(fix.contains("accredit access request agents.create --reason"), "{refused:?}");
+    assert!(said(&refused.err, "ask: ").starts_with("accredit access request agents.create --reason"), "{refused:?}");
     assert!(refused.err.contains(&format!("page: {url}/docs/agents/")) && refused.err.contains("request: req_"));
     scout.run(&["access", "request", "agents.create", "--reason", "To build"]).is(0);
     let asked = cli.run(&["access", "list", "--state", "open", "--json"]).is(0).json();
@@ -397,35 +398,6 @@ fn secrets_are_written_into_a_directory_and_not_out_of_it() {
     assert!(cli.run(&["secrets", "write", "run"]).is(1).err.contains("is a directory"));
     let left: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().contains("ONE.part")), "{left:?}");
-}
-
-/// R149: in a pipe a watcher gets a line for each change, asks again only for what has changed, and ends well when it is told to.
-#[test]
-fn a_watcher_is_told_of_each_change() {
-    let (server, admin) = Server::with_admin();
-    server.agent(&admin, "scout", &["agents.read"]);
-    let cli = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", admin.bearer());
-    let mut watching = cli.started(&["agents", "watch", "--every", "1"]);
-    watching.until("scout  running");
-    admin.post("/api/agents/scout/pause", &json!({})).is(200);
-    watching.until("scout  paused");
-    server.agent(&admin, "builder", &["agents.read"]);
-    watching.until("builder  running");
-    admin.delete("/api/agents/scout").is(204);
-    watching.until("scout  gone");
-    assert_eq!(watching.signalled(Signal::INT), 0);
-    let mut watching = cli.started(&["agents", "watch", "--every", "1", "--json"]);
-    watching.until(r#"{"name":"builder","state":"running"}"#);
-    assert_eq!(watching.signalled(Signal::TERM), 0);
-    let first = admin.get("/api/agents");
-    let tag = first.header("etag").to_owned();
-    let headers = [("if-none-match", tag.as_str())];
-    assert_eq!(admin.call("GET", "/api/agents", &headers, None).status(), 304);
-    // A credential that ends ends the watcher, with the reason.
-    let scout = server.agent(&admin, "short", &["agents.list"]);
-    let cli = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", scout.client.bearer());
-    admin.delete("/api/agents/short/token").is(204);
-    assert!(cli.run(&["agents", "watch"]).is(2).err.contains("fix:"));
 }
 
 /// R149: what creates can be told all that the route takes, and several agents get their codes at once.
@@ -643,4 +615,42 @@ fn the_program_replaces_itself_by_what_the_server_hands_out() {
     if !host::manifest().with_file_name("dist/manifest.json").exists() {
         assert!(cli.run(&["self", "update"]).is(1).err.contains("offers no CLI"));
     }
+}
+
+/// What a line of this name says.
+#[track_caller]
+fn said<'t>(text: &'t str, name: &str) -> &'t str {
+    text.lines().find_map(|line| line.strip_prefix(name)).unwrap()
+}
+
+/// R174, R208: from a refusal to the change, by pasting what the command shows.
+#[test]
+fn what_a_refusal_shows_is_pasted_until_the_change_is_made() {
+    let (server, admin) = Server::with_admin();
+    let scout = server.agent(&admin, "scout", &["agents.read"]);
+    let cli = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", scout.client.bearer());
+    let create = ["agents", "create", "helper", "--description", "It's $HOME"];
+    let refused = cli.run(&create).is(1);
+    let ask = said(&refused.err, "ask: ");
+    assert!(refused.err.contains("fix: Ask for exactly this") && ask.contains(" --for '{"), "{refused:?}");
+    let asked = cli.shell(ask).is(0);
+    let wait = said(&asked.out, "next: ").split(": ").last().unwrap().trim_end_matches('.');
+    assert!(wait.starts_with("accredit access wait acc_"), "{asked:?}");
+    let id = wait.rsplit(' ').next().unwrap();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| cli.shell(wait));
+        admin.post(&format!("/api/access-requests/{id}/approve"), &json!({ "lasts": "once" })).is(200);
+        let decided = waiting.join().unwrap().is(0);
+        assert!(
+            decided.out.contains("approved") && decided.out.contains("next: Run accredit agents create"),
+            "{decided:?}"
+        );
+    });
+    cli.run(&create).is(0);
+    // It was once; what is denied ends the wait with 1.
+    let refused = cli.run(&create).is(1);
+    let asked = cli.shell(&format!("{} --json", said(&refused.err, "ask: "))).is(0).json();
+    let id = text(&asked["id"]).to_owned();
+    admin.post(&format!("/api/access-requests/{id}/deny"), &json!({ "reason": "One is enough." })).is(200);
+    assert!(cli.run(&["access", "wait", &id]).is(1).out.contains("One is enough."));
 }

@@ -51,7 +51,11 @@ fn each_request_is_a_line_without_a_value_of_its_own() {
         (&found["method"], &found["component"], &found["status"], &found["bytes"]),
         (&json!("GET"), &json!("agents"), &json!(200), &json!(shown.text().len()))
     );
-    assert!(found["route"].as_str().unwrap().starts_with("/api/agents"), "{found}");
+    assert_eq!(found["route"], "/api/agents/{name}");
+    let routes: BTreeSet<&str> = all.iter().filter_map(|line| line["route"].as_str()).collect();
+    for route in ["/auth/bootstrap", "/api/agents", "/api/auth/whoami"] {
+        assert!(routes.contains(route), "{route}: {routes:?}");
+    }
     let known: BTreeSet<&str> = found.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(known, BTreeSet::from(["bytes", "component", "method", "request_id", "route", "status", "time", "us"]));
     assert!(found["us"].as_u64().unwrap() > 0 && found["time"].as_str().unwrap().ends_with('Z'));

@@ -5,15 +5,20 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::Arc,
 };
 
 use serde_json::Value as Json;
 use tempfile::TempDir;
-use tests::{Shared, Start, host};
+use tests::{
+    Client, Shared, Start, host,
+    process::{Running, Signal, signal},
+    server::PASSWORD,
+};
 
 /// Packs what was built, and unpacks it into another place.
 fn unpacked(folder: &Path) -> PathBuf {
@@ -29,7 +34,6 @@ fn unpacked(folder: &Path) -> PathBuf {
     let to = folder.join("unpacked");
     fs::create_dir(&to).unwrap();
     assert!(Command::new("tar").arg("-C").arg(&to).arg("-xpf").arg(&archive).status().unwrap().success());
-    fs::remove_dir_all(folder.join("made")).unwrap();
     let server = fs::read_dir(&to).unwrap().next().unwrap().unwrap().path();
     assert_eq!(fs::read_dir(&to).unwrap().count(), 1);
     server
@@ -85,6 +89,61 @@ fn the_archive_serves_from_an_empty_place() {
     client.call("GET", "/", &[("accept", "text/html")], None).is(303);
     client.call("GET", "/setup", &[("accept", "text/html")], None).is_text(200, "Operator secret");
     assert!(state.join("sqlite_db.db").exists());
+}
+
+/// The lines of the first block of shell behind this text.
+#[track_caller]
+fn block<'t>(text: &'t str, heading: &str) -> Vec<&'t str> {
+    let below = text.split_once(heading).unwrap().1;
+    let inside = below.split_once("```sh\n").and_then(|(_, rest)| rest.split_once("\n```")).unwrap().0;
+    inside.lines().collect()
+}
+
+/// R152, R209: the steps of the operator's pages, as they stand there, in an empty directory and home; but for the port, which is a free one.
+#[test]
+fn the_steps_for_the_archive_are_followed_to_the_letter() {
+    let archive = archive();
+    let (folder, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for made in fs::read_dir(archive.folder.path().join("made")).unwrap().flatten() {
+        if made.path().is_file() {
+            fs::copy(made.path(), folder.path().join(made.file_name())).unwrap();
+        }
+    }
+    let pages = archive.server.join("docs/operations.md");
+    let steps = fs::read_to_string(&pages).unwrap();
+    let steps = block(&steps, "\n## The server without Rust\n");
+    let readme = fs::read_to_string(archive.server.join("README.md")).unwrap();
+    let of_readme = block(&readme, "# Accredit server");
+    assert!(steps.ends_with(&of_readme), "{steps:?} {of_readme:?}");
+    let script = steps.join("\n").replace("linux-x86_64", &format!("linux-{}", std::env::consts::ARCH));
+    let script =
+        format!("set -e\n{} --listen 127.0.0.1:0 --format json", script.replace("\nSPIN_", "\nexec env SPIN_"));
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &script]).env_clear().env("HOME", home.path()).env("PATH", "/usr/bin:/bin");
+    shell.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut host = Running(shell.spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(host.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let said: Json = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+    let nobody = Client::of_accredit(said["base_url"].as_str().unwrap());
+    nobody.call("GET", "/setup", &[("accept", "text/html")], None).is_text(200, "Operator secret");
+    let server = fs::read_dir(folder.path()).unwrap().flatten().find(|entry| entry.path().is_dir()).unwrap().path();
+    let secret = fs::read_to_string(server.join("operator-secret")).unwrap();
+    let mode = |file: &str| fs::metadata(server.join(file)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("operator-secret"), mode("state")), (0o600, 0o700));
+    let body =
+        serde_json::json!({ "secret": secret.trim(), "email": "ada@example.com", "name": "Ada", "password": PASSWORD });
+    nobody.post("/auth/bootstrap", &body).is(201);
+
+    // A backup of the running server, as the pages have it but for the place.
+    let pages = fs::read_to_string(pages).unwrap();
+    let backup = block(&pages, "\n## Backup\n").join("\n").replace("/var/lib/accredit", "state");
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-e", "-c", &backup]).env_clear().env("HOME", home.path()).env("PATH", ".:/usr/bin:/bin");
+    let made = shell.current_dir(&server).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    signal(host.0.id(), Signal::TERM);
+    assert!(host.0.wait().unwrap().success());
 }
 
 /// The compiled components in a cache.

@@ -32,19 +32,25 @@ struct Target {
 impl Target {
     /// Linux without a C library of its own where the target can be had, since such a program runs on every Linux; else this machine.
     fn choose() -> Result<Self> {
-        let arch = std::env::consts::ARCH;
-        let os = std::env::consts::OS;
+        let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
         ensure!(os == "linux", "docs/operations.md says how to build for {os}");
         let musl = musl();
         if has_musl() {
             let tags = ["manylinux_2_17", "manylinux2014", "musllinux_1_1"].map(|tag| format!("{tag}_{arch}")).to_vec();
             return Ok(Self { triple: musl, os, arch, tags });
         }
-        let triple = format!("{arch}-unknown-linux-gnu");
+        let own = Self::of_this_machine()?;
         say(format_args!(
-            "{musl} cannot be had here: built for {triple}, which asks for this machine's C library or a newer one"
+            "{musl} cannot be had here: built for {}, which asks for this machine's C library or a newer one",
+            own.triple
         ));
-        Ok(Self { triple, os, arch, tags: vec![format!("linux_{arch}")] })
+        Ok(own)
+    }
+
+    fn of_this_machine() -> Result<Self> {
+        let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+        ensure!(os == "linux", "docs/operations.md says how to build for {os}");
+        Ok(Self { triple: format!("{arch}-unknown-linux-gnu"), os, arch, tags: vec![format!("linux_{arch}")] })
     }
 }
 
@@ -70,14 +76,22 @@ fn has_target(triple: &str) -> bool {
     installed.is_some_and(|list| list.lines().any(|line| line == triple))
 }
 
-pub(crate) fn run() -> Result<()> {
+/// Fills a folder; `None`: the one that the server hands out. With `is_built` it packs the program that an earlier build has left.
+pub(crate) fn run(is_built: bool, into: Option<&Path>) -> Result<()> {
     let workspace = Workspace::load()?;
-    let target = Target::choose()?;
-    let program = build(&workspace, &target)?;
+    let (target, program) = if is_built {
+        let target = Target::of_this_machine()?;
+        say(format_args!("packed as it was built for tests, for {}", target.triple));
+        (target, workspace.native(PROGRAM))
+    } else {
+        let target = Target::choose()?;
+        let program = build(&workspace, &target)?;
+        (target, program)
+    };
     let bytes = fs::read(&program).with_context(|| format!("cargo left no {}", program.display()))?;
     ensure!(bytes.len() as u64 <= MOST, "{PROGRAM} has {} bytes, and may have {MOST}", bytes.len());
     let version = env!("CARGO_PKG_VERSION");
-    let folder = workspace.root.join("dist");
+    let folder = into.map_or_else(|| workspace.root.join("dist"), Path::to_path_buf);
     clear(&folder)?;
 
     let name = format!("{PROGRAM}-{version}-{}-{}", target.os, target.arch);
@@ -87,14 +101,14 @@ pub(crate) fn run() -> Result<()> {
     fs::write(folder.join(&name), &bytes)?;
     make_executable(&folder.join(&name))?;
     fs::write(folder.join(&wheel_name), &wheel)?;
-    let archive_name = archive(&workspace, &folder, &name)?;
+    let archive_name = archive(&workspace.root.join("LICENSE"), &folder, &name)?;
     let archive = fs::read(folder.join(&archive_name))?;
 
     let files: [(&str, &[u8]); 3] = [(&name, &bytes), (&archive_name, &archive), (&wheel_name, &wheel)];
     let mut sums = String::new();
     for (name, bytes) in files {
         writeln!(sums, "{}  {name}", sha256(bytes))?;
-        out(format_args!("{:>9}  dist/{name}", bytes.len()))?;
+        out(format_args!("{:>9}  {}", bytes.len(), folder.join(name).display()))?;
     }
     fs::write(folder.join("SHA256SUMS"), sums)?;
     let manifest = json!({ "version": version, "files": [
@@ -105,7 +119,9 @@ pub(crate) fn run() -> Result<()> {
     let part = folder.join("manifest.part");
     fs::write(&part, format!("{manifest:#}\n"))?;
     fs::rename(&part, folder.join("manifest.json"))?;
-    out(format_args!("built for {}; a host that runs takes it at its next start", target.triple))?;
+    if into.is_none() {
+        out(format_args!("built for {}; a host that runs takes it at its next start", target.triple))?;
+    }
     Ok(())
 }
 
@@ -135,7 +151,8 @@ fn clear(folder: &Path) -> Result<()> {
         }
     }
     for path in old.iter().filter(|path| path.exists()) {
-        fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        removed.with_context(|| format!("cannot remove {}", path.display()))?;
     }
     Ok(())
 }
@@ -147,16 +164,18 @@ pub(crate) fn make_executable(path: &Path) -> Result<()> {
 }
 
 /// The program with its licence in a folder, the same bytes from the same program.
-fn archive(workspace: &Workspace, folder: &Path, name: &str) -> Result<String> {
-    let inside = workspace.target.join("dist").join(name);
+fn archive(licence: &Path, folder: &Path, name: &str) -> Result<String> {
+    let above = folder.join("accredit-archive");
+    let inside = above.join(name);
     fs::create_dir_all(&inside)?;
     fs::copy(folder.join(name), inside.join(PROGRAM))?;
-    fs::copy(workspace.root.join("LICENSE"), inside.join("LICENSE"))?;
+    fs::copy(licence, inside.join("LICENSE"))?;
     let archive = format!("{name}.tar.gz");
     let mut tar = std::process::Command::new("tar");
     tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0", "--mode=u=rwX,go=rX"]);
-    tar.arg("-C").arg(workspace.target.join("dist")).args(["-I", "gzip -n9", "-cf"]);
+    tar.arg("-C").arg(&above).args(["-I", "gzip -n9", "-cf"]);
     command::run(tar.arg(folder.join(&archive)).arg(name))?;
+    fs::remove_dir_all(&above)?;
     Ok(archive)
 }
 

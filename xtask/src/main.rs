@@ -61,11 +61,11 @@ enum Task {
         /// The server as one archive instead, into target/server/
         #[arg(long)]
         server: bool,
-        /// Pack what was built before
-        #[arg(long, requires = "server")]
+        /// Pack what was built before, for this machine's C library
+        #[arg(long)]
         no_build: bool,
-        /// Another folder for the archive
-        #[arg(long, requires = "server", value_name = "FOLDER")]
+        /// Another folder for it
+        #[arg(long, value_name = "FOLDER")]
         into: Option<std::path::PathBuf>,
     },
     /// Write what the server says about its own routes, from the code
@@ -109,7 +109,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Build(what) => what.build()?,
         Task::Up(up) => return up.run(),
         Task::Test { filter } => return test::run(filter.as_deref()),
-        Task::Dist { server: false, .. } => dist::run()?,
+        Task::Dist { server: false, no_build, into } => dist::run(no_build, into.as_deref())?,
         Task::Dist { no_build, into, .. } => dist_server::run(no_build, into)?,
         Task::Reference => command::run(command::cargo().args(["run", "--quiet", "--package", "reference"]))?,
         Task::Check => return check::run(),

@@ -30,7 +30,7 @@ impl Secrets {
     /// Reads the secrets of a state directory; makes the directory and those of `wanted` that are missing.
     pub(crate) fn keep(state: &Path, wanted: &[&str]) -> Result<Self> {
         make_private_directory(state)?;
-        let file = state.join(FILE);
+        let file = file_in(state);
         let old = read(&file)?;
         let mut secrets = old.clone().unwrap_or_default();
         for name in wanted {
@@ -61,6 +61,11 @@ impl Secrets {
     pub(crate) fn reveal(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
+}
+
+/// The file of a state directory.
+pub(crate) fn file_in(state: &Path) -> PathBuf {
+    state.join(FILE)
 }
 
 fn generate() -> Result<String> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, BufRead as _, BufReader};
 use std::ops::AddAssign;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result};
@@ -11,7 +12,7 @@ use anyhow::{Context as _, Result};
 use crate::command::{self, ending};
 use crate::ui::{out, say};
 use crate::workspace::Workspace;
-use crate::{browser, build, schemathesis};
+use crate::{browser, build, dist, schemathesis};
 
 /// How many tests passed, failed and were left out.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -112,17 +113,34 @@ fn over_http(workspace: &Workspace, filter: Option<&str>) -> Result<(Count, BTre
     cargo
         .env("ACCREDIT_HOST_BIN", host)
         .env("ACCREDIT_XTASK", std::env::current_exe()?)
+        .env("ACCREDIT_DIST", release(workspace, filter)?)
         .env("ACCREDIT_CLI_BIN", cli)
         .env("ACCREDIT_MANIFEST", workspace.manifest())
         .env("ACCREDIT_TEST_WASM_DIR", workspace.wasm_folder());
     count(&mut cargo, &mut io::stdout())
 }
 
+/// The CLI as a server hands it out, for the tests that install it: built as it is released. A filter gets the program of the other tests,
+/// packed, and so does a machine that cannot build a release.
+fn release(workspace: &Workspace, filter: Option<&str>) -> Result<PathBuf> {
+    let folder = workspace.target.join("release-of-tests");
+    if filter.is_none() {
+        match dist::run(false, Some(&folder)) {
+            Ok(()) => return Ok(folder),
+            Err(error) => say(format_args!("no release can be built here: {error:#}")),
+        }
+    }
+    dist::run(true, Some(&folder))?;
+    Ok(folder)
+}
+
 /// The pages, in Chromium. Where it or its packages cannot be had, that is a failure.
 fn in_a_browser(workspace: &Workspace, filter: Option<&str>) -> Result<(Count, BTreeSet<String>)> {
     build::components(workspace, &workspace.components())?;
     let host = build::host(workspace)?;
+    build::native(workspace, "accredit-cli", "accredit")?;
     let mut node = browser::tests(workspace, &host, filter)?;
+    node.env("ACCREDIT_DIST", release(workspace, filter)?);
     say("==> node --test (tests of the pages in a browser) …");
     count(&mut node, &mut io::stdout())
 }

@@ -1,6 +1,7 @@
-//! `cargo xtask up`: builds, starts the host, says where it serves and what to do first.
+//! `cargo xtask up`: builds, starts the host, says where it serves and what to do first. No secret is printed on a terminal: others may see
+//! it too.
 
-use std::io::BufReader;
+use std::io::{BufReader, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -13,7 +14,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::command::{ending, on_path};
 use crate::http::Client;
-use crate::secrets::{KEPT, Secrets};
+use crate::secrets::{self, KEPT, Secrets};
 use crate::ui::{out, say};
 use crate::workspace::Workspace;
 use crate::{build, server};
@@ -36,7 +37,7 @@ pub(crate) struct Up {
     /// Runtime configuration in Spin's form (with --spin: runtime-config.toml)
     #[arg(long, value_name = "FILE")]
     runtime_config_file: Option<PathBuf>,
-    /// With json: one line {"base_url", "bootstrap_secret"} on standard output once it serves
+    /// With json: one line {"base_url", "bootstrap_secret"} on standard output once it serves; on a terminal without the secret
     #[arg(long, value_enum, default_value_t = Format::Plain)]
     format: Format,
     /// Use the `spin` on PATH (4.1 or newer) instead of accredit-host
@@ -48,6 +49,12 @@ pub(crate) struct Up {
 enum Format {
     Plain,
     Json,
+}
+
+/// The operator secret, and the file that it is in; `None`: it was given.
+struct Operator {
+    secret: String,
+    file: Option<PathBuf>,
 }
 
 /// An event while a host runs.
@@ -78,15 +85,19 @@ impl Up {
 
         let given = |name: &str| self.given(name, &workspace);
         let missing: Vec<&str> = KEPT.into_iter().filter(|name| given(name).is_none()).collect();
-        let secrets = Secrets::keep(&state, &missing)?;
+        let kept = Secrets::keep(&state, &missing)?;
         for name in missing {
             // Not as arguments: those are for all to see in the list of processes.
-            host.env(environment_name(name), secrets.reveal(name).context("a secret is missing")?);
+            host.env(environment_name(name), kept.reveal(name).context("a secret is missing")?);
         }
-        let operator_secret = given("operator_secret")
-            .or_else(|| secrets.reveal("operator_secret").map(str::to_owned))
-            .unwrap_or_default();
-        self.serve(&mut host, &operator_secret)
+        let operator = match given("operator_secret") {
+            Some(secret) => Operator { secret, file: None },
+            None => Operator {
+                secret: kept.reveal("operator_secret").unwrap_or_default().to_owned(),
+                file: Some(secrets::file_in(&std::path::absolute(&state)?)),
+            },
+        };
+        self.serve(&mut host, &operator)
     }
 
     fn accredit_host(&self, workspace: &Workspace, state: &Path) -> Result<Command> {
@@ -123,7 +134,7 @@ impl Up {
     }
 
     /// Runs the host in the foreground until it ends or we are told to stop.
-    fn serve(&self, host: &mut Command, operator_secret: &str) -> Result<ExitCode> {
+    fn serve(&self, host: &mut Command, operator: &Operator) -> Result<ExitCode> {
         let (events, happened) = channel();
         // Before the host starts: from here on a signal is never lost.
         listen_for_signals(events.clone())?;
@@ -147,10 +158,11 @@ impl Up {
                     let url = base_url.as_deref().unwrap_or_default();
                     let is_bootstrapped = body.get("bootstrapped").and_then(Value::as_bool).unwrap_or(false);
                     match self.format {
-                        Format::Json => out(
-                            json!({"base_url": url, "bootstrap_secret": (!is_bootstrapped).then_some(operator_secret)}),
-                        )?,
-                        Format::Plain if !is_bootstrapped => say(first_steps(url, operator_secret)),
+                        Format::Json => {
+                            let secret = (!is_bootstrapped).then_some(operator.secret.as_str());
+                            out(facts(url, secret, std::io::stdout().is_terminal()))?;
+                        }
+                        Format::Plain if !is_bootstrapped => say(first_steps(url, operator.file.as_deref())),
                         Format::Plain => {}
                     }
                 }
@@ -257,13 +269,38 @@ fn plan(components: usize, is_spin: bool, listen: &str) -> String {
     )
 }
 
-fn first_steps(base_url: &str, operator_secret: &str) -> String {
+/// The line for programs. A terminal gets no secret.
+fn facts(base_url: &str, secret: Option<&str>, is_terminal: bool) -> Value {
+    match is_terminal {
+        true => json!({"base_url": base_url}),
+        false => json!({"base_url": base_url, "bootstrap_secret": secret}),
+    }
+}
+
+/// What to do first, without the secret itself.
+fn first_steps(base_url: &str, file: Option<&Path>) -> String {
+    let Some(file) = file else {
+        return format!(
+            "\nNobody has used it yet. Make yourself the first administrator: open {base_url}/setup. The form asks for the operator\n\
+             secret, which is what you set the variable operator_secret to.\n"
+        );
+    };
+    let show = show_secret(file);
     format!(
-        "\nNobody has used it yet. The operator secret, shown until somebody has:\n\n    {operator_secret}\n\n\
-         Make yourself the first administrator: open {base_url}/setup, or send\n\n    \
-         curl -sS {base_url}/auth/bootstrap -H 'content-type: application/json' \\\n      \
-         -d '{{\"secret\": \"{operator_secret}\", \"email\": \"you@example.org\", \"name\": \"You\", \"password\": \"choose a long one\"}}'\n"
+        "\nNobody has used it yet. Make yourself the first administrator: open {base_url}/setup. The form asks for the operator\n\
+         secret, which is in a file that only you can read. This shows it:\n\n    \
+         {show}\n\n\
+         Or set the server up from a terminal, with your own address, name and password:\n\n    \
+         {show} |\n      \
+         sed 's/.*/{{\"secret\": \"&\", \"email\": \"you@example.org\", \"name\": \"You\", \"password\": \"choose a long one\"}}/' |\n      \
+         curl -sS {base_url}/auth/bootstrap -H 'content-type: application/json' -d @-\n"
     )
+}
+
+/// The command that prints the operator secret.
+fn show_secret(file: &Path) -> String {
+    let file = file.display().to_string().replace('\'', "'\\''");
+    format!("sed -n 's/^operator_secret = \"\\(.*\\)\"$/\\1/p' '{file}'")
 }
 
 #[cfg(test)]
@@ -297,17 +334,52 @@ mod tests {
         assert!(text.contains("takes `spin` as the host;"), "{text}");
     }
 
+    /// R205: the commands work when they are pasted, and what is shown holds no secret.
     #[test]
-    fn the_first_steps_hold_the_secret_and_a_command() {
-        let text = first_steps("http://127.0.0.1:1", "s3cret");
-        assert!(text.contains("    s3cret\n"));
-        assert!(text.contains("curl -sS http://127.0.0.1:1/auth/bootstrap"));
+    fn the_first_steps_say_where_the_secret_is_and_how_to_show_it() {
+        let folder = server::TemporaryState::new("first-steps").unwrap();
+        let state = folder.path().join("the state's folder");
+        let kept = Secrets::keep(&state, &KEPT).unwrap();
+        let secret = kept.reveal("operator_secret").unwrap();
+        let text = first_steps("http://127.0.0.1:1", Some(&secrets::file_in(&state)));
+        assert!(!text.contains(secret), "{text}");
+        assert!(text.contains("open http://127.0.0.1:1/setup."), "{text}");
+
+        let commands: Vec<&str> = text.split("\n\n").filter(|part| part.starts_with("    ")).collect();
+        let run = |command: &str| {
+            let output = Command::new("sh").args(["-c", command]).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        assert_eq!(run(commands[0]), format!("{secret}\n"));
+        let (body, call) = commands[1].split_once(" |\n      curl ").unwrap();
+        assert!(
+            call.starts_with("-sS http://127.0.0.1:1/auth/bootstrap ") && call.trim_end().ends_with(" -d @-"),
+            "{call}"
+        );
+        let body: Value = serde_json::from_str(&run(body)).unwrap();
+        assert_eq!(
+            body,
+            json!({"secret": secret, "email": "you@example.org", "name": "You", "password": "choose a long one"})
+        );
+    }
+
+    /// R205
+    #[test]
+    fn a_secret_that_was_given_is_not_shown_again_and_a_terminal_gets_none() {
+        let text = first_steps("http://127.0.0.1:1", None);
+        assert!(text.contains("the variable operator_secret"), "{text}");
+        assert_eq!(facts("http://a", Some("s"), true), json!({"base_url": "http://a"}));
+        assert_eq!(facts("http://a", Some("s"), false), json!({"base_url": "http://a", "bootstrap_secret": "s"}));
+        assert_eq!(facts("http://a", None, false), json!({"base_url": "http://a", "bootstrap_secret": null}));
     }
 
     #[test]
     fn a_host_that_ends_by_itself_is_an_error() {
         let mut host = Command::new("sh");
         host.args(["-c", "exit 4"]);
-        assert_eq!(up(&[]).serve(&mut host, "").unwrap_err().to_string(), "the host has ended by itself (exit 4)");
+        assert_eq!(
+            up(&[]).serve(&mut host, &Operator { secret: String::new(), file: None }).unwrap_err().to_string(),
+            "the host has ended by itself (exit 4)"
+        );
     }
 }

@@ -1,9 +1,10 @@
-//! `agents watch`: the tree as it changes. On a terminal it is drawn anew in its place; into a pipe goes a line for each change.
+//! `agents watch`: the tree as it changes. On a terminal it is drawn anew in its place; into a pipe goes a line for each change. It looks when
+//! the server's stream says that something has changed, and now and then in any case.
 
 use std::{
     collections::BTreeMap,
     io::IsTerminal as _,
-    sync::mpsc::{Receiver, RecvTimeoutError},
+    sync::mpsc::{Sender, channel},
     time::Duration,
 };
 
@@ -11,7 +12,10 @@ use clap::ArgMatches;
 use common::route;
 use serde_json::{Value as Json, json};
 
-use super::lines_of_tree;
+use super::{
+    lines_of_tree,
+    news::{self, News},
+};
 use crate::{
     context::Context,
     fail::{Exit, Failure},
@@ -30,17 +34,29 @@ struct Page {
 
 pub(super) fn watch(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
     let client = context.client()?.signed_in()?;
-    let every = Duration::from_secs(typed.get_one::<u64>("every").copied().unwrap_or(2));
-    let end = end_of_watch()?;
+    let typed = typed.get_one::<u64>("every").copied();
+    let (news, told) = channel();
+    end_of_watch(news.clone())?;
     let mut shown = Shown::default();
     let mut pages = Vec::new();
     let mut agents = read(&client, &mut pages)?;
+    let listener = context.client()?;
+    // Held here too: a listener that has nothing to listen to ends, and the watcher goes on.
+    let to_listener = news.clone();
+    std::thread::spawn(move || news::listen(&listener, &to_listener));
+    let mut every = 1;
     let mut is_lost = false;
     loop {
         shown.show(&agents, context.is_json);
-        match end.recv_timeout(every) {
-            Err(RecvTimeoutError::Timeout) => {}
-            _ => return Ok(0),
+        // Several events that came at once take one look.
+        let first = told.recv_timeout(Duration::from_secs(typed.unwrap_or(every)));
+        for news in first.into_iter().chain(std::iter::from_fn(|| told.try_recv().ok())) {
+            match news {
+                News::Look => {}
+                News::Every(seconds) => every = seconds,
+                News::Ended(failure) => return Err(failure),
+                News::Stop => return Ok(0),
+            }
         }
         match read(&client, &mut pages) {
             Ok(read) => {
@@ -145,32 +161,30 @@ impl Shown {
     }
 }
 
-/// Gets a message when the watcher ends it by Ctrl-C.
+/// Tells when the watcher ends it by Ctrl-C.
 #[cfg(unix)]
-fn end_of_watch() -> Result<Receiver<()>, Failure> {
+fn end_of_watch(news: Sender<News>) -> Result<(), Failure> {
     use signal_hook::{
         consts::{SIGINT, SIGTERM},
         iterator::Signals,
     };
-    let (sender, receiver) = std::sync::mpsc::channel();
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(crate::fail::of_file("signals"))?;
     std::thread::spawn(move || {
         if signals.forever().next().is_some() {
-            _ = sender.send(());
+            _ = news.send(News::Stop);
             // The other thread may wait for a server that says nothing.
             std::thread::sleep(Duration::from_millis(500));
             std::process::exit(0);
         }
     });
-    Ok(receiver)
+    Ok(())
 }
 
+/// The system ends the program.
 #[cfg(not(unix))]
-fn end_of_watch() -> Result<Receiver<()>, Failure> {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    // Never sent: the system ends the program.
-    std::mem::forget(sender);
-    Ok(receiver)
+#[expect(clippy::unnecessary_wraps, reason = "the same on every system")]
+fn end_of_watch(_: Sender<News>) -> Result<(), Failure> {
+    Ok(())
 }
 
 #[cfg(test)]

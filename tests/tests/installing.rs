@@ -1,0 +1,189 @@
+//! R64, R209: what `cargo xtask dist` makes, installed for real: by the script, by the text of `/install`, by pip and by uv. The commands come
+//! from what the server shows, and are run to the letter.
+//!
+//! `cargo xtask test` builds it as it is released. By hand the program of the other tests is packed: set `ACCREDIT_DIST` for another one.
+#![expect(clippy::unwrap_used, reason = "helpers of tests: whatever is not as expected ends the test")]
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
+
+use tempfile::TempDir;
+use tests::{
+    Client, Server, Shared,
+    browser::{Browser, unescaped},
+    cli::Ran,
+    host, packages,
+};
+
+/// A server that hands the release out, and its first admin.
+struct Site {
+    server: Server,
+    admin: Client,
+    _folder: TempDir,
+}
+
+static SITE: Shared<Site> = Shared::new();
+
+fn site() -> Arc<Site> {
+    SITE.get(|| {
+        let folder = tempfile::Builder::new().prefix("accredit-release-").tempdir().unwrap();
+        let manifest = host::write_manifest(folder.path());
+        let dist = folder.path().join("dist");
+        match std::env::var_os("ACCREDIT_DIST") {
+            Some(made) => {
+                fs::create_dir(&dist).unwrap();
+                for entry in fs::read_dir(PathBuf::from(made)).unwrap().flatten() {
+                    fs::copy(entry.path(), dist.join(entry.file_name())).unwrap();
+                }
+            }
+            None => {
+                let mut pack = Command::new(env!("CARGO"));
+                pack.current_dir(host::root()).args(["run", "--quiet", "--package", "xtask", "--"]);
+                let packed = pack.args(["dist", "--no-build", "--into"]).arg(&dist).output().unwrap();
+                assert!(packed.status.success(), "{}", String::from_utf8_lossy(&packed.stderr));
+            }
+        }
+        let server = Server::settings().manifest(manifest).start();
+        let admin = server.bootstrap();
+        Site { server, admin, _folder: folder }
+    })
+}
+
+/// A person with an empty home and one shell.
+struct Person {
+    home: TempDir,
+    bin: TempDir,
+}
+
+impl Person {
+    /// With this shell as `sh`.
+    fn with(shell: &Path) -> Self {
+        let person = Self { home: tempfile::tempdir().unwrap(), bin: tempfile::tempdir().unwrap() };
+        symlink(shell, person.bin.path().join("sh")).unwrap();
+        person
+    }
+
+    /// One for each shell that is here.
+    fn of_each_shell() -> Vec<Self> {
+        let known = ["/bin/dash", "/bin/bash", "/bin/busybox"].map(Path::new);
+        let found: Vec<_> = known.into_iter().filter(|path| path.exists()).map(Self::with).collect();
+        assert!(found.len() > 1, "a Linux has more than one of these: {known:?}");
+        found
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.home.path().join(below)
+    }
+
+    /// Runs lines as somebody who types them one after the other, up to the first that fails.
+    fn types(&self, lines: &[String], variables: &[(&str, &str)]) -> Ran {
+        let mut shell = Command::new(self.bin.path().join("sh"));
+        shell.args(["-e", "-c", &lines.join("\n")]).env_clear().current_dir(self.home.path());
+        shell.env("HOME", self.home.path()).env("PATH", format!("{}:/usr/bin:/bin", self.bin.path().display()));
+        Ran::of(shell.envs(variables.iter().copied()).output().unwrap())
+    }
+}
+
+fn lines(lines: &[&str]) -> Vec<String> {
+    lines.iter().map(|line| (*line).to_owned()).collect()
+}
+
+/// R64: one line in an empty home, and the program that it leaves knows its server.
+#[test]
+fn the_release_is_installed_by_one_line() {
+    let site = site();
+    let page = Browser::new(&site.server).page("/install");
+    let command = page.split("id=\"install\">").nth(1).and_then(|rest| rest.split('<').next()).unwrap();
+    for person in Person::of_each_shell() {
+        let ran = person.types(&[unescaped(command)], &[]).is(0);
+        assert!(format!("{}{}", ran.out, ran.err).contains("is not in your PATH"), "{ran:?}");
+        let program = person.path(".local/bin/accredit");
+        assert_eq!(fs::metadata(&program).unwrap().permissions().mode() & 0o777, 0o755);
+        let mut words = lines(&["export PATH=\"$HOME/.local/bin:$PATH\"", "accredit --version", "accredit ready"]);
+        let ran = person.types(&words, &[]).is(0);
+        assert!(ran.out.contains(env!("CARGO_PKG_VERSION")) && ran.out.contains("ready"), "{ran:?}");
+        // Nobody is signed in yet: the next step is named.
+        words.push("accredit whoami".to_owned());
+        let ran = person.types(&words, &[]).is(2);
+        assert!(ran.err.contains("accredit auth login"), "{ran:?}");
+        let ran = person.types(&lines(&["PATH=\"$HOME/.local/bin:$PATH\"; accredit self update --check"]), &[]).is(0);
+        assert!(ran.out.contains(env!("CARGO_PKG_VERSION")), "{ran:?}");
+    }
+}
+
+/// R209: every command of the text for a coding agent works as it stands there, one after the other, in an empty home.
+#[test]
+fn the_text_for_a_coding_agent_is_followed_to_the_letter() {
+    let site = site();
+    let browser = Browser::of(&site.server, &site.admin);
+    for (number, person) in Person::of_each_shell().into_iter().enumerate() {
+        let name = format!("agent {number}");
+        let made = browser.submit("/install", "/install", &[("name", &name), ("may", "agents")]).text();
+        let text = made.split("id=\"secret\" tabindex=\"0\">").nth(1).and_then(|rest| rest.split("</pre>").next());
+        let text = unescaped(text.unwrap());
+        let commands: Vec<String> =
+            text.lines().filter_map(|line| Some(line.strip_prefix("     ")?.to_owned())).collect();
+        assert!(commands.len() >= 7, "{text}");
+        let token = text.split("printf %s ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+        let ran = person.types(&commands, &[]).is(0);
+        for part in ["Signed in as ada@example.com", "credential.", "accredit-agents", "# "] {
+            assert!(ran.out.contains(part), "{part:?} is not in {ran:?}");
+        }
+        assert!(!ran.out.contains(token) && !ran.err.contains(token), "{ran:?}");
+        let file = person.path(".config/accredit/credentials.json");
+        assert!(fs::read_to_string(&file).unwrap().contains(token));
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        // What the text installs says how to go on when the token has been revoked.
+        site.server.with(token).delete("/auth/tokens/me").is(204);
+        let again = lines(&["PATH=\"$HOME/.local/bin:$PATH\"", "accredit whoami"]);
+        let ran = person.types(&again, &[]).is(2);
+        assert!(ran.err.contains("revoked") && ran.err.contains("fix:"), "{ran:?}");
+    }
+}
+
+/// The one command of the manual that begins like this.
+fn of_the_manual(site: &Site, begin: &str) -> Vec<String> {
+    let page = site.server.nobody().get("/docs/agents/cli").text();
+    let found: Vec<String> = page.lines().filter(|line| line.starts_with(begin)).map(str::to_owned).collect();
+    assert_eq!(found.len(), 1, "{begin}: {found:?}");
+    found
+}
+
+/// R64: the wheel, by its name, with pip and with uv. A uv is part of the list of packages: a test that cannot have it fails.
+#[test]
+fn the_release_is_installed_by_name_with_pip_and_with_uv() {
+    let site = site();
+    let url = site.server.host().base_url();
+    let person = Person::with(Path::new("/bin/sh"));
+    let own = person.path("env");
+    let made = Command::new("python3").args(["-m", "venv"]).arg(&own).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let pip = own.join("bin").display().to_string();
+    let ask = |begin: &str, path: &str| {
+        let path = format!("{path}:/usr/bin:/bin");
+        let variables = [
+            ("ACCREDIT_URL", url),
+            ("PATH", &path),
+            ("NO_PROXY", "*"),
+            ("no_proxy", "*"),
+            ("UV_PYTHON_DOWNLOADS", "never"),
+            ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
+        ];
+        person.types(&of_the_manual(&site, begin), &variables).is(0);
+    };
+    let version = |program: PathBuf| {
+        let ran = Ran::of(Command::new(program).arg("--version").output().unwrap()).is(0);
+        assert_eq!(ran.out.trim(), format!("accredit {}", env!("CARGO_PKG_VERSION")));
+    };
+    ask("pip install accredit ", &pip);
+    version(own.join("bin/accredit"));
+    let packages = packages::pypi(Path::new(env!("CARGO_TARGET_TMPDIR")), "install").join("packages");
+    let uv = format!("{}:{pip}", packages.join("bin").display());
+    ask("uv tool install accredit ", &uv);
+    version(person.path(".local/bin/accredit"));
+}
