@@ -2,6 +2,7 @@
 
 use common::{
     error::{ApiError, Code},
+    fix::Bar,
     route::{Access, Callers, Query, ROUTES, Route},
     scope::Scope,
     secret::{Kind, equal},
@@ -60,6 +61,29 @@ pub fn check_kind(caller: &Caller, route: &Route) -> Result<(), ApiError> {
         Callers::People if is_agent => Err(Code::PersonRequired.into()),
         Callers::Agents if !is_agent => Err(Code::AgentRequired.into()),
         _ => Ok(()),
+    }
+}
+
+/// What keeps a caller from sending a request of a row to a path, as far as it is known before. A fix does not advise it then.
+pub(crate) fn bar(caller: &Caller, route: &Route, path: &str) -> Option<Bar> {
+    if route.access == Access::Public {
+        return None;
+    }
+    if !route.while_halted && caller.check_agent().is_err() {
+        return Some(Bar::Halted);
+    }
+    if let Err(refusal) = check_kind(caller, route) {
+        return Some(match refusal.code() {
+            Code::SessionRequired => Bar::Session,
+            Code::AgentRequired => Bar::Agent,
+            _ => Bar::Person,
+        });
+    }
+    match route.access {
+        Access::Scope(scope) if !caller.scope().contains(scope) && !names_own(path, caller, route) => {
+            Some(Bar::Scope { scope, by_role: caller.role().ceiling().contains(scope) })
+        }
+        _ => None,
     }
 }
 

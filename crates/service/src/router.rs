@@ -14,7 +14,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use common::{
     error::{ApiError, Code, RefusalHeader},
     exact::{Exact, decoded, matched},
-    route::{Access, Group, ROUTES, Route},
+    route::{Access, Group, Query, ROUTES, Route},
     secret::Secret,
 };
 use http::{Extensions, HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery};
@@ -375,6 +375,9 @@ impl Router {
         let method = if is_head { "GET" } else { head.method.as_str() };
         let mut outcome = match self.find(path) {
             _ if holds_credential(&head.uri) => Outcome { result: Err(Code::CredentialInUrl.into()), caller: None },
+            found if let Some(refusal) = names_credential(&head.uri, found.as_ref().map(|(place, _)| *place)) => {
+                Outcome { result: Err(refusal), caller: None }
+            }
             None => Outcome { result: Err(paths::not_found(method, path)), caller: None },
             // Any other OPTIONS is a method that the path has not.
             Some((place, _)) if method == "OPTIONS" && cors::is_preflight(app) && place.is_for_browsers() => {
@@ -420,6 +423,25 @@ fn holds_credential(uri: &Uri) -> bool {
     let text = uri.path_and_query().map_or("", PathAndQuery::as_str);
     Secret::is_in(text.as_bytes())
         || (text.contains('%') && Secret::is_in(&percent_decode_str(text).collect::<Vec<u8>>()))
+}
+
+/// Names of query parameters in which clients of other servers send a credential.
+const CREDENTIALS: [&str; 4] = ["access_token", "token", "api_key", "apikey"];
+
+/// The refusal of a query that names a credential, whatever its value is: it was sent where logs keep it. Protocols and pages whose query is
+/// that of others are not looked at.
+fn names_credential(uri: &Uri, place: Option<&Place>) -> Option<ApiError> {
+    let query = uri.query()?;
+    let is_of_others = |row: &Mounted| row.route.query == Query::Any && row.route.group != Group::Docs;
+    if place.is_some_and(|place| place.rows.iter().any(is_of_others)) {
+        return None;
+    }
+    let (name, _) = form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| CREDENTIALS.iter().any(|known| name.eq_ignore_ascii_case(known)))?;
+    let detail = format!(
+        "The URL of this request has the query parameter {name}, which is no parameter of this server. Proxies, logs and browsers keep URLs: if it holds a credential, that may have leaked."
+    );
+    Some(Code::CredentialInUrl.detail(detail))
 }
 
 /// Says how long a body is, where that is known. RFC 9110, section 8.6: a 204 has no length, and that of a 304 would be the length of

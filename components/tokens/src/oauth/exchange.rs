@@ -264,7 +264,7 @@ fn lacking(
         if let Some((name, refusal)) = refusals.next() {
             let mut missing = vec![name.as_str()];
             missing.extend(refusals.map(|(name, _)| name.as_str()));
-            let envelope = refusal.envelope("", app.settings().link(), Some(caller.reader()));
+            let envelope = refusal.envelope("", app.settings().link(), Some(caller.reader(app)));
             let refusal = Code::InvalidScope
                 .detail(format!("{whose} cannot use {what} now."))
                 .fix(envelope.fix.into_owned())
