@@ -40,7 +40,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("", "action", r#""agents.read""#),
     ("", "object", r#""me""#),
     ("", "title", r#""Report ready""#),
-    ("", "body", r#""The weekly report is ready.""#),
+    ("", "body", r#""The report is ready.""#),
     ("", "text", r#""Please pause the crawl.""#),
     ("", "upto", r#""evt_0000000000000042""#),
     ("", "issued_before", r#""2026-11-22T02:38:46Z""#),
@@ -54,13 +54,14 @@ const VALUES: &[(&str, &str, &str)] = &[
 
 /// Fields that need not be sent, but make a better example.
 const SHOWN: &[(&str, &str, &str)] = &[
+    ("POST", "/api/agents/{name}/deploy-status", r#"{"reason": "Out of memory."}"#),
     ("POST", "/api/agents/me/heartbeat", r#"{"spent_cents": 120}"#),
     ("POST", "/api/agents/{name}/logs", r#"{"level": "info", "text": "Started."}"#),
     ("PATCH", "/api/agents/{name}", r#"{"description": "Reads the news."}"#),
     ("PUT", "/api/agents/{name}", r#"{"scope": ["agents.read"]}"#),
     ("POST", "/auth/password", r#"{"current": "the present password", "new": "correct horse battery"}"#),
     ("PATCH", "/api/users/{id}", r#"{"role": "member"}"#),
-    ("POST", "/api/access-requests", r#"{"scope": "agents.update", "reason": "To update my own description."}"#),
+    ("POST", "/api/access-requests", r#"{"scope": "agents.update", "reason": "To describe myself."}"#),
     ("POST", "/api/access-requests/{id}/approve", r#"{"hours": 24}"#),
     ("PUT", "/api/agents/{name}/secrets", r#"{"secrets": {"OPENAI_KEY": "sk-example"}}"#),
     (

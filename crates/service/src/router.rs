@@ -91,8 +91,12 @@ type Start = dyn Fn(&mut Call) -> Result<Answering, ApiError> + Send + Sync;
 pub struct Given {
     /// The statuses.
     pub statuses: &'static [u16],
-    /// Makes the schema of the body; `None`: there is no body.
+    /// Makes the schema of a body that is JSON; `None`: there is none.
     pub schema: Option<fn(&mut schemars::SchemaGenerator) -> schemars::Schema>,
+    /// The media type of a body that is no JSON; `None`: there is none.
+    pub media: Option<&'static str>,
+    /// Statuses beside those, without a body.
+    pub empty: &'static [u16],
 }
 
 /// A row as it is described to others.
@@ -533,7 +537,12 @@ impl Routes {
     #[must_use]
     #[cfg(not(target_family = "wasm"))]
     pub fn gives<T: JsonSchema>(self, statuses: &'static [u16]) -> Self {
-        self.given(Given { statuses, schema: Some(|generator| generator.subschema_for::<T>()) })
+        self.given(Given {
+            statuses,
+            schema: Some(|generator| generator.subschema_for::<T>()),
+            media: None,
+            empty: &[],
+        })
     }
 
     /// A component does not carry the schemas.
@@ -547,7 +556,7 @@ impl Routes {
     #[must_use]
     #[cfg(not(target_family = "wasm"))]
     pub fn gives_no_body(self, statuses: &'static [u16]) -> Self {
-        self.given(Given { statuses, schema: None })
+        self.given(Given { statuses, schema: None, media: None, empty: &[] })
     }
 
     /// A component does not carry the schemas.
@@ -557,11 +566,47 @@ impl Routes {
         self
     }
 
+    /// Says of the row that was mounted last that it answers with a body of this media type when it succeeds: with nothing else, or beside
+    /// the JSON that was named before.
+    #[must_use]
+    #[cfg(not(target_family = "wasm"))]
+    pub fn gives_text(mut self, media: &'static str) -> Self {
+        if let Some(row) = self.last.and_then(|path| self.row(path)) {
+            let given = row.gives.get_or_insert(Given { statuses: &[200], schema: None, media: None, empty: &[] });
+            given.media = Some(media);
+        }
+        self
+    }
+
+    /// A component does not carry the schemas.
+    #[must_use]
+    #[cfg(target_family = "wasm")]
+    pub fn gives_text(self, _: &'static str) -> Self {
+        self
+    }
+
+    /// Says of the row that was mounted last that it also answers with one of these statuses, and then without a body.
+    #[must_use]
+    #[cfg(not(target_family = "wasm"))]
+    pub fn gives_no_body_too(mut self, statuses: &'static [u16]) -> Self {
+        if let Some(given) = self.last.and_then(|path| self.row(path)).and_then(|row| row.gives.as_mut()) {
+            given.empty = statuses;
+        }
+        self
+    }
+
+    /// A component does not carry the schemas.
+    #[must_use]
+    #[cfg(target_family = "wasm")]
+    pub fn gives_no_body_too(self, _: &'static [u16]) -> Self {
+        self
+    }
+
     /// Says of the row that was mounted last that it answers 204 when it succeeds.
     #[must_use]
     #[cfg(not(target_family = "wasm"))]
     pub fn gives_nothing(self) -> Self {
-        self.given(Given { statuses: &[204], schema: None })
+        self.given(Given { statuses: &[204], schema: None, media: None, empty: &[] })
     }
 
     /// A component does not carry the schemas.

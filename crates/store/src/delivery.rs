@@ -3,6 +3,7 @@
 //! An event is sent at least once. A sender takes the webhook for a while ([`crate::webhook::take`]), and each row by one conditional
 //! statement; what came of it is written at once.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -167,7 +168,7 @@ pub async fn queue(
 }
 
 /// A delivery as people see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Delivery {
     /// The id.
     pub id: DeliveryId,

@@ -16,6 +16,7 @@ use common::{
     time::Timestamp,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use service::{
@@ -40,8 +41,9 @@ const HOPS: usize = 3;
 /// Where the page explains refusals.
 const PAGE: &str = "/docs/agents/concepts/resources#refusals";
 
-#[derive(Serialize)]
-struct Exchanged<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ExchangedToken")]
+pub(crate) struct Exchanged<'a> {
     access_token: &'a str,
     issued_token_type: &'static str,
     token_type: &'static str,

@@ -4,18 +4,34 @@ use common::{
     error::{ApiError, Code},
     route::Route,
 };
+use schemars::JsonSchema;
 use service::{app::App, extract::UrlEncoded, response::Response};
 
 use super::{
     authorization_code, exchange,
     form::{Parameters, as_oauth},
-    jwt_bearer, refresh_token,
+    issued, jwt_bearer, refresh_token,
 };
 use crate::device;
 
 /// The grants, as the metadata lists them.
 pub(crate) const GRANTS: &[&str] =
     &[device::GRANT, authorization_code::GRANT, refresh_token::GRANT, exchange::GRANT, jwt_bearer::GRANT];
+
+/// What the grants answer.
+#[derive(JsonSchema)]
+#[schemars(rename = "GrantedToken", untagged)]
+#[expect(dead_code, reason = "it describes what each grant answers by itself")]
+pub(crate) enum Granted<'a> {
+    /// To a device.
+    Device(device::Given<'a>),
+    /// To an app.
+    App(issued::Issued),
+    /// To an agent, for a service.
+    Exchanged(exchange::Exchanged<'a>),
+    /// To a workload.
+    Workload(jwt_bearer::Issued),
+}
 
 /// The handler.
 pub(crate) async fn token(app: App, route: &'static Route, UrlEncoded(form): UrlEncoded) -> Result<Response, ApiError> {
