@@ -10,7 +10,7 @@ use schemars::SchemaGenerator;
 use serde_json::{Map, Value as Json, json};
 use service::{form, form::Shape, router::Described};
 
-use crate::{examples, fields, fields::generator};
+use crate::{examples, fields, fields::generator, words};
 
 /// The document.
 pub fn openapi(rows: &[Described]) -> Json {
@@ -27,6 +27,11 @@ pub fn openapi(rows: &[Described]) -> Json {
             path.insert(row.route.method.to_ascii_lowercase(), operation);
         }
     }
+    let mut schemas = generator.take_definitions(true);
+    for (name, schema) in &mut schemas {
+        describe(name, schema);
+    }
+    let answers = shown(&paths, &schemas);
     let tags: Vec<Json> =
         groups.into_iter().map(|group| json!({ "name": group.as_str(), "description": group.title() })).collect();
     json!({
@@ -64,7 +69,8 @@ pub fn openapi(rows: &[Described]) -> Json {
                     "content": { "application/json": { "schema": refusal, "example": refused() } },
                 },
             },
-            "schemas": generator.take_definitions(true),
+            "examples": answers,
+            "schemas": schemas,
         },
     })
 }
@@ -82,6 +88,39 @@ fn info() -> Json {
 /// The example of a refusal.
 fn refused() -> Json {
     json!(common::error::ApiError::from(Code::AgentNotFound).envelope("req_01K000000000000000000000AB", "", None))
+}
+
+/// Says what each member of a schema is, where its type does not.
+fn describe(name: &str, schema: &mut Json) {
+    for parts in ["anyOf", "oneOf", "allOf"] {
+        for part in schema.get_mut(parts).and_then(Json::as_array_mut).into_iter().flatten() {
+            describe(name, part);
+        }
+    }
+    for (field, about) in schema.get_mut("properties").and_then(Json::as_object_mut).into_iter().flatten() {
+        let is_said = about.get("description").is_some() || about.get("const").is_some();
+        let Some(words) = words::answered(name, field).filter(|_| !is_said) else { continue };
+        match about.as_object_mut() {
+            Some(members) => drop(members.insert("description".to_owned(), json!(words))),
+            // Whatever it is.
+            None => *about = json!({ "description": words }),
+        }
+    }
+}
+
+/// Where the examples of answers are.
+const EXAMPLES: &str = "#/components/examples/";
+
+/// The examples that answers name, each once, by the name of its schema.
+fn shown(paths: &Map<String, Json>, schemas: &Map<String, Json>) -> Map<String, Json> {
+    let text = json!(paths).to_string();
+    let named: BTreeSet<&str> = text.split(EXAMPLES).skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let of = |name: &&str| Some((*name).to_owned()).zip(schemas.get(*name));
+    let made = named.iter().filter_map(of).map(|(name, schema)| {
+        let value = examples::answer(schema, schemas, &name);
+        (name, json!({ "value": value }))
+    });
+    made.collect()
 }
 
 /// The path as OpenAPI writes it.
@@ -155,17 +194,21 @@ fn id(route: &Route) -> String {
 }
 
 fn parameters(row: &Described) -> Vec<Json> {
-    let in_path = names(row.route).into_iter().map(
-        |name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } }),
-    );
+    let in_path = names(row.route).into_iter().map(|name| {
+        let schema = json!({ "type": "string", "minLength": 1 });
+        let words = words::sent(row.route.path, name);
+        json!({ "name": name, "in": "path", "description": words, "required": true, "schema": schema })
+    });
     let in_query = fields::query(row).into_iter().map(|shape| {
         let mut schema = shape.schema;
         if schema.get("type").is_none() {
             schema = json!({ "type": "string" });
         }
         let example = matches!(shape.name, "limit" | "lines").then_some(50);
-        let mut parameter =
-            json!({ "name": shape.name, "in": "query", "required": shape.is_required, "schema": schema });
+        let words = words::sent(row.route.path, shape.name);
+        let mut parameter = json!({
+            "name": shape.name, "in": "query", "description": words, "required": shape.is_required, "schema": schema,
+        });
         if let (Some(example), Some(members)) = (example, parameter.as_object_mut()) {
             members.insert("example".to_owned(), json!(example));
         }
@@ -175,17 +218,58 @@ fn parameters(row: &Described) -> Vec<Json> {
     in_path.chain(in_query).chain(key).collect()
 }
 
+/// The parameters that a form of OAuth must have, and those that some grants of it take. Standards say them, and no type of ours does.
+fn form_of(route: &Route) -> (&'static [&'static str], &'static [&'static str]) {
+    match route.path {
+        "/auth/device/code" => (&[], &["client_id", "name", "scope", "want"]),
+        "/auth/device/token" => (&["grant_type", "device_code"], &[]),
+        "/oauth/token" => (
+            &["grant_type"],
+            &[
+                "client_id",
+                "client_secret",
+                "code",
+                "redirect_uri",
+                "code_verifier",
+                "refresh_token",
+                "device_code",
+                "subject_token",
+                "subject_token_type",
+                "actor_token",
+                "actor_token_type",
+                "requested_token_type",
+                "assertion",
+                "resource",
+                "scope",
+            ],
+        ),
+        "/oauth/revoke" => (&["token"], &["token_type_hint", "client_id", "client_secret"]),
+        _ => (&["token"], &["token_type_hint"]),
+    }
+}
+
 fn request_body(row: &Described) -> Option<Json> {
     if row.route.media == Media::Form {
-        let schema = json!({
-            "type": "object",
-            "required": ["token"],
-            "properties": { "token": { "type": "string" } },
-        });
+        let (required, known) = form_of(row.route);
+        let fields: Map<String, Json> = required
+            .iter()
+            .chain(known)
+            .map(|name| {
+                ((*name).to_owned(), json!({ "type": "string", "description": words::sent(row.route.path, name) }))
+            })
+            .collect();
+        let schema = json!({ "type": "object", "required": required, "properties": fields });
         return Some(json!({ "required": true, "content": { row.route.media.as_str(): { "schema": schema } } }));
     }
     let shapes: &Vec<Shape> = row.takes.body.as_ref().filter(|shapes| !shapes.is_empty())?;
-    let mut content = json!({ "schema": form::object(shapes.clone()) });
+    let mut schema = form::object(shapes.clone());
+    for (name, about) in schema.get_mut("properties").and_then(Json::as_object_mut).into_iter().flatten() {
+        let words = words::sent(row.route.path, name);
+        if let (Some(members), Some(words)) = (about.as_object_mut(), words) {
+            members.insert("description".to_owned(), json!(words));
+        }
+    }
+    let mut content = json!({ "schema": schema });
     if let (Some(example), Some(members)) = (examples::body(row), content.as_object_mut()) {
         members.insert("example".to_owned(), example);
     }
@@ -198,17 +282,27 @@ fn responses(row: &Described, generator: &mut SchemaGenerator) -> Json {
     match row.gives {
         Some(given) => {
             for status in given.statuses {
+                let mut content = Map::new();
+                if let Some(schema) = given.schema {
+                    content.insert("application/json".to_owned(), answered(&json!(schema(generator))));
+                }
+                if let Some(media) = given.media {
+                    // What is JSON and no schema of ours is an object all the same.
+                    let kind = if media == "application/json" { "object" } else { "string" };
+                    content.insert(media.to_owned(), json!({ "schema": { "type": kind } }));
+                }
                 let mut response = json!({ "description": meaning(*status) });
-                if let (Some(schema), Some(members)) = (given.schema, response.as_object_mut()) {
-                    let content = json!({ "application/json": { "schema": schema(generator) } });
-                    members.insert("content".to_owned(), content);
+                if let (false, Some(members)) = (content.is_empty(), response.as_object_mut()) {
+                    members.insert("content".to_owned(), content.into());
                 }
                 responses.insert(status.to_string(), response);
             }
+            for status in given.empty {
+                responses.insert(status.to_string(), json!({ "description": meaning(*status) }));
+            }
         }
-        None => {
-            responses.insert("2XX".to_owned(), json!({ "description": "Done" }));
-        }
+        // A test asks of each row that it says what it gives.
+        None => {}
     }
     // A message is refused as its own protocol has it; what the transport refuses is an envelope.
     let refusal = match row.route == common::route::MCP {
@@ -229,10 +323,22 @@ fn responses(row: &Described, generator: &mut SchemaGenerator) -> Json {
     Json::Object(responses)
 }
 
+/// The schema of an answer, with its example.
+fn answered(schema: &Json) -> Json {
+    let name = schema["$ref"].as_str().and_then(|target| target.rsplit('/').next());
+    match name {
+        Some(name) => {
+            json!({ "schema": schema, "examples": { "answer": { "$ref": format!("{EXAMPLES}{name}") } } })
+        }
+        None => json!({ "schema": schema }),
+    }
+}
+
 fn meaning(status: u16) -> &'static str {
     match status {
         201 => "Created",
         202 => "Accepted",
+        303 => "The answer is at the path in the header Location",
         204 => "Done; there is no body",
         207 => "Done in part; each result says more",
         _ => "Done",
