@@ -752,6 +752,17 @@ fn the_wheel_is_installed_by_pip_and_uv() {
         uv.args(["tool", "install", "--quiet", "--no-index", "--no-config", "--no-python-downloads"]).arg(&url);
         uv.env("UV_TOOL_DIR", place("tools")).env("UV_TOOL_BIN_DIR", place("uv")).env("UV_CACHE_DIR", place("cache"));
         check(&place("uv").join("accredit"), &uv.output().unwrap());
+        // By its name, as the manual says it: from this server, and from nowhere else.
+        let manual = fs::read_to_string(host::root().join("docs/agents/cli.md")).unwrap();
+        let line = manual.lines().find(|line| line.starts_with("uv tool install accredit")).unwrap();
+        let mut named = Command::new("sh");
+        named.args(["-e", "-c", line]).env("ACCREDIT_URL", server.host().base_url());
+        named.envs([("UV_NO_CONFIG", "1"), ("UV_PYTHON_DOWNLOADS", "never")]);
+        named
+            .env("UV_TOOL_DIR", place("named-tools"))
+            .env("UV_TOOL_BIN_DIR", place("named"))
+            .env("UV_CACHE_DIR", place("named-cache"));
+        check(&place("named").join("accredit"), &named.output().unwrap());
     } else {
         eprintln!("left out: no uv here");
     }

@@ -639,7 +639,7 @@ errors! {
         "Send a body of at most {most} bytes.";
 
     UnsupportedMediaType 415 "unsupported_media_type": "The body is not of the media type that this route takes.",
-        "Send the same request with the header Content-Type: {type}.";
+        "Send the body as {type}, and say so in the header Content-Type: {type}.";
 
     RangeNotSatisfiable 416 "range_not_satisfiable": "The range begins after the end of the file.",
         "Request a range that begins before the size, which follows the slash in the header Content-Range, or leave out Range.",
