@@ -49,6 +49,7 @@ pub fn files() -> Vec<(PathBuf, String)> {
     vec![
         (folder.join("openapi.json"), lines(&openapi(&rows))),
         (folder.join("fields.json"), lines(&fields(&rows))),
+        (folder.join("words.json"), lines(&words::all(&rows))),
         (folder.join("mcp.json"), lines(&tools(&rows, &folder.join("..")))),
     ]
 }

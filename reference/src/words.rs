@@ -1,6 +1,12 @@
 //! What each field is, in words, where the types do not say it: of what is sent by its name, and of what is answered by its name too, since a
 //! name is one thing everywhere. A test fails when a field or a parameter has no words.
 
+use common::route::Group;
+use serde_json::{Map, Value as Json, json};
+use service::router::Described;
+
+use crate::fields;
+
 /// Fields that are sent, and parameters, by the beginning of the path and the name; the first that fits counts.
 const SENT: &[(&str, &str, &str)] = &[
     // Names in paths.
@@ -484,4 +490,15 @@ pub(crate) fn answered(schema: &str, name: &str) -> Option<&'static str> {
     let known = ANSWERED.iter().find(|(start, known, _)| *known == name && schema.starts_with(start));
     let is_metadata = ["AuthorizationServer", "ProtectedResource"].contains(&schema);
     known.map(|(.., words)| *words).or(is_metadata.then_some("As the standards for these metadata have it."))
+}
+
+/// The words of each route's query and body, by method and path.
+pub(crate) fn all(rows: &[Described]) -> Json {
+    let of_row = |row: &Described| {
+        let names = fields::query(row).into_iter().chain(row.takes.body.iter().flatten().cloned());
+        let known = names.filter_map(|shape| Some((shape.name.to_owned(), json!(sent(row.route.path, shape.name)?))));
+        let known: Map<String, Json> = known.collect();
+        (!known.is_empty()).then(|| (format!("{} {}", row.route.method, row.route.path), Json::Object(known)))
+    };
+    Json::Object(rows.iter().filter(|row| row.route.group != Group::Web).filter_map(of_row).collect())
 }
