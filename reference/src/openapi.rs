@@ -279,30 +279,27 @@ fn request_body(row: &Described) -> Option<Json> {
 
 fn responses(row: &Described, generator: &mut SchemaGenerator) -> Json {
     let mut responses = Map::new();
-    match row.gives {
-        Some(given) => {
-            for status in given.statuses {
-                let mut content = Map::new();
-                if let Some(schema) = given.schema {
-                    content.insert("application/json".to_owned(), answered(&json!(schema(generator))));
-                }
-                if let Some(media) = given.media {
-                    // What is JSON and no schema of ours is an object all the same.
-                    let kind = if media == "application/json" { "object" } else { "string" };
-                    content.insert(media.to_owned(), json!({ "schema": { "type": kind } }));
-                }
-                let mut response = json!({ "description": meaning(*status) });
-                if let (false, Some(members)) = (content.is_empty(), response.as_object_mut()) {
-                    members.insert("content".to_owned(), content.into());
-                }
-                responses.insert(status.to_string(), response);
+    // A test asks of each row that it says what it gives.
+    if let Some(given) = row.gives {
+        for status in given.statuses {
+            let mut content = Map::new();
+            if let Some(schema) = given.schema {
+                content.insert("application/json".to_owned(), answered(&json!(schema(generator))));
             }
-            for status in given.empty {
-                responses.insert(status.to_string(), json!({ "description": meaning(*status) }));
+            if let Some(media) = given.media {
+                // What is JSON and no schema of ours is an object all the same.
+                let kind = if media == "application/json" { "object" } else { "string" };
+                content.insert(media.to_owned(), json!({ "schema": { "type": kind } }));
             }
+            let mut response = json!({ "description": meaning(*status) });
+            if let (false, Some(members)) = (content.is_empty(), response.as_object_mut()) {
+                members.insert("content".to_owned(), content.into());
+            }
+            responses.insert(status.to_string(), response);
         }
-        // A test asks of each row that it says what it gives.
-        None => {}
+        for status in given.empty {
+            responses.insert(status.to_string(), json!({ "description": meaning(*status) }));
+        }
     }
     // A message is refused as its own protocol has it; what the transport refuses is an envelope.
     let refusal = match row.route == common::route::MCP {

@@ -2,6 +2,12 @@
 //! state of an agent, with an empty body and with the route's own example; whatever request, page or link the answer names is then looked
 //! at as that caller.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests: whatever is not as expected ends the test"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};

@@ -15,11 +15,14 @@ pub struct Reader<'a> {
     pub tenant: &'a str,
     /// The agent's name and its owner's address, if the caller is an agent.
     pub agent_and_owner: Option<(&'a str, &'a str)>,
-    /// What keeps the caller from sending a request of this row to this path. `None`: nothing that is known.
-    pub bar: Box<dyn Fn(&Route, &str) -> Option<Bar> + 'a>,
+    /// What keeps the caller from sending a request.
+    pub bar: Bars<'a>,
     /// How an agent tells its owner what it cannot do itself, behind a sentence that asks for it. Empty for others.
     pub tell: String,
 }
+
+/// Says what keeps a caller from sending a request of this row to this path. `None`: nothing that is known.
+pub type Bars<'a> = Box<dyn Fn(&Route, &str) -> Option<Bar> + 'a>;
 
 /// What keeps a caller from sending a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -260,7 +263,8 @@ mod tests {
             matches!(route.callers, route::Callers::People | route::Callers::Sessions).then_some(Bar::Person)
         };
         let session = |route: &Route| (route.callers == route::Callers::Sessions).then_some(Bar::Session);
-        let readers: Vec<(Box<dyn Fn() -> Reader<'static>>, bool)> = vec![
+        type Make = Box<dyn Fn() -> Reader<'static>>;
+        let readers: Vec<(Make, bool)> = vec![
             (Box::new(move || reader(scope(true), true)), true),
             (Box::new(move || reader(scope(false), true)), true),
             (Box::new(move || reader(scope(true), false)), true),
