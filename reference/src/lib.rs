@@ -126,6 +126,9 @@ mod tests {
             {
                 undescribed(at, part, found);
             }
+            if schema["items"].is_object() {
+                undescribed(at, &schema["items"], found);
+            }
             for (field, about) in schema["properties"].as_object().into_iter().flatten() {
                 let says = |name: &str| about.get(name).is_some();
                 if !says("description") && !says("const") {

@@ -62,6 +62,19 @@ pub fn openapi(rows: &[Described]) -> Json {
                     "description": "Sent again with the same key, the request is answered as before and does nothing twice.",
                     "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
                 },
+                "Cursor": {
+                    "name": "cursor",
+                    "in": "query",
+                    "description": "next_cursor of the page before; left out, the first page.",
+                    "schema": { "type": "string" },
+                },
+                "Limit": {
+                    "name": "limit",
+                    "in": "query",
+                    "description": "How many rows to answer, 1 to 200.",
+                    "schema": { "type": "integer" },
+                    "example": 50,
+                },
             },
             "responses": {
                 "Refusal": {
@@ -97,7 +110,11 @@ fn describe(name: &str, schema: &mut Json) {
             describe(name, part);
         }
     }
+    if let Some(items) = schema.get_mut("items") {
+        describe(name, items);
+    }
     for (field, about) in schema.get_mut("properties").and_then(Json::as_object_mut).into_iter().flatten() {
+        describe(name, about);
         let is_said = about.get("description").is_some() || about.get("const").is_some();
         let Some(words) = words::answered(name, field).filter(|_| !is_said) else { continue };
         match about.as_object_mut() {
@@ -193,10 +210,19 @@ fn id(route: &Route) -> String {
     id
 }
 
+/// A parameter that is the same wherever it is.
+fn shared(name: &str) -> Option<&'static str> {
+    match name {
+        "cursor" => Some("Cursor"),
+        "limit" => Some("Limit"),
+        _ => None,
+    }
+}
+
 fn parameters(row: &Described) -> Vec<Json> {
     let in_path = names(row.route).into_iter().map(|name| {
         let schema = json!({ "type": "string", "minLength": 1 });
-        let words = words::sent(row.route.path, name);
+        let words = words::in_path(row.route, name);
         json!({ "name": name, "in": "path", "description": words, "required": true, "schema": schema })
     });
     let in_query = fields::query(row).into_iter().map(|shape| {
@@ -204,18 +230,37 @@ fn parameters(row: &Described) -> Vec<Json> {
         if schema.get("type").is_none() {
             schema = json!({ "type": "string" });
         }
-        let example = matches!(shape.name, "limit" | "lines").then_some(50);
-        let words = words::sent(row.route.path, shape.name);
-        let mut parameter = json!({
-            "name": shape.name, "in": "query", "description": words, "required": shape.is_required, "schema": schema,
-        });
-        if let (Some(example), Some(members)) = (example, parameter.as_object_mut()) {
-            members.insert("example".to_owned(), json!(example));
+        // Every list has them.
+        if let Some(shared) = shared(shape.name) {
+            return json!({ "$ref": format!("#/components/parameters/{shared}") });
+        }
+        let words = words::sent(row.route, shape.name);
+        let mut parameter = json!({ "name": shape.name, "in": "query", "description": words, "schema": schema });
+        if let Some(members) = parameter.as_object_mut() {
+            if shape.is_required {
+                members.insert("required".to_owned(), json!(true));
+            }
+            if shape.name == "lines" {
+                members.insert("example".to_owned(), json!(50));
+            }
         }
         parameter
     });
     let key = row.route.is_idempotent.then(|| json!({ "$ref": "#/components/parameters/IdempotencyKey" }));
     in_path.chain(in_query).chain(key).collect()
+}
+
+/// Says what each field of a body is, also within lists.
+fn say(route: &Route, schema: &mut Json) {
+    for (name, about) in schema.get_mut("properties").and_then(Json::as_object_mut).into_iter().flatten() {
+        say(route, about);
+        if let (Some(members), Some(words)) = (about.as_object_mut(), words::sent(route, name)) {
+            members.insert("description".to_owned(), json!(words));
+        }
+    }
+    if let Some(items) = schema.get_mut("items") {
+        say(route, items);
+    }
 }
 
 /// The parameters that a form of OAuth must have, and those that some grants of it take. Standards say them, and no type of ours does.
@@ -254,21 +299,14 @@ fn request_body(row: &Described) -> Option<Json> {
         let fields: Map<String, Json> = required
             .iter()
             .chain(known)
-            .map(|name| {
-                ((*name).to_owned(), json!({ "type": "string", "description": words::sent(row.route.path, name) }))
-            })
+            .map(|name| ((*name).to_owned(), json!({ "type": "string", "description": words::sent(row.route, name) })))
             .collect();
         let schema = json!({ "type": "object", "required": required, "properties": fields });
         return Some(json!({ "required": true, "content": { row.route.media.as_str(): { "schema": schema } } }));
     }
     let shapes: &Vec<Shape> = row.takes.body.as_ref().filter(|shapes| !shapes.is_empty())?;
     let mut schema = form::object(shapes.clone());
-    for (name, about) in schema.get_mut("properties").and_then(Json::as_object_mut).into_iter().flatten() {
-        let words = words::sent(row.route.path, name);
-        if let (Some(members), Some(words)) = (about.as_object_mut(), words) {
-            members.insert("description".to_owned(), json!(words));
-        }
-    }
+    say(row.route, &mut schema);
     let mut content = json!({ "schema": schema });
     if let (Some(example), Some(members)) = (examples::body(row), content.as_object_mut()) {
         members.insert("example".to_owned(), example);

@@ -1,15 +1,14 @@
 //! What each field is, in words, where the types do not say it: of what is sent by its name, and of what is answered by its name too, since a
 //! name is one thing everywhere. A test fails when a field or a parameter has no words.
 
-use common::route::Group;
+use common::route::{Group, Route};
 use serde_json::{Map, Value as Json, json};
 use service::router::Described;
 
 use crate::fields;
 
-/// Fields that are sent, and parameters, by the beginning of the path and the name; the first that fits counts.
-const SENT: &[(&str, &str, &str)] = &[
-    // Names in paths.
+/// Names in paths, by the beginning of the path; the first that fits counts.
+const IN_PATH: &[(&str, &str, &str)] = &[
     ("/api/webhooks", "id", "The id of the webhook."),
     ("/api/closures", "id", "The id of the closure."),
     ("/api/users", "id", "The id of the user."),
@@ -33,13 +32,21 @@ const SENT: &[(&str, &str, &str)] = &[
     ("", "page", "The page, without an ending."),
     ("/auth/verify", "path", "The path of the request that the proxy passes on."),
     ("", "provider", "The operator's name for the provider."),
+    ("/api/guides/{source}/{name}", "name", "The name of the guide."),
+    ("/api/presets", "name", "The name of the preset."),
+    ("/api/agents", "name", "The name of the agent; me is the calling agent itself."),
+    ("/api/agents", "key", "The name of the secret."),
+    ("/auth/verify", "scope", "The scopes that the service needs, with spaces between them."),
+    ("/api/guides", "source", "The source of the guides: app: and the name of an application."),
+];
+
+/// Fields that are sent, by the beginning of the path, or of method and path, and the name; the first that fits counts.
+const SENT: &[(&str, &str, &str)] = &[
     ("/api/webhooks", "agents", "The names or ids of the agents whose events are sent; left out or null, of all."),
     ("/api/users", "agents", "What becomes of the user's agents: transfer:<id or address>, or archive."),
     ("/api/agents/import", "agents", "The agents of the export, each below those before it."),
     ("/api/agents/import", "format", "The version of the export's form."),
     // Bodies and queries of one subject.
-    ("/api/guides/{source}/{name}", "name", "The name of the guide."),
-    ("/api/presets", "name", "The name of the preset."),
     ("/api/presets", "scope", "The scopes that an agent with the preset can carry at most."),
     ("/api/presets", "secrets", "The names of the secrets that an agent with the preset needs."),
     ("/api/presets", "probes", "The names of the probes that an agent with the preset needs."),
@@ -49,7 +56,8 @@ const SENT: &[(&str, &str, &str)] = &[
     ("/api/resources", "name", "The name of the service."),
     ("/api/resources", "scopes", "The scopes that tokens for the service can carry."),
     ("/api/webhooks", "name", "A name for people."),
-    ("/api/webhooks", "state", "active, or off; of deliveries: due, sent or dead."),
+    ("GET /api/webhooks", "state", "Only those of this state: due, sent or dead."),
+    ("/api/webhooks", "state", "active or disabled."),
     ("/api/webhooks", "url", "Where events are sent: an https URL on a host that the operator allows."),
     ("/api/users", "name", "The name of the user."),
     ("/api/users", "q", "Part of a name or an address."),
@@ -99,22 +107,19 @@ const SENT: &[(&str, &str, &str)] = &[
     ("/api/agents/{name}/explain", "action", "Only this action."),
     ("/api/agents/{name}/explain", "subject", "The user or agent that is asked about; left out, the caller."),
     ("/api/agents/{name}/logs", "since", "Only lines from this time on."),
-    ("/api/agents/{name}/logs", "lines", "How many lines to read, the newest; of a POST, the lines to append."),
+    ("GET /api/agents/{name}/logs", "lines", "How many lines to read, the newest."),
+    ("/api/agents/{name}/logs", "lines", "The lines to append."),
     ("/api/agents/{name}/logs", "level", "debug, info, warn or error."),
-    ("/api/agents/{name}/logs", "text", "The line, where only one is appended."),
+    ("/api/agents/{name}/logs", "text", "The line."),
     ("/api/agents/{name}/messages", "text", "The message."),
-    ("/api/agents/{name}/probes", "name", "The name of the agent; in the body, the name of the probe."),
+    ("/api/agents/{name}/probes", "name", "The name of the probe."),
     ("/api/agents/{name}/probes", "method", "The method of the probe's request: GET or HEAD."),
     ("/api/agents/{name}/probes", "url", "What the probe calls: an https URL on a host that the operator allows."),
     ("/api/agents/{name}/probes", "secret", "The name of the agent's secret that is sent."),
-    ("/api/agents/{name}/keys", "name", "The name of the agent; in the body or a query, the name of the key."),
+    ("/api/agents/{name}/keys", "name", "The name of the key."),
     ("/api/agents/{name}/keys", "type", "external, internal, github, slack or standard."),
     ("/api/agents/{name}/keys", "value", "The secret of a webhook's key; left out, the server makes one."),
-    (
-        "/api/agents/{name}/federated-credentials",
-        "name",
-        "The name of the agent; in the body, the name of the federated credential.",
-    ),
+    ("/api/agents/{name}/federated-credentials", "name", "The name of the federated credential."),
     (
         "/api/agents/{name}/federated-credentials",
         "subject",
@@ -136,7 +141,8 @@ const SENT: &[(&str, &str, &str)] = &[
     ("/api/agents/{name}/secrets", "secrets", "Values by their names; secrets that are not named stay."),
     ("/api/agents/me/secrets", "format", "json, env (lines of a shell) or files (texts by the names of files)."),
     ("/api/access-requests", "scope", "The scope that is lacking, or several."),
-    ("/api/access-requests", "reason", "What it is for; of a denial, the word for the agent."),
+    ("POST /api/access-requests/{id}/deny", "reason", "A word for the agent."),
+    ("/api/access-requests", "reason", "What it is for."),
     ("/api/access-requests", "hours", "How long the approval should count, hours."),
     (
         "/api/access-requests",
@@ -160,7 +166,8 @@ const SENT: &[(&str, &str, &str)] = &[
     ("/api/agents/bulk", "scope", "The scopes of the tokens; left out, the ceiling of each agent."),
     ("/api/agents", "scope", "Scopes; of an agent the ceiling, of a credential what it carries."),
     ("/api/agents", "q", "Part of a name or a description."),
-    ("/api/agents", "owner", "A user, by id or address: only those of this owner, or the new owner."),
+    ("GET /api/agents", "owner", "Only those of this user, by id or address."),
+    ("/api/agents", "owner", "The new owner, by id or address."),
     ("/api/agents", "parent", "The agent above, by its name."),
     ("/api/agents", "state", "Only those of this state: running, paused or stopped."),
     ("/api/agents", "name", "The name of the agent; me is the calling agent itself."),
@@ -480,9 +487,16 @@ const ANSWERED: &[(&str, &str, &str)] = &[
     ("", "ways", "The ways to sign in that are allowed."),
 ];
 
-/// What a field is that is sent to a path.
-pub(crate) fn sent(path: &str, name: &str) -> Option<&'static str> {
-    SENT.iter().find(|(start, known, _)| *known == name && path.starts_with(start)).map(|(.., words)| *words)
+/// What a field is that is sent.
+pub(crate) fn sent(route: &Route, name: &str) -> Option<&'static str> {
+    let call = format!("{} {}", route.method, route.path);
+    let fits = |start: &str| route.path.starts_with(start) || call.starts_with(start);
+    SENT.iter().find(|(start, known, _)| *known == name && fits(start)).map(|(.., words)| *words)
+}
+
+/// What a name in a path stands for.
+pub(crate) fn in_path(route: &Route, name: &str) -> Option<&'static str> {
+    IN_PATH.iter().find(|(start, known, _)| *known == name && route.path.starts_with(start)).map(|(.., words)| *words)
 }
 
 /// What a member of an answer is. Metadata have their names from standards, which say it themselves.
@@ -496,7 +510,7 @@ pub(crate) fn answered(schema: &str, name: &str) -> Option<&'static str> {
 pub(crate) fn all(rows: &[Described]) -> Json {
     let of_row = |row: &Described| {
         let names = fields::query(row).into_iter().chain(row.takes.body.iter().flatten().cloned());
-        let known = names.filter_map(|shape| Some((shape.name.to_owned(), json!(sent(row.route.path, shape.name)?))));
+        let known = names.filter_map(|shape| Some((shape.name.to_owned(), json!(sent(row.route, shape.name)?))));
         let known: Map<String, Json> = known.collect();
         (!known.is_empty()).then(|| (format!("{} {}", row.route.method, row.route.path), Json::Object(known)))
     };
