@@ -149,6 +149,9 @@ const SENT: &[(&str, &str, &str)] = &[
         "for",
         "The one request that the approval should count for: method and path, and the digest of its body.",
     ),
+    ("/api/access-requests", "method", "The method of the request."),
+    ("/api/access-requests", "path", "The path of the request."),
+    ("/api/access-requests", "body_sha256", "The SHA-256 of its body, in hexadecimal; left out, it has none."),
     (
         "/api/access-requests",
         "state",
@@ -290,6 +293,8 @@ const SENT: &[(&str, &str, &str)] = &[
 /// Members of answers, by the name of the schema and their own; the first that fits counts.
 const ANSWERED: &[(&str, &str, &str)] = &[
     ("ActingAgent", "sub", "The id of the agent."),
+    ("KeySet", "keys", "The public keys, also those that sign next or signed before."),
+    ("PresetWithVersions", "versions", "All of its versions."),
     ("Active", "active", "Always true: the token is live."),
     ("InactiveToken", "active", "Always false: nothing else is said of the token."),
     ("Active", "name", "The name of the agent."),
@@ -499,11 +504,11 @@ pub(crate) fn in_path(route: &Route, name: &str) -> Option<&'static str> {
     IN_PATH.iter().find(|(start, known, _)| *known == name && route.path.starts_with(start)).map(|(.., words)| *words)
 }
 
-/// What a member of an answer is. Metadata have their names from standards, which say it themselves.
+/// What a member of an answer is. Metadata and keys have their names from standards, which say it themselves.
 pub(crate) fn answered(schema: &str, name: &str) -> Option<&'static str> {
     let known = ANSWERED.iter().find(|(start, known, _)| *known == name && schema.starts_with(start));
-    let is_metadata = ["AuthorizationServer", "ProtectedResource"].contains(&schema);
-    known.map(|(.., words)| *words).or(is_metadata.then_some("As the standards for these metadata have it."))
+    let is_metadata = ["AuthorizationServer", "ProtectedResource", "PublicKey"].contains(&schema);
+    known.map(|(.., words)| *words).or(is_metadata.then_some("As the standard for it says."))
 }
 
 /// The words of each route's query and body, by method and path.

@@ -236,7 +236,7 @@ fn a_halted_agent_reads_nothing_that_it_cannot_do() {
     walk.every_route("an agent over its budget", &agent, &NAMES);
     let refused = agent.get("/api/access-requests/none").refused(404, "request_not_found");
     assert!(text(&refused["fix"]).starts_with("When you run again"), "{refused}");
-    admin.delete("/api/agents/halting").is(200);
+    admin.delete("/api/agents/halting").is(204);
     walk.every_route("an archived agent", &agent, &NAMES[..1]);
 }
 
@@ -271,7 +271,8 @@ fn at_a_full_quota_nothing_is_advised_that_cannot_be_done() {
     let narrow = server.agent(&admin, "narrow", &["agents.create", "agents.keys.write", "agents.token.issue"]).client;
     while admin.post("/auth/tokens", &json!({ "name": "more" })).status() == 201 {}
     for (who, client) in [("an agent", &agent), ("a narrow agent", &narrow), ("an admin", &admin)] {
-        client.post("/api/agents", &json!({ "name": "third" })).refused(409, "quota_reached");
+        let third = json!({ "name": "third", "scope": ["agents.create"] });
+        client.post("/api/agents", &third).refused(409, "quota_reached");
         walk.every_route(who, client, &["me"]);
     }
 }
