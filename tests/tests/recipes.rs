@@ -244,7 +244,7 @@ fn replay(path: &Path, with_cli: bool) -> usize {
     let server = Server::settings()
         .variable("secrets_key", KEY)
         .variable("signing_key", KEY)
-        .variable("outbound_hosts", "token.actions.githubusercontent.com")
+        .variable("outbound_hosts", "token.actions.githubusercontent.com hooks.example.com")
         .start();
     let admin = server.bootstrap();
     let given = [("email", EMAIL), ("password", PASSWORD)];
