@@ -263,39 +263,9 @@ fn say(route: &Route, schema: &mut Json) {
     }
 }
 
-/// The parameters that a form of OAuth must have, and those that some grants of it take. Standards say them, and no type of ours does.
-fn form_of(route: &Route) -> (&'static [&'static str], &'static [&'static str]) {
-    match route.path {
-        "/auth/device/code" => (&[], &["client_id", "name", "scope", "want"]),
-        "/auth/device/token" => (&["grant_type", "device_code"], &[]),
-        "/oauth/token" => (
-            &["grant_type"],
-            &[
-                "client_id",
-                "client_secret",
-                "code",
-                "redirect_uri",
-                "code_verifier",
-                "refresh_token",
-                "device_code",
-                "subject_token",
-                "subject_token_type",
-                "actor_token",
-                "actor_token_type",
-                "requested_token_type",
-                "assertion",
-                "resource",
-                "scope",
-            ],
-        ),
-        "/oauth/revoke" => (&["token"], &["token_type_hint", "client_id", "client_secret"]),
-        _ => (&["token"], &["token_type_hint"]),
-    }
-}
-
 fn request_body(row: &Described) -> Option<Json> {
     if row.route.media == Media::Form {
-        let (required, known) = form_of(row.route);
+        let (required, known) = fields::form_of(row.route);
         let fields: Map<String, Json> = required
             .iter()
             .chain(known)

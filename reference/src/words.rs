@@ -1,7 +1,7 @@
 //! What each field is, in words, where the types do not say it: of what is sent by its name, and of what is answered by its name too, since a
 //! name is one thing everywhere. A test fails when a field or a parameter has no words.
 
-use common::route::{Group, Route};
+use common::route::{Group, Media, Route};
 use serde_json::{Map, Value as Json, json};
 use service::router::Described;
 
@@ -286,7 +286,6 @@ const SENT: &[(&str, &str, &str)] = &[
     ("", "resource", "The identifier of the service that the token is for."),
     ("", "subject_token", "The credential to exchange."),
     ("", "subject_token_type", "The type of subject_token."),
-    ("", "token_type_hint", "Not looked at."),
     ("", "want", "token, or session for one of ten minutes."),
 ];
 
@@ -514,8 +513,13 @@ pub(crate) fn answered(schema: &str, name: &str) -> Option<&'static str> {
 /// The words of each route's query and body, by method and path.
 pub(crate) fn all(rows: &[Described]) -> Json {
     let of_row = |row: &Described| {
-        let names = fields::query(row).into_iter().chain(row.takes.body.iter().flatten().cloned());
-        let known = names.filter_map(|shape| Some((shape.name.to_owned(), json!(sent(row.route, shape.name)?))));
+        let shapes = fields::query(row).into_iter().chain(row.takes.body.iter().flatten().cloned());
+        let (required, others) = match row.route.media {
+            Media::Form => fields::form_of(row.route),
+            _ => (&[][..], &[][..]),
+        };
+        let names = shapes.map(|shape| shape.name).chain(required.iter().chain(others).copied());
+        let known = names.filter_map(|name| Some((name.to_owned(), json!(sent(row.route, name)?))));
         let known: Map<String, Json> = known.collect();
         (!known.is_empty()).then(|| (format!("{} {}", row.route.method, row.route.path), Json::Object(known)))
     };
