@@ -67,6 +67,19 @@ fn advised(fix: &str) -> Vec<(String, String)> {
     found
 }
 
+/// The steps in an answer, also of a diagnosis and of one of several results.
+fn steps_in(answer: &Json, found: &mut Vec<String>) {
+    for (name, member) in answer.as_object().into_iter().flatten() {
+        match member.as_str() {
+            Some(step) if ["fix", "next"].contains(&name.as_str()) => found.push(step.to_owned()),
+            _ => steps_in(member, found),
+        }
+    }
+    for item in answer.as_array().into_iter().flatten() {
+        steps_in(item, found);
+    }
+}
+
 impl<'a> Walk<'a> {
     fn new(server: &'a Server) -> Self {
         let path = host::root().join("docs/reference/fields.json");
@@ -114,7 +127,7 @@ impl<'a> Walk<'a> {
                 self.count("link");
             }
         }
-        if answer.status() < 400 || !answer.header("content-type").contains("json") {
+        if !answer.header("content-type").contains("json") || answer.text().is_empty() {
             return;
         }
         let refusal = answer.json();
@@ -122,9 +135,13 @@ impl<'a> Walk<'a> {
             docs::check(client.base_url(), page);
             self.count("page");
         }
-        for (method, path) in advised(refusal["fix"].as_str().unwrap_or_default()) {
-            self.try_it(&format!("{what}: {}", refusal["fix"]), who, client, (&method, &path));
-            self.count("fix");
+        let mut steps = Vec::new();
+        steps_in(&refusal, &mut steps);
+        for step in steps {
+            for (method, path) in advised(&step) {
+                self.try_it(&format!("{what}: {step}"), who, client, (&method, &path));
+                self.count("fix");
+            }
         }
         if let Some(ask) = refusal["ask"].as_object() {
             self.try_it(
@@ -275,6 +292,21 @@ fn at_a_full_quota_nothing_is_advised_that_cannot_be_done() {
         client.post("/api/agents", &third).refused(409, "quota_reached");
         walk.every_route(who, client, &["me"]);
     }
+}
+
+/// An agent may report its own failed deployment without any scope, and reads how it went only with one.
+#[test]
+fn an_agent_that_reads_nothing_is_not_told_to_read() {
+    let (server, admin) = Server::with_admin();
+    let agent = server.agent(&admin, "undeployed", &["ui.notify"]).client;
+    let refused = agent.post("/api/agents/me/deploy-status", &json!({ "reason": "x" })).refused(409, "not_deploying");
+    assert!(text(&refused["fix"]).contains("you lack agents.read"), "{refused}");
+    let refused = agent.post("/api/agents", &json!({ "name": "x" })).refused(403, "scope_denied");
+    assert_eq!(refused["ask"]["path"], "/api/access-requests");
+    let reader = server.agent(&admin, "reader", &["agents.read"]).client;
+    let refused = reader.get("/api/agents/absent").refused(404, "agent_not_found");
+    let fix = "ada@example.com can send GET /api/agents for you: you lack agents.list. Names are in lower case.";
+    assert_eq!(refused["fix"], fix);
 }
 
 /// R121: an agent that must not do something itself learns how it tells its owner, and can.
