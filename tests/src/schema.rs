@@ -53,6 +53,17 @@ pub fn check(what: &str, answer: &Answer) {
     }
 }
 
+/// Asserts that every example of an answer is what its schema says; how many there are.
+#[track_caller]
+pub fn check_examples() -> usize {
+    let examples = DOCUMENT["components"]["examples"].as_object().into_iter().flatten();
+    let checked = examples.map(|(name, example)| {
+        let schema = json!({ "$ref": format!("#/components/schemas/{name}") });
+        valid(&format!("the example of {name}"), &schema, &example["value"]);
+    });
+    checked.count()
+}
+
 #[track_caller]
 fn valid(what: &str, schema: &Json, body: &Json) {
     let validator = {
