@@ -120,8 +120,10 @@ pub(crate) fn tell(caller: &Caller, app: &App) -> String {
     if caller.agent_id().is_none() || guard::bar(caller, route::NOTIFY, route::NOTIFY.path).is_some() {
         return String::new();
     }
-    let body = json!({ "title": "I cannot do this myself", "body": format!("{} takes a person.", plain(app, "This")) });
-    format!(", with POST /api/ui/notify {body}")
+    let call = plain(app, "This");
+    format!(
+        ", with POST /api/ui/notify {{\"title\": \"I cannot do this myself\", \"body\": \"{call} takes a person.\"}}"
+    )
 }
 
 /// The request as a text of JSON can name it; `or` for a path that cannot stand there.

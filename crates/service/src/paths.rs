@@ -73,13 +73,9 @@ fn meant(method: &str, path: &str) -> Vec<String> {
         return vec![call(one, &format!("{}/{end}", filled(one, &parent(&clean))))];
     }
     // The word that others have for it.
-    let mut said: Vec<&Route> = WORDS
-        .iter()
-        .filter(|(word, row)| *word == last && [method, "GET"].contains(&row.method))
-        .map(|(_, row)| *row)
-        .collect();
-    said.sort_by_key(|row| row.method != method);
-    if let Some(row) = said.first() {
+    let mut said = WORDS.iter().filter(|(word, row)| *word == last && [method, "GET"].contains(&row.method));
+    let first = said.clone().find(|(_, row)| row.method == method).or_else(|| said.next());
+    if let Some((_, row)) = first {
         // An agent is its own.
         return vec![call(row, &row.path.replace("{name}", "me"))];
     }
