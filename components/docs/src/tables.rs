@@ -145,7 +145,7 @@ pub(crate) fn api() -> String {
             group = Some(route.group);
             text.push_str(&format!("\n## {}\n\n", route.group.title()));
         }
-        text.push_str(&format!("- [`{} {}`]({})\n", route.method, route.path, route.reference_path()));
+        text.push_str(&linked(route));
     }
     text
 }
