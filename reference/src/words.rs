@@ -257,7 +257,11 @@ const SENT: &[(&str, &str, &str)] = &[
     ("", "silent_agents", "Whether a mail tells of agents that are silent."),
     ("", "since", "Only those at or after this time."),
     ("", "single_use", "Whether each token of the issuer is taken once; true if left out."),
-    ("", "sort", "What the list is ordered by, the latest first: created_at, last_used_at or expires_at."),
+    (
+        "",
+        "sort",
+        "What the list is ordered by: created_at, last_used_at (both the latest first) or expires_at (the soonest first).",
+    ),
     ("", "source", "The source of the guides: app: and the name of an application."),
     ("", "spent_cents", "What the agent has spent in all, cents."),
     ("", "subject", "A user's address or id, or the name or id of an agent."),
