@@ -207,11 +207,11 @@ impl Client {
             200..=299 if is_json && !json.is_null() => Ok(Answer { text, json, tag, is_known: false }),
             204 => Ok(Answer { text, json, tag, is_known: false }),
             304 if is_asked => Ok(Answer { text, json, tag, is_known: true }),
-            // Every answer of ours has an id; a text without one is somebody else's.
-            200..=299 if media == "text/plain" && !header("x-request-id").is_empty() => {
-                Ok(Answer { text, json, tag, is_known: false })
-            }
-            200..=299 if matches!(media, "application/x-ndjson" | "application/jwt") => {
+            // Of plain text, which any portal answers, only what has an id of ours.
+            200..=299
+                if matches!(media, "application/x-ndjson" | "application/jwt")
+                    || (media == "text/plain" && header("x-request-id").starts_with("req_")) =>
+            {
                 Ok(Answer { text, json, tag, is_known: false })
             }
             300..=399 => {

@@ -40,7 +40,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("", "action", r#""agents.read""#),
     ("", "object", r#""me""#),
     ("", "title", r#""Report ready""#),
-    ("", "body", r#""The weekly report is ready.""#),
+    ("", "body", r#""The report is ready.""#),
     ("", "text", r#""Please pause the crawl.""#),
     ("", "upto", r#""evt_0000000000000042""#),
     ("", "issued_before", r#""2026-11-22T02:38:46Z""#),
@@ -54,13 +54,14 @@ const VALUES: &[(&str, &str, &str)] = &[
 
 /// Fields that need not be sent, but make a better example.
 const SHOWN: &[(&str, &str, &str)] = &[
+    ("POST", "/api/agents/{name}/deploy-status", r#"{"reason": "Out of memory."}"#),
     ("POST", "/api/agents/me/heartbeat", r#"{"spent_cents": 120}"#),
     ("POST", "/api/agents/{name}/logs", r#"{"level": "info", "text": "Started."}"#),
     ("PATCH", "/api/agents/{name}", r#"{"description": "Reads the news."}"#),
     ("PUT", "/api/agents/{name}", r#"{"scope": ["agents.read"]}"#),
     ("POST", "/auth/password", r#"{"current": "the present password", "new": "correct horse battery"}"#),
     ("PATCH", "/api/users/{id}", r#"{"role": "member"}"#),
-    ("POST", "/api/access-requests", r#"{"scope": "agents.update", "reason": "To update my own description."}"#),
+    ("POST", "/api/access-requests", r#"{"scope": "agents.update", "reason": "To describe myself."}"#),
     ("POST", "/api/access-requests/{id}/approve", r#"{"hours": 24}"#),
     ("PUT", "/api/agents/{name}/secrets", r#"{"secrets": {"OPENAI_KEY": "sk-example"}}"#),
     (
@@ -106,4 +107,83 @@ pub fn query(row: &Described) -> Option<String> {
         format!("{}={}", shape.name, value.as_str().map_or_else(|| value.to_string(), str::to_owned))
     });
     (!shapes.is_empty()).then(|| format!("?{}", pairs.collect::<Vec<_>>().join("&")))
+}
+
+/// Texts in the examples of answers, by the end of the schema's name or by the member's.
+const TEXTS: &[(&str, &str)] = &[
+    ("AgentId", "agt_01K00000000000000000000000"),
+    ("UserId", "usr_01K00000000000000000000000"),
+    ("TenantId", "ten_01K00000000000000000000000"),
+    ("CredentialId", "tok_01K00000000000000000000000"),
+    ("KeyId", "key_01K00000000000000000000000"),
+    ("id", "01K00000000000000000000000"),
+    ("name", "scout"),
+    ("agent_name", "scout"),
+    ("agent", "scout"),
+    ("tenant", "main"),
+    ("email", "ada@example.com"),
+    ("owner", "ada@example.com"),
+    ("created_by", "ada@example.com"),
+    ("scope", "agents.read"),
+    ("method", "GET"),
+    ("path", "/api/agents"),
+    ("call", "GET /api/agents"),
+    ("url", "https://example.com/"),
+    ("token_type", "Bearer"),
+    ("version", "0.1.0"),
+    ("jsonrpc", "2.0"),
+];
+
+/// The example of an answer, made of its schema: the members that it always has.
+pub(crate) fn answer(schema: &Json, schemas: &Map<String, Json>, name: &str) -> Json {
+    sample(schema, schemas, name, 6)
+}
+
+fn sample(schema: &Json, schemas: &Map<String, Json>, name: &str, depth: usize) -> Json {
+    if let Some(target) = schema["$ref"].as_str().and_then(|target| target.rsplit('/').next()) {
+        let Some(found) = schemas.get(target).filter(|_| depth > 0) else { return Json::Null };
+        let is_id = target.ends_with("Id");
+        return sample(found, schemas, if is_id { target } else { name }, depth - 1);
+    }
+    if !schema["const"].is_null() {
+        return schema["const"].clone();
+    }
+    let first = |of: &str| schema[of].as_array().and_then(|values| values.first()).cloned();
+    if let Some(first) = first("enum") {
+        return first;
+    }
+    if let Some(first) = first("anyOf").or_else(|| first("oneOf")) {
+        let mut made = sample(&first, schemas, name, depth);
+        // What stands beside the alternatives is a part of each.
+        if let (Some(made), true) = (made.as_object_mut(), schema["properties"].is_object()) {
+            made.extend(members(schema, schemas, depth));
+        }
+        return made;
+    }
+    let kind = match &schema["type"] {
+        Json::Array(kinds) => kinds.first().and_then(Json::as_str),
+        kind => kind.as_str(),
+    };
+    match kind {
+        Some("object") => Json::Object(members(schema, schemas, depth)),
+        Some("array") if schema["items"].is_object() => json!([sample(&schema["items"], schemas, name, depth)]),
+        Some("array") => json!([]),
+        Some("integer" | "number") => json!(1),
+        Some("boolean") => json!(true),
+        Some("string") if schema["format"] == "date-time" => json!("2026-11-22T02:38:46.000Z"),
+        Some("string") => {
+            let text = TEXTS
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map_or_else(|| "…".to_owned(), |(_, text)| (*text).to_owned());
+            json!(text)
+        }
+        _ => Json::Null,
+    }
+}
+
+fn members(schema: &Json, schemas: &Map<String, Json>, depth: usize) -> Map<String, Json> {
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str);
+    let known = required.filter_map(|name| Some((name, schema["properties"].get(name)?)));
+    known.map(|(name, schema)| (name.to_owned(), sample(schema, schemas, name, depth))).collect()
 }

@@ -1,6 +1,6 @@
 //! The fields of each route: what is sent, and what is answered.
 
-use common::route::{Group, Query};
+use common::route::{Group, Media, Query, Route};
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value as Json, json};
 use service::{form::Shape, router::Described};
@@ -29,6 +29,13 @@ fn of_row(row: &Described, generator: &mut SchemaGenerator) -> Json {
     if let Some(body) = row.takes.body.as_ref().filter(|body| !body.is_empty()) {
         entry.insert("body".to_owned(), body.iter().map(of_shape).collect());
     }
+    if row.route.media == Media::Form {
+        let (required, known) = form_of(row.route);
+        let of = |names: &[&str], is_required: bool| -> Vec<Json> {
+            names.iter().map(|name| json!([name, is_required, "a string"])).collect()
+        };
+        entry.insert("body".to_owned(), json!([of(required, true), of(known, false)].concat()));
+    }
     let query = query(row);
     if !query.is_empty() {
         entry.insert("query".to_owned(), query.iter().map(of_shape).collect());
@@ -48,6 +55,36 @@ fn of_row(row: &Described, generator: &mut SchemaGenerator) -> Json {
         }
     }
     Json::Object(entry)
+}
+
+/// The parameters that a form of OAuth must have, and those that some grants of it take. Standards say them, and no type of ours does.
+pub(crate) fn form_of(route: &Route) -> (&'static [&'static str], &'static [&'static str]) {
+    match route.path {
+        "/auth/device/code" => (&[], &["client_id", "name", "scope", "want"]),
+        "/auth/device/token" => (&["grant_type", "device_code"], &[]),
+        "/oauth/token" => (
+            &["grant_type"],
+            &[
+                "client_id",
+                "client_secret",
+                "code",
+                "redirect_uri",
+                "code_verifier",
+                "refresh_token",
+                "device_code",
+                "subject_token",
+                "subject_token_type",
+                "actor_token",
+                "actor_token_type",
+                "requested_token_type",
+                "assertion",
+                "resource",
+                "scope",
+            ],
+        ),
+        "/oauth/revoke" => (&["token"], &["client_id", "client_secret"]),
+        _ => (&["token"], &[]),
+    }
 }
 
 fn of_shape(shape: &Shape) -> Json {

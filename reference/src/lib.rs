@@ -9,6 +9,7 @@ mod examples;
 mod fields;
 mod openapi;
 mod tools;
+mod words;
 
 use std::path::{Path, PathBuf};
 
@@ -49,6 +50,7 @@ pub fn files() -> Vec<(PathBuf, String)> {
         (folder.join("openapi.json"), lines(&openapi(&rows))),
         (folder.join("fields.json"), lines(&fields(&rows))),
         (folder.join("routes.txt"), patterns()),
+        (folder.join("words.json"), lines(&words::all(&rows))),
         (folder.join("mcp.json"), lines(&tools(&rows, &folder.join("..")))),
     ]
 }
@@ -67,7 +69,7 @@ fn lines(document: &Json) -> String {
 }
 
 fn write(text: &mut String, value: &Json, name: &str) {
-    let is_spread = ["", "paths", "components", "schemas", "tools", "pages"].contains(&name);
+    let is_spread = ["", "paths", "components", "schemas", "examples", "tools", "pages"].contains(&name);
     let Some(members) = value.as_object().filter(|_| is_spread) else {
         text.push_str(&value.to_string());
         return;
@@ -120,6 +122,61 @@ mod tests {
         for name in document["components"]["schemas"].as_object().unwrap().keys() {
             assert!(!name.ends_with(|c: char| c.is_ascii_digit()), "{name} is the name of two types");
         }
+    }
+
+    /// R203: each operation says what it answers, and every field and parameter is described.
+    #[test]
+    fn everything_is_described() {
+        fn undescribed(at: &str, schema: &Json, found: &mut Vec<String>) {
+            for part in
+                ["anyOf", "oneOf", "allOf"].iter().flat_map(|parts| schema[*parts].as_array().into_iter().flatten())
+            {
+                undescribed(at, part, found);
+            }
+            if schema["items"].is_object() {
+                undescribed(at, &schema["items"], found);
+            }
+            for (field, about) in schema["properties"].as_object().into_iter().flatten() {
+                let says = |name: &str| about.get(name).is_some();
+                if !says("description") && !says("const") {
+                    found.push(format!("{at} {field}"));
+                }
+                undescribed(&format!("{at} {field}"), about, found);
+            }
+        }
+        let document = openapi(&described());
+        let mut found = Vec::new();
+        for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+            undescribed(name, schema, &mut found);
+        }
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for (method, operation) in operations.as_object().unwrap() {
+                let at = format!("{method} {path}");
+                let is_given = |status: &String| status.starts_with('2') || status.starts_with('3');
+                assert!(
+                    operation["responses"].as_object().unwrap().keys().any(is_given),
+                    "{at} does not say what it answers"
+                );
+                for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                    if parameter["$ref"].is_null() && !parameter["description"].is_string() {
+                        found.push(format!("{at} {}", parameter["name"]));
+                    }
+                }
+                for content in
+                    operation["requestBody"]["content"].as_object().into_iter().flatten().map(|(_, content)| content)
+                {
+                    undescribed(&at, &content["schema"], &mut found);
+                }
+            }
+        }
+        assert!(found.is_empty(), "without a description: {found:#?}");
+    }
+
+    /// R203: the document stays of a size that clients read: half as much again as it was when it had neither descriptions nor examples.
+    #[test]
+    fn the_document_is_bounded() {
+        let (path, contents) = files().remove(0);
+        assert!(contents.len() <= 361_000, "{}: {} bytes", path.display(), contents.len());
     }
 
     /// R120: every reference leads somewhere.

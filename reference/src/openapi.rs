@@ -10,7 +10,7 @@ use schemars::SchemaGenerator;
 use serde_json::{Map, Value as Json, json};
 use service::{form, form::Shape, router::Described};
 
-use crate::{examples, fields, fields::generator};
+use crate::{examples, fields, fields::generator, words};
 
 /// The document.
 pub fn openapi(rows: &[Described]) -> Json {
@@ -27,6 +27,11 @@ pub fn openapi(rows: &[Described]) -> Json {
             path.insert(row.route.method.to_ascii_lowercase(), operation);
         }
     }
+    let mut schemas = generator.take_definitions(true);
+    for (name, schema) in &mut schemas {
+        describe(name, schema);
+    }
+    let answers = shown(&paths, &schemas);
     let tags: Vec<Json> =
         groups.into_iter().map(|group| json!({ "name": group.as_str(), "description": group.title() })).collect();
     json!({
@@ -57,6 +62,19 @@ pub fn openapi(rows: &[Described]) -> Json {
                     "description": "Sent again with the same key, the request is answered as before and does nothing twice.",
                     "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
                 },
+                "Cursor": {
+                    "name": "cursor",
+                    "in": "query",
+                    "description": "next_cursor of the page before; left out, the first page.",
+                    "schema": { "type": "string" },
+                },
+                "Limit": {
+                    "name": "limit",
+                    "in": "query",
+                    "description": "How many rows to answer, 1 to 200.",
+                    "schema": { "type": "integer" },
+                    "example": 50,
+                },
             },
             "responses": {
                 "Refusal": {
@@ -64,7 +82,8 @@ pub fn openapi(rows: &[Described]) -> Json {
                     "content": { "application/json": { "schema": refusal, "example": refused() } },
                 },
             },
-            "schemas": generator.take_definitions(true),
+            "examples": answers,
+            "schemas": schemas,
         },
     })
 }
@@ -82,6 +101,43 @@ fn info() -> Json {
 /// The example of a refusal.
 fn refused() -> Json {
     json!(common::error::ApiError::from(Code::AgentNotFound).envelope("req_01K000000000000000000000AB", "", None))
+}
+
+/// Says what each member of a schema is, where its type does not.
+fn describe(name: &str, schema: &mut Json) {
+    for parts in ["anyOf", "oneOf", "allOf"] {
+        for part in schema.get_mut(parts).and_then(Json::as_array_mut).into_iter().flatten() {
+            describe(name, part);
+        }
+    }
+    if let Some(items) = schema.get_mut("items") {
+        describe(name, items);
+    }
+    for (field, about) in schema.get_mut("properties").and_then(Json::as_object_mut).into_iter().flatten() {
+        describe(name, about);
+        let is_said = about.get("description").is_some() || about.get("const").is_some();
+        let Some(words) = words::answered(name, field).filter(|_| !is_said) else { continue };
+        match about.as_object_mut() {
+            Some(members) => drop(members.insert("description".to_owned(), json!(words))),
+            // Whatever it is.
+            None => *about = json!({ "description": words }),
+        }
+    }
+}
+
+/// Where the examples of answers are.
+const EXAMPLES: &str = "#/components/examples/";
+
+/// The examples that answers name, each once, by the name of its schema.
+fn shown(paths: &Map<String, Json>, schemas: &Map<String, Json>) -> Map<String, Json> {
+    let text = json!(paths).to_string();
+    let named: BTreeSet<&str> = text.split(EXAMPLES).skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let of = |name: &&str| Some((*name).to_owned()).zip(schemas.get(*name));
+    let made = named.iter().filter_map(of).map(|(name, schema)| {
+        let value = examples::answer(schema, schemas, &name);
+        (name, json!({ "value": value }))
+    });
+    made.collect()
 }
 
 /// The path as OpenAPI writes it.
@@ -154,20 +210,39 @@ fn id(route: &Route) -> String {
     id
 }
 
+/// A parameter that is the same wherever it is.
+fn shared(name: &str) -> Option<&'static str> {
+    match name {
+        "cursor" => Some("Cursor"),
+        "limit" => Some("Limit"),
+        _ => None,
+    }
+}
+
 fn parameters(row: &Described) -> Vec<Json> {
-    let in_path = names(row.route).into_iter().map(
-        |name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } }),
-    );
+    let in_path = names(row.route).into_iter().map(|name| {
+        let schema = json!({ "type": "string", "minLength": 1 });
+        let words = words::in_path(row.route, name);
+        json!({ "name": name, "in": "path", "description": words, "required": true, "schema": schema })
+    });
     let in_query = fields::query(row).into_iter().map(|shape| {
         let mut schema = shape.schema;
         if schema.get("type").is_none() {
             schema = json!({ "type": "string" });
         }
-        let example = matches!(shape.name, "limit" | "lines").then_some(50);
-        let mut parameter =
-            json!({ "name": shape.name, "in": "query", "required": shape.is_required, "schema": schema });
-        if let (Some(example), Some(members)) = (example, parameter.as_object_mut()) {
-            members.insert("example".to_owned(), json!(example));
+        // Every list has them.
+        if let Some(shared) = shared(shape.name) {
+            return json!({ "$ref": format!("#/components/parameters/{shared}") });
+        }
+        let words = words::sent(row.route, shape.name);
+        let mut parameter = json!({ "name": shape.name, "in": "query", "description": words, "schema": schema });
+        if let Some(members) = parameter.as_object_mut() {
+            if shape.is_required {
+                members.insert("required".to_owned(), json!(true));
+            }
+            if shape.name == "lines" {
+                members.insert("example".to_owned(), json!(50));
+            }
         }
         parameter
     });
@@ -175,17 +250,34 @@ fn parameters(row: &Described) -> Vec<Json> {
     in_path.chain(in_query).chain(key).collect()
 }
 
+/// Says what each field of a body is, also within lists.
+fn say(route: &Route, schema: &mut Json) {
+    for (name, about) in schema.get_mut("properties").and_then(Json::as_object_mut).into_iter().flatten() {
+        say(route, about);
+        if let (Some(members), Some(words)) = (about.as_object_mut(), words::sent(route, name)) {
+            members.insert("description".to_owned(), json!(words));
+        }
+    }
+    if let Some(items) = schema.get_mut("items") {
+        say(route, items);
+    }
+}
+
 fn request_body(row: &Described) -> Option<Json> {
     if row.route.media == Media::Form {
-        let schema = json!({
-            "type": "object",
-            "required": ["token"],
-            "properties": { "token": { "type": "string" } },
-        });
+        let (required, known) = fields::form_of(row.route);
+        let fields: Map<String, Json> = required
+            .iter()
+            .chain(known)
+            .map(|name| ((*name).to_owned(), json!({ "type": "string", "description": words::sent(row.route, name) })))
+            .collect();
+        let schema = json!({ "type": "object", "required": required, "properties": fields });
         return Some(json!({ "required": true, "content": { row.route.media.as_str(): { "schema": schema } } }));
     }
     let shapes: &Vec<Shape> = row.takes.body.as_ref().filter(|shapes| !shapes.is_empty())?;
-    let mut content = json!({ "schema": form::object(shapes.clone()) });
+    let mut schema = form::object(shapes.clone());
+    say(row.route, &mut schema);
+    let mut content = json!({ "schema": schema });
     if let (Some(example), Some(members)) = (examples::body(row), content.as_object_mut()) {
         members.insert("example".to_owned(), example);
     }
@@ -195,19 +287,26 @@ fn request_body(row: &Described) -> Option<Json> {
 
 fn responses(row: &Described, generator: &mut SchemaGenerator) -> Json {
     let mut responses = Map::new();
-    match row.gives {
-        Some(given) => {
-            for status in given.statuses {
-                let mut response = json!({ "description": meaning(*status) });
-                if let (Some(schema), Some(members)) = (given.schema, response.as_object_mut()) {
-                    let content = json!({ "application/json": { "schema": schema(generator) } });
-                    members.insert("content".to_owned(), content);
-                }
-                responses.insert(status.to_string(), response);
+    // A test asks of each row that it says what it gives.
+    if let Some(given) = row.gives {
+        for status in given.statuses {
+            let mut content = Map::new();
+            if let Some(schema) = given.schema {
+                content.insert("application/json".to_owned(), answered(&json!(schema(generator))));
             }
+            if let Some(media) = given.media {
+                // What is JSON and no schema of ours is an object all the same.
+                let kind = if media == "application/json" { "object" } else { "string" };
+                content.insert(media.to_owned(), json!({ "schema": { "type": kind } }));
+            }
+            let mut response = json!({ "description": meaning(*status) });
+            if let (false, Some(members)) = (content.is_empty(), response.as_object_mut()) {
+                members.insert("content".to_owned(), content.into());
+            }
+            responses.insert(status.to_string(), response);
         }
-        None => {
-            responses.insert("2XX".to_owned(), json!({ "description": "Done" }));
+        for status in given.empty {
+            responses.insert(status.to_string(), json!({ "description": meaning(*status) }));
         }
     }
     // A message is refused as its own protocol has it; what the transport refuses is an envelope.
@@ -229,10 +328,22 @@ fn responses(row: &Described, generator: &mut SchemaGenerator) -> Json {
     Json::Object(responses)
 }
 
+/// The schema of an answer, with its example.
+fn answered(schema: &Json) -> Json {
+    let name = schema["$ref"].as_str().and_then(|target| target.rsplit('/').next());
+    match name {
+        Some(name) => {
+            json!({ "schema": schema, "examples": { "answer": { "$ref": format!("{EXAMPLES}{name}") } } })
+        }
+        None => json!({ "schema": schema }),
+    }
+}
+
 fn meaning(status: u16) -> &'static str {
     match status {
         201 => "Created",
         202 => "Accepted",
+        303 => "The answer is at the path in the header Location",
         204 => "Done; there is no body",
         207 => "Done in part; each result says more",
         _ => "Done",

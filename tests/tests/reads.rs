@@ -234,6 +234,12 @@ fn can_and_explain_take_the_same_words() {
     assert!(text(&refused["fix"]).starts_with("Send action as one of"), "{refused}");
 }
 
+/// R203: the example of each answer is what its schema says.
+#[test]
+fn the_examples_of_answers_fit_their_schemas() {
+    assert!(tests::schema::check_examples() > 100);
+}
+
 /// R61, R120: the document is served as it is stored, in one piece, with an operation for each row of the table; and the page for people
 /// stands beside it.
 #[test]

@@ -26,8 +26,10 @@ fn folder() -> PathBuf {
 enum Block {
     /// A request, with the status that is documented and the body, if one is.
     Http { request: String, status: u16, answer: Option<String> },
-    /// Commands.
+    /// Commands that do the same again.
     Bash(String),
+    /// Commands of the CLI that do the same in place of the request, and the status with which they end.
+    Cli { commands: String, status: i32 },
 }
 
 /// The blocks of a recipe, in order, or the line of the first one that does not follow the grammar.
@@ -54,6 +56,12 @@ fn blocks(text: &str) -> Result<Vec<Block>, String> {
                     (_, true, _) => return Err(wrong("the request above has no \"Answers\"")),
                     ("http", ..) => request = Some(body),
                     ("bash", ..) => found.push(Block::Bash(body)),
+                    (kind, ..) if kind.starts_with("bash-cli") => {
+                        let status = kind.trim_start_matches("bash-cli").trim();
+                        let status = if status.is_empty() { Ok(0) } else { status.parse() };
+                        let status = status.map_err(|_| wrong("this status is no number"))?;
+                        found.push(Block::Cli { commands: body, status });
+                    }
                     _ => {}
                 }
             }
@@ -151,12 +159,57 @@ fn replay_commands(server: &Server, commands: &str, values: &Values) {
     assert!(ran.status.success(), "{commands}\n{}", String::from_utf8_lossy(&ran.stderr));
 }
 
+/// The command `accredit` as a person uses it who says yes, but that it prints the API's answer.
+const COMMAND: &str = r#"accredit() {
+    local all=() word
+    for word in "$@"; do [ "$word" = --raw ] || all+=("$word"); done
+    "$ACCREDIT_CLI" --json --yes "${all[@]}"
+}
+"#;
+
+/// Runs commands of the CLI in the place of a request, with its credential. The last answer is compared with the documented one.
+fn replay_cli(server: &Server, home: &Path, (commands, status): (&str, i32), http: &Block, values: &mut Values) {
+    let Block::Http { request, answer, .. } = http else { panic!("no request stands above {commands}") };
+    let variables = values.iter().map(|(name, value)| (name.to_uppercase(), value));
+    let head = filled(request, values);
+    let bearer = head.split("Bearer ").nth(1).and_then(|rest| rest.lines().next()).unwrap_or_default();
+    let ran = asking("bash")
+        .args(["-e", "-c", &format!("{COMMAND}{commands}")])
+        .env("HOME", home)
+        .current_dir(home)
+        .envs(variables)
+        .env("ACCREDIT_CLI", tests::cli::program())
+        .env("ACCREDIT_URL", server.host().base_url())
+        .env("ACCREDIT_TOKEN", bearer)
+        .output()
+        .unwrap();
+    let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert_eq!(ran.status.code(), Some(status), "{commands}\n{out}{err}");
+    let answers = serde_json::Deserializer::from_str(&out).into_iter::<Json>();
+    let (Some(said), Some(got)) = (answer, answers.map_while(Result::ok).last()) else { return };
+    let said: Json = serde_json::from_str(said).unwrap_or_else(|error| panic!("{commands}: {error}"));
+    compare(commands.lines().last().unwrap_or_default(), &said, &got, values);
+}
+
+fn recipes() -> Vec<PathBuf> {
+    let paths = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
+    paths.filter(|path| !path.ends_with("README.md")).collect()
+}
+
 /// R60: a server of its own for each recipe, on which every block does what the page says.
 #[test]
 fn every_recipe_does_what_it_says() {
-    let paths: Vec<PathBuf> = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    let recipes: Vec<&PathBuf> = paths.iter().filter(|path| !path.ends_with("README.md")).collect();
-    let counts = at_once(recipes.len(), |number| replay(recipes[number]));
+    let recipes = recipes();
+    let counts = at_once(recipes.len(), |number| replay(&recipes[number], false));
+    assert!(counts.iter().sum::<usize>() > 30, "too few blocks were found: {counts:?}");
+}
+
+/// R204: the same with the CLI: its commands in the place of the requests that they stand below. What they answer is as the page says, and
+/// so is what becomes of it, which the requests behind them read.
+#[test]
+fn every_recipe_does_what_it_says_with_the_cli() {
+    let recipes = recipes();
+    let counts = at_once(recipes.len(), |number| replay(&recipes[number], true));
     assert!(counts.iter().sum::<usize>() > 30, "too few blocks were found: {counts:?}");
 }
 
@@ -188,8 +241,8 @@ fn every_recipe_says_who_runs_it() {
     assert!(of_agents >= 5);
 }
 
-/// Replays one; gives the number of its blocks.
-fn replay(path: &Path) -> usize {
+/// Replays one, by requests or where it can with the CLI; gives the number of blocks that were replayed so.
+fn replay(path: &Path, with_cli: bool) -> usize {
     let sink = Sink::new();
     let server = Server::settings()
         .variable("secrets_key", KEY)
@@ -210,15 +263,32 @@ fn replay(path: &Path) -> usize {
         values.insert("accredit_token".to_owned(), made.get("auth_token").and_then(Json::as_str).unwrap().to_owned());
     }
     let blocks = blocks(&text).unwrap_or_else(|wrong| panic!("{}, {wrong}", path.display()));
-    for block in &blocks {
+    let (home, mut replayed) = (tempfile::tempdir().unwrap(), 0);
+    for (number, block) in blocks.iter().enumerate() {
+        let is_request = |block: &&Block| matches!(block, Block::Http { .. });
         match block {
             Block::Http { request, status, answer } => {
+                let below = blocks.iter().skip(number + 1).take_while(|block| !is_request(block));
+                if with_cli && below.clone().any(|block| matches!(block, Block::Cli { .. })) {
+                    continue;
+                }
                 replay_request(&server.nobody(), request, (*status, answer.as_deref()), &mut values);
+                replayed += usize::from(!with_cli);
             }
-            Block::Bash(commands) => replay_commands(&server, commands, &values),
+            Block::Bash(commands) if !with_cli => {
+                replay_commands(&server, commands, &values);
+                replayed += 1;
+            }
+            Block::Cli { commands, status } if with_cli => {
+                let above = blocks.iter().take(number).rev().find(is_request);
+                let above = above.unwrap_or_else(|| panic!("{}: no request above {commands}", path.display()));
+                replay_cli(&server, home.path(), (commands, *status), above, &mut values);
+                replayed += 1;
+            }
+            Block::Bash(_) | Block::Cli { .. } => {}
         }
     }
-    blocks.len()
+    replayed
 }
 
 /// A block of a recipe in this language.

@@ -128,7 +128,7 @@ pub(crate) fn apply_defaults(
 
 /// The most trusted tier that the operator lets agents of the caller's tenant have.
 fn lowest_tier(app: &App, caller: &Caller) -> i64 {
-    app.settings().lowest_tier.of(caller.reader().tenant)
+    app.settings().lowest_tier.of(caller.tenant())
 }
 
 /// Refuses a tier that is trusted more than the operator lets agents of this tenant be. `None`: none was sent.

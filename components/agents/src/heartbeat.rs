@@ -111,7 +111,7 @@ async fn tell_over_budget(app: &App, caller: &Caller, agent: &AgentId, beat: &He
     if !state::is_news_that_over_budget(&tx, agent, app.now()).await? {
         return Ok(());
     }
-    let (name, _) = caller.reader().agent_and_owner.unwrap_or_default();
+    let (name, _) = caller.agent_and_owner().unwrap_or_default();
     let (spent, budget) = (beat.spent_cents, beat.budget_cents);
     let body = format!(
         "It has spent {spent} cents of {}. Its requests are refused until the budget is raised: PATCH /api/agents/{name} {{\"budget_cents\": …}}.",
@@ -139,7 +139,7 @@ async fn tell_deployed(app: &App, caller: &Caller, agent: &AgentId) -> Result<()
 /// Warnings to the agent about its state.
 fn warnings(app: &App, caller: &Caller, beat: &HeartbeatState) -> Vec<String> {
     let mut warnings = Vec::new();
-    let (name, owner) = caller.reader().agent_and_owner.unwrap_or_default();
+    let (name, owner) = caller.agent_and_owner().unwrap_or_default();
     match beat.state {
         AgentState::Running => {}
         AgentState::Paused => warnings.push(format!("You are paused. {owner} can resume you.")),

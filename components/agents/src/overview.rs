@@ -6,6 +6,7 @@ use common::{
     time::Timestamp,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value as Json;
 use service::{
@@ -41,8 +42,8 @@ form! {
     }
 }
 
-#[derive(Serialize)]
-struct Overview<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Overview<'a> {
     caller: Whoami<'a>,
     /// Access requests that the caller may decide.
     waiting: Waiting,
@@ -52,13 +53,15 @@ struct Overview<'a> {
     home: Option<Home>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "WaitingRequests")]
 struct Waiting {
     items: Vec<AccessRequest>,
     is_more: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "OverviewHome")]
 struct Home {
     agents: Option<Agents>,
     /// Credentials of the caller and of the caller's agents that end within a week.
@@ -66,14 +69,16 @@ struct Home {
     lately: Option<Lately>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CountedAgents")]
 struct Agents {
     #[serde(flatten)]
     counts: Counts,
     newest: Vec<Brief>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LatelyHappened")]
 struct Lately {
     since: Timestamp,
     hours: Vec<Hour>,

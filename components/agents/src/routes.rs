@@ -21,6 +21,7 @@ fn routes() -> Routes {
         .on(route::AGENTS_LIST, list::list)
         .gives::<Page<Agent>>(&[200])
         .on(route::OVERVIEW, overview::overview)
+        .gives::<overview::Overview<'static>>(&[200])
         .on(route::AGENTS_CREATE, register::register)
         .gives::<register::Created>(&[201])
         .on(route::AGENTS_GET, get::get)
@@ -108,7 +109,9 @@ fn routes() -> Routes {
         .on(route::PRESET_PUT, presets::put)
         .gives::<Preset>(&[200])
         .on(route::PRESET_GET, presets::get)
+        .gives::<presets::WithVersions<'static>>(&[200])
         .on(route::PRESET_DELETE, presets::delete)
+        .gives_nothing()
         .on(route::PRESET_DRIFT, presets::drift)
         .gives::<presets::Drift>(&[200])
 }

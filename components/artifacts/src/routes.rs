@@ -6,13 +6,17 @@ use crate::{dist::Dist, download, install, manifest, simple};
 fn routes() -> Routes {
     Routes::new(Group::Artifacts)
         .on_open(route::CLI_INSTALL, install::script)
+        .gives_text("text/x-shellscript")
         .on_open(route::CLI_MANIFEST, manifest::manifest)
         .gives::<manifest::Listing>(&[200])
         .on_open(route::CLI_LATEST, manifest::latest)
         .gives::<manifest::Latest>(&[200])
         .on_open(route::CLI_DOWNLOAD, download::program)
+        .gives_text("application/octet-stream")
         .on_open(route::CLI_SIMPLE, simple::wheels)
+        .gives_text("text/html")
         .on_open(route::CLI_WHEEL, download::wheel)
+        .gives_text("application/zip")
 }
 
 /// The component's routes over the files that `spin.toml` grants it.

@@ -191,7 +191,7 @@ impl Patient<'_> {
     /// The detail and the fix that the refusal would have for this caller.
     fn detail_and_fix(&self, refusal: &ApiError) -> (String, String) {
         let link = self.app.settings().link();
-        let envelope = refusal.envelope(self.app.request_id().as_str(), link, Some(self.caller.reader()));
+        let envelope = refusal.envelope(self.app.request_id().as_str(), link, Some(self.caller.reader(self.app)));
         (envelope.detail.to_owned(), envelope.fix.into_owned())
     }
 
@@ -220,7 +220,7 @@ impl Patient<'_> {
     async fn secrets(&self, agent: &AgentId, needed: &Needed, checks: &mut Vec<Check>) -> Result<(), ApiError> {
         let names: Vec<String> = needed.secrets.iter().cloned().collect();
         let missing = secret::missing(self.app.db(), agent, &names).await?;
-        let (me, owner) = self.caller.reader().agent_and_owner.unwrap_or_default();
+        let (me, owner) = self.caller.agent_and_owner().unwrap_or_default();
         for name in names {
             let (status, detail, fix) = if missing.contains(&name) {
                 let step = format!("PUT /api/agents/{me}/secrets/{name} {{\"value\": \"…\"}}");
@@ -239,7 +239,7 @@ impl Patient<'_> {
 
     /// One check for each probe that the agent has, or that a preset lists.
     async fn probes(&self, agent: &AgentId, needed: &Needed, checks: &mut Vec<Check>) -> Result<(), ApiError> {
-        let (me, owner) = self.caller.reader().agent_and_owner.unwrap_or_default();
+        let (me, owner) = self.caller.agent_and_owner().unwrap_or_default();
         let probes = probe::list(self.app.db(), agent).await?;
         for name in needed.probes.iter().filter(|name| probes.iter().all(|probe| probe.name != **name)) {
             checks.push(Check {

@@ -9,6 +9,7 @@ use common::{
     secret,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use service::{
@@ -19,8 +20,9 @@ use service::{
     response::{Response, json, uncached_json},
 };
 
-#[derive(Serialize)]
-struct Index {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RouteIndex")]
+pub(crate) struct Index {
     name: &'static str,
     version: &'static str,
     /// The commit that it was built from; null where the build did not say.
@@ -33,15 +35,17 @@ struct Index {
     groups: Vec<IndexedGroup>,
 }
 
-#[derive(Serialize)]
-struct IndexedGroup {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "IndexedGroup")]
+pub(crate) struct IndexedGroup {
     group: &'static str,
     title: &'static str,
     routes: Vec<IndexedRoute>,
 }
 
-#[derive(Serialize)]
-struct IndexedRoute {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "IndexedRoute")]
+pub(crate) struct IndexedRoute {
     method: &'static str,
     path: &'static str,
     title: &'static str,
@@ -70,8 +74,9 @@ struct IndexedRoute {
     page: String,
 }
 
-#[derive(Serialize)]
-struct IndexedField {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "IndexedField")]
+pub(crate) struct IndexedField {
     name: &'static str,
     /// The scope that it takes beside that of the route.
     scope: Option<&'static str>,
@@ -115,6 +120,17 @@ impl IndexedRoute {
             page: format!("{link}{}", route.page_path()),
         }
     }
+}
+
+/// What the index answers.
+#[derive(JsonSchema)]
+#[schemars(rename = "ApiIndex", untagged)]
+#[expect(dead_code, reason = "it describes what two functions answer")]
+pub(crate) enum Listed {
+    /// Every route.
+    All(Index),
+    /// With `for=me`: those that the caller can use now.
+    Usable(Usable),
 }
 
 form! {
@@ -183,8 +199,9 @@ struct Fields {
 }
 
 /// The routes that a caller can use now.
-#[derive(Serialize)]
-struct Usable {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "UsableRoutes")]
+pub(crate) struct Usable {
     /// Whom the list is for.
     r#for: String,
     routes: Vec<UsableRoute>,
@@ -192,8 +209,9 @@ struct Usable {
     more: String,
 }
 
-#[derive(Serialize)]
-struct UsableRoute {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "UsableRoute")]
+pub(crate) struct UsableRoute {
     call: String,
     does: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -214,8 +232,11 @@ impl UsableRoute {
             let field = route.fields.iter().find(|field| field.name == name);
             caller.agent_id().is_none() || field.is_none_or(|field| field.senders != Senders::People)
         };
+        let query = fields.and_then(|fields| fields.example_query.as_deref()).unwrap_or_default();
+        // The example says them already.
+        let is_said = |name: &str| query.contains(&format!("{name}="));
         let listed = |of: &[(String, bool, String)]| {
-            let names = of.iter().filter(|(name, ..)| may_send(name));
+            let names = of.iter().filter(|(name, ..)| may_send(name) && !is_said(name));
             let marked =
                 names.map(|(name, is_required, _)| if *is_required { name.clone() } else { format!("{name}?") });
             Some(marked.collect::<Vec<_>>().join(", ")).filter(|names| !names.is_empty())
@@ -225,7 +246,6 @@ impl UsableRoute {
             Some(rest) => Some(rest.trim_end_matches(", ").to_owned()).filter(|rest| !rest.is_empty()),
             None => Some(names),
         };
-        let query = fields.and_then(|fields| fields.example_query.as_deref()).unwrap_or_default();
         Self {
             call: format!("{} {}{query}", route.method, route.path),
             does: route.title,

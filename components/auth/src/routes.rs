@@ -23,6 +23,7 @@ fn routes() -> Routes {
         .on(route::CLOSURE_GET, closures::get)
         .gives::<Closure>(&[200])
         .on(route::API_INDEX, index::index)
+        .gives::<index::Listed>(&[200])
         .on(route::HEALTHZ, health::healthz)
         .gives::<health::Health>(&[200])
         .on(route::READYZ, health::readyz)

@@ -101,6 +101,9 @@ pub(crate) struct Fields {
     pub(crate) status: Option<u16>,
     /// The members of a successful answer.
     pub(crate) answer: Option<Vec<String>>,
+    /// What the fields are, by name: `reference/words.json`.
+    #[serde(skip)]
+    pub(crate) words: BTreeMap<String, String>,
 }
 
 /// The fields of all routes.
@@ -152,8 +155,16 @@ impl Library {
         if let Some(fields) = self.0.fields.get() {
             return Ok(Arc::clone(fields));
         }
-        let name = "reference/fields.json";
-        let fields = serde_json::from_str(&self.read(name)?).map_err(|error| unreadable(name, error))?;
+        let (name, of_words) = ("reference/fields.json", "reference/words.json");
+        let mut fields: BTreeMap<String, Fields> =
+            serde_json::from_str(&self.read(name)?).map_err(|error| unreadable(name, error))?;
+        let words: BTreeMap<String, BTreeMap<String, String>> =
+            serde_json::from_str(&self.read(of_words)?).map_err(|error| unreadable(of_words, error))?;
+        for (route, words) in words {
+            if let Some(fields) = fields.get_mut(&route) {
+                fields.words = words;
+            }
+        }
         Ok(Arc::clone(self.0.fields.get_or_init(|| Arc::new(AllFields(fields)))))
     }
 

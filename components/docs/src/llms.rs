@@ -2,7 +2,7 @@
 
 use common::{
     error::{ApiError, Code},
-    route::ROUTES,
+    route::{AGENTS_GET, ROUTES},
 };
 use service::{
     app::App,
@@ -78,18 +78,20 @@ pub(crate) async fn security(app: App) -> Result<Response, ApiError> {
 fn written(library: &Library, link: &str) -> Result<String, ApiError> {
     let (source, fields) = (library.read("reference/llms.md")?, library.fields()?);
     let mut text = pages::linked(&source, link);
+    let agent = fields.of(AGENTS_GET).answer.unwrap_or_default();
     for route in ROUTES {
         let call = format!("{} {}", route.method, route.path);
         let marker = format!("<{call}>");
         if text.contains(&marker) {
-            text = text.replace(&marker, &line(&call, &fields.of(route)));
+            text = text.replace(&marker, &line(&call, &fields.of(route), &agent));
         }
     }
     Ok(text)
 }
 
-/// A call with its fields and its answer: `POST /api/ui/notify {title, body, priority?} → 201 {delivered}`.
-fn line(call: &str, fields: &Fields) -> String {
+/// A call with its fields and its answer: `POST /api/ui/notify {title, body, priority?} → 201 {delivered}`. The members of an agent stand in
+/// one line alone.
+fn line(call: &str, fields: &Fields, agent: &[String]) -> String {
     let listed = |of: &[(String, bool, String)]| {
         let names =
             of.iter().map(|(name, is_required, _)| if *is_required { name.clone() } else { format!("{name}?") });
@@ -103,6 +105,12 @@ fn line(call: &str, fields: &Fields) -> String {
         line.push_str(&format!(" {{{}}}", listed(&fields.body)));
     }
     match (fields.status, &fields.answer) {
+        (Some(status), Some(members))
+            if members.len() > agent.len() && agent.iter().all(|name| members.contains(name)) =>
+        {
+            let rest: Vec<&str> = members.iter().filter(|name| !agent.contains(name)).map(String::as_str).collect();
+            line.push_str(&format!(" → {status} {{the members of an agent, as above, {}}}", rest.join(", ")));
+        }
         (Some(status), Some(members)) if !members.is_empty() => {
             line.push_str(&format!(" → {status} {{{}}}", members.join(", ")));
         }

@@ -6,12 +6,19 @@ use crate::{library::Library, llms, pages};
 fn routes() -> Routes {
     Routes::new(Group::Docs)
         .on_open(route::LLMS, llms::short)
+        .gives_text("text/plain")
         .on_open(route::LLMS_FULL, llms::full)
+        .gives_text("text/plain")
         .on_open(route::OPENAPI, llms::openapi)
+        .gives_text("application/json")
         .on_open(route::SECURITY_TXT, llms::security)
+        .gives_text("text/plain")
         .on_open(route::DOCS_INDEX, pages::to_docs)
+        .gives_no_body(&[303])
         .on_open(route::DOCS_INDEX_SLASH, pages::first)
+        .gives_text("text/markdown")
         .on_open(route::DOCS_PAGE, pages::page)
+        .gives_text("text/markdown")
 }
 
 /// The component's routes over the pages that `spin.toml` grants it.

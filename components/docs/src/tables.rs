@@ -145,7 +145,7 @@ pub(crate) fn api() -> String {
             group = Some(route.group);
             text.push_str(&format!("\n## {}\n\n", route.group.title()));
         }
-        text.push_str(&format!("- [`{} {}`]({})\n", route.method, route.path, route.reference_path()));
+        text.push_str(&linked(route));
     }
     text
 }
@@ -158,10 +158,11 @@ pub(crate) fn route(route: &Route, fields: &AllFields) -> String {
         if of.is_empty() {
             return;
         }
-        text.push_str(&format!("## {title}\n\n| field | form | |\n|---|---|---|\n"));
+        text.push_str(&format!("## {title}\n\n| field | form | | is |\n|---|---|---|---|\n"));
         for (name, is_required, form) in of {
             let required = if *is_required { "required" } else { "" };
-            text.push_str(&format!("| `{name}` | {form} | {required}{} |\n", field_needs(route, name)));
+            let words = fields.words.get(name).map_or("", String::as_str);
+            text.push_str(&format!("| `{name}` | {form} | {required}{} | {words} |\n", field_needs(route, name)));
         }
         text.push('\n');
     };

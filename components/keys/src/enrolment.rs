@@ -13,13 +13,14 @@ use common::{
     secret::OneTimeCode,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value as Json, Value::Null, json};
+use serde_json::{Value as Json, Value::Null, json};
 use service::{
     app::App,
     caller::Caller,
     change::{self, Answer, Audited, Change, Write},
-    enrolment::{OF_DEPLOYMENT, make},
+    enrolment::{Made, OF_DEPLOYMENT, make},
     extract::{Body, Path},
     form,
     form::Nullable,
@@ -69,6 +70,26 @@ pub(crate) async fn revoke(change: Change<()>, Path(name): Path) -> Result<Respo
         .await
 }
 
+/// What became of each agent, by its name.
+#[derive(Default, Serialize, JsonSchema)]
+#[schemars(rename = "EnrolmentResults")]
+pub(crate) struct Results {
+    /// Those that have a code now.
+    issued: BTreeMap<String, Made>,
+    /// Those that were left out.
+    skipped: BTreeMap<String, Skipped>,
+    /// The refusals of the others.
+    failed: BTreeMap<String, Json>,
+}
+
+/// Why an agent was left out.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SkippedEnrolment")]
+struct Skipped {
+    /// `has_token`: it has a live token.
+    reason: &'static str,
+}
+
 form! {
     pub(crate) struct NewOfMany {
         names: Vec<String>,
@@ -93,12 +114,12 @@ pub(crate) async fn create_many(mut change: Change<Body<NewOfMany>>) -> Result<R
     let requested = Requested::read(&change.app, &change.caller, asked, days.clone()).await?;
     change
         .run(async |write, _| {
-            let (mut issued, mut skipped, mut failed) = (Map::new(), Map::new(), Map::new());
+            let mut results = Results::default();
             let mut changes = Vec::new();
             for (name, id) in names.into_iter().zip(&ids) {
                 let outcome = match object::agent(&write.tx, &write.caller, route, id, write.now()).await {
                     Ok(agent) if agent.has_token && !also_with_token => {
-                        skipped.insert(name, json!({ "reason": "has_token" }));
+                        results.skipped.insert(name, Skipped { reason: "has_token" });
                         continue;
                     }
                     Ok(agent) => make(write, &agent, (&requested, &days), false).await.map(|made| (agent, made)),
@@ -107,16 +128,15 @@ pub(crate) async fn create_many(mut change: Change<Body<NewOfMany>>) -> Result<R
                 match outcome {
                     Ok((agent, made)) => {
                         changes.push(Audited { object: agent.id.to_string(), before: Null, after: made.audited() });
-                        issued.insert(name, json!(made));
+                        results.issued.insert(name, made);
                     }
                     Err(refusal) if refusal.code().row().status >= 500 => return Err(refusal),
-                    Err(refusal) => drop(failed.insert(name, write.refused(&refusal))),
+                    Err(refusal) => drop(results.failed.insert(name, write.refused(&refusal))),
                 }
             }
-            let status = if failed.is_empty() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
-            let results = json!({ "issued": issued, "skipped": skipped, "failed": failed });
-            if changes.is_empty() && !failed.is_empty() {
-                return Err(ApiError::from(Code::NoneChanged).extra("results", results));
+            let status = if results.failed.is_empty() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
+            if changes.is_empty() && !results.failed.is_empty() {
+                return Err(ApiError::from(Code::NoneChanged).extra("results", json!(results)));
             }
             let answer = Answer::json(status, &results)?;
             Ok(if changes.is_empty() { answer.unchanged() } else { answer.with_secret().audited_all(changes) })
@@ -130,8 +150,8 @@ form! {
     }
 }
 
-#[derive(Serialize)]
-struct Enrolled<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Enrolled<'a> {
     agent: &'a Agent,
     #[serde(flatten)]
     token: Issued,

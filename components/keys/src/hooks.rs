@@ -14,6 +14,8 @@ use common::{
     signature, vault,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value as Json, Value::Null, json};
 use service::{
     app::{App, log},
@@ -125,6 +127,21 @@ fn known_by(r#type: KeyType, sent: &Sent, body: &[u8]) -> Vec<Digest> {
     by_id.into_iter().chain(by_body).collect()
 }
 
+/// What the sender is answered.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "TakenHook")]
+pub(crate) enum Taken<'a> {
+    /// It is in the inbox.
+    Event { accepted: bool, event: &'a str },
+    /// It was there already.
+    Duplicate { accepted: bool, duplicate: bool },
+    /// The sender only tried whether somebody is there.
+    Ping { accepted: bool, ping: bool },
+    /// Slack asked for its challenge.
+    Challenge { challenge: &'a str },
+}
+
 /// The handler. It never waits: what arrived is in the inbox, or refused.
 pub(crate) async fn receive(
     app: App,
@@ -138,10 +155,10 @@ pub(crate) async fn receive(
     let is = |kind: &str| content.get("type").and_then(Json::as_str) == Some(kind);
     if found.r#type == KeyType::Slack && is("url_verification") {
         let challenge = content.get("challenge").and_then(Json::as_str).unwrap_or_default();
-        return json(StatusCode::OK, &json!({ "challenge": challenge }));
+        return json(StatusCode::OK, &Taken::Challenge { challenge });
     }
     if found.r#type == KeyType::Github && sent.event.as_deref() == Some("ping") {
-        return json(StatusCode::OK, &json!({ "accepted": false, "ping": true }));
+        return json(StatusCode::OK, &Taken::Ping { accepted: false, ping: true });
     }
     store(&app, route, &found, (sent, content, body)).await
 }
@@ -160,7 +177,7 @@ async fn store(
         return Err(Code::HookRefused.into());
     }
     if !hook::is_new(&tx, &found.key, &known_by(found.r#type, &sent, &body), app.now()).await? {
-        return json(StatusCode::OK, &json!({ "accepted": false, "duplicate": true }));
+        return json(StatusCode::OK, &Taken::Duplicate { accepted: false, duplicate: true });
     }
     let owner = (&found.owner, app.settings().quotas.bytes);
     quota::check_bytes(app, &tx, &found.tenant, owner).await?;
@@ -181,7 +198,7 @@ async fn store(
     audit::insert(&tx, &origin, &row).await?;
     mail::hurry_if_left(app, &tx);
     tx.commit().await?;
-    json(StatusCode::ACCEPTED, &json!({ "accepted": true, "event": event }))
+    json(StatusCode::ACCEPTED, &Taken::Event { accepted: true, event: &event })
 }
 
 #[cfg(test)]

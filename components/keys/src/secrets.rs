@@ -9,8 +9,9 @@ use common::{
     route::Route,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value as Json, Value::Null, json};
+use serde_json::{Value as Json, Value::Null, json};
 use service::{
     app::App,
     caller::Caller,
@@ -28,8 +29,9 @@ use store::{
     probe,
 };
 
-#[derive(Serialize)]
-struct All {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Secrets")]
+pub(crate) struct All {
     items: Vec<SecretRecord>,
 }
 
@@ -135,6 +137,20 @@ form! {
     }
 }
 
+/// The values of an agent's secrets, as JSON.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "SecretValues")]
+pub(crate) enum Shown {
+    /// With `format=json`, or without a format.
+    Json {
+        /// Each value by its name.
+        secrets: BTreeMap<String, String>,
+    },
+    /// With `format=files`: each text by the name of its file.
+    Files(BTreeMap<String, String>),
+}
+
 /// The forms in which an agent reads its secrets.
 #[derive(Clone, Copy)]
 enum Format {
@@ -157,12 +173,12 @@ impl Format {
     }
 
     fn answer(self, values: &[(SecretName, SecretValue)]) -> Result<Answer, ApiError> {
-        let map = || -> Map<String, Json> {
-            values.iter().map(|(name, value)| (name.as_str().to_owned(), json!(value.reveal()))).collect()
+        let map = || -> BTreeMap<String, String> {
+            values.iter().map(|(name, value)| (name.as_str().to_owned(), value.reveal().to_owned())).collect()
         };
         match self {
-            Self::Json => Answer::ok(&json!({ "secrets": map() })),
-            Self::Files => Answer::ok(&map()),
+            Self::Json => Answer::ok(&Shown::Json { secrets: map() }),
+            Self::Files => Answer::ok(&Shown::Files(map())),
             Self::Env => {
                 let lines = values.iter().map(|(name, value)| value.to_shell(name)).collect();
                 Ok(Answer::text("text/plain; charset=utf-8", lines))

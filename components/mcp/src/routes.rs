@@ -6,6 +6,9 @@ use crate::{metadata, server};
 fn routes() -> Routes {
     Routes::new(Group::Mcp)
         .on_open(route::MCP, server::post)
+        .gives::<server::Answered>(&[200])
+        .gives_text("text/event-stream")
+        .gives_no_body_too(&[202])
         .on_open(route::MCP_RESOURCE, metadata::get)
         .gives::<metadata::Metadata>(&[200])
         .on_open(route::MCP_RESOURCE_OF, metadata::get)

@@ -5,6 +5,7 @@ use common::{
     route::{self},
 };
 use http::{HeaderValue, StatusCode, header};
+use schemars::JsonSchema;
 use serde_json::{Map, Value as Json, json};
 use service::{
     app::App,
@@ -23,6 +24,19 @@ use crate::{
     prompts, resources,
     tools::{self, Call},
 };
+
+/// The answer to a message; a subscription is answered by a stream of them.
+#[derive(JsonSchema)]
+#[schemars(rename = "McpAnswer")]
+#[expect(dead_code, reason = "it describes what each method answers by itself")]
+pub(crate) struct Answered {
+    /// `2.0`.
+    jsonrpc: &'static str,
+    /// The id of the message.
+    id: Json,
+    /// What its method answers.
+    result: Map<String, Json>,
+}
 
 /// What a model reads before all else.
 const INSTRUCTIONS: &str = "Accredit decides what AI agents may do, and for whom. Begin with the tool whoami. The tools that are listed are \

@@ -3,6 +3,7 @@
 
 use common::error::ApiError;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use service::{
     app::App,
@@ -15,8 +16,9 @@ use service::{
 use store::{audit, outbox::Kind, user};
 
 /// Which mails a person gets.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
-struct Preferences {
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "MailPreferences")]
+pub(crate) struct Preferences {
     access_requests: bool,
     leaks: bool,
     expiring: bool,

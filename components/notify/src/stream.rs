@@ -86,7 +86,8 @@ impl<S: Source> Open<S> {
                 Err(refusal) => {
                     self.is_over = true;
                     let link = self.app.settings().link();
-                    let envelope = refusal.envelope(self.app.request_id().as_str(), link, Some(self.caller.reader()));
+                    let envelope =
+                        refusal.envelope(self.app.request_id().as_str(), link, Some(self.caller.reader(&self.app)));
                     let data = serde_json::to_string(&envelope).unwrap_or_default();
                     self.waiting.push_back(format!("event: refused\ndata: {data}\n\n"));
                 }

@@ -12,13 +12,16 @@ use common::{
     secret::Digest,
 };
 use http::StatusCode;
-use serde_json::{Value as Json, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value as Json;
 use service::{
     app::App,
     extract::{Body, Path},
     form,
     form::Nullable,
     response::{self, Response},
+    session::SignedIn,
     settings::provider::{ANY_DIRECTORY, IdentityProvider, Preset},
 };
 use store::attempt;
@@ -131,9 +134,38 @@ async fn identify(app: &App, provider: &IdentityProvider, begun: &Flow, code: &s
     id_token::identity(app, provider, &metadata, &begun.nonce(), &tokens).await
 }
 
+/// What finishing answers.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "FinishedAtProvider")]
+pub(crate) enum Finished<'a> {
+    /// A sign-in.
+    #[expect(dead_code, reason = "the session is answered as by every sign-in, with where to go")]
+    SignedIn {
+        #[serde(flatten)]
+        session: SignedIn<'a>,
+        /// Where the person wanted to go.
+        next: &'a str,
+    },
+    /// An identity that was linked.
+    Linked {
+        linked: Linked<'a>,
+        /// Where the person wanted to go.
+        next: &'a str,
+    },
+}
+
+/// An identity that was linked.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LinkedIdentity")]
+pub(crate) struct Linked<'a> {
+    provider: &'a str,
+    email: Option<&'a str>,
+}
+
 fn linked(provider: &IdentityProvider, identity: &Identity, begun: &Flow) -> Result<Response, ApiError> {
-    let linked = json!({ "provider": provider.name, "email": identity.said_email });
-    response::uncached_json(StatusCode::OK, &json!({ "linked": linked, "next": begun.next() }))
+    let linked = Linked { provider: &provider.name, email: identity.said_email.as_deref() };
+    response::uncached_json(StatusCode::OK, &Finished::Linked { linked, next: begun.next() })
 }
 
 /// Adds to the answer of a sign-in where the person wanted to go.

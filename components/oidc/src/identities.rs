@@ -2,6 +2,8 @@
 
 use common::error::{ApiError, Code};
 use http::StatusCode;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value::Null, json};
 use service::{
     app::App,
@@ -10,12 +12,19 @@ use service::{
     extract::Path,
     response::{Response, json as answer},
 };
-use store::identity;
+use store::identity::{self, Identity};
+
+/// The identities, whole.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Identities")]
+pub(crate) struct All {
+    items: Vec<Identity>,
+}
 
 /// `GET /auth/identities`: all of them, the newest first; there are few.
 pub(crate) async fn list(app: App, caller: Caller) -> Result<Response, ApiError> {
     let items = identity::list(app.db(), caller.user_id()).await?;
-    answer(StatusCode::OK, &json!({ "items": items }))
+    answer(StatusCode::OK, &All { items })
 }
 
 /// `DELETE /auth/identities/{id}`: the identity opens the account no more. The last way in stays.

@@ -2,7 +2,8 @@
 
 use common::error::{ApiError, Code};
 use http::StatusCode;
-use serde_json::{Value as Json, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use service::{
     app::App,
     credential::own_base,
@@ -23,9 +24,31 @@ pub(crate) fn redirect_uri(app: &App, provider: &IdentityProvider) -> Result<Str
     Ok(format!("{base}/auth/oidc/{}/callback", provider.name))
 }
 
+/// The providers, whole.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "IdentityProviders")]
+pub(crate) struct All {
+    items: Vec<Shown>,
+}
+
+/// A provider, for a page's button.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "IdentityProvider")]
+struct Shown {
+    /// What requests call it.
+    name: String,
+    /// What its button says.
+    label: String,
+    /// What is known of it beforehand: `google`, `microsoft`, `github` or `generic`.
+    preset: &'static str,
+}
+
 /// `GET /auth/oidc`: what a page needs for its buttons.
 pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
-    let shown = |provider: &IdentityProvider| json!({ "name": provider.name, "label": provider.label, "preset": provider.preset.as_str() });
-    let items: Vec<Json> = app.settings().identity_providers.iter().map(shown).collect();
-    response::json(StatusCode::OK, &json!({ "items": items }))
+    let shown = |provider: &IdentityProvider| Shown {
+        name: provider.name.clone(),
+        label: provider.label.clone(),
+        preset: provider.preset.as_str(),
+    };
+    response::json(StatusCode::OK, &All { items: app.settings().identity_providers.iter().map(shown).collect() })
 }

@@ -5,7 +5,8 @@ use common::{
     secret::Digest,
 };
 use http::{HeaderValue, StatusCode};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use service::{
     app::App,
     caller::Caller,
@@ -21,6 +22,18 @@ use crate::{
     flow::{self, Flow},
     github, providers,
 };
+
+/// A sign-in that was begun.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "BegunSignIn")]
+pub(crate) struct Begun {
+    /// The provider's page, where the person signs in.
+    url: String,
+    /// What finishes the sign-in, sealed.
+    flow: String,
+    /// How long it may take, seconds.
+    expires_in: i64,
+}
 
 form! {
     pub(crate) struct Begin {
@@ -49,7 +62,7 @@ async fn answer(app: &App, name: &str, begin: Begin, session: Option<Digest>) ->
     let next = begin.next.and_then(|Nullable(next)| next).unwrap_or_default();
     let flow = Flow::begin(&next, session, app.now(), app.chance());
     let url = authentication_request(app, provider, &flow).await?;
-    let begun = json!({ "url": url, "flow": flow.seal(provider, app.chance())?, "expires_in": flow::LIFE });
+    let begun = Begun { url, flow: flow.seal(provider, app.chance())?, expires_in: flow::LIFE };
     response::uncached_json(StatusCode::OK, &begun)
 }
 

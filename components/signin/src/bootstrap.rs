@@ -106,6 +106,10 @@ pub(crate) async fn create_tenant(
 /// Compares the operator secret; wrong ones are counted by network.
 pub(crate) async fn check_secret(app: &App, secret: &str) -> Result<(), ApiError> {
     let Some(expected) = &app.settings().operator_secret else { return Err(Code::NotFound.into()) };
+    // No guess: the page for setting up asks so whether there is a secret at all.
+    if secret.trim().is_empty() {
+        return Err(ApiError::field("secret", "is missing: a string"));
+    }
     let guesses = Guesses::new(&["operator secret", &app.network()], TRIES, WINDOW);
     let is_right = Digest::of(secret.trim().as_bytes()).matches(expected);
     let outcome = async { if is_right { Ok(()) } else { Err(Code::WrongOperatorSecret.into()) } };
@@ -217,6 +221,19 @@ mod tests {
             body["tenant"] = json!("main");
             t.nobody("POST", path, body).await.refused(404, "not_found");
         }
+    }
+
+    /// R201: a secret that was left empty is no guess.
+    #[tokio::test]
+    async fn an_empty_operator_secret_is_no_guess() {
+        let t = app();
+        let mut empty = body();
+        empty["secret"] = json!(" ");
+        for _ in 0..=TRIES {
+            let refused = t.nobody("POST", "/auth/bootstrap", empty.clone()).await.refused(422, "validation_error");
+            assert_eq!(refused["fields"][0]["field"], "secret");
+        }
+        t.nobody("POST", "/auth/bootstrap", body()).await.is(201);
     }
 
     /// R25: guesses of the operator secret are counted; the right one too is refused then.

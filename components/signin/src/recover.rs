@@ -11,6 +11,7 @@ use common::{
     time::Timestamp,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use service::{
@@ -41,8 +42,8 @@ form! {
     }
 }
 
-#[derive(Serialize)]
-struct Recovered {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Recovered {
     user: User,
     /// Null if the request had a password.
     url: Option<String>,

@@ -15,6 +15,7 @@ fn routes() -> Routes {
         .on(route::OPERATOR_REVOKE, operator::revoke)
         .gives::<operator::Revoked>(&[200])
         .on(route::OPERATOR_RECOVER, recover::recover)
+        .gives::<recover::Recovered>(&[200, 201])
         .on(route::SIGN_IN, sign_in::sign_in)
         .gives::<SignedIn>(&[200])
         .on(route::FACTOR, factor::get)

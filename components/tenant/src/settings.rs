@@ -7,6 +7,7 @@ use common::{
     time::MAX_DAYS,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value as Json;
 use service::{
@@ -105,8 +106,8 @@ fn audited(tenant: &Tenant) -> Json {
 }
 
 /// What a page for signing in has to know before anybody has signed in.
-#[derive(Serialize)]
-struct Ways {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Ways {
     name: Option<String>,
     ways: Entrances,
 }

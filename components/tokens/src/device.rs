@@ -17,6 +17,7 @@ use common::{
     time::Timestamp,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value::Null, json};
 use service::{
@@ -28,7 +29,7 @@ use service::{
     mint::{self, NewCredential},
     proof, quota,
     response::{Response, json, uncached_json},
-    session::{self, Way},
+    session::{self, SignedIn, Way},
     site, throttle,
 };
 use store::{
@@ -59,8 +60,9 @@ const DAYS: i64 = 90;
 /// User codes that are tried until one is free.
 const CODES: usize = 8;
 
-#[derive(Serialize)]
-struct Codes<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeviceCodes")]
+pub(crate) struct Codes<'a> {
     device_code: &'a str,
     user_code: &'a str,
     verification_uri: String,
@@ -141,8 +143,9 @@ async fn look_up(app: &App, caller: &Caller, typed: &str) -> Result<Digest, ApiE
     Ok(UserCode::parse(typed).ok_or(Code::DeviceNotFound)?.digest())
 }
 
-#[derive(Serialize)]
-struct Shown<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Device")]
+pub(crate) struct Shown<'a> {
     name: &'a str,
     client: &'a str,
     address: &'a str,
@@ -180,8 +183,9 @@ form! {
     }
 }
 
-#[derive(Serialize)]
-struct Decided<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DecidedDevice")]
+pub(crate) struct Decided<'a> {
     state: &'static str,
     name: &'a str,
 }
@@ -287,8 +291,9 @@ pub(crate) async fn grant(
     }
 }
 
-#[derive(Serialize)]
-struct Redeemed<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeviceToken")]
+pub(crate) struct Redeemed<'a> {
     access_token: &'a str,
     token_type: &'static str,
     expires_in: i64,
@@ -298,6 +303,17 @@ struct Redeemed<'a> {
     user_id: &'a str,
     email: &'a str,
     expires_at: Timestamp,
+}
+
+/// What a device gets: what it asked for, a token or a session.
+#[derive(JsonSchema)]
+#[schemars(rename = "DeviceGrant", untagged)]
+#[expect(dead_code, reason = "it describes what two places answer")]
+pub(crate) enum Given<'a> {
+    /// A token.
+    Token(Redeemed<'a>),
+    /// A session.
+    Session(SignedIn<'a>),
 }
 
 /// Spends an approval, and makes what it was given for, in one transaction.

@@ -20,22 +20,39 @@ struct SetupPage {
     typed: Form,
     /// The site has no address that a session could be kept for.
     is_unsafe: bool,
+    /// The server has no operator secret, so that nobody can set it up.
+    is_closed: bool,
 }
 
 /// `GET /setup`, until somebody has.
 pub(crate) async fn form(app: App) -> Result<Response, ApiError> {
     answer(&app, async {
-        if is_new(&app).await? { show(&app, Form::default(), None) } else { Ok(see(&app, "/login")) }
+        if !is_new(&app).await? {
+            return Ok(see(&app, "/login"));
+        }
+        // Without a secret, which is no guess, the route says whether it is there.
+        let asked = send(&app, &Form::default()).await;
+        show(&app, Form::default(), asked.err().and_then(closed))
     })
     .await
 }
 
+/// The refusal of a server without an operator secret: its route is not there.
+fn closed(trouble: Trouble) -> Option<Refusal> {
+    match trouble {
+        Trouble::Refused(refusal) if refusal.slug == "not_found" => Some(refusal),
+        _ => None,
+    }
+}
+
 fn show(app: &App, typed: Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+    let is_closed = refusal.as_ref().is_some_and(|refusal| refusal.slug == "not_found");
+    let refusal = refusal.filter(|_| !is_closed);
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let token = FormToken::of(app);
     let frame = Frame::new(app, "Set up", refusal.map(Note::from));
     let is_unsafe = credential::cookie_name(app).is_none();
-    let page = SetupPage { frame, csrf: token.text.clone(), typed, is_unsafe };
+    let page = SetupPage { frame, csrf: token.text.clone(), typed, is_unsafe, is_closed };
     Ok(token.set(write_with(&page, status)?))
 }
 
@@ -55,6 +72,10 @@ pub(crate) async fn set_up(app: App, typed: Form) -> Result<Response, ApiError> 
 
 async fn bootstrap(app: &App, typed: &Form) -> Result<Json, Trouble> {
     check_same_site(app, typed)?;
+    send(app, typed).await
+}
+
+async fn send(app: &App, typed: &Form) -> Result<Json, Trouble> {
     let mut body = json!({
         "secret": typed.text("secret"), "email": typed.text("email"), "name": typed.text("name"), "password": typed.raw("password"),
     });

@@ -18,6 +18,7 @@ use common::{
     url::{Url, check_outbound},
 };
 use http::{HeaderValue, Request, StatusCode, header};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value::Null, json};
 use service::{
@@ -64,8 +65,9 @@ const RESERVED: [&str; 14] = [
 ];
 
 /// A probe, with the step that fixes what it found.
-#[derive(Serialize)]
-struct Shown {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ProbeWithFix")]
+pub(crate) struct Shown {
     #[serde(flatten)]
     probe: Probe,
     fix: Option<String>,
@@ -79,8 +81,9 @@ impl Shown {
     }
 }
 
-#[derive(Serialize)]
-struct All {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Probes")]
+pub(crate) struct All {
     items: Vec<Shown>,
 }
 

@@ -11,6 +11,7 @@ use common::{
     url::check_outbound,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value as Json, Value::Null, json};
 use service::{
@@ -57,8 +58,9 @@ pub(crate) async fn get(app: App, caller: Caller, Path(id): Path) -> Result<Resp
 }
 
 /// A webhook, and the one time that its secret is shown.
-#[derive(Serialize)]
-struct Shown<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "WebhookWithSecret")]
+pub(crate) struct Shown<'a> {
     #[serde(flatten)]
     webhook: &'a Webhook,
     secret: &'a str,
@@ -252,8 +254,9 @@ pub(crate) async fn rotate(change: Change<Body<Rotate>>, Path(id): Path) -> Resu
         .await
 }
 
-#[derive(Serialize)]
-struct Queued {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "QueuedDelivery")]
+pub(crate) struct Queued {
     queued: bool,
     delivery_id: DeliveryId,
 }

@@ -3,7 +3,7 @@
 use crate::role::Role;
 
 /// A way to sign in that a tenant can switch off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Entrance {
     /// A password.
@@ -34,7 +34,7 @@ impl Entrance {
 }
 
 /// The ways that a tenant allows.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct Entrances(Vec<Entrance>);
 
@@ -69,7 +69,7 @@ impl Entrances {
 }
 
 /// Of whom a tenant demands a second factor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Demand {
     /// Of nobody: people decide for themselves.

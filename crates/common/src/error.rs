@@ -9,22 +9,15 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
+pub use crate::fix::Reader;
 use crate::{
+    fix::fitting,
     route::{Group, Route},
     scope::ScopeSet,
 };
 
 /// `Retry-After` for a refusal that an operator has to fix, seconds.
 const OPERATOR_TAKES: i64 = 3_600;
-
-/// What a fix says about the caller that receives it.
-#[derive(Clone, Copy, Debug)]
-pub struct Reader<'a> {
-    /// The tenant's slug.
-    pub tenant: &'a str,
-    /// The agent's name and its owner's address, if the caller is an agent.
-    pub agent_and_owner: Option<(&'a str, &'a str)>,
-}
 
 /// One row of the table.
 #[derive(Debug, PartialEq, Eq)]
@@ -330,14 +323,14 @@ errors! {
         agent: "Ask for it: {steps}.";
     PersonRequired 403 "person_required": "Only people may do this, whatever an agent's credential carries.",
         "Sign in as a person with POST /auth/token and send the token of that session.",
-        agent: "Ask {owner}, or an admin of your tenant, to do it.",
+        agent: "Ask {owner}, or an admin of your tenant, to do it{tell}.",
         page: "/docs/agents/concepts/permissions#for-people-only";
     AgentRequired 403 "agent_required": "Only agents may do this.",
         "Send an agent's token. POST /api/agents {{\"name\": \"…\"}} registers an agent and returns its token in auth_token.",
         page: "/docs/agents/concepts/agents";
     SessionRequired 403 "session_required": "Only a session may do this, no other credential.",
         "Sign in with POST /auth/token {{\"email\": \"…\", \"password\": \"…\", \"tenant\": \"{tenant}\"}} and send the access_token of the response.",
-        agent: "Ask {owner} to sign in and do it.",
+        agent: "Ask {owner} to sign in and do it{tell}.",
         page: "/docs/agents/concepts/permissions#session-only";
     WrongPassword 403 "wrong_password": "The current password is wrong.",
         "Send in current the password that you sign in with. If you forgot it, ask an admin to set one with POST /api/users/{{id}}/set-password.",
@@ -652,7 +645,7 @@ errors! {
         "Send a body of at most {most} bytes.";
 
     UnsupportedMediaType 415 "unsupported_media_type": "The body is not of the media type that this route takes.",
-        "Send the same request with the header Content-Type: {type}.";
+        "Send the body as {type}, and say so in the header Content-Type: {type}.";
 
     RangeNotSatisfiable 416 "range_not_satisfiable": "The range begins after the end of the file.",
         "Request a range that begins before the size, which follows the slash in the header Content-Range, or leave out Range.",
@@ -1037,18 +1030,24 @@ impl ApiError {
         let row = self.0.code.row();
         let mut params: Vec<(&str, &str)> = self.0.params.iter().map(|(k, v)| (*k, v.as_str())).collect();
         params.extend(reader.as_ref().map(|reader| ("tenant", reader.tenant)));
-        let agent = reader.and_then(|reader| reader.agent_and_owner);
+        let agent = reader.as_ref().and_then(|reader| reader.agent_and_owner);
         let template = match (agent, row.agent_fix) {
             (Some((name, owner)), Some(fix)) => {
-                params.extend([("agent", name), ("owner", owner)]);
+                let tell = reader.as_ref().map_or("", |reader| &reader.tell);
+                params.extend([("agent", name), ("owner", owner), ("tell", tell)]);
                 fix
             }
             _ => row.fix,
         };
+        let fix = self.0.fix.as_deref().map_or_else(|| filled(template, &params), Cow::Borrowed);
+        let fix = match &reader {
+            Some(reader) => fitting(fix, reader),
+            None => fix,
+        };
         Envelope {
             error: row.slug,
             detail: self.sentence(),
-            fix: self.0.fix.as_deref().map_or_else(|| filled(template, &params), Cow::Borrowed),
+            fix,
             doc_url: self.doc_url(link),
             extra: &self.0.extra,
             problem: None,
@@ -1148,7 +1147,12 @@ mod tests {
         let agent = error.envelope(
             "req_1",
             "/acc",
-            Some(Reader { tenant: "main", agent_and_owner: Some(("scout", "ada@example.com")) }),
+            Some(Reader {
+                tenant: "main",
+                agent_and_owner: Some(("scout", "ada@example.com")),
+                bar: Box::new(|_, _| None),
+                tell: String::new(),
+            }),
         );
         assert_eq!(agent.fix, "Ask ada@example.com, or an admin of your tenant, to do it.");
         assert_ne!(person.fix, agent.fix);

@@ -12,6 +12,7 @@
 //! vault                  encryption of what has to be read again
 //! signature, signing     signatures of webhooks; what the keys of signed tokens are derived from
 //! error                  the table of refusals
+//! fix                    fixes as their reader can follow them
 //! exact                  one request of a route, named exactly
 //! tool                   the routes that are tools of models
 //! route, event           the table of routes; the kinds of events
@@ -29,6 +30,7 @@ pub mod entrance;
 pub mod error;
 pub mod event;
 pub mod exact;
+pub mod fix;
 pub mod id;
 pub mod json;
 pub mod oauth;

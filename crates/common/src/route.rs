@@ -492,14 +492,14 @@ macro_rules! routes {
 
 routes! {
     Auth {
-        WHOAMI = get("/api/auth/whoami", "Identity and effective scopes of the caller").while_halted().before_factor().page("concepts/credentials");
-        CAN = get("/api/auth/can", "Whether the caller may do something, and why not").while_halted().query(&["action", "object"]).page("concepts/sharing");
-        DOCTOR = get("/api/auth/doctor", "Diagnosis of the caller's credential, with fixes").while_halted().query(&["expect"]).page("concepts/doctor");
+        WHOAMI = get("/api/auth/whoami", "Who the caller is, and what it can use").while_halted().before_factor().page("concepts/credentials");
+        CAN = get("/api/auth/can", "Whether the caller may do something").while_halted().query(&["action", "object"]).page("concepts/sharing");
+        DOCTOR = get("/api/auth/doctor", "Diagnosis of the credential, with fixes").while_halted().query(&["expect"]).page("concepts/doctor");
         INTROSPECT = post("/auth/introspect", "Introspect a token (RFC 7662)").scope(TokensIntrospect).form().changes_nothing().page("concepts/introspection");
         VERIFY = get("/auth/verify", "Verify, for a proxy, that the sender of a request may use a service (forward auth)").for_proxies().query(&["scope", "resource", "tenant"]).page("concepts/guard");
         VERIFY_BELOW = get("/auth/verify/{scope}/{*path}", "The same for a proxy that puts a path before the path of the request").for_proxies().any_query().page("concepts/guard#envoy");
         EPOCHS = get("/auth/epochs", "What has ended or was narrowed since an epoch, for guards").scope(TokensIntrospect).query(&["after", "wait", "limit", "guard", "lease"]).page("concepts/guard#epochs");
-        CLOSURE_GET = get("/api/closures/{id}", "Get a closure: what has ended, and since when").query(&["wait"]).page("concepts/closures");
+        CLOSURE_GET = get("/api/closures/{id}", "Get a closure: what has ended, and when").query(&["wait"]).page("concepts/closures");
         API_INDEX = get("/api", "Every route with its scope and page; with for=me, the routes that the caller can use").public().query(&["for", "group"]);
         HEALTHZ = get("/healthz", "Liveness: whether the process answers").public().any_query().page("#is-the-server-well");
         READYZ = get("/readyz", "Readiness: whether the database answers and the server is bootstrapped").public().any_query().page("#is-the-server-well");
@@ -537,7 +537,7 @@ routes! {
         PATS_GET = get("/auth/tokens/{id}", "Get one of the caller's personal access tokens").scope(TokensRead).for_people().own_needs_no_scope().page("concepts/pats");
         PATS_ROTATE = post("/auth/tokens/{id}/rotate", "Rotate a personal access token").for_people().idempotent().may_close().audited("token.rotate").page("concepts/pats");
         PATS_REVOKE = delete("/auth/tokens/{id}", "Revoke a personal access token").scope(TokensWrite).for_people().own_needs_no_scope().closes().audited("token.revoke").page("concepts/pats");
-        OWN_END = delete("/auth/tokens/me", "End the credential that sends the request").while_halted().before_factor().closes().audited("token.revoke").page("concepts/credentials#revocation");
+        OWN_END = delete("/auth/tokens/me", "End the credential that is sent").while_halted().before_factor().closes().audited("token.revoke").page("concepts/credentials#revocation");
         TOKENS_LIST = get("/auth/admin/tokens", "List every credential of the tenant").scope(TokensAdmin).for_people().query(&["user", "kind", "status", "unused_since", "sort", "cursor", "limit"]).page("concepts/pats");
         TOKENS_REVOKE = delete("/auth/admin/tokens/{id}", "Revoke any credential of the tenant").scope(TokensAdmin).for_people().closes().audited("token.revoke").page("concepts/pats");
         DEVICE_CODE = post("/auth/device/code", "Ask to sign a device in (RFC 8628)").public().form().any_query().page("concepts/device");
@@ -624,7 +624,7 @@ routes! {
         ARCHIVED_LIST = get("/api/agents/archived", "List the archived agents that the caller may restore").scope(AgentsDelete).query(&["cursor", "limit"]).page("concepts/agents");
         ARCHIVED_RESTORE = post("/api/agents/archived/{id}/restore", "Restore an archived agent, stopped and without credentials").scope(AgentsDelete).idempotent().audited("agent.restore").page("concepts/agents");
         ARCHIVED_PURGE = delete("/api/agents/archived/{id}", "Purge an archived agent permanently").scope(AgentsDelete).for_people().revokes().audited("agent.purge").page("concepts/agents");
-        AGENTS_EXPORT = get("/api/agents/{name}/export", "Export an agent and the agents below it").scope(AgentsRead).on_agent(Read).page("concepts/tree#export-and-import");
+        AGENTS_EXPORT = get("/api/agents/{name}/export", "Export an agent and those below it").scope(AgentsRead).on_agent(Read).page("concepts/tree#export-and-import");
         AGENTS_IMPORT = post("/api/agents/import", "Import exported agents, all or none").scope(AgentsCreate).idempotent().audited("agent.import").page("concepts/tree#export-and-import");
         AGENT_START = post("/api/agents/{name}/start", "Start a stopped agent").scope(AgentsLifecycle).on_agent_state(Update).idempotent().audited("agent.start").page("concepts/lifecycle");
         AGENT_STOP = post("/api/agents/{name}/stop", "Stop an agent and all agents below it").scope(AgentsLifecycle).on_agent_state(Update).idempotent().closes().audited("agent.stop").page("concepts/lifecycle");
@@ -640,17 +640,17 @@ routes! {
         DEPLOY = post("/api/agents/deploy", "Ask an agent's runtime to run it; register the agent first if there is none").scope(AgentsDeploy).on_agent(Update).idempotent().audited("agent.deploy").page("concepts/deployment");
         DEPLOY_STATUS = get("/api/agents/{name}/deploy-status", "Get an agent's last deployment").scope(AgentsRead).on_agent(Read).page("concepts/deployment#the-status");
         DEPLOY_FAILED = post("/api/agents/{name}/deploy-status", "Report a failed deployment").scope(AgentsDeploy).own_needs_no_scope().on_agent(Update).audited("agent.deploy.fail").page("concepts/deployment#the-status");
-        HEARTBEAT = post("/api/agents/me/heartbeat", "Send a heartbeat and get the calling agent's state").for_agents().while_halted().page("concepts/lifecycle");
+        HEARTBEAT = post("/api/agents/me/heartbeat", "Send a heartbeat, and get the own state").for_agents().while_halted().page("concepts/lifecycle");
         LOGS_READ = get("/api/agents/{name}/logs", "Read an agent's log").scope(AgentsLogs).on_agent(Read).query(&["lines", "since"]).page("concepts/lifecycle");
-        LOGS_APPEND = post("/api/agents/{name}/logs", "Append to the calling agent's log").scope(AgentsLogs).on_own_agent().page("concepts/lifecycle");
+        LOGS_APPEND = post("/api/agents/{name}/logs", "Append to the own log").scope(AgentsLogs).on_own_agent().page("concepts/lifecycle");
         KEY_GRANTS_LIST = get("/api/agents/{name}/keys/{id}/grants", "List the grants of a key").scope(AgentsKeysRead).on_key(Share).query(&["cursor", "limit"]).page("concepts/keys");
         KEY_GRANTS_GIVE = post("/api/agents/{name}/keys/{id}/grants", "Let a user or an agent read or edit a key").scope(AgentsKeysWrite).on_key(Share).idempotent().audited("agent.key.share").page("concepts/keys");
         KEY_GRANTS_TAKE = delete("/api/agents/{name}/keys/{id}/grants", "Delete a grant of a key").scope(AgentsKeysWrite).on_key(Share).closes().audited("agent.key.unshare").query(&["subject", "relation"]).page("concepts/keys");
         GRANTS_LIST = get("/api/agents/{name}/grants", "List the grants of an agent").scope(AgentsShare).on_agent(Share).query(&["cursor", "limit"]).page("concepts/sharing");
         GRANTS_GIVE = post("/api/agents/{name}/grants", "Let a user or an agent read or edit an agent").scope(AgentsShare).on_agent(Share).idempotent().audited("agent.share").page("concepts/sharing");
         GRANTS_TAKE = delete("/api/agents/{name}/grants", "Delete a grant of an agent").scope(AgentsShare).on_agent(Share).closes().audited("agent.unshare").query(&["subject", "relation"]).page("concepts/sharing");
-        EXPLAIN = get("/api/agents/{name}/explain", "Explain who may do what with an agent, and why").scope(AgentsRead).on_agent(Read).query(&["subject", "action"]).page("concepts/sharing");
-        ACCESS_ASK = post("/api/access-requests", "Ask for a scope that the calling agent lacks").for_agents().idempotent().audited("access.request").page("concepts/access");
+        EXPLAIN = get("/api/agents/{name}/explain", "Who may do what with an agent, and why").scope(AgentsRead).on_agent(Read).query(&["subject", "action"]).page("concepts/sharing");
+        ACCESS_ASK = post("/api/access-requests", "Ask for a scope that the agent lacks").for_agents().idempotent().audited("access.request").page("concepts/access");
         ACCESS_LIST = get("/api/access-requests", "List own access requests, or those to decide").query(&["state", "agent", "cursor", "limit"]).page("concepts/access");
         ACCESS_GET = get("/api/access-requests/{id}", "Get an access request, or wait for its decision").on_access_request(Share).while_halted().query(&["wait"]).page("concepts/access");
         ACCESS_WITHDRAW = delete("/api/access-requests/{id}", "Withdraw an own open access request").for_agents().on_access_request(Share).revokes().audited("access.withdraw").page("concepts/access");
@@ -661,11 +661,11 @@ routes! {
         PRESET_PUT = put("/api/presets/{name}", "Create a new version of a preset").scope(PresetsWrite).for_people().may_narrow().audited("preset.put").page("concepts/presets");
         PRESET_GET = get("/api/presets/{name}", "Get a preset with its versions").page("concepts/presets");
         PRESET_DELETE = delete("/api/presets/{name}", "Delete the tenant's versions of a preset that no agent has").scope(PresetsWrite).for_people().audited("preset.delete").page("concepts/presets");
-        PRESET_DRIFT = get("/api/presets/{name}/drift", "List the agents of a preset that lag behind it").scope(AgentsList).query(&["cursor", "limit"]).page("concepts/presets");
+        PRESET_DRIFT = get("/api/presets/{name}/drift", "List the agents that lag behind a preset").scope(AgentsList).query(&["cursor", "limit"]).page("concepts/presets");
     }
 
     Keys {
-        TOKEN_ISSUE = post("/api/agents/{name}/token/issue", "Issue the agent's token, which replaces the previous one").scope(AgentsTokenIssue).own_needs_no_scope().on_agent(Update).idempotent().may_close().audited("agent.token.issue").page("concepts/credentials");
+        TOKEN_ISSUE = post("/api/agents/{name}/token/issue", "Issue the agent's token, and end the one before").scope(AgentsTokenIssue).own_needs_no_scope().on_agent(Update).idempotent().may_close().audited("agent.token.issue").page("concepts/credentials");
         TOKEN_REVOKE = delete("/api/agents/{name}/token", "Revoke the agent's token").scope(AgentsTokenRevoke).on_agent(Update).closes().audited("agent.token.revoke").page("concepts/credentials");
         ENROLMENT_CREATE = post("/api/agents/{name}/enrolment", "Make a one-time code that a runtime trades for the agent's token").scope(AgentsTokenIssue).on_agent(Update).idempotent().audited("agent.enrolment.create").page("concepts/enrolment");
         ENROLMENT_REVOKE = delete("/api/agents/{name}/enrolment", "End the agent's unused enrolment codes").scope(AgentsTokenRevoke).on_agent(Update).revokes().audited("agent.enrolment.revoke").page("concepts/enrolment");

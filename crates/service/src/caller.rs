@@ -36,6 +36,7 @@ use crate::{
     credential::{Presented, presented},
     fixes,
     form::PageQuery,
+    guard,
     proof,
 };
 
@@ -498,11 +499,19 @@ impl Caller {
         text == "me" || text == name || text == id.as_str()
     }
 
-    /// For the fixes of a refusal.
-    pub fn reader(&self) -> Reader<'_> {
-        let row = &self.0.row;
-        let agent_and_owner = row.agent.as_ref().map(|agent| (agent.name.as_str(), row.email.as_str()));
-        Reader { tenant: &row.tenant, agent_and_owner }
+    /// The agent's name and its owner's address, if an agent is calling.
+    pub fn agent_and_owner(&self) -> Option<(&str, &str)> {
+        self.agent().map(|(name, _)| (name, self.email()))
+    }
+
+    /// For the fixes of a refusal of this request.
+    pub fn reader(&self, app: &App) -> Reader<'_> {
+        Reader {
+            tenant: self.tenant(),
+            agent_and_owner: self.agent_and_owner(),
+            bar: Box::new(|route, path| guard::bar(self, route, path)),
+            tell: fixes::tell(self, app),
+        }
     }
 
     /// The credential's record id.

@@ -400,7 +400,7 @@ impl Write<'_> {
     /// A refusal as one of several results.
     pub fn refused(&self, refusal: &ApiError) -> Json {
         let link = self.app.settings().link();
-        let envelope = refusal.envelope(self.app.request_id().as_str(), link, Some(self.caller.reader()));
+        let envelope = refusal.envelope(self.app.request_id().as_str(), link, Some(self.caller.reader(self.app)));
         json!({ "ok": false, "error": envelope.error, "detail": envelope.detail, "fix": envelope.fix })
     }
 

@@ -2,6 +2,7 @@
 //! everything is decided as if its maker issued the token at that moment.
 
 use common::{error::ApiError, event::EventKind, scope::Patterns, secret::OneTimeCode, time::Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use store::{
@@ -16,7 +17,8 @@ use crate::{
 };
 
 /// A code that was just made, as it is answered.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EnrolmentCode")]
 pub struct Made {
     /// The code: this once.
     pub code: String,

@@ -2,7 +2,8 @@
 
 use common::{
     error::{ApiError, Code},
-    route::{Access, Callers, Query, ROUTES, Route},
+    fix::Bar,
+    route::{self, Access, Callers, Query, ROUTES, Route},
     scope::Scope,
     secret::{Kind, equal},
 };
@@ -57,9 +58,54 @@ pub fn check_kind(caller: &Caller, route: &Route) -> Result<(), ApiError> {
     let is_agent = caller.agent_id().is_some();
     match route.callers {
         Callers::Sessions if caller.credential_kind() != Kind::Session => Err(Code::SessionRequired.into()),
-        Callers::People if is_agent => Err(Code::PersonRequired.into()),
-        Callers::Agents if !is_agent => Err(Code::AgentRequired.into()),
+        Callers::People if is_agent => Err(instead(Code::PersonRequired, route)),
+        Callers::Agents if !is_agent => Err(instead(Code::AgentRequired, route)),
         _ => Ok(()),
+    }
+}
+
+/// What the other kind of caller does in the place of a row.
+const INSTEAD: [(&Route, &str); 8] = [
+    (route::PATS_ROTATE, "An agent replaces its own token with POST /api/agents/me/token/issue."),
+    (route::PATS_REVOKE, "An agent ends its own token with DELETE /auth/tokens/me."),
+    (route::PATS_LIST, "An agent sees its own token with GET /api/auth/whoami."),
+    (route::PATS_GET, "An agent sees its own token with GET /api/auth/whoami."),
+    (
+        route::NOTIFICATIONS_LIST,
+        "An agent reads its inbox with GET /api/agents/me/inbox. It notifies people with POST /api/ui/notify.",
+    ),
+    (route::NOTIFICATIONS_STREAM, "An agent reads its inbox as a stream with GET /api/agents/me/inbox/stream."),
+    (route::INBOX, "A person reads notifications, with GET /api/notifications."),
+    (route::INBOX_STREAM, "A person reads notifications as a stream with GET /api/notifications/stream."),
+];
+
+fn instead(code: Code, route: &Route) -> ApiError {
+    match INSTEAD.iter().find(|(row, _)| *row == route) {
+        Some((_, fix)) => ApiError::from(code).fix(*fix),
+        None => code.into(),
+    }
+}
+
+/// What keeps a caller from sending a request of a row to a path, as far as it is known before. A fix does not advise it then.
+pub(crate) fn bar(caller: &Caller, route: &Route, path: &str) -> Option<Bar> {
+    if route.access == Access::Public {
+        return None;
+    }
+    if !route.while_halted && caller.check_agent().is_err() {
+        return Some(Bar::Halted);
+    }
+    if let Err(refusal) = check_kind(caller, route) {
+        return Some(match refusal.code() {
+            Code::SessionRequired => Bar::Session,
+            Code::AgentRequired => Bar::Agent,
+            _ => Bar::Person,
+        });
+    }
+    match route.access {
+        Access::Scope(scope) if !caller.scope().contains(scope) && !names_own(path, caller, route) => {
+            Some(Bar::Scope { scope, by_role: caller.role().ceiling().contains(scope) })
+        }
+        _ => None,
     }
 }
 

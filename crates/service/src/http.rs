@@ -41,6 +41,6 @@ fn refuse(app: &App, refusal: &ApiError, caller: Option<&Caller>) -> Response {
     }
     let accept = app.headers().first("accept");
     let wants_problem = accept.is_some_and(|accept| accept.contains("application/problem+json"));
-    let (link, reader) = (app.settings().link(), caller.map(Caller::reader));
+    let (link, reader) = (app.settings().link(), caller.map(|caller| caller.reader(app)));
     response::refusal(refusal, app.request_id(), link, reader, wants_problem)
 }

@@ -7,6 +7,7 @@ use common::{
     time::Timestamp,
 };
 use form_urlencoded::Serializer;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use store::{
@@ -17,7 +18,7 @@ use store::{
 use crate::app::App;
 
 /// A link, for the one message or answer that has it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct Link {
     /// The whole address of the page, with the code.
     pub url: String,

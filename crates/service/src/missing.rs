@@ -32,10 +32,7 @@ pub(crate) async fn beside(call: &Call, refusal: ApiError, exact: Option<&Exact>
     match relation(call, caller).await {
         Ok(None) => {}
         Ok(Some(why)) => {
-            let sent = format!("{} {}", call.route.method, call.app.head().uri.path());
-            // It stands in a text of JSON.
-            let is_plain = sent.chars().all(|c| c.is_ascii_alphanumeric() || " /_.~%-".contains(c));
-            let sent = if is_plain { sent } else { format!("{} {}", call.route.method, call.route.path) };
+            let sent = fixes::plain(&call.app, &format!("{} {}", call.route.method, call.route.path));
             let tell = fixes::tell_owner(caller.email(), caller.can_notify(), &sent, scope);
             return refusal.without(ASK).also(why).fix(format!("Asking for the scope does not help: {why} {tell}"));
         }

@@ -9,8 +9,26 @@ use common::{
 /// The most routes that are named.
 const MOST: usize = 3;
 
-/// What others call the caller.
-const OWN: [&str; 4] = ["me", "self", "user", "profile"];
+/// What others call what a row is about: the last word of a path, and the row. A row that changes something is named to those only that
+/// change something.
+const WORDS: [(&str, &Route); 16] = [
+    ("me", route::WHOAMI),
+    ("self", route::WHOAMI),
+    ("user", route::WHOAMI),
+    ("profile", route::WHOAMI),
+    ("messages", route::INBOX),
+    ("message", route::MESSAGE),
+    ("events", route::INBOX),
+    ("health", route::HEALTHZ),
+    ("status", route::READYZ),
+    ("requests", route::ACCESS_ASK),
+    ("requests", route::ACCESS_LIST),
+    ("rotate", route::TOKEN_ISSUE),
+    ("login", route::SIGN_IN),
+    ("signin", route::SIGN_IN),
+    ("sign-in", route::SIGN_IN),
+    ("swagger.json", route::OPENAPI),
+];
 
 /// 404 for a path that no row has. A path that is a row's but for its case or its slashes, or that ends as one does, names that row: of
 /// the method that was sent, or one that reads.
@@ -40,15 +58,33 @@ fn meant(method: &str, path: &str) -> Vec<String> {
     if !same.is_empty() {
         return same.into_iter().take(MOST).map(|route| call(route, &filled(route, &clean))).collect();
     }
-    // The last word of the path, which may be missing an `s` or have one too many.
     let Some(last) = segments.last().map(|last| last.to_ascii_lowercase()) else { return Vec::new() };
-    if OWN.contains(&last.as_str()) {
-        return vec![call(route::WHOAMI, route::WHOAMI.path)];
+    // The only other thing that can be done at the same place: `token/rotate` for `token/issue`.
+    let parent = |path: &str| path.rsplit_once('/').map(|(parent, _)| parent.to_owned()).unwrap_or_default();
+    let place = parent(&lower);
+    let is_beside = |route: &&Route| {
+        route.method == method && place.matches('/').count() > 3 && matched(&parent(route.path), &place).is_some()
+    };
+    let beside: Vec<&Route> = known().filter(is_beside).collect();
+    if let [one] = beside.as_slice()
+        && !one.path.ends_with('}')
+    {
+        let end = one.path.rsplit('/').next().unwrap_or_default();
+        return vec![call(one, &format!("{}/{end}", filled(one, &parent(&clean))))];
     }
+    // The word that others have for it.
+    let mut said = WORDS.iter().filter(|(word, row)| *word == last && [method, "GET"].contains(&row.method));
+    let first = said.clone().find(|(_, row)| row.method == method).or_else(|| said.next());
+    if let Some((_, row)) = first {
+        // An agent is its own.
+        return vec![call(row, &row.path.replace("{name}", "me"))];
+    }
+    // The last word of the path, which may be missing an `s` or have one too many.
     let singular = |word: &str| word.trim_end_matches('s').to_owned();
     let ends_so = |route: &&Route| route.path.rsplit('/').next().is_some_and(|end| singular(end) == singular(&last));
     let mut ends: Vec<&Route> = known().filter(ends_so).collect();
-    ends.sort_by_key(|route| (route.method != method, route.path.matches('/').count()));
+    let is_word = |route: &Route| route.path.rsplit('/').next() == Some(&last);
+    ends.sort_by_key(|route| (route.method != method, !is_word(route), route.path.matches('/').count()));
     ends.into_iter().take(MOST).map(|route| call(route, route.path)).collect()
 }
 
@@ -84,6 +120,16 @@ mod tests {
             ("GET", "/me", "GET /api/auth/whoami"),
             ("GET", "/api/tokens/me", "GET /api/auth/whoami"),
             ("POST", "/v1/me", "GET /api/auth/whoami"),
+            ("POST", "/api/agents/me/token/rotate", "POST /api/agents/me/token/issue"),
+            ("POST", "/api/agents/Scout/Token/refresh", "POST /api/agents/Scout/token/issue"),
+            ("POST", "/api/auth/rotate", "POST /api/agents/me/token/issue"),
+            ("GET", "/api/messages", "GET /api/agents/me/inbox"),
+            ("GET", "/health", "GET /healthz"),
+            ("POST", "/api/tokens", "POST /auth/tokens"),
+            ("POST", "/api/auth/login", "POST /auth/token"),
+            ("GET", "/swagger.json", "GET /openapi.json"),
+            ("POST", "/api/requests", "POST /api/access-requests"),
+            ("GET", "/api/requests", "GET /api/access-requests"),
         ] {
             assert_eq!(meant(method, path).first().map(String::as_str), Some(expected), "{path}");
         }

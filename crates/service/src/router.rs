@@ -14,7 +14,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use common::{
     error::{ApiError, Code, RefusalHeader},
     exact::{Exact, decoded, matched},
-    route::{Access, Group, ROUTES, Route},
+    route::{Access, Group, Query, ROUTES, Route},
     secret::Secret,
 };
 use http::{Extensions, HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery};
@@ -91,8 +91,12 @@ type Start = dyn Fn(&mut Call) -> Result<Answering, ApiError> + Send + Sync;
 pub struct Given {
     /// The statuses.
     pub statuses: &'static [u16],
-    /// Makes the schema of the body; `None`: there is no body.
+    /// Makes the schema of a body that is JSON; `None`: there is none.
     pub schema: Option<fn(&mut schemars::SchemaGenerator) -> schemars::Schema>,
+    /// The media type of a body that is no JSON; `None`: there is none.
+    pub media: Option<&'static str>,
+    /// Statuses beside those, without a body.
+    pub empty: &'static [u16],
 }
 
 /// A row as it is described to others.
@@ -376,6 +380,9 @@ impl Router {
         let method = if is_head { "GET" } else { head.method.as_str() };
         let mut outcome = match self.find(path) {
             _ if holds_credential(&head.uri) => Outcome { result: Err(Code::CredentialInUrl.into()), caller: None },
+            found if let Some(refusal) = names_credential(&head.uri, found.as_ref().map(|(place, _)| *place)) => {
+                Outcome { result: Err(refusal), caller: None }
+            }
             None => Outcome { result: Err(paths::not_found(method, path)), caller: None },
             // Any other OPTIONS is a method that the path has not.
             Some((place, _)) if method == "OPTIONS" && cors::is_preflight(app) && place.is_for_browsers() => {
@@ -421,6 +428,25 @@ fn holds_credential(uri: &Uri) -> bool {
     let text = uri.path_and_query().map_or("", PathAndQuery::as_str);
     Secret::is_in(text.as_bytes())
         || (text.contains('%') && Secret::is_in(&percent_decode_str(text).collect::<Vec<u8>>()))
+}
+
+/// Names of query parameters in which clients of other servers send a credential.
+const CREDENTIALS: [&str; 4] = ["access_token", "token", "api_key", "apikey"];
+
+/// The refusal of a query that names a credential, whatever its value is: it was sent where logs keep it. Protocols and pages whose query is
+/// that of others are not looked at.
+fn names_credential(uri: &Uri, place: Option<&Place>) -> Option<ApiError> {
+    let query = uri.query()?;
+    let is_of_others = |row: &Mounted| row.route.query == Query::Any && row.route.group != Group::Docs;
+    if place.is_some_and(|place| place.rows.iter().any(is_of_others)) {
+        return None;
+    }
+    let (name, _) = form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| CREDENTIALS.iter().any(|known| name.eq_ignore_ascii_case(known)))?;
+    let detail = format!(
+        "The URL of this request has the query parameter {name}, which is no parameter of this server. Proxies, logs and browsers keep URLs: if it holds a credential, that may have leaked."
+    );
+    Some(Code::CredentialInUrl.detail(detail))
 }
 
 /// Says how long a body is, where that is known. RFC 9110, section 8.6: a 204 has no length, and that of a 304 would be the length of
@@ -512,7 +538,12 @@ impl Routes {
     #[must_use]
     #[cfg(not(target_family = "wasm"))]
     pub fn gives<T: JsonSchema>(self, statuses: &'static [u16]) -> Self {
-        self.given(Given { statuses, schema: Some(|generator| generator.subschema_for::<T>()) })
+        self.given(Given {
+            statuses,
+            schema: Some(|generator| generator.subschema_for::<T>()),
+            media: None,
+            empty: &[],
+        })
     }
 
     /// A component does not carry the schemas.
@@ -526,7 +557,7 @@ impl Routes {
     #[must_use]
     #[cfg(not(target_family = "wasm"))]
     pub fn gives_no_body(self, statuses: &'static [u16]) -> Self {
-        self.given(Given { statuses, schema: None })
+        self.given(Given { statuses, schema: None, media: None, empty: &[] })
     }
 
     /// A component does not carry the schemas.
@@ -536,11 +567,47 @@ impl Routes {
         self
     }
 
+    /// Says of the row that was mounted last that it answers with a body of this media type when it succeeds: with nothing else, or beside
+    /// the JSON that was named before.
+    #[must_use]
+    #[cfg(not(target_family = "wasm"))]
+    pub fn gives_text(mut self, media: &'static str) -> Self {
+        if let Some(row) = self.last.and_then(|path| self.row(path)) {
+            let given = row.gives.get_or_insert(Given { statuses: &[200], schema: None, media: None, empty: &[] });
+            given.media = Some(media);
+        }
+        self
+    }
+
+    /// A component does not carry the schemas.
+    #[must_use]
+    #[cfg(target_family = "wasm")]
+    pub fn gives_text(self, _: &'static str) -> Self {
+        self
+    }
+
+    /// Says of the row that was mounted last that it also answers with one of these statuses, and then without a body.
+    #[must_use]
+    #[cfg(not(target_family = "wasm"))]
+    pub fn gives_no_body_too(mut self, statuses: &'static [u16]) -> Self {
+        if let Some(given) = self.last.and_then(|path| self.row(path)).and_then(|row| row.gives.as_mut()) {
+            given.empty = statuses;
+        }
+        self
+    }
+
+    /// A component does not carry the schemas.
+    #[must_use]
+    #[cfg(target_family = "wasm")]
+    pub fn gives_no_body_too(self, _: &'static [u16]) -> Self {
+        self
+    }
+
     /// Says of the row that was mounted last that it answers 204 when it succeeds.
     #[must_use]
     #[cfg(not(target_family = "wasm"))]
     pub fn gives_nothing(self) -> Self {
-        self.given(Given { statuses: &[204], schema: None })
+        self.given(Given { statuses: &[204], schema: None, media: None, empty: &[] })
     }
 
     /// A component does not carry the schemas.

@@ -3,6 +3,7 @@
 //! An event is sent at least once. A sender takes the webhook for a while ([`crate::webhook::take`]), so its rows are nobody else's; each is
 //! read at the moment of its sending. What has arrived is written for several at once: a sender that dies before that sends these again.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
@@ -179,7 +180,7 @@ pub async fn queue(
 }
 
 /// A delivery as people see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Delivery {
     /// The id.
     pub id: DeliveryId,

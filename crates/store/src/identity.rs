@@ -1,5 +1,6 @@
 //! Table `identities`: who a person is at the providers through which they sign in.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -16,7 +17,7 @@ use common::{
 pub const MOST: i64 = 20;
 
 /// An identity, as its person sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Identity {
     /// The id.
     pub id: IdentityId,

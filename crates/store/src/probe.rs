@@ -1,5 +1,6 @@
 //! Table `probes`: checks of other services' APIs with agents' secrets, each with its last result.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -27,7 +28,7 @@ impl FromValue for ProbeStatus {
 }
 
 /// A probe, as callers that may read its agent see it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Probe {
     /// The id.
     pub id: ProbeId,

@@ -9,10 +9,11 @@ use common::{
     id::{TenantId, UserId},
     time::{Lifetime, Timestamp},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A tenant with its settings, as its people may see them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Tenant {
     /// The slug, which names it in requests.
     pub slug: String,

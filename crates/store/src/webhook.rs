@@ -3,6 +3,7 @@
 //! A webhook sees what its person may see, decided anew for each event and at each sending. Admins see and change all of their tenant's,
 //! others their own.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -52,7 +53,7 @@ impl Why {
 }
 
 /// A webhook as people see it: never its secret.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Webhook {
     /// The id.
     pub id: WebhookId,

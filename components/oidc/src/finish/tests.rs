@@ -1,4 +1,5 @@
 use common::role::Role;
+use serde_json::json;
 use service::{
     outbound::stub,
     testing::{Actor, Answer, TestApp, at_once},

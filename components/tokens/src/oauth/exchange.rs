@@ -16,6 +16,7 @@ use common::{
     time::Timestamp,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use service::{
@@ -42,8 +43,9 @@ const HOPS: usize = 3;
 /// Where the page explains refusals.
 const PAGE: &str = "/docs/agents/concepts/resources#refusals";
 
-#[derive(Serialize)]
-struct Exchanged<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ExchangedToken")]
+pub(crate) struct Exchanged<'a> {
     access_token: &'a str,
     issued_token_type: &'static str,
     token_type: &'static str,
@@ -270,7 +272,7 @@ fn lacking(
         if let Some((name, refusal)) = refusals.next() {
             let mut missing = vec![name.as_str()];
             missing.extend(refusals.map(|(name, _)| name.as_str()));
-            let envelope = refusal.envelope("", app.settings().link(), Some(caller.reader()));
+            let envelope = refusal.envelope("", app.settings().link(), Some(caller.reader(app)));
             let refusal = Code::InvalidScope
                 .detail(format!("{whose} cannot use {what} now."))
                 .fix(envelope.fix.into_owned())

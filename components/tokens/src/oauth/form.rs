@@ -80,7 +80,7 @@ pub(super) fn as_code(code: Code, page: &'static str, (app, caller): (&App, &Cal
     if row.status >= 429 || row.status == 400 {
         return refusal;
     }
-    let envelope = refusal.envelope("", app.settings().link(), Some(caller.reader()));
+    let envelope = refusal.envelope("", app.settings().link(), Some(caller.reader(app)));
     code.detail(refusal.sentence()).fix(envelope.fix.clone().into_owned()).page(page).extra("reason", envelope.error)
 }
 

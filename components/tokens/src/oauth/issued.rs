@@ -7,6 +7,7 @@ use common::{
     scope::Patterns,
     secret::RefreshToken,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value as Json, Value::Null, json};
 use service::{app::App, caller::Caller, change, credential::own_base};
@@ -21,8 +22,9 @@ use store::{
 use super::{form::Parameters, jwt, token::token_type};
 
 /// The answer (RFC 6749, section 5.1).
-#[derive(Serialize)]
-pub(super) struct Issued {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AppToken")]
+pub(crate) struct Issued {
     access_token: String,
     token_type: &'static str,
     expires_in: i64,

@@ -13,6 +13,7 @@ use common::{
     workload,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value as Json, Value::Null, json};
 use service::{
@@ -54,8 +55,9 @@ const TYPES: &[&str] = &["jwt", "jose"];
 const TRIES: (i64, i64) = (600, 600);
 
 /// The answer (RFC 6749, section 5.1).
-#[derive(Serialize)]
-struct Issued {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "WorkloadToken")]
+pub(crate) struct Issued {
     access_token: String,
     token_type: &'static str,
     expires_in: i64,

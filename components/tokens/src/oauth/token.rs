@@ -4,12 +4,13 @@ use common::{
     error::{ApiError, Code},
     route::Route,
 };
+use schemars::JsonSchema;
 use service::{app::App, extract::UrlEncoded, proof, response::Response};
 
 use super::{
     authorization_code, exchange,
     form::{Parameters, as_oauth},
-    jwt_bearer, refresh_token,
+    issued, jwt_bearer, refresh_token,
 };
 use crate::device;
 
@@ -20,6 +21,21 @@ pub(crate) const GRANTS: &[&str] =
 /// The type of a token that is bound to a key, or to none (RFC 9449, section 5).
 pub(crate) const fn token_type(key: Option<&str>) -> &'static str {
     if key.is_some() { "DPoP" } else { "Bearer" }
+}
+
+/// What the grants answer.
+#[derive(JsonSchema)]
+#[schemars(rename = "GrantedToken", untagged)]
+#[expect(dead_code, reason = "it describes what each grant answers by itself")]
+pub(crate) enum Granted<'a> {
+    /// To a device.
+    Device(device::Given<'a>),
+    /// To an app.
+    App(issued::Issued),
+    /// To an agent, for a service.
+    Exchanged(exchange::Exchanged<'a>),
+    /// To a workload.
+    Workload(jwt_bearer::Issued),
 }
 
 /// The handler.

@@ -1,6 +1,7 @@
 //! Agents, counted and in few words, for the first page of a person.
 
 use common::{agent::AgentState, id::AgentId, permission::Action, scope::Patterns, time::Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -10,7 +11,8 @@ use crate::{
 };
 
 /// How many agents the caller may read.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "AgentCounts")]
 pub struct Counts {
     /// Running.
     pub running: i64,
@@ -39,7 +41,8 @@ pub async fn count(reads: &dyn Rows, subject: &Subject) -> Result<Counts, DbErro
 }
 
 /// An agent in few words.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "BriefAgent")]
 pub struct Brief {
     /// The id.
     pub id: AgentId,

@@ -1,5 +1,6 @@
 //! Table `agent_secrets`: credentials of other services that agents need, encrypted.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -12,7 +13,7 @@ use common::{id::AgentId, time::Timestamp};
 const MOST: i64 = 64;
 
 /// A secret, as callers that may read its agent see it: never its value.
-#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, PartialEq, Eq, JsonSchema)]
 pub struct SecretRecord {
     /// The name.
     pub name: String,

@@ -235,7 +235,8 @@ fn select(with: &str, tenant: &str, may: &str) -> String {
 }
 
 /// What was done and what was refused in an hour.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "HourOfTrail")]
 pub struct Hour {
     /// When it begins.
     pub at: Timestamp,

@@ -1,0 +1,362 @@
+//! R200: what a refusal advises can be done by the caller that reads it. Every route of the table is asked by every kind of caller, in every
+//! state of an agent, with an empty body and with the route's own example; whatever request, page or link the answer names is then looked
+//! at as that caller.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests: whatever is not as expected ends the test"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value as Json, json};
+use tests::{Answer, Client, Server, docs, host, server::text};
+
+const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+/// Words before a request which say that somebody else sends it.
+const OTHERS: [&str; 8] = ["ask ", "admin", "owner ", "operator", "can send", "@", "the service", "let the agent"];
+
+/// Routes that end what the walk asks with, or stop everything. Each has tests of its own.
+const ENDS: [&str; 7] = [
+    "DELETE /auth/tokens/me",
+    "POST /auth/logout",
+    "DELETE /auth/sessions",
+    "POST /api/agents/stop-all",
+    "POST /auth/password",
+    "PATCH /api/tenant",
+    "POST /internal/key-sets",
+];
+
+struct Walk<'a> {
+    server: &'a Server,
+    rows: Vec<Json>,
+    examples: Json,
+    /// What was looked at already: a caller and a request.
+    seen: BTreeSet<(String, String)>,
+    /// How many of each kind were followed.
+    followed: BTreeMap<&'static str, usize>,
+}
+
+/// The requests that a fix tells its reader to send.
+fn advised(fix: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let sentences = fix.split(". ").filter(|sentence| !sentence.starts_with("When you run again"));
+    for sentence in sentences {
+        for (at, _) in sentence.match_indices(" /") {
+            let (before, rest) = (&sentence[..at], &sentence[at + 1..]);
+            let Some(method) = METHODS.iter().find(|method| before.ends_with(**method)) else { continue };
+            let said = before[..before.len() - method.len()].to_lowercase();
+            // It says whose request it is, or what it lacks.
+            if OTHERS.iter().any(|word| said.contains(word))
+                || sentence.contains(" needs ")
+                || sentence.contains(" a session")
+            {
+                continue;
+            }
+            let mut is_inside = false;
+            let end = rest.find(|c: char| {
+                is_inside = (is_inside || c == '<') && c != '>';
+                !is_inside && (c.is_whitespace() || ",;:)".contains(c))
+            });
+            let path = rest[..end.unwrap_or(rest.len())].trim_end_matches('.');
+            found.push(((*method).to_owned(), path.to_owned()));
+        }
+    }
+    found
+}
+
+/// The steps in an answer, also of a diagnosis and of one of several results.
+fn steps_in(answer: &Json, found: &mut Vec<String>) {
+    for (name, member) in answer.as_object().into_iter().flatten() {
+        match member.as_str() {
+            Some(step) if ["fix", "next"].contains(&name.as_str()) => found.push(step.to_owned()),
+            _ => steps_in(member, found),
+        }
+    }
+    for item in answer.as_array().into_iter().flatten() {
+        steps_in(item, found);
+    }
+}
+
+impl<'a> Walk<'a> {
+    fn new(server: &'a Server) -> Self {
+        let path = host::root().join("docs/reference/fields.json");
+        let examples = std::fs::read_to_string(path).ok().and_then(|text| serde_json::from_str(&text).ok());
+        let (seen, followed) = (BTreeSet::new(), BTreeMap::new());
+        Self { server, rows: server.routes(), examples: examples.unwrap_or_default(), seen, followed }
+    }
+
+    /// Asks every route as this caller, and looks at what the answers name.
+    fn every_route(&mut self, who: &str, client: &Client, names: &[&str]) {
+        for row in self.rows.clone() {
+            let call = format!("{} {}", text(&row["method"]), text(&row["path"]));
+            if ENDS.contains(&call.as_str()) || call.contains("{*") || text(&row["path"]).contains("/stream") {
+                continue;
+            }
+            let known = self.examples[&call].clone();
+            let query = known["example_query"].as_str().unwrap_or_default();
+            for name in names {
+                let path = text(&row["path"]).replace("{name}", name).replace("{id}", "none").replace("{key}", "NONE");
+                let path = path.replace("{source}", "app:none").replace("{provider}", "none") + query;
+                let form = row["content_type"] == "application/x-www-form-urlencoded";
+                let mut bodies = vec![None];
+                if row["method"] != "GET" && !form {
+                    bodies.push(Some(json!({})));
+                }
+                if !known["example"].is_null() {
+                    bodies.push(Some(known["example"].clone()));
+                }
+                for body in bodies {
+                    let body = body.map(|body| body.to_string());
+                    let answer = client.call(text(&row["method"]), &path, &[], body.as_deref().map(str::as_bytes));
+                    self.look(&format!("{who}: {} {path}", text(&row["method"])), client, &answer);
+                }
+            }
+        }
+    }
+
+    /// Looks at what an answer names.
+    fn look(&mut self, what: &str, client: &Client, answer: &Answer) {
+        let who = what.split(':').next().unwrap_or_default();
+        for link in answer.header("link").split(',').filter(|link| !link.is_empty()) {
+            let path = link.split(['<', '>']).nth(1).unwrap_or_default();
+            if self.is_new(who, path) {
+                assert_eq!(client.get(path).status(), 200, "{what}: {link}");
+                self.count("link");
+            }
+        }
+        if !answer.header("content-type").contains("json") || answer.text().is_empty() {
+            return;
+        }
+        let refusal = answer.json();
+        if let Some(page) = refusal["doc_url"].as_str().filter(|page| self.is_new("", page)) {
+            docs::check(client.base_url(), page);
+            self.count("page");
+        }
+        let mut steps = Vec::new();
+        steps_in(&refusal, &mut steps);
+        for step in steps {
+            for (method, path) in advised(&step) {
+                self.try_it(&format!("{what}: {step}"), who, client, (&method, &path));
+                self.count("fix");
+            }
+        }
+        if let Some(ask) = refusal["ask"].as_object() {
+            self.try_it(
+                &format!("{what}: {}", refusal["ask"]),
+                who,
+                client,
+                (text(&ask["method"]), text(&ask["path"])),
+            );
+            self.count("ask");
+        }
+    }
+
+    fn is_new(&mut self, who: &str, what: &str) -> bool {
+        self.seen.insert((who.to_owned(), what.to_owned()))
+    }
+
+    fn count(&mut self, kind: &'static str) {
+        *self.followed.entry(kind).or_default() += 1;
+    }
+
+    /// Asserts that the caller is let in to a request, which is sent so that it does nothing: with a parameter that no route knows.
+    fn try_it(&mut self, what: &str, who: &str, client: &Client, (method, path): (&str, &str)) {
+        if !self.is_new(who, &format!("{method} {path}")) || path.ends_with("/<step>") {
+            return;
+        }
+        let plain = path.split('?').next().unwrap_or_default();
+        let (row, _) = self.row(method, plain).unwrap_or_else(|| panic!("{what}: no route {method} {plain}"));
+        if row["access"] == "public" {
+            return;
+        }
+        let sent: String = plain
+            .split('/')
+            .map(|part| if part.starts_with('<') { "none" } else { part })
+            .collect::<Vec<_>>()
+            .join("/");
+        let answer = client.call(method, &format!("{sent}?not-a-parameter=1"), &[], None);
+        let refused = answer.json();
+        // A session may have to prove again who its person is: the refusal says how.
+        let is_let_in =
+            refused["fields"][0]["field"] == "not-a-parameter" || refused["error"] == "reauthentication_required";
+        assert!(is_let_in, "{what}\nadvises {method} {sent}, which is refused: {refused}");
+    }
+
+    /// The row of a path, and how many of its parts are names.
+    fn row(&self, method: &str, path: &str) -> Option<(Json, usize)> {
+        let sent: Vec<&str> = path.split('/').collect();
+        let fits = |row: &&Json| {
+            let own: Vec<&str> = text(&row["path"]).split('/').collect();
+            let is_part = |(own, sent): (&&str, &&str)| own == sent || (own.starts_with('{') && !sent.is_empty());
+            let is_whole = own.last().is_some_and(|last| last.starts_with("{*")) || own.len() == sent.len();
+            row["method"] == method && is_whole && own.iter().zip(&sent).all(is_part)
+        };
+        let names = |row: &Json| text(&row["path"]).matches('{').count();
+        let found = self.rows.iter().filter(fits).map(|row| (row.clone(), names(row))).min_by_key(|(_, names)| *names);
+        // Pages are not in the index.
+        found.or_else(|| (self.server.nobody().get(path).status() < 400).then(|| (json!({ "access": "public" }), 0)))
+    }
+}
+
+/// The names with which each caller asks: its own, one that it may not read, and one that nobody has.
+const NAMES: [&str; 3] = ["me", "foreign", "absent"];
+
+#[test]
+fn a_running_agent_reads_nothing_that_it_cannot_do() {
+    let (server, admin) = Server::with_admin();
+    let other = server.user(&admin, "eve@example.com", "member");
+    server.agent(&other, "foreign", &["agents.read"]);
+    let presets = admin.get("/api/presets").is(200);
+    let worker: Vec<&str> = presets["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|preset| preset["name"] == "worker")
+        .map(|preset| preset["scope"].as_array().into_iter().flatten().map(text).collect())
+        .unwrap_or_default();
+    assert!(worker.len() > 3, "{presets}");
+    let mut walk = Walk::new(&server);
+    for (who, scope) in
+        [("a worker", worker), ("an agent with *", vec!["*"]), ("an agent with one scope", vec!["agents.read"])]
+    {
+        let agent = server.agent(&admin, who.replace([' ', '*'], "-").trim_matches('-'), &scope);
+        walk.every_route(who, &agent.client, &NAMES);
+        let key = admin
+            .post(&format!("/api/agents/{}/keys", agent.name), &json!({ "name": "walk", "scope": ["agents.read"] }))
+            .is(201);
+        walk.every_route(&format!("a key of {who}"), &server.with(text(&key["key"])), &NAMES[..1]);
+    }
+    assert!(
+        walk.followed["fix"] > 100 && walk.followed["ask"] > 20 && walk.followed["page"] > 30,
+        "{:?}",
+        walk.followed
+    );
+}
+
+#[test]
+fn a_halted_agent_reads_nothing_that_it_cannot_do() {
+    let (server, admin) = Server::with_admin();
+    let agent = server.agent(&admin, "halting", &["*"]).client;
+    let mut walk = Walk::new(&server);
+    let halt = |verb: &str| admin.post(&format!("/api/agents/halting/{verb}"), &json!({})).is(200);
+    halt("pause");
+    walk.every_route("a paused agent", &agent, &NAMES);
+    halt("resume");
+    halt("stop");
+    walk.every_route("a stopped agent", &agent, &NAMES);
+    halt("start");
+    admin.patch("/api/agents/halting", &json!({ "budget_cents": 1 })).is(200);
+    agent.post("/api/agents/me/heartbeat", &json!({ "spent_cents": 2 })).is(200);
+    walk.every_route("an agent over its budget", &agent, &NAMES);
+    let refused = agent.get("/api/access-requests/none").refused(404, "request_not_found");
+    assert!(text(&refused["fix"]).starts_with("When you run again"), "{refused}");
+    admin.delete("/api/agents/halting").is(204);
+    walk.every_route("an archived agent", &agent, &NAMES[..1]);
+}
+
+#[test]
+fn people_and_services_read_nothing_that_they_cannot_do() {
+    let (server, admin) = Server::with_admin();
+    let member = server.user(&admin, "mia@example.com", "member");
+    let viewer = server.user(&admin, "vic@example.com", "viewer");
+    server.agent(&admin, "foreign", &["agents.read"]);
+    let mut walk = Walk::new(&server);
+    for (who, client) in [
+        ("an admin", admin.clone()),
+        ("a member", member.clone()),
+        ("a viewer", viewer),
+        ("a PAT with one scope", server.plant_pat(&admin, "agents.read")),
+        ("a PAT of a member", server.plant_pat(&member, "*")),
+        ("a service", server.plant_pat(&admin, "tokens.introspect")),
+        ("nobody", server.nobody()),
+    ] {
+        walk.every_route(who, &client, &NAMES[1..]);
+    }
+    assert!(walk.followed["fix"] > 100, "{:?}", walk.followed);
+}
+
+/// A person who stores as much as they may.
+#[test]
+fn at_a_full_quota_nothing_is_advised_that_cannot_be_done() {
+    let server = Server::settings().variable("quotas", "agents=2 credentials=6").start();
+    let admin = server.bootstrap();
+    let mut walk = Walk::new(&server);
+    let agent = server.agent(&admin, "filling", &["*"]).client;
+    let narrow = server.agent(&admin, "narrow", &["agents.create", "agents.keys.write", "agents.token.issue"]).client;
+    while admin.post("/auth/tokens", &json!({ "name": "more" })).status() == 201 {}
+    for (who, client) in [("an agent", &agent), ("a narrow agent", &narrow), ("an admin", &admin)] {
+        let third = json!({ "name": "third", "scope": ["agents.create"] });
+        client.post("/api/agents", &third).refused(409, "quota_reached");
+        walk.every_route(who, client, &["me"]);
+    }
+}
+
+/// An agent may report its own failed deployment without any scope, and reads how it went only with one.
+#[test]
+fn an_agent_that_reads_nothing_is_not_told_to_read() {
+    let (server, admin) = Server::with_admin();
+    let agent = server.agent(&admin, "undeployed", &["ui.notify"]).client;
+    let refused = agent.post("/api/agents/me/deploy-status", &json!({ "reason": "x" })).refused(409, "not_deploying");
+    assert!(text(&refused["fix"]).contains("you lack agents.read"), "{refused}");
+    let refused = agent.post("/api/agents", &json!({ "name": "x" })).refused(403, "scope_denied");
+    assert_eq!(refused["ask"]["path"], "/api/access-requests");
+    let reader = server.agent(&admin, "reader", &["agents.read"]).client;
+    let refused = reader.get("/api/agents/absent").refused(404, "agent_not_found");
+    let fix = "ada@example.com can send GET /api/agents for you: you lack agents.list. Names are in lower case.";
+    assert_eq!(refused["fix"], fix);
+}
+
+/// R121: an agent that must not do something itself learns how it tells its owner, and can.
+#[test]
+fn an_agent_is_told_how_it_tells_its_owner() {
+    let (server, admin) = Server::with_admin();
+    let agent = server.agent(&admin, "teller", &["ui.notify"]).client;
+    let mute = server.agent(&admin, "mute", &["agents.read"]).client;
+    for (method, path, slug) in [("GET", "/api/users", "person_required"), ("POST", "/api/users", "session_required")] {
+        let refused = agent.call(method, path, &[], None).refused(403, slug);
+        let fix = text(&refused["fix"]);
+        let body =
+            fix.split_once("POST /api/ui/notify ").map(|(_, body)| body.trim_end_matches('.')).unwrap_or_default();
+        agent.post("/api/ui/notify", &serde_json::from_str(body).unwrap_or_default()).is(201);
+        let told = admin.get("/api/notifications?limit=1").is(200);
+        assert!(text(&told["items"][0]["body"]).contains(&format!("{method} {path}")), "{told}");
+        let refused = mute.call(method, path, &[], None).refused(403, slug);
+        assert!(!text(&refused["fix"]).contains("ui/notify"), "{refused}");
+    }
+}
+
+/// R202: a query that names a credential is refused with the warning, whatever its value is; queries of others are not looked at.
+#[test]
+fn a_query_that_names_a_credential_is_refused() {
+    let (server, admin) = Server::with_admin();
+    for path in
+        ["/api/auth/whoami?access_token=ghp_0123", "/api/agents?TOKEN=x", "/nowhere?api_key=1", "/llms.txt?token="]
+    {
+        for client in [&server.nobody(), &admin] {
+            let refused = client.get(path).refused(400, "credential_in_url");
+            assert!(text(&refused["detail"]).contains("may have leaked"), "{refused}");
+        }
+    }
+    for path in ["/login?token=x", "/.well-known/oauth-authorization-server?access_token=x", "/healthz?token=x"] {
+        assert_eq!(server.nobody().get(path).status(), 200, "{path}");
+    }
+}
+
+/// R201: the page for setting up says what to do where nobody can.
+#[test]
+fn a_server_without_an_operator_secret_says_how_it_gets_one() {
+    let server = Server::settings().variable("operator_secret", "").start();
+    let page = server.nobody().call("GET", "/setup", &[("accept", "text/html")], None);
+    page.is_text(200, "without an operator secret");
+    assert!(!page.text().contains("<form class=\"sheet\""), "{}", page.text());
+    let server = Server::empty();
+    server.nobody().call("GET", "/setup", &[("accept", "text/html")], None).is_text(200, "Operator secret");
+    let body = json!({ "secret": server.operator_secret(), "email": "ada@example.com", "name": "Ada", "password": tests::server::PASSWORD });
+    for _ in 0..12 {
+        server.nobody().call("GET", "/setup", &[("accept", "text/html")], None).is_text(200, "Operator secret");
+    }
+    server.nobody().post("/auth/bootstrap", &body).is(201);
+}
