@@ -396,6 +396,7 @@ pub(crate) fn all() -> Vec<Verb> {
         Verb::new("agents token issue", route::TOKEN_ISSUE)
             .of_credential()
             .field("grace_seconds", Kind::Number, grace)
+            .field("dpop_jkt", Kind::Text, "the thumbprint of a key without whose proofs the token is worth nothing")
             .asks("Replace the token of {name}?")
             .show(Show::Secret("token")),
         Verb::new("agents enrol", route::ENROLMENT_CREATE)
