@@ -488,6 +488,11 @@ async fn stop_all_stops_the_agents_of_the_tenant_alone() {
     let by = "SELECT count(*) FROM agents WHERE state_changed_by = 'root@example.com' AND state = 'stopped'";
     assert_eq!(t.number(by).await, 4);
     assert_eq!(t.as_(&admin, "POST", "/api/agents/stop-all", Null).await.is(200), json!({ "stopped": 0 }));
+    // R194: each owner is told once, however many agents they have, and nobody of what they did themselves.
+    assert_eq!(
+        t.texts("SELECT user_id || ' ' || title FROM notifications ORDER BY title").await,
+        [format!("{} 2 of your agents were stopped", ada.user), format!("{} The agent helper was stopped", max.user)]
+    );
     // A row for the tenant, and one for each agent with its state before.
     let rows =
         "SELECT json_remove(after, '$.closure') FROM audit WHERE action = 'agent.stop_all' AND object_id LIKE 'ten_%'";
