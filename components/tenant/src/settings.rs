@@ -107,6 +107,7 @@ fn audited(tenant: &Tenant) -> Json {
 /// What a page for signing in has to know before anybody has signed in.
 #[derive(Serialize)]
 struct Ways {
+    tenant: Option<String>,
     name: Option<String>,
     ways: Entrances,
 }
@@ -116,8 +117,8 @@ struct Ways {
 pub(crate) async fn ways(app: App) -> Result<Response, ApiError> {
     let usual = tenant::find_usual(app.db()).await?;
     let ways = match usual {
-        Some(tenant) => Ways { name: tenant.name, ways: tenant.ways },
-        None => Ways { name: None, ways: Entrances::new(Entrance::ALL) },
+        Some(tenant) => Ways { tenant: Some(tenant.slug), name: tenant.name, ways: tenant.ways },
+        None => Ways { tenant: None, name: None, ways: Entrances::new(Entrance::ALL) },
     };
     json(StatusCode::OK, &ways)
 }

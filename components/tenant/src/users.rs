@@ -188,6 +188,11 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                         event = event.telling(&user.id, format!("Your role is now {now}"), body);
                         write.mail(&user.id, Kind::RoleLowered, json!({ "was": was, "now": now })).await?;
                     }
+                    if user.email != was.email {
+                        let (id, told) = (&user.id, json!({ "was": was.email, "now": user.email }));
+                        write.mail_to(Some(&was.email), id, Kind::EmailChanged, told.clone()).await?;
+                        write.mail(id, Kind::EmailChanged, told).await?;
+                    }
                     write.emit(event.data(json!({ "before": before, "after": after }))).await?;
                     Ok(answer.audited(&user.id, before, after).narrowing(only_narrows))
                 }

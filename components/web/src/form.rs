@@ -47,6 +47,17 @@ impl Form {
         Self(self.0.into_iter().filter(|(known, _)| known == name).collect())
     }
 
+    /// All other fields, as a query.
+    pub(crate) fn without(&self, name: &str) -> String {
+        let pairs: Vec<(&str, &str)> = self
+            .0
+            .iter()
+            .filter(|(known, _)| known != name)
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        query(&pairs)
+    }
+
     /// A field without blanks around it; empty if it was not sent.
     pub(crate) fn text(&self, name: &str) -> &str {
         self.raw(name).trim()
@@ -55,6 +66,11 @@ impl Form {
     /// A field as it was typed: passwords.
     pub(crate) fn raw(&self, name: &str) -> &str {
         self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+
+    /// Whether a field was sent.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == name)
     }
 
     /// A field, or this value if nothing was sent.
@@ -99,6 +115,11 @@ impl Form {
     pub(crate) fn pairs<'a>(&'a self, names: &[&'a str]) -> Vec<(&'a str, &'a str)> {
         names.iter().map(|name| (*name, self.text(name))).filter(|(_, value)| !value.is_empty()).collect()
     }
+}
+
+/// The names of passwords among these.
+pub(crate) fn passwords_of(names: &[String]) -> Vec<&'static str> {
+    PASSWORDS.into_iter().filter(|password| names.iter().any(|name| name == password)).collect()
 }
 
 /// A number as JSON; a text that is no number goes as it is, and the API says what is wrong with it.

@@ -56,7 +56,7 @@ pub(crate) async fn tell(app: &App) -> Result<bool, DbError> {
             let name = found.name.filter(|_| found.agent.is_none());
             let data =
                 json!({ "agent": found.agent_name, "kind": found.kind, "name": name, "expires_at": found.expires_at });
-            mail::put(app, &tx, (&found.tenant, &found.user), Kind::Expiring, &data).await?;
+            mail::put(app, &tx, (&found.tenant, &found.user, None), Kind::Expiring, &data).await?;
         }
     }
     tx.commit().await?;

@@ -37,7 +37,7 @@ async fn tell_of(app: &App, tx: &Tx<'_>, silent: &Silent) -> Result<(), DbError>
     let event = Event::of_agent(EventKind::AgentSilent, id).data(data).notifying(owner, title, body);
     event::deliver(tx, &app.origin(tenant, None), None, &event).await?;
     let data = json!({ "agent": name, "minutes": minutes, "last_seen_at": last_seen_at });
-    mail::put(app, tx, (tenant, owner), Kind::Silent, &data).await.map(drop)
+    mail::put(app, tx, (tenant, owner, None), Kind::Silent, &data).await.map(drop)
 }
 
 #[cfg(test)]

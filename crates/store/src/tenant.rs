@@ -87,17 +87,22 @@ pub struct Rules {
     pub ways: Entrances,
     /// Whether the person has a second factor.
     pub has_factor: bool,
+    /// The tenant's slug.
+    pub slug: String,
+    /// The tenant's name, if it has one beside its slug.
+    pub name: Option<String>,
 }
 
 impl FromRow for Rules {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        Ok(Self { ways: Entrances::stored(&row.take::<String>()?), has_factor: row.take()? })
+        let ways = Entrances::stored(&row.take::<String>()?);
+        Ok(Self { ways, has_factor: row.take()?, slug: row.take()?, name: row.take()? })
     }
 }
 
 /// What decides how the sign-in of a person of this tenant goes on.
 pub async fn rules(reads: &dyn Rows, id: &TenantId, user: &UserId) -> Result<Rules, DbError> {
-    let sql = "SELECT ways, EXISTS (SELECT 1 FROM factors f WHERE f.user_id = ?2 AND f.confirmed_at IS NOT NULL) AS x
+    let sql = "SELECT ways, EXISTS (SELECT 1 FROM factors f WHERE f.user_id = ?2 AND f.confirmed_at IS NOT NULL) AS x, slug, name
                FROM tenants WHERE id = ?1";
     reads.optional(sql, args![id, user]).await?.ok_or(DbError::Row("no row of a tenant"))
 }
@@ -114,6 +119,12 @@ pub async fn find(reads: &dyn Rows, slug: Option<&str>) -> Result<Option<TenantI
     let sql = "SELECT id FROM tenants WHERE id = iif(?1 IS NULL, (SELECT tenant_id FROM bootstrap),
                                                                  (SELECT id FROM tenants WHERE slug = ?1))";
     reads.optional(sql, args![slug]).await
+}
+
+/// The slug that a link needs to lead to this tenant; `None`: it is the usual one, which nobody has to name.
+pub async fn slug_to_name(reads: &dyn Rows, tenant: &TenantId) -> Result<Option<String>, DbError> {
+    let sql = "SELECT slug FROM tenants WHERE id = ?1 AND EXISTS (SELECT 1 FROM bootstrap WHERE tenant_id <> ?1)";
+    reads.optional(sql, args![tenant]).await
 }
 
 /// Whether it is the tenant of the bootstrap.
