@@ -95,6 +95,14 @@ impl Form {
         self.0.iter().filter(|(name, _)| is_kept(name)).cloned().collect()
     }
 
+    /// The token that shows that it is of this site: its field `csrf`, or else the header.
+    pub(crate) fn csrf(&self, app: &App) -> String {
+        match self.raw("csrf") {
+            "" => app.headers().first("x-csrf-token").unwrap_or_default(),
+            text => text.to_owned(),
+        }
+    }
+
     /// The names of the passwords that were typed.
     pub(crate) fn passwords(&self) -> Vec<&'static str> {
         PASSWORDS.into_iter().filter(|name| !self.raw(name).is_empty()).collect()

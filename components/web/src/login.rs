@@ -272,7 +272,7 @@ pub(crate) fn check_same_site(app: &App, typed: &Form) -> Result<(), Trouble> {
         None => app.headers().first("sec-fetch-site").is_some_and(|site| site == "same-origin"),
     };
     let sent = FORM.read(app).filter(|text| is_token(text));
-    if is_ours && sent.is_some_and(|sent| equal(&sent, typed.raw("csrf"))) {
+    if is_ours && sent.is_some_and(|sent| equal(&sent, &typed.csrf(app))) {
         return Ok(());
     }
     let mut refusal = Refusal::own(403, "", "");

@@ -1092,8 +1092,8 @@ impl ApiError {
         let row = self.0.code.row();
         let params: Vec<(&str, &str)> = self.0.params.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let fix = self.0.fix.as_deref().map_or_else(|| filled(row.fix, &params), Cow::Borrowed);
-        let problem = format!("is wrong: {} {fix}", self.sentence());
-        vec![serde_json::json!({ "field": field, "problem": problem, "error": row.slug })]
+        let problem = format!("is wrong: {}", self.sentence());
+        vec![serde_json::json!({ "field": field, "problem": problem, "error": row.slug, "fix": fix })]
     }
 }
 
