@@ -119,6 +119,12 @@ impl Form {
         filled.map(|name| ((*name).to_owned(), self.text(name).into())).collect()
     }
 
+    /// The same with fields that the API asks for, also empty: it says what is wrong about them together with what is wrong about others.
+    pub(crate) fn body(&self, asked_for: &[&str], others: &[&str]) -> Map<String, Json> {
+        let asked_for = asked_for.iter().map(|name| ((*name).to_owned(), self.text(name).into()));
+        asked_for.chain(self.filled(others)).collect()
+    }
+
     /// The fields that were filled in, as pairs of a query.
     pub(crate) fn pairs<'a>(&'a self, names: &[&'a str]) -> Vec<(&'a str, &'a str)> {
         names.iter().map(|name| (*name, self.text(name))).filter(|(_, value)| !value.is_empty()).collect()

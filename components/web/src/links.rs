@@ -36,7 +36,7 @@ fn unnamed(mut response: Response) -> Response {
 pub(crate) async fn ask_link(app: App, typed: Form) -> Result<Response, ApiError> {
     answer(&app, async {
         let next = local(typed.text("next"));
-        let mut body = typed.filled(&["email", "tenant"]);
+        let mut body = typed.body(&["email"], &["tenant"]);
         body.insert("next".to_owned(), next.into());
         match send(&app, &typed, route::LINK_ASK, body).await {
             Ok(_) if next == AGAIN => Ok(see(&app, &format!("{AGAIN}?done=link-asked"))),
@@ -81,7 +81,7 @@ async fn show_forgot(app: &App, typed: &Form, refusal: Option<Refusal>) -> Resul
 /// `POST /forgot`.
 pub(crate) async fn ask_reset(app: App, typed: Form) -> Result<Response, ApiError> {
     answer(&app, async {
-        match send(&app, &typed, route::FORGOT, typed.filled(&["email", "tenant"])).await {
+        match send(&app, &typed, route::FORGOT, typed.body(&["email"], &["tenant"])).await {
             Ok(_) => Ok(see(&app, &at("/login", &typed, &[("done", "reset-asked")]))),
             Err(Trouble::Refused(refusal)) => show_forgot(&app, &typed, Some(refusal)).await,
             Err(trouble) => Err(trouble),

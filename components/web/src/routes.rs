@@ -95,6 +95,8 @@ pub fn router() -> Router {
 }
 
 #[cfg(test)]
+mod forms;
+#[cfg(test)]
 mod tests {
     #[test]
     fn every_row_of_the_table_has_a_handler() {

@@ -72,7 +72,7 @@ pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> 
     answer(&app, async {
         let api = Api::of(&app)?;
         let has_password = !typed.raw("password").is_empty();
-        let mut body = typed.filled(&["email", "name", "role"]);
+        let mut body = typed.body(&["email", "name"], &["role"]);
         body.insert("invite".to_owned(), (!has_password).into());
         let body = body.into();
         let made = match api.change(route::USERS_CREATE, &[], Change { form: &typed, body }).await {
@@ -190,7 +190,7 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         return answer(&app, delete(&app, &id, &typed)).await;
     }
     let (route, body, done) = match act.as_str() {
-        "change" => (route::USERS_PATCH, typed.filled(&["name", "role"]).into(), "changed"),
+        "change" => (route::USERS_PATCH, typed.body(&["name"], &["role"]).into(), "changed"),
         "address" => (route::USERS_PATCH, json!({ "email": typed.text("email") }), "address-changed"),
         "password" => (route::PASSWORD_SET, json!({ "password": typed.raw("password") }), "changed"),
         "activate" => (route::USERS_ACTIVATE, Json::Null, "activated"),

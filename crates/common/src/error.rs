@@ -1159,6 +1159,28 @@ mod tests {
     }
 
     #[test]
+    fn several_flaws_are_one_refusal_and_one_is_itself() {
+        let flaws = |values: &[(&'static str, Code)]| {
+            let mut flaws = Flaws::default();
+            for (field, code) in values {
+                assert!(flaws.check::<()>(field, Err(code.with("field", *field).with("most", "64"))).is_none());
+            }
+            flaws.end()
+        };
+        assert!(flaws(&[]).is_ok());
+        assert_eq!(flaws(&[("email", Code::InvalidEmail)]).unwrap_err().code(), Code::InvalidEmail);
+        let both = flaws(&[("name", Code::InvalidText), ("email", Code::InvalidEmail)]).unwrap_err();
+        assert_eq!(both.code(), Code::ValidationError);
+        let fields = both.member("fields").unwrap();
+        assert_eq!((&fields[0]["field"], &fields[0]["error"]), (&"name".into(), &"invalid_text".into()));
+        assert_eq!((&fields[1]["field"], &fields[1]["error"]), (&"email".into(), &"invalid_email".into()));
+        assert!(fields[0]["fix"].as_str().unwrap().starts_with("Send name as 1 to 64 characters"), "{fields}");
+        // An outage is no flaw of a value.
+        let outage = flaws(&[("email", Code::InvalidEmail), ("scope", Code::DatabaseUnavailable)]).unwrap_err();
+        assert_eq!(outage.code(), Code::DatabaseUnavailable);
+    }
+
+    #[test]
     fn a_fix_is_filled_in_and_double_braces_become_single() {
         assert_eq!(fill("{{\"a\": {b}}} {c}.", &[("b", "1")]), "{\"a\": 1} .");
         assert_eq!(fill("open { end", &[]), "open { end");
