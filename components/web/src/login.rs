@@ -104,20 +104,12 @@ pub(crate) async fn sign_in(app: App, typed: Form) -> Result<Response, ApiError>
     answer(&app, async {
         match try_sign_in(&app, &typed).await {
             Err(Trouble::Refused(refusal)) if refusal.next.ticket.is_empty() => {
-                show_login(&app, &typed, Some(in_words(refusal))).await
+                show_login(&app, &typed, Some(refusal)).await
             }
             outcome => finish(&app, outcome, (local(typed.text("next")), typed.text("tenant"))),
         }
     })
     .await
-}
-
-/// The API's own step is for programs.
-fn in_words(mut refusal: Refusal) -> Refusal {
-    if refusal.slug == "login_failed" {
-        "Check what you typed, and try again.".clone_into(&mut refusal.fix);
-    }
-    refusal
 }
 
 async fn try_sign_in(app: &App, typed: &Form) -> Result<Json, Trouble> {
