@@ -6,11 +6,10 @@
     reason = "helpers of tests: whatever is not as expected ends the test"
 )]
 
-use serde_json::json;
 use tests::{
     Server,
     browser::{Browser, hidden, is_page},
-    server::text,
+    server::{PASSWORD, text},
     sink::Sink,
     totp::age_proofs,
     until,
@@ -113,14 +112,9 @@ fn what_waits_is_of_one_person() {
     age_proofs(&server);
     assert_eq!(begin(), "/login/again");
     let ada = server.with(&browser.cookie("accredit").unwrap_or_default());
-    server.execute("UPDATE credentials SET proved_at = (SELECT max(created_at) FROM audit) WHERE kind = 'session'");
-    let made = ada.post("/api/users", &json!({ "email": "max@example.com", "name": "Max", "invite": false })).is(201);
-    ada.post(
-        &format!("/api/users/{}/set-password", text(&made["id"])),
-        &json!({ "password": tests::server::PASSWORD }),
-    )
-    .is(204);
-    browser.sign_in("max@example.com", tests::server::PASSWORD, "/");
+    server.execute("UPDATE credentials SET proved_at = unixepoch() * 1000 WHERE kind = 'session'");
+    server.user(&ada, "max@example.com", "member");
+    browser.sign_in("max@example.com", PASSWORD, "/");
     assert!(browser.cookie("accredit-kept").is_some());
     let refused = browser.get("/login/again");
     assert_eq!((refused.status(), refused.header("location")), (303, "/"));
