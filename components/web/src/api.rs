@@ -161,6 +161,11 @@ impl<'a> Api<'a> {
         Ok(Self { app, cookie: Some(format!("{name}={value}")) })
     }
 
+    /// For a visitor who has just got this one.
+    pub(crate) fn signed_in(app: &'a App, session: &str) -> Self {
+        Self { app, cookie: credential::cookie_name(app).map(|name| format!("{name}={session}")) }
+    }
+
     /// For a visitor without one.
     pub(crate) fn without_session(app: &'a App) -> Self {
         Self { app, cookie: None }

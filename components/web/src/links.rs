@@ -199,7 +199,7 @@ impl Door {
                     self.show(&app, &typed, Some(refusal))
                 }
                 outcome if self.password.is_empty() => {
-                    finish(&app, outcome, (local(typed.text("next")), typed.text("tenant")))
+                    finish(&app, outcome, (local(typed.text("next")), typed.text("tenant"))).await
                 }
                 Ok(_) => Ok(see(&app, &at("/login", &typed, &[("done", "password-set")]))),
                 Err(trouble) => Err(trouble),

@@ -106,7 +106,7 @@ pub(crate) async fn sign_in(app: App, typed: Form) -> Result<Response, ApiError>
             Err(Trouble::Refused(refusal)) if refusal.next.ticket.is_empty() => {
                 show_login(&app, &typed, Some(refusal)).await
             }
-            outcome => finish(&app, outcome, (local(typed.text("next")), typed.text("tenant"))),
+            outcome => finish(&app, outcome, (local(typed.text("next")), typed.text("tenant"))).await,
         }
     })
     .await
@@ -123,13 +123,13 @@ async fn try_sign_in(app: &App, typed: &Form) -> Result<Json, Trouble> {
 
 /// The end of every way to sign in by a page, with what the API made of it: leaves the session with the browser, or asks for the code of the
 /// second factor. What else the API refuses is the page's own.
-pub(crate) fn finish(
+pub(crate) async fn finish(
     app: &App,
     outcome: Result<Json, Trouble>,
     (next, tenant): (&str, &str),
 ) -> Result<Response, Trouble> {
     match outcome {
-        Ok(signed_in) => welcome(app, &signed_in, next),
+        Ok(signed_in) => welcome(app, &signed_in, next).await,
         Err(Trouble::Refused(refusal)) if !refusal.next.ticket.is_empty() => {
             let page = see(app, &at("/login/factor", &Form::of(&[("tenant", tenant)]), &[("next", next)]));
             Ok(with_cookie(page, &session::ticket_cookie(app, &refusal.next.ticket)))
@@ -178,7 +178,7 @@ pub(crate) async fn sign_in_by_code(app: App, typed: Form) -> Result<Response, A
     answer(&app, async {
         let next = local(typed.text("next"));
         match try_code(&app, &typed).await {
-            Ok(signed_in) => Ok(with_cookie(welcome(&app, &signed_in, next)?, &session::no_ticket_cookie(&app))),
+            Ok(signed_in) => Ok(with_cookie(welcome(&app, &signed_in, next).await?, &session::no_ticket_cookie(&app))),
             // The sign-in begins again from where it began.
             Err(Trouble::Refused(refusal)) if refusal.slug == "ticket_ended" => {
                 let again = match typed.text("tenant") {
@@ -206,10 +206,11 @@ async fn try_code(app: &App, typed: &Form) -> Result<Json, Trouble> {
 }
 
 /// Leaves the session with the browser that has just signed in, in whichever way, and goes on to where it wanted to go.
-pub(crate) fn welcome(app: &App, signed_in: &Json, next: &str) -> Result<Response, Trouble> {
+pub(crate) async fn welcome(app: &App, signed_in: &Json, next: &str) -> Result<Response, Trouble> {
     let cookie = session::cookie(app, signed_in.text("access_token"));
     let cookie = cookie.ok_or_else(|| Trouble::Outage("this site has no cookie".to_owned()))?;
-    Ok(HomeTenant::remember(app, signed_in, with_cookie(see(app, next), &cookie)))
+    let page = with_cookie(see(app, next), &cookie);
+    Ok(HomeTenant::remember(app, signed_in.text("access_token"), page).await)
 }
 
 /// `POST /logout`: ends the session's row, and has the browser forget it.

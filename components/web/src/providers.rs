@@ -99,11 +99,11 @@ async fn finish(app: &App, provider: &str) -> Result<Response, Trouble> {
         Ok(done) if done.get("linked").is_some() => Ok(see(app, &done_at(done.text("next"), "linked"))),
         Ok(signed_in) => {
             let next = local(signed_in.text("next")).to_owned();
-            login::finish(app, Ok(signed_in), (&next, ""))
+            login::finish(app, Ok(signed_in), (&next, "")).await
         }
         Err(Trouble::Refused(refusal)) if !refusal.next.ticket.is_empty() => {
             let next = local(&refusal.next.path).to_owned();
-            login::finish(app, Err(Trouble::Refused(refusal)), (&next, ""))
+            login::finish(app, Err(Trouble::Refused(refusal)), (&next, "")).await
         }
         // One with a form that waits for a sign-in has all ways again.
         Err(Trouble::Refused(refusal)) if KEPT.read(app).is_some() => {

@@ -119,10 +119,6 @@ pub struct SignedIn<'a> {
     user_id: &'a UserId,
     email: &'a str,
     role: Role,
-    /// The slug of the tenant.
-    tenant: &'a str,
-    /// The tenant's name for people; null: the slug.
-    tenant_name: Option<&'a str>,
     expires_at: Timestamp,
 }
 
@@ -150,7 +146,7 @@ pub async fn let_in(
     if is_asked {
         return Err(hand_out_ticket(app, tx, login, way).await?);
     }
-    begin(app, tx, (login, &rules), (way.as_str(), None), (way.proves_two_factors(), way.life())).await
+    begin(app, tx, login, (way.as_str(), None), (way.proves_two_factors(), way.life())).await
 }
 
 /// The same for a person that came in by `entrance`, and has proved the second factor in the same transaction.
@@ -167,7 +163,7 @@ pub async fn let_in_by_code(
         return Err(refusal.into());
     }
     check_way(&rules.ways, Some(entrance))?;
-    begin(app, tx, (login, &rules), (entrance.as_str(), Some(second)), (true, LIFE)).await
+    begin(app, tx, login, (entrance.as_str(), Some(second)), (true, LIFE)).await
 }
 
 /// Refuses a way that the tenant has switched off.
@@ -202,7 +198,7 @@ async fn hand_out_ticket(app: &App, tx: Tx<'_>, login: &user::Login, way: Way) -
 async fn begin(
     app: &App,
     tx: Tx<'_>,
-    (login, rules): (&user::Login, &tenant::Rules),
+    login: &user::Login,
     (way, second): (&str, Option<Second>),
     (two_factors, life): (bool, i64),
 ) -> Result<Response, ApiError> {
@@ -241,8 +237,6 @@ async fn begin(
         user_id: &login.id,
         email: &login.email,
         role: login.role,
-        tenant: &rules.slug,
-        tenant_name: rules.name.as_deref(),
         expires_at,
     };
     response::uncached_json(StatusCode::OK, &form)

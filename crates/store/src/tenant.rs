@@ -87,22 +87,17 @@ pub struct Rules {
     pub ways: Entrances,
     /// Whether the person has a second factor.
     pub has_factor: bool,
-    /// The tenant's slug.
-    pub slug: String,
-    /// The tenant's name, if it has one beside its slug.
-    pub name: Option<String>,
 }
 
 impl FromRow for Rules {
     fn from_row(row: &mut Row) -> Result<Self, DbError> {
-        let ways = Entrances::stored(&row.take::<String>()?);
-        Ok(Self { ways, has_factor: row.take()?, slug: row.take()?, name: row.take()? })
+        Ok(Self { ways: Entrances::stored(&row.take::<String>()?), has_factor: row.take()? })
     }
 }
 
 /// What decides how the sign-in of a person of this tenant goes on.
 pub async fn rules(reads: &dyn Rows, id: &TenantId, user: &UserId) -> Result<Rules, DbError> {
-    let sql = "SELECT ways, EXISTS (SELECT 1 FROM factors f WHERE f.user_id = ?2 AND f.confirmed_at IS NOT NULL) AS x, slug, name
+    let sql = "SELECT ways, EXISTS (SELECT 1 FROM factors f WHERE f.user_id = ?2 AND f.confirmed_at IS NOT NULL) AS x
                FROM tenants WHERE id = ?1";
     reads.optional(sql, args![id, user]).await?.ok_or(DbError::Row("no row of a tenant"))
 }
