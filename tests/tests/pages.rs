@@ -1315,6 +1315,10 @@ fn no_link_says_that_something_was_done() {
         let html = browser.page(path);
         assert!(!html.contains("role=\"status\"><b>"), "{path}: {html}");
     }
+    // Nor does a sign-in on the way there.
+    let other = Browser::new(&server);
+    leads_to(&other.sign_in("ada@example.com", PASSWORD, "/security?done=password"), "/security?done=password");
+    assert!(!other.page("/security?done=password").contains("Your password is changed"));
     let done = browser.submit("/security", "/profile/mails", &[("mail", "leaks")]);
     leads_to(&done, "/security?done=changed");
     // Another word than that of the form is none.

@@ -13,7 +13,7 @@ use crate::{
     form::query,
     kept::{AGAIN, Kept},
     login::FormToken,
-    page::{Frame, ProvePage, answer, see, write, write_with},
+    page::{Frame, ProvePage, answer, lead, see, write, write_with},
     providers,
 };
 
@@ -64,7 +64,7 @@ pub(crate) async fn show(app: App) -> Result<Response, ApiError> {
 
 fn go_on(app: &App, who: &Json, kept: Kept) -> Result<Response, Trouble> {
     if kept.fields.is_none() {
-        return Ok(KEPT.forget(app, see(app, &kept.page)));
+        return Ok(KEPT.forget(app, lead(app, &kept.page)));
     }
     write(&ProvePage::kept(app, who.text("csrf_token"), kept))
 }

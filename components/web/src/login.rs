@@ -13,7 +13,7 @@ use crate::{
     cookie::{FORM, KEPT, with as with_cookie},
     form::{Form, local, query},
     home_tenant::{HomeTenant, at},
-    page::{Frame, Note, answer, see, unguessable, write_with},
+    page::{Frame, Note, answer, lead, see, unguessable, write_with},
     providers,
 };
 
@@ -209,7 +209,7 @@ async fn try_code(app: &App, typed: &Form) -> Result<Json, Trouble> {
 pub(crate) async fn welcome(app: &App, signed_in: &Json, next: &str) -> Result<Response, Trouble> {
     let cookie = session::cookie(app, signed_in.text("access_token"));
     let cookie = cookie.ok_or_else(|| Trouble::Outage("this site has no cookie".to_owned()))?;
-    let page = with_cookie(see(app, next), &cookie);
+    let page = with_cookie(lead(app, next), &cookie);
     Ok(HomeTenant::remember(app, signed_in.text("access_token"), page).await)
 }
 

@@ -470,9 +470,14 @@ fn see_login(app: &App) -> Response {
     see(app, &at("/login", &asked, &[("next", &next)]))
 }
 
+/// 303 to a page of this site that somebody else may have named: nothing of what its address says was done is said there.
+pub(crate) fn lead(app: &App, path: &str) -> Response {
+    with_headers(see_other(&format!("{}{path}", app.settings().link())))
+}
+
 /// 303 to a page of this site. What its address says was done is said there once.
 pub(crate) fn see(app: &App, path: &str) -> Response {
-    let response = with_headers(see_other(&format!("{}{path}", app.settings().link())));
+    let response = lead(app, path);
     let asked = Form::parse(path.split_once('?').map_or("", |(_, query)| query));
     match asked.text("done") {
         done if DONE.iter().any(|(known, _)| *known == done) => {
