@@ -93,6 +93,26 @@ test("a person links an identity, signs in with it, and unlinks it", () =>
     await page.getByRole("row", { name: /Acme.*ada@example\.com/ }).waitFor({ state: "detached" });
   }));
 
+test("a colleague without a password signs in again at the provider, and goes on with the form that was sent", () =>
+  visit(async (page) => {
+    await page.goto("/login");
+    await page.getByRole("link", { name: "Continue with Acme" }).click();
+    await through(page, "max");
+    await page.waitForURL(`${server.url}/`);
+    server.ageProofs();
+    await page.goto("/tokens?new=1");
+    await page.getByLabel("Name").fill("night build");
+    await page.getByLabel("It ends after").selectOption("never");
+    await page.getByRole("button", { name: "Make the token" }).click();
+    await page.waitForURL("**/login/again");
+    await page.getByRole("link", { name: "Continue with Acme" }).click();
+    await through(page);
+    await page.waitForURL("**/login/again");
+    await page.getByText("night build").waitFor();
+    await page.getByRole("button", { name: "Go on" }).click();
+    await page.locator("#secret").waitFor();
+  }));
+
 test("a provider that is away is a page that says so", async () => {
   acme.close();
   // One that has not asked the provider yet.

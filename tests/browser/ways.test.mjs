@@ -144,6 +144,44 @@ test("a mailed link signs in by its button, once, and leads to the page that was
   });
 });
 
+test("a person without a password signs in again by a mailed link, and goes on with the form that was sent", async () => {
+  const email = "ida@example.com";
+  await admin.post("/api/users", { email, name: "Ida", role: "member", invite: false });
+  await visit(async (page) => {
+    const byLink = async () => {
+      await page.goto(mails.linkIn(await mails.next(email)));
+      await page.locator("form .button.main").click();
+    };
+    await page.goto("/login?tenant=northwind");
+    await page.getByLabel("E-mail").fill(email);
+    await page.getByRole("button", { name: "Mail me a link instead" }).click();
+    await byLink();
+    await isIn(page);
+    server.ageProofs();
+    await page.goto("/tokens?new=1");
+    await page.getByLabel("Name").fill("night build");
+    await page.getByLabel("It may do").fill("agents.read");
+    await page.getByLabel("It ends after").selectOption("never");
+    await page.getByRole("button", { name: "Make the token" }).click();
+    await page.waitForURL("**/login/again");
+    await page.getByText(email).waitFor();
+    await page.getByRole("button", { name: "Mail me a link" }).click();
+    await page.getByRole("status").waitFor();
+    await byLink();
+    await page.waitForURL("**/login/again");
+    // What was typed is there, and nothing has been done.
+    await page.getByText("night build").waitFor();
+    await page.getByText("agents.read").waitFor();
+    await page.getByRole("button", { name: "Go on" }).click();
+    await page.locator("#secret").waitFor();
+    await page.goto("/tokens");
+    assert.equal(await page.getByRole("row", { name: /night build/ }).count(), 1);
+    // Nothing waits any more.
+    await page.goto("/login/again");
+    await isIn(page);
+  });
+});
+
 /** The code of a second factor: RFC 6238, SHA-1, six digits; `later` steps from now. */
 function totp(secret, later = 0) {
   const bits = [...secret].map((letter) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter).toString(2).padStart(5, "0")).join("");

@@ -135,7 +135,7 @@ fn a_page_without_a_session_leads_to_the_sign_in() {
     assert_eq!(server.number("SELECT count(*) FROM agents WHERE state = 'running'"), 1);
     // What is not a page is as it was.
     browser.get("/api/agents").refused(401, "missing_credential");
-    browser.get("/nothing").refused(404, "not_found");
+    server.nobody().get("/nothing").refused(404, "not_found");
     browser.send("PUT", "/agents", &[], Some(b"")).refused(405, "method_not_allowed");
     assert_eq!(server.nobody().get("/").header("location"), "/docs/");
 }
@@ -1286,4 +1286,145 @@ fn a_stop_leads_to_its_receipt() {
         assert_eq!(absent.status(), 404);
         is_page(&absent);
     }
+}
+
+/// R187: a browser at an address that does not exist gets a page; programs, and what is theirs, get the envelope.
+#[test]
+fn an_unknown_address_is_a_page_for_browsers() {
+    let (server, _) = Server::with_admin();
+    let browser = Browser::new(&server);
+    for path in ["/nothing", "/docs/agents/nothing", "/agents/scout/log/nothing", "/assets-of-nobody"] {
+        let answer = browser.get(path);
+        assert_eq!((answer.status(), answer.header("content-type")), (404, "text/html; charset=utf-8"), "{path}");
+        has_policy(&answer);
+        assert!(answer.text().contains("<h1>This page does not exist</h1>"), "{}", answer.text());
+        server.nobody().get(path).refused(404, "not_found");
+    }
+    browser.get("/api/nothing").refused(404, "not_found");
+    let style = browser.page("/login");
+    assert!(style.contains("/assets/"));
+    assert_eq!(browser.get("/assets/0/style.css").status(), 200, "the style of the page");
+}
+
+/// R186: what the address says was done is shown only after it was done, once.
+#[test]
+fn no_link_says_that_something_was_done() {
+    let (server, admin) = Server::with_admin();
+    let browser = Browser::of(&server, &admin);
+    for path in ["/admin/users?done=deleted", "/security?done=password", "/login?done=password-set"] {
+        let html = browser.page(path);
+        assert!(!html.contains("role=\"status\"><b>"), "{path}: {html}");
+    }
+    // Nor does a sign-in on the way there.
+    let other = Browser::new(&server);
+    leads_to(&other.sign_in("ada@example.com", PASSWORD, "/security?done=password"), "/security?done=password");
+    assert!(!other.page("/security?done=password").contains("Your password is changed"));
+    let done = browser.submit("/security", "/profile/mails", &[("mail", "leaks")]);
+    leads_to(&done, "/security?done=changed");
+    // Another word than that of the form is none.
+    assert!(!browser.page("/security?done=password").contains("Your password is changed"));
+    leads_to(&browser.submit("/security", "/profile/mails", &[("mail", "leaks")]), "/security?done=changed");
+    assert!(browser.page("/security?done=changed").contains("<b>Saved.</b>"));
+    assert!(!browser.page("/security?done=changed").contains("<b>Saved.</b>"), "said once");
+}
+
+/// R185: a form that is not UTF-8 is refused as a page, and nothing of it is stored.
+#[test]
+fn a_form_that_is_not_utf_8_is_refused() {
+    let (server, admin) = Server::with_admin();
+    let browser = Browser::of(&server, &admin);
+    let csrf = hidden(&browser.page("/register"), "csrf");
+    let body = format!("csrf={csrf}&name=scout&description=%FF%FE");
+    let headers = [("content-type", "application/x-www-form-urlencoded"), ("origin", browser.base_url())];
+    let refused = browser.send("POST", "/register", &headers, Some(body.as_bytes()));
+    assert_eq!((refused.status(), refused.header("content-type")), (400, "text/html; charset=utf-8"));
+    has_policy(&refused);
+    assert!(refused.text().contains("The form is not UTF-8."), "{}", refused.text());
+    assert_eq!(server.number("SELECT count(*) FROM agents"), 0);
+    server.nobody().form("/oauth/token", "grant_type=%FF").refused(400, "invalid_request");
+}
+
+/// R185: all wrong fields of a form are told at once, each beside its field, with what was typed kept.
+#[test]
+fn all_wrong_fields_are_told_at_once() {
+    let (server, admin) = Server::with_admin();
+    let browser = Browser::of(&server, &admin);
+    for (page, form, typed, wrong) in [
+        (
+            "/admin/users",
+            "/admin/users",
+            [("name", ""), ("email", "nobody"), ("role", "king")],
+            ["name", "email", "role"],
+        ),
+        (
+            "/register",
+            "/register",
+            [("name", "///"), ("model", "a\u{202e}b"), ("days", "0")],
+            ["name", "model", "days"],
+        ),
+        ("/tokens", "/tokens", [("name", " "), ("scope", "no.such"), ("days", "0")], ["name", "scope", "days"]),
+    ] {
+        let refused = browser.submit(page, form, &typed);
+        is_page(&refused);
+        let html = refused.text();
+        for field in wrong {
+            assert!(html.contains(&format!("id=\"wrong-{field}\"")), "{form} {field}: {} {html}", refused.status());
+        }
+    }
+    let refused = admin.post("/api/users", &json!({ "email": "nobody", "name": "", "role": "king" }));
+    let told = refused.refused(422, "validation_error");
+    let fields: Vec<&str> = told["fields"].as_array().unwrap().iter().map(|one| text(&one["field"])).collect();
+    assert_eq!(fields, ["name", "email", "role"]);
+    // A single one is refused as it always was.
+    admin.post("/api/users", &json!({ "email": "nobody", "name": "N" })).refused(400, "invalid_email");
+}
+
+/// R184: an admin changes a person's address and deletes a person on their page, which says what ends; agents are archived or given away.
+#[test]
+fn a_person_is_readdressed_and_deleted_by_forms() {
+    let (server, admin) = Server::with_admin();
+    let eve = server.user(&admin, "eve@example.com", "member");
+    let max = server.user(&admin, "max@example.com", "member");
+    server.agent(&eve, "scout", &["agents.read"]);
+    let browser = Browser::of(&server, &admin);
+    let id = |email: &str| text(&admin.get(&format!("/api/users?q={email}")).is(200)["items"][0]["id"]).to_owned();
+    let page = format!("/admin/users/{}", id("eve@"));
+    let refused = browser.submit(&page, &format!("{page}/address"), &[("email", "max@example.com")]);
+    assert!(refused.status() == 409 && refused.text().contains("id=\"wrong-email\""), "{}", refused.text());
+    let done = browser.submit(&page, &format!("{page}/address"), &[("email", "eva@example.com")]);
+    leads_to(&done, &format!("{page}?done=address-changed"));
+    leads_to(&Browser::new(&server).sign_in("eva@example.com", PASSWORD, "/"), "/");
+
+    let html = browser.page(&page);
+    assert!(html.contains("Nobody can bring it back") && html.contains("Their agents: 1"), "{html}");
+    let form = format!("{page}/delete");
+    let nobody = [("agents", "transfer"), ("to", "nobody@example.com")];
+    let refused = browser.submit_in(&html, &form, &nobody);
+    is_page(&refused);
+    assert!(refused.status() == 404 && refused.text().contains("id=\"wrong-to\""), "{}", refused.text());
+    assert!(refused.text().contains("value=\"nobody@example.com\""), "{}", refused.text());
+    let given = browser.submit_in(&html, &form, &[("agents", "transfer"), ("to", "max@example.com")]);
+    leads_to(&given, "/admin/users?done=person-deleted");
+    eve.get("/api/auth/whoami").refused(401, "token_revoked");
+    assert_eq!(text(&admin.get("/api/agents/scout").is(200)["owner"]["email"]), "max@example.com");
+    // Archived, without a choice of another one.
+    let page = format!("/admin/users/{}", id("max@"));
+    leads_to(
+        &browser.submit(&page, &format!("{page}/delete"), &[("agents", "archive")]),
+        "/admin/users?done=person-deleted",
+    );
+    max.get("/api/auth/whoami").refused(401, "token_revoked");
+    admin.get("/api/agents/scout").refused(404, "agent_not_found");
+    // One's own page offers no end.
+    let own = browser.page(&format!("/admin/users/{}", id("ada@")));
+    assert!(!own.contains("/delete\""), "{own}");
+}
+
+/// R104: the page of a device's code does not ask again by itself: that would use the look-ups of its person up.
+#[test]
+fn the_page_of_a_device_has_no_stream() {
+    let (server, admin) = Server::with_admin();
+    let browser = Browser::of(&server, &admin);
+    assert!(browser.page("/tokens").contains("data-stream="));
+    assert!(!browser.page("/device").contains("data-stream="));
 }

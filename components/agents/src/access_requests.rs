@@ -10,7 +10,7 @@
 //!    (`service::once`).
 
 use common::{
-    error::{ApiError, Code},
+    error::{ApiError, Code, Flaws},
     event::EventKind,
     exact::Exact,
     id::{AccessRequestId, AgentId},
@@ -148,9 +148,12 @@ pub(crate) async fn ask(change: Change<Body<Ask>>) -> Result<Response, ApiError>
         let rest = "Name the scopes that you need: missing_scopes of a refusal has them, and GET /api/scopes lists all with their routes. ";
         return Err(Code::ScopeNotGrantable.detail(detail).with("rest", rest));
     }
-    change.caller.read_scope(&scope)?; // read again under the lock: a custom scope may be deleted meanwhile
-    let reason = prose("reason", &body.reason, MOST_REASON)?;
-    let hours = hours(body.hours.unwrap_or(HOURS))?;
+    let mut flaws = Flaws::default();
+    flaws.check("scope", change.caller.read_scope(&scope)); // read again under the lock: a custom scope may be deleted meanwhile
+    let reason = flaws.check("reason", prose("reason", &body.reason, MOST_REASON));
+    let hours = flaws.check("hours", hours(body.hours.unwrap_or(HOURS)));
+    let (Some(reason), Some(hours)) = (reason, hours) else { return Err(flaws.refusal()) };
+    flaws.end()?;
     change
         .run(async |write, Body(_)| {
             let (caller, exact) = (&write.caller, exact.as_ref());

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use common::{
     agent::{AgentSettings, Labels, MOST_CENTS, MOST_SILENT_MINUTES},
-    error::{ApiError, Code},
+    error::{ApiError, Code, Flaws},
     event::EventKind,
     id::{AgentId, UserId},
     permission::Action,
@@ -69,29 +69,41 @@ impl AgentChanges {
 
     /// Checks the values and puts them into `settings`, except the ceiling. What was left out stays as it is there.
     pub(crate) fn apply(&self, settings: &mut AgentSettings) -> Result<(), ApiError> {
-        set(&mut settings.display_name, self.display_name.as_ref(), |value| text("display_name", value, NAME))?;
-        set(&mut settings.description, self.description.as_ref(), |value| prose("description", value, DESCRIPTION))?;
-        set(&mut settings.runtime, self.runtime.as_ref(), |value| text("runtime", value, NAME))?;
-        set(&mut settings.model, self.model.as_ref(), |value| text("model", value, NAME))?;
-        set(&mut settings.url, self.url.as_ref(), |url| agent_url(url))?;
-        set(&mut settings.compute, self.compute.as_ref(), compute)?;
-        set(&mut settings.access, self.access.as_ref(), |value| prose("access", value, DESCRIPTION))?;
-        if let Some(labels) = &self.labels {
-            check_labels(labels)?;
+        let mut flaws = Flaws::default();
+        self.put(settings, &mut flaws);
+        flaws.end()
+    }
+
+    /// The same, with what else is wrong about the body.
+    pub(crate) fn put(&self, settings: &mut AgentSettings, flaws: &mut Flaws) {
+        let line = |field| move |value: &String| text(field, value, NAME);
+        let lines = |field| move |value: &String| prose(field, value, DESCRIPTION);
+        let number = |field, range| move |value: &i64| within(field, *value, range);
+        let (display_name, description) = (self.display_name.as_ref(), self.description.as_ref());
+        flaws.check("display_name", set(&mut settings.display_name, display_name, line("display_name")));
+        flaws.check("description", set(&mut settings.description, description, lines("description")));
+        flaws.check("runtime", set(&mut settings.runtime, self.runtime.as_ref(), line("runtime")));
+        flaws.check("model", set(&mut settings.model, self.model.as_ref(), line("model")));
+        flaws.check("url", set(&mut settings.url, self.url.as_ref(), |url| agent_url(url)));
+        flaws.check("compute", set(&mut settings.compute, self.compute.as_ref(), compute));
+        flaws.check("access", set(&mut settings.access, self.access.as_ref(), lines("access")));
+        if let Some(labels) = &self.labels
+            && flaws.check("labels", check_labels(labels)).is_some()
+        {
             settings.labels.clone_from(labels);
         }
-        if let Some(tier) = self.tier {
-            settings.tier = within("tier", tier, 1..=5)?;
+        if let Some(tier) = self.tier.and_then(|tier| flaws.check("tier", within("tier", tier, 1..=5))) {
+            settings.tier = tier;
         }
-        if let Some(tasks) = self.max_concurrent_tasks {
-            settings.max_concurrent_tasks = within("max_concurrent_tasks", tasks, 1..=1_000)?;
+        let tasks = self.max_concurrent_tasks.map(|tasks| within("max_concurrent_tasks", tasks, 1..=1_000));
+        if let Some(tasks) = tasks.and_then(|tasks| flaws.check("max_concurrent_tasks", tasks)) {
+            settings.max_concurrent_tasks = tasks;
         }
-        set(&mut settings.budget_cents, self.budget_cents.as_ref(), |cents| {
-            within("budget_cents", *cents, 0..=MOST_CENTS)
-        })?;
-        set(&mut settings.silent_after_minutes, self.silent_after_minutes.as_ref(), |minutes| {
-            within("silent_after_minutes", *minutes, 1..=MOST_SILENT_MINUTES)
-        })
+        let budget = number("budget_cents", 0..=MOST_CENTS);
+        flaws.check("budget_cents", set(&mut settings.budget_cents, self.budget_cents.as_ref(), budget));
+        let (silent, minutes) = (self.silent_after_minutes.as_ref(), "silent_after_minutes");
+        let set = set(&mut settings.silent_after_minutes, silent, number(minutes, 1..=MOST_SILENT_MINUTES));
+        flaws.check(minutes, set);
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use common::{
     agent::{AgentName, AgentSettings, AgentState},
-    error::{ApiError, Code},
+    error::{ApiError, Code, Flaws},
     event::EventKind,
     id::{AgentId, CredentialId},
     permission::Action,
@@ -72,8 +72,15 @@ pub(crate) struct Draft {
 impl Draft {
     /// Reads what was sent.
     pub(crate) async fn read(app: &App, caller: &Caller, body: &Create) -> Result<Self, ApiError> {
-        let name = AgentName::parse(&body.name).ok_or(Code::InvalidName)?;
-        let ceiling = body.changes.ceiling(app.db(), caller).await?;
+        let mut flaws = Flaws::default();
+        let name = flaws.check("name", AgentName::parse(&body.name).ok_or_else(|| Code::InvalidName.into()));
+        let lifetime = flaws.check("expires_in_days", mint::lifetime(body.expires_in_days.clone()));
+        let ceiling = flaws.check("scope", body.changes.ceiling(app.db(), caller).await);
+        body.changes.put(&mut AgentSettings::new(Patterns::stored("")), &mut flaws);
+        let (Some(name), Some(lifetime), Some(ceiling)) = (name, lifetime, ceiling) else {
+            return Err(flaws.refusal());
+        };
+        flaws.end()?;
         let mut settings = AgentSettings::new(Patterns::stored(""));
         let preset = match &ceiling {
             Some(RequestedScope { preset: None, .. }) => None,
@@ -100,7 +107,7 @@ impl Draft {
             ceiling,
             settings,
             tier_left_out: body.changes.tier.is_none(),
-            lifetime: mint::lifetime(body.expires_in_days.clone())?,
+            lifetime,
             issue_token: body.issue_token.unwrap_or(true),
             secrets,
             needed: preset.map(|preset| preset.secrets).unwrap_or_default(),

@@ -4,7 +4,7 @@
 //! The caller that makes a key is its editor; its owner is the agent's owner.
 
 use common::{
-    error::{ApiError, Code},
+    error::{ApiError, Code, Flaws},
     event::EventKind,
     id::{AgentId, CredentialId, KeyId, UserId},
     permission::{Action, Relation},
@@ -129,8 +129,13 @@ impl Draft {
             return Ok(Self::Webhook(sent.unwrap_or_else(|| generate(app, r#type))));
         }
         let (scope, preset) = (body.scope.as_deref(), body.preset.as_deref());
-        let scope = mint::requested_scope(app.db(), caller, scope, preset).await?.map(|requested| requested.scope);
-        Ok(Self::Bearer { scope, lifetime: mint::lifetime(body.expires_in_days.take())? })
+        let mut flaws = Flaws::default();
+        let scope = flaws.check("scope", mint::requested_scope(app.db(), caller, scope, preset).await);
+        let lifetime = flaws.check("expires_in_days", mint::lifetime(body.expires_in_days.take()));
+        flaws.check("name", text("name", &body.name, 64));
+        let (Some(scope), Some(lifetime)) = (scope, lifetime) else { return Err(flaws.refusal()) };
+        flaws.end()?;
+        Ok(Self::Bearer { scope: scope.map(|requested| requested.scope), lifetime })
     }
 }
 
@@ -196,8 +201,8 @@ pub(crate) async fn create(mut change: Change<Body<Create>>, Path(name): Path) -
         Some(word) => KeyType::from_word(word).ok_or(Code::UnknownKeyType)?,
     };
     body.check_fields(r#type)?;
-    let key_name = text("name", &body.name, 64)?;
     let draft = Draft::read(&change.app, &change.caller, r#type, body).await?;
+    let key_name = text("name", &body.name, 64)?;
     change
         .on_agent(&name, async |write, agent, _| {
             quota::check_credentials(write.app(), &write.tx, &write.caller, &agent.owner.id).await?;

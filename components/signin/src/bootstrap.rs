@@ -3,7 +3,7 @@
 
 use common::{
     email,
-    error::{ApiError, Code},
+    error::{ApiError, Code, Flaws},
     id::{TenantId, UserId},
     role::Role,
     route::Route,
@@ -130,12 +130,14 @@ pub(crate) fn is_slug(text: &str) -> bool {
 }
 
 async fn check(app: &App, slug: &str, email: &str, name: &str, password: &str) -> Result<Checked, ApiError> {
-    if !is_slug(slug) {
-        return Err(Code::InvalidTenant.into());
-    }
-    let email = email::parse(email).ok_or(Code::InvalidEmail)?;
-    let name = text("name", name, 64)?;
-    password::check_strength(password)?;
+    let mut flaws = Flaws::default();
+    let slug = flaws.check("tenant", Some(slug).filter(|slug| is_slug(slug)).ok_or_else(|| Code::InvalidTenant.into()));
+    let name = flaws.check("name", text("name", name, 64));
+    let email = flaws.check("email", email::parse(email).ok_or_else(|| Code::InvalidEmail.into()));
+    let strong = flaws.check("password", password::check_strength(password));
+    let (Some(slug), Some(name), Some(email), Some(())) = (slug, name, email, strong) else {
+        return Err(flaws.refusal());
+    };
     password::take_turn(app).await?;
     Ok(Checked { slug: slug.to_owned(), email, name, hash: password::hash(password, app.chance())? })
 }

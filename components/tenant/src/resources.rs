@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use common::{
-    error::{ApiError, Code},
+    error::{ApiError, Code, Flaws},
     id::ResourceId,
     scope::Scope,
     text::text,
@@ -153,11 +153,14 @@ form! {
 /// `POST /api/resources`: registers a service.
 pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, ApiError> {
     let Body(body) = &change.input;
-    check_identifier(&change.app, &body.identifier)?;
+    let mut flaws = Flaws::default();
+    flaws.check("identifier", check_identifier(&change.app, &body.identifier));
     let host = Url::parse(&body.identifier).map_or("", |url| url.host);
     let host: String = host.chars().take(NAME).collect();
-    let name = text("name", body.name.as_deref().unwrap_or(&host), NAME)?;
-    let signing_alg = body.signing_alg.as_deref().map_or(Ok(SigningAlg::EdDsa), read_alg)?;
+    let name = flaws.check("name", body.name.as_ref().map_or(Ok(host), |name| text("name", name, NAME)));
+    let alg = flaws.check("signing_alg", body.signing_alg.as_deref().map_or(Ok(SigningAlg::EdDsa), read_alg));
+    let (Some(name), Some(signing_alg)) = (name, alg) else { return Err(flaws.refusal()) };
+    flaws.end()?;
     change
         .run(async |write, Body(body)| {
             let scopes = check_scopes(&write.caller, body.scopes.as_deref().unwrap_or_default())?;
@@ -189,8 +192,10 @@ form! {
 /// `PATCH /api/resources/{id}`: changes what is sent. The identifier stays: another one is another resource.
 pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result<Response, ApiError> {
     let Body(body) = &change.input;
-    let name = body.name.as_deref().map(|name| text("name", name, NAME)).transpose()?;
-    let signing_alg = body.signing_alg.as_deref().map(read_alg).transpose()?;
+    let mut flaws = Flaws::default();
+    let name = flaws.check("name", body.name.as_deref().map(|name| text("name", name, NAME)).transpose());
+    let alg = flaws.check("signing_alg", body.signing_alg.as_deref().map(read_alg).transpose());
+    let (Some(name), Some(signing_alg)) = (name, alg) else { return Err(flaws.refusal()) };
     if name.is_none() && signing_alg.is_none() && body.scopes.is_none() && body.introspectors.is_none() {
         return Err(ApiError::field("", "send at least one of: name, scopes, introspectors, signing_alg"));
     }

@@ -1,7 +1,7 @@
 //! Which scopes there are: the built-in ones, with the routes that each opens, and those that a tenant defines for its own services.
 
 use common::{
-    error::{ApiError, Code},
+    error::{ApiError, Code, Flaws},
     preset::Preset,
     role::Role,
     route::{Access, ROUTES, Route},
@@ -111,10 +111,11 @@ form! {
 /// `POST /api/scopes/custom`: defines a scope. From the next request on it can be minted, narrowed and introspected.
 pub(crate) async fn define(change: Change<Body<Define>>) -> Result<Response, ApiError> {
     let Body(body) = &change.input;
-    if !CustomScopes::is_name(&body.name) {
-        return Err(Code::InvalidScopeName.into());
-    }
-    let description = text("description", &body.description, 200)?;
+    let mut flaws = Flaws::default();
+    let is_name = CustomScopes::is_name(&body.name);
+    flaws.check("name", if is_name { Ok(()) } else { Err(Code::InvalidScopeName.into()) });
+    let description = flaws.check("description", text("description", &body.description, 200));
+    let Some(description) = description.filter(|_| is_name) else { return Err(flaws.refusal()) };
     change
         .run(async |write, Body(body)| {
             let (caller, new) = (&write.caller, CustomScope { name: body.name, description, created_at: write.now() });

@@ -2,7 +2,7 @@
 
 use common::{
     entrance::{Demand, Entrance, Entrances},
-    error::{ApiError, Code},
+    error::{ApiError, Code, Flaws},
     text::{text, within},
     time::MAX_DAYS,
 };
@@ -47,15 +47,17 @@ pub(crate) async fn patch(change: Change<Body<Patch>>) -> Result<Response, ApiEr
     if name.is_none() && ways.is_none() && second_factor.is_none() && pat_days.is_none() {
         return Err(ApiError::field("", "send at least one of: name, ways, second_factor, pat_days"));
     }
-    let name = match name {
-        None => None,
-        Some(Nullable(name)) => Some(name.as_deref().map(|name| text("name", name, NAME)).transpose()?),
-    };
-    let ways = ways.as_deref().map(read_ways).transpose()?;
-    let demand = second_factor.as_deref().map(read_demand).transpose()?;
-    let pat_days = match pat_days {
-        None => None,
-        Some(Nullable(days)) => Some(days.map(|days| within("pat_days", days, 1..=MAX_DAYS)).transpose()?),
+    let mut flaws = Flaws::default();
+    let read_name =
+        |Nullable(name): &Nullable<String>| name.as_deref().map(|name| text("name", name, NAME)).transpose();
+    let read_days =
+        |Nullable(days): &Nullable<i64>| days.map(|days| within("pat_days", days, 1..=MAX_DAYS)).transpose();
+    let name = flaws.check("name", name.as_ref().map(read_name).transpose());
+    let ways = flaws.check("ways", ways.as_deref().map(read_ways).transpose());
+    let demand = flaws.check("second_factor", second_factor.as_deref().map(read_demand).transpose());
+    let pat_days = flaws.check("pat_days", pat_days.as_ref().map(read_days).transpose());
+    let (Some(name), Some(ways), Some(demand), Some(pat_days)) = (name, ways, demand, pat_days) else {
+        return Err(flaws.refusal());
     };
     change
         .run(async |write, _| {
@@ -108,6 +110,8 @@ fn audited(tenant: &Tenant) -> Json {
 /// What a page for signing in has to know before anybody has signed in.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Ways {
+    /// Its name, if it is known which one is meant.
+    tenant: Option<String>,
     name: Option<String>,
     ways: Entrances,
 }
@@ -117,8 +121,8 @@ pub(crate) struct Ways {
 pub(crate) async fn ways(app: App) -> Result<Response, ApiError> {
     let usual = tenant::find_usual(app.db()).await?;
     let ways = match usual {
-        Some(tenant) => Ways { name: tenant.name, ways: tenant.ways },
-        None => Ways { name: None, ways: Entrances::new(Entrance::ALL) },
+        Some(tenant) => Ways { tenant: Some(tenant.slug), name: tenant.name, ways: tenant.ways },
+        None => Ways { tenant: None, name: None, ways: Entrances::new(Entrance::ALL) },
     };
     json(StatusCode::OK, &ways)
 }

@@ -5,7 +5,7 @@ pub(crate) mod leaving;
 
 use common::{
     email,
-    error::{ApiError, Code},
+    error::{ApiError, Code, Flaws},
     event::EventKind,
     id::UserId,
     role::Role,
@@ -103,9 +103,11 @@ struct Created<'a> {
 /// `POST /api/users`: creates a user without a password, and invites them to choose one.
 pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, ApiError> {
     let Body(body) = &change.input;
-    let email = read_email(&body.email)?;
-    let name = read_name(&body.name)?;
-    let role = body.role.as_deref().map_or(Ok(Role::Member), read_role)?;
+    let mut flaws = Flaws::default();
+    let name = flaws.check("name", read_name(&body.name));
+    let email = flaws.check("email", read_email(&body.email));
+    let role = flaws.check("role", body.role.as_deref().map_or(Ok(Role::Member), read_role));
+    let (Some(name), Some(email), Some(role)) = (name, email, role) else { return Err(flaws.refusal()) };
     if role == Role::Admin {
         change.require_fresh()?;
     }
@@ -154,9 +156,11 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
     if body.name.is_none() && body.role.is_none() && body.email.is_none() {
         return Err(ApiError::field("", "send at least one of: name, role, email"));
     }
-    let name = body.name.as_deref().map(read_name).transpose()?;
-    let role = body.role.as_deref().map(read_role).transpose()?;
-    let email = body.email.as_deref().map(read_email).transpose()?;
+    let mut flaws = Flaws::default();
+    let name = flaws.check("name", body.name.as_deref().map(read_name).transpose());
+    let role = flaws.check("role", body.role.as_deref().map(read_role).transpose());
+    let email = flaws.check("email", body.email.as_deref().map(read_email).transpose());
+    let (Some(name), Some(role), Some(email)) = (name, role, email) else { return Err(flaws.refusal()) };
     change
         .on(&id, find, async |write, found, _| {
             let before = audited(&found);
@@ -191,6 +195,11 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                         );
                         event = event.saying(format!("Your role is now {now}"), body);
                         write.mail(&user.id, Kind::RoleLowered, json!({ "was": was, "now": now })).await?;
+                    }
+                    if user.email != was.email {
+                        let (id, told) = (&user.id, json!({ "was": was.email, "now": user.email }));
+                        write.mail_to(Some(&was.email), id, Kind::EmailChanged, told.clone()).await?;
+                        write.mail(id, Kind::EmailChanged, told).await?;
                     }
                     write.emit(event.data(json!({ "before": before, "after": after }))).await?;
                     Ok(answer.audited(&user.id, before, after).narrowing(only_narrows))

@@ -4,7 +4,7 @@
 //! the old one lives through a grace. A second rotation ends the first grace.
 
 use common::{
-    error::{ApiError, Code},
+    error::{ApiError, Code, Flaws},
     event::EventKind,
     id::{AgentId, CredentialId},
     scope::Patterns,
@@ -81,9 +81,12 @@ async fn insert(
 /// `POST /auth/tokens`: makes a PAT. The route takes sessions only, so that no PAT makes another.
 pub(crate) async fn create(mut change: Change<Body<Create>>) -> Result<Response, ApiError> {
     let Body(body) = &mut change.input;
-    let name = text("name", &body.name, 64)?;
-    let scope = change.caller.read_scope(&body.scope.take().unwrap_or_else(|| vec!["*".to_owned()]))?;
-    let asked = mint::lifetime(body.expires_in_days.take())?;
+    let mut flaws = Flaws::default();
+    let name = flaws.check("name", text("name", &body.name, 64));
+    let scope = body.scope.take().unwrap_or_else(|| vec!["*".to_owned()]);
+    let scope = flaws.check("scope", change.caller.read_scope(&scope));
+    let asked = flaws.check("expires_in_days", mint::lifetime(body.expires_in_days.take()));
+    let (Some(name), Some(scope), Some(asked)) = (name, scope, asked) else { return Err(flaws.refusal()) };
     if asked == Some(Lifetime::Never) {
         change.require_fresh()?;
     }

@@ -149,7 +149,7 @@ async fn show_form(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<
 /// `POST /register`.
 pub(crate) async fn register(app: App, typed: Form) -> Result<Response, ApiError> {
     answer(&app, async {
-        let mut body = typed.filled(&["name", "display_name", "description", "runtime", "model", "parent", "preset"]);
+        let mut body = typed.body(&["name"], &["display_name", "description", "runtime", "model", "parent", "preset"]);
         if let Some(days) = Some(typed.text("days")).filter(|days| !days.is_empty()) {
             body.insert("expires_in_days".to_owned(), number(days));
         }

@@ -73,12 +73,15 @@ impl Refusal {
     fn read(status: u16, body: &Json) -> Self {
         let slug = body.text("error");
         let fix = help::step(slug, status, body.text("fix"));
-        let named = body.list("fields").iter().map(|field| (field.text("field"), field.text("problem")));
-        let mut fields: Vec<(String, String)> = named
-            .flat_map(|(field, problem)| {
-                help::fields(slug, field).into_iter().map(|name| (name, help::problem(problem)))
-            })
-            .collect();
+        let mut fields: Vec<(String, String)> = Vec::new();
+        for one in body.list("fields") {
+            // One of several that are wrong is said as it is where it is the only one.
+            let problem = match one.text("error") {
+                "" => help::problem(one.text("problem")),
+                own => help::step(own, 400, one.text("fix")),
+            };
+            fields.extend(help::fields(slug, one.text("field")).into_iter().map(|name| (name, problem.clone())));
+        }
         if fields.is_empty() {
             fields = help::fields(slug, body.text("field")).into_iter().map(|name| (name, fix.clone())).collect();
         }
@@ -158,6 +161,11 @@ impl<'a> Api<'a> {
         Ok(Self { app, cookie: Some(format!("{name}={value}")) })
     }
 
+    /// For a visitor who has just got this one.
+    pub(crate) fn signed_in(app: &'a App, session: &str) -> Self {
+        Self { app, cookie: credential::cookie_name(app).map(|name| format!("{name}={session}")) }
+    }
+
     /// For a visitor without one.
     pub(crate) fn without_session(app: &'a App) -> Self {
         Self { app, cookie: None }
@@ -229,7 +237,7 @@ impl<'a> Api<'a> {
     /// A request that changes something, with what its form and its browser say of where it comes from.
     fn change_request(&self, route: &Route, names: &[&str], asked: &[(&str, &str)], form: &Form) -> Builder {
         let mut request = self.request(route, names, asked);
-        request = request.header("x-csrf-token", header_value(form.raw("csrf")));
+        request = request.header("x-csrf-token", header_value(&form.csrf(self.app)));
         if let Some(origin) = self.app.headers().first("origin") {
             request = request.header(header::ORIGIN, origin);
         }

@@ -47,6 +47,17 @@ impl Form {
         Self(self.0.into_iter().filter(|(known, _)| known == name).collect())
     }
 
+    /// All other fields, as a query.
+    pub(crate) fn without(&self, name: &str) -> String {
+        let pairs: Vec<(&str, &str)> = self
+            .0
+            .iter()
+            .filter(|(known, _)| known != name)
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        query(&pairs)
+    }
+
     /// A field without blanks around it; empty if it was not sent.
     pub(crate) fn text(&self, name: &str) -> &str {
         self.raw(name).trim()
@@ -55,6 +66,11 @@ impl Form {
     /// A field as it was typed: passwords.
     pub(crate) fn raw(&self, name: &str) -> &str {
         self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+
+    /// Whether a field was sent.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == name)
     }
 
     /// A field, or this value if nothing was sent.
@@ -79,6 +95,14 @@ impl Form {
         self.0.iter().filter(|(name, _)| is_kept(name)).cloned().collect()
     }
 
+    /// The token that shows that it is of this site: its field `csrf`, or else the header.
+    pub(crate) fn csrf(&self, app: &App) -> String {
+        match self.raw("csrf") {
+            "" => app.headers().first("x-csrf-token").unwrap_or_default(),
+            text => text.to_owned(),
+        }
+    }
+
     /// The names of the passwords that were typed.
     pub(crate) fn passwords(&self) -> Vec<&'static str> {
         PASSWORDS.into_iter().filter(|name| !self.raw(name).is_empty()).collect()
@@ -95,10 +119,21 @@ impl Form {
         filled.map(|name| ((*name).to_owned(), self.text(name).into())).collect()
     }
 
+    /// The same with fields that the API asks for, also empty: it says what is wrong about them together with what is wrong about others.
+    pub(crate) fn body(&self, asked_for: &[&str], others: &[&str]) -> Map<String, Json> {
+        let asked_for = asked_for.iter().map(|name| ((*name).to_owned(), self.text(name).into()));
+        asked_for.chain(self.filled(others)).collect()
+    }
+
     /// The fields that were filled in, as pairs of a query.
     pub(crate) fn pairs<'a>(&'a self, names: &[&'a str]) -> Vec<(&'a str, &'a str)> {
         names.iter().map(|name| (*name, self.text(name))).filter(|(_, value)| !value.is_empty()).collect()
     }
+}
+
+/// The names of passwords among these.
+pub(crate) fn passwords_of(names: &[String]) -> Vec<&'static str> {
+    PASSWORDS.into_iter().filter(|password| names.iter().any(|name| name == password)).collect()
 }
 
 /// A number as JSON; a text that is no number goes as it is, and the API says what is wrong with it.

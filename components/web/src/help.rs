@@ -33,6 +33,7 @@ const STEPS: &[(&str, &str)] = &[
     ("key_taken", "Choose another name, or rotate the key that has it."),
     ("last_admin", "Make another person an admin first."),
     ("lifetime_too_long", "Leave it empty to get all of the time that is left."),
+    ("login_failed", "Check what you typed, and try again."),
     ("nothing_approved", "Nothing of it is approved any more. This page shows how it stands."),
     ("owns_agents", "Give the agents to somebody else, or archive them, and try again."),
     ("parent_halted", "Start or resume the agent above it first."),
@@ -71,6 +72,7 @@ const STEPS: &[(&str, &str)] = &[
 /// The form's field that a refusal is about, where the API does not name one.
 const FIELDS: &[(&str, &[&str])] = &[
     ("approval_too_wide", &["scope"]),
+    ("device_request_not_found", &["user_code"]),
     ("email_taken", &["email"]),
     ("invalid_agent_url", &["url"]),
     ("invalid_email", &["email"]),
@@ -86,6 +88,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("invalid_webhook_secret", &["value"]),
     ("key_taken", &["name"]),
     ("lifetime_too_long", &["days"]),
+    ("login_failed", &["password"]),
     ("name_taken", &["name"]),
     ("parent_of_another_owner", &["parent"]),
     ("probe_taken", &["name"]),
@@ -100,6 +103,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("unknown_role", &["role"]),
     ("unknown_scope", &["scope"]),
     ("weak_password", &["password", "new"]),
+    ("wrong_code", &["code"]),
     ("wrong_password", &["current"]),
 ];
 

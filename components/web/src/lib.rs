@@ -9,17 +9,20 @@
 //! install, security, device, notifications, users,
 //! tenant, all_tokens, webhooks, audit, login, setup,
 //! clients, resources, receipt, guides,
-//! links, providers                                  one file for each page
+//! links, providers, again                           one file for each page
 //! page                                              what every page has: header, note, policy
+//! home_tenant                                       the tenant of a visitor without a session
+//! kept                                              a form that waits for a sign-in
 //! api                                               requests to the other components
 //! qr                                                QR codes
 //! chart                                             what happened, as a drawing
 //! help                                              refusals in words for people
-//! assets, form, words                               style and script; what was typed; times, states and events in words
+//! assets, cookie, form, words                       style and script; cookies; what was typed; times, states and events in words
 //! ```
 #![forbid(unsafe_code)]
 
 mod access;
+mod again;
 mod agent;
 mod agents;
 mod all_tokens;
@@ -30,12 +33,15 @@ mod audit;
 mod authorize;
 mod chart;
 mod clients;
+mod cookie;
 mod device;
 mod form;
 mod guides;
 mod help;
 mod home;
+mod home_tenant;
 mod install;
+mod kept;
 mod links;
 mod login;
 mod notifications;

@@ -12,7 +12,9 @@ use service::{app::App, credential, response::Response};
 
 use crate::{
     api::{Api, Change, Refusal, Trouble},
-    form::{Form, local, query},
+    form::{Form, local},
+    home_tenant::{HomeTenant, at},
+    kept::AGAIN,
     login::{FormToken, check_same_site, finish, show_login},
     page::{Frame, Note, answer, see, write_with},
 };
@@ -34,10 +36,11 @@ fn unnamed(mut response: Response) -> Response {
 pub(crate) async fn ask_link(app: App, typed: Form) -> Result<Response, ApiError> {
     answer(&app, async {
         let next = local(typed.text("next"));
-        let mut body = typed.filled(&["email", "tenant"]);
+        let mut body = typed.body(&["email"], &["tenant"]);
         body.insert("next".to_owned(), next.into());
         match send(&app, &typed, route::LINK_ASK, body).await {
-            Ok(_) => Ok(see(&app, &format!("/login?{}", query(&[("done", "link-asked"), ("next", next)])))),
+            Ok(_) if next == AGAIN => Ok(see(&app, &format!("{AGAIN}?done=link-asked"))),
+            Ok(_) => Ok(see(&app, &at("/login", &typed, &[("done", "link-asked"), ("next", next)]))),
             Err(Trouble::Refused(refusal)) => show_login(&app, &typed, Some(refusal)).await,
             Err(trouble) => Err(trouble),
         }
@@ -51,29 +54,36 @@ struct ForgotPage {
     frame: Frame,
     csrf: String,
     typed: Form,
+    /// The tenant's slug, where it is not the usual one.
+    tenant: String,
     has_mail: bool,
+    /// The form for signing in.
+    login: String,
 }
 
 /// `GET /forgot`.
 pub(crate) async fn forgot(app: App) -> Result<Response, ApiError> {
-    answer(&app, async { show_forgot(&app, &Form::query(&app), None) }).await
+    answer(&app, show_forgot(&app, &Form::query(&app), None)).await
 }
 
-fn show_forgot(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+async fn show_forgot(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let token = FormToken::of(app);
     let frame = Frame::new(app, "Forgot your password?", refusal.map(Note::from));
     let has_mail = app.settings().mail_provider.is_some();
-    let page = ForgotPage { frame, csrf: token.text.clone(), typed: typed.clone(), has_mail };
+    let usual = Api::without_session(app).get(route::WAYS, &[], &[]).await.unwrap_or_default();
+    let tenant = HomeTenant::of(app, typed, &usual).slug;
+    let login = at("/login", typed, &[]);
+    let page = ForgotPage { frame, csrf: token.text.clone(), typed: typed.clone(), tenant, has_mail, login };
     Ok(token.set(write_with(&page, status)?))
 }
 
 /// `POST /forgot`.
 pub(crate) async fn ask_reset(app: App, typed: Form) -> Result<Response, ApiError> {
     answer(&app, async {
-        match send(&app, &typed, route::FORGOT, typed.filled(&["email", "tenant"])).await {
-            Ok(_) => Ok(see(&app, "/login?done=reset-asked")),
-            Err(Trouble::Refused(refusal)) => show_forgot(&app, &typed, Some(refusal)),
+        match send(&app, &typed, route::FORGOT, typed.body(&["email"], &["tenant"])).await {
+            Ok(_) => Ok(see(&app, &at("/login", &typed, &[("done", "reset-asked")]))),
+            Err(Trouble::Refused(refusal)) => show_forgot(&app, &typed, Some(refusal)).await,
             Err(trouble) => Err(trouble),
         }
     })
@@ -132,6 +142,9 @@ struct DoorPage {
     door: &'static Door,
     code: String,
     next: String,
+    tenant: String,
+    /// Where to get another link.
+    again: String,
     /// The site has no address that a session could be kept for.
     is_unsafe: bool,
     /// No form would do anything any more.
@@ -165,6 +178,8 @@ impl Door {
             door: self,
             code,
             next: local(typed.text("next")).to_owned(),
+            tenant: typed.text("tenant").to_owned(),
+            again: at(self.again.0, typed, &[]),
             is_unsafe: credential::cookie_name(app).is_none(),
             is_closed,
         };
@@ -183,8 +198,10 @@ impl Door {
                 Err(Trouble::Refused(refusal)) if refusal.next.ticket.is_empty() => {
                     self.show(&app, &typed, Some(refusal))
                 }
-                outcome if self.password.is_empty() => finish(&app, outcome, local(typed.text("next"))),
-                Ok(_) => Ok(see(&app, "/login?done=password-set")),
+                outcome if self.password.is_empty() => {
+                    finish(&app, outcome, (local(typed.text("next")), typed.text("tenant"))).await
+                }
+                Ok(_) => Ok(see(&app, &at("/login", &typed, &[("done", "password-set")]))),
                 Err(trouble) => Err(trouble),
             }
         })

@@ -5,14 +5,15 @@
 
 use askama::Template;
 use common::{error::ApiError, route, secret::equal};
-use http::{HeaderValue, header};
 use serde_json::{Value as Json, json};
 use service::{app::App, credential, response::Response, session};
 
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
+    cookie::{FORM, KEPT, with as with_cookie},
     form::{Form, local, query},
-    page::{Frame, Note, answer, see, unguessable, write_with},
+    home_tenant::{HomeTenant, at},
+    page::{Frame, Note, answer, lead, see, unguessable, write_with},
     providers,
 };
 
@@ -23,7 +24,10 @@ struct LoginPage {
     csrf: String,
     next: String,
     email: String,
+    /// The tenant's slug; empty: the usual one.
     tenant: String,
+    /// The tenant's name for people; empty: nobody outside knows.
+    tenant_name: String,
     /// Whether the form for a password is there.
     has_password: bool,
     /// Whether a link can be mailed.
@@ -37,7 +41,20 @@ struct LoginPage {
 impl LoginPage {
     /// The query of a link that leads on to where the visitor wants to go.
     fn query(&self) -> String {
-        query(&[("next", &self.next)])
+        query(&self.pairs(&[("next", &self.next)]))
+    }
+
+    /// The page for a forgotten password.
+    fn forgot(&self) -> String {
+        match self.pairs(&[]).as_slice() {
+            [] => "/forgot".to_owned(),
+            pairs => format!("/forgot?{}", query(pairs)),
+        }
+    }
+
+    fn pairs<'a>(&'a self, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+        let tenant = Some(("tenant", self.tenant.as_str())).filter(|(_, slug)| !slug.is_empty());
+        more.iter().copied().chain(tenant).collect()
     }
 }
 
@@ -64,13 +81,16 @@ pub(crate) async fn show_login(app: &App, typed: &Form, refusal: Option<Refusal>
     let ways = Api::without_session(app).get(route::WAYS, &[], &[]).await.unwrap_or_default();
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let token = FormToken::of(app);
-    let allows = |way: &str| ways.is_null() || ways.words("ways").contains(&way) || !typed.text("tenant").is_empty();
+    let tenant = HomeTenant::of(app, typed, &ways);
+    let is_other = !tenant.slug.is_empty();
+    let allows = |way: &str| ways.is_null() || ways.words("ways").contains(&way) || is_other;
     let page = LoginPage {
         frame: Frame::new(app, "Sign in", refusal.map(Note::from)),
         csrf: token.text.clone(),
         next: local(typed.text("next")).to_owned(),
         email: typed.text("email").to_owned(),
-        tenant: typed.text("tenant").to_owned(),
+        tenant: tenant.slug,
+        tenant_name: tenant.name,
         has_password: allows("password"),
         has_link: app.settings().mail_provider.is_some() && allows("link"),
         providers: if allows("oidc") { providers::offered(app).await } else { Vec::new() },
@@ -84,20 +104,12 @@ pub(crate) async fn sign_in(app: App, typed: Form) -> Result<Response, ApiError>
     answer(&app, async {
         match try_sign_in(&app, &typed).await {
             Err(Trouble::Refused(refusal)) if refusal.next.ticket.is_empty() => {
-                show_login(&app, &typed, Some(in_words(refusal))).await
+                show_login(&app, &typed, Some(refusal)).await
             }
-            outcome => finish(&app, outcome, local(typed.text("next"))),
+            outcome => finish(&app, outcome, (local(typed.text("next")), typed.text("tenant"))).await,
         }
     })
     .await
-}
-
-/// The API's own step is for programs.
-fn in_words(mut refusal: Refusal) -> Refusal {
-    if refusal.slug == "login_failed" {
-        "Check what you typed, and try again.".clone_into(&mut refusal.fix);
-    }
-    refusal
 }
 
 async fn try_sign_in(app: &App, typed: &Form) -> Result<Json, Trouble> {
@@ -111,11 +123,15 @@ async fn try_sign_in(app: &App, typed: &Form) -> Result<Json, Trouble> {
 
 /// The end of every way to sign in by a page, with what the API made of it: leaves the session with the browser, or asks for the code of the
 /// second factor. What else the API refuses is the page's own.
-pub(crate) fn finish(app: &App, outcome: Result<Json, Trouble>, next: &str) -> Result<Response, Trouble> {
+pub(crate) async fn finish(
+    app: &App,
+    outcome: Result<Json, Trouble>,
+    (next, tenant): (&str, &str),
+) -> Result<Response, Trouble> {
     match outcome {
-        Ok(signed_in) => welcome(app, &signed_in, next),
+        Ok(signed_in) => welcome(app, &signed_in, next).await,
         Err(Trouble::Refused(refusal)) if !refusal.next.ticket.is_empty() => {
-            let page = see(app, &format!("/login/factor?{}", query(&[("next", next)])));
+            let page = see(app, &at("/login/factor", &Form::of(&[("tenant", tenant)]), &[("next", next)]));
             Ok(with_cookie(page, &session::ticket_cookie(app, &refusal.next.ticket)))
         }
         Err(trouble) => Err(trouble),
@@ -128,6 +144,9 @@ struct FactorPage {
     frame: Frame,
     csrf: String,
     next: String,
+    tenant: String,
+    /// The form for signing in.
+    login: String,
 }
 
 /// `GET /login/factor`: asks for the code of the second factor. The ticket of the sign-in so far is in a cookie.
@@ -148,6 +167,8 @@ fn show_factor(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Resp
         frame: Frame::new(app, "Second factor", refusal.map(Note::from)),
         csrf: token.text.clone(),
         next: local(typed.text("next")).to_owned(),
+        tenant: typed.text("tenant").to_owned(),
+        login: at("/login", typed, &[]),
     };
     Ok(token.set(write_with(&page, status)?))
 }
@@ -157,10 +178,13 @@ pub(crate) async fn sign_in_by_code(app: App, typed: Form) -> Result<Response, A
     answer(&app, async {
         let next = local(typed.text("next"));
         match try_code(&app, &typed).await {
-            Ok(signed_in) => Ok(with_cookie(welcome(&app, &signed_in, next)?, &session::no_ticket_cookie(&app))),
+            Ok(signed_in) => Ok(with_cookie(welcome(&app, &signed_in, next).await?, &session::no_ticket_cookie(&app))),
             // The sign-in begins again from where it began.
             Err(Trouble::Refused(refusal)) if refusal.slug == "ticket_ended" => {
-                let again = Form::of(&[("next", next)]);
+                let again = match typed.text("tenant") {
+                    "" => Form::of(&[("next", next)]),
+                    tenant => Form::of(&[("next", next), ("tenant", tenant)]),
+                };
                 let mut refusal = refusal;
                 "The sign-in took too long, or the account was changed.".clone_into(&mut refusal.detail);
                 "Sign in once more.".clone_into(&mut refusal.fix);
@@ -182,10 +206,11 @@ async fn try_code(app: &App, typed: &Form) -> Result<Json, Trouble> {
 }
 
 /// Leaves the session with the browser that has just signed in, in whichever way, and goes on to where it wanted to go.
-pub(crate) fn welcome(app: &App, signed_in: &Json, next: &str) -> Result<Response, Trouble> {
+pub(crate) async fn welcome(app: &App, signed_in: &Json, next: &str) -> Result<Response, Trouble> {
     let cookie = session::cookie(app, signed_in.text("access_token"));
     let cookie = cookie.ok_or_else(|| Trouble::Outage("this site has no cookie".to_owned()))?;
-    Ok(with_cookie(see(app, next), &cookie))
+    let page = with_cookie(lead(app, next), &cookie);
+    Ok(HomeTenant::remember(app, signed_in.text("access_token"), page).await)
 }
 
 /// `POST /logout`: ends the session's row, and has the browser forget it.
@@ -199,20 +224,13 @@ pub(crate) async fn sign_out(app: App, typed: Form) -> Result<Response, ApiError
             Err(trouble) => return Err(trouble),
         }
         let response = see(&app, "/login?done=signed-out");
+        let response = KEPT.forget(&app, response);
         Ok(match session::no_cookie(&app) {
             Some(cookie) => with_cookie(response, &cookie),
             None => response,
         })
     })
     .await
-}
-
-/// Leaves a cookie with the browser.
-pub(crate) fn with_cookie(mut response: Response, cookie: &str) -> Response {
-    if let Ok(value) = HeaderValue::from_str(cookie) {
-        response.headers_mut().append(header::SET_COOKIE, value);
-    }
-    response
 }
 
 /// The random text of the forms that a visitor without a session fills in.
@@ -224,10 +242,8 @@ pub(crate) struct FormToken {
 impl FormToken {
     /// The visitor's own, or a new one.
     pub(crate) fn of(app: &App) -> Self {
-        let known = credential::cookie_value(app, cookie_name(app)).filter(|text| is_token(text));
-        let text = known.unwrap_or_else(|| unguessable(app));
-        let secure = session::secure(app);
-        let cookie = format!("{}={text}; Path=/;{secure} HttpOnly; SameSite=Lax", cookie_name(app));
+        let text = FORM.read(app).filter(|text| is_token(text)).unwrap_or_else(|| unguessable(app));
+        let cookie = FORM.line(app, &text, None);
         Self { text, cookie }
     }
 
@@ -235,10 +251,6 @@ impl FormToken {
     pub(crate) fn set(&self, response: Response) -> Response {
         with_cookie(response, &self.cookie)
     }
-}
-
-fn cookie_name(app: &App) -> &'static str {
-    if session::is_secure(app) { "__Host-accredit-form" } else { "accredit-form" }
 }
 
 fn is_token(text: &str) -> bool {
@@ -252,8 +264,8 @@ pub(crate) fn check_same_site(app: &App, typed: &Form) -> Result<(), Trouble> {
         Some(origin) => own.is_some_and(|own| own == origin.to_ascii_lowercase()),
         None => app.headers().first("sec-fetch-site").is_some_and(|site| site == "same-origin"),
     };
-    let sent = credential::cookie_value(app, cookie_name(app)).filter(|text| is_token(text));
-    if is_ours && sent.is_some_and(|sent| equal(&sent, typed.raw("csrf"))) {
+    let sent = FORM.read(app).filter(|text| is_token(text));
+    if is_ours && sent.is_some_and(|sent| equal(&sent, &typed.csrf(app))) {
         return Ok(());
     }
     let mut refusal = Refusal::own(403, "", "");

@@ -21,7 +21,10 @@ use service::{
 use crate::{
     api::{Api, Asked, Members, Refusal, Trouble},
     assets,
-    form::{Form, local, query},
+    cookie::{DONE as DONE_COOKIE, KEPT, with as with_cookie},
+    form::{Form, local, passwords_of, query},
+    home_tenant::at,
+    kept::{AGAIN, Kept},
     words::{self, Html},
 };
 
@@ -29,11 +32,15 @@ use crate::{
 pub(crate) const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; \
      frame-ancestors 'none'; base-uri 'none'";
 
+/// Seconds in which a page says what was done before it.
+const SAID_WITHIN: i64 = 60;
+
 const OUTAGE: &str = "Accredit is not available";
-const AGAIN: &str = "Wait some seconds, then open this page again.";
+const SOON: &str = "Wait some seconds, then open this page again.";
 
 /// What was done, by the word in the address after a form was sent: no text of a visitor's comes this way.
 const DONE: &[(&str, &str)] = &[
+    ("address-changed", "The address is changed. They sign in with the new one."),
     ("activated", "The account is active again."),
     ("app-ended", "Ended. The app is refused from now on."),
     ("approved", "Approved. It works from the agent's next request on."),
@@ -64,6 +71,7 @@ const DONE: &[(&str, &str)] = &[
         "reset-asked",
         "If this address has an account, a mail with a link to set a new password is on its way. The link works once, for 24 hours.",
     ),
+    ("person-deleted", "Deleted. All of their sessions and tokens are refused from now on."),
     ("ran", "Run. Its result is in the list."),
     ("restarted", "Restarted."),
     ("restored", "Restored: it is stopped, and has no credentials. Issue a token and start it."),
@@ -104,9 +112,13 @@ impl Note {
         Self { kind: "bad", title: title.to_owned(), text: text.to_owned(), fields: Vec::new() }
     }
 
-    /// What the address says was done.
+    /// What the address says was done, where the form before this page has done it: by the address alone, a link from elsewhere could
+    /// say so too.
     pub(crate) fn done(app: &App) -> Option<Self> {
         let asked = Form::query(app);
+        if DONE_COOKIE.read(app).is_none_or(|done| !asked.is("done", &done)) {
+            return None;
+        }
         let (_, text) = DONE.iter().find(|(word, _)| asked.is("done", word))?;
         Some(Self { kind: "good", title: (*text).to_owned(), text: String::new(), fields: Vec::new() })
     }
@@ -304,8 +316,36 @@ pub(crate) async fn answer(
 ) -> Result<Response, ApiError> {
     let page: Pin<Box<dyn Future<Output = Result<Response, Trouble>> + '_>> = Box::pin(page);
     match page.await {
-        Ok(response) => Ok(response),
-        Err(trouble) => explain(app, trouble),
+        Ok(response) => Ok(settle(app, response)),
+        Err(trouble) => match wait(app, trouble).await {
+            Ok(trouble) => explain(app, trouble),
+            Err(waits) => Ok(waits),
+        },
+    }
+}
+
+/// Has the browser forget what has come to its end with this answer.
+fn settle(app: &App, response: Response) -> Response {
+    let is_sent = app.head().method == http::Method::POST;
+    let here = app.head().uri.path_and_query().map_or("/", |here| here.as_str());
+    if is_sent && Kept::read(app).is_some_and(|kept| kept.action == here) {
+        return KEPT.forget(app, response);
+    }
+    // A page has said it.
+    if !is_sent && response.status() != StatusCode::SEE_OTHER && DONE_COOKIE.read(app).is_some() {
+        return DONE_COOKIE.forget(app, response);
+    }
+    response
+}
+
+/// A form whose visitor can prove who they are by a new sign-in alone waits for it.
+async fn wait(app: &App, trouble: Trouble) -> Result<Trouble, Response> {
+    match trouble {
+        Trouble::Prove(asked) if asked.refusal.next.way == "sign_in" => match Kept::of(app, &asked.form).await {
+            Ok(kept) => Err(kept.keep(app, see(app, AGAIN))),
+            Err(trouble) => Ok(trouble),
+        },
+        trouble => Ok(trouble),
     }
 }
 
@@ -331,7 +371,7 @@ fn explain(app: &App, trouble: Trouble) -> Result<Response, ApiError> {
         Trouble::Outage(cause) => {
             log(app.request_id(), app.path(), &cause);
             let detail = "A part of this server does not answer at the moment.".to_owned();
-            (503, OUTAGE, detail, AGAIN.to_owned())
+            (503, OUTAGE, detail, SOON.to_owned())
         }
     };
     let frame = Frame::new(app, heading, None);
@@ -348,15 +388,53 @@ fn explain(app: &App, trouble: Trouble) -> Result<Response, ApiError> {
 /// passwords, and goes on with the proof to where it was sent.
 #[derive(Template)]
 #[template(path = "prove.html")]
-struct ProvePage {
+pub(crate) struct ProvePage {
     frame: Frame,
-    /// How it is proved: `code`, `password`, or by a new sign-in.
+    /// How it is proved: `code`, `password`; empty: by a new sign-in, which has been.
     way: String,
     /// Where the form was sent.
     action: String,
+    /// The page that leaves it.
+    back: String,
     fields: Vec<(String, String)>,
     /// The passwords that were typed, which have to be typed again.
     passwords: Vec<&'static str>,
+}
+
+/// Fields of which their visitor knows nothing.
+const UNSEEN: [&str; 6] = ["act", "back", "csrf", "from", "once", "request"];
+
+impl ProvePage {
+    /// The form that waited for a sign-in.
+    pub(crate) fn kept(app: &App, csrf: &str, kept: Kept) -> Self {
+        let link = app.settings().link();
+        let mut fields = kept.fields.unwrap_or_default();
+        fields.push(("csrf".to_owned(), csrf.to_owned()));
+        Self {
+            frame: Frame::new(app, "Go on?", None),
+            way: String::new(),
+            action: format!("{link}{}", kept.action),
+            back: format!("{link}{}", kept.page),
+            fields,
+            passwords: passwords_of(&kept.passwords),
+        }
+    }
+
+    /// What was typed, by the names of the fields.
+    fn typed(&self) -> Vec<(String, String)> {
+        let mut typed: Vec<(String, String)> = Vec::new();
+        for (name, value) in &self.fields {
+            if UNSEEN.contains(&name.as_str()) || value.is_empty() {
+                continue;
+            }
+            let name = words::title(name);
+            match typed.last_mut() {
+                Some((before, all)) if *before == name => *all = format!("{all}, {value}"),
+                _ => typed.push((name, value.clone())),
+            }
+        }
+        typed
+    }
 }
 
 fn ask_for_proof(app: &App, asked: Asked) -> Result<Response, Trouble> {
@@ -365,10 +443,12 @@ fn ask_for_proof(app: &App, asked: Asked) -> Result<Response, Trouble> {
     // The first time, the page itself says what is missing.
     let note = (refusal.slug != "reauthentication_required").then(|| Note::from(refusal));
     let here = app.head().uri.path_and_query().map_or("/", |here| here.as_str());
+    let link = app.settings().link();
     let page = ProvePage {
         frame: Frame::new(app, "Is it you?", note),
         way,
-        action: format!("{}{here}", app.settings().link()),
+        action: format!("{link}{here}"),
+        back: format!("{link}/"),
         fields: form.shown_again(),
         passwords: form.passwords(),
     };
@@ -379,13 +459,32 @@ fn ask_for_proof(app: &App, asked: Asked) -> Result<Response, Trouble> {
 fn see_login(app: &App) -> Response {
     let here = app.head().uri.path_and_query().map_or("/", |here| here.as_str());
     let next = if app.head().method == http::Method::POST { "/" } else { local(here) };
-    let response = see(app, &format!("/login?{}", query(&[("next", next)])));
-    with_headers(response)
+    // A mail's link names the tenant of its reader, who may have to sign in there first.
+    let (path, asked) = next.split_once('?').unwrap_or((next, ""));
+    let asked = Form::parse(asked);
+    if !asked.has("tenant") {
+        return see(app, &format!("/login?{}", query(&[("next", next)])));
+    }
+    let rest = asked.without("tenant");
+    let next = if rest.is_empty() { path.to_owned() } else { format!("{path}?{rest}") };
+    see(app, &at("/login", &asked, &[("next", &next)]))
 }
 
-/// 303 to a page of this site.
-pub(crate) fn see(app: &App, path: &str) -> Response {
+/// 303 to a page of this site that somebody else may have named: nothing of what its address says was done is said there.
+pub(crate) fn lead(app: &App, path: &str) -> Response {
     with_headers(see_other(&format!("{}{path}", app.settings().link())))
+}
+
+/// 303 to a page of this site. What its address says was done is said there once.
+pub(crate) fn see(app: &App, path: &str) -> Response {
+    let response = lead(app, path);
+    let asked = Form::parse(path.split_once('?').map_or("", |(_, query)| query));
+    match asked.text("done") {
+        done if DONE.iter().any(|(known, _)| *known == done) => {
+            with_cookie(response, &DONE_COOKIE.line(app, done, Some(SAID_WITHIN)))
+        }
+        _ => response,
+    }
 }
 
 /// 303 to a page of another site, which the API names.

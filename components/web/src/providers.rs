@@ -10,11 +10,13 @@ use common::{
 };
 use futures_util::future::join;
 use serde_json::{Value as Json, json};
-use service::{app::App, credential, extract::Path, response::Response, session};
+use service::{app::App, credential, extract::Path, response::Response};
 
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
+    cookie::{FLOW, KEPT, with as with_cookie},
     form::{Form, local},
+    kept::AGAIN,
     login,
     page::{Frame, answer, see, see_other_site, write},
 };
@@ -83,12 +85,12 @@ pub(crate) async fn sign_in(app: App, Path(provider): Path) -> Result<Response, 
 pub(crate) async fn come_back(app: App, Path(provider): Path) -> Result<Response, ApiError> {
     let response = answer(&app, finish(&app, &provider)).await?;
     // It was used, whatever came of it.
-    Ok(login::with_cookie(response, &cookie(&app, "", 0)))
+    Ok(FLOW.forget(&app, response))
 }
 
 async fn finish(app: &App, provider: &str) -> Result<Response, Trouble> {
     let (sent, form) = (Form::query(app), Form::default());
-    let flow = credential::cookie_value(app, cookie_name(app)).unwrap_or_default();
+    let flow = FLOW.read(app).unwrap_or_default();
     let mut body = sent.filled(&["code", "iss", "error"]);
     body.insert("state".to_owned(), sent.text("state").into());
     body.insert("flow".to_owned(), flow.into());
@@ -97,11 +99,15 @@ async fn finish(app: &App, provider: &str) -> Result<Response, Trouble> {
         Ok(done) if done.get("linked").is_some() => Ok(see(app, &done_at(done.text("next"), "linked"))),
         Ok(signed_in) => {
             let next = local(signed_in.text("next")).to_owned();
-            login::finish(app, Ok(signed_in), &next)
+            login::finish(app, Ok(signed_in), (&next, "")).await
         }
         Err(Trouble::Refused(refusal)) if !refusal.next.ticket.is_empty() => {
             let next = local(&refusal.next.path).to_owned();
-            login::finish(app, Err(Trouble::Refused(refusal)), &next)
+            login::finish(app, Err(Trouble::Refused(refusal)), (&next, "")).await
+        }
+        // One with a form that waits for a sign-in has all ways again.
+        Err(Trouble::Refused(refusal)) if KEPT.read(app).is_some() => {
+            login::show_login(app, &Form::of(&[("next", AGAIN)]), Some(refusal)).await
         }
         // A visitor with a session has linked something, or wanted to; all others wanted to sign in.
         Err(Trouble::Refused(refusal)) if credential::cookie(app).is_none() => {
@@ -146,14 +152,5 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
 
 /// Leaves with the browser what was begun.
 fn keep(app: &App, response: Response, begun: &Json) -> Response {
-    login::with_cookie(response, &cookie(app, begun.text("flow"), begun.number("expires_in")))
-}
-
-fn cookie(app: &App, flow: &str, life: i64) -> String {
-    let secure = session::secure(app);
-    format!("{}={flow}; Path=/; Max-Age={life};{secure} HttpOnly; SameSite=Lax", cookie_name(app))
-}
-
-fn cookie_name(app: &App) -> &'static str {
-    if session::is_secure(app) { "__Host-accredit-oidc" } else { "accredit-oidc" }
+    with_cookie(response, &FLOW.line(app, begun.text("flow"), Some(begun.number("expires_in"))))
 }

@@ -2,8 +2,9 @@ use common::route::{self, Group};
 use service::router::{Router, Routes};
 
 use crate::{
-    access, agent, agents, all_tokens, archived, assets, audit, authorize, clients, device, guides, home, install,
-    links, login, notifications, providers, receipt, resources, security, setup, tenant, tokens, users, webhooks,
+    access, again, agent, agents, all_tokens, archived, assets, audit, authorize, clients, device, guides, home,
+    install, links, login, notifications, providers, receipt, resources, security, setup, tenant, tokens, users,
+    webhooks,
 };
 
 fn routes() -> Routes {
@@ -14,6 +15,7 @@ fn routes() -> Routes {
         .on_open(route::WEB_SIGN_IN, login::sign_in)
         .on_open(route::WEB_LOGIN_FACTOR, login::factor_form)
         .on_open(route::WEB_SIGN_IN_FACTOR, login::sign_in_by_code)
+        .on_open(route::WEB_AGAIN, again::show)
         .on_open(route::WEB_LINK_ASK, links::ask_link)
         .on_open(route::WEB_LINK, links::link)
         .on_open(route::WEB_LINK_SIGN_IN, links::sign_in)
@@ -92,6 +94,8 @@ pub fn router() -> Router {
     routes().build()
 }
 
+#[cfg(test)]
+mod forms;
 #[cfg(test)]
 mod tests {
     #[test]

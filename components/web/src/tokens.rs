@@ -97,7 +97,7 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
 /// `POST /tokens`.
 pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> {
     answer(&app, async {
-        let mut body = typed.filled(&["name"]);
+        let mut body = typed.body(&["name"], &[]);
         let scope = several(typed.text("scope"));
         if !scope.is_empty() {
             body.insert("scope".to_owned(), scope.into());

@@ -72,7 +72,7 @@ pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> 
     answer(&app, async {
         let api = Api::of(&app)?;
         let has_password = !typed.raw("password").is_empty();
-        let mut body = typed.filled(&["email", "name", "role"]);
+        let mut body = typed.body(&["email", "name"], &["role"]);
         body.insert("invite".to_owned(), (!has_password).into());
         let body = body.into();
         let made = match api.change(route::USERS_CREATE, &[], Change { form: &typed, body }).await {
@@ -186,8 +186,12 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
     if matches!(act.as_str(), "link" | "mail") {
         return answer(&app, help_in(&app, &id, &act, &typed)).await;
     }
+    if act == "delete" {
+        return answer(&app, delete(&app, &id, &typed)).await;
+    }
     let (route, body, done) = match act.as_str() {
-        "change" => (route::USERS_PATCH, typed.filled(&["name", "role"]).into(), "changed"),
+        "change" => (route::USERS_PATCH, typed.body(&["name"], &["role"]).into(), "changed"),
+        "address" => (route::USERS_PATCH, json!({ "email": typed.text("email") }), "address-changed"),
         "password" => (route::PASSWORD_SET, json!({ "password": typed.raw("password") }), "changed"),
         "activate" => (route::USERS_ACTIVATE, Json::Null, "activated"),
         "factor" => (route::USERS_FACTOR, Json::Null, "factor-taken"),
@@ -204,6 +208,29 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         }
     })
     .await
+}
+
+/// The end of a person, with what the form says of their agents.
+async fn delete(app: &App, id: &str, typed: &Form) -> Result<Response, Trouble> {
+    let to = format!("transfer:{}", typed.text("to"));
+    let agents = match typed.text("agents") {
+        "" => Vec::new(),
+        "transfer" => vec![("agents", to.as_str())],
+        other => vec![("agents", other)],
+    };
+    let change = Change { form: typed, body: Json::Null };
+    match Api::of(app)?.change_with(route::USERS_DELETE, &[id], &agents, change).await {
+        Ok(_) => Ok(see(app, "/admin/users?done=person-deleted")),
+        Err(Trouble::Refused(mut refusal)) if refusal.is_for_the_form() || refusal.slug == "owner_not_found" => {
+            // The API has one field for the choice and for the person.
+            if matches!(refusal.slug.as_str(), "owner_not_found" | "validation_error") {
+                let problem = "must be the address of an active person who may own agents".to_owned();
+                refusal.fields = vec![("to".to_owned(), problem)];
+            }
+            show_one(app, id, typed, Some(refusal)).await
+        }
+        Err(trouble) => Err(trouble),
+    }
 }
 
 /// Ways in for a person who has none: a link to hand over, or one by mail.

@@ -70,7 +70,7 @@ fn words_of(typed: &Form, name: &str) -> Json {
 }
 
 fn body(typed: &Form) -> Map<String, Json> {
-    let mut body = typed.filled(&["url", "name"]);
+    let mut body = typed.body(&["url"], &["name"]);
     for name in ["kinds", "agents"] {
         body.insert(name.to_owned(), words_of(typed, name));
     }

@@ -349,6 +349,12 @@ fn shortened(id: &str) -> String {
     }
 }
 
+/// The name of a field as a heading: `redirect_uris` → `Redirect uris`.
+pub(crate) fn title(name: &str) -> String {
+    let mut letters = name.chars().map(|letter| if letter == '_' { ' ' } else { letter });
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
 /// A person in few letters: without the domain, where it is the visitor's own.
 pub(crate) fn person(email: &str, visitor: &str) -> String {
     let domain = |email: &str| email.rsplit_once('@').map(|(_, domain)| domain.to_owned());

@@ -106,6 +106,7 @@ pub(crate) async fn write(app: &App, taken: &[DueMail]) -> Result<Letter, Failur
     }
     match due.kind {
         Kind::AccessRequest => Ok(draft.access_request()),
+        Kind::EmailChanged => Ok(draft.email_changed()),
         Kind::Expiring => Ok(draft.expiring()),
         Kind::Silent => Ok(draft.silent()),
         Kind::FactorRemoved => Ok(draft.factor_removed()),
@@ -136,9 +137,9 @@ impl Draft<'_> {
         self.app.settings().public_url.as_ref().map(|url| format!("{}{}", url.origin, url.path))
     }
 
-    /// How the instance calls itself: `Accredit at accredit.example.com`, with the tenant.
+    /// How the instance calls itself: `Accredit at accredit.example.com`, with the tenant as its people call it.
     fn instance(&self) -> String {
-        let tenant = &self.due.tenant;
+        let tenant = self.due.tenant_name.as_ref().unwrap_or(&self.due.tenant);
         match self.home().as_deref().and_then(|home| home.split_once("://")) {
             Some((_, place)) => format!("Accredit at {place}, tenant {tenant}"),
             None => format!("Accredit, tenant {tenant}"),
@@ -153,7 +154,7 @@ impl Draft<'_> {
             button: None,
             notes: Vec::new(),
             instance: self.instance(),
-            home: self.home(),
+            home: if self.due.is_usual { self.home() } else { Some(self.page("/")).filter(|home| !home.is_empty()) },
         }
     }
 
@@ -256,12 +257,28 @@ impl Draft<'_> {
 
     /// A letter about something that a thief would do.
     fn alarm(&self, subject: &str, paragraph: String) -> Letter {
-        let button = self.home().map(|home| Button { label: "Set a new password", url: format!("{home}/forgot") });
+        let url = self.page("/forgot");
+        let button = (!url.is_empty()).then_some(Button { label: "Set a new password", url });
         let notes = vec![
             "If you know of this, there is nothing to do. If not, set a new password at once, and tell an admin of your tenant."
                 .to_owned(),
         ];
         Letter { button, notes, ..self.letter(subject, paragraph) }
+    }
+
+    /// The old address hears of it too: it is the one that a thief leaves behind.
+    fn email_changed(&self) -> Letter {
+        let (was, now, from, at) = (self.member("was"), self.member("now"), self.sender(), self.instance());
+        let by = Some(self.member("by")).filter(|by| !by.is_empty()).unwrap_or("You");
+        let changed = format!("{by} changed the address of your account at {at} from {was} to {now}{from}.");
+        let mut letter = self.letter("The address of your account was changed", changed);
+        letter.notes = vec![
+            format!(
+                "From now on you sign in as {now}, and all mails go there. Password, second factor and agents stay as they are."
+            ),
+            "If you did not expect this, tell an admin of your tenant at once.".to_owned(),
+        ];
+        letter
     }
 
     fn role_lowered(&self) -> Letter {
@@ -292,9 +309,11 @@ impl Draft<'_> {
         self.leading_to("A credential was leaked", text, "See your credentials", "/tokens")
     }
 
-    /// A page of this server; empty where nobody knows its address.
+    /// A page of this server; empty where nobody knows its address. It names the tenant, unless that is the usual one: its reader may have
+    /// to sign in first.
     fn page(&self, path: &str) -> String {
-        self.home().map(|home| format!("{home}{path}")).unwrap_or_default()
+        let tenant = if self.due.is_usual { String::new() } else { format!("?tenant={}", self.due.tenant) };
+        self.home().map(|home| format!("{home}{path}{tenant}")).unwrap_or_default()
     }
 
     /// A letter that leads to one page.

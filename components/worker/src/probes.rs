@@ -9,7 +9,7 @@ mod verdict;
 
 use common::{
     agent_secret::{SecretName, SecretValue},
-    error::{ApiError, Code},
+    error::{ApiError, Code, Flaws},
     event::EventKind,
     id::{AgentId, ProbeId, TenantId, UserId},
     probe::ProbeStatus,
@@ -129,31 +129,37 @@ impl Draft {
         let invalid = |field: &'static str, expected: &'static str| {
             Code::InvalidProbe.with("field", field).with("expected", expected).extra("field", field)
         };
-        let name = text("name", &body.name, 64)?;
+        let mut flaws = Flaws::default();
+        let is = |is_good: bool, field, expected| if is_good { Ok(()) } else { Err(invalid(field, expected)) };
+        let name = flaws.check("name", text("name", &body.name, 64));
         let method = body.method.as_deref().unwrap_or("GET");
-        if !["GET", "HEAD", "POST"].contains(&method) {
-            return Err(invalid("method", "one of: GET, HEAD, POST"));
-        }
-        let secret = SecretName::read(&body.secret)?;
+        flaws.check("method", is(["GET", "HEAD", "POST"].contains(&method), "method", "one of: GET, HEAD, POST"));
+        let secret = flaws.check("secret", SecretName::read(&body.secret));
         let header = body.header.as_deref().unwrap_or("Authorization");
-        if !(1..=64).contains(&header.len())
-            || !header.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-            || RESERVED.contains(&header.to_ascii_lowercase().as_str())
-        {
-            return Err(invalid(
-                "header",
-                "the name of a request header, such as Authorization or PRIVATE-TOKEN, that is not one of the connection",
-            ));
-        }
+        let is_header = (1..=64).contains(&header.len())
+            && header.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !RESERVED.contains(&header.to_ascii_lowercase().as_str());
+        let expected =
+            "the name of a request header, such as Authorization or PRIVATE-TOKEN, that is not one of the connection";
+        flaws.check("header", is(is_header, "header", expected));
         let default = if header.eq_ignore_ascii_case("authorization") { "Bearer" } else { "" };
         let scheme = match &body.scheme {
             None => default,
             Some(Nullable(scheme)) => scheme.as_deref().unwrap_or_default(),
         };
-        if scheme.len() > 32 || !scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.=".contains(&b)) {
-            return Err(invalid("scheme", "the word before the secret, such as Bearer or token, or null"));
-        }
+        let is_scheme = scheme.len() <= 32 && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.=".contains(&b));
+        let expected = "the word before the secret, such as Bearer or token, or null";
+        flaws.check("scheme", is(is_scheme, "scheme", expected));
+        let status =
+            flaws.check("expect_status", within("expect_status", body.expect_status.unwrap_or(200), 200..=299));
         let every_hours = body.every_hours.as_ref().and_then(|Nullable(hours)| *hours);
+        let every_hours = every_hours.map(|hours| within("every_hours", hours, 1..=168)).transpose();
+        let every_hours = flaws.check("every_hours", every_hours);
+        let (Some(name), Some(secret), Some(expect_status), Some(every_hours)) = (name, secret, status, every_hours)
+        else {
+            return Err(flaws.refusal());
+        };
+        flaws.end()?;
         Ok(Self {
             name,
             method: method.to_owned(),
@@ -161,8 +167,8 @@ impl Draft {
             secret,
             header: header.to_owned(),
             scheme: scheme.to_owned(),
-            expect_status: within("expect_status", body.expect_status.unwrap_or(200), 200..=299)?,
-            every_hours: every_hours.map(|hours| within("every_hours", hours, 1..=168)).transpose()?,
+            expect_status,
+            every_hours,
         })
     }
 }

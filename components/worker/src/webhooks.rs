@@ -1,7 +1,7 @@
 //! Webhooks: where people want events sent. Each has a secret of its own, shown once, that signs what is sent to it.
 
 use common::{
-    error::{ApiError, Code},
+    error::{ApiError, Code, Flaws},
     event::EventKind,
     id::{DeliveryId, WebhookId},
     permission::Action,
@@ -124,10 +124,15 @@ fn audited(webhook: &Webhook) -> Json {
 /// `POST /api/webhooks`: a webhook of the caller's person.
 pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, ApiError> {
     let (app, caller, Body(body)) = (&change.app, &change.caller, &change.input);
-    check_outbound("url", &body.url, &app.settings().outbound_hosts)?;
-    let name = body.name.as_deref().map(|name| text("name", name, 64)).transpose()?;
-    let kinds = read_kinds(body.kinds.as_ref().and_then(|Nullable(kinds)| kinds.as_ref()))?;
-    let agents = read_agents(app, caller, body.agents.as_ref().and_then(|Nullable(agents)| agents.as_ref())).await?;
+    let mut flaws = Flaws::default();
+    flaws.check("url", check_outbound("url", &body.url, &app.settings().outbound_hosts));
+    let name = flaws.check("name", body.name.as_deref().map(|name| text("name", name, 64)).transpose());
+    let kinds = body.kinds.as_ref().and_then(|Nullable(kinds)| kinds.as_ref());
+    let kinds = flaws.check("kinds", read_kinds(kinds));
+    let agents = body.agents.as_ref().and_then(|Nullable(agents)| agents.as_ref());
+    let agents = flaws.check("agents", read_agents(app, caller, agents).await);
+    let (Some(name), Some(kinds), Some(agents)) = (name, kinds, agents) else { return Err(flaws.refusal()) };
+    flaws.end()?;
     change
         .run(async |write, Body(body)| {
             let id = WebhookId::generate(write.now(), write.app().chance());
@@ -176,15 +181,20 @@ form! {
 pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result<Response, ApiError> {
     let (app, caller, Body(body)) = (&change.app, &change.caller, &change.input);
     find(app.db(), caller, &id).await?;
+    let mut flaws = Flaws::default();
     if let Some(url) = &body.url {
-        check_outbound("url", url, &app.settings().outbound_hosts)?;
+        flaws.check("url", check_outbound("url", url, &app.settings().outbound_hosts));
     }
-    let name = body.name.as_deref().map(|name| text("name", name, 64)).transpose()?;
-    let kinds = body.kinds.as_ref().map(|Nullable(kinds)| read_kinds(kinds.as_ref())).transpose()?;
+    let name = flaws.check("name", body.name.as_deref().map(|name| text("name", name, 64)).transpose());
+    let kinds = body.kinds.as_ref().map(|Nullable(kinds)| read_kinds(kinds.as_ref())).transpose();
+    let kinds = flaws.check("kinds", kinds);
     let agents = match &body.agents {
-        Some(Nullable(agents)) => Some(read_agents(app, caller, agents.as_ref()).await?),
-        None => None,
+        Some(Nullable(agents)) => read_agents(app, caller, agents.as_ref()).await.map(Some),
+        None => Ok(None),
     };
+    let agents = flaws.check("agents", agents);
+    let (Some(name), Some(kinds), Some(agents)) = (name, kinds, agents) else { return Err(flaws.refusal()) };
+    flaws.end()?;
     let is_on = match body.state.as_deref() {
         None => None,
         Some("active") => Some(true),

@@ -1073,6 +1073,49 @@ impl ApiError {
     }
 }
 
+/// What is wrong about the values of a body, so that one refusal names all of it.
+#[derive(Debug, Default)]
+pub struct Flaws(Vec<(&'static str, ApiError)>);
+
+impl Flaws {
+    /// The value of a field, if it is right.
+    pub fn check<T>(&mut self, field: &'static str, value: Result<T, ApiError>) -> Option<T> {
+        value.map_err(|flaw| self.0.push((field, flaw))).ok()
+    }
+
+    /// Goes on if nothing is wrong.
+    pub fn end(self) -> Result<(), ApiError> {
+        if self.0.is_empty() { Ok(()) } else { Err(self.refusal()) }
+    }
+
+    /// The refusal. A single flaw is refused as it is, and so is what is no flaw of a value, such as an outage.
+    pub fn refusal(mut self) -> ApiError {
+        let is_of_value = |flaw: &ApiError| matches!(flaw.code().row().status, 400 | 422);
+        if let Some(other) = self.0.iter().position(|(_, flaw)| !is_of_value(flaw)) {
+            return self.0.swap_remove(other).1;
+        }
+        if self.0.len() == 1 {
+            return self.0.swap_remove(0).1;
+        }
+        let fields: Vec<Json> = self.0.iter().flat_map(|(field, flaw)| flaw.as_fields(field)).collect();
+        ApiError::from(Code::ValidationError).extra("fields", fields)
+    }
+}
+
+impl ApiError {
+    /// The flaw of a value as members of `fields`, each with the slug that it has where it is the only one.
+    fn as_fields(&self, field: &str) -> Vec<Json> {
+        if let Some(fields) = self.member("fields").and_then(Json::as_array) {
+            return fields.clone();
+        }
+        let row = self.0.code.row();
+        let params: Vec<(&str, &str)> = self.0.params.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let fix = self.0.fix.as_deref().map_or_else(|| filled(row.fix, &params), Cow::Borrowed);
+        let problem = format!("is wrong: {}", self.sentence());
+        vec![serde_json::json!({ "field": field, "problem": problem, "error": row.slug, "fix": fix })]
+    }
+}
+
 /// The last part of the path of a page about a scope or a slug: dots and underscores become hyphens.
 pub fn anchor(name: &str) -> String {
     name.replace(['.', '_'], "-")
@@ -1132,6 +1175,28 @@ mod tests {
             }
             assert!(row.page.is_empty() || row.page.starts_with("/docs/agents/"), "{}", row.slug);
         }
+    }
+
+    #[test]
+    fn several_flaws_are_one_refusal_and_one_is_itself() {
+        let flaws = |values: &[(&'static str, Code)]| {
+            let mut flaws = Flaws::default();
+            for (field, code) in values {
+                assert!(flaws.check::<()>(field, Err(code.with("field", *field).with("most", "64"))).is_none());
+            }
+            flaws.end()
+        };
+        assert!(flaws(&[]).is_ok());
+        assert_eq!(flaws(&[("email", Code::InvalidEmail)]).unwrap_err().code(), Code::InvalidEmail);
+        let both = flaws(&[("name", Code::InvalidText), ("email", Code::InvalidEmail)]).unwrap_err();
+        assert_eq!(both.code(), Code::ValidationError);
+        let fields = both.member("fields").unwrap();
+        assert_eq!((&fields[0]["field"], &fields[0]["error"]), (&"name".into(), &"invalid_text".into()));
+        assert_eq!((&fields[1]["field"], &fields[1]["error"]), (&"email".into(), &"invalid_email".into()));
+        assert!(fields[0]["fix"].as_str().unwrap().starts_with("Send name as 1 to 64 characters"), "{fields}");
+        // An outage is no flaw of a value.
+        let outage = flaws(&[("email", Code::InvalidEmail), ("scope", Code::DatabaseUnavailable)]).unwrap_err();
+        assert_eq!(outage.code(), Code::DatabaseUnavailable);
     }
 
     #[test]

@@ -750,6 +750,7 @@ routes! {
         WEB_SIGN_IN = post("/auth/login", "Sign in by form").public().form().any_query();
         WEB_LOGIN_FACTOR = get("/login/factor", "Form for the code of the second factor").public().any_query();
         WEB_SIGN_IN_FACTOR = post("/login/factor", "Finish a sign-in with the code by form").public().form().any_query();
+        WEB_AGAIN = get("/login/again", "Sign in again for a form that waits for it, and go on").public().any_query();
         WEB_LINK_ASK = post("/login/link", "Ask for a link to sign in, by form").public().form().any_query();
         WEB_LINK = get("/auth/email/verify", "Button that a mailed link leads to").public().any_query();
         WEB_LINK_SIGN_IN = post("/auth/email/verify", "Sign in by a mailed link").public().form().any_query();

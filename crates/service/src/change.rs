@@ -362,12 +362,23 @@ impl Write<'_> {
 
     /// Mails a person of the tenant, also one that did it themselves, and has the mail sent after the answer. `data` is an object without
     /// secrets; it is sent with `by`, the address of the caller where somebody else did it, and the request's `address`.
-    pub async fn mail(&self, user: &UserId, kind: Kind, mut data: Json) -> Result<(), ApiError> {
+    pub async fn mail(&self, user: &UserId, kind: Kind, data: Json) -> Result<(), ApiError> {
+        self.mail_to(None, user, kind, data).await
+    }
+
+    /// The same, to an address that the person has no more.
+    pub async fn mail_to(
+        &self,
+        address: Option<&str>,
+        user: &UserId,
+        kind: Kind,
+        mut data: Json,
+    ) -> Result<(), ApiError> {
         let by = (user != self.caller.user_id()).then(|| self.author());
         if let Some(members) = data.as_object_mut() {
             members.insert("by".to_owned(), by.into());
         }
-        mail::queue(self.app, &self.tx, (self.caller.tenant_id(), user), kind, data).await.map(drop)
+        mail::queue_to(self.app, &self.tx, (self.caller.tenant_id(), user, address), kind, data).await.map(drop)
     }
 
     /// Delivers an event to all whom it concerns. Gives its number in the agent's own inbox; `None`: it is not there, since that holds as

@@ -223,7 +223,7 @@ pub fn tell_people<'a>(
         }
         // Where the admins are told already, none is left.
         for user in people.iter().chain(&admins) {
-            mail::put(app, tx, (origin.tenant, user), *kind, &data).await?;
+            mail::put(app, tx, (origin.tenant, user, None), *kind, &data).await?;
         }
         Ok(())
     })

@@ -88,7 +88,13 @@ impl FromCall for UrlEncoded {
     const READS_BODY: bool = true;
 
     fn from_call(call: &mut Call) -> Result<Self, ApiError> {
-        Ok(Self(form_urlencoded::parse(&call.body()?).into_owned().collect()))
+        let bytes = call.body()?;
+        // Read as it is, or not at all: a text that was repaired is another one than was sent.
+        if percent_encoding::percent_decode(&bytes).decode_utf8().is_err() {
+            let refusal = Code::InvalidRequest.detail("The form is not UTF-8.");
+            return Err(refusal.fix("Send the form (application/x-www-form-urlencoded) in UTF-8, percent-encoded."));
+        }
+        Ok(Self(form_urlencoded::parse(&bytes).into_owned().collect()))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     app::{App, Env, Head, log},
     body::RequestBody,
     caller::Caller,
+    nowhere,
     response::{self, Response},
     router::{Outcome, Router},
 };
@@ -38,6 +39,9 @@ pub async fn serve(env: &Arc<Env>, router: &Router, head: Head, body: RequestBod
 fn refuse(app: &App, refusal: &ApiError, caller: Option<&Caller>) -> Response {
     if let Some(cause) = refusal.inner() {
         log(app.request_id(), &format!("{} {}", app.path(), refusal.code().row().slug), cause);
+    }
+    if let Some(page) = nowhere::page(app, refusal) {
+        return page;
     }
     let accept = app.headers().first("accept");
     let wants_problem = accept.is_some_and(|accept| accept.contains("application/problem+json"));

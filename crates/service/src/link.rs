@@ -13,6 +13,7 @@ use serde_json::json;
 use store::{
     code::{self, Kind},
     db::Tx,
+    tenant::slug_to_name,
 };
 
 use crate::app::App;
@@ -57,7 +58,7 @@ impl Page {
 }
 
 /// Mints a code for a person, now, and makes the link that has it. `base` is what comes before every path
-/// ([`crate::credential::own_base`]); `next`, a local path, is where a sign-in leads.
+/// ([`crate::credential::own_base`]); it names the tenant, unless that is the usual one; `next`, a local path, is where a sign-in leads.
 pub async fn mint(
     app: &App,
     tx: &Tx<'_>,
@@ -70,6 +71,9 @@ pub async fn mint(
     let expires_at = code::insert(tx, &new, app.clock().now()).await?;
     let mut query = Serializer::new(String::new());
     query.append_pair("code", code.reveal());
+    if let Some(slug) = slug_to_name(tx, tenant).await? {
+        query.append_pair("tenant", &slug);
+    }
     if !next.is_empty() {
         query.append_pair("next", next);
     }

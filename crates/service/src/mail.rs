@@ -22,7 +22,18 @@ use crate::app::App;
 pub async fn queue(
     app: &App,
     tx: &Tx<'_>,
-    whose: (&TenantId, &UserId),
+    (tenant, user): (&TenantId, &UserId),
+    kind: Kind,
+    data: Json,
+) -> Result<bool, ApiError> {
+    queue_to(app, tx, (tenant, user, None), kind, data).await
+}
+
+/// The same to another address than the one that the person has now.
+pub async fn queue_to(
+    app: &App,
+    tx: &Tx<'_>,
+    whose: (&TenantId, &UserId, Option<&str>),
     kind: Kind,
     mut data: Json,
 ) -> Result<bool, ApiError> {
@@ -40,7 +51,7 @@ pub async fn queue(
 pub async fn put(
     app: &App,
     tx: &Tx<'_>,
-    (tenant, user): (&TenantId, &UserId),
+    (tenant, user, address): (&TenantId, &UserId, Option<&str>),
     kind: Kind,
     data: &Json,
 ) -> Result<bool, DbError> {
@@ -50,7 +61,7 @@ pub async fn put(
     let Some(person) = user::find(tx, tenant, user.as_str()).await?.filter(|person| person.active) else {
         return Ok(false);
     };
-    let mail = outbox::New { tenant, user, recipient: &person.email, kind, data };
+    let mail = outbox::New { tenant, user, recipient: address.unwrap_or(&person.email), kind, data };
     if Kind::CHOSEN.contains(&kind) {
         return outbox::offer(tx, &mail, app.chance(), app.now()).await;
     }

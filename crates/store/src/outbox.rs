@@ -45,6 +45,8 @@ const DIGEST: i64 = 3_600;
 pub enum Kind {
     /// An agent asks for a scope: `{agent, request, scope, hours, reason}`.
     AccessRequest,
+    /// The person's address was changed, told to both: `{by, address, was, now}`.
+    EmailChanged,
     /// A credential ends soon: `{agent, kind, name, expires_at}`.
     Expiring,
     /// A second factor of the person was removed: `{by, address}`; `by` is null if they did it themselves.
@@ -68,8 +70,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::AccessRequest,
+        Self::EmailChanged,
         Self::Expiring,
         Self::FactorRemoved,
         Self::Invite,
@@ -99,6 +102,7 @@ impl Kind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AccessRequest => "access_request",
+            Self::EmailChanged => "email_changed",
             Self::Expiring => "expiring",
             Self::FactorRemoved => "factor_removed",
             Self::Invite => "invite",
@@ -192,6 +196,10 @@ pub struct DueMail {
     pub tenant_id: TenantId,
     /// The tenant's slug.
     pub tenant: String,
+    /// The tenant's name, if it has one beside its slug.
+    pub tenant_name: Option<String>,
+    /// Whether it is the usual tenant, which no link has to name.
+    pub is_usual: bool,
     /// The recipient.
     pub user_id: UserId,
     /// The recipient's address.
@@ -209,6 +217,8 @@ impl FromRow for DueMail {
             kind: row.take()?,
             tenant_id: row.take()?,
             tenant: row.take()?,
+            tenant_name: row.take()?,
+            is_usual: row.take()?,
             user_id: row.take()?,
             recipient: row.take()?,
             data: json::parse(&row.take::<String>()?).ok_or(DbError::Row("a mail's data is no JSON"))?,
@@ -218,7 +228,7 @@ impl FromRow for DueMail {
 }
 
 /// The kinds that this release sends, as SQL has them. Those of a newer release are left for that release.
-const KINDS: &str = "'access_request', 'expiring', 'factor_removed', 'invite', 'leak', 'link', 'password_changed', 'reset', 'role_lowered', 'silent', 'test'";
+const KINDS: &str = "'access_request', 'email_changed', 'expiring', 'factor_removed', 'invite', 'leak', 'link', 'password_changed', 'reset', 'role_lowered', 'silent', 'test'";
 
 /// The condition that something is due; `?1` is now.
 fn some_is_due() -> String {
@@ -262,7 +272,9 @@ pub async fn take(db: &Db, now: Timestamp) -> Result<Vec<DueMail>, DbError> {
                       SELECT * FROM (SELECT o.id FROM next CROSS JOIN outbox o
                                      ON o.user_id = next.user_id AND o.state = 'due' AND o.due_at <= ?1
                                      WHERE next.waits AND o.kind IN ({WAITING}) AND o.id <> next.id LIMIT {MOST_WAITING}))
-         RETURNING id, kind, tenant_id, (SELECT slug FROM tenants t WHERE t.id = tenant_id) AS slug, user_id, recipient, data, tries"
+         RETURNING id, kind, tenant_id, (SELECT slug FROM tenants t WHERE t.id = tenant_id) AS slug,
+             (SELECT name FROM tenants t WHERE t.id = tenant_id) AS name,
+             NOT EXISTS (SELECT 1 FROM bootstrap b WHERE b.tenant_id <> outbox.tenant_id) AS is_usual, user_id, recipient, data, tries"
     );
     let mut taken: Vec<DueMail> = db.hot(&sql, args![now, now.plus_seconds(LEASE)]).await?;
     taken.sort_by(|one, other| one.id.as_str().cmp(other.id.as_str()));

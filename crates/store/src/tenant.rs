@@ -117,6 +117,12 @@ pub async fn find(reads: &dyn Rows, slug: Option<&str>) -> Result<Option<TenantI
     reads.optional(sql, args![slug]).await
 }
 
+/// The slug that a link needs to lead to this tenant; `None`: it is the usual one, which nobody has to name.
+pub async fn slug_to_name(reads: &dyn Rows, tenant: &TenantId) -> Result<Option<String>, DbError> {
+    let sql = "SELECT slug FROM tenants WHERE id = ?1 AND EXISTS (SELECT 1 FROM bootstrap WHERE tenant_id <> ?1)";
+    reads.optional(sql, args![tenant]).await
+}
+
 /// Whether it is the tenant of the bootstrap.
 pub async fn is_first(reads: &dyn Rows, tenant: &TenantId) -> Result<bool, DbError> {
     let sql = "SELECT 1 FROM bootstrap WHERE tenant_id = ?1";

@@ -193,12 +193,12 @@ async fn an_admin_removes_the_factor_of_another() {
 #[tokio::test]
 async fn the_ways_of_the_usual_tenant_are_public() {
     let t = TestApp::new(with_neighbours());
-    let none = json!({ "name": null, "ways": ["password", "link", "oidc"] });
+    let none = json!({ "tenant": null, "name": null, "ways": ["password", "link", "oidc"] });
     assert_eq!(t.nobody("GET", "/auth/ways", Null).await.is(200), none);
     t.ada().await;
     t.tenant("other").await;
     t.execute("UPDATE tenants SET ways = 'oidc', name = 'Acme' WHERE slug = 'main'").await.unwrap();
-    let ways = json!({ "name": "Acme", "ways": ["oidc"] });
+    let ways = json!({ "tenant": "main", "name": "Acme", "ways": ["oidc"] });
     assert_eq!(t.nobody("GET", "/auth/ways", Null).await.is(200), ways);
     t.nobody("GET", "/auth/ways?tenant=other", Null).await.refused(422, "validation_error");
 }

@@ -7,6 +7,25 @@ use service::testing::{Actor, Answer, TestApp};
 
 use crate::with_neighbours;
 
+/// R185: all wrong values of a body are told at once; a single one as it always was.
+#[tokio::test]
+async fn all_wrong_values_are_told_at_once() {
+    let t = TestApp::new(with_neighbours());
+    let tenant = t.tenant("main").await;
+    let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+    let body = json!({ "email": "nobody", "name": "", "role": "king" });
+    let told = t.as_(&ada, "POST", "/api/users", body).await.refused(422, "validation_error");
+    let fields: Vec<(&str, &str)> = told["fields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["field"].as_str().unwrap(), one["error"].as_str().unwrap()))
+        .collect();
+    assert_eq!(fields, [("name", "invalid_text"), ("email", "invalid_email"), ("role", "unknown_role")]);
+    let body = json!({ "email": "nobody", "name": "N" });
+    t.as_(&ada, "POST", "/api/users", body).await.refused(400, "invalid_email");
+}
+
 #[tokio::test]
 async fn a_created_user_is_listed_and_audited() {
     let t = TestApp::new(with_neighbours());

@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use common::{
-    error::{ApiError, Code},
+    error::{ApiError, Code, Flaws},
     id::ClientId,
     oauth::{MOST_URIS, document_url, redirect_uri},
     secret::ClientSecret,
@@ -117,9 +117,12 @@ fn audited(client: &Client) -> Json {
 /// `POST /api/oauth/clients`.
 pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, ApiError> {
     let Body(body) = &change.input;
-    let name = text("name", &body.name, 64)?;
-    check_uris(&body.redirect_uris)?;
-    let keys = key_sets::read(&change.app, body.jwks.as_ref(), body.jwks_uri.as_deref())?;
+    let mut flaws = Flaws::default();
+    let name = flaws.check("name", text("name", &body.name, 64));
+    flaws.check("redirect_uris", check_uris(&body.redirect_uris));
+    let keys = flaws.check("jwks", key_sets::read(&change.app, body.jwks.as_ref(), body.jwks_uri.as_deref()));
+    let (Some(name), Some(keys)) = (name, keys) else { return Err(flaws.refusal()) };
+    flaws.end()?;
     if keys.is_some() && body.confidential == Some(false) {
         return Err(ApiError::field("confidential", "must not be false for a client with keys"));
     }
@@ -154,9 +157,12 @@ form! {
 /// `PATCH /api/oauth/clients/{id}`: changes the fields that are sent.
 pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result<Response, ApiError> {
     let Body(body) = &change.input;
-    let name = body.name.as_deref().map(|name| text("name", name, 64)).transpose()?;
-    body.redirect_uris.as_deref().map(check_uris).transpose()?;
-    let keys = key_sets::read(&change.app, body.jwks.as_ref(), body.jwks_uri.as_deref())?;
+    let mut flaws = Flaws::default();
+    let name = flaws.check("name", body.name.as_deref().map(|name| text("name", name, 64)).transpose());
+    flaws.check("redirect_uris", body.redirect_uris.as_deref().map(check_uris).transpose());
+    let keys = flaws.check("jwks", key_sets::read(&change.app, body.jwks.as_ref(), body.jwks_uri.as_deref()));
+    let (Some(name), Some(keys)) = (name, keys) else { return Err(flaws.refusal()) };
+    flaws.end()?;
     change
         .on(&id, find, async |write, before, Body(body)| {
             let name = name.as_deref().unwrap_or(&before.name);

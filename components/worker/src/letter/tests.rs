@@ -119,6 +119,7 @@ async fn every_mail_is_whole_in_text_and_in_html() {
     let hostile = "<img src=x onerror=alert(1)>\"'&";
     let (t, ada) = stage("https://accredit.example").await;
     for kind in [
+        Kind::EmailChanged,
         Kind::FactorRemoved,
         Kind::Invite,
         Kind::Leak,
@@ -131,7 +132,7 @@ async fn every_mail_is_whole_in_text_and_in_html() {
         for by in [json!("eve@example.com"), Null] {
             let data = json!({
                 "by": by, "address": "192.0.2.7", "name": hostile, "whose": hostile, "prefix": "acr_agt_0", "text": hostile,
-                "was": "admin", "now": "viewer", "next": hostile,
+                "was": "ada@example.com", "now": "viewer", "next": hostile,
             });
             queue(&t, &ada.user, kind, data).await;
             let [subject, text, html] = sent(&t).await;

@@ -1,0 +1,52 @@
+//! The pages' own cookies: no script reads them, and no other site gets them.
+
+use http::{HeaderValue, header};
+use service::{app::App, credential, response::Response, session};
+
+/// A cookie by its two names: where this site is https, and on a loopback host without it.
+pub(crate) struct Cookie {
+    secure: &'static str,
+    plain: &'static str,
+}
+
+/// The text that the forms of visitors without a session hold too.
+pub(crate) const FORM: Cookie = Cookie { secure: "__Host-accredit-form", plain: "accredit-form" };
+/// What was begun at a provider.
+pub(crate) const FLOW: Cookie = Cookie { secure: "__Host-accredit-oidc", plain: "accredit-oidc" };
+/// A form that waits for a sign-in.
+pub(crate) const KEPT: Cookie = Cookie { secure: "__Host-accredit-kept", plain: "accredit-kept" };
+/// The tenant in which somebody has last signed in with this browser.
+pub(crate) const TENANT: Cookie = Cookie { secure: "__Host-accredit-tenant", plain: "accredit-tenant" };
+/// What the form before this page has done.
+pub(crate) const DONE: Cookie = Cookie { secure: "__Host-accredit-done", plain: "accredit-done" };
+
+impl Cookie {
+    fn name(&self, app: &App) -> &'static str {
+        if session::is_secure(app) { self.secure } else { self.plain }
+    }
+
+    /// Its value, whatever it is.
+    pub(crate) fn read(&self, app: &App) -> Option<String> {
+        credential::cookie_value(app, self.name(app))
+    }
+
+    /// As it is left with a browser until that is closed, or for so many seconds.
+    pub(crate) fn line(&self, app: &App, value: &str, life: Option<i64>) -> String {
+        let (name, secure) = (self.name(app), session::secure(app));
+        let age = life.map(|seconds| format!(" Max-Age={seconds};")).unwrap_or_default();
+        format!("{name}={value}; Path=/;{age}{secure} HttpOnly; SameSite=Lax")
+    }
+
+    /// Has the browser forget it.
+    pub(crate) fn forget(&self, app: &App, response: Response) -> Response {
+        with(response, &self.line(app, "", Some(0)))
+    }
+}
+
+/// Leaves a cookie with the browser.
+pub(crate) fn with(mut response: Response, cookie: &str) -> Response {
+    if let Ok(value) = HeaderValue::from_str(cookie) {
+        response.headers_mut().append(header::SET_COOKIE, value);
+    }
+    response
+}

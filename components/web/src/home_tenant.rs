@@ -1,0 +1,61 @@
+//! The tenant that a visitor without a session belongs to, as far as it is known: what the address or the form names, else the one in which
+//! somebody has last signed in with this browser. Nobody else is told that it exists, or what it is called.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use common::route;
+use serde_json::Value as Json;
+use service::{app::App, response::Response};
+
+use crate::{
+    api::{Api, Members},
+    cookie::{TENANT, with as with_cookie},
+    form::{Form, query},
+};
+
+/// How long a browser knows it, seconds: browsers keep no cookie longer.
+const LIFE: i64 = 400 * 86_400;
+
+/// Slug and name.
+pub(crate) struct HomeTenant {
+    /// Empty: the usual one, which nobody has to name.
+    pub(crate) slug: String,
+    /// The name for people; empty: it is not known.
+    pub(crate) name: String,
+}
+
+impl HomeTenant {
+    /// The one for a form for signing in. `usual` is what anybody may know: the answer of `GET /auth/ways`.
+    pub(crate) fn of(app: &App, typed: &Form, usual: &Json) -> Self {
+        let (known, name) = remembered(app).unwrap_or_default();
+        let slug = if typed.has("tenant") { typed.text("tenant") } else { known.as_str() };
+        if slug.is_empty() || slug == usual.text("tenant") {
+            return Self { slug: String::new(), name: usual.text("name").to_owned() };
+        }
+        let name = if slug == known { name } else { String::new() };
+        Self { slug: slug.to_owned(), name }
+    }
+
+    /// Has the browser remember the tenant of somebody who has just got this session.
+    pub(crate) async fn remember(app: &App, session: &str, response: Response) -> Response {
+        // Who is let in is in, also where this cannot be had.
+        let Ok(tenant) = Api::signed_in(app, session).get(route::TENANT, &[], &[]).await else { return response };
+        let slug = tenant.text("slug");
+        let name = Some(tenant.text("name")).filter(|name| !name.is_empty()).unwrap_or(slug);
+        let text = format!("{slug}.{}", URL_SAFE_NO_PAD.encode(name));
+        with_cookie(response, &TENANT.line(app, &text, Some(LIFE)))
+    }
+}
+
+fn remembered(app: &App) -> Option<(String, String)> {
+    let text = TENANT.read(app)?;
+    let (slug, name) = text.split_once('.')?;
+    let name = String::from_utf8(URL_SAFE_NO_PAD.decode(name).ok()?).ok()?;
+    Some((slug.to_owned(), name))
+}
+
+/// The address of a page for visitors without a session, which goes on to name the tenant that a form or an address named.
+pub(crate) fn at(path: &str, typed: &Form, more: &[(&str, &str)]) -> String {
+    let mut pairs = more.to_vec();
+    pairs.extend(typed.pairs(&["tenant"]));
+    if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", query(&pairs)) }
+}

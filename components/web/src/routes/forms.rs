@@ -1,0 +1,75 @@
+//! R185: every form route of the table takes the token in its field and in the header, and nothing without it.
+
+use std::{cell::RefCell, rc::Rc};
+
+use common::route::{Group, ROUTES, Route};
+use http::Request;
+use serde_json::json;
+use service::{body::RequestBody, outbound::stub, testing::TestApp};
+
+use crate::{form::query, router};
+
+/// The text of the form and of its cookie, where there is no session.
+const TOKEN: &str = "AAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// What fills the names of a path, and the fields without which a form asks the API for nothing.
+fn sample(route: &Route) -> (String, Vec<(&'static str, &'static str)>) {
+    let (act, fields): (&str, &[(&str, &str)]) = match route.path {
+        "/security/{act}" => ("begin", &[]),
+        "/profile/identities/{id}/{act}" => ("unlink", &[]),
+        "/agents/{name}/{part}" => ("stop", &[]),
+        "/archived/{id}/{act}" => ("purge", &[]),
+        "/access/{id}/{act}" => ("deny", &[]),
+        "/tokens/{id}/{act}" => ("revoke", &[]),
+        "/notifications/{id}/{act}" => ("read", &[]),
+        "/admin/users/{id}/{act}" => ("deactivate", &[]),
+        "/admin/webhooks/{id}/{act}" | "/admin/clients/{id}/{act}" | "/admin/resources/{id}/{act}" => ("delete", &[]),
+        "/device" => ("", &[("act", "deny"), ("user_code", "BCDF-GHJK")]),
+        "/oauth/authorize" => ("", &[("act", "deny"), ("request", "client_id=cli_1")]),
+        _ => ("", &[]),
+    };
+    let path =
+        route.path.replace("{act}", act).replace("{part}", act).replace("{id}", "one").replace("{name}", "scout");
+    (path, fields.to_vec())
+}
+
+#[tokio::test]
+async fn every_form_takes_its_token_in_the_field_and_in_the_header() {
+    let forms = ROUTES.iter().filter(|route| route.group == Group::Web && route.method == "POST");
+    for route in forms {
+        let (path, fields) = sample(route);
+        for (field, header) in [(Some(TOKEN), None), (None, Some(TOKEN)), (Some(TOKEN), Some("other")), (None, None)] {
+            let sent: Rc<RefCell<Vec<(String, String)>>> = Rc::default();
+            let seen = Rc::clone(&sent);
+            stub::serve(Box::new(move |request| {
+                let token = request.headers().get("x-csrf-token").and_then(|token| token.to_str().ok());
+                let what = format!("{} {}", request.method(), request.uri().path());
+                if request.method() != "GET" {
+                    seen.borrow_mut().push((what, token.unwrap_or_default().to_owned()));
+                }
+                let caller = json!({ "role": "admin", "email": "ada@example.com", "scope": ["*"], "csrf_token": "c" });
+                Ok((200, json!({ "caller": caller, "bootstrapped": false }).to_string()))
+            }));
+            let mut typed = fields.clone();
+            typed.extend(field.map(|token| ("csrf", token)));
+            let request = Request::post(&path)
+                .header("host", "127.0.0.1:3000")
+                .header("origin", "http://127.0.0.1:3000")
+                .header("cookie", format!("accredit=one; accredit-form={TOKEN}; accredit-ticket=one"))
+                .header("content-type", "application/x-www-form-urlencoded");
+            let request = match header {
+                Some(token) => request.header("x-csrf-token", token),
+                None => request,
+            };
+            let answer = TestApp::new(router()).send(request.body(RequestBody::from(query(&typed))).unwrap()).await;
+            let sent = sent.borrow();
+            if field.or(header).is_some() {
+                assert!(!sent.is_empty(), "{path} changes nothing: {} {}", answer.status, answer.text);
+            }
+            // Without it nothing is asked, or the API decides, and refuses.
+            for (what, token) in sent.iter() {
+                assert_eq!(token, field.or(header).unwrap_or_default(), "{path}: {what}");
+            }
+        }
+    }
+}
