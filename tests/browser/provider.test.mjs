@@ -99,7 +99,7 @@ test("a colleague without a password signs in again at the provider, and goes on
     await page.getByRole("link", { name: "Continue with Acme" }).click();
     await through(page, "max");
     await page.waitForURL(`${server.url}/`);
-    server.ageProofs();
+    server.ageProofs("max@acme.example");
     await page.goto("/tokens?new=1");
     await page.getByLabel("Name").fill("night build");
     await page.getByLabel("It ends after").selectOption("never");

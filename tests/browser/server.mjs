@@ -38,14 +38,15 @@ export async function start(variables = {}, more = [], manifest = process.env.AC
     await ended;
     rmSync(state, { recursive: true, force: true });
   };
-  return { url, secret, stop, ageProofs: () => ageProofs(path.join(state, "sqlite_db.db")), api: (bearer) => new Api(url, bearer) };
+  return { url, secret, stop, ageProofs: (email) => ageProofs(path.join(state, "sqlite_db.db"), email), api: (bearer) => new Api(url, bearer) };
 }
 
-/** Makes every proof of who somebody is, and the sign-in before it, a quarter of an hour older. */
-function ageProofs(database) {
-  const sql = "UPDATE credentials SET created_at = created_at - 900000, proved_at = proved_at - 900000 WHERE kind = 'session'";
-  const script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], timeout=30); c.execute(sys.argv[2]); c.commit()";
-  execFileSync("python3", ["-c", script, database, sql]);
+/** Makes the proofs of who this person is, and the sign-ins before them, a quarter of an hour older. */
+function ageProofs(database, email) {
+  const sql = `UPDATE credentials SET created_at = created_at - 900000, proved_at = proved_at - 900000
+    WHERE kind = 'session' AND user_id IN (SELECT id FROM users WHERE email = ?)`;
+  const script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], timeout=30); c.execute(sys.argv[2], sys.argv[3:]); c.commit()";
+  execFileSync("python3", ["-c", script, database, sql, email]);
 }
 
 /** The API, asked with a credential or without one. */

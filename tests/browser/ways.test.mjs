@@ -157,7 +157,7 @@ test("a person without a password signs in again by a mailed link, and goes on w
     await page.getByRole("button", { name: "Mail me a link instead" }).click();
     await byLink();
     await isIn(page);
-    server.ageProofs();
+    server.ageProofs(email);
     await page.goto("/tokens?new=1");
     await page.getByLabel("Name").fill("night build");
     await page.getByLabel("It may do").fill("agents.read");
