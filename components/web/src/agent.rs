@@ -5,6 +5,7 @@ use common::{
     error::{ApiError, Code},
     permission::Action,
     route::{self, Route},
+    time::Timestamp,
 };
 use futures_util::future::{join, join3};
 use serde_json::{Map, Value as Json, json};
@@ -16,6 +17,7 @@ use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, number, several},
     home::events,
+    list::List,
     page::{Shell, answer, see, see_done, write_with},
     words::{self, Event, Html},
 };
@@ -31,6 +33,8 @@ const TABS: [(&str, &str); 8] = [
     ("history", "History"),
     ("settings", "Settings"),
 ];
+/// Lines of a log on a page.
+const LINES: &str = "200";
 /// A page of one key, which `key` in the query names; it belongs to the credentials.
 const KEY: &str = "key";
 
@@ -241,6 +245,9 @@ struct LogPage {
     shell: Shell,
     head: Head,
     lines: Vec<Json>,
+    list: List,
+    /// The address of the lines before these; empty: there are none, or it is not known.
+    older: String,
 }
 
 #[derive(Template)]
@@ -356,9 +363,28 @@ async fn show(
             write_with(&WhyPage { shell, head, asked: typed.clone(), actions, explained }, status)
         }
         "log" => {
-            let (head, log) = join(head, api.get(route::LOGS_READ, &[name], &[("lines", "200")])).await;
-            let ((shell, head), lines) = (head?, readable_list(log, "lines")?.unwrap_or_default());
-            write_with(&LogPage { shell, head, lines }, status)
+            let list = List::of(app, &format!("/agents/{name}/log"), &["q", "level", "since", "until"]);
+            let since = words::first_moment(list.asked.text("since"));
+            let mut asked = list.asked.pairs(&["q", "level", "until"]);
+            if !since.is_empty() {
+                asked.push(("since", &since));
+            }
+            asked.push(("lines", LINES));
+            let (head, log) = join(head, api.get(route::LOGS_READ, &[name], &asked)).await;
+            let (shell, head) = head?;
+            let (shell, lines, refused) = match log {
+                Err(Trouble::Refused(refusal)) if refusal.status == 403 => (shell, Vec::new(), None),
+                log => {
+                    let (shell, log, refused) = shell.with_list(log)?;
+                    (shell, log.list("lines").to_vec(), refused)
+                }
+            };
+            // Lines of one moment may be on both pages; none is on neither.
+            let oldest = lines.first().filter(|_| lines.len().to_string() == LINES);
+            let before = oldest.and_then(|line| Timestamp::parse(line.text("at")));
+            let before = before.map(|at| Timestamp::from_millis(at.millis() + 1).to_string());
+            let older = before.map(|at| list.with("until", &at)).unwrap_or_default();
+            write_with(&LogPage { shell, head, lines, list, older }, refused.unwrap_or(status))
         }
         "history" => {
             // By its id: an agent that had the name before has another history.
@@ -366,7 +392,7 @@ async fn show(
             let mut asked = vec![("object", head.agent.text("id")), ("limit", "50")];
             asked.extend(typed.pairs(&["cursor"]));
             let trail = api.get(route::AUDIT_LIST, &[], &asked).await?;
-            let events = events(&trail, std::slice::from_ref(&head.agent), &shell);
+            let events = events(trail.list("items"), &shell);
             let more = trail.text("next_cursor").to_owned();
             write_with(&HistoryPage { shell, head, events, more }, status)
         }

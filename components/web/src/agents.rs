@@ -8,8 +8,9 @@ use service::{app::App, response::Response};
 
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
-    form::{Form, number, query},
-    page::{Shell, answer, next_page, see, write, write_with},
+    form::{Form, number},
+    list::List,
+    page::{Shell, answer, see, write, write_with},
     words::{self, Html},
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct AgentRow {
     pub(crate) owner: String,
     pub(crate) tags: Html,
     pub(crate) seen: Html,
+    /// When it was registered, where the list shows it.
+    pub(crate) made: Option<Html>,
 }
 
 impl AgentRow {
@@ -52,6 +55,7 @@ impl AgentRow {
             owner: owner.as_str().unwrap_or_else(|| owner.text("email")).to_owned(),
             tags: words::tags(agent.list("scope"), 2),
             seen: shell.when(agent.text("last_seen_at")),
+            made: Some(agent.text("created_at")).filter(|at| !at.is_empty()).map(|at| shell.when(at)),
         }
     }
 }
@@ -78,14 +82,16 @@ pub(crate) fn tree(agents: &[Json], shell: &Shell) -> Vec<AgentRow> {
 #[template(path = "agents.html")]
 struct AgentsPage {
     shell: Shell,
-    asked: Form,
+    list: List,
     rows: Vec<AgentRow>,
     /// This page, to come back to after a click.
     back: String,
-    /// The query of the next page; empty: this is the last one.
-    more: String,
-    is_filtered: bool,
-    is_first: bool,
+}
+
+impl AgentsPage {
+    fn head(&self, text: &str, by: &str) -> Html {
+        self.list.head(self.shell.link(), text, by)
+    }
 }
 
 /// `GET /agents`: the address is the state of the list.
@@ -94,21 +100,20 @@ pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
 }
 
 async fn show_list(app: &App) -> Result<Response, Trouble> {
-    let (api, asked) = (Api::of(app)?, Form::query(app));
-    let filters = asked.pairs(&["q", "state", "owner", "parent"]);
-    let mut pairs = filters.clone();
-    pairs.extend(asked.pairs(&["cursor"]));
-    pairs.push(("limit", PAGE));
-    let (shell, list) =
+    let api = Api::of(app)?;
+    let mut list = List::of(app, "/agents", &["q", "state", "owner", "parent", "has_token"]).sorted("name");
+    let pairs = list.pairs(PAGE);
+    let (shell, agents) =
         join(Shell::load(app, &api, "Agents", "agents"), api.get(route::AGENTS_LIST, &[], &pairs)).await;
-    let (shell, list, _) = shell?.with_list(list)?;
-    let more = next_page(&filters, &list);
-    let rows = tree(list.list("items"), &shell);
-    let (is_filtered, is_first) = (!filters.is_empty(), asked.text("cursor").is_empty());
-    let mut here = filters;
-    here.extend(asked.pairs(&["cursor"]));
-    let back = if here.is_empty() { "/agents".to_owned() } else { format!("/agents?{}", query(&here)) };
-    write(&AgentsPage { shell, rows, back, more, is_filtered, is_first, asked: asked.clone() })
+    let (shell, agents, refused) = shell?.with_list(agents)?;
+    list.found(&agents);
+    let agents = agents.list("items");
+    let rows = match list.is_sorted_by("name") {
+        true => tree(agents, &shell),
+        false => agents.iter().map(|agent| AgentRow::new(agent, 0, &shell)).collect(),
+    };
+    let back = list.here();
+    write_with(&AgentsPage { shell, list, rows, back }, refused.unwrap_or(200))
 }
 
 #[derive(Template)]

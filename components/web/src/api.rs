@@ -80,7 +80,10 @@ impl Refusal {
             })
             .collect();
         if fields.is_empty() {
-            fields = help::fields(slug, body.text("field")).into_iter().map(|name| (name, fix.clone())).collect();
+            // A value of a query is named in the step alone.
+            let field = Some(body.text("field")).filter(|field| !field.is_empty());
+            let field = field.or_else(|| help::field(slug, body.text("fix"))).unwrap_or_default();
+            fields = help::fields(slug, field).into_iter().map(|name| (name, fix.clone())).collect();
         }
         let next = Box::new(Next {
             way: body.text("way").to_owned(),

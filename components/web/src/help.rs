@@ -121,6 +121,13 @@ pub(crate) fn step(slug: &str, status: u16, fix: &str) -> String {
     .to_owned()
 }
 
+/// The field of `Send state as one of …`.
+pub(crate) fn field<'a>(slug: &str, fix: &'a str) -> Option<&'a str> {
+    let is_named = matches!(slug, "invalid_filter" | "invalid_time" | "invalid_number");
+    let (field, rest) = fix.strip_prefix("Send ").filter(|_| is_named)?.split_once(' ')?;
+    rest.starts_with("as ").then_some(field)
+}
+
 /// `Send hours as a whole number …` → `A whole number …`.
 fn plainly(fix: &str) -> String {
     let rest = fix.strip_prefix("Send ").and_then(|rest| rest.split_once(' '));

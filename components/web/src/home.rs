@@ -64,18 +64,13 @@ async fn show(app: &App) -> Result<Response, Trouble> {
         owners: usize::try_from(agents.number("owners")).unwrap_or_default(),
         ending: overview.number("ending"),
         chart: (!lately.is_null()).then(|| Chart::of(lately.list("hours"), shell.now)),
-        events: events_of(lately.list("events"), agents.list("newest"), &shell),
+        events: events(lately.list("events"), &shell),
         shell,
     };
     write(&page)
 }
 
-/// The rows of an answer of the trail, with the names of these agents and people.
-pub(crate) fn events(trail: &Json, known: &[Json], shell: &Shell) -> Vec<Event> {
-    events_of(trail.list("items"), known, shell)
-}
-
-fn events_of(rows: &[Json], known: &[Json], shell: &Shell) -> Vec<Event> {
-    let named = |id: &str| known.iter().find(|one| one.text("id") == id).map(|one| one.text("name").to_owned());
-    rows.iter().map(|row| words::event(row, shell.now, &named)).collect()
+/// Rows of the trail, to be shown.
+pub(crate) fn events(rows: &[Json], shell: &Shell) -> Vec<Event> {
+    rows.iter().map(|row| words::event(row, shell.now)).collect()
 }

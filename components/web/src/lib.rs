@@ -11,6 +11,7 @@
 //! clients, resources, receipt, guides,
 //! links, providers                                  one file for each page
 //! page                                              what every page has: header, note, policy
+//! list                                              lists on pages, whose state is the address
 //! api                                               requests to the other components
 //! qr                                                QR codes
 //! chart                                             what happened, as a drawing
@@ -37,6 +38,7 @@ mod help;
 mod home;
 mod install;
 mod links;
+mod list;
 mod login;
 mod notifications;
 mod page;

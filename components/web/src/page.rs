@@ -213,6 +213,12 @@ impl Shell {
         self.frame.told(field)
     }
 
+    /// The attribute of a filter whose value is refused, as the note above the list says.
+    pub(crate) fn marked(&self, field: &str) -> Html {
+        let is_wrong = self.frame.wrong().iter().any(|(name, _)| name == field);
+        Html::written(if is_wrong { " aria-invalid=\"true\"".to_owned() } else { String::new() })
+    }
+
     /// With a note about a form that was sent.
     pub(crate) fn with(mut self, refusal: Option<Refusal>) -> Self {
         if let Some(refusal) = refusal {

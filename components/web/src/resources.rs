@@ -12,7 +12,9 @@ use service::{app::App, extract::Path, response::Response};
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, several},
-    page::{Shell, answer, next_page, see, write_with},
+    list::List,
+    page::{Shell, answer, see, write_with},
+    words::Html,
 };
 
 const PATH: &str = "/admin/resources";
@@ -23,9 +25,15 @@ const ALGS: [(&str, &str); 2] = [("EdDSA", "EdDSA: Ed25519"), ("ES256", "ES256: 
 #[template(path = "resources.html")]
 struct ResourcesPage {
     shell: Shell,
+    list: List,
     typed: Form,
     resources: Vec<Json>,
-    more: String,
+}
+
+impl ResourcesPage {
+    fn head(&self, text: &str, by: &str) -> Html {
+        self.list.head(self.shell.link(), text, by)
+    }
 }
 
 /// `GET /admin/resources`.
@@ -34,14 +42,16 @@ pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
 }
 
 async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
-    let (api, asked) = (Api::of(app)?, Form::query(app));
-    let pairs = asked.pairs(&["cursor"]);
+    let api = Api::of(app)?;
+    let mut list = List::of(app, PATH, &["q"]).sorted("created_at");
+    let pairs = list.pairs("50");
     let (shell, page) =
         join(Shell::load(app, &api, "Services", "resources"), api.get(route::RESOURCES_LIST, &[], &pairs)).await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
-    let (shell, page) = (shell?.admins_only()?.with(refusal), page?);
-    let more = next_page(&[], &page);
-    write_with(&ResourcesPage { shell, typed: typed.clone(), resources: page.list("items").to_vec(), more }, status)
+    let (shell, page, refused) = shell?.admins_only()?.with(refusal).with_list(page)?;
+    list.found(&page);
+    let page = ResourcesPage { shell, list, typed: typed.clone(), resources: page.list("items").to_vec() };
+    write_with(&page, refused.unwrap_or(status))
 }
 
 /// What may be changed of a service, as it was typed.
