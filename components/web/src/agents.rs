@@ -175,9 +175,7 @@ pub(crate) async fn register(app: App, typed: Form) -> Result<Response, ApiError
                 };
                 secret.show(&app, &api, "agents").await
             }
-            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() || refusal.status == 404 => {
-                show_form(&app, &typed, Some(refusal)).await
-            }
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => show_form(&app, &typed, Some(refusal)).await,
             Err(trouble) => Err(trouble),
         }
     })

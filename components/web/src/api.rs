@@ -93,10 +93,9 @@ impl Refusal {
         Self { status, slug: slug.to_owned(), detail: body.text("detail").to_owned(), fix, fields, next }
     }
 
-    /// Whether the visitor can mend it in the form.
+    /// Whether the visitor can mend it in the form: also where a field names what is not there, or what nobody may name.
     pub(crate) fn is_for_the_form(&self) -> bool {
-        matches!(self.slug.as_str(), "csrf_failed" | "wrong_password" | "wrong_code")
-            || !matches!(self.status, 403 | 404)
+        self.slug == "csrf_failed" || !self.fields.is_empty() || !matches!(self.status, 403 | 404)
     }
 }
 

@@ -34,8 +34,10 @@ const STEPS: &[(&str, &str)] = &[
     ("last_admin", "Make another person an admin first."),
     ("lifetime_too_long", "Leave it empty to get all of the time that is left."),
     ("nothing_approved", "Nothing of it is approved any more. This page shows how it stands."),
+    ("owner_not_found", "Type the e-mail of an active person of your tenant whose role is member or higher."),
     ("owns_agents", "Give the agents to somebody else, or archive them, and try again."),
     ("parent_halted", "Start or resume the agent above it first."),
+    ("parent_not_found", "Type the name of an agent that you may see, or leave it empty."),
     ("parent_of_another_owner", "Choose an agent of the same owner, or leave it empty."),
     ("permission_denied", "Ask its owner or an admin of your tenant to do it, or to share it with you."),
     ("quota_reached", "Revoke or archive what nobody needs any more, or ask the operator for more room."),
@@ -70,8 +72,12 @@ const STEPS: &[(&str, &str)] = &[
 
 /// The form's field that a refusal is about, where the API does not name one.
 const FIELDS: &[(&str, &[&str])] = &[
+    ("agent_not_found", &["agent", "agents"]),
     ("approval_too_wide", &["scope"]),
+    ("compute_too_large", &["compute"]),
     ("email_taken", &["email"]),
+    ("federated_credential_taken", &["name"]),
+    ("host_not_allowed", &["url"]),
     ("invalid_agent_url", &["url"]),
     ("invalid_email", &["email"]),
     ("invalid_grace", &["grace"]),
@@ -87,7 +93,10 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("key_taken", &["name"]),
     ("lifetime_too_long", &["days"]),
     ("name_taken", &["name"]),
+    ("owner_not_found", &["owner"]),
+    ("parent_not_found", &["parent"]),
     ("parent_of_another_owner", &["parent"]),
+    ("preset_not_found", &["preset"]),
     ("probe_taken", &["name"]),
     ("resource_taken", &["identifier"]),
     ("scope_too_wide", &["scope"]),
@@ -99,7 +108,9 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("unknown_relation", &["relation"]),
     ("unknown_role", &["role"]),
     ("unknown_scope", &["scope"]),
+    ("user_not_found", &["owner", "user"]),
     ("weak_password", &["password", "new"]),
+    ("wrong_code", &["code"]),
     ("wrong_password", &["current"]),
 ];
 

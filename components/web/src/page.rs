@@ -77,7 +77,9 @@ const DONE: &[(&str, &str)] = &[
     ("started", "Started."),
     ("stopped", "Stopped, with all agents below it. Requests are refused from now on."),
     ("stopped-all", "Every agent is stopped. Requests of all of them are refused from now on."),
+    ("trusted", "Trusted. Its workloads can get credentials of the agent from now on."),
     ("unlinked", "Unlinked. It no longer opens your account."),
+    ("untrusted", "Deleted. The credentials that it gave are refused from now on."),
     ("unshared", "No longer shared. Credentials that rested on it ended with it."),
 ];
 

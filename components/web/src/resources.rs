@@ -63,11 +63,6 @@ fn body(typed: &Form) -> Map<String, Json> {
     body
 }
 
-/// Whether another name would do: a user or an agent that is not there is a 404.
-fn may_mend(refusal: &Refusal) -> bool {
-    refusal.is_for_the_form() || refusal.slug == "subject_not_found"
-}
-
 /// `POST /admin/resources`.
 pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> {
     answer(&app, async {
@@ -76,7 +71,7 @@ pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> 
         body.insert("identifier".to_owned(), typed.text("identifier").into());
         match api.change(route::RESOURCES_CREATE, &[], Change { form: &typed, body: body.into() }).await {
             Ok(made) => Ok(see(&app, &format!("{PATH}/{}?done=made", made.text("id")))),
-            Err(Trouble::Refused(refusal)) if may_mend(&refusal) => show(&app, &typed, Some(refusal)).await,
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => show(&app, &typed, Some(refusal)).await,
             Err(trouble) => Err(trouble),
         }
     })
@@ -125,7 +120,9 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         match Api::of(&app)?.change(route, &[&id], Change { form: &typed, body }).await {
             Ok(_) if act == "delete" => Ok(see(&app, &format!("{PATH}?done=deleted"))),
             Ok(_) => Ok(see(&app, &format!("{PATH}/{id}?done=changed"))),
-            Err(Trouble::Refused(refusal)) if may_mend(&refusal) => show_one(&app, &id, &typed, Some(refusal)).await,
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
+                show_one(&app, &id, &typed, Some(refusal)).await
+            }
             Err(trouble) => Err(trouble),
         }
     })

@@ -127,16 +127,11 @@ pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> 
         let api = Api::of(&app)?;
         match api.change(route::WEBHOOKS_CREATE, &[], Change { form: &typed, body: body(&typed).into() }).await {
             Ok(made) => secret(&made, "is made").show(&app, &api, "webhooks").await,
-            Err(Trouble::Refused(refusal)) if may_mend(&refusal) => show(&app, &typed, Some(refusal)).await,
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => show(&app, &typed, Some(refusal)).await,
             Err(trouble) => Err(trouble),
         }
     })
     .await
-}
-
-/// Whether another address would do: a host that the operator has not allowed is a 403, and an agent that is not there a 404.
-fn may_mend(refusal: &Refusal) -> bool {
-    refusal.is_for_the_form() || matches!(refusal.slug.as_str(), "host_not_allowed" | "agent_not_found")
 }
 
 fn secret(made: &Json, verb: &str) -> Secret {
@@ -234,7 +229,9 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
             Ok(made) if act == "rotate" => secret(&made, "has another secret").show(&app, &api, "webhooks").await,
             Ok(_) if act == "delete" => Ok(see(&app, "/admin/webhooks?done=deleted")),
             Ok(_) => Ok(see(&app, &format!("/admin/webhooks/{id}?done={done}"))),
-            Err(Trouble::Refused(refusal)) if may_mend(&refusal) => show_one(&app, &id, &typed, Some(refusal)).await,
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
+                show_one(&app, &id, &typed, Some(refusal)).await
+            }
             Err(trouble) => Err(trouble),
         }
     })
