@@ -12,7 +12,7 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
   // Nothing but this computer can be reached, whatever a page asks for.
-  "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+  "--host-resolver-rules=MAP accredit.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ];
 
 /** Starts Chromium with an empty profile. */
@@ -20,10 +20,14 @@ export function launch() {
   return chromium.launch({ executablePath: process.env.ACCREDIT_CHROMIUM ?? "/usr/bin/chromium", headless: true, args: FLAGS });
 }
 
+/** What WCAG 2.2 AA asks for, as far as a program can tell. */
+export const AXE = { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] };
+
 /** How pages are looked at. */
 export const MODES = {
   light: { colorScheme: "light", viewport: { width: 1280, height: 900 } },
   dark: { colorScheme: "dark", viewport: { width: 1280, height: 900 } },
+  wide: { colorScheme: "light", viewport: { width: 1440, height: 900 } },
   phone: { colorScheme: "light", viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true },
 };
 
@@ -55,6 +59,14 @@ export async function visitor(browser, server, { also = [], ...options } = MODES
     document.addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));
   });
   return { context, page, faults, close: () => context.close() };
+}
+
+/** A name of this computer that does not say so: a server that is asked by it does not take it for a loopback. */
+export const elsewhere = (url) => url.replace("127.0.0.1", "accredit.test");
+
+/** Lets a visitor in with a session that was got otherwise. */
+export async function enterWith(guest, server, session) {
+  await guest.context.addCookies([{ name: "accredit", value: session, url: server.url, httpOnly: true, sameSite: "Lax" }]);
 }
 
 /** Signs in by the form. */
