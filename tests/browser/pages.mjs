@@ -134,7 +134,7 @@ export const PAGES = [
         own.querySelector("button").click();
       });
     },
-    status: 409,
+    status: 422,
   },
   { name: "leave", path: "/security", on: "wired", leads: "https://github.com/", send: form(/Link GitHub/) },
   { name: "factor", path: "/security", on: "wired", send: form(/Set it up|Begin again/) },

@@ -1,7 +1,5 @@
 //! Lists: searched, filtered, sorted and paged on the server, over HTTP and on pages, whose address is their state.
 
-#![expect(clippy::indexing_slicing, reason = "helpers of tests: whatever is not as expected ends the test")]
-
 use serde_json::{Value as Json, json};
 use tests::{
     Answer, Client, Server,

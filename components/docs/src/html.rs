@@ -39,7 +39,8 @@ pub(crate) fn document(link: &str, markdown: &str) -> String {
     pulldown_cmark::html::push_html(&mut body, events.into_iter());
     // What scrolls can be reached by the keyboard (WCAG 2.1, 2.1.1). A text of a page never has a bare tag.
     let body = body.replace("<pre>", "<pre tabindex=\"0\">");
-    let body = body.replace("<table>", "<div class=\"table\" tabindex=\"0\"><table>").replace("</table>", "</table></div>");
+    let body =
+        body.replace("<table>", "<div class=\"table\" tabindex=\"0\"><table>").replace("</table>", "</table></div>");
     // An empty head of a column is no head.
     let body = body.replace("<th></th>", "<td></td>");
     format!(

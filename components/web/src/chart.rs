@@ -78,9 +78,7 @@ fn draw(bars: &[(i64, i64, i64)], (done, refused): (i64, i64)) -> Html {
         if of_day % 6 == 0 {
             // In the middle below its bar, and within the drawing.
             let middle = (x + step / 2.0).clamp(LEFT, 320.0 - LABEL);
-            svg.push_str(&format!(
-                "<text x=\"{middle:.1}\" y=\"98\" text-anchor=\"middle\">{of_day:02}:00</text>"
-            ));
+            svg.push_str(&format!("<text x=\"{middle:.1}\" y=\"98\" text-anchor=\"middle\">{of_day:02}:00</text>"));
         }
         if done + refused == 0 {
             continue;
