@@ -171,9 +171,9 @@ impl WebhookPage {
     /// The status of the last answer, or why there is none.
     fn outcome(&self, delivery: &Json) -> String {
         match (delivery.number("status"), delivery.text("error")) {
-            (0, error) => error.to_owned(),
+            (0, "") => String::new(),
             (status, "") => status.to_string(),
-            (_, error) => error.to_owned(),
+            (_, error) => words::unanswered(error),
         }
     }
 }

@@ -200,7 +200,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("agent.update", "changed"),
     ("identity.link", "linked an identity:"),
     ("identity.unlink", "unlinked an identity:"),
-    ("user.choose_mail", "chose mails"),
+    ("user.choose_mail", "chose the mails of"),
     ("credential.end", "ended credentials of an editor for"),
     ("factor.begin", "began to set up a second factor for"),
     ("factor.confirm", "set up a second factor for"),
@@ -233,7 +233,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("session.end", "ended a session:"),
     ("session.end_others", "ended all other sessions of"),
     ("session.link", "asked for a link to sign in as"),
-    ("session.prove", "proved again who they are, in the session"),
+    ("session.prove", "proved again who they are"),
     ("session.start", "signed in"),
     ("tenant.bootstrap", "set up this server"),
     ("tenant.create", "created the tenant"),
@@ -328,7 +328,9 @@ pub(crate) fn event(row: &Json, now: Timestamp) -> Event {
         ["agent.key", "agent.probe", "agent.federated_credential"].iter().any(|part| action.starts_with(part));
     let (own, part) = if is_about { (None, own) } else { (own, None) };
     let known = Some(row.text("object_name")).filter(|name| !name.is_empty());
-    let name = match known.or(own) {
+    // An app or a device is let in, and a session ended, by the person that the row is about.
+    let is_by = ["oauth.", "device.", "session."].iter().any(|part| action.starts_with(part));
+    let name = match if is_by && own.is_some() { own } else { known.or(own) } {
         _ if is_refused => refused_for(action),
         // The agent is the actor.
         _ if action == "access.request" => row.at("after").words("scope").join(", "),
@@ -339,11 +341,13 @@ pub(crate) fn event(row: &Json, now: Timestamp) -> Event {
                 words => words.to_owned(),
             }
         }
-        // Whoever signs in is the actor, and a tenant is the one of this page.
+        // The one that signs in is the actor, and a tenant is the one of this page.
         _ if action == "session.start" || object.starts_with("ten_") => String::new(),
+        None if action.starts_with("session.") => String::new(),
         Some(name) => name.to_owned(),
         None => shortened(object),
     };
+    let verb = if name.is_empty() { verb.trim_end_matches(':').to_owned() } else { verb };
     let part = part.filter(|_| !is_refused).map_or("", |part| part).to_owned();
     let actor = [actor.text("agent_name"), actor.text("email")].into_iter().find(|name| !name.is_empty());
     let before_and_after = [("before", row.at("before")), ("after", row.at("after"))];
@@ -386,6 +390,21 @@ pub(crate) fn person(email: &str, visitor: &str) -> String {
         Some((name, _)) if domain(email) == domain(visitor) => name.to_owned(),
         _ => email.to_owned(),
     }
+}
+
+/// Why there was no answer, in words in place of those of a network; anything else as it is.
+pub(crate) fn unanswered(error: &str) -> String {
+    let Some(cause) = error.strip_prefix("no answer: ") else { return error.to_owned() };
+    let known = [
+        ("Dns", "the name of the host is not known"),
+        ("ConnectionRefused", "the connection was refused"),
+        ("ConnectionReadTimeout", "it took too long"),
+        ("ConnectionTimeout", "it took too long"),
+        ("Tls", "the connection is not safe: its certificate is not trusted"),
+        ("DestinationIpProhibited", "its address is a private one"),
+    ];
+    let told = known.iter().find(|(begin, _)| cause.starts_with(begin)).map(|(_, told)| *told);
+    format!("no answer: {}", told.unwrap_or(cause))
 }
 
 /// A day as its first moment; anything else as it was typed, for the API to judge.
@@ -466,6 +485,14 @@ mod tests {
         assert_eq!(refused_for("own_log_only"), "Only the agent itself may write to its log");
     }
 
+    #[test]
+    fn a_network_is_told_in_words() {
+        let told = unanswered("no answer: DnsError(DnsErrorPayload { rcode: None })");
+        assert_eq!(told, "no answer: the name of the host is not known");
+        assert_eq!(unanswered("no answer: Odd"), "no answer: Odd");
+        assert_eq!(unanswered("500 is no success"), "500 is no success");
+    }
+
     /// R189: a name where one is known, also of what is gone; an id is the last resort.
     #[test]
     fn an_event_names_what_it_is_about() {
@@ -477,6 +504,12 @@ mod tests {
                 "scout",
                 "ci",
             ),
+            (
+                json!({ "action": "oauth.allow", "object": "usr_1", "object_name": "ada@example.com", "after": { "name": "Planner" } }),
+                "Planner",
+                "",
+            ),
+            (json!({ "action": "session.prove", "object": "tok_1" }), "", ""),
             (json!({ "action": "agent.purge", "object": "agt_1", "before": { "name": "old" } }), "old", ""),
             (json!({ "action": "agent.start", "object": "agt_01K7ABCDEFGHIJKLMNOPQRSTUV" }), "agt_…QRSTUV", ""),
         ] {
