@@ -41,7 +41,7 @@ pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
     answer(&app, async {
         let api = Api::of(&app)?;
         let mut list = List::of(&app, "/access", &["state", "agent"]);
-        let pairs = list.pairs("50");
+        let pairs = list.pairs("25");
         let (shell, all) =
             join(Shell::load(&app, &api, "Requests", "access"), api.get(route::ACCESS_LIST, &[], &pairs)).await;
         let (shell, all, refused) = shell?.with_list(all)?;

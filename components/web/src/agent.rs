@@ -34,7 +34,7 @@ const TABS: [(&str, &str); 8] = [
     ("settings", "Settings"),
 ];
 /// Lines of a log on a page.
-const LINES: &str = "200";
+const LINES: &str = "100";
 /// A page of one key, which `key` in the query names; it belongs to the credentials.
 const KEY: &str = "key";
 
@@ -306,7 +306,7 @@ async fn show(
     };
     match tab {
         "credentials" => {
-            let mut asked = vec![("limit", "50")];
+            let mut asked = vec![("limit", "25")];
             asked.extend(typed.pairs(&["cursor"]));
             let trusted = api.get(route::FEDERATED_CREDENTIALS_LIST, &[name], &[("limit", "200")]);
             let (head, keys, trusted) = join3(head, api.get(route::KEYS_LIST, &[name], &asked), trusted).await;

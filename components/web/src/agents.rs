@@ -14,8 +14,8 @@ use crate::{
     words::{self, Html},
 };
 
-/// Agents on a page.
-const PAGE: &str = "50";
+/// Agents on a page. More would be more bytes than a page may have.
+const PAGE: &str = "20";
 
 /// An agent in a table.
 pub(crate) struct AgentRow {
@@ -243,4 +243,65 @@ pub(crate) async fn stop_all(app: App, typed: Form) -> Result<Response, ApiError
         Ok(see(&app, "/?done=stopped-all"))
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::PAGE;
+    use crate::{assets, testing::Visitor};
+
+    fn agent(number: usize) -> Json {
+        json!({
+            "id": format!("agt_01K7{number:022}"), "name": format!("support-desk-europe-{number}"), "state": "running",
+            "description": "Answers the tickets of customers in Europe, and hands refunds on.", "parent": null,
+            "owner": { "email": "noor.haddad@example.com" }, "scope": ["agents.token.issue", "agents.read", "ui.notify"],
+            "last_seen_at": "2026-01-02T03:00:00.000Z", "created_at": "2026-01-02T03:00:00.000Z",
+        })
+    }
+
+    fn token(number: usize) -> Json {
+        json!({
+            "id": format!("tok_01K7{number:022}"), "kind": "pat", "prefix": "acr_pat_1234", "status": "active", "client": null,
+            "name": format!("a machine of mine {number}"), "scope": ["agents.token.issue", "agents.read", "ui.notify"],
+            "last_used_at": "2026-01-02T03:00:00.000Z", "last_used_ip": "203.0.113.255",
+            "created_at": "2026-01-02T03:00:00.000Z", "expires_at": "2026-02-02T03:00:00.000Z",
+        })
+    }
+
+    fn event(number: usize) -> Json {
+        json!({
+            "at": "2026-01-02T03:00:00.000Z", "action": "agent.token.issue", "outcome": "done", "count": 1,
+            "actor": { "email": "noor.haddad@example.com" }, "object": format!("agt_01K7{number:022}"),
+            "object_name": format!("support-desk-europe-{number}"),
+        })
+    }
+
+    /// R193: a page that is full has at most 60 KB with its files, and a button for each row.
+    #[tokio::test]
+    async fn a_full_page_is_small() {
+        let rows: usize = PAGE.parse().unwrap();
+        let visitor = Visitor::new(move |_, path| {
+            let some = |row: fn(usize) -> Json, many: usize| (0..many).map(row).collect::<Vec<_>>();
+            let body = match path {
+                "/api/overview" => json!({
+                    "caller": { "role": "admin", "scope": ["*"], "csrf_token": "c".repeat(43), "email": "ada@example.com" },
+                    "agents": { "running": 900, "paused": 1, "stopped": 2, "owners": 40, "newest": some(agent, 25) },
+                    "lately": { "hours": [], "events": some(event, 10) }, "ending": 3,
+                }),
+                "/api/agents" => json!({ "items": some(agent, rows), "next_cursor": "n".repeat(60) }),
+                "/auth/tokens" => json!({ "items": some(token, rows), "next_cursor": "n".repeat(60) }),
+                _ => json!({}),
+            };
+            (200, body)
+        });
+        for (path, buttons) in
+            [("/", 25), ("/agents?q=desk&sort=created_at", rows), ("/tokens?sort=expires_at", 2 * rows)]
+        {
+            let html = visitor.open(path).await.text;
+            assert_eq!(html.matches(" formaction=").count(), buttons, "{path}: {html}");
+            assert!(html.len() + assets::BYTES <= 60 * 1024, "{path}: {} and {}", html.len(), assets::BYTES);
+        }
+    }
 }

@@ -20,7 +20,7 @@ const FILTERS: [&str; 5] = ["user", "q", "kind", "status", "unused_since"];
 const KINDS: [(&str, &str); 4] =
     [("session", "Session"), ("pat", "Personal"), ("agent_token", "Agent's token"), ("api_key", "Agent's key")];
 /// Rows of a page. More would be more bytes than a page may have.
-const MOST: &str = "25";
+const MOST: &str = "20";
 const STATUS: [&str; 5] = ["active", "expiring", "expired", "revoked", "deactivated"];
 
 #[derive(Template)]

@@ -211,6 +211,8 @@ mod tests {
         assert_eq!(fields("validation_error", "expires_in_days"), ["days"]);
         assert_eq!(fields("validation_error", "scope[1]"), ["scope"]);
         assert_eq!(fields("weak_password", ""), ["password", "new"]);
-        assert_eq!(fields("agent_not_found", ""), Vec::<String>::new());
+        assert_eq!(fields("agent_not_found", ""), ["agent", "agents"]);
+        assert_eq!(fields("key_not_found", ""), Vec::<String>::new());
+        assert_eq!(field("invalid_filter", "Send state as one of: running."), Some("state"));
     }
 }

@@ -18,6 +18,9 @@ use crate::{
     words::{self, Event},
 };
 
+/// Agents that are shown. More would be more bytes than a page may have.
+const MOST: usize = 20;
+
 #[derive(Template)]
 #[template(path = "home.html")]
 struct HomePage {
@@ -55,7 +58,7 @@ async fn show(app: &App) -> Result<Response, Trouble> {
     let (agents, lately) = (overview.at("agents"), overview.at("lately"));
     let (running, paused, stopped) = (agents.number("running"), agents.number("paused"), agents.number("stopped"));
     let page = HomePage {
-        rows: agents::tree(agents.list("newest"), &shell),
+        rows: agents::tree(agents.list("newest").get(..MOST).unwrap_or(agents.list("newest")), &shell),
         back: "/",
         all: running + paused + stopped,
         running,

@@ -80,7 +80,7 @@ pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
         let api = Api::of(&app)?;
         let mut list = List::of(&app, "/notifications", &["show", "q", "since"]);
         let since = words::first_moment(list.asked.text("since"));
-        let mut pairs = list.pairs("50");
+        let mut pairs = list.pairs("25");
         pairs.retain(|(name, _)| !["show", "since"].contains(name));
         if list.asked.is("show", "unread") {
             pairs.push(("unread_only", "true"));
