@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn the_style_is_sent_without_what_means_nothing() {
         let written = b"/* a: b */\n.a :is(p, b) > .c {\n  color: light-dark(#fff,\n    #000);  margin: 0 auto;\n}\n/* x */\n@media (width: 2rem) { a { b: c } }\n";
-        let (squeezed, length) = squeeze::<{ 200 }>(written);
+        let (squeezed, length) = squeeze::<200>(written);
         let text = std::str::from_utf8(squeezed.get(..length).unwrap()).unwrap();
         let means = ".a :is(p,b) > .c{color:light-dark(#fff,#000);margin:0 auto;}@media (width:2rem){a{b:c }}";
         assert_eq!(text, means);
