@@ -67,12 +67,12 @@ async function visit(which, mode, look, by = "server") {
     const { [by]: server, world } = worlds[page.on ?? which];
     const as = page.as === undefined ? "ada@example.com" : page.as;
     const url = page.elsewhere ? elsewhere(server.url) : server.url;
-    const who = `${as} ${page.session ?? ""} ${url}`;
+    const who = `${as} ${page.session ?? page.leads ?? ""} ${url}`;
     if (!guests.has(who)) {
       const also = page.leads ? [page.leads] : [];
       const guest = await visitor(browser, { url }, { also, ...MODES[mode] });
-      // The page of another site, to which a page of ours leads by itself, is not asked for.
-      if (page.leads) await guest.context.route(`${page.leads}**`, (route) => route.abort("aborted"));
+      // The page of another site, to which a page of ours leads by itself, never comes.
+      if (page.leads) await guest.context.route(`${page.leads}**`, () => {});
       if (page.session) await enterWith(guest, server, world[page.session]);
       else if (as) await enter(guest.page, as);
       guests.set(who, guest);
