@@ -182,7 +182,11 @@ pub async fn list(
     let (behind, sorted) = match filter.sort {
         Sort::Created => ("(created_at, id) < (?2, ?3)", "created_at DESC, id DESC"),
         Sort::Email => ("?2 IS NOT NULL AND email_key > ?3", "email_key"),
-        Sort::LastLogin => ("(ifnull(last_login_at, 0), id) < (?2, ?3)", "ifnull(last_login_at, 0) DESC, id DESC"),
+        // Not a comparison of two values at once: by that SQLite does not find a place in an index of an expression.
+        Sort::LastLogin => (
+            "ifnull(last_login_at, 0) <= ?2 AND (ifnull(last_login_at, 0) < ?2 OR id < ?3)",
+            "ifnull(last_login_at, 0) DESC, id DESC",
+        ),
     };
     let sql = format!(
         "SELECT {COLUMNS} FROM users
