@@ -71,8 +71,8 @@ async function visit(which, mode, look, by = "server") {
     if (!guests.has(who)) {
       const also = page.leads ? [page.leads] : [];
       const guest = await visitor(browser, { url }, { also, ...MODES[mode] });
-      // The page of another site, to which a page of ours leads by itself, never comes.
-      if (page.leads) await guest.context.route(`${page.leads}**`, () => {});
+      // Another site, to which a page of ours leads by itself, has nothing to show: ours stays.
+      if (page.leads) await guest.context.route(`${page.leads}**`, (route) => route.fulfill({ status: 204 }));
       if (page.session) await enterWith(guest, server, world[page.session]);
       else if (as) await enter(guest.page, as);
       guests.set(who, guest);
