@@ -190,7 +190,10 @@ pub async fn list(
     let (at, id) = page.after();
     let (at, id) = (binder.bind(at), binder.bind(id));
     let tenant = binder.bind(tenant);
-    let mut sql = select(&now, place) + &format!(" WHERE c.tenant_id = {tenant} AND ({place}, c.id) < ({at}, {id})");
+    // A person's own are found by their index, and not among all that the tenant has.
+    let plus = if filter.own.is_some() { "+" } else { "" };
+    let mut sql =
+        select(&now, place) + &format!(" WHERE {plus}c.tenant_id = {tenant} AND ({place}, c.id) < ({at}, {id})");
     if let Some(own) = filter.own {
         sql.push_str(&format!(" AND c.user_id = {}", binder.bind(own)));
     }
