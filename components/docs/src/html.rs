@@ -42,7 +42,7 @@ pub(crate) fn document(link: &str, markdown: &str) -> String {
     let body =
         body.replace("<table>", "<div class=\"table\" tabindex=\"0\"><table>").replace("</table>", "</table></div>");
     // An empty head of a column is no head.
-    let body = body.replace("<th></th>", "<td></td>");
+    let body = body.replace("<th></th>", "<td></td>").replace("<th>", "<th scope=\"col\">");
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title} · Accredit</title>\n\
@@ -121,7 +121,10 @@ mod tests {
     #[test]
     fn a_table_scrolls_and_has_no_empty_head() {
         let page = document("", "# A\n\n| a | |\n|---|---|\n| b | c |\n");
-        assert!(page.contains("<div class=\"table\" tabindex=\"0\"><table><thead><tr><th>a</th><td></td>"), "{page}");
+        assert!(
+            page.contains("<div class=\"table\" tabindex=\"0\"><table><thead><tr><th scope=\"col\">a</th><td></td>"),
+            "{page}"
+        );
     }
 
     /// R193: an id is there once, and begins with a letter.

@@ -289,6 +289,7 @@ const REFUSALS: &[(&str, &str)] = &[
     ("agent_paused", "the agent is paused"),
     ("agent_required", "only agents may do it"),
     ("agent_stopped", "the agent is stopped"),
+    ("login_failed", "the address or the password was wrong"),
     ("over_budget", "the agent has spent its budget"),
     ("permission_denied", "it is not theirs to do"),
     ("person_required", "only people may do it"),
