@@ -83,6 +83,8 @@ async function visit(which, mode, look, by = "server") {
       // A form that leads to a page by a redirect: the page.
       const isPage = (one) => one.request().isNavigationRequest() && (one.status() < 300 || one.status() >= 400);
       [answer] = await Promise.all([guest.page.waitForEvent("response", isPage), page.send(guest.page)]);
+      // The page that was there before is loaded too: this one is there once all of it has come.
+      await answer.finished();
       await guest.page.waitForLoadState();
     }
     const say = (text) => wrong.push(`${page.name} (${mode}): ${text}`);
