@@ -70,7 +70,7 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
     let api = Api::of(app)?;
     let mut list = List::of(app, "/tokens", &["status", "kind", "q"]).sorted("created_at");
     let status = list.asked.or("status", "active").to_owned();
-    let mut pairs = list.pairs("25");
+    let mut pairs = list.pairs("20");
     pairs.retain(|(name, _)| *name != "status");
     if status != "all" {
         pairs.push(("status", &status));
