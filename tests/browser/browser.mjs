@@ -12,7 +12,7 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
   // Nothing but this computer can be reached, whatever a page asks for.
-  "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+  "--host-resolver-rules=MAP accredit.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ];
 
 /** Starts Chromium with an empty profile. */
@@ -20,10 +20,14 @@ export function launch() {
   return chromium.launch({ executablePath: process.env.ACCREDIT_CHROMIUM ?? "/usr/bin/chromium", headless: true, args: FLAGS });
 }
 
+/** What WCAG 2.2 AA asks for, as far as a program can tell. */
+export const AXE = { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] };
+
 /** How pages are looked at. */
 export const MODES = {
   light: { colorScheme: "light", viewport: { width: 1280, height: 900 } },
   dark: { colorScheme: "dark", viewport: { width: 1280, height: 900 } },
+  wide: { colorScheme: "light", viewport: { width: 1440, height: 900 } },
   phone: { colorScheme: "light", viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true },
 };
 
@@ -45,6 +49,8 @@ export async function visitor(browser, server, { also = [], ...options } = MODES
   });
   context.on("console", (message) => {
     // A refusal is a page with a status of its own; the browser writes that down as an error.
+    // Without https a policy counts on a loopback alone.
+    if (/Cross-Origin-Opener-Policy header has been ignored/.test(message.text()) && !/127\.0\.0\.1|localhost/.test(server.url)) return;
     if (message.type() === "error" && !/Failed to load resource: the server responded with a status of (4\d\d|503)/.test(message.text())) {
       faults.push(`console: ${message.text()}`);
     }
@@ -55,6 +61,14 @@ export async function visitor(browser, server, { also = [], ...options } = MODES
     document.addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));
   });
   return { context, page, faults, close: () => context.close() };
+}
+
+/** A name of this computer that does not say so: a server that is asked by it does not take it for a loopback. */
+export const elsewhere = (url) => url.replace("127.0.0.1", "accredit.test");
+
+/** Lets a visitor in with a session that was got otherwise. */
+export async function enterWith(guest, server, session) {
+  await guest.context.addCookies([{ name: "accredit", value: session, url: server.url, httpOnly: true, sameSite: "Lax" }]);
 }
 
 /** Signs in by the form. */

@@ -1,19 +1,28 @@
 // R110: every page of pages.mjs, in light, in dark and on a phone: what is wrong with it as a page.
 
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { after, before, test } from "node:test";
 
-import { MODES, enter, launch, visitor } from "./browser.mjs";
-import { HtmlValidate, axe } from "./packages.mjs";
+import { AXE, MODES, elsewhere, enter, enterWith, launch, visitor } from "./browser.mjs";
+import { axe } from "./packages.mjs";
 import { PAGES, pathOf } from "./pages.mjs";
-import { bootstrap, start } from "./server.mjs";
+import { start } from "./server.mjs";
 import { mailBy } from "./sink.mjs";
 import { slowly } from "./slow.mjs";
-import { VARIABLES, fill, hostile, plain } from "./world.mjs";
+import { validator } from "./valid.mjs";
+import { VARIABLES, fill, hostile, plain, wire } from "./world.mjs";
 
 const SCREENSHOTS = process.env.ACCREDIT_SCREENSHOTS;
+const TEMPLATES = new URL("../../components/web/templates/", import.meta.url).pathname;
+
+/** The longest texts of a template that are the same on each page: one of them tells that it was used. */
+function fragments(template) {
+  const parts = template.split(/\{\{.*?\}\}|\{%.*?%\}/s).map((part) => part.trim());
+  return parts.filter((part) => part.length > 7).sort((a, b) => b.length - a.length).slice(0, 4);
+}
+
 /** The most that a page, its style and its script may have together. */
 const MOST_BYTES = 60 * 1024;
 /** What a server needs to send mail and to know two providers. None of them is called. */
@@ -26,25 +35,6 @@ const WIRED = {
   oidc_2_secret: "two",
 };
 
-const validator = new HtmlValidate({
-  extends: ["html-validate:recommended", "html-validate:document"],
-  rules: {
-    // Style of writing, of which the templates have another one.
-    "doctype-style": ["error", { style: "lowercase" }],
-    "no-trailing-whitespace": "off",
-    "long-title": "off",
-    // A row has its own form with the same hidden fields, and a button says more to those who cannot see.
-    "form-dup-name": "off",
-    // Ours come from this site, under a path that says their digest.
-    "require-sri": ["error", { target: "crossorigin" }],
-    // `role=search` on a form: the element <search> is younger than some browsers in use.
-    "prefer-native-element": "off",
-  },
-});
-
-/** What WCAG 2.2 AA asks for, as far as a program can tell. */
-const AXE = { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] };
-
 let browser;
 const worlds = {};
 
@@ -52,8 +42,8 @@ before(async () => {
   if (SCREENSHOTS) mkdirSync(SCREENSHOTS, { recursive: true });
   browser = await launch();
   worlds.empty = { server: await start(), world: {} };
-  worlds.wired = { server: await start(WIRED), world: {} };
-  await bootstrap(worlds.wired.server);
+  const wired = await start(WIRED);
+  worlds.wired = { server: wired, world: await wire(wired) };
   for (const [name, say] of [["plain", plain], ["hostile", hostile]]) {
     const server = await start(VARIABLES);
     worlds[name] = { server, world: await fill(server, say) };
@@ -76,16 +66,25 @@ async function visit(which, mode, look, by = "server") {
   for (const page of PAGES) {
     const { [by]: server, world } = worlds[page.on ?? which];
     const as = page.as === undefined ? "ada@example.com" : page.as;
-    const who = `${as} ${server.url}`;
+    const url = page.elsewhere ? elsewhere(server.url) : server.url;
+    const who = `${as} ${page.session ?? page.leads ?? ""} ${url}`;
     if (!guests.has(who)) {
-      const guest = await visitor(browser, server, MODES[mode]);
-      if (as) await enter(guest.page, as);
+      const also = page.leads ? [page.leads] : [];
+      const guest = await visitor(browser, { url }, { also, ...MODES[mode] });
+      // Another site, to which a page of ours leads by itself, has nothing to show: ours stays.
+      if (page.leads) await guest.context.route(`${page.leads}**`, (route) => route.fulfill({ status: 204 }));
+      if (page.session) await enterWith(guest, server, world[page.session]);
+      else if (as) await enter(guest.page, as);
       guests.set(who, guest);
     }
     const guest = guests.get(who);
     let answer = await guest.page.goto(await pathOf(page, world));
     if (page.send) {
-      [answer] = await Promise.all([guest.page.waitForEvent("response", (one) => one.request().isNavigationRequest()), page.send(guest.page)]);
+      // A form that leads to a page by a redirect: the page.
+      const isPage = (one) => one.request().isNavigationRequest() && (one.status() < 300 || one.status() >= 400);
+      [answer] = await Promise.all([guest.page.waitForEvent("response", isPage), page.send(guest.page)]);
+      // The page that was there before is loaded too: this one is there once all of it has come.
+      await answer.finished();
       await guest.page.waitForLoadState();
     }
     const say = (text) => wrong.push(`${page.name} (${mode}): ${text}`);
@@ -157,12 +156,15 @@ for (const mode of ["light", "phone"]) {
   test(`every page stands still while it comes in pieces (${mode})`, () => visit("plain", mode, still, "slow"));
 }
 
-test("every page is valid HTML, and small", () =>
-  visit("plain", "light", async ({ answer, say, tab }) => {
+test("every page is valid HTML, and small, and every template is on one of them", async () => {
+  const seen = [];
+  await visit("plain", "light", async ({ answer, say, tab }) => {
     const html = await answer.text();
+    seen.push(html);
     const report = await validator.validateString(html);
     for (const { messages } of report.results) for (const found of messages) say(`${found.ruleId} at ${found.line}:${found.column}: ${found.message}`);
-    const links = await tab.evaluate(() => [...document.querySelectorAll("link[rel=stylesheet], script[src]")].map((one) => one.href ?? one.src));
+    const asked = await tab.evaluate(() => [...document.querySelectorAll("link[rel=stylesheet], script[src]")].map((one) => one.href || one.src));
+    const links = asked.map((link) => link.replace("accredit.test", "127.0.0.1"));
     let bytes = Buffer.byteLength(html);
     for (const link of links) {
       const kept = await fetch(link);
@@ -172,7 +174,11 @@ test("every page is valid HTML, and small", () =>
     }
     if (links.length > 2) say(`asks for ${links.length} files`);
     if (bytes > MOST_BYTES) say(`has ${bytes} bytes with its files`);
-  }));
+  });
+  const templates = readdirSync(TEMPLATES).filter((name) => name.endsWith(".html"));
+  const unseen = templates.filter((name) => !fragments(readFileSync(path.join(TEMPLATES, name), "utf8")).some((part) => seen.some((html) => html.includes(part))));
+  assert.deepEqual(unseen, [], "templates that no page of pages.mjs shows");
+});
 
 test("hostile texts are text on every page", async () => {
   let shown = 0;

@@ -86,7 +86,7 @@ test("an agent is registered, and its token leaves the page when it is hidden", 
   as("ada@example.com", async (page) => {
     await page.goto("/");
     await page.getByRole("link", { name: "New agent" }).click();
-    await page.getByLabel("Name", { exact: false }).first().fill("Support Desk");
+    await page.getByLabel(/^Name/).fill("Support Desk");
     await page.getByLabel("What it does").fill("Answers tickets");
     await page.getByRole("button", { name: "Register" }).click();
     const token = await page.locator("#secret").textContent();
@@ -107,7 +107,7 @@ test("an agent is registered, and its token leaves the page when it is hidden", 
 test("a wrong field says so beside it, and keeps what was typed", () =>
   as("ada@example.com", async (page) => {
     await page.goto("/register");
-    await page.getByLabel("Name", { exact: false }).first().fill("///");
+    await page.getByLabel(/^Name/).fill("///");
     await page.getByLabel("What it does").fill("Answers tickets");
     await page.getByRole("button", { name: "Register" }).click();
     const name = page.locator("input[name=name]");
@@ -253,7 +253,7 @@ test("an agent's settings are changed, it is archived, restored and purged", () 
 test("a token is made and revoked, by its owner and by an admin", () =>
   as("ada@example.com", async (page) => {
     await page.goto("/tokens?new=1");
-    await page.getByLabel("Name", { exact: false }).first().fill("laptop");
+    await page.getByLabel(/^Name/).fill("laptop");
     await page.getByRole("button", { name: "Make the token" }).click();
     const first = server.api(await page.locator("#secret").textContent());
     await first.get("/api/auth/whoami");
@@ -382,7 +382,7 @@ test("everything works without scripts", () =>
     await page.getByRole("status").first().waitFor();
     assert.equal(await stateOf("plainly"), "stopped");
     await page.goto("/tokens?new=1");
-    await page.getByLabel("Name", { exact: false }).first().fill("without scripts");
+    await page.getByLabel(/^Name/).fill("without scripts");
     await page.getByRole("button", { name: "Make the token" }).click();
     const token = await page.locator("#secret").textContent();
     await server.api(token).get("/api/auth/whoami");

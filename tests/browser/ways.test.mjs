@@ -1,12 +1,12 @@
 // R110: the ways into an account, as people go them: what is mailed, what is typed, and what a second try gets.
 
 import assert from "node:assert/strict";
-import { createHmac } from "node:crypto";
 import { after, before, beforeEach, test } from "node:test";
 
 import { enter, launch, signInHere, visitor } from "./browser.mjs";
 import { PASSWORD, bootstrap, signIn, start } from "./server.mjs";
 import { sink } from "./sink.mjs";
+import { totp } from "./totp.mjs";
 
 const NEW_PASSWORD = "maple-harbour-silent-comet";
 
@@ -181,17 +181,6 @@ test("a person without a password signs in again by a mailed link, and goes on w
     await isIn(page);
   });
 });
-
-/** The code of a second factor: RFC 6238, SHA-1, six digits; `later` steps from now. */
-function totp(secret, later = 0) {
-  const bits = [...secret].map((letter) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter).toString(2).padStart(5, "0")).join("");
-  const key = Buffer.from(bits.match(/.{8}/g).map((byte) => parseInt(byte, 2)));
-  const step = Buffer.alloc(8);
-  step.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + later));
-  const mac = createHmac("sha1", key).update(step).digest();
-  const number = mac.readUInt32BE(mac.at(-1) & 15) & 0x7fffffff;
-  return String(number % 1_000_000).padStart(6, "0");
-}
 
 test("a second factor is set up, asked for, replaced by a recovery code once, and removed", async () => {
   const lea = await member("Lea");

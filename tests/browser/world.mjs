@@ -2,6 +2,7 @@
 // that no text is ever more than text.
 
 import { PASSWORD, bootstrap, signIn } from "./server.mjs";
+import { totp } from "./totp.mjs";
 
 /** The variables that such a world needs of its server. */
 export const VARIABLES = { secrets_key: "k".repeat(32), outbound_hosts: "hooks.example.com" };
@@ -13,6 +14,18 @@ export const plain = (text) => text;
 export const hostile = (text) =>
   `${text.slice(0, 20)}"'><img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}`.slice(0, 120);
 const hostileShort = (text) => `${text.slice(0, 8)}"'><img src=x onerror=alert(1)>`.slice(0, 60);
+
+/** In a new server of which nothing else is known: a person with a second factor, and a session of theirs. */
+export async function wire(server) {
+  const admin = await bootstrap(server);
+  const email = "fay@example.com";
+  const fay = await admin.post("/api/users", { email, name: "Fay Example", role: "member", invite: false });
+  await admin.must("POST", `/api/users/${fay.id}/set-password`, { password: PASSWORD });
+  const own = await signIn(server, email);
+  const { secret } = await own.post("/auth/factor");
+  await own.post("/auth/factor/confirm", { code: totp(secret) });
+  return { factor: own.bearer };
+}
 
 /** Fills a new server; answers what the pages' paths name. */
 export async function fill(server, say = plain) {
@@ -67,7 +80,7 @@ export async function fill(server, say = plain) {
   await agents["support-desk"].api.post("/api/agents/me/heartbeat", { spent_cents: 1240 });
   await agents["build-bot"].api.post("/api/agents/me/heartbeat", {});
   await admin.post("/api/agents/refunds/pause");
-  await admin.post("/api/agents/scout/stop");
+  const { closure } = await admin.post("/api/agents/scout/stop");
   await admin.must("DELETE", "/api/agents/old-scraper");
   for (const [level, text] of [["info", "Started with 4 queues."], ["warn", "The queue of billing is slow."], ["error", "Ticket 8812: no customer."]]) {
     await agents["support-desk"].api.post("/api/agents/support-desk/logs", { lines: [{ level, text: say(text) }] });
@@ -142,6 +155,14 @@ export async function fill(server, say = plain) {
     code_verifier: "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
   });
   if (traded.status !== 200) throw new Error(`the code of the app was refused: ${traded.text}`);
+  await admin.post("/api/agents/support-desk/federated-credentials", {
+    name: short("tickets-job"),
+    issuer: "https://hooks.example.com",
+    subject: "repo:acme/shop:ref:refs/heads/main",
+    claims: { environment: short("production") },
+  });
+  const described = { access: say("The tickets of the desk, and the customers' addresses."), compute: { cpu: 2, memory: "4Gi", note: short("spot") } };
+  await admin.must("PATCH", "/api/agents/support-desk", described);
   const authorize = `/oauth/authorize?${asks}`;
   // The code of a device that waits now: it waits for ten minutes.
   const device = async () => {
@@ -159,6 +180,7 @@ export async function fill(server, say = plain) {
     archived,
     webhook: webhook.id,
     authorize,
+    closure: closure.id,
   };
   return { admin, max, people, agents, device, ...ids };
 }

@@ -52,6 +52,11 @@ impl App {
         text(&self.post("/api/agents", &json!({"name": name}))?, "auth_token")
     }
 
+    /// Signs the administrator in once more.
+    pub(crate) fn sign_in(&self) -> Result<String> {
+        sign_in(&self.client, &json!({"email": EMAIL, "password": PASSWORD}))
+    }
+
     /// Creates a personal access token with one scope, in a tenant of its own in which nothing else happens.
     pub(crate) fn quiet_token(&self, scope: &str) -> Result<String> {
         let account = json!({"secret": OPERATOR_SECRET, "email": EMAIL, "name": "Quiet", "password": PASSWORD, "tenant": "quiet"});

@@ -39,7 +39,8 @@ const OF_HELLO: [(&str, f64); 4] =
 pub(crate) struct Bench {
     /// Print JSON: {"rows": [{"name", "requests_per_s", "ratio_to_hello", "us", "us_over_hello", "p50_ms", "p99_ms", "peak_memory_mb"}],
     /// "stop_all": {"agents", "ms", "ratio_of_whoami"}, "closures": {"stops", "p50_ms", "p99_ms"},
-    /// "reach": {"inbox", "stream", "webhook": {"p50_ms", "p99_ms"}, "notify_with_webhooks"}}
+    /// "reach": {"inbox", "stream", "webhook": {"p50_ms", "p99_ms"}, "notify_with_webhooks"},
+    /// "pages": {"whoami_ms", "home_ms", "tokens_ms", "sign_ins_per_s", "whoami_while_signing_in"}}
     #[arg(long)]
     json: bool,
     /// For how long each row is measured in each round
@@ -51,6 +52,9 @@ pub(crate) struct Bench {
     /// How many tokens the larger of the two databases holds
     #[arg(long, value_name = "TOKENS", default_value_t = 1_000_000)]
     many: u64,
+    /// Measure the pages and the sign-ins alone
+    #[arg(long)]
+    pages: bool,
 }
 
 /// A request, its host, and the measurements so far.
@@ -97,6 +101,15 @@ impl Bench {
         let seed = build::native(&workspace, "seed", "seed")?;
         let receiver = build::native(&workspace, "receiver", "receiver")?;
         let stop = Stop::on_signal()?;
+        let pages = measure_pages(&workspace, &host, &stop)?;
+        if self.pages {
+            if self.json {
+                out(json!({"pages": pages.as_json()}))?
+            } else {
+                pages.show()?
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
 
         let hello_state = TemporaryState::new("bench-hello")?;
         let hello = Server::start(
@@ -145,17 +158,116 @@ impl Bench {
             servers.iter().map(|server| Ok(server.memory()?.0 as f64 / 1024.0)).collect::<Result<_>>()?;
         let reach = reach::measure(&workspace, (&host, &receiver), (self.seconds, self.rounds), &stop)?;
         if self.json {
-            let mut json = as_json(&rows, &peaks, &all, &stops);
+            let mut json = as_json(&rows, &peaks, &all, &stops, &pages);
             if let Some(members) = json.as_object_mut() {
                 members.insert("reach".to_owned(), reach.as_json());
             }
             out(json)?
         } else {
             show(&rows, &peaks, self.many, &all, &stops)?;
-            reach.show()?
+            reach.show()?;
+            pages.show()?
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Agents of the tenant whose pages are opened.
+const AGENTS_OF_PAGES: usize = 1_000;
+/// How often each page is opened.
+const OPENINGS: usize = 100;
+/// For how long whoami is asked while people sign in, seconds.
+const SIGNING_IN: u32 = 4;
+
+/// First bytes of pages, and whoami while people sign in.
+struct Pages {
+    /// Medians, ms: of whoami, `/` and `/tokens`, opened in turn by one visitor.
+    whoami_ms: f64,
+    home_ms: f64,
+    tokens_ms: f64,
+    sign_ins_per_s: f64,
+    /// The rate of whoami meanwhile, to its rate without.
+    whoami: f64,
+}
+
+impl Pages {
+    fn as_json(&self) -> Value {
+        let rounded = |value: f64| (value * 1e3).round() / 1e3;
+        json!({
+            "whoami_ms": rounded(self.whoami_ms), "home_ms": rounded(self.home_ms), "tokens_ms": rounded(self.tokens_ms),
+            "sign_ins_per_s": rounded(self.sign_ins_per_s), "whoami_while_signing_in": rounded(self.whoami),
+        })
+    }
+
+    fn show(&self) -> Result<()> {
+        let mark = |is_met| if is_met { "met   " } else { "missed" };
+        for (path, ms) in [("/", self.home_ms), ("/tokens", self.tokens_ms)] {
+            let times = ms / self.whoami_ms;
+            out(format_args!(
+                "  {}  first byte of {path} with {AGENTS_OF_PAGES} agents at most 5 times that of whoami: {ms:.2} ms, {times:.1} times",
+                mark(times <= 5.0)
+            ))?;
+        }
+        Ok(out(format_args!(
+            "  {}  whoami at least 0.5 of its rate while {CALLERS} callers sign in: {:.2}, with {:.0} sign-ins/s",
+            mark(self.whoami >= 0.5),
+            self.whoami,
+            self.sign_ins_per_s
+        ))?)
+    }
+}
+
+/// Opens pages of an admin with many agents, in turn with whoami; then asks whoami without and with sign-ins at full speed beside it.
+fn measure_pages(workspace: &Workspace, host: &Path, stop: &Stop) -> Result<Pages> {
+    let step = Step::begin(format!("pages of {AGENTS_OF_PAGES} agents, and sign-ins"));
+    let app = App::start(workspace, host, "bench-pages")?;
+    for number in 0..AGENTS_OF_PAGES {
+        stop.check()?;
+        app.create_agent(&format!("agent-{number}"))?;
+    }
+    let (cookie, client) = (format!("accredit={}", app.session), Client::new(&app.server.base_url));
+    let headers = [("cookie", cookie.as_str()), ("accept", "text/html")];
+    let mut took = [("/api/auth/whoami", Vec::new()), ("/", Vec::new()), ("/tokens", Vec::new())];
+    for round in 0..=OPENINGS {
+        stop.check()?;
+        for (path, times) in &mut took {
+            let first = client.first_byte(path, &headers)?.as_secs_f64() * 1e3;
+            // The first round only warms up.
+            if round > 0 {
+                times.push(first);
+            }
+        }
+    }
+    let [whoami_ms, home_ms, tokens_ms] = took.map(|(_, times)| median(times));
+    let row = Row::new("whoami", 0, "GET", vec!["/api/auth/whoami".to_owned()], &app.session);
+    let (is_over, signed_in) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let work = || {
+        while !is_over.load(Ordering::Acquire) {
+            // One that is put off, since others are before it, is no sign-in.
+            if app.sign_in().is_ok() {
+                signed_in.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+    };
+    row.measure(workspace, &app.server, 1)?;
+    let alone = row.measure(workspace, &app.server, SIGNING_IN)?;
+    let meanwhile = std::thread::scope(|scope| {
+        for _ in 0..CALLERS {
+            scope.spawn(work);
+        }
+        let meanwhile = row.measure(workspace, &app.server, SIGNING_IN);
+        is_over.store(true, Ordering::Release);
+        meanwhile
+    });
+    step.done();
+    let sign_ins_per_s = signed_in.load(Ordering::Acquire) as f64 / f64::from(SIGNING_IN);
+    Ok(Pages {
+        whoami_ms,
+        home_ms,
+        tokens_ms,
+        sign_ins_per_s,
+        whoami: meanwhile?.requests_per_s / alone.requests_per_s,
+    })
 }
 
 /// Stops of one agent while callers hammer.
@@ -437,7 +549,7 @@ fn with_bad_checksum(token: &str) -> Result<String> {
     Ok(format!("{rest}{}", if last == '0' { '1' } else { '0' }))
 }
 
-fn as_json(rows: &[Row], peaks: &[f64], all: &StopAll, stops: &Stops) -> Value {
+fn as_json(rows: &[Row], peaks: &[f64], all: &StopAll, stops: &Stops, pages: &Pages) -> Value {
     let rounded = |value: f64, digits: i32| (value * 10_f64.powi(digits)).round() / 10_f64.powi(digits);
     let row = |row: &Row| {
         let median = row.median();
@@ -456,7 +568,7 @@ fn as_json(rows: &[Row], peaks: &[f64], all: &StopAll, stops: &Stops) -> Value {
     let stops = json!({
         "stops": stops.ms.len(), "p50_ms": rounded(stops.quantile(50), 2), "p99_ms": rounded(stops.quantile(99), 2),
     });
-    json!({"rows": rows.iter().map(row).collect::<Vec<_>>(), "stop_all": all, "closures": stops})
+    json!({"rows": rows.iter().map(row).collect::<Vec<_>>(), "stop_all": all, "closures": stops, "pages": pages.as_json()})
 }
 
 fn show(rows: &[Row], peaks: &[f64], many: u64, all: &StopAll, stops: &Stops) -> Result<()> {
@@ -559,9 +671,11 @@ mod tests {
         }
         let all = StopAll { agents: 100_051, ms: 412.34, whoami: 0.87654 };
         let expected = json!({"rows": [{"name": "whoami", "requests_per_s": 600.0, "ratio_to_hello": 0.6, "us": 60.0, "us_over_hello": 5.0, "p50_ms": 1.0, "p99_ms": 2.0, "peak_memory_mb": 64.5}],
-            "stop_all": {"agents": 100_051, "ms": 412.3, "ratio_of_whoami": 0.8765}, "closures": {"stops": 4, "p50_ms": 0.5, "p99_ms": 2.25}});
+            "stop_all": {"agents": 100_051, "ms": 412.3, "ratio_of_whoami": 0.8765}, "closures": {"stops": 4, "p50_ms": 0.5, "p99_ms": 2.25},
+            "pages": {"whoami_ms": 1.0, "home_ms": 3.0, "tokens_ms": 2.5, "sign_ins_per_s": 16.25, "whoami_while_signing_in": 0.75}});
+        let pages = Pages { whoami_ms: 1.0, home_ms: 3.0, tokens_ms: 2.5, sign_ins_per_s: 16.25, whoami: 0.75 };
         let stops = Stops { ms: vec![0.0, 0.5, 1.0, 2.25] };
-        assert_eq!(as_json(&[row], &[1.0, 64.5], &all, &stops), expected);
+        assert_eq!(as_json(&[row], &[1.0, 64.5], &all, &stops, &pages), expected);
     }
 
     #[test]

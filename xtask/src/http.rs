@@ -1,6 +1,6 @@
 //! Asking a server that runs on this machine.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -46,6 +46,18 @@ impl Client {
             answer.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
         let text = answer.body_mut().read_to_string().with_context(|| format!("{method} {path}"))?;
         Ok(Answer { status, request_id, body: serde_json::from_str(&text).unwrap_or(Value::Null) })
+    }
+
+    /// Opens a page, or another path, with these headers; returns how long its first byte took.
+    pub(crate) fn first_byte(&self, path: &str, headers: &[(&str, &str)]) -> Result<Duration> {
+        let request = ureq::http::Request::builder().uri(format!("{}{path}", self.base));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).body(())?;
+        let since = Instant::now();
+        let mut answer = self.agent.run(request).with_context(|| format!("GET {path}"))?;
+        let took = since.elapsed();
+        ensure!(answer.status() == 200, "GET {path} answered {}", answer.status());
+        answer.body_mut().read_to_string().with_context(|| format!("GET {path}"))?;
+        Ok(took)
     }
 
     /// As `call`, for a call that must succeed.

@@ -3,7 +3,7 @@
 use common::{
     agent::AgentState,
     error::{ApiError, Code},
-    text::text,
+    text::part,
 };
 use http::StatusCode;
 use service::{
@@ -15,7 +15,10 @@ use service::{
     headers::Headers,
     response::{Fresh, Response},
 };
-use store::agent::list::{self, Filter};
+use store::{
+    agent::list::{self, Filter},
+    page::Order,
+};
 
 form! {
     pub(crate) struct List {
@@ -24,6 +27,7 @@ form! {
         owner: Option<String>,
         parent: Option<String>,
         has_token: Option<String>,
+        sort: Option<String>,
         ..page: PageQuery,
     }
 }
@@ -35,7 +39,7 @@ pub(crate) async fn list(
     headers: Headers,
     Query(query): Query<List>,
 ) -> Result<Response, ApiError> {
-    let q = query.q.as_deref().filter(|q| !q.trim().is_empty()).map(|q| text("q", q, 100)).transpose()?;
+    let q = part(query.q.as_deref())?;
     let wanted = caller.page(&app, &query.page)?;
     let filter = Filter {
         q: q.as_deref(),
@@ -43,6 +47,7 @@ pub(crate) async fn list(
         owner: query.owner.as_deref(),
         parent: query.parent.as_deref(),
         has_token: query.has_token.as_deref().map(has_token).transpose()?,
+        order: Order::read(query.sort.as_deref())?,
     };
     let page = list::list(app.db(), caller.subject(), &filter, &wanted, app.now()).await?;
     Ok(Fresh::new(page).answer(&headers, StatusCode::OK, "application/json"))

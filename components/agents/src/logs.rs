@@ -4,7 +4,7 @@ use common::{
     error::{ApiError, Code},
     permission::Action,
     route::Route,
-    text::{moment, prose, within},
+    text::{moment, part, prose, within},
 };
 use http::StatusCode;
 use schemars::JsonSchema;
@@ -26,6 +26,8 @@ use store::agent::{
 
 /// The most lines that one request reads.
 const MOST_READ: i64 = 1_000;
+/// The levels, the least urgent first.
+const LEVELS: [&str; 4] = ["debug", "info", "warn", "error"];
 /// The most lines that one request appends.
 const MOST_LINES: usize = 100;
 /// The most characters of a line.
@@ -35,6 +37,9 @@ form! {
     pub(crate) struct Read {
         lines: Option<i64>,
         since: Option<String>,
+        until: Option<String>,
+        level: Option<String>,
+        q: Option<String>,
     }
 }
 
@@ -44,7 +49,7 @@ pub(crate) struct Log {
     lines: Vec<LogLine>,
 }
 
-/// `GET /api/agents/{name}/logs?lines=&since=`: the newest lines, the oldest of them first.
+/// `GET /api/agents/{name}/logs`: the newest lines, the oldest of them first.
 pub(crate) async fn read(
     app: App,
     caller: Caller,
@@ -54,8 +59,16 @@ pub(crate) async fn read(
 ) -> Result<Response, ApiError> {
     let most = within("lines", query.lines.unwrap_or(100), 1..=MOST_READ)?;
     let since = query.since.as_deref().map(|since| moment("since", since)).transpose()?;
+    let until = query.until.as_deref().map(|until| moment("until", until)).transpose()?;
+    let invalid = || Code::InvalidFilter.with("field", "level").with("valid", LEVELS.join(", "));
+    let level = query.level.as_deref();
+    if level.is_some_and(|level| !LEVELS.contains(&level)) {
+        return Err(invalid());
+    }
+    let q = part(query.q.as_deref())?;
     let found = object::agent(app.db(), &caller, route, &name, app.now()).await?;
-    let lines = log::list(app.db(), &found.id, since, most).await?;
+    let filter = log::Filter { q: q.as_deref(), level, since, until };
+    let lines = log::list(app.db(), &found.id, &filter, most).await?;
     json(StatusCode::OK, &Log { name: found.name, lines })
 }
 
@@ -123,7 +136,7 @@ fn checked(body: Append) -> Result<Vec<Json>, ApiError> {
 
 fn checked_line(line: NewLine) -> Result<Json, ApiError> {
     let level = line.level.as_deref().unwrap_or("info");
-    if !["debug", "info", "warn", "error"].contains(&level) {
+    if !LEVELS.contains(&level) {
         return Err(Code::InvalidLevel.into());
     }
     Ok(json!({ "level": level, "text": prose("text", &line.text, MOST_TEXT)? }))

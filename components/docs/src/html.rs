@@ -39,6 +39,10 @@ pub(crate) fn document(link: &str, markdown: &str) -> String {
     pulldown_cmark::html::push_html(&mut body, events.into_iter());
     // What scrolls can be reached by the keyboard (WCAG 2.1, 2.1.1). A text of a page never has a bare tag.
     let body = body.replace("<pre>", "<pre tabindex=\"0\">");
+    let body =
+        body.replace("<table>", "<div class=\"table\" tabindex=\"0\"><table>").replace("</table>", "</table></div>");
+    // An empty head of a column is no head.
+    let body = body.replace("<th></th>", "<td></td>").replace("<th>", "<th scope=\"col\">");
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title} · Accredit</title>\n\
@@ -55,7 +59,7 @@ fn name_headings(events: &mut [Event<'_>]) -> String {
     let mut title = String::new();
     let mut at: Option<(usize, HeadingLevel)> = None;
     let mut text = String::new();
-    let mut named = Vec::new();
+    let mut named: Vec<(usize, String)> = Vec::new();
     for (place, event) in events.iter().enumerate() {
         match event {
             Event::Start(Tag::Heading { level, .. }) => at = Some((place, *level)),
@@ -65,7 +69,13 @@ fn name_headings(events: &mut [Event<'_>]) -> String {
                     if level == HeadingLevel::H1 && title.is_empty() {
                         title = text.replace('&', "&amp;").replace('<', "&lt;");
                     }
-                    named.push((start, slug(&text)));
+                    let (anchor, mut number) = (slug(&text), 0);
+                    let mut own = anchor.clone();
+                    while named.iter().any(|(_, known)| *known == own) {
+                        number += 1;
+                        own = format!("{anchor}-{number}");
+                    }
+                    named.push((start, own));
                 }
                 text.clear();
             }
@@ -80,9 +90,9 @@ fn name_headings(events: &mut [Event<'_>]) -> String {
     title
 }
 
-/// The anchor of a heading: lower case, blanks to hyphens, punctuation dropped.
+/// The anchor of a heading: lower case, blanks to hyphens, punctuation dropped. It begins with a letter: a number is that of a step.
 fn slug(heading: &str) -> String {
-    heading
+    let slug: String = heading
         .to_lowercase()
         .chars()
         .filter_map(|c| match c {
@@ -90,7 +100,8 @@ fn slug(heading: &str) -> String {
             c if c.is_alphanumeric() || c == '_' => Some(c),
             _ => None,
         })
-        .collect()
+        .collect();
+    if slug.starts_with(|c: char| c.is_alphabetic()) { slug } else { format!("step-{slug}") }
 }
 
 #[cfg(test)]
@@ -104,5 +115,24 @@ mod tests {
         assert!(page.contains("<h2 id=\"never-wider-never-longer\">"), "{page}");
         assert!(!page.contains("<script>") && page.contains("href=\"/acc/docs/\">l"), "{page}");
         assert!(page.contains("<title>A "), "{page}");
+    }
+
+    /// R193: a table scrolls by keyboard, and has no head without a word.
+    #[test]
+    fn a_table_scrolls_and_has_no_empty_head() {
+        let page = document("", "# A\n\n| a | |\n|---|---|\n| b | c |\n");
+        assert!(
+            page.contains("<div class=\"table\" tabindex=\"0\"><table><thead><tr><th scope=\"col\">a</th><td></td>"),
+            "{page}"
+        );
+    }
+
+    /// R193: an id is there once, and begins with a letter.
+    #[test]
+    fn anchors_are_unique_and_begin_with_a_letter() {
+        let page = document("", "# A\n\n## 1. Sign in\n\n## Fields\n\n## Fields\n");
+        for id in ["step-1-sign-in", "fields", "fields-1"] {
+            assert_eq!(page.matches(&format!("<h2 id=\"{id}\">")).count(), 1, "{page}");
+        }
     }
 }

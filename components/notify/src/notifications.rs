@@ -2,7 +2,7 @@
 
 use common::{
     error::{ApiError, Code},
-    text::moment,
+    text::{moment, part},
 };
 use http::StatusCode;
 use schemars::JsonSchema;
@@ -22,6 +22,7 @@ form! {
     pub(crate) struct List {
         unread_only: Option<bool>,
         since: Option<String>,
+        q: Option<String>,
         ..page: PageQuery,
     }
 }
@@ -34,9 +35,10 @@ pub(crate) async fn list(
     Query(query): Query<List>,
 ) -> Result<Response, ApiError> {
     let since = query.since.as_deref().map(|since| moment("since", since)).transpose()?;
-    let unread_only = query.unread_only.unwrap_or(false);
+    let q = part(query.q.as_deref())?;
+    let filter = notification::Filter { q: q.as_deref(), unread_only: query.unread_only.unwrap_or(false), since };
     let page = caller.page(&app, &query.page)?;
-    let rows = notification::list(app.db(), caller.user_id(), unread_only, since, &page).await?;
+    let rows = notification::list(app.db(), caller.user_id(), &filter, &page).await?;
     tagged(&headers, &page.page(rows, |row| (row.created_at, row.id.to_string())))
 }
 

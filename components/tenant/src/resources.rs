@@ -7,7 +7,7 @@ use common::{
     error::{ApiError, Code, Flaws},
     id::ResourceId,
     scope::Scope,
-    text::text,
+    text::{part, text},
     url::Url,
 };
 use http::StatusCode;
@@ -27,6 +27,7 @@ use store::{
     audit,
     db::Rows,
     grant,
+    page::Order,
     resource::{self, Inserted, MOST, Resource, Settings, SigningAlg},
 };
 
@@ -51,12 +52,21 @@ fn shown(caller: &Caller, resource: Resource) -> Resource {
     Resource { introspectors, ..resource }
 }
 
+form! {
+    pub(crate) struct List {
+        q: Option<String>,
+        sort: Option<String>,
+        ..page: PageQuery,
+    }
+}
+
 /// `GET /api/resources`: the tenant's, the newest first.
-pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<PageQuery>) -> Result<Response, ApiError> {
-    let page = caller.page(&app, &query)?;
-    let rows = resource::list(app.db(), caller.tenant_id(), &page).await?;
+pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) -> Result<Response, ApiError> {
+    let (q, order) = (part(query.q.as_deref())?, Order::read(query.sort.as_deref())?);
+    let page = caller.page(&app, &query.page)?;
+    let rows = resource::list(app.db(), caller.tenant_id(), (q.as_deref(), order), &page).await?;
     let rows = rows.into_iter().map(|row| shown(&caller, row)).collect();
-    json(StatusCode::OK, &page.page(rows, |row| (row.created_at, row.id.to_string())))
+    json(StatusCode::OK, &page.ordered(rows, order, |row| (row.created_at, row.id.to_string(), row.name.clone())))
 }
 
 /// `GET /api/resources/{id}`.

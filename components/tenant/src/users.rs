@@ -9,7 +9,7 @@ use common::{
     event::EventKind,
     id::UserId,
     role::Role,
-    text::text,
+    text::{part, text},
 };
 use http::StatusCode;
 use serde::Serialize;
@@ -32,7 +32,7 @@ use store::{
     db::Rows,
     factor,
     outbox::Kind,
-    user::{self, UpdateOutcome, User},
+    user::{self, Sort, UpdateOutcome, User},
 };
 
 use self::joining::Invitation;
@@ -42,13 +42,14 @@ form! {
         q: Option<String>,
         role: Option<String>,
         active: Option<String>,
+        sort: Option<String>,
         ..page: PageQuery,
     }
 }
 
 /// `GET /api/users`: the tenant's users.
 pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) -> Result<Response, ApiError> {
-    let q = query.q.as_deref().filter(|q| !q.trim().is_empty()).map(|q| text("q", q, 100)).transpose()?;
+    let q = part(query.q.as_deref())?;
     let page = caller.page(&app, &query.page)?;
     let role = query.role.as_deref().map(read_role).transpose()?;
     let active = match query.active.as_deref() {
@@ -57,9 +58,11 @@ pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) ->
         Some("false") => Some(false),
         Some(_) => return Err(Code::InvalidFilter.with("field", "active").with("valid", "true, false")),
     };
-    let filter = user::Filter { q: q.as_deref(), role, active };
+    let invalid = || Code::InvalidFilter.with("field", "sort").with("valid", Sort::WORDS);
+    let sort = query.sort.as_deref().map_or(Ok(Sort::default()), |word| Sort::from_word(word).ok_or_else(invalid))?;
+    let filter = user::Filter { q: q.as_deref(), role, active, sort };
     let rows = user::list(app.db(), caller.tenant_id(), &filter, &page).await?;
-    response::json(StatusCode::OK, &page.page(rows, |row| (row.created_at, row.id.to_string())))
+    response::json(StatusCode::OK, &page.page(rows, |row| sort.place(row)))
 }
 
 fn read_role(word: &str) -> Result<Role, ApiError> {

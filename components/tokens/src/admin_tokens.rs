@@ -3,7 +3,7 @@
 use common::{
     error::{ApiError, Code},
     secret::Kind,
-    text::moment,
+    text::{moment, part},
     time::Timestamp,
 };
 use http::StatusCode;
@@ -28,6 +28,7 @@ use crate::tokens::{read_sort, read_status, revoke_found};
 form! {
     pub(crate) struct List {
         user: Option<String>,
+        q: Option<String>,
         kind: Option<String>,
         status: Option<String>,
         unused_since: Option<String>,
@@ -57,8 +58,18 @@ pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) ->
     let (sort, status) = (read_sort(query.sort.as_deref())?, read_status(query.status.as_deref())?);
     let kind = read_kind(query.kind.as_deref())?;
     let unused_since = query.unused_since.as_deref().map(|since| moment("unused_since", since)).transpose()?;
+    let q = part(query.q.as_deref())?;
     let page = caller.page(&app, &query.page)?;
-    let filter = Filter { own: None, user: query.user.as_deref(), kind, status, unused_since, sort };
+    let filter = Filter {
+        own: None,
+        q: q.as_deref(),
+        user: query.user.as_deref(),
+        kind,
+        lasting: false,
+        status,
+        unused_since,
+        sort,
+    };
     let rows = list::list(app.db(), caller.tenant_id(), &filter, &page, app.now()).await?;
     let rows = rows.into_iter().map(|token| Owned { owner: token.owner.clone(), token }).collect();
     let place = |row: &Owned| (Timestamp::from_millis(row.token.place), row.token.id.to_string());

@@ -9,7 +9,7 @@ use common::{
     id::{AgentId, CredentialId},
     scope::Patterns,
     secret::{Kind, Secret},
-    text::text,
+    text::{part, text},
     time::{Lifetime, Timestamp},
 };
 use http::StatusCode;
@@ -120,6 +120,8 @@ async fn get_own(reads: &dyn Rows, caller: &Caller, id: &str, now: Timestamp) ->
 
 form! {
     pub(crate) struct List {
+        q: Option<String>,
+        kind: Option<String>,
         sort: Option<String>,
         status: Option<String>,
         ..page: PageQuery,
@@ -139,11 +141,18 @@ pub(crate) fn read_status(word: Option<&str>) -> Result<Option<CredentialStatus>
     word.map(|word| CredentialStatus::from_word(word).ok_or_else(invalid)).transpose()
 }
 
-/// `GET /auth/tokens`: the PATs of the caller's person.
+/// `GET /auth/tokens`: the PATs of the caller's person; with `kind=any` also the credentials of that person's agents.
 pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) -> Result<Response, ApiError> {
     let (sort, status) = (read_sort(query.sort.as_deref())?, read_status(query.status.as_deref())?);
+    let q = part(query.q.as_deref())?;
     let page = caller.page(&app, &query.page)?;
-    let filter = Filter { own: Some(caller.user_id()), kind: Some(Kind::Pat), status, sort, ..Filter::default() };
+    let kind = match query.kind.as_deref() {
+        None | Some("pat") => Some(Kind::Pat),
+        Some("any") => None,
+        Some(_) => return Err(Code::InvalidFilter.with("field", "kind").with("valid", "pat, any")),
+    };
+    let (own, q, lasting) = (Some(caller.user_id()), q.as_deref(), kind.is_none());
+    let filter = Filter { own, q, kind, lasting, status, sort, ..Filter::default() };
     let rows = list::list(app.db(), caller.tenant_id(), &filter, &page, app.now()).await?;
     json(StatusCode::OK, &page.page(rows, |row| (Timestamp::from_millis(row.place), row.id.to_string())))
 }

@@ -13,7 +13,8 @@ use service::{app::App, extract::Path, response::Response};
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, number},
-    page::{Shell, answer, see_done, write, write_with},
+    list::List,
+    page::{Shell, answer, see_done, write_with},
     words::{self, Html},
 };
 
@@ -21,8 +22,8 @@ use crate::{
 #[template(path = "access.html")]
 struct AccessPage {
     shell: Shell,
+    list: List,
     decided: Vec<Json>,
-    more: String,
 }
 
 impl AccessPage {
@@ -38,14 +39,15 @@ impl AccessPage {
 /// `GET /access`: the requests that the visitor may decide, the waiting ones first.
 pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
     answer(&app, async {
-        let (api, asked) = (Api::of(&app)?, Form::query(&app));
-        let mut pairs = vec![("limit", "50")];
-        pairs.extend(asked.pairs(&["cursor"]));
+        let api = Api::of(&app)?;
+        let mut list = List::of(&app, "/access", &["state", "agent"]);
+        let pairs = list.pairs("25");
         let (shell, all) =
             join(Shell::load(&app, &api, "Requests", "access"), api.get(route::ACCESS_LIST, &[], &pairs)).await;
-        let (shell, all) = (shell?, all?);
+        let (shell, all, refused) = shell?.with_list(all)?;
+        list.found(&all);
         let decided = all.list("items").iter().filter(|one| one.text("state") != "open").cloned().collect();
-        write(&AccessPage { shell, decided, more: all.text("next_cursor").to_owned() })
+        write_with(&AccessPage { shell, list, decided }, refused.unwrap_or(200))
     })
     .await
 }

@@ -5,6 +5,7 @@ use common::{
     error::{ApiError, Code},
     permission::Action,
     route::{self, Route},
+    time::Timestamp,
 };
 use futures_util::future::{join, join3};
 use serde_json::{Map, Value as Json, json};
@@ -16,6 +17,7 @@ use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, number, several},
     home::events,
+    list::List,
     page::{Shell, answer, see, see_done, write_with},
     words::{self, Event, Html},
 };
@@ -31,6 +33,8 @@ const TABS: [(&str, &str); 8] = [
     ("history", "History"),
     ("settings", "Settings"),
 ];
+/// Lines of a log on a page.
+const LINES: &str = "100";
 /// A page of one key, which `key` in the query names; it belongs to the credentials.
 const KEY: &str = "key";
 
@@ -98,6 +102,8 @@ struct StatePage {
     approved: Vec<(String, String)>,
     /// The last deployment; null: there was none.
     deployment: Json,
+    /// What its runtime gives it; empty: nothing is known.
+    compute: String,
 }
 
 #[derive(Template)]
@@ -110,6 +116,10 @@ struct CredentialsPage {
     keys: Option<Vec<Json>>,
     more: String,
     kinds: [(&'static str, &'static str); 5],
+    /// Whom the agent trusts, with a credential of its own for each workload; `None`: the visitor may not read them.
+    trusted: Option<Vec<Json>>,
+    /// Whether the visitor is one of those that can say whom it trusts.
+    may_trust: bool,
 }
 
 impl CredentialsPage {
@@ -128,6 +138,11 @@ impl CredentialsPage {
 
     fn tags(&self, of: &Json) -> Html {
         words::tags(of.list("scope"), 3)
+    }
+
+    /// Claims that the assertions of a workload must have.
+    fn claims(&self, trusted: &Json) -> Vec<(String, String)> {
+        trusted.at("claims").as_object().map(labels).unwrap_or_default()
     }
 
     fn status(&self, key: &Json) -> Html {
@@ -179,6 +194,7 @@ struct SettingsPage {
     labels: String,
     scope: String,
     budget: String,
+    compute: String,
 }
 
 impl SettingsPage {
@@ -241,6 +257,9 @@ struct LogPage {
     shell: Shell,
     head: Head,
     lines: Vec<Json>,
+    list: List,
+    /// The address of the lines before these; empty: there are none, or it is not known.
+    older: String,
 }
 
 #[derive(Template)]
@@ -287,9 +306,10 @@ async fn show(
     };
     match tab {
         "credentials" => {
-            let mut asked = vec![("limit", "50")];
+            let mut asked = vec![("limit", "25")];
             asked.extend(typed.pairs(&["cursor"]));
-            let (head, keys) = join(head, api.get(route::KEYS_LIST, &[name], &asked)).await;
+            let trusted = api.get(route::FEDERATED_CREDENTIALS_LIST, &[name], &[("limit", "200")]);
+            let (head, keys, trusted) = join3(head, api.get(route::KEYS_LIST, &[name], &asked), trusted).await;
             let kinds = [
                 ("external", "A bearer key, for another program of this agent"),
                 ("internal", "A bearer key, for use inside"),
@@ -298,8 +318,11 @@ async fn show(
                 ("standard", "The secret of another service, by Standard Webhooks"),
             ];
             let more = next(&keys);
-            let ((shell, head), keys) = (head?, readable(keys)?);
-            write_with(&CredentialsPage { shell, head, typed: typed.clone(), keys, more, kinds }, status)
+            let ((shell, head), keys, trusted) = (head?, readable(keys)?, readable(trusted)?);
+            let is_owner = head.agent.at("owner").text("email") == shell.who.text("email");
+            let may_trust = shell.may("agents.keys.write") && (is_owner || shell.is_admin());
+            let typed = typed.clone();
+            write_with(&CredentialsPage { shell, head, typed, keys, more, kinds, trusted, may_trust }, status)
         }
         "secrets" => {
             let asked = join(api.get(route::SECRETS_LIST, &[name], &[]), api.get(route::PROBES_LIST, &[name], &[]));
@@ -331,10 +354,8 @@ async fn show(
             let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}: {value}")).collect();
             let budget = head.agent.at("budget_cents").as_i64().map(money).unwrap_or_default();
             let scope = head.agent.words("scope").join("\n");
-            write_with(
-                &SettingsPage { shell, typed: typed.clone(), labels: labels.join("\n"), scope, budget, head },
-                status,
-            )
+            let (labels, compute) = (labels.join("\n"), compute_text(&head.agent));
+            write_with(&SettingsPage { shell, typed: typed.clone(), labels, scope, budget, compute, head }, status)
         }
         "why" => {
             let mut asked = typed.pairs(&["subject", "action"]);
@@ -356,9 +377,28 @@ async fn show(
             write_with(&WhyPage { shell, head, asked: typed.clone(), actions, explained }, status)
         }
         "log" => {
-            let (head, log) = join(head, api.get(route::LOGS_READ, &[name], &[("lines", "200")])).await;
-            let ((shell, head), lines) = (head?, readable_list(log, "lines")?.unwrap_or_default());
-            write_with(&LogPage { shell, head, lines }, status)
+            let list = List::of(app, &format!("/agents/{name}/log"), &["q", "level", "since", "until"]);
+            let since = words::first_moment(list.asked.text("since"));
+            let mut asked = list.asked.pairs(&["q", "level", "until"]);
+            if !since.is_empty() {
+                asked.push(("since", &since));
+            }
+            asked.push(("lines", LINES));
+            let (head, log) = join(head, api.get(route::LOGS_READ, &[name], &asked)).await;
+            let (shell, head) = head?;
+            let (shell, lines, refused) = match log {
+                Err(Trouble::Refused(refusal)) if refusal.status == 403 => (shell, Vec::new(), None),
+                log => {
+                    let (shell, log, refused) = shell.with_list(log)?;
+                    (shell, log.list("lines").to_vec(), refused)
+                }
+            };
+            // Lines of one moment may be on both pages; none is on neither.
+            let oldest = lines.first().filter(|_| lines.len().to_string() == LINES);
+            let before = oldest.and_then(|line| Timestamp::parse(line.text("at")));
+            let before = before.map(|at| Timestamp::from_millis(at.millis() + 1).to_string());
+            let older = before.map(|at| list.with("until", &at)).unwrap_or_default();
+            write_with(&LogPage { shell, head, lines, list, older }, refused.unwrap_or(status))
         }
         "history" => {
             // By its id: an agent that had the name before has another history.
@@ -366,7 +406,7 @@ async fn show(
             let mut asked = vec![("object", head.agent.text("id")), ("limit", "50")];
             asked.extend(typed.pairs(&["cursor"]));
             let trail = api.get(route::AUDIT_LIST, &[], &asked).await?;
-            let events = events(&trail, std::slice::from_ref(&head.agent), &shell);
+            let events = events(trail.list("items"), &shell);
             let more = trail.text("next_cursor").to_owned();
             write_with(&HistoryPage { shell, head, events, more }, status)
         }
@@ -385,7 +425,8 @@ async fn show(
                 "" => Json::Null,
                 _ => api.get(route::DEPLOY_STATUS, &[name], &[]).await?,
             };
-            write_with(&StatePage { shell, head, below, labels, may, approved, deployment }, status)
+            let compute = compute_text(&head.agent);
+            write_with(&StatePage { shell, head, below, labels, may, approved, deployment, compute }, status)
         }
     }
 }
@@ -393,6 +434,14 @@ async fn show(
 /// Where the next page of a list begins; empty: there is none, or the visitor may not read it.
 fn next(list: &Result<Json, Trouble>) -> String {
     list.as_ref().map(|list| list.text("next_cursor").to_owned()).unwrap_or_default()
+}
+
+/// `compute` as it is shown and edited.
+fn compute_text(agent: &Json) -> String {
+    match agent.at("compute") {
+        Json::Null => String::new(),
+        compute => format!("{compute:#}"),
+    }
 }
 
 fn labels(members: &Map<String, Json>) -> Vec<(String, String)> {
@@ -438,6 +487,8 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
         "issue" => asked(route::TOKEN_ISSUE, "credentials", ""),
         "revoke" => asked(route::TOKEN_REVOKE, "credentials", "revoked"),
         "new-key" => asked(route::KEYS_CREATE, "credentials", ""),
+        "trust" => asked(route::FEDERATED_CREDENTIALS_CREATE, "credentials", "trusted"),
+        "untrust" => about_key(route::FEDERATED_CREDENTIALS_DELETE, "untrusted"),
         "rotate-key" => about_key(route::KEYS_ROTATE, ""),
         "delete-key" => about_key(route::KEYS_DELETE, "deleted"),
         "set-secret" => about(route::SECRETS_PUT, "set", "key"),
@@ -469,10 +520,7 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
                 let done = if closure.is_empty() { asked.done } else { &format!("{}&closure={closure}", asked.done) };
                 Ok(see_done(&app, &typed, &format!("/agents/{name}{tab}"), done))
             }
-            Err(Trouble::Refused(refusal))
-                if refusal.is_for_the_form()
-                    || ["subject_not_found", "host_not_allowed"].contains(&refusal.slug.as_str()) =>
-            {
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
                 show(&app, &name, asked.tab, &typed, Some(refusal)).await
             }
             Err(trouble) => Err(trouble),
@@ -508,11 +556,19 @@ async fn send(api: &Api<'_>, name: &str, asked: &Asked, typed: &Form) -> Result<
         ("DELETE", _) => api.change(route, &[name], change(Json::Null)).await,
         (_, "sharing") => api.change(route, &[name], change(typed.filled(&["subject", "relation"]).into())).await,
         (_, "secrets") => {
-            let mut body = typed.filled(&["name", "url", "secret", "header"]);
-            if let Some(hours) = Some(typed.text("every_hours")).filter(|hours| !hours.is_empty()) {
-                body.insert("every_hours".to_owned(), number(hours));
+            let mut body = typed.filled(&["name", "url", "method", "secret", "header", "scheme"]);
+            if typed.is("bare", "yes") {
+                body.insert("scheme".to_owned(), Json::Null);
+            }
+            for member in ["expect_status", "every_hours"] {
+                if !typed.text(member).is_empty() {
+                    body.insert(member.to_owned(), number(typed.text(member)));
+                }
             }
             api.change(route, &[name], change(body.into())).await
+        }
+        (_, "credentials") if typed.is("form", "trust") => {
+            api.change(route, &[name], change(trust(typed)?.into())).await
         }
         (_, "credentials") => {
             let mut body = typed.filled(&["name", "type", "value"]);
@@ -529,6 +585,28 @@ async fn send(api: &Api<'_>, name: &str, asked: &Asked, typed: &Form) -> Result<
         }
         _ => api.change(route, &[name], change(Json::Null)).await,
     }
+}
+
+/// A federated credential, as it was typed.
+fn trust(typed: &Form) -> Result<Map<String, Json>, Trouble> {
+    let mut body = typed.filled(&["name", "issuer", "subject", "audience", "jwks_uri"]);
+    let claims = label_lines(typed.text("claims"));
+    if claims.as_object().is_some_and(|claims| !claims.is_empty()) {
+        body.insert("claims".to_owned(), claims);
+    }
+    let scope = several(typed.text("scope"));
+    if !scope.is_empty() {
+        body.insert("scope".to_owned(), scope.into());
+    }
+    let keys = json_of(typed, "jwks")?;
+    if !keys.is_null() {
+        body.insert("jwks".to_owned(), keys);
+    }
+    if !typed.text("expires_in").is_empty() {
+        body.insert("expires_in".to_owned(), number(typed.text("expires_in")));
+    }
+    body.insert("single_use".to_owned(), typed.is("single_use", "yes").into());
+    Ok(body)
 }
 
 /// What a form of the settings changes. A field that was emptied is cleared; one that the form does not have stays.
@@ -548,7 +626,7 @@ fn settings(typed: &Form) -> Result<Map<String, Json>, Trouble> {
             }
         }
         _ => {
-            for member in ["display_name", "description", "runtime", "model", "url"] {
+            for member in ["display_name", "description", "runtime", "model", "url", "access"] {
                 let text = typed.text(member);
                 set(member, if text.is_empty() { Json::Null } else { text.into() });
             }
@@ -564,6 +642,7 @@ fn settings(typed: &Form) -> Result<Map<String, Json>, Trouble> {
                 "budget_cents",
                 if budget.is_empty() { Json::Null } else { cents(budget).ok_or_else(no_amount)?.into() },
             );
+            set("compute", json_of(typed, "compute")?);
             set("labels", label_lines(typed.text("labels")));
         }
     }
@@ -571,10 +650,23 @@ fn settings(typed: &Form) -> Result<Map<String, Json>, Trouble> {
 }
 
 fn no_amount() -> Trouble {
-    let fix = "An amount such as 200 or 12.50; empty for no limit.";
-    let mut refusal = Refusal::own(400, "This is not an amount.", fix);
-    refusal.fields = vec![("budget".to_owned(), fix.to_owned())];
+    wrong("budget", "This is not an amount.", "An amount such as 200 or 12.50; empty for no limit.")
+}
+
+/// The refusal of a field that only the page reads.
+fn wrong(field: &str, detail: &str, fix: &str) -> Trouble {
+    let mut refusal = Refusal::own(400, detail, fix);
+    refusal.fields = vec![(field.to_owned(), fix.to_owned())];
     Trouble::Refused(refusal)
+}
+
+/// A field that holds JSON; empty is null.
+fn json_of(typed: &Form, field: &str) -> Result<Json, Trouble> {
+    match typed.text(field) {
+        "" => Ok(Json::Null),
+        text => common::json::parse(text)
+            .ok_or_else(|| wrong(field, "This is not JSON.", "JSON, such as {\"cpu\": 2}; or leave it empty.")),
+    }
 }
 
 /// `12.50` or `12,5` as 1250.

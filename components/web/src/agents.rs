@@ -8,13 +8,14 @@ use service::{app::App, response::Response};
 
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
-    form::{Form, number, query},
-    page::{Shell, answer, next_page, see, write, write_with},
+    form::{Form, number},
+    list::List,
+    page::{Shell, answer, see, write, write_with},
     words::{self, Html},
 };
 
-/// Agents on a page.
-const PAGE: &str = "50";
+/// Agents on a page. More would be more bytes than a page may have.
+const PAGE: &str = "20";
 
 /// An agent in a table.
 pub(crate) struct AgentRow {
@@ -29,6 +30,8 @@ pub(crate) struct AgentRow {
     pub(crate) owner: String,
     pub(crate) tags: Html,
     pub(crate) seen: Html,
+    /// When it was registered, where the list shows it.
+    pub(crate) made: Option<Html>,
 }
 
 impl AgentRow {
@@ -52,6 +55,7 @@ impl AgentRow {
             owner: owner.as_str().unwrap_or_else(|| owner.text("email")).to_owned(),
             tags: words::tags(agent.list("scope"), 2),
             seen: shell.when(agent.text("last_seen_at")),
+            made: Some(agent.text("created_at")).filter(|at| !at.is_empty()).map(|at| shell.when(at)),
         }
     }
 }
@@ -78,14 +82,16 @@ pub(crate) fn tree(agents: &[Json], shell: &Shell) -> Vec<AgentRow> {
 #[template(path = "agents.html")]
 struct AgentsPage {
     shell: Shell,
-    asked: Form,
+    list: List,
     rows: Vec<AgentRow>,
     /// This page, to come back to after a click.
     back: String,
-    /// The query of the next page; empty: this is the last one.
-    more: String,
-    is_filtered: bool,
-    is_first: bool,
+}
+
+impl AgentsPage {
+    fn head(&self, text: &str, by: &str) -> Html {
+        self.list.head(self.shell.link(), text, by)
+    }
 }
 
 /// `GET /agents`: the address is the state of the list.
@@ -94,21 +100,20 @@ pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
 }
 
 async fn show_list(app: &App) -> Result<Response, Trouble> {
-    let (api, asked) = (Api::of(app)?, Form::query(app));
-    let filters = asked.pairs(&["q", "state", "owner", "parent"]);
-    let mut pairs = filters.clone();
-    pairs.extend(asked.pairs(&["cursor"]));
-    pairs.push(("limit", PAGE));
-    let (shell, list) =
+    let api = Api::of(app)?;
+    let mut list = List::of(app, "/agents", &["q", "state", "owner", "parent", "has_token"]).sorted("name");
+    let pairs = list.pairs(PAGE);
+    let (shell, agents) =
         join(Shell::load(app, &api, "Agents", "agents"), api.get(route::AGENTS_LIST, &[], &pairs)).await;
-    let (shell, list, _) = shell?.with_list(list)?;
-    let more = next_page(&filters, &list);
-    let rows = tree(list.list("items"), &shell);
-    let (is_filtered, is_first) = (!filters.is_empty(), asked.text("cursor").is_empty());
-    let mut here = filters;
-    here.extend(asked.pairs(&["cursor"]));
-    let back = if here.is_empty() { "/agents".to_owned() } else { format!("/agents?{}", query(&here)) };
-    write(&AgentsPage { shell, rows, back, more, is_filtered, is_first, asked: asked.clone() })
+    let (shell, agents, refused) = shell?.with_list(agents)?;
+    list.found(&agents);
+    let agents = agents.list("items");
+    let rows = match list.is_sorted_by("name") {
+        true => tree(agents, &shell),
+        false => agents.iter().map(|agent| AgentRow::new(agent, 0, &shell)).collect(),
+    };
+    let back = list.here();
+    write_with(&AgentsPage { shell, list, rows, back }, refused.unwrap_or(200))
 }
 
 #[derive(Template)]
@@ -170,9 +175,7 @@ pub(crate) async fn register(app: App, typed: Form) -> Result<Response, ApiError
                 };
                 secret.show(&app, &api, "agents").await
             }
-            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() || refusal.status == 404 => {
-                show_form(&app, &typed, Some(refusal)).await
-            }
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => show_form(&app, &typed, Some(refusal)).await,
             Err(trouble) => Err(trouble),
         }
     })
@@ -240,4 +243,65 @@ pub(crate) async fn stop_all(app: App, typed: Form) -> Result<Response, ApiError
         Ok(see(&app, "/?done=stopped-all"))
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::PAGE;
+    use crate::{assets, testing::Visitor};
+
+    fn agent(number: usize) -> Json {
+        json!({
+            "id": format!("agt_01K7{number:022}"), "name": format!("support-desk-europe-{number}"), "state": "running",
+            "description": "Answers the tickets of customers in Europe, and hands refunds on.", "parent": null,
+            "owner": { "email": "noor.haddad@example.com" }, "scope": ["agents.token.issue", "agents.read", "ui.notify"],
+            "last_seen_at": "2026-01-02T03:00:00.000Z", "created_at": "2026-01-02T03:00:00.000Z",
+        })
+    }
+
+    fn token(number: usize) -> Json {
+        json!({
+            "id": format!("tok_01K7{number:022}"), "kind": "pat", "prefix": "acr_pat_1234", "status": "active", "client": null,
+            "name": format!("a machine of mine {number}"), "scope": ["agents.token.issue", "agents.read", "ui.notify"],
+            "last_used_at": "2026-01-02T03:00:00.000Z", "last_used_ip": "203.0.113.255",
+            "created_at": "2026-01-02T03:00:00.000Z", "expires_at": "2026-02-02T03:00:00.000Z",
+        })
+    }
+
+    fn event(number: usize) -> Json {
+        json!({
+            "at": "2026-01-02T03:00:00.000Z", "action": "agent.token.issue", "outcome": "done", "count": 1,
+            "actor": { "email": "noor.haddad@example.com" }, "object": format!("agt_01K7{number:022}"),
+            "object_name": format!("support-desk-europe-{number}"),
+        })
+    }
+
+    /// R193: a page that is full has at most 60 KB with its files, and a button for each row.
+    #[tokio::test]
+    async fn a_full_page_is_small() {
+        let rows: usize = PAGE.parse().unwrap();
+        let visitor = Visitor::new(move |_, path| {
+            let some = |row: fn(usize) -> Json, many: usize| (0..many).map(row).collect::<Vec<_>>();
+            let body = match path {
+                "/api/overview" => json!({
+                    "caller": { "role": "admin", "scope": ["*"], "csrf_token": "c".repeat(43), "email": "ada@example.com" },
+                    "agents": { "running": 900, "paused": 1, "stopped": 2, "owners": 40, "newest": some(agent, 25) },
+                    "lately": { "hours": [], "events": some(event, 10) }, "ending": 3,
+                }),
+                "/api/agents" => json!({ "items": some(agent, rows), "next_cursor": "n".repeat(60) }),
+                "/auth/tokens" => json!({ "items": some(token, rows), "next_cursor": "n".repeat(60) }),
+                _ => json!({}),
+            };
+            (200, body)
+        });
+        for (path, buttons) in
+            [("/", 20), ("/agents?q=desk&sort=created_at", rows), ("/tokens?sort=expires_at", 2 * rows)]
+        {
+            let html = visitor.open(path).await.text;
+            assert_eq!(html.matches(" formaction=").count(), buttons, "{path}: {html}");
+            assert!(html.len() + assets::BYTES <= 60 * 1024, "{path}: {} and {}", html.len(), assets::BYTES);
+        }
+    }
 }

@@ -8,25 +8,26 @@ use service::{app::App, extract::Path, response::Response};
 
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
-    form::{Form, query},
-    page::{Shell, answer, next_page, see_done, write_with},
+    form::Form,
+    list::List,
+    page::{Shell, answer, see_done, write_with},
     words::{self, Html},
 };
 
-const FILTERS: [&str; 5] = ["user", "kind", "status", "unused_since", "sort"];
+const FILTERS: [&str; 5] = ["user", "q", "kind", "status", "unused_since"];
 
 /// Kinds of credentials, with the words for them.
 const KINDS: [(&str, &str); 4] =
     [("session", "Session"), ("pat", "Personal"), ("agent_token", "Agent's token"), ("api_key", "Agent's key")];
 /// Rows of a page. More would be more bytes than a page may have.
-const MOST: &str = "25";
+const MOST: &str = "20";
 const STATUS: [&str; 5] = ["active", "expiring", "expired", "revoked", "deactivated"];
 
 #[derive(Template)]
 #[template(path = "all_tokens.html")]
 struct AllTokensPage {
     shell: Shell,
-    asked: Form,
+    list: List,
     tokens: Vec<Json>,
     /// Those that store the most, with their numbers.
     owners: Vec<Json>,
@@ -36,9 +37,6 @@ struct AllTokensPage {
     owner: String,
     kinds: [(&'static str, &'static str); 4],
     statuses: [&'static str; 5],
-    more: String,
-    is_first: bool,
-    is_filtered: bool,
     back: String,
 }
 
@@ -65,29 +63,25 @@ impl AllTokensPage {
         matches!(token.text("status"), "active" | "expiring")
     }
 
-    fn sorter(&self, text: &str, by: &str) -> Html {
-        let mut pairs = self.asked.pairs(&["user", "kind", "status", "unused_since"]);
-        pairs.push(("sort", by));
-        let address = format!("{}/admin/tokens?{}", self.shell.link(), query(&pairs));
-        words::sorter(text, by, self.asked.or("sort", "created_at"), &address)
+    fn head(&self, text: &str, by: &str) -> Html {
+        self.list.head(self.shell.link(), text, by)
     }
 }
 
 /// `GET /admin/tokens`.
 pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
-    answer(&app, show(&app, &Form::query(&app), None)).await
+    answer(&app, show(&app, None)).await
 }
 
-async fn show(app: &App, asked: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+async fn show(app: &App, refusal: Option<Refusal>) -> Result<Response, Trouble> {
     let api = Api::of(app)?;
-    let filters = asked.pairs(&FILTERS);
-    let since = words::first_moment(asked.text("unused_since"));
-    let mut pairs: Vec<(&str, &str)> = filters.iter().filter(|(name, _)| *name != "unused_since").copied().collect();
+    let mut list = List::of(app, "/admin/tokens", &FILTERS).sorted("created_at");
+    let since = words::first_moment(list.asked.text("unused_since"));
+    let mut pairs = list.pairs(MOST);
+    pairs.retain(|(name, _)| *name != "unused_since");
     if !since.is_empty() {
         pairs.push(("unused_since", &since));
     }
-    pairs.extend(asked.pairs(&["cursor"]));
-    pairs.push(("limit", MOST));
     let (shell, tokens, usage) = join3(
         Shell::load(app, &api, "Credentials", "all-tokens"),
         api.get(route::TOKENS_LIST, &[], &pairs),
@@ -97,26 +91,19 @@ async fn show(app: &App, asked: &Form, refusal: Option<Refusal>) -> Result<Respo
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
     let (shell, tokens, refused) = shell?.admins_only()?.with(refusal).with_list(tokens)?;
     let usage = usage?;
-    let more = next_page(&filters, &tokens);
-    let owners = usage.list("users").to_vec();
-    let owner =
-        owners.iter().find(|one| one.text("user_id") == asked.text("user")).map(|one| one.text("email").to_owned());
-    let mut here = filters.clone();
-    here.extend(asked.pairs(&["cursor"]));
-    let back = if here.is_empty() { "/admin/tokens".to_owned() } else { format!("/admin/tokens?{}", query(&here)) };
+    list.found(&tokens);
+    let (owners, asked) = (usage.list("users").to_vec(), list.asked.text("user"));
+    let owner = owners.iter().find(|one| one.text("user_id") == asked).map(|one| one.text("email").to_owned());
     let page = AllTokensPage {
         shell,
-        owner: owner.unwrap_or_else(|| asked.text("user").to_owned()),
+        owner: owner.unwrap_or_else(|| asked.to_owned()),
         tokens: tokens.list("items").to_vec(),
         owners,
         tenant: usage.at("tenant").clone(),
         kinds: KINDS,
         statuses: STATUS,
-        more,
-        is_first: asked.text("cursor").is_empty(),
-        is_filtered: !filters.is_empty(),
-        back,
-        asked: asked.clone(),
+        back: list.here(),
+        list,
     };
     write_with(&page, refused.unwrap_or(status))
 }
@@ -126,9 +113,7 @@ pub(crate) async fn revoke(app: App, Path(id): Path, typed: Form) -> Result<Resp
     answer(&app, async {
         match Api::of(&app)?.change(route::TOKENS_REVOKE, &[&id], Change { form: &typed, body: Json::Null }).await {
             Ok(_) => Ok(see_done(&app, &typed, "/admin/tokens", "revoked")),
-            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
-                show(&app, &Form::default(), Some(refusal)).await
-            }
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => show(&app, Some(refusal)).await,
             Err(trouble) => Err(trouble),
         }
     })

@@ -83,7 +83,10 @@ impl Refusal {
             fields.extend(help::fields(slug, one.text("field")).into_iter().map(|name| (name, problem.clone())));
         }
         if fields.is_empty() {
-            fields = help::fields(slug, body.text("field")).into_iter().map(|name| (name, fix.clone())).collect();
+            // A value of a query is named in the step alone.
+            let field = Some(body.text("field")).filter(|field| !field.is_empty());
+            let field = field.or_else(|| help::field(slug, body.text("fix"))).unwrap_or_default();
+            fields = help::fields(slug, field).into_iter().map(|name| (name, fix.clone())).collect();
         }
         let next = Box::new(Next {
             way: body.text("way").to_owned(),
@@ -93,10 +96,9 @@ impl Refusal {
         Self { status, slug: slug.to_owned(), detail: body.text("detail").to_owned(), fix, fields, next }
     }
 
-    /// Whether the visitor can mend it in the form.
+    /// Whether the visitor can mend it in the form: also where a field names what is not there, or what nobody may name.
     pub(crate) fn is_for_the_form(&self) -> bool {
-        matches!(self.slug.as_str(), "csrf_failed" | "wrong_password" | "wrong_code")
-            || !matches!(self.status, 403 | 404)
+        self.slug == "csrf_failed" || !self.fields.is_empty() || !matches!(self.status, 403 | 404)
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
 async fn show(app: &App, refusal: Option<Refusal>) -> Result<Response, Trouble> {
     let (api, asked) = (Api::of(app)?, Form::query(app));
     let mut pairs = asked.pairs(&["cursor"]);
-    pairs.push(("limit", "50"));
+    pairs.push(("limit", "25"));
     let (shell, page) =
         join(Shell::load(app, &api, "Archived agents", "agents"), api.get(route::ARCHIVED_LIST, &[], &pairs)).await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);

@@ -8,12 +8,46 @@ use service::{
     response::{Response, bytes, empty},
 };
 
-const STYLE: &str = include_str!("style.css");
+/// The style sheet as it is written, and without what only those read that write it.
+const WRITTEN: &[u8] = include_bytes!("style.css");
+const SQUEEZED: ([u8; WRITTEN.len()], usize) = squeeze(WRITTEN);
+const STYLE: &str = match std::str::from_utf8(SQUEEZED.0.split_at(SQUEEZED.1).0) {
+    Ok(style) => style,
+    Err(_) => "",
+};
 const SCRIPT: &str = include_str!("script.js");
 
 /// What both files have together.
 #[cfg(test)]
 pub(crate) const BYTES: usize = STYLE.len() + SCRIPT.len();
+
+/// CSS without comments, line ends and blanks that mean nothing, and how long that is. No text in it may hold one of these.
+#[expect(clippy::indexing_slicing, reason = "it runs while this is compiled: outside of the text it does not compile")]
+const fn squeeze<const N: usize>(css: &[u8]) -> ([u8; N], usize) {
+    let (mut squeezed, mut length, mut at) = ([b' '; N], 0, 0);
+    while at < css.len() {
+        let byte = css[at];
+        if byte == b'/' && at + 1 < css.len() && css[at + 1] == b'*' {
+            at += 2;
+            while css[at] != b'*' || css[at + 1] != b'/' {
+                at += 1;
+            }
+            at += 2;
+            continue;
+        }
+        at += 1;
+        let is_blank = byte == b' ' || byte == b'\n';
+        if is_blank && (length == 0 || matches!(squeezed[length - 1], b' ' | b';' | b':' | b',' | b'{' | b'}')) {
+            continue;
+        }
+        if byte == b'{' && squeezed[length - 1] == b' ' {
+            length -= 1;
+        }
+        squeezed[length] = if is_blank { b' ' } else { byte };
+        length += 1;
+    }
+    (squeezed, length)
+}
 
 /// FNV-1a over both files: it tells two versions apart, and protects nothing.
 const DIGEST: u64 = digest(SCRIPT.as_bytes(), digest(STYLE.as_bytes(), 0xcbf2_9ce4_8422_2325));
@@ -51,4 +85,22 @@ pub(crate) async fn asset(headers: Headers, Path(asked): Path, Path(file): Path)
         }
     }
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R193: what is sent means the same as what is written.
+    #[test]
+    fn the_style_is_sent_without_what_means_nothing() {
+        let written = b"/* a: b */\n.a :is(p, b) > .c {\n  color: light-dark(#fff,\n    #000);  margin: 0 auto;\n}\n/* x */\n@media (width: 2rem) { a { b: c } }\n";
+        let (squeezed, length) = squeeze::<200>(written);
+        let text = std::str::from_utf8(squeezed.get(..length).unwrap()).unwrap();
+        let means = ".a :is(p,b) > .c{color:light-dark(#fff,#000);margin:0 auto;}@media (width:2rem){a{b:c }}";
+        assert_eq!(text, means);
+        let braces = |mark: char| STYLE.matches(mark).count();
+        assert_eq!((braces('{'), STYLE.contains("/*"), STYLE.contains('\n')), (braces('}'), false, false));
+        assert!(STYLE.len() + 2000 < WRITTEN.len(), "{} of {}", STYLE.len(), WRITTEN.len());
+    }
 }

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use common::{error::ApiError, route};
-use futures_util::future::join4;
+use futures_util::future::join3;
 use serde_json::Value as Json;
 use service::{app::App, response::Response};
 
@@ -10,7 +10,8 @@ use crate::{
     api::{Api, Members, Trouble},
     form::Form,
     home::events,
-    page::{Shell, answer, next_page, write_with},
+    list::List,
+    page::{Shell, answer, write_with},
     words::{self, Event},
 };
 
@@ -19,16 +20,14 @@ const PAGE: &str = "25";
 /// Parts of the trail that one click verifies at most.
 const PARTS: usize = 50;
 
-const FILTERS: [&str; 5] = ["actor", "action", "object", "outcome", "since"];
+const FILTERS: [&str; 8] = ["actor", "action", "object", "credential", "request", "outcome", "since", "until"];
 
 #[derive(Template)]
 #[template(path = "audit.html")]
 struct AuditPage {
     shell: Shell,
-    asked: Form,
+    list: List,
     events: Vec<Event>,
-    more: String,
-    is_filtered: bool,
     /// What verifying found, if it was asked for.
     verified: Option<Verified>,
 }
@@ -49,36 +48,38 @@ pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
 }
 
 async fn show(app: &App) -> Result<Response, Trouble> {
-    let (api, asked) = (Api::of(app)?, Form::query(app));
-    let filters = asked.pairs(&FILTERS);
-    let since = words::first_moment(asked.text("since"));
-    let mut pairs: Vec<(&str, &str)> = filters.iter().filter(|(name, _)| *name != "since").copied().collect();
-    if !since.is_empty() {
-        pairs.push(("since", &since));
-    }
-    pairs.extend(asked.pairs(&["cursor"]));
-    pairs.push(("limit", PAGE));
-    let verified = async { if asked.is("verify", "1") { verify(&api).await.map(Some) } else { Ok(None) } };
+    let api = Api::of(app)?;
+    let mut list = List::of(app, "/admin/audit", &FILTERS);
+    let mut pairs = filters(&list.asked);
+    pairs.extend(list.asked.pairs(&["cursor"]).into_iter().map(|(name, value)| (name, value.to_owned())));
+    pairs.push(("limit", PAGE.to_owned()));
+    let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let verified = async { if list.asked.is("verify", "1") { verify(&api).await.map(Some) } else { Ok(None) } };
     let trail = api.get(route::AUDIT_LIST, &[], &pairs);
-    let (shell, trail, verified, known) =
-        join4(Shell::load(app, &api, "Audit", "audit"), trail, verified, api.known()).await;
+    let (shell, trail, verified) = join3(Shell::load(app, &api, "Audit", "audit"), trail, verified).await;
     let (shell, trail, refused) = shell?.admins_only()?.with_list(trail)?;
-    let more = next_page(&filters, &trail);
-    let (events, is_filtered) = (events(&trail, &known, &shell), !filters.is_empty());
-    let page = AuditPage { shell, events, more, is_filtered, verified: verified?, asked: asked.clone() };
-    write_with(&page, refused.unwrap_or(200))
+    let verified = verified?;
+    list.found(&trail);
+    let events = events(trail.list("items"), &shell);
+    write_with(&AuditPage { shell, list, events, verified }, refused.unwrap_or(200))
+}
+
+/// The filters of an address as the API takes them: days as moments, the last one whole.
+fn filters(asked: &Form) -> Vec<(&'static str, String)> {
+    let read = |name: &'static str| match (name, asked.text(name)) {
+        (_, "") => None,
+        ("since", day) => Some((name, words::first_moment(day))),
+        ("until", day) => Some((name, words::next_moment(day))),
+        (_, text) => Some((name, text.to_owned())),
+    };
+    FILTERS.into_iter().filter_map(read).collect()
 }
 
 /// `GET /admin/audit/export`: the rows of these filters as a file, passed on while they are read.
 pub(crate) async fn export(app: App) -> Result<Response, ApiError> {
     answer(&app, async {
-        let (api, asked) = (Api::of(&app)?, Form::query(&app));
-        let since = words::first_moment(asked.text("since"));
-        let mut pairs: Vec<(&str, &str)> =
-            asked.pairs(&FILTERS).into_iter().filter(|(name, _)| *name != "since").collect();
-        if !since.is_empty() {
-            pairs.push(("since", &since));
-        }
+        let (api, pairs) = (Api::of(&app)?, filters(&Form::query(&app)));
+        let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
         api.download(route::AUDIT_EXPORT, &[], &pairs, ("application/x-ndjson", "audit.ndjson")).await
     })
     .await

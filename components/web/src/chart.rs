@@ -15,6 +15,8 @@ const HOUR: i64 = 3_600_000;
 const LEFT: f64 = 28.0;
 const TOP: f64 = 8.0;
 const WIDTH: f64 = 292.0;
+/// Half of the room of an hour's label.
+const LABEL: f64 = 16.0;
 const HEIGHT: f64 = 76.0;
 
 /// Changes and refusals of each hour, with their sums.
@@ -74,7 +76,9 @@ fn draw(bars: &[(i64, i64, i64)], (done, refused): (i64, i64)) -> Html {
     for (at, (hour, done, refused)) in bars.iter().enumerate() {
         let (x, of_day) = (LEFT + at as f64 * step, hour.rem_euclid(24));
         if of_day % 6 == 0 {
-            svg.push_str(&format!("<text x=\"{:.1}\" y=\"98\">{of_day:02}:00</text>", x));
+            // In the middle below its bar, and within the drawing.
+            let middle = (x + step / 2.0).clamp(LEFT, 320.0 - LABEL);
+            svg.push_str(&format!("<text x=\"{middle:.1}\" y=\"98\" text-anchor=\"middle\">{of_day:02}:00</text>"));
         }
         if done + refused == 0 {
             continue;
@@ -122,6 +126,18 @@ mod tests {
         assert!(svg.contains("18:00 UTC: 10 done, 0 refused") && svg.contains("height=\"76.0\""), "{svg}");
         assert_eq!(svg.matches("height=\"38.0\"").count(), 2, "{svg}");
         assert_eq!(svg.matches("<rect").count(), 3);
+    }
+
+    /// R189: the label of the last hour is whole.
+    #[test]
+    fn no_label_is_cut() {
+        for hour in 0..24 {
+            let svg = Chart::of(&[], Timestamp::from_millis(hour * HOUR)).drawing.to_string();
+            let labels = svg.split("<text x=\"").skip(1).filter(|label| label.contains(":00</text>"));
+            let places: Vec<f64> = labels.map(|label| label.split('"').next().unwrap().parse().unwrap()).collect();
+            assert_eq!(places.len(), 4, "{svg}");
+            assert!(places.iter().all(|place| (LABEL..=320.0 - LABEL).contains(place)), "{places:?}");
+        }
     }
 
     #[test]

@@ -13,7 +13,9 @@ use crate::{
     agents::Secret,
     api::{Api, Change, Members, Refusal, Trouble},
     form::Form,
-    page::{Shell, answer, next_page, see, write_with},
+    list::List,
+    page::{Shell, answer, see, write_with},
+    words::Html,
 };
 
 const PATH: &str = "/admin/clients";
@@ -22,9 +24,15 @@ const PATH: &str = "/admin/clients";
 #[template(path = "clients.html")]
 struct ClientsPage {
     shell: Shell,
+    list: List,
     typed: Form,
     clients: Vec<Json>,
-    more: String,
+}
+
+impl ClientsPage {
+    fn head(&self, text: &str, by: &str) -> Html {
+        self.list.head(self.shell.link(), text, by)
+    }
 }
 
 /// `GET /admin/clients`.
@@ -33,14 +41,16 @@ pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
 }
 
 async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
-    let (api, asked) = (Api::of(app)?, Form::query(app));
-    let pairs = asked.pairs(&["cursor"]);
+    let api = Api::of(app)?;
+    let mut list = List::of(app, PATH, &["q"]).sorted("created_at");
+    let pairs = list.pairs("25");
     let (shell, page) =
         join(Shell::load(app, &api, "OAuth clients", "clients"), api.get(route::CLIENTS_LIST, &[], &pairs)).await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
-    let (shell, page) = (shell?.admins_only()?.with(refusal), page?);
-    let more = next_page(&[], &page);
-    write_with(&ClientsPage { shell, typed: typed.clone(), clients: page.list("items").to_vec(), more }, status)
+    let (shell, page, refused) = shell?.admins_only()?.with(refusal).with_list(page)?;
+    list.found(&page);
+    let page = ClientsPage { shell, list, typed: typed.clone(), clients: page.list("items").to_vec() };
+    write_with(&page, refused.unwrap_or(status))
 }
 
 /// Name and redirect URIs as they were typed.

@@ -8,8 +8,9 @@ use service::{app::App, extract::Path, response::Response};
 
 use crate::{
     api::{Api, Members, Trouble},
-    form::{Form, query},
-    page::{Shell, answer, next_page, write, write_with},
+    form::query,
+    list::List,
+    page::{Shell, answer, write, write_with},
 };
 
 /// Rows of a page.
@@ -19,11 +20,10 @@ const PAGE: &str = "25";
 #[template(path = "guides.html")]
 struct GuidesPage {
     shell: Shell,
-    asked: Form,
+    list: List,
     items: Vec<Json>,
     /// For admins: users and agents, for the names of ids.
     known: Vec<Json>,
-    more: String,
 }
 
 #[derive(Template)]
@@ -77,17 +77,16 @@ pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
 }
 
 async fn show(app: &App) -> Result<Response, Trouble> {
-    let (api, asked) = (Api::of(app)?, Form::query(app));
-    let filters = asked.pairs(&["q", "source"]);
-    let mut pairs = filters.clone();
-    pairs.extend(asked.pairs(&["cursor"]));
-    pairs.push(("limit", PAGE));
-    let (shell, list) =
+    let api = Api::of(app)?;
+    let mut list = List::of(app, "/guides", &["q", "source"]);
+    let pairs = list.pairs(PAGE);
+    let (shell, guides) =
         join(Shell::load(app, &api, "Guides", "guides"), api.get(route::GUIDES_LIST, &[], &pairs)).await;
-    let (shell, list, refused) = shell?.with_list(list)?;
+    let (shell, guides, refused) = shell?.with_list(guides)?;
+    list.found(&guides);
     let known = known(&api, &shell).await;
-    let (items, more) = (list.list("items").to_vec(), next_page(&filters, &list));
-    write_with(&GuidesPage { shell, items, known, more, asked: asked.clone() }, refused.unwrap_or(200))
+    let items = guides.list("items").to_vec();
+    write_with(&GuidesPage { shell, list, items, known }, refused.unwrap_or(200))
 }
 
 /// `GET /guides/{source}/{name}`.

@@ -35,8 +35,10 @@ const STEPS: &[(&str, &str)] = &[
     ("lifetime_too_long", "Leave it empty to get all of the time that is left."),
     ("login_failed", "Check what you typed, and try again."),
     ("nothing_approved", "Nothing of it is approved any more. This page shows how it stands."),
+    ("owner_not_found", "Type the e-mail of an active person of your tenant whose role is member or higher."),
     ("owns_agents", "Give the agents to somebody else, or archive them, and try again."),
     ("parent_halted", "Start or resume the agent above it first."),
+    ("parent_not_found", "Type the name of an agent that you may see, or leave it empty."),
     ("parent_of_another_owner", "Choose an agent of the same owner, or leave it empty."),
     ("permission_denied", "Ask its owner or an admin of your tenant to do it, or to share it with you."),
     ("quota_reached", "Revoke or archive what nobody needs any more, or ask the operator for more room."),
@@ -71,9 +73,13 @@ const STEPS: &[(&str, &str)] = &[
 
 /// The form's field that a refusal is about, where the API does not name one.
 const FIELDS: &[(&str, &[&str])] = &[
+    ("agent_not_found", &["agent", "agents"]),
     ("approval_too_wide", &["scope"]),
+    ("compute_too_large", &["compute"]),
     ("device_request_not_found", &["user_code"]),
     ("email_taken", &["email"]),
+    ("federated_credential_taken", &["name"]),
+    ("host_not_allowed", &["url"]),
     ("invalid_agent_url", &["url"]),
     ("invalid_email", &["email"]),
     ("invalid_grace", &["grace"]),
@@ -90,7 +96,10 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("lifetime_too_long", &["days"]),
     ("login_failed", &["password"]),
     ("name_taken", &["name"]),
+    ("owner_not_found", &["owner"]),
+    ("parent_not_found", &["parent"]),
     ("parent_of_another_owner", &["parent"]),
+    ("preset_not_found", &["preset"]),
     ("probe_taken", &["name"]),
     ("resource_taken", &["identifier"]),
     ("scope_too_wide", &["scope"]),
@@ -102,6 +111,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("unknown_relation", &["relation"]),
     ("unknown_role", &["role"]),
     ("unknown_scope", &["scope"]),
+    ("user_not_found", &["owner", "user"]),
     ("weak_password", &["password", "new"]),
     ("wrong_code", &["code"]),
     ("wrong_password", &["current"]),
@@ -123,6 +133,13 @@ pub(crate) fn step(slug: &str, status: u16, fix: &str) -> String {
         _ => "Change what you typed, and send it again.",
     }
     .to_owned()
+}
+
+/// The field of `Send state as one of …`.
+pub(crate) fn field<'a>(slug: &str, fix: &'a str) -> Option<&'a str> {
+    let is_named = matches!(slug, "invalid_filter" | "invalid_time" | "invalid_number");
+    let (field, rest) = fix.strip_prefix("Send ").filter(|_| is_named)?.split_once(' ')?;
+    rest.starts_with("as ").then_some(field)
 }
 
 /// `Send hours as a whole number …` → `A whole number …`.
@@ -197,6 +214,8 @@ mod tests {
         assert_eq!(fields("validation_error", "expires_in_days"), ["days"]);
         assert_eq!(fields("validation_error", "scope[1]"), ["scope"]);
         assert_eq!(fields("weak_password", ""), ["password", "new"]);
-        assert_eq!(fields("agent_not_found", ""), Vec::<String>::new());
+        assert_eq!(fields("agent_not_found", ""), ["agent", "agents"]);
+        assert_eq!(fields("key_not_found", ""), Vec::<String>::new());
+        assert_eq!(field("invalid_filter", "Send state as one of: running."), Some("state"));
     }
 }

@@ -18,6 +18,9 @@ use crate::{
     words::{self, Event},
 };
 
+/// Agents that are shown. More would be more bytes than a page may have.
+const MOST: usize = 20;
+
 #[derive(Template)]
 #[template(path = "home.html")]
 struct HomePage {
@@ -55,7 +58,7 @@ async fn show(app: &App) -> Result<Response, Trouble> {
     let (agents, lately) = (overview.at("agents"), overview.at("lately"));
     let (running, paused, stopped) = (agents.number("running"), agents.number("paused"), agents.number("stopped"));
     let page = HomePage {
-        rows: agents::tree(agents.list("newest"), &shell),
+        rows: agents::tree(agents.list("newest").get(..MOST).unwrap_or(agents.list("newest")), &shell),
         back: "/",
         all: running + paused + stopped,
         running,
@@ -64,18 +67,13 @@ async fn show(app: &App) -> Result<Response, Trouble> {
         owners: usize::try_from(agents.number("owners")).unwrap_or_default(),
         ending: overview.number("ending"),
         chart: (!lately.is_null()).then(|| Chart::of(lately.list("hours"), shell.now)),
-        events: events_of(lately.list("events"), agents.list("newest"), &shell),
+        events: events(lately.list("events"), &shell),
         shell,
     };
     write(&page)
 }
 
-/// The rows of an answer of the trail, with the names of these agents and people.
-pub(crate) fn events(trail: &Json, known: &[Json], shell: &Shell) -> Vec<Event> {
-    events_of(trail.list("items"), known, shell)
-}
-
-fn events_of(rows: &[Json], known: &[Json], shell: &Shell) -> Vec<Event> {
-    let named = |id: &str| known.iter().find(|one| one.text("id") == id).map(|one| one.text("name").to_owned());
-    rows.iter().map(|row| words::event(row, shell.now, &named)).collect()
+/// Rows of the trail, to be shown.
+pub(crate) fn events(rows: &[Json], shell: &Shell) -> Vec<Event> {
+    rows.iter().map(|row| words::event(row, shell.now)).collect()
 }

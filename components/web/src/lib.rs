@@ -13,6 +13,7 @@
 //! page                                              what every page has: header, note, policy
 //! home_tenant                                       the tenant of a visitor without a session
 //! kept                                              a form that waits for a sign-in
+//! list                                              lists on pages, whose state is the address
 //! api                                               requests to the other components
 //! qr                                                QR codes
 //! chart                                             what happened, as a drawing
@@ -43,6 +44,7 @@ mod home_tenant;
 mod install;
 mod kept;
 mod links;
+mod list;
 mod login;
 mod notifications;
 mod page;

@@ -12,7 +12,9 @@ use service::{app::App, extract::Path, response::Response};
 use crate::{
     api::{Api, Change, Members},
     form::{Form, local},
-    page::{Shell, answer, see, write},
+    list::List,
+    page::{Shell, answer, see, write_with},
+    words,
 };
 
 #[derive(Template)]
@@ -20,11 +22,14 @@ use crate::{
 struct NotificationsPage {
     shell: Shell,
     items: Vec<Json>,
-    only_unread: bool,
-    more: String,
+    list: List,
 }
 
 impl NotificationsPage {
+    fn only_unread(&self) -> bool {
+        self.list.asked.is("show", "unread")
+    }
+
     fn is_unread(&self, item: &Json) -> bool {
         item.at("read_at").is_null()
     }
@@ -72,20 +77,25 @@ impl NotificationsPage {
 /// `GET /notifications`.
 pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
     answer(&app, async {
-        let (api, asked) = (Api::of(&app)?, Form::query(&app));
-        let only_unread = asked.is("show", "unread");
-        let mut pairs = asked.pairs(&["cursor"]);
-        if only_unread {
+        let api = Api::of(&app)?;
+        let mut list = List::of(&app, "/notifications", &["show", "q", "since"]);
+        let since = words::first_moment(list.asked.text("since"));
+        let mut pairs = list.pairs("25");
+        pairs.retain(|(name, _)| !["show", "since"].contains(name));
+        if list.asked.is("show", "unread") {
             pairs.push(("unread_only", "true"));
+        }
+        if !since.is_empty() {
+            pairs.push(("since", &since));
         }
         let (shell, page) = join(
             Shell::load(&app, &api, "Notifications", "notifications"),
             api.get(route::NOTIFICATIONS_LIST, &[], &pairs),
         )
         .await;
-        let (shell, page) = (shell?, page?);
-        let (items, more) = (page.list("items").to_vec(), page.text("next_cursor").to_owned());
-        write(&NotificationsPage { shell, items, only_unread, more })
+        let (shell, page, refused) = shell?.with_list(page)?;
+        list.found(&page);
+        write_with(&NotificationsPage { shell, items: page.list("items").to_vec(), list }, refused.unwrap_or(200))
     })
     .await
 }

@@ -85,7 +85,9 @@ const DONE: &[(&str, &str)] = &[
     ("started", "Started."),
     ("stopped", "Stopped, with all agents below it. Requests are refused from now on."),
     ("stopped-all", "Every agent is stopped. Requests of all of them are refused from now on."),
+    ("trusted", "Trusted. Its workloads can get credentials of the agent from now on."),
     ("unlinked", "Unlinked. It no longer opens your account."),
+    ("untrusted", "Deleted. The credentials that it gave are refused from now on."),
     ("unshared", "No longer shared. Credentials that rested on it ended with it."),
 ];
 
@@ -223,6 +225,12 @@ impl Shell {
     /// What is wrong about it.
     pub(crate) fn told(&self, field: &str) -> Html {
         self.frame.told(field)
+    }
+
+    /// The attribute of a filter whose value is refused, as the note above the list says.
+    pub(crate) fn marked(&self, field: &str) -> Html {
+        let is_wrong = self.frame.wrong().iter().any(|(name, _)| name == field);
+        Html::written(if is_wrong { " aria-invalid=\"true\"".to_owned() } else { String::new() })
     }
 
     /// With a note about a form that was sent.

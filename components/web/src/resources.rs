@@ -12,7 +12,9 @@ use service::{app::App, extract::Path, response::Response};
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, several},
-    page::{Shell, answer, next_page, see, write_with},
+    list::List,
+    page::{Shell, answer, see, write_with},
+    words::Html,
 };
 
 const PATH: &str = "/admin/resources";
@@ -23,9 +25,15 @@ const ALGS: [(&str, &str); 2] = [("EdDSA", "EdDSA: Ed25519"), ("ES256", "ES256: 
 #[template(path = "resources.html")]
 struct ResourcesPage {
     shell: Shell,
+    list: List,
     typed: Form,
     resources: Vec<Json>,
-    more: String,
+}
+
+impl ResourcesPage {
+    fn head(&self, text: &str, by: &str) -> Html {
+        self.list.head(self.shell.link(), text, by)
+    }
 }
 
 /// `GET /admin/resources`.
@@ -34,14 +42,16 @@ pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
 }
 
 async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
-    let (api, asked) = (Api::of(app)?, Form::query(app));
-    let pairs = asked.pairs(&["cursor"]);
+    let api = Api::of(app)?;
+    let mut list = List::of(app, PATH, &["q"]).sorted("created_at");
+    let pairs = list.pairs("25");
     let (shell, page) =
         join(Shell::load(app, &api, "Services", "resources"), api.get(route::RESOURCES_LIST, &[], &pairs)).await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
-    let (shell, page) = (shell?.admins_only()?.with(refusal), page?);
-    let more = next_page(&[], &page);
-    write_with(&ResourcesPage { shell, typed: typed.clone(), resources: page.list("items").to_vec(), more }, status)
+    let (shell, page, refused) = shell?.admins_only()?.with(refusal).with_list(page)?;
+    list.found(&page);
+    let page = ResourcesPage { shell, list, typed: typed.clone(), resources: page.list("items").to_vec() };
+    write_with(&page, refused.unwrap_or(status))
 }
 
 /// What may be changed of a service, as it was typed.
@@ -53,11 +63,6 @@ fn body(typed: &Form) -> Map<String, Json> {
     body
 }
 
-/// Whether another name would do: a user or an agent that is not there is a 404.
-fn may_mend(refusal: &Refusal) -> bool {
-    refusal.is_for_the_form() || refusal.slug == "subject_not_found"
-}
-
 /// `POST /admin/resources`.
 pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> {
     answer(&app, async {
@@ -66,7 +71,7 @@ pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> 
         body.insert("identifier".to_owned(), typed.text("identifier").into());
         match api.change(route::RESOURCES_CREATE, &[], Change { form: &typed, body: body.into() }).await {
             Ok(made) => Ok(see(&app, &format!("{PATH}/{}?done=made", made.text("id")))),
-            Err(Trouble::Refused(refusal)) if may_mend(&refusal) => show(&app, &typed, Some(refusal)).await,
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => show(&app, &typed, Some(refusal)).await,
             Err(trouble) => Err(trouble),
         }
     })
@@ -115,7 +120,9 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         match Api::of(&app)?.change(route, &[&id], Change { form: &typed, body }).await {
             Ok(_) if act == "delete" => Ok(see(&app, &format!("{PATH}?done=deleted"))),
             Ok(_) => Ok(see(&app, &format!("{PATH}/{id}?done=changed"))),
-            Err(Trouble::Refused(refusal)) if may_mend(&refusal) => show_one(&app, &id, &typed, Some(refusal)).await,
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
+                show_one(&app, &id, &typed, Some(refusal)).await
+            }
             Err(trouble) => Err(trouble),
         }
     })

@@ -27,7 +27,7 @@ impl Visitor {
 
     /// Opens a page.
     pub(crate) async fn open(&self, path: &str) -> Answer {
-        self.0.call("GET", path, &[("cookie", COOKIE)], Null).await
+        self.0.call("GET", path, &[("cookie", COOKIE), ("accept", "text/html")], Null).await
     }
 
     /// Sends a form.

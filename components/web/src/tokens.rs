@@ -12,8 +12,9 @@ use service::{app::App, extract::Path, response::Response};
 use crate::{
     agents::Secret,
     api::{Api, Change, Members, Refusal, Trouble},
-    form::{Form, number, query, several},
-    page::{Shell, answer, next_page, see, write_with},
+    form::{Form, number, several},
+    list::List,
+    page::{Shell, answer, see, write_with},
     words::{self, Html},
 };
 
@@ -22,20 +23,24 @@ use crate::{
 struct TokensPage {
     shell: Shell,
     typed: Form,
+    list: List,
+    /// The status of which they are; `all`: of any.
     status: String,
-    sort: String,
     tokens: Vec<Json>,
     /// The apps that the visitor let in.
     apps: Vec<Json>,
-    more: String,
     /// The form for a new one is open.
     is_new: bool,
 }
 
 impl TokensPage {
-    fn sorter(&self, text: &str, by: &str) -> Html {
-        let address = query(&[("status", &self.status), ("sort", by)]);
-        words::sorter(text, by, &self.sort, &format!("{}/tokens?{address}", self.shell.link()))
+    fn head(&self, text: &str, by: &str) -> Html {
+        self.list.head(self.shell.link(), text, by)
+    }
+
+    /// Whether those of the visitor's agents are shown too.
+    fn is_any(&self) -> bool {
+        self.list.asked.is("kind", "any")
     }
 
     fn tags(&self, token: &Json) -> Html {
@@ -62,13 +67,14 @@ pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
 }
 
 async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
-    let (api, asked) = (Api::of(app)?, Form::query(app));
-    let status = asked.or("status", "active").to_owned();
-    let mut pairs = vec![("limit", "50")];
+    let api = Api::of(app)?;
+    let mut list = List::of(app, "/tokens", &["status", "kind", "q"]).sorted("created_at");
+    let status = list.asked.or("status", "active").to_owned();
+    let mut pairs = list.pairs("20");
+    pairs.retain(|(name, _)| *name != "status");
     if status != "all" {
-        pairs.push(("status", status.as_str()));
+        pairs.push(("status", &status));
     }
-    pairs.extend(asked.pairs(&["sort", "cursor"]));
     let (shell, tokens, apps) = join3(
         Shell::load(app, &api, "Tokens", "tokens"),
         api.get(route::PATS_LIST, &[], &pairs),
@@ -76,22 +82,21 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
     )
     .await;
     let code = refusal.as_ref().map_or(200, |refusal| refusal.status);
-    let (shell, tokens) = (shell?.with(refusal), tokens?);
-    let mut here = vec![("status", status.as_str())];
-    here.extend(asked.pairs(&["sort"]));
+    let (shell, tokens, refused) = shell?.with(refusal).with_list(tokens)?;
+    list.found(&tokens);
     // What an app renews itself is with the apps.
     let own: Vec<Json> = tokens.list("items").iter().filter(|token| token.at("client").is_null()).cloned().collect();
+    let is_plain = !list.is_filtered() && list.is_first() && refused.is_none();
     let page = TokensPage {
         shell,
         typed: typed.clone(),
-        more: next_page(&here, &tokens),
-        sort: asked.or("sort", "created_at").to_owned(),
-        is_new: asked.is("new", "1") || (own.is_empty() && status == "active"),
+        is_new: list.asked.is("new", "1") || (own.is_empty() && is_plain),
+        list,
         tokens: own,
         apps: apps?.list("items").to_vec(),
         status,
     };
-    write_with(&page, code)
+    write_with(&page, refused.unwrap_or(code))
 }
 
 /// `POST /tokens`.

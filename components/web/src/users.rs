@@ -14,7 +14,8 @@ use crate::{
     agents::Secret,
     api::{Api, Change, Members, Refusal, Trouble},
     form::Form,
-    page::{Shell, answer, next_page, see, write_with},
+    list::List,
+    page::{Shell, answer, see, write_with},
     words::{self, Html},
 };
 
@@ -29,11 +30,10 @@ const ROLES: [(&str, &str); 4] = [
 #[template(path = "users.html")]
 struct UsersPage {
     shell: Shell,
-    asked: Form,
+    list: List,
     typed: Form,
     users: Vec<Json>,
     roles: [(&'static str, &'static str); 4],
-    more: String,
     has_mail: bool,
 }
 
@@ -42,6 +42,10 @@ fn account(user: &Json) -> Html {
 }
 
 impl UsersPage {
+    fn head(&self, text: &str, by: &str) -> Html {
+        self.list.head(self.shell.link(), text, by)
+    }
+
     fn account(&self, user: &Json) -> Html {
         account(user)
     }
@@ -53,18 +57,17 @@ pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
 }
 
 async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
-    let (api, asked) = (Api::of(app)?, Form::query(app));
-    let filters = asked.pairs(&["q", "role", "active"]);
-    let mut pairs = filters.clone();
-    pairs.extend(asked.pairs(&["cursor"]));
+    let api = Api::of(app)?;
+    let mut list = List::of(app, "/admin/users", &["q", "role", "active"]).sorted("created_at");
+    let pairs = list.pairs("25");
     let (shell, page) = join(Shell::load(app, &api, "People", "users"), api.get(route::USERS_LIST, &[], &pairs)).await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
-    let (shell, page) = (shell?.admins_only()?.with(refusal), page?);
-    let more = next_page(&filters, &page);
+    let (shell, page, refused) = shell?.admins_only()?.with(refusal).with_list(page)?;
+    list.found(&page);
     let users = page.list("items").to_vec();
     let has_mail = app.settings().mail_provider.is_some();
-    let page = UsersPage { shell, users, roles: ROLES, more, typed: typed.clone(), asked: asked.clone(), has_mail };
-    write_with(&page, status)
+    let page = UsersPage { shell, list, users, roles: ROLES, typed: typed.clone(), has_mail };
+    write_with(&page, refused.unwrap_or(status))
 }
 
 /// `POST /admin/users`: adds a person, and sets a first password if one was typed.

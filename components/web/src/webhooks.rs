@@ -3,6 +3,7 @@
 use askama::Template;
 use common::{
     error::{ApiError, Code},
+    event::EventKind,
     route,
 };
 use futures_util::future::{join, join3};
@@ -13,7 +14,8 @@ use crate::{
     agents::Secret,
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, several},
-    page::{Shell, answer, next_page, see, write_with},
+    list::List,
+    page::{Shell, answer, see, write_with},
     words::{self, Html},
 };
 
@@ -21,19 +23,51 @@ use crate::{
 #[template(path = "webhooks.html")]
 struct WebhooksPage {
     shell: Shell,
+    list: List,
     typed: Form,
     webhooks: Vec<Json>,
-    more: String,
+}
+
+impl WebhooksPage {
+    fn head(&self, text: &str, by: &str) -> Html {
+        self.list.head(self.shell.link(), text, by)
+    }
 }
 
 fn state(webhook: &Json) -> Html {
     words::state(webhook.text("state"))
 }
 
-/// What a filter asks for, in words.
-fn filter(webhook: &Json, name: &str) -> String {
-    let words = webhook.words(name);
-    if words.is_empty() { "all".to_owned() } else { words.join(" ") }
+/// Kinds of events that begin alike, as the API names them, and in words.
+const GROUPS: [(&str, &str); 3] =
+    [("agent.*", "All about agents"), ("access.*", "All about requests for access"), ("user.*", "All about people")];
+
+/// A kind of events to be ticked.
+struct Kind {
+    word: String,
+    sentence: String,
+    is_ticked: bool,
+}
+
+/// What a kind is, for people.
+fn told(word: &str) -> &str {
+    let group = GROUPS.iter().find(|(known, _)| *known == word).map(|(_, sentence)| *sentence);
+    let kind = || EventKind::ALL.iter().find(|kind| kind.as_str() == word).map(|kind| kind.sentence());
+    group.or_else(kind).unwrap_or(word).trim_end_matches('.')
+}
+
+fn is_any_ticked(kinds: &[Kind]) -> bool {
+    kinds.iter().any(|kind| kind.is_ticked)
+}
+
+/// The kinds of which one can be chosen, with those that are chosen.
+fn kinds(chosen: &[&str]) -> Vec<Kind> {
+    let known = GROUPS.iter().map(|(word, _)| *word).chain(EventKind::ALL.iter().map(|kind| kind.as_str()));
+    let known: Vec<&str> = known.collect();
+    let others = chosen.iter().filter(|word| !known.contains(word));
+    let all = known.iter().chain(others);
+    all.map(|word| Kind { word: (*word).to_owned(), sentence: told(word).to_owned(), is_ticked: chosen.contains(word) })
+        .collect()
 }
 
 impl WebhooksPage {
@@ -41,8 +75,17 @@ impl WebhooksPage {
         state(webhook)
     }
 
-    fn kinds(&self, webhook: &Json) -> String {
-        filter(webhook, "kinds")
+    /// What it asks for, in few words.
+    fn asks_for(&self, webhook: &Json) -> String {
+        match webhook.words("kinds").as_slice() {
+            [] => "All events".to_owned(),
+            [only] => told(only).to_owned(),
+            several => words::count(several.len(), "kind") + " of events",
+        }
+    }
+
+    fn choices(&self) -> Vec<Kind> {
+        kinds(&self.typed.all("kinds"))
     }
 }
 
@@ -52,15 +95,16 @@ pub(crate) async fn list(app: App) -> Result<Response, ApiError> {
 }
 
 async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
-    let (api, asked) = (Api::of(app)?, Form::query(app));
-    let pairs = asked.pairs(&["cursor"]);
+    let api = Api::of(app)?;
+    let mut list = List::of(app, "/admin/webhooks", &["q"]).sorted("created_at");
+    let pairs = list.pairs("25");
     let (shell, page) =
         join(Shell::load(app, &api, "Webhooks", "webhooks"), api.get(route::WEBHOOKS_LIST, &[], &pairs)).await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
-    let (shell, page) = (shell?.with(refusal), page?);
-    let more = next_page(&[], &page);
-    let webhooks = page.list("items").to_vec();
-    write_with(&WebhooksPage { shell, typed: typed.clone(), webhooks, more }, status)
+    let (shell, page, refused) = shell?.with(refusal).with_list(page)?;
+    list.found(&page);
+    let page = WebhooksPage { shell, list, typed: typed.clone(), webhooks: page.list("items").to_vec() };
+    write_with(&page, refused.unwrap_or(status))
 }
 
 /// The words of a field, as a list; nothing typed: `null`, which is all.
@@ -71,9 +115,9 @@ fn words_of(typed: &Form, name: &str) -> Json {
 
 fn body(typed: &Form) -> Map<String, Json> {
     let mut body = typed.body(&["url"], &["name"]);
-    for name in ["kinds", "agents"] {
-        body.insert(name.to_owned(), words_of(typed, name));
-    }
+    let kinds: Vec<Json> = typed.all("kinds").into_iter().filter(|kind| !kind.is_empty()).map(Json::from).collect();
+    body.insert("kinds".to_owned(), if kinds.is_empty() { Json::Null } else { kinds.into() });
+    body.insert("agents".to_owned(), words_of(typed, "agents"));
     body
 }
 
@@ -83,16 +127,11 @@ pub(crate) async fn create(app: App, typed: Form) -> Result<Response, ApiError> 
         let api = Api::of(&app)?;
         match api.change(route::WEBHOOKS_CREATE, &[], Change { form: &typed, body: body(&typed).into() }).await {
             Ok(made) => secret(&made, "is made").show(&app, &api, "webhooks").await,
-            Err(Trouble::Refused(refusal)) if may_mend(&refusal) => show(&app, &typed, Some(refusal)).await,
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => show(&app, &typed, Some(refusal)).await,
             Err(trouble) => Err(trouble),
         }
     })
     .await
-}
-
-/// Whether another address would do: a host that the operator has not allowed is a 403, and an agent that is not there a 404.
-fn may_mend(refusal: &Refusal) -> bool {
-    refusal.is_for_the_form() || matches!(refusal.slug.as_str(), "host_not_allowed" | "agent_not_found")
 }
 
 fn secret(made: &Json, verb: &str) -> Secret {
@@ -114,14 +153,17 @@ struct WebhookPage {
     typed: Form,
     webhook: Json,
     state: Html,
-    kinds: String,
+    choices: Vec<Kind>,
     agents: String,
     deliveries: Vec<Json>,
-    chosen: String,
-    more: String,
+    list: List,
 }
 
 impl WebhookPage {
+    fn told(&self, delivery: &Json) -> String {
+        told(delivery.text("kind")).to_owned()
+    }
+
     fn state_of(&self, delivery: &Json) -> Html {
         words::state(delivery.text("state"))
     }
@@ -129,9 +171,9 @@ impl WebhookPage {
     /// The status of the last answer, or why there is none.
     fn outcome(&self, delivery: &Json) -> String {
         match (delivery.number("status"), delivery.text("error")) {
-            (0, error) => error.to_owned(),
+            (0, "") => String::new(),
             (status, "") => status.to_string(),
-            (_, error) => error.to_owned(),
+            (_, error) => words::unanswered(error),
         }
     }
 }
@@ -142,10 +184,9 @@ pub(crate) async fn one(app: App, Path(id): Path) -> Result<Response, ApiError> 
 }
 
 async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
-    let (api, asked) = (Api::of(app)?, Form::query(app));
-    let filters = asked.pairs(&["state"]);
-    let mut pairs = filters.clone();
-    pairs.extend(asked.pairs(&["cursor"]));
+    let api = Api::of(app)?;
+    let mut list = List::of(app, &format!("/admin/webhooks/{id}"), &["state"]);
+    let pairs = list.pairs("25");
     let (shell, webhook, page) = join3(
         Shell::load(app, &api, "A webhook", "webhooks"),
         api.get(route::WEBHOOKS_GET, &[id], &[]),
@@ -153,20 +194,20 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
     )
     .await;
     let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
-    let (shell, webhook, page) = (shell?.with(refusal), webhook?, page?);
-    let more = next_page(&filters, &page);
+    let webhook = webhook?;
+    let (shell, page, refused) = shell?.with(refusal).with_list(page)?;
+    list.found(&page);
     let page = WebhookPage {
         shell,
         typed: typed.clone(),
         state: state(&webhook),
-        kinds: if webhook.list("kinds").is_empty() { String::new() } else { filter(&webhook, "kinds") },
-        agents: if webhook.list("agents").is_empty() { String::new() } else { filter(&webhook, "agents") },
+        choices: kinds(&if typed.text("url").is_empty() { webhook.words("kinds") } else { typed.all("kinds") }),
+        agents: webhook.words("agents").join(" "),
         webhook,
         deliveries: page.list("items").to_vec(),
-        chosen: asked.text("state").to_owned(),
-        more,
+        list,
     };
-    write_with(&page, status)
+    write_with(&page, refused.unwrap_or(status))
 }
 
 /// `POST /admin/webhooks/{id}/{act}`.
@@ -188,7 +229,9 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
             Ok(made) if act == "rotate" => secret(&made, "has another secret").show(&app, &api, "webhooks").await,
             Ok(_) if act == "delete" => Ok(see(&app, "/admin/webhooks?done=deleted")),
             Ok(_) => Ok(see(&app, &format!("/admin/webhooks/{id}?done={done}"))),
-            Err(Trouble::Refused(refusal)) if may_mend(&refusal) => show_one(&app, &id, &typed, Some(refusal)).await,
+            Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
+                show_one(&app, &id, &typed, Some(refusal)).await
+            }
             Err(trouble) => Err(trouble),
         }
     })

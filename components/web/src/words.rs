@@ -6,7 +6,7 @@ use std::{
 };
 
 use askama::filters::HtmlSafe;
-use common::time::Timestamp;
+use common::{error::Code, time::Timestamp};
 use serde_json::Value as Json;
 
 use crate::api::Members;
@@ -200,7 +200,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("agent.update", "changed"),
     ("identity.link", "linked an identity:"),
     ("identity.unlink", "unlinked an identity:"),
-    ("user.choose_mail", "chose mails"),
+    ("user.choose_mail", "chose the mails of"),
     ("credential.end", "ended credentials of an editor for"),
     ("factor.begin", "began to set up a second factor for"),
     ("factor.confirm", "set up a second factor for"),
@@ -233,7 +233,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("session.end", "ended a session:"),
     ("session.end_others", "ended all other sessions of"),
     ("session.link", "asked for a link to sign in as"),
-    ("session.prove", "proved again who they are, in the session"),
+    ("session.prove", "proved again who they are"),
     ("session.start", "signed in"),
     ("tenant.bootstrap", "set up this server"),
     ("tenant.create", "created the tenant"),
@@ -265,14 +265,6 @@ const EVENTS: &[(&str, &str)] = &[
     ("webhook.update", "changed the webhook"),
 ];
 
-/// A head of a column that sorts by it: the address says by what.
-pub(crate) fn sorter(text: &str, by: &str, sorted: &str, address: &str) -> Html {
-    let (text, address) = (escape(text), escape(address));
-    let (sort, mark) =
-        if by == sorted { (" aria-sort=\"descending\"", " <span aria-hidden=\"true\">↓</span>") } else { ("", "") };
-    Html(format!("<th scope=\"col\"{sort}><a href=\"{address}\">{text}{mark}</a></th>"))
-}
-
 /// A row of the audit trail, to be shown.
 pub(crate) struct Event {
     pub(crate) at: Html,
@@ -281,6 +273,8 @@ pub(crate) struct Event {
     /// What it is about, and the page of it, if there is one.
     pub(crate) object: String,
     pub(crate) path: String,
+    /// What of the object it is about; empty: all of it.
+    pub(crate) part: String,
     pub(crate) is_refused: bool,
     pub(crate) action: String,
     pub(crate) address: String,
@@ -291,8 +285,35 @@ pub(crate) struct Event {
     pub(crate) closure: String,
 }
 
-/// Makes a row of the audit trail readable; `named` gives the name of an id that the page knows.
-pub(crate) fn event(row: &Json, now: Timestamp, named: &dyn Fn(&str) -> Option<String>) -> Event {
+/// Why somebody was refused, as the rest of a sentence. What is not here is told by the API's own sentence.
+const REFUSALS: &[(&str, &str)] = &[
+    ("account_deactivated", "the account is deactivated"),
+    ("agent_paused", "the agent is paused"),
+    ("agent_required", "only agents may do it"),
+    ("agent_stopped", "the agent is stopped"),
+    ("login_failed", "the address or the password was wrong"),
+    ("over_budget", "the agent has spent its budget"),
+    ("permission_denied", "it is not theirs to do"),
+    ("person_required", "only people may do it"),
+    ("reauthentication_required", "they had not proved lately who they are"),
+    ("scope_denied", "a scope is lacking"),
+    ("session_required", "it needs a sign-in"),
+    ("token_expired", "the credential has expired"),
+    ("token_revoked", "the credential was revoked"),
+    ("wrong_code", "the code was wrong"),
+    ("wrong_password", "the password was wrong"),
+];
+
+fn refused_for(slug: &str) -> String {
+    if let Some((_, why)) = REFUSALS.iter().find(|(known, _)| *known == slug) {
+        return (*why).to_owned();
+    }
+    let told = Code::ALL.iter().map(|code| code.row()).find(|row| row.slug == slug);
+    told.map_or(slug, |row| row.detail.trim_end_matches('.')).to_owned()
+}
+
+/// Makes a row of the audit trail readable.
+pub(crate) fn event(row: &Json, now: Timestamp) -> Event {
     let (actor, action, object) = (row.at("actor"), row.text("action"), row.text("object"));
     let is_refused = row.text("outcome") == "refused";
     let verb = match EVENTS.iter().find(|(known, _)| *known == action) {
@@ -301,25 +322,36 @@ pub(crate) fn event(row: &Json, now: Timestamp, named: &dyn Fn(&str) -> Option<S
         Some((_, verb)) => (*verb).to_owned(),
         None => action.to_owned(),
     };
-    // A changed object says its own name.
+    // A changed object says its own name, also when it is gone.
     let own = ["after", "before"].into_iter().map(|side| row.at(side));
     let own = own.flat_map(|side| [side.text("name"), side.text("email")]).find(|name| !name.is_empty());
     let is_agent = object.starts_with("agt_") && !["access.request", "access.spend"].contains(&action);
     // What the row names beside its agent is no name of the agent.
-    let about_key = action.starts_with("agent.key") || action.starts_with("agent.probe");
-    let name = match named(object) {
-        _ if is_refused => action.to_owned(),
+    let is_about =
+        ["agent.key", "agent.probe", "agent.federated_credential"].iter().any(|part| action.starts_with(part));
+    let (own, part) = if is_about { (None, own) } else { (own, None) };
+    let known = Some(row.text("object_name")).filter(|name| !name.is_empty());
+    // An app or a device is let in, and a session ended, by the person that the row is about.
+    let is_by = ["oauth.", "device.", "session."].iter().any(|part| action.starts_with(part));
+    let name = match if is_by && own.is_some() { own } else { known.or(own) } {
+        _ if is_refused => refused_for(action),
         // The agent is the actor.
         _ if action == "access.request" => row.at("after").words("scope").join(", "),
         _ if action == "access.spend" => {
             let sent = row.at("after").at("for");
-            format!("{} {}", sent.text("method"), sent.text("path"))
+            match sent.text("words") {
+                "" => format!("{} {}", sent.text("method"), sent.text("path")),
+                words => words.to_owned(),
+            }
         }
-        Some(name) => name,
-        None if action == "session.start" || object.starts_with("ten_") => String::new(),
-        None if about_key || own.is_none() => shortened(object),
-        None => own.unwrap_or_default().to_owned(),
+        // The one that signs in is the actor, and a tenant is the one of this page.
+        _ if action == "session.start" || object.starts_with("ten_") => String::new(),
+        None if action.starts_with("session.") => String::new(),
+        Some(name) => name.to_owned(),
+        None => shortened(object),
     };
+    let verb = if name.is_empty() { verb.trim_end_matches(':').to_owned() } else { verb };
+    let part = part.filter(|_| !is_refused).map_or("", |part| part).to_owned();
     let actor = [actor.text("agent_name"), actor.text("email")].into_iter().find(|name| !name.is_empty());
     let before_and_after = [("before", row.at("before")), ("after", row.at("after"))];
     let details = before_and_after.into_iter().filter(|(_, side)| !side.is_null());
@@ -330,8 +362,14 @@ pub(crate) fn event(row: &Json, now: Timestamp, named: &dyn Fn(&str) -> Option<S
             .unwrap_or(if row.at("actor").text("user_id").is_empty() { "the operator" } else { "somebody" })
             .to_owned(),
         verb,
-        path: if is_agent && !is_refused { format!("/agents/{object}") } else { String::new() },
+        path: match () {
+            () if is_refused => String::new(),
+            // By its id: an agent that had the name before is another one.
+            () if is_agent => format!("/agents/{object}"),
+            () => String::new(),
+        },
         object: name,
+        part,
         is_refused,
         action: action.to_owned(),
         address: row.text("address").to_owned(),
@@ -364,10 +402,31 @@ pub(crate) fn person(email: &str, visitor: &str) -> String {
     }
 }
 
+/// Why there was no answer, in words in place of those of a network; anything else as it is.
+pub(crate) fn unanswered(error: &str) -> String {
+    let Some(cause) = error.strip_prefix("no answer: ") else { return error.to_owned() };
+    let known = [
+        ("Dns", "the name of the host is not known"),
+        ("ConnectionRefused", "the connection was refused"),
+        ("ConnectionReadTimeout", "it took too long"),
+        ("ConnectionTimeout", "it took too long"),
+        ("Tls", "the connection is not safe: its certificate is not trusted"),
+        ("DestinationIpProhibited", "its address is a private one"),
+    ];
+    let told = known.iter().find(|(begin, _)| cause.starts_with(begin)).map(|(_, told)| *told);
+    format!("no answer: {}", told.unwrap_or(cause))
+}
+
 /// A day as its first moment; anything else as it was typed, for the API to judge.
 pub(crate) fn first_moment(text: &str) -> String {
     let is_day = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
     if is_day { format!("{text}T00:00:00Z") } else { text.to_owned() }
+}
+
+/// The first moment after a day; anything else as it was typed.
+pub(crate) fn next_moment(text: &str) -> String {
+    let day = Timestamp::parse(&first_moment(text)).filter(|_| text.len() == 10);
+    day.map_or_else(|| text.to_owned(), |day| day.plus_seconds(86_400).to_string())
 }
 
 /// `1 agent`, `2 agents`.
@@ -410,7 +469,7 @@ mod tests {
         let hostile = "\"'><script>alert(1)</script>";
         let scopes = [json!(hostile), json!("*"), json!("agents.read")];
         let wrong = [(hostile.to_owned(), hostile.to_owned())];
-        let fields = [flaw(&wrong, hostile), told(&wrong, hostile), sorter(hostile, "a", "b", hostile)];
+        let fields = [flaw(&wrong, hostile), told(&wrong, hostile)];
         let others = [state(hostile), tags(&scopes, 2), hidden(hostile, hostile), when(NOW, hostile, hostile)];
         for html in fields.into_iter().chain(others) {
             assert!(!html.to_string().contains("<script") && !html.to_string().contains(hostile), "{html}");
@@ -420,21 +479,55 @@ mod tests {
     #[test]
     fn an_event_is_a_sentence() {
         let row = json!({
-            "at": "2027-01-15T08:00:00Z", "action": "agent.stop", "outcome": "done", "count": 1, "object": "agt_1",
+            "at": "2027-01-15T08:00:00Z", "action": "agent.stop", "outcome": "done", "count": 1, "object": "agt_1", "object_name": "scout",
             "actor": { "email": "ada@example.com", "agent_name": null }, "before": null, "after": null,
         });
-        let told = event(&row, NOW, &|id| (id == "agt_1").then(|| "scout".to_owned()));
+        let told = event(&row, NOW);
         assert_eq!(
             (told.actor.as_str(), told.verb.as_str(), told.object.as_str()),
             ("ada@example.com", "stopped", "scout")
         );
         assert_eq!((told.path.as_str(), told.closure.as_str()), ("/agents/agt_1", ""));
         let row = json!({ "action": "token.leaked", "after": { "revoked": true, "closure": { "id": "cls_1" } } });
-        assert_eq!(event(&row, NOW, &|_| None).closure, "cls_1");
+        assert_eq!(event(&row, NOW).closure, "cls_1");
         let row =
             json!({ "action": "scope_denied", "outcome": "refused", "count": 6, "actor": { "agent_name": "scout" } });
-        let told = event(&row, NOW, &|_| None);
-        assert_eq!((told.verb.as_str(), told.object.as_str()), ("was refused 6 times:", "scope_denied"));
+        let told = event(&row, NOW);
+        assert_eq!((told.verb.as_str(), told.object.as_str()), ("was refused 6 times:", "a scope is lacking"));
+        assert_eq!(refused_for("own_log_only"), "Only the agent itself may write to its log");
+    }
+
+    #[test]
+    fn a_network_is_told_in_words() {
+        let told = unanswered("no answer: DnsError(DnsErrorPayload { rcode: None })");
+        assert_eq!(told, "no answer: the name of the host is not known");
+        assert_eq!(unanswered("no answer: Odd"), "no answer: Odd");
+        assert_eq!(unanswered("500 is no success"), "500 is no success");
+    }
+
+    /// R189: a name where one is known, also of what is gone; an id is the last resort.
+    #[test]
+    fn an_event_names_what_it_is_about() {
+        for (row, object, part) in [
+            (json!({ "action": "token.revoke", "object": "tok_1", "object_name": "laptop" }), "laptop", ""),
+            (json!({ "action": "token.create", "object": "tok_1", "after": { "name": "laptop" } }), "laptop", ""),
+            (
+                json!({ "action": "agent.key.create", "object": "agt_1", "object_name": "scout", "after": { "name": "ci" } }),
+                "scout",
+                "ci",
+            ),
+            (
+                json!({ "action": "oauth.allow", "object": "usr_1", "object_name": "ada@example.com", "after": { "name": "Planner" } }),
+                "Planner",
+                "",
+            ),
+            (json!({ "action": "session.prove", "object": "tok_1" }), "", ""),
+            (json!({ "action": "agent.purge", "object": "agt_1", "before": { "name": "old" } }), "old", ""),
+            (json!({ "action": "agent.start", "object": "agt_01K7ABCDEFGHIJKLMNOPQRSTUV" }), "agt_…QRSTUV", ""),
+        ] {
+            let told = event(&row, NOW);
+            assert_eq!((told.object.as_str(), told.part.as_str()), (object, part), "{row}");
+        }
     }
 
     /// Every change of the API has its words.

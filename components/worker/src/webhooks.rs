@@ -7,7 +7,7 @@ use common::{
     permission::Action,
     secret::WebhookSecret,
     signature,
-    text::{text, within},
+    text::{part, text, within},
     url::check_outbound,
 };
 use http::StatusCode;
@@ -28,6 +28,7 @@ use store::{
     agent, audit,
     db::Rows,
     delivery,
+    page::Order,
     webhook::{self, Inserted, Webhook, Why},
 };
 
@@ -45,11 +46,20 @@ async fn find(reads: &dyn Rows, caller: &Caller, id: &str) -> Result<Webhook, Ap
     Ok(webhook::find(reads, caller.subject(), id).await?.ok_or(Code::WebhookNotFound)?)
 }
 
+form! {
+    pub(crate) struct Find {
+        q: Option<String>,
+        sort: Option<String>,
+        ..page: PageQuery,
+    }
+}
+
 /// `GET /api/webhooks`: the caller's own, and for an admin all of the tenant's, the newest first.
-pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<PageQuery>) -> Result<Response, ApiError> {
-    let page = caller.page(&app, &query)?;
-    let rows = webhook::list(app.db(), caller.subject(), &page).await?;
-    json(StatusCode::OK, &page.page(rows, |row| (row.created_at, row.id.to_string())))
+pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<Find>) -> Result<Response, ApiError> {
+    let (q, order) = (part(query.q.as_deref())?, Order::read(query.sort.as_deref())?);
+    let page = caller.page(&app, &query.page)?;
+    let rows = webhook::list(app.db(), caller.subject(), (q.as_deref(), order), &page).await?;
+    json(StatusCode::OK, &page.ordered(rows, order, |row| (row.created_at, row.id.to_string(), row.name.clone())))
 }
 
 /// `GET /api/webhooks/{id}`.

@@ -533,12 +533,12 @@ routes! {
         SESSIONS_END_OTHERS = delete("/auth/sessions", "End all other sessions of the caller").for_sessions().closes().audited("session.end_others").page("concepts/credentials");
         SESSION_END = delete("/auth/sessions/{id}", "End one of the caller's sessions").for_sessions().closes().audited("session.end").page("concepts/credentials");
         PATS_CREATE = post("/auth/tokens", "Create a personal access token").for_sessions().idempotent().audited("token.create").page("concepts/pats");
-        PATS_LIST = get("/auth/tokens", "List the caller's personal access tokens").scope(TokensRead).for_people().query(&["sort", "status", "cursor", "limit"]).page("concepts/pats");
+        PATS_LIST = get("/auth/tokens", "List the caller's personal access tokens").scope(TokensRead).for_people().query(&["q", "kind", "sort", "status", "cursor", "limit"]).page("concepts/pats");
         PATS_GET = get("/auth/tokens/{id}", "Get one of the caller's personal access tokens").scope(TokensRead).for_people().own_needs_no_scope().page("concepts/pats");
         PATS_ROTATE = post("/auth/tokens/{id}/rotate", "Rotate a personal access token").for_people().idempotent().may_close().audited("token.rotate").page("concepts/pats");
         PATS_REVOKE = delete("/auth/tokens/{id}", "Revoke a personal access token").scope(TokensWrite).for_people().own_needs_no_scope().closes().audited("token.revoke").page("concepts/pats");
         OWN_END = delete("/auth/tokens/me", "End the credential that is sent").while_halted().before_factor().closes().audited("token.revoke").page("concepts/credentials#revocation");
-        TOKENS_LIST = get("/auth/admin/tokens", "List every credential of the tenant").scope(TokensAdmin).for_people().query(&["user", "kind", "status", "unused_since", "sort", "cursor", "limit"]).page("concepts/pats");
+        TOKENS_LIST = get("/auth/admin/tokens", "List every credential of the tenant").scope(TokensAdmin).for_people().query(&["user", "q", "kind", "status", "unused_since", "sort", "cursor", "limit"]).page("concepts/pats");
         TOKENS_REVOKE = delete("/auth/admin/tokens/{id}", "Revoke any credential of the tenant").scope(TokensAdmin).for_people().closes().audited("token.revoke").page("concepts/pats");
         DEVICE_CODE = post("/auth/device/code", "Ask to sign a device in (RFC 8628)").public().form().any_query().page("concepts/device");
         DEVICE_TOKEN = post("/auth/device/token", "Get the token of a device that a person approved (RFC 8628)").public().form().any_query().audited("token.create").page("concepts/device");
@@ -552,7 +552,7 @@ routes! {
         OAUTH_JWKS = get("/oauth/jwks", "The public keys of signed tokens (RFC 7517)").public().any_query().for_browsers().page("concepts/oauth#keys");
         CLOSURE_RECEIPT = get("/api/closures/{id}/receipt", "Get the receipt of a closure: signed, for those who do not ask this server").for_people().page("concepts/receipts");
         OAUTH_REVOKE = post("/oauth/revoke", "Revoke a token of an app (RFC 7009)").public().form().any_query().for_browsers().revokes().audited("oauth.revoke").page("concepts/oauth-clients#revoking");
-        CLIENTS_LIST = get("/api/oauth/clients", "List the tenant's OAuth clients").scope(ScopesWrite).for_people().query(&["cursor", "limit"]).page("concepts/oauth-clients#registering");
+        CLIENTS_LIST = get("/api/oauth/clients", "List the tenant's OAuth clients").scope(ScopesWrite).for_people().query(&["q", "sort", "cursor", "limit"]).page("concepts/oauth-clients#registering");
         CLIENTS_CREATE = post("/api/oauth/clients", "Register an OAuth client").scope(ScopesWrite).for_people().idempotent().audited("oauth.client.create").page("concepts/oauth-clients#registering");
         CLIENTS_GET = get("/api/oauth/clients/{id}", "Get an OAuth client").scope(ScopesWrite).for_people().page("concepts/oauth-clients#registering");
         CLIENTS_PATCH = patch("/api/oauth/clients/{id}", "Change an OAuth client").scope(ScopesWrite).for_people().audited("oauth.client.update").page("concepts/oauth-clients#registering");
@@ -580,7 +580,7 @@ routes! {
     }
 
     Tenant {
-        USERS_LIST = get("/api/users", "List the tenant's users").scope(UsersRead).for_people().query(&["q", "role", "active", "cursor", "limit"]).page("concepts/people");
+        USERS_LIST = get("/api/users", "List the tenant's users").scope(UsersRead).for_people().query(&["q", "role", "active", "sort", "cursor", "limit"]).page("concepts/people");
         USERS_CREATE = post("/api/users", "Create a user").scope(UsersWrite).for_sessions().idempotent().audited("user.create").page("concepts/people");
         USERS_GET = get("/api/users/{id}", "Get a user").scope(UsersRead).for_people().page("concepts/people");
         USERS_PATCH = patch("/api/users/{id}", "Change a user's name, role or address").scope(UsersWrite).for_sessions().may_narrow().may_close().audited("user.update").page("concepts/people");
@@ -600,7 +600,7 @@ routes! {
         SCOPES = get("/api/scopes", "List every scope with its routes").public().page("concepts/permissions");
         SCOPES_CUSTOM = get("/api/scopes/custom", "List the tenant's custom scopes").page("concepts/permissions");
         SCOPES_DEFINE = post("/api/scopes/custom", "Define a custom scope").scope(ScopesWrite).for_people().idempotent().audited("scope.define").page("concepts/permissions");
-        RESOURCES_LIST = get("/api/resources", "List services that take signed tokens").query(&["cursor", "limit"]).page("concepts/resources");
+        RESOURCES_LIST = get("/api/resources", "List services that take signed tokens").query(&["q", "sort", "cursor", "limit"]).page("concepts/resources");
         RESOURCES_GET = get("/api/resources/{id}", "Get a service that takes signed tokens").page("concepts/resources");
         RESOURCES_CREATE = post("/api/resources", "Register a service that takes signed tokens").scope(ScopesWrite).for_people().idempotent().audited("resource.create").page("concepts/resources#registering");
         RESOURCES_PATCH = patch("/api/resources/{id}", "Change a service that takes signed tokens").scope(ScopesWrite).for_people().may_narrow().may_close().audited("resource.update").page("concepts/resources#registering");
@@ -614,7 +614,7 @@ routes! {
     }
 
     Agents {
-        AGENTS_LIST = get("/api/agents", "List the agents that the caller may read").scope(AgentsList).query(&["q", "state", "owner", "parent", "has_token", "cursor", "limit"]).page("concepts/agents");
+        AGENTS_LIST = get("/api/agents", "List the agents that the caller may read").scope(AgentsList).query(&["q", "state", "owner", "parent", "has_token", "sort", "cursor", "limit"]).page("concepts/agents");
         OVERVIEW = get("/api/overview", "What a person sees first: agents counted, requests that wait, what happened lately").for_people().query(&["parts"]).page("concepts/overview");
         AGENTS_CREATE = post("/api/agents", "Register an agent and issue its token").scope(AgentsCreate).idempotent().audited("agent.create").page("concepts/agents");
         AGENTS_GET = get("/api/agents/{name}", "Get an agent").scope(AgentsRead).on_agent(Read).page("concepts/agents");
@@ -641,7 +641,7 @@ routes! {
         DEPLOY_STATUS = get("/api/agents/{name}/deploy-status", "Get an agent's last deployment").scope(AgentsRead).on_agent(Read).page("concepts/deployment#the-status");
         DEPLOY_FAILED = post("/api/agents/{name}/deploy-status", "Report a failed deployment").scope(AgentsDeploy).own_needs_no_scope().on_agent(Update).audited("agent.deploy.fail").page("concepts/deployment#the-status");
         HEARTBEAT = post("/api/agents/me/heartbeat", "Send a heartbeat, and get the own state").for_agents().while_halted().page("concepts/lifecycle");
-        LOGS_READ = get("/api/agents/{name}/logs", "Read an agent's log").scope(AgentsLogs).on_agent(Read).query(&["lines", "since"]).page("concepts/lifecycle");
+        LOGS_READ = get("/api/agents/{name}/logs", "Read an agent's log").scope(AgentsLogs).on_agent(Read).query(&["lines", "since", "until", "level", "q"]).page("concepts/lifecycle");
         LOGS_APPEND = post("/api/agents/{name}/logs", "Append to the own log").scope(AgentsLogs).on_own_agent().page("concepts/lifecycle");
         KEY_GRANTS_LIST = get("/api/agents/{name}/keys/{id}/grants", "List the grants of a key").scope(AgentsKeysRead).on_key(Share).query(&["cursor", "limit"]).page("concepts/keys");
         KEY_GRANTS_GIVE = post("/api/agents/{name}/keys/{id}/grants", "Let a user or an agent read or edit a key").scope(AgentsKeysWrite).on_key(Share).idempotent().audited("agent.key.share").page("concepts/keys");
@@ -687,7 +687,7 @@ routes! {
 
     Notify {
         NOTIFY = post("/api/ui/notify", "Send a notification to the agent's owner").scope(UiNotify).for_agents().idempotent().page("concepts/notifications");
-        NOTIFICATIONS_LIST = get("/api/notifications", "List the caller's notifications").scope(NotificationsRead).for_people().query(&["unread_only", "since", "cursor", "limit"]).page("concepts/notifications");
+        NOTIFICATIONS_LIST = get("/api/notifications", "List the caller's notifications").scope(NotificationsRead).for_people().query(&["unread_only", "since", "q", "cursor", "limit"]).page("concepts/notifications");
         NOTIFICATIONS_COUNT = get("/api/notifications/count", "Count the caller's notifications").scope(NotificationsRead).for_people().page("concepts/notifications");
         NOTIFICATIONS_STREAM = get("/api/notifications/stream", "Stream the caller's notifications as server-sent events").scope(NotificationsRead).for_people().query(&["changes"]).page("concepts/notifications#the-stream");
         NOTIFICATIONS_PREFERENCES = get("/api/notifications/preferences", "The kinds of mail that the caller gets").scope(NotificationsRead).for_people().page("concepts/mail#what-you-get");
@@ -709,7 +709,7 @@ routes! {
         PROBES_CREATE = post("/api/agents/{name}/probes", "Create a probe of another service's API").scope(AgentsSecretsWrite).on_agent(Update).idempotent().audited("agent.probe.create").page("concepts/probes");
         PROBES_RUN = post("/api/agents/{name}/probes/{id}/run", "Run a probe now").scope(AgentsSecretsWrite).on_agent(Update).audited("agent.probe.run").page("concepts/probes#running");
         PROBES_DELETE = delete("/api/agents/{name}/probes/{id}", "Delete a probe").scope(AgentsSecretsWrite).on_agent(Update).revokes().audited("agent.probe.delete").page("concepts/probes");
-        WEBHOOKS_LIST = get("/api/webhooks", "List the caller's webhooks; for admins, the tenant's").scope(WebhooksRead).for_people().query(&["cursor", "limit"]).page("concepts/webhooks");
+        WEBHOOKS_LIST = get("/api/webhooks", "List the caller's webhooks; for admins, the tenant's").scope(WebhooksRead).for_people().query(&["q", "sort", "cursor", "limit"]).page("concepts/webhooks");
         WEBHOOKS_CREATE = post("/api/webhooks", "Create a webhook, to which events are sent").scope(WebhooksWrite).for_people().idempotent().audited("webhook.create").page("concepts/webhooks");
         WEBHOOKS_GET = get("/api/webhooks/{id}", "Get a webhook").scope(WebhooksRead).for_people().page("concepts/webhooks");
         WEBHOOKS_PATCH = patch("/api/webhooks/{id}", "Change a webhook, or turn it off or on").scope(WebhooksWrite).for_people().may_narrow().audited("webhook.update").page("concepts/webhooks");

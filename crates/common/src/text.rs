@@ -15,6 +15,11 @@ pub fn text(field: &'static str, value: &str, most: usize) -> Result<String, Api
     checked(field, value, most, |_| false)
 }
 
+/// The part of a name that a list is searched for; nothing typed is no filter.
+pub fn part(q: Option<&str>) -> Result<Option<String>, ApiError> {
+    q.filter(|q| !q.trim().is_empty()).map(|q| text("q", q, 100)).transpose()
+}
+
 /// The same for a text of several lines, which may have tabs and line ends.
 pub fn prose(field: &'static str, value: &str, most: usize) -> Result<String, ApiError> {
     checked(field, value, most, |c| matches!(c, '\n' | '\t'))

@@ -36,8 +36,7 @@ use crate::{
     credential::{Presented, presented},
     fixes,
     form::PageQuery,
-    guard,
-    proof,
+    guard, proof,
 };
 
 /// How long a proof of who somebody is lets them do what needs a fresh one, seconds.

@@ -8,7 +8,7 @@ use crate::{
     db::{Affected, Db, DbError, FromRow, Reads, Row, Rows, Tx},
     kept_answer::{KeptAnswer, MOST_KEPT},
     origin::Origin,
-    page::PageRequest,
+    page::{PageRequest, like},
     user,
 };
 use common::{
@@ -305,21 +305,33 @@ pub async fn link_own(tx: &Tx<'_>, id: &NotificationId, title: &str, action_url:
     tx.execute(sql, args![id, title, action_url]).await
 }
 
+/// The filter of a list of notifications.
+#[derive(Default)]
+pub struct Filter<'a> {
+    /// A part of title or text.
+    pub q: Option<&'a str>,
+    /// Those alone that were not read.
+    pub unread_only: bool,
+    /// Those that were made at this time or after it.
+    pub since: Option<Timestamp>,
+}
+
 /// A person's notifications, the newest first.
 pub async fn list(
     reads: &dyn Rows,
     user: &UserId,
-    unread_only: bool,
-    since: Option<Timestamp>,
+    filter: &Filter<'_>,
     page: &PageRequest,
 ) -> Result<Vec<Notification>, DbError> {
     let (at, id) = page.after();
     let sql = format!(
         "SELECT {COLUMNS} FROM notifications
          WHERE user_id = ?1 AND (created_at, id) < (?2, ?3) AND (?4 = 0 OR read_at IS NULL) AND created_at >= ifnull(?5, -1)
-         ORDER BY created_at DESC, id DESC LIMIT ?6"
+           AND (?6 IS NULL OR title LIKE ?6 ESCAPE '\\' OR body LIKE ?6 ESCAPE '\\')
+         ORDER BY created_at DESC, id DESC LIMIT ?7"
     );
-    reads.list(&sql, args![user, at, id, unread_only, since, page.rows()]).await
+    let q = filter.q.map(like);
+    reads.list(&sql, args![user, at, id, filter.unread_only, filter.since, q, page.rows()]).await
 }
 
 /// A person's notifications behind a moment and an id, the oldest first.

@@ -7,7 +7,7 @@ use crate::{
     args,
     db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx},
     key_set::Keys,
-    page::PageRequest,
+    page::{Order, PageRequest, like},
 };
 use common::{
     id::{ClientId, TenantId, UserId},
@@ -99,13 +99,20 @@ impl FromRow for Client {
 const COLUMNS: &str =
     "id, name, redirect_uris, secret, created_at, updated_at, tenant_id, key_source, keys, secret_ended_at, created_by";
 
-/// The tenant's clients, the newest first.
-pub async fn list(reads: &dyn Rows, tenant: &TenantId, page: &PageRequest) -> Result<Vec<Client>, DbError> {
-    let (at, id) = page.after();
+/// The tenant's clients; `q` is a part of name or redirect URI.
+pub async fn list(
+    reads: &dyn Rows,
+    tenant: &TenantId,
+    (q, order): (Option<&str>, Order),
+    page: &PageRequest,
+) -> Result<Vec<Client>, DbError> {
+    let ((behind, sorted), (at, id)) = (order.sql(), page.begin(order));
     let sql = format!(
-        "SELECT {COLUMNS} FROM oauth_clients WHERE tenant_id = ?1 AND (created_at, id) < (?2, ?3) ORDER BY created_at DESC, id DESC LIMIT ?4"
+        "SELECT {COLUMNS} FROM oauth_clients WHERE tenant_id = ?1 AND {behind}
+           AND (?4 IS NULL OR name LIKE ?4 ESCAPE '\\' OR redirect_uris LIKE ?4 ESCAPE '\\')
+         ORDER BY {sorted} LIMIT ?5"
     );
-    reads.list(&sql, args![tenant, at, id, page.rows()]).await
+    reads.list(&sql, args![tenant, at, id, q.map(like), page.rows()]).await
 }
 
 /// The client with this id, of any tenant: what a client sends names no tenant.

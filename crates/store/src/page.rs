@@ -10,6 +10,8 @@ use common::{
     time::Timestamp,
 };
 
+use crate::db::Value;
+
 /// One page of a list.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "PageOf{T}")]
@@ -24,6 +26,42 @@ pub struct Page<T> {
 pub(crate) const ROWS: &str = "char(30)";
 /// The separator of a row and its place.
 pub(crate) const COLUMNS: &str = "char(31)";
+
+/// A pattern for LIKE … ESCAPE '\' that finds the text anywhere.
+pub(crate) fn like(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+    format!("%{escaped}%")
+}
+
+/// The order of a list of things that have names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// The newest first.
+    #[default]
+    Newest,
+    /// By name, whatever its case.
+    Name,
+}
+
+impl Order {
+    /// Reads `sort`.
+    pub fn read(word: Option<&str>) -> Result<Self, ApiError> {
+        match word {
+            None | Some("created_at") => Ok(Self::Newest),
+            Some("name") => Ok(Self::Name),
+            Some(_) => Err(Code::InvalidFilter.with("field", "sort").with("valid", "created_at, name")),
+        }
+    }
+
+    /// What is behind the place `(?2, ?3)` that [`PageRequest::begin`] gives, in this order; both of a table with `created_at`, `name`
+    /// and `id`.
+    pub(crate) const fn sql(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Newest => ("(created_at, id) < (?2, ?3)", "created_at DESC, id DESC"),
+            Self::Name => ("(lower(name), id) > (?2, ?3)", "lower(name), id"),
+        }
+    }
+}
 
 /// Which page is asked for.
 pub struct PageRequest {
@@ -63,6 +101,37 @@ impl PageRequest {
         let next_cursor = items.last().filter(|_| more).map(|last| {
             let (at, id) = place(last);
             self.cursor(&format!("{} {id}", at.millis()))
+        });
+        Page { items, next_cursor }
+    }
+
+    /// The values of [`Order::sql`].
+    pub(crate) fn begin(&self, order: Order) -> (Value, Value) {
+        let (at, id) = self.after();
+        match order {
+            Order::Newest => (at.into(), id.into()),
+            Order::Name => {
+                let (id, name) = id.split_once(' ').unwrap_or_default();
+                (name.into(), id.into())
+            }
+        }
+    }
+
+    /// Makes the page of what was read in this order; `place` gives a row's time, id and name.
+    pub fn ordered<T>(
+        &self,
+        mut items: Vec<T>,
+        order: Order,
+        place: impl Fn(&T) -> (Timestamp, String, String),
+    ) -> Page<T> {
+        let more = self.cut(&mut items);
+        let next_cursor = items.last().filter(|_| more).map(|last| {
+            let (at, id, name) = place(last);
+            match order {
+                Order::Newest => self.cursor(&format!("{} {id}", at.millis())),
+                // As SQLite's `lower` writes it: an id has no blank, a name can have some.
+                Order::Name => self.cursor(&format!("0 {id} {}", name.to_ascii_lowercase())),
+            }
         });
         Page { items, next_cursor }
     }

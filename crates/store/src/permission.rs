@@ -132,12 +132,7 @@ impl<'a> PermissionSql<'a> {
                 return format!("SELECT a.id FROM agents a WHERE a.id = {agent} AND {behind} {newest}");
             }
             (Some(agent), _) => (
-                format!(
-                    "WITH RECURSIVE below (id) AS (
-                         SELECT {agent} UNION
-                         SELECT b.id FROM below CROSS JOIN agents b ON b.parent_id = below.id WHERE b.archived_at IS NULL)
-                     SELECT a.id FROM below CROSS JOIN agents a ON a.id = below.id WHERE 1"
-                ),
+                format!("{} SELECT a.id FROM below CROSS JOIN agents a ON a.id = below.id WHERE 1", Self::below(agent)),
                 agent,
                 format!(" AND {}", self.on_agent(Action::Read)),
             ),
@@ -152,6 +147,47 @@ impl<'a> PermissionSql<'a> {
                        AND {behind}{granted}
                      GROUP BY g.object_id ORDER BY g.object_id DESC LIMIT {rows}))
              ORDER BY id DESC LIMIT {rows}"
+        )
+    }
+
+    /// The same by name: those behind this one. What a person owns, and what was granted to them, is read whole: both are bounded.
+    pub fn readable_by_name(&self, narrow: &str, name: &str, rows: &str) -> String {
+        let tenant = &self.tenant;
+        let behind = format!("a.tenant_id = {tenant} AND a.archived_at IS NULL AND a.name > {name}{narrow}");
+        let sorted = format!("ORDER BY a.name LIMIT {rows}");
+        let one = "SELECT a.id, a.name FROM";
+        let (own, subject, granted) = match (&self.agent, self.subject.role) {
+            (None, Role::Admin) => return format!("{one} agents a WHERE {behind} {sorted}"),
+            (None, _) => (
+                format!("{one} agents a INDEXED BY agents_by_owner WHERE a.owner_id = {}", self.user),
+                &self.user,
+                String::new(),
+            ),
+            (Some(agent), _) if self.grantee.is_some() => {
+                return format!("{one} agents a WHERE a.id = {agent} AND {behind} {sorted}");
+            }
+            (Some(agent), _) => (
+                format!("{} {one} below CROSS JOIN agents a ON a.id = below.id WHERE 1", Self::below(agent)),
+                agent,
+                format!(" AND {}", self.on_agent(Action::Read)),
+            ),
+        };
+        format!(
+            "SELECT id, name FROM (
+                 SELECT * FROM ({own} AND {behind} {sorted})
+                 UNION
+                 {one} grants g CROSS JOIN agents a ON a.id = g.object_id
+                 WHERE g.subject_id = {subject} AND g.object_id > 'agt_' AND g.object_id < 'agt~' AND {behind}{granted})
+             ORDER BY name LIMIT {rows}"
+        )
+    }
+
+    /// An agent and those below it, as a table.
+    fn below(agent: &str) -> String {
+        format!(
+            "WITH RECURSIVE below (id) AS (
+                 SELECT {agent} UNION
+                 SELECT b.id FROM below CROSS JOIN agents b ON b.parent_id = below.id WHERE b.archived_at IS NULL)"
         )
     }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     args,
     db::{Affected, DbError, FromRow, FromValue, Reads, Row, Rows, Tx, Value},
-    page::PageRequest,
+    page::{Order, PageRequest, like},
 };
 
 /// Resources of a tenant at most.
@@ -90,14 +90,20 @@ impl FromRow for Resource {
 pub(crate) const COLUMNS: &str =
     "r.id, r.identifier, r.name, r.scopes, r.signing_alg, r.introspectors, r.created_at, r.updated_at";
 
-/// The tenant's resources, the newest first.
-pub async fn list(reads: &dyn Rows, tenant: &TenantId, page: &PageRequest) -> Result<Vec<Resource>, DbError> {
-    let (at, id) = page.after();
+/// The tenant's resources; `q` is a part of name or identifier.
+pub async fn list(
+    reads: &dyn Rows,
+    tenant: &TenantId,
+    (q, order): (Option<&str>, Order),
+    page: &PageRequest,
+) -> Result<Vec<Resource>, DbError> {
+    let ((behind, sorted), (at, id)) = (order.sql(), page.begin(order));
     let sql = format!(
-        "SELECT {COLUMNS} FROM resources r WHERE r.tenant_id = ?1 AND (r.created_at, r.id) < (?2, ?3)
-         ORDER BY r.created_at DESC, r.id DESC LIMIT ?4"
+        "SELECT {COLUMNS} FROM resources r WHERE tenant_id = ?1 AND {behind}
+           AND (?4 IS NULL OR name LIKE ?4 ESCAPE '\\' OR identifier LIKE ?4 ESCAPE '\\')
+         ORDER BY {sorted} LIMIT ?5"
     );
-    reads.list(&sql, args![tenant, at, id, page.rows()]).await
+    reads.list(&sql, args![tenant, at, id, q.map(like), page.rows()]).await
 }
 
 /// A resource of the tenant by its id.

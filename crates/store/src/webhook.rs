@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use crate::{
     args,
     db::{Affected, Db, DbError, FromRow, Reads, Row, Rows, Tx, Value},
-    page::PageRequest,
+    page::{Order, PageRequest, like},
     subject::Subject,
 };
 use common::{
@@ -122,15 +122,20 @@ fn own(subject: &Subject) -> Option<&UserId> {
     (subject.role != Role::Admin).then_some(&subject.user)
 }
 
-/// The webhooks that a person sees, the newest first.
-pub async fn list(reads: &dyn Rows, subject: &Subject, page: &PageRequest) -> Result<Vec<Webhook>, DbError> {
-    let (at, id) = page.after();
+/// The webhooks that a person sees; `q` is a part of name or address.
+pub async fn list(
+    reads: &dyn Rows,
+    subject: &Subject,
+    (q, order): (Option<&str>, Order),
+    page: &PageRequest,
+) -> Result<Vec<Webhook>, DbError> {
+    let ((behind, sorted), (at, id)) = (order.sql(), page.begin(order));
     let sql = format!(
-        "SELECT {COLUMNS} FROM webhooks
-         WHERE tenant_id = ?1 AND (created_at, id) < (?2, ?3) AND (?4 IS NULL OR user_id = ?4)
-         ORDER BY created_at DESC, id DESC LIMIT ?5"
+        "SELECT {COLUMNS} FROM webhooks WHERE tenant_id = ?1 AND {behind} AND (?4 IS NULL OR user_id = ?4)
+           AND (?5 IS NULL OR name LIKE ?5 ESCAPE '\\' OR url LIKE ?5 ESCAPE '\\')
+         ORDER BY {sorted} LIMIT ?6"
     );
-    reads.list(&sql, args![&subject.tenant, at, id, own(subject), page.rows()]).await
+    reads.list(&sql, args![&subject.tenant, at, id, own(subject), q.map(like), page.rows()]).await
 }
 
 /// One of the webhooks that a person sees.

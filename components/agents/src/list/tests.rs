@@ -150,3 +150,49 @@ async fn refusals_are_counted_by_subject_and_slug() {
     let counted = t.texts("SELECT subject || ' ' || slug || ' ' || count FROM refusals").await;
     assert_eq!(counted, [format!("{} scope_denied 3", plain.agent.unwrap())]);
 }
+
+/// R188: by name too, whoever asks: what is owned, granted and below, without gaps and nothing twice.
+#[tokio::test]
+async fn a_list_is_sorted_by_name() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let eve = t.user(&ada.tenant, "eve@example.com", Role::Member).await;
+    for (name, owner, is_granted) in [
+        ("delta", &ada, true),
+        ("alpha", &eve, false),
+        ("echo", &eve, true),
+        ("bravo", &ada, false),
+        ("charlie", &ada, true),
+    ] {
+        t.wait(1);
+        let agent = t.agent(owner, name, "agents.list").await;
+        if is_granted {
+            for relation in ["viewer", "editor"] {
+                t.grant(agent.agent.as_ref().unwrap(), &ada.tenant, eve.user.as_str(), relation, &ada.user).await;
+            }
+        }
+    }
+    let boss = t.agent(&eve, "hotel", "agents.list").await;
+    t.agent_below(&eve, Some(&boss), "golf", "agents.list").await;
+    let all = ["alpha", "bravo", "charlie", "delta", "echo", "golf", "hotel"];
+    for (who, names) in [
+        (&ada, all.to_vec()),
+        (&eve, vec!["alpha", "charlie", "delta", "echo", "golf", "hotel"]),
+        (&boss, vec!["golf", "hotel"]),
+    ] {
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = t.as_(who, "GET", &format!("/api/agents?sort=name&limit=2{cursor}"), Null).await.is(200);
+            seen.extend(page["items"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned()));
+            let Some(next) = page["next_cursor"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(seen, names);
+    }
+    let newest = t.as_(&ada, "GET", "/api/agents?sort=created_at&limit=1", Null).await.is(200);
+    t.as_(&ada, "GET", "/api/agents?sort=size", Null).await.refused(400, "invalid_filter");
+    // A cursor belongs to its order.
+    let cursor = newest["next_cursor"].as_str().unwrap();
+    let other = format!("/api/agents?sort=name&cursor={cursor}");
+    t.as_(&ada, "GET", &other, Null).await.refused(400, "invalid_cursor");
+}

@@ -132,16 +132,18 @@ async fn of_an_unreadable_agent_a_row_shows_the_id_alone() {
             "outcome": "done", "count": 1,
             "actor": { "user_id": by.user.as_str(), "email": email, "agent_id": id(by), "agent_name": "scout" },
             "credential_id": by.credential.as_str(), "credential_kind": "agent_token", "address": "192.0.2.1", "request_id": "req_1",
-            "object": id(object), "before": { "a": 1 }, "after": { "a": 2 },
+            "object": id(object), "object_name": "scout", "before": { "a": 1 }, "after": { "a": 2 },
         })
     };
     let mut by_scout = row("scout_hidden", &s.scout, &s.hidden, "mia@example.com");
-    by_scout["before"] = Null;
-    by_scout["after"] = Null;
+    for member in ["object_name", "before", "after"] {
+        by_scout[member] = Null;
+    }
     let mut by_hidden = row("hidden_scout", &s.hidden, &s.scout, "ada@example.com");
     by_hidden["actor"]["agent_name"] = Null;
     assert_eq!(list["items"], json!([by_scout, by_hidden]));
     let all = s.t.as_(&s.ada, "GET", "/api/audit?limit=2", Null).await.is(200);
+    by_scout["object_name"] = json!("hidden");
     by_scout["before"] = json!({ "a": 1 });
     by_scout["after"] = json!({ "a": 2 });
     by_hidden["actor"]["agent_name"] = json!("hidden");

@@ -280,3 +280,36 @@ async fn only_a_session_of_an_admin_changes_users() {
     }
     assert_eq!(t.texts("SELECT role FROM users WHERE email = 'ada@example.com'").await, ["admin"]);
 }
+
+/// R188: people are sorted by address or by their last sign-in, page by page.
+#[tokio::test]
+async fn a_list_of_users_is_sorted() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    for email in ["Zoe@example.com", "bob@example.com", "eve@example.com"] {
+        t.wait(1);
+        t.user(&ada.tenant, email, Role::Member).await;
+    }
+    t.execute("UPDATE users SET last_login_at = length(email) WHERE email LIKE 'bob%' OR email LIKE 'ada%'")
+        .await
+        .unwrap();
+    t.execute("UPDATE users SET last_login_at = 99 WHERE email LIKE 'eve%'").await.unwrap();
+    for (sort, emails) in [
+        ("email", ["ada", "bob", "eve", "Zoe"]),
+        ("created_at", ["eve", "bob", "Zoe", "ada"]),
+        ("last_login_at", ["eve", "", "", "Zoe"]),
+    ] {
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = t.as_(&ada, "GET", &format!("/api/users?sort={sort}&limit=1{cursor}"), Null).await.is(200);
+            seen.push(page["items"][0]["email"].as_str().unwrap().split('@').next().unwrap().to_owned());
+            let Some(next) = page["next_cursor"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(seen.len(), 4, "{sort}: {seen:?}");
+        // Two have signed in at the same moment: their ids say in which order they come.
+        let known = |(seen, wanted): (&String, &&str)| wanted.is_empty() || seen == wanted;
+        assert!(seen.iter().zip(&emails).all(known), "{sort}: {seen:?}");
+    }
+    t.as_(&ada, "GET", "/api/users?sort=name", Null).await.refused(400, "invalid_filter");
+}

@@ -6,7 +6,7 @@ use common::{
     id::ClientId,
     oauth::{MOST_URIS, document_url, redirect_uri},
     secret::ClientSecret,
-    text::text,
+    text::{part, text},
 };
 use http::StatusCode;
 use jose::Jws;
@@ -32,6 +32,7 @@ use store::{
     key_set::Keys,
     oauth_client::{self, Client},
     oauth_document, oauth_grant,
+    page::Order,
 };
 
 use super::{
@@ -56,11 +57,20 @@ async fn find(reads: &dyn Rows, caller: &Caller, id: &str) -> Result<Client, Api
     Ok(registered(reads, caller, id).await?.ok_or(Code::ClientNotFound)?)
 }
 
+form! {
+    pub(crate) struct List {
+        q: Option<String>,
+        sort: Option<String>,
+        ..page: PageQuery,
+    }
+}
+
 /// `GET /api/oauth/clients`: the newest first.
-pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<PageQuery>) -> Result<Response, ApiError> {
-    let page = caller.page(&app, &query)?;
-    let rows = oauth_client::list(app.db(), caller.tenant_id(), &page).await?;
-    json(StatusCode::OK, &page.page(rows, |row| (row.created_at, row.id.to_string())))
+pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) -> Result<Response, ApiError> {
+    let (q, order) = (part(query.q.as_deref())?, Order::read(query.sort.as_deref())?);
+    let page = caller.page(&app, &query.page)?;
+    let rows = oauth_client::list(app.db(), caller.tenant_id(), (q.as_deref(), order), &page).await?;
+    json(StatusCode::OK, &page.ordered(rows, order, |row| (row.created_at, row.id.to_string(), row.name.clone())))
 }
 
 /// `GET /api/oauth/clients/{id}`.

@@ -46,7 +46,7 @@ async fn a_pat_is_made_and_shown_once() {
             "id": made["id"], "kind": "pat", "name": "laptop", "prefix": secret.shown(), "scope": ["*"], "status": "active",
             "created_at": "2026-01-02T03:04:05.000Z", "expires_at": "2026-04-02T03:04:05.000Z", "revoked_at": null,
             "replaced_by": null, "minted_by": ada.user, "minted_with": ada.credential, "grantee": null, "last_used_at": null,
-            "last_used_ip": null, "client": null, "token": secret.reveal(), "warnings": [],
+            "last_used_ip": null, "client": null, "agent": null, "token": secret.reveal(), "warnings": [],
         })
     );
     let mut expected = made.clone();

@@ -5,10 +5,10 @@ use common::{agent::AgentState, id::AgentId, permission::Action, time::Timestamp
 use super::{Agent, approved, column, joins, live_token, select_from, tree::BELOW};
 use crate::{
     db::{DbError, Reads, Rows, page},
-    page::{COLUMNS, PageRequest, ROWS},
+    page::{COLUMNS, Order, PageRequest, ROWS, like},
     permission::{Binder, PermissionSql},
     subject::Subject,
-    user::{self, like},
+    user,
 };
 
 /// The agent `a` as JSON: what its row and that of its token decide was written when they changed (`written_agents` and `written_tokens`
@@ -41,9 +41,11 @@ pub struct Filter<'a> {
     pub parent: Option<&'a str>,
     /// With or without a live token.
     pub has_token: Option<bool>,
+    /// The order.
+    pub order: Order,
 }
 
-/// The agents that the caller may read, the newest first, as JSON.
+/// The agents that the caller may read, as JSON.
 pub async fn list(
     reads: &dyn Rows,
     subject: &Subject,
@@ -89,17 +91,25 @@ pub async fn list(
         ));
     }
     let rows = binder.bind(page.rows());
-    let ids = permission.readable(&narrow, (&at, &id), &rows);
     let (written, joins) = (written(&now, &above), joins(&now));
+    // Names are unique, so that one says its place.
+    let (ids, sorted, place) = match filter.order {
+        Order::Newest => {
+            (permission.readable(&narrow, (&at, &id), &rows), "SELECT id", ("id DESC", "a.created_at, ' ', a.id"))
+        }
+        Order::Name => (permission.readable_by_name(&narrow, &id, &rows), "SELECT id, name", ("name", "'0 ', a.name")),
+    };
+    let (sorted_by, place) = place;
     // CROSS JOIN is SQLite's word for "in this order".
     let sql = format!(
         "SELECT ifnull(group_concat(r, {ROWS}), '') AS page FROM (
-             SELECT concat({written}, {COLUMNS}, a.created_at, ' ', a.id) AS r
-             FROM (SELECT id FROM ({ids}) ORDER BY id DESC) l CROSS JOIN agents a ON a.id = l.id {joins})"
+             SELECT concat({written}, {COLUMNS}, {place}) AS r
+             FROM ({sorted} FROM ({ids}) ORDER BY {sorted_by}) l CROSS JOIN agents a ON a.id = l.id {joins})"
     );
     // Without a filter a person's page is found by its index, and an ordinary one is short; with a filter, or below an agent, many rows
     // may be read. Those lists have a text of their own, since a host may remember that a text took long.
-    let is_short = narrow.is_empty() && subject.agent.is_none() && page.rows() <= SHORT;
+    let is_short =
+        narrow.is_empty() && filter.order == Order::Newest && subject.agent.is_none() && page.rows() <= SHORT;
     let rows: Option<String> = match is_short {
         true => reads.find(&sql, binder.into_args()).await?,
         false => reads.optional(&format!("{sql} LIMIT 1"), binder.into_args()).await?,

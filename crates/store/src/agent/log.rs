@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::{
     args,
     db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Rows},
+    page::like,
 };
 use common::{id::AgentId, time::Timestamp};
 
@@ -43,18 +44,27 @@ pub async fn append(
     Ok(!db.hot::<Affected>(sql, row).await?.is_empty())
 }
 
-/// The newest lines of an agent's log since a moment, at most `most`, the oldest first.
-pub async fn list(
-    reads: &dyn Rows,
-    agent: &AgentId,
-    since: Option<Timestamp>,
-    most: i64,
-) -> Result<Vec<LogLine>, DbError> {
+/// The filter of the lines of a log.
+#[derive(Default)]
+pub struct Filter<'a> {
+    /// A part of the text.
+    pub q: Option<&'a str>,
+    /// Of this level.
+    pub level: Option<&'a str>,
+    /// Written at this time or after it.
+    pub since: Option<Timestamp>,
+    /// Written before it.
+    pub until: Option<Timestamp>,
+}
+
+/// The newest lines of an agent's log, at most `most`, the oldest first.
+pub async fn list(reads: &dyn Rows, agent: &AgentId, filter: &Filter<'_>, most: i64) -> Result<Vec<LogLine>, DbError> {
     let sql = "SELECT at, level, text FROM (
                    SELECT seq, at, level, text FROM agent_logs
-                   WHERE agent_id = ?1 AND at >= ifnull(?2, at) ORDER BY seq DESC LIMIT ?3)
+                   WHERE agent_id = ?1 AND at >= ifnull(?2, at) AND (?4 IS NULL OR at < ?4)
+                     AND (?5 IS NULL OR level = ?5) AND (?6 IS NULL OR text LIKE ?6 ESCAPE '\\') ORDER BY seq DESC LIMIT ?3)
                ORDER BY seq";
-    reads.list(sql, args![agent, since, most]).await
+    reads.list(sql, args![agent, filter.since, most, filter.until, filter.level, filter.q.map(like)]).await
 }
 
 /// Purges lines that were written before this moment, and gives back what they took.

@@ -43,6 +43,8 @@ pub struct Entry {
     pub request_id: Option<String>,
     /// The id of what it was done to.
     pub object: Option<String>,
+    /// Its name, or address, now; null: it has none, is gone, or the caller may not read it.
+    pub object_name: Option<String>,
     /// How it was before.
     pub before: Json,
     /// How it was afterwards.
@@ -77,6 +79,7 @@ impl FromRow for Entry {
             address: row.take()?,
             request_id: row.take()?,
             object: row.take()?,
+            object_name: row.take()?,
             before: stored_json(row)?,
             after: stored_json(row)?,
         })
@@ -229,6 +232,15 @@ fn select(with: &str, tenant: &str, may: &str) -> String {
                 r.credential_id,
                 ifnull((SELECT c.kind FROM credentials c WHERE c.id = r.credential_id),
                        (SELECT p.kind FROM purged_credentials p WHERE p.id = r.credential_id)) AS kind, r.address, r.request_id, r.object_id,
+                CASE substr(r.object_id, 1, 4)
+                    WHEN 'agt_' THEN (SELECT a.name FROM agents a WHERE a.id = r.object_id AND a.tenant_id = {tenant} AND {may})
+                    WHEN 'usr_' THEN (SELECT u.email FROM users u WHERE u.id = r.object_id AND u.tenant_id = {tenant})
+                    WHEN 'tok_' THEN (SELECT ifnull(c.name, (SELECT a.name FROM agents a WHERE a.id = c.agent_id AND {may})) FROM credentials c
+                                      WHERE c.id = r.object_id AND c.tenant_id = {tenant})
+                    WHEN 'whk_' THEN (SELECT w.name FROM webhooks w WHERE w.id = r.object_id AND w.tenant_id = {tenant})
+                    WHEN 'cli_' THEN (SELECT o.name FROM oauth_clients o WHERE o.id = r.object_id AND o.tenant_id = {tenant})
+                    WHEN 'res_' THEN (SELECT s.name FROM resources s WHERE s.id = r.object_id AND s.tenant_id = {tenant})
+                END AS object_name,
                 iif({hidden}, NULL, r.before) AS before, iif({hidden}, NULL, r.after) AS after
          FROM audit r"
     )

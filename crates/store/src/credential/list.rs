@@ -7,7 +7,7 @@ use super::status::{CredentialStatus, REVOKED, status};
 use crate::{
     args,
     db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx},
-    page::PageRequest,
+    page::{PageRequest, like},
     permission::Binder,
     user,
 };
@@ -53,6 +53,8 @@ pub struct Token {
     pub last_used_ip: Option<String>,
     /// The name of the OAuth client that it was given to; null: it is no access token of one.
     pub client: Option<String>,
+    /// The name of the agent, if it is one's.
+    pub agent: Option<String>,
     /// Its owner; of an agent's: the person who owns the agent now.
     #[serde(skip)]
     pub owner: Owner,
@@ -94,6 +96,7 @@ impl FromRow for Token {
             last_used_at: row.take()?,
             last_used_ip: row.take()?,
             client: row.take()?,
+            agent: row.take()?,
             owner: Owner {
                 user_id: row.take()?,
                 user_email: row.take()?,
@@ -147,8 +150,12 @@ pub struct Filter<'a> {
     pub own: Option<&'a UserId>,
     /// Of this person, by id or address.
     pub user: Option<&'a str>,
+    /// A part of its name or its agent's, or how it begins.
+    pub q: Option<&'a str>,
     /// Of this kind.
     pub kind: Option<Kind>,
+    /// Neither sessions nor what clients and workloads renew themselves: what [`ending`] counts.
+    pub lasting: bool,
     /// Of this status.
     pub status: Option<CredentialStatus>,
     /// Not used since; a credential that was never used counts from when it was made.
@@ -160,7 +167,7 @@ pub struct Filter<'a> {
 fn select(now: &str, place: &str) -> String {
     format!(
         "SELECT c.id, c.kind, c.name, c.prefix, c.scope, {} AS status, c.created_at, c.expires_at, c.revoked_at, c.replaced_by,
-                c.minted_by, c.minted_with, c.grantee, c.last_used_at, c.last_used_address, o.client_name, u.id, u.email, a.id, a.name, {place} AS place
+                c.minted_by, c.minted_with, c.grantee, c.last_used_at, c.last_used_address, o.client_name, a.name AS agent, u.id, u.email, a.id, a.name, {place} AS place
          FROM credentials c
          LEFT JOIN agents a ON a.id = c.agent_id
          LEFT JOIN oauth_grants o ON o.credential_id = c.id
@@ -183,7 +190,10 @@ pub async fn list(
     let (at, id) = page.after();
     let (at, id) = (binder.bind(at), binder.bind(id));
     let tenant = binder.bind(tenant);
-    let mut sql = select(&now, place) + &format!(" WHERE c.tenant_id = {tenant} AND ({place}, c.id) < ({at}, {id})");
+    // A person's own are found by their index, and not among all that the tenant has.
+    let plus = if filter.own.is_some() { "+" } else { "" };
+    let mut sql =
+        select(&now, place) + &format!(" WHERE {plus}c.tenant_id = {tenant} AND ({place}, c.id) < ({at}, {id})");
     if let Some(own) = filter.own {
         sql.push_str(&format!(" AND c.user_id = {}", binder.bind(own)));
     }
@@ -194,6 +204,9 @@ pub async fn list(
     if let Some(kind) = filter.kind {
         sql.push_str(&format!(" AND c.kind = {}", binder.bind(kind.as_str())));
     }
+    if filter.lasting {
+        sql.push_str(" AND c.kind <> 'session' AND c.federated_id IS NULL AND o.credential_id IS NULL");
+    }
     if let Some(only) = filter.status {
         // A credential that is expiring is active too.
         let words = match only {
@@ -201,6 +214,12 @@ pub async fn list(
             other => binder.bind(other.as_str()),
         };
         sql.push_str(&format!(" AND {} IN ({words})", status(&now, REVOKED)));
+    }
+    if let Some(q) = filter.q {
+        let q = binder.bind(like(q));
+        sql.push_str(&format!(
+            " AND (c.name LIKE {q} ESCAPE '\\' OR a.name LIKE {q} ESCAPE '\\' OR c.prefix LIKE substr({q}, 2) ESCAPE '\\')"
+        ));
     }
     if let Some(since) = filter.unused_since {
         sql.push_str(&format!(" AND ifnull(c.last_used_at, c.created_at) < {}", binder.bind(since)));

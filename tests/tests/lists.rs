@@ -1,0 +1,276 @@
+//! Lists: searched, filtered, sorted and paged on the server, over HTTP and on pages, whose address is their state.
+
+use serde_json::{Value as Json, json};
+use tests::{
+    Answer, Client, Server,
+    browser::{Browser, hidden},
+    server::text,
+};
+
+fn names(list: &Json, member: &str) -> Vec<String> {
+    list["items"].as_array().into_iter().flatten().map(|item| text(&item[member]).to_owned()).collect()
+}
+
+fn filled(admin: &Client) {
+    for (name, display) in [("beta", "Desk"), ("alpha", "Shop"), ("gamma", "Desk 2")] {
+        admin.post("/api/agents", &json!({ "name": name, "display_name": display })).is(201);
+        admin.post("/auth/tokens", &json!({ "name": format!("{name} laptop"), "scope": ["agents.read"] })).is(201);
+        let uri = format!("https://{name}.example.com/cb");
+        admin.post("/api/oauth/clients", &json!({ "name": display, "redirect_uris": [uri] })).is(201);
+        let identifier = format!("https://{name}.example.com");
+        admin.post("/api/resources", &json!({ "identifier": identifier, "name": display, "scopes": [] })).is(201);
+        let url = format!("https://hooks.example.com/{name}");
+        admin.post("/api/webhooks", &json!({ "url": url, "name": display })).is(201);
+    }
+}
+
+/// Sends a form of a page: the fields are those of the form, as `name=value` with `&` between them.
+fn send(browser: &Browser, page: &str, action: &str, fields: &str) -> Answer {
+    let html = browser.page(page);
+    let pairs = fields.split('&').filter_map(|field| field.split_once('='));
+    let csrf = hidden(&html, "csrf");
+    let mut sent = vec![("csrf", csrf.as_str())];
+    sent.extend(pairs);
+    browser.post_from(browser.base_url(), action, &sent)
+}
+
+fn started() -> (Server, Client) {
+    let server = Server::settings().variable("outbound_hosts", "hooks.example.com").start();
+    let admin = server.bootstrap();
+    (server, admin)
+}
+
+/// R188: what has a name is found by a part of it and sorted by it, page by page.
+#[test]
+fn lists_are_searched_and_sorted() {
+    let (server, admin) = started();
+    filled(&admin);
+    for (path, member) in [
+        ("/api/agents", "display_name"),
+        ("/api/oauth/clients", "name"),
+        ("/api/resources", "name"),
+        ("/api/webhooks", "name"),
+    ] {
+        let get = |query: &str| admin.get(&format!("{path}?{query}")).is(200);
+        let mut found = names(&get("q=desk"), member);
+        found.sort();
+        assert_eq!(found, ["Desk", "Desk 2"], "{path}");
+        assert_eq!(names(&get("q=%25"), member), [""; 0], "{path}");
+        // Agents are sorted by their names, which are unique; the others by what people call them.
+        let sorted = if path == "/api/agents" { ["Shop", "Desk", "Desk 2"] } else { ["Desk", "Desk 2", "Shop"] };
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = get(&format!("sort=name&limit=1{cursor}"));
+            seen.extend(names(&page, member));
+            let Some(next) = page["next_cursor"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(seen, sorted, "{path}");
+        assert_eq!(names(&get("sort=created_at&limit=1"), member), ["Desk 2"], "{path}");
+        admin.get(&format!("{path}?sort=size")).refused(400, "invalid_filter");
+    }
+    assert_eq!(names(&admin.get("/auth/tokens?q=ALPHA").is(200), "name"), ["alpha laptop"]);
+    let any = admin.get("/auth/tokens?kind=any&q=alpha").is(200);
+    let mut kinds = names(&any, "kind");
+    kinds.sort();
+    assert_eq!(kinds, ["agent_token", "pat"]);
+    assert!(any["items"].as_array().unwrap().iter().any(|one| one["agent"] == "alpha"), "{any}");
+    let prefix = text(&any["items"][0]["prefix"]).to_owned();
+    assert_eq!(names(&admin.get(&format!("/auth/admin/tokens?q={prefix}")).is(200), "prefix"), [prefix]);
+    admin.get("/auth/tokens?kind=session").refused(400, "invalid_filter");
+
+    let agent = admin.post("/api/agents", &json!({ "name": "writer", "scope": ["agents.logs"] })).is(201);
+    let writer = server.with(text(&agent["auth_token"]));
+    for (level, line) in [("info", "one"), ("error", "two 100%"), ("error", "three")] {
+        writer.post("/api/agents/writer/logs", &json!({ "level": level, "text": line })).is(201);
+    }
+    let log = |query: &str| {
+        let log = admin.get(&format!("/api/agents/writer/logs?{query}")).is(200);
+        let lines = log["lines"].as_array().cloned().unwrap_or_default();
+        lines.iter().map(|line| text(&line["text"]).to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(log("level=error"), ["two 100%", "three"]);
+    assert_eq!(log("q=0%25"), ["two 100%"]);
+    assert_eq!(log("until=2020-01-01T00:00:00Z"), [""; 0]);
+    admin.get("/api/agents/writer/logs?level=loud").refused(400, "invalid_filter");
+}
+
+/// R188: on each page the address is the state: a search and an order stay in the links, a filter that is refused is told above an empty
+/// list with its status, and there is a way back.
+#[test]
+fn the_address_of_a_page_is_the_state_of_its_list() {
+    let (server, admin) = started();
+    filled(&admin);
+    let browser = Browser::of(&server, &admin);
+    for path in
+        ["/agents", "/tokens", "/admin/users", "/admin/clients", "/admin/resources", "/admin/webhooks", "/admin/tokens"]
+    {
+        let page = browser.get(&format!("{path}?q=nothing-like-this&cursor=&sort=created_at"));
+        assert_eq!(page.status(), 200, "{path}");
+        let html = page.text();
+        assert!(html.contains("value=\"nothing-like-this\"") && html.contains("matches"), "{path}: {html}");
+        // Told once, above an empty list, with the status of the refusal.
+        let page = browser.get(&format!("{path}?sort=size"));
+        let html = page.text();
+        assert_eq!((page.status(), html.matches("class=\"note bad\"").count()), (400, 1), "{path}: {html}");
+        let page = browser.get(&format!("{path}?cursor=x&q=a"));
+        let html = page.text();
+        assert_eq!((page.status(), html.contains(">First page</a>")), (400, true), "{path}: {html}");
+    }
+    for path in [
+        "/agents?state=asleep",
+        "/tokens?status=gone",
+        "/admin/users?role=king",
+        "/admin/tokens?kind=x",
+        "/admin/tokens?unused_since=x",
+        "/access?state=x",
+        "/notifications?since=x",
+        "/admin/audit?outcome=x",
+        "/admin/audit?until=x",
+        "/agents/alpha/log?level=loud",
+    ] {
+        let page = browser.get(path);
+        let html = page.text();
+        assert_eq!((page.status(), html.matches("class=\"note bad\"").count()), (400, 1), "{path}: {html}");
+        assert!(!html.contains("Send "), "{path}: {html}");
+    }
+    let html = browser.page("/agents?q=a&sort=created_at");
+    assert!(html.contains("aria-sort=\"descending\"") && html.contains("href=\"/agents?q=a\""), "{html}");
+    let html = browser.page("/tokens?sort=expires_at");
+    assert!(html.contains("aria-sort=\"ascending\""), "{html}");
+    // What the tile of the first page counts is what its list shows.
+    let html = browser.page("/");
+    assert!(html.contains("/tokens?status=expiring&amp;kind=any"), "{html}");
+}
+
+/// R189: the trail says names, also of what is gone.
+#[test]
+fn the_trail_says_names() {
+    let (_server, admin) = started();
+    admin.post("/api/agents", &json!({ "name": "scout" })).is(201);
+    let made = admin.post("/auth/tokens", &json!({ "name": "laptop" })).is(201);
+    admin.delete(&format!("/auth/tokens/{}", text(&made["id"]))).is(204);
+    let trail = admin.get("/api/audit?outcome=done").is(200);
+    let named: Vec<(String, String)> = trail["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|row| (text(&row["action"]).to_owned(), row["object_name"].as_str().unwrap_or_default().to_owned()))
+        .collect();
+    for (action, name) in [("token.revoke", "laptop"), ("token.create", "laptop"), ("agent.create", "scout")] {
+        assert!(named.contains(&(action.to_owned(), name.to_owned())), "{named:?}");
+    }
+}
+
+/// R190: a field that names what is not there says so beside itself, with what was typed kept.
+#[test]
+fn a_field_that_names_nothing_says_so() {
+    let (server, admin) = started();
+    filled(&admin);
+    let service = text(&admin.get("/api/resources").is(200)["items"][0]["id"]).to_owned();
+    let webhook = text(&admin.get("/api/webhooks").is(200)["items"][0]["id"]).to_owned();
+    let browser = Browser::of(&server, &admin);
+    let long = "agents=nobody-here&url=https://hooks.example.com/a&name=a";
+    for (page, action, fields, field) in [
+        (
+            "/agents/alpha/settings",
+            "/agents/alpha/settings",
+            "form=place&owner=nobody-here@example.com&owner_now=x",
+            "owner",
+        ),
+        ("/agents/alpha/settings", "/agents/alpha/settings", "form=place&parent=nobody-here&parent_now=", "parent"),
+        ("/agents/alpha/sharing", "/agents/alpha/share", "subject=nobody-here&relation=viewer", "subject"),
+        ("/register", "/register", "name=new&parent=nobody-here&preset=worker", "parent"),
+        ("/register", "/register", "name=new&preset=nobody-here", "preset"),
+        (
+            "/admin/resources",
+            &format!("/admin/resources/{service}/change"),
+            "name=a&introspectors=nobody-here",
+            "introspectors",
+        ),
+        ("/admin/webhooks", &format!("/admin/webhooks/{webhook}/change"), long, "agents"),
+        (
+            "/agents/alpha/secrets",
+            "/agents/alpha/new-probe",
+            "name=a&url=https://elsewhere.example.com/&secret=A_B",
+            "url",
+        ),
+        (
+            "/agents/alpha/secrets",
+            "/agents/alpha/new-probe",
+            "name=a&url=https://hooks.example.com/&secret=A_B&expect_status=404",
+            "expect_status",
+        ),
+        ("/agents/alpha/settings", "/agents/alpha/settings", "form=settings&compute={nobody-here", "compute"),
+        (
+            "/agents/alpha/credentials",
+            "/agents/alpha/trust",
+            "form=trust&name=a&issuer=nobody-here&subject=x",
+            "issuer",
+        ),
+    ] {
+        let answer = send(&browser, page, action, fields);
+        let html = answer.text();
+        assert!((400..500).contains(&answer.status()), "{action} {fields}: {} {html}", answer.status());
+        assert!(html.contains(&format!("id=\"wrong-{field}\"")), "{action} {fields}: {html}");
+        let is_kept = !fields.contains("nobody-here") || field == "preset" || html.contains("nobody-here");
+        assert!(is_kept, "{action} {fields}: {html}");
+    }
+}
+
+/// R191, R192: what an agent may touch and what its runtime gives it, probes with all of their fields, and workloads that it trusts, by
+/// forms.
+#[test]
+fn an_agent_is_described_probed_and_trusted_by_forms() {
+    let (server, admin) = started();
+    admin.post("/api/agents", &json!({ "name": "alpha" })).is(201);
+    let browser = Browser::of(&server, &admin);
+    let described = "form=settings&access=The tickets.&compute={\"cpu\": 2}";
+    assert_eq!(send(&browser, "/agents/alpha/settings", "/agents/alpha/settings", described).status(), 303);
+    let agent = admin.get("/api/agents/alpha").is(200);
+    assert_eq!((&agent["access"], &agent["compute"]), (&json!("The tickets."), &json!({ "cpu": 2 })));
+    let html = browser.page("/agents/alpha");
+    assert!(html.contains("The tickets.") && html.contains("<dt>Compute</dt>"), "{html}");
+    assert_eq!(send(&browser, "/agents/alpha/settings", "/agents/alpha/settings", "form=settings").status(), 303);
+    let agent = admin.get("/api/agents/alpha").is(200);
+    assert_eq!((&agent["access"], &agent["compute"]), (&Json::Null, &Json::Null));
+
+    for (fields, method, scheme, status) in [
+        ("name=a&method=HEAD&scheme=token&expect_status=204", "HEAD", json!("token"), 204),
+        ("name=b&method=GET&bare=yes", "GET", json!(""), 200),
+        ("name=c&method=POST", "POST", json!("Bearer"), 200),
+    ] {
+        let fields = format!("{fields}&url=https://hooks.example.com/me&secret=A_B");
+        assert_eq!(
+            send(&browser, "/agents/alpha/secrets", "/agents/alpha/new-probe", &fields).status(),
+            303,
+            "{fields}"
+        );
+        let probes = admin.get("/api/agents/alpha/probes").is(200);
+        let probe = probes["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|probe| fields.contains(&format!("name={}&", text(&probe["name"]))));
+        let probe = probe.unwrap();
+        assert_eq!((text(&probe["method"]), &probe["expect_status"]), (method, &json!(status)));
+        assert!(probe["scheme"] == scheme || (scheme == "" && probe["scheme"].is_null()), "{probe}");
+    }
+
+    let trust = "form=trust&name=ci&issuer=https://hooks.example.com&subject=repo:acme/shop:*&claims=environment: production\
+                 &audience=accredit&expires_in=600&single_use=yes";
+    assert_eq!(send(&browser, "/agents/alpha/credentials", "/agents/alpha/trust", trust).status(), 303);
+    let path = "/api/agents/alpha/federated-credentials";
+    let made = admin.get(path).is(200)["items"][0].clone();
+    assert_eq!(
+        (&made["name"], &made["claims"], &made["single_use"], &made["expires_in"]),
+        (&json!("ci"), &json!({ "environment": "production" }), &json!(true), &json!(600))
+    );
+    let html = browser.page("/agents/alpha/credentials");
+    assert!(html.contains("repo:acme/shop:*") && html.contains(text(&made["id"])), "{html}");
+    let again = send(&browser, "/agents/alpha/credentials", "/agents/alpha/trust", trust);
+    assert!(again.text().contains("id=\"wrong-name\""), "{}", again.text());
+    let ended = format!("key={}", text(&made["id"]));
+    assert_eq!(send(&browser, "/agents/alpha/credentials", "/agents/alpha/untrust", &ended).status(), 303);
+    assert_eq!(admin.get(path).is(200)["items"], json!([]));
+}
