@@ -125,11 +125,11 @@ mod tests {
                     let other = json!({ "name": "other", "label": "Other" });
                     (200, json!({ "items": [{ "name": "acme", "label": "Acme" }, other] }))
                 }
-                ("POST", _) if session == "tok_old" => (
+                (method, _) if method != "GET" && session == "tok_old" => (
                     403,
                     json!({ "error": "reauthentication_required", "detail": "No.", "fix": "Go.", "way": "sign_in" }),
                 ),
-                ("POST", _) => {
+                (method, _) if method != "GET" => {
                     *made.borrow_mut() += 1;
                     (201, json!({}))
                 }

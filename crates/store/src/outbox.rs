@@ -274,7 +274,7 @@ pub async fn take(db: &Db, now: Timestamp) -> Result<Vec<DueMail>, DbError> {
                                      WHERE next.waits AND o.kind IN ({WAITING}) AND o.id <> next.id LIMIT {MOST_WAITING}))
          RETURNING id, kind, tenant_id, (SELECT slug FROM tenants t WHERE t.id = tenant_id) AS slug,
              (SELECT name FROM tenants t WHERE t.id = tenant_id) AS name,
-             NOT EXISTS (SELECT 1 FROM bootstrap b WHERE b.tenant_id <> outbox.tenant_id) AS is_usual, user_id, recipient, data, tries"
+             ifnull((SELECT b.tenant_id FROM bootstrap b WHERE b.id = 1) = outbox.tenant_id, 1) AS is_usual, user_id, recipient, data, tries"
     );
     let mut taken: Vec<DueMail> = db.hot(&sql, args![now, now.plus_seconds(LEASE)]).await?;
     taken.sort_by(|one, other| one.id.as_str().cmp(other.id.as_str()));

@@ -119,7 +119,8 @@ pub async fn find(reads: &dyn Rows, slug: Option<&str>) -> Result<Option<TenantI
 
 /// The slug that a link needs to lead to this tenant; `None`: it is the usual one, which nobody has to name.
 pub async fn slug_to_name(reads: &dyn Rows, tenant: &TenantId) -> Result<Option<String>, DbError> {
-    let sql = "SELECT slug FROM tenants WHERE id = ?1 AND EXISTS (SELECT 1 FROM bootstrap WHERE tenant_id <> ?1)";
+    let sql =
+        "SELECT slug FROM tenants WHERE id = ?1 AND id <> ifnull((SELECT tenant_id FROM bootstrap WHERE id = 1), id)";
     reads.optional(sql, args![tenant]).await
 }
 
