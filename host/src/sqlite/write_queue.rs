@@ -59,8 +59,8 @@ impl WriteQueue {
     }
 
     /// Appends a job.
-    pub(super) fn push(&self, job: Job) -> Result<(), SendError<Job>> {
-        self.jobs.send(job)
+    pub(super) fn push(&self, job: Job) -> Result<(), SendError<()>> {
+        self.jobs.send(job).map_err(|_| SendError(()))
     }
 
     /// Blocks the queue's thread until the open transaction has ended. Its other statements run elsewhere, and no waiting
@@ -93,7 +93,7 @@ impl WriteQueue {
     pub(super) fn disconnected(&self) {
         if self.connections.fetch_sub(1, Ordering::AcqRel) == 1 {
             // A thread that has ended has closed its connections.
-            drop(self.push(Job::Close));
+            self.push(Job::Close).unwrap_or_default();
         }
     }
 }
