@@ -297,7 +297,7 @@ mod tests {
             (200, body)
         });
         for (path, buttons) in
-            [("/", 20), ("/agents?q=desk&sort=created_at", rows), ("/tokens?sort=expires_at", 2 * rows)]
+            [("/", 18), ("/agents?q=desk&sort=created_at", rows), ("/tokens?sort=expires_at", 2 * rows)]
         {
             let html = visitor.open(path).await.text;
             assert_eq!(html.matches(" formaction=").count(), buttons, "{path}: {html}");

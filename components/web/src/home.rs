@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Agents that are shown. More would be more bytes than a page may have.
-const MOST: usize = 20;
+const MOST: usize = 18;
 
 #[derive(Template)]
 #[template(path = "home.html")]
