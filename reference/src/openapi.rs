@@ -345,6 +345,7 @@ fn meaning(status: u16) -> &'static str {
         202 => "Accepted",
         303 => "The answer is at the path in the header Location",
         204 => "Done; there is no body",
+        206 => "The part that was asked for",
         207 => "Done in part; each result says more",
         _ => "Done",
     }

@@ -133,8 +133,10 @@ fn the_header_is_read_as_rfc_6750_says() {
     for client in [&nobody, &site.admin] {
         client.get(&format!("{WHOAMI}?access_token={token}")).refused(400, "credential_in_url");
     }
-    nobody.get(&format!("{WHOAMI}?access_token=nothing")).refused(401, "missing_credential");
-    site.admin.get(&format!("{WHOAMI}?access_token=nothing")).refused(422, "validation_error");
+    // By the name of the parameter alone, whatever it holds.
+    for client in [&nobody, &site.admin] {
+        client.get(&format!("{WHOAMI}?access_token=nothing")).refused(400, "credential_in_url");
+    }
     let mut bytes = raw::request("GET", WHOAMI, nobody.address(), &[], None);
     bytes.truncate(bytes.len() - 2);
     bytes.extend_from_slice(b"authorization: Bearer \xff\xfe\r\n\r\n");

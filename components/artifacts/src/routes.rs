@@ -12,11 +12,11 @@ fn routes() -> Routes {
         .on_open(route::CLI_LATEST, manifest::latest)
         .gives::<manifest::Latest>(&[200])
         .on_open(route::CLI_DOWNLOAD, download::program)
-        .gives_text("application/octet-stream")
+        .gives_file("application/octet-stream")
         .on_open(route::CLI_SIMPLE, simple::wheels)
         .gives_text("text/html")
         .on_open(route::CLI_WHEEL, download::wheel)
-        .gives_text("application/zip")
+        .gives_file("application/zip")
 }
 
 /// The component's routes over the files that `spin.toml` grants it.

@@ -586,6 +586,20 @@ impl Routes {
         self
     }
 
+    /// Says of the row that was mounted last that it answers with a file of this media type, or with the part of it that was asked for.
+    #[must_use]
+    #[cfg(not(target_family = "wasm"))]
+    pub fn gives_file(self, media: &'static str) -> Self {
+        self.given(Given { statuses: &[200, 206], schema: None, media: Some(media), empty: &[] })
+    }
+
+    /// A component does not carry the schemas.
+    #[must_use]
+    #[cfg(target_family = "wasm")]
+    pub fn gives_file(self, _: &'static str) -> Self {
+        self
+    }
+
     /// Says of the row that was mounted last that it also answers with one of these statuses, and then without a body.
     #[must_use]
     #[cfg(not(target_family = "wasm"))]
