@@ -66,7 +66,11 @@ const SENT: &[(&str, &str, &str)] = &[
     ("/auth/bootstrap", "name", "The name of the admin."),
     ("/auth/tokens", "name", "A name for the token."),
     ("/auth/tokens", "q", "Part of a name or of the agent's name, or the beginning of what is shown of the token."),
-    ("/auth/admin/tokens", "q", "Part of a name or of the agent's name, or the beginning of what is shown of the credential."),
+    (
+        "/auth/admin/tokens",
+        "q",
+        "Part of a name or of the agent's name, or the beginning of what is shown of the credential.",
+    ),
     ("/api/oauth/clients", "q", "Part of a name or a redirect URI."),
     ("/api/resources", "q", "Part of a name or an identifier."),
     ("/api/notifications", "q", "Part of a title or a text."),

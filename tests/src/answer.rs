@@ -107,9 +107,16 @@ impl Answer {
         assert!(!fix.contains("  ") && !fix.contains("{}"), "{what}: a fix with a hole: {fix}");
         match self.status() {
             401 => {
-                // An OAuth client proves itself otherwise (RFC 6749, section 5.2).
-                let scheme = if body["error"] == "invalid_client" { "Basic " } else { "Bearer " };
-                assert!(self.header("www-authenticate").starts_with(scheme), "{what}: {self:?}");
+                let schemes: &[&str] = match body["error"].as_str() {
+                    // An OAuth client proves itself otherwise (RFC 6749, section 5.2).
+                    Some("invalid_client") => &["Basic "],
+                    Some("invalid_dpop_proof") => &["DPoP "],
+                    // A token that is bound to a key is none in the scheme Bearer (RFC 9449, section 7.2).
+                    Some("invalid_token") => &["Bearer ", "DPoP "],
+                    _ => &["Bearer "],
+                };
+                let challenge = self.header("www-authenticate");
+                assert!(schemes.iter().any(|scheme| challenge.starts_with(scheme)), "{what}: {self:?}");
             }
             405 => assert!(!self.header("allow").is_empty(), "{what}: {self:?}"),
             429 | 503 => {

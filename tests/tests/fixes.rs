@@ -127,7 +127,9 @@ impl<'a> Walk<'a> {
                 self.count("link");
             }
         }
-        if !answer.header("content-type").contains("json") || answer.text().is_empty() {
+        // The document has refusals as examples, which are for other readers.
+        let is_document = what.contains("GET /openapi.json");
+        if answer.header("content-type") != "application/json" || answer.text().is_empty() || is_document {
             return;
         }
         let refusal = answer.json();
@@ -281,16 +283,22 @@ fn people_and_services_read_nothing_that_they_cannot_do() {
 /// A person who stores as much as they may.
 #[test]
 fn at_a_full_quota_nothing_is_advised_that_cannot_be_done() {
-    let server = Server::settings().variable("quotas", "agents=2 credentials=6").start();
-    let admin = server.bootstrap();
-    let mut walk = Walk::new(&server);
-    let agent = server.agent(&admin, "filling", &["*"]).client;
-    let narrow = server.agent(&admin, "narrow", &["agents.create", "agents.keys.write", "agents.token.issue"]).client;
-    while admin.post("/auth/tokens", &json!({ "name": "more" })).status() == 201 {}
-    for (who, client) in [("an agent", &agent), ("a narrow agent", &narrow), ("an admin", &admin)] {
+    // Each on a server of its own: who walks all routes frees some of what is stored.
+    for who in ["an agent", "a narrow agent", "an admin"] {
+        let server = Server::settings().variable("quotas", "agents=2 credentials=6").start();
+        let admin = server.bootstrap();
+        let agent = server.agent(&admin, "filling", &["*"]).client;
+        let narrow =
+            server.agent(&admin, "narrow", &["agents.create", "agents.keys.write", "agents.token.issue"]).client;
+        while admin.post("/auth/tokens", &json!({ "name": "more" })).status() == 201 {}
+        let client = match who {
+            "an agent" => agent,
+            "a narrow agent" => narrow,
+            _ => admin,
+        };
         let third = json!({ "name": "third", "scope": ["agents.create"] });
         client.post("/api/agents", &third).refused(409, "quota_reached");
-        walk.every_route(who, client, &["me"]);
+        Walk::new(&server).every_route(who, &client, &["me"]);
     }
 }
 
