@@ -291,10 +291,12 @@ fn responses(row: &Described, generator: &mut SchemaGenerator) -> Json {
     if let Some(given) = row.gives {
         for status in given.statuses {
             let mut content = Map::new();
+            // JSON of a type of its own, such as a set of keys, in the place of the plain one.
+            let own = given.media.filter(|media| given.schema.is_some() && media.ends_with("+json"));
             if let Some(schema) = given.schema {
-                content.insert("application/json".to_owned(), answered(&json!(schema(generator))));
+                content.insert(own.unwrap_or("application/json").to_owned(), answered(&json!(schema(generator))));
             }
-            if let Some(media) = given.media {
+            if let (Some(media), None) = (given.media, own) {
                 // What is JSON and no schema of ours is an object all the same.
                 let kind = if media == "application/json" { "object" } else { "string" };
                 content.insert(media.to_owned(), json!({ "schema": { "type": kind } }));

@@ -96,6 +96,7 @@ fn routes() -> Routes {
         .gives::<metadata::Metadata>(&[200])
         .on(route::OAUTH_JWKS, jwks::get)
         .gives::<jwks::KeySet>(&[200])
+        .gives_text("application/jwk-set+json")
 }
 
 /// The component's routes.
