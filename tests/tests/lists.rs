@@ -35,7 +35,10 @@ fn send(browser: &Browser, page: &str, action: &str, fields: &str) -> Answer {
 }
 
 fn started() -> (Server, Client) {
-    let server = Server::settings().variable("outbound_hosts", "hooks.example.com").start();
+    let server = Server::settings()
+        .variable("secrets_key", &"k".repeat(40))
+        .variable("outbound_hosts", "hooks.example.com")
+        .start();
     let admin = server.bootstrap();
     (server, admin)
 }

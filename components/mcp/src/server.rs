@@ -35,7 +35,11 @@ pub(crate) struct Answered {
     /// The id of the message.
     id: Json,
     /// What its method answers.
-    result: Map<String, Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Map<String, Json>>,
+    /// In its place, why there is no answer: `code` and `message`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Map<String, Json>>,
 }
 
 /// What a model reads before all else.
