@@ -75,6 +75,7 @@ fn the_archive_serves_from_an_empty_place() {
 
     let (state, cache) = (archive.folder.path().join("state"), archive.folder.path().join("cache"));
     let start = Start::new(server.join("spin.toml")).program(server.join("accredit-host")).switch("--no-tick");
+    let start = start.variable("operator_secret", "an-operator-secret-that-is-long-enough");
     let host = start.flag("--state-dir", &state).flag("--cache-dir", &cache).run();
     // It compiled nothing.
     assert_eq!(kept_in(&cache), 0, "{}", host.log());
