@@ -30,7 +30,14 @@ export const PAGES = [
   { name: "login-note", path: "/login?done=signed-out", as: null },
   { name: "login-wired", path: "/login", as: null, on: "wired" },
   { name: "login-unsafe", path: "/login", as: null, elsewhere: true },
-  { name: "login-refused", path: "/login?tenant=northwind", as: null, send: form("Sign in", { "E-mail": "ada@example.com", Password: "wrong" }), status: 401 },
+  // Another address each time: five wrong passwords of one would shut its person out of all other pages.
+  {
+    name: "login-refused",
+    path: "/login?tenant=northwind",
+    as: null,
+    send: (tab) => form("Sign in", { "E-mail": `${Date.now()}@example.com`, Password: "wrong" })(tab),
+    status: 401,
+  },
   {
     name: "login-factor",
     path: "/login?tenant=northwind",
