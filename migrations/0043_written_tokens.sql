@@ -6,13 +6,13 @@ ALTER TABLE credentials ADD COLUMN written TEXT
 --- next
 -- In the order in which the code writes a single agent's token; a test compares the two. Ids and prefixes hold nothing that JSON escapes.
 CREATE VIEW written_tokens AS
-SELECT c.digest, concat('"id":"', c.id, '","prefix":"', c.prefix,
-    '","issued_at":', ifnull(strftime('"%Y-%m-%dT%H:%M:%fZ"', c.created_at / 1000.0, 'unixepoch'), 'null'),
-    ',"expires_at":', ifnull(strftime('"%Y-%m-%dT%H:%M:%fZ"', c.expires_at / 1000.0, 'unixepoch'), 'null'),
-    ',"scope":', iif(c.scope = '', '[]', '["' || replace(c.scope, ' ', '","') || '"]'),
-    ',"minted_by":', ifnull('"' || c.minted_by || '"', 'null'),
-    ',"minted_with":', ifnull('"' || c.minted_with || '"', 'null'),
-    ',"grantee":', ifnull('"' || c.grantee || '"', 'null')) AS text
+SELECT c.digest, '"id":"' || c.id || '","prefix":"' || c.prefix ||
+    '","issued_at":' || ifnull(strftime('"%Y-%m-%dT%H:%M:%fZ"', c.created_at / 1000.0, 'unixepoch'), 'null') ||
+    ',"expires_at":' || ifnull(strftime('"%Y-%m-%dT%H:%M:%fZ"', c.expires_at / 1000.0, 'unixepoch'), 'null') ||
+    ',"scope":' || iif(c.scope = '', '[]', '["' || replace(c.scope, ' ', '","') || '"]') ||
+    ',"minted_by":' || ifnull('"' || c.minted_by || '"', 'null') ||
+    ',"minted_with":' || ifnull('"' || c.minted_with || '"', 'null') ||
+    ',"grantee":' || ifnull('"' || c.grantee || '"', 'null') AS text
 FROM credentials c
 --- next
 CREATE TRIGGER a_token_is_written AFTER INSERT ON credentials WHEN NEW.kind = 'agent_token'

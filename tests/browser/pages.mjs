@@ -143,6 +143,19 @@ export const PAGES = [
     },
     status: 422,
   },
+  {
+    name: "again",
+    path: "/tokens?new=1",
+    on: "wired",
+    session: "again",
+    send: async (tab) => {
+      const own = tab.locator("form", { has: tab.getByRole("button", { name: "Make the token" }) });
+      await own.getByLabel("Name").fill("night build");
+      await own.getByLabel("It ends after").selectOption("never");
+      await own.getByRole("button", { name: "Make the token" }).click();
+    },
+    status: 403,
+  },
   { name: "leave", path: "/security", on: "wired", leads: "https://github.com/", send: form(/Link GitHub/) },
   { name: "factor", path: "/security", on: "wired", send: form(/Set it up|Begin again/) },
   { name: "tenant", path: "/admin/tenant" },

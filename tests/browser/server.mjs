@@ -12,6 +12,7 @@ export const PASSWORD = "zebra-lantern-quiet-orbit";
 /** Starts a host. `variables` are variables of the application, `more` further flags, `manifest` another manifest. */
 export async function start(variables = {}, more = [], manifest = process.env.ACCREDIT_MANIFEST) {
   const state = mkdtempSync(path.join(tmpdir(), "accredit-browser-"));
+  const database = path.join(state, "sqlite_db.db");
   const secret = randomBytes(16).toString("hex");
   const all = { operator_secret: secret, audit_key: secret, hashes_per_second: "1000000", ...variables };
   const env = { ...process.env };
@@ -38,16 +39,21 @@ export async function start(variables = {}, more = [], manifest = process.env.AC
     await ended;
     rmSync(state, { recursive: true, force: true });
   };
-  return { url, secret, stop, ageProofs: (email) => ageProofs(path.join(state, "sqlite_db.db"), email), api: (bearer) => new Api(url, bearer) };
+  return { url, secret, stop, ageProofs: (email) => change(database, AGE, email), forgetPassword: (email) => change(database, FORGET, email), api: (bearer) => new Api(url, bearer) };
 }
 
-/** Makes the proofs of who this person is, and the sign-ins before them, a quarter of an hour older. */
-function ageProofs(database, email) {
-  const sql = `UPDATE credentials SET created_at = created_at - 900000, proved_at = proved_at - 900000
-    WHERE kind = 'session' AND user_id IN (SELECT id FROM users WHERE email = ?)`;
+/** Changes rows of a database, as nobody but its operator could. */
+function change(database, sql, ...values) {
   const script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], timeout=30); c.execute(sys.argv[2], sys.argv[3:]); c.commit()";
-  execFileSync("python3", ["-c", script, database, sql, email]);
+  execFileSync("python3", ["-c", script, database, sql, ...values]);
 }
+
+/** Makes the proofs of who a person is, and the sign-ins before them, a quarter of an hour older. */
+const AGE = `UPDATE credentials SET created_at = created_at - 900000, proved_at = proved_at - 900000
+  WHERE kind = 'session' AND user_id IN (SELECT id FROM users WHERE email = ?)`;
+
+/** Takes the password of a person away, as of one who has always come by a link. */
+const FORGET = "UPDATE users SET password_hash = NULL WHERE email = ?";
 
 /** The API, asked with a credential or without one. */
 export class Api {

@@ -15,7 +15,10 @@ export const hostile = (text) =>
   `${text.slice(0, 20)}"'><img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}`.slice(0, 120);
 const hostileShort = (text) => `${text.slice(0, 8)}"'><img src=x onerror=alert(1)>`.slice(0, 60);
 
-/** In a new server of which nothing else is known: a person with a second factor, and a session of theirs. */
+/**
+ * In a new server of which nothing else is known: a person with a second factor, and a session of theirs; and a session of somebody without a
+ * password, who has signed in a while ago.
+ */
 export async function wire(server) {
   const admin = await bootstrap(server);
   const email = "fay@example.com";
@@ -24,7 +27,13 @@ export async function wire(server) {
   const own = await signIn(server, email);
   const { secret } = await own.post("/auth/factor");
   await own.post("/auth/factor/confirm", { code: totp(secret) });
-  return { factor: own.bearer };
+  const again = "ida@example.com";
+  const ida = await admin.post("/api/users", { email: again, name: "Ida Example", role: "member", invite: false });
+  await admin.must("POST", `/api/users/${ida.id}/set-password`, { password: PASSWORD });
+  const before = await signIn(server, again);
+  server.forgetPassword(again);
+  server.ageProofs(again);
+  return { factor: own.bearer, again: before.bearer };
 }
 
 /** Fills a new server; answers what the pages' paths name. */
