@@ -73,6 +73,8 @@ fn a_library_binds_tokens_and_uses_them() {
 /// The programs of the recipe, and a line of JSON for each request.
 struct Recipe {
     _process: Running,
+    /// Where the programs are: the second is read after the first has said the thumbprint.
+    _folder: tempfile::TempDir,
     input: std::process::ChildStdin,
     output: BufReader<std::process::ChildStdout>,
     thumbprint: String,
@@ -93,8 +95,13 @@ impl Recipe {
         }
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (input, output) = (process.stdin.take().unwrap(), process.stdout.take().unwrap());
-        let mut recipe =
-            Self { _process: Running(process), input, output: BufReader::new(output), thumbprint: String::new() };
+        let mut recipe = Self {
+            _process: Running(process),
+            _folder: folder,
+            input,
+            output: BufReader::new(output),
+            thumbprint: String::new(),
+        };
         recipe.thumbprint = recipe.line();
         recipe
     }
