@@ -297,9 +297,13 @@ fn responses(row: &Described, generator: &mut SchemaGenerator) -> Json {
                 content.insert(own.unwrap_or("application/json").to_owned(), answered(&json!(schema(generator))));
             }
             if let (Some(media), None) = (given.media, own) {
-                // What is JSON and no schema of ours is an object all the same.
-                let kind = if media == "application/json" { "object" } else { "string" };
-                content.insert(media.to_owned(), json!({ "schema": { "type": kind } }));
+                // What is JSON and no schema of ours is an object all the same; what is neither that nor text has none.
+                let described = match media {
+                    "application/json" => json!({ "schema": { "type": "object" } }),
+                    media if media.starts_with("text/") => json!({ "schema": { "type": "string" } }),
+                    _ => json!({}),
+                };
+                content.insert(media.to_owned(), described);
             }
             let mut response = json!({ "description": meaning(*status) });
             if let (false, Some(members)) = (content.is_empty(), response.as_object_mut()) {
