@@ -11,7 +11,8 @@ use std::{
 use serde_json::Value as Json;
 
 use crate::{
-    PATIENCE,
+    PATIENCE, Server,
+    server::{KEY, Settings},
     tls::{Authority, Stream},
 };
 
@@ -91,9 +92,18 @@ impl Sink {
         self.authority.runtime_config()
     }
 
+    /// The settings of a server that keeps secrets, and that may send requests of its users here.
+    pub fn allowed(&self) -> Settings {
+        Server::settings()
+            .variable("outbound_hosts", &self.address())
+            .variable("secrets_key", KEY)
+            .flag("--runtime-config-file", &self.runtime_config().to_string_lossy())
+            .flag("--allow-private", &self.address())
+    }
+
     /// The settings of a server that sends its mail here, as to this provider.
-    pub fn mail(&self, provider: &str) -> crate::server::Settings {
-        crate::Server::settings()
+    pub fn mail(&self, provider: &str) -> Settings {
+        Server::settings()
             .variable("mail_provider", provider)
             .variable("mail_host", &self.address())
             .variable("mail_from", "no-reply@example.com")

@@ -187,12 +187,7 @@ fn the_reference_runtime_comes_late() {
 #[test]
 fn webhooks_get_the_code_only_for_people_that_may_change_the_agent() {
     let sink = Sink::new();
-    let server = Server::settings()
-        .variable("outbound_hosts", &sink.address())
-        .variable("secrets_key", KEY)
-        .flag("--runtime-config-file", &sink.runtime_config().to_string_lossy())
-        .flag("--allow-private", &sink.address())
-        .start();
+    let server = sink.allowed().start();
     let admin = server.bootstrap();
     let (max, eve) =
         (server.user(&admin, "max@example.com", "member"), server.user(&admin, "eve@example.com", "member"));

@@ -17,7 +17,7 @@ use sha2::Sha256;
 use tests::{
     Client, Server,
     host::root,
-    server::{KEY, PASSWORD, text},
+    server::{PASSWORD, text},
     sink::{Reply, Sink},
     until,
 };
@@ -73,12 +73,7 @@ impl Subject {
 
 fn stage() -> Stage {
     let sink = Sink::new();
-    let server = Server::settings()
-        .variable("outbound_hosts", &sink.address())
-        .variable("secrets_key", KEY)
-        .flag("--runtime-config-file", &sink.runtime_config().to_string_lossy())
-        .flag("--allow-private", &sink.address())
-        .start();
+    let server = sink.allowed().start();
     let ada = server.bootstrap();
     let person = |email: &str, role: &str| {
         let client = server.user(&ada, email, role);

@@ -23,14 +23,6 @@ struct Stage {
     scout: Agent,
 }
 
-fn settings(sink: &Sink) -> Settings {
-    Server::settings()
-        .variable("secrets_key", KEY)
-        .variable("outbound_hosts", &sink.address())
-        .flag("--runtime-config-file", &sink.runtime_config().to_string_lossy())
-        .flag("--allow-private", &sink.address())
-}
-
 fn stage_of(settings: Settings, sink: Sink) -> Stage {
     let server = settings.start();
     let admin = server.bootstrap();
@@ -41,7 +33,7 @@ fn stage_of(settings: Settings, sink: Sink) -> Stage {
 
 fn stage() -> Stage {
     let sink = Sink::new();
-    stage_of(settings(&sink), sink)
+    stage_of(sink.allowed(), sink)
 }
 
 impl Stage {
@@ -267,7 +259,7 @@ fn a_value_is_nowhere_in_clear_and_survives_a_new_key() {
     let whole = json!({ "secrets": { "GITHUB_TOKEN": VALUE } });
     let read = |server: &Server| server.with(scout.client.bearer()).get(VALUES).is(200);
     assert_eq!(read(&server), whole);
-    let both = settings(&sink).variable("secrets_key", &format!("{NEW},{KEY}")).on(server.state()).start();
+    let both = sink.allowed().variable("secrets_key", &format!("{NEW},{KEY}")).on(server.state()).start();
     let key = "SELECT hex(substr(sealed, 1, 8)) FROM agent_secrets";
     let old = server.texts(key);
     until("another key", || {
@@ -275,7 +267,7 @@ fn a_value_is_nowhere_in_clear_and_survives_a_new_key() {
         (server.texts(key) != old).then_some(())
     });
     tests::host::until_logged(both.host(), "1 secrets were sealed under the first key; none is left under that key");
-    let only = settings(&sink).variable("secrets_key", NEW).on(server.state()).start();
+    let only = sink.allowed().variable("secrets_key", NEW).on(server.state()).start();
     assert_eq!(read(&only), whole);
     server.with(scout.client.bearer()).get(VALUES).refused(503, "secrets_disabled");
 

@@ -302,12 +302,7 @@ fn code(recipe: &str, language: &str) -> String {
 #[test]
 fn the_programs_of_the_recipe_check_webhooks() {
     let sink = Sink::new();
-    let server = Server::settings()
-        .variable("secrets_key", KEY)
-        .variable("outbound_hosts", &sink.address())
-        .flag("--runtime-config-file", &sink.runtime_config().to_string_lossy())
-        .flag("--allow-private", &sink.address())
-        .start();
+    let server = sink.allowed().start();
     let admin = server.bootstrap();
     let made = admin.post("/api/webhooks", &json!({ "url": format!("https://{}/accredit", sink.address()) })).is(201);
     admin.post(&format!("/api/webhooks/{}/test", text(&made["id"])), &json!({})).is(202);

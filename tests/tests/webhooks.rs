@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use tests::{
     Client, GIVEN_UP, Server, packages,
     process::asking,
-    server::{KEY, text},
+    server::text,
     sink::{Reply, Sink},
     until,
 };
@@ -15,12 +15,7 @@ const WEBHOOKS: &str = "/api/webhooks";
 
 fn stage() -> (Sink, Server, Client) {
     let sink = Sink::new();
-    let server = Server::settings()
-        .variable("outbound_hosts", &sink.address())
-        .variable("secrets_key", KEY)
-        .flag("--runtime-config-file", &sink.runtime_config().to_string_lossy())
-        .flag("--allow-private", &sink.address())
-        .start();
+    let server = sink.allowed().start();
     let admin = server.bootstrap();
     (sink, server, admin)
 }

@@ -7,7 +7,7 @@ use common::{
     error::{ApiError, Code, Flaws},
     id::ResourceId,
     scope::Scope,
-    text::{part, text},
+    text::text,
     url::Url,
 };
 use http::StatusCode;
@@ -18,7 +18,7 @@ use service::{
     change::{Answer, Change},
     extract::{Body, Path, Query},
     form,
-    form::PageQuery,
+    form::NamedQuery,
     quota,
     response::{Response, json},
     site,
@@ -27,7 +27,6 @@ use store::{
     audit,
     db::Rows,
     grant,
-    page::Order,
     resource::{self, Inserted, MOST, Resource, Settings, SigningAlg},
 };
 
@@ -52,17 +51,9 @@ fn shown(caller: &Caller, resource: Resource) -> Resource {
     Resource { introspectors, ..resource }
 }
 
-form! {
-    pub(crate) struct List {
-        q: Option<String>,
-        sort: Option<String>,
-        ..page: PageQuery,
-    }
-}
-
 /// `GET /api/resources`: the tenant's, the newest first.
-pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) -> Result<Response, ApiError> {
-    let (q, order) = (part(query.q.as_deref())?, Order::read(query.sort.as_deref())?);
+pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<NamedQuery>) -> Result<Response, ApiError> {
+    let (q, order) = query.wanted()?;
     let page = caller.page(&app, &query.page)?;
     let rows = resource::list(app.db(), caller.tenant_id(), (q.as_deref(), order), &page).await?;
     let rows = rows.into_iter().map(|row| shown(&caller, row)).collect();

@@ -7,7 +7,7 @@ use common::{
     permission::Action,
     secret::WebhookSecret,
     signature,
-    text::{part, text, within},
+    text::{text, within},
     url::check_outbound,
 };
 use http::StatusCode;
@@ -20,7 +20,7 @@ use service::{
     change::{Answer, Change, Write},
     extract::{Body, Empty, Path, Query},
     form,
-    form::{Nullable, PageQuery},
+    form::{NamedQuery, Nullable, PageQuery},
     quota,
     response::{Response, json},
 };
@@ -28,7 +28,6 @@ use store::{
     agent, audit,
     db::Rows,
     delivery,
-    page::Order,
     webhook::{self, Inserted, Webhook, Why},
 };
 
@@ -46,17 +45,9 @@ async fn find(reads: &dyn Rows, caller: &Caller, id: &str) -> Result<Webhook, Ap
     Ok(webhook::find(reads, caller.subject(), id).await?.ok_or(Code::WebhookNotFound)?)
 }
 
-form! {
-    pub(crate) struct Find {
-        q: Option<String>,
-        sort: Option<String>,
-        ..page: PageQuery,
-    }
-}
-
 /// `GET /api/webhooks`: the caller's own, and for an admin all of the tenant's, the newest first.
-pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<Find>) -> Result<Response, ApiError> {
-    let (q, order) = (part(query.q.as_deref())?, Order::read(query.sort.as_deref())?);
+pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<NamedQuery>) -> Result<Response, ApiError> {
+    let (q, order) = query.wanted()?;
     let page = caller.page(&app, &query.page)?;
     let rows = webhook::list(app.db(), caller.subject(), (q.as_deref(), order), &page).await?;
     json(StatusCode::OK, &page.ordered(rows, order, |row| (row.created_at, row.id.to_string(), row.name.clone())))

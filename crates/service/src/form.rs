@@ -9,8 +9,10 @@ use common::{
     error::{ApiError, Code},
     json,
     secret::Secret,
+    text::part,
 };
 use serde_json::{Map, Value as Json};
+use store::page::Order;
 
 /// The error of a member that is sent twice.
 const TWICE: &str = "is sent twice";
@@ -498,6 +500,24 @@ form! {
         pub limit: Option<i64>,
         /// Where the page begins.
         pub cursor: Option<String>,
+    }
+}
+
+form! {
+    /// Those of a list of things with names, which are found by a part of their name and sorted by it.
+    pub struct NamedQuery {
+        q: Option<String>,
+        sort: Option<String>,
+        ..
+        /// Which page of them.
+        pub page: PageQuery,
+    }
+}
+
+impl NamedQuery {
+    /// What is looked for, and the order.
+    pub fn wanted(&self) -> Result<(Option<String>, Order), ApiError> {
+        Ok((part(self.q.as_deref())?, Order::read(self.sort.as_deref())?))
     }
 }
 

@@ -6,7 +6,7 @@ use common::{
     id::ClientId,
     oauth::{MOST_URIS, document_url, redirect_uri},
     secret::ClientSecret,
-    text::{part, text},
+    text::text,
 };
 use http::StatusCode;
 use jose::Jws;
@@ -21,7 +21,7 @@ use service::{
     credential::own_base,
     extract::{Body, Empty, Path, Query},
     form,
-    form::PageQuery,
+    form::NamedQuery,
     quota,
     response::{Response, json},
 };
@@ -32,7 +32,6 @@ use store::{
     key_set::Keys,
     oauth_client::{self, Client},
     oauth_document, oauth_grant,
-    page::Order,
 };
 
 use super::{
@@ -57,17 +56,9 @@ async fn find(reads: &dyn Rows, caller: &Caller, id: &str) -> Result<Client, Api
     Ok(registered(reads, caller, id).await?.ok_or(Code::ClientNotFound)?)
 }
 
-form! {
-    pub(crate) struct List {
-        q: Option<String>,
-        sort: Option<String>,
-        ..page: PageQuery,
-    }
-}
-
 /// `GET /api/oauth/clients`: the newest first.
-pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<List>) -> Result<Response, ApiError> {
-    let (q, order) = (part(query.q.as_deref())?, Order::read(query.sort.as_deref())?);
+pub(crate) async fn list(app: App, caller: Caller, Query(query): Query<NamedQuery>) -> Result<Response, ApiError> {
+    let (q, order) = query.wanted()?;
     let page = caller.page(&app, &query.page)?;
     let rows = oauth_client::list(app.db(), caller.tenant_id(), (q.as_deref(), order), &page).await?;
     json(StatusCode::OK, &page.ordered(rows, order, |row| (row.created_at, row.id.to_string(), row.name.clone())))
