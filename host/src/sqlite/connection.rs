@@ -80,13 +80,12 @@ impl Connection {
             // Not awaited: the thread goes on with the rows that come after the first ones.
             None => threads::run(&Runtime::current(), move || self.run_blocking(&sql, &parameters, sender)),
             Some(queue) => {
-                let since = Instant::now();
                 let job = match self.shared_settings(&sql) {
                     Some(settings) => {
-                        Job::Single(Single::new(settings, sql, parameters, sender, since, Arc::clone(&self.effect)))
+                        Job::Single(Single::new(settings, sql, parameters, sender, Arc::clone(&self.effect)))
                     }
                     None => {
-                        let (connection, runtime) = (Arc::clone(&self), Runtime::current());
+                        let (connection, since, runtime) = (Arc::clone(&self), Instant::now(), Runtime::current());
                         let run = move || connection.run_in_turn(sql, parameters, sender, since, &runtime);
                         Job::Own(Box::new(run))
                     }

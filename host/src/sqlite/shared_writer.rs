@@ -7,6 +7,7 @@
 //! all are undone, and each runs alone: what one sees, and what fails, is as if each had run on its own.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -33,10 +34,13 @@ pub(super) struct Settings(BTreeMap<&'static str, String>);
 impl Settings {
     /// The settings after a statement that is no read. `None`: the connection has something now that no other one has.
     pub(super) fn after(settings: Arc<Self>, sql: &str) -> Option<Arc<Self>> {
+        if statement::is_change(sql) {
+            return Some(settings);
+        }
         let words = sql.trim().trim_end_matches(';').to_ascii_lowercase();
         let Some(pragma) = words.strip_prefix("pragma") else {
             let is_own = ["temp", "attach", "detach"].iter().any(|word| words.contains(word));
-            return (statement::is_change(sql) || !is_own).then_some(settings);
+            return (!is_own).then_some(settings);
         };
         let Some((name, value)) = pragma.split_once('=') else {
             return (!pragma.contains('(')).then_some(settings);
@@ -88,16 +92,15 @@ pub(super) struct Single {
 }
 
 impl Single {
-    /// A statement that waits since then.
+    /// A statement that waits from now on.
     pub(super) fn new(
         settings: Arc<Settings>,
         sql: String,
         parameters: Vec<Value>,
         sender: oneshot::Sender<Answer>,
-        since: Instant,
         effect: Arc<Mutex<Option<Effect>>>,
     ) -> Self {
-        Self { settings, sql, parameters, answer: AnswerSender::whole(sender), since, effect }
+        Self { settings, sql, parameters, answer: AnswerSender::whole(sender), since: Instant::now(), effect }
     }
 
     /// Whether it may run with these.
@@ -163,15 +166,17 @@ impl SharedWriter {
 
     /// The connection with these settings, which waits for another process as long as a statement may that waits since then.
     fn connection(&mut self, settings: &Arc<Settings>, since: Instant) -> Result<&mut rusqlite::Connection, Error> {
-        if !self.connections.contains_key(settings) {
-            if self.connections.len() >= WRITERS {
-                self.close();
-            }
-            let opened = open(Some(&self.path), false).map_err(io)?;
-            settings.set(&opened).map_err(io)?;
-            self.connections.insert(settings.clone(), opened);
+        if self.connections.len() >= WRITERS && !self.connections.contains_key(settings) {
+            self.close();
         }
-        let connection = self.connections.get_mut(settings).ok_or_else(|| io("no connection"))?;
+        let connection = match self.connections.entry(settings.clone()) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(place) => {
+                let opened = open(Some(&self.path), false).map_err(io)?;
+                settings.set(&opened).map_err(io)?;
+                place.insert(opened)
+            }
+        };
         connection.busy_timeout(patience(since.elapsed())).map_err(io)?;
         Ok(connection)
     }
