@@ -18,7 +18,9 @@ const REQUESTS: [&str; 11] = [
 /// What to do instead, by slug.
 const STEPS: &[(&str, &str)] = &[
     ("agent_not_found", "It may have been archived, or it was never shared with you."),
+    ("already_bootstrapped", "Sign in, or ask an admin for an account."),
     ("already_decided", "Somebody decided it meanwhile. This page shows what was decided."),
+    ("cross_site_request", "Nothing was changed. Open the page in this site, and send it from there."),
     ("credential_in_text", "Take the credential out, and revoke it: others may have read it."),
     ("csrf_failed", "Nothing was changed. Send it once more."),
     ("database_unavailable", "Wait some seconds, then open this page again."),
@@ -48,6 +50,7 @@ const STEPS: &[(&str, &str)] = &[
     ),
     ("rotation_too_wide", "Make a new key that carries less, or ask the agent's owner to rotate this one."),
     ("scope_denied", "Your role does not allow it. Ask an admin of your tenant."),
+    ("second_factor_setup_required", "Set up a second factor under Security first."),
     ("self_deactivation", "Ask another admin of your tenant to do it."),
     ("self_deletion", "Ask another admin of your tenant to do it."),
     ("subject_not_found", "Type the e-mail of an active person, or the name of an agent that you may see."),
@@ -64,7 +67,16 @@ const STEPS: &[(&str, &str)] = &[
         "unknown_scope",
         "Scopes are words such as agents.read. With agents.* all below agents are meant, with * all that there are.",
     ),
+    ("way_disabled", "Sign in in another way, or ask an admin of your tenant."),
     ("validation_error", "Correct what is marked, and send it again."),
+    (
+        "wrong_operator_secret",
+        "Type the value of the variable operator_secret. The operator has set it; cargo xtask up makes one, and prints it.",
+    ),
+    (
+        "wrong_password",
+        "Type it again. If you forgot it, sign out and set a new one by a link, or ask an admin of your tenant.",
+    ),
     (
         "wrong_code",
         "Type the next code that the app shows, or a recovery code. If it is refused too, set the clock of the device.",
@@ -189,6 +201,17 @@ mod tests {
             "Wait a moment, then try again."
         );
         assert_eq!(step("invalid_name", 400, "Choose another name."), "Choose another name.");
+    }
+
+    /// R109: nobody is sent to an admin for what they can do themselves: what the API answers with a request has a step of its own.
+    #[test]
+    fn what_people_can_mend_themselves_has_a_step_of_its_own() {
+        for slug in
+            ["wrong_password", "wrong_code", "already_bootstrapped", "second_factor_setup_required", "way_disabled"]
+        {
+            let row = Code::ALL.iter().map(|code| code.row()).find(|row| row.slug == slug).unwrap();
+            assert_ne!(step(row.slug, row.status, row.fix), step("", row.status, "GET "), "{slug}");
+        }
     }
 
     #[test]
