@@ -1379,6 +1379,51 @@ fn all_wrong_fields_are_told_at_once() {
     admin.post("/api/users", &json!({ "email": "nobody", "name": "N" })).refused(400, "invalid_email");
 }
 
+/// R185: routes that take several texts, lists and names say at once all that is wrong, and keep nothing of it.
+#[test]
+fn all_wrong_values_of_a_body_are_told_at_once() {
+    let (server, admin) = Server::with_admin();
+    let scout = server.agent(&admin, "scout", &["ui.notify"]).client;
+    let page = json!({ "name": "Big", "title": "", "text": "a\u{202e}b" });
+    for (who, method, path, body, wrong) in [
+        (
+            &admin,
+            "POST",
+            "/api/resources",
+            json!({ "identifier": "nowhere", "name": "", "scopes": ["x.none"], "signing_alg": "none" }),
+            vec!["identifier", "name", "signing_alg", "scopes"],
+        ),
+        (
+            &admin,
+            "PUT",
+            "/api/presets/night",
+            json!({ "scope": ["no.such"], "secrets": ["lower"], "probes": [""], "defaults": { "tier": 9 } }),
+            vec!["scope", "secrets", "probes", "defaults"],
+        ),
+        (
+            &admin,
+            "PUT",
+            "/api/guides/app:crm",
+            json!({ "pages": [{ "name": "one", "title": "T", "text": "t" }, page, { "name": "one", "title": "T", "text": 1 }] }),
+            vec!["pages[1].name", "pages[1].title", "pages[1].text", "pages[2].text"],
+        ),
+        (
+            &scout,
+            "POST",
+            "/api/ui/notify",
+            json!({ "title": "", "body": "", "priority": "urgent", "app_origin": "", "action_url": "javascript:1" }),
+            vec!["title", "body", "priority", "app_origin", "action_url"],
+        ),
+    ] {
+        let told = who.call(method, path, &[], Some(body.to_string().as_bytes())).refused(422, "validation_error");
+        let fields: Vec<&str> = told["fields"].as_array().unwrap().iter().map(|one| text(&one["field"])).collect();
+        assert_eq!(fields, wrong, "{path}: {told}");
+    }
+    for table in ["resources", "presets", "guides", "notifications"] {
+        assert_eq!(server.number(&format!("SELECT count(*) FROM {table}")), 0, "{table}");
+    }
+}
+
 /// R184: an admin changes a person's address and deletes a person on their page, which says what ends; agents are archived or given away.
 #[test]
 fn a_person_is_readdressed_and_deleted_by_forms() {

@@ -2,7 +2,7 @@
 
 use common::{
     agent_secret::SecretName,
-    error::{ApiError, Code},
+    error::{ApiError, Code, Flaws},
     scope::{Scope, Scopes},
     text::text,
 };
@@ -58,13 +58,19 @@ form! {
 impl Put {
     /// Checks what was sent.
     fn contents(&self, app: &App, caller: &Caller) -> Result<Contents, ApiError> {
+        let mut flaws = Flaws::default();
+        let scope = flaws.check("scope", caller.read_scope(&self.scope));
         let secrets = self.secrets.as_deref().unwrap_or_default();
-        let secrets = listed("secrets", secrets, |name| SecretName::read(name).map(|name| name.as_str().to_owned()))?;
-        let probes = listed("probes", self.probes.as_deref().unwrap_or_default(), |name| text("probes", name, 64))?;
+        let secrets = listed("secrets", secrets, |name| SecretName::read(name).map(|name| name.as_str().to_owned()));
+        let secrets = flaws.check("secrets", secrets);
+        let probes = listed("probes", self.probes.as_deref().unwrap_or_default(), |name| text("probes", name, 64));
+        let probes = flaws.check("probes", probes);
         let defaults = self.defaults.clone().unwrap_or_default();
-        let tier = bounds::defaults(&defaults)?.tier;
-        bounds::check_tier(app, caller, tier)?;
-        Ok(Contents { scope: caller.read_scope(&self.scope)?, secrets, probes, defaults })
+        let read = bounds::defaults(&defaults).and_then(|read| bounds::check_tier(app, caller, read.tier));
+        flaws.check("defaults", read);
+        let (Some(scope), Some(secrets), Some(probes)) = (scope, secrets, probes) else { return Err(flaws.refusal()) };
+        flaws.end()?;
+        Ok(Contents { scope, secrets, probes, defaults })
     }
 }
 

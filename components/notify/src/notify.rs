@@ -2,7 +2,7 @@
 //! answer, if there is such a recipient.
 
 use common::{
-    error::{ApiError, Code},
+    error::{ApiError, Code, Flaws},
     id::NotificationId,
     text::{prose, text},
     url::{self, Url},
@@ -53,17 +53,19 @@ pub(crate) async fn notify(
     Body(body): Body<Notify>,
     key: Option<IdempotencyKey>,
 ) -> Result<Response, ApiError> {
-    let (title, message) = (text("title", &body.title, 120)?, prose("body", &body.body, 4_000)?);
-    let priority = body.priority.as_deref().unwrap_or("normal");
-    if !["low", "normal", "high"].contains(&priority) {
-        return Err(Code::InvalidPriority.into());
-    }
+    let mut flaws = Flaws::default();
+    let title = flaws.check("title", text("title", &body.title, 120));
+    let message = flaws.check("body", prose("body", &body.body, 4_000));
+    let priority = flaws.check("priority", read_priority(body.priority.as_deref().unwrap_or("normal")));
     let sent = [body.app_origin, body.action_url, body.user].map(|sent| sent.and_then(|Nullable(text)| text));
     let [app_origin, action_url, user] = sent.each_ref().map(Option::as_deref);
-    let app_origin = app_origin.map(|origin| text("app_origin", origin, 200)).transpose()?;
-    if action_url.is_some_and(|url| !is_link(url)) {
-        return Err(Code::InvalidUrl.with("field", "action_url"));
-    }
+    let app_origin = flaws.check("app_origin", app_origin.map(|origin| text("app_origin", origin, 200)).transpose());
+    let action_url = flaws.check("action_url", action_url.map(read_link).transpose());
+    let (Some(title), Some(message), Some(priority), Some(app_origin), Some(action_url)) =
+        (title, message, priority, app_origin, action_url)
+    else {
+        return Err(flaws.refusal());
+    };
     if let Some(key) = &key
         && let Some(answer) = key.answer_again(&app, &caller).await?
     {
@@ -109,6 +111,14 @@ pub(crate) async fn notify(
         },
         Err(error) => Err(error.into()),
     }
+}
+
+fn read_priority(text: &str) -> Result<&str, ApiError> {
+    if ["low", "normal", "high"].contains(&text) { Ok(text) } else { Err(Code::InvalidPriority.into()) }
+}
+
+fn read_link(text: &str) -> Result<&str, ApiError> {
+    if is_link(text) { Ok(text) } else { Err(Code::InvalidUrl.with("field", "action_url")) }
 }
 
 /// Whether a text is an https URL or a path of this site: nothing that a browser would run or that leads elsewhere unseen.

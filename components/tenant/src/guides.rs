@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use common::{
-    error::{ApiError, Code},
+    error::{ApiError, Code, Flaws},
     text::{prose, text},
     time::Timestamp,
 };
@@ -108,22 +108,34 @@ impl Put {
             return Err(ApiError::field("pages", format!("must have 1 to {PAGES} pages")));
         }
         let mut names = BTreeSet::new();
-        let read = |(place, page): (usize, &serde_json::Map<String, serde_json::Value>)| {
+        let (mut flaws, mut pages) = (Flaws::default(), Vec::new());
+        for (place, page) in self.pages.iter().enumerate() {
             let of = |field: &str| format!("pages[{place}].{field}");
-            let page: OnePage = form::nested(&of(""), page.clone())?;
-            if !is_name(&page.name) {
-                let problem = "must have 1 to 80 lower-case letters, digits, dots, hyphens and underscores, and begin with a letter or digit";
-                return Err(ApiError::field(of("name"), problem));
+            let Some(page) = flaws.check("pages", form::nested::<OnePage>(&of(""), page.clone())) else { continue };
+            flaws.check(of("name"), check_name(&page.name, of("name"), &mut names));
+            let title = text("title", &page.title, TITLE).map_err(|_| bad_text(of("title"), TITLE));
+            let title = flaws.check(of("title"), title);
+            let text = prose("text", &page.text, TEXT).map_err(|_| bad_text(of("text"), TEXT));
+            let text = flaws.check(of("text"), text);
+            if let (Some(title), Some(text)) = (title, text) {
+                pages.push(NewGuide { name: page.name, title, text });
             }
-            if !names.insert(page.name.clone()) {
-                return Err(ApiError::field(of("name"), "is the name of another page too"));
-            }
-            let title = text("title", &page.title, TITLE).map_err(|_| bad_text(of("title"), TITLE))?;
-            let text = prose("text", &page.text, TEXT).map_err(|_| bad_text(of("text"), TEXT))?;
-            Ok(NewGuide { name: page.name, title, text })
-        };
-        self.pages.iter().enumerate().map(read).collect()
+        }
+        flaws.end()?;
+        Ok(pages)
     }
+}
+
+/// Checks the name of a page, which no other one may have.
+fn check_name(name: &str, field: String, names: &mut BTreeSet<String>) -> Result<(), ApiError> {
+    if !is_name(name) {
+        let problem = "must have 1 to 80 lower-case letters, digits, dots, hyphens and underscores, and begin with a letter or digit";
+        return Err(ApiError::field(field, problem));
+    }
+    if !names.insert(name.to_owned()) {
+        return Err(ApiError::field(field, "is the name of another page too"));
+    }
+    Ok(())
 }
 
 /// Whether it can be the name of a page. It is a part of addresses.

@@ -160,10 +160,12 @@ pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, Api
     let host: String = host.chars().take(NAME).collect();
     let name = flaws.check("name", body.name.as_ref().map_or(Ok(host), |name| text("name", name, NAME)));
     let alg = flaws.check("signing_alg", body.signing_alg.as_deref().map_or(Ok(SigningAlg::EdDsa), read_alg));
+    flaws.check("scopes", check_scopes(&change.caller, body.scopes.as_deref().unwrap_or_default()));
     let (Some(name), Some(signing_alg)) = (name, alg) else { return Err(flaws.refusal()) };
     flaws.end()?;
     change
         .run(async |write, Body(body)| {
+            // Again, of the caller as it is in the transaction.
             let scopes = check_scopes(&write.caller, body.scopes.as_deref().unwrap_or_default())?;
             let sent = body.introspectors.as_deref().unwrap_or_default();
             let introspectors = read_introspectors(&write.tx, &write.caller, sent).await?;

@@ -1073,14 +1073,17 @@ impl ApiError {
     }
 }
 
+/// Wrong fields that one refusal tells at most.
+const MOST_FIELDS: usize = 50;
+
 /// What is wrong about the values of a body, so that one refusal names all of it.
 #[derive(Debug, Default)]
-pub struct Flaws(Vec<(&'static str, ApiError)>);
+pub struct Flaws(Vec<(Cow<'static, str>, ApiError)>);
 
 impl Flaws {
     /// The value of a field, if it is right.
-    pub fn check<T>(&mut self, field: &'static str, value: Result<T, ApiError>) -> Option<T> {
-        value.map_err(|flaw| self.0.push((field, flaw))).ok()
+    pub fn check<T>(&mut self, field: impl Into<Cow<'static, str>>, value: Result<T, ApiError>) -> Option<T> {
+        value.map_err(|flaw| self.0.push((field.into(), flaw))).ok()
     }
 
     /// Goes on if nothing is wrong.
@@ -1097,7 +1100,8 @@ impl Flaws {
         if self.0.len() == 1 {
             return self.0.swap_remove(0).1;
         }
-        let fields: Vec<Json> = self.0.iter().flat_map(|(field, flaw)| flaw.as_fields(field)).collect();
+        let fields = self.0.iter().flat_map(|(field, flaw)| flaw.as_fields(field)).take(MOST_FIELDS);
+        let fields: Vec<Json> = fields.collect();
         ApiError::from(Code::ValidationError).extra("fields", fields)
     }
 }
