@@ -200,12 +200,13 @@ pub(crate) async fn approve(change: Change<Body<Approve>>, Path(code): Path) -> 
             let waiting = device::find_waiting(&write.tx, &code, now).await?.ok_or(Code::DeviceNotFound)?;
             let scope = given(&write.caller, &waiting, body)?;
             if waiting.is_session {
-                // The new session counts as a proof of who the person is: an old one must not hand on what it lacks.
+                // What the new session is for needs a fresh proof, and it has this session's: without one it would be of no use.
                 write.require_fresh()?;
             } else {
                 quota::check_credentials(write.app(), &write.tx, &write.caller, write.caller.user_id()).await?;
             }
-            if !device::approve(&write.tx, &code, write.caller.user_id(), (&scope, days), now).await? {
+            let by = (write.caller.user_id(), write.caller.credential_id());
+            if !device::approve(&write.tx, &code, by, (&scope, days), now).await? {
                 return Err(Code::DeviceNotFound.into());
             }
             let after = json!({
@@ -324,7 +325,8 @@ async fn spend(app: &App, route: &Route, code: &Digest, key: Option<&str>) -> Re
     let login = user::login_of(&tx, &approved.user_id).await?.filter(|login| login.is_active);
     let login = login.ok_or(Code::AccessDenied)?;
     if approved.is_session {
-        return session::let_in(app, tx, &login, Way::Device, None, Code::AccessDenied).await;
+        let by = device::approver(&tx, code, app.now()).await?.ok_or(Code::AccessDenied)?;
+        return session::let_in(app, tx, &login, Way::Device(by), None, Code::AccessDenied).await;
     }
     let expires_at = app.now().plus_seconds(approved.days * 86_400);
     let (id, secret) = mint(app, &tx, route, &login.tenant_id, &approved, expires_at).await?;

@@ -20,6 +20,7 @@ use store::{
     audit::{self, Event},
     code, credential,
     db::Tx,
+    device::Approver,
     tenant, user,
 };
 
@@ -50,8 +51,8 @@ pub enum Way {
         /// Whether the provider says that it asked for more than one factor (`amr`, RFC 8176).
         two_factors: bool,
     },
-    /// A code that they approved at another device.
-    Device,
+    /// A code that they approved at another device: what they proved there, and when, is all that is proved.
+    Device(Approver),
 }
 
 impl Way {
@@ -61,7 +62,7 @@ impl Way {
             Self::Link => Some(Entrance::Link),
             Self::Password => Some(Entrance::Password),
             Self::Oidc { .. } => Some(Entrance::Oidc),
-            Self::Device => None,
+            Self::Device(_) => None,
         }
     }
 
@@ -73,21 +74,25 @@ impl Way {
         }
     }
 
-    /// How long the session lives, seconds.
-    const fn life(self) -> i64 {
+    /// How long the session lives, seconds: one that another session approved, no longer than that one.
+    fn life(self, now: Timestamp) -> i64 {
         match self {
             Self::Link | Self::Password | Self::Oidc { .. } => LIFE,
-            Self::Device => DEVICE_LIFE,
+            Self::Device(by) => DEVICE_LIFE.min(now.seconds_until(by.ends_at)),
         }
     }
 
-    /// Whether it has proved two factors by itself, so that no code is asked for.
+    /// Whether a person with a second factor is asked for its code.
+    const fn asks_for_code(self) -> bool {
+        !matches!(self, Self::Device(_)) && !self.proves_two_factors()
+    }
+
+    /// Whether it has proved two factors by itself.
     pub const fn proves_two_factors(self) -> bool {
         match self {
             Self::Link | Self::Password => false,
             Self::Oidc { two_factors } => two_factors,
-            // A session has approved it, which has proved what the person's account asks for.
-            Self::Device => true,
+            Self::Device(by) => by.two_factors,
         }
     }
 }
@@ -137,7 +142,7 @@ pub async fn let_in(
     refusal: Code,
 ) -> Result<Response, ApiError> {
     let rules = tenant::rules(&tx, &login.tenant_id, &login.id).await?;
-    let is_asked = rules.has_factor && !way.proves_two_factors();
+    let is_asked = rules.has_factor && way.asks_for_code();
     let at = (!is_asked).then(|| app.now());
     if !user::signed_in(&tx, login, rehashed, at).await? {
         return Err(refusal.into());
@@ -146,7 +151,12 @@ pub async fn let_in(
     if is_asked {
         return Err(hand_out_ticket(app, tx, login, way).await?);
     }
-    begin(app, tx, login, (way.as_str(), None), (way.proves_two_factors(), way.life())).await
+    let proved_at = match way {
+        Way::Device(by) => Some(by.proved_at),
+        Way::Link | Way::Password | Way::Oidc { .. } => None,
+    };
+    let proof = (way.proves_two_factors(), proved_at);
+    begin(app, tx, login, (way.as_str(), None), (proof, way.life(app.now()))).await
 }
 
 /// The same for a person that came in by `entrance`, and has proved the second factor in the same transaction.
@@ -163,7 +173,7 @@ pub async fn let_in_by_code(
         return Err(refusal.into());
     }
     check_way(&rules.ways, Some(entrance))?;
-    begin(app, tx, login, (entrance.as_str(), Some(second)), (true, LIFE)).await
+    begin(app, tx, login, (entrance.as_str(), Some(second)), ((true, None), LIFE)).await
 }
 
 /// Refuses a way that the tenant has switched off.
@@ -194,13 +204,13 @@ async fn hand_out_ticket(app: &App, tx: Tx<'_>, login: &user::Login, way: Way) -
         .extra("expires_at", ends.to_string()))
 }
 
-/// Makes the session with its audit row, and commits; `life` in seconds.
+/// Makes the session with its audit row, and commits; `life` in seconds. `proved_at`: when its person proved who they are, if not now.
 async fn begin(
     app: &App,
     tx: Tx<'_>,
     login: &user::Login,
     (way, second): (&str, Option<Second>),
-    (two_factors, life): (bool, i64),
+    ((two_factors, proved_at), life): ((bool, Option<Timestamp>), i64),
 ) -> Result<Response, ApiError> {
     let id = CredentialId::generate(app.now(), app.chance());
     let token = Secret::generate(Kind::Session, app.chance());
@@ -223,6 +233,9 @@ async fn begin(
     credential::insert(&tx, &new).await?;
     if two_factors {
         credential::proved_two_factors(&tx, &id).await?;
+    }
+    if let Some(proved_at) = proved_at {
+        credential::prove(&tx, &id, proved_at).await?;
     }
     let after = match second {
         Some(second) => json!({ "way": way, "second": second.as_str() }),

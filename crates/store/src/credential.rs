@@ -397,7 +397,7 @@ pub async fn proved_two_factors(tx: &Tx<'_>, session: &CredentialId) -> Result<(
     tx.execute("UPDATE credentials SET two_factors = 1 WHERE id = ?1 AND kind = 'session'", args![session]).await
 }
 
-/// Records that the person behind a session has just proved again who they are.
+/// Records when the person behind a session proved who they are.
 pub async fn prove(tx: &Tx<'_>, session: &CredentialId, now: Timestamp) -> Result<(), DbError> {
     let sql = "UPDATE credentials SET proved_at = ?2 WHERE id = ?1 AND kind = 'session'";
     tx.execute(sql, args![session, now]).await

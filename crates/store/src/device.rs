@@ -2,7 +2,7 @@
 //! device polls with its device code, and spends an approval by one statement.
 
 use common::{
-    id::UserId,
+    id::{CredentialId, UserId},
     scope::Patterns,
     secret::{Digest, OneTimeCode, UserCode},
     time::Timestamp,
@@ -96,17 +96,17 @@ pub async fn find_waiting(reads: &dyn Rows, code: &Digest, now: Timestamp) -> Re
     reads.optional(sql, args![code, now]).await
 }
 
-/// Approves a request that waits; `false`: there is none.
+/// Approves a request that waits, by a person in a session; `false`: there is none.
 pub async fn approve(
     tx: &Tx<'_>,
     code: &Digest,
-    by: &UserId,
+    (by, session): (&UserId, &CredentialId),
     (granted, days): (&Patterns, i64),
     now: Timestamp,
 ) -> Result<bool, DbError> {
-    let sql = "UPDATE device_requests SET state = 'approved', user_id = ?2, granted = ?3, days = ?4
+    let sql = "UPDATE device_requests SET state = 'approved', user_id = ?2, granted = ?3, days = ?4, approved_by = ?6
                WHERE user_digest = ?1 AND state = 'waiting' AND expires_at > ?5 RETURNING 1";
-    Ok(tx.optional::<Affected>(sql, args![code, by, granted.to_column(), days, now]).await?.is_some())
+    Ok(tx.optional::<Affected>(sql, args![code, by, granted.to_column(), days, now, session]).await?.is_some())
 }
 
 /// Denies a request that waits; `false`: there is none.
@@ -204,6 +204,31 @@ pub async fn spend(tx: &Tx<'_>, code: &Digest, now: Timestamp) -> Result<Option<
     let sql = "UPDATE device_requests SET state = 'spent' WHERE digest = ?1 AND state = 'approved' AND expires_at > ?2
                RETURNING user_id, name, address, granted, days, is_session";
     tx.optional(sql, args![code, now]).await
+}
+
+/// What the session that approved a request for another session has proved, and its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Approver {
+    /// When its person proved last who they are.
+    pub proved_at: Timestamp,
+    /// Whether they proved two factors.
+    pub two_factors: bool,
+    /// When it ends.
+    pub ends_at: Timestamp,
+}
+
+impl FromRow for Approver {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { proved_at: row.take()?, two_factors: row.take()?, ends_at: row.take()? })
+    }
+}
+
+/// The session that approved a request. `None`: it has ended.
+pub async fn approver(reads: &dyn Rows, code: &Digest, now: Timestamp) -> Result<Option<Approver>, DbError> {
+    let sql = "SELECT ifnull(c.proved_at, c.created_at), c.two_factors, c.expires_at
+               FROM device_requests d JOIN credentials c ON c.id = d.approved_by
+               WHERE d.digest = ?1 AND c.kind = 'session' AND c.revoked_at IS NULL AND c.expires_at > ?2";
+    reads.optional(sql, args![code, now]).await
 }
 
 /// Ends all requests that were made before a moment and are not redeemed.

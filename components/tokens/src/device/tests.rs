@@ -117,6 +117,48 @@ async fn a_terminal_gets_a_session_of_ten_minutes() {
     t.as_(&terminal, "GET", "/auth/tokens", Null).await.refused(401, "token_expired");
 }
 
+/// R104, R223: a session that a session approved has proved what that one had proved, when it did, and ends with its end.
+#[tokio::test]
+async fn a_session_of_a_session_proves_no_more_than_it() {
+    let t = TestApp::new(with_neighbours());
+    let ada = ada(&t).await;
+    let lasting = json!({ "name": "lasting", "expires_in_days": null });
+    let mut by = bearing(&ada, &json!(ada.token));
+    t.wait(800);
+    let mut ends = Vec::new();
+    for round in 0..2 {
+        let codes = asked(&t, "want=session").await;
+        t.as_(&by, "POST", &path(&codes, "/approve"), json!({})).await.is(200);
+        let session = poll(&t, &codes).await.is(200);
+        ends.push(session["expires_at"].clone());
+        by = bearing(&ada, &session["access_token"]);
+        t.as_(&by, "POST", "/auth/tokens", json!({ "name": format!("made-{round}") })).await.is(201);
+        t.wait(45);
+    }
+    assert_eq!(ends, ["2026-01-02T03:27:25.000Z"; 2]);
+    // The last one is not a minute old. Nobody has proved anything for a quarter of an hour.
+    t.wait(15);
+    let made = t.number("SELECT count(*) FROM credentials WHERE kind = 'pat'").await;
+    t.as_(&by, "POST", "/auth/tokens", lasting).await.refused(403, "reauthentication_required");
+    let codes = asked(&t, "want=session").await;
+    t.as_(&by, "POST", &path(&codes, "/approve"), json!({})).await.refused(403, "reauthentication_required");
+    assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'pat'").await, made);
+    assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'session' AND two_factors = 1").await, 0);
+}
+
+/// R223: an approval of a session ends with the session that gave it.
+#[tokio::test]
+async fn a_session_that_has_ended_gives_no_other() {
+    let t = TestApp::new(with_neighbours());
+    let ada = ada(&t).await;
+    let codes = asked(&t, "want=session").await;
+    t.as_(&ada, "POST", &path(&codes, "/approve"), json!({})).await.is(200);
+    t.execute("UPDATE credentials SET revoked_at = 1 WHERE kind = 'session'").await.unwrap();
+    let sessions = t.number("SELECT count(*) FROM credentials WHERE kind = 'session'").await;
+    poll(&t, &codes).await.refused(400, "access_denied");
+    assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'session'").await, sessions);
+}
+
 /// RFC 8628, section 3.5: the four ways in which a poll gives no token.
 #[tokio::test]
 async fn a_poll_is_told_where_its_request_stands() {
