@@ -81,6 +81,12 @@ pub fn key(email: &str) -> String {
     format!("{local}@{}", labels.join("."))
 }
 
+/// A domain of the operator's own settings in the form in which [`key`] has it: written with its letters or in ASCII. `None`: it is no domain.
+pub fn domain_key(text: &str) -> Option<String> {
+    let is_domain = text.contains('.') && text.len() <= 253 && is_one(&format!("a@{text}"));
+    is_domain.then(|| text.to_lowercase().split('.').map(letters).collect::<Vec<_>>().join("."))
+}
+
 /// The letters that a label in lower case stands for.
 fn letters(label: &str) -> String {
     let letters = label.strip_prefix(ACE).and_then(punycode::decode_to_string);

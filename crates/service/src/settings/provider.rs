@@ -8,6 +8,7 @@
 //! `name=value`, with blanks between; `label` comes last, and everything behind it is the label.
 
 use common::{
+    email,
     text::is_unseen,
     url::{Url, is_label},
 };
@@ -77,7 +78,7 @@ pub struct IdentityProvider {
 pub struct Domain {
     /// The tenant's slug; `None`: the tenant of the bootstrap.
     pub tenant: Option<String>,
-    /// The domain, in lower case.
+    /// The domain, as addresses are compared ([`email::domain_key`]).
     pub name: String,
 }
 
@@ -222,9 +223,8 @@ impl Domain {
     /// Reads `domain` or `slug:domain`.
     fn parse(text: &str) -> Option<Self> {
         let (tenant, name) = text.split_once(':').map_or((None, text), |(tenant, name)| (Some(tenant), name));
-        let is_good =
-            tenant.is_none_or(is_slug) && name.contains('.') && name.len() <= 253 && name.split('.').all(is_label);
-        is_good.then(|| Self { tenant: tenant.map(str::to_owned), name: name.to_ascii_lowercase() })
+        let name = email::domain_key(name).filter(|_| tenant.is_none_or(is_slug))?;
+        Some(Self { tenant: tenant.map(str::to_owned), name })
     }
 }
 
@@ -265,6 +265,17 @@ mod tests {
         assert_eq!((acme.base.as_str(), acme.domains.len()), ("https://sso.acme.example/realm", 0));
     }
 
+    /// R224: a domain of any script lets in the addresses in it, however either is written.
+    #[test]
+    fn a_domain_of_any_script_is_that_of_its_addresses() {
+        let of = |email: &str| email::key(email).rsplit_once('@').unwrap().1.to_owned();
+        for domain in ["xn--bcher-kva.example", "XN--BCHER-KVA.example", "bücher.example", "Bücher.Example"] {
+            let google = one(&format!("preset=google client_id=a domains=acme.example,sales:{domain}")).unwrap();
+            assert_eq!(google.domains[1].name, of("b@xn--bcher-kva.example"), "{domain}");
+            assert_eq!(google.domains[1].name, of("b@bücher.example"), "{domain}");
+        }
+    }
+
     #[test]
     fn microsoft_is_of_one_directory_or_of_all() {
         let id = "11111111-2222-3333-4444-5555555555ff";
@@ -295,6 +306,8 @@ mod tests {
             "preset=google client_id=a domains=one:a.example,two:A.example",
             "preset=google client_id=a domains=One:a.example",
             "preset=google client_id=a domains=,",
+            "preset=google client_id=a domains=b@a.example",
+            "preset=google client_id=a domains=bücher.example,xn--bcher-kva.example",
             "preset=google client_id=a name=Google",
             "preset=google client_id=a name=a/b",
             "preset=google client_id=a label=",
