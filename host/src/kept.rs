@@ -4,7 +4,8 @@
 //! connection to one of these addresses is taken. Each component has connections of its own, so its TLS settings serve nobody else.
 //! hyper-util's pool knows a connection by its scheme and authority alone, so it cannot do this.
 
-use std::net::SocketAddr;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,10 +38,19 @@ pub(crate) struct Connected {
     pub(crate) sender: SendRequest<WasiBody>,
     /// What it was made for.
     pub(crate) place: Place,
-    /// Where it leads. `None`: unknown, so it is not kept.
-    pub(crate) address: Option<SocketAddr>,
+    /// Where it leads.
+    pub(crate) address: SocketAddr,
+    /// Its socket once more, to look at.
+    pub(crate) socket: TcpStream,
     /// Its task, which ends with it.
     pub(crate) _running: Running,
+}
+
+impl Connected {
+    /// Whether nothing has arrived, and no end either: the connection's task may not have seen it yet.
+    fn is_quiet(&self) -> bool {
+        self.socket.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
 }
 
 /// A connection's task, which is aborted when it is no longer needed.
@@ -82,19 +92,19 @@ impl Kept {
     pub(crate) fn take(&self, place: &Place, addresses: &[SocketAddr]) -> Option<Connected> {
         let mut waiting = self.waiting();
         waiting.forget(self.idle);
-        let fits = |(_, kept): &(Instant, Connected)| {
-            kept.place == *place && kept.address.is_some_and(|address| addresses.contains(&address))
-        };
-        let found = waiting.connections.iter().rposition(fits)?;
-        Some(waiting.connections.remove(found).1)
+        let fits = |(_, kept): &(Instant, Connected)| kept.place == *place && addresses.contains(&kept.address);
+        loop {
+            let found = waiting.connections.iter().rposition(fits)?;
+            let (_, kept) = waiting.connections.remove(found);
+            if kept.is_quiet() {
+                return Some(kept);
+            }
+        }
     }
 
     /// Keeps a connection whose response has ended, once it can send another request. hyper closes one that cannot: it was to be closed,
     /// or more came than was announced.
     pub(crate) fn give_back(self: Arc<Self>, mut connected: Connected) {
-        if connected.address.is_none() || connected.sender.is_closed() {
-            return;
-        }
         tokio::spawn(async move {
             // A request's body may still be on its way.
             if matches!(timeout(self.idle, connected.sender.ready()).await, Ok(Ok(()))) {

@@ -162,7 +162,10 @@ impl Outbound {
     async fn connect(&self, place: &Place, addresses: &[SocketAddr]) -> Result<Connected, Error> {
         let stream = TcpStream::connect(addresses).await.map_err(Error::Connect)?;
         stream.set_nodelay(true).map_err(Error::Connect)?;
-        let address = stream.peer_addr().ok();
+        let address = stream.peer_addr().map_err(Error::Connect)?;
+        let stream = stream.into_std().map_err(Error::Connect)?;
+        let socket = stream.try_clone().map_err(Error::Connect)?;
+        let stream = TcpStream::from_std(stream).map_err(Error::Connect)?;
         let stream: Box<dyn Stream> = if place.is_tls {
             let config = self.tls.get(&place.host).unwrap_or(&self.shared.tls).clone();
             let name = ServerName::try_from(bare(&place.host).to_owned())?;
@@ -175,7 +178,7 @@ impl Outbound {
             // The response fails with the connection's error.
             drop(connection.await);
         }));
-        Ok(Connected { sender, place: place.clone(), address, _running: running })
+        Ok(Connected { sender, place: place.clone(), address, socket, _running: running })
     }
 
     /// Sends one request over a connection, which is kept when the response's body has been read to its end, and closed when it has not.
