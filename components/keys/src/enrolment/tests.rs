@@ -244,10 +244,10 @@ async fn what_a_code_replaces_has_a_closure() {
     let again = enrol(&t, &made).await;
     assert_eq!(again.header("x-accredit-closure"), "");
     again.refused(400, "invalid_enrolment_code");
-    t.execute("UPDATE credentials SET revoked_at = 1 WHERE kind = 'agent_token'").await.unwrap();
+    t.as_(&ada, "DELETE", "/api/agents/scout/token", Null).await.is(204);
     let made = t.as_(&ada, "POST", MAKE, json!({})).await.is(201);
     let first = enrol(&t, &made).await;
     assert_eq!(first.header("x-accredit-closure"), "");
     first.is(200);
-    assert_eq!(t.number("SELECT count(*) FROM closures").await, 1);
+    assert_eq!(t.texts("SELECT action FROM closures ORDER BY epoch").await, ["agent.enroll", "agent.token.revoke"]);
 }

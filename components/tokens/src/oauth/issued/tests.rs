@@ -505,7 +505,7 @@ async fn what_is_sent_twice_has_a_closure() {
         );
         let rows = t.texts(&rows).await;
         let (closure, ended) = rows[0].split_once(' ').unwrap();
-        let token = t.texts("SELECT credential_id FROM oauth_grants ORDER BY rowid DESC LIMIT 1").await;
+        let token = t.texts("SELECT credential_id FROM oauth_grants ORDER BY created_at DESC LIMIT 1").await;
         assert_eq!((rows.len(), ended), (1, format!("1 {}", json!(token)).as_str()), "{what}");
         let path = format!("/api/closures/{closure}");
         let told = t.as_(&ada, "GET", &path, Null).await.is(200);
