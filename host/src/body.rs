@@ -38,7 +38,7 @@ impl Pace {
     }
 }
 
-/// A body that fails when its sender is too slow. `K` is kept until the body has ended or is dropped.
+/// A body that fails when its sender is too slow. `K` is kept until the body has ended, has failed or is dropped.
 pub(crate) struct Timed<K> {
     body: Incoming,
     pace: Pace,
@@ -49,12 +49,28 @@ pub(crate) struct Timed<K> {
     waiting: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
     kept: Option<K>,
+    /// What becomes of `kept` when the body has come to its end; otherwise it is dropped.
+    at_end: fn(K),
 }
 
 impl<K> Timed<K> {
     /// Limits how slowly `body` may come.
     pub(crate) fn new(body: Incoming, pace: Pace, kept: K) -> Self {
-        Self { body, pace, bytes: 0, waited: Duration::ZERO, waiting: None, sleep: None, kept: Some(kept) }
+        Self {
+            body,
+            pace,
+            bytes: 0,
+            waited: Duration::ZERO,
+            waiting: None,
+            sleep: None,
+            kept: Some(kept),
+            at_end: drop,
+        }
+    }
+
+    /// Calls this with what is kept when the body has come to its end.
+    pub(crate) fn at_end(self, at_end: fn(K)) -> Self {
+        Self { at_end, ..self }
     }
 
     /// When the wait that began at `since` is too long.
@@ -75,8 +91,12 @@ impl<K: Unpin> Body for Timed<K> {
             }
             let piece = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
             self.bytes += piece as u64;
-            if self.body.is_end_stream() || !matches!(frame, Some(Ok(_))) {
-                self.kept = None;
+            let is_failed = matches!(frame, Some(Err(_)));
+            if (is_failed || frame.is_none() || self.body.is_end_stream())
+                && let Some(kept) = self.kept.take()
+                && !is_failed
+            {
+                (self.at_end)(kept);
             }
             return Poll::Ready(frame.map(|frame| frame.map_err(Error::from)));
         }

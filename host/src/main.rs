@@ -19,7 +19,7 @@
 //! | `backup` | the database as one file, and back |
 //! | `runtime_config`, `files` | what belongs to the place where the application runs; the files that components read |
 //! | `backlog`, `observe`, `variables` | what waits in the database; what an operator sees of requests; variables and their values |
-//! | `manifest`, `allowed`, `body`, `cache` | the manifest; which hosts may be called; bodies; compiled components on disk |
+//! | `manifest`, `allowed`, `body`, `cache`, `kept` | the manifest; which hosts may be called; bodies; compiled components on disk; connections that wait for another request |
 //! | `access_log`, `address`, `connections`, `deadline`, `metrics` | the log of requests; counters; public and private addresses; the bound and the shares of connections; moving deadlines |
 //! | `lock`, `patterns`, `private`, `route`, `temporary`, `threads` | which programs use a directory; patterns of the log; files for this user only; routes; temporary directories; blocking threads |
 
@@ -41,6 +41,7 @@ mod files;
 mod flags;
 mod guest;
 mod instances;
+mod kept;
 mod key_value;
 #[cfg(test)]
 mod layers;

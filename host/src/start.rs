@@ -196,6 +196,7 @@ impl Start {
             component: id.into(),
             allowed: self.allowed(component)?,
             tls: self.config.client_tls_of(id),
+            kept: Arc::default(),
             shared: shares.outbound.clone(),
         };
         Ok(Grants {

@@ -292,3 +292,33 @@ fn sixteen_at_once_over_two_hosts_get_one_answer() {
         assert_eq!(metadata[member], value, "{member}");
     }
 }
+
+/// R220: what a code or a refresh token that is sent twice has ended is a closure, which the trail names and the person can follow.
+#[test]
+fn what_is_sent_twice_has_a_closure() {
+    let (server, admin) = Server::with_admin();
+    let id = registered(&admin);
+    let send = |body: &str| server.nobody().form("/oauth/token", body);
+    for (number, what) in (1..).zip(["code", "refresh token"]) {
+        let decided = admin.post("/api/oauth/authorize", &json!({ "request": request(&id) })).is(200);
+        let trade = trade(&id, &code(&decided));
+        let got = send(&trade).is(200);
+        let again = refresh(&id, text(&got["refresh_token"]));
+        let (got, twice) = match what {
+            "code" => (got, trade),
+            _ => (send(&again).is(200), again),
+        };
+        let app = server.with(text(&got["access_token"]));
+        app.get("/api/auth/whoami").is(200);
+        for _ in 0..2 {
+            send(&twice).refused(400, "invalid_grant");
+        }
+        app.get("/api/auth/whoami").refused(401, "token_revoked");
+        send(&refresh(&id, text(&got["refresh_token"]))).refused(400, "invalid_grant");
+        let row = admin.get("/api/audit?action=oauth.replay").is(200)["items"][0].clone();
+        assert_eq!(row["after"]["sent_twice"], what);
+        let closure = admin.get(&format!("/api/closures/{}", text(&row["after"]["closure"]["id"]))).is(200);
+        assert_eq!((&closure["status"], &closure["ended"]["tokens"]), (&json!("closed"), &json!(1)), "{what}");
+        assert_eq!(server.number("SELECT count(*) FROM closures"), number, "{what}");
+    }
+}

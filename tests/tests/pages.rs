@@ -1288,6 +1288,33 @@ fn a_stop_leads_to_its_receipt() {
     }
 }
 
+/// R220: the page with a new token says since when the one before is not accepted, with its receipt, as a stop does; one that goes on for a
+/// time is not said to have ended.
+#[test]
+fn a_new_token_says_since_when_the_one_before_is_refused() {
+    let server = Server::settings().variable("signing_key", KEY).start();
+    let admin = server.bootstrap();
+    let mut before = server.agent(&admin, "scout", &["agents.read"]).client;
+    let browser = Browser::of(&server, &admin);
+    let (page, act) = ("/agents/scout/credentials", "/agents/scout/issue");
+    let html = browser.submit(page, act, &[]).text();
+    before.get("/api/auth/whoami").refused(401, "token_revoked");
+    before = server.with(&secret_in(&html));
+    assert!(html.contains("Nothing of the token before it can be accepted anywhere since "), "{html}");
+    let link = html.split("href=\"/closures/").nth(1).unwrap_or_else(|| panic!("no receipt: {html}"));
+    let receipt = browser.get(&format!("/closures/{}", link.split('"').next().unwrap()));
+    assert_eq!((receipt.status(), receipt.header("content-type")), (200, "application/jwt"), "{}", receipt.text());
+
+    let html = browser.submit(page, act, &[("grace", "3600")]).text();
+    before.get("/api/auth/whoami").is(200);
+    assert!(html.contains("The one before it works for the time that you gave it."), "{html}");
+    assert!(!html.contains("can be accepted anywhere") && !html.contains("/closures/"), "{html}");
+
+    leads_to(&browser.submit(page, "/agents/scout/revoke", &[]), &format!("{page}?done=revoked"));
+    let html = browser.submit(page, act, &[]).text();
+    assert!(html.contains("It had none before.") && !html.contains("/closures/"), "{html}");
+}
+
 /// R187: a browser at an address that does not exist gets a page; programs, and what is theirs, get the envelope.
 #[test]
 fn an_unknown_address_is_a_page_for_browsers() {

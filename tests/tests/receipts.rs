@@ -201,3 +201,30 @@ fn the_python_of_the_manual_verifies_a_receipt() {
         assert!(!String::from_utf8_lossy(&bad.stderr).contains("ModuleNotFoundError"), "{bad:?}");
     }
 }
+
+/// R220: what a new token and an enrolment code replace has a closure with a receipt, and nobody is let in by it.
+#[test]
+fn what_is_replaced_has_a_receipt() {
+    let server = Server::settings().variable("signing_key", KEY).start();
+    let admin = server.bootstrap();
+    let mut before = server.agent(&admin, "scout", &["agents.read"]).client;
+    for way in ["issue", "enrol"] {
+        before.get("/api/auth/whoami").is(200);
+        let answer = match way {
+            "issue" => admin.post("/api/agents/scout/token/issue", &json!({})),
+            _ => {
+                let code = admin.post("/api/agents/scout/enrolment", &json!({})).is(201)["code"].clone();
+                before.get("/api/auth/whoami").is(200);
+                server.nobody().post("/api/agents/enroll", &json!({ "code": code }))
+            }
+        };
+        before.get("/api/auth/whoami").refused(401, "token_revoked");
+        let path = format!("/api/closures/{}", answer.header("x-accredit-closure"));
+        let closure = admin.get(&path).is(200);
+        assert_eq!((&closure["status"], &closure["ended"]["tokens"]), (&json!("closed"), &json!(1)), "{way}");
+        assert_eq!(admin.get(&format!("{path}/receipt")).status(), 200, "{way}");
+        before = server.with(text(&answer.json()["token"]));
+    }
+    before.get("/api/auth/whoami").is(200);
+    assert_eq!(server.number("SELECT count(*) FROM closures"), 2);
+}

@@ -13,7 +13,7 @@ use service::{app::App, extract::Path, response::Response};
 
 use crate::{
     access::meaning,
-    agents::Secret,
+    agents::{Ended, Secret},
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, number, several},
     home::events,
@@ -507,7 +507,12 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
         let api = Api::of(&app)?;
         match send(&api, &name, &asked, &typed).await {
             Ok(_) if act == "archive" => Ok(see(&app, "/agents?done=archived")),
-            Ok(made) if asked.done.is_empty() => secret(&name, &act, &made).show(&app, &api, "agents").await,
+            Ok(made) if asked.done.is_empty() => {
+                let has_grace = !matches!(typed.text("grace"), "" | "0");
+                let before = if act == "issue" { "the token before it" } else { "its secret before" };
+                let ended = if has_grace { Ended::default() } else { ended(&api, before, &made).await };
+                secret(&name, &act, &made, has_grace).instead_of(ended, &app, &api, "agents").await
+            }
             Ok(made) => {
                 let tab = match asked.tab {
                     "" => String::new(),
@@ -516,7 +521,8 @@ pub(crate) async fn act(app: App, Path(name): Path, Path(act): Path, typed: Form
                     tab => format!("/{tab}"),
                 };
                 // Only the agent's own page shows it.
-                let closure = if typed.text("back").is_empty() { made.at("closure").text("id") } else { "" };
+                let is_shown = typed.text("back").is_empty() && asked.tab.is_empty();
+                let closure = if is_shown { made.at("closure").text("id") } else { "" };
                 let done = if closure.is_empty() { asked.done } else { &format!("{}&closure={closure}", asked.done) };
                 Ok(see_done(&app, &typed, &format!("/agents/{name}{tab}"), done))
             }
@@ -690,11 +696,28 @@ fn label_lines(text: &str) -> Json {
     Json::Object(labels.collect())
 }
 
+/// What a new secret has ended: `before`, as a sentence names it.
+pub(crate) async fn ended(api: &Api<'_>, before: &str, made: &Json) -> Ended {
+    let id = made.at("closure").text("id");
+    if id.is_empty() {
+        return Ended::default();
+    }
+    let closure = api.get(route::CLOSURE_GET, &[id], &[]).await.unwrap_or_default();
+    Ended { since: closed(before, &closure), closure: id.to_owned() }
+}
+
 /// The page of a secret that a form made.
-fn secret(name: &str, act: &str, made: &Json) -> Secret {
+fn secret(name: &str, act: &str, made: &Json, has_grace: bool) -> Secret {
     let is_token = act == "issue";
     let (heading, what) = match act {
-        "issue" => (format!("{name} has a new token"), "The one before it no longer works.".to_owned()),
+        "issue" => {
+            let before = match made.at("closure") {
+                Json::Null => "It had none before.",
+                _ if has_grace => "The one before it works for the time that you gave it.",
+                _ => "The one before it no longer works.",
+            };
+            (format!("{name} has a new token"), before.to_owned())
+        }
         "rotate-key" => {
             (format!("The key {} is rotated", made.text("name")), "Its secret before no longer works.".to_owned())
         }

@@ -200,13 +200,34 @@ pub(crate) struct Secret {
 struct SecretPage {
     shell: Shell,
     shown: Secret,
+    ended: Ended,
+}
+
+/// What a secret that is shown has replaced.
+#[derive(Default)]
+pub(crate) struct Ended {
+    /// Since when it is not accepted; empty: nothing is known.
+    pub(crate) since: String,
+    /// The id of its closure.
+    pub(crate) closure: String,
 }
 
 impl Secret {
     /// The page, which is the answer to the form: nothing else ever shows it.
     pub(crate) async fn show(self, app: &App, api: &Api<'_>, nav: &'static str) -> Result<Response, Trouble> {
+        self.instead_of(Ended::default(), app, api, nav).await
+    }
+
+    /// The same, with what it has replaced.
+    pub(crate) async fn instead_of(
+        self,
+        ended: Ended,
+        app: &App,
+        api: &Api<'_>,
+        nav: &'static str,
+    ) -> Result<Response, Trouble> {
         let shell = Shell::load(app, api, "Shown once", nav).await?;
-        write(&SecretPage { shell, shown: self })
+        write(&SecretPage { shell, shown: self, ended })
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Value as Json, json};
 use service::{
     app::App,
     credential,
+    idempotency::CLOSURE,
     inside::{self, header_value},
     response::Response,
 };
@@ -291,7 +292,13 @@ impl<'a> Api<'a> {
         let path = request.uri().path().to_owned();
         let reply = inside::send(request).await.map_err(Trouble::Outage)?;
         let body = reply.body.collect().await.map_err(|_| Trouble::Outage("an answer broke off".to_owned()))?;
-        self.read(reply.status, &body, &path)
+        let mut answer = self.read(reply.status, &body, &path)?;
+        // Where the answer is what was changed, only the header names what the change has ended.
+        if let (Some(members), Some(id)) = (answer.as_object_mut(), reply.headers.get(CLOSURE)) {
+            let id = id.to_str().unwrap_or_default();
+            members.entry("closure").or_insert_with(|| json!({ "id": id }));
+        }
+        Ok(answer)
     }
 
     fn read(&self, status: StatusCode, body: &[u8], path: &str) -> Result<Json, Trouble> {

@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 use service::{app::App, extract::Path, response::Response};
 
 use crate::{
+    agent::ended,
     agents::Secret,
     api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, number, several},
@@ -154,7 +155,9 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
         let api = Api::of(&app)?;
         match api.change(route, &[&id], Change { form: &typed, body: Json::Null }).await {
             Ok(made) if act == "rotate" => {
-                secret(&made, "is rotated", "The one before it no longer works.").show(&app, &api, "tokens").await
+                let ended = ended(&api, "the token before it", &made).await;
+                let shown = secret(&made, "is rotated", "The one before it no longer works.");
+                shown.instead_of(ended, &app, &api, "tokens").await
             }
             Ok(_) if act == "end-app" => Ok(see(&app, "/tokens?done=app-ended")),
             Ok(_) => Ok(see(&app, "/tokens?done=revoked")),

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// The closure of a change, by its id: an answer without a body has no other place for it.
-const CLOSURE: HeaderName = HeaderName::from_static("x-accredit-closure");
+pub const CLOSURE: HeaderName = HeaderName::from_static("x-accredit-closure");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The media type of every answer that is kept.

@@ -224,3 +224,30 @@ async fn codes_are_made_for_many_agents_at_once() {
     let session = t.credential(Session, &ada.tenant, &ada.user, None, "*", Some(t.now().plus_seconds(60))).await;
     t.as_(&session, "POST", MANY, json!({ "names": ["scout", "scout"] })).await.refused(422, "validation_error");
 }
+
+/// R220: a code whose token replaces another one has a closure, which the trail names; a code that replaces none, or is refused, has none.
+#[tokio::test]
+async fn what_a_code_replaces_has_a_closure() {
+    let (t, ada, scout) = stage().await;
+    let made = t.as_(&ada, "POST", MAKE, json!({})).await.is(201);
+    let answer = enrol(&t, &made).await;
+    let id = answer.header("x-accredit-closure").to_owned();
+    assert!(id.starts_with("cls_"), "{answer:?}");
+    assert_eq!(answer.is(200).get("closure"), None);
+    let row = "SELECT action || ' ' || object_id || ' ' || (ended ->> '$.tokens') || ' ' || (ids ->> '$.tokens') FROM closures";
+    let agent = scout.agent.clone().unwrap();
+    assert_eq!(t.texts(row).await, [format!("agent.enroll {agent} 1 {}", json!([scout.credential]))]);
+    let named = "SELECT a.after ->> '$.closure.id' FROM closures c JOIN audit a ON a.id = c.audit_id WHERE a.action = 'agent.enroll'";
+    assert_eq!(t.texts(named).await, [id]);
+    t.as_(&scout, "GET", "/api/agents/me", Null).await.refused(401, "token_revoked");
+
+    let again = enrol(&t, &made).await;
+    assert_eq!(again.header("x-accredit-closure"), "");
+    again.refused(400, "invalid_enrolment_code");
+    t.as_(&ada, "DELETE", "/api/agents/scout/token", Null).await.is(204);
+    let made = t.as_(&ada, "POST", MAKE, json!({})).await.is(201);
+    let first = enrol(&t, &made).await;
+    assert_eq!(first.header("x-accredit-closure"), "");
+    first.is(200);
+    assert_eq!(t.texts("SELECT action FROM closures ORDER BY epoch").await, ["agent.enroll", "agent.token.revoke"]);
+}

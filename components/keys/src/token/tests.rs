@@ -168,10 +168,12 @@ async fn a_repeated_issue_gives_the_first_token_again() {
     assert_eq!((other.is(200)["token"] == first["token"], other.header("idempotency-replayed")), (false, ""));
 }
 
+/// The thumbprint of a key.
+const KEY: &str = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
+
 /// R210: a token is bound to the key whose thumbprint its issuer names. With a proof that is none, nothing is issued.
 #[tokio::test]
 async fn a_token_is_bound_to_the_key_that_is_named() {
-    const KEY: &str = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
     let t = TestApp::new(with_neighbours());
     let ada = t.ada().await;
     let scout = t.agent(&ada, "scout", "agents.*").await;
@@ -208,4 +210,21 @@ async fn a_bad_proof_spends_no_code() {
         answer.refused(401, "invalid_dpop_proof");
     }
     t.nobody("POST", "/api/agents/enroll", body).await.is(200);
+}
+
+/// R210, R67: a release that does not know keys works until there is a token that is bound to one, which it would take from anybody.
+#[tokio::test]
+async fn the_first_bound_token_shuts_out_code_that_does_not_know_keys() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    t.agent(&ada, "scout", "agents.read").await;
+    let oldest = "SELECT oldest_code FROM schema_info";
+    t.as_(&ada, "POST", ISSUE, json!({})).await.is(200);
+    assert_eq!(t.number(oldest).await, 1);
+    t.as_(&ada, "POST", ISSUE, json!({ "dpop_jkt": KEY })).await.is(200);
+    assert_eq!(t.number(oldest).await, 42);
+    // A later number stays.
+    t.execute("UPDATE schema_info SET oldest_code = 43").await.unwrap();
+    t.as_(&ada, "POST", ISSUE, json!({ "dpop_jkt": KEY })).await.is(200);
+    assert_eq!(t.number(oldest).await, 43);
 }

@@ -471,3 +471,45 @@ async fn a_parameter_that_stands_twice_is_refused() {
     }
     form_with(&t, TOKEN, None, &format!("{good}&unknown=a&unknown=b")).await.is(200);
 }
+
+/// R220: a code and a refresh token that are sent twice end what they gave with a closure, once. Who sent it is told nothing of it; the
+/// person is, and everybody is refused who has a token of the family.
+#[tokio::test]
+async fn what_is_sent_twice_has_a_closure() {
+    let (t, ada, id) = stage().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
+    for (number, what) in ["code", "refresh token"].into_iter().enumerate() {
+        let code = allowed(&t, &ada, &request(&id, &[("scope", SCOPES)])).await;
+        let first = form_with(&t, TOKEN, None, &trade(&id, &code, &[])).await.is(200);
+        let last = refresh(&t, &id, &first["refresh_token"]).await.is(200);
+        assert!(works(&t, &bearing(&ada, &last)).await);
+        t.wait(3_000);
+        for _ in 0..2 {
+            let answer = match what {
+                "code" => form_with(&t, TOKEN, None, &trade(&id, &code, &[])).await,
+                _ => refresh(&t, &id, &first["refresh_token"]).await,
+            };
+            assert_eq!(answer.header("x-accredit-closure"), "", "{what}");
+            answer.refused(400, "invalid_grant");
+        }
+        t.as_(&bearing(&ada, &last), "GET", "/auth/apps", Null).await.refused(401, "token_revoked");
+        refresh(&t, &id, &last["refresh_token"]).await.refused(400, "invalid_grant");
+        let live = "SELECT count(*) FROM oauth_grants WHERE ended_at IS NULL";
+        assert_eq!((t.number(live).await, t.number("SELECT count(*) FROM closures").await), (0, number as i64 + 1));
+        let rows = format!(
+            "SELECT c.id || ' ' || (c.ended ->> '$.tokens') || ' ' || (c.ids ->> '$.tokens') FROM closures c
+             JOIN audit a ON a.id = c.audit_id AND a.after ->> '$.closure.id' = c.id
+             JOIN oauth_grants g ON g.id = c.object_id
+             WHERE c.action = 'oauth.replay' AND a.after ->> '$.sent_twice' = '{what}' AND c.user_id = '{}'",
+            ada.user
+        );
+        let rows = t.texts(&rows).await;
+        let (closure, ended) = rows[0].split_once(' ').unwrap();
+        let token = t.texts("SELECT credential_id FROM oauth_grants ORDER BY created_at DESC LIMIT 1").await;
+        assert_eq!((rows.len(), ended), (1, format!("1 {}", json!(token)).as_str()), "{what}");
+        let path = format!("/api/closures/{closure}");
+        let told = t.as_(&ada, "GET", &path, Null).await.is(200);
+        assert_eq!((&told["status"], &told["ended"]["tokens"]), (&json!("closed"), &json!(1)), "{what}: {told}");
+        t.as_(&max, "GET", &path, Null).await.refused(404, "closure_not_found");
+    }
+}
