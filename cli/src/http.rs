@@ -33,8 +33,8 @@ const ASK: &str = "Ask for exactly this by the command below, which a person can
 const NO_KEY: &str = "Use the profile that has the key, with --profile NAME. If it is on another machine, get this one a token of its own: \
                       the owner of the agent runs accredit agents enrol NAME, and you run accredit auth enroll --bind with its code.";
 /// The step of a refusal of a proof that this program made.
-const OTHER_PROOF: &str = "Set the clock of this machine, and name the server by the address that it has in accredit auth status of others: \
-                           a proof is for one address, and for a minute.";
+const OTHER_PROOF: &str = "Check the clock of this machine, and name the server by the address by which it knows itself: a proof is for one \
+                           address, and for a minute.";
 /// The media type of a stream of events.
 const EVENTS: &str = "text/event-stream";
 /// How long a stream is read before it is opened anew.
@@ -271,7 +271,7 @@ impl Client {
         let mut failure = Failure::new(exit, text("detail").unwrap_or_default());
         failure.fix = text("fix").map(|fix| fix::in_commands(&fix));
         // The server names the algorithms where a key has to be proved. What it says of headers is for programs.
-        if status == 401 && answer.get("algs").is_some() {
+        if matches!(status, 400 | 401) && answer.get("algs").is_some() {
             failure.fix = Some(if self.key.is_some() { OTHER_PROOF } else { NO_KEY }.to_owned());
         }
         failure.ask = answer.get("ask").and_then(fix::of_ask);

@@ -82,8 +82,18 @@ pub(crate) fn enroll(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
 /// Asks the server who the token is, and saves it only then: a refusal leaves what was saved before.
 fn verify_and_save(context: &Context, client: Client, token: Secret, key: Option<&Key>) -> Result<u8, Failure> {
     let copy = read_token(token.reveal(), "The answer")?;
-    let client = client.with(copy).bound(key);
-    let who = client.call(route::WHOAMI, Call::default())?;
+    let mut client = client.with(copy).bound(key);
+    let mut key = key;
+    let mut who = client.call(route::WHOAMI, Call::default());
+    // A bound token that replaces itself keeps its key, which is the profile's.
+    if let (Err(refusal), None, Some(own)) = (&who, key, &context.settings.key)
+        && refusal.needs_key()
+    {
+        client = client.bound(Some(own));
+        key = Some(own);
+        who = client.call(route::WHOAMI, Call::default());
+    }
+    let who = who?;
     context.settings.save(&client.url, &token, key)?;
     if context.is_json {
         who.print();
