@@ -1,7 +1,7 @@
 //! The files of a user: which server, and the credential for it.
 //!
 //! - `config.toml` is the user's own: `url`, and `url` below `[profiles.<name>]`. The installer writes the first; this command never does.
-//! - `credentials.json` is ours: for each profile an address and a token. Directory 0700, file 0600, made so and replaced in one move. A
+//! - `credentials.json` is ours: for each profile an address, a token, and the key that it is bound to, if it is. Directory 0700, file 0600, made so and replaced in one move. A
 //!   token is sent to the address that it was saved with, and to no other.
 
 use std::{
@@ -15,6 +15,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::{
     fail::{Exit, Failure, of_file},
+    key::Key,
     show,
 };
 
@@ -39,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) url: Option<Url>,
     /// The credential, if there is one for this server.
     pub(crate) token: Option<Secret>,
+    /// The key that the profile's token is bound to, if it is.
+    pub(crate) key: Option<Key>,
     /// Whether the token comes from the environment.
     pub(crate) is_from_environment: bool,
 }
@@ -129,6 +132,7 @@ impl Settings {
             .or_else(|| saved_url.clone())
             .or_else(|| in_config.and_then(toml::Value::as_str).map(str::to_owned));
         let url = url.map(|url| Url::parse(&url)).transpose()?;
+        let key = text(&of_profile, "key").and_then(|key| Key::parse(&key));
         let (token, is_from_environment) = match variable("ACCREDIT_TOKEN") {
             Some(token) => (Some(read_token(&token, "ACCREDIT_TOKEN")?), true),
             None => {
@@ -137,7 +141,7 @@ impl Settings {
                 (token.and_then(|token| Secret::parse(&token)), false)
             }
         };
-        Ok(Self { folder, profile, url, token, is_from_environment })
+        Ok(Self { folder, profile, url, token, key, is_from_environment })
     }
 
     /// The server.
@@ -152,11 +156,30 @@ impl Settings {
         self.folder.join(CREDENTIALS)
     }
 
-    /// Saves a credential with its server, in place of the profile's former one.
-    pub(crate) fn save(&self, url: &Url, token: &Secret) -> Result<(), Failure> {
-        self.change(|profiles| {
-            profiles.insert(self.profile.clone(), json!({ "url": url.as_str(), "token": token.reveal() }));
-        })
+    /// Saves a credential with its server and the key that it is bound to, in place of the profile's former one.
+    pub(crate) fn save(&self, url: &Url, token: &Secret, key: Option<&Key>) -> Result<(), Failure> {
+        let mut saved = json!({ "url": url.as_str(), "token": token.reveal() });
+        if let (Some(key), Some(members)) = (key, saved.as_object_mut()) {
+            members.insert("key".to_owned(), key.text().into());
+        }
+        self.change(|profiles| drop(profiles.insert(self.profile.clone(), saved)))
+    }
+
+    /// The key that the token is bound to: one of the environment is sent as it is, since the key is of the profile's own token.
+    pub(crate) fn key_of_token(&self) -> Option<&Key> {
+        self.key.as_ref().filter(|_| self.token.is_some() && !self.is_from_environment)
+    }
+
+    /// Refuses to hand out a token that works with the profile's key alone.
+    pub(crate) fn hand_out(&self) -> Result<(), Failure> {
+        match self.key_of_token() {
+            None => Ok(()),
+            Some(_) => Err(Failure::usage("The token of this profile is bound to a key, and does nothing without it.")
+                .fix(format!(
+                    "Run the commands with --profile {}, or ask the owner of the agent for another token.",
+                    self.profile
+                ))),
+        }
     }
 
     /// Forgets the profile's credential, not its server. `false`: there was none.
@@ -164,7 +187,10 @@ impl Settings {
         let mut was_there = false;
         self.change(|profiles| {
             let saved = profiles.get_mut(&self.profile).and_then(Json::as_object_mut);
-            was_there = saved.and_then(|profile| profile.remove("token")).is_some();
+            was_there = saved.is_some_and(|profile| {
+                profile.remove("key");
+                profile.remove("token").is_some()
+            });
         })?;
         Ok(was_there)
     }

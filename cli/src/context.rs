@@ -30,7 +30,7 @@ impl Context {
     /// The server, asked with the credential, if there is one.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let token = self.settings.token.as_ref().and_then(|token| Secret::parse(token.reveal()));
-        Client::new(self.settings.server()?, token, self.patience)
+        Ok(Client::new(self.settings.server()?, token, self.patience)?.bound(self.settings.key_of_token()))
     }
 
     /// Asks before something that cannot be undone.

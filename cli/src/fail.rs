@@ -90,6 +90,11 @@ impl Failure {
         self
     }
 
+    /// Whether the credential is bound to a key that the request did not prove: then the server names the algorithms.
+    pub(crate) fn needs_key(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.get("algs").is_some())
+    }
+
     /// The API's slug.
     pub(crate) fn slug(&self) -> &str {
         self.answer.as_ref().and_then(|answer| answer.get("error")).and_then(Json::as_str).unwrap_or_default()

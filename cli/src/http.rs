@@ -10,14 +10,16 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value as Json;
 use ureq::{
     Agent,
-    http::Request,
+    http::{Request, request::Builder},
     tls::{RootCerts, TlsConfig},
 };
 
 use crate::{
     config::Url,
     fail::{Exit, Failure, of_file},
-    fix, show,
+    fix,
+    key::{Key, random},
+    show,
 };
 
 /// What a segment of a path cannot hold as it is.
@@ -27,6 +29,12 @@ const MOST: u64 = 1 << 30;
 /// The step of a refusal that carries an ask.
 const ASK: &str = "Ask for exactly this by the command below, which a person can approve. Its answer says how to wait for the decision. \
                    Once it is approved, run your command again.";
+/// The step of a refusal of a bound token without its key.
+const NO_KEY: &str = "Use the profile that has the key, with --profile NAME. If it is on another machine, get this one a token of its own: \
+                      the owner of the agent runs accredit agents enrol NAME, and you run accredit auth enroll --bind with its code.";
+/// The step of a refusal of a proof that this program made.
+const OTHER_PROOF: &str = "Check the clock of this machine, and name the server by the address by which it knows itself: a proof is for one \
+                           address, and for a minute.";
 /// The media type of a stream of events.
 const EVENTS: &str = "text/event-stream";
 /// How long a stream is read before it is opened anew.
@@ -39,6 +47,8 @@ pub(crate) struct Client {
     agent: Agent,
     pub(crate) url: Url,
     token: Option<Secret>,
+    /// What the token is bound to; without a token, what the next one shall be bound to.
+    key: Option<Key>,
 }
 
 /// A request.
@@ -86,12 +96,31 @@ impl Client {
             .user_agent(concat!("accredit/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls)
             .build();
-        Ok(Self { agent: config.into(), url: url.clone(), token })
+        Ok(Self { agent: config.into(), url: url.clone(), token, key: None })
     }
 
     /// The same server with another credential.
     pub(crate) fn with(&self, token: Secret) -> Self {
-        Self { agent: self.agent.clone(), url: self.url.clone(), token: Some(token) }
+        Self { agent: self.agent.clone(), url: self.url.clone(), token: Some(token), key: None }
+    }
+
+    /// This client, which proves that it has this key.
+    pub(crate) fn bound(self, key: Option<&Key>) -> Self {
+        Self { key: key.cloned(), ..self }
+    }
+
+    /// A request with the credential, and with a proof of the key.
+    fn authorized(&self, request: Builder, method: &str, uri: &str) -> Result<Builder, Failure> {
+        let token = self.token.as_ref().map(Secret::reveal);
+        let request = match (token, &self.key) {
+            (None, _) => request,
+            (Some(token), None) => request.header("authorization", format!("Bearer {token}")),
+            (Some(token), Some(_)) => request.header("authorization", format!("DPoP {token}")),
+        };
+        match &self.key {
+            Some(key) => Ok(request.header("dpop", key.proof(method, uri, token)?)),
+            None => Ok(request),
+        }
     }
 
     pub(crate) fn token(&self) -> Option<&Secret> {
@@ -112,9 +141,7 @@ impl Client {
         }
         let mut request =
             Request::builder().method(route.method).uri(&uri).header("accept", "application/json, */*;q=0.1");
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {}", token.reveal()));
-        }
+        request = self.authorized(request, route.method, &uri)?;
         if route.is_idempotent {
             request = request.header("idempotency-key", once()?);
         }
@@ -160,9 +187,7 @@ impl Client {
         let uri = self.url.join(route.path);
         let uri = if query.is_empty() { uri } else { format!("{uri}?{query}") };
         let mut request = Request::builder().uri(uri).header("accept", EVENTS).header("cache-control", "no-store");
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {}", token.reveal()));
-        }
+        request = self.authorized(request, route.method, &self.url.join(route.path))?;
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
@@ -245,6 +270,10 @@ impl Client {
         };
         let mut failure = Failure::new(exit, text("detail").unwrap_or_default());
         failure.fix = text("fix").map(|fix| fix::in_commands(&fix));
+        // The server names the algorithms where a key has to be proved. What it says of headers is for programs.
+        if matches!(status, 400 | 401) && answer.get("algs").is_some() {
+            failure.fix = Some(if self.key.is_some() { OTHER_PROOF } else { NO_KEY }.to_owned());
+        }
         failure.ask = answer.get("ask").and_then(fix::of_ask);
         if failure.ask.is_some() {
             failure.fix = Some(ASK.to_owned());
@@ -274,10 +303,7 @@ fn roots() -> Result<RootCerts, Failure> {
 
 /// A key that makes one request out of one that is sent twice.
 fn once() -> Result<String, Failure> {
-    let mut bytes = [0_u8; 16];
-    #[expect(clippy::disallowed_methods, reason = "a key has to be unique, and this program has no other chance")]
-    let filled = getrandom::fill(&mut bytes);
-    filled.map_err(|error| Failure::new(Exit::Refused, format!("The system gives no randomness: {error}")))?;
+    let bytes = random::<16>()?;
     Ok(format!("cli-{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
 }
 

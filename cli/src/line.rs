@@ -76,6 +76,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("auth sessions", "Your sessions"),
     ("guides", "Guides for agents"),
     ("inbox", "Events for the calling agent"),
+    ("mcp", "Clients of the Model Context Protocol"),
     ("notifications", "Notifications for you"),
     ("operator", "For the operator, with the operator secret"),
     ("presets", "Named sets of scopes"),
@@ -302,9 +303,13 @@ fn own() -> Vec<(&'static str, Command)> {
         ),
         (
             "auth enroll",
-            Command::new("enroll").about("Trade an enrolment code for the agent's token, and save it").arg(
+            Command::new("enroll").about("Trade an enrolment code for the agent's token, and save it").args([
                 Arg::new("code").value_name("-").default_value("-").help("The code; - reads it from standard input"),
-            ),
+                Arg::new("bind")
+                    .long("bind")
+                    .action(ArgAction::SetTrue)
+                    .help("Bind the token to a key that is made for it, and that stays on this machine"),
+            ]),
         ),
         ("auth status", Command::new("status").about("Server, profile and credential that are used").arg(file())),
         (
@@ -364,6 +369,23 @@ fn own() -> Vec<(&'static str, Command)> {
                     .value_delimiter(',')
                     .help("Scopes, or preset:NAME"),
             ),
+        ),
+        (
+            "mcp config",
+            Command::new("config")
+                .about("Print what a client of the Model Context Protocol needs to reach the server")
+                .args([
+                    Arg::new("client")
+                        .long("client")
+                        .value_name("CLIENT")
+                        .value_parser(["claude", "codex", "cursor", "vscode", "json"])
+                        .default_value("claude")
+                        .help("Whose configuration"),
+                    Arg::new("with-token")
+                        .long("with-token")
+                        .action(ArgAction::SetTrue)
+                        .help("Print the token in it, in place of the name of a variable"),
+                ]),
         ),
         (
             "receipt verify",

@@ -15,6 +15,7 @@ use crate::{
     context::Context,
     fail::{Exit, Failure},
     http::{Call, Client},
+    key::Key,
     show,
 };
 
@@ -40,7 +41,7 @@ pub(crate) fn login(context: &Context, typed: &ArgMatches) -> Result<u8, Failure
         let scope: Vec<&str> = typed.get_many::<String>("scope").into_iter().flatten().map(String::as_str).collect();
         by_device(&client, "token", &scope.join(" "))?
     };
-    verify_and_save(context, &client, token)
+    verify_and_save(context, client, token, None)
 }
 
 /// `auth import-token`.
@@ -54,18 +55,19 @@ pub(crate) fn import(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
         read_token(typed_token, "--token")?
     };
     if typed.get_flag("skip-verify") {
-        context.settings.save(&url, &token)?;
+        context.settings.save(&url, &token, None)?;
         show::out(&format!("Saved {}… for {}, without asking it.", token.shown(), url.as_str()));
         return Ok(0);
     }
-    verify_and_save(context, &Client::new(&url, None, context.patience)?, token)
+    verify_and_save(context, Client::new(&url, None, context.patience)?, token, None)
 }
 
 /// `auth enroll`: a runtime trades a one-time code for the token of its agent. What it was given is saved before anything else is asked:
 /// the code is spent.
 pub(crate) fn enroll(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
     let url = context.settings.server()?.clone();
-    let client = Client::new(&url, None, context.patience)?;
+    let key = typed.get_flag("bind").then(Key::make).transpose()?;
+    let client = Client::new(&url, None, context.patience)?.bound(key.as_ref());
     let code = match typed.get_one::<String>("code").map(String::as_str) {
         None | Some("-") => show::secret("Enrolment code")?,
         Some(code) => code.to_owned(),
@@ -73,16 +75,26 @@ pub(crate) fn enroll(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
     let body = json!({ "code": code.trim() });
     let answer = client.call(route::ENROL, Call { body: Some(body), ..Call::default() })?.json;
     let token = token_of(&answer, "token")?;
-    context.settings.save(&url, &token)?;
-    verify_and_save(context, &client, token)
+    context.settings.save(&url, &token, key.as_ref())?;
+    verify_and_save(context, client, token, key.as_ref())
 }
 
 /// Asks the server who the token is, and saves it only then: a refusal leaves what was saved before.
-fn verify_and_save(context: &Context, client: &Client, token: Secret) -> Result<u8, Failure> {
+fn verify_and_save(context: &Context, client: Client, token: Secret, key: Option<&Key>) -> Result<u8, Failure> {
     let copy = read_token(token.reveal(), "The answer")?;
-    let client = client.with(copy);
-    let who = client.call(route::WHOAMI, Call::default())?;
-    context.settings.save(&client.url, &token)?;
+    let mut client = client.with(copy).bound(key);
+    let mut key = key;
+    let mut who = client.call(route::WHOAMI, Call::default());
+    // A bound token that replaces itself keeps its key, which is the profile's.
+    if let (Err(refusal), None, Some(own)) = (&who, key, &context.settings.key)
+        && refusal.needs_key()
+    {
+        client = client.bound(Some(own));
+        key = Some(own);
+        who = client.call(route::WHOAMI, Call::default());
+    }
+    let who = who?;
+    context.settings.save(&client.url, &token, key)?;
     if context.is_json {
         who.print();
         return Ok(0);

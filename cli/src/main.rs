@@ -12,6 +12,7 @@
 //! http                  requests
 //! fix                   steps of refusals as commands
 //! verbs, config, show   the table of verbs; files of the user; what a person sees
+//! key                   the key that a token is bound to
 //! fail                  failures and exit statuses
 //! ```
 #![forbid(unsafe_code)]
@@ -21,6 +22,7 @@ mod context;
 mod fail;
 mod fix;
 mod http;
+mod key;
 mod line;
 mod login;
 mod own;

@@ -1,5 +1,6 @@
 //! The verbs that are more than one route, or none.
 
+mod mcp;
 mod news;
 mod receipt;
 mod secrets;
@@ -17,6 +18,7 @@ use crate::{
     context::Context,
     fail::{Exit, Failure},
     http::Call,
+    key::Key,
     line, login,
     run::{find, items, list, show_next},
     show,
@@ -52,6 +54,7 @@ pub(crate) fn online(words: &str, context: &Context, typed: &ArgMatches) -> Opti
         "access wait" => wait(context, typed),
         "secrets exec" => secrets::exec(context, typed),
         "secrets write" => secrets::write(context, typed),
+        "mcp config" => mcp::config(context, typed),
         "doctor" => doctor(context, typed),
         "receipt verify" => receipt::verify(context, typed),
         "self update" => update::update(context, typed),
@@ -104,6 +107,7 @@ fn status(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
     let url = settings.server()?;
     let token = settings.token.as_ref().ok_or_else(|| Failure::no_credential(url.as_str()))?;
     if typed.get_flag("export") {
+        settings.hand_out()?;
         // Nothing in either needs more than these quotes: an address has no quote, and a credential has letters, digits, - and _.
         show::out(&format!("export ACCREDIT_URL='{}' ACCREDIT_TOKEN='{}'", url.as_str(), token.reveal()));
         return Ok(0);
@@ -117,7 +121,7 @@ fn status(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
         if settings.is_from_environment { "ACCREDIT_TOKEN".to_owned() } else { settings.file().display().to_string() };
     let facts = json!({
         "server": url.as_str(), "profile": settings.profile, "credential": format!("{} {}…", token.kind().title(), token.shown()),
-        "from": from, "ends": who.json.pointer("/credential/expires_at"), "person": who.json.get("email"),
+        "key": settings.key_of_token().map(Key::thumbprint), "from": from, "ends": who.json.pointer("/credential/expires_at"), "person": who.json.get("email"),
         "role": who.json.get("role"), "agent": who.json.get("agent_name"), "tenant": who.json.get("tenant"),
     });
     show::out(&show::facts(&facts, &[]));

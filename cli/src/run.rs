@@ -41,6 +41,7 @@ pub(crate) fn run(context: &Context, verb: &Verb, typed: &ArgMatches) -> Result<
         return bulk(context, &client, route, &several, body.unwrap_or_default());
     }
     let body = body.filter(|_| !matches!(verb.route.method, "GET" | "DELETE"));
+    let sent = body.clone().unwrap_or_default();
     let call = match (verb.route.media, body) {
         (Media::Form, Some(fields)) => {
             let text = |value: Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -51,12 +52,27 @@ pub(crate) fn run(context: &Context, verb: &Verb, typed: &ArgMatches) -> Result<
         (_, body) => Call { names: names.clone(), query, body: body.map(Json::Object), ..Call::default() },
     };
     let answer = client.call(verb.route, call)?;
+    for (typed, stored) in renamed(&sent, &answer.json) {
+        show::say(&format!("Registered as {}, not as {}.", show::line(stored), show::line(typed)));
+    }
     if context.is_json {
         answer.print();
     } else {
         show_answer(verb, typed, &names, &answer);
     }
     Ok(u8::from(answer.json.get("allowed") == Some(&Json::Bool(false))))
+}
+
+/// Names that the server has stored otherwise than they were typed, with what it stored: an agent's name is made of what was typed, and
+/// gets a number behind it if it is taken.
+fn renamed<'t>(sent: &'t Map<String, Json>, answer: &'t Json) -> Vec<(&'t str, &'t str)> {
+    let name = |one: &'t Json| one.get("name").and_then(Json::as_str).map(str::trim);
+    let stored = ["name", "agent_name"].into_iter().find_map(|member| answer.get(member)?.as_str());
+    let stored = stored.or_else(|| answer.get("agent").and_then(name));
+    let one = sent.get("name").and_then(Json::as_str).map(str::trim).zip(stored);
+    let documents = sent.get("agents").and_then(Json::as_array).into_iter().flatten();
+    let several = documents.zip(list(answer, "agents")).filter_map(|(sent, stored)| name(sent).zip(name(stored)));
+    one.into_iter().chain(several).filter(|(typed, stored)| typed != stored).collect()
 }
 
 /// What the names in the path stand for; and all that were typed for the last one, where several may be.
@@ -350,6 +366,26 @@ mod tests {
             let failure = choose(&items, typed).unwrap_err();
             assert_eq!(failure.exit, Exit::Usage);
             assert!(failure.lines.iter().any(|line| line.starts_with("tok_01cccc")), "{failure:?}");
+        }
+    }
+
+    /// R221: a name that became another is told, for each agent of a document too; one that was trimmed is the same.
+    #[test]
+    fn a_name_that_became_another_is_told() {
+        for (sent, answer, told) in [
+            (json!({ "name": "Bad Name" }), json!({ "name": "bad-name" }), vec![("Bad Name", "bad-name")]),
+            (json!({ "name": "scout" }), json!({ "name": "scout-2" }), vec![("scout", "scout-2")]),
+            (json!({ "name": "A b" }), json!({ "agent": { "name": "a-b" }, "created": true }), vec![("A b", "a-b")]),
+            (json!({ "name": " scout " }), json!({ "name": "scout" }), vec![]),
+            (json!({ "name": "scout" }), json!({ "ok": true }), vec![]),
+            (json!({ "scope": ["a"] }), json!({ "name": "scout" }), vec![]),
+            (
+                json!({ "agents": [{ "name": "one" }, { "name": "Two" }] }),
+                json!({ "agents": [{ "name": "one" }, { "name": "two" }] }),
+                vec![("Two", "two")],
+            ),
+        ] {
+            assert_eq!(renamed(sent.as_object().unwrap(), &answer), told, "{sent}");
         }
     }
 

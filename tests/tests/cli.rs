@@ -301,6 +301,60 @@ fn an_agent_lives_by_verbs() {
     assert!(server.number("SELECT count(*) FROM idempotency") >= 4);
 }
 
+/// R221: a name that the server made another of is told, by each verb that registers agents; no other name becomes another: it is kept
+/// as it was typed, or refused.
+#[test]
+fn a_name_that_became_another_is_told() {
+    let (server, _) = Server::with_admin();
+    let cli = signed_in(&server);
+    let made = cli.run(&["agents", "create", "Bad Name", "--preset", "worker", "--raw"]).is(0);
+    assert!(made.err.contains("Registered as bad-name, not as Bad Name."), "{made:?}");
+    assert!(made.out.starts_with("acr_agt_") && made.out.lines().count() == 1, "{made:?}");
+    let made = cli.run(&["agents", "create", "bad-name", "--no-token", "--json"]).is(0);
+    assert!(made.err.contains("Registered as bad-name-2, not as bad-name.") && made.json()["name"] == "bad-name-2");
+    assert!(!cli.run(&["agents", "create", "plain", "--no-token"]).is(0).err.contains("Registered as"));
+    let document = cli.run(&["agents", "export", "plain"]).is(0).out.replace("\"plain\"", "\"Quite Plain\"");
+    fs::write(cli.home().join("one.json"), document).unwrap();
+    let made = cli.run(&["agents", "import", "one.json"]).is(0);
+    assert!(made.err.contains("Registered as quite-plain, not as Quite Plain."), "{made:?}");
+
+    let title = "A Name, With More";
+    for words in [
+        &["agents", "keys", "create", "plain", title, "--type", "internal", "--scope", "agents.read"][..],
+        &["admin", "tenant", "update", "--name", title],
+        &["token", "create", title, "--scope", "agents.read"],
+    ] {
+        let ran = cli.run(&[words, &["--json"]].concat()).is(0);
+        assert!(ran.json()["name"] == title && ran.err.is_empty(), "{ran:?}");
+    }
+    for words in [&["presets", "put", "Bad Name", "--scope", "agents.read"][..], &["scopes", "define", "Bad Name", "d"]]
+    {
+        let ran = cli.run(words);
+        assert!(ran.code == 1 && ran.err.contains("fix:"), "{words:?}: {ran:?}");
+    }
+}
+
+/// R221: what a client of models needs is printed with the address, and with the token only when it is asked for.
+#[test]
+fn a_client_of_models_is_configured() {
+    let (server, _) = Server::with_admin();
+    let cli = signed_in(&server);
+    let url = format!("{}/mcp", server.host().base_url());
+    let saved: Json = serde_json::from_str(&cli.saved()).unwrap();
+    let token = text(&saved["profiles"]["default"]["token"]).to_owned();
+    for client in ["claude", "codex", "cursor", "vscode", "json"] {
+        let ran = cli.run(&["mcp", "config", "--client", client]).is(0);
+        assert!(ran.out.contains(&url) && !format!("{ran:?}").contains(&token), "{ran:?}");
+        let ran = cli.run(&["mcp", "config", "--client", client, "--with-token"]).is(0);
+        assert!(ran.out.contains(&token) && ran.err.contains("warning:"), "{ran:?}");
+    }
+    let shown = cli.run(&["mcp", "config", "--json"]).is(0).json();
+    assert!(text(&shown["config"]).starts_with("claude mcp add"), "{shown}");
+    cli.run(&["mcp", "config", "--client", "other"]).is(64);
+    let ran = Cli::of(server.host().base_url()).run(&["mcp", "config", "--with-token"]).is(2);
+    assert!(ran.err.contains("accredit auth login"), "{ran:?}");
+}
+
 /// R149: a program gets the agent's secrets by its environment, byte for byte, and ends as it ends by itself: by its status, and by signals.
 #[test]
 fn a_program_runs_with_the_secrets_of_its_agent() {

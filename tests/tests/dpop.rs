@@ -16,7 +16,9 @@ use std::{
 
 use serde_json::{Value as Json, json};
 use tests::{
-    Client, Server, host,
+    Client, Server,
+    cli::Cli,
+    host,
     oauth::encoded,
     packages,
     process::{Running, asking},
@@ -172,4 +174,62 @@ fn the_programs_of_the_recipe_prove_a_key() {
     admin.post("/api/agents/keyed/stop", &Json::Null).is(200);
     let headers = recipe.headers("GET", &format!("{base}/api/agents"), &token);
     send(&admin, "GET", "/api/agents", &headers).refused(403, "agent_stopped");
+}
+
+/// R222: the command makes a key when it enrols, and proves it with each request. The token alone does nothing elsewhere, and what the
+/// refusal advises works.
+#[test]
+fn the_command_binds_its_token_and_uses_it() {
+    let (server, admin) = Server::with_admin();
+    server.agent(&admin, "keyed", &["agents.list", "agents.read"]);
+    let url = server.host().base_url();
+    let enrolled = |cli: &Cli| {
+        let code = admin.post("/api/agents/keyed/enrolment", &json!({})).is(201);
+        cli.fed(text(&code["code"]), &["auth", "enroll", "--bind"]).is(0)
+    };
+    let cli = Cli::of(url);
+    enrolled(&cli);
+    let saved = || {
+        let saved: Json = serde_json::from_str(&cli.saved()).unwrap();
+        ["token", "key"].map(|name| text(&saved["profiles"]["default"][name]).to_owned())
+    };
+    let [token, key] = saved();
+    for words in [&["whoami"][..], &["agents", "list", "--limit", "1"], &["agents", "heartbeat"], &["agents", "get"]] {
+        let ran = cli.run(words).is(0);
+        assert!(!format!("{ran:?}").contains(&key), "{ran:?}");
+    }
+    let status = cli.run(&["auth", "status"]).is(0).out;
+    assert!(status.lines().any(|line| line.starts_with("key ")), "{status}");
+    let mut watching = cli.started(&["agents", "watch"]);
+    watching.until("keyed  running");
+    assert_eq!(watching.signalled(tests::process::Signal::INT), 0);
+    // It is handed to nobody who could not use it.
+    for words in [&["auth", "status", "--export"][..], &["mcp", "config", "--with-token"]] {
+        let ran = cli.run(words).is(64);
+        assert!(ran.err.contains("bound to a key") && !format!("{ran:?}").contains(&token), "{ran:?}");
+    }
+
+    // Copied without the key, into another profile, on another machine or into the environment.
+    let other = Cli::of(url);
+    let import = ["auth", "import-token", "--token", "-"];
+    for ran in [
+        cli.fed(&token, &[&import[..], &["--profile", "copy"]].concat()),
+        other.fed(&token, &import),
+        Cli::of(url).variable("ACCREDIT_TOKEN", &token).run(&["whoami"]),
+    ] {
+        let ran = ran.is(2);
+        assert!(ran.err.contains("fix: ") && ran.err.contains("accredit auth enroll --bind"), "{ran:?}");
+    }
+    assert!(other.saved().is_empty() && !cli.saved().contains("copy"));
+
+    // One that replaces itself keeps the key, and is taken into the same profile.
+    let next = cli.run(&["agents", "token", "issue", "me", "--raw", "--yes"]).is(0).out;
+    cli.fed(&next, &import).is(0);
+    assert_eq!(saved(), [next.trim().to_owned(), key.clone()]);
+    cli.run(&["whoami"]).is(0);
+    // The other machine gets a token of its own, as the refusal says.
+    enrolled(&other);
+    other.run(&["whoami"]).is(0);
+    cli.run(&["auth", "logout", "--keep"]).is(0);
+    assert!(!cli.saved().contains(&key));
 }

@@ -14,6 +14,7 @@ use tests::{
     process::asking,
     server::{EMAIL, KEY, PASSWORD, text},
     sink::{Reply, Sink},
+    totp::Authenticator,
     until,
 };
 
@@ -145,6 +146,16 @@ fn replay_request(client: &Client, request: &str, (status, answer): (u16, Option
     compare(first, &said, &got, values);
 }
 
+/// What the authenticator app shows now, for a block that says so; the app has the secret that a block before has named.
+fn put_code(server: &Server, block: &str, values: &mut Values) {
+    if !["{{app_code}}", "$APP_CODE"].iter().any(|name| block.contains(name)) {
+        return;
+    }
+    let secret = values.get("app_secret").unwrap_or_else(|| panic!("no app has a secret yet: {block}")).clone();
+    let code = Authenticator { secret, recovery_codes: Vec::new() }.code(server);
+    values.insert("app_code".to_owned(), code);
+}
+
 fn replay_commands(server: &Server, commands: &str, values: &Values) {
     let variables = values.iter().map(|(name, value)| (name.to_uppercase(), value));
     let home = tempfile::tempdir().unwrap();
@@ -168,8 +179,18 @@ const COMMAND: &str = r#"accredit() {
 "#;
 
 /// Runs commands of the CLI in the place of a request, with its credential. The last answer is compared with the documented one.
-fn replay_cli(server: &Server, home: &Path, (commands, status): (&str, i32), http: &Block, values: &mut Values) {
-    let Block::Http { request, answer, .. } = http else { panic!("no request stands above {commands}") };
+fn replay_cli(
+    server: &Server,
+    home: &Path,
+    (commands, status): (&str, i32),
+    http: Option<&Block>,
+    values: &mut Values,
+) {
+    // What stands above all requests asks nothing, or begins with the agent's token.
+    let (request, answer) = match http {
+        Some(Block::Http { request, answer, .. }) => (request.as_str(), answer.as_ref()),
+        _ => ("Bearer {{accredit_token}}", None),
+    };
     let variables = values.iter().map(|(name, value)| (name.to_uppercase(), value));
     let head = filled(request, values);
     let bearer = head.split("Bearer ").nth(1).and_then(|rest| rest.lines().next()).unwrap_or_default();
@@ -267,6 +288,11 @@ fn replay(path: &Path, with_cli: bool) -> usize {
     for (number, block) in blocks.iter().enumerate() {
         let is_request = |block: &&Block| matches!(block, Block::Http { .. });
         match block {
+            Block::Http { request: text, .. } | Block::Bash(text) | Block::Cli { commands: text, .. } => {
+                put_code(&server, text, &mut values);
+            }
+        }
+        match block {
             Block::Http { request, status, answer } => {
                 let below = blocks.iter().skip(number + 1).take_while(|block| !is_request(block));
                 if with_cli && below.clone().any(|block| matches!(block, Block::Cli { .. })) {
@@ -281,7 +307,6 @@ fn replay(path: &Path, with_cli: bool) -> usize {
             }
             Block::Cli { commands, status } if with_cli => {
                 let above = blocks.iter().take(number).rev().find(is_request);
-                let above = above.unwrap_or_else(|| panic!("{}: no request above {commands}", path.display()));
                 replay_cli(&server, home.path(), (commands, *status), above, &mut values);
                 replayed += 1;
             }
