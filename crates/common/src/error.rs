@@ -1186,7 +1186,7 @@ mod tests {
         let flaws = |values: &[(&'static str, Code)]| {
             let mut flaws = Flaws::default();
             for (field, code) in values {
-                assert!(flaws.check::<()>(field, Err(code.with("field", *field).with("most", "64"))).is_none());
+                assert!(flaws.check::<()>(*field, Err(code.with("field", *field).with("most", "64"))).is_none());
             }
             flaws.end()
         };
