@@ -161,7 +161,7 @@ fn flag(verb: &Verb, at: At, name: &str, value: &str) -> Option<String> {
     Some(match input {
         Some(input) if input.is_positional => value.to_owned(),
         // A secret is asked for.
-        Some(input) if input.kind == Kind::Secret => format!("--{name} -"),
+        Some(input) if matches!(input.kind, Kind::Secret | Kind::SecretText) => format!("--{name} -"),
         Some(input) if input.kind == Kind::No && value == "true" => return None,
         Some(input) if input.kind == Kind::No => format!("--{name}"),
         _ => format!("--{name} {value}"),

@@ -244,7 +244,7 @@ fn of_input(input: &Input) -> Arg {
         Kind::Number => arg.value_parser(value_parser!(i64)).allow_negative_numbers(true),
         Kind::Words | Kind::Pairs => arg.action(ArgAction::Append).value_delimiter(','),
         // A secret on a command line is in the list of processes and in the shell's history.
-        Kind::Secret => {
+        Kind::Secret | Kind::SecretText => {
             let arg = arg.value_name("-").value_parser(["-"]).hide_possible_values(true);
             let help = format!("{}: - reads it from standard input; left out, it is asked for", input.help);
             arg.help(if input.is_required { help } else { format!("{}: - reads it from standard input", input.help) })

@@ -196,7 +196,8 @@ fn field(input: &Input, typed: &ArgMatches) -> Result<Option<Json>, Failure> {
             })
             .transpose()?,
         Kind::Secret if text().is_some() || input.is_required => Some(show::secret(input.help)?.into()),
-        Kind::Secret => None,
+        Kind::SecretText if text().is_some() || input.is_required => Some(show::secret_text(input.help)?.into()),
+        Kind::Secret | Kind::SecretText => None,
         Kind::File | Kind::Object => text().map(read_file).transpose()?,
     })
 }

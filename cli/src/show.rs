@@ -2,7 +2,7 @@
 //! terminal no line that is wider than it.
 
 use std::{
-    io::{BufRead as _, ErrorKind, IsTerminal as _, Write as _},
+    io::{BufRead, ErrorKind, IsTerminal as _, Write as _},
     time::Duration,
 };
 
@@ -237,17 +237,39 @@ pub(crate) fn ask(question: &str) -> Option<bool> {
 
 /// A secret: asked for without an echo, or the next line of standard input.
 pub(crate) fn secret(what: &str) -> Result<String, Failure> {
+    asked(what, |stdin| {
+        let mut line = String::new();
+        stdin.read_line(&mut line)?;
+        line.truncate(line.trim_end_matches(['\n', '\r']).len());
+        Ok(line)
+    })
+}
+
+/// A secret that may have several lines: asked for as one, or all of standard input.
+pub(crate) fn secret_text(what: &str) -> Result<String, Failure> {
+    asked(what, all_of)
+}
+
+/// All that there is to read, without one line end at its very end.
+fn all_of(from: &mut dyn BufRead) -> std::io::Result<String> {
+    let mut text = String::new();
+    from.read_to_string(&mut text)?;
+    let end = text.strip_suffix('\n').map(|rest| rest.strip_suffix('\r').unwrap_or(rest).len());
+    text.truncate(end.unwrap_or(text.len()));
+    Ok(text)
+}
+
+/// Asks in a terminal without an echo, or reads standard input.
+fn asked(what: &str, read: fn(&mut dyn BufRead) -> std::io::Result<String>) -> Result<String, Failure> {
     if std::io::stdin().is_terminal() {
         return rpassword::prompt_password(format!("{what}: ")).map_err(of_file("the terminal"));
     }
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).map_err(of_file("standard input"))?;
-    let text = line.trim_end_matches(['\n', '\r']);
+    let text = read(&mut std::io::stdin().lock()).map_err(of_file("standard input"))?;
     if text.is_empty() {
         return Err(Failure::usage(format!("Standard input has no line for: {what}."))
             .fix("Give it as a line of standard input, or run this in a terminal, which asks for it."));
     }
-    Ok(text.to_owned())
+    Ok(text)
 }
 
 /// A spinner beside the output, while something takes long. Where standard error is no terminal, nothing is drawn.
@@ -321,6 +343,24 @@ mod tests {
                 vec!["token.scope", "a", "b"],
             ]
         );
+    }
+
+    /// R106: no line of a private key is lost, and nothing of it but the line end that an editor adds.
+    #[test]
+    fn a_secret_text_is_all_of_what_is_read() {
+        for (given, read) in [
+            ("one", "one"),
+            ("one\n", "one"),
+            ("one\ntwo\n", "one\ntwo"),
+            ("one\r\ntwo\r\n", "one\r\ntwo"),
+            (" one\n\ntwo\n\n", " one\n\ntwo\n"),
+            ("one\r", "one\r"),
+            ("\n", ""),
+            ("", ""),
+        ] {
+            assert_eq!(all_of(&mut given.as_bytes()).unwrap(), read, "{given:?}");
+        }
+        all_of(&mut &b"\xff\n"[..]).unwrap_err();
     }
 
     #[test]

@@ -71,6 +71,8 @@ pub(crate) enum Kind {
     Data,
     /// Never typed: read from standard input, or asked for without an echo.
     Secret,
+    /// The same, of all lines.
+    SecretText,
     /// A file with a JSON object, whose members are the body.
     File,
     /// A file with a JSON object, which is the field: what it holds is not typed.
@@ -438,11 +440,11 @@ pub(crate) fn all() -> Vec<Verb> {
             .takes("name", Kind::Text, "The key's name")
             .field("type", Kind::Text, "external, internal, github, slack or standard")
             .of_credential()
-            .field("value", Kind::Secret, "The webhook's secret that you bring")
+            .field("value", Kind::SecretText, "The webhook's secret that you bring")
             .show(Show::Secret("key")),
         keys(Verb::new("agents keys rotate", route::KEYS_ROTATE))
             .field("grace_seconds", Kind::Number, grace)
-            .field("value", Kind::Secret, "The webhook's secret that you bring")
+            .field("value", Kind::SecretText, "The webhook's secret that you bring")
             .asks("Replace the secret of the key {id}?")
             .show(Show::Secret("key")),
         keys(Verb::new("agents keys delete", route::KEYS_DELETE)).asks("Delete the key {id}?").done("Deleted."),
@@ -457,7 +459,7 @@ pub(crate) fn all() -> Vec<Verb> {
         Verb::new("agents secrets list", route::SECRETS_LIST).table(&[("NAME", "name"), ("SET", "updated_at")]),
         Verb::new("agents secrets get", route::SECRETS_GET),
         Verb::new("agents secrets set", route::SECRETS_PUT)
-            .needs("value", Kind::Secret, "The value")
+            .needs("value", Kind::SecretText, "The value")
             .done("Set {key}."),
         Verb::new("agents secrets set-several", route::SECRETS_SET).takes(
             "file",

@@ -404,6 +404,32 @@ fn a_program_runs_with_the_secrets_of_its_agent() {
     assert!(ran.out.is_empty() && ran.err.contains("LD_PRELOAD"), "{ran:?}");
 }
 
+/// R106: a secret with several lines comes from standard input as it is; what has one line by its nature stays one line.
+#[test]
+fn a_secret_of_several_lines_is_set_whole() {
+    let (server, admin) = with_secrets();
+    let scout = server.agent(&admin, "scout", &["agents.read", "agents.secrets.read"]);
+    let cli = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", admin.bearer());
+    let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAw\n\tBQYD\n-----END PRIVATE KEY-----";
+    let values = || scout.client.get("/api/agents/me/secrets/values").is(200)["secrets"].clone();
+    for words in [
+        &["agents", "secrets", "set", "scout", "PEM"][..],
+        &["agents", "secrets", "set", "scout", "PEM", "--value", "-"],
+    ] {
+        admin.put("/api/agents/scout/secrets/PEM", &json!({ "value": "old" })).is(200);
+        for (given, stored) in [(format!("{pem}\n"), pem.to_owned()), (format!("{pem}\n\n"), format!("{pem}\n"))] {
+            let ran = cli.fed(&given, words).is(0);
+            assert!(!ran.out.contains("MC4") && !ran.err.contains("MC4"), "{ran:?}");
+            assert_eq!(values()["PEM"], stored);
+        }
+    }
+    cli.fed("", &["agents", "secrets", "set", "scout", "PEM"]).is(64);
+    // A webhook's secret has one line: more is refused, and not cut.
+    let create = ["agents", "keys", "create", "scout", "ci", "--type", "github", "--value", "-"];
+    assert!(cli.fed("first-line-of-it\nsecond-line\n", &create).is(1).err.contains("visible ASCII"));
+    cli.fed("first-line-of-it\n", &create).is(0);
+}
+
 /// R149: secrets in files are for their owner alone, whole or not there, and never behind a link.
 #[test]
 fn secrets_are_written_into_a_directory_and_not_out_of_it() {
