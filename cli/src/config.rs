@@ -7,6 +7,7 @@
 use std::{
     fs,
     io::{ErrorKind, Write as _},
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
@@ -48,7 +49,11 @@ pub(crate) struct Settings {
 
 /// The address of a server, without a slash at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Url(String);
+pub(crate) struct Url {
+    text: String,
+    /// Whether it leads to this machine.
+    pub(crate) is_loopback: bool,
+}
 
 impl Url {
     /// Reads an address. Without https a credential travels in clear, so that is taken for a loopback host alone, or where the user
@@ -66,12 +71,13 @@ impl Url {
             Some(literal) => literal.split(']').next().unwrap_or_default(),
             None => authority.split(':').next().unwrap_or_default(),
         };
-        let is_loopback =
-            host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        let is_loopback = host.eq_ignore_ascii_case("localhost")
+            || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
+        let url = Self { text: text.to_owned(), is_loopback };
         match scheme {
             _ if host.is_empty() => Err(wrong("it names no host")),
-            "https" => Ok(Self(text.to_owned())),
-            "http" if is_loopback || std::env::var_os("ACCREDIT_INSECURE").is_some() => Ok(Self(text.to_owned())),
+            "https" => Ok(url),
+            "http" if is_loopback || std::env::var_os("ACCREDIT_INSECURE").is_some() => Ok(url),
             "http" => Err(wrong("over http everybody on the way could read your token")
                 .fix("Use https. If nobody else is on this network, set the variable ACCREDIT_INSECURE=1.")),
             _ => Err(wrong("it begins with https://")),
@@ -79,19 +85,19 @@ impl Url {
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// The address of a path below the server.
     pub(crate) fn join(&self, path: &str) -> String {
-        format!("{}{path}", self.0)
+        format!("{}{path}", self.text)
     }
 
     /// The address of a link, which names a path from the root of the host.
     pub(crate) fn of_link(&self, link: &str) -> String {
-        let end = self.0.find("://").map_or(0, |at| at + 3);
-        let root = self.0.get(end..).and_then(|rest| rest.find('/')).map_or(self.0.len(), |at| end + at);
-        format!("{}{link}", self.0.get(..root).unwrap_or_default())
+        let end = self.text.find("://").map_or(0, |at| at + 3);
+        let root = self.text.get(end..).and_then(|rest| rest.find('/')).map_or(self.text.len(), |at| end + at);
+        format!("{}{link}", self.text.get(..root).unwrap_or_default())
     }
 }
 
@@ -293,6 +299,18 @@ mod tests {
             ("http://localhost", "http://localhost"),
         ] {
             assert_eq!(Url::parse(text).unwrap().as_str(), url);
+        }
+        for (text, is_loopback) in [
+            ("http://127.0.0.1:3000", true),
+            ("https://127.9.9.9/acc", true),
+            ("https://[::1]:3000", true),
+            ("https://[::ffff:127.0.0.1]", true),
+            ("https://LocalHost:3000", true),
+            ("https://localhost.evil.example", false),
+            ("https://128.0.0.1", false),
+            ("https://[::2]", false),
+        ] {
+            assert_eq!(Url::parse(text).unwrap().is_loopback, is_loopback, "{text}");
         }
         for text in [
             "",

@@ -9,7 +9,7 @@ use common::{error::Code, route::Route, secret::Secret};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value as Json;
 use ureq::{
-    Agent,
+    Agent, Proxy, ProxyProtocol,
     http::{Request, request::Builder},
     tls::{RootCerts, TlsConfig},
 };
@@ -95,6 +95,7 @@ impl Client {
             .timeout_recv_body(Some(Duration::from_secs(patience.max(600))))
             .user_agent(concat!("accredit/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls)
+            .proxy(Proxy::try_from_env().filter(|proxy| is_asked_by(url, proxy)))
             .build();
         Ok(Self { agent: config.into(), url: url.clone(), token, key: None })
     }
@@ -257,8 +258,7 @@ impl Client {
     }
 
     fn lost(&self, error: &ureq::Error) -> Failure {
-        let sentence = format!("{} cannot be reached: {}", self.url.as_str(), show::line(&error.to_string()));
-        Failure::unreachable(sentence).fix("Check the address and the network.")
+        lost(self.url.as_str(), self.agent.config().proxy(), error)
     }
 
     fn refusal(&self, status: u16, answer: Json) -> Failure {
@@ -290,6 +290,40 @@ impl Client {
     }
 }
 
+/// Whether a proxy is asked for a server: for none on this machine, since what is sent to it could be read on the way. ureq
+/// passes over a proxy of SOCKS.
+fn is_asked_by(url: &Url, proxy: &Proxy) -> bool {
+    let is_known = matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https);
+    let is_exempt = || url.as_str().parse().is_ok_and(|uri| proxy.is_no_proxy(&uri));
+    is_known && !url.is_loopback && !is_exempt()
+}
+
+/// Why there is no answer. With a proxy every connection leads to the proxy.
+fn lost(url: &str, proxy: Option<&Proxy>, error: &ureq::Error) -> Failure {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, InvalidData, UnexpectedEof};
+    let why = show::line(&error.to_string());
+    let Some(proxy) = proxy else {
+        return Failure::unreachable(format!("{url} cannot be reached: {why}"))
+            .fix("Check the address and the network.");
+    };
+    let scheme = if proxy.protocol() == ProxyProtocol::Https { "https" } else { "http" };
+    // Without the user's name and password.
+    let place = show::line(&format!("{scheme}://{}:{}", proxy.host(), proxy.port()));
+    let is_of_proxy = match error {
+        ureq::Error::Io(error) => {
+            !matches!(error.kind(), ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof | InvalidData)
+        }
+        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
+        _ => false,
+    };
+    let sentence = match is_of_proxy {
+        true => format!("The proxy {place}, through which {url} is asked, cannot be reached: {why}"),
+        false => format!("{url} cannot be reached through the proxy {place}: {why}"),
+    };
+    Failure::unreachable(sentence)
+        .fix("Check the proxy in ALL_PROXY, HTTPS_PROXY or HTTP_PROXY, or name the server's host in NO_PROXY.")
+}
+
 /// The certificates that are trusted: those of the file in `SSL_CERT_FILE`, or else Mozilla's.
 fn roots() -> Result<RootCerts, Failure> {
     let Some(file) = std::env::var_os("SSL_CERT_FILE") else { return Ok(RootCerts::WebPki) };
@@ -309,4 +343,50 @@ fn once() -> Result<String, Failure> {
 
 fn unusable(error: ureq::http::Error) -> Failure {
     Failure::usage(format!("The request cannot be sent: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    /// R107: a proxy never sees what is sent to this machine, and is named where it is in the way, without its password.
+    #[test]
+    fn a_proxy_is_for_other_machines_and_is_named() {
+        let proxy = |text: &str| Proxy::new(text).unwrap();
+        let http = proxy("http://ada:secret@proxy.example:8080");
+        for (url, is_asked) in [
+            ("https://accredit.example", true),
+            ("https://localhost.evil.example", true),
+            ("http://127.0.0.1:3000", false),
+            ("https://127.9.9.9", false),
+            ("https://[::1]:3000", false),
+            ("http://localhost:3000", false),
+        ] {
+            assert_eq!(is_asked_by(&Url::parse(url).unwrap(), &http), is_asked, "{url}");
+        }
+        let url = Url::parse("https://accredit.example").unwrap();
+        assert!(is_asked_by(&url, &proxy("https://proxy.example")));
+        assert!(!is_asked_by(&url, &proxy("socks5://proxy.example")));
+        let exempt = Proxy::builder(ProxyProtocol::Http).host("proxy.example").no_proxy("accredit.example");
+        assert!(!is_asked_by(&url, &exempt.build().unwrap()));
+
+        let refused = ureq::Error::Io(Error::from(ErrorKind::ConnectionRefused));
+        let reset = ureq::Error::Io(Error::from(ErrorKind::ConnectionReset));
+        let forbidden = ureq::Error::ConnectProxyFailed("proxy server responded 403/403".to_owned());
+        let said = |proxy, error| lost(url.as_str(), proxy, error);
+        assert!(said(None, &refused).sentence.starts_with("https://accredit.example cannot be reached: "));
+        for (error, begins) in [
+            (&refused, "The proxy http://proxy.example:8080, through which https://accredit.example is asked, cannot"),
+            (&ureq::Error::Io(Error::other("failed to lookup address")), "The proxy http://proxy.example:8080, "),
+            (&ureq::Error::HostNotFound, "The proxy http://proxy.example:8080, "),
+            (&reset, "https://accredit.example cannot be reached through the proxy http://proxy.example:8080: "),
+            (&forbidden, "https://accredit.example cannot be reached through the proxy http://proxy.example:8080: "),
+        ] {
+            let failure = said(Some(&http), error);
+            assert!(failure.sentence.starts_with(begins) && !failure.sentence.contains("secret"), "{failure:?}");
+            assert!(failure.fix.as_deref().unwrap().contains("NO_PROXY"), "{failure:?}");
+        }
+    }
 }

@@ -597,6 +597,35 @@ fn a_stranger_in_the_servers_place_is_found_out() {
     assert!(ran.err.contains("cannot be reached"), "{ran:?}");
 }
 
+/// R107: what is sent to this machine goes through no proxy, whatever the environment says; one that cannot be reached is named.
+#[test]
+fn a_proxy_is_not_asked_for_loopback() {
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    proxy.set_nonblocking(true).unwrap();
+    let place = format!("http://ada:hidden@{}", proxy.local_addr().unwrap());
+    let token = tests::secret::credential("acr_pat_");
+    let error =
+        "HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/html\r\ncontent-length: 4\r\nconnection: close\r\n\r\noops";
+    let server = saying(error);
+    for url in [server.clone(), server.replace("127.0.0.1", "localhost")] {
+        for name in ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"] {
+            for none in ["", "accredit.example"] {
+                let cli = Cli::of(&url).variable("ACCREDIT_TOKEN", &token).variable(name, &place);
+                let ran = cli.variable("NO_PROXY", none).run(&["whoami"]).is(3);
+                assert!(ran.err.contains("no Accredit server (502"), "{name}: {ran:?}");
+            }
+        }
+    }
+    assert_eq!(proxy.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+
+    // Others are asked through it.
+    let place = place.replace(&proxy.local_addr().unwrap().to_string(), "127.0.0.1:1");
+    let cli = Cli::of("https://accredit.example").variable("ACCREDIT_TOKEN", &token).variable("https_proxy", &place);
+    let ran = cli.run(&["whoami"]).is(3);
+    assert!(ran.err.contains("The proxy http://127.0.0.1:1, ") && ran.err.contains("NO_PROXY"), "{ran:?}");
+    assert!(!ran.err.contains("hidden"), "{ran:?}");
+}
+
 #[test]
 fn some_verbs_ask_no_server() {
     let cli = Cli::new();
