@@ -1,7 +1,14 @@
 //! The command line: clap's commands, made of the table of verbs and of the verbs that are more than one route.
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use common::route::Query;
+use std::ffi::OsStr;
+
+use clap::{
+    Arg, ArgAction, ArgMatches, Command,
+    builder::TypedValueParser,
+    error::{ContextKind, ContextValue, ErrorKind},
+    value_parser,
+};
+use common::{route::Query, secret::Secret};
 
 use crate::verbs::{self, At, Input, Kind, Verb};
 
@@ -87,6 +94,68 @@ const GROUPS: &[(&str, &str)] = &[
     ("skills", "Short guides for coding agents"),
     ("token", "Your personal access tokens"),
 ];
+
+/// What stands for a value that is read from standard input.
+const DASH: &str = "-";
+
+/// Takes `-` alone. What is typed in its place is a credential, and stands in no message.
+#[derive(Clone)]
+struct Dash;
+
+impl TypedValueParser for Dash {
+    type Value = String;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        match value.to_str() {
+            Some(DASH) => Ok(DASH.to_owned()),
+            _ => Err(taken_as_no_argument(command, arg)),
+        }
+    }
+}
+
+/// The refusal of a credential on the command line.
+fn taken_as_no_argument(command: &Command, arg: Option<&Arg>) -> clap::Error {
+    let words = command.get_bin_name().unwrap_or_else(|| command.get_name());
+    let arg = arg.or_else(|| command.get_arguments().find(|arg| is_dash(arg)));
+    let others = command.get_positionals().any(|other| arg.is_some_and(|arg| arg.get_id() != other.get_id()));
+    let others = if others { " …" } else { "" };
+    let step = match arg.map(|arg| arg.get_long().map(|flag| format!(" --{flag}")).unwrap_or_default()) {
+        Some(flag) => format!("send it on standard input: {words}{others}{flag} -"),
+        None => "set ACCREDIT_TOKEN, or save it from standard input: accredit auth login --token -".to_owned(),
+    };
+    let message = format!("credentials are not taken as arguments, which others can see; {step}");
+    command.clone().error(ErrorKind::ValueValidation, message)
+}
+
+fn is_dash(arg: &Arg) -> bool {
+    arg.get_value_names().is_some_and(|names| names.iter().any(|name| name == DASH))
+}
+
+/// An error about the line, without what may be a credential in it: one that stands where nothing is expected, too.
+pub(crate) fn without_credentials(error: clap::Error, line: &[String]) -> clap::Error {
+    let mut whole = command();
+    whole.build();
+    let mut at = &whole;
+    for word in line {
+        at = at.find_subcommand(word).unwrap_or(at);
+    }
+    let kinds = [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand];
+    let mut named = kinds.into_iter().filter_map(|kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    });
+    // An option that does not exist is told by its name.
+    let is_option = |text: &str| {
+        text.strip_prefix("--")
+            .is_some_and(|name| name.len() < 24 && name.chars().all(|c| c.is_ascii_lowercase() || c == '-'))
+    };
+    let is_stray = matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::TooManyValues);
+    let is_hidden = match is_stray && at.get_arguments().any(is_dash) {
+        true => named.any(|text| !is_option(text)),
+        false => named.any(|text| Secret::is_in(text.as_bytes())),
+    };
+    if is_hidden { taken_as_no_argument(at, None) } else { error }
+}
 
 /// The whole command line.
 pub(crate) fn command() -> Command {
@@ -245,7 +314,7 @@ fn of_input(input: &Input) -> Arg {
         Kind::Words | Kind::Pairs => arg.action(ArgAction::Append).value_delimiter(','),
         // A secret on a command line is in the list of processes and in the shell's history.
         Kind::Secret | Kind::SecretText => {
-            let arg = arg.value_name("-").value_parser(["-"]).hide_possible_values(true);
+            let arg = arg.value_name(DASH).value_parser(Dash);
             let help = format!("{}: - reads it from standard input; left out, it is asked for", input.help);
             arg.help(if input.is_required { help } else { format!("{}: - reads it from standard input", input.help) })
         }
@@ -259,7 +328,7 @@ fn raw() -> Arg {
 
 /// The verbs that are more than one route, or none.
 fn own() -> Vec<(&'static str, Command)> {
-    let token = || Arg::new("token").long("token").value_name("-").value_parser(["-"]).hide_possible_values(true);
+    let token = || Arg::new("token").long("token").value_name(DASH).value_parser(Dash);
     let file = || {
         Arg::new("export")
             .long("export")
@@ -295,7 +364,7 @@ fn own() -> Vec<(&'static str, Command)> {
             Command::new("import-token").about("Save a token, after the server has accepted it").args([
                 Arg::new("token")
                     .long("token")
-                    .value_name("-")
+                    .value_name(DASH)
                     .required(true)
                     .help("The token; - reads it from standard input"),
                 Arg::new("skip-verify").long("skip-verify").action(ArgAction::SetTrue).help("Do not ask the server"),
@@ -304,7 +373,7 @@ fn own() -> Vec<(&'static str, Command)> {
         (
             "auth enroll",
             Command::new("enroll").about("Trade an enrolment code for the agent's token, and save it").args([
-                Arg::new("code").value_name("-").default_value("-").help("The code; - reads it from standard input"),
+                Arg::new("code").value_name(DASH).default_value("-").help("The code; - reads it from standard input"),
                 Arg::new("bind")
                     .long("bind")
                     .action(ArgAction::SetTrue)
@@ -405,9 +474,8 @@ fn own() -> Vec<(&'static str, Command)> {
             "token check",
             Command::new("check").about("Whether a text has the form of a credential; asks no server").arg(
                 Arg::new("token")
-                    .value_name("-")
-                    .value_parser(["-"])
-                    .hide_possible_values(true)
+                    .value_name(DASH)
+                    .value_parser(Dash)
                     .default_value("-")
                     .help("Read from standard input"),
             ),
@@ -453,6 +521,51 @@ pub(crate) fn typed(matches: &ArgMatches) -> (String, &ArgMatches) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// R65: a credential that was typed stands in no message, wherever it was typed.
+    #[test]
+    fn a_credential_on_the_line_is_refused_and_not_repeated() {
+        let credential = Secret::generate(common::secret::Kind::AgentToken, &common::secret::Chance::seeded(7));
+        let token = credential.reveal();
+        let refused = |line: &str| {
+            let line: Vec<String> = line.split(' ').map(|word| word.replace("TOKEN", token)).collect();
+            let error = command().try_get_matches_from(&line).unwrap_err();
+            without_credentials(error, &line).to_string()
+        };
+        for (line, step) in [
+            ("accredit token check TOKEN", "accredit token check -"),
+            ("accredit token check - hunter2", "accredit token check -"),
+            ("accredit auth login --token TOKEN", "accredit auth login --token -"),
+            ("accredit auth login --token=TOKEN", "accredit auth login --token -"),
+            ("accredit auth login --password hunter2", "accredit auth login --token -"),
+            ("accredit auth login --password=hunter2", "accredit auth login --token -"),
+            ("accredit agents secrets set scout K --value hunter2", "accredit agents secrets set … --value -"),
+            ("accredit agents secrets set scout K hunter2", "accredit agents secrets set … --value -"),
+            ("accredit agents secrets set scout K -----BEGIN-hunter2", "accredit agents secrets set … --value -"),
+            ("accredit admin users set-password ada --password hunter2", "set-password … --password -"),
+            ("accredit token introspect --token TOKEN", "accredit token introspect --token -"),
+            ("accredit whoami TOKEN", "set ACCREDIT_TOKEN"),
+            ("accredit TOKEN", "set ACCREDIT_TOKEN"),
+            ("accredit agents TOKEN", "set ACCREDIT_TOKEN"),
+        ] {
+            let said = refused(line);
+            assert!(said.contains("credentials are not taken as arguments") && said.contains(step), "{line}: {said}");
+            assert!(!said.contains(token) && !said.contains("hunter2"), "{line}: {said}");
+        }
+        for (line, said) in [
+            ("accredit whoami more", "'more'"),
+            ("accredit agents secrets set scout K --valu -", "'--valu'"),
+            ("accredit agents nonsense", "'nonsense'"),
+            ("accredit auth login --timeout x", "'x'"),
+        ] {
+            assert!(refused(line).contains(said), "{line}: {}", refused(line));
+        }
+        for line in
+            ["accredit token check -", "accredit auth login --token -", "accredit agents secrets set a B --value -"]
+        {
+            command().try_get_matches_from(line.split(' ')).unwrap();
+        }
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {

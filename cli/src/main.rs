@@ -43,6 +43,8 @@ fn main() -> ExitCode {
     let matches = match line::command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {
+            let line: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+            let error = line::without_credentials(error, &line);
             drop(error.print());
             let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             return ExitCode::from(if is_help { 0 } else { Exit::Usage as u8 });

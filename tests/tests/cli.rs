@@ -634,6 +634,18 @@ fn some_verbs_ask_no_server() {
     assert!(ran.out.contains(&token[..16]) && !ran.out.contains(&token), "{ran:?}");
     cli.fed(&format!("{token}x\n"), &["token", "check"]).is(1);
     assert_eq!(cli.fed(&format!("{token}\n"), &["token", "check", "--json"]).is(0).json()["kind"], "agent_token");
+    // R65: what is a credential by its place is repeated in no message.
+    for words in [
+        &["token", "check", &token][..],
+        &["auth", "login", "--token", &token],
+        &["agents", "secrets", "set", "scout", "KEY", "--value", &token],
+        &["agents", "secrets", "set", "scout", "KEY", &token],
+        &["whoami", &token],
+    ] {
+        let ran = cli.run(words).is(64);
+        assert!(ran.out.is_empty() && ran.err.contains("credentials are not taken as arguments"), "{ran:?}");
+        assert!(ran.err.contains("standard input") && !ran.err.contains(&token[..12]), "{ran:?}");
+    }
     for shell in ["bash", "zsh", "fish"] {
         assert!(cli.run(&["completions", shell]).is(0).out.contains("accredit"));
     }
