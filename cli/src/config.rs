@@ -60,6 +60,10 @@ impl Url {
     /// says that the network is theirs.
     pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
         let text = text.trim().trim_end_matches('/');
+        if text.is_empty() {
+            return Err(Failure::usage("The address of the server is empty.")
+                .fix("Give it, such as --url https://accredit.example, or set the variable ACCREDIT_URL."));
+        }
         let wrong = |why: &str| Failure::usage(format!("{} is no address of a server: {why}", show::line(text)));
         let (scheme, rest) =
             text.split_once("://").ok_or_else(|| wrong("it begins with https://, such as https://accredit.example"))?;
@@ -95,9 +99,20 @@ impl Url {
 
     /// The address of a link, which names a path from the root of the host.
     pub(crate) fn of_link(&self, link: &str) -> String {
+        format!("{}{link}", self.root())
+    }
+
+    fn root(&self) -> &str {
         let end = self.text.find("://").map_or(0, |at| at + 3);
         let root = self.text.get(end..).and_then(|rest| rest.find('/')).map_or(self.text.len(), |at| end + at);
-        format!("{}{link}", self.text.get(..root).unwrap_or_default())
+        self.text.get(..root).unwrap_or_default()
+    }
+
+    /// What to do where nobody answers as expected: a path in the address leads beside the server, unless the server is below it.
+    pub(crate) fn too_long(&self) -> Option<String> {
+        let root = self.root();
+        let path = self.text.strip_prefix(root).filter(|path| !path.is_empty())?;
+        Some(format!("The address of the server ends with {path}. Give it without the path: --url {root}"))
     }
 }
 
@@ -327,6 +342,11 @@ mod tests {
         ] {
             assert_eq!(Url::parse(text).unwrap_err().exit, Exit::Usage, "{text}");
         }
+        for text in ["", " ", "/"] {
+            let failure = Url::parse(text).unwrap_err();
+            assert_eq!(failure.sentence, "The address of the server is empty.");
+            assert!(failure.fix.as_deref().unwrap().contains("--url https://"), "{failure:?}");
+        }
     }
 
     #[test]
@@ -335,6 +355,8 @@ mod tests {
         assert_eq!(url.of_link("/acc/docs/agents/errors"), "https://a.example/acc/docs/agents/errors");
         assert_eq!(url.join("/api"), "https://a.example/acc/api");
         assert_eq!(Url::parse("https://a.example").unwrap().of_link("/docs/"), "https://a.example/docs/");
+        assert!(url.too_long().unwrap().ends_with("ends with /acc. Give it without the path: --url https://a.example"));
+        assert_eq!(Url::parse("https://a.example/").unwrap().too_long(), None);
     }
 
     #[test]

@@ -253,12 +253,15 @@ impl Client {
     }
 
     fn stranger(&self, what: &str) -> Failure {
-        Failure::unreachable(format!("What answers at {} is no Accredit server{what}.", self.url.as_str()))
-            .fix("Check the address. A proxy in between may have answered in its place.")
+        Failure::unreachable(format!("What answers at {} is no Accredit server{what}.", self.url.as_str())).fix(
+            self.url
+                .too_long()
+                .unwrap_or_else(|| "Check the address. A proxy in between may have answered in its place.".to_owned()),
+        )
     }
 
     fn lost(&self, error: &ureq::Error) -> Failure {
-        lost(self.url.as_str(), self.agent.config().proxy(), error)
+        lost(&self.url, self.agent.config().proxy(), error)
     }
 
     fn refusal(&self, status: u16, answer: Json) -> Failure {
@@ -270,6 +273,10 @@ impl Client {
         };
         let mut failure = Failure::new(exit, text("detail").unwrap_or_default());
         failure.fix = text("fix").map(|fix| fix::in_commands(&fix));
+        // The path is one that every server has, so the address is wrong. What the server takes for meant is what was asked.
+        if text("error").as_deref() == Some("not_found") {
+            failure.fix = self.url.too_long().or(failure.fix.take());
+        }
         // The server names the algorithms where a key has to be proved. What it says of headers is for programs.
         if matches!(status, 400 | 401) && answer.get("algs").is_some() {
             failure.fix = Some(if self.key.is_some() { OTHER_PROOF } else { NO_KEY }.to_owned());
@@ -299,9 +306,20 @@ fn is_asked_by(url: &Url, proxy: &Proxy) -> bool {
 }
 
 /// Why there is no answer. With a proxy every connection leads to the proxy.
-fn lost(url: &str, proxy: Option<&Proxy>, error: &ureq::Error) -> Failure {
+fn lost(url: &Url, proxy: Option<&Proxy>, error: &ureq::Error) -> Failure {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, InvalidData, UnexpectedEof};
     let why = show::line(&error.to_string());
+    // rustls says it so of a record that is none of TLS.
+    if url.as_str().starts_with("https://") && why.contains("InvalidContentType") {
+        let address = url.as_str().replacen("https://", "http://", 1);
+        return Failure::unreachable(format!("What answers at {} does not speak TLS at this port.", url.as_str())).fix(
+            match url.is_loopback {
+                true => format!("Try it without: --url {address}"),
+                false => "Check the address and its port.".to_owned(),
+            },
+        );
+    }
+    let url = url.as_str();
     let Some(proxy) = proxy else {
         return Failure::unreachable(format!("{url} cannot be reached: {why}"))
             .fix("Check the address and the network.");
@@ -375,7 +393,7 @@ mod tests {
         let refused = ureq::Error::Io(Error::from(ErrorKind::ConnectionRefused));
         let reset = ureq::Error::Io(Error::from(ErrorKind::ConnectionReset));
         let forbidden = ureq::Error::ConnectProxyFailed("proxy server responded 403/403".to_owned());
-        let said = |proxy, error| lost(url.as_str(), proxy, error);
+        let said = |proxy, error| lost(&url, proxy, error);
         assert!(said(None, &refused).sentence.starts_with("https://accredit.example cannot be reached: "));
         for (error, begins) in [
             (&refused, "The proxy http://proxy.example:8080, through which https://accredit.example is asked, cannot"),
@@ -387,6 +405,20 @@ mod tests {
             let failure = said(Some(&http), error);
             assert!(failure.sentence.starts_with(begins) && !failure.sentence.contains("secret"), "{failure:?}");
             assert!(failure.fix.as_deref().unwrap().contains("NO_PROXY"), "{failure:?}");
+        }
+    }
+    /// R107: a port without TLS is told as one, and http only offered where nobody listens on the way.
+    #[test]
+    fn a_port_without_tls_is_told() {
+        let message = "received corrupt message of type InvalidContentType";
+        let error = ureq::Error::Io(Error::new(ErrorKind::InvalidData, message));
+        for (url, fix) in [
+            ("https://127.0.0.1:3000", "Try it without: --url http://127.0.0.1:3000"),
+            ("https://accredit.example", "Check the address and its port."),
+        ] {
+            let failure = lost(&Url::parse(url).unwrap(), None, &error);
+            assert_eq!(failure.sentence, format!("What answers at {url} does not speak TLS at this port."));
+            assert_eq!(failure.fix.as_deref(), Some(fix));
         }
     }
 }

@@ -597,6 +597,30 @@ fn a_stranger_in_the_servers_place_is_found_out() {
     assert!(ran.err.contains("cannot be reached"), "{ran:?}");
 }
 
+/// R107: an address that is wrong leads to the right one.
+#[test]
+fn an_address_that_is_wrong_says_what_is_wrong() {
+    let (server, admin) = Server::with_admin();
+    let url = server.host().base_url();
+    let asked = |url: &str, words: &[&str]| {
+        Cli::new().variable("ACCREDIT_TOKEN", admin.bearer()).run(&[words, &["--url", url]].concat())
+    };
+    for path in ["/api", "/api/", "/docs/agents", "/nowhere"] {
+        for words in [&["whoami"][..], &["agents", "list"], &["ready"]] {
+            let ran = asked(&format!("{url}{path}"), words);
+            assert_ne!(ran.code, 0, "{ran:?}");
+            let fix = said(&ran.err, "fix: ");
+            assert!(fix.ends_with(&format!("without the path: --url {url}")) && !fix.contains("accredit "), "{ran:?}");
+        }
+    }
+    assert!(asked("", &["whoami"]).is(64).err.starts_with("error: The address of the server is empty."));
+    let ran = asked(&url.replace("http://", "https://"), &["whoami"]).is(3);
+    assert!(
+        ran.err.contains("does not speak TLS") && said(&ran.err, "fix: ").ends_with(&format!("--url {url}")),
+        "{ran:?}"
+    );
+}
+
 /// R107: what is sent to this machine goes through no proxy, whatever the environment says; one that cannot be reached is named.
 #[test]
 fn a_proxy_is_not_asked_for_loopback() {
