@@ -1,9 +1,10 @@
 //! The steps of refusals as commands of this CLI: `POST /api/agents/scout/resume` is `accredit agents resume scout`.
 
-use common::route::{self, Route};
+use common::route::{self, Query, Route};
 use serde_json::Value as Json;
 
 use crate::{
+    fail::Failure,
     show,
     verbs::{self, At, Kind, Verb},
 };
@@ -70,6 +71,77 @@ pub(crate) fn of_ask(ask: &Json) -> Option<String> {
     let (method, path) = (ask.get("method")?.as_str()?, ask.get("path")?.as_str()?);
     let command = command(&Request { method, path, query: "", body: ask.get("body").cloned() })?;
     Some(show::line(&command))
+}
+
+/// The failure of a verb, in the words of its command line: fields are its options, and null is what is typed for it.
+pub(crate) fn in_options(verb: &Verb, mut failure: Failure) -> Failure {
+    failure.sentence = of_verb(verb, &failure.sentence);
+    failure.fix = failure.fix.take().map(|fix| of_verb(verb, &fix));
+    let of_line = |line: &String| {
+        // A problem is told behind the name of its field.
+        let (name, problem) = line.split_once(' ')?;
+        let (option, null) = option(verb, name)?;
+        let problem = match problem.strip_suffix(" or null") {
+            Some(rest) => {
+                format!("{}{}", of_verb(verb, rest), null.map(|word| format!(" or {word}")).unwrap_or_default())
+            }
+            None => of_verb(verb, problem),
+        };
+        Some(format!("{option} {problem}"))
+    };
+    failure.lines = failure.lines.iter().map(|line| of_line(line).unwrap_or_else(|| line.clone())).collect();
+    failure
+}
+
+/// What is typed for a field or a parameter of a verb, and for its null. `None`: it has none of this name.
+fn option(verb: &Verb, name: &str) -> Option<(String, Option<&'static str>)> {
+    if let Some(input) = verb.inputs.iter().find(|input| input.name == name) {
+        let option = if input.is_positional { name.to_uppercase() } else { format!("--{}", input.long()) };
+        return Some((option, (input.kind == Kind::Days).then_some("never")));
+    }
+    let Query::Only(known) = verb.route.query else { return None };
+    known.contains(&name).then(|| (format!("--{}", verbs::long(name)), None))
+}
+
+/// A sentence with the options of a verb. Names of fields can be words of the language: those stand for a field where something is said to
+/// be sent or left out.
+fn of_verb(verb: &Verb, text: &str) -> String {
+    let is_of_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let (mut written, mut rest, mut null) = (String::new(), text, None);
+    while let Some(start) = rest.find(is_of_word) {
+        let (before, from) = rest.split_at(start);
+        let (word, after) = from.split_at(from.find(|c| !is_of_word(c)).unwrap_or(from.len()));
+        written.push_str(before);
+        rest = after;
+        if before.ends_with('.') {
+            null = None;
+        }
+        let is_quoted = written.ends_with(['"', '\'', '-', '/']) || after.starts_with(['"', '\'', '-', '/']);
+        let sent =
+            ["Send ", "send "].iter().find(|send| written.ends_with(**send)).filter(|_| after.starts_with(" as "));
+        let is_left_out = ["eave out ", "without "].iter().any(|out| written.ends_with(out));
+        let is_field = !is_quoted && (word.contains('_') || sent.is_some() || is_left_out);
+        match option(verb, word).filter(|_| is_field) {
+            Some((option, of_field)) => {
+                if let Some(send) = sent {
+                    written.truncate(written.len() - send.len());
+                    written.push_str(if send.starts_with('S') { "Give " } else { "give " });
+                }
+                written.push_str(&option);
+                null = Some(of_field);
+            }
+            None => match (null, word) {
+                (Some(Some(never)), "null") if !is_quoted => written.push_str(never),
+                // There is nothing to type for it.
+                (Some(None), "null") if written.ends_with(", or as ") && after == "." => {
+                    written.truncate(written.len() - ", or as ".len());
+                }
+                _ => written.push_str(word),
+            },
+        }
+    }
+    written.push_str(rest);
+    written
 }
 
 /// A request that stands in a text.
@@ -239,6 +311,61 @@ mod tests {
         assert!(rest.contains(r"reason 'It'\''s mine: $(x) '"), "{rest}");
         assert!(rest.contains(r#"for '{"#) && rest.contains(r#""body_sha256":"ab""#), "{rest}");
         assert_eq!(of_ask(&serde_json::json!({ "method": "POST", "path": "/nowhere" })), None);
+    }
+
+    /// R149: what a refusal says of fields is said of options, and of words that are none it stays as it is.
+    #[test]
+    fn a_refusal_speaks_of_options() {
+        let all = verbs::all();
+        let verb = |words: &str| all.iter().find(|verb| verb.words == words).unwrap();
+        let fix = |code: common::error::Code| code.row().fix.to_owned();
+        use common::error::Code;
+        for (words, text, expected) in [
+            (
+                "token create",
+                fix(Code::InvalidLifetime),
+                "Give --ttl as a whole number from 1 to 3650, or as never for a credential that never expires.",
+            ),
+            (
+                "token create",
+                fix(Code::LifetimeTooLong),
+                "Leave out --ttl to get the whole remaining lifetime, which is {days}.",
+            ),
+            ("token create", "expires_in_days is out of range.".to_owned(), "--ttl is out of range."),
+            (
+                "token create",
+                "Send name as a word. Each name is short.".to_owned(),
+                "Give NAME as a word. Each name is short.",
+            ),
+            ("token create", "Send {\"expires_in_days\": null}.".to_owned(), "Send {\"expires_in_days\": null}."),
+            (
+                "token list",
+                fix(Code::InvalidCursor),
+                "Leave out --cursor to start at the beginning. For each further page, send the next_cursor of the previous page with the same filters.",
+            ),
+            (
+                "agents update",
+                fix(Code::TreeCycle),
+                "Give --parent as the name of an agent that is not below this one.",
+            ),
+            ("agents update", "Send url as an https URL.".to_owned(), "Give --agent-url as an https URL."),
+            ("agents keys create", fix(Code::InvalidGrace), fix(Code::InvalidGrace).as_str()),
+            (
+                "agents keys rotate",
+                fix(Code::InvalidGrace),
+                "Give --grace-seconds as a whole number from 0 to 86400, or from 60 to 86400 if you replace the credential that you present.",
+            ),
+            ("whoami", fix(Code::InvalidLifetime), fix(Code::InvalidLifetime).as_str()),
+        ] {
+            assert_eq!(of_verb(verb(words), &text), expected, "{words}");
+        }
+        let mut failure = Failure::usage("Some fields are wrong.");
+        failure.lines =
+            ["expires_in_days must be a whole number or null", "parent must be a text or null", "other is unknown"]
+                .map(str::to_owned)
+                .to_vec();
+        let lines = in_options(verb("agents create"), failure).lines.clone();
+        assert_eq!(lines, ["--ttl must be a whole number or never", "--parent must be a text", "other is unknown"]);
     }
 
     #[test]

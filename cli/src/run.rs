@@ -38,7 +38,8 @@ pub(crate) fn run(context: &Context, verb: &Verb, typed: &ArgMatches) -> Result<
         client = client.with(session);
     }
     if let (Some(route), true) = (verb.bulk, several.len() > 1) {
-        return bulk(context, &client, route, &several, body.unwrap_or_default());
+        let all = bulk(context, &client, route, &several, body.unwrap_or_default());
+        return all.map_err(|failure| fix::in_options(verb, failure));
     }
     let body = body.filter(|_| !matches!(verb.route.method, "GET" | "DELETE"));
     let sent = body.clone().unwrap_or_default();
@@ -51,7 +52,7 @@ pub(crate) fn run(context: &Context, verb: &Verb, typed: &ArgMatches) -> Result<
         }
         (_, body) => Call { names: names.clone(), query, body: body.map(Json::Object), ..Call::default() },
     };
-    let answer = client.call(verb.route, call)?;
+    let answer = client.call(verb.route, call).map_err(|failure| fix::in_options(verb, failure))?;
     for (typed, stored) in renamed(&sent, &answer.json) {
         show::say(&format!("Registered as {}, not as {}.", show::line(stored), show::line(typed)));
     }

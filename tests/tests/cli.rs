@@ -597,6 +597,26 @@ fn a_stranger_in_the_servers_place_is_found_out() {
     assert!(ran.err.contains("cannot be reached"), "{ran:?}");
 }
 
+/// R149: a refused field is told by its option; `--json` is the API's own answer.
+#[test]
+fn a_refused_field_is_told_by_its_option() {
+    let (server, admin) = Server::with_admin();
+    let cli = Cli::of(server.host().base_url()).variable("ACCREDIT_TOKEN", admin.bearer());
+    server.agent(&admin, "scout", &["agents.read"]);
+    server.agent(&admin, "helper", &["agents.read"]);
+    for words in [&["token", "create", "--ttl", "0d", "t"][..], &["agents", "enrol", "scout", "helper", "--ttl", "0d"]]
+    {
+        let ran = cli.run(words).is(1);
+        let fix = said(&ran.err, "fix: ");
+        assert!(fix.starts_with("Give --ttl as a whole number") && fix.contains(" never"), "{ran:?}");
+        assert!(!ran.err.contains("expires_in_days") && !ran.err.contains("null"), "{ran:?}");
+        let json = cli.run(&[words, &["--json"]].concat()).is(1).json();
+        assert!(text(&json["fix"]).contains("expires_in_days"), "{json}");
+    }
+    let ran = cli.run(&["agents", "create", "more", "--tier", "9", "--ttl", "0d"]).is(1);
+    assert!(ran.err.contains("\n  --tier ") && !ran.err.contains("expires_in_days"), "{ran:?}");
+}
+
 /// R107: an address that is wrong leads to the right one.
 #[test]
 fn an_address_that_is_wrong_says_what_is_wrong() {
