@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use tokio::sync::Notify;
 
 /// How long a connection has waited at least before it makes room: its request may be on its way.
@@ -24,7 +25,7 @@ pub(crate) struct Connections {
     most: usize,
     share: usize,
     /// Clients without a share, such as proxies.
-    trusted: Vec<IpAddr>,
+    trusted: Vec<IpNet>,
     open: Mutex<Open>,
 }
 
@@ -57,7 +58,7 @@ pub(crate) struct Visit {
 
 impl Connections {
     /// Room for `most` connections, of which each client has at most `share`, unless it is trusted.
-    pub(crate) fn new(most: usize, share: usize, trusted: Vec<IpAddr>) -> Self {
+    pub(crate) fn new(most: usize, share: usize, trusted: Vec<IpNet>) -> Self {
         Self { most, share, trusted, open: Mutex::default() }
     }
 
@@ -91,7 +92,7 @@ impl Connections {
     /// The client whose share counts: an IPv4 address, or the network of an IPv6 address. `None`: it is trusted.
     fn client(&self, peer: IpAddr) -> Option<IpAddr> {
         let peer = peer.to_canonical();
-        if self.trusted.iter().any(|trusted| trusted.to_canonical() == peer) {
+        if self.trusted.iter().any(|trusted| trusted.contains(&peer)) {
             return None;
         }
         Some(match peer {
@@ -287,7 +288,7 @@ mod tests {
     /// R79.
     #[test]
     fn a_client_has_its_share_and_a_trusted_one_has_none() {
-        let all = connections(&["::ffff:192.0.2.2"]);
+        let all = connections(&["192.0.2.2/31"]);
         let held = [all.admit(ADA).unwrap(), all.admit(ADA).unwrap()];
         let busy = held.each_ref().map(|held| Answering::new(held.visit.clone(), true));
         assert!(all.admit(ADA).is_none());

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result, ensure};
+use ipnet::IpNet;
 use rustls::RootCertStore;
 
 use crate::address::{self, Filter};
@@ -67,6 +68,10 @@ impl Start {
         let mut given = HashMap::new();
         for flag in &flags.variables {
             given.extend(variables::from_flag(flag)?);
+        }
+        // Spin takes them without a word too. A setting that has a slip of the pen in its name would be unset unseen.
+        for name in given.keys().filter(|name| !manifest.variables.contains_key(*name)) {
+            eprintln!("accredit-host: --variable {name} is not used: the manifest has no variable of this name");
         }
         let mut providers = vec![Provider::Static(given)];
         providers.append(&mut config.providers);
@@ -215,11 +220,15 @@ impl Start {
         AllowedHosts::parse(&hosts.collect::<Result<Vec<_>>>()?)
     }
 
-    /// The addresses in the variable of this name, with which the application says whose `X-Forwarded-For` counts: behind them are
+    /// The addresses and networks in the variable of this name, with which the application says whose `X-Forwarded-For` counts: behind them are
     /// many clients. A value that is not valid is the application's to report.
-    pub(crate) fn trusted_proxies(&self) -> Vec<IpAddr> {
+    pub(crate) fn trusted_proxies(&self) -> Vec<IpNet> {
         let listed = self.variables.get("trusted_proxies").map(String::as_str).unwrap_or_default();
-        listed.split([',', ' ']).filter_map(|address| address.trim().parse().ok()).collect()
+        let network = |text: &str| {
+            let address = || text.parse::<IpAddr>().map(|address| address.to_canonical().into());
+            text.parse().or_else(|_| address()).ok()
+        };
+        listed.split([',', ' ']).filter_map(|text| network(text.trim())).collect()
     }
 
     /// `None`: in memory.

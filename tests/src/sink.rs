@@ -24,6 +24,8 @@ pub const TOKEN: &str = "s3cret-token-of-the-provider";
 pub enum Reply {
     /// Answers with this status and body.
     Status(u16, &'static str),
+    /// Answers with this status and `Retry-After`.
+    Later(u16, &'static str),
     /// Answers 302 with this location.
     Redirect(String),
     /// Keeps the connection open and says nothing.
@@ -175,6 +177,10 @@ fn serve(mut stream: &mut Stream, shared: &Shared) -> std::io::Result<()> {
         Reply::Status(status, body) => {
             let length = format!("content-length: {}\r\n\r\n{body}", body.len());
             stream.write_all(head(status, &length).as_bytes())?;
+        }
+        Reply::Later(status, seconds) => {
+            let more = format!("retry-after: {seconds}\r\ncontent-length: 0\r\n\r\n");
+            stream.write_all(head(status, &more).as_bytes())?;
         }
         Reply::Redirect(location) => {
             let more = format!("location: {location}\r\ncontent-length: 0\r\n\r\n");

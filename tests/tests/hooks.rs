@@ -9,7 +9,11 @@ use std::{
 };
 
 use serde_json::{Value as Json, json};
-use tests::{Answer, Client, Server, packages, server::text};
+use tests::{
+    Answer, Client, Server, packages,
+    raw::{self, Connection},
+    server::text,
+};
 
 const BODY: &str = r#"{"type":"invoice.paid","data":{"id":"inv_1","text":"gr\u00fc\u00dfe \u2713"}}"#;
 
@@ -91,5 +95,39 @@ fn what_the_senders_own_libraries_sign_is_taken() {
     assert_eq!(events.len(), 3, "{inbox}");
     for event in events {
         assert_eq!(event["data"]["body"]["data"]["text"], "gr\u{fc}\u{df}e \u{2713}", "{event}");
+    }
+}
+
+/// R58: whoever sends too much reads why, also over a body of many times the limit: the connection is not closed while they send.
+#[test]
+fn a_sender_of_too_much_reads_the_refusal() {
+    let server = Server::settings().variable("secrets_key", "a-key-of-the-operator-that-is-long-enough").start();
+    let admin = server.bootstrap();
+    server.agent(&admin, "scout", &["agents.read"]);
+    let made = admin.post("/api/agents/scout/keys", &json!({ "name": "hub", "type": "github" })).is(201);
+    let (path, address) = (format!("/api/hooks/{}", text(&made["id"])), admin.address().to_owned());
+    let piece = vec![b'x'; 64 * 1024];
+    for number in [17, 24, 160] {
+        for is_declared in [true, false] {
+            let length = (number * piece.len()).to_string();
+            let framing =
+                if is_declared { ("content-length", length.as_str()) } else { ("transfer-encoding", "chunked") };
+            let headers = [("content-type", "application/json"), framing];
+            let mut connection = Connection::open(&address).unwrap();
+            connection.send(&raw::request("POST", &path, &address, &headers, None)).unwrap();
+            for _ in 0..number {
+                match is_declared {
+                    true => connection.send(&piece).unwrap(),
+                    false => {
+                        connection.send(&[b"10000\r\n", piece.as_slice(), b"\r\n"].concat()).unwrap();
+                    }
+                }
+            }
+            if !is_declared {
+                connection.send(b"0\r\n\r\n").unwrap();
+            }
+            let answer = Answer::new("too much", admin.base_url(), connection.response(false).unwrap());
+            answer.refused(413, "body_too_large");
+        }
     }
 }

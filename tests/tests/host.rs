@@ -17,7 +17,7 @@ use std::{
 
 use serde_json::{Value as Json, json};
 use tests::{
-    Answer, Client, Host, PATIENCE, Shared, Start, at_once,
+    Answer, Client, Host, PATIENCE, Server, Shared, Start, at_once,
     host::{trap_manifest, until_logged},
     raw::{self, Connection},
     until,
@@ -321,6 +321,16 @@ fn a_missing_required_variable_stops_the_start_and_is_named() {
     assert!(said.contains("mail_host"), "{said}");
     let host = Start::trap(&manifest).variable("mail_host", "mail.example").run();
     assert_eq!(who(&host.client(), "/one/who"), "one");
+}
+
+/// R73, R229: a slip of the pen in the name of a setting is seen, and a value that cannot be used is told with what the setting takes.
+#[test]
+fn a_setting_of_no_use_is_told() {
+    let server = Server::settings().variable("publc_url", "x").variable("trusted_proxies", "proxy").start();
+    server.nobody().get("/api/auth/whoami").refused(500, "internal");
+    let log = server.host().log();
+    assert!(log.contains("--variable publc_url is not used"), "{log}");
+    assert!(log.contains("the variable trusted_proxies has a value that is not valid: it takes IP addresses"), "{log}");
 }
 
 /// R72: access that the manifest does not grant is refused.

@@ -86,6 +86,27 @@ fn a_body_of_another_media_type_is_refused_on_every_route() {
     admin.call("POST", "/api/agents/scout/restart", &[("content-type", "text/plain")], Some(b"")).is(200);
 }
 
+/// R227: a body that is coded is refused, since it would be read, signed or searched as something that was not sent.
+#[test]
+fn a_coded_body_is_refused_on_every_route() {
+    let (server, admin) = Server::with_admin();
+    let rows = rows(&server, &admin);
+    let before = COUNTED.map(|sql| server.number(sql));
+    for row in rows.iter().filter(|row| !WITHOUT_BODY.contains(&row.path.as_str())) {
+        let media = row.media.replace("*/*", "application/json");
+        for coding in ["gzip", "br", "identity, gzip"] {
+            let headers = [("content-type", media.as_str()), ("content-encoding", coding)];
+            let answer = row.client.call(&row.method, &row.path, &headers, Some(b"{\"a\": 1}"));
+            let refused = answer.refused(415, "unsupported_media_type");
+            assert!(text(&refused["fix"]).contains("Content-Encoding"), "{refused}");
+            assert_eq!(answer.header("accept-encoding"), "identity");
+        }
+    }
+    assert_eq!(COUNTED.map(|sql| server.number(sql)), before);
+    let identity = [("content-type", "application/json"), ("content-encoding", "identity")];
+    admin.call("POST", "/api/agents/scout/restart", &identity, Some(b"{}")).is(200);
+}
+
 /// What a page of another site makes a browser send, word for word: a form, or a text without a type of its own.
 #[test]
 fn a_page_of_another_site_locks_nobody_out_and_spends_no_hash() {

@@ -1328,9 +1328,37 @@ fn an_unknown_address_is_a_page_for_browsers() {
         server.nobody().get(path).refused(404, "not_found");
     }
     browser.get("/api/nothing").refused(404, "not_found");
+    for path in ["/auth/login", "/logout", "/login/link"] {
+        let answer = browser.get(path);
+        assert_eq!((answer.status(), answer.header("allow")), (405, "POST"), "{path}");
+        has_policy(&answer);
+        assert!(answer.text().contains("<h1>There is nothing to see here</h1>"), "{}", answer.text());
+        server.nobody().get(path).refused(405, "method_not_allowed");
+    }
     let style = browser.page("/login");
     assert!(style.contains("/assets/"));
     assert_eq!(browser.get("/assets/0/style.css").status(), 200, "the style of the page");
+}
+
+/// R243: a browser in which somebody else signs in leaves no session behind; one's own goes on. Whoever is in is not asked to sign in.
+#[test]
+fn who_signs_in_after_another_ends_the_others_session() {
+    let (server, admin) = Server::with_admin();
+    admin.post("/api/users", &json!({ "email": "eve@example.com", "name": "Eve", "role": "member" })).is(201);
+    let eve = server.texts("SELECT id FROM users WHERE email = 'eve@example.com'").remove(0);
+    admin.post(&format!("/api/users/{eve}/set-password"), &json!({ "password": PASSWORD })).is(204);
+    let browser = Browser::new(&server);
+    let session = |browser: &Browser| server.with(&browser.cookie("accredit").unwrap());
+    browser.sign_in("ada@example.com", PASSWORD, "/agents");
+    let first = session(&browser);
+    leads_to(&browser.get("/login"), "/");
+    browser.sign_in("ada@example.com", PASSWORD, "/agents");
+    let second = session(&browser);
+    first.get("/api/auth/whoami").is(200);
+    browser.sign_in("eve@example.com", PASSWORD, "/agents");
+    first.get("/api/auth/whoami").is(200);
+    second.get("/api/auth/whoami").refused(401, "token_revoked");
+    assert_eq!(session(&browser).get("/api/auth/whoami").is(200)["email"], "eve@example.com");
 }
 
 /// R186: what the address says was done is shown only after it was done, once.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value as Json, json};
 use tests::{
     Client, Server, at_once,
+    browser::encoded,
     server::{PASSWORD, text},
     sink::{Received, Reply, Sink},
     until,
@@ -254,7 +255,7 @@ fn a_mail_never_waits_for_a_tick() {
     assert_eq!(server.texts("SELECT last_error FROM outbox WHERE state = 'due'"), ["the provider answered 500"]);
 }
 
-/// R95: an address of any script is one account, however it is written, and mail is sent to its domain in ASCII.
+/// R95, R226: an address of any script is one account, however it is written, and mail is sent to its domain in ASCII.
 #[test]
 fn an_address_of_any_script_is_one_account() {
     let (sink, server, admin) = stage();
@@ -270,5 +271,28 @@ fn an_address_of_any_script_is_one_account() {
     {
         server.nobody().post("/auth/token", &json!({ "email": written, "password": NEW })).is(200);
         admin.post("/api/users", &json!({ "email": written, "name": "Z" })).refused(409, "email_taken");
+    }
+    // Wherever an address finds somebody, each way of writing it does.
+    server.agent(&admin, "scout", &["agents.read"]);
+    for written in ["ZO\u{cb}@XN--BCHER-KVA.EXAMPLE", "zo\u{eb}@B\u{dc}CHER.example"] {
+        let escaped = encoded(written);
+        for list in ["/api/users?q=", "/api/audit?actor="] {
+            let found = admin.get(&format!("{list}{escaped}")).is(200);
+            assert!(!found["items"].as_array().unwrap().is_empty(), "{list}{written}");
+        }
+        admin.post("/api/agents/scout/grants", &json!({ "subject": written, "relation": "viewer" })).is(201);
+        admin.delete(&format!("/api/agents/scout/grants?subject={escaped}")).is(204);
+        assert_eq!(admin.get("/api/agents/scout/grants").is(200)["items"], json!([]));
+    }
+    for written in ["ZO%C3%8B", "zo%C3%AB"] {
+        assert_eq!(admin.get(&format!("/api/users?q={written}")).is(200)["items"][0]["email"], made["email"]);
+    }
+    admin.post("/api/users", &json!({ "email": "o@example.com", "name": "Bj\u{f6}rn \u{c5}ngstr\u{f6}m" })).is(201);
+    for written in ["%C3%A5ngstr%C3%B6m", "bj%C3%B6rn%20%C3%85", "%C3%85NGSTR%C3%96M"] {
+        assert_eq!(
+            admin.get(&format!("/api/users?q={written}")).is(200)["items"][0]["email"],
+            "o@example.com",
+            "{written}"
+        );
     }
 }

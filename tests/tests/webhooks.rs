@@ -38,8 +38,36 @@ fn a_stop_reaches_a_receiver() {
     });
     assert_eq!(got.line, "POST /in");
     assert_eq!((&got.body["data"]["step"], &got.body["agent"]["name"]), (&json!("stop"), &json!("scout")));
+    assert_eq!(
+        (got.header("content-length"), got.header("transfer-encoding")),
+        (got.raw.len().to_string().as_str(), "")
+    );
     assert!(got.header("webhook-signature").starts_with("v1,") && got.header("webhook-id") == text(&got.body["id"]));
     until("the delivery", || (server.texts("SELECT state FROM deliveries") == ["sent"]).then_some(()));
+}
+
+/// R241: a receiver that asks for patience gets it, an hour at most; nobody else's header counts.
+#[test]
+fn a_receiver_that_asks_for_patience_gets_it() {
+    for (status, asked, least, most) in [
+        (429, "600", 595, 600),
+        (503, "100000", 3_595, 3_600),
+        (500, "600", 0, 5),
+        (429, "Wed, 21 Oct 2015 07:28:00 GMT", 0, 5),
+    ] {
+        let (sink, server, admin) = stage();
+        server.agent(&admin, "scout", &["agents.read"]);
+        webhook(&sink, &admin, "/in", &["scout"]);
+        sink.will(&[Reply::Later(status, asked)]);
+        admin.post("/api/agents/scout/stop", &json!({})).is(200);
+        let waits = until("the failure", || {
+            server.tick();
+            server.texts("SELECT '' || ((due_at - (SELECT max(created_at) FROM deliveries)) / 1000) FROM deliveries WHERE tries = 1").pop()
+        });
+        let waits: i64 = waits.parse().unwrap();
+        // The try itself took its time.
+        assert!((least..=most + 10).contains(&waits), "{status} {asked}: {waits}");
+    }
 }
 
 /// R116: a receiver that never answers, one whose answer never ends and one that redirects hold up no other.

@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use service::{
     app::App,
+    credential::own_base,
     response::{Response, json},
-    site,
 };
 
 #[derive(Serialize, JsonSchema)]
@@ -31,7 +31,7 @@ pub(crate) struct Metadata {
 
 /// `GET /.well-known/oauth-protected-resource`, and the same below the path of `/mcp` (RFC 9728, section 3.1).
 pub(crate) async fn get(app: App) -> Result<Response, ApiError> {
-    let server = site::address(&app).ok_or(Code::InvalidHost)?;
+    let server = own_base(&app).ok_or(Code::PublicUrlMissing)?;
     let metadata = Metadata {
         resource: format!("{server}/mcp"),
         scopes_supported: Preset::Worker.scope().split_ascii_whitespace().collect(),
@@ -47,7 +47,7 @@ pub(crate) async fn get(app: App) -> Result<Response, ApiError> {
     Ok(response)
 }
 
-/// Where it is. `None`: the request has no host that could be named.
+/// Where it is. `None`: without `public_url`, only a loopback host is believed to be this server, as where tokens are given out.
 pub(crate) fn address(app: &App) -> Option<String> {
-    site::address(app).map(|server| format!("{server}/.well-known/oauth-protected-resource/mcp"))
+    own_base(app).map(|server| format!("{server}/.well-known/oauth-protected-resource/mcp"))
 }

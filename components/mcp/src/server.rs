@@ -167,7 +167,7 @@ async fn called(api: &Api<'_>, message: &Message) -> Result<Map<String, Json>, F
 
 fn arguments(message: &Message) -> Result<Map<String, Json>, Fault> {
     match message.params.get("arguments") {
-        None => Ok(Map::new()),
+        None | Some(Json::Null) => Ok(Map::new()),
         Some(Json::Object(arguments)) => Ok(arguments.clone()),
         Some(_) => Err(Fault::params("Invalid params: arguments must be an object")),
     }

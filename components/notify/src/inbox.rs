@@ -63,6 +63,26 @@ pub(crate) fn number(id: &str) -> Result<i64, ApiError> {
     inbox::seq(id).ok_or_else(|| Code::InvalidEvent.into())
 }
 
+/// Refuses a place behind the agent's last event. Nothing is there until so many events have come, and those would be missed: as by an agent
+/// that still has a place from before the database was restored.
+pub(crate) async fn check_place(app: &App, caller: &Caller, place: i64) -> Result<(), ApiError> {
+    if place == 0 {
+        return Ok(());
+    }
+    let agent = caller.agent_id().ok_or(Code::AgentRequired)?;
+    let last = inbox::last(app.db(), agent).await?;
+    if place <= last {
+        return Ok(());
+    }
+    let detail = format!(
+        "Your last event is {}: {} was never sent, or the server was restored from a backup.",
+        inbox::id(last),
+        inbox::id(place)
+    );
+    let fix = "Read your inbox from its beginning, without after and without Last-Event-ID, and go on with the ids that you get.";
+    Err(Code::InvalidEvent.detail(detail).fix(fix))
+}
+
 /// The events behind `after`, the oldest first. One statement decides whether the credential is still live, and reads them.
 pub(crate) async fn look(
     app: &App,
@@ -96,8 +116,13 @@ pub(crate) async fn read(
         return Err(Code::InvalidLimit.into());
     }
     let mut watch = Watch::begin(&app, query.wait).await?;
+    let mut is_checked = false;
     loop {
         let events = look(&app, &caller, route, after, limit).await?;
+        if events.is_empty() && !is_checked {
+            check_place(&app, &caller, after).await?;
+            is_checked = true;
+        }
         if !events.is_empty() || watch.is_over() {
             let items: Vec<Shown> = events.into_iter().map(|event| Shown::to(&caller, event)).collect();
             let cursor = items.last().map(|event| event.id.clone()).unwrap_or_else(|| inbox::id(after));
@@ -124,9 +149,7 @@ pub(crate) async fn acknowledge(app: App, caller: Caller, Body(body): Body<Ackno
     let upto = number(&body.upto)?;
     let agent = caller.agent_id().ok_or(Code::AgentRequired)?;
     // A number that was never given out would delete later events unread.
-    if upto > inbox::last(app.db(), agent).await? {
-        return Err(Code::InvalidEvent.into());
-    }
+    check_place(&app, &caller, upto).await?;
     let acknowledged = inbox::acknowledge(app.db(), agent, upto).await?;
     let unread = inbox::unread(app.db(), agent).await?;
     json(StatusCode::OK, &Acknowledged { acknowledged, unread })

@@ -144,7 +144,8 @@ async fn answer<S: Source + 'static>(
 ) -> Result<Response, ApiError> {
     let subject = caller.subject().id().to_owned();
     if !streams::open(app.db(), app.request_id(), &subject, app.now()).await? {
-        return Err(Code::TooManyStreams.into());
+        // Those that were cut off end by then.
+        return Err(ApiError::from(Code::TooManyStreams).retry_after(streams::RENEWED_WITHIN));
     }
     let closing = Closing(app.clone());
     let now = app.now();
@@ -229,6 +230,11 @@ impl Source for Told {
     }
 }
 
+/// The id that the client has seen last. An empty one is none (HTML Standard, section 9.2.4).
+fn last_seen(headers: &Headers) -> Option<String> {
+    headers.first("last-event-id").filter(|id| !id.is_empty())
+}
+
 form! {
     pub(crate) struct Watch {
         changes: Option<bool>,
@@ -244,8 +250,14 @@ pub(crate) async fn notifications(
     headers: Headers,
     Query(query): Query<Watch>,
 ) -> Result<Response, ApiError> {
-    let last = headers.first("last-event-id");
-    let since = last.as_deref().map(|last| NotificationId::time_of(last).ok_or(Code::InvalidEvent)).transpose()?;
+    let last = last_seen(&headers);
+    let since = last.as_deref().map(|last| {
+        NotificationId::time_of(last).ok_or_else(|| {
+            let refusal = Code::InvalidEvent.detail("This is not the id of a notification.");
+            refusal.fix("Send an id of GET /api/notifications as Last-Event-ID, or leave the header out to begin now.")
+        })
+    });
+    let since = since.transpose()?;
     // Those that are not much older than the last one are sent once more: they may have been stored after it.
     let since = since.map_or(app.now(), |at| at.plus_seconds(-LATE));
     let changes = query.changes.unwrap_or(false);
@@ -291,8 +303,9 @@ pub(crate) async fn own_inbox(
     headers: Headers,
     Query(query): Query<Begin>,
 ) -> Result<Response, ApiError> {
-    let last = headers.first("last-event-id").or(query.after);
+    let last = last_seen(&headers).or(query.after);
     let after = last.as_deref().map(number).transpose()?.unwrap_or(0);
+    inbox::check_place(&app, &caller, after).await?;
     answer(app, caller, route, Inbox { route, after }).await
 }
 

@@ -31,7 +31,7 @@ form! {
 /// The handler.
 pub(crate) async fn change(change: Change<Body<NewPassword>>) -> Result<Response, ApiError> {
     let (app, caller, Body(body)) = (&change.app, &change.caller, &change.input);
-    password::check_strength(&body.new)?;
+    password::check_strength(&body.new, &[caller.email()])?;
     if let Some(answer) = change.replay().await? {
         return Ok(answer);
     }

@@ -78,10 +78,11 @@ async fn set_password(
     code: &str,
     password: &str,
 ) -> Result<Response, ApiError> {
-    password::check_strength(password)?;
     let code = read(code)?.digest();
     // Seen early, so that nothing is hashed in vain; decided below.
-    code::find(app.db(), kind, &code, app.now()).await?.ok_or(Code::InvalidCode)?;
+    let found = code::find(app.db(), kind, &code, app.now()).await?.ok_or(Code::InvalidCode)?;
+    let login = user::login_of(app.db(), found.user_id.as_ref().ok_or(Code::InvalidCode)?).await?;
+    password::check_strength(password, &[login.as_ref().map_or("", |login| &login.email)])?;
     password::take_turn(app).await?;
     // Before the transaction: nothing slow may happen under the write lock.
     let hash = password::hash(password, app.chance())?;

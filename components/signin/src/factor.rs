@@ -36,7 +36,7 @@ use service::{
 use store::{
     attempt::Guesses,
     audit::refusals,
-    code,
+    code, credential,
     db::{Purpose, Tx},
     factor::{self, Factor},
     notification, outbox, tenant, user,
@@ -161,10 +161,14 @@ pub(crate) async fn confirm(change: Change<Body<OfApp>>) -> Result<Response, Api
             Typed::OfApp(code) => open(write.app(), me, &found)?.step_of(code, now),
             Typed::Recovery(_) | Typed::Nothing => None,
         };
-        let step = step.ok_or(Code::WrongCode)?;
+        // There are no recovery codes yet.
+        let wrong = || ApiError::from(Code::WrongCode).fix("Send code as the six digits that the app shows now. If they are refused again, set the clock of its device.");
+        let step = step.ok_or_else(wrong)?;
         if !factor::confirm(&write.tx, me, &found.sealed, step, now).await? {
             return Err(Code::WrongCode.into()); // it was begun anew meanwhile
         }
+        // Another one may be a stranger's, who would take the factor away again by what the password has proved.
+        credential::unprove_others(&write.tx, me, write.caller.credential_id()).await?;
         let (shown, digests) = new_recovery_codes(me, write.app().chance());
         factor::replace_recovery_codes(&write.tx, me, &digests).await?;
         let body = "Each sign-in to your account now asks for a code of your app. If it was not you: end your other sessions, and ask an admin.";

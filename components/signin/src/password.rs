@@ -3,6 +3,8 @@
 //! Argon2id (RFC 9106) with m = 19 MiB, t = 2, p = 1, stored as a PHC string. A hash made with other parameters is made anew
 //! at the next sign-in.
 
+use std::{borrow::Cow, collections::BTreeSet};
+
 use argon2::{
     Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version,
     password_hash::{Error as HashError, phc::PasswordHash},
@@ -12,6 +14,7 @@ use common::{
     event::EventKind,
     secret::Chance,
 };
+use icu_normalizer::ComposingNormalizerBorrowed;
 use serde_json::{Value::Null, json};
 use service::{
     app::App,
@@ -124,13 +127,34 @@ const COMMON: &[&str] = &[
     "zxcvbnm123",
 ];
 
-/// Refuses what is too short, too long or too common.
-pub(crate) fn check_strength(password: &str) -> Result<(), ApiError> {
-    let is_common = COMMON.contains(&password.to_lowercase().as_str());
+/// A password as it is measured, hashed and compared: the same letters are the same text, on whatever keyboard they were typed
+/// (NIST SP 800-63B, section 5.1.1.2).
+fn composed(password: &str) -> Cow<'_, str> {
+    ComposingNormalizerBorrowed::new_nfc().normalize(password)
+}
+
+/// Refuses what is too short, too long, too common, a row such as `aaaaaaaa` or `abcdefgh`, or what `own` says of the person: the address,
+/// the name.
+pub(crate) fn check_strength(password: &str, own: &[&str]) -> Result<(), ApiError> {
+    let password = composed(password);
+    let lower = password.to_lowercase();
+    let is_own = |text: &&str| {
+        let text = text.to_lowercase();
+        lower == text || text.rsplit_once('@').is_some_and(|(local, domain)| lower == local || lower == domain)
+    };
+    let is_common = COMMON.contains(&lower.as_str()) || is_row(&lower) || own.iter().any(is_own);
     if password.chars().count() < LEAST || password.len() > MOST || is_common {
         return Err(Code::WeakPassword.into());
     }
     Ok(())
+}
+
+/// Whether a text has fewer than four different characters, or is a run of neighbours.
+fn is_row(text: &str) -> bool {
+    let numbers: Vec<i64> = text.chars().map(|c| i64::from(u32::from(c))).collect();
+    let steps: BTreeSet<i64> = numbers.windows(2).filter_map(|pair| Some(pair.last()? - pair.first()?)).collect();
+    let different: BTreeSet<i64> = numbers.into_iter().collect();
+    different.len() < 4 || matches!((steps.len(), steps.first()), (1, Some(-1 | 1)))
 }
 
 fn argon2() -> Result<Argon2<'static>, ApiError> {
@@ -145,7 +169,7 @@ fn broken(error: impl std::fmt::Display) -> ApiError {
 /// Hashes a password for the column.
 pub(crate) fn hash(password: &str, chance: &Chance) -> Result<String, ApiError> {
     let hash: PasswordHash =
-        argon2()?.hash_password_with_salt(password.as_bytes(), &chance.bytes::<16>()).map_err(broken)?;
+        argon2()?.hash_password_with_salt(composed(password).as_bytes(), &chance.bytes::<16>()).map_err(broken)?;
     Ok(hash.to_string())
 }
 
@@ -153,7 +177,7 @@ pub(crate) fn hash(password: &str, chance: &Chance) -> Result<String, ApiError> 
 /// A hash that cannot be read is an error, not a wrong password.
 pub(crate) fn verify(password: &str, stored: Option<&str>) -> Result<bool, ApiError> {
     let parsed = PasswordHash::new(stored.unwrap_or(NOBODY)).map_err(broken)?;
-    match argon2()?.verify_password(password.as_bytes(), &parsed) {
+    match argon2()?.verify_password(composed(password).as_bytes(), &parsed) {
         Ok(()) => Ok(stored.is_some()),
         Err(HashError::PasswordInvalid) => Ok(false),
         Err(error) => Err(broken(error)),
@@ -191,8 +215,8 @@ form! {
 /// `POST /api/users/{id}/set-password`: sets another user's password and ends their sessions.
 pub(crate) async fn set(change: Change<Body<Set>>, Path(id): Path) -> Result<Response, ApiError> {
     let (app, Body(body)) = (&change.app, &change.input);
-    check_strength(&body.password)?;
     let user = user::get(app.db(), change.caller.tenant_id(), &id).await?;
+    check_strength(&body.password, &[&user.email, &user.name])?;
     // A stolen session of an admin must not change what its person signs in with: that takes the present password.
     if user.id == *change.caller.user_id() {
         return Err(Code::OwnPassword.into());
@@ -260,12 +284,43 @@ mod tests {
         }
     }
 
+    /// R228.
     #[test]
     fn weak_passwords_are_refused() {
-        for weak in ["", "short", "Password", "12345678", &"x".repeat(257)] {
-            assert!(check_strength(weak).is_err(), "{weak}");
+        let own = ["Ada.Lovelace@example.com", "Ada Lovelace"];
+        for weak in [
+            "",
+            "short",
+            "Password",
+            "12345678",
+            &"x".repeat(257),
+            "        ",
+            "aaaaaaaa",
+            "abcabcabc",
+            "ABCDefgh",
+            "98765432",
+            "ada.lovelace@EXAMPLE.com",
+            "ada.lovelace",
+            "Example.com",
+            "ada lovelace",
+        ] {
+            assert!(check_strength(weak, &own).is_err(), "{weak}");
         }
-        assert!(check_strength("correct horse").is_ok());
+        for strong in ["correct horse", "aab baa c", "ada.lovelace2", "\u{e9}t\u{e9} \u{e0} No\u{eb}l"] {
+            assert!(check_strength(strong, &own).is_ok(), "{strong}");
+        }
+    }
+
+    /// R228: a letter is the same whether it was typed as one character or as two.
+    #[test]
+    fn composed_and_decomposed_letters_are_the_same_password() {
+        let (one, two) = ("caf\u{e9} cr\u{e8}me", "cafe\u{301} cre\u{300}me");
+        for (set, typed) in [(one, two), (two, one)] {
+            let stored = hash(set, &Chance::seeded(1)).unwrap();
+            assert!(verify(typed, Some(&stored)).unwrap());
+        }
+        // Eight characters, however many code points they are.
+        assert!(check_strength(&"e\u{301}a\u{300}".repeat(3), &[]).is_err());
     }
 
     #[tokio::test]

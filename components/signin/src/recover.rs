@@ -3,6 +3,7 @@
 
 use common::{
     email,
+    entrance::Entrance,
     error::{ApiError, Code},
     id::{NotificationId, TenantId, UserId},
     role::Role,
@@ -20,13 +21,16 @@ use service::{
     extract::Body,
     form,
     link::{self, Page},
+    mail,
     response::{self, Response},
 };
 use store::{
     audit::{self, Event},
     credential,
     db::{Purpose, Tx},
-    factor, notification, tenant,
+    factor, notification,
+    outbox::Kind,
+    tenant,
     user::{self, User},
 };
 
@@ -60,7 +64,7 @@ pub(crate) async fn recover(app: App, route: &'static Route, Body(body): Body<Re
         None if base.is_none() => return Err(Code::PublicUrlMissing.into()),
         None => None,
         Some(password) => {
-            password::check_strength(password)?;
+            password::check_strength(password, &[&email])?;
             password::take_turn(&app).await?;
             Some(password::hash(password, app.chance())?)
         }
@@ -82,6 +86,8 @@ pub(crate) async fn recover(app: App, route: &'static Route, Body(body): Body<Re
     };
     // The app with their second factor may be lost too.
     let had_factor = factor::remove(&tx, &id).await?;
+    // What they get is a password. Of a tenant that signs in by others alone, those others are what failed.
+    let was_closed = tenant::allow(&tx, &tenant, Entrance::Password).await?;
     // A session that is open now is not that of the admin who asked the operator.
     let ended = credential::revoke_sessions(&tx, &id, None, app.now()).await?;
     let page = if known.is_some() { Page::Reset } else { Page::Invite };
@@ -90,13 +96,21 @@ pub(crate) async fn recover(app: App, route: &'static Route, Body(body): Body<Re
         _ => None,
     };
     let user = user::get(&tx, &tenant, id.as_str()).await?;
-    let after = json!({ "email": user.email, "role": user.role, "active": true, "link": link.is_some(), "ended_sessions": ended, "factor_removed": had_factor });
+    let after = json!({ "email": user.email, "role": user.role, "active": true, "link": link.is_some(), "ended_sessions": ended, "factor_removed": had_factor, "passwords_allowed": was_closed });
     let event = Event { action: route.audit.unwrap_or_default(), object: id.as_str(), before, after };
     audit::insert(&tx, &app.origin(&tenant, None), &event).await?;
-    tell(&app, &tx, &tenant, &user).await?;
+    tell(&app, &tx, &tenant, &user, was_closed).await?;
+    let by = json!({ "by": "The operator of this server" });
+    if had_factor {
+        mail::queue(&app, &tx, (&tenant, &id), Kind::FactorRemoved, by.clone()).await?;
+    }
+    if known.is_some_and(|login| login.password_hash.is_some()) && hash.is_some() {
+        mail::queue(&app, &tx, (&tenant, &id), Kind::PasswordChanged, by).await?;
+    }
+    let is_new = page == Page::Invite;
     tx.commit().await?;
     let (url, expires_at) = link.map(|link| (link.url, link.expires_at)).unzip();
-    let status = if known.is_some() { StatusCode::OK } else { StatusCode::CREATED };
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     response::uncached_json(status, &Recovered { user, url, expires_at })
 }
 
@@ -113,9 +127,10 @@ async fn insert(
     if user::insert(tx, &new).await? { Ok(id) } else { Err(Code::EmailTaken.into()) }
 }
 
-/// Tells the other admins of the tenant of the new one.
-async fn tell(app: &App, tx: &Tx<'_>, tenant: &TenantId, admin: &User) -> Result<(), ApiError> {
-    let body = format!("The operator of this server made {} an admin of your tenant.", admin.email);
+/// Tells the other admins of the tenant of the new one. `was_closed`: nobody could sign in by a password before.
+async fn tell(app: &App, tx: &Tx<'_>, tenant: &TenantId, admin: &User, was_closed: bool) -> Result<(), ApiError> {
+    let also = if was_closed { " Passwords let people in again: see the ways to sign in of the tenant." } else { "" };
+    let body = format!("The operator of this server made {} an admin of your tenant.{also}", admin.email);
     for person in user::owner_and_admins(tx, tenant, &admin.id).await? {
         let id = NotificationId::generate(app.now(), app.chance());
         let text = ("The operator made an admin", body.as_str());

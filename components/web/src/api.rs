@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin};
 
 use common::route::{self, Object, Route};
 use futures_util::future::join;
-use http::{StatusCode, header, request::Builder};
+use http::{HeaderMap, StatusCode, header, request::Builder};
 use serde_json::{Value as Json, json};
 use service::{
     app::App,
@@ -71,9 +71,11 @@ impl Refusal {
         }
     }
 
-    fn read(status: u16, body: &Json) -> Self {
+    fn read(status: u16, headers: &HeaderMap, body: &Json) -> Self {
         let slug = body.text("error");
         let fix = help::step(slug, status, body.text("fix"));
+        let after = headers.get(header::RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
+        let fix = after.filter(|_| fix == help::WAIT).map_or(fix, help::wait);
         let mut fields: Vec<(String, String)> = Vec::new();
         for one in body.list("fields") {
             // One of several that are wrong is said as it is where it is the only one.
@@ -174,6 +176,15 @@ impl<'a> Api<'a> {
         Self { app, cookie: None }
     }
 
+    /// Ends the session that the browser has, for which no form of ours asks.
+    pub(crate) async fn end_session(app: &App) -> Result<(), Trouble> {
+        let Some(session) = credential::cookie(app) else { return Ok(()) };
+        let api = Self::without_session(app);
+        let request = api.change_request(route::LOGOUT, &[], &[], &Form::default());
+        let request = request.header(header::AUTHORIZATION, header_value(&format!("Bearer {session}")));
+        api.ask(request, Json::Null).await.map(drop)
+    }
+
     /// Reads.
     pub(crate) fn get(&self, route: &Route, names: &[&str], asked: &[(&str, &str)]) -> Asking<'_> {
         let request = self.request(route, names, asked);
@@ -257,10 +268,12 @@ impl<'a> Api<'a> {
     ) -> Result<Response, Trouble> {
         let request = self.request(route, names, asked).body(String::new());
         let request = request.map_err(|error| Trouble::Outage(error.to_string()))?;
-        let inside::Reply { status, body, .. } = inside::send(request).await.map_err(Trouble::Outage)?;
+        let inside::Reply { status, headers, body } = inside::send(request).await.map_err(Trouble::Outage)?;
         if status != StatusCode::OK {
             let bytes = body.collect().await.map_err(|_| Trouble::Outage("an answer broke off".to_owned()))?;
-            return self.read(status, &bytes, route.path).and_then(|_| Err(Trouble::Outage(status.to_string())));
+            return self
+                .read(status, &headers, &bytes, route.path)
+                .and_then(|_| Err(Trouble::Outage(status.to_string())));
         }
         let mut response = service::response::bytes(StatusCode::OK, media_type, body);
         let headers = [
@@ -292,7 +305,7 @@ impl<'a> Api<'a> {
         let path = request.uri().path().to_owned();
         let reply = inside::send(request).await.map_err(Trouble::Outage)?;
         let body = reply.body.collect().await.map_err(|_| Trouble::Outage("an answer broke off".to_owned()))?;
-        let mut answer = self.read(reply.status, &body, &path)?;
+        let mut answer = self.read(reply.status, &reply.headers, &body, &path)?;
         // Where the answer is what was changed, only the header names what the change has ended.
         if let (Some(members), Some(id)) = (answer.as_object_mut(), reply.headers.get(CLOSURE)) {
             let id = id.to_str().unwrap_or_default();
@@ -301,13 +314,15 @@ impl<'a> Api<'a> {
         Ok(answer)
     }
 
-    fn read(&self, status: StatusCode, body: &[u8], path: &str) -> Result<Json, Trouble> {
+    fn read(&self, status: StatusCode, headers: &HeaderMap, body: &[u8], path: &str) -> Result<Json, Trouble> {
         let json = serde_json::from_slice(body).unwrap_or(Json::Null);
         match status.as_u16() {
             200..=299 => Ok(json),
             401 if self.cookie.is_some() => Err(Trouble::SignIn),
             // Also 503 in the API's own words: what is missing on this server.
-            status @ (400..=499 | 503) if json.is_object() => Err(Trouble::Refused(Refusal::read(status, &json))),
+            status @ (400..=499 | 503) if json.is_object() => {
+                Err(Trouble::Refused(Refusal::read(status, headers, &json)))
+            }
             status => Err(Trouble::Outage(format!("{path} answered {status} {}", json.text("error")))),
         }
     }

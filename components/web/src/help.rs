@@ -140,11 +140,24 @@ pub(crate) fn step(slug: &str, status: u16, fix: &str) -> String {
     match status {
         403 => "Ask an admin of your tenant.",
         404 => "It may have been deleted, or it was never shared with you.",
-        408 | 429 | 503 => "Wait a moment, then try again.",
+        408 | 429 | 503 => WAIT,
         409 => "It has changed meanwhile. Open the page again to see how it stands.",
         _ => "Change what you typed, and send it again.",
     }
     .to_owned()
+}
+
+/// What to do where the answer says for how long, or does not.
+pub(crate) const WAIT: &str = "Wait a moment, then try again.";
+
+/// The same with the time that the answer says, seconds.
+pub(crate) fn wait(seconds: i64) -> String {
+    match (seconds, (seconds + 59) / 60) {
+        (..=1, _) => WAIT.to_owned(),
+        (2..60, _) => format!("Wait {seconds} seconds, then try again."),
+        (_, minutes @ ..60) => format!("Wait {minutes} minutes, then try again.").replace(" 1 minutes", " a minute"),
+        (_, minutes) => format!("Wait {} hours, then try again.", (minutes + 59) / 60).replace(" 1 hours", " an hour"),
+    }
 }
 
 /// The field of `Send state as one of …`.
@@ -201,6 +214,21 @@ mod tests {
             "Wait a moment, then try again."
         );
         assert_eq!(step("invalid_name", 400, "Choose another name."), "Choose another name.");
+    }
+
+    #[test]
+    fn a_wait_is_said_in_the_unit_that_fits() {
+        for (seconds, said) in [
+            (0, "a moment"),
+            (30, "30 seconds"),
+            (60, "a minute"),
+            (61, "2 minutes"),
+            (600, "10 minutes"),
+            (3_600, "an hour"),
+            (3_601, "2 hours"),
+        ] {
+            assert_eq!(wait(seconds), format!("Wait {said}, then try again."));
+        }
     }
 
     /// R109: nobody is sent to an admin for what they can do themselves: what the API answers with a request has a step of its own.

@@ -6,7 +6,12 @@
 use askama::Template;
 use common::{error::ApiError, route, secret::equal};
 use serde_json::{Value as Json, json};
-use service::{app::App, credential, response::Response, session};
+use service::{
+    app::{App, log},
+    credential,
+    response::Response,
+    session,
+};
 
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
@@ -64,9 +69,20 @@ pub(crate) async fn form(app: App) -> Result<Response, ApiError> {
         if is_new(&app).await? {
             return Ok(see(&app, "/setup"));
         }
-        show_login(&app, &Form::query(&app), None).await
+        let asked = Form::query(&app);
+        // Whoever is in and wants nothing further is led in.
+        if app.head().uri.query().is_none() && credential::cookie(&app).is_some() && visitor(&app).await.is_some() {
+            return Ok(see(&app, "/"));
+        }
+        show_login(&app, &asked, None).await
     })
     .await
+}
+
+/// The id of the person whose live session the browser has.
+async fn visitor(app: &App) -> Option<String> {
+    let who = Api::of(app).ok()?.get(route::WHOAMI, &[], &[]).await.ok()?;
+    Some(who.text("user_id").to_owned())
 }
 
 /// Whether nobody has set the server up yet.
@@ -209,6 +225,12 @@ async fn try_code(app: &App, typed: &Form) -> Result<Json, Trouble> {
 pub(crate) async fn welcome(app: &App, signed_in: &Json, next: &str) -> Result<Response, Trouble> {
     let cookie = session::cookie(app, signed_in.text("access_token"));
     let cookie = cookie.ok_or_else(|| Trouble::Outage("this site has no cookie".to_owned()))?;
+    // The browser forgets the session of somebody else here, so nobody could end it later. One's own may have let terminals in.
+    if credential::cookie(app).is_some() && visitor(app).await.is_some_and(|user| user != signed_in.text("user_id")) {
+        if let Err(Trouble::Outage(cause)) = Api::end_session(app).await {
+            log(app.request_id(), app.path(), &cause);
+        }
+    }
     let page = with_cookie(lead(app, next), &cookie);
     Ok(HomeTenant::remember(app, signed_in.text("access_token"), page).await)
 }

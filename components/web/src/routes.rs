@@ -31,6 +31,7 @@ fn routes() -> Routes {
         .on_open(route::WEB_SETUP, setup::form)
         .on_open(route::WEB_SET_UP, setup::set_up)
         .on_open(route::WEB_PROFILE, security::profile)
+        .on_open(route::WEB_CHANGE_PASSWORD, security::profile)
         .on_open(route::WEB_MAILS, security::choose_mails)
         .on_open(route::WEB_PASSWORD, security::change_password)
         .on_open(route::WEB_SECURITY, security::get)

@@ -80,7 +80,7 @@
   if (!address || !("EventSource" in window)) return;
   const every = (root, name) => new Map([...root.querySelectorAll(`[data-${name}]`)].map((one) => [one.dataset[name], one]));
   const isBusy = (one) => (one.closest("[data-still], nav") ?? one).matches(":hover, :focus-within");
-  let stream, timer, mark, late;
+  let stream, timer, mark, late, soon;
 
   const look = async () => {
     let answer;
@@ -134,13 +134,18 @@
       setTimeout(open, 45_000);
     });
   };
+  // Whoever goes on at once opens none: each page would leave one behind that counts until the server finds it closed.
+  const openSoon = () => {
+    clearTimeout(soon);
+    soon = setTimeout(open, 1000);
+  };
   const shut = () => {
+    clearTimeout(soon);
     stream?.close();
     stream = undefined;
     delete document.body.dataset.streaming;
   };
-  document.addEventListener("visibilitychange", () => (document.hidden ? shut() : open()));
+  document.addEventListener("visibilitychange", () => (document.hidden ? shut() : openSoon()));
   addEventListener("pagehide", shut);
-  addEventListener("pageshow", open);
-  open();
+  addEventListener("pageshow", openSoon);
 })();

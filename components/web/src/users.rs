@@ -203,6 +203,8 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
     };
     answer(&app, async {
         match Api::of(&app)?.change(route, &[&id], Change { form: &typed, body }).await {
+            // Whoever is no admin any more would be refused there.
+            Ok(user) if typed.is("own", "yes") && user.text("role") != "admin" => Ok(see(&app, "/")),
             Ok(_) => Ok(see(&app, &format!("/admin/users/{id}?done={done}"))),
             Err(Trouble::Refused(refusal)) if refusal.is_for_the_form() => {
                 show_one(&app, &id, &typed, Some(refusal)).await

@@ -51,6 +51,8 @@ const LEASE: i64 = 45;
 const FAN_OUT: i64 = 1;
 /// The longest pause of a webhook that fails, seconds.
 const LONGEST_PAUSE: i64 = 300;
+/// The longest pause that a receiver can ask for, seconds.
+const LONGEST_ASKED: i64 = 3_600;
 /// How long a webhook may fail before it is turned off, seconds: three days.
 const PATIENCE: i64 = 3 * 86_400;
 /// Bytes of an answer that are kept.
@@ -154,8 +156,8 @@ async fn round(app: &App, id: &WebhookId, until: Timestamp, ends: Timestamp) -> 
                     webhook::forget_failures(app.db(), id).await?;
                 }
             }
-            Tried::Failed(failures) => {
-                next = app.clock().now().plus_seconds(pause(failures));
+            Tried::Failed(pause) => {
+                next = app.clock().now().plus_seconds(pause);
                 break;
             }
         }
@@ -171,7 +173,7 @@ enum Tried {
     Arrived(Outcome),
     /// Nothing was sent: the webhook's person may not see it any more.
     Withheld,
-    /// It did not arrive; so many tries in a row did not.
+    /// It did not arrive; so many seconds nothing more is sent.
     Failed(i64),
 }
 
@@ -192,13 +194,13 @@ async fn attempt(app: &App, id: &WebhookId, due: &Due) -> Result<Tried, DbError>
     let is_gone = outcome.status == Some(410);
     delivery::failed(app.db(), due, &outcome, is_gone, now).await?;
     // Of a webhook that was deleted meanwhile there is nothing to count.
-    let Some((failures, since)) = webhook::count_failure(app.db(), id, now).await? else { return Ok(Tried::Failed(1)) };
+    let Some((failures, since)) = webhook::count_failure(app.db(), id, now).await? else { return Ok(Tried::Failed(0)) };
     if is_gone {
         turn_off(app, id, Why::Gone, "its receiver answered 410, which means that it is gone for good").await?;
     } else if since.plus_seconds(PATIENCE) <= now {
         turn_off(app, id, Why::Failing, "nothing that was sent to it has arrived for three days").await?;
     }
-    Ok(Tried::Failed(failures))
+    Ok(Tried::Failed(pause(failures).max(outcome.retry_after.unwrap_or(0))))
 }
 
 /// Seconds that a webhook pauses after so many failures in a row.
@@ -241,7 +243,14 @@ async fn send(app: &App, id: &WebhookId, due: &Due) -> Outcome {
             let kept = answer.body.get(..MOST_KEPT).unwrap_or(&answer.body);
             // A receiver that echoes what it knows puts no credential of ours into the database.
             let kept = Secret::cut_off(String::from_utf8_lossy(kept).into_owned());
-            Outcome { status: Some(status), answer: Some(kept), error }
+            // Only whoever says that it is too much, or that it is away for a while, asks for patience.
+            let asked = answer.retry_after.filter(|_| matches!(status, 429 | 503));
+            Outcome {
+                status: Some(status),
+                answer: Some(kept),
+                error,
+                retry_after: asked.map(|s| s.min(LONGEST_ASKED)),
+            }
         }
         Err(cause) => Outcome::error(no_answer(&cause)),
     }

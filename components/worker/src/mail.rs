@@ -56,6 +56,10 @@ const TESTS: i64 = 5;
 /// The window, seconds.
 const WINDOW: i64 = 3_600;
 
+/// The header by which out-of-office replies and the like know that nobody would read them (RFC 3834, section 5).
+const AUTO: &str = "Auto-Submitted";
+const BY: &str = "auto-generated";
+
 /// The provider's request for the letter of one mail, or of several to one person.
 fn request(mail: &Mail, taken: &[DueMail], letter: &Letter) -> Result<Request<String>, Failure> {
     let Some(due) = taken.first() else { return Err(Failure::for_good("there is nothing to say")) };
@@ -63,20 +67,26 @@ fn request(mail: &Mail, taken: &[DueMail], letter: &Letter) -> Result<Request<St
     let Some(to) = email::sent_to(&due.recipient) else {
         return Err(Failure::for_good("the address is not one that mail can be sent to"));
     };
-    let (from, subject) = (&mail.from, &letter.subject);
+    let (from, subject) = (mail.from.to_string(), &letter.subject);
+    let mut sender = json!({ "email": mail.from.email });
+    if let (Some(name), Some(members)) = (&mail.from.name, sender.as_object_mut()) {
+        members.insert("name".to_owned(), name.as_str().into());
+    }
     let unwritten = |error: askama::Error| Failure::for_now(format!("no text: {error}"));
     let (text, html) = (letter.text(), letter.html().map_err(unwritten)?);
     // A link that a provider counts the clicks of would lead through that provider, with the code in it.
     let (path, body) = match mail.provider {
-        Provider::Resend => {
-            ("/emails", json!({ "from": from, "to": [to], "subject": subject, "text": text, "html": html }))
-        }
+        Provider::Resend => (
+            "/emails",
+            json!({ "from": from, "to": [to], "subject": subject, "text": text, "html": html, "headers": { AUTO: BY } }),
+        ),
         Provider::Sendgrid => (
             "/v3/mail/send",
             json!({
                 "personalizations": [{ "to": [{ "email": to }] }],
-                "from": { "email": from },
+                "from": sender,
                 "subject": subject,
+                "headers": { AUTO: BY },
                 "content": [{ "type": "text/plain", "value": text }, { "type": "text/html", "value": html }],
                 "tracking_settings": {
                     "click_tracking": { "enable": false, "enable_text": false }, "open_tracking": { "enable": false },
@@ -87,7 +97,7 @@ fn request(mail: &Mail, taken: &[DueMail], letter: &Letter) -> Result<Request<St
             "/email",
             json!({
                 "From": from, "To": to, "Subject": subject, "TextBody": text, "HtmlBody": html,
-                "TrackOpens": false, "TrackLinks": "None",
+                "TrackOpens": false, "TrackLinks": "None", "Headers": [{ "Name": AUTO, "Value": BY }],
             }),
         ),
         Provider::Webhook => ("/", json!({ "from": from, "to": to, "subject": subject, "text": text, "html": html })),

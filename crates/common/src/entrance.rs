@@ -62,6 +62,12 @@ impl Entrances {
         self.0.contains(&way)
     }
 
+    /// These and one more.
+    #[must_use]
+    pub fn with(&self, way: Entrance) -> Self {
+        Self::new(self.0.iter().copied().chain([way]))
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

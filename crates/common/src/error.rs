@@ -91,8 +91,8 @@ errors! {
         page: "/docs/agents/concepts/tree#what-an-agent-may-give";
     InvalidEmail 400 "invalid_email": "This is not an e-mail address.",
         "Send one address of at most 254 bytes, such as ada@example.com.";
-    WeakPassword 400 "weak_password": "This password is too short, too long or too common.",
-        "Choose a password of at least 8 characters and at most 256 bytes that is not a common password.";
+    WeakPassword 400 "weak_password": "This password is too short, too long or too easy to guess.",
+        "Choose a password of at least 8 characters and at most 256 bytes that is not a common one, not a row such as aaaaaaaa or 12345678, and not your address or name.";
     UnknownRole 400 "unknown_role": "This role does not exist.",
         "Send role as one of: viewer, member, curator, admin.", page: "/docs/agents/concepts/permissions#roles";
     UnknownPreset 400 "unknown_preset": "This preset does not exist.",
@@ -143,7 +143,7 @@ errors! {
     InvalidFilter 400 "invalid_filter": "A filter has an unknown value.",
         "Send {field} as one of: {valid}.", page: "/docs/agents/concepts/lists";
     InvalidTime 400 "invalid_time": "This is not a valid time.",
-        "Send {field} as an RFC 3339 time in UTC, such as 2026-11-22T02:38:46Z.", page: "/docs/agents/concepts/audit#filters";
+        "Send {field} as an RFC 3339 time with Z or an offset, such as 2026-11-22T02:38:46Z or 2026-11-22T03:38:46+01:00.", page: "/docs/agents/concepts/audit#filters";
     InvalidHead 400 "invalid_head": "This is not a valid head of the audit trail.",
         "Send head as the server's log shows it after the words audit head: a number, a space (%20 in a URL) and 64 hexadecimal digits. You can also send the digits alone.",
         page: "/docs/agents/concepts/audit#verifying";
@@ -246,7 +246,7 @@ errors! {
     DataTooLarge 400 "data_too_large": "data is larger than 16 KiB.",
         "Send at most 16384 bytes of JSON in data. Store larger content elsewhere and send its location.",
         page: "/docs/agents/concepts/inbox";
-    InvalidHost 400 "invalid_host": "The header Host cannot be used as the server's address in the script.",
+    InvalidHost 400 "invalid_host": "The header Host cannot be used as the server's address.",
         "Send the request to the name or the IP address of this server, with at most a port after it. Do not set the header Host yourself.",
         page: "/docs/agents/cli#the-address-in-the-script";
 
@@ -528,8 +528,8 @@ errors! {
     SelfDeletion 409 "self_deletion": "You cannot delete your own account.",
         "Ask another admin of your tenant to do it. GET /api/users?role=admin&active=true lists the admins.",
         page: "/docs/agents/concepts/people#deleting-a-user";
-    LastAdmin 409 "last_admin": "This user is the last active admin of the tenant, which must keep one.",
-        "Make another user an admin first: PATCH /api/users/<id> {{\"role\": \"admin\"}}. GET /api/users lists the users.",
+    LastAdmin 409 "last_admin": "This user is the last active admin of the tenant who can sign in by the ways that it allows, and it must keep one.",
+        "Make another user an admin first, who can sign in: PATCH /api/users/<id> {{\"role\": \"admin\"}}. GET /api/users lists the users, and GET /api/tenant the ways.",
         page: "/docs/agents/concepts/people#changing-a-user";
     OwnsAgents 409 "owns_agents": "This user owns agents, and every agent must have an owner.",
         "Send the same request with ?agents=transfer:<id or address> to give the {count} to another user, or with ?agents=archive to archive them. GET /api/agents?owner={user} lists the agents.",
@@ -678,7 +678,7 @@ errors! {
         "Wait for the number of seconds in the header Retry-After, then ask again.",
         page: "/docs/agents/concepts/mail#test";
     TooManyStreams 429 "too_many_streams": "You have as many event streams open as one person or agent may have at once.",
-        "Close one of your streams, or wait a minute for one that was cut off to end.",
+        "Close one of your streams, or wait for the number of seconds in the header Retry-After: one that was cut off has ended by then.",
         page: "/docs/agents/concepts/notifications#the-stream";
     TooManyChanges 429 "too_many_changes": "You have changed as much in a day as one person may, with all of their agents.",
         "Wait for the number of seconds in the header Retry-After, then send the request again. Requests that only take rights away still work.",
@@ -760,6 +760,8 @@ pub struct Problem {
 pub enum RefusalHeader {
     /// `Accept`: the media types that the route takes (RFC 9110, section 12.5.1).
     Accept,
+    /// `Accept-Encoding`: the codings of a body that the server takes (RFC 9110, section 15.5.16).
+    AcceptEncoding,
     /// `Accept-Ranges`.
     AcceptRanges,
     /// `Access-Control-Allow-Origin`: the pages that may read the refusal (the Fetch standard).

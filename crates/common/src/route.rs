@@ -766,6 +766,7 @@ routes! {
         WEB_SETUP = get("/setup", "Set-up form, until the server is bootstrapped").public().any_query();
         WEB_SET_UP = post("/setup", "Bootstrap by form").public().form().any_query();
         WEB_PROFILE = get("/profile", "Redirect to the visitor's sign-in and sessions").public().any_query();
+        WEB_CHANGE_PASSWORD = get("/.well-known/change-password", "Redirect to where a password is changed").public().any_query();
         WEB_SECURITY = get("/security", "The visitor's second factor, sessions and password").public().any_query();
         WEB_SECURITY_ACT = post("/security/{act}", "Change the visitor's second factor by form").public().form().any_query();
         WEB_MAILS = post("/profile/mails", "Choose by form the kinds of mail to get").public().form().any_query();

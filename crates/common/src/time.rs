@@ -38,9 +38,17 @@ impl Timestamp {
 }
 
 impl Timestamp {
-    /// Reads a time of RFC 3339 in UTC (`Z`), with or without a fraction of a second.
+    /// Reads a time of RFC 3339, with or without a fraction of a second, in UTC (`Z`) or with an offset. A blank stands for the plus of an
+    /// offset, since that is what an unescaped one in a query becomes.
     pub fn parse(text: &str) -> Option<Self> {
-        let (date, time) = text.strip_suffix(['Z', 'z'])?.split_once(['T', 't'])?;
+        let (local, offset) = match text.strip_suffix(['Z', 'z']) {
+            Some(local) => (local, 0),
+            None => {
+                let (local, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
+                (local, offset_seconds(offset)?)
+            }
+        };
+        let (date, time) = local.split_once(['T', 't'])?;
         let digits = |text: &str, length: usize| {
             (text.len() == length && text.bytes().all(|b| b.is_ascii_digit()))
                 .then(|| text.parse::<u16>().ok())
@@ -63,7 +71,7 @@ impl Timestamp {
         let day = time::Date::from_calendar_date(year.into(), month, small(day)?).ok()?;
         let at = day.with_hms(small(hour)?, small(minute)?, small(second)?).ok()?.assume_utc();
         let millis: i64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
-        Some(Self(at.unix_timestamp() * 1000 + millis))
+        Some(Self((at.unix_timestamp() - offset) * 1000 + millis))
     }
 
     /// RFC 3339 in UTC with milliseconds; always 24 characters, so text order is time order. Outside of the years 0 to 9999
@@ -96,6 +104,21 @@ impl Timestamp {
         }
         text
     }
+}
+
+/// `+01:30` in seconds.
+fn offset_seconds(text: &str) -> Option<i64> {
+    let (sign, rest) = match text.split_at_checked(1)? {
+        ("+" | " ", rest) => (1, rest),
+        ("-", rest) => (-1, rest),
+        _ => return None,
+    };
+    let number = |text: &str, most: i64| {
+        let is_digits = text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit());
+        text.parse().ok().filter(|number| is_digits && *number <= most)
+    };
+    let (hours, minutes) = rest.split_once(':')?;
+    Some(sign * (number(hours, 23)? * 3600 + number(minutes, 59)? * 60))
 }
 
 impl std::fmt::Display for Timestamp {
@@ -173,13 +196,27 @@ mod tests {
             assert_eq!(Timestamp::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(Timestamp::parse("2026-01-31T00:00:00Z"), Timestamp::parse("2026-01-31t00:00:00.0z"));
+        for (text, utc) in [
+            ("2026-01-31T00:00:00+00:00", "2026-01-31T00:00:00.000Z"),
+            ("2026-01-31T00:30:00.5+01:00", "2026-01-30T23:30:00.500Z"),
+            ("2026-01-31T00:30:00 01:00", "2026-01-30T23:30:00.000Z"),
+            ("2026-12-31T23:00:00-03:30", "2027-01-01T02:30:00.000Z"),
+        ] {
+            assert_eq!(Timestamp::parse(text).unwrap().to_string(), utc, "{text}");
+        }
         for bad in [
             "",
             "2026-01-31",
             "2026-02-30T00:00:00Z",
             "2026-01-31T24:00:00Z",
             "2026-01-31T00:00:00",
-            "2026-01-31T00:00:00+01:00",
+            "2026-01-31T00:00:00+0100",
+            "2026-01-31T00:00:00+24:00",
+            "2026-01-31T00:00:00+01:60",
+            "2026-01-31T00:00:00*01:00",
+            "2026-01-31T00:00:00+1:000",
+            "+01:00",
+            "\u{e9}01:00",
             "26-1-1T0:0:0Z",
             "2026-01-31T00:00:00.Z",
             "+026-01-31T00:00:00Z",

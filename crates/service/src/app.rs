@@ -13,6 +13,7 @@ use common::{
     time::Timestamp,
 };
 use http::{Method, Uri};
+use ipnet::IpNet;
 use store::{
     db::{Db, DbError},
     origin::Origin,
@@ -215,25 +216,34 @@ pub(crate) fn is_from_inside(headers: &Headers) -> bool {
 
 /// The client's address: that of the connection. Behind trusted proxies it is the first address of `X-Forwarded-For`, read from the
 /// right, that is not a trusted proxy. Of a request from inside it is the last one there, which the component wrote.
-fn client_address(headers: &Headers, trusted: &[IpAddr]) -> Option<IpAddr> {
+fn client_address(headers: &Headers, trusted: &[IpNet]) -> Option<IpAddr> {
     let peer = peer(headers)?;
     if peer.is_unspecified() {
         let forwarded = headers.texts("x-forwarded-for");
-        let last = forwarded.last().and_then(|hops| hops.rsplit(',').next()?.trim().parse::<IpAddr>().ok());
+        let last = forwarded.last().and_then(|hops| hop_address(hops.rsplit(',').next()?));
         return Some(last.map_or(peer, |address| address.to_canonical()));
     }
-    if !trusted.contains(&peer) {
+    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+    if !is_trusted(&peer) {
         return Some(peer);
     }
     let mut nearest = peer;
     for hop in headers.texts("x-forwarded-for").join(",").rsplit(',') {
-        let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
+        let Some(address) = hop_address(hop) else { break };
         nearest = address.to_canonical();
-        if !trusted.contains(&nearest) {
+        if !is_trusted(&nearest) {
             break;
         }
     }
     Some(nearest)
+}
+
+/// The address in a hop of `X-Forwarded-For`; some proxies add its port, and brackets to one of IPv6.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let hop = hop.trim();
+    let whole = || hop.parse::<std::net::SocketAddr>().ok().map(|at| at.ip());
+    let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(hop);
+    bare.parse().ok().or_else(whole)
 }
 
 #[cfg(test)]
@@ -251,9 +261,21 @@ mod tests {
     fn forwarded_addresses_count_only_behind_a_trusted_proxy_and_from_the_right() {
         let forwarded = ("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.0.0.2");
         let sent = Headers::from([("spin-client-addr", "10.0.0.1:4000"), forwarded]);
-        let trusted = ["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
+        let trusted = ["10.0.0.1/32".parse().unwrap(), "10.0.0.2/32".parse().unwrap()];
+        let networks = ["10.0.0.0/8".parse().unwrap()];
+        assert_eq!(client_address(&sent, &networks), "192.0.2.7".parse().ok());
         assert_eq!(client_address(&sent, &trusted), "192.0.2.7".parse().ok());
         assert_eq!(client_address(&sent, &[]), "10.0.0.1".parse().ok());
+        for (forwarded, address) in [
+            ("192.0.2.7:5555", "192.0.2.7"),
+            ("[2001:db8::7]:5555, 10.0.0.2:80", "2001:db8::7"),
+            ("[2001:db8::7]", "2001:db8::7"),
+            ("[::ffff:192.0.2.7]:1", "192.0.2.7"),
+            ("unknown, 10.0.0.2", "10.0.0.2"),
+        ] {
+            let sent = Headers::from([("spin-client-addr", "10.0.0.1:4000"), ("x-forwarded-for", forwarded)]);
+            assert_eq!(client_address(&sent, &trusted), address.parse().ok(), "{forwarded}");
+        }
     }
 
     /// R71: a component names its visitor's address; nobody outside can, whatever is sent.

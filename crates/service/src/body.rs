@@ -91,10 +91,8 @@ impl<T: Into<Bytes>> From<T> for RequestBody {
 impl RequestBody {
     /// Reads it to its end. `declared` is the length that the client gave, `most` the limit, both in bytes.
     pub(crate) async fn read(self, declared: Option<u64>, most: usize) -> Result<Bytes, Unusable> {
-        if declared.is_some_and(|length| length > most as u64) {
-            return Err(Unusable::TooLong);
-        }
         let bytes = match self {
+            Self::Full(_) if declared.is_some_and(|length| length > most as u64) => return Err(Unusable::TooLong),
             Self::Full(bytes) => bytes,
             #[cfg(target_family = "wasm")]
             Self::Host(request) => host::read(request, declared, most).await?,
@@ -112,7 +110,7 @@ mod host {
     use bytes::Bytes;
     use spin_sdk::wasip3::{
         http::types::{ErrorCode, Request},
-        wit_bindgen::StreamResult,
+        wit_bindgen::{StreamReader, StreamResult},
         wit_future,
     };
 
@@ -120,6 +118,9 @@ mod host {
 
     /// The room that each read has at least, bytes.
     const ROOM: usize = 4 * 1024;
+    /// A body that is longer than its limit is received and dropped up to so many times the limit. Its sender then reads the refusal: were
+    /// the connection closed while it sends, it would know of a broken one alone (RFC 9112, section 9.6).
+    const DROPPED: usize = 16;
 
     /// Reads the body of a request until it ends, or is as long as was declared, or longer than `most`. Each read runs to its end: none
     /// is ever cancelled while the host fills its buffer. All pieces come into one buffer, so that single bytes cost no more than whole
@@ -128,7 +129,11 @@ mod host {
         // The other end may ask for the result of the reading: it is success, even if data was dropped unread.
         let (_outcome, outcome) = wit_future::new(|| Ok(()));
         let (mut stream, trailers) = Request::consume_body(request, outcome);
-        let expected = declared.and_then(|length| usize::try_from(length).ok());
+        let expected = declared.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+        if expected.is_some_and(|length| length > most) {
+            drop_rest(&mut stream, expected, most.saturating_mul(DROPPED)).await;
+            return Err(Unusable::TooLong);
+        }
         let mut bytes = Vec::with_capacity(expected.unwrap_or(ROOM));
         // The host enforces the declared length; asking it for the end of a complete body would cost two more calls.
         while expected.is_none_or(|length| bytes.len() < length) && bytes.len() <= most {
@@ -146,7 +151,27 @@ mod host {
                 };
             }
         }
+        if bytes.len() > most {
+            drop_rest(&mut stream, None, most.saturating_mul(DROPPED)).await;
+        }
         Ok(bytes.into())
+    }
+
+    /// Receives what is still to come, of a body of known length or not, and drops it; of more than `most` bytes nothing further.
+    async fn drop_rest(stream: &mut StreamReader<u8>, expected: Option<usize>, most: usize) {
+        if expected.is_some_and(|length| length > most) {
+            return;
+        }
+        let (mut buffer, mut dropped) = (Vec::with_capacity(16 * ROOM), 0);
+        while dropped < expected.unwrap_or(most) {
+            buffer.clear();
+            let (result, filled) = stream.read(buffer).await;
+            dropped += filled.len();
+            buffer = filled;
+            if !matches!(result, StreamResult::Complete(_)) {
+                return;
+            }
+        }
     }
 }
 

@@ -127,11 +127,17 @@ pub(crate) async fn read_body(route: &Route, headers: &Headers, body: RequestBod
         Unusable::TooSlow => Code::BodyTooSlow.into(),
         Unusable::CutOff => Code::InvalidJson.detail("The body ended before it was complete."),
     })?;
+    if bytes.is_empty() {
+        return Ok(bytes);
+    }
+    // What was sent stands behind a coding that is not undone here.
+    if headers.first("content-encoding").is_some_and(|sent| !sent.trim_ascii().eq_ignore_ascii_case("identity")) {
+        let refusal = Code::UnsupportedMediaType.detail("The body has a Content-Encoding. This server takes none.");
+        let refusal = refusal.fix("Send the body as it is, not compressed, without the header Content-Encoding.");
+        return Err(refusal.header(RefusalHeader::AcceptEncoding, "identity"));
+    }
     let media = route.media.as_str();
-    if bytes.is_empty()
-        || route.media == Media::Any
-        || headers.first("content-type").is_some_and(|sent| is_of(&sent, media))
-    {
+    if route.media == Media::Any || headers.first("content-type").is_some_and(|sent| is_of(&sent, media)) {
         return Ok(bytes);
     }
     Err(Code::UnsupportedMediaType.with("type", media).header(RefusalHeader::Accept, media))

@@ -1,11 +1,12 @@
-//! The page for a browser at an address that does not exist, and for one whose form no page could read. Programs get the envelope.
+//! The page for a browser at an address that does not exist or takes forms alone, and for one whose form no page could read. Programs get
+//! the envelope.
 
 use common::error::{ApiError, Code};
 use http::{HeaderValue, Method, StatusCode, header};
 
 use crate::{
     app::App,
-    response::{Response, bytes},
+    response::{Response, add_headers, bytes},
 };
 
 /// Below these, also a browser is answered as programs are.
@@ -30,6 +31,10 @@ pub(crate) fn page(app: &App, refusal: &ApiError) -> Option<Response> {
         Method::GET | Method::HEAD if code == Code::NotFound => {
             ("This page does not exist", "The address may have been typed wrong, or the page was moved.")
         }
+        Method::GET | Method::HEAD if code == Code::MethodNotAllowed => (
+            "There is nothing to see here",
+            "A form sends what you typed to this address. Go back to it, or begin at the home page.",
+        ),
         Method::POST if UNREAD.contains(&code) => ("This did not work", sentence),
         _ => return None,
     };
@@ -44,6 +49,7 @@ pub(crate) fn page(app: &App, refusal: &ApiError) -> Option<Response> {
     ] {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
+    add_headers(&mut response, refusal);
     Some(response)
 }
 

@@ -3,7 +3,7 @@
 //! The host resolves names and refuses private addresses. This module bounds how long a request may take, ten seconds in all, and how
 //! much of an answer is read. A redirect is an answer like any other and is not followed.
 
-use http::Request;
+use http::{HeaderMap, Method, Request, header};
 
 /// The part of an answer that is looked at.
 #[derive(Debug)]
@@ -14,6 +14,22 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// Whether that is the whole body.
     pub is_whole: bool,
+    /// How long the server asks to be left alone (`Retry-After`, RFC 9110, section 10.2.3), seconds; a date counts as nothing.
+    pub retry_after: Option<i64>,
+}
+
+/// The request with the length of its body: many servers take none in chunks.
+fn with_length(mut request: Request<String>) -> Request<String> {
+    let length = request.body().len();
+    if length > 0 || matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) {
+        request.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    }
+    request
+}
+
+#[cfg_attr(not(target_family = "wasm"), expect(dead_code, reason = "natively there are no servers with headers"))]
+fn retry_after(headers: &HeaderMap) -> Option<i64> {
+    headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().filter(|seconds| *seconds > 0)
 }
 
 impl Answer {
@@ -66,7 +82,7 @@ mod wasm {
         wasip3::{http::types::RequestOptions, http_compat::RequestOptionsExtension},
     };
 
-    use super::{Answer, Request, words};
+    use super::{Answer, Request, retry_after, with_length, words};
 
     /// Nanoseconds until the connection stands.
     const CONNECT: u64 = 3_000_000_000;
@@ -80,7 +96,7 @@ mod wasm {
         let options = RequestOptions::new();
         // A host that does not support these bounds has its own.
         drop(options.set_connect_timeout(Some(CONNECT)));
-        let mut request = request.map(|body| FullBody::new(Bytes::from(body)));
+        let mut request = with_length(request).map(|body| FullBody::new(Bytes::from(body)));
         request.extensions_mut().insert(RequestOptionsExtension(options));
         let response = match select(pin!(spin_sdk::http::send(request)), pin!(sleep(FIRST_BYTE))).await {
             Either::Left((response, _)) => {
@@ -88,7 +104,12 @@ mod wasm {
             }
             Either::Right(_) => return Err(words("ConnectionReadTimeout")),
         };
-        let mut answer = Answer { status: response.status().as_u16(), body: Vec::new(), is_whole: false };
+        let mut answer = Answer {
+            status: response.status().as_u16(),
+            body: Vec::new(),
+            is_whole: false,
+            retry_after: retry_after(response.headers()),
+        };
         // What was read in time counts, and the rest is missing.
         drop(select(pin!(read(response, most, &mut answer)), pin!(sleep(BODY))).await);
         Ok(answer)
@@ -115,7 +136,7 @@ mod wasm {
 /// Natively nothing is called: tests set the answers and see the requests.
 #[cfg(not(target_family = "wasm"))]
 pub async fn send(request: Request<String>, most: usize) -> Result<Answer, String> {
-    stub::answer(request, most)
+    stub::answer(with_length(request), most)
 }
 
 /// For native tests: the servers that a component calls.
@@ -170,7 +191,7 @@ pub mod stub {
         SENT.with_borrow_mut(|sent| sent.push(request));
         let (status, body) = answer?;
         let is_whole = body.len() <= most;
-        Ok(Answer { status, body: body.into_bytes().into_iter().take(most).collect(), is_whole })
+        Ok(Answer { status, body: body.into_bytes().into_iter().take(most).collect(), is_whole, retry_after: None })
     }
 }
 

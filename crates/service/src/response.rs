@@ -149,12 +149,17 @@ pub fn refusal(
     if let Some(value) = in_header {
         headers.insert(REFUSAL, value);
     }
+    add_headers(&mut response, refusal);
+    response
+}
+
+/// Adds the headers that belong to a refusal, whatever it is shown as.
+pub(crate) fn add_headers(response: &mut Response, refusal: &ApiError) {
     for (name, value) in refusal.headers() {
         if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(header_name(*name), value);
+            response.headers_mut().insert(header_name(*name), value);
         }
     }
-    response
 }
 
 /// The envelope once more, for proxies that drop the body of a refusal.
@@ -180,6 +185,7 @@ fn in_a_header(json: &[u8]) -> Option<HeaderValue> {
 fn header_name(header: RefusalHeader) -> HeaderName {
     match header {
         RefusalHeader::Accept => header::ACCEPT,
+        RefusalHeader::AcceptEncoding => header::ACCEPT_ENCODING,
         RefusalHeader::AcceptRanges => header::ACCEPT_RANGES,
         RefusalHeader::AccessControlAllowOrigin => header::ACCESS_CONTROL_ALLOW_ORIGIN,
         RefusalHeader::AccessControlExposeHeaders => header::ACCESS_CONTROL_EXPOSE_HEADERS,

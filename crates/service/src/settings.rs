@@ -1,12 +1,16 @@
 //! Every setting, read in one place. Unset, or set to nothing, means the safe way.
 
+use std::{fmt, net::IpAddr};
+
 use common::{
     email,
     secret::{Digest, Key},
     signing,
+    text::is_unseen,
     url::{OutboundHosts, is_label},
     vault::Vault,
 };
+use ipnet::IpNet;
 use store::{audit::chain, usage::Quotas};
 
 pub mod provider;
@@ -32,8 +36,8 @@ pub struct Settings {
     pub public_url: Option<PublicUrl>,
     /// Bound of the database's size, MiB; unset: [`DEFAULT_MIB`]. `None` stands for no bound, which only tests have.
     pub database_max_mib: Option<i64>,
-    /// Addresses of proxies whose `X-Forwarded-For` counts; none by default.
-    pub trusted_proxies: Vec<std::net::IpAddr>,
+    /// Addresses and networks of proxies whose `X-Forwarded-For` counts; none by default.
+    pub trusted_proxies: Vec<IpNet>,
     /// Keys of the audit trail's seals: the first one seals, all of them verify. None: nothing is sealed.
     pub audit_keys: Vec<Key>,
     /// Encrypts secrets that must be read again: those of agents and webhooks. Without keys none is accepted.
@@ -195,10 +199,43 @@ pub struct Mail {
     pub provider: Provider,
     /// `host[:port]` of the API; it is always https.
     pub host: String,
-    /// The address that mail comes from.
-    pub from: String,
+    /// Whom mail comes from.
+    pub from: Sender,
     /// The token by which the provider knows the operator.
     pub token: MailToken,
+}
+
+/// Whom mail comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// What its reader sees in the place of the address.
+    pub name: Option<String>,
+    /// The address.
+    pub email: String,
+}
+
+impl Sender {
+    /// Reads an address, or `Name <address>`.
+    fn parse(text: &str) -> Option<Self> {
+        let Some((name, rest)) = text.trim().split_once('<') else {
+            return Some(Self { name: None, email: email::parse_ascii(text)? });
+        };
+        let name = name.trim().trim_matches('"').trim();
+        let is_plain = name.chars().count() <= 64
+            && !name.contains(|c: char| is_unseen(c) || matches!(c, '"' | '\\' | '<' | '>' | '@'));
+        let email = email::parse_ascii(rest.strip_suffix('>')?)?;
+        is_plain.then(|| Self { name: Some(name.to_owned()).filter(|name| !name.is_empty()), email })
+    }
+}
+
+/// As a mail's header has it (RFC 5322, section 3.4).
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "\"{name}\" <{}>", self.email),
+            None => f.write_str(&self.email),
+        }
+    }
 }
 
 /// The provider's token.
@@ -223,7 +260,7 @@ fn mail(provider: Provider, get: &impl Fn(&str) -> Option<String>) -> Result<Opt
     if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
         return Err("mail_token");
     }
-    let from = get("mail_from").as_deref().and_then(email::parse_ascii).ok_or("mail_from")?;
+    let from = get("mail_from").as_deref().and_then(Sender::parse).ok_or("mail_from")?;
     let host = get("mail_host").map(|host| host.trim().to_ascii_lowercase());
     let host = match host.filter(|host| !host.is_empty() && host != NO_HOST) {
         None => provider.usual_host().ok_or("mail_host")?.to_owned(),
@@ -236,6 +273,11 @@ fn mail(provider: Provider, get: &impl Fn(&str) -> Option<String>) -> Result<Opt
 fn is_plain_host(text: &str) -> bool {
     let (host, port) = text.split_once(':').map_or((text, "443"), |(host, port)| (host, port));
     host.len() <= 253 && host.split('.').all(is_label) && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+/// An address, or a network such as `10.0.0.0/8`.
+fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(|address| address.to_canonical().into()))
 }
 
 /// The public address, taken apart.
@@ -299,7 +341,7 @@ impl Settings {
             trusted_proxies: proxies
                 .split([',', ' '])
                 .filter(|part| !part.is_empty())
-                .map(|part| part.parse().map_err(|_| "trusted_proxies"))
+                .map(|part| network(part).ok_or("trusted_proxies"))
                 .collect::<Result<_, _>>()?,
             audit_keys: chain::keys(&get("audit_key").unwrap_or_default()),
             vault: Vault::parse(&get("secrets_key").unwrap_or_default()).ok_or("secrets_key")?,
@@ -356,6 +398,33 @@ pub const NAMES: &[&str] = &[
     "oidc_3_secret",
 ];
 
+/// What a variable takes, for the operator whose value cannot be used. No value stands here: it may be a secret.
+pub(crate) fn takes(name: &str) -> &'static str {
+    match name {
+        "secrets_key" | "signing_key" => "a text of at least 32 characters, or several, separated by commas",
+        "public_url" => "http://host or https://host, perhaps with :port and a /path, without user, query and fragment",
+        "database_max_mib" => "a whole number of MiB, 1 or more",
+        "trusted_proxies" => "IP addresses and networks such as 10.0.0.0/8, separated by commas or blanks; no names",
+        "security_contact" => "one URL that begins with https:// or mailto:",
+        "hashes_per_second" | "retention_days" => "a whole number, 1 or more",
+        "audit_retention_days" => "a whole number of days, 30 or more",
+        "quotas" => {
+            "name=number, separated by blanks; names are agents, credentials, mib and notifications, numbers 1 or more"
+        }
+        "mail_provider" => "one of resend, sendgrid, postmark, webhook",
+        "mail_host" => "host or host:port, without https:// before it; it must be set for the provider webhook",
+        "mail_from" => "one e-mail address in ASCII, or Name <address>",
+        "mail_token" => "the provider's token: one line of visible ASCII characters",
+        "outbound_hosts" => "host, host:port, *.domain or *, separated by blanks; without https:// before them",
+        "lowest_tier" => "a number from 1 to 5, and tenant=number for each tenant that differs",
+        "oidc_1" | "oidc_2" | "oidc_3" => "preset=google client_id=…, and so on: docs/operations.md lists all",
+        "oidc_1_secret" | "oidc_2_secret" | "oidc_3_secret" => {
+            "the secret that the provider gave: one line of visible ASCII characters, set where the provider is"
+        }
+        _ => "one line of text",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -389,6 +458,7 @@ mod tests {
             ("retention_days", "0"),
             ("audit_retention_days", "29"),
             ("trusted_proxies", "10.0.0.1, proxy"),
+            ("trusted_proxies", "10.0.0.0/33"),
             ("quotas", "agents"),
             ("quotas", "agents=0"),
             ("quotas", "agent=1"),
@@ -405,6 +475,29 @@ mod tests {
         ] {
             let read = Settings::read(|asked| (asked == name).then(|| value.to_owned()));
             assert_eq!(read.err(), Some(name), "{value}");
+            assert!(takes(name) != takes(""), "the log says what {name} takes");
+        }
+    }
+
+    /// R242: a sender has an address, and may have a name that cannot break out of a header.
+    #[test]
+    fn a_sender_may_have_a_name() {
+        let shown = |text: &str| Sender::parse(text).map(|sender| sender.to_string());
+        assert_eq!(shown(" a@example.com ").as_deref(), Some("a@example.com"));
+        assert_eq!(shown("<a@example.com>").as_deref(), Some("a@example.com"));
+        for text in ["Accredit at Northwind <a@example.com>", "\"Accredit at Northwind\" <a@example.com>"] {
+            assert_eq!(shown(text).as_deref(), Some("\"Accredit at Northwind\" <a@example.com>"));
+        }
+        for bad in [
+            "",
+            "Accredit",
+            "A <a@example.com",
+            "A <a>",
+            "A\" <b@example.com> \"c <a@example.com>",
+            "A\r\nBcc: x <a@example.com>",
+            "a@b.example <a@example.com>",
+        ] {
+            assert_eq!(shown(bad), None, "{bad}");
         }
     }
 
@@ -464,7 +557,7 @@ mod tests {
         ] {
             let mail = read_mail(&changes).unwrap().mail.unwrap();
             assert_eq!(
-                (mail.host.as_str(), mail.from.as_str(), mail.token.reveal()),
+                (mail.host.as_str(), mail.from.email.as_str(), mail.token.reveal()),
                 (host, "no-reply@example.com", "t0ken")
             );
         }
@@ -474,7 +567,7 @@ mod tests {
             ("mail_token", "a b"),
             ("mail_token", "a\r\nx: y"),
             ("mail_from", ""),
-            ("mail_from", "Accredit <a@example.com>"),
+            ("mail_from", "Accredit a@example.com"),
             ("mail_host", "https://mail.example"),
             ("mail_host", "mail.example/path"),
             ("mail_host", "user@mail.example"),

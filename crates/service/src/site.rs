@@ -50,7 +50,7 @@ fn of_host(host: &str) -> Option<String> {
         return None;
     }
     let scheme = if is_loopback { "http" } else { "https" };
-    Some(format!("{scheme}://{host}"))
+    Some(format!("{scheme}://{}", host.to_ascii_lowercase()))
 }
 
 /// Labels of letters, digits, hyphens and underscores, separated by single dots.
@@ -73,13 +73,13 @@ mod tests {
     fn a_host_of_a_good_form_is_accepted() {
         for (host, url) in [
             ("example.com", "https://example.com"),
-            ("Example.COM:8443", "https://Example.COM:8443"),
+            ("Example.COM:8443", "https://example.com:8443"),
             ("build_host.corp:80", "https://build_host.corp:80"),
             ("192.0.2.1:3000", "https://192.0.2.1:3000"),
             ("127.0.0.1:3000", "http://127.0.0.1:3000"),
             ("127.8.9.1", "http://127.8.9.1"),
             ("localhost:3000", "http://localhost:3000"),
-            ("LOCALHOST", "http://LOCALHOST"),
+            ("LOCALHOST", "http://localhost"),
             ("accredit.localhost:3000", "http://accredit.localhost:3000"),
             ("[::1]:3000", "http://[::1]:3000"),
             ("[::1]", "http://[::1]"),

@@ -403,6 +403,12 @@ pub async fn prove(tx: &Tx<'_>, session: &CredentialId, now: Timestamp) -> Resul
     tx.execute(sql, args![session, now]).await
 }
 
+/// Takes from a person's other sessions what they have proved: there is more to prove from now on.
+pub async fn unprove_others(tx: &Tx<'_>, user: &UserId, session: &CredentialId) -> Result<(), DbError> {
+    let sql = "UPDATE credentials SET proved_at = 0 WHERE user_id = ?1 AND kind = 'session' AND id <> ?2 AND revoked_at IS NULL";
+    tx.execute(sql, args![user, session]).await
+}
+
 /// Revokes one of a person's own live sessions; `false`: there is none of that id.
 pub async fn revoke_session(tx: &Tx<'_>, user: &UserId, id: &str, now: Timestamp) -> Result<bool, DbError> {
     let sql = "UPDATE credentials SET revoked_at = ?3

@@ -127,6 +127,8 @@ pub struct Outcome {
     pub answer: Option<String>,
     /// Why it did not arrive, in a few words.
     pub error: Option<String>,
+    /// How long the receiver asks to be left alone, seconds.
+    pub retry_after: Option<i64>,
 }
 
 /// Writes that deliveries arrived, by one statement.
@@ -145,7 +147,7 @@ pub async fn failed(db: &Db, due: &Due, outcome: &Outcome, is_final: bool, now: 
     // A sender that was slower than its lease writes nothing over what another one has.
     let sql = "UPDATE deliveries SET tries = ?2, state = ?3, due_at = ?4, status = ?5, answer = ?6, error = ?7
                WHERE id = ?1 AND tries = ?2 - 1 AND state = 'due' RETURNING 1";
-    let wait = wait(due.tries).filter(|_| !is_final);
+    let wait = wait(due.tries).filter(|_| !is_final).map(|wait| wait.max(outcome.retry_after.unwrap_or(0)));
     let (state, due_at) = wait.map_or(("dead", now), |wait| ("due", now.plus_seconds(wait)));
     let status = outcome.status.map(i64::from);
     let row = args![&due.id, due.tries, state, due_at, status, outcome.answer.as_deref(), outcome.error.as_deref()];

@@ -1,6 +1,7 @@
 //! Table `grants`: which users and agents may read or edit an object beside its owner.
 
 use common::{
+    email,
     id::TenantId,
     permission::{Action, Relation},
     time::Timestamp,
@@ -131,9 +132,9 @@ pub async fn delete(
 ) -> Result<Vec<Grant>, DbError> {
     let sql = format!(
         "{SELECT} AND (?3 IS NULL OR g.relation = ?3)
-         AND (g.subject_id = ?2 OR u.email_key = lower(?2) OR (s.name = ?2 AND s.archived_at IS NULL))"
+         AND (g.subject_id = ?2 OR u.email_key = ?4 OR (s.name = ?2 AND s.archived_at IS NULL))"
     );
-    let found: Vec<Grant> = tx.list(&sql, args![object, subject.trim(), relation]).await?;
+    let found: Vec<Grant> = tx.list(&sql, args![object, subject.trim(), relation, email::key(subject)]).await?;
     for grant in &found {
         let sql = "DELETE FROM grants WHERE object_id = ?1 AND subject_id = ?2 AND relation = ?3";
         tx.execute(sql, args![object, &grant.subject.id, grant.relation]).await?;

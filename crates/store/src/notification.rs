@@ -8,7 +8,7 @@ use crate::{
     db::{Affected, Db, DbError, FromRow, Reads, Row, Rows, Tx},
     kept_answer::{KeptAnswer, MOST_KEPT},
     origin::Origin,
-    page::{PageRequest, like},
+    page::{PageRequest, any_like, patterns},
     user,
 };
 use common::{
@@ -324,13 +324,14 @@ pub async fn list(
     page: &PageRequest,
 ) -> Result<Vec<Notification>, DbError> {
     let (at, id) = page.after();
+    let found = any_like("?6", &["title", "body"]);
     let sql = format!(
         "SELECT {COLUMNS} FROM notifications
          WHERE user_id = ?1 AND (created_at, id) < (?2, ?3) AND (?4 = 0 OR read_at IS NULL) AND created_at >= ifnull(?5, -1)
-           AND (?6 IS NULL OR title LIKE ?6 ESCAPE '\\' OR body LIKE ?6 ESCAPE '\\')
+           AND (?6 IS NULL OR {found})
          ORDER BY created_at DESC, id DESC LIMIT ?7"
     );
-    let q = filter.q.map(like);
+    let q = filter.q.map(patterns);
     reads.list(&sql, args![user, at, id, filter.unread_only, filter.since, q, page.rows()]).await
 }
 

@@ -7,7 +7,7 @@ use crate::{
     args,
     db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx},
     key_set::Keys,
-    page::{Order, PageRequest, like},
+    page::{Order, PageRequest, any_like, patterns},
 };
 use common::{
     id::{ClientId, TenantId, UserId},
@@ -107,12 +107,13 @@ pub async fn list(
     page: &PageRequest,
 ) -> Result<Vec<Client>, DbError> {
     let ((behind, sorted), (at, id)) = (order.sql(), page.begin(order));
+    let found = any_like("?4", &["name", "redirect_uris"]);
     let sql = format!(
         "SELECT {COLUMNS} FROM oauth_clients WHERE tenant_id = ?1 AND {behind}
-           AND (?4 IS NULL OR name LIKE ?4 ESCAPE '\\' OR redirect_uris LIKE ?4 ESCAPE '\\')
+           AND (?4 IS NULL OR {found})
          ORDER BY {sorted} LIMIT ?5"
     );
-    reads.list(&sql, args![tenant, at, id, q.map(like), page.rows()]).await
+    reads.list(&sql, args![tenant, at, id, q.map(patterns), page.rows()]).await
 }
 
 /// The client with this id, of any tenant: what a client sends names no tenant.

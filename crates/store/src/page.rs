@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use common::{
     error::{ApiError, Code},
+    json,
     secret::{Digest, Key},
     time::Timestamp,
 };
@@ -31,6 +32,27 @@ pub(crate) const COLUMNS: &str = "char(31)";
 pub(crate) fn like(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
     format!("%{escaped}%")
+}
+
+/// What [`any_like`] looks for: the text, in the ways in which it may be written. LIKE knows the cases of ASCII alone.
+pub(crate) fn patterns(text: &str) -> String {
+    let mut all = vec![like(text)];
+    if !text.is_ascii() {
+        let (lower, upper) = (text.to_lowercase(), text.to_uppercase());
+        let mut is_first = true;
+        let capital = lower.chars().flat_map(|c| {
+            let first = std::mem::replace(&mut is_first, !c.is_alphanumeric());
+            if first { c.to_uppercase().collect::<Vec<char>>() } else { vec![c] }
+        });
+        all.extend([like(&capital.collect::<String>()), like(&lower), like(&upper)]);
+    }
+    json::to_text(&all.into())
+}
+
+/// Whether one of these columns has one of the [`patterns`] of a parameter.
+pub(crate) fn any_like(patterns: &str, columns: &[&str]) -> String {
+    let some: Vec<String> = columns.iter().map(|column| format!("{column} LIKE sought.value ESCAPE '\\'")).collect();
+    format!("EXISTS (SELECT 1 FROM json_each({patterns}) sought WHERE {})", some.join(" OR "))
 }
 
 /// The order of a list of things that have names.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     args,
     db::{Affected, DbError, FromRow, FromValue, Reads, Row, Rows, Tx, Value},
-    page::{Order, PageRequest, like},
+    page::{Order, PageRequest, any_like, patterns},
 };
 
 /// Resources of a tenant at most.
@@ -98,12 +98,13 @@ pub async fn list(
     page: &PageRequest,
 ) -> Result<Vec<Resource>, DbError> {
     let ((behind, sorted), (at, id)) = (order.sql(), page.begin(order));
+    let found = any_like("?4", &["name", "identifier"]);
     let sql = format!(
         "SELECT {COLUMNS} FROM resources r WHERE tenant_id = ?1 AND {behind}
-           AND (?4 IS NULL OR name LIKE ?4 ESCAPE '\\' OR identifier LIKE ?4 ESCAPE '\\')
+           AND (?4 IS NULL OR {found})
          ORDER BY {sorted} LIMIT ?5"
     );
-    reads.list(&sql, args![tenant, at, id, q.map(like), page.rows()]).await
+    reads.list(&sql, args![tenant, at, id, q.map(patterns), page.rows()]).await
 }
 
 /// A resource of the tenant by its id.

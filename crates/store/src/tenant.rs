@@ -61,6 +61,16 @@ pub async fn find_usual(reads: &dyn Rows) -> Result<Option<Tenant>, DbError> {
     reads.optional(&sql, args![]).await
 }
 
+/// Adds a way to sign in; `false`: the tenant allows it already.
+pub async fn allow(tx: &Tx<'_>, id: &TenantId, way: Entrance) -> Result<bool, DbError> {
+    let ways = get(tx, id).await?.ways;
+    if ways.allow(way) {
+        return Ok(false);
+    }
+    tx.execute("UPDATE tenants SET ways = ?2 WHERE id = ?1", args![id, ways.with(way).to_column()]).await?;
+    Ok(true)
+}
+
 /// Stores the settings of a tenant. `false`: with these ways no active admin could sign in. `has_mail`: whether links can be mailed.
 pub async fn update(tx: &Tx<'_>, id: &TenantId, tenant: &Tenant, has_mail: bool) -> Result<bool, DbError> {
     let sql = "UPDATE tenants SET name = ?2, ways = ?3, second_factor = ?4, pat_days = ?5

@@ -7,7 +7,7 @@ use crate::{
     args, credential,
     db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx, Value},
     outbox::Kind,
-    page::{PageRequest, like},
+    page::{PageRequest, any_like, like, patterns},
 };
 use common::{
     email,
@@ -188,14 +188,18 @@ pub async fn list(
             "ifnull(last_login_at, 0) DESC, id DESC",
         ),
     };
+    let named = any_like("?4", &["name"]);
     let sql = format!(
         "SELECT {COLUMNS} FROM users
          WHERE tenant_id = ?1 AND {behind} AND deleted_at IS NULL
-           AND (?4 IS NULL OR email LIKE ?4 ESCAPE '\\' OR name LIKE ?4 ESCAPE '\\')
+           AND (?4 IS NULL OR email_key LIKE ?8 ESCAPE '\\' OR {named})
            AND (?5 IS NULL OR role = ?5) AND (?6 IS NULL OR (deactivated_at IS NULL) = ?6)
          ORDER BY {sorted} LIMIT ?7"
     );
-    let row = args![tenant, at, id, filter.q.map(like), filter.role.map(Role::as_str), filter.active, page.rows()];
+    // Compared in the form in which addresses are: a pattern of the address as written would be compared by the letters of ASCII alone.
+    let key = filter.q.map(|q| like(&email::key(q)));
+    let (role, active) = (filter.role.map(Role::as_str), filter.active);
+    let row = args![tenant, at, id, filter.q.map(patterns), role, active, page.rows(), key];
     reads.list(&sql, row).await
 }
 
@@ -314,10 +318,14 @@ pub async fn change_password(tx: &Tx<'_>, user: &UserId, was: Option<&str>, hash
     Ok(tx.optional::<Affected>(sql, args![user, was, hash]).await?.is_some())
 }
 
-/// Whether the user is not an active admin, or there is another one: a tenant never loses its last.
+/// Whether the user is not an active admin, or there is another one who can sign in by the ways that the tenant allows: a tenant never loses
+/// its last. Links that are mailed, or handed over, let everybody in.
 const KEEPS_AN_ADMIN: &str = "(role <> 'admin' OR deactivated_at IS NOT NULL OR EXISTS (
-    SELECT 1 FROM users o
-    WHERE o.tenant_id = users.tenant_id AND o.role = 'admin' AND o.deactivated_at IS NULL AND o.id <> users.id))";
+    SELECT 1 FROM users o JOIN tenants t ON t.id = o.tenant_id
+    WHERE o.tenant_id = users.tenant_id AND o.role = 'admin' AND o.deactivated_at IS NULL AND o.id <> users.id
+      AND (instr(t.ways, 'link') > 0 OR (instr(t.ways, 'password') > 0 AND o.password_hash IS NOT NULL)
+           OR (instr(t.ways, 'oidc') > 0
+               AND EXISTS (SELECT 1 FROM identities i WHERE i.user_id = o.id AND i.last_used_at IS NOT NULL)))))";
 
 /// The outcome of a change of a user.
 #[derive(Debug, PartialEq, Eq)]
@@ -326,7 +334,7 @@ pub enum UpdateOutcome {
     Done,
     /// The address is another user's.
     EmailTaken,
-    /// The tenant would have no active admin.
+    /// The tenant would have no active admin who can sign in.
     LastAdmin,
 }
 

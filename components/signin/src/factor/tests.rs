@@ -375,6 +375,22 @@ async fn a_stolen_session_removes_no_factor() {
     sign_in(&t, "ada@example.com").await.is(200);
 }
 
+/// R98: a session that was there before the factor takes it away only when it has proved the factor too.
+#[tokio::test]
+async fn a_session_from_before_the_factor_removes_none() {
+    let (t, ada) = with_ada().await;
+    let other = sign_in(&t, "ada@example.com").await.is(200);
+    let other = Actor { token: other["access_token"].as_str().unwrap().to_owned(), ..ada.clone() };
+    let device = set_up(&t, &ada).await;
+    t.as_(&other, "GET", "/auth/sessions", Json::Null).await.is(200);
+    for (method, path) in [("DELETE", "/auth/factor"), ("POST", "/auth/factor/recovery-codes")] {
+        let refused = t.as_(&other, method, path, Json::Null).await.refused(403, "reauthentication_required");
+        assert_eq!(refused["way"], "code");
+    }
+    t.as_(&other, "POST", "/auth/reauthenticate", json!({ "code": device.code(&t) })).await.is(200);
+    t.as_(&other, "DELETE", "/auth/factor", Json::Null).await.is(204);
+}
+
 /// R98: a proof is a session's own, and is over after 15 minutes; wrong passwords are counted as at a sign-in.
 #[tokio::test]
 async fn a_session_is_proved_again_by_the_password() {

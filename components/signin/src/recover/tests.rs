@@ -45,7 +45,7 @@ async fn a_tenant_that_lost_its_admins_gets_a_new_one() {
     let rows = "SELECT after FROM audit WHERE action = 'operator.recover' AND user_id IS NULL ORDER BY id";
     assert_eq!(
         t.texts(rows).await[0],
-        r#"{"email":"ada@example.com","role":"admin","active":true,"link":true,"ended_sessions":0,"factor_removed":false}"#
+        r#"{"email":"ada@example.com","role":"admin","active":true,"link":true,"ended_sessions":0,"factor_removed":false,"passwords_allowed":false}"#
     );
     assert_eq!(t.number("SELECT count(*) FROM audit WHERE after LIKE '%code=%' OR after LIKE '%argon%'").await, 0);
     assert_eq!(t.number("SELECT count(*) FROM notifications WHERE title = 'The operator made an admin'").await, 3);
@@ -79,6 +79,25 @@ async fn a_user_of_the_tenant_becomes_an_active_admin_with_a_way_in() {
     t.nobody("POST", "/auth/token", json!({ "email": "ada@example.com", "password": "another quiet orbit" }))
         .await
         .is(200);
+}
+
+/// R93: a tenant whose people come in by others alone, which is what failed, lets its new admin in by the password; and the person is told
+/// by mail of what was done to the account.
+#[tokio::test]
+async fn a_recovered_admin_gets_in_whatever_ways_the_tenant_allowed() {
+    for ways in ["oidc", "link", "link oidc"] {
+        let t = stage().await;
+        let tenant = TenantId::try_from(t.texts("SELECT id FROM tenants").await.remove(0)).unwrap();
+        t.user(&tenant, "ada@example.com", Role::Admin).await;
+        t.execute(&format!("UPDATE tenants SET ways = '{ways}'")).await.unwrap();
+        t.nobody("POST", RECOVER, body(json!({ "password": NEW }))).await.is(200);
+        t.nobody("POST", "/auth/token", json!({ "email": "ada@example.com", "password": NEW })).await.is(200);
+        assert_eq!(t.texts("SELECT ways FROM tenants").await, [format!("password {ways}")]);
+        let after = t.texts("SELECT after FROM audit WHERE action = 'operator.recover'").await.remove(0);
+        assert!(after.contains("\"passwords_allowed\":true"), "{after}");
+        let told = t.texts("SELECT body FROM notifications").await.remove(0);
+        assert!(told.contains("Passwords let people in again"), "{told}");
+    }
 }
 
 #[tokio::test]

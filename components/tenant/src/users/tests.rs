@@ -259,6 +259,46 @@ async fn the_last_admin_is_not_demoted() {
     assert_eq!(t.number(admins).await, 1);
 }
 
+/// R18, R240: of the admins, one must be able to sign in by the ways that the tenant allows.
+#[tokio::test]
+async fn an_admin_whom_no_way_lets_in_is_none() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let max = t.user(&ada.tenant, "max@example.com", Role::Admin).await;
+    let demote = json!({ "role": "member" });
+    let set = async |ways: &str, max_has: &str| {
+        t.execute("UPDATE users SET role = 'admin', password_hash = NULL").await.unwrap();
+        t.execute("DELETE FROM identities").await.unwrap();
+        t.execute(&format!("UPDATE tenants SET ways = '{ways}'")).await.unwrap();
+        let sql = match max_has {
+            "password" => format!("UPDATE users SET password_hash = 'x' WHERE id = '{}'", max.user),
+            "identity" => format!(
+                "INSERT INTO identities (id, user_id, issuer, subject, provider, created_at, last_used_at)
+                 VALUES ('idn_1', '{}', 'https://i', 's', 'acme', 1, 1)",
+                max.user
+            ),
+            _ => return,
+        };
+        t.execute(&sql).await.unwrap();
+    };
+    for (ways, max_has, is_kept) in [
+        ("password link oidc", "", true),
+        ("password", "", false),
+        ("password", "identity", false),
+        ("password", "password", true),
+        ("oidc", "password", false),
+        ("oidc", "identity", true),
+        ("password oidc", "identity", true),
+    ] {
+        set(ways, max_has).await;
+        let answer = patch(&t, &max, &ada, demote.clone()).await;
+        match is_kept {
+            true => drop(answer.is(200)),
+            false => drop(answer.refused(409, "last_admin")),
+        }
+    }
+}
+
 /// R7: no PAT, no agent and no user below an admin changes a user.
 #[tokio::test]
 async fn only_a_session_of_an_admin_changes_users() {

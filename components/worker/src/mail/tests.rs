@@ -18,7 +18,7 @@ pub(crate) fn settings(provider: &'static str) -> Settings {
         let value = match name {
             "mail_provider" => provider,
             "mail_host" => "mail.example:8443",
-            "mail_from" => "no-reply@example.com",
+            "mail_from" => "Accredit <no-reply@example.com>",
             "mail_token" => "t0ken",
             "public_url" => "https://accredit.example/acme",
             _ => return None,
@@ -83,14 +83,20 @@ async fn each_provider_gets_requests_of_its_own_form() {
         "Mail from Accredit works",
         "You requested this mail to test whether mail works. It does.\n\n-- \nAccredit at accredit.example/acme, tenant main\nhttps://accredit.example/acme\n",
     );
-    let (from, to) = ("no-reply@example.com", "ada@example.com");
+    let (from, to) = ("\"Accredit\" <no-reply@example.com>", "ada@example.com");
+    let auto = json!({ "Auto-Submitted": "auto-generated" });
     for (provider, path, body) in [
-        ("resend", "/emails", json!({ "from": from, "to": [to], "subject": subject, "text": text, "html": null })),
+        (
+            "resend",
+            "/emails",
+            json!({ "from": from, "to": [to], "subject": subject, "text": text, "html": null, "headers": auto }),
+        ),
         (
             "sendgrid",
             "/v3/mail/send",
             json!({
-                "personalizations": [{ "to": [{ "email": to }] }], "from": { "email": from }, "subject": subject,
+                "personalizations": [{ "to": [{ "email": to }] }], "from": { "email": "no-reply@example.com", "name": "Accredit" }, "subject": subject,
+                "headers": auto,
                 "content": [{ "type": "text/plain", "value": text }, { "type": "text/html", "value": null }],
                 "tracking_settings": {
                     "click_tracking": { "enable": false, "enable_text": false }, "open_tracking": { "enable": false },
@@ -102,7 +108,7 @@ async fn each_provider_gets_requests_of_its_own_form() {
             "/email",
             json!({
                 "From": from, "To": to, "Subject": subject, "TextBody": text, "HtmlBody": null, "TrackOpens": false,
-                "TrackLinks": "None",
+                "TrackLinks": "None", "Headers": [{ "Name": "Auto-Submitted", "Value": "auto-generated" }],
             }),
         ),
         ("webhook", "/", json!({ "from": from, "to": to, "subject": subject, "text": text, "html": null })),
@@ -121,6 +127,7 @@ async fn each_provider_gets_requests_of_its_own_form() {
         let html = told.pointer_mut(at).unwrap().take();
         assert!(html.as_str().unwrap().contains("<p style="), "{html}");
         assert_eq!(told, body);
+        assert_eq!(sent.headers().get("content-length").unwrap(), &sent.body().len().to_string());
         let header = |name: &str| sent.headers().get(name).map(|value| value.to_str().unwrap());
         match provider {
             "postmark" => {

@@ -131,7 +131,7 @@ mod tests {
 
     fn judge(expect: i64, status: u16, body: &str) -> (ProbeStatus, String) {
         let secret = SecretValue::opened(SECRET.to_owned());
-        let answer = Answer { status, body: body.as_bytes().to_vec(), is_whole: true };
+        let answer = Answer { status, body: body.as_bytes().to_vec(), is_whole: true, retry_after: None };
         let found = verdict("api.example.com", expect, &answer, &secret);
         assert_eq!(found.http_status, Some(i64::from(status)));
         (found.status, found.detail)

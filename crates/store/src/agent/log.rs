@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::{
     args,
     db::{Affected, Db, DbError, FromRow, Purpose, Reads, Row, Rows},
-    page::like,
+    page::{any_like, patterns},
 };
 use common::{id::AgentId, time::Timestamp};
 
@@ -59,12 +59,15 @@ pub struct Filter<'a> {
 
 /// The newest lines of an agent's log, at most `most`, the oldest first.
 pub async fn list(reads: &dyn Rows, agent: &AgentId, filter: &Filter<'_>, most: i64) -> Result<Vec<LogLine>, DbError> {
-    let sql = "SELECT at, level, text FROM (
+    let found = any_like("?6", &["text"]);
+    let sql = format!(
+        "SELECT at, level, text FROM (
                    SELECT seq, at, level, text FROM agent_logs
                    WHERE agent_id = ?1 AND at >= ifnull(?2, at) AND (?4 IS NULL OR at < ?4)
-                     AND (?5 IS NULL OR level = ?5) AND (?6 IS NULL OR text LIKE ?6 ESCAPE '\\') ORDER BY seq DESC LIMIT ?3)
-               ORDER BY seq";
-    reads.list(sql, args![agent, filter.since, most, filter.until, filter.level, filter.q.map(like)]).await
+                     AND (?5 IS NULL OR level = ?5) AND (?6 IS NULL OR {found}) ORDER BY seq DESC LIMIT ?3)
+               ORDER BY seq"
+    );
+    reads.list(&sql, args![agent, filter.since, most, filter.until, filter.level, filter.q.map(patterns)]).await
 }
 
 /// Purges lines that were written before this moment, and gives back what they took.

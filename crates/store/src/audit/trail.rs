@@ -11,6 +11,7 @@ use crate::{
     subject::Subject,
 };
 use common::{
+    email,
     id::{AuditId, KeyId, UserId},
     json,
     permission::Action,
@@ -159,12 +160,13 @@ pub async fn list(
     }
     // A person or agent that is named by address or name is looked up among those that the caller may know of.
     let id_of = |named: &str, binder: &mut Binder| {
-        let value = binder.bind(named);
         if named.contains('@') {
-            format!("(SELECT id FROM users WHERE tenant_id = {tenant} AND email_key = lower({value}))")
+            let key = binder.bind(email::key(named));
+            format!("(SELECT id FROM users WHERE tenant_id = {tenant} AND email_key = {key})")
         } else if named.contains('_') {
-            value
+            binder.bind(named)
         } else {
+            let value = binder.bind(named);
             format!(
                 "(SELECT a.id FROM agents a WHERE a.tenant_id = {tenant} AND a.name = {value} AND a.archived_at IS NULL AND {may})"
             )

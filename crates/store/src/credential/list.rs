@@ -7,7 +7,7 @@ use super::status::{CredentialStatus, REVOKED, status};
 use crate::{
     args,
     db::{Affected, DbError, FromRow, Reads, Row, Rows, Tx},
-    page::{PageRequest, like},
+    page::{PageRequest, any_like, like, patterns},
     permission::Binder,
     user,
 };
@@ -216,10 +216,9 @@ pub async fn list(
         sql.push_str(&format!(" AND {} IN ({words})", status(&now, REVOKED)));
     }
     if let Some(q) = filter.q {
-        let q = binder.bind(like(q));
-        sql.push_str(&format!(
-            " AND (c.name LIKE {q} ESCAPE '\\' OR a.name LIKE {q} ESCAPE '\\' OR c.prefix LIKE substr({q}, 2) ESCAPE '\\')"
-        ));
+        let (q, begun) = (binder.bind(patterns(q)), binder.bind(like(q)));
+        let named = any_like(&q, &["c.name", "a.name"]);
+        sql.push_str(&format!(" AND ({named} OR c.prefix LIKE substr({begun}, 2) ESCAPE '\\')"));
     }
     if let Some(since) = filter.unused_since {
         sql.push_str(&format!(" AND ifnull(c.last_used_at, c.created_at) < {}", binder.bind(since)));
