@@ -60,8 +60,8 @@ fn of_row(row: &Described, generator: &mut SchemaGenerator) -> Json {
 /// The parameters that a form of OAuth must have, and those that some grants of it take. Standards say them, and no type of ours does.
 pub(crate) fn form_of(route: &Route) -> (&'static [&'static str], &'static [&'static str]) {
     match route.path {
-        "/auth/device/code" => (&[], &["client_id", "name", "scope", "want"]),
-        "/auth/device/token" => (&["grant_type", "device_code"], &[]),
+        "/auth/device/code" => (&[], &["client_id", "client_secret", "name", "scope", "want"]),
+        "/auth/device/token" => (&["grant_type", "device_code"], &["client_id", "client_secret"]),
         "/oauth/token" => (
             &["grant_type"],
             &[

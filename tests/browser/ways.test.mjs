@@ -229,7 +229,7 @@ test("a second factor is set up, asked for, replaced by a recovery code once, an
 test("a device is signed in by its code, with the scopes that the person leaves", async () => {
   const nobody = server.api();
   const ask = async () => (await nobody.form("/auth/device/code", { client_id: "cli", name: "build-7", scope: "agents.read agents.create" })).json;
-  const poll = (device_code) => nobody.form("/auth/device/token", { grant_type: "urn:ietf:params:oauth:grant-type:device_code", device_code });
+  const poll = (device_code) => nobody.form("/auth/device/token", { grant_type: "urn:ietf:params:oauth:grant-type:device_code", device_code, client_id: "cli" });
   await visit(async (page) => {
     const asked = await ask();
     await page.goto(asked.verification_uri_complete);

@@ -71,13 +71,21 @@ fn a_person_lets_an_app_in_and_ends_it() {
     let app = server.with(text(&got["access_token"]));
     assert_eq!(app.get("/api/auth/whoami").is(200)["scope"], json!(["agents.read", "tokens.read"]));
     app.get("/api/users").refused(403, "scope_denied");
+    // R231: what a refresh replaced is told so, and is no row of any list.
+    let next = server.nobody().form("/oauth/token", &refresh(&id, text(&got["refresh_token"]))).is(200);
+    let refused = app.get("/api/auth/whoami").refused(401, "token_revoked");
+    assert!(text(&refused["fix"]).contains("POST /oauth/token with grant_type=refresh_token"), "{refused}");
+    assert_eq!(admin.get("/auth/tokens").is(200)["items"].as_array().unwrap().len(), 1);
+    let app = server.with(text(&next["access_token"]));
+    app.get("/api/auth/whoami").is(200);
     let tokens = browser.page("/tokens");
     assert!(tokens.contains("Apps that you let in") && tokens.contains("Planner"), "{tokens}");
     let one = text(&admin.get("/auth/apps").is(200)["items"][0]["id"]).to_owned();
     let answer = browser.submit_in(&tokens, &format!("/tokens/{one}/end-app"), &[]);
     assert_eq!((answer.status(), answer.header("location")), (303, "/tokens?done=app-ended"));
-    app.get("/api/auth/whoami").refused(401, "token_revoked");
-    server.nobody().form("/oauth/token", &refresh(&id, text(&got["refresh_token"]))).refused(400, "invalid_grant");
+    let refused = app.get("/api/auth/whoami").refused(401, "token_revoked");
+    assert!(text(&refused["fix"]).contains("/oauth/authorize"), "{refused}");
+    server.nobody().form("/oauth/token", &refresh(&id, text(&next["refresh_token"]))).refused(400, "invalid_grant");
 
     let denied = browser.submit_in(page.split("<h2>Or not</h2>").nth(1).unwrap(), "/oauth/authorize", &[]);
     assert_eq!(denied.status(), 303);

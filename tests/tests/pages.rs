@@ -65,9 +65,11 @@ fn a_device_is_signed_in_by_form() {
     let (server, admin) = Server::with_admin();
     let nobody = server.nobody();
     let ask = |body: &str| nobody.form("/auth/device/code", body).is(200);
-    let poll = |codes: &Json| {
+    let poll = |codes: &Json, client: &str| {
         let code = text(&codes["device_code"]);
-        let body = format!("grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code={code}");
+        let client = encoded(client);
+        let body =
+            format!("grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code={code}&client_id={client}");
         nobody.form("/auth/device/token", &body)
     };
     let codes = ask(&format!("name={}&client_id={}&scope=agents.read+agents.list", encoded(HOSTILE), encoded(HOSTILE)));
@@ -88,11 +90,11 @@ fn a_device_is_signed_in_by_form() {
     // Nothing happens without the token of the form, nor by opening the page.
     let fields = [("act", "approve"), ("user_code", text(&codes["user_code"]))];
     assert_eq!(browser.post_from(nobody.base_url(), "/device", &fields).status(), 403);
-    poll(&codes).refused(400, "authorization_pending");
+    poll(&codes, HOSTILE).refused(400, "authorization_pending");
     let answer = browser.submit_in(&page, "/device", &[("scope", "agents.read"), ("days", "7")]);
     leads_to(&answer, "/device?done=device-approved");
     assert!(browser.page("/device?done=device-approved").contains("Approved."));
-    assert_eq!(poll(&codes).is(200)["scope"], "agents.read");
+    assert_eq!(poll(&codes, HOSTILE).is(200)["scope"], "agents.read");
     assert!(browser.page("/tokens").contains("acr_pat_"));
 
     // Typed by hand, however; denied; and a code that is none keeps what was typed.
@@ -104,7 +106,7 @@ fn a_device_is_signed_in_by_form() {
     );
     let deny = page.rsplit_once("<form").map(|(_, rest)| format!("<form{rest}")).unwrap_or_default();
     leads_to(&browser.submit_in(&deny, "/device", &[]), "/device?done=device-denied");
-    poll(&codes).refused(400, "access_denied");
+    poll(&codes, "").refused(400, "access_denied");
     let answer = browser.get("/device?user_code=BCDF-GHJK");
     assert_eq!(answer.status(), 404);
     is_page(&answer);

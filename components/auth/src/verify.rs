@@ -61,12 +61,17 @@ impl Wanted {
     fn add(&mut self, names: &str) -> Result<(), ApiError> {
         // A variable that was left empty in a proxy's configuration must not open the service.
         if names.split_ascii_whitespace().next().is_none() {
-            return Err(Code::UnknownScope.detail("The scope is empty. Leave it out if none is needed."));
+            return Err(Code::UnknownScope
+                .detail("The scope is empty.")
+                .fix("Name in the proxy's configuration the scopes that the service needs, of valid_scopes. If it needs none, leave scope out, or send - in the path.")
+                .extra("unknown_scopes", Vec::<&str>::new()));
         }
         for name in names.split_ascii_whitespace() {
             if Scope::from_text(name).is_none() && !CustomScopes::is_name(name) {
-                let detail = "A scope is a name of GET /api/scopes or a custom one such as x.crm.read, and no pattern.";
-                return Err(Code::UnknownScope.detail(detail).extra("unknown_scopes", vec![name]));
+                return Err(Code::UnknownScope
+                    .detail("A scope is a whole name here, such as agents.read or x.crm.read, and no pattern.")
+                    .fix("Name in the proxy's configuration each scope that the service needs by its whole name, of valid_scopes, with blanks between them.")
+                    .extra("unknown_scopes", vec![name]));
             }
             if !self.scopes.iter().any(|known| known == name) {
                 self.scopes.push(name.to_owned());
@@ -79,9 +84,20 @@ impl Wanted {
     }
 }
 
+/// A refusal of a scope with those that there are.
+fn with_valid(caller: &Caller, refusal: ApiError) -> ApiError {
+    if refusal.code() != Code::UnknownScope {
+        return refusal;
+    }
+    let known = Scope::ALL.iter().map(|scope| scope.as_str());
+    let valid: Vec<&str> = known.chain(caller.custom_scopes().names().iter().map(String::as_str)).collect();
+    refusal.extra("valid_scopes", valid).page("/docs/agents/concepts/guard")
+}
+
 /// `GET /auth/verify?scope=&resource=&tenant=`, by any method.
 pub(crate) async fn verify(app: App, caller: Caller, first: First) -> Result<Response, ApiError> {
-    let wanted = Wanted::of_query(app.head().uri.query().unwrap_or_default())?;
+    let wanted = Wanted::of_query(app.head().uri.query().unwrap_or_default());
+    let wanted = wanted.map_err(|refusal| with_valid(&caller, refusal))?;
     decide(&app, &caller, &wanted, &first).await
 }
 
@@ -95,7 +111,7 @@ pub(crate) async fn verify_below(
 ) -> Result<Response, ApiError> {
     let mut wanted = Wanted::default();
     if scope != "-" {
-        wanted.add(&scope)?;
+        wanted.add(&scope).map_err(|refusal| with_valid(&caller, refusal))?;
     }
     decide(&app, &caller, &wanted, &first).await
 }

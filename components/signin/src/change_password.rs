@@ -43,7 +43,8 @@ pub(crate) async fn change(change: Change<Body<NewPassword>>) -> Result<Response
     if let Some(stored) = &stored {
         let current = body.current.as_deref().ok_or_else(|| ApiError::field("current", "is missing"))?;
         tries::check(app, &guesses(app, caller.email()), Code::WrongPassword, password::check(app, current, stored))
-            .await?;
+            .await
+            .map_err(|refusal| password::or_forgotten(app, refusal))?;
     }
     password::take_turn(app).await?;
     // Before the transaction: nothing slow may happen under the write lock.

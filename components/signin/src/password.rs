@@ -200,6 +200,20 @@ pub(crate) async fn take_turn(app: &App) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// A refusal of a wrong password, with the way to another one where this server sends mail. It is the same for every address.
+pub(crate) fn or_forgotten(app: &App, refusal: ApiError) -> ApiError {
+    const FORGOT: &str = "If you forgot the password, send POST /auth/forgot {\"email\": \"<the address>\"}: when the address has an account, a mail with a link to set another one comes.";
+    let first = match refusal.code() {
+        Code::LoginFailed => "Check the address, the password and the tenant, and sign in again.",
+        Code::WrongPassword => "Send the password that you sign in with.",
+        _ => return refusal,
+    };
+    if app.settings().mail_provider.is_none() {
+        return refusal;
+    }
+    refusal.fix(format!("{first} {FORGOT}")).page("/docs/agents/concepts/people#a-forgotten-password")
+}
+
 /// Compares what was sent as the present password with the stored hash, when its turn comes.
 pub(crate) async fn check(app: &App, sent: &str, stored: &str) -> Result<(), ApiError> {
     take_turn(app).await?;

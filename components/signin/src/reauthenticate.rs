@@ -67,7 +67,8 @@ pub(crate) async fn reauthenticate(change: Change<Body<Proof>>) -> Result<Respon
             }
             let stored = user::password_hash(app.db(), caller.user_id()).await?.ok_or(Code::WrongPassword)?;
             let check = password::check(&app, password, &stored);
-            tries::check(&app, &guesses(&app, caller.email()), Code::WrongPassword, check).await?;
+            let outcome = tries::check(&app, &guesses(&app, caller.email()), Code::WrongPassword, check).await;
+            outcome.map_err(|refusal| password::or_forgotten(&app, refusal))?;
             change
                 .run(async |write, _| {
                     // It may have been changed since it was checked.

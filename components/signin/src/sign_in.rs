@@ -49,7 +49,8 @@ pub(crate) async fn sign_in(app: App, Body(body): Body<SignIn>) -> Result<Respon
     let email = email::parse(&email).unwrap_or(email);
     let tenant = tenant.and_then(|Nullable(slug)| slug);
     let check = check(&app, &email, &password, code.as_deref(), tenant.as_deref());
-    tries::check(&app, &guesses(&app, &email), Code::LoginFailed, check).await
+    let outcome = tries::check(&app, &guesses(&app, &email), Code::LoginFailed, check).await;
+    outcome.map_err(|refusal| password::or_forgotten(&app, refusal))
 }
 
 /// Guesses of an account's password from the request's network.

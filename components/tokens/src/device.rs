@@ -41,6 +41,7 @@ use store::{
 };
 
 use crate::oauth::{
+    clients,
     form::{Parameters, as_oauth},
     token::token_type,
 };
@@ -77,7 +78,7 @@ pub(crate) async fn ask(app: App, UrlEncoded(form): UrlEncoded) -> Result<Respon
 }
 
 async fn ask_for(app: &App, form: &Parameters) -> Result<Response, ApiError> {
-    let client = form.name("client_id", "unknown")?;
+    let client = clients::of_device(app, form).await?;
     let name = form.name("name", &client)?;
     let scope = wanted(form.find("scope")?.unwrap_or_default())?;
     let is_session = match form.find("want")? {
@@ -275,10 +276,11 @@ pub(crate) async fn grant(
     form: &Parameters,
     key: Option<&str>,
 ) -> Result<Response, ApiError> {
-    let code = OneTimeCode::parse(form.get("device_code")?).ok_or(Code::InvalidGrant)?.digest();
-    let mut standing = device::find(app.db(), &code, app.now()).await?.ok_or(Code::InvalidGrant)?;
+    let code = OneTimeCode::parse(form.get("device_code")?).ok_or_else(unknown)?.digest();
+    let client = clients::of_device(app, form).await?;
+    let mut standing = device::find(app.db(), &code, &client, app.now()).await?.ok_or_else(unknown)?;
     if matches!(standing, Standing::Waiting { .. }) {
-        standing = device::poll(app.db(), &code, app.now()).await?.ok_or(Code::InvalidGrant)?;
+        standing = device::poll(app.db(), &code, &client, app.now()).await?.ok_or_else(unknown)?;
     }
     match standing {
         Standing::Waiting { interval, is_too_fast } => {
@@ -288,8 +290,16 @@ pub(crate) async fn grant(
         Standing::Denied => Err(Code::AccessDenied.into()),
         Standing::Expired => Err(Code::DeviceCodeExpired.into()),
         Standing::Spent => Err(Code::InvalidGrant.into()),
-        Standing::Approved => spend(app, route, &code, key).await,
+        Standing::Approved => spend(app, route, (&code, &client), form, key).await,
     }
+}
+
+/// One refusal for what has many reasons: it says nothing of the codes of others.
+fn unknown() -> ApiError {
+    Code::InvalidGrant
+        .detail("This device code is unknown, or another client asked for it.")
+        .fix("Send the device_code as POST /auth/device/code answered it, with the client_id that the request for it had, or without one if it had none. If it is refused all the same, ask for a new one.")
+        .page("/docs/agents/concepts/device#polling")
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -318,9 +328,16 @@ pub(crate) enum Given<'a> {
 }
 
 /// Spends an approval, and makes what it was given for, in one transaction.
-async fn spend(app: &App, route: &Route, code: &Digest, key: Option<&str>) -> Result<Response, ApiError> {
+async fn spend(
+    app: &App,
+    route: &Route,
+    (code, client): (&Digest, &str),
+    form: &Parameters,
+    key: Option<&str>,
+) -> Result<Response, ApiError> {
     let tx = app.db().begin(Purpose::Durable).await?;
-    let approved = device::spend(&tx, code, app.now()).await?.ok_or(Code::InvalidGrant)?;
+    clients::check_device_again(app, &tx, form, client).await?;
+    let approved = device::spend(&tx, code, client, app.now()).await?.ok_or(Code::InvalidGrant)?;
     // The approval of a deactivated account has ended with it; this is what decides all the same.
     let login = user::login_of(&tx, &approved.user_id).await?.filter(|login| login.is_active);
     let login = login.ok_or(Code::AccessDenied)?;

@@ -71,7 +71,7 @@ const STEPS: &[(&str, &str)] = &[
     ("validation_error", "Correct what is marked, and send it again."),
     (
         "wrong_operator_secret",
-        "Type the value of the variable operator_secret. The operator has set it; cargo xtask up makes one, and prints it.",
+        "Type the value of the variable operator_secret. The operator has set it; cargo xtask up makes one, which is in the file .accredit/secrets.toml.",
     ),
     (
         "wrong_password",

@@ -333,7 +333,7 @@ errors! {
         agent: "Ask {owner} to sign in and do it{tell}.",
         page: "/docs/agents/concepts/permissions#session-only";
     WrongPassword 403 "wrong_password": "The current password is wrong.",
-        "Send in current the password that you sign in with. If you forgot it, ask an admin to set one with POST /api/users/{{id}}/set-password.",
+        "Send the password that you sign in with. If you forgot it, ask an admin to set one with POST /api/users/{{id}}/set-password.",
         page: "/docs/agents/concepts/people#passwords";
     WrongCode 403 "wrong_code": "This code is wrong, or it was used before.",
         "Wait until the app shows its next code, and send that one. If it is refused too, set the clock of the device. Without the device, send one of your recovery codes that you have not used.",
@@ -369,7 +369,7 @@ errors! {
     AlreadyBootstrapped 403 "already_bootstrapped": "This server already has its first tenant and admin.",
         "Sign in with POST /auth/token, or ask your admin for an account.";
     WrongOperatorSecret 403 "wrong_operator_secret": "The operator secret is wrong.",
-        "Send the value of the variable operator_secret in secret. The operator has set it; cargo xtask up makes one, and prints it until the server is bootstrapped.";
+        "Send the value of the variable operator_secret in secret. The operator has set it; cargo xtask up makes one, which is in the file .accredit/secrets.toml.";
     CsrfFailed 403 "csrf_failed": "A change that is sent with a cookie needs this site's own origin and the CSRF token.",
         "Send the token as Authorization: Bearer <token> instead of the cookie. A page of this site sends the header x-csrf-token.",
         page: "/docs/agents/concepts/credentials#cookies";

@@ -33,6 +33,8 @@ pub struct Proof<'t> {
     url: String,
     token: Option<String>,
     issued: i64,
+    from: Option<i64>,
+    ends: Option<i64>,
     id: String,
 }
 
@@ -99,6 +101,11 @@ impl<'t> Proof<'t> {
             reason = "a number beyond the range becomes its end, which is no time of now"
         )]
         let whole = |number: &Json| number.as_i64().or_else(|| number.as_f64().map(|number| number.floor() as i64));
+        // Neither is asked for, and both count where they are (RFC 7519, sections 4.1.4 and 4.1.5).
+        let may = |name, why| match claims.get(name) {
+            None => Ok(None),
+            Some(time) => whole(time).map(Some).ok_or(why),
+        };
         Ok(Self {
             algorithm,
             key,
@@ -109,6 +116,8 @@ impl<'t> Proof<'t> {
             url,
             token: word(&claims, "ath"),
             issued: claims.get("iat").and_then(whole).ok_or("it has no iat")?,
+            from: may("nbf", "its nbf is no number")?,
+            ends: may("exp", "its exp is no number")?,
             id,
         })
     }
@@ -133,6 +142,13 @@ impl<'t> Proof<'t> {
         }
         if self.issued > expected.now.saturating_add(LIFE) {
             return Err("its iat is more than 60 seconds ahead");
+        }
+        if self.ends.is_some_and(|ends| ends <= expected.now) {
+            return Err("its exp is over");
+        }
+        // The client's clock may be ahead, as at `iat`.
+        if self.from.is_some_and(|from| from > expected.now.saturating_add(LIFE)) {
+            return Err("its nbf is more than 60 seconds ahead");
         }
         Ok(())
     }
@@ -356,5 +372,30 @@ mod tests {
         assert_eq!(proof.check(&Expected { token: Some("a"), ..expected() }), Ok(()));
         assert_eq!(proof.check(&Expected { token: Some("b"), ..expected() }), Err("its ath is of another token"));
         assert_eq!(proof.check(&expected()), Ok(()), "more than is asked for");
+    }
+
+    /// R234: a proof holds no longer than it says itself, and not before.
+    #[test]
+    fn a_proof_ends_when_it_says() {
+        let at = |name: &str, value: Json| {
+            let text = proof(&[], &[(name, value)]);
+            Proof::parse(&text).and_then(|proof| proof.check(&expected()))
+        };
+        let now = expected().now;
+        for (name, value) in [("exp", now + 1), ("exp", i64::MAX), ("nbf", now), ("nbf", now + 60), ("nbf", 0)] {
+            assert_eq!(at(name, json!(value)), Ok(()), "{name} {value}");
+        }
+        for (name, value, why) in [
+            ("exp", json!(now), "its exp is over"),
+            ("exp", json!(now - 1), "its exp is over"),
+            ("exp", json!(i64::MIN), "its exp is over"),
+            ("exp", json!("soon"), "its exp is no number"),
+            ("exp", json!([now + 1]), "its exp is no number"),
+            ("nbf", json!(now + 61), "its nbf is more than 60 seconds ahead"),
+            ("nbf", json!(i64::MAX), "its nbf is more than 60 seconds ahead"),
+            ("nbf", json!("now"), "its nbf is no number"),
+        ] {
+            assert_eq!(at(name, value.clone()), Err(why), "{name} {value}");
+        }
     }
 }

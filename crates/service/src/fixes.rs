@@ -16,6 +16,9 @@ use crate::{app::App, caller::Caller, guard};
 /// lost the answer goes on with that one, and makes no third.
 pub(crate) fn ended(row: &CredentialRow, code: Code) -> ApiError {
     let Some(agent) = &row.agent else {
+        if let Some(is_let_in) = row.app {
+            return ended_app(row, code, is_let_in);
+        }
         let Some(next) = &row.replaced_by else { return code.into() };
         let step = format!("rotate it with a session: POST /auth/tokens/{next}/rotate");
         return replaced(code, next, &step);
@@ -41,6 +44,24 @@ pub(crate) fn ended(row: &CredentialRow, code: Code) -> ApiError {
         Some(next) if !agent.is_archived => replaced(code, next, &format!("ask {} for another: {step}", row.email)),
         _ => code.with("step", step),
     }
+}
+
+/// The same of an app's access token. The next one comes by a refresh, as long as its person lets the app in.
+fn ended_app(row: &CredentialRow, code: Code, is_let_in: bool) -> ApiError {
+    let fix = match is_let_in {
+        true => {
+            "Send POST /oauth/token with grant_type=refresh_token and the app's refresh_token: the response has the next access token. If \
+             that is refused, send the person to /oauth/authorize again."
+        }
+        false => "What the person gave this app has ended. Send the person to /oauth/authorize again.",
+    };
+    let refusal = match &row.replaced_by {
+        Some(record) => {
+            code.detail("A refresh replaced this access token, so it has ended.").extra("replaced_by", record.as_str())
+        }
+        None => code.into(),
+    };
+    refusal.fix(fix).page("/docs/agents/concepts/oauth-clients#when-it-ends")
 }
 
 fn replaced(code: Code, next: &str, step: &str) -> ApiError {

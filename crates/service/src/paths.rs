@@ -30,6 +30,20 @@ const WORDS: [(&str, &Route); 16] = [
     ("swagger.json", route::OPENAPI),
 ];
 
+/// What the routes of an authorization server are called elsewhere: the last word of a path with `oauth` in it, or of one that has no other.
+const OAUTH: [(&str, &Route); 10] = [
+    ("token", route::OAUTH_TOKEN),
+    ("tokens", route::OAUTH_TOKEN),
+    ("access_token", route::OAUTH_TOKEN),
+    ("refresh", route::OAUTH_TOKEN),
+    ("revoke", route::OAUTH_REVOKE),
+    ("revocation", route::OAUTH_REVOKE),
+    ("introspection", route::INTROSPECT),
+    ("device_authorization", route::DEVICE_CODE),
+    ("code", route::DEVICE_CODE),
+    ("jwks.json", route::OAUTH_JWKS),
+];
+
 /// 404 for a path that no row has. A path that is a row's but for its case or its slashes, or that ends as one does, names that row: of
 /// the method that was sent, or one that reads.
 pub(crate) fn not_found(method: &str, path: &str) -> ApiError {
@@ -71,6 +85,11 @@ fn meant(method: &str, path: &str) -> Vec<String> {
     {
         let end = one.path.rsplit('/').next().unwrap_or_default();
         return vec![call(one, &format!("{}/{end}", filled(one, &parent(&clean))))];
+    }
+    let is_oauth = segments.len() == 1 || segments.iter().any(|part| part.to_ascii_lowercase().starts_with("oauth"));
+    let served = OAUTH.iter().find(|(word, row)| *word == last && row.method == method);
+    if let Some((_, row)) = served.filter(|_| is_oauth) {
+        return vec![call(row, row.path)];
     }
     // The word that others have for it.
     let mut said = WORDS.iter().filter(|(word, row)| *word == last && [method, "GET"].contains(&row.method));
@@ -127,6 +146,18 @@ mod tests {
             ("GET", "/health", "GET /healthz"),
             ("POST", "/api/tokens", "POST /auth/tokens"),
             ("POST", "/api/auth/login", "POST /auth/token"),
+            // R235
+            ("POST", "/token", "POST /oauth/token"),
+            ("POST", "/oauth2/token", "POST /oauth/token"),
+            ("POST", "/OAuth2/v1/Token/", "POST /oauth/token"),
+            ("POST", "/login/oauth/access_token", "POST /oauth/token"),
+            ("POST", "/api/oauth/token", "POST /oauth/token"),
+            ("POST", "/oauth2/revoke", "POST /oauth/revoke"),
+            ("POST", "/oauth2/introspect", "POST /auth/introspect"),
+            ("POST", "/oauth/device/code", "POST /auth/device/code"),
+            ("POST", "/device_authorization", "POST /auth/device/code"),
+            ("GET", "/.well-known/oauth/jwks.json", "GET /oauth/jwks"),
+            ("POST", "/api/token", "POST /auth/token"),
             ("GET", "/swagger.json", "GET /openapi.json"),
             ("POST", "/api/requests", "POST /api/access-requests"),
             ("GET", "/api/requests", "GET /api/access-requests"),

@@ -50,6 +50,8 @@ pub struct CredentialRow {
     pub federated: Option<String>,
     /// The thumbprint of the key that it is bound to.
     pub bound_to: Option<String>,
+    /// Of an app's access token: whether what the person gave the app has not ended.
+    pub app: Option<bool>,
     /// Its last recorded use.
     pub last_used_at: Option<Timestamp>,
     /// From where.
@@ -143,8 +145,8 @@ impl FromRow for CredentialRow {
         }
         let (id, kind, prefix, scope) = (row.take()?, row.take()?, row.take()?, row.take()?);
         let (created_at, expires_at, status, replaced_by) = (row.take()?, row.take()?, row.take()?, row.take()?);
-        let (federated, bound_to, last_used_at, last_used_address) =
-            (row.take()?, row.take()?, row.take()?, row.take()?);
+        let (federated, bound_to, app) = (row.take()?, row.take()?, row.take()?);
+        let (last_used_at, last_used_address) = (row.take()?, row.take()?);
         let proof = Option::<Proof>::from_row(row)?;
         let (tenant_id, tenant) = (row.take()?, row.take()?);
         let (user, email, role) = (row.take()?, row.take()?, row.take()?);
@@ -172,6 +174,7 @@ impl FromRow for CredentialRow {
             replaced_by,
             federated,
             bound_to,
+            app,
             last_used_at,
             last_used_address,
             proof,
@@ -197,7 +200,11 @@ static FIND: LazyLock<String> = LazyLock::new(|| {
                     SELECT e.role FROM users e
                     WHERE e.id = ifnull((SELECT g.owner_id FROM agents g WHERE g.id = c.grantee), c.grantee)) END AS er,
                 (SELECT g.scope FROM agents g WHERE g.id = c.grantee) AS es,
-                c.id, c.kind, c.prefix, c.scope, c.created_at, c.expires_at, {} AS status, c.replaced_by, c.federated_id, c.bound_to, c.last_used_at, c.last_used_address, {PROOF},
+                c.id, c.kind, c.prefix, c.scope, c.created_at, c.expires_at, {} AS status, c.replaced_by, c.federated_id, c.bound_to,
+                CASE WHEN c.kind = 'pat' THEN (
+                    SELECT o.ended_at IS NULL AND o.ends_at > (SELECT ?2) FROM oauth_grants o
+                    WHERE o.credential_id = ifnull(c.replaced_by, c.id)) END AS ap,
+                c.last_used_at, c.last_used_address, {PROOF},
                 t.id, t.slug, u.id, u.email, u.role, a.id, a.name, a.state, a.scope, a.archived_at IS NOT NULL AS w,
                 a.spent_cents > a.budget_cents IS TRUE AS z,
                 CASE WHEN c.kind = 'agent_token' AND c.grantee IS NULL THEN (

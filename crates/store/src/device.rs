@@ -27,7 +27,7 @@ pub struct New<'a> {
     pub code: &'a OneTimeCode,
     /// The machine.
     pub name: &'a str,
-    /// The program.
+    /// The program: what it calls itself, or the client that an admin registered. Nobody else gets what is given.
     pub client: &'a str,
     /// Where it comes from.
     pub address: &'a str,
@@ -150,22 +150,23 @@ impl FromRow for Standing {
     }
 }
 
-/// Where the request with this device code stands. `None`: there is none.
-pub async fn find(reads: &dyn Rows, code: &Digest, now: Timestamp) -> Result<Option<Standing>, DbError> {
-    let sql = "SELECT state, expires_at > ?2, interval, is_too_fast FROM device_requests WHERE digest = ?1";
-    reads.optional(sql, args![code, now]).await
+/// Where the request of this client with this device code stands. `None`: there is none.
+pub async fn find(reads: &dyn Rows, code: &Digest, client: &str, now: Timestamp) -> Result<Option<Standing>, DbError> {
+    let sql =
+        "SELECT state, expires_at > ?2, interval, is_too_fast FROM device_requests WHERE digest = ?1 AND client = ?3";
+    reads.optional(sql, args![code, now, client]).await
 }
 
 /// Records a poll of a request that waits, and says where it stands now. One that comes too early makes the interval longer.
-pub async fn poll(db: &Db, code: &Digest, now: Timestamp) -> Result<Option<Standing>, DbError> {
+pub async fn poll(db: &Db, code: &Digest, client: &str, now: Timestamp) -> Result<Option<Standing>, DbError> {
     // A tenth is left for what the network adds to one request and not to the next.
     let sql = "UPDATE device_requests
                SET is_too_fast = ifnull((?2 - polled_at) * 10 < interval * 9000, 0),
                    interval = iif((?2 - polled_at) * 10 < interval * 9000, min(interval + ?3, ?4), interval), polled_at = ?2
-               WHERE digest = ?1 AND state = 'waiting' AND expires_at > ?2 RETURNING state, 1, interval, is_too_fast";
-    match db.hot::<Standing>(sql, args![code, now, SLOWER, SLOWEST]).await?.into_iter().next() {
+               WHERE digest = ?1 AND client = ?5 AND state = 'waiting' AND expires_at > ?2 RETURNING state, 1, interval, is_too_fast";
+    match db.hot::<Standing>(sql, args![code, now, SLOWER, SLOWEST, client]).await?.into_iter().next() {
         Some(standing) => Ok(Some(standing)),
-        None => find(db, code, now).await, // decided meanwhile
+        None => find(db, code, client, now).await, // decided meanwhile
     }
 }
 
@@ -199,11 +200,12 @@ impl FromRow for Approved {
     }
 }
 
-/// Spends an approval. `None`: there is none, its time is over, or it was spent before.
-pub async fn spend(tx: &Tx<'_>, code: &Digest, now: Timestamp) -> Result<Option<Approved>, DbError> {
-    let sql = "UPDATE device_requests SET state = 'spent' WHERE digest = ?1 AND state = 'approved' AND expires_at > ?2
+/// Spends an approval. `None`: there is none of this client, its time is over, or it was spent before.
+pub async fn spend(tx: &Tx<'_>, code: &Digest, client: &str, now: Timestamp) -> Result<Option<Approved>, DbError> {
+    let sql = "UPDATE device_requests SET state = 'spent'
+               WHERE digest = ?1 AND client = ?3 AND state = 'approved' AND expires_at > ?2
                RETURNING user_id, name, address, granted, days, is_session";
-    tx.optional(sql, args![code, now]).await
+    tx.optional(sql, args![code, now, client]).await
 }
 
 /// What the session that approved a request for another session has proved, and its end.

@@ -1,7 +1,8 @@
 //! Table `oauth_grants`: what people gave clients of the authorization server.
 //!
 //! A grant for this server has one record of a personal access token, whose secret is replaced at each refresh: so a person sees one row
-//! for one client, and what ends that row ends the grant. Of refresh tokens exactly one works. All that came before it name the same
+//! for one client, and what ends that row ends the grant. Each secret that was replaced is a record of its own, revoked and with the other one
+//! as what replaced it, as after a rotation: no list shows it, and whoever has it is told. Of refresh tokens exactly one works. All that came before it name the same
 //! family, so that one that is sent again is known, and ends the grant.
 
 use schemars::JsonSchema;
@@ -153,36 +154,88 @@ pub async fn of_family(reads: &dyn Rows, token: &RefreshToken, now: Timestamp) -
     reads.optional(&format!("{SELECT} WHERE family = ?2"), args![now, &token.family()]).await
 }
 
-/// The grant that an access token is of.
+/// The grant that an access token is of, also one that a refresh replaced.
 pub async fn of_credential(reads: &dyn Rows, id: &CredentialId, now: Timestamp) -> Result<Option<Grant>, DbError> {
-    reads.optional(&format!("{SELECT} WHERE credential_id = ?2"), args![now, id]).await
+    let sql = format!(
+        "{SELECT} WHERE credential_id = ifnull((SELECT c.replaced_by FROM credentials c WHERE c.id = ?2 AND c.kind = 'pat'), ?2)"
+    );
+    reads.optional(&sql, args![now, id]).await
 }
 
-/// Replaces the refresh token of a live grant by the next one; `false`: the grant has ended, or another token works.
+/// Replaces the refresh token of a live grant by the next one; `false`: the grant has ended, or another token works. `key` is the key that the
+/// next one is bound to, unless the grant is bound to one already.
 pub async fn refresh(
     tx: &Tx<'_>,
     id: &AppGrantId,
     (sent, next): (&RefreshToken, &RefreshToken),
+    key: Option<&str>,
     now: Timestamp,
 ) -> Result<bool, DbError> {
-    let sql = "UPDATE oauth_grants SET refresh = ?3, used_at = ?4, ends_at = min(expires_at, ?5)
+    let sql = "UPDATE oauth_grants SET refresh = ?3, used_at = ?4, ends_at = min(expires_at, ?5), bound_to = coalesce(bound_to, ?6)
                WHERE id = ?1 AND refresh = ?2 AND ended_at IS NULL AND ends_at > ?4 RETURNING 1";
-    let row = args![id, &sent.digest(), &next.digest(), now, now.plus_seconds(IDLE)];
+    let row = args![id, &sent.digest(), &next.digest(), now, now.plus_seconds(IDLE), key];
     Ok(tx.optional::<Affected>(sql, row).await?.is_some())
 }
 
-/// Replaces the secret of a grant's access token and the key that it is bound to, with the scope that the client wants of what it was given; `false`: it was revoked.
-pub async fn replace_access(
-    tx: &Tx<'_>,
-    credential: &str,
-    (secret, scope): (&Secret, &Patterns),
-    key: Option<&str>,
-    expires_at: Timestamp,
-) -> Result<bool, DbError> {
-    let sql = "UPDATE credentials SET digest = ?2, prefix = ?3, scope = ?4, expires_at = ?5, bound_to = ?6
-               WHERE id = ?1 AND kind = 'pat' AND revoked_at IS NULL RETURNING 1";
-    let row = args![credential, &secret.digest(), secret.shown(), scope.to_column(), expires_at, key];
-    Ok(tx.optional::<Affected>(sql, row).await?.is_some())
+/// A new secret of a grant's access token.
+pub struct Access<'a> {
+    /// The secret.
+    pub secret: &'a Secret,
+    /// What of the given scope the client wants.
+    pub scope: &'a Patterns,
+    /// The key that it is bound to.
+    pub key: Option<&'a str>,
+    /// Its end.
+    pub expires_at: Timestamp,
+    /// The id of the record that keeps the secret before.
+    pub past: &'a CredentialId,
+}
+
+/// Replaces the secret of a grant's access token, and keeps the one before as a record that has ended; `false`: it was revoked.
+pub async fn replace_access(tx: &Tx<'_>, credential: &str, new: &Access<'_>, now: Timestamp) -> Result<bool, DbError> {
+    let sql = "SELECT hex(digest), prefix, scope, expires_at, bound_to FROM credentials
+               WHERE id = ?1 AND kind = 'pat' AND revoked_at IS NULL";
+    let Some(past) = tx.optional::<Past>(sql, args![credential]).await? else { return Ok(false) };
+    let digest = Digest::parse(&past.digest).ok_or(DbError::Row("no digest of a credential"))?;
+    let sql =
+        "UPDATE credentials SET digest = ?2, prefix = ?3, scope = ?4, expires_at = ?5, bound_to = ?6 WHERE id = ?1";
+    let (secret, scope) = (new.secret, new.scope.to_column());
+    let row = args![credential, &secret.digest(), secret.shown(), scope, new.expires_at, new.key];
+    tx.execute(sql, row).await?;
+    // That it was made with the record that replaced it tells it from what a person rotated: `credential::list` leaves it out.
+    let sql = "INSERT INTO credentials (digest, id, kind, prefix, tenant_id, user_id, name, scope, created_at, expires_at, revoked_at,
+                                        replaced_by, minted_by, minted_with, last_used_at, last_used_address, bound_to)
+               SELECT ?2, ?3, kind, ?4, tenant_id, user_id, name, ?5, created_at, ?6, ?7, id, minted_by, id, last_used_at, last_used_address, ?8
+               FROM credentials WHERE id = ?1";
+    let row = args![credential, &digest, new.past, past.prefix, past.scope, past.expires_at, now, past.bound_to];
+    tx.execute(sql, row).await?;
+    // Who remembers an answer about the record asks again: it was about the secret before.
+    let sql = "INSERT INTO epochs (tenant_id, epoch, kind, object_id, change)
+               SELECT c.tenant_id, 1 + ifnull((SELECT max(epoch) FROM epochs WHERE tenant_id = c.tenant_id), 0), 'credential', c.id, 'ended'
+               FROM credentials c WHERE c.id = ?1";
+    tx.execute(sql, args![credential]).await?;
+    Ok(true)
+}
+
+/// What is kept of a secret that is replaced.
+struct Past {
+    digest: String,
+    prefix: String,
+    scope: String,
+    expires_at: Option<Timestamp>,
+    bound_to: Option<String>,
+}
+
+impl FromRow for Past {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self {
+            digest: row.take()?,
+            prefix: row.take()?,
+            scope: row.take()?,
+            expires_at: row.take()?,
+            bound_to: row.take()?,
+        })
+    }
 }
 
 /// Ends a grant, and by a trigger its access token; `false`: it was ended before.

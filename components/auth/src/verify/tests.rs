@@ -151,8 +151,21 @@ async fn a_missing_scope_is_403_with_all_that_is_missing_and_a_fix() {
 #[tokio::test]
 async fn a_wrong_question_is_refused() {
     let (t, _, scout) = stage().await;
-    for query in ["scope=", "scope=%20", "scope=x.crm.read&scope=", "scope=x.crm.*", "scope=*", "scope=nothing"] {
-        ask(&t, &scout, query).await.refused(400, "unknown_scope");
+    for query in [
+        "scope=",
+        "scope=%20",
+        "scope=x.crm.read&scope=",
+        "scope=x.crm.*",
+        "scope=*",
+        "scope=nothing",
+        "scope=agents.*",
+    ] {
+        // R235: the fix names what stands in the refusal, and advises no pattern.
+        let refused = ask(&t, &scout, query).await.refused(400, "unknown_scope");
+        let fix = refused["fix"].as_str().unwrap();
+        assert!(fix.contains("valid_scopes") && !fix.contains('*'), "{query}: {fix}");
+        let valid = refused["valid_scopes"].as_array().unwrap();
+        assert!(valid.contains(&json!("agents.read")) && valid.contains(&json!("x.crm.read")), "{query}: {refused}");
     }
     let many = (0..33).map(|number| format!("x.n{number}")).collect::<Vec<_>>().join("+");
     for query in [

@@ -234,3 +234,38 @@ async fn a_body_of_the_wrong_shape_is_refused_before_anything_is_counted() {
     }
     assert_eq!(t.number("SELECT count(*) FROM attempts").await, 0);
 }
+
+/// R235: where this server sends mail, a wrong password leads to the mail that sets another one, for every address alike; elsewhere to an
+/// admin.
+#[tokio::test]
+async fn a_wrong_password_leads_to_another_one() {
+    let mailing = Settings::read(|name| match name {
+        "mail_provider" => Some("webhook".to_owned()),
+        "public_url" => Some("https://accredit.example".to_owned()),
+        _ => None,
+    });
+    for (settings, has_mail) in [(Settings::default(), false), (mailing.unwrap(), true)] {
+        let t = TestApp::with(router(), settings);
+        let tenant = t.tenant("main").await;
+        let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+        let hash = password::hash("correct horse", &Chance::seeded(9)).unwrap();
+        t.execute(&format!("UPDATE users SET password_hash = '{hash}' WHERE id = '{}'", ada.user)).await.unwrap();
+        let mut fixes = Vec::new();
+        for email in ["ada@example.com", "nobody@example.com"] {
+            let body = json!({ "email": email, "password": "wrong horse" });
+            fixes.push(t.nobody("POST", TOKEN, body).await.refused(401, "login_failed")["fix"].clone());
+        }
+        assert_eq!(fixes[0], fixes[1]);
+        for (path, body) in [
+            ("/auth/password", json!({ "current": "wrong horse", "new": "battery staple" })),
+            ("/auth/reauthenticate", json!({ "password": "wrong horse" })),
+        ] {
+            fixes.push(t.as_(&ada, "POST", path, body).await.refused(403, "wrong_password")["fix"].clone());
+        }
+        for fix in fixes {
+            let fix = fix.as_str().unwrap();
+            assert_eq!(fix.contains("POST /auth/forgot"), has_mail, "{fix}");
+            assert_eq!(fix.contains("ask an admin"), !has_mail, "{fix}");
+        }
+    }
+}

@@ -1,3 +1,4 @@
+use base64::{Engine, engine::general_purpose::STANDARD};
 use common::role::Role;
 use http::Request;
 use serde_json::Value as Json;
@@ -9,7 +10,10 @@ use service::{
 use store::{usage::Quotas, user};
 
 use super::*;
-use crate::with_neighbours;
+use crate::{
+    oauth::testing::{client, form_with},
+    with_neighbours,
+};
 
 const CODE: &str = "/auth/device/code";
 const TOKEN: &str = "/auth/device/token";
@@ -23,13 +27,21 @@ async fn form_to(t: &TestApp, path: &str, body: &str) -> Answer {
     t.send(request.unwrap()).await
 }
 
+/// The codes, and beside them the client that asked.
 async fn asked(t: &TestApp, body: &str) -> Json {
-    form_to(t, CODE, body).await.is(200)
+    let mut codes = form_to(t, CODE, body).await.is(200);
+    let client = form_urlencoded::parse(body.as_bytes()).find(|(name, _)| name == "client_id");
+    codes["client"] = json!(client.map(|(_, client)| client).unwrap_or_default());
+    codes
+}
+
+fn redemption(codes: &Json, client: &str) -> String {
+    let code = codes["device_code"].as_str().unwrap();
+    format!("grant_type={GRANT}&device_code={code}&client_id={client}")
 }
 
 async fn poll(t: &TestApp, codes: &Json) -> Answer {
-    let code = codes["device_code"].as_str().unwrap();
-    form_to(t, TOKEN, &format!("grant_type={GRANT}&device_code={code}&client_id=accredit")).await
+    form_to(t, TOKEN, &redemption(codes, codes["client"].as_str().unwrap())).await
 }
 
 fn path(codes: &Json, act: &str) -> String {
@@ -384,4 +396,91 @@ async fn the_token_endpoint_has_the_grant_too() {
     ] {
         form_to(&t, "/oauth/token", form).await.refused(400, slug);
     }
+}
+
+/// R232: a device code is that of the client that asked for it. For all others it is unknown: nothing is spent, and no poll counts.
+#[tokio::test]
+async fn a_device_code_is_for_the_client_that_asked() {
+    let t = TestApp::new(with_neighbours());
+    let ada = ada(&t).await;
+    let codes = asked(&t, "client_id=my-tool&name=build-1").await;
+    let others = async || {
+        for client in ["other", "", "unknown", "My-tool", "my-tool2", "https%3A%2F%2Fapp.example.com%2Fc"] {
+            for path in [TOKEN, "/oauth/token"] {
+                let refused = form_to(&t, path, &redemption(&codes, client)).await.refused(400, "invalid_grant");
+                assert!(refused["fix"].as_str().unwrap().contains("client_id"), "{client}: {refused}");
+            }
+        }
+    };
+    others().await;
+    // None of them was a poll of the client's.
+    assert_eq!(t.number("SELECT count(*) FROM device_requests WHERE polled_at IS NOT NULL").await, 0);
+    assert_eq!(poll(&t, &codes).await.refused(400, "authorization_pending")["interval"], 2);
+    t.as_(&ada, "POST", &path(&codes, "/approve"), json!({ "scope": ["agents.read"] })).await.is(200);
+    others().await;
+    poll(&t, &codes).await.is(200);
+    // Whoever names nobody when asking names nobody later.
+    let codes = asked(&t, "name=build-2").await;
+    t.as_(&ada, "POST", &path(&codes, "/approve"), json!({ "scope": ["agents.read"] })).await.is(200);
+    form_to(&t, TOKEN, &redemption(&codes, "my-tool")).await.refused(400, "invalid_grant");
+    poll(&t, &codes).await.is(200);
+    assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'pat'").await, 2);
+}
+
+/// R232: a registered client proves itself as at each grant, when it asks and when it redeems; a program that is not registered has nothing
+/// that could be proved.
+#[tokio::test]
+async fn a_registered_client_of_a_device_proves_itself() {
+    let t = TestApp::new(with_neighbours());
+    let tenant = t.tenant("main").await;
+    let ada = t.user(&tenant, "ada@example.com", Role::Admin).await;
+    let made = client(&t, &ada, true).await;
+    let (id, secret) = (made["id"].as_str().unwrap(), made["client_secret"].as_str().unwrap());
+    let public = client(&t, &ada, false).await;
+    let public = public["id"].as_str().unwrap();
+    let basic = |id: &str, secret: &str| format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
+    let wrong = secret.chars().rev().collect::<String>();
+
+    for body in [
+        format!("client_id={id}"),
+        format!("client_id={id}&client_secret={wrong}"),
+        format!("client_id={public}&client_secret={secret}"),
+        format!("client_id=my-tool&client_secret={secret}"),
+        format!("client_secret={secret}"),
+    ] {
+        form_to(&t, CODE, &body).await.refused(401, "invalid_client");
+    }
+    form_with(&t, CODE, Some(&basic("my-tool", "x")), "").await.refused(401, "invalid_client");
+    assert_eq!(t.number("SELECT count(*) FROM device_requests").await, 0);
+
+    let codes = asked(&t, &format!("client_id={id}&client_secret={secret}")).await;
+    assert_eq!(t.as_(&ada, "GET", &path(&codes, ""), Null).await.is(200)["client"], id);
+    t.as_(&ada, "POST", &path(&codes, "/approve"), json!({ "scope": ["agents.read"] })).await.is(200);
+    let right = redemption(&codes, id);
+    for path in [TOKEN, "/oauth/token"] {
+        for (header, body, status, slug) in [
+            (None, right.clone(), 401, "invalid_client"),
+            (None, format!("{right}&client_secret={wrong}"), 401, "invalid_client"),
+            (Some(basic(id, &wrong)), right.clone(), 401, "invalid_client"),
+            (Some(basic(id, secret)), redemption(&codes, public), 401, "invalid_client"),
+            (Some(basic(id, secret)), format!("{right}&client_secret={secret}"), 400, "invalid_request"),
+            (None, redemption(&codes, public), 400, "invalid_grant"),
+            (None, redemption(&codes, "my-tool"), 400, "invalid_grant"),
+        ] {
+            form_with(&t, path, header.as_deref(), &body).await.refused(status, slug);
+        }
+    }
+    assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'pat'").await, 0);
+    form_with(&t, TOKEN, Some(&basic(id, secret)), &redemption(&codes, "")).await.is(200);
+
+    // A public one has its id alone, and none that is deleted gets anything.
+    let codes = asked(&t, &format!("client_id={public}")).await;
+    t.as_(&ada, "POST", &path(&codes, "/approve"), json!({ "scope": ["agents.read"] })).await.is(200);
+    poll(&t, &codes).await.is(200);
+    let codes = asked(&t, &format!("client_id={id}&client_secret={secret}")).await;
+    t.as_(&ada, "POST", &path(&codes, "/approve"), json!({ "scope": ["agents.read"] })).await.is(200);
+    t.as_(&ada, "DELETE", &format!("/api/oauth/clients/{id}"), Null).await.is(204);
+    let right = format!("{}&client_secret={secret}", redemption(&codes, id));
+    form_to(&t, TOKEN, &right).await.refused(401, "invalid_client");
+    assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'pat'").await, 2);
 }

@@ -19,6 +19,8 @@ pub(super) struct Expected<'a> {
     pub(super) issuer: &'a str,
     /// `aud` must hold one of them.
     pub(super) audiences: &'a [&'a str],
+    /// Whether `aud` must hold nothing else: what is for several could be sent here by another one of them.
+    pub(super) is_sole: bool,
     /// The types that it may have, in lower case; none is always good.
     pub(super) types: &'a [&'a str],
     pub(super) keys: &'a Keys,
@@ -90,6 +92,9 @@ fn check(claims: &Json, expected: &Expected<'_>, now: Timestamp) -> Result<Times
     if !is_right {
         return Err("its aud is another audience");
     }
+    if expected.is_sole && claims.get("aud").and_then(Json::as_array).is_some_and(|all| all.len() != 1) {
+        return Err("its aud has more than one audience");
+    }
     if text_of(claims, "sub").is_empty() {
         return Err("it has no sub");
     }
@@ -126,6 +131,10 @@ mod tests {
     use super::*;
 
     fn check_with(changes: &[(&str, Json)]) -> Result<Timestamp, &'static str> {
+        check_for(false, changes)
+    }
+
+    fn check_for(is_sole: bool, changes: &[(&str, Json)]) -> Result<Timestamp, &'static str> {
         let mut claims = json!({
             "iss": "https://issuer.example", "aud": "https://accredit.example", "sub": "a", "iat": 1000, "nbf": 1000, "exp": 1600,
         });
@@ -138,6 +147,7 @@ mod tests {
         let expected = Expected {
             issuer: "https://issuer.example",
             audiences: &["https://accredit.example"],
+            is_sole,
             types: &[],
             keys: &Keys::Pasted(Vec::new()),
         };
@@ -186,6 +196,21 @@ mod tests {
             (vec![("iat", json!(-99_999_999_999_i64))], "it lives longer than 24 hours"),
         ] {
             assert_eq!(check_with(&changes), Err(why), "{changes:?}");
+        }
+    }
+
+    /// R233: what a client signs for this server names nobody beside it.
+    #[test]
+    fn an_audience_that_must_stand_alone_does() {
+        let own = "https://accredit.example";
+        for good in [json!(own), json!([own])] {
+            assert!(check_for(true, &[("aud", good)]).is_ok());
+        }
+        for aud in [json!([own, "https://other.example"]), json!(["https://other.example", own]), json!([own, own])] {
+            assert_eq!(check_for(true, &[("aud", aud)]), Err("its aud has more than one audience"));
+        }
+        for aud in [json!([]), json!("https://other.example"), Json::Null] {
+            assert_eq!(check_for(true, &[("aud", aud)]), Err("its aud is another audience"));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The grant `authorization_code` (RFC 6749, section 4.1.3; RFC 7636, section 4.5): trades a code for what its person allowed.
 //!
-//! A code is spent by the first request that sends it, also by one that may not have it: it was seen by somebody who should not have. One
-//! that is sent again ends what it gave.
+//! A code is spent by the first whole request that sends it, also by one that may not have it: it was seen by somebody who should not have.
+//! What lacks a parameter or a proof, or names another resource, spends nothing. A code that is sent again ends what it gave.
 
 use common::{
     error::{ApiError, Code},

@@ -249,6 +249,35 @@ pub(super) async fn authenticate(app: &App, form: &Parameters) -> Result<String,
     }
 }
 
+/// The client of a device (RFC 8628, sections 3.1 and 3.4): what a program calls itself. One that an admin registered proves itself, and whoever
+/// sends a proof has to be one.
+pub(crate) async fn of_device(app: &App, form: &Parameters) -> Result<String, ApiError> {
+    let named = form.name("client_id", "unknown")?;
+    if proves_nothing(app, form)? && oauth_client::find(app.db(), &named).await?.is_none() {
+        return Ok(named);
+    }
+    authenticate(app, form).await
+}
+
+/// Refuses the client of a device that has proved itself as this one, and was deleted since or got another secret.
+pub(crate) async fn check_device_again(
+    app: &App,
+    reads: &dyn Rows,
+    form: &Parameters,
+    id: &str,
+) -> Result<(), ApiError> {
+    if proves_nothing(app, form)? && oauth_client::find(reads, id).await?.is_none() {
+        return Ok(());
+    }
+    check_again(app, reads, form, id).await
+}
+
+/// Whether a form comes without anything that a client proves itself with.
+fn proves_nothing(app: &App, form: &Parameters) -> Result<bool, ApiError> {
+    let has = |name| form.find(name).map(|sent| sent.is_some());
+    Ok(!has("client_secret")? && !has("client_assertion")? && !has("client_assertion_type")? && basic(app)?.is_none())
+}
+
 /// Whether the client that sends a form and has proved itself is a public one: it has sent nothing to prove itself with.
 pub(super) fn is_public(app: &App, form: &Parameters) -> Result<bool, ApiError> {
     Ok(matches!(Proof::read(app, form)?, Proof::Secret { secret: None, .. }))
@@ -276,13 +305,22 @@ enum Proof<'f> {
 
 impl<'f> Proof<'f> {
     fn read(app: &App, form: &'f Parameters) -> Result<Self, ApiError> {
-        let several =
-            || Code::InvalidRequest.detail("The client proves itself in more than one way.").with("field", "client_id");
+        let several = || {
+            Code::InvalidRequest
+                .detail("The client proves itself in more than one way.")
+                .fix("Prove the client in one way, and leave the others out: the header Authorization: Basic, client_secret in the form, or client_assertion with client_assertion_type.")
+                .page("/docs/agents/concepts/oauth-clients#the-token-requests")
+        };
+        let another = || {
+            Code::InvalidClient
+                .detail("client_id in the form is another client than that of the header Authorization.")
+                .fix("Leave client_id out of the form, or send in it the client of the header.")
+        };
         let sent = form.find("client_id")?;
         let secret = form.find("client_secret")?;
         let (client, secret) = match (basic(app)?, secret) {
             (Some(_), Some(_)) => return Err(several()),
-            (Some((id, _)), None) if sent.is_some_and(|sent| sent != id) => return Err(Code::InvalidClient.into()),
+            (Some((id, _)), None) if sent.is_some_and(|sent| sent != id) => return Err(another()),
             (Some((id, secret)), None) => (Some(id), Some(secret)),
             (None, secret) => (sent.map(str::to_owned), secret.map(str::to_owned)),
         };
@@ -322,7 +360,7 @@ async fn by_assertion(app: &App, client: Option<String>, text: &str) -> Result<S
     let refused = |why: &str| {
         Code::InvalidClient
             .detail(format!("The client assertion is not accepted: {why}."))
-            .fix("Send as client_assertion a new JWT that a key of the client has signed: iss and sub are the client_id, aud is the issuer of this server, exp is soon, jti is a new one.")
+            .fix("Send as client_assertion a new JWT that a key of the client has signed: iss and sub are the client_id, aud is the issuer of this server alone, exp is soon, jti is a new one.")
             .page("/docs/agents/concepts/oauth-clients#a-key-in-place-of-a-secret")
     };
     let id = match client {
@@ -333,10 +371,11 @@ async fn by_assertion(app: &App, client: Option<String>, text: &str) -> Result<S
     let found = oauth_client::find(app.db(), &id).await?;
     let keys = found.and_then(|client| client.keys).ok_or(Code::InvalidClient)?;
     let issuer = own_base(app).ok_or(Code::PublicUrlMissing)?;
-    let (token, revoke) = (format!("{issuer}/oauth/token"), format!("{issuer}/oauth/revoke"));
+    let token = format!("{issuer}/oauth/token");
     let expected = Expected {
         issuer: &id,
-        audiences: &[issuer.as_str(), &token, &revoke],
+        audiences: &[issuer.as_str(), &token],
+        is_sole: true,
         types: &["jwt", "client-authentication+jwt"],
         keys: &keys,
     };

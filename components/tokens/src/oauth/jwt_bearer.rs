@@ -88,7 +88,13 @@ pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Re
     let refusal =
         Code::TooManyAttempts.detail("Too many assertions were sent from this network for this federated credential.");
     throttle::count(app, &["assertion", &app.network(), id], TRIES, refusal).await?;
-    let expected = Expected { issuer: &trust.issuer, audiences: &[&trust.audience], types: TYPES, keys: &trust.keys };
+    let expected = Expected {
+        issuer: &trust.issuer,
+        audiences: &[&trust.audience],
+        is_sole: false,
+        types: TYPES,
+        keys: &trust.keys,
+    };
     let assertion = assertion::verify(app, text, &expected, invalid).await?;
     check_workload(&trust, &assertion)?;
     let service = match target {

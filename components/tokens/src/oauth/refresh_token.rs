@@ -5,6 +5,7 @@
 
 use common::{
     error::{ApiError, Code},
+    id::CredentialId,
     scope::Patterns,
     secret::{Kind, RefreshToken, Secret},
 };
@@ -19,7 +20,7 @@ use service::{
 use store::{
     audit::{self, Event},
     db::Purpose,
-    oauth_grant::{self, Grant},
+    oauth_grant::{self, Access, Grant},
     user,
 };
 
@@ -43,6 +44,7 @@ pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Re
     let client = clients::authenticate(app, form).await?;
     let sent = RefreshToken::parse(form.get("refresh_token")?).ok_or_else(invalid)?;
     let (scope, resource) = (form.find("scope")?, issued::resource(form)?);
+    let is_public = clients::is_public(app, form)?;
     let found = find(app, &sent, &client).await?;
     // Its token is worth nothing to whom has not the key; nothing is spent.
     if found.bound_to.as_deref().is_some_and(|bound| key != Some(bound)) {
@@ -66,7 +68,9 @@ pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Re
     let login = user::login_of(&tx, &found.user).await?.filter(|login| login.is_active);
     login.ok_or_else(invalid)?;
     let (now, next) = (app.now(), sent.next(app.chance()));
-    if !oauth_grant::refresh(&tx, &found.id, (&sent, &next), now).await? {
+    // RFC 9449, section 5: of a public client, by the first proof that comes with the grant.
+    let bound_to = key.filter(|_| is_public);
+    if !oauth_grant::refresh(&tx, &found.id, (&sent, &next), bound_to, now).await? {
         // Another request was first: it has the next token.
         drop(tx);
         find(app, &sent, &client).await?;
@@ -74,8 +78,12 @@ pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Re
     }
     let ends = now.plus_seconds(oauth_grant::ACCESS).min(found.expires_at);
     let secret = Secret::generate(Kind::Pat, app.chance());
-    if signed.is_none() && !oauth_grant::replace_access(&tx, record, (&secret, &scope), key, ends).await? {
-        return Err(invalid());
+    if signed.is_none() {
+        let past = CredentialId::generate(now, app.chance());
+        let access = Access { secret: &secret, scope: &scope, key, expires_at: ends, past: &past };
+        if !oauth_grant::replace_access(&tx, record, &access, now).await? {
+            return Err(invalid());
+        }
     }
     let origin = app.origin(&found.tenant, Some(&found.user));
     let after =

@@ -194,6 +194,8 @@ pub async fn list(
     let plus = if filter.own.is_some() { "+" } else { "" };
     let mut sql =
         select(&now, place) + &format!(" WHERE {plus}c.tenant_id = {tenant} AND ({place}, c.id) < ({at}, {id})");
+    // An app's access token is one row: the secrets that refreshes replaced are none.
+    sql.push_str(" AND (c.replaced_by IS NULL OR c.minted_with IS NOT c.replaced_by)");
     if let Some(own) = filter.own {
         sql.push_str(&format!(" AND c.user_id = {}", binder.bind(own)));
     }

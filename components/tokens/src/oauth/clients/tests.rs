@@ -125,7 +125,8 @@ async fn a_confidential_client_proves_itself() {
         assert_eq!(refused["error_description"], refused["detail"]);
     }
     let both = form_with(&t, TOKEN, Some(&basic(id, secret)), &form(&[("client_secret", secret)])).await;
-    both.refused(400, "invalid_request");
+    let fix = both.refused(400, "invalid_request")["fix"].as_str().unwrap().to_owned();
+    assert!(fix.contains("one way") && !fix.contains("client_id=<value>"), "R235: {fix}");
     // None of them has spent the code.
     form_with(&t, TOKEN, Some(&basic(id, secret)), &form(&[("client_id", "")])).await.is(200);
     let code = allowed(&t, &ada, &request(id, &[])).await;
@@ -244,6 +245,11 @@ async fn a_client_proves_itself_by_a_key() {
         (assertion(&t, &id, "app", &[("sub", Null)]), "no sub"),
         (assertion(&t, &id, "app", &[("aud", json!("https://other.example"))]), "another audience"),
         (assertion(&t, &id, "app", &[("aud", json!(format!("{ISSUER}/")))]), "another audience"),
+        // R233: the issuer or the token endpoint, and nothing beside it.
+        (assertion(&t, &id, "app", &[("aud", json!(format!("{ISSUER}/oauth/revoke")))]), "another audience"),
+        (assertion(&t, &id, "app", &[("aud", json!([format!("{ISSUER}/auth/device/token")]))]), "another audience"),
+        (assertion(&t, &id, "app", &[("aud", json!([ISSUER, "https://other.example"]))]), "more than one audience"),
+        (assertion(&t, &id, "app", &[("aud", json!([ISSUER, format!("{ISSUER}/oauth/token")]))]), "more than one"),
         (assertion(&t, &id, "app", &[("exp", json!(1))]), "expired"),
         (assertion(&t, &id, "app", &[("exp", Null)]), "no exp"),
         ("x".to_owned(), "no parts"),

@@ -171,10 +171,13 @@ async fn a_refresh_token_works_once() {
     t.wait(4_000);
     let second = refresh(&t, &id, &first["refresh_token"]).await.is(200);
     assert_eq!((&second["expires_in"], &second["scope"]), (&json!(3600), &json!(SCOPES)));
-    t.as_(&bearing(&ada, &first), "GET", "/auth/apps", Null).await.refused(401, "invalid_token");
+    t.as_(&bearing(&ada, &first), "GET", "/auth/apps", Null).await.refused(401, "token_revoked");
     assert!(works(&t, &bearing(&ada, &second)).await);
     let third = refresh(&t, &id, &second["refresh_token"]).await.is(200);
-    assert_eq!(t.number("SELECT count(*) FROM credentials WHERE kind = 'pat'").await, 1, "one row for one app");
+    for (path, rows) in [("/auth/tokens", 1), ("/auth/admin/tokens?kind=pat", 1)] {
+        let list = t.as_(&ada, "GET", path, Null).await.is(200);
+        assert_eq!(list["items"].as_array().unwrap().len(), rows, "one row for one app: {list}");
+    }
     // The first one of all, although two came after it.
     refresh(&t, &id, &first["refresh_token"]).await.refused(400, "invalid_grant");
     t.as_(&bearing(&ada, &third), "GET", "/auth/apps", Null).await.refused(401, "token_revoked");
@@ -512,4 +515,84 @@ async fn what_is_sent_twice_has_a_closure() {
         assert_eq!((&told["status"], &told["ended"]["tokens"]), (&json!("closed"), &json!(1)), "{what}: {told}");
         t.as_(&max, "GET", &path, Null).await.refused(404, "closure_not_found");
     }
+}
+
+/// R231: an access token that a refresh replaced is known as one that was rotated: its bearer reads what to do, its person is told of a leak,
+/// and its client gives the grant back by it.
+#[tokio::test]
+async fn an_access_token_that_was_replaced_is_known() {
+    let (t, ada, id) = stage().await;
+    let other = client(&t, &ada, false).await;
+    let asking = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "tokens.introspect agents.read", None).await;
+    let first = given(&t, &ada, &id).await;
+    let record = t.texts("SELECT credential_id FROM oauth_grants").await.remove(0);
+    let epochs = async || t.number("SELECT count(*) FROM epochs WHERE change = 'ended'").await;
+    let before = epochs().await;
+    let second = refresh(&t, &id, &first["refresh_token"]).await.is(200);
+    assert_eq!(epochs().await, before + 1, "guards ask again");
+    let last = refresh(&t, &id, &second["refresh_token"]).await.is(200);
+    assert_eq!(t.texts("SELECT credential_id FROM oauth_grants").await, [record.clone()], "the record stays");
+
+    let whoami = async |token: &Json| t.as_(&bearing(&ada, token), "GET", "/api/auth/whoami", Null).await;
+    for old in [&first, &second] {
+        let refused = whoami(old).await.refused(401, "token_revoked");
+        assert_eq!(
+            (&refused["replaced_by"], &refused["detail"]),
+            (&json!(record), &json!("A refresh replaced this access token, so it has ended."))
+        );
+        let fix = refused["fix"].as_str().unwrap();
+        assert!(
+            fix.contains("POST /oauth/token with grant_type=refresh_token") && !fix.contains("/auth/token "),
+            "{fix}"
+        );
+        let form = encoded(&[("token", old["access_token"].as_str().unwrap())]);
+        let told = form_with(&t, "/auth/introspect", Some(&format!("Bearer {}", asking.token)), &form).await.is(200);
+        assert_eq!(told, json!({ "active": false }));
+    }
+    // A report ends nothing that lives, and tells its person, once.
+    for _ in 0..2 {
+        let report = json!({ "token": first["access_token"] });
+        assert_eq!(t.nobody("POST", "/auth/leaks", report).await.status.as_u16(), 204);
+        let told = t.texts("SELECT title FROM notifications").await;
+        assert_eq!(told, ["A credential that no longer works was leaked"]);
+    }
+    whoami(&last).await.is(200);
+
+    let revoke = async |client: &str| {
+        let form = encoded(&[("client_id", client), ("token", first["access_token"].as_str().unwrap())]);
+        form_with(&t, "/oauth/revoke", None, &form).await
+    };
+    revoke(other["id"].as_str().unwrap()).await.refused(400, "unauthorized_client");
+    whoami(&last).await.is(200);
+    assert_eq!(revoke(&id).await.status.as_u16(), 200);
+    for token in [&first, &last] {
+        let refused = whoami(token).await.refused(401, "token_revoked");
+        let fix = refused["fix"].as_str().unwrap();
+        assert!(fix.contains("/oauth/authorize") && !fix.contains("refresh"), "{fix}");
+    }
+    assert_eq!(t.number("SELECT count(*) FROM oauth_grants WHERE ended_at IS NULL").await, 0);
+    assert_eq!(t.number("SELECT count(*) FROM closures").await, 1, "of the revocation; the report ended nothing");
+}
+
+/// R231: an access token that expired says how the next one is got; doctor says so before.
+#[tokio::test]
+async fn an_expired_access_token_leads_to_a_refresh() {
+    let (t, ada, id) = stage().await;
+    let got = given(&t, &ada, &id).await;
+    let app = bearing(&ada, &got);
+    let told = t.as_(&app, "GET", "/api/auth/doctor", Null).await.is(200);
+    assert!(told.to_string().contains("grant_type=refresh_token"), "{told}");
+    t.wait(3_600);
+    let refused = t.as_(&app, "GET", "/api/auth/whoami", Null).await.refused(401, "token_expired");
+    assert!(refused["fix"].as_str().unwrap().contains("grant_type=refresh_token"), "{refused}");
+    assert_eq!(refused["doc_url"].as_str().unwrap().rsplit_once('/').unwrap().1, "oauth-clients#when-it-ends");
+    let one = t.as_(&ada, "GET", "/auth/apps", Null).await.is(200)["items"][0]["id"].as_str().unwrap().to_owned();
+    t.as_(&ada, "DELETE", &format!("/auth/apps/{one}"), Null).await.is(204);
+    let refused = t.as_(&app, "GET", "/api/auth/whoami", Null).await.refused(401, "token_revoked");
+    assert!(refused["fix"].as_str().unwrap().contains("/oauth/authorize"), "{refused}");
+    // A token of the person's own leads to neither.
+    let own = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "*", Some(t.now().plus_seconds(5))).await;
+    t.wait(5);
+    let refused = t.as_(&own, "GET", "/api/auth/whoami", Null).await.refused(401, "token_expired");
+    assert!(!refused["fix"].as_str().unwrap().contains("/oauth/"), "{refused}");
 }

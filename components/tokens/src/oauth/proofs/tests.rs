@@ -152,6 +152,9 @@ async fn every_rule_of_the_standard_is_checked() {
         ("iat", json!(now + 61), "ahead"),
         ("iat", json!("now"), "iat"),
         ("iat", Null, "iat"),
+        ("exp", json!(now), "exp"),
+        ("exp", json!("later"), "exp"),
+        ("nbf", json!(now + 61), "nbf"),
         ("jti", Null, "jti"),
         ("jti", json!(""), "jti"),
         ("long", json!("a".repeat(4_096)), "longer"),
@@ -243,16 +246,24 @@ async fn refresh_tokens_of_public_clients_are_bound() {
     site.ask(WHOAMI, "Bearer", access, &[]).await.refused(401, "invalid_token");
     assert!(site.ask(WHOAMI, "DPoP", access, &[&site.for_whoami("a", access, &[])]).await.status == 200);
 
-    // Whoever let a client in without a key gets none by a proof that comes later, but a bound access token.
+    // Whoever let a client in without a key is bound by the first proof that comes later (RFC 9449, section 5), and until then by nothing.
     let code = allowed(&site.t, &site.ada, &request(&site.id, &[])).await;
     let plain = site.form(&[], &trade(&site.id, &code, &[])).await.is(200);
     assert_eq!(plain["token_type"], "Bearer");
+    let plain = refresh(&site.t, &site.id, &plain["refresh_token"]).await.is(200);
+    assert_eq!(plain["token_type"], "Bearer");
     let bound = site.refresh(&[&site.proof("a")], &plain["refresh_token"]).await.is(200);
     assert_eq!(bound["token_type"], "DPoP");
-    let plain = refresh(&site.t, &site.id, &bound["refresh_token"]).await.is(200);
-    assert_eq!(plain["token_type"], "Bearer");
-    let access = plain["access_token"].as_str().unwrap();
-    assert!(site.ask(WHOAMI, "Bearer", access, &[]).await.status == 200);
+    let trail = site.t.number("SELECT count(*) FROM audit").await;
+    refresh(&site.t, &site.id, &bound["refresh_token"]).await.refused(400, "invalid_dpop_proof");
+    site.refresh(&[&site.proof("b")], &bound["refresh_token"]).await.refused(400, "invalid_dpop_proof");
+    let access = bound["access_token"].as_str().unwrap();
+    assert!(site.ask(WHOAMI, "DPoP", access, &[&site.for_whoami("a", access, &[])]).await.status == 200);
+    assert_eq!(site.t.number("SELECT count(*) FROM audit").await, trail, "nothing is spent, and nothing ends");
+    let next = site.refresh(&[&site.proof("a")], &bound["refresh_token"]).await.is(200);
+    // By another key it is never bound anew.
+    site.refresh(&[&site.proof("b")], &next["refresh_token"]).await.refused(400, "invalid_dpop_proof");
+    site.refresh(&[&site.proof("a")], &next["refresh_token"]).await.is(200);
 
     // A confidential client proves itself, so that it may change its key.
     let made = client(&site.t, &site.ada, true).await;
@@ -265,7 +276,15 @@ async fn refresh_tokens_of_public_clients_are_bound() {
         ("client_secret", secret),
         ("refresh_token", got["refresh_token"].as_str().unwrap()),
     ]);
-    assert_eq!(site.form(&[&site.proof("b")], &refresh).await.is(200)["token_type"], "DPoP");
+    let got = site.form(&[&site.proof("b")], &refresh).await.is(200);
+    assert_eq!(got["token_type"], "DPoP");
+    let plain = encoded(&[
+        ("grant_type", "refresh_token"),
+        ("client_id", id),
+        ("client_secret", secret),
+        ("refresh_token", got["refresh_token"].as_str().unwrap()),
+    ]);
+    assert_eq!(site.form(&[], &plain).await.is(200)["token_type"], "Bearer");
 }
 
 /// R212: a code is for the key that the client named when it asked (RFC 9449, section 10).
