@@ -345,9 +345,9 @@ pub async fn update(tx: &Tx<'_>, tenant: &TenantId, user: &User) -> Result<Updat
         let taken = tx.optional::<Affected>(sql, args![tenant, key, &user.id]).await?;
         return Ok(if taken.is_some() { UpdateOutcome::EmailTaken } else { UpdateOutcome::LastAdmin });
     }
-    // Mails that wait to be sent go to the new address, but for what tells the old one of its end.
+    // Mails that wait to be sent go to the new address, but for what tells the old one of its end, and what asks a third one.
     let sql = "UPDATE outbox SET recipient = ?2
-               WHERE user_id = ?1 AND state <> 'sent' AND recipient <> ?2 AND kind <> 'email_changed'";
+               WHERE user_id = ?1 AND state <> 'sent' AND recipient <> ?2 AND kind NOT IN ('email_changed', 'new_address')";
     tx.execute(sql, args![&user.id, &user.email]).await?;
     Ok(UpdateOutcome::Done)
 }
