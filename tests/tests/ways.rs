@@ -397,7 +397,9 @@ fn an_address_that_is_taken_is_refused_when_it_is_confirmed() {
     answers[1].refused(409, "email_taken");
     assert_eq!(server.number("SELECT count(*) FROM users WHERE email_key = 'both@example.com'"), 1);
     // The same address in another tenant is another person's.
-    until("the mails of the change", || (server.number("SELECT count(*) FROM outbox WHERE state <> 'sent'") == 0).then_some(()));
+    until("the mails of the change", || {
+        (server.number("SELECT count(*) FROM outbox WHERE state <> 'sent'") == 0).then_some(())
+    });
     let zoe = server.tenant("northwind");
     let code = wants(&sink, &server, &zoe, "both@example.com");
     zoe.post(CONFIRM, &json!({ "code": code })).is(204);

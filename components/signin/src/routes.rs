@@ -5,7 +5,9 @@ use service::{
 };
 use store::code::NewAddress;
 
-use crate::{address, bootstrap, change_password, codes, factor, letters, operator, password, reauthenticate, recover, sign_in};
+use crate::{
+    address, bootstrap, change_password, codes, factor, letters, operator, password, reauthenticate, recover, sign_in,
+};
 
 fn routes() -> Routes {
     Routes::new(Group::Signin)

@@ -70,7 +70,10 @@ const DONE: &[(&str, &str)] = &[
     ("marked", "Marked as read."),
     ("password", "Your password is changed. Your other sessions are ended."),
     ("password-set", "Your password is set. Sign in with it."),
-    ("own-address", "Your address is changed. You sign in with the new one from now on. Your other sessions are ended."),
+    (
+        "own-address",
+        "Your address is changed. You sign in with the new one from now on. Your other sessions are ended.",
+    ),
     ("paused", "Paused, with all agents below it. Requests are refused from now on."),
     ("purged", "Deleted for good. The audit trail keeps what it did."),
     (

@@ -184,9 +184,12 @@ impl Draft<'_> {
             let person = user::find(&tx, &due.tenant_id, due.user_id.as_str()).await?.filter(|person| person.active);
             let Some(person) = person else { return Ok(Err(Failure::for_good("the account is not active"))) };
             if page == Page::NewAddress {
-                let link = link::mint_for_address(app, &tx, (&due.tenant_id, &due.user_id), (base, &due.recipient)).await?;
+                let link =
+                    link::mint_for_address(app, &tx, (&due.tenant_id, &due.user_id), (base, &due.recipient)).await?;
                 tx.commit().await?;
-                return Ok::<_, ApiError>(link.ok_or_else(|| Failure::for_good("the person does not want this address any more")));
+                return Ok::<_, ApiError>(
+                    link.ok_or_else(|| Failure::for_good("the person does not want this address any more")),
+                );
             }
             if person.email != due.recipient {
                 return Ok(Err(Failure::for_now("the account has another address")));
@@ -285,7 +288,9 @@ impl Draft<'_> {
     fn email_changed(&self) -> Letter {
         let (was, now, from, at) = (self.member("was"), self.member("now"), self.sender(), self.instance());
         let changed = match self.member("by") {
-            "" => format!("You changed the address of your account at {at} from {was} to {now}{from}. Your other sessions are ended."),
+            "" => format!(
+                "You changed the address of your account at {at} from {was} to {now}{from}. Your other sessions are ended."
+            ),
             by => format!("{by} changed the address of your account at {at} from {was} to {now}{from}."),
         };
         let mut letter = self.letter("The address of your account was changed", changed);

@@ -172,8 +172,9 @@ async fn every_mail_is_whole_in_text_and_in_html() {
                         part.contains("f this was not you") || part.contains("f not,") || part.contains("f you d"),
                         "{part}"
                     );
-                    let has_author =
-                        matches!(kind, Kind::Link | Kind::NewAddress | Kind::Reset) || by.is_null() || part.contains("eve@example.com");
+                    let has_author = matches!(kind, Kind::Link | Kind::NewAddress | Kind::Reset)
+                        || by.is_null()
+                        || part.contains("eve@example.com");
                     assert!(has_author, "{kind:?}: {part}");
                 }
             }
