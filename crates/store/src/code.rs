@@ -225,9 +225,9 @@ pub async fn renew(
 ) -> Result<Option<Timestamp>, DbError> {
     let sql = "UPDATE codes SET digest = ?3, expires_at = ?5
                WHERE user_id = ?1 AND kind = 'new_address' AND data ->> 'email' = ?2 AND spent_at IS NULL AND expires_at > ?4
-               RETURNING expires_at";
+               RETURNING 1";
     let ends = now.plus_seconds(Kind::NewAddress.life());
-    tx.optional(sql, args![user, email, &code.digest(), now, ends]).await
+    Ok(tx.optional::<Affected>(sql, args![user, email, &code.digest(), now, ends]).await?.map(|_| ends))
 }
 
 /// Purges codes that ended before `kept_since`: until then a code that is sent once more is known to have been spent.
