@@ -276,6 +276,12 @@ pub(crate) fn all() -> Vec<Verb> {
             .field("current", Kind::Secret, "Your present password")
             .needs("new", Kind::Secret, "Your new password")
             .done("Changed. Your other sessions are ended."),
+        Verb::new("auth email get", route::EMAIL),
+        Verb::new("auth email change", route::EMAIL_ASK).takes("email", Kind::Text, "Your new address"),
+        Verb::new("auth email withdraw", route::EMAIL_WITHDRAW).done("Withdrawn. Your address stays as it is."),
+        Verb::new("auth email confirm", route::EMAIL_CONFIRM)
+            .needs("code", Kind::Secret, "The code of the link: what stands behind code= in it")
+            .done("Changed. Your other sessions are ended."),
         Verb::new("auth factor get", route::FACTOR),
         Verb::new("auth factor set-up", route::FACTOR_BEGIN),
         Verb::new("auth factor confirm", route::FACTOR_CONFIRM).takes(

@@ -92,6 +92,7 @@ const SENT: &[(&str, &str, &str)] = &[
     ("/auth/introspect", "token", "The token to ask about."),
     ("/oauth/revoke", "token", "A refresh token or an access token of the client."),
     ("/auth/email/token", "code", "The code of the link."),
+    ("/auth/email/confirm", "code", "The code of the link."),
     ("/auth/reset", "code", "The code of the link."),
     ("/auth/invite", "code", "The code of the invitation."),
     ("/auth/reauthenticate", "code", "A code of the second factor, where there is one."),

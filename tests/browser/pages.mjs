@@ -129,6 +129,15 @@ export const PAGES = [
     send: form("Change it", { "Present password": PASSWORD, "New password": "password" }),
     status: 400,
   },
+  { name: "address", path: "/security/address?code=abc", on: "wired" },
+  { name: "address-closed", path: "/security/address?code=abc", status: 400 },
+  {
+    name: "address-refused",
+    path: "/security",
+    on: "wired",
+    send: form("Mail me a link", { "New address": "ADA@example.com" }),
+    status: 409,
+  },
   { name: "recovery", path: "/security", on: "wired", session: "factor", send: form("New recovery codes") },
   {
     name: "prove",

@@ -276,6 +276,61 @@ test("a deactivated person is out on the next click, and back in after an activa
   });
 });
 
+test("a person changes their own address by a mailed link, in a session of theirs", async () => {
+  const una = await member("Una");
+  const wanted = "una.new@example.com";
+  const ask = async (page, email) => {
+    await page.goto("/security");
+    await page.getByLabel(/^New address/).fill(email);
+    await page.getByRole("button", { name: "Mail me a link", exact: true }).click();
+  };
+  await visit(async (page) => {
+    await type(page, una.email, PASSWORD);
+    await isIn(page);
+    await ask(page, "UNA@example.com");
+    await page.locator("input[name=email][aria-invalid=true]").waitFor();
+    await ask(page, wanted);
+    await page.getByText(`${wanted} waits for you to confirm it.`).waitFor();
+    const first = mails.linkIn(await mails.next(wanted));
+    await page.getByRole("button", { name: "Withdraw it" }).click();
+    await page.getByRole("status").first().waitFor();
+    assert.equal(await page.getByText(`${wanted} waits`).count(), 0);
+    await page.goto(first);
+    await page.getByRole("alert").waitFor();
+    await page.getByRole("link", { name: "Ask for a new link" }).click();
+    await ask(page, wanted);
+    await page.getByText(`${wanted} waits`).waitFor();
+    const link = mails.linkIn(await mails.next(wanted));
+    await visit(async (other) => {
+      // Whoever else reads the mail comes to the sign-in, and no further.
+      await other.goto(link);
+      await other.waitForURL((url) => url.pathname === "/login" && !url.search.includes("code"));
+      await type(other, wanted, PASSWORD);
+      await other.getByRole("alert").waitFor();
+      await enter(other);
+      await other.goto(link);
+      await other.getByRole("alert").waitFor();
+      assert.equal(await other.getByRole("button", { name: "Make it my address" }).count(), 0);
+    });
+    // Opening it changes nothing.
+    for (const _ of [1, 2]) await page.goto(link);
+    await page.goto("/security");
+    await page.getByText(`You sign in as ${una.email}.`).waitFor();
+    await page.goto(link);
+    await page.getByRole("button", { name: "Make it my address" }).click();
+    await page.waitForURL("**/security?*");
+    await page.getByText(`You sign in as ${wanted}.`).waitFor();
+    for (const address of [una.email, wanted]) assert.match((await mails.next(address)).subject, /address of your account was changed/);
+    await page.goto(link);
+    await page.getByRole("alert").waitFor();
+    await page.context().clearCookies();
+    await type(page, una.email, PASSWORD);
+    await page.getByRole("alert").waitFor();
+    await type(page, wanted, PASSWORD);
+    await isIn(page);
+  });
+});
+
 test("a person ends another session of theirs, and that browser is out", async () => {
   const ivo = await member("Ivo");
   const other = await signIn(server, ivo.email);

@@ -16,11 +16,12 @@ export const hostile = (text) =>
 const hostileShort = (text) => `${text.slice(0, 8)}"'><img src=x onerror=alert(1)>`.slice(0, 60);
 
 /**
- * In a new server of which nothing else is known: a person with a second factor, and a session of theirs; and a session of somebody without a
- * password, who has signed in a while ago.
+ * In a new server of which nothing else is known: an admin who wants another address; a person with a second factor, and a session of theirs;
+ * and a session of somebody without a password, who has signed in a while ago.
  */
 export async function wire(server) {
   const admin = await bootstrap(server);
+  await admin.post("/auth/email", { email: "ada.lovelace@example.org" });
   const email = "fay@example.com";
   const fay = await admin.post("/api/users", { email, name: "Fay Example", role: "member", invite: false });
   await admin.must("POST", `/api/users/${fay.id}/set-password`, { password: PASSWORD });

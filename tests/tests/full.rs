@@ -37,6 +37,8 @@ const ELSEWHERE: &[&str] = &[
     // This server sends no mail.
     "POST /api/mail/test",
     "POST /api/mail/outbox/{id}/retry",
+    "POST /auth/email",
+    "POST /auth/email/confirm",
     "POST /auth/email/link",
     "POST /auth/email/token",
     "POST /auth/forgot",
@@ -459,6 +461,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
         ("POST /auth/logout", &leaving, "/auth/logout".to_owned(), &nothing),
         ("DELETE /auth/sessions/{id}", &max, format!("/auth/sessions/{ended}"), &nothing),
         ("DELETE /auth/identities/{id}", &max, "/auth/identities/idn_max".to_owned(), &nothing),
+        ("DELETE /auth/email", &max, "/auth/email".to_owned(), &nothing),
         ("DELETE /auth/sessions", &max, "/auth/sessions".to_owned(), &nothing),
         ("DELETE /auth/tokens/{id}", admin, first.0.clone(), &nothing),
         ("DELETE /auth/admin/tokens/{id}", admin, second.0.replace("/auth/tokens", "/auth/admin/tokens"), &nothing),

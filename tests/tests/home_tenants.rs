@@ -169,6 +169,8 @@ fn every_mail_leads_to_the_tenant_of_its_reader() {
     });
     told.sort();
     assert_eq!(told, ["eva@northwind.example", "eve@northwind.example"]);
+    admin.post("/auth/email", &json!({ "email": "head@northwind.example" })).is(202);
+    check(&mails.next("the new address"));
     let agent = server.agent(&admin, "scout", &["agents.list"]);
     agent.client.post("/api/access-requests", &json!({ "scope": ["agents.update"], "reason": "Why not" })).is(201);
     check(&mails.next("the access request"));
@@ -198,6 +200,7 @@ fn every_mail_leads_to_the_tenant_of_its_reader() {
             "invite",
             "leak",
             "link",
+            "new_address",
             "password_changed",
             "reset",
             "role_lowered",

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 use tests::{
-    Client, Server, at_once,
-    browser::encoded,
+    Answer, Client, Server, at_once,
+    browser::{Browser, encoded},
     server::{PASSWORD, text},
     sink::{Received, Reply, Sink},
+    totp::age_proofs,
     until,
 };
 
@@ -295,4 +296,175 @@ fn an_address_of_any_script_is_one_account() {
             "{written}"
         );
     }
+}
+
+const ADDRESS: &str = "/auth/email";
+const CONFIRM: &str = "/auth/email/confirm";
+
+/// Asks for another address, and gives the code that is mailed there.
+fn wants(sink: &Sink, server: &Server, person: &Client, email: &str) -> String {
+    let before = sink.received().len();
+    person.post(ADDRESS, &json!({ "email": email })).is(202);
+    code(&link(server, &mail(sink, before)))
+}
+
+fn sign_in(server: &Server, email: &str) -> Answer {
+    server.nobody().post("/auth/token", &json!({ "email": email, "password": PASSWORD }))
+}
+
+/// R217: a person changes their own address: a mail goes to the new one, nothing changes before its code comes with their session, and then
+/// everything has: sign-in, codes of before, other sessions, the mails to both, the trail.
+#[test]
+fn a_person_changes_their_own_address() {
+    let (sink, server, admin) = stage();
+    let other = server.sign_in("ada@example.com", None);
+    let pat = admin.post("/auth/tokens", &json!({ "name": "laptop" })).is(201);
+    let (nobody, old) = (server.nobody(), json!({ "email": "ada@example.com" }));
+    nobody.post("/auth/email/link", &old).is(204);
+    let by_link = code(&link(&server, &mail(&sink, 0)));
+    nobody.post("/auth/forgot", &old).is(204);
+    let reset = code(&link(&server, &mail(&sink, 1)));
+
+    let asked = admin.post(ADDRESS, &json!({ "email": "Ada.L@B\u{fc}cher.example" })).is(202);
+    assert_eq!(asked["email"], "Ada.L@b\u{fc}cher.example");
+    let sent = mail(&sink, 2);
+    assert_eq!(
+        (&sent.body["to"], &sent.body["subject"]),
+        (&json!("Ada.L@xn--bcher-kva.example"), &json!("Confirm your new address for Accredit"))
+    );
+    assert!(text(&sent.body["text"]).contains("ada@example.com asked from the address 127.0.0.1"), "{sent:?}");
+    let link = link(&server, &sent);
+    assert!(link.starts_with("/security/address?code="), "{link}");
+    let code = code(&link);
+    // Scanners of mail open links; the code is in no address to which a sign-in leads.
+    for method in ["HEAD", "GET", "GET"] {
+        let page = nobody.call(method, &link, &[("accept", "text/html")], None);
+        assert_eq!((page.status(), page.header("location")), (303, "/login?next=%2Fsecurity"));
+    }
+    let browser = Browser::of(&server, &admin);
+    for _ in 0..2 {
+        let page = browser.get(&link);
+        assert_eq!((page.status(), page.header("referrer-policy")), (200, "strict-origin"));
+    }
+    let shown = admin.get(ADDRESS).is(200);
+    assert_eq!((&shown["email"], &shown["pending"]["email"]), (&json!("ada@example.com"), &asked["email"]));
+    sign_in(&server, "ada@example.com").is(200);
+    sign_in(&server, "ada.l@b\u{fc}cher.example").refused(401, "login_failed");
+
+    let second = server.second();
+    let statuses = at_once(8, |number| {
+        let at = if number % 2 == 0 { admin.clone() } else { admin.at(second.host().base_url()) };
+        at.post(CONFIRM, &json!({ "code": code })).status()
+    });
+    assert_eq!(statuses.iter().filter(|status| **status == 204).count(), 1, "{statuses:?}");
+    admin.post(CONFIRM, &json!({ "code": code })).refused(400, "invalid_code");
+    let whoami = "/api/auth/whoami";
+    assert_eq!(admin.get(whoami).is(200)["email"], "Ada.L@b\u{fc}cher.example");
+    assert_eq!(admin.get(ADDRESS).is(200)["pending"], Json::Null);
+    other.get(whoami).refused(401, "token_revoked");
+    server.with(text(&pat["token"])).get(whoami).is(200);
+    sign_in(&server, "ada@example.com").refused(401, "login_failed");
+    sign_in(&server, "ada.l@XN--BCHER-KVA.example").is(200);
+    nobody.post("/auth/email/token", &json!({ "code": by_link })).refused(400, "invalid_code");
+    nobody.post("/auth/reset", &json!({ "code": reset, "new": NEW })).refused(400, "invalid_code");
+    assert_eq!(server.number("SELECT count(*) FROM users WHERE email_verified_at IS NOT NULL"), 1);
+
+    let mut told = [3, 4].map(|number| {
+        let mail = mail(&sink, number);
+        let words = text(&mail.body["text"]).to_owned();
+        assert!(words.contains("from ada@example.com to Ada.L@b\u{fc}cher.example from the address"), "{words}");
+        assert!(words.contains("Your other sessions are ended.") && words.contains("If you did not expect this"));
+        text(&mail.body["to"]).to_owned()
+    });
+    told.sort();
+    assert_eq!(told, ["Ada.L@xn--bcher-kva.example", "ada@example.com"]);
+    let rows = "SELECT action || ' ' || ifnull(before ->> 'email', '-') || ' ' || (after ->> 'email') FROM audit
+                WHERE action LIKE 'user.%email' ORDER BY seq";
+    assert_eq!(
+        server.texts(rows),
+        ["user.ask_email - Ada.L@b\u{fc}cher.example", "user.change_email ada@example.com Ada.L@b\u{fc}cher.example"]
+    );
+    assert!(!server.host().log().contains(&code));
+    for table in ["codes", "audit", "outbox", "idempotency", "refusals"] {
+        let columns = server.texts(&format!(
+            "SELECT group_concat('ifnull(' || name || ', '''')', ' || ') FROM pragma_table_info('{table}')"
+        ));
+        let held = format!("SELECT count(*) FROM {table} WHERE instr({}, '{code}')", columns[0]);
+        assert_eq!(server.number(&held), 0, "{table}");
+    }
+}
+
+/// R217: whose address it is, the database decides when it is confirmed: one of several gets it, and the others are told.
+#[test]
+fn an_address_that_is_taken_is_refused_when_it_is_confirmed() {
+    let (sink, server, admin) = stage();
+    let eve = server.user(&admin, "eve@example.com", "member");
+    let max = server.user(&admin, "max@example.com", "member");
+    // Taken before: the answer says nothing, and the mail comes all the same.
+    let taken = wants(&sink, &server, &eve, "MAX@example.com");
+    eve.post(CONFIRM, &json!({ "code": taken })).refused(409, "email_taken");
+    // The code is not spent: the wish still waits.
+    assert_eq!(eve.get(ADDRESS).is(200)["pending"]["email"], "MAX@example.com");
+    // Taken after: an admin gives it to somebody else.
+    let free = wants(&sink, &server, &eve, "free@example.com");
+    admin.post("/api/users", &json!({ "email": "Free@example.com", "name": "F", "invite": false })).is(201);
+    eve.post(CONFIRM, &json!({ "code": free })).refused(409, "email_taken");
+    assert_eq!(eve.get("/api/auth/whoami").is(200)["email"], "eve@example.com");
+    // Two at once, on two hosts.
+    let both = [wants(&sink, &server, &eve, "both@example.com"), wants(&sink, &server, &max, "Both@Example.com")];
+    let second = server.second();
+    let people = [eve.clone(), max.at(second.host().base_url())];
+    let mut answers = at_once(2, |number| people[number].post(CONFIRM, &json!({ "code": both[number] })));
+    answers.sort_by_key(Answer::status);
+    assert_eq!(answers[0].status(), 204, "{answers:?}");
+    answers[1].refused(409, "email_taken");
+    assert_eq!(server.number("SELECT count(*) FROM users WHERE email_key = 'both@example.com'"), 1);
+    // The same address in another tenant is another person's.
+    until("the mails of the change", || {
+        (server.number("SELECT count(*) FROM outbox WHERE state <> 'sent'") == 0).then_some(())
+    });
+    let zoe = server.tenant("northwind");
+    let code = wants(&sink, &server, &zoe, "both@example.com");
+    zoe.post(CONFIRM, &json!({ "code": code })).is(204);
+}
+
+/// R217: a code that was withdrawn, replaced or has expired opens nothing, nor one of a person who was deactivated or has another password;
+/// an own address is no other one; without a fresh proof nobody asks.
+#[test]
+fn a_wish_for_another_address_can_be_withdrawn_and_ends() {
+    let (sink, server, admin) = stage();
+    let eve = server.user(&admin, "eve@example.com", "member");
+    let confirm = |person: &Client, code: &str| person.post(CONFIRM, &json!({ "code": code }));
+    let first = wants(&sink, &server, &eve, "one@example.com");
+    let second = wants(&sink, &server, &eve, "two@example.com");
+    confirm(&eve, &first).refused(400, "invalid_code");
+    confirm(&admin, &second).refused(400, "invalid_code");
+    for _ in 0..2 {
+        eve.delete(ADDRESS).is(204);
+    }
+    confirm(&eve, &second).refused(400, "invalid_code");
+    let third = wants(&sink, &server, &eve, "three@example.com");
+    server.execute("UPDATE codes SET expires_at = 1 WHERE kind = 'new_address'");
+    confirm(&eve, &third).refused(400, "invalid_code");
+    for same in ["EVE@example.com", " eve@EXAMPLE.com"] {
+        eve.post(ADDRESS, &json!({ "email": same })).refused(409, "same_email");
+    }
+    let fourth = wants(&sink, &server, &eve, "four@example.com");
+    let id = eve.get("/api/auth/whoami").is(200)["user_id"].clone();
+    admin.post(&format!("/api/users/{}/deactivate", text(&id)), &json!({})).is(200);
+    assert_eq!(confirm(&eve, &fourth).status(), 401);
+    admin.post(&format!("/api/users/{}/activate", text(&id)), &json!({})).is(200);
+    let eve = server.sign_in("eve@example.com", None);
+    confirm(&eve, &fourth).refused(400, "invalid_code");
+    let fifth = wants(&sink, &server, &eve, "five@example.com");
+    eve.post("/auth/password", &json!({ "current": PASSWORD, "new": NEW })).is(204);
+    confirm(&eve, &fifth).refused(400, "invalid_code");
+    age_proofs(&server);
+    eve.post(ADDRESS, &json!({ "email": "six@example.com" })).refused(403, "reauthentication_required");
+    let pat = server.plant_pat(&eve, "*");
+    pat.post(ADDRESS, &json!({ "email": "six@example.com" })).refused(403, "session_required");
+    let agent = server.agent(&eve, "scout", &["agents.list"]);
+    agent.client.post(ADDRESS, &json!({ "email": "six@example.com" })).refused(403, "session_required");
+    assert_eq!(eve.get("/api/auth/whoami").is(200)["email"], "eve@example.com");
+    assert_eq!(server.number("SELECT count(*) FROM codes WHERE kind = 'new_address' AND expires_at > 1"), 0);
 }

@@ -67,7 +67,7 @@ pub(crate) async fn accept(app: App, route: &'static Route, Body(body): Body<Acc
     set_password(&app, route, Kind::Invite, &body.code, &body.password).await
 }
 
-fn read(code: &str) -> Result<OneTimeCode, ApiError> {
+pub(crate) fn read(code: &str) -> Result<OneTimeCode, ApiError> {
     OneTimeCode::parse(code.trim()).ok_or_else(|| Code::InvalidCode.into())
 }
 

@@ -60,6 +60,26 @@ pub(crate) async fn forgot(app: App, Body(body): Body<Forgot>) -> Result<Respons
     ask(&app, Kind::Reset, &body.email, body.tenant, json!({})).await
 }
 
+/// The address to which a mail is asked for, and what comes before the path of its link, where this server mails links.
+pub(crate) fn read(app: &App, email: &str) -> Result<(String, String), ApiError> {
+    if app.settings().mail_provider.is_none() {
+        return Err(Code::MailDisabled.into());
+    }
+    let base = own_base(app).ok_or(Code::PublicUrlMissing)?;
+    Ok((email::parse(email).ok_or(Code::InvalidEmail)?, base))
+}
+
+/// Counts one more mail that is asked for to an address, from the network of the request.
+pub(crate) async fn count(app: &App, email: &str) -> Result<(), ApiError> {
+    let (key, network) = (email::key(email), app.network());
+    for (of_address, of_network, most) in
+        [("", network.as_str(), OF_NETWORK), (&key, &network, OF_ADDRESS_AND_NETWORK), (&key, "", OF_ADDRESS)]
+    {
+        throttle::count(app, &["mail", of_address, of_network], most, Code::TooManyMails).await?;
+    }
+    Ok(())
+}
+
 async fn ask(
     app: &App,
     kind: Kind,
@@ -67,21 +87,12 @@ async fn ask(
     tenant: Option<Nullable<String>>,
     mut data: Json,
 ) -> Result<Response, ApiError> {
-    if app.settings().mail_provider.is_none() {
-        return Err(Code::MailDisabled.into());
-    }
-    let base = own_base(app).ok_or(Code::PublicUrlMissing)?;
-    let email = email::parse(email).ok_or(Code::InvalidEmail)?;
+    let (email, base) = read(app, email)?;
     let tenant = tenant.and_then(|Nullable(slug)| slug);
     if tenant.as_deref().is_some_and(|slug| !is_slug(slug)) {
         return Err(Code::InvalidTenant.into());
     }
-    let (key, network) = (email::key(&email), app.network());
-    for (of_address, of_network, most) in
-        [("", network.as_str(), OF_NETWORK), (&key, &network, OF_ADDRESS_AND_NETWORK), (&key, "", OF_ADDRESS)]
-    {
-        throttle::count(app, &["mail", of_address, of_network], most, Code::TooManyMails).await?;
-    }
+    count(app, &email).await?;
     if let Some(members) = data.as_object_mut() {
         members.insert("base".to_owned(), base.into());
         members.insert("address".to_owned(), app.address().into());

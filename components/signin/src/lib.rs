@@ -1,7 +1,8 @@
-//! Component `signin`: the routes that hash passwords or take codes of second factors, and those of the operator. A hash occupies its
+//! Component `signin`: the routes that hash passwords or take codes, and those of the operator. A hash occupies its
 //! whole instance for some 60 ms, which is why they are apart from all others.
 #![forbid(unsafe_code)]
 
+mod address;
 mod bootstrap;
 mod change_password;
 mod codes;

@@ -3,8 +3,11 @@ use service::{
     router::{Router, Routes},
     session::SignedIn,
 };
+use store::code::NewAddress;
 
-use crate::{bootstrap, change_password, codes, factor, letters, operator, password, reauthenticate, recover, sign_in};
+use crate::{
+    address, bootstrap, change_password, codes, factor, letters, operator, password, reauthenticate, recover, sign_in,
+};
 
 fn routes() -> Routes {
     Routes::new(Group::Signin)
@@ -32,6 +35,14 @@ fn routes() -> Routes {
         .gives::<SignedIn>(&[200])
         .on(route::REAUTHENTICATE, reauthenticate::reauthenticate)
         .gives::<reauthenticate::Proved>(&[200])
+        .on(route::EMAIL, address::get)
+        .gives::<address::Address>(&[200])
+        .on(route::EMAIL_ASK, address::ask)
+        .gives::<NewAddress>(&[202])
+        .on(route::EMAIL_WITHDRAW, address::withdraw)
+        .gives_nothing()
+        .on(route::EMAIL_CONFIRM, address::confirm)
+        .gives_nothing()
         .on(route::LINK_ASK, letters::link)
         .gives_nothing()
         .on(route::LINK_SIGN_IN, codes::sign_in)

@@ -80,7 +80,7 @@ pub(crate) async fn patch(change: Change<Body<Patch>>) -> Result<Response, ApiEr
             if is_new_demand && write.caller.way_to_prove() != WayToProve::Code {
                 return Err(Code::OwnFactorFirst.into());
             }
-            let has_mail = write.app().settings().mail_provider.is_some();
+            let has_mail = write.app().settings().has_mail();
             if !tenant::update(&write.tx, id, &changed, has_mail).await? {
                 return Err(Code::LastWayIn.into());
             }

@@ -183,7 +183,7 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
             if user.role == Role::Admin && was.role != Role::Admin || user.email != was.email {
                 write.require_fresh()?;
             }
-            match user::update(&write.tx, write.caller.tenant_id(), &user).await? {
+            match user::update(&write.tx, write.caller.tenant_id(), &user, write.app().settings().has_mail()).await? {
                 UpdateOutcome::Done => {
                     let only_narrows = user.role < was.role && user.name == was.name && user.email == was.email;
                     let mut event = Event::of_user(EventKind::UserUpdated, &user.id);

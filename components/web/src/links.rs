@@ -26,7 +26,7 @@ async fn send(app: &App, typed: &Form, route: &'static Route, body: Map<String, 
 }
 
 /// Sets a header that says no other site, and no other page of ours, which address it was opened by: the address has a code.
-fn unnamed(mut response: Response) -> Response {
+pub(crate) fn unnamed(mut response: Response) -> Response {
     // Not `no-referrer`: with it a browser sends `Origin: null` with our own forms.
     response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("strict-origin"));
     response

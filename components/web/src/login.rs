@@ -108,7 +108,7 @@ pub(crate) async fn show_login(app: &App, typed: &Form, refusal: Option<Refusal>
         tenant: tenant.slug,
         tenant_name: tenant.name,
         has_password: allows("password"),
-        has_link: app.settings().mail_provider.is_some() && allows("link"),
+        has_link: app.settings().has_mail() && allows("link"),
         providers: if allows("oidc") { providers::offered(app).await } else { Vec::new() },
         is_unsafe: credential::cookie_name(app).is_none(),
     };

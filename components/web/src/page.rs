@@ -41,6 +41,11 @@ const SOON: &str = "Wait some seconds, then open this page again.";
 /// What was done, by the word in the address after a form was sent: no text of a visitor's comes this way.
 const DONE: &[(&str, &str)] = &[
     ("address-changed", "The address is changed. They sign in with the new one."),
+    (
+        "address-asked",
+        "A mail with a link is on its way to the new address. Nothing changes before you open the link and confirm.",
+    ),
+    ("address-withdrawn", "Withdrawn. Your address stays as it is."),
     ("activated", "The account is active again."),
     ("app-ended", "Ended. The app is refused from now on."),
     ("approved", "Approved. It works from the agent's next request on."),
@@ -65,6 +70,10 @@ const DONE: &[(&str, &str)] = &[
     ("marked", "Marked as read."),
     ("password", "Your password is changed. Your other sessions are ended."),
     ("password-set", "Your password is set. Sign in with it."),
+    (
+        "own-address",
+        "Your address is changed. You sign in with the new one from now on. Your other sessions are ended.",
+    ),
     ("paused", "Paused, with all agents below it. Requests are refused from now on."),
     ("purged", "Deleted for good. The audit trail keeps what it did."),
     (

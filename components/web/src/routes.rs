@@ -35,6 +35,7 @@ fn routes() -> Routes {
         .on_open(route::WEB_MAILS, security::choose_mails)
         .on_open(route::WEB_PASSWORD, security::change_password)
         .on_open(route::WEB_SECURITY, security::get)
+        .on_open(route::WEB_ADDRESS, security::address)
         .on_open(route::WEB_SECURITY_ACT, security::act)
         .on_open(route::WEB_IDENTITY_ACT, providers::act)
         .on_open(route::WEB_AGENTS, agents::list)

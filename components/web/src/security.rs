@@ -1,14 +1,16 @@
-//! `/security`: how the visitor signs in. Their second factor, sessions and password.
+//! `/security`: how the visitor signs in. Their second factor, sessions, address and password.
 
 use askama::Template;
 use common::{error::ApiError, route};
-use futures_util::future::join5;
+use futures_util::future::{join, join5};
 use serde_json::{Value as Json, json};
 use service::{app::App, extract::Path, response::Response};
 
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
     form::Form,
+    home_tenant::at,
+    links::unnamed,
     page::{Shell, answer, next_page, see, write, write_with},
     providers::Identities,
     qr,
@@ -37,6 +39,12 @@ struct SecurityPage {
     identities: Identities,
     /// Which mails the visitor gets; null where that cannot be had.
     mails: Json,
+    /// Their address, and the one that waits to be confirmed; null where that cannot be had.
+    address: Json,
+    /// The address that was typed.
+    typed: String,
+    /// Whether this server mails the link that confirms one.
+    has_mail: bool,
 }
 
 impl SecurityPage {
@@ -82,17 +90,18 @@ pub(crate) async fn profile(app: App) -> Result<Response, ApiError> {
 
 /// `GET /security`.
 pub(crate) async fn get(app: App) -> Result<Response, ApiError> {
-    answer(&app, show(&app, None)).await
+    answer(&app, show(&app, None, "")).await
 }
 
-async fn show(app: &App, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+async fn show(app: &App, refusal: Option<Refusal>, typed: &str) -> Result<Response, Trouble> {
     let (api, asked) = (Api::of(app)?, Form::query(app));
-    let (shell, factor, sessions, identities, mails) = join5(
+    let own = join(api.get(route::NOTIFICATIONS_PREFERENCES, &[], &[]), api.get(route::EMAIL, &[], &[]));
+    let (shell, factor, sessions, identities, (mails, address)) = join5(
         Shell::load(app, &api, "Security", "security"),
         api.get(route::FACTOR, &[], &[]),
         api.get(route::SESSIONS_LIST, &[], &asked.pairs(&["cursor"])),
         Identities::load(app, &api),
-        api.get(route::NOTIFICATIONS_PREFERENCES, &[], &[]),
+        own,
     )
     .await;
     let code = refusal.as_ref().map_or(200, |refusal| refusal.status);
@@ -102,14 +111,24 @@ async fn show(app: &App, refusal: Option<Refusal>) -> Result<Response, Trouble> 
         sessions => sessions?,
     };
     let more = next_page(&[], &sessions);
-    let (sessions, mails) = (sessions.list("items").to_vec(), mails.unwrap_or_default());
-    write_with(&SecurityPage { shell: shell?.with(refusal), factor: factor?, sessions, more, identities, mails }, code)
+    let page = SecurityPage {
+        shell: shell?.with(refusal),
+        factor: factor?,
+        sessions: sessions.list("items").to_vec(),
+        more,
+        identities,
+        mails: mails.unwrap_or_default(),
+        address: address.unwrap_or_default(),
+        typed: typed.to_owned(),
+        has_mail: app.settings().has_mail(),
+    };
+    write_with(&page, code)
 }
 
 /// The page once more, with a note.
-async fn again(app: &App, trouble: Trouble) -> Result<Response, Trouble> {
+async fn again(app: &App, trouble: Trouble, typed: &Form) -> Result<Response, Trouble> {
     match trouble {
-        Trouble::Refused(refusal) if refusal.is_for_the_form() => show(app, Some(refusal)).await,
+        Trouble::Refused(refusal) if refusal.is_for_the_form() => show(app, Some(refusal), typed.text("email")).await,
         trouble => Err(trouble),
     }
 }
@@ -124,7 +143,7 @@ pub(crate) async fn act(app: App, Path(act): Path, typed: Form) -> Result<Respon
                 let begun = api.change(route::FACTOR_BEGIN, &[], change(Json::Null)).await;
                 return match begun {
                     Ok(begun) => show_secret(&app, &api, begun, None).await,
-                    Err(trouble) => again(&app, trouble).await,
+                    Err(trouble) => again(&app, trouble, &typed).await,
                 };
             }
             "confirm" => {
@@ -135,16 +154,31 @@ pub(crate) async fn act(app: App, Path(act): Path, typed: Form) -> Result<Respon
                     Err(Trouble::Refused(refusal)) if refusal.slug == "wrong_code" => {
                         show_secret(&app, &api, Json::Null, Some(refusal)).await
                     }
-                    Err(trouble) => again(&app, trouble).await,
+                    Err(trouble) => again(&app, trouble, &typed).await,
                 };
             }
             "codes" => {
                 return match api.change(route::FACTOR_CODES, &[], change(Json::Null)).await {
                     Ok(replaced) => show_codes(&app, &api, &replaced, false).await,
-                    Err(trouble) => again(&app, trouble).await,
+                    Err(trouble) => again(&app, trouble, &typed).await,
                 };
             }
-            "remove" => api.change(route::FACTOR_REMOVE, &[], change(Json::Null)).await,
+            "ask-address" => {
+                let body = typed.body(&["email"], &[]).into();
+                api.change(route::EMAIL_ASK, &[], change(body)).await.map(|_| "address-asked")
+            }
+            "withdraw-address" => {
+                api.change(route::EMAIL_WITHDRAW, &[], change(Json::Null)).await.map(|_| "address-withdrawn")
+            }
+            "confirm-address" => {
+                let body = typed.body(&["code"], &[]).into();
+                match api.change(route::EMAIL_CONFIRM, &[], change(body)).await {
+                    Ok(_) => Ok("own-address"),
+                    Err(Trouble::Refused(refusal)) => return show_address(&app, &typed, Some(refusal)).await,
+                    Err(trouble) => Err(trouble),
+                }
+            }
+            "remove" => api.change(route::FACTOR_REMOVE, &[], change(Json::Null)).await.map(|_| "factor-removed"),
             _ => {
                 let refusal =
                     Refusal::own(404, "This path does not exist.", "Go back, and choose a button of the page.");
@@ -152,11 +186,58 @@ pub(crate) async fn act(app: App, Path(act): Path, typed: Form) -> Result<Respon
             }
         };
         match done {
-            Ok(_) => Ok(see(&app, "/security?done=factor-removed")),
-            Err(trouble) => again(&app, trouble).await,
+            Ok(done) => Ok(see(&app, &format!("/security?done={done}"))),
+            Err(trouble) => again(&app, trouble, &typed).await,
         }
     })
     .await
+}
+
+#[derive(Template)]
+#[template(path = "address.html")]
+struct AddressPage {
+    shell: Shell,
+    code: String,
+    /// The address that waits to be confirmed; empty: none of this visitor's does.
+    email: String,
+    /// The code opens nothing any more.
+    is_closed: bool,
+}
+
+/// `GET /security/address`. Opening it spends nothing, since scanners of mail open links too: only its form does.
+pub(crate) async fn address(app: App) -> Result<Response, ApiError> {
+    answer(&app, async {
+        let asked = Form::query(&app);
+        match show_address(&app, &asked, None).await {
+            // The code stays out of the address to which a sign-in leads, and so out of what that keeps and mails.
+            Err(Trouble::SignIn) => Ok(see(&app, &at("/login", &asked, &[("next", "/security")]))),
+            shown => shown,
+        }
+    })
+    .await
+}
+
+async fn show_address(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Response, Trouble> {
+    let api = Api::of(app)?;
+    let (shell, own) =
+        join(Shell::load(app, &api, "Your new address", "security"), api.get(route::EMAIL, &[], &[])).await;
+    let own = own?;
+    let (code, email) = (typed.text("code").to_owned(), own.at("pending").text("email").to_owned());
+    let is_closed = code.is_empty() || email.is_empty() || refusal.as_ref().is_some_and(|no| no.slug == "invalid_code");
+    let refusal = match refusal {
+        Some(refusal) if !is_closed => Some(refusal),
+        _ if is_closed => {
+            let fix = format!(
+                "It has ended, was used or withdrawn, a newer one took its place, or it is for somebody else than {}.",
+                own.text("email")
+            );
+            Some(Refusal::own(400, "This link does not work any more.", &fix))
+        }
+        _ => None,
+    };
+    let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
+    let page = AddressPage { shell: shell?.with(refusal), code, email, is_closed };
+    Ok(unnamed(write_with(&page, status)?))
 }
 
 #[derive(Template)]
@@ -205,7 +286,7 @@ pub(crate) async fn end_session(app: App, Path(id): Path, typed: Form) -> Result
         };
         match ended {
             Ok(_) => Ok(see(&app, "/security?done=ended")),
-            Err(trouble) => again(&app, trouble).await,
+            Err(trouble) => again(&app, trouble, &typed).await,
         }
     })
     .await
@@ -219,7 +300,7 @@ pub(crate) async fn choose_mails(app: App, typed: Form) -> Result<Response, ApiE
         let change = Change { form: &typed, body: Json::Object(body) };
         match Api::of(&app)?.change(route::NOTIFICATIONS_PREFER, &[], change).await {
             Ok(_) => Ok(see(&app, "/security?done=changed")),
-            Err(trouble) => again(&app, trouble).await,
+            Err(trouble) => again(&app, trouble, &typed).await,
         }
     })
     .await
@@ -235,7 +316,7 @@ pub(crate) async fn change_password(app: App, typed: Form) -> Result<Response, A
         let changed = Api::of(&app)?.change(route::PASSWORD_CHANGE, &[], Change { form: &typed, body }).await;
         match changed {
             Ok(_) => Ok(see(&app, "/security?done=password")),
-            Err(trouble) => again(&app, trouble).await,
+            Err(trouble) => again(&app, trouble, &typed).await,
         }
     })
     .await

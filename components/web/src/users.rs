@@ -65,7 +65,7 @@ async fn show(app: &App, typed: &Form, refusal: Option<Refusal>) -> Result<Respo
     let (shell, page, refused) = shell?.admins_only()?.with(refusal).with_list(page)?;
     list.found(&page);
     let users = page.list("items").to_vec();
-    let has_mail = app.settings().mail_provider.is_some();
+    let has_mail = app.settings().has_mail();
     let page = UsersPage { shell, list, users, roles: ROLES, typed: typed.clone(), has_mail };
     write_with(&page, refused.unwrap_or(status))
 }
@@ -180,7 +180,7 @@ async fn show_one(app: &App, id: &str, typed: &Form, refusal: Option<Refusal>) -
     let agents = agents?.list("items").to_vec();
     let is_own = shell.who.text("user_id") == user.text("id");
     let account = account(&user);
-    let has_mail = app.settings().mail_provider.is_some();
+    let has_mail = app.settings().has_mail();
     write_with(&UserPage { shell, typed: typed.clone(), user, account, roles: ROLES, agents, is_own, has_mail }, status)
 }
 

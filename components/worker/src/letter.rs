@@ -113,6 +113,7 @@ pub(crate) async fn write(app: &App, taken: &[DueMail]) -> Result<Letter, Failur
         Kind::Invite => draft.invite().await,
         Kind::Leak => Ok(draft.leak()),
         Kind::Link => draft.link().await,
+        Kind::NewAddress => draft.new_address().await,
         Kind::PasswordChanged => Ok(draft.password_changed()),
         Kind::Reset => draft.reset().await,
         Kind::RoleLowered => Ok(draft.role_lowered()),
@@ -182,6 +183,14 @@ impl Draft<'_> {
             let tx = app.db().begin(Purpose::Entry).await?;
             let person = user::find(&tx, &due.tenant_id, due.user_id.as_str()).await?.filter(|person| person.active);
             let Some(person) = person else { return Ok(Err(Failure::for_good("the account is not active"))) };
+            if page == Page::NewAddress {
+                let link =
+                    link::mint_for_address(app, &tx, (&due.tenant_id, &due.user_id), (base, &due.recipient)).await?;
+                tx.commit().await?;
+                return Ok::<_, ApiError>(
+                    link.ok_or_else(|| Failure::for_good("the person does not want this address any more")),
+                );
+            }
             if person.email != due.recipient {
                 return Ok(Err(Failure::for_now("the account has another address")));
             }
@@ -237,6 +246,15 @@ impl Draft<'_> {
         Ok(letter)
     }
 
+    async fn new_address(&self) -> Result<Letter, Failure> {
+        let (was, from, to) = (self.member("was"), self.sender(), &self.due.recipient);
+        let asked = format!("{was} asked{from} to use {to} as the address of their account at {}.", self.instance());
+        let then = format!(" It asks you to be signed in as {was}.");
+        let notes = [&then, "If this was not you, ignore this mail. Without the link nothing changes."];
+        let button = (Page::NewAddress, "Confirm the address");
+        self.with_code(("Confirm your new address for Accredit", asked), button, notes).await
+    }
+
     fn password_changed(&self) -> Letter {
         let (from, to, at) = (self.sender(), &self.due.recipient, self.instance());
         let changed = match self.member("by") {
@@ -269,8 +287,12 @@ impl Draft<'_> {
     /// The old address hears of it too: it is the one that a thief leaves behind.
     fn email_changed(&self) -> Letter {
         let (was, now, from, at) = (self.member("was"), self.member("now"), self.sender(), self.instance());
-        let by = Some(self.member("by")).filter(|by| !by.is_empty()).unwrap_or("You");
-        let changed = format!("{by} changed the address of your account at {at} from {was} to {now}{from}.");
+        let changed = match self.member("by") {
+            "" => format!(
+                "You changed the address of your account at {at} from {was} to {now}{from}. Your other sessions are ended."
+            ),
+            by => format!("{by} changed the address of your account at {at} from {was} to {now}{from}."),
+        };
         let mut letter = self.letter("The address of your account was changed", changed);
         letter.notes = vec![
             format!(

@@ -513,6 +513,8 @@ errors! {
         page: "/docs/agents/concepts/tree#export-and-import";
     EmailTaken 409 "email_taken": "A user of this tenant already has this address.",
         "Send GET /api/users?q=<address> to find that user, or choose another address.";
+    SameEmail 409 "same_email": "This is the address that you have already, however it is written.",
+        "Send email as another address.", page: "/docs/agents/concepts/people#your-own-address";
     UserDeactivated 409 "user_deactivated": "The account of this user is deactivated, so no link could let anybody in.",
         "Send POST /api/users/{user}/activate first, then the same request again.",
         page: "/docs/agents/concepts/people#deactivated-accounts";

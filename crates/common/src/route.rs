@@ -516,6 +516,10 @@ routes! {
         FACTOR_CODES = post("/auth/factor/recovery-codes", "Replace the caller's recovery codes").fresh().audited("factor.recovery_codes").page("concepts/second-factor");
         FACTOR_VERIFY = post("/auth/factor/verify", "Finish a sign-in with a code of the second factor").public().secrets(&["ticket", "code"]).audited("session.start").page("concepts/second-factor");
         REAUTHENTICATE = post("/auth/reauthenticate", "Prove again who the person behind the session is").for_sessions().before_factor().enters().secrets(&["password", "code"]).audited("session.prove").page("concepts/second-factor");
+        EMAIL = get("/auth/email", "The caller's address, and the one that waits to be confirmed").for_sessions().page("concepts/people#your-own-address");
+        EMAIL_ASK = post("/auth/email", "Ask for a mail to another address, to make it the caller's own").fresh().audited("user.ask_email").page("concepts/people#your-own-address");
+        EMAIL_WITHDRAW = delete("/auth/email", "Withdraw the address that waits to be confirmed").for_sessions().revokes().audited("user.withdraw_email").page("concepts/people#your-own-address");
+        EMAIL_CONFIRM = post("/auth/email/confirm", "Make another address the caller's own, with the code that was mailed there").for_sessions().secrets(&["code"]).may_close().audited("user.change_email").page("concepts/people#your-own-address");
         LINK_ASK = post("/auth/email/link", "Ask for a mail with a link to sign in").public().audited("session.link").page("concepts/people#a-link-by-mail");
         LINK_SIGN_IN = post("/auth/email/token", "Sign in with the code of a mailed link").public().secrets(&["code"]).audited("session.start").page("concepts/people#a-link-by-mail");
         FORGOT = post("/auth/forgot", "Ask for a mail with a link to set a forgotten password").public().audited("user.forgot_password").page("concepts/people#a-forgotten-password");
@@ -767,8 +771,9 @@ routes! {
         WEB_SET_UP = post("/setup", "Bootstrap by form").public().form().any_query();
         WEB_PROFILE = get("/profile", "Redirect to the visitor's sign-in and sessions").public().any_query();
         WEB_CHANGE_PASSWORD = get("/.well-known/change-password", "Redirect to where a password is changed").public().any_query();
-        WEB_SECURITY = get("/security", "The visitor's second factor, sessions and password").public().any_query();
-        WEB_SECURITY_ACT = post("/security/{act}", "Change the visitor's second factor by form").public().form().any_query();
+        WEB_SECURITY = get("/security", "The visitor's second factor, sessions, address and password").public().any_query();
+        WEB_ADDRESS = get("/security/address", "Button that makes another address the visitor's own, which a mailed link leads to").public().any_query();
+        WEB_SECURITY_ACT = post("/security/{act}", "Change the visitor's second factor or address by form").public().form().any_query();
         WEB_MAILS = post("/profile/mails", "Choose by form the kinds of mail to get").public().form().any_query();
         WEB_PASSWORD = post("/profile/password", "Change the visitor's own password by form").public().form().any_query();
         WEB_IDENTITY_ACT = post("/profile/identities/{id}/{act}", "Link or unlink an identity by form").public().form().any_query();

@@ -32,6 +32,8 @@ pub struct Link {
 pub enum Page {
     /// Sets the first password.
     Invite,
+    /// Makes another address one's own.
+    NewAddress,
     /// Sets a new password.
     Reset,
     /// Signs in.
@@ -43,6 +45,7 @@ impl Page {
     const fn kind(self) -> Kind {
         match self {
             Self::Invite => Kind::Invite,
+            Self::NewAddress => Kind::NewAddress,
             Self::Reset => Kind::Reset,
             Self::SignIn => Kind::Link,
         }
@@ -51,6 +54,7 @@ impl Page {
     const fn path(self) -> &'static str {
         match self {
             Self::Invite => "/invite",
+            Self::NewAddress => "/security/address",
             Self::Reset => "/reset",
             Self::SignIn => "/auth/email/verify",
         }
@@ -69,6 +73,28 @@ pub async fn mint(
     let code = OneTimeCode::generate(app.chance());
     let new = code::New { code: &code, kind: page.kind(), tenant, user: Some(user), agent: None, data: &json!({}) };
     let expires_at = code::insert(tx, &new, app.clock().now()).await?;
+    Ok(Link { url: url(tx, tenant, page, &code, (base, next)).await?, expires_at })
+}
+
+/// The same to the page that makes `email` a person's own address. `None`: the person does not want it any more.
+pub async fn mint_for_address(
+    app: &App,
+    tx: &Tx<'_>,
+    (tenant, user): (&TenantId, &UserId),
+    (base, email): (&str, &str),
+) -> Result<Option<Link>, ApiError> {
+    let code = OneTimeCode::generate(app.chance());
+    let Some(expires_at) = code::renew(tx, user, email, &code, app.clock().now()).await? else { return Ok(None) };
+    Ok(Some(Link { url: url(tx, tenant, Page::NewAddress, &code, (base, "")).await?, expires_at }))
+}
+
+async fn url(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    page: Page,
+    code: &OneTimeCode,
+    (base, next): (&str, &str),
+) -> Result<String, ApiError> {
     let mut query = Serializer::new(String::new());
     query.append_pair("code", code.reveal());
     if let Some(slug) = slug_to_name(tx, tenant).await? {
@@ -77,5 +103,5 @@ pub async fn mint(
     if !next.is_empty() {
         query.append_pair("next", next);
     }
-    Ok(Link { url: format!("{base}{}?{}", page.path(), query.finish()), expires_at })
+    Ok(format!("{base}{}?{}", page.path(), query.finish()))
 }

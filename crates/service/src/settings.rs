@@ -364,6 +364,11 @@ impl Settings {
         })
     }
 
+    /// Whether mail is sent.
+    pub fn has_mail(&self) -> bool {
+        self.mail_provider.is_some()
+    }
+
     /// The prefix of the path of every link.
     pub fn link(&self) -> &str {
         self.public_url.as_ref().map_or("", |url| url.path.as_str())

@@ -1,15 +1,18 @@
 //! Table `codes`: one-time codes. A code is minted when it is sent, stored as its digest, and spent by one statement.
 
-use serde_json::Value as Json;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value as Json, json};
 
 use crate::{
     args,
     db::{Affected, Db, DbError, FromRow, Reads, Row, Rows, Tx},
+    outbox,
 };
 use common::{
     id::{AgentId, TenantId, UserId},
     json,
-    secret::{Digest, OneTimeCode},
+    secret::{Chance, Digest, OneTimeCode},
     time::Timestamp,
 };
 
@@ -22,6 +25,9 @@ pub enum Kind {
     Invite,
     /// Signs a person in by a mailed link.
     Link,
+    /// Makes another address a person's own. A person has one at most: from the moment at which they ask on, its row says which address
+    /// it is, and the mail to that address has the code.
+    NewAddress,
     /// Stands for a sign-in that waits for its second factor.
     Ticket,
     /// Gives a runtime the token of its agent.
@@ -37,6 +43,7 @@ impl Kind {
             Self::Reset => "reset",
             Self::Invite => "invite",
             Self::Link => "link",
+            Self::NewAddress => "new_address",
             Self::Ticket => "ticket",
             Self::Enrolment => "enrolment",
             Self::Authorization => "authorization",
@@ -46,7 +53,7 @@ impl Kind {
     /// How long a code of this kind lives, seconds.
     pub const fn life(self) -> i64 {
         match self {
-            Self::Reset => 24 * 3_600,
+            Self::Reset | Self::NewAddress => 24 * 3_600,
             Self::Invite => 7 * 24 * 3_600,
             Self::Link | Self::Enrolment => 15 * 60,
             Self::Ticket => 10 * 60,
@@ -162,6 +169,67 @@ pub async fn end_of_user(tx: &Tx<'_>, kind: Kind, user: &UserId) -> Result<(), D
     tx.execute("DELETE FROM codes WHERE user_id = ?1 AND kind = ?2", args![user, kind.as_str()]).await
 }
 
+/// An address that a person wants, and has not confirmed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct NewAddress {
+    /// The address.
+    pub email: String,
+    /// When the person asked for it.
+    pub asked_at: Timestamp,
+    /// When it can be confirmed no more.
+    pub expires_at: Timestamp,
+}
+
+impl FromRow for NewAddress {
+    fn from_row(row: &mut Row) -> Result<Self, DbError> {
+        Ok(Self { email: row.take()?, asked_at: row.take()?, expires_at: row.take()? })
+    }
+}
+
+/// The address that a person wants, if one waits to be confirmed.
+pub async fn new_address(reads: &dyn Rows, user: &UserId, now: Timestamp) -> Result<Option<NewAddress>, DbError> {
+    let sql = "SELECT data ->> 'email', created_at, expires_at FROM codes
+               WHERE user_id = ?1 AND kind = 'new_address' AND spent_at IS NULL AND expires_at > ?2";
+    reads.optional(sql, args![user, now]).await
+}
+
+/// Stores the address that a person wants, in the place of the one that they wanted before. Nobody gets this code: the mail that is sent to
+/// the address brings its own ([`renew`]).
+pub async fn want_address(
+    tx: &Tx<'_>,
+    (tenant, user): (&TenantId, &UserId),
+    email: &str,
+    chance: &Chance,
+    now: Timestamp,
+) -> Result<NewAddress, DbError> {
+    withdraw_address(tx, user).await?;
+    let (code, data) = (OneTimeCode::generate(chance), json!({ "email": email }));
+    let new = New { code: &code, kind: Kind::NewAddress, tenant, user: Some(user), agent: None, data: &data };
+    let expires_at = insert(tx, &new, now).await?;
+    Ok(NewAddress { email: email.to_owned(), asked_at: now, expires_at })
+}
+
+/// Ends the wish of a person for another address: neither a code nor a mail is left of it.
+pub async fn withdraw_address(tx: &Tx<'_>, user: &UserId) -> Result<(), DbError> {
+    end_of_user(tx, Kind::NewAddress, user).await?;
+    outbox::drop_unsent(tx, user, outbox::Kind::NewAddress).await
+}
+
+/// Puts the code of a mail in the place of the one before; returns when it ends. `None`: the person does not want this address any more.
+pub async fn renew(
+    tx: &Tx<'_>,
+    user: &UserId,
+    email: &str,
+    code: &OneTimeCode,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, DbError> {
+    let sql = "UPDATE codes SET digest = ?3, expires_at = ?5
+               WHERE user_id = ?1 AND kind = 'new_address' AND data ->> 'email' = ?2 AND spent_at IS NULL AND expires_at > ?4
+               RETURNING 1";
+    let ends = now.plus_seconds(Kind::NewAddress.life());
+    Ok(tx.optional::<Affected>(sql, args![user, email, &code.digest(), now, ends]).await?.map(|_| ends))
+}
+
 /// Purges codes that ended before `kept_since`: until then a code that is sent once more is known to have been spent.
 pub async fn purge(db: &Db, kept_since: Timestamp, most: i64) -> Result<(), DbError> {
     let sql = "DELETE FROM codes WHERE digest IN (SELECT digest FROM codes WHERE expires_at <= ?1 LIMIT ?2)";
@@ -170,8 +238,7 @@ pub async fn purge(db: &Db, kept_since: Timestamp, most: i64) -> Result<(), DbEr
 
 #[cfg(test)]
 mod tests {
-    use common::{role::Role, secret::Chance};
-    use serde_json::json;
+    use common::role::Role;
 
     use super::*;
     use crate::{credential, db::Purpose, testing::TestDb};

@@ -161,7 +161,7 @@ mod tests {
         assert!(find_login(&tx, "https://other.example", "7").await.unwrap().is_none());
         assert!(!record_use(&tx, (&linked.id, &ada), ("google", None), t.now()).await.unwrap());
         assert!(record_use(&tx, (&linked.id, &max), ("google", Some("m@example.com")), t.now()).await.unwrap());
-        assert!(user::deactivate(&tx, &max, &ada, t.now()).await.unwrap());
+        assert!(user::deactivate(&tx, &max, &ada, false, t.now()).await.unwrap());
         assert!(find_login(&tx, GOOGLE, "7").await.unwrap().is_some_and(|linked| !linked.login.is_active));
         user::delete(&tx, &max, t.now()).await.unwrap();
         assert!(find_login(&tx, GOOGLE, "7").await.unwrap().is_none());
@@ -199,7 +199,7 @@ mod tests {
         }
         let mut changed = user::get(&tx, &ada.tenant, ada.user.as_str()).await.unwrap();
         changed.email = "ada@example.org".to_owned();
-        user::update(&tx, &ada.tenant, &changed).await.unwrap();
+        user::update(&tx, &ada.tenant, &changed, false).await.unwrap();
         assert!(!user::has_verified_email(&tx, &ada.user).await.unwrap());
     }
 }

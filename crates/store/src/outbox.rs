@@ -57,6 +57,8 @@ pub enum Kind {
     Leak,
     /// A person asked to be signed in by a link: `{address, base, next}`.
     Link,
+    /// A person wants this address as their own, and confirms it by the link: `{was, address, base}`.
+    NewAddress,
     /// The person's password was changed: `{by, address}`.
     PasswordChanged,
     /// A person asked to set a forgotten password anew: `{address, base}`.
@@ -70,7 +72,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::AccessRequest,
         Self::EmailChanged,
         Self::Expiring,
@@ -78,6 +80,7 @@ impl Kind {
         Self::Invite,
         Self::Leak,
         Self::Link,
+        Self::NewAddress,
         Self::PasswordChanged,
         Self::Reset,
         Self::RoleLowered,
@@ -90,7 +93,7 @@ impl Kind {
 
     /// Whether its text has a one-time code, which is made when it is sent.
     pub const fn has_code(self) -> bool {
-        matches!(self, Self::Invite | Self::Link | Self::Reset)
+        matches!(self, Self::Invite | Self::Link | Self::NewAddress | Self::Reset)
     }
 
     /// Whether it can wait: of such mails a person gets one in an hour, and what comes meanwhile goes out together.
@@ -108,6 +111,7 @@ impl Kind {
             Self::Invite => "invite",
             Self::Leak => "leak",
             Self::Link => "link",
+            Self::NewAddress => "new_address",
             Self::PasswordChanged => "password_changed",
             Self::Reset => "reset",
             Self::RoleLowered => "role_lowered",
@@ -228,7 +232,7 @@ impl FromRow for DueMail {
 }
 
 /// The kinds that this release sends, as SQL has them. Those of a newer release are left for that release.
-const KINDS: &str = "'access_request', 'email_changed', 'expiring', 'factor_removed', 'invite', 'leak', 'link', 'password_changed', 'reset', 'role_lowered', 'silent', 'test'";
+const KINDS: &str = "'access_request', 'email_changed', 'expiring', 'factor_removed', 'invite', 'leak', 'link', 'new_address', 'password_changed', 'reset', 'role_lowered', 'silent', 'test'";
 
 /// The condition that something is due; `?1` is now.
 fn some_is_due() -> String {
@@ -291,6 +295,12 @@ pub async fn drop_decided(db: &Db, user: &UserId) -> Result<Vec<MailId>, DbError
                      AND (a.owner_id = u.id OR u.role = 'admin'))
                RETURNING id";
     db.hot(sql, args![user]).await
+}
+
+/// Drops what waits of one kind for a person, or could not be sent.
+pub async fn drop_unsent(tx: &Tx<'_>, user: &UserId, kind: Kind) -> Result<(), DbError> {
+    let sql = "DELETE FROM outbox WHERE user_id = ?1 AND state <> 'sent' AND kind = ?2";
+    tx.execute(sql, args![user, kind.as_str()]).await
 }
 
 /// Writes that a letter went out. Of its recipient's mails that can wait, the others wait for an hour then.

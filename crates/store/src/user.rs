@@ -319,13 +319,17 @@ pub async fn change_password(tx: &Tx<'_>, user: &UserId, was: Option<&str>, hash
 }
 
 /// Whether the user is not an active admin, or there is another one who can sign in by the ways that the tenant allows: a tenant never loses
-/// its last. Links that are mailed, or handed over, let everybody in.
-const KEEPS_AN_ADMIN: &str = "(role <> 'admin' OR deactivated_at IS NOT NULL OR EXISTS (
+/// its last. A password can be set by a link that is handed over. `has_mail`: a parameter, whether links can be mailed.
+fn keeps_an_admin(has_mail: &str) -> String {
+    format!(
+        "(role <> 'admin' OR deactivated_at IS NOT NULL OR EXISTS (
     SELECT 1 FROM users o JOIN tenants t ON t.id = o.tenant_id
     WHERE o.tenant_id = users.tenant_id AND o.role = 'admin' AND o.deactivated_at IS NULL AND o.id <> users.id
-      AND (instr(t.ways, 'link') > 0 OR (instr(t.ways, 'password') > 0 AND o.password_hash IS NOT NULL)
+      AND (instr(t.ways, 'password') > 0 OR ({has_mail} AND instr(t.ways, 'link') > 0)
            OR (instr(t.ways, 'oidc') > 0
-               AND EXISTS (SELECT 1 FROM identities i WHERE i.user_id = o.id AND i.last_used_at IS NOT NULL)))))";
+               AND EXISTS (SELECT 1 FROM identities i WHERE i.user_id = o.id AND i.last_used_at IS NOT NULL)))))"
+    )
+}
 
 /// The outcome of a change of a user.
 #[derive(Debug, PartialEq, Eq)]
@@ -338,24 +342,24 @@ pub enum UpdateOutcome {
     LastAdmin,
 }
 
-/// Stores address, name and role of an existing user.
-pub async fn update(tx: &Tx<'_>, tenant: &TenantId, user: &User) -> Result<UpdateOutcome, DbError> {
-    let key = email::key(&user.email);
+/// Stores address, name and role of an existing user. `has_mail`: whether links can be mailed.
+pub async fn update(tx: &Tx<'_>, tenant: &TenantId, user: &User, has_mail: bool) -> Result<UpdateOutcome, DbError> {
+    let (key, kept) = (email::key(&user.email), keeps_an_admin("?7"));
     let sql = format!(
         "UPDATE users SET email = ?3, email_key = ?4, name = ?5, role = ?6
-         WHERE id = ?2 AND tenant_id = ?1 AND deleted_at IS NULL AND (?6 = 'admin' OR {KEEPS_AN_ADMIN})
+         WHERE id = ?2 AND tenant_id = ?1 AND deleted_at IS NULL AND (?6 = 'admin' OR {kept})
            AND NOT EXISTS (SELECT 1 FROM users o WHERE o.tenant_id = ?1 AND o.email_key = ?4 AND o.id <> ?2)
          RETURNING 1"
     );
-    let row = args![tenant, &user.id, &user.email, &key, &user.name, user.role.as_str()];
+    let row = args![tenant, &user.id, &user.email, &key, &user.name, user.role.as_str(), has_mail];
     if tx.optional::<Affected>(&sql, row).await?.is_none() {
         let sql = "SELECT 1 FROM users WHERE tenant_id = ?1 AND email_key = ?2 AND id <> ?3";
         let taken = tx.optional::<Affected>(sql, args![tenant, key, &user.id]).await?;
         return Ok(if taken.is_some() { UpdateOutcome::EmailTaken } else { UpdateOutcome::LastAdmin });
     }
-    // Mails that wait to be sent go to the new address, but for what tells the old one of its end.
+    // Mails that wait to be sent go to the new address, but for what tells the old one of its end, and what asks a third one.
     let sql = "UPDATE outbox SET recipient = ?2
-               WHERE user_id = ?1 AND state <> 'sent' AND recipient <> ?2 AND kind <> 'email_changed'";
+               WHERE user_id = ?1 AND state <> 'sent' AND recipient <> ?2 AND kind NOT IN ('email_changed', 'new_address')";
     tx.execute(sql, args![&user.id, &user.email]).await?;
     Ok(UpdateOutcome::Done)
 }
@@ -368,13 +372,20 @@ pub async fn make_admin(tx: &Tx<'_>, user: &UserId, hash: Option<&str>) -> Resul
 }
 
 /// Deactivates an account; `false`: it is not active, or its user is the tenant's last active admin. Sessions end for good; all other
-/// credentials of the account are refused until it is activated.
-pub async fn deactivate(tx: &Tx<'_>, user: &UserId, by: &UserId, now: Timestamp) -> Result<bool, DbError> {
+/// credentials of the account are refused until it is activated. `has_mail`: whether links can be mailed.
+pub async fn deactivate(
+    tx: &Tx<'_>,
+    user: &UserId,
+    by: &UserId,
+    has_mail: bool,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let kept = keeps_an_admin("?4");
     let sql = format!(
         "UPDATE users SET deactivated_at = ?2, deactivated_by = ?3
-         WHERE id = ?1 AND deactivated_at IS NULL AND {KEEPS_AN_ADMIN} RETURNING 1"
+         WHERE id = ?1 AND deactivated_at IS NULL AND {kept} RETURNING 1"
     );
-    if tx.optional::<Affected>(&sql, args![user, now, by]).await?.is_none() {
+    if tx.optional::<Affected>(&sql, args![user, now, by, has_mail]).await?.is_none() {
         return Ok(false);
     }
     credential::revoke_sessions(tx, user, None, now).await?;

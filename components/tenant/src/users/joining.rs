@@ -79,7 +79,7 @@ impl Invitation {
         if !is_asked {
             return Ok(Self::None);
         }
-        let base = own_base(app).filter(|_| app.settings().mail_provider.is_some());
+        let base = own_base(app).filter(|_| app.settings().has_mail());
         let Some(base) = base else { return Ok(Self::ByHand) };
         throttle::count(app, &["invitations", admin], (MOST, WINDOW), Code::TooManyMails).await?;
         Ok(Self::Mail(base))

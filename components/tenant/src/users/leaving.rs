@@ -41,7 +41,9 @@ async fn set_active(change: Change<Body<Empty>>, id: &str, is_active: bool) -> R
             }
             if is_active {
                 user::activate(&write.tx, &before.id).await?;
-            } else if !user::deactivate(&write.tx, &before.id, me, write.now()).await? {
+            } else if !user::deactivate(&write.tx, &before.id, me, write.app().settings().has_mail(), write.now())
+                .await?
+            {
                 return Err(Code::LastAdmin.into());
             }
             let kind = if is_active { EventKind::UserActivated } else { EventKind::UserDeactivated };
@@ -88,7 +90,7 @@ pub(crate) async fn delete(change: Change<Query<Delete>>, Path(id): Path) -> Res
             }
             // Before the agents go, so that nobody can give them to the deleted user. The caller is another active admin, so this one
             // cannot be the last; the statement decides all the same.
-            if found.active && !user::deactivate(&write.tx, &found.id, me, now).await? {
+            if found.active && !user::deactivate(&write.tx, &found.id, me, write.app().settings().has_mail(), now).await? {
                 return Err(Code::LastAdmin.into());
             }
             let (live, archived) = tree::owned(&write.tx, &found.id).await?;

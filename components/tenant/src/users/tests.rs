@@ -283,12 +283,13 @@ async fn an_admin_whom_no_way_lets_in_is_none() {
     };
     for (ways, max_has, is_kept) in [
         ("password link oidc", "", true),
-        ("password", "", false),
-        ("password", "identity", false),
-        ("password", "password", true),
+        ("password", "", true),
+        ("oidc", "", false),
         ("oidc", "password", false),
         ("oidc", "identity", true),
-        ("password oidc", "identity", true),
+        // No mail is set up here.
+        ("link", "password", false),
+        ("link oidc", "identity", true),
     ] {
         set(ways, max_has).await;
         let answer = patch(&t, &max, &ada, demote.clone()).await;

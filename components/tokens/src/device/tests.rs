@@ -238,7 +238,7 @@ async fn a_deactivated_persons_approval_gives_nothing() {
         let codes = asked(&t, &format!("want={want}")).await;
         t.as_(&max, "POST", &path(&codes, "/approve"), json!({})).await.is(200);
         let tx = t.db().begin(Purpose::Durable).await.unwrap();
-        assert!(user::deactivate(&tx, &max.user, &ada.user, t.now()).await.unwrap());
+        assert!(user::deactivate(&tx, &max.user, &ada.user, false, t.now()).await.unwrap());
         tx.commit().await.unwrap();
         poll(&t, &codes).await.refused(400, "access_denied");
         t.execute("UPDATE users SET deactivated_at = NULL, deactivated_by = NULL").await.unwrap();

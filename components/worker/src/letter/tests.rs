@@ -38,6 +38,16 @@ async fn queue(t: &TestApp, user: &UserId, kind: Kind, data: Json) {
     .unwrap();
 }
 
+/// Has a person want the address that they have: their mails go there.
+async fn want(t: &TestApp) {
+    t.execute(
+        "INSERT INTO codes (digest, kind, tenant_id, user_id, data, created_at, expires_at)
+         SELECT randomblob(32), 'new_address', tenant_id, id, json_object('email', email), 0, 9000000000000 FROM users",
+    )
+    .await
+    .unwrap();
+}
+
 /// Sends what is due; the subject, text and HTML of the one mail.
 async fn sent(t: &TestApp) -> [String; 3] {
     t.nobody("POST", "/internal/tick", Null).await.is(204);
@@ -91,10 +101,12 @@ async fn a_link_is_minted_when_it_is_mailed_and_stored_as_a_digest() {
 #[tokio::test]
 async fn each_link_leads_to_its_page() {
     let (t, ada) = stage("").await;
+    want(&t).await;
     for (kind, page, ends, subject) in [
         (Kind::Link, "/auth/email/verify", "2026-01-02 03:19 UTC", "Your link to sign in to Accredit"),
         (Kind::Reset, "/reset", "2026-01-03 03:04 UTC", "Set a new password for Accredit"),
         (Kind::Invite, "/invite", "2026-01-09 03:04 UTC", "You are invited to Accredit"),
+        (Kind::NewAddress, "/security/address", "2026-01-03 03:04 UTC", "Confirm your new address for Accredit"),
     ] {
         queue(&t, &ada.user, kind, json!({ "base": "http://127.0.0.1:3000", "name": "Ada", "by": "eve@example.com" }))
             .await;
@@ -103,7 +115,7 @@ async fn each_link_leads_to_its_page() {
         assert_eq!(mail[0], subject);
         assert!(mail[1].contains(&format!("works once, until {ends}.")), "{}", mail[1]);
     }
-    assert_eq!(t.number("SELECT count(DISTINCT kind) FROM codes").await, 3);
+    assert_eq!(t.number("SELECT count(DISTINCT kind) FROM codes").await, 4);
     queue(&t, &ada.user, Kind::Reset, json!({})).await;
     t.nobody("POST", "/internal/tick", Null).await.is(204);
     assert_eq!(
@@ -118,12 +130,14 @@ async fn each_link_leads_to_its_page() {
 async fn every_mail_is_whole_in_text_and_in_html() {
     let hostile = "<img src=x onerror=alert(1)>\"'&";
     let (t, ada) = stage("https://accredit.example").await;
+    want(&t).await;
     for kind in [
         Kind::EmailChanged,
         Kind::FactorRemoved,
         Kind::Invite,
         Kind::Leak,
         Kind::Link,
+        Kind::NewAddress,
         Kind::PasswordChanged,
         Kind::Reset,
         Kind::RoleLowered,
@@ -158,8 +172,9 @@ async fn every_mail_is_whole_in_text_and_in_html() {
                         part.contains("f this was not you") || part.contains("f not,") || part.contains("f you d"),
                         "{part}"
                     );
-                    let has_author =
-                        matches!(kind, Kind::Link | Kind::Reset) || by.is_null() || part.contains("eve@example.com");
+                    let has_author = matches!(kind, Kind::Link | Kind::NewAddress | Kind::Reset)
+                        || by.is_null()
+                        || part.contains("eve@example.com");
                     assert!(has_author, "{kind:?}: {part}");
                 }
             }
@@ -175,6 +190,7 @@ async fn nothing_is_minted_for_an_account_that_changed() {
         ("UPDATE users SET deactivated_at = 1", Kind::Reset, "dead the account is not active"),
         ("UPDATE users SET deactivated_at = 1, deleted_at = 1", Kind::Link, "dead the account is not active"),
         ("UPDATE users SET email = 'new@example.com'", Kind::Link, "due the account has another address"),
+        ("UPDATE users SET name = 'A'", Kind::NewAddress, "dead the person does not want this address any more"),
         ("UPDATE users SET password_hash = 'x'", Kind::Invite, "dead the account has a password already"),
     ] {
         let (t, ada) = stage("https://accredit.example").await;
