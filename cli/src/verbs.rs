@@ -276,6 +276,7 @@ pub(crate) fn all() -> Vec<Verb> {
             .field("current", Kind::Secret, "Your present password")
             .needs("new", Kind::Secret, "Your new password")
             .done("Changed. Your other sessions are ended."),
+        Verb::new("auth name", route::NAME_CHANGE).takes("name", Kind::Text, "Your new name").done("Changed."),
         Verb::new("auth email get", route::EMAIL),
         Verb::new("auth email change", route::EMAIL_ASK).takes("email", Kind::Text, "Your new address"),
         Verb::new("auth email withdraw", route::EMAIL_WITHDRAW).done("Withdrawn. Your address stays as it is."),

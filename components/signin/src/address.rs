@@ -1,4 +1,4 @@
-//! `/auth/email`: a person's own address, changed by themselves.
+//! `/auth/email` and `/auth/name`: a person's own address and name, changed by themselves. Of the address:
 //!
 //! 1. They ask for another one, and have proved lately who they are. What is stored and answered looks at no other account.
 //! 2. The mail to that address has a code. Nothing has changed yet.
@@ -9,6 +9,7 @@ use common::{
     email,
     error::{ApiError, Code},
     event::EventKind,
+    text::text,
 };
 use http::StatusCode;
 use schemars::JsonSchema;
@@ -27,7 +28,7 @@ use service::{
 use store::{
     code::{self, Kind, NewAddress},
     credential, outbox,
-    user::{self, UpdateOutcome},
+    user::{self, UpdateOutcome, User},
 };
 
 use crate::{codes, letters};
@@ -37,6 +38,8 @@ const OF_PERSON: (i64, i64) = (5, 3_600);
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Address {
+    /// What the caller is called.
+    name: String,
     email: String,
     /// The address that waits to be confirmed; null: none does.
     pending: Option<NewAddress>,
@@ -45,7 +48,36 @@ pub(crate) struct Address {
 /// `GET /auth/email`.
 pub(crate) async fn get(app: App, caller: Caller) -> Result<Response, ApiError> {
     let pending = code::new_address(app.db(), caller.user_id(), app.now()).await?;
-    answer(StatusCode::OK, &Address { email: caller.email().to_owned(), pending })
+    let User { name, email, .. } = user::get(app.db(), caller.tenant_id(), caller.user_id().as_str()).await?;
+    answer(StatusCode::OK, &Address { name, email, pending })
+}
+
+form! {
+    pub(crate) struct Rename {
+        name: String,
+    }
+}
+
+/// `POST /auth/name`: what the caller is called from now on.
+pub(crate) async fn rename(change: Change<Body<Rename>>) -> Result<Response, ApiError> {
+    let Body(body) = &change.input;
+    let name = text("name", &body.name, 64)?;
+    change
+        .run(async |write, _| {
+            let (tenant, me) = (write.caller.tenant_id(), write.caller.user_id());
+            let mut person = user::get(&write.tx, tenant, me.as_str()).await?;
+            let was = std::mem::replace(&mut person.name, name.clone());
+            if was == name {
+                return Ok(Answer::no_content().unchanged());
+            }
+            // Neither the address nor the role is another one.
+            user::update(&write.tx, tenant, &person, true).await?;
+            let (before, after) = (json!({ "name": was }), json!({ "name": name }));
+            let updated = Event::of_user(EventKind::UserUpdated, me);
+            write.emit(updated.data(json!({ "before": before, "after": after }))).await?;
+            Ok(Answer::no_content().audited(me, before, after))
+        })
+        .await
 }
 
 form! {

@@ -35,6 +35,8 @@ fn routes() -> Routes {
         .gives::<SignedIn>(&[200])
         .on(route::REAUTHENTICATE, reauthenticate::reauthenticate)
         .gives::<reauthenticate::Proved>(&[200])
+        .on(route::NAME_CHANGE, address::rename)
+        .gives_nothing()
         .on(route::EMAIL, address::get)
         .gives::<address::Address>(&[200])
         .on(route::EMAIL_ASK, address::ask)

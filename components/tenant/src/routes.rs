@@ -40,6 +40,7 @@ fn routes() -> Routes {
         .gives::<settings::Ways>(&[200])
         .on(route::USER_INVITE, users::joining::invite)
         .gives::<service::link::Link>(&[200])
+        .gives_no_body_too(&[204])
         .on(route::USER_RESET_LINK, users::joining::reset)
         .gives::<service::link::Link>(&[200])
         .on(route::USAGE, usage::get)

@@ -59,6 +59,7 @@ const DONE: &[(&str, &str)] = &[
     ("ended", "Signed out there."),
     ("factor-removed", "Your second factor is removed. A sign-in asks for no code any more."),
     ("factor-taken", "The second factor is removed, and the person was told."),
+    ("invited-again", "A mail with another invitation is on its way to them."),
     ("invited", "Added. A mail with an invitation is on its way to them."),
     (
         "link-asked",
@@ -74,6 +75,7 @@ const DONE: &[(&str, &str)] = &[
         "own-address",
         "Your address is changed. You sign in with the new one from now on. Your other sessions are ended.",
     ),
+    ("own-name", "Saved. This is what others see."),
     ("paused", "Paused, with all agents below it. Requests are refused from now on."),
     ("purged", "Deleted for good. The audit trail keeps what it did."),
     (

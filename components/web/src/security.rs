@@ -163,6 +163,10 @@ pub(crate) async fn act(app: App, Path(act): Path, typed: Form) -> Result<Respon
                     Err(trouble) => again(&app, trouble, &typed).await,
                 };
             }
+            "name" => {
+                let body = typed.body(&["name"], &[]).into();
+                api.change(route::NAME_CHANGE, &[], change(body)).await.map(|_| "own-name")
+            }
             "ask-address" => {
                 let body = typed.body(&["email"], &[]).into();
                 api.change(route::EMAIL_ASK, &[], change(body)).await.map(|_| "address-asked")

@@ -248,6 +248,7 @@ const EVENTS: &[(&str, &str)] = &[
     ("user.activate", "activated"),
     ("user.ask_email", "asked for another address of"),
     ("user.change_email", "changed the address of"),
+    ("user.change_name", "changed the name of"),
     ("user.change_password", "changed the password of"),
     ("user.create", "added"),
     ("user.deactivate", "deactivated"),

@@ -516,7 +516,8 @@ routes! {
         FACTOR_CODES = post("/auth/factor/recovery-codes", "Replace the caller's recovery codes").fresh().audited("factor.recovery_codes").page("concepts/second-factor");
         FACTOR_VERIFY = post("/auth/factor/verify", "Finish a sign-in with a code of the second factor").public().secrets(&["ticket", "code"]).audited("session.start").page("concepts/second-factor");
         REAUTHENTICATE = post("/auth/reauthenticate", "Prove again who the person behind the session is").for_sessions().before_factor().enters().secrets(&["password", "code"]).audited("session.prove").page("concepts/second-factor");
-        EMAIL = get("/auth/email", "The caller's address, and the one that waits to be confirmed").for_sessions().page("concepts/people#your-own-address");
+        NAME_CHANGE = post("/auth/name", "Change the caller's own name").for_sessions().audited("user.change_name").page("concepts/people#your-own-address");
+        EMAIL = get("/auth/email", "The caller's name and address, and the address that waits to be confirmed").for_sessions().page("concepts/people#your-own-address");
         EMAIL_ASK = post("/auth/email", "Ask for a mail to another address, to make it the caller's own").fresh().audited("user.ask_email").page("concepts/people#your-own-address");
         EMAIL_WITHDRAW = delete("/auth/email", "Withdraw the address that waits to be confirmed").for_sessions().revokes().audited("user.withdraw_email").page("concepts/people#your-own-address");
         EMAIL_CONFIRM = post("/auth/email/confirm", "Make another address the caller's own, with the code that was mailed there").for_sessions().secrets(&["code"]).may_close().audited("user.change_email").page("concepts/people#your-own-address");
@@ -590,7 +591,7 @@ routes! {
         USERS_PATCH = patch("/api/users/{id}", "Change a user's name, role or address").scope(UsersWrite).for_sessions().may_narrow().may_close().audited("user.update").page("concepts/people");
         USERS_DELETE = delete("/api/users/{id}", "Delete a user, and transfer or archive the user's agents").scope(UsersWrite).for_sessions().closes().audited("user.delete").query(&["agents"]).page("concepts/people");
         USERS_ACTIVATE = post("/api/users/{id}/activate", "Activate an account").scope(UsersWrite).for_sessions().idempotent().audited("user.activate").page("concepts/people");
-        USER_INVITE = post("/api/users/{id}/invite", "Make a link by which a user sets the first password").scope(UsersWrite).fresh().audited("user.invite").page("concepts/people#invitations");
+        USER_INVITE = post("/api/users/{id}/invite", "Make a link by which a user sets the first password, or mail it to them").scope(UsersWrite).fresh().audited("user.invite").page("concepts/people#invitations");
         USER_RESET_LINK = post("/api/users/{id}/reset-password", "Make a link by which a user sets a new password").scope(UsersWrite).fresh().audited("user.reset_link").page("concepts/people#a-forgotten-password");
         USERS_DEACTIVATE = post("/api/users/{id}/deactivate", "Deactivate an account, with all its credentials").scope(UsersWrite).for_sessions().idempotent().closes().audited("user.deactivate").page("concepts/people");
         USERS_FACTOR = delete("/api/users/{id}/factor", "Remove a user's second factor").scope(UsersWrite).fresh().audited("user.remove_factor").page("concepts/second-factor");

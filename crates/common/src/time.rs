@@ -115,7 +115,7 @@ fn offset_seconds(text: &str) -> Option<i64> {
     };
     let number = |text: &str, most: i64| {
         let is_digits = text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit());
-        text.parse().ok().filter(|number| is_digits && *number <= most)
+        text.parse::<i64>().ok().filter(|number| is_digits && *number <= most)
     };
     let (hours, minutes) = rest.split_once(':')?;
     Some(sign * (number(hours, 23)? * 3600 + number(minutes, 59)? * 60))

@@ -404,6 +404,7 @@ pub const NAMES: &[&str] = &[
 ];
 
 /// What a variable takes, for the operator whose value cannot be used. No value stands here: it may be a secret.
+#[cfg_attr(all(not(target_family = "wasm"), not(test)), expect(dead_code, reason = "only a component logs it"))]
 pub(crate) fn takes(name: &str) -> &'static str {
     match name {
         "secrets_key" | "signing_key" => "a text of at least 32 characters, or several, separated by commas",

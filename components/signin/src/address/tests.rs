@@ -74,6 +74,28 @@ async fn a_taken_and_a_free_address_are_one_answer_and_one_amount_of_work() {
     assert_eq!((&shown["email"], &shown["pending"]["email"]), (&json!("ada@example.com"), &json!("new@example.com")));
 }
 
+/// R244: a person changes what they are called, in a session, by the rules of names.
+#[tokio::test]
+async fn a_person_changes_their_own_name() {
+    let (t, ada) = stage().await;
+    t.as_(&ada, "POST", "/auth/name", json!({ "name": " Ada Lovelace " })).await.is(204);
+    assert_eq!(t.as_(&ada, "GET", PATH, Null).await.is(200)["name"], "Ada Lovelace");
+    let rows = "SELECT object_id || ' ' || after FROM audit WHERE action = 'user.change_name'";
+    assert_eq!(t.texts(rows).await, [format!("{} {{\"name\":\"Ada Lovelace\"}}", ada.user)]);
+    t.as_(&ada, "POST", "/auth/name", json!({ "name": "Ada Lovelace" })).await.is(204);
+    assert_eq!(t.texts(rows).await.len(), 1, "nothing has changed");
+    for (body, status, slug) in [
+        (json!({}), 422, "validation_error"),
+        (json!({ "name": "  " }), 400, "invalid_text"),
+        (json!({ "name": "x".repeat(65) }), 400, "invalid_text"),
+        (json!({ "name": "A", "role": "admin" }), 422, "validation_error"),
+    ] {
+        t.as_(&ada, "POST", "/auth/name", body).await.refused(status, slug);
+    }
+    let scout = t.agent(&ada, "scout", "*").await;
+    t.as_(&scout, "POST", "/auth/name", json!({ "name": "Eve" })).await.refused(403, "session_required");
+}
+
 /// R217: another way of writing the own address is no other address, and what is none is refused as everywhere; neither is counted.
 #[tokio::test]
 async fn the_own_address_however_it_is_written_is_refused() {

@@ -8,6 +8,7 @@ use service::{
     change::{Answer, Change, Write},
     credential::own_base,
     extract::{Body, Empty, Path},
+    form,
     link::{self, Page},
     response::Response,
     throttle,
@@ -24,9 +25,49 @@ const MOST: i64 = 100;
 /// The window, seconds.
 const WINDOW: i64 = 3_600;
 
-/// `POST /api/users/{id}/invite`: a link by which a user without a password sets one.
-pub(crate) async fn invite(change: Change<Body<Empty>>, Path(id): Path) -> Result<Response, ApiError> {
-    answer_with_link(change, &id, Page::Invite).await
+form! {
+    pub(crate) struct Invite {
+        mail: Option<bool>,
+    }
+}
+
+/// `POST /api/users/{id}/invite`: a link by which a user without a password sets one; with `mail` it is mailed to them, and the answer is
+/// empty.
+pub(crate) async fn invite(change: Change<Body<Invite>>, Path(id): Path) -> Result<Response, ApiError> {
+    match change.input.0.mail {
+        Some(true) => mail_again(change, &id).await,
+        _ => answer_with_link(change, &id, Page::Invite).await,
+    }
+}
+
+/// Mails an invitation once more, such as after the one before has ended.
+async fn mail_again(change: Change<Body<Invite>>, id: &str) -> Result<Response, ApiError> {
+    let base = own_base(&change.app);
+    change
+        .on(id, find, async |write, user, _| {
+            check_invited(write, &user).await?;
+            let app = write.app();
+            if !app.settings().has_mail() {
+                return Err(Code::MailDisabled.into());
+            }
+            let base = base.ok_or(Code::PublicUrlMissing)?;
+            let admin = write.caller.user_id().as_str();
+            throttle::count(app, &["invitations", admin], (MOST, WINDOW), Code::TooManyMails).await?;
+            Invitation::Mail(base).send(write, &user).await?;
+            Ok(Answer::no_content().audited(&user.id, Null, json!({ "mailed": true })))
+        })
+        .await
+}
+
+/// Refuses an invitation of somebody who may not join, or has.
+async fn check_invited(write: &Write<'_>, user: &User) -> Result<(), ApiError> {
+    if !user.active {
+        return Err(Code::UserDeactivated.with("user", user.id.as_str()));
+    }
+    if user::password_hash(&write.tx, &user.id).await?.is_some() {
+        return Err(Code::AlreadyJoined.with("user", user.id.as_str()));
+    }
+    Ok(())
 }
 
 /// `POST /api/users/{id}/reset-password`: a link by which another user sets a new password.
@@ -34,7 +75,7 @@ pub(crate) async fn reset(change: Change<Body<Empty>>, Path(id): Path) -> Result
     answer_with_link(change, &id, Page::Reset).await
 }
 
-async fn answer_with_link(change: Change<Body<Empty>>, id: &str, page: Page) -> Result<Response, ApiError> {
+async fn answer_with_link<T>(change: Change<T>, id: &str, page: Page) -> Result<Response, ApiError> {
     let base = own_base(&change.app);
     change
         .on(id, find, async |write, user, _| {
@@ -44,8 +85,8 @@ async fn answer_with_link(change: Change<Body<Empty>>, id: &str, page: Page) -> 
             if page == Page::Reset && user.id == *write.caller.user_id() {
                 return Err(Code::OwnPassword.into());
             }
-            if page == Page::Invite && user::password_hash(&write.tx, &user.id).await?.is_some() {
-                return Err(Code::AlreadyJoined.with("user", user.id.as_str()));
+            if page == Page::Invite {
+                check_invited(write, &user).await?;
             }
             let base = base.ok_or(Code::PublicUrlMissing)?;
             let whose = (write.caller.tenant_id(), &user.id);

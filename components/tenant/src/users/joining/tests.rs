@@ -95,6 +95,25 @@ async fn a_server_without_an_address_makes_no_link() {
     assert_eq!(t.number("SELECT count(*) FROM codes").await, 0);
 }
 
+/// R244: whoever has not joined is invited once more, by a mail that says so; whoever has is not.
+#[tokio::test]
+async fn an_invitation_is_mailed_again() {
+    let (t, ada) = stage("webhook").await;
+    let eve = new_user(&t, &ada).await;
+    let (path, mail) = (format!("/api/users/{eve}/invite"), json!({ "mail": true }));
+    t.as_(&ada, "POST", &path, mail.clone()).await.is(204);
+    assert_eq!(t.texts("SELECT kind || ' ' || recipient FROM outbox").await, ["invite eve@example.com"]);
+    assert_eq!(t.texts("SELECT after FROM audit WHERE action = 'user.invite'").await, [r#"{"mailed":true}"#]);
+    let max = t.user(&ada.tenant, "max@example.com", Role::Curator).await;
+    t.as_(&max, "POST", &path, mail.clone()).await.refused(403, "scope_denied");
+    t.execute(&format!("UPDATE users SET password_hash = 'x' WHERE id = '{eve}'")).await.unwrap();
+    t.as_(&ada, "POST", &path, mail.clone()).await.refused(409, "already_joined");
+    let (t, ada) = stage("").await;
+    let eve = new_user(&t, &ada).await;
+    t.as_(&ada, "POST", &format!("/api/users/{eve}/invite"), mail).await.refused(503, "mail_disabled");
+    assert_eq!(t.number("SELECT count(*) FROM outbox").await, 0);
+}
+
 #[tokio::test]
 async fn a_new_user_is_invited_by_mail_or_the_admin_is_told_how() {
     let (t, ada) = stage("webhook").await;
