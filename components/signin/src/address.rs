@@ -31,7 +31,10 @@ use store::{
     user::{self, UpdateOutcome, User},
 };
 
-use crate::{codes, letters};
+use crate::{
+    codes::{self, OneCode},
+    letters,
+};
 
 /// The mails that one person may ask for, to whatever addresses, in so many seconds.
 const OF_PERSON: (i64, i64) = (5, 3_600);
@@ -121,12 +124,6 @@ pub(crate) async fn withdraw(change: Change<()>) -> Result<Response, ApiError> {
         .await
 }
 
-form! {
-    pub(crate) struct Confirm {
-        code: String,
-    }
-}
-
 /// What the bearer of a code does that does not work here.
 fn unknown() -> ApiError {
     let fix = "Open the newest mail that you have, in the session of the person that asked for it, or ask for another one with POST /auth/email.";
@@ -135,7 +132,7 @@ fn unknown() -> ApiError {
 
 /// `POST /auth/email/confirm`: from now on the address is the caller's, in the place of the one before. It ends what a password ends, all
 /// other sessions: whoever had the old address may have got in by it.
-pub(crate) async fn confirm(change: Change<Body<Confirm>>) -> Result<Response, ApiError> {
+pub(crate) async fn confirm(change: Change<Body<OneCode>>) -> Result<Response, ApiError> {
     let Body(body) = &change.input;
     let digest = codes::read(&body.code).map_err(|_| unknown())?.digest();
     change

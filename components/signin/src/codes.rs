@@ -27,8 +27,8 @@ use store::{
 use crate::password;
 
 form! {
-    pub(crate) struct SignIn {
-        code: String,
+    pub(crate) struct OneCode {
+        pub(crate) code: String,
     }
 }
 
@@ -47,7 +47,7 @@ form! {
 }
 
 /// `POST /auth/email/token`: a session, as `POST /auth/token` makes one.
-pub(crate) async fn sign_in(app: App, Body(body): Body<SignIn>) -> Result<Response, ApiError> {
+pub(crate) async fn sign_in(app: App, Body(body): Body<OneCode>) -> Result<Response, ApiError> {
     let code = read(&body.code)?;
     let tx = app.db().begin(Purpose::Entry).await?;
     let granted = code::spend(&tx, Kind::Link, &code.digest(), app.now()).await?.ok_or(Code::InvalidCode)?;

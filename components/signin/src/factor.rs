@@ -42,7 +42,7 @@ use store::{
     notification, outbox, tenant, user,
 };
 
-use crate::{sign_in, totp::TotpSecret, tries};
+use crate::{codes::OneCode, sign_in, totp::TotpSecret, tries};
 
 /// Recovery codes of a person.
 const CODES: usize = 10;
@@ -113,12 +113,6 @@ fn uri(secret: &TotpSecret, tenant: &str, email: &str) -> String {
     format!("otpauth://totp/{label}?secret={}&issuer={issuer}&algorithm=SHA1&digits=6&period=30", secret.reveal())
 }
 
-form! {
-    pub(crate) struct OfApp {
-        code: String,
-    }
-}
-
 /// New recovery codes as they are shown, with the digests that are stored.
 fn new_recovery_codes(user: &UserId, chance: &Chance) -> (Vec<String>, Vec<Digest>) {
     let codes = (0..CODES).map(|_| BASE32_NOPAD.encode(&chance.bytes::<10>()));
@@ -148,7 +142,7 @@ pub(crate) struct Recovery {
 }
 
 /// `POST /auth/factor/confirm`: the first code. From now on every sign-in asks for one; the recovery codes are shown.
-pub(crate) async fn confirm(change: Change<Body<OfApp>>) -> Result<Response, ApiError> {
+pub(crate) async fn confirm(change: Change<Body<OneCode>>) -> Result<Response, ApiError> {
     let (app, user, Body(body)) = (change.app.clone(), change.caller.user_id().clone(), &change.input);
     let typed = Typed::read(&body.code);
     let run = change.run(async |write, _| {

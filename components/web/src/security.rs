@@ -135,64 +135,45 @@ async fn again(app: &App, trouble: Trouble, typed: &Form) -> Result<Response, Tr
 
 /// `POST /security/{act}`.
 pub(crate) async fn act(app: App, Path(act): Path, typed: Form) -> Result<Response, ApiError> {
-    let change = |body| Change { form: &typed, body };
+    let act = act.as_str();
     answer(&app, async {
         let api = Api::of(&app)?;
-        let done = match act.as_str() {
-            "begin" => {
-                let begun = api.change(route::FACTOR_BEGIN, &[], change(Json::Null)).await;
-                return match begun {
-                    Ok(begun) => show_secret(&app, &api, begun, None).await,
-                    Err(trouble) => again(&app, trouble, &typed).await,
-                };
-            }
-            "confirm" => {
-                let body = json!({ "code": typed.text("code") });
-                return match api.change(route::FACTOR_CONFIRM, &[], change(body)).await {
-                    Ok(confirmed) => show_codes(&app, &api, &confirmed, true).await,
-                    // The app has the secret by now, and the page shows it no more.
-                    Err(Trouble::Refused(refusal)) if refusal.slug == "wrong_code" => {
-                        show_secret(&app, &api, Json::Null, Some(refusal)).await
-                    }
-                    Err(trouble) => again(&app, trouble, &typed).await,
-                };
-            }
-            "codes" => {
-                return match api.change(route::FACTOR_CODES, &[], change(Json::Null)).await {
-                    Ok(replaced) => show_codes(&app, &api, &replaced, false).await,
-                    Err(trouble) => again(&app, trouble, &typed).await,
-                };
-            }
-            "name" => {
-                let body = typed.body(&["name"], &[]).into();
-                api.change(route::NAME_CHANGE, &[], change(body)).await.map(|_| "own-name")
-            }
-            "ask-address" => {
-                let body = typed.body(&["email"], &[]).into();
-                api.change(route::EMAIL_ASK, &[], change(body)).await.map(|_| "address-asked")
-            }
-            "withdraw-address" => {
-                api.change(route::EMAIL_WITHDRAW, &[], change(Json::Null)).await.map(|_| "address-withdrawn")
-            }
-            "confirm-address" => {
-                let body = typed.body(&["code"], &[]).into();
-                match api.change(route::EMAIL_CONFIRM, &[], change(body)).await {
-                    Ok(_) => Ok("own-address"),
-                    Err(Trouble::Refused(refusal)) => return show_address(&app, &typed, Some(refusal)).await,
-                    Err(trouble) => Err(trouble),
-                }
-            }
-            "remove" => api.change(route::FACTOR_REMOVE, &[], change(Json::Null)).await.map(|_| "factor-removed"),
+        let (row, body) = match act {
+            "begin" => (route::FACTOR_BEGIN, Json::Null),
+            "confirm" => (route::FACTOR_CONFIRM, json!({ "code": typed.text("code") })),
+            "codes" => (route::FACTOR_CODES, Json::Null),
+            "remove" => (route::FACTOR_REMOVE, Json::Null),
+            "name" => (route::NAME_CHANGE, json!({ "name": typed.text("name") })),
+            "ask-address" => (route::EMAIL_ASK, json!({ "email": typed.text("email") })),
+            "withdraw-address" => (route::EMAIL_WITHDRAW, Json::Null),
+            "confirm-address" => (route::EMAIL_CONFIRM, json!({ "code": typed.text("code") })),
             _ => {
                 let refusal =
                     Refusal::own(404, "This path does not exist.", "Go back, and choose a button of the page.");
                 return Err(Trouble::Refused(refusal));
             }
         };
-        match done {
-            Ok(done) => Ok(see(&app, &format!("/security?done={done}"))),
-            Err(trouble) => again(&app, trouble, &typed).await,
-        }
+        let changed = match api.change(row, &[], Change { form: &typed, body }).await {
+            Ok(changed) => changed,
+            // The app has the secret by now, and the page shows it no more.
+            Err(Trouble::Refused(refusal)) if act == "confirm" && refusal.slug == "wrong_code" => {
+                return show_secret(&app, &api, Json::Null, Some(refusal)).await;
+            }
+            Err(Trouble::Refused(refusal)) if act == "confirm-address" => {
+                return show_address(&app, &typed, Some(refusal)).await;
+            }
+            Err(trouble) => return again(&app, trouble, &typed).await,
+        };
+        let done = match act {
+            "begin" => return show_secret(&app, &api, changed, None).await,
+            "confirm" | "codes" => return show_codes(&app, &api, &changed, act == "confirm").await,
+            "remove" => "factor-removed",
+            "name" => "own-name",
+            "ask-address" => "address-asked",
+            "withdraw-address" => "address-withdrawn",
+            _ => "own-address",
+        };
+        Ok(see(&app, &format!("/security?done={done}")))
     })
     .await
 }
