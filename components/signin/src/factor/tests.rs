@@ -382,7 +382,7 @@ async fn a_session_from_before_the_factor_removes_none() {
     let other = sign_in(&t, "ada@example.com").await.is(200);
     let other = Actor { token: other["access_token"].as_str().unwrap().to_owned(), ..ada.clone() };
     let device = set_up(&t, &ada).await;
-    t.as_(&other, "GET", "/auth/sessions", Json::Null).await.is(200);
+    t.as_(&other, "GET", "/auth/factor", Json::Null).await.is(200);
     for (method, path) in [("DELETE", "/auth/factor"), ("POST", "/auth/factor/recovery-codes")] {
         let refused = t.as_(&other, method, path, Json::Null).await.refused(403, "reauthentication_required");
         assert_eq!(refused["way"], "code");
