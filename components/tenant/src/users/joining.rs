@@ -42,18 +42,18 @@ pub(crate) async fn invite(change: Change<Body<Invite>>, Path(id): Path) -> Resu
 
 /// Mails an invitation once more, such as after the one before has ended.
 async fn mail_again(change: Change<Body<Invite>>, id: &str) -> Result<Response, ApiError> {
-    let base = own_base(&change.app);
+    let (app, admin) = (&change.app, change.caller.user_id().as_str());
+    if !app.settings().has_mail() {
+        return Err(Code::MailDisabled.into());
+    }
+    if own_base(app).is_none() {
+        return Err(Code::PublicUrlMissing.into());
+    }
+    let invitation = Invitation::decide(app, admin, true).await?;
     change
         .on(id, find, async |write, user, _| {
             check_invited(write, &user).await?;
-            let app = write.app();
-            if !app.settings().has_mail() {
-                return Err(Code::MailDisabled.into());
-            }
-            let base = base.ok_or(Code::PublicUrlMissing)?;
-            let admin = write.caller.user_id().as_str();
-            throttle::count(app, &["invitations", admin], (MOST, WINDOW), Code::TooManyMails).await?;
-            Invitation::Mail(base).send(write, &user).await?;
+            invitation.send(write, &user).await?;
             Ok(Answer::no_content().audited(&user.id, Null, json!({ "mailed": true })))
         })
         .await
