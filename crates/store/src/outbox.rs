@@ -49,8 +49,12 @@ pub enum Kind {
     EmailChanged,
     /// A credential ends soon: `{agent, kind, name, expires_at}`.
     Expiring,
+    /// The person set up a second factor: `{address}`.
+    FactorAdded,
     /// A second factor of the person was removed: `{by, address}`; `by` is null if they did it themselves.
     FactorRemoved,
+    /// An identity at a provider was linked to the person's account: `{address, provider, email}`; `email` may be null.
+    IdentityLinked,
     /// A person was invited, and sets a password by the link: `{by, address, base}`.
     Invite,
     /// A credential was found in the open: `{whose, prefix, text}`.
@@ -72,11 +76,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
         Self::AccessRequest,
         Self::EmailChanged,
         Self::Expiring,
+        Self::FactorAdded,
         Self::FactorRemoved,
+        Self::IdentityLinked,
         Self::Invite,
         Self::Leak,
         Self::Link,
@@ -107,7 +113,9 @@ impl Kind {
             Self::AccessRequest => "access_request",
             Self::EmailChanged => "email_changed",
             Self::Expiring => "expiring",
+            Self::FactorAdded => "factor_added",
             Self::FactorRemoved => "factor_removed",
+            Self::IdentityLinked => "identity_linked",
             Self::Invite => "invite",
             Self::Leak => "leak",
             Self::Link => "link",
@@ -232,7 +240,7 @@ impl FromRow for DueMail {
 }
 
 /// The kinds that this release sends, as SQL has them. Those of a newer release are left for that release.
-const KINDS: &str = "'access_request', 'email_changed', 'expiring', 'factor_removed', 'invite', 'leak', 'link', 'new_address', 'password_changed', 'reset', 'role_lowered', 'silent', 'test'";
+const KINDS: &str = "'access_request', 'email_changed', 'expiring', 'factor_added', 'factor_removed', 'identity_linked', 'invite', 'leak', 'link', 'new_address', 'password_changed', 'reset', 'role_lowered', 'silent', 'test'";
 
 /// The condition that something is due; `?1` is now.
 fn some_is_due() -> String {
