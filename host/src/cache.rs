@@ -44,7 +44,7 @@ impl Cache {
             std::fs::metadata("/proc/self").with_context(|| format!("cannot find out the owner of {}", place()))?.uid();
         ensure!(found.is_dir(), "{} is not a directory", place());
         ensure!(found.uid() == own, "{} belongs to another user", place());
-        ensure!(found.mode() & 0o077 == 0, "{} is open to other users: chmod 700", place());
+        ensure!(found.mode() & 0o022 == 0, "{} can be written to by other users: chmod 700", place());
         let cache = Self(directory);
         cache.clean();
         Ok(cache)

@@ -224,18 +224,27 @@ pub(crate) fn only(place: &str, table: &Table, known: &[&str]) -> Result<()> {
     }
 }
 
-/// Checks a variable's name: lower-case letters, digits and single underscores between them, a letter first.
+/// Checks a variable's name: words of lower-case letters and digits, a letter first, with single underscores between them (Spin:
+/// `Id<'_', true>` in crates/serde). Spin refuses the whole manifest otherwise, and so must we.
 pub(crate) fn check_variable_name(name: &str) -> Result<()> {
-    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let is_lower = |word: &str| word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     ensure!(
-        name.starts_with(|first: char| first.is_ascii_lowercase()) && name.split('_').all(is_word),
-        "{name:?} is not a variable's name: lower-case letters, digits and single underscores, a letter first"
+        name.split('_').all(|word| is_word(word) && is_lower(word)),
+        "{name:?} is not a variable's name: words of lower-case letters and digits that begin with a letter, with single underscores between them"
     );
     Ok(())
 }
 
+/// Whether a text is the id of a component, as Spin has it (`Id<'-', false>`).
 fn is_id(id: &str) -> bool {
-    id.split('-').all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric()))
+    id.split('-').all(is_word)
+}
+
+/// A word of an id: letters, all lower case or all upper case, and digits, a letter first.
+fn is_word(word: &str) -> bool {
+    let is_of = |is_letter: fn(&u8) -> bool| word.bytes().all(|b| is_letter(&b) || b.is_ascii_digit());
+    word.starts_with(|first: char| first.is_ascii_alphabetic())
+        && (is_of(u8::is_ascii_lowercase) || is_of(u8::is_ascii_uppercase))
 }
 
 #[cfg(test)]
@@ -302,13 +311,19 @@ mod tests {
         assert!(refusal("[variables.Big]\ndefault=''").contains("Big"));
     }
 
+    /// R245: by the rule of Spin, word for word.
     #[test]
     fn variable_names_are_lower_snake_case() {
-        for name in ["a", "a1", "a_b"] {
+        for name in ["a", "a1", "a_b", "oidc1_secret"] {
             assert!(check_variable_name(name).is_ok(), "{name}");
         }
-        for name in ["", "A", "1a", "_a", "a_", "a__b", "a-b"] {
+        for name in ["", "A", "1a", "_a", "a_", "a__b", "a-b", "oidc_1", "a_1b"] {
             assert!(check_variable_name(name).is_err(), "{name}");
+        }
+        for (id, is_good) in
+            [("a", true), ("A-b1", true), ("aB", false), ("a-1", false), ("1", false), ("a--b", false), ("a_b", false)]
+        {
+            assert_eq!(is_id(id), is_good, "{id}");
         }
     }
 

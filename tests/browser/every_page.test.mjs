@@ -29,10 +29,10 @@ const MOST_BYTES = 60 * 1024;
 const WIRED = {
   ...VARIABLES,
   ...mailBy("127.0.0.1:9"),
-  oidc_1: "preset=google client_id=one",
-  oidc_1_secret: "one",
-  oidc_2: "preset=github client_id=two label=GitHub Enterprise",
-  oidc_2_secret: "two",
+  oidc1: "preset=google client_id=one",
+  oidc1_secret: "one",
+  oidc2: "preset=github client_id=two label=GitHub Enterprise",
+  oidc2_secret: "two",
 };
 
 let browser;

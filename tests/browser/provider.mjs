@@ -46,9 +46,9 @@ export async function company() {
   serve(server, provider, interact);
 
   const variables = {
-    oidc_host_1: host,
-    oidc_1: `preset=generic name=acme issuer=https://${host} client_id=accredit domains=acme.example label=Acme`,
-    oidc_1_secret: SECRET,
+    oidc_host1: host,
+    oidc1: `preset=generic name=acme issuer=https://${host} client_id=accredit domains=acme.example label=Acme`,
+    oidc1_secret: SECRET,
   };
   const close = () => {
     server.closeAllConnections();

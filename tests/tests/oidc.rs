@@ -34,7 +34,7 @@ fn parameter<'u>(url: &'u str, name: &str) -> &'u str {
 
 fn with_provider(address: &str, config: &Path) -> Settings {
     Server::settings()
-        .variable("oidc_host_1", address)
+        .variable("oidc_host1", address)
         .flag("--runtime-config-file", &config.to_string_lossy())
         .flag("--allow-private", address)
 }
@@ -51,8 +51,8 @@ fn over(provider: RealProvider) -> (RealProvider, Server, Client) {
             "preset=generic name={name} issuer=https://{} client_id=of-{name} domains=acme.example label=Acme {name}",
             provider.address()
         );
-        settings = settings.variable(&format!("oidc_{number}"), &text);
-        settings = settings.variable(&format!("oidc_{number}_secret"), SECRET);
+        settings = settings.variable(&format!("oidc{number}"), &text);
+        settings = settings.variable(&format!("oidc{number}_secret"), SECRET);
     }
     let server = settings.start();
     let admin = server.bootstrap();
@@ -374,8 +374,8 @@ fn evil_with(more: impl FnOnce(Settings) -> Settings) -> (EvilProvider, EvilProv
     for (number, name, provider) in [(1, "evil", &evil), (2, "other", &other)] {
         let text =
             format!("preset=generic name={name} issuer={} client_id=accredit domains=acme.example", provider.issuer());
-        settings = settings.variable(&format!("oidc_{number}"), &text);
-        settings = settings.variable(&format!("oidc_{number}_secret"), SECRET);
+        settings = settings.variable(&format!("oidc{number}"), &text);
+        settings = settings.variable(&format!("oidc{number}_secret"), SECRET);
     }
     // The second one is neither granted nor trusted.
     let server = more(settings).start();
@@ -518,10 +518,10 @@ fn keys_are_kept_and_rotated_keys_are_fetched() {
 /// R73: a setting that cannot be used stops this component, and its name is in the log; the password form still works.
 #[test]
 fn provider_settings_that_cannot_be_used_stop_this_component_only() {
-    for (name, value) in [("oidc_1", "preset=pigeon client_id=a"), ("oidc_1_secret", "")] {
+    for (name, value) in [("oidc1", "preset=pigeon client_id=a"), ("oidc1_secret", "")] {
         let server = Server::settings()
-            .variable("oidc_1", "preset=google client_id=a")
-            .variable("oidc_1_secret", SECRET)
+            .variable("oidc1", "preset=google client_id=a")
+            .variable("oidc1_secret", SECRET)
             .variable(name, value)
             .start();
         server.bootstrap();

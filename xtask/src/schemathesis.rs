@@ -1,6 +1,8 @@
 //! Schemathesis from PyPI, in an environment of Python's own in the user's cache, or below the target folder where the user has none: nothing
 //! of it is in the project's tree.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -23,6 +25,8 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<PathBuf> {
     let home = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = home("XDG_CACHE_HOME").or_else(|| home("HOME").map(|home| home.join(".cache")));
     let cache = cache.map_or_else(|| workspace.target.clone(), |cache| cache.join("accredit"));
+    // The host keeps compiled components there too, and takes no folder that others can write to.
+    DirBuilder::new().recursive(true).mode(0o700).create(&cache)?;
     let folder = cache.join(format!("schemathesis-{VERSION}"));
     let program = folder.join("bin/schemathesis");
     // The program is there before what it imports: the last step says that all of it is there.

@@ -19,14 +19,14 @@ pub(crate) const OTHER: &str = "https://id.other.example";
 pub(crate) fn settings() -> Settings {
     let read = Settings::read(|name| {
         let value = match name {
-            "oidc_1" => {
+            "oidc1" => {
                 "preset=generic name=acme issuer=https://sso.acme.example client_id=accredit domains=acme.example,sales:sales.example label=Acme SSO"
             }
-            "oidc_2" => {
+            "oidc2" => {
                 "preset=generic name=other issuer=https://id.other.example client_id=accredit domains=other.example"
             }
-            "oidc_3" => "preset=github client_id=hub domains=acme.example",
-            "oidc_1_secret" | "oidc_2_secret" | "oidc_3_secret" => "s3cret+/=",
+            "oidc3" => "preset=github client_id=hub domains=acme.example",
+            "oidc1_secret" | "oidc2_secret" | "oidc3_secret" => "s3cret+/=",
             "public_url" => "https://accredit.example/acc",
             _ => return None,
         };
@@ -41,8 +41,8 @@ pub(crate) fn providers() -> Vec<IdentityProvider> {
 
 pub(crate) fn provider(text: &str) -> IdentityProvider {
     let value = |name: &str| match name {
-        "oidc_1" => Some(text.to_owned()),
-        "oidc_1_secret" => Some("s3cret".to_owned()),
+        "oidc1" => Some(text.to_owned()),
+        "oidc1_secret" => Some("s3cret".to_owned()),
         _ => None,
     };
     Settings::read(value).unwrap().identity_providers.remove(0)

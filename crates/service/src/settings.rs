@@ -395,12 +395,12 @@ pub const NAMES: &[&str] = &[
     "lowest_tier",
     "retention_days",
     "audit_retention_days",
-    "oidc_1",
-    "oidc_1_secret",
-    "oidc_2",
-    "oidc_2_secret",
-    "oidc_3",
-    "oidc_3_secret",
+    "oidc1",
+    "oidc1_secret",
+    "oidc2",
+    "oidc2_secret",
+    "oidc3",
+    "oidc3_secret",
 ];
 
 /// What a variable takes, for the operator whose value cannot be used. No value stands here: it may be a secret.
@@ -423,8 +423,8 @@ pub(crate) fn takes(name: &str) -> &'static str {
         "mail_token" => "the provider's token: one line of visible ASCII characters",
         "outbound_hosts" => "host, host:port, *.domain or *, separated by blanks; without https:// before them",
         "lowest_tier" => "a number from 1 to 5, and tenant=number for each tenant that differs",
-        "oidc_1" | "oidc_2" | "oidc_3" => "preset=google client_id=…, and so on: docs/operations.md lists all",
-        "oidc_1_secret" | "oidc_2_secret" | "oidc_3_secret" => {
+        "oidc1" | "oidc2" | "oidc3" => "preset=google client_id=…, and so on: docs/operations.md lists all",
+        "oidc1_secret" | "oidc2_secret" | "oidc3_secret" => {
             "the secret that the provider gave: one line of visible ASCII characters, set where the provider is"
         }
         _ => "one line of text",

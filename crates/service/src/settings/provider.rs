@@ -1,8 +1,8 @@
-//! The providers through which people sign in: the variables `oidc_1` to `oidc_3`, each with its secret.
+//! The providers through which people sign in: the variables `oidc1` to `oidc3`, each with its secret.
 //!
 //! ```text
-//! oidc_1 = "preset=google client_id=1234.apps.googleusercontent.com domains=example.com"
-//! oidc_2 = "preset=generic name=acme issuer=https://sso.acme.example client_id=accredit domains=sales:acme.example label=Acme SSO"
+//! oidc1 = "preset=google client_id=1234.apps.googleusercontent.com domains=example.com"
+//! oidc2 = "preset=generic name=acme issuer=https://sso.acme.example client_id=accredit domains=sales:acme.example label=Acme SSO"
 //! ```
 //!
 //! `name=value`, with blanks between; `label` comes last, and everything behind it is the label.
@@ -93,8 +93,7 @@ impl ClientSecret {
 }
 
 /// The variables, each with that of its secret.
-const VARIABLES: [(&str, &str); 3] =
-    [("oidc_1", "oidc_1_secret"), ("oidc_2", "oidc_2_secret"), ("oidc_3", "oidc_3_secret")];
+const VARIABLES: [(&str, &str); 3] = [("oidc1", "oidc1_secret"), ("oidc2", "oidc2_secret"), ("oidc3", "oidc3_secret")];
 
 /// Reads the providers. `Err` names the variable whose value cannot be used.
 pub(super) fn read_all(get: impl Fn(&'static str) -> Option<String>) -> Result<Vec<IdentityProvider>, &'static str> {
@@ -247,7 +246,7 @@ mod tests {
     }
 
     fn one(text: &str) -> Option<IdentityProvider> {
-        read(&[("oidc_1", text), ("oidc_1_secret", "s3cret")]).ok().and_then(|mut all| all.pop())
+        read(&[("oidc1", text), ("oidc1_secret", "s3cret")]).ok().and_then(|mut all| all.pop())
     }
 
     #[test]
@@ -321,10 +320,10 @@ mod tests {
             assert!(one(bad).is_none(), "{bad}");
         }
         let google = "preset=google client_id=a";
-        assert_eq!(read(&[("oidc_1", google)]).err(), Some("oidc_1_secret"));
-        assert_eq!(read(&[("oidc_1", google), ("oidc_1_secret", "a b")]).err(), Some("oidc_1_secret"));
-        let twice = [("oidc_1", google), ("oidc_1_secret", "s"), ("oidc_3", google), ("oidc_3_secret", "s")];
-        assert_eq!(read(&twice).err(), Some("oidc_3"));
+        assert_eq!(read(&[("oidc1", google)]).err(), Some("oidc1_secret"));
+        assert_eq!(read(&[("oidc1", google), ("oidc1_secret", "a b")]).err(), Some("oidc1_secret"));
+        let twice = [("oidc1", google), ("oidc1_secret", "s"), ("oidc3", google), ("oidc3_secret", "s")];
+        assert_eq!(read(&twice).err(), Some("oidc3"));
         assert_eq!(read(&[]).unwrap().len(), 0);
     }
 }
