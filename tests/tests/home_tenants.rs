@@ -157,6 +157,7 @@ fn every_mail_leads_to_the_tenant_of_its_reader() {
     check(&mails.next("the lower role"));
     let session = server.sign_in("eve@northwind.example", Some("northwind"));
     Authenticator::set_up(&server, &session);
+    check(&mails.next("the new factor"));
     admin.delete(&format!("{path}/factor")).is(204);
     check(&mails.next("the removed factor"));
     admin.patch(&path, &json!({ "email": "eva@northwind.example" })).is(200);
@@ -176,6 +177,7 @@ fn every_mail_leads_to_the_tenant_of_its_reader() {
     check(&mails.next("the leak"));
     for (kind, data) in [
         ("silent", json!({ "agent": "scout", "minutes": 5, "last_seen_at": "2026-01-02T03:04:05Z" })),
+        ("identity_linked", json!({ "provider": "Acme SSO", "email": null })),
         ("expiring", json!({ "agent": "scout", "kind": "agent", "expires_at": "2026-01-02T03:04:05Z" })),
     ] {
         server.execute(&format!(
@@ -194,7 +196,9 @@ fn every_mail_leads_to_the_tenant_of_its_reader() {
             "access_request",
             "email_changed",
             "expiring",
+            "factor_added",
             "factor_removed",
+            "identity_linked",
             "invite",
             "leak",
             "link",

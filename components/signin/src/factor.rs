@@ -169,6 +169,7 @@ pub(crate) async fn confirm(change: Change<Body<OfApp>>) -> Result<Response, Api
         factor::replace_recovery_codes(&write.tx, me, &digests).await?;
         let body = "Each sign-in to your account now asks for a code of your app. If it was not you: end your other sessions, and ask an admin.";
         write.notify(me, "A second factor was set up", body).await?;
+        write.mail(me, outbox::Kind::FactorAdded, json!({})).await?;
         Ok(Answer::ok(&Recovery { recovery_codes: shown })?.with_secret().audited(me, Null, json!({ "enabled": true })))
     });
     tries::check(&app, &guesses(&app, &user), Code::WrongCode, run).await

@@ -2,7 +2,7 @@
 //! the mail is sent.
 
 use askama::Template;
-use common::{error::ApiError, time::Timestamp};
+use common::{entrance::Entrance, error::ApiError, time::Timestamp};
 use serde_json::Value as Json;
 use service::{
     app::{App, log},
@@ -11,7 +11,7 @@ use service::{
 use store::{
     db::Purpose,
     outbox::{DueMail, Kind, MOST_WAITING},
-    user,
+    tenant, user,
 };
 
 /// A mail as it is sent.
@@ -109,7 +109,9 @@ pub(crate) async fn write(app: &App, taken: &[DueMail]) -> Result<Letter, Failur
         Kind::EmailChanged => Ok(draft.email_changed()),
         Kind::Expiring => Ok(draft.expiring()),
         Kind::Silent => Ok(draft.silent()),
+        Kind::FactorAdded => Ok(draft.factor_added()),
         Kind::FactorRemoved => Ok(draft.factor_removed()),
+        Kind::IdentityLinked => Ok(draft.identity_linked()),
         Kind::Invite => draft.invite().await,
         Kind::Leak => Ok(draft.leak()),
         Kind::Link => draft.link().await,
@@ -165,14 +167,18 @@ impl Draft<'_> {
         (page, label): (Page, &'static str),
         notes: [&str; 2],
     ) -> Result<Letter, Failure> {
-        let own = Some(self.member("base")).filter(|base| !base.is_empty()).map(str::to_owned);
-        let base = self.home().or(own).ok_or_else(|| Failure::for_good("without public_url a link leads nowhere"))?;
-        let Link { url, expires_at } = self.mint(page, &base).await?;
+        let Link { url, expires_at } = self.mint(page, &self.base()?).await?;
         let [then, otherwise] = notes;
         let button = Button { label, url };
         let until = format!("The link works once, until {}.{then}", moment(expires_at));
         let notes = vec![until, otherwise.to_owned()];
         Ok(Letter { button: Some(button), notes, ..self.letter(subject, paragraph) })
+    }
+
+    /// What comes before the path of a link that the mail cannot do without.
+    fn base(&self) -> Result<String, Failure> {
+        let own = Some(self.member("base")).filter(|base| !base.is_empty()).map(str::to_owned);
+        self.home().or(own).ok_or_else(|| Failure::for_good("without public_url a link leads nowhere"))
     }
 
     /// Makes the link of a letter, for an account that is active and has this address now.
@@ -225,16 +231,37 @@ impl Draft<'_> {
         };
         let (from, to, name) = (self.sender(), &self.due.recipient, self.member("name"));
         let invited = format!("Hello {name}, {by} invited you{from} to {} as {to}.", self.instance());
-        let notes = [
-            " You choose a password there, and sign in with it.",
-            "If you do not know what this is about, ignore this mail. Without the link nobody can use the account.",
-        ];
-        let button = (Page::Invite, "Accept the invitation");
-        let mut letter = self.with_code(("You are invited to Accredit", invited), button, notes).await?;
+        let subject = "You are invited to Accredit";
+        let mut letter = if self.has_passwords().await? {
+            let notes = [
+                " You choose a password there, and sign in with it.",
+                "If you do not know what this is about, ignore this mail. Without the link nobody can use the account.",
+            ];
+            self.with_code((subject, invited), (Page::Invite, "Accept the invitation"), notes).await?
+        } else {
+            // A password would be useless there: the page has the ways that the tenant allows.
+            let button = Button { label: "Sign in", url: format!("{}/login{}", self.base()?, self.naming()) };
+            let notes = vec![
+                format!("Sign in there as {to}. You need no password of Accredit."),
+                "If you do not know what this is about, ignore this mail.".to_owned(),
+            ];
+            Letter { button: Some(button), notes, ..self.letter(subject, invited) }
+        };
         letter
             .paragraphs
             .push("Accredit keeps the identities and the tokens of AI agents, and says what each may do.".to_owned());
         Ok(letter)
+    }
+
+    /// Whether the person's tenant lets people in by a password.
+    async fn has_passwords(&self) -> Result<bool, Failure> {
+        let (app, due) = (self.app, self.due);
+        let rules = tenant::rules(app.db(), &due.tenant_id, &due.user_id).await.map_err(ApiError::from);
+        let rules = rules.map_err(|error| {
+            log(app.request_id(), &format!("mail {}", due.id), error.inner().unwrap_or_default());
+            Failure::for_now("the database did not answer")
+        })?;
+        Ok(rules.ways.allow(Entrance::Password))
     }
 
     fn password_changed(&self) -> Letter {
@@ -244,6 +271,27 @@ impl Draft<'_> {
             by => format!("{by} set a new password for {to} at {at}{from}. Your sessions are ended."),
         };
         self.alarm("Your password was changed", changed)
+    }
+
+    fn factor_added(&self) -> Letter {
+        let (from, to, at) = (self.sender(), &self.due.recipient, self.instance());
+        let added =
+            format!("A second factor was set up{from} for {to} at {at}. From now on each sign-in asks for its code.");
+        self.alarm("A second factor was set up", added)
+    }
+
+    fn identity_linked(&self) -> Letter {
+        let (from, to, at, provider) = (self.sender(), &self.due.recipient, self.instance(), self.member("provider"));
+        let identity = match self.member("email") {
+            "" => String::new(),
+            email => format!(" as {email}"),
+        };
+        let linked = format!(
+            "A sign-in through {provider}{identity} was linked{from} to the account of {to} at {at}. It opens the account."
+        );
+        let mut letter = self.alarm("A sign-in was linked to your account", linked);
+        letter.notes.push("On the page Security you can unlink it.".to_owned());
+        letter
     }
 
     fn factor_removed(&self) -> Letter {
@@ -312,8 +360,12 @@ impl Draft<'_> {
     /// A page of this server; empty where nobody knows its address. It names the tenant, unless that is the usual one: its reader may have
     /// to sign in first.
     fn page(&self, path: &str) -> String {
-        let tenant = if self.due.is_usual { String::new() } else { format!("?tenant={}", self.due.tenant) };
-        self.home().map(|home| format!("{home}{path}{tenant}")).unwrap_or_default()
+        self.home().map(|home| format!("{home}{path}{}", self.naming())).unwrap_or_default()
+    }
+
+    /// The query that names the tenant, unless that is the usual one.
+    fn naming(&self) -> String {
+        if self.due.is_usual { String::new() } else { format!("?tenant={}", self.due.tenant) }
     }
 
     /// A letter that leads to one page.

@@ -49,8 +49,12 @@ pub enum Kind {
     EmailChanged,
     /// A credential ends soon: `{agent, kind, name, expires_at}`.
     Expiring,
+    /// The person set up a second factor: `{address}`.
+    FactorAdded,
     /// A second factor of the person was removed: `{by, address}`; `by` is null if they did it themselves.
     FactorRemoved,
+    /// An identity at a provider was linked to the person's account: `{address, provider, email}`; `email` may be null.
+    IdentityLinked,
     /// A person was invited, and sets a password by the link: `{by, address, base}`.
     Invite,
     /// A credential was found in the open: `{whose, prefix, text}`.
@@ -70,11 +74,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::AccessRequest,
         Self::EmailChanged,
         Self::Expiring,
+        Self::FactorAdded,
         Self::FactorRemoved,
+        Self::IdentityLinked,
         Self::Invite,
         Self::Leak,
         Self::Link,
@@ -104,7 +110,9 @@ impl Kind {
             Self::AccessRequest => "access_request",
             Self::EmailChanged => "email_changed",
             Self::Expiring => "expiring",
+            Self::FactorAdded => "factor_added",
             Self::FactorRemoved => "factor_removed",
+            Self::IdentityLinked => "identity_linked",
             Self::Invite => "invite",
             Self::Leak => "leak",
             Self::Link => "link",
@@ -228,7 +236,7 @@ impl FromRow for DueMail {
 }
 
 /// The kinds that this release sends, as SQL has them. Those of a newer release are left for that release.
-const KINDS: &str = "'access_request', 'email_changed', 'expiring', 'factor_removed', 'invite', 'leak', 'link', 'password_changed', 'reset', 'role_lowered', 'silent', 'test'";
+const KINDS: &str = "'access_request', 'email_changed', 'expiring', 'factor_added', 'factor_removed', 'identity_linked', 'invite', 'leak', 'link', 'password_changed', 'reset', 'role_lowered', 'silent', 'test'";
 
 /// The condition that something is due; `?1` is now.
 fn some_is_due() -> String {
@@ -291,6 +299,12 @@ pub async fn drop_decided(db: &Db, user: &UserId) -> Result<Vec<MailId>, DbError
                      AND (a.owner_id = u.id OR u.role = 'admin'))
                RETURNING id";
     db.hot(sql, args![user]).await
+}
+
+/// Drops what waits of one kind for a person, or could not be sent.
+pub async fn drop_unsent(tx: &Tx<'_>, user: &UserId, kind: Kind) -> Result<(), DbError> {
+    let sql = "DELETE FROM outbox WHERE user_id = ?1 AND state <> 'sent' AND kind = ?2";
+    tx.execute(sql, args![user, kind.as_str()]).await
 }
 
 /// Writes that a letter went out. Of its recipient's mails that can wait, the others wait for an hour then.

@@ -112,6 +112,36 @@ async fn each_link_leads_to_its_page() {
     );
 }
 
+/// In a tenant without passwords, an invitation leads to the page with the ways that there are, and has no code.
+#[tokio::test]
+async fn an_invitation_asks_for_no_password_where_none_lets_anybody_in() {
+    let (t, ada) = stage("").await;
+    let data =
+        json!({ "base": "http://127.0.0.1:3000", "name": "Ada", "by": "eve@example.com", "address": "192.0.2.7" });
+    t.execute("UPDATE tenants SET ways = 'link oidc'").await.unwrap();
+    queue(&t, &ada.user, Kind::Invite, data.clone()).await;
+    let [subject, text, html] = sent(&t).await;
+    assert_eq!(subject, "You are invited to Accredit");
+    assert!(text.contains("Hello Ada, eve@example.com invited you from the address 192.0.2.7 to Accredit"), "{text}");
+    assert!(text.contains("Sign in:\nhttp://127.0.0.1:3000/login\n\nSign in there as ada@example.com."), "{text}");
+    assert!(html.contains("href=\"http://127.0.0.1:3000/login\"") && !text.contains("password there"), "{html}");
+    // Of another tenant than the usual one, the page has to know it.
+    let northwind = t.tenant("northwind").await;
+    let bob = t.user(&northwind, "bob@example.com", Role::Member).await;
+    t.execute("UPDATE tenants SET ways = 'oidc'").await.unwrap();
+    queue(&t, &bob.user, Kind::Invite, data).await;
+    let [_, text, _] = sent(&t).await;
+    assert!(text.contains("http://127.0.0.1:3000/login?tenant=northwind\n"), "{text}");
+    assert_eq!(t.number("SELECT count(*) FROM codes").await, 0);
+    // Without an address of the server there is no link.
+    queue(&t, &ada.user, Kind::Invite, json!({})).await;
+    t.nobody("POST", "/internal/tick", Null).await.is(204);
+    assert_eq!(
+        t.texts("SELECT state || ' ' || last_error FROM outbox WHERE state <> 'sent'").await,
+        ["dead without public_url a link leads nowhere"]
+    );
+}
+
 /// R95: every kind says what happened, from where, for whom and on which instance, and what to do if it was not the reader; as text and
 /// as HTML, in which no text is markup and nothing is of another place.
 #[tokio::test]
@@ -120,7 +150,9 @@ async fn every_mail_is_whole_in_text_and_in_html() {
     let (t, ada) = stage("https://accredit.example").await;
     for kind in [
         Kind::EmailChanged,
+        Kind::FactorAdded,
         Kind::FactorRemoved,
+        Kind::IdentityLinked,
         Kind::Invite,
         Kind::Leak,
         Kind::Link,
@@ -132,7 +164,7 @@ async fn every_mail_is_whole_in_text_and_in_html() {
         for by in [json!("eve@example.com"), Null] {
             let data = json!({
                 "by": by, "address": "192.0.2.7", "name": hostile, "whose": hostile, "prefix": "acr_agt_0", "text": hostile,
-                "was": "ada@example.com", "now": "viewer", "next": hostile,
+                "was": "ada@example.com", "now": "viewer", "next": hostile, "provider": hostile, "email": hostile,
             });
             queue(&t, &ada.user, kind, data).await;
             let [subject, text, html] = sent(&t).await;
@@ -158,8 +190,9 @@ async fn every_mail_is_whole_in_text_and_in_html() {
                         part.contains("f this was not you") || part.contains("f not,") || part.contains("f you d"),
                         "{part}"
                     );
-                    let has_author =
-                        matches!(kind, Kind::Link | Kind::Reset) || by.is_null() || part.contains("eve@example.com");
+                    // Nobody does these for others.
+                    let is_own = matches!(kind, Kind::FactorAdded | Kind::IdentityLinked | Kind::Link | Kind::Reset);
+                    let has_author = is_own || by.is_null() || part.contains("eve@example.com");
                     assert!(has_author, "{kind:?}: {part}");
                 }
             }
