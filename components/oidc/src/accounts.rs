@@ -1,4 +1,6 @@
 //! From an identity to an account: by issuer and subject, else by a verified address in a domain that the operator allows.
+//!
+//! A refusal is logged with its reason, and counted in the trail where there is an account.
 
 use common::{
     email,
@@ -18,11 +20,12 @@ use service::{
 };
 use store::{
     audit::{self, Event, refusals},
+    code,
     credential::{self, CredentialRow, status::CredentialStatus},
     db::{Purpose, Rows, Tx},
     identity::{self, Inserted, Linked},
     origin::Origin,
-    tenant, user,
+    outbox, tenant, user,
 };
 
 use crate::flow::Flow;
@@ -55,58 +58,78 @@ enum Account {
     Linked(Linked),
     /// It has the identity's address, and that is proved on both sides.
     OfAddress(user::Login),
+    /// It has the identity's address, and was added for its person: nobody has ever used it.
+    Added(user::Login),
     /// There is none yet; it would be this tenant's.
     New(TenantId, String),
+    /// It is there, and this identity does not open it. The text is for the log.
+    Closed(UserId, Code, &'static str),
 }
 
 /// Lets the person in.
 pub(crate) async fn sign_in(app: &App, provider: &IdentityProvider, identity: &Identity) -> Result<Response, ApiError> {
     // Looked at once without the lock, to know what the transaction will store; and again under it.
-    let purpose = match account(app, app.db(), provider, identity).await? {
+    let purpose = match account(app.db(), provider, identity).await? {
         Account::New(..) => Purpose::Durable,
-        Account::Linked(_) | Account::OfAddress(_) => Purpose::Entry,
+        Account::Linked(_) | Account::OfAddress(_) | Account::Added(_) => Purpose::Entry,
+        Account::Closed(user, refusal, why) => return Err(closed(app, (&user, refusal, why)).await?),
     };
     let tx = app.db().begin(purpose).await?;
-    let account = account(app, &tx, provider, identity).await?;
-    let login = match account {
+    let login = match account(&tx, provider, identity).await? {
         Account::Linked(Linked { id, login }) => {
             let said = (provider.name.as_str(), identity.said_email.as_deref());
             if !identity::record_use(&tx, (&id, &login.id), said, app.now()).await? {
-                return Err(Code::NoAccount.into());
+                return Err(ApiError::from(Code::NoAccount).cause("the identity was unlinked meanwhile"));
             }
             login
         }
         Account::OfAddress(login) => {
-            let origin = app.origin(&login.tenant_id, Some(&login.id));
-            insert(app, &tx, &origin, provider, identity).await?;
+            insert_and_tell(app, &tx, &app.origin(&login.tenant_id, Some(&login.id)), provider, identity).await?;
+            login
+        }
+        Account::Added(login) => {
+            insert_and_tell(app, &tx, &app.origin(&login.tenant_id, Some(&login.id)), provider, identity).await?;
+            join(app, &tx, &login.id).await?;
             login
         }
         Account::New(tenant, email) => create(app, &tx, provider, identity, &tenant, &email).await?,
+        Account::Closed(user, refusal, why) => {
+            // The count waits for the lock that this transaction has.
+            drop(tx);
+            return Err(closed(app, (&user, refusal, why)).await?);
+        }
     };
     let way = Way::Oidc { two_factors: identity.two_factors };
-    session::let_in(app, tx, &login, way, None, Code::AccountDeactivated).await
+    let entered = session::let_in(app, tx, &login, way, None, Code::AccountDeactivated).await;
+    match entered {
+        Err(refusal) if refusal.code() == Code::WayDisabled => {
+            count(app, &login.id, Code::WayDisabled).await?;
+            Err(refusal.cause("the person's tenant does not allow providers"))
+        }
+        entered => entered,
+    }
 }
 
 /// The account of an identity. A deactivated one is refused, as everywhere.
-async fn account(
-    app: &App,
-    reads: &dyn Rows,
-    provider: &IdentityProvider,
-    identity: &Identity,
-) -> Result<Account, ApiError> {
+async fn account(reads: &dyn Rows, provider: &IdentityProvider, identity: &Identity) -> Result<Account, ApiError> {
     if let Some(linked) = identity::find_login(reads, &identity.issuer, &identity.subject).await? {
-        check_active(app, &linked.login).await?;
-        return Ok(Account::Linked(linked));
+        return Ok(if linked.login.is_active { Account::Linked(linked) } else { deactivated(linked.login) });
     }
-    let Some((email, domain)) = allowed(provider, identity) else { return Err(Code::NoAccount.into()) };
+    let (email, domain) = allowed(provider, identity).map_err(|why| ApiError::from(Code::NoAccount).cause(why))?;
     let slug = domain.tenant.as_deref();
     if let Some(login) = user::find_login(reads, slug, email).await? {
-        // It may have been entered for another person, or by one: an address that is not proved opens nothing.
-        if !user::has_verified_email(reads, &login.id).await? {
-            return Err(Code::AddressNotVerified.into());
+        let is_verified = user::has_verified_email(reads, &login.id).await?;
+        // Somebody else may have entered the address of an account that they use: it opens nothing before it is proved. One that
+        // nobody has ever used holds nothing of anybody, and is the person's for whom it was added.
+        if !is_verified && user::is_used(reads, &login.id).await? {
+            let why = "the account has been used, and its address was never proved";
+            return Ok(Account::Closed(login.id, Code::AddressNotVerified, why));
         }
-        check_active(app, &login).await?;
-        return Ok(Account::OfAddress(login));
+        return Ok(match (login.is_active, is_verified) {
+            (false, _) => deactivated(login),
+            (true, true) => Account::OfAddress(login),
+            (true, false) => Account::Added(login),
+        });
     }
     let tenant = tenant::find(reads, slug).await?;
     let missing =
@@ -114,21 +137,44 @@ async fn account(
     Ok(Account::New(tenant.ok_or_else(missing)?, email.to_owned()))
 }
 
-/// The verified address of an identity, if its domain is one that the operator allows.
-fn allowed<'a>(provider: &'a IdentityProvider, identity: &'a Identity) -> Option<(&'a str, &'a Domain)> {
-    let email = identity.email.as_deref()?;
+/// The verified address of an identity, if its domain is one that the operator allows; else why not, for the log.
+fn allowed<'a>(provider: &'a IdentityProvider, identity: &'a Identity) -> Result<(&'a str, &'a Domain), &'static str> {
+    let email = identity.email.as_deref().ok_or(match identity.said_email {
+        Some(_) => "the provider does not vouch for the person's address",
+        None => "the provider says no address of the person",
+    })?;
     let key = email::key(email);
-    let (_, domain) = key.rsplit_once('@')?;
-    Some((email, provider.domains.iter().find(|allowed| allowed.name == domain)?))
+    let domain = key.rsplit_once('@').map(|(_, domain)| domain);
+    let allowed = provider.domains.iter().find(|allowed| Some(allowed.name.as_str()) == domain);
+    Ok((email, allowed.ok_or("the person's address is in none of the provider's domains")?))
 }
 
-async fn check_active(app: &App, login: &user::Login) -> Result<(), ApiError> {
-    if login.is_active {
-        return Ok(());
+fn deactivated(login: user::Login) -> Account {
+    Account::Closed(login.id, Code::AccountDeactivated, "the account is deactivated")
+}
+
+/// The refusal of an account that an identity does not open, counted.
+async fn closed(app: &App, (user, refusal, why): (&UserId, Code, &str)) -> Result<ApiError, ApiError> {
+    count(app, user, refusal).await?;
+    Ok(ApiError::from(refusal).cause(format!("{user}: {why}")))
+}
+
+/// Counts a refused sign-in of a person.
+async fn count(app: &App, user: &UserId, refusal: Code) -> Result<(), ApiError> {
+    let from = (app.address(), app.request_id());
+    refusals::count_login(app.db(), Some(user), refusal.row().slug, from, app.now()).await?;
+    Ok(())
+}
+
+/// Takes a person in for whom an admin has added the account: the provider has proved the address, and every other way to take the
+/// account over ends, whoever has the link.
+async fn join(app: &App, tx: &Tx<'_>, user: &UserId) -> Result<(), ApiError> {
+    user::verify_email(tx, user, app.now()).await?;
+    for kind in [code::Kind::Invite, code::Kind::Reset] {
+        code::end_of_user(tx, kind, user).await?;
     }
-    let (refusal, from) = (Code::AccountDeactivated, (app.address(), app.request_id()));
-    refusals::count_login(app.db(), Some(&login.id), refusal.row().slug, from, app.now()).await?;
-    Err(refusal.into())
+    outbox::drop_unsent(tx, user, outbox::Kind::Invite).await?;
+    Ok(())
 }
 
 /// Makes the account of a person who signs in for the first time.
@@ -169,14 +215,18 @@ fn name(identity: &Identity, email: &str) -> String {
     text::text("name", &seen, NAME).unwrap_or_else(|_| local.to_owned())
 }
 
-/// Links an identity to the person of the origin, with its audit row.
-async fn insert(
+fn taken() -> ApiError {
+    ApiError::from(Code::IdentityTaken).cause("the identity is linked to another account")
+}
+
+/// Links an identity to the person of the origin, with its audit row; returns the person.
+async fn insert<'o>(
     app: &App,
     tx: &Tx<'_>,
-    origin: &Origin<'_>,
+    origin: &Origin<'o>,
     provider: &IdentityProvider,
     identity: &Identity,
-) -> Result<(), ApiError> {
+) -> Result<&'o UserId, ApiError> {
     let id = IdentityId::generate(app.now(), app.chance());
     let user = origin.user.ok_or_else(|| ApiError::from(Code::Internal).cause("a link without a person"))?;
     let new = identity::New {
@@ -189,11 +239,25 @@ async fn insert(
     };
     match identity::insert(tx, &new, app.now()).await? {
         Inserted::Linked => {}
-        Inserted::Taken => return Err(Code::IdentityTaken.into()),
+        Inserted::Taken => return Err(taken()),
         Inserted::TooMany => return Err(Code::TooManyIdentities.into()),
     }
     let after = json!({ "provider": provider.name, "email": identity.said_email });
     audit::insert(tx, origin, &Event { action: LINK, object: id.as_str(), before: Null, after }).await?;
+    Ok(user)
+}
+
+/// The same for an account that was there before: its person is mailed.
+async fn insert_and_tell(
+    app: &App,
+    tx: &Tx<'_>,
+    origin: &Origin<'_>,
+    provider: &IdentityProvider,
+    identity: &Identity,
+) -> Result<(), ApiError> {
+    let user = insert(app, tx, origin, provider, identity).await?;
+    let data = json!({ "provider": provider.label, "email": identity.said_email });
+    mail::queue(app, tx, (origin.tenant, user), outbox::Kind::IdentityLinked, data).await?;
     Ok(())
 }
 
@@ -209,11 +273,11 @@ pub(crate) async fn link(
     let user = &session.subject.user;
     match identity::find_login(&tx, &identity.issuer, &identity.subject).await? {
         Some(linked) if linked.login.id == *user => return Ok(()),
-        Some(_) => return Err(Code::IdentityTaken.into()),
+        Some(_) => return Err(taken()),
         None => {}
     }
     let origin = Origin { credential: Some(&session.id), ..app.origin(&session.subject.tenant, Some(user)) };
-    insert(app, &tx, &origin, provider, identity).await?;
+    insert_and_tell(app, &tx, &origin, provider, identity).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -25,6 +25,9 @@ pub(crate) struct Metadata {
     pub(crate) token_endpoint: String,
     /// Where the keys are.
     pub(crate) jwks_uri: String,
+    /// Where a person's claims are, if anywhere. What an earlier release has kept does not say it.
+    #[serde(default)]
+    pub(crate) userinfo_endpoint: Option<String>,
     /// Whether the token endpoint wants the client secret in the form, since it takes no other way.
     pub(crate) wants_secret_in_form: bool,
     /// Whether an answer always names its issuer (RFC 9207, section 3).
@@ -92,6 +95,8 @@ fn read(provider: &IdentityProvider, said: &Json) -> Result<Metadata, String> {
         authorization_endpoint: endpoint("authorization_endpoint")?,
         token_endpoint: endpoint("token_endpoint")?,
         jwks_uri: endpoint("jwks_uri")?,
+        // Few need it: one that cannot be used is none.
+        userinfo_endpoint: endpoint("userinfo_endpoint").ok(),
         // Section 3: without the list it takes `client_secret_basic`.
         wants_secret_in_form: has("client_secret_post") && !has("client_secret_basic"),
         names_issuer: said.get("authorization_response_iss_parameter_supported") == Some(&Json::Bool(true)),

@@ -108,7 +108,9 @@ fn refused(word: &str) -> ApiError {
         | "login_required"
         | "interaction_required"
         | "consent_required"
-        | "account_selection_required" => Code::ProviderRefused.into(),
+        | "account_selection_required" => {
+            ApiError::from(Code::ProviderRefused).cause(format!("the provider sent the person back: {word}"))
+        }
         // Anybody can write into the address: other words stay out of the log.
         _ => ApiError::from(Code::ProviderRefused).cause("the provider sent the person back with another error"),
     }

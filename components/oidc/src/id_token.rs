@@ -18,6 +18,7 @@ use crate::{
     accounts::Identity,
     call::text,
     discovery::{self, Metadata},
+    userinfo,
 };
 
 /// How far the provider's clock may be from ours, seconds.
@@ -42,12 +43,13 @@ pub(crate) async fn identity(
     let jws = Jws::parse(token).map_err(invalid)?;
     let keys = discovery::keys(app, provider, metadata, |keys| jws.key(keys).is_some()).await?;
     // Steps 6 to 8: signature and algorithm. Before anything that the token says is looked at.
-    let claims = jws.verify(&keys).map_err(invalid)?;
+    let mut claims = jws.verify(&keys).map_err(invalid)?;
     let checked = check(provider, &claims, nonce, app.now()).and_then(|()| {
         check_key_issuer(provider, jws.key(&keys), &claims)?;
         check_access_token(&claims, text(tokens, "access_token"))
     });
     checked.map_err(invalid)?;
+    userinfo::fill(app, provider, metadata, tokens, &mut claims).await?;
     Ok(read(provider, &claims))
 }
 
@@ -123,7 +125,8 @@ fn check_access_token(claims: &Json, access_token: &str) -> Result<(), &'static 
     let Some(named) = claims.get("at_hash").and_then(Json::as_str) else { return Ok(()) };
     let digest = Digest::of(access_token.as_bytes());
     let half = digest.bytes().first_chunk::<16>().map(|half| URL_SAFE_NO_PAD.encode(half)).unwrap_or_default();
-    // With Ed25519 the hash is SHA-512, twice as long; the access token is not used here, so it is not compared.
+    // With Ed25519 the hash is SHA-512, twice as long, and it is not compared: both tokens are of one answer of the provider, and what the
+    // access token gives has to be about the same subject.
     if named.len() == half.len() && named != half { Err("the token is of another access token") } else { Ok(()) }
 }
 

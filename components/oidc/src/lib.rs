@@ -14,7 +14,7 @@
 //! ```text
 //! routes
 //! start, finish, identities   the handlers
-//! id_token, github            from the provider's answers to an identity
+//! id_token, userinfo, github  from the provider's answers to an identity
 //! accounts                    from an identity to an account
 //! exchange                    the code for tokens
 //! discovery                   what a provider says of itself
@@ -38,6 +38,7 @@ mod routes;
 mod start;
 #[cfg(test)]
 mod testing;
+mod userinfo;
 
 pub use routes::router;
 

@@ -277,6 +277,16 @@ pub async fn has_verified_email(reads: &dyn Rows, user: &UserId) -> Result<bool,
     Ok(reads.optional::<Affected>(sql, args![user]).await?.is_some())
 }
 
+/// Whether anybody has ever used the account: with a password, an identity, a second factor or a credential, or by a sign-in. One that was
+/// added for a person is not used before that person comes.
+pub async fn is_used(reads: &dyn Rows, user: &UserId) -> Result<bool, DbError> {
+    let sql = "SELECT 1 FROM users WHERE id = ?1 AND (password_hash IS NOT NULL OR last_login_at IS NOT NULL
+                   OR EXISTS (SELECT 1 FROM identities i WHERE i.user_id = ?1)
+                   OR EXISTS (SELECT 1 FROM factors f WHERE f.user_id = ?1)
+                   OR EXISTS (SELECT 1 FROM credentials c WHERE c.user_id = ?1 AND c.kind IN ('session', 'pat')))";
+    Ok(reads.optional::<Affected>(sql, args![user]).await?.is_some())
+}
+
 /// Records that the person reads the mail of the address that the account has.
 pub async fn verify_email(tx: &Tx<'_>, user: &UserId, now: Timestamp) -> Result<(), DbError> {
     tx.execute("UPDATE users SET email_verified_at = ?2 WHERE id = ?1", args![user, now]).await

@@ -2,6 +2,7 @@ use common::role::Role;
 use serde_json::json;
 use service::{
     outbound::stub,
+    settings::Provider,
     testing::{Actor, Answer, TestApp, at_once},
 };
 
@@ -285,6 +286,176 @@ async fn an_account_is_found_by_an_address_that_is_proved_on_both_sides() {
     let sales = t.tenant("sales").await;
     sign_in(&t, &world, &[("email", json!("eve@sales.example")), ("sub", json!("8"))]).await.is(200);
     assert_eq!(t.texts("SELECT tenant_id FROM users WHERE email = 'eve@sales.example'").await, [sales.to_string()]);
+}
+
+/// R101: OpenID Connect Core 1.0, section 5.3. Authelia, Okta and others say the address at their UserInfo endpoint alone.
+#[tokio::test]
+async fn an_address_that_the_id_token_leaves_out_is_asked_for() {
+    let (t, world, _) = stage().await;
+    let thin = [("email", Json::Null), ("email_verified", Json::Null), ("name", Json::Null)];
+    sign_in(&t, &world, &thin).await.refused(403, "no_account");
+    // What is known of a provider lasts an hour.
+    let mut said = metadata(ACME);
+    said["userinfo_endpoint"] = json!(format!("{ACME}/me"));
+    world.says(ACME, &said);
+    t.wait(3_600);
+    let me = format!("GET {ACME}/me");
+    let right = json!({ "sub": "7", "email": "max@acme.example", "email_verified": true, "name": "Max" });
+    let with = |name: &str, value: Json| changed(right.clone(), &[(name, value)]).to_string();
+    for (status, body) in [
+        (200, with("sub", json!("8"))),
+        (200, with("sub", Json::Null)),
+        (200, with("email_verified", json!(false))),
+        (200, with("email_verified", Json::Null)),
+        (200, with("email", json!("max@foreign.example"))),
+        (200, "<html>".to_owned()),
+        (200, " ".repeat(300_000)),
+        (302, right.to_string()),
+        (401, r#"{"error": "invalid_token"}"#.to_owned()),
+        (500, String::new()),
+    ] {
+        world.answers(&me, status, &body);
+        sign_in(&t, &world, &thin).await.refused(403, "no_account");
+    }
+    world.is_silent(&me);
+    sign_in(&t, &world, &thin).await.refused(403, "no_account");
+    // What is said of one address is nothing about the one in the ID token.
+    world.answers(&me, 200, &with("email", json!("eve@acme.example")));
+    sign_in(&t, &world, &[("email_verified", Json::Null)]).await.refused(403, "no_account");
+    assert_eq!((t.number(IDENTITIES).await, t.number("SELECT count(*) FROM users").await), (0, 1));
+
+    world.answers(&me, 200, &right.to_string());
+    // An access token of a kind that is not known is sent nowhere.
+    let begun = begin(&t, "acme", "/").await;
+    let token = Key::new("acme-1").sign(&changed(begun.claims(&t), &thin));
+    let tokens = json!({ "access_token": "a", "token_type": "DPoP", "id_token": token });
+    world.answers(&format!("POST {ACME}/token"), 200, &tokens.to_string());
+    stub::sent();
+    finish(&t, "acme", &begun.back()).await.refused(403, "no_account");
+    let asked = || stub::sent().iter().map(|request| request.uri().path().to_owned()).collect::<Vec<_>>();
+    assert_eq!(asked(), ["/token"]);
+    // An ID token that has the address is enough, also if the provider does not vouch for it.
+    sign_in(&t, &world, &[("email_verified", json!(false))]).await.refused(403, "no_account");
+    assert_eq!(asked(), ["/token"]);
+
+    sign_in(&t, &world, &thin).await.is(200);
+    let sent = stub::sent();
+    assert_eq!((sent[1].uri().path(), &sent[1].headers()["authorization"]), ("/me", &"Bearer a".parse().unwrap()));
+    assert_eq!(t.texts("SELECT email || ' ' || name FROM users WHERE role = 'member'").await, ["max@acme.example Max"]);
+    // Who is known needs no address.
+    world.is_silent(&me);
+    sign_in(&t, &world, &thin).await.is(200);
+    assert_eq!(asked(), ["/token"]);
+}
+
+/// R101: an account that an admin added for a person opens to them, and to no other link from then on; one that somebody has used does not.
+#[tokio::test]
+async fn an_account_that_was_added_for_a_person_opens_to_them() {
+    let (t, world, ada) = stage().await;
+    let eve = t.user(&ada.tenant, "max@acme.example", Role::Curator).await.user;
+    let execute = async |sql: &str| t.execute(&sql.replace("EVE", eve.as_str())).await.unwrap();
+    execute("UPDATE credentials SET revoked_at = 1 WHERE user_id = 'EVE'").await;
+    let refused = |times: i64| {
+        format!(
+            "SELECT count(*) FROM refusals WHERE slug = 'address_not_verified' AND subject = '{eve}' AND count = {times}"
+        )
+    };
+    sign_in(&t, &world, &[]).await.refused(403, "address_not_verified");
+    execute("DELETE FROM credentials WHERE user_id = 'EVE'").await;
+    for (number, (used, unused)) in [
+        ("UPDATE users SET password_hash = 'x' WHERE id = 'EVE'", "UPDATE users SET password_hash = NULL WHERE id = 'EVE'"),
+        ("UPDATE users SET last_login_at = 1 WHERE id = 'EVE'", "UPDATE users SET last_login_at = NULL WHERE id = 'EVE'"),
+        (
+            "INSERT INTO identities (id, user_id, issuer, subject, provider, created_at) VALUES ('idn_1', 'EVE', 'i', 's', 'p', 1)",
+            "DELETE FROM identities",
+        ),
+        (
+            "INSERT INTO credentials (digest, id, kind, prefix, tenant_id, user_id, scope, created_at)
+             SELECT randomblob(32), 'tok_1', 'pat', 'acr_pat', tenant_id, id, '*', 1 FROM users WHERE id = 'EVE'",
+            "DELETE FROM credentials WHERE user_id = 'EVE'",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        execute(used).await;
+        sign_in(&t, &world, &[]).await.refused(403, "address_not_verified");
+        assert_eq!(t.number(&refused(i64::try_from(number).unwrap() + 2)).await, 1, "{used}");
+        execute(unused).await;
+    }
+    for kind in ["invite", "reset"] {
+        execute(&format!(
+            "INSERT INTO codes (digest, kind, tenant_id, user_id, data, created_at, expires_at)
+             SELECT randomblob(32), '{kind}', tenant_id, id, '{{}}', 0, 9000000000000 FROM users"
+        ))
+        .await;
+    }
+    execute(
+        "INSERT INTO outbox (id, tenant_id, user_id, kind, recipient, data, due_at, created_at)
+         SELECT 'out_' || id, tenant_id, id, 'invite', email, '{}', 0, 0 FROM users",
+    )
+    .await;
+    // Nobody who is not vouched for.
+    sign_in(&t, &world, &[("email_verified", json!(false))]).await.refused(403, "no_account");
+    execute("UPDATE users SET deactivated_at = 1 WHERE id = 'EVE'").await;
+    sign_in(&t, &world, &[]).await.refused(401, "account_deactivated");
+    execute("UPDATE users SET deactivated_at = NULL WHERE id = 'EVE'").await;
+    execute(
+        "INSERT INTO codes (digest, kind, tenant_id, user_id, data, created_at, expires_at)
+         SELECT randomblob(32), 'invite', tenant_id, id, '{}', 0, 9000000000000 FROM users WHERE id = 'EVE'",
+    )
+    .await;
+
+    let signed_in = sign_in(&t, &world, &[]).await.is(200);
+    assert_eq!((&signed_in["user_id"], &signed_in["role"]), (&json!(eve), &json!("curator")));
+    assert_eq!(t.texts("SELECT id FROM users WHERE email_verified_at IS NOT NULL").await, [eve.to_string()]);
+    assert_eq!(t.texts("SELECT DISTINCT user_id FROM codes").await, [ada.user.to_string()]);
+    assert_eq!(t.texts("SELECT user_id FROM outbox").await, [ada.user.to_string()]);
+    let audit = "SELECT action FROM audit ORDER BY seq";
+    assert_eq!(t.texts(audit).await, ["identity.link", "session.start"]);
+    assert_eq!(sign_in(&t, &world, &[]).await.is(200)["user_id"], eve.as_str());
+}
+
+/// R95: a link is mailed to the person of the account, whichever way it came about; not the first one of a new account.
+#[tokio::test]
+async fn a_link_is_mailed_to_its_person() {
+    let mut settings = settings();
+    settings.mail_provider = Some(Provider::Resend);
+    let t = TestApp::with(crate::router(), settings);
+    let (tenant, world) = (t.tenant("main").await, World::new());
+    let ada = t.user(&tenant, "ada@acme.example", Role::Admin).await;
+    let sql = "SELECT recipient || ' ' || kind || ' ' || (data ->> 'provider') || ' ' || (data ->> 'email') FROM outbox ORDER BY id";
+    let mails = async || t.texts(sql).await;
+    sign_in(&t, &world, &[]).await.is(200);
+    sign_in(&t, &world, &[]).await.is(200);
+    assert!(mails().await.is_empty(), "the account is as new as its identity");
+    // By a session, twice.
+    for _ in 0..2 {
+        let begun = t.as_(&ada, "POST", "/auth/oidc/acme/link", json!({})).await.is(200);
+        let begun = Begun::read("acme", &begun);
+        let claims = changed(begun.claims(&t), &[("sub", json!("8")), ("email", json!("ada@home.example"))]);
+        world.trades(ACME, &Key::new("acme-1").sign(&claims));
+        finish(&t, "acme", &begun.back()).await.is(200);
+    }
+    let by_session = "ada@acme.example identity_linked Acme SSO ada@home.example";
+    assert_eq!(mails().await, [by_session]);
+    // By an address that is proved on both sides.
+    t.execute("UPDATE users SET email_verified_at = 1").await.unwrap();
+    t.wait(1);
+    sign_in(&t, &world, &[("email", json!("ada@acme.example")), ("sub", json!("9"))]).await.is(200);
+    assert_eq!(mails().await, [by_session, "ada@acme.example identity_linked Acme SSO ada@acme.example"]);
+}
+
+/// Every refusal of an account that is there is in its person's trail.
+#[tokio::test]
+async fn a_way_that_the_tenant_has_switched_off_is_counted() {
+    let (t, world, ada) = stage().await;
+    t.execute("UPDATE users SET email_verified_at = 1").await.unwrap();
+    t.execute("UPDATE tenants SET ways = 'password'").await.unwrap();
+    sign_in(&t, &world, &[("email", json!("ada@acme.example"))]).await.refused(403, "way_disabled");
+    assert_eq!((t.number(IDENTITIES).await, t.number(SESSIONS).await), (0, 1), "ada's own alone");
+    let counted = format!("SELECT count FROM refusals WHERE slug = 'way_disabled' AND subject = '{}'", ada.user);
+    assert_eq!(t.number(&counted).await, 1);
 }
 
 /// R19: a deactivated account is refused, however it is found; activated, it is let in again.
