@@ -35,6 +35,11 @@ impl Browser {
         self.cookies.borrow().get(name).cloned()
     }
 
+    /// Whether it holds a cookie whose name begins with this.
+    pub fn has_cookie(&self, prefix: &str) -> bool {
+        self.cookies.borrow().keys().any(|name| name.starts_with(prefix))
+    }
+
     /// Whether it holds a session that is live.
     pub fn is_signed_in(&self) -> bool {
         let Some(session) = self.cookie("accredit") else { return false };

@@ -11,8 +11,6 @@ pub(crate) struct Cookie {
 
 /// The text that the forms of visitors without a session hold too.
 pub(crate) const FORM: Cookie = Cookie { secure: "__Host-accredit-form", plain: "accredit-form" };
-/// What was begun at a provider.
-pub(crate) const FLOW: Cookie = Cookie { secure: "__Host-accredit-oidc", plain: "accredit-oidc" };
 /// A form that waits for a sign-in.
 pub(crate) const KEPT: Cookie = Cookie { secure: "__Host-accredit-kept", plain: "accredit-kept" };
 /// The tenant in which somebody has last signed in with this browser.
@@ -32,15 +30,33 @@ impl Cookie {
 
     /// As it is left with a browser until that is closed, or for so many seconds.
     pub(crate) fn line(&self, app: &App, value: &str, life: Option<i64>) -> String {
-        let (name, secure) = (self.name(app), session::secure(app));
-        let age = life.map(|seconds| format!(" Max-Age={seconds};")).unwrap_or_default();
-        format!("{name}={value}; Path=/;{age}{secure} HttpOnly; SameSite=Lax")
+        line(app, self.name(app), value, life)
     }
 
     /// Has the browser forget it.
     pub(crate) fn forget(&self, app: &App, response: Response) -> Response {
-        with(response, &self.line(app, "", Some(0)))
+        forget(app, self.name(app), response)
     }
+}
+
+/// A cookie of this name, as it is left with a browser until that is closed, or for so many seconds.
+pub(crate) fn line(app: &App, name: &str, value: &str, life: Option<i64>) -> String {
+    let secure = session::secure(app);
+    let age = life.map(|seconds| format!(" Max-Age={seconds};")).unwrap_or_default();
+    format!("{name}={value}; Path=/;{age}{secure} HttpOnly; SameSite=Lax")
+}
+
+/// Has the browser forget the cookie of this name.
+pub(crate) fn forget(app: &App, name: &str, response: Response) -> Response {
+    with(response, &line(app, name, "", Some(0)))
+}
+
+/// The cookies whose names begin with this.
+pub(crate) fn named(app: &App, prefix: &str) -> Vec<(String, String)> {
+    let sent = app.headers().texts("cookie");
+    let pairs = sent.iter().flat_map(|pairs| pairs.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let pairs = pairs.filter(|(name, _)| name.starts_with(prefix));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// Leaves a cookie with the browser.

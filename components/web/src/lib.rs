@@ -12,6 +12,7 @@
 //! links, providers, again                           one file for each page
 //! page                                              what every page has: header, note, policy
 //! home_tenant                                       the tenant of a visitor without a session
+//! flows                                             what this browser has begun at providers
 //! kept                                              a form that waits for a sign-in
 //! list                                              lists on pages, whose state is the address
 //! api                                               requests to the other components
@@ -36,6 +37,7 @@ mod chart;
 mod clients;
 mod cookie;
 mod device;
+mod flows;
 mod form;
 mod guides;
 mod help;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 use service::{app::App, credential, response::Response};
 
 use crate::{
-    api::{Api, Change, Refusal, Trouble},
+    api::{Api, Change, Members, Refusal, Trouble},
     form::{Form, local},
     home_tenant::{HomeTenant, at},
     kept::AGAIN,
@@ -229,9 +229,20 @@ pub(crate) async fn set_password(app: App, typed: Form) -> Result<Response, ApiE
     RESET.pass(app, typed).await
 }
 
-/// `GET /invite`.
+/// `GET /invite`. Where no password lets anybody in, one would be set for nothing: the page for signing in has the ways that do.
 pub(crate) async fn invite(app: App) -> Result<Response, ApiError> {
-    INVITE.open(app).await
+    answer(&app, async {
+        let typed = Form::query(&app);
+        // Of another tenant nobody says which ways it allows before somebody has signed in.
+        let usual = Api::without_session(&app).get(route::WAYS, &[], &[]).await.unwrap_or_default();
+        let (ways, tenant) = (usual.words("ways"), typed.text("tenant"));
+        let is_usual = tenant.is_empty() || tenant == usual.text("tenant");
+        if is_usual && !ways.is_empty() && !ways.contains(&"password") {
+            return Ok(unnamed(see(&app, &at("/login", &typed, &[]))));
+        }
+        INVITE.show(&app, &typed, None)
+    })
+    .await
 }
 
 /// `POST /invite`.

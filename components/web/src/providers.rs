@@ -1,7 +1,7 @@
 //! Signing in through a provider, and the identities that a visitor has linked.
 //!
-//! A browser goes from here to the provider and comes back; what was begun is in a cookie meanwhile, which only the component `oidc`
-//! can read. It is `SameSite=Lax`: the browser sends it when the provider leads back here, and with no request of another site's page.
+//! A browser goes from here to the provider and comes back; what was begun is in a cookie meanwhile ([`flows`]), which only the component
+//! `oidc` can read. It is `SameSite=Lax`: the browser sends it when the provider leads back here, and with no request of another site's page.
 
 use askama::Template;
 use common::{
@@ -14,7 +14,8 @@ use service::{app::App, credential, extract::Path, response::Response};
 
 use crate::{
     api::{Api, Change, Members, Refusal, Trouble},
-    cookie::{FLOW, KEPT, with as with_cookie},
+    cookie::KEPT,
+    flows,
     form::{Form, local},
     kept::AGAIN,
     login,
@@ -83,17 +84,16 @@ pub(crate) async fn sign_in(app: App, Path(provider): Path) -> Result<Response, 
 
 /// `GET /auth/oidc/{provider}/callback`: the provider has sent the visitor back.
 pub(crate) async fn come_back(app: App, Path(provider): Path) -> Result<Response, ApiError> {
-    let response = answer(&app, finish(&app, &provider)).await?;
-    // It was used, whatever came of it.
-    Ok(FLOW.forget(&app, response))
+    let sent = Form::query(&app);
+    let response = answer(&app, finish(&app, &provider, &sent)).await?;
+    Ok(flows::end(&app, response, sent.text("state")))
 }
 
-async fn finish(app: &App, provider: &str) -> Result<Response, Trouble> {
-    let (sent, form) = (Form::query(app), Form::default());
-    let flow = FLOW.read(app).unwrap_or_default();
+async fn finish(app: &App, provider: &str, sent: &Form) -> Result<Response, Trouble> {
+    let form = Form::default();
     let mut body = sent.filled(&["code", "iss", "error"]);
     body.insert("state".to_owned(), sent.text("state").into());
-    body.insert("flow".to_owned(), flow.into());
+    body.insert("flow".to_owned(), flows::read(app, sent.text("state")).into());
     let change = Change { form: &form, body: body.into() };
     match Api::without_session(app).change(route::OIDC_FINISH, &[provider], change).await {
         Ok(done) if done.get("linked").is_some() => Ok(see(app, &done_at(done.text("next"), "linked"))),
@@ -105,17 +105,40 @@ async fn finish(app: &App, provider: &str) -> Result<Response, Trouble> {
             let next = local(&refusal.next.path).to_owned();
             login::finish(app, Err(Trouble::Refused(refusal)), (&next, "")).await
         }
+        Err(Trouble::Refused(refusal)) => refuse(app, refusal).await,
+        Err(trouble) => Err(trouble),
+    }
+}
+
+/// A visitor with a session has linked something, or wanted to, or has come to the address once more; all others wanted to sign in.
+async fn refuse(app: &App, mut refusal: Refusal) -> Result<Response, Trouble> {
+    let (is_over, is_kept) = (refusal.slug == "sign_in_expired", KEPT.read(app).is_some());
+    let has_session = has_session(app).await;
+    if is_over {
+        "This sign-in was finished before, took too long, or was begun in another browser."
+            .clone_into(&mut refusal.detail);
+        "Begin again.".clone_into(&mut refusal.fix);
+    }
+    match has_session {
+        true if is_over && is_kept => Ok(see(app, AGAIN)),
+        true if is_over => Ok(see(app, &done_at(&refusal.next.path, "signed-in"))),
         // One with a form that waits for a sign-in has all ways again.
-        Err(Trouble::Refused(refusal)) if KEPT.read(app).is_some() => {
-            login::show_login(app, &Form::of(&[("next", AGAIN)]), Some(refusal)).await
-        }
-        // A visitor with a session has linked something, or wanted to; all others wanted to sign in.
-        Err(Trouble::Refused(refusal)) if credential::cookie(app).is_none() => {
+        _ if is_kept => login::show_login(app, &Form::of(&[("next", AGAIN)]), Some(refusal)).await,
+        true => Err(Trouble::Refused(refusal)),
+        false => {
             let next = Form::of(&[("next", &refusal.next.path)]);
             login::show_login(app, &next, Some(refusal)).await
         }
-        Err(trouble) => Err(trouble),
     }
+}
+
+/// Whether the visitor's session is live, as far as the API says. A cookie alone may be that of one that has ended.
+async fn has_session(app: &App) -> bool {
+    if credential::cookie(app).is_none() {
+        return false;
+    }
+    let Ok(api) = Api::of(app) else { return false };
+    !matches!(api.get(route::WHOAMI, &[], &[]).await, Err(Trouble::SignIn))
 }
 
 fn done_at(next: &str, done: &str) -> String {
@@ -152,5 +175,7 @@ pub(crate) async fn act(app: App, Path(id): Path, Path(act): Path, typed: Form) 
 
 /// Leaves with the browser what was begun.
 fn keep(app: &App, response: Response, begun: &Json) -> Response {
-    with_cookie(response, &FLOW.line(app, begun.text("flow"), Some(begun.number("expires_in"))))
+    let query = begun.text("url").split_once('?').map_or("", |(_, query)| query);
+    let state = Form::parse(query).text("state").to_owned();
+    flows::keep(app, response, (&state, begun.text("flow")), begun.number("expires_in"))
 }
