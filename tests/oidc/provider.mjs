@@ -1,7 +1,9 @@
 // A provider of OpenID Connect for the tests, over TLS, with three clients that want three algorithms. Beside it, over plain HTTP, a
 // browser of somebody who signs in there: GET /<name>?<URL> follows the URL until it leaves the provider, and answers where to.
 //
-//   node provider.mjs <certificate.pem> <key.pem>
+//   node provider.mjs <certificate.pem> <key.pem> [thin]
+//
+// A thin one says addresses and names at its UserInfo endpoint alone, as OpenID Connect Core 1.0 has it in section 5.4.
 //
 // It prints the ports of both when it serves, and ends when its standard input does.
 
@@ -14,7 +16,8 @@ import Provider from "oidc-provider";
 
 import { client, consent, serve, settings } from "./company.mjs";
 
-const [certificate, key] = process.argv.slice(2).map((path) => readFileSync(path));
+const [certificate, key] = process.argv.slice(2, 4).map((path) => readFileSync(path));
+const conformIdTokenClaims = process.argv[4] === "thin";
 
 const people = {
   max: { email: "max@acme.example", email_verified: true, name: "Max" },
@@ -48,6 +51,7 @@ const { port } = server.address();
 
 const provider = new Provider(`https://localhost:${port}`, {
   ...settings(people),
+  conformIdTokenClaims,
   clients: [
     signedBy("of-rs", "RS256"),
     signedBy("of-es", "ES256", { token_endpoint_auth_method: "client_secret_basic" }),

@@ -32,11 +32,21 @@ pub struct RealProvider {
 impl RealProvider {
     /// Starts it. `cache`: a folder in which its packages are kept.
     pub fn start(cache: &Path) -> Self {
+        Self::start_as(cache, &[])
+    }
+
+    /// The same, with ID tokens that say no address and no name.
+    pub fn start_thin(cache: &Path) -> Self {
+        Self::start_as(cache, &["thin"])
+    }
+
+    fn start_as(cache: &Path, how: &[&str]) -> Self {
         let home = packages::npm(cache, "oidc");
         let authority = Authority::new(&["oidc"]);
         let mut process = Command::new("node")
             .arg("provider.mjs")
             .args(["certificate.pem", "key.pem"].map(|name| authority.files().join(name)))
+            .args(how)
             .current_dir(home)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -108,6 +118,8 @@ struct Shared {
     metadata: BTreeMap<String, Json>,
     keys: Vec<String>,
     token: String,
+    /// What it says of its person.
+    person: Json,
     faults: BTreeMap<String, Fault>,
     asked: Vec<String>,
 }
@@ -173,6 +185,11 @@ impl EvilProvider {
     /// The paths that were asked for since the last call.
     pub fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.shared().asked)
+    }
+
+    /// Says this of the person whose access token it is sent.
+    pub fn knows(&self, person: &Json) {
+        self.shared().person = person.clone();
     }
 
     /// Trades the next codes for this token.
@@ -247,6 +264,7 @@ impl Shared {
             }
             "/keys" => json!({ "keys": self.keys.iter().map(|name| public_key(name)).collect::<Vec<_>>() }),
             "/token" => json!({ "access_token": "a", "token_type": "Bearer", "id_token": self.token }),
+            "/userinfo" => self.person.clone(),
             _ => Json::Null,
         };
         body.to_string()

@@ -41,7 +41,10 @@ fn with_provider(address: &str, config: &Path) -> Settings {
 
 /// A server with npm's provider as three.
 fn real() -> (RealProvider, Server, Client) {
-    let provider = RealProvider::start(Path::new(env!("CARGO_TARGET_TMPDIR")));
+    over(RealProvider::start(Path::new(env!("CARGO_TARGET_TMPDIR"))))
+}
+
+fn over(provider: RealProvider) -> (RealProvider, Server, Client) {
     let mut settings = with_provider(&provider.address(), &provider.runtime_config());
     for (number, name) in [(1, "rs"), (2, "es"), (3, "ed")] {
         let text = format!(
@@ -75,7 +78,7 @@ fn a_person_signs_in_at_a_real_provider() {
         assert_eq!(parameter(&back, "iss"), encoded_url(&format!("https://{}", provider.address())), "{back}");
         let arrived = browser.get(&back);
         assert_eq!((arrived.status(), arrived.header("location")), (303, "/agents?q=a"), "{}", arrived.text());
-        assert!(browser.is_signed_in() && browser.cookie("accredit-oidc").is_none());
+        assert!(browser.is_signed_in() && !browser.has_cookie("accredit-oidc"));
         assert_eq!(browser.get("/agents?q=a").status(), 200);
 
         // The same address once more, as from the browser's history: with what was begun, and without.
@@ -117,6 +120,17 @@ fn whom_the_server_does_not_know_is_told_so() {
         assert!(html.contains("/auth/oidc/rs/login?next=%2Fagents"), "{name}: {html}");
         assert!(!browser.is_signed_in() && !html.contains("<b>no</b>"));
     }
+    // The operator learns of each why, and nobody's address.
+    for why in [
+        "/auth/oidc/rs/finish no_account: the provider does not vouch for the person's address",
+        "/auth/oidc/rs/finish no_account: the person's address is in none of the provider's domains",
+        "the account has been used, and its address was never proved",
+        "/auth/oidc/rs/finish provider_refused: the provider sent the person back: access_denied",
+    ] {
+        tests::host::until_logged(server.host(), why);
+    }
+    let log = server.host().log();
+    assert!(!log.contains("acme.example") && !log.contains("foreign.example"), "{log}");
     assert_eq!(server.number(IDENTITIES), 0);
     // Proved, the account is the identity's; its role stays.
     server.execute("UPDATE users SET email_verified_at = 1");
@@ -128,6 +142,167 @@ fn whom_the_server_does_not_know_is_told_so() {
     let browser = Browser::new(&server);
     let page = browser.get(&provider.sign_in("max", &begin(&browser, "rs", "/")));
     assert!(page.status() == 401 && page.text().contains("deactivated") && !browser.is_signed_in(), "{}", page.text());
+}
+
+/// R100: tabs that have begun something at a provider do not disturb each other, whatever comes of each.
+#[test]
+fn two_tabs_that_begin_both_end() {
+    let (provider, server, _) = real();
+    let browser = Browser::new(&server);
+    let urls = ["/agents", "/tokens", "/security"].map(|next| begin(&browser, "rs", next));
+    let denied = browser.get(&provider.sign_in("nobody", &urls[0]));
+    assert_eq!(denied.status(), 403, "{}", denied.text());
+    for (url, next) in [(&urls[2], "/security"), (&urls[1], "/tokens")] {
+        let back = browser.get(&provider.sign_in("max", url));
+        assert_eq!((back.status(), back.header("location")), (303, next), "{}", back.text());
+    }
+    assert!(browser.is_signed_in() && !browser.has_cookie("accredit-oidc"));
+    assert_eq!(server.number(IDENTITIES), 1);
+}
+
+/// R102: the address to which a provider led back is opened once more, by Back or a reload: it does nothing, and its visitor goes on.
+#[test]
+fn an_address_that_was_used_leads_on() {
+    let (provider, server, _) = real();
+    let browser = Browser::new(&server);
+    let used = provider.sign_in("max", &begin(&browser, "rs", "/agents"));
+    assert_eq!(browser.get(&used).header("location"), "/agents");
+    let again = browser.get(&used);
+    assert_eq!((again.status(), again.header("location")), (303, "/?done=signed-in"), "{}", again.text());
+    assert!(browser.page("/?done=signed-in").contains("You are signed in. What was begun at the provider"));
+    // Without a session, or with one that has ended, the visitor is offered all ways.
+    let stranger = Browser::new(&server);
+    server.execute(
+        "UPDATE credentials SET revoked_at = 1 WHERE kind = 'session' AND user_id IN (SELECT user_id FROM identities)",
+    );
+    for visitor in [&browser, &stranger] {
+        let page = visitor.get(&used);
+        let html = page.text();
+        assert_eq!(page.status(), 400, "{html}");
+        assert!(
+            html.contains("This sign-in was finished before, took too long") && html.contains("Begin again."),
+            "{html}"
+        );
+        assert!(html.contains("name=\"password\"") && html.contains("/auth/oidc/rs/login"), "{html}");
+        assert!(!html.contains("what you typed"), "{html}");
+    }
+    // The same for every refusal.
+    let denied = browser.get(&provider.sign_in("nobody", &begin(&browser, "rs", "/agents")));
+    assert!(denied.status() == 403 && denied.text().contains("name=\"password\""), "{}", denied.text());
+    assert!(!browser.is_signed_in());
+}
+
+/// R101: a provider that says addresses at its UserInfo endpoint alone, as the standard has it.
+#[test]
+fn a_person_signs_in_at_a_provider_with_thin_tokens() {
+    let (provider, server, admin) = over(RealProvider::start_thin(Path::new(env!("CARGO_TARGET_TMPDIR"))));
+    for name in ["rs", "es", "ed"] {
+        for _ in 0..2 {
+            let browser = Browser::new(&server);
+            let back = browser.get(&provider.sign_in("max", &begin(&browser, name, "/agents")));
+            assert_eq!((back.status(), back.header("location")), (303, "/agents"), "{name}: {}", back.text());
+        }
+    }
+    assert_eq!(server.texts("SELECT email || ' ' || name FROM users WHERE role = 'member'"), ["max@acme.example Max"]);
+    for name in ["una", "zoe"] {
+        let browser = Browser::new(&server);
+        let page = browser.get(&provider.sign_in(name, &begin(&browser, "es", "/")));
+        assert!(page.status() == 403 && !browser.is_signed_in(), "{name}: {}", page.text());
+    }
+    assert_eq!(server.number(IDENTITIES), 1);
+    // What is linked is shown by the address from there.
+    let browser = Browser::of(&server, &admin);
+    let leave = browser.submit("/security", "/profile/identities/rs/link", &[]).text();
+    let (_, url) = leave.split_once("class=\"button main\" href=\"").unwrap();
+    let url = unescaped(url.split('"').next().unwrap());
+    assert_eq!(browser.get(&provider.sign_in("ada", &url)).header("location"), "/security?done=linked");
+    assert!(browser.page("/security").contains("ada@example.com"));
+}
+
+/// R101, R103: whatever fails at the UserInfo endpoint is as if there were no address; an ID token that has one needs no other.
+#[test]
+fn a_userinfo_endpoint_that_fails_gives_no_address() {
+    let (evil, _, server) = evil();
+    let person = json!({ "sub": "7", "email": "max@acme.example", "email_verified": true });
+    evil.says("userinfo_endpoint", json!(format!("{}/userinfo", evil.issuer())));
+    evil.knows(&person);
+    let sign_in = |thin: bool| {
+        let browser = Browser::new(&server);
+        let url = begin(&browser, "evil", "/agents");
+        let mut claims = claims(&evil, &url);
+        if thin {
+            claims["email"] = Json::Null;
+        }
+        evil.trades(&claims, &Signed::By("one"));
+        browser.get(&back("evil", &url)).status()
+    };
+    for fault in [Fault::Drip, Fault::Huge, Fault::Redirect, Fault::Status(401), Fault::Broken] {
+        evil.fails("/userinfo", Some(fault));
+        let begun = Instant::now();
+        assert_eq!(sign_in(true), 403, "{fault:?}");
+        assert!(begun.elapsed() < PATIENCE, "{fault:?} {:?}", begun.elapsed());
+    }
+    assert!(!evil.asked().contains(&"/userinfo/moved".to_owned()), "no redirect is followed");
+    tests::host::until_logged(server.host(), "evil userinfo: ");
+    evil.fails("/userinfo", None);
+    evil.knows(&json!({ "sub": "8", "email": "max@acme.example", "email_verified": true }));
+    assert_eq!(sign_in(true), 403);
+    tests::host::until_logged(server.host(), "the answer is about another subject");
+    assert_eq!((server.number(IDENTITIES), server.number("SELECT count(*) FROM users")), (0, 1));
+    evil.knows(&person);
+    evil.asked();
+    assert_eq!(sign_in(true), 303);
+    assert_eq!(evil.asked(), ["/token", "/userinfo"]);
+    for thin in [true, false] {
+        assert_eq!(sign_in(thin), 303);
+        assert_eq!(evil.asked(), ["/token"], "who is known needs no address");
+    }
+    assert_eq!(server.texts("SELECT email FROM identities"), ["max@acme.example"]);
+}
+
+/// R101: a person whom an admin has added comes in by the provider, in a tenant without passwords too; the invitation ends.
+#[test]
+fn a_person_who_was_added_signs_in_at_the_provider() {
+    let (provider, server, admin) = real();
+    let added = json!({ "email": "Max@acme.example", "name": "Max", "role": "curator", "invite": false });
+    let max = text(&admin.post("/api/users", &added).is(201)["id"]).to_owned();
+    let link = admin.post(&format!("/api/users/{max}/invite"), &json!({})).is(200);
+    let invited = text(&link["url"]).strip_prefix(server.host().base_url()).unwrap().to_owned();
+    assert!(Browser::new(&server).page(&invited).contains("Choose a password"));
+    server.execute("UPDATE tenants SET ways = 'oidc'");
+    // A password would be set for nothing.
+    let door = Browser::new(&server).get(&invited);
+    assert_eq!((door.status(), door.header("location")), (303, "/login"), "{}", door.text());
+    let browser = Browser::new(&server);
+    let back = browser.get(&provider.sign_in("max", &begin(&browser, "rs", "/agents")));
+    assert_eq!((back.status(), back.header("location")), (303, "/agents"), "{}", back.text());
+    assert_eq!(
+        server.texts("SELECT id || ' ' || role FROM users WHERE email_verified_at IS NOT NULL"),
+        [format!("{max} curator")]
+    );
+    server.execute("UPDATE tenants SET ways = 'password link oidc'");
+    let (_, code) = invited.split_once("code=").unwrap();
+    let accept = json!({ "code": code, "password": "purple-otter-9" });
+    server.nobody().post("/auth/invite", &accept).refused(400, "invalid_code");
+    assert_eq!(server.number("SELECT count(*) FROM users WHERE password_hash IS NOT NULL"), 1, "the admin's alone");
+}
+
+/// R95: whoever links an identity to an account, its person hears of it. The component knows that this server sends mail.
+#[test]
+fn a_link_is_mailed_to_its_person() {
+    let (evil, _, server) = evil_with(|settings| {
+        let mail = [("provider", "webhook"), ("host", "localhost:9"), ("from", "no-reply@example.com"), ("token", "t")];
+        mail.into_iter().fold(settings, |settings, (name, value)| settings.variable(&format!("mail_{name}"), value))
+    });
+    server.execute("UPDATE users SET email = 'max@acme.example', email_key = 'max@acme.example'");
+    server.execute("UPDATE users SET email_verified_at = 1");
+    for _ in 0..2 {
+        let browser = Browser::new(&server);
+        let url = begin(&browser, "evil", "/");
+        evil.trades(&claims(&evil, &url), &Signed::By("one"));
+        assert_eq!(browser.get(&back("evil", &url)).status(), 303);
+    }
+    assert_eq!(server.texts("SELECT kind || ' ' || recipient FROM outbox"), ["identity_linked max@acme.example"]);
 }
 
 /// R100: a signed-in person links an identity by form, and signs in with it from then on.
@@ -187,6 +362,10 @@ fn a_provider_that_has_gone_is_a_page_that_says_so() {
 
 /// A server with the evil provider, twice: at its own name, and as another one that it impersonates.
 fn evil() -> (EvilProvider, EvilProvider, Server) {
+    evil_with(|settings| settings)
+}
+
+fn evil_with(more: impl FnOnce(Settings) -> Settings) -> (EvilProvider, EvilProvider, Server) {
     let (evil, other) = (EvilProvider::start(), EvilProvider::start());
     let mut settings = with_provider(&evil.address(), &evil.runtime_config());
     for (number, name, provider) in [(1, "evil", &evil), (2, "other", &other)] {
@@ -196,7 +375,7 @@ fn evil() -> (EvilProvider, EvilProvider, Server) {
         settings = settings.variable(&format!("oidc_{number}_secret"), SECRET);
     }
     // The second one is neither granted nor trusted.
-    let server = settings.start();
+    let server = more(settings).start();
     server.bootstrap();
     (evil, other, server)
 }
