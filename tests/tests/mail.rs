@@ -33,6 +33,7 @@ fn until_state(server: &Server, state: &str) {
 #[test]
 fn each_provider_gets_its_request_once() {
     let (from, to, subject) = ("no-reply@example.com", "ada@example.com", "Mail from Accredit works");
+    let auto = json!({ "Auto-Submitted": "auto-generated" });
     let words = "You requested this mail to test whether mail works. It does.\n\n-- \nAccredit, tenant main\n";
     let html = Json::Null;
     let bearer = format!("Bearer {TOKEN}");
@@ -40,13 +41,13 @@ fn each_provider_gets_its_request_once() {
         (
             "resend",
             "POST /emails",
-            json!({ "from": from, "to": [to], "subject": subject, "text": words, "html": html }),
+            json!({ "from": from, "to": [to], "subject": subject, "text": words, "html": html, "headers": auto }),
         ),
         (
             "sendgrid",
             "POST /v3/mail/send",
             json!({
-                "personalizations": [{ "to": [{ "email": to }] }], "from": { "email": from }, "subject": subject,
+                "personalizations": [{ "to": [{ "email": to }] }], "from": { "email": from }, "subject": subject, "headers": auto,
                 "content": [{ "type": "text/plain", "value": words }, { "type": "text/html", "value": html }],
                 "tracking_settings": {
                     "click_tracking": { "enable": false, "enable_text": false }, "open_tracking": { "enable": false },
@@ -58,6 +59,7 @@ fn each_provider_gets_its_request_once() {
             "POST /email",
             json!({
                 "From": from, "To": to, "Subject": subject, "TextBody": words, "HtmlBody": html, "TrackOpens": false,
+                "Headers": [{ "Name": "Auto-Submitted", "Value": "auto-generated" }],
                 "TrackLinks": "None",
             }),
         ),
