@@ -86,13 +86,13 @@ fn meant(method: &str, path: &str) -> Vec<String> {
         let end = one.path.rsplit('/').next().unwrap_or_default();
         return vec![call(one, &format!("{}/{end}", filled(one, &parent(&clean))))];
     }
-    let is_oauth = segments.len() == 1 || segments.iter().any(|part| part.to_ascii_lowercase().starts_with("oauth"));
-    let served = OAUTH.iter().find(|(word, row)| *word == last && row.method == method);
-    if let Some((_, row)) = served.filter(|_| is_oauth) {
-        return vec![call(row, row.path)];
-    }
     // The word that others have for it.
-    let mut said = WORDS.iter().filter(|(word, row)| *word == last && [method, "GET"].contains(&row.method));
+    let is_oauth = segments.len() == 1 || lower.contains("oauth");
+    let words: &[(&str, &Route)] = match OAUTH.iter().any(|(word, row)| *word == last && row.method == method) {
+        true if is_oauth => &OAUTH,
+        _ => &WORDS,
+    };
+    let mut said = words.iter().filter(|(word, row)| *word == last && [method, "GET"].contains(&row.method));
     let first = said.clone().find(|(_, row)| row.method == method).or_else(|| said.next());
     if let Some((_, row)) = first {
         // An agent is its own.
