@@ -389,6 +389,7 @@ fn what_takes_a_right_away_goes_through_when_the_database_is_full() {
             &json!({ "silent_agents": false }),
         ),
         ("POST /api/agents/{name}/messages", admin, "/api/agents/scout/messages".to_owned(), &json!({ "text": long })),
+        ("POST /auth/name", admin, "/auth/name".to_owned(), &json!({ "name": "Ada Lovelace" })),
     ] {
         site.ask(row, Refused, client, &path, body);
     }

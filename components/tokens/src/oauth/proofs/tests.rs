@@ -232,7 +232,7 @@ async fn a_proof_is_taken_once() {
     site.ask(WHOAMI, "DPoP", &token, &[&one]).await.refused(401, "invalid_dpop_proof");
 }
 
-/// R212: the refresh token of a public client is bound as its access token; without its key nothing is spent, and nothing ends.
+/// R212, R230: the refresh token of a public client is bound as its access token; without its key nothing is spent, and nothing ends.
 #[tokio::test]
 async fn refresh_tokens_of_public_clients_are_bound() {
     let site = Site::new().await;
