@@ -79,6 +79,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("auth", "Sign in and out"),
     ("auth apps", "Apps that you let in"),
     ("auth device", "Devices that wait to be signed in"),
+    ("auth email", "Your address"),
     ("auth factor", "Your second factor"),
     ("auth sessions", "Your sessions"),
     ("guides", "Guides for agents"),

@@ -279,7 +279,9 @@ pub(crate) fn all() -> Vec<Verb> {
         Verb::new("auth name", route::NAME_CHANGE).takes("name", Kind::Text, "Your new name").done("Changed."),
         Verb::new("auth email get", route::EMAIL),
         Verb::new("auth email change", route::EMAIL_ASK).takes("email", Kind::Text, "Your new address"),
-        Verb::new("auth email withdraw", route::EMAIL_WITHDRAW).done("Withdrawn. Your address stays as it is."),
+        Verb::new("auth email withdraw", route::EMAIL_WITHDRAW)
+            .asks("Withdraw the address that waits to be confirmed?")
+            .done("Withdrawn. Your address stays as it is."),
         Verb::new("auth email confirm", route::EMAIL_CONFIRM)
             .needs("code", Kind::Secret, "The code of the link: what stands behind code= in it")
             .done("Changed. Your other sessions are ended."),
