@@ -117,8 +117,10 @@ fn status(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
         who.print();
         return Ok(0);
     }
-    let from =
-        if settings.is_from_environment { "ACCREDIT_TOKEN".to_owned() } else { settings.file().display().to_string() };
+    let from = match settings.is_from_environment {
+        true => "ACCREDIT_TOKEN".to_owned(),
+        false => settings.file()?.display().to_string(),
+    };
     let facts = json!({
         "server": url.as_str(), "profile": settings.profile, "credential": format!("{} {}…", token.kind().title(), token.shown()),
         "key": settings.key_of_token().map(Key::thumbprint), "from": from, "ends": who.json.pointer("/credential/expires_at"), "person": who.json.get("email"),
