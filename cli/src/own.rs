@@ -54,6 +54,7 @@ pub(crate) fn online(words: &str, context: &Context, typed: &ArgMatches) -> Opti
         "access wait" => wait(context, typed),
         "secrets exec" => secrets::exec(context, typed),
         "secrets write" => secrets::write(context, typed),
+        "secrets values" => return secrets::for_docker(context, typed),
         "mcp config" => mcp::config(context, typed),
         "doctor" => doctor(context, typed),
         "receipt verify" => receipt::verify(context, typed),
