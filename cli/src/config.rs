@@ -5,6 +5,7 @@
 //!   token is sent to the address that it was saved with, and to no other.
 
 use std::{
+    ffi::OsString,
     fs,
     io::{ErrorKind, Write as _},
     net::IpAddr,
@@ -35,7 +36,8 @@ pub(crate) struct Asked {
 
 /// Where to, and with what.
 pub(crate) struct Settings {
-    folder: PathBuf,
+    /// Where the files are. `None`: there is no place for them, which stops nobody who needs none.
+    folder: Option<PathBuf>,
     pub(crate) profile: String,
     /// The server; `None`: nobody said.
     pub(crate) url: Option<Url>,
@@ -102,6 +104,15 @@ impl Url {
         format!("{}{link}", self.root())
     }
 
+    pub(crate) fn is_tls(&self) -> bool {
+        self.text.starts_with("https://")
+    }
+
+    /// The host and, where one is given, the port.
+    pub(crate) fn authority(&self) -> &str {
+        self.root().split_once("://").map_or("", |(_, authority)| authority)
+    }
+
     fn root(&self) -> &str {
         let end = self.text.find("://").map_or(0, |at| at + 3);
         let root = self.text.get(end..).and_then(|rest| rest.find('/')).map_or(self.text.len(), |at| end + at);
@@ -120,38 +131,40 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
-fn folder() -> Result<PathBuf, Failure> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+fn folder(environment: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let absolute = |name: &str| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("ACCREDIT_CONFIG_DIR")
         .or_else(|| absolute("XDG_CONFIG_HOME").map(|folder| folder.join(FOLDER)))
         .or_else(|| absolute("HOME").map(|home| home.join(".config").join(FOLDER)))
-        .ok_or_else(|| {
-            Failure::usage("There is no place for the configuration.")
-                .fix("Set HOME or ACCREDIT_CONFIG_DIR to an absolute path.")
-        })
 }
 
 impl Settings {
-    /// Reads files and environment. What is asked for beats the environment, which beats the files.
+    /// Reads files and environment. What is asked for beats the environment, which beats the files. A file that cannot be read stops
+    /// only those who need what it may say.
     pub(crate) fn load(asked: &Asked) -> Result<Self, Failure> {
-        let folder = folder()?;
-        let config = read_config(&folder.join(CONFIG))?;
+        let folder = folder(|name| std::env::var_os(name));
         let named = asked.profile.clone().or_else(|| variable("ACCREDIT_PROFILE"));
         let profile = named.unwrap_or_else(|| DEFAULT.to_owned());
-        let saved = read_saved(&folder.join(CREDENTIALS));
+        let saved = match folder.as_ref().map(|folder| read_saved(&folder.join(CREDENTIALS))) {
+            None => Map::new(),
+            Some(Ok(saved)) => saved,
+            Some(Err(failure)) => {
+                show::warning(&failure);
+                Map::new()
+            }
+        };
         let of_profile = saved.get(&profile).cloned().unwrap_or_default();
         let text = |json: &Json, name: &str| json.get(name).and_then(Json::as_str).map(str::to_owned);
         let saved_url = text(&of_profile, "url");
-        let in_config = match profile.as_str() {
-            DEFAULT => config.get("url"),
-            name => config.get("profiles").and_then(|profiles| profiles.get(name)).and_then(|one| one.get("url")),
+        let in_config = folder.as_ref().map_or(Ok(None), |folder| url_of(&folder.join(CONFIG), &profile));
+        let url = asked.url.clone().or_else(|| variable("ACCREDIT_URL")).or_else(|| saved_url.clone());
+        let url = match (url, in_config) {
+            (Some(url), Err(failure)) => {
+                show::warning(&failure);
+                Some(url)
+            }
+            (url, in_config) => url.or(in_config?),
         };
-        let url = asked
-            .url
-            .clone()
-            .or_else(|| variable("ACCREDIT_URL"))
-            .or_else(|| saved_url.clone())
-            .or_else(|| in_config.and_then(toml::Value::as_str).map(str::to_owned));
         let url = url.map(|url| Url::parse(&url)).transpose()?;
         let key = text(&of_profile, "key").and_then(|key| Key::parse(&key));
         let (token, is_from_environment) = match variable("ACCREDIT_TOKEN") {
@@ -172,9 +185,13 @@ impl Settings {
         })
     }
 
-    /// The file of credentials.
-    pub(crate) fn file(&self) -> PathBuf {
-        self.folder.join(CREDENTIALS)
+    /// The file of credentials. Whoever will save something asks for it first: a code may be spent by then.
+    pub(crate) fn file(&self) -> Result<PathBuf, Failure> {
+        let folder = self.folder.as_ref().ok_or_else(|| {
+            Failure::usage("There is no place to save a credential.")
+                .fix("Set HOME or ACCREDIT_CONFIG_DIR to an absolute path, or use ACCREDIT_URL and ACCREDIT_TOKEN.")
+        })?;
+        Ok(folder.join(CREDENTIALS))
     }
 
     /// Saves a credential with its server and the key that it is bound to, in place of the profile's former one.
@@ -206,6 +223,9 @@ impl Settings {
     /// Forgets the profile's credential, not its server. `false`: there was none.
     pub(crate) fn forget(&self) -> Result<bool, Failure> {
         let mut was_there = false;
+        if self.folder.is_none() {
+            return Ok(false);
+        }
         self.change(|profiles| {
             let saved = profiles.get_mut(&self.profile).and_then(Json::as_object_mut);
             was_there = saved.is_some_and(|profile| {
@@ -217,11 +237,13 @@ impl Settings {
     }
 
     fn change(&self, change: impl FnOnce(&mut Map<String, Json>)) -> Result<(), Failure> {
-        let file = self.file();
-        let mut profiles = read_saved(&file);
+        let file = self.file()?;
+        // The one who loaded the settings was warned of a damaged file, which holds no token.
+        let mut profiles = read_saved(&file).unwrap_or_default();
         change(&mut profiles);
         let text = format!("{:#}\n", json!({ "profiles": profiles }));
-        make_folder(&self.folder).and_then(|()| replace(&file, text.as_bytes())).map_err(of_file(file.display()))
+        let folder = file.parent().map_or(Ok(()), make_folder);
+        folder.and_then(|()| replace(&file, text.as_bytes())).map_err(of_file(file.display()))
     }
 }
 
@@ -233,27 +255,69 @@ pub(crate) fn read_token(text: &str, from: &str) -> Result<Secret, Failure> {
     })
 }
 
-fn read_config(file: &Path) -> Result<toml::Table, Failure> {
-    match fs::read_to_string(file) {
-        Ok(text) => text
-            .parse()
-            .map_err(|error: toml::de::Error| Failure::usage(format!("{}: {}", file.display(), error.message()))),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(toml::Table::new()),
-        Err(error) => Err(of_file(file.display())(error)),
+/// The address in the user's own file for a profile, if there is one.
+fn url_of(file: &Path, profile: &str) -> Result<Option<String>, Failure> {
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            let fix = "Make it readable for you, or name the server with --url or ACCREDIT_URL.";
+            return Err(Failure::usage(format!("{} cannot be read: {error}", file.display())).fix(fix));
+        }
+    };
+    let config: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        let (line, column) = place(&text, error.span().map_or(0, |span| span.start));
+        let sentence = format!("{}, line {line}, column {column}: {}", file.display(), error.message());
+        Failure::usage(sentence).fix(format!(
+            "Mend line {line}, or move the file away. A server is written in it as url = \"https://accredit.example\"."
+        ))
+    })?;
+    let (at, url) = match profile {
+        DEFAULT => (String::new(), config.get("url")),
+        name => (
+            format!(" of the profile {}", show::line(name)),
+            config.get("profiles").and_then(|profiles| profiles.get(name)).and_then(|one| one.get("url")),
+        ),
+    };
+    match url {
+        None => Ok(None),
+        Some(toml::Value::String(url)) => Ok(Some(url.clone())),
+        Some(_) => Err(Failure::usage(format!("{}: the url{at} is no text.", file.display()))
+            .fix("Write it in quotes: url = \"https://accredit.example\".")),
     }
 }
 
+/// The line and column of a byte of a text, each from 1.
+fn place(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let start = before.rfind('\n').map_or(0, |end| end + 1);
+    let column = before.get(start..).unwrap_or_default().chars().count() + 1;
+    (before.matches('\n').count() + 1, column)
+}
+
 /// The saved profiles. A file that is damaged holds no token.
-fn read_saved(file: &Path) -> Map<String, Json> {
-    let Ok(text) = fs::read_to_string(file) else { return Map::new() };
-    narrow(file);
-    let json = serde_json::from_str::<Json>(&text).ok();
-    match json.as_ref().and_then(|json| json.get("profiles")).and_then(Json::as_object) {
-        Some(profiles) => profiles.clone(),
-        None => {
-            show::warn(&format!("{} is damaged, so it holds no token.", file.display()));
-            Map::new()
+fn read_saved(file: &Path) -> Result<Map<String, Json>, Failure> {
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Map::new()),
+        Err(error) => {
+            return Err(Failure::credential(format!(
+                "{} cannot be read, so no token of it is used: {error}",
+                file.display()
+            ))
+            .fix("Make it readable for you, or sign in again, which writes it anew: accredit auth login"));
         }
+    };
+    narrow(file);
+    let damaged = |at: String| {
+        Failure::credential(format!("{} is damaged{at}, so it holds no token.", file.display()))
+            .fix("Mend it, or sign in again, which writes it anew without what is in it: accredit auth login")
+    };
+    let mut json: Json = serde_json::from_str(&text)
+        .map_err(|error| damaged(format!(" at line {}, column {}", error.line(), error.column())))?;
+    match json.get_mut("profiles").map(Json::take) {
+        Some(Json::Object(profiles)) => Ok(profiles),
+        _ => Err(damaged(": it has no profiles".to_owned())),
     }
 }
 
@@ -357,6 +421,55 @@ mod tests {
         assert_eq!(Url::parse("https://a.example").unwrap().of_link("/docs/"), "https://a.example/docs/");
         assert!(url.too_long().unwrap().ends_with("ends with /acc. Give it without the path: --url https://a.example"));
         assert_eq!(Url::parse("https://a.example/").unwrap().too_long(), None);
+    }
+
+    #[test]
+    fn the_files_have_a_place_or_none() {
+        let folder_with = |set: &[(&str, &str)]| {
+            folder(|name| set.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value)))
+        };
+        let all = [("ACCREDIT_CONFIG_DIR", "/own"), ("XDG_CONFIG_HOME", "/xdg"), ("HOME", "/home/ada")];
+        for (from, place) in [(0, "/own"), (1, "/xdg/accredit"), (2, "/home/ada/.config/accredit")] {
+            assert_eq!(folder_with(&all[from..]).unwrap(), PathBuf::from(place));
+        }
+        assert_eq!(folder_with(&[("HOME", ""), ("XDG_CONFIG_HOME", "relative")]), None);
+    }
+
+    /// R107: a file that cannot be read is told with its place and a step.
+    #[test]
+    fn a_broken_file_is_told_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(CONFIG);
+        let read = |text: &str, profile: &str| {
+            fs::write(&file, text).unwrap();
+            url_of(&file, profile)
+        };
+        let config = "url = 'https://a'\n[profiles.b]\nurl = 'https://b'\n";
+        for (profile, url) in [(DEFAULT, Some("https://a")), ("b", Some("https://b")), ("c", None)] {
+            assert_eq!(read(config, profile).unwrap().as_deref(), url);
+        }
+        for (text, profile, says, fix) in [
+            ("url = ", DEFAULT, "config.toml, line 1, column 7: ", "Mend line 1, "),
+            ("# ä\nurl = 'https://a'\nä\n", DEFAULT, "config.toml, line 3, column 2: ", "Mend line 3, "),
+            ("url = 5", DEFAULT, "config.toml: the url is no text.", "in quotes"),
+            ("[profiles.b]\nurl = []", "b", "config.toml: the url of the profile b is no text.", "in quotes"),
+        ] {
+            let failure = read(text, profile).unwrap_err();
+            assert!(failure.sentence.contains(says), "{failure:?}");
+            assert!(failure.fix.as_deref().unwrap().contains(fix) && failure.exit == Exit::Usage, "{failure:?}");
+        }
+        let file = folder.path().join(CREDENTIALS);
+        assert!(read_saved(&file).unwrap().is_empty());
+        for (text, says) in [
+            ("{\n  \"profiles\": {,\n", " is damaged at line 2, column 16, so"),
+            ("[]", " is damaged: it has no profiles, so"),
+            ("{\"profiles\": 1}", " is damaged: it has no profiles, so"),
+        ] {
+            fs::write(&file, text).unwrap();
+            let failure = read_saved(&file).unwrap_err();
+            assert!(failure.sentence.contains(says), "{failure:?}");
+            assert!(failure.fix.as_deref().unwrap().contains("accredit auth login"), "{failure:?}");
+        }
     }
 
     #[test]

@@ -9,17 +9,18 @@ use common::{error::Code, route::Route, secret::Secret};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value as Json;
 use ureq::{
-    Agent, Proxy, ProxyProtocol,
+    Agent, ProxyProtocol,
     http::{Request, request::Builder},
     tls::{RootCerts, TlsConfig},
 };
 
 use crate::{
     config::Url,
-    fail::{Exit, Failure, of_file},
+    fail::{Exit, Failure},
     fix,
     key::{Key, random},
-    show,
+    proxy::{self, Through},
+    show, trust,
 };
 
 /// What a segment of a path cannot hold as it is.
@@ -45,6 +46,7 @@ pub(crate) const PATIENCE: u64 = 40;
 /// One server, with or without a credential.
 pub(crate) struct Client {
     agent: Agent,
+    through: Option<Through>,
     pub(crate) url: Url,
     token: Option<Secret>,
     /// What the token is bound to; without a token, what the next one shall be bound to.
@@ -85,7 +87,11 @@ impl Answer {
 
 impl Client {
     pub(crate) fn new(url: &Url, token: Option<Secret>, patience: u64) -> Result<Self, Failure> {
-        let tls = TlsConfig::builder().root_certs(roots()?).build();
+        let through = proxy::of(url, |name| std::env::var_os(name))?;
+        // Nothing is read for a connection that has no certificate.
+        let has_certificate = url.is_tls() || through.is_some();
+        let roots = if has_certificate { trust::roots()? } else { RootCerts::WebPki };
+        let tls = TlsConfig::builder().root_certs(roots).build();
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -95,14 +101,15 @@ impl Client {
             .timeout_recv_body(Some(Duration::from_secs(patience.max(600))))
             .user_agent(concat!("accredit/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls)
-            .proxy(Proxy::try_from_env().filter(|proxy| is_asked_by(url, proxy)))
+            .proxy(through.as_ref().map(|through| through.proxy.clone()))
             .build();
-        Ok(Self { agent: config.into(), url: url.clone(), token, key: None })
+        Ok(Self { agent: config.into(), through, url: url.clone(), token, key: None })
     }
 
     /// The same server with another credential.
     pub(crate) fn with(&self, token: Secret) -> Self {
-        Self { agent: self.agent.clone(), url: self.url.clone(), token: Some(token), key: None }
+        let (agent, through) = (self.agent.clone(), self.through.clone());
+        Self { agent, through, url: self.url.clone(), token: Some(token), key: None }
     }
 
     /// This client, which proves that it has this key.
@@ -261,7 +268,7 @@ impl Client {
     }
 
     fn lost(&self, error: &ureq::Error) -> Failure {
-        lost(&self.url, self.agent.config().proxy(), error)
+        lost(&self.url, self.through.as_ref(), error)
     }
 
     fn refusal(&self, status: u16, answer: Json) -> Failure {
@@ -297,20 +304,12 @@ impl Client {
     }
 }
 
-/// Whether a proxy is asked for a server: for none on this machine, since what is sent to it could be read on the way. ureq
-/// passes over a proxy of SOCKS.
-fn is_asked_by(url: &Url, proxy: &Proxy) -> bool {
-    let is_known = matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https);
-    let is_exempt = || url.as_str().parse().is_ok_and(|uri| proxy.is_no_proxy(&uri));
-    is_known && !url.is_loopback && !is_exempt()
-}
-
 /// Why there is no answer. With a proxy every connection leads to the proxy.
-fn lost(url: &Url, proxy: Option<&Proxy>, error: &ureq::Error) -> Failure {
+fn lost(url: &Url, through: Option<&Through>, error: &ureq::Error) -> Failure {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, InvalidData, UnexpectedEof};
     let why = show::line(&error.to_string());
     // rustls says it so of a record that is none of TLS.
-    if url.as_str().starts_with("https://") && why.contains("InvalidContentType") {
+    if url.is_tls() && why.contains("InvalidContentType") {
         let address = url.as_str().replacen("https://", "http://", 1);
         return Failure::unreachable(format!("What answers at {} does not speak TLS at this port.", url.as_str())).fix(
             match url.is_loopback {
@@ -319,8 +318,11 @@ fn lost(url: &Url, proxy: Option<&Proxy>, error: &ureq::Error) -> Failure {
             },
         );
     }
+    if let Some(failure) = trust::refused(url, error) {
+        return failure;
+    }
     let url = url.as_str();
-    let Some(proxy) = proxy else {
+    let Some(Through { proxy, variable }) = through else {
         return Failure::unreachable(format!("{url} cannot be reached: {why}"))
             .fix("Check the address and the network.");
     };
@@ -338,19 +340,7 @@ fn lost(url: &Url, proxy: Option<&Proxy>, error: &ureq::Error) -> Failure {
         true => format!("The proxy {place}, through which {url} is asked, cannot be reached: {why}"),
         false => format!("{url} cannot be reached through the proxy {place}: {why}"),
     };
-    Failure::unreachable(sentence)
-        .fix("Check the proxy in ALL_PROXY, HTTPS_PROXY or HTTP_PROXY, or name the server's host in NO_PROXY.")
-}
-
-/// The certificates that are trusted: those of the file in `SSL_CERT_FILE`, or else Mozilla's.
-fn roots() -> Result<RootCerts, Failure> {
-    let Some(file) = std::env::var_os("SSL_CERT_FILE") else { return Ok(RootCerts::WebPki) };
-    let pem = std::fs::read(&file).map_err(of_file("SSL_CERT_FILE"))?;
-    let certificates = ureq::tls::parse_pem(&pem).filter_map(|item| match item {
-        Ok(ureq::tls::PemItem::Certificate(certificate)) => Some(certificate),
-        _ => None,
-    });
-    Ok(RootCerts::new_with_certs(&certificates.collect::<Vec<_>>()))
+    Failure::unreachable(sentence).fix(format!("Check the proxy in {variable}, or name the server's host in NO_PROXY."))
 }
 
 /// A key that makes one request out of one that is sent twice.
@@ -369,27 +359,12 @@ mod tests {
 
     use super::*;
 
-    /// R107: a proxy never sees what is sent to this machine, and is named where it is in the way, without its password.
+    /// R107: a proxy is named where it is in the way, with its variable and without its password.
     #[test]
-    fn a_proxy_is_for_other_machines_and_is_named() {
-        let proxy = |text: &str| Proxy::new(text).unwrap();
-        let http = proxy("http://ada:secret@proxy.example:8080");
-        for (url, is_asked) in [
-            ("https://accredit.example", true),
-            ("https://localhost.evil.example", true),
-            ("http://127.0.0.1:3000", false),
-            ("https://127.9.9.9", false),
-            ("https://[::1]:3000", false),
-            ("http://localhost:3000", false),
-        ] {
-            assert_eq!(is_asked_by(&Url::parse(url).unwrap(), &http), is_asked, "{url}");
-        }
+    fn a_proxy_in_the_way_is_named() {
+        let proxy = ureq::Proxy::new("http://ada:secret@proxy.example:8080").unwrap();
+        let http = Through { proxy, variable: "ALL_PROXY" };
         let url = Url::parse("https://accredit.example").unwrap();
-        assert!(is_asked_by(&url, &proxy("https://proxy.example")));
-        assert!(!is_asked_by(&url, &proxy("socks5://proxy.example")));
-        let exempt = Proxy::builder(ProxyProtocol::Http).host("proxy.example").no_proxy("accredit.example");
-        assert!(!is_asked_by(&url, &exempt.build().unwrap()));
-
         let refused = ureq::Error::Io(Error::from(ErrorKind::ConnectionRefused));
         let reset = ureq::Error::Io(Error::from(ErrorKind::ConnectionReset));
         let forbidden = ureq::Error::ConnectProxyFailed("proxy server responded 403/403".to_owned());
@@ -404,9 +379,10 @@ mod tests {
         ] {
             let failure = said(Some(&http), error);
             assert!(failure.sentence.starts_with(begins) && !failure.sentence.contains("secret"), "{failure:?}");
-            assert!(failure.fix.as_deref().unwrap().contains("NO_PROXY"), "{failure:?}");
+            assert!(failure.fix.as_deref().unwrap().contains("proxy in ALL_PROXY, or"), "{failure:?}");
         }
     }
+
     /// R107: a port without TLS is told as one, and http only offered where nobody listens on the way.
     #[test]
     fn a_port_without_tls_is_told() {

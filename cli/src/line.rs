@@ -9,13 +9,14 @@ use clap::{
     value_parser,
 };
 use common::{route::Query, secret::Secret};
+use serde_json::Value as Json;
 
 use crate::verbs::{self, At, Input, Kind, Verb};
 
 /// What each parameter of a query means; the route table has their names.
 const PARAMETERS: &[(&str, &str)] = &[
     ("after", "The id of the last event that you have"),
-    ("format", "json, env (lines for a shell) or files"),
+    ("format", "json, env (lines for a shell), files, or docker (lines for docker run --env-file)"),
     ("limit", "Items on a page, 1 to 200"),
     ("cursor", "Go on where the last page ended"),
     ("q", "Only what has this in its name, address or text"),
@@ -308,10 +309,11 @@ fn of_input(input: &Input) -> Arg {
         Kind::Object => "FILE".to_owned(),
         _ => input.name.to_uppercase(),
     });
-    let arg = arg.help(input.help);
+    let help = input.null.map_or_else(|| input.help.to_owned(), |null| format!("{}, or {null}", input.help));
+    let arg = arg.help(help);
     match input.kind {
         Kind::No => arg.action(ArgAction::SetTrue).num_args(0),
-        Kind::Number => arg.value_parser(value_parser!(i64)).allow_negative_numbers(true),
+        Kind::Number => arg.value_parser(number(input.null)).allow_negative_numbers(true),
         Kind::Words | Kind::Pairs => arg.action(ArgAction::Append).value_delimiter(','),
         // A secret on a command line is in the list of processes and in the shell's history.
         Kind::Secret | Kind::SecretText => {
@@ -320,6 +322,17 @@ fn of_input(input: &Input) -> Arg {
             arg.help(if input.is_required { help } else { format!("{}: - reads it from standard input", input.help) })
         }
         Kind::Text | Kind::Days | Kind::Data | Kind::File | Kind::Object => arg.required(input.is_required),
+    }
+}
+
+/// Reads a number, or the word for null. An empty text is neither: a variable that a script forgot to set lifts no bound.
+fn number(null: Option<&'static str>) -> impl Fn(&str) -> Result<Json, String> + Clone {
+    move |text| match text.parse::<i64>() {
+        _ if Some(text) == null => Ok(Json::Null),
+        Ok(number) => Ok(number.into()),
+        Err(_) => {
+            Err(format!("it must be a whole number{}", null.map(|null| format!(", or {null}")).unwrap_or_default()))
+        }
     }
 }
 

@@ -1,6 +1,10 @@
 //! Signing in, and a session of ten minutes for what only sessions may do.
 
-use std::{io::IsTerminal as _, thread, time::Duration};
+use std::{
+    io::IsTerminal as _,
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use clap::ArgMatches;
 use common::{
@@ -24,6 +28,8 @@ const CLIENT: &str = "accredit";
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// Seconds between two polls, if the server does not say.
 const INTERVAL: u64 = 5;
+/// Seconds that a code can be approved, if the server does not say.
+const LIFE: u64 = 600;
 /// Codes of a second factor that are asked for in a terminal.
 const TRIES: u8 = 3;
 /// The longest name of a machine, characters.
@@ -32,6 +38,7 @@ const MOST_NAME: usize = 64;
 /// `auth login`.
 pub(crate) fn login(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
     let url = context.settings.server()?.clone();
+    context.settings.file()?;
     let client = Client::new(&url, None, context.patience)?;
     let token = if typed.contains_id("token") {
         read_token(&show::secret("Token")?, "Standard input")?
@@ -47,6 +54,7 @@ pub(crate) fn login(context: &Context, typed: &ArgMatches) -> Result<u8, Failure
 /// `auth import-token`.
 pub(crate) fn import(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
     let url = context.settings.server()?.clone();
+    context.settings.file()?;
     let typed_token = typed.get_one::<String>("token").map_or("-", String::as_str);
     let token = if typed_token == "-" {
         read_token(&show::secret("Token")?, "Standard input")?
@@ -66,6 +74,7 @@ pub(crate) fn import(context: &Context, typed: &ArgMatches) -> Result<u8, Failur
 /// the code is spent.
 pub(crate) fn enroll(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
     let url = context.settings.server()?.clone();
+    context.settings.file()?;
     let key = typed.get_flag("bind").then(Key::make).transpose()?;
     let client = Client::new(&url, None, context.patience)?.bound(key.as_ref());
     let code = match typed.get_one::<String>("code").map(String::as_str) {
@@ -102,7 +111,7 @@ fn verify_and_save(context: &Context, client: Client, token: Secret, key: Option
     let text = |name: &str| who.json.get(name).and_then(Json::as_str).map(show::line);
     let name = text("agent_name").map(|agent| format!("the agent {agent} of ")).unwrap_or_default();
     show::out(&format!("Signed in as {name}{} at {}.", text("email").unwrap_or_default(), client.url.as_str()));
-    show::say(&format!("Saved in {}, profile {}.", context.settings.file().display(), context.settings.profile));
+    show::say(&format!("Saved in {}, profile {}.", context.settings.file()?.display(), context.settings.profile));
     if context.settings.is_from_environment {
         show::warn("ACCREDIT_TOKEN is set, and is used in its place.");
     }
@@ -166,7 +175,8 @@ fn by_device(client: &Client, want: &str, scope: &str) -> Result<Secret, Failure
     }
     show::say(&format!("Open   {}", text("verification_uri_complete")));
     show::say(&format!("and compare the code   {}", text("user_code")));
-    let spinner = show::spinner("Waiting for you to approve it");
+    let life = codes.get("expires_in").and_then(Json::as_u64).unwrap_or(LIFE);
+    let spinner = show::spinner(&format!("Waiting for you to approve it, until {} UTC", in_seconds(life)));
     let form = || {
         vec![("grant_type", GRANT.to_owned()), ("device_code", text("device_code")), ("client_id", CLIENT.to_owned())]
     };
@@ -204,6 +214,18 @@ pub(crate) fn session_for(context: &Context, client: &Client, route: &Route) -> 
     by_device(&nobody, "session", "").map(Some)
 }
 
+/// The time of day after so many seconds, in UTC.
+fn in_seconds(seconds: u64) -> String {
+    #[expect(clippy::disallowed_methods, reason = "a person compares it with the clock of this machine")]
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_secs());
+    time_of_day(now.saturating_add(seconds))
+}
+
+fn time_of_day(at: u64) -> String {
+    let minute = at / 60 % (24 * 60);
+    format!("{:02}:{:02}", minute / 60, minute % 60)
+}
+
 /// What this machine calls itself.
 fn machine() -> String {
     let from_system =
@@ -216,4 +238,17 @@ fn machine() -> String {
     let name = from_system.or_else(from_environment).or_else(from_program).unwrap_or_default();
     let name: String = name.trim().chars().filter(|c| !is_unseen(*c)).take(MOST_NAME).collect();
     if name.is_empty() { "terminal".to_owned() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_of_day_has_two_numbers() {
+        for (at, shown) in [(0, "00:00"), (59, "00:00"), (86_399, "23:59"), (86_400, "00:00"), (1_795_799_227, "17:07")]
+        {
+            assert_eq!(time_of_day(at), shown);
+        }
+    }
 }

@@ -10,6 +10,7 @@
 //! line                  the command line
 //! context               what every verb has
 //! http                  requests
+//! proxy, trust          through which proxy, and which certificates are trusted
 //! fix                   steps of refusals as commands
 //! verbs, config, show   the table of verbs; files of the user; what a person sees
 //! key                   the key that a token is bound to
@@ -26,8 +27,10 @@ mod key;
 mod line;
 mod login;
 mod own;
+mod proxy;
 mod run;
 mod show;
+mod trust;
 mod verbs;
 
 use std::process::ExitCode;

@@ -54,6 +54,7 @@ pub(crate) fn online(words: &str, context: &Context, typed: &ArgMatches) -> Opti
         "access wait" => wait(context, typed),
         "secrets exec" => secrets::exec(context, typed),
         "secrets write" => secrets::write(context, typed),
+        "secrets values" => return secrets::for_docker(context, typed),
         "mcp config" => mcp::config(context, typed),
         "doctor" => doctor(context, typed),
         "receipt verify" => receipt::verify(context, typed),
@@ -117,8 +118,10 @@ fn status(context: &Context, typed: &ArgMatches) -> Result<u8, Failure> {
         who.print();
         return Ok(0);
     }
-    let from =
-        if settings.is_from_environment { "ACCREDIT_TOKEN".to_owned() } else { settings.file().display().to_string() };
+    let from = match settings.is_from_environment {
+        true => "ACCREDIT_TOKEN".to_owned(),
+        false => settings.file()?.display().to_string(),
+    };
     let facts = json!({
         "server": url.as_str(), "profile": settings.profile, "credential": format!("{} {}…", token.kind().title(), token.shown()),
         "key": settings.key_of_token().map(Key::thumbprint), "from": from, "ends": who.json.pointer("/credential/expires_at"), "person": who.json.get("email"),

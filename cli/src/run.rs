@@ -184,9 +184,14 @@ fn field(input: &Input, typed: &ArgMatches) -> Result<Option<Json>, Failure> {
     let text = || typed.get_one::<String>(id).map(String::as_str);
     let all = || typed.get_many::<String>(id).map(|all| all.map(|one| one.trim()).filter(|one| !one.is_empty()));
     let flag = input.long();
+    let is_null = |text: &str| input.null.is_some_and(|null| text == null);
     Ok(match input.kind {
-        Kind::Text => text().map(Json::from),
-        Kind::Number => typed.get_one::<i64>(id).map(|number| json!(number)),
+        Kind::Text => text().map(|text| match is_null(text) || (input.null.is_some() && text.is_empty()) {
+            true => Json::Null,
+            false => Json::from(text),
+        }),
+        Kind::Number => typed.get_one::<Json>(id).cloned(),
+        Kind::Words if input.null.is_some() && all().is_some_and(|words| words.eq(input.null)) => Some(Json::Null),
         Kind::Days => text().map(|text| days(&flag, text)).transpose()?,
         Kind::No => typed.get_flag(id).then_some(Json::Bool(false)),
         Kind::Words => all().map(|words| words.map(Json::from).collect()),
@@ -388,6 +393,51 @@ mod tests {
             ),
         ] {
             assert_eq!(renamed(sent.as_object().unwrap(), &answer), told, "{sent}");
+        }
+    }
+
+    /// R149: null is typed as a word or, of a text, as nothing, where null says something.
+    #[test]
+    fn null_can_be_typed() {
+        let sent = |line: &str| {
+            let words = line.split(' ').map(|word| if word == "''" { "" } else { word });
+            let matches = crate::line::command().try_get_matches_from(words).map_err(|error| error.to_string())?;
+            let (words, typed) = crate::line::typed(&matches);
+            let verbs = crate::verbs::all();
+            let verb = verbs.iter().find(|verb| verb.words == words).unwrap();
+            Ok::<Json, String>(Json::Object(body(verb, typed).unwrap().unwrap()))
+        };
+        for (line, expected) in [
+            ("--budget-cents none", json!({ "budget_cents": null })),
+            ("--budget-cents 500", json!({ "budget_cents": 500 })),
+            ("--budget-cents -1", json!({ "budget_cents": -1 })),
+            ("--tier 3", json!({ "tier": 3 })),
+            ("--description none", json!({ "description": null })),
+            ("--description ''", json!({ "description": null })),
+            ("--description null", json!({ "description": "null" })),
+            ("--agent-url none --model m", json!({ "url": null, "model": "m" })),
+            ("--parent none", json!({ "parent": null })),
+            ("--preset none", json!({ "preset": "none" })),
+            ("--owner ''", json!({ "owner": "" })),
+            ("--scope ''", json!({ "scope": [] })),
+        ] {
+            assert_eq!(sent(&format!("accredit agents update scout {line}")).unwrap(), expected, "{line}");
+        }
+        for (line, expected) in [
+            ("--kinds all", json!({ "kinds": null })),
+            ("--kinds agent.created,all", json!({ "kinds": ["agent.created", "all"] })),
+            ("--agents all --name n", json!({ "agents": null, "name": "n" })),
+        ] {
+            assert_eq!(sent(&format!("accredit admin webhooks update whk_1 {line}")).unwrap(), expected, "{line}");
+        }
+        assert_eq!(sent("accredit admin tenant update --pat-days never").unwrap(), json!({ "pat_days": null }));
+        for (line, says) in [
+            ("--budget-cents ''", "a whole number, or none"),
+            ("--budget-cents null", "a whole number, or none"),
+            ("--tier none", "a whole number"),
+        ] {
+            let refused = sent(&format!("accredit agents update scout {line}")).unwrap_err();
+            assert!(refused.contains(says), "{line}: {refused}");
         }
     }
 

@@ -69,6 +69,14 @@ pub(crate) fn warn(text: &str) {
     say(&format!("{WAIT}warning:{WAIT:#} {text}"));
 }
 
+/// Warns of what is wrong, and does not stop the command.
+pub(crate) fn warning(failure: &Failure) {
+    warn(&failure.sentence);
+    if let Some(fix) = &failure.fix {
+        say(&format!("{BOLD}fix:{BOLD:#} {fix}"));
+    }
+}
+
 /// Says why the command did not do its work.
 pub(crate) fn failure(failure: &Failure) {
     say(&format!("{BAD}error:{BAD:#} {}", failure.sentence));
@@ -272,8 +280,11 @@ fn asked(what: &str, read: fn(&mut dyn BufRead) -> std::io::Result<String>) -> R
     Ok(text)
 }
 
-/// A spinner beside the output, while something takes long. Where standard error is no terminal, nothing is drawn.
+/// A spinner beside the output, while something takes long. Where standard error is no terminal, nothing is drawn, so the text is said once.
 pub(crate) fn spinner(text: &str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        say(&format!("{text}."));
+    }
     let spinner = ProgressBar::new_spinner().with_message(text.to_owned());
     spinner.enable_steady_tick(Duration::from_millis(100));
     spinner

@@ -32,6 +32,8 @@ pub(crate) struct Input {
     pub(crate) is_required: bool,
     /// Typed in its place, without a flag.
     pub(crate) is_positional: bool,
+    /// What is typed for null, where null says something: that a bound is lifted, or a text removed.
+    pub(crate) null: Option<&'static str>,
     /// Its flag, where the name of the field would say something else here.
     flag: Option<&'static str>,
     pub(crate) help: &'static str,
@@ -39,7 +41,7 @@ pub(crate) struct Input {
 
 impl Input {
     fn new(name: &'static str, at: At, kind: Kind, help: &'static str) -> Self {
-        Self { name, at, kind, is_required: false, is_positional: false, flag: None, help }
+        Self { name, at, kind, is_required: false, is_positional: false, null: None, flag: None, help }
     }
 
     /// Its flag, without the hyphens.
@@ -174,6 +176,14 @@ impl Verb {
         self
     }
 
+    /// Says what is typed for null in the last field.
+    fn or(mut self, null: &'static str) -> Self {
+        if let Some(input) = self.inputs.last_mut() {
+            input.null = Some(null);
+        }
+        self
+    }
+
     fn input(mut self, input: Input) -> Self {
         self.inputs.push(input);
         self
@@ -182,20 +192,28 @@ impl Verb {
     /// What an agent is, when it is made and when it is changed.
     fn of_agent(self) -> Self {
         self.field("display_name", Kind::Text, "Name for people")
+            .or("none")
             .field("description", Kind::Text, "What it does")
+            .or("none")
             .field("runtime", Kind::Text, "What runs it")
+            .or("none")
             .field("model", Kind::Text, "The model that it uses")
+            .or("none")
             .field("url", Kind::Text, "Where it is reached: a public https URL")
             .flagged("agent-url")
+            .or("none")
             .field("compute", Kind::Data, "What it runs on, as JSON")
             .field("access", Kind::Text, "How people reach it, for people")
+            .or("none")
             .field("labels", Kind::Pairs, "Labels, each as name=value")
             .field("scope", Kind::Words, "Its ceiling: scopes, separated by commas")
             .field("preset", Kind::Text, "Its ceiling by a preset, such as worker")
             .field("tier", Kind::Number, "Its tier, 1 to 5")
             .field("max_concurrent_tasks", Kind::Number, "Tasks that it may do at the same time")
             .field("budget_cents", Kind::Number, "Its budget, in cents")
+            .or("none")
             .field("silent_after_minutes", Kind::Number, "Tell me when it sends no heartbeat for so many minutes")
+            .or("none")
     }
 
     /// What a credential carries and how long it lives.
@@ -331,6 +349,7 @@ pub(crate) fn all() -> Vec<Verb> {
         Verb::new("agents create", route::AGENTS_CREATE)
             .takes("name", Kind::Text, "Its name")
             .field("parent", Kind::Text, "The agent above it")
+            .or("none")
             .of_agent()
             .field("expires_in_days", Kind::Days, "How long its token lives: 30d, or never")
             .field("issue_token", Kind::No, "Make no token")
@@ -346,6 +365,7 @@ pub(crate) fn all() -> Vec<Verb> {
             .of_agent()
             .field("spent_cents", Kind::Number, "What it has spent, in cents")
             .field("parent", Kind::Text, "Move it below this agent")
+            .or("none")
             .field("owner", Kind::Text, "Give it and all below it to this user: address or id"),
         Verb::new("agents replace", route::AGENTS_PUT).of_agent(),
         Verb::new("agents delete", route::AGENTS_DELETE)
@@ -490,8 +510,10 @@ pub(crate) fn all() -> Vec<Verb> {
             .field("method", Kind::Text, "GET, HEAD or POST")
             .field("header", Kind::Text, "The header that the secret goes into")
             .field("scheme", Kind::Text, "What stands before the secret, such as Bearer")
+            .or("none")
             .field("expect_status", Kind::Number, "The status of a service that lets it in")
-            .field("every_hours", Kind::Number, "Run it by itself every so many hours, 1 to 168"),
+            .field("every_hours", Kind::Number, "Run it by itself every so many hours, 1 to 168")
+            .or("never"),
         Verb::new("agents probes run", route::PROBES_RUN),
         Verb::new("agents probes delete", route::PROBES_DELETE).asks("Delete the probe {id}?").done("Deleted."),
         Verb::new("secrets values", route::SECRETS_VALUES).show(Show::Plain),
@@ -593,8 +615,11 @@ pub(crate) fn all() -> Vec<Verb> {
             .takes("body", Kind::Text, "The text")
             .field("priority", Kind::Text, "low, normal or high")
             .field("app_origin", Kind::Text, "The application that it is about")
+            .or("none")
             .field("action_url", Kind::Text, "Where to act: an https URL, or a path of this site")
-            .field("user", Kind::Text, "Another user who may read you"),
+            .or("none")
+            .field("user", Kind::Text, "Another user who may read you")
+            .or("none"),
         Verb::new("notifications list", route::NOTIFICATIONS_LIST).table(&[
             ("TITLE", "title"),
             ("FROM", "source"),
@@ -653,9 +678,11 @@ pub(crate) fn all() -> Vec<Verb> {
         Verb::new("admin tenant get", route::TENANT),
         Verb::new("admin tenant update", route::TENANT_PATCH)
             .field("name", Kind::Text, "The tenant's name")
+            .or("none")
             .field("ways", Kind::Words, "Ways to sign in, separated by commas")
             .field("second_factor", Kind::Text, "Of whom a second factor is demanded")
-            .field("pat_days", Kind::Number, "Days that a personal access token lives, if nobody says"),
+            .field("pat_days", Kind::Number, "Days that a personal access token lives, if nobody says")
+            .or("never"),
         Verb::new("admin clients list", route::CLIENTS_LIST).table(&[
             ("NAME", "name"),
             ("SECRET", "confidential"),
@@ -688,14 +715,18 @@ pub(crate) fn all() -> Vec<Verb> {
             .flagged("webhook-url")
             .field("name", Kind::Text, "Its name")
             .field("kinds", Kind::Words, "Kinds of events, separated by commas; left out: all")
+            .or("all")
             .field("agents", Kind::Words, "Agents that the events are about, separated by commas; left out: all")
+            .or("all")
             .show(Show::Secret("secret")),
         Verb::new("admin webhooks update", route::WEBHOOKS_PATCH)
             .field("url", Kind::Text, "Where events are sent")
             .flagged("webhook-url")
             .field("name", Kind::Text, "Its name")
             .field("kinds", Kind::Words, "Kinds of events, separated by commas")
+            .or("all")
             .field("agents", Kind::Words, "Agents that the events are about, separated by commas")
+            .or("all")
             .field("state", Kind::Text, "active or disabled"),
         Verb::new("admin webhooks delete", route::WEBHOOKS_DELETE).asks("Delete the webhook {id}?").done("Deleted."),
         Verb::new("admin webhooks rotate", route::WEBHOOKS_ROTATE)
@@ -860,6 +891,30 @@ mod tests {
             wrong.extend(differ.filter(|_| !is_file).map(|name| format!("{}: {name}", verb.words)));
         }
         assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    /// R149: where null says something, it can be typed; the reference says which fields take it.
+    #[test]
+    fn what_can_be_null_can_be_typed() {
+        let document: serde_json::Value =
+            serde_json::from_str(include_str!("../../docs/reference/openapi.json")).unwrap();
+        // The word could be a tenant's name, and null is what is left out.
+        let left_out = [("bootstrap", "tenant")];
+        let (mut wrong, mut nullable) = (Vec::new(), 0);
+        for verb in all() {
+            let method = verb.route.method.to_ascii_lowercase();
+            let body = &document["paths"][verb.route.path][method]["requestBody"]["content"]["application/json"];
+            let inputs = verb.inputs.iter().filter(|input| input.at == At::Body);
+            for input in inputs.filter(|input| matches!(input.kind, Kind::Text | Kind::Number | Kind::Words)) {
+                let schema = &body["schema"]["properties"][input.name];
+                let is_nullable = schema["type"].as_array().is_some_and(|types| types.contains(&"null".into()));
+                nullable += usize::from(is_nullable);
+                if is_nullable != input.null.is_some() && !left_out.contains(&(verb.words, input.name)) {
+                    wrong.push(format!("{}: {}", verb.words, input.name));
+                }
+            }
+        }
+        assert!(wrong.is_empty() && nullable > 20, "{nullable} {wrong:#?}");
     }
 
     #[test]

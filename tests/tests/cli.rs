@@ -176,6 +176,8 @@ fn a_terminal_signs_in_by_a_code() {
     approve(&admin, &waiting.code, &json!({ "scope": ["*"], "expires_in_days": 1 }));
     let ran = waiting.ended().is(0);
     assert!(ran.out.contains("Signed in as ada@example.com"), "{ran:?}");
+    // Without a terminal it says what it waits for.
+    assert_eq!(ran.err.matches("Waiting for you to approve it, until ").count(), 1, "{ran:?}");
     let saved = cli.saved();
     assert!(saved.contains("acr_pat_"));
     assert_eq!(cli.run(&["whoami", "--json"]).is(0).json()["credential"]["kind"], "pat");
@@ -192,6 +194,23 @@ fn a_terminal_signs_in_by_a_code() {
     admin.post(&format!("/auth/device/{}/deny", waiting.code), &json!({})).is(200);
     let ran = waiting.ended().is(2);
     assert!(ran.err.contains("denied"), "{ran:?}");
+}
+
+/// R149: what was set for an agent can be taken away again: null is typed as none.
+#[test]
+fn a_bound_is_lifted_by_none() {
+    let (server, admin) = Server::with_admin();
+    let cli = signed_in(&server);
+    let create = ["agents", "create", "scout", "--no-token", "--budget-cents", "500", "--description", "Looks"];
+    cli.run(&create).is(0);
+    let read = || {
+        let agent = admin.get("/api/agents/scout").is(200);
+        (agent["budget_cents"].clone(), agent["description"].clone())
+    };
+    cli.run(&["agents", "update", "scout", "--budget-cents", ""]).is(64);
+    assert_eq!(read(), (json!(500), json!("Looks")));
+    cli.run(&["agents", "update", "scout", "--budget-cents", "none", "--description", ""]).is(0);
+    assert_eq!(read(), (json!(null), json!(null)));
 }
 
 /// R66, R107: tables fit a narrow terminal; a pipe gets neither colours nor a spinner; `--json` is the API's answer, and no table.
@@ -393,6 +412,11 @@ fn a_program_runs_with_the_secrets_of_its_agent() {
     // As the recipe has it: lines for a shell.
     let ran = cli.run(&["secrets", "values", "--format", "env"]).is(0);
     assert!(ran.out.starts_with("export ONE='a'") && ran.out.ends_with("export TWO='2'\n"), "{ran:?}");
+    // Lines for docker know no quotes, and no value with a line end.
+    let ran = cli.run(&["secrets", "values", "--format", "docker"]).is(1);
+    assert!(ran.out.is_empty() && ran.err.contains("The secret ONE has several lines"), "{ran:?}");
+    admin.put("/api/agents/scout/secrets", &json!({ "secrets": { "ONE": "a'b \"$(id)" } })).is(200);
+    assert_eq!(cli.run(&["secrets", "values", "--format", "docker"]).is(0).out, "ONE=a'b \"$(id)\nTWO=2\n");
     // A server that would steer the program.
     let answer = r#"{"secrets":{"GOOD":"1","LD_PRELOAD":"/tmp/x.so"}}"#;
     let hostile = format!(

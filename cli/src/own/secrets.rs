@@ -1,4 +1,4 @@
-//! `secrets exec` and `secrets write`: an agent's secrets into the environment of a program, or into files that only their owner can read.
+//! `secrets exec`, `secrets write` and lines for docker: the secrets of an agent into the environment of a program, or into files.
 
 use std::{collections::BTreeMap, ffi::OsString, process::Command};
 
@@ -25,7 +25,7 @@ type Secrets = BTreeMap<String, SecretValue>;
 /// The secrets of the calling agent. A name that steers programs is refused here too, whatever the server lets pass.
 fn values(context: &Context, typed: &ArgMatches) -> Result<Secrets, Failure> {
     let client = context.client()?.signed_in()?;
-    if let Some(meant) = typed.get_one::<String>("agent") {
+    if let Some(meant) = typed.try_get_one::<String>("agent").ok().flatten() {
         let who = client.call(route::WHOAMI, Call::default())?.json;
         let is = |member: &str| who.get(member).and_then(Json::as_str) == Some(meant);
         if !is("agent_name") && !is("agent_id") {
@@ -78,6 +78,31 @@ fn become_it(command: &mut Command) -> Result<u8, std::io::Error> {
 #[cfg(not(unix))]
 fn become_it(command: &mut Command) -> Result<u8, std::io::Error> {
     Ok(command.status()?.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+/// `secrets values --format docker`: lines for `docker run --env-file`. `None`: another format, which the server makes.
+pub(super) fn for_docker(context: &Context, typed: &ArgMatches) -> Option<Result<u8, Failure>> {
+    let is_asked = typed.get_one::<String>("format").is_some_and(|format| format == "docker");
+    is_asked.then(|| {
+        show::raw(&env_file(&values(context, typed)?)?);
+        Ok(0)
+    })
+}
+
+/// A line for each secret, whose value is all behind the first `=`: such a file knows no quotes, and no value with a line end.
+fn env_file(secrets: &Secrets) -> Result<String, Failure> {
+    let mut text = String::new();
+    for (name, value) in secrets {
+        let value = value.reveal();
+        if value.contains(['\n', '\r']) {
+            let sentence =
+                format!("The secret {name} has several lines, which such a file cannot hold. Nothing was printed.");
+            return Err(Failure::new(Exit::Refused, sentence)
+                .fix("Write each into a file, and mount the directory: accredit secrets write DIR"));
+        }
+        text.extend([name, "=", value, "\n"]);
+    }
+    Ok(text)
 }
 
 /// `secrets write DIR`: each secret in a file of its name.
@@ -230,6 +255,31 @@ mod files {
 
         pub(super) fn others(&self, _: &Secrets) -> Result<Vec<String>, Failure> {
             Ok(Vec::new())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R149: a file for docker has values as they are, and refuses those that would become other lines.
+    #[test]
+    fn a_file_for_docker_has_values_as_they_are() {
+        let secrets = |values: &[(&str, &str)]| -> Secrets {
+            let one =
+                |(name, value): &(&str, &str)| ((*name).to_owned(), SecretValue::parse((*value).to_owned()).unwrap());
+            values.iter().map(one).collect()
+        };
+        let text = env_file(&secrets(&[("B", " it's \"$HOME\" = #1 "), ("A", "plain")])).unwrap();
+        assert_eq!(text, "A=plain\nB= it's \"$HOME\" = #1 \n");
+        for value in ["two\nlines", "end\n", "carriage\rreturn"] {
+            let failure = env_file(&secrets(&[("A", "plain"), ("KEY", value)])).unwrap_err();
+            assert!(failure.sentence.contains("The secret KEY has several lines"), "{failure:?}");
+            assert!(
+                !format!("{failure:?}").contains("return") && !format!("{failure:?}").contains("two"),
+                "{failure:?}"
+            );
         }
     }
 }
