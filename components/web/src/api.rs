@@ -179,7 +179,7 @@ impl<'a> Api<'a> {
     /// Ends the session that the browser has, for which no form of ours asks.
     pub(crate) async fn end_session(app: &App) -> Result<(), Trouble> {
         let Some(session) = credential::cookie(app) else { return Ok(()) };
-        let api = Self::without_session(app);
+        let api = Api::without_session(app);
         let request = api.change_request(route::LOGOUT, &[], &[], &Form::default());
         let request = request.header(header::AUTHORIZATION, header_value(&format!("Bearer {session}")));
         api.ask(request, Json::Null).await.map(drop)
