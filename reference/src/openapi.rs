@@ -251,7 +251,7 @@ fn parameters(row: &Described) -> Vec<Json> {
 }
 
 /// Says what each field of a body is, also within lists.
-fn say(route: &Route, schema: &mut Json) {
+pub(crate) fn say(route: &Route, schema: &mut Json) {
     for (name, about) in schema.get_mut("properties").and_then(Json::as_object_mut).into_iter().flatten() {
         say(route, about);
         if let (Some(members), Some(words)) = (about.as_object_mut(), words::sent(route, name)) {
@@ -312,7 +312,11 @@ fn responses(row: &Described, generator: &mut SchemaGenerator) -> Json {
             responses.insert(status.to_string(), response);
         }
         for status in given.empty {
-            responses.insert(status.to_string(), json!({ "description": meaning(*status) }));
+            let plain = json!({ "description": meaning(*status) });
+            let response = responses.entry(status.to_string()).or_insert(plain);
+            if let Some(members) = response.as_object_mut().filter(|members| members.contains_key("content")) {
+                members.insert("description".to_owned(), json!(format!("{}, or no body", meaning(*status))));
+            }
         }
     }
     // A message is refused as its own protocol has it; what the transport refuses is an envelope.

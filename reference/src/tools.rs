@@ -9,7 +9,7 @@ use common::{
 use serde_json::{Map, Value as Json, json};
 use service::{form, router::Described};
 
-use crate::{examples, fields};
+use crate::{examples, fields, openapi};
 
 /// By name: title, description, schema of the arguments, the route, hints. Then the pages, by their paths below `/docs/`.
 pub fn tools(rows: &[Described], docs: &Path) -> Json {
@@ -51,11 +51,12 @@ fn arguments(row: &Described) -> Json {
         shapes.extend(row.takes.body.iter().flatten().cloned());
     }
     let mut schema = form::object(shapes);
+    openapi::say(route, &mut schema);
     let mut required: Vec<Json> = Vec::new();
     let mut properties = Map::new();
     for name in tool::path_arguments(route) {
         let about = match (name.as_str(), route.object) {
-            ("agent", Some(Object::OwnAgent)) => "me",
+            ("agent", Some(Object::OwnAgent)) => "Always me: the calling agent.",
             ("agent", _) => "The agent's name. An agent is itself by me.",
             (name, _) if name.ends_with("_id") => "The id.",
             _ => "The name.",
@@ -94,4 +95,27 @@ fn title(docs: &Path, page: &str) -> Json {
     let name = if page.ends_with('/') { format!("{page}index.md") } else { format!("{page}.md") };
     let text = fs::read_to_string(docs.join(name)).unwrap_or_default();
     json!(text.lines().find_map(|line| line.strip_prefix("# ")).unwrap_or(page).replace('`', ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// R258: a model is told what each argument of a tool is, in the words of the reference.
+    #[test]
+    fn every_argument_of_a_tool_is_described() {
+        let document = tools(&crate::described(), Path::new(env!("CARGO_MANIFEST_DIR")));
+        let all = document["tools"].as_object().unwrap();
+        let mut count = 0;
+        for (name, tool) in all {
+            for (argument, schema) in tool["inputSchema"]["properties"].as_object().into_iter().flatten() {
+                let about = schema["description"].as_str().unwrap_or_default();
+                assert!(about.len() > 3, "{name}: {argument} has no description");
+                count += 1;
+            }
+        }
+        assert!(count > 200 && all["inbox"]["inputSchema"]["properties"]["wait"]["description"].as_str().is_some());
+    }
 }

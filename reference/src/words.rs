@@ -61,6 +61,7 @@ const SENT: &[(&str, &str, &str)] = &[
     ("/api/webhooks", "url", "Where events are sent: an https URL on a host that the operator allows."),
     ("/api/users", "name", "The name of the user."),
     ("/api/users", "q", "Part of a name or an address."),
+    ("/api/users", "mail", "Whether the invitation is mailed to the person."),
     ("/api/tenant", "name", "The name that pages show; null: the slug."),
     ("/operator", "name", "The name of the admin."),
     ("/auth/bootstrap", "name", "The name of the admin."),

@@ -39,6 +39,10 @@ pub fn check(what: &str, answer: &Answer) {
             if is_text && media != "application/json" {
                 return;
             }
+            let may_be_empty = response["description"].as_str().is_some_and(|words| words.ends_with(", or no body"));
+            if may_be_empty && answer.text().is_empty() {
+                return;
+            }
             match response["content"]["application/json"].get("schema") {
                 Some(schema) => valid(what, schema, &answer.json()),
                 None => assert_eq!(answer.text(), "", "{what}: {status} has no body"),

@@ -169,6 +169,8 @@ fn messages_that_are_wrong_are_refused_by_their_code() {
     }
     let own = format!("http://{}", site.1.address());
     raw(&site.1, &[("origin", &own)], bare).is(200);
+    // R254: with a slash at its end, by which some clients ask, and without a redirect.
+    site.1.call("POST", "/mcp/", &[], Some(bare.as_bytes())).is(200);
     // A page whose name leads to this machine says that name as host and as origin (R181).
     let bearer = format!("Bearer {}", site.1.bearer());
     let rebound = [

@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use tests::{
     Answer, Client, Server, at_once,
     browser::{Browser, is_page, unescaped},
-    oauth::{CALLBACK, code, parameter, refresh, request, request_for, trade, trade_for},
+    oauth::{CALLBACK, VERIFIER, code, encoded, parameter, refresh, request, request_for, trade, trade_for},
     packages,
     process::asking,
     server::{PASSWORD, text},
@@ -90,6 +90,36 @@ fn a_person_lets_an_app_in_and_ends_it() {
     let denied = browser.submit_in(page.split("<h2>Or not</h2>").nth(1).unwrap(), "/oauth/authorize", &[]);
     assert_eq!(denied.status(), 303);
     assert!(denied.header("location").contains("error=access_denied"), "{denied:?}");
+}
+
+/// R250, R251, R257: a program that answers to a scheme of its own is let in, and trades its code as a client of OAuth 2.1 does.
+#[test]
+fn a_program_with_a_scheme_of_its_own_is_let_in() {
+    let (server, admin) = Server::with_admin();
+    let app = "cursor://anysphere.cursor-mcp/oauth/callback";
+    let body = json!({ "name": "Cursor", "redirect_uris": [app] });
+    let id = text(&admin.post(CLIENTS, &body).is(201)["id"]).to_owned();
+    let browser = Browser::of(&server, &admin);
+    let path = format!("/oauth/authorize?{}", request_for(&id, app, "openid agents.read"));
+    let page = browser.page(&path);
+    assert!(page.contains("opens addresses with") && page.contains("cursor:"), "{page}");
+    let policy = browser.get(&path).header("content-security-policy").to_owned();
+    assert!(policy.contains("form-action 'self' cursor:; frame-ancestors 'none'"), "{policy}");
+    let answer = browser.submit_in(&page, "/oauth/authorize", &[("scope", "agents.read"), ("days", "7")]);
+    assert_eq!(answer.status(), 303, "{}", answer.text());
+    let to = answer.header("location").to_owned();
+    assert!(to.starts_with(&format!("{app}?code=")), "{to}");
+    let code = parameter(&to, "code");
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("client_id", id.as_str()),
+        ("code", code.as_str()),
+        ("code_verifier", VERIFIER),
+    ];
+    let got = server.nobody().form("/oauth/token", &encoded(&form)).is(200);
+    assert_eq!(got["scope"], "agents.read");
+    let other = request_for(&id, "cursor://anysphere.cursor-mcp/oauth/callback2", "agents.read");
+    assert_eq!(browser.get(&format!("/oauth/authorize?{other}")).status(), 400);
 }
 
 /// R133: what is wrong about client or redirect URI is a page that leads nowhere; all else goes to the app.

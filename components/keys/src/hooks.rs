@@ -22,7 +22,7 @@ use service::{
     event::{self, Event},
     extract::{Path, Raw},
     mail, quota,
-    response::{Response, json},
+    response::{Response, empty, json},
 };
 use store::{
     audit,
@@ -57,6 +57,14 @@ fn look(app: &App) -> KeyType {
     }
 }
 
+/// The names of the headers of a sender of Standard Webhooks: those of the standard, or those that Svix and its customers send where there is
+/// none of them. Names of both kinds are never mixed.
+fn standard_names(app: &App) -> [&'static str; 3] {
+    let names = ["webhook-id", "webhook-timestamp", "webhook-signature"];
+    let is_svix = names.iter().all(|name| app.headers().first(name).is_none());
+    if is_svix { ["svix-id", "svix-timestamp", "svix-signature"] } else { names }
+}
+
 /// Whether a request is signed with this secret, as keys of this type are.
 fn is_signed(app: &App, r#type: KeyType, secret: &WebhookSecret, body: &[u8]) -> bool {
     match r#type {
@@ -66,7 +74,7 @@ fn is_signed(app: &App, r#type: KeyType, secret: &WebhookSecret, body: &[u8]) ->
             signature::is_slack(secret, (&sent.0, &sent.1), body, app.now())
         }
         KeyType::Standard => {
-            let sent = ["webhook-id", "webhook-timestamp", "webhook-signature"].map(|name| header(app, name));
+            let sent = standard_names(app).map(|name| header(app, name));
             let [id, time, signatures] = sent.each_ref().map(String::as_str);
             signature::is_standard(secret, (id, time, signatures), body, app.now())
         }
@@ -100,7 +108,10 @@ fn read(app: &App, r#type: KeyType) -> Sent {
     let given = |name| Some(header(app, name)).filter(|value| !value.is_empty());
     let (id, event) = match r#type {
         KeyType::Github => (given("x-github-delivery"), given("x-github-event")),
-        KeyType::Standard => (given("webhook-id"), None),
+        KeyType::Standard => {
+            let [id, ..] = standard_names(app);
+            (given(id), None)
+        }
         KeyType::Slack | KeyType::External | KeyType::Internal => (None, None),
     };
     Sent { id, event, content_type: header(app, "content-type") }
@@ -157,6 +168,10 @@ pub(crate) async fn receive(
         let challenge = content.get("challenge").and_then(Json::as_str).unwrap_or_default();
         return json(StatusCode::OK, &Taken::Challenge { challenge });
     }
+    // Slack tries whether the certificate of an address is good.
+    if found.r#type == KeyType::Slack && content.get("ssl_check").and_then(Json::as_str) == Some("1") {
+        return Ok(empty(StatusCode::OK));
+    }
     if found.r#type == KeyType::Github && sent.event.as_deref() == Some("ping") {
         return json(StatusCode::OK, &Taken::Ping { accepted: false, ping: true });
     }
@@ -177,7 +192,7 @@ async fn store(
         return Err(Code::HookRefused.into());
     }
     if !hook::is_new(&tx, &found.key, &known_by(found.r#type, &sent, &body), app.now()).await? {
-        return json(StatusCode::OK, &Taken::Duplicate { accepted: false, duplicate: true });
+        return answer(found.r#type, StatusCode::OK, &Taken::Duplicate { accepted: false, duplicate: true });
     }
     let owner = (&found.owner, app.settings().quotas.bytes);
     quota::check_bytes(app, &tx, &found.tenant, owner).await?;
@@ -198,7 +213,12 @@ async fn store(
     audit::insert(&tx, &origin, &row).await?;
     mail::hurry_if_left(app, &tx);
     tx.commit().await?;
-    json(StatusCode::ACCEPTED, &Taken::Event { accepted: true, event: &event })
+    answer(found.r#type, StatusCode::ACCEPTED, &Taken::Event { accepted: true, event: &event })
+}
+
+/// What the sender of something that was taken is answered. Slack takes 200 alone for an answer, and shows its body to the person.
+fn answer(r#type: KeyType, status: StatusCode, taken: &Taken<'_>) -> Result<Response, ApiError> {
+    if r#type == KeyType::Slack { Ok(empty(StatusCode::OK)) } else { json(status, taken) }
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ fn routes() -> Routes {
         .gives::<keys::Shown>(&[201])
         .on(route::HOOK, hooks::receive)
         .gives::<hooks::Taken<'static>>(&[202, 200])
+        .gives_no_body_too(&[200])
         .on(route::SECRETS_LIST, secrets::list)
         .gives::<secrets::All>(&[200])
         .on(route::SECRETS_SET, secrets::set_several)

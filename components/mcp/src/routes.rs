@@ -22,8 +22,27 @@ pub fn router() -> Router {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value::Null, json};
+    use service::testing::TestApp;
+
     #[test]
     fn every_row_of_the_table_has_a_handler() {
         assert_eq!(super::routes().missing(), Vec::<&str>::new());
+    }
+
+    /// R254: some clients write a slash at the end of the address that they are given.
+    #[tokio::test]
+    async fn a_slash_at_the_end_is_the_same_address() {
+        let t = TestApp::new(super::router());
+        let host = [("host", "127.0.0.1:3000")];
+        for path in ["/mcp", "/mcp/"] {
+            let refused = t.call("GET", path, &host, Null).await;
+            assert_eq!((refused.status.as_u16(), refused.header("allow")), (405, "POST"), "{path}");
+        }
+        let metadata = t.call("GET", "/.well-known/oauth-protected-resource/mcp/", &host, Null).await.is(200);
+        assert_eq!(metadata["resource"], json!("http://127.0.0.1:3000/mcp"));
+        for other in ["/mcp//", "/mcp/x", "/mcp/x/", "/.well-known/oauth-protected-resource/"] {
+            t.call("GET", other, &host, Null).await.refused(404, "not_found");
+        }
     }
 }

@@ -154,6 +154,22 @@ mod tests {
         assert!(policy.contains("form-action 'self' https://app.example.com;"), "{policy}");
     }
 
+    /// R251: where a program on the person's own device is answered, the page names its scheme, and its forms lead there.
+    #[tokio::test]
+    async fn the_scheme_of_a_program_is_named() {
+        let visitor = Visitor::new(|_, path| match path {
+            "/api/oauth/authorize" => {
+                let client = json!({ "name": "Cursor", "is_registered": true });
+                (200, json!({ "client": client, "scope": ["agents.read"], "returns_to": "cursor:", "is_local": true }))
+            }
+            _ => (200, json!({})),
+        });
+        let opened = visitor.open("/oauth/authorize?redirect_uri=cursor%3A%2F%2Fanysphere.cursor-mcp%2Fcb").await;
+        assert!(opened.text.contains("opens addresses with <span class=\"mono\">cursor:</span>"), "{}", opened.text);
+        let policy = opened.header("content-security-policy");
+        assert!(policy.contains("form-action 'self' cursor:;"), "{policy}");
+    }
+
     /// R133: a request that the API does not take leads nowhere, whatever is wrong about it.
     #[tokio::test]
     async fn a_request_that_cannot_be_read_leads_nowhere() {
@@ -184,10 +200,15 @@ mod tests {
         assert!(added.contains("form-action 'self' https://app.example.com:8443; frame-ancestors 'none'"), "{added}");
         let local = policy("redirect_uri=http%3A%2F%2F%5B%3A%3A1%5D%3A9%2Fcb");
         assert!(local.contains("form-action 'self' http:; frame-ancestors 'none'"), "{local}");
+        // R251: the scheme of a program on the person's own device.
+        let app = policy("redirect_uri=com.example.app%3A%2Fcb");
+        assert!(app.contains("form-action 'self' com.example.app:; frame-ancestors 'none'"), "{app}");
         for bad in [
             "",
             "redirect_uri=https%3A%2F%2Fa.example%3B%20script-src%20*",
             "redirect_uri=javascript:alert(1)",
+            "redirect_uri=javascript%3A%2F%2Fx%2F%250aalert(1)",
+            "redirect_uri=cursor%3A%2F%2Fa%3B%20script-src%20*",
             "redirect_uri=*",
         ] {
             assert_eq!(policy(bad), "", "{bad}");

@@ -199,7 +199,7 @@ errors! {
         "Serve a JSON object of at most 10 KiB at the client_id, with status 200: client_id is the URL, client_name has 1 to 64 characters, at least one of redirect_uris is allowed here, token_endpoint_auth_method is none or left out, and no secret is in it.",
         page: "/docs/agents/concepts/oauth-clients#metadata-documents";
     InvalidRedirectUri 400 "invalid_redirect_uri": "These redirect URIs are not allowed.",
-        "Send redirect_uris as 1 to 16 different URIs of at most 500 characters: https, or http of 127.0.0.1, [::1] or localhost, without a user name, a fragment, dot segments or encoded slashes.",
+        "Send redirect_uris as 1 to 16 different URIs of at most 500 characters: https, http of 127.0.0.1, [::1] or localhost, or the scheme of an app of your own such as com.example.app:/cb, without a user name, a fragment, dot segments or encoded slashes.",
         page: "/docs/agents/concepts/oauth-clients#redirect-uris";
 
     SignInExpired 400 "sign_in_expired": "This sign-in through a provider was not begun in this browser, was finished before, or took more than ten minutes.",

@@ -2,7 +2,10 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::{secret::Digest, url::Url};
+use crate::{
+    secret::Digest,
+    url::{Url, is_plain},
+};
 
 /// The longest redirect URI and client id, characters.
 pub const MOST_URI: usize = 500;
@@ -33,14 +36,64 @@ fn has_dots(path: &str) -> bool {
 pub fn redirect_uri(text: &str) -> Option<Url<'_>> {
     let url = Url::parse(text).filter(|url| url.fragment.is_none() && text.len() <= MOST_URI)?;
     let query = url.path.split_once('?').map_or("", |(_, query)| query);
-    let adds = |pair: &str| ADDED.contains(&pair.split('=').next().unwrap_or_default());
     let is_good = (url.is_secure || is_loopback(&url)) && !has_dots(path_of(&url)) && !query.split('&').any(adds);
     is_good.then_some(url)
+}
+
+/// Schemes that mean something to browsers, systems or other programs than the client's own: those that browsers run or show themselves, those
+/// that any page may take over (HTML, section 8.7.1.3), and the permanent ones of IANA's register.
+const COMMON: [&str; 4] = [
+    // Run or shown by a browser, or of its own pages.
+    "about app blob brave browser content data edge filesystem firefox googlechrome googlechromes intent jar javascript livescript mocha \
+     opera resource safari vbscript view-source vivaldi wyciwyg",
+    // Of a system: its files, settings, shops and other programs.
+    "afp android-app android-resource appinstaller apt callto cifs davs facetime facetime-audio file ftps help hcp imessage itms itms-apps \
+     itms-services macappstore maps market nxm onenote org-protocol outlook prefs rdp res rlogin search search-ms shell shortcuts skype smb \
+     steam tel telprompt webcal",
+    // That a page may take over.
+    "bitcoin ftp geo im irc ircs magnet mailto matrix mms news nntp openpgp4fpr sftp sip sms smsto ssb ssh urn wtai xmpp",
+    // Registered for good, or in every system's tables.
+    "aaa aaas acap acct cap cid coap coaps crid dav dict dns doi dtn example feed git go gopher h323 http https iax icap imap info ipn ipp \
+     ipps jabber ldap ldaps leaptofrogans mid msrp msrps mt mtqp mupdate mvn nfs ni nih opaquelocktoken payto pkcs11 pop pres reload rsync \
+     rtsp rtsps rtspu service session shttp sieve sips snmp stun stuns svn tag telnet tftp thismessage tip tn3270 turn turns tv udp vemmi \
+     vnc ws wss xcon z39.50 z39.50r z39.50s",
+];
+/// The same of schemes that begin so.
+const COMMON_FAMILIES: &str =
+    "ms- microsoft chrome moz- safari- x-apple x-man x-msg web+ ext+ soap.beep xmlrpc.beep iris coap+ javascript";
+/// The longest scheme, characters.
+const MOST_SCHEME: usize = 64;
+
+/// Takes a redirect URI of a program on the person's own device that answers to a scheme of its own (RFC 8252, section 7.1), and returns the
+/// scheme. Only the text that was registered is ever compared with it. It has no user part, no fragment, no segments of dots and no parameter
+/// that an answer adds; its scheme is in lower case, and means nothing to anybody else.
+pub fn private_use(text: &str) -> Option<&str> {
+    let (scheme, rest) = text.split_once(':').filter(|_| text.len() <= MOST_URI)?;
+    let is_letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b);
+    let is_scheme = (2..=MOST_SCHEME).contains(&scheme.len())
+        && scheme.starts_with(|c: char| c.is_ascii_lowercase())
+        && scheme.bytes().all(is_letter);
+    let is_common = COMMON.iter().flat_map(|names| names.split(' ')).any(|name| name == scheme)
+        || COMMON_FAMILIES.split(' ').any(|family| scheme.starts_with(family));
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let has_user =
+        path.strip_prefix("//").and_then(|rest| rest.split('/').next()).is_some_and(|host| host.contains('@'));
+    let is_good =
+        path.starts_with('/') && is_plain(rest) && !has_user && !has_dots(path) && !query.split('&').any(adds);
+    (is_scheme && !is_common && is_good).then_some(scheme)
+}
+
+/// Whether a pair of a query has a name that an authorization response adds.
+fn adds(pair: &str) -> bool {
+    ADDED.contains(&pair.split('=').next().unwrap_or_default())
 }
 
 /// Whether a redirect URI is one that a client registered: the same text; of this computer itself also with another port, which a program
 /// is given when it starts (RFC 8252, section 7.3).
 pub fn is_registered(registered: &str, sent: &str) -> bool {
+    if private_use(sent).is_some() {
+        return registered == sent;
+    }
     let (Some(known), Some(url)) = (redirect_uri(registered), redirect_uri(sent)) else { return false };
     if registered == sent {
         return true;
@@ -51,11 +104,20 @@ pub fn is_registered(registered: &str, sent: &str) -> bool {
 
 /// Whether a redirect URI leads to a program on the person's own computer.
 pub fn is_local(redirect: &str) -> bool {
-    redirect_uri(redirect).is_some_and(|url| is_loopback(&url))
+    private_use(redirect).is_some() || redirect_uri(redirect).is_some_and(|url| is_loopback(&url))
 }
 
-/// Scheme, host and port of a redirect URI, as a browser's policy names them.
+/// Where a redirect URI leads, for its reader: host and port, or the scheme of a program on the person's own device, such as `com.example.app:`.
+pub fn leads_to(redirect: &str) -> Option<String> {
+    let scheme = private_use(redirect).map(|scheme| format!("{scheme}:"));
+    scheme.or_else(|| redirect_uri(redirect).map(|url| url.authority()))
+}
+
+/// Scheme, host and port of a redirect URI, as a browser's policy names them; of one with a scheme of its own the scheme.
 pub fn origin_of(redirect: &str) -> Option<&str> {
+    if let Some(scheme) = private_use(redirect) {
+        return redirect.get(..=scheme.len());
+    }
     let url = redirect_uri(redirect)?;
     redirect.get(..redirect.len() - url.path.len())
 }
@@ -171,6 +233,87 @@ mod tests {
         assert_eq!(origin_of("https://a.example:8443/cb?x"), Some("https://a.example:8443"));
         assert_eq!(origin_of("http://[::1]:9"), Some("http://[::1]:9"));
         assert!(is_local("http://localhost:9/cb") && !is_local("https://a.example/cb"));
+    }
+
+    /// R251: a scheme of a program's own leads to that program alone, by the very text; none that means something to anybody else.
+    #[test]
+    fn a_private_scheme_is_one_that_nobody_else_has() {
+        for (good, scheme) in [
+            ("cursor://anysphere.cursor-mcp/oauth/callback", "cursor"),
+            ("com.example.app:/cb", "com.example.app"),
+            ("vscode://x/y", "vscode"),
+            ("vscode-insiders://x/y?a=b", "vscode-insiders"),
+            ("myapp:///cb", "myapp"),
+        ] {
+            assert_eq!(private_use(good), Some(scheme), "{good}");
+            assert_eq!(origin_of(good), good.get(..=scheme.len()));
+            assert_eq!(leads_to(good), Some(format!("{scheme}:")));
+            assert!(redirect_uri(good).is_none() && is_local(good) && is_registered(good, good), "{good}");
+            for other in [format!("{good}/"), format!("{good}?"), good.to_uppercase(), good.replacen(':', ":1", 1)] {
+                assert!(!is_registered(good, &other) && !is_registered(&other, good), "{other}");
+            }
+        }
+        assert!(!is_registered("vscode://x:1/y", "vscode://x:2/y") && !is_registered("vscode://x/y", "https://x/y"));
+        for scheme in [
+            "http",
+            "https",
+            "javascript",
+            "data",
+            "file",
+            "blob",
+            "about",
+            "vbscript",
+            "mailto",
+            "tel",
+            "ws",
+            "wss",
+            "ftp",
+            "view-source",
+            "chrome",
+            "chrome-extension",
+            "moz-extension",
+            "ms-settings",
+            "ms-msdt",
+            "search-ms",
+            "intent",
+            "web+app",
+            "ssh",
+            "smb",
+            "urn",
+            "x-apple-shortcuts",
+            "javascripts",
+            "JavaScript",
+            "1app",
+            "a",
+            "app_1",
+            "a b",
+            "",
+            "-app",
+            "\u{e9}app",
+        ] {
+            for rest in ["//x/y", "/cb", "alert(1)"] {
+                assert_eq!(private_use(&format!("{scheme}:{rest}")), None, "{scheme}:{rest}");
+            }
+        }
+        for bad in [
+            "cursor",
+            "cursor:",
+            "cursor:cb",
+            "cursor://user@host/cb",
+            "cursor://host/cb#x",
+            "cursor://host/../cb",
+            "cursor://host/%2e%2e/cb",
+            "cursor://host/a%2fb",
+            "cursor://host/cb?code=1",
+            "cursor://host/cb?a=b&state",
+            "cursor://host/\"><script>",
+            "cursor://host/cb; script-src *",
+            " cursor://host/cb",
+            "java\nscript://x/y",
+            &format!("cursor://{}", "a".repeat(MOST_URI)),
+        ] {
+            assert_eq!(private_use(bad), None, "{bad}");
+        }
     }
 
     /// R132.

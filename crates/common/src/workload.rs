@@ -47,9 +47,56 @@ pub fn matches(pattern: &str, subject: &str) -> bool {
     rest.is_empty()
 }
 
+/// A subject without the ids that stand behind names: `repo:acme@12/shop@34:ref` is `repo:acme/shop:ref`.
+fn without_ids(subject: &str) -> String {
+    let plain = |part: &str| {
+        let (name, end) = part.split_at(part.strip_suffix(is_end).unwrap_or(part).len());
+        let name = match name.rsplit_once('@') {
+            Some((before, id)) if !before.is_empty() && !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()) => {
+                before
+            }
+            _ => name,
+        };
+        format!("{name}{end}")
+    };
+    subject.split_inclusive(is_end).map(plain).collect()
+}
+
+/// Whether a subject is not what the pattern stands for only because one of the two has ids behind its names (`acme@12`) and the other has none,
+/// as GitHub has written its subjects in both ways.
+pub fn differs_by_ids(pattern: &str, subject: &str) -> bool {
+    let (plain_pattern, plain_subject) = (without_ids(pattern), without_ids(subject));
+    let has_ids = (plain_pattern != pattern, plain_subject != subject);
+    has_ids.0 != has_ids.1 && matches(&plain_pattern, &plain_subject)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// R256: the hint is for ids that one side lacks; ids that are other ones are another repository.
+    #[test]
+    fn subjects_may_differ_in_ids_alone() {
+        let (old, new) = ("repo:acme/Shop:ref:refs/heads/main", "repo:acme@123/Shop@456:ref:refs/heads/main");
+        for (pattern, subject) in [
+            (old, new),
+            (new, old),
+            ("repo:acme/*:environment:production", "repo:acme@123/shop@456:environment:production"),
+        ] {
+            assert!(!matches(pattern, subject) && differs_by_ids(pattern, subject), "{pattern} {subject}");
+        }
+        for (pattern, subject) in [
+            (old, old),
+            (new, new),
+            (new, "repo:acme@999/Shop@456:ref:refs/heads/main"),
+            (old, "repo:acme@123/shop@456:ref:refs/heads/main"),
+            (old, "repo:acme@x1/Shop@456:ref:refs/heads/main"),
+            (old, "repo:acme@/Shop@:ref:refs/heads/main"),
+            (old, ""),
+        ] {
+            assert!(!differs_by_ids(pattern, subject), "{pattern} {subject}");
+        }
+    }
 
     /// R170: a star stands for a piece of one part, and for nothing else.
     #[test]

@@ -1,8 +1,10 @@
 //! The credential of a request: the one `Authorization` header, `Bearer` or `DPoP`, else the session's cookie. Any `Authorization` header, valid
 //! or not, makes the cookie irrelevant (RFC 6750, section 2: one method per request).
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use common::{
     error::{ApiError, Code},
+    route::{self, Route},
     secret::{Kind, Secret},
 };
 
@@ -26,6 +28,18 @@ pub(crate) struct Presented {
     pub(crate) is_dpop: bool,
 }
 
+/// The route that also takes its caller's credential as the password of `Authorization: Basic`: what services have built in for introspection
+/// sends a client's id and secret in it (RFC 7662, section 2.1; RFC 6749, section 2.3.1).
+const BASIC: &Route = route::INTROSPECT;
+const BASIC_PAGE: &str = "/docs/agents/concepts/introspection#by-a-library";
+const BY_BASIC: &str = "Send the header Authorization: Bearer <credential>, or Authorization: Basic with the credential as the password, which libraries call the client's secret; the user name can be any. The credential is a token or a key with the scope tokens.introspect. The secret of an OAuth client is none.";
+
+/// The credential in the place of a password. The user name says nothing about it.
+fn password(encoded: &str) -> Option<Secret> {
+    let text = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
+    Secret::parse(text.split_once(':')?.1)
+}
+
 /// Takes the request's credential. A wrong prefix, length or checksum is refused here, without the database.
 pub(crate) fn presented(app: &App) -> Result<Presented, ApiError> {
     let sent = app.headers().all("authorization");
@@ -36,8 +50,18 @@ pub(crate) fn presented(app: &App) -> Result<Presented, ApiError> {
         if value.len() > MAX_HEADER {
             return Err(Code::InvalidToken.detail("The Authorization header is longer than 4096 bytes."));
         }
-        let text = value.to_str().unwrap_or_default().trim();
+        let text = value.to_str().map_err(|_| {
+            Code::InvalidToken.detail(
+                "The Authorization header has characters that are not ASCII, such as quotation marks of a text program.",
+            )
+        })?;
+        let text = text.trim();
         let (scheme, token) = text.split_once(|c: char| c.is_ascii_whitespace()).unwrap_or((text, ""));
+        if scheme.eq_ignore_ascii_case("basic") && app.path() == BASIC.path {
+            let secret = password(token.trim())
+                .ok_or_else(|| ApiError::from(Code::InvalidToken).fix(BY_BASIC).page(BASIC_PAGE))?;
+            return Ok(Presented { secret, by_cookie: false, is_dpop: false });
+        }
         let is_dpop = scheme.eq_ignore_ascii_case("dpop");
         if !is_dpop && !scheme.eq_ignore_ascii_case("bearer") {
             return Err(Code::InvalidToken.detail("The scheme of the Authorization header is neither Bearer nor DPoP."));
@@ -45,7 +69,10 @@ pub(crate) fn presented(app: &App) -> Result<Presented, ApiError> {
         let secret = Secret::parse(token.trim()).ok_or(Code::InvalidToken)?;
         return Ok(Presented { secret, by_cookie: false, is_dpop });
     }
-    let cookie = cookie(app).ok_or(Code::MissingCredential)?;
+    let cookie = cookie(app).ok_or_else(|| match app.path() == BASIC.path {
+        true => ApiError::from(Code::MissingCredential).fix(BY_BASIC).page(BASIC_PAGE),
+        false => Code::MissingCredential.into(),
+    })?;
     let secret = Secret::parse(&cookie).filter(|secret| secret.kind() == Kind::Session).ok_or(Code::InvalidToken)?;
     Ok(Presented { secret, by_cookie: true, is_dpop: false })
 }

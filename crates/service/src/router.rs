@@ -14,7 +14,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use common::{
     error::{ApiError, Code, RefusalHeader},
     exact::{Exact, decoded, matched},
-    route::{Access, Group, Query, ROUTES, Route},
+    route::{self, Access, Group, Query, ROUTES, Route},
     secret::Secret,
 };
 use http::{Extensions, HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery};
@@ -363,6 +363,10 @@ impl Router {
     /// The place of a path, and what its names stand for: a literal segment comes before a name, and a name before all that is
     /// left.
     fn find(&self, path: &str) -> Option<(&Place, Vec<String>)> {
+        // Clients of models are given one address, and some write a slash at its end.
+        let plain =
+            path.strip_suffix('/').filter(|plain| route::MCP.path == *plain || route::MCP_RESOURCE_OF.path == *plain);
+        let path = plain.unwrap_or(path);
         // A path without names, as most are: a pattern with names has braces, which a path of ours has not.
         if let Some(place) = self.places.iter().find(|place| place.path == path && !path.contains('{')) {
             return Some((place, Vec::new()));

@@ -130,6 +130,58 @@ async fn a_service_learns_the_scopes_of_its_own_resource_only() {
     }
 }
 
+/// R253: the libraries of services send Basic; its password is the service's credential, on this route alone.
+#[tokio::test]
+async fn a_service_asks_by_basic() {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let t = TestApp::new(router());
+    let ada = t.ada().await;
+    let scout = t.agent(&ada, "scout", "agents.read").await;
+    let service = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "tokens.introspect agents.read", None).await;
+    let other = t.credential(Kind::Pat, &ada.tenant, &ada.user, None, "agents.read", None).await;
+    let send = async |method: &str, path: &str, authorization: Option<String>| {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(value) = authorization {
+            request = request.header("authorization", value);
+        }
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        t.send(request.body(RequestBody::from(format!("token={}", scout.token))).unwrap()).await
+    };
+    let basic = |name: &str, word: &str| Some(format!("Basic {}", STANDARD.encode(format!("{name}:{word}"))));
+    let told = ask(&t, &service, &format!("token={}", scout.token)).await.is(200);
+    assert_eq!(told["active"], true);
+    for name in ["crm", "", "cli_0190"] {
+        assert_eq!(send("POST", "/auth/introspect", basic(name, &service.token)).await.is(200), told, "{name}");
+    }
+    send("POST", "/auth/introspect", basic("crm", &other.token)).await.refused(403, "scope_denied");
+    for wrong in [
+        basic("cli_0190", "acr_cls_x"),
+        basic(&service.token, ""),
+        Some(format!("Basic {}", STANDARD.encode(&service.token))),
+        Some("Basic =".to_owned()),
+        Some("Basic".to_owned()),
+    ] {
+        let refused = send("POST", "/auth/introspect", wrong.clone()).await.refused(401, "invalid_token");
+        assert!(refused["fix"].as_str().unwrap().contains("as the password"), "{wrong:?}: {refused}");
+        assert!(refused["doc_url"].as_str().unwrap().ends_with("/concepts/introspection#by-a-library"), "{refused}");
+    }
+    let refused = send("POST", "/auth/introspect", None).await.refused(401, "missing_credential");
+    assert!(refused["fix"].as_str().unwrap().contains("as the password"), "{refused}");
+    send("GET", "/api/auth/whoami", basic("crm", &service.token)).await.refused(401, "invalid_token");
+    send("GET", "/auth/verify?scope=agents.read", basic("crm", &service.token)).await.refused(401, "invalid_token");
+}
+
+/// R253: quotation marks of a text program are not ASCII, and the refusal says so.
+#[tokio::test]
+async fn a_header_that_is_not_ascii_is_said_to_be_so() {
+    let t = TestApp::new(router());
+    let ada = t.ada().await;
+    let quoted = format!("Bearer \u{201c}{}\u{201d}", ada.token);
+    let request = Request::get("/api/auth/whoami").header("authorization", quoted.as_bytes());
+    let refused = t.send(request.body(RequestBody::from(String::new())).unwrap()).await.refused(401, "invalid_token");
+    assert!(refused["detail"].as_str().unwrap().contains("not ASCII"), "{refused}");
+}
+
 /// R78: a session is for this server alone; a service gets not even the answer that it is live.
 #[tokio::test]
 async fn a_session_is_never_told_of() {

@@ -36,6 +36,8 @@ const COMMAND: (&str, &str) = (
     "command=%2Fdeploy&text=now+please&trigger_id=13345224609.738474920.8088930838d88f008e0",
     "v0=63aa7de8336501df5989a812ed0be9c0f13eb7cd6d14f12efaf28490c3128b06",
 );
+const SSL_CHECK: (&str, &str) =
+    ("ssl_check=1&token=x", "v0=9a00d7937da44c1e5b21ce3c60ba1fb2c470565d3fecbc216cbbf3ed7924356a");
 const STANDARD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwQWJjZGVmZ2g=";
 const PAID: (&str, &str) =
     (r#"{"type":"invoice.paid","data":{"id":"inv_1"}}"#, "v1,ot4vYUdQUZXnDIX99QgZYomccVbN2rryaW94iIAdEkQ=");
@@ -130,14 +132,48 @@ async fn slack_reaches_the_inbox_within_five_minutes() {
     let s = stage().await;
     let path = s.key("slack", SLACK).await;
     assert_eq!(s.slack(&path, AT, CHALLENGE).await.is(200), json!({ "challenge": "3eZbrw1aB" }));
-    s.slack(&path, AT, MENTION).await.is(202);
-    s.slack(&path, AT, MENTION).await.is(200);
-    s.t.wait(300);
-    s.slack(&path, AT, COMMAND).await.is(202);
+    for (wait, sent) in [(0, MENTION), (0, MENTION), (300, COMMAND), (0, COMMAND)] {
+        s.t.wait(wait);
+        // R255: Slack takes 200 alone, and would show the person a body.
+        let answer = s.slack(&path, AT, sent).await;
+        assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, ""));
+    }
     let events = s.t.texts(EVENTS).await;
     assert!(events.len() == 2 && events[1].contains(r#""command":"/deploy","text":"now please""#), "{events:?}");
     s.t.wait(1);
     s.slack(&path, AT, COMMAND).await.refused(401, "hook_refused");
+}
+
+/// R255: Slack's check of the certificate is answered, and is no event.
+#[tokio::test]
+async fn slack_checks_the_certificate() {
+    let s = stage().await;
+    let path = s.key("slack", SLACK).await;
+    let answer = s.slack(&path, AT, SSL_CHECK).await;
+    assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, ""));
+    s.slack(&path, AT, (SSL_CHECK.0, MENTION.1)).await.refused(401, "hook_refused");
+    assert!(s.t.texts(EVENTS).await.is_empty());
+}
+
+/// R255: what Svix signs comes under its own names of the headers; names of both kinds do not go together.
+#[tokio::test]
+async fn svix_has_names_of_its_own() {
+    let s = stage().await;
+    let path = s.key("standard", STANDARD).await;
+    let (body, signature) = PAID;
+    for mixed in [
+        [("webhook-id", "msg_2abc"), ("svix-timestamp", AT), ("svix-signature", signature)],
+        [("svix-id", "msg_2abc"), ("svix-timestamp", AT), ("webhook-signature", signature)],
+        [("svix-id", "msg_other"), ("svix-timestamp", AT), ("svix-signature", signature)],
+    ] {
+        s.send(&path, &mixed, body).await.refused(401, "hook_refused");
+    }
+    let headers = [("svix-id", "msg_2abc"), ("svix-timestamp", AT), ("svix-signature", signature)];
+    s.send(&path, &headers, body).await.is(202);
+    // Known by its id, whatever the names.
+    assert_eq!(s.standard(&path, "msg_2abc", AT, PAID).await.is(200)["duplicate"], true);
+    let events = s.t.texts(EVENTS).await;
+    assert!(events.len() == 1 && events[0].contains(r#""id":"msg_2abc""#), "{events:?}");
 }
 
 /// R33: a sender of Standard Webhooks.

@@ -51,7 +51,7 @@ pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Re
     let code = OneTimeCode::parse(form.get("code")?).ok_or_else(unknown)?.digest();
     let sent = Sent {
         client: &client,
-        redirect_uri: form.get("redirect_uri")?,
+        redirect_uri: form.find("redirect_uri")?,
         verifier: form.get("code_verifier")?,
         resource: issued::resource(form)?,
         key,
@@ -86,7 +86,8 @@ pub(crate) async fn grant(app: &App, form: &Parameters, key: Option<&str>) -> Re
 /// What a client sends with a code.
 struct Sent<'a> {
     client: &'a str,
-    redirect_uri: &'a str,
+    /// OAuth 2.1 has no use for it beside PKCE, and its clients leave it out. One that is sent is compared.
+    redirect_uri: Option<&'a str>,
     verifier: &'a str,
     resource: Option<&'a str>,
     /// The thumbprint of the key that it proves.
@@ -126,7 +127,7 @@ async fn issue(app: &App, tx: &Tx<'_>, code: &Digest, granted: &Granted, sent: &
     if text("client_id") != Some(sent.client) {
         return Err(invalid("This code was made for another client."));
     }
-    if text("redirect_uri") != Some(sent.redirect_uri) {
+    if sent.redirect_uri.is_some_and(|sent| text("redirect_uri") != Some(sent)) {
         return Err(invalid("redirect_uri is not that of the authorization request."));
     }
     if !verifies(text("challenge").unwrap_or_default(), sent.verifier) {

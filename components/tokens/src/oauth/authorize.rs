@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use common::{
     error::{ApiError, Code},
-    oauth::{is_challenge, is_local, is_registered, redirect_uri},
+    oauth::{is_challenge, is_local, is_registered, leads_to},
     proof::is_thumbprint,
     route::{Access, ROUTES},
     scope::{Patterns, ScopeSet, Scopes},
@@ -47,8 +47,9 @@ use super::{
 const MOST: usize = 3_000;
 /// Days that a grant lives, at most and if the person does not say.
 const DAYS: i64 = 90;
-/// A scope that asks for refresh tokens (OpenID Connect). Every client gets one, so that it changes nothing.
-const OFFLINE: &str = "offline_access";
+/// Scopes of OpenID Connect, which its libraries always ask for. There are no ID tokens here, and every client gets refresh tokens, so that they
+/// change nothing (RFC 6749, section 3.3: the answer says the scope that was given).
+pub(super) const IGNORED: [&str; 6] = ["openid", "profile", "email", "address", "phone", "offline_access"];
 /// Parameters of which a request has at most one (RFC 6749, section 3.1).
 const ONCE: [&str; 14] = [
     "client_id",
@@ -266,7 +267,8 @@ fn challenge(query: &Query) -> Result<&str, Fault> {
 /// What the client asks for of what the person may grant, what it asks for beside that, and whether it names scopes.
 fn scopes(caller: &Caller, target: &Target, query: &Query) -> Result<(Scopes, Vec<String>, bool), Fault> {
     let custom = caller.custom_scopes();
-    let words = query.find("scope").unwrap_or_default().split(' ').filter(|word| !word.is_empty() && *word != OFFLINE);
+    let words =
+        query.find("scope").unwrap_or_default().split(' ').filter(|word| !word.is_empty() && !IGNORED.contains(word));
     let words: Vec<String> = words.map(str::to_owned).collect();
     let can = target.within(caller.scopes());
     let wanted = match words.as_slice() {
@@ -311,7 +313,7 @@ struct ShownClient {
 pub(crate) struct Shown {
     client: ShownClient,
     redirect_uri: String,
-    /// Host and port of the redirect URI.
+    /// Host and port of the redirect URI; the scheme of one that a program on the person's own device answers to, such as `com.example.app:`.
     returns_to: String,
     /// Whether that is a program on the person's own computer.
     is_local: bool,
@@ -334,7 +336,7 @@ fn shown(app: &App, asked: Asked) -> Result<Shown, ApiError> {
     let redirect_to = asked.wanted.as_ref().err().map(|fault| asked.refusal(app, fault)).transpose()?;
     let Asked { client, redirect_uri: redirect, wanted, .. } = asked;
     let shown = Shown {
-        returns_to: redirect_uri(&redirect).map(|url| url.authority()).unwrap_or_default(),
+        returns_to: leads_to(&redirect).unwrap_or_default(),
         is_local: is_local(&redirect),
         client: ShownClient {
             host: Url::parse(&client.id).map(|url| url.authority()),

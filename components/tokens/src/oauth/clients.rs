@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use common::{
     error::{ApiError, Code, Flaws},
     id::ClientId,
-    oauth::{MOST_URIS, document_url, redirect_uri},
+    oauth::{MOST_URIS, document_url, private_use, redirect_uri},
     secret::ClientSecret,
     text::text,
 };
@@ -89,10 +89,25 @@ pub(crate) struct Shown<'a> {
     client_secret: Option<&'a str>,
 }
 
+/// Refuses a scheme of a program's own for a client that proves itself: what runs on a person's device keeps no secret, and of such a
+/// program only PKCE says that it is the one that asked (RFC 8252, sections 7.1 and 8.5).
+fn check_public(uris: &[String], is_confidential: bool) -> Result<(), ApiError> {
+    let private: Vec<&String> = uris.iter().filter(|uri| private_use(uri).is_some()).collect();
+    if !is_confidential || private.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::from(Code::InvalidRedirectUri)
+        .detail("A confidential client has no redirect URI with a scheme of its own.")
+        .fix("Send https URIs for this client, and register another one, without confidential and without keys, for a program on a person's device.")
+        .extra("field", "redirect_uris")
+        .extra("refused", json!(private)))
+}
+
 /// Checks redirect URIs.
 fn check_uris(uris: &[String]) -> Result<(), ApiError> {
     let is_repeated = |(at, uri): (usize, &String)| uris.iter().take(at).any(|other| other == uri);
-    let bad: Vec<&String> = uris.iter().filter(|uri| redirect_uri(uri).is_none()).collect();
+    let bad: Vec<&String> =
+        uris.iter().filter(|uri| redirect_uri(uri).is_none() && private_use(uri).is_none()).collect();
     if !(1..=MOST_URIS).contains(&uris.len()) || !bad.is_empty() || uris.iter().enumerate().any(is_repeated) {
         return Err(ApiError::from(Code::InvalidRedirectUri)
             .extra("field", "redirect_uris")
@@ -127,6 +142,7 @@ pub(crate) async fn create(change: Change<Body<Create>>) -> Result<Response, Api
     if keys.is_some() && body.confidential == Some(false) {
         return Err(ApiError::field("confidential", "must not be false for a client with keys"));
     }
+    check_public(&body.redirect_uris, keys.is_some() || body.confidential == Some(true))?;
     change
         .run(async |write, Body(body)| {
             let id = ClientId::generate(write.now(), write.app().chance());
@@ -174,6 +190,7 @@ pub(crate) async fn patch(change: Change<Body<Patch>>, Path(id): Path) -> Result
                     "keys are for a client that was registered with keys: register another one",
                 ));
             }
+            check_public(uris, before.confidential)?;
             let keys = keys.as_ref().or(before.keys.as_ref());
             oauth_client::update(&write.tx, &before.id, (name, uris), keys, write.now()).await?;
             let after = find(&write.tx, &write.caller, before.id.as_str()).await?;

@@ -96,7 +96,7 @@ pub(super) fn resource(form: &Parameters) -> Result<Option<&str>, ApiError> {
 
 /// Whether what a client names is this server: its address, also with the path where it speaks MCP.
 pub(super) fn is_own(app: &App, resource: &str) -> bool {
-    own_base(app).is_some_and(|base| matches!(resource.strip_prefix(base.as_str()), Some("" | "/" | "/mcp")))
+    own_base(app).is_some_and(|base| matches!(resource.strip_prefix(base.as_str()), Some("" | "/" | "/mcp" | "/mcp/")))
 }
 
 /// Refuses a token request that names another resource than the person was asked about.

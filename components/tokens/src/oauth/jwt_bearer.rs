@@ -49,6 +49,10 @@ pub(crate) const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const ACTION: &str = "agent.federated_credential.use";
 /// Where the page explains refusals.
 const PAGE: &str = "/docs/agents/concepts/workload-identity#refusals";
+/// The step where GitHub writes ids into a subject and the federated credential has none, or the other way round.
+const WITH_IDS: &str = "The trusted subject and this one differ in ids such as @123 alone, which GitHub writes into the subjects of repositories that were made, renamed or transferred since July 2026: an admin trusts the subject as the assertion has it, with POST /api/agents/<name>/federated-credentials.";
+/// Where the page explains subjects.
+const SUBJECTS: &str = "/docs/agents/concepts/workload-identity#subjects";
 /// Types of tokens that say who a workload is: JSON Web Tokens without further words (GitHub), and those of SPIFFE (JWT-SVID, section 2.3).
 const TYPES: &[&str] = &["jwt", "jose"];
 /// Requests from one network for one federated credential in a window, and the window, seconds.
@@ -139,7 +143,9 @@ fn check_workload(trust: &FederatedCredential, assertion: &Assertion) -> Result<
     let (claims, subject) = (&assertion.claims, assertion.subject.as_str());
     if !workload::is_subject(subject) || !workload::matches(&trust.subject, subject) {
         let shown: String = subject.chars().take(workload::LONGEST).collect();
-        return Err(invalid("its sub is not trusted").extra("subject", Secret::cut_off(shown)));
+        let refusal = invalid("its sub is not trusted").extra("subject", Secret::cut_off(shown));
+        let differs = workload::differs_by_ids(&trust.subject, subject);
+        return Err(if differs { refusal.fix(WITH_IDS).page(SUBJECTS) } else { refusal });
     }
     let text = |value: &Json| match value {
         Json::String(text) => text.clone(),
@@ -148,7 +154,10 @@ fn check_workload(trust: &FederatedCredential, assertion: &Assertion) -> Result<
     };
     let is_other = |(name, value): &(&String, &String)| claims.get(*name).map(text).as_ref() != Some(*value);
     match trust.claims.iter().find(is_other) {
-        Some((name, _)) => Err(invalid(&format!("its claim {name} has another value")).extra("claim", name.as_str())),
+        Some((name, _)) => {
+            let what = if claims.get(name).is_some() { "has another value" } else { "is missing" };
+            Err(invalid(&format!("its claim {name} {what}")).extra("claim", name.as_str()))
+        }
         None => Ok(()),
     }
 }

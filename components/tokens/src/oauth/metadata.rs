@@ -42,6 +42,7 @@ pub(crate) struct Metadata {
     device_authorization_endpoint: String,
     dpop_signing_alg_values_supported: &'static [&'static str],
     introspection_endpoint: String,
+    /// Types of tokens by which a service proves itself, and the method of clients that sends one as a password (RFC 8414, section 2).
     introspection_endpoint_auth_methods_supported: &'static [&'static str],
     jwks_uri: String,
     grant_types_supported: &'static [&'static str],
@@ -69,7 +70,7 @@ pub(crate) async fn get(app: App) -> Result<Response, ApiError> {
         device_authorization_endpoint: format!("{issuer}/auth/device/code"),
         dpop_signing_alg_values_supported: common::proof::ALGORITHMS,
         introspection_endpoint: format!("{issuer}/auth/introspect"),
-        introspection_endpoint_auth_methods_supported: &["Bearer"],
+        introspection_endpoint_auth_methods_supported: &["Bearer", "DPoP", "client_secret_basic"],
         jwks_uri: format!("{issuer}/oauth/jwks"),
         grant_types_supported: GRANTS,
         response_types_supported: &["code"],

@@ -25,6 +25,7 @@ use store::{
 };
 
 use super::{
+    authorize::IGNORED,
     clients,
     form::Parameters,
     issued::{self, Issued, Service},
@@ -116,9 +117,15 @@ fn narrowed(found: &Grant, asked: Option<&str>) -> Result<Patterns, ApiError> {
     let Some(asked) = asked else { return Ok(found.scope.clone()) };
     let given = found.scope.to_column();
     let given: Vec<&str> = given.split(' ').collect();
-    let mut words: Vec<&str> = asked.split(' ').filter(|word| !word.is_empty() && *word != "offline_access").collect();
+    let mut words: Vec<&str> = asked.split(' ').filter(|word| !word.is_empty() && !IGNORED.contains(word)).collect();
     if words.iter().any(|word| !given.contains(word)) {
-        return Err(Code::InvalidScope.detail("The scope holds more than the person gave."));
+        return Err(Code::InvalidScope
+            .detail("The scope holds more than the person gave.")
+            .fix(format!(
+                "Leave scope out, or send some of: {}. For more, send the person to /oauth/authorize again.",
+                given.join(" ")
+            ))
+            .page("/docs/agents/concepts/oauth-clients#the-token-requests"));
     }
     words.sort_unstable();
     words.dedup();

@@ -28,7 +28,7 @@ async fn a_request_is_shown_in_the_scopes_that_the_person_may_grant() {
     let (t, ada, id) = stage().await;
     let max = t.user(&ada.tenant, "max@example.com", Role::Member).await;
     let asked =
-        request(&id, &[("scope", "agents.read users.read offline_access"), ("resource", "http://127.0.0.1:3000/mcp")]);
+        request(&id, &[("scope", "agents.read users.read offline_access"), ("resource", "http://127.0.0.1:3000/mcp/")]);
     let shown = t.as_(&max, "GET", &path(&asked), Null).await.is(200);
     assert_eq!(
         shown,

@@ -69,6 +69,32 @@ async fn an_admin_registers_clients() {
     t.as_(&eve, "DELETE", &path, Null).await.refused(404, "client_not_found");
 }
 
+/// R251: a scheme of a program's own is for public clients; one that others answer to is for nobody.
+#[tokio::test]
+async fn a_scheme_of_its_own_is_for_public_clients() {
+    let t = TestApp::new(with_neighbours());
+    let ada = t.ada().await;
+    let uris = json!(["com.example.app:/cb", CALLBACK]);
+    let send = async |more: Json| {
+        let mut body = json!({ "name": "App", "redirect_uris": uris });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        t.as_(&ada, "POST", CLIENTS, body).await
+    };
+    assert_eq!(send(json!({})).await.is(201)["redirect_uris"], uris);
+    for more in [json!({ "confidential": true }), json!({ "jwks": { "keys": [public("app", "a")] } })] {
+        let refused = send(more).await.refused(400, "invalid_redirect_uri");
+        assert_eq!(refused["refused"], json!(["com.example.app:/cb"]));
+        assert!(refused["fix"].as_str().unwrap().contains("without confidential"), "{refused}");
+    }
+    let server = client(&t, &ada, true).await;
+    let path = format!("{CLIENTS}/{}", server["id"].as_str().unwrap());
+    t.as_(&ada, "PATCH", &path, json!({ "redirect_uris": uris })).await.refused(400, "invalid_redirect_uri");
+    t.as_(&ada, "PATCH", &path, json!({ "redirect_uris": ["ms-settings:/cb"] }))
+        .await
+        .refused(400, "invalid_redirect_uri");
+    assert_eq!(t.as_(&ada, "GET", &path, Null).await.is(200)["redirect_uris"], server["redirect_uris"]);
+}
+
 /// R132: a tenant has a bounded number of clients.
 #[tokio::test]
 async fn clients_are_bounded() {

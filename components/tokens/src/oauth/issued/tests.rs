@@ -8,7 +8,9 @@ use service::{
 use store::oauth_grant;
 
 use crate::{
-    oauth::testing::{TOKEN, allowed, bearing, client, encoded, form_with, refresh, request, tokens, trade},
+    oauth::testing::{
+        AUTHORIZE, CLIENTS, TOKEN, allowed, bearing, client, encoded, form_with, refresh, request, tokens, trade,
+    },
     with_neighbours,
 };
 
@@ -124,7 +126,6 @@ async fn a_code_is_nothing_for_anybody_else() {
     let code = allowed(&t, &ada, &request(&id, &[])).await;
     for (changes, slug) in [
         (vec![("code_verifier", "")], "invalid_request"),
-        (vec![("redirect_uri", "")], "invalid_request"),
         (vec![("code", "")], "invalid_request"),
         (vec![("code", "x")], "invalid_grant"),
         (vec![("resource", "https://other.example.com")], "invalid_target"),
@@ -135,7 +136,7 @@ async fn a_code_is_nothing_for_anybody_else() {
     form_with(&t, TOKEN, None, &twice).await.refused(400, "invalid_target");
     let twice = format!("{}&code={code}", trade(&id, &code, &[]));
     form_with(&t, TOKEN, None, &twice).await.refused(400, "invalid_request");
-    form_with(&t, TOKEN, None, &trade(&id, &code, &[("resource", "http://127.0.0.1:3000/mcp")])).await.is(200);
+    form_with(&t, TOKEN, None, &trade(&id, &code, &[("resource", "http://127.0.0.1:3000/mcp/")])).await.is(200);
     let code = allowed(&t, &ada, &request(&id, &[])).await;
     t.wait(60);
     form_with(&t, TOKEN, None, &trade(&id, &code, &[])).await.refused(400, "invalid_grant");
@@ -143,6 +144,72 @@ async fn a_code_is_nothing_for_anybody_else() {
     let sql = format!("UPDATE users SET deactivated_at = 1 WHERE id = '{}'", ada.user);
     t.execute(&sql).await.unwrap();
     form_with(&t, TOKEN, None, &trade(&id, &code, &[])).await.refused(400, "invalid_grant");
+}
+
+/// R250: a client of OAuth 2.1 sends no redirect URI with its code, whose verifier says that it is its own.
+#[tokio::test]
+async fn a_code_is_traded_without_a_redirect_uri() {
+    let (t, ada, id) = stage().await;
+    let code = allowed(&t, &ada, &request(&id, &[("scope", SCOPES)])).await;
+    let traded = form_with(&t, TOKEN, None, &trade(&id, &code, &[("redirect_uri", "")])).await.is(200);
+    assert!(works(&t, &bearing(&ada, &traded)).await);
+    for verifier in ["", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"] {
+        let code = allowed(&t, &ada, &request(&id, &[])).await;
+        let changes = [("redirect_uri", ""), ("code_verifier", verifier)];
+        let refused = form_with(&t, TOKEN, None, &trade(&id, &code, &changes)).await;
+        refused.refused(400, if verifier.is_empty() { "invalid_request" } else { "invalid_grant" });
+    }
+}
+
+/// R251: a program that answers to a scheme of its own is let in, by the very address that was registered.
+#[tokio::test]
+async fn an_app_with_a_scheme_of_its_own_is_let_in() {
+    let (t, ada, _) = stage().await;
+    let app = "cursor://anysphere.cursor-mcp/oauth/callback";
+    let body = json!({ "name": "Cursor", "redirect_uris": [app] });
+    let id = t.as_(&ada, "POST", CLIENTS, body).await.is(201)["id"].as_str().unwrap().to_owned();
+    let asked = |more: &[(&str, &str)]| {
+        let mut changes = vec![("redirect_uri", app), ("scope", SCOPES)];
+        changes.extend(more);
+        request(&id, &changes)
+    };
+    let shown = async |text: &str| {
+        let query = encoded(&[("request", text)]);
+        t.as_(&ada, "GET", &format!("{AUTHORIZE}?{query}"), Null).await
+    };
+    let seen = shown(&asked(&[])).await.is(200);
+    assert_eq!((&seen["returns_to"], &seen["is_local"]), (&json!("cursor:"), &json!(true)));
+    let wrong = shown(&asked(&[("code_challenge", "")])).await.is(200);
+    assert!(wrong["redirect_to"].as_str().unwrap().starts_with(&format!("{app}?error=invalid_request&")), "{wrong}");
+    for other in ["cursor://anysphere.cursor-mcp/oauth/callback/", "cursor://other/oauth/callback", "vscode://x/y"] {
+        shown(&request(&id, &[("redirect_uri", other)])).await.refused(400, "redirect_uri_mismatch");
+    }
+    let answer = t.as_(&ada, "POST", AUTHORIZE, json!({ "request": asked(&[]) })).await.is(200);
+    assert!(answer["redirect_to"].as_str().unwrap().starts_with(&format!("{app}?code=")), "{answer}");
+    let code = answer["code"].as_str().unwrap();
+    let traded = form_with(&t, TOKEN, None, &trade(&id, code, &[("redirect_uri", app)])).await.is(200);
+    assert!(works(&t, &bearing(&ada, &traded)).await);
+}
+
+/// R257: libraries of OpenID Connect always ask for `openid`; the answer says the scope that was given. A refusal of more says what was given.
+#[tokio::test]
+async fn scopes_of_openid_connect_change_nothing() {
+    let (t, ada, id) = stage().await;
+    let scope = format!("openid profile email {SCOPES} offline_access");
+    let code = allowed(&t, &ada, &request(&id, &[("scope", &scope)])).await;
+    let given = form_with(&t, TOKEN, None, &trade(&id, &code, &[])).await.is(200);
+    assert_eq!(given["scope"], SCOPES);
+    let send = async |token: &Json, scope: &str| {
+        let token = token.as_str().unwrap();
+        let pairs =
+            [("grant_type", "refresh_token"), ("client_id", id.as_str()), ("refresh_token", token), ("scope", scope)];
+        form_with(&t, TOKEN, None, &encoded(&pairs)).await
+    };
+    let refused = send(&given["refresh_token"], "openid users.read").await.refused(400, "invalid_scope");
+    assert!(refused["fix"].as_str().unwrap().contains(SCOPES), "{refused}");
+    assert!(refused["doc_url"].as_str().unwrap().ends_with("/concepts/oauth-clients#the-token-requests"), "{refused}");
+    let next = send(&given["refresh_token"], "openid agents.read").await.is(200);
+    assert_eq!(next["scope"], "agents.read");
 }
 
 /// R134: a code that is sent twice ends what it gave the first time, and the person is told.

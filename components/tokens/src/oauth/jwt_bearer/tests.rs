@@ -234,7 +234,7 @@ async fn an_assertion_with_anything_wrong_gives_nothing() {
         (site.assertion(&[("sub", json!("repo:acme/shop:pull_request"))]), "sub is not trusted"),
         (site.assertion(&[("sub", json!(format!("{SUBJECT}\n")))]), "sub is not trusted"),
         (site.assertion(&[("environment", json!("test"))]), "claim environment has another value"),
-        (site.assertion(&[("environment", Null)]), "claim environment has another value"),
+        (site.assertion(&[("environment", Null)]), "claim environment is missing"),
         (site.assertion(&[("environment", json!(["prod"]))]), "claim environment has another value"),
         ("a".repeat(20_000), "too long"),
     ] {
@@ -261,6 +261,22 @@ async fn an_assertion_with_anything_wrong_gives_nothing() {
         site.assertion(&[("exp", json!(now - 59)), ("iat", json!(now - 300))]),
     ] {
         site.send(&good, &[]).await.is(200);
+    }
+}
+
+/// R256: GitHub writes ids into its subjects; who trusts them without, or the other way round, is told.
+#[tokio::test]
+async fn a_subject_that_differs_in_ids_alone_says_so() {
+    let site = Site::new().await;
+    for (subject, is_hinted) in [
+        (SUBJECT.replacen("acme/shop", "acme@123/shop@456", 1), true),
+        (SUBJECT.replacen("acme/shop", "acme@123/other@456", 1), false),
+    ] {
+        assert_ne!(subject, SUBJECT);
+        let refusal = site.send(&site.assertion(&[("sub", json!(subject))]), &[]).await.refused(400, "invalid_grant");
+        let fix = refusal["fix"].as_str().unwrap();
+        assert_eq!(fix.contains("differ in ids such as @123 alone"), is_hinted, "{refusal}");
+        assert_eq!(refusal["subject"], subject);
     }
 }
 
