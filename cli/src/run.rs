@@ -318,6 +318,8 @@ fn show_answer(verb: &Verb, typed: &ArgMatches, names: &[String], answer: &Answe
                 show::say(&format!("There is more: add --cursor {}", show::line(cursor)));
             }
         }
+        // What was mailed in its place.
+        Show::Secret(_) if json.is_null() => show::say("Done."),
         Show::Secret(member) => {
             let secret = json.get(member).and_then(Json::as_str).map(show::line);
             if typed.get_flag("raw") {

@@ -670,7 +670,9 @@ pub(crate) fn all() -> Vec<Verb> {
         users(Verb::new("admin users set-password", route::PASSWORD_SET))
             .needs("password", Kind::Secret, "The new password")
             .done("Set."),
-        users(Verb::new("admin users invite", route::USER_INVITE)).show(Show::Secret("url")),
+        users(Verb::new("admin users invite", route::USER_INVITE))
+            .field("mail", Kind::Data, "true: mail the link to the user, instead of showing it")
+            .show(Show::Secret("url")),
         users(Verb::new("admin users reset-password", route::USER_RESET_LINK)).show(Show::Secret("url")),
         users(Verb::new("admin users remove-factor", route::USERS_FACTOR))
             .asks("Remove the second factor of the user {id}?")

@@ -1,4 +1,5 @@
 //! The command with its files and its environment, beside servers that are a few lines of this test.
+#![expect(clippy::unwrap_used, reason = "a test says what it expects in the shortest way, in what its cases share too")]
 
 use std::{
     fs,

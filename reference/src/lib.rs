@@ -179,6 +179,57 @@ mod tests {
         assert!(contents.len() <= 380_000, "{}: {} bytes", path.display(), contents.len());
     }
 
+    /// R120: no schema is a bare true or false, which generators of clients refuse; `additionalProperties: false` is known to all of them.
+    #[test]
+    fn every_schema_is_an_object() {
+        /// The words whose values are true or false and no schemas.
+        const FLAGS: [&str; 8] =
+            ["const", "default", "deprecated", "enum", "example", "examples", "readOnly", "uniqueItems"];
+        fn bare(at: &str, part: &Json, found: &mut Vec<String>) {
+            match part {
+                Json::Bool(_) => found.push(at.to_owned()),
+                Json::Array(parts) => parts.iter().for_each(|part| bare(at, part, found)),
+                Json::Object(members) => {
+                    for (name, part) in members {
+                        let is_closed = name == "additionalProperties" && *part == Json::Bool(false);
+                        if !is_closed && !FLAGS.contains(&name.as_str()) {
+                            bare(&format!("{at}/{name}"), part, found);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        fn schemas(at: &str, part: &Json, found: &mut Vec<String>) {
+            match part {
+                Json::Array(parts) => parts.iter().for_each(|part| schemas(at, part, found)),
+                Json::Object(members) => {
+                    for (name, part) in members {
+                        match name.as_str() {
+                            "schema" => bare(&format!("{at}/schema"), part, found),
+                            _ => schemas(&format!("{at}/{name}"), part, found),
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        let document = openapi(&described());
+        let mut found = Vec::new();
+        for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+            bare(name, schema, &mut found);
+        }
+        for part in ["parameters", "responses"] {
+            schemas(part, &document["components"][part], &mut found);
+        }
+        schemas("paths", &document["paths"], &mut found);
+        assert!(found.is_empty(), "schemas that are true or false: {found:#?}");
+        // What is exported can be imported.
+        let exported = &document["components"]["schemas"]["ExportedAgents"]["properties"]["agents"]["items"];
+        let members: Vec<&String> = exported["properties"].as_object().unwrap().keys().collect();
+        assert!(exported["type"] == "object" && members.contains(&&"name".to_owned()), "{exported}");
+    }
+
     /// R120: every reference leads somewhere.
     #[test]
     fn every_reference_leads_somewhere() {

@@ -29,6 +29,7 @@ pub fn openapi(rows: &[Described]) -> Json {
     }
     let mut schemas = generator.take_definitions(true);
     for (name, schema) in &mut schemas {
+        spell_out(schema);
         describe(name, schema);
     }
     let answers = shown(&paths, &schemas);
@@ -101,6 +102,24 @@ fn info() -> Json {
 /// The example of a refusal.
 fn refused() -> Json {
     json!(common::error::ApiError::from(Code::AgentNotFound).envelope("req_01K000000000000000000000AB", "", None))
+}
+
+/// Writes the schema of whatever it may be as `{}`, which says the same as `true`: many generators of clients read objects alone. Where
+/// no further members are allowed, `false` stays, which all of them know.
+fn spell_out(schema: &mut Json) {
+    if *schema == json!(true) {
+        *schema = json!({});
+    }
+    for (name, part) in schema.as_object_mut().into_iter().flatten() {
+        match (name.as_str(), part) {
+            ("properties" | "patternProperties" | "$defs", Json::Object(parts)) => {
+                parts.values_mut().for_each(spell_out);
+            }
+            ("anyOf" | "oneOf" | "allOf" | "prefixItems", Json::Array(parts)) => parts.iter_mut().for_each(spell_out),
+            ("items" | "additionalProperties" | "propertyNames" | "contains" | "not", part) => spell_out(part),
+            _ => {}
+        }
+    }
 }
 
 /// Says what each member of a schema is, where its type does not.

@@ -1,7 +1,7 @@
 //! What each field is, in words, where the types do not say it: of what is sent by its name, and of what is answered by its name too, since a
 //! name is one thing everywhere. A test fails when a field or a parameter has no words.
 
-use common::route::{Group, Media, Route};
+use common::route::{self, Group, Media, Route};
 use serde_json::{Map, Value as Json, json};
 use service::router::Described;
 
@@ -59,6 +59,7 @@ const SENT: &[(&str, &str, &str)] = &[
     ("GET /api/webhooks", "state", "Only those of this state: due, sent or dead."),
     ("/api/webhooks", "state", "active or disabled."),
     ("/api/webhooks", "url", "Where events are sent: an https URL on a host that the operator allows."),
+    ("/api/users", "mail", "true: the link is mailed to the user, and the answer is empty."),
     ("/api/users", "name", "The name of the user."),
     ("/api/users", "q", "Part of a name or an address."),
     ("/api/users", "mail", "Whether the invitation is mailed to the person."),
@@ -525,7 +526,9 @@ pub(crate) fn in_path(route: &Route, name: &str) -> Option<&'static str> {
 pub(crate) fn answered(schema: &str, name: &str) -> Option<&'static str> {
     let known = ANSWERED.iter().find(|(start, known, _)| *known == name && schema.starts_with(start));
     let is_metadata = ["AuthorizationServer", "ProtectedResource", "PublicKey"].contains(&schema);
-    known.map(|(.., words)| *words).or(is_metadata.then_some("As the standard for it says."))
+    // What is exported is what an import reads.
+    let imported = || (schema == "ExportedAgents").then(|| sent(route::AGENTS_IMPORT, name)).flatten();
+    known.map(|(.., words)| *words).or_else(imported).or(is_metadata.then_some("As the standard for it says."))
 }
 
 /// The words of each route's query and body, by method and path.

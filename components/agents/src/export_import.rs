@@ -7,7 +7,7 @@ use common::{
     route::Route,
 };
 use http::StatusCode;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Value as Json, Value::Null, json};
 use service::{
@@ -16,7 +16,7 @@ use service::{
     change::{Answer, Audited, Change},
     extract::{Body, Path},
     form,
-    form::{Form, Objects, nested},
+    form::{Field as _, Form, Objects, nested},
     object,
     response::{self, Response},
 };
@@ -36,7 +36,13 @@ const MOST: usize = 100;
 #[schemars(rename = "ExportedAgents")]
 pub(crate) struct Document {
     format: &'static str,
+    #[schemars(schema_with = "documents")]
     agents: Vec<Json>,
+}
+
+/// What is exported is what an import reads.
+fn documents(_: &mut SchemaGenerator) -> Schema {
+    Objects::<Create>::schema().try_into().unwrap_or_default()
 }
 
 /// An agent in the form that registers it: those of its members that the form takes. The ceiling is exported as scopes, since the
