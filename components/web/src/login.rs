@@ -226,10 +226,11 @@ pub(crate) async fn welcome(app: &App, signed_in: &Json, next: &str) -> Result<R
     let cookie = session::cookie(app, signed_in.text("access_token"));
     let cookie = cookie.ok_or_else(|| Trouble::Outage("this site has no cookie".to_owned()))?;
     // The browser forgets the session of somebody else here, so nobody could end it later. One's own may have let terminals in.
-    if credential::cookie(app).is_some() && visitor(app).await.is_some_and(|user| user != signed_in.text("user_id")) {
-        if let Err(Trouble::Outage(cause)) = Api::end_session(app).await {
-            log(app.request_id(), app.path(), &cause);
-        }
+    if credential::cookie(app).is_some()
+        && visitor(app).await.is_some_and(|user| user != signed_in.text("user_id"))
+        && let Err(Trouble::Outage(cause)) = Api::end_session(app).await
+    {
+        log(app.request_id(), app.path(), &cause);
     }
     let page = with_cookie(lead(app, next), &cookie);
     Ok(HomeTenant::remember(app, signed_in.text("access_token"), page).await)
